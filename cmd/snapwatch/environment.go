@@ -1,0 +1,54 @@
+package main
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"snapwatch/config"
+	"snapwatch/internal/pve"
+	"snapwatch/internal/zfs"
+)
+
+// environment is all that a command takes from the machine. Tests make one of
+// their own.
+type environment struct {
+	Stdout, Stderr io.Writer
+	// Terminal is true when a person is watching standard output.
+	Terminal bool
+	// Now is the clock; each run reads it once.
+	Now func() time.Time
+	// ConfigPath is read when no --config is given, if it is there.
+	ConfigPath string
+	// Kstat is where ZFS tells about its pools, zfs.KstatDir.
+	Kstat string
+	// LockDir holds the locks, StateDir what the last runs left.
+	LockDir, StateDir string
+	// CronFile is where snap registers itself.
+	CronFile string
+	// PVE are the places where Proxmox keeps its state.
+	PVE pve.Host
+}
+
+func systemEnvironment() *environment {
+	return &environment{
+		Stdout:     os.Stdout,
+		Stderr:     os.Stderr,
+		Terminal:   isTerminal(os.Stdout),
+		Now:        time.Now,
+		ConfigPath: config.Path,
+		Kstat:      zfs.KstatDir,
+		LockDir:    "/run/lock",
+		StateDir:   "/var/lib/snapwatch",
+		CronFile:   "/etc/cron.d/snapwatch",
+		PVE:        pve.LocalHost(),
+	}
+}
+
+// loadConfig reads the named file, or the default one if there is one.
+func (e *environment) loadConfig(named string) (config.Config, error) {
+	if named != "" {
+		return config.Load(named)
+	}
+	return config.LoadDefault(e.ConfigPath)
+}

@@ -1,0 +1,132 @@
+// Snapwatch snapshots the disks of running Proxmox VE guests on ZFS, and tells on
+// the sites that receive those snapshots whether they still arrive.
+//
+// This package is the grammar of the command line, the wiring and the exit codes;
+// each command has a file of its own.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"snapwatch/config"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], systemEnvironment()))
+}
+
+// version is set by the linker.
+var version = "devel"
+
+const description = `Snapshots of running Proxmox VE guests on ZFS, and alarms when they stop arriving.
+
+On each Proxmox node, from cron:      snapwatch snap f48 h24 d30
+On each site that receives copies:    snapwatch check    or    snapwatch exporter`
+
+// grammar is the command line. What holds for all commands stands here.
+type grammar struct {
+	Version kong.VersionFlag `short:"V" help:"Print the version and end."`
+
+	Snap     snapCmd     `cmd:"" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
+	Check    checkCmd    `cmd:"" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
+	Exporter exporterCmd `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
+}
+
+// exit is an error that ends the program with a status of its own. Its err may be
+// nil when everything was said already.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// ended is how kong's --help and --version leave the parser.
+type ended struct{ code int }
+
+// run is the program but for the process around it. It returns the exit status.
+func run(args []string, env *environment) (status int) {
+	defer func() {
+		if e := recover(); e != nil {
+			end, ok := e.(ended)
+			if !ok {
+				panic(e)
+			}
+			status = end.code
+			if isCheck(args) {
+				status = checkUnknown // a plugin's help is no OK (Monitoring Plugins guidelines)
+			}
+		}
+	}()
+	var cli grammar
+	parser, err := kong.New(&cli,
+		kong.Name("snapwatch"),
+		kong.Description(description),
+		kong.Vars{"version": version},
+		kong.Writers(env.Stdout, env.Stderr),
+		kong.Exit(func(code int) { panic(ended{code}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	)
+	if err != nil {
+		panic(err) // the grammar itself is wrong
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(withCommand(args))
+	if err != nil {
+		return fail(env, args, &exit{code: 2, err: fmt.Errorf("%w (snapwatch --help explains)", err)})
+	}
+	if err := ctx.Run(env); err != nil {
+		return fail(env, args, err)
+	}
+	return 0
+}
+
+// withCommand lets an old cron line work: retention words without a command mean
+// snap. Flags may stand before the words.
+func withCommand(args []string) []string {
+	if slices.ContainsFunc(args, config.IsKeepWord) && (config.IsKeepWord(args[0]) || strings.HasPrefix(args[0], "-")) {
+		return append([]string{"snap"}, args...)
+	}
+	return args
+}
+
+// fail reports err and tells the exit status that goes with it: the one err itself
+// asks for, else 2, and for a check always one that a monitoring system knows.
+func fail(env *environment, args []string, err error) int {
+	status := 2
+	end, asked := errors.AsType[*exit](err)
+	if asked {
+		status = end.code
+	}
+	silent := asked && end.err == nil
+	if isCheck(args) && (!asked || end.code != checkUnknown) && !silent {
+		_, _ = fmt.Fprintf(env.Stdout, "UNKNOWN: %s\n", firstLine(err))
+		return checkUnknown
+	}
+	if !silent {
+		_, _ = fmt.Fprintf(env.Stderr, "snapwatch: %v\n", err)
+	}
+	return status
+}
+
+func isCheck(args []string) bool { return slices.Contains(args, "check") }
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}

@@ -1,0 +1,148 @@
+// Package config is the file /etc/snapwatch/config.yaml: its types, its defaults,
+// strict loading and validation. Every key is optional, and so is the file. A key
+// that is not known is an error: a misspelt limit must not leave a disk unwatched.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Path is where the file is looked for when no other is named.
+const Path = "/etc/snapwatch/config.yaml"
+
+// Config is the whole file, with the defaults filled in.
+type Config struct {
+	// Node is this node's name, when Proxmox's own is to be checked against it.
+	Node string `yaml:"node"`
+	// Role is "" or "replica"; on a replica snap refuses to run.
+	Role string `yaml:"role"`
+	// Datasets are searched for disks. On a primary node they stand in for the
+	// storages of storage.cfg and hold the disks directly; on a replica disks are
+	// found anywhere below them, and the default is every pool.
+	Datasets []string `yaml:"datasets"`
+	// Pools must be imported; one that is not is an alarm.
+	Pools []string `yaml:"pools"`
+	// Replicas are datasets on this node that are received from elsewhere: snap
+	// takes no snapshot of them and sets no label.
+	Replicas []string `yaml:"replicas"`
+	// Keep is the retention in words, as on the command line: "f48 h24 d30".
+	Keep Keep `yaml:"keep"`
+	// Bookmarks is how many day-first bookmarks each disk keeps; 0 makes none.
+	Bookmarks int `yaml:"bookmarks"`
+	// StoppedGrace is how long receivers get to fetch a newer snapshot before an
+	// older _stopped one may go.
+	StoppedGrace Duration `yaml:"stopped_grace"`
+	// ConfirmStop is how long a guest must stay down before its stop is believed.
+	ConfirmStop Duration `yaml:"confirm_stop"`
+	// BootGrace is how long after boot no stop is believed.
+	BootGrace Duration `yaml:"boot_grace"`
+	// RefreshStopped renews the _stopped snapshot of a stopped guest when it is
+	// older than this; 0 never does.
+	RefreshStopped Duration `yaml:"refresh_stopped"`
+	// AdoptPeerLabels lets snap take over the label of another node of the same
+	// cluster for a stopped guest whose configuration is here.
+	AdoptPeerLabels bool `yaml:"adopt_peer_labels"`
+	// MaxDestroys is how many snapshots one run destroys at most.
+	MaxDestroys int `yaml:"max_destroys"`
+	// Overrides change settings for some guests, disks or pools; for each setting
+	// the last entry that applies and has it decides.
+	Overrides []Override `yaml:"overrides"`
+
+	Watch `yaml:",inline"`
+}
+
+// Override changes settings for the disks that it selects.
+type Override struct {
+	Selector `yaml:",inline"`
+	// Keep is the retention for these disks instead of the one of the run.
+	Keep Keep `yaml:"keep"`
+	// Ignore leaves these disks alone: no snapshots, no labels, no alarms.
+	Ignore bool `yaml:"ignore"`
+
+	WatchOverride `yaml:",inline"`
+}
+
+// Default is the configuration of an empty file.
+func Default() Config {
+	return Config{
+		Bookmarks:    30,
+		StoppedGrace: Duration(24 * time.Hour),
+		ConfirmStop:  Duration(20 * time.Second),
+		BootGrace:    Duration(5 * time.Minute),
+		MaxDestroys:  1000,
+		Watch:        defaultWatch(),
+	}
+}
+
+// Load reads the file at path. A missing file is an error only where it was asked
+// for by name: LoadDefault forgives it.
+func Load(path string) (Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("config: %w", err)
+	}
+	c, err := parse(text)
+	if err != nil {
+		return Config{}, fmt.Errorf("config %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// LoadDefault reads [Path] if it is there, and else returns the defaults.
+func LoadDefault(path string) (Config, error) {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		return Default(), nil
+	}
+	return Load(path)
+}
+
+func parse(text []byte) (Config, error) {
+	c := Default()
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return Config{}, err
+	}
+	if err := d.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
+		return Config{}, errors.New("more than one YAML document in the file")
+	}
+	if err := c.validate(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+func (c Config) validate() error {
+	if c.Role != "" && c.Role != "replica" {
+		return fmt.Errorf("role: %q is not known; leave it out or write replica", c.Role)
+	}
+	if c.Bookmarks < 0 {
+		return fmt.Errorf("bookmarks: %d is negative; write 0 to make none", c.Bookmarks)
+	}
+	if c.MaxDestroys < 1 {
+		return fmt.Errorf("max_destroys: %d; at least 1 is needed to rotate at all", c.MaxDestroys)
+	}
+	for key, names := range map[string][]string{"datasets": c.Datasets, "replicas": c.Replicas, "pools": c.Pools} {
+		for _, name := range names {
+			if err := validateDataset(name, key == "pools"); err != nil {
+				return fmt.Errorf("%s: %w", key, err)
+			}
+		}
+	}
+	for i, o := range c.Overrides {
+		if err := o.Selector.validate(); err != nil {
+			return fmt.Errorf("overrides, entry %d: %w", i+1, err)
+		}
+		if err := o.WatchOverride.validate(); err != nil {
+			return fmt.Errorf("overrides, entry %d: %w", i+1, err)
+		}
+	}
+	return c.Watch.validate()
+}

@@ -1,0 +1,96 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Keep is a retention: how many of each class. A class that is not in it is left
+// alone; one with 0 keeps none. A nil Keep is no retention at all.
+type Keep map[string]int
+
+// keepLetters are the words' letters and the class each stands for.
+var keepLetters = []struct {
+	Letter byte
+	Class  string
+}{
+	{'f', "frequently"}, {'h', "hourly"}, {'d', "daily"},
+	{'w', "weekly"}, {'m', "monthly"}, {'y', "yearly"},
+}
+
+// ParseKeep reads retention words such as f48 h24 d30. No word at all, an unknown
+// letter, a missing or negative number and a letter given twice are errors: what a
+// typing mistake would destroy cannot be brought back.
+func ParseKeep(words []string) (Keep, error) {
+	if len(words) == 0 {
+		return nil, errors.New("no retention given; say what to keep, for example: f48 h24 d30")
+	}
+	keep := Keep{}
+	for _, word := range words {
+		class, n, err := parseKeepWord(word)
+		if err != nil {
+			return nil, err
+		}
+		if _, twice := keep[class]; twice {
+			return nil, fmt.Errorf("retention %q: %s is given twice", word, class)
+		}
+		keep[class] = n
+	}
+	return keep, nil
+}
+
+// IsKeepWord tells whether a word looks meant as retention, right or wrong.
+func IsKeepWord(word string) bool {
+	if len(word) < 2 || !strings.ContainsRune("fhdwmy", rune(word[0])) {
+		return false
+	}
+	return word[1] >= '0' && word[1] <= '9'
+}
+
+func parseKeepWord(word string) (class string, n int, err error) {
+	const want = "write a letter of f h d w m y and a number, for example f48"
+	if word == "" {
+		return "", 0, fmt.Errorf("an empty retention word; %s", want)
+	}
+	for _, k := range keepLetters {
+		if k.Letter == word[0] {
+			class = k.Class
+		}
+	}
+	if class == "" {
+		return "", 0, fmt.Errorf("retention %q: unknown letter %q; %s", word, word[:1], want)
+	}
+	for _, digit := range word[1:] {
+		if digit < '0' || digit > '9' {
+			return "", 0, fmt.Errorf("retention %q: %q is no number; %s", word, word[1:], want)
+		}
+	}
+	n, err = strconv.Atoi(word[1:])
+	if err != nil {
+		return "", 0, fmt.Errorf("retention %q: no usable number after the letter; %s", word, want)
+	}
+	const most = 10_000_000
+	if n > most {
+		return "", 0, fmt.Errorf("retention %q: more than %d snapshots", word, most)
+	}
+	return class, n, nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (k *Keep) UnmarshalText(text []byte) (err error) {
+	*k, err = ParseKeep(strings.Fields(string(text)))
+	return err
+}
+
+// String writes the retention as words, in the order of the classes.
+func (k Keep) String() string {
+	var words []string
+	for _, l := range keepLetters {
+		if n, ok := k[l.Class]; ok {
+			words = append(words, string(l.Letter)+strconv.Itoa(n))
+		}
+	}
+	return strings.Join(words, " ")
+}

@@ -1,0 +1,151 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+)
+
+// Duration is a span of time written as 90m, 2h or 1d12h.
+type Duration time.Duration
+
+// ParseDuration reads 90m, 2h, 30d, 1d12h; a day has 24 hours.
+func ParseDuration(text string) (Duration, error) {
+	d, err := model.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no duration; write it as 90m, 2h or 1d12h", text)
+	}
+	return Duration(d), nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (d *Duration) UnmarshalText(text []byte) (err error) {
+	*d, err = ParseDuration(string(text))
+	return err
+}
+
+func (d Duration) String() string { return model.Duration(d).String() }
+
+// Std is the duration as the standard library has it.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// Selector says which disks an entry is for. Every key that is given must match;
+// at least one must be given.
+type Selector struct {
+	// VMID is a list of numbers and ranges: "100", "100-199,250".
+	VMID VMIDs `yaml:"vmid"`
+	// Disk is a shell pattern for the dataset's full name or its last component.
+	Disk string `yaml:"disk"`
+	// Pool is a shell pattern for the pool's name.
+	Pool string `yaml:"pool"`
+}
+
+// Matches tells whether the selector is for the disk with this full dataset name
+// and VMID.
+func (s Selector) Matches(dataset string, vmid int) bool {
+	pool, _, _ := strings.Cut(dataset, "/")
+	if len(s.VMID) > 0 && !s.VMID.Contains(vmid) {
+		return false
+	}
+	if s.Pool != "" && !matches(s.Pool, pool) {
+		return false
+	}
+	return s.Disk == "" || matches(s.Disk, dataset) || matches(s.Disk, path.Base(dataset))
+}
+
+func (s Selector) String() string {
+	var parts []string
+	if len(s.VMID) > 0 {
+		parts = append(parts, "vmid "+s.VMID.String())
+	}
+	if s.Disk != "" {
+		parts = append(parts, "disk "+s.Disk)
+	}
+	if s.Pool != "" {
+		parts = append(parts, "pool "+s.Pool)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (s Selector) validate() error {
+	if len(s.VMID) == 0 && s.Disk == "" && s.Pool == "" {
+		return errors.New("says for no disk what it is for; give vmid, disk or pool")
+	}
+	for _, pattern := range []string{s.Disk, s.Pool} {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return fmt.Errorf("pattern %q: %w", pattern, err)
+		}
+	}
+	return nil
+}
+
+func matches(pattern, name string) bool {
+	ok, err := path.Match(pattern, name)
+	return ok && err == nil
+}
+
+// VMIDs is a set of VMIDs as ranges.
+type VMIDs []struct{ First, Last int }
+
+var vmidRange = regexp.MustCompile(`^([1-9]\d{0,8})(?:-([1-9]\d{0,8}))?$`)
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (v *VMIDs) UnmarshalText(text []byte) error {
+	*v = nil
+	for word := range strings.SplitSeq(string(text), ",") {
+		m := vmidRange.FindStringSubmatch(strings.TrimSpace(word))
+		if m == nil {
+			return fmt.Errorf("vmid: %q is no VMID and no range; write 100 or 100-199,250", word)
+		}
+		first, _ := strconv.Atoi(m[1])
+		last := first
+		if m[2] != "" {
+			last, _ = strconv.Atoi(m[2])
+		}
+		if last < first {
+			return fmt.Errorf("vmid: the range %q ends before it begins", word)
+		}
+		*v = append(*v, struct{ First, Last int }{first, last})
+	}
+	return nil
+}
+
+// Contains tells whether vmid is in the set.
+func (v VMIDs) Contains(vmid int) bool {
+	for _, r := range v {
+		if r.First <= vmid && vmid <= r.Last {
+			return true
+		}
+	}
+	return false
+}
+
+func (v VMIDs) String() string {
+	var words []string
+	for _, r := range v {
+		word := strconv.Itoa(r.First)
+		if r.Last != r.First {
+			word += "-" + strconv.Itoa(r.Last)
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, ",")
+}
+
+var datasetPattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.: -]*(/[A-Za-z0-9_.: -]+)*$`)
+
+func validateDataset(name string, poolOnly bool) error {
+	if !datasetPattern.MatchString(name) {
+		return fmt.Errorf("%q is no name of a dataset", name)
+	}
+	if poolOnly && strings.Contains(name, "/") {
+		return fmt.Errorf("%q is a dataset; name the pool alone", name)
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+// Package lock takes flock(2) locks: one per pool for writing, one per pool for
+// listing, and a guest's own, which Proxmox takes while it starts, stops or rolls
+// back the guest. A flock dies with the last process that holds the file open, so
+// a lock inherited by a child lives exactly as long as a hung child does, and a
+// lock file that is left behind locks nothing.
+package lock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Lock is a held lock. flock(2) is called here and not through a library, since
+// the ones there are keep the open file to themselves, and a child must inherit it.
+type Lock struct{ file *os.File }
+
+// Busy is the error for a lock that somebody else holds.
+type Busy struct {
+	Path string
+	// PID is the process that said it holds the lock, 0 if none did.
+	PID int
+	// Since is when it took the lock, zero if it did not say.
+	Since time.Time
+}
+
+func (b *Busy) Error() string {
+	if b.PID == 0 {
+		return fmt.Sprintf("%s is locked by another process", b.Path)
+	}
+	return fmt.Sprintf("%s is locked by process %d since %s", b.Path, b.PID, b.Since.Local().Format(time.DateTime))
+}
+
+// TryExclusive takes the lock at path for this process alone and writes into the
+// file who holds it since when. It never waits: the error is a [*Busy] when
+// somebody else holds it.
+func TryExclusive(path string, now time.Time) (*Lock, error) {
+	l, err := try(path, syscall.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	// The text is for people; the lock itself does not depend on it.
+	note := fmt.Sprintf("%d %d\n", os.Getpid(), now.Unix())
+	if err := l.file.Truncate(0); err == nil {
+		_, _ = l.file.WriteAt([]byte(note), 0)
+	}
+	return l, nil
+}
+
+// TryShared takes the lock at path shared with other readers, without waiting.
+// The error is a [*Busy] when somebody holds it exclusively.
+func TryShared(path string) (*Lock, error) { return try(path, syscall.LOCK_SH) }
+
+// File is the open lock file, to be inherited by a child.
+func (l *Lock) File() *os.File { return l.file }
+
+// Release gives the lock up in this process; a child that inherited it keeps it.
+// It closes the file and leaves LOCK_UN alone, which would unlock it for the child,
+// too: the lock belongs to the open file that both share (flock(2)).
+func (l *Lock) Release() error { return l.file.Close() }
+
+func try(path string, how int) (*Lock, error) {
+	file, err := open(path)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	err = syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
+	if err == nil {
+		return &Lock{file}, nil
+	}
+	_ = file.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, holder(path)
+	}
+	return nil, fmt.Errorf("lock %s: %w", path, err)
+}
+
+// open opens the lock file, or makes it. A file that is there is opened without
+// O_CREAT: with fs.protected_regular the kernel refuses O_CREAT on another user's
+// file in a sticky directory such as /run/lock, even to root. One that may only be
+// read can be locked all the same.
+func open(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		return os.Open(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	}
+	return file, err
+}
+
+func holder(path string) *Busy {
+	busy := &Busy{Path: path}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return busy
+	}
+	pid, since, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	seconds, err := strconv.ParseInt(since, 10, 64)
+	if err != nil {
+		return busy
+	}
+	if busy.PID, err = strconv.Atoi(pid); err != nil {
+		return &Busy{Path: path}
+	}
+	busy.Since = time.Unix(seconds, 0)
+	return busy
+}

@@ -1,0 +1,195 @@
+package zfs
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"snapwatch/internal/command"
+)
+
+// headProperties are asked of every dataset, in this order. User properties come
+// last: their values are free text, which a received stream may have chosen.
+var headProperties = []string{
+	"type", "guid", "createtxg", "creation", "origin", "prevsnap", "inconsistent",
+	"receive_resume_token", "written", snapshotsChanged, LabelRunning, LabelNoSnap,
+}
+
+// snapshotsChanged is missing in OpenZFS 2.1, where asking for it fails the call.
+const snapshotsChanged = "snapshots_changed"
+
+// Children lists the filesystems and volumes directly below each of the parents,
+// all of one pool, with one zfs process. The error is a [*command.Error]; one that
+// comes with heads names datasets that are missing.
+func (r Reader) Children(ctx context.Context, parents ...string) ([]Head, error) {
+	heads, err := r.heads(ctx, []string{"-d", "1"}, parents)
+	return without(heads, parents), err
+}
+
+// Descendants lists the filesystems and volumes anywhere below the roots, all of
+// one pool, and the roots themselves, with one zfs process.
+func (r Reader) Descendants(ctx context.Context, roots ...string) ([]Head, error) {
+	return r.heads(ctx, []string{"-r"}, roots)
+}
+
+func without(heads []Head, parents []string) []Head {
+	is := make(map[string]bool, len(parents))
+	for _, p := range parents {
+		is[p] = true
+	}
+	var below []Head
+	for _, h := range heads {
+		if !is[h.Name] {
+			below = append(below, h)
+		}
+	}
+	return below
+}
+
+// heads asks with zfs get and not with zfs list, which does not tell the source of
+// a property.
+func (r Reader) heads(ctx context.Context, depth, names []string) ([]Head, error) {
+	ask := func(properties []string) ([]Head, error) {
+		argv := append([]string{"zfs", "get", "-Hp"}, depth...)
+		argv = append(argv, "-t", "filesystem,volume", "-o", "name,property,value,received,source", strings.Join(properties, ","))
+		p := headParser{properties: properties, seen: map[string]bool{}}
+		err := command.Lines(ctx, command.Cmd{Argv: append(argv, names...), Inherit: r.Inherit}, p.line)
+		if err == nil {
+			err = p.end()
+		}
+		return p.heads, err
+	}
+	heads, err := ask(headProperties)
+	// A property that zfs does not know is a usage error, which costs no I/O.
+	if command.ExitCode(err) == 2 && len(heads) == 0 {
+		return ask(withoutProperty(headProperties, snapshotsChanged))
+	}
+	return heads, err
+}
+
+func withoutProperty(properties []string, name string) []string {
+	var rest []string
+	for _, p := range properties {
+		if p != name {
+			rest = append(rest, p)
+		}
+	}
+	return rest
+}
+
+// headParser turns the rows of zfs get into heads. It insists on the order zfs
+// prints them in, every property of a dataset and then the next dataset, so that a
+// newline inside a received property cannot pass for a row of another dataset.
+type headParser struct {
+	properties []string
+	heads      []Head
+	seen       map[string]bool
+	at         int // how many properties of the last head were read
+}
+
+func (p *headParser) line(line string) error {
+	f := strings.Split(line, "\t")
+	if len(f) != 5 {
+		return fmt.Errorf("unexpected line %q: %d columns instead of 5", clip(line), len(f))
+	}
+	if p.at == 0 || p.at == len(p.properties) {
+		if p.seen[f[0]] || !ValidDataset(f[0]) {
+			return fmt.Errorf("unexpected line %q: dataset listed twice, or not a name", clip(line))
+		}
+		p.seen[f[0]] = true
+		p.heads = append(p.heads, Head{Name: f[0]})
+		p.at = 0
+	}
+	h := &p.heads[len(p.heads)-1]
+	if f[0] != h.Name || f[1] != p.properties[p.at] {
+		return fmt.Errorf("unexpected line %q: expected %s of %s", clip(line), p.properties[p.at], h.Name)
+	}
+	p.at++
+	if err := h.set(f[1], f[2], f[3], f[4]); err != nil {
+		return fmt.Errorf("%s of %s: %w", f[1], h.Name, err)
+	}
+	return nil
+}
+
+func (p *headParser) end() error {
+	if p.at != 0 && p.at != len(p.properties) {
+		last := p.heads[len(p.heads)-1].Name
+		p.heads = p.heads[:len(p.heads)-1]
+		return fmt.Errorf("the output of zfs get ends in the middle of %s", last)
+	}
+	return nil
+}
+
+func (h *Head) set(property, value, received, source string) (err error) {
+	switch property {
+	case "guid":
+		h.GUID, err = strconv.ParseUint(value, 10, 64)
+	case "createtxg":
+		h.CreateTXG, err = strconv.ParseUint(value, 10, 64)
+	case "creation":
+		h.Creation, err = parseTime(value)
+	case "origin":
+		h.Origin = unset(value)
+	case "prevsnap":
+		// A clone without snapshots of its own shows its origin's name.
+		if name, ok := strings.CutPrefix(value, h.Name+"@"); ok {
+			h.NewestSnapshot = name
+		}
+	case "inconsistent":
+		h.Inconsistent = value == "1" || value == "yes" || value == "on"
+	case "receive_resume_token":
+		h.ResumeToken = unset(value) != ""
+	case "written":
+		if unset(value) != "" {
+			h.Written, err = strconv.ParseUint(value, 10, 64)
+		}
+	case snapshotsChanged:
+		if unset(value) != "" {
+			h.SnapshotsChanged, err = strconv.ParseInt(value, 10, 64)
+		}
+	case LabelRunning:
+		h.Running = parseProperty(value, received, source)
+	case LabelNoSnap:
+		h.NoSnap = parseProperty(value, received, source)
+	}
+	return err
+}
+
+func parseProperty(value, received, source string) Property {
+	p := Property{Value: unset(value), Received: unset(received)}
+	switch {
+	case source == "local":
+		p.Source = SourceLocal
+	case source == "received":
+		p.Source = SourceReceived
+	case strings.HasPrefix(source, "inherited"):
+		p.Source = SourceInherited
+	case source == "default":
+		p.Source = SourceDefault
+	}
+	return p
+}
+
+// unset turns zfs's mark for a property without a value into "".
+func unset(value string) string {
+	if value == "-" {
+		return ""
+	}
+	return value
+}
+
+func parseTime(seconds string) (time.Time, error) {
+	n, err := strconv.ParseInt(seconds, 10, 64)
+	return time.Unix(n, 0), err
+}
+
+// clip shortens a line for an error message.
+func clip(line string) string {
+	const most = 200
+	if len(line) > most {
+		return line[:most] + "…"
+	}
+	return line
+}

@@ -1,0 +1,63 @@
+package zfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// KstatDir is where ZFS on Linux tells about its pools without taking a lock, so
+// that reading there never hangs.
+const KstatDir = "/proc/spl/kstat/zfs"
+
+// ErrNoZFS means that the ZFS module is not loaded on this machine.
+var ErrNoZFS = errors.New("the ZFS module is not loaded (modprobe zfs)")
+
+// Pools lists the imported pools by name, in order. dir is [KstatDir] but in tests.
+// The error is [ErrNoZFS] where there is no ZFS.
+func Pools(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNoZFS
+	}
+	if err != nil {
+		return nil, err
+	}
+	var pools []string
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(dir, e.Name(), "state")); err == nil {
+			pools = append(pools, e.Name())
+		}
+	}
+	slices.Sort(pools)
+	return pools, nil
+}
+
+// CheckPool returns nil when the pool can be asked, and otherwise an error that
+// says why not. A suspended pool is never asked: commands on it may hang beyond
+// the reach of any signal, and `zfs list` without names leaves it out and exits 0
+// (facts: OpenZFS D).
+func CheckPool(dir, pool string) error {
+	text, err := os.ReadFile(filepath.Join(dir, pool, "state"))
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("pool %s: %w", pool, ErrNoZFS)
+		}
+		return fmt.Errorf("pool %s is not imported (zpool import %s)", pool, pool)
+	}
+	if err != nil {
+		return fmt.Errorf("pool %s: %w", pool, err)
+	}
+	switch state := strings.TrimSpace(string(text)); state {
+	case "ONLINE", "DEGRADED":
+		return nil
+	case "SUSPENDED":
+		return fmt.Errorf("pool %s is suspended: its I/O failed (zpool status %s, then zpool clear %s)", pool, pool, pool)
+	default:
+		return fmt.Errorf("pool %s is %s (zpool status %s)", pool, state, pool)
+	}
+}

@@ -1,0 +1,143 @@
+package zfs
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Class is the kind of a managed snapshot. The classes that rotate are ordered
+// from the shortest to the longest period, so they can be compared with <.
+type Class int
+
+// The classes, from the shortest to the longest; Stopped stands outside the order.
+const (
+	Stopped Class = iota
+	Frequently
+	Hourly
+	Daily
+	Weekly
+	Monthly
+	Yearly
+)
+
+// Rotating are the classes that are taken periodically, the longest first.
+var rotating = [...]Class{Yearly, Monthly, Weekly, Daily, Hourly, Frequently}
+
+// Rotating returns the classes that are taken periodically, the longest first.
+func Rotating() []Class { return append([]Class(nil), rotating[:]...) }
+
+func (c Class) String() string {
+	switch c {
+	case Stopped:
+		return "stopped"
+	case Frequently:
+		return "frequently"
+	case Hourly:
+		return "hourly"
+	case Daily:
+		return "daily"
+	case Weekly:
+		return "weekly"
+	case Monthly:
+		return "monthly"
+	case Yearly:
+		return "yearly"
+	}
+	return "class " + strconv.Itoa(int(c))
+}
+
+// nameTime is the time in a snapshot's name: the node's local time, as sanoid and
+// pve-zfs-snap write it.
+const nameTime = "2006-01-02_15:04:05"
+
+var managed = regexp.MustCompile(`^autosnap_\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d_(frequently|hourly|daily|weekly|monthly|yearly|stopped)$`)
+
+// FormatSnapshotName returns the name of a managed snapshot, the part after the @.
+// The time is written as it stands in t's zone.
+func FormatSnapshotName(t time.Time, c Class) string {
+	return "autosnap_" + t.Format(nameTime) + "_" + c.String()
+}
+
+// ParseSnapshotName tells the class of a snapshot from its name, the part after
+// the @. It is false for any name that is not wholly of our form: such a snapshot
+// is never destroyed and never counted.
+func ParseSnapshotName(name string) (Class, bool) {
+	m := managed.FindStringSubmatch(name)
+	if m == nil {
+		return 0, false
+	}
+	for c := Stopped; c <= Yearly; c++ {
+		if c.String() == m[1] {
+			return c, true
+		}
+	}
+	return 0, false
+}
+
+// DiskKind says what the name of a guest's dataset makes it.
+type DiskKind int
+
+const (
+	// GuestDisk is a disk of a guest that can run: vm-N-disk-M, subvol-N-disk-M.
+	GuestDisk DiskKind = iota
+	// TemplateDisk is a disk of a template: base-N-disk-M, basevol-N-disk-M.
+	TemplateDisk
+)
+
+var diskName = regexp.MustCompile(`^(vm|subvol|base|basevol)-([1-9]\d{0,8})-disk-\d+$`)
+
+// ParseDiskName tells the VMID and kind of a guest's disk from the last component
+// of its dataset's name. It is false for anything else: cloudinit, state and
+// fleece volumes are not disks (facts: Proxmox 4).
+func ParseDiskName(name string) (vmid int, kind DiskKind, ok bool) {
+	m := diskName.FindStringSubmatch(name)
+	if m == nil {
+		return 0, 0, false
+	}
+	vmid, err := strconv.Atoi(m[2])
+	if err != nil {
+		return 0, 0, false
+	}
+	if strings.HasPrefix(m[1], "base") {
+		kind = TemplateDisk
+	}
+	return vmid, kind, true
+}
+
+// Base is the last component of a dataset's name.
+func Base(dataset string) string { return dataset[strings.LastIndexByte(dataset, '/')+1:] }
+
+// Parent is a dataset's name without its last component, "" for a pool.
+func Parent(dataset string) string {
+	return dataset[:max(0, strings.LastIndexByte(dataset, '/'))]
+}
+
+// Pool is the first component of a dataset's name.
+func Pool(dataset string) string {
+	pool, _, _ := strings.Cut(dataset, "/")
+	return pool
+}
+
+// Within tells whether dataset is root or lies below it.
+func Within(dataset, root string) bool {
+	return dataset == root || strings.HasPrefix(dataset, root+"/")
+}
+
+var (
+	datasetName  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.: -]*(/[A-Za-z0-9_.: -]+)*$`)
+	snapshotPart = regexp.MustCompile(`^[A-Za-z0-9_.:-]+$`)
+)
+
+// maxName is the longest full name of a snapshot or bookmark, in bytes.
+const maxName = 255
+
+// ValidDataset tells whether name is one that zfs itself would accept.
+func ValidDataset(name string) bool { return len(name) <= maxName && datasetName.MatchString(name) }
+
+// ValidSnapshot tells whether dataset@name may be handed to a channel program,
+// which checks nothing itself: an empty name wrecks the pool (openzfs #13548).
+func ValidSnapshot(dataset, name string) bool {
+	return ValidDataset(dataset) && snapshotPart.MatchString(name) && len(dataset)+1+len(name) <= maxName
+}

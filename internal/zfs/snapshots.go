@@ -1,0 +1,98 @@
+package zfs
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"snapwatch/internal/command"
+)
+
+// namesPerCall keeps an argv far below ARG_MAX.
+const namesPerCall = 500
+
+// Lookup reads just the named snapshots, by full name. A snapshot that is gone
+// meanwhile is left out; the error of a call that failed for another reason comes
+// with what could be read.
+func (r Reader) Lookup(ctx context.Context, fullNames []string) ([]Snapshot, error) {
+	var found []Snapshot
+	for chunk := range slices.Chunk(fullNames, namesPerCall) {
+		argv := append([]string{"zfs", "list", "-Hp", "-t", "snapshot", "-o", "name,guid,createtxg,creation"}, chunk...)
+		err := r.list(ctx, argv, "@", func(s Snapshot) error {
+			found = append(found, s)
+			return nil
+		})
+		if err != nil && !onlyMissing(err) {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// Snapshots reads every snapshot of the datasets and calls each with them. It
+// costs time with every snapshot there is (facts: OpenZFS B1).
+func (r Reader) Snapshots(ctx context.Context, datasets []string, each func(Snapshot) error) error {
+	return r.all(ctx, "snapshot", "@", datasets, each)
+}
+
+// Bookmarks reads every bookmark of the datasets and calls each with them.
+func (r Reader) Bookmarks(ctx context.Context, datasets []string, each func(Snapshot) error) error {
+	return r.all(ctx, "bookmark", "#", datasets, each)
+}
+
+func (r Reader) all(ctx context.Context, kind, mark string, datasets []string, each func(Snapshot) error) error {
+	for chunk := range slices.Chunk(datasets, namesPerCall) {
+		argv := []string{"zfs", "list", "-Hp", "-d", "1", "-t", kind, "-o", "name,guid,createtxg,creation", "-s", "createtxg"}
+		if err := r.list(ctx, append(argv, chunk...), mark, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r Reader) list(ctx context.Context, argv []string, mark string, each func(Snapshot) error) error {
+	return command.Lines(ctx, command.Cmd{Argv: argv, Inherit: r.Inherit}, func(line string) error {
+		s, err := parseSnapshot(line, mark)
+		if err != nil {
+			return err
+		}
+		return each(s)
+	})
+}
+
+// onlyMissing tells whether every line zfs complained with says that a dataset or
+// snapshot does not exist. A line that is not understood counts as trouble.
+func onlyMissing(err error) bool {
+	failed, ok := err.(*command.Error)
+	if !ok || command.ExitCode(err) != 1 {
+		return false
+	}
+	for line := range strings.Lines(failed.Stderr) {
+		if !strings.HasSuffix(strings.TrimSpace(line), "does not exist") {
+			return false
+		}
+	}
+	return failed.Stderr != ""
+}
+
+func parseSnapshot(line, mark string) (Snapshot, error) {
+	f := strings.Split(line, "\t")
+	if len(f) != 4 {
+		return Snapshot{}, fmt.Errorf("unexpected line %q: %d columns instead of 4", clip(line), len(f))
+	}
+	dataset, name, ok := strings.Cut(f[0], mark)
+	if !ok || !ValidDataset(dataset) || name == "" {
+		return Snapshot{}, fmt.Errorf("unexpected line %q: %q is no name with %s", clip(line), clip(f[0]), mark)
+	}
+	guid, guidErr := strconv.ParseUint(f[1], 10, 64)
+	txg, txgErr := strconv.ParseUint(f[2], 10, 64)
+	creation, timeErr := parseTime(f[3])
+	for _, err := range []error{guidErr, txgErr, timeErr} {
+		if err != nil {
+			return Snapshot{}, fmt.Errorf("unexpected line %q: %w", clip(line), err)
+		}
+	}
+	return Snapshot{Dataset: dataset, Name: name, GUID: guid, CreateTXG: txg, Creation: creation}, nil
+}
