@@ -140,7 +140,7 @@ func (c Config) validate() error {
 		if err := o.Selector.validate(); err != nil {
 			return fmt.Errorf("overrides, entry %d: %w", i+1, err)
 		}
-		if err := o.WatchOverride.validate(); err != nil {
+		if err := o.WatchOverride.validate(c.Limits); err != nil {
 			return fmt.Errorf("overrides, entry %d: %w", i+1, err)
 		}
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,36 @@ type Watch struct {
 	// ReplicaLabel is "show" or "trust": whether a label that arrived here may
 	// contradict the newest snapshot's suffix.
 	ReplicaLabel string `yaml:"replica_label"`
+	// Sources say where received datasets come from, for joins between sites.
+	Sources []Source `yaml:"sources"`
+}
+
+// Source says where the disks below a dataset come from.
+type Source struct {
+	// Dataset is here, Origin there; without an Origin it is called the same there.
+	Dataset string `yaml:"dataset"`
+	Origin  string `yaml:"origin"`
+	// Cluster is the name of the cluster, or of the single node, they come from.
+	Cluster string `yaml:"cluster"`
+}
+
+// OriginOf tells where a disk comes from: the cluster and the disk's dataset there.
+// The source with the longest dataset that holds the disk decides; both are empty
+// where there is none.
+func (w Watch) OriginOf(disk string) (cluster, dataset string) {
+	longest := -1
+	for _, s := range w.Sources {
+		below, ok := strings.CutPrefix(disk, s.Dataset)
+		if !ok || len(s.Dataset) <= longest || (below != "" && below[0] != '/') {
+			continue
+		}
+		longest = len(s.Dataset)
+		cluster, dataset = s.Cluster, disk
+		if s.Origin != "" {
+			dataset = s.Origin + below
+		}
+	}
+	return cluster, dataset
 }
 
 // Limits are ages at which a disk alarms.
@@ -31,8 +62,10 @@ type Limits struct {
 
 // WatchOverride are the limits an override may change; zero leaves one alone.
 type WatchOverride struct {
-	Warning  Duration `yaml:"warning"`
-	Critical Duration `yaml:"critical"`
+	Warning           Duration `yaml:"warning"`
+	Critical          Duration `yaml:"critical"`
+	MaxStoppedAge     Duration `yaml:"max_stopped_age"`
+	MaxInitialReceive Duration `yaml:"max_initial_receive"`
 }
 
 // Maintenance silences the disks that it selects until a time.
@@ -55,8 +88,9 @@ func defaultWatch() Watch {
 }
 
 func (w Watch) validate() error {
-	if w.Limits.Warning <= 0 || w.Limits.Critical <= 0 {
-		return errors.New("limits: warning and critical must be more than 0")
+	l := w.Limits
+	if l.Warning <= 0 || l.Critical <= 0 || l.MaxStoppedAge <= 0 || l.MaxInitialReceive <= 0 {
+		return errors.New("limits: each must be more than 0")
 	}
 	if w.Limits.Critical < w.Limits.Warning {
 		return fmt.Errorf("limits: critical (%s) comes before warning (%s)", w.Limits.Critical, w.Limits.Warning)
@@ -67,6 +101,11 @@ func (w Watch) validate() error {
 	for i, pattern := range w.Ignore {
 		if err := (Selector{Disk: pattern}).validate(); err != nil {
 			return fmt.Errorf("ignore, entry %d: %w", i+1, err)
+		}
+	}
+	for i, s := range w.Sources {
+		if err := s.validate(); err != nil {
+			return fmt.Errorf("sources, entry %d: %w", i+1, err)
 		}
 	}
 	for i, m := range w.Maintenance {
@@ -80,9 +119,34 @@ func (w Watch) validate() error {
 	return nil
 }
 
-func (w WatchOverride) validate() error {
-	if w.Warning > 0 && w.Critical > 0 && w.Critical < w.Warning {
-		return fmt.Errorf("critical (%s) comes before warning (%s)", w.Critical, w.Warning)
+func (s Source) validate() error {
+	if err := validateDataset(s.Dataset, false); err != nil {
+		return fmt.Errorf("dataset: %w", err)
+	}
+	if s.Origin != "" {
+		if err := validateDataset(s.Origin, false); err != nil {
+			return fmt.Errorf("origin: %w", err)
+		}
+	}
+	if s.Cluster == "" {
+		return errors.New("cluster is missing; name the cluster or node the disks come from")
+	}
+	return nil
+}
+
+// validate looks at an override with the limits it leaves as they are: one that
+// moves warning beyond the critical limit would alarm at once where it was meant
+// to calm.
+func (w WatchOverride) validate(defaults Limits) error {
+	warning, critical := w.Warning, w.Critical
+	if warning == 0 {
+		warning = defaults.Warning
+	}
+	if critical == 0 {
+		critical = defaults.Critical
+	}
+	if critical < warning {
+		return fmt.Errorf("critical (%s) comes before warning (%s); give both", critical, warning)
 	}
 	return nil
 }
