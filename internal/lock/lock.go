@@ -90,9 +90,27 @@ func open(path string) (*os.File, error) {
 		return os.Open(path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+		return create(path)
 	}
 	return file, err
+}
+
+// create makes the lock file, readable by everybody whatever the umask: the lock
+// is shared by root's cron and a monitoring user. Where another user was quicker,
+// that one's file is opened.
+func create(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return os.Open(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Chmod(0o644); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
 }
 
 func holder(path string) *Busy {

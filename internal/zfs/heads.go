@@ -2,7 +2,6 @@ package zfs
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -24,14 +23,21 @@ const snapshotsChanged = "snapshots_changed"
 // all of one pool, with one zfs process. The error is a [*command.Error]; one that
 // comes with heads names datasets that are missing.
 func (r Reader) Children(ctx context.Context, parents ...string) ([]Head, error) {
-	heads, err := r.heads(ctx, []string{"-d", "1"}, parents)
+	heads, err := r.heads(ctx, []string{"-d", "1"}, headProperties, parents)
 	return without(heads, parents), err
 }
 
 // Descendants lists the filesystems and volumes anywhere below the roots, all of
 // one pool, and the roots themselves, with one zfs process.
 func (r Reader) Descendants(ctx context.Context, roots ...string) ([]Head, error) {
-	return r.heads(ctx, []string{"-r"}, roots)
+	return r.heads(ctx, []string{"-r"}, headProperties, roots)
+}
+
+// DescendantsUnlabelled is [Reader.Descendants] without the user properties, whose
+// text a received stream may have chosen so that it cannot be read.
+func (r Reader) DescendantsUnlabelled(ctx context.Context, roots ...string) ([]Head, error) {
+	plain := withoutProperty(withoutProperty(headProperties, LabelRunning), LabelNoSnap)
+	return r.heads(ctx, []string{"-r"}, plain, roots)
 }
 
 func without(heads []Head, parents []string) []Head {
@@ -50,21 +56,21 @@ func without(heads []Head, parents []string) []Head {
 
 // heads asks with zfs get and not with zfs list, which does not tell the source of
 // a property.
-func (r Reader) heads(ctx context.Context, depth, names []string) ([]Head, error) {
+func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([]Head, error) {
 	ask := func(properties []string) ([]Head, error) {
 		argv := append([]string{"zfs", "get", "-Hp"}, depth...)
 		argv = append(argv, "-t", "filesystem,volume", "-o", "name,property,value,received,source", strings.Join(properties, ","))
 		p := headParser{properties: properties, seen: map[string]bool{}}
-		err := command.Lines(ctx, command.Cmd{Argv: append(argv, names...), Inherit: r.Inherit}, p.line)
+		err := r.lines(ctx, append(argv, names...), p.line)
 		if err == nil {
 			err = p.end()
 		}
 		return p.heads, err
 	}
-	heads, err := ask(headProperties)
+	heads, err := ask(properties)
 	// A property that zfs does not know is a usage error, which costs no I/O.
 	if command.ExitCode(err) == 2 && len(heads) == 0 {
-		return ask(withoutProperty(headProperties, snapshotsChanged))
+		return ask(withoutProperty(properties, snapshotsChanged))
 	}
 	return heads, err
 }
@@ -92,11 +98,11 @@ type headParser struct {
 func (p *headParser) line(line string) error {
 	f := strings.Split(line, "\t")
 	if len(f) != 5 {
-		return fmt.Errorf("unexpected line %q: %d columns instead of 5", clip(line), len(f))
+		return unreadable("unexpected line %q: %d columns instead of 5", clip(line), len(f))
 	}
 	if p.at == 0 || p.at == len(p.properties) {
 		if p.seen[f[0]] || !ValidDataset(f[0]) {
-			return fmt.Errorf("unexpected line %q: dataset listed twice, or not a name", clip(line))
+			return unreadable("unexpected line %q: dataset listed twice, or not a name", clip(line))
 		}
 		p.seen[f[0]] = true
 		p.heads = append(p.heads, Head{Name: f[0]})
@@ -104,11 +110,11 @@ func (p *headParser) line(line string) error {
 	}
 	h := &p.heads[len(p.heads)-1]
 	if f[0] != h.Name || f[1] != p.properties[p.at] {
-		return fmt.Errorf("unexpected line %q: expected %s of %s", clip(line), p.properties[p.at], h.Name)
+		return unreadable("unexpected line %q: expected %s of %s", clip(line), p.properties[p.at], h.Name)
 	}
 	p.at++
 	if err := h.set(f[1], f[2], f[3], f[4]); err != nil {
-		return fmt.Errorf("%s of %s: %w", f[1], h.Name, err)
+		return unreadable("%s of %s: %w", f[1], h.Name, err)
 	}
 	return nil
 }
@@ -117,7 +123,7 @@ func (p *headParser) end() error {
 	if p.at != 0 && p.at != len(p.properties) {
 		last := p.heads[len(p.heads)-1].Name
 		p.heads = p.heads[:len(p.heads)-1]
-		return fmt.Errorf("the output of zfs get ends in the middle of %s", last)
+		return unreadable("the output of zfs get ends in the middle of %s", last)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func (r Reader) Lookup(ctx context.Context, fullNames []string) ([]Snapshot, err
 			found = append(found, s)
 			return nil
 		})
-		if err != nil && !onlyMissing(err) {
+		if err != nil && !OnlyMissing(err) {
 			return found, err
 		}
 	}
@@ -53,7 +53,7 @@ func (r Reader) all(ctx context.Context, kind, mark string, datasets []string, e
 }
 
 func (r Reader) list(ctx context.Context, argv []string, mark string, each func(Snapshot) error) error {
-	return command.Lines(ctx, command.Cmd{Argv: argv, Inherit: r.Inherit}, func(line string) error {
+	return r.lines(ctx, argv, func(line string) error {
 		s, err := parseSnapshot(line, mark)
 		if err != nil {
 			return err
@@ -62,9 +62,9 @@ func (r Reader) list(ctx context.Context, argv []string, mark string, each func(
 	})
 }
 
-// onlyMissing tells whether every line zfs complained with says that a dataset or
+// OnlyMissing tells whether every line zfs complained with says that a dataset or
 // snapshot does not exist. A line that is not understood counts as trouble.
-func onlyMissing(err error) bool {
+func OnlyMissing(err error) bool {
 	failed, ok := err.(*command.Error)
 	if !ok || command.ExitCode(err) != 1 {
 		return false
@@ -80,19 +80,34 @@ func onlyMissing(err error) bool {
 func parseSnapshot(line, mark string) (Snapshot, error) {
 	f := strings.Split(line, "\t")
 	if len(f) != 4 {
-		return Snapshot{}, fmt.Errorf("unexpected line %q: %d columns instead of 4", clip(line), len(f))
+		return Snapshot{}, unreadable("unexpected line %q: %d columns instead of 4", clip(line), len(f))
 	}
 	dataset, name, ok := strings.Cut(f[0], mark)
 	if !ok || !ValidDataset(dataset) || name == "" {
-		return Snapshot{}, fmt.Errorf("unexpected line %q: %q is no name with %s", clip(line), clip(f[0]), mark)
+		return Snapshot{}, unreadable("unexpected line %q: %q is no name with %s", clip(line), clip(f[0]), mark)
 	}
 	guid, guidErr := strconv.ParseUint(f[1], 10, 64)
 	txg, txgErr := strconv.ParseUint(f[2], 10, 64)
 	creation, timeErr := parseTime(f[3])
 	for _, err := range []error{guidErr, txgErr, timeErr} {
 		if err != nil {
-			return Snapshot{}, fmt.Errorf("unexpected line %q: %w", clip(line), err)
+			return Snapshot{}, unreadable("unexpected line %q: %w", clip(line), err)
 		}
 	}
 	return Snapshot{Dataset: dataset, Name: name, GUID: guid, CreateTXG: txg, Creation: creation}, nil
+}
+
+// WrittenSince reads how many bytes were written to a dataset since one of its
+// snapshots. It costs the same however many snapshots are newer.
+func (r Reader) WrittenSince(ctx context.Context, s Snapshot) (uint64, error) {
+	argv := []string{"zfs", "get", "-Hp", "-o", "value", "written@" + s.Name, s.Dataset}
+	text, err := command.Output(ctx, command.Cmd{Argv: argv, Inherit: r.Inherit})
+	if err != nil {
+		return 0, err
+	}
+	written, err := strconv.ParseUint(strings.TrimSpace(text), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("written@%s of %s: %w", s.Name, s.Dataset, err)
+	}
+	return written, nil
 }

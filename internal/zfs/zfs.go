@@ -5,8 +5,11 @@
 package zfs
 
 import (
+	"context"
 	"os"
 	"time"
+
+	"snapwatch/internal/command"
 )
 
 // Properties of the field's tools that this project reads and keeps.
@@ -99,4 +102,14 @@ type Reader struct {
 	// Inherit are files that every zfs started keeps open, such as a lock that must
 	// live as long as a hung zfs does.
 	Inherit []*os.File
+	// Trace is told the argv of every zfs before it is started; nil tells nobody.
+	Trace func(argv []string)
+}
+
+// lines runs one zfs and calls each with every line it prints.
+func (r Reader) lines(ctx context.Context, argv []string, each func(string) error) error {
+	if r.Trace != nil {
+		r.Trace(argv)
+	}
+	return command.Lines(ctx, command.Cmd{Argv: argv, Inherit: r.Inherit}, each)
 }
