@@ -5,6 +5,8 @@ import (
 	"os"
 	"time"
 
+	"golang.org/x/term"
+
 	"snapwatch/config"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
@@ -16,6 +18,8 @@ type environment struct {
 	Stdout, Stderr io.Writer
 	// Terminal is true when a person is watching standard output.
 	Terminal bool
+	// Root is true when this process may do what snap does.
+	Root bool
 	// Now is the clock; each run reads it once.
 	Now func() time.Time
 	// ConfigPath is read when no --config is given, if it is there.
@@ -24,24 +28,28 @@ type environment struct {
 	Kstat string
 	// LockDir holds the locks, StateDir what the last runs left.
 	LockDir, StateDir string
-	// CronFile is where snap registers itself.
-	CronFile string
+	// CronFile is where snap registers itself. RootCrontab is where the program it
+	// replaces did, and TimerLink is there while our systemd timer is enabled.
+	CronFile, RootCrontab, TimerLink string
 	// PVE are the places where Proxmox keeps its state.
 	PVE pve.Host
 }
 
 func systemEnvironment() *environment {
 	return &environment{
-		Stdout:     os.Stdout,
-		Stderr:     os.Stderr,
-		Terminal:   isTerminal(os.Stdout),
-		Now:        time.Now,
-		ConfigPath: config.Path,
-		Kstat:      zfs.KstatDir,
-		LockDir:    "/run/lock",
-		StateDir:   "/var/lib/snapwatch",
-		CronFile:   "/etc/cron.d/snapwatch",
-		PVE:        pve.LocalHost(),
+		Stdout:      os.Stdout,
+		Stderr:      os.Stderr,
+		Terminal:    term.IsTerminal(int(os.Stdout.Fd())),
+		Root:        os.Geteuid() == 0,
+		Now:         time.Now,
+		ConfigPath:  config.Path,
+		Kstat:       zfs.KstatDir,
+		LockDir:     "/run/lock",
+		StateDir:    "/var/lib/snapwatch",
+		CronFile:    "/etc/cron.d/snapwatch",
+		RootCrontab: "/var/spool/cron/crontabs/root",
+		TimerLink:   "/etc/systemd/system/timers.target.wants/snapwatch.timer",
+		PVE:         pve.LocalHost(),
 	}
 }
 

@@ -35,6 +35,7 @@ type grammar struct {
 
 	Snap     snapCmd     `cmd:"" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
 	Check    checkCmd    `cmd:"" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
+	Cron     cronCmd     `cmd:"" help:"Register snap in cron, or remove it from there."`
 	Exporter exporterCmd `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
 }
 
@@ -75,7 +76,7 @@ func run(args []string, env *environment) (status int) {
 	parser, err := kong.New(&cli,
 		kong.Name("snapwatch"),
 		kong.Description(description),
-		kong.Vars{"version": version},
+		kong.Vars{"version": version, "config_path": env.ConfigPath},
 		kong.Writers(env.Stdout, env.Stderr),
 		kong.Exit(func(code int) { panic(ended{code}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),

@@ -141,3 +141,10 @@ func ValidDataset(name string) bool { return len(name) <= maxName && datasetName
 func ValidSnapshot(dataset, name string) bool {
 	return ValidDataset(dataset) && snapshotPart.MatchString(name) && len(dataset)+1+len(name) <= maxName
 }
+
+// ParseSnapshotTime returns the time in a managed snapshot's name, as if it were
+// UTC: the name does not tell its zone.
+func ParseSnapshotTime(name string) (time.Time, error) {
+	text := strings.TrimPrefix(name, "autosnap_")
+	return time.Parse(nameTime, text[:min(len(nameTime), len(text))])
+}

@@ -1,0 +1,146 @@
+// Package pve reads what Proxmox VE knows about this node: its name, its storages,
+// the guests configured on it and whether they live. It asks pvesh for the live
+// lists and looks at the files Proxmox itself looks at; it never writes.
+package pve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Host is where Proxmox keeps its state.
+type Host struct {
+	// Etc is the cluster's file system, /etc/pve.
+	Etc string
+	// Run holds the pid files of QEMU guests, below qemu-server.
+	Run string
+	// Proc is the kernel's process information.
+	Proc string
+	// Lock holds the locks of guests' configurations.
+	Lock string
+	// LXC holds what lxc keeps of each container.
+	LXC string
+	// Systemd is there while systemd runs the machine, sd_booted(3).
+	Systemd string
+}
+
+// LocalHost is the machine this process runs on.
+func LocalHost() Host {
+	return Host{Etc: "/etc/pve", Run: "/run", Proc: "/proc", Lock: "/run/lock", LXC: "/var/lib/lxc", Systemd: "/run/systemd/system"}
+}
+
+// Cluster is what stands in Proxmox's configuration, read at one time.
+type Cluster struct {
+	// Node is this node's name, short, as Proxmox has it.
+	Node string
+	// Nodes are all nodes of the cluster by name.
+	Nodes []string
+	// Storages are the ZFS storages that are enabled on this node.
+	Storages []Storage
+	// Guests are the guests configured on this node, by VMID.
+	Guests map[int]Config
+	// Elsewhere are the guests configured on other nodes, by VMID: the node's name.
+	Elsewhere map[int]string
+	// HAStarted are the guests that high availability keeps started.
+	HAStarted map[int]bool
+}
+
+// ErrNotPVE means that this machine is no Proxmox node, or that its cluster file
+// system is not mounted.
+var ErrNotPVE = errors.New("no Proxmox VE node here: /etc/pve/local is missing (systemctl status pve-cluster)")
+
+// Cluster reads the configuration. /etc/pve is a FUSE file system whose daemon may
+// hang, so the end of ctx ends the waiting.
+func (h Host) Cluster(ctx context.Context) (Cluster, error) {
+	type answer struct {
+		c   Cluster
+		err error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		c, err := h.readCluster()
+		done <- answer{c, err}
+	}()
+	select {
+	case a := <-done:
+		return a.c, a.err
+	case <-ctx.Done():
+		return Cluster{}, fmt.Errorf("reading %s: %w (is pmxcfs hung? systemctl status pve-cluster)", h.Etc, ctx.Err())
+	}
+}
+
+func (h Host) readCluster() (Cluster, error) {
+	local, err := os.Readlink(filepath.Join(h.Etc, "local"))
+	if err != nil {
+		return Cluster{}, fmt.Errorf("%w: %w", ErrNotPVE, err)
+	}
+	c := Cluster{Node: filepath.Base(local), Guests: map[int]Config{}, Elsewhere: map[int]string{}}
+	entries, err := os.ReadDir(filepath.Join(h.Etc, "nodes"))
+	if err != nil {
+		return Cluster{}, err
+	}
+	for _, e := range entries {
+		c.Nodes = append(c.Nodes, e.Name())
+		if err := h.readNode(&c, e.Name()); err != nil {
+			return Cluster{}, err
+		}
+	}
+	if c.Storages, err = readStorages(filepath.Join(h.Etc, "storage.cfg"), c.Node); err != nil {
+		return Cluster{}, err
+	}
+	c.HAStarted, err = readHA(filepath.Join(h.Etc, "ha", "resources.cfg"))
+	return c, err
+}
+
+func (h Host) readNode(c *Cluster, node string) error {
+	for _, kind := range []Kind{QEMU, LXC} {
+		dir := filepath.Join(h.Etc, "nodes", node, kind.configDir())
+		entries, err := os.ReadDir(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			vmid, err := strconv.Atoi(strings.TrimSuffix(e.Name(), ".conf"))
+			if err != nil || !strings.HasSuffix(e.Name(), ".conf") {
+				continue
+			}
+			if node != c.Node {
+				c.Elsewhere[vmid] = node
+				continue
+			}
+			text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // migrated or destroyed between the listing and now
+			}
+			if err != nil {
+				return err
+			}
+			c.Guests[vmid] = parseConfig(ID{VMID: vmid, Kind: kind}, string(text))
+		}
+	}
+	return nil
+}
+
+// Uptime is how long this machine has been up.
+func (h Host) Uptime() (time.Duration, error) {
+	text, err := os.ReadFile(filepath.Join(h.Proc, "uptime"))
+	if err != nil {
+		return 0, err
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	seconds, err := strconv.ParseFloat(strings.TrimSpace(first), 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s/uptime: %w", h.Proc, err)
+	}
+	return time.Duration(seconds * float64(time.Second)), nil
+}

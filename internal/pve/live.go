@@ -1,0 +1,218 @@
+package pve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"snapwatch/internal/command"
+)
+
+// PveshPatience is how long one pvesh may take. It normally needs a second or two,
+// and waits for ever when pmxcfs hangs (facts: Proxmox 1).
+const PveshPatience = 30 * time.Second
+
+// Listed is a guest as Proxmox's live list of this node shows it.
+type Listed struct {
+	ID
+	// Status is running or stopped; anything else decides nothing.
+	Status string
+}
+
+// List asks Proxmox for the live state of all guests on this node. One guest that
+// is migrated away during the call fails the whole call, so it is tried twice.
+func List(ctx context.Context) (map[ID]Listed, error) {
+	type answer struct {
+		list []Listed
+		err  error
+	}
+	kinds := []Kind{QEMU, LXC}
+	answers := make([]chan answer, len(kinds))
+	for i, kind := range kinds {
+		answers[i] = make(chan answer, 1)
+		go func() {
+			list, err := listKind(ctx, kind)
+			if err != nil && ctx.Err() == nil && !errors.Is(err, command.ErrNotFound) {
+				list, err = listKind(ctx, kind)
+			}
+			answers[i] <- answer{list, err}
+		}()
+	}
+	all := map[ID]Listed{}
+	var errs []error
+	for _, c := range answers {
+		a := <-c
+		errs = append(errs, a.err)
+		for _, l := range a.list {
+			all[l.ID] = l
+		}
+	}
+	return all, errors.Join(errs...)
+}
+
+func listKind(ctx context.Context, kind Kind) ([]Listed, error) {
+	var rows []struct {
+		VMID   number `json:"vmid"`
+		Status string `json:"status"`
+	}
+	if err := pvesh(ctx, "/nodes/localhost/"+string(kind), &rows); err != nil {
+		return nil, err
+	}
+	var list []Listed
+	for _, r := range rows {
+		if r.VMID <= 0 {
+			return nil, fmt.Errorf("pvesh get /nodes/localhost/%s: an entry has no vmid", kind)
+		}
+		list = append(list, Listed{ID: ID{VMID: int(r.VMID), Kind: kind}, Status: r.Status})
+	}
+	return list, nil
+}
+
+// RunState asks for the state QEMU itself tells, such as running, paused,
+// prelaunch or shutdown.
+func RunState(ctx context.Context, vmid int) (string, error) {
+	var current struct {
+		QMPStatus string `json:"qmpstatus"`
+	}
+	path := fmt.Sprintf("/nodes/localhost/qemu/%d/status/current", vmid)
+	if err := pvesh(ctx, path, &current); err != nil {
+		return "", err
+	}
+	if current.QMPStatus == "" {
+		return "", fmt.Errorf("pvesh get %s: no qmpstatus in the answer", path)
+	}
+	return current.QMPStatus, nil
+}
+
+// pvesh gets a path below "localhost": with a node's name it would log in to that
+// node by ssh.
+func pvesh(ctx context.Context, path string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, PveshPatience)
+	defer cancel()
+	argv := []string{"pvesh", "get", path, "--output-format", "json"}
+	text, err := command.Output(ctx, command.Cmd{Argv: argv})
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		return fmt.Errorf("%s: the answer is not the JSON expected: %w", strings.Join(argv, " "), err)
+	}
+	return nil
+}
+
+// number is a JSON number or a string that holds one: containers' VMIDs were
+// strings until PVE 8.1 (facts: Proxmox 2).
+type number int
+
+func (n *number) UnmarshalJSON(text []byte) error {
+	v, err := strconv.Atoi(strings.Trim(string(text), `"`))
+	*n = number(v)
+	return err
+}
+
+// Process tells from the files Proxmox looks at itself whether the guest's process
+// lives. An error means that this cannot be told.
+func (h Host) Process(id ID) (alive bool, err error) {
+	if id.Kind == LXC {
+		return h.containerLives(id.VMID)
+	}
+	return h.qemuLives(id.VMID)
+}
+
+var qemuProgram = regexp.MustCompile(`(^|/)(kvm|qemu-[^/]*)$`)
+
+func (h Host) qemuLives(vmid int) (bool, error) {
+	text, err := os.ReadFile(filepath.Join(h.Run, "qemu-server", strconv.Itoa(vmid)+".pid"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return false, fmt.Errorf("the pid file of guest %d holds no number", vmid)
+	}
+	cmdline, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "cmdline"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // a crash leaves the file behind
+	}
+	if err != nil {
+		return false, err
+	}
+	argv := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
+	pidfile := slices.Index(argv, "-pidfile")
+	// A zombie has no command line left, and a process that took over the number
+	// has another one.
+	return qemuProgram.MatchString(argv[0]) && pidfile >= 0 && pidfile+1 < len(argv) &&
+		strings.HasSuffix(argv[pidfile+1], fmt.Sprintf("/qemu-server/%d.pid", vmid)), nil
+}
+
+func (h Host) containerLives(vmid int) (bool, error) {
+	text, err := os.ReadFile(filepath.Join(h.Proc, "net", "unix"))
+	if err != nil {
+		return false, err
+	}
+	want := fmt.Sprintf("@/var/lib/lxc/%d/command", vmid)
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 0 && f[len(f)-1] == want {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Rebooting tells whether Proxmox is about to start the guest again.
+func (h Host) Rebooting(id ID) bool {
+	path := filepath.Join(h.Run, "qemu-server", strconv.Itoa(id.VMID)+".reboot")
+	if id.Kind == LXC {
+		path = filepath.Join(h.LXC, strconv.Itoa(id.VMID), "reboot")
+	}
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// ConfigLock is the path of the lock Proxmox holds while it starts, stops, rolls
+// back or reconfigures the guest.
+func (h Host) ConfigLock(id ID) string {
+	if id.Kind == LXC {
+		return filepath.Join(h.Lock, "lxc", fmt.Sprintf("pve-config-%d.lock", id.VMID))
+	}
+	return filepath.Join(h.Lock, "qemu-server", fmt.Sprintf("lock-%d.conf", id.VMID))
+}
+
+// BootState is what systemd says of pve-guests.service, which starts the guests at
+// boot and stops them at shutdown: active, activating, deactivating, failed or
+// inactive; "absent" where there is no such unit or no systemd.
+func (h Host) BootState(ctx context.Context) (string, error) {
+	if _, err := os.Stat(h.Systemd); errors.Is(err, fs.ErrNotExist) {
+		return "absent", nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, PveshPatience)
+	defer cancel()
+	text, err := command.Output(ctx, command.Cmd{Argv: []string{"systemctl", "show", "-p", "LoadState", "-p", "ActiveState", "pve-guests.service"}})
+	if err != nil {
+		return "", err
+	}
+	state := map[string]string{}
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		state[key] = value
+	}
+	if state["LoadState"] == "not-found" {
+		return "absent", nil
+	}
+	if state["ActiveState"] == "" {
+		return "", errors.New("systemctl show pve-guests.service: no ActiveState in the answer")
+	}
+	return state["ActiveState"], nil
+}

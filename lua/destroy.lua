@@ -1,0 +1,49 @@
+-- Destroys snapshots, disk by disk, where the snapshots that make them superfluous
+-- still exist and nothing is being received.
+--
+-- Arguments, word by word:
+--   disk DATASET    a disk follows
+--   keeper NAME     a snapshot of it that must exist
+--   destroy NAME    a snapshot of it to destroy
+-- Returns a table by dataset: { gone = {NAME = errno, …} }, or { missing = NAME }
+-- for a keeper that does not exist, or { receiving = 1 }; in these two nothing of
+-- the disk was touched.
+--   EBUSY  16  held, or being sent now
+--   EEXIST 17  a clone depends on it
+local argv = (...)["argv"]
+
+local disks = {}
+local i = 1
+while argv[i] do
+  local word, name = argv[i], argv[i + 1]
+  if word == "disk" then
+    disks[#disks + 1] = { name = name, keepers = {}, doomed = {} }
+  else
+    if string.find(name, "^[%w_.:-]+$") == nil then error("no valid name: " .. name) end
+    local d = disks[#disks]
+    if word == "keeper" then
+      d.keepers[#d.keepers + 1] = name
+    elseif word == "destroy" then
+      d.doomed[#d.doomed + 1] = name
+    else
+      error("unknown word: " .. word)
+    end
+  end
+  i = i + 2
+end
+
+local function destroy(disk)
+  if zfs.exists(disk.name .. "/%recv") then return { receiving = 1 } end
+  for _, name in ipairs(disk.keepers) do
+    if not zfs.exists(disk.name .. "@" .. name) then return { missing = name } end
+  end
+  local gone = {}
+  for _, name in ipairs(disk.doomed) do
+    gone[name] = zfs.sync.destroy(disk.name .. "@" .. name)
+  end
+  return { gone = gone }
+end
+
+local result = {}
+for _, d in ipairs(disks) do result[d.name] = destroy(d) end
+return result

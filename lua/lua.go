@@ -1,0 +1,172 @@
+// Package lua holds the channel programs (zfs-program(8)) and the typed calls that
+// run them. They are the only writers to a pool but for two things a program cannot
+// do: giving a received property back, and destroying a bookmark.
+//
+// A program is not a transaction: it is atomic on disk, all its changes carry one
+// txg, but what fails in it fails alone and what was done stays. So every change
+// returns its own errno, and no deadline ever ends a program (facts: OpenZFS A3).
+package lua
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"snapwatch/internal/command"
+	"snapwatch/internal/zfs"
+)
+
+//go:embed snapshot.lua
+var snapshotProgram string
+
+//go:embed destroy.lua
+var destroyProgram string
+
+// Program runs channel programs on one pool.
+type Program struct {
+	Pool string
+	// Inherit are files the zfs process keeps open: the pool's lock, so that a
+	// program that is still running keeps the pool locked.
+	Inherit []*os.File
+}
+
+// Guest is what is to be done to the disks of one guest, all or nothing.
+type Guest struct {
+	// Snapshot is the part after the @ of the snapshots to take.
+	Snapshot string
+	// Guard refuses disks that are being received.
+	Guard bool
+	Disks []Disk
+}
+
+// Disk is what is to be done to one disk of a guest.
+type Disk struct {
+	Dataset string
+	// Snapshot and Bookmark say whether to take the snapshot and to bookmark it.
+	Snapshot, Bookmark bool
+	// Label is the new value of label:running, "" to leave it.
+	Label string
+}
+
+// Mark is an existing snapshot to be bookmarked.
+type Mark struct{ Dataset, Name string }
+
+// Outcome is what became of one disk. A nil entry was not tried.
+type Outcome struct {
+	Snapshot *syscall.Errno `json:"snapshot"`
+	Undone   *syscall.Errno `json:"undone"`
+	Label    *syscall.Errno `json:"label"`
+	Bookmark *syscall.Errno `json:"bookmark"`
+}
+
+// Snapshot takes the snapshots, sets the labels and makes the bookmarks in one
+// transaction group. The outcomes are by dataset. An error means that it is not
+// known what was done: read the pool again.
+func (p Program) Snapshot(patience context.Context, guests []Guest, marks []Mark) (map[string]Outcome, error) {
+	var words []string
+	for _, g := range guests {
+		guard := "-"
+		if g.Guard {
+			guard = "guard"
+		}
+		words = append(words, "guest", g.Snapshot, guard)
+		for _, d := range g.Disks {
+			if err := p.check(d.Dataset, g.Snapshot); err != nil {
+				return nil, err
+			}
+			words = append(words, "disk", d.Dataset, d.work(), "="+d.Label)
+		}
+	}
+	for _, m := range marks {
+		if err := p.check(m.Dataset, m.Name); err != nil {
+			return nil, err
+		}
+		words = append(words, "mark", m.Dataset, m.Name)
+	}
+	outcomes := map[string]Outcome{}
+	return outcomes, p.run(patience, snapshotProgram, words, &outcomes)
+}
+
+func (d Disk) work() string {
+	work := "-"
+	if d.Snapshot {
+		work = "s"
+	}
+	if d.Bookmark {
+		work += "b"
+	}
+	return work
+}
+
+// Doomed are the snapshots of one disk to destroy, and those whose existence makes
+// them superfluous.
+type Doomed struct {
+	Dataset string
+	Destroy []string
+	Keepers []string
+}
+
+// Destroyed is what became of one disk's doomed snapshots.
+type Destroyed struct {
+	// Gone holds an errno by name, 0 for a snapshot that is gone.
+	Gone map[string]syscall.Errno `json:"gone"`
+	// Missing is a keeper that does not exist: nothing was destroyed.
+	Missing string `json:"missing"`
+	// Receiving is 1 while the dataset is being received: nothing was destroyed.
+	Receiving int `json:"receiving"`
+}
+
+// Destroy destroys snapshots in one transaction group. The results are by dataset.
+// An error means that it is not known what was done: read the pool again.
+func (p Program) Destroy(patience context.Context, disks []Doomed) (map[string]Destroyed, error) {
+	var words []string
+	for _, d := range disks {
+		words = append(words, "disk", d.Dataset)
+		for _, name := range d.Keepers {
+			if err := p.check(d.Dataset, name); err != nil {
+				return nil, err
+			}
+			words = append(words, "keeper", name)
+		}
+		for _, name := range d.Destroy {
+			if err := p.check(d.Dataset, name); err != nil {
+				return nil, err
+			}
+			// The last gate before what cannot be undone.
+			if _, ok := zfs.ParseSnapshotName(name); !ok {
+				return nil, fmt.Errorf("refusing to destroy %s@%s: not a managed name", d.Dataset, name)
+			}
+			words = append(words, "destroy", name)
+		}
+	}
+	results := map[string]Destroyed{}
+	return results, p.run(patience, destroyProgram, words, &results)
+}
+
+// check refuses a name before it reaches the kernel, which would take it.
+func (p Program) check(dataset, name string) error {
+	if !zfs.ValidSnapshot(dataset, name) {
+		return fmt.Errorf("refusing %s@%s: not a valid name", dataset, name)
+	}
+	if zfs.Pool(dataset) != p.Pool {
+		return fmt.Errorf("refusing %s@%s: not in pool %s", dataset, name, p.Pool)
+	}
+	return nil
+}
+
+func (p Program) run(patience context.Context, program string, words []string, into any) error {
+	argv := append([]string{"zfs", "program", "-j", p.Pool, "-"}, words...)
+	text, err := command.Finish(patience, command.Cmd{Argv: argv, Stdin: program, Inherit: p.Inherit})
+	if err != nil {
+		return err
+	}
+	answer := struct{ Return any }{into}
+	if err := json.Unmarshal([]byte(text), &answer); err != nil {
+		return fmt.Errorf("%s: the answer is not the JSON expected: %w: %.200s", strings.Join(argv[:5], " "), err, text)
+	}
+	return nil
+}

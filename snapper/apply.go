@@ -1,0 +1,230 @@
+package snapper
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"snapwatch/internal/zfs"
+	"snapwatch/lua"
+)
+
+// programPatience is how long a run waits for one channel program. The program is
+// never killed: it goes on, and so does its hold on the pool's lock.
+const programPatience = 15 * time.Minute
+
+// How often a snapshot is tried again: in the next transaction group when the
+// dataset got one in this one already, and under the next free second's name.
+const (
+	maxAttempts = 8
+	maxUnmarks  = 20
+)
+
+func (p *pool) inherit() []*os.File {
+	if p.lock == nil {
+		return nil
+	}
+	return []*os.File{p.lock.File()}
+}
+
+func (p *pool) program() lua.Program { return lua.Program{Pool: p.name, Inherit: p.inherit()} }
+
+// diskOutcome is what became of a disk's part of the plan.
+type diskOutcome struct {
+	snapshot string // the name it got, "" if none
+	err      error
+	noSpace  bool
+}
+
+// apply carries out a pool's part of the plan: snapshots and labels first, then the
+// labels to give back, then what may go. ctx ends it between two steps.
+func (r *run) apply(ctx context.Context, p *pool, plan Plan) map[string]diskOutcome {
+	outcomes := r.applyGuests(p, plan.Guests)
+	for _, dataset := range plan.GiveBack {
+		if zfs.Pool(dataset) != p.name {
+			continue
+		}
+		if err := withPatience(func(patience context.Context) error { return p.giveBack(patience, dataset) }); err != nil {
+			r.problem(Warning, "%v", err)
+			continue
+		}
+		r.count(DidLabel)
+	}
+	r.applyDestroys(ctx, p, allowed(plan, p.name, outcomes))
+	r.applyUnmarks(ctx, p, plan.Unmark)
+	return outcomes
+}
+
+func withPatience(do func(context.Context) error) error {
+	patience, cancel := context.WithTimeout(context.Background(), programPatience)
+	defer cancel()
+	return do(patience)
+}
+
+func (r *run) applyGuests(p *pool, guests []GuestPlan) map[string]diskOutcome {
+	outcomes := map[string]diskOutcome{}
+	var open []GuestPlan
+	for _, g := range guests {
+		if g.Pool == p.name {
+			open = append(open, g)
+		}
+	}
+	for attempt := 0; len(open) > 0; attempt++ {
+		var got map[string]lua.Outcome
+		err := withPatience(func(patience context.Context) (err error) {
+			got, err = p.program().Snapshot(patience, programGuests(open), nil)
+			return err
+		})
+		if err != nil {
+			for _, g := range open {
+				fail(outcomes, g, fmt.Errorf("not known what was done, the next run looks: %w", err), false)
+			}
+			return outcomes
+		}
+		var again []GuestPlan
+		for _, g := range open {
+			if next, retry := r.settle(g, got, outcomes); retry && attempt < maxAttempts {
+				again = append(again, next)
+			}
+		}
+		open = again
+	}
+	return outcomes
+}
+
+func programGuests(guests []GuestPlan) []lua.Guest {
+	var list []lua.Guest
+	for _, g := range guests {
+		entry := lua.Guest{Snapshot: g.Snapshot, Guard: g.Guard}
+		for _, d := range g.Disks {
+			entry.Disks = append(entry.Disks, lua.Disk{Dataset: d.Dataset, Snapshot: d.Snapshot, Bookmark: d.Bookmark, Label: d.Label})
+		}
+		list = append(list, entry)
+	}
+	return list
+}
+
+// settle takes a guest's results in. It returns the guest to be tried again where
+// that helps; until then its failure stands.
+func (r *run) settle(g GuestPlan, got map[string]lua.Outcome, outcomes map[string]diskOutcome) (GuestPlan, bool) {
+	for _, d := range g.Disks {
+		errno := got[d.Dataset].Snapshot
+		if errno == nil || *errno == 0 {
+			continue
+		}
+		err := fmt.Errorf("snapshot of %s: %s", d.Dataset, explain(*errno))
+		fail(outcomes, g, err, *errno == syscall.ENOSPC)
+		switch *errno {
+		case syscall.EAGAIN:
+			return g, true
+		case syscall.EEXIST:
+			g.Snapshot = nextName(g.Snapshot, g.Class)
+			return g, true
+		}
+		return g, false
+	}
+	for _, d := range g.Disks {
+		r.settleDisk(g, d, got[d.Dataset], outcomes)
+	}
+	return g, false
+}
+
+func (r *run) settleDisk(g GuestPlan, d DiskPlan, got lua.Outcome, outcomes map[string]diskOutcome) {
+	o := diskOutcome{}
+	if d.Snapshot {
+		if got.Snapshot == nil {
+			o.err = fmt.Errorf("snapshot of %s: the channel program does not say", d.Dataset)
+		} else {
+			o.snapshot = g.Snapshot
+			r.count(DidSnapshot)
+		}
+	}
+	if d.Label != "" && o.err == nil {
+		if got.Label == nil || *got.Label != 0 {
+			o.err = fmt.Errorf("label of %s: %s", d.Dataset, explainOutcome(got.Label))
+		} else {
+			r.count(DidLabel)
+		}
+	}
+	if d.Bookmark && o.err == nil {
+		// A bookmark that is there already, by that name, is as good.
+		if got.Bookmark == nil || *got.Bookmark != 0 && *got.Bookmark != syscall.EEXIST {
+			r.problem(Warning, "bookmark of %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Bookmark))
+		} else {
+			r.count(DidBookmark)
+		}
+	}
+	outcomes[d.Dataset] = o
+}
+
+func fail(outcomes map[string]diskOutcome, g GuestPlan, err error, noSpace bool) {
+	for _, d := range g.Disks {
+		outcomes[d.Dataset] = diskOutcome{err: err, noSpace: noSpace}
+	}
+}
+
+func explainOutcome(errno *syscall.Errno) string {
+	if errno == nil {
+		return "the channel program does not say"
+	}
+	return explain(*errno)
+}
+
+// explain puts an errno of a channel program into words (facts: OpenZFS A2).
+func explain(errno syscall.Errno) string {
+	switch errno {
+	case syscall.EBUSY:
+		return "it is held, being sent or being received (EBUSY)"
+	case syscall.ENOSPC:
+		return "no space: the pool is full, or a thick volume's reservation does not fit (ENOSPC)"
+	case syscall.EAGAIN:
+		return "another snapshot of it is being made right now (EAGAIN)"
+	case syscall.EEXIST:
+		return "the name is taken, or a clone depends on it (EEXIST)"
+	}
+	return fmt.Sprintf("%s (errno %d)", errno.Error(), int(errno))
+}
+
+// nextName moves a snapshot's name on by a second.
+func nextName(name string, class zfs.Class) string {
+	t, err := zfs.ParseSnapshotTime(name)
+	if err != nil {
+		return name
+	}
+	return zfs.FormatSnapshotName(t.Add(time.Second), class)
+}
+
+// allowed returns what may be destroyed in the pool after all: nothing of a disk
+// whose new snapshot failed, unless for lack of space, where the policy is applied
+// as if the snapshot had not been planned.
+func allowed(plan Plan, pool string, outcomes map[string]diskOutcome) []Destroy {
+	var list []Destroy
+	for _, d := range plan.Destroys {
+		if zfs.Pool(d.Dataset) == pool && outcomes[d.Dataset].err == nil {
+			list = append(list, d)
+		}
+	}
+	for _, d := range plan.FullDestroys {
+		if zfs.Pool(d.Dataset) == pool && outcomes[d.Dataset].noSpace {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+func (r *run) applyUnmarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
+	marks = slices.DeleteFunc(slices.Clone(marks), func(m zfs.Snapshot) bool { return zfs.Pool(m.Dataset) != p.name })
+	for _, m := range marks[:min(len(marks), maxUnmarks)] {
+		if ctx.Err() != nil {
+			return
+		}
+		err := withPatience(func(patience context.Context) error { return p.unmark(patience, m) })
+		if err != nil && !strings.Contains(err.Error(), "does not exist") {
+			r.problem(Warning, "%v", err)
+		}
+	}
+}

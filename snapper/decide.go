@@ -1,0 +1,128 @@
+package snapper
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"snapwatch/internal/zfs"
+)
+
+// task is a disk that is to be snapshotted, labelled or both.
+type task struct {
+	disk   *Disk
+	action Action
+	label  string
+	reason string
+	// snapshot is false for a disk excluded from snapshots: only its label follows.
+	snapshot bool
+}
+
+// task decides for one disk, by the table and then by what the table's conditional
+// actions ask. It is false, with a note made, when there is nothing to do.
+func (p *planner) task(d *Disk) (task, bool) {
+	leave := func(level Level, result Result, format string, args ...any) (task, bool) {
+		p.note(d, level, result, fmt.Sprintf(format, args...))
+		return task{}, false
+	}
+	if d.Ignored != "" {
+		return leave(Info, Excluded, "%s", d.Ignored)
+	}
+	label := p.policy.Names.Classify(d.Running)
+	t := task{disk: d, snapshot: !excluded(d.NoSnap), reason: d.State.String()}
+	switch action := Decide(d.State, label); action {
+	case Leave:
+		return leave(Info, untouched(d), "%s", d.Why)
+	case Warn:
+		return leave(levelOf(d.State), untouched(d), "%s: %s", d.State, d.Why)
+	case GiveBack:
+		if d.Running.Source != zfs.SourceLocal || d.Running.Received == "" {
+			return leave(Info, Untouched, "%s", d.Why)
+		}
+		p.plan.GiveBack = append(p.plan.GiveBack, d.Name)
+		return leave(Info, Untouched, "%s: label %s gives way to the received %s", d.Why, d.Running.Value, d.Running.Received)
+	case Periodic:
+		t.action = Periodic
+	case Start:
+		t.action, t.label = Start, p.policy.Names.Node
+		t.reason = fmt.Sprintf("started here (label was %s)", cmp.Or(d.Running.Own(), "-"))
+	default:
+		if why := p.notFinal(d, action); why != "" {
+			return leave(Info, Untouched, "%s", why)
+		}
+		t.action, t.label, t.reason = Final, zfs.LabelStopped, d.Why
+		if newest, ok := newestManaged(d); ok && newest.class == zfs.Stopped && !p.stale(newest) && writtenSince(d, newest) == 0 {
+			t.snapshot = false // an earlier run was cut off between snapshot and label
+			if label == StoppedLabel {
+				return leave(Info, Untouched, "stopped, and %s is its last state", newest.Name)
+			}
+		}
+	}
+	return t, true
+}
+
+// notFinal returns why a stopped disk gets no _stopped snapshot, "" if it does.
+func (p *planner) notFinal(d *Disk, action Action) string {
+	if d.Inconsistent || d.ResumeToken {
+		return "a receive is not finished: a replica's disk is not ours to label"
+	}
+	if action == AdoptPeer && !p.policy.AdoptPeerLabels {
+		return fmt.Sprintf("stopped, with the label of node %s (adopt_peer_labels is off)", d.Running.Value)
+	}
+	if action != Adopt {
+		return ""
+	}
+	if d.Running.Received != "" || d.NoSnap.Received != "" {
+		return "stopped, without a label, and it was received from elsewhere"
+	}
+	if _, any := newestManaged(d); any && !p.policy.Adopt {
+		return "stopped, never labelled, with managed snapshots: snapwatch snap --adopt at a terminal takes it over"
+	}
+	return ""
+}
+
+// stale tells whether a stopped guest's last snapshot is due for renewal.
+func (p *planner) stale(newest managed) bool {
+	return p.policy.RefreshStopped > 0 && p.now.Sub(newest.Creation) >= p.policy.RefreshStopped
+}
+
+func writtenSince(d *Disk, newest managed) uint64 {
+	if d.NewestSnapshot == newest.Name {
+		return d.Written
+	}
+	return d.WrittenSinceStopped
+}
+
+func newestManaged(d *Disk) (managed, bool) {
+	for _, s := range slices.Backward(d.Snapshots) {
+		if class, ok := s.Class(); ok {
+			return managed{Snapshot: s, class: class}, true
+		}
+	}
+	return managed{}, false
+}
+
+// excluded tells whether label:nosnap excludes the disk; an inherited value counts.
+func excluded(p zfs.Property) bool {
+	switch p.Value {
+	case "nosnap", "on", "true", "yes", "1":
+		return true
+	}
+	return false
+}
+
+// levelOf grades the states that only warn. An orphan or disputed disk stays so
+// until a person acts, and is no reason for a mail every quarter of an hour.
+func levelOf(s State) Level {
+	if s == Orphan || s == Disputed {
+		return Notice
+	}
+	return Warning
+}
+
+func untouched(d *Disk) Result {
+	if d.State.Alive() {
+		return Unprotected
+	}
+	return Untouched
+}

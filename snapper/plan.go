@@ -1,0 +1,189 @@
+package snapper
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// Disk is one disk with all that the planner needs to know of it.
+type Disk struct {
+	zfs.Head
+	VMID int
+	// State is what is known of the guests that use it, and Why says it in words.
+	State State
+	Why   string
+	// Snapshots are all of them, the oldest first, foreign ones included.
+	Snapshots []zfs.Snapshot
+	Bookmarks []zfs.Snapshot
+	// WrittenSinceStopped is how many bytes were written since the newest _stopped
+	// snapshot where a foreign one is newer; where none is, Head.Written tells.
+	WrittenSinceStopped uint64
+	// Retention holds for this disk.
+	Retention Retention
+	// Ignored is why the configuration leaves the disk alone, "" if it doesn't.
+	Ignored string
+}
+
+// Policy is what the user asked for, beside the retention of each disk.
+type Policy struct {
+	Names           Names
+	Bookmarks       int
+	StoppedGrace    time.Duration
+	RefreshStopped  time.Duration
+	AdoptPeerLabels bool
+	// Adopt takes over disks that were never labelled but have managed snapshots.
+	Adopt bool
+	// MaxDestroys is the most snapshots all pools together may lose in one run.
+	MaxDestroys int
+}
+
+// Plan is what a run does, by pool, and why.
+type Plan struct {
+	Guests   []GuestPlan
+	Destroys []Destroy
+	// FullDestroys are what may go of a disk whose new snapshot found no room.
+	FullDestroys []Destroy
+	// Unmark are bookmarks to destroy.
+	Unmark []zfs.Snapshot
+	// GiveBack are datasets whose local label gives way to the received one.
+	GiveBack []string
+	// Notes say what was decided for every disk, in the disks' order.
+	Notes []Note
+}
+
+// GuestPlan is what is to be done in one pool to the disks of one guest at once.
+type GuestPlan struct {
+	Pool string
+	VMID int
+	// Snapshot is the name of all its snapshots, Class its class.
+	Snapshot string
+	Class    zfs.Class
+	// Guard refuses a disk that is being received.
+	Guard bool
+	Disks []DiskPlan
+}
+
+// DiskPlan is what is to be done to one disk.
+type DiskPlan struct {
+	Dataset            string
+	Snapshot, Bookmark bool
+	// Label is the new label, "" to leave it.
+	Label  string
+	Reason string
+}
+
+// Destroy is one snapshot to destroy.
+type Destroy struct {
+	Dataset, Name, Reason string
+	Keepers               []string
+}
+
+// Note is what was decided for a disk.
+type Note struct {
+	Dataset string
+	VMID    int
+	// Level says whether the decision is as usual or needs a person.
+	Level  Level
+	Result Result
+	Reason string
+}
+
+// Level grades a note.
+type Level int
+
+// The levels. A notice is for a person at a terminal, who can do something about
+// it in his own time; a warning is worth a mail.
+const (
+	Info Level = iota
+	Notice
+	Warning
+)
+
+// Result is what a run means for a disk, in the words of the report.
+type Result string
+
+// The results.
+const (
+	Snapshotted Result = "snapshot"
+	NotDue      Result = "not due"
+	Excluded    Result = "excluded"
+	Untouched   Result = "untouched"
+	Unprotected Result = "unprotected"
+)
+
+// MakePlan decides what to do with the disks. It is a pure function: the clock's
+// time and its zone come with now.
+func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
+	p := planner{policy: policy, now: now}
+	for _, vmid := range guestsOf(disks) {
+		p.guest(vmid, slices.DeleteFunc(slices.Clone(disks), func(d Disk) bool { return d.VMID != vmid }))
+	}
+	p.cap()
+	return p.plan
+}
+
+func guestsOf(disks []Disk) []int {
+	seen := map[int]bool{}
+	for _, d := range disks {
+		seen[d.VMID] = true
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+type planner struct {
+	policy Policy
+	now    time.Time
+	plan   Plan
+}
+
+func (p *planner) guest(vmid int, disks []Disk) {
+	var live, final []task
+	for i := range disks {
+		d := &disks[i]
+		t, ok := p.task(d)
+		switch {
+		case !ok:
+		case t.action == Final:
+			final = append(final, t)
+		default:
+			live = append(live, t)
+		}
+	}
+	for _, group := range sameClasses(live) {
+		p.takeDue(vmid, group)
+	}
+	if len(final) > 0 {
+		p.takeFinal(vmid, final)
+	}
+}
+
+// cap bounds what one run destroys. What is over is left for the next runs.
+func (p *planner) cap() {
+	p.plan.FullDestroys = p.plan.FullDestroys[:min(len(p.plan.FullDestroys), p.policy.MaxDestroys)]
+	if over := len(p.plan.Destroys) - p.policy.MaxDestroys; over > 0 {
+		p.plan.Destroys = p.plan.Destroys[:p.policy.MaxDestroys]
+		p.plan.Notes = append(p.plan.Notes, Note{Level: Notice, Result: Untouched, Reason: fmt.Sprintf(
+			"%d more snapshots are to be destroyed than one run may (max_destroys %d): the next runs go on; look at --dry-run if that surprises you", over, p.policy.MaxDestroys)})
+	}
+}
+
+func (p *planner) note(d *Disk, level Level, result Result, reason string) {
+	p.plan.Notes = append(p.plan.Notes, Note{Dataset: d.Name, VMID: d.VMID, Level: level, Result: result, Reason: reason})
+}
+
+// finalDisks returns the datasets that the plan gives a _stopped snapshot or label.
+func (p Plan) finalDisks() []string {
+	var datasets []string
+	for _, g := range p.Guests {
+		for _, d := range g.Disks {
+			if g.Class == zfs.Stopped {
+				datasets = append(datasets, d.Dataset)
+			}
+		}
+	}
+	return datasets
+}

@@ -1,0 +1,139 @@
+package snapper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/command"
+	"snapwatch/internal/lock"
+	"snapwatch/internal/zfs"
+)
+
+// listPatience is how long the listing of one pool may take. A pool whose disks
+// are stuck answers never; one with very many snapshots takes minutes.
+const listPatience = 10 * time.Minute
+
+// pool is one pool of a run, with what was read from it.
+type pool struct {
+	name    string
+	parents []string
+	lock    *lock.Lock
+	disks   []Disk
+	err     error
+}
+
+// openPool takes the pool's lock and reads its disks. What goes wrong is kept in the
+// pool, so that the others go on.
+func (r *run) openPool(ctx context.Context, name string, parents []string) *pool {
+	p := &pool{name: name, parents: parents}
+	ctx, cancel := context.WithTimeout(ctx, listPatience)
+	defer cancel()
+	p.err = r.readPool(ctx, p)
+	return p
+}
+
+func (r *run) readPool(ctx context.Context, p *pool) error {
+	if err := zfs.CheckPool(r.Kstat, p.name); err != nil {
+		return err
+	}
+	var err error
+	if !r.DryRun {
+		if p.lock, err = lock.TryExclusive(filepath.Join(r.LockDir, "snapwatch-"+p.name+".lock"), r.start); err != nil {
+			return err
+		}
+	}
+	read := zfs.Reader{Inherit: p.inherit()}
+	heads, err := read.Children(ctx, p.parents...)
+	if err != nil && len(heads) == 0 {
+		return err
+	}
+	if err != nil {
+		r.problem(Warning, "pool %s: %v", p.name, err)
+	}
+	for _, h := range heads {
+		if vmid, _, ok := zfs.ParseDiskName(zfs.Base(h.Name)); ok {
+			p.disks = append(p.disks, Disk{Head: h, VMID: vmid})
+		}
+	}
+	return readSnapshots(ctx, read, p.disks)
+}
+
+// readSnapshots lists the snapshots and bookmarks of the disks, and what was written
+// since a _stopped snapshot that is not the newest.
+func readSnapshots(ctx context.Context, read zfs.Reader, disks []Disk) error {
+	byName := map[string]*Disk{}
+	var names []string
+	for i := range disks {
+		byName[disks[i].Name] = &disks[i]
+		if disks[i].NewestSnapshot != "" {
+			names = append(names, disks[i].Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	err := read.Snapshots(ctx, names, func(s zfs.Snapshot) error {
+		if d := byName[s.Dataset]; d != nil {
+			d.Snapshots = append(d.Snapshots, s)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = read.Bookmarks(ctx, names, func(s zfs.Snapshot) error {
+		if d := byName[s.Dataset]; d != nil {
+			d.Bookmarks = append(d.Bookmarks, s)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i := range disks {
+		d := &disks[i]
+		slices.SortStableFunc(d.Snapshots, func(a, b zfs.Snapshot) int { return compareUint(a.CreateTXG, b.CreateTXG) })
+		if newest, ok := newestManaged(d); ok && newest.class == zfs.Stopped && newest.Name != d.NewestSnapshot {
+			if d.WrittenSinceStopped, err = read.WrittenSince(ctx, newest.Snapshot); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// busy returns since when another run holds the pool, false if none does.
+func (p *pool) busy() (*lock.Busy, bool) {
+	busy, ok := errors.AsType[*lock.Busy](p.err)
+	return busy, ok
+}
+
+func (p *pool) close() {
+	if p.lock != nil {
+		_ = p.lock.Release()
+	}
+}
+
+// giveBack gives a dataset's local label up for the received one. A channel program
+// cannot: its inherit forgets the received value for good (zfs-program(8)).
+func (p *pool) giveBack(patience context.Context, dataset string) error {
+	argv := []string{"zfs", "inherit", "-S", zfs.LabelRunning, dataset}
+	_, err := command.Finish(patience, command.Cmd{Argv: argv, Inherit: p.inherit()})
+	return err
+}
+
+// unmark destroys a bookmark, one by one: channel programs cannot before a ZFS of
+// 2026 (openzfs #18992).
+func (p *pool) unmark(patience context.Context, b zfs.Snapshot) error {
+	if _, ours := b.Class(); !ours || strings.ContainsAny(b.Dataset, "@#") {
+		return fmt.Errorf("refusing to destroy the bookmark %s#%s: not a managed name", b.Dataset, b.Name)
+	}
+	argv := []string{"zfs", "destroy", b.Dataset + "#" + b.Name}
+	_, err := command.Finish(patience, command.Cmd{Argv: argv, Inherit: p.inherit()})
+	return err
+}

@@ -1,0 +1,146 @@
+package snapper
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"snapwatch/internal/pve"
+	"snapwatch/internal/zfs"
+)
+
+func (r *run) problem(level Level, format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.problem(level, format, args...)
+}
+
+func (r *run) count(e Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Counts[e]++
+}
+
+func (r *run) reportPool(p *pool) {
+	entry := PoolReport{Pool: p.name}
+	if busy, ok := p.busy(); ok {
+		entry.LockedSince = busy.Since
+		if entry.LockedSince.IsZero() {
+			entry.LockedSince = r.start
+		}
+		r.report.problem(Notice, "pool %s: another run is at work: %v", p.name, busy)
+	} else if p.err != nil {
+		entry.Error = p.err.Error()
+		r.report.problem(Warning, "pool %s: %v", p.name, p.err)
+	}
+	r.report.Pools = append(r.report.Pools, entry)
+}
+
+// reportGuests tells what of running guests no snapshot can cover, and that Proxmox
+// could not be asked.
+func (r *run) reportGuests(g guests, pools []*pool) {
+	r.report.SeenStopped = g.seenStopped()
+	if g.listErr != nil {
+		r.report.problem(Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.listErr)
+	}
+	known := map[string]bool{}
+	for _, d := range r.planned(pools) {
+		known[d.Name] = true
+	}
+	for vmid, config := range g.cluster.Guests {
+		if e := g.evidence[vmid]; !e.Process && !aliveStatus[e.Listed] {
+			continue
+		}
+		for _, v := range config.Volumes {
+			if reason := uncovered(v, g.cluster, known); reason != "" {
+				r.report.Unprotected = append(r.report.Unprotected, Uncovered{VMID: vmid, Volume: v.Storage + ":" + v.Name, Reason: reason})
+			}
+		}
+	}
+	slices.SortFunc(r.report.Unprotected, func(a, b Uncovered) int {
+		return strings.Compare(fmt.Sprintf("%9d %s", a.VMID, a.Volume), fmt.Sprintf("%9d %s", b.VMID, b.Volume))
+	})
+}
+
+// uncovered returns why a volume of a running guest has no snapshots, "" if it has.
+func uncovered(v pve.Volume, c pve.Cluster, known map[string]bool) string {
+	if v.Unused() {
+		return ""
+	}
+	i := slices.IndexFunc(c.Storages, func(s pve.Storage) bool { return s.Name == v.Storage })
+	if i < 0 {
+		return fmt.Sprintf("storage %q is no ZFS storage of this node", v.Storage)
+	}
+	if known[c.Storages[i].Dataset+"/"+v.Name] {
+		return ""
+	}
+	if _, _, ok := zfs.ParseDiskName(v.Name); !ok {
+		if strings.Contains(v.Name, "-cloudinit") {
+			return ""
+		}
+		return "its name is not that of a disk (vm-N-disk-M, subvol-N-disk-M)"
+	}
+	return "the dataset was not found"
+}
+
+func (r *run) reportPlan(plan Plan) {
+	at := map[string]int{}
+	for i, d := range r.report.Disks {
+		at[d.Dataset] = i
+	}
+	for _, n := range plan.Notes {
+		if n.Dataset == "" {
+			r.report.problem(n.Level, "%s", n.Reason)
+			continue
+		}
+		if n.Level > Info {
+			r.report.problem(n.Level, "%s: %s", n.Dataset, n.Reason)
+		}
+		entry := DiskReport{Dataset: n.Dataset, VMID: n.VMID, Result: n.Result, Reason: n.Reason}
+		if i, applied := at[n.Dataset]; applied {
+			done := &r.report.Disks[i]
+			entry.Snapshot, entry.Error = done.Snapshot, done.Error
+			if entry.Error != "" {
+				entry.Result = Unprotected
+			}
+			*done = entry
+			continue
+		}
+		r.report.Disks = append(r.report.Disks, entry)
+	}
+	slices.SortFunc(r.report.Disks, func(a, b DiskReport) int { return strings.Compare(a.Dataset, b.Dataset) })
+}
+
+// reportApplied takes in what became of one pool's disks.
+func (r *run) reportApplied(outcomes map[string]diskOutcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	said := map[string]bool{}
+	for dataset, o := range outcomes {
+		entry := DiskReport{Dataset: dataset, Snapshot: o.snapshot}
+		if o.err != nil {
+			entry.Error = o.err.Error()
+			if !said[entry.Error] { // one failure undoes all disks of a guest
+				said[entry.Error] = true
+				r.report.problem(Warning, "%s", entry.Error)
+			}
+		}
+		r.report.Disks = append(r.report.Disks, entry)
+	}
+}
+
+// finish decides whether the run was a success: a pool that could not be read or a
+// disk of a running guest without its snapshot makes it none.
+func (r *run) finish() {
+	r.report.End = r.Now()
+	success := true
+	for _, p := range r.report.Pools {
+		success = success && p.Error == "" && p.LockedSince.IsZero()
+	}
+	for _, d := range r.report.Disks {
+		success = success && d.Result != Unprotected && d.Error == ""
+	}
+	if r.report.Success = success; success {
+		r.report.LastSuccess = r.report.End
+	}
+}

@@ -1,0 +1,250 @@
+package snapper
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// futureSlack is how far ahead of the clock a snapshot may be dated.
+const futureSlack = 5 * time.Minute
+
+// Retention says how many snapshots of each class are kept. A class that is not in
+// it is left alone: it is neither taken nor destroyed, though its snapshots count.
+type Retention map[zfs.Class]int
+
+// Expired is a snapshot the retention no longer keeps.
+type Expired struct {
+	Snapshot zfs.Snapshot
+	Reason   string
+	// Keepers are snapshots that must still exist when it is destroyed: the newest,
+	// and for each class the one that makes this one superfluous.
+	Keepers []string
+}
+
+// managed is a snapshot of ours with what retention needs to know of it.
+type managed struct {
+	zfs.Snapshot
+	class  zfs.Class
+	future bool
+}
+
+// managedOf picks the managed snapshots and orders them by txg. One dated further
+// in the future than futureSlack fills no bucket and is never destroyed.
+func managedOf(snapshots []zfs.Snapshot, now time.Time) []managed {
+	var list []managed
+	for _, s := range snapshots {
+		if class, ok := s.Class(); ok {
+			list = append(list, managed{s, class, s.Creation.After(now.Add(futureSlack))})
+		}
+	}
+	slices.SortStableFunc(list, func(a, b managed) int { return compareUint(a.CreateTXG, b.CreateTXG) })
+	return list
+}
+
+func compareUint(a, b uint64) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// counts tells whether a snapshot fills a bucket of a class.
+func (m managed) counts(class zfs.Class) bool {
+	return !m.future && m.class != zfs.Stopped && m.class >= class
+}
+
+// bucket is the hour, day, ISO week, month or year of a class that a time is in, in
+// the zone of t. An hour is told by its UTC offset, too: the night that has 02:00
+// twice has two of them.
+type bucket struct{ year, part, hour, offset int }
+
+func bucketOf(class zfs.Class, t time.Time) bucket {
+	switch class {
+	case zfs.Yearly:
+		return bucket{year: t.Year()}
+	case zfs.Monthly:
+		return bucket{year: t.Year(), part: int(t.Month())}
+	case zfs.Weekly:
+		year, week := t.ISOWeek()
+		return bucket{year: year, part: week}
+	case zfs.Daily:
+		return bucket{year: t.Year(), part: t.YearDay()}
+	case zfs.Hourly:
+		_, offset := t.Zone()
+		return bucket{year: t.Year(), part: t.YearDay(), hour: t.Hour(), offset: offset}
+	}
+	return bucket{}
+}
+
+// Due returns the longest class that is named with more than 0 and has no snapshot
+// of it or a longer one in the current bucket. Frequently is due at every run. The
+// zone is that of now. It is false when nothing is due.
+func (r Retention) Due(snapshots []zfs.Snapshot, now time.Time) (zfs.Class, bool) {
+	list := managedOf(snapshots, now)
+	for _, class := range zfs.Rotating() {
+		if r[class] <= 0 {
+			continue
+		}
+		if class == zfs.Frequently || !filled(list, class, now) {
+			return class, true
+		}
+	}
+	return 0, false
+}
+
+func filled(list []managed, class zfs.Class, now time.Time) bool {
+	current := bucketOf(class, now)
+	for _, m := range slices.Backward(list) {
+		if m.counts(class) && bucketOf(class, m.Creation.In(now.Location())) == current {
+			return true
+		}
+	}
+	return false
+}
+
+// Shortest returns the shortest class that is named with more than 0.
+func (r Retention) Shortest() (zfs.Class, bool) {
+	for _, class := range slices.Backward(zfs.Rotating()) {
+		if r[class] > 0 {
+			return class, true
+		}
+	}
+	return 0, false
+}
+
+// Expire returns the snapshots that no named class keeps and whose own class is
+// named, oldest first. _stopped ones are not its business, and neither are the
+// newest managed snapshot and those from the future.
+func (r Retention) Expire(snapshots []zfs.Snapshot, now time.Time) []Expired {
+	list := managedOf(snapshots, now)
+	if len(list) == 0 {
+		return nil
+	}
+	kept := map[zfs.Class]kept{}
+	for class, n := range r {
+		kept[class] = keep(list, class, n, now.Location())
+	}
+	newest := list[len(list)-1]
+	var expired []Expired
+	for i, m := range list[:len(list)-1] {
+		if _, named := r[m.class]; !named || m.future || m.class == zfs.Stopped {
+			continue
+		}
+		if e, ok := r.expire(i, m, kept, now.Location()); ok {
+			if !slices.Contains(e.Keepers, newest.Name) {
+				e.Keepers = append(e.Keepers, newest.Name)
+			}
+			expired = append(expired, e)
+		}
+	}
+	return expired
+}
+
+// kept is what one class keeps.
+type kept struct {
+	// index marks what is kept by its place in the list.
+	index map[int]bool
+	// byBucket is the kept snapshot of a bucket.
+	byBucket map[bucket]string
+	// oldest is the name of the oldest one kept, "" if none is.
+	oldest string
+}
+
+// keep finds what one class keeps: for frequently the newest n of all classes, else
+// the oldest of each of the newest n buckets.
+func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
+	k := kept{index: map[int]bool{}, byBucket: map[bucket]string{}}
+	if n <= 0 {
+		return k
+	}
+	first := map[bucket]int{}
+	var order []bucket
+	for i, m := range list {
+		if !m.counts(class) {
+			continue
+		}
+		b := bucketOf(class, m.Creation.In(zone))
+		if class == zfs.Frequently {
+			b = bucket{part: i} // every snapshot stands for itself
+		}
+		if _, seen := first[b]; !seen {
+			first[b] = i
+			order = append(order, b)
+		}
+	}
+	for _, b := range order[max(0, len(order)-n):] {
+		i := first[b]
+		k.index[i] = true
+		k.byBucket[b] = list[i].Name
+		if k.oldest == "" {
+			k.oldest = list[i].Name
+		}
+	}
+	return k
+}
+
+// expire tells whether no named class keeps the snapshot at place i, and which ones
+// stand in for it.
+func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.Location) (Expired, bool) {
+	e := Expired{Snapshot: m.Snapshot}
+	for _, class := range zfs.Rotating() {
+		n, named := r[class]
+		if !named {
+			continue
+		}
+		k := kept[class]
+		if k.index[i] {
+			return Expired{}, false
+		}
+		if m.class < class || n == 0 {
+			continue
+		}
+		keeper, reason := k.oldest, fmt.Sprintf("beyond the %d kept %s", n, class)
+		if inBucket, ok := k.byBucket[bucketOf(class, m.Creation.In(zone))]; ok && class != zfs.Frequently {
+			keeper, reason = inBucket, fmt.Sprintf("%s is kept for its %s bucket", inBucket, class)
+		}
+		if e.Reason != "" {
+			e.Reason += "; "
+		}
+		e.Reason += reason
+		if keeper != "" && !slices.Contains(e.Keepers, keeper) {
+			e.Keepers = append(e.Keepers, keeper)
+		}
+	}
+	if e.Reason == "" {
+		e.Reason = "no class that is kept counts a " + m.class.String() + " one"
+	}
+	return e, true
+}
+
+// ExpireStopped returns the _stopped snapshots that may go: each has its bookmark,
+// by guid, and a newer managed snapshot is older than grace, so that receivers had
+// the time to fetch it. Where no bookmarks are made the newest _stopped one stays.
+func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duration, now time.Time) []Expired {
+	var expired []Expired
+	successor := ""
+	newest := true
+	for _, m := range slices.Backward(managedOf(snapshots, now)) {
+		if m.class != zfs.Stopped {
+			if !m.future && m.Creation.Before(now.Add(-grace)) {
+				successor = m.Name
+			}
+			continue
+		}
+		safe := marks.hold(m.GUID) || marks.Keep == 0 && !newest
+		newest = false
+		if successor == "" || m.future || !safe {
+			continue
+		}
+		reason := fmt.Sprintf("the guest ran again, and %s is newer and older than %s", successor, grace)
+		expired = append(expired, Expired{Snapshot: m.Snapshot, Reason: reason, Keepers: []string{successor}})
+	}
+	slices.Reverse(expired)
+	return expired
+}

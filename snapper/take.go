@@ -1,0 +1,155 @@
+package snapper
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// sameClasses splits a guest's disks by the classes their retention names: a disk
+// must not get snapshots of a class that would never leave it.
+func sameClasses(tasks []task) [][]task {
+	var groups [][]task
+	for _, t := range tasks {
+		i := slices.IndexFunc(groups, func(g []task) bool {
+			return slices.Equal(g[0].disk.Retention.classes(), t.disk.Retention.classes())
+		})
+		if i < 0 {
+			groups = append(groups, nil)
+			i = len(groups) - 1
+		}
+		groups[i] = append(groups[i], t)
+	}
+	return groups
+}
+
+// classes are the classes named with more than 0, in order.
+func (r Retention) classes() []zfs.Class {
+	var named []zfs.Class
+	for _, c := range zfs.Rotating() {
+		if r[c] > 0 {
+			named = append(named, c)
+		}
+	}
+	return named
+}
+
+// takeDue snapshots the disks of a living guest in the longest class that is due on
+// any of them, so that they keep common points in time. A disk whose guest was just
+// started is snapshotted in any case: replicas must see at once that it runs.
+func (p *planner) takeDue(vmid int, tasks []task) {
+	class, due := zfs.Class(0), false
+	for _, t := range tasks {
+		if c, ok := t.disk.Retention.Due(t.disk.Snapshots, p.now); ok && t.snapshot && (!due || c > class) {
+			class, due = c, true
+		}
+	}
+	shortest, any := tasks[0].disk.Retention.Shortest()
+	if !due {
+		class = shortest
+	}
+	for i := range tasks {
+		t := &tasks[i]
+		started := t.action == Start && any
+		t.snapshot = t.snapshot && (due || started)
+	}
+	p.take(vmid, class, tasks)
+	for _, t := range tasks {
+		p.rotate(t, class)
+	}
+}
+
+func (p *planner) takeFinal(vmid int, tasks []task) {
+	p.take(vmid, zfs.Stopped, tasks)
+}
+
+// take plans one snapshot name for all the disks, pool by pool.
+func (p *planner) take(vmid int, class zfs.Class, tasks []task) {
+	name := freeName(tasks, class, p.now)
+	byPool := map[string][]DiskPlan{}
+	for _, t := range tasks {
+		d := t.disk
+		plan := DiskPlan{Dataset: d.Name, Snapshot: t.snapshot, Label: t.label, Reason: t.reason}
+		if t.snapshot && p.policy.Bookmarks > 0 {
+			plan.Bookmark = class == zfs.Stopped || firstOfDay(d.Snapshots, p.now)
+		}
+		switch {
+		case t.snapshot:
+			p.note(d, Info, Snapshotted, fmt.Sprintf("%s: %s", t.reason, name))
+		case excluded(d.NoSnap):
+			p.note(d, Info, Excluded, "label:nosnap is "+d.NoSnap.Value)
+		case t.action == Final:
+			p.note(d, Info, Untouched, "stopped, and its last state has its snapshot: only the label follows")
+		default:
+			p.note(d, Info, NotDue, "nothing is due")
+		}
+		if plan.Snapshot || plan.Label != "" {
+			pool := zfs.Pool(d.Name)
+			byPool[pool] = append(byPool[pool], plan)
+		}
+	}
+	for _, pool := range slices.Sorted(maps.Keys(byPool)) {
+		p.plan.Guests = append(p.plan.Guests, GuestPlan{
+			Pool: pool, VMID: vmid, Snapshot: name, Class: class, Guard: class == zfs.Stopped, Disks: byPool[pool],
+		})
+	}
+}
+
+// freeName is the name of a snapshot taken now. One that a disk has already, in the
+// night that has an hour twice or after the clock was set back, moves on by seconds.
+func freeName(tasks []task, class zfs.Class, now time.Time) string {
+	for t := now; ; t = t.Add(time.Second) {
+		name := zfs.FormatSnapshotName(t, class)
+		taken := slices.ContainsFunc(tasks, func(t task) bool {
+			return slices.ContainsFunc(t.disk.Snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
+		})
+		if !taken {
+			return name
+		}
+	}
+}
+
+// rotate plans what the retention no longer keeps of a running guest's disk, as if
+// the new snapshot were there, and beside it as if it were not.
+func (p *planner) rotate(t task, class zfs.Class) {
+	d := t.disk
+	if d.State != Running {
+		return // nothing is destroyed while Proxmox works on the guest or can't be asked
+	}
+	marks := Bookmarks{Have: d.Bookmarks, Keep: p.policy.Bookmarks}
+	stopped := ExpireStopped(d.Snapshots, marks, p.policy.StoppedGrace, p.now)
+	without := append(d.Retention.Expire(d.Snapshots, p.now), stopped...)
+	p.plan.FullDestroys = append(p.plan.FullDestroys, destroys(without)...)
+	if !t.snapshot {
+		p.plan.Destroys = append(p.plan.Destroys, destroys(without)...)
+	} else {
+		made := zfs.Snapshot{Dataset: d.Name, Name: zfs.FormatSnapshotName(p.now, class), CreateTXG: ^uint64(0), Creation: p.now}
+		with := d.Retention.Expire(append(slices.Clone(d.Snapshots), made), p.now)
+		p.plan.Destroys = append(p.plan.Destroys, destroys(dropKeeper(with, made.Name))...)
+		p.plan.Destroys = append(p.plan.Destroys, destroys(stopped)...)
+	}
+	for _, m := range marks.Expire() {
+		m.Dataset = d.Name
+		p.plan.Unmark = append(p.plan.Unmark, m)
+	}
+}
+
+// dropKeeper leaves the planned snapshot out of the keepers: its name may have moved
+// on, and apply destroys nothing of a disk that did not get it.
+func dropKeeper(expired []Expired, name string) []Expired {
+	for i := range expired {
+		expired[i].Keepers = slices.DeleteFunc(expired[i].Keepers, func(k string) bool { return k == name })
+	}
+	return expired
+}
+
+func destroys(expired []Expired) []Destroy {
+	var list []Destroy
+	for _, e := range expired {
+		list = append(list, Destroy{Dataset: e.Snapshot.Dataset, Name: e.Snapshot.Name, Reason: e.Reason, Keepers: e.Keepers})
+	}
+	return list
+}
