@@ -17,6 +17,9 @@ const KstatDir = "/proc/spl/kstat/zfs"
 // ErrNoZFS means that the ZFS module is not loaded on this machine.
 var ErrNoZFS = errors.New("the ZFS module is not loaded (modprobe zfs)")
 
+// ErrNotImported means that there is no such pool on this machine now.
+var ErrNotImported = errors.New("not imported")
+
 // Pools lists the imported pools by name, in order. dir is [KstatDir] but in tests.
 // The error is [ErrNoZFS] where there is no ZFS.
 func Pools(dir string) ([]string, error) {
@@ -47,7 +50,7 @@ func CheckPool(dir, pool string) error {
 		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("pool %s: %w", pool, ErrNoZFS)
 		}
-		return fmt.Errorf("pool %s is not imported (zpool import %s)", pool, pool)
+		return fmt.Errorf("pool %s is %w (zpool import %s)", pool, ErrNotImported, pool)
 	}
 	if err != nil {
 		return fmt.Errorf("pool %s: %w", pool, err)

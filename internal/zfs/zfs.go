@@ -34,6 +34,20 @@ const (
 	SourceDefault
 )
 
+func (s Source) String() string {
+	switch s {
+	case SourceLocal:
+		return "local"
+	case SourceReceived:
+		return "received"
+	case SourceInherited:
+		return "inherited"
+	case SourceDefault:
+		return "default"
+	}
+	return ""
+}
+
 // Property is a user property of a dataset.
 type Property struct {
 	Value string

@@ -1,0 +1,102 @@
+// Package checker is the replica mode: it reads how old the newest snapshot of
+// each guest's disk is, judges that, and says the result to a monitoring system.
+//
+// [Scanner] reads, [Judge] decides and does nothing else, [Assemble] puts many
+// judgements into a [Report], and the Write functions print one. The exporter uses
+// the same judgement, so that a metric, a check and a page cannot disagree.
+package checker
+
+import (
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// Disk is what is known of a guest's disk, without an opinion.
+type Disk struct {
+	// Dataset is the disk's full name.
+	Dataset string
+	VMID    int
+	// Template is true for a disk of a template: it does not change any more.
+	Template bool
+	// GUID is that of the dataset, 0 if it was not read. A renamed dataset keeps it.
+	GUID uint64
+	// Created is when the dataset was made here, by this host's clock.
+	Created time.Time
+	// Newest is the managed snapshot with the highest createtxg, nil if there is none.
+	Newest *zfs.Snapshot
+	// NewestOfAny is the name of the newest snapshot of whatever kind, "" if none.
+	NewestOfAny string
+	// Receiving is true while the dataset's first receive is not finished.
+	Receiving bool
+	// PendingReceive is true when a receive is under way or waits to be resumed, as
+	// far as ZFS tells: it does so only for resumable ones (facts: OpenZFS E).
+	PendingReceive bool
+	// Running and NoSnap are the labels.
+	Running, NoSnap zfs.Property
+	// ReadAt is when these facts were read.
+	ReadAt time.Time
+	// HostClock is the latest time this host's own clock left on the dataset.
+	HostClock time.Time
+	// Gone is true for a disk that was here once and is not any more.
+	Gone bool
+	// Problem says why the disk could not be read, "" if it could.
+	Problem string
+	// Copies are datasets on this host that have this disk's name, hold its newest
+	// managed snapshot by guid, and have a newer one.
+	Copies []string
+	// SupersededBy is the one of Copies that is fresh, "" if none is. It is known
+	// once the others are judged: see [Assemble].
+	SupersededBy string
+}
+
+// Name is the last component of the dataset's name: vm-100-disk-0.
+func (d Disk) Name() string { return zfs.Base(d.Dataset) }
+
+// Suffix is the class of the newest managed snapshot, "none" if there is none and
+// "other" if there are only snapshots of others.
+func (d Disk) Suffix() string {
+	switch {
+	case d.Newest != nil:
+		if class, ok := d.Newest.Class(); ok {
+			return class.String()
+		}
+		return SuffixOther
+	case d.NewestOfAny != "":
+		return SuffixOther
+	}
+	return SuffixNone
+}
+
+// The suffixes of disks without a managed snapshot.
+const (
+	SuffixOther = "other"
+	SuffixNone  = "none"
+)
+
+// Suffixes is the closed set that [Disk.Suffix] is from.
+func Suffixes() []string {
+	all := []string{zfs.Stopped.String()}
+	for _, c := range zfs.Rotating() {
+		all = append(all, c.String())
+	}
+	return append(all, SuffixOther, SuffixNone)
+}
+
+// Pool is what one scan of a pool gave.
+type Pool struct {
+	Name string
+	// ReadAt is when Disks was read, zero if it never was.
+	ReadAt time.Time
+	// Took is how long the scan took.
+	Took time.Duration
+	// Missing is true when the pool is not imported.
+	Missing bool
+	// Problem says why this scan did not succeed, "" if it did.
+	Problem string
+	// MissingRoots are datasets to be searched that are not there.
+	MissingRoots []string
+	// Remarks are faults that cost no disk its verdict, for people.
+	Remarks []string
+	Disks   []Disk
+}

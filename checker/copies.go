@@ -1,0 +1,124 @@
+package checker
+
+import (
+	"context"
+	"sync"
+
+	"snapwatch/internal/zfs"
+)
+
+// copyKey is a question whose answer does not change: a dataset that held a
+// snapshot and is at this newest one.
+type copyKey struct {
+	Snapshot, Dataset, Newest uint64
+}
+
+// pair is an older disk and a newer one of the same name.
+type pair struct{ older, newer Disk }
+
+func (p pair) key() copyKey {
+	return copyKey{p.older.Newest.GUID, p.newer.GUID, p.newer.Newest.GUID}
+}
+
+// Copies finds for each disk, by its dataset, the datasets on this host that have
+// its name, hold its newest managed snapshot and have a newer one: evidence that
+// the disk moved. What cannot be asked is no evidence.
+func (s Scanner) Copies(ctx context.Context, pools []Pool) map[string][]string {
+	ask := map[string][]pair{}
+	all := pairs(pools)
+	for _, p := range all {
+		if _, known := s.Memory.copy(p.key()); !known {
+			pool := zfs.Pool(p.newer.Dataset)
+			ask[pool] = append(ask[pool], p)
+		}
+	}
+	var asking sync.WaitGroup
+	for pool, pairs := range ask {
+		asking.Go(func() {
+			_ = s.locked(ctx, pool, func(r zfs.Reader) error { return s.compare(ctx, r, pairs) })
+		})
+	}
+	asking.Wait()
+	copies := map[string][]string{}
+	for _, p := range all {
+		if is, _ := s.Memory.copy(p.key()); is {
+			copies[p.older.Dataset] = append(copies[p.older.Dataset], p.newer.Dataset)
+		}
+	}
+	return copies
+}
+
+// SetCopies enters what [Scanner.Copies] found into the disks.
+func SetCopies(pools []Pool, copies map[string][]string) {
+	for i := range pools {
+		for j := range pools[i].Disks {
+			d := &pools[i].Disks[j]
+			d.Copies = copies[d.Dataset]
+		}
+	}
+}
+
+// pairs are the disks of one name of which one is newer than the other.
+func pairs(pools []Pool) []pair {
+	byName := map[string][]Disk{}
+	for _, pool := range pools {
+		if pool.Problem != "" {
+			continue
+		}
+		for _, d := range pool.Disks {
+			if d.Newest != nil && d.Problem == "" {
+				byName[d.Name()] = append(byName[d.Name()], d)
+			}
+		}
+	}
+	var found []pair
+	for _, same := range byName {
+		for _, older := range same {
+			for _, newer := range same {
+				if newer.Newest.Creation.After(older.Newest.Creation) {
+					found = append(found, pair{older, newer})
+				}
+			}
+		}
+	}
+	return found
+}
+
+// compare asks whether the newer disks hold the older ones' newest snapshots.
+func (s Scanner) compare(ctx context.Context, r zfs.Reader, pairs []pair) error {
+	var names []string
+	for _, p := range pairs {
+		names = append(names, p.newer.Dataset+"@"+p.older.Newest.Name)
+	}
+	snapshots, err := r.Lookup(ctx, names)
+	if err != nil {
+		return err
+	}
+	guids := map[string]uint64{}
+	for _, found := range snapshots {
+		guids[found.FullName()] = found.GUID
+	}
+	for i, p := range pairs {
+		s.Memory.keepCopy(p.key(), guids[names[i]] == p.older.Newest.GUID)
+	}
+	return nil
+}
+
+func (m *Memory) copy(k copyKey) (is, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	is, known = m.copies[k]
+	return is, known
+}
+
+// keepCopy remembers an answer. The memory is emptied when it has grown far beyond
+// what hosts with several copies of each disk need.
+func (m *Memory) keepCopy(k copyKey, is bool) {
+	const most = 100_000
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.copies) >= most {
+		clear(m.copies)
+	}
+	m.copies[k] = is
+}

@@ -1,0 +1,154 @@
+package checker
+
+import (
+	"encoding/json"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// Document is a report as JSON: what `check --format json` prints and
+// /api/v1/disks answers. Guids are strings, because a JavaScript number cannot hold
+// one.
+type Document struct {
+	Version int            `json:"version"`
+	Time    time.Time      `json:"time"`
+	State   string         `json:"state"`
+	Pools   []PoolDocument `json:"pools"`
+	Disks   []DiskDocument `json:"disks"`
+	Notes   []NoteDocument `json:"notes"`
+}
+
+// PoolDocument is one pool in a [Document].
+type PoolDocument struct {
+	Pool         string     `json:"pool"`
+	State        string     `json:"state"`
+	Reason       string     `json:"reason,omitempty"`
+	ReadAt       *time.Time `json:"read_at"`
+	Missing      bool       `json:"missing"`
+	Problem      string     `json:"problem,omitempty"`
+	MissingRoots []string   `json:"missing_datasets,omitempty"`
+	Remarks      []string   `json:"remarks,omitempty"`
+	Seconds      float64    `json:"scan_seconds"`
+}
+
+// DiskDocument is one disk in a [Document]: the facts first, then the verdict.
+type DiskDocument struct {
+	Dataset        string            `json:"dataset"`
+	Disk           string            `json:"disk"`
+	Pool           string            `json:"pool"`
+	VMID           int               `json:"vmid"`
+	Template       bool              `json:"template"`
+	GUID           string            `json:"guid"`
+	Created        *time.Time        `json:"created"`
+	Newest         *SnapshotDocument `json:"newest"`
+	NewestOfAny    string            `json:"newest_of_any,omitempty"`
+	Suffix         string            `json:"suffix"`
+	Receiving      bool              `json:"receiving"`
+	PendingReceive bool              `json:"pending_receive"`
+	Label          LabelDocument     `json:"label"`
+	NoSnap         LabelDocument     `json:"nosnap"`
+	ReadAt         *time.Time        `json:"read_at"`
+	HostClock      *time.Time        `json:"host_clock"`
+	Gone           bool              `json:"gone"`
+	Problem        string            `json:"problem,omitempty"`
+	Copies         []string          `json:"copies,omitempty"`
+	Verdict        string            `json:"verdict"`
+	State          string            `json:"state"`
+	Reason         string            `json:"reason"`
+	AgeSeconds     int64             `json:"age_seconds"`
+	Limit          string            `json:"limit,omitempty"`
+	Rule           string            `json:"rule"`
+}
+
+// SnapshotDocument is a snapshot in a [Document].
+type SnapshotDocument struct {
+	Name      string    `json:"name"`
+	GUID      string    `json:"guid"`
+	CreateTXG string    `json:"createtxg"`
+	Creation  time.Time `json:"creation"`
+}
+
+// LabelDocument is a user property in a [Document].
+type LabelDocument struct {
+	Value  string `json:"value,omitempty"`
+	Source string `json:"source,omitempty"`
+}
+
+// NoteDocument is a note in a [Document].
+type NoteDocument struct {
+	State string `json:"state"`
+	Text  string `json:"text"`
+}
+
+const documentVersion = 1
+
+// WriteJSON prints the report as a [Document].
+func WriteJSON(w io.Writer, r Report) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", " ")
+	e.SetEscapeHTML(false)
+	return e.Encode(r.Document())
+}
+
+// Document is the report in its JSON form.
+func (r Report) Document() Document {
+	doc := Document{
+		Version: documentVersion, Time: r.Now, State: r.State().String(),
+		Pools: []PoolDocument{}, Disks: []DiskDocument{}, Notes: []NoteDocument{},
+	}
+	for _, p := range r.Pools {
+		doc.Pools = append(doc.Pools, PoolDocument{
+			Pool: p.Name, State: p.State.String(), Reason: valid(p.Reason), ReadAt: optional(p.ReadAt), Missing: p.Missing,
+			Problem: valid(p.Problem), MissingRoots: p.MissingRoots, Remarks: p.Remarks, Seconds: p.Took.Seconds(),
+		})
+	}
+	for _, d := range r.Disks {
+		doc.Disks = append(doc.Disks, d.document())
+	}
+	for _, n := range r.Notes {
+		doc.Notes = append(doc.Notes, NoteDocument{n.State.String(), valid(n.Text)})
+	}
+	return doc
+}
+
+func (d Result) document() DiskDocument {
+	doc := DiskDocument{
+		Dataset: d.Dataset, Disk: d.Name(), Pool: poolOf(d.Disk), VMID: d.VMID, Template: d.Template,
+		GUID: guidText(d.GUID), Created: optional(d.Created), NewestOfAny: valid(d.NewestOfAny), Suffix: d.Suffix(),
+		Receiving: d.Receiving, PendingReceive: d.PendingReceive,
+		Label: label(d.Running), NoSnap: label(d.NoSnap),
+		ReadAt: optional(d.ReadAt), HostClock: optional(d.HostClock), Gone: d.Gone, Problem: valid(d.Disk.Problem), Copies: d.Copies,
+		Verdict: d.Verdict.String(), State: d.State.String(), Reason: valid(d.Reason),
+		AgeSeconds: int64(d.Age.Seconds()), Rule: d.Limit.Rule,
+	}
+	if d.Limit.Range != nil {
+		doc.Limit = d.Limit.Range.String()
+	}
+	if s := d.Newest; s != nil {
+		doc.Newest = &SnapshotDocument{Name: s.Name, GUID: guidText(s.GUID), CreateTXG: guidText(s.CreateTXG), Creation: s.Creation}
+	}
+	return doc
+}
+
+func label(p zfs.Property) LabelDocument {
+	return LabelDocument{Value: valid(p.Value), Source: p.Source.String()}
+}
+
+func guidText(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// optional is nil for a time that is not known.
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// valid replaces what is not UTF-8: a received property can hold any bytes.
+func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
+
+func poolOf(d Disk) string { return zfs.Pool(d.Dataset) }

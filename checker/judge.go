@@ -1,0 +1,216 @@
+package checker
+
+import (
+	"fmt"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// Judgement is the verdict on one disk and everything a person needs to agree.
+type Judgement struct {
+	Verdict Verdict
+	Level   Level
+	State   State
+	// Reason says why, in one line.
+	Reason string
+	// Age is what was held against the limit: that of the newest managed snapshot,
+	// or of the dataset where there is none. Never negative.
+	Age time.Duration
+	// Limit is the limit that decided, or the next one where none is exceeded yet.
+	// Its Range is nil where no age decided; then Rule alone says what did.
+	Limit Limit
+}
+
+// clockSlack is how far ahead of now a time may lie before a clock is wrong:
+// ordinary NTP jitter is far below it.
+const clockSlack = 5 * time.Minute
+
+// supersededFor is how long an old copy is only listed.
+const supersededFor = 30 * 24 * time.Hour
+
+// Judge gives the verdict on a disk under a policy at a time. It reads nothing
+// else. Where the facts do not decide, it gives the verdict that alarms.
+func Judge(d Disk, p Policy, now time.Time) Judgement {
+	c := hearing{disk: d, policy: p, now: now, snapshot: d.Newest != nil}
+	since := d.Created
+	if c.snapshot {
+		since = d.Newest.Creation
+	}
+	c.age = max(0, now.Sub(since))
+	for v, holds := range [...]func(hearing) (finding, bool){
+		Unreadable: hearing.unreadable,
+		Missing:    hearing.missing,
+		Receiving:  hearing.receiving,
+		Excluded:   hearing.excluded,
+		Never:      hearing.never,
+		Future:     hearing.future,
+		Stopped:    hearing.stopped,
+		Superseded: hearing.superseded,
+		Stale:      hearing.stale,
+	} {
+		if f, ok := holds(c); ok {
+			return c.verdict(Verdict(v), f)
+		}
+	}
+	_, limit := c.policy.exceeded(c.disk, c.age)
+	return c.verdict(Fresh, finding{Within, limit, fmt.Sprintf("newest %s is %s old", d.Newest.Name, Age(c.age))})
+}
+
+// hearing is one disk before the judge.
+type hearing struct {
+	disk     Disk
+	policy   Policy
+	now      time.Time
+	snapshot bool // there is a managed one
+	age      time.Duration
+}
+
+// finding is why a verdict holds.
+type finding struct {
+	level  Level
+	limit  Limit
+	reason string
+}
+
+func (c hearing) verdict(v Verdict, f finding) Judgement {
+	return Judgement{Verdict: v, Level: f.level, State: table[v].States[f.level], Reason: f.reason, Age: c.age, Limit: f.limit}
+}
+
+func (c hearing) unreadable() (finding, bool) {
+	if c.disk.Problem != "" {
+		return finding{reason: c.disk.Problem}, true
+	}
+	age := c.now.Sub(c.disk.ReadAt)
+	if most := c.policy.MaxDataAge; !c.disk.Gone && most > 0 && age > most {
+		limit := atMost(most, "two intervals")
+		return finding{limit: limit, reason: fmt.Sprintf("last read %s ago, limit %s", Age(age), Age(most))}, true
+	}
+	return finding{}, false
+}
+
+// missing does not hold for a disk that the configuration excludes: an admin who
+// takes a pool out for maintenance has said so.
+func (c hearing) missing() (finding, bool) {
+	if _, excluded := c.policy.exclusion(c.disk, c.now); !c.disk.Gone || excluded {
+		return finding{}, false
+	}
+	return finding{
+		limit:  Limit{Rule: "seen before"},
+		reason: "was here and is gone; if that is right: snapwatch forget " + c.disk.Dataset,
+	}, true
+}
+
+func (c hearing) receiving() (finding, bool) {
+	if !c.disk.Receiving || c.snapshot {
+		return finding{}, false
+	}
+	limit := c.policy.maxInitialReceive(c.disk)
+	if limit.exceeded(c.age) {
+		return finding{BeyondWarning, limit, fmt.Sprintf("its first receive is not finished after %s (%s)", Age(c.age), limit)}, true
+	}
+	return finding{Within, limit, fmt.Sprintf("its first receive is not finished, begun %s ago", Age(c.age))}, true
+}
+
+func (c hearing) excluded() (finding, bool) {
+	if rule, ok := c.policy.exclusion(c.disk, c.now); ok {
+		return finding{limit: Limit{Rule: rule}, reason: "excluded by " + rule}, true
+	}
+	if c.disk.Template {
+		return finding{limit: Limit{Rule: "template"}, reason: "a template's disk does not change"}, true
+	}
+	if noSnap(c.disk.NoSnap.Value) {
+		rule := zfs.LabelNoSnap + "=" + c.disk.NoSnap.Value
+		return finding{limit: Limit{Rule: rule}, reason: "excluded by " + rule}, true
+	}
+	return finding{}, false
+}
+
+// noSnap tells whether a value of label:nosnap excludes, as for snap.
+func noSnap(value string) bool {
+	switch value {
+	case "nosnap", "on", "true", "yes", "1":
+		return true
+	}
+	return false
+}
+
+func (c hearing) never() (finding, bool) {
+	if c.snapshot {
+		return finding{}, false
+	}
+	what := "no snapshot at all"
+	if c.disk.NewestOfAny != "" {
+		what = fmt.Sprintf("no managed snapshot (the newest of any kind is %s)", c.disk.NewestOfAny)
+	}
+	level, limit := c.policy.exceeded(c.disk, c.age)
+	if level == Within && c.clockWentBack() {
+		return finding{BeyondWarning, limit, what + ", and its age is unknown: the clock here went back"}, true
+	}
+	return finding{level, limit, fmt.Sprintf("%s since the dataset was made %s ago (%s)", what, Age(c.age), limit)}, true
+}
+
+func (c hearing) future() (finding, bool) {
+	if ahead := c.disk.Newest.Creation.Sub(c.now); ahead > clockSlack {
+		return finding{
+			limit:  atMost(clockSlack, "clock skew"),
+			reason: fmt.Sprintf("newest %s is %s in the future: a clock is wrong, here or where it was taken", c.disk.Newest.Name, Age(ahead)),
+		}, true
+	}
+	// The clock here being slow makes everything look younger. What is stale even so
+	// is stale; what is not may be.
+	if level, _ := c.policy.exceeded(c.disk, c.age); c.clockWentBack() && level == Within {
+		return finding{
+			limit:  atMost(clockSlack, "clock skew"),
+			reason: fmt.Sprintf("the clock here went back by at least %s: no age can be believed", Age(c.disk.HostClock.Sub(c.now))),
+		}, true
+	}
+	return finding{}, false
+}
+
+// clockWentBack tells whether this host's clock has been ahead of now before.
+func (c hearing) clockWentBack() bool { return c.disk.HostClock.After(c.now.Add(clockSlack)) }
+
+func (c hearing) stopped() (finding, bool) {
+	class, ok := c.disk.Newest.Class()
+	if !ok || class != zfs.Stopped || c.disk.PendingReceive || c.labelledRunning() {
+		return finding{}, false
+	}
+	limit := c.policy.maxStoppedAge(c.disk)
+	if limit.exceeded(c.age) {
+		return finding{BeyondWarning, limit, fmt.Sprintf("stopped for %s (%s): is its replication still alive?", Age(c.age), limit)}, true
+	}
+	return finding{Within, limit, fmt.Sprintf("stopped, newest %s is %s old", c.disk.Newest.Name, Age(c.age))}, true
+}
+
+// labelledRunning tells whether the disk's own label contradicts its newest
+// snapshot, where the configuration trusts labels on a replica. A label can only
+// take away the silence of a stopped disk, never grant it.
+func (c hearing) labelledRunning() bool {
+	label := c.disk.Running.Own()
+	return c.policy.TrustLabel && label != "" && label != zfs.LabelStopped
+}
+
+func (c hearing) superseded() (finding, bool) {
+	level, _ := c.policy.exceeded(c.disk, c.age)
+	if c.disk.SupersededBy == "" || level == Within {
+		return finding{}, false
+	}
+	limit := atMost(supersededFor, "superseded")
+	if limit.exceeded(c.age) {
+		return finding{BeyondWarning, limit, fmt.Sprintf("superseded by %s for %s: remove it, or ignore it", c.disk.SupersededBy, Age(c.age))}, true
+	}
+	return finding{Within, limit, "superseded by " + c.disk.SupersededBy}, true
+}
+
+func (c hearing) stale() (finding, bool) {
+	level, limit := c.policy.exceeded(c.disk, c.age)
+	if level == Within {
+		return finding{}, false
+	}
+	reason := fmt.Sprintf("newest %s is %s old (%s)", c.disk.Newest.Name, Age(c.age), limit)
+	if c.disk.PendingReceive {
+		reason += ", a receive is pending"
+	}
+	return finding{level, limit, reason}, true
+}

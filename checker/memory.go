@@ -1,0 +1,103 @@
+package checker
+
+import (
+	"sync"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// Memory is what earlier scans learnt of the newest managed snapshots and what is
+// still true, as long as the facts read fresh are the same. It never stands in for
+// reading the heads. Its methods may be called at the same time.
+type Memory struct {
+	mu     sync.Mutex
+	newest map[string]memo
+	copies map[copyKey]bool
+}
+
+// NewMemory is an empty memory.
+func NewMemory() *Memory {
+	return &Memory{newest: map[string]memo{}, copies: map[copyKey]bool{}}
+}
+
+// memo is what one dataset's newest managed snapshot was, and the facts it depends
+// on.
+type memo struct {
+	key memoKey
+	// name is the newest managed snapshot's, "" where there is none.
+	name string
+	// snapshot is nil where only its name is known.
+	snapshot *zfs.Snapshot
+}
+
+// memoKey are the facts that a newest managed snapshot depends on (facts: OpenZFS
+// B2, B3).
+type memoKey struct {
+	GUID    uint64
+	Origin  string
+	Newest  string
+	Changed int64
+}
+
+// settled is how old snapshots_changed must be when it is read: it counts whole
+// seconds, so that a change in the same second would go unseen.
+const settled = 2 * time.Second
+
+// keyOf is false for a head whose newest managed snapshot may change without the
+// key changing, so that it cannot be remembered.
+func keyOf(h zfs.Head, readAt time.Time) (memoKey, bool) {
+	key := memoKey{h.GUID, h.Origin, h.NewestSnapshot, h.SnapshotsChanged}
+	if _, managed := zfs.ParseSnapshotName(h.NewestSnapshot); managed {
+		// The newest of all is the newest managed, whatever happens to older ones.
+		key.Changed = 0
+		return key, h.GUID != 0
+	}
+	age := readAt.Sub(time.Unix(h.SnapshotsChanged, 0))
+	return key, h.GUID != 0 && h.SnapshotsChanged != 0 && age > settled
+}
+
+// recall returns what is remembered for the head.
+func (m *Memory) recall(h zfs.Head, readAt time.Time) (memo, bool) {
+	key, ok := keyOf(h, readAt)
+	if !ok {
+		return memo{}, false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found, ok := m.newest[h.Name]
+	return found, ok && found.key == key
+}
+
+// keep remembers the newest managed snapshot of a head, nil for none.
+func (m *Memory) keep(h zfs.Head, readAt time.Time, newest *zfs.Snapshot) {
+	key, ok := keyOf(h, readAt)
+	if !ok {
+		return
+	}
+	k := memo{key: key, snapshot: newest}
+	if newest != nil {
+		k.name = newest.Name
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.newest[h.Name] = k
+}
+
+// forget drops what turned out wrong.
+func (m *Memory) forget(dataset string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.newest, dataset)
+}
+
+// retain forgets the datasets of a pool that are not among those.
+func (m *Memory) retain(pool string, datasets map[string]bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name := range m.newest {
+		if zfs.Pool(name) == pool && !datasets[name] {
+			delete(m.newest, name)
+		}
+	}
+}

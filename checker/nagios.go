@@ -1,0 +1,225 @@
+package checker
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Nagios says how to print a report for Nagios, Icinga and NRPE.
+type Nagios struct {
+	// Verbosity is how often -v was given: 0 fits in an NRPE packet, 1 has every
+	// disk that is not well with its reason, 2 every disk.
+	Verbosity int
+	// DiskPerfdata adds the age of every disk to the performance data.
+	DiskPerfdata bool
+}
+
+// packet is what the oldest NRPE carries, with room for a wrapper's own text.
+const packet = 1000
+
+// Write prints the report: the state and a summary on the first line, performance
+// data after a bar, then one line for each thing that is not well.
+func (n Nagios) Write(w io.Writer, r Report) error {
+	first := fmt.Sprintf("%s: %s", r.State(), plain(summary(r)))
+	first = clip(first, 300) + " | " + perfdata(n.metrics(r)) + "\n"
+	lines := n.lines(r)
+	room := packet - len(first)
+	if n.Verbosity > 0 {
+		room = int(^uint(0) >> 1)
+	}
+	_, err := io.WriteString(w, first+fit(lines, room))
+	return err
+}
+
+// fit joins as many lines as there is room for, and says how many are left out.
+func fit(lines []string, room int) string {
+	const more = len("… and 1000000 more\n")
+	var b strings.Builder
+	for i, line := range lines {
+		line = plain(line) + "\n"
+		reserve := more
+		if i == len(lines)-1 {
+			reserve = 0
+		}
+		if b.Len()+len(line)+reserve > room {
+			if b.Len()+more <= room {
+				fmt.Fprintf(&b, "… and %d more\n", len(lines)-i)
+			}
+			break
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// lines are what follows the first line, the worst first.
+func (n Nagios) lines(r Report) []string {
+	var lines []string
+	for _, p := range r.Pools {
+		if p.State != OK {
+			lines = append(lines, fmt.Sprintf("%s pool %s: %s", p.State, p.Name, n.text(p.Reason)))
+		}
+		if n.Verbosity > 0 {
+			for _, remark := range p.Remarks {
+				lines = append(lines, fmt.Sprintf("note: pool %s: %s", p.Name, remark))
+			}
+		}
+	}
+	for _, note := range r.Notes {
+		prefix := "note"
+		if note.State != OK {
+			prefix = note.State.String()
+		}
+		lines = append(lines, prefix+": "+n.text(note.Text))
+	}
+	for _, d := range r.Disks {
+		switch {
+		case n.Verbosity > 1 || (n.Verbosity == 1 && d.State != OK):
+			lines = append(lines, fmt.Sprintf("%s %s %s: %s", d.State, d.Dataset, d.Verdict, d.Reason))
+		case d.State != OK:
+			lines = append(lines, fmt.Sprintf("%s %s %s", d.State, d.Dataset, brief(d)))
+		}
+	}
+	return lines
+}
+
+// text shortens a long reason, of a command that failed for example, where the
+// output must fit in a packet.
+func (n Nagios) text(reason string) string {
+	if n.Verbosity > 0 {
+		return reason
+	}
+	return clip(reason, 200)
+}
+
+// brief is the verdict with what is most needed beside it.
+func brief(d Result) string {
+	switch {
+	case d.Verdict == Unreadable:
+		return d.Verdict.String() + ": " + clip(d.Reason, 60)
+	case d.Limit.Range == nil || d.Verdict == Future:
+		return d.Verdict.String()
+	}
+	return fmt.Sprintf("%s %s (limit %s)", d.Verdict, Age(d.Age), d.Limit.Range.Spoken())
+}
+
+// summary is the first line without its state, short enough for a text message.
+func summary(r Report) string {
+	var bad, quiet []string
+	for _, p := range r.Pools {
+		if p.State != OK {
+			bad = append(bad, "pool "+p.Name+" "+poolWord(p))
+		}
+	}
+	for _, n := range r.Notes {
+		if n.State != OK {
+			bad = append(bad, clip(n.Text, 80))
+		}
+	}
+	if len(r.Disks) == 0 {
+		return strings.Join(append(bad, "no disk found"), ", ")
+	}
+	well := 0
+	for _, row := range Verdicts() {
+		alarming := 0
+		for _, d := range r.Disks {
+			if d.Verdict == row.Verdict && d.State != OK {
+				alarming++
+			}
+		}
+		if alarming > 0 {
+			bad = append(bad, fmt.Sprintf("%d of %d disks %s", alarming, len(r.Disks), row.Name))
+		}
+		rest := r.Count(row.Verdict) - alarming
+		if row.Verdict == Fresh {
+			well = rest
+		} else if rest > 0 {
+			quiet = append(quiet, fmt.Sprintf("%d %s", rest, row.Name))
+		}
+	}
+	if len(bad) == 0 {
+		bad = append(bad, fmt.Sprintf("%d of %d disks fresh", well, len(r.Disks)))
+	}
+	return strings.Join(bad, ", ") + oldestText(r) + after("; ", strings.Join(quiet, ", "))
+}
+
+func oldestText(r Report) string {
+	d := r.oldest()
+	if d == nil {
+		return ""
+	}
+	return fmt.Sprintf(", oldest %s %s (limit %s)", d.Name(), Age(d.Age), d.Limit.Range.Spoken())
+}
+
+func after(separator, text string) string {
+	if text == "" {
+		return ""
+	}
+	return separator + text
+}
+
+func poolWord(p PoolResult) string {
+	switch {
+	case p.Missing:
+		return "missing"
+	case p.Problem != "":
+		return "unreadable"
+	}
+	return "lacks a dataset"
+}
+
+// metrics are the performance data: few by default, since some consumers cut them.
+func (n Nagios) metrics(r Report) []Metric {
+	m := []Metric{
+		{Label: "disks", Value: int64(len(r.Disks))},
+		{Label: "stopped", Value: int64(r.Count(Stopped))},
+		{Label: "stale", Value: int64(r.Count(Stale))},
+		{Label: "missing", Value: int64(r.Count(Missing))},
+	}
+	if d := r.oldest(); d != nil {
+		m = append([]Metric{ageMetric("oldest_age", *d)}, m...)
+	}
+	if n.DiskPerfdata {
+		for _, d := range r.Disks {
+			if d.Newest != nil {
+				m = append(m, ageMetric(d.Dataset, d))
+			}
+		}
+	}
+	return m
+}
+
+func ageMetric(label string, d Result) Metric {
+	return Metric{label, int64(d.Age.Seconds()), "s", d.Warning.Range, d.Critical.Range}
+}
+
+// plain makes text harmless to those who parse a plugin's output: a bar would begin
+// performance data, a newline another line.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '|':
+			return '/'
+		case r == utf8.RuneError:
+			return '?'
+		case unicode.IsControl(r):
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+// clip shortens text to at most that many bytes, at the boundary of a character.
+func clip(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	cut := most - len("…")
+	for cut > 0 && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + "…"
+}

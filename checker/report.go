@@ -1,0 +1,163 @@
+package checker
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/config"
+)
+
+// Report is what is said of all disks at one time.
+type Report struct {
+	Now   time.Time
+	Pools []PoolResult
+	// Disks are the worst first, and by name where they are equal.
+	Disks []Result
+	// Notes are about the check itself: what was asked for and is not there, an
+	// entry of the configuration whose time is over.
+	Notes []Note
+}
+
+// Result is one disk with its judgement.
+type Result struct {
+	Disk
+	Judgement
+	// Warning and Critical are the limits that hold for the disk.
+	Warning, Critical Limit
+}
+
+// PoolResult is one pool with what is wrong with it as a whole.
+type PoolResult struct {
+	Pool
+	State State
+	// Reason is "" where all is well.
+	Reason string
+}
+
+// Note is a remark with the state it asks for.
+type Note struct {
+	State State
+	Text  string
+}
+
+// Assemble judges all disks of the pools at a time.
+func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
+	r := Report{Now: now, Notes: notes}
+	fresh := map[string]bool{}
+	for _, pool := range pools {
+		r.Pools = append(r.Pools, judgePool(pool, p, now))
+		for _, d := range pool.Disks {
+			j := Judge(d, p, now)
+			fresh[d.Dataset] = j.Verdict == Fresh
+			warning, critical := p.Limits(d)
+			r.Disks = append(r.Disks, Result{d, j, warning, critical})
+		}
+	}
+	for i := range r.Disks {
+		d := &r.Disks[i]
+		if at := slices.IndexFunc(d.Copies, func(name string) bool { return fresh[name] }); at >= 0 {
+			d.SupersededBy = d.Copies[at]
+			d.Judgement = Judge(d.Disk, p, now)
+		}
+	}
+	for _, m := range p.expired(now) {
+		r.Notes = append(r.Notes, Note{Warning, expiredText(m)})
+	}
+	slices.SortFunc(r.Disks, func(a, b Result) int {
+		return cmp.Or(
+			cmp.Compare(b.State.severity(), a.State.severity()),
+			cmp.Compare(a.Verdict, b.Verdict),
+			strings.Compare(a.Dataset, b.Dataset),
+		)
+	})
+	return r
+}
+
+func expiredText(m config.Maintenance) string {
+	return fmt.Sprintf("the maintenance of %s ended at %s: remove it from the configuration, or extend it",
+		m.Selector, m.Until.Format(time.RFC3339))
+}
+
+// judgePool says what is wrong with a pool as a whole; its disks are judged for
+// themselves.
+func judgePool(pool Pool, p Policy, now time.Time) PoolResult {
+	result := PoolResult{Pool: pool}
+	switch {
+	case pool.Missing && p.poolExcluded(pool.Name, now):
+		result.Reason = pool.Problem + ", under maintenance"
+	case pool.Missing:
+		result.State, result.Reason = Critical, pool.Problem
+	case pool.Problem != "":
+		// What was read before stands for a while; then its disks are unreadable.
+		if pool.ReadAt.IsZero() || now.Sub(pool.ReadAt) > p.MaxDataAge {
+			result.State = Unknown
+		}
+		result.Reason = pool.Problem
+	case len(pool.MissingRoots) > 0:
+		result.State = Critical
+		result.Reason = fmt.Sprintf("%s: no such dataset, but the configuration names it", strings.Join(pool.MissingRoots, ", "))
+	}
+	return result
+}
+
+// poolExcluded tells whether the pool as a whole is under maintenance.
+func (p Policy) poolExcluded(pool string, now time.Time) bool {
+	return slices.ContainsFunc(p.Maintenance, func(m config.Maintenance) bool {
+		whole := m.Disk == "" && len(m.VMID) == 0
+		return whole && now.Before(m.Until) && m.Matches(pool, 0)
+	})
+}
+
+// State is the worst of all there is. A report of no disks at all is never OK: the
+// check may look in the wrong place.
+func (r Report) State() State {
+	worst := Worst(r.states()...)
+	if len(r.Disks) == 0 {
+		worst = Worst(worst, Unknown)
+	}
+	return worst
+}
+
+func (r Report) states() []State {
+	var states []State
+	for _, p := range r.Pools {
+		states = append(states, p.State)
+	}
+	for _, d := range r.Disks {
+		states = append(states, d.State)
+	}
+	for _, n := range r.Notes {
+		states = append(states, n.State)
+	}
+	return states
+}
+
+// Count is how many disks have the verdict.
+func (r Report) Count(v Verdict) int {
+	n := 0
+	for _, d := range r.Disks {
+		if d.Verdict == v {
+			n++
+		}
+	}
+	return n
+}
+
+// oldest is the disk with the greatest age among those whose age is judged, nil if
+// there is none.
+func (r Report) oldest() *Result {
+	var found *Result
+	for i := range r.Disks {
+		d := &r.Disks[i]
+		if d.Verdict != Stale && d.Verdict != Fresh && d.Verdict != Never {
+			continue
+		}
+		if found == nil || d.Age > found.Age {
+			found = d
+		}
+	}
+	return found
+}

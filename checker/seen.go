@@ -1,0 +1,162 @@
+package checker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"snapwatch/internal/zfs"
+)
+
+// Seen are the disks that were here once, so that one that is gone is missed. The
+// exporter writes them, check reads them.
+type Seen map[string]SeenDisk
+
+// SeenDisk is one disk that was here.
+type SeenDisk struct {
+	// GUID is the dataset's, which a renamed one keeps.
+	GUID uint64 `json:"guid,string"`
+	// Since is when the disk was first seen.
+	Since time.Time `json:"since"`
+}
+
+// seenFile is the form on disk.
+type seenFile struct {
+	Version int  `json:"version"`
+	Disks   Seen `json:"disks"`
+}
+
+const seenVersion = 1
+
+// LoadSeen reads the file at path; one that is not there has no disks.
+func LoadSeen(path string) (Seen, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Seen{}, nil
+	}
+	if err != nil {
+		return Seen{}, fmt.Errorf("disks seen before: %w", err)
+	}
+	var file seenFile
+	if err := json.Unmarshal(text, &file); err != nil {
+		return Seen{}, fmt.Errorf("disks seen before, %s: %w", path, err)
+	}
+	if file.Version != seenVersion {
+		return Seen{}, fmt.Errorf("disks seen before, %s: version %d is not known", path, file.Version)
+	}
+	for name := range file.Disks {
+		if _, _, ok := zfs.ParseDiskName(zfs.Base(name)); !ok || !zfs.ValidDataset(name) {
+			return Seen{}, fmt.Errorf("disks seen before, %s: %q is no disk", path, name)
+		}
+	}
+	if file.Disks == nil {
+		file.Disks = Seen{}
+	}
+	return file.Disks, nil
+}
+
+// Save writes the file at path as one step, readable by all.
+func (s Seen) Save(path string) error {
+	text, err := json.MarshalIndent(seenFile{seenVersion, s}, "", " ")
+	if err != nil {
+		return fmt.Errorf("disks seen before: %w", err)
+	}
+	if err := renameio.WriteFile(path, append(text, '\n'), 0o644, renameio.WithStaticPermissions(0o644)); err != nil {
+		return fmt.Errorf("disks seen before: %w", err)
+	}
+	return nil
+}
+
+// Update adds the disks that were read, and drops those that were renamed. It tells
+// whether anything changed.
+func (s Seen) Update(pools []Pool, now time.Time) (changed bool) {
+	guids := guidsOf(pools)
+	for _, pool := range pools {
+		if pool.Problem != "" {
+			continue
+		}
+		for _, d := range pool.Disks {
+			if old, ok := s[d.Dataset]; !ok || old.GUID != d.GUID {
+				s[d.Dataset] = SeenDisk{GUID: d.GUID, Since: now}
+				changed = true
+			}
+		}
+	}
+	for name, disk := range s {
+		if to, ok := guids[disk.GUID]; ok && to != name && renamed(name, disk, pools, guids) {
+			delete(s, name)
+			changed = true
+		}
+	}
+	return changed
+}
+
+// renamed tells whether a disk that is not where it was is read under another name.
+func renamed(name string, disk SeenDisk, pools []Pool, guids map[uint64]string) bool {
+	to, ok := guids[disk.GUID]
+	if !ok || to == name || disk.GUID == 0 {
+		return false
+	}
+	for _, pool := range pools {
+		for _, d := range pool.Disks {
+			if d.Dataset == name {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func guidsOf(pools []Pool) map[uint64]string {
+	guids := map[uint64]string{}
+	for _, pool := range pools {
+		for _, d := range pool.Disks {
+			guids[d.GUID] = d.Dataset
+		}
+	}
+	return guids
+}
+
+func (s Seen) pools() []string {
+	pools := map[string]bool{}
+	for name := range s {
+		pools[zfs.Pool(name)] = true
+	}
+	return sortedKeys(pools)
+}
+
+// Recall adds to the pools' disks those that were here before and are not read now:
+// as gone where the pool was read or is missing, and as unreadable where it could
+// not be read.
+func (s Seen) Recall(pools []Pool, t Targets) {
+	guids := guidsOf(pools)
+	for i := range pools {
+		pool := &pools[i]
+		read := map[string]bool{}
+		for _, d := range pool.Disks {
+			read[d.Dataset] = true
+		}
+		for _, name := range sortedKeys(s) {
+			if zfs.Pool(name) != pool.Name || read[name] || !t.covers(name) || renamed(name, s[name], pools, guids) {
+				continue
+			}
+			pool.Disks = append(pool.Disks, s[name].absent(name, *pool))
+		}
+	}
+}
+
+func (disk SeenDisk) absent(name string, pool Pool) Disk {
+	vmid, kind, _ := zfs.ParseDiskName(zfs.Base(name))
+	d := Disk{Dataset: name, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: disk.GUID, ReadAt: pool.ReadAt}
+	if pool.Problem != "" && !pool.Missing && pool.ReadAt.IsZero() {
+		d.Problem = pool.Problem
+	} else {
+		d.Gone = true
+	}
+	return d
+}

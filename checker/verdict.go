@@ -1,0 +1,85 @@
+package checker
+
+import "slices"
+
+// Verdict is what is said of a disk. The verdicts are in their order of precedence:
+// the first that holds is the one.
+type Verdict int
+
+// The verdicts, in precedence.
+const (
+	Unreadable Verdict = iota
+	Missing
+	Receiving
+	Excluded
+	Never
+	Future
+	Stopped
+	Superseded
+	Stale
+	Fresh
+)
+
+func (v Verdict) String() string {
+	if v < 0 || int(v) >= len(table) {
+		return "no verdict"
+	}
+	return table[v].Name
+}
+
+// Level tells which of a verdict's limits the age is beyond.
+type Level int
+
+// The levels of a verdict.
+const (
+	Within Level = iota
+	BeyondWarning
+	BeyondCritical
+)
+
+// Row is one line of the table of verdicts.
+type Row struct {
+	Verdict Verdict
+	Name    string
+	// States are the Nagios states by [Level].
+	States [3]State
+	// Colours are the page's colours by [Level].
+	Colours [3]string
+	// Meaning says to a person when the verdict holds.
+	Meaning string
+}
+
+// table is the one place that says which verdicts there are, which comes first,
+// and what each means to a monitoring system and on a page.
+var table = [...]Row{
+	{Unreadable, "unreadable", all(Unknown), colours("purple"),
+		"the disk could not be read, or what is known of it is too old"},
+	{Missing, "missing", all(Critical), colours("red"),
+		"the disk was here and is gone, or its pool is"},
+	{Receiving, "receiving", [3]State{OK, Warning, Warning}, [3]string{"blue", "yellow", "yellow"},
+		"its first receive is not finished; alarms beyond max_initial_receive"},
+	{Excluded, "excluded", all(OK), colours("grey"),
+		"label:nosnap, a template, ignore or maintenance keeps it from alarming"},
+	{Never, "never", [3]State{OK, Warning, Critical}, [3]string{"blue", "yellow", "red"},
+		"it has no managed snapshot; the limits count from when the dataset was made"},
+	{Future, "future", all(Warning), colours("yellow"),
+		"its newest snapshot is from the future, or the clock here went back: no age can be believed"},
+	{Stopped, "stopped", [3]State{OK, Warning, Warning}, [3]string{"grey", "yellow", "yellow"},
+		"its newest snapshot ends in _stopped and no receive is pending; alarms beyond max_stopped_age"},
+	{Superseded, "superseded", [3]State{OK, Warning, Warning}, [3]string{"grey", "yellow", "yellow"},
+		"another dataset here holds its newest snapshot and is fresh; alarms after 30 days, to have it removed"},
+	{Stale, "stale", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
+		"its newest managed snapshot is older than a limit"},
+	{Fresh, "fresh", all(OK), colours("green"),
+		"its newest managed snapshot is within the limits"},
+}
+
+// Verdicts is the table of verdicts, in precedence.
+func Verdicts() []Row { return slices.Clone(table[:]) }
+
+// RowOf is the verdict's line of the table.
+func RowOf(v Verdict) Row { return table[v] }
+
+func all(s State) [3]State { return [3]State{s, s, s} }
+
+func colours(c string) [3]string { return [3]string{c, c, c} }
