@@ -33,7 +33,9 @@ func notesText(state State, r Report) string {
 	for _, n := range r.Notes {
 		words = append(words, n.Text)
 	}
-	if len(r.Disks) == 0 {
+	if r.Failure != "" {
+		words = append(words, r.Failure)
+	} else if len(r.Disks) == 0 {
 		words = append(words, "no disk found")
 	}
 	return state.String() + ": " + strings.Join(words, ", ")

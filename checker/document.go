@@ -17,6 +17,7 @@ type Document struct {
 	Version int            `json:"version"`
 	Time    time.Time      `json:"time"`
 	State   string         `json:"state"`
+	Failure string         `json:"failure,omitempty"`
 	Pools   []PoolDocument `json:"pools"`
 	Disks   []DiskDocument `json:"disks"`
 	Notes   []NoteDocument `json:"notes"`
@@ -97,7 +98,7 @@ func WriteJSON(w io.Writer, r Report) error {
 // Document is the report in its JSON form.
 func (r Report) Document() Document {
 	doc := Document{
-		Version: documentVersion, Time: r.Now, State: r.State().String(),
+		Version: documentVersion, Time: r.Now, State: r.State().String(), Failure: valid(r.Failure),
 		Pools: []PoolDocument{}, Disks: []DiskDocument{}, Notes: []NoteDocument{},
 	}
 	for _, p := range r.Pools {

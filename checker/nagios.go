@@ -23,8 +23,11 @@ const packet = 1000
 // Write prints the report: the state and a summary on the first line, performance
 // data after a bar, then one line for each thing that is not well.
 func (n Nagios) Write(w io.Writer, r Report) error {
-	first := fmt.Sprintf("%s: %s", r.State(), plain(summary(r)))
-	first = clip(first, 300) + " | " + perfdata(n.metrics(r)) + "\n"
+	first := clip(fmt.Sprintf("%s: %s", r.State(), plain(summary(r))), 300)
+	if r.Failure == "" {
+		first += " | " + perfdata(n.metrics(r))
+	}
+	first += "\n"
 	lines := n.lines(r)
 	room := packet - len(first)
 	if n.Verbosity > 0 {
@@ -108,6 +111,9 @@ func brief(d Result) string {
 
 // summary is the first line without its state, short enough for a text message.
 func summary(r Report) string {
+	if r.Failure != "" {
+		return r.Failure
+	}
 	var bad, quiet []string
 	for _, p := range r.Pools {
 		if p.State != OK {

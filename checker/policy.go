@@ -25,6 +25,10 @@ type Policy struct {
 	MaxDataAge time.Duration
 }
 
+// DefaultMaxDataAge is how old facts may be that were not read just now: two
+// intervals of five minutes, the longest at which Prometheus shows no gaps.
+const DefaultMaxDataAge = 10 * time.Minute
+
 // Limit is an age at which to alarm, and where it was said.
 type Limit struct {
 	// Range holds seconds; nil where a rule has no age.

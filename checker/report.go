@@ -12,8 +12,10 @@ import (
 
 // Report is what is said of all disks at one time.
 type Report struct {
-	Now   time.Time
-	Pools []PoolResult
+	Now time.Time
+	// Failure says why nothing could be found out at all, "" otherwise.
+	Failure string
+	Pools   []PoolResult
 	// Disks are the worst first, and by name where they are equal.
 	Disks []Result
 	// Notes are about the check itself: what was asked for and is not there, an

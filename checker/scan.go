@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"snapwatch/internal/lock"
@@ -25,6 +26,19 @@ type Scanner struct {
 	Memory *Memory
 	// Trace is told the argv of every program started; nil tells nobody.
 	Trace func(argv []string)
+}
+
+// All scans every pool at the same time, and then finds the disks' copies.
+func (s Scanner) All(ctx context.Context, targets Targets) []Pool {
+	names := targets.Pools()
+	pools := make([]Pool, len(names))
+	var scans sync.WaitGroup
+	for i, name := range names {
+		scans.Go(func() { pools[i] = s.Pool(ctx, name, targets[name]) })
+	}
+	scans.Wait()
+	SetCopies(pools, s.Copies(ctx, pools))
+	return pools
 }
 
 // Pool scans the datasets below the roots, all of one pool; with no roots it only
