@@ -91,6 +91,7 @@ func (m *Memory) Save(path string) error {
 func (m *Memory) cacheFile() cacheFile {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.unsaved = false
 	file := cacheFile{Version: cacheVersion, Newest: map[string]cacheLine{}}
 	for dataset, k := range m.newest {
 		if _, managed := zfs.ParseSnapshotName(k.key.Newest); !managed {

@@ -13,7 +13,9 @@ import (
 type Memory struct {
 	mu     sync.Mutex
 	newest map[string]memo
-	copies map[copyKey]bool
+	// unsaved is true when a hint changed since the last Save.
+	unsaved bool
+	copies  map[copyKey]bool
 }
 
 // NewMemory is an empty memory.
@@ -79,9 +81,18 @@ func (m *Memory) keep(h zfs.Head, readAt time.Time, newest *zfs.Snapshot) {
 	if newest != nil {
 		k.name = newest.Name
 	}
+	_, managed := zfs.ParseSnapshotName(key.Newest)
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.unsaved = m.unsaved || (!managed && m.newest[h.Name].key != key)
 	m.newest[h.Name] = k
+}
+
+// Unsaved tells whether there is something that [Memory.Save] has not written.
+func (m *Memory) Unsaved() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.unsaved
 }
 
 // forget drops what turned out wrong.

@@ -239,7 +239,7 @@ func (c *checkCmd) unknown(env *environment, err error) error {
 
 // save keeps the cache if that takes no longer than the time that is left.
 func (c *checkCmd) save(a checkAnswer, left time.Duration) {
-	if a.cache == "" {
+	if a.cache == "" || !a.memory.Unsaved() {
 		return
 	}
 	saved := make(chan struct{})

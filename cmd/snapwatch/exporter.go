@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/exporter"
+)
+
+// exporterCmd is `snapwatch exporter`. Its flags are named as every exporter's are.
+type exporterCmd struct {
+	Listen        []string `name:"web.listen-address" default:":10191" placeholder:"ADDRESS" help:"Listen there; may be repeated (default ${default})."`
+	WebConfig     string   `name:"web.config.file" placeholder:"FILE" help:"TLS and passwords, exporter-toolkit's web configuration."`
+	SystemdSocket bool     `name:"web.systemd-socket" help:"Listen on the socket that systemd passes."`
+	Path          string   `name:"web.telemetry-path" default:"/metrics" placeholder:"PATH" help:"Where the metrics are (default ${default})."`
+	NoOwnMetrics  bool     `name:"web.disable-exporter-metrics" help:"Leave out metrics about the exporter itself (go_*, process_*, promhttp_*)."`
+	LogFormat     string   `name:"log.format" enum:"logfmt,json" default:"logfmt" help:"logfmt or json."`
+	LogLevel      string   `name:"log.level" enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error."`
+
+	Config      string        `placeholder:"FILE" help:"Read this configuration instead of the default one."`
+	StateDir    string        `default:"/var/lib/snapwatch-exporter" env:"STATE_DIRECTORY" placeholder:"DIR" help:"Remember there the disks seen, so that one that is gone is missing (default ${default})."`
+	ScanTimeout time.Duration `default:"2m" placeholder:"TIME" help:"Give up a listing after this time (default ${default})."`
+	MaxDataAge  time.Duration `default:"10m" placeholder:"TIME" help:"What was read longer ago is unreadable: two scrape intervals (default ${default})."`
+}
+
+// Run serves until it is asked to end.
+func (c *exporterCmd) Run(env *environment) error {
+	log := c.logger(env)
+	cfg, err := env.loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	if c.Path == "" || c.Path[0] != '/' || c.Path == "/" {
+		return fmt.Errorf("--web.telemetry-path %q: a path such as /metrics is needed", c.Path)
+	}
+	if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
+		log.Warn("nothing will be remembered over a restart", "err", err)
+		c.StateDir = ""
+	}
+	store := exporter.NewStore(exporter.Settings{
+		Config:      cfg,
+		Scanner:     checker.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now},
+		StateDir:    c.StateDir,
+		ScanTimeout: c.ScanTimeout,
+		MaxDataAge:  c.MaxDataAge,
+		Reuse:       5 * time.Second,
+		Log:         log,
+	})
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	server := exporter.Server{
+		Listen: c.Listen, SystemdSocket: c.SystemdSocket, WebConfig: c.WebConfig,
+		MetricsPath: filepath.Clean(c.Path), OwnMetrics: !c.NoOwnMetrics, Log: log,
+	}
+	return server.Serve(ctx, store)
+}
+
+func (c *exporterCmd) logger(env *environment) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // kong has checked the words
+	options := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(env.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(env.Stderr, options))
+}

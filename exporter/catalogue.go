@@ -1,0 +1,95 @@
+package exporter
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"snapwatch/checker"
+)
+
+// metric is one line of the catalogue.
+type metric struct {
+	Name   string
+	Help   string
+	Labels []string
+	desc   *prometheus.Desc
+}
+
+// namespace begins the name of every metric.
+const namespace = "snapwatch_"
+
+func newMetric(name, help string, labels ...string) metric {
+	return metric{namespace + name, help, labels, prometheus.NewDesc(namespace+name, help, labels, nil)}
+}
+
+// byDisk are the labels of every disk's series. They are constant for the dataset's
+// life: a label that changes leaves a second series behind.
+func byDisk(more ...string) []string {
+	return append([]string{"pool", "dataset", "disk", "vmid"}, more...)
+}
+
+var (
+	diskTimestamp = newMetric("disk_newest_snapshot_timestamp_seconds",
+		"Creation time of the disk's newest managed snapshot, by the clock of the host that took it. Absent if there is none.", byDisk()...)
+	diskAge = newMetric("disk_newest_snapshot_age_seconds",
+		"Age of the disk's newest managed snapshot at the time of this scrape. Absent if there is none.", byDisk()...)
+	diskSuffix = newMetric("disk_newest_snapshot_suffix",
+		"1 for the suffix of the disk's newest managed snapshot, else 0; other if it has only snapshots that are not managed, none if it has none.", byDisk("suffix")...)
+	diskState = newMetric("disk_state",
+		"1 for the verdict on the disk, else 0: the same verdict that snapwatch check gives.", byDisk("state")...)
+	diskLimit = newMetric("disk_limit_seconds",
+		"Age of the newest snapshot beyond which the disk alarms, by the configuration.", byDisk("severity")...)
+	diskInfo = newMetric("disk_info",
+		"Always 1; its labels say more of the disk: the guest, the node it runs on by its label, and where it was received from.",
+		byDisk("id", "node", "origin_cluster", "origin_dataset")...)
+	poolScrapeSuccess = newMetric("pool_scrape_success",
+		"1 if the pool was read for this scrape, 0 if it failed or is still being read: then what was read last is served.", "pool")
+	poolScrapeDuration = newMetric("pool_scrape_duration_seconds",
+		"How long the last scan of the pool took.", "pool")
+	poolLastSuccess = newMetric("pool_last_success_timestamp_seconds",
+		"When what is served of the pool was read. Absent if it never was.", "pool")
+	poolDisks = newMetric("pool_disks",
+		"How many guests' disks the pool holds.", "pool")
+	timeSeconds = newMetric("time_seconds",
+		"The time of this host's clock at the scrape.")
+)
+
+// catalogue are all metrics of the exporter's own.
+var catalogue = []metric{
+	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskInfo,
+	poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, timeSeconds,
+}
+
+func diskLabels(d checker.Disk) []string {
+	pool, _, _ := strings.Cut(d.Dataset, "/")
+	return []string{pool, d.Dataset, d.Name(), strconv.Itoa(d.VMID)}
+}
+
+// limitSeconds is a limit's upper end. A limit of the configuration has no other.
+func limitSeconds(l checker.Limit) float64 { return l.Range.End }
+
+// guestID is the guest as Proxmox's own API calls it.
+func guestID(d checker.Disk) string {
+	kind := "qemu"
+	if name := d.Name(); strings.HasPrefix(name, "subvol-") || strings.HasPrefix(name, "basevol-") {
+		kind = "lxc"
+	}
+	return kind + "/" + strconv.Itoa(d.VMID)
+}
+
+var nodeName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,62})$`)
+
+// node is the label's value if it can be the name of a node: the label may have
+// come with a stream and hold anything.
+func node(label string) string {
+	switch {
+	case label == "":
+		return ""
+	case nodeName.MatchString(label):
+		return label
+	}
+	return "invalid"
+}

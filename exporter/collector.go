@@ -1,0 +1,90 @@
+package exporter
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+)
+
+// collector turns a report into metrics. All are constants made anew for each
+// scrape, so that what is gone leaves nothing behind.
+type collector struct {
+	report func() checker.Report
+	config config.Config
+}
+
+// Describe implements [prometheus.Collector].
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range catalogue {
+		ch <- m.desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	report := c.report()
+	out := sink{ch}
+	out.send(timeSeconds, seconds(report.Now))
+	for _, p := range report.Pools {
+		c.pool(out, p)
+	}
+	for _, d := range report.Disks {
+		c.disk(out, report.Now, d)
+	}
+}
+
+func (c collector) pool(out sink, p checker.PoolResult) {
+	out.send(poolScrapeSuccess, truth(p.Problem == ""), p.Name)
+	out.send(poolScrapeDuration, p.Took.Seconds(), p.Name)
+	if !p.ReadAt.IsZero() {
+		out.send(poolLastSuccess, seconds(p.ReadAt), p.Name)
+	}
+	disks := 0
+	for _, d := range p.Disks {
+		if !d.Gone {
+			disks++
+		}
+	}
+	out.send(poolDisks, float64(disks), p.Name)
+}
+
+func (c collector) disk(out sink, now time.Time, d checker.Result) {
+	labels := diskLabels(d.Disk)
+	if d.Newest != nil {
+		out.send(diskTimestamp, seconds(d.Newest.Creation), labels...)
+		out.send(diskAge, seconds(now)-seconds(d.Newest.Creation), labels...)
+	}
+	suffix := d.Suffix()
+	for _, s := range checker.Suffixes() {
+		out.send(diskSuffix, truth(s == suffix), append(labels, s)...)
+	}
+	for _, row := range checker.Verdicts() {
+		out.send(diskState, truth(row.Verdict == d.Verdict), append(labels, row.Name)...)
+	}
+	out.send(diskLimit, limitSeconds(d.Warning), append(labels, "warning")...)
+	out.send(diskLimit, limitSeconds(d.Critical), append(labels, "critical")...)
+	cluster, dataset := c.config.OriginOf(d.Dataset)
+	out.send(diskInfo, 1, append(labels, guestID(d.Disk), node(d.Running.Own()), cluster, dataset)...)
+}
+
+// sink sends metrics. A value that cannot be a metric, such as a label that is not
+// UTF-8, is left out: an invalid metric would fail the whole page.
+type sink struct{ ch chan<- prometheus.Metric }
+
+func (s sink) send(m metric, value float64, labels ...string) {
+	if made, err := prometheus.NewConstMetric(m.desc, prometheus.GaugeValue, value, labels...); err == nil {
+		s.ch <- made
+	}
+}
+
+func seconds(t time.Time) float64 { return float64(t.Unix()) }
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

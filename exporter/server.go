@@ -1,0 +1,108 @@
+package exporter
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/exporter-toolkit/web"
+)
+
+// Server is how the exporter is reached.
+type Server struct {
+	Listen        []string
+	SystemdSocket bool
+	// WebConfig is exporter-toolkit's file for TLS and passwords, "" for none.
+	WebConfig string
+	// MetricsPath is where the metrics are, /metrics.
+	MetricsPath string
+	// OwnMetrics adds metrics about the exporter as a process.
+	OwnMetrics bool
+	Log        *slog.Logger
+}
+
+// Serve answers until it fails or ctx ends.
+func (s Server) Serve(ctx context.Context, store *Store) error {
+	if err := web.Validate(s.WebConfig); err != nil {
+		return err
+	}
+	server := &http.Server{Handler: s.Handler(store), ReadHeaderTimeout: 10 * time.Second}
+	stop := context.AfterFunc(ctx, func() {
+		quiet, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = server.Shutdown(quiet)
+	})
+	defer stop()
+	err := web.ListenAndServe(server, &web.FlagConfig{
+		WebListenAddresses: &s.Listen,
+		WebSystemdSocket:   &s.SystemdSocket,
+		WebConfigFile:      &s.WebConfig,
+	}, s.Log)
+	if ctx.Err() != nil {
+		return nil // asked to end
+	}
+	return err
+}
+
+// Handler answers every path. Only the metrics and the sign of life are for
+// everybody: see [Server.guarded].
+func (s Server) Handler(store *Store) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET "+s.MetricsPath, refreshed(store, s.metrics(store)))
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.Handle("GET /api/v1/disks", s.guarded(refreshed(store, disksAPI(store))))
+	mux.Handle("GET /{$}", s.guarded(refreshed(store, s.page(store))))
+	return mux
+}
+
+func (s Server) metrics(store *Store) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector{report: store.Report, config: store.settings.Config}, version.NewCollector("snapwatch"))
+	options := promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(s.Log.Handler(), slog.LevelError),
+		ErrorHandling:       promhttp.HTTPErrorOnError,
+		MaxRequestsInFlight: 5,
+		CoalesceGather:      true,
+	}
+	if s.OwnMetrics {
+		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		options.Registry = registry
+	}
+	return promhttp.HandlerFor(registry, options)
+}
+
+// The time a request waits for a scan: what Prometheus says in its header less a
+// part for sending the answer, else what suits its default of ten seconds.
+const (
+	defaultWait = 8 * time.Second
+	waitOffset  = 500 * time.Millisecond
+)
+
+// refreshed lets every request begin a scan and wait for it as long as it may; what
+// comes after reads only what is there.
+func refreshed(store *Store, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), patience(r))
+		defer cancel()
+		store.Refresh(ctx)
+		next.ServeHTTP(w, r)
+	})
+}
+
+func patience(r *http.Request) time.Duration {
+	given, err := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
+	if err != nil || given <= 0 || given > 3600 {
+		return defaultWait
+	}
+	timeout := time.Duration(given * float64(time.Second))
+	return max(timeout-waitOffset, timeout/2)
+}
