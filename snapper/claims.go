@@ -2,11 +2,25 @@ package snapper
 
 import (
 	"maps"
+	"regexp"
 	"slices"
+	"strings"
 
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
 )
+
+// pathOf is where a volume's device or a filesystem's mount point lies.
+var pathOf = regexp.MustCompile(`^/(dev/zvol/|dev/)?`)
+
+var partition = regexp.MustCompile(`^-part\d+$`)
+
+// isAt tells whether a path that a configuration names without a storage is that of
+// the dataset: its device, a partition of it, or something below its mount point.
+func isAt(path, dataset string) bool {
+	rest, ok := strings.CutPrefix(path[len(pathOf.FindString(path)):], dataset)
+	return ok && (rest == "" || rest[0] == '/' || partition.MatchString(rest))
+}
 
 // Claims returns the guests that use a disk: the one of its VMID, wherever in the
 // cluster it is, and every guest of this node whose configuration names the volume.
@@ -19,7 +33,8 @@ func Claims(c pve.Cluster, storages []string, dataset string, vmid int) []int {
 	}
 	for id, g := range c.Guests {
 		for _, v := range g.Volumes {
-			if v.Name == zfs.Base(dataset) && slices.Contains(storages, v.Storage) {
+			named := v.Name == zfs.Base(dataset) && slices.Contains(storages, v.Storage)
+			if named || v.Storage == "" && isAt(v.Name, dataset) {
 				claims[id] = true
 			}
 		}

@@ -97,7 +97,7 @@ func parseVolume(key, value string) (Volume, bool) {
 		return Volume{}, false
 	}
 	storage, name, ok := strings.Cut(volid, ":")
-	if !ok {
+	if !ok || strings.HasPrefix(volid, "/") {
 		return Volume{Key: key, Name: volid}, true
 	}
 	// A linked clone is written base-100-disk-0/vm-101-disk-0.

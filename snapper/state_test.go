@@ -1,0 +1,288 @@
+package snapper
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"snapwatch/internal/lock"
+	"snapwatch/internal/pve"
+)
+
+// openGate is a node that has been up for long and whose guests were all started.
+var openGate = Gate{Uptime: 24 * time.Hour, BootGrace: 5 * time.Minute, BootState: "active"}
+
+// dead is a guest of which everything says, twice, that it is stopped. Each test
+// changes the one thing it is about.
+func dead() Evidence {
+	return Evidence{Config: pve.Config{ID: pve.ID{VMID: 100, Kind: pve.QEMU}}, Listed: "stopped", SeenStopped: true}
+}
+
+func live() Evidence {
+	return Evidence{Config: pve.Config{ID: pve.ID{VMID: 100, Kind: pve.QEMU}}, Listed: "running", Process: true, RunState: "running"}
+}
+
+func with(e Evidence, change func(*Evidence)) Evidence {
+	change(&e)
+	return e
+}
+
+var errTest = errors.New("exit status 255")
+
+func TestJudgeStopped(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*Evidence)
+		want   State
+		why    string
+	}{
+		{"proven", func(*Evidence) {}, Stopped, "stopped"},
+		{"hibernated", func(e *Evidence) { e.Config.Lock = "suspended" }, Stopped, "hibernated"},
+		{"container", func(e *Evidence) { e.Config.Kind = pve.LXC }, Stopped, "stopped"},
+		{"wanted started, seen stopped by the last run", func(e *Evidence) { e.HAStarted, e.StoppedLastRun = true, true }, Stopped, "stopped"},
+		{"template", func(e *Evidence) { e.Config.Template = true }, Template, "template"},
+
+		{"seen once", func(e *Evidence) { e.SeenStopped = false }, Busy, "one look only"},
+		{"reboot", func(e *Evidence) { e.Rebooting = true }, Busy, "for a reboot"},
+		{"flock held", func(e *Evidence) { e.LockErr = &lock.Busy{Path: "/run/lock/x"} }, Busy, "Proxmox works on it"},
+		{"flock not readable", func(e *Evidence) { e.LockErr = errTest }, Busy, "Proxmox works on it"},
+		{"wanted started by high availability", func(e *Evidence) { e.HAStarted = true }, Busy, "the next run looks again"},
+
+		{"pvesh fails", func(e *Evidence) { e.Listed, e.ListErr = "", errTest }, Unknown, "could not be asked: exit status 255"},
+		{"pvesh fails after listing it", func(e *Evidence) { e.ListErr = errTest }, Unknown, "could not be asked"},
+		{"process unreadable", func(e *Evidence) { e.ProcessErr = errTest }, Unknown, "could not be looked at"},
+		{"not in the list", func(e *Evidence) { e.Listed = "" }, Unknown, "missing in Proxmox's list"},
+		{"status unknown", func(e *Evidence) { e.Listed = "unknown" }, Unknown, `"unknown", which decides nothing`},
+		{"status of tomorrow", func(e *Evidence) { e.Listed = "mothballed" }, Unknown, "decides nothing"},
+		{"QEMU says shutdown in the list", func(e *Evidence) { e.Listed = "shutdown" }, Unknown, "decides nothing"},
+		{"listed as prelaunch", func(e *Evidence) { e.Listed = "prelaunch" }, Unknown, "decides nothing"},
+
+		{"paused", func(e *Evidence) { e.Listed = "paused" }, Running, "running"},
+		{"io-error", func(e *Evidence) { e.Listed = "io-error" }, Running, "running"},
+		{"process lives, listed as stopped", func(e *Evidence) { e.Process = true }, Running, "running"},
+		{"process lives, not in the list", func(e *Evidence) { e.Process, e.Listed = true, "" }, UnknownAlive, `Proxmox says ""`},
+		{"process lives, pvesh fails", func(e *Evidence) { e.Process, e.ListErr = true, errTest }, UnknownAlive, "its process lives"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, why := Judge(with(dead(), test.change), openGate)
+			assert.Equal(t, test.want.String(), got.String())
+			assert.Contains(t, why, test.why)
+		})
+	}
+}
+
+// Every lock of Proxmox, VMs' and containers', and what it makes of a guest.
+func TestJudgeLocks(t *testing.T) {
+	for _, test := range []struct {
+		lock        string
+		dead, alive State
+	}{
+		{"", Stopped, Running},
+		{"suspended", Stopped, LockedAlive},
+		{"backup", Busy, Running},
+		{"fstrim", Busy, Running},
+		{"clone", Busy, Busy},
+		{"create", Busy, Busy},
+		{"rollback", Busy, Busy},
+		{"destroyed", Busy, Busy},
+		{"migrate", Busy, LockedAlive},
+		{"snapshot", Busy, LockedAlive},
+		{"snapshot-delete", Busy, LockedAlive},
+		{"suspending", Busy, LockedAlive},
+		{"disk", Busy, LockedAlive},
+		{"mounted", Busy, LockedAlive},
+		{"a lock of tomorrow", Busy, LockedAlive},
+	} {
+		lock := func(e *Evidence) { e.Config.Lock = test.lock }
+		got, _ := Judge(with(dead(), lock), openGate)
+		assert.Equal(t, test.dead.String(), got.String(), "stopped, lock %q", test.lock)
+		got, _ = Judge(with(live(), lock), openGate)
+		assert.Equal(t, test.alive.String(), got.String(), "alive, lock %q", test.lock)
+	}
+}
+
+// What QEMU itself says of a process that lives.
+func TestJudgeRunState(t *testing.T) {
+	for _, test := range []struct {
+		runState, lock string
+		want           State
+	}{
+		{"prelaunch", "backup", Backup}, // a stopped guest, started just to be backed up
+		{"shutdown", "backup", Backup},  // powered off during the backup
+		{"running", "backup", Running},
+		{"paused", "backup", Running},
+		{"", "backup", UnknownAlive},
+		{"prelaunch", "", Busy},
+		{"preconfig", "", Busy},
+		{"inmigrate", "", Busy},
+		{"shutdown", "", Running},
+		{"paused", "", Running},
+		{"io-error", "", Running},
+		{"internal-error", "", Running},
+		{"guest-panicked", "", Running},
+		{"suspended", "", Running},
+		{"watchdog", "", Running},
+		{"save-vm", "", Running},
+		{"postmigrate", "", Running},
+		{"", "", Running},
+	} {
+		got, _ := Judge(with(live(), func(e *Evidence) { e.RunState, e.Config.Lock = test.runState, test.lock }), openGate)
+		assert.Equal(t, test.want.String(), got.String(), "QEMU %q, lock %q", test.runState, test.lock)
+	}
+}
+
+func TestJudgeAlive(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*Evidence)
+		want   State
+	}{
+		{"plain", func(*Evidence) {}, Running},
+		{"listed as running, no process seen", func(e *Evidence) { e.Process = false }, Running},
+		{"listed as running, process unreadable", func(e *Evidence) { e.Process, e.ProcessErr = false, errTest }, Running},
+		{"listed as unknown", func(e *Evidence) { e.Listed = "unknown" }, UnknownAlive},
+		{"pvesh fails", func(e *Evidence) { e.Listed, e.ListErr = "", errTest }, UnknownAlive},
+		{"pvesh fails, locked for rollback", func(e *Evidence) { e.ListErr, e.Config.Lock = errTest, "rollback" }, Busy},
+		{"container under backup", func(e *Evidence) { e.Config.Kind, e.Config.Lock, e.RunState = pve.LXC, "backup", "" }, Running},
+		{"template under backup", func(e *Evidence) { e.Config.Template, e.Config.Lock, e.RunState = true, "backup", "prelaunch" }, Backup},
+		{"template with a process", func(e *Evidence) { e.Config.Template = true }, Backup},
+		{"reboot file left behind", func(e *Evidence) { e.Rebooting = true }, Running},
+	} {
+		got, why := Judge(with(live(), test.change), openGate)
+		assert.Equal(t, test.want.String(), got.String(), test.name)
+		assert.NotEmpty(t, why, test.name)
+	}
+}
+
+func TestBootGate(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		gate   Gate
+		closed string
+	}{
+		{"active", openGate, ""},
+		{"no such unit", Gate{Uptime: 6 * time.Minute, BootGrace: 5 * time.Minute, BootState: "absent"}, ""},
+		{"just booted", Gate{Uptime: 4 * time.Minute, BootGrace: 5 * time.Minute, BootState: "active"}, "up for 4m0s only (boot_grace 5m0s)"},
+		{"just booted, no such unit", Gate{Uptime: time.Minute, BootGrace: 5 * time.Minute, BootState: "absent"}, "up for 1m0s only"},
+		{"starting the guests", Gate{Uptime: 24 * time.Hour, BootState: "activating"}, "is activating"},
+		{"stopping the guests", Gate{Uptime: 24 * time.Hour, BootState: "deactivating"}, "is deactivating"},
+		{"reloading", Gate{Uptime: 24 * time.Hour, BootState: "reloading"}, "is reloading"},
+		{"state not known", Gate{Uptime: 24 * time.Hour}, "is :"},
+		{"failed early", Gate{Uptime: 30 * time.Minute, BootState: "failed"}, "is failed"},
+		{"failed long ago", Gate{Uptime: 31 * time.Minute, BootState: "failed"}, ""},
+		{"never started, early", Gate{Uptime: 30 * time.Minute, BootState: "inactive"}, "is inactive"},
+		{"never started, long ago", Gate{Uptime: 31 * time.Minute, BootState: "inactive"}, ""},
+		{"unreadable", Gate{Uptime: 24 * time.Hour, BootState: "active", Err: errTest}, "not known whether the host is starting"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			state, why := Judge(dead(), test.gate)
+			if test.closed == "" {
+				assert.Equal(t, Stopped.String(), state.String())
+				return
+			}
+			assert.Equal(t, Busy.String(), state.String())
+			assert.Contains(t, why, test.closed)
+			state, _ = Judge(live(), test.gate)
+			assert.Equal(t, Running.String(), state.String(), "the gate is about stops only")
+		})
+	}
+}
+
+// One piece of doubt is enough, whatever else there is: no combination of evidence
+// but the whole proof makes a guest stopped.
+func TestStopNeedsTheWholeProof(t *testing.T) {
+	doubts := []func(*Evidence, *Gate){
+		func(e *Evidence, _ *Gate) { e.Listed = "unknown" },
+		func(e *Evidence, _ *Gate) { e.Listed = "" },
+		func(e *Evidence, _ *Gate) { e.Listed = "paused" },
+		func(e *Evidence, _ *Gate) { e.ListErr = errTest },
+		func(e *Evidence, _ *Gate) { e.Process = true },
+		func(e *Evidence, _ *Gate) { e.ProcessErr = errTest },
+		func(e *Evidence, _ *Gate) { e.Rebooting = true },
+		func(e *Evidence, _ *Gate) { e.LockErr = errTest },
+		func(e *Evidence, _ *Gate) { e.SeenStopped = false },
+		func(e *Evidence, _ *Gate) { e.HAStarted = true },
+		func(e *Evidence, _ *Gate) { e.Config.Lock = "rollback" },
+		func(e *Evidence, _ *Gate) { e.Config.Lock = "backup"; e.RunState = "prelaunch" },
+		func(e *Evidence, _ *Gate) { e.Config.Template = true },
+		func(_ *Evidence, g *Gate) { g.Uptime = time.Minute },
+		func(_ *Evidence, g *Gate) { g.BootState = "activating" },
+		func(_ *Evidence, g *Gate) { g.Err = errTest },
+	}
+	for set := 1; set < 1<<len(doubts); set++ {
+		e, gate := dead(), openGate
+		for i, doubt := range doubts {
+			if set>>i&1 == 1 {
+				doubt(&e, &gate)
+			}
+		}
+		if state, _ := Judge(e, gate); state == Stopped {
+			t.Fatalf("doubts %b make a guest stopped: %+v %+v", set, e, gate)
+		}
+	}
+}
+
+func TestCombine(t *testing.T) {
+	for _, test := range []struct {
+		states []State
+		want   State
+	}{
+		{[]State{Stopped}, Stopped},
+		{[]State{Unknown}, Unknown},
+		{[]State{Running, Stopped}, Running},
+		{[]State{Stopped, Running}, Running},
+		{[]State{Elsewhere, Running}, Running},
+		{[]State{Unknown, LockedAlive}, LockedAlive},
+		{[]State{UnknownAlive, Busy}, UnknownAlive},
+		{[]State{UnknownAlive, LockedAlive, Running}, Running},
+		{[]State{Stopped, Stopped}, Disputed},
+		{[]State{Stopped, Unknown}, Disputed},
+		{[]State{Elsewhere, Stopped}, Disputed},
+		{[]State{Template, Stopped}, Disputed},
+		{[]State{Busy, Backup}, Disputed},
+		{nil, Disputed},
+	} {
+		assert.Equal(t, test.want.String(), Combine(test.states).String(), "%v", test.states)
+	}
+}
+
+func TestAlive(t *testing.T) {
+	alive := map[State]bool{Running: true, LockedAlive: true, UnknownAlive: true}
+	for s := range State(len(stateNames)) {
+		assert.Equal(t, alive[s], s.Alive(), s.String())
+		assert.NotEmpty(t, s.String())
+	}
+}
+
+func TestClaims(t *testing.T) {
+	cluster := pve.Cluster{
+		Guests: map[int]pve.Config{
+			100: {Volumes: []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-100-disk-0"}}},
+			101: {Volumes: []pve.Volume{{Key: "scsi1", Storage: "data", Name: "vm-100-disk-1"}, {Key: "scsi2", Storage: "other", Name: "vm-100-disk-2"}}},
+			102: {Volumes: []pve.Volume{{Key: "virtio0", Name: "/dev/zvol/tank/data/vm-100-disk-3"}, {Key: "mp0", Name: "/tank/data/subvol-100-disk-4"}}},
+			103: {Volumes: []pve.Volume{{Key: "unused0", Storage: "data", Name: "vm-200-disk-0"}}},
+			104: {Volumes: []pve.Volume{{Key: "scsi0", Name: "/dev/zvol/tank/data/vm-100-disk-5-part1"}}},
+		},
+		Elsewhere: map[int]string{200: "pve2"},
+	}
+	for _, test := range []struct {
+		dataset string
+		vmid    int
+		want    []int
+	}{
+		{"tank/data/vm-100-disk-0", 100, []int{100}},
+		{"tank/data/vm-100-disk-1", 100, []int{100, 101}},
+		{"tank/data/vm-100-disk-2", 100, []int{100}}, // named on another storage
+		{"tank/data/vm-100-disk-3", 100, []int{100, 102}},
+		{"tank/data/subvol-100-disk-4", 100, []int{100, 102}},
+		{"tank/data/vm-100-disk-5", 100, []int{100, 104}},
+		{"tank/data/vm-100-disk-30", 100, []int{100}},
+		{"tank/data/vm-200-disk-0", 200, []int{103, 200}},
+		{"tank/data/vm-200-disk-1", 200, []int{200}},
+		{"tank/data/vm-300-disk-0", 300, nil},
+	} {
+		assert.Equal(t, test.want, Claims(cluster, []string{"data"}, test.dataset, test.vmid), test.dataset)
+	}
+}
