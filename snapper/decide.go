@@ -50,6 +50,9 @@ func (p *planner) task(d *Disk) (task, bool) {
 		if why := p.notFinal(d, action); why != "" {
 			return leave(Info, Untouched, "%s", why)
 		}
+		if label == StoppedLabel && !t.snapshot {
+			return leave(Info, Excluded, "stopped and labelled so; label:nosnap is %s", d.NoSnap.Value)
+		}
 		t.action, t.label, t.reason = Final, zfs.LabelStopped, d.Why
 		if newest, ok := newestManaged(d); ok && newest.class == zfs.Stopped && !p.stale(newest) && writtenSince(d, newest) == 0 {
 			t.snapshot = false // an earlier run was cut off between snapshot and label

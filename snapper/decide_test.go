@@ -1,0 +1,216 @@
+package snapper
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfs"
+)
+
+const disk0 = "tank/data/vm-100-disk-0"
+
+// stoppedDisk is a disk of a guest that is proven to have stopped.
+func stoppedDisk(label string) Disk {
+	d := runningDisk(disk0, Retention{zfs.Frequently: 48})
+	d.State, d.Why = Stopped, "stopped"
+	d.Running = zfs.Property{Value: label, Source: zfs.SourceLocal}
+	if label == "" {
+		d.Running = zfs.Property{}
+	}
+	return d
+}
+
+// What the table's conditional actions come to.
+func TestConditionalActions(t *testing.T) {
+	finished := []string{disk0 + " stopped label=stopped"}
+	labelled := []string{disk0 + " label=stopped"}
+	periodic := func(w *world, d *Disk) { w.managed(d, zfs.Hourly, noon.Add(-3*time.Hour)) }
+	last := func(w *world, d *Disk) { w.managed(d, zfs.Stopped, noon.Add(-2*time.Hour)) }
+	foreign := func(w *world, d *Disk) { w.snap(d, "syncoid_c_2026-07-15", noon.Add(-time.Hour)) }
+	received := zfs.Property{Value: "off", Received: "off", Source: zfs.SourceReceived}
+
+	for _, test := range []struct {
+		name   string
+		label  string
+		change func(*world, *Disk)
+		want   []string
+		why    string // of the note, where nothing is done
+	}{
+		{"final", "pve1", periodic, finished, ""},
+		{"final, written after the last periodic one", "pve1", func(w *world, d *Disk) { periodic(w, d); d.Written = 4096 }, finished, ""},
+		{"final, disk without any snapshot", "pve1", func(*world, *Disk) {}, finished, ""},
+		{"final, cut off between snapshot and label", "pve1", func(w *world, d *Disk) { periodic(w, d); last(w, d) }, labelled, ""},
+		{"final, cut off, and a foreign one is newer", "pve1", func(w *world, d *Disk) { last(w, d); foreign(w, d) }, labelled, ""},
+		{"final, cut off, and it ran again since", "pve1", func(w *world, d *Disk) { last(w, d); d.Written = 1 }, finished, ""},
+		{"final, a periodic one after the _stopped one", "pve1", func(w *world, d *Disk) { last(w, d); w.managed(d, zfs.Frequently, noon.Add(-time.Hour)) }, finished, ""},
+		{"final, on a dataset being received", "pve1", func(_ *world, d *Disk) { d.Inconsistent = true }, nil, "a receive is not finished"},
+		{"final, on a dataset with a resume token", "pve1", func(_ *world, d *Disk) { d.ResumeToken = true }, nil, "a receive is not finished"},
+
+		{"stopped already", "stopped", last, nil, "is its last state"},
+		{"stopped already, foreign one newer", "stopped", func(w *world, d *Disk) { last(w, d); foreign(w, d) }, nil, "is its last state"},
+		{"ran between two runs", "stopped", func(w *world, d *Disk) { last(w, d); d.Written = 4096 }, finished, ""},
+		{"ran between two runs, foreign one newer", "stopped", func(w *world, d *Disk) { last(w, d); foreign(w, d); d.WrittenSinceStopped = 4096 }, finished, ""},
+		{"written only to what a foreign one has: not looked at", "stopped", func(w *world, d *Disk) { last(w, d); foreign(w, d); d.Written = 4096 }, nil, "is its last state"},
+		{"stopped by pve-zfs-snap, whose snapshot failed", "stopped", periodic, finished, ""},
+		{"being received", "stopped", func(w *world, d *Disk) { last(w, d); d.Written, d.ResumeToken = 4096, true }, nil, "a receive is not finished"},
+
+		{"never labelled, no history", "", func(*world, *Disk) {}, finished, ""},
+		{"never labelled, only foreign history", "", foreign, finished, ""},
+		{"never labelled, managed history", "", periodic, nil, "snap --adopt"},
+		{"never labelled, managed history, --adopt", "", func(w *world, d *Disk) { periodic(w, d); w.policy.Adopt = true }, finished, ""},
+		{"never labelled, _stopped already, --adopt", "", func(w *world, d *Disk) { last(w, d); w.policy.Adopt = true }, labelled, ""},
+		{"label inherited from the parent", "", func(w *world, d *Disk) {
+			periodic(w, d)
+			d.Running = zfs.Property{Value: "pve1", Source: zfs.SourceInherited}
+		}, nil, "snap --adopt"},
+		{"never labelled here, a value was received", "", func(w *world, d *Disk) { d.Running.Received = "pve2"; w.policy.Adopt = true }, nil, "received from elsewhere"},
+		{"never labelled, nosnap was received", "", func(w *world, d *Disk) { d.NoSnap = received; w.policy.Adopt = true }, nil, "received from elsewhere"},
+		{"never labelled, being received", "", func(w *world, d *Disk) { d.Inconsistent = true; w.policy.Adopt = true }, nil, "a receive is not finished"},
+		{"never labelled, resume token", "", func(w *world, d *Disk) { d.ResumeToken = true; w.policy.Adopt = true }, nil, "a receive is not finished"},
+
+		{"a peer's label", "pve2", periodic, nil, "adopt_peer_labels is off"},
+		{"a peer's label, taken over", "pve2", func(w *world, d *Disk) { periodic(w, d); w.policy.AdoptPeerLabels = true }, finished, ""},
+		{"another cluster's label", "node9", func(w *world, d *Disk) {
+			periodic(w, d)
+			w.policy.AdoptPeerLabels, w.policy.Adopt = true, true
+		}, nil, "stopped"},
+
+		{"renewed", "stopped", func(w *world, d *Disk) { last(w, d); w.policy.RefreshStopped = 2 * time.Hour }, finished, ""},
+		{"not old enough to be renewed", "stopped", func(w *world, d *Disk) { last(w, d); w.policy.RefreshStopped = 3 * time.Hour }, nil, "is its last state"},
+
+		{"nosnap, final", "pve1", func(w *world, d *Disk) { periodic(w, d); d.NoSnap.Value = "on" }, labelled, ""},
+		{"nosnap, labelled already", "stopped", func(w *world, d *Disk) { periodic(w, d); d.NoSnap.Value = "on" }, nil, "label:nosnap is on"},
+		{"nosnap, labelled already, no snapshot at all", "stopped", func(_ *world, d *Disk) { d.NoSnap.Value = "on" }, nil, "label:nosnap is on"},
+		{"nosnap, labelled already, written", "stopped", func(w *world, d *Disk) { last(w, d); d.Written, d.NoSnap.Value = 1, "on" }, nil, "label:nosnap is on"},
+
+		{"ignored by the configuration", "pve1", func(_ *world, d *Disk) { d.Ignored = "ignored by the configuration (vmid 100)" }, nil, "ignored by the configuration"},
+		{"listed as a replica", "pve1", func(_ *world, d *Disk) { d.State, d.Why = Replica, "listed under replicas" }, nil, "listed under replicas"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := stoppedDisk(test.label)
+			w := &world{policy: testPolicy(), now: noon}
+			test.change(w, &d)
+			w.disks = []Disk{d}
+			plan := w.run()
+			assert.Equal(t, test.want, did(plan))
+			assert.Empty(t, plan.Destroys)
+			require.Len(t, plan.Notes, 1)
+			assert.Contains(t, plan.Notes[0].Reason, test.why)
+			for _, g := range plan.Guests {
+				assert.True(t, g.Guard, "a dataset that is being received must be refused")
+			}
+			if w.policy.RefreshStopped == 0 {
+				assert.Empty(t, did(w.run()), "a second run has nothing to do")
+			}
+		})
+	}
+}
+
+// A running guest's disk is labelled and snapshotted at once, whoever's label it had.
+func TestStart(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*world, *Disk)
+		want   []string
+	}{
+		{"never labelled", func(_ *world, d *Disk) { d.Running = zfs.Property{} }, []string{disk0 + " hourly label=pve1"}},
+		{"stopped before", func(_ *world, d *Disk) { d.Running.Value = "stopped" }, []string{disk0 + " hourly label=pve1"}},
+		{"another cluster's", func(_ *world, d *Disk) { d.Running.Value = "node9" }, []string{disk0 + " hourly label=pve1"}},
+		{"own by received value", func(_ *world, d *Disk) { d.Running.Source = zfs.SourceReceived }, []string{disk0 + " hourly"}},
+		{"nothing due, but started", func(w *world, d *Disk) {
+			d.Running.Value = "stopped"
+			w.managed(d, zfs.Hourly, noon.Add(-time.Minute))
+		}, []string{disk0 + " hourly label=pve1"}},
+		{"nothing due", func(w *world, d *Disk) { w.managed(d, zfs.Hourly, noon.Add(-time.Minute)) }, nil},
+		{"nosnap", func(_ *world, d *Disk) { d.Running.Value, d.NoSnap.Value = "stopped", "yes" }, []string{disk0 + " label=pve1"}},
+		{"nosnap, labelled", func(_ *world, d *Disk) { d.NoSnap.Value = "yes" }, nil},
+		{"nothing is kept", func(_ *world, d *Disk) { d.Running.Value, d.Retention = "stopped", Retention{zfs.Hourly: 0} }, []string{disk0 + " label=pve1"}},
+		{"locked", func(_ *world, d *Disk) { d.State, d.Running.Value = LockedAlive, "stopped" }, nil},
+		{"locked, labelled", func(_ *world, d *Disk) { d.State = LockedAlive }, []string{disk0 + " hourly"}},
+		{"Proxmox not answering, labelled", func(_ *world, d *Disk) { d.State = UnknownAlive }, []string{disk0 + " hourly"}},
+		{"Proxmox not answering, not labelled", func(_ *world, d *Disk) { d.State, d.Running.Value = UnknownAlive, "stopped" }, nil},
+		{"under backup while stopped", func(_ *world, d *Disk) { d.State = Backup }, nil},
+		{"ignored", func(_ *world, d *Disk) { d.Ignored = "ignored" }, nil},
+		{"replica", func(_ *world, d *Disk) { d.State = Replica }, nil},
+		{"orphan", func(_ *world, d *Disk) { d.State = Orphan }, nil},
+		{"disputed", func(_ *world, d *Disk) { d.State = Disputed }, nil},
+		{"unknown", func(_ *world, d *Disk) { d.State = Unknown }, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := runningDisk(disk0, Retention{zfs.Hourly: 24})
+			w := &world{policy: testPolicy(), now: noon}
+			test.change(w, &d)
+			w.disks = []Disk{d}
+			plan := w.run()
+			assert.Equal(t, test.want, did(plan))
+			assert.Len(t, plan.Notes, 1)
+			assert.Empty(t, did(w.run()), "a second run has nothing to do")
+		})
+	}
+}
+
+// A node that no longer owns a guest gives its own label up where one was received,
+// and touches nothing else.
+func TestGiveBack(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		label zfs.Property
+		want  []string
+	}{
+		{"own over received", zfs.Property{Value: "pve1", Received: "pve2", Source: zfs.SourceLocal}, []string{disk0 + " give back"}},
+		{"stopped over received", zfs.Property{Value: "stopped", Received: "pve2", Source: zfs.SourceLocal}, []string{disk0 + " give back"}},
+		{"peer over received", zfs.Property{Value: "pve2", Received: "stopped", Source: zfs.SourceLocal}, []string{disk0 + " give back"}},
+		{"own, nothing received", zfs.Property{Value: "pve1", Source: zfs.SourceLocal}, nil},
+		{"stopped, nothing received", zfs.Property{Value: "stopped", Source: zfs.SourceLocal}, nil},
+		{"received", zfs.Property{Value: "pve2", Received: "pve2", Source: zfs.SourceReceived}, nil},
+		{"received own", zfs.Property{Value: "pve1", Received: "pve1", Source: zfs.SourceReceived}, nil},
+		{"another cluster's over received", zfs.Property{Value: "node9", Received: "pve2", Source: zfs.SourceLocal}, nil},
+		{"none", zfs.Property{}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := runningDisk(disk0, Retention{zfs.Frequently: 1})
+			d.State, d.Why, d.Running = Elsewhere, "guest 100 is configured on node pve2", test.label
+			w := &world{policy: testPolicy(), now: noon}
+			for i := range 5 {
+				w.managed(&d, zfs.Frequently, noon.Add(time.Duration(i-60)*time.Hour))
+			}
+			w.disks = []Disk{d}
+			plan := w.run()
+			assert.Equal(t, test.want, did(plan))
+			assert.Empty(t, plan.Destroys)
+			assert.Empty(t, did(w.run()))
+		})
+	}
+}
+
+// How loud a disk is that nothing is done to, and what the report says of it.
+func TestNotes(t *testing.T) {
+	for _, test := range []struct {
+		state  State
+		label  string
+		level  Level
+		result Result
+	}{
+		{Unknown, "pve1", Warning, Untouched},
+		{UnknownAlive, "stopped", Warning, Unprotected},
+		{LockedAlive, "stopped", Info, Unprotected},
+		{Orphan, "pve1", Notice, Untouched},
+		{Disputed, "pve1", Notice, Untouched},
+		{Busy, "pve1", Info, Untouched},
+		{Backup, "pve1", Info, Untouched},
+		{Replica, "pve1", Info, Untouched},
+		{Template, "", Info, Untouched},
+		{Stopped, "node9", Info, Untouched},
+	} {
+		d := stoppedDisk(test.label)
+		d.State, d.Why = test.state, "because"
+		plan := MakePlan([]Disk{d}, testPolicy(), noon)
+		require.Len(t, plan.Notes, 1, test.state.String())
+		assert.Equal(t, test.level, plan.Notes[0].Level, test.state.String())
+		assert.Equal(t, test.result, plan.Notes[0].Result, test.state.String())
+		assert.Contains(t, plan.Notes[0].Reason, "because", test.state.String())
+	}
+}

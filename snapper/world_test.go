@@ -1,0 +1,173 @@
+package snapper
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfs"
+)
+
+var noon = time.Date(2026, time.July, 15, 12, 7, 0, 0, time.UTC)
+
+// policy is the default one, of node pve1 in a cluster with pve2.
+func testPolicy() Policy {
+	return Policy{
+		Names:     Names{Node: "pve1", Hostname: "pve1", Peers: []string{"pve2"}},
+		Bookmarks: 30, StoppedGrace: 24 * time.Hour, MaxDestroys: 1000,
+	}
+}
+
+// world is a model of a pool: what a plan does to disks is done to slices.
+type world struct {
+	disks  []Disk
+	policy Policy
+	now    time.Time
+	txg    uint64
+}
+
+// snap makes a snapshot that is already there, the newer the later it is called.
+func (w *world) snap(d *Disk, name string, at time.Time) {
+	w.txg++
+	d.Snapshots = append(d.Snapshots, zfs.Snapshot{Dataset: d.Name, Name: name, GUID: 1000 + w.txg, CreateTXG: w.txg, Creation: at})
+	d.NewestSnapshot, d.Written = name, 0
+}
+
+// managed makes one of ours.
+func (w *world) managed(d *Disk, class zfs.Class, at time.Time) {
+	w.snap(d, zfs.FormatSnapshotName(at, class), at)
+}
+
+// run plans and does what is planned. Snapshots of datasets in fails are not made
+// for lack of space.
+func (w *world) run(fails ...string) Plan {
+	plan := MakePlan(w.disks, w.policy, w.now)
+	w.apply(plan, fails...)
+	return plan
+}
+
+func (w *world) apply(plan Plan, fails ...string) {
+	outcomes := map[string]diskOutcome{}
+	for _, g := range plan.Guests {
+		full := slices.ContainsFunc(g.Disks, func(d DiskPlan) bool { return d.Snapshot && slices.Contains(fails, d.Dataset) })
+		for _, dp := range g.Disks {
+			if full {
+				outcomes[dp.Dataset] = diskOutcome{err: errTest, noSpace: true}
+				continue
+			}
+			d := w.disk(dp.Dataset)
+			if dp.Snapshot {
+				outcomes[dp.Dataset] = diskOutcome{snapshot: g.Snapshot}
+				w.snap(d, g.Snapshot, w.now)
+			}
+			if dp.Bookmark {
+				d.Bookmarks = append(d.Bookmarks, d.Snapshots[len(d.Snapshots)-1])
+			}
+			if dp.Label != "" {
+				d.Running = zfs.Property{Value: dp.Label, Received: d.Running.Received, Source: zfs.SourceLocal}
+			}
+		}
+	}
+	for _, dataset := range plan.GiveBack {
+		d := w.disk(dataset)
+		d.Running = zfs.Property{Value: d.Running.Received, Received: d.Running.Received, Source: zfs.SourceReceived}
+	}
+	for _, pool := range w.pools() {
+		for _, gone := range allowed(plan, pool, outcomes) {
+			w.destroy(gone)
+		}
+	}
+	for _, m := range plan.Unmark {
+		d := w.disk(m.Dataset)
+		d.Bookmarks = slices.DeleteFunc(d.Bookmarks, func(b zfs.Snapshot) bool { return b.Name == m.Name })
+	}
+}
+
+// destroy does what the channel program does: nothing where a keeper is missing.
+func (w *world) destroy(gone Destroy) {
+	d := w.disk(gone.Dataset)
+	has := func(name string) bool {
+		return slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
+	}
+	for _, keeper := range gone.Keepers {
+		if !has(keeper) {
+			return
+		}
+	}
+	d.Snapshots = slices.DeleteFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == gone.Name })
+}
+
+func (w *world) pools() []string {
+	pools := map[string]bool{}
+	for _, d := range w.disks {
+		pools[zfs.Pool(d.Name)] = true
+	}
+	return slices.Sorted(maps.Keys(pools))
+}
+
+func (w *world) disk(name string) *Disk {
+	i := slices.IndexFunc(w.disks, func(d Disk) bool { return d.Name == name })
+	return &w.disks[i]
+}
+
+// names are the snapshots of a disk, oldest first.
+func names(d *Disk) []string {
+	var list []string
+	for _, s := range d.Snapshots {
+		list = append(list, s.Name)
+	}
+	return list
+}
+
+// count is how many snapshots of a class a disk has.
+func count(d *Disk, class zfs.Class) int {
+	n := 0
+	for _, s := range d.Snapshots {
+		if c, ok := s.Class(); ok && c == class {
+			n++
+		}
+	}
+	return n
+}
+
+// runningDisk is a disk of a running guest that is labelled so.
+func runningDisk(name string, keep Retention) Disk {
+	d := Disk{State: Running, Why: "running", Retention: keep}
+	d.Name = name
+	d.VMID, _, _ = zfs.ParseDiskName(zfs.Base(name))
+	d.Running = zfs.Property{Value: "pve1", Source: zfs.SourceLocal}
+	return d
+}
+
+func berlin(t testing.TB) *time.Location {
+	t.Helper()
+	zone, err := time.LoadLocation("Europe/Berlin")
+	require.NoError(t, err)
+	return zone
+}
+
+// did says in short what a plan does: snapshots, labels and labels given back, with
+// the class instead of the name.
+func did(plan Plan) []string {
+	var list []string
+	for _, g := range plan.Guests {
+		for _, d := range g.Disks {
+			var words []string
+			if d.Snapshot {
+				words = append(words, g.Class.String())
+			}
+			if d.Label != "" {
+				words = append(words, "label="+d.Label)
+			}
+			list = append(list, d.Dataset+" "+strings.Join(words, " "))
+		}
+	}
+	for _, dataset := range plan.GiveBack {
+		list = append(list, dataset+" give back")
+	}
+	return list
+}
