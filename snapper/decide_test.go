@@ -14,7 +14,7 @@ const disk0 = "tank/data/vm-100-disk-0"
 
 // stoppedDisk is a disk of a guest that is proven to have stopped.
 func stoppedDisk(label string) Disk {
-	d := runningDisk(disk0, Retention{zfs.Frequently: 48})
+	d := runningDisk(disk0, words("f48"))
 	d.State, d.Why = Stopped, "stopped"
 	d.Running = zfs.Property{Value: label, Source: zfs.SourceLocal}
 	if label == "" {
@@ -127,7 +127,7 @@ func TestStart(t *testing.T) {
 		{"nothing due", func(w *world, d *Disk) { w.managed(d, zfs.Hourly, noon.Add(-time.Minute)) }, nil},
 		{"nosnap", func(_ *world, d *Disk) { d.Running.Value, d.NoSnap.Value = "stopped", "yes" }, []string{disk0 + " label=pve1"}},
 		{"nosnap, labelled", func(_ *world, d *Disk) { d.NoSnap.Value = "yes" }, nil},
-		{"nothing is kept", func(_ *world, d *Disk) { d.Running.Value, d.Retention = "stopped", Retention{zfs.Hourly: 0} }, []string{disk0 + " label=pve1"}},
+		{"nothing is kept", func(_ *world, d *Disk) { d.Running.Value, d.Retention = "stopped", words("h0") }, []string{disk0 + " label=pve1"}},
 		{"locked", func(_ *world, d *Disk) { d.State, d.Running.Value = LockedAlive, "stopped" }, nil},
 		{"locked, labelled", func(_ *world, d *Disk) { d.State = LockedAlive }, []string{disk0 + " hourly"}},
 		{"Proxmox not answering, labelled", func(_ *world, d *Disk) { d.State = UnknownAlive }, []string{disk0 + " hourly"}},
@@ -140,7 +140,7 @@ func TestStart(t *testing.T) {
 		{"unknown", func(_ *world, d *Disk) { d.State = Unknown }, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d := runningDisk(disk0, Retention{zfs.Hourly: 24})
+			d := runningDisk(disk0, words("h24"))
 			w := &world{policy: testPolicy(), now: noon}
 			test.change(w, &d)
 			w.disks = []Disk{d}
@@ -171,7 +171,7 @@ func TestGiveBack(t *testing.T) {
 		{"none", zfs.Property{}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			d := runningDisk(disk0, Retention{zfs.Frequently: 1})
+			d := runningDisk(disk0, words("f1"))
 			d.State, d.Why, d.Running = Elsewhere, "guest 100 is configured on node pve2", test.label
 			w := &world{policy: testPolicy(), now: noon}
 			for i := range 5 {

@@ -120,7 +120,8 @@ func (r Retention) Shortest() (zfs.Class, bool) {
 
 // Expire returns the snapshots that no named class keeps and whose own class is
 // named, oldest first. _stopped ones are not its business, and neither are the
-// newest managed snapshot and those from the future.
+// newest managed snapshot and those from the future. One from the future protects
+// nothing: the newest of the others stays, too.
 func (r Retention) Expire(snapshots []zfs.Snapshot, now time.Time) []Expired {
 	list := managedOf(snapshots, now)
 	if len(list) == 0 {
@@ -130,10 +131,10 @@ func (r Retention) Expire(snapshots []zfs.Snapshot, now time.Time) []Expired {
 	for class, n := range r {
 		kept[class] = keep(list, class, n, now.Location())
 	}
-	newest := list[len(list)-1]
+	newest, newestPast := list[len(list)-1], newestPast(list)
 	var expired []Expired
 	for i, m := range list[:len(list)-1] {
-		if _, named := r[m.class]; !named || m.future || m.class == zfs.Stopped {
+		if _, named := r[m.class]; !named || m.future || m.class == zfs.Stopped || i == newestPast {
 			continue
 		}
 		if e, ok := r.expire(i, m, kept, now.Location()); ok {
@@ -144,6 +145,16 @@ func (r Retention) Expire(snapshots []zfs.Snapshot, now time.Time) []Expired {
 		}
 	}
 	return expired
+}
+
+// newestPast is the place of the newest snapshot that is not from the future.
+func newestPast(list []managed) int {
+	for i, m := range slices.Backward(list) {
+		if !m.future {
+			return i
+		}
+	}
+	return -1
 }
 
 // kept is what one class keeps.
@@ -157,7 +168,9 @@ type kept struct {
 }
 
 // keep finds what one class keeps: for frequently the newest n of all classes, else
-// the oldest of each of the newest n buckets.
+// the oldest of each of the newest n buckets. Buckets are ordered by time and not by
+// txg, which is another order after the clock was set back: what is kept must not
+// depend on what went before.
 func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	k := kept{index: map[int]bool{}, byBucket: map[bucket]string{}}
 	if n <= 0 {
@@ -177,6 +190,9 @@ func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 			first[b] = i
 			order = append(order, b)
 		}
+	}
+	if class != zfs.Frequently {
+		slices.SortFunc(order, func(a, b bucket) int { return list[first[a]].Creation.Compare(list[first[b]].Creation) })
 	}
 	for _, b := range order[max(0, len(order)-n):] {
 		i := first[b]
@@ -237,8 +253,8 @@ func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duratio
 			}
 			continue
 		}
-		safe := marks.hold(m.GUID) || marks.Keep == 0 && !newest
-		newest = false
+		safe := marks.Keep > 0 && marks.hold(m.GUID) || marks.Keep == 0 && !newest
+		newest = newest && m.future
 		if successor == "" || m.future || !safe {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/config"
 	"snapwatch/internal/zfs"
 )
 
@@ -32,6 +33,9 @@ type world struct {
 
 // snap makes a snapshot that is already there, the newer the later it is called.
 func (w *world) snap(d *Disk, name string, at time.Time) {
+	if slices.Contains(names(d), name) {
+		panic(d.Name + "@" + name + " is there already")
+	}
 	w.txg++
 	d.Snapshots = append(d.Snapshots, zfs.Snapshot{Dataset: d.Name, Name: name, GUID: 1000 + w.txg, CreateTXG: w.txg, Creation: at})
 	d.NewestSnapshot, d.Written = name, 0
@@ -141,6 +145,15 @@ func runningDisk(name string, keep Retention) Disk {
 	d.VMID, _, _ = zfs.ParseDiskName(zfs.Base(name))
 	d.Running = zfs.Property{Value: "pve1", Source: zfs.SourceLocal}
 	return d
+}
+
+// words is a retention as the user writes it.
+func words(text string) Retention {
+	k, err := config.ParseKeep(strings.Fields(text))
+	if text != "" && err != nil {
+		panic(err)
+	}
+	return RetentionOf(k)
 }
 
 func berlin(t testing.TB) *time.Location {
