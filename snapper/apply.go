@@ -204,9 +204,14 @@ func nextName(name string, class zfs.Class) string {
 func allowed(plan Plan, pool string, outcomes map[string]diskOutcome) []Destroy {
 	var list []Destroy
 	for _, d := range plan.Destroys {
-		if zfs.Pool(d.Dataset) == pool && outcomes[d.Dataset].err == nil {
-			list = append(list, d)
+		made := outcomes[d.Dataset].snapshot
+		if zfs.Pool(d.Dataset) != pool || outcomes[d.Dataset].err != nil || d.AfterNew && made == "" {
+			continue
 		}
+		if d.AfterNew {
+			d.Keepers = append(slices.Clone(d.Keepers), made)
+		}
+		list = append(list, d)
 	}
 	for _, d := range plan.FullDestroys {
 		if zfs.Pool(d.Dataset) == pool && outcomes[d.Dataset].noSpace {

@@ -27,19 +27,23 @@ func (b Bookmarks) hold(guid uint64) bool {
 }
 
 // firstOfDay tells whether a snapshot taken now is the disk's first in the calendar
-// day of now's zone.
+// day of now's zone. One from the future is none of today's.
 func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 	today := bucketOf(zfs.Daily, now)
 	return !slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool {
 		_, ours := s.Class()
-		return ours && bucketOf(zfs.Daily, s.Creation.In(now.Location())) == today
+		return ours && !s.Creation.After(now.Add(futureSlack)) && bucketOf(zfs.Daily, s.Creation.In(now.Location())) == today
 	})
 }
 
 // Expire returns the bookmarks of ours beyond those that are kept: the newest Keep
 // ones of a day's first snapshot, and apart from them the newest of _stopped ones.
-// Bookmarks with other names are somebody else's.
+// Bookmarks with other names are somebody else's. With bookmarks off all stay: one
+// of them may be the last thing a receiver has in common with the disk.
 func (b Bookmarks) Expire() []zfs.Snapshot {
+	if b.Keep == 0 {
+		return nil
+	}
 	marks := slices.Clone(b.Have)
 	slices.SortStableFunc(marks, func(x, y zfs.Snapshot) int { return compareUint(y.CreateTXG, x.CreateTXG) })
 	var expired []zfs.Snapshot

@@ -79,7 +79,11 @@ type DiskPlan struct {
 // Destroy is one snapshot to destroy.
 type Destroy struct {
 	Dataset, Name, Reason string
-	Keepers               []string
+	// Keepers are snapshots of the disk that must exist then.
+	Keepers []string
+	// AfterNew is true when the disk's new snapshot must exist, too. Its name is
+	// known only after it was made.
+	AfterNew bool
 }
 
 // Note is what was decided for a disk.

@@ -56,9 +56,9 @@ func (p *planner) takeDue(vmid int, tasks []task) {
 		started := t.action == Start && any
 		t.snapshot = t.snapshot && (due || started)
 	}
-	p.take(vmid, class, tasks)
+	name := p.take(vmid, class, tasks)
 	for _, t := range tasks {
-		p.rotate(t, class)
+		p.rotate(t, name)
 	}
 }
 
@@ -66,8 +66,8 @@ func (p *planner) takeFinal(vmid int, tasks []task) {
 	p.take(vmid, zfs.Stopped, tasks)
 }
 
-// take plans one snapshot name for all the disks, pool by pool.
-func (p *planner) take(vmid int, class zfs.Class, tasks []task) {
+// take plans one snapshot name for all the disks, pool by pool, and returns it.
+func (p *planner) take(vmid int, class zfs.Class, tasks []task) string {
 	name := freeName(tasks, class, p.now)
 	byPool := map[string][]DiskPlan{}
 	for _, t := range tasks {
@@ -96,6 +96,7 @@ func (p *planner) take(vmid int, class zfs.Class, tasks []task) {
 			Pool: pool, VMID: vmid, Snapshot: name, Class: class, Guard: class == zfs.Stopped, Disks: byPool[pool],
 		})
 	}
+	return name
 }
 
 // freeName is the name of a snapshot taken now. One that a disk has already, in the
@@ -113,37 +114,40 @@ func freeName(tasks []task, class zfs.Class, now time.Time) string {
 }
 
 // rotate plans what the retention no longer keeps of a running guest's disk, as if
-// the new snapshot were there, and beside it as if it were not.
-func (p *planner) rotate(t task, class zfs.Class) {
+// the new snapshot were there under that name, and beside it as if it were not.
+func (p *planner) rotate(t task, name string) {
 	d := t.disk
 	if d.State != Running {
 		return // nothing is destroyed while Proxmox works on the guest or can't be asked
 	}
 	marks := Bookmarks{Have: d.Bookmarks, Keep: p.policy.Bookmarks}
-	stopped := ExpireStopped(d.Snapshots, marks, p.policy.StoppedGrace, p.now)
-	without := append(d.Retention.Expire(d.Snapshots, p.now), stopped...)
-	p.plan.FullDestroys = append(p.plan.FullDestroys, destroys(without)...)
+	stopped := destroys(ExpireStopped(d.Snapshots, marks, p.policy.StoppedGrace, p.now))
+	without := append(destroys(d.Retention.Expire(d.Snapshots, p.now)), stopped...)
+	p.plan.FullDestroys = append(p.plan.FullDestroys, without...)
 	if !t.snapshot {
-		p.plan.Destroys = append(p.plan.Destroys, destroys(without)...)
+		p.plan.Destroys = append(p.plan.Destroys, without...)
 	} else {
-		made := zfs.Snapshot{Dataset: d.Name, Name: zfs.FormatSnapshotName(p.now, class), CreateTXG: ^uint64(0), Creation: p.now}
-		with := d.Retention.Expire(append(slices.Clone(d.Snapshots), made), p.now)
-		p.plan.Destroys = append(p.plan.Destroys, destroys(dropKeeper(with, made.Name))...)
-		p.plan.Destroys = append(p.plan.Destroys, destroys(stopped)...)
+		made := zfs.Snapshot{Dataset: d.Name, Name: name, CreateTXG: ^uint64(0), Creation: p.now}
+		with := destroys(d.Retention.Expire(append(slices.Clone(d.Snapshots), made), p.now))
+		p.plan.Destroys = append(append(p.plan.Destroys, afterNew(with, name)...), stopped...)
 	}
 	for _, m := range marks.Expire() {
 		m.Dataset = d.Name
 		p.plan.Unmark = append(p.plan.Unmark, m)
 	}
+	if n := len(d.Bookmarks); n > manyBookmarks {
+		p.plan.Notes = append(p.plan.Notes, Note{Level: Notice, Reason: fmt.Sprintf("%s has %d bookmarks: opening it loads them all (zfs list -t bookmark %s)", d.Name, n, d.Name)})
+	}
 }
 
-// dropKeeper leaves the planned snapshot out of the keepers: its name may have moved
-// on, and apply destroys nothing of a disk that did not get it.
-func dropKeeper(expired []Expired, name string) []Expired {
-	for i := range expired {
-		expired[i].Keepers = slices.DeleteFunc(expired[i].Keepers, func(k string) bool { return k == name })
+// afterNew takes the planned snapshot out of the keepers, since its name may yet move
+// on, and asks instead that it was made.
+func afterNew(list []Destroy, name string) []Destroy {
+	for i := range list {
+		list[i].AfterNew = true
+		list[i].Keepers = slices.DeleteFunc(list[i].Keepers, func(k string) bool { return k == name })
 	}
-	return expired
+	return list
 }
 
 func destroys(expired []Expired) []Destroy {

@@ -1,0 +1,233 @@
+package snapper
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfs"
+)
+
+func TestFreeName(t *testing.T) {
+	zone := berlin(t)
+	// The night that has 02:30 twice.
+	first := time.Date(2026, 10, 25, 0, 30, 0, 0, time.UTC).In(zone)
+	second := first.Add(time.Hour)
+	one, other := runningDisk(disk0, nil), runningDisk("tank/data/vm-100-disk-1", nil)
+	name := func() string {
+		return freeName([]task{{disk: &one}, {disk: &other}}, zfs.Hourly, second)
+	}
+	assert.Equal(t, "autosnap_2026-10-25_02:30:00_hourly", name())
+	other.Snapshots = []zfs.Snapshot{{Name: zfs.FormatSnapshotName(first, zfs.Hourly)}}
+	assert.Equal(t, "autosnap_2026-10-25_02:30:01_hourly", name(), "taken on one disk")
+	one.Snapshots = []zfs.Snapshot{{Name: "autosnap_2026-10-25_02:30:01_hourly"}}
+	assert.Equal(t, "autosnap_2026-10-25_02:30:02_hourly", name(), "taken on the other, too")
+	one.Snapshots = append(one.Snapshots, zfs.Snapshot{Name: "autosnap_2026-10-25_02:30:02_daily"})
+	assert.Equal(t, "autosnap_2026-10-25_02:30:02_hourly", name(), "another class is another name")
+	assert.Equal(t, "autosnap_2026-10-25_03:00:00_hourly", nextName("autosnap_2026-10-25_02:59:59_hourly", zfs.Hourly))
+}
+
+func TestFirstOfDay(t *testing.T) {
+	zone := berlin(t)
+	now := at(t, "07-15 00:20", zone)
+	for _, test := range []struct {
+		have  string
+		class zfs.Class
+		want  bool
+	}{
+		{"07-14 23:59", zfs.Yearly, true},
+		{"07-15 00:05", zfs.Frequently, false},
+		{"07-15 00:05", zfs.Stopped, false},
+		{"07-15 00:24", zfs.Frequently, false},
+		{"07-15 06:00", zfs.Daily, true}, // from the future: it fills no bucket
+		{"2025-07-15 00:05", zfs.Daily, true},
+	} {
+		created := at(t, test.have, zone)
+		have := []zfs.Snapshot{{Name: zfs.FormatSnapshotName(created, test.class), Creation: created.UTC()}}
+		assert.Equal(t, test.want, firstOfDay(have, now), "%s %s", test.have, test.class)
+	}
+	assert.True(t, firstOfDay(nil, now))
+	assert.True(t, firstOfDay([]zfs.Snapshot{{Name: "manual", Creation: now}}, now), "not ours")
+}
+
+func TestBookmarksExpire(t *testing.T) {
+	mark := func(txg int, name string) zfs.Snapshot { return zfs.Snapshot{Name: name, CreateTXG: uint64(txg)} }
+	var have []zfs.Snapshot
+	for i := range 12 {
+		at := noon.AddDate(0, 0, i-30)
+		have = append(have, mark(10*i, zfs.FormatSnapshotName(at, zfs.Daily)), mark(10*i+1, zfs.FormatSnapshotName(at, zfs.Stopped)), mark(10*i+2, fmt.Sprintf("zrepl_%d", i)))
+	}
+	expired := func(keep int) (txgs []uint64) {
+		for _, m := range (Bookmarks{Have: have, Keep: keep}).Expire() {
+			txgs = append(txgs, m.CreateTXG)
+		}
+		return txgs
+	}
+	assert.Equal(t, []uint64{1, 11}, expired(30), "ten of the _stopped ones stay, apart from the others")
+	assert.Equal(t, []uint64{0, 1, 10, 11, 20, 30}, expired(8))
+	assert.Empty(t, expired(0), "0 makes none; what is there may be the last common point of a receiver")
+}
+
+// One name for all disks of a guest, in the longest class due on any of them.
+func TestCommonClass(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{
+		runningDisk(disk0, words("f4 h4 d4")), runningDisk("tank/data/vm-100-disk-1", words("f4 h9 d1")),
+		runningDisk("ssd/vm-100-disk-2", words("f4 h4 d4")), runningDisk("tank/data/vm-101-disk-0", words("f4 h4 d4")),
+	}}
+	for _, name := range []string{disk0, "tank/data/vm-100-disk-1", "tank/data/vm-101-disk-0"} {
+		w.managed(w.disk(name), zfs.Daily, noon.Add(-time.Hour))
+	}
+	plan := w.run()
+	assert.Equal(t, []string{
+		"ssd/vm-100-disk-2 daily", disk0 + " daily", "tank/data/vm-100-disk-1 daily", "tank/data/vm-101-disk-0 hourly",
+	}, did(plan))
+	assert.Equal(t, plan.Guests[0].Snapshot, plan.Guests[1].Snapshot, "one name in both pools")
+	var marked []string
+	for _, g := range plan.Guests {
+		for _, d := range g.Disks {
+			if d.Bookmark {
+				marked = append(marked, d.Dataset)
+			}
+		}
+	}
+	assert.Equal(t, []string{"ssd/vm-100-disk-2"}, marked, "the disk's first snapshot of the day")
+}
+
+// A disk gets no snapshot of a class that its retention would never let go.
+func TestDifferentClasses(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{
+		runningDisk(disk0, words("f4 h4 d4")), runningDisk("tank/data/vm-100-disk-1", words("f4")),
+		runningDisk("tank/data/vm-100-disk-2", words("f9 d0")), runningDisk("tank/data/vm-100-disk-3", words("h0")),
+	}}
+	assert.Equal(t, []string{
+		disk0 + " daily", "tank/data/vm-100-disk-1 frequently", "tank/data/vm-100-disk-2 frequently",
+	}, did(w.run()))
+}
+
+// A start makes a snapshot on the disks that were started, whatever is due.
+func TestStartWithDisksThatRan(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("h4 d4")), runningDisk("tank/data/vm-100-disk-1", words("h4 d4"))}}
+	for i := range w.disks {
+		w.managed(&w.disks[i], zfs.Daily, noon.Add(-time.Minute))
+	}
+	w.disks[1].Running.Value = "stopped"
+	assert.Equal(t, []string{"tank/data/vm-100-disk-1 hourly label=pve1"}, did(w.run()), "nothing is due on the other")
+	assert.Empty(t, did(w.run()))
+}
+
+// A stop has one name in all pools, and every _stopped snapshot its bookmark.
+func TestFinalOfAGuest(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4")), runningDisk("ssd/vm-100-disk-1", words("h1"))}}
+	for i := range w.disks {
+		w.disks[i].State = Stopped
+		w.managed(&w.disks[i], zfs.Hourly, noon.Add(-time.Minute))
+	}
+	plan := w.run()
+	require.Equal(t, []string{"ssd/vm-100-disk-1 stopped label=stopped", disk0 + " stopped label=stopped"}, did(plan))
+	for _, g := range plan.Guests {
+		assert.Equal(t, "autosnap_2026-07-15_12:07:00_stopped", g.Snapshot)
+		assert.True(t, g.Disks[0].Bookmark)
+	}
+	assert.Equal(t, []string{disk0, "ssd/vm-100-disk-1"}, []string{plan.finalDisks()[1], plan.finalDisks()[0]})
+
+	w.policy.Bookmarks = 0
+	w.disks[0].Running.Value = "pve1"
+	w.disks[0].Written = 1
+	plan = w.run()
+	require.Len(t, plan.Guests, 1)
+	assert.False(t, plan.Guests[0].Disks[0].Bookmark, "bookmarks are off")
+	assert.Equal(t, "autosnap_2026-07-15_12:07:01_stopped", plan.Guests[0].Snapshot)
+}
+
+// Only a running guest's disks are rotated: nothing is destroyed while Proxmox works
+// on a guest, and a stopped one keeps what it has.
+func TestNoRotationUnlessRunning(t *testing.T) {
+	for state := range State(len(stateNames)) {
+		w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
+		w.disks[0].State = state
+		w.managed(&w.disks[0], zfs.Stopped, noon.Add(-72*time.Hour))
+		w.disks[0].Bookmarks = w.disks[0].Snapshots
+		for i := range 4 {
+			w.managed(&w.disks[0], zfs.Frequently, noon.Add(time.Duration(i-50)*time.Hour))
+		}
+		plan := MakePlan(w.disks, w.policy, w.now)
+		want := 0
+		if state == Running {
+			want = 5
+		}
+		assert.Len(t, plan.Destroys, want, state.String())
+	}
+}
+
+// With no room for the new snapshot the policy is applied without it.
+func TestFullPool(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f2"))}}
+	for i := range 4 {
+		w.managed(&w.disks[0], zfs.Frequently, noon.Add(time.Duration(i-4)*time.Hour))
+	}
+	w.run(disk0)
+	assert.Equal(t, []string{"autosnap_2026-07-15_10:07:00_frequently", "autosnap_2026-07-15_11:07:00_frequently"}, names(&w.disks[0]), "both stay")
+	w.disks[0].Retention = words("f1")
+	w.run(disk0)
+	w.run(disk0)
+	assert.Equal(t, []string{"autosnap_2026-07-15_11:07:00_frequently"}, names(&w.disks[0]), "the newest stays, however often")
+	w.run()
+	assert.Equal(t, []string{"autosnap_2026-07-15_12:07:00_frequently"}, names(&w.disks[0]))
+}
+
+// Nothing goes before the snapshot that makes it superfluous is there, under the
+// name that it got in the end.
+func TestNewSnapshotIsAKeeper(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
+	w.managed(&w.disks[0], zfs.Frequently, noon)
+	plan := MakePlan(w.disks, w.policy, w.now)
+	require.Len(t, plan.Destroys, 1)
+	got := allowed(plan, "tank", map[string]diskOutcome{disk0: {snapshot: "autosnap_2026-07-15_12:07:09_frequently"}})
+	require.Len(t, got, 1)
+	assert.Equal(t, "autosnap_2026-07-15_12:07:00_frequently", got[0].Name)
+	assert.Equal(t, []string{"autosnap_2026-07-15_12:07:09_frequently"}, got[0].Keepers)
+
+	assert.Empty(t, allowed(plan, "tank", map[string]diskOutcome{disk0: {err: errTest}}), "a snapshot that failed destroys nothing")
+	assert.Empty(t, allowed(plan, "ssd", map[string]diskOutcome{disk0: {snapshot: "x"}}))
+	assert.Empty(t, allowed(plan, "tank", map[string]diskOutcome{}), "nobody tried to make it")
+}
+
+func TestMaxDestroys(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1")), runningDisk("tank/data/vm-101-disk-0", words("f1"))}}
+	w.policy.MaxDestroys = 10
+	for i := range w.disks {
+		for j := range 9 {
+			w.managed(&w.disks[i], zfs.Frequently, noon.Add(time.Duration(j-9)*time.Hour))
+		}
+	}
+	plan := w.run()
+	assert.Len(t, plan.Destroys, 10)
+	assert.LessOrEqual(t, len(plan.FullDestroys), 10)
+	last := plan.Notes[len(plan.Notes)-1]
+	assert.Equal(t, Notice, last.Level)
+	assert.Contains(t, last.Reason, "8 more snapshots are to be destroyed than one run may (max_destroys 10)")
+	assert.Equal(t, "autosnap_2026-07-15_03:07:00_frequently", plan.Destroys[0].Name, "the oldest go first")
+	w.now = noon.Add(15 * time.Minute)
+	w.run()
+	for i := range w.disks {
+		assert.Len(t, w.disks[i].Snapshots, 1)
+	}
+	assert.Len(t, w.run().Notes, 2, "no message when nothing is over")
+}
+
+// A disk that opens slowly for its many bookmarks is told of.
+func TestManyBookmarks(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
+	for i := range manyBookmarks + 1 {
+		w.disks[0].Bookmarks = append(w.disks[0].Bookmarks, zfs.Snapshot{Dataset: disk0, Name: fmt.Sprint("zrepl_", i), CreateTXG: uint64(i)})
+	}
+	plan := MakePlan(w.disks, w.policy, w.now)
+	last := plan.Notes[len(plan.Notes)-1]
+	assert.Equal(t, Notice, last.Level)
+	assert.Contains(t, last.Reason, "101 bookmarks")
+	w.disks[0].Bookmarks = w.disks[0].Bookmarks[1:]
+	assert.Len(t, MakePlan(w.disks, w.policy, w.now).Notes, 1)
+}
