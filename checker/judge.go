@@ -29,6 +29,9 @@ const clockSlack = 5 * time.Minute
 // supersededFor is how long an old copy is only listed.
 const supersededFor = 30 * 24 * time.Hour
 
+// deletedHint is the age of a disk from which a deleted guest is a likely cause.
+const deletedHint = 3 * 24 * time.Hour
+
 // Judge gives the verdict on a disk under a policy at a time. It reads nothing
 // else. Where the facts do not decide, it gives the verdict that alarms.
 func Judge(d Disk, p Policy, now time.Time) Judgement {
@@ -102,7 +105,7 @@ func (c hearing) missing() (finding, bool) {
 }
 
 func (c hearing) receiving() (finding, bool) {
-	if !c.disk.Receiving || c.snapshot {
+	if !c.disk.Receiving || c.disk.Gone || c.snapshot {
 		return finding{}, false
 	}
 	limit := c.policy.maxInitialReceive(c.disk)
@@ -114,14 +117,14 @@ func (c hearing) receiving() (finding, bool) {
 
 func (c hearing) excluded() (finding, bool) {
 	if rule, ok := c.policy.exclusion(c.disk, c.now); ok {
-		return finding{limit: Limit{Rule: rule}, reason: "excluded by " + rule}, true
+		return finding{limit: Limit{Rule: rule}, reason: rule}, true
 	}
 	if c.disk.Template {
 		return finding{limit: Limit{Rule: "template"}, reason: "a template's disk does not change"}, true
 	}
 	if noSnap(c.disk.NoSnap.Value) {
 		rule := zfs.LabelNoSnap + "=" + c.disk.NoSnap.Value
-		return finding{limit: Limit{Rule: rule}, reason: "excluded by " + rule}, true
+		return finding{limit: Limit{Rule: rule}, reason: rule}, true
 	}
 	return finding{}, false
 }
@@ -178,9 +181,9 @@ func (c hearing) stopped() (finding, bool) {
 	}
 	limit := c.policy.maxStoppedAge(c.disk)
 	if limit.exceeded(c.age) {
-		return finding{BeyondWarning, limit, fmt.Sprintf("stopped for %s (%s): is its replication still alive?", Age(c.age), limit)}, true
+		return finding{BeyondWarning, limit, fmt.Sprintf("for %s (%s): is its replication still alive?", Age(c.age), limit)}, true
 	}
-	return finding{Within, limit, fmt.Sprintf("stopped, newest %s is %s old", c.disk.Newest.Name, Age(c.age))}, true
+	return finding{Within, limit, fmt.Sprintf("newest %s is %s old", c.disk.Newest.Name, Age(c.age))}, true
 }
 
 // labelledRunning tells whether the disk's own label contradicts its newest
@@ -198,9 +201,9 @@ func (c hearing) superseded() (finding, bool) {
 	}
 	limit := atMost(supersededFor, "superseded")
 	if limit.exceeded(c.age) {
-		return finding{BeyondWarning, limit, fmt.Sprintf("superseded by %s for %s: remove it, or ignore it", c.disk.SupersededBy, Age(c.age))}, true
+		return finding{BeyondWarning, limit, fmt.Sprintf("by %s for %s: remove it, or ignore it", c.disk.SupersededBy, Age(c.age))}, true
 	}
-	return finding{Within, limit, "superseded by " + c.disk.SupersededBy}, true
+	return finding{Within, limit, "by " + c.disk.SupersededBy}, true
 }
 
 func (c hearing) stale() (finding, bool) {
@@ -209,8 +212,11 @@ func (c hearing) stale() (finding, bool) {
 		return finding{}, false
 	}
 	reason := fmt.Sprintf("newest %s is %s old (%s)", c.disk.Newest.Name, Age(c.age), limit)
-	if c.disk.PendingReceive {
+	switch {
+	case c.disk.PendingReceive:
 		reason += ", a receive is pending"
+	case c.age > deletedHint:
+		reason += ", perhaps its guest was deleted"
 	}
 	return finding{level, limit, reason}, true
 }

@@ -114,7 +114,7 @@ func summary(r Report) string {
 	if r.Failure != "" {
 		return r.Failure
 	}
-	var bad, quiet []string
+	var bad []string
 	for _, p := range r.Pools {
 		if p.State != OK {
 			bad = append(bad, "pool "+p.Name+" "+poolWord(p))
@@ -128,29 +128,44 @@ func summary(r Report) string {
 	if len(r.Disks) == 0 {
 		return strings.Join(append(bad, "no disk found"), ", ")
 	}
-	well := 0
-	for _, row := range Verdicts() {
-		alarming := 0
-		for _, d := range r.Disks {
-			if d.Verdict == row.Verdict && d.State != OK {
-				alarming++
-			}
-		}
-		if alarming > 0 {
-			bad = append(bad, fmt.Sprintf("%d of %d disks %s", alarming, len(r.Disks), row.Name))
-		}
-		rest := r.Count(row.Verdict) - alarming
-		if row.Verdict == Fresh {
-			well = rest
-		} else if rest > 0 {
-			quiet = append(quiet, fmt.Sprintf("%d %s", rest, row.Name))
-		}
-	}
+	bad = append(bad, badDisks(r)...)
 	if len(bad) == 0 {
-		bad = append(bad, fmt.Sprintf("%d of %d disks fresh", well, len(r.Disks)))
+		bad = append(bad, fmt.Sprintf("%d of %d disks fresh", r.Count(Fresh), len(r.Disks)))
 	}
-	return strings.Join(bad, ", ") + oldestText(r) + after("; ", strings.Join(quiet, ", "))
+	return strings.Join(bad, ", ") + oldestText(r) + after("; ", quietDisks(r))
 }
+
+// badDisks counts the disks that alarm: "2 of 41 disks stale".
+func badDisks(r Report) []string {
+	var words []string
+	for _, row := range Verdicts() {
+		if n := r.countBy(row.Verdict, alarming); n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n, row.Name))
+		}
+	}
+	if len(words) == 1 {
+		count, verdict, _ := strings.Cut(words[0], " ")
+		return []string{fmt.Sprintf("%s of %d disks %s", count, len(r.Disks), verdict)}
+	}
+	if len(words) > 0 {
+		words[len(words)-1] += fmt.Sprintf(" of %d disks", len(r.Disks))
+	}
+	return words
+}
+
+// quietDisks counts those that are neither fresh nor alarm.
+func quietDisks(r Report) string {
+	var words []string
+	for _, row := range Verdicts() {
+		quiet := r.Count(row.Verdict) - r.countBy(row.Verdict, alarming)
+		if row.Verdict != Fresh && quiet > 0 {
+			words = append(words, fmt.Sprintf("%d %s", quiet, row.Name))
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+func alarming(d Result) bool { return d.State != OK }
 
 func oldestText(r Report) string {
 	d := r.oldest()

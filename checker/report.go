@@ -139,9 +139,13 @@ func (r Report) states() []State {
 
 // Count is how many disks have the verdict.
 func (r Report) Count(v Verdict) int {
+	return r.countBy(v, func(Result) bool { return true })
+}
+
+func (r Report) countBy(v Verdict, counts func(Result) bool) int {
 	n := 0
 	for _, d := range r.Disks {
-		if d.Verdict == v {
+		if d.Verdict == v && counts(d) {
 			n++
 		}
 	}

@@ -1,0 +1,260 @@
+package zfstest
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// play answers as zfs(8) would, for the command lines that snapwatch uses.
+func play(argv []string) int {
+	dir := os.Getenv(stateVariable)
+	if len(argv) == 2 && argv[1] == "hang" {
+		select {}
+	}
+	var w World
+	text, err := os.ReadFile(filepath.Join(dir, "world"))
+	if err == nil {
+		err = json.Unmarshal(text, &w)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "the fake zfs has no world:", err)
+		return 99
+	}
+	args := argv[1:]
+	record(dir, args)
+	fault := w.fault(dir, args)
+	if fault.Hang {
+		hang(dir)
+	}
+	for fault.WaitFor != "" {
+		if _, err := os.Stat(fault.WaitFor); err == nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	out, complaints, status := w.answer(args)
+	if fault.Output != "" {
+		out = fault.Output
+	}
+	fmt.Print(fault.spoil(out))
+	fmt.Fprint(os.Stderr, complaints, fault.Stderr)
+	if fault.Exit != 0 {
+		return fault.Exit
+	}
+	return status
+}
+
+func record(dir string, args []string) {
+	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	defer func() { _ = log.Close() }()
+	_, _ = fmt.Fprintln(log, strings.Join(args, " "))
+}
+
+// fault is the first one for this call that is not used up.
+func (w World) fault(dir string, args []string) Fault {
+	for i, f := range w.Faults {
+		if slices.ContainsFunc(f.Words, func(word string) bool { return !strings.Contains(strings.Join(args, " "), word) }) {
+			continue
+		}
+		if f.Calls == 0 || used(dir, i) < f.Calls {
+			return f
+		}
+	}
+	return Fault{}
+}
+
+// used counts the calls that a fault has spoilt.
+func used(dir string, fault int) int {
+	for n := 0; ; n++ {
+		file, err := os.OpenFile(filepath.Join(dir, "calls", fmt.Sprintf("fault%d-%d", fault, n)), os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			_ = file.Close()
+			return n
+		}
+	}
+}
+
+// hang starts a process out of reach of the caller's signals that keeps the
+// caller's files open, and waits for it.
+func hang(dir string) {
+	binary, err := os.Executable()
+	if err != nil {
+		return
+	}
+	cmd := exec.Command(binary, "hang")
+	cmd.Args[0] = "zfs"
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if inherited := os.NewFile(3, "inherited"); inherited != nil {
+		if _, err := inherited.Stat(); err == nil {
+			cmd.ExtraFiles = []*os.File{inherited}
+		}
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return
+	}
+	pid := strconv.Itoa(cmd.Process.Pid)
+	_ = os.WriteFile(filepath.Join(dir, "calls", "hung"+pid), []byte(pid), 0o600)
+	_ = cmd.Wait()
+}
+
+func (f Fault) spoil(out string) string {
+	if f.DropRows > 0 {
+		rows := strings.SplitAfter(strings.TrimSuffix(out, "\n"), "\n")
+		out = strings.Join(rows[:max(0, len(rows)-f.DropRows)], "")
+	}
+	return out[:max(0, len(out)-f.CutBytes)]
+}
+
+func (w World) answer(args []string) (out, complaints string, status int) {
+	options, names := split(args)
+	if args[0] == "get" {
+		return w.get(strings.Split(names[0], ","), names[1:], options)
+	}
+	return w.list(names, options)
+}
+
+// split tells a command line's options, with their values, from its words.
+func split(args []string) (options map[string]string, words []string) {
+	options = map[string]string{}
+	for i := 1; i < len(args); i++ {
+		switch arg := args[i]; {
+		case slices.Contains([]string{"-t", "-o", "-s", "-d"}, arg):
+			i++
+			options[arg] = args[i]
+		case strings.HasPrefix(arg, "-"):
+			options[arg] = ""
+		default:
+			words = append(words, arg)
+		}
+	}
+	return options, words
+}
+
+func (w World) get(properties, roots []string, options map[string]string) (out, complaints string, status int) {
+	if w.NoSnapshotsChanged && slices.Contains(properties, "snapshots_changed") {
+		return "", "bad property list: invalid property 'snapshots_changed'\nusage: …\n", 2
+	}
+	var b strings.Builder
+	for _, root := range roots {
+		found := false
+		for _, d := range w.Datasets {
+			below := strings.HasPrefix(d.Name, root+"/")
+			if _, all := options["-r"]; !all && below {
+				below = !strings.Contains(d.Name[len(root)+1:], "/")
+			}
+			if d.Name != root && !below {
+				continue
+			}
+			found = found || d.Name == root
+			for _, p := range properties {
+				v := d.property(p)
+				fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t%s\n", d.Name, p, v[0], v[1], v[2])
+			}
+		}
+		if !found {
+			complaints += fmt.Sprintf("cannot open '%s': dataset does not exist\n", root)
+			status = 1
+		}
+	}
+	return b.String(), complaints, status
+}
+
+// property is a property's value, received value and source.
+func (d Dataset) property(name string) [3]string {
+	number := func(n uint64) [3]string { return [3]string{strconv.FormatUint(n, 10), "-", "-"} }
+	none := [3]string{"-", "-", "-"}
+	switch name {
+	case "type":
+		return [3]string{"volume", "-", "-"}
+	case "guid":
+		return number(d.GUID)
+	case "createtxg", "written":
+		return number(1)
+	case "creation":
+		return number(uint64(d.Creation))
+	case "origin":
+		if d.Origin != "" {
+			return [3]string{d.Origin, "-", "-"}
+		}
+	case "prevsnap":
+		if n := len(d.Snapshots); n > 0 {
+			newest := slices.MaxFunc(d.Snapshots, func(a, b Snapshot) int { return int(a.TXG) - int(b.TXG) })
+			return [3]string{d.Name + "@" + newest.Name, "-", "-"}
+		}
+		if d.Origin != "" {
+			return [3]string{d.Origin, "-", "-"}
+		}
+	case "inconsistent":
+		if d.Receiving {
+			return number(1)
+		}
+		return number(0)
+	case "receive_resume_token":
+		if d.Token {
+			return [3]string{"1-abc", "-", "-"}
+		}
+	case "snapshots_changed":
+		if d.Changed != 0 {
+			return number(uint64(d.Changed))
+		}
+	}
+	if v, ok := d.Labels[name]; ok {
+		return v
+	}
+	return none
+}
+
+func (w World) list(names []string, options map[string]string) (out, complaints string, status int) {
+	var b strings.Builder
+	columns := strings.Split(options["-o"], ",")
+	for _, name := range names {
+		dataset, snapshot, one := strings.Cut(name, "@")
+		found := false
+		for _, d := range w.Datasets {
+			if d.Name != dataset {
+				continue
+			}
+			found = !one
+			for _, s := range d.Snapshots {
+				if !one || s.Name == snapshot {
+					found = true
+					b.WriteString(s.row(d, columns) + "\n")
+				}
+			}
+		}
+		if !found {
+			complaints += fmt.Sprintf("cannot open '%s': dataset does not exist\n", name)
+			status = 1
+		}
+	}
+	return b.String(), complaints, status
+}
+
+func (s Snapshot) row(d Dataset, columns []string) string {
+	var cells []string
+	for _, c := range columns {
+		switch c {
+		case "name":
+			cells = append(cells, d.Name+"@"+s.Name)
+		case "guid":
+			cells = append(cells, strconv.FormatUint(s.GUID, 10))
+		case "createtxg":
+			cells = append(cells, strconv.FormatUint(s.TXG, 10))
+		case "creation":
+			cells = append(cells, strconv.FormatInt(s.Creation, 10))
+		}
+	}
+	return strings.Join(cells, "\t")
+}
