@@ -3,6 +3,7 @@ package snapper
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"snapwatch/internal/zfs"
@@ -34,13 +35,16 @@ type managed struct {
 // managedOf picks the managed snapshots and orders them by txg. One dated further
 // in the future than futureSlack fills no bucket and is never destroyed.
 func managedOf(snapshots []zfs.Snapshot, now time.Time) []managed {
-	var list []managed
+	list := make([]managed, 0, len(snapshots))
 	for _, s := range snapshots {
 		if class, ok := s.Class(); ok {
 			list = append(list, managed{s, class, s.Creation.After(now.Add(futureSlack))})
 		}
 	}
-	slices.SortStableFunc(list, func(a, b managed) int { return compareUint(a.CreateTXG, b.CreateTXG) })
+	byTXG := func(a, b managed) int { return compareUint(a.CreateTXG, b.CreateTXG) }
+	if !slices.IsSortedFunc(list, byTXG) {
+		slices.SortStableFunc(list, byTXG)
+	}
 	return list
 }
 
@@ -160,11 +164,13 @@ func newestPast(list []managed) int {
 // kept is what one class keeps.
 type kept struct {
 	// index marks what is kept by its place in the list.
-	index map[int]bool
+	index []bool
 	// byBucket is the kept snapshot of a bucket.
 	byBucket map[bucket]string
 	// oldest is the name of the oldest one kept, "" if none is.
 	oldest string
+	// beyond says of a snapshot that its bucket is older than those kept.
+	beyond string
 }
 
 // keep finds what one class keeps: for frequently the newest n of all classes, else
@@ -172,7 +178,10 @@ type kept struct {
 // txg, which is another order after the clock was set back: what is kept must not
 // depend on what went before.
 func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
-	k := kept{index: map[int]bool{}, byBucket: map[bucket]string{}}
+	k := kept{
+		index: make([]bool, len(list)), byBucket: map[bucket]string{},
+		beyond: fmt.Sprintf("beyond the %d kept %s", n, class),
+	}
 	if n <= 0 {
 		return k
 	}
@@ -208,35 +217,33 @@ func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 // expire tells whether no named class keeps the snapshot at place i, and which ones
 // stand in for it.
 func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.Location) (Expired, bool) {
-	e := Expired{Snapshot: m.Snapshot}
-	for _, class := range zfs.Rotating() {
-		n, named := r[class]
-		if !named {
-			continue
-		}
-		k := kept[class]
+	for _, k := range kept {
 		if k.index[i] {
 			return Expired{}, false
 		}
-		if m.class < class || n == 0 {
+	}
+	created := m.Creation.In(zone)
+	reasons, keepers := make([]string, 0, len(kept)), make([]string, 0, len(kept)+1)
+	for _, class := range zfs.Rotating() {
+		if r[class] == 0 || m.class < class {
 			continue
 		}
-		keeper, reason := k.oldest, fmt.Sprintf("beyond the %d kept %s", n, class)
-		if inBucket, ok := k.byBucket[bucketOf(class, m.Creation.In(zone))]; ok && class != zfs.Frequently {
-			keeper, reason = inBucket, fmt.Sprintf("%s is kept for its %s bucket", inBucket, class)
+		k := kept[class]
+		keeper, reason := k.oldest, k.beyond
+		if class != zfs.Frequently {
+			if inBucket, ok := k.byBucket[bucketOf(class, created)]; ok {
+				keeper, reason = inBucket, inBucket+" is kept for its "+class.String()+" bucket"
+			}
 		}
-		if e.Reason != "" {
-			e.Reason += "; "
-		}
-		e.Reason += reason
-		if keeper != "" && !slices.Contains(e.Keepers, keeper) {
-			e.Keepers = append(e.Keepers, keeper)
+		reasons = append(reasons, reason)
+		if keeper != "" && !slices.Contains(keepers, keeper) {
+			keepers = append(keepers, keeper)
 		}
 	}
-	if e.Reason == "" {
-		e.Reason = "no class that is kept counts a " + m.class.String() + " one"
+	if len(reasons) == 0 {
+		reasons = []string{"no class that is kept counts a " + m.class.String() + " one"}
 	}
-	return e, true
+	return Expired{Snapshot: m.Snapshot, Reason: strings.Join(reasons, "; "), Keepers: keepers}, true
 }
 
 // ExpireStopped returns the _stopped snapshots that may go: each has its bookmark,

@@ -33,7 +33,7 @@ type world struct {
 
 // snap makes a snapshot that is already there, the newer the later it is called.
 func (w *world) snap(d *Disk, name string, at time.Time) {
-	if slices.Contains(names(d), name) {
+	if d.has(name) {
 		panic(d.Name + "@" + name + " is there already")
 	}
 	w.txg++
@@ -94,15 +94,19 @@ func (w *world) apply(plan Plan, fails ...string) {
 // destroy does what the channel program does: nothing where a keeper is missing.
 func (w *world) destroy(gone Destroy) {
 	d := w.disk(gone.Dataset)
-	has := func(name string) bool {
-		return slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
-	}
-	for _, keeper := range gone.Keepers {
-		if !has(keeper) {
-			return
-		}
+	if slices.ContainsFunc(gone.Keepers, func(keeper string) bool { return !d.has(keeper) }) {
+		return
 	}
 	d.Snapshots = slices.DeleteFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == gone.Name })
+}
+
+func (d *Disk) has(name string) bool {
+	for i := range d.Snapshots {
+		if d.Snapshots[i].Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 func (w *world) pools() []string {
