@@ -1,0 +1,227 @@
+package checker
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+	"snapwatch/internal/zfstest"
+)
+
+func seenOf(pools ...Pool) Seen {
+	s := Seen{}
+	s.Update(pools, now)
+	return s
+}
+
+func tankWith(datasets ...string) Pool {
+	p := Pool{Name: "tank", ReadAt: now}
+	for i, name := range datasets {
+		p.Disks = append(p.Disks, Disk{Dataset: name, GUID: uint64(100 + i), ReadAt: now, Newest: managed(zfs.Hourly, 0)})
+	}
+	return p
+}
+
+var wholeTank = Targets{"tank": {"tank"}}
+
+func TestADiskThatIsGoneIsMissing(t *testing.T) {
+	seen := seenOf(tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0"))
+	suspended := "pool tank is suspended"
+	for name, c := range map[string]struct {
+		pool    Pool
+		targets Targets
+		want    map[string]Verdict
+	}{
+		"one is gone":        {tankWith("tank/vm-1-disk-0"), wholeTank, map[string]Verdict{"tank/vm-1-disk-0": Fresh, "tank/vm-2-disk-0": Missing}},
+		"all are":            {tankWith(), wholeTank, map[string]Verdict{"tank/vm-1-disk-0": Missing, "tank/vm-2-disk-0": Missing}},
+		"the pool is":        {Pool{Name: "tank", Missing: true, Problem: "not imported"}, wholeTank, map[string]Verdict{"tank/vm-1-disk-0": Missing, "tank/vm-2-disk-0": Missing}},
+		"unreadable":         {Pool{Name: "tank", Problem: suspended}, wholeTank, map[string]Verdict{"tank/vm-1-disk-0": Unreadable, "tank/vm-2-disk-0": Unreadable}},
+		"no longer searched": {tankWith(), Targets{"tank": {"tank/other"}}, map[string]Verdict{}},
+		"gone when last read, unreadable now": {
+			func() Pool { p := tankWith("tank/vm-1-disk-0"); p.Problem = suspended; return p }(), wholeTank,
+			map[string]Verdict{"tank/vm-1-disk-0": Fresh, "tank/vm-2-disk-0": Missing},
+		},
+		"renamed": {
+			func() Pool { p := tankWith("tank/vm-1-disk-0", "tank/new/vm-2-disk-0"); return p }(), wholeTank,
+			map[string]Verdict{"tank/vm-1-disk-0": Fresh, "tank/new/vm-2-disk-0": Fresh},
+		},
+		"made anew": {
+			func() Pool { p := tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0"); p.Disks[1].GUID = 999; return p }(), wholeTank,
+			map[string]Verdict{"tank/vm-1-disk-0": Fresh, "tank/vm-2-disk-0": Fresh},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pools := []Pool{c.pool}
+			seen.Recall(pools, c.targets)
+			got := map[string]Verdict{}
+			for _, d := range Assemble(pools, NewPolicy(config.Default()), now).Disks {
+				got[d.Dataset] = d.Verdict
+			}
+			assert.Equal(t, c.want, got)
+		})
+	}
+}
+
+func TestWhatIsSeenIsWrittenOnlyWhenItChanges(t *testing.T) {
+	s := Seen{}
+	p := tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0")
+	assert.True(t, s.Update([]Pool{p}, now))
+	assert.False(t, s.Update([]Pool{p}, now.Add(hour)))
+	assert.False(t, s.Update([]Pool{tankWith("tank/vm-1-disk-0")}, now), "what is gone stays")
+	p.Disks[1].Dataset = "tank/b/vm-2-disk-0"
+	assert.True(t, s.Update([]Pool{p}, now), "what is renamed moves")
+	assert.Equal(t, []string{"tank/b/vm-2-disk-0", "tank/vm-1-disk-0"}, sortedKeys(s))
+	p.Problem = "x"
+	p.Disks[0].Dataset = "tank/vm-9-disk-0"
+	assert.False(t, seenUpdateAdds(s, p), "a failed scan adds nothing")
+}
+
+func seenUpdateAdds(s Seen, p Pool) bool {
+	s.Update([]Pool{p}, now)
+	_, added := s["tank/vm-9-disk-0"]
+	return added
+}
+
+func TestSeenOnDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "seen.json")
+	none, err := LoadSeen(path)
+	require.NoError(t, err)
+	assert.Empty(t, none)
+
+	s := seenOf(tankWith("tank/vm-1-disk-0"))
+	require.NoError(t, s.Save(path))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o644), info.Mode(), "check runs as another user")
+	back, err := LoadSeen(path)
+	require.NoError(t, err)
+	assert.Equal(t, s["tank/vm-1-disk-0"].GUID, back["tank/vm-1-disk-0"].GUID)
+
+	for _, text := range []string{"", "{", `{"version":2}`, `{"version":1,"disks":{"tank/../x":{}}}`, `{"version":1,"disks":{"tank/data":{}}}`, "null\x00"} {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		_, err := LoadSeen(path)
+		assert.Error(t, err, text)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	seen := Seen{"old/vm-1-disk-0": {}}
+	for name, c := range map[string]struct {
+		config config.Config
+		want   Targets
+	}{
+		"nothing said":      {config.Config{}, Targets{"rpool": {"rpool"}, "tank": {"tank"}, "old": {"old"}}},
+		"pools":             {config.Config{Pools: []string{"p"}}, Targets{"p": {"p"}, "rpool": {"rpool"}, "tank": {"tank"}, "old": {"old"}}},
+		"datasets":          {config.Config{Datasets: []string{"tank/b", "tank/a", "tank/a/c", "tank/ab"}}, Targets{"tank": {"tank/a", "tank/ab", "tank/b"}}},
+		"datasets and pool": {config.Config{Datasets: []string{"tank"}, Pools: []string{"tank", "p"}}, Targets{"tank": {"tank"}, "p": nil}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, c.want, NewTargets(c.config, []string{"rpool", "tank"}, seen))
+		})
+	}
+}
+
+func TestCopies(t *testing.T) {
+	w := zfstest.World{Datasets: []zfstest.Dataset{
+		pool("tank"), pool("fast"),
+		disk("tank/vm-1-disk-0", 1, snapshot(older, 1)),
+		disk("fast/vm-1-disk-0", 2, snapshot(older, 1), snapshot(hourly, 2)), // holds it by guid
+		disk("tank/vm-2-disk-0", 3, snapshot(older, 1)),
+		disk("fast/vm-2-disk-0", 4, snapshot(older, 7), snapshot(hourly, 8)), // only by name: the VMID was reused
+		disk("tank/vm-3-disk-0", 5, snapshot(older, 1)),
+		disk("fast/vm-3-disk-0", 6, snapshot(hourly, 2)), // not at all
+		disk("tank/vm-4-disk-0", 7, snapshot(older, 1)),
+	}}
+	f := zfstest.New(t, w)
+	s := scanner(f)
+	targets := Targets{"tank": {"tank"}, "fast": {"fast"}}
+	copies := func() map[string][]string {
+		got := map[string][]string{}
+		for _, p := range s.All(t.Context(), targets) {
+			for _, d := range p.Disks {
+				if d.Copies != nil {
+					got[d.Dataset] = d.Copies
+				}
+			}
+		}
+		return got
+	}
+	want := map[string][]string{"tank/vm-1-disk-0": {"fast/vm-1-disk-0"}}
+	assert.Equal(t, want, copies())
+	f.Forget()
+	assert.Equal(t, want, copies())
+	assert.Len(t, f.Calls(), 2, "remembered: %q", f.Calls())
+
+	w.Faults = []zfstest.Fault{{Words: []string{"fast/vm-1-disk-0@" + older}, Exit: 1, Stderr: "no\n"}}
+	f.Set(w)
+	s.Memory = NewMemory()
+	assert.Empty(t, copies(), "what cannot be asked is no evidence")
+}
+
+func TestCacheOnDiskIsAHint(t *testing.T) {
+	f := zfstest.New(t, plainWorld())
+	path := filepath.Join(t.TempDir(), "newest.json")
+	s := scanner(f)
+	want := scan(t, s)
+	require.True(t, s.Memory.Unsaved())
+	require.NoError(t, s.Memory.Save(path))
+	assert.False(t, s.Memory.Unsaved())
+
+	load := func() Scanner {
+		s := scanner(f)
+		var err error
+		s.Memory, err = LoadMemory(path)
+		require.NoError(t, err)
+		f.Forget()
+		return s
+	}
+	s = load()
+	assert.Equal(t, want.Disks, scan(t, s).Disks)
+	assert.Len(t, f.Calls(), 2, "heads and a lookup, no list: %q", f.Calls())
+	assert.False(t, s.Memory.Unsaved(), "nothing new to write")
+
+	// The hint is wrong: what it names is gone.
+	w := plainWorld()
+	w.Datasets[3].Snapshots[0].Name = older
+	f.Set(w)
+	p := scan(t, load())
+	require.Empty(t, p.Problem)
+	assert.Equal(t, older, p.Disks[1].Newest.Name)
+	assert.Empty(t, p.Disks[1].Problem)
+}
+
+func TestCacheThatCannotBeUsed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "newest.json")
+	_, err := LoadMemory(path)
+	require.NoError(t, err)
+	for _, text := range []string{"", "[]", `{"version":9}`, `{"version":1,"newest":{"tank/vm-1-disk-0":{"guid":"1","newest_managed":"x"}}}`} {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		m, err := LoadMemory(path)
+		require.ErrorContains(t, err, "ignored", text)
+		assert.NotNil(t, m)
+		assert.Empty(t, m.newest)
+	}
+	if os.Geteuid() == 0 {
+		require.NoError(t, os.WriteFile(path, []byte(`{"version":1}`), 0o600))
+		require.NoError(t, os.Chown(path, 65534, 65534))
+		_, err := LoadMemory(path)
+		assert.ErrorContains(t, err, "belongs to user 65534")
+	}
+}
+
+func TestMemoryForgetsWhatIsGone(t *testing.T) {
+	f := zfstest.New(t, plainWorld())
+	s := scanner(f)
+	scan(t, s)
+	assert.Contains(t, s.Memory.newest, "tank/vm-100-disk-0")
+	w := plainWorld()
+	w.Datasets = w.Datasets[:2]
+	f.Set(w)
+	scan(t, s)
+	assert.Empty(t, s.Memory.newest)
+}

@@ -1,0 +1,126 @@
+package zfs
+
+import (
+	"strings"
+	"testing"
+)
+
+// headLines is what zfs get prints of two datasets.
+func headLines() string {
+	values := map[string]string{
+		"type": "volume", "guid": "12", "createtxg": "5", "creation": "1700000000", "origin": "-", "prevsnap": "tank/vm-1-disk-0@a",
+		"inconsistent": "0", "receive_resume_token": "-", "written": "0", snapshotsChanged: "1700000001", LabelRunning: "node", LabelNoSnap: "-",
+	}
+	var b strings.Builder
+	for _, dataset := range []string{"tank/vm-1-disk-0", "tank/vm-2-disk-0"} {
+		for _, p := range headProperties {
+			b.WriteString(dataset + "\t" + p + "\t" + values[p] + "\t-\t-\n")
+		}
+	}
+	return b.String()
+}
+
+func parseHeads(text string) ([]Head, error) {
+	p := headParser{properties: headProperties, seen: map[string]bool{}}
+	for line := range strings.Lines(text) {
+		if err := p.line(strings.TrimSuffix(line, "\n")); err != nil {
+			return nil, err
+		}
+	}
+	return p.heads, p.end()
+}
+
+// Whatever zfs prints, a head is read only from a full set of its own rows, each
+// dataset is read once, and no name is one that zfs would not accept.
+func FuzzHeads(f *testing.F) {
+	good := headLines()
+	f.Add(good)
+	f.Add(good[:len(good)/2])
+	f.Add(good[:len(good)-1])
+	f.Add(strings.Replace(good, "node", "a\nb", 1))
+	f.Add(strings.Replace(good, "node", "a\tb", 1))
+	f.Add(strings.Replace(good, "\t12\t", "\t-1\t", 1))
+	f.Add(strings.Replace(good, "\t12\t", "\t99999999999999999999999\t", 1))
+	f.Add(strings.Replace(good, "1700000000", "", 1))
+	f.Add(strings.Repeat(good, 2))
+	f.Add(strings.Repeat("x", 100_000))
+	f.Add("\t\t\t\t\n\xff\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		heads, err := parseHeads(text)
+		if err != nil {
+			return
+		}
+		seen := map[string]bool{}
+		for _, h := range heads {
+			if seen[h.Name] || !ValidDataset(h.Name) {
+				t.Fatalf("%q was read from %q", h.Name, text)
+			}
+			seen[h.Name] = true
+			rows := 0
+			for line := range strings.Lines(text) {
+				if strings.HasPrefix(line, h.Name+"\t") {
+					rows++
+				}
+			}
+			if rows < len(headProperties) {
+				t.Fatalf("%q was read from %d rows of %q", h.Name, rows, text)
+			}
+		}
+	})
+}
+
+// Whatever zfs prints, a snapshot is read only from a line of the right columns,
+// and writes back as that line.
+func FuzzSnapshots(f *testing.F) {
+	for _, line := range []string{
+		"tank/a@s\t1\t2\t3", "tank/a@s\t1\t2", "tank/a@\t1\t2\t3", "tank/a\t1\t2\t3", "@s\t1\t2\t3", "tank/a@s\t-1\t2\t3", "tank/a@s\t1\t\t3",
+		"tank/a@s\t1\t2\t3\t4", "tank/a@s\t18446744073709551616\t2\t3", "tank/a@s@t\t1\t2\t3", "\xff@s\t1\t2\t3",
+		"tank/a@s\t1\t2\t9223372036854775807", strings.Repeat("x", 70_000),
+	} {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		if s, err := parseSnapshot(line, "@"); err == nil {
+			if strings.Count(line, "\t") != 3 || !strings.HasPrefix(line, s.FullName()+"\t") || !ValidDataset(s.Dataset) {
+				t.Fatalf("%+v was read from %q", s, line)
+			}
+		}
+		if n, err := parseSnapshotName(line); err == nil {
+			if strings.Count(line, "\t") != 2 || !strings.HasPrefix(line, n.Dataset+"@"+n.Name+"\t") {
+				t.Fatalf("%+v was read from %q", n, line)
+			}
+		}
+		_, _, _ = ParseDiskName(line)
+		_, _ = ParseSnapshotName(line)
+	})
+}
+
+func TestHeadsAreReadWhole(t *testing.T) {
+	good := headLines()
+	heads, err := parseHeads(good)
+	if err != nil || len(heads) != 2 || heads[0].NewestSnapshot != "a" || heads[1].NewestSnapshot != "" {
+		t.Fatalf("%+v %v", heads, err)
+	}
+	for cut := 1; cut < len(good); cut++ {
+		if text := good[:cut]; !strings.HasSuffix(text, "\n") || strings.Count(text, "\n")%len(headProperties) != 0 {
+			// A last line without its newline may be whole, or be cut in a value.
+			if heads, err := parseHeads(text); err == nil && strings.Count(text, "\n") < len(headProperties)-1 {
+				t.Fatalf("cut after %d bytes it was read as %+v", cut, heads)
+			}
+		}
+	}
+}
+
+func BenchmarkHeads(b *testing.B) {
+	one := headLines()
+	lines := strings.Split(strings.TrimSuffix(one[:len(one)/2], "\n"), "\n")
+	b.ReportAllocs()
+	for b.Loop() {
+		p := headParser{properties: headProperties, seen: map[string]bool{}}
+		for _, line := range lines {
+			if err := p.line(line); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
