@@ -249,11 +249,13 @@ func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.
 // ExpireStopped returns the _stopped snapshots that may go: each has its bookmark,
 // by guid, and a newer managed snapshot is older than grace, so that receivers had
 // the time to fetch it. Where no bookmarks are made the newest _stopped one stays.
+// That newer one may go in the same run, so the keeper is the newest of all.
 func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duration, now time.Time) []Expired {
 	var expired []Expired
 	successor := ""
 	newest := true
-	for _, m := range slices.Backward(managedOf(snapshots, now)) {
+	list := managedOf(snapshots, now)
+	for _, m := range slices.Backward(list) {
 		if m.class != zfs.Stopped {
 			if !m.future && m.Creation.Before(now.Add(-grace)) {
 				successor = m.Name
@@ -266,7 +268,7 @@ func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duratio
 			continue
 		}
 		reason := fmt.Sprintf("the guest ran again, and %s is newer and older than %s", successor, grace)
-		expired = append(expired, Expired{Snapshot: m.Snapshot, Reason: reason, Keepers: []string{successor}})
+		expired = append(expired, Expired{Snapshot: m.Snapshot, Reason: reason, Keepers: []string{list[len(list)-1].Name}})
 	}
 	slices.Reverse(expired)
 	return expired

@@ -121,15 +121,18 @@ func (p *planner) rotate(t task, name string) {
 		return // nothing is destroyed while Proxmox works on the guest or can't be asked
 	}
 	marks := Bookmarks{Have: d.Bookmarks, Keep: p.policy.Bookmarks}
-	stopped := destroys(ExpireStopped(d.Snapshots, marks, p.policy.StoppedGrace, p.now))
-	without := append(destroys(d.Retention.Expire(d.Snapshots, p.now)), stopped...)
+	expire := func(snapshots []zfs.Snapshot) []Destroy {
+		gone := d.Retention.Expire(snapshots, p.now)
+		return destroys(append(gone, ExpireStopped(snapshots, marks, p.policy.StoppedGrace, p.now)...))
+	}
+	without := expire(d.Snapshots)
 	p.plan.FullDestroys = append(p.plan.FullDestroys, without...)
 	if !t.snapshot {
 		p.plan.Destroys = append(p.plan.Destroys, without...)
 	} else {
 		made := zfs.Snapshot{Dataset: d.Name, Name: name, CreateTXG: ^uint64(0), Creation: p.now}
-		with := destroys(d.Retention.Expire(append(slices.Clone(d.Snapshots), made), p.now))
-		p.plan.Destroys = append(append(p.plan.Destroys, afterNew(with, name)...), stopped...)
+		with := expire(append(slices.Clone(d.Snapshots), made))
+		p.plan.Destroys = append(p.plan.Destroys, afterNew(with, name)...)
 	}
 	for _, m := range marks.Expire() {
 		m.Dataset = d.Name
