@@ -129,10 +129,14 @@ func (c Config) validate() error {
 	if c.MaxDestroys < 1 {
 		return fmt.Errorf("max_destroys: %d; at least 1 is needed to rotate at all", c.MaxDestroys)
 	}
-	for key, names := range map[string][]string{"datasets": c.Datasets, "replicas": c.Replicas, "pools": c.Pools} {
-		for _, name := range names {
-			if err := validateDataset(name, key == "pools"); err != nil {
-				return fmt.Errorf("%s: %w", key, err)
+	for _, list := range []struct {
+		key      string
+		names    []string
+		validate func(string) error
+	}{{"datasets", c.Datasets, validateDataset}, {"replicas", c.Replicas, validateDataset}, {"pools", c.Pools, validatePool}} {
+		for _, name := range list.names {
+			if err := list.validate(name); err != nil {
+				return fmt.Errorf("%s: %w", list.key, err)
 			}
 		}
 	}

@@ -140,12 +140,16 @@ func (v VMIDs) String() string {
 
 var datasetPattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.: -]*(/[A-Za-z0-9_.: -]+)*$`)
 
-func validateDataset(name string, poolOnly bool) error {
+func validateDataset(name string) error {
 	if !datasetPattern.MatchString(name) {
 		return fmt.Errorf("%q is no name of a dataset", name)
 	}
-	if poolOnly && strings.Contains(name, "/") {
+	return nil
+}
+
+func validatePool(name string) error {
+	if strings.Contains(name, "/") {
 		return fmt.Errorf("%q is a dataset; name the pool alone", name)
 	}
-	return nil
+	return validateDataset(name)
 }

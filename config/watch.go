@@ -120,11 +120,11 @@ func (w Watch) validate() error {
 }
 
 func (s Source) validate() error {
-	if err := validateDataset(s.Dataset, false); err != nil {
+	if err := validateDataset(s.Dataset); err != nil {
 		return fmt.Errorf("dataset: %w", err)
 	}
 	if s.Origin != "" {
-		if err := validateDataset(s.Origin, false); err != nil {
+		if err := validateDataset(s.Origin); err != nil {
 			return fmt.Errorf("origin: %w", err)
 		}
 	}

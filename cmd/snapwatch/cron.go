@@ -51,13 +51,13 @@ func (cronRemoveCmd) Run(env *environment) error {
 	}
 	rest := withoutSnap(lines)
 	if len(rest) == len(lines) {
-		_, _ = fmt.Fprintf(env.Stdout, "snap is not registered in %s\n", env.CronFile)
+		fmt.Fprintf(env.Stdout, "snap is not registered in %s\n", env.CronFile)
 		return nil
 	}
 	if err := writeCron(env.CronFile, rest); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(env.Stdout, "removed from %s\n", env.CronFile)
+	fmt.Fprintf(env.Stdout, "removed from %s\n", env.CronFile)
 	return nil
 }
 
@@ -73,15 +73,15 @@ func (cronStatusCmd) Run(env *environment) error {
 	for _, line := range lines {
 		if snapLine.MatchString(line) {
 			found = true
-			_, _ = fmt.Fprintf(env.Stdout, "%s: %s\n", env.CronFile, line)
+			fmt.Fprintf(env.Stdout, "%s: %s\n", env.CronFile, line)
 		}
 	}
 	if timerEnabled(env) {
 		found = true
-		_, _ = fmt.Fprintln(env.Stdout, "snapwatch.timer is enabled (systemctl list-timers snapwatch.timer)")
+		fmt.Fprintln(env.Stdout, "snapwatch.timer is enabled (systemctl list-timers snapwatch.timer)")
 	}
 	if !found {
-		_, _ = fmt.Fprintf(env.Stdout, "snap is not registered: run snapwatch snap at a terminal, or snapwatch cron install\n")
+		fmt.Fprintf(env.Stdout, "snap is not registered: run snapwatch snap at a terminal, or snapwatch cron install\n")
 	}
 	pointOutOld(env)
 	return nil
@@ -99,7 +99,7 @@ var snapLine = regexp.MustCompile(`^[^#]*\s/\S*\s+snap(\s|$)`)
 // what stands in the file it replaces only its own line.
 func register(env *environment, words []string) error {
 	if timerEnabled(env) {
-		_, _ = fmt.Fprintln(env.Stdout, "not registered in cron: snapwatch.timer is enabled")
+		fmt.Fprintln(env.Stdout, "not registered in cron: snapwatch.timer is enabled")
 		return nil
 	}
 	program, err := os.Executable()
@@ -117,7 +117,7 @@ func register(env *environment, words []string) error {
 	if err := writeCron(env.CronFile, append(withoutSnap(lines), line)); err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(env.Stdout, "registered in %s: %s\n", env.CronFile, line)
+	fmt.Fprintf(env.Stdout, "registered in %s: %s\n", env.CronFile, line)
 	pointOutOld(env)
 	return nil
 }
@@ -178,7 +178,7 @@ func pointOutOld(env *environment) {
 	}
 	for _, line := range lines {
 		if strings.Contains(line, "pve-zfs-snap") && !strings.HasPrefix(strings.TrimSpace(line), "#") {
-			_, _ = fmt.Fprintf(env.Stdout, "root's crontab still runs pve-zfs-snap; remove that line with crontab -e: %s\n", line)
+			fmt.Fprintf(env.Stdout, "root's crontab still runs pve-zfs-snap; remove that line with crontab -e: %s\n", line)
 		}
 	}
 }

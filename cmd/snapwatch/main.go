@@ -116,11 +116,11 @@ func fail(env *environment, args []string, err error) int {
 	}
 	silent := asked && end.err == nil
 	if isCheck(args) && (!asked || end.code != checkUnknown) && !silent {
-		_, _ = fmt.Fprintf(env.Stdout, "UNKNOWN: %s\n", firstLine(err))
+		fmt.Fprintf(env.Stdout, "UNKNOWN: %s\n", firstLine(err))
 		return checkUnknown
 	}
 	if !silent {
-		_, _ = fmt.Fprintf(env.Stderr, "snapwatch: %v\n", err)
+		fmt.Fprintf(env.Stderr, "snapwatch: %v\n", err)
 	}
 	return status
 }

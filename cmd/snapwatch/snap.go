@@ -67,7 +67,7 @@ func (c *snapCmd) Run(env *environment) error {
 		return nil
 	}
 	c.tell(env, report)
-	status := snapStatus(report, env.Terminal)
+	status := env.snapStatus(report)
 	if env.Terminal && !c.NoCron && !report.Nothing() {
 		if err := register(env, c.words()); err != nil {
 			return &exit{max(status, 1), fmt.Errorf("not registered in cron: %w", err)}
@@ -84,32 +84,32 @@ func (c *snapCmd) Run(env *environment) error {
 func (c *snapCmd) tell(env *environment, report snapper.Report) {
 	for _, p := range report.Problems {
 		if p.Level == snapper.Warning || env.Terminal || c.Verbose {
-			_, _ = fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", p.Grade, p.Text)
+			fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", p.Grade, p.Text)
 		}
 	}
 	for _, p := range report.Pools {
 		if !env.Terminal && !p.LockedSince.IsZero() && report.Start.Sub(p.LockedSince) > lockedTooLong {
-			_, _ = fmt.Fprintf(env.Stderr, "snapwatch: pool %s is locked by another run since %s\n", p.Pool, p.LockedSince.Local().Format(time.DateTime))
+			fmt.Fprintf(env.Stderr, "snapwatch: pool %s is locked by another run since %s\n", p.Pool, p.LockedSince.Local().Format(time.DateTime))
 		}
 	}
 	if !env.Terminal && !c.Verbose {
 		return
 	}
 	n := report.Counts
-	_, _ = fmt.Fprintf(env.Stdout, "%d snapshots made, %d destroyed, %d labels set, %d bookmarks made, %d failures (%s)\n",
+	fmt.Fprintf(env.Stdout, "%d snapshots made, %d destroyed, %d labels set, %d bookmarks made, %d failures (%s)\n",
 		n[snapper.DidSnapshot], n[snapper.DidDestroy], n[snapper.DidLabel], n[snapper.DidBookmark], n[snapper.DidFail],
 		report.End.Sub(report.Start).Round(100*time.Millisecond))
 	for _, u := range report.Unprotected {
-		_, _ = fmt.Fprintf(env.Stdout, "guest %d runs, and %s has no snapshots: %s\n", u.VMID, u.Volume, u.Reason)
+		fmt.Fprintf(env.Stdout, "guest %d runs, and %s has no snapshots: %s\n", u.VMID, u.Volume, u.Reason)
 	}
 }
 
 // snapStatus is the exit status that goes with a report. Another run at work is
 // nothing to be told by cron until it takes too long.
-func snapStatus(report snapper.Report, terminal bool) int {
+func (e *environment) snapStatus(report snapper.Report) int {
 	locked := false
 	for _, p := range report.Pools {
-		if !p.LockedSince.IsZero() && (terminal || report.Start.Sub(p.LockedSince) > lockedTooLong) {
+		if !p.LockedSince.IsZero() && (e.Terminal || report.Start.Sub(p.LockedSince) > lockedTooLong) {
 			locked = true
 		}
 	}
@@ -139,28 +139,28 @@ func printPlan(w io.Writer, plan snapper.Plan) {
 	for _, g := range plan.Guests {
 		for _, d := range g.Disks {
 			if d.Snapshot {
-				_, _ = fmt.Fprintf(w, "snapshot %s@%s: guest %d, %s\n", d.Dataset, g.Snapshot, g.VMID, d.Reason)
+				fmt.Fprintf(w, "snapshot %s@%s: guest %d, %s\n", d.Dataset, g.Snapshot, g.VMID, d.Reason)
 			}
 			if d.Label != "" {
-				_, _ = fmt.Fprintf(w, "label    %s: running=%s: %s\n", d.Dataset, d.Label, d.Reason)
+				fmt.Fprintf(w, "label    %s: running=%s: %s\n", d.Dataset, d.Label, d.Reason)
 			}
 			if d.Bookmark {
-				_, _ = fmt.Fprintf(w, "bookmark %s#%s\n", d.Dataset, g.Snapshot)
+				fmt.Fprintf(w, "bookmark %s#%s\n", d.Dataset, g.Snapshot)
 			}
 		}
 	}
 	for _, dataset := range plan.GiveBack {
-		_, _ = fmt.Fprintf(w, "label    %s: give way to the received value\n", dataset)
+		fmt.Fprintf(w, "label    %s: give way to the received value\n", dataset)
 	}
 	for _, d := range plan.Destroys {
-		_, _ = fmt.Fprintf(w, "destroy  %s@%s: %s\n", d.Dataset, d.Name, d.Reason)
+		fmt.Fprintf(w, "destroy  %s@%s: %s\n", d.Dataset, d.Name, d.Reason)
 	}
 	for _, b := range plan.Unmark {
-		_, _ = fmt.Fprintf(w, "unmark   %s#%s: beyond the bookmarks kept\n", b.Dataset, b.Name)
+		fmt.Fprintf(w, "unmark   %s#%s: beyond the bookmarks kept\n", b.Dataset, b.Name)
 	}
 	for _, n := range plan.Notes {
 		if n.Result != snapper.Snapshotted && n.Dataset != "" {
-			_, _ = fmt.Fprintf(w, "leave    %s: %s: %s\n", n.Dataset, n.Result, n.Reason)
+			fmt.Fprintf(w, "leave    %s: %s: %s\n", n.Dataset, n.Result, n.Reason)
 		}
 	}
 }

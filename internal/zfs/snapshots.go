@@ -2,6 +2,7 @@ package zfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -65,7 +66,7 @@ func (r Reader) list(ctx context.Context, argv []string, mark string, each func(
 // OnlyMissing tells whether every line zfs complained with says that a dataset or
 // snapshot does not exist. A line that is not understood counts as trouble.
 func OnlyMissing(err error) bool {
-	failed, ok := err.(*command.Error)
+	failed, ok := errors.AsType[*command.Error](err)
 	if !ok || command.ExitCode(err) != 1 {
 		return false
 	}

@@ -1,0 +1,65 @@
+# snapwatch. `make help` lists the targets.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+BIN     := bin
+JOB     := $(BIN)/job
+# What runs in the lab's machine is static: it brings no C library of its own.
+STATIC  := CGO_ENABLED=0 $(GO)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# Which end-to-end tests to run, as for go test -run: make test-e2e E2E=TestStory
+E2E     ?= .
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup:
+	@tools/setup
+
+.PHONY: build
+build: setup ## Build bin/snapwatch.
+	$(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/snapwatch ./cmd/snapwatch
+
+.PHONY: demo
+demo: setup ## Watch the main job on real ZFS, in a virtual machine.
+	@$(MAKE) --no-print-directory job >/dev/null
+	@$(STATIC) build -trimpath -o $(JOB)/demo ./test/demo
+	@printf '#!/bin/sh\nexec ./demo\n' >$(JOB)/run && chmod +x $(JOB)/run
+	@test/lab/boot $(JOB)
+
+.PHONY: test
+test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
+	@rm -f $(BIN)/stages
+	@tools/stage lint $(MAKE) --no-print-directory lint
+	@tools/stage unit $(MAKE) --no-print-directory test-unit
+	@tools/stage image test/lab/build
+	@tools/stage e2e $(MAKE) --no-print-directory test-e2e
+	@tools/stage --summary
+
+.PHONY: test-unit
+test-unit: setup ## Run the unit tests, with the race detector; no root, no VM.
+	$(GO) test -race ./...
+
+.PHONY: lint
+lint: setup ## Run the linters.
+	cd tools && $(GO) build -o ../$(BIN)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	$(BIN)/golangci-lint run ./...
+
+.PHONY: job
+job: build
+	rm -rf $(JOB) && mkdir -p $(JOB)
+	cp $(BIN)/snapwatch $(JOB)/
+	$(STATIC) build -trimpath -ldflags '-s -w' -o $(JOB)/standin ./test/standin
+
+.PHONY: test-e2e
+test-e2e: job ## Play the stories on real ZFS in the lab's machine.
+	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
+	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/site.test ./test/site
+	printf '#!/bin/sh\n./site.test -test.v -test.run "%s" && exec ./e2e.test -test.v -test.timeout 60m -test.run "%s"\n' '$(E2E)' '$(E2E)' >$(JOB)/run
+	chmod +x $(JOB)/run
+	test/lab/boot --timeout 3600 $(JOB)
+
+.PHONY: clean
+clean: ## Remove what was built; the lab's image stays in the cache.
+	rm -rf $(BIN)

@@ -1,0 +1,40 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestCron: a run at a terminal registers itself, and the real cron daemon then
+// takes the next snapshot by that line.
+func TestCron(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	w.start(w.a, 100)
+	// script(1) gives the run a terminal.
+	r, err := w.a.Run(w.ctx, "script", "-qec", program(t)+" snap f4", "/dev/null")
+	require.NoError(t, err)
+	require.Zero(t, r.Code, r.Stdout)
+	assert.Contains(t, r.Stdout, "registered in /etc/cron.d/snapwatch")
+	line, err := w.a.ReadFile("/etc/cron.d/snapwatch")
+	require.NoError(t, err)
+	assert.Contains(t, line, "*/15 * * * * root "+program(t)+" snap f4\n")
+	require.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 1)
+
+	events, err := w.a.Start(w.ctx, "zpool", "events", "-f", "-v", "-H")
+	require.NoError(t, err)
+	defer events.Kill()
+	cron, err := w.a.Start(w.ctx, "cron", "-f")
+	require.NoError(t, err)
+	defer cron.Stop()
+	now := time.Now()
+	w.later(now.Truncate(15 * time.Minute).Add(15*time.Minute - 3*time.Second).Sub(now))
+	quarter := time.Now().Add(3 * time.Second).Format("2006-01-02_15:04")
+	require.NoError(t, events.WaitFor(w.ctx, "vm-100-disk-0@autosnap_"+quarter))
+	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
+}

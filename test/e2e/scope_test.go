@@ -1,0 +1,68 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
+)
+
+// TestOnlyDisksOfTheStorage: what only looks like a guest's disk is never touched.
+func TestOnlyDisksOfTheStorage(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	others := []string{"ta/data/xvm-100-disk-0", "ta/backup/vm-100-disk-0", "ta/data/vm-100-cloudinit", "ta/data/vm-100-state-x", "ta/data/sub/vm-100-disk-0", "tb/data/vm-100-disk-0"}
+	for _, dataset := range others {
+		require.NoError(t, site.CreateZvol(w.ctx, dataset, 8))
+	}
+	w.start(w.a, 100)
+	w.snap(w.a, "f4")
+	w.stop(w.a, 100)
+	w.snap(w.a, "f4")
+	require.Equal(t, []string{"frequently", "stopped"}, w.classes("ta/data/vm-100-disk-0"))
+	for _, dataset := range others {
+		assert.Empty(t, w.snapshots(dataset))
+		assert.Equal(t, "-", w.label(dataset))
+	}
+}
+
+// TestUnnamedClassesStay: f4 rotates what it makes and nothing else.
+func TestUnnamedClassesStay(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	w.start(w.a, 100)
+	disk := "ta/data/vm-100-disk-0"
+	keep := []string{
+		"autosnap_2025-01-01_00:00:00_daily", "autosnap_2025-01-02_00:00:00_daily", "autosnap_2025-01-02_01:00:00_hourly",
+		"autosnap_2025-01-02_00:00:01_monthly", "autosnap_2025-01-03_00:00:00_frequently-keep", "before-upgrade",
+		"syncoid_c_2025-01-01", "__replicate_100-0_1__", "xautosnap_2025-01-01_00:00:00_frequently",
+	}
+	for _, name := range keep {
+		w.zfs("snapshot", disk+"@"+name)
+	}
+	for range 7 {
+		w.snap(w.a, "f4")
+	}
+	names := w.snapshots(disk)
+	for _, name := range keep {
+		assert.Contains(t, names, name)
+	}
+	assert.Len(t, names, len(keep)+4, "the newest 4 are kept: %v", names)
+}
+
+// TestDryRunChangesNothing: it prints what would be done, and why.
+func TestDryRunChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	w.start(w.a, 100)
+	r := w.run(w.a, "snap", "f4", "--dry-run")
+	assert.Zero(t, r.Code)
+	assert.Contains(t, r.Stdout, "snapshot ta/data/vm-100-disk-0@autosnap_")
+	assert.Contains(t, r.Stdout, "running=pve-a")
+	assert.Empty(t, w.snapshots("ta/data/vm-100-disk-0"))
+	assert.Equal(t, "-", w.label("ta/data/vm-100-disk-0"))
+}

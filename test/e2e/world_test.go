@@ -1,0 +1,198 @@
+//go:build e2e
+
+// Package e2e plays whole stories on real ZFS, inside the lab's machine: three
+// sites, real syncoid, real cron, and the program as it is shipped. It asserts what
+// is on the pools, not what the program said.
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfs"
+	"snapwatch/test/site"
+)
+
+// world is three sites: A and B are nodes of one cluster, C only receives.
+type world struct {
+	t       *testing.T
+	ctx     context.Context
+	a, b, c *site.Site
+}
+
+// quick lets a stop be believed after a second instead of twenty.
+const quick = "confirm_stop: 1s\n"
+
+// storyTime bounds one test; the lab's machine is emulated.
+const storyTime = 4 * time.Minute
+
+// newWorld makes the sites, each with a pool of its own (ta, tb, tc).
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), storyTime)
+	t.Cleanup(cancel)
+	w := &world{t: t, ctx: ctx}
+	for _, pool := range []string{"ta", "tb", "tc"} {
+		w.newPool(pool)
+	}
+	start := func(c site.Config) *site.Site {
+		s, err := site.Start(ctx, c)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, s.Close()) })
+		require.NoError(t, s.WriteFile("/etc/snapwatch/config.yaml", quick))
+		return s
+	}
+	w.a = start(site.Config{Name: "A", Node: "pve-a", Cluster: "pve", Pool: "ta"})
+	w.b = start(site.Config{Name: "B", Node: "pve-b", Cluster: "pve", Pool: "tb"})
+	w.c = start(site.Config{Name: "C", Pool: "tc"})
+	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\n"))
+	return w
+}
+
+func (w *world) newPool(name string) {
+	w.t.Helper()
+	require.NoError(w.t, site.NewPool(w.ctx, name, 512))
+	w.t.Cleanup(func() { require.NoError(w.t, site.DestroyPool(context.Background(), name)) })
+	require.NoError(w.t, site.CreateFilesystem(w.ctx, name+"/data"))
+}
+
+// program is the binary under test; it lies beside the test's own.
+func program(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	return filepath.Join(filepath.Dir(self), "snapwatch")
+}
+
+// vm configures a virtual machine on A with new volumes.
+func (w *world) vm(vmid int, disks ...string) {
+	w.t.Helper()
+	for _, d := range disks {
+		require.NoError(w.t, site.CreateZvol(w.ctx, "ta/data/"+d, 16))
+	}
+	require.NoError(w.t, w.a.AddVM(vmid, disks...))
+}
+
+// container configures a container on A with a new file system.
+func (w *world) container(vmid int, disk string) {
+	w.t.Helper()
+	require.NoError(w.t, site.CreateFilesystem(w.ctx, "ta/data/"+disk))
+	require.NoError(w.t, w.a.AddContainer(vmid, disk))
+}
+
+func (w *world) start(s *site.Site, vmid int) {
+	w.t.Helper()
+	require.NoError(w.t, s.StartGuest(w.ctx, vmid))
+}
+
+func (w *world) stop(s *site.Site, vmid int) {
+	w.t.Helper()
+	require.NoError(w.t, s.StopGuest(vmid))
+}
+
+// run runs the program on a site as root and returns what it printed and its exit
+// status.
+func (w *world) run(s *site.Site, args ...string) site.Result {
+	w.t.Helper()
+	r, err := s.Run(w.ctx, append([]string{program(w.t)}, args...)...)
+	require.NoError(w.t, err)
+	w.t.Logf("%s# snapwatch %s\n%s%s-> %d", s.Name, strings.Join(args, " "), r.Stdout, r.Stderr, r.Code)
+	return r
+}
+
+// snap runs snap as cron does, and expects it to be content.
+func (w *world) snap(s *site.Site, args ...string) {
+	w.t.Helper()
+	r := w.run(s, append([]string{"snap"}, args...)...)
+	require.Zero(w.t, r.Code)
+	require.Empty(w.t, r.Stdout+r.Stderr, "cron mails whatever is printed")
+}
+
+// check runs check on C as an unprivileged user.
+func (w *world) check(args ...string) site.Result {
+	w.t.Helper()
+	r, err := w.c.RunAs(w.ctx, "nobody", append([]string{program(w.t), "check"}, args...)...)
+	require.NoError(w.t, err)
+	w.t.Logf("C$ snapwatch check %s\n%s%s-> %d", strings.Join(args, " "), r.Stdout, r.Stderr, r.Code)
+	return r
+}
+
+// send replicates a disk with syncoid as it is used where no service snapshots may
+// be made, and with properties or without.
+func (w *world) send(from, to string, flags ...string) {
+	w.t.Helper()
+	argv := append([]string{"syncoid", "--no-sync-snap", "--quiet"}, flags...)
+	_, err := w.c.Output(w.ctx, append(argv, from, to)...)
+	require.NoError(w.t, err)
+}
+
+// replicate sends disks of A's storage to C.
+func (w *world) replicate(disks ...string) {
+	w.t.Helper()
+	for _, d := range disks {
+		w.send("ta/data/"+d, "tc/"+d)
+	}
+}
+
+// snapshots are the names of a dataset's snapshots, the oldest first.
+func (w *world) snapshots(dataset string) []string {
+	w.t.Helper()
+	list, err := site.Snapshots(w.ctx, dataset)
+	require.NoError(w.t, err)
+	var names []string
+	for _, s := range list {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// classes are the suffixes of a dataset's managed snapshots, the oldest first.
+func (w *world) classes(dataset string) []string {
+	w.t.Helper()
+	var classes []string
+	for _, name := range w.snapshots(dataset) {
+		if class, ok := zfs.ParseSnapshotName(name); ok {
+			classes = append(classes, class.String())
+		}
+	}
+	return classes
+}
+
+// txg is the transaction group of a dataset's newest snapshot.
+func (w *world) txg(dataset string) uint64 {
+	w.t.Helper()
+	list, err := site.Snapshots(w.ctx, dataset)
+	require.NoError(w.t, err)
+	require.NotEmpty(w.t, list)
+	return list[len(list)-1].CreateTXG
+}
+
+// label is a dataset's own label:running, "-" if it has none.
+func (w *world) label(dataset string) string {
+	w.t.Helper()
+	value, _, err := site.Property(w.ctx, dataset, zfs.LabelRunning)
+	require.NoError(w.t, err)
+	return value
+}
+
+// zfs runs a zfs command.
+func (w *world) zfs(args ...string) string {
+	w.t.Helper()
+	out, err := w.c.Output(w.ctx, append([]string{"zfs"}, args...)...)
+	require.NoError(w.t, err)
+	return out
+}
+
+// later sets the machine's clock forward: snapshots grow old at once.
+func (w *world) later(d time.Duration) {
+	w.t.Helper()
+	to := syscall.NsecToTimeval(time.Now().Add(d).UnixNano())
+	require.NoError(w.t, syscall.Settimeofday(&to))
+}
