@@ -100,7 +100,7 @@ func refreshed(store *Store, next http.Handler) http.Handler {
 
 func patience(r *http.Request) time.Duration {
 	given, err := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
-	if err != nil || given <= 0 || given > 3600 {
+	if !(err == nil && given > 0 && given <= 3600) { // NaN is neither
 		return defaultWait
 	}
 	timeout := time.Duration(given * float64(time.Second))
