@@ -35,6 +35,8 @@ func (s Scanner) Copies(ctx context.Context, pools []Pool) map[string][]string {
 	var asking sync.WaitGroup
 	for pool, pairs := range ask {
 		asking.Go(func() {
+			// An internal error is no evidence, either; it must not end the process.
+			defer func() { _ = recover() }()
 			_ = s.locked(ctx, pool, func(r zfs.Reader) error { return s.compare(ctx, r, pairs) })
 		})
 	}

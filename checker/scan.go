@@ -45,30 +45,27 @@ func (s Scanner) All(ctx context.Context, targets Targets) []Pool {
 // looks whether the pool is there. It returns when ctx ends at the latest, even if
 // zfs hangs where no signal reaches it. A failure is told in the result.
 func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool Pool) {
-	started := s.Now()
-	pool = Pool{Name: name}
 	defer func() {
 		if e := recover(); e != nil {
 			pool = Pool{Name: name, Problem: fmt.Sprintf("internal error while reading pool %s: %v\n%s", name, e, debug.Stack())}
 		}
-		pool.Took = s.Now().Sub(started)
 	}()
-	if err := zfs.CheckPool(s.Kstat, name); err != nil {
-		pool.Problem = err.Error()
-		pool.Missing = errors.Is(err, zfs.ErrNotImported) || errors.Is(err, zfs.ErrNoZFS)
-		return pool
-	}
-	if len(roots) == 0 {
+	started := s.Now()
+	pool = Pool{Name: name}
+	err := zfs.CheckPool(s.Kstat, name)
+	pool.Missing = errors.Is(err, zfs.ErrNotImported) || errors.Is(err, zfs.ErrNoZFS)
+	switch {
+	case err != nil:
+	case len(roots) == 0:
 		pool.ReadAt = started
-		return pool
+	default:
+		err = s.locked(ctx, name, func(r zfs.Reader) error { return s.read(ctx, r, roots, &pool) })
 	}
-	err := s.locked(ctx, name, func(r zfs.Reader) error {
-		return s.read(ctx, r, roots, &pool)
-	})
 	if err != nil {
 		pool.Disks, pool.ReadAt = nil, time.Time{}
 		pool.Problem = problemText(name, err)
 	}
+	pool.Took = s.Now().Sub(started)
 	return pool
 }
 

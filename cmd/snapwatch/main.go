@@ -37,6 +37,7 @@ type grammar struct {
 	Check    checkCmd    `cmd:"" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
 	Cron     cronCmd     `cmd:"" help:"Register snap in cron, or remove it from there."`
 	Exporter exporterCmd `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
+	Forget   forgetCmd   `cmd:"" help:"Stop missing disks that were removed from a replica on purpose."`
 }
 
 // exit is an error that ends the program with a status of its own. Its err may be

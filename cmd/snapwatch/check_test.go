@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+	"snapwatch/internal/zfstest"
+)
+
+func TestMain(m *testing.M) { zfstest.Main(m) }
+
+// site is a replica with a fake zfs.
+type site struct {
+	*environment
+	fake   *zfstest.Fake
+	out    bytes.Buffer
+	errors bytes.Buffer
+	seen   string
+}
+
+var noon = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
+
+func newSite(t *testing.T, disks ...zfstest.Dataset) *site {
+	t.Helper()
+	pools := []zfstest.Dataset{{Name: "tank", GUID: 1}}
+	s := &site{fake: zfstest.New(t, zfstest.World{Datasets: append(pools, disks...)})}
+	t.Setenv("XDG_CACHE_HOME", s.fake.Path("cache"))
+	s.seen = s.fake.Path("seen.json")
+	s.environment = &environment{
+		Stdout: &s.out, Stderr: &s.errors, Now: func() time.Time { return noon },
+		ConfigPath: s.fake.Path("config.yaml"), Kstat: s.fake.Kstat, LockDir: s.fake.LockDir, StateDir: s.fake.Path("state"),
+	}
+	return s
+}
+
+// check runs the command and returns its exit status and first line.
+func (s *site) check(args ...string) (status int, first string) {
+	s.out.Reset()
+	s.errors.Reset()
+	status = run(append([]string{"check", "--seen", s.seen}, args...), s.environment)
+	first, _, _ = strings.Cut(s.out.String(), "\n")
+	return status, first
+}
+
+func vm(id int, class string, age time.Duration) zfstest.Dataset {
+	at := noon.Add(-age)
+	return zfstest.Dataset{
+		Name: fmt.Sprintf("tank/vm-%d-disk-0", id), GUID: uint64(id), Creation: 1, Changed: 1,
+		Snapshots: []zfstest.Snapshot{{
+			Name: "autosnap_" + at.Format("2006-01-02_15:04:05") + "_" + class, GUID: 1, TXG: 1, Creation: at.Unix(),
+		}},
+	}
+}
+
+func TestCheckExitStatus(t *testing.T) {
+	fresh, stopped := vm(100, "hourly", time.Hour), vm(101, "stopped", 48*time.Hour)
+	for name, c := range map[string]struct {
+		disks  []zfstest.Dataset
+		args   string
+		status int
+		first  string
+	}{
+		"ok":                  {[]zfstest.Dataset{fresh, stopped}, "", 0, "OK: 1 of 2 disks fresh, oldest vm-100-disk-0 1h (limit 2h); 1 stopped | 'oldest_age'=3600s;"},
+		"warning":             {[]zfstest.Dataset{vm(100, "hourly", 3*time.Hour), stopped}, "", 1, "WARNING: 1 of 2 disks stale, oldest vm-100-disk-0 3h (limit 2h); 1 stopped | "},
+		"critical":            {[]zfstest.Dataset{fresh, vm(102, "daily", 7*time.Hour)}, "", 2, "CRITICAL: 1 of 2 disks stale, oldest vm-102-disk-0 7h (limit 6h) | "},
+		"nothing":             {nil, "", 3, "UNKNOWN: no disk found | "},
+		"-w":                  {[]zfstest.Dataset{fresh}, "-w 30m", 1, "WARNING: "},
+		"-w in seconds":       {[]zfstest.Dataset{fresh}, "-w 1800 -c 3599", 2, "CRITICAL: "},
+		"-w range":            {[]zfstest.Dataset{fresh}, "-w @0:1h -c ~:", 1, "WARNING: "},
+		"--warning=":          {[]zfstest.Dataset{fresh}, "--warning=1h --critical=1d12h", 0, "OK: "},
+		"c before w":          {[]zfstest.Dataset{fresh}, "-w 2h -c 1h", 3, "UNKNOWN: critical (1h, -c) comes before warning (2h, -w)"},
+		"w beyond default c":  {[]zfstest.Dataset{fresh}, "-w 1d", 3, "UNKNOWN: critical (6h, limits.critical) comes before warning (1d, -w)"},
+		"no threshold":        {[]zfstest.Dataset{fresh}, "-w 20:10", 3, "UNKNOWN: "},
+		"empty threshold":     {[]zfstest.Dataset{fresh}, "--warning=", 3, "UNKNOWN: "},
+		"unknown flag":        {[]zfstest.Dataset{fresh}, "--nonsense", 3, "UNKNOWN: unknown flag --nonsense"},
+		"word too many":       {[]zfstest.Dataset{fresh}, "tank", 3, "UNKNOWN: unexpected argument tank"},
+		"no time":             {[]zfstest.Dataset{fresh}, "-t 0", 3, "UNKNOWN: "},
+		"help":                {[]zfstest.Dataset{fresh}, "--help", 3, "Usage: snapwatch check"},
+		"-h":                  {[]zfstest.Dataset{fresh}, "-h", 3, "Usage: snapwatch check"},
+		"-V":                  {[]zfstest.Dataset{fresh}, "-V", 3, "devel"},
+		"timeout in seconds":  {[]zfstest.Dataset{fresh}, "-t 8", 0, "OK: "},
+		"one guest":           {[]zfstest.Dataset{fresh, vm(102, "daily", 7*time.Hour)}, "--vmid 100", 0, "OK: 1 of 1 disks fresh"},
+		"no such guest":       {[]zfstest.Dataset{fresh}, "--vmid 100 --vmid 7", 3, "UNKNOWN: no disk matches --vmid 7"},
+		"by name":             {[]zfstest.Dataset{fresh, stopped}, "--disk vm-100-*", 0, "OK: 1 of 1 disks fresh"},
+		"a pool that is not":  {[]zfstest.Dataset{fresh}, "--pool tnak", 2, "CRITICAL: pool tnak missing"},
+		"quiet":               {[]zfstest.Dataset{fresh}, "--quiet", 0, ""},
+		"quiet, not well":     {[]zfstest.Dataset{fresh}, "-q -w 1", 1, "WARNING: "},
+		"checkmk":             {[]zfstest.Dataset{fresh}, "--format checkmk", 0, `0 "snapwatch tank" oldest_age=3600;7200;21600|disks=1|`},
+		"table":               {[]zfstest.Dataset{fresh}, "--format=table", 0, "OK: "},
+		"no such format":      {[]zfstest.Dataset{fresh}, "--format xml", 3, "UNKNOWN: "},
+		"no such config":      {[]zfstest.Dataset{fresh}, "--config /nonexistent", 3, "UNKNOWN: config: open /nonexistent"},
+		"no exporter":         {[]zfstest.Dataset{fresh}, "--from http://127.0.0.1:1", 3, "UNKNOWN: exporter http://127.0.0.1:1: "},
+		"usage error, json":   {[]zfstest.Dataset{fresh}, "-w 2h -c 1h --format json", 3, "{"},
+		"json":                {[]zfstest.Dataset{fresh}, "--format json", 0, "{"},
+		"commands run":        {[]zfstest.Dataset{fresh}, "-vvv", 0, "OK: "},
+		"each disk, perfdata": {[]zfstest.Dataset{fresh}, "--perfdata disks", 0, "OK: 1 of 1 disks fresh, oldest vm-100-disk-0 1h (limit 2h) | 'oldest_age'=3600s;7200;21600;0 'disks'=1;;;0 'stopped'=0;;;0 'stale'=0;;;0 'missing'=0;;;0 'tank/vm-100-disk-0'=3600s;7200;21600;0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, c.disks...)
+			status, first := s.check(strings.Fields(c.args)...)
+			assert.Equal(t, c.status, status, s.out.String())
+			assert.True(t, strings.HasPrefix(first, c.first), "%q", first)
+			assert.Empty(t, s.errors.String())
+			if name == "commands run" {
+				assert.Contains(t, s.out.String(), "note: ran zfs get -Hp -r -t filesystem,volume")
+			}
+		})
+	}
+}
+
+func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	w := zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}, Faults: []zfstest.Fault{{Words: []string{"get"}, Hang: true}}}
+	s.fake.Set(w)
+	for i := range 5 {
+		begun := time.Now()
+		status, first := s.check("-t", "400ms")
+		assert.Equal(t, 3, status)
+		assert.Equal(t, "UNKNOWN: pool tank unreadable, no disk found | 'disks'=0;;;0 'stopped'=0;;;0 'stale'=0;;;0 'missing'=0;;;0", first)
+		assert.Less(t, time.Since(begun), 3*time.Second)
+		if i == 0 {
+			assert.Contains(t, s.out.String(), "took too long")
+		} else {
+			assert.Contains(t, s.out.String(), "locked by")
+		}
+	}
+	assert.Equal(t, 1, s.fake.Hung(), "one hangs, the others wait for its lock")
+}
+
+func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	seen := checker.Seen{"tank/vm-100-disk-0": {GUID: 100}, "tank/vm-200-disk-0": {GUID: 200}, "lost/vm-300-disk-0": {GUID: 300}}
+	require.NoError(t, seen.Save(s.seen))
+	status, first := s.check()
+	assert.Equal(t, 2, status)
+	assert.True(t, strings.HasPrefix(first, "CRITICAL: pool lost missing, 2 of 3 disks missing"), first)
+
+	s.out.Reset()
+	require.Equal(t, 0, run([]string{"forget", "tank/vm-200-disk-0", "lost", "--state-dir", filepath.Dir(s.seen)}, s.environment))
+	assert.Equal(t, "forgot 2 disks\n", s.out.String())
+	status, _ = s.check()
+	assert.Equal(t, 0, status)
+	assert.NotEqual(t, 0, run([]string{"forget", "tank/vm-200-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
+
+	require.NoError(t, os.WriteFile(s.seen, []byte("{"), 0o600))
+	status, first = s.check()
+	assert.Equal(t, 1, status, "a memory that cannot be read must not pass for an empty one")
+	assert.Contains(t, first, "WARNING: disks seen before")
+}
+
+func TestCheckWithoutZFS(t *testing.T) {
+	s := newSite(t)
+	require.NoError(t, os.RemoveAll(s.Kstat))
+	status, first := s.check()
+	assert.Equal(t, 3, status)
+	assert.Equal(t, "UNKNOWN: the ZFS module is not loaded (modprobe zfs)", first)
+	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("pools: [tank]\n"), 0o600))
+	status, first = s.check()
+	assert.Equal(t, 2, status, "a pool that must be there is missing")
+	assert.Contains(t, first, "CRITICAL: pool tank missing")
+}
+
+func TestCheckUsesTheConfiguration(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", 3*time.Hour), vm(101, "hourly", 30*time.Hour))
+	for text, want := range map[string]string{
+		"limits: {warning: 4h}\noverrides: [{vmid: 101, warning: 2d, critical: 3d}]\n": "OK: 2 of 2 disks fresh",
+		"ignore: [vm-101-*]\n": "WARNING: 1 of 2 disks stale",
+		"maintenance: [{pool: tank, until: 2026-03-29T13:00:00Z}]\n": "OK: 0 of 2 disks fresh; 2 excluded",
+		"maintenance: [{pool: tank, until: 2026-03-29T11:00:00Z}]\n": "CRITICAL: the maintenance of pool tank ended",
+		"maintenance: [{pool: tank}]\n":                              "UNKNOWN: config ",
+		"limit: {}\n":                                                "UNKNOWN: config ",
+		"overrides: [{vmid: 101, warning: 7h}]\n":                    "UNKNOWN: config ",
+		"datasets: [tank/none]\n":                                    "CRITICAL: pool tank lacks a dataset, no disk found",
+	} {
+		require.NoError(t, os.WriteFile(s.ConfigPath, []byte(text), 0o600))
+		_, first := s.check()
+		assert.True(t, strings.HasPrefix(first, want), "%s: %q", text, first)
+	}
+}
+
+func TestCheckTellsAPanicAsUnknown(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	calls := func() int64 {
+		var n atomic.Int64
+		s.Now = func() time.Time { n.Add(1); return noon }
+		s.check()
+		return n.Load()
+	}()
+	require.Greater(t, calls, int64(3))
+	for broken := int64(1); broken <= calls; broken++ {
+		var n atomic.Int64
+		s.Now = func() time.Time {
+			if n.Add(1) == broken {
+				panic("the clock is broken")
+			}
+			return noon
+		}
+		status, first := s.check()
+		assert.Equal(t, 3, status, "call %d of the clock", broken)
+		assert.True(t, strings.HasPrefix(first, "UNKNOWN: "), first)
+		assert.Contains(t, s.out.String(), "internal error while")
+	}
+}
+
+func TestCheckJSONHasGuidsAsStrings(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	s.check("--format", "json")
+	var doc checker.Document
+	require.NoError(t, json.Unmarshal(s.out.Bytes(), &doc))
+	assert.Equal(t, "100", doc.Disks[0].GUID)
+	assert.Equal(t, "fresh", doc.Disks[0].Verdict)
+}
+
+func TestCheckKeepsItsCache(t *testing.T) {
+	d := vm(100, "hourly", time.Hour)
+	d.Snapshots = append(d.Snapshots, zfstest.Snapshot{Name: "syncoid_x", GUID: 2, TXG: 2, Creation: noon.Unix()})
+	s := newSite(t, d)
+	_, first := s.check()
+	assert.Contains(t, first, "OK: ")
+	assert.Len(t, s.fake.Calls(), 3)
+	s.fake.Forget()
+	s.check()
+	assert.Len(t, s.fake.Calls(), 2, "%q", s.fake.Calls())
+	require.NoError(t, os.WriteFile(s.fake.Path("cache/snapwatch/newest.json"), []byte("x"), 0o600))
+	status, _ := s.check()
+	assert.Equal(t, 0, status)
+	assert.Contains(t, s.out.String(), "note: cache ")
+}
