@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"snapwatch/internal/zfs"
@@ -122,11 +123,12 @@ const (
 // MakePlan decides what to do with the disks. It is a pure function: the clock's
 // time and its zone come with now.
 func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
-	p := planner{policy: policy, now: now}
+	p := planner{policy: policy, now: now, unnamed: map[zfs.Class]int{}}
 	for _, vmid := range guestsOf(disks) {
 		p.guest(vmid, slices.DeleteFunc(slices.Clone(disks), func(d Disk) bool { return d.VMID != vmid }))
 	}
 	p.cap()
+	p.noteUnnamed()
 	return p.plan
 }
 
@@ -142,6 +144,8 @@ type planner struct {
 	policy Policy
 	now    time.Time
 	plan   Plan
+	// unnamed counts the snapshots of classes that their disk's retention leaves alone.
+	unnamed map[zfs.Class]int
 }
 
 func (p *planner) guest(vmid int, disks []Disk) {
@@ -172,6 +176,21 @@ func (p *planner) cap() {
 		p.plan.Destroys = p.plan.Destroys[:p.policy.MaxDestroys]
 		p.plan.Notes = append(p.plan.Notes, Note{Level: Notice, Result: Untouched, Reason: fmt.Sprintf(
 			"%d more snapshots are to be destroyed than one run may (max_destroys %d): the next runs go on; look at --dry-run if that surprises you", over, p.policy.MaxDestroys)})
+	}
+}
+
+// noteUnnamed says what a retention that does not name a class leaves: nobody would
+// expect snapshots to stay for ever because a letter was dropped.
+func (p *planner) noteUnnamed() {
+	var counts []string
+	for _, class := range zfs.Rotating() {
+		if n := p.unnamed[class]; n > 0 {
+			counts = append(counts, fmt.Sprintf("%d %s", n, class))
+		}
+	}
+	if len(counts) > 0 {
+		p.plan.Notes = append(p.plan.Notes, Note{Level: Notice, Reason: strings.Join(counts, ", ") +
+			" snapshots stay, since the retention does not name their class (0 after its letter lets them go)"})
 	}
 }
 

@@ -196,20 +196,11 @@ func (r *run) openPools(ctx context.Context, parents map[string][]string) []*poo
 	return pools
 }
 
-// configure fills in what the configuration says of a disk; the last entry decides.
+// configure fills in what the configuration says of a disk.
 func (r *run) configure(d *Disk) {
-	d.Retention = RetentionOf(r.Keep)
-	for _, o := range r.Config.Overrides {
-		if !o.Matches(d.Name, d.VMID) {
-			continue
-		}
-		if o.Keep != nil {
-			d.Retention = RetentionOf(o.Keep)
-		}
-		if o.Ignore {
-			d.Ignored = "ignored by the configuration (" + o.Selector.String() + ")"
-		}
-	}
+	keep, _ := r.Config.KeepFor(d.Name, d.VMID, r.Keep)
+	d.Retention = RetentionOf(keep)
+	d.Ignored = r.Config.IgnoredFor(d.Name, d.VMID)
 }
 
 // RetentionOf turns the configuration's words into the planner's classes.

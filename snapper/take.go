@@ -120,6 +120,13 @@ func (p *planner) rotate(t task, name string) {
 	if d.State != Running {
 		return // nothing is destroyed while Proxmox works on the guest or can't be asked
 	}
+	for _, s := range d.Snapshots {
+		if class, ours := s.Class(); ours && class != zfs.Stopped {
+			if _, named := d.Retention[class]; !named {
+				p.unnamed[class]++
+			}
+		}
+	}
 	marks := Bookmarks{Have: d.Bookmarks, Keep: p.policy.Bookmarks}
 	expire := func(snapshots []zfs.Snapshot) []Destroy {
 		gone := d.Retention.Expire(snapshots, p.now)

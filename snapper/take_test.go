@@ -231,3 +231,21 @@ func TestManyBookmarks(t *testing.T) {
 	w.disks[0].Bookmarks = w.disks[0].Bookmarks[1:]
 	assert.Len(t, MakePlan(w.disks, w.policy, w.now).Notes, 1)
 }
+
+// What a dropped letter leaves is counted and mentioned, at a terminal.
+func TestUnnamedClassesAreMentioned(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1 h0")), runningDisk("tank/data/vm-101-disk-0", words("f1 d1"))}}
+	for i := range w.disks {
+		for j, class := range []zfs.Class{zfs.Monthly, zfs.Daily, zfs.Stopped, zfs.Hourly, zfs.Frequently} {
+			w.managed(&w.disks[i], class, noon.Add(time.Duration(j-10)*time.Hour))
+		}
+	}
+	notes := MakePlan(w.disks, w.policy, w.now).Notes
+	last := notes[len(notes)-1]
+	assert.Equal(t, Notice, last.Level)
+	assert.Contains(t, last.Reason, "2 monthly, 1 daily, 1 hourly snapshots stay")
+	for i := range w.disks {
+		w.disks[i].Retention = words("f1 h1 d1 w1 m1 y1")
+	}
+	assert.Len(t, MakePlan(w.disks, w.policy, w.now).Notes, 2)
+}

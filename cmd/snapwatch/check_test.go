@@ -18,8 +18,6 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-func TestMain(m *testing.M) { zfstest.Main(m) }
-
 // site is a replica with a fake zfs.
 type site struct {
 	*environment

@@ -71,7 +71,7 @@ func (cronStatusCmd) Run(env *environment) error {
 	}
 	found := false
 	for _, line := range lines {
-		if snapLine.MatchString(line) {
+		if isSnapLine(line) {
 			found = true
 			fmt.Fprintf(env.Stdout, "%s: %s\n", env.CronFile, line)
 		}
@@ -92,8 +92,16 @@ const (
 	cronSchedule = "*/15 * * * *"
 )
 
-// snapLine matches the line this program writes, with whatever words.
-var snapLine = regexp.MustCompile(`^[^#]*\s/\S*\s+snap(\s|$)`)
+// snapLine finds the program in a line of cron that runs one with the word snap, as
+// it is written by quote.
+var snapLine = regexp.MustCompile(`^[^#]*?\s(/\S*|'/[^']*')\s+snap(\s|$)`)
+
+// isSnapLine tells whether this program wrote the line, with whatever words: another
+// program may have a word snap, too.
+func isSnapLine(line string) bool {
+	m := snapLine.FindStringSubmatch(line)
+	return m != nil && strings.HasPrefix(filepath.Base(strings.Trim(m[1], "'")), "snapwatch")
+}
 
 // register makes cron run this very program with the words, every 15 minutes. Of
 // what stands in the file it replaces only its own line.
@@ -125,7 +133,7 @@ func register(env *environment, words []string) error {
 func withoutSnap(lines []string) []string {
 	var rest []string
 	for _, line := range lines {
-		if !snapLine.MatchString(line) {
+		if !isSnapLine(line) {
 			rest = append(rest, line)
 		}
 	}

@@ -63,12 +63,9 @@ func (c *snapCmd) Run(env *environment) error {
 	if c.DryRun || c.Verbose {
 		printPlan(env.Stdout, plan)
 	}
-	if c.DryRun {
-		return nil
-	}
 	c.tell(env, report)
 	status := env.snapStatus(report)
-	if env.Terminal && !c.NoCron && !report.Nothing() {
+	if env.Terminal && !c.NoCron && !c.DryRun && !report.Nothing() {
 		if err := register(env, c.words()); err != nil {
 			return &exit{max(status, 1), fmt.Errorf("not registered in cron: %w", err)}
 		}
@@ -79,8 +76,8 @@ func (c *snapCmd) Run(env *environment) error {
 	return nil
 }
 
-// tell prints the problems, and at a terminal what was done. From cron only what is
-// worth a mail is printed.
+// tell prints the problems, and at a terminal what was done and what is not covered.
+// From cron only what is worth a mail is printed.
 func (c *snapCmd) tell(env *environment, report snapper.Report) {
 	for _, p := range report.Problems {
 		if p.Level == snapper.Warning || env.Terminal || c.Verbose {
@@ -92,16 +89,19 @@ func (c *snapCmd) tell(env *environment, report snapper.Report) {
 			fmt.Fprintf(env.Stderr, "snapwatch: pool %s is locked by another run since %s\n", p.Pool, p.LockedSince.Local().Format(time.DateTime))
 		}
 	}
-	if !env.Terminal && !c.Verbose {
+	if !env.Terminal && !c.Verbose && !c.DryRun {
+		return
+	}
+	for _, u := range report.Unprotected {
+		fmt.Fprintf(env.Stdout, "guest %d runs, and %s has no snapshots: %s\n", u.VMID, u.Volume, u.Reason)
+	}
+	if c.DryRun {
 		return
 	}
 	n := report.Counts
 	fmt.Fprintf(env.Stdout, "%d snapshots made, %d destroyed, %d labels set, %d bookmarks made, %d failures (%s)\n",
 		n[snapper.DidSnapshot], n[snapper.DidDestroy], n[snapper.DidLabel], n[snapper.DidBookmark], n[snapper.DidFail],
 		report.End.Sub(report.Start).Round(100*time.Millisecond))
-	for _, u := range report.Unprotected {
-		fmt.Fprintf(env.Stdout, "guest %d runs, and %s has no snapshots: %s\n", u.VMID, u.Volume, u.Reason)
-	}
 }
 
 // snapStatus is the exit status that goes with a report. Another run at work is

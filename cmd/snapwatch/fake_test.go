@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// playPvesh answers from $WORK/pvesh: qemu.json, lxc.json, and VMID.json for a
+// guest's own status. It fails when there is a file fail, with what stands in it.
+func playPvesh(args []string) int {
+	dir := filepath.Join(os.Getenv("WORK"), "pvesh")
+	logCall("pvesh", args)
+	if said, err := os.ReadFile(filepath.Join(dir, "fail")); err == nil {
+		fmt.Fprint(os.Stderr, string(said))
+		return 255
+	}
+	path := strings.Split(args[1], "/")
+	if path[len(path)-1] == "current" {
+		text, err := os.ReadFile(filepath.Join(dir, path[len(path)-3]+".json"))
+		if err != nil {
+			text = []byte(`{"qmpstatus":"running"}`)
+		}
+		fmt.Print(string(text))
+		return 0
+	}
+	text, err := os.ReadFile(filepath.Join(dir, path[len(path)-1]+".json"))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	fmt.Print(string(text))
+	return 0
+}
+
+func logCall(program string, args []string) {
+	log, err := os.OpenFile(filepath.Join(os.Getenv("WORK"), program+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Fprintln(log, program, strings.Join(args, " "))
+	_ = log.Close()
+}
+
+// playedDisk is a disk of the fake zfs.
+type playedDisk struct {
+	name, running, received, nosnap, written, since string
+}
+
+// playedWorld is what $WORK/zfs/world says, line by line: "disk NAME key=value…",
+// "snap NAME@SNAPSHOT TIME", "mark NAME#SNAPSHOT TIME", the oldest first.
+type playedWorld struct {
+	disks []playedDisk
+	rows  map[string][]string // by kind and dataset, as zfs list prints them
+}
+
+func readWorld() playedWorld {
+	w := playedWorld{rows: map[string][]string{}}
+	file, err := os.Open(filepath.Join(os.Getenv("WORK"), "zfs/world"))
+	if err != nil {
+		panic(err)
+	}
+	defer func() { _ = file.Close() }()
+	lines := bufio.NewScanner(file)
+	for txg := 1; lines.Scan(); txg++ {
+		f := strings.Fields(lines.Text())
+		switch {
+		case len(f) < 2:
+		case f[0] == "disk":
+			d := playedDisk{name: f[1], running: "-", received: "-", nosnap: "-", written: "0", since: "0"}
+			for _, word := range f[2:] {
+				key, value, _ := strings.Cut(word, "=")
+				*map[string]*string{"running": &d.running, "received": &d.received, "nosnap": &d.nosnap, "written": &d.written, "since": &d.since}[key] = value
+			}
+			w.disks = append(w.disks, d)
+		default:
+			created, err := time.Parse(time.RFC3339, f[2])
+			if err != nil {
+				panic(err)
+			}
+			dataset, name := f[1][:strings.IndexAny(f[1], "@#")], f[1][strings.IndexAny(f[1], "@#")+1:]
+			w.rows[f[0]+dataset] = append(w.rows[f[0]+dataset], fmt.Sprintf("%s\t%d\t%d\t%d", f[1], crc32.ChecksumIEEE([]byte(name)), txg, created.Unix()))
+		}
+	}
+	return w
+}
+
+// playZFS answers the command lines that snap uses, and records them.
+func playZFS(args []string) int {
+	logCall("zfs", args)
+	w := readWorld()
+	switch {
+	case args[0] == "program":
+		return playProgram(args)
+	case args[0] == "get" && strings.HasPrefix(args[len(args)-2], "written@"):
+		for _, d := range w.disks {
+			if d.name == args[len(args)-1] {
+				fmt.Println(d.since)
+			}
+		}
+	case args[0] == "get":
+		// get -Hp -d 1 -t TYPES -o COLUMNS PROPERTIES PARENT…
+		return w.playGet(strings.Split(args[8], ","), args[9:])
+	case args[0] == "list":
+		// list -Hp -d 1 -t KIND -o COLUMNS -s createtxg DATASET…
+		kind := map[string]string{"snapshot": "snap", "bookmark": "mark"}[args[5]]
+		for _, dataset := range args[10:] {
+			for _, row := range w.rows[kind+dataset] {
+				fmt.Println(row)
+			}
+		}
+	case args[0] == "inherit", args[0] == "destroy":
+	default:
+		fmt.Fprintln(os.Stderr, "the fake zfs does not know", args)
+		return 2
+	}
+	return 0
+}
+
+func (w playedWorld) playGet(properties, parents []string) int {
+	status := 0
+	for _, parent := range parents {
+		shown := []playedDisk{{name: parent, running: "-", received: "-", nosnap: "-", written: "0"}}
+		for _, d := range w.disks {
+			if zfs.Parent(d.name) == parent {
+				shown = append(shown, d)
+			}
+		}
+		if len(shown) == 1 {
+			fmt.Fprintf(os.Stderr, "cannot open '%s': dataset does not exist\n", parent)
+			status = 1
+			continue
+		}
+		for i, d := range shown {
+			for _, p := range properties {
+				value, received, source := w.property(d, p, i)
+				fmt.Printf("%s\t%s\t%s\t%s\t%s\n", d.name, p, value, received, source)
+			}
+		}
+	}
+	return status
+}
+
+func (w playedWorld) property(d playedDisk, property string, i int) (value, received, source string) {
+	switch property {
+	case "guid", "createtxg":
+		return fmt.Sprint(100 + i), "-", "-"
+	case "creation":
+		return "1750000000", "-", "-"
+	case "inconsistent":
+		return "0", "-", "-"
+	case "written":
+		return d.written, "-", "-"
+	case "prevsnap":
+		if rows := w.rows["snap"+d.name]; len(rows) > 0 {
+			name, _, _ := strings.Cut(rows[len(rows)-1], "\t")
+			return name, "-", "-"
+		}
+	case zfs.LabelRunning:
+		return d.running, d.received, sourceOf(d.running)
+	case zfs.LabelNoSnap:
+		return d.nosnap, "-", sourceOf(d.nosnap)
+	}
+	return "-", "-", "-"
+}
+
+func sourceOf(value string) string {
+	if value == "-" {
+		return "-"
+	}
+	return "local"
+}
+
+// playProgram says that everything was done, but for what $WORK/zfs/errno names, by
+// dataset or full snapshot. A file answer is printed instead, a file fail fails.
+func playProgram(args []string) int {
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	dir := filepath.Join(os.Getenv("WORK"), "zfs")
+	if said, err := os.ReadFile(filepath.Join(dir, "fail")); err == nil {
+		fmt.Fprint(os.Stderr, string(said))
+		return 1
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "answer")); err == nil {
+		fmt.Print(string(text))
+		return 0
+	}
+	errnos := map[string]syscall.Errno{}
+	text, _ := os.ReadFile(filepath.Join(dir, "errno"))
+	for line := range strings.Lines(string(text)) {
+		var name string
+		var errno int
+		if _, err := fmt.Sscan(line, &name, &errno); err == nil {
+			errnos[name] = syscall.Errno(errno)
+		}
+	}
+	result := map[string]any{}
+	words := args[4:]
+	if words[0] == "guest" {
+		for i := 0; i < len(words); {
+			if words[i] == "guest" {
+				i += 3
+				continue
+			}
+			done := map[string]syscall.Errno{}
+			if strings.Contains(words[i+2], "s") {
+				done["snapshot"] = errnos[words[i+1]]
+			}
+			if strings.Contains(words[i+2], "b") && done["snapshot"] == 0 {
+				done["bookmark"] = 0
+			}
+			if words[i+3] != "=" && done["snapshot"] == 0 {
+				done["label"] = 0
+			}
+			result[words[i+1]] = done
+			i += 4
+		}
+	} else {
+		dataset := ""
+		for i := 0; i < len(words); i += 2 {
+			switch words[i] {
+			case "disk":
+				dataset = words[i+1]
+				result[dataset] = map[string]any{"gone": map[string]syscall.Errno{}}
+			case "destroy":
+				gone := result[dataset].(map[string]any)["gone"].(map[string]syscall.Errno)
+				gone[words[i+1]] = errnos[dataset+"@"+words[i+1]]
+			}
+		}
+	}
+	answer, err := json.Marshal(map[string]any{"return": result})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(string(answer))
+	return 0
+}

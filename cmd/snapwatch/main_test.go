@@ -1,0 +1,186 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"snapwatch/internal/pve"
+	"snapwatch/internal/zfstest"
+)
+
+var update = flag.Bool("update", false, "write what the commands print into the scripts' expected files")
+
+// TestMain lets this binary be snapwatch itself and the programs it starts, under
+// their names.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"snapwatch": func() { os.Exit(run(os.Args[1:], scriptEnvironment())) },
+		"zfs": func() {
+			if os.Getenv("WORK") == "" { // no script, but a test that describes its pools in Go
+				zfstest.Main(nil)
+			}
+			os.Exit(playZFS(os.Args[1:]))
+		},
+		"pvesh": func() { os.Exit(playPvesh(os.Args[1:])) },
+	})
+}
+
+// scriptEnvironment is a node below $WORK. A script sets TERMINAL to watch, NOROOT to
+// be nobody, and NOW to the time.
+func scriptEnvironment() *environment {
+	work := func(path string) string { return filepath.Join(os.Getenv("WORK"), path) }
+	now, err := time.Parse(time.RFC3339, os.Getenv("NOW"))
+	if err != nil {
+		panic(err)
+	}
+	return &environment{
+		Stdout: os.Stdout, Stderr: os.Stderr,
+		Terminal: os.Getenv("TERMINAL") != "", Root: os.Getenv("NOROOT") == "",
+		Now:        func() time.Time { return now },
+		ConfigPath: work("etc/config.yaml"), Kstat: work("kstat"),
+		LockDir: work("lock"), StateDir: work("state"),
+		CronFile: work("cron.d/snapwatch"), RootCrontab: work("crontabs/root"), TimerLink: work("timers/snapwatch.timer"),
+		PVE: pve.Host{
+			Etc: work("pve"), Run: work("run"), Proc: work("proc"), Lock: work("lock"), LXC: work("lxc"), Systemd: work("systemd"),
+		},
+	}
+}
+
+// TestScripts runs testdata/script: what a person or cron types, and what comes of it.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		UpdateScripts:       *update,
+		RequireExplicitExec: true,
+		Setup:               setUpNode,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "alive": alive, "dead": dead, "holdlock": holdLock, "showplaces": showPlaces,
+		},
+	})
+}
+
+// setUpNode makes node pve1 with pool tank, one storage and one running guest, of all
+// of which a script's own files may say otherwise.
+func setUpNode(e *testscript.Env) error {
+	e.Setenv("NOW", "2026-07-15T12:07:00Z")
+	e.Setenv("TZ", "UTC")
+	for _, name := range []string{"snapwatch", "zfs"} {
+		program, err := exec.LookPath(name)
+		if err != nil {
+			return err
+		}
+		e.Setenv(strings.ToUpper(name), program)
+	}
+	for path, text := range map[string]string{
+		"pve/storage.cfg":                     "zfspool: data\n\tpool tank/data\n\tcontent images,rootdir\n",
+		"pve/nodes/pve1/qemu-server/100.conf": "name: web\nscsi0: data:vm-100-disk-0,size=8G\n",
+		"pve/nodes/pve2/qemu-server/200.conf": "name: elsewhere\n",
+		"pvesh/qemu.json":                     `[{"vmid":100,"status":"running","cpus":1}]`,
+		"pvesh/lxc.json":                      `[]`,
+		"kstat/tank/state":                    "ONLINE\n",
+		"proc/uptime":                         "360000.00 1.0\n",
+		"proc/net/unix":                       "Num       RefCount Protocol Flags    Type St Inode Path\n",
+		"zfs/world":                           "disk tank/data/vm-100-disk-0 running=pve1\n",
+		"etc/config.yaml":                     "confirm_stop: 1ms\n",
+	} {
+		path = filepath.Join(e.WorkDir, path)
+		if _, err := os.Stat(path); err == nil {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{"lock", "run/qemu-server", "cron.d", "crontabs", "timers"} {
+		if err := os.MkdirAll(filepath.Join(e.WorkDir, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.Symlink("nodes/pve1", filepath.Join(e.WorkDir, "pve/local")); err != nil {
+		return err
+	}
+	return makeAlive(e.WorkDir, "100")
+}
+
+// makeAlive leaves what a living QEMU process leaves: its pid file and command line.
+func makeAlive(work, vmid string) error {
+	dir := filepath.Join(work, "proc", vmid+"1")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	argv := fmt.Sprintf("/usr/bin/kvm\x00-id\x00%s\x00-pidfile\x00/var/run/qemu-server/%s.pid\x00", vmid, vmid)
+	if err := os.WriteFile(filepath.Join(dir, "cmdline"), []byte(argv), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(work, "run/qemu-server", vmid+".pid"), []byte(vmid+"1\n"), 0o644)
+}
+
+// alive VMID: the guest's process lives.
+func alive(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(makeAlive(ts.Getenv("WORK"), args[0]))
+}
+
+// dead VMID: the guest's process ended, Proxmox's list of VMs says so of all.
+func dead(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.RemoveAll(ts.MkAbs("run/qemu-server/" + args[0] + ".pid")))
+	list := strings.ReplaceAll(ts.ReadFile(ts.MkAbs("pvesh/qemu.json")), "running", "stopped")
+	ts.Check(os.WriteFile(ts.MkAbs("pvesh/qemu.json"), []byte(list), 0o644))
+}
+
+// exits STATUS PROGRAM ARG…: the program ends with that very status.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d instead of %d", got, want)
+	}
+}
+
+// holdlock FILE MINUTES: another process has held the lock for so long.
+func holdLock(ts *testscript.TestScript, _ bool, args []string) {
+	now, err := time.Parse(time.RFC3339, ts.Getenv("NOW"))
+	ts.Check(err)
+	minutes, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	file, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = fmt.Fprintf(file, "4711 %d\n", now.Add(-time.Duration(minutes)*time.Minute).Unix())
+	ts.Check(err)
+	ts.Check(syscall.Flock(int(file.Fd()), syscall.LOCK_EX))
+	ts.Defer(func() { _ = file.Close() })
+}
+
+// showplaces FILE…: in each file the places of this test are given their names, so
+// that it can be compared.
+func showPlaces(ts *testscript.TestScript, _ bool, args []string) {
+	for _, name := range args {
+		text := ts.ReadFile(name)
+		text = strings.ReplaceAll(text, ts.Getenv("WORK"), "$WORK")
+		program := strings.Fields(ts.Getenv("SNAPWATCH"))
+		if len(program) == 1 {
+			text = strings.ReplaceAll(text, program[0], "$SNAPWATCH")
+		}
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o644))
+	}
+}
