@@ -1,0 +1,101 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Every file of testdata that begins with invalid- is one mistake, and its first
+// line the message that a person gets to read.
+func TestInvalid(t *testing.T) {
+	files, err := filepath.Glob("testdata/invalid-*.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		want, rest, _ := strings.Cut(string(text), "\n")
+		want = strings.TrimPrefix(want, "# ")
+		require.NotEmpty(t, rest, file)
+		_, err = Load(file)
+		if assert.Error(t, err, file) {
+			assert.Equal(t, "config "+file+": "+want, strings.ReplaceAll(err.Error(), "\n ", ""), file)
+		}
+	}
+}
+
+// example.yaml sets every key there is, each to something else than its default.
+func TestExample(t *testing.T) {
+	c, err := Load("testdata/example.yaml")
+	require.NoError(t, err)
+	differs(t, "config", reflect.ValueOf(c), reflect.ValueOf(Default()))
+	assert.Equal(t, "f48 h24 d30 w8 m12 y3", c.Keep.String())
+	assert.Equal(t, 48*time.Hour, c.StoppedGrace.Std())
+	assert.Equal(t, "f4 d7", c.Overrides[0].Keep.String())
+	assert.True(t, c.Overrides[1].Ignore)
+	assert.Equal(t, "vmid 100-199,250", c.Overrides[0].Selector.String())
+	assert.Equal(t, "vmid 300", c.Overrides[1].Selector.String(), "a number without quotes")
+}
+
+// differs fails for every field of a that is zero or as in b.
+func differs(t *testing.T, name string, a, b reflect.Value) {
+	t.Helper()
+	if a.Kind() == reflect.Struct && a.Type().PkgPath() != "time" {
+		for i := range a.NumField() {
+			differs(t, name+"."+a.Type().Field(i).Name, a.Field(i), b.Field(i))
+		}
+		return
+	}
+	assert.False(t, a.IsZero(), "%s is not set", name)
+	assert.False(t, reflect.DeepEqual(a.Interface(), b.Interface()), "%s is as by default", name)
+}
+
+func TestEmptyFiles(t *testing.T) {
+	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "{}\n", "keep:\n"} {
+		c, err := parse([]byte(text))
+		require.NoError(t, err, "%q", text)
+		assert.Equal(t, Default(), c, "%q", text)
+	}
+	assert.Nil(t, Default().Keep)
+}
+
+func TestDefaults(t *testing.T) {
+	c := Default()
+	require.NoError(t, c.validate())
+	assert.Equal(t, 30, c.Bookmarks)
+	assert.Equal(t, 24*time.Hour, c.StoppedGrace.Std())
+	assert.Equal(t, 20*time.Second, c.ConfirmStop.Std())
+	assert.Equal(t, 5*time.Minute, c.BootGrace.Std())
+	assert.Equal(t, 1000, c.MaxDestroys)
+	assert.Zero(t, c.RefreshStopped)
+	assert.False(t, c.AdoptPeerLabels)
+	assert.Equal(t, 2*time.Hour, c.Limits.Warning.Std())
+	assert.Equal(t, 6*time.Hour, c.Limits.Critical.Std())
+	assert.Equal(t, 30*24*time.Hour, c.Limits.MaxStoppedAge.Std())
+	assert.Equal(t, 7*24*time.Hour, c.Limits.MaxInitialReceive.Std())
+}
+
+func TestLoadDefault(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	c, err := LoadDefault(path)
+	require.NoError(t, err)
+	assert.Equal(t, Default(), c)
+	_, err = Load(path)
+	assert.ErrorContains(t, err, "config: open "+path)
+	require.NoError(t, os.WriteFile(path, []byte("bookmarks: 3\n"), 0o600))
+	c, err = LoadDefault(path)
+	require.NoError(t, err)
+	assert.Equal(t, 3, c.Bookmarks)
+	require.NoError(t, os.WriteFile(path, []byte("bookmark: 3\n"), 0o600))
+	_, err = LoadDefault(path)
+	assert.ErrorContains(t, err, "field bookmark not found")
+	_, err = LoadDefault(filepath.Dir(path))
+	assert.ErrorContains(t, err, "is a directory")
+}
