@@ -66,8 +66,9 @@ func NewStore(s Settings) *Store {
 	return store
 }
 
-// Refresh scans every pool that is not being scanned, and waits for the scans until
-// ctx ends. A scan that takes longer goes on.
+// Refresh scans every pool that is not being scanned, and waits for the scans and
+// for what follows them until ctx ends. What takes longer goes on: a pool that
+// hangs keeps neither the others nor the memory of their disks waiting.
 func (s *Store) Refresh(ctx context.Context) {
 	targets := s.targets()
 	var scans []<-chan struct{}
@@ -80,10 +81,17 @@ func (s *Store) Refresh(ctx context.Context) {
 		select {
 		case <-scanning:
 		case <-ctx.Done():
-			return
 		}
 	}
-	s.tidy(ctx)
+	tidied := make(chan struct{})
+	go func() {
+		defer close(tidied)
+		s.tidy()
+	}()
+	select {
+	case <-tidied:
+	case <-ctx.Done():
+	}
 }
 
 func (s *Store) targets() checker.Targets {
@@ -143,20 +151,22 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	}
 }
 
-// tidy does what follows scans: find copies, remember disks and hints. One does it;
+// tidy does what follows scans: remember disks and hints, find copies. One does it;
 // who comes meanwhile goes on.
-func (s *Store) tidy(ctx context.Context) {
+func (s *Store) tidy() {
 	if !s.tidying.TryLock() {
 		return
 	}
 	defer s.tidying.Unlock()
 	pools := s.current()
+	s.seen.update(pools, s.settings.Scanner.Now())
+	s.hints.save(s.settings.Scanner.Memory)
+	ctx, cancel := context.WithTimeout(context.Background(), s.settings.ScanTimeout)
+	defer cancel()
 	copies := s.settings.Scanner.Copies(ctx, pools)
 	s.mu.Lock()
 	s.copies = copies
 	s.mu.Unlock()
-	s.seen.update(pools, s.settings.Scanner.Now())
-	s.hints.save(s.settings.Scanner.Memory)
 }
 
 // Report judges what was last read of every pool, at the time it is called. It

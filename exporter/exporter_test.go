@@ -299,6 +299,7 @@ func TestScrapesAtTheSameTimeShareOneScan(t *testing.T) {
 
 func TestAScrapeAnswersInTimeWhileZFSHangs(t *testing.T) {
 	w := world()
+	w.Datasets = append(w.Datasets, disk("rpool/vm-7-disk-0", 70))
 	w.Faults = []zfstest.Fault{{Words: []string{"get", "tank"}, Hang: true}}
 	r := newRig(t, w)
 	handler := server().Handler(r.Store)
@@ -310,6 +311,10 @@ func TestAScrapeAnswersInTimeWhileZFSHangs(t *testing.T) {
 	answer := get(handler, "/metrics", "X-Prometheus-Scrape-Timeout-Seconds", "0.05").Body.String()
 	assert.Equal(t, "1", line(answer, `snapwatch_pool_scrape_success{pool="rpool"}`))
 	assert.Equal(t, 1, r.fake.Hung())
+	assert.Eventually(t, func() bool {
+		seen, err := checker.LoadSeen(filepath.Join(r.dir, SeenName))
+		return err == nil && len(seen) == 1
+	}, 10*time.Second, time.Millisecond, "the other pool's disks are remembered all the same")
 }
 
 func TestPatience(t *testing.T) {

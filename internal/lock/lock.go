@@ -86,7 +86,7 @@ func try(path string, how int) (*Lock, error) {
 // read can be locked all the same.
 func open(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return os.Open(path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
