@@ -62,9 +62,9 @@ type Config struct {
 type Override struct {
 	Selector `yaml:",inline"`
 	// Keep is the retention for these disks instead of the one of the run.
-	Keep Keep `yaml:"keep"`
+	Keep Keep `yaml:"keep,omitempty"`
 	// Ignore leaves these disks alone: no snapshots, no labels, no alarms.
-	Ignore bool `yaml:"ignore"`
+	Ignore bool `yaml:"ignore,omitempty"`
 
 	WatchOverride `yaml:",inline"`
 }
@@ -150,3 +150,28 @@ func (c Config) validate() error {
 	}
 	return c.Watch.validate()
 }
+
+// KeepFor returns the retention of a disk and the rule it comes from: the last
+// override that is for the disk and has one, or else the run's own.
+func (c Config) KeepFor(dataset string, vmid int, run Keep) (keep Keep, rule string) {
+	keep, rule = run, "keep"
+	for i, o := range c.Overrides {
+		if o.Keep != nil && o.Matches(dataset, vmid) {
+			keep, rule = o.Keep, fmt.Sprintf("overrides[%d].keep (%s)", i, o.Selector)
+		}
+	}
+	return keep, rule
+}
+
+// IgnoredFor returns why snap leaves a disk alone, "" if it doesn't.
+func (c Config) IgnoredFor(dataset string, vmid int) string {
+	for i, o := range c.Overrides {
+		if o.Ignore && o.Matches(dataset, vmid) {
+			return fmt.Sprintf("overrides[%d].ignore (%s)", i, o.Selector)
+		}
+	}
+	return ""
+}
+
+// YAML writes the configuration with its defaults filled in.
+func (c Config) YAML() ([]byte, error) { return yaml.Marshal(c) }

@@ -84,6 +84,9 @@ func (k *Keep) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
+// MarshalText implements [encoding.TextMarshaler].
+func (k Keep) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // String writes the retention as words, in the order of the classes.
 func (k Keep) String() string {
 	var words []string

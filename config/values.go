@@ -30,6 +30,9 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
+// MarshalText implements [encoding.TextMarshaler].
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
 func (d Duration) String() string { return model.Duration(d).String() }
 
 // Std is the duration as the standard library has it.
@@ -39,11 +42,11 @@ func (d Duration) Std() time.Duration { return time.Duration(d) }
 // at least one must be given.
 type Selector struct {
 	// VMID is a list of numbers and ranges: "100", "100-199,250".
-	VMID VMIDs `yaml:"vmid"`
+	VMID VMIDs `yaml:"vmid,omitempty"`
 	// Disk is a shell pattern for the dataset's full name or its last component.
-	Disk string `yaml:"disk"`
+	Disk string `yaml:"disk,omitempty"`
 	// Pool is a shell pattern for the pool's name.
-	Pool string `yaml:"pool"`
+	Pool string `yaml:"pool,omitempty"`
 }
 
 // Matches tells whether the selector is for the disk with this full dataset name
@@ -115,6 +118,9 @@ func (v *VMIDs) UnmarshalText(text []byte) error {
 	}
 	return nil
 }
+
+// MarshalText implements [encoding.TextMarshaler].
+func (v VMIDs) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
 // Contains tells whether vmid is in the set.
 func (v VMIDs) Contains(vmid int) bool {

@@ -62,10 +62,10 @@ type Limits struct {
 
 // WatchOverride are the limits an override may change; zero leaves one alone.
 type WatchOverride struct {
-	Warning           Duration `yaml:"warning"`
-	Critical          Duration `yaml:"critical"`
-	MaxStoppedAge     Duration `yaml:"max_stopped_age"`
-	MaxInitialReceive Duration `yaml:"max_initial_receive"`
+	Warning           Duration `yaml:"warning,omitempty"`
+	Critical          Duration `yaml:"critical,omitempty"`
+	MaxStoppedAge     Duration `yaml:"max_stopped_age,omitempty"`
+	MaxInitialReceive Duration `yaml:"max_initial_receive,omitempty"`
 }
 
 // Maintenance silences the disks that it selects until a time.

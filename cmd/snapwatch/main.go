@@ -35,6 +35,7 @@ type grammar struct {
 
 	Snap     snapCmd     `cmd:"" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
 	Check    checkCmd    `cmd:"" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
+	Config   configCmd   `cmd:"" help:"Show the configuration, or what applies to a disk."`
 	Cron     cronCmd     `cmd:"" help:"Register snap in cron, or remove it from there."`
 	Exporter exporterCmd `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
 	Forget   forgetCmd   `cmd:"" help:"Stop missing disks that were removed from a replica on purpose."`

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+// configCmd is `snapwatch config`.
+type configCmd struct {
+	Show  configShowCmd  `cmd:"" help:"Print the configuration with its defaults, or what applies to one disk, and why."`
+	Check configCheckCmd `cmd:"" help:"Say whether the configuration can be used."`
+}
+
+type configShowCmd struct {
+	Disk   string `arg:"" optional:"" help:"The disk's full dataset name."`
+	Config string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
+}
+
+// Run implements the command.
+func (c *configShowCmd) Run(env *environment) error {
+	cfg, err := env.loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	if c.Disk != "" {
+		return showDisk(env, cfg, c.Disk)
+	}
+	text, err := cfg.YAML()
+	if err != nil {
+		return err
+	}
+	_, err = env.Stdout.Write(text)
+	return err
+}
+
+// showDisk prints what applies to one disk and the rule each setting comes from.
+func showDisk(env *environment, cfg config.Config, dataset string) error {
+	vmid, _, ok := zfs.ParseDiskName(zfs.Base(dataset))
+	if !ok {
+		return fmt.Errorf("%s is no guest's disk: its last part is not vm-N-disk-M, subvol-N-disk-M, base-N-disk-M or basevol-N-disk-M", dataset)
+	}
+	keep, rule := cfg.KeepFor(dataset, vmid, cfg.Keep)
+	words := keep.String()
+	if keep == nil {
+		words = "what snap is told on its command line"
+	}
+	fmt.Fprintf(env.Stdout, "disk      %s (guest %d)\n", dataset, vmid)
+	fmt.Fprintf(env.Stdout, "keep      %s (%s)\n", words, rule)
+	if why := cfg.IgnoredFor(dataset, vmid); why != "" {
+		fmt.Fprintf(env.Stdout, "snap      leaves it alone: %s\n", why)
+	}
+	warning, critical := checker.NewPolicy(cfg).Limits(checker.Disk{Dataset: dataset, VMID: vmid})
+	fmt.Fprintf(env.Stdout, "warning   %s\ncritical  %s\n", warning, critical)
+	return nil
+}
+
+type configCheckCmd struct {
+	Config string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
+}
+
+// Run implements the command.
+func (c *configCheckCmd) Run(env *environment) error {
+	if _, err := env.loadConfig(c.Config); err != nil {
+		return err
+	}
+	fmt.Fprintln(env.Stdout, "the configuration can be used")
+	return nil
+}

@@ -1,0 +1,182 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
+)
+
+// TestNoSpace: a thick volume that finds no room fails alone, its guest all or
+// nothing, and the other guests get their snapshots.
+func TestNoSpace(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
+	w.vm(101, "vm-101-disk-0")
+	w.start(w.a, 100)
+	w.start(w.a, 101)
+	w.snap(w.a, "f100")
+	// A reservation that a snapshot would have to double does not fit any more.
+	thick := "ta/data/vm-100-disk-1"
+	w.zfs("set", "volsize=300M", thick)
+	w.zfs("set", "refreservation=300M", thick)
+	_, err := w.c.Output(w.ctx, "dd", "if=/dev/urandom", "of=/dev/zvol/"+thick, "bs=1M", "count=100", "conv=fsync", "status=none")
+	require.NoError(t, err)
+	r := w.run(w.a, "snap", "f100")
+	assert.Equal(t, 1, r.Code)
+	assert.Contains(t, r.Stderr, "ENOSPC")
+	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 1, "undone in the same program")
+	assert.Len(t, w.snapshots(thick), 1)
+	assert.Len(t, w.snapshots("ta/data/vm-101-disk-0"), 2)
+	w.zfs("set", "refreservation=none", thick)
+	w.snap(w.a, "f100")
+	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
+}
+
+// TestKept: a held or cloned snapshot is not destroyed, the others are, and cron
+// sends no mail about it.
+func TestKept(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	disk := "ta/data/vm-100-disk-0"
+	w.start(w.a, 100)
+	for range 3 {
+		w.snap(w.a, "f100")
+	}
+	old := w.snapshots(disk)
+	w.zfs("hold", "keep", disk+"@"+old[0])
+	w.zfs("clone", disk+"@"+old[1], "ta/clone")
+	w.snap(w.a, "f1")
+	names := w.snapshots(disk)
+	require.Len(t, names, 3)
+	assert.Equal(t, old[:2], names[:2])
+	w.zfs("release", "keep", disk+"@"+old[0])
+	w.zfs("destroy", "ta/clone")
+	w.snap(w.a, "f1")
+	assert.Len(t, w.snapshots(disk), 1)
+}
+
+// TestEncrypted: a disk whose key is not loaded is snapshotted like any other.
+func TestEncrypted(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.a.Output(w.ctx, "sh", "-c", "head -c 32 /dev/urandom >/tmp/key && zfs create -s -V 16M -o encryption=on -o keyformat=raw -o keylocation=file:///tmp/key ta/data/vm-100-disk-0 && udevadm settle && zfs unload-key ta/data/vm-100-disk-0")
+	require.NoError(t, err)
+	require.NoError(t, w.a.AddVM(100, "vm-100-disk-0"))
+	require.NoError(t, w.a.AddVM(101, "vm-101-disk-0"))
+	fault(w, "garbage.qemu", `[{"vmid":100,"status":"running"},{"vmid":101,"status":"stopped"}]`)
+	w.snap(w.a, "f4")
+	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 1)
+}
+
+// TestNameTaken: the night that has an hour twice, or a clock set back, does not
+// cost a snapshot.
+func TestNameTaken(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	disk := "ta/data/vm-100-disk-0"
+	w.start(w.a, 100)
+	for i := range 120 {
+		w.zfs("snapshot", disk+"@autosnap_"+time.Now().UTC().Add(time.Duration(i)*time.Second).Format("2006-01-02_15:04:05")+"_frequently")
+	}
+	before := len(w.snapshots(disk))
+	w.snap(w.a, "f1000")
+	assert.Len(t, w.snapshots(disk), before+1)
+}
+
+// TestTwoRuns: a second run says who is at work, or nothing where cron started it,
+// and a killed run's program keeps the pool until it ends.
+func TestTwoRuns(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	w.start(w.a, 100)
+	// The zfs that is found first hangs until it is told to go on.
+	require.NoError(t, w.a.Install("zfs", "#!/bin/sh\nif [ \"$1\" = program ] && [ -p /run/standin/gate ]; then read x </run/standin/gate; fi\nexec /usr/sbin/zfs \"$@\"\n"))
+	_, err := w.a.Output(w.ctx, "mkfifo", "/run/standin/gate")
+	require.NoError(t, err)
+	first, err := w.a.Start(w.ctx, program(t), "snap", "f4", "-v")
+	require.NoError(t, err)
+	// Opening the gate for writing waits until the first run's program reads it.
+	gate, err := w.a.Start(w.ctx, "sh", "-c", "exec 3>/run/standin/gate; echo reached; read x; echo >&3")
+	require.NoError(t, err)
+	require.NoError(t, gate.WaitFor(w.ctx, "reached"))
+
+	w.snap(w.a, "f4") // from cron: silent
+	r := w.run(w.a, "snap", "f4", "-v")
+	assert.Zero(t, r.Code)
+	assert.Contains(t, r.Stderr, "is locked by process")
+
+	// Killing the first run leaves its zfs, and with it the lock.
+	first.Kill()
+	r = w.run(w.a, "snap", "f4", "-v")
+	assert.Contains(t, r.Stderr, "is locked by process")
+	assert.Empty(t, w.snapshots("ta/data/vm-100-disk-0"))
+	gate.Kill()
+	_, err = w.a.Output(w.ctx, "sh", "-c", "rm /run/standin/gate; flock /run/lock/snapwatch-ta.lock true")
+	require.NoError(t, err)
+	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 1, "the program of the killed run went on")
+	w.snap(w.a, "f4")
+	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
+}
+
+// TestMissingPool: a pool that is not imported is told, and the others get their
+// snapshots.
+func TestMissingPool(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	require.NoError(t, site.CreateZvol(w.ctx, "tb/data/vm-101-disk-0", 16))
+	require.NoError(t, w.a.WriteFile("/etc/pve/storage.cfg", "zfspool: local-zfs\n\tpool ta/data\n\nzfspool: second\n\tpool tb/data\n\nzfspool: gone\n\tpool nosuchpool/data\n"))
+	require.NoError(t, w.a.AddVM(101, "second:vm-101-disk-0"))
+	w.start(w.a, 100)
+	w.start(w.a, 101)
+	r := w.run(w.a, "snap", "f4")
+	assert.Equal(t, 1, r.Code)
+	assert.Contains(t, r.Stderr, "pool nosuchpool is not imported")
+	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 1)
+	assert.Len(t, w.snapshots("tb/data/vm-101-disk-0"), 1)
+}
+
+// TestKilled: whatever moment a run is killed at, the next runs end with the right
+// labels, one _stopped a stop, and no class doubled in its bucket.
+func TestKilled(t *testing.T) {
+	w := newWorld(t)
+	disks := []string{"vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2"}
+	w.vm(100, disks...)
+	for round := range 6 {
+		w.start(w.a, 100)
+		w.killedRun()
+		w.snap(w.a, "f100", "d100")
+		for _, d := range disks {
+			require.Equal(t, "pve-a", w.label("ta/data/"+d))
+		}
+		w.stop(w.a, 100)
+		w.killedRun()
+		w.snap(w.a, "f100", "d100")
+		for _, d := range disks {
+			classes := w.classes("ta/data/" + d)
+			require.Equal(t, "stopped", w.label("ta/data/"+d))
+			require.Equal(t, round+1, count(classes, "stopped"), "%v", classes)
+			require.Equal(t, 1, count(classes, "daily"), "%v", classes)
+		}
+	}
+}
+
+// killedRun starts a run and kills it, and every zfs it started, at some moment.
+func (w *world) killedRun() {
+	w.t.Helper()
+	p, err := w.a.Start(w.ctx, program(w.t), "snap", "f100", "d100", "-v")
+	require.NoError(w.t, err)
+	moment := time.NewTimer(time.Duration(rand.IntN(4000)) * time.Millisecond)
+	defer moment.Stop()
+	<-moment.C
+	p.Kill()
+	_, err = w.a.Run(w.ctx, "pkill", "-9", "-x", "zfs")
+	require.NoError(w.t, err)
+	w.t.Logf("killed: %s", strings.TrimSpace(p.Wait().Stdout))
+}
