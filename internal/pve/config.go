@@ -92,7 +92,14 @@ func parseConfig(id ID, text string) Config {
 
 func parseVolume(key, value string) (Volume, bool) {
 	options := strings.Split(value, ",")
-	volid := strings.TrimPrefix(options[0], "file=")
+	volid := options[0]
+	for _, o := range options { // the volume's own key may be written, and anywhere
+		if name, ok := strings.CutPrefix(o, "file="); ok {
+			volid = name
+		} else if name, ok := strings.CutPrefix(o, "volume="); ok {
+			volid = name
+		}
+	}
 	if volid == "none" || slices.Contains(options, "media=cdrom") {
 		return Volume{}, false
 	}
@@ -115,7 +122,10 @@ type Storage struct {
 func readStorages(path, node string) ([]Storage, error) {
 	var all []Storage
 	err := readSections(path, func(kind, name string, keys map[string]string) {
-		_, disabled := keys["disable"]
+		disable, disabled := keys["disable"]
+		if disabled && slices.Contains([]string{"0", "no", "off", "false"}, disable) {
+			disabled = false
+		}
 		if kind != "zfspool" || disabled || keys["pool"] == "" {
 			return
 		}

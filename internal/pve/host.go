@@ -92,6 +92,9 @@ func (h Host) readCluster() (Cluster, error) {
 			return Cluster{}, err
 		}
 	}
+	for vmid := range c.Guests {
+		delete(c.Elsewhere, vmid) // it moved while this was read
+	}
 	if c.Storages, err = readStorages(filepath.Join(h.Etc, "storage.cfg"), c.Node); err != nil {
 		return Cluster{}, err
 	}

@@ -1,0 +1,225 @@
+package pve
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/command"
+)
+
+// TestMain lets this binary be pvesh and systemctl under their names.
+func TestMain(m *testing.M) {
+	switch filepath.Base(os.Args[0]) {
+	case "pvesh", "systemctl":
+		os.Exit(play())
+	}
+	os.Exit(m.Run())
+}
+
+// play answers from the directory PLAY: a file for each path, slashes as dashes, whose
+// first line may be an exit status "!STATUS" for the first call or "hang".
+func play() int {
+	dir := os.Getenv("PLAY")
+	name := filepath.Base(os.Args[0])
+	if name == "pvesh" {
+		name = strings.ReplaceAll(strings.TrimPrefix(os.Args[2], "/nodes/localhost/"), "/", "-")
+	}
+	calls, err := os.OpenFile(filepath.Join(dir, "calls"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Fprintln(calls, filepath.Base(os.Args[0]), strings.Join(os.Args[1:], " "))
+	if os.Getenv("HANG") != "" {
+		child := exec.Command("sleep", "1000")
+		if err := child.Start(); err != nil {
+			panic(err)
+		}
+		note := fmt.Sprintf("%d %d", os.Getpid(), child.Process.Pid)
+		if err := os.WriteFile(filepath.Join(dir, "hung.new"), []byte(note), 0o600); err != nil {
+			panic(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "hung.new"), filepath.Join(dir, "hung")); err != nil {
+			panic(err)
+		}
+		_ = child.Wait()
+	}
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	status, rest, failed := strings.Cut(string(text), "\n")
+	if code, isStatus := strings.CutPrefix(status, "!"); isStatus && failed {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(rest), 0o600); err != nil {
+			panic(err)
+		}
+		fmt.Fprintln(os.Stderr, "no such VM")
+		n, _ := strconv.Atoi(code)
+		return n
+	}
+	fmt.Print(string(text))
+	return 0
+}
+
+// stage puts the played programs on PATH and returns the directory they answer from.
+func stage(t *testing.T, answers map[string]string) string {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	dir, bin := t.TempDir(), t.TempDir()
+	for _, name := range []string{"pvesh", "systemctl"} {
+		require.NoError(t, os.Symlink(self, filepath.Join(bin, name)))
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv("PLAY", dir)
+	for name, text := range answers {
+		write(t, filepath.Join(dir, name), text)
+	}
+	return dir
+}
+
+func TestList(t *testing.T) {
+	for _, test := range []struct {
+		name, qemu, lxc string
+		want            map[ID]string
+		err             string
+	}{
+		{"none", "[]", "[]", map[ID]string{}, ""},
+		{
+			"numbers, strings, fractions, unknown and missing fields",
+			`[{"vmid":100,"status":"running","cpus":0.5,"maxcpu":1.5,"pid":"4711","template":"","new":{"a":[1]}},{"vmid":"101"}]`,
+			`[{"vmid":"102","status":"stopped","cpus":"2","template":1,"uptime":null}]`,
+			map[ID]string{{100, QEMU}: "running", {101, QEMU}: "", {102, LXC}: "stopped"}, "",
+		},
+		{"not JSON", "blockstats callback: unexpected\n[]", "[]", nil, "pvesh get /nodes/localhost/qemu --output-format json: the answer is not the JSON expected"},
+		{"an object", "{}", "[]", nil, "not the JSON expected"},
+		{"nothing", "", "[]", nil, "not the JSON expected"},
+		{"no vmid", `[{"status":"running"}]`, "[]", nil, "an entry has no vmid"},
+		{"vmid null", `[{"vmid":null,"status":"running"}]`, "[]", nil, "not the JSON expected"},
+		{"vmid 0", `[{"vmid":0}]`, "[]", nil, "an entry has no vmid"},
+		{"vmid a word", `[{"vmid":"web"}]`, "[]", nil, "not the JSON expected"},
+		{"fails twice", "!255\n!255\n[]", "[]", nil, "/nodes/localhost/qemu --output-format json: exit status 255: no such VM"},
+		{"one guest moved away during the first call", "!255\n" + `[{"vmid":100,"status":"running"}]`, "[]", map[ID]string{{100, QEMU}: "running"}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			stage(t, map[string]string{"qemu": test.qemu, "lxc": test.lxc})
+			list, err := List(t.Context())
+			if test.err != "" {
+				assert.ErrorContains(t, err, test.err)
+				return
+			}
+			require.NoError(t, err)
+			got := map[ID]string{}
+			for id, l := range list {
+				got[id] = l.Status
+			}
+			assert.Equal(t, test.want, got)
+		})
+	}
+}
+
+// A node's name would make pvesh log in to that node; and no pvesh is asked twice.
+func TestListCommandLines(t *testing.T) {
+	dir := stage(t, map[string]string{"qemu": "[]", "lxc": "[]"})
+	_, err := List(t.Context())
+	require.NoError(t, err)
+	text, err := os.ReadFile(dir + "/calls")
+	require.NoError(t, err)
+	assert.ElementsMatch(t, []string{
+		"pvesh get /nodes/localhost/qemu --output-format json", "pvesh get /nodes/localhost/lxc --output-format json",
+	}, strings.Split(strings.TrimSpace(string(text)), "\n"))
+
+	t.Setenv("PATH", t.TempDir())
+	_, err = List(t.Context())
+	assert.ErrorIs(t, err, command.ErrNotFound)
+}
+
+// A pvesh that hangs is killed with all it started, and is not tried again.
+func TestListHangs(t *testing.T) {
+	dir := stage(t, nil)
+	t.Setenv("HANG", "1")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := listKind(ctx, QEMU)
+		done <- err
+	}()
+	var pids []string
+	require.Eventually(t, func() bool {
+		text, err := os.ReadFile(dir + "/hung")
+		pids = strings.Fields(string(text))
+		return err == nil
+	}, 10*time.Second, time.Millisecond)
+	cancel()
+	assert.ErrorIs(t, <-done, context.Canceled)
+	require.Len(t, pids, 2)
+	for _, pid := range pids {
+		n, err := strconv.Atoi(pid)
+		require.NoError(t, err)
+		assert.Eventually(t, func() bool { return gone(n) }, 10*time.Second, time.Millisecond, "process %d lives", n)
+	}
+}
+
+// gone tells whether a process ended; a zombie, which waits for init, did.
+func gone(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return true
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(stat), ") Z ")
+}
+
+func TestRunState(t *testing.T) {
+	stage(t, map[string]string{
+		"qemu-100-status-current": `{"status":"running","qmpstatus":"prelaunch","cpus":1.5}`,
+		"qemu-101-status-current": `{"status":"running"}`,
+		"qemu-102-status-current": `running`,
+	})
+	state, err := RunState(t.Context(), 100)
+	require.NoError(t, err)
+	assert.Equal(t, "prelaunch", state)
+	_, err = RunState(t.Context(), 101)
+	assert.ErrorContains(t, err, "no qmpstatus in the answer")
+	_, err = RunState(t.Context(), 102)
+	assert.ErrorContains(t, err, "not the JSON expected")
+	_, err = RunState(t.Context(), 103)
+	assert.ErrorContains(t, err, "exit status 2")
+}
+
+func TestBootState(t *testing.T) {
+	for _, test := range []struct{ answer, want, err string }{
+		{"LoadState=loaded\nActiveState=active\n", "active", ""},
+		{"ActiveState=activating\nLoadState=loaded\n", "activating", ""},
+		{"LoadState=not-found\nActiveState=inactive\n", "absent", ""},
+		{"LoadState=masked\nActiveState=inactive\n", "inactive", ""},
+		{"LoadState=loaded\nActiveState=failed\n", "failed", ""},
+		{"LoadState=loaded\n", "", "no ActiveState"},
+		{"!1\n", "", "exit status 1"},
+	} {
+		stage(t, map[string]string{"systemctl": test.answer})
+		h := testHost(t)
+		require.NoError(t, os.MkdirAll(h.Systemd, 0o755))
+		got, err := h.BootState(t.Context())
+		assert.Equal(t, test.want, got, test.answer)
+		if test.err == "" {
+			assert.NoError(t, err, test.answer)
+		} else {
+			assert.ErrorContains(t, err, test.err, test.answer)
+		}
+	}
+	got, err := testHost(t).BootState(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "absent", got, "a machine without systemd")
+}
