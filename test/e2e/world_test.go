@@ -31,7 +31,7 @@ type world struct {
 const quick = "confirm_stop: 1s\n"
 
 // storyTime bounds one test; the lab's machine is emulated.
-const storyTime = 4 * time.Minute
+const storyTime = 15 * time.Minute
 
 // newWorld makes the sites, each with a pool of its own (ta, tb, tc).
 func newWorld(t *testing.T) *world {
