@@ -77,7 +77,7 @@ func (s Seen) Save(path string) error {
 func (s Seen) Update(pools []Pool, now time.Time) (changed bool) {
 	guids := guidsOf(pools)
 	for _, pool := range pools {
-		if pool.Problem != "" {
+		if pool.ReadAt.IsZero() {
 			continue
 		}
 		for _, d := range pool.Disks {

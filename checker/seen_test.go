@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -76,7 +77,7 @@ func TestWhatIsSeenIsWrittenOnlyWhenItChanges(t *testing.T) {
 	p.Disks[1].Dataset = "tank/b/vm-2-disk-0"
 	assert.True(t, s.Update([]Pool{p}, now), "what is renamed moves")
 	assert.Equal(t, []string{"tank/b/vm-2-disk-0", "tank/vm-1-disk-0"}, sortedKeys(s))
-	p.Problem = "x"
+	p.Problem, p.ReadAt = "x", time.Time{}
 	p.Disks[0].Dataset = "tank/vm-9-disk-0"
 	assert.False(t, seenUpdateAdds(s, p), "a failed scan adds nothing")
 }
