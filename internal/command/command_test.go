@@ -1,0 +1,283 @@
+package command
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain lets this binary be the program "actor", which does what its words say.
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "actor" {
+		os.Exit(act(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+func act(words []string) int {
+	switch words[0] {
+	case "say":
+		fmt.Print(words[1])
+		return 0
+	case "fail":
+		fmt.Println("half of it")
+		fmt.Fprintln(os.Stderr, words[1])
+		return 3
+	case "long": // a line of that many bytes
+		n, _ := strconv.Atoi(words[1])
+		w := bufio.NewWriter(os.Stdout)
+		for range n {
+			_ = w.WriteByte('x')
+		}
+		_ = w.WriteByte('\n')
+		_ = w.Flush()
+	case "noise":
+		fmt.Fprint(os.Stderr, strings.Repeat("x", 3*maxStderr))
+		return 1
+	case "echo":
+		text, _ := io.ReadAll(os.Stdin)
+		inherited, _ := io.ReadAll(os.NewFile(3, "inherited"))
+		fmt.Printf("%s %s %s", text, os.Getenv("LC_ALL"), inherited)
+	case "group":
+		fmt.Println(os.Getpid(), syscall.Getpgrp())
+	case "hang", "escape": // with a child, which leaves the group to escape
+		child := exec.Command(os.Args[0], "wait", words[1])
+		child.Stdout, child.Stderr = os.Stdout, os.Stderr
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: words[0] == "escape"}
+		if err := child.Start(); err != nil {
+			panic(err)
+		}
+		fmt.Println(os.Getpid(), child.Process.Pid)
+		_ = child.Wait()
+	case "wait": // until somebody opens the FIFO for writing
+		file, err := os.Open(words[1])
+		if err == nil {
+			_ = file.Close()
+		}
+		fmt.Println("done")
+	}
+	return 0
+}
+
+// stage puts the actor on PATH and returns a FIFO for it to wait on.
+func stage(t *testing.T) (fifo string) {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	bin := t.TempDir()
+	require.NoError(t, os.Symlink(self, bin+"/actor"))
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	fifo = filepath.Join(t.TempDir(), "fifo")
+	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
+	return fifo
+}
+
+func actor(words ...string) Cmd { return Cmd{Argv: append([]string{"actor"}, words...)} }
+
+// open ends those who wait on the FIFO.
+func open(t *testing.T, fifo string) {
+	t.Helper()
+	file, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
+}
+
+func alive(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(stat), ") Z ")
+}
+
+func assertGone(t *testing.T, pid int) {
+	t.Helper()
+	assert.Eventually(t, func() bool { return !alive(pid) }, 10*time.Second, time.Millisecond, "process %d lives", pid)
+}
+
+func TestErrorText(t *testing.T) {
+	stage(t)
+	_, err := Output(t.Context(), actor("fail", "cannot open 'x': no such dataset"))
+	assert.EqualError(t, err, "actor fail cannot open 'x': no such dataset: exit status 3: cannot open 'x': no such dataset")
+	assert.Equal(t, 3, ExitCode(err))
+	_, err = Finish(t.Context(), actor("fail", "busy"))
+	assert.EqualError(t, err, "actor fail busy: exit status 3: busy")
+	failed, ok := errors.AsType[*Error](err)
+	require.True(t, ok)
+	assert.Equal(t, "busy\n", failed.Stderr)
+	assert.Equal(t, -1, ExitCode(errors.New("other")))
+
+	_, err = Output(t.Context(), actor("noise"))
+	failed, _ = errors.AsType[*Error](err)
+	assert.Len(t, failed.Stderr, maxStderr)
+
+	err = Lines(t.Context(), Cmd{Argv: append([]string{"nowhere-to-be-found"}, make([]string, 100)...)}, nil)
+	assert.ErrorIs(t, err, ErrNotFound)
+	assert.ErrorContains(t, err, "… (85 more)")
+	_, err = Finish(t.Context(), Cmd{Argv: []string{"nowhere-to-be-found"}})
+	assert.ErrorIs(t, err, ErrNotFound)
+}
+
+func TestLines(t *testing.T) {
+	stage(t)
+	read := func(c Cmd) (lines []string, err error) {
+		err = Lines(t.Context(), c, func(line string) error {
+			lines = append(lines, line)
+			return nil
+		})
+		return lines, err
+	}
+	for text, want := range map[string][]string{
+		"": nil, "a": {"a"}, "a\n": {"a"}, "\n": {""}, "a\n\nb": {"a", "", "b"}, "a\tb \n": {"a\tb "},
+	} {
+		got, err := read(actor("say", text))
+		require.NoError(t, err, "%q", text)
+		assert.Equal(t, want, got, "%q", text)
+	}
+	for _, n := range []int{64<<10 - 1, 64 << 10, 64<<10 + 1, MaxLine - 1} {
+		got, err := read(actor("long", strconv.Itoa(n)))
+		require.NoError(t, err, n)
+		require.Len(t, got, 1)
+		assert.Len(t, got[0], n)
+	}
+	_, err := read(actor("long", strconv.Itoa(2*MaxLine)))
+	assert.ErrorContains(t, err, "actor long 2097152: a line of its output is longer than 1048576 bytes")
+}
+
+func TestWhatProgramsGet(t *testing.T) {
+	stage(t)
+	t.Setenv("LC_ALL", "de_DE.UTF-8")
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, []byte("inherited"), 0o600))
+	inherited, err := os.Open(file)
+	require.NoError(t, err)
+	defer func() { _ = inherited.Close() }()
+	text, err := Output(t.Context(), Cmd{Argv: []string{"actor", "echo"}, Stdin: "stdin", Inherit: []*os.File{inherited}})
+	require.NoError(t, err)
+	assert.Equal(t, "stdin C inherited\n", text)
+
+	text, err = Finish(t.Context(), actor("group"))
+	require.NoError(t, err)
+	pids := strings.Fields(text)
+	assert.Equal(t, pids[0], pids[1], "a group of its own: Ctrl-C does not reach it")
+}
+
+// What each refuses ends the program.
+func TestLinesRefused(t *testing.T) {
+	fifo := stage(t)
+	refused := errors.New("unexpected line")
+	var pids []int
+	err := Lines(t.Context(), actor("hang", fifo), func(line string) error {
+		pids = numbers(line)
+		return refused
+	})
+	assert.ErrorIs(t, err, refused)
+	require.Len(t, pids, 2)
+	for _, pid := range pids {
+		assertGone(t, pid)
+	}
+}
+
+func numbers(line string) (list []int) {
+	for _, word := range strings.Fields(line) {
+		if n, err := strconv.Atoi(word); err == nil {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// The end of ctx ends the whole group at once.
+func TestLinesKillsTheGroup(t *testing.T) {
+	fifo := stage(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var pids []int
+	err := Lines(ctx, actor("hang", fifo), func(line string) error {
+		pids = numbers(line)
+		cancel()
+		return nil
+	})
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.ErrorContains(t, err, "actor hang")
+	require.Len(t, pids, 2)
+	for _, pid := range pids {
+		assertGone(t, pid)
+	}
+}
+
+// One that no signal reaches, here because it left the group, is left behind.
+func TestLinesLeavesTheHungBehind(t *testing.T) {
+	fifo := stage(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var pids []int
+	err := Lines(ctx, actor("escape", fifo), func(line string) error {
+		pids = numbers(line)
+		cancel()
+		return nil
+	})
+	assert.ErrorIs(t, err, context.Canceled)
+	require.Len(t, pids, 2)
+	assert.True(t, alive(pids[1]))
+	open(t, fifo)
+	assertGone(t, pids[1])
+}
+
+// A program that writes is never killed: the end of patience ends the waiting.
+func TestFinishLeavesItRunning(t *testing.T) {
+	fifo := stage(t)
+	note := filepath.Join(t.TempDir(), "held")
+	held, err := os.Create(note)
+	require.NoError(t, err)
+	defer func() { _ = held.Close() }()
+	patience, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err = Finish(patience, Cmd{Argv: []string{"actor", "wait", fifo}, Inherit: []*os.File{held}})
+	assert.ErrorIs(t, err, ErrStillRunning)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	found := strings.Fields(strings.NewReplacer("(", " ", ")", " ").Replace(err.Error()))
+	pid := 0
+	for i, word := range found {
+		if word == "process" {
+			pid, _ = strconv.Atoi(found[i+1])
+		}
+	}
+	require.NotZero(t, pid, err.Error())
+	assert.True(t, alive(pid))
+	open(t, fifo)
+	assertGone(t, pid)
+}
+
+func TestFinish(t *testing.T) {
+	stage(t)
+	text, err := Finish(t.Context(), actor("say", "a\nb"))
+	require.NoError(t, err)
+	assert.Equal(t, "a\nb", text)
+	text, err = Finish(t.Context(), actor("fail", "no"))
+	assert.Error(t, err)
+	assert.Equal(t, "half of it\n", text)
+}
+
+// Cron's PATH lacks the directories that hold zfs.
+func TestFind(t *testing.T) {
+	stage(t)
+	t.Setenv("PATH", "")
+	path, err := Find("sh")
+	require.NoError(t, err)
+	assert.True(t, filepath.IsAbs(path))
+	_, err = Find("actor")
+	assert.ErrorIs(t, err, ErrNotFound)
+	assert.ErrorContains(t, err, "in PATH or /usr/sbin, /sbin")
+}

@@ -1,0 +1,150 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+var taken = time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC)
+
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "holder" {
+		_, _ = io.Copy(io.Discard, os.Stdin) // until its parent closes it
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func busy(t *testing.T, err error) *Busy {
+	t.Helper()
+	b, ok := errors.AsType[*Busy](err)
+	require.True(t, ok, "%v", err)
+	return b
+}
+
+func TestExclusive(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	held, err := TryExclusive(path, taken)
+	require.NoError(t, err)
+	_, err = TryExclusive(path, taken.Add(time.Hour))
+	b := busy(t, err)
+	assert.Equal(t, os.Getpid(), b.PID)
+	assert.True(t, taken.Equal(b.Since), b.Since)
+	assert.EqualError(t, b, fmt.Sprintf("%s is locked by process %d since %s", path, os.Getpid(), taken.Local().Format(time.DateTime)))
+	_, err = TryShared(path)
+	busy(t, err)
+	require.NoError(t, held.Release())
+	again, err := TryExclusive(path, taken.Add(time.Hour))
+	require.NoError(t, err)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, fmt.Sprintf("%d %d\n", os.Getpid(), taken.Add(time.Hour).Unix()), string(text))
+	require.NoError(t, again.Release())
+}
+
+func TestShared(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	one, err := TryShared(path)
+	require.NoError(t, err)
+	other, err := TryShared(path)
+	require.NoError(t, err)
+	_, err = TryExclusive(path, taken)
+	b := busy(t, err)
+	assert.Zero(t, b.PID)
+	assert.EqualError(t, b, path+" is locked by another process")
+	require.NoError(t, one.Release())
+	require.NoError(t, other.Release())
+}
+
+// Whatever is in the file, and whoever may write it: the lock is what counts.
+func TestNote(t *testing.T) {
+	for _, text := range []string{"", "garbage", "12", "x 1784116020\n", "12 x\n", "12 1784116020 more\n"} {
+		path := filepath.Join(t.TempDir(), "x.lock")
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o444))
+		held, err := TryShared(path)
+		require.NoError(t, err)
+		_, err = TryExclusive(path, taken)
+		assert.Equal(t, &Busy{Path: path}, busy(t, err), "%q", text)
+		require.NoError(t, held.Release())
+		again, err := TryExclusive(path, taken)
+		require.NoError(t, err, "a file that is left behind locks nothing")
+		require.NoError(t, again.Release())
+	}
+}
+
+// The file is readable for all, whatever the umask: root and a monitoring user share
+// it.
+func TestMode(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	path := filepath.Join(t.TempDir(), "x.lock")
+	held, err := TryExclusive(path, taken)
+	require.NoError(t, err)
+	defer func() { _ = held.Release() }()
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o644), info.Mode())
+
+	_, err = TryExclusive(filepath.Join(t.TempDir(), "nowhere", "x.lock"), taken)
+	assert.ErrorIs(t, err, os.ErrNotExist)
+	_, isBusy := errors.AsType[*Busy](err)
+	assert.False(t, isBusy)
+}
+
+// A child that inherited the lock holds it after the parent gave it up, and no
+// longer than it lives.
+func TestInherited(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	held, err := TryExclusive(path, taken)
+	require.NoError(t, err)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	child := exec.Command(self)
+	child.Args[0] = "holder"
+	child.ExtraFiles = []*os.File{held.File()}
+	end, err := child.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, child.Start())
+	require.NoError(t, held.Release())
+	_, err = TryExclusive(path, taken)
+	assert.Equal(t, os.Getpid(), busy(t, err).PID)
+	require.NoError(t, end.Close())
+	require.NoError(t, child.Wait())
+	again, err := TryExclusive(path, taken)
+	require.NoError(t, err)
+	require.NoError(t, again.Release())
+}
+
+func TestWait(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.lock")
+	held, err := TryExclusive(path, taken)
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, err = Wait(ctx, path, taken)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	busy(t, err)
+
+	got := make(chan error, 1)
+	go func() {
+		l, err := Wait(t.Context(), path, taken)
+		if err == nil {
+			err = l.Release()
+		}
+		got <- err
+	}()
+	require.NoError(t, held.Release())
+	assert.NoError(t, <-got)
+	_, err = Wait(t.Context(), filepath.Join(t.TempDir(), "nowhere", "x.lock"), taken)
+	assert.ErrorIs(t, err, os.ErrNotExist, "no waiting for what will not come")
+}
