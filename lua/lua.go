@@ -11,6 +11,7 @@ import (
 	"context"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -164,8 +165,17 @@ func (p Program) run(patience context.Context, program string, words []string, i
 	if err != nil {
 		return err
 	}
-	answer := struct{ Return any }{into}
-	if err := json.Unmarshal([]byte(text), &answer); err != nil {
+	var answer struct {
+		Return json.RawMessage `json:"return"`
+	}
+	err = json.Unmarshal([]byte(text), &answer)
+	if err == nil && (len(answer.Return) == 0 || string(answer.Return) == "null") {
+		err = errors.New("no return in it")
+	}
+	if err == nil {
+		err = json.Unmarshal(answer.Return, into)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: the answer is not the JSON expected: %w: %.200s", strings.Join(argv[:5], " "), err, text)
 	}
 	return nil

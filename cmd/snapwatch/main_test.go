@@ -75,6 +75,7 @@ func TestScripts(t *testing.T) {
 func setUpNode(e *testscript.Env) error {
 	e.Setenv("NOW", "2026-07-15T12:07:00Z")
 	e.Setenv("TZ", "UTC")
+	e.Setenv("GORACE", "atexit_sleep_ms=0") // each program would sleep a second at its end
 	for _, name := range []string{"snapwatch", "zfs"} {
 		program, err := exec.LookPath(name)
 		if err != nil {

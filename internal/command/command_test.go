@@ -81,6 +81,7 @@ func stage(t *testing.T) (fifo string) {
 	require.NoError(t, os.Symlink(self, bin+"/actor"))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	fifo = filepath.Join(t.TempDir(), "fifo")
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // each played program would sleep a second at its end
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
 	return fifo
 }

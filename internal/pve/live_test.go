@@ -83,6 +83,7 @@ func stage(t *testing.T, answers map[string]string) string {
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	t.Setenv("PLAY", dir)
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // each played program would sleep a second at its end
 	for name, text := range answers {
 		write(t, filepath.Join(dir, name), text)
 	}
