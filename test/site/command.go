@@ -1,0 +1,37 @@
+package site
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+// run starts a command in the namespaces of this process and returns what it
+// printed. The error holds the whole command and what it said.
+func run(ctx context.Context, argv ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return "", commandError(argv, err, stderr.String())
+	}
+	return stdout.String(), nil
+}
+
+func commandError(argv []string, err error, stderr string) error {
+	return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(stderr))
+}
+
+// rows splits what zfs -H prints.
+func rows(text string) [][]string {
+	var all [][]string
+	for line := range strings.Lines(text) {
+		all = append(all, strings.Split(strings.TrimSuffix(line, "\n"), "\t"))
+	}
+	return all
+}

@@ -1,0 +1,110 @@
+package site
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+)
+
+// setns is the number of setns(2) on amd64, which package syscall does not have.
+const setns = 308
+
+// Inside calls do with the site's root file system. Only what do itself calls
+// happens there: it must not start goroutines.
+func (s *Site) Inside(do func() error) error {
+	namespace, err := os.Open(s.namespace("mount"))
+	if err != nil {
+		return err
+	}
+	defer namespace.Close()
+	apart(func() {
+		if err = syscall.Unshare(syscall.CLONE_FS); err != nil {
+			err = os.NewSyscallError("unshare", err)
+			return
+		}
+		if _, _, errno := syscall.Syscall(setns, namespace.Fd(), syscall.CLONE_NEWNS, 0); errno != 0 {
+			err = os.NewSyscallError("setns", errno)
+			return
+		}
+		err = do()
+	})
+	return err
+}
+
+// apart calls do in a thread that ends with it, for it may leave the thread in any
+// state. The main thread is spared: it cannot end, and /proc shows its state as
+// that of the whole process.
+func apart(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if syscall.Gettid() == syscall.Getpid() {
+			apart(do) // in another thread, since this one is taken
+			runtime.UnlockOSThread()
+			return
+		}
+		do()
+	}()
+	<-done
+}
+
+// WriteFile writes a file of the site as pmxcfs and careful programs do: it is
+// never seen half written. Directories above it are made.
+func (s *Site) WriteFile(path, content string) error {
+	return s.Inside(func() error { return write(path, content, 0o644) })
+}
+
+// Install puts a script into the site that comes before all others of its name.
+func (s *Site) Install(name, script string) error {
+	return s.Inside(func() error { return write(filepath.Join(BinDir, name), script, 0o755) })
+}
+
+func write(path, content string, mode os.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path+".new", []byte(content), mode); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// ReadFile reads a file of the site.
+func (s *Site) ReadFile(path string) (string, error) {
+	var content []byte
+	err := s.Inside(func() (err error) {
+		content, err = os.ReadFile(path)
+		return err
+	})
+	return string(content), err
+}
+
+// Remove removes a file of the site, or a directory with all that is in it. That
+// it is not there is no error.
+func (s *Site) Remove(path string) error {
+	return s.Inside(func() error { return os.RemoveAll(path) })
+}
+
+// lockFile opens the site's file and takes an exclusive flock(2), without waiting.
+func (s *Site) lockFile(path string) (release func() error, err error) {
+	var file *os.File
+	err = s.Inside(func() error {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+			return err
+		}
+		if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+			return errors.Join(&os.PathError{Op: "flock", Path: path, Err: err}, file.Close())
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return file.Close, nil
+}

@@ -1,0 +1,120 @@
+package site
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+)
+
+// vdev is the file a pool lies on.
+func vdev(pool string) string { return "/tmp/" + pool + ".vdev" }
+
+// NewPool makes a pool on a file. Pools belong to the machine: all sites see them.
+func NewPool(ctx context.Context, name string, mib int) error {
+	file, err := os.Create(vdev(name))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(file.Truncate(int64(mib)<<20), file.Close()); err != nil {
+		return err
+	}
+	_, err = run(ctx, "zpool", "create", "-o", "cachefile=none", "-O", "mountpoint=none", "-O", "compression=on", name, vdev(name))
+	return err
+}
+
+// DestroyPool destroys a pool that NewPool made.
+func DestroyPool(ctx context.Context, name string) error {
+	if _, err := run(ctx, "zpool", "destroy", "-f", name); err != nil {
+		return err
+	}
+	return os.Remove(vdev(name))
+}
+
+// CreateZvol makes a sparse volume, with the datasets above it, and waits for its
+// device.
+func CreateZvol(ctx context.Context, dataset string, mib int) error {
+	if _, err := run(ctx, "zfs", "create", "-p", "-s", "-V", strconv.Itoa(mib)+"M", dataset); err != nil {
+		return err
+	}
+	return WaitZvol(ctx, dataset)
+}
+
+// WaitZvol waits until the volume's device is there, which is later than the
+// volume: udev makes it. A volume that was received needs this, too.
+func WaitZvol(ctx context.Context, dataset string) error {
+	_, err := run(ctx, "udevadm", "wait", "--timeout=60", "/dev/zvol/"+dataset)
+	return err
+}
+
+// CreateFilesystem makes a file system that is not mounted, with the datasets
+// above it.
+func CreateFilesystem(ctx context.Context, dataset string) error {
+	_, err := run(ctx, "zfs", "create", "-p", "-u", dataset)
+	return err
+}
+
+// Snapshot is one snapshot, or bookmark, as the pool has it.
+type Snapshot struct {
+	Name      string // what follows @ or #
+	GUID      uint64
+	CreateTXG uint64
+	Creation  time.Time
+}
+
+// Snapshots lists the snapshots of one dataset, oldest first.
+func Snapshots(ctx context.Context, dataset string) ([]Snapshot, error) {
+	return list(ctx, "snapshot", dataset, '@')
+}
+
+// Bookmarks lists the bookmarks of one dataset, oldest first.
+func Bookmarks(ctx context.Context, dataset string) ([]Snapshot, error) {
+	return list(ctx, "bookmark", dataset, '#')
+}
+
+func list(ctx context.Context, kind, dataset string, separator byte) ([]Snapshot, error) {
+	text, err := run(ctx, "zfs", "list", "-Hp", "-d", "1", "-t", kind, "-s", "createtxg", "-o", "name,guid,createtxg,creation", dataset)
+	if err != nil {
+		return nil, err
+	}
+	var all []Snapshot
+	for _, row := range rows(text) {
+		if len(row) != 4 || len(row[0]) <= len(dataset) || row[0][len(dataset)] != separator {
+			return nil, fmt.Errorf("zfs list -t %s %s: unexpected row %q", kind, dataset, row)
+		}
+		s := Snapshot{Name: row[0][len(dataset)+1:]}
+		var errs [3]error
+		var seconds int64
+		s.GUID, errs[0] = strconv.ParseUint(row[1], 10, 64)
+		s.CreateTXG, errs[1] = strconv.ParseUint(row[2], 10, 64)
+		seconds, errs[2] = strconv.ParseInt(row[3], 10, 64)
+		if err := errors.Join(errs[:]...); err != nil {
+			return nil, err
+		}
+		s.Creation = time.Unix(seconds, 0)
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// Property reads a property and its source: local, received, default, "-" or
+// "inherited from …".
+func Property(ctx context.Context, dataset, name string) (value, source string, err error) {
+	text, err := run(ctx, "zfs", "get", "-Hp", "-o", "value,source", name, dataset)
+	if err != nil {
+		return "", "", err
+	}
+	all := rows(text)
+	if len(all) != 1 || len(all[0]) != 2 {
+		return "", "", fmt.Errorf("zfs get %s %s: unexpected answer %q", name, dataset, text)
+	}
+	return all[0][0], all[0][1], nil
+}
+
+// SetProperty sets a property.
+func SetProperty(ctx context.Context, dataset, name, value string) error {
+	_, err := run(ctx, "zfs", "set", name+"="+value, dataset)
+	return err
+}

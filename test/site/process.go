@@ -1,0 +1,154 @@
+package site
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"os/user"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// BinDir is where Config.Bin and Install put scripts: the head of root's search
+// path on Debian.
+const BinDir = "/usr/local/sbin"
+
+const searchPath = BinDir + ":/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Result is how a command ended.
+type Result struct {
+	Stdout, Stderr string
+	Code           int  // exit status; 128 and the signal's number after a signal
+	Held           bool // a child that outlived the command still held its output
+}
+
+// Run runs a command in the site as root. An exit status other than 0 is no
+// error; that the command could not be started, or that ctx ended it, is.
+func (s *Site) Run(ctx context.Context, argv ...string) (Result, error) {
+	p, err := s.Start(ctx, argv...)
+	if err != nil {
+		return Result{}, err
+	}
+	r := p.Wait()
+	if ctx.Err() != nil {
+		return r, commandError(argv, ctx.Err(), r.Stderr)
+	}
+	return r, nil
+}
+
+// Output runs a command in the site as root and returns what it printed. An exit
+// status other than 0 is an error.
+func (s *Site) Output(ctx context.Context, argv ...string) (string, error) {
+	r, err := s.Run(ctx, argv...)
+	if err == nil && r.Code != 0 {
+		err = commandError(argv, fmt.Errorf("exit status %d", r.Code), r.Stderr)
+	}
+	return r.Stdout, err
+}
+
+// RunAs is Run as another user, with the user's groups and no capabilities.
+func (s *Site) RunAs(ctx context.Context, name string, argv ...string) (Result, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return Result{}, err
+	}
+	as := []string{"setpriv", "--reuid=" + u.Uid, "--regid=" + u.Gid, "--init-groups", "--inh-caps=-all", "--reset-env",
+		"env", "PATH=" + searchPath}
+	return s.Run(ctx, append(as, argv...)...)
+}
+
+// Process is a command that runs in a site.
+type Process struct {
+	cmd            *exec.Cmd
+	stdout, stderr *output
+	done           chan struct{}
+	result         Result
+}
+
+// Start starts a command in the site as root. The end of ctx kills it and all
+// children that stayed in its process group.
+func (s *Site) Start(ctx context.Context, argv ...string) (*Process, error) {
+	inside := s.enter(argv...)
+	cmd := exec.CommandContext(ctx, inside[0], inside[1:]...)
+	cmd.Dir = "/"
+	cmd.Env = append([]string{"PATH=" + searchPath, "HOME=/root", "LANG=C.UTF-8"}, s.Env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	p := &Process{cmd: cmd, stdout: newOutput(), stderr: newOutput(), done: make(chan struct{})}
+	var streams streams
+	err := errors.Join(streams.add(&cmd.Stdout, p.stdout), streams.add(&cmd.Stderr, p.stderr))
+	if err == nil {
+		err = cmd.Start()
+	}
+	streams.started()
+	if err != nil {
+		streams.finish(0)
+		return nil, commandError(argv, err, "")
+	}
+	go func() {
+		_ = cmd.Wait() // the status tells
+		held := streams.finish(time.Second)
+		status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+		code := status.ExitStatus()
+		if status.Signaled() {
+			code = 128 + int(status.Signal())
+		}
+		p.result = Result{p.stdout.String(), p.stderr.String(), code, held}
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// PID is the process's number, the same in all sites.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Wait waits for the end.
+func (p *Process) Wait() Result {
+	<-p.done
+	return p.result
+}
+
+// Stop asks the process to end, and waits.
+func (p *Process) Stop() Result { return p.end(syscall.SIGTERM) }
+
+// Kill ends the process at once, but not its children, as a crash does.
+func (p *Process) Kill() Result { return p.end(syscall.SIGKILL) }
+
+func (p *Process) end(signal syscall.Signal) Result {
+	// Fails only if it has ended already.
+	_ = p.cmd.Process.Signal(signal)
+	return p.Wait()
+}
+
+// WaitFor waits until the process has printed text, on either output.
+func (p *Process) WaitFor(ctx context.Context, text string) error {
+	for {
+		out, moreOut := p.stdout.read()
+		err, moreErr := p.stderr.read()
+		if strings.Contains(out, text) || strings.Contains(err, text) {
+			return nil
+		}
+		select {
+		case <-moreOut:
+		case <-moreErr:
+		case <-ctx.Done():
+			return commandError(p.cmd.Args, fmt.Errorf("%w before it printed %q", ctx.Err(), text), err)
+		case <-p.done:
+			if r := p.result; !strings.Contains(r.Stdout, text) && !strings.Contains(r.Stderr, text) {
+				return commandError(p.cmd.Args, fmt.Errorf("exit status %d before it printed %q", r.Code, text), r.Stderr)
+			}
+			return nil
+		}
+	}
+}
+
+// enter is argv, to be run inside the site.
+func (s *Site) enter(argv ...string) []string {
+	inside := []string{"nsenter"}
+	for _, n := range namespaces {
+		inside = append(inside, "--"+n+"="+s.namespace(n))
+	}
+	return append(append(inside, "--"), argv...)
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// node is what the cluster's files say, seen from this node.
+type node struct {
+	name    string
+	guests  []guest
+	unknown bool // every status is unknown
+}
+
+// guest is one configuration file.
+type guest struct {
+	vmid   int
+	kind   string // qemu or lxc
+	node   string
+	config map[string]string // of its current section
+}
+
+func readNode(etc string) (node, error) {
+	local, err := os.Readlink(filepath.Join(etc, "local"))
+	if err != nil {
+		return node{}, fmt.Errorf("ipcc_send_rec[1] failed: Connection refused (%w)", err)
+	}
+	n := node{name: filepath.Base(local)}
+	for _, kind := range []string{"qemu", "lxc"} {
+		dir := map[string]string{"qemu": "qemu-server", "lxc": "lxc"}[kind]
+		paths, err := filepath.Glob(filepath.Join(etc, "nodes", "*", dir, "*.conf"))
+		if err != nil {
+			return node{}, err
+		}
+		for _, path := range paths {
+			vmid, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".conf"))
+			if err != nil {
+				continue
+			}
+			config, err := readConfig(path)
+			if errors.Is(err, fs.ErrNotExist) { // moved away meanwhile: all fails, as with Proxmox
+				return node{}, fmt.Errorf("Configuration file '%s' does not exist", strings.TrimPrefix(path, etc+"/"))
+			}
+			if err != nil {
+				return node{}, err
+			}
+			owner := filepath.Base(filepath.Dir(filepath.Dir(path)))
+			n.guests = append(n.guests, guest{vmid: vmid, kind: kind, node: owner, config: config})
+		}
+	}
+	slices.SortFunc(n.guests, func(a, b guest) int { return a.vmid - b.vmid })
+	return n, nil
+}
+
+// readConfig reads "key: value" lines up to the first section, which holds a
+// snapshot's or pending values.
+func readConfig(path string) (map[string]string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	config := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "[") {
+			break
+		}
+		if key, value, found := strings.Cut(line, ":"); found && !strings.HasPrefix(line, "#") {
+			config[key] = strings.TrimSpace(value)
+		}
+	}
+	return config, nil
+}
+
+func (g guest) name() string {
+	if g.kind == "lxc" {
+		return g.config["hostname"]
+	}
+	return g.config["name"]
+}
+
+func (g guest) number(key string, standard int) int {
+	if n, err := strconv.Atoi(g.config[key]); err == nil {
+		return n
+	}
+	return standard
+}
+
+// cpus is a fraction where the configuration limits the guest to one.
+func (g guest) cpus() float64 {
+	if limit, err := strconv.ParseFloat(g.config["cpulimit"], 64); err == nil && limit > 0 {
+		return limit
+	}
+	return float64(g.number("sockets", 1) * g.number("cores", 1))
+}
