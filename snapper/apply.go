@@ -112,6 +112,11 @@ func programGuests(guests []GuestPlan) []lua.Guest {
 // that helps; until then its failure stands.
 func (r *run) settle(g GuestPlan, got map[string]lua.Outcome, outcomes map[string]diskOutcome) (GuestPlan, bool) {
 	for _, d := range g.Disks {
+		if undone := got[d.Dataset].Undone; undone != nil && *undone != 0 {
+			r.problem(Warning, "%s@%s was made and could not be destroyed again: %s", d.Dataset, g.Snapshot, explain(*undone))
+		}
+	}
+	for _, d := range g.Disks {
 		errno := got[d.Dataset].Snapshot
 		if errno == nil || *errno == 0 {
 			continue

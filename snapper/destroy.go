@@ -97,6 +97,8 @@ func (r *run) settleDestroys(batch []Destroy, results map[string]lua.Destroyed) 
 		case errno == syscall.EBUSY, errno == syscall.EEXIST:
 			// A hold or a clone stays until a person ends it; no reason for a mail a run.
 			r.problem(Notice, "%s@%s is kept: %s; the next run tries again", d.Dataset, d.Name, explain(errno))
+		case !done:
+			r.problem(Warning, "destroying %s@%s: the channel program does not say", d.Dataset, d.Name)
 		default:
 			r.problem(Warning, "destroying %s@%s: %s", d.Dataset, d.Name, explain(errno))
 		}

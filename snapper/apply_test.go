@@ -1,0 +1,158 @@
+package snapper
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfs"
+	"snapwatch/lua"
+)
+
+const disk1 = "tank/data/vm-100-disk-1"
+
+func testRun() *run {
+	return &run{report: Report{Counts: map[Event]int{}}}
+}
+
+func errno(n syscall.Errno) *syscall.Errno { return &n }
+
+// What a program's answer for a guest comes to.
+func TestSettle(t *testing.T) {
+	done := lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(0)}
+	for _, test := range []struct {
+		name    string
+		first   lua.Outcome
+		second  lua.Outcome
+		retry   string // the name to try again with
+		failed  string
+		noSpace bool
+		warning string
+	}{
+		{name: "done", first: done, second: done},
+		{name: "same txg", first: done, second: lua.Outcome{Snapshot: errno(syscall.EAGAIN)}, retry: "autosnap_2026-07-15_12:07:59_hourly", failed: "snapshot of " + disk1 + ": another snapshot of it is being made right now (EAGAIN)"},
+		{name: "name taken", first: lua.Outcome{Snapshot: errno(syscall.EEXIST)}, retry: "autosnap_2026-07-15_12:08:00_hourly", failed: "the name is taken"},
+		{name: "no space", first: done, second: lua.Outcome{Snapshot: errno(syscall.ENOSPC)}, failed: "no space", noSpace: true},
+		{name: "busy", first: lua.Outcome{Snapshot: errno(syscall.EBUSY)}, failed: "snapshot of " + disk0 + ": it is held, being sent or being received (EBUSY)"},
+		{name: "unknown error", first: lua.Outcome{Snapshot: errno(syscall.EIO)}, failed: "input/output error (errno 5)"},
+		{name: "no answer for the second", first: done, failed: "snapshot of " + disk1 + ": the channel program does not say"},
+		{name: "label failed", first: lua.Outcome{Snapshot: errno(0), Label: errno(syscall.EIO), Bookmark: errno(0)}, second: done, failed: "label of " + disk0 + ": input/output error (errno 5)"},
+		{name: "no answer for the label", first: lua.Outcome{Snapshot: errno(0), Bookmark: errno(0)}, second: done, failed: "label of " + disk0 + ": the channel program does not say"},
+		{name: "bookmark failed", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.ENOSPC)}, second: done, warning: "bookmark of " + disk0},
+		{name: "bookmark there", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.EEXIST)}, second: done},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, outcomes := testRun(), map[string]diskOutcome{}
+			g := GuestPlan{Pool: "tank", VMID: 100, Snapshot: "autosnap_2026-07-15_12:07:59_hourly", Class: zfs.Hourly, Disks: []DiskPlan{
+				{Dataset: disk0, Snapshot: true, Bookmark: true, Label: "pve1"}, {Dataset: disk1, Snapshot: true, Label: "pve1"},
+			}}
+			next, again := r.settle(g, map[string]lua.Outcome{disk0: test.first, disk1: test.second}, outcomes)
+			assert.Equal(t, test.retry != "", again)
+			if again {
+				assert.Equal(t, test.retry, next.Snapshot)
+			}
+			failures := 0
+			for dataset, o := range outcomes {
+				assert.Equal(t, test.noSpace, o.noSpace, dataset)
+				if o.err != nil {
+					failures++
+					assert.ErrorContains(t, o.err, test.failed)
+				}
+			}
+			require.Len(t, outcomes, 2)
+			assert.Equal(t, test.failed != "", failures > 0)
+			if test.failed == "" {
+				assert.Equal(t, 2, r.report.Counts[DidSnapshot])
+				assert.Equal(t, 2, r.report.Counts[DidLabel])
+			}
+			if test.warning == "" {
+				assert.Empty(t, r.report.Problems)
+			} else {
+				require.Len(t, r.report.Problems, 1)
+				assert.Contains(t, r.report.Problems[0].Text, test.warning)
+			}
+		})
+	}
+}
+
+// A snapshot that could not be undone is there, and nobody asked for it.
+func TestSettleUndone(t *testing.T) {
+	r := testRun()
+	g := GuestPlan{Snapshot: "autosnap_2026-07-15_12:07:00_stopped", Class: zfs.Stopped, Disks: []DiskPlan{{Dataset: disk0, Snapshot: true}, {Dataset: disk1, Snapshot: true}}}
+	r.settle(g, map[string]lua.Outcome{
+		disk0: {Snapshot: errno(0), Undone: errno(syscall.EBUSY)}, disk1: {Snapshot: errno(syscall.ENOSPC)},
+	}, map[string]diskOutcome{})
+	require.Len(t, r.report.Problems, 1)
+	assert.Contains(t, r.report.Problems[0].Text, disk0+"@autosnap_2026-07-15_12:07:00_stopped was made and could not be destroyed again: it is held")
+}
+
+// What may be destroyed after all, by what became of the disk's new snapshot.
+func TestAllowed(t *testing.T) {
+	plan := Plan{
+		Destroys:     []Destroy{{Dataset: disk0, Name: "a", AfterNew: true}, {Dataset: disk0, Name: "b"}},
+		FullDestroys: []Destroy{{Dataset: disk0, Name: "full"}},
+	}
+	for _, test := range []struct {
+		name    string
+		outcome diskOutcome
+		want    []string
+	}{
+		{"made", diskOutcome{snapshot: "new"}, []string{"a", "b"}},
+		{"nothing was to be made", diskOutcome{}, []string{"b"}},
+		{"failed", diskOutcome{err: errTest}, nil},
+		{"made, and its label failed", diskOutcome{snapshot: "new", err: errTest}, nil},
+		{"no space", diskOutcome{err: errTest, noSpace: true}, []string{"full"}},
+	} {
+		var got []string
+		for _, d := range allowed(plan, "tank", map[string]diskOutcome{disk0: test.outcome}) {
+			got = append(got, d.Name)
+		}
+		assert.Equal(t, test.want, got, test.name)
+	}
+}
+
+// What a batch of destroys comes to, and how loudly.
+func TestSettleDestroys(t *testing.T) {
+	r := testRun()
+	batch := []Destroy{
+		{Dataset: disk0, Name: "gone"}, {Dataset: disk0, Name: "held"}, {Dataset: disk0, Name: "cloned"}, {Dataset: disk0, Name: "broken"}, {Dataset: disk0, Name: "unsaid"},
+		{Dataset: disk1, Name: "a"}, {Dataset: disk1, Name: "b"}, {Dataset: "tank/data/vm-101-disk-0", Name: "a"}, {Dataset: "tank/data/vm-101-disk-0", Name: "b"},
+	}
+	r.settleDestroys(batch, map[string]lua.Destroyed{
+		disk0: {Gone: map[string]syscall.Errno{"gone": 0, "held": syscall.EBUSY, "cloned": syscall.EEXIST, "broken": syscall.EIO}},
+		disk1: {Receiving: 1}, "tank/data/vm-101-disk-0": {Missing: "keeper"},
+	})
+	assert.Equal(t, 1, r.report.Counts[DidDestroy])
+	var got []string
+	for _, p := range r.report.Problems {
+		got = append(got, p.Grade+": "+p.Text)
+	}
+	assert.Equal(t, []string{
+		"notice: " + disk0 + "@held is kept: it is held, being sent or being received (EBUSY); the next run tries again",
+		"notice: " + disk0 + "@cloned is kept: the name is taken, or a clone depends on it (EEXIST); the next run tries again",
+		"warning: destroying " + disk0 + "@broken: input/output error (errno 5)",
+		"warning: destroying " + disk0 + "@unsaid: the channel program does not say",
+		"notice: " + disk1 + " is being received: nothing of it is destroyed",
+		"notice: tank/data/vm-101-disk-0@keeper is gone, which was to be kept: nothing of the disk is destroyed, the next run looks again",
+	}, got)
+}
+
+func TestDoomed(t *testing.T) {
+	got := doomed([]Destroy{
+		{Dataset: disk0, Name: "a", Keepers: []string{"k", "new"}}, {Dataset: disk1, Name: "a", Keepers: []string{"k"}}, {Dataset: disk0, Name: "b", Keepers: []string{"new", "l"}},
+	})
+	assert.Equal(t, []lua.Doomed{
+		{Dataset: disk0, Destroy: []string{"a", "b"}, Keepers: []string{"k", "new", "l"}}, {Dataset: disk1, Destroy: []string{"a"}, Keepers: []string{"k"}},
+	}, got)
+}
+
+// A bookmark that is not ours is never destroyed, whatever the plan says.
+func TestUnmarkRefuses(t *testing.T) {
+	p := &pool{name: "tank"}
+	for _, b := range []zfs.Snapshot{{Dataset: disk0, Name: "zrepl_1"}, {Dataset: disk0 + "@a", Name: zfs.FormatSnapshotName(time.Unix(0, 0), zfs.Daily)}} {
+		assert.ErrorContains(t, p.unmark(t.Context(), b), "refusing to destroy the bookmark")
+	}
+}
