@@ -43,9 +43,9 @@ type diskOutcome struct {
 // apply carries out a pool's part of the plan: snapshots and labels first, then the
 // labels to give back, then what may go. ctx ends it between two steps.
 func (r *run) apply(ctx context.Context, p *pool, plan Plan) map[string]diskOutcome {
-	outcomes := r.applyGuests(p, plan.Guests)
+	outcomes := r.applyGuests(ctx, p, plan.Guests)
 	for _, dataset := range plan.GiveBack {
-		if zfs.Pool(dataset) != p.name {
+		if zfs.Pool(dataset) != p.name || ctx.Err() != nil {
 			continue
 		}
 		if err := withPatience(func(patience context.Context) error { return p.giveBack(patience, dataset) }); err != nil {
@@ -65,7 +65,7 @@ func withPatience(do func(context.Context) error) error {
 	return do(patience)
 }
 
-func (r *run) applyGuests(p *pool, guests []GuestPlan) map[string]diskOutcome {
+func (r *run) applyGuests(ctx context.Context, p *pool, guests []GuestPlan) map[string]diskOutcome {
 	outcomes := map[string]diskOutcome{}
 	var open []GuestPlan
 	for _, g := range guests {
@@ -74,6 +74,12 @@ func (r *run) applyGuests(p *pool, guests []GuestPlan) map[string]diskOutcome {
 		}
 	}
 	for attempt := 0; len(open) > 0; attempt++ {
+		if ctx.Err() != nil {
+			for _, g := range open {
+				fail(outcomes, g, fmt.Errorf("pool %s: told to end before its snapshots were made", p.name), false)
+			}
+			return outcomes
+		}
 		var got map[string]lua.Outcome
 		err := withPatience(func(patience context.Context) (err error) {
 			got, err = p.program().Snapshot(patience, programGuests(open), nil)

@@ -1,6 +1,7 @@
 package snapper
 
 import (
+	"context"
 	"syscall"
 	"testing"
 	"time"
@@ -155,4 +156,21 @@ func TestUnmarkRefuses(t *testing.T) {
 	for _, b := range []zfs.Snapshot{{Dataset: disk0, Name: "zrepl_1"}, {Dataset: disk0 + "@a", Name: zfs.FormatSnapshotName(time.Unix(0, 0), zfs.Daily)}} {
 		assert.ErrorContains(t, p.unmark(t.Context(), b), "refusing to destroy the bookmark")
 	}
+}
+
+// A run that is told to end starts no further program, and says what it left undone.
+func TestToldToEnd(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	t.Setenv("PATH", t.TempDir())
+	r := testRun()
+	plan := Plan{
+		Guests:   []GuestPlan{{Pool: "tank", Snapshot: "autosnap_2026-07-15_12:07:00_hourly", Disks: []DiskPlan{{Dataset: disk0, Snapshot: true}}}},
+		Destroys: []Destroy{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}}, GiveBack: []string{disk1},
+		Unmark: []zfs.Snapshot{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}},
+	}
+	outcomes := r.apply(ctx, &pool{name: "tank"}, plan)
+	assert.ErrorContains(t, outcomes[disk0].err, "told to end before its snapshots were made")
+	require.Len(t, r.report.Problems, 1)
+	assert.Contains(t, r.report.Problems[0].Text, "told to end, 1 snapshots are left")
 }
