@@ -198,6 +198,16 @@ func (p *planner) note(d *Disk, level Level, result Result, reason string) {
 	p.plan.Notes = append(p.plan.Notes, Note{Dataset: d.Name, VMID: d.VMID, Level: level, Result: result, Reason: reason})
 }
 
+// add takes another plan in.
+func (p *Plan) add(more Plan) {
+	p.Guests = append(p.Guests, more.Guests...)
+	p.Destroys = append(p.Destroys, more.Destroys...)
+	p.FullDestroys = append(p.FullDestroys, more.FullDestroys...)
+	p.Unmark = append(p.Unmark, more.Unmark...)
+	p.GiveBack = append(p.GiveBack, more.GiveBack...)
+	p.Notes = append(p.Notes, more.Notes...)
+}
+
 // finalDisks returns the datasets that the plan gives a _stopped snapshot or label.
 func (p Plan) finalDisks() []string {
 	var datasets []string

@@ -7,16 +7,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"snapwatch/internal/command"
 	"snapwatch/internal/lock"
 	"snapwatch/internal/zfs"
 )
-
-// listPatience is how long the listing of one pool may take. A pool whose disks
-// are stuck answers never; one with very many snapshots takes minutes.
-const listPatience = 10 * time.Minute
 
 // pool is one pool of a run, with what was read from it.
 type pool struct {
@@ -33,7 +28,12 @@ func (r *run) openPool(ctx context.Context, name string, parents []string) *pool
 	p := &pool{name: name, parents: parents}
 	ctx, cancel := context.WithTimeout(ctx, listPatience)
 	defer cancel()
-	p.err = r.readPool(ctx, p)
+	if p.err = r.readPool(ctx, p); p.err != nil {
+		return p
+	}
+	for i := range p.disks {
+		r.configure(&p.disks[i])
+	}
 	return p
 }
 

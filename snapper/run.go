@@ -90,51 +90,7 @@ func (r *run) do(ctx context.Context) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	pools := r.openPools(ctx, parents)
-	defer func() {
-		for _, p := range pools {
-			p.close()
-		}
-	}()
-	r.askRunStates(ctx, g, r.unlabelled(pools, g.cluster))
-	g, release, err := r.settled(ctx, g, pools)
-	defer release()
-	if err != nil {
-		return Plan{}, err
-	}
-	r.states(g, pools)
-	plan := MakePlan(r.planned(pools), r.policy(g.cluster), r.Now())
-	r.reportGuests(g, pools)
-	if !r.DryRun {
-		r.applyAll(ctx, pools, plan)
-	}
-	r.reportPlan(plan)
-	r.finish()
-	return plan, nil
-}
-
-// settled returns the guests' states to plan with. Where the plan would take a guest
-// for stopped, that is looked at twice.
-func (r *run) settled(ctx context.Context, g guests, pools []*pool) (guests, func(), error) {
-	r.states(g.supposeStopped(), pools)
-	supposed := MakePlan(r.planned(pools), r.policy(g.cluster), r.Now())
-	var stops []int
-	for _, dataset := range supposed.finalDisks() {
-		for _, vmid := range r.claims(g.cluster, Disk{Head: zfs.Head{Name: dataset}, VMID: vmidOf(dataset)}) {
-			if _, here := g.evidence[vmid]; here && !slices.Contains(stops, vmid) {
-				stops = append(stops, vmid)
-			}
-		}
-	}
-	if len(stops) == 0 {
-		return g, func() {}, nil
-	}
-	second, release, err := r.confirm(ctx, g, stops)
-	if err != nil {
-		return second, release, err
-	}
-	r.askRunStates(ctx, second, r.unlabelled(pools, second.cluster))
-	return second, release, nil
+	return r.rounds(ctx, g, parents)
 }
 
 func vmidOf(dataset string) int {
@@ -171,29 +127,6 @@ func (r *run) parents(c pve.Cluster) (map[string][]string, error) {
 		}
 	}
 	return byPool, nil
-}
-
-func (r *run) openPools(ctx context.Context, parents map[string][]string) []*pool {
-	pools := make([]*pool, 0, len(parents))
-	var wait sync.WaitGroup
-	var mu sync.Mutex
-	for name, datasets := range parents {
-		wait.Go(func() {
-			p := r.openPool(ctx, name, datasets)
-			mu.Lock()
-			defer mu.Unlock()
-			pools = append(pools, p)
-		})
-	}
-	wait.Wait()
-	slices.SortFunc(pools, func(a, b *pool) int { return strings.Compare(a.name, b.name) })
-	for _, p := range pools {
-		r.reportPool(p)
-		for i := range p.disks {
-			r.configure(&p.disks[i])
-		}
-	}
-	return pools
 }
 
 // configure fills in what the configuration says of a disk.
@@ -251,14 +184,4 @@ func (r *run) unlabelled(pools []*pool, c pve.Cluster) map[int]bool {
 		}
 	}
 	return vmids
-}
-
-func (r *run) applyAll(ctx context.Context, pools []*pool, plan Plan) {
-	var wait sync.WaitGroup
-	for _, p := range pools {
-		if p.err == nil {
-			wait.Go(func() { r.reportApplied(r.apply(ctx, p, plan)) })
-		}
-	}
-	wait.Wait()
 }

@@ -1,0 +1,131 @@
+package snapper
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+const (
+	// roundPatience is how long the pools that were read wait for one that was not.
+	roundPatience = 30 * time.Second
+	// listPatience is how long the reading of one pool may take. A pool whose disks
+	// are stuck never answers; one with very many snapshots takes minutes.
+	listPatience = 10 * time.Minute
+)
+
+// rounds reads all pools and works on them: on most in one round, so that a guest
+// with disks on several is treated as one; on a pool that answers late in a round of
+// its own, so that a hung one does not keep the others from their snapshots.
+func (r *run) rounds(ctx context.Context, g guests, parents map[string][]string) (Plan, error) {
+	read := make(chan *pool, len(parents))
+	for name, datasets := range parents {
+		go func() { read <- r.openPool(ctx, name, datasets) }()
+	}
+	var all []*pool
+	defer func() {
+		for _, p := range all {
+			p.close()
+		}
+	}()
+	var whole Plan
+	for len(all) < len(parents) {
+		if len(all) > 0 { // what is known of the guests is old by now
+			var err error
+			if g, err = r.readGuests(ctx); err != nil {
+				return whole, err
+			}
+		}
+		pools := next(read, len(parents)-len(all))
+		all = append(all, pools...)
+		plan, err := r.round(ctx, g, pools, len(whole.Destroys))
+		whole.add(plan)
+		if err != nil {
+			return whole, err
+		}
+	}
+	r.reportGuests(g, all)
+	r.finish()
+	return whole, nil
+}
+
+// next returns the pools that are read: as many as are missing, or those that there
+// are after roundPatience, at least one.
+func next(read <-chan *pool, missing int) []*pool {
+	pools := []*pool{<-read}
+	patience := time.NewTimer(roundPatience)
+	defer patience.Stop()
+	for len(pools) < missing {
+		select {
+		case p := <-read:
+			pools = append(pools, p)
+		case <-patience.C:
+			return pools
+		}
+	}
+	return pools
+}
+
+// round plans for the pools and carries the plan out. destroyed is how many destroys
+// earlier rounds of this run have planned already.
+func (r *run) round(ctx context.Context, g guests, pools []*pool, destroyed int) (Plan, error) {
+	slices.SortFunc(pools, func(a, b *pool) int { return strings.Compare(a.name, b.name) })
+	for _, p := range pools {
+		r.reportPool(p)
+	}
+	r.askRunStates(ctx, g, r.unlabelled(pools, g.cluster))
+	g, release := r.settled(ctx, g, pools)
+	defer release()
+	if ctx.Err() != nil {
+		return Plan{}, ctx.Err()
+	}
+	r.states(g, pools)
+	policy := r.policy(g.cluster)
+	policy.MaxDestroys = max(0, policy.MaxDestroys-destroyed)
+	plan := MakePlan(r.planned(pools), policy, r.Now())
+	if !r.DryRun {
+		r.applyAll(ctx, pools, plan)
+	}
+	r.reportPlan(plan)
+	return plan, nil
+}
+
+// settled returns the guests' states to plan with. Where the plan would take a guest
+// for stopped, that is looked at twice, with the guest's lock held until release.
+func (r *run) settled(ctx context.Context, g guests, pools []*pool) (settled guests, release func()) {
+	r.states(g.supposeStopped(), pools)
+	supposed := MakePlan(r.planned(pools), r.policy(g.cluster), r.Now())
+	var stops []int
+	for _, dataset := range supposed.finalDisks() {
+		for _, vmid := range r.claims(g.cluster, Disk{Head: zfs.Head{Name: dataset}, VMID: vmidOf(dataset)}) {
+			if _, here := g.evidence[vmid]; here && !slices.Contains(stops, vmid) {
+				stops = append(stops, vmid)
+			}
+		}
+	}
+	if len(stops) == 0 {
+		return g, func() {}
+	}
+	second, release, err := r.confirm(ctx, g, stops)
+	if err != nil {
+		// The first look stands for the guests that live; it proves no stop.
+		r.problem(Warning, "a second look at the guests failed, so no stop is believed: %v", err)
+		return g, release
+	}
+	r.askRunStates(ctx, second, r.unlabelled(pools, second.cluster))
+	return second, release
+}
+
+func (r *run) applyAll(ctx context.Context, pools []*pool, plan Plan) {
+	var wait sync.WaitGroup
+	for _, p := range pools {
+		if p.err == nil {
+			wait.Go(func() { r.reportApplied(r.apply(ctx, p, plan)) })
+		}
+	}
+	wait.Wait()
+}
