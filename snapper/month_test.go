@@ -164,7 +164,7 @@ func sanoidHistory(w *world, d *Disk, from, to time.Time) {
 func TestAdoptSanoid(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f96 h36 d30 m3"))}}
 	d := &w.disks[0]
-	sanoidHistory(w, d, noon.AddDate(0, 0, -100).Truncate(time.Hour), noon)
+	sanoidHistory(w, d, noon.AddDate(0, 0, -40).Truncate(time.Hour), noon)
 	keep := map[zfs.Class]int{zfs.Frequently: 96, zfs.Hourly: 36, zfs.Daily: 30, zfs.Monthly: 3}
 	var points []time.Time
 	for class, n := range keep {
@@ -183,7 +183,7 @@ func TestAdoptSanoid(t *testing.T) {
 	}
 	// What one word says is about frequently ones only.
 	w = &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f96"))}}
-	sanoidHistory(w, &w.disks[0], noon.AddDate(0, 0, -100).Truncate(time.Hour), noon)
+	sanoidHistory(w, &w.disks[0], noon.AddDate(0, 0, -40).Truncate(time.Hour), noon)
 	w.policy.MaxDestroys = 1 << 20
 	plan := w.run()
 	require.NotEmpty(t, plan.Destroys)

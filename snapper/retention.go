@@ -182,6 +182,15 @@ func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 		index: make([]bool, len(list)), byBucket: map[bucket]string{},
 		beyond: fmt.Sprintf("beyond the %d kept %s", n, class),
 	}
+	if class == zfs.Frequently {
+		for i := len(list) - 1; i >= 0 && n > 0; i-- {
+			if list[i].counts(class) {
+				k.index[i], k.oldest = true, list[i].Name
+				n--
+			}
+		}
+		return k
+	}
 	if n <= 0 {
 		return k
 	}
@@ -192,17 +201,12 @@ func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 			continue
 		}
 		b := bucketOf(class, m.Creation.In(zone))
-		if class == zfs.Frequently {
-			b = bucket{part: i} // every snapshot stands for itself
-		}
 		if _, seen := first[b]; !seen {
 			first[b] = i
 			order = append(order, b)
 		}
 	}
-	if class != zfs.Frequently {
-		slices.SortFunc(order, func(a, b bucket) int { return list[first[a]].Creation.Compare(list[first[b]].Creation) })
-	}
+	slices.SortFunc(order, func(a, b bucket) int { return list[first[a]].Creation.Compare(list[first[b]].Creation) })
 	for _, b := range order[max(0, len(order)-n):] {
 		i := first[b]
 		k.index[i] = true

@@ -52,8 +52,6 @@ func (c Class) String() string {
 // pve-zfs-snap write it.
 const nameTime = "2006-01-02_15:04:05"
 
-var managed = regexp.MustCompile(`^autosnap_\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d_(frequently|hourly|daily|weekly|monthly|yearly|stopped)$`)
-
 // FormatSnapshotName returns the name of a managed snapshot, the part after the @.
 // The time is written as it stands in t's zone.
 func FormatSnapshotName(t time.Time, c Class) string {
@@ -64,16 +62,32 @@ func FormatSnapshotName(t time.Time, c Class) string {
 // the @. It is false for any name that is not wholly of our form: such a snapshot
 // is never destroyed and never counted.
 func ParseSnapshotName(name string) (Class, bool) {
-	m := managed.FindStringSubmatch(name)
-	if m == nil {
+	text, ours := strings.CutPrefix(name, "autosnap_")
+	if !ours || len(text) <= len(nameTime) || text[len(nameTime)] != '_' || !isTime(text[:len(nameTime)]) {
 		return 0, false
 	}
 	for c := Stopped; c <= Yearly; c++ {
-		if c.String() == m[1] {
+		if c.String() == text[len(nameTime)+1:] {
 			return c, true
 		}
 	}
 	return 0, false
+}
+
+// isTime tells whether text has digits where nameTime has, and else the same. A
+// regular expression would be most of the time that planning takes.
+func isTime(text string) bool {
+	for i := range len(nameTime) {
+		digit := '0' <= text[i] && text[i] <= '9'
+		if '0' <= nameTime[i] && nameTime[i] <= '9' {
+			if !digit {
+				return false
+			}
+		} else if text[i] != nameTime[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // DiskKind says what the name of a guest's dataset makes it.
