@@ -23,7 +23,7 @@ func (s *streams) add(end *io.Writer, to io.Writer) error {
 	}
 	*end = w
 	s.readers, s.writers = append(s.readers, r), append(s.writers, w)
-	s.copies.Go(func() { io.Copy(to, r) })
+	s.copies.Go(func() { _, _ = io.Copy(to, r) }) // ends with either pipe
 	return nil
 }
 

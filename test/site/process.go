@@ -54,9 +54,15 @@ func (s *Site) RunAs(ctx context.Context, name string, argv ...string) (Result, 
 	if err != nil {
 		return Result{}, err
 	}
-	as := []string{"setpriv", "--reuid=" + u.Uid, "--regid=" + u.Gid, "--init-groups", "--inh-caps=-all", "--reset-env",
-		"env", "PATH=" + searchPath}
+	as := []string{"setpriv", "--reuid=" + u.Uid, "--regid=" + u.Gid, "--init-groups", "--inh-caps=-all", "--reset-env", "env"}
+	as = append(append(as, environment()...), s.Env...)
 	return s.Run(ctx, append(as, argv...)...)
+}
+
+// environment is what every process of a site has. systemctl takes another root
+// than process 1's for a chroot, and does nothing there unless told otherwise.
+func environment() []string {
+	return []string{"PATH=" + searchPath, "SYSTEMD_IGNORE_CHROOT=1"}
 }
 
 // Process is a command that runs in a site.
@@ -73,7 +79,7 @@ func (s *Site) Start(ctx context.Context, argv ...string) (*Process, error) {
 	inside := s.enter(argv...)
 	cmd := exec.CommandContext(ctx, inside[0], inside[1:]...)
 	cmd.Dir = "/"
-	cmd.Env = append([]string{"PATH=" + searchPath, "HOME=/root", "LANG=C.UTF-8"}, s.Env...)
+	cmd.Env = append(append(environment(), "HOME=/root", "LANG=C.UTF-8"), s.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	p := &Process{cmd: cmd, stdout: newOutput(), stderr: newOutput(), done: make(chan struct{})}

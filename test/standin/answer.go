@@ -66,7 +66,7 @@ func (n node) current(id string) (fields, error) {
 		f["ha"] = fields{"managed": 0}
 		return f, nil
 	}
-	return nil, fmt.Errorf("Configuration file 'nodes/%s/qemu-server/%s.conf' does not exist", n.name, id)
+	return nil, fmt.Errorf("configuration file 'nodes/%s/qemu-server/%s.conf' does not exist", n.name, id)
 }
 
 // resources answers /cluster/resources. What other nodes' guests do is broadcast

@@ -45,7 +45,7 @@ func readNode(etc string) (node, error) {
 			}
 			config, err := readConfig(path)
 			if errors.Is(err, fs.ErrNotExist) { // moved away meanwhile: all fails, as with Proxmox
-				return node{}, fmt.Errorf("Configuration file '%s' does not exist", strings.TrimPrefix(path, etc+"/"))
+				return node{}, fmt.Errorf("configuration file '%s' does not exist", strings.TrimPrefix(path, etc+"/"))
 			}
 			if err != nil {
 				return node{}, err
