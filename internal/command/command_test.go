@@ -154,7 +154,11 @@ func TestLines(t *testing.T) {
 		require.Len(t, got, 1)
 		assert.Len(t, got[0], n)
 	}
-	_, err := read(actor("long", strconv.Itoa(2*MaxLine)))
+	whole := strings.Repeat("x", 64<<10) // just the reader's buffer, and no newline
+	got, err := read(actor("say", whole))
+	require.NoError(t, err)
+	assert.Equal(t, []string{whole}, got)
+	_, err = read(actor("long", strconv.Itoa(2*MaxLine)))
 	assert.ErrorContains(t, err, "actor long 2097152: a line of its output is longer than 1048576 bytes")
 }
 

@@ -25,6 +25,7 @@ func testCluster(t *testing.T) Host {
 	write(t, h.Etc+"/nodes/pve1/lxc/101.conf", "rootfs: data:subvol-101-disk-0\n")
 	write(t, h.Etc+"/nodes/pve1/qemu-server/100.conf.tmp.12", "")
 	write(t, h.Etc+"/nodes/pve1/qemu-server/notes.conf", "")
+	write(t, h.Etc+"/nodes/pve1/qemu-server/104", "")
 	write(t, h.Etc+"/nodes/pve2/qemu-server/200.conf", "scsi0: data:vm-200-disk-0\n")
 	write(t, h.Etc+"/nodes/pve2/lxc/201.conf", "")
 	require.NoError(t, os.MkdirAll(h.Etc+"/nodes/pve3", 0o755))
