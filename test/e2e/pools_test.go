@@ -180,3 +180,28 @@ func (w *world) killedRun() {
 	require.NoError(w.t, err)
 	w.t.Logf("killed: %s", strings.TrimSpace(p.Wait().Stdout))
 }
+
+// TestHungPool: while zfs hangs on one pool, the guests on the other get their
+// snapshots, and the hung zfs keeps its pool locked.
+func TestHungPool(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	require.NoError(t, site.CreateZvol(w.ctx, "tb/data/vm-101-disk-0", 16))
+	require.NoError(t, w.a.WriteFile("/etc/pve/storage.cfg", "zfspool: local-zfs\n\tpool ta/data\n\nzfspool: second\n\tpool tb/data\n"))
+	require.NoError(t, w.a.AddVM(101, "second:vm-101-disk-0"))
+	w.start(w.a, 100)
+	w.start(w.a, 101)
+	require.NoError(t, w.a.Install("zfs", "#!/bin/sh\ncase \"$*\" in *tb/data*) exec sleep infinity;; esac\nexec /usr/sbin/zfs \"$@\"\n"))
+	events, err := w.a.Start(w.ctx, "zpool", "events", "-f", "-v", "-H")
+	require.NoError(t, err)
+	defer events.Kill()
+	run, err := w.a.Start(w.ctx, program(t), "snap", "f4")
+	require.NoError(t, err)
+	require.NoError(t, events.WaitFor(w.ctx, "vm-100-disk-0@autosnap_"))
+	run.Kill()
+	assert.Empty(t, w.snapshots("tb/data/vm-101-disk-0"))
+	r := w.run(w.a, "snap", "f4", "-v")
+	assert.Contains(t, r.Stderr, "pool tb: another run is at work")
+	_, err = w.a.Run(w.ctx, "pkill", "-9", "-x", "sleep")
+	require.NoError(t, err)
+}
