@@ -1,0 +1,36 @@
+package pve
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestOwnersAreReadWithoutReadingConfigurations(t *testing.T) {
+	h := testHost(t)
+	require.NoError(t, os.MkdirAll(h.Etc+"/nodes/pve1", 0o755))
+	require.NoError(t, os.Symlink("nodes/pve1", h.Etc+"/local"))
+	// A directory stands for a configuration that this user may not read.
+	require.NoError(t, os.MkdirAll(h.Etc+"/nodes/pve1/qemu-server/100.conf", 0o755))
+	require.NoError(t, os.MkdirAll(h.Etc+"/nodes/pve2/lxc/101.conf", 0o755))
+	write(t, h.Etc+"/nodes/pve2/qemu-server/102.conf.tmp", "")
+	write(t, h.Etc+"/nodes/pve2/qemu-server/x.conf", "")
+	o, err := h.Owners()
+	require.NoError(t, err)
+	assert.Equal(t, Owners{Node: "pve1", Of: map[int]string{100: "pve1", 101: "pve2"}}, o)
+}
+
+func TestOwnersAreUnknownElsewhere(t *testing.T) {
+	h := testHost(t)
+	_, err := h.Owners()
+	assert.ErrorIs(t, err, ErrNotPVE)
+	require.NoError(t, os.MkdirAll(h.Etc, 0o755))
+	require.NoError(t, os.Symlink("nodes/pve1", h.Etc+"/local"))
+	_, err = h.Owners()
+	assert.ErrorIs(t, err, os.ErrNotExist, "a file system that is not mounted has no nodes")
+	write(t, h.Etc+"/nodes/pve1/lxc", "no directory")
+	_, err = h.Owners()
+	assert.Error(t, err, "what cannot be read is not empty")
+}
