@@ -18,10 +18,19 @@ const namesPerCall = 500
 // meanwhile is left out; the error of a call that failed for another reason comes
 // with what could be read.
 func (r Reader) Lookup(ctx context.Context, fullNames []string) ([]Snapshot, error) {
+	return r.named(ctx, "snapshot", "@", fullNames)
+}
+
+// LookupBookmarks is [Reader.Lookup] for bookmarks, whose full names have a #.
+func (r Reader) LookupBookmarks(ctx context.Context, fullNames []string) ([]Snapshot, error) {
+	return r.named(ctx, "bookmark", "#", fullNames)
+}
+
+func (r Reader) named(ctx context.Context, kind, mark string, fullNames []string) ([]Snapshot, error) {
 	var found []Snapshot
 	for chunk := range slices.Chunk(fullNames, namesPerCall) {
-		argv := append([]string{"zfs", "list", "-Hp", "-t", "snapshot", "-o", "name,guid,createtxg,creation"}, chunk...)
-		err := r.list(ctx, argv, "@", func(s Snapshot) error {
+		argv := append([]string{"zfs", "list", "-Hp", "-t", kind, "-o", "name,guid,createtxg,creation"}, chunk...)
+		err := r.list(ctx, argv, mark, func(s Snapshot) error {
 			found = append(found, s)
 			return nil
 		})

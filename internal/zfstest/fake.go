@@ -39,6 +39,7 @@ type Dataset struct {
 	// Labels are user properties: value, received value and source.
 	Labels    map[string][3]string
 	Snapshots []Snapshot
+	Bookmarks []Snapshot
 }
 
 // Snapshot is one snapshot of a dataset.

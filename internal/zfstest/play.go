@@ -219,18 +219,26 @@ func (d Dataset) property(name string) [3]string {
 func (w World) list(names []string, options map[string]string) (out, complaints string, status int) {
 	var b strings.Builder
 	columns := strings.Split(options["-o"], ",")
+	mark := "@"
+	if options["-t"] == "bookmark" {
+		mark = "#"
+	}
 	for _, name := range names {
-		dataset, snapshot, one := strings.Cut(name, "@")
+		dataset, snapshot, one := strings.Cut(name, mark)
 		found := false
 		for _, d := range w.Datasets {
 			if d.Name != dataset {
 				continue
 			}
 			found = !one
-			for _, s := range d.Snapshots {
+			kept := d.Snapshots
+			if mark == "#" {
+				kept = d.Bookmarks
+			}
+			for _, s := range kept {
 				if !one || s.Name == snapshot {
 					found = true
-					b.WriteString(s.row(d, columns) + "\n")
+					b.WriteString(s.row(d.Name+mark, columns) + "\n")
 				}
 			}
 		}
@@ -242,12 +250,12 @@ func (w World) list(names []string, options map[string]string) (out, complaints 
 	return b.String(), complaints, status
 }
 
-func (s Snapshot) row(d Dataset, columns []string) string {
+func (s Snapshot) row(prefix string, columns []string) string {
 	var cells []string
 	for _, c := range columns {
 		switch c {
 		case "name":
-			cells = append(cells, d.Name+"@"+s.Name)
+			cells = append(cells, prefix+s.Name)
 		case "guid":
 			cells = append(cells, strconv.FormatUint(s.GUID, 10))
 		case "createtxg":
