@@ -19,6 +19,8 @@ type Watch struct {
 	ReplicaLabel string `yaml:"replica_label"`
 	// Sources say where received datasets come from, for joins between sites.
 	Sources []Source `yaml:"sources"`
+	// Primary are the nodes that check compares the disks with.
+	Primary Primary `yaml:"primary"`
 }
 
 // Source says where the disks below a dataset come from.
@@ -107,6 +109,9 @@ func (w Watch) validate() error {
 		if err := s.validate(); err != nil {
 			return fmt.Errorf("sources, entry %d: %w", i+1, err)
 		}
+	}
+	if err := w.Primary.Validate(); err != nil {
+		return err
 	}
 	for i, m := range w.Maintenance {
 		if err := m.Selector.validate(); err != nil {
