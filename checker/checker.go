@@ -34,6 +34,8 @@ type Disk struct {
 	PendingReceive bool
 	// Running and NoSnap are the labels.
 	Running, NoSnap zfs.Property
+	// Owned is whether the disk's guest is configured on this host.
+	Owned Ownership
 	// ReadAt is when these facts were read.
 	ReadAt time.Time
 	// HostClock is the latest time this host's own clock left on the dataset.

@@ -52,6 +52,7 @@ type DiskDocument struct {
 	PendingReceive bool              `json:"pending_receive"`
 	Label          LabelDocument     `json:"label"`
 	NoSnap         LabelDocument     `json:"nosnap"`
+	Owned          Ownership         `json:"owned_here"`
 	ReadAt         *time.Time        `json:"read_at"`
 	HostClock      *time.Time        `json:"host_clock"`
 	Gone           bool              `json:"gone"`
@@ -63,6 +64,20 @@ type DiskDocument struct {
 	AgeSeconds     int64             `json:"age_seconds"`
 	Limit          string            `json:"limit,omitempty"`
 	Rule           string            `json:"rule"`
+	// Compared is there where nodes were asked that may own the disk.
+	Compared *ComparisonDocument `json:"compared,omitempty"`
+}
+
+// ComparisonDocument is a [Comparison] in a [Document].
+type ComparisonDocument struct {
+	Outcome    string `json:"outcome"`
+	State      string `json:"state"`
+	Owner      string `json:"owner,omitempty"`
+	LagSeconds int64  `json:"lag_seconds"`
+	Limit      string `json:"limit,omitempty"`
+	Rule       string `json:"rule,omitempty"`
+	Proven     bool   `json:"stopped_proven"`
+	Reason     string `json:"reason"`
 }
 
 // SnapshotDocument is a snapshot in a [Document].
@@ -121,7 +136,7 @@ func (d Result) document() DiskDocument {
 		Dataset: d.Dataset, Disk: d.Name(), Pool: poolOf(d.Disk), VMID: d.VMID, Template: d.Template,
 		GUID: guidText(d.GUID), Created: optional(d.Created), NewestOfAny: valid(d.NewestOfAny), Suffix: d.Suffix(),
 		Receiving: d.Receiving, PendingReceive: d.PendingReceive,
-		Label: label(d.Running), NoSnap: label(d.NoSnap),
+		Label: label(d.Running), NoSnap: label(d.NoSnap), Owned: d.Owned,
 		ReadAt: optional(d.ReadAt), HostClock: optional(d.HostClock), Gone: d.Gone, Problem: valid(d.Disk.Problem), Copies: d.Copies,
 		Verdict: d.Verdict.String(), State: d.State.String(), Reason: valid(d.Reason),
 		AgeSeconds: int64(d.Age.Seconds()), Rule: d.Limit.Rule,
@@ -129,8 +144,22 @@ func (d Result) document() DiskDocument {
 	if d.Limit.Range != nil {
 		doc.Limit = d.Limit.Range.String()
 	}
+	if c := d.Compared; c != nil {
+		doc.Compared = c.document()
+	}
 	if s := d.Newest; s != nil {
 		doc.Newest = &SnapshotDocument{Name: s.Name, GUID: guidText(s.GUID), CreateTXG: guidText(s.CreateTXG), Creation: s.Creation}
+	}
+	return doc
+}
+
+func (c Comparison) document() *ComparisonDocument {
+	doc := &ComparisonDocument{
+		Outcome: c.Outcome.String(), State: c.State.String(), Owner: c.Owner, LagSeconds: int64(c.Lag.Seconds()),
+		Rule: c.Limit.Rule, Proven: c.Proven, Reason: valid(c.Reason),
+	}
+	if c.Limit.Range != nil {
+		doc.Limit = c.Limit.Range.String()
 	}
 	return doc
 }

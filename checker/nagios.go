@@ -81,7 +81,7 @@ func (n Nagios) lines(r Report) []string {
 	for _, d := range r.Disks {
 		switch {
 		case n.Verbosity > 1 || (n.Verbosity == 1 && d.State != OK):
-			lines = append(lines, fmt.Sprintf("%s %s %s: %s", d.State, d.Dataset, d.Verdict, d.Reason))
+			lines = append(lines, fmt.Sprintf("%s %s %s: %s", d.State, d.Dataset, d.Verdict, d.fullReason()))
 		case d.State != OK:
 			lines = append(lines, fmt.Sprintf("%s %s %s", d.State, d.Dataset, brief(d)))
 		}
@@ -98,110 +98,20 @@ func (n Nagios) text(reason string) string {
 	return clip(reason, 200)
 }
 
-// brief is the verdict with what is most needed beside it.
-func brief(d Result) string {
-	switch {
-	case d.Verdict == Unreadable:
-		return d.Verdict.String() + ": " + clip(d.Reason, 60)
-	case d.Limit.Range == nil || d.Verdict == Future:
-		return d.Verdict.String()
-	}
-	return fmt.Sprintf("%s %s (limit %s)", d.Verdict, Age(d.Age), d.Limit.Range.Spoken())
-}
-
-// summary is the first line without its state, short enough for a text message.
-func summary(r Report) string {
-	if r.Failure != "" {
-		return r.Failure
-	}
-	var bad []string
-	for _, p := range r.Pools {
-		if p.State != OK {
-			bad = append(bad, "pool "+p.Name+" "+poolWord(p))
-		}
-	}
-	for _, n := range r.Notes {
-		if n.State != OK {
-			bad = append(bad, clip(n.Text, 80))
-		}
-	}
-	if len(r.Disks) == 0 {
-		return strings.Join(append(bad, "no disk found"), ", ")
-	}
-	bad = append(bad, badDisks(r)...)
-	if len(bad) == 0 {
-		bad = append(bad, fmt.Sprintf("%d of %d disks fresh", r.Count(Fresh), len(r.Disks)))
-	}
-	return strings.Join(bad, ", ") + oldestText(r) + after("; ", quietDisks(r))
-}
-
-// badDisks counts the disks that alarm: "2 of 41 disks stale".
-func badDisks(r Report) []string {
-	var words []string
-	for _, row := range Verdicts() {
-		if n := r.countBy(row.Verdict, alarming); n > 0 {
-			words = append(words, fmt.Sprintf("%d %s", n, row.Name))
-		}
-	}
-	if len(words) == 1 {
-		count, verdict, _ := strings.Cut(words[0], " ")
-		return []string{fmt.Sprintf("%s of %d disks %s", count, len(r.Disks), verdict)}
-	}
-	if len(words) > 0 {
-		words[len(words)-1] += fmt.Sprintf(" of %d disks", len(r.Disks))
-	}
-	return words
-}
-
-// quietDisks counts those that are neither fresh nor alarm.
-func quietDisks(r Report) string {
-	var words []string
-	for _, row := range Verdicts() {
-		quiet := r.Count(row.Verdict) - r.countBy(row.Verdict, alarming)
-		if row.Verdict != Fresh && quiet > 0 {
-			words = append(words, fmt.Sprintf("%d %s", quiet, row.Name))
-		}
-	}
-	return strings.Join(words, ", ")
-}
-
-func alarming(d Result) bool { return d.State != OK }
-
-func oldestText(r Report) string {
-	d := r.oldest()
-	if d == nil {
-		return ""
-	}
-	return fmt.Sprintf(", oldest %s %s (limit %s)", d.Name(), Age(d.Age), d.Limit.Range.Spoken())
-}
-
-func after(separator, text string) string {
-	if text == "" {
-		return ""
-	}
-	return separator + text
-}
-
-func poolWord(p PoolResult) string {
-	switch {
-	case p.Missing:
-		return "missing"
-	case p.Problem != "":
-		return "unreadable"
-	}
-	return "lacks a dataset"
-}
-
 // metrics are the performance data: few by default, since some consumers cut them.
 func (n Nagios) metrics(r Report) []Metric {
 	m := []Metric{
 		{Label: "disks", Value: int64(len(r.Disks))},
 		{Label: "stopped", Value: int64(r.Count(Stopped))},
+		{Label: "unproven", Value: int64(r.countBy(Stopped, Result.unproven))},
 		{Label: "stale", Value: int64(r.Count(Stale))},
 		{Label: "missing", Value: int64(r.Count(Missing))},
 	}
 	if d := r.oldest(); d != nil {
 		m = append([]Metric{ageMetric("oldest_age", *d)}, m...)
+	}
+	if d := r.laggard(); d != nil {
+		m = append(m, Metric{"largest_lag", int64(d.Compared.Lag.Seconds()), "s", d.Warning.Range, d.Critical.Range})
 	}
 	if n.DiskPerfdata {
 		for _, d := range r.Disks {

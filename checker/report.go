@@ -29,6 +29,9 @@ type Result struct {
 	Judgement
 	// Warning and Critical are the limits that hold for the disk.
 	Warning, Critical Limit
+	// Compared is what the disk's owner says, nil where no node was asked. The
+	// judgement's State is the worse of the verdict's and the comparison's.
+	Compared *Comparison
 }
 
 // PoolResult is one pool with what is wrong with it as a whole.
@@ -55,7 +58,7 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 			j := Judge(d, p, now)
 			fresh[d.Dataset] = j.Verdict == Fresh
 			warning, critical := p.Limits(d)
-			r.Disks = append(r.Disks, Result{d, j, warning, critical})
+			r.Disks = append(r.Disks, Result{Disk: d, Judgement: j, Warning: warning, Critical: critical})
 		}
 	}
 	for i := range r.Disks {
@@ -68,6 +71,12 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 	for _, m := range p.expired(now) {
 		r.Notes = append(r.Notes, Note{Warning, expiredText(m)})
 	}
+	r.sort()
+	return r
+}
+
+// sort puts the worst disks first.
+func (r Report) sort() {
 	slices.SortFunc(r.Disks, func(a, b Result) int {
 		return cmp.Or(
 			cmp.Compare(b.State.severity(), a.State.severity()),
@@ -75,6 +84,18 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 			strings.Compare(a.Dataset, b.Dataset),
 		)
 	})
+}
+
+// WithOwners compares every disk with what the nodes said of it that may own it, by
+// the disk's dataset. A comparison makes no disk's state better: the worse counts.
+func (r Report) WithOwners(p Policy, said map[string][]Evidence) Report {
+	r.Disks = slices.Clone(r.Disks)
+	for i := range r.Disks {
+		d := &r.Disks[i]
+		c := Compare(d.Disk, d.Verdict, p, said[d.Dataset])
+		d.Compared, d.State = &c, Worst(d.State, c.State)
+	}
+	r.sort()
 	return r
 }
 
@@ -162,6 +183,19 @@ func (r Report) oldest() *Result {
 			continue
 		}
 		if found == nil || d.Age > found.Age {
+			found = d
+		}
+	}
+	return found
+}
+
+// laggard is the disk that is most behind its owner, nil where none was compared
+// with one.
+func (r Report) laggard() *Result {
+	var found *Result
+	for i := range r.Disks {
+		d := &r.Disks[i]
+		if c := d.Compared; c != nil && (c.Outcome == InStep || c.Outcome == Lagging) && (found == nil || c.Lag > found.Compared.Lag) {
 			found = d
 		}
 	}

@@ -27,7 +27,7 @@ func WriteTable(w io.Writer, r Report) error {
 	_, _ = fmt.Fprintln(t, "STATE\tVERDICT\tVMID\tDATASET\tAGE\tSUFFIX\tNEWEST\tREASON")
 	for _, d := range r.Disks {
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", d.State, d.Verdict, d.VMID, d.Dataset,
-			ageOrNone(d), d.Suffix(), newestTime(d), plain(d.Reason))
+			ageOrNone(d), d.Suffix(), newestTime(d), plain(d.fullReason()))
 	}
 	return t.Flush()
 }

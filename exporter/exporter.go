@@ -13,6 +13,7 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/config"
+	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
 )
 
@@ -26,6 +27,7 @@ type Store struct {
 	copies map[string][]string
 	seen   *seenFile
 	hints  *hintFile
+	guests *guests
 	// tidying is held by the one who does what follows a scan.
 	tidying sync.Mutex
 }
@@ -34,6 +36,9 @@ type Store struct {
 type Settings struct {
 	Config  config.Config
 	Scanner checker.Scanner
+	// Owners reads which node has which guest; nil where no guests can be. It may
+	// hang.
+	Owners func() (pve.Owners, error)
 	// StateDir keeps what must outlive the process; "" keeps nothing.
 	StateDir string
 	// ScanTimeout is when a listing is given up, however long the one who asked
@@ -61,6 +66,7 @@ func NewStore(s Settings) *Store {
 	policy := checker.NewPolicy(s.Config)
 	policy.MaxDataAge = s.MaxDataAge
 	store := &Store{settings: s, policy: policy, pools: map[string]*pool{}, seen: newSeenFile(s.StateDir, s.Log)}
+	store.guests = &guests{read: s.Owners}
 	store.hints = newHintFile(s.StateDir, s.Log)
 	store.settings.Scanner.Memory = store.hints.load()
 	return store

@@ -60,6 +60,7 @@ func (s Server) Handler(store *Store) http.Handler {
 		_, _ = w.Write([]byte("ok\n"))
 	})
 	mux.Handle("GET /api/v1/disks", s.guarded(refreshed(store, disksAPI(store))))
+	mux.Handle("POST /api/v1/compare", s.guarded(compareAPI(store)))
 	mux.Handle("GET /{$}", s.guarded(refreshed(store, s.page(store))))
 	return mux
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"sync/atomic"
@@ -32,6 +30,8 @@ type checkCmd struct {
 	VMID []int    `name:"vmid" placeholder:"N" help:"Only this guest's disks; may be repeated."`
 	Disk []string `placeholder:"PATTERN" help:"Only disks with this dataset or last component, a shell pattern; may be repeated."`
 
+	Primary primaryFlags `embed:""`
+
 	From     string `placeholder:"URL" help:"Read the exporter at this URL instead of zfs."`
 	Format   string `enum:"nagios,checkmk,json,table" default:"nagios" help:"nagios, checkmk, json or table."`
 	Perfdata string `enum:"summary,disks" default:"summary" help:"disks adds each disk's age to the performance data."`
@@ -51,7 +51,11 @@ func (checkCmd) Help() string {
 EXAMPLES
   snapwatch check                          every disk, with the limits of the configuration
   snapwatch check -w 90m -c 4h --pool tank
-  snapwatch check --vmid 100 -v            one guest, with the reasons`
+  snapwatch check --vmid 100 -v            one guest, with the reasons
+  snapwatch check --primary https://pve1.example:10191,https://pve2.example:10191
+
+WITHOUT --primary a disk whose newest snapshot ends in _stopped is believed to be off.
+If replication dies meanwhile and the guest starts again, only its owner can tell.`
 }
 
 // Run prints the check's result and ends with its state. Whatever happens, it
@@ -61,7 +65,7 @@ func (c *checkCmd) Run(env *environment) error {
 	var stage atomic.Value
 	stage.Store("starting")
 	answer := make(chan checkAnswer, 1)
-	go func() { answer <- c.guarded(env, &stage) }()
+	go func() { answer <- c.guarded(env, &stage, begun) }()
 
 	timer := time.NewTimer(time.Duration(c.Timeout))
 	defer timer.Stop()
@@ -93,20 +97,21 @@ type checkAnswer struct {
 }
 
 // guarded turns a panic into an answer: a plugin that dies says nothing.
-func (c *checkCmd) guarded(env *environment, stage *atomic.Value) (a checkAnswer) {
+func (c *checkCmd) guarded(env *environment, stage *atomic.Value, begun time.Time) (a checkAnswer) {
 	defer func() {
 		if e := recover(); e != nil {
 			_, _ = fmt.Fprintf(env.Stderr, "%s\n", debug.Stack())
 			a = checkAnswer{err: fmt.Errorf("internal error while %s: %v", stage.Load(), e)}
 		}
 	}()
-	return c.find(env, stage)
+	return c.find(env, stage, begun)
 }
 
 // find reads and judges. It leaves a part of the time for printing.
-func (c *checkCmd) find(env *environment, stage *atomic.Value) checkAnswer {
+func (c *checkCmd) find(env *environment, stage *atomic.Value, begun time.Time) checkAnswer {
 	limit := time.Duration(c.Timeout)
-	ctx, cancel := context.WithTimeout(context.Background(), limit-min(limit/8, 500*time.Millisecond))
+	limit -= min(limit/8, 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	stage.Store("reading the configuration")
 	cfg, err := env.loadConfig(c.Config)
@@ -117,21 +122,32 @@ func (c *checkCmd) find(env *environment, stage *atomic.Value) checkAnswer {
 	if err != nil {
 		return checkAnswer{err: err}
 	}
+	nodes, err := checker.NewPrimaries(c.Primary.over(cfg.Primary))
+	if err != nil {
+		return checkAnswer{err: err}
+	}
+	here := ctx
+	if nodes.Configured() {
+		var stop context.CancelFunc
+		here, stop = context.WithTimeout(ctx, time.Duration(localShare*float64(limit)))
+		defer stop()
+	}
 	a := checkAnswer{memory: checker.NewMemory()}
 	var pools []checker.Pool
 	var notes []checker.Note
 	if c.From != "" {
 		stage.Store("asking " + c.From)
 		policy.MaxDataAge = checker.DefaultMaxDataAge
-		pools, notes, err = checker.From(ctx, c.From)
+		pools, notes, err = checker.From(here, c.From)
 	} else {
-		pools, notes, err = c.scan(ctx, env, cfg, stage, &a)
+		pools, notes, err = c.scan(here, env, cfg, stage, &a)
 	}
 	if err != nil {
 		return checkAnswer{err: err}
 	}
 	filter := checker.Filter{Pools: c.Pool, VMIDs: c.VMID, Disks: c.Disk}
 	a.report = filter.Apply(checker.Assemble(pools, policy, env.Now(), notes...))
+	a.report = compare(ctx, a.report, policy, cfg, nodes, stage, limit-time.Since(begun))
 	return a
 }
 
@@ -184,18 +200,6 @@ func seenNote(err error) checker.Note {
 	return note
 }
 
-// cachePath is where the cache is, "" where this user has no place for one.
-func (c *checkCmd) cachePath() string {
-	if c.Cache != "" {
-		return c.Cache
-	}
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return ""
-	}
-	return filepath.Join(dir, "snapwatch", "newest.json")
-}
-
 // policy is the one of the configuration with the limits of the command line.
 func (c *checkCmd) policy(cfg config.Config) (checker.Policy, error) {
 	p := checker.NewPolicy(cfg)
@@ -235,22 +239,4 @@ func (c *checkCmd) print(w io.Writer, r checker.Report) error {
 func (c *checkCmd) unknown(env *environment, err error) error {
 	_ = c.print(env.Stdout, checker.Report{Now: env.Now(), Failure: err.Error()})
 	return &exit{code: checkUnknown}
-}
-
-// save keeps the cache if that takes no longer than the time that is left.
-func (c *checkCmd) save(a checkAnswer, left time.Duration) {
-	if a.cache == "" || !a.memory.Unsaved() {
-		return
-	}
-	saved := make(chan struct{})
-	go func() {
-		defer close(saved)
-		// A cache that cannot be kept costs time at the next check, and nothing else.
-		_ = os.MkdirAll(filepath.Dir(a.cache), 0o700)
-		_ = a.memory.Save(a.cache)
-	}()
-	select {
-	case <-saved:
-	case <-time.After(max(left, 0)):
-	}
 }

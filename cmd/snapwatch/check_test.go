@@ -69,8 +69,8 @@ func TestCheckExitStatus(t *testing.T) {
 		status int
 		first  string
 	}{
-		"ok":                  {[]zfstest.Dataset{fresh, stopped}, "", 0, "OK: 1 of 2 disks fresh, oldest vm-100-disk-0 1h (limit 2h); 1 stopped | 'oldest_age'=3600s;"},
-		"warning":             {[]zfstest.Dataset{vm(100, "hourly", 3*time.Hour), stopped}, "", 1, "WARNING: 1 of 2 disks stale, oldest vm-100-disk-0 3h (limit 2h); 1 stopped | "},
+		"ok":                  {[]zfstest.Dataset{fresh, stopped}, "", 0, "OK: 1 of 2 disks fresh, oldest vm-100-disk-0 1h (limit 2h); 1 stopped (unproven) | 'oldest_age'=3600s;"},
+		"warning":             {[]zfstest.Dataset{vm(100, "hourly", 3*time.Hour), stopped}, "", 1, "WARNING: 1 of 2 disks stale, oldest vm-100-disk-0 3h (limit 2h); 1 stopped (unproven) | "},
 		"critical":            {[]zfstest.Dataset{fresh, vm(102, "daily", 7*time.Hour)}, "", 2, "CRITICAL: 1 of 2 disks stale, oldest vm-102-disk-0 7h (limit 6h) | "},
 		"nothing":             {nil, "", 3, "UNKNOWN: no disk found | "},
 		"-w":                  {[]zfstest.Dataset{fresh}, "-w 30m", 1, "WARNING: "},
@@ -102,7 +102,7 @@ func TestCheckExitStatus(t *testing.T) {
 		"usage error, json":   {[]zfstest.Dataset{fresh}, "-w 2h -c 1h --format json", 3, "{"},
 		"json":                {[]zfstest.Dataset{fresh}, "--format json", 0, "{"},
 		"commands run":        {[]zfstest.Dataset{fresh}, "-vvv", 0, "OK: "},
-		"each disk, perfdata": {[]zfstest.Dataset{fresh}, "--perfdata disks", 0, "OK: 1 of 1 disks fresh, oldest vm-100-disk-0 1h (limit 2h) | 'oldest_age'=3600s;7200;21600;0 'disks'=1;;;0 'stopped'=0;;;0 'stale'=0;;;0 'missing'=0;;;0 'tank/vm-100-disk-0'=3600s;7200;21600;0"},
+		"each disk, perfdata": {[]zfstest.Dataset{fresh}, "--perfdata disks", 0, "OK: 1 of 1 disks fresh, oldest vm-100-disk-0 1h (limit 2h) | 'oldest_age'=3600s;7200;21600;0 'disks'=1;;;0 'stopped'=0;;;0 'unproven'=0;;;0 'stale'=0;;;0 'missing'=0;;;0 'tank/vm-100-disk-0'=3600s;7200;21600;0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, c.disks...)
@@ -125,7 +125,7 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 		begun := time.Now()
 		status, first := s.check("-t", "400ms")
 		assert.Equal(t, 3, status)
-		assert.Equal(t, "UNKNOWN: pool tank unreadable, no disk found | 'disks'=0;;;0 'stopped'=0;;;0 'stale'=0;;;0 'missing'=0;;;0", first)
+		assert.Equal(t, "UNKNOWN: pool tank unreadable, no disk found | 'disks'=0;;;0 'stopped'=0;;;0 'unproven'=0;;;0 'stale'=0;;;0 'missing'=0;;;0", first)
 		assert.Less(t, time.Since(begun), 3*time.Second)
 		if i == 0 {
 			assert.Contains(t, s.out.String(), "took too long")

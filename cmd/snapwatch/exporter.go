@@ -47,6 +47,7 @@ func (c *exporterCmd) Run(env *environment) error {
 	store := exporter.NewStore(exporter.Settings{
 		Config:      cfg,
 		Scanner:     checker.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now},
+		Owners:      env.PVE.Owners,
 		StateDir:    c.StateDir,
 		ScanTimeout: c.ScanTimeout,
 		MaxDataAge:  c.MaxDataAge,

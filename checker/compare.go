@@ -1,0 +1,203 @@
+package checker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// Outcome is what comparing a disk with the node that owns it gave.
+type Outcome int
+
+// The outcomes.
+const (
+	NotCompared Outcome = iota
+	InStep
+	Lagging
+	Diverged
+	NoOwner
+	TwoOwners
+	OwnerUnreachable
+	OwnerUnreadable
+	Orphaned
+)
+
+func (o Outcome) String() string { return outcomes[o].Name }
+
+// OutcomeRow is one line of the table of outcomes.
+type OutcomeRow struct {
+	Outcome Outcome
+	Name    string
+	// States are the Nagios states by [Level], which is that of the lag.
+	States [3]State
+	// Meaning says to a person when the outcome holds.
+	Meaning string
+}
+
+var outcomes = [...]OutcomeRow{
+	{NotCompared, "not compared", all(OK), "its verdict leaves nothing to compare"},
+	{InStep, "in step", all(OK), "the owner's newest snapshot is here, or newer by no more than a limit"},
+	{Lagging, "lagging", [3]State{OK, Warning, Critical}, "the owner's newest snapshot is newer by more than a limit"},
+	{Diverged, "diverged", all(Critical), "its newest snapshot is not older than the owner's and not the owner's, or the owner has that name with another guid"},
+	{NoOwner, "no owner", all(Unknown), "no node that was asked has the guest, though it is somewhere, or may be"},
+	{TwoOwners, "two owners", all(Unknown), "more than one node says that the guest is its own"},
+	{OwnerUnreachable, "owner unreachable", all(Unknown), "no node that answered has the guest, and one did not answer"},
+	{OwnerUnreadable, "owner unreadable", all(Unknown), "the owner cannot tell about its own disk, or has none of that name"},
+	{Orphaned, "orphaned", all(Warning), "every node that may own the guest answered that none has it: remove the disk, or ignore it"},
+}
+
+// Outcomes is the table of outcomes.
+func Outcomes() []OutcomeRow { return slices.Clone(outcomes[:]) }
+
+// Evidence is what one node that may own a disk's guest says of the disk.
+type Evidence struct {
+	// Node names the node to a person.
+	Node string
+	// Failure is why the node could not be asked, "" if it answered.
+	Failure string
+	// Owned is whether the guest is its own, Why the reason if that is not known.
+	Owned Ownership
+	Why   string
+	// ConfiguredOn is the node of its cluster that has the guest, "" if none has.
+	ConfiguredOn string
+	// Replica is true where the node itself only receives the disk.
+	Replica bool
+	// Dataset is its own disk of that name, GUID the dataset's, Newest the newest
+	// managed snapshot, nil if there is none. Problem is why that is not known.
+	Dataset string
+	GUID    uint64
+	Newest  *zfs.Snapshot
+	Problem string
+	// Held is how that disk holds the replica's newest snapshot by name, HeldGUID
+	// the guid under that name.
+	Held     Holding
+	HeldGUID uint64
+}
+
+// Comparison is what comparing a disk with its owner gave, and why.
+type Comparison struct {
+	Outcome Outcome
+	State   State
+	// Owner is the node it was compared with, "" if there is none.
+	Owner string
+	// Lag is how much newer the owner's newest snapshot is; Limit is the limit that
+	// it was held against, as of [Judgement].
+	Lag   time.Duration
+	Limit Limit
+	// Proven is true for a disk whose verdict is stopped and whose newest snapshot
+	// is the owner's newest.
+	Proven bool
+	// Reason says why, in one line.
+	Reason string
+}
+
+// Compare compares a disk with what the nodes say that may own it. It looks only at
+// what it is given. A disk whose verdict is no statement on its newest snapshot is
+// not compared.
+func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
+	if d.Newest == nil || !slices.Contains([]Verdict{Future, Stopped, Stale, Fresh}, v) {
+		return Comparison{Reason: "not compared, it is " + v.String()}
+	}
+	owners := slices.DeleteFunc(slices.Clone(nodes), func(e Evidence) bool { return !e.owns(d) })
+	switch len(owners) {
+	case 0:
+		return ownerless(d, nodes)
+	case 1:
+		c := against(d, p, owners[0])
+		c.Owner = owners[0].Node
+		c.Proven = v == Stopped && c.Outcome == InStep && owners[0].Newest.GUID == d.Newest.GUID
+		return c
+	}
+	var names []string
+	for _, o := range owners {
+		names = append(names, o.Node)
+	}
+	return outcome(TwoOwners, "%s each say that guest %d is theirs", strings.Join(names, ", "), d.VMID)
+}
+
+// isReplica tells whether the node cannot count as an owner: it says that it only
+// receives the disk, or it is this host itself. No two datasets share a guid.
+func (e Evidence) isReplica(d Disk) bool {
+	return e.Replica || (e.GUID != 0 && e.GUID == d.GUID)
+}
+
+func (e Evidence) owns(d Disk) bool {
+	return e.Failure == "" && e.Owned == Owned && !e.isReplica(d)
+}
+
+// ownerless says why a disk has no owner. Only a no of every node that may own it
+// makes it orphaned.
+func ownerless(d Disk, nodes []Evidence) Comparison {
+	var failed, unknown, elsewhere []string
+	denied := 0
+	for _, e := range nodes {
+		switch {
+		case e.Failure != "":
+			failed = append(failed, e.Node+": "+e.Failure)
+		case e.isReplica(d):
+		case e.Owned == OwnershipUnknown:
+			unknown = append(unknown, e.Node+": "+e.Why)
+		case e.ConfiguredOn != "":
+			elsewhere = append(elsewhere, e.ConfiguredOn)
+		default:
+			denied++
+		}
+	}
+	switch {
+	case len(failed) > 0:
+		return outcome(OwnerUnreachable, "%s", strings.Join(failed, "; "))
+	case len(unknown) > 0:
+		return outcome(NoOwner, "whether guest %d is theirs is not known: %s", d.VMID, strings.Join(unknown, "; "))
+	case len(elsewhere) > 0:
+		slices.Sort(elsewhere)
+		return outcome(NoOwner, "guest %d is on %s, which was not asked or has just lost it", d.VMID, strings.Join(slices.Compact(elsewhere), ", "))
+	case denied > 0:
+		return outcome(Orphaned, "no node has guest %d any more (%d asked): remove the disk, or ignore it", d.VMID, denied)
+	}
+	return outcome(NoOwner, "every node that was asked is itself a replica")
+}
+
+// against compares with the one owner.
+func against(d Disk, p Policy, o Evidence) Comparison {
+	switch {
+	case o.Problem != "":
+		return outcome(OwnerUnreadable, "%s: %s", o.Node, o.Problem)
+	case o.Newest == nil:
+		return outcome(OwnerUnreadable, "%s has no managed snapshot of %s", o.Node, o.Dataset)
+	case o.Newest.GUID == d.Newest.GUID:
+		return inStep(d, p, 0, "the newest of "+o.Node+", too")
+	case o.Held == HoldingUnknown:
+		return outcome(OwnerUnreadable, "%s does not say whether it has %s", o.Node, d.Newest.Name)
+	case o.Held != NotHeld && o.HeldGUID != d.Newest.GUID:
+		return outcome(Diverged, "%s has another %s %s under this name", o.Node, o.Held, d.Newest.Name)
+	case o.Held == NotHeld && !d.Newest.Creation.Before(o.Newest.Creation):
+		return outcome(Diverged, "%s does not have %s, and its own newest, %s, is no newer", o.Node, d.Newest.Name, o.Newest.Name)
+	}
+	lag := max(0, o.Newest.Creation.Sub(d.Newest.Creation))
+	text := fmt.Sprintf("%s behind %s of %s", Age(lag), o.Newest.Name, o.Node)
+	if o.Held == NotHeld {
+		text += ", where its own newest is gone and has no bookmark"
+	}
+	return inStep(d, p, lag, text)
+}
+
+// inStep judges a lag by the disk's limits.
+func inStep(d Disk, p Policy, lag time.Duration, text string) Comparison {
+	level, limit := p.exceeded(d, lag)
+	if lag == 0 {
+		level = Within // a range may alert at 0, but nothing is wrong with being equal
+	}
+	is := InStep
+	if level > Within {
+		is = Lagging
+		text += fmt.Sprintf(" (%s)", limit)
+	}
+	return Comparison{Outcome: is, State: outcomes[is].States[level], Lag: lag, Limit: limit, Reason: text}
+}
+
+func outcome(o Outcome, format string, args ...any) Comparison {
+	return Comparison{Outcome: o, State: outcomes[o].States[Within], Reason: fmt.Sprintf(format, args...)}
+}

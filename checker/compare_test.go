@@ -1,0 +1,171 @@
+package checker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"pgregory.net/rapid"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+// says is what a node says that owns the disk and has this newest snapshot.
+func says(newest *zfs.Snapshot, change ...func(*Evidence)) Evidence {
+	e := Evidence{Node: "a", Owned: Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Held: HeldAsSnapshot, HeldGUID: 7}
+	for _, c := range change {
+		c(&e)
+	}
+	return e
+}
+
+// other is a managed snapshot that is not the replica's.
+func other(class zfs.Class, age time.Duration) *zfs.Snapshot {
+	s := managed(class, age)
+	s.GUID = 8
+	return s
+}
+
+func held(h Holding, guid uint64) func(*Evidence) {
+	return func(e *Evidence) { e.Held, e.HeldGUID = h, guid }
+}
+
+func node(name string, owned Ownership, change ...func(*Evidence)) Evidence {
+	e := Evidence{Node: name, Owned: owned}
+	for _, c := range change {
+		c(&e)
+	}
+	return e
+}
+
+func TestCompare(t *testing.T) {
+	fresh, stopped := aDisk("1", zfs.Hourly, hour), aDisk("1", zfs.Stopped, 3*day)
+	no := node("b", NotOwned)
+	for name, c := range map[string]struct {
+		disk    Disk
+		verdict Verdict
+		nodes   []Evidence
+		outcome Outcome
+		state   State
+		reason  string
+		rule    string
+		proven  bool
+	}{
+		"in step: the same newest":                   {disk: fresh, nodes: []Evidence{says(fresh.Newest), no}, outcome: InStep, reason: "the newest of a", rule: "limits.warning"},
+		"in step: newer within the limit":            {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0))}, outcome: InStep, reason: "1h behind", rule: "limits.warning"},
+		"in step: by an override":                    {disk: aDisk("903", zfs.Hourly, 20*hour), verdict: Fresh, nodes: []Evidence{says(other(zfs.Hourly, 0))}, outcome: InStep, rule: "overrides[1].warning (vmid 903)"},
+		"stopped: proven":                            {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest)}, outcome: InStep, proven: true, rule: "limits.warning"},
+		"stopped: not proven by a newer one":         {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Stopped, 3*day-hour))}, outcome: InStep, rule: "limits.warning"},
+		"fresh is nothing to prove":                  {disk: fresh, verdict: Fresh, nodes: []Evidence{says(fresh.Newest)}, outcome: InStep, rule: "limits.warning"},
+		"lagging: replication died while it was off": {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0), held(HeldAsBookmark, 7)), no}, outcome: Lagging, state: Critical, reason: "3d behind", rule: "limits.critical"},
+		"lagging: warning":                           {disk: aDisk("1", zfs.Stopped, 3*hour), verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0))}, outcome: Lagging, state: Warning, reason: "limit 2h, limits.warning", rule: "limits.warning"},
+		"lagging: and cannot go on":                  {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0), held(NotHeld, 0))}, outcome: Lagging, state: Critical, reason: "gone and has no bookmark", rule: "limits.critical"},
+		"diverged: the owner was rolled back":        {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 5*hour), held(NotHeld, 0))}, outcome: Diverged, state: Critical, reason: "does not have"},
+		"diverged: two of the same second":           {disk: fresh, nodes: []Evidence{says(other(zfs.Daily, hour), held(NotHeld, 0))}, outcome: Diverged, state: Critical, reason: "is no newer"},
+		"diverged: the name with another guid":       {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), held(HeldAsSnapshot, 6))}, outcome: Diverged, state: Critical, reason: "another snapshot"},
+		"diverged: the bookmark with another guid":   {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), held(HeldAsBookmark, 6))}, outcome: Diverged, state: Critical, reason: "another bookmark"},
+		"not diverged: newer, and the owner has it":  {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 2*hour))}, outcome: InStep, rule: "limits.warning"},
+		"not diverged: older, and the owner lost it": {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), held(NotHeld, 0))}, outcome: InStep, rule: "limits.warning"},
+		"after failover: the other node owns it":     {disk: stopped, verdict: Stopped, nodes: []Evidence{node("a", NotOwned, func(e *Evidence) { e.ConfiguredOn = "b" }), says(other(zfs.Hourly, 0), func(e *Evidence) { e.Node = "b" })}, outcome: Lagging, state: Critical, reason: "of b", rule: "limits.critical"},
+		"one owner, another node is down":            {disk: fresh, nodes: []Evidence{says(fresh.Newest), {Node: "b", Failure: "refused"}}, outcome: InStep, rule: "limits.warning"},
+		"one owner, another node does not know":      {disk: fresh, nodes: []Evidence{says(fresh.Newest), node("b", OwnershipUnknown)}, outcome: InStep, rule: "limits.warning"},
+		"two owners":                                 {disk: fresh, nodes: []Evidence{says(fresh.Newest), says(fresh.Newest, func(e *Evidence) { e.Node = "b" })}, outcome: TwoOwners, state: Unknown, reason: "a, b each say"},
+		"two, but one says that it is a replica":     {disk: fresh, nodes: []Evidence{says(fresh.Newest), says(fresh.Newest, func(e *Evidence) { e.Replica = true })}, outcome: InStep, rule: "limits.warning"},
+		"a replica is no owner":                      {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.Replica = true })}, outcome: NoOwner, state: Unknown, reason: "is itself a replica"},
+		"this host is no owner":                      {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.GUID = 5 })}, outcome: NoOwner, state: Unknown, reason: "is itself a replica"},
+		"no owner: on a node that is not listed":     {disk: fresh, nodes: []Evidence{no, node("a", NotOwned, func(e *Evidence) { e.ConfiguredOn = "d" })}, outcome: NoOwner, state: Unknown, reason: "guest 1 is on d"},
+		"no owner: a node does not know":             {disk: fresh, nodes: []Evidence{no, node("a", OwnershipUnknown, func(e *Evidence) { e.Why = "pmxcfs" })}, outcome: NoOwner, state: Unknown, reason: "not known: a: pmxcfs"},
+		"unreachable":                                {disk: fresh, nodes: []Evidence{no, {Node: "a", Failure: "refused"}}, outcome: OwnerUnreachable, state: Unknown, reason: "a: refused"},
+		"unreachable: though it said yes":            {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.Failure = "cut" })}, outcome: OwnerUnreachable, state: Unknown, reason: "a: cut"},
+		"unreadable: its pool":                       {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.Problem = "pool rpool is suspended" })}, outcome: OwnerUnreadable, state: Unknown, reason: "a: pool rpool is suspended"},
+		"unreadable: no managed snapshot":            {disk: fresh, nodes: []Evidence{says(nil)}, outcome: OwnerUnreadable, state: Unknown, reason: "a has no managed snapshot of rpool/data/vm-1-disk-0"},
+		"unreadable: it does not say what it holds":  {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), held(HoldingUnknown, 0))}, outcome: OwnerUnreadable, state: Unknown, reason: "does not say"},
+		"orphaned":                       {disk: stopped, verdict: Stopped, nodes: []Evidence{no, node("a", NotOwned)}, outcome: Orphaned, state: Warning, reason: "no node has guest 1 any more (2 asked)"},
+		"orphaned: a replica has no say": {disk: fresh, nodes: []Evidence{no, node("c", NotOwned, func(e *Evidence) { e.Replica = true })}, outcome: Orphaned, state: Warning, reason: "(1 asked)"},
+		"not compared: excluded":         {disk: fresh, verdict: Excluded, nodes: []Evidence{says(other(zfs.Hourly, -day))}, outcome: NotCompared},
+		"not compared: superseded":       {disk: fresh, verdict: Superseded, nodes: []Evidence{says(other(zfs.Hourly, -day))}, outcome: NotCompared},
+		"not compared: missing":          {disk: fresh, verdict: Missing, nodes: []Evidence{no}, outcome: NotCompared},
+		"not compared: nothing here":     {disk: aDisk("1", zfs.Hourly, 0, bare), verdict: Never, nodes: []Evidence{says(fresh.Newest)}, outcome: NotCompared},
+		"nobody was asked":               {disk: fresh, outcome: NoOwner, state: Unknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.verdict == Unreadable {
+				c.verdict = Fresh
+			}
+			got := Compare(c.disk, c.verdict, testPolicy(), c.nodes)
+			assert.Equal(t, c.outcome.String(), got.Outcome.String(), got.Reason)
+			assert.Equal(t, c.state.String(), got.State.String(), got.Reason)
+			assert.Contains(t, got.Reason, c.reason)
+			assert.NotEmpty(t, got.Reason)
+			assert.Equal(t, c.rule, got.Limit.Rule)
+			assert.Equal(t, c.proven, got.Proven)
+		})
+	}
+}
+
+func TestTableOfOutcomesIsInItsOwnOrder(t *testing.T) {
+	for i, row := range Outcomes() {
+		assert.Equal(t, Outcome(i), row.Outcome)
+		assert.NotEmpty(t, row.Name)
+		assert.NotEmpty(t, row.Meaning)
+	}
+}
+
+func anyEvidence(t *rapid.T) Evidence {
+	e := Evidence{Node: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "node")}
+	e.Failure = rapid.SampledFrom([]string{"", "", "refused"}).Draw(t, "failure")
+	e.Owned = Ownership(rapid.IntRange(0, 2).Draw(t, "owned"))
+	e.Replica = rapid.Bool().Draw(t, "replica")
+	e.ConfiguredOn = rapid.SampledFrom([]string{"", "d"}).Draw(t, "on")
+	e.Problem = rapid.SampledFrom([]string{"", "", "broken"}).Draw(t, "problem")
+	e.Held = Holding(rapid.IntRange(0, 3).Draw(t, "held"))
+	e.HeldGUID = rapid.SampledFrom([]uint64{0, 7, 8}).Draw(t, "guid")
+	if rapid.Bool().Draw(t, "snapshot") {
+		e.Newest = managed(zfs.Hourly, time.Duration(rapid.Int64Range(-int64(day), int64(100*day)).Draw(t, "age")))
+		e.Newest.GUID = rapid.SampledFrom([]uint64{7, 8}).Draw(t, "newest guid")
+	}
+	return e
+}
+
+// Whatever nodes say, no disk and no report gets better by it.
+func TestAComparisonNeverMakesAStateBetter(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := anyDisk(t)
+		nodes := rapid.SliceOfN(rapid.Custom(anyEvidence), 0, 4).Draw(t, "nodes")
+		p := testPolicy()
+		before := Assemble([]Pool{{Name: zfs.Pool(d.Dataset), ReadAt: now, Disks: []Disk{d}}}, p, now)
+		after := before.WithOwners(p, map[string][]Evidence{d.Dataset: nodes})
+		assert.GreaterOrEqual(t, after.State().severity(), before.State().severity())
+		assert.GreaterOrEqual(t, after.Disks[0].State.severity(), before.Disks[0].State.severity())
+		assert.Equal(t, before.Disks[0].Verdict, after.Disks[0].Verdict, "the local verdict stands")
+		assert.Nil(t, before.Disks[0].Compared, "the report it was made from is as before")
+		c := after.Disks[0].Compared
+		assert.NotEmpty(t, c.Reason)
+		assert.Contains(t, outcomes[c.Outcome].States, c.State)
+		if c.Proven {
+			assert.Equal(t, Stopped, after.Disks[0].Verdict)
+		}
+	})
+}
+
+func TestAComparisonIsToldApartFromTheVerdict(t *testing.T) {
+	dead, proven, off := aDisk("1", zfs.Stopped, 3*day), aDisk("2", zfs.Stopped, day), aDisk("3", zfs.Stopped, day)
+	pools := []Pool{{Name: "tank", ReadAt: now, Disks: []Disk{dead, proven, off, aDisk("4", zfs.Hourly, hour)}}}
+	p := NewPolicy(config.Default())
+	r := Assemble(pools, p, now)
+	assert.Equal(t, "1 of 4 disks fresh, oldest vm-4-disk-0 1h (limit 2h); 3 stopped (unproven)", summary(r))
+	r = r.WithOwners(p, map[string][]Evidence{
+		dead.Dataset:            {says(other(zfs.Hourly, 0))},
+		proven.Dataset:          {says(proven.Newest)},
+		off.Dataset:             {says(other(zfs.Stopped, day-hour))},
+		"tank/vm-4-disk-0":      {says(other(zfs.Hourly, 0))},
+		"tank/nobody-asked-for": nil,
+	})
+	assert.Equal(t, "1 of 4 disks lagging, oldest vm-4-disk-0 1h (limit 2h); 1 stopped, 1 stopped (unproven)", summary(r))
+	assert.Equal(t, "CRITICAL tank/vm-1-disk-0 stopped, lagging 3d (limit 6h)", Nagios{}.lines(r)[0])
+	assert.Contains(t, Nagios{Verbosity: 1}.lines(r)[0], "; lagging: 3d behind autosnap_2026-03-29_12:00:00_hourly of a (limit 6h, limits.critical)")
+	assert.Contains(t, perfdata(Nagios{}.metrics(r)), "'unproven'=2;;;0 'stale'=0;;;0 'missing'=0;;;0 'largest_lag'=259200s;7200;21600;0")
+	doc := r.Document().Disks[0].Compared
+	assert.Equal(t, &ComparisonDocument{Outcome: "lagging", State: "CRITICAL", Owner: "a", LagSeconds: 259200, Limit: "21600", Rule: "limits.critical", Reason: doc.Reason}, doc)
+}

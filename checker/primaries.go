@@ -1,0 +1,210 @@
+package checker
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+// Primaries are the nodes that may own guests whose disks are received here, by
+// their exporters.
+type Primaries struct {
+	urls           []*url.URL
+	client         *http.Client
+	user, password string
+}
+
+// NewPrimaries reads the files that the configuration names. Redirects are not
+// followed and no proxy is used: what is asked goes to the named nodes only.
+func NewPrimaries(c config.Primary) (Primaries, error) {
+	if err := c.Validate(); err != nil {
+		return Primaries{}, err
+	}
+	trust := &tls.Config{MinVersion: tls.VersionTLS12}
+	p := Primaries{
+		user: c.User,
+		client: &http.Client{
+			Transport:     &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	for _, text := range c.URLs {
+		u, err := url.Parse(text)
+		if err != nil {
+			return Primaries{}, err
+		}
+		p.urls = append(p.urls, u)
+	}
+	if c.CA != "" {
+		text, err := os.ReadFile(c.CA)
+		if err != nil {
+			return Primaries{}, fmt.Errorf("primary: ca: %w", err)
+		}
+		trust.RootCAs = x509.NewCertPool()
+		if !trust.RootCAs.AppendCertsFromPEM(text) {
+			return Primaries{}, fmt.Errorf("primary: ca: no certificate in %s", c.CA)
+		}
+	}
+	if c.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return Primaries{}, fmt.Errorf("primary: cert: %w", err)
+		}
+		trust.Certificates = []tls.Certificate{pair}
+	}
+	if c.PasswordFile != "" {
+		text, err := os.ReadFile(c.PasswordFile)
+		if err != nil {
+			return Primaries{}, fmt.Errorf("primary: password_file: %w", err)
+		}
+		p.password = strings.TrimRight(string(text), "\r\n")
+	}
+	return p, nil
+}
+
+// Configured tells whether there is any node to ask.
+func (p Primaries) Configured() bool { return len(p.urls) > 0 }
+
+// Ask asks every node, all at the same time, about the report's disks that can be
+// compared, and returns what they say by the disk's dataset here. originOf tells
+// where a dataset comes from, as [config.Watch.OriginOf]. It returns within the
+// patience; a node that cannot be asked says so in each disk's evidence.
+func (p Primaries) Ask(ctx context.Context, patience time.Duration, r Report, originOf func(dataset string) (cluster, origin string)) map[string][]Evidence {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var datasets []string
+	request := CompareRequest{Version: compareVersion, Disks: []CompareDisk{}}
+	for _, d := range r.Disks {
+		if d.Newest != nil {
+			_, origin := originOf(d.Dataset)
+			datasets = append(datasets, d.Dataset)
+			request.Disks = append(request.Disks, newCompareDisk(d.Disk, origin))
+		}
+	}
+	answers := make([][]Evidence, len(p.urls))
+	var asking sync.WaitGroup
+	for i, u := range p.urls {
+		asking.Go(func() { answers[i] = p.node(ctx, u, patience, request) })
+	}
+	asking.Wait()
+	said := map[string][]Evidence{}
+	for _, answer := range answers {
+		for i, dataset := range datasets {
+			said[dataset] = append(said[dataset], answer[i])
+		}
+	}
+	return said
+}
+
+// newCompareDisk asks about a disk by its dataset at the owner where that is known.
+// A disk that is called otherwise there is asked for by that name.
+func newCompareDisk(d Disk, origin string) CompareDisk {
+	c := CompareDisk{Disk: d.Name(), Newest: NewSnapshotRef(*d.Newest)}
+	if _, _, isDisk := zfs.ParseDiskName(zfs.Base(origin)); isDisk {
+		c.Disk, c.Dataset = zfs.Base(origin), origin
+	}
+	return c
+}
+
+// node asks one node. What goes wrong is its answer about each disk.
+func (p Primaries) node(ctx context.Context, u *url.URL, patience time.Duration, request CompareRequest) []Evidence {
+	answer, err := p.post(ctx, u, patience, request)
+	if err == nil {
+		var all []Evidence
+		if all, err = answer.evidence(request); err == nil {
+			for i := range all {
+				all[i].Node = u.Host
+			}
+			return all
+		}
+	}
+	failed := make([]Evidence, len(request.Disks))
+	for i := range failed {
+		failed[i] = Evidence{Node: u.Host, Failure: clip(plain(failure(err)), 200)}
+	}
+	return failed
+}
+
+// failure leaves out the method and the URL, which the client puts before its
+// errors: the node is named anyway.
+func failure(err error) string {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		if wrapped.Timeout() {
+			return "no answer in time"
+		}
+		return wrapped.Err.Error()
+	}
+	return err.Error()
+}
+
+func (a CompareAnswer) evidence(request CompareRequest) ([]Evidence, error) {
+	if a.Version != compareVersion {
+		return nil, fmt.Errorf("its answer has version %d, this snapwatch knows %d", a.Version, compareVersion)
+	}
+	if len(a.Disks) != len(request.Disks) {
+		return nil, fmt.Errorf("it answers of %d disks, asked of %d", len(a.Disks), len(request.Disks))
+	}
+	var all []Evidence
+	for i, d := range a.Disks {
+		e, err := d.evidence(request.Disks[i])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}
+
+func (p Primaries) post(ctx context.Context, u *url.URL, patience time.Duration, request CompareRequest) (CompareAnswer, error) {
+	text, err := json.Marshal(request)
+	if err != nil {
+		return CompareAnswer{}, err
+	}
+	if len(text) > MaxBody {
+		return CompareAnswer{}, fmt.Errorf("asking would take more than %d bytes; use --pool, --vmid or --disk", MaxBody)
+	}
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, u.JoinPath("/api/v1/compare").String(), bytes.NewReader(text))
+	if err != nil {
+		return CompareAnswer{}, err
+	}
+	post.Header.Set("Content-Type", "application/json")
+	// The exporter takes its patience from the header that Prometheus sends.
+	post.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(patience.Seconds(), 'f', 3, 64))
+	if p.user != "" {
+		post.SetBasicAuth(p.user, p.password)
+	}
+	response, err := p.client.Do(post)
+	if err != nil {
+		return CompareAnswer{}, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(response.Body, MaxBody+1))
+	if err != nil {
+		return CompareAnswer{}, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return CompareAnswer{}, fmt.Errorf("it answers %s: %s", response.Status, strings.TrimSpace(clip(plain(string(body)), 150)))
+	}
+	if len(body) > MaxBody {
+		return CompareAnswer{}, fmt.Errorf("its answer is larger than %d bytes", MaxBody)
+	}
+	var answer CompareAnswer
+	// Unknown fields are allowed: the owner may be newer than this.
+	err = json.Unmarshal(body, &answer)
+	return answer, err
+}

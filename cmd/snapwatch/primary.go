@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+)
+
+// primaryFlags say which nodes may own the guests, and how to ask them. Each
+// replaces its key under primary: in the configuration.
+type primaryFlags struct {
+	URLs         []string `name:"primary" placeholder:"URL,…" help:"Compare each disk with the node that owns it now: the exporters of every node that may."`
+	AllowHTTP    bool     `name:"primary-allow-http" help:"Let these URLs be http for other hosts than this one."`
+	CA           string   `name:"primary-ca" placeholder:"FILE" help:"Trust these certificates instead of the system's."`
+	Cert         string   `name:"primary-cert" placeholder:"FILE" help:"Show this client certificate."`
+	Key          string   `name:"primary-key" placeholder:"FILE" help:"Its key."`
+	User         string   `name:"primary-user" placeholder:"NAME" help:"Log in as this user."`
+	PasswordFile string   `name:"primary-password-file" placeholder:"FILE" help:"The file with its password."`
+}
+
+// over is the configuration's entry with what the flags say instead.
+func (f primaryFlags) over(p config.Primary) config.Primary {
+	if len(f.URLs) > 0 {
+		p.URLs = f.URLs
+	}
+	p.AllowHTTP = p.AllowHTTP || f.AllowHTTP
+	for _, each := range []struct {
+		flag string
+		key  *string
+	}{{f.CA, &p.CA}, {f.Cert, &p.Cert}, {f.Key, &p.Key}, {f.User, &p.User}, {f.PasswordFile, &p.PasswordFile}} {
+		if each.flag != "" {
+			*each.key = each.flag
+		}
+	}
+	return p
+}
+
+// localShare is the part of the time that reading the disks here may take where
+// nodes are asked afterwards: a pool that hangs must not silence them.
+const localShare = 5.0 / 8
+
+// compare asks the nodes about the disks of the report, in what is left of the time.
+func compare(ctx context.Context, r checker.Report, p checker.Policy, cfg config.Config, nodes checker.Primaries, stage *atomic.Value, left time.Duration) checker.Report {
+	if !nodes.Configured() {
+		return r
+	}
+	stage.Store("asking the nodes that may own the disks")
+	return r.WithOwners(p, nodes.Ask(ctx, max(left, time.Millisecond), r, cfg.OriginOf))
+}
