@@ -37,32 +37,30 @@ func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 }
 
 // Expire returns the bookmarks of ours beyond those that are kept: the newest Keep
-// ones of a day's first snapshot, and apart from them the newest of _stopped ones.
-// Bookmarks with other names are somebody else's. With bookmarks off all stay: one
-// of them may be the last thing a receiver has in common with the disk.
-func (b Bookmarks) Expire() []zfs.Snapshot {
+// ones of a day's first snapshot, in the zone's days, and apart from them the newest
+// of _stopped ones. All others are somebody else's, such as those that
+// syncoid --create-bookmark makes of a day's later snapshots. With bookmarks off all
+// stay: one of them may be the last thing a receiver has in common with the disk.
+func (b Bookmarks) Expire(zone *time.Location) []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
 	}
 	marks := slices.Clone(b.Have)
-	slices.SortStableFunc(marks, func(x, y zfs.Snapshot) int { return compareUint(y.CreateTXG, x.CreateTXG) })
-	var expired []zfs.Snapshot
-	days, stopped := 0, 0
+	slices.SortStableFunc(marks, func(x, y zfs.Snapshot) int { return compareUint(x.CreateTXG, y.CreateTXG) })
+	var days, stopped []zfs.Snapshot
+	seen := map[bucket]bool{}
 	for _, m := range marks {
 		class, ours := m.Class()
+		day := bucketOf(zfs.Daily, m.Creation.In(zone))
 		switch {
 		case !ours:
-			continue
 		case class == zfs.Stopped:
-			if stopped++; stopped > keepStoppedBookmarks {
-				expired = append(expired, m)
-			}
-		default:
-			if days++; days > b.Keep {
-				expired = append(expired, m)
-			}
+			stopped = append(stopped, m)
+		case !seen[day]:
+			seen[day] = true
+			days = append(days, m)
 		}
 	}
-	slices.Reverse(expired)
-	return expired
+	expired := slices.Clone(days[:max(0, len(days)-b.Keep)])
+	return append(expired, stopped[:max(0, len(stopped)-keepStoppedBookmarks)]...)
 }

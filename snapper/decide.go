@@ -72,6 +72,9 @@ func (p *planner) notFinal(d *Disk, action Action) string {
 	if action == AdoptPeer && !p.policy.AdoptPeerLabels {
 		return fmt.Sprintf("stopped, with the label of node %s (adopt_peer_labels is off)", d.Running.Value)
 	}
+	if action == Recheck && d.Running.Source == zfs.SourceReceived {
+		return "stopped, as the label says that was received with it"
+	}
 	if action != Adopt {
 		return ""
 	}

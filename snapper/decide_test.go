@@ -55,6 +55,10 @@ func TestConditionalActions(t *testing.T) {
 		{"ran between two runs, foreign one newer", "stopped", func(w *world, d *Disk) { last(w, d); foreign(w, d); d.WrittenSinceStopped = 4096 }, finished, ""},
 		{"written only to what a foreign one has: not looked at", "stopped", func(w *world, d *Disk) { last(w, d); foreign(w, d); d.Written = 4096 }, nil, "is its last state"},
 		{"stopped by pve-zfs-snap, whose snapshot failed", "stopped", periodic, finished, ""},
+		{"a replica beside a copied configuration", "stopped", func(w *world, d *Disk) {
+			periodic(w, d)
+			d.Running.Received, d.Running.Source = "stopped", zfs.SourceReceived
+		}, nil, "received with it"},
 		{"being received", "stopped", func(w *world, d *Disk) { last(w, d); d.Written, d.ResumeToken = 4096, true }, nil, "a receive is not finished"},
 
 		{"never labelled, no history", "", func(*world, *Disk) {}, finished, ""},
@@ -213,4 +217,15 @@ func TestNotes(t *testing.T) {
 		assert.Equal(t, test.result, plan.Notes[0].Result, test.state.String())
 		assert.Contains(t, plan.Notes[0].Reason, "because", test.state.String())
 	}
+}
+
+// A _stopped snapshot that is renewed every day does not pile up.
+func TestRefreshedStoppedOnesGo(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{stoppedDisk("pve1")}}
+	w.policy.RefreshStopped = 24 * time.Hour
+	for range 10 * 24 * 4 {
+		w.run()
+		w.now = w.now.Add(15 * time.Minute)
+	}
+	assert.Len(t, w.disks[0].Snapshots, 3, "the newest, and those before until receivers had the time")
 }

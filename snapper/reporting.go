@@ -93,7 +93,8 @@ func (r *run) reportPlan(plan Plan) {
 			r.report.problem(n.Level, "%s", n.Reason)
 			continue
 		}
-		if n.Level > Info {
+		// That Proxmox could not be asked is told once, not for every disk.
+		if n.Level == Notice || n.Level == Warning && !r.listFailed {
 			r.report.problem(n.Level, "%s: %s", n.Dataset, n.Reason)
 		}
 		entry := DiskReport{Dataset: n.Dataset, VMID: n.VMID, Result: n.Result, Reason: n.Reason}

@@ -251,27 +251,28 @@ func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.
 }
 
 // ExpireStopped returns the _stopped snapshots that may go: each has its bookmark,
-// by guid, and a newer managed snapshot is older than grace, so that receivers had
-// the time to fetch it. Where no bookmarks are made the newest _stopped one stays.
-// That newer one may go in the same run, so the keeper is the newest of all.
+// by guid, and a newer managed snapshot is older than grace, or was, as its bookmark
+// tells, so that receivers had the time to fetch it. Where no bookmarks are made the
+// newest _stopped one stays. That newer one may be gone or go in the same run, so the
+// keeper is the newest of all.
 func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duration, now time.Time) []Expired {
 	var expired []Expired
-	successor := ""
 	newest := true
 	list := managedOf(snapshots, now)
+	witnesses := append(slices.Clone(list), managedOf(marks.Have, now)...)
 	for _, m := range slices.Backward(list) {
 		if m.class != zfs.Stopped {
-			if !m.future && m.Creation.Before(now.Add(-grace)) {
-				successor = m.Name
-			}
 			continue
 		}
 		safe := marks.Keep > 0 && marks.hold(m.GUID) || marks.Keep == 0 && !newest
 		newest = newest && m.future
-		if successor == "" || m.future || !safe {
+		successor := slices.IndexFunc(witnesses, func(w managed) bool {
+			return w.CreateTXG > m.CreateTXG && !w.future && w.Creation.Before(now.Add(-grace))
+		})
+		if successor < 0 || m.future || !safe {
 			continue
 		}
-		reason := fmt.Sprintf("the guest ran again, and %s is newer and older than %s", successor, grace)
+		reason := fmt.Sprintf("%s is newer and older than %s", witnesses[successor].Name, grace)
 		expired = append(expired, Expired{Snapshot: m.Snapshot, Reason: reason, Keepers: []string{list[len(list)-1].Name}})
 	}
 	slices.Reverse(expired)

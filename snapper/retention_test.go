@@ -188,6 +188,7 @@ func TestExpireStopped(t *testing.T) {
 		{"two, bookmarks off: the newest stays", []string{"07-11 00:00 stopped", "07-12 00:00 stopped", "07-13 00:00 daily"}, nil, 0, []string{"07-11 00:00"}},
 		{"bookmarks off, the newest has one", []string{"07-12 00:00 stopped", "07-13 00:00 daily"}, []uint64{1000}, 0, nil},
 		{"bookmarks off, one of the future is no newest one", []string{"07-12 00:00 stopped", "07-18 00:00 stopped", "07-13 00:00 daily"}, nil, 0, nil},
+		{"a newer _stopped one is a successor, too", []string{"07-12 00:00 stopped", "07-13 00:00 stopped"}, []uint64{1000, 1001}, 30, []string{"07-12 00:00"}},
 		{"two with bookmarks", []string{"07-11 00:00 stopped", "07-12 00:00 stopped", "07-13 00:00 daily"}, []uint64{1000, 1001}, 30, []string{"07-11 00:00", "07-12 00:00"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -203,4 +204,18 @@ func TestExpireStopped(t *testing.T) {
 			assert.Equal(t, test.gone, got)
 		})
 	}
+}
+
+// A retention that reaches back less than the grace rotates every newer snapshot
+// away before it is old enough; the bookmark of a day's first one still tells.
+func TestExpireStoppedByABookmark(t *testing.T) {
+	have := history(t, "07-13 00:00 stopped", "07-15 11:00 frequently")
+	stopped := have[0]
+	stopped.CreateTXG = 5
+	have[0], have[1].CreateTXG = stopped, 9
+	day := zfs.Snapshot{Name: "autosnap_2026-07-13_08:00:00_frequently", GUID: 77, CreateTXG: 7, Creation: stopped.Creation.Add(8 * time.Hour)}
+	marks := Bookmarks{Have: []zfs.Snapshot{stopped, day}, Keep: 30}
+	assert.Len(t, ExpireStopped(have, marks, 24*time.Hour, noon), 1)
+	marks.Have[1].CreateTXG = 4
+	assert.Empty(t, ExpireStopped(have, marks, 24*time.Hour, noon), "an older one tells nothing")
 }

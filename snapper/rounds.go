@@ -83,6 +83,7 @@ func (r *run) round(ctx context.Context, g guests, pools []*pool, destroyed int)
 	if ctx.Err() != nil {
 		return Plan{}, ctx.Err()
 	}
+	r.listFailed = g.listErr != nil
 	r.states(g, pools)
 	policy := r.policy(g.cluster)
 	policy.MaxDestroys = max(0, policy.MaxDestroys-destroyed)

@@ -46,6 +46,8 @@ type run struct {
 	Options
 	start    time.Time
 	previous Report
+	// listFailed is true when Proxmox could not be asked which guests run.
+	listFailed bool
 	// mu guards report while pools are worked on side by side.
 	mu     sync.Mutex
 	report Report
@@ -180,7 +182,9 @@ func (r *run) unlabelled(pools []*pool, c pve.Cluster) map[int]bool {
 	names := r.policy(c).Names
 	for _, d := range r.planned(pools) {
 		if names.Classify(d.Running) != OwnLabel {
-			vmids[d.VMID] = true
+			for _, vmid := range r.claims(c, d) {
+				vmids[vmid] = true
+			}
 		}
 	}
 	return vmids

@@ -62,8 +62,17 @@ func (p *planner) takeDue(vmid int, tasks []task) {
 	}
 }
 
+// takeFinal snapshots the disks of a stopped guest for the last time. Where it was
+// done before, to renew the snapshot, the one before goes in its time.
 func (p *planner) takeFinal(vmid int, tasks []task) {
-	p.take(vmid, zfs.Stopped, tasks)
+	name := p.take(vmid, zfs.Stopped, tasks)
+	for _, t := range tasks {
+		if t.snapshot && p.policy.RefreshStopped > 0 {
+			marks := Bookmarks{Have: t.disk.Bookmarks, Keep: p.policy.Bookmarks}
+			gone := destroys(ExpireStopped(t.disk.Snapshots, marks, p.policy.StoppedGrace, p.now))
+			p.plan.Destroys = append(p.plan.Destroys, afterNew(gone, name)...)
+		}
+	}
 }
 
 // take plans one snapshot name for all the disks, pool by pool, and returns it.
@@ -141,7 +150,7 @@ func (p *planner) rotate(t task, name string) {
 		with := expire(append(slices.Clone(d.Snapshots), made))
 		p.plan.Destroys = append(p.plan.Destroys, afterNew(with, name)...)
 	}
-	for _, m := range marks.Expire() {
+	for _, m := range marks.Expire(p.now.Location()) {
 		m.Dataset = d.Name
 		p.plan.Unmark = append(p.plan.Unmark, m)
 	}

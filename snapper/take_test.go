@@ -54,20 +54,27 @@ func TestFirstOfDay(t *testing.T) {
 }
 
 func TestBookmarksExpire(t *testing.T) {
-	mark := func(txg int, name string) zfs.Snapshot { return zfs.Snapshot{Name: name, CreateTXG: uint64(txg)} }
+	mark := func(txg int, at time.Time, name string) zfs.Snapshot {
+		return zfs.Snapshot{Name: name, CreateTXG: uint64(txg), Creation: at}
+	}
 	var have []zfs.Snapshot
 	for i := range 12 {
 		at := noon.AddDate(0, 0, i-30)
-		have = append(have, mark(10*i, zfs.FormatSnapshotName(at, zfs.Daily)), mark(10*i+1, zfs.FormatSnapshotName(at, zfs.Stopped)), mark(10*i+2, fmt.Sprintf("zrepl_%d", i)))
+		have = append(have,
+			mark(10*i, at, zfs.FormatSnapshotName(at, zfs.Daily)),
+			mark(10*i+1, at, zfs.FormatSnapshotName(at, zfs.Stopped)),
+			mark(10*i+2, at, fmt.Sprintf("zrepl_%d", i)),
+			// syncoid --create-bookmark marks whatever it sent.
+			mark(10*i+3, at.Add(time.Hour), zfs.FormatSnapshotName(at.Add(time.Hour), zfs.Hourly)))
 	}
 	expired := func(keep int) (txgs []uint64) {
-		for _, m := range (Bookmarks{Have: have, Keep: keep}).Expire() {
+		for _, m := range (Bookmarks{Have: have, Keep: keep}).Expire(time.UTC) {
 			txgs = append(txgs, m.CreateTXG)
 		}
 		return txgs
 	}
 	assert.Equal(t, []uint64{1, 11}, expired(30), "ten of the _stopped ones stay, apart from the others")
-	assert.Equal(t, []uint64{0, 1, 10, 11, 20, 30}, expired(8))
+	assert.Equal(t, []uint64{0, 10, 20, 30, 1, 11}, expired(8), "somebody else's are neither counted nor destroyed")
 	assert.Empty(t, expired(0), "0 makes none; what is there may be the last common point of a receiver")
 }
 
