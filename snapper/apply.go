@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
 )
@@ -52,7 +53,7 @@ func (r *run) apply(ctx context.Context, p *pool, plan Plan) map[string]diskOutc
 			r.problem(Warning, "%v", err)
 			continue
 		}
-		r.count(DidLabel)
+		r.count(report.DidLabel)
 	}
 	r.applyDestroys(ctx, p, allowed(plan, p.name, outcomes))
 	r.applyUnmarks(ctx, p, plan.Unmark)
@@ -151,14 +152,14 @@ func (r *run) settleDisk(g GuestPlan, d DiskPlan, got lua.Outcome, outcomes map[
 			o.err = fmt.Errorf("snapshot of %s: the channel program does not say", d.Dataset)
 		} else {
 			o.snapshot = g.Snapshot
-			r.count(DidSnapshot)
+			r.count(report.DidSnapshot)
 		}
 	}
 	if d.Label != "" && o.err == nil {
 		if got.Label == nil || *got.Label != 0 {
 			o.err = fmt.Errorf("label of %s: %s", d.Dataset, explainOutcome(got.Label))
 		} else {
-			r.count(DidLabel)
+			r.count(report.DidLabel)
 		}
 	}
 	if d.Bookmark && o.err == nil {
@@ -166,7 +167,7 @@ func (r *run) settleDisk(g GuestPlan, d DiskPlan, got lua.Outcome, outcomes map[
 		if got.Bookmark == nil || *got.Bookmark != 0 && *got.Bookmark != syscall.EEXIST {
 			r.problem(Warning, "bookmark of %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Bookmark))
 		} else {
-			r.count(DidBookmark)
+			r.count(report.DidBookmark)
 		}
 	}
 	outcomes[d.Dataset] = o

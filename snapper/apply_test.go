@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
 )
@@ -16,7 +17,7 @@ import (
 const disk1 = "tank/data/vm-100-disk-1"
 
 func testRun() *run {
-	return &run{report: Report{Counts: map[Event]int{}}}
+	return &run{report: report.Run{Counts: map[report.Event]int{}}}
 }
 
 func errno(n syscall.Errno) *syscall.Errno { return &n }
@@ -66,8 +67,8 @@ func TestSettle(t *testing.T) {
 			require.Len(t, outcomes, 2)
 			assert.Equal(t, test.failed != "", failures > 0)
 			if test.failed == "" {
-				assert.Equal(t, 2, r.report.Counts[DidSnapshot])
-				assert.Equal(t, 2, r.report.Counts[DidLabel])
+				assert.Equal(t, 2, r.report.Counts[report.DidSnapshot])
+				assert.Equal(t, 2, r.report.Counts[report.DidLabel])
 			}
 			if test.warning == "" {
 				assert.Empty(t, r.report.Problems)
@@ -126,7 +127,7 @@ func TestSettleDestroys(t *testing.T) {
 		disk0: {Gone: map[string]syscall.Errno{"gone": 0, "held": syscall.EBUSY, "cloned": syscall.EEXIST, "broken": syscall.EIO}},
 		disk1: {Receiving: 1}, "tank/data/vm-101-disk-0": {Missing: "keeper"},
 	})
-	assert.Equal(t, 1, r.report.Counts[DidDestroy])
+	assert.Equal(t, 1, r.report.Counts[report.DidDestroy])
 	var got []string
 	for _, p := range r.report.Problems {
 		got = append(got, p.Grade+": "+p.Text)

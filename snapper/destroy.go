@@ -5,6 +5,7 @@ import (
 	"syscall"
 	"time"
 
+	"snapwatch/internal/report"
 	"snapwatch/lua"
 )
 
@@ -93,7 +94,7 @@ func (r *run) settleDestroys(batch []Destroy, results map[string]lua.Destroyed) 
 		case got.Missing != "":
 			once(d.Dataset, "%s@%s is gone, which was to be kept: nothing of the disk is destroyed, the next run looks again", d.Dataset, got.Missing)
 		case done && errno == 0:
-			r.count(DidDestroy)
+			r.count(report.DidDestroy)
 		case errno == syscall.EBUSY, errno == syscall.EEXIST:
 			// A hold or a clone stays until a person ends it; no reason for a mail a run.
 			r.problem(Notice, "%s@%s is kept: %s; the next run tries again", d.Dataset, d.Name, explain(errno))

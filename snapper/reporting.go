@@ -6,32 +6,36 @@ import (
 	"strings"
 
 	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
+
+// grades puts the planner's levels into the report's words.
+var grades = [...]report.Grade{Info: report.Info, Notice: report.Notice, Warning: report.Warning}
 
 func (r *run) problem(level Level, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.report.problem(level, format, args...)
+	r.report.Add(grades[level], format, args...)
 }
 
-func (r *run) count(e Event) {
+func (r *run) count(e report.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.report.Counts[e]++
 }
 
 func (r *run) reportPool(p *pool) {
-	entry := PoolReport{Pool: p.name}
+	entry := report.Pool{Pool: p.name}
 	if busy, ok := p.busy(); ok {
 		entry.LockedSince = busy.Since
 		if entry.LockedSince.IsZero() {
 			entry.LockedSince = r.start
 		}
-		r.report.problem(Notice, "pool %s: another run is at work: %v", p.name, busy)
+		r.report.Add(report.Notice, "pool %s: another run is at work: %v", p.name, busy)
 	} else if p.err != nil {
 		entry.Error = p.err.Error()
-		r.report.problem(Warning, "pool %s: %v", p.name, p.err)
+		r.report.Add(report.Warning, "pool %s: %v", p.name, p.err)
 	}
 	r.report.Pools = append(r.report.Pools, entry)
 }
@@ -41,7 +45,7 @@ func (r *run) reportPool(p *pool) {
 func (r *run) reportGuests(g guests, pools []*pool) {
 	r.report.SeenStopped = g.seenStopped()
 	if g.listErr != nil {
-		r.report.problem(Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.listErr)
+		r.report.Add(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.listErr)
 	}
 	known := map[string]bool{}
 	for _, d := range r.planned(pools) {
@@ -53,11 +57,11 @@ func (r *run) reportGuests(g guests, pools []*pool) {
 		}
 		for _, v := range config.Volumes {
 			if reason := uncovered(v, g.cluster, known); reason != "" {
-				r.report.Unprotected = append(r.report.Unprotected, Uncovered{VMID: vmid, Volume: v.Storage + ":" + v.Name, Reason: reason})
+				r.report.Unprotected = append(r.report.Unprotected, report.Uncovered{VMID: vmid, Volume: v.Storage + ":" + v.Name, Reason: reason})
 			}
 		}
 	}
-	slices.SortFunc(r.report.Unprotected, func(a, b Uncovered) int {
+	slices.SortFunc(r.report.Unprotected, func(a, b report.Uncovered) int {
 		return strings.Compare(fmt.Sprintf("%9d %s", a.VMID, a.Volume), fmt.Sprintf("%9d %s", b.VMID, b.Volume))
 	})
 }
@@ -90,26 +94,26 @@ func (r *run) reportPlan(plan Plan) {
 	}
 	for _, n := range plan.Notes {
 		if n.Dataset == "" {
-			r.report.problem(n.Level, "%s", n.Reason)
+			r.report.Add(grades[n.Level], "%s", n.Reason)
 			continue
 		}
 		// That Proxmox could not be asked is told once, not for every disk.
 		if n.Level == Notice || n.Level == Warning && !r.listFailed {
-			r.report.problem(n.Level, "%s: %s", n.Dataset, n.Reason)
+			r.report.Add(grades[n.Level], "%s: %s", n.Dataset, n.Reason)
 		}
-		entry := DiskReport{Dataset: n.Dataset, VMID: n.VMID, Result: n.Result, Reason: n.Reason}
+		entry := report.Disk{Dataset: n.Dataset, VMID: n.VMID, Result: string(n.Result), Reason: n.Reason}
 		if i, applied := at[n.Dataset]; applied {
 			done := &r.report.Disks[i]
 			entry.Snapshot, entry.Error = done.Snapshot, done.Error
 			if entry.Error != "" {
-				entry.Result = Unprotected
+				entry.Result = string(Unprotected)
 			}
 			*done = entry
 			continue
 		}
 		r.report.Disks = append(r.report.Disks, entry)
 	}
-	slices.SortFunc(r.report.Disks, func(a, b DiskReport) int { return strings.Compare(a.Dataset, b.Dataset) })
+	slices.SortFunc(r.report.Disks, func(a, b report.Disk) int { return strings.Compare(a.Dataset, b.Dataset) })
 }
 
 // reportApplied takes in what became of one pool's disks.
@@ -118,12 +122,12 @@ func (r *run) reportApplied(outcomes map[string]diskOutcome) {
 	defer r.mu.Unlock()
 	said := map[string]bool{}
 	for dataset, o := range outcomes {
-		entry := DiskReport{Dataset: dataset, Snapshot: o.snapshot}
+		entry := report.Disk{Dataset: dataset, Snapshot: o.snapshot}
 		if o.err != nil {
 			entry.Error = o.err.Error()
 			if !said[entry.Error] { // one failure undoes all disks of a guest
 				said[entry.Error] = true
-				r.report.problem(Warning, "%s", entry.Error)
+				r.report.Add(report.Warning, "%s", entry.Error)
 			}
 		}
 		r.report.Disks = append(r.report.Disks, entry)
@@ -139,7 +143,7 @@ func (r *run) finish() {
 		success = success && p.Error == "" && p.LockedSince.IsZero()
 	}
 	for _, d := range r.report.Disks {
-		success = success && d.Result != Unprotected && d.Error == ""
+		success = success && d.Result != string(Unprotected) && d.Error == ""
 	}
 	if r.report.Success = success; success {
 		r.report.LastSuccess = r.report.End

@@ -19,6 +19,7 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
@@ -45,26 +46,26 @@ type Options struct {
 type run struct {
 	Options
 	start    time.Time
-	previous Report
+	previous report.Run
 	// listFailed is true when Proxmox could not be asked which guests run.
 	listFailed bool
 	// mu guards report while pools are worked on side by side.
 	mu     sync.Mutex
-	report Report
+	report report.Run
 }
 
 // Run makes one run and returns its plan and its report. The error is for a run that
 // could not begin: nothing was changed then. ctx ends the run between two steps,
 // never within a channel program.
-func Run(ctx context.Context, o Options) (Plan, Report, error) {
+func Run(ctx context.Context, o Options) (Plan, report.Run, error) {
 	r := &run{Options: o, start: o.Now()}
-	r.report = Report{Start: r.start, Retention: o.Keep.String(), Counts: map[Event]int{DidSnapshot: 0, DidDestroy: 0, DidLabel: 0, DidBookmark: 0, DidFail: 0}}
+	r.report = report.Run{Start: r.start, Retention: o.Keep.String(), Counts: map[report.Event]int{report.DidSnapshot: 0, report.DidDestroy: 0, report.DidLabel: 0, report.DidBookmark: 0, report.DidFail: 0}}
 	if o.Config.Role == "replica" {
 		return Plan{}, r.report, errors.New("the configuration says role: replica: this host receives snapshots, it takes none")
 	}
 	var err error
-	if r.previous, err = last(o.StateDir); err != nil {
-		r.report.problem(Notice, "the report of the last run is not used: %v", err)
+	if r.previous, err = report.Last(o.StateDir); err != nil {
+		r.report.Add(report.Notice, "the report of the last run is not used: %v", err)
 	}
 	r.report.LastSuccess = r.previous.LastSuccess
 	plan, err := r.do(ctx)
@@ -72,8 +73,8 @@ func Run(ctx context.Context, o Options) (Plan, Report, error) {
 		return plan, r.report, err
 	}
 	if !o.DryRun {
-		if err := r.report.save(o.StateDir); err != nil {
-			r.report.problem(Warning, "the report of this run is not kept: %v", err)
+		if err := r.report.Save(o.StateDir); err != nil {
+			r.report.Add(report.Warning, "the report of this run is not kept: %v", err)
 		}
 	}
 	return plan, r.report, nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"snapwatch/config"
+	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
 
@@ -53,7 +54,7 @@ func (c *snapCmd) Run(env *environment) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
-	plan, report, err := snapper.Run(ctx, snapper.Options{
+	plan, done, err := snapper.Run(ctx, snapper.Options{
 		Config: cfg, Keep: keep, Node: c.Node, DryRun: c.DryRun, Adopt: c.Adopt,
 		PVE: env.PVE, Kstat: env.Kstat, LockDir: env.LockDir, StateDir: env.StateDir, Now: env.Now,
 	})
@@ -63,9 +64,9 @@ func (c *snapCmd) Run(env *environment) error {
 	if c.DryRun || c.Verbose {
 		printPlan(env.Stdout, plan)
 	}
-	c.tell(env, report)
-	status := env.snapStatus(report)
-	if env.Terminal && !c.NoCron && !c.DryRun && !report.Nothing() {
+	c.tell(env, done)
+	status := env.snapStatus(done)
+	if env.Terminal && !c.NoCron && !c.DryRun && !done.Nothing() {
 		if err := register(env, c.words()); err != nil {
 			return &exit{max(status, 1), fmt.Errorf("not registered in cron: %w", err)}
 		}
@@ -78,45 +79,45 @@ func (c *snapCmd) Run(env *environment) error {
 
 // tell prints the problems, and at a terminal what was done and what is not covered.
 // From cron only what is worth a mail is printed.
-func (c *snapCmd) tell(env *environment, report snapper.Report) {
-	for _, p := range report.Problems {
-		if p.Level == snapper.Warning || env.Terminal || c.Verbose {
+func (c *snapCmd) tell(env *environment, done report.Run) {
+	for _, p := range done.Problems {
+		if p.Grade == report.Warning || env.Terminal || c.Verbose {
 			fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", p.Grade, p.Text)
 		}
 	}
-	for _, p := range report.Pools {
-		if !env.Terminal && !p.LockedSince.IsZero() && report.Start.Sub(p.LockedSince) > lockedTooLong {
+	for _, p := range done.Pools {
+		if !env.Terminal && !p.LockedSince.IsZero() && done.Start.Sub(p.LockedSince) > lockedTooLong {
 			fmt.Fprintf(env.Stderr, "snapwatch: pool %s is locked by another run since %s\n", p.Pool, p.LockedSince.Local().Format(time.DateTime))
 		}
 	}
 	if !env.Terminal && !c.Verbose && !c.DryRun {
 		return
 	}
-	for _, u := range report.Unprotected {
+	for _, u := range done.Unprotected {
 		fmt.Fprintf(env.Stdout, "guest %d runs, and %s has no snapshots: %s\n", u.VMID, u.Volume, u.Reason)
 	}
 	if c.DryRun {
 		return
 	}
-	n := report.Counts
+	n := done.Counts
 	fmt.Fprintf(env.Stdout, "%d snapshots made, %d destroyed, %d labels set, %d bookmarks made, %d failures (%s)\n",
-		n[snapper.DidSnapshot], n[snapper.DidDestroy], n[snapper.DidLabel], n[snapper.DidBookmark], n[snapper.DidFail],
-		report.End.Sub(report.Start).Round(100*time.Millisecond))
+		n[report.DidSnapshot], n[report.DidDestroy], n[report.DidLabel], n[report.DidBookmark], n[report.DidFail],
+		done.End.Sub(done.Start).Round(100*time.Millisecond))
 }
 
 // snapStatus is the exit status that goes with a report. Another run at work is
 // nothing to be told by cron until it takes too long.
-func (e *environment) snapStatus(report snapper.Report) int {
+func (e *environment) snapStatus(done report.Run) int {
 	locked := false
-	for _, p := range report.Pools {
-		if !p.LockedSince.IsZero() && (e.Terminal || report.Start.Sub(p.LockedSince) > lockedTooLong) {
+	for _, p := range done.Pools {
+		if !p.LockedSince.IsZero() && (e.Terminal || done.Start.Sub(p.LockedSince) > lockedTooLong) {
 			locked = true
 		}
 	}
 	switch {
-	case report.Nothing() && (report.Failed() || locked):
+	case done.Nothing() && (done.Failed() || locked):
 		return 2
-	case report.Failed() || locked:
+	case done.Failed() || locked:
 		return 1
 	}
 	return 0

@@ -97,13 +97,13 @@ func TestTwoRuns(t *testing.T) {
 	w.vm(100, "vm-100-disk-0")
 	w.start(w.a, 100)
 	// The zfs that is found first hangs until it is told to go on.
-	require.NoError(t, w.a.Install("zfs", "#!/bin/sh\nif [ \"$1\" = program ] && [ -p /run/standin/gate ]; then read x </run/standin/gate; fi\nexec /usr/sbin/zfs \"$@\"\n"))
-	_, err := w.a.Output(w.ctx, "mkfifo", "/run/standin/gate")
+	require.NoError(t, w.a.Install("zfs", "#!/bin/sh\nif [ \"$1\" = program ] && [ -p /run/gate ]; then read x </run/gate; fi\nexec /usr/sbin/zfs \"$@\"\n"))
+	_, err := w.a.Output(w.ctx, "mkfifo", "/run/gate")
 	require.NoError(t, err)
 	first, err := w.a.Start(w.ctx, program(t), "snap", "f4", "-v")
 	require.NoError(t, err)
 	// Opening the gate for writing waits until the first run's program reads it.
-	gate, err := w.a.Start(w.ctx, "sh", "-c", "exec 3>/run/standin/gate; echo reached; read x; echo >&3")
+	gate, err := w.a.Start(w.ctx, "sh", "-c", "exec 3>/run/gate; echo reached; read x; echo >&3")
 	require.NoError(t, err)
 	require.NoError(t, gate.WaitFor(w.ctx, "reached"))
 
@@ -118,7 +118,7 @@ func TestTwoRuns(t *testing.T) {
 	assert.Contains(t, r.Stderr, "is locked by process")
 	assert.Empty(t, w.snapshots("ta/data/vm-100-disk-0"))
 	gate.Kill()
-	_, err = w.a.Output(w.ctx, "sh", "-c", "rm /run/standin/gate; flock /run/lock/snapwatch-ta.lock true")
+	_, err = w.a.Output(w.ctx, "sh", "-c", "rm /run/gate; flock /run/lock/snapwatch-ta.lock true")
 	require.NoError(t, err)
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 1, "the program of the killed run went on")
 	w.snap(w.a, "f4")

@@ -1,4 +1,6 @@
-package snapper
+// Package report is the file that a run of snap leaves for people, for the exporter
+// and for the next run: what became of every disk, and when a run last succeeded.
+package report
 
 import (
 	"encoding/json"
@@ -12,9 +14,8 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Report is what a run did. It is kept as last-run.json in the state directory, for
-// people, for the exporter and for the next run.
-type Report struct {
+// Run is what a run did. It is kept as last-run.json in the state directory.
+type Run struct {
 	Node  string    `json:"node"`
 	Start time.Time `json:"start"`
 	End   time.Time `json:"end"`
@@ -24,8 +25,8 @@ type Report struct {
 	// LastSuccess is the end of the last run that was one, this or an earlier.
 	LastSuccess time.Time     `json:"last_success,omitzero"`
 	Retention   string        `json:"retention"`
-	Pools       []PoolReport  `json:"pools"`
-	Disks       []DiskReport  `json:"disks"`
+	Pools       []Pool        `json:"pools"`
+	Disks       []Disk        `json:"disks"`
 	Unprotected []Uncovered   `json:"unprotected"`
 	Problems    []Problem     `json:"problems"`
 	Counts      map[Event]int `json:"counts"`
@@ -33,8 +34,8 @@ type Report struct {
 	SeenStopped []int `json:"seen_stopped"`
 }
 
-// PoolReport is what became of one pool.
-type PoolReport struct {
+// Pool is what became of one pool.
+type Pool struct {
 	Pool string `json:"pool"`
 	// Error is why nothing could be done there, "" if something could.
 	Error string `json:"error,omitempty"`
@@ -42,11 +43,12 @@ type PoolReport struct {
 	LockedSince time.Time `json:"locked_since,omitzero"`
 }
 
-// DiskReport is what a run meant for one disk.
-type DiskReport struct {
-	Dataset  string `json:"dataset"`
-	VMID     int    `json:"vmid"`
-	Result   Result `json:"result"`
+// Disk is what a run meant for one disk.
+type Disk struct {
+	Dataset string `json:"dataset"`
+	VMID    int    `json:"vmid"`
+	// Result is snapshot, not due, excluded, untouched or unprotected.
+	Result   string `json:"result"`
 	Reason   string `json:"reason"`
 	Snapshot string `json:"snapshot,omitempty"`
 	Error    string `json:"error,omitempty"`
@@ -61,10 +63,20 @@ type Uncovered struct {
 
 // Problem is something a person should know.
 type Problem struct {
-	Level Level  `json:"-"`
-	Grade string `json:"level"`
+	Grade Grade  `json:"level"`
 	Text  string `json:"text"`
 }
+
+// Grade is how much a problem matters.
+type Grade string
+
+// The grades. A notice is for a person at a terminal, who can do something about it
+// in his own time; a warning is worth a mail.
+const (
+	Info    Grade = "info"
+	Notice  Grade = "notice"
+	Warning Grade = "warning"
+)
 
 // Event is a kind of change that is counted.
 type Event string
@@ -78,18 +90,18 @@ const (
 	DidFail     Event = "failure"
 )
 
-func (r *Report) problem(level Level, format string, args ...any) {
-	grade := map[Level]string{Info: "info", Notice: "notice", Warning: "warning"}[level]
-	r.Problems = append(r.Problems, Problem{Level: level, Grade: grade, Text: fmt.Sprintf(format, args...)})
-	if level == Warning {
+// Add notes a problem. A warning counts as a failure.
+func (r *Run) Add(grade Grade, format string, args ...any) {
+	r.Problems = append(r.Problems, Problem{Grade: grade, Text: fmt.Sprintf(format, args...)})
+	if grade == Warning {
 		r.Counts[DidFail]++
 	}
 }
 
 // Failed tells whether something went wrong that a person must hear of.
-func (r *Report) Failed() bool {
+func (r *Run) Failed() bool {
 	for _, p := range r.Problems {
-		if p.Level == Warning {
+		if p.Grade == Warning {
 			return true
 		}
 	}
@@ -97,7 +109,7 @@ func (r *Report) Failed() bool {
 }
 
 // Nothing tells whether no pool could be worked on at all.
-func (r *Report) Nothing() bool {
+func (r *Run) Nothing() bool {
 	for _, p := range r.Pools {
 		if p.Error == "" && p.LockedSince.IsZero() {
 			return false
@@ -106,26 +118,26 @@ func (r *Report) Nothing() bool {
 	return true
 }
 
-// reportFile is the report's name in the state directory.
-const reportFile = "last-run.json"
+// Name is the report's file in the state directory.
+const Name = "last-run.json"
 
-// LoadReport reads the report of the last run. Without one it returns an error that
+// Load reads the report of the last run. Without one it returns an error that
 // wraps [fs.ErrNotExist].
-func LoadReport(stateDir string) (Report, error) {
-	var r Report
-	text, err := os.ReadFile(filepath.Join(stateDir, reportFile))
+func Load(stateDir string) (Run, error) {
+	var r Run
+	text, err := os.ReadFile(filepath.Join(stateDir, Name))
 	if err != nil {
 		return r, err
 	}
 	if err := json.Unmarshal(text, &r); err != nil {
-		return r, fmt.Errorf("%s: %w", filepath.Join(stateDir, reportFile), err)
+		return r, fmt.Errorf("%s: %w", filepath.Join(stateDir, Name), err)
 	}
 	return r, nil
 }
 
-// save writes the report so that a reader finds either the old one or the new one.
+// Save writes the report so that a reader finds either the old one or the new one.
 // It is readable for all: the exporter runs as another user.
-func (r *Report) save(stateDir string) error {
+func (r *Run) Save(stateDir string) error {
 	if err := os.MkdirAll(stateDir, 0o755); err != nil {
 		return err
 	}
@@ -133,15 +145,14 @@ func (r *Report) save(stateDir string) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(filepath.Join(stateDir, reportFile), append(text, '\n'), 0o644)
+	return renameio.WriteFile(filepath.Join(stateDir, Name), append(text, '\n'), 0o644)
 }
 
-// last returns the report of the run before this one, an empty one if there is none
-// or it cannot be read: nothing that changes a pool depends on it alone.
-func last(stateDir string) (Report, error) {
-	r, err := LoadReport(stateDir)
+// Last is Load for the next run: without a report it returns an empty one.
+func Last(stateDir string) (Run, error) {
+	r, err := Load(stateDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Report{}, nil
+		return Run{}, nil
 	}
 	return r, err
 }
