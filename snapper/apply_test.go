@@ -130,7 +130,7 @@ func TestSettleDestroys(t *testing.T) {
 	assert.Equal(t, 1, r.report.Counts[report.DidDestroy])
 	var got []string
 	for _, p := range r.report.Problems {
-		got = append(got, p.Grade+": "+p.Text)
+		got = append(got, string(p.Grade)+": "+p.Text)
 	}
 	assert.Equal(t, []string{
 		"notice: " + disk0 + "@held is kept: it is held, being sent or being received (EBUSY); the next run tries again",
