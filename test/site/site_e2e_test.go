@@ -137,11 +137,12 @@ func succeeded(t *testing.T, r site.Result) string {
 }
 
 func testNetwork(t *testing.T, ctx context.Context, l lab) {
-	// ping is not in the image; a TCP server that answers once is.
+	// It reads the request first: to close with input unread resets the connection.
 	server := must[*site.Process](t)(l.a.Start(ctx, "perl", "-MIO::Socket::INET", "-e", `
 		my $s = IO::Socket::INET->new(LocalPort => 9999, Listen => 1, ReuseAddr => 1) or die $!;
 		$| = 1; print "listening\n";
-		for (1..2) { my $c = $s->accept; print $c "HTTP/1.0 200 OK\r\n\r\nhello"; close $c }`))
+		for (1..2) { my $c = $s->accept; 1 until <$c> =~ /^\r$/; print $c "HTTP/1.0 200 OK\r\n\r\nhello"; close $c }`))
+	defer server.Kill()
 	check(t, server.WaitFor(ctx, "listening"))
 	equal(t, "from C", must[string](t)(l.c.Output(ctx, "curl", "-s", "http://192.0.2.1:9999/")), "hello")
 	equal(t, "from itself", must[string](t)(l.a.Output(ctx, "curl", "-s", "http://127.0.0.1:9999/")), "hello")
