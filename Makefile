@@ -5,7 +5,7 @@ BIN     := bin
 JOB     := $(BIN)/job
 # What runs in the lab's machine is static: it brings no C library of its own.
 STATIC  := CGO_ENABLED=0 $(GO)
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/prometheus/common/version.Version=$(VERSION)
 # Which end-to-end tests to run, as for go test -run: make test-e2e E2E=TestStory
 E2E     ?= .
 
@@ -55,10 +55,20 @@ job: build
 .PHONY: test-e2e
 test-e2e: job ## Play the stories on real ZFS in the lab's machine.
 	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
-	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/site.test ./test/site
-	printf '#!/bin/sh\n./site.test -test.v -test.run "%s" && exec ./e2e.test -test.v -test.timeout 60m -test.run "%s"\n' '$(E2E)' '$(E2E)' >$(JOB)/run
+	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 60m -test.run "%s"\n' '$(E2E)' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 3600 $(JOB)
+
+.PHONY: test-lab
+test-lab: job ## Test the lab itself: its hosts, stand-ins and faults, in both boot modes.
+	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/site.test ./test/site
+	printf '#!/bin/sh\nexec ./site.test -test.v\n' >$(JOB)/run
+	chmod +x $(JOB)/run
+	test/lab/boot --timeout 1800 $(JOB)
+	test/lab/boot --timeout 1800 --systemd $(JOB)
+
+.PHONY: nightly
+nightly: test test-lab ## What takes too long for every change.
 
 .PHONY: clean
 clean: ## Remove what was built; the lab's image stays in the cache.

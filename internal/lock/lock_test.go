@@ -43,7 +43,7 @@ func TestExclusive(t *testing.T) {
 	assert.True(t, taken.Equal(b.Since), b.Since)
 	assert.EqualError(t, b, fmt.Sprintf("%s is locked by process %d since %s", path, os.Getpid(), taken.Local().Format(time.DateTime)))
 	_, err = TryShared(path)
-	busy(t, err)
+	_ = busy(t, err)
 	require.NoError(t, held.Release())
 	again, err := TryExclusive(path, taken.Add(time.Hour))
 	require.NoError(t, err)
@@ -133,7 +133,7 @@ func TestWait(t *testing.T) {
 	defer cancel()
 	_, err = Wait(ctx, path, taken)
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
-	busy(t, err)
+	_ = busy(t, err)
 
 	got := make(chan error, 1)
 	go func() {
