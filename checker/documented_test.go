@@ -1,0 +1,54 @@
+package checker
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestVerdictsAreDocumented keeps docs/verdicts.md as the tables are; -update writes it.
+func TestVerdictsAreDocumented(t *testing.T) {
+	const path = "../docs/verdicts.md"
+	got := verdictsPage()
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got, "go test ./checker -run Documented -update")
+}
+
+func verdictsPage() string {
+	var b strings.Builder
+	b.WriteString(`# Verdicts
+
+Every disk has one verdict: the first in this table that holds. check, the metrics, the page and the JSON show the same
+one. This page is made from the table in ` + "`checker/verdict.go`" + `.
+
+| verdict | it holds when | state within the limits | beyond warning | beyond critical |
+|---|---|---|---|---|
+`)
+	for _, row := range Verdicts() {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", row.Name, row.Meaning, row.States[0], row.States[1], row.States[2])
+	}
+	b.WriteString(`
+## Comparison with the owner
+
+` + "`check --primary`" + ` compares each disk with the node that owns its guest now. The worse of the verdict's state and
+this one counts; a comparison never makes a disk better. A disk that is unreadable, missing, receiving, excluded, never
+or superseded is not compared. Which limit a lag is held against is the same as for an age.
+
+A stopped disk whose newest snapshot is also its owner's newest is proven to be stopped. Any other is counted apart, as
+stopped (unproven): its silence rests on a suffix alone.
+
+| outcome | it holds when | state within the limits | beyond warning | beyond critical |
+|---|---|---|---|---|
+`)
+	for _, row := range Outcomes() {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", row.Name, row.Meaning, row.States[0], row.States[1], row.States[2])
+	}
+	return b.String()
+}
