@@ -1,0 +1,286 @@
+//go:build deploy
+
+package deploy_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func tool(t *testing.T, argv ...string) string {
+	t.Helper()
+	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+	require.NoError(t, err, "%s:\n%s", strings.Join(argv, " "), out)
+	return string(out)
+}
+
+func write(t *testing.T, path, text string) string {
+	t.Helper()
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	return path
+}
+
+// self is who runs this: both Icinga and Nagios would change to a user of their own,
+// who may not read the test's directory.
+func self(t *testing.T) (name, group string) {
+	t.Helper()
+	u, err := user.Current()
+	require.NoError(t, err)
+	g, err := user.LookupGroupId(u.Gid)
+	require.NoError(t, err)
+	return u.Username, g.Name
+}
+
+func abs(t *testing.T, path string) string {
+	t.Helper()
+	full, err := filepath.Abs(path)
+	require.NoError(t, err)
+	return full
+}
+
+func TestPrometheusAcceptsTheRules(t *testing.T) {
+	tool(t, "promtool", "check", "rules", "--lint=all", "--lint-fatal", "prometheus/snapwatch.rules.yml")
+	scrapes, err := filepath.Glob("prometheus/scrape-*.yml")
+	require.NoError(t, err)
+	require.Len(t, scrapes, 3)
+	for _, file := range scrapes {
+		tool(t, "promtool", "check", "config", "--syntax-only", file)
+	}
+	tool(t, "promtool", "test", "rules", "prometheus/snapwatch.rules.test.yml", "prometheus/snapwatch.rules.long.test.yml")
+}
+
+const inhibit = "alertmanager/snapwatch.inhibit.yml"
+
+func TestAlertmanagerRoutes(t *testing.T) {
+	tool(t, "amtool", "check-config", inhibit)
+	for labels, receiver := range map[string]string{
+		"alertname=SnapwatchLag severity=critical":         "page",
+		"alertname=SnapwatchLag severity=warning":          "default",
+		"alertname=SnapwatchWatchdog severity=info":        "watchdog",
+		"alertname=SnapwatchStoppedVeryLong severity=info": "quiet",
+		"alertname=Other severity=critical":                "default",
+	} {
+		argv := append([]string{"amtool", "config", "routes", "test", "--config.file", inhibit, "--verify.receivers", receiver}, strings.Fields(labels)...)
+		tool(t, argv...)
+	}
+}
+
+type labels map[string]string
+
+// pages are the alerts that Alertmanager would send, of those that fire.
+func pages(t *testing.T, api string, fires []labels, want int) []labels {
+	t.Helper()
+	var alerts []map[string]any
+	for _, l := range fires {
+		alerts = append(alerts, map[string]any{"labels": l})
+	}
+	body, err := json.Marshal(alerts)
+	require.NoError(t, err)
+	response, err := http.Post(api+"/alerts", "application/json", bytes.NewReader(body))
+	require.NoError(t, err)
+	_ = response.Body.Close()
+	require.Equal(t, 200, response.StatusCode)
+	var active []labels
+	// Alertmanager takes new alerts into its inhibition a moment later.
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		response, err := http.Get(api + "/alerts?inhibited=false")
+		require.NoError(t, err)
+		var got []struct{ Labels labels }
+		require.NoError(t, json.NewDecoder(response.Body).Decode(&got))
+		_ = response.Body.Close()
+		active = nil
+		for _, a := range got {
+			active = append(active, a.Labels)
+		}
+		if len(active) == want {
+			break
+		}
+	}
+	return active
+}
+
+func alert(name, severity string, more ...string) labels {
+	l := labels{"alertname": "Snapwatch" + name, "severity": severity, "job": "snapwatch"}
+	for _, word := range more {
+		key, value, _ := strings.Cut(word, "=")
+		l[key] = value
+	}
+	return l
+}
+
+func TestOneFaultIsOnePage(t *testing.T) {
+	c := func(more ...string) []string {
+		return append([]string{"instance=c", "role=replica", "site=vault", "pool=tank", "dataset=tank/vm-1-disk-0", "origin_cluster=east"}, more...)
+	}
+	a := []string{"instance=a", "role=primary", "site=office", "pool=rpool", "dataset=rpool/vm-1-disk-0", "origin_cluster=east"}
+	for name, test := range map[string]struct {
+		fires []labels
+		pages []string
+	}{
+		"replication died": {
+			[]labels{alert("Lag", "critical", c()...), alert("Lag", "warning", c()...), alert("Stale", "critical", c()...), alert("Stale", "warning", c()...)},
+			[]string{"Lag critical c"},
+		},
+		"only the warning so far": {[]labels{alert("Lag", "warning", c()...)}, []string{"Lag warning c"}},
+		"the snapper died": {
+			[]labels{alert("RunLate", "critical", a...), alert("Stale", "critical", a...), alert("Stale", "critical", c()...)},
+			[]string{"RunLate critical a"},
+		},
+		"another cluster's snapper died": {
+			[]labels{alert("RunLate", "critical", "instance=z", "origin_cluster=north"), alert("Stale", "critical", c()...)},
+			[]string{"RunLate critical z", "Stale critical c"},
+		},
+		"the snapper died, and replication too": {
+			[]labels{alert("RunLate", "critical", a...), alert("Lag", "critical", c()...)},
+			[]string{"RunLate critical a", "Lag critical c"},
+		},
+		"a pool is gone": {
+			[]labels{alert("PoolUnreadable", "critical", "instance=c", "pool=tank"), alert("Missing", "critical", c()...), alert("DiskUnreadable", "warning", c()...)},
+			[]string{"PoolUnreadable critical c"},
+		},
+		"another pool is gone": {
+			[]labels{alert("PoolUnreadable", "critical", "instance=c", "pool=other"), alert("Missing", "critical", c()...)},
+			[]string{"PoolUnreadable critical c", "Missing critical c"},
+		},
+		"a clock is wrong": {
+			[]labels{alert("ClockSkew", "warning", "instance=c"), alert("Stale", "critical", c()...)},
+			[]string{"ClockSkew warning c"},
+		},
+		"the owner's exporter is down": {
+			[]labels{alert("ExporterDown", "warning", a...), alert("LagNotMeasurable", "warning", "origin_cluster=east")},
+			[]string{"ExporterDown warning a"},
+		},
+		"a site is down": {
+			[]labels{alert("ReplicationSiteDown", "critical", "site=vault"), alert("ReplicaExporterDown", "critical", c()...)},
+			[]string{"ReplicationSiteDown critical "},
+		},
+		"one disk stale, another lagging": {
+			[]labels{alert("Stale", "critical", c()...), alert("Lag", "critical", c("dataset=tank/vm-2-disk-0")...)},
+			[]string{"Stale critical c", "Lag critical c"},
+		},
+		"never snapshotted": {
+			[]labels{alert("RunNever", "critical", "instance=a"), alert("Never", "critical", "instance=a"), alert("Never", "critical", "instance=c")},
+			[]string{"RunNever critical a", "Never critical c"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, l := range pages(t, alertmanager(t), test.fires, len(test.pages)) {
+				got = append(got, strings.TrimPrefix(l["alertname"], "Snapwatch")+" "+l["severity"]+" "+l["instance"])
+			}
+			assert.ElementsMatch(t, test.pages, got)
+		})
+	}
+}
+
+// alertmanager runs one with the shipped file and returns its API's address.
+func alertmanager(t *testing.T) string {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := free.Addr().String()
+	require.NoError(t, free.Close())
+	cmd := exec.Command("prometheus-alertmanager", "--config.file="+inhibit, "--storage.path="+t.TempDir(),
+		"--web.listen-address="+address, "--cluster.listen-address=")
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if response, err := http.Get("http://" + address + "/-/ready"); err == nil {
+			_ = response.Body.Close()
+			if response.StatusCode == 200 {
+				return "http://" + address + "/api/v2"
+			}
+		}
+		require.True(t, time.Now().Before(end), "alertmanager is not ready: %s", &said)
+	}
+}
+
+func TestIcingaAcceptsTheDefinitions(t *testing.T) {
+	dir := t.TempDir()
+	config := write(t, dir+"/icinga2.conf", fmt.Sprintf(`
+const NodeName = "test"
+include <itl>
+include %q
+object Host "c" {
+  check_command = "dummy"
+  vars.snapwatch = true
+  vars.snapwatch_primary = [ "https://pve1.example:10191", "https://pve2.example:10191" ]
+  vars.snapwatch_guests["mail"] = { snapwatch_vmid = 100 }
+}
+object Host "other" { check_command = "dummy" }
+`, abs(t, "icinga2/snapwatch.conf")))
+	name, group := self(t)
+	t.Setenv("ICINGA2_USER", name)
+	t.Setenv("ICINGA2_GROUP", group)
+	out := tool(t, "icinga2", "daemon", "-C", "-c", config, "-D", "DataDir="+dir, "-D", "LogDir="+dir, "-D", "CacheDir="+dir, "-D", "InitRunDir="+dir)
+	assert.Contains(t, out, "Instantiated 2 Services", out)
+	assert.NotContains(t, out, "warning/", out)
+}
+
+func TestNagiosAcceptsTheDefinitions(t *testing.T) {
+	dir := t.TempDir()
+	objects := write(t, dir+"/objects.cfg", `
+define timeperiod {
+ timeperiod_name 24x7
+ alias all
+ sunday 00:00-24:00
+}
+define command {
+ command_name none
+ command_line /bin/true
+}
+define contact {
+ contact_name root
+ alias root
+ host_notification_commands none
+ service_notification_commands none
+ host_notification_period 24x7
+ service_notification_period 24x7
+ host_notification_options d
+ service_notification_options c
+}
+define contactgroup {
+ contactgroup_name admins
+ alias admins
+ members root
+}
+define host {
+ host_name c
+ address 192.0.2.1
+ hostgroups snapwatch-replicas
+ check_command none
+ max_check_attempts 1
+ check_period 24x7
+ contact_groups admins
+ notification_interval 0
+ notification_period 24x7
+}
+`)
+	name, group := self(t)
+	config := write(t, dir+"/nagios.cfg", strings.Join([]string{
+		"cfg_file=" + objects, "cfg_file=" + abs(t, "nagios/snapwatch.cfg"), "log_file=" + dir + "/log", "object_cache_file=" + dir + "/cache",
+		"status_file=" + dir + "/status", "temp_path=" + dir, "check_result_path=" + dir, "command_file=" + dir + "/cmd", "lock_file=" + dir + "/lock",
+		"illegal_macro_output_chars=`~$&|<>", "nagios_user=" + name, "nagios_group=" + group, "",
+	}, "\n"))
+	out := tool(t, "nagios4", "-v", config)
+	assert.Contains(t, out, "Checked 1 services", out)
+	assert.Contains(t, out, "Total Warnings: 0", out)
+}
