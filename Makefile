@@ -11,7 +11,7 @@ E2E     ?= .
 
 .PHONY: help
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup:
@@ -33,6 +33,7 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 	@rm -f $(BIN)/stages
 	@tools/stage lint $(MAKE) --no-print-directory lint
 	@tools/stage unit $(MAKE) --no-print-directory test-unit
+	@tools/stage deploy $(MAKE) --no-print-directory check-deploy
 	@tools/stage image test/lab/build
 	@tools/stage e2e $(MAKE) --no-print-directory test-e2e
 	@tools/stage --summary
@@ -40,6 +41,11 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 .PHONY: test-unit
 test-unit: setup ## Run the unit tests, with the race detector; no root, no VM.
 	$(GO) test -race ./...
+
+.PHONY: check-deploy
+check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check what is in deploy/.
+	@tools/setup-deploy
+	$(GO) test -count=1 -tags deploy ./deploy
 
 .PHONY: lint
 lint: setup ## Run the linters.
