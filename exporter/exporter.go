@@ -39,6 +39,8 @@ type Settings struct {
 	// Owners reads which node has which guest; nil where no guests can be. It may
 	// hang.
 	Owners func() (pve.Owners, error)
+	// Runs tells of the runs of snap on this host; without a Last there are none.
+	Runs Runs
 	// StateDir keeps what must outlive the process; "" keeps nothing.
 	StateDir string
 	// ScanTimeout is when a listing is given up, however long the one who asked

@@ -74,6 +74,9 @@ func (s Server) metrics(store *Store) http.Handler {
 		MaxRequestsInFlight: 5,
 		CoalesceGather:      true,
 	}
+	if store.settings.Runs.Last != nil {
+		registry.MustRegister(runCollector{store.settings.Runs})
+	}
 	if s.OwnMetrics {
 		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 		options.Registry = registry

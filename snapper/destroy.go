@@ -26,6 +26,9 @@ func (r *run) applyDestroys(ctx context.Context, p *pool, destroys []Destroy) {
 			r.problem(Notice, "pool %s: told to end, %d snapshots are left for the next run to destroy", p.name, len(destroys))
 			return
 		}
+		if len(destroys) > firstBatch {
+			r.progress("pool %s: %d snapshots to destroy", p.name, len(destroys))
+		}
 		batch := destroys[:min(size, len(destroys))]
 		destroys = destroys[len(batch):]
 		began := r.Now()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
@@ -117,7 +118,7 @@ const (
 	NotDue      Result = "not due"
 	Excluded    Result = "excluded"
 	Untouched   Result = "untouched"
-	Unprotected Result = "unprotected"
+	Unprotected Result = report.ResultUnprotected
 )
 
 // MakePlan decides what to do with the disks. It is a pure function: the clock's

@@ -56,8 +56,8 @@ func (r *run) reportGuests(g guests, pools []*pool) {
 			continue
 		}
 		for _, v := range config.Volumes {
-			if reason := uncovered(v, g.cluster, known); reason != "" {
-				r.report.Unprotected = append(r.report.Unprotected, report.Uncovered{VMID: vmid, Volume: v.Storage + ":" + v.Name, Reason: reason})
+			if kind, reason := uncovered(v, g.cluster, known); reason != "" {
+				r.report.Unprotected = append(r.report.Unprotected, report.Uncovered{VMID: vmid, Volume: v.Storage + ":" + v.Name, Kind: kind, Reason: reason})
 			}
 		}
 	}
@@ -67,24 +67,21 @@ func (r *run) reportGuests(g guests, pools []*pool) {
 }
 
 // uncovered returns why a volume of a running guest has no snapshots, "" if it has.
-func uncovered(v pve.Volume, c pve.Cluster, known map[string]bool) string {
-	if v.Unused() {
-		return ""
+func uncovered(v pve.Volume, c pve.Cluster, known map[string]bool) (report.Kind, string) {
+	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
+		return "", ""
 	}
 	i := slices.IndexFunc(c.Storages, func(s pve.Storage) bool { return s.Name == v.Storage })
 	if i < 0 {
-		return fmt.Sprintf("storage %q is no ZFS storage of this node", v.Storage)
+		return report.OtherStorage, fmt.Sprintf("storage %q is no ZFS storage of this node", v.Storage)
 	}
 	if known[c.Storages[i].Dataset+"/"+v.Name] {
-		return ""
+		return "", ""
 	}
 	if _, _, ok := zfs.ParseDiskName(v.Name); !ok {
-		if strings.Contains(v.Name, "-cloudinit") {
-			return ""
-		}
-		return "its name is not that of a disk (vm-N-disk-M, subvol-N-disk-M)"
+		return report.OtherName, "its name is not that of a disk (vm-N-disk-M, subvol-N-disk-M)"
 	}
-	return "the dataset was not found"
+	return report.NotFound, "the dataset was not found, or its pool could not be read"
 }
 
 func (r *run) reportPlan(plan Plan) {

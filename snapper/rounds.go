@@ -34,19 +34,25 @@ func (r *run) rounds(ctx context.Context, g guests, parents map[string][]string)
 	}()
 	var whole Plan
 	for len(all) < len(parents) {
-		if len(all) > 0 { // what is known of the guests is old by now
-			var err error
-			if g, err = r.readGuests(ctx); err != nil {
-				return whole, err
-			}
-		}
 		pools := next(read, len(parents)-len(all))
+		first := len(all) == 0
 		all = append(all, pools...)
-		plan, err := r.round(ctx, g, pools, len(whole.Destroys))
-		whole.add(plan)
-		if err != nil {
-			return whole, err
+		var err error
+		if !first { // what is known of the guests is old by now
+			g, err = r.readGuests(ctx)
 		}
+		var plan Plan
+		if err == nil {
+			plan, err = r.round(ctx, g, pools, len(whole.Destroys))
+		}
+		if err != nil && first {
+			return Plan{}, err
+		}
+		if err != nil { // the report tells what earlier rounds did
+			r.problem(Warning, "pools that answered late are left to the next run: %v", err)
+			break
+		}
+		whole.add(plan)
 	}
 	r.reportGuests(g, all)
 	r.finish()
@@ -111,6 +117,7 @@ func (r *run) settled(ctx context.Context, g guests, pools []*pool) (settled gue
 	if len(stops) == 0 {
 		return g, func() {}
 	}
+	r.progress("%d guests seem stopped: looking again in %s", len(stops), r.Config.ConfirmStop)
 	second, release, err := r.confirm(ctx, g, stops)
 	if err != nil {
 		// The first look stands for the guests that live; it proves no stop.

@@ -40,6 +40,8 @@ type Options struct {
 	Kstat, LockDir, StateDir string
 	// Now is the clock.
 	Now func() time.Time
+	// Progress is told what a long run is at, nil if nobody is there to read it.
+	Progress func(string)
 }
 
 // run is one run under way.
@@ -78,6 +80,12 @@ func Run(ctx context.Context, o Options) (Plan, report.Run, error) {
 		}
 	}
 	return plan, r.report, nil
+}
+
+func (r *run) progress(format string, args ...any) {
+	if r.Progress != nil {
+		r.Progress(fmt.Sprintf(format, args...))
+	}
 }
 
 func (r *run) do(ctx context.Context) (Plan, error) {

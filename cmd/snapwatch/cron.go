@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -170,6 +171,12 @@ func quote(words []string) string {
 		quoted = append(quoted, strings.ReplaceAll(w, "%", `\%`))
 	}
 	return strings.Join(quoted, " ")
+}
+
+// registered tells whether snap runs on this host by itself.
+func registered(env *environment) bool {
+	lines, err := cronLines(env.CronFile)
+	return timerEnabled(env) || err == nil && slices.ContainsFunc(lines, isSnapLine)
 }
 
 func timerEnabled(env *environment) bool {

@@ -12,6 +12,7 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/exporter"
+	"snapwatch/internal/report"
 )
 
 // exporterCmd is `snapwatch exporter`. Its flags are named as every exporter's are.
@@ -45,9 +46,13 @@ func (c *exporterCmd) Run(env *environment) error {
 		c.StateDir = ""
 	}
 	store := exporter.NewStore(exporter.Settings{
-		Config:      cfg,
-		Scanner:     checker.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now},
-		Owners:      env.PVE.Owners,
+		Config:  cfg,
+		Scanner: checker.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now},
+		Owners:  env.PVE.Owners,
+		Runs: exporter.Runs{
+			Last:     func() (report.Run, error) { return report.Load(env.StateDir) },
+			Expected: func() bool { return registered(env) },
+		},
 		StateDir:    c.StateDir,
 		ScanTimeout: c.ScanTimeout,
 		MaxDataAge:  c.MaxDataAge,
@@ -66,8 +71,13 @@ func (c *exporterCmd) Run(env *environment) error {
 func (c *exporterCmd) logger(env *environment) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // kong has checked the words
+	return newLogger(env, c.LogFormat, level)
+}
+
+// newLogger logs to standard error as logfmt or json.
+func newLogger(env *environment, format string, level slog.Level) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
-	if c.LogFormat == "json" {
+	if format == "json" {
 		return slog.New(slog.NewJSONHandler(env.Stderr, options))
 	}
 	return slog.New(slog.NewTextHandler(env.Stderr, options))

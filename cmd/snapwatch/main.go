@@ -127,7 +127,12 @@ func fail(env *environment, args []string, err error) int {
 	return status
 }
 
-func isCheck(args []string) bool { return slices.Contains(args, "check") }
+// isCheck tells whether the command is check: the first word that is no flag. There is
+// a config check, too.
+func isCheck(args []string) bool {
+	i := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
+	return i >= 0 && args[i] == "check"
+}
 
 func firstLine(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")

@@ -109,7 +109,9 @@ func TestCheckAndNodesThatCannotBeAsked(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	})
-	redirect := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, behind.URL, http.StatusTemporaryRedirect) })
+	redirect := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, behind.URL, http.StatusTemporaryRedirect)
+	})
 	say := func(text string) string {
 		return serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }).URL
 	}

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os/signal"
+	"strings"
 	"syscall"
-	"time"
 
 	"snapwatch/config"
-	"snapwatch/internal/report"
+	"snapwatch/exporter"
 	"snapwatch/snapper"
 )
 
@@ -24,6 +23,10 @@ type snapCmd struct {
 	Adopt   bool   `help:"Take over disks of stopped guests that have managed snapshots but no label yet."`
 	Node    string `placeholder:"NAME" help:"Refuse to run unless this node has this name."`
 	Verbose bool   `short:"v" help:"Print every action and its reason."`
+
+	Format    string `enum:"text,json" default:"text" help:"What to print on standard output: text, or json with the report and every action."`
+	Textfile  string `placeholder:"FILE" help:"Also write the run's metrics there, for node_exporter's textfile collector (FILE must end in .prom)."`
+	LogFormat string `name:"log.format" enum:"plain,logfmt,json" default:"plain" help:"How to print problems on standard error: plain for people and mails, logfmt or json for a log."`
 }
 
 // Help implements kong's HelpProvider.
@@ -32,10 +35,6 @@ func (snapCmd) Help() string {
 From cron it is silent unless something failed. At a terminal it registers itself in
 cron, every 15 minutes with the same words (see snapwatch cron --help).`
 }
-
-// lockedTooLong is for how long another run may hold a pool before that is worth a
-// mail: two intervals of cron.
-const lockedTooLong = 30 * time.Minute
 
 // Run implements the command.
 func (c *snapCmd) Run(env *environment) error {
@@ -49,6 +48,9 @@ func (c *snapCmd) Run(env *environment) error {
 			return &exit{2, err}
 		}
 	}
+	if c.Textfile != "" && !strings.HasSuffix(c.Textfile, ".prom") {
+		return &exit{2, fmt.Errorf("--textfile %s: the name must end in .prom, or node_exporter does not read it", c.Textfile)}
+	}
 	if !env.Root {
 		return &exit{2, errors.New("snap must be run as root: channel programs need it")}
 	}
@@ -57,15 +59,20 @@ func (c *snapCmd) Run(env *environment) error {
 	plan, done, err := snapper.Run(ctx, snapper.Options{
 		Config: cfg, Keep: keep, Node: c.Node, DryRun: c.DryRun, Adopt: c.Adopt,
 		PVE: env.PVE, Kstat: env.Kstat, LockDir: env.LockDir, StateDir: env.StateDir, Now: env.Now,
+		Progress: env.progress(),
 	})
 	if err != nil {
 		return &exit{2, err}
 	}
-	if c.DryRun || c.Verbose {
-		printPlan(env.Stdout, plan)
+	if err := c.tell(env, plan, done); err != nil {
+		return &exit{1, err}
 	}
-	c.tell(env, done)
 	status := env.snapStatus(done)
+	if c.Textfile != "" && !c.DryRun {
+		if err := exporter.WriteTextfile(c.Textfile, done); err != nil {
+			return &exit{max(status, 1), fmt.Errorf("--textfile: %w", err)}
+		}
+	}
 	if env.Terminal && !c.NoCron && !c.DryRun && !done.Nothing() {
 		if err := register(env, c.words()); err != nil {
 			return &exit{max(status, 1), fmt.Errorf("not registered in cron: %w", err)}
@@ -77,91 +84,17 @@ func (c *snapCmd) Run(env *environment) error {
 	return nil
 }
 
-// tell prints the problems, and at a terminal what was done and what is not covered.
-// From cron only what is worth a mail is printed.
-func (c *snapCmd) tell(env *environment, done report.Run) {
-	for _, p := range done.Problems {
-		if p.Grade == report.Warning || env.Terminal || c.Verbose {
-			fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", p.Grade, p.Text)
-		}
-	}
-	for _, p := range done.Pools {
-		if !env.Terminal && !p.LockedSince.IsZero() && done.Start.Sub(p.LockedSince) > lockedTooLong {
-			fmt.Fprintf(env.Stderr, "snapwatch: pool %s is locked by another run since %s\n", p.Pool, p.LockedSince.Local().Format(time.DateTime))
-		}
-	}
-	if !env.Terminal && !c.Verbose && !c.DryRun {
-		return
-	}
-	for _, u := range done.Unprotected {
-		fmt.Fprintf(env.Stdout, "guest %d runs, and %s has no snapshots: %s\n", u.VMID, u.Volume, u.Reason)
-	}
-	if c.DryRun {
-		return
-	}
-	n := done.Counts
-	fmt.Fprintf(env.Stdout, "%d snapshots made, %d destroyed, %d labels set, %d bookmarks made, %d failures (%s)\n",
-		n[report.DidSnapshot], n[report.DidDestroy], n[report.DidLabel], n[report.DidBookmark], n[report.DidFail],
-		done.End.Sub(done.Start).Round(100*time.Millisecond))
-}
-
-// snapStatus is the exit status that goes with a report. Another run at work is
-// nothing to be told by cron until it takes too long.
-func (e *environment) snapStatus(done report.Run) int {
-	locked := false
-	for _, p := range done.Pools {
-		if !p.LockedSince.IsZero() && (e.Terminal || done.Start.Sub(p.LockedSince) > lockedTooLong) {
-			locked = true
-		}
-	}
-	switch {
-	case done.Nothing() && (done.Failed() || locked):
-		return 2
-	case done.Failed() || locked:
-		return 1
-	}
-	return 0
-}
-
 // words is the command line to be repeated by cron.
 func (c *snapCmd) words() []string {
 	words := append([]string{"snap"}, c.Keep...)
 	if c.Config != "" {
 		words = append(words, "--config", absolute(c.Config))
 	}
+	if c.Textfile != "" {
+		words = append(words, "--textfile", absolute(c.Textfile))
+	}
 	if c.Node != "" {
 		words = append(words, "--node", c.Node)
 	}
 	return words
-}
-
-// printPlan prints what is to be done, one line an action with its reason.
-func printPlan(w io.Writer, plan snapper.Plan) {
-	for _, g := range plan.Guests {
-		for _, d := range g.Disks {
-			if d.Snapshot {
-				fmt.Fprintf(w, "snapshot %s@%s: guest %d, %s\n", d.Dataset, g.Snapshot, g.VMID, d.Reason)
-			}
-			if d.Label != "" {
-				fmt.Fprintf(w, "label    %s: running=%s: %s\n", d.Dataset, d.Label, d.Reason)
-			}
-			if d.Bookmark {
-				fmt.Fprintf(w, "bookmark %s#%s\n", d.Dataset, g.Snapshot)
-			}
-		}
-	}
-	for _, dataset := range plan.GiveBack {
-		fmt.Fprintf(w, "label    %s: give way to the received value\n", dataset)
-	}
-	for _, d := range plan.Destroys {
-		fmt.Fprintf(w, "destroy  %s@%s: %s\n", d.Dataset, d.Name, d.Reason)
-	}
-	for _, b := range plan.Unmark {
-		fmt.Fprintf(w, "unmark   %s#%s: beyond the bookmarks kept\n", b.Dataset, b.Name)
-	}
-	for _, n := range plan.Notes {
-		if n.Result != snapper.Snapshotted && n.Dataset != "" {
-			fmt.Fprintf(w, "leave    %s: %s: %s\n", n.Dataset, n.Result, n.Reason)
-		}
-	}
 }

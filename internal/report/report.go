@@ -26,12 +26,12 @@ type Run struct {
 	LastSuccess time.Time     `json:"last_success,omitzero"`
 	Retention   string        `json:"retention"`
 	Pools       []Pool        `json:"pools"`
-	Disks       []Disk        `json:"disks"`
-	Unprotected []Uncovered   `json:"unprotected"`
-	Problems    []Problem     `json:"problems"`
+	Disks       []Disk        `json:"disks,omitempty"`
+	Unprotected []Uncovered   `json:"unprotected,omitempty"`
+	Problems    []Problem     `json:"problems,omitempty"`
 	Counts      map[Event]int `json:"counts"`
 	// SeenStopped are the guests that did not run, by VMID.
-	SeenStopped []int `json:"seen_stopped"`
+	SeenStopped []int `json:"seen_stopped,omitempty"`
 }
 
 // Pool is what became of one pool.
@@ -58,7 +58,50 @@ type Disk struct {
 type Uncovered struct {
 	VMID   int    `json:"vmid"`
 	Volume string `json:"volume"`
+	Kind   Kind   `json:"kind"`
 	Reason string `json:"reason"`
+}
+
+// Kind is why a running guest's disk is not covered, in one word of a closed set.
+type Kind string
+
+// The kinds.
+const (
+	// OtherStorage: the volume is on no ZFS storage of this node.
+	OtherStorage Kind = "storage"
+	// OtherName: its name is not that of a disk.
+	OtherName Kind = "name"
+	// NotFound: the storage has no such dataset, or its pool could not be read.
+	NotFound Kind = "not_found"
+	// Failed: its snapshot failed.
+	Failed Kind = "failed"
+	// NotTouched: the guest's state or label did not allow one.
+	NotTouched Kind = "state"
+)
+
+// Kinds returns all kinds.
+func Kinds() []Kind { return []Kind{OtherStorage, OtherName, NotFound, Failed, NotTouched} }
+
+// ResultUnprotected is the result of a running guest's disk that got no snapshot and
+// should have.
+const ResultUnprotected = "unprotected"
+
+// UncoveredByKind counts what no snapshot covers: volumes that are none of our disks,
+// and disks that should have got one.
+func (r *Run) UncoveredByKind() map[Kind]int {
+	counts := map[Kind]int{}
+	for _, u := range r.Unprotected {
+		counts[u.Kind]++
+	}
+	for _, d := range r.Disks {
+		switch {
+		case d.Result == ResultUnprotected && d.Error != "":
+			counts[Failed]++
+		case d.Result == ResultUnprotected:
+			counts[NotTouched]++
+		}
+	}
+	return counts
 }
 
 // Problem is something a person should know.
@@ -89,6 +132,9 @@ const (
 	DidBookmark Event = "bookmark"
 	DidFail     Event = "failure"
 )
+
+// Events returns all events.
+func Events() []Event { return []Event{DidSnapshot, DidDestroy, DidLabel, DidBookmark, DidFail} }
 
 // Add notes a problem. A warning counts as a failure.
 func (r *Run) Add(grade Grade, format string, args ...any) {

@@ -82,9 +82,8 @@ func TestNameTaken(t *testing.T) {
 	w.vm(100, "vm-100-disk-0")
 	disk := "ta/data/vm-100-disk-0"
 	w.start(w.a, 100)
-	for i := range 120 {
-		w.zfs("snapshot", disk+"@autosnap_"+time.Now().UTC().Add(time.Duration(i)*time.Second).Format("2006-01-02_15:04:05")+"_frequently")
-	}
+	_, err := w.a.Output(w.ctx, "sh", "-c", `now=$(date +%s); for i in $(seq 60); do zfs snapshot `+disk+`@autosnap_$(date -u -d @$((now + i)) +%F_%T)_frequently || exit; done`)
+	require.NoError(t, err)
 	before := len(w.snapshots(disk))
 	w.snap(w.a, "f1000")
 	assert.Len(t, w.snapshots(disk), before+1)

@@ -19,8 +19,12 @@ func TestOnlyDisksOfTheStorage(t *testing.T) {
 	for _, dataset := range others {
 		require.NoError(t, site.CreateZvol(w.ctx, dataset, 8))
 	}
+	// What can't be covered is told: a volume on another storage.
+	require.NoError(t, w.a.SetOption(100, "scsi5", "nfs:100/vm-100-disk-9.qcow2,size=1G"))
 	w.start(w.a, 100)
-	w.snap(w.a, "f4")
+	r := w.run(w.a, "snap", "f4", "-v")
+	require.Zero(t, r.Code)
+	assert.Contains(t, r.Stdout, `guest 100 runs, and nfs:vm-100-disk-9.qcow2 has no snapshots: storage "nfs" is no ZFS storage of this node`)
 	w.stop(w.a, 100)
 	w.snap(w.a, "f4")
 	require.Equal(t, []string{"frequently", "stopped"}, w.classes("ta/data/vm-100-disk-0"))

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"snapwatch/internal/report"
+	"snapwatch/snapper"
+)
+
+// lockedTooLong is for how long another run may hold a pool before that is worth a
+// mail: two intervals of cron.
+const lockedTooLong = 30 * time.Minute
+
+// progress returns what tells a person at a terminal what a long run is at.
+func (e *environment) progress() func(string) {
+	if !e.Terminal {
+		return nil
+	}
+	return func(text string) { fmt.Fprintf(e.Stderr, "snapwatch: %s\n", text) }
+}
+
+// tell prints the problems, and what was done in the format asked for.
+func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) error {
+	c.tellProblems(env, done)
+	if c.Format == "json" {
+		out := json.NewEncoder(env.Stdout)
+		out.SetIndent("", "  ")
+		return out.Encode(struct {
+			report.Run
+			DryRun  bool     `json:"dry_run"`
+			Actions []action `json:"actions"`
+		}{done, c.DryRun, actions(plan)})
+	}
+	c.tellText(env, plan, done)
+	return nil
+}
+
+// tellProblems prints what went wrong; from cron only what is worth a mail.
+func (c *snapCmd) tellProblems(env *environment, done report.Run) {
+	say := func(g report.Grade, text string) { fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", g, text) }
+	if c.LogFormat != "plain" {
+		log := newLogger(env, c.LogFormat, slog.LevelInfo)
+		say = func(g report.Grade, text string) {
+			if g == report.Warning {
+				log.Warn(text)
+			} else {
+				log.Info(text)
+			}
+		}
+	}
+	for _, p := range done.Problems {
+		if p.Grade == report.Warning || env.Terminal || c.Verbose {
+			say(p.Grade, p.Text)
+		}
+	}
+	for _, p := range done.Pools {
+		if !env.Terminal && !p.LockedSince.IsZero() && done.Start.Sub(p.LockedSince) > lockedTooLong {
+			say(report.Warning, fmt.Sprintf("pool %s is locked by another run since %s", p.Pool, p.LockedSince.Local().Format(time.DateTime)))
+		}
+	}
+}
+
+// tellText prints, to whoever watches, what is planned or was done, and what of
+// running guests is not covered.
+func (c *snapCmd) tellText(env *environment, plan snapper.Plan, done report.Run) {
+	if c.DryRun || c.Verbose {
+		printActions(env.Stdout, actions(plan))
+	}
+	if !env.Terminal && !c.Verbose && !c.DryRun {
+		return
+	}
+	for _, u := range done.Unprotected {
+		fmt.Fprintf(env.Stdout, "guest %d runs, and %s has no snapshots: %s\n", u.VMID, u.Volume, u.Reason)
+	}
+	if c.DryRun {
+		return
+	}
+	n := done.Counts
+	fmt.Fprintf(env.Stdout, "%d snapshots made, %d destroyed, %d labels set, %d bookmarks made, %d failures (%s)\n",
+		n[report.DidSnapshot], n[report.DidDestroy], n[report.DidLabel], n[report.DidBookmark], n[report.DidFail],
+		done.End.Sub(done.Start).Round(100*time.Millisecond))
+}
+
+// snapStatus is the exit status that goes with a report. Another run at work is
+// nothing to be told by cron until it takes too long.
+func (e *environment) snapStatus(done report.Run) int {
+	locked := false
+	for _, p := range done.Pools {
+		if !p.LockedSince.IsZero() && (e.Terminal || done.Start.Sub(p.LockedSince) > lockedTooLong) {
+			locked = true
+		}
+	}
+	switch {
+	case done.Nothing() && (done.Failed() || locked):
+		return 2
+	case done.Failed() || locked:
+		return 1
+	}
+	return 0
+}
+
+// action is one thing a plan does, or leaves, and why.
+type action struct {
+	Do     string `json:"do"`
+	Target string `json:"target"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// actions lists what a plan does, in the order it is done, and then what it leaves.
+func actions(plan snapper.Plan) []action {
+	list := []action{}
+	for _, g := range plan.Guests {
+		for _, d := range g.Disks {
+			if d.Snapshot {
+				list = append(list, action{"snapshot", d.Dataset + "@" + g.Snapshot, fmt.Sprintf("guest %d, %s", g.VMID, d.Reason)})
+			}
+			if d.Label != "" {
+				list = append(list, action{"label", d.Dataset, "running=" + d.Label + ": " + d.Reason})
+			}
+			if d.Bookmark {
+				list = append(list, action{"bookmark", d.Dataset + "#" + g.Snapshot, ""})
+			}
+		}
+	}
+	for _, dataset := range plan.GiveBack {
+		list = append(list, action{"label", dataset, "give way to the received value"})
+	}
+	for _, d := range plan.Destroys {
+		list = append(list, action{"destroy", d.Dataset + "@" + d.Name, d.Reason})
+	}
+	for _, b := range plan.Unmark {
+		list = append(list, action{"unmark", b.Dataset + "#" + b.Name, "beyond the bookmarks kept"})
+	}
+	for _, n := range plan.Notes {
+		if n.Result != snapper.Snapshotted && n.Dataset != "" {
+			list = append(list, action{"leave", n.Dataset, string(n.Result) + ": " + n.Reason})
+		}
+	}
+	return list
+}
+
+// printActions prints one line an action.
+func printActions(w io.Writer, list []action) {
+	for _, a := range list {
+		if a.Reason == "" {
+			fmt.Fprintf(w, "%-8s %s\n", a.Do, a.Target)
+			continue
+		}
+		fmt.Fprintf(w, "%-8s %s: %s\n", a.Do, a.Target, a.Reason)
+	}
+}

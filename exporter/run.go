@@ -1,0 +1,89 @@
+package exporter
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"snapwatch/internal/report"
+)
+
+var (
+	runStart = newMetric("run_last_start_timestamp_seconds",
+		"When the last run of snap on this host began.")
+	runEnd = newMetric("run_last_completion_timestamp_seconds",
+		"When the last run of snap on this host ended.")
+	runLastSuccess = newMetric("run_last_success_timestamp_seconds",
+		"When snap last gave every running guest's disk what was due. Absent if it never did.")
+	runDuration = newMetric("run_duration_seconds",
+		"How long the last run of snap took.")
+	runSuccess = newMetric("run_success",
+		"1 if the last run of snap gave every running guest's disk what was due, else 0.")
+	runActions = newMetric("run_actions",
+		"What the last run of snap did, by kind; failure counts what went wrong.", "action")
+	runExpected = newMetric("run_expected",
+		"1 if snap is registered on this host, in cron or as a timer, else 0.")
+	runUnprotected = newMetric("run_unprotected_disks",
+		"Disks of running guests that the last run of snap could not cover, by reason.", "reason")
+	runReadable = newMetric("run_report_readable",
+		"1 if the report of the last run could be read, or there is none, else 0.")
+)
+
+// runCatalogue are the metrics of the last run of snap.
+var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runUnprotected, runReadable}
+
+// Runs says where the exporter finds out about the runs of snap on this host.
+type Runs struct {
+	// Last reads the last run's report; its error wraps fs.ErrNotExist without one.
+	Last func() (report.Run, error)
+	// Expected tells whether snap is registered here.
+	Expected func() bool
+}
+
+// runCollector turns the last run's report into metrics, read anew for each scrape.
+type runCollector struct{ Runs }
+
+// Describe implements [prometheus.Collector].
+func (c runCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range runCatalogue {
+		ch <- m.desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c runCollector) Collect(ch chan<- prometheus.Metric) {
+	out := sink{ch}
+	if c.Expected != nil {
+		out.send(runExpected, truth(c.Expected()))
+	}
+	last, err := c.Last()
+	out.send(runReadable, truth(err == nil || errors.Is(err, fs.ErrNotExist)))
+	if err != nil {
+		return
+	}
+	out.send(runStart, seconds(last.Start))
+	out.send(runEnd, seconds(last.End))
+	out.send(runDuration, last.End.Sub(last.Start).Seconds())
+	out.send(runSuccess, truth(last.Success))
+	if !last.LastSuccess.IsZero() {
+		out.send(runLastSuccess, seconds(last.LastSuccess))
+	}
+	for _, event := range report.Events() {
+		out.send(runActions, float64(last.Counts[event]), string(event))
+	}
+	uncovered := last.UncoveredByKind()
+	for _, kind := range report.Kinds() {
+		out.send(runUnprotected, float64(uncovered[kind]), string(kind))
+	}
+}
+
+// WriteTextfile writes the metrics of one run for node_exporter's textfile collector,
+// at once. The path must end in .prom to be found.
+func WriteTextfile(path string, run report.Run) error {
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(runCollector{Runs{Last: func() (report.Run, error) { return run, nil }}}); err != nil {
+		return err
+	}
+	return prometheus.WriteToTextfile(path, registry)
+}
