@@ -101,8 +101,9 @@ func TestTwoRuns(t *testing.T) {
 	require.NoError(t, err)
 	first, err := w.a.Start(w.ctx, program(t), "snap", "f4", "-v")
 	require.NoError(t, err)
-	// Opening the gate for writing waits until the first run's program reads it.
-	gate, err := w.a.Start(w.ctx, "sh", "-c", "exec 3>/run/gate; echo reached; read x; echo >&3")
+	// Opening the gate for writing waits until the first run's program reads it; it
+	// reads on until the gate is closed.
+	gate, err := w.a.Start(w.ctx, "sh", "-c", "exec 3>/run/gate; echo reached; exec sleep infinity")
 	require.NoError(t, err)
 	require.NoError(t, gate.WaitFor(w.ctx, "reached"))
 
