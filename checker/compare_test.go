@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -168,4 +169,13 @@ func TestAComparisonIsToldApartFromTheVerdict(t *testing.T) {
 	assert.Contains(t, perfdata(Nagios{}.metrics(r)), "'unproven'=2;;;0 'stale'=0;;;0 'missing'=0;;;0 'largest_lag'=259200s;7200;21600;0")
 	doc := r.Document().Disks[0].Compared
 	assert.Equal(t, &ComparisonDocument{Outcome: "lagging", State: "CRITICAL", Owner: "a", LagSeconds: 259200, Limit: "21600", Rule: "limits.critical", Reason: doc.Reason}, doc)
+}
+
+// A range such as 10: alerts below it. Being equal is no lag for it to judge.
+func TestBeingEqualIsNeverALag(t *testing.T) {
+	p := testPolicy()
+	p.Warning = Limit{Range: &Range{Start: 10, End: math.Inf(1)}, Rule: "-w"}
+	d := aDisk("1", zfs.Hourly, hour)
+	assert.Equal(t, InStep, Compare(d, Fresh, p, []Evidence{says(d.Newest)}).Outcome)
+	assert.Equal(t, Lagging, Compare(d, Fresh, p, []Evidence{says(other(zfs.Hourly, hour-5*time.Second))}).Outcome)
 }

@@ -205,7 +205,7 @@ func alertmanager(t *testing.T) string {
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if response, err := http.Get("http://" + address + "/-/ready"); err == nil {
 			_ = response.Body.Close()
-			if response.StatusCode == 200 {
+			if response.StatusCode == http.StatusOK {
 				return "http://" + address + "/api/v2"
 			}
 		}
