@@ -15,7 +15,7 @@ help: ## List the targets.
 
 .PHONY: setup
 setup:
-	@tools/setup
+	@tools/need go=golang-go gcc=gcc,libc6-dev git=git
 
 .PHONY: build
 build: setup ## Build bin/snapwatch.
@@ -44,7 +44,8 @@ test-unit: setup ## Run the unit tests, with the race detector; no root, no VM.
 
 .PHONY: check-deploy
 check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check what is in deploy/.
-	@tools/setup-deploy
+	@tools/need promtool=prometheus amtool=prometheus-alertmanager prometheus-alertmanager=prometheus-alertmanager \
+		icinga2=icinga2-bin,icinga2-common nagios4=nagios4-core
 	$(GO) test -count=1 -tags deploy ./deploy
 
 .PHONY: lint

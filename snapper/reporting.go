@@ -51,12 +51,16 @@ func (r *run) reportGuests(g guests, pools []*pool) {
 	for _, d := range r.planned(pools) {
 		known[d.Name] = true
 	}
+	unread := map[string]bool{} // what is wrong with the pool was told already
+	for _, p := range pools {
+		unread[p.name] = p.err != nil
+	}
 	for vmid, config := range g.cluster.Guests {
 		if e := g.evidence[vmid]; !e.Process && !aliveStatus[e.Listed] {
 			continue
 		}
 		for _, v := range config.Volumes {
-			if kind, reason := uncovered(v, g.cluster, known); reason != "" {
+			if kind, reason := uncovered(v, g.cluster, known, unread); reason != "" {
 				r.report.Unprotected = append(r.report.Unprotected, report.Uncovered{VMID: vmid, Volume: v.Storage + ":" + v.Name, Kind: kind, Reason: reason})
 			}
 		}
@@ -67,7 +71,7 @@ func (r *run) reportGuests(g guests, pools []*pool) {
 }
 
 // uncovered returns why a volume of a running guest has no snapshots, "" if it has.
-func uncovered(v pve.Volume, c pve.Cluster, known map[string]bool) (report.Kind, string) {
+func uncovered(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
 		return "", ""
 	}
@@ -75,13 +79,13 @@ func uncovered(v pve.Volume, c pve.Cluster, known map[string]bool) (report.Kind,
 	if i < 0 {
 		return report.OtherStorage, fmt.Sprintf("storage %q is no ZFS storage of this node", v.Storage)
 	}
-	if known[c.Storages[i].Dataset+"/"+v.Name] {
+	if dataset := c.Storages[i].Dataset; known[dataset+"/"+v.Name] || unread[zfs.Pool(dataset)] {
 		return "", ""
 	}
 	if _, _, ok := zfs.ParseDiskName(v.Name); !ok {
 		return report.OtherName, "its name is not that of a disk (vm-N-disk-M, subvol-N-disk-M)"
 	}
-	return report.NotFound, "the dataset was not found, or its pool could not be read"
+	return report.NotFound, "the dataset was not found"
 }
 
 func (r *run) reportPlan(plan Plan) {

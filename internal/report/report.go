@@ -71,7 +71,7 @@ const (
 	OtherStorage Kind = "storage"
 	// OtherName: its name is not that of a disk.
 	OtherName Kind = "name"
-	// NotFound: the storage has no such dataset, or its pool could not be read.
+	// NotFound: the storage has no such dataset.
 	NotFound Kind = "not_found"
 	// Failed: its snapshot failed.
 	Failed Kind = "failed"
