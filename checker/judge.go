@@ -122,20 +122,11 @@ func (c hearing) excluded() (finding, bool) {
 	if c.disk.Template {
 		return finding{limit: Limit{Rule: "template"}, reason: "a template's disk does not change"}, true
 	}
-	if noSnap(c.disk.NoSnap.Value) {
+	if c.disk.NoSnap.Excludes() {
 		rule := zfs.LabelNoSnap + "=" + c.disk.NoSnap.Value
 		return finding{limit: Limit{Rule: rule}, reason: rule}, true
 	}
 	return finding{}, false
-}
-
-// noSnap tells whether a value of label:nosnap excludes, as for snap.
-func noSnap(value string) bool {
-	switch value {
-	case "nosnap", "on", "true", "yes", "1":
-		return true
-	}
-	return false
 }
 
 func (c hearing) never() (finding, bool) {

@@ -82,7 +82,7 @@ func (s sink) send(m metric, value float64, labels ...string) {
 
 func seconds(t time.Time) float64 { return float64(t.Unix()) }
 
-func truth(b bool) float64 {
+func truth(b bool) float64 { //nolint:revive // a number for a truth steers nothing
 	if b {
 		return 1
 	}

@@ -29,7 +29,7 @@ func (p *planner) task(d *Disk) (task, bool) {
 		return leave(Info, Excluded, "%s", d.Ignored)
 	}
 	label := p.policy.Names.Classify(d.Running)
-	t := task{disk: d, snapshot: !excluded(d.NoSnap), reason: d.State.String()}
+	t := task{disk: d, snapshot: !d.NoSnap.Excludes(), reason: d.State.String()}
 	switch action := Decide(d.State, label); action {
 	case Leave:
 		return leave(Info, untouched(d), "%s", d.Why)
@@ -106,15 +106,6 @@ func newestManaged(d *Disk) (managed, bool) {
 		}
 	}
 	return managed{}, false
-}
-
-// excluded tells whether label:nosnap excludes the disk; an inherited value counts.
-func excluded(p zfs.Property) bool {
-	switch p.Value {
-	case "nosnap", "on", "true", "yes", "1":
-		return true
-	}
-	return false
 }
 
 // levelOf grades the states that only warn. An orphan or disputed disk stays so

@@ -127,7 +127,7 @@ func TestExcluded(t *testing.T) {
 		"": false, "off": false, "false": false, "no": false, "0": false, "snap": false, "TRUE": false,
 	} {
 		for _, source := range []zfs.Source{zfs.SourceLocal, zfs.SourceReceived, zfs.SourceInherited} {
-			assert.Equal(t, want, excluded(zfs.Property{Value: value, Source: source}), "%q", value)
+			assert.Equal(t, want, zfs.Property{Value: value, Source: source}.Excludes(), "%q", value)
 		}
 	}
 }

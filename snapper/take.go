@@ -88,7 +88,7 @@ func (p *planner) take(vmid int, class zfs.Class, tasks []task) string {
 		switch {
 		case t.snapshot:
 			p.note(d, Info, Snapshotted, fmt.Sprintf("%s: %s", t.reason, name))
-		case excluded(d.NoSnap):
+		case d.NoSnap.Excludes():
 			p.note(d, Info, Excluded, "label:nosnap is "+d.NoSnap.Value)
 		case t.action == Final:
 			p.note(d, Info, Untouched, "stopped, and its last state has its snapshot: only the label follows")

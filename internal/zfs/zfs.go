@@ -66,6 +66,16 @@ func (p Property) Own() string {
 	return ""
 }
 
+// Excludes tells whether the value of label:nosnap excludes a dataset from snapshots.
+// An inherited value counts.
+func (p Property) Excludes() bool {
+	switch p.Value {
+	case "nosnap", "on", "true", "yes", "1":
+		return true
+	}
+	return false
+}
+
 // Head is the live part of a filesystem or volume: what zfs knows of it without
 // looking at its snapshots.
 type Head struct {
