@@ -121,12 +121,12 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
 	w := zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}, Faults: []zfstest.Fault{{Words: []string{"get"}, Hang: true}}}
 	s.fake.Set(w)
-	for i := range 5 {
+	for i := range 3 {
 		begun := time.Now()
-		status, first := s.check("-t", "400ms")
+		status, first := s.check("-t", "2s")
 		assert.Equal(t, 3, status)
 		assert.Equal(t, "UNKNOWN: pool tank unreadable, no disk found | 'disks'=0;;;0 'stopped'=0;;;0 'unproven'=0;;;0 'stale'=0;;;0 'missing'=0;;;0", first)
-		assert.Less(t, time.Since(begun), 3*time.Second)
+		assert.Less(t, time.Since(begun), 6*time.Second)
 		if i == 0 {
 			assert.Contains(t, s.out.String(), "took too long")
 		} else {

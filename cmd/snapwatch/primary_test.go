@@ -133,16 +133,21 @@ func TestCheckAndNodesThatCannotBeAsked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, vm(100, "hourly", time.Hour), vm(101, "hourly", 7*time.Hour))
-			status, first := s.check("-v", "--vmid", "100", "-t", "2s", "--primary", c.url)
+			// Time for a busy machine, but where all of it is waited for.
+			limit := "30s"
+			if c.url == hung.URL {
+				limit = "3s"
+			}
+			status, first := s.check("-v", "--vmid", "100", "-t", limit, "--primary", c.url)
 			assert.Equal(t, 3, status, s.out.String())
 			assert.Contains(t, first, "UNKNOWN: 1 of 1 disks owner unreachable")
 			assert.Contains(t, s.out.String(), c.want)
-			status, _ = s.check("--primary", c.url, "-t", "2s")
+			status, _ = s.check("--primary", c.url, "-t", limit)
 			assert.Equal(t, 2, status, "the local verdict stands")
 		})
 	}
 	s := newSite(t, vm(100, "hourly", time.Hour))
-	status, _ := s.check("-t", "2s", "--primary", say(strings.Replace(one, "%", `"no"`, 1)))
+	status, _ := s.check("-t", "30s", "--primary", say(strings.Replace(one, "%", `"no"`, 1)))
 	assert.Equal(t, 1, status, "fields of a newer owner are no error; %s", s.out.String())
 }
 
@@ -157,11 +162,11 @@ func TestCheckAsksTheOwnersThoughAPoolHangs(t *testing.T) {
 	same := vm(100, "hourly", time.Hour).Snapshots[0]
 	owner := answering(t, checker.ComparedDisk{Owned: checker.Owned, Newest: &checker.SnapshotRef{Name: same.Name, GUID: same.GUID, Creation: time.Unix(same.Creation, 0)}})
 	begun := time.Now()
-	status, first := s.check("-vv", "-t", "2s", "--primary", owner.URL)
+	status, first := s.check("-vv", "-t", "6s", "--primary", owner.URL)
 	assert.Equal(t, 3, status)
 	assert.Contains(t, first, "pool slow unreadable")
 	assert.Contains(t, s.out.String(), "in step: the newest of 127.0.0.1")
-	assert.Less(t, time.Since(begun), 4*time.Second)
+	assert.Less(t, time.Since(begun), 12*time.Second)
 }
 
 func TestCheckLogsInAndKnowsWhomItAsks(t *testing.T) {

@@ -101,6 +101,7 @@ func New(t *testing.T, w World) *Fake {
 	f.must(os.Symlink(binary, filepath.Join(f.dir, "bin", "zfs")))
 	t.Setenv("PATH", filepath.Join(f.dir, "bin"))
 	t.Setenv(stateVariable, f.dir)
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // each played zfs would sleep a second at its end
 	t.Cleanup(f.endHung)
 	f.Set(w)
 	for _, d := range w.Datasets {

@@ -166,7 +166,7 @@ func (s *stage) metrics() {
 	}
 	defer exporter.Stop()
 	if s.err = exporter.WaitFor(s.ctx, "127.0.0.1:10191"); s.err == nil {
-		s.user(s.c, 0, "curl -s http://127.0.0.1:10191/metrics | grep -E '^snapwatch_disk_newest.*(age|timestamp|stopped|frequently)'")
+		s.user(s.c, 0, "curl -s http://127.0.0.1:10191/metrics | grep -E '^snapwatch_disk_newest.*(age|timestamp|stopped|daily)'")
 	}
 }
 
