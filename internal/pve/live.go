@@ -29,7 +29,8 @@ type Listed struct {
 }
 
 // List asks Proxmox for the live state of all guests on this node. One guest that
-// is migrated away during the call fails the whole call, so it is tried twice.
+// is migrated away during the call fails the whole call, so it is tried twice, but
+// not where it hung: that would only double the wait.
 func List(ctx context.Context) (map[ID]Listed, error) {
 	type answer struct {
 		list []Listed
@@ -41,7 +42,8 @@ func List(ctx context.Context) (map[ID]Listed, error) {
 		answers[i] = make(chan answer, 1)
 		go func() {
 			list, err := listKind(ctx, kind)
-			if err != nil && ctx.Err() == nil && !errors.Is(err, command.ErrNotFound) {
+			hung := errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil
+			if err != nil && !hung && !errors.Is(err, command.ErrNotFound) {
 				list, err = listKind(ctx, kind)
 			}
 			answers[i] <- answer{list, err}
