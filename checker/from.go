@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"snapwatch/internal/zfs"
@@ -46,15 +47,9 @@ func fetch(ctx context.Context, base string) (Document, error) {
 		return Document{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxDocument+1))
+	body, err := readAnswer(response, maxDocument)
 	if err != nil {
 		return Document{}, err
-	}
-	if response.StatusCode != http.StatusOK {
-		return Document{}, fmt.Errorf("it answers %s: %s", response.Status, clip(plain(string(body)), 200))
-	}
-	if len(body) > maxDocument {
-		return Document{}, fmt.Errorf("its answer is larger than %d bytes", maxDocument)
 	}
 	var doc Document
 	if err := json.Unmarshal(body, &doc); err != nil {
@@ -138,4 +133,20 @@ func instant(t *time.Time) time.Time {
 		return time.Time{}
 	}
 	return *t
+}
+
+// readAnswer reads the body of a good answer, of at most that many bytes. Another
+// status is an error that holds the first of what the server says.
+func readAnswer(response *http.Response, most int64) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(response.Body, most+1))
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("it answers %s: %s", response.Status, strings.TrimSpace(clip(plain(string(body)), 150)))
+	}
+	if int64(len(body)) > most {
+		return nil, fmt.Errorf("its answer is larger than %d bytes", most)
+	}
+	return body, nil
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -193,15 +192,9 @@ func (p Primaries) post(ctx context.Context, u *url.URL, patience time.Duration,
 		return CompareAnswer{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(response.Body, MaxBody+1))
+	body, err := readAnswer(response, MaxBody)
 	if err != nil {
 		return CompareAnswer{}, err
-	}
-	if response.StatusCode != http.StatusOK {
-		return CompareAnswer{}, fmt.Errorf("it answers %s: %s", response.Status, strings.TrimSpace(clip(plain(string(body)), 150)))
-	}
-	if len(body) > MaxBody {
-		return CompareAnswer{}, fmt.Errorf("its answer is larger than %d bytes", MaxBody)
 	}
 	var answer CompareAnswer
 	// Unknown fields are allowed: the owner may be newer than this.
