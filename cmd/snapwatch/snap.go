@@ -54,6 +54,9 @@ func (c *snapCmd) Run(env *environment) error {
 	if !env.Root {
 		return &exit{2, errors.New("snap must be run as root: channel programs need it")}
 	}
+	if c.Adopt && !env.Terminal && !c.DryRun {
+		return &exit{2, errors.New("--adopt takes over disks that may be copies: run it at a terminal, once, and look at --dry-run first")}
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer stop()
 	plan, done, err := snapper.Run(ctx, snapper.Options{
