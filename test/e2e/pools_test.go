@@ -125,6 +125,35 @@ func TestTwoRuns(t *testing.T) {
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
 }
 
+// TestTerminated: told to end while its channel program is at work, a run lets that
+// finish and begins nothing more; the next run goes on from there.
+func TestTerminated(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	disk := "ta/data/vm-100-disk-0"
+	w.start(w.a, 100)
+	w.snap(w.a, "f1")
+	old := w.snapshots(disk)
+	require.NoError(t, w.a.Install("zfs", "#!/bin/sh\nif [ \"$1\" = program ] && [ -p /run/gate ]; then read x </run/gate; fi\nexec /usr/sbin/zfs \"$@\"\n"))
+	_, err := w.a.Output(w.ctx, "mkfifo", "/run/gate")
+	require.NoError(t, err)
+	run, err := w.a.Start(w.ctx, program(t), "snap", "f1")
+	require.NoError(t, err)
+	gate, err := w.a.Start(w.ctx, "sh", "-c", "exec 3>/run/gate; echo reached; exec sleep infinity")
+	require.NoError(t, err)
+	require.NoError(t, gate.WaitFor(w.ctx, "reached"))
+	_, err = w.a.Output(w.ctx, "pkill", "-TERM", "-x", "snapwatch")
+	require.NoError(t, err)
+	require.NoError(t, w.a.Remove("/run/gate"))
+	gate.Kill()
+	run.Wait()
+	names := w.snapshots(disk)
+	require.Len(t, names, 2, "the program went on to its end, and nothing was destroyed after it")
+	assert.Equal(t, old[0], names[0])
+	w.snap(w.a, "f1")
+	assert.Len(t, w.snapshots(disk), 1)
+}
+
 // TestMissingPool: a pool that is not imported is told, and the others get their
 // snapshots.
 func TestMissingPool(t *testing.T) {

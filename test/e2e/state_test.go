@@ -26,6 +26,7 @@ func TestNoStopOnAGuess(t *testing.T) {
 		{"paused inside", func(w *world) { require.NoError(w.t, w.a.SetQMPStatus(100, "paused")) }, true, 0},
 		{"pvesh fails", func(w *world) { fault(w, "fail", "Connection refused") }, false, 1},
 		{"pvesh fails, process lives", func(w *world) { fault(w, "fail", "Connection refused") }, true, 1},
+		{"pvesh hangs, process lives", func(w *world) { fault(w, "hang", "") }, true, 1},
 		{"pvesh prints no JSON", func(w *world) { fault(w, "garbage", "blockstats callback: unexpected") }, false, 1},
 		{"pvesh lists nothing", func(w *world) { fault(w, "empty", "") }, false, 1},
 		{"lock migrate", func(w *world) { require.NoError(w.t, w.a.SetLock(100, "migrate")) }, false, 0},
