@@ -1,0 +1,58 @@
+package report
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestSaveAndLoad(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	_, err := Load(dir)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	empty, err := Last(dir)
+	require.NoError(t, err, "the first run has none before it")
+	assert.Empty(t, empty.SeenStopped)
+
+	run := Run{Node: "pve1", Start: time.Unix(1000, 0).UTC(), Success: true, SeenStopped: []int{100}, Counts: map[Event]int{}}
+	run.Add(Warning, "disk %s", "a")
+	require.NoError(t, run.Save(dir))
+	loaded, err := Load(dir)
+	require.NoError(t, err)
+	assert.Equal(t, run, loaded)
+	info, err := os.Stat(filepath.Join(dir, Name))
+	require.NoError(t, err)
+	assert.Equal(t, fs.FileMode(0o644), info.Mode().Perm(), "the exporter runs as another user")
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, Name), []byte("{"), 0o644))
+	_, err = Last(dir)
+	assert.ErrorContains(t, err, filepath.Join(dir, Name))
+}
+
+func TestFailedAndNothing(t *testing.T) {
+	run := Run{Counts: map[Event]int{}}
+	run.Add(Notice, "a hold")
+	assert.False(t, run.Failed())
+	run.Add(Warning, "ENOSPC")
+	assert.True(t, run.Failed())
+	assert.Equal(t, 1, run.Counts[DidFail])
+
+	assert.True(t, run.Nothing())
+	run.Pools = []Pool{{Pool: "tank", Error: "suspended"}, {Pool: "ssd", LockedSince: time.Unix(1, 0)}}
+	assert.True(t, run.Nothing())
+	run.Pools = append(run.Pools, Pool{Pool: "hdd"})
+	assert.False(t, run.Nothing())
+}
+
+func TestUncoveredByKind(t *testing.T) {
+	run := Run{
+		Unprotected: []Uncovered{{Kind: OtherStorage}, {Kind: OtherStorage}, {Kind: OtherName}},
+		Disks:       []Disk{{Result: "snapshot"}, {Result: ResultUnprotected}, {Result: ResultUnprotected, Error: "ENOSPC"}},
+	}
+	assert.Equal(t, map[Kind]int{OtherStorage: 2, OtherName: 1, NotTouched: 1, Failed: 1}, run.UncoveredByKind())
+}
