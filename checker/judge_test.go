@@ -196,7 +196,7 @@ func TestAnAlarmNeverEndsByGettingOlder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := anyDisk(t)
 		if d.Newest == nil {
-			t.Skip("its age is that of the dataset")
+			return // its age is that of the dataset
 		}
 		later := d
 		moved := *d.Newest

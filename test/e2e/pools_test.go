@@ -89,23 +89,30 @@ func TestNameTaken(t *testing.T) {
 	assert.Len(t, w.snapshots(disk), before+1)
 }
 
+// gatedRun starts a run on A whose channel program waits, before it begins, until the
+// gate is killed. It returns when the program is at the gate.
+func (w *world) gatedRun(args ...string) (run, gate *site.Process) {
+	w.t.Helper()
+	require.NoError(w.t, w.a.Install("zfs", "#!/bin/sh\nif [ \"$1\" = program ] && [ -p /run/gate ]; then read x </run/gate; fi\nexec /usr/sbin/zfs \"$@\"\n"))
+	_, err := w.a.Output(w.ctx, "mkfifo", "/run/gate")
+	require.NoError(w.t, err)
+	run, err = w.a.Start(w.ctx, append([]string{program(w.t)}, args...)...)
+	require.NoError(w.t, err)
+	// Opening the gate for writing waits until the program reads it; it reads on until
+	// the gate is closed.
+	gate, err = w.a.Start(w.ctx, "sh", "-c", "exec 3>/run/gate; echo reached; exec sleep infinity")
+	require.NoError(w.t, err)
+	require.NoError(w.t, gate.WaitFor(w.ctx, "reached"))
+	return run, gate
+}
+
 // TestTwoRuns: a second run says who is at work, or nothing where cron started it,
 // and a killed run's program keeps the pool until it ends.
 func TestTwoRuns(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
 	w.start(w.a, 100)
-	// The zfs that is found first hangs until it is told to go on.
-	require.NoError(t, w.a.Install("zfs", "#!/bin/sh\nif [ \"$1\" = program ] && [ -p /run/gate ]; then read x </run/gate; fi\nexec /usr/sbin/zfs \"$@\"\n"))
-	_, err := w.a.Output(w.ctx, "mkfifo", "/run/gate")
-	require.NoError(t, err)
-	first, err := w.a.Start(w.ctx, program(t), "snap", "f4", "-v")
-	require.NoError(t, err)
-	// Opening the gate for writing waits until the first run's program reads it; it
-	// reads on until the gate is closed.
-	gate, err := w.a.Start(w.ctx, "sh", "-c", "exec 3>/run/gate; echo reached; exec sleep infinity")
-	require.NoError(t, err)
-	require.NoError(t, gate.WaitFor(w.ctx, "reached"))
+	first, gate := w.gatedRun("snap", "f4", "-v")
 
 	w.snap(w.a, "f4") // from cron: silent
 	r := w.run(w.a, "snap", "f4", "-v")
@@ -118,7 +125,7 @@ func TestTwoRuns(t *testing.T) {
 	assert.Contains(t, r.Stderr, "is locked by process")
 	assert.Empty(t, w.snapshots("ta/data/vm-100-disk-0"))
 	gate.Kill()
-	_, err = w.a.Output(w.ctx, "sh", "-c", "rm /run/gate; flock /run/lock/snapwatch-ta.lock true")
+	_, err := w.a.Output(w.ctx, "sh", "-c", "rm /run/gate; flock /run/lock/snapwatch-ta.lock true")
 	require.NoError(t, err)
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 1, "the program of the killed run went on")
 	w.snap(w.a, "f4")
@@ -134,15 +141,8 @@ func TestTerminated(t *testing.T) {
 	w.start(w.a, 100)
 	w.snap(w.a, "f1")
 	old := w.snapshots(disk)
-	require.NoError(t, w.a.Install("zfs", "#!/bin/sh\nif [ \"$1\" = program ] && [ -p /run/gate ]; then read x </run/gate; fi\nexec /usr/sbin/zfs \"$@\"\n"))
-	_, err := w.a.Output(w.ctx, "mkfifo", "/run/gate")
-	require.NoError(t, err)
-	run, err := w.a.Start(w.ctx, program(t), "snap", "f1")
-	require.NoError(t, err)
-	gate, err := w.a.Start(w.ctx, "sh", "-c", "exec 3>/run/gate; echo reached; exec sleep infinity")
-	require.NoError(t, err)
-	require.NoError(t, gate.WaitFor(w.ctx, "reached"))
-	_, err = w.a.Output(w.ctx, "pkill", "-TERM", "-x", "snapwatch")
+	run, gate := w.gatedRun("snap", "f1")
+	_, err := w.a.Output(w.ctx, "pkill", "-TERM", "-x", "snapwatch")
 	require.NoError(t, err)
 	require.NoError(t, w.a.Remove("/run/gate"))
 	gate.Kill()
