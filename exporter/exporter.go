@@ -150,7 +150,9 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	if result.Problem == "" && p.tried.Problem != "" {
 		s.settings.Log.Info("pool read again", "pool", result.Name)
 	}
-	p.tried, p.endedAt, p.scanning = result, s.settings.Scanner.Now(), nil
+	// Round drops the monotonic clock, which stands still while a machine sleeps: what
+	// was read before a jump of the wall clock is not reused.
+	p.tried, p.endedAt, p.scanning = result, s.settings.Scanner.Now().Round(0), nil
 	switch {
 	case result.Problem == "":
 		p.good = result
