@@ -2,6 +2,7 @@ package snapper
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -46,6 +47,11 @@ func (r *run) reportGuests(g guests, pools []*pool) {
 	r.report.SeenStopped = g.seenStopped()
 	if g.listErr != nil {
 		r.report.Add(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.listErr)
+	}
+	for _, vmid := range slices.Sorted(maps.Keys(g.evidence)) {
+		if stuck := stuckLock(g.evidence[vmid], r.start); stuck != "" {
+			r.report.Add(report.Notice, "%s", stuck)
+		}
 	}
 	known := map[string]bool{}
 	for _, d := range r.planned(pools) {

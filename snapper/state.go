@@ -191,6 +191,25 @@ func judgeDead(e Evidence, gate Gate) (State, string) {
 	return Stopped, "stopped"
 }
 
+// stuckAfter is how old a stopped guest's lock is when it is mentioned (facts:
+// Proxmox, decision table).
+const stuckAfter = time.Hour
+
+// stuckLock says that a guest that does not run has been locked for long, "" where
+// that is not so. While it is, its stop is not recorded, and its replicas alarm.
+func stuckLock(e Evidence, now time.Time) string {
+	held := now.Sub(e.Config.Changed)
+	if e.Process || aliveStatus[e.Listed] || e.Config.Lock == "" || e.Config.Lock == "suspended" || e.Config.Changed.IsZero() || held <= stuckAfter {
+		return ""
+	}
+	tool := "qm"
+	if e.Config.Kind == pve.LXC {
+		tool = "pct"
+	}
+	return fmt.Sprintf("guest %d does not run and is locked (%s) since %s: its stop is not recorded meanwhile (if nothing works on it: %s unlock %d)",
+		e.Config.VMID, e.Config.Lock, e.Config.Changed.Format("2006-01-02 15:04"), tool, e.Config.VMID)
+}
+
 // Combine returns the state of a disk from those of the guests that claim it: alive
 // if any of them is, and stopped only where there is but one.
 func Combine(states []State) State {

@@ -286,3 +286,30 @@ func TestClaims(t *testing.T) {
 		assert.Equal(t, test.want, Claims(cluster, []string{"data"}, test.dataset, test.vmid), test.dataset)
 	}
 }
+
+// A lock that outlives its work keeps a stop from being recorded: that is said.
+func TestStuckLock(t *testing.T) {
+	locked := func(e *Evidence) { e.Config.Lock, e.Config.Changed = "backup", noon.Add(-61*time.Minute) }
+	for _, test := range []struct {
+		name   string
+		change func(*Evidence)
+		stuck  bool
+	}{
+		{"for more than an hour", func(*Evidence) {}, true},
+		{"Proxmox can't be asked", func(e *Evidence) { e.Listed, e.ListErr = "", errTest }, true},
+		{"for less", func(e *Evidence) { e.Config.Changed = noon.Add(-time.Hour) }, false},
+		{"not known since when", func(e *Evidence) { e.Config.Changed = time.Time{} }, false},
+		{"not locked", func(e *Evidence) { e.Config.Lock = "" }, false},
+		{"hibernated", func(e *Evidence) { e.Config.Lock = "suspended" }, false},
+		{"its process lives", func(e *Evidence) { e.Process = true }, false},
+		{"paused", func(e *Evidence) { e.Listed = "paused" }, false},
+	} {
+		got := stuckLock(with(with(dead(), locked), test.change), noon)
+		assert.Equal(t, test.stuck, got != "", "%s: %s", test.name, got)
+	}
+	vm, ct := with(dead(), locked), with(dead(), locked)
+	vm.Config.ID, ct.Config.ID = pve.ID{VMID: 100, Kind: pve.QEMU}, pve.ID{VMID: 200, Kind: pve.LXC}
+	assert.Contains(t, stuckLock(vm, noon), "guest 100 does not run and is locked (backup) since 2026-07-15 11:06")
+	assert.Contains(t, stuckLock(vm, noon), "qm unlock 100")
+	assert.Contains(t, stuckLock(ct, noon), "pct unlock 200")
+}

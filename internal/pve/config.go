@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Kind is what a guest is run by.
@@ -45,6 +46,8 @@ type Config struct {
 	Lock string
 	// Volumes are all volumes the current configuration names.
 	Volumes []Volume
+	// Changed is when the configuration was last written: a lock is not younger.
+	Changed time.Time
 }
 
 // Volume is one disk line of a configuration.

@@ -121,17 +121,31 @@ func (h Host) readNode(c *Cluster, node string) error {
 				c.Elsewhere[vmid] = node
 				continue
 			}
-			text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+			config, err := readConfig(filepath.Join(dir, e.Name()), ID{VMID: vmid, Kind: kind})
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // migrated or destroyed between the listing and now
 			}
 			if err != nil {
 				return err
 			}
-			c.Guests[vmid] = parseConfig(ID{VMID: vmid, Kind: kind}, string(text))
+			c.Guests[vmid] = config
 		}
 	}
 	return nil
+}
+
+func readConfig(path string, id ID) (Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return Config{}, err
+	}
+	config := parseConfig(id, string(text))
+	config.Changed = info.ModTime()
+	return config, nil
 }
 
 // Uptime is how long this machine has been up.

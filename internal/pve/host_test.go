@@ -43,6 +43,7 @@ func TestCluster(t *testing.T) {
 	require.Len(t, c.Guests, 2)
 	assert.Equal(t, "qemu/100", c.Guests[100].ID.String())
 	assert.Equal(t, "lxc/101", c.Guests[101].ID.String())
+	assert.False(t, c.Guests[100].Changed.IsZero(), "when it was written last")
 	assert.Empty(t, c.HAStarted)
 }
 
