@@ -36,6 +36,7 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 	@tools/stage deploy $(MAKE) --no-print-directory check-deploy
 	@tools/stage image test/lab/build
 	@tools/stage e2e $(MAKE) --no-print-directory test-e2e
+	@tools/stage systemd $(MAKE) --no-print-directory test-systemd
 	@tools/stage --summary
 
 .PHONY: test-unit
@@ -65,6 +66,13 @@ test-e2e: job ## Play the stories on real ZFS in the lab's machine.
 	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 60m -test.run "%s"\n' '$(E2E)' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 3600 $(JOB)
+
+.PHONY: test-systemd
+test-systemd: job ## Play what needs a real systemd, likewise.
+	$(STATIC) test -c -tags e2e,systemd -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
+	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 30m -test.run "^TestSystemd"\n' >$(JOB)/run
+	chmod +x $(JOB)/run
+	test/lab/boot --timeout 1800 --systemd $(JOB)
 
 .PHONY: test-lab
 test-lab: job ## Test the lab itself: its hosts, stand-ins and faults, in both boot modes.

@@ -1,0 +1,64 @@
+package checker
+
+import (
+	"context"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// BehindFrom is how much newer the owner's newest snapshot must be before it lists its
+// snapshots to tell since when a replica has been behind. While replication works the
+// difference stays below, so that a comparison costs the same however many snapshots
+// there are.
+const BehindFrom = time.Hour
+
+// firstAfter finds, among a dataset's snapshots, the first managed one after a txg. It
+// is false where there is none, and where an older one may have been rotated away: a
+// snapshot of the class frequently is kept by no other class, and the oldest go first
+// (design: Retention), so as long as one from before the txg is there, nothing after
+// the txg is gone.
+func firstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, found bool) {
+	whole := false
+	for _, s := range list {
+		class, managed := s.Class()
+		switch {
+		case !managed:
+		case s.CreateTXG < txg:
+			whole = whole || class == zfs.Frequently
+		case s.CreateTXG > txg && (!found || s.CreateTXG < first.CreateTXG):
+			first, found = s, true
+		}
+	}
+	return first, found && whole
+}
+
+// BehindSince finds for datasets, all of one pool, when the first managed snapshot
+// after a txg was made. A dataset of which that is not known is left out. It waits for
+// the pool's lock as a scan does.
+func (s Scanner) BehindSince(ctx context.Context, pool string, after map[string]uint64) map[string]time.Time {
+	since := map[string]time.Time{}
+	// What fails leaves the difference of the newest creations, which is known.
+	_ = s.locked(ctx, pool, func(r zfs.Reader) error {
+		lists := map[string][]zfs.SnapshotName{}
+		err := r.SnapshotNames(ctx, sortedKeys(after), func(n zfs.SnapshotName) error {
+			lists[n.Dataset] = append(lists[n.Dataset], n)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		var names []string
+		for _, dataset := range sortedKeys(after) {
+			if first, found := firstAfter(lists[dataset], after[dataset]); found {
+				names = append(names, dataset+"@"+first.Name)
+			}
+		}
+		snapshots, err := r.Lookup(ctx, names)
+		for _, first := range snapshots {
+			since[first.Dataset] = first.Creation
+		}
+		return err
+	})
+	return since
+}

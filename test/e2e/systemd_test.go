@@ -1,0 +1,124 @@
+//go:build e2e && systemd
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/deploy"
+	"snapwatch/internal/zfs"
+	"snapwatch/test/site"
+)
+
+// Tests named TestSystemd… are for a machine that systemd runs: make test-systemd. A
+// service belongs to the machine and not to a site, so what a service shares with
+// others is on the machine's own root file system.
+
+// host runs a command on the machine itself and returns what it printed.
+func (w *world) host(argv ...string) string {
+	w.t.Helper()
+	out, err := w.tryHost(argv...)
+	require.NoError(w.t, err, "%s:\n%s", strings.Join(argv, " "), out)
+	return out
+}
+
+func (w *world) tryHost(argv ...string) (string, error) {
+	out, err := exec.CommandContext(w.ctx, argv[0], argv[1:]...).CombinedOutput()
+	return string(out), err
+}
+
+// ship puts a file of deploy on the machine, and removes it at the end.
+func (w *world) ship(name, to string) {
+	w.t.Helper()
+	text, err := deploy.Files.ReadFile(name)
+	require.NoError(w.t, err)
+	w.place(to, string(text))
+}
+
+// place writes a file of the machine and removes it at the end.
+func (w *world) place(to, text string) {
+	w.t.Helper()
+	require.NoError(w.t, os.MkdirAll(filepath.Dir(to), 0o755))
+	require.NoError(w.t, os.WriteFile(to, []byte(text), 0o644))
+	w.t.Cleanup(func() { require.NoError(w.t, os.Remove(to)) })
+}
+
+// install puts the program where the units look for it.
+func (w *world) install() {
+	w.t.Helper()
+	w.host("install", "-m", "755", program(w.t), "/usr/bin/snapwatch")
+}
+
+// managed takes a managed snapshot as of now.
+func (w *world) managed(dataset string, class zfs.Class) {
+	w.t.Helper()
+	w.zfs("snapshot", dataset+"@autosnap_"+time.Now().UTC().Format("2006-01-02_15:04:05")+"_"+class.String())
+}
+
+// hostCheck runs check as a monitoring user of the machine.
+func (w *world) hostCheck(args ...string) string {
+	w.t.Helper()
+	argv := append([]string{"setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--reset-env", "/usr/bin/snapwatch", "check", "-v", "-t", "60"}, args...)
+	out, _ := w.tryHost(argv...) // the state is the first word
+	w.t.Logf("$ snapwatch check\n%s", out)
+	return out
+}
+
+// TestSystemdExporter: the unit as it is shipped serves without any privilege, and
+// what it remembers is there for another user's check: a pool that is not imported
+// after a restart alarms.
+func TestSystemdExporter(t *testing.T) {
+	w := newWorld(t)
+	require.NoError(t, site.CreateZvol(w.ctx, "tc/vm-100-disk-0", 8))
+	w.managed("tc/vm-100-disk-0", zfs.Hourly)
+	w.install()
+	w.ship("systemd/snapwatch-exporter.sysusers.conf", "/etc/sysusers.d/snapwatch-exporter.conf")
+	w.ship("systemd/snapwatch-exporter.service", "/etc/systemd/system/snapwatch-exporter.service")
+	w.host("systemd-sysusers")
+	w.host("systemctl", "daemon-reload")
+	defer func() { w.host("systemctl", "stop", "snapwatch-exporter") }()
+	assert.Empty(t, w.host("systemd-analyze", "verify", "/etc/systemd/system/snapwatch-exporter.service"))
+
+	scrape := func() string {
+		w.host("systemctl", "restart", "snapwatch-exporter")
+		metrics := w.host("curl", "-sf", "--retry", "60", "--retry-delay", "1", "--retry-connrefused", "http://127.0.0.1:10191/metrics")
+		return metrics
+	}
+	user := func() string { return strings.TrimSpace(w.host("ps", "-o", "user:20=", "-C", "snapwatch")) }
+	const disk = `{dataset="tc/vm-100-disk-0",disk="vm-100-disk-0",pool="tc",`
+	metrics := scrape()
+	assert.Contains(t, metrics, `snapwatch_pool_scrape_success{pool="tc"} 1`)
+	assert.Contains(t, metrics, "snapwatch_disk_state"+disk+`state="fresh",vmid="100"} 1`)
+	assert.Equal(t, "snapwatch-exporter", user())
+	assert.Contains(t, w.hostCheck(), "OK")
+
+	// The host starts again, and the pool is not imported.
+	w.host("systemctl", "stop", "snapwatch-exporter")
+	w.host("zpool", "export", "tc")
+	assert.Contains(t, w.hostCheck(), "CRITICAL", "whether the exporter runs or not")
+	metrics = scrape()
+	assert.Contains(t, metrics, `snapwatch_pool_scrape_success{pool="tc"} 0`)
+	assert.Contains(t, metrics, "snapwatch_disk_state"+disk+`state="missing",vmid="100"} 1`)
+	gone := w.hostCheck()
+	assert.Contains(t, gone, "CRITICAL")
+	assert.Contains(t, gone, "tc is not imported")
+	w.host("zpool", "import", "-d", "/tmp", "tc")
+
+	// A user made for each start can do all of it but show another's check its state.
+	w.place("/run/systemd/system/snapwatch-exporter.service.d/dynamic.conf", "[Service]\nDynamicUser=yes\nUser=snapwatch-dynamic\nStateDirectory=\nStateDirectory=snapwatch-dynamic\n")
+	w.host("systemctl", "daemon-reload")
+	metrics = scrape()
+	assert.Contains(t, metrics, `snapwatch_pool_scrape_success{pool="tc"} 1`)
+	assert.Contains(t, metrics, "snapwatch_disk_state"+disk+`state="fresh",vmid="100"} 1`)
+	assert.Regexp(t, "^6[0-9]{4}$", user(), "a number of those that systemd gives away")
+	_, err := w.tryHost("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "cat", "/var/lib/snapwatch-dynamic/seen.json")
+	assert.Error(t, err)
+}
