@@ -41,12 +41,12 @@ func (r *run) reportPool(p *pool) {
 	r.report.Pools = append(r.report.Pools, entry)
 }
 
-// reportGuests tells what of running guests no snapshot can cover, and that Proxmox
+// reportGuests tells what of running Guests no snapshot can cover, and that Proxmox
 // could not be asked.
-func (r *run) reportGuests(g guests, pools []*pool) {
-	r.report.SeenStopped = g.seenStopped()
-	if g.listErr != nil {
-		r.report.Add(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.listErr)
+func (r *run) reportGuests(g Guests, pools []*pool) {
+	r.report.SeenStopped = g.SeenStopped()
+	if g.ListErr != nil {
+		r.report.Add(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.ListErr)
 	}
 	for _, vmid := range slices.Sorted(maps.Keys(g.evidence)) {
 		if stuck := stuckLock(g.evidence[vmid], r.start); stuck != "" {
@@ -61,12 +61,12 @@ func (r *run) reportGuests(g guests, pools []*pool) {
 	for _, p := range pools {
 		unread[p.name] = p.err != nil
 	}
-	for vmid, config := range g.cluster.Guests {
-		if e := g.evidence[vmid]; !e.Process && !aliveStatus[e.Listed] {
+	for vmid, config := range g.Cluster.Guests {
+		if !g.Evidence[vmid].alive() {
 			continue
 		}
 		for _, v := range config.Volumes {
-			if kind, reason := uncovered(v, g.cluster, known, unread); reason != "" {
+			if kind, reason := uncovered(v, g.Cluster, known, unread); reason != "" {
 				r.report.Unprotected = append(r.report.Unprotected, report.Uncovered{VMID: vmid, Volume: v.Storage + ":" + v.Name, Kind: kind, Reason: reason})
 			}
 		}

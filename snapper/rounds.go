@@ -6,8 +6,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"snapwatch/internal/zfs"
 )
 
 const (
@@ -21,7 +19,7 @@ const (
 // rounds reads all pools and works on them: on most in one round, so that a guest
 // with disks on several is treated as one; on a pool that answers late in a round of
 // its own, so that a hung one does not keep the others from their snapshots.
-func (r *run) rounds(ctx context.Context, g guests, parents map[string][]string) (Plan, error) {
+func (r *run) rounds(ctx context.Context, g Guests, parents map[string][]string) (Plan, error) {
 	read := make(chan *pool, len(parents))
 	for name, datasets := range parents {
 		go func() { read <- r.openPool(ctx, name, datasets) }()
@@ -78,20 +76,22 @@ func next(read <-chan *pool, missing int) []*pool {
 
 // round plans for the pools and carries the plan out. destroyed is how many destroys
 // earlier rounds of this run have planned already.
-func (r *run) round(ctx context.Context, g guests, pools []*pool, destroyed int) (Plan, error) {
+func (r *run) round(ctx context.Context, g Guests, pools []*pool, destroyed int) (Plan, error) {
 	slices.SortFunc(pools, func(a, b *pool) int { return strings.Compare(a.name, b.name) })
 	for _, p := range pools {
 		r.reportPool(p)
 	}
-	r.askRunStates(ctx, g, r.unlabelled(pools, g.cluster))
+	r.askRunStates(ctx, g, pools)
 	g, release := r.settled(ctx, g, pools)
 	defer release()
 	if ctx.Err() != nil {
 		return Plan{}, ctx.Err()
 	}
-	r.listFailed = g.listErr != nil
-	r.states(g, pools)
-	policy := r.policy(g.cluster)
+	r.listFailed = g.ListErr != nil
+	for _, p := range pools {
+		g.Assign(p.disks, r.Config.Replicas)
+	}
+	policy := r.policy(g.Cluster)
 	policy.MaxDestroys = max(0, policy.MaxDestroys-destroyed)
 	plan := MakePlan(r.planned(pools), policy, r.Now())
 	if !r.DryRun {
@@ -103,17 +103,8 @@ func (r *run) round(ctx context.Context, g guests, pools []*pool, destroyed int)
 
 // settled returns the guests' states to plan with. Where the plan would take a guest
 // for stopped, that is looked at twice, with the guest's lock held until release.
-func (r *run) settled(ctx context.Context, g guests, pools []*pool) (settled guests, release func()) {
-	r.states(g.supposeStopped(), pools)
-	supposed := MakePlan(r.planned(pools), r.policy(g.cluster), r.Now())
-	var stops []int
-	for _, dataset := range supposed.finalDisks() {
-		for _, vmid := range r.claims(g.cluster, Disk{Head: zfs.Head{Name: dataset}, VMID: vmidOf(dataset)}) {
-			if _, here := g.evidence[vmid]; here && !slices.Contains(stops, vmid) {
-				stops = append(stops, vmid)
-			}
-		}
-	}
+func (r *run) settled(ctx context.Context, g Guests, pools []*pool) (settled Guests, release func()) {
+	stops := g.Stops(r.planned(pools), r.Config.Replicas, r.policy(g.Cluster), r.Now())
 	if len(stops) == 0 {
 		return g, func() {}
 	}
@@ -124,7 +115,7 @@ func (r *run) settled(ctx context.Context, g guests, pools []*pool) (settled gue
 		r.problem(Warning, "a second look at the guests failed, so no stop is believed: %v", err)
 		return g, release
 	}
-	r.askRunStates(ctx, second, r.unlabelled(pools, second.cluster))
+	r.askRunStates(ctx, second, pools)
 	return second, release
 }
 

@@ -93,11 +93,11 @@ func (r *run) do(ctx context.Context) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	if err := r.checkNode(g.cluster); err != nil {
+	if err := r.checkNode(g.Cluster); err != nil {
 		return Plan{}, err
 	}
-	r.report.Node = g.cluster.Node
-	parents, err := r.parents(g.cluster)
+	r.report.Node = g.Cluster.Node
+	parents, err := r.parents(g.Cluster)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -183,18 +183,4 @@ func (r *run) planned(pools []*pool) []Disk {
 		}
 	}
 	return disks
-}
-
-// unlabelled are the guests with a disk whose label does not name this node.
-func (r *run) unlabelled(pools []*pool, c pve.Cluster) map[int]bool {
-	vmids := map[int]bool{}
-	names := r.policy(c).Names
-	for _, d := range r.planned(pools) {
-		if names.Classify(d.Running) != OwnLabel {
-			for _, vmid := range r.claims(c, d) {
-				vmids[vmid] = true
-			}
-		}
-	}
-	return vmids
 }

@@ -113,11 +113,18 @@ var aliveStatus = map[string]bool{
 	"finish-migrate": true, "postmigrate": true, "debug": true,
 }
 
+// alive tells whether anything says that the guest lives.
+func (e Evidence) alive() bool { return e.Process || aliveStatus[e.Listed] }
+
+// dead tells whether everything says that it does not.
+func (e Evidence) dead() bool {
+	return e.ListErr == nil && e.Listed == "stopped" && e.ProcessErr == nil && !e.Process
+}
+
 // Judge says what a guest of this node is, and why. A stop is believed only when
 // nothing speaks against it (facts: Proxmox, stop confirmation).
 func Judge(e Evidence, gate Gate) (State, string) {
-	alive := e.Process || aliveStatus[e.Listed]
-	dead := e.ListErr == nil && e.Listed == "stopped" && e.ProcessErr == nil && !e.Process
+	alive := e.alive()
 	switch {
 	case e.RunState == "prelaunch" && e.Config.Lock == "backup", e.RunState == "shutdown" && e.Config.Lock == "backup":
 		return Backup, "QEMU runs only for a backup (" + e.RunState + ")"
@@ -125,7 +132,7 @@ func Judge(e Evidence, gate Gate) (State, string) {
 		return Backup, "a template runs only for a backup"
 	case alive:
 		return judgeAlive(e)
-	case dead:
+	case e.dead():
 		return judgeDead(e, gate)
 	case e.ListErr != nil:
 		return Unknown, fmt.Sprintf("Proxmox could not be asked: %v", e.ListErr)

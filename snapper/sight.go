@@ -1,0 +1,122 @@
+package snapper
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"snapwatch/internal/pve"
+	"snapwatch/internal/zfs"
+)
+
+// Guests is what was found out about all guests of the node at one time. Its methods
+// are pure: they say what follows from that for the disks.
+type Guests struct {
+	Cluster pve.Cluster
+	// Evidence is about the guests configured on this node, by VMID.
+	Evidence map[int]Evidence
+	Gate     Gate
+	// ListErr is why Proxmox could not be asked which guests run.
+	ListErr error
+}
+
+// Assign judges every guest and gives each disk its state. replicas are the datasets
+// below which the configuration says that everything is received.
+func (g Guests) Assign(disks []Disk, replicas []string) {
+	judged := map[int]State{}
+	why := map[int]string{}
+	for vmid, e := range g.Evidence {
+		judged[vmid], why[vmid] = Judge(e, g.Gate)
+	}
+	for vmid, node := range g.Cluster.Elsewhere {
+		judged[vmid], why[vmid] = Elsewhere, "guest "+fmt.Sprint(vmid)+" is configured on node "+node
+	}
+	for i := range disks {
+		d := &disks[i]
+		claims := g.claims(*d)
+		received := slices.ContainsFunc(replicas, func(root string) bool { return zfs.Within(d.Name, root) })
+		switch {
+		case received:
+			d.State, d.Why = Replica, "listed under replicas in the configuration"
+		case len(claims) == 0:
+			d.State, d.Why = Orphan, fmt.Sprintf("no guest %d in the cluster", d.VMID)
+		default:
+			var states []State
+			for _, c := range claims {
+				states = append(states, judged[c])
+			}
+			d.State, d.Why = Combine(states), why[claims[0]]
+			if len(claims) > 1 {
+				d.Why = fmt.Sprintf("used by the guests %v", claims)
+			}
+		}
+	}
+}
+
+// claims are the guests that use a disk.
+func (g Guests) claims(d Disk) []int {
+	var storages []string
+	for _, s := range g.Cluster.Storages {
+		if s.Dataset == zfs.Parent(d.Name) {
+			storages = append(storages, s.Name)
+		}
+	}
+	return Claims(g.Cluster, storages, d.Name, d.VMID)
+}
+
+// Unclear returns the guests of which QEMU must say itself what it does, by VMID: the
+// living ones that are locked for backup, which may be stopped ones, and those with a
+// disk whose label does not say yet that they run here.
+func (g Guests) Unclear(disks []Disk, names Names) []int {
+	unlabelled := map[int]bool{}
+	for _, d := range disks {
+		if names.Classify(d.Running) != OwnLabel {
+			for _, vmid := range g.claims(d) {
+				unlabelled[vmid] = true
+			}
+		}
+	}
+	var unclear []int
+	for vmid, e := range g.Evidence {
+		asked := e.Config.Lock == "backup" || unlabelled[vmid]
+		if e.Config.Kind == pve.QEMU && e.alive() && e.ListErr == nil && asked {
+			unclear = append(unclear, vmid)
+		}
+	}
+	slices.Sort(unclear)
+	return unclear
+}
+
+// Stops returns the guests that must be looked at a second time, by VMID: those of
+// the disks that a plan would take for stopped, if a second look found them so, too.
+func (g Guests) Stops(disks []Disk, replicas []string, policy Policy, now time.Time) []int {
+	supposed := g
+	supposed.Evidence = map[int]Evidence{}
+	for vmid, e := range g.Evidence {
+		e.SeenStopped = true
+		supposed.Evidence[vmid] = e
+	}
+	disks = slices.Clone(disks)
+	supposed.Assign(disks, replicas)
+	var stops []int
+	for _, dataset := range MakePlan(disks, policy, now).finalDisks() {
+		for _, vmid := range g.claims(Disk{Head: zfs.Head{Name: dataset}, VMID: vmidOf(dataset)}) {
+			if _, here := g.Evidence[vmid]; here && !slices.Contains(stops, vmid) {
+				stops = append(stops, vmid)
+			}
+		}
+	}
+	return stops
+}
+
+// SeenStopped returns the guests that did not run, by VMID.
+func (g Guests) SeenStopped() []int {
+	var vmids []int
+	for vmid, e := range g.Evidence {
+		if e.dead() {
+			vmids = append(vmids, vmid)
+		}
+	}
+	slices.Sort(vmids)
+	return vmids
+}
