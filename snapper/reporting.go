@@ -41,15 +41,15 @@ func (r *run) reportPool(p *pool) {
 	r.report.Pools = append(r.report.Pools, entry)
 }
 
-// reportGuests tells what of running Guests no snapshot can cover, and that Proxmox
+// reportGuests tells what of running guests no snapshot can cover, and that Proxmox
 // could not be asked.
 func (r *run) reportGuests(g Guests, pools []*pool) {
 	r.report.SeenStopped = g.SeenStopped()
 	if g.ListErr != nil {
 		r.report.Add(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.ListErr)
 	}
-	for _, vmid := range slices.Sorted(maps.Keys(g.evidence)) {
-		if stuck := stuckLock(g.evidence[vmid], r.start); stuck != "" {
+	for _, vmid := range slices.Sorted(maps.Keys(g.Evidence)) {
+		if stuck := stuckLock(g.Evidence[vmid], r.start); stuck != "" {
 			r.report.Add(report.Notice, "%s", stuck)
 		}
 	}

@@ -98,6 +98,7 @@ func (g Guests) Stops(disks []Disk, replicas []string, policy Policy, now time.T
 	}
 	disks = slices.Clone(disks)
 	supposed.Assign(disks, replicas)
+	disks = slices.DeleteFunc(disks, func(d Disk) bool { return d.State != Stopped && d.State != Template })
 	var stops []int
 	for _, dataset := range MakePlan(disks, policy, now).finalDisks() {
 		for _, vmid := range g.claims(Disk{Head: zfs.Head{Name: dataset}, VMID: vmidOf(dataset)}) {
