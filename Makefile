@@ -8,6 +8,9 @@ STATIC  := CGO_ENABLED=0 $(GO)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/prometheus/common/version.Version=$(VERSION)
 # Which end-to-end tests to run, as for go test -run: make test-e2e E2E=TestStory
 E2E     ?= .
+# How many random steps soak takes, and what it draws them from.
+STEPS   ?= 1000
+SEED    ?= $(shell date +%s)
 
 .PHONY: help
 help: ## List the targets.
@@ -81,6 +84,13 @@ test-lab: job ## Test the lab itself: its hosts, stand-ins and faults, in both b
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 1800 $(JOB)
 	test/lab/boot --timeout 1800 --systemd $(JOB)
+
+.PHONY: soak
+soak: job ## Take 1000 random steps with three sites on real ZFS; STEPS and SEED choose others.
+	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
+	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 24h -test.run TestRandomSteps -steps %s -seed %s\n' '$(STEPS)' '$(SEED)' >$(JOB)/run
+	chmod +x $(JOB)/run
+	test/lab/boot --timeout 86400 $(JOB)
 
 .PHONY: nightly
 nightly: test test-lab ## What takes too long for every change.

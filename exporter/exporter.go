@@ -41,6 +41,8 @@ type Settings struct {
 	Owners func() (pve.Owners, error)
 	// Runs tells of the runs of snap on this host; without a Last there are none.
 	Runs Runs
+	// Prunes tells the same of prune.
+	Prunes Runs
 	// StateDir keeps what must outlive the process; "" keeps nothing.
 	StateDir string
 	// ScanTimeout is when a listing is given up, however long the one who asked

@@ -77,6 +77,9 @@ func (s Server) metrics(store *Store) http.Handler {
 	if store.settings.Runs.Last != nil {
 		registry.MustRegister(runCollector{store.settings.Runs})
 	}
+	if store.settings.Prunes.Last != nil {
+		registry.MustRegister(pruneCollector{store.settings.Prunes})
+	}
 	if s.OwnMetrics {
 		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 		options.Registry = registry

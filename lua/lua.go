@@ -62,6 +62,8 @@ type Outcome struct {
 	Undone   *syscall.Errno `json:"undone"`
 	Label    *syscall.Errno `json:"label"`
 	Bookmark *syscall.Errno `json:"bookmark"`
+	// Marks holds an errno by name of the snapshots that were to be bookmarked.
+	Marks map[string]syscall.Errno `json:"marks"`
 }
 
 // Snapshot takes the snapshots, sets the labels and makes the bookmarks in one

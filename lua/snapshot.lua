@@ -9,7 +9,7 @@
 --                          bookmark, or "-"; LABEL is "=value", "=" leaves it alone
 --   mark DATASET NAME      bookmark a snapshot that is there already
 -- Returns a table by dataset: { snapshot=, undone=, label=, bookmark= }, each an
--- errno, 0 for done, and absent where it was not tried.
+-- errno, 0 for done, and absent where it was not tried; and marks = {NAME = errno, …}.
 --   EAGAIN 11  the dataset has a snapshot in this very txg: try in the next
 --   EBUSY  16  the dataset is being received
 --   EEXIST 17  the name is taken
@@ -86,8 +86,10 @@ for _, guest in ipairs(guests) do
 end
 
 for _, m in ipairs(marks) do
-  result[m.dataset] = result[m.dataset] or {}
-  result[m.dataset].bookmark = zfs.sync.bookmark(m.dataset .. "@" .. m.name, m.dataset .. "#" .. m.name)
+  local r = result[m.dataset] or {}
+  result[m.dataset] = r
+  r.marks = r.marks or {}
+  r.marks[m.name] = zfs.sync.bookmark(m.dataset .. "@" .. m.name, m.dataset .. "#" .. m.name)
 end
 
 return result

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -20,10 +19,7 @@ const programPatience = 15 * time.Minute
 
 // How often a snapshot is tried again: in the next transaction group when the
 // dataset got one in this one already, and under the next free second's name.
-const (
-	maxAttempts = 8
-	maxUnmarks  = 20
-)
+const maxAttempts = 8
 
 func (p *pool) inherit() []*os.File {
 	if p.lock == nil {
@@ -41,10 +37,12 @@ type diskOutcome struct {
 	noSpace  bool
 }
 
-// apply carries out a pool's part of the plan: snapshots and labels first, then the
-// labels to give back, then what may go. ctx ends it between two steps.
+// apply carries out a pool's part of the plan: what must not be found goes first; then
+// snapshots and labels, then bookmarks of older ones, labels to give back, and what may go. ctx ends it between two steps.
 func (r *run) apply(ctx context.Context, p *pool, plan Plan) map[string]diskOutcome {
+	r.applyAbandoned(ctx, p, plan.Abandoned)
 	outcomes := r.applyGuests(ctx, p, plan.Guests)
+	r.applyMarks(ctx, p, plan.Marks)
 	for _, dataset := range plan.GiveBack {
 		if zfs.Pool(dataset) != p.name || ctx.Err() != nil {
 			continue
@@ -231,17 +229,4 @@ func allowed(plan Plan, pool string, outcomes map[string]diskOutcome) []Destroy 
 		}
 	}
 	return list
-}
-
-func (r *run) applyUnmarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
-	marks = slices.DeleteFunc(slices.Clone(marks), func(m zfs.Snapshot) bool { return zfs.Pool(m.Dataset) != p.name })
-	for _, m := range marks[:min(len(marks), maxUnmarks)] {
-		if ctx.Err() != nil {
-			return
-		}
-		err := withPatience(func(patience context.Context) error { return p.unmark(patience, m) })
-		if err != nil && !strings.Contains(err.Error(), "does not exist") {
-			r.problem(Warning, "%v", err)
-		}
-	}
 }

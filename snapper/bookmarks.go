@@ -10,6 +10,14 @@ import (
 // keepStoppedBookmarks is how many bookmarks of _stopped snapshots a disk keeps.
 const keepStoppedBookmarks = 10
 
+// maxUnmarks is how many bookmarks one run destroys at most: each takes a process and
+// a transaction group (facts: OpenZFS F).
+const maxUnmarks = 20
+
+// maxMarks is how many bookmarks of snapshots that are there already one run makes at
+// most. All of them are in one transaction group, which every writer waits for.
+const maxMarks = 200
+
 // manyBookmarks is the number of bookmarks above which a disk is slow to open: each
 // opening loads them all (facts: OpenZFS F).
 const manyBookmarks = 100
@@ -26,38 +34,75 @@ func (b Bookmarks) hold(guid uint64) bool {
 	return slices.ContainsFunc(b.Have, func(s zfs.Snapshot) bool { return s.GUID == guid })
 }
 
+// dayOf is the calendar day of a managed snapshot in the zone of the node that made
+// it: its name has that node's local time. A relay in another zone must choose the
+// same snapshots as the source, or they have no bookmark in common.
+func dayOf(s zfs.Snapshot) string { return s.Name[len("autosnap_"):][:len(time.DateOnly)] }
+
 // firstOfDay tells whether a snapshot taken now is the disk's first in the calendar
 // day of now's zone. One from the future is none of today's.
 func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
-	today := bucketOf(zfs.Daily, now)
+	today := now.Format(time.DateOnly)
 	return !slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool {
 		_, ours := s.Class()
-		return ours && !s.Creation.After(now.Add(futureSlack)) && bucketOf(zfs.Daily, s.Creation.In(now.Location())) == today
+		return ours && !s.Creation.After(now.Add(futureSlack)) && dayOf(s) == today
 	})
 }
 
-// Expire returns the bookmarks of ours beyond those that are kept: the newest Keep
-// ones of a day's first snapshot, in the zone's days, and apart from them the newest
-// of _stopped ones. All others are somebody else's, such as those that
-// syncoid --create-bookmark makes of a day's later snapshots. With bookmarks off all
-// stay: one of them may be the last thing a receiver has in common with the disk.
-func (b Bookmarks) Expire(zone *time.Location) []zfs.Snapshot {
+// Missing returns the snapshots that should have a bookmark and don't, the newest
+// first: each day's first one, and every _stopped one. On the source the program that
+// makes them bookmarks them; a relay receives them without. A day that has a bookmark
+// needs no second one, and what [Bookmarks.Expire] would take away again none at all.
+func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapshot {
+	if b.Keep == 0 {
+		return nil
+	}
+	marked, taken := map[string]bool{}, map[string]bool{}
+	for _, m := range b.Have {
+		taken[m.Name] = true
+		if class, ours := m.Class(); ours && class != zfs.Stopped {
+			marked[dayOf(m)] = true
+		}
+	}
+	var missing []zfs.Snapshot
+	for _, s := range managedOf(snapshots, now) {
+		if s.future {
+			continue
+		}
+		wanted := s.class == zfs.Stopped || !marked[dayOf(s.Snapshot)]
+		marked[dayOf(s.Snapshot)] = true
+		if wanted && !taken[s.Name] && !b.hold(s.GUID) {
+			missing = append(missing, s.Snapshot)
+		}
+	}
+	whole := Bookmarks{Have: append(slices.Clone(b.Have), missing...), Keep: b.Keep}
+	gone := whole.Expire()
+	missing = slices.DeleteFunc(missing, func(s zfs.Snapshot) bool { return slices.Contains(gone, s) })
+	slices.Reverse(missing)
+	return missing
+}
+
+// Expire returns the bookmarks of ours beyond those that are kept, the oldest first:
+// the newest Keep ones of a day's first snapshot, by the days in their names, and
+// apart from them the newest of _stopped ones. All others are somebody else's, such
+// as those that syncoid --create-bookmark makes of a day's later snapshots. With
+// bookmarks off all stay: one of them may be the last thing a receiver has in common
+// with the disk.
+func (b Bookmarks) Expire() []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
 	}
 	marks := slices.Clone(b.Have)
 	slices.SortStableFunc(marks, func(x, y zfs.Snapshot) int { return compareUint(x.CreateTXG, y.CreateTXG) })
 	var days, stopped []zfs.Snapshot
-	seen := map[bucket]bool{}
+	seen := map[string]bool{}
 	for _, m := range marks {
-		class, ours := m.Class()
-		day := bucketOf(zfs.Daily, m.Creation.In(zone))
-		switch {
+		switch class, ours := m.Class(); {
 		case !ours:
 		case class == zfs.Stopped:
 			stopped = append(stopped, m)
-		case !seen[day]:
-			seen[day] = true
+		case !seen[dayOf(m)]:
+			seen[dayOf(m)] = true
 			days = append(days, m)
 		}
 	}

@@ -22,7 +22,12 @@ type task struct {
 // actions ask. It is false, with a note made, when there is nothing to do.
 func (p *planner) task(d *Disk) (task, bool) {
 	leave := func(level Level, result Result, format string, args ...any) (task, bool) {
-		p.note(d, level, result, fmt.Sprintf(format, args...))
+		reason := fmt.Sprintf(format, args...)
+		if why := relayed(d); why != "" && result == Untouched {
+			p.bookmark(d)
+			reason += "; " + why
+		}
+		p.note(d, level, result, reason)
 		return task{}, false
 	}
 	if d.Ignored != "" {

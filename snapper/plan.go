@@ -26,6 +26,8 @@ type Disk struct {
 	WrittenSinceStopped uint64
 	// Retention holds for this disk.
 	Retention Retention
+	// Tip is what the last run left on the disk.
+	Tip report.Tip
 	// Ignored is why the configuration leaves the disk alone, "" if it doesn't.
 	Ignored string
 }
@@ -39,8 +41,9 @@ type Policy struct {
 	AdoptPeerLabels bool
 	// Adopt takes over disks that were never labelled but have managed snapshots.
 	Adopt bool
-	// MaxDestroys is the most snapshots all pools together may lose in one run.
-	MaxDestroys int
+	// MaxDestroys is the most snapshots all pools together may lose in one run, and
+	// MaxUnmarks the most bookmarks.
+	MaxDestroys, MaxUnmarks int
 }
 
 // Plan is what a run does, by pool, and why.
@@ -49,6 +52,10 @@ type Plan struct {
 	Destroys []Destroy
 	// FullDestroys are what may go of a disk whose new snapshot found no room.
 	FullDestroys []Destroy
+	// Marks are snapshots that are there already and are to be bookmarked.
+	Marks []zfs.Snapshot
+	// Abandoned are bookmarks of a history that was rolled back: they go first.
+	Abandoned []zfs.Snapshot
 	// Unmark are bookmarks to destroy.
 	Unmark []zfs.Snapshot
 	// GiveBack are datasets whose local label gives way to the received one.
@@ -118,6 +125,7 @@ const (
 	NotDue      Result = "not due"
 	Excluded    Result = "excluded"
 	Untouched   Result = "untouched"
+	Pruned      Result = "pruned"
 	Unprotected Result = report.ResultUnprotected
 )
 
@@ -152,6 +160,7 @@ type planner struct {
 func (p *planner) guest(vmid int, disks []Disk) {
 	var live, final []task
 	for i := range disks {
+		disks[i] = p.abandon(disks[i])
 		d := &disks[i]
 		t, ok := p.task(d)
 		switch {
@@ -172,6 +181,10 @@ func (p *planner) guest(vmid int, disks []Disk) {
 
 // cap bounds what one run destroys. What is over is left for the next runs.
 func (p *planner) cap() {
+	// What is newest is what a receiver that was away needs first.
+	slices.SortStableFunc(p.plan.Marks, func(a, b zfs.Snapshot) int { return b.Creation.Compare(a.Creation) })
+	p.plan.Marks = p.plan.Marks[:min(len(p.plan.Marks), maxMarks)]
+	p.plan.Unmark = p.plan.Unmark[:min(len(p.plan.Unmark), p.policy.MaxUnmarks)]
 	p.plan.FullDestroys = p.plan.FullDestroys[:min(len(p.plan.FullDestroys), p.policy.MaxDestroys)]
 	if over := len(p.plan.Destroys) - p.policy.MaxDestroys; over > 0 {
 		p.plan.Destroys = p.plan.Destroys[:p.policy.MaxDestroys]
@@ -204,6 +217,8 @@ func (p *Plan) add(more Plan) {
 	p.Guests = append(p.Guests, more.Guests...)
 	p.Destroys = append(p.Destroys, more.Destroys...)
 	p.FullDestroys = append(p.FullDestroys, more.FullDestroys...)
+	p.Marks = append(p.Marks, more.Marks...)
+	p.Abandoned = append(p.Abandoned, more.Abandoned...)
 	p.Unmark = append(p.Unmark, more.Unmark...)
 	p.GiveBack = append(p.GiveBack, more.GiveBack...)
 	p.Notes = append(p.Notes, more.Notes...)

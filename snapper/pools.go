@@ -3,10 +3,8 @@ package snapper
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"snapwatch/internal/command"
 	"snapwatch/internal/lock"
@@ -25,10 +23,14 @@ type pool struct {
 // openPool takes the pool's lock and reads its disks. What goes wrong is kept in the
 // pool, so that the others go on.
 func (r *run) openPool(ctx context.Context, name string, parents []string) *pool {
+	return r.openPoolWith(ctx, name, parents, r.readPool)
+}
+
+func (r *run) openPoolWith(ctx context.Context, name string, parents []string, read func(context.Context, *pool) error) *pool {
 	p := &pool{name: name, parents: parents}
 	ctx, cancel := context.WithTimeout(ctx, listPatience)
 	defer cancel()
-	if p.err = r.readPool(ctx, p); p.err != nil {
+	if p.err = read(ctx, p); p.err != nil {
 		return p
 	}
 	for i := range p.disks {
@@ -37,23 +39,33 @@ func (r *run) openPool(ctx context.Context, name string, parents []string) *pool
 	return p
 }
 
+// readPool reads the disks directly below the pool's parents.
 func (r *run) readPool(ctx context.Context, p *pool) error {
-	if err := zfs.CheckPool(r.Kstat, p.name); err != nil {
+	if err := r.lockPool(p); err != nil {
 		return err
-	}
-	var err error
-	if !r.DryRun {
-		if p.lock, err = lock.TryExclusive(filepath.Join(r.LockDir, "snapwatch-"+p.name+".lock"), r.start); err != nil {
-			return err
-		}
 	}
 	read := zfs.Reader{Inherit: p.inherit()}
 	heads, err := read.Children(ctx, p.parents...)
-	if err != nil && len(heads) == 0 {
-		return err
+	return r.takeDisks(ctx, p, read, heads, err)
+}
+
+// lockPool takes the pool's lock, unless nothing will be changed.
+func (r *run) lockPool(p *pool) error {
+	err := zfs.CheckPool(r.Kstat, p.name)
+	if err == nil && !r.DryRun {
+		p.lock, err = lock.TryExclusive(filepath.Join(r.LockDir, "snapwatch-"+p.name+".lock"), r.start)
 	}
-	if err != nil {
-		r.problem(Warning, "pool %s: %v", p.name, err)
+	return err
+}
+
+// takeDisks keeps those of the heads that are disks, and reads their snapshots. listErr
+// is what went wrong with the listing; with heads it names datasets that are missing.
+func (r *run) takeDisks(ctx context.Context, p *pool, read zfs.Reader, heads []zfs.Head, listErr error) error {
+	if listErr != nil && len(heads) == 0 {
+		return listErr
+	}
+	if listErr != nil {
+		r.problem(Warning, "pool %s: %v", p.name, listErr)
 	}
 	for _, h := range heads {
 		if vmid, _, ok := zfs.ParseDiskName(zfs.Base(h.Name)); ok {
@@ -123,17 +135,6 @@ func (p *pool) close() {
 // cannot: its inherit forgets the received value for good (zfs-program(8)).
 func (p *pool) giveBack(patience context.Context, dataset string) error {
 	argv := []string{"zfs", "inherit", "-S", zfs.LabelRunning, dataset}
-	_, err := command.Finish(patience, command.Cmd{Argv: argv, Inherit: p.inherit()})
-	return err
-}
-
-// unmark destroys a bookmark, one by one: channel programs cannot before a ZFS of
-// 2026 (openzfs #18992).
-func (p *pool) unmark(patience context.Context, b zfs.Snapshot) error {
-	if _, ours := b.Class(); !ours || strings.ContainsAny(b.Dataset, "@#") {
-		return fmt.Errorf("refusing to destroy the bookmark %s#%s: not a managed name", b.Dataset, b.Name)
-	}
-	argv := []string{"zfs", "destroy", b.Dataset + "#" + b.Name}
 	_, err := command.Finish(patience, command.Cmd{Argv: argv, Inherit: p.inherit()})
 	return err
 }

@@ -41,7 +41,7 @@ func (r *run) rounds(ctx context.Context, g Guests, parents map[string][]string)
 		}
 		var plan Plan
 		if err == nil {
-			plan, err = r.round(ctx, g, pools, len(whole.Destroys))
+			plan, err = r.round(ctx, g, pools, whole)
 		}
 		if err != nil && first {
 			return Plan{}, err
@@ -53,6 +53,7 @@ func (r *run) rounds(ctx context.Context, g Guests, parents map[string][]string)
 		whole.add(plan)
 	}
 	r.reportGuests(g, all)
+	r.report.Tips = r.tips(all)
 	r.finish()
 	return whole, nil
 }
@@ -74,9 +75,9 @@ func next(read <-chan *pool, missing int) []*pool {
 	return pools
 }
 
-// round plans for the pools and carries the plan out. destroyed is how many destroys
-// earlier rounds of this run have planned already.
-func (r *run) round(ctx context.Context, g Guests, pools []*pool, destroyed int) (Plan, error) {
+// round plans for the pools and carries the plan out. before is what earlier rounds
+// of this run have planned already.
+func (r *run) round(ctx context.Context, g Guests, pools []*pool, before Plan) (Plan, error) {
 	slices.SortFunc(pools, func(a, b *pool) int { return strings.Compare(a.name, b.name) })
 	for _, p := range pools {
 		r.reportPool(p)
@@ -92,9 +93,11 @@ func (r *run) round(ctx context.Context, g Guests, pools []*pool, destroyed int)
 		g.Assign(p.disks, r.Config.Replicas)
 	}
 	policy := r.policy(g.Cluster)
-	policy.MaxDestroys = max(0, policy.MaxDestroys-destroyed)
+	policy.MaxDestroys = max(0, policy.MaxDestroys-len(before.Destroys))
+	policy.MaxUnmarks = max(0, policy.MaxUnmarks-len(before.Unmark))
 	plan := MakePlan(r.planned(pools), policy, r.Now())
 	if !r.DryRun {
+		r.intend(plan, pools)
 		r.applyAll(ctx, pools, plan)
 	}
 	r.reportPlan(plan)

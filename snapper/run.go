@@ -54,32 +54,47 @@ type run struct {
 	// mu guards report while pools are worked on side by side.
 	mu     sync.Mutex
 	report report.Run
+	// stuck are the disks whose abandoned bookmarks could not be destroyed.
+	stuck map[string]bool
 }
 
 // Run makes one run and returns its plan and its report. The error is for a run that
 // could not begin: nothing was changed then. ctx ends the run between two steps,
 // never within a channel program.
 func Run(ctx context.Context, o Options) (Plan, report.Run, error) {
-	r := &run{Options: o, start: o.Now()}
-	r.report = report.Run{Start: r.start, Retention: o.Keep.String(), Counts: map[report.Event]int{report.DidSnapshot: 0, report.DidDestroy: 0, report.DidLabel: 0, report.DidBookmark: 0, report.DidFail: 0}}
+	r := newRun(o, report.Name)
 	if o.Config.Role == "replica" {
-		return Plan{}, r.report, errors.New("the configuration says role: replica: this host receives snapshots, it takes none")
+		return Plan{}, r.report, errors.New("the configuration says role: replica: this host receives snapshots, it takes none (snapwatch prune rotates them)")
 	}
-	var err error
-	if r.previous, err = report.Last(o.StateDir); err != nil {
-		r.report.Add(report.Notice, "the report of the last run is not used: %v", err)
-	}
-	r.report.LastSuccess = r.previous.LastSuccess
 	plan, err := r.do(ctx)
 	if err != nil {
 		return plan, r.report, err
 	}
 	if !o.DryRun {
-		if err := r.report.Save(o.StateDir); err != nil {
-			r.report.Add(report.Warning, "the report of this run is not kept: %v", err)
-		}
+		r.save(report.Name)
 	}
 	return plan, r.report, nil
+}
+
+// newRun begins a run with what the last one of its kind left.
+func newRun(o Options, name string) *run {
+	r := &run{Options: o, start: o.Now()}
+	r.report = report.Run{Start: r.start, Retention: o.Keep.String(), Counts: map[report.Event]int{}}
+	for _, event := range report.Events() {
+		r.report.Counts[event] = 0
+	}
+	var err error
+	if r.previous, err = report.Last(o.StateDir, name); err != nil {
+		r.report.Add(report.Notice, "the report of the last run is not used: %v", err)
+	}
+	r.report.LastSuccess = r.previous.LastSuccess
+	return r
+}
+
+func (r *run) save(name string) {
+	if err := r.report.Save(r.StateDir, name); err != nil {
+		r.report.Add(report.Warning, "the report of this run is not kept: %v", err)
+	}
 }
 
 func (r *run) progress(format string, args ...any) {
@@ -144,6 +159,7 @@ func (r *run) parents(c pve.Cluster) (map[string][]string, error) {
 func (r *run) configure(d *Disk) {
 	keep, _ := r.Config.KeepFor(d.Name, d.VMID, r.Keep)
 	d.Retention = RetentionOf(keep)
+	d.Tip = r.previous.Tips[d.Name]
 	d.Ignored = r.Config.IgnoredFor(d.Name, d.VMID)
 }
 
@@ -171,6 +187,7 @@ func (r *run) policy(c pve.Cluster) Policy {
 		AdoptPeerLabels: r.Config.AdoptPeerLabels,
 		Adopt:           r.Adopt,
 		MaxDestroys:     r.Config.MaxDestroys,
+		MaxUnmarks:      maxUnmarks,
 	}
 }
 

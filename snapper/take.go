@@ -67,6 +67,7 @@ func (p *planner) takeDue(vmid int, tasks []task) {
 func (p *planner) takeFinal(vmid int, tasks []task) {
 	name := p.take(vmid, zfs.Stopped, tasks)
 	for _, t := range tasks {
+		p.bookmark(t.disk)
 		if t.snapshot && p.policy.RefreshStopped > 0 {
 			marks := Bookmarks{Have: t.disk.Bookmarks, Keep: p.policy.Bookmarks}
 			gone := destroys(ExpireStopped(t.disk.Snapshots, marks, p.policy.StoppedGrace, p.now))
@@ -129,13 +130,7 @@ func (p *planner) rotate(t task, name string) {
 	if d.State != Running {
 		return // nothing is destroyed while Proxmox works on the guest or can't be asked
 	}
-	for _, s := range d.Snapshots {
-		if class, ours := s.Class(); ours && class != zfs.Stopped {
-			if _, named := d.Retention[class]; !named {
-				p.unnamed[class]++
-			}
-		}
-	}
+	p.countUnnamed(d)
 	marks := Bookmarks{Have: d.Bookmarks, Keep: p.policy.Bookmarks}
 	expire := func(snapshots []zfs.Snapshot) []Destroy {
 		gone := d.Retention.Expire(snapshots, p.now)
@@ -150,12 +145,17 @@ func (p *planner) rotate(t task, name string) {
 		with := expire(append(slices.Clone(d.Snapshots), made))
 		p.plan.Destroys = append(p.plan.Destroys, afterNew(with, name)...)
 	}
-	for _, m := range marks.Expire(p.now.Location()) {
-		m.Dataset = d.Name
-		p.plan.Unmark = append(p.plan.Unmark, m)
-	}
-	if n := len(d.Bookmarks); n > manyBookmarks {
-		p.plan.Notes = append(p.plan.Notes, Note{Level: Notice, Reason: fmt.Sprintf("%s has %d bookmarks: opening it loads them all (zfs list -t bookmark %s)", d.Name, n, d.Name)})
+	p.bookmark(d)
+}
+
+// countUnnamed counts the snapshots that the disk's retention leaves alone.
+func (p *planner) countUnnamed(d *Disk) {
+	for _, s := range d.Snapshots {
+		if class, ours := s.Class(); ours && class != zfs.Stopped {
+			if _, named := d.Retention[class]; !named {
+				p.unnamed[class]++
+			}
+		}
 	}
 }
 

@@ -68,7 +68,7 @@ func TestBookmarksExpire(t *testing.T) {
 			mark(10*i+3, at.Add(time.Hour), zfs.FormatSnapshotName(at.Add(time.Hour), zfs.Hourly)))
 	}
 	expired := func(keep int) (txgs []uint64) {
-		for _, m := range (Bookmarks{Have: have, Keep: keep}).Expire(time.UTC) {
+		for _, m := range (Bookmarks{Have: have, Keep: keep}).Expire() {
 			txgs = append(txgs, m.CreateTXG)
 		}
 		return txgs

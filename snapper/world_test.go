@@ -19,7 +19,7 @@ var noon = time.Date(2026, time.July, 15, 12, 7, 0, 0, time.UTC)
 func testPolicy() Policy {
 	return Policy{
 		Names:     Names{Node: "pve1", Hostname: "pve1", Peers: []string{"pve2"}},
-		Bookmarks: 30, StoppedGrace: 24 * time.Hour, MaxDestroys: 1000,
+		Bookmarks: 30, StoppedGrace: 24 * time.Hour, MaxDestroys: 1000, MaxUnmarks: maxUnmarks,
 	}
 }
 
@@ -76,6 +76,13 @@ func (w *world) apply(plan Plan, fails ...string) {
 			}
 		}
 	}
+	for _, m := range plan.Marks {
+		d := w.disk(m.Dataset)
+		if !d.has(m.Name) || d.marked(m.Name) {
+			panic("marks " + m.FullName() + ", which is gone or has its bookmark")
+		}
+		d.Bookmarks = append(d.Bookmarks, m)
+	}
 	for _, dataset := range plan.GiveBack {
 		d := w.disk(dataset)
 		d.Running = zfs.Property{Value: d.Running.Received, Received: d.Running.Received, Source: zfs.SourceReceived}
@@ -107,6 +114,10 @@ func (d *Disk) has(name string) bool {
 		}
 	}
 	return false
+}
+
+func (d *Disk) marked(name string) bool {
+	return slices.ContainsFunc(d.Bookmarks, func(b zfs.Snapshot) bool { return b.Name == name })
 }
 
 func (w *world) pools() []string {

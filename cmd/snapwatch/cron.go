@@ -17,18 +17,26 @@ import (
 
 // cronCmd is `snapwatch cron`.
 type cronCmd struct {
-	Install cronInstallCmd `cmd:"" help:"Run snap every 15 minutes with these words."`
-	Remove  cronRemoveCmd  `cmd:"" help:"Stop running snap from cron."`
-	Status  cronStatusCmd  `cmd:"" help:"Show the registered line."`
+	Install cronInstallCmd `cmd:"" help:"Run snap every 15 minutes with these words, or prune every hour."`
+	Remove  cronRemoveCmd  `cmd:"" help:"Stop running snap, or prune, from cron."`
+	Status  cronStatusCmd  `cmd:"" help:"Show the registered lines."`
 }
 
 type cronInstallCmd struct {
 	Keep   []string `arg:"" optional:"" name:"retention" help:"What to keep, as for snap. Default: keep in the configuration."`
 	Config string   `placeholder:"FILE" help:"Read this configuration."`
+	Prune  bool     `help:"Register prune, on a host with copies, instead of snap."`
 }
 
 // Run implements the command.
 func (c *cronInstallCmd) Run(env *environment) error {
+	if c.Prune {
+		prune := pruneCmd{Keep: c.Keep, Config: c.Config}
+		if _, _, err := prune.settings(env); err != nil {
+			return err
+		}
+		return pruneJob.register(env, prune.words())
+	}
 	snap := snapCmd{Keep: c.Keep, Config: c.Config}
 	if len(c.Keep) > 0 {
 		if _, err := config.ParseKeep(c.Keep); err != nil {
@@ -42,17 +50,23 @@ func (c *cronInstallCmd) Run(env *environment) error {
 	return register(env, snap.words())
 }
 
-type cronRemoveCmd struct{}
+type cronRemoveCmd struct {
+	Prune bool `help:"Remove prune instead of snap."`
+}
 
 // Run implements the command.
-func (cronRemoveCmd) Run(env *environment) error {
+func (c cronRemoveCmd) Run(env *environment) error {
+	job := snapJob
+	if c.Prune {
+		job = pruneJob
+	}
 	lines, err := cronLines(env.CronFile)
 	if err != nil {
 		return err
 	}
-	rest := withoutSnap(lines)
+	rest := job.without(lines)
 	if len(rest) == len(lines) {
-		fmt.Fprintf(env.Stdout, "snap is not registered in %s\n", env.CronFile)
+		fmt.Fprintf(env.Stdout, "%s is not registered in %s\n", job.word, env.CronFile)
 		return nil
 	}
 	if err := writeCron(env.CronFile, rest); err != nil {
@@ -72,8 +86,8 @@ func (cronStatusCmd) Run(env *environment) error {
 	}
 	found := false
 	for _, line := range lines {
-		if isSnapLine(line) {
-			found = true
+		if snapJob.wrote(line) || pruneJob.wrote(line) {
+			found = found || snapJob.wrote(line)
 			fmt.Fprintf(env.Stdout, "%s: %s\n", env.CronFile, line)
 		}
 	}
@@ -88,53 +102,68 @@ func (cronStatusCmd) Run(env *environment) error {
 	return nil
 }
 
-const (
-	cronHead     = "# Snapshots of running guests. The line with \"snap\" is written by snapwatch; others are left alone.\n"
-	cronSchedule = "*/15 * * * *"
+// cronJob is a line that this program writes for cron.
+type cronJob struct{ word, head, schedule string }
+
+var (
+	snapJob = cronJob{
+		"snap", "# Snapshots of running guests. The line with \"snap\" is written by snapwatch; others are left alone.", "*/15 * * * *",
+	}
+	pruneJob = cronJob{
+		"prune", "# Rotation of copies. The line with \"prune\" is written by snapwatch; others are left alone.", "7 * * * *",
+	}
 )
 
-// snapLine finds the program in a line of cron that runs one with the word snap, as
-// it is written by quote.
-var snapLine = regexp.MustCompile(`^[^#]*?\s(/\S*|'/[^']*')\s+snap(\s|$)`)
+// programLine finds the program in a line of cron that runs one with the word snap or
+// prune, as it is written by quote.
+var programLine = regexp.MustCompile(`^[^#]*?\s(/\S*|'/[^']*')\s+(snap|prune)(\s|$)`)
 
-// isSnapLine tells whether this program wrote the line, with whatever words: another
-// program may have a word snap, too.
-func isSnapLine(line string) bool {
-	m := snapLine.FindStringSubmatch(line)
-	return m != nil && strings.HasPrefix(filepath.Base(strings.Trim(m[1], "'")), "snapwatch")
+// wrote tells whether this program wrote the line for the job, with whatever words:
+// another program may have a word snap, too.
+func (j cronJob) wrote(line string) bool {
+	m := programLine.FindStringSubmatch(line)
+	return m != nil && m[2] == j.word && strings.HasPrefix(filepath.Base(strings.Trim(m[1], "'")), "snapwatch")
 }
 
-// register makes cron run this very program with the words, every 15 minutes. Of
-// what stands in the file it replaces only its own line.
+// register makes cron run snap by this very program with the words.
 func register(env *environment, words []string) error {
 	if timerEnabled(env) {
 		fmt.Fprintln(env.Stdout, "not registered in cron: snapwatch.timer is enabled")
 		return nil
 	}
+	if err := snapJob.register(env, words); err != nil {
+		return err
+	}
+	pointOutOld(env)
+	return nil
+}
+
+// register makes cron run this very program with the words. Of what stands in the file
+// it replaces only the job's own line.
+func (j cronJob) register(env *environment, words []string) error {
 	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	line := cronSchedule + " root " + quote(append([]string{program}, words...))
+	line := j.schedule + " root " + quote(append([]string{program}, words...))
 	lines, err := cronLines(env.CronFile)
 	if err != nil {
 		return err
 	}
 	if len(lines) == 0 {
-		lines = strings.Split(strings.TrimSuffix(cronHead, "\n"), "\n")
+		lines = []string{j.head}
 	}
-	if err := writeCron(env.CronFile, append(withoutSnap(lines), line)); err != nil {
+	if err := writeCron(env.CronFile, append(j.without(lines), line)); err != nil {
 		return err
 	}
 	fmt.Fprintf(env.Stdout, "registered in %s: %s\n", env.CronFile, line)
-	pointOutOld(env)
 	return nil
 }
 
-func withoutSnap(lines []string) []string {
+func (j cronJob) without(lines []string) []string {
 	var rest []string
 	for _, line := range lines {
-		if !isSnapLine(line) {
+		if !j.wrote(line) {
 			rest = append(rest, line)
 		}
 	}
@@ -174,9 +203,11 @@ func quote(words []string) string {
 }
 
 // registered tells whether snap runs on this host by itself.
-func registered(env *environment) bool {
+func registered(env *environment) bool { return timerEnabled(env) || snapJob.registered(env) }
+
+func (j cronJob) registered(env *environment) bool {
 	lines, err := cronLines(env.CronFile)
-	return timerEnabled(env) || err == nil && slices.ContainsFunc(lines, isSnapLine)
+	return err == nil && slices.ContainsFunc(lines, j.wrote)
 }
 
 func timerEnabled(env *environment) bool {

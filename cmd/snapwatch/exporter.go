@@ -53,6 +53,10 @@ func (c *exporterCmd) Run(env *environment) error {
 			Last:     func() (report.Run, error) { return report.Load(env.StateDir) },
 			Expected: func() bool { return registered(env) },
 		},
+		Prunes: exporter.Runs{
+			Last:     func() (report.Run, error) { return report.LoadFile(env.StateDir, report.PruneName) },
+			Expected: func() bool { return pruneJob.registered(env) },
+		},
 		StateDir:    c.StateDir,
 		ScanTimeout: c.ScanTimeout,
 		MaxDataAge:  c.MaxDataAge,

@@ -53,7 +53,7 @@ func logCall(program string, args []string) {
 
 // playedDisk is a disk of the fake zfs.
 type playedDisk struct {
-	name, running, received, nosnap, written, since string
+	name, running, received, nosnap, written, since, token string
 }
 
 // playedWorld is what $WORK/zfs/world says, line by line: "disk NAME key=value…",
@@ -76,10 +76,10 @@ func readWorld() playedWorld {
 		switch {
 		case len(f) < 2:
 		case f[0] == "disk":
-			d := playedDisk{name: f[1], running: "-", received: "-", nosnap: "-", written: "0", since: "0"}
+			d := playedDisk{name: f[1], running: "-", received: "-", nosnap: "-", written: "0", since: "0", token: "-"}
 			for _, word := range f[2:] {
 				key, value, _ := strings.Cut(word, "=")
-				*map[string]*string{"running": &d.running, "received": &d.received, "nosnap": &d.nosnap, "written": &d.written, "since": &d.since}[key] = value
+				*map[string]*string{"running": &d.running, "received": &d.received, "nosnap": &d.nosnap, "written": &d.written, "since": &d.since, "token": &d.token}[key] = value
 			}
 			w.disks = append(w.disks, d)
 		default:
@@ -108,8 +108,12 @@ func playZFS(args []string) int {
 			}
 		}
 	case args[0] == "get":
-		// get -Hp -d 1 -t TYPES -o COLUMNS PROPERTIES PARENT…
-		return w.playGet(strings.Split(args[8], ","), args[9:])
+		// get -Hp -d 1 -t TYPES -o COLUMNS PROPERTIES PARENT…, or -r instead of -d 1
+		below := func(dataset, parent string) bool { return zfs.Parent(dataset) == parent }
+		if args[2] == "-r" {
+			below, args = zfs.Within, append([]string{""}, args...)
+		}
+		return w.playGet(strings.Split(args[8], ","), args[9:], below)
 	case args[0] == "list":
 		// list -Hp -d 1 -t KIND -o COLUMNS -s createtxg DATASET…
 		kind := map[string]string{"snapshot": "snap", "bookmark": "mark"}[args[5]]
@@ -126,12 +130,12 @@ func playZFS(args []string) int {
 	return 0
 }
 
-func (w playedWorld) playGet(properties, parents []string) int {
+func (w playedWorld) playGet(properties, parents []string, below func(dataset, parent string) bool) int {
 	status := 0
 	for _, parent := range parents {
 		shown := []playedDisk{{name: parent, running: "-", received: "-", nosnap: "-", written: "0"}}
 		for _, d := range w.disks {
-			if zfs.Parent(d.name) == parent {
+			if below(d.name, parent) {
 				shown = append(shown, d)
 			}
 		}
@@ -160,6 +164,8 @@ func (w playedWorld) property(d playedDisk, property string, i int) (value, rece
 		return "0", "-", "-"
 	case "written":
 		return d.written, "-", "-"
+	case "receive_resume_token":
+		return d.token, "-", "-"
 	case "prevsnap":
 		if rows := w.rows["snap"+d.name]; len(rows) > 0 {
 			name, _, _ := strings.Cut(rows[len(rows)-1], "\t")
@@ -178,6 +184,17 @@ func sourceOf(value string) string {
 		return "-"
 	}
 	return "local"
+}
+
+// namesBelow are the entries whose names begin so, without that.
+func namesBelow(errnos map[string]syscall.Errno, prefix string) map[string]syscall.Errno {
+	below := map[string]syscall.Errno{}
+	for name, errno := range errnos {
+		if rest, ok := strings.CutPrefix(name, prefix); ok {
+			below[rest] = errno
+		}
+	}
+	return below
 }
 
 // playProgram says that everything was done, but for what $WORK/zfs/errno names, by
@@ -202,10 +219,16 @@ func playProgram(args []string) int {
 			errnos[name] = syscall.Errno(errno)
 		}
 	}
-	result := map[string]any{}
+	result, marked := map[string]any{}, map[string]syscall.Errno{}
 	words := args[4:]
-	if words[0] == "guest" {
+	if words[0] == "guest" || words[0] == "mark" {
 		for i := 0; i < len(words); {
+			if words[i] == "mark" {
+				marked[words[i+1]+"#"+words[i+2]] = errnos[words[i+1]+"#"+words[i+2]]
+				result[words[i+1]] = map[string]any{"marks": namesBelow(marked, words[i+1]+"#")}
+				i += 3
+				continue
+			}
 			if words[i] == "guest" {
 				i += 3
 				continue

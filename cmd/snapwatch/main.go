@@ -39,6 +39,8 @@ type grammar struct {
 	Cron     cronCmd     `cmd:"" help:"Register snap in cron, or remove it from there."`
 	Exporter exporterCmd `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
 	Forget   forgetCmd   `cmd:"" help:"Stop missing disks that were removed from a replica on purpose."`
+	Unblock  unblockCmd  `cmd:"" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
+	Prune    pruneCmd    `cmd:"" help:"Rotate the snapshots of copies that are received here (as root)."`
 }
 
 // exit is an error that ends the program with a status of its own. Its err may be

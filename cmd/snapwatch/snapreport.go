@@ -129,6 +129,12 @@ func actions(plan snapper.Plan) []action {
 	for _, dataset := range plan.GiveBack {
 		list = append(list, action{"label", dataset, "give way to the received value"})
 	}
+	for _, b := range plan.Abandoned {
+		list = append(list, action{"unmark", b.Dataset + "#" + b.Name, "the disk was rolled back past it: what it marks is not its history any more"})
+	}
+	for _, m := range plan.Marks {
+		list = append(list, action{"bookmark", m.Dataset + "#" + m.Name, "of a snapshot that is there already"})
+	}
 	for _, d := range plan.Destroys {
 		list = append(list, action{"destroy", d.Dataset + "@" + d.Name, d.Reason})
 	}

@@ -148,6 +148,12 @@ func readConfig(path string, id ID) (Config, error) {
 	return config, nil
 }
 
+// Installed tells whether Proxmox is on this machine at all, running or not.
+func (h Host) Installed() bool {
+	_, err := os.Stat(h.Etc)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
 // Uptime is how long this machine has been up.
 func (h Host) Uptime() (time.Duration, error) {
 	text, err := os.ReadFile(filepath.Join(h.Proc, "uptime"))

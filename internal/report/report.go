@@ -30,8 +30,20 @@ type Run struct {
 	Unprotected []Uncovered   `json:"unprotected,omitempty"`
 	Problems    []Problem     `json:"problems,omitempty"`
 	Counts      map[Event]int `json:"counts"`
+	// Tips are what the run left as the newest managed snapshot, by dataset.
+	Tips map[string]Tip `json:"tips,omitempty"`
+	// Tokens says of each disk with an interrupted receive since when prune knows.
+	Tokens map[string]time.Time `json:"tokens,omitempty"`
 	// SeenStopped are the guests that did not run, by VMID.
 	SeenStopped []int `json:"seen_stopped,omitempty"`
+}
+
+// Tip is a disk's newest managed snapshot at the end of a run.
+type Tip struct {
+	Name string `json:"name"`
+	// TXG is that of the newest snapshot of any kind when the run read the disk, before
+	// it made one.
+	TXG uint64 `json:"txg"`
 }
 
 // Pool is what became of one pool.
@@ -47,7 +59,7 @@ type Pool struct {
 type Disk struct {
 	Dataset string `json:"dataset"`
 	VMID    int    `json:"vmid"`
-	// Result is snapshot, not due, excluded, untouched or unprotected.
+	// Result is snapshot, not due, excluded, untouched, unprotected or pruned.
 	Result   string `json:"result"`
 	Reason   string `json:"reason"`
 	Snapshot string `json:"snapshot,omitempty"`
@@ -164,26 +176,32 @@ func (r *Run) Nothing() bool {
 	return true
 }
 
-// Name is the report's file in the state directory.
-const Name = "last-run.json"
+// The reports' files in the state directory: of snap, and of prune.
+const (
+	Name      = "last-run.json"
+	PruneName = "last-prune.json"
+)
 
-// Load reads the report of the last run. Without one it returns an error that
+// Load reads the report of the last run of snap. Without one it returns an error that
 // wraps [fs.ErrNotExist].
-func Load(stateDir string) (Run, error) {
+func Load(stateDir string) (Run, error) { return LoadFile(stateDir, Name) }
+
+// LoadFile is Load for one of the files.
+func LoadFile(stateDir, name string) (Run, error) {
 	var r Run
-	text, err := os.ReadFile(filepath.Join(stateDir, Name))
+	text, err := os.ReadFile(filepath.Join(stateDir, name))
 	if err != nil {
 		return r, err
 	}
 	if err := json.Unmarshal(text, &r); err != nil {
-		return r, fmt.Errorf("%s: %w", filepath.Join(stateDir, Name), err)
+		return r, fmt.Errorf("%s: %w", filepath.Join(stateDir, name), err)
 	}
 	return r, nil
 }
 
-// Save writes the report so that a reader finds either the old one or the new one.
-// It is readable for all: the exporter runs as another user.
-func (r *Run) Save(stateDir string) error {
+// Save writes the report into one of the files so that a reader finds either the old
+// one or the new one. It is readable for all: the exporter runs as another user.
+func (r *Run) Save(stateDir, name string) error {
 	if err := os.MkdirAll(stateDir, 0o755); err != nil {
 		return err
 	}
@@ -191,12 +209,12 @@ func (r *Run) Save(stateDir string) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(filepath.Join(stateDir, Name), append(text, '\n'), 0o644)
+	return renameio.WriteFile(filepath.Join(stateDir, name), append(text, '\n'), 0o644)
 }
 
-// Last is Load for the next run: without a report it returns an empty one.
-func Last(stateDir string) (Run, error) {
-	r, err := Load(stateDir)
+// Last is LoadFile for the next run: without a report it returns an empty one.
+func Last(stateDir, name string) (Run, error) {
+	r, err := LoadFile(stateDir, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Run{}, nil
 	}

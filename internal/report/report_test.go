@@ -15,13 +15,13 @@ func TestSaveAndLoad(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	_, err := Load(dir)
 	require.ErrorIs(t, err, fs.ErrNotExist)
-	empty, err := Last(dir)
+	empty, err := Last(dir, Name)
 	require.NoError(t, err, "the first run has none before it")
 	assert.Empty(t, empty.SeenStopped)
 
 	run := Run{Node: "pve1", Start: time.Unix(1000, 0).UTC(), Success: true, SeenStopped: []int{100}, Counts: map[Event]int{}}
 	run.Add(Warning, "disk %s", "a")
-	require.NoError(t, run.Save(dir))
+	require.NoError(t, run.Save(dir, Name))
 	loaded, err := Load(dir)
 	require.NoError(t, err)
 	assert.Equal(t, run, loaded)
@@ -30,7 +30,7 @@ func TestSaveAndLoad(t *testing.T) {
 	assert.Equal(t, fs.FileMode(0o644), info.Mode().Perm(), "the exporter runs as another user")
 
 	require.NoError(t, os.WriteFile(filepath.Join(dir, Name), []byte("{"), 0o644))
-	_, err = Last(dir)
+	_, err = Last(dir, Name)
 	assert.ErrorContains(t, err, filepath.Join(dir, Name))
 }
 

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"snapwatch/config"
+	"snapwatch/exporter"
+	"snapwatch/internal/report"
+	"snapwatch/snapper"
+)
+
+// pruneCmd is `snapwatch prune`.
+type pruneCmd struct {
+	Keep []string `arg:"" optional:"" name:"retention" help:"What to keep, as for snap: f96 h48 d60 m24. A letter left out leaves that class alone. Default with role: replica: keep in the configuration."`
+
+	Config    string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
+	DryRun    bool   `help:"Print what would be destroyed, and why, and change nothing."`
+	Verbose   bool   `short:"v" help:"Print every action and its reason."`
+	Textfile  string `placeholder:"FILE" help:"Also write the run's metrics there, for node_exporter's textfile collector (FILE must end in .prom)."`
+	LogFormat string `name:"log.format" enum:"plain,logfmt,json" default:"plain" help:"How to print problems on standard error: plain, logfmt or json."`
+}
+
+// Help implements kong's HelpProvider.
+func (pruneCmd) Help() string {
+	return `It leaves alone the disks of this node's guests, what is being received, and what
+Proxmox replicates. Whatever the retention says it keeps the newest snapshot of a
+disk, the newest 3 of those that are the first of a day, and the newest 3 _stopped
+ones: the source has bookmarks of these. Held and cloned ones stay, too.
+Exit status: 0 done; 1 something failed, the rest was done; 2 nothing could be done.
+It never registers itself: snapwatch cron install --prune f96 h48 d60 m24 runs it hourly.`
+}
+
+// Run implements the command.
+func (c *pruneCmd) Run(env *environment) error {
+	cfg, keep, err := c.settings(env)
+	if err != nil {
+		return &exit{2, err}
+	}
+	if !env.Root {
+		return &exit{2, errors.New("prune must be run as root: channel programs need it")}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer stop()
+	plan, done, err := snapper.Prune(ctx, snapper.Options{
+		Config: cfg, Keep: keep, DryRun: c.DryRun,
+		PVE: env.PVE, Kstat: env.Kstat, LockDir: env.LockDir, StateDir: env.StateDir, Now: env.Now,
+		Progress: env.progress(),
+	})
+	if err != nil {
+		return &exit{2, err}
+	}
+	c.tell(env, plan, done)
+	status := env.snapStatus(done)
+	if c.Textfile != "" && !c.DryRun {
+		if err := exporter.WritePruneTextfile(c.Textfile, done); err != nil {
+			return &exit{max(status, 1), fmt.Errorf("--textfile: %w", err)}
+		}
+	}
+	if status != 0 {
+		return &exit{code: status}
+	}
+	return nil
+}
+
+// settings are the configuration and the retention. What a configuration keeps is meant
+// for snap, unless it says that the host is a replica.
+func (c *pruneCmd) settings(env *environment) (config.Config, config.Keep, error) {
+	cfg, err := env.loadConfig(c.Config)
+	if err != nil {
+		return cfg, nil, err
+	}
+	if c.Textfile != "" && !strings.HasSuffix(c.Textfile, ".prom") {
+		return cfg, nil, fmt.Errorf("--textfile %s: the name must end in .prom, or node_exporter does not read it", c.Textfile)
+	}
+	if len(c.Keep) == 0 && cfg.Role == "replica" && cfg.Keep != nil {
+		return cfg, cfg.Keep, nil
+	}
+	keep, err := config.ParseKeep(c.Keep)
+	return cfg, keep, err
+}
+
+// words is the command line to be repeated by cron.
+func (c *pruneCmd) words() []string {
+	words := append([]string{"prune"}, c.Keep...)
+	if c.Config != "" {
+		words = append(words, "--config", absolute(c.Config))
+	}
+	return words
+}
+
+func (c *pruneCmd) tell(env *environment, plan snapper.Plan, done report.Run) {
+	(&snapCmd{Verbose: c.Verbose, LogFormat: c.LogFormat}).tellProblems(env, done)
+	if c.DryRun || c.Verbose {
+		printActions(env.Stdout, actions(plan))
+	}
+	if c.DryRun || !env.Terminal && !c.Verbose {
+		return
+	}
+	n := done.Counts
+	fmt.Fprintf(env.Stdout, "%d snapshots destroyed, %d failures (%s)\n", n[report.DidDestroy], n[report.DidFail], done.End.Sub(done.Start).Round(100*time.Millisecond))
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
+	"snapwatch/snapper"
+)
+
+// unblockCmd is `snapwatch unblock`.
+type unblockCmd struct {
+	VMID     int    `arg:"" name:"vmid" help:"The guest."`
+	Snapshot string `arg:"" help:"The snapshot to roll back to, as Proxmox calls it."`
+
+	Yes      bool   `help:"Remove what is listed. Without it nothing is changed."`
+	LoseBase bool   `help:"Remove it even where receivers have nothing left to go on from, and need all of the disk again."`
+	Config   string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
+}
+
+// Help implements kong's HelpProvider.
+func (unblockCmd) Help() string {
+	return `Proxmox rolls back only to the newest snapshot of a disk. This lists the snapshots and
+bookmarks of snapwatch that are newer, on all disks of the guest, and what remains for
+receivers to go on from; --yes removes just these. It refuses while Proxmox works on the
+guest, and while a snapshot of somebody else's is newer.
+Exit status: 0 nothing is in the way (any more), or it was listed; 1 it stays in the way;
+2 nothing could be done.`
+}
+
+// Run implements the command.
+func (c *unblockCmd) Run(env *environment) error {
+	cfg, err := env.loadConfig(c.Config)
+	if err != nil {
+		return &exit{2, err}
+	}
+	if !env.Root {
+		return &exit{2, errors.New("unblock must be run as root: the guest's lock and channel programs need it")}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer stop()
+	u, done, err := snapper.Unblock(ctx, snapper.Options{
+		Config: cfg, PVE: env.PVE, Kstat: env.Kstat, LockDir: env.LockDir, StateDir: env.StateDir, Now: env.Now, Progress: env.progress(),
+	}, snapper.UnblockRequest{VMID: c.VMID, Snapshot: c.Snapshot, Remove: c.Yes, LoseBase: c.LoseBase})
+	if err != nil {
+		return &exit{2, err}
+	}
+	c.list(env, u)
+	for _, p := range done.Problems {
+		fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", p.Grade, p.Text)
+	}
+	return c.outcome(env, u, done)
+}
+
+func (c *unblockCmd) list(env *environment, u snapper.Unblocking) {
+	for _, d := range u.Disks {
+		for _, s := range d.Snapshots {
+			fmt.Fprintf(env.Stdout, "in the way: %s\n", s.FullName())
+		}
+		for _, b := range d.Bookmarks {
+			fmt.Fprintf(env.Stdout, "in the way: %s#%s\n", b.Dataset, b.Name)
+		}
+		switch {
+		case d.Base.Name == "":
+			fmt.Fprintf(env.Stdout, "%s: nothing of ours remains for a receiver to go on from\n", d.Dataset)
+		case d.BaseIsBookmark:
+			fmt.Fprintf(env.Stdout, "%s: a receiver that has %s can go on from its bookmark\n", d.Dataset, d.Base.Name)
+		default:
+			fmt.Fprintf(env.Stdout, "%s: a receiver that has %s can go on from it\n", d.Dataset, d.Base.Name)
+		}
+	}
+}
+
+// outcome says what is to be done next, or why nothing was.
+func (c *unblockCmd) outcome(env *environment, u snapper.Unblocking, done report.Run) error {
+	rollback := fmt.Sprintf("qm rollback %d %s", c.VMID, c.Snapshot)
+	if u.Kind == pve.LXC {
+		rollback = fmt.Sprintf("pct rollback %d %s", c.VMID, c.Snapshot)
+	}
+	baseless := u.Baseless()
+	switch {
+	case len(u.Refusals) > 0:
+		return &exit{1, errors.New("nothing was removed: " + strings.Join(u.Refusals, "; "))}
+	case u.Empty():
+		fmt.Fprintf(env.Stdout, "nothing is in the way: %s\n", rollback)
+	case len(baseless) > 0 && !c.LoseBase:
+		return &exit{1, fmt.Errorf("nothing was removed: receivers of %s would need all of it again; --lose-base does it all the same", strings.Join(baseless, ", "))}
+	case !c.Yes:
+		fmt.Fprintln(env.Stdout, "nothing was changed; --yes removes what is in the way")
+	case done.Failed():
+		return &exit{1, errors.New("not all of it could be removed")}
+	default:
+		fmt.Fprintf(env.Stdout, "removed; now, before the next run of snap: %s\n", rollback)
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package exporter
+
+import (
+	"errors"
+	"io/fs"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"snapwatch/internal/report"
+)
+
+var (
+	pruneEnd = newMetric("prune_last_completion_timestamp_seconds",
+		"When the last run of prune on this host ended. Absent if there was none.")
+	pruneLastSuccess = newMetric("prune_last_success_timestamp_seconds",
+		"When prune last could read all pools and destroy what was due. Absent if it never could.")
+	pruneFailures = newMetric("prune_failures",
+		"How many things went wrong in the last run of prune.")
+	pruneDestroyed = newMetric("prune_destroyed_snapshots",
+		"How many snapshots the last run of prune destroyed.")
+	pruneExpected = newMetric("prune_expected",
+		"1 if prune is registered in cron on this host, else 0.")
+	pruneReadable = newMetric("prune_report_readable",
+		"1 if the report of the last run of prune could be read, or there is none, else 0.")
+)
+
+// pruneCatalogue are the metrics of the last run of prune.
+var pruneCatalogue = []metric{pruneEnd, pruneLastSuccess, pruneFailures, pruneDestroyed, pruneExpected, pruneReadable}
+
+// pruneCollector turns the report of prune's last run into metrics, read anew for each
+// scrape.
+type pruneCollector struct{ Runs }
+
+// Describe implements [prometheus.Collector].
+func (c pruneCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range pruneCatalogue {
+		ch <- m.desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c pruneCollector) Collect(ch chan<- prometheus.Metric) {
+	out := sink{ch}
+	if c.Expected != nil {
+		out.send(pruneExpected, truth(c.Expected()))
+	}
+	last, err := c.Last()
+	out.send(pruneReadable, truth(err == nil || errors.Is(err, fs.ErrNotExist)))
+	if err != nil {
+		return
+	}
+	out.send(pruneEnd, seconds(last.End))
+	out.send(pruneFailures, float64(last.Counts[report.DidFail]))
+	out.send(pruneDestroyed, float64(last.Counts[report.DidDestroy]))
+	if !last.LastSuccess.IsZero() {
+		out.send(pruneLastSuccess, seconds(last.LastSuccess))
+	}
+}
+
+// WritePruneTextfile is [WriteTextfile] for a run of prune.
+func WritePruneTextfile(path string, run report.Run) error {
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(pruneCollector{Runs{Last: func() (report.Run, error) { return run, nil }}}); err != nil {
+		return err
+	}
+	return prometheus.WriteToTextfile(path, registry)
+}

@@ -1,0 +1,148 @@
+package snapper
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// keepOnCopy is how many of a copy's newest day-first snapshots, and of its newest
+// _stopped ones, stay whatever the retention says: of these the source has bookmarks.
+const keepOnCopy = 3
+
+// oldToken is how long an interrupted receive may wait before that is told.
+const oldToken = 24 * time.Hour
+
+// pvesrPrefix begins the names of the snapshots that Proxmox's own replication makes.
+const pvesrPrefix = "__replicate_"
+
+// PrunePolicy is what prune was asked for, beside the retention of each disk.
+type PrunePolicy struct {
+	// Node is true on a Proxmox node that also runs snap: what no guest has may then be
+	// a guest's that was removed, and others may fetch from here.
+	Node bool
+	// Bookmarks is how many day-first bookmarks snap makes there.
+	Bookmarks    int
+	StoppedGrace time.Duration
+	MaxDestroys  int
+}
+
+// PlanPrune decides what may go of copies. Tokens says since when each disk's
+// interrupted receive is known. It is a pure function.
+func PlanPrune(disks []Disk, policy PrunePolicy, tokens map[string]time.Time, now time.Time) Plan {
+	p := planner{policy: Policy{MaxDestroys: policy.MaxDestroys}, now: now, unnamed: map[zfs.Class]int{}}
+	for i := range disks {
+		d := &disks[i]
+		if why := policy.notPruned(d); why != "" {
+			level := Info
+			if since, known := tokens[d.Name]; known && d.ResumeToken && now.Sub(since) >= oldToken {
+				level = Warning
+				why += fmt.Sprintf(" since %s or longer: let it go on, or give it up (zfs receive -A %s)", since.Format(time.DateTime), d.Name)
+			}
+			p.note(d, level, Untouched, why)
+			continue
+		}
+		p.countUnnamed(d)
+		gone := policy.expire(d, now)
+		for i := range gone {
+			gone[i].Snapshot.Dataset = d.Name
+		}
+		p.plan.Destroys = append(p.plan.Destroys, destroys(gone)...)
+		p.note(d, Info, Pruned, fmt.Sprintf("%s: %d of %d managed snapshots may go", d.Why, len(gone), len(managedOf(d.Snapshots, now))))
+	}
+	p.cap()
+	p.noteUnnamed()
+	return p.plan
+}
+
+// notPruned returns why nothing of a disk may go, "" if it is a copy at rest.
+func (policy PrunePolicy) notPruned(d *Disk) string {
+	if d.Ignored != "" {
+		return d.Ignored
+	}
+	switch d.State {
+	case Replica, Elsewhere:
+	case Orphan:
+		if policy.Node && !received(d) && !d.ResumeToken {
+			return "no guest has it, and nothing says that it is a copy: list it under replicas in the configuration if it is one"
+		}
+	default:
+		return "not a copy: " + d.Why
+	}
+	if d.Inconsistent {
+		return "its first receive is not finished"
+	}
+	if d.ResumeToken {
+		return "a receive is under way, or was interrupted and waits to go on"
+	}
+	for _, s := range d.Snapshots {
+		if strings.HasPrefix(s.Name, pvesrPrefix) {
+			return "Proxmox replicates it (" + s.Name + ") and makes it equal to its source at each run: prune there"
+		}
+	}
+	return ""
+}
+
+// expire returns what the retention drops of a copy, less what always stays.
+func (policy PrunePolicy) expire(d *Disk, now time.Time) []Expired {
+	gone := append(d.Retention.Expire(d.Snapshots, now), policy.expireStopped(d, now)...)
+	stays := policy.staying(d, now)
+	return slices.DeleteFunc(gone, func(e Expired) bool { return stays[e.Snapshot.Name] })
+}
+
+// expireStopped returns the _stopped snapshots with a newer managed one that is older
+// than stopped_grace.
+func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
+	list := managedOf(d.Snapshots, now)
+	var expired []Expired
+	for i, m := range list {
+		if m.class != zfs.Stopped || m.future {
+			continue
+		}
+		later := slices.IndexFunc(list[i+1:], func(s managed) bool {
+			return !s.future && s.Creation.Before(now.Add(-policy.StoppedGrace))
+		})
+		if later >= 0 {
+			reason := fmt.Sprintf("beyond the %d _stopped ones kept, and %s is newer", keepOnCopy, list[i+1+later].Name)
+			expired = append(expired, Expired{Snapshot: m.Snapshot, Reason: reason, Keepers: []string{list[len(list)-1].Name}})
+		}
+	}
+	return expired
+}
+
+// staying are the names of the managed snapshots that no retention takes: the newest,
+// the newest day-first and _stopped ones, and where snap bookmarks what is received,
+// those that wait for their bookmark.
+func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
+	stays := map[string]bool{}
+	var firsts, stopped []string
+	days := map[string]bool{}
+	list := managedOf(d.Snapshots, now)
+	for i, m := range list {
+		stays[m.Name] = i == len(list)-1
+		if m.future { // it stays, and stands for none
+			continue
+		}
+		if m.class == zfs.Stopped {
+			stopped = append(stopped, m.Name)
+		}
+		if !days[dayOf(m.Snapshot)] {
+			days[dayOf(m.Snapshot)] = true
+			firsts = append(firsts, m.Name)
+		}
+	}
+	for _, names := range [][]string{firsts, stopped} {
+		for _, name := range names[max(0, len(names)-keepOnCopy):] {
+			stays[name] = true
+		}
+	}
+	if policy.Node {
+		for _, s := range (Bookmarks{Have: d.Bookmarks, Keep: policy.Bookmarks}).Missing(d.Snapshots, now) {
+			stays[s.Name] = true
+		}
+	}
+	return stays
+}

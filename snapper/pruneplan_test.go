@@ -1,0 +1,177 @@
+package snapper
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"snapwatch/internal/zfs"
+)
+
+func prunePolicy() PrunePolicy {
+	return PrunePolicy{Bookmarks: 30, StoppedGrace: 24 * time.Hour, MaxDestroys: 1000}
+}
+
+// weekOfCopies is a copy with five days of two snapshots each.
+func weekOfCopies() (*world, *Disk) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1 h0 d0"))}}
+	d := &w.disks[0]
+	d.State, d.Why = Elsewhere, "guest 100 is on node pve2"
+	for day := range 5 {
+		w.managed(d, zfs.Daily, noon.AddDate(0, 0, day-5))
+		w.managed(d, zfs.Hourly, noon.AddDate(0, 0, day-5).Add(time.Hour))
+	}
+	return w, d
+}
+
+// Which disks are pruned, and why the others are not.
+func TestWhatIsPruned(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*PrunePolicy, *world, *Disk)
+		want   string // why not, "" if it is
+	}{
+		{"of a guest on another node", func(*PrunePolicy, *world, *Disk) {}, ""},
+		{"listed under replicas", func(_ *PrunePolicy, _ *world, d *Disk) { d.State = Replica }, ""},
+		{"of no guest, on a host that only receives", func(_ *PrunePolicy, _ *world, d *Disk) { d.State = Orphan }, ""},
+		{"of no guest, on a node", func(p *PrunePolicy, _ *world, d *Disk) { d.State, p.Node = Orphan, true }, "nothing says that it is a copy"},
+		{"of no guest, on a node, received", func(_ *PrunePolicy, _ *world, d *Disk) {
+			d.State, d.Running = Orphan, zfs.Property{Value: "x", Received: "x", Source: zfs.SourceReceived}
+		}, ""},
+		{"of a guest of this node", func(_ *PrunePolicy, _ *world, d *Disk) { d.State, d.Why = Unknown, "guest 100 of this node has it" }, "not a copy: guest 100"},
+		{"ignored", func(_ *PrunePolicy, _ *world, d *Disk) { d.Ignored = "overrides[0].ignore" }, "overrides[0].ignore"},
+		{"first receive", func(_ *PrunePolicy, _ *world, d *Disk) { d.Inconsistent = true }, "first receive is not finished"},
+		{"resume token", func(_ *PrunePolicy, _ *world, d *Disk) { d.ResumeToken = true }, "a receive is under way, or was interrupted"},
+		{"of no guest, on a node, resume token", func(p *PrunePolicy, _ *world, d *Disk) { d.State, d.ResumeToken, p.Node = Orphan, true, true }, "a receive is under way, or was interrupted"},
+		{"pvesr", func(_ *PrunePolicy, w *world, d *Disk) { w.snap(d, "__replicate_100-0_1784000000__", noon) }, "Proxmox replicates it"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w, d := weekOfCopies()
+			policy := prunePolicy()
+			test.change(&policy, w, d)
+			plan := PlanPrune(w.disks, policy, nil, noon)
+			require.NotEmpty(t, plan.Notes)
+			assert.Equal(t, disk0, plan.Notes[0].Dataset)
+			assert.Equal(t, Info, plan.Notes[0].Level)
+			if test.want == "" {
+				assert.Len(t, plan.Destroys, 6, "the newest, and the first of each of 3 days, stay")
+				assert.Equal(t, Pruned, plan.Notes[0].Result)
+			} else {
+				assert.Empty(t, plan.Destroys)
+				assert.Contains(t, plan.Notes[0].Reason, test.want)
+			}
+		})
+	}
+}
+
+// What stays whatever is asked for.
+func TestWhatPruneKeeps(t *testing.T) {
+	w, d := weekOfCopies()
+	for i := range 5 {
+		w.managed(d, zfs.Stopped, noon.AddDate(0, 0, i-5).Add(2*time.Hour))
+	}
+	w.snap(d, "manual", noon.Add(-time.Hour))
+	w.managed(d, zfs.Frequently, noon.Add(-2*24*time.Hour))
+	w.managed(d, zfs.Frequently, noon.AddDate(0, 0, 2)) // from the future
+	d.Retention = words("f0 h0 d0")
+	gone := func(policy PrunePolicy) []string {
+		var list []zfs.Snapshot
+		for _, g := range PlanPrune(w.disks, policy, nil, noon).Destroys {
+			assert.NotEmpty(t, g.Keepers)
+			assert.NotEmpty(t, g.Reason)
+			list = append(list, d.Snapshots[slices.Index(names(d), g.Name)])
+		}
+		return markNames(list)
+	}
+	want := []string{"07-10 12:07", "07-10 13:07", "07-11 12:07", "07-11 13:07", "07-12 13:07", "07-13 13:07", "07-14 13:07", "07-10 14:07", "07-11 14:07"}
+	assert.Equal(t, want, gone(prunePolicy()))
+	policy := prunePolicy()
+	policy.StoppedGrace = 200 * time.Hour // of the newer ones none is that old
+	assert.Equal(t, want[:7], gone(policy))
+	policy = prunePolicy()
+	policy.Node = true
+	assert.Equal(t, []string{"07-10 13:07", "07-11 13:07", "07-12 13:07", "07-13 13:07", "07-14 13:07"}, gone(policy), "on a node what waits for its bookmark stays")
+	d.Bookmarks = slices.Clone(d.Snapshots)
+	assert.Equal(t, want, gone(policy))
+	policy.MaxDestroys = 2
+	plan := PlanPrune(w.disks, policy, nil, noon)
+	assert.Len(t, plan.Destroys, 2)
+	assert.Contains(t, plan.Notes[len(plan.Notes)-1].Reason, "7 more snapshots")
+}
+
+// A receive that waits for a day is told of.
+func TestOldToken(t *testing.T) {
+	w, d := weekOfCopies()
+	d.ResumeToken = true
+	for _, test := range []struct {
+		age   time.Duration
+		level Level
+	}{{0, Info}, {24*time.Hour - time.Second, Info}, {24 * time.Hour, Warning}} {
+		plan := PlanPrune(w.disks, prunePolicy(), map[string]time.Time{disk0: noon.Add(-test.age)}, noon)
+		assert.Equal(t, test.level, plan.Notes[0].Level, test.age)
+	}
+}
+
+// Whatever a copy's history and the retention: what must always hold.
+func TestPruneProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := runningDisk(disk0, anyRetention(t))
+		d.State, d.Snapshots = Replica, anyHistory(t, noon)
+		for _, s := range d.Snapshots {
+			if rapid.Bool().Draw(t, "bookmarked") {
+				d.Bookmarks = append(d.Bookmarks, s)
+			}
+		}
+		policy := prunePolicy()
+		policy.Node = rapid.Bool().Draw(t, "node")
+		plan := PlanPrune([]Disk{d}, policy, nil, noon)
+		if len(plan.Guests)+len(plan.Marks)+len(plan.Unmark)+len(plan.GiveBack)+len(plan.Abandoned)+len(plan.FullDestroys) > 0 {
+			t.Fatalf("it does more than destroy: %+v", plan)
+		}
+		gone := map[string]bool{}
+		for _, g := range plan.Destroys {
+			if _, ours := zfs.ParseSnapshotName(g.Name); !ours || gone[g.Name] {
+				t.Fatalf("destroys %s", g.Name)
+			}
+			gone[g.Name] = true
+		}
+		list := managedOf(d.Snapshots, noon)
+		for _, g := range plan.Destroys {
+			for _, k := range g.Keepers {
+				if gone[k] {
+					t.Fatalf("%s goes because of %s, which goes, too", g.Name, k)
+				}
+			}
+		}
+		if len(list) > 0 && gone[list[len(list)-1].Name] {
+			t.Fatalf("the newest goes")
+		}
+		stopped, days := 0, map[string]string{}
+		var order []string
+		for _, m := range list {
+			if day := dayOf(m.Snapshot); days[day] == "" && !m.future {
+				days[day] = m.Name
+				order = append(order, m.Name)
+			}
+			if m.future && gone[m.Name] {
+				t.Fatalf("%s is from the future and goes", m.Name)
+			}
+		}
+		for _, name := range order[max(0, len(order)-3):] {
+			if gone[name] {
+				t.Fatalf("%s is the first of its day and goes", name)
+			}
+		}
+		for _, m := range slices.Backward(list) {
+			if m.class == zfs.Stopped && !m.future {
+				if stopped++; stopped <= 3 && gone[m.Name] {
+					t.Fatalf("%s is one of the newest _stopped ones and goes", m.Name)
+				}
+			}
+		}
+	})
+}

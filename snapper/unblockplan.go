@@ -1,0 +1,104 @@
+package snapper
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"snapwatch/internal/pve"
+	"snapwatch/internal/zfs"
+)
+
+// Unblocking is what must go from a guest's disks before Proxmox can roll them back to
+// a snapshot.
+type Unblocking struct {
+	Kind  pve.Kind
+	Disks []UnblockDisk
+	// Refusals say why nothing may be removed, whatever is asked for.
+	Refusals []string
+}
+
+// UnblockDisk is what must go from one disk.
+type UnblockDisk struct {
+	Dataset string
+	// Snapshots and Bookmarks are those newer than the snapshot to roll back to.
+	Snapshots, Bookmarks []zfs.Snapshot
+	// Base is the newest managed snapshot or bookmark that remains, for a receiver to go
+	// on from; its Name is "" if there is none.
+	Base zfs.Snapshot
+	// BaseIsBookmark tells which of the two it is.
+	BaseIsBookmark bool
+}
+
+// PlanUnblock decides what is newer than the snapshot on the disks that have it, and may
+// go. Proxmox refuses a rollback while newer snapshots exist, and does not look at newer
+// bookmarks, over which zfs rollback then fails half way (facts: Proxmox 5).
+func PlanUnblock(disks []Disk, snapshot string) Unblocking {
+	var u Unblocking
+	for i := range disks {
+		d := &disks[i]
+		at := slices.IndexFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == snapshot })
+		if at < 0 {
+			continue
+		}
+		if d.Inconsistent || d.ResumeToken {
+			u.Refusals = append(u.Refusals, d.Name+": a receive is not finished: this is a copy")
+		}
+		u.Disks = append(u.Disks, u.disk(d, d.Snapshots[at]))
+	}
+	if len(u.Disks) == 0 {
+		u.Refusals = append(u.Refusals, fmt.Sprintf("no disk of the guest has a snapshot %q", snapshot))
+	}
+	return u
+}
+
+// disk sorts what one disk has by the snapshot to roll back to. A snapshot of Proxmox's
+// own replication is no refusal: Proxmox removes it itself.
+func (u *Unblocking) disk(d *Disk, to zfs.Snapshot) UnblockDisk {
+	result := UnblockDisk{Dataset: d.Name}
+	for _, s := range d.Snapshots {
+		_, ours := s.Class()
+		s.Dataset = d.Name
+		switch {
+		case ours && s.CreateTXG <= to.CreateTXG:
+			result.Base = s
+		case s.CreateTXG <= to.CreateTXG, strings.HasPrefix(s.Name, pvesrPrefix):
+		case ours:
+			result.Snapshots = append(result.Snapshots, s)
+		default:
+			u.Refusals = append(u.Refusals, fmt.Sprintf("%s is newer and none of ours: remove it yourself, if nothing needs it", s.FullName()))
+		}
+	}
+	for _, b := range d.Bookmarks {
+		_, ours := b.Class()
+		b.Dataset = d.Name
+		switch {
+		case ours && b.CreateTXG <= to.CreateTXG:
+			if b.CreateTXG > result.Base.CreateTXG {
+				result.Base, result.BaseIsBookmark = b, true
+			}
+		case b.CreateTXG <= to.CreateTXG:
+		case ours:
+			result.Bookmarks = append(result.Bookmarks, b)
+		default:
+			u.Refusals = append(u.Refusals, fmt.Sprintf("%s#%s is newer and none of ours: zfs rollback would fail over it", b.Dataset, b.Name))
+		}
+	}
+	return result
+}
+
+// Baseless returns the disks on which no managed snapshot or bookmark would remain.
+func (u Unblocking) Baseless() []string {
+	var names []string
+	for _, d := range u.Disks {
+		if d.Base.Name == "" {
+			names = append(names, d.Dataset)
+		}
+	}
+	return names
+}
+
+// Empty tells whether nothing is in the way.
+func (u Unblocking) Empty() bool {
+	return !slices.ContainsFunc(u.Disks, func(d UnblockDisk) bool { return len(d.Snapshots)+len(d.Bookmarks) > 0 })
+}

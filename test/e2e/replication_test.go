@@ -1,0 +1,436 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
+)
+
+// fill puts other bytes into a volume: so many KiB that cannot be compressed.
+func (w *world) fill(disk string, kib int) {
+	w.t.Helper()
+	require.NoError(w.t, site.WaitZvol(w.ctx, disk))
+	_, err := w.c.Output(w.ctx, "dd", "if=/dev/urandom", "of=/dev/zvol/"+disk, "bs=1k", "count="+strconv.Itoa(kib), "conv=notrunc,fsync", "status=none")
+	require.NoError(w.t, err)
+}
+
+// same asserts that two volumes hold the same bytes: that a receive succeeded does not
+// say so.
+func (w *world) same(disks ...string) {
+	w.t.Helper()
+	sums := map[string]string{}
+	for _, d := range disks {
+		require.NoError(w.t, site.WaitZvol(w.ctx, d))
+		out, err := w.c.Output(w.ctx, "sha256sum", "/dev/zvol/"+d)
+		require.NoError(w.t, err)
+		sums[d] = strings.Fields(out)[0]
+	}
+	for _, d := range disks[1:] {
+		require.Equal(w.t, sums[disks[0]], sums[d], "%s differs from %s", d, disks[0])
+	}
+}
+
+// bookmarks are the names of a dataset's bookmarks, the oldest first.
+func (w *world) bookmarks(dataset string) []string {
+	w.t.Helper()
+	list, err := site.Bookmarks(w.ctx, dataset)
+	require.NoError(w.t, err)
+	var names []string
+	for _, s := range list {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// common are the names of the snapshots that two datasets share, by guid.
+func (w *world) common(a, b string) []string {
+	w.t.Helper()
+	guids := map[uint64]bool{}
+	list, err := site.Snapshots(w.ctx, a)
+	require.NoError(w.t, err)
+	for _, s := range list {
+		guids[s.GUID] = true
+	}
+	list, err = site.Snapshots(w.ctx, b)
+	require.NoError(w.t, err)
+	var names []string
+	for _, s := range list {
+		if guids[s.GUID] {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// pv stands for pv, which syncoid lets all that it sends flow through: it counts.
+const pv = `#!/usr/bin/perl
+open my $out, ">>", "/tmp/sent" or die;
+my $n = 0;
+while (sysread STDIN, my $data, 65536) { $n += length $data; print $data }
+print $out "$n\n";
+`
+
+// sent replicates with syncoid and returns what it said and how many KiB were sent.
+func (w *world) sent(from, to string, flags ...string) (said string, kib float64) {
+	w.t.Helper()
+	require.NoError(w.t, w.c.Install("pv", pv))
+	require.NoError(w.t, os.RemoveAll("/tmp/sent"))
+	argv := append([]string{"syncoid", "--no-sync-snap"}, flags...)
+	r, err := w.c.Run(w.ctx, append(argv, from, to)...)
+	require.NoError(w.t, err)
+	said = r.Stdout + r.Stderr
+	counts, err := os.ReadFile("/tmp/sent")
+	if !errors.Is(err, fs.ErrNotExist) { // there was nothing to send
+		require.NoError(w.t, err)
+	}
+	for _, text := range strings.Fields(string(counts)) {
+		n, err := strconv.ParseFloat(text, 64)
+		require.NoError(w.t, err)
+		kib += n / 1024
+	}
+	w.t.Logf("C# %s %s %s\n%s-> %d, %.0f KiB sent", strings.Join(argv, " "), from, to, said, r.Code, kib)
+	require.Zero(w.t, r.Code)
+	return said, kib
+}
+
+// days lets a guest's node run snap so often in each of the next days, from 8 o'clock on.
+func (w *world) days(s *site.Site, days, runs int, words ...string) {
+	w.t.Helper()
+	for range days {
+		w.tomorrow()
+		for i := range runs {
+			if i > 0 {
+				w.later(time.Hour)
+			}
+			w.snap(s, words...)
+		}
+	}
+}
+
+// tomorrow sets the clock to 8 o'clock of the next day.
+func (w *world) tomorrow() {
+	w.t.Helper()
+	now := time.Now().UTC()
+	w.later(time.Date(now.Year(), now.Month(), now.Day()+1, 8, 0, 0, 0, time.UTC).Sub(now))
+}
+
+// TestReceivesFromABookmark: C is cut off; A rotates away every common snapshot; C comes
+// back and goes on from a bookmark, without a full send.
+func TestReceivesFromABookmark(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	w.start(w.a, 100)
+	a, c := "ta/data/vm-100-disk-0", "tc/vm-100-disk-0"
+	w.fill(a, 6000)
+	w.days(w.a, 1, 2, "f2")
+	w.sent(a, c)
+	w.fill(a, 100)
+	w.days(w.a, 1, 2, "f2")
+	require.Empty(t, w.common(a, c), "A has rotated away all that C has")
+	said, kib := w.sent(a, c)
+	assert.NotContains(t, said, "Sending oldest full snapshot")
+	assert.InDelta(t, 150, kib, 100, "the 100 KiB that were written, not the 6000 of the disk")
+	assert.NotEmpty(t, w.common(a, c))
+	w.same(a, c)
+
+	// A _stopped one is as good: the guest is off, then runs for long.
+	w.stop(w.a, 100)
+	w.snap(w.a, "f2")
+	w.sent(a, c)
+	w.start(w.a, 100)
+	w.fill(a, 100)
+	w.days(w.a, 1, 2, "f2")
+	require.Empty(t, w.common(a, c))
+	said, kib = w.sent(a, c)
+	assert.Contains(t, said, "_stopped")
+	assert.Less(t, kib, 600.0)
+	w.same(a, c)
+}
+
+// TestNoBookmarkOfAnAbandonedHistory: A fails after C has fetched what B has not. When A
+// receives the disk back, ZFS leaves A's bookmarks of what is no more, and an increment
+// from such a one would mix two histories on C, with exit status 0.
+func TestNoBookmarkOfAnAbandonedHistory(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	w.start(w.a, 100)
+	a, b, c := "ta/data/vm-100-disk-0", "tb/data/vm-100-disk-0", "tc/vm-100-disk-0"
+	w.fill(a, 500)
+	w.days(w.a, 1, 2, "f4")
+	w.sent(a, b)
+	w.sent(a, c)
+	w.snap(w.b, "f4")
+	require.NotEmpty(t, w.bookmarks(b), "a copy on a node gets the bookmarks, too")
+	assert.Equal(t, w.bookmarks(a), w.bookmarks(b))
+	assert.Equal(t, w.snapshots(a), w.snapshots(b), "and nothing else")
+	assert.Equal(t, "-", w.label(b))
+	w.fill(a, 500)
+	w.tomorrow()
+	w.snap(w.a, "f4")
+	only := w.bookmarks(a)[len(w.bookmarks(a))-1]
+	w.sent(a, c)
+
+	require.NoError(t, w.a.KillGuest(100))
+	require.NoError(t, w.a.MoveGuestTo(100, w.b))
+	w.start(w.b, 100)
+	w.fill(b, 100)
+	w.snap(w.b, "f4")
+	w.sent(b, a)
+	require.NotContains(t, w.snapshots(a), only)
+	require.Contains(t, w.bookmarks(a), only, "zfs receive -F leaves it: if that changes, the rule can go")
+	w.snap(w.a, "f4")
+	assert.NotContains(t, w.bookmarks(a), only)
+	for _, s := range w.common(a, c) { // the rest of what A and C share goes, but for bookmarks
+		if s != w.snapshots(a)[len(w.snapshots(a))-1] {
+			w.zfs("destroy", a+"@"+s)
+		}
+	}
+	require.Empty(t, w.common(a, c))
+	said, _ := w.sent(a, c)
+	assert.NotContains(t, said, "Sending oldest full snapshot")
+	w.same(b, a, c)
+}
+
+// TestRelay: B -> A -> C, where A only relays. C is cut off; A rotates away all that C
+// has; C goes on from a bookmark that A made of what it received.
+func TestRelay(t *testing.T) {
+	w := newWorld(t)
+	a, b, c := "ta/data/vm-100-disk-0", "tb/data/vm-100-disk-0", "tc/vm-100-disk-0"
+	require.NoError(t, site.CreateZvol(w.ctx, b, 16))
+	require.NoError(t, w.b.AddVM(100, "vm-100-disk-0"))
+	w.start(w.b, 100)
+	w.fill(b, 6000)
+	relay := func() {
+		w.sent(b, a)
+		before := w.snapshots(a)
+		w.snap(w.a, "f4")
+		require.Equal(t, before, w.snapshots(a), "a relay gets no snapshot")
+		require.Equal(t, "-", w.label(a), "and no label")
+	}
+	w.days(w.b, 1, 2, "f4")
+	relay()
+	w.sent(a, c)
+	for range 4 {
+		w.fill(b, 50)
+		w.days(w.b, 1, 2, "f4")
+		relay()
+		r := w.run(w.a, "prune", "f1")
+		require.Zero(t, r.Code)
+		require.Empty(t, r.Stdout+r.Stderr)
+	}
+	assert.Len(t, w.snapshots(a), 4, "the newest, and the first of 3 days")
+	require.Empty(t, w.common(a, c))
+	_, kib := w.sent(a, c)
+	assert.Less(t, kib, 600.0)
+	w.same(b, a, c)
+	w.sent(b, a)
+	assert.NotEmpty(t, w.common(b, a), "what prune left is enough for B")
+}
+
+// TestPruneOnAReplica: what goes, what stays, and that syncoid goes on.
+func TestPruneOnAReplica(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2")
+	w.start(w.a, 100)
+	a, c := "ta/data/vm-100-disk-0", "tc/vm-100-disk-0"
+	for i := range 5 {
+		w.fill(a, 100)
+		w.days(w.a, 1, 2, "f100")
+		if i == 1 {
+			w.stop(w.a, 100)
+			w.snap(w.a, "f100")
+			w.start(w.a, 100)
+		}
+	}
+	disks := []string{"vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2"}
+	w.replicate(disks...)
+	w.zfs("hold", "keep", c+"@"+w.snapshots(c)[1])
+	w.zfs("clone", c+"@"+w.snapshots(c)[2], "tc/clone")
+	w.zfs("snapshot", c+"@manual")
+	w.zfs("snapshot", "tc/vm-100-disk-1@__replicate_100-0_1784000000__")
+	// A receive is under way on the third one.
+	third := "tc/vm-100-disk-2"
+	w.fill("ta/data/vm-100-disk-2", 4000)
+	w.snap(w.a, "f100")
+	list := w.snapshots("ta/data/vm-100-disk-2")
+	source := "ta/data/vm-100-disk-2@" + list[len(list)-1]
+	receiving, err := w.c.Start(w.ctx, "sh", "-c", "(zfs send -i @"+list[len(list)-2]+" "+source+" | head -c 2000000; sleep 600) | zfs receive "+third)
+	require.NoError(t, err)
+	w.await("zfs", "list", third+"/%recv")
+
+	before := map[string][]string{}
+	for _, d := range disks {
+		before[d] = w.snapshots("tc/" + d)
+	}
+	r := w.run(w.c, "prune", "f1", "--dry-run")
+	require.Zero(t, r.Code)
+	require.Contains(t, r.Stdout, "destroy  "+c+"@")
+	require.Contains(t, r.Stdout, "tc/vm-100-disk-1: untouched: Proxmox replicates it (__replicate_100-0_1784000000__)")
+	for _, d := range disks {
+		require.Equal(t, before[d], w.snapshots("tc/"+d))
+	}
+	r = w.run(w.c, "prune", "f1", "-v")
+	require.Zero(t, r.Code)
+	require.Contains(t, r.Stderr, third+" is being received: nothing of it is destroyed")
+	require.Equal(t, before["vm-100-disk-1"], w.snapshots("tc/vm-100-disk-1"))
+	require.Equal(t, before["vm-100-disk-2"], w.snapshots(third))
+	left := w.snapshots(c)
+	was := before["vm-100-disk-0"]
+	// By day two each, and a _stopped one in the second; the held and the cloned one stay.
+	assert.Equal(t, []string{was[1], was[2], was[4], was[5], was[7], was[9], was[10], "manual"}, left, "of %v", was)
+
+	// Another is cut off: its resume token keeps the disk as it is.
+	require.NoError(t, w.killChildren(receiving))
+	cut, err := w.c.Run(w.ctx, "sh", "-c", "zfs send -i @"+list[len(list)-2]+" "+source+" | head -c 2000000 | zfs receive -s "+third)
+	require.NoError(t, err)
+	require.Contains(t, cut.Stderr, "zfs send -t")
+	r = w.run(w.c, "prune", "f1", "-v")
+	require.Zero(t, r.Code)
+	require.Contains(t, r.Stdout, third+": untouched: a receive is under way, or was interrupted and waits to go on")
+	w.later(25 * time.Hour)
+	r = w.run(w.c, "prune", "f1")
+	require.Equal(t, 1, r.Code)
+	require.Contains(t, r.Stderr, third+": a receive is under way, or was interrupted and waits to go on since")
+	require.Equal(t, before["vm-100-disk-2"], w.snapshots(third))
+
+	// On the node itself it touches nothing: they are its guest's.
+	r = w.run(w.a, "prune", "f1", "-v")
+	require.Zero(t, r.Code)
+	require.Contains(t, r.Stdout, "not a copy: guest 100 of this node has it")
+	require.Len(t, w.classes(a), 12)
+
+	w.zfs("destroy", c+"@manual")
+	w.fill(a, 100)
+	w.snap(w.a, "f100")
+	said, kib := w.sent(a, c)
+	assert.NotContains(t, said, "full")
+	assert.Less(t, kib, 600.0)
+	w.same(a, c)
+}
+
+// await waits until a command succeeds.
+func (w *world) await(argv ...string) {
+	w.t.Helper()
+	for {
+		r, err := w.c.Run(w.ctx, argv...)
+		require.NoError(w.t, err)
+		if r.Code == 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// killChildren ends a shell's pipeline from its left end, so that the right one sees an
+// end of file.
+func (w *world) killChildren(p *site.Process) error {
+	_, err := w.c.Output(w.ctx, "pkill", "-x", "-f", "sleep 600")
+	p.Wait()
+	return err
+}
+
+// TestUnblock: newer snapshots and bookmarks go, and a plain zfs rollback works; C goes on.
+func TestUnblock(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
+	w.start(w.a, 100)
+	a, c := "ta/data/vm-100-disk-0", "tc/vm-100-disk-0"
+	both := []string{a, "ta/data/vm-100-disk-1"}
+	w.fill(a, 200)
+	w.days(w.a, 1, 2, "f100")
+	w.replicate("vm-100-disk-0")
+	for _, d := range both {
+		w.zfs("snapshot", d+"@before")
+	}
+	w.fill(a, 200)
+	w.days(w.a, 1, 2, "f100")
+	w.replicate("vm-100-disk-0")
+	had := [][]string{w.snapshots(a), w.bookmarks(a)}
+	unchanged := func() {
+		t.Helper()
+		require.Equal(t, had, [][]string{w.snapshots(a), w.bookmarks(a)})
+	}
+
+	r := w.run(w.a, "unblock", "100", "before")
+	require.Zero(t, r.Code)
+	require.Equal(t, 6, strings.Count(r.Stdout, "in the way: "), "2 snapshots and 1 bookmark of each disk")
+	unchanged()
+	release, err := w.a.HoldFlock(100)
+	require.NoError(t, err)
+	require.Equal(t, 2, w.run(w.a, "unblock", "100", "before", "--yes").Code)
+	require.NoError(t, release())
+	require.NoError(t, w.a.SetLock(100, "snapshot"))
+	require.Equal(t, 2, w.run(w.a, "unblock", "100", "before", "--yes").Code)
+	require.NoError(t, w.a.SetLock(100, ""))
+	w.zfs("snapshot", both[1]+"@manual")
+	require.Equal(t, 1, w.run(w.a, "unblock", "100", "before", "--yes").Code)
+	unchanged()
+	w.zfs("destroy", both[1]+"@manual")
+
+	require.Zero(t, w.run(w.a, "unblock", "100", "before", "--yes").Code)
+	w.stop(w.a, 100)
+	for _, d := range both {
+		w.zfs("rollback", d+"@before")
+		assert.Equal(t, "before", w.snapshots(d)[len(w.snapshots(d))-1])
+	}
+	w.start(w.a, 100)
+	w.fill(a, 100)
+	w.snap(w.a, "f100")
+	said, kib := w.sent(a, c)
+	assert.NotContains(t, said, "full")
+	assert.Less(t, kib, 600.0)
+	w.same(a, c)
+
+	// Nothing of ours is older than this one: receivers would have nothing left.
+	w.vm(101, "vm-101-disk-0")
+	w.zfs("snapshot", "ta/data/vm-101-disk-0@first")
+	w.start(w.a, 101)
+	w.snap(w.a, "f100")
+	r = w.run(w.a, "unblock", "101", "first", "--yes")
+	require.Equal(t, 1, r.Code)
+	require.Contains(t, r.Stderr, "--lose-base does it all the same")
+	require.Len(t, w.snapshots("ta/data/vm-101-disk-0"), 2)
+	require.Zero(t, w.run(w.a, "unblock", "101", "first", "--yes", "--lose-base").Code)
+	require.Equal(t, []string{"first"}, w.snapshots("ta/data/vm-101-disk-0"))
+	w.zfs("rollback", "ta/data/vm-101-disk-0@first")
+}
+
+// TestEncryptedRaw: an encrypted disk goes raw to C, which has no key, also from a
+// bookmark.
+func TestEncryptedRaw(t *testing.T) {
+	w := newWorld(t)
+	a, c := "ta/data/vm-100-disk-0", "tc/vm-100-disk-0"
+	_, err := w.c.Output(w.ctx, "sh", "-c", "head -c 32 /dev/urandom >/tmp/key")
+	require.NoError(t, err)
+	w.zfs("create", "-o", "encryption=on", "-o", "keyformat=raw", "-o", "keylocation=file:///tmp/key", "-s", "-V", "16M", a)
+	require.NoError(t, w.a.AddVM(100, "vm-100-disk-0"))
+	w.start(w.a, 100)
+	w.fill(a, 6000)
+	w.days(w.a, 1, 2, "f2")
+	w.sent(a, c, "--sendoptions=w")
+	w.fill(a, 100)
+	w.days(w.a, 1, 2, "f2")
+	require.Empty(t, w.common(a, c))
+	said, kib := w.sent(a, c, "--sendoptions=w")
+	assert.NotContains(t, said, "full")
+	assert.Less(t, kib, 600.0)
+	require.Zero(t, w.run(w.c, "prune", "f1").Code)
+	w.fill(a, 100)
+	w.snap(w.a, "f2")
+	_, kib = w.sent(a, c, "--sendoptions=w")
+	assert.Less(t, kib, 600.0)
+	assert.Equal(t, "unavailable\n", w.zfs("get", "-H", "-o", "value", "keystatus", c))
+	w.zfs("load-key", "-L", "file:///tmp/key", c)
+	w.same(a, c)
+}
