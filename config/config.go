@@ -21,7 +21,7 @@ const Path = "/etc/snapwatch/config.yaml"
 type Config struct {
 	// Node is this node's name, when Proxmox's own is to be checked against it.
 	Node string `yaml:"node"`
-	// Role is "" or "replica"; on a replica snap refuses to run.
+	// Role is "" or "replica"; on a replica snap refuses to run, and keep is for prune.
 	Role string `yaml:"role"`
 	// Datasets are searched for disks. On a primary node they stand in for the
 	// storages of storage.cfg and hold the disks directly; on a replica disks are
@@ -30,7 +30,7 @@ type Config struct {
 	// Pools must be imported; one that is not is an alarm.
 	Pools []string `yaml:"pools"`
 	// Replicas are datasets on this node that are received from elsewhere: snap
-	// takes no snapshot of them and sets no label.
+	// takes no snapshot of them and sets no label, and prune rotates them.
 	Replicas []string `yaml:"replicas"`
 	// Keep is the retention in words, as on the command line: "f48 h24 d30".
 	Keep Keep `yaml:"keep"`
