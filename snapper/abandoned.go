@@ -16,13 +16,16 @@ import (
 // newer bookmarks. ZFS then sends an increment from such a bookmark without complaint,
 // a receiver that has its snapshot takes it, and is left with a mixture of two histories
 // (seen on OpenZFS 2.3.9: send and receive exit 0, the contents differ). So these
-// bookmarks must go before anybody finds one. That the newest managed snapshot is gone
-// tells: nothing of ours ever destroys that one.
+// bookmarks must go before anybody finds one. Two facts tell together: the newest managed
+// snapshot is gone, which nothing of ours ever destroys, and a snapshot is there that came
+// after it. Without the second a person may have destroyed it by hand, and its bookmark is
+// a good one: zfs rollback takes newer bookmarks with it.
 func Abandoned(tip report.Tip, snapshots, bookmarks []zfs.Snapshot) []zfs.Snapshot {
 	known := func(name string) bool {
 		return slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
 	}
-	if tip.Name == "" || known(tip.Name) {
+	received := slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool { return s.CreateTXG > tip.TXG })
+	if tip.Name == "" || known(tip.Name) || !received {
 		return nil
 	}
 	var base uint64 // where the histories part, by txg

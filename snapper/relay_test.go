@@ -169,7 +169,8 @@ func TestAbandoned(t *testing.T) {
 	}{
 		{"rolled back", left, []zfs.Snapshot{base, theirs}, []zfs.Snapshot{ours, tip}},
 		{"rolled back by one", left, []zfs.Snapshot{base, ours, theirs}, []zfs.Snapshot{tip}},
-		{"nothing received since", left, []zfs.Snapshot{base}, []zfs.Snapshot{ours, tip, theirs}},
+		{"nothing received since: destroyed by hand", left, []zfs.Snapshot{base}, nil},
+		{"destroyed by hand, one of two", left, []zfs.Snapshot{base, ours}, nil},
 		{"not rolled back, old ones rotated", left, []zfs.Snapshot{tip, theirs}, nil},
 		{"nothing is known", report.Tip{}, []zfs.Snapshot{base, theirs}, nil},
 		{"the newest was another", report.Tip{Name: base.Name, TXG: 5}, []zfs.Snapshot{base, theirs}, nil},
