@@ -36,6 +36,9 @@ type Disk struct {
 	Running, NoSnap zfs.Property
 	// Owned is whether the disk's guest is configured on this host.
 	Owned Ownership
+	// Changed is when a snapshot last came or went here, by this host's clock; zero
+	// where ZFS does not tell (before 2.2).
+	Changed time.Time
 	// ReadAt is when these facts were read.
 	ReadAt time.Time
 	// HostClock is the latest time this host's own clock left on the dataset.

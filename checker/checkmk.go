@@ -42,7 +42,7 @@ func notesText(state State, r Report) string {
 }
 
 func checkmkText(state State, part Report) string {
-	text := state.String() + ": " + summary(part)
+	text := state.String() + ": " + part.Summary()
 	if lines := (Nagios{}).lines(part); len(lines) > 0 {
 		text += `\n` + strings.TrimSuffix(strings.ReplaceAll(fit(lines, packet), "\n", `\n`), `\n`)
 	}

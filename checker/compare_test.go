@@ -155,7 +155,7 @@ func TestAComparisonIsToldApartFromTheVerdict(t *testing.T) {
 	pools := []Pool{{Name: "tank", ReadAt: now, Disks: []Disk{dead, proven, off, aDisk("4", zfs.Hourly, hour)}}}
 	p := NewPolicy(config.Default())
 	r := Assemble(pools, p, now)
-	assert.Equal(t, "1 of 4 disks fresh, oldest vm-4-disk-0 1h (limit 2h); 3 stopped (unproven)", summary(r))
+	assert.Equal(t, "1 of 4 disks fresh, oldest vm-4-disk-0 1h (limit 2h); 3 stopped (unproven)", r.Summary())
 	r = r.WithOwners(p, map[string][]Evidence{
 		dead.Dataset:            {says(other(zfs.Hourly, 0))},
 		proven.Dataset:          {says(proven.Newest)},
@@ -163,7 +163,7 @@ func TestAComparisonIsToldApartFromTheVerdict(t *testing.T) {
 		"tank/vm-4-disk-0":      {says(other(zfs.Hourly, 0))},
 		"tank/nobody-asked-for": nil,
 	})
-	assert.Equal(t, "1 of 4 disks lagging, oldest vm-4-disk-0 1h (limit 2h); 1 stopped, 1 stopped (unproven)", summary(r))
+	assert.Equal(t, "1 of 4 disks lagging, oldest vm-4-disk-0 1h (limit 2h); 1 stopped, 1 stopped (unproven)", r.Summary())
 	assert.Equal(t, "CRITICAL tank/vm-1-disk-0 stopped, lagging 3d (limit 6h)", Nagios{}.lines(r)[0])
 	assert.Contains(t, Nagios{Verbosity: 1}.lines(r)[0], "; lagging: 3d behind autosnap_2026-03-29_12:00:00_hourly of a (limit 6h, limits.critical)")
 	assert.Contains(t, perfdata(Nagios{}.metrics(r)), "'unproven'=2;;;0 'stale'=0;;;0 'missing'=0;;;0 'largest_lag'=259200s;7200;21600;0")

@@ -53,6 +53,7 @@ type DiskDocument struct {
 	Label          LabelDocument     `json:"label"`
 	NoSnap         LabelDocument     `json:"nosnap"`
 	Owned          Ownership         `json:"owned_here"`
+	Changed        *time.Time        `json:"snapshots_changed"`
 	ReadAt         *time.Time        `json:"read_at"`
 	HostClock      *time.Time        `json:"host_clock"`
 	Gone           bool              `json:"gone"`
@@ -137,7 +138,7 @@ func (d Result) document() DiskDocument {
 		GUID: guidText(d.GUID), Created: optional(d.Created), NewestOfAny: valid(d.NewestOfAny), Suffix: d.Suffix(),
 		Receiving: d.Receiving, PendingReceive: d.PendingReceive,
 		Label: label(d.Running), NoSnap: label(d.NoSnap), Owned: d.Owned,
-		ReadAt: optional(d.ReadAt), HostClock: optional(d.HostClock), Gone: d.Gone, Problem: valid(d.Disk.Problem), Copies: d.Copies,
+		Changed: optional(d.Changed), ReadAt: optional(d.ReadAt), HostClock: optional(d.HostClock), Gone: d.Gone, Problem: valid(d.Disk.Problem), Copies: d.Copies,
 		Verdict: d.Verdict.String(), State: d.State.String(), Reason: valid(d.Reason),
 		AgeSeconds: int64(d.Age.Seconds()), Rule: d.Limit.Rule,
 	}

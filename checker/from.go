@@ -100,7 +100,7 @@ func (doc DiskDocument) facts() (Disk, error) {
 		Created: instant(doc.Created), NewestOfAny: doc.NewestOfAny,
 		Receiving: doc.Receiving, PendingReceive: doc.PendingReceive,
 		Running: doc.Label.property(), NoSnap: doc.NoSnap.property(),
-		ReadAt: instant(doc.ReadAt), HostClock: instant(doc.HostClock),
+		Changed: instant(doc.Changed), ReadAt: instant(doc.ReadAt), HostClock: instant(doc.HostClock),
 		Gone: doc.Gone, Problem: doc.Problem, Copies: doc.Copies,
 	}
 	if s := doc.Newest; s != nil {

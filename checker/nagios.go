@@ -23,7 +23,7 @@ const packet = 1000
 // Write prints the report: the state and a summary on the first line, performance
 // data after a bar, then one line for each thing that is not well.
 func (n Nagios) Write(w io.Writer, r Report) error {
-	first := clip(fmt.Sprintf("%s: %s", r.State(), plain(summary(r))), 300)
+	first := clip(fmt.Sprintf("%s: %s", r.State(), plain(r.Summary())), 300)
 	if r.Failure == "" {
 		first += " | " + perfdata(n.metrics(r))
 	}
@@ -81,7 +81,7 @@ func (n Nagios) lines(r Report) []string {
 	for _, d := range r.Disks {
 		switch {
 		case n.Verbosity > 1 || (n.Verbosity == 1 && d.State != OK):
-			lines = append(lines, fmt.Sprintf("%s %s %s: %s", d.State, d.Dataset, d.Verdict, d.fullReason()))
+			lines = append(lines, fmt.Sprintf("%s %s %s: %s", d.State, d.Dataset, d.Verdict, d.FullReason()))
 		case d.State != OK:
 			lines = append(lines, fmt.Sprintf("%s %s %s", d.State, d.Dataset, brief(d)))
 		}

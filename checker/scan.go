@@ -170,12 +170,20 @@ func disks(heads []zfs.Head, found map[string]*zfs.Snapshot, unanswered map[stri
 			PendingReceive: h.ResumeToken,
 			Running:        h.Running,
 			NoSnap:         h.NoSnap,
+			Changed:        changed(h),
 			ReadAt:         readAt,
 			HostClock:      latest(readAt, h.Creation, time.Unix(h.SnapshotsChanged, 0)),
 			Problem:        unanswered[h.Name],
 		})
 	}
 	return all
+}
+
+func changed(h zfs.Head) time.Time {
+	if h.SnapshotsChanged == 0 {
+		return time.Time{}
+	}
+	return time.Unix(h.SnapshotsChanged, 0)
 }
 
 func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }

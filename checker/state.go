@@ -23,6 +23,19 @@ func (s State) String() string {
 	return "UNKNOWN"
 }
 
+// Colour is what a state is shown in, where there is no verdict to say more.
+func (s State) Colour() string {
+	switch s {
+	case OK:
+		return "green"
+	case Warning:
+		return "yellow"
+	case Critical:
+		return "red"
+	}
+	return "purple"
+}
+
 // severity orders the states for [Worst]. The guidelines give no order; here a
 // known disaster comes before ignorance, and ignorance before a hint.
 func (s State) severity() int {

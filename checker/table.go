@@ -9,7 +9,7 @@ import (
 
 // WriteTable prints the report for people, the worst first.
 func WriteTable(w io.Writer, r Report) error {
-	if _, err := fmt.Fprintf(w, "%s: %s\n", r.State(), plain(summary(r))); err != nil {
+	if _, err := fmt.Fprintf(w, "%s: %s\n", r.State(), plain(r.Summary())); err != nil {
 		return err
 	}
 	for _, p := range r.Pools {
@@ -27,7 +27,7 @@ func WriteTable(w io.Writer, r Report) error {
 	_, _ = fmt.Fprintln(t, "STATE\tVERDICT\tVMID\tDATASET\tAGE\tSUFFIX\tNEWEST\tREASON")
 	for _, d := range r.Disks {
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", d.State, d.Verdict, d.VMID, d.Dataset,
-			ageOrNone(d), d.Suffix(), newestTime(d), plain(d.fullReason()))
+			ageOrNone(d), d.Suffix(), newestTime(d), plain(d.FullReason()))
 	}
 	return t.Flush()
 }

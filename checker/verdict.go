@@ -43,7 +43,7 @@ type Row struct {
 	Name    string
 	// States are the Nagios states by [Level].
 	States [3]State
-	// Colours are the page's colours by [Level].
+	// Colours are what the page and the terminal show it in, by [Level].
 	Colours [3]string
 	// Meaning says to a person when the verdict holds.
 	Meaning string
@@ -79,6 +79,15 @@ func Verdicts() []Row { return slices.Clone(table[:]) }
 
 // RowOf is the verdict's line of the table.
 func RowOf(v Verdict) Row { return table[v] }
+
+// Colour is what the disk is shown in: its verdict's, or that of its state where the
+// comparison with its owner is worse.
+func (d Result) Colour() string {
+	if d.byComparison() {
+		return d.State.Colour()
+	}
+	return table[d.Verdict].Colours[d.Level]
+}
 
 func all(s State) [3]State { return [3]State{s, s, s} }
 

@@ -26,8 +26,8 @@ func (d Result) unproven() bool {
 	return d.Verdict == Stopped && (d.Compared == nil || !d.Compared.Proven)
 }
 
-// fullReason is why the disk has its verdict, and what its owner says.
-func (d Result) fullReason() string {
+// FullReason is why the disk has its verdict, and what its owner says.
+func (d Result) FullReason() string {
 	if d.Compared == nil {
 		return d.Reason
 	}
@@ -49,8 +49,8 @@ func brief(d Result) string {
 	return fmt.Sprintf("%s %s (limit %s)", d.Verdict, Age(d.Age), d.Limit.Range.Spoken())
 }
 
-// summary is the first line without its state, short enough for a text message.
-func summary(r Report) string {
+// Summary is what is said of the report in one line, short enough for a text message.
+func (r Report) Summary() string {
 	if r.Failure != "" {
 		return r.Failure
 	}

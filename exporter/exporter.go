@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"snapwatch/checker"
@@ -28,6 +29,10 @@ type Store struct {
 	seen   *seenFile
 	hints  *hintFile
 	guests *guests
+	// histories and runs are for the page.
+	histories  *histories
+	runs       *runReader
+	refreshing atomic.Bool
 	// tidying is held by the one who does what follows a scan.
 	tidying sync.Mutex
 }
@@ -63,6 +68,8 @@ type pool struct {
 	// scanning is closed when the scan under way ends, nil while there is none.
 	scanning chan struct{}
 	begunAt  time.Time
+	// past are the last listings, for the page.
+	past []listing
 }
 
 // NewStore makes a store that has read nothing yet but what the last process left.
@@ -71,6 +78,8 @@ func NewStore(s Settings) *Store {
 	policy.MaxDataAge = s.MaxDataAge
 	store := &Store{settings: s, policy: policy, pools: map[string]*pool{}, seen: newSeenFile(s.StateDir, s.Log)}
 	store.guests = &guests{read: s.Owners}
+	store.histories = &histories{list: s.Scanner.History, now: s.Scanner.Now, of: map[string]history{}}
+	store.runs = &runReader{runs: s.Runs}
 	store.hints = newHintFile(s.StateDir, s.Log)
 	store.settings.Scanner.Memory = store.hints.load()
 	return store
@@ -154,6 +163,7 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	}
 	// Round drops the monotonic clock, which stands still while a machine sleeps: what
 	// was read before a jump of the wall clock is not reused.
+	p.remember(result)
 	p.tried, p.endedAt, p.scanning = result, s.settings.Scanner.Now().Round(0), nil
 	switch {
 	case result.Problem == "":

@@ -87,7 +87,13 @@ func newRig(t *testing.T, w zfstest.World, change ...func(*Settings)) *rig {
 	t.Helper()
 	r := &rig{fake: zfstest.New(t, w), clock: &clock{at: start}, log: &bytes.Buffer{}, dir: t.TempDir()}
 	r.restart(change...)
+	t.Cleanup(func() { r.settle(t) })
 	return r
+}
+
+// settle waits for what the page began in the background.
+func (r *rig) settle(t *testing.T) {
+	assert.Eventually(t, r.Quiet, time.Minute, time.Millisecond)
 }
 
 func (r *rig) restart(change ...func(*Settings)) {
@@ -396,6 +402,7 @@ func TestPageAndAPIEscapeWhatTheyShow(t *testing.T) {
 	w := world()
 	w.Faults = []zfstest.Fault{{Words: []string{"get", "tank"}, Exit: 1, Stderr: "<script>alert(1)</script>\n"}}
 	r := newRig(t, w)
+	r.Refresh(t.Context())
 	page := get(server().Handler(r.Store), "/")
 	assert.NotContains(t, page.Body.String(), "<script>")
 	assert.Contains(t, page.Body.String(), "&lt;script&gt;")

@@ -24,7 +24,9 @@ type Server struct {
 	MetricsPath string
 	// OwnMetrics adds metrics about the exporter as a process.
 	OwnMetrics bool
-	Log        *slog.Logger
+	// Host and Version are named on the page.
+	Host, Version string
+	Log           *slog.Logger
 }
 
 // Serve answers until it fails or ctx ends.
@@ -61,7 +63,8 @@ func (s Server) Handler(store *Store) http.Handler {
 	})
 	mux.Handle("GET /api/v1/disks", s.guarded(refreshed(store, disksAPI(store))))
 	mux.Handle("POST /api/v1/compare", s.guarded(compareAPI(store)))
-	mux.Handle("GET /{$}", s.guarded(refreshed(store, s.page(store))))
+	mux.Handle("GET /{$}", s.guarded(s.page(store)))
+	mux.Handle("GET /page/{name}", s.guarded(http.HandlerFunc(asset)))
 	return mux
 }
 

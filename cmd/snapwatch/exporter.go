@@ -65,7 +65,9 @@ func (c *exporterCmd) Run(env *environment) error {
 	})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	host, _ := os.Hostname() // without a name, the page names none
 	server := exporter.Server{
+		Host: host, Version: version,
 		Listen: c.Listen, SystemdSocket: c.SystemdSocket, WebConfig: c.WebConfig,
 		MetricsPath: filepath.Clean(c.Path), OwnMetrics: !c.NoOwnMetrics, Log: log,
 	}

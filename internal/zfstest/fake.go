@@ -104,9 +104,13 @@ func New(t *testing.T, w World) *Fake {
 	t.Setenv("GORACE", "atexit_sleep_ms=0") // each played zfs would sleep a second at its end
 	t.Cleanup(f.endHung)
 	f.Set(w)
+	online := map[string]bool{}
 	for _, d := range w.Datasets {
 		pool, _, _ := strings.Cut(d.Name, "/")
-		f.Pool(pool, "ONLINE")
+		if !online[pool] {
+			f.Pool(pool, "ONLINE")
+		}
+		online[pool] = true
 	}
 	return f
 }

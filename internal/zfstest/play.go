@@ -223,13 +223,15 @@ func (w World) list(names []string, options map[string]string) (out, complaints 
 	if options["-t"] == "bookmark" {
 		mark = "#"
 	}
+	at := map[string]int{}
+	for i := range w.Datasets {
+		at[w.Datasets[i].Name] = i
+	}
 	for _, name := range names {
 		dataset, snapshot, one := strings.Cut(name, mark)
-		found := false
-		for _, d := range w.Datasets {
-			if d.Name != dataset {
-				continue
-			}
+		i, found := at[dataset]
+		if found {
+			d := w.Datasets[i]
 			found = !one
 			kept := d.Snapshots
 			if mark == "#" {

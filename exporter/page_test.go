@@ -1,0 +1,265 @@
+package exporter
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/config"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfstest"
+)
+
+// shown reads the pools to the end and returns the page.
+func (r *rig) shown(t *testing.T, path string) string {
+	t.Helper()
+	r.Refresh(t.Context())
+	w := get(server().Handler(r.Store), path)
+	require.Equal(t, 200, w.Code, w.Body.String())
+	r.settle(t)
+	return w.Body.String()
+}
+
+// disksOn are the names of the disks in a page's table, in order.
+func disksOn(page string) []string {
+	var names []string
+	for _, part := range strings.Split(page, "</span><b>")[1:] {
+		name, _, _ := strings.Cut(part, "<")
+		names = append(names, name)
+	}
+	return names
+}
+
+func TestPageSaysWhatCheckSays(t *testing.T) {
+	r := newRig(t, world())
+	page := r.shown(t, "/")
+	for _, d := range r.Report().Disks {
+		for _, text := range []string{d.Dataset[:7], d.Name(), d.Verdict.String(), d.State.String(), d.FullReason(), d.Limit.Rule, d.Suffix()} {
+			assert.Contains(t, page, text)
+		}
+	}
+	assert.Contains(t, page, r.Report().Summary())
+	assert.Equal(t, []string{"vm-102-disk-0", "vm-103-disk-0", "subvol-101-disk-0", "vm-100-disk-0"}, disksOn(page), "the worst first")
+	assert.NotContains(t, page, "cannot be read")
+	assert.NotContains(t, page, "data-soon")
+}
+
+func TestPageFiltersAndSorts(t *testing.T) {
+	r := newRig(t, world())
+	for query, want := range map[string][]string{
+		"verdict=stopped":         {"subvol-101-disk-0"},
+		"state=CRITICAL":          {"vm-102-disk-0", "vm-103-disk-0"},
+		"state=OK&q=VM-1":         {"vm-100-disk-0"},
+		"q=tank/b":                {"vm-102-disk-0", "vm-103-disk-0"},
+		"pool=rpool":              nil,
+		"verdict=no+such":         nil,
+		"sort=guest":              {"vm-100-disk-0", "subvol-101-disk-0", "vm-102-disk-0", "vm-103-disk-0"},
+		"sort=age":                {"vm-102-disk-0", "subvol-101-disk-0", "vm-103-disk-0", "vm-100-disk-0"},
+		"sort=newest":             {"vm-100-disk-0", "vm-103-disk-0", "subvol-101-disk-0", "vm-102-disk-0"},
+		"sort=x&page=-1&guest=no": {"vm-102-disk-0", "vm-103-disk-0", "subvol-101-disk-0", "vm-100-disk-0"},
+		"page=99":                 {"vm-102-disk-0", "vm-103-disk-0", "subvol-101-disk-0", "vm-100-disk-0"},
+	} {
+		assert.Equal(t, want, disksOn(r.shown(t, "/?"+query)), query)
+	}
+	assert.Contains(t, r.shown(t, "/?verdict=stopped"), "1 of 4 disks, stopped")
+}
+
+func TestQuestionsSurviveTheirLink(t *testing.T) {
+	for _, q := range []question{
+		{Sort: "worst", Page: 1},
+		{State: "OK", Verdict: "fresh", Pool: "a b", Text: `"><&é`, Sort: "age", Guest: 100, Disk: "tank/vm-1-disk-0", Page: 3},
+	} {
+		u, err := url.Parse(q.link())
+		require.NoError(t, err)
+		assert.Equal(t, q, questionOf(u.Query()))
+	}
+	long := questionOf(url.Values{"q": {strings.Repeat("é", 500)}})
+	assert.LessOrEqual(t, len(long.Text), longestText)
+}
+
+func TestPageStaysSmallWithManyDisks(t *testing.T) {
+	w := zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}}
+	for i := range 5000 {
+		age := time.Minute
+		if i%1000 == 7 {
+			age = 9 * time.Hour
+		}
+		w.Datasets = append(w.Datasets, disk(fmt.Sprintf("tank/vm-%d-disk-%d", 100+i/2, i%2), uint64(10+i), snapshot("hourly", 1, age)))
+	}
+	r := newRig(t, w, func(s *Settings) { s.Reuse = time.Hour })
+	page := r.shown(t, "/")
+	assert.Less(t, len(page), 300_000)
+	assert.Less(t, strings.Count(page, "<"), 8000)
+	assert.Len(t, disksOn(page), 10, "guests that alarm are unfolded, with all their disks")
+	assert.Contains(t, page, "page 1 of 13")
+	assert.Contains(t, page, `<a class="counter red" href="?state=CRITICAL" title="disks whose state is CRITICAL"><b>5</b>`)
+	assert.Contains(t, page, `href="?guest=1000"`)
+	assert.Len(t, disksOn(r.shown(t, "/?guest=1000")), 12, "one more guest is unfolded")
+	last := r.shown(t, "/?page=13")
+	assert.Contains(t, last, "qemu/999")
+	assert.NotContains(t, last, "later →")
+}
+
+func TestAGuestOfManyDisksIsPagedToo(t *testing.T) {
+	var disks []zfstest.Dataset
+	for i := range 300 {
+		disks = append(disks, disk(fmt.Sprintf("tank/vm-100-disk-%d", i), uint64(10+i), snapshot("hourly", 1, 9*time.Hour)))
+	}
+	r := newRig(t, zfstest.World{Datasets: append([]zfstest.Dataset{{Name: "tank", GUID: 1}}, disks...)})
+	page := r.shown(t, "/?page=2")
+	assert.Len(t, disksOn(page), 100)
+	assert.Contains(t, page, `rowspan="100">qemu/100`)
+}
+
+func TestPageDoesNotWaitForZFS(t *testing.T) {
+	r := newRig(t, world())
+	r.Refresh(t.Context())
+	w := world()
+	w.Faults = []zfstest.Fault{{Words: []string{"get", "tank"}, Hang: true}}
+	r.fake.Set(w)
+	handler := server().Handler(r.Store)
+	shown := func() string { return get(handler, "/").Body.String() }
+	assert.Len(t, disksOn(shown()), 4)
+	r.fake.AwaitHung(1)
+	page := shown()
+	assert.Len(t, disksOn(page), 4, "what was read last")
+	assert.NotContains(t, page, "cannot be read", "a listing that has just begun is no fault")
+	r.clock.forward(11 * time.Minute)
+	page = shown()
+	assert.Contains(t, page, "pool tank cannot be read")
+	assert.Contains(t, page, "is not finished")
+	assert.Contains(t, page, "Last read 11m ago")
+	assert.Contains(t, page, "unreadable")
+	r.fake.EndHung()
+	r.settle(t)
+}
+
+func TestPageNamesThePoolsThatCannotBeRead(t *testing.T) {
+	r := newRig(t, world(), func(s *Settings) {
+		s.Config.Maintenance = []config.Maintenance{{Selector: config.Selector{Pool: "old"}, Until: start.Add(time.Hour), Reason: "new disks"}}
+		s.Config.Pools = []string{"old", "rpool", "tank"}
+	})
+	assert.NotContains(t, r.shown(t, "/"), "cannot be read", "a pool out for maintenance is no alarm")
+	r.fake.Pool("tank", "SUSPENDED")
+	page := r.shown(t, "/")
+	assert.Contains(t, page, "pool tank cannot be read")
+	assert.Contains(t, page, "pool tank is suspended: its I/O failed (zpool status tank, then zpool clear tank)")
+	assert.Regexp(t, `last \d+ listings, \d failed`, page)
+	assert.Equal(t, 1, strings.Count(page, "cannot be read"))
+	r.fake.Pool("tank", "")
+	assert.Contains(t, r.shown(t, "/"), "pool tank is not imported (zpool import tank)")
+	assert.Contains(t, page, "<strong>pool old</strong> until 2026-03-29 13:00:00 UTC: new disks")
+	r.fake.Pool("tank", "ONLINE")
+	for range 20 {
+		page = r.shown(t, "/")
+	}
+	assert.NotContains(t, page, "cannot be read")
+	assert.Contains(t, page, "last 12 listings")
+}
+
+func TestPageBeforeAnythingIsRead(t *testing.T) {
+	r := newRig(t, world())
+	page := get(server().Handler(r.Store), "/").Body.String()
+	assert.Contains(t, page, "The pools are being read.")
+	assert.Contains(t, page, "data-soon")
+	assert.NotContains(t, page, "cannot be read")
+	assert.Eventually(t, func() bool {
+		return len(disksOn(get(server().Handler(r.Store), "/").Body.String())) == 4
+	}, time.Minute, time.Millisecond, "the page itself lets the pools be read")
+}
+
+func TestPageOpensADisk(t *testing.T) {
+	w := world()
+	for i := range 2500 {
+		s := snapshot("frequently", uint64(10+i), time.Duration(4000-i)*time.Hour)
+		w.Datasets[2].Snapshots = append(w.Datasets[2].Snapshots, s)
+	}
+	w.Datasets[2].Snapshots = append(w.Datasets[2].Snapshots, zfstest.Snapshot{Name: "by-hand", GUID: 1, TXG: 9, Creation: start.Unix()})
+	r := newRig(t, w)
+	const path = "/?disk=tank/a/vm-100-disk-0"
+	assert.Contains(t, r.shown(t, path), "Its snapshots are being listed.")
+	page := r.shown(t, path)
+	assert.Contains(t, page, "The newest 2000 of 2502 snapshots are drawn.")
+	assert.Contains(t, page, `<g class="lane s-frequently">`)
+	assert.Contains(t, page, `<g class="lane s-other">`)
+	assert.Less(t, strings.Count(page, "<"), 600, "a class is one path")
+	assert.Contains(t, page, "rpool/data/vm-100-disk-0 on east")
+	assert.Contains(t, page, "limit 2h, limits.warning")
+	r.fake.Forget()
+	r.shown(t, path)
+	assert.NotContains(t, strings.Join(r.fake.Calls(), "\n"), "-d 1 -t snapshot", "the list is kept")
+	r.clock.forward(historyAge)
+	r.shown(t, path)
+	assert.Contains(t, strings.Join(r.fake.Calls(), "\n"), "-d 1 -t snapshot", "for a while")
+	assert.Contains(t, r.shown(t, "/?disk=tank/none"), "There is no disk of this name.")
+}
+
+func TestHistoriesAreBoundedAndTellWhatFailed(t *testing.T) {
+	w := world()
+	for i := range mostHistories + 5 {
+		w.Datasets = append(w.Datasets, disk(fmt.Sprintf("tank/vm-%d-disk-0", 200+i), uint64(200+i), snapshot("daily", 1, time.Hour)))
+	}
+	w.Faults = []zfstest.Fault{{Words: []string{"-d 1 -t snapshot", "vm-200-"}, Exit: 1, Stderr: "cannot open: I/O error\n"}}
+	r := newRig(t, w)
+	for i := range mostHistories + 5 {
+		r.clock.forward(time.Second)
+		r.shown(t, fmt.Sprintf("/?disk=tank/vm-%d-disk-0", 200+i))
+		if i == 0 {
+			assert.Contains(t, r.shown(t, "/?disk=tank/vm-200-disk-0"), "cannot open: I/O error")
+		}
+	}
+	assert.Len(t, r.histories.of, mostHistories)
+	assert.Contains(t, r.histories.of, fmt.Sprintf("tank/vm-%d-disk-0", 200+mostHistories+4))
+}
+
+func TestPageShowsTheLastRun(t *testing.T) {
+	run := lastRun
+	run.Node, run.Problems = "pve1", []report.Problem{{Grade: report.Warning, Text: "pool <x> is full"}}
+	for range 30 {
+		run.Problems = append(run.Problems, report.Problem{Text: "again"})
+	}
+	var err error
+	r := newRig(t, world(), func(s *Settings) {
+		s.Runs = Runs{Last: func() (report.Run, error) { return run, err }, Expected: func() bool { return true }}
+	})
+	page := r.shown(t, "/")
+	assert.Contains(t, page, "not everything was snapshotted")
+	assert.Contains(t, page, "pool &lt;x&gt; is full")
+	assert.Equal(t, mostItems-1, strings.Count(page, "again"))
+	err = errors.New("last-run.json: unexpected end")
+	assert.Contains(t, r.shown(t, "/"), "last-run.json: unexpected end")
+}
+
+func TestPageDoesNotWaitForTheRunsReport(t *testing.T) {
+	hang := make(chan struct{})
+	defer close(hang)
+	r := newRig(t, world(), func(s *Settings) {
+		s.Runs = Runs{Last: func() (report.Run, error) { <-hang; return report.Run{}, nil }}
+	})
+	for range 2 {
+		assert.Contains(t, r.shown(t, "/"), "reading the report of the last run takes longer than")
+	}
+}
+
+func TestPageFilesAreGuardedAndAllThere(t *testing.T) {
+	r := newRig(t, world())
+	handler := server().Handler(r.Store)
+	for name, kind := range assets {
+		w := get(handler, "/page/"+name)
+		assert.Equal(t, 200, w.Code, name)
+		assert.Equal(t, kind, w.Header().Get("Content-Type"))
+		assert.Equal(t, 403, getAt(handler, nil, "/page/"+name).Code)
+	}
+	for _, name := range []string{"page.html", "none", "..%2fguard.go"} {
+		assert.Equal(t, 404, get(handler, "/page/"+name).Code, name)
+	}
+	policy := get(handler, "/").Header().Get("Content-Security-Policy")
+	assert.NotContains(t, policy, "unsafe")
+	assert.NotContains(t, r.shown(t, "/"), "style=")
+}

@@ -1,0 +1,98 @@
+package exporter
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"snapwatch/checker"
+	"snapwatch/internal/zfs"
+)
+
+// question is what the page is asked to show, by its URL. What it does not know it
+// leaves out, so that an old bookmark shows something.
+type question struct {
+	// State and Verdict leave only disks that have them, Pool and Text those of a
+	// pool, and with that text in their name; "" leaves all.
+	State, Verdict, Pool, Text string
+	// Sort is one of sorts.
+	Sort string
+	// Guest is unfolded, 0 for none. Disk is open, "" for none.
+	Guest int
+	Disk  string
+	// Page counts from 1.
+	Page int
+}
+
+// sorts are the orders of the guests; the first is the default.
+var sorts = []string{"worst", "guest", "age", "newest"}
+
+const longestText = 200
+
+func questionOf(v url.Values) question {
+	number := func(key string) int {
+		n, err := strconv.Atoi(v.Get(key))
+		if err != nil {
+			return 0
+		}
+		return max(0, n)
+	}
+	clip := func(key string) string {
+		text := strings.TrimSpace(v.Get(key))
+		return strings.ToValidUTF8(text[:min(len(text), longestText)], "")
+	}
+	q := question{
+		State: clip("state"), Verdict: clip("verdict"), Pool: clip("pool"), Text: clip("q"),
+		Sort: v.Get("sort"), Guest: number("guest"), Disk: clip("disk"), Page: max(1, number("page")),
+	}
+	if !slices.Contains(sorts, q.Sort) {
+		q.Sort = sorts[0]
+	}
+	return q
+}
+
+// link is the page's URL for this question.
+func (q question) link() string {
+	v := url.Values{}
+	set := func(key, value string) {
+		if value != "" {
+			v.Set(key, value)
+		}
+	}
+	set("state", q.State)
+	set("verdict", q.Verdict)
+	set("pool", q.Pool)
+	set("q", q.Text)
+	set("disk", q.Disk)
+	if q.Sort != sorts[0] {
+		v.Set("sort", q.Sort)
+	}
+	if q.Guest > 0 {
+		v.Set("guest", strconv.Itoa(q.Guest))
+	}
+	if q.Page > 1 {
+		v.Set("page", strconv.Itoa(q.Page))
+	}
+	return "?" + v.Encode()
+}
+
+// with is the link for this question with something else; it begins on page 1.
+func (q question) with(change func(*question)) string {
+	q.Page = 1
+	change(&q)
+	return q.link()
+}
+
+// Filtered tells whether anything is left out.
+func (q question) Filtered() bool {
+	return q.State != "" || q.Verdict != "" || q.Pool != "" || q.Text != ""
+}
+
+// picks tells whether the question is about a disk.
+func (q question) picks(d checker.Result) bool {
+	return (q.State == "" || d.State.String() == q.State) &&
+		(q.Verdict == "" || d.Verdict.String() == q.Verdict) &&
+		(q.Pool == "" || zfs.Pool(d.Dataset) == q.Pool) &&
+		(q.Text == "" || strings.Contains(strings.ToLower(d.Dataset), strings.ToLower(q.Text)))
+}
