@@ -178,7 +178,13 @@ func beforeListing(p checker.PoolResult, l listings) checker.PoolResult {
 // trouble tells whether a pool could not be read as a whole. One that is out for
 // maintenance is none.
 func trouble(p checker.PoolResult) bool {
-	return (p.Problem != "" && p.Reason != "" && !(p.Missing && p.State == checker.OK) && !notYet(p)) || len(p.MissingRoots) > 0
+	switch {
+	case len(p.MissingRoots) > 0:
+		return true
+	case p.Missing && p.State == checker.OK, notYet(p):
+		return false
+	}
+	return p.Problem != "" && p.Reason != ""
 }
 
 // notYet tells whether the exporter has only just begun.
