@@ -1,35 +1,92 @@
 package checker
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
 
-// WriteTable prints the report for people, the worst first.
-func WriteTable(w io.Writer, r Report) error {
-	if _, err := fmt.Fprintf(w, "%s: %s\n", r.State(), plain(r.Summary())); err != nil {
-		return err
-	}
+// Table prints a report for people, the worst first.
+type Table struct {
+	// Colour is true where the reader is a terminal that shows colours.
+	Colour bool
+	// Width is where lines are cut, in characters; 0 cuts none.
+	Width int
+}
+
+// WriteTable prints the report as a [Table] without colours.
+func WriteTable(w io.Writer, r Report) error { return Table{}.Write(w, r) }
+
+// Write prints the report.
+func (t Table) Write(w io.Writer, r Report) error {
+	var b strings.Builder
+	t.line(&b, r.State().Colour(), r.State().String(), ": "+plain(r.Summary()))
 	for _, p := range r.Pools {
 		if p.Reason != "" {
-			_, _ = fmt.Fprintf(w, "%s pool %s: %s\n", p.State, p.Name, plain(p.Reason))
+			t.line(&b, p.State.Colour(), p.State.String(), fmt.Sprintf(" pool %s: %s", p.Name, plain(p.Reason)))
 		}
 		for _, remark := range p.Remarks {
-			_, _ = fmt.Fprintf(w, "note: pool %s: %s\n", p.Name, plain(remark))
+			t.line(&b, "", "", fmt.Sprintf("note: pool %s: %s", p.Name, plain(remark)))
 		}
 	}
 	for _, n := range r.Notes {
-		_, _ = fmt.Fprintf(w, "%s: %s\n", n.State, plain(n.Text))
+		t.line(&b, n.State.Colour(), n.State.String(), ": "+plain(n.Text))
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "STATE\tVERDICT\tVMID\tDATASET\tAGE\tSUFFIX\tNEWEST\tREASON")
-	for _, d := range r.Disks {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", d.State, d.Verdict, d.VMID, d.Dataset,
-			ageOrNone(d), d.Suffix(), newestTime(d), plain(d.FullReason()))
+	t.disks(&b, r.Disks)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// disks prints the columns first and colours them then: an escape sequence would count
+// as wide as it is long.
+func (t Table) disks(b *strings.Builder, disks []Result) {
+	var text bytes.Buffer
+	columns := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	const first = "STATE\tVERDICT\tVMID\tDATASET\tAGE\tLIMIT\tSUFFIX\tNEWEST\tLABEL\tREASON"
+	_, _ = fmt.Fprintln(columns, first)
+	for _, d := range disks {
+		_, _ = fmt.Fprintf(columns, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.State, d.Verdict, d.VMID, d.Dataset,
+			ageOrNone(d), limitOrNone(d), d.Suffix(), newestTime(d), labelOrNone(d), plain(d.FullReason()))
 	}
-	return t.Flush()
+	_ = columns.Flush() // into memory
+	lines := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
+	t.line(b, "bold", lines[0], "")
+	verdict := strings.Index(lines[0], "VMID")
+	for i, d := range disks {
+		t.line(b, d.Colour(), lines[i+1][:verdict], lines[i+1][verdict:])
+	}
+}
+
+// ansi are the terminal's sequences for the colours of the verdicts.
+var ansi = map[string]string{
+	"green": "32", "red": "1;31", "yellow": "33", "purple": "35", "blue": "34", "grey": "2", "bold": "1",
+}
+
+// line prints a line of which the first part is coloured.
+func (t Table) line(b *strings.Builder, colour, first, rest string) {
+	if t.Width > 0 {
+		first = cut(first, t.Width)
+		rest = cut(rest, t.Width-len([]rune(first)))
+	}
+	if code := ansi[colour]; t.Colour && code != "" {
+		first = "\x1b[" + code + "m" + first + "\x1b[0m"
+	}
+	b.WriteString(first + rest + "\n")
+}
+
+// cut shortens text to at most that many characters.
+func cut(text string, most int) string {
+	runes := []rune(text)
+	switch {
+	case len(runes) <= most:
+		return text
+	case most < 1:
+		return ""
+	}
+	return string(runes[:most-1]) + "…"
 }
 
 func ageOrNone(d Result) string {
@@ -37,6 +94,20 @@ func ageOrNone(d Result) string {
 		return "-"
 	}
 	return Age(d.Age)
+}
+
+func limitOrNone(d Result) string {
+	if d.Limit.Range == nil {
+		return "-"
+	}
+	return d.Limit.Range.Spoken()
+}
+
+func labelOrNone(d Result) string {
+	if d.Running.Value == "" {
+		return "-"
+	}
+	return clip(plain(d.Running.Value), 40)
 }
 
 func newestTime(d Result) string {

@@ -77,6 +77,20 @@ func TestEveryAlertIsTestedToFire(t *testing.T) {
 	}
 }
 
+// Whoever gets an alert about a disk is told the command that explains it.
+func TestAlertsAboutADiskNameExplain(t *testing.T) {
+	alerts, _ := rules(t)
+	named := 0
+	for _, a := range alerts {
+		text := a.Annotations["description"]
+		if strings.Contains(text, "On that host: snapwatch") && strings.Contains(text, "{{ $labels.dataset }} on") {
+			named++
+			assert.Contains(t, text, "snapwatch explain {{ $labels.dataset }}", a.Alert)
+		}
+	}
+	assert.GreaterOrEqual(t, named, 5)
+}
+
 // The rules read only metrics that the exporter has.
 func TestRulesReadMetricsThatThereAre(t *testing.T) {
 	metrics, err := os.ReadFile("../docs/metrics.md")

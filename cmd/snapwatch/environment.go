@@ -18,6 +18,10 @@ type environment struct {
 	Stdout, Stderr io.Writer
 	// Terminal is true when a person is watching standard output.
 	Terminal bool
+	// Size is the terminal's, in characters, zero where it is not known.
+	Size func() (width, height int)
+	// Getenv reads the environment's variables.
+	Getenv func(string) string
 	// Root is true when this process may do what snap does.
 	Root bool
 	// Now is the clock; each run reads it once.
@@ -40,6 +44,8 @@ func systemEnvironment() *environment {
 		Stdout:      os.Stdout,
 		Stderr:      os.Stderr,
 		Terminal:    term.IsTerminal(int(os.Stdout.Fd())),
+		Size:        terminalSize,
+		Getenv:      os.Getenv,
 		Root:        os.Geteuid() == 0,
 		Now:         time.Now,
 		ConfigPath:  config.Path,
@@ -51,6 +57,14 @@ func systemEnvironment() *environment {
 		TimerLink:   "/etc/systemd/system/timers.target.wants/snapwatch.timer",
 		PVE:         pve.LocalHost(),
 	}
+}
+
+func terminalSize() (width, height int) {
+	width, height, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil {
+		return 0, 0
+	}
+	return width, height
 }
 
 // loadConfig reads the named file, or the default one if there is one.

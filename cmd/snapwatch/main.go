@@ -27,7 +27,8 @@ var version = "devel"
 const description = `Snapshots of running Proxmox VE guests on ZFS, and alarms when they stop arriving.
 
 On each Proxmox node, from cron:      snapwatch snap f48 h24 d30
-On each site that receives copies:    snapwatch check    or    snapwatch exporter`
+On each site that receives copies:    snapwatch check    or    snapwatch exporter
+To look at it:                        snapwatch status   and   snapwatch explain DISK`
 
 // grammar is the command line. What holds for all commands stands here.
 type grammar struct {
@@ -37,10 +38,12 @@ type grammar struct {
 	Check    checkCmd    `cmd:"" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
 	Config   configCmd   `cmd:"" help:"Show the configuration, or what applies to a disk."`
 	Cron     cronCmd     `cmd:"" help:"Register snap in cron, or remove it from there."`
+	Explain  explainCmd  `cmd:"" help:"Say where a disk's snapshots got stuck, and what to do next."`
 	Exporter exporterCmd `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
 	Forget   forgetCmd   `cmd:"" help:"Stop missing disks that were removed from a replica on purpose."`
 	Unblock  unblockCmd  `cmd:"" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
 	Prune    pruneCmd    `cmd:"" help:"Rotate the snapshots of copies that are received here (as root)."`
+	Status   statusCmd   `cmd:"" help:"Show every disk's newest snapshot and verdict, for people."`
 }
 
 // exit is an error that ends the program with a status of its own. Its err may be

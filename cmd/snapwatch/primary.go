@@ -1,13 +1,6 @@
 package main
 
-import (
-	"context"
-	"sync/atomic"
-	"time"
-
-	"snapwatch/checker"
-	"snapwatch/config"
-)
+import "snapwatch/config"
 
 // primaryFlags say which nodes may own the guests, and how to ask them. Each
 // replaces its key under primary: in the configuration.
@@ -41,12 +34,3 @@ func (f primaryFlags) over(p config.Primary) config.Primary {
 // localShare is the part of the time that reading the disks here may take where
 // nodes are asked afterwards: a pool that hangs must not silence them.
 const localShare = 5.0 / 8
-
-// compare asks the nodes about the disks of the report, in what is left of the time.
-func compare(ctx context.Context, r checker.Report, p checker.Policy, cfg config.Config, nodes checker.Primaries, stage *atomic.Value, left time.Duration) checker.Report {
-	if !nodes.Configured() {
-		return r
-	}
-	stage.Store("asking the nodes that may own the disks")
-	return r.WithOwners(p, nodes.Ask(ctx, max(left, time.Millisecond), r, cfg.OriginOf))
-}

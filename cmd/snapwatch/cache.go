@@ -7,9 +7,9 @@ import (
 )
 
 // cachePath is where the cache is, "" where this user has no place for one.
-func (c *checkCmd) cachePath() string {
-	if c.Cache != "" {
-		return c.Cache
+func cachePath(named string) string {
+	if named != "" {
+		return named
 	}
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -19,7 +19,7 @@ func (c *checkCmd) cachePath() string {
 }
 
 // save keeps the cache if that takes no longer than the time that is left.
-func (c *checkCmd) save(a checkAnswer, left time.Duration) {
+func (a answer) save(left time.Duration) {
 	if a.cache == "" || !a.memory.Unsaved() {
 		return
 	}

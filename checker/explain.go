@@ -1,0 +1,225 @@
+package checker
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// Explanation is what a person needs to mend a disk.
+type Explanation struct {
+	Result
+	Sites []Site
+	// Broken says between which two sites snapshots do not arrive, or why that is not
+	// known.
+	Broken string
+	// Next are commands and deeds, the first first.
+	Next []string
+}
+
+// Site is what is known of the disk on one site.
+type Site struct {
+	Name   string
+	Newest *zfs.Snapshot
+	// What says what the site is to the disk, or why nothing is known.
+	What string
+}
+
+// here names this host.
+const here = "here"
+
+// Explain says where a disk's snapshots got stuck. nodes are those that were asked,
+// nil where none was. It looks only at what it is given.
+func Explain(d Result, nodes []Evidence) Explanation {
+	e := Explanation{Result: d}
+	for _, n := range nodes {
+		e.Sites = append(e.Sites, newSite(d.Disk, n))
+	}
+	e.Sites = append(e.Sites, Site{here, d.Newest, "this copy, " + d.Dataset})
+	e.Broken = broken(d, nodes)
+	e.Next = next(d, nodes)
+	return e
+}
+
+func newSite(d Disk, n Evidence) Site {
+	s := Site{Name: n.Node, Newest: n.Newest}
+	switch {
+	case n.Failure != "":
+		s.What = "could not be asked: " + n.Failure
+	case n.isReplica(d):
+		s.What = "a replica, too"
+	case n.Owned == OwnershipUnknown:
+		s.What = "does not know whether the guest is its own: " + n.Why
+	case n.Owned == Owned:
+		s.What = "has the guest, " + n.Dataset
+	case n.ConfiguredOn != "":
+		s.What = "says that the guest is on " + n.ConfiguredOn
+	default:
+		s.What = "does not have the guest"
+	}
+	if n.Problem != "" {
+		s.What += "; " + n.Problem
+	}
+	return s
+}
+
+// broken names the hop that does not work. A replica that was asked tells on which side
+// of it.
+func broken(d Result, nodes []Evidence) string {
+	c := d.Compared
+	switch {
+	case d.State == OK && d.Verdict == Stopped && c == nil:
+		return "none that can be seen from here: a guest that is stopped gets no snapshots"
+	case d.State == OK && d.Verdict != Stopped:
+		return "none: " + d.Verdict.String()
+	case len(nodes) == 0:
+		return "not known: no other site was asked (--primary URL,…)"
+	case c == nil:
+		return "not known"
+	}
+	switch c.Outcome {
+	case InStep:
+		if d.State == OK {
+			return "none: " + c.Reason
+		}
+		return fmt.Sprintf("before %s: its own newest is as old (%s)", c.Owner, c.Reason)
+	case Lagging:
+		return lagging(d, nodes)
+	case NotCompared:
+		return "not known: " + c.Reason
+	}
+	return fmt.Sprintf("not known: %s, %s", c.Outcome, c.Reason)
+}
+
+func lagging(d Result, nodes []Evidence) string {
+	for _, n := range nodes {
+		if !n.isReplica(d.Disk) || n.Newest == nil || n.GUID == d.GUID {
+			continue
+		}
+		if n.Newest.Creation.After(d.Newest.Creation) {
+			return fmt.Sprintf("%s → %s: %s has newer snapshots that do not arrive", n.Node, here, n.Node)
+		}
+		return fmt.Sprintf("%s → %s: %s is behind, too", d.Compared.Owner, n.Node, n.Node)
+	}
+	return fmt.Sprintf("%s → %s: %s", d.Compared.Owner, here, d.Compared.Reason)
+}
+
+// advice is what to do about an outcome, told before what to do about a verdict.
+var advice = map[Outcome][]string{
+	Diverged:         {"compare by guid, here and on the owner: zfs list -t snapshot -o name,guid -s createtxg DATASET"},
+	Orphaned:         {"if the guest was deleted: zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
+	NoOwner:          {"name the node that has the guest: snapwatch explain DATASET --primary URL,…"},
+	TwoOwners:        {"on each of them: qm config VMID (pct config VMID); only one may have the guest"},
+	OwnerUnreachable: {"on the node that does not answer: systemctl status snapwatch-exporter"},
+	OwnerUnreadable:  {"on the owner: snapwatch check -v --vmid VMID"},
+}
+
+// nextByVerdict is what to do about a verdict that alarms, or that somebody asks about.
+var nextByVerdict = map[Verdict][]string{
+	Unreadable: {"zpool status POOL", "snapwatch check -vvv --disk DATASET"},
+	Missing:    {"zpool history POOL, or zpool import", "if it was removed on purpose: snapwatch forget DATASET"},
+	Receiving:  {"look at the job that sends it", "zfs get receive_resume_token DATASET; to begin anew: zfs receive -A DATASET"},
+	Never:      {"on the owner: snapwatch snap --dry-run -v", "does the replication send managed snapshots (autosnap_…), or only its own?"},
+	Future:     {"timedatectl, here and on the node that took the snapshot"},
+	Stopped:    {"ask the owner whether the guest is still off: snapwatch explain DATASET --primary URL,…"},
+	Superseded: {"zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
+}
+
+func next(d Result, nodes []Evidence) []string {
+	var steps []string
+	if d.PendingReceive {
+		steps = append(steps, "a receive waits to be resumed: run the replication job again; if it cannot go on: zfs receive -A DATASET")
+	}
+	if c := d.Compared; c != nil {
+		steps = append(steps, advice[c.Outcome]...)
+		if c.Outcome == Lagging || (c.Outcome == InStep && d.Verdict == Stale) {
+			steps = append(steps, afterComparison(d, nodes)...)
+		}
+	}
+	alarms := d.Judgement.State != OK
+	switch {
+	case d.Verdict == Stale && d.Compared == nil:
+		steps = append(steps, "ask the owner: snapwatch explain DATASET --primary URL,…", "look at the job that sends to this host, and its log")
+	case alarms || (d.Verdict == Stopped && d.unproven() && d.Compared == nil):
+		steps = append(steps, nextByVerdict[d.Verdict]...)
+	}
+	for i := range steps {
+		steps[i] = strings.NewReplacer("DATASET", d.Dataset, "VMID", fmt.Sprint(d.VMID), "POOL", poolOf(d.Disk)).Replace(steps[i])
+	}
+	return steps
+}
+
+// afterComparison is what to do about a copy that is behind, or an owner that has
+// nothing newer.
+func afterComparison(d Result, nodes []Evidence) []string {
+	if d.Compared.Outcome == InStep {
+		return []string{fmt.Sprintf("on %s: snapwatch snap --dry-run -v; snapwatch cron status", d.Compared.Owner)}
+	}
+	at := slices.IndexFunc(nodes, func(n Evidence) bool { return n.owns(d.Disk) })
+	if at >= 0 && nodes[at].Held == NotHeld {
+		return []string{
+			fmt.Sprintf("find a snapshot or bookmark that both have, by guid: zfs list -t snapshot,bookmark -o name,guid %s (on %s)", nodes[at].Dataset, nodes[at].Node),
+			"without one the disk must be sent in full",
+		}
+	}
+	return []string{"look at the job that sends to this host, and its log", "zfs list -o space POOL: is there room?"}
+}
+
+// WriteExplanation prints the explanation at a time.
+func WriteExplanation(w io.Writer, t Table, e Explanation, now time.Time) error {
+	var b strings.Builder
+	t.line(&b, e.Colour(), fmt.Sprintf("%s %s", e.State, e.word()), fmt.Sprintf("  %s, guest %d", e.Dataset, e.VMID))
+	t.line(&b, "", "", "  "+plain(e.FullReason()))
+	b.WriteByte('\n')
+	var text strings.Builder
+	columns := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(columns, "  SITE\tNEWEST\tAGE\t")
+	for _, s := range e.Sites {
+		name, age := "-", "-"
+		if s.Newest != nil {
+			name, age = s.Newest.Name, Age(now.Sub(s.Newest.Creation))
+		}
+		_, _ = fmt.Fprintf(columns, "  %s\t%s\t%s\t%s\n", s.Name, name, age, plain(s.What))
+	}
+	_ = columns.Flush() // into memory
+	for line := range strings.Lines(text.String()) {
+		t.line(&b, "", "", strings.TrimRight(line, " \n"))
+	}
+	b.WriteByte('\n')
+	for _, fact := range e.facts(now) {
+		t.line(&b, "bold", fmt.Sprintf("  %-13s", fact[0]), plain(fact[1]))
+	}
+	for i, step := range e.Next {
+		head := ""
+		if i == 0 {
+			head = "next"
+		}
+		t.line(&b, "bold", fmt.Sprintf("  %-13s", head), plain(step))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (e Explanation) facts(now time.Time) [][2]string {
+	last := "not known: this ZFS does not tell"
+	if !e.Changed.IsZero() {
+		last = fmt.Sprintf("%s, %s ago: a snapshot came or went", e.Changed.Format(time.DateTime), Age(max(0, now.Sub(e.Changed))))
+	}
+	pending := "none"
+	if e.PendingReceive {
+		pending = "yes, with a resume token"
+	}
+	return [][2]string{
+		{"broken hop", e.Broken},
+		{"warning", e.Warning.String()},
+		{"critical", e.Critical.String()},
+		{"decided by", e.Limit.String()},
+		{"last receive", last},
+		{"pending", pending},
+	}
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"snapwatch/checker"
+)
+
+// explainCmd is `snapwatch explain`.
+type explainCmd struct {
+	Disk []string `arg:"" help:"The disk: its dataset or last component (vm-100-disk-0), or a shell pattern."`
+	sourceFlags
+
+	Timeout seconds `short:"t" default:"30s" placeholder:"TIME" help:"Wait for zfs and the other sites no longer than this (default ${default})."`
+}
+
+// Help is the long help of the command.
+func (explainCmd) Help() string {
+	return `What each site has of the disk, which hop broke, by which limit it is judged, when a
+snapshot last came here, whether a receive is pending, and what to do next.
+It needs no root. With --primary, or primary: in the configuration, it asks the nodes
+that may own the guest; without, it knows only this host.
+
+EXAMPLES
+  snapwatch explain vm-100-disk-0
+  snapwatch explain tank/data/vm-100-disk-0 --primary https://pve1.example:10191`
+}
+
+// Run prints an explanation for each disk that is asked for.
+func (c *explainCmd) Run(env *environment) error {
+	var stage atomic.Value
+	begun := time.Now()
+	i := inquiry{filterFlags: filterFlags{Disk: c.Disk}, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}
+	a := i.find(env, &stage, begun)
+	if a.err != nil {
+		return a.err
+	}
+	a.save(time.Duration(c.Timeout) - time.Since(begun))
+	for _, p := range a.report.Pools {
+		if p.Reason != "" {
+			fmt.Fprintf(env.Stderr, "snapwatch: pool %s: %s\n", p.Name, p.Reason)
+		}
+	}
+	if len(a.report.Disks) == 0 {
+		return fmt.Errorf("no disk matches %q; snapwatch status lists the disks", c.Disk)
+	}
+	unbroken := checker.Table{Colour: env.table().Colour} // its lines are wrapped, not cut
+	for n, d := range a.report.Disks {
+		if n > 0 {
+			fmt.Fprintln(env.Stdout)
+		}
+		if err := checker.WriteExplanation(env.Stdout, unbroken, checker.Explain(d, a.said[d.Dataset]), a.report.Now); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+// limitFlags are limits for this call.
+type limitFlags struct {
+	Warning  *checker.Threshold `short:"w" placeholder:"AGE" help:"Warn when a disk's newest snapshot is older: seconds, a duration (2h, 1d12h), or a Nagios range of these. Replaces the default limit only, not the overrides of the configuration."`
+	Critical *checker.Threshold `short:"c" placeholder:"AGE" help:"Be critical when it is older, likewise."`
+}
+
+// filterFlags say which disks are asked for.
+type filterFlags struct {
+	Pool []string `placeholder:"NAME" help:"Only this pool; may be repeated."`
+	VMID []int    `name:"vmid" placeholder:"N" help:"Only this guest's disks; may be repeated."`
+	Disk []string `placeholder:"PATTERN" help:"Only disks with this dataset or last component, a shell pattern; may be repeated."`
+}
+
+// sourceFlags say where the facts come from.
+type sourceFlags struct {
+	Primary primaryFlags `embed:""`
+
+	From   string `placeholder:"URL" help:"Read the exporter at this URL instead of zfs."`
+	Config string `placeholder:"FILE" help:"Read this configuration instead of the default one."`
+	Seen   string `default:"/var/lib/snapwatch-exporter/seen.json" placeholder:"FILE" help:"The disks that the exporter has seen: one that is gone is missing."`
+	Cache  string `placeholder:"FILE" help:"Where to remember what is slow to find (default: in the user's cache directory)."`
+}
+
+// inquiry is what check, status and explain have in common: they read and judge.
+type inquiry struct {
+	limitFlags
+	filterFlags
+	sourceFlags
+	Timeout time.Duration
+	// ran is told the commands that are run; nil tells nobody.
+	ran *commands
+}
+
+// answer is what was found out, or why nothing was.
+type answer struct {
+	report checker.Report
+	// said is what the nodes said that may own the disks, by the disk's dataset; nil
+	// where none was asked.
+	said   map[string][]checker.Evidence
+	memory *checker.Memory
+	cache  string
+	err    error
+}
+
+// find reads and judges. It leaves a part of the time for printing.
+func (i inquiry) find(env *environment, stage *atomic.Value, begun time.Time) answer {
+	limit := i.Timeout - min(i.Timeout/8, 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	stage.Store("reading the configuration")
+	cfg, err := env.loadConfig(i.Config)
+	if err != nil {
+		return answer{err: err}
+	}
+	policy, err := i.policy(cfg)
+	if err != nil {
+		return answer{err: err}
+	}
+	nodes, err := checker.NewPrimaries(i.Primary.over(cfg.Primary))
+	if err != nil {
+		return answer{err: err}
+	}
+	here := ctx
+	if nodes.Configured() {
+		var stop context.CancelFunc
+		here, stop = context.WithTimeout(ctx, time.Duration(localShare*float64(limit)))
+		defer stop()
+	}
+	a := answer{memory: checker.NewMemory()}
+	var pools []checker.Pool
+	var notes []checker.Note
+	if i.From != "" {
+		stage.Store("asking " + i.From)
+		policy.MaxDataAge = checker.DefaultMaxDataAge
+		pools, notes, err = checker.From(here, i.From)
+	} else {
+		pools, notes, err = i.scan(here, env, cfg, stage, &a)
+	}
+	if err != nil {
+		return answer{err: err}
+	}
+	filter := checker.Filter{Pools: i.Pool, VMIDs: i.VMID, Disks: i.Disk}
+	a.report = filter.Apply(checker.Assemble(pools, policy, env.Now(), notes...))
+	if nodes.Configured() {
+		stage.Store("asking the nodes that may own the disks")
+		a.said = nodes.Ask(ctx, max(limit-time.Since(begun), time.Millisecond), a.report, cfg.OriginOf)
+		a.report = a.report.WithOwners(policy, a.said)
+	}
+	return a
+}
+
+// scan reads zfs.
+func (i inquiry) scan(ctx context.Context, env *environment, cfg config.Config, stage *atomic.Value, a *answer) ([]checker.Pool, []checker.Note, error) {
+	stage.Store("reading what was seen before")
+	var notes []checker.Note
+	seen, err := checker.LoadSeen(i.Seen)
+	if err != nil {
+		notes = append(notes, seenNote(err))
+	}
+	if a.cache = cachePath(i.Cache); a.cache != "" {
+		if a.memory, err = checker.LoadMemory(a.cache); err != nil {
+			notes = append(notes, checker.Note{Text: err.Error()})
+		}
+	}
+	stage.Store("looking for pools")
+	imported, err := zfs.Pools(env.Kstat)
+	if err != nil && (!errors.Is(err, zfs.ErrNoZFS) || len(seen)+len(cfg.Pools)+len(cfg.Datasets) == 0) {
+		return nil, nil, err
+	}
+	filter := checker.Filter{Pools: i.Pool}
+	targets := checker.NewTargets(cfg, append(imported, i.unconfigured(cfg)...), seen).Only(filter.Pool)
+	stage.Store("reading " + strings.Join(targets.Pools(), ", "))
+	scanner := checker.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Memory: a.memory}
+	if i.ran != nil {
+		scanner.Trace = i.ran.add
+	}
+	pools := scanner.All(ctx, targets)
+	seen.Recall(pools, targets)
+	if i.ran != nil {
+		notes = append(notes, i.ran.notes()...)
+	}
+	return pools, notes, nil
+}
+
+// unconfigured are the pools named on the command line, which must be there.
+func (i inquiry) unconfigured(cfg config.Config) []string {
+	if len(cfg.Datasets) > 0 {
+		return nil
+	}
+	return i.Pool
+}
+
+// seenNote says that disks that are gone will not be missed. That another user may
+// not read the exporter's file is a matter of how it is installed, no alarm.
+func seenNote(err error) checker.Note {
+	note := checker.Note{State: checker.Warning, Text: err.Error()}
+	if errors.Is(err, fs.ErrPermission) {
+		note.State = checker.OK
+	}
+	return note
+}
+
+// policy is the one of the configuration with the limits of the command line.
+func (l limitFlags) policy(cfg config.Config) (checker.Policy, error) {
+	p := checker.NewPolicy(cfg)
+	warning := checker.Threshold{Range: *p.Warning.Range, Bare: true}
+	critical := checker.Threshold{Range: *p.Critical.Range, Bare: true}
+	if l.Warning != nil {
+		warning = *l.Warning
+		p.Warning = checker.Limit{Range: &l.Warning.Range, Rule: "-w"}
+	}
+	if l.Critical != nil {
+		critical = *l.Critical
+		p.Critical = checker.Limit{Range: &l.Critical.Range, Rule: "-c"}
+	}
+	if warning.Bare && critical.Bare && critical.Range.End < warning.Range.End {
+		return p, fmt.Errorf("critical (%s, %s) comes before warning (%s, %s)",
+			p.Critical.Range.Spoken(), p.Critical.Rule, p.Warning.Range.Spoken(), p.Warning.Rule)
+	}
+	return p, nil
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"snapwatch/checker"
+)
+
+// statusCmd is `snapwatch status`.
+type statusCmd struct {
+	filterFlags
+	limitFlags
+	sourceFlags
+
+	Timeout seconds `short:"t" default:"30s" placeholder:"TIME" help:"Wait for zfs no longer than this (default ${default})."`
+	Format  string  `enum:"table,json" default:"table" help:"table or json."`
+	Watch   bool    `help:"Show it again and again, until Ctrl-C; at a terminal."`
+	Every   seconds `default:"5s" placeholder:"TIME" help:"How often with --watch (default ${default})."`
+}
+
+// Help is the long help of the command.
+func (statusCmd) Help() string {
+	return `The table that the exporter's page shows, with the verdicts of check, for a person.
+It needs no root. Its exit status is 0 whatever the disks are like; for a monitoring
+system there is snapwatch check.
+
+EXAMPLES
+  snapwatch status --pool tank
+  snapwatch status --vmid 100 --watch
+  snapwatch status --from http://127.0.0.1:10191    what the exporter read last`
+}
+
+// Run prints the table once, or until it is asked to end.
+func (c *statusCmd) Run(env *environment) error {
+	if !c.Watch {
+		return c.show(env, func(text string) string { return text })
+	}
+	if !env.Terminal {
+		return errors.New("--watch needs a terminal; without one, run it from watch(1) or a loop")
+	}
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(asked)
+	again := time.NewTicker(time.Duration(c.Every))
+	defer again.Stop()
+	for {
+		if err := c.show(env, func(text string) string { return frame(text, env) }); err != nil {
+			return err
+		}
+		select {
+		case <-asked:
+			return nil
+		case <-again.C:
+		}
+	}
+}
+
+// show finds out and prints at once what is made of it.
+func (c *statusCmd) show(env *environment, dress func(string) string) error {
+	var stage atomic.Value
+	begun := time.Now()
+	a := inquiry{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}.find(env, &stage, begun)
+	if a.err != nil {
+		return a.err
+	}
+	a.save(time.Duration(c.Timeout) - time.Since(begun))
+	var text bytes.Buffer
+	if c.Format == "json" {
+		_ = checker.WriteJSON(&text, a.report) // into memory
+	} else {
+		_ = env.table().Write(&text, a.report)
+	}
+	_, err := env.Stdout.Write([]byte(dress(text.String())))
+	return err
+}
+
+// frame writes over the frame before without clearing it first, which would flicker.
+func frame(text string, env *environment) string {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if _, height := env.size(); height > 2 && len(lines) > height-1 {
+		lines = append(lines[:height-2], "…")
+	}
+	return "\x1b[H" + strings.Join(lines, "\x1b[K\n") + "\x1b[K\n\x1b[J"
+}
+
+// table is how tables look here: with colours at a terminal that wants them
+// (no-color.org), and cut at its width.
+func (e *environment) table() checker.Table {
+	if !e.Terminal {
+		return checker.Table{}
+	}
+	width, _ := e.size()
+	return checker.Table{Colour: e.Getenv("NO_COLOR") == "" && e.Getenv("TERM") != "dumb", Width: width}
+}
+
+// size is the terminal's, zero where it is not known.
+func (e *environment) size() (width, height int) {
+	if e.Size == nil {
+		return 0, 0
+	}
+	return e.Size()
+}

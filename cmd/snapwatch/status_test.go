@@ -1,0 +1,119 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+)
+
+// look runs status or explain and returns its exit status.
+func (s *site) look(command string, args ...string) int {
+	s.out.Reset()
+	s.errors.Reset()
+	return run(append([]string{command, "--seen", s.seen}, args...), s.environment)
+}
+
+// atTerminal lets a person watch, with these variables.
+func (s *site) atTerminal(width, height int, variables ...string) {
+	s.Terminal = true
+	s.Size = func() (int, int) { return width, height }
+	s.Getenv = func(name string) string {
+		for _, v := range variables {
+			if value, is := strings.CutPrefix(v, name+"="); is {
+				return value
+			}
+		}
+		return ""
+	}
+}
+
+func TestStatusShowsTheTableOfCheck(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour), vm(102, "daily", 7*time.Hour))
+	require.Equal(t, 2, func() int { status, _ := s.check("--format", "table"); return status }())
+	want := s.out.String()
+	require.Equal(t, 0, s.look("status"), "its status is not that of the disks")
+	assert.Equal(t, want, s.out.String())
+	assert.NotContains(t, want, "\x1b")
+	require.Equal(t, 0, s.look("status", "--vmid", "100"))
+	assert.NotContains(t, s.out.String(), "vm-102")
+	require.Equal(t, 0, s.look("status", "-w", "30m", "--format", "json"))
+	var doc checker.Document
+	require.NoError(t, json.Unmarshal(s.out.Bytes(), &doc))
+	assert.Equal(t, "CRITICAL", doc.State)
+}
+
+func TestStatusHasColoursOnlyWhereTheyAreWanted(t *testing.T) {
+	s := newSite(t, vm(102, "daily", 7*time.Hour))
+	s.atTerminal(60, 24, "TERM=xterm")
+	s.look("status")
+	assert.Contains(t, s.out.String(), "\x1b[1;31mCRITICAL")
+	s.look("explain", "vm-102-disk-0")
+	assert.Contains(t, s.out.String(), "\x1b[1;31mCRITICAL stale")
+	for _, variables := range [][]string{{"TERM=xterm", "NO_COLOR=1"}, {"TERM=dumb"}} {
+		s.atTerminal(60, 24, variables...)
+		s.look("status")
+		assert.NotContains(t, s.out.String(), "\x1b", variables)
+		for line := range strings.Lines(s.out.String()) {
+			assert.LessOrEqual(t, len([]rune(line)), 61)
+		}
+	}
+}
+
+func TestStatusFailsWhereNothingCanBeFoundOut(t *testing.T) {
+	s := newSite(t)
+	for _, args := range [][]string{{"--from", "http://127.0.0.1:1"}, {"--watch"}, {"--config", "/nonexistent"}, {"-w", "2h", "-c", "1h"}, {"--every", "x"}} {
+		assert.Equal(t, 2, s.look("status", args...), args)
+		assert.Contains(t, s.errors.String(), "snapwatch: ")
+	}
+}
+
+func TestAFrameIsDrawnOverTheLast(t *testing.T) {
+	s := newSite(t)
+	s.atTerminal(80, 4)
+	assert.Equal(t, "\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J", frame("a\nb\n", s.environment))
+	assert.Equal(t, "\x1b[Ha\x1b[K\nb\x1b[K\n…\x1b[K\n\x1b[J", frame("a\nb\nc\nd\n", s.environment), "no higher than the terminal")
+}
+
+func TestExplainNamesDisksAsPeopleDo(t *testing.T) {
+	pending := vm(102, "daily", 7*time.Hour)
+	pending.Token = true
+	s := newSite(t, vm(100, "hourly", time.Hour), pending)
+	for _, name := range []string{"vm-102-disk-0", "tank/vm-102-disk-0", "*102*"} {
+		require.Equal(t, 0, s.look("explain", name), s.errors.String())
+		assert.Contains(t, s.out.String(), "CRITICAL stale  tank/vm-102-disk-0, guest 102")
+		assert.NotContains(t, s.out.String(), "vm-100")
+	}
+	for _, text := range []string{"autosnap_2026-03-29_05:00:00_daily", "limit 6h, limits.critical", "broken hop   not known", "pending      yes, with a resume token", "--primary"} {
+		assert.Contains(t, s.out.String(), text)
+	}
+	assert.Equal(t, 2, s.look("explain", "vm-999-disk-0"))
+	assert.Contains(t, s.errors.String(), "no disk matches")
+	assert.Equal(t, 2, s.look("explain"))
+}
+
+func TestExplainAsksTheOwner(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", 7*time.Hour))
+	require.Equal(t, 0, s.look("explain", "vm-100-disk-0", "--primary", "http://127.0.0.1:1", "-t", "5"))
+	assert.Contains(t, s.out.String(), "127.0.0.1:1  -")
+	assert.Contains(t, s.out.String(), "could not be asked: ")
+	assert.Contains(t, s.out.String(), "broken hop   not known: owner unreachable")
+}
+
+func TestExplainSaysWhichPoolHides(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	s.fake.Pool("tank", "SUSPENDED")
+	assert.Equal(t, 2, s.look("explain", "vm-100-disk-0"))
+	assert.Contains(t, s.errors.String(), "pool tank is suspended")
+	require.NoError(t, os.MkdirAll(filepath.Dir(s.seen), 0o755))
+	require.NoError(t, checker.Seen{"tank/vm-100-disk-0": {GUID: 100}}.Save(s.seen))
+	assert.Equal(t, 0, s.look("explain", "vm-100-disk-0"))
+	assert.Contains(t, s.out.String(), "zpool status tank")
+}
