@@ -56,6 +56,10 @@ func (w *world) run(fails ...string) Plan {
 
 func (w *world) apply(plan Plan, fails ...string) {
 	outcomes := map[string]diskOutcome{}
+	for _, m := range plan.Abandoned {
+		d := w.disk(m.Dataset)
+		d.Bookmarks = slices.DeleteFunc(d.Bookmarks, func(b zfs.Snapshot) bool { return b.GUID == m.GUID })
+	}
 	for _, g := range plan.Guests {
 		full := slices.ContainsFunc(g.Disks, func(d DiskPlan) bool { return d.Snapshot && slices.Contains(fails, d.Dataset) })
 		for _, dp := range g.Disks {
