@@ -28,8 +28,7 @@ const (
 	mostLag     = 20 * time.Hour
 	randomKeep  = "f2 d3"
 	copyKeep    = "f1 d0"
-	randomMarks = "bookmarks: 10
-"
+	randomMarks = "bookmarks: 10\n"
 )
 
 // random is a guest's disk on three sites, and what was done to it.
