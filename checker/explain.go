@@ -221,5 +221,6 @@ func (e Explanation) facts(now time.Time) [][2]string {
 		{"decided by", e.Limit.String()},
 		{"last receive", last},
 		{"pending", pending},
+		{"label", labelArrival(e.Disk)},
 	}
 }
