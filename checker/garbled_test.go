@@ -37,17 +37,20 @@ func staleWorld() (w zfstest.World, stale []string) {
 		{Name: "tank/a", GUID: 2, Creation: 1},
 		disk("tank/vm-1-disk-0", 11, at(zfs.Stopped, 101, 90*hour), at(zfs.Hourly, 102, 9*hour)),
 		disk("tank/vm-2-disk-0", 12, at(zfs.Stopped, 103, 90*hour), at(zfs.Hourly, 104, 9*hour), other(105)),
-		disk("tank/vm-3-disk-0", 13, at(zfs.Stopped, 106, 9*hour)), // a receive is pending
 		disk("tank/vm-4-disk-0", 14),                               // it never had one
 		disk("tank/a/vm-5-disk-0", 15, at(zfs.Daily, 107, 9*hour)), // another of its name is fresh
 		disk("tank/vm-5-disk-0", 16, at(zfs.Daily, 108, 9*hour), at(zfs.Hourly, 109, time.Minute)),
 		disk("tank/vm-6-disk-0", 17, at(zfs.Stopped, 110, 90*hour)),
 		disk("tank/vm-7-disk-0", 18, at(zfs.Hourly, 111, time.Minute), other(112)),
-		disk("tank/vm-8-disk-0", 19, at(zfs.Hourly, 113, 9*hour)),
+		disk("tank/vm-8-disk-0", 19, at(zfs.Hourly, 113, 9*hour)),  // nosnap
+		disk("tank/vm-9-disk-0", 20, at(zfs.Hourly, 114, 9*hour)),  // just received
+		disk("tank/vm-3-disk-0", 13, at(zfs.Stopped, 106, 9*hour)), // a receive is pending
 	}
-	w.Datasets[4].Token = true
-	w.Datasets[10].Labels = map[string][3]string{zfs.LabelNoSnap: {"on", "-", "local"}}
-	return w, []string{"tank/a/vm-5-disk-0", "tank/vm-1-disk-0", "tank/vm-2-disk-0", "tank/vm-3-disk-0", "tank/vm-4-disk-0"}
+	nosnap, received, pending := &w.Datasets[9], &w.Datasets[10], &w.Datasets[11]
+	nosnap.Labels = map[string][3]string{zfs.LabelNoSnap: {"on", "-", "local"}}
+	received.Creation = now.Unix() - 60
+	pending.Token = true
+	return w, []string{"tank/a/vm-5-disk-0", "tank/vm-1-disk-0", "tank/vm-2-disk-0", "tank/vm-3-disk-0", "tank/vm-4-disk-0", "tank/vm-9-disk-0"}
 }
 
 // garbler spoils one of the calls of a scan, and counts how it did.
@@ -82,7 +85,7 @@ func (g *garbler) Run(_ context.Context, c command.Cmd, each func(string) error)
 // garbage is what stands in a column where something else belongs. None of it is a
 // number or word that zfs could mean: against those nothing helps.
 var garbage = []string{
-	"", "-", " ", "-1", "+1", "1.5", "1e9", "0x10", "18446744073709551616", "９", "1 2", "nan", "\x00", "\xff\xfe", "tank", "tank@", "@", "#",
+	"", " ", "-1", "+1", "1.5", "1e9", "0x10", "18446744073709551616", "９", "1 2", "nan", "\x00", "\xff\xfe", "tank", "tank@", "@", "#",
 	"autosnap_2026-03-29_11:00:00_hourly", "tank/vm-1-disk-0@", "a\tb", "a\nb", "\n", "tank/vm-9-disk-0\tguid\t1\t-\t-", strings.Repeat("x", 70_000),
 }
 
@@ -124,7 +127,7 @@ func (g *garbler) spoil(out string, allOfADataset bool) string {
 	case way.name == "rows missing" && allOfADataset:
 		// A list of a dataset's snapshots that lacks one in its middle is that of a
 		// dataset whose snapshot was destroyed: nobody can tell the two apart.
-		way = ways[1]
+		way.do = g.rows(func(rows []string, i int) []string { return rows[:i] })
 	}
 	spoilt := way.do(out)
 	if spoilt != out {
