@@ -129,7 +129,7 @@ func Lines(ctx context.Context, c Cmd, each func(line string) error) error {
 	}
 	if ctx.Err() != nil {
 		err = ctx.Err()
-	} else if readErr != nil && !(cut && err != nil) { // how it ended says more
+	} else if readErr != nil && (!cut || err == nil) { // how it ended says more
 		err = readErr
 	}
 	return &Error{Argv: c.Argv, Stderr: p.stderr.String(), Err: err}
