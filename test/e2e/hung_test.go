@@ -87,7 +87,7 @@ exec /usr/sbin/zfs "$@"
 		require.NoError(t, err)
 		return out
 	}
-	check := func() said { return w.judged("-t", "12s") }
+	check := func() said { return w.judgedWithin("12s") }
 	right := func(s said, metrics string) {
 		t.Helper()
 		assert.Equal(t, 3, s.Code)

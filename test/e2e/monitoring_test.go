@@ -136,7 +136,8 @@ func (w *world) prometheus(webhook string) {
 	_, err := w.b.Start(w.ctx, "prometheus-alertmanager", "--config.file=/etc/prometheus/alertmanager.yml", "--storage.path=/var/tmp/alertmanager",
 		"--web.listen-address=127.0.0.1:9093", "--cluster.listen-address=")
 	require.NoError(w.t, err)
-	_, err = w.b.Start(w.ctx, "prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/var/tmp/prometheus", "--web.listen-address=127.0.0.1:9090")
+	_, err = w.b.Start(w.ctx, "prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/var/tmp/prometheus", "--web.listen-address=127.0.0.1:9090",
+		"--rules.alert.resend-delay=5s")
 	require.NoError(w.t, err)
 }
 
@@ -231,8 +232,9 @@ func TestMonitoring(t *testing.T) {
 	assert.Equal(t, "default", last.Receiver)
 	assert.Equal(t, "warning", last.Labels["severity"])
 	// That it is old as well is known to Prometheus, and no second message.
-	w.until(func() bool { return len(w.firing()) >= 2 })
-	assert.ElementsMatch(t, []string{"SnapwatchLag tc/vm-100-disk-0 warning", "SnapwatchStale tc/vm-100-disk-0 warning"}, w.firing())
+	var fire []string
+	w.until(func() bool { fire = w.firing(); return len(fire) >= 2 })
+	assert.ElementsMatch(t, []string{"SnapwatchLag tc/vm-100-disk-0 warning", "SnapwatchStale tc/vm-100-disk-0 warning"}, fire)
 
 	w.replicate("vm-100-disk-0")
 	came = append(came, w.awaitNotice(notices, lag("resolved"))...)

@@ -52,10 +52,16 @@ type said struct {
 	disks map[string]checker.DiskDocument
 }
 
-// judged runs check on C, with much patience if not told otherwise, and reads its JSON.
+// judged runs check on C with much patience.
 func (w *world) judged(args ...string) said {
 	w.t.Helper()
-	r := w.check(append([]string{"--format=json", "-t=60s"}, args...)...)
+	return w.judgedWithin("60s", args...)
+}
+
+// judgedWithin runs check on C and reads its JSON.
+func (w *world) judgedWithin(timeout string, args ...string) said {
+	w.t.Helper()
+	r := w.check(append([]string{"--format=json", "--timeout", timeout}, args...)...)
 	var doc checker.Document
 	require.NoError(w.t, json.Unmarshal([]byte(r.Stdout), &doc))
 	s := said{r, map[string]checker.PoolDocument{}, map[string]checker.DiskDocument{}}
