@@ -34,14 +34,7 @@ const quick = "confirm_stop: 1s\n"
 const storyTime = 15 * time.Minute
 
 // newWorld makes the sites, each with a pool of its own (ta, tb, tc).
-func newWorld(t *testing.T) *world { return newWorldOf(t, "", "", "") }
-
-// newNetwork is [newWorld] with the sites connected to each other.
-func newNetwork(t *testing.T) *world {
-	return newWorldOf(t, "192.0.2.1/24", "192.0.2.2/24", "192.0.2.3/24")
-}
-
-func newWorldOf(t *testing.T, a, b, c string) *world {
+func newWorld(t *testing.T) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), storyTime)
 	t.Cleanup(cancel)
@@ -56,9 +49,9 @@ func newWorldOf(t *testing.T, a, b, c string) *world {
 		require.NoError(t, s.WriteFile("/etc/snapwatch/config.yaml", quick))
 		return s
 	}
-	w.a = start(site.Config{Name: "A", Node: "pve-a", Cluster: "pve", Pool: "ta", Address: a})
-	w.b = start(site.Config{Name: "B", Node: "pve-b", Cluster: "pve", Pool: "tb", Address: b})
-	w.c = start(site.Config{Name: "C", Pool: "tc", Address: c})
+	w.a = start(site.Config{Name: "A", Node: "pve-a", Cluster: "pve", Pool: "ta"})
+	w.b = start(site.Config{Name: "B", Node: "pve-b", Cluster: "pve", Pool: "tb"})
+	w.c = start(site.Config{Name: "C", Pool: "tc"})
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\n"))
 	return w
 }
