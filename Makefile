@@ -45,6 +45,7 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 .PHONY: test-unit
 test-unit: setup ## Run the unit tests, with the race detector; no root, no VM.
 	$(GO) test -race ./...
+	cd test/ranges && $(GO) test -race ./...
 
 .PHONY: check-deploy
 check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check what is in deploy/.

@@ -2,6 +2,7 @@ package checker
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"snapwatch/internal/zfs"
@@ -33,30 +34,44 @@ func firstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, fo
 	return first, found && whole
 }
 
-// BehindSince finds for datasets, all of one pool, when the first managed snapshot
-// after a txg was made. A dataset of which that is not known is left out. It waits for
-// the pool's lock as a scan does.
-func (s Scanner) BehindSince(ctx context.Context, pool string, after map[string]uint64) map[string]time.Time {
-	since := map[string]time.Time{}
+// Place is a point in a dataset's history.
+type Place struct {
+	Dataset   string
+	CreateTXG uint64
+}
+
+// BehindSince finds when the first managed snapshot after each of the places, all of
+// one pool, was made. A place of which that is not known is left out. It waits for the
+// pool's lock as a scan does.
+func (s Scanner) BehindSince(ctx context.Context, pool string, places []Place) map[Place]time.Time {
+	since := map[Place]time.Time{}
 	// What fails leaves the difference of the newest creations, which is known.
 	_ = s.locked(ctx, pool, func(r zfs.Reader) error {
 		lists := map[string][]zfs.SnapshotName{}
-		err := r.SnapshotNames(ctx, sortedKeys(after), func(n zfs.SnapshotName) error {
+		for _, p := range places {
+			lists[p.Dataset] = nil
+		}
+		err := r.SnapshotNames(ctx, sortedKeys(lists), func(n zfs.SnapshotName) error {
 			lists[n.Dataset] = append(lists[n.Dataset], n)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
+		first := map[Place]string{}
 		var names []string
-		for _, dataset := range sortedKeys(after) {
-			if first, found := firstAfter(lists[dataset], after[dataset]); found {
-				names = append(names, dataset+"@"+first.Name)
+		for _, p := range places {
+			if s, found := firstAfter(lists[p.Dataset], p.CreateTXG); found {
+				first[p] = p.Dataset + "@" + s.Name
+				names = append(names, first[p])
 			}
 		}
-		snapshots, err := r.Lookup(ctx, names)
-		for _, first := range snapshots {
-			since[first.Dataset] = first.Creation
+		slices.Sort(names)
+		snapshots, err := r.Lookup(ctx, slices.Compact(names))
+		for p, name := range first {
+			if at := slices.IndexFunc(snapshots, func(s zfs.Snapshot) bool { return s.FullName() == name }); at >= 0 {
+				since[p] = snapshots[at].Creation
+			}
 		}
 		return err
 	})

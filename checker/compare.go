@@ -39,8 +39,8 @@ type OutcomeRow struct {
 
 var outcomes = [...]OutcomeRow{
 	{NotCompared, "not compared", all(OK), "its verdict leaves nothing to compare"},
-	{InStep, "in step", all(OK), "the owner's newest snapshot is here, or newer by no more than a limit"},
-	{Lagging, "lagging", [3]State{OK, Warning, Critical}, "the owner's newest snapshot is newer by more than a limit"},
+	{InStep, "in step", all(OK), "the owner's newest snapshot is here, or the replica has not been behind for longer than a limit"},
+	{Lagging, "lagging", [3]State{OK, Warning, Critical}, "the owner has had newer snapshots for longer than a limit"},
 	{Diverged, "diverged", all(Critical), "its newest snapshot is not older than the owner's and not the owner's, or the owner has that name with another guid"},
 	{NoOwner, "no owner", all(Unknown), "no node that was asked has the guest, though it is somewhere, or may be"},
 	{TwoOwners, "two owners", all(Unknown), "more than one node says that the guest is its own"},
@@ -75,6 +75,9 @@ type Evidence struct {
 	// the guid under that name.
 	Held     Holding
 	HeldGUID uint64
+	// BehindSince is when that disk's first managed snapshot after the replica's newest
+	// was made, zero if that is not known. Now is the node's clock.
+	BehindSince, Now time.Time
 }
 
 // Comparison is what comparing a disk with its owner gave, and why.
@@ -83,8 +86,9 @@ type Comparison struct {
 	State   State
 	// Owner is the node it was compared with, "" if there is none.
 	Owner string
-	// Lag is how much newer the owner's newest snapshot is; Limit is the limit that
-	// it was held against, as of [Judgement].
+	// Lag is how long the owner has had a snapshot that the replica lacks or, where
+	// that is not known, how much newer the owner's newest is; Limit is the limit that it
+	// was held against, as of [Judgement].
 	Lag   time.Duration
 	Limit Limit
 	// Proven is true for a disk whose verdict is stopped and whose newest snapshot
@@ -176,12 +180,23 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 	case o.Held == NotHeld && !d.Newest.Creation.Before(o.Newest.Creation):
 		return outcome(Diverged, "%s does not have %s, and its own newest, %s, is no newer", o.Node, d.Newest.Name, o.Newest.Name)
 	}
-	lag := max(0, o.Newest.Creation.Sub(d.Newest.Creation))
-	text := fmt.Sprintf("%s behind %s of %s", Age(lag), o.Newest.Name, o.Node)
+	lag, text := o.lag(d)
 	if o.Held == NotHeld {
 		text += ", where its own newest is gone and has no bookmark"
 	}
 	return inStep(d, p, lag, text)
+}
+
+// lag is how long the replica has been behind. The difference of the newest creations
+// counts the time in which a guest was off, and there was nothing to send; so it stands
+// only where the owner does not know better.
+func (e Evidence) lag(d Disk) (lag time.Duration, text string) {
+	if e.BehindSince.IsZero() {
+		lag = max(0, e.Newest.Creation.Sub(d.Newest.Creation))
+		return lag, fmt.Sprintf("%s behind %s of %s", Age(lag), e.Newest.Name, e.Node)
+	}
+	lag = max(0, e.Now.Sub(e.BehindSince))
+	return lag, fmt.Sprintf("behind %s of %s for %s", e.Newest.Name, e.Node, Age(lag))
 }
 
 // inStep judges a lag by the disk's limits.

@@ -13,6 +13,8 @@ import (
 type Held struct {
 	As   Holding
 	GUID uint64
+	// CreateTXG is its place among the dataset's snapshots.
+	CreateTXG uint64
 }
 
 // Held looks up full names of snapshots, all of one pool, among the pool's snapshots
@@ -30,7 +32,7 @@ func (s Scanner) Held(ctx context.Context, pool string, fullNames []string) (map
 			return err
 		}
 		for _, s := range snapshots {
-			found[s.FullName()] = Held{HeldAsSnapshot, s.GUID}
+			found[s.FullName()] = Held{HeldAsSnapshot, s.GUID, s.CreateTXG}
 		}
 		var bookmarks []string
 		for _, name := range fullNames {
@@ -41,7 +43,7 @@ func (s Scanner) Held(ctx context.Context, pool string, fullNames []string) (map
 		}
 		marks, err := r.LookupBookmarks(ctx, bookmarks)
 		for _, m := range marks {
-			found[m.FullName()] = Held{HeldAsBookmark, m.GUID}
+			found[m.FullName()] = Held{HeldAsBookmark, m.GUID, m.CreateTXG}
 		}
 		return err
 	})

@@ -71,6 +71,12 @@ func NewPolicy(c config.Config) Policy {
 // Limits are the ages at which the disk is a warning and critical.
 func (p Policy) Limits(d Disk) (warning, critical Limit) { return p.warning(d), p.critical(d) }
 
+// LongLimits are the ages at which the silence of a stopped disk and a first receive that
+// is not finished are warnings.
+func (p Policy) LongLimits(d Disk) (stopped, receive Limit) {
+	return p.maxStoppedAge(d), p.maxInitialReceive(d)
+}
+
 func (p Policy) warning(d Disk) Limit {
 	return p.overridden(d, p.Warning, "warning", func(o config.WatchOverride) config.Duration { return o.Warning })
 }

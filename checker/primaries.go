@@ -160,7 +160,7 @@ func (a CompareAnswer) evidence(request CompareRequest) ([]Evidence, error) {
 	}
 	var all []Evidence
 	for i, d := range a.Disks {
-		e, err := d.evidence(request.Disks[i])
+		e, err := d.evidence(request.Disks[i], a.Time)
 		if err != nil {
 			return nil, err
 		}

@@ -29,6 +29,8 @@ type Result struct {
 	Judgement
 	// Warning and Critical are the limits that hold for the disk.
 	Warning, Critical Limit
+	// MaxStoppedAge and MaxInitialReceive likewise.
+	MaxStoppedAge, MaxInitialReceive Limit
 	// Compared is what the disk's owner says, nil where no node was asked. The
 	// judgement's State is the worse of the verdict's and the comparison's.
 	Compared *Comparison
@@ -58,7 +60,10 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 			j := Judge(d, p, now)
 			fresh[d.Dataset] = j.Verdict == Fresh
 			warning, critical := p.Limits(d)
-			r.Disks = append(r.Disks, Result{Disk: d, Judgement: j, Warning: warning, Critical: critical})
+			stopped, receive := p.LongLimits(d)
+			r.Disks = append(r.Disks, Result{
+				Disk: d, Judgement: j, Warning: warning, Critical: critical, MaxStoppedAge: stopped, MaxInitialReceive: receive,
+			})
 		}
 	}
 	for i := range r.Disks {

@@ -26,6 +26,8 @@ type Scanner struct {
 	Memory *Memory
 	// Trace is told the argv of every program started; nil tells nobody.
 	Trace func(argv []string)
+	// Run runs zfs; nil starts it.
+	Run zfs.Run
 }
 
 // All scans every pool at the same time, and then finds the disks' copies.
@@ -78,7 +80,7 @@ func (s Scanner) locked(ctx context.Context, pool string, listing func(zfs.Reade
 		return err
 	}
 	defer func() { _ = l.Release() }()
-	return listing(zfs.Reader{Inherit: []*os.File{l.File()}, Trace: s.Trace})
+	return listing(zfs.Reader{Inherit: []*os.File{l.File()}, Trace: s.Trace, Run: s.Run})
 }
 
 func problemText(pool string, err error) string {

@@ -68,6 +68,9 @@ type ComparedDisk struct {
 	// guid it has there.
 	Held     Holding `json:"held"`
 	HeldGUID uint64  `json:"held_guid,string,omitempty"`
+	// BehindSince is when the node's first managed snapshot after that one was made,
+	// nil where it does not know.
+	BehindSince *time.Time `json:"behind_since,omitempty"`
 }
 
 // NewCompareAnswer is an answer of no disks yet.
@@ -124,14 +127,16 @@ func (s SnapshotRef) validate() error {
 	return nil
 }
 
-// evidence is what the answer says of one disk of the request.
-func (c ComparedDisk) evidence(asked CompareDisk) (Evidence, error) {
+// evidence is what the answer, given at that time by the node's clock, says of one disk
+// of the request.
+func (c ComparedDisk) evidence(asked CompareDisk, now time.Time) (Evidence, error) {
 	if c.Disk != asked.Disk {
 		return Evidence{}, fmt.Errorf("it answers of %q where it was asked of %s", clip(c.Disk, 100), asked.Disk)
 	}
 	e := Evidence{
 		Owned: c.Owned, Why: clip(plain(c.OwnedProblem), 200), ConfiguredOn: clip(plain(c.ConfiguredOn), 64), Replica: c.Replica,
 		Dataset: clip(plain(c.Dataset), 255), GUID: c.GUID, Problem: clip(plain(c.Problem), 200), Held: c.Held, HeldGUID: c.HeldGUID,
+		BehindSince: instant(c.BehindSince), Now: now,
 	}
 	if s := c.Newest; s != nil {
 		if err := s.validate(); err != nil {

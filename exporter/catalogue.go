@@ -42,6 +42,12 @@ var (
 		"1 for the verdict on the disk, else 0: the same verdict that snapwatch check gives.", byDisk("state")...)
 	diskLimit = newMetric("disk_limit_seconds",
 		"Age of the newest snapshot beyond which the disk alarms, by the configuration.", byDisk("severity")...)
+	diskMaxStoppedAge = newMetric("disk_max_stopped_age_seconds",
+		"Age of a _stopped snapshot beyond which the silence it keeps alarms, by the configuration.", byDisk()...)
+	diskMaxInitialReceive = newMetric("disk_max_initial_receive_seconds",
+		"Age of the dataset beyond which a first receive that is not finished alarms, by the configuration.", byDisk()...)
+	diskCreated = newMetric("disk_created_timestamp_seconds",
+		"When the disk's dataset was made on this host. Absent if it is gone.", byDisk()...)
 	diskInfo = newMetric("disk_info",
 		"Always 1; its labels say more of the disk: the guest, the node it runs on by its label, and where it was received from.",
 		byDisk("id", "node", "origin_cluster", "origin_dataset")...)
@@ -59,7 +65,7 @@ var (
 
 // catalogue are all metrics of the exporter's own.
 var catalogue = []metric{
-	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskInfo,
+	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskMaxStoppedAge, diskMaxInitialReceive, diskCreated, diskInfo,
 	poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, timeSeconds,
 }
 

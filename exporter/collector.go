@@ -66,6 +66,11 @@ func (c collector) disk(out sink, now time.Time, d checker.Result) {
 	}
 	out.send(diskLimit, limitSeconds(d.Warning), append(labels, "warning")...)
 	out.send(diskLimit, limitSeconds(d.Critical), append(labels, "critical")...)
+	out.send(diskMaxStoppedAge, limitSeconds(d.MaxStoppedAge), labels...)
+	out.send(diskMaxInitialReceive, limitSeconds(d.MaxInitialReceive), labels...)
+	if !d.Created.IsZero() {
+		out.send(diskCreated, seconds(d.Created), labels...)
+	}
 	cluster, dataset := c.config.OriginOf(d.Dataset)
 	out.send(diskInfo, 1, append(labels, guestID(d.Disk), node(d.Running.Own()), cluster, dataset)...)
 }

@@ -77,6 +77,7 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 			d.Held, d.HeldGUID = h.As, h.GUID
 		}
 	}
+	s.tellSince(ctx, request, answer, held)
 	return answer
 }
 

@@ -131,10 +131,43 @@ func TestCompareAnswersOfEachDisk(t *testing.T) {
 		assert.Equal(t, i == 7, d.Replica, i)
 	}
 	assert.Equal(t, "pve2", disks[10].ConfiguredOn)
-	for _, call := range r.fake.Calls() {
-		if strings.HasPrefix(call, "list") {
-			assert.NotContains(t, call, "-d 1", "only names that were asked for are looked up")
-		}
+}
+
+func TestCompareListsOnlyWhereTheAskerIsFarBehind(t *testing.T) {
+	w := primaryWorld()
+	d := &w.Datasets[2]
+	held := snapshot("hourly", 11, 5*time.Hour)
+	d.Snapshots = append([]zfstest.Snapshot{snapshot("frequently", 10, 6*time.Hour), held}, d.Snapshots...)
+	for i := range d.Snapshots {
+		d.Snapshots[i].TXG = uint64(i + 2)
+	}
+	d.Bookmarks[0].TXG = 1
+	r := newRig(t, w, owns(100))
+	for name, c := range map[string]struct {
+		asked zfstest.Snapshot
+		lists bool
+		since *zfstest.Snapshot
+	}{
+		"less than an hour":                {snapshot("hourly", 2, time.Hour), false, nil},
+		"an hour and more":                 {held, true, &d.Snapshots[2]},
+		"something may have been rotated":  {d.Bookmarks[0], true, nil},
+		"another snapshot under this name": {zfstest.Snapshot{Name: held.Name, GUID: 1, Creation: held.Creation}, false, nil},
+		"not held":                         {snapshot("hourly", 9, 9*time.Hour), false, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r.fake.Forget()
+			// Two copies on one host may be at the same snapshot.
+			both := compared(t, r, ask("vm-100-disk-0", "", c.asked), ask("vm-100-disk-0", "", c.asked))
+			assert.Equal(t, c.lists, strings.Contains(strings.Join(r.fake.Calls(), "\n"), "-d 1"))
+			for _, d := range both {
+				if c.since == nil {
+					assert.Nil(t, d.BehindSince)
+					continue
+				}
+				require.NotNil(t, d.BehindSince)
+				assert.Equal(t, c.since.Creation, d.BehindSince.Unix())
+			}
+		})
 	}
 }
 

@@ -33,6 +33,9 @@ var ErrNotFound = exec.ErrNotFound
 // ErrStillRunning is in the chain of errors of [Finish] when patience ended first.
 var ErrStillRunning = errors.New("still running, left behind")
 
+// ErrCut is in the chain of errors for output that ends within a line.
+var ErrCut = errors.New("its output ends within a line")
+
 // Cmd is one program to start.
 type Cmd struct {
 	Argv  []string
@@ -95,7 +98,8 @@ func Find(name string) (string, error) {
 
 // Lines runs a command that only reads, and calls each with every line of its
 // output, without the newline, as it comes. It returns the first error of each,
-// of reading, or of the command, as an [*Error].
+// of reading, or of the command, as an [*Error]. A last line without a newline is an
+// error, too, [ErrCut], after each was called with it.
 //
 // When ctx ends, the process group is killed and Lines returns at once, even if
 // the program hangs in the kernel where no signal reaches it (openzfs #5345).
@@ -109,8 +113,9 @@ func Lines(ctx context.Context, c Cmd, each func(line string) error) error {
 		_ = p.stdout.Close() // wakes the reader below
 	})
 	defer stop()
-	readErr := readLines(p.stdout, each)
-	if readErr != nil {
+	readErr := ReadLines(p.stdout, each)
+	cut := errors.Is(readErr, ErrCut)
+	if readErr != nil && !cut {
 		p.kill()
 	}
 	_ = p.stdout.Close()
@@ -124,13 +129,14 @@ func Lines(ctx context.Context, c Cmd, each func(line string) error) error {
 	}
 	if ctx.Err() != nil {
 		err = ctx.Err()
-	} else if readErr != nil {
+	} else if readErr != nil && (!cut || err == nil) { // how it ended says more
 		err = readErr
 	}
 	return &Error{Argv: c.Argv, Stderr: p.stderr.String(), Err: err}
 }
 
-// Output runs a command that only reads and returns what it prints.
+// Output runs a command that only reads and returns what it prints, with a newline at
+// its end.
 func Output(ctx context.Context, c Cmd) (string, error) {
 	var out strings.Builder
 	err := Lines(ctx, c, func(line string) error {
@@ -138,6 +144,9 @@ func Output(ctx context.Context, c Cmd) (string, error) {
 		out.WriteByte('\n')
 		return nil
 	})
+	if errors.Is(err, ErrCut) {
+		err = nil
+	}
 	return out.String(), err
 }
 
@@ -217,7 +226,9 @@ func (p *process) kill() { _ = syscall.Kill(-p.pid, syscall.SIGKILL) }
 
 func isLocale(env string) bool { return strings.HasPrefix(env, "LC_ALL=") }
 
-func readLines(from io.Reader, each func(string) error) error {
+// ReadLines calls each with every line, without its newline. It returns the first error
+// of each, or of reading, and [ErrCut] where the last line has no newline.
+func ReadLines(from io.Reader, each func(string) error) error {
 	r := bufio.NewReaderSize(from, 64<<10)
 	var long []byte
 	for {
@@ -228,17 +239,19 @@ func readLines(from io.Reader, each func(string) error) error {
 			}
 			continue
 		}
-		if len(part) > 0 {
-			line := part
-			if len(long) > 0 {
-				line = append(long, part...)
-				long = nil
-			}
-			if fnErr := each(string(bytes.TrimSuffix(line, []byte("\n")))); fnErr != nil {
+		line := part
+		if len(long) > 0 {
+			line = append(long, part...)
+			long = long[:0]
+		}
+		line, whole := bytes.CutSuffix(line, []byte("\n"))
+		if whole || len(line) > 0 {
+			if fnErr := each(string(line)); fnErr != nil {
 				return fnErr
 			}
-		} else if len(long) > 0 {
-			return each(string(long))
+		}
+		if errors.Is(err, io.EOF) && len(line) > 0 {
+			return ErrCut
 		}
 		if errors.Is(err, io.EOF) {
 			return nil

@@ -142,11 +142,19 @@ func TestLines(t *testing.T) {
 		return lines, err
 	}
 	for text, want := range map[string][]string{
-		"": nil, "a": {"a"}, "a\n": {"a"}, "\n": {""}, "a\n\nb": {"a", "", "b"}, "a\tb \n": {"a\tb "},
+		"": nil, "a\n": {"a"}, "\n": {""}, "a\n\nb\n": {"a", "", "b"}, "a\tb \n": {"a\tb "},
 	} {
 		got, err := read(actor("say", text))
 		require.NoError(t, err, "%q", text)
 		assert.Equal(t, want, got, "%q", text)
+	}
+	for text, want := range map[string][]string{"a": {"a"}, "a\nb": {"a", "b"}} {
+		got, err := read(actor("say", text))
+		require.ErrorIs(t, err, ErrCut, "%q", text)
+		assert.Equal(t, want, got, "%q", text)
+		all, err := Output(t.Context(), actor("say", text))
+		require.NoError(t, err, "whoever wants all of it judges for himself")
+		assert.Equal(t, text+"\n", all)
 	}
 	for _, n := range []int{64<<10 - 1, 64 << 10, 64<<10 + 1, MaxLine - 1} {
 		got, err := read(actor("long", strconv.Itoa(n)))
@@ -156,7 +164,7 @@ func TestLines(t *testing.T) {
 	}
 	whole := strings.Repeat("x", 64<<10) // just the reader's buffer, and no newline
 	got, err := read(actor("say", whole))
-	require.NoError(t, err)
+	require.ErrorIs(t, err, ErrCut)
 	assert.Equal(t, []string{whole}, got)
 	_, err = read(actor("long", strconv.Itoa(2*MaxLine)))
 	assert.ErrorContains(t, err, "actor long 2097152: a line of its output is longer than 1048576 bytes")

@@ -45,7 +45,7 @@ func parseSnapshotName(line string) (SnapshotName, error) {
 		return SnapshotName{}, unreadable("unexpected line %q: %d columns instead of 3", clip(line), len(f))
 	}
 	dataset, name, ok := strings.Cut(f[0], "@")
-	if !ok || !ValidDataset(dataset) || name == "" {
+	if !ok || !ValidDataset(dataset) || !printed(name) {
 		return SnapshotName{}, unreadable("unexpected line %q: %q is no name with @", clip(line), clip(f[0]))
 	}
 	guid, guidErr := strconv.ParseUint(f[1], 10, 64)

@@ -87,13 +87,24 @@ func OnlyMissing(err error) bool {
 	return failed.Stderr != ""
 }
 
+// printed tells whether zfs may print this as a snapshot's name. What others call their
+// snapshots is only looked at here, so anything but bytes that no name has is good.
+func printed(name string) bool {
+	for i := range len(name) {
+		if name[i] < ' ' || name[i] > '~' {
+			return false
+		}
+	}
+	return name != ""
+}
+
 func parseSnapshot(line, mark string) (Snapshot, error) {
 	f := strings.Split(line, "\t")
 	if len(f) != 4 {
 		return Snapshot{}, unreadable("unexpected line %q: %d columns instead of 4", clip(line), len(f))
 	}
 	dataset, name, ok := strings.Cut(f[0], mark)
-	if !ok || !ValidDataset(dataset) || name == "" {
+	if !ok || !ValidDataset(dataset) || !printed(name) {
 		return Snapshot{}, unreadable("unexpected line %q: %q is no name with %s", clip(line), clip(f[0]), mark)
 	}
 	guid, guidErr := strconv.ParseUint(f[1], 10, 64)

@@ -128,12 +128,21 @@ type Reader struct {
 	Inherit []*os.File
 	// Trace is told the argv of every zfs before it is started; nil tells nobody.
 	Trace func(argv []string)
+	// Run runs zfs, [command.Lines] if it is nil.
+	Run Run
 }
+
+// Run runs a command and calls each with every line of its output.
+type Run func(ctx context.Context, c command.Cmd, each func(line string) error) error
 
 // lines runs one zfs and calls each with every line it prints.
 func (r Reader) lines(ctx context.Context, argv []string, each func(string) error) error {
 	if r.Trace != nil {
 		r.Trace(argv)
 	}
-	return command.Lines(ctx, command.Cmd{Argv: argv, Inherit: r.Inherit}, each)
+	run := r.Run
+	if run == nil {
+		run = command.Lines
+	}
+	return run(ctx, command.Cmd{Argv: argv, Inherit: r.Inherit}, each)
 }

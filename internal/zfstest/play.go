@@ -40,7 +40,7 @@ func play(argv []string) int {
 		}
 		time.Sleep(time.Millisecond)
 	}
-	out, complaints, status := w.answer(args)
+	out, complaints, status := w.Answer(args)
 	if fault.Output != "" {
 		out = fault.Output
 	}
@@ -117,7 +117,9 @@ func (f Fault) spoil(out string) string {
 	return out[:max(0, len(out)-f.CutBytes)]
 }
 
-func (w World) answer(args []string) (out, complaints string, status int) {
+// Answer is what zfs prints and says for a command line without "zfs", and its exit
+// status.
+func (w World) Answer(args []string) (out, complaints string, status int) {
 	options, names := split(args)
 	if args[0] == "get" {
 		return w.get(strings.Split(names[0], ","), names[1:], options)

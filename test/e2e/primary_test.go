@@ -42,6 +42,7 @@ func TestComparedWithTheOwner(t *testing.T) {
 	stopped := w.snapshots(disk)[1]
 	w.zfs("destroy", disk+"@"+stopped)
 	w.start(w.a, 100)
+	w.snap(w.a, "f4")
 	w.later(7 * time.Hour)
 	w.snap(w.a, "f4")
 	blind := w.check()

@@ -89,7 +89,7 @@ func TestSystemdExporter(t *testing.T) {
 
 	scrape := func() string {
 		w.host("systemctl", "restart", "snapwatch-exporter")
-		metrics := w.host("curl", "-sf", "--retry", "60", "--retry-delay", "1", "--retry-connrefused", "http://127.0.0.1:10191/metrics")
+		metrics := w.host("curl", "-sf", "-H", "X-Prometheus-Scrape-Timeout-Seconds: 60", "--retry", "60", "--retry-delay", "1", "--retry-connrefused", "http://127.0.0.1:10191/metrics")
 		return metrics
 	}
 	user := func() string { return strings.TrimSpace(w.host("ps", "-o", "user:20=", "-C", "snapwatch")) }

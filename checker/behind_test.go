@@ -1,0 +1,70 @@
+package checker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+func TestFirstAfter(t *testing.T) {
+	const before, at, after = 10, 20, 30
+	s := func(class string, txg uint64) zfs.SnapshotName {
+		return zfs.SnapshotName{Dataset: "d", Name: "autosnap_2026-03-29_11:00:00_" + class, CreateTXG: txg}
+	}
+	for name, c := range map[string]struct {
+		list []zfs.SnapshotName
+		want uint64 // 0 where it is not known
+	}{
+		"the oldest of those after it":                      {[]zfs.SnapshotName{s("frequently", before), s("hourly", after+1), s("hourly", after), s("stopped", at)}, after},
+		"a last snapshot counts, too":                       {[]zfs.SnapshotName{s("frequently", before), s("stopped", after)}, after},
+		"what is not managed does not":                      {[]zfs.SnapshotName{s("frequently", before), {Dataset: "d", Name: "syncoid_x", CreateTXG: after}}, 0},
+		"nothing after it":                                  {[]zfs.SnapshotName{s("frequently", before), s("stopped", at)}, 0},
+		"nothing at all":                                    {nil, 0},
+		"no frequently before it: it may be rotated away":   {[]zfs.SnapshotName{s("hourly", before), s("stopped", before), s("frequently", after)}, 0},
+		"a frequently that it is itself proves nothing":     {[]zfs.SnapshotName{s("frequently", at), s("frequently", after)}, 0},
+		"one that is not managed before it proves nothing":  {[]zfs.SnapshotName{{Dataset: "d", Name: "x_frequently", CreateTXG: before}, s("frequently", after)}, 0},
+		"the order in which zfs lists them makes no matter": {[]zfs.SnapshotName{s("hourly", after), s("frequently", before)}, after},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first, found := firstAfter(c.list, at)
+			assert.Equal(t, c.want != 0, found)
+			if found {
+				assert.Equal(t, c.want, first.CreateTXG)
+			}
+		})
+	}
+}
+
+// A guest that was off for months and has just started is not behind for months.
+func TestLagIsHowLongTheReplicaHasBeenBehind(t *testing.T) {
+	off := aDisk("1", zfs.Stopped, 90*day)
+	since := func(ago time.Duration) func(*Evidence) {
+		return func(e *Evidence) { e.Now, e.BehindSince = now.Add(hour), now.Add(hour-ago) } // its clock is ahead
+	}
+	for name, c := range map[string]struct {
+		node    Evidence
+		outcome Outcome
+		state   State
+		lag     time.Duration
+		reason  string
+	}{
+		"since a moment ago":                        {says(other(zfs.Hourly, 0), since(time.Minute)), InStep, OK, time.Minute, "for 1m"},
+		"beyond the warning limit":                  {says(other(zfs.Hourly, 0), since(3*hour)), Lagging, Warning, 3 * hour, "for 3h (limit 2h, limits.warning)"},
+		"beyond the critical limit":                 {says(other(zfs.Hourly, 0), since(7*hour)), Lagging, Critical, 7 * hour, "for 7h"},
+		"though the newest is older than that, too": {says(other(zfs.Stopped, 89*day), since(89*day)), Lagging, Critical, 89 * day, "for 89d"},
+		"a clock that went back":                    {says(other(zfs.Hourly, 0), since(-hour)), InStep, OK, 0, "for 0s"},
+		"not known":                                 {says(other(zfs.Hourly, 0)), Lagging, Critical, 90 * day, "90d behind"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Compare(off, Stopped, NewPolicy(config.Default()), []Evidence{c.node})
+			assert.Equal(t, c.outcome, got.Outcome, got.Reason)
+			assert.Equal(t, c.state, got.State)
+			assert.Equal(t, c.lag, got.Lag)
+			assert.Contains(t, got.Reason, c.reason)
+		})
+	}
+}

@@ -1,0 +1,45 @@
+package exporter
+
+import (
+	"context"
+	"sync"
+
+	"snapwatch/checker"
+	"snapwatch/internal/zfs"
+)
+
+// tellSince adds to an answer since when the asker has been behind, where it is so far
+// behind that this matters and that it can be known.
+func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, answer checker.CompareAnswer, held map[string]checker.Held) {
+	ask := map[string][]checker.Place{} // by pool
+	of := map[checker.Place][]*checker.ComparedDisk{}
+	for i := range answer.Disks {
+		d := &answer.Disks[i]
+		if newest := request.Disks[i].Newest; farBehind(*d, newest) {
+			place := checker.Place{Dataset: d.Dataset, CreateTXG: held[d.Dataset+"@"+newest.Name].CreateTXG}
+			if of[place] == nil {
+				pool := zfs.Pool(d.Dataset)
+				ask[pool] = append(ask[pool], place)
+			}
+			of[place] = append(of[place], d)
+		}
+	}
+	var asking sync.WaitGroup
+	for pool, places := range ask {
+		asking.Go(func() {
+			for place, since := range s.settings.Scanner.BehindSince(ctx, pool, places) {
+				for _, d := range of[place] {
+					d.BehindSince = &since
+				}
+			}
+		})
+	}
+	asking.Wait()
+}
+
+// farBehind tells whether a disk's newest snapshot is so much newer than the asker's,
+// which it holds, too, that it is worth listing what lies between.
+func farBehind(d checker.ComparedDisk, asked checker.SnapshotRef) bool {
+	holds := (d.Held == checker.HeldAsSnapshot || d.Held == checker.HeldAsBookmark) && d.HeldGUID == asked.GUID
+	return d.Problem == "" && holds && d.Newest != nil && d.Newest.Creation.Sub(asked.Creation) >= checker.BehindFrom
+}
