@@ -64,10 +64,12 @@ var (
 )
 
 // catalogue are all metrics of the exporter's own.
-var catalogue = []metric{
+var catalogue = append([]metric{
 	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskMaxStoppedAge, diskMaxInitialReceive, diskCreated, diskInfo,
-	poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, timeSeconds,
-}
+}, poolCatalogue...)
+
+// poolCatalogue are those of them that are not about disks.
+var poolCatalogue = []metric{poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, timeSeconds}
 
 func diskLabels(d checker.Disk) []string {
 	pool, _, _ := strings.Cut(d.Dataset, "/")

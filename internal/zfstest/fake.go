@@ -25,6 +25,8 @@ type World struct {
 	Faults   []Fault
 	// NoSnapshotsChanged plays OpenZFS 2.1, which does not know the property.
 	NoSnapshotsChanged bool
+	// NoPrevsnap plays a ZFS that lost the hidden property.
+	NoPrevsnap bool
 }
 
 // Dataset is one filesystem or volume.
@@ -40,6 +42,8 @@ type Dataset struct {
 	Labels    map[string][3]string
 	Snapshots []Snapshot
 	Bookmarks []Snapshot
+	// Many is how many more snapshots of others a full list holds, older than all.
+	Many int
 }
 
 // Snapshot is one snapshot of a dataset.

@@ -1,6 +1,7 @@
 package zfstest
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -40,6 +41,7 @@ func play(argv []string) int {
 		}
 		time.Sleep(time.Millisecond)
 	}
+	w.stream(args)
 	out, complaints, status := w.Answer(args)
 	if fault.Output != "" {
 		out = fault.Output
@@ -117,6 +119,24 @@ func (f Fault) spoil(out string) string {
 	return out[:max(0, len(out)-f.CutBytes)]
 }
 
+// stream prints the many snapshots of the datasets that a list is asked for, one by
+// one: as a whole they would need much memory.
+func (w World) stream(args []string) {
+	options, names := split(args)
+	if _, whole := options["-d"]; args[0] != "list" || options["-t"] != "snapshot" || !whole {
+		return
+	}
+	out := bufio.NewWriterSize(os.Stdout, 1<<16)
+	columns := strings.Split(options["-o"], ",")
+	for _, d := range w.Datasets {
+		for i := 0; i < d.Many && slices.Contains(names, d.Name); i++ {
+			s := Snapshot{Name: "syncoid_host_" + strconv.Itoa(i), GUID: uint64(i + 1), TXG: 0, Creation: int64(i)}
+			_, _ = out.WriteString(s.row(d.Name+"@", columns) + "\n")
+		}
+	}
+	_ = out.Flush()
+}
+
 // Answer is what zfs prints and says for a command line without "zfs", and its exit
 // status.
 func (w World) Answer(args []string) (out, complaints string, status int) {
@@ -145,8 +165,10 @@ func split(args []string) (options map[string]string, words []string) {
 }
 
 func (w World) get(properties, roots []string, options map[string]string) (out, complaints string, status int) {
-	if w.NoSnapshotsChanged && slices.Contains(properties, "snapshots_changed") {
-		return "", "bad property list: invalid property 'snapshots_changed'\nusage: …\n", 2
+	for unknown, is := range map[string]bool{"snapshots_changed": w.NoSnapshotsChanged, "prevsnap": w.NoPrevsnap} {
+		if is && slices.Contains(properties, unknown) {
+			return "", "bad property list: invalid property '" + unknown + "'\nusage: …\n", 2
+		}
 	}
 	var b strings.Builder
 	for _, root := range roots {
