@@ -3,6 +3,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BIN     := bin
 JOB     := $(BIN)/job
+PAGEJOB := $(BIN)/pagejob
 # What runs in the lab's machine is static: it brings no C library of its own.
 STATIC  := CGO_ENABLED=0 $(GO)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/prometheus/common/version.Version=$(VERSION)
@@ -38,6 +39,7 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 	@tools/stage unit $(MAKE) --no-print-directory test-unit
 	@tools/stage deploy $(MAKE) --no-print-directory check-deploy
 	@tools/stage image test/lab/build
+	@tools/stage browser $(MAKE) --no-print-directory test-browser
 	@tools/stage e2e $(MAKE) --no-print-directory test-e2e
 	@tools/stage systemd $(MAKE) --no-print-directory test-systemd
 	@tools/stage --summary
@@ -52,6 +54,24 @@ check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check wha
 	@tools/need promtool=prometheus amtool=prometheus-alertmanager prometheus-alertmanager=prometheus-alertmanager \
 		icinga2=icinga2-bin,icinga2-common nagios4=nagios4-core
 	$(GO) test -count=1 -tags deploy ./deploy
+
+.PHONY: browser
+browser: setup
+	@tools/need chromium=chromium npm=npm
+	cd test/browser && npm ci --no-audit --no-fund --loglevel=error
+
+.PHONY: test-browser
+test-browser: browser ## Look at the status page in a real Chromium, also over real pools.
+	rm -rf $(PAGEJOB) && mkdir -p $(PAGEJOB)
+	$(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o $(PAGEJOB)/snapwatch ./cmd/snapwatch
+	$(STATIC) build -trimpath -ldflags '-s -w' -o $(PAGEJOB)/page ./test/page
+	printf '#!/bin/sh\nexec ./page\n' >$(PAGEJOB)/run && chmod +x $(PAGEJOB)/run
+	cd test/browser && $(GO) test -count=1 ./...
+
+.PHONY: pictures
+pictures: browser ## Make the pictures of the README.
+	mkdir -p docs/img
+	cd test/browser && $(GO) test -count=1 -run TestPictures . -args -pictures ../../docs/img
 
 .PHONY: lint
 lint: setup ## Run the linters.

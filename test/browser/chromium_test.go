@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -56,6 +57,8 @@ type tab struct {
 	t   *testing.T
 	ctx context.Context
 	url string
+	// forgives is in the messages on the console that are meant.
+	forgives string
 }
 
 // patience is how long a test waits for what must come.
@@ -79,7 +82,9 @@ func newTab(t *testing.T, url string) *tab {
 				return
 			}
 			mu.Lock()
-			said = append(said, m.String())
+			if b.forgives == "" || !strings.Contains(m.String(), b.forgives) {
+				said = append(said, m.String())
+			}
 			mu.Unlock()
 		}
 	}()
@@ -109,13 +114,15 @@ func eval[T any](b *tab, script string) T {
 	return value
 }
 
-// await waits until the script's value is true.
+// await waits until the script's value is true, over any change of pages.
 func (b *tab) await(script string) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
-	defer cancel()
-	_, err := chromedp.Run(ctx, chromedp.Poll[bool](script))
-	require.NoError(b.t, err, "%s\n%s", script, eval[string](b, "document.body.innerText"))
+	require.Eventually(b.t, func() bool {
+		ctx, cancel := context.WithTimeout(b.ctx, patience)
+		defer cancel()
+		is, err := chromedp.Run(ctx, chromedp.Evaluate[bool](script))
+		return err == nil && is
+	}, patience, 10*time.Millisecond, script)
 }
 
 // open goes to a path of the site.
@@ -168,17 +175,12 @@ func (b *tab) withoutScripts() {
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 }
 
-// picture is the whole page, or its first so many pixels.
-func (b *tab) picture(height float64) []byte {
+// picture is what is in view.
+func (b *tab) picture() []byte {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	if height == 0 {
-		png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
-		require.NoError(b.t, err)
-		return png
-	}
-	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	shot, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	require.NoError(b.t, err)
-	return png
+	return shot
 }

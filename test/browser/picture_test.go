@@ -1,29 +1,144 @@
 package browser
 
 import (
+	"bytes"
+	"cmp"
+	"flag"
+	"fmt"
+	"html"
+	"image"
+	"image/color"
+	"image/png"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
 )
 
-func TestPreview(t *testing.T) {
+// pictures is where make pictures wants them; otherwise they are only made.
+var pictures = flag.String("pictures", "", "write the README's pictures into this directory")
+
+// mostPicture is how large a picture in the README may be, in bytes.
+const mostPicture = 120_000
+
+func save(t *testing.T, name string, shot []byte) {
+	t.Helper()
+	small := quantized(t, shot)
+	assert.Less(t, len(small), mostPicture, name)
+	dir := t.TempDir()
+	if *pictures != "" {
+		dir = *pictures
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, name), small, 0o644))
+}
+
+// TestPictures makes the pictures of the README.
+func TestPictures(t *testing.T) {
 	s := newSite(t, estate(), watched)
 	b := newTab(t, s.url)
-	save := func(name string) {
-		require.NoError(t, os.WriteFile("/tmp/see-"+name+".png", b.picture(0), 0o644))
-	}
+	b.do(chromedp.EmulateViewport(1280, 860))
 	for _, theme := range []string{"light", "dark"} {
 		b.theme(theme)
 		b.open("/")
-		save(theme)
+		save(t, "page-"+theme+".png", b.picture())
 	}
 	b.theme("light")
+	b.do(chromedp.EmulateViewport(1280, 700))
 	b.open("/?disk=backup/pve/vm-104-disk-0")
 	b.await("!!document.querySelector('.timeline')")
-	save("disk")
-	b.do(chromedp.EmulateViewport(390, 844))
+	save(t, "disk.png", b.picture())
+
+	var table bytes.Buffer
+	require.NoError(t, checker.Table{Colour: true, Width: 132}.Write(&table, s.store.Report()))
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(w, terminal("$ snapwatch status\n"+table.String()))
+	}))
+	defer web.Close()
+	b.forgives = "favicon.ico"
+	b.url = web.URL
+	b.do(chromedp.EmulateViewport(1120, 400))
 	b.open("/")
-	save("phone")
+	save(t, "status.png", b.picture())
+}
+
+var sequence = regexp.MustCompile(`\x1b\[([0-9;]*)m`)
+
+// terminal is a page that looks as a terminal does that gets the text.
+func terminal(text string) string {
+	classes := map[string]string{"0": "</b>", "1": "<b>", "1;31": "<b class=red>", "32": "<b class=green>", "33": "<b class=yellow>", "34": "<b class=blue>", "35": "<b class=purple>", "2": "<b class=grey>"}
+	text = sequence.ReplaceAllStringFunc(html.EscapeString(text), func(code string) string {
+		return classes[sequence.FindStringSubmatch(code)[1]]
+	})
+	return `<!DOCTYPE html><meta charset="utf-8"><title>terminal</title><style>
+body { margin: 0; background: #14181d; color: #d5dbe1; padding: 18px 20px; font: 13px/1.55 "DejaVu Sans Mono", monospace; }
+pre { margin: 0; font: inherit; } b { font-weight: 400; } .red { color: #ff7b72; font-weight: 700 } .green { color: #56d364 } .yellow { color: #e3b341 }
+.blue { color: #79c0ff } .purple { color: #d2a8ff } .grey { color: #8b949e }
+</style><pre>` + strings.TrimSpace(text) + "</pre>"
+}
+
+// quantized is the picture in 256 colours: it needs a third of the room, and nobody sees
+// the difference. Of shades that are alike the most frequent one stands for all.
+func quantized(t *testing.T, shot []byte) []byte {
+	t.Helper()
+	full, err := png.Decode(bytes.NewReader(shot))
+	require.NoError(t, err)
+	at := func(x, y int) color.RGBA {
+		r, g, b, _ := full.At(x, y).RGBA()
+		return color.RGBA{uint8(r >> 8), uint8(g >> 8), uint8(b >> 8), 255}
+	}
+	alike := func(c color.RGBA) color.RGBA { return color.RGBA{c.R >> 4, c.G >> 4, c.B >> 4, 255} }
+	counts := map[color.RGBA]map[color.RGBA]int{}
+	sums := map[color.RGBA]int{}
+	bounds := full.Bounds()
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			c := at(x, y)
+			if counts[alike(c)] == nil {
+				counts[alike(c)] = map[color.RGBA]int{}
+			}
+			counts[alike(c)][c]++
+			sums[alike(c)]++
+		}
+	}
+	var palette color.Palette
+	for _, group := range mostFrequent(sums, 256) {
+		palette = append(palette, mostFrequent(counts[group], 1)[0])
+	}
+	small := image.NewPaletted(bounds, palette)
+	nearest := map[color.RGBA]uint8{}
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			c := at(x, y)
+			i, known := nearest[c]
+			if !known {
+				i = uint8(palette.Index(c))
+				nearest[c] = i
+			}
+			small.SetColorIndex(x, y, i)
+		}
+	}
+	var out bytes.Buffer
+	require.NoError(t, (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, small))
+	return out.Bytes()
+}
+
+// mostFrequent are so many colours of those that were counted, in an order that is
+// always the same.
+func mostFrequent(counts map[color.RGBA]int, most int) []color.RGBA {
+	all := slices.Collect(maps.Keys(counts))
+	slices.SortFunc(all, func(a, b color.RGBA) int {
+		return cmp.Or(counts[b]-counts[a], cmp.Compare(a.R, b.R), cmp.Compare(a.G, b.G), cmp.Compare(a.B, b.B))
+	})
+	return all[:min(most, len(all))]
 }

@@ -32,6 +32,8 @@ type site struct {
 	fake  *zfstest.Fake
 	store *exporter.Store
 	url   string
+	// close ends the web server.
+	close func()
 
 	mu sync.Mutex
 	at time.Time
@@ -57,7 +59,7 @@ func newSite(t *testing.T, w zfstest.World, change ...func(*exporter.Settings)) 
 		web.Close()
 		require.Eventually(t, s.store.Quiet, patience, time.Millisecond)
 	})
-	s.url = web.URL
+	s.url, s.close = web.URL, web.Close
 	s.read()
 	return s
 }
@@ -74,8 +76,12 @@ func (s *site) forward(d time.Duration) {
 	s.at = s.at.Add(d)
 }
 
-// read reads the pools, as a scrape does.
-func (s *site) read() { s.store.Refresh(s.t.Context()) }
+// read reads the pools, as a scrape does, and not what a page had begun to read before.
+func (s *site) read() {
+	s.t.Helper()
+	require.Eventually(s.t, s.store.Quiet, patience, time.Millisecond)
+	s.store.Refresh(s.t.Context())
+}
 
 func snapshot(class string, txg uint64, at time.Time) zfstest.Snapshot {
 	name := "autosnap_" + at.Format("2006-01-02_15:04:05") + "_" + class

@@ -1,0 +1,123 @@
+package browser
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// bootTime is how long the machine may take until its exporter answers; under
+// emulation it takes a quarter of a minute on an idle host.
+const bootTime = 4 * time.Minute
+
+// freePort is one that nobody listens on now.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// machine is the lab's machine with test/page in it.
+type machine struct {
+	t             *testing.T
+	page, control string
+}
+
+// boot starts the machine with the job that make test-browser built.
+func boot(t *testing.T) machine {
+	t.Helper()
+	page, control := freePort(t), freePort(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, "../lab/boot", "--timeout", "480",
+		"--forward", fmt.Sprintf("%d:10191", page), "--forward", fmt.Sprintf("%d:10192", control), "../../bin/pagejob")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it ends the machine
+	cmd.WaitDelay = 10 * time.Second
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	require.NoError(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	m := machine{t, fmt.Sprintf("http://127.0.0.1:%d", page), fmt.Sprintf("http://127.0.0.1:%d", control)}
+	t.Cleanup(func() {
+		if response, err := http.Post(m.control+"/end", "", nil); err == nil {
+			_ = response.Body.Close()
+		}
+		assert.NoError(t, <-ended, "the machine's job: %s", &said)
+	})
+	for end := time.Now().Add(bootTime); ; time.Sleep(100 * time.Millisecond) {
+		if response, err := http.Get(m.page + "/-/healthy"); err == nil {
+			_ = response.Body.Close()
+			return m
+		}
+		select {
+		case err := <-ended:
+			ended <- nil
+			t.Fatalf("the machine ended: %v: %s", err, &said)
+		default:
+		}
+		require.True(t, time.Now().Before(end), "no answer from the machine: %s", &said)
+	}
+}
+
+// do lets something happen in the machine.
+func (m machine) do(deed string) {
+	m.t.Helper()
+	response, err := http.Post(m.control+"/"+deed, "", nil)
+	require.NoError(m.t, err)
+	defer func() { _ = response.Body.Close() }()
+	require.Equal(m.t, http.StatusOK, response.StatusCode, deed)
+}
+
+// The page of a real exporter, over real pools, seen from another host.
+func TestOverRealPools(t *testing.T) {
+	t.Setenv("PATH", os.Getenv("PATH"))
+	m := boot(t)
+	stranger := newTab(t, m.page)
+	stranger.forgives = "401"
+	stranger.open("/")
+	assert.Contains(t, stranger.text("body")[0], "Unauthorized", "without a password nothing is shown")
+	assert.NotContains(t, stranger.text("body")[0], "vm-100")
+
+	b := newTab(t, m.page)
+	b.login("Basic " + base64.StdEncoding.EncodeToString([]byte("lab:lab")))
+	b.open("/")
+	shows := func(what string) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			b.refresh()
+			return strings.Contains(strings.Join(b.text("main"), "\n"), what)
+		}, 2*time.Minute, 200*time.Millisecond, what)
+	}
+	shows("2 disks of 2 guests")
+	assert.Equal(t, []string{"✓ fresh", "✓ fresh"}, b.text(".disks .badge"))
+	m.do("later")
+	shows("2 of 2 disks stale")
+	m.do("snapshot")
+	shows("1 of 2 disks stale")
+	b.press(".disks", "vm-100-disk-0")
+	shows("hourly 2")
+	m.do("suspend")
+	shows("pool frail is suspended")
+	assert.Len(t, b.text("#bars .bar"), 1)
+	assert.Len(t, b.names(), 2, "what was read last is still shown")
+	m.do("resume")
+	require.Eventually(t, func() bool {
+		b.refresh()
+		return len(b.text("#bars .bar")) == 0
+	}, 2*time.Minute, 200*time.Millisecond)
+}
