@@ -8,6 +8,8 @@ STATIC  := CGO_ENABLED=0 $(GO)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/prometheus/common/version.Version=$(VERSION)
 # Which end-to-end tests to run, as for go test -run: make test-e2e E2E=TestStory
 E2E     ?= .
+# How many random weeks to play.
+WEEKS   ?= 600
 # How many random steps soak takes, and what it draws them from.
 STEPS   ?= 1000
 SEED    ?= $(shell date +%s)
@@ -36,6 +38,7 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 	@rm -f $(BIN)/stages
 	@tools/stage lint $(MAKE) --no-print-directory lint
 	@tools/stage unit $(MAKE) --no-print-directory test-unit
+	@tools/stage sim $(MAKE) --no-print-directory sim
 	@tools/stage deploy $(MAKE) --no-print-directory check-deploy
 	@tools/stage image test/lab/build
 	@tools/stage e2e $(MAKE) --no-print-directory test-e2e
@@ -45,6 +48,10 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 .PHONY: test-unit
 test-unit: setup ## Run the unit tests, with the race detector; no root, no VM.
 	$(GO) test -race ./...
+
+.PHONY: sim
+sim: setup ## Play random weeks on three sites against the promises of docs/reliability.md; WEEKS=N.
+	$(GO) test -count=1 -timeout 0 ./test/sim -weeks $(WEEKS)
 
 .PHONY: check-deploy
 check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check what is in deploy/.
