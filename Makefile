@@ -10,6 +10,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/prometheus/common/vers
 E2E     ?= .
 # How many random weeks to play.
 WEEKS   ?= 600
+# How many of them to play to Prometheus, too.
+SAMPLED ?= 5
 # How many random steps soak takes, and what it draws them from.
 STEPS   ?= 1000
 SEED    ?= $(shell date +%s)
@@ -58,6 +60,7 @@ check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check wha
 	@tools/need promtool=prometheus amtool=prometheus-alertmanager prometheus-alertmanager=prometheus-alertmanager \
 		icinga2=icinga2-bin,icinga2-common nagios4=nagios4-core
 	$(GO) test -count=1 -tags deploy ./deploy
+	$(GO) test -count=1 -timeout 0 -tags deploy -run TestRulesAgree ./test/sim -weeks $(SAMPLED)
 
 .PHONY: lint
 lint: setup ## Run the linters.
@@ -99,8 +102,15 @@ soak: job ## Take 1000 random steps with three sites on real ZFS; STEPS and SEED
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 86400 $(JOB)
 
+.PHONY: mutants
+mutants: setup ## Break the planner, the verdict and the rules on purpose: the tests must notice.
+	@tools/need promtool=prometheus
+	$(GO) run ./test/mutants
+
 .PHONY: nightly
-nightly: test test-lab ## What takes too long for every change.
+nightly: test test-lab mutants ## What takes too long for every change.
+	@$(MAKE) --no-print-directory sim WEEKS=2000
+	@$(MAKE) --no-print-directory check-deploy SAMPLED=300
 
 .PHONY: clean
 clean: ## Remove what was built; the lab's image stays in the cache.
