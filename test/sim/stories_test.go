@@ -19,6 +19,8 @@ func plain(change ...func(*Setup)) Setup {
 func properties(s *Setup) { s.Properties = true }
 func syncSnaps(s *Setup)  { s.SyncSnaps = true }
 func shortGrace(s *Setup) { s.Grace = time.Hour }
+func offAtFirst(s *Setup) { s.Off = []int{100} }
+func hourly(s *Setup)     { s.Keep = "f2 h4" }
 func relay(s *Setup)      { s.Relay = true }
 func sanoid(s *Setup)     { s.Sanoid = true }
 func seldom(s *Setup)     { s.Every = 3 }
@@ -50,6 +52,9 @@ func TestStories(t *testing.T) {
 		}},
 		"sanoid snapshots a guest that is off, which then moves": {plain(properties, sanoid), []Step{
 			{Kind: "crash", Tick: 66, Phase: betweenLooks, Guest: 0}, {Kind: "migrate", Tick: 216, Phase: beforeProgram, Guest: 0, N: 2},
+		}},
+		"a day begins with a _stopped snapshot, which goes within the day": {plain(shortGrace, offAtFirst, hourly), []Step{
+			{Kind: "start", Tick: 42, Phase: beforeProgram, Guest: 0},
 		}},
 		"C is fed by A while B runs the guests, for two days": {plain(relay), []Step{
 			{Kind: "failover", Tick: 50, Node: 0, N: 12}, {Kind: "long cut", Tick: 110, Node: 0, N: 12},
