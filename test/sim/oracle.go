@@ -175,8 +175,8 @@ func (w *World) labels() {
 			label, want := d.running.Own(), "stopped"
 			if g.alive {
 				want = w.nodes[g.home].name
-			} else if w.stranger(d) || g.template && label == "" {
-				continue
+			} else if w.stranger(d) || g.template && label != w.nodes[g.home].name {
+				continue // a template can never run: only its own node's label is ended
 			}
 			w.stats.Labels++
 			if label != want {

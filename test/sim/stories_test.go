@@ -56,6 +56,9 @@ func TestStories(t *testing.T) {
 		"a day begins with a _stopped snapshot, which goes within the day": {plain(shortGrace, offAtFirst, hourly), []Step{
 			{Kind: "start", Tick: 42, Phase: beforeProgram, Guest: 0},
 		}},
+		"a template migrates before its label was ended": {plain(properties), []Step{
+			{Kind: "template", Tick: 72, Phase: afterReplication, Guest: 2}, {Kind: "pvesh nobody", Tick: 73, Phase: betweenLooks, Node: 0, N: 2}, {Kind: "migrate", Tick: 74, Guest: 2, N: 1},
+		}},
 		"C is fed by A while B runs the guests, for two days": {plain(relay), []Step{
 			{Kind: "failover", Tick: 50, Node: 0, N: 12}, {Kind: "long cut", Tick: 110, Node: 0, N: 12},
 		}},

@@ -90,9 +90,8 @@ type guest struct {
 	autostart  bool // comes back when its host does
 	disks      []string
 	// quiet counts the clean runs on its node since anything happened to it.
-	quiet int
-	// foreignOwned: nobody may label its disks, see stranger.
-	disturbed bool
+	quiet     int
+	disturbed bool // in this tick
 }
 
 // World is the state of all three sites.
@@ -134,7 +133,6 @@ type vault struct {
 	skew    time.Duration
 	skewEnd int
 	sets    map[string]*dataset
-	names   []string
 	seen    checker.Seen
 	cut     int
 }
