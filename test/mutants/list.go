@@ -1,7 +1,7 @@
 package main
 
 var suites = []suite{
-	{"snapper/", [][]string{{"./snapper"}, {"./test/sim", "-weeks", "40", "-rapid.seed", "1"}}},
+	{"snapper/", [][]string{{"./snapper", "-rapid.checks", "30"}, {"./test/sim", "-weeks", "40", "-rapid.seed", "1"}}},
 	{"checker/", [][]string{{"./checker"}, {"./test/sim", "-weeks", "40", "-rapid.seed", "1"}}},
 	{"deploy/", [][]string{{"-tags", "deploy", "-run", "Rules|Alert", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
 }
