@@ -9,6 +9,10 @@ STATIC  := CGO_ENABLED=0 $(GO)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/prometheus/common/version.Version=$(VERSION)
 # Which end-to-end tests to run, as for go test -run: make test-e2e E2E=TestStory
 E2E     ?= .
+# How many random weeks to play.
+WEEKS   ?= 600
+# How many of them to play to Prometheus, too.
+SAMPLED ?= 5
 # How many random steps soak takes, and what it draws them from.
 STEPS   ?= 1000
 SEED    ?= $(shell date +%s)
@@ -37,6 +41,7 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 	@rm -f $(BIN)/stages
 	@tools/stage lint $(MAKE) --no-print-directory lint
 	@tools/stage unit $(MAKE) --no-print-directory test-unit
+	@tools/stage sim $(MAKE) --no-print-directory sim
 	@tools/stage deploy $(MAKE) --no-print-directory check-deploy
 	@tools/stage image test/lab/build
 	@tools/stage browser $(MAKE) --no-print-directory test-browser
@@ -49,11 +54,16 @@ test-unit: setup ## Run the unit tests, with the race detector; no root, no VM.
 	$(GO) test -race ./...
 	cd test/ranges && $(GO) test -race ./...
 
+.PHONY: sim
+sim: setup ## Play random weeks on three sites against the promises of docs/reliability.md; WEEKS=N.
+	$(GO) test -count=1 -timeout 0 ./test/sim -weeks $(WEEKS)
+
 .PHONY: check-deploy
 check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check what is in deploy/.
 	@tools/need promtool=prometheus amtool=prometheus-alertmanager prometheus-alertmanager=prometheus-alertmanager \
 		icinga2=icinga2-bin,icinga2-common nagios4=nagios4-core
 	$(GO) test -count=1 -tags deploy ./deploy
+	$(GO) test -count=1 -timeout 0 -tags deploy -run TestRulesAgree ./test/sim -weeks $(SAMPLED)
 
 .PHONY: browser
 browser: setup
@@ -107,14 +117,22 @@ test-lab: job ## Test the lab itself: its hosts, stand-ins and faults, in both b
 	test/lab/boot --timeout 1800 --systemd $(JOB)
 
 .PHONY: soak
-soak: job ## Take 1000 random steps with three sites on real ZFS; STEPS and SEED choose others.
+soak: job ## Play 100 000 days of random weeks, then 1000 random steps on real ZFS; STEPS and SEED choose others.
+	@$(MAKE) --no-print-directory sim WEEKS=14286
 	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
 	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 24h -test.run TestRandomSteps -steps %s -seed %s\n' '$(STEPS)' '$(SEED)' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 86400 $(JOB)
 
+.PHONY: mutants
+mutants: setup ## Break the planner, the verdict and the rules on purpose: the tests must notice.
+	@tools/need promtool=prometheus
+	$(GO) run ./test/mutants
+
 .PHONY: nightly
-nightly: test test-lab ## What takes too long for every change.
+nightly: test test-lab mutants ## What takes too long for every change.
+	@$(MAKE) --no-print-directory sim WEEKS=2000
+	@$(MAKE) --no-print-directory check-deploy SAMPLED=300
 
 .PHONY: bench
 bench: job ## Measure scans and runs in the lab, and write docs/performance.md.

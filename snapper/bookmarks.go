@@ -40,17 +40,18 @@ func (b Bookmarks) hold(guid uint64) bool {
 func dayOf(s zfs.Snapshot) string { return s.Name[len("autosnap_"):][:len(time.DateOnly)] }
 
 // firstOfDay tells whether a snapshot taken now is the disk's first in the calendar
-// day of now's zone. One from the future is none of today's.
+// day of now's zone. One from the future is none of today's. A _stopped one does not
+// count: its bookmark is kept by other numbers than those of days.
 func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 	today := now.Format(time.DateOnly)
 	return !slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool {
-		_, ours := s.Class()
-		return ours && !s.Creation.After(now.Add(futureSlack)) && dayOf(s) == today
+		class, ours := s.Class()
+		return ours && class != zfs.Stopped && !s.Creation.After(now.Add(futureSlack)) && dayOf(s) == today
 	})
 }
 
 // Missing returns the snapshots that should have a bookmark and don't, the newest
-// first: each day's first one, and every _stopped one. On the source the program that
+// first: each day's first one that is not _stopped, and every _stopped one. On the source the program that
 // makes them bookmarks them; a relay receives them without. A day that has a bookmark
 // needs no second one, and what [Bookmarks.Expire] would take away again none at all.
 func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapshot {
@@ -70,7 +71,9 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 			continue
 		}
 		wanted := s.class == zfs.Stopped || !marked[dayOf(s.Snapshot)]
-		marked[dayOf(s.Snapshot)] = true
+		if s.class != zfs.Stopped {
+			marked[dayOf(s.Snapshot)] = true
+		}
 		if wanted && !taken[s.Name] && !b.hold(s.GUID) {
 			missing = append(missing, s.Snapshot)
 		}

@@ -150,6 +150,20 @@ func TestOwnMissing(t *testing.T) {
 	assert.False(t, plan.Guests[0].Disks[0].Bookmark, "today has its first one")
 }
 
+// A day that begins with a _stopped snapshot has its first of another class bookmarked
+// when that is made: no later run finds it missing, once the _stopped one is gone.
+func TestDayBeginsStopped(t *testing.T) {
+	w := &world{policy: testPolicy(), now: at2("07-15 08:00"), disks: []Disk{runningDisk(disk0, words("f2 h4"))}}
+	d := &w.disks[0]
+	w.managed(d, zfs.Stopped, at2("07-15 01:00"))
+	d.Bookmarks = []zfs.Snapshot{d.Snapshots[0]}
+	d.Running.Value = zfs.LabelStopped
+	plan := w.run()
+	assert.True(t, plan.Guests[0].Disks[0].Bookmark)
+	assert.Empty(t, Bookmarks{Have: d.Bookmarks, Keep: 30}.Missing(d.Snapshots[1:], w.now))
+	assert.Empty(t, Bookmarks{Have: d.Bookmarks, Keep: 30}.Missing(d.Snapshots, w.now))
+}
+
 // Bookmarks of a history that the disk no longer has.
 func TestAbandoned(t *testing.T) {
 	s := func(txg int, text string, class zfs.Class) zfs.Snapshot {

@@ -40,7 +40,7 @@ func TestFirstOfDay(t *testing.T) {
 	}{
 		{"07-14 23:59", zfs.Yearly, true},
 		{"07-15 00:05", zfs.Frequently, false},
-		{"07-15 00:05", zfs.Stopped, false},
+		{"07-15 00:05", zfs.Stopped, true}, // its bookmark is not the day's
 		{"07-15 00:24", zfs.Frequently, false},
 		{"07-15 06:00", zfs.Daily, true}, // from the future: it fills no bucket
 		{"2025-07-15 00:05", zfs.Daily, true},

@@ -1,0 +1,105 @@
+package main
+
+var suites = []suite{
+	{"snapper/", [][]string{{"./snapper", "-rapid.checks", "30"}, {"./test/sim", "-weeks", "40", "-rapid.seed", "1"}}},
+	{"checker/", [][]string{{"./checker"}, {"./test/sim", "-weeks", "40", "-rapid.seed", "1"}}},
+	{"deploy/", [][]string{{"-tags", "deploy", "-run", "Rules|Alert", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
+}
+
+// mutants are the breaks. Each is one that a person could make.
+var mutants = []mutant{
+	// What is believed of a guest.
+	{"snapper/state.go", `return e.ListErr == nil && e.Listed == "stopped" && e.ProcessErr`, `return !aliveStatus[e.Listed] && e.ProcessErr`, "take an unknown guest for stopped"},
+	{"snapper/state.go", `e.Listed == "stopped" && e.ProcessErr == nil && !e.Process`, `e.Listed == "stopped" && !e.Process`, "believe a stop though the process could not be looked at"},
+	{"snapper/state.go", `return e.Process || aliveStatus[e.Listed]`, `return aliveStatus[e.Listed]`, "believe Proxmox's list alone"},
+	{"snapper/state.go", `if !e.SeenStopped {`, `if false {`, "believe one look"},
+	{"snapper/state.go", `if e.LockErr != nil {`, `if false {`, "take no heed of the guest's lock"},
+	{"snapper/state.go", `if e.Rebooting {`, `if false {`, "take a reboot for a stop"},
+	{"snapper/state.go", `if why := gate.closed(); why != "" {`, `if why := gate.closed(); false {`, "believe stops while the host boots"},
+	{"snapper/state.go", `if e.HAStarted && !e.StoppedLastRun {`, `if false {`, "believe at once that a high-availability guest stopped"},
+	{"snapper/state.go", `if e.Config.Lock != "" && e.Config.Lock != "suspended" {`, `if false {`, "believe a stop under a configuration lock"},
+	{"snapper/state.go", `case e.RunState == "prelaunch" && e.Config.Lock == "backup", `, `case `, "take the backup of a stopped guest for a start"},
+	{"snapper/state.go", `"running": true, "paused": true,`, `"running": true,`, "take a paused guest for none that lives"},
+	{"snapper/state.go", `return Disputed`, `return states[0]`, "decide between two guests that claim a disk"},
+	{"snapper/sight.go", `		case received:`, `		case false:`, "treat a configured replica as one's own"},
+	{"snapper/sight.go", `asked := e.Config.Lock == "backup" || unlabelled[vmid]`, `asked := unlabelled[vmid]`, "not ask QEMU about a backup"},
+	{"snapper/sight.go", `return d.State != Stopped && d.State != Template`, `return d.State != Template`, "never look twice"},
+	// What a state and a label call for.
+	{"snapper/table.go", `{Adopt, Recheck, Final, AdoptPeer, Leave}`, `{Adopt, Recheck, Final, AdoptPeer, Final}`, "take over a foreign label"},
+	{"snapper/table.go", `{Adopt, Recheck, Final, AdoptPeer, Leave}`, `{Adopt, Leave, Final, AdoptPeer, Leave}`, "miss a guest that ran between two runs"},
+	{"snapper/table.go", `Unknown:      {Warn, Warn, Warn, Warn, Warn},`, `Unknown:      {Warn, Warn, Final, Warn, Warn},`, "end what is unknown"},
+	{"snapper/table.go", `Running:      {Start, Start, Periodic, Start, Start},`, `Running:      {Start, Periodic, Periodic, Start, Start},`, "announce no start"},
+	{"snapper/table.go", `UnknownAlive: {Warn, Warn, Periodic, Warn, Warn},`, `UnknownAlive: {Warn, Warn, Warn, Warn, Warn},`, "stop snapshots while pvesh hangs"},
+	{"snapper/decide.go", `if d.Inconsistent || d.ResumeToken {`, `if d.Inconsistent {`, "label a disk whose receive is not finished"},
+	{"snapper/decide.go", `if action == AdoptPeer && !p.policy.AdoptPeerLabels {`, `if false {`, "adopt a peer's label unasked"},
+	{"snapper/decide.go", `return d.Written
+	}
+	return d.WrittenSinceStopped`, `return d.Written
+	}
+	return d.Written`, "ask what was written since somebody else's snapshot"},
+	{"snapper/decide.go", `!p.stale(newest) && writtenSince(d, newest) == 0`, `!p.stale(newest)`, "not see that a stopped disk was written"},
+	{"snapper/decide.go", `newest.class == zfs.Stopped && !p.stale(newest)`, `!p.stale(newest)`, "take any last snapshot for a _stopped one"},
+	// What is taken.
+	{"snapper/take.go", `Guard: class == zfs.Stopped,`, `Guard: false,`, "drop the receive guard"},
+	{"snapper/take.go", `started := t.action == Start && any`, `started := false && any`, "take no snapshot at a start"},
+	{"snapper/take.go", `plan.Bookmark = class == zfs.Stopped || firstOfDay(`, `plan.Bookmark = firstOfDay(`, "bookmark no _stopped snapshot"},
+	{"snapper/take.go", `if d.State != Running {`, `if false {`, "destroy while Proxmox works on the guest"},
+	{"snapper/take.go", `t.snapshot && (!due || c > class)`, `t.snapshot && (!due || c < class)`, "take the shortest class that is due"},
+	{"snapper/take.go", `if !taken {`, `if taken || !taken {`, "take a name that is taken"},
+	{"snapper/apply.go", `outcomes[d.Dataset].err != nil || d.AfterNew`, `d.AfterNew`, "destroy after a failed snapshot"},
+	{"snapper/apply.go", `|| d.AfterNew && made == "" {`, `{`, "destroy what counts on a snapshot that was not made"},
+	// What goes.
+	{"snapper/retention.go", `for i, m := range list[:len(list)-1] {`, `for i, m := range list {`, "let the newest go"},
+	{"snapper/retention.go", `if _, named := r[m.class]; !named || m.future || m.class == zfs.Stopped`, `if _, named := r[m.class]; !named || m.class == zfs.Stopped`, "destroy snapshots of the future"},
+	{"snapper/retention.go", `return !m.future && m.class != zfs.Stopped && m.class >= class`, `return !m.future && m.class >= class`, "count _stopped snapshots"},
+	{"snapper/retention.go", `return bucket{year: year, part: week}`, `return bucket{year: t.Year(), part: week}`, "split the week of the new year"},
+	{"snapper/retention.go", `order[max(0, len(order)-n):] {`, `order[max(0, len(order)-n+1):] {`, "keep one bucket too few"},
+	{"snapper/retention.go", `hour: t.Hour(), offset: offset}`, `hour: t.Hour(), offset: 0 * offset}`, "lose an hour of the long night"},
+	{"snapper/retention.go", `safe := marks.Keep > 0 && marks.hold(m.GUID) ||`, `safe := marks.Keep > 0 ||`, "let a _stopped snapshot go without its bookmark"},
+	{"snapper/retention.go", `w.Creation.Before(now.Add(-grace))`, `w.Creation.Before(now)`, "give receivers no time"},
+	{"snapper/bookmarks.go", `days[:max(0, len(days)-b.Keep)]`, `days[:max(0, len(days)-b.Keep+1)]`, "keep one bookmark too few"},
+	{"snapper/bookmarks.go", `return ours && !s.Creation.After(now.Add(futureSlack)) && dayOf(s) == today`, `return ours && dayOf(s) == today`, "let the future take the day's bookmark"},
+	{"snapper/abandoned.go", `if tip.Name == "" || known(tip.Name) || !received {`, `if tip.Name != "never" {`, "leave bookmarks of a history that is gone"},
+	// What is said of a copy.
+	{"checker/judge.go", `class != zfs.Stopped || c.disk.PendingReceive || c.labelledRunning()`, `class != zfs.Stopped || c.labelledRunning()`, "stay silent while a receive is pending"},
+	{"checker/judge.go", `ahead > clockSlack {`, `ahead > 100*clockSlack {`, "believe a snapshot of the future"},
+	{"checker/judge.go", `return c.disk.HostClock.After(c.now.Add(clockSlack))`, `return false && c.disk.HostClock.After(c.now.Add(clockSlack))`, "believe a clock that went back"},
+	{"checker/judge.go", `c.disk.SupersededBy == "" || level == Within`, `level == Within`, "call any stale disk superseded"},
+	{"checker/judge.go", `		Stopped:    hearing.stopped,
+		Superseded: hearing.superseded,
+		Stale:      hearing.stale,`, `		Stopped:    hearing.stale,
+		Superseded: hearing.superseded,
+		Stale:      hearing.stopped,`, "swap two verdicts"},
+	{"checker/judge.go", `!c.disk.Gone || excluded {`, `!c.disk.Gone || !excluded {`, "not miss a disk that is gone"},
+	{"checker/verdict.go", `[3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
+		"its newest managed snapshot is older than a limit"`, `[3]State{Warning, Warning, Warning}, [3]string{"yellow", "yellow", "red"},
+		"its newest managed snapshot is older than a limit"`, "never call a stale disk critical"},
+	{"checker/policy.go", `	case critical.exceeded(age):
+		return BeyondCritical, critical
+	case`, `	case critical.exceeded(age) && !warning.exceeded(age):
+		return BeyondCritical, critical
+	case`, "ask for the warning first"},
+	{"checker/compare.go", `max(0, o.Newest.Creation.Sub(d.Newest.Creation))`, `max(0, d.Newest.Creation.Sub(o.Newest.Creation))`, "measure the lag backwards"},
+	{"checker/compare.go", `case o.Held == NotHeld && !d.Newest.Creation.Before(o.Newest.Creation):`, `case false:`, "not see that a copy diverged"},
+	{"checker/compare.go", `e.Owned == Owned && !e.isReplica(d)`, `e.Owned != NotOwned && !e.isReplica(d)`, "take a node that does not know for the owner"},
+	{"checker/compare.go", `	case len(failed) > 0:`, `	case false:`, "call a disk orphaned while a node does not answer"},
+	{"checker/report.go", `d.Compared, d.State = &c, Worst(d.State, c.State)`, `d.Compared, d.State = &c, c.State`, "let a comparison make a verdict better"},
+	{"checker/seen.go", `		d.Gone = true`, `		d.Gone = false`, "forget disks that are gone"},
+	{"checker/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
+	// The rules.
+	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|future|stopped|superseded"} == 1`, `snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|future|superseded"} == 1`, "call stopped guests stale"},
+	{"deploy/prometheus/snapwatch.rules.yml", `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
+          >`, `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
+          <`, "call fresh disks stale"},
+	{"deploy/prometheus/snapwatch.rules.yml", `max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, `min by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, "compare with the oldest copy"},
+	{"deploy/prometheus/snapwatch.rules.yml", `max without (id, node) (snapwatch_disk_info{origin_dataset!=""})`, `max without (id) (snapwatch_disk_info{origin_dataset!=""})`, "let a changed label break the join"},
+	{"deploy/prometheus/snapwatch.rules.yml", `time() - snapwatch_run_last_success_timestamp_seconds > 2700`, `time() - snapwatch_run_last_success_timestamp_seconds > 270000`, "wait days for a run that fails"},
+	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch_pool_scrape_success == 0`, `snapwatch_pool_scrape_success == 2`, "not see a pool that cannot be read"},
+	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch_disk_state{state="missing"} == 1
+        for: 10m`, `snapwatch_disk_state{state="missing"} == 1
+        for: 10d`, "wait days for a disk that is gone"},
+	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|superseded"} == 1
+        for: 30m`, `snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|superseded|stopped"} == 1
+        for: 30m`, "let a _stopped copy hide that it is behind"},
+	{"deploy/prometheus/snapwatch.rules.yml", `> 30 * 86400`, `> 300 * 86400`, "wait most of a year for a guest that is off"},
+}

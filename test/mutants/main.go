@@ -1,0 +1,164 @@
+// Command mutants breaks the planner, the verdict and the alert rules on purpose, one
+// line at a time, in a copy of the tree, and runs the tests: each break must be caught.
+// It fails where one survives, and where one no longer applies to the code.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// mutant is one break: in a file, an old text that occurs once becomes a new one.
+type mutant struct {
+	file, old, new string
+	// what says in words what is broken.
+	what string
+}
+
+// suite is the tests that must catch the mutants of a directory, in the order in which
+// they are tried.
+type suite struct {
+	dir   string
+	tests [][]string
+}
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+// run tries the mutants whose words match the one argument, or all of them.
+func run(args []string) error {
+	only := regexp.MustCompile(strings.Join(args, " "))
+	tree, err := os.MkdirTemp("", "mutants-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(tree) }()
+	if err := copyTree(tree); err != nil {
+		return err
+	}
+	var tried []mutant
+	for _, m := range mutants {
+		if only.MatchString(m.what) {
+			tried = append(tried, m)
+		}
+	}
+	if err := sound(tree, tried); err != nil {
+		return err
+	}
+	var survived, stale int
+	for _, m := range tried {
+		said, err := try(tree, m)
+		if err != nil {
+			stale++
+			said = "DOES NOT APPLY: " + err.Error()
+		} else if said == "" {
+			survived++
+			said = "SURVIVED"
+		}
+		fmt.Printf("%-24s %-62s %s\n", m.file, m.what, said)
+	}
+	fmt.Printf("%d mutants, %d caught, %d survived, %d do not apply\n", len(tried), len(tried)-survived-stale, survived, stale)
+	if survived+stale > 0 {
+		return fmt.Errorf("%d survived, %d do not apply", survived, stale)
+	}
+	return nil
+}
+
+// copyTree copies what git knows of the tree.
+func copyTree(to string) error {
+	names, err := exec.Command("git", "ls-files").Output()
+	if err != nil {
+		return fmt.Errorf("git ls-files: %w", err)
+	}
+	for name := range strings.Lines(string(names)) {
+		name = strings.TrimSpace(name)
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sound sees that the tests pass where nothing is broken.
+func sound(tree string, tried []mutant) error {
+	seen := map[string]bool{}
+	for _, m := range tried {
+		dir := filepath.Dir(m.file)
+		if seen[dir] {
+			continue
+		}
+		seen[dir] = true
+		for _, test := range suiteOf(m) {
+			if out, ok := passes(tree, test); !ok {
+				return fmt.Errorf("go test %s fails without any mutant:\n%s", strings.Join(test, " "), out)
+			}
+		}
+	}
+	return nil
+}
+
+func suiteOf(m mutant) [][]string {
+	for _, s := range suites {
+		if strings.HasPrefix(m.file, s.dir) {
+			return s.tests
+		}
+	}
+	panic("no tests for " + m.file)
+}
+
+var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+
+// try runs the tests on a mutant and says which one caught it, "" if none did.
+func try(tree string, m mutant) (caught string, err error) {
+	path := filepath.Join(tree, m.file)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		return "", fmt.Errorf("the old text occurs %d times", n)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o644); err != nil {
+		return "", err
+	}
+	defer func() { _ = os.WriteFile(path, text, 0o644) }()
+	for _, test := range suiteOf(m) {
+		out, ok := passes(tree, test)
+		if strings.Contains(out, "[build failed]") {
+			return "", fmt.Errorf("it does not compile:\n%s", out)
+		}
+		if !ok {
+			all := failed.FindAllStringSubmatch(out, -1)
+			if len(all) == 0 {
+				return "caught (" + test[0] + ")", nil
+			}
+			return "caught by " + all[len(all)-1][1], nil
+		}
+	}
+	return "", nil
+}
+
+func passes(tree string, test []string) (out string, ok bool) {
+	cmd := exec.Command("go", append([]string{"test", "-count=1", "-failfast", "-vet=off"}, test...)...)
+	cmd.Dir = tree
+	var both bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &both, &both
+	err := cmd.Run()
+	return both.String(), err == nil
+}

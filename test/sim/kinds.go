@@ -1,0 +1,212 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/pve"
+	"snapwatch/internal/zfs"
+)
+
+// stepKinds is the table of all that can happen.
+func stepKinds() map[string]kind {
+	return map[string]kind{
+		"start": {"guest GUEST is started", true, true, func(w *World, g *guest, _ *node, s Step) {
+			if s.Phase == betweenLooks && w.up(g) && !g.alive {
+				g.flocked, g.starting = true, true // the start ends after this run
+				return
+			}
+			w.start(g)
+		}},
+		"stop": {"guest GUEST is shut down", true, true, func(w *World, g *guest, _ *node, _ Step) {
+			if w.up(g) && g.alive {
+				w.stop(g)
+				g.ha, g.autostart = false, false
+			}
+		}},
+		"blink": {"guest GUEST is stopped and started again", true, true, func(w *World, g *guest, _ *node, _ Step) {
+			if w.up(g) && g.alive {
+				w.stop(g)
+				w.start(g)
+			}
+		}},
+		"flash": {"guest GUEST is started and stopped again", true, true, func(w *World, g *guest, _ *node, _ Step) {
+			if w.up(g) && !g.alive {
+				w.start(g)
+				w.stop(g)
+				g.autostart = false
+			}
+		}},
+		"crash": {"guest GUEST crashes", true, false, func(w *World, g *guest, _ *node, _ Step) { w.stop(g) }},
+		"reboot": {"guest GUEST reboots, slowly", true, true, func(w *World, g *guest, _ *node, _ Step) {
+			if w.up(g) && g.alive {
+				w.stop(g)
+				g.rebooting = w.tick + 1
+			}
+		}},
+		"pause": {"guest GUEST is paused", true, true, func(w *World, g *guest, _ *node, _ Step) { g.paused = g.alive }},
+		"ha":    {"high availability wants guest GUEST started", true, false, func(_ *World, g *guest, _ *node, _ Step) { g.ha = !g.template }},
+		"migrate": {"guest GUEST migrates to the other node, for N runs", true, true, func(w *World, g *guest, _ *node, s Step) {
+			if w.up(g) && w.tick >= w.nodes[1-g.home].down {
+				g.lock, g.lockEnd = "migrate", w.tick+s.N
+			}
+		}},
+		"failover": {"NODE dies for N runs, and its guests are started on the other node", false, false, func(w *World, _ *guest, _ *node, s Step) {
+			w.die(s.Node, 4*s.N)
+			for _, vmid := range w.order {
+				if g := w.guests[vmid]; g.home == s.Node && !g.gone && !g.template && w.tick >= w.nodes[1-s.Node].down && w.move(g) && g.autostart {
+					w.start(g)
+				}
+			}
+		}},
+		"death":      {"NODE dies for N runs", false, false, func(w *World, _ *guest, _ *node, s Step) { w.die(s.Node, s.N) }},
+		"hostreboot": {"NODE reboots", false, false, func(w *World, _ *guest, n *node, s Step) { w.die(s.Node, 1) }},
+		"destroy": {"guest GUEST is destroyed", true, true, func(w *World, g *guest, _ *node, _ Step) {
+			if w.up(g) {
+				w.stop(g)
+				for _, name := range g.disks {
+					delete(w.nodes[g.home].sets, name)
+				}
+				g.gone = true
+			}
+		}},
+		"reuse": {"a new guest gets the VMID GUEST", true, false, func(w *World, g *guest, _ *node, _ Step) {
+			if !g.gone {
+				return
+			}
+			// Proxmox makes a volume anew only where none of that name is.
+			for _, name := range g.disks {
+				delete(w.nodes[0].sets, name)
+			}
+			w.addGuest(g.vmid, g.kind, g.disks...)
+			w.start(w.guests[g.vmid])
+		}},
+		"newdisk": {"guest GUEST gets a new disk", true, true, func(w *World, g *guest, _ *node, _ Step) {
+			name := fmt.Sprintf("tank/data/vm-%d-disk-%d", g.vmid, 5+len(g.disks))
+			if g.kind == pve.LXC {
+				name = strings.Replace(name, "vm-", "subvol-", 1)
+			}
+			if w.up(g) && len(g.disks) < 4 && w.nodes[g.home].sets[name] == nil {
+				w.create(w.nodes[g.home], name)
+				g.disks = append(slices.Clone(g.disks), name)
+			}
+		}},
+		"movedisk": {"a disk of guest GUEST moves to the other storage", true, true, func(w *World, g *guest, _ *node, _ Step) {
+			old := g.disks[len(g.disks)-1]
+			base := zfs.Base(old)
+			name := "ssd/" + base
+			if strings.HasPrefix(old, "ssd/") {
+				name = "tank/data/" + base
+			}
+			n := w.nodes[g.home]
+			if !w.up(g) || n.sets[name] != nil || n.sets[old] == nil || w.nodes[1-g.home].sets[name] != nil || w.c.sets[vaultOf(name)] != nil {
+				return
+			}
+			d := w.create(n, name)
+			d.content = n.sets[old].content
+			delete(n.sets, old)
+			g.disks = append(slices.Clone(g.disks[:len(g.disks)-1]), name)
+		}},
+		"template": {"guest GUEST becomes a template", true, true, func(w *World, g *guest, _ *node, _ Step) {
+			if !w.up(g) || g.vmid != 102 {
+				return
+			}
+			w.stop(g)
+			g.template, g.ha, g.autostart = true, false, false
+			n := w.nodes[g.home]
+			for i, name := range g.disks {
+				if d := n.sets[name]; d != nil {
+					delete(n.sets, name)
+					d.name = strings.Replace(name, "vm-", "base-", 1)
+					n.sets[d.name] = d
+					w.snapshot(n, d, "__base__")
+					g.disks = slices.Clone(g.disks)
+					g.disks[i] = d.name
+				}
+			}
+		}},
+		"backup": {"guest GUEST is backed up for N runs", true, true, func(w *World, g *guest, _ *node, s Step) {
+			if w.up(g) && !g.template {
+				g.lock, g.lockEnd = "backup", w.tick+s.N
+				g.prelaunch = !g.alive && g.kind == pve.QEMU
+			}
+		}},
+		"rollback": {"guest GUEST is rolled back, for N runs", true, true, func(w *World, g *guest, _ *node, s Step) {
+			if w.up(g) {
+				w.stop(g)
+				g.lock, g.lockEnd = "rollback", w.tick+s.N
+			}
+		}},
+		"hibernate": {"guest GUEST is hibernated", true, true, func(w *World, g *guest, _ *node, s Step) {
+			if w.up(g) && g.alive {
+				w.stop(g)
+				g.lock, g.lockEnd = "suspended", w.tick+8*s.N
+			}
+		}},
+		"pvesh fails":  pveshStep("fails"),
+		"pvesh hangs":  pveshStep("hangs"),
+		"pvesh lies":   pveshStep("says unknown"),
+		"pvesh nobody": pveshStep("lists nothing"),
+		"full": {"a pool of NODE is full for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.pools[poolOf(s)].full = w.tick + s.N
+			w.disturbNode(n)
+		}},
+		"suspended": {"a pool of NODE is suspended for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.pools[poolOf(s)].suspended = w.tick + s.N
+			w.disturbNode(n)
+		}},
+		"skew": {"the clock of NODE is a little off for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.skew, n.skewEnd = time.Duration(s.N%5-2)*time.Minute, w.tick+s.N
+		}},
+		"clock": {"the clock of NODE jumps for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.skew, n.skewEnd = jumpOf(s), w.tick+s.N
+			w.jumps += 2
+			w.disturbNode(n)
+		}},
+		"clock of C": {"the clock of C jumps for N runs", false, false, func(w *World, _ *guest, _ *node, s Step) {
+			w.c.skew, w.c.skewEnd = jumpOf(s), w.tick+s.N
+		}},
+		"cut": {"nothing of NODE is replicated to C for N hours", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.cut = w.tick + 4*s.N
+		}},
+		"long cut": {"C is away for N times four hours", false, false, func(w *World, _ *guest, _ *node, s Step) {
+			w.c.cut = w.tick + 16*s.N
+		}},
+		"break": {"the next replication to C breaks off", false, false, func(w *World, _ *guest, _ *node, _ Step) { w.cutMid = true }},
+		"kill": {"the next run on NODE will be killed", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.kill = 1 + s.N%(killPoints-1)
+			w.disturbNode(n)
+		}},
+		"cron": {"cron of NODE is off for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.cronOff = w.tick + s.N
+			w.disturbNode(n)
+		}},
+		"foreign": {"somebody takes a snapshot of a disk of guest GUEST", true, false, func(w *World, g *guest, _ *node, s Step) {
+			for _, name := range g.disks {
+				if d := w.source(g, name); d != nil && w.up(g) && !d.has("manual"+fmt.Sprint(w.tick)) {
+					w.snapshot(w.nodes[g.home], d, "manual"+fmt.Sprint(w.tick))
+				}
+			}
+		}},
+	}
+}
+
+func pveshStep(how string) kind {
+	return kind{"pvesh on NODE " + how + " for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+		n.pvesh, n.pveshBad = how, w.tick+s.N
+		w.disturbNode(n)
+	}}
+}
+
+func poolOf(s Step) string {
+	if s.N%2 == 0 {
+		return "tank"
+	}
+	return "ssd"
+}
+
+func jumpOf(s Step) time.Duration {
+	return []time.Duration{-26 * time.Hour, -3 * time.Hour, -20 * time.Minute, 20 * time.Minute, 3 * time.Hour, 26 * time.Hour}[s.N%6]
+}

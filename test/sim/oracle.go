@@ -1,0 +1,206 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
+)
+
+// stopTaken is told of every _stopped snapshot that a run takes: its guest must be
+// off. This is the promise that the others rest on.
+func (w *World) stopTaken(n *node, vmid int, dataset string) {
+	w.stats.Stops++
+	g := w.guests[vmid]
+	switch {
+	case g.alive:
+		w.broken("%s took a _stopped snapshot of %s, whose guest %d runs on %s", n.name, dataset, vmid, w.nodes[g.home].name)
+	case w.nodes[g.home] != n:
+		w.broken("%s took a _stopped snapshot of %s, whose guest %d is configured on %s", n.name, dataset, vmid, w.nodes[g.home].name)
+	}
+}
+
+// noBase is told when replication finds nothing to go on from. Within the days that
+// bookmarks reach back it must never come to that.
+func (w *World) noBase(src, dst *dataset, site string) {
+	p := w.pairs[site+" "+dst.name]
+	away := "never replicated"
+	if p != nil && p.source == src.guid && p.target == dst.guid {
+		away = w.now.Sub(p.last).String()
+		// The last common day may be the one before, and a clock that jumps makes days.
+		horizon := time.Duration(w.Bookmarks-2-w.jumps) * 24 * time.Hour
+		if w.now.Sub(p.last) < horizon && p.based {
+			w.broken("%s has no common base with %s any more, which was away for %s", src.name, dst.name, away)
+		}
+	}
+	w.say("no common base for %s (away: %s): a person starts over", dst.name, away)
+	dst.snaps, dst.marks, dst.content = nil, nil, 0
+	w.serial++
+	dst.guid, dst.created = w.serial, w.now
+	w.receive(dst, src.snaps)
+	dst.token, dst.seeding = false, false
+	w.pairs[site+" "+dst.name] = &pair{source: src.guid, target: dst.guid, last: w.now}
+}
+
+// bucketName is the hour, day, week, month or year of a time, in words that nothing
+// under test has written.
+func bucketName(class zfs.Class, t time.Time) string {
+	switch class {
+	case zfs.Hourly:
+		return t.Format("2006-01-02 15 -0700")
+	case zfs.Daily:
+		return t.Format("2006-01-02")
+	case zfs.Weekly:
+		year, week := t.ISOWeek()
+		return fmt.Sprint(year, "w", week)
+	case zfs.Monthly:
+		return t.Format("2006-01")
+	}
+	return t.Format("2006")
+}
+
+// mayGo is told of every snapshot that a run destroys.
+func (w *World) mayGo(n *node, d *dataset, name string, disks []snapper.Disk) {
+	now := n.planned
+	s := d.snaps[d.find(name)]
+	class, ours := s.Class()
+	newest, _ := d.newestManaged()
+	at := slices.IndexFunc(disks, func(k snapper.Disk) bool { return k.Name == d.name })
+	switch {
+	case !ours:
+		w.broken("%s destroyed the foreign %s", n.name, s.FullName())
+	case s.GUID == newest.GUID:
+		w.broken("%s destroyed %s, the newest", n.name, s.FullName())
+	case disks[at].State != snapper.Running:
+		w.broken("%s destroyed %s while its guest is %s", n.name, s.FullName(), disks[at].State)
+	case class == zfs.Stopped && w.Bookmarks > 0 && !hasGUID(d.marks, s.GUID):
+		w.broken("%s destroyed %s, which has no bookmark", n.name, s.FullName())
+	case class == zfs.Stopped && !slices.ContainsFunc(w.before[d.name], func(o zfs.Snapshot) bool {
+		_, managed := o.Class()
+		return managed && o.CreateTXG > s.CreateTXG && now.Sub(o.Creation) > w.Grace
+	}):
+		w.broken("%s destroyed %s, and nothing newer is %s old", n.name, s.FullName(), w.Grace)
+	case class == zfs.Stopped:
+	case s.Creation.After(now.Add(5 * time.Minute)):
+		w.broken("%s destroyed %s of the future", n.name, s.FullName())
+	default:
+		if keeper := w.keptBy(d, s, now); keeper != "" {
+			w.broken("%s destroyed %s, which %s keeps", n.name, s.FullName(), keeper)
+		}
+	}
+}
+
+// keptBy names the class that keeps a snapshot, counted from the user's words.
+func (w *World) keptBy(d *dataset, s zfs.Snapshot, now time.Time) string {
+	var counted []zfs.Snapshot
+	for _, o := range d.snaps {
+		if class, ours := o.Class(); ours && class != zfs.Stopped && !o.Creation.After(now.Add(5*time.Minute)) {
+			counted = append(counted, o)
+		}
+	}
+	for class, n := range w.retention {
+		if class == zfs.Frequently {
+			if slices.ContainsFunc(counted[max(0, len(counted)-n):], func(o zfs.Snapshot) bool { return o.GUID == s.GUID }) {
+				return fmt.Sprintf("f%d", n)
+			}
+			continue
+		}
+		first := map[string]zfs.Snapshot{}
+		var order []zfs.Snapshot
+		for _, o := range counted {
+			c, _ := o.Class()
+			bucket := bucketName(class, o.Creation.In(now.Location()))
+			if _, have := first[bucket]; !have && c >= class {
+				first[bucket] = o
+				order = append(order, o)
+			}
+		}
+		slices.SortStableFunc(order, func(a, b zfs.Snapshot) int { return a.Creation.Compare(b.Creation) })
+		if slices.ContainsFunc(order[max(0, len(order)-n):], func(o zfs.Snapshot) bool { return o.GUID == s.GUID }) {
+			return fmt.Sprintf("%s %d", class, n)
+		}
+	}
+	return ""
+}
+
+// idempotent plans once more what a run has just done: nothing may be left to do but
+// the snapshot that every run takes.
+func (w *World) idempotent(n *node, guests snapper.Guests, plan snapper.Plan, complete bool) {
+	labels := len(plan.GiveBack) > 0 || slices.ContainsFunc(plan.Guests, func(g snapper.GuestPlan) bool { return g.Class == zfs.Stopped })
+	if !complete || n.disturbed || !labels && w.tick%16 != 0 {
+		return
+	}
+	w.stats.Idempotent++
+	disks := w.readDisks(n)
+	guests.Assign(disks, nil)
+	again := snapper.MakePlan(disks, w.snapPolicy(n), n.planned)
+	for _, g := range again.Guests {
+		for _, d := range g.Disks {
+			if d.Label != "" || g.Class != zfs.Frequently {
+				w.broken("a second run at once on %s would do to %s: label %q, snapshot %s", n.name, d.Dataset, d.Label, g.Snapshot)
+			}
+		}
+	}
+	if len(again.GiveBack)+len(again.FullDestroys)+len(again.Marks)+len(again.Abandoned) > 0 {
+		w.broken("a second run at once on %s would give back %v, destroy %v, bookmark %v, and call %v abandoned", n.name, again.GiveBack, again.FullDestroys, again.Marks, again.Abandoned)
+	}
+}
+
+// stranger tells whether a stopped guest's disk may not be labelled without a person:
+// it came from elsewhere without a label, or a receive of it is pending.
+func (w *World) stranger(d *dataset) bool {
+	newest, any := d.newestManaged()
+	label := d.running.Own()
+	if class, _ := newest.Class(); label == "stopped" && d.running.Source == zfs.SourceReceived && class != zfs.Stopped {
+		return true // sanoid's snapshot came after our _stopped one, and then the guest moved
+	}
+	return d.token || d.seeding || label == "" && (any || d.running.Received != "")
+}
+
+// labels holds what is on the nodes' disks against the truth, once two clean runs saw
+// it.
+func (w *World) labels() {
+	for _, vmid := range w.order {
+		g := w.guests[vmid]
+		if g.gone || g.quiet < 2 {
+			continue
+		}
+		for _, name := range g.disks {
+			d := w.source(g, name)
+			if d == nil {
+				continue
+			}
+			label, want := d.running.Own(), "stopped"
+			if g.alive {
+				want = w.nodes[g.home].name
+			} else if w.stranger(d) || g.template && label != w.nodes[g.home].name {
+				continue // a template can never run: only its own node's label is ended
+			}
+			w.stats.Labels++
+			if label != want {
+				w.broken("two runs after the last event the label of %s on %s is %s, not %s", name, w.nodes[g.home].name, orDash(label), want)
+			}
+			w.announced(g, d)
+		}
+	}
+}
+
+// announced holds the newest snapshot against the truth: it is _stopped and the last
+// state of a stopped guest, and not _stopped of a living one.
+func (w *World) announced(g *guest, d *dataset) {
+	newest, any := d.newestManaged()
+	class, _ := newest.Class()
+	switch {
+	case !any && g.alive:
+		w.broken("%s of the running guest %d has no snapshot", d.name, g.vmid)
+	case g.alive && class == zfs.Stopped:
+		w.broken("the newest snapshot of %s is %s, and its guest runs", d.name, newest.Name)
+	case g.alive || g.template || d.running.Source == zfs.SourceReceived:
+	case class != zfs.Stopped:
+		w.broken("the newest snapshot of %s is %s, and its guest is off", d.name, newest.Name)
+	case w.taken[newest.GUID].content != d.content:
+		w.broken("%s was written after %s, and its guest is off", d.name, newest.Name)
+	}
+}

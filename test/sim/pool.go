@@ -1,0 +1,115 @@
+package sim
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
+)
+
+// dataset is one disk on one site, with as much of ZFS as matters here.
+type dataset struct {
+	name    string
+	guid    uint64
+	created time.Time // by the clock of its host
+	snaps   []zfs.Snapshot
+	marks   []zfs.Snapshot
+	// content numbers the state of the data: two datasets with the same number hold
+	// the same bytes.
+	content int
+	running zfs.Property
+	// seeding: the first receive is not finished. token: one waits to be resumed.
+	seeding, token bool
+	// strays are bookmarks, by guid, of what was rolled back: nothing may be sent
+	// from them.
+	strays  map[uint64]bool
+	changed time.Time // of its list of snapshots, by its host's clock
+}
+
+// taken is what only the model knows of a snapshot, by guid.
+type taken struct {
+	content int
+	at      time.Time // the true time
+	node    string
+}
+
+func (d *dataset) newest() (zfs.Snapshot, bool) {
+	if len(d.snaps) == 0 {
+		return zfs.Snapshot{}, false
+	}
+	return d.snaps[len(d.snaps)-1], true
+}
+
+// newestManaged is the newest snapshot of ours.
+func (d *dataset) newestManaged() (zfs.Snapshot, bool) {
+	for _, s := range slices.Backward(d.snaps) {
+		if _, ours := s.Class(); ours {
+			return s, true
+		}
+	}
+	return zfs.Snapshot{}, false
+}
+
+func (d *dataset) has(name string) bool { return d.find(name) >= 0 }
+
+func (d *dataset) find(name string) int {
+	return slices.IndexFunc(d.snaps, func(s zfs.Snapshot) bool { return s.Name == name })
+}
+
+func (d *dataset) stray(guid uint64) {
+	if d.strays == nil {
+		d.strays = map[uint64]bool{}
+	}
+	d.strays[guid] = true
+}
+
+func hasGUID(list []zfs.Snapshot, guid uint64) bool {
+	return slices.ContainsFunc(list, func(s zfs.Snapshot) bool { return s.GUID == guid })
+}
+
+// disk is the dataset as snap reads it.
+func (w *World) disk(d *dataset) snapper.Disk {
+	vmid, _, _ := zfs.ParseDiskName(zfs.Base(d.name))
+	k := snapper.Disk{
+		Head: zfs.Head{Name: d.name, GUID: d.guid, Creation: d.created, Inconsistent: d.seeding, ResumeToken: d.token, Running: d.running},
+		VMID: vmid, Snapshots: d.snaps, Bookmarks: d.marks, Retention: w.retention,
+	}
+	if s, any := d.newest(); any {
+		k.NewestSnapshot, k.Written = s.Name, w.written(d, s)
+	} else {
+		k.Written = 1
+	}
+	if s, any := d.newestManaged(); any && strings.HasSuffix(s.Name, "_stopped") {
+		k.WrittenSinceStopped = w.written(d, s)
+	}
+	return k
+}
+
+func (w *World) written(d *dataset, since zfs.Snapshot) uint64 {
+	if w.taken[since.GUID].content == d.content {
+		return 0
+	}
+	return 4096
+}
+
+// snapshot takes one, as the node's clock has it.
+func (w *World) snapshot(n *node, d *dataset, name string) zfs.Snapshot {
+	w.serial++
+	s := zfs.Snapshot{Dataset: d.name, Name: name, GUID: w.serial, CreateTXG: w.serial, Creation: n.clock(w.now).Truncate(time.Second)}
+	d.snaps = append(d.snaps, s)
+	d.changed = n.clock(w.now)
+	w.taken[s.GUID] = taken{content: d.content, at: w.now, node: n.name}
+	return s
+}
+
+func (d *dataset) destroy(name string) {
+	d.snaps = slices.DeleteFunc(d.snaps, func(s zfs.Snapshot) bool { return s.Name == name })
+}
+
+// write changes the data of a disk.
+func (w *World) write(d *dataset) {
+	w.contents++
+	d.content = w.contents
+}

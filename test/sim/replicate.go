@@ -1,0 +1,246 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// pair is a disk and one of its copies, for the promise of a common base.
+type pair struct {
+	source, target uint64 // guids of the datasets
+	last           time.Time
+	// based: the source had a bookmark then of a snapshot that the target had.
+	based bool
+}
+
+// vaultOf is where C keeps the copy of a disk.
+func vaultOf(name string) string { return "vault/" + name }
+
+// replicate is one run of syncoid for every disk: to the other node, and to C.
+func (w *World) replicate() {
+	cut := w.cutMid
+	w.cutMid = false
+	for _, vmid := range w.order {
+		g := w.guests[vmid]
+		if g.gone {
+			continue
+		}
+		home, other := w.nodes[g.home], w.nodes[1-g.home]
+		for _, name := range g.disks {
+			both := w.tick >= home.down && w.tick >= other.down
+			if both && g.lock != "migrate" {
+				w.send(home, name, other.sets, name, other, false)
+			}
+			from := home
+			if w.Relay {
+				from = w.nodes[0]
+			}
+			if w.tick >= from.down && w.tick >= from.cut && w.tick >= w.c.cut {
+				w.send(from, name, w.c.sets, vaultOf(name), nil, cut)
+			}
+		}
+	}
+}
+
+// send replicates one disk, as syncoid does: from the newest common snapshot, else
+// from the newest bookmark of one that the target has, else there is no base.
+func (w *World) send(from *node, name string, to map[string]*dataset, as string, at *node, breaks bool) {
+	src := from.sets[name]
+	pool := from.pools[zfs.Pool(name)]
+	if src == nil || w.tick < pool.suspended || src.seeding || src.token {
+		return
+	}
+	if at != nil && w.tick < max(at.pools[zfs.Pool(name)].suspended, at.pools[zfs.Pool(name)].full) {
+		return
+	}
+	site := "c"
+	if at != nil {
+		site = at.name
+	}
+	if w.SyncSnaps {
+		if w.tick < pool.full {
+			return
+		}
+		sync := fmt.Sprintf("syncoid_%s_%d", site, w.tick)
+		if !src.has(sync) {
+			w.snapshot(from, src, sync)
+		}
+	}
+	if len(src.snaps) == 0 {
+		return
+	}
+	dst := to[as]
+	host := w.c.clock(w.now)
+	if at != nil {
+		host = at.clock(w.now)
+	}
+	if dst == nil || dst.seeding {
+		dst = w.seed(src, to, as, host, breaks)
+		if dst.seeding {
+			return
+		}
+	} else if !w.increment(src, dst, site, breaks) {
+		return
+	}
+	dst.changed = host
+	if w.Properties {
+		dst.running.Received = src.running.Own()
+		if dst.running.Source != zfs.SourceLocal {
+			dst.running.Value, dst.running.Source = dst.running.Received, zfs.SourceReceived
+			if dst.running.Received == "" {
+				dst.running.Source = zfs.SourceNone
+			}
+		}
+	}
+	w.pairs[site+" "+as] = &pair{source: src.guid, target: dst.guid, last: w.now, based: bookmarked(src, dst)}
+	if w.SyncSnaps {
+		dropSyncs(src, site)
+		dropSyncs(dst, site)
+	}
+}
+
+// dropSyncs leaves the newest of syncoid's own snapshots.
+func dropSyncs(d *dataset, site string) {
+	newest := true
+	for i := len(d.snaps) - 1; i >= 0; i-- {
+		if !strings.HasPrefix(d.snaps[i].Name, "syncoid_"+site+"_") {
+			continue
+		}
+		if !newest {
+			d.snaps = slices.Delete(d.snaps, i, i+1)
+		}
+		newest = false
+	}
+}
+
+// prune is the rotation on a site that receives: the newest ones and the first of each
+// day stay.
+func prune(d *dataset, site string) {
+	const newest = 6
+	days := map[string]bool{}
+	ours := 0
+	for _, s := range d.snaps {
+		if _, managed := s.Class(); managed {
+			ours++
+		}
+	}
+	d.snaps = slices.DeleteFunc(d.snaps, func(s zfs.Snapshot) bool {
+		if _, managed := s.Class(); !managed {
+			return strings.HasPrefix(s.Name, "syncoid_") && !strings.HasPrefix(s.Name, "syncoid_"+site+"_")
+		}
+		day := s.Creation.In(zone).Format("2006-01-02")
+		first := !days[day]
+		days[day] = true
+		ours--
+		return !first && ours >= newest
+	})
+}
+
+func (w *World) seed(src *dataset, to map[string]*dataset, as string, host time.Time, breaks bool) *dataset {
+	dst := to[as]
+	if dst == nil {
+		w.serial++
+		dst = &dataset{name: as, guid: w.serial, created: host, changed: host}
+		to[as] = dst
+	}
+	dst.seeding, dst.token = breaks, breaks
+	if breaks {
+		w.say("the first receive of %s breaks off", as)
+		return dst
+	}
+	w.receive(dst, src.snaps)
+	return dst
+}
+
+// increment brings the target up to the source. It is false if it did not end.
+func (w *World) increment(src, dst *dataset, site string, breaks bool) bool {
+	base, ok := commonBase(src, dst)
+	if !ok {
+		w.noBase(src, dst, site)
+		return false
+	}
+	w.stats.Based++
+	if !hasGUID(src.snaps, base) && src.strays[base] {
+		w.broken("%s was sent to %s from a bookmark of a history that it no longer has: the copy is a mixture", src.name, dst.name)
+	}
+	at := slices.IndexFunc(dst.snaps, func(s zfs.Snapshot) bool { return s.GUID == base })
+	after := w.txgOf(src, base)
+	from := slices.IndexFunc(src.snaps, func(s zfs.Snapshot) bool { return s.CreateTXG > after })
+	if from < 0 {
+		return true
+	}
+	fresh := src.snaps[from:]
+	for _, m := range dst.marks {
+		if m.CreateTXG > dst.snaps[at].CreateTXG {
+			dst.stray(m.GUID)
+		}
+	}
+	dst.snaps = dst.snaps[:at+1] // syncoid rolls the target back
+	dst.token = breaks
+	if breaks {
+		w.say("a receive of %s breaks off", dst.name)
+		fresh = fresh[:len(fresh)/2]
+	}
+	if w.tick%4 == 0 {
+		prune(dst, site)
+	}
+	return w.receive(dst, fresh) && !breaks
+}
+
+func bookmarked(src, dst *dataset) bool {
+	return slices.ContainsFunc(src.marks, func(m zfs.Snapshot) bool { return hasGUID(dst.snaps, m.GUID) })
+}
+
+// txgOf is where in the source's history a snapshot or bookmark of it lies.
+func (w *World) txgOf(src *dataset, guid uint64) uint64 {
+	for _, list := range [][]zfs.Snapshot{src.snaps, src.marks} {
+		for _, s := range slices.Backward(list) {
+			if s.GUID == guid {
+				return s.CreateTXG
+			}
+		}
+	}
+	return 0
+}
+
+// receive adds the source's snapshots; each gets a txg of the target. It is false, and
+// ends there, at one whose name the target has for another snapshot: a clock that was
+// set back makes such.
+func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
+	for _, s := range list {
+		if dst.has(s.Name) {
+			w.say("%s: destination snapshot %s exists", dst.name, s.Name)
+			return false
+		}
+		w.serial++
+		s.Dataset, s.CreateTXG = dst.name, w.serial
+		dst.snaps = append(dst.snaps, s)
+		dst.content = w.taken[s.GUID].content
+	}
+	return true
+}
+
+// commonBase is the guid of what both have: the newest snapshot, or else the newest
+// of the target's snapshots that the source has as a bookmark.
+func commonBase(src, dst *dataset) (guid uint64, ok bool) {
+	for _, s := range slices.Backward(dst.snaps) {
+		if hasGUID(src.snaps, s.GUID) {
+			return s.GUID, true
+		}
+	}
+	for _, s := range slices.Backward(dst.snaps) {
+		if hasGUID(src.marks, s.GUID) {
+			return s.GUID, true
+		}
+	}
+	return 0, false
+}
+
+func sortedNames(sets map[string]*dataset) []string { return slices.Sorted(maps.Keys(sets)) }
+
+func (v *vault) clock(now time.Time) time.Time { return now.Add(v.skew).In(zone) }

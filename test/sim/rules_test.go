@@ -1,0 +1,245 @@
+//go:build deploy
+
+package sim
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"snapwatch/checker"
+	"snapwatch/internal/zfs"
+)
+
+// samples are the values of one series by tick; NaN where there is none.
+type samples map[string][]float64
+
+// record is a week as Prometheus scrapes it, and what check says meanwhile.
+type record struct {
+	w      *World
+	ticks  int
+	series samples
+	tests  []string
+	// before are the stale disks of the tick before, for the rule's for.
+	before []string
+	known  bool
+}
+
+func (r *record) set(tick int, name, labels string, value float64) {
+	key := fmt.Sprintf(`%s{job="snapwatch",%s}`, name, labels)
+	if r.series[key] == nil {
+		r.series[key] = make([]float64, r.ticks)
+		for i := range r.series[key] {
+			r.series[key][i] = math.NaN()
+		}
+	}
+	r.series[key][tick] = value
+}
+
+// since is a time as Prometheus' own tests have it: they begin at 0.
+func (r *record) since(t time.Time) float64 { return float64(t.Unix() - r.begin().Unix()) }
+
+func (r *record) begin() time.Time { return r.w.Start.Add(Tick + 10*time.Minute) }
+
+// host adds what one exporter shows.
+func (r *record) host(tick int, target string, report checker.Report) {
+	r.set(tick, "snapwatch_time_seconds", target, r.since(report.Now))
+	for _, p := range report.Pools {
+		ok := 1.0
+		if p.Problem != "" {
+			ok = 0
+		}
+		r.set(tick, "snapwatch_pool_scrape_success", target+fmt.Sprintf(",pool=%q", p.Name), ok)
+	}
+	for _, d := range report.Disks {
+		labels := target + fmt.Sprintf(",pool=%q,dataset=%q,disk=%q,vmid=\"%d\"", zfs.Pool(d.Dataset), d.Dataset, d.Name(), d.VMID)
+		if d.Newest != nil {
+			r.set(tick, "snapwatch_disk_newest_snapshot_timestamp_seconds", labels, r.since(d.Newest.Creation))
+		}
+		for _, row := range checker.Verdicts() {
+			is := 0.0
+			if row.Verdict == d.Verdict {
+				is = 1
+			}
+			r.set(tick, "snapwatch_disk_state", labels+fmt.Sprintf(",state=%q", row.Name), is)
+		}
+		r.set(tick, "snapwatch_disk_limit_seconds", labels+`,severity="warning"`, d.Warning.Range.End)
+		r.set(tick, "snapwatch_disk_limit_seconds", labels+`,severity="critical"`, d.Critical.Range.End)
+		cluster, origin := "", ""
+		if name, copied := strings.CutPrefix(d.Dataset, "vault/"); copied {
+			cluster, origin = "east", name
+		}
+		r.set(tick, "snapwatch_disk_info", labels+fmt.Sprintf(",id=\"guest/%d\",node=%q,origin_cluster=%q,origin_dataset=%q", d.VMID, d.Running.Own(), cluster, origin), 1)
+	}
+}
+
+// lookAt is what a node's own exporter says.
+func (w *World) lookAt(n *node) checker.Report {
+	now := n.clock(w.now)
+	pools := map[string]*checker.Pool{"tank": {Name: "tank", ReadAt: now}, "ssd": {Name: "ssd", ReadAt: now}}
+	for name, p := range pools {
+		if w.tick < n.pools[name].suspended {
+			p.Problem = "suspended"
+		}
+	}
+	for _, name := range sortedNames(n.sets) {
+		d, p := n.sets[name], pools[zfs.Pool(name)]
+		vmid, kind, _ := zfs.ParseDiskName(zfs.Base(name))
+		k := checker.Disk{Dataset: name, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: d.guid, Created: d.created, Receiving: d.seeding, PendingReceive: d.token, Running: d.running, ReadAt: now, HostClock: later(now, d.changed), Problem: p.Problem}
+		if s, any := d.newestManaged(); any {
+			k.Newest = &s
+		}
+		p.Disks = append(p.Disks, k)
+	}
+	return checker.Assemble([]checker.Pool{*pools["ssd"], *pools["tank"]}, w.policy, now)
+}
+
+func (r *record) tick(report checker.Report) {
+	w, tick := r.w, r.w.tick
+	if w.now.Before(r.begin()) {
+		return // the look at C before the week begins
+	}
+	vault := `instance="c",cluster="vault",site="vault",role="replica"`
+	r.set(tick, "up", vault, 1)
+	r.host(tick, vault, report)
+	for _, n := range w.nodes {
+		target := fmt.Sprintf(`instance=%q,cluster="east",site="office",role="primary"`, n.name)
+		if w.tick < n.down {
+			r.set(tick, "up", target, 0)
+			continue
+		}
+		r.set(tick, "up", target, 1)
+		r.host(tick, target, w.lookAt(n))
+		r.set(tick, "snapwatch_run_expected", target, 1)
+		r.set(tick, "snapwatch_run_last_success_timestamp_seconds", target, r.since(n.report.lastSuccess))
+	}
+	r.expect(tick, report)
+}
+
+// expect writes down what the rules must say where check says this.
+func (r *record) expect(tick int, report checker.Report) {
+	w := r.w
+	if w.c.skew != 0 {
+		r.known = false // check asks C's clock, the rules Prometheus' own
+		return
+	}
+	var stale, fire, other []string
+	for _, d := range report.Disks {
+		dataset := fmt.Sprintf("dataset=%q", d.Dataset)
+		if d.Verdict == checker.Stale {
+			stale = append(stale, dataset+`,severity="warning"`)
+			if d.Level == checker.BeyondCritical {
+				stale = append(stale, dataset+`,severity="critical"`)
+			}
+		}
+		switch d.Verdict {
+		case checker.Never:
+			other = append(other, `alertname="SnapwatchNever",`+dataset)
+		case checker.Missing:
+			other = append(other, `alertname="SnapwatchMissing",`+dataset)
+		case checker.Receiving:
+			other = append(other, `alertname="SnapwatchReceivingLong",`+dataset)
+		}
+		if d.Compared.Outcome == checker.Lagging && d.Verdict != checker.Superseded {
+			r.ask(tick, fmt.Sprintf(`count by (severity) (ALERTS{alertname="SnapwatchLag",instance="c",%s,severity="warning"})`, dataset), []string{`severity="warning"`})
+			if d.Compared.State == checker.Critical {
+				r.ask(tick, fmt.Sprintf(`count by (severity) (ALERTS{alertname="SnapwatchLag",instance="c",%s,severity="critical"})`, dataset), []string{`severity="critical"`})
+			}
+		}
+	}
+	for _, s := range stale {
+		if slices.Contains(r.before, s) {
+			fire = append(fire, s)
+		}
+	}
+	r.ask(tick, `count by (dataset, severity) (ALERTS{alertname="SnapwatchStale",instance="c"})`, stale)
+	if r.known {
+		r.ask(tick, `count by (dataset, severity) (ALERTS{alertname="SnapwatchStale",instance="c",alertstate="firing"})`, fire)
+	}
+	r.ask(tick, `count by (alertname, dataset) (ALERTS{alertname=~"SnapwatchNever|SnapwatchMissing|SnapwatchReceivingLong",instance="c"})`, other)
+	for _, n := range w.nodes {
+		if w.tick >= n.down && n.skew == 0 && w.now.Sub(n.report.lastSuccess) > 45*time.Minute && n.report.lastSuccess.Before(w.now) {
+			r.ask(tick, fmt.Sprintf(`count by (alertname) (ALERTS{alertname="SnapwatchRunLate",instance=%q})`, n.name), []string{`alertname="SnapwatchRunLate"`})
+		}
+	}
+	r.before, r.known = stale, true
+}
+
+func (r *record) ask(tick int, expr string, want []string) {
+	text := fmt.Sprintf("      - {expr: '%s', eval_time: %dm, exp_samples: [", expr, tick*15)
+	for _, labels := range want {
+		text += fmt.Sprintf("{labels: '{%s}', value: 1},", labels)
+	}
+	r.tests = append(r.tests, text+"]}")
+}
+
+// file is the week as a test of promtool.
+func (r *record) file(rules string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "rule_files: [%q]\nevaluation_interval: 15m\ntests:\n  - interval: 15m\n    input_series:\n", rules)
+	for key, values := range r.series {
+		fmt.Fprintf(&b, "      - {series: '%s', values: '%s'}\n", key, runs(values))
+	}
+	fmt.Fprintf(&b, "    promql_expr_test:\n%s\n", strings.Join(r.tests, "\n"))
+	return b.String()
+}
+
+// runs writes values down as promtool reads them, equal ones as one.
+func runs(values []float64) string {
+	var words []string
+	same := func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
+	for i := 0; i < len(values); {
+		n := 1
+		for i+n < len(values) && same(values[i], values[i+n]) {
+			n++
+		}
+		switch {
+		case math.IsNaN(values[i]):
+			words = append(words, fmt.Sprintf("_x%d", n))
+		case n == 1:
+			words = append(words, fmt.Sprintf("%.0f", values[i]))
+		default:
+			words = append(words, fmt.Sprintf("%.0fx%d", values[i], n-1))
+		}
+		i += n
+	}
+	return strings.Join(words, " ")
+}
+
+// Check and the alert rules say the same of every disk on C at every look, up to the
+// time that the rules wait; by Prometheus' own engine.
+func TestRulesAgree(t *testing.T) {
+	rules, err := filepath.Abs("../../deploy/prometheus/snapwatch.rules.yml")
+	require.NoError(t, err)
+	type drawn struct {
+		setup Setup
+		steps []Step
+	}
+	week := rapid.Custom(func(t *rapid.T) drawn { return drawn{anySetup(t), anySteps(t)} })
+	asked := 0
+	for i := range *manyWeeks {
+		d := week.Example(i + 1)
+		w := NewWorld(d.setup)
+		r := &record{w: w, ticks: weeks, series: samples{}}
+		w.observe = r.tick
+		w.Play(weeks, d.steps)
+		require.Empty(t, w.Fail, "%s", w.Story())
+		path := filepath.Join(t.TempDir(), "week.yml")
+		require.NoError(t, os.WriteFile(path, []byte(r.file(rules)), 0o644))
+		out, err := exec.Command("promtool", "test", "rules", path).CombinedOutput()
+		require.NoError(t, err, "week %d\n%s\n%s", i, clip(string(out)), w.Story())
+		asked += len(r.tests)
+	}
+	t.Logf("%d weeks, %d questions", *manyWeeks, asked)
+}
+
+func clip(s string) string { return s[:min(len(s), 3000)] }

@@ -1,0 +1,108 @@
+package sim
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+const day = 96 // ticks
+
+func anySetup(t *rapid.T) Setup {
+	starts := []time.Time{
+		time.Date(2026, 7, 13, 9, 0, 0, 0, time.UTC),
+		time.Date(2026, 10, 22, 9, 0, 0, 0, time.UTC), // the clock is set back on the 25th
+		time.Date(2027, 3, 25, 9, 0, 0, 0, time.UTC),  // and on on the 28th
+		time.Date(2026, 12, 28, 9, 0, 0, 0, time.UTC),
+	}
+	s := Setup{
+		Start:      rapid.SampledFrom(starts).Draw(t, "start"),
+		Keep:       rapid.SampledFrom([]string{"f4", "f4 h3 d2", "f2 h4", "h3 d2"}).Draw(t, "keep"),
+		Bookmarks:  rapid.SampledFrom([]int{30, 4}).Draw(t, "bookmarks"),
+		Grace:      rapid.SampledFrom([]time.Duration{24 * time.Hour, time.Hour}).Draw(t, "grace"),
+		Properties: rapid.Bool().Draw(t, "properties"),
+		SyncSnaps:  rapid.Bool().Draw(t, "syncsnaps"),
+		Relay:      rapid.IntRange(0, 3).Draw(t, "relay") == 3,
+		Every:      rapid.IntRange(1, 3).Draw(t, "every"),
+		Sanoid:     rapid.IntRange(0, 5).Draw(t, "sanoid") == 5,
+	}
+	if rapid.Bool().Draw(t, "one is off") {
+		s.Off = []int{rapid.IntRange(100, 102).Draw(t, "off")}
+	}
+	return s
+}
+
+// anySteps are what happens, in order. Some of it is nothing, so that a story that is
+// made shorter keeps the times of the rest.
+func anySteps(t *rapid.T) []Step {
+	kinds := append([]string{Nothing}, Kinds()...)
+	gaps := []int{0, 1, 2, 3, 5, 9, 20, 60}
+	one := rapid.Custom(func(t *rapid.T) Step {
+		return Step{
+			Kind:  rapid.SampledFrom(kinds).Draw(t, "kind"),
+			Tick:  rapid.SampledFrom(gaps).Draw(t, "gap"),
+			Phase: rapid.SampledFrom([]int{0, 1, 2, 3, 4}).Draw(t, "phase"),
+			Guest: rapid.SampledFrom([]int{0, 1, 2}).Draw(t, "guest"), Node: rapid.SampledFrom([]int{0, 1}).Draw(t, "node"),
+			N: rapid.SampledFrom([]int{1, 2, 3, 4, 5, 6, 8, 12}).Draw(t, "n"),
+		}
+	})
+	steps := rapid.SliceOfN(one, 12, 50).Draw(t, "steps")
+	at := 0
+	for i := range steps {
+		at += steps[i].Tick
+		steps[i].Tick = at
+	}
+	return slices.DeleteFunc(steps, func(s Step) bool { return s.Kind == Nothing })
+}
+
+// weeks is how many ticks a week has.
+const weeks = 7 * day
+
+// Whatever happens in a week, no promise is broken. Two play at the same time; each
+// makes as many as -weeks says half of.
+func TestWeeks(t *testing.T) {
+	for _, name := range []string{"odd", "even"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			anyWeeks(t)
+		})
+	}
+}
+
+func anyWeeks(t *testing.T) {
+	var sum Stats
+	var failed *World
+	t.Cleanup(func() {
+		if failed == nil {
+			t.Logf("checked: %+v", sum)
+			return
+		}
+		setup, steps := Shorten(weeks, failed.Setup, failed.plan)
+		w := NewWorld(setup)
+		w.Play(weeks, steps)
+		t.Logf("%s\n\n%#v\n%#v", w.Story(), setup, steps)
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		w := NewWorld(anySetup(t))
+		w.Play(weeks, anySteps(t))
+		sum.add(w.stats)
+		if w.Fail != "" {
+			failed = w
+			t.Fatalf("%s", w.Fail)
+		}
+	})
+}
+
+func (s *Stats) add(o Stats) {
+	s.Runs += o.Runs
+	s.Stops += o.Stops
+	s.Starts += o.Starts
+	s.Destroyed += o.Destroyed
+	s.MustAlarm += o.MustAlarm
+	s.MustBeSilent += o.MustBeSilent
+	s.Based += o.Based
+	s.Labels += o.Labels
+	s.Idempotent += o.Idempotent
+}

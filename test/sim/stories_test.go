@@ -1,0 +1,94 @@
+package sim
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// plain is a week in summer without anything special.
+func plain(change ...func(*Setup)) Setup {
+	s := Setup{Start: time.Date(2026, time.July, 13, 9, 0, 0, 0, time.UTC), Keep: "f4", Bookmarks: 30, Grace: 24 * time.Hour, Every: 1}
+	for _, c := range change {
+		c(&s)
+	}
+	return s
+}
+
+func properties(s *Setup) { s.Properties = true }
+func syncSnaps(s *Setup)  { s.SyncSnaps = true }
+func shortGrace(s *Setup) { s.Grace = time.Hour }
+func offAtFirst(s *Setup) { s.Off = []int{100} }
+func hourly(s *Setup)     { s.Keep = "f2 h4" }
+func relay(s *Setup)      { s.Relay = true }
+func sanoid(s *Setup)     { s.Sanoid = true }
+func seldom(s *Setup)     { s.Every = 3 }
+
+// Weeks that random ones have found worth telling, each as short as it breaks what it
+// was found by.
+func TestStories(t *testing.T) {
+	for name, story := range map[string]struct {
+		setup Setup
+		steps []Step
+	}{
+		"after a failover the new owner has a base with C on the first day, too": {plain(), []Step{
+			{Kind: "failover", Tick: 62, Phase: beforeProgram, Node: 0, N: 1}, {Kind: "full", Tick: 128, Phase: beforeProgram, Node: 0, N: 4},
+		}},
+		"a guest that was off moves, and stays silent": {plain(properties, syncSnaps), []Step{
+			{Kind: "stop", Tick: 63, Phase: betweenLooks, Guest: 2}, {Kind: "migrate", Tick: 127, Phase: afterReplication, Guest: 2, N: 1},
+		}},
+		"a _stopped snapshot goes when its successor goes in the same run": {plain(shortGrace), []Step{
+			{Kind: "hibernate", Tick: 55, Phase: beforeProgram, Guest: 0, N: 1}, {Kind: "stop", Tick: 90, Guest: 2},
+		}},
+		"a node's clock was set back, and a name is taken on the copy": {plain(), []Step{
+			{Kind: "migrate", Tick: 274, Phase: beforeProgram, Guest: 2, N: 2}, {Kind: "clock", Tick: 275, Node: 0, N: 1},
+		}},
+		"a node dies between the second look and the program": {plain(sanoid), []Step{
+			{Kind: "crash", Tick: 79, Phase: betweenLooks, Guest: 1}, {Kind: "failover", Tick: 281, Phase: beforeProgram, Node: 0, N: 1},
+		}},
+		"a disk moves while the other node is away": {plain(seldom), []Step{
+			{Kind: "death", Tick: 265, Phase: afterReplication, Node: 1, N: 4}, {Kind: "movedisk", Tick: 266, Guest: 2}, {Kind: "failover", Tick: 330, Phase: afterReplication, Node: 1, N: 1},
+		}},
+		"sanoid snapshots a guest that is off, which then moves": {plain(properties, sanoid), []Step{
+			{Kind: "crash", Tick: 66, Phase: betweenLooks, Guest: 0}, {Kind: "migrate", Tick: 216, Phase: beforeProgram, Guest: 0, N: 2},
+		}},
+		"a day begins with a _stopped snapshot, which goes within the day": {plain(shortGrace, offAtFirst, hourly), []Step{
+			{Kind: "start", Tick: 42, Phase: beforeProgram, Guest: 0},
+		}},
+		"a template migrates before its label was ended": {plain(properties), []Step{
+			{Kind: "template", Tick: 72, Phase: afterReplication, Guest: 2}, {Kind: "pvesh nobody", Tick: 73, Phase: betweenLooks, Node: 0, N: 2}, {Kind: "migrate", Tick: 74, Guest: 2, N: 1},
+		}},
+		"C is fed by A while B runs the guests, for two days": {plain(relay), []Step{
+			{Kind: "failover", Tick: 50, Node: 0, N: 12}, {Kind: "long cut", Tick: 110, Node: 0, N: 12},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := NewWorld(story.setup)
+			w.Play(weeks, story.steps)
+			assert.Empty(t, w.Fail, "%s", w.Story())
+		})
+	}
+}
+
+// The promises are not empty: where the copy stays behind there is an alarm to demand,
+// and where a guest is off there is silence to demand.
+func TestPromisesAreAsked(t *testing.T) {
+	w := NewWorld(plain())
+	w.Play(weeks, []Step{{Kind: "stop", Tick: 5, Guest: 1}, {Kind: "long cut", Tick: 20, N: 12}, {Kind: "start", Tick: 300, Guest: 1}})
+	assert.Empty(t, w.Fail)
+	assert.Greater(t, w.stats.MustAlarm, 100)
+	assert.Greater(t, w.stats.MustBeSilent, 1000)
+	assert.Greater(t, w.stats.Labels, 1000)
+	assert.Greater(t, w.stats.Idempotent, 10)
+	assert.Greater(t, w.stats.Based, 1000)
+}
+
+// Every kind of step happens in some week, and is told in words.
+func TestEveryStepHappens(t *testing.T) {
+	for _, kind := range Kinds() {
+		w := NewWorld(plain())
+		w.Play(day, []Step{{Kind: "stop", Tick: 3, Guest: 2}, {Kind: kind, Tick: 10, Guest: 2, N: 2}, {Kind: kind, Tick: 30, Guest: 0, Node: 1, N: 3}, {Kind: kind, Tick: 40, Guest: 1, N: 4}})
+		assert.Empty(t, w.Fail, "%s: %s", kind, w.Story())
+	}
+}

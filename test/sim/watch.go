@@ -1,0 +1,182 @@
+package sim
+
+import (
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/internal/zfs"
+)
+
+// runLate is after what time without a good run a node alarms, with the rule's for.
+const runLate = 50 * time.Minute
+
+// slack is what a missed alarm may take beyond the limit: a run that notices the
+// start, the look at C, and clocks that differ by as much as is not called skew.
+const slack = 2*Tick + 5*time.Minute
+
+// maxSkew is how much clocks may differ before nothing is promised.
+const maxSkew = 5 * time.Minute
+
+// look is a check of C with its owners: what the check command and the exporter say.
+func (w *World) lookAtC() checker.Report {
+	now := w.c.clock(w.now)
+	pool := checker.Pool{Name: "vault", ReadAt: now}
+	for _, name := range sortedNames(w.c.sets) {
+		d := w.c.sets[name]
+		vmid, kind, _ := zfs.ParseDiskName(zfs.Base(name))
+		k := checker.Disk{
+			Dataset: name, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: d.guid, Created: d.created,
+			Receiving: d.seeding, PendingReceive: d.token, Running: d.running, ReadAt: now, HostClock: later(now, d.created, d.changed),
+		}
+		if s, any := d.newest(); any {
+			k.NewestOfAny = s.Name
+		}
+		if s, any := d.newestManaged(); any {
+			k.Newest = &s
+		}
+		pool.Disks = append(pool.Disks, k)
+	}
+	pools := []checker.Pool{pool}
+	w.c.seen.Update(pools, now)
+	w.c.seen.Recall(pools, nil)
+	report := checker.Assemble(pools, w.policy, now)
+	said := map[string][]checker.Evidence{}
+	for _, k := range report.Disks {
+		for i := range w.nodes {
+			said[k.Dataset] = append(said[k.Dataset], w.answer(i, k.Disk))
+		}
+	}
+	return report.WithOwners(w.policy, said)
+}
+
+func later(times ...time.Time) time.Time {
+	last := times[0]
+	for _, t := range times[1:] {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last
+}
+
+// answer is what a node says of a disk, as its exporter answers.
+func (w *World) answer(i int, asked checker.Disk) checker.Evidence {
+	n := w.nodes[i]
+	e := checker.Evidence{Node: n.name, Owned: checker.NotOwned}
+	if w.tick < n.down {
+		e.Failure = "no route to host"
+		return e
+	}
+	if g := w.guests[asked.VMID]; g != nil && !g.gone {
+		if g.home == i {
+			e.Owned = checker.Owned
+		} else {
+			e.ConfiguredOn = w.nodes[g.home].name
+		}
+	}
+	name := asked.Dataset[len("vault/"):]
+	d := n.sets[name]
+	switch {
+	case w.tick < n.pools[zfs.Pool(name)].suspended:
+		e.Problem = "the pool is suspended"
+		return e
+	case d == nil:
+		e.Problem = "there is no disk " + asked.Name() + " here"
+		return e
+	}
+	e.Dataset, e.GUID = d.name, d.guid
+	if s, any := d.newestManaged(); any {
+		e.Newest = &s
+	}
+	e.Held = checker.NotHeld
+	if asked.Newest != nil {
+		for _, m := range d.marks {
+			if m.Name == asked.Newest.Name {
+				e.Held, e.HeldGUID = checker.HeldAsBookmark, m.GUID
+			}
+		}
+		if at := d.find(asked.Newest.Name); at >= 0 {
+			e.Held, e.HeldGUID = checker.HeldAsSnapshot, d.snaps[at].GUID
+		}
+	}
+	return e
+}
+
+// watch holds what is said of C against the truth.
+func (w *World) watch() {
+	report := w.lookAtC()
+	if w.observe != nil {
+		w.observe(report)
+	}
+	results := map[string]checker.Result{}
+	for _, r := range report.Disks {
+		results[r.Dataset] = r
+	}
+	for _, vmid := range w.order {
+		g := w.guests[vmid]
+		if g.gone || g.template || g.prelaunch {
+			continue
+		}
+		for _, name := range g.disks {
+			src, copied := w.source(g, name), w.c.sets[vaultOf(name)]
+			r, known := results[vaultOf(name)]
+			if src == nil || copied == nil || !known {
+				continue
+			}
+			w.mustAlarm(g, src, copied, r)
+			w.mustBeSilent(g, src, copied, r)
+		}
+	}
+}
+
+func (w *World) mustAlarm(g *guest, src, copied *dataset, r checker.Result) {
+	if !g.alive || copied.seeding {
+		return
+	}
+	since := later(g.since, src.created)
+	if s, any := copied.newestManaged(); any {
+		since = later(since, w.taken[s.GUID].at, s.Creation)
+	}
+	over := w.now.Sub(since) - 2*time.Hour - slack - max(0, -w.c.skew)
+	if w.retention[zfs.Frequently] == 0 {
+		over -= time.Hour // the owner's own snapshots are this far apart
+	}
+	if over <= 0 {
+		return
+	}
+	w.stats.MustAlarm++
+	n := w.nodes[g.home]
+	node := w.tick < n.down || n.clock(w.now).Sub(n.report.lastSuccess) > runLate || n.skew.Abs() > maxSkew
+	if r.State == checker.OK && !node {
+		w.broken("guest %d runs since %s and its copy %s is older than the limit for %s, and nothing alarms: %s (%s; %s)",
+			g.vmid, g.since.In(zone).Format("Mon 15:04"), copied.name, over, r.Verdict, r.Reason, compared(r))
+	}
+}
+
+func compared(r checker.Result) string {
+	return r.Compared.Outcome.String() + ": " + r.Compared.Reason
+}
+
+func (w *World) mustBeSilent(g *guest, src, copied *dataset, r checker.Result) {
+	n := w.nodes[g.home]
+	mine, any := src.newestManaged()
+	theirs, there := copied.newestManaged()
+	inStep := any && there && mine.GUID == theirs.GUID && !copied.token && !copied.seeding
+	trouble := w.tick < n.down || w.tick < n.pools[zfs.Pool(src.name)].suspended
+	at := w.taken[theirs.GUID].at
+	skewed := w.c.skew.Abs() > maxSkew/2 || copied.changed.After(w.now.Add(maxSkew/2)) || copied.created.After(w.now.Add(maxSkew/2)) || theirs.Creation.Sub(at).Abs() > maxSkew/2
+	if !inStep || trouble || skewed {
+		return
+	}
+	if g.alive && w.now.Sub(later(at)) > 2*time.Hour-maxSkew || !g.alive && (g.quiet < 2 || w.stranger(src)) {
+		return
+	}
+	w.stats.MustBeSilent++
+	if r.State != checker.OK {
+		is := "off and proven so"
+		if g.alive {
+			is = "running"
+		}
+		w.broken("guest %d is %s and its last state is on C, but %s alarms: %s %s (%s; %s)", g.vmid, is, copied.name, r.State, r.Verdict, r.Reason, compared(r))
+	}
+}

@@ -1,0 +1,240 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// Play plays the steps over so many ticks, and ends early where a promise is broken.
+func (w *World) Play(ticks int, plan []Step) {
+	w.plan = plan
+	w.replicateFirst()
+	for w.tick = 0; w.tick < ticks && w.Fail == ""; w.tick++ {
+		w.play()
+	}
+}
+
+func (w *World) replicateFirst() {
+	for i, n := range w.nodes {
+		w.snap(n, func(int) {})
+		_ = i
+	}
+	w.tick = 0
+	w.replicate()
+	w.watch()
+}
+
+func (w *World) play() {
+	w.now = w.Start.Add(time.Duration(w.tick+1) * Tick)
+	for _, n := range w.nodes {
+		n.disturbed = false
+	}
+	for _, g := range w.guests {
+		g.disturbed = false
+	}
+	all := func(Step) bool { return true }
+	w.over()
+	w.steps(beforeRun, all)
+	for _, vmid := range w.order {
+		if g := w.guests[vmid]; g.alive && !g.paused && !g.gone {
+			w.writeAll(g)
+		}
+	}
+	w.sanoid()
+	for i, n := range w.nodes {
+		w.snap(n, func(phase int) { w.steps(phase, func(s Step) bool { return w.onNode(s) == i }) })
+	}
+	w.settle()
+	w.labels()
+	w.afterRun()
+	w.now = w.Start.Add(time.Duration(w.tick+1)*Tick + 5*time.Minute)
+	if w.tick%w.Every == 0 {
+		w.replicate()
+	}
+	w.steps(afterReplication, all)
+	w.now = w.Start.Add(time.Duration(w.tick+1)*Tick + 10*time.Minute)
+	w.watch()
+}
+
+// afterRun does the steps that come now, those that waited for a lock, and ends the
+// starts that were under way.
+func (w *World) afterRun() {
+	waited := w.later
+	w.later = nil
+	for _, s := range waited {
+		s.Phase = afterRun
+		w.step(s)
+	}
+	w.steps(afterRun, func(Step) bool { return true })
+	for _, vmid := range w.order {
+		if g := w.guests[vmid]; g.starting {
+			g.flocked, g.starting = false, false
+			w.start(g)
+		}
+	}
+}
+
+// over ends what was to last until now.
+func (w *World) over() {
+	for i, n := range w.nodes {
+		if n.skew != 0 && w.tick >= n.skewEnd {
+			n.skew = 0
+			w.disturbNode(n)
+		}
+		if w.tick == n.booting {
+			w.disturbNode(n)
+			for _, vmid := range w.order {
+				if g := w.guests[vmid]; g.home == i && g.autostart && !g.gone {
+					w.start(g)
+				}
+			}
+		}
+	}
+	if w.c.skew != 0 && w.tick >= w.c.skewEnd {
+		w.c.skew = 0
+	}
+	for _, vmid := range w.order {
+		g := w.guests[vmid]
+		if g.lock != "" && w.tick >= g.lockEnd {
+			w.unlock(g)
+		}
+		if g.rebooting > 0 && w.tick >= g.rebooting {
+			g.rebooting = 0
+			w.start(g)
+		}
+		if g.ha && !g.alive && !g.gone && g.lock == "" && w.now.Sub(g.off) > 40*time.Minute {
+			w.start(g) // high availability sees to it in the end
+		}
+	}
+}
+
+// unlock ends what a guest was locked for.
+func (w *World) unlock(g *guest) {
+	was := g.lock
+	g.lock, g.prelaunch = "", false
+	g.disturb()
+	if was == "migrate" && w.tick >= w.nodes[1-g.home].down && w.tick >= w.nodes[g.home].down {
+		if w.deltas(g) && w.move(g) {
+			w.say("guest %d is on %s now", g.vmid, w.nodes[g.home].name)
+		}
+	}
+	if was == "suspended" {
+		w.start(g)
+	}
+}
+
+// settle counts the runs since anything happened to a guest.
+func (w *World) settle() {
+	for _, vmid := range w.order {
+		g := w.guests[vmid]
+		n := w.nodes[g.home]
+		busy := g.disturbed || n.disturbed || g.lock != "" || g.flocked || w.tick < g.rebooting ||
+			w.tick < max(n.down, n.booting, n.cronOff, n.pveshBad) || w.now.Sub(n.booted) < 5*time.Minute
+		for _, p := range n.pools {
+			busy = busy || w.tick < max(p.full, p.suspended)
+		}
+		if busy {
+			g.quiet = 0
+		} else {
+			g.quiet++
+		}
+	}
+}
+
+// sanoid takes and prunes hourly snapshots on A, under the names that are ours, too.
+func (w *World) sanoid() {
+	n := w.nodes[0]
+	if !w.Sanoid || w.tick%4 != 1 || w.tick < n.down {
+		return
+	}
+	name := zfs.FormatSnapshotName(n.clock(w.now), zfs.Hourly)
+	for _, set := range sortedNames(n.sets) {
+		d := n.sets[set]
+		if p := n.pools[zfs.Pool(set)]; w.tick < max(p.full, p.suspended) || d.token || d.seeding || d.has(name) || w.elsewhere(n, d) {
+			continue
+		}
+		w.snapshot(n, d, name)
+		var hourly []string
+		for _, s := range d.snaps {
+			if class, ours := s.Class(); ours && class == zfs.Hourly {
+				hourly = append(hourly, s.Name)
+			}
+		}
+		for _, old := range hourly[:max(0, len(hourly)-12)] {
+			d.destroy(old)
+		}
+	}
+}
+
+// elsewhere tells whether a dataset is a copy of a disk whose guest is on the other
+// node: nobody lets sanoid snapshot what is being received.
+func (w *World) elsewhere(n *node, d *dataset) bool {
+	vmid, _, _ := zfs.ParseDiskName(zfs.Base(d.name))
+	g := w.guests[vmid]
+	return g == nil || g.gone || w.nodes[g.home] != n
+}
+
+// Story is what happened, for a person: the steps in words, and what the runs did
+// about them.
+func (w *World) Story() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n\nsetup: keep %q, %d bookmarks, grace %s, properties sent: %v, syncoid's own snapshots: %v, C receives from A only: %v, replication every %d runs, sanoid beside us: %v, off at first: %v\n\nsteps:\n",
+		w.Fail, w.Keep, w.Bookmarks, w.Grace, w.Properties, w.SyncSnaps, w.Relay, w.Every, w.Sanoid, w.Off)
+	plan := slices.DeleteFunc(slices.Clone(w.plan), func(s Step) bool { return s.Tick > w.tick })
+	slices.SortStableFunc(plan, func(a, b Step) int { return (a.Tick*phases + a.Phase) - (b.Tick*phases + b.Phase) })
+	for _, s := range plan {
+		fmt.Fprintf(&b, "  %s\n", s)
+	}
+	b.WriteString("\nwhat happened:\n")
+	for _, line := range w.story[max(0, len(w.story)-25):] {
+		fmt.Fprintf(&b, "  %s\n", line)
+	}
+	return b.String()
+}
+
+// Shorten finds a shorter week that breaks a promise, too: it leaves out what the
+// failure does without.
+func Shorten(ticks int, setup Setup, plan []Step) (Setup, []Step) {
+	fails := func(s Setup, p []Step) bool {
+		w := NewWorld(s)
+		w.Play(ticks, p)
+		if w.Fail != "" {
+			ticks = min(ticks, w.tick+1)
+		}
+		return w.Fail != ""
+	}
+	for _, simpler := range []func(*Setup){
+		func(s *Setup) { s.Start = time.Date(2026, 7, 13, 9, 0, 0, 0, time.UTC) }, func(s *Setup) { s.Keep = "f4" },
+		func(s *Setup) { s.Bookmarks = 30 }, func(s *Setup) { s.Grace = 24 * time.Hour }, func(s *Setup) { s.Properties = false },
+		func(s *Setup) { s.SyncSnaps = false }, func(s *Setup) { s.Relay = false }, func(s *Setup) { s.Every = 1 },
+		func(s *Setup) { s.Sanoid = false }, func(s *Setup) { s.Off = nil },
+	} {
+		tried := setup
+		if simpler(&tried); fails(tried, plan) {
+			setup = tried
+		}
+	}
+	for again := true; again; {
+		again = false
+		for i := len(plan) - 1; i >= 0; i-- {
+			if fewer := slices.Delete(slices.Clone(plan), i, i+1); fails(setup, fewer) {
+				plan, again = fewer, true
+			}
+		}
+	}
+	for i := range plan {
+		for _, n := range []int{1, 2, 4} {
+			if shorter := slices.Clone(plan); n < plan[i].N {
+				if shorter[i].N = n; fails(setup, shorter) {
+					plan = shorter
+					break
+				}
+			}
+		}
+	}
+	return setup, plan
+}

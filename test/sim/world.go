@@ -1,0 +1,244 @@
+// Package sim is a model of three sites over weeks: A and B are nodes of one cluster,
+// C only receives. Guests start, stop, move and die, hosts and pools fail, clocks
+// jump; cron runs the real planner and a monitoring system asks the real verdict. The
+// model knows the truth and holds both to what docs/reliability.md promises.
+//
+// Modelled are ZFS, syncoid, Proxmox and cron. Real are all decisions: which guest is
+// taken for stopped, what is snapshotted, labelled, bookmarked and destroyed, what is
+// said of a copy on C, and the alert rules.
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
+)
+
+// Tick is the time between two runs of cron, and between two looks at C.
+const Tick = 15 * time.Minute
+
+// Setup is what is drawn once for a week.
+type Setup struct {
+	Start     time.Time
+	Keep      string
+	Bookmarks int
+	Grace     time.Duration
+	// Properties: replication sends them (syncoid --sendoptions=p).
+	Properties bool
+	// SyncSnaps: replication makes snapshots of its own.
+	SyncSnaps bool
+	// Relay: C receives from A whatever node runs the guest (B -> A -> C).
+	Relay bool
+	// Every is how many ticks lie between two replications.
+	Every int
+	// Sanoid runs on A beside us, on all disks.
+	Sanoid bool
+	// Off are guests that are off when the week begins.
+	Off []int
+}
+
+// node is a host of the cluster.
+type node struct {
+	name   string
+	skew   time.Duration
+	booted time.Time
+	sets   map[string]*dataset
+	pools  map[string]*poolState
+	report struct {
+		seenStopped []int
+		lastSuccess time.Time // by the node's clock
+		tips        map[string]report.Tip
+	}
+	// Until which tick something is wrong with it.
+	down, booting, cronOff, cut, pveshBad int
+	pvesh                                 string    // what is wrong with pvesh
+	planned                               time.Time // when the last plan was made, by its clock
+	kill                                  int       // the next run is killed at this point, 0 if not
+	skewEnd                               int
+	disturbed                             bool // in this tick
+}
+
+type poolState struct{ full, suspended int }
+
+func (n *node) clock(now time.Time) time.Time { return now.Add(n.skew).In(zone) }
+
+// guest is a virtual machine or container, as it truly is.
+type guest struct {
+	vmid int
+	kind pve.Kind
+	home int // the node that has its configuration
+	// alive: its process holds the disks. since is when it last began to run,
+	// off when it last ended.
+	alive      bool
+	since, off time.Time
+	prelaunch  bool // the process is there just for a backup
+	paused     bool
+	lock       string
+	lockEnd    int
+	rebooting  int // until then
+	template   bool
+	ha         bool
+	gone       bool // destroyed
+	flocked    bool // Proxmox holds the guest's lock
+	starting   bool // flocked for a start that ends after this run
+	autostart  bool // comes back when its host does
+	disks      []string
+	// quiet counts the clean runs on its node since anything happened to it.
+	quiet     int
+	disturbed bool // in this tick
+}
+
+// World is the state of all three sites.
+type World struct {
+	Setup
+	now   time.Time
+	tick  int
+	nodes [2]*node
+	c     vault
+	// guests by VMID; order keeps runs deterministic.
+	guests   map[int]*guest
+	order    []int
+	taken    map[uint64]taken
+	serial   uint64
+	contents int
+
+	retention snapper.Retention
+	policy    checker.Policy
+	cutMid    bool // the next replication to C breaks off in the middle
+	held      map[int]bool
+	plan      []Step
+	later     []Step                    // steps that wait for a lock
+	before    map[string][]zfs.Snapshot // what disks with a _stopped snapshot to destroy had
+	jumps     int                       // of the nodes' clocks, each of which may make a day more
+	pairs     map[string]*pair
+	story     []string
+	Fail      string // the first promise that was broken, "" if none
+	stats     Stats
+	observe   func(checker.Report)
+}
+
+// Stats counts what was checked, to show that the properties were not empty.
+type Stats struct {
+	Runs, Stops, Starts, Destroyed, MustAlarm, MustBeSilent, Based, Labels, Idempotent int
+}
+
+// vault is site C.
+type vault struct {
+	skew    time.Duration
+	skewEnd int
+	sets    map[string]*dataset
+	seen    checker.Seen
+	cut     int
+}
+
+var zone = mustZone()
+
+func mustZone() *time.Location {
+	z, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		panic(err)
+	}
+	return z
+}
+
+var nodeNames = [2]string{"pve-a", "pve-b"}
+
+// NewWorld is the three sites as the week begins: everything is on A, and was just
+// replicated.
+func NewWorld(s Setup) *World {
+	keep, err := config.ParseKeep(splitWords(s.Keep))
+	if err != nil {
+		panic(err)
+	}
+	w := &World{
+		Setup: s, now: s.Start, guests: map[int]*guest{}, taken: map[uint64]taken{},
+		retention: snapper.RetentionOf(keep), policy: checker.NewPolicy(config.Default()),
+		pairs: map[string]*pair{}, held: map[int]bool{},
+		c: vault{sets: map[string]*dataset{}, seen: checker.Seen{}},
+	}
+	w.policy.MaxDataAge = checker.DefaultMaxDataAge
+	for i := range w.nodes {
+		w.nodes[i] = &node{
+			name: nodeNames[i], booted: s.Start.Add(-24 * time.Hour), sets: map[string]*dataset{},
+			pools: map[string]*poolState{"tank": {}, "ssd": {}},
+		}
+		w.nodes[i].report.tips = map[string]report.Tip{}
+		w.nodes[i].report.lastSuccess = w.nodes[i].clock(s.Start)
+	}
+	w.addGuest(100, pve.QEMU, "tank/data/vm-100-disk-0", "ssd/vm-100-disk-1")
+	w.addGuest(101, pve.LXC, "tank/data/subvol-101-disk-0")
+	w.addGuest(102, pve.QEMU, "ssd/vm-102-disk-0")
+	w.guests[102].ha = true
+	for _, g := range w.guests {
+		g.alive, g.since, g.autostart = true, w.now, true
+	}
+	for _, vmid := range s.Off {
+		g := w.guests[vmid]
+		g.alive, g.off, g.autostart, g.ha = false, w.now, false, false
+	}
+	return w
+}
+
+func (w *World) addGuest(vmid int, kind pve.Kind, disks ...string) {
+	if _, old := w.guests[vmid]; !old {
+		w.order = append(w.order, vmid)
+	}
+	w.guests[vmid] = &guest{vmid: vmid, kind: kind, disks: disks, off: w.now}
+	for _, name := range disks {
+		w.create(w.nodes[0], name)
+	}
+}
+
+func (w *World) create(n *node, name string) *dataset {
+	w.serial++
+	d := &dataset{name: name, guid: w.serial, created: n.clock(w.now)}
+	w.write(d)
+	n.sets[name] = d
+	return d
+}
+
+// source is the disk where its guest is configured, nil if it is not there.
+func (w *World) source(g *guest, name string) *dataset { return w.nodes[g.home].sets[name] }
+
+// say adds a line to the story.
+func (w *World) say(format string, args ...any) {
+	w.story = append(w.story, fmt.Sprintf("%s  %s", w.now.In(zone).Format("Mon 02.01. 15:04:05"), fmt.Sprintf(format, args...)))
+}
+
+// broken tells that a promise was broken; only the first is kept.
+func (w *World) broken(format string, args ...any) {
+	if w.Fail == "" {
+		w.Fail = fmt.Sprintf(format, args...)
+		w.say("BROKEN: %s", w.Fail)
+	}
+}
+
+// disturb says that something happened to a guest: what is known of it may be wrong
+// until two more runs.
+func (g *guest) disturb() { g.quiet, g.disturbed = 0, true }
+
+func (w *World) disturbNode(n *node) {
+	n.disturbed = true
+	for _, g := range w.guests {
+		if w.nodes[g.home] == n {
+			g.disturb()
+		}
+	}
+}
+
+// volumes are a guest's disks as its configuration names them.
+func (g *guest) volumes() []pve.Volume {
+	var list []pve.Volume
+	for i, d := range g.disks {
+		list = append(list, pve.Volume{Key: fmt.Sprintf("scsi%d", i), Storage: storageOf[zfs.Parent(d)], Name: zfs.Base(d)})
+	}
+	return list
+}
+
+var storageOf = map[string]string{"tank/data": "data", "ssd": "ssd"}
