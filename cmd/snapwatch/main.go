@@ -40,6 +40,7 @@ type grammar struct {
 	Cron     cronCmd     `cmd:"" help:"Register snap in cron, or remove it from there."`
 	Explain  explainCmd  `cmd:"" help:"Say where a disk's snapshots got stuck, and what to do next."`
 	Exporter exporterCmd `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
+	Finalize finalizeCmd `cmd:"" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
 	Forget   forgetCmd   `cmd:"" help:"Stop missing disks that were removed from a replica on purpose."`
 	Unblock  unblockCmd  `cmd:"" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
 	Prune    pruneCmd    `cmd:"" help:"Rotate the snapshots of copies that are received here (as root)."`

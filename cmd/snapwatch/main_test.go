@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 			}
 			os.Exit(playZFS(os.Args[1:]))
 		},
-		"pvesh": func() { os.Exit(playPvesh(os.Args[1:])) },
+		"pvesh":     func() { os.Exit(playPvesh(os.Args[1:])) },
+		"systemctl": func() { os.Exit(playSystemctl(os.Args[1:])) },
 	})
 }
 
