@@ -47,6 +47,9 @@ func (c *cronInstallCmd) Run(env *environment) error {
 	} else if cfg.Keep == nil {
 		return errors.New("no retention given, and no keep in the configuration")
 	}
+	if timerEnabled(env) {
+		return errors.New("snapwatch.timer is enabled, and one of the two is enough: systemctl disable --now snapwatch.timer first")
+	}
 	return register(env, snap.words())
 }
 

@@ -45,6 +45,9 @@ type grammar struct {
 	Unblock  unblockCmd  `cmd:"" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
 	Prune    pruneCmd    `cmd:"" help:"Rotate the snapshots of copies that are received here (as root)."`
 	Status   statusCmd   `cmd:"" help:"Show every disk's newest snapshot and verdict, for people."`
+
+	Completion completionCmd `cmd:"" help:"Print the completion for a shell."`
+	Manual     manualCmd     `cmd:"" hidden:"" help:"Print the man page."`
 }
 
 // exit is an error that ends the program with a status of its own. Its err may be
