@@ -37,6 +37,7 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 	@tools/stage lint $(MAKE) --no-print-directory lint
 	@tools/stage unit $(MAKE) --no-print-directory test-unit
 	@tools/stage deploy $(MAKE) --no-print-directory check-deploy
+	@tools/stage deb $(MAKE) --no-print-directory check-deb
 	@tools/stage image test/lab/build
 	@tools/stage e2e $(MAKE) --no-print-directory test-e2e
 	@tools/stage systemd $(MAKE) --no-print-directory test-systemd
@@ -73,6 +74,8 @@ test-e2e: job ## Play the stories on real ZFS in the lab's machine.
 .PHONY: test-systemd
 test-systemd: job ## Play what needs a real systemd, likewise.
 	$(STATIC) test -c -tags e2e,systemd -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
+	ARCHS=amd64 tools/deb '0~0' $(JOB)/old
+	ARCHS=amd64 tools/deb $(VERSION) $(JOB)/latest
 	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 30m -test.run "^TestSystemd"\n' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 1800 --systemd $(JOB)
@@ -94,6 +97,15 @@ soak: job ## Take 1000 random steps with three sites on real ZFS; STEPS and SEED
 
 .PHONY: nightly
 nightly: test test-lab ## What takes too long for every change.
+
+.PHONY: deb
+deb: setup ## Make the Debian packages in dist/, for amd64 and arm64.
+	@tools/deb $(VERSION) dist
+
+.PHONY: check-deb
+check-deb: setup ## Build the packages twice, and let lintian, man and the shells look at them.
+	@tools/need lintian=lintian man=man-db zsh=zsh fish=fish shellcheck=shellcheck
+	@tools/check-deb $(VERSION)
 
 .PHONY: clean
 clean: ## Remove what was built; the lab's image stays in the cache.
