@@ -137,6 +137,8 @@ func playZFS(args []string) int {
 				fmt.Println(row)
 			}
 		}
+	case args[0] == "version":
+		fmt.Print("zfs-2.3.2-1\nzfs-kmod-2.3.2-1\n")
 	case args[0] == "inherit", args[0] == "destroy":
 	default:
 		fmt.Fprintln(os.Stderr, "the fake zfs does not know", args)

@@ -29,6 +29,9 @@ const description = `Snapshots of running Proxmox VE guests on ZFS, and alarms w
 On each Proxmox node, from cron:      snapwatch snap f48 h24 d30
 On each site that receives copies:    snapwatch check    or    snapwatch exporter
 To look at it:                        snapwatch status   and   snapwatch explain DISK`
+On each Proxmox node, from cron:      snapwatch snap f48 h24 d30   (--dry-run shows what it would do)
+On each site that receives copies:    snapwatch check    or    snapwatch exporter
+Does it work on this host?            snapwatch doctor`
 
 // grammar is the command line. What holds for all commands stands here.
 type grammar struct {
@@ -46,6 +49,7 @@ type grammar struct {
 	Prune    pruneCmd    `cmd:"" help:"Rotate the snapshots of copies that are received here (as root)."`
 	Status   statusCmd   `cmd:"" help:"Show every disk's newest snapshot and verdict, for people."`
 
+	Doctor     doctorCmd     `cmd:"" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
 	Completion completionCmd `cmd:"" help:"Print the completion for a shell."`
 	Manual     manualCmd     `cmd:"" hidden:"" help:"Print the man page."`
 }
