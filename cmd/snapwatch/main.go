@@ -32,6 +32,30 @@ To look at it:                        snapwatch status   and   snapwatch explain
 On each Proxmox node, from cron:      snapwatch snap f48 h24 d30   (--dry-run shows what it would do)
 On each site that receives copies:    snapwatch check    or    snapwatch exporter
 Does it work on this host?            snapwatch doctor`
+    On each Proxmox node, from cron:     snapwatch snap f48 h24 d30
+    On each site that receives copies:   snapwatch check, snapwatch exporter
+    Does it work on this host?           snapwatch doctor`
+
+// firstScreen is what a person sees who types the name alone.
+const firstScreen = `Snapshots of running Proxmox VE guests on ZFS, and an alarm when they stop
+arriving at the other site.
+
+On each Proxmox node, as root:
+  snapwatch snap f48 h24 d30 --dry-run   what would be done, and why
+  snapwatch snap f48 h24 d30             does it, and registers itself in cron
+    keeps the newest 48, one for each of 24 hours, one for each of 30 days;
+    a guest that stops gets one last snapshot, whose name ends in _stopped
+
+On each site that receives copies of the disks, as any user:
+  snapwatch check                        for Nagios or Icinga: status 0, 1, 2, 3
+  snapwatch exporter                     for Prometheus, on :10191
+    a disk alarms when its newest snapshot is 2 hours old, unless it is _stopped
+
+When in doubt:
+  snapwatch doctor                       does it work here, and what to do
+  snapwatch config show DATASET          what applies to a disk, and why
+  snapwatch --help                       all commands
+`
 
 // grammar is the command line. What holds for all commands stands here.
 type grammar struct {
@@ -100,7 +124,8 @@ func run(args []string, env *environment) (status int) {
 		panic(err) // the grammar itself is wrong
 	}
 	if len(args) == 0 {
-		args = []string{"--help"}
+		fmt.Fprint(env.Stdout, firstScreen)
+		return 0
 	}
 	ctx, err := parser.Parse(withCommand(args))
 	if err != nil {
