@@ -26,14 +26,9 @@ var version = "devel"
 
 const description = `Snapshots of running Proxmox VE guests on ZFS, and alarms when they stop arriving.
 
-On each Proxmox node, from cron:      snapwatch snap f48 h24 d30
-On each site that receives copies:    snapwatch check    or    snapwatch exporter
-To look at it:                        snapwatch status   and   snapwatch explain DISK`
-On each Proxmox node, from cron:      snapwatch snap f48 h24 d30   (--dry-run shows what it would do)
-On each site that receives copies:    snapwatch check    or    snapwatch exporter
-Does it work on this host?            snapwatch doctor`
     On each Proxmox node, from cron:     snapwatch snap f48 h24 d30
     On each site that receives copies:   snapwatch check, snapwatch exporter
+    To look at it:                       snapwatch status, snapwatch explain DISK
     Does it work on this host?           snapwatch doctor`
 
 // firstScreen is what a person sees who types the name alone.
@@ -52,6 +47,8 @@ On each site that receives copies of the disks, as any user:
     a disk alarms when its newest snapshot is 2 hours old, unless it is _stopped
 
 When in doubt:
+  snapwatch status                       every disk, for people
+  snapwatch explain DISK                 where its snapshots got stuck
   snapwatch doctor                       does it work here, and what to do
   snapwatch config show DATASET          what applies to a disk, and why
   snapwatch --help                       all commands
