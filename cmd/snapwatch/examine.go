@@ -29,8 +29,11 @@ func (c *doctorCmd) examine(ctx context.Context, env *environment) doctor.Facts 
 	if len(cfg.Datasets) > 0 {
 		roots = cfg.Datasets
 	}
-	onNode := f.Node.PVE && f.Role != "replica"
-	f.Found, f.Disks = examinePools(ctx, env, roots, onNode)
+	search := siteSearch
+	if f.Node.PVE && f.Role != "replica" {
+		search = nodeSearch
+	}
+	f.Found, f.Disks = examinePools(ctx, env, roots, search)
 	for _, s := range f.Node.Storages {
 		if !slices.ContainsFunc(f.Found, func(p doctor.Pool) bool { return p.Name == zfs.Pool(s) }) {
 			f.Node.Absent = append(f.Node.Absent, s)

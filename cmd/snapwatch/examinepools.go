@@ -8,9 +8,21 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// examinePools looks at every imported pool, and at the guests' disks: on a node those
-// directly below the roots, elsewhere those anywhere below them or in any pool.
-func examinePools(ctx context.Context, env *environment, roots []string, onNode bool) ([]doctor.Pool, []doctor.Disk) {
+// diskSearch is how a host's disks are found, and which of them were received.
+type diskSearch struct {
+	list     func(ctx context.Context, roots ...string) ([]zfs.Head, error)
+	received func(zfs.Head) bool
+}
+
+var (
+	// nodeSearch finds the disks of a node: those directly below its storages.
+	nodeSearch = diskSearch{zfs.Reader{}.Children, func(h zfs.Head) bool { return h.Running.Received != "" }}
+	// siteSearch finds those of a host that receives, where all were.
+	siteSearch = diskSearch{zfs.Reader{}.Descendants, func(zfs.Head) bool { return true }}
+)
+
+// examinePools looks at every imported pool, and at the guests' disks.
+func examinePools(ctx context.Context, env *environment, roots []string, search diskSearch) ([]doctor.Pool, []doctor.Disk) {
 	names, err := zfs.Pools(env.Kstat)
 	if err != nil {
 		return nil, nil
@@ -21,7 +33,7 @@ func examinePools(ctx context.Context, env *environment, roots []string, onNode 
 		p := doctor.Pool{Name: name, Err: zfs.CheckPool(env.Kstat, name)}
 		if p.Err == nil {
 			var found []doctor.Disk
-			found, p.Err = examineDisks(ctx, rootsIn(roots, name), onNode)
+			found, p.Err = examineDisks(ctx, rootsIn(roots, name), search)
 			disks = append(disks, found...)
 		}
 		if features, err := zfs.Features(ctx, "bookmarks", name); p.Err == nil && err == nil {
@@ -40,16 +52,11 @@ func rootsIn(roots []string, pool string) []string {
 	return slices.DeleteFunc(slices.Clone(roots), func(r string) bool { return zfs.Pool(r) != pool })
 }
 
-func examineDisks(ctx context.Context, roots []string, onNode bool) ([]doctor.Disk, error) {
+func examineDisks(ctx context.Context, roots []string, search diskSearch) ([]doctor.Disk, error) {
 	if len(roots) == 0 {
 		return nil, nil
 	}
-	var read zfs.Reader
-	list := read.Descendants
-	if onNode {
-		list = read.Children
-	}
-	heads, err := list(ctx, roots...)
+	heads, err := search.list(ctx, roots...)
 	if err != nil && !zfs.OnlyMissing(err) {
 		return nil, err
 	}
@@ -60,7 +67,7 @@ func examineDisks(ctx context.Context, roots []string, onNode bool) ([]doctor.Di
 			continue
 		}
 		disks = append(disks, doctor.Disk{
-			Dataset: h.Name, Received: !onNode || h.Running.Received != "",
+			Dataset: h.Name, Received: search.received(h),
 			Labelled: h.Running.Own() != "", ReceivedLabel: h.Running.Received != "",
 		})
 		if h.NewestSnapshot != "" {
@@ -71,7 +78,7 @@ func examineDisks(ctx context.Context, roots []string, onNode bool) ([]doctor.Di
 		return disks, nil
 	}
 	taken := map[string][]zfs.Snapshot{}
-	if err := read.Snapshots(ctx, names, func(s zfs.Snapshot) error {
+	if err := (zfs.Reader{}).Snapshots(ctx, names, func(s zfs.Snapshot) error {
 		if _, managed := s.Class(); managed {
 			taken[s.Dataset] = append(taken[s.Dataset], s)
 		}
