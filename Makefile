@@ -36,6 +36,7 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 	@rm -f $(BIN)/stages
 	@tools/stage lint $(MAKE) --no-print-directory lint
 	@tools/stage unit $(MAKE) --no-print-directory test-unit
+	@tools/stage fuzz $(MAKE) --no-print-directory fuzz
 	@tools/stage deploy $(MAKE) --no-print-directory check-deploy
 	@tools/stage deb $(MAKE) --no-print-directory check-deb
 	@tools/stage image test/lab/build
@@ -97,6 +98,16 @@ soak: job ## Take 1000 random steps with three sites on real ZFS; STEPS and SEED
 
 .PHONY: nightly
 nightly: test test-lab ## What takes too long for every change.
+
+.PHONY: fuzz
+fuzz: setup ## Fuzz every parser, all together for FUZZ seconds (60).
+	@mkdir -p $(BIN)
+	@tools/fuzz $(or $(FUZZ),60)
+
+.PHONY: vuln
+vuln: setup ## Ask vuln.go.dev for known faults of what is built in; needs the network.
+	cd tools/release && $(GO) build -o ../../$(BIN)/govulncheck golang.org/x/vuln/cmd/govulncheck
+	$(BIN)/govulncheck ./...
 
 .PHONY: deb
 deb: setup ## Make the Debian packages in dist/, for amd64 and arm64.
