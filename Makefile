@@ -8,6 +8,8 @@ STATIC  := CGO_ENABLED=0 $(GO)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/prometheus/common/version.Version=$(VERSION)
 # Which end-to-end tests to run, as for go test -run: make test-e2e E2E=TestStory
 E2E     ?= .
+# Which of the lab's machines: trixie has OpenZFS 2.3, bookworm 2.1.
+SUITE   ?= trixie
 # How many random steps soak takes, and what it draws them from.
 STEPS   ?= 1000
 SEED    ?= $(shell date +%s)
@@ -70,7 +72,7 @@ test-e2e: job ## Play the stories on real ZFS in the lab's machine.
 	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
 	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 60m -test.run "%s"\n' '$(E2E)' >$(JOB)/run
 	chmod +x $(JOB)/run
-	test/lab/boot --timeout 3600 $(JOB)
+	test/lab/boot --suite $(SUITE) --timeout 3600 $(JOB)
 
 .PHONY: test-systemd
 test-systemd: job ## Play what needs a real systemd, likewise.
@@ -97,7 +99,9 @@ soak: job ## Take 1000 random steps with three sites on real ZFS; STEPS and SEED
 	test/lab/boot --timeout 86400 $(JOB)
 
 .PHONY: nightly
-nightly: test test-lab ## What takes too long for every change.
+nightly: test test-lab test-systemd ## What takes too long for every change.
+	$(MAKE) test-e2e SUITE=bookworm
+	$(MAKE) fuzz FUZZ=3600
 
 .PHONY: fuzz
 fuzz: setup ## Fuzz every parser, all together for FUZZ seconds (60).
@@ -118,6 +122,10 @@ check-deb: setup ## Build the packages twice, and let lintian, man and the shell
 	@tools/need lintian=lintian man=man-db zsh=zsh fish=fish shellcheck=shellcheck
 	@tools/check-deb $(VERSION)
 
+.PHONY: release
+release: setup ## Make a release in dist/ from a clean tree: make release VERSION=v1.2.0
+	@tools/make-release $(VERSION)
+
 .PHONY: clean
 clean: ## Remove what was built; the lab's image stays in the cache.
-	rm -rf $(BIN)
+	rm -rf $(BIN) dist
