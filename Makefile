@@ -13,6 +13,8 @@ E2E     ?= .
 WEEKS   ?= 600
 # How many of them to play to Prometheus, too.
 SAMPLED ?= 5
+# Which of the lab's machines: trixie has OpenZFS 2.3, bookworm 2.1.
+SUITE   ?= trixie
 # How many random steps soak takes, and what it draws them from.
 STEPS   ?= 1000
 SEED    ?= $(shell date +%s)
@@ -42,7 +44,9 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 	@tools/stage lint $(MAKE) --no-print-directory lint
 	@tools/stage unit $(MAKE) --no-print-directory test-unit
 	@tools/stage sim $(MAKE) --no-print-directory sim
+	@tools/stage fuzz $(MAKE) --no-print-directory fuzz
 	@tools/stage deploy $(MAKE) --no-print-directory check-deploy
+	@tools/stage deb $(MAKE) --no-print-directory check-deb
 	@tools/stage image test/lab/build
 	@tools/stage browser $(MAKE) --no-print-directory test-browser
 	@tools/stage e2e $(MAKE) --no-print-directory test-e2e
@@ -99,11 +103,13 @@ test-e2e: job ## Play the stories on real ZFS in the lab's machine.
 	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
 	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 60m -test.run "%s"\n' '$(E2E)' >$(JOB)/run
 	chmod +x $(JOB)/run
-	test/lab/boot --timeout 3600 $(JOB)
+	test/lab/boot --suite $(SUITE) --timeout 3600 $(JOB)
 
 .PHONY: test-systemd
 test-systemd: job ## Play what needs a real systemd, likewise.
 	$(STATIC) test -c -tags e2e,systemd -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
+	ARCHS=amd64 tools/deb '0~0' $(JOB)/old
+	ARCHS=amd64 tools/deb $(VERSION) $(JOB)/latest
 	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 30m -test.run "^TestSystemd"\n' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 1800 --systemd $(JOB)
@@ -131,6 +137,8 @@ mutants: setup ## Break the planner, the verdict and the rules on purpose: the t
 
 .PHONY: nightly
 nightly: test test-lab mutants ## What takes too long for every change.
+	@$(MAKE) --no-print-directory test-e2e SUITE=bookworm
+	@$(MAKE) --no-print-directory fuzz FUZZ=3600
 	@$(MAKE) --no-print-directory sim WEEKS=2000
 	@$(MAKE) --no-print-directory check-deploy SAMPLED=300
 
@@ -150,6 +158,29 @@ bench-fleet: setup ## Feed a real Prometheus with a hundred simulated nodes for 
 	@tools/need prometheus=prometheus
 	$(GO) run ./test/fleet
 
+.PHONY: fuzz
+fuzz: setup ## Fuzz every parser, all together for FUZZ seconds (60).
+	@mkdir -p $(BIN)
+	@tools/fuzz $(or $(FUZZ),60)
+
+.PHONY: vuln
+vuln: setup ## Ask vuln.go.dev for known faults of what is built in; needs the network.
+	cd tools/release && $(GO) build -o ../../$(BIN)/govulncheck golang.org/x/vuln/cmd/govulncheck
+	$(BIN)/govulncheck ./...
+
+.PHONY: deb
+deb: setup ## Make the Debian packages in dist/, for amd64 and arm64.
+	@tools/deb $(VERSION) dist
+
+.PHONY: check-deb
+check-deb: setup ## Build the packages twice, and let lintian, man and the shells look at them.
+	@tools/need lintian=lintian man=man-db zsh=zsh fish=fish shellcheck=shellcheck
+	@tools/check-deb $(VERSION)
+
+.PHONY: release
+release: setup ## Make a release in dist/ from a clean tree: make release VERSION=v1.2.0
+	@tools/make-release $(VERSION)
+
 .PHONY: clean
 clean: ## Remove what was built; the lab's image stays in the cache.
-	rm -rf $(BIN)
+	rm -rf $(BIN) dist

@@ -48,6 +48,10 @@ func (r *run) readGuests(ctx context.Context) (Guests, error) {
 }
 
 func (r *run) readGate(ctx context.Context) Gate {
+	if r.Final {
+		shutdown := ReadShutdown(ctx, r.PVE)
+		return Gate{Shutdown: &shutdown}
+	}
 	gate := Gate{BootGrace: r.Config.BootGrace.Std()}
 	if gate.Uptime, gate.Err = r.PVE.Uptime(); gate.Err == nil {
 		gate.BootState, gate.Err = r.PVE.BootState(ctx)
@@ -84,7 +88,7 @@ func (r *run) confirm(ctx context.Context, first Guests, stops []int) (second Gu
 			_ = l.Release()
 		}
 	}
-	timer := time.NewTimer(r.Config.ConfirmStop.Std())
+	timer := time.NewTimer(r.confirmPause())
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -110,6 +114,14 @@ func (r *run) confirm(ctx context.Context, first Guests, stops []int) (second Gu
 		second.Evidence[vmid] = e
 	}
 	return second, release, nil
+}
+
+// confirmPause is the time between the two looks at a guest that seems stopped.
+func (r *run) confirmPause() time.Duration {
+	if r.Final {
+		return min(shutdownPause, r.Config.ConfirmStop.Std())
+	}
+	return r.Config.ConfirmStop.Std()
 }
 
 // lockConfig takes a guest's lock, shared. Where its directory is not there yet,

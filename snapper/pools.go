@@ -48,7 +48,7 @@ func (r *run) openPoolWith(ctx context.Context, name string, parents []string, r
 
 // readPool reads the disks directly below the pool's parents.
 func (r *run) readPool(ctx context.Context, p *pool) error {
-	if err := r.lockPool(p); err != nil {
+	if err := r.lockPool(ctx, p); err != nil {
 		return err
 	}
 	var err error
@@ -65,12 +65,24 @@ func (r *run) readPool(ctx context.Context, p *pool) error {
 	return nil
 }
 
+// finalPatience is how long a run at the end of the host waits for another one, which
+// cron may have left behind.
+const finalPatience = time.Minute
+
 // lockPool takes the pool's lock, unless nothing will be changed.
-func (r *run) lockPool(p *pool) error {
+func (r *run) lockPool(ctx context.Context, p *pool) error {
 	err := zfs.CheckPool(r.Kstat, p.name)
-	if err == nil && !r.DryRun {
-		p.lock, err = lock.TryExclusive(filepath.Join(r.LockDir, "snapwatch-"+p.name+".lock"), r.start)
+	if err != nil || r.DryRun {
+		return err
 	}
+	path := filepath.Join(r.LockDir, "snapwatch-"+p.name+".lock")
+	if !r.Final {
+		p.lock, err = lock.TryExclusive(path, r.start)
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, finalPatience)
+	defer cancel()
+	p.lock, err = lock.Wait(ctx, path, r.start)
 	return err
 }
 

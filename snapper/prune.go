@@ -113,7 +113,7 @@ func (r *run) roots() (map[string][]string, error) {
 
 // readCopies reads the disks anywhere below the pool's roots.
 func (r *run) readCopies(ctx context.Context, p *pool) error {
-	if err := r.lockPool(p); err != nil {
+	if err := r.lockPool(ctx, p); err != nil {
 		return err
 	}
 	read := zfs.Reader{Inherit: p.inherit()}

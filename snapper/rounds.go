@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"snapwatch/internal/pve"
 )
 
 const (
@@ -95,9 +97,9 @@ func (r *run) round(ctx context.Context, g Guests, pools []*pool, before Plan) (
 	policy := r.policy(g.Cluster)
 	policy.MaxDestroys = max(0, policy.MaxDestroys-len(before.Destroys))
 	policy.MaxUnmarks = max(0, policy.MaxUnmarks-len(before.Unmark))
-	plan := MakePlan(r.planned(pools), policy, r.Now())
+	plan := r.makePlan(pools, g.Cluster, policy)
 	if r.lookAtBookmarks(ctx, pools, plan) {
-		plan = MakePlan(r.planned(pools), policy, r.Now())
+		plan = r.makePlan(pools, g.Cluster, policy)
 	}
 	if !r.DryRun {
 		r.intend(plan, pools)
@@ -107,14 +109,31 @@ func (r *run) round(ctx context.Context, g Guests, pools []*pool, before Plan) (
 	return plan, nil
 }
 
+// makePlan plans for the disks that this run is about.
+func (r *run) makePlan(pools []*pool, c pve.Cluster, policy Policy) Plan {
+	plan := MakePlan(r.aimedAt(pools, c), policy, r.Now())
+	if r.Final {
+		return plan.finalOnly()
+	}
+	return plan
+}
+
+// aimedAt are the disks that this run is about.
+func (r *run) aimedAt(pools []*pool, c pve.Cluster) []Disk {
+	if r.Final {
+		return ranHere(r.planned(pools), r.policy(c).Names)
+	}
+	return r.planned(pools)
+}
+
 // settled returns the guests' states to plan with. Where the plan would take a guest
 // for stopped, that is looked at twice, with the guest's lock held until release.
 func (r *run) settled(ctx context.Context, g Guests, pools []*pool) (settled Guests, release func()) {
-	stops := g.Stops(r.planned(pools), r.Config.Replicas, r.policy(g.Cluster), r.Now())
+	stops := g.Stops(r.aimedAt(pools, g.Cluster), r.Config.Replicas, r.policy(g.Cluster), r.Now())
 	if len(stops) == 0 {
 		return g, func() {}
 	}
-	r.progress("%d guests seem stopped: looking again in %s", len(stops), r.Config.ConfirmStop)
+	r.progress("%d guests seem stopped: looking again in %s", len(stops), r.confirmPause())
 	second, release, err := r.confirm(ctx, g, stops)
 	if err != nil {
 		// The first look stands for the guests that live; it proves no stop.

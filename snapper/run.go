@@ -34,6 +34,10 @@ type Options struct {
 	DryRun bool
 	// Adopt takes over disks that were never labelled but have managed snapshots.
 	Adopt bool
+	// Final makes this the run at the end of the host: once the guests are down, those
+	// that ran here get their _stopped snapshots, by the proof of [Shutdown]. Nothing
+	// else is done, and no report is kept.
+	Final bool
 	PVE   pve.Host
 	// Kstat, LockDir and StateDir are where ZFS tells about pools, where locks lie
 	// and where the report is kept.
@@ -70,7 +74,7 @@ func Run(ctx context.Context, o Options) (Plan, report.Run, error) {
 	if err != nil {
 		return plan, r.report, err
 	}
-	if !o.DryRun {
+	if !o.DryRun && !o.Final {
 		r.save(report.Name)
 	}
 	return plan, r.report, nil

@@ -82,6 +82,8 @@ type Gate struct {
 	BootGrace time.Duration
 	// BootState is the state of pve-guests.service, or "absent".
 	BootState string
+	// Shutdown is asked instead where a run is for the end of the host, else nil.
+	Shutdown *Shutdown
 	// Err is why the two could not be read.
 	Err error
 }
@@ -93,6 +95,8 @@ const failedBootGrace = 30 * time.Minute
 // closed returns why no stop is believed now, "" if stops are.
 func (g Gate) closed() string {
 	switch {
+	case g.Shutdown != nil:
+		return g.Shutdown.closed()
 	case g.Err != nil:
 		return fmt.Sprintf("it is not known whether the host is starting: %v", g.Err)
 	case g.Uptime < g.BootGrace:
@@ -186,7 +190,7 @@ func judgeDead(e Evidence, gate Gate) (State, string) {
 	if e.LockErr != nil {
 		return Busy, fmt.Sprintf("stopped, but Proxmox works on it: %v", e.LockErr)
 	}
-	if e.HAStarted && !e.StoppedLastRun {
+	if e.HAStarted && !e.StoppedLastRun && gate.Shutdown == nil {
 		return Busy, "stopped, but high availability wants it started: the next run looks again"
 	}
 	if !e.SeenStopped {

@@ -47,6 +47,9 @@ func (c *cronInstallCmd) Run(env *environment) error {
 	} else if cfg.Keep == nil {
 		return errors.New("no retention given, and no keep in the configuration")
 	}
+	if timerEnabled(env) {
+		return errors.New("snapwatch.timer is enabled, and one of the two is enough: systemctl disable --now snapwatch.timer first")
+	}
 	return register(env, snap.words())
 }
 
@@ -218,15 +221,23 @@ func timerEnabled(env *environment) bool {
 // pointOutOld tells of a line of the program this one replaces. A person's crontab
 // is never edited.
 func pointOutOld(env *environment) {
+	if line := oldCronLine(env); line != "" {
+		fmt.Fprintf(env.Stdout, "root's crontab still runs pve-zfs-snap; remove that line with crontab -e: %s\n", line)
+	}
+}
+
+// oldCronLine is the line of root's crontab that runs pve-zfs-snap, "" for none.
+func oldCronLine(env *environment) string {
 	lines, err := cronLines(env.RootCrontab)
 	if err != nil {
-		return
+		return ""
 	}
 	for _, line := range lines {
 		if strings.Contains(line, "pve-zfs-snap") && !strings.HasPrefix(strings.TrimSpace(line), "#") {
-			fmt.Fprintf(env.Stdout, "root's crontab still runs pve-zfs-snap; remove that line with crontab -e: %s\n", line)
+			return line
 		}
 	}
+	return ""
 }
 
 // absolute is the path as it is found from any directory.

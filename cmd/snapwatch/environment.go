@@ -3,11 +3,13 @@ package main
 import (
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
 
 	"snapwatch/config"
+	"snapwatch/internal/command"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
 )
@@ -35,6 +37,11 @@ type environment struct {
 	// CronFile is where snap registers itself. RootCrontab is where the program it
 	// replaces did, and TimerLink is there while our systemd timer is enabled.
 	CronFile, RootCrontab, TimerLink string
+	// ZFSDevice is what zfs needs to open, Sanoid its configuration.
+	ZFSDevice, Sanoid string
+	// Hostname is the kernel's name for the machine, ClockSync whether its clock is
+	// synchronized: yes, no, or "" where that is not known.
+	Hostname, ClockSync func() string
 	// PVE are the places where Proxmox keeps its state.
 	PVE pve.Host
 }
@@ -55,6 +62,10 @@ func systemEnvironment() *environment {
 		CronFile:    "/etc/cron.d/snapwatch",
 		RootCrontab: "/var/spool/cron/crontabs/root",
 		TimerLink:   "/etc/systemd/system/timers.target.wants/snapwatch.timer",
+		ZFSDevice:   "/dev/zfs",
+		Sanoid:      "/etc/sanoid/sanoid.conf",
+		Hostname:    hostname,
+		ClockSync:   clockSync,
 		PVE:         pve.LocalHost(),
 	}
 }
@@ -73,4 +84,31 @@ func (e *environment) loadConfig(named string) (config.Config, error) {
 		return config.Load(named)
 	}
 	return config.LoadDefault(e.ConfigPath)
+}
+
+// installed tells whether a program is found where programs are looked for.
+func (e *environment) installed(program string) bool {
+	_, err := command.Find(program)
+	return err == nil
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// clockSync asks the kernel (adjtimex(2)).
+func clockSync() string {
+	const unsynchronized = 5 // TIME_ERROR
+	state, err := syscall.Adjtimex(&syscall.Timex{})
+	switch {
+	case err != nil:
+		return ""
+	case state == unsynchronized:
+		return "no"
+	}
+	return "yes"
 }

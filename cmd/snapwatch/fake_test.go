@@ -42,6 +42,21 @@ func playPvesh(args []string) int {
 	return 0
 }
 
+// playSystemctl answers show from $WORK/systemd: a file for each unit, and the file
+// manager for the whole machine.
+func playSystemctl(args []string) int {
+	name := args[len(args)-1]
+	if name == "SystemState" {
+		name = "manager"
+	}
+	text, err := os.ReadFile(filepath.Join(os.Getenv("WORK"), "systemd", name))
+	if err != nil {
+		text = []byte("LoadState=not-found\nActiveState=inactive\n")
+	}
+	fmt.Print(string(text))
+	return 0
+}
+
 func logCall(program string, args []string) {
 	log, err := os.OpenFile(filepath.Join(os.Getenv("WORK"), program+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -122,6 +137,8 @@ func playZFS(args []string) int {
 				fmt.Println(row)
 			}
 		}
+	case args[0] == "version":
+		fmt.Print("zfs-2.3.2-1\nzfs-kmod-2.3.2-1\n")
 	case args[0] == "inherit", args[0] == "destroy":
 	default:
 		fmt.Fprintln(os.Stderr, "the fake zfs does not know", args)

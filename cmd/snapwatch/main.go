@@ -26,9 +26,33 @@ var version = "devel"
 
 const description = `Snapshots of running Proxmox VE guests on ZFS, and alarms when they stop arriving.
 
-On each Proxmox node, from cron:      snapwatch snap f48 h24 d30
-On each site that receives copies:    snapwatch check    or    snapwatch exporter
-To look at it:                        snapwatch status   and   snapwatch explain DISK`
+    On each Proxmox node, from cron:     snapwatch snap f48 h24 d30
+    On each site that receives copies:   snapwatch check, snapwatch exporter
+    To look at it:                       snapwatch status, snapwatch explain DISK
+    Does it work on this host?           snapwatch doctor`
+
+// firstScreen is what a person sees who types the name alone.
+const firstScreen = `Snapshots of running Proxmox VE guests on ZFS, and an alarm when they stop
+arriving at the other site.
+
+On each Proxmox node, as root:
+  snapwatch snap f48 h24 d30 --dry-run   what would be done, and why
+  snapwatch snap f48 h24 d30             does it, and registers itself in cron
+    keeps the newest 48, one for each of 24 hours, one for each of 30 days;
+    a guest that stops gets one last snapshot, whose name ends in _stopped
+
+On each site that receives copies of the disks, as any user:
+  snapwatch check                        for Nagios or Icinga: status 0, 1, 2, 3
+  snapwatch exporter                     for Prometheus, on :10191
+    a disk alarms when its newest snapshot is 2 hours old, unless it is _stopped
+
+When in doubt:
+  snapwatch status                       every disk, for people
+  snapwatch explain DISK                 where its snapshots got stuck
+  snapwatch doctor                       does it work here, and what to do
+  snapwatch config show DATASET          what applies to a disk, and why
+  snapwatch --help                       all commands
+`
 
 // grammar is the command line. What holds for all commands stands here.
 type grammar struct {
@@ -40,10 +64,15 @@ type grammar struct {
 	Cron     cronCmd     `cmd:"" help:"Register snap in cron, or remove it from there."`
 	Explain  explainCmd  `cmd:"" help:"Say where a disk's snapshots got stuck, and what to do next."`
 	Exporter exporterCmd `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
+	Finalize finalizeCmd `cmd:"" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
 	Forget   forgetCmd   `cmd:"" help:"Stop missing disks that were removed from a replica on purpose."`
 	Unblock  unblockCmd  `cmd:"" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
 	Prune    pruneCmd    `cmd:"" help:"Rotate the snapshots of copies that are received here (as root)."`
 	Status   statusCmd   `cmd:"" help:"Show every disk's newest snapshot and verdict, for people."`
+
+	Doctor     doctorCmd     `cmd:"" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
+	Completion completionCmd `cmd:"" help:"Print the completion for a shell."`
+	Manual     manualCmd     `cmd:"" hidden:"" help:"Print the man page."`
 }
 
 // exit is an error that ends the program with a status of its own. Its err may be
@@ -92,7 +121,8 @@ func run(args []string, env *environment) (status int) {
 		panic(err) // the grammar itself is wrong
 	}
 	if len(args) == 0 {
-		args = []string{"--help"}
+		fmt.Fprint(env.Stdout, firstScreen)
+		return 0
 	}
 	ctx, err := parser.Parse(withCommand(args))
 	if err != nil {

@@ -32,7 +32,9 @@ func TestMain(m *testing.M) {
 			}
 			os.Exit(playZFS(os.Args[1:]))
 		},
-		"pvesh": func() { os.Exit(playPvesh(os.Args[1:])) },
+		"zpool":     func() { fmt.Println("tank\tactive") },
+		"pvesh":     func() { os.Exit(playPvesh(os.Args[1:])) },
+		"systemctl": func() { os.Exit(playSystemctl(os.Args[1:])) },
 	})
 }
 
@@ -51,6 +53,9 @@ func scriptEnvironment() *environment {
 		ConfigPath: work("etc/config.yaml"), Kstat: work("kstat"),
 		LockDir: work("lock"), StateDir: work("state"),
 		CronFile: work("cron.d/snapwatch"), RootCrontab: work("crontabs/root"), TimerLink: work("timers/snapwatch.timer"),
+		ZFSDevice: work("dev-zfs"), Sanoid: work("sanoid.conf"),
+		Hostname:  func() string { return "pve1" },
+		ClockSync: func() string { return os.Getenv("CLOCKSYNC") },
 		PVE: pve.Host{
 			Etc: work("pve"), Run: work("run"), Proc: work("proc"), Lock: work("lock"), LXC: work("lxc"), Systemd: work("systemd"),
 		},

@@ -29,6 +29,8 @@ type snapCmd struct {
 	LogFormat string `name:"log.format" enum:"plain,logfmt,json" default:"plain" help:"How to print problems on standard error: plain for people and mails, logfmt or json for a log."`
 }
 
+var errNotRoot = errors.New("this must be run as root: channel programs need it")
+
 // Help implements kong's HelpProvider.
 func (snapCmd) Help() string {
 	return `Exit status: 0 done; 1 something failed, the rest was done; 2 nothing could be done.
@@ -52,7 +54,7 @@ func (c *snapCmd) Run(env *environment) error {
 		return &exit{2, fmt.Errorf("--textfile %s: the name must end in .prom, or node_exporter does not read it", c.Textfile)}
 	}
 	if !env.Root {
-		return &exit{2, errors.New("snap must be run as root: channel programs need it")}
+		return &exit{2, errNotRoot}
 	}
 	if c.Adopt && !env.Terminal && !c.DryRun {
 		return &exit{2, errors.New("--adopt takes over disks that may be copies: run it at a terminal, once, and look at --dry-run first")}

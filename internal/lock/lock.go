@@ -83,11 +83,12 @@ func try(path string, how int) (*Lock, error) {
 // open opens the lock file, or makes it. A file that is there is opened without
 // O_CREAT: with fs.protected_regular the kernel refuses O_CREAT on another user's
 // file in a sticky directory such as /run/lock, even to root. One that may only be
-// read can be locked all the same.
+// read can be locked all the same. A link is refused: it could lead root to a file that
+// is then overwritten.
 func open(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return os.Open(path)
+		return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return create(path)
@@ -101,7 +102,7 @@ func open(path string) (*os.File, error) {
 func create(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
 	if errors.Is(err, fs.ErrExist) {
-		return os.Open(path)
+		return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	}
 	if err != nil {
 		return nil, err

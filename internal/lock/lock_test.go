@@ -148,3 +148,16 @@ func TestWait(t *testing.T) {
 	_, err = Wait(t.Context(), filepath.Join(t.TempDir(), "nowhere", "x.lock"), taken)
 	assert.ErrorIs(t, err, os.ErrNotExist, "no waiting for what will not come")
 }
+
+// TestLink: in /run/lock anybody may have made a link that leads root elsewhere.
+func TestLink(t *testing.T) {
+	dir := t.TempDir()
+	precious, link := filepath.Join(dir, "precious"), filepath.Join(dir, "lock")
+	require.NoError(t, os.WriteFile(precious, []byte("secret"), 0o600))
+	require.NoError(t, os.Symlink(precious, link))
+	_, err := TryExclusive(link, time.Now())
+	require.Error(t, err)
+	text, err := os.ReadFile(precious)
+	require.NoError(t, err)
+	require.Equal(t, "secret", string(text))
+}

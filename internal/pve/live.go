@@ -196,25 +196,5 @@ func (h Host) ConfigLock(id ID) string {
 // boot and stops them at shutdown: active, activating, deactivating, failed or
 // inactive; "absent" where there is no such unit or no systemd.
 func (h Host) BootState(ctx context.Context) (string, error) {
-	if _, err := os.Stat(h.Systemd); errors.Is(err, fs.ErrNotExist) {
-		return "absent", nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, PveshPatience)
-	defer cancel()
-	text, err := command.Output(ctx, command.Cmd{Argv: []string{"systemctl", "show", "-p", "LoadState", "-p", "ActiveState", "pve-guests.service"}})
-	if err != nil {
-		return "", err
-	}
-	state := map[string]string{}
-	for line := range strings.Lines(text) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		state[key] = value
-	}
-	if state["LoadState"] == "not-found" {
-		return "absent", nil
-	}
-	if state["ActiveState"] == "" {
-		return "", errors.New("systemctl show pve-guests.service: no ActiveState in the answer")
-	}
-	return state["ActiveState"], nil
+	return h.UnitState(ctx, "pve-guests.service")
 }

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// completionCmd is `snapwatch completion`.
+type completionCmd struct {
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
+}
+
+// Run prints the completion, made from the grammar.
+func (c *completionCmd) Run(env *environment, ctx *kong.Context) error {
+	return map[string]func(io.Writer, *kong.Node) error{
+		"bash": writeBash, "zsh": writeZsh, "fish": writeFish,
+	}[c.Shell](env.Stdout, ctx.Model.Node)
+}
+
+// commandPath is a command's words without the program's, such as "cron install".
+func commandPath(n *kong.Node) string {
+	if n.Parent == nil {
+		return ""
+	}
+	return strings.TrimSpace(commandPath(n.Parent) + " " + n.Name)
+}
+
+// commandsOf lists a node and all commands below it that are not hidden.
+func commandsOf(n *kong.Node) []*kong.Node {
+	all := []*kong.Node{n}
+	for _, child := range n.Children {
+		if !child.Hidden {
+			all = append(all, commandsOf(child)...)
+		}
+	}
+	return all
+}
+
+// flagsOf lists the flags that a command takes, its parents' included.
+func flagsOf(n *kong.Node) []*kong.Flag {
+	var flags []*kong.Flag
+	for _, group := range n.AllFlags(true) {
+		flags = append(flags, group...)
+	}
+	slices.SortStableFunc(flags, func(a, b *kong.Flag) int { return strings.Compare(a.Name, b.Name) })
+	return flags
+}
+
+// takesFile tells whether a flag's value is a path.
+func takesFile(f *kong.Flag) bool {
+	return f.PlaceHolder == "FILE" || f.PlaceHolder == "DIR"
+}
+
+func enumOf(v *kong.Value) []string {
+	if v.Enum == "" {
+		return nil
+	}
+	return v.EnumSlice()
+}
+
+// wordsOf are the words that may follow a command: subcommands, values of its
+// positional arguments, flags.
+func wordsOf(n *kong.Node) []string {
+	var words []string
+	for _, child := range n.Children {
+		if !child.Hidden {
+			words = append(words, child.Name)
+		}
+	}
+	for _, p := range n.Positional {
+		words = append(words, enumOf(p)...)
+	}
+	for _, f := range flagsOf(n) {
+		words = append(words, "--"+f.Name)
+	}
+	return words
+}
+
+func writeBash(w io.Writer, root *kong.Node) error {
+	var paths, values, words strings.Builder
+	for _, n := range commandsOf(root) {
+		path := commandPath(n)
+		if path != "" {
+			fmt.Fprintf(&paths, "\t\t%q) path=$try ;;\n", path)
+		}
+		for _, f := range flagsOf(n) {
+			switch {
+			case len(enumOf(f.Value)) > 0:
+				fmt.Fprintf(&values, "\t%q) words=%q ;;\n", path+" --"+f.Name, strings.Join(enumOf(f.Value), " "))
+			case !f.IsBool() && !f.IsCounter():
+				// Left to the shell: files, or nothing better.
+				fmt.Fprintf(&values, "\t%q) return ;;\n", path+" --"+f.Name)
+			}
+		}
+		fmt.Fprintf(&words, "\t\t%q) words=%q ;;\n", path, strings.Join(wordsOf(n), " "))
+	}
+	_, err := fmt.Fprintf(w, `# bash completion for snapwatch, made by: snapwatch completion bash
+_snapwatch() {
+	local cur=${COMP_WORDS[COMP_CWORD]} path='' words='' word try
+	COMPREPLY=()
+	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+		try="${path:+$path }$word"
+		case $try in
+%s		esac
+	done
+	case "$path ${COMP_WORDS[COMP_CWORD-1]}" in
+%s	*)
+		case $path in
+%s		esac
+		;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+}
+complete -o default -F _snapwatch snapwatch
+`, &paths, &values, &words)
+	return err
+}
+
+// zshText is help inside an _arguments specification.
+var zshText = strings.NewReplacer("'", `'\''`, "[", `\[`, "]", `\]`, ":", `\:`)
+
+func writeZsh(w io.Writer, root *kong.Node) error {
+	var b strings.Builder
+	b.WriteString("#compdef snapwatch\n# zsh completion for snapwatch, made by: snapwatch completion zsh\n\n")
+	nodes := commandsOf(root)
+	slices.Reverse(nodes) // functions before those that call them
+	for _, n := range nodes {
+		writeZshCommand(&b, n)
+	}
+	b.WriteString("_snapwatch \"$@\"\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func zshFunction(n *kong.Node) string {
+	return strings.TrimSuffix("_snapwatch_"+strings.ReplaceAll(commandPath(n), " ", "_"), "_")
+}
+
+func writeZshCommand(b *strings.Builder, n *kong.Node) {
+	fmt.Fprintf(b, "%s() {\n\tlocal line state\n\t_arguments -C \\\n", zshFunction(n))
+	for _, f := range flagsOf(n) {
+		spec := fmt.Sprintf("--%s[%s]", f.Name, zshText.Replace(f.Help))
+		switch {
+		case f.IsBool() || f.IsCounter():
+		case len(enumOf(f.Value)) > 0:
+			spec += fmt.Sprintf(":%s:(%s)", f.Name, strings.Join(enumOf(f.Value), " "))
+		case takesFile(f):
+			spec += ":" + f.Name + ":_files"
+		default:
+			spec += ":" + f.Name + ": "
+		}
+		fmt.Fprintf(b, "\t\t'*%s' \\\n", spec)
+	}
+	var values []string
+	for _, p := range n.Positional {
+		values = append(values, enumOf(p)...)
+	}
+	children := slices.DeleteFunc(slices.Clone(n.Children), func(c *kong.Node) bool { return c.Hidden })
+	switch {
+	case len(children) > 0:
+		b.WriteString("\t\t'1: :->command' '*::argument:->arguments'\n\tcase $state in\n\tcommand)\n\t\tlocal -a commands=(\n")
+		for _, c := range children {
+			fmt.Fprintf(b, "\t\t\t'%s:%s'\n", c.Name, zshText.Replace(c.Help))
+		}
+		b.WriteString("\t\t)\n\t\t_describe command commands ;;\n\targuments)\n\t\tcase $line[1] in\n")
+		for _, c := range children {
+			fmt.Fprintf(b, "\t\t%s) %s ;;\n", c.Name, zshFunction(c))
+		}
+		b.WriteString("\t\tesac ;;\n\tesac\n")
+	case len(values) > 0:
+		fmt.Fprintf(b, "\t\t'*: :(%s)'\n", strings.Join(values, " "))
+	default:
+		b.WriteString("\t\t'*: : '\n")
+	}
+	b.WriteString("}\n\n")
+}
+
+func fishText(s string) string { return strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(s) }
+
+func writeFish(w io.Writer, root *kong.Node) error {
+	var b strings.Builder
+	b.WriteString("# fish completion for snapwatch, made by: snapwatch completion fish\ncomplete -c snapwatch -f\n")
+	for _, n := range commandsOf(root) {
+		condition := fishCondition(n)
+		for _, child := range n.Children {
+			if !child.Hidden {
+				fmt.Fprintf(&b, "complete -c snapwatch -n '%s' -a %s -d '%s'\n", condition, child.Name, fishText(child.Help))
+			}
+		}
+		for _, p := range n.Positional {
+			if values := enumOf(p); len(values) > 0 {
+				fmt.Fprintf(&b, "complete -c snapwatch -n '%s' -a '%s'\n", condition, strings.Join(values, " "))
+			}
+		}
+		for _, f := range flagsOf(n) {
+			fmt.Fprintf(&b, "complete -c snapwatch -n '%s' -l %s -d '%s'", condition, f.Name, fishText(f.Help))
+			switch {
+			case f.IsBool() || f.IsCounter():
+			case len(enumOf(f.Value)) > 0:
+				fmt.Fprintf(&b, " -x -a '%s'", strings.Join(enumOf(f.Value), " "))
+			case takesFile(f):
+				b.WriteString(" -r -F")
+			default:
+				b.WriteString(" -x")
+			}
+			b.WriteString("\n")
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// fishCondition is true where a command, and none below it, stands on the line.
+func fishCondition(n *kong.Node) string {
+	path := commandPath(n)
+	if path == "" {
+		return "__fish_use_subcommand"
+	}
+	var parts []string
+	for _, word := range strings.Fields(path) {
+		parts = append(parts, "__fish_seen_subcommand_from "+word)
+	}
+	var below []string
+	for _, c := range n.Children {
+		below = append(below, c.Name)
+	}
+	if len(below) > 0 {
+		parts = append(parts, "not __fish_seen_subcommand_from "+strings.Join(below, " "))
+	}
+	return strings.Join(parts, "; and ")
+}

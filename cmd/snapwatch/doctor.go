@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"snapwatch/internal/doctor"
+)
+
+// doctorCmd is `snapwatch doctor`.
+type doctorCmd struct {
+	Config string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
+}
+
+// Help implements kong's HelpProvider.
+func (doctorCmd) Help() string {
+	return `It changes nothing. Run it as root on a Proxmox node, as any user elsewhere.
+Exit status: 0 all is well; 1 something should be looked at; 2 something does not work.`
+}
+
+// doctorPatience bounds the whole examination.
+const doctorPatience = 2 * time.Minute
+
+// Run implements the command.
+func (c *doctorCmd) Run(env *environment) error {
+	ctx, cancel := context.WithTimeout(context.Background(), doctorPatience)
+	defer cancel()
+	findings := doctor.Judge(c.examine(ctx, env))
+	for _, f := range findings {
+		fmt.Fprintf(env.Stdout, "%-8s %-14s %s\n", f.Grade, f.Topic, oneLine(f.Text))
+		if f.Do != "" {
+			fmt.Fprintf(env.Stdout, "%24s-> %s\n", "", f.Do)
+		}
+	}
+	if worst := doctor.Worst(findings); worst != doctor.OK {
+		return &exit{code: int(worst)}
+	}
+	return nil
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/signal"
+	"syscall"
+
+	"snapwatch/config"
+	"snapwatch/internal/report"
+	"snapwatch/snapper"
+)
+
+// finalizeCmd is `snapwatch finalize`.
+type finalizeCmd struct {
+	Config string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
+}
+
+// Help implements kong's HelpProvider.
+func (finalizeCmd) Help() string {
+	return `For snapwatch-finalize.service, which runs it when the host shuts down, after the
+guests. Without it the disks of a host that is off alarm at the other sites. It does nothing unless systemd
+says that the host shuts down and that pve-guests.service and pve-ha-lrm.service have ended, and only where
+snap ran during the last day. Exit status: 0 done or nothing to do; 1 something failed; 2 nothing could be done.`
+}
+
+// Run implements the command.
+func (c *finalizeCmd) Run(env *environment) error {
+	cfg, err := env.loadConfig(c.Config)
+	if err != nil {
+		return &exit{2, err}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	last, err := report.Last(env.StateDir, report.Name)
+	if err != nil {
+		return &exit{2, err}
+	}
+	if cfg.Role == "replica" {
+		return nil
+	}
+	if why := snapper.ReadShutdown(ctx, env.PVE).Finalizes(last.Start, env.Now()); why != "" {
+		fmt.Fprintf(env.Stdout, "nothing to do: %s\n", why)
+		return nil
+	}
+	if !env.Root {
+		return &exit{2, errNotRoot}
+	}
+	plan, done, err := snapper.Run(ctx, snapper.Options{
+		Config: cfg, Keep: config.Keep{}, Final: true,
+		PVE: env.PVE, Kstat: env.Kstat, LockDir: env.LockDir, StateDir: env.StateDir, Now: env.Now,
+	})
+	if err != nil {
+		return &exit{2, err}
+	}
+	printActions(env.Stdout, actions(plan))
+	(&snapCmd{LogFormat: "plain"}).tellProblems(env, done)
+	if done.Failed() {
+		return &exit{code: 1}
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package config
+
+import (
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"gopkg.in/yaml.v3"
+)
+
+const shipped = "../deploy/config.yaml"
+
+// TestShipped: the file that the package installs changes nothing as it is, and what it
+// shows behind # can be used, has every key, and tells the defaults.
+func TestShipped(t *testing.T) {
+	c, err := Load(shipped)
+	require.NoError(t, err)
+	assert.Equal(t, Default(), c)
+
+	text, err := os.ReadFile(shipped)
+	require.NoError(t, err)
+	live := regexp.MustCompile(`(?m)^#((?:  (?:- |  )?)?[a-z_]+:)`).ReplaceAll(text, []byte("$1"))
+	c, err = parse(live)
+	require.NoError(t, err)
+	d := Default()
+	assert.Equal(t, d.Limits, c.Limits)
+	assert.Equal(t, d.ReplicaLabel, c.ReplicaLabel)
+	assert.Equal(t,
+		[]any{d.Bookmarks, d.MaxDestroys, d.StoppedGrace, d.ConfirmStop, d.BootGrace, d.RefreshStopped, d.AdoptPeerLabels},
+		[]any{c.Bookmarks, c.MaxDestroys, c.StoppedGrace, c.ConfirmStop, c.BootGrace, c.RefreshStopped, c.AdoptPeerLabels})
+	for _, key := range keysOf(reflect.TypeOf(c), "") {
+		name := key[strings.LastIndexAny(key, ".")+1:]
+		assert.Regexp(t, `(?m)^[ -]*`+name+`:`, string(live), key)
+	}
+}
+
+// TestKeysAreDocumented: docs/configuration.md has a row for every key, with its default.
+func TestKeysAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/configuration.md")
+	require.NoError(t, err)
+	rows := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|([^|]*)\\|").FindAllStringSubmatch(string(text), -1) {
+		rows[m[1]] = strings.Trim(m[2], " `")
+	}
+	keys := keysOf(reflect.TypeFor[Config](), "")
+	for _, key := range keys {
+		assert.Contains(t, rows, key)
+	}
+	assert.Len(t, rows, len(keys), "a row for a key that is not there")
+	var defaults map[string]any
+	written, err := Default().YAML()
+	require.NoError(t, err)
+	require.NoError(t, yaml.Unmarshal(written, &defaults))
+	for key, row := range rows {
+		outer, inner, _ := strings.Cut(key, ".")
+		value, ok := defaults[outer]
+		if m, nested := value.(map[string]any); nested {
+			value, ok = m[inner]
+		}
+		if list, is := value.([]any); !ok || value == "" || is && len(list) == 0 || value == nil {
+			continue
+		}
+		assert.Equal(t, row, strings.TrimSpace(mustYAML(t, value)), key)
+	}
+}
+
+func mustYAML(t *testing.T, value any) string {
+	t.Helper()
+	text, err := yaml.Marshal(value)
+	require.NoError(t, err)
+	return string(text)
+}
+
+// keysOf lists the keys of a type of the file, such as limits.warning, overrides[].keep.
+func keysOf(t reflect.Type, prefix string) []string {
+	var keys []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		kind := f.Type
+		many := kind.Kind() == reflect.Slice && kind.Elem().Kind() == reflect.Struct && kind != reflect.TypeFor[VMIDs]()
+		switch {
+		case strings.Contains(options, "inline"):
+			keys = append(keys, keysOf(kind, prefix)...)
+		case many:
+			keys = append(keys, keysOf(kind.Elem(), prefix+name+"[].")...)
+		case kind.Kind() == reflect.Struct && kind.PkgPath() == reflect.TypeFor[Config]().PkgPath():
+			keys = append(keys, keysOf(kind, prefix+name+".")...)
+		default:
+			keys = append(keys, prefix+name)
+		}
+	}
+	return keys
+}

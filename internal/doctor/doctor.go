@@ -1,0 +1,64 @@
+package doctor
+
+import "fmt"
+
+// Grade says how much a finding matters; it is also the exit status it calls for.
+type Grade int
+
+// The grades.
+const (
+	// OK is as it should be.
+	OK Grade = iota
+	// Warn works, and a person should look.
+	Warn
+	// Fail does not work.
+	Fail
+)
+
+var gradeNames = [...]string{OK: "ok", Warn: "warning", Fail: "FAILED"}
+
+func (g Grade) String() string { return gradeNames[g] }
+
+// Finding is one thing that was looked at.
+type Finding struct {
+	Grade Grade
+	// Topic is a word or two, Text what was found, Do what to do about it.
+	Topic, Text, Do string
+}
+
+// Judge looks at everything and returns what it finds, in the order in which one thing
+// needs the other.
+func Judge(f Facts) []Finding {
+	var all []Finding
+	for _, look := range []func(Facts) []Finding{
+		configuration, node, pvesh, storages, software, pools,
+		starts, lastRun, clock, others, labels, limits,
+	} {
+		all = append(all, look(f)...)
+	}
+	return all
+}
+
+// Worst is the worst grade of the findings.
+func Worst(findings []Finding) Grade {
+	worst := OK
+	for _, f := range findings {
+		worst = max(worst, f.Grade)
+	}
+	return worst
+}
+
+// primary tells whether snap has work here.
+func (f Facts) primary() bool { return f.Node.PVE && f.Role != "replica" }
+
+func ok(topic, format string, args ...any) []Finding {
+	return []Finding{{OK, topic, fmt.Sprintf(format, args...), ""}}
+}
+
+func warn(topic, do, format string, args ...any) []Finding {
+	return []Finding{{Warn, topic, fmt.Sprintf(format, args...), do}}
+}
+
+func fail(topic, do, format string, args ...any) []Finding {
+	return []Finding{{Fail, topic, fmt.Sprintf(format, args...), do}}
+}

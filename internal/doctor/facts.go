@@ -1,0 +1,108 @@
+// Package doctor judges a host: whether snapwatch can do its work there, and what to do
+// where it can't. What was read of the host comes in as [Facts]; nothing is read here.
+package doctor
+
+import "time"
+
+// Facts is what was read of a host at one time. The zero value of a part means that
+// there was nothing to read.
+type Facts struct {
+	Now time.Time
+	// Root is true where all could be looked at that snap needs.
+	Root bool
+	// ConfigErr is what is wrong with the configuration. Role, WantNode and Warning are
+	// its keys role, node and limits.warning, Pools those that must be imported.
+	ConfigErr error
+	Role      string
+	WantNode  string
+	Warning   time.Duration
+	Pools     []string
+
+	Node    Node
+	ZFS     ZFS
+	Found   []Pool
+	Disks   []Disk
+	Starts  Starts
+	LastRun LastRun
+	Clock   Clock
+	Others  Others
+}
+
+// Node is what Proxmox knows of the host.
+type Node struct {
+	// PVE is true on a node of Proxmox VE; Err is why its configuration can't be read.
+	PVE bool
+	Err error
+	// Name is Proxmox's name for this node, Hostname the kernel's.
+	Name, Hostname string
+	// Configured and Listed count the guests by their files and by pvesh.
+	Configured, Listed int
+	PveshErr           error
+	PveshTook          time.Duration
+	// Storages are the datasets of the ZFS storages that are enabled here, Absent those
+	// that no pool has.
+	Storages, Absent []string
+}
+
+// ZFS is the software.
+type ZFS struct {
+	// Userland and Kernel are versions such as 2.3.2, "" where not known.
+	Userland, Kernel string
+	Err              error
+	// DeviceErr is why /dev/zfs can't be opened to write, as even reading needs.
+	DeviceErr error
+}
+
+// Pool is one imported pool.
+type Pool struct {
+	Name string
+	// Err is why it can't be asked.
+	Err error
+	// Bookmarks is the state of feature@bookmarks: active, enabled or disabled; "" where
+	// not known.
+	Bookmarks string
+}
+
+// Disk is one guest's disk.
+type Disk struct {
+	Dataset string
+	// Received is true where a receive left its marks; Labelled where label:running has a
+	// value of its own, ReceivedLabel where that came with the data.
+	Received, Labelled, ReceivedLabel bool
+	// Gap is the longest time between two managed snapshots of late, 0 for too few.
+	Gap time.Duration
+	// Newest is the creation of the newest managed snapshot, zero without one.
+	Newest time.Time
+}
+
+// Starts is how snap runs here by itself.
+type Starts struct {
+	// Cron is the registered line and Program what it starts; ProgramErr is why that can't
+	// be started. CronDaemon and Finalize are systemd's words for those units.
+	Cron, Program        string
+	ProgramErr           error
+	CronDaemon, Finalize string
+	Timer                bool
+}
+
+// LastRun is the report of the last run of snap.
+type LastRun struct {
+	Err        error
+	End        time.Time
+	Success    bool
+	FirstWords string
+}
+
+// Clock is the host's.
+type Clock struct {
+	// Synchronized is systemd's word: yes, no, "" where not known.
+	Synchronized string
+}
+
+// Others are programs that take or destroy snapshots of the same names.
+type Others struct {
+	// Sanoid is true where sanoid has a configuration, SanoidRuns where something starts
+	// it. OldCron is the line of pve-zfs-snap in root's crontab.
+	Sanoid, SanoidRuns bool
+	OldCron            string
+}

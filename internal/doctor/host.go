@@ -1,0 +1,118 @@
+package doctor
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func configuration(f Facts) []Finding {
+	if f.ConfigErr != nil {
+		return fail("configuration", "mend the file; every command refuses to run with it", "%v", f.ConfigErr)
+	}
+	return ok("configuration", "can be used")
+}
+
+func node(f Facts) []Finding {
+	const topic = "node"
+	short, _, _ := strings.Cut(f.WantNode, ".")
+	host, _, _ := strings.Cut(f.Node.Hostname, ".")
+	switch {
+	case !f.Node.PVE && f.Role == "replica":
+		return ok(topic, "no Proxmox node: this host only receives")
+	case !f.Node.PVE:
+		return ok(topic, "no Proxmox node: snap has no work here, check and exporter have")
+	case f.Node.Err != nil:
+		return fail(topic, "systemctl status pve-cluster", "Proxmox's configuration can't be read: %v", f.Node.Err)
+	case f.WantNode != "" && short != f.Node.Name:
+		return fail(topic, "correct node: in the configuration, or take it out", "Proxmox calls this node %s, the configuration %s", f.Node.Name, f.WantNode)
+	case host != f.Node.Name:
+		return warn(topic, "labels name the node as Proxmox does; older ones with the host's name are another's: snapwatch snap --dry-run shows what that means",
+			"Proxmox calls this node %s, the kernel %s", f.Node.Name, f.Node.Hostname)
+	}
+	return ok(topic, "%s", f.Node.Name)
+}
+
+// slowPvesh is how long pvesh takes where something is wrong: a second or two is usual.
+const slowPvesh = 10 * time.Second
+
+func pvesh(f Facts) []Finding {
+	const topic = "pvesh"
+	switch {
+	case !f.primary() || f.Node.Err != nil:
+		return nil
+	case f.Node.PveshErr != nil && !f.Root:
+		return warn(topic, "run snapwatch doctor as root", "not asked: %v", f.Node.PveshErr)
+	case f.Node.PveshErr != nil:
+		return fail(topic, "run pvesh get /nodes/localhost/qemu by hand; until it answers no stop is believed", "%v", f.Node.PveshErr)
+	case f.Node.Listed == 0 && f.Node.Configured > 0:
+		return fail(topic, "systemctl status pve-cluster pvestatd", "lists no guest, while %d are configured here", f.Node.Configured)
+	case f.Node.PveshTook > slowPvesh:
+		return warn(topic, "look what keeps it: a storage that does not answer, a full /var, load", "needed %s to list the guests", f.Node.PveshTook.Round(time.Second))
+	}
+	return ok(topic, "lists %d guests", f.Node.Listed)
+}
+
+func storages(f Facts) []Finding {
+	const topic = "storages"
+	switch {
+	case !f.primary() || f.Node.Err != nil:
+		return nil
+	case len(f.Node.Storages) == 0:
+		return fail(topic, "enable a zfspool storage on this node, or name datasets: in the configuration",
+			"no ZFS storage is enabled on this node in /etc/pve/storage.cfg")
+	case len(f.Node.Absent) > 0:
+		return warn(topic, "import the pool, or disable the storage", "%s: not there", strings.Join(f.Node.Absent, ", "))
+	}
+	return ok(topic, "%s", strings.Join(f.Node.Storages, ", "))
+}
+
+func software(f Facts) []Finding {
+	const topic = "ZFS"
+	z := f.ZFS
+	switch {
+	case z.Err != nil:
+		return fail(topic, "modprobe zfs, apt install zfsutils-linux", "%v", z.Err)
+	case z.DeviceErr != nil:
+		return fail(topic, "ls -l /dev/zfs: all users need rw; in a service DeviceAllow=/dev/zfs rw", "%v", z.DeviceErr)
+	case older(z.Kernel, 2, 1):
+		return warn(topic, "upgrade; 2.1 is the oldest that is tested", "version %s", z.Kernel)
+	case z.Userland != "" && z.Kernel != "" && z.Userland != z.Kernel:
+		return warn(topic, "reboot after an upgrade of ZFS", "zfs is %s, the kernel's module %s", z.Userland, z.Kernel)
+	}
+	return ok(topic, "version %s", z.Kernel)
+}
+
+func older(version string, major, minor int) bool {
+	first, rest, _ := strings.Cut(version, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	a, err := strconv.Atoi(first)
+	b, err2 := strconv.Atoi(second)
+	return err == nil && err2 == nil && (a < major || a == major && b < minor)
+}
+
+func pools(f Facts) []Finding {
+	const topic = "pool"
+	var all []Finding
+	for _, want := range f.Pools {
+		if !slices.ContainsFunc(f.Found, func(p Pool) bool { return p.Name == want }) {
+			all = append(all, fail(topic, "zpool import "+want+", or take it out of pools: in the configuration", "%s is not imported", want)...)
+		}
+	}
+	for _, p := range f.Found {
+		switch {
+		case p.Err != nil:
+			all = append(all, fail(topic, "zpool status "+p.Name, "%s: %v", p.Name, p.Err)...)
+		case p.Bookmarks == "disabled":
+			all = append(all, warn(topic, "zpool set feature@bookmarks=enabled "+p.Name+", or bookmarks: 0",
+				"%s: bookmarks can't be made, for a receiver that was away long", p.Name)...)
+		default:
+			all = append(all, ok(topic, "%s", p.Name)...)
+		}
+	}
+	if len(all) == 0 {
+		return fail(topic, "zpool import", "no pool is imported")
+	}
+	return all
+}

@@ -1,0 +1,67 @@
+package pve
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// FuzzGuest: whatever stands in a guest's configuration, only its current part counts,
+// and no volume's name leads out of its storage's dataset.
+func FuzzGuest(f *testing.F) {
+	f.Add("name: web\nscsi0: data:vm-100-disk-0,size=8G\nlock: backup\n[PENDING]\nscsi1: data:vm-100-disk-1\n[snap]\nscsi2: data:vm-100-disk-2\n")
+	f.Add("rootfs: data:subvol-200-disk-0\nmp0: volume=data:base-1-disk-0/subvol-200-disk-1,mp=/x\nunused0: data:vm-9-disk-0\n")
+	f.Add("ide2: none,media=cdrom\ntemplate: 1\nscsi0: /dev/sda\n#lock: migrate\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c := parseConfig(ID{VMID: 100, Kind: QEMU}, text)
+		for _, v := range c.Volumes {
+			require.Regexp(t, volumeKey, v.Key)
+			if v.Storage != "" {
+				require.NotContains(t, v.Name, "/")
+			}
+		}
+		past := parseConfig(ID{VMID: 100, Kind: QEMU}, "[snapshot]\n"+text)
+		require.Empty(t, past.Volumes)
+		require.Empty(t, past.Lock)
+	})
+}
+
+// FuzzSections: Proxmox's section format is read without losing which key is whose.
+func FuzzSections(f *testing.F) {
+	f.Add("zfspool: data\n\tpool tank/data\n\tcontent images\n\tsparse\n\ndir: local\n\tpath /var\n")
+	f.Add("\tpool tank\nzfspool: a\n pool b\n#zfspool: c\n")
+	f.Add("vm: 100\n\tstate started\nct: 200\n\tstate stopped\n")
+	path := filepath.Join(f.TempDir(), "storage.cfg")
+	f.Fuzz(func(t *testing.T, text string) {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		_ = readSections(path, func(kind, name string, keys map[string]string) {
+			require.NotEmpty(t, kind)
+			for key := range keys {
+				require.NotContains(t, key, " ")
+			}
+		})
+		storages, err := readStorages(path, "pve1")
+		for _, s := range storages {
+			require.NoError(t, err)
+			require.Equal(t, strings.TrimSpace(s.Dataset), s.Dataset)
+		}
+		_, _ = readHA(path)
+	})
+}
+
+// FuzzNumber: a VMID is a number or a string that holds one.
+func FuzzNumber(f *testing.F) {
+	for _, text := range []string{"100", `"100"`, `""`, "null", "1e3", `"-1"`, "{}"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var row struct {
+			VMID number `json:"vmid"`
+		}
+		_ = json.Unmarshal([]byte(`{"vmid":`+text+`}`), &row)
+	})
+}

@@ -1,0 +1,64 @@
+package pve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"snapwatch/internal/command"
+)
+
+// UnitState is what systemd says of a unit: active, activating, deactivating, failed
+// or inactive; "absent" where there is no such unit or no systemd.
+func (h Host) UnitState(ctx context.Context, unit string) (string, error) {
+	state, err := h.show(ctx, "-p", "LoadState", "-p", "ActiveState", unit)
+	switch {
+	case errors.Is(err, errNoSystemd), err == nil && state["LoadState"] == "not-found":
+		return "absent", nil
+	case err != nil:
+		return "", err
+	case state["ActiveState"] == "":
+		return "", fmt.Errorf("systemctl show %s: no ActiveState in the answer", unit)
+	}
+	return state["ActiveState"], nil
+}
+
+// SystemState is what systemd says of the whole machine: running or degraded,
+// starting, stopping once a shutdown has begun (systemctl(1), is-system-running);
+// "absent" where there is no systemd.
+func (h Host) SystemState(ctx context.Context) (string, error) {
+	state, err := h.show(ctx, "-p", "SystemState")
+	switch {
+	case errors.Is(err, errNoSystemd):
+		return "absent", nil
+	case err != nil:
+		return "", err
+	case state["SystemState"] == "":
+		return "", errors.New("systemctl show: no SystemState in the answer")
+	}
+	return state["SystemState"], nil
+}
+
+var errNoSystemd = errors.New("systemd does not run this machine")
+
+// show asks systemd for properties.
+func (h Host) show(ctx context.Context, args ...string) (map[string]string, error) {
+	if _, err := os.Stat(h.Systemd); errors.Is(err, fs.ErrNotExist) {
+		return nil, errNoSystemd
+	}
+	ctx, cancel := context.WithTimeout(ctx, PveshPatience)
+	defer cancel()
+	text, err := command.Output(ctx, command.Cmd{Argv: append([]string{"systemctl", "show"}, args...)})
+	if err != nil {
+		return nil, err
+	}
+	state := map[string]string{}
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		state[key] = value
+	}
+	return state, nil
+}

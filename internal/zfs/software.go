@@ -1,0 +1,45 @@
+package zfs
+
+import (
+	"context"
+	"regexp"
+	"strings"
+
+	"snapwatch/internal/command"
+)
+
+var versionNumber = regexp.MustCompile(`-(\d+\.\d+[\w.]*)`)
+
+// Versions are those of zfs(8) and of the kernel's module, such as 2.3.2; either is ""
+// where it is not told.
+func Versions(ctx context.Context) (userland, kernel string, err error) {
+	text, err := command.Output(ctx, command.Cmd{Argv: []string{"zfs", "version"}})
+	userland, kernel = parseVersions(text)
+	return userland, kernel, err
+}
+
+func parseVersions(text string) (userland, kernel string) {
+	for line := range strings.Lines(text) {
+		m := versionNumber.FindStringSubmatch(line)
+		switch {
+		case m == nil:
+		case strings.HasPrefix(line, "zfs-kmod-"):
+			kernel = m[1]
+		case strings.HasPrefix(line, "zfs-"):
+			userland = m[1]
+		}
+	}
+	return userland, kernel
+}
+
+// Features are the states of one feature on the pools: active, enabled or disabled.
+func Features(ctx context.Context, feature string, pools ...string) (map[string]string, error) {
+	argv := append([]string{"zpool", "get", "-Hp", "-o", "name,value", "feature@" + feature}, pools...)
+	states := map[string]string{}
+	err := command.Lines(ctx, command.Cmd{Argv: argv}, func(line string) error {
+		pool, state, _ := strings.Cut(line, "\t")
+		states[pool] = state
+		return nil
+	})
+	return states, err
+}

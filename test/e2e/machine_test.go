@@ -1,0 +1,97 @@
+//go:build e2e && systemd
+
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
+)
+
+// machineNode makes the machine itself a Proxmox node, called machine, with the storage
+// local-zfs on ta/data: a package belongs to a machine and not to a site. While there is
+// a file /run/pvesh.slow, pvesh does not answer.
+func (w *world) machineNode() {
+	w.t.Helper()
+	standin := filepath.Join(filepath.Dir(program(w.t)), "standin")
+	w.place("/usr/bin/pvesh", "#!/bin/sh\nwhile [ -e /run/pvesh.slow ]; do sleep 0.1; done\nexec /usr/local/lib/pve/pvesh \"$@\"\n")
+	require.NoError(w.t, os.Chmod("/usr/bin/pvesh", 0o755))
+	for _, dir := range []string{"/usr/local/lib/pve", "/etc/pve/nodes/machine/qemu-server", "/etc/pve/nodes/machine/lxc", "/run/qemu-server", "/run/lock/qemu-server"} {
+		require.NoError(w.t, os.MkdirAll(dir, 0o755))
+	}
+	w.place("/etc/pve/storage.cfg", "zfspool: local-zfs\n\tpool ta/data\n\tcontent rootdir,images\n")
+	require.NoError(w.t, os.Symlink("nodes/machine", "/etc/pve/local"))
+	for _, name := range []string{"pvesh", "kvm"} {
+		require.NoError(w.t, os.Symlink(standin, "/usr/local/lib/pve/"+name))
+	}
+	w.t.Cleanup(func() {
+		for _, dir := range []string{"/usr/local/lib/pve", "/etc/pve", "/run/qemu-server", "/run/standin"} {
+			require.NoError(w.t, os.RemoveAll(dir))
+		}
+	})
+}
+
+// machineGuest configures and starts a guest of the machine, with a new volume.
+func (w *world) machineGuest(vmid int, disk string) {
+	w.t.Helper()
+	require.NoError(w.t, site.CreateZvol(w.ctx, "ta/data/"+disk, 16))
+	require.NoError(w.t, os.WriteFile(fmt.Sprintf("/etc/pve/nodes/machine/qemu-server/%d.conf", vmid),
+		fmt.Appendf(nil, "name: vm%d\nscsi0: local-zfs:%s,size=1G\n", vmid, disk), 0o644))
+	w.startMachineGuest(vmid, disk)
+}
+
+func (w *world) startMachineGuest(vmid int, disk string) {
+	w.t.Helper()
+	require.NoError(w.t, site.WaitZvol(w.ctx, "ta/data/"+disk))
+	guest := exec.Command("/usr/local/lib/pve/kvm", "-id", fmt.Sprint(vmid), "-name", fmt.Sprintf("vm%d", vmid),
+		"-pidfile", fmt.Sprintf("/var/run/qemu-server/%d.pid", vmid), "-drive", "file=/dev/zvol/ta/data/"+disk+",format=raw")
+	guest.Stderr = os.Stderr
+	out, err := guest.StdoutPipe()
+	require.NoError(w.t, err)
+	require.NoError(w.t, guest.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(w.t, err)
+	require.Equal(w.t, "ready\n", line)
+	ended := make(chan struct{})
+	go func() { _ = guest.Wait(); close(ended) }()
+	w.t.Cleanup(func() {
+		_ = guest.Process.Kill()
+		<-ended
+	})
+}
+
+// builtPackage is a package that lies in a directory beside the test: old or latest.
+func builtPackage(t *testing.T, which string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(filepath.Dir(program(t)), which, "*_amd64.deb"))
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	return found[0]
+}
+
+// apt runs apt-get as a person does, who asks no questions.
+func (w *world) apt(words ...string) {
+	w.t.Helper()
+	w.t.Log(w.host(append([]string{"env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"}, words...)...))
+}
+
+// unit is what systemctl says in one word.
+func (w *world) unit(verb, name string) string {
+	w.t.Helper()
+	out, _ := w.tryHost("systemctl", verb, name)
+	return strings.TrimSpace(out)
+}
+
+func (w *world) unitProperty(name, property string) string {
+	w.t.Helper()
+	return strings.TrimSpace(w.host("systemctl", "show", "--value", "-p", property, name))
+}

@@ -1,0 +1,134 @@
+//go:build e2e && systemd
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestSystemdPackage lives with the package on the machine itself, which is a Proxmox
+// node meanwhile: install, runs of the timer's service, upgrade during a run, remove,
+// purge.
+func TestSystemdPackage(t *testing.T) {
+	const disk = "ta/data/vm-100-disk-0"
+	w := newWorld(t)
+	w.machineNode()
+	w.machineGuest(100, "vm-100-disk-0")
+
+	// Install: nothing is on but the unit that waits for the end of the host.
+	w.apt("install", "--no-install-recommends", builtPackage(t, "old"))
+	assert.Equal(t, "disabled", w.unit("is-enabled", "snapwatch.timer"))
+	assert.Equal(t, "disabled", w.unit("is-enabled", "snapwatch-exporter.service"))
+	assert.Equal(t, "enabled", w.unit("is-enabled", "snapwatch-finalize.service"))
+	assert.Equal(t, "active", w.unit("is-active", "snapwatch-finalize.service"))
+	assert.Empty(t, w.host("systemd-analyze", "verify", "snapwatch.timer", "snapwatch-exporter.service", "snapwatch-finalize.service"))
+	assert.NoFileExists(t, "/etc/cron.d/snapwatch")
+	w.host("snapwatch", "config", "check")
+	require.NoError(t, os.WriteFile("/etc/snapwatch/config.yaml", []byte("keep: f4\nboot_grace: 1s\n"+quick), 0o644))
+
+	w.host("systemctl", "enable", "--now", "snapwatch.timer", "snapwatch-exporter.service")
+	w.host("systemctl", "start", "snapwatch.service")
+	assert.Equal(t, []string{"frequently"}, w.classes(disk))
+	assert.Contains(t, w.host("snapwatch", "cron", "status"), "snapwatch.timer is enabled")
+	_, err := w.tryHost("snapwatch", "cron", "install", "f4")
+	assert.Error(t, err, "one of the two is enough")
+
+	// An upgrade while a run waits for Proxmox: the run ends as it would have.
+	exporter := w.unitProperty("snapwatch-exporter.service", "ExecMainPID")
+	require.NoError(t, os.WriteFile("/run/pvesh.slow", nil, 0o644))
+	w.host("systemctl", "start", "--no-block", "snapwatch.service")
+	require.Eventually(t, func() bool {
+		return strings.Contains(w.host("ps", "-eo", "args"), "/usr/bin/pvesh get")
+	}, time.Minute, 50*time.Millisecond)
+	w.apt("install", builtPackage(t, "latest"))
+	assert.Equal(t, "activating", w.unit("is-active", "snapwatch.service"), "the run is under way")
+	require.NoError(t, os.Remove("/run/pvesh.slow"))
+	require.Eventually(t, func() bool { return w.unit("is-active", "snapwatch.service") == "inactive" }, 2*time.Minute, 100*time.Millisecond)
+	assert.Equal(t, "success", w.unitProperty("snapwatch.service", "Result"))
+	assert.Equal(t, []string{"frequently", "frequently"}, w.classes(disk))
+	assert.Contains(t, w.host("cat", "/etc/snapwatch/config.yaml"), "keep: f4", "the configuration is the user's")
+	assert.Equal(t, "enabled", w.unit("is-enabled", "snapwatch.timer"))
+	assert.Equal(t, "active", w.unit("is-active", "snapwatch-exporter.service"))
+	assert.NotEqual(t, exporter, w.unitProperty("snapwatch-exporter.service", "ExecMainPID"), "the exporter is the new one")
+	w.host("systemctl", "start", "snapwatch.service")
+	assert.Len(t, w.classes(disk), 3, "the new one goes on")
+
+	// With cron in place of the timer, removing takes the line that would mail for ever.
+	w.host("systemctl", "disable", "--now", "snapwatch.timer")
+	w.host("snapwatch", "cron", "install", "f4")
+	assert.FileExists(t, "/etc/cron.d/snapwatch")
+	w.apt("remove", "snapwatch")
+	assert.NoFileExists(t, "/usr/bin/snapwatch")
+	assert.FileExists(t, "/etc/snapwatch/config.yaml")
+	assert.NotContains(t, w.host("cat", "/etc/cron.d/snapwatch"), "/usr/bin/snapwatch")
+	w.apt("purge", "snapwatch")
+	for _, gone := range []string{"/etc/snapwatch", "/var/lib/snapwatch", "/var/lib/snapwatch-exporter"} {
+		assert.NoDirExists(t, gone)
+	}
+	left, err := filepath.Glob("/etc/systemd/system/*/snapwatch*")
+	require.NoError(t, err)
+	assert.Empty(t, left)
+	assert.Len(t, w.snapshots(disk), 3, "what is on the pool is the user's")
+	assert.Equal(t, "machine", w.label(disk))
+}
+
+// TestSystemdShutdown plays the end of a host with systemd's own order: guests are
+// stopped by their unit, and then, while the pool is still there, each that ran here
+// gets its _stopped snapshot. Stopped by hand at another time the unit does nothing.
+func TestSystemdShutdown(t *testing.T) {
+	const first, second = "ta/data/vm-100-disk-0", "ta/data/vm-101-disk-0"
+	w := newWorld(t)
+	w.machineNode()
+	w.machineGuest(100, "vm-100-disk-0")
+	w.machineGuest(101, "vm-101-disk-0")
+	w.place("/run/systemd/system/pve-guests.service", `[Unit]
+After=pve-ha-lrm.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/true
+ExecStop=/bin/sh -c 'cd /run/qemu-server; for f in *.pid; do p=$(cat $$f); kill $$p; while kill -0 $$p; do sleep 0.1; done; done; sleep 2'
+`)
+	w.place("/run/systemd/system/pve-ha-lrm.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n")
+	// The test itself survives, and may begin what else only the kernel's button does.
+	w.place("/run/systemd/system/lab-job.service.d/stay.conf", "[Unit]\nDefaultDependencies=no\nRequires=\n")
+	w.place("/run/systemd/system/shutdown.target.d/start.conf", "[Unit]\nRefuseManualStart=no\n")
+	w.apt("install", "--no-install-recommends", builtPackage(t, "latest"))
+	defer w.apt("purge", "snapwatch")
+	require.NoError(t, os.WriteFile("/etc/snapwatch/config.yaml", []byte("keep: f4\n"), 0o644))
+	w.host("systemctl", "start", "pve-ha-lrm.service", "pve-guests.service")
+	w.host("snapwatch", "snap")
+	require.Equal(t, []string{"frequently"}, w.classes(first))
+
+	w.host("systemctl", "stop", "snapwatch-finalize.service")
+	w.host("systemctl", "start", "snapwatch-finalize.service")
+	require.Equal(t, []string{"frequently"}, w.classes(first), "the host does not shut down")
+	assert.Equal(t, "machine", w.label(first))
+
+	defer w.host("systemctl", "start", "basic.target", "systemd-udevd.service")
+	w.host("systemctl", "start", "shutdown.target")
+	assert.Equal(t, "stopping", strings.TrimSpace(w.host("sh", "-c", "systemctl is-system-running || true")))
+	for _, disk := range []string{first, second} {
+		assert.Equal(t, []string{"frequently", "stopped"}, w.classes(disk))
+		assert.Equal(t, "stopped", w.label(disk))
+	}
+	t.Log(w.host("journalctl", "-u", "snapwatch-finalize.service", "--no-pager", "-o", "cat"))
+
+	// The host is back, and one of the guests starts.
+	w.host("systemctl", "start", "basic.target", "systemd-udevd.service")
+	w.startMachineGuest(100, "vm-100-disk-0")
+	require.NoError(t, os.WriteFile("/etc/snapwatch/config.yaml", []byte("boot_grace: 1s\n"+quick), 0o644))
+	w.host("systemctl", "start", "pve-guests.service")
+	w.host("snapwatch", "snap", "f4")
+	assert.Equal(t, []string{"frequently", "stopped", "frequently"}, w.classes(first))
+	assert.Equal(t, "machine", w.label(first))
+	assert.Equal(t, []string{"frequently", "stopped"}, w.classes(second))
+	assert.Equal(t, "stopped", w.label(second))
+}
