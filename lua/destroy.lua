@@ -3,11 +3,13 @@
 --
 -- Arguments, word by word:
 --   disk DATASET    a disk follows
+--   watched DATASET likewise, one to tell of when its list of snapshots changed
 --   keeper NAME     a snapshot of it that must exist
 --   destroy NAME    a snapshot of it to destroy
 -- Returns a table by dataset: { gone = {NAME = errno, …} }, or { missing = NAME }
 -- for a keeper that does not exist, or { receiving = 1 }; in these two nothing of
--- the disk was touched.
+-- the disk was touched. Beside gone are was and changed, the list's last change
+-- before and after, where that was asked for.
 --   EBUSY  16  held, or being sent now
 --   EEXIST 17  a clone depends on it
 local argv = (...)["argv"]
@@ -16,8 +18,8 @@ local disks = {}
 local i = 1
 while argv[i] do
   local word, name = argv[i], argv[i + 1]
-  if word == "disk" then
-    disks[#disks + 1] = { name = name, keepers = {}, doomed = {} }
+  if word == "disk" or word == "watched" then
+    disks[#disks + 1] = { name = name, watched = word == "watched", keepers = {}, doomed = {} }
   else
     if string.find(name, "^[%w_.:-]+$") == nil then error("no valid name: " .. name) end
     local d = disks[#disks]
@@ -32,16 +34,22 @@ while argv[i] do
   i = i + 2
 end
 
+local function changed(disk)
+  if not disk.watched or not zfs.exists(disk.name) then return nil end
+  local at = zfs.get_prop(disk.name, "snapshots_changed")
+  return at
+end
+
 local function destroy(disk)
   if zfs.exists(disk.name .. "/%recv") then return { receiving = 1 } end
   for _, name in ipairs(disk.keepers) do
     if not zfs.exists(disk.name .. "@" .. name) then return { missing = name } end
   end
-  local gone = {}
+  local gone, was = {}, changed(disk)
   for _, name in ipairs(disk.doomed) do
     gone[name] = zfs.sync.destroy(disk.name .. "@" .. name)
   end
-  return { gone = gone }
+  return { gone = gone, was = was, changed = changed(disk) }
 end
 
 local result = {}

@@ -51,6 +51,17 @@ type Disk struct {
 	Snapshot, Bookmark bool
 	// Label is the new value of label:running, "" to leave it.
 	Label string
+	// Watch asks when the list of its snapshots changed. Only where ZFS tells that
+	// (2.2 and later): elsewhere the question ends the program.
+	Watch bool
+}
+
+// Watched is when a dataset's list of snapshots last changed, in seconds of the
+// host's clock, before and after what the program did to it; 0 where it was not
+// asked for.
+type Watched struct {
+	Was int64 `json:"was"`
+	Is  int64 `json:"changed"`
 }
 
 // Mark is an existing snapshot to be bookmarked.
@@ -64,6 +75,7 @@ type Outcome struct {
 	Bookmark *syscall.Errno `json:"bookmark"`
 	// Marks holds an errno by name of the snapshots that were to be bookmarked.
 	Marks map[string]syscall.Errno `json:"marks"`
+	Watched
 }
 
 // Snapshot takes the snapshots, sets the labels and makes the bookmarks in one
@@ -102,6 +114,9 @@ func (d Disk) work() string {
 	if d.Bookmark {
 		work += "b"
 	}
+	if d.Watch {
+		work += "w"
+	}
 	return work
 }
 
@@ -111,6 +126,8 @@ type Doomed struct {
 	Dataset string
 	Destroy []string
 	Keepers []string
+	// Watch asks when the list of its snapshots changed, as in [Disk].
+	Watch bool
 }
 
 // Destroyed is what became of one disk's doomed snapshots.
@@ -121,6 +138,7 @@ type Destroyed struct {
 	Missing string `json:"missing"`
 	// Receiving is 1 while the dataset is being received: nothing was destroyed.
 	Receiving int `json:"receiving"`
+	Watched
 }
 
 // Destroy destroys snapshots in one transaction group. The results are by dataset.
@@ -128,7 +146,7 @@ type Destroyed struct {
 func (p Program) Destroy(patience context.Context, disks []Doomed) (map[string]Destroyed, error) {
 	var words []string
 	for _, d := range disks {
-		words = append(words, "disk", d.Dataset)
+		words = append(words, d.word(), d.Dataset)
 		for _, name := range d.Keepers {
 			if err := p.check(d.Dataset, name); err != nil {
 				return nil, err
@@ -148,6 +166,13 @@ func (p Program) Destroy(patience context.Context, disks []Doomed) (map[string]D
 	}
 	results := map[string]Destroyed{}
 	return results, p.run(patience, destroyProgram, words, &results)
+}
+
+func (d Doomed) word() string {
+	if d.Watch {
+		return "watched"
+	}
+	return "disk"
 }
 
 // check refuses a name before it reaches the kernel, which would take it.

@@ -139,7 +139,7 @@ func TestSnapshotWords(t *testing.T) {
 	_, err := Program{Pool: "tank"}.Snapshot(t.Context(), []Guest{
 		{Snapshot: name, Disks: []Disk{
 			{Dataset: disk, Snapshot: true, Bookmark: true, Label: "pve1"},
-			{Dataset: "tank/my data/vm-100-disk-1", Snapshot: true},
+			{Dataset: "tank/my data/vm-100-disk-1", Snapshot: true, Watch: true},
 			{Dataset: "tank/data/vm-100-disk-2", Label: "pve1"},
 		}},
 		{Snapshot: "autosnap_2026-07-15_12:07:00_stopped", Guard: true, Disks: []Disk{{Dataset: "tank/data/vm-101-disk-0", Snapshot: true, Bookmark: true, Label: "stopped"}}},
@@ -153,7 +153,7 @@ func TestDestroyWords(t *testing.T) {
 	dir := stage(t, `{"return": {}}`)
 	_, err := Program{Pool: "tank"}.Destroy(t.Context(), []Doomed{
 		{Dataset: disk, Keepers: []string{name, "manual"}, Destroy: []string{"autosnap_2026-07-14_00:00:00_daily", "autosnap_2026-07-13_00:00:00_stopped"}},
-		{Dataset: "tank/data/vm-101-disk-0", Destroy: []string{name}},
+		{Dataset: "tank/data/vm-101-disk-0", Destroy: []string{name}, Watch: true},
 	})
 	require.NoError(t, err)
 	golden(t, "testdata/destroy.argv", given(t, dir, "argv"))
@@ -162,7 +162,7 @@ func TestDestroyWords(t *testing.T) {
 
 func TestSnapshotAnswer(t *testing.T) {
 	stage(t, `{"return": {"tank/data/vm-100-disk-0": {"snapshot": 0, "label": 0, "bookmark": 17}, "tank/data/vm-101-disk-0": {"snapshot": 28},
-		"tank/data/vm-101-disk-1": {"snapshot": 0, "undone": 16}, "tank/data/vm-102-disk-0": {}}, "later": 1}`)
+		"tank/data/vm-101-disk-1": {"snapshot": 0, "undone": 16}, "tank/data/vm-102-disk-0": {}, "tank/data/vm-103-disk-0": {"snapshot": 0, "was": 1784116020, "changed": 1784116021}}, "later": 1}`)
 	got, err := Program{Pool: "tank"}.Snapshot(t.Context(), nil, nil)
 	require.NoError(t, err)
 	errno := func(n syscall.Errno) *syscall.Errno { return &n }
@@ -171,15 +171,16 @@ func TestSnapshotAnswer(t *testing.T) {
 		"tank/data/vm-101-disk-0": {Snapshot: errno(syscall.ENOSPC)},
 		"tank/data/vm-101-disk-1": {Snapshot: errno(0), Undone: errno(syscall.EBUSY)},
 		"tank/data/vm-102-disk-0": {},
+		"tank/data/vm-103-disk-0": {Snapshot: errno(0), Watched: Watched{1784116020, 1784116021}},
 	}, got)
 }
 
 func TestDestroyAnswer(t *testing.T) {
-	stage(t, `{"return": {"tank/data/vm-100-disk-0": {"gone": {"a": 0, "b": 16}}, "tank/data/vm-101-disk-0": {"missing": "k"}, "tank/data/vm-102-disk-0": {"receiving": 1}}}`)
+	stage(t, `{"return": {"tank/data/vm-100-disk-0": {"gone": {"a": 0, "b": 16}, "was": 0, "changed": 2}, "tank/data/vm-101-disk-0": {"missing": "k"}, "tank/data/vm-102-disk-0": {"receiving": 1}}}`)
 	got, err := Program{Pool: "tank"}.Destroy(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Equal(t, map[string]Destroyed{
-		disk:                      {Gone: map[string]syscall.Errno{"a": 0, "b": syscall.EBUSY}},
+		disk:                      {Gone: map[string]syscall.Errno{"a": 0, "b": syscall.EBUSY}, Watched: Watched{0, 2}},
 		"tank/data/vm-101-disk-0": {Missing: "k"},
 		"tank/data/vm-102-disk-0": {Receiving: 1},
 	}, got)

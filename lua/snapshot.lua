@@ -5,11 +5,13 @@
 --   guest NAME GUARD       a guest follows; NAME is the part after the @ of all its
 --                          snapshots; GUARD is "guard" where a disk that is being
 --                          received must not be touched, else "-"
---   disk DATASET DO LABEL  one of its disks; DO holds s for snapshot and b for
---                          bookmark, or "-"; LABEL is "=value", "=" leaves it alone
+--   disk DATASET DO LABEL  one of its disks; DO holds s for snapshot, b for bookmark
+--                          and w for telling when its list of snapshots changed, or
+--                          "-"; LABEL is "=value", "=" leaves it alone
 --   mark DATASET NAME      bookmark a snapshot that is there already
 -- Returns a table by dataset: { snapshot=, undone=, label=, bookmark= }, each an
--- errno, 0 for done, and absent where it was not tried; and marks = {NAME = errno, …}.
+-- errno, 0 for done, and absent where it was not tried; marks = {NAME = errno, …}; and
+-- was and changed, the list's last change before and after, where that was asked for.
 --   EAGAIN 11  the dataset has a snapshot in this very txg: try in the next
 --   EBUSY  16  the dataset is being received
 --   EEXIST 17  the name is taken
@@ -71,8 +73,15 @@ local function snapshots(guest)
   return true
 end
 
+-- Returns nil for a disk that is not watched, or that is not there.
+local function changed(disk)
+  if string.find(disk.work, "w", 1, true) == nil or not zfs.exists(disk.name) then return nil end
+  local at = zfs.get_prop(disk.name, "snapshots_changed")
+  return at
+end
+
 for _, guest in ipairs(guests) do
-  for _, d in ipairs(guest.disks) do result[d.name] = {} end
+  for _, d in ipairs(guest.disks) do result[d.name] = { was = changed(d) } end
   if snapshots(guest) then
     for _, d in ipairs(guest.disks) do
       if d.label ~= "" then result[d.name].label = zfs.sync.set_prop(d.name, "label:running", d.label) end
@@ -83,6 +92,10 @@ for _, guest in ipairs(guests) do
       end
     end
   end
+end
+
+for _, guest in ipairs(guests) do
+  for _, d in ipairs(guest.disks) do result[d.name].changed = changed(d) end
 end
 
 for _, m in ipairs(marks) do

@@ -55,6 +55,7 @@ func (r *run) apply(ctx context.Context, p *pool, plan Plan) map[string]diskOutc
 	}
 	r.applyDestroys(ctx, p, allowed(plan, p.name, outcomes))
 	r.applyUnmarks(ctx, p, plan.Unmark)
+	r.saveIndex(ctx, p)
 	return outcomes
 }
 
@@ -81,9 +82,12 @@ func (r *run) applyGuests(ctx context.Context, p *pool, guests []GuestPlan) map[
 		}
 		var got map[string]lua.Outcome
 		err := withPatience(func(patience context.Context) (err error) {
-			got, err = p.program().Snapshot(patience, programGuests(open), nil)
+			got, err = p.program().Snapshot(patience, programGuests(open, &p.index), nil)
 			return err
 		})
+		for _, g := range open {
+			p.index.snapshotted(g, got)
+		}
 		if err != nil {
 			for _, g := range open {
 				fail(outcomes, g, fmt.Errorf("not known what was done, the next run looks: %w", err), false)
@@ -101,12 +105,14 @@ func (r *run) applyGuests(ctx context.Context, p *pool, guests []GuestPlan) map[
 	return outcomes
 }
 
-func programGuests(guests []GuestPlan) []lua.Guest {
+func programGuests(guests []GuestPlan, x *index) []lua.Guest {
 	var list []lua.Guest
 	for _, g := range guests {
 		entry := lua.Guest{Snapshot: g.Snapshot, Guard: g.Guard}
 		for _, d := range g.Disks {
-			entry.Disks = append(entry.Disks, lua.Disk{Dataset: d.Dataset, Snapshot: d.Snapshot, Bookmark: d.Bookmark, Label: d.Label})
+			entry.Disks = append(entry.Disks, lua.Disk{
+				Dataset: d.Dataset, Snapshot: d.Snapshot, Bookmark: d.Bookmark, Label: d.Label, Watch: d.Snapshot && x.knows(d.Dataset),
+			})
 		}
 		list = append(list, entry)
 	}

@@ -145,7 +145,7 @@ func TestSettleDestroys(t *testing.T) {
 func TestDoomed(t *testing.T) {
 	got := doomed([]Destroy{
 		{Dataset: disk0, Name: "a", Keepers: []string{"k", "new"}}, {Dataset: disk1, Name: "a", Keepers: []string{"k"}}, {Dataset: disk0, Name: "b", Keepers: []string{"new", "l"}},
-	})
+	}, nil)
 	assert.Equal(t, []lua.Doomed{
 		{Dataset: disk0, Destroy: []string{"a", "b"}, Keepers: []string{"k", "new", "l"}}, {Dataset: disk1, Destroy: []string{"a"}, Keepers: []string{"k"}},
 	}, got)

@@ -34,9 +34,10 @@ func (r *run) applyDestroys(ctx context.Context, p *pool, destroys []Destroy) {
 		began := r.Now()
 		var results map[string]lua.Destroyed
 		err := withPatience(func(patience context.Context) (err error) {
-			results, err = p.program().Destroy(patience, doomed(batch))
+			results, err = p.program().Destroy(patience, doomed(batch, &p.index))
 			return err
 		})
+		p.index.destroyedAll(batch, results)
 		if err != nil {
 			r.problem(Warning, "pool %s: destroying old snapshots: %v", p.name, err)
 			return
@@ -51,7 +52,7 @@ func (r *run) applyDestroys(ctx context.Context, p *pool, destroys []Destroy) {
 }
 
 // doomed groups a batch by disk.
-func doomed(batch []Destroy) []lua.Doomed {
+func doomed(batch []Destroy, x *index) []lua.Doomed {
 	var list []lua.Doomed
 	at := map[string]int{}
 	for _, d := range batch {
@@ -59,7 +60,7 @@ func doomed(batch []Destroy) []lua.Doomed {
 		if !seen {
 			i = len(list)
 			at[d.Dataset] = i
-			list = append(list, lua.Doomed{Dataset: d.Dataset})
+			list = append(list, lua.Doomed{Dataset: d.Dataset, Watch: x.knows(d.Dataset)})
 		}
 		list[i].Destroy = append(list[i].Destroy, d.Name)
 		list[i].Keepers = appendNew(list[i].Keepers, d.Keepers)

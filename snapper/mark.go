@@ -28,6 +28,10 @@ func (r *run) applyMarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
 		got, err = p.program().Snapshot(patience, nil, list)
 		return err
 	})
+	for _, m := range list {
+		errno, said := got[m.Dataset].Marks[m.Name]
+		p.index.marked(m.Dataset, m.Name, said && errno == 0)
+	}
 	if err != nil {
 		r.problem(Warning, "pool %s: bookmarks of older snapshots: not known what was done, the next run looks: %v", p.name, err)
 		return
@@ -60,7 +64,9 @@ func (r *run) applyAbandoned(ctx context.Context, p *pool, marks []zfs.Snapshot)
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
 			r.problem(Warning, "%s was rolled back, and a bookmark of what is gone is left, which must not be sent from: %v", m.Dataset, err)
 			r.keepTip(m.Dataset)
+			continue
 		}
+		p.index.unmarked(m)
 	}
 }
 
@@ -86,7 +92,9 @@ func (r *run) applyUnmarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
 		err := withPatience(func(patience context.Context) error { return p.unmark(patience, m) })
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
 			r.problem(Warning, "%v", err)
+			continue
 		}
+		p.index.unmarked(m)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"snapwatch/internal/command"
 	"snapwatch/internal/lock"
@@ -18,6 +19,12 @@ type pool struct {
 	lock    *lock.Lock
 	disks   []Disk
 	err     error
+	// readAt is when the reading of its disks began.
+	readAt time.Time
+	// index is what earlier runs remember of the disks; remembered are those that it
+	// answers for in this run.
+	index      index
+	remembered map[string]bool
 }
 
 // openPool takes the pool's lock and reads its disks. What goes wrong is kept in the
@@ -44,9 +51,18 @@ func (r *run) readPool(ctx context.Context, p *pool) error {
 	if err := r.lockPool(p); err != nil {
 		return err
 	}
+	var err error
+	if p.index, err = loadIndex(indexPath(r.StateDir, p.name)); err != nil {
+		r.problem(Warning, "pool %s: %v", p.name, err)
+	}
 	read := zfs.Reader{Inherit: p.inherit()}
+	p.readAt = r.Now()
 	heads, err := read.Children(ctx, p.parents...)
-	return r.takeDisks(ctx, p, read, heads, err)
+	if err := r.takeDisks(ctx, p, read, heads, err); err != nil {
+		return err
+	}
+	p.keep()
+	return nil
 }
 
 // lockPool takes the pool's lock, unless nothing will be changed.
@@ -72,18 +88,20 @@ func (r *run) takeDisks(ctx context.Context, p *pool, read zfs.Reader, heads []z
 			p.disks = append(p.disks, Disk{Head: h, VMID: vmid})
 		}
 	}
-	return readSnapshots(ctx, read, p.disks)
+	if err := readSnapshots(ctx, read, p.recall()); err != nil {
+		return err
+	}
+	return p.readWritten(ctx, read)
 }
 
-// readSnapshots lists the snapshots and bookmarks of the disks, and what was written
-// since a _stopped snapshot that is not the newest.
-func readSnapshots(ctx context.Context, read zfs.Reader, disks []Disk) error {
+// readSnapshots lists the snapshots and bookmarks of the disks.
+func readSnapshots(ctx context.Context, read zfs.Reader, disks []*Disk) error {
 	byName := map[string]*Disk{}
 	var names []string
-	for i := range disks {
-		byName[disks[i].Name] = &disks[i]
-		if disks[i].NewestSnapshot != "" {
-			names = append(names, disks[i].Name)
+	for _, d := range disks {
+		byName[d.Name] = d
+		if d.NewestSnapshot != "" {
+			names = append(names, d.Name)
 		}
 	}
 	if len(names) == 0 {
@@ -107,14 +125,8 @@ func readSnapshots(ctx context.Context, read zfs.Reader, disks []Disk) error {
 	if err != nil {
 		return err
 	}
-	for i := range disks {
-		d := &disks[i]
+	for _, d := range disks {
 		slices.SortStableFunc(d.Snapshots, func(a, b zfs.Snapshot) int { return compareUint(a.CreateTXG, b.CreateTXG) })
-		if newest, ok := newestManaged(d); ok && newest.class == zfs.Stopped && newest.Name != d.NewestSnapshot {
-			if d.WrittenSinceStopped, err = read.WrittenSince(ctx, newest.Snapshot); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }

@@ -96,6 +96,9 @@ func (r *run) round(ctx context.Context, g Guests, pools []*pool, before Plan) (
 	policy.MaxDestroys = max(0, policy.MaxDestroys-len(before.Destroys))
 	policy.MaxUnmarks = max(0, policy.MaxUnmarks-len(before.Unmark))
 	plan := MakePlan(r.planned(pools), policy, r.Now())
+	if r.lookAtBookmarks(ctx, pools, plan) {
+		plan = MakePlan(r.planned(pools), policy, r.Now())
+	}
 	if !r.DryRun {
 		r.intend(plan, pools)
 		r.applyAll(ctx, pools, plan)

@@ -1,0 +1,189 @@
+package snapper
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"snapwatch/internal/zfs"
+)
+
+// The index of a pool is a text file, a line of columns parted by tabs for each disk
+// and, after it, for each of its snapshots and bookmarks. The last line holds a sum
+// of all before it.
+const indexHead = "snapwatch index 1"
+
+// indexPath is where a pool's index lies; there is no slash in a pool's name.
+func indexPath(stateDir, pool string) string {
+	return filepath.Join(stateDir, "index-"+pool)
+}
+
+// loadIndex reads an index. Where there is none or it cannot be used, it is empty,
+// and the error says why, nil for a file that is not there.
+func loadIndex(path string) (index, error) {
+	text, err := readPrivate(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return index{}, nil
+	}
+	if err != nil {
+		return index{}, fmt.Errorf("index ignored, every snapshot is listed: %w", err)
+	}
+	x, err := parseIndex(text)
+	if err != nil {
+		return index{}, fmt.Errorf("index %s thrown away, every snapshot is listed: %w", path, err)
+	}
+	return x, nil
+}
+
+// readPrivate reads a file that nobody but this user or root could have written:
+// what it says decides what is destroyed.
+func readPrivate(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is no regular file", path)
+	case !ok || owner.Uid != 0 && int(owner.Uid) != os.Geteuid():
+		return nil, fmt.Errorf("%s does not belong to root", path)
+	case info.Mode().Perm()&0o022 != 0:
+		return nil, fmt.Errorf("%s can be written by others than its owner", path)
+	}
+	return os.ReadFile(path)
+}
+
+var errIndex = errors.New("it is damaged")
+
+func parseIndex(text []byte) (index, error) {
+	body, end, found := bytes.Cut(text, []byte("\nend\t"))
+	if !found || string(end) != sum(body)+"\n" {
+		return index{}, fmt.Errorf("%w: its end is missing or does not fit", errIndex)
+	}
+	x := index{entries: map[string]*entry{}}
+	var dataset string
+	lines := bufio.NewScanner(bytes.NewReader(body))
+	lines.Buffer(nil, 1<<16)
+	for n := 1; lines.Scan(); n++ {
+		if n == 1 {
+			if lines.Text() != indexHead {
+				return index{}, fmt.Errorf("%w: it begins with %.40q", errIndex, lines.Text())
+			}
+			continue
+		}
+		var err error
+		if dataset, err = x.line(dataset, strings.Split(lines.Text(), "\t")); err != nil {
+			return index{}, fmt.Errorf("%w: line %d: %w", errIndex, n, err)
+		}
+	}
+	return x, lines.Err()
+}
+
+func sum(body []byte) string { return strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 16) }
+
+// line takes a line in and returns the dataset that the next ones belong to.
+func (x *index) line(dataset string, f []string) (string, error) {
+	if f[0] == "disk" && len(f) == 8 && zfs.ValidDataset(f[1]) {
+		e, err := parseEntry(f[2:])
+		x.entries[f[1]] = e
+		return f[1], err
+	}
+	e := x.entries[dataset]
+	if e == nil || len(f) != 5 {
+		return "", fmt.Errorf("unexpected %.40q", strings.Join(f, " "))
+	}
+	var p numbers
+	s := zfs.Snapshot{Dataset: dataset, Name: f[1], GUID: p.uint(f[2]), CreateTXG: p.uint(f[3]), Creation: p.time(f[4])}
+	_, ours := s.Class()
+	switch {
+	case p.err != nil:
+		return "", p.err
+	case f[0] == "snapshot" && ours:
+		e.snapshots = append(e.snapshots, s)
+	case f[0] == "bookmark":
+		e.bookmarks = append(e.bookmarks, s)
+	default:
+		return "", fmt.Errorf("unexpected %.40q", strings.Join(f, " "))
+	}
+	return dataset, nil
+}
+
+func parseEntry(f []string) (*entry, error) {
+	var p numbers
+	e := &entry{key: gateKey{GUID: p.uint(f[0]), Origin: f[1], Newest: f[2], Changed: p.time(f[3]).Unix()}, listedAt: p.time(f[4])}
+	if f[5] != "" {
+		written := p.uint(f[5])
+		e.written = &written
+	}
+	return e, p.err
+}
+
+// numbers parses numbers and remembers the first error.
+type numbers struct{ err error }
+
+func (p *numbers) uint(text string) uint64 {
+	n, err := strconv.ParseUint(text, 10, 64)
+	p.err = errors.Join(p.err, err)
+	return n
+}
+
+func (p *numbers) time(text string) time.Time {
+	n, err := strconv.ParseInt(text, 10, 64)
+	p.err = errors.Join(p.err, err)
+	return time.Unix(n, 0)
+}
+
+// save writes the index as one step.
+func (x *index) save(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(path, x.text(), 0o600); err != nil {
+		return err
+	}
+	x.changed = false
+	return nil
+}
+
+func (x *index) text() []byte {
+	var b bytes.Buffer
+	b.WriteString(indexHead)
+	for _, dataset := range sortedNames(x.entries) {
+		e := x.entries[dataset]
+		written := ""
+		if e.written != nil {
+			written = strconv.FormatUint(*e.written, 10)
+		}
+		fmt.Fprintf(&b, "\ndisk\t%s\t%d\t%s\t%s\t%d\t%d\t%s", dataset, e.key.GUID, e.key.Origin, e.key.Newest, e.key.Changed, e.listedAt.Unix(), written)
+		for _, s := range e.snapshots {
+			appendSnapshot(&b, "snapshot", s)
+		}
+		for _, s := range e.bookmarks {
+			appendSnapshot(&b, "bookmark", s)
+		}
+	}
+	end := sum(b.Bytes())
+	b.WriteString("\nend\t" + end + "\n")
+	return b.Bytes()
+}
+
+func appendSnapshot(b *bytes.Buffer, kind string, s zfs.Snapshot) {
+	fmt.Fprintf(b, "\n%s\t%s\t%d\t%d\t%d", kind, s.Name, s.GUID, s.CreateTXG, s.Creation.Unix())
+}

@@ -1,0 +1,144 @@
+package snapper
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"syscall"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// recall fills in what the index remembers of the disks, and returns those that have
+// to be listed.
+func (p *pool) recall(now time.Time) []*Disk {
+	p.remembered = map[string]bool{}
+	p.index.retain(p.disks)
+	var unknown []*Disk
+	for i := range p.disks {
+		if d := &p.disks[i]; p.index.recall(d, now) {
+			p.remembered[d.Name] = true
+		} else {
+			unknown = append(unknown, d)
+		}
+	}
+	return unknown
+}
+
+// keep puts the disks that were listed into the index.
+func (p *pool) keep(readAt time.Time) {
+	for i := range p.disks {
+		if d := &p.disks[i]; !p.remembered[d.Name] {
+			p.index.keep(d, readAt)
+		}
+	}
+}
+
+// readWritten asks what was written since a _stopped snapshot that is not the
+// newest, where that is not remembered.
+func (p *pool) readWritten(ctx context.Context, read zfs.Reader) error {
+	for i := range p.disks {
+		d := &p.disks[i]
+		newest, ok := newestManaged(d)
+		if !ok || newest.class != zfs.Stopped || newest.Name == d.NewestSnapshot {
+			continue
+		}
+		e := p.index.entries[d.Name]
+		// A head that was not written is what its newest snapshot is.
+		if e != nil && e.written != nil && d.Written == 0 {
+			d.WrittenSinceStopped = *e.written
+			continue
+		}
+		written, err := read.WrittenSince(ctx, newest.Snapshot)
+		if err != nil {
+			return err
+		}
+		d.WrittenSinceStopped = written
+		if e != nil && d.Written == 0 {
+			e.written, p.index.changed = &written, true
+		}
+	}
+	return nil
+}
+
+// lookAtBookmarks lists the bookmarks of the disks where the plan relies on what is
+// remembered of them: no head tells that bookmarks changed. It is false where
+// nothing was to be listed, so that the plan stands.
+func (r *run) lookAtBookmarks(ctx context.Context, pools []*pool, plan Plan) bool {
+	relied := plan.reliesOnBookmarks()
+	looked := false
+	for _, p := range pools {
+		disks := p.relied(relied)
+		if p.err != nil || len(disks) == 0 {
+			continue
+		}
+		looked = true
+		marks := map[string][]zfs.Snapshot{}
+		err := zfs.Reader{Inherit: p.inherit()}.Bookmarks(ctx, slices.Sorted(maps.Keys(disks)), func(s zfs.Snapshot) error {
+			marks[s.Dataset] = append(marks[s.Dataset], s)
+			return nil
+		})
+		if err != nil {
+			r.problem(Warning, "pool %s: its bookmarks are left to the next run: %v", p.name, err)
+		}
+		for dataset, d := range disks {
+			d.Bookmarks = marks[dataset] // none after an error: nothing then relies on them
+			if e := p.index.entries[dataset]; e != nil && err == nil {
+				e.bookmarks, p.index.changed = slices.Clone(marks[dataset]), true
+			}
+			delete(p.remembered, dataset)
+		}
+	}
+	return looked
+}
+
+// relied are the pool's disks among those whose bookmarks are only remembered.
+func (p *pool) relied(on map[string]bool) map[string]*Disk {
+	disks := map[string]*Disk{}
+	for i := range p.disks {
+		if d := &p.disks[i]; on[d.Name] && p.remembered[d.Name] {
+			disks[d.Name] = d
+		}
+	}
+	return disks
+}
+
+// reliesOnBookmarks are the disks of which bookmarks are to go, or a _stopped
+// snapshot that goes only because it has its bookmark.
+func (p Plan) reliesOnBookmarks() map[string]bool {
+	disks := map[string]bool{}
+	for _, m := range p.Unmark {
+		disks[m.Dataset] = true
+	}
+	for _, list := range [][]Destroy{p.Destroys, p.FullDestroys} {
+		for _, d := range list {
+			if class, ok := zfs.ParseSnapshotName(d.Name); ok && class == zfs.Stopped {
+				disks[d.Dataset] = true
+			}
+		}
+	}
+	return disks
+}
+
+// saveIndex looks up what this run made and writes the index for the next one. An
+// index that cannot be written costs the next run a listing.
+func (r *run) saveIndex(ctx context.Context, p *pool) {
+	names := p.index.made()
+	found, err := zfs.Reader{Inherit: p.inherit()}.Lookup(ctx, names)
+	if err != nil {
+		r.problem(Notice, "pool %s: the snapshots just made could not be read, the next run lists them: %v", p.name, err)
+	}
+	p.index.lookedUp(found)
+	if !p.index.changed {
+		return
+	}
+	if err := p.index.save(indexPath(r.StateDir, p.name)); err != nil {
+		r.problem(Warning, "pool %s: the index is not kept, the next run lists every snapshot: %v", p.name, err)
+	}
+}
+
+// done tells whether a step of a program was tried and succeeded.
+func done(errno *syscall.Errno) bool { return errno != nil && *errno == 0 }
+
+func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
