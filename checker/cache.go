@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,9 +23,11 @@ type cacheFile struct {
 }
 
 type cacheLine struct {
-	GUID    uint64 `json:"guid,string"`
-	Origin  string `json:"origin,omitempty"`
-	Newest  string `json:"newest_of_any"`
+	GUID   uint64 `json:"guid,string"`
+	Origin string `json:"origin,omitempty"`
+	Newest string `json:"newest_of_any"`
+	// Listed is the newest of any where ZFS does not tell it and a list did.
+	Listed  string `json:"newest_listed,omitempty"`
 	Changed int64  `json:"snapshots_changed"`
 	Managed string `json:"newest_managed"`
 }
@@ -54,7 +57,7 @@ func LoadMemory(path string) (*Memory, error) {
 		if _, managed := zfs.ParseSnapshotName(line.Managed); line.Managed != "" && !managed {
 			return NewMemory(), fmt.Errorf("cache %s ignored: %q is no managed snapshot", path, line.Managed)
 		}
-		m.newest[dataset] = memo{key: memoKey{line.GUID, line.Origin, line.Newest, line.Changed}, name: line.Managed}
+		m.newest[dataset] = memo{key: memoKey{line.GUID, line.Origin, line.Newest, line.Changed}, name: line.Managed, ofAny: cmp.Or(line.Newest, line.Listed)}
 	}
 	return m, nil
 }
@@ -95,7 +98,11 @@ func (m *Memory) cacheFile() cacheFile {
 	file := cacheFile{Version: cacheVersion, Newest: map[string]cacheLine{}}
 	for dataset, k := range m.newest {
 		if _, managed := zfs.ParseSnapshotName(k.key.Newest); !managed {
-			file.Newest[dataset] = cacheLine{k.key.GUID, k.key.Origin, k.key.Newest, k.key.Changed, k.name}
+			line := cacheLine{GUID: k.key.GUID, Origin: k.key.Origin, Newest: k.key.Newest, Changed: k.key.Changed, Managed: k.name}
+			if line.Newest == "" {
+				line.Listed = k.ofAny
+			}
+			file.Newest[dataset] = line
 		}
 	}
 	return file

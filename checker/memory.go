@@ -29,6 +29,8 @@ type memo struct {
 	key memoKey
 	// name is the newest managed snapshot's, "" where there is none.
 	name string
+	// ofAny is the newest snapshot of whatever kind.
+	ofAny string
 	// snapshot is nil where only its name is known.
 	snapshot *zfs.Snapshot
 }
@@ -71,13 +73,14 @@ func (m *Memory) recall(h zfs.Head, readAt time.Time) (memo, bool) {
 	return found, ok && found.key == key
 }
 
-// keep remembers the newest managed snapshot of a head, nil for none.
-func (m *Memory) keep(h zfs.Head, readAt time.Time, newest *zfs.Snapshot) {
+// keep remembers the newest snapshot of a head and the newest managed one, nil for
+// none.
+func (m *Memory) keep(h zfs.Head, readAt time.Time, ofAny string, newest *zfs.Snapshot) {
 	key, ok := keyOf(h, readAt)
 	if !ok {
 		return
 	}
-	k := memo{key: key, snapshot: newest}
+	k := memo{key: key, ofAny: ofAny, snapshot: newest}
 	if newest != nil {
 		k.name = newest.Name
 	}

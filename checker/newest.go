@@ -12,7 +12,8 @@ import (
 
 // newest finds each head's newest managed snapshot, nil for none. It asks only for
 // what is not remembered: nothing at all where nothing changed. unanswered says
-// for which datasets zfs gave no complete answer, and why.
+// for which datasets zfs gave no complete answer, and why. Heads of a ZFS that does
+// not tell the newest snapshot learn it here.
 func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Head, readAt time.Time) (found map[string]*zfs.Snapshot, unanswered map[string]string, err error) {
 	found, unanswered = map[string]*zfs.Snapshot{}, map[string]string{}
 	names := map[string]string{} // of the newest managed snapshot, by dataset
@@ -21,7 +22,7 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Head, rea
 		m, remembered := s.Memory.recall(h, readAt)
 		_, managed := zfs.ParseSnapshotName(h.NewestSnapshot)
 		switch {
-		case h.NewestSnapshot == "":
+		case h.NewestSnapshot == "" && !h.NewestUnknown:
 		case remembered && (m.snapshot != nil || m.name == ""):
 			found[h.Name] = m.snapshot
 		case remembered:
@@ -32,37 +33,52 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Head, rea
 			list[h.Name] = h
 		}
 	}
-	if err := s.search(ctx, r, list, names, unanswered); err != nil {
+	ofAny, err := s.search(ctx, r, list, names, unanswered)
+	if err != nil {
 		return nil, nil, err
 	}
 	if err := s.lookUp(ctx, r, names, found, unanswered); err != nil {
 		return nil, nil, err
 	}
-	for _, h := range heads {
+	for i, h := range heads {
 		if _, bad := unanswered[h.Name]; bad {
 			s.Memory.forget(h.Name)
-		} else if h.NewestSnapshot != "" {
-			s.Memory.keep(h, readAt, found[h.Name])
+			continue
 		}
+		newest := h.NewestSnapshot
+		if m, remembered := s.Memory.recall(h, readAt); h.NewestUnknown && remembered {
+			newest = m.ofAny
+		} else if h.NewestUnknown {
+			newest = ofAny[h.Name]
+		}
+		if newest != "" || h.NewestUnknown {
+			s.Memory.keep(h, readAt, newest, found[h.Name])
+		}
+		heads[i].NewestSnapshot = newest
 	}
 	return found, unanswered, nil
 }
 
 // search lists the snapshots of the heads whose newest one is not managed, and adds
 // the newest managed one's name to names. A list is complete if it holds the
-// snapshot that the head said is the newest.
-func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.Head, names map[string]string, unanswered map[string]string) error {
+// snapshot that the head said is the newest. It returns the newest of whatever kind,
+// too. Of the snapshots it keeps only these: there may be a million.
+func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.Head, names map[string]string, unanswered map[string]string) (ofAny map[string]string, err error) {
 	if len(list) == 0 {
-		return nil
+		return nil, nil
 	}
-	newest, complete := map[string]zfs.SnapshotName{}, map[string]bool{}
-	err := r.SnapshotNames(ctx, sortedKeys(list), func(n zfs.SnapshotName) error {
+	newest, all := map[string]zfs.SnapshotName{}, map[string]zfs.SnapshotName{}
+	complete := map[string]bool{}
+	err = r.SnapshotNames(ctx, sortedKeys(list), func(n zfs.SnapshotName) error {
 		h, asked := list[n.Dataset]
 		if !asked {
 			return fmt.Errorf("%w: %s@%s was not asked for", zfs.ErrOutput, n.Dataset, n.Name)
 		}
 		if n.Name == h.NewestSnapshot {
 			complete[n.Dataset] = true
+		}
+		if best, any := all[n.Dataset]; !any || n.CreateTXG > best.CreateTXG {
+			all[n.Dataset] = n
 		}
 		_, managed := n.Class()
 		if best, any := newest[n.Dataset]; managed && (!any || n.CreateTXG > best.CreateTXG) {
@@ -71,18 +87,24 @@ func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.H
 		return nil
 	})
 	if err != nil && !zfs.OnlyMissing(err) {
-		return err
+		return nil, err
 	}
+	ofAny = map[string]string{}
 	for dataset, h := range list {
 		if n, any := newest[dataset]; any {
 			names[dataset] = n.Name
 		}
-		if !complete[dataset] {
+		ofAny[dataset] = all[dataset].Name
+		switch {
+		case h.NewestUnknown && err != nil:
+			delete(names, dataset)
+			unanswered[dataset] = fmt.Sprintf("it is not known whether the list of its snapshots is whole: %v", err)
+		case !h.NewestUnknown && !complete[dataset]:
 			delete(names, dataset)
 			unanswered[dataset] = fmt.Sprintf("the list of its snapshots lacks %s, which zfs says is the newest", h.NewestSnapshot)
 		}
 	}
-	return nil
+	return ofAny, nil
 }
 
 // lookUp reads the named snapshots into found.

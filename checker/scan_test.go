@@ -163,6 +163,64 @@ func TestScanWorksWithOpenZFS21(t *testing.T) {
 	assert.Equal(t, "hourly", suffixOf(p, "tank/sub/vm-101-disk-0"))
 }
 
+// Whatever ZFS does not tell is found out by what costs more, and only as often as
+// it must be.
+func TestScanWithWhatZFSTells(t *testing.T) {
+	lists := func(calls []string) (disks int) {
+		for _, c := range calls {
+			if strings.Contains(c, "-d 1 -t snapshot -o name,guid,createtxg") {
+				disks += strings.Count(c, "tank/")
+			}
+		}
+		return disks
+	}
+	for name, c := range map[string]struct {
+		noPrevsnap, noChanged bool
+		first, second         int // disks whose snapshots are listed
+	}{
+		"all":                   {first: 2},
+		"not when they changed": {noChanged: true, first: 2, second: 2},
+		"not the newest":        {noPrevsnap: true, first: 4},
+		"neither":               {noPrevsnap: true, noChanged: true, first: 4, second: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := plainWorld()
+			w.NoPrevsnap, w.NoSnapshotsChanged = c.noPrevsnap, c.noChanged
+			f := zfstest.New(t, w)
+			s := scanner(f)
+			path := f.Path("cache")
+			for turn, want := range []int{c.first, c.second, c.second} {
+				f.Forget()
+				p := scan(t, s)
+				require.Empty(t, p.Problem)
+				for dataset, suffix := range map[string]string{
+					"tank/vm-100-disk-0": "hourly", "tank/sub/vm-101-disk-0": "hourly", "tank/vm-102-disk-0": "none", "tank/base-103-disk-0": "other",
+				} {
+					assert.Equal(t, suffix, suffixOf(p, dataset), dataset)
+				}
+				assert.Equal(t, want, lists(f.Calls()), "turn %d: %q", turn, f.Calls())
+				// The third turn knows what the file knows.
+				require.NoError(t, s.Memory.Save(path))
+				var err error
+				s.Memory, err = LoadMemory(path)
+				require.NoError(t, err)
+			}
+		})
+	}
+}
+
+// Where only a list tells the newest, one that may lack something tells nothing.
+func TestScanWithoutPrevsnapOfAnIncompleteList(t *testing.T) {
+	w := plainWorld()
+	w.NoPrevsnap = true
+	w.Faults = []zfstest.Fault{{Words: []string{"list", "-d 1"}, Exit: 1, Stderr: "cannot open 'tank/vm-9-disk-0': dataset does not exist\n"}}
+	p := scan(t, scanner(zfstest.New(t, w)))
+	require.Empty(t, p.Problem)
+	for _, d := range p.Disks {
+		assert.Contains(t, d.Problem, "not known whether the list of its snapshots is whole")
+	}
+}
+
 func TestScanOfAnIncompleteAnswer(t *testing.T) {
 	lookup := []string{"list", "creation"}
 	names := []string{"list", "-d 1"}

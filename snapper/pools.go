@@ -100,7 +100,7 @@ func readSnapshots(ctx context.Context, read zfs.Reader, disks []*Disk) error {
 	var names []string
 	for _, d := range disks {
 		byName[d.Name] = d
-		if d.NewestSnapshot != "" {
+		if d.NewestSnapshot != "" || d.NewestUnknown {
 			names = append(names, d.Name)
 		}
 	}
@@ -127,6 +127,9 @@ func readSnapshots(ctx context.Context, read zfs.Reader, disks []*Disk) error {
 	}
 	for _, d := range disks {
 		slices.SortStableFunc(d.Snapshots, func(a, b zfs.Snapshot) int { return compareUint(a.CreateTXG, b.CreateTXG) })
+		if n := len(d.Snapshots); d.NewestUnknown && n > 0 {
+			d.NewestSnapshot = d.Snapshots[n-1].Name
+		}
 	}
 	return nil
 }

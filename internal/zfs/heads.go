@@ -2,6 +2,8 @@ package zfs
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,12 +14,18 @@ import (
 // headProperties are asked of every dataset, in this order. User properties come
 // last: their values are free text, which a received stream may have chosen.
 var headProperties = []string{
-	"type", "guid", "createtxg", "creation", "origin", "prevsnap", "inconsistent",
+	"type", "guid", "createtxg", "creation", "origin", prevsnap, "inconsistent",
 	"receive_resume_token", "written", snapshotsChanged, LabelRunning, LabelNoSnap,
 }
 
-// snapshotsChanged is missing in OpenZFS 2.1, where asking for it fails the call.
-const snapshotsChanged = "snapshots_changed"
+// Properties that not every ZFS has. Asking for one that it does not know fails the
+// call.
+const (
+	// prevsnap is not documented (facts: OpenZFS B2), so that it may go any day.
+	prevsnap = "prevsnap"
+	// snapshotsChanged came with OpenZFS 2.2.
+	snapshotsChanged = "snapshots_changed"
+)
 
 // Children lists the filesystems and volumes directly below each of the parents,
 // all of one pool, with one zfs process. The error is a [*command.Error]; one that
@@ -60,19 +68,40 @@ func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([
 	ask := func(properties []string) ([]Head, error) {
 		argv := append([]string{"zfs", "get", "-Hp"}, depth...)
 		argv = append(argv, "-t", "filesystem,volume", "-o", "name,property,value,received,source", strings.Join(properties, ","))
-		p := headParser{properties: properties, seen: map[string]bool{}}
+		p := headParser{properties: properties, seen: map[string]bool{}, blind: !slices.Contains(properties, prevsnap)}
 		err := r.lines(ctx, append(argv, names...), p.line)
 		if err == nil {
 			err = p.end()
 		}
 		return p.heads, err
 	}
-	heads, err := ask(properties)
-	// A property that zfs does not know is a usage error, which costs no I/O.
-	if command.ExitCode(err) == 2 && len(heads) == 0 {
-		return ask(withoutProperty(properties, snapshotsChanged))
+	for {
+		heads, err := ask(properties)
+		rest := withoutUnknown(properties, err)
+		if len(heads) > 0 || len(rest) == len(properties) {
+			return heads, err
+		}
+		properties = rest
 	}
-	return heads, err
+}
+
+// withoutUnknown leaves out the property that zfs did not know, one of those that it
+// may not if it does not say which. That is a usage error, which costs no I/O.
+func withoutUnknown(properties []string, err error) []string {
+	failed, ok := errors.AsType[*command.Error](err)
+	if !ok || command.ExitCode(err) != 2 {
+		return properties
+	}
+	rest := properties
+	for _, optional := range []string{prevsnap, snapshotsChanged} {
+		if strings.Contains(failed.Stderr, "'"+optional+"'") {
+			return withoutProperty(properties, optional)
+		}
+		if slices.Contains(properties, optional) {
+			rest = withoutProperty(properties, optional)
+		}
+	}
+	return rest
 }
 
 func withoutProperty(properties []string, name string) []string {
@@ -92,7 +121,8 @@ type headParser struct {
 	properties []string
 	heads      []Head
 	seen       map[string]bool
-	at         int // how many properties of the last head were read
+	blind      bool // the newest snapshot is not asked for
+	at         int  // how many properties of the last head were read
 }
 
 func (p *headParser) line(line string) error {
@@ -105,7 +135,7 @@ func (p *headParser) line(line string) error {
 			return unreadable("unexpected line %q: dataset listed twice, or not a name", clip(line))
 		}
 		p.seen[f[0]] = true
-		p.heads = append(p.heads, Head{Name: f[0]})
+		p.heads = append(p.heads, Head{Name: f[0], NewestUnknown: p.blind})
 		p.at = 0
 	}
 	h := &p.heads[len(p.heads)-1]
@@ -138,7 +168,7 @@ func (h *Head) set(property, value, received, source string) (err error) {
 		h.Creation, err = parseTime(value)
 	case "origin":
 		h.Origin = unset(value)
-	case "prevsnap":
+	case prevsnap:
 		// A clone without snapshots of its own shows its origin's name.
 		if name, ok := strings.CutPrefix(value, h.Name+"@"); ok {
 			h.NewestSnapshot = name

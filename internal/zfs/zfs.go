@@ -88,6 +88,9 @@ type Head struct {
 	// NewestSnapshot is the part after the @ of the snapshot with the highest txg,
 	// of whatever kind, "" if there is none.
 	NewestSnapshot string
+	// NewestUnknown is true where this ZFS does not tell the newest snapshot: then
+	// NewestSnapshot is "", and only a list of all of them tells.
+	NewestUnknown bool
 	// SnapshotsChanged is when the list of snapshots last changed here, in seconds
 	// of this host's clock; 0 if this ZFS does not tell (before 2.2) or it never did.
 	SnapshotsChanged int64

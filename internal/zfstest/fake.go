@@ -25,6 +25,8 @@ type World struct {
 	Faults   []Fault
 	// NoSnapshotsChanged plays OpenZFS 2.1, which does not know the property.
 	NoSnapshotsChanged bool
+	// NoPrevsnap plays a ZFS that lost the hidden property.
+	NoPrevsnap bool
 }
 
 // Dataset is one filesystem or volume.

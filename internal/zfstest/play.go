@@ -143,8 +143,10 @@ func split(args []string) (options map[string]string, words []string) {
 }
 
 func (w World) get(properties, roots []string, options map[string]string) (out, complaints string, status int) {
-	if w.NoSnapshotsChanged && slices.Contains(properties, "snapshots_changed") {
-		return "", "bad property list: invalid property 'snapshots_changed'\nusage: …\n", 2
+	for unknown, is := range map[string]bool{"snapshots_changed": w.NoSnapshotsChanged, "prevsnap": w.NoPrevsnap} {
+		if is && slices.Contains(properties, unknown) {
+			return "", "bad property list: invalid property '" + unknown + "'\nusage: …\n", 2
+		}
 	}
 	var b strings.Builder
 	for _, root := range roots {
