@@ -1,0 +1,91 @@
+package exporter
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+// many is a store that has read that many disks, all fresh, and never reads again.
+func many(disks int) *Store {
+	pool := checker.Pool{Name: "tank", ReadAt: start}
+	for i := range disks {
+		dataset := fmt.Sprintf("tank/replica/site-a/vm-%d-disk-%d", 100+i/2, i%2)
+		made := start.Add(-time.Duration(i%90) * time.Minute)
+		pool.Disks = append(pool.Disks, checker.Disk{
+			Dataset: dataset, VMID: 100 + i/2, GUID: uint64(i + 1), Created: start.Add(-24 * time.Hour), ReadAt: start, HostClock: start,
+			Newest:  &zfs.Snapshot{Dataset: dataset, Name: zfs.FormatSnapshotName(made, zfs.Hourly), GUID: uint64(i), Creation: made},
+			Running: zfs.Property{Value: "pve1", Received: "pve1", Source: zfs.SourceReceived},
+		})
+	}
+	cfg := config.Default()
+	cfg.Datasets = []string{"tank/replica"}
+	store := NewStore(Settings{
+		Config:  cfg,
+		Scanner: checker.Scanner{Kstat: "/nonexistent", Now: func() time.Time { return start.Add(time.Minute) }},
+		Reuse:   time.Hour, MaxDataAge: time.Hour, ScanTimeout: time.Minute, Log: slog.New(slog.DiscardHandler),
+	})
+	store.pools["tank"] = readPool(pool)
+	return store
+}
+
+// page asks for the metrics once, as Prometheus does.
+func page(b *testing.B, h http.Handler, encoding string) {
+	b.Helper()
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.Header.Set("Accept-Encoding", encoding)
+	w := &counting{header: http.Header{}}
+	h.ServeHTTP(w, r)
+	if w.status > 200 || w.n == 0 {
+		b.Fatalf("status %d, %d bytes", w.status, w.n)
+	}
+	b.ReportMetric(float64(w.n), "bytes/scrape")
+}
+
+type counting struct {
+	header http.Header
+	status int
+	n      int
+}
+
+func (c *counting) Header() http.Header { return c.header }
+func (c *counting) WriteHeader(s int)   { c.status = s }
+func (c *counting) Write(p []byte) (int, error) {
+	c.n += len(p)
+	return io.Discard.Write(p)
+}
+
+// BenchmarkScrape is a scrape of 10 000 disks without the reading of ZFS.
+func BenchmarkScrape(b *testing.B) {
+	store := many(10000)
+	h := Server{MetricsPath: "/metrics", Log: slog.New(slog.DiscardHandler)}.Handler(store)
+	for _, encoding := range []string{"identity", "gzip"} {
+		b.Run(encoding, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				page(b, h, encoding)
+			}
+		})
+	}
+}
+
+// BenchmarkReport is the judging of 10 000 disks alone.
+func BenchmarkReport(b *testing.B) {
+	store := many(10000)
+	b.ReportAllocs()
+	for b.Loop() {
+		if r := store.Report(); len(r.Disks) != 10000 {
+			b.Fatal(len(r.Disks))
+		}
+	}
+}
+
+func readPool(read checker.Pool) *pool { return &pool{tried: read, good: read, endedAt: start} }

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+)
+
+// contender is one way to do a thing.
+type contender struct {
+	name string
+	// before is done before each turn and is not measured; nil does nothing.
+	before func() error
+	run    func() error
+	// words are the command that run starts, to count its processes; nil where the
+	// number is known.
+	words     []string
+	processes int
+
+	took []time.Duration
+}
+
+// Each contender has rounds turns, but one that is slow has only one.
+const (
+	rounds = 7
+	slow   = 15 * time.Second
+)
+
+// race lets the contenders take turns.
+func race(contenders []*contender) error {
+	for range rounds {
+		for _, c := range contenders {
+			if len(c.took) > 0 && slices.Max(c.took) > slow {
+				continue
+			}
+			if c.before != nil {
+				if err := c.before(); err != nil {
+					return fmt.Errorf("%s: %w", c.name, err)
+				}
+			}
+			began := time.Now()
+			if err := c.run(); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			c.took = append(c.took, time.Since(began))
+			fmt.Printf("# %s %s\n", c.name, c.took[len(c.took)-1].Round(time.Millisecond))
+		}
+	}
+	return nil
+}
+
+func (c *contender) median() time.Duration {
+	sorted := slices.Sorted(slices.Values(c.took))
+	return sorted[len(sorted)/2]
+}
+
+// command is a contender that is a program. Its exit status says what it found, so
+// it counts only if it printed nothing or did not start.
+func command(name string, words ...string) *contender {
+	return &contender{name: name, words: words, run: func() error { return start(words) }}
+}
+
+func start(words []string) error {
+	var out, said bytes.Buffer
+	cmd := exec.Command(words[0], words[1:]...)
+	cmd.Stdout, cmd.Stderr = &out, &said
+	err := cmd.Run()
+	if _, exited := errors.AsType[*exec.ExitError](err); exited && out.Len() > 0 {
+		return nil // its status is a verdict
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(words, " "), err, said.String())
+	}
+	return nil
+}
+
+// count counts the programs that a contender starts, itself included.
+func (c *contender) count() (int, error) {
+	if c.words == nil {
+		return c.processes, nil
+	}
+	if c.before != nil {
+		if err := c.before(); err != nil {
+			return 0, err
+		}
+	}
+	const log = "/tmp/execs"
+	if err := start(append([]string{"strace", "-f", "-qq", "-e", "trace=execve", "-o", log}, c.words...)); err != nil {
+		return 0, err
+	}
+	return execs(log)
+}
+
+// execs counts the programs in strace's log.
+func execs(log string) (int, error) {
+	text, err := os.ReadFile(log)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, "execve(") && strings.Contains(line, "= 0") {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// table says how the contenders did, as multiples of the first.
+func (r *rig) table(title string, contenders []*contender) error {
+	r.say("\n### %s\n\n| | median | against the first | programs started |\n|---|---:|---:|---:|", title)
+	floor := contenders[0].median()
+	for _, c := range contenders {
+		n, err := c.count()
+		if err != nil {
+			return err
+		}
+		programs := "-"
+		if n > 0 {
+			programs = fmt.Sprint(n)
+		}
+		r.say("| %s | %.3f s | %.2f | %s |", c.name, c.median().Seconds(), float64(c.median())/float64(floor), programs)
+	}
+	return nil
+}

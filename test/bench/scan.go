@@ -1,0 +1,103 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"snapwatch/test/site"
+)
+
+// slowest is the number of snapshots above which the ways that list them all are
+// not measured: on the emulated machine that takes many minutes each.
+const slowest = 4000
+
+// scans measures the ways to find out how old each disk's newest snapshot is.
+func (r *rig) scans(root string, disks, snapshots int) error {
+	if err := r.configure(root); err != nil {
+		return err
+	}
+	contenders := []*contender{
+		command("`zfs list -H -o name` of the disks, the floor", "zfs", "list", "-H", "-o", "name", "-r", root),
+		r.check(root),
+		r.scrape(),
+	}
+	if all := disks * snapshots; all <= slowest {
+		contenders = append(contenders, listing(root), sanoidMonitor(root), loop(root, disks))
+	}
+	if err := race(contenders); err != nil {
+		return err
+	}
+	return r.table(fmt.Sprintf("%d disks, %d snapshots each", disks, snapshots), contenders)
+}
+
+// configure says what is scanned, and starts the exporter for it.
+func (r *rig) configure(root string) error {
+	if err := os.WriteFile(configuration, []byte("datasets: ["+root+"]\n"), 0o644); err != nil {
+		return err
+	}
+	if err := sanoidConfiguration(root); err != nil {
+		return err
+	}
+	return r.startExporter()
+}
+
+func (r *rig) check(root string) *contender {
+	return command("`snapwatch check`", r.program, "check", "--config", configuration, "--seen", "/nonexistent", "--cache", "/tmp/cache-"+filepath.Base(root), "-t", "10m")
+}
+
+func (r *rig) scrape() *contender {
+	return &contender{name: "scrape of `snapwatch exporter`, steady", run: r.exporter.scrape, before: func() error { return nil }, processes: r.exporter.programs}
+}
+
+func listing(root string) *contender {
+	return command("`zfs list -t snapshot -o name,creation`", "zfs", "list", "-Hp", "-t", "snapshot", "-o", "name,creation", "-r", root)
+}
+
+// loop is what most scripts do: one zfs for each disk.
+func loop(root string, disks int) *contender {
+	script := "for d in $(zfs list -H -o name -r " + root + "); do zfs list -Hp -d 1 -t snapshot -o name,creation -s creation $d | tail -1; done"
+	c := command("a loop with `zfs list -t snapshot` for each disk", "sh", "-c", script)
+	c.words, c.processes = nil, 2+2*(disks+1)
+	return c
+}
+
+// foreign measures a replica on which others' snapshots are the newest.
+func (r *rig) foreign(root string, disks int) error {
+	names, err := site.Snapshots(r.ctx, disk(root, 0))
+	if err != nil {
+		return err
+	}
+	const foreign = "__replicate_100-0_1784116020__"
+	if err := r.take(root, disks, foreign); err != nil {
+		return err
+	}
+	cold := r.check(root)
+	cold.name = "`snapwatch check`, after a change"
+	cold.before = func() error {
+		err := os.Remove("/tmp/cache-" + filepath.Base(root))
+		if os.IsNotExist(err) {
+			return nil
+		}
+		return err
+	}
+	warm := r.check(root)
+	warm.name = "`snapwatch check`, nothing changed"
+	contenders := []*contender{
+		command("`zfs list -H -o name` of the disks, the floor", "zfs", "list", "-H", "-o", "name", "-r", root),
+		cold, warm, r.scrape(), listing(root), sanoidMonitor(root),
+	}
+	if err := race(contenders); err != nil {
+		return err
+	}
+	if err := r.table(fmt.Sprintf("%d disks, %d snapshots each, `__replicate_` the newest", disks, len(names)), contenders); err != nil {
+		return err
+	}
+	for n := range disks {
+		if err := r.zfs("destroy", disk(root, n)+"@"+foreign); err != nil {
+			return fmt.Errorf("disk %s: %w", strconv.Itoa(n), err)
+		}
+	}
+	return nil
+}
