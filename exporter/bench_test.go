@@ -12,6 +12,7 @@ import (
 	"snapwatch/checker"
 	"snapwatch/config"
 	"snapwatch/internal/zfs"
+	"snapwatch/test/cputime"
 )
 
 // many is a store that has read that many disks, all fresh, and never reads again.
@@ -70,9 +71,11 @@ func BenchmarkScrape(b *testing.B) {
 	for _, encoding := range []string{"identity", "gzip"} {
 		b.Run(encoding, func(b *testing.B) {
 			b.ReportAllocs()
+			began := cputime.Used()
 			for b.Loop() {
 				page(b, h, encoding)
 			}
+			cputime.Report(b, began)
 		})
 	}
 }
@@ -81,11 +84,13 @@ func BenchmarkScrape(b *testing.B) {
 func BenchmarkReport(b *testing.B) {
 	store := many(10000)
 	b.ReportAllocs()
+	began := cputime.Used()
 	for b.Loop() {
 		if r := store.Report(); len(r.Disks) != 10000 {
 			b.Fatal(len(r.Disks))
 		}
 	}
+	cputime.Report(b, began)
 }
 
 func readPool(read checker.Pool) *pool { return &pool{tried: read, good: read, endedAt: start} }

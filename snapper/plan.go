@@ -133,20 +133,21 @@ const (
 // time and its zone come with now.
 func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 	p := planner{policy: policy, now: now, unnamed: map[zfs.Class]int{}}
-	for _, vmid := range guestsOf(disks) {
-		p.guest(vmid, slices.DeleteFunc(slices.Clone(disks), func(d Disk) bool { return d.VMID != vmid }))
+	guests := byGuest(disks)
+	for _, vmid := range slices.Sorted(maps.Keys(guests)) {
+		p.guest(vmid, guests[vmid])
 	}
 	p.cap()
 	p.noteUnnamed()
 	return p.plan
 }
 
-func guestsOf(disks []Disk) []int {
-	seen := map[int]bool{}
+func byGuest(disks []Disk) map[int][]Disk {
+	guests := map[int][]Disk{}
 	for _, d := range disks {
-		seen[d.VMID] = true
+		guests[d.VMID] = append(guests[d.VMID], d)
 	}
-	return slices.Sorted(maps.Keys(seen))
+	return guests
 }
 
 type planner struct {

@@ -1,6 +1,8 @@
 // Bench measures, in the lab's machine, what a scan and a run cost beside what else
 // there is to do the same with: side by side on one pool, in turns, since the
 // machine is emulated and noisy. It prints tables and writes them to /out.
+//
+// usage: bench [DISKSxSNAPSHOTS...]
 package main
 
 import (
@@ -12,11 +14,11 @@ import (
 	"strings"
 )
 
-// levels are what is measured: disks and the snapshots that each has.
-var levels = []struct{ disks, snapshots int }{{20, 10}, {20, 100}, {200, 10}, {20, 1000}}
+// usual are the levels that are measured: disks and the snapshots that each has.
+var usual = []string{"20x10", "20x100", "200x10", "20x1000"}
 
 func main() {
-	if err := bench(context.Background()); err != nil {
+	if err := bench(context.Background(), os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -28,14 +30,19 @@ type rig struct {
 	program  string
 	page     strings.Builder
 	exporter *exporter
+	// counted are the programs that the ways start, by their names and the disks.
+	counted map[string]int
 }
 
-func bench(ctx context.Context) error {
+func bench(ctx context.Context, levels []string) error {
+	if len(levels) == 0 {
+		levels = usual
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	r := &rig{ctx: ctx, program: filepath.Join(filepath.Dir(self), "snapwatch")}
+	r := &rig{ctx: ctx, program: filepath.Join(filepath.Dir(self), "snapwatch"), counted: map[string]int{}}
 	if err := r.prepare(); err != nil {
 		return err
 	}
@@ -43,15 +50,19 @@ func bench(ctx context.Context) error {
 	var failed error
 	for _, l := range levels {
 		// One level that fails costs the others nothing.
-		if err := r.level(l.disks, l.snapshots); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%d disks, %d snapshots: %w", l.disks, l.snapshots, err))
+		if err := r.level(l); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", l, err))
 		}
 		failed = errors.Join(failed, r.save())
 	}
 	return failed
 }
 
-func (r *rig) level(disks, snapshots int) error {
+func (r *rig) level(level string) error {
+	var disks, snapshots int
+	if _, err := fmt.Sscanf(level, "%dx%d", &disks, &snapshots); err != nil {
+		return err
+	}
 	root := fmt.Sprintf("%s/%d", pool, disks)
 	if err := r.fill(root, disks, snapshots); err != nil {
 		return err

@@ -99,7 +99,7 @@ func (r *rig) runs(disks, snapshots int) error {
 		return err
 	}
 	r.say("\nIts zfs processes are counted, not those that ask Proxmox:")
-	return r.table(fmt.Sprintf("A run on a primary, %d disks, %d snapshots each", disks, snapshots), []*contender{steady, changed, cron})
+	return r.table(disks, fmt.Sprintf("A run on a primary, %d disks, %d snapshots each", disks, snapshots), []*contender{steady, changed, cron})
 }
 
 // zfsPrograms counts the zfs processes of a run.

@@ -29,7 +29,7 @@ func (r *rig) scans(root string, disks, snapshots int) error {
 	if err := race(contenders); err != nil {
 		return err
 	}
-	return r.table(fmt.Sprintf("%d disks, %d snapshots each", disks, snapshots), contenders)
+	return r.table(disks, fmt.Sprintf("%d disks, %d snapshots each", disks, snapshots), contenders)
 }
 
 // configure says what is scanned, and starts the exporter for it.
@@ -91,7 +91,7 @@ func (r *rig) foreign(root string, disks int) error {
 	if err := race(contenders); err != nil {
 		return err
 	}
-	if err := r.table(fmt.Sprintf("%d disks, %d snapshots each, `__replicate_` the newest", disks, len(names)), contenders); err != nil {
+	if err := r.table(disks, fmt.Sprintf("%d disks, %d snapshots each, `__replicate_` the newest", disks, len(names)), contenders); err != nil {
 		return err
 	}
 	for n := range disks {

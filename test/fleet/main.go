@@ -1,0 +1,63 @@
+// Fleet feeds a real Prometheus with many simulated nodes, each the real exporter
+// over a played zfs, and tells what that costs Prometheus. It prints a table.
+//
+// usage: fleet [-nodes N] [-disks N] [-interval TIME] [-for TIME] [-rules FILE]
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// fleet is what is simulated. Every fifth node is a replica that holds a quarter of
+// the disks of each of four nodes, the cluster before it.
+type fleet struct {
+	nodes, disks int
+	interval     time.Duration
+	lasts        time.Duration
+	rules        string
+	dir          string
+}
+
+// perCluster is how many nodes have guests beside each replica.
+const perCluster = 4
+
+func main() {
+	if filepath.Base(os.Args[0]) == "zfs" {
+		os.Exit(zfs(os.Args[1:], time.Now()))
+	}
+	f := fleet{}
+	flag.IntVar(&f.nodes, "nodes", 100, "how many nodes")
+	flag.IntVar(&f.disks, "disks", 200, "how many disks each node has")
+	flag.DurationVar(&f.interval, "interval", time.Minute, "how often Prometheus scrapes and evaluates its rules")
+	flag.DurationVar(&f.lasts, "for", 10*time.Minute, "how long to measure")
+	flag.StringVar(&f.rules, "rules", "deploy/prometheus/snapwatch.rules.yml", "the rules that Prometheus evaluates")
+	flag.Parse()
+	if err := f.play(); err != nil {
+		fmt.Fprintln(os.Stderr, "fleet:", err)
+		os.Exit(1)
+	}
+}
+
+func (f fleet) play() (err error) {
+	if f.rules, err = filepath.Abs(f.rules); err != nil {
+		return err
+	}
+	if f.dir, err = os.MkdirTemp("", "fleet"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(f.dir) }()
+	url, err := f.serve()
+	if err != nil {
+		return err
+	}
+	p, err := f.prometheus(url)
+	if err != nil {
+		return err
+	}
+	defer p.end()
+	return p.measure(f)
+}
