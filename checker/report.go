@@ -51,7 +51,12 @@ type Note struct {
 // Assemble judges all disks of the pools at a time.
 func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 	r := Report{Now: now, Notes: notes}
-	fresh := map[string]bool{}
+	all := 0
+	for _, pool := range pools {
+		all += len(pool.Disks)
+	}
+	r.Disks = make([]Result, 0, all)
+	fresh := make(map[string]bool, all)
 	for _, pool := range pools {
 		r.Pools = append(r.Pools, judgePool(pool, p, now))
 		for _, d := range pool.Disks {
@@ -75,15 +80,30 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 	return r
 }
 
-// sort puts the worst disks first.
+// sort puts the worst disks first. A result is large: only what it is sorted by is
+// moved about.
 func (r Report) sort() {
-	slices.SortFunc(r.Disks, func(a, b Result) int {
-		return cmp.Or(
-			cmp.Compare(b.State.severity(), a.State.severity()),
-			cmp.Compare(a.Verdict, b.Verdict),
-			strings.Compare(a.Dataset, b.Dataset),
-		)
+	type key struct {
+		severity int
+		verdict  Verdict
+		dataset  string
+		at       int
+	}
+	keys := make([]key, len(r.Disks))
+	for i := range r.Disks {
+		d := &r.Disks[i]
+		keys[i] = key{d.State.severity(), d.Verdict, d.Dataset, i}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		if a.severity != b.severity {
+			return b.severity - a.severity
+		}
+		return cmp.Or(cmp.Compare(a.verdict, b.verdict), strings.Compare(a.dataset, b.dataset), a.at-b.at)
 	})
+	unsorted := slices.Clone(r.Disks)
+	for i, k := range keys {
+		r.Disks[i] = unsorted[k.at]
+	}
 }
 
 // WithOwners compares every disk with what the nodes said of it that may own it, by

@@ -58,10 +58,10 @@ var (
 )
 
 // catalogue are all metrics of the exporter's own.
-var catalogue = []metric{
-	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskInfo,
-	poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, timeSeconds,
-}
+var catalogue = append([]metric{diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskInfo}, poolCatalogue...)
+
+// poolCatalogue are those of them that are not about disks.
+var poolCatalogue = []metric{poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, timeSeconds}
 
 func diskLabels(d checker.Disk) []string {
 	pool, _, _ := strings.Cut(d.Dataset, "/")

@@ -27,16 +27,33 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	report := c.report()
 	out := sink{ch}
-	out.send(timeSeconds, seconds(report.Now))
-	for _, p := range report.Pools {
-		c.pool(out, p)
-	}
+	collectPools(out, report)
 	for _, d := range report.Disks {
 		c.disk(out, report.Now, d)
 	}
 }
 
-func (c collector) pool(out sink, p checker.PoolResult) {
+// poolCollector is the part of [collector] that is not about disks.
+type poolCollector struct{ report checker.Report }
+
+// Describe implements [prometheus.Collector].
+func (poolCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range poolCatalogue {
+		ch <- m.desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c poolCollector) Collect(ch chan<- prometheus.Metric) { collectPools(sink{ch}, c.report) }
+
+func collectPools(out sink, report checker.Report) {
+	out.send(timeSeconds, seconds(report.Now))
+	for _, p := range report.Pools {
+		collectPool(out, p)
+	}
+}
+
+func collectPool(out sink, p checker.PoolResult) {
 	out.send(poolScrapeSuccess, truth(p.Problem == ""), p.Name)
 	out.send(poolScrapeDuration, p.Took.Seconds(), p.Name)
 	if !p.ReadAt.IsZero() {

@@ -7,10 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/collectors/version"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
@@ -66,28 +62,6 @@ func (s Server) Handler(store *Store) http.Handler {
 	mux.Handle("GET /{$}", s.guarded(s.page(store)))
 	mux.Handle("GET /page/{name}", s.guarded(http.HandlerFunc(asset)))
 	return mux
-}
-
-func (s Server) metrics(store *Store) http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collector{report: store.Report, config: store.settings.Config}, version.NewCollector("snapwatch"))
-	options := promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(s.Log.Handler(), slog.LevelError),
-		ErrorHandling:       promhttp.HTTPErrorOnError,
-		MaxRequestsInFlight: 5,
-		CoalesceGather:      true,
-	}
-	if store.settings.Runs.Last != nil {
-		registry.MustRegister(runCollector{store.settings.Runs})
-	}
-	if store.settings.Prunes.Last != nil {
-		registry.MustRegister(pruneCollector{store.settings.Prunes})
-	}
-	if s.OwnMetrics {
-		registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-		options.Registry = registry
-	}
-	return promhttp.HandlerFor(registry, options)
 }
 
 // The time a request waits for a scan: what Prometheus says in its header less a

@@ -1,0 +1,107 @@
+package exporter
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+// odd is a report of disks with all that can be odd about their labels and values.
+func odd() (checker.Report, config.Config) {
+	snapshot := &zfs.Snapshot{Name: "autosnap_2026-03-29_11:00:00_hourly", Creation: start.Add(-3661e9)}
+	running := func(value string) zfs.Property { return zfs.Property{Value: value, Source: zfs.SourceReceived} }
+	disks := []checker.Disk{
+		{Dataset: "tank/z/vm-2-disk-0", VMID: 2, Newest: snapshot, Running: running("pve1.example")},
+		{Dataset: "tank/a/vm-1-disk-0", VMID: 1, NewestOfAny: "by hand", Running: running("a\"b\\c\nd")},
+		{Dataset: "tank/a/my data/subvol-300-disk-12", VMID: 300, Gone: true, Running: running("stopped")},
+		{Dataset: "tank/a/vm-1-disk-1", VMID: 1, Newest: snapshot, Problem: "not read"},
+		{Dataset: "other/base-9-disk-0", VMID: 9, Template: true, Newest: &zfs.Snapshot{Name: "autosnap_1960-01-01_00:00:00_yearly", Creation: start.AddDate(-66, 0, 0)}},
+		{Dataset: "other/\xff", VMID: 9},
+	}
+	cfg := config.Default()
+	cfg.Sources = []config.Source{{Dataset: "tank/a", Origin: "rpool/da\"ta", Cluster: "ea\\st"}}
+	pools := []checker.Pool{{Name: "tank", ReadAt: start, Disks: disks}}
+	return checker.Assemble(pools, checker.NewPolicy(cfg), start), cfg
+}
+
+// What is printed here is what client_golang prints.
+func TestTextIsThatOfClientGolang(t *testing.T) {
+	report, cfg := odd()
+	for name, of := range map[string]checker.Report{
+		"odd": report, "none": {Now: start}, "many": many(300).Report(),
+		"without snapshots": checker.Assemble([]checker.Pool{{Name: "tank", ReadAt: start, Disks: []checker.Disk{{Dataset: "tank/vm-1-disk-0", VMID: 1}}}}, checker.NewPolicy(cfg), start),
+	} {
+		t.Run(name, func(t *testing.T) {
+			registry := prometheus.NewRegistry()
+			registry.MustRegister(collector{report: func() checker.Report { return of }, config: cfg})
+			families, err := registry.Gather()
+			require.NoError(t, err)
+			var want, got bytes.Buffer
+			encoder := expfmt.NewEncoder(&want, expfmt.NewFormat(expfmt.TypeTextPlain))
+			for _, f := range families {
+				if strings.HasPrefix(f.GetName(), "snapwatch_disk_") {
+					require.NoError(t, encoder.Encode(f))
+				}
+			}
+			require.NoError(t, writeDisks(&got, of, cfg))
+			require.Equal(t, want.String(), got.String())
+		})
+	}
+}
+
+// Every client gets the same metrics, in the form it asks for.
+func TestFormsOfMetrics(t *testing.T) {
+	r := newRig(t, world())
+	live := httptest.NewServer(server().Handler(r.Store))
+	defer live.Close()
+	for name, header := range map[string]http.Header{
+		"text": {"Accept-Encoding": {"identity"}}, "gzip": {"Accept-Encoding": {"deflate, gzip;q=1.0, *;q=0.5"}},
+		"protobuf": {"Accept": {`application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited`}, "Accept-Encoding": {"identity"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request, err := http.NewRequest(http.MethodGet, live.URL+"/metrics", nil)
+			require.NoError(t, err)
+			request.Header = header
+			answer, err := http.DefaultTransport.RoundTrip(request)
+			require.NoError(t, err)
+			defer answer.Body.Close()
+			require.Equal(t, http.StatusOK, answer.StatusCode)
+			var body io.Reader = answer.Body
+			if answer.Header.Get("Content-Encoding") == "gzip" {
+				body, err = gzip.NewReader(body)
+				require.NoError(t, err)
+			}
+			assert.Equal(t, name == "gzip", answer.Header.Get("Content-Encoding") == "gzip")
+			decoder := expfmt.NewDecoder(body, expfmt.ResponseFormat(answer.Header))
+			series := map[string]int{}
+			for {
+				var f dto.MetricFamily
+				if err := decoder.Decode(&f); err == io.EOF {
+					break
+				} else {
+					require.NoError(t, err)
+				}
+				series[f.GetName()] = len(f.Metric)
+			}
+			assert.Equal(t, 4, series["snapwatch_disk_info"])
+			assert.Equal(t, 40, series["snapwatch_disk_state"], fmt.Sprint(series))
+			assert.Equal(t, 2, series["snapwatch_pool_disks"])
+			assert.Contains(t, series, "snapwatch_build_info")
+		})
+	}
+}
