@@ -85,7 +85,7 @@ func FuzzSnapshots(f *testing.F) {
 				t.Fatalf("%+v was read from %q", s, line)
 			}
 		}
-		if n, err := parseSnapshotName(line); err == nil {
+		if n, err := new(nameParser).parse(line); err == nil {
 			if strings.Count(line, "\t") != 2 || !strings.HasPrefix(line, n.Dataset+"@"+n.Name+"\t") {
 				t.Fatalf("%+v was read from %q", n, line)
 			}

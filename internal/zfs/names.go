@@ -25,8 +25,9 @@ func (s SnapshotName) Class() (Class, bool) { return ParseSnapshotName(s.Name) }
 func (r Reader) SnapshotNames(ctx context.Context, datasets []string, each func(SnapshotName) error) error {
 	for chunk := range slices.Chunk(datasets, namesPerCall) {
 		argv := []string{"zfs", "list", "-Hp", "-d", "1", "-t", "snapshot", "-o", "name,guid,createtxg"}
+		var p nameParser
 		err := r.lines(ctx, append(argv, chunk...), func(line string) error {
-			s, err := parseSnapshotName(line)
+			s, err := p.parse(line)
 			if err != nil {
 				return err
 			}
@@ -39,17 +40,23 @@ func (r Reader) SnapshotNames(ctx context.Context, datasets []string, each func(
 	return nil
 }
 
-func parseSnapshotName(line string) (SnapshotName, error) {
-	f := strings.Split(line, "\t")
-	if len(f) != 3 {
-		return SnapshotName{}, unreadable("unexpected line %q: %d columns instead of 3", clip(line), len(f))
+// nameParser parses the lines of a list. It looks at a dataset's name once, not with
+// each of a hundred thousand snapshots.
+type nameParser struct{ dataset string }
+
+func (p *nameParser) parse(line string) (SnapshotName, error) {
+	full, rest, _ := strings.Cut(line, "\t")
+	guidText, txgText, ok := strings.Cut(rest, "\t")
+	if !ok || strings.Contains(txgText, "\t") {
+		return SnapshotName{}, unreadable("unexpected line %q: %d columns instead of 3", clip(line), strings.Count(line, "\t")+1)
 	}
-	dataset, name, ok := strings.Cut(f[0], "@")
-	if !ok || !ValidDataset(dataset) || name == "" {
-		return SnapshotName{}, unreadable("unexpected line %q: %q is no name with @", clip(line), clip(f[0]))
+	dataset, name, ok := strings.Cut(full, "@")
+	if !ok || name == "" || dataset != p.dataset && !ValidDataset(dataset) {
+		return SnapshotName{}, unreadable("unexpected line %q: %q is no name with @", clip(line), clip(full))
 	}
-	guid, guidErr := strconv.ParseUint(f[1], 10, 64)
-	txg, txgErr := strconv.ParseUint(f[2], 10, 64)
+	p.dataset = dataset
+	guid, guidErr := strconv.ParseUint(guidText, 10, 64)
+	txg, txgErr := strconv.ParseUint(txgText, 10, 64)
 	for _, err := range []error{guidErr, txgErr} {
 		if err != nil {
 			return SnapshotName{}, unreadable("unexpected line %q: %w", clip(line), err)

@@ -17,8 +17,9 @@ func BenchmarkSnapshotNames(b *testing.B) {
 	b.ReportAllocs()
 	began := cputime.Used()
 	for b.Loop() {
+		var p nameParser
 		for _, line := range lines {
-			n, err := parseSnapshotName(line)
+			n, err := p.parse(line)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -42,6 +42,8 @@ type Dataset struct {
 	Labels    map[string][3]string
 	Snapshots []Snapshot
 	Bookmarks []Snapshot
+	// Many is how many more snapshots of others a full list holds, older than all.
+	Many int
 }
 
 // Snapshot is one snapshot of a dataset.

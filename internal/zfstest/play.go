@@ -1,6 +1,7 @@
 package zfstest
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -40,6 +41,7 @@ func play(argv []string) int {
 		}
 		time.Sleep(time.Millisecond)
 	}
+	w.stream(args)
 	out, complaints, status := w.answer(args)
 	if fault.Output != "" {
 		out = fault.Output
@@ -115,6 +117,24 @@ func (f Fault) spoil(out string) string {
 		out = strings.Join(rows[:max(0, len(rows)-f.DropRows)], "")
 	}
 	return out[:max(0, len(out)-f.CutBytes)]
+}
+
+// stream prints the many snapshots of the datasets that a list is asked for, one by
+// one: as a whole they would need much memory.
+func (w World) stream(args []string) {
+	options, names := split(args)
+	if _, whole := options["-d"]; args[0] != "list" || options["-t"] != "snapshot" || !whole {
+		return
+	}
+	out := bufio.NewWriterSize(os.Stdout, 1<<16)
+	columns := strings.Split(options["-o"], ",")
+	for _, d := range w.Datasets {
+		for i := 0; i < d.Many && slices.Contains(names, d.Name); i++ {
+			s := Snapshot{Name: "syncoid_host_" + strconv.Itoa(i), GUID: uint64(i + 1), TXG: 0, Creation: int64(i)}
+			_, _ = out.WriteString(s.row(d.Name+"@", columns) + "\n")
+		}
+	}
+	_ = out.Flush()
 }
 
 func (w World) answer(args []string) (out, complaints string, status int) {
