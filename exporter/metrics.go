@@ -40,7 +40,7 @@ func (s Server) metrics(store *Store) http.Handler {
 	})
 	quick := textHandler{store: store, others: others, log: s.Log, turns: make(chan struct{}, maxScrapes)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if expfmt.Negotiate(r.Header).FormatType() == expfmt.TypeTextPlain {
+		if expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...).FormatType() == expfmt.TypeTextPlain {
 			quick.ServeHTTP(w, r)
 			return
 		}

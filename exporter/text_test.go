@@ -3,6 +3,7 @@ package exporter
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -91,7 +92,7 @@ func TestFormsOfMetrics(t *testing.T) {
 			series := map[string]int{}
 			for {
 				var f dto.MetricFamily
-				if err := decoder.Decode(&f); err == io.EOF {
+				if err := decoder.Decode(&f); errors.Is(err, io.EOF) {
 					break
 				} else {
 					require.NoError(t, err)

@@ -54,7 +54,7 @@ type entry struct {
 	key gateKey
 	// listedAt is when its last listing began.
 	listedAt time.Time
-	// snapshots are the managed ones, the oldest first.
+	// snapshots are all of them, the oldest first.
 	snapshots []zfs.Snapshot
 	bookmarks []zfs.Snapshot
 	// written is what was written between the newest _stopped snapshot and a newer
@@ -109,16 +109,13 @@ func (x *index) keep(d *Disk, readAt time.Time) {
 		x.forget(d.Name)
 		return
 	}
-	e := &entry{key: keyOf(d.Head), listedAt: readAt, bookmarks: slices.Clone(d.Bookmarks)}
-	for _, s := range d.Snapshots {
-		if _, ours := s.Class(); ours {
-			e.snapshots = append(e.snapshots, s)
-		}
-	}
 	if x.entries == nil {
 		x.entries = map[string]*entry{}
 	}
-	x.entries[d.Name], x.changed = e, true
+	x.changed = true
+	x.entries[d.Name] = &entry{
+		key: keyOf(d.Head), listedAt: readAt, snapshots: slices.Clone(d.Snapshots), bookmarks: slices.Clone(d.Bookmarks),
+	}
 }
 
 // forget drops a disk's entry: it is listed in the next run.
@@ -186,6 +183,21 @@ func (x *index) destroyed(dataset string, got lua.Destroyed) {
 		return told && errno == 0
 	})
 	x.changed = true
+}
+
+// marked takes in that a snapshot has a bookmark. One that was there already is not
+// known, so that the entry goes.
+func (x *index) marked(dataset, name string, made bool) { //nolint:revive // what a program said, no way to do it
+	e := x.entries[dataset]
+	if e == nil {
+		return
+	}
+	i := slices.IndexFunc(e.snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
+	if i < 0 || !made {
+		x.forget(dataset)
+		return
+	}
+	e.bookmarks, x.changed = append(e.bookmarks, e.snapshots[i]), true
 }
 
 // unmarked takes in that a bookmark is gone.

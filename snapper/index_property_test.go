@@ -50,7 +50,7 @@ func (w *indexed) settle(d *Disk) {
 
 func (w *indexed) take(d *Disk, name string) {
 	w.txg++
-	d.Snapshots = append(d.Snapshots, zfs.Snapshot{Dataset: d.Name, Name: name, GUID: 1000 + w.txg, CreateTXG: w.txg, Creation: w.now})
+	d.Snapshots = append(d.Snapshots, zfs.Snapshot{Dataset: d.Name, Name: name, GUID: 1000 + w.txg, CreateTXG: w.txg, Creation: time.Unix(w.now.Unix(), 0)})
 	w.changed(d)
 }
 
@@ -121,13 +121,13 @@ func (w *indexed) run() {
 		head.Head = d.Head
 		heads = append(heads, head)
 	}
-	p := pool{name: "tank", disks: heads, index: w.index}
-	for _, d := range p.recall(w.now) {
+	p := pool{name: "tank", disks: heads, index: w.index, readAt: w.now}
+	for _, d := range p.recall() {
 		truth := w.find(d.Name)
 		d.Snapshots, d.Bookmarks = slices.Clone(truth.Snapshots), slices.Clone(truth.Bookmarks)
 	}
 	w.recalled += len(p.remembered)
-	p.keep(w.now)
+	p.keep()
 	want := MakePlan(w.disks, testPolicy(), w.now)
 	require.Equal(w.t, want, MakePlan(p.disks, testPolicy(), w.now))
 	if rapid.IntRange(0, 9).Draw(w.t, "killed") == 0 {
@@ -169,6 +169,14 @@ func (w *indexed) apply(p *pool, plan Plan) {
 			got[d.Name] = o
 		}
 		p.index.snapshotted(g, got)
+	}
+	for _, m := range plan.Marks {
+		d := w.find(m.Dataset)
+		there := slices.ContainsFunc(d.Bookmarks, func(b zfs.Snapshot) bool { return b.Name == m.Name })
+		if d.has(m.Name) && !there {
+			d.Bookmarks = append(d.Bookmarks, m)
+		}
+		p.index.marked(m.Dataset, m.Name, d.has(m.Name) && !there)
 	}
 	w.now = w.now.Add(time.Second)
 	for _, batch := range doomed(allowed(plan, "tank", outcomes), &p.index) {

@@ -211,15 +211,15 @@ func TestIndexIsRefused(t *testing.T) {
 		mode os.FileMode
 		said string
 	}{
-		"cut off":            {text[:len(text)/2], 0o600, "damaged"},
-		"without its end":    {text[:len(text)-1], 0o600, "damaged"},
-		"one bit":            {text[:60] + "X" + text[61:], 0o600, "damaged"},
-		"empty":              {"", 0o600, "damaged"},
-		"another format":     {signed("snapwatch index 2"), 0o600, "it begins with"},
-		"not a managed name": {signed(indexHead + "\ndisk\ttank/a\t1\t\tx\t1\t1\t\nsnapshot\tx\t1\t1\t1"), 0o600, "unexpected"},
-		"no disk":            {signed(indexHead + "\nsnapshot\tx\t1\t1\t1"), 0o600, "unexpected"},
-		"no number":          {signed(indexHead + "\ndisk\ttank/a\t1\t\tx\t1\tnow\t"), 0o600, "invalid syntax"},
-		"others may write":   {text, 0o666, "can be written by others"},
+		"cut off":          {text[:len(text)/2], 0o600, "damaged"},
+		"without its end":  {text[:len(text)-1], 0o600, "damaged"},
+		"one bit":          {text[:60] + "X" + text[61:], 0o600, "damaged"},
+		"empty":            {"", 0o600, "damaged"},
+		"another format":   {signed("snapwatch index 2"), 0o600, "it begins with"},
+		"no name":          {signed(indexHead + "\ndisk\ttank/a\t1\t\tx\t1\t1\t\nsnapshot\t\t1\t1\t1"), 0o600, "unexpected"},
+		"no disk":          {signed(indexHead + "\nsnapshot\tx\t1\t1\t1"), 0o600, "unexpected"},
+		"no number":        {signed(indexHead + "\ndisk\ttank/a\t1\t\tx\t1\tnow\t"), 0o600, "invalid syntax"},
+		"others may write": {text, 0o666, "can be written by others"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "index-tank")

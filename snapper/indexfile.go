@@ -111,11 +111,10 @@ func (x *index) line(dataset string, f []string) (string, error) {
 	}
 	var p numbers
 	s := zfs.Snapshot{Dataset: dataset, Name: f[1], GUID: p.uint(f[2]), CreateTXG: p.uint(f[3]), Creation: p.time(f[4])}
-	_, ours := s.Class()
 	switch {
 	case p.err != nil:
 		return "", p.err
-	case f[0] == "snapshot" && ours:
+	case f[0] == "snapshot" && s.Name != "":
 		e.snapshots = append(e.snapshots, s)
 	case f[0] == "bookmark":
 		e.bookmarks = append(e.bookmarks, s)

@@ -5,19 +5,18 @@ import (
 	"maps"
 	"slices"
 	"syscall"
-	"time"
 
 	"snapwatch/internal/zfs"
 )
 
 // recall fills in what the index remembers of the disks, and returns those that have
 // to be listed.
-func (p *pool) recall(now time.Time) []*Disk {
+func (p *pool) recall() []*Disk {
 	p.remembered = map[string]bool{}
 	p.index.retain(p.disks)
 	var unknown []*Disk
 	for i := range p.disks {
-		if d := &p.disks[i]; p.index.recall(d, now) {
+		if d := &p.disks[i]; p.index.recall(d, p.readAt) {
 			p.remembered[d.Name] = true
 		} else {
 			unknown = append(unknown, d)
@@ -27,10 +26,10 @@ func (p *pool) recall(now time.Time) []*Disk {
 }
 
 // keep puts the disks that were listed into the index.
-func (p *pool) keep(readAt time.Time) {
+func (p *pool) keep() {
 	for i := range p.disks {
 		if d := &p.disks[i]; !p.remembered[d.Name] {
-			p.index.keep(d, readAt)
+			p.index.keep(d, p.readAt)
 		}
 	}
 }
@@ -104,12 +103,14 @@ func (p *pool) relied(on map[string]bool) map[string]*Disk {
 	return disks
 }
 
-// reliesOnBookmarks are the disks of which bookmarks are to go, or a _stopped
-// snapshot that goes only because it has its bookmark.
+// reliesOnBookmarks are the disks of which bookmarks are to go, or one is missing, or a
+// _stopped snapshot goes only because it has its bookmark.
 func (p Plan) reliesOnBookmarks() map[string]bool {
 	disks := map[string]bool{}
-	for _, m := range p.Unmark {
-		disks[m.Dataset] = true
+	for _, list := range [][]zfs.Snapshot{p.Unmark, p.Abandoned, p.Marks} {
+		for _, m := range list {
+			disks[m.Dataset] = true
+		}
 	}
 	for _, list := range [][]Destroy{p.Destroys, p.FullDestroys} {
 		for _, d := range list {
