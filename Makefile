@@ -181,22 +181,6 @@ check-deb: setup ## Build the packages twice, and let lintian, man and the shell
 release: setup ## Make a release in dist/ from a clean tree: make release VERSION=v1.2.0
 	@tools/make-release $(VERSION)
 
-.PHONY: bench
-bench: job ## Measure scans and runs in the lab, and write docs/performance.md.
-	$(STATIC) build -trimpath -o $(JOB)/bench ./test/bench
-	printf '#!/bin/sh\nexec ./bench $(LEVELS)\n' >$(JOB)/run && chmod +x $(JOB)/run
-	test/lab/boot --timeout 7200 --out $(BIN)/bench $(JOB)
-	tools/measured docs/performance.md $(BIN)/bench/measured.md
-
-.PHONY: bench-unit
-bench-unit: setup ## Run the Go benchmarks: parsing, planning, scrapes.
-	$(GO) test -run '^$$' -bench . ./internal/zfs ./snapper ./exporter
-
-.PHONY: bench-fleet
-bench-fleet: setup ## Feed a real Prometheus with a hundred simulated nodes for ten minutes.
-	@tools/need prometheus=prometheus
-	$(GO) run ./test/fleet
-
 .PHONY: clean
 clean: ## Remove what was built; the lab's image stays in the cache.
 	rm -rf $(BIN) dist
