@@ -56,6 +56,7 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 .PHONY: test-unit
 test-unit: setup ## Run the unit tests, with the race detector; no root, no VM.
 	$(GO) test -race ./...
+	$(GO) test -run Garbled ./checker # too slow with the race detector
 	cd test/ranges && $(GO) test -race ./...
 
 .PHONY: sim
