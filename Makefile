@@ -65,10 +65,11 @@ sim: setup ## Play random weeks on three sites against the promises of docs/reli
 
 .PHONY: check-deploy
 check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check what is in deploy/.
-	@tools/need promtool=prometheus amtool=prometheus-alertmanager prometheus-alertmanager=prometheus-alertmanager \
+	@tools/need promtool=prometheus prometheus=prometheus amtool=prometheus-alertmanager prometheus-alertmanager=prometheus-alertmanager \
 		icinga2=icinga2-bin,icinga2-common nagios4=nagios4-core
 	$(GO) test -count=1 -tags deploy ./deploy
 	$(GO) test -count=1 -timeout 0 -tags deploy -run TestRulesAgree ./test/sim -weeks $(SAMPLED)
+	cd deploy/grafana && $(GO) test -count=1 ./...
 
 .PHONY: browser
 browser: setup

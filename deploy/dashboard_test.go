@@ -1,0 +1,67 @@
+package deploy_test
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// panel is what matters here of a panel in the dashboard.
+type panel struct {
+	Type, Title, Description string
+	Targets                  []struct{ Expr string }
+}
+
+func panels(t *testing.T) []panel {
+	t.Helper()
+	text, err := os.ReadFile("grafana/snapwatch.json")
+	require.NoError(t, err)
+	var board struct{ Panels []panel }
+	require.NoError(t, json.Unmarshal(text, &board))
+	require.NotEmpty(t, board.Panels)
+	return board.Panels
+}
+
+// queries are the dashboard's expressions, with every choice at All, by panel.
+func queries(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, p := range panels(t) {
+		for _, target := range p.Targets {
+			all[p.Title+": "+target.Expr] = strings.NewReplacer("$site", ".*", "$vmid", ".*").Replace(target.Expr)
+		}
+	}
+	return all
+}
+
+func TestThePanelsSayWhatTheyShow(t *testing.T) {
+	for _, p := range panels(t) {
+		assert.NotEmpty(t, p.Title)
+		if p.Type != "row" {
+			assert.NotEmpty(t, p.Description, p.Title)
+			assert.NotEmpty(t, p.Targets, p.Title)
+		}
+	}
+}
+
+// The dashboard reads only metrics that the exporter has, and series of our rules.
+func TestTheDashboardReadsMetricsThatThereAre(t *testing.T) {
+	metrics, err := os.ReadFile("../docs/metrics.md")
+	require.NoError(t, err)
+	_, text := rules(t)
+	for name, q := range queries(t) {
+		for _, metric := range regexp.MustCompile(`\bsnapwatch[_:][\w:]+`).FindAllString(q, -1) {
+			if strings.Contains(metric, ":") {
+				assert.Contains(t, text, "record: "+metric+"\n", name)
+			} else {
+				assert.Contains(t, string(metrics), "`"+metric+"`", name)
+			}
+		}
+		assert.NotContains(t, q, "$", "%s: a variable that is not replaced", name)
+	}
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"github.com/grafana/grafana-foundation-sdk/go/cog"
+	"github.com/grafana/grafana-foundation-sdk/go/common"
+	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
+	"github.com/grafana/grafana-foundation-sdk/go/prometheus"
+	"github.com/grafana/grafana-foundation-sdk/go/stat"
+	"github.com/grafana/grafana-foundation-sdk/go/table"
+	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
+)
+
+// row is a part of the dashboard.
+type row struct {
+	title  string
+	panels []cog.Builder[dashboard.Panel]
+}
+
+const (
+	// silent are verdicts whose age says nothing.
+	silent = `on (job, instance, dataset) snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|stopped|superseded"} == 1`
+	// lag is how far each copy is behind the freshest of the same disk, as in the
+	// alert SnapwatchLag.
+	lag = `max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
+- on (origin_cluster, origin_dataset, disk) group_right ()
+snapwatch:disk_newest_snapshot_timestamp_seconds:origin{site=~"$site"}`
+)
+
+func rows() []row {
+	return []row{
+		{"Sites", []cog.Builder[dashboard.Panel]{
+			number("Stale", "Disks whose newest snapshot is older than a limit.", `count(snapwatch_disk_state{site=~"$site", state="stale"} == 1) or vector(0)`),
+			number("Missing or unreadable", "Disks that are gone, or that cannot be read.", `count(snapwatch_disk_state{site=~"$site", state=~"missing|unreadable"} == 1) or vector(0)`),
+			number("Pools not read", "Pools that the last scrape could not read: suspended, gone, or hanging.", `count(snapwatch_pool_scrape_success{site=~"$site"} == 0) or vector(0)`),
+			number("Late runs", "Nodes where snap is registered and had no good run for 45 minutes.", `count(time() - snapwatch_run_last_success_timestamp_seconds{site=~"$site"} > 2700 and on (job, instance) snapwatch_run_expected == 1) or vector(0)`),
+			number("Exporters down", "Targets of the job snapwatch that do not answer.", `count(up{job="snapwatch", site=~"$site"} == 0) or vector(0)`),
+			number("Running disks without snapshots", "Volumes of running guests that snap cannot cover.", `sum(snapwatch_run_unprotected_disks{site=~"$site"}) or vector(0)`),
+			list("Disks by verdict", "How many disks each exporter has, by what is said of them.",
+				`count by (site, instance, state) (snapwatch_disk_state{site=~"$site"} == 1)`),
+			lines("Verdicts", "Disks by what is said of them, over time.", "short",
+				query{`count by (state) (snapwatch_disk_state{site=~"$site"} == 1)`, "{{state}}"}),
+		}},
+		{"Replication", []cog.Builder[dashboard.Panel]{
+			lines("Lag, the ten worst", "How far a copy is behind the freshest copy of the same disk. A guest that is off has no lag, whatever the age.", "s",
+				query{"topk(10, " + lag + ")", "{{dataset}} on {{instance}}"}),
+			lines("Age, the ten worst", "Age of the newest snapshot of the disks whose age is judged.", "s",
+				query{`topk(10, time() - snapwatch_disk_newest_snapshot_timestamp_seconds{site=~"$site"} unless ` + silent + `)`, "{{dataset}} on {{instance}}"}),
+		}},
+		{"Guest $vmid", []cog.Builder[dashboard.Panel]{
+			list("Copies of its disks", "What is said of each copy now.",
+				`max by (site, instance, dataset, state) (snapwatch_disk_state{site=~"$site", vmid=~"$vmid"} == 1)`),
+			lines("Age of each copy", "Age of the newest snapshot, and the limit beyond which it is critical.", "s",
+				query{`time() - snapwatch_disk_newest_snapshot_timestamp_seconds{site=~"$site", vmid=~"$vmid"}`, "{{dataset}} on {{instance}}"},
+				query{`max(snapwatch_disk_limit_seconds{site=~"$site", vmid=~"$vmid", severity="critical"})`, "critical"}),
+			lines("Lag of each copy", "How far each copy is behind the freshest one.", "s",
+				query{"(" + lag + `) and on (job, instance, dataset) snapwatch_disk_info{vmid=~"$vmid"}`, "{{dataset}} on {{instance}}"}),
+			list("Newest snapshots", "The suffix of each copy's newest snapshot; stopped means that the guest was off.",
+				`max by (site, instance, dataset, suffix) (snapwatch_disk_newest_snapshot_suffix{site=~"$site", vmid=~"$vmid"} == 1)`),
+		}},
+		{"Runs and scans", []cog.Builder[dashboard.Panel]{
+			lines("Since the last good run", "Time since snap gave every running guest's disk what was due. It runs every 15 minutes.", "s",
+				query{`time() - snapwatch_run_last_success_timestamp_seconds{site=~"$site"}`, "{{instance}}"}),
+			lines("Duration of the runs", "How long the last run of snap took.", "s",
+				query{`snapwatch_run_duration_seconds{site=~"$site"}`, "{{instance}}"}),
+			lines("What the runs did", "Snapshots, destroys, labels, bookmarks and failures of the last run.", "short",
+				query{`sum by (action) (snapwatch_run_actions{site=~"$site"})`, "{{action}}"}),
+			lines("Scans of the pools", "How long the last scan of each pool took. Its cost grows with the disks, not with the snapshots.", "s",
+				query{`snapwatch_pool_scrape_duration_seconds{site=~"$site"}`, "{{pool}} on {{instance}}"}),
+		}},
+	}
+}
+
+// query is an expression and what its series are called.
+type query struct{ expr, legend string }
+
+func target(q query) *prometheus.DataqueryBuilder {
+	return prometheus.NewDataqueryBuilder().Datasource(source()).Expr(q.expr).LegendFormat(q.legend)
+}
+
+// number is one number that should be 0.
+func number(title, meaning, expr string) cog.Builder[dashboard.Panel] {
+	return stat.NewPanelBuilder().Title(title).Description(meaning).Datasource(source()).
+		Span(4).Height(4).
+		ColorMode(common.BigValueColorModeBackground).GraphMode(common.BigValueGraphModeNone).
+		ReduceOptions(common.NewReduceDataOptionsBuilder().Calcs([]string{"lastNotNull"})).
+		Thresholds(dashboard.NewThresholdsConfigBuilder().Mode(dashboard.ThresholdsModeAbsolute).Steps([]dashboard.Threshold{
+			{Color: "green"}, {Value: cog.ToPtr(1.0), Color: "red"},
+		})).
+		WithTarget(target(query{expr: expr}).Instant())
+}
+
+// list is a table of what holds now.
+func list(title, meaning, expr string) cog.Builder[dashboard.Panel] {
+	return table.NewPanelBuilder().Title(title).Description(meaning).Datasource(source()).
+		Span(12).Height(9).Filterable(true).
+		WithTarget(target(query{expr: expr}).Instant().Format(prometheus.PromQueryFormatTable)).
+		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{"excludeByName": map[string]bool{"Time": true}}})
+}
+
+// lines are series over time.
+func lines(title, meaning, unit string, queries ...query) cog.Builder[dashboard.Panel] {
+	panel := timeseries.NewPanelBuilder().Title(title).Description(meaning).Datasource(source()).
+		Span(12).Height(9).Unit(unit).Min(0).FillOpacity(5).
+		Legend(common.NewVizLegendOptionsBuilder().ShowLegend(true).DisplayMode(common.LegendDisplayModeTable).Placement(common.LegendPlacementBottom).Calcs([]string{"lastNotNull"}))
+	for i, q := range queries {
+		panel = panel.WithTarget(target(q).RefId(string(rune('A' + i))))
+	}
+	return panel
+}
