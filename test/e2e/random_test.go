@@ -56,9 +56,7 @@ func TestRandomSteps(t *testing.T) {
 	w := newWorld(t)
 	t.Logf("-steps %d -seed %d", *randomSteps, *randomSeed)
 	r := &random{world: w, draw: rand.New(rand.NewPCG(*randomSeed, 0)), owner: w.a, other: w.b, running: true}
-	for _, s := range []*site.Site{w.a, w.b} {
-		require.NoError(t, s.WriteFile("/etc/snapwatch/config.yaml", quick+randomMarks))
-	}
+	w.ownPools(randomMarks)
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\nrole: replica\n"))
 	w.vm(100, "vm-100-disk-0")
 	w.start(w.a, 100)

@@ -202,10 +202,19 @@ func TestNoBookmarkOfAnAbandonedHistory(t *testing.T) {
 	w.same(b, a, c)
 }
 
+// ownPools keeps prune on A and B from the other's pools, which all hosts of the lab see.
+func (w *world) ownPools(more string) {
+	w.t.Helper()
+	for _, s := range []*site.Site{w.a, w.b} {
+		require.NoError(w.t, s.WriteFile("/etc/snapwatch/config.yaml", quick+"datasets: ["+s.Pool+"/data]\n"+more))
+	}
+}
+
 // TestRelay: B -> A -> C, where A only relays. C is cut off; A rotates away all that C
 // has; C goes on from a bookmark that A made of what it received.
 func TestRelay(t *testing.T) {
 	w := newWorld(t)
+	w.ownPools("")
 	a, b, c := "ta/data/vm-100-disk-0", "tb/data/vm-100-disk-0", "tc/vm-100-disk-0"
 	require.NoError(t, site.CreateZvol(w.ctx, b, 16))
 	require.NoError(t, w.b.AddVM(100, "vm-100-disk-0"))
