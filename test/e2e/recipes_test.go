@@ -82,7 +82,7 @@ func TestRecipes(t *testing.T) {
 	w.zfs("destroy", a+"@before-upgrade")
 	w.fill(a, 100)
 	w.days(w.a, 2, 2, "f2")
-	w.zfs("destroy", a+"@"+newest) // the _stopped one waits for its grace
+	require.Contains(t, w.bookmarks(a), newest, "the _stopped one is gone, its bookmark is there")
 	require.Empty(t, w.common(a, "tc/p"))
 	base := newest // C has it, and A its bookmark
 	_, kib := w.sent(a, "tc/p", "--sendoptions=p")
