@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,6 +68,21 @@ func (w *world) startMachineGuest(vmid int, disk string) {
 	})
 }
 
+// surviveShutdown takes the test's own service out of a shutdown, and lets that be begun
+// without switching the machine off: shutdown.target is what all units conflict with.
+func (w *world) surviveShutdown() {
+	w.t.Helper()
+	const job = "/run/systemd/system/lab-job.service"
+	unit, err := os.ReadFile(job)
+	require.NoError(w.t, err)
+	stay := strings.Replace(string(unit), "Requires=basic.target", "DefaultDependencies=no", 1)
+	require.NotEqual(w.t, string(unit), stay)
+	require.NoError(w.t, os.WriteFile(job, []byte(stay), 0o644))
+	w.t.Cleanup(func() { require.NoError(w.t, os.WriteFile(job, unit, 0o644)) })
+	w.place("/run/systemd/system/shutdown.target.d/start.conf", "[Unit]\nRefuseManualStart=no\n")
+	w.host("systemctl", "daemon-reload")
+}
+
 // builtPackage is a package that lies in a directory beside the test: old or latest.
 func builtPackage(t *testing.T, which string) string {
 	t.Helper()
@@ -84,10 +98,14 @@ func (w *world) apt(words ...string) {
 	w.t.Log(w.host(append([]string{"env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"}, words...)...))
 }
 
-// unit is what systemctl says in one word.
+// unit is what systemctl says in one word, of the whole machine without a name.
 func (w *world) unit(verb, name string) string {
 	w.t.Helper()
-	out, _ := w.tryHost("systemctl", verb, name)
+	argv := []string{"systemctl", verb}
+	if name != "" {
+		argv = append(argv, name)
+	}
+	out, _ := w.tryHost(argv...)
 	return strings.TrimSpace(out)
 }
 

@@ -1,0 +1,93 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/docs"
+	"snapwatch/test/site"
+)
+
+// TestZFSVersions asks this ZFS what docs/zfs-versions.md says of its version.
+func TestZFSVersions(t *testing.T) {
+	w := newWorld(t)
+	require.NoError(t, site.CreateZvol(w.ctx, "ta/data/vm-100-disk-0", 8))
+	w.zfs("snapshot", "ta/data/vm-100-disk-0@one")
+	version := regexp.MustCompile(`zfs-kmod-(\d+\.\d+)`).FindStringSubmatch(w.zfs("version"))
+	require.NotNil(t, version)
+
+	column := columnOf(t, docs.ZFSVersions, version[1])
+	for _, question := range []struct {
+		begins string
+		ask    func() bool
+	}{
+		{"tell a disk's newest snapshot", func() bool {
+			r, err := w.c.RunAs(w.ctx, "nobody", "zfs", "get", "-Hpo", "value", "prevsnap", "ta/data/vm-100-disk-0")
+			return err == nil && r.Code == 0 && strings.TrimSpace(r.Stdout) == "ta/data/vm-100-disk-0@one"
+		}},
+		{"tell when a disk's list", func() bool {
+			r, err := w.c.Run(w.ctx, "zfs", "get", "-Hpo", "value", "snapshots_changed", "ta/data/vm-100-disk-0")
+			return err == nil && r.Code == 0
+		}},
+		{"take snapshots of many disks", func() bool {
+			return w.program(`zfs.sync.snapshot("ta/data@two"); return zfs.sync.snapshot("ta/data/vm-100-disk-0@two")`)
+		}},
+		{"make a bookmark", func() bool {
+			return w.program(`zfs.sync.snapshot("ta/data/vm-100-disk-0@three"); return zfs.sync.bookmark("ta/data/vm-100-disk-0@three", "ta/data/vm-100-disk-0#three")`)
+		}},
+		{"destroy a bookmark", func() bool {
+			return w.program(`return zfs.sync.destroy("ta/data/vm-100-disk-0#three")`)
+		}},
+	} {
+		said, ok := "", false
+		for row, answer := range column {
+			if strings.HasPrefix(row, question.begins) {
+				said, ok = answer, true
+			}
+		}
+		require.True(t, ok, "no row: %s", question.begins)
+		assert.Equal(t, said, map[bool]string{true: "yes", false: "no"}[question.ask()], "%s, on %s", question.begins, version[1])
+	}
+	assert.Len(t, column, 5, "a row that nobody asks")
+}
+
+// program tells whether a channel program works and returns 0.
+func (w *world) program(lua string) bool {
+	w.t.Helper()
+	r, err := w.c.Run(w.ctx, "sh", "-c", `printf '%s' "$1" | zfs program -j ta -`, "sh", lua)
+	require.NoError(w.t, err)
+	w.t.Logf("%s\n%s%s", lua, r.Stdout, r.Stderr)
+	return r.Code == 0 && regexp.MustCompile(`"return":\s*0`).MatchString(r.Stdout)
+}
+
+// columnOf reads one column of the page's table, by the first.
+func columnOf(t *testing.T, page, version string) map[string]string {
+	t.Helper()
+	answers := map[string]string{}
+	at := -1
+	for line := range strings.Lines(page) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		switch {
+		case !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---"):
+		case at < 0:
+			for i, c := range cells {
+				if c == version {
+					at = i
+				}
+			}
+			require.Positive(t, at, "no column for %s", version)
+		default:
+			answers[cells[0]] = cells[at]
+		}
+	}
+	return answers
+}
