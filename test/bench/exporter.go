@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"syscall"
 	"time"
 )
 
@@ -23,11 +24,16 @@ type exporter struct {
 // starts.
 func (r *rig) startExporter() error {
 	const log = "/tmp/exporter-execs"
-	words := []string{r.program, "exporter", "--config", configuration, "--web.listen-address", address}
+	if err := os.RemoveAll("/tmp/state"); err != nil {
+		return err
+	}
+	r.exporter.end() // it has the address
+	words := []string{r.program, "exporter", "--config", configuration, "--state-dir", "/tmp/state", "--web.listen-address", address}
 	counted, err := launch(append([]string{"strace", "-f", "-qq", "-e", "trace=execve", "-o", log}, words...))
 	if err != nil {
 		return err
 	}
+	outlive()
 	before, err := execs(log)
 	if err == nil {
 		err = counted.scrape()
@@ -37,7 +43,6 @@ func (r *rig) startExporter() error {
 	if err != nil || countErr != nil {
 		return fmt.Errorf("exporter under strace: %w, %w", err, countErr)
 	}
-	r.exporter.end()
 	if r.exporter, err = launch(words); err != nil {
 		return err
 	}
@@ -45,23 +50,28 @@ func (r *rig) startExporter() error {
 	return nil
 }
 
-// launch starts an exporter and returns when it has been scraped twice.
+// launch starts an exporter and returns when it has been scraped.
 func launch(words []string) (*exporter, error) {
 	e := &exporter{cmd: exec.Command(words[0], words[1:]...)}
 	e.cmd.Stderr = os.Stdout
+	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := e.cmd.Start(); err != nil {
 		return nil, err
 	}
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		err := e.scrape()
 		if err == nil {
-			return e, e.scrape()
+			return e, nil
 		}
 		if time.Now().After(end) {
 			return nil, err
 		}
 	}
 }
+
+// outlive waits until the exporter reads the pools anew: for a while it answers who
+// else asks with what it has.
+func outlive() { time.Sleep(5100 * time.Millisecond) }
 
 func (e *exporter) scrape() error {
 	request, err := http.NewRequest(http.MethodGet, "http://"+address+"/metrics", nil)
@@ -84,7 +94,8 @@ func (e *exporter) scrape() error {
 // end ends it and waits; one that was never started is at its end.
 func (e *exporter) end() {
 	if e != nil {
-		_ = e.cmd.Process.Signal(os.Interrupt)
+		// The whole group: strace alone would leave the exporter behind.
+		_ = syscall.Kill(-e.cmd.Process.Pid, syscall.SIGTERM)
 		_ = e.cmd.Wait()
 	}
 }

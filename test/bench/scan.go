@@ -48,7 +48,7 @@ func (r *rig) check(root string) *contender {
 }
 
 func (r *rig) scrape() *contender {
-	return &contender{name: "scrape of `snapwatch exporter`, steady", run: r.exporter.scrape, before: func() error { return nil }, processes: r.exporter.programs}
+	return &contender{name: "scrape of `snapwatch exporter`, steady", run: r.exporter.scrape, before: func() error { outlive(); return nil }, processes: r.exporter.programs}
 }
 
 func listing(root string) *contender {
