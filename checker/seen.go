@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -115,8 +117,8 @@ func renamed(name string, disk SeenDisk, pools []Pool, guids map[uint64]string) 
 func guidsOf(pools []Pool) map[uint64]string {
 	guids := map[uint64]string{}
 	for _, pool := range pools {
-		for _, d := range pool.Disks {
-			guids[d.GUID] = d.Dataset
+		for i := range pool.Disks {
+			guids[pool.Disks[i].GUID] = pool.Disks[i].Dataset
 		}
 	}
 	return guids
@@ -134,17 +136,21 @@ func (s Seen) pools() []string {
 // as gone where the pool was read or is missing, and as unreadable where it could
 // not be read.
 func (s Seen) Recall(pools []Pool, t Targets) {
-	guids := guidsOf(pools)
+	guids := sync.OnceValue(func() map[uint64]string { return guidsOf(pools) })
 	for i := range pools {
 		pool := &pools[i]
-		read := map[string]bool{}
-		for _, d := range pool.Disks {
-			read[d.Dataset] = true
+		read := make(map[string]bool, len(pool.Disks))
+		for k := range pool.Disks {
+			read[pool.Disks[k].Dataset] = true
 		}
-		for _, name := range sortedKeys(s) {
-			if zfs.Pool(name) != pool.Name || read[name] || !t.covers(name) || renamed(name, s[name], pools, guids) {
-				continue
+		var absent []string
+		for name := range s {
+			if zfs.Pool(name) == pool.Name && !read[name] && t.covers(name) && !renamed(name, s[name], pools, guids()) {
+				absent = append(absent, name)
 			}
+		}
+		slices.Sort(absent)
+		for _, name := range absent {
 			pool.Disks = append(pool.Disks, s[name].absent(name, *pool))
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"snapwatch/checker"
 	"snapwatch/config"
 	"snapwatch/internal/zfs"
@@ -78,6 +80,22 @@ func BenchmarkScrape(b *testing.B) {
 			cputime.Report(b, began)
 		})
 	}
+}
+
+// BenchmarkClientGolang is the gathering of the same by client_golang's registry, of
+// which nothing is printed yet.
+func BenchmarkClientGolang(b *testing.B) {
+	store := many(10000)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector{report: store.Report, config: store.settings.Config})
+	b.ReportAllocs()
+	began := cputime.Used()
+	for b.Loop() {
+		if _, err := registry.Gather(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	cputime.Report(b, began)
 }
 
 // BenchmarkReport is the judging of 10 000 disks alone.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -453,26 +452,5 @@ func TestFromRefusesWhatIsNoExporter(t *testing.T) {
 	} {
 		_, _, err := checker.From(t.Context(), url)
 		assert.ErrorContains(t, err, want, url)
-	}
-}
-
-func BenchmarkScrapeOf10000Disks(b *testing.B) {
-	report := checker.Report{Now: start}
-	var disks []checker.Disk
-	for i := range 10_000 {
-		disks = append(disks, checker.Disk{Dataset: fmt.Sprintf("tank/vm-%d-disk-0", 1000+i), VMID: 1000 + i, Created: start, ReadAt: start})
-	}
-	policy := checker.NewPolicy(config.Default())
-	pools := []checker.Pool{{Name: "tank", ReadAt: start, Disks: disks}}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collector{report: func() checker.Report {
-		report = checker.Assemble(pools, policy, start)
-		return report
-	}, config: config.Default()})
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := registry.Gather(); err != nil {
-			b.Fatal(err)
-		}
 	}
 }
