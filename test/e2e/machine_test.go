@@ -21,6 +21,11 @@ import (
 // a file /run/pvesh.slow, pvesh does not answer.
 func (w *world) machineNode() {
 	w.t.Helper()
+	w.t.Cleanup(func() {
+		for _, dir := range []string{"/usr/local/lib/pve", "/etc/pve", "/run/qemu-server", "/run/standin"} {
+			require.NoError(w.t, os.RemoveAll(dir))
+		}
+	})
 	standin := filepath.Join(filepath.Dir(program(w.t)), "standin")
 	w.place("/usr/bin/pvesh", "#!/bin/sh\nwhile [ -e /run/pvesh.slow ]; do sleep 0.1; done\nexec /usr/local/lib/pve/pvesh \"$@\"\n")
 	require.NoError(w.t, os.Chmod("/usr/bin/pvesh", 0o755))
@@ -32,11 +37,6 @@ func (w *world) machineNode() {
 	for _, name := range []string{"pvesh", "kvm"} {
 		require.NoError(w.t, os.Symlink(standin, "/usr/local/lib/pve/"+name))
 	}
-	w.t.Cleanup(func() {
-		for _, dir := range []string{"/usr/local/lib/pve", "/etc/pve", "/run/qemu-server", "/run/standin"} {
-			require.NoError(w.t, os.RemoveAll(dir))
-		}
-	})
 }
 
 // machineGuest configures and starts a guest of the machine, with a new volume.
