@@ -58,7 +58,7 @@ var mutants = []mutant{
 	{"snapper/retention.go", `safe := marks.Keep > 0 && marks.hold(m.GUID) ||`, `safe := marks.Keep > 0 ||`, "let a _stopped snapshot go without its bookmark"},
 	{"snapper/retention.go", `w.Creation.Before(now.Add(-grace))`, `w.Creation.Before(now)`, "give receivers no time"},
 	{"snapper/bookmarks.go", `days[:max(0, len(days)-b.Keep)]`, `days[:max(0, len(days)-b.Keep+1)]`, "keep one bookmark too few"},
-	{"snapper/bookmarks.go", `return ours && !s.Creation.After(now.Add(futureSlack)) && dayOf(s) == today`, `return ours && dayOf(s) == today`, "let the future take the day's bookmark"},
+	{"snapper/bookmarks.go", `return ours && class != zfs.Stopped && !s.Creation.After(now.Add(futureSlack)) && dayOf(s) == today`, `return ours && class != zfs.Stopped && dayOf(s) == today`, "let the future take the day's bookmark"},
 	{"snapper/abandoned.go", `if tip.Name == "" || known(tip.Name) || !received {`, `if tip.Name != "never" {`, "leave bookmarks of a history that is gone"},
 	// What is said of a copy.
 	{"checker/judge.go", `class != zfs.Stopped || c.disk.PendingReceive || c.labelledRunning()`, `class != zfs.Stopped || c.labelledRunning()`, "stay silent while a receive is pending"},
