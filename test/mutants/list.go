@@ -21,7 +21,7 @@ var mutants = []mutant{
 	{"snapper/state.go", `case e.RunState == "prelaunch" && e.Config.Lock == "backup", `, `case `, "take the backup of a stopped guest for a start"},
 	{"snapper/state.go", `"running": true, "paused": true,`, `"running": true,`, "take a paused guest for none that lives"},
 	{"snapper/state.go", `return Disputed`, `return states[0]`, "decide between two guests that claim a disk"},
-	{"snapper/sight.go", `		case received:`, `		case false:`, "treat a configured replica as one's own"},
+	{"snapper/sight.go", `received := slices.ContainsFunc(`, `received := false && slices.ContainsFunc(`, "treat a configured replica as one's own"},
 	{"snapper/sight.go", `asked := e.Config.Lock == "backup" || unlabelled[vmid]`, `asked := unlabelled[vmid]`, "not ask QEMU about a backup"},
 	{"snapper/sight.go", `return d.State != Stopped && d.State != Template`, `return d.State != Template`, "never look twice"},
 	// What a state and a label call for.
