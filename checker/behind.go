@@ -14,12 +14,12 @@ import (
 // there are.
 const BehindFrom = time.Hour
 
-// firstAfter finds, among a dataset's snapshots, the first managed one after a txg. It
+// FirstAfter finds, among a dataset's snapshots, the first managed one after a txg. It
 // is false where there is none, and where an older one may have been rotated away: a
 // snapshot of the class frequently is kept by no other class, and the oldest go first
 // (design: Retention), so as long as one from before the txg is there, nothing after
 // the txg is gone.
-func firstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, found bool) {
+func FirstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, found bool) {
 	whole := false
 	for _, s := range list {
 		class, managed := s.Class()
@@ -61,7 +61,7 @@ func (s Scanner) BehindSince(ctx context.Context, pool string, places []Place) m
 		first := map[Place]string{}
 		var names []string
 		for _, p := range places {
-			if s, found := firstAfter(lists[p.Dataset], p.CreateTXG); found {
+			if s, found := FirstAfter(lists[p.Dataset], p.CreateTXG); found {
 				first[p] = p.Dataset + "@" + s.Name
 				names = append(names, first[p])
 			}

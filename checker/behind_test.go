@@ -30,7 +30,7 @@ func TestFirstAfter(t *testing.T) {
 		"the order in which zfs lists them makes no matter": {[]zfs.SnapshotName{s("hourly", after), s("frequently", before)}, after},
 	} {
 		t.Run(name, func(t *testing.T) {
-			first, found := firstAfter(c.list, at)
+			first, found := FirstAfter(c.list, at)
 			assert.Equal(t, c.want != 0, found)
 			if found {
 				assert.Equal(t, c.want, first.CreateTXG)

@@ -16,7 +16,7 @@ var mutants = []mutant{
 	{"snapper/state.go", `if e.LockErr != nil {`, `if false {`, "take no heed of the guest's lock"},
 	{"snapper/state.go", `if e.Rebooting {`, `if false {`, "take a reboot for a stop"},
 	{"snapper/state.go", `if why := gate.closed(); why != "" {`, `if why := gate.closed(); false {`, "believe stops while the host boots"},
-	{"snapper/state.go", `if e.HAStarted && !e.StoppedLastRun {`, `if false {`, "believe at once that a high-availability guest stopped"},
+	{"snapper/state.go", `if e.HAStarted && !e.StoppedLastRun && gate.Shutdown == nil {`, `if false {`, "believe at once that a high-availability guest stopped"},
 	{"snapper/state.go", `if e.Config.Lock != "" && e.Config.Lock != "suspended" {`, `if false {`, "believe a stop under a configuration lock"},
 	{"snapper/state.go", `case e.RunState == "prelaunch" && e.Config.Lock == "backup", `, `case `, "take the backup of a stopped guest for a start"},
 	{"snapper/state.go", `"running": true, "paused": true,`, `"running": true,`, "take a paused guest for none that lives"},
@@ -49,8 +49,8 @@ var mutants = []mutant{
 	{"snapper/apply.go", `outcomes[d.Dataset].err != nil || d.AfterNew`, `d.AfterNew`, "destroy after a failed snapshot"},
 	{"snapper/apply.go", `|| d.AfterNew && made == "" {`, `{`, "destroy what counts on a snapshot that was not made"},
 	// What goes.
-	{"snapper/retention.go", `for i, m := range list[:len(list)-1] {`, `for i, m := range list {`, "let the newest go"},
-	{"snapper/retention.go", `if _, named := r[m.class]; !named || m.future || m.class == zfs.Stopped`, `if _, named := r[m.class]; !named || m.class == zfs.Stopped`, "destroy snapshots of the future"},
+	{"snapper/retention.go", `m.class == zfs.Stopped || i == newestPast {`, `m.class == zfs.Stopped {`, "let the newest go because of one from the future"},
+	{"snapper/retention.go", `!named || m.future || m.class == zfs.Stopped`, `!named || m.class == zfs.Stopped`, "destroy snapshots of the future"},
 	{"snapper/retention.go", `return !m.future && m.class != zfs.Stopped && m.class >= class`, `return !m.future && m.class >= class`, "count _stopped snapshots"},
 	{"snapper/retention.go", `return bucket{year: year, part: week}`, `return bucket{year: t.Year(), part: week}`, "split the week of the new year"},
 	{"snapper/retention.go", `order[max(0, len(order)-n):] {`, `order[max(0, len(order)-n+1):] {`, "keep one bucket too few"},
@@ -79,7 +79,9 @@ var mutants = []mutant{
 	case`, `	case critical.exceeded(age) && !warning.exceeded(age):
 		return BeyondCritical, critical
 	case`, "ask for the warning first"},
-	{"checker/compare.go", `max(0, o.Newest.Creation.Sub(d.Newest.Creation))`, `max(0, d.Newest.Creation.Sub(o.Newest.Creation))`, "measure the lag backwards"},
+	{"checker/compare.go", `max(0, e.Newest.Creation.Sub(d.Newest.Creation))`, `max(0, d.Newest.Creation.Sub(e.Newest.Creation))`, "measure the lag backwards"},
+	{"checker/compare.go", `max(0, e.Now.Sub(e.BehindSince))`, `max(0, e.BehindSince.Sub(e.Now))`, "measure backwards how long a copy has been behind"},
+	{"checker/behind.go", `return first, found && whole`, `return first, found || whole`, "trust a history of which the beginning is gone"},
 	{"checker/compare.go", `case o.Held == NotHeld && !d.Newest.Creation.Before(o.Newest.Creation):`, `case false:`, "not see that a copy diverged"},
 	{"checker/compare.go", `e.Owned == Owned && !e.isReplica(d)`, `e.Owned != NotOwned && !e.isReplica(d)`, "take a node that does not know for the owner"},
 	{"checker/compare.go", `	case len(failed) > 0:`, `	case false:`, "call a disk orphaned while a node does not answer"},
@@ -101,5 +103,9 @@ var mutants = []mutant{
 	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|superseded"} == 1
         for: 30m`, `snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|superseded|stopped"} == 1
         for: 30m`, "let a _stopped copy hide that it is behind"},
-	{"deploy/prometheus/snapwatch.rules.yml", `> 30 * 86400`, `> 300 * 86400`, "wait most of a year for a guest that is off"},
+	{"deploy/prometheus/snapwatch.rules.yml", `(time() - snapwatch_disk_newest_snapshot_timestamp_seconds)
+          > on (job, instance, dataset) group_left ()
+          snapwatch_disk_max_stopped_age_seconds`, `(time() - snapwatch_disk_newest_snapshot_timestamp_seconds)
+          > on (job, instance, dataset) group_left ()
+          10 * snapwatch_disk_max_stopped_age_seconds`, "wait most of a year for a guest that is off"},
 }

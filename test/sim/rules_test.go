@@ -125,6 +125,16 @@ func (r *record) tick(report checker.Report) {
 	r.expect(tick, report)
 }
 
+// owned is the newest snapshot of a copy's original, nil if there is none.
+func (w *World) owned(d checker.Disk) *zfs.Snapshot {
+	src := w.source(w.guests[d.VMID], strings.TrimPrefix(d.Dataset, "vault/"))
+	if src == nil {
+		return nil
+	}
+	newest, _ := src.newestManaged()
+	return &newest
+}
+
 // expect writes down what the rules must say where check says this.
 func (r *record) expect(tick int, report checker.Report) {
 	w := r.w
@@ -149,7 +159,10 @@ func (r *record) expect(tick int, report checker.Report) {
 		case checker.Receiving:
 			other = append(other, `alertname="SnapwatchReceivingLong",`+dataset)
 		}
-		if d.Compared.Outcome == checker.Lagging && d.Verdict != checker.Superseded {
+		// Check knows since when the copy is behind, the rules only by how much: of a guest
+		// that ran for a moment they say nothing.
+		src := w.owned(d.Disk)
+		if d.Compared.Outcome == checker.Lagging && src != nil && src.Creation.Sub(d.Newest.Creation) > 6*time.Hour && d.Verdict != checker.Superseded {
 			r.ask(tick, fmt.Sprintf(`count by (severity) (ALERTS{alertname="SnapwatchLag",instance="c",%s,severity="warning"})`, dataset), []string{`severity="warning"`})
 			if d.Compared.State == checker.Critical {
 				r.ask(tick, fmt.Sprintf(`count by (severity) (ALERTS{alertname="SnapwatchLag",instance="c",%s,severity="critical"})`, dataset), []string{`severity="critical"`})

@@ -62,10 +62,10 @@ func later(times ...time.Time) time.Time {
 // answer is what a node says of a disk, as its exporter answers.
 func (w *World) answer(i int, asked checker.Disk) checker.Evidence {
 	n := w.nodes[i]
-	e := checker.Evidence{Node: n.name, Owned: checker.NotOwned}
+	e := evidence{checker.Evidence{Node: n.name, Owned: checker.NotOwned}}
 	if w.tick < n.down {
 		e.Failure = "no route to host"
-		return e
+		return e.Evidence
 	}
 	if g := w.guests[asked.VMID]; g != nil && !g.gone {
 		if g.home == i {
@@ -79,27 +79,47 @@ func (w *World) answer(i int, asked checker.Disk) checker.Evidence {
 	switch {
 	case w.tick < n.pools[zfs.Pool(name)].suspended:
 		e.Problem = "the pool is suspended"
-		return e
+		return e.Evidence
 	case d == nil:
 		e.Problem = "there is no disk " + asked.Name() + " here"
-		return e
+		return e.Evidence
 	}
 	e.Dataset, e.GUID = d.name, d.guid
 	if s, any := d.newestManaged(); any {
 		e.Newest = &s
 	}
-	e.Held = checker.NotHeld
+	e.Held, e.Now = checker.NotHeld, n.clock(w.now)
 	if asked.Newest != nil {
-		for _, m := range d.marks {
-			if m.Name == asked.Newest.Name {
-				e.Held, e.HeldGUID = checker.HeldAsBookmark, m.GUID
-			}
-		}
-		if at := d.find(asked.Newest.Name); at >= 0 {
-			e.Held, e.HeldGUID = checker.HeldAsSnapshot, d.snaps[at].GUID
+		e.hold(d, *asked.Newest)
+	}
+	return e.Evidence
+}
+
+// evidence is what a node says, while it is put together.
+type evidence struct{ checker.Evidence }
+
+// hold says how a disk holds the snapshot that is asked for, and since when the asker
+// has been behind.
+func (e *evidence) hold(d *dataset, asked zfs.Snapshot) {
+	var txg uint64
+	for _, m := range d.marks {
+		if m.Name == asked.Name {
+			e.Held, e.HeldGUID, txg = checker.HeldAsBookmark, m.GUID, m.CreateTXG
 		}
 	}
-	return e
+	if at := d.find(asked.Name); at >= 0 {
+		e.Held, e.HeldGUID, txg = checker.HeldAsSnapshot, d.snaps[at].GUID, d.snaps[at].CreateTXG
+	}
+	if e.Held == checker.NotHeld || e.HeldGUID != asked.GUID || e.Newest == nil || e.Newest.Creation.Sub(asked.Creation) < checker.BehindFrom {
+		return
+	}
+	var list []zfs.SnapshotName
+	for _, s := range d.snaps {
+		list = append(list, zfs.SnapshotName{Dataset: s.Dataset, Name: s.Name, GUID: s.GUID, CreateTXG: s.CreateTXG})
+	}
+	if first, found := checker.FirstAfter(list, txg); found {
+		e.BehindSince = d.snaps[d.find(first.Name)].Creation
+	}
 }
 
 // watch holds what is said of C against the truth.
