@@ -8,7 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -29,9 +29,10 @@ type record struct {
 	ticks  int
 	series samples
 	tests  []string
-	// before are the stale disks of the tick before, for the rule's for.
-	before []string
-	known  bool
+	// stale counts for how many looks a disk has been stale; wait is for how many it
+	// must be before the rule fires, by its for. Before that many nothing is known.
+	stale       map[string]int
+	wait, blind int
 }
 
 func (r *record) set(tick int, name, labels string, value float64) {
@@ -72,6 +73,9 @@ func (r *record) host(tick int, target string, report checker.Report) {
 			}
 			r.set(tick, "snapwatch_disk_state", labels+fmt.Sprintf(",state=%q", row.Name), is)
 		}
+		r.set(tick, "snapwatch_disk_created_timestamp_seconds", labels, r.since(d.Created))
+		r.set(tick, "snapwatch_disk_max_initial_receive_seconds", labels, r.w.policy.MaxInitialReceive.Range.End)
+		r.set(tick, "snapwatch_disk_max_stopped_age_seconds", labels, r.w.policy.MaxStoppedAge.Range.End)
 		r.set(tick, "snapwatch_disk_limit_seconds", labels+`,severity="warning"`, d.Warning.Range.End)
 		r.set(tick, "snapwatch_disk_limit_seconds", labels+`,severity="critical"`, d.Critical.Range.End)
 		cluster, origin := "", ""
@@ -139,10 +143,11 @@ func (w *World) owned(d checker.Disk) *zfs.Snapshot {
 func (r *record) expect(tick int, report checker.Report) {
 	w := r.w
 	if w.c.skew != 0 {
-		r.known = false // check asks C's clock, the rules Prometheus' own
+		r.stale, r.blind = map[string]int{}, r.wait // check asks C's clock, the rules Prometheus' own
 		return
 	}
 	var stale, fire, other []string
+	count := map[string]int{}
 	for _, d := range report.Disks {
 		dataset := fmt.Sprintf("dataset=%q", d.Dataset)
 		if d.Verdict == checker.Stale {
@@ -151,12 +156,12 @@ func (r *record) expect(tick int, report checker.Report) {
 				stale = append(stale, dataset+`,severity="critical"`)
 			}
 		}
-		switch d.Verdict {
-		case checker.Never:
+		switch {
+		case d.Verdict == checker.Never && d.Level > checker.Within:
 			other = append(other, `alertname="SnapwatchNever",`+dataset)
-		case checker.Missing:
+		case d.Verdict == checker.Missing:
 			other = append(other, `alertname="SnapwatchMissing",`+dataset)
-		case checker.Receiving:
+		case d.Verdict == checker.Receiving && d.Level > checker.Within:
 			other = append(other, `alertname="SnapwatchReceivingLong",`+dataset)
 		}
 		// Check knows since when the copy is behind, the rules only by how much: of a guest
@@ -170,21 +175,21 @@ func (r *record) expect(tick int, report checker.Report) {
 		}
 	}
 	for _, s := range stale {
-		if slices.Contains(r.before, s) {
+		if count[s] = r.stale[s] + 1; count[s] > r.wait {
 			fire = append(fire, s)
 		}
 	}
 	r.ask(tick, `count by (dataset, severity) (ALERTS{alertname="SnapwatchStale",instance="c"})`, stale)
-	if r.known {
+	if r.blind--; r.blind < 0 {
 		r.ask(tick, `count by (dataset, severity) (ALERTS{alertname="SnapwatchStale",instance="c",alertstate="firing"})`, fire)
 	}
-	r.ask(tick, `count by (alertname, dataset) (ALERTS{alertname=~"SnapwatchNever|SnapwatchMissing|SnapwatchReceivingLong",instance="c"})`, other)
+	r.ask(tick, `count by (alertname, dataset) (max by (alertname, dataset) (ALERTS{alertname=~"SnapwatchNever|SnapwatchMissing|SnapwatchReceivingLong",instance="c"}))`, other)
 	for _, n := range w.nodes {
 		if w.tick >= n.down && n.skew == 0 && w.now.Sub(n.report.lastSuccess) > 45*time.Minute && n.report.lastSuccess.Before(w.now) {
 			r.ask(tick, fmt.Sprintf(`count by (alertname) (ALERTS{alertname="SnapwatchRunLate",instance=%q})`, n.name), []string{`alertname="SnapwatchRunLate"`})
 		}
 	}
-	r.before, r.known = stale, true
+	r.stale = count
 }
 
 func (r *record) ask(tick int, expr string, want []string) {
@@ -242,7 +247,7 @@ func TestRulesAgree(t *testing.T) {
 	for i := range *manyWeeks {
 		d := week.Example(i + 1)
 		w := NewWorld(d.setup)
-		r := &record{w: w, ticks: weeks, series: samples{}}
+		r := &record{w: w, ticks: weeks, series: samples{}, stale: map[string]int{}, wait: staleFor(t, rules)}
 		w.observe = r.tick
 		w.Play(weeks, d.steps)
 		require.Empty(t, w.Fail, "%s", w.Story())
@@ -253,6 +258,18 @@ func TestRulesAgree(t *testing.T) {
 		asked += len(r.tests)
 	}
 	t.Logf("%d weeks, %d questions", *manyWeeks, asked)
+}
+
+// staleFor is after how many more looks the rule for stale disks fires.
+func staleFor(t *testing.T, rules string) int {
+	t.Helper()
+	text, err := os.ReadFile(rules)
+	require.NoError(t, err)
+	found := regexp.MustCompile(`(?s)alert: SnapwatchStale\n.*?\n {8}for: (\w+)`).FindSubmatch(text)
+	require.NotNil(t, found)
+	wait, err := time.ParseDuration(string(found[1]))
+	require.NoError(t, err)
+	return int((wait + Tick - 1) / Tick)
 }
 
 func clip(s string) string { return s[:min(len(s), 3000)] }
