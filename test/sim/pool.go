@@ -22,9 +22,8 @@ type dataset struct {
 	running zfs.Property
 	// seeding: the first receive is not finished. token: one waits to be resumed.
 	seeding, token bool
-	// strays are bookmarks, by guid, of what was rolled back: nothing may be sent
-	// from them.
-	strays  map[uint64]bool
+	// tip is the newest snapshot of its history, by guid, even one that is gone.
+	tip     uint64
 	changed time.Time // of its list of snapshots, by its host's clock
 }
 
@@ -32,7 +31,18 @@ type dataset struct {
 type taken struct {
 	content int
 	at      time.Time // the true time
-	node    string
+	// parent is the snapshot before it in its history, by guid.
+	parent uint64
+}
+
+// descends tells whether a dataset's history goes through a snapshot.
+func (w *World) descends(d *dataset, guid uint64) bool {
+	for at := d.tip; at != 0; at = w.taken[at].parent {
+		if at == guid {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *dataset) newest() (zfs.Snapshot, bool) {
@@ -56,13 +66,6 @@ func (d *dataset) has(name string) bool { return d.find(name) >= 0 }
 
 func (d *dataset) find(name string) int {
 	return slices.IndexFunc(d.snaps, func(s zfs.Snapshot) bool { return s.Name == name })
-}
-
-func (d *dataset) stray(guid uint64) {
-	if d.strays == nil {
-		d.strays = map[uint64]bool{}
-	}
-	d.strays[guid] = true
 }
 
 func hasGUID(list []zfs.Snapshot, guid uint64) bool {
@@ -100,7 +103,8 @@ func (w *World) snapshot(n *node, d *dataset, name string) zfs.Snapshot {
 	s := zfs.Snapshot{Dataset: d.name, Name: name, GUID: w.serial, CreateTXG: w.serial, Creation: n.clock(w.now).Truncate(time.Second)}
 	d.snaps = append(d.snaps, s)
 	d.changed = n.clock(w.now)
-	w.taken[s.GUID] = taken{content: d.content, at: w.now, node: n.name}
+	w.taken[s.GUID] = taken{content: d.content, at: w.now, parent: d.tip}
+	d.tip = s.GUID
 	return s
 }
 

@@ -165,7 +165,7 @@ func (w *World) increment(src, dst *dataset, site string, breaks bool) bool {
 		return false
 	}
 	w.stats.Based++
-	if !hasGUID(src.snaps, base) && src.strays[base] {
+	if !w.descends(src, base) {
 		w.broken("%s was sent to %s from a bookmark of a history that it no longer has: the copy is a mixture", src.name, dst.name)
 	}
 	at := slices.IndexFunc(dst.snaps, func(s zfs.Snapshot) bool { return s.GUID == base })
@@ -175,11 +175,6 @@ func (w *World) increment(src, dst *dataset, site string, breaks bool) bool {
 		return true
 	}
 	fresh := src.snaps[from:]
-	for _, m := range dst.marks {
-		if m.CreateTXG > dst.snaps[at].CreateTXG {
-			dst.stray(m.GUID)
-		}
-	}
 	dst.snaps = dst.snaps[:at+1] // syncoid rolls the target back
 	dst.token = breaks
 	if breaks {
@@ -220,7 +215,7 @@ func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 		w.serial++
 		s.Dataset, s.CreateTXG = dst.name, w.serial
 		dst.snaps = append(dst.snaps, s)
-		dst.content = w.taken[s.GUID].content
+		dst.content, dst.tip = w.taken[s.GUID].content, s.GUID
 	}
 	return true
 }

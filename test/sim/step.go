@@ -139,6 +139,9 @@ func (w *World) move(g *guest) bool {
 			return false
 		}
 	}
+	for _, name := range g.disks {
+		delete(w.pairs, other.name+" "+name) // an owner rotates, and is no copy any more
+	}
 	g.home = 1 - g.home
 	w.disturbNode(w.nodes[0])
 	w.disturbNode(w.nodes[1])

@@ -59,6 +59,12 @@ func TestStories(t *testing.T) {
 		"a template migrates before its label was ended": {plain(properties), []Step{
 			{Kind: "template", Tick: 72, Phase: afterReplication, Guest: 2}, {Kind: "pvesh nobody", Tick: 73, Phase: betweenLooks, Node: 0, N: 2}, {Kind: "migrate", Tick: 74, Guest: 2, N: 1},
 		}},
+		"a guest goes back to a node that the other never told what it did": {plain(shortGrace, offAtFirst), []Step{
+			{Kind: "failover", Tick: 10, Phase: beforeProgram, Node: 0, N: 1}, {Kind: "ha", Tick: 200, Phase: beforeProgram, Guest: 0}, {Kind: "failover", Tick: 221, Phase: afterReplication, Node: 1, N: 1},
+		}},
+		"a relay was rolled back to before its bookmarks, and sends at once": {plain(relay), []Step{
+			{Kind: "hibernate", Tick: 61, Phase: afterRun, Guest: 0, N: 1}, {Kind: "failover", Tick: 232, Phase: betweenLooks, Node: 0, N: 1},
+		}},
 		"C is fed by A while B runs the guests, for two days": {plain(relay), []Step{
 			{Kind: "failover", Tick: 50, Node: 0, N: 12}, {Kind: "long cut", Tick: 110, Node: 0, N: 12},
 		}},
