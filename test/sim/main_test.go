@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var manyWeeks = flag.Int("weeks", 4, "how many random weeks to play")
+var manyWeeks = flag.Int("weeks", 2, "how many random weeks to play")
 
 // TestMain lets -weeks say how much is played: few with the unit tests, many in the
 // stages of their own.
