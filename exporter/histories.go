@@ -16,6 +16,8 @@ const (
 	historyTime = 10 * time.Second
 	// historyAge is how long a list is good where nothing tells that it changed.
 	historyAge = 5 * time.Minute
+	// retryAge is when a listing that failed is tried again.
+	retryAge = 15 * time.Second
 	// mostHistories is of how many disks the snapshots are kept.
 	mostHistories = 20
 	// mostSnapshots is how many of a disk's snapshots are kept, the newest.
@@ -62,8 +64,11 @@ func (h *histories) get(d checker.Disk) history {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	known, ok := h.of[d.Dataset]
-	age := h.now().Sub(known.ReadAt)
-	if ok && known.key == historyKeyOf(d) && age >= 0 && age < historyAge {
+	good := historyAge
+	if known.Problem != "" {
+		good = retryAge
+	}
+	if age := h.now().Sub(known.ReadAt); ok && known.key == historyKeyOf(d) && age >= 0 && age < good {
 		return known
 	}
 	if !h.reading {

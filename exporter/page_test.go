@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -11,8 +12,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/checker"
 	"snapwatch/config"
 	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 	"snapwatch/internal/zfstest"
 )
 
@@ -83,16 +86,34 @@ func TestQuestionsSurviveTheirLink(t *testing.T) {
 	assert.LessOrEqual(t, len(long.Text), longestText)
 }
 
+// holding is a store that has just read these disks.
+func holding(t *testing.T, disks []checker.Disk) *rig {
+	t.Helper()
+	r := newRig(t, zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}}, func(s *Settings) { s.Reuse = time.Hour })
+	read := checker.Pool{Name: "tank", ReadAt: start, Disks: disks}
+	r.pools["tank"] = &pool{tried: read, good: read, endedAt: start}
+	return r
+}
+
+// aged is a disk whose newest snapshot has that age.
+func aged(vmid, number int, age time.Duration) checker.Disk {
+	at := start.Add(-age)
+	return checker.Disk{
+		Dataset: fmt.Sprintf("tank/vm-%d-disk-%d", vmid, number), VMID: vmid, GUID: uint64(vmid*1000 + number), Created: start.AddDate(-1, 0, 0), ReadAt: start,
+		Newest: &zfs.Snapshot{Name: zfs.FormatSnapshotName(at, zfs.Hourly), GUID: 1, CreateTXG: 1, Creation: at},
+	}
+}
+
 func TestPageStaysSmallWithManyDisks(t *testing.T) {
-	w := zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}}
+	var disks []checker.Disk
 	for i := range 5000 {
 		age := time.Minute
 		if i%1000 == 7 {
 			age = 9 * time.Hour
 		}
-		w.Datasets = append(w.Datasets, disk(fmt.Sprintf("tank/vm-%d-disk-%d", 100+i/2, i%2), uint64(10+i), snapshot("hourly", 1, age)))
+		disks = append(disks, aged(100+i/2, i%2, age))
 	}
-	r := newRig(t, w, func(s *Settings) { s.Reuse = time.Hour })
+	r := holding(t, disks)
 	page := r.shown(t, "/")
 	assert.Less(t, len(page), 300_000)
 	assert.Less(t, strings.Count(page, "<"), 8000)
@@ -107,12 +128,11 @@ func TestPageStaysSmallWithManyDisks(t *testing.T) {
 }
 
 func TestAGuestOfManyDisksIsPagedToo(t *testing.T) {
-	var disks []zfstest.Dataset
+	var disks []checker.Disk
 	for i := range 300 {
-		disks = append(disks, disk(fmt.Sprintf("tank/vm-100-disk-%d", i), uint64(10+i), snapshot("hourly", 1, 9*time.Hour)))
+		disks = append(disks, aged(100, i, 9*time.Hour))
 	}
-	r := newRig(t, zfstest.World{Datasets: append([]zfstest.Dataset{{Name: "tank", GUID: 1}}, disks...)})
-	page := r.shown(t, "/?page=2")
+	page := holding(t, disks).shown(t, "/?page=2")
 	assert.Len(t, disksOn(page), 100)
 	assert.Contains(t, page, `rowspan="100">qemu/100`)
 }
@@ -156,9 +176,10 @@ func TestPageNamesThePoolsThatCannotBeRead(t *testing.T) {
 	assert.Contains(t, r.shown(t, "/"), "pool tank is not imported (zpool import tank)")
 	assert.Contains(t, page, "<strong>pool old</strong> until 2026-03-29 13:00:00 UTC: new disks")
 	r.fake.Pool("tank", "ONLINE")
-	for range 20 {
-		page = r.shown(t, "/")
+	for range mostListings {
+		r.Refresh(t.Context())
 	}
+	page = r.shown(t, "/")
 	assert.NotContains(t, page, "cannot be read")
 	assert.Contains(t, page, "last 12 listings")
 }
@@ -201,21 +222,43 @@ func TestPageOpensADisk(t *testing.T) {
 }
 
 func TestHistoriesAreBoundedAndTellWhatFailed(t *testing.T) {
-	w := world()
-	for i := range mostHistories + 5 {
-		w.Datasets = append(w.Datasets, disk(fmt.Sprintf("tank/vm-%d-disk-0", 200+i), uint64(200+i), snapshot("daily", 1, time.Hour)))
+	clock := &clock{at: start}
+	ended := make(chan struct{})
+	h := &histories{now: clock.now, of: map[string]history{}, list: func(_ context.Context, dataset string) ([]zfs.Snapshot, error) {
+		defer func() { ended <- struct{}{} }()
+		if strings.Contains(dataset, "-200-") {
+			return nil, errors.New("I/O error")
+		}
+		return []zfs.Snapshot{{Name: "a"}}, nil
+	}}
+	known := func(d checker.Disk) (found history) {
+		require.Eventually(t, func() bool { found = h.get(d); return !found.Reading }, time.Minute, time.Millisecond)
+		return found
 	}
-	w.Faults = []zfstest.Fault{{Words: []string{"-d 1 -t snapshot", "vm-200-"}, Exit: 1, Stderr: "cannot open: I/O error\n"}}
-	r := newRig(t, w)
 	for i := range mostHistories + 5 {
-		r.clock.forward(time.Second)
-		r.shown(t, fmt.Sprintf("/?disk=tank/vm-%d-disk-0", 200+i))
+		clock.forward(time.Second)
+		d := aged(200+i, 0, time.Hour)
+		assert.True(t, h.get(d).Reading, "nothing is waited for")
+		<-ended
 		if i == 0 {
-			assert.Contains(t, r.shown(t, "/?disk=tank/vm-200-disk-0"), "cannot open: I/O error")
+			assert.Equal(t, "I/O error", known(d).Problem)
+		} else {
+			assert.Equal(t, 1, known(d).Total)
 		}
 	}
-	assert.Len(t, r.histories.of, mostHistories)
-	assert.Contains(t, r.histories.of, fmt.Sprintf("tank/vm-%d-disk-0", 200+mostHistories+4))
+	assert.Len(t, h.of, mostHistories)
+	assert.NotContains(t, h.of, "tank/vm-200-disk-0", "the oldest goes")
+	failed := aged(200, 0, time.Hour)
+	h.get(failed)
+	<-ended
+	assert.Equal(t, "I/O error", known(failed).Problem)
+	clock.forward(retryAge)
+	h.get(failed)
+	<-ended // what failed is tried again soon
+	newer := aged(200+mostHistories, 0, time.Minute)
+	newer.NewestOfAny = newer.Newest.Name
+	assert.Equal(t, 1, h.get(newer).Total, "the old list is shown")
+	<-ended
 }
 
 func TestPageShowsTheLastRun(t *testing.T) {

@@ -133,7 +133,7 @@ func TestFiveThousandDisks(t *testing.T) {
 
 func TestHostileTextIsShownHarmlessly(t *testing.T) {
 	w := estate()
-	hostile := []string{`<script>window.hacked = 1</script>`, `"><img src=x onerror="window.hacked = 1">`, `it's | "quoted" & <b>bold</b>`, `żółw 雪 🐢 ‮abc`}
+	hostile := []string{`<script>window.hacked = 1</script>`, `"><img src=x onerror="window.hacked = 1">`, `it's | "quoted" & <b>bold</b>`, "żółw 雪 🐢 \u202eabc"}
 	for i, text := range hostile {
 		w.Datasets[2+i].Labels = map[string][3]string{"label:running": {text, text, "received"}}
 	}
