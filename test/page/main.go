@@ -57,12 +57,33 @@ func serve(ctx context.Context) error {
 	return <-ended
 }
 
+// connect brings up the only network card there is, whatever udev calls it.
+func connect(ctx context.Context) error {
+	if err := run(ctx, "modprobe", "virtio_net"); err != nil {
+		return err
+	}
+	if err := run(ctx, "udevadm", "settle"); err != nil {
+		return err
+	}
+	cards, err := filepath.Glob("/sys/class/net/*/device")
+	if err != nil {
+		return err
+	}
+	if len(cards) != 1 {
+		return fmt.Errorf("%d network cards instead of one", len(cards))
+	}
+	card := filepath.Base(filepath.Dir(cards[0]))
+	if err := run(ctx, "ip", "address", "add", address+"/24", "dev", card); err != nil {
+		return err
+	}
+	return run(ctx, "ip", "link", "set", card, "up")
+}
+
 func prepare(ctx context.Context) error {
+	if err := connect(ctx); err != nil {
+		return err
+	}
 	for _, argv := range [][]string{
-		{"modprobe", "virtio_net"},
-		{"udevadm", "settle"},
-		{"ip", "link", "set", "eth0", "up"},
-		{"ip", "address", "add", address + "/24", "dev", "eth0"},
 		{"modprobe", "loop"},
 		{"truncate", "-s", "256M", "/tmp/frail.vdev"},
 		{"losetup", "/dev/loop0", "/tmp/frail.vdev"},
