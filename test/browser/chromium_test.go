@@ -165,7 +165,7 @@ func (b *tab) login(authorization string) {
 	b.t.Helper()
 	call(b, network.Enable, network.EnableParams{})
 	call(b, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{
-		Headers: network.Headers{"Authorization": []byte(`"` + authorization + `"`)},
+		Headers: network.Headers{"Authorization": authorization},
 	})
 }
 
