@@ -43,7 +43,7 @@ type machine struct {
 func boot(t *testing.T) machine {
 	t.Helper()
 	page, control := freePort(t), freePort(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute) // t's ends before the cleanup
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, "../lab/boot", "--timeout", "480",
 		"--forward", fmt.Sprintf("%d:10191", page), "--forward", fmt.Sprintf("%d:10192", control), "../../bin/pagejob")
