@@ -130,7 +130,7 @@ test-lab: job ## Test the lab itself: its hosts, stand-ins and faults, in both b
 soak: job ## Play 100 000 days of random weeks, then 1000 random steps on real ZFS; STEPS and SEED choose others.
 	@$(MAKE) --no-print-directory sim WEEKS=14286
 	$(STATIC) test -c -tags e2e,soak -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
-	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 24h -test.run "^TestRandomSteps$$$$" -steps %s -seed %s\n' '$(STEPS)' '$(SEED)' >$(JOB)/run
+	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 24h -test.run "^TestRandomSteps$$" -steps %s -seed %s\n' '$(STEPS)' '$(SEED)' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 86400 $(JOB)
 
