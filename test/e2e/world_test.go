@@ -34,7 +34,14 @@ const quick = "confirm_stop: 1s\n"
 const storyTime = 15 * time.Minute
 
 // newWorld makes the sites, each with a pool of its own (ta, tb, tc).
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { return newWorldOf(t, "", "", "") }
+
+// newNetwork is [newWorld] with the sites connected to each other.
+func newNetwork(t *testing.T) *world {
+	return newWorldOf(t, "192.0.2.1/24", "192.0.2.2/24", "192.0.2.3/24")
+}
+
+func newWorldOf(t *testing.T, a, b, c string) *world {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), storyTime)
 	t.Cleanup(cancel)
@@ -49,9 +56,9 @@ func newWorld(t *testing.T) *world {
 		require.NoError(t, s.WriteFile("/etc/snapwatch/config.yaml", quick))
 		return s
 	}
-	w.a = start(site.Config{Name: "A", Node: "pve-a", Cluster: "pve", Pool: "ta"})
-	w.b = start(site.Config{Name: "B", Node: "pve-b", Cluster: "pve", Pool: "tb"})
-	w.c = start(site.Config{Name: "C", Pool: "tc"})
+	w.a = start(site.Config{Name: "A", Node: "pve-a", Cluster: "pve", Pool: "ta", Address: a})
+	w.b = start(site.Config{Name: "B", Node: "pve-b", Cluster: "pve", Pool: "tb", Address: b})
+	w.c = start(site.Config{Name: "C", Pool: "tc", Address: c})
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\n"))
 	return w
 }
@@ -195,4 +202,29 @@ func (w *world) later(d time.Duration) {
 	w.t.Helper()
 	to := syscall.NsecToTimeval(time.Now().Add(d).UnixNano())
 	require.NoError(w.t, syscall.Settimeofday(&to))
+}
+
+// exporter starts an exporter that lives as long as the test.
+func (w *world) exporter(s *site.Site, args ...string) *site.Process {
+	w.t.Helper()
+	p, err := s.Start(w.ctx, append([]string{program(w.t), "exporter"}, args...)...)
+	require.NoError(w.t, err)
+	require.NoError(w.t, p.WaitFor(w.ctx, "Listening on"))
+	return p
+}
+
+// pipe runs a shell's command line on C.
+func (w *world) pipe(line string) {
+	w.t.Helper()
+	_, err := w.c.Output(w.ctx, "sh", "-c", line)
+	require.NoError(w.t, err)
+}
+
+// until waits for what no event tells.
+func (w *world) until(reached func() bool) {
+	w.t.Helper()
+	for !reached() {
+		require.NoError(w.t, w.ctx.Err())
+		time.Sleep(50 * time.Millisecond)
+	}
 }
