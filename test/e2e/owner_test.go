@@ -1,0 +1,130 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+	"snapwatch/test/site"
+)
+
+// webAuth asks for the password "replica" of a user of that name.
+const webAuth = "basic_auth_users:\n  replica: $2a$04$/tau3y8neWEU1SjYyYNOzuzRumlNocspRUS0kaQmsiZN.jaZ6fude\n"
+
+// owners starts exporters on A and B, each for its own pool, and lets C's check ask
+// both, over the network, where names are told only to who has the password.
+func (w *world) owners() {
+	w.t.Helper()
+	for _, node := range []*site.Site{w.a, w.b} {
+		require.NoError(w.t, node.WriteFile("/etc/snapwatch/owner.yaml", "datasets: ["+node.Pool+"]\n"))
+		require.NoError(w.t, node.WriteFile("/etc/snapwatch/web.yaml", webAuth))
+		w.exporter(node, "--config=/etc/snapwatch/owner.yaml", "--web.config.file=/etc/snapwatch/web.yaml", "--web.listen-address=:10191")
+	}
+	require.NoError(w.t, w.c.WriteFile("/etc/snapwatch/password", "replica\n"))
+	require.NoError(w.t, w.c.WriteFile("/etc/snapwatch/compare.yaml", `datasets: [tc]
+primary:
+  urls: ["http://192.0.2.1:10191", "http://192.0.2.2:10191"]
+  allow_http: true
+  user: replica
+  password_file: /etc/snapwatch/password
+`))
+}
+
+// said is what a check found: pools by their names, disks by their datasets.
+type said struct {
+	site.Result
+	pools map[string]checker.PoolDocument
+	disks map[string]checker.DiskDocument
+}
+
+// judged runs check on C with much patience.
+func (w *world) judged(args ...string) said {
+	w.t.Helper()
+	return w.judgedWithin("60s", args...)
+}
+
+// judgedWithin runs check on C and reads its JSON.
+func (w *world) judgedWithin(timeout string, args ...string) said {
+	w.t.Helper()
+	r := w.check(append([]string{"--format=json", "--timeout", timeout}, args...)...)
+	var doc checker.Document
+	require.NoError(w.t, json.Unmarshal([]byte(r.Stdout), &doc))
+	s := said{r, map[string]checker.PoolDocument{}, map[string]checker.DiskDocument{}}
+	for _, p := range doc.Pools {
+		s.pools[p.Pool] = p
+	}
+	for _, d := range doc.Disks {
+		s.disks[d.Dataset] = d
+	}
+	return s
+}
+
+// compared is judged, with the owners asked.
+func (w *world) compared() said { return w.judged("--config=/etc/snapwatch/compare.yaml") }
+
+// TestOwnerAfterFailover: replication dies while the guest is off, and the guest
+// starts again: only its owner can tell, and after a failover that is the new one. A
+// hands on what B makes, is as old as C, and does not count.
+func TestOwnerAfterFailover(t *testing.T) {
+	w := newNetwork(t)
+	const disk, c = "vm-100-disk-0", "tc/vm-100-disk-0"
+	a, b := "ta/data/"+disk, "tb/data/"+disk
+	w.vm(100, disk)
+	w.owners()
+	w.start(w.a, 100)
+	w.snap(w.a, "f4")
+	w.stop(w.a, 100)
+	w.snap(w.a, "f4")
+	w.send(a, c)
+	proven := w.compared().disks[c].Compared
+	assert.Equal(t, "192.0.2.1:10191", proven.Owner)
+	assert.True(t, proven.Proven)
+
+	// The guest was off for long. That it starts is no fault of the replication. The
+	// owner lost the snapshot and kept its bookmark: that proves as much.
+	w.zfs("destroy", a+"@"+w.snapshots(a)[1])
+	w.later(7 * time.Hour)
+	w.start(w.a, 100)
+	w.snap(w.a, "f4")
+	assert.Zero(t, w.compared().Code, "the replica is behind since a moment ago")
+	w.later(7 * time.Hour)
+	w.snap(w.a, "f4")
+	assert.Zero(t, w.judged().Code, "the replica alone is blind")
+	lagging := w.compared()
+	assert.Equal(t, 2, lagging.Code)
+	assert.Equal(t, "lagging", lagging.disks[c].Compared.Outcome)
+
+	// B takes over, and its snapshots come to C by way of A.
+	w.send(a, b)
+	require.NoError(t, w.a.KillGuest(100))
+	require.NoError(t, w.a.MoveGuestTo(100, w.b))
+	w.start(w.b, 100)
+	w.snap(w.b, "f4")
+	w.stop(w.b, 100)
+	w.snap(w.b, "f4")
+	w.send(b, a)
+	w.send(a, c)
+	moved := w.compared()
+	assert.Zero(t, moved.Code)
+	assert.Equal(t, "192.0.2.2:10191", moved.disks[c].Compared.Owner)
+	assert.True(t, moved.disks[c].Compared.Proven)
+
+	w.start(w.b, 100)
+	w.snap(w.b, "f4")
+	w.later(7 * time.Hour)
+	w.snap(w.b, "f4")
+	assert.Equal(t, w.snapshots(a)[len(w.snapshots(a))-1], w.snapshots(c)[len(w.snapshots(c))-1], "A has no more than C")
+	assert.Zero(t, w.judged().Code)
+	dead := w.compared()
+	assert.Equal(t, 2, dead.Code)
+	assert.Equal(t, "lagging", dead.disks[c].Compared.Outcome)
+	assert.Equal(t, "192.0.2.2:10191", dead.disks[c].Compared.Owner)
+	w.send(b, c)
+	assert.Zero(t, w.compared().Code)
+}
