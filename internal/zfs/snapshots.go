@@ -80,11 +80,18 @@ func OnlyMissing(err error) bool {
 		return false
 	}
 	for line := range strings.Lines(failed.Stderr) {
-		if !strings.HasSuffix(strings.TrimSpace(line), "does not exist") {
+		if !missing(strings.TrimSpace(line)) {
 			return false
 		}
 	}
 	return failed.Stderr != ""
+}
+
+// missing reads one complaint. Of a bookmark zfs has other words than of the rest, which
+// it else uses of a pool that is gone.
+func missing(complaint string) bool {
+	what, isBookmark := strings.CutSuffix(complaint, ": no such pool or dataset")
+	return strings.HasSuffix(complaint, "does not exist") || isBookmark && strings.Contains(what, "#")
 }
 
 // printed tells whether zfs may print this as a snapshot's name. What others call their

@@ -269,7 +269,11 @@ func (w World) list(names []string, options map[string]string) (out, complaints 
 			}
 		}
 		if !found {
-			complaints += fmt.Sprintf("cannot open '%s': dataset does not exist\n", name)
+			why := "dataset does not exist"
+			if mark == "#" && one {
+				why = "no such pool or dataset" // of a bookmark zfs has other words
+			}
+			complaints += fmt.Sprintf("cannot open '%s': %s\n", name, why)
 			status = 1
 		}
 	}

@@ -1,0 +1,25 @@
+package zfs
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// What zfs of 2.1 and 2.3 says of things that are not there, and of what is worse.
+func TestMissing(t *testing.T) {
+	for complaint, want := range map[string]bool{
+		"cannot open 'tank/vm-1-disk-0': dataset does not exist":                                      true,
+		"cannot open 'tank/vm-1-disk-0@autosnap_2026-07-15_12:07:00_hourly': dataset does not exist":  true,
+		"cannot open 'tank/vm-1-disk-0#autosnap_2026-07-15_12:07:00_hourly': no such pool or dataset": true,
+		"cannot open 'tank/vm-1-disk-0#autosnap_2026-07-15_12:07:00_hourly': dataset does not exist":  true,
+		"cannot open 'tank/vm-1-disk-0@autosnap_2026-07-15_12:07:00_hourly': no such pool or dataset": false,
+		"cannot open 'tank': no such pool or dataset":                                                 false,
+		"cannot open 'tank': no such pool":                                                            false,
+		"cannot open 'tank/vm-1-disk-0#autosnap_2026-07-15_12:07:00_hourly': permission denied":       false,
+		"cannot open 'tank': pool I/O is currently suspended":                                         false,
+		"": false,
+	} {
+		assert.Equal(t, want, missing(complaint), complaint)
+	}
+}
