@@ -9,6 +9,8 @@ STATIC  := CGO_ENABLED=0 $(GO)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/prometheus/common/version.Version=$(VERSION)
 # Which end-to-end tests to run, as for go test -run: make test-e2e E2E=TestStory
 E2E     ?= .
+# Which tests there are: e2e, or e2e,nightly for the long ones, too.
+TAGS    ?= e2e
 # How many random weeks to play.
 WEEKS   ?= 600
 # How many of them to play to Prometheus, too.
@@ -104,14 +106,14 @@ job: build
 
 .PHONY: test-e2e
 test-e2e: job ## Play the stories on real ZFS in the lab's machine.
-	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
-	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 60m -test.run "%s"\n' '$(E2E)' >$(JOB)/run
+	$(STATIC) test -c -tags '$(TAGS)' -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
+	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 90m -test.run "%s"\n' '$(E2E)' >$(JOB)/run
 	chmod +x $(JOB)/run
-	test/lab/boot --suite $(SUITE) --timeout 3600 $(JOB)
+	test/lab/boot --suite $(SUITE) --timeout 5400 $(JOB)
 
 .PHONY: test-systemd
 test-systemd: job ## Play what needs a real systemd, likewise.
-	$(STATIC) test -c -tags e2e,systemd -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
+	$(STATIC) test -c -tags '$(TAGS),systemd' -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
 	ARCHS=amd64 tools/deb '0~0' $(JOB)/old
 	ARCHS=amd64 tools/deb $(VERSION) $(JOB)/latest
 	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 30m -test.run "^TestSystemd"\n' >$(JOB)/run
@@ -141,7 +143,9 @@ mutants: setup ## Break the planner, the verdict and the rules on purpose: the t
 
 .PHONY: nightly
 nightly: test test-lab mutants ## What takes too long for every change.
-	@$(MAKE) --no-print-directory test-e2e SUITE=bookworm
+	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly
+	@$(MAKE) --no-print-directory test-systemd TAGS=e2e,nightly
+	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly SUITE=bookworm
 	@$(MAKE) --no-print-directory fuzz FUZZ=3600
 	@$(MAKE) --no-print-directory sim WEEKS=2000
 	@$(MAKE) --no-print-directory check-deploy SAMPLED=300
