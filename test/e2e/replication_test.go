@@ -144,13 +144,14 @@ func TestReceivesFromABookmark(t *testing.T) {
 	assert.NotEmpty(t, w.common(a, c))
 	w.same(a, c)
 
-	// A _stopped one is as good: the guest is off, then runs for long.
+	// A _stopped one is as good: the guest is off, then runs until a newer snapshot is a
+	// day old.
 	w.stop(w.a, 100)
 	w.snap(w.a, "f2")
 	w.sent(a, c)
 	w.start(w.a, 100)
 	w.fill(a, 100)
-	w.days(w.a, 1, 2, "f2")
+	w.days(w.a, 3, 2, "f2")
 	require.Empty(t, w.common(a, c))
 	said, kib = w.sent(a, c)
 	assert.Contains(t, said, "_stopped")
