@@ -260,7 +260,9 @@ func TestPruneOnAReplica(t *testing.T) {
 		if i == 1 {
 			w.stop(w.a, 100)
 			w.snap(w.a, "f100")
-			w.replicate("vm-100-disk-0") // A itself keeps it for a day only
+		}
+		w.replicate("vm-100-disk-0") // A keeps the _stopped one for a day or two
+		if i == 1 {
 			w.start(w.a, 100)
 		}
 	}
