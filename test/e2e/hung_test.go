@@ -1,0 +1,139 @@
+//go:build e2e && nightly
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
+)
+
+// device is a disk of the device mapper, which can be taken away.
+type device struct {
+	w    *world
+	loop string
+}
+
+const deviceTable = "0 524288 "
+
+// newDevice makes /dev/mapper/failing.
+func (w *world) newDevice() device {
+	w.t.Helper()
+	w.pipe("modprobe -a loop dm-mod && truncate -s 256M /tmp/failing.img")
+	out, err := w.c.Output(w.ctx, "losetup", "-f", "--show", "/tmp/failing.img")
+	require.NoError(w.t, err)
+	d := device{w, strings.TrimSpace(out)}
+	w.pipe("dmsetup create failing --table '" + deviceTable + "linear " + d.loop + " 0'")
+	w.pipe("udevadm wait --timeout=60 /dev/mapper/failing")
+	return d
+}
+
+// hang lets no I/O come to an end.
+func (d device) hang() { d.w.pipe("dmsetup suspend --noflush --nolockfs failing") }
+
+// fail ends a hang: all I/O fails.
+func (d device) fail() {
+	d.w.pipe("dmsetup load failing --table '" + deviceTable + "error' && dmsetup resume --noflush failing")
+}
+
+// mend gives the device back.
+func (d device) mend() {
+	d.hang()
+	d.w.pipe("dmsetup load failing --table '" + deviceTable + "linear " + d.loop + " 0' && dmsetup resume failing")
+}
+
+// remove removes the pool and the device, whatever became of them.
+func (d device) remove(pool string) {
+	var cancel context.CancelFunc
+	d.w.ctx, cancel = context.WithTimeout(context.Background(), time.Minute) // the test's own is over
+	defer cancel()
+	d.mend()
+	d.w.pipe("zpool clear " + pool + "; zpool destroy -f " + pool + " && dmsetup remove failing && losetup -d " + d.loop + " && rm /tmp/failing.img")
+}
+
+// TestPoolOfAFailingDevice: a pool whose device hangs, and then is gone, keeps neither
+// check nor the exporter from telling about the other pool, and however often they are
+// asked, at most one zfs hangs.
+func TestPoolOfAFailingDevice(t *testing.T) {
+	w := newWorld(t)
+	failing := w.newDevice()
+	w.pipe("zpool create -o cachefile=none -o failmode=wait -O mountpoint=none ts /dev/mapper/failing")
+	t.Cleanup(func() { failing.remove("ts") })
+	for _, d := range []string{"tc/subvol-100-disk-0", "ts/subvol-101-disk-0"} {
+		require.NoError(t, site.CreateFilesystem(w.ctx, d))
+		w.zfs("snapshot", d+"@autosnap_"+time.Now().UTC().Format("2006-01-02_15:04:05")+"_hourly")
+	}
+	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc, ts]\n"))
+	// What is listed here is in memory and needs no device. This zfs is one that does,
+	// and no signal reaches it: it waits in the kernel for a write, which it may make.
+	w.zfs("allow", "everyone", "userprop", "ts")
+	require.NoError(t, w.c.Install("zfs", `#!/bin/sh
+case "$* " in
+"get "*" ts ") exec /usr/sbin/zfs set test:hangs="$$" ts ;;
+esac
+exec /usr/sbin/zfs "$@"
+`))
+	w.exporter(w.c, "--web.listen-address=127.0.0.1:10191", "--scan-timeout=20s")
+	scrape := func(seconds string) string {
+		out, err := w.c.Output(w.ctx, "curl", "-sf", "-H", "X-Prometheus-Scrape-Timeout-Seconds: "+seconds, "http://127.0.0.1:10191/metrics")
+		require.NoError(t, err)
+		return out
+	}
+	check := func() said { return w.judgedWithin("12s") }
+	right := func(s said, metrics string) {
+		t.Helper()
+		assert.Equal(t, 3, s.Code)
+		assert.Equal(t, "fresh", s.disks["tc/subvol-100-disk-0"].Verdict)
+		assert.Contains(t, metrics, `snapwatch_pool_scrape_success{pool="tc"} 1`)
+		assert.Contains(t, metrics, `snapwatch_pool_scrape_success{pool="ts"} 0`)
+		assert.Contains(t, metrics, `disk="subvol-100-disk-0",pool="tc",state="fresh",vmid="100"} 1`)
+	}
+
+	failing.hang()
+	w.pipe(fmt.Sprintf(`seq 100 | xargs -P 4 -I N sh -c 'curl -sf -o /tmp/scrape-N -H "X-Prometheus-Scrape-Timeout-Seconds: 1" http://127.0.0.1:10191/metrics && rm /tmp/scrape-N || exit 255'
+seq 100 | xargs -P 4 -I N sh -c '%s check -t 1s >/tmp/check-N; test $? = 3 || exit 255'`, program(t)))
+	assert.Equal(t, 1, w.hungInKernel(), "of all that were started")
+	begun := time.Now()
+	hanging := check()
+	assert.Less(t, time.Since(begun), 20*time.Second, "the answer comes in time")
+	right(hanging, scrape("12"))
+
+	failing.fail()
+	w.until(func() bool {
+		state, err := os.ReadFile("/proc/spl/kstat/zfs/ts/state")
+		require.NoError(t, err)
+		return string(state) == "SUSPENDED\n"
+	})
+	suspended := check()
+	right(suspended, scrape("12"))
+	assert.Contains(t, suspended.pools["ts"].Problem, "suspended")
+
+	failing.mend()
+	w.pipe("zpool clear ts")
+	require.NoError(t, w.c.Remove(site.BinDir+"/zfs"))
+	w.until(func() bool { return w.hungInKernel() == 0 })
+	assert.Zero(t, w.judged().Code)
+	w.until(func() bool { return strings.Contains(scrape("60"), `snapwatch_pool_scrape_success{pool="ts"} 1`) })
+}
+
+// hungInKernel counts the zfs processes that wait for ts.
+func (w *world) hungInKernel() int {
+	w.t.Helper()
+	running, err := w.c.Processes()
+	require.NoError(w.t, err)
+	n := 0
+	for _, p := range running {
+		if strings.HasSuffix(p.Argv[0], "zfs") && p.Argv[len(p.Argv)-1] == "ts" {
+			n++
+		}
+	}
+	return n
+}
