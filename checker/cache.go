@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -76,7 +77,7 @@ func readOwn(path string) ([]byte, error) {
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
 		return nil, fmt.Errorf("%s belongs to user %d", path, owner.Uid)
 	}
-	return os.ReadFile(path)
+	return io.ReadAll(file) // the one that was looked at
 }
 
 // Save writes the hints to path as one step.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -67,7 +68,7 @@ func readPrivate(path string) ([]byte, error) {
 	case info.Mode().Perm()&0o022 != 0:
 		return nil, fmt.Errorf("%s can be written by others than its owner", path)
 	}
-	return os.ReadFile(path)
+	return io.ReadAll(file) // the one that was looked at
 }
 
 var errIndex = errors.New("it is damaged")
