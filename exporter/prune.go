@@ -1,9 +1,6 @@
 package exporter
 
 import (
-	"errors"
-	"io/fs"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"snapwatch/internal/report"
@@ -41,12 +38,8 @@ func (c pruneCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (c pruneCollector) Collect(ch chan<- prometheus.Metric) {
 	out := sink{ch}
-	if c.Expected != nil {
-		out.send(pruneExpected, truth(c.Expected()))
-	}
-	last, err := c.Last()
-	out.send(pruneReadable, truth(err == nil || errors.Is(err, fs.ErrNotExist)))
-	if err != nil {
+	last, ok := c.collect(out, pruneExpected, pruneReadable)
+	if !ok {
 		return
 	}
 	out.send(pruneEnd, seconds(last.End))
@@ -59,9 +52,5 @@ func (c pruneCollector) Collect(ch chan<- prometheus.Metric) {
 
 // WritePruneTextfile is [WriteTextfile] for a run of prune.
 func WritePruneTextfile(path string, run report.Run) error {
-	registry := prometheus.NewRegistry()
-	if err := registry.Register(pruneCollector{Runs{Last: func() (report.Run, error) { return run, nil }}}); err != nil {
-		return err
-	}
-	return prometheus.WriteToTextfile(path, registry)
+	return writeTextfile(path, pruneCollector{only(run)})
 }

@@ -41,6 +41,17 @@ type Runs struct {
 	Expected func() bool
 }
 
+// collect sends what holds of either kind of run, and returns the last run's report,
+// false if there is none.
+func (r Runs) collect(out sink, expected, readable metric) (last report.Run, ok bool) {
+	if r.Expected != nil {
+		out.send(expected, truth(r.Expected()))
+	}
+	last, err := r.Last()
+	out.send(readable, truth(err == nil || errors.Is(err, fs.ErrNotExist)))
+	return last, err == nil
+}
+
 // runCollector turns the last run's report into metrics, read anew for each scrape.
 type runCollector struct{ Runs }
 
@@ -54,12 +65,8 @@ func (c runCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (c runCollector) Collect(ch chan<- prometheus.Metric) {
 	out := sink{ch}
-	if c.Expected != nil {
-		out.send(runExpected, truth(c.Expected()))
-	}
-	last, err := c.Last()
-	out.send(runReadable, truth(err == nil || errors.Is(err, fs.ErrNotExist)))
-	if err != nil {
+	last, ok := c.collect(out, runExpected, runReadable)
+	if !ok {
 		return
 	}
 	out.send(runStart, seconds(last.Start))
@@ -81,8 +88,17 @@ func (c runCollector) Collect(ch chan<- prometheus.Metric) {
 // WriteTextfile writes the metrics of one run for node_exporter's textfile collector,
 // at once. The path must end in .prom to be found.
 func WriteTextfile(path string, run report.Run) error {
+	return writeTextfile(path, runCollector{only(run)})
+}
+
+// only is a host on which there was just one run.
+func only(run report.Run) Runs {
+	return Runs{Last: func() (report.Run, error) { return run, nil }}
+}
+
+func writeTextfile(path string, c prometheus.Collector) error {
 	registry := prometheus.NewRegistry()
-	if err := registry.Register(runCollector{Runs{Last: func() (report.Run, error) { return run, nil }}}); err != nil {
+	if err := registry.Register(c); err != nil {
 		return err
 	}
 	return prometheus.WriteToTextfile(path, registry)
