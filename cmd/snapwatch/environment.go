@@ -1,8 +1,12 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -12,6 +16,7 @@ import (
 	"snapwatch/internal/command"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
 )
 
 // environment is all that a command takes from the machine. Tests make one of
@@ -111,4 +116,25 @@ func clockSync() string {
 		return "no"
 	}
 	return "yes"
+}
+
+// options are those of every work on this host's pools.
+func (e *environment) options(cfg config.Config) snapper.Options {
+	return snapper.Options{
+		Config: cfg, PVE: e.PVE, Kstat: e.Kstat, LockDir: e.LockDir, StateDir: e.StateDir, Now: e.Now,
+		Progress: e.progress(),
+	}
+}
+
+// untilTold ends when this process is told to end. What is half way is finished first.
+func untilTold() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+}
+
+// checkTextfile refuses a name that node_exporter does not look at; "" is none.
+func checkTextfile(path string) error {
+	if path != "" && !strings.HasSuffix(path, ".prom") {
+		return fmt.Errorf("--textfile %s: the name must end in .prom, or node_exporter does not read it", path)
+	}
+	return nil
 }

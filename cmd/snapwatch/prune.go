@@ -1,12 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os/signal"
-	"strings"
-	"syscall"
 	"time"
 
 	"snapwatch/config"
@@ -45,13 +41,11 @@ func (c *pruneCmd) Run(env *environment) error {
 	if !env.Root {
 		return &exit{2, errors.New("prune must be run as root: channel programs need it")}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	ctx, stop := untilTold()
 	defer stop()
-	plan, done, err := snapper.Prune(ctx, snapper.Options{
-		Config: cfg, Keep: keep, DryRun: c.DryRun,
-		PVE: env.PVE, Kstat: env.Kstat, LockDir: env.LockDir, StateDir: env.StateDir, Now: env.Now,
-		Progress: env.progress(),
-	})
+	options := env.options(cfg)
+	options.Keep, options.DryRun = keep, c.DryRun
+	plan, done, err := snapper.Prune(ctx, options)
 	if err != nil {
 		return &exit{2, err}
 	}
@@ -75,8 +69,8 @@ func (c *pruneCmd) settings(env *environment) (config.Config, config.Keep, error
 	if err != nil {
 		return cfg, nil, err
 	}
-	if c.Textfile != "" && !strings.HasSuffix(c.Textfile, ".prom") {
-		return cfg, nil, fmt.Errorf("--textfile %s: the name must end in .prom, or node_exporter does not read it", c.Textfile)
+	if err := checkTextfile(c.Textfile); err != nil {
+		return cfg, nil, err
 	}
 	if len(c.Keep) == 0 && cfg.Role == "replica" && cfg.Keep != nil {
 		return cfg, cfg.Keep, nil

@@ -1,12 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os/signal"
-	"strings"
-	"syscall"
 
 	"snapwatch/config"
 	"snapwatch/exporter"
@@ -50,8 +46,8 @@ func (c *snapCmd) Run(env *environment) error {
 			return &exit{2, err}
 		}
 	}
-	if c.Textfile != "" && !strings.HasSuffix(c.Textfile, ".prom") {
-		return &exit{2, fmt.Errorf("--textfile %s: the name must end in .prom, or node_exporter does not read it", c.Textfile)}
+	if err := checkTextfile(c.Textfile); err != nil {
+		return &exit{2, err}
 	}
 	if !env.Root {
 		return &exit{2, errNotRoot}
@@ -59,13 +55,11 @@ func (c *snapCmd) Run(env *environment) error {
 	if c.Adopt && !env.Terminal && !c.DryRun {
 		return &exit{2, errors.New("--adopt takes over disks that may be copies: run it at a terminal, once, and look at --dry-run first")}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	ctx, stop := untilTold()
 	defer stop()
-	plan, done, err := snapper.Run(ctx, snapper.Options{
-		Config: cfg, Keep: keep, Node: c.Node, DryRun: c.DryRun, Adopt: c.Adopt,
-		PVE: env.PVE, Kstat: env.Kstat, LockDir: env.LockDir, StateDir: env.StateDir, Now: env.Now,
-		Progress: env.progress(),
-	})
+	options := env.options(cfg)
+	options.Keep, options.Node, options.DryRun, options.Adopt = keep, c.Node, c.DryRun, c.Adopt
+	plan, done, err := snapper.Run(ctx, options)
 	if err != nil {
 		return &exit{2, err}
 	}

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
@@ -42,11 +39,9 @@ func (c *unblockCmd) Run(env *environment) error {
 	if !env.Root {
 		return &exit{2, errors.New("unblock must be run as root: the guest's lock and channel programs need it")}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	ctx, stop := untilTold()
 	defer stop()
-	u, done, err := snapper.Unblock(ctx, snapper.Options{
-		Config: cfg, PVE: env.PVE, Kstat: env.Kstat, LockDir: env.LockDir, StateDir: env.StateDir, Now: env.Now, Progress: env.progress(),
-	}, snapper.UnblockRequest{VMID: c.VMID, Snapshot: c.Snapshot, Remove: c.Yes, LoseBase: c.LoseBase})
+	u, done, err := snapper.Unblock(ctx, env.options(cfg), snapper.UnblockRequest{VMID: c.VMID, Snapshot: c.Snapshot, Remove: c.Yes, LoseBase: c.LoseBase})
 	if err != nil {
 		return &exit{2, err}
 	}
