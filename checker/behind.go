@@ -14,24 +14,36 @@ import (
 // there are.
 const BehindFrom = time.Hour
 
+// witnesses is how many snapshots from before a txg show that none from after it is
+// gone: a single one may be there because somebody holds it or cloned it.
+const witnesses = 2
+
 // FirstAfter finds, among a dataset's snapshots, the first managed one after a txg. It
 // is false where there is none, and where an older one may have been rotated away: a
 // snapshot of the class frequently is kept by no other class, and the oldest go first
-// (design: Retention), so as long as one from before the txg is there, nothing after
-// the txg is gone.
+// (design: Retention), so as long as some from before the txg are there, nothing after
+// the txg is gone. One whose name is of a later time does not show that: a clock that
+// was ahead made it, and the retention leaves it alone until that time.
 func FirstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, found bool) {
-	whole := false
 	for _, s := range list {
-		class, managed := s.Class()
-		switch {
-		case !managed:
-		case s.CreateTXG < txg:
-			whole = whole || class == zfs.Frequently
-		case s.CreateTXG > txg && (!found || s.CreateTXG < first.CreateTXG):
+		if _, managed := s.Class(); managed && s.CreateTXG > txg && (!found || s.CreateTXG < first.CreateTXG) {
 			first, found = s, true
 		}
 	}
-	return first, found && whole
+	older := 0
+	for _, s := range list {
+		if class, managed := s.Class(); managed && class == zfs.Frequently && s.CreateTXG < txg && namedBefore(s.Name, first.Name) {
+			older++
+		}
+	}
+	return first, found && older >= witnesses
+}
+
+// namedBefore tells whether a managed name is of an earlier time than another.
+func namedBefore(a, b string) bool {
+	earlier, errA := zfs.ParseSnapshotTime(a)
+	later, errB := zfs.ParseSnapshotTime(b)
+	return errA == nil && errB == nil && earlier.Before(later)
 }
 
 // Place is a point in a dataset's history.

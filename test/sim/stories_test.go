@@ -35,6 +35,10 @@ func TestStories(t *testing.T) {
 		"after a failover the new owner has a base with C on the first day, too": {plain(), []Step{
 			{Kind: "failover", Tick: 62, Phase: beforeProgram, Node: 0, N: 1}, {Kind: "full", Tick: 128, Phase: beforeProgram, Node: 0, N: 4},
 		}},
+		"what a clock that was ahead left does not hide how long C is behind": {plain(), []Step{
+			{Kind: "clock", Tick: 238, Guest: 2, N: 5}, {Kind: "crash", Tick: 301, Phase: beforeProgram, Guest: 2, Node: 1, N: 1},
+			{Kind: "long cut", Tick: 304, Node: 1, N: 1},
+		}},
 		"a guest that was off moves, and stays silent": {plain(properties, syncSnaps), []Step{
 			{Kind: "stop", Tick: 63, Phase: betweenLooks, Guest: 2}, {Kind: "migrate", Tick: 127, Phase: afterReplication, Guest: 2, N: 1},
 		}},
