@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -14,29 +15,41 @@ import (
 // there are.
 const BehindFrom = time.Hour
 
-// witnesses is how many snapshots from before a txg show that none from after it is
-// gone: a single one may be there because somebody holds it or cloned it.
-const witnesses = 2
+// maxWitnesses is how many snapshots are looked at for one that nothing keeps.
+const maxWitnesses = 3
+
+// After is what a dataset's snapshots tell of the time after a txg.
+type After struct {
+	// First is the first managed snapshot after it.
+	First zfs.SnapshotName
+	// Witnesses are snapshots from before it, the newest first, of which a single one
+	// that is neither held nor cloned shows that nothing after it is gone.
+	Witnesses []string
+}
 
 // FirstAfter finds, among a dataset's snapshots, the first managed one after a txg. It
 // is false where there is none, and where an older one may have been rotated away: a
 // snapshot of the class frequently is kept by no other class, and the oldest go first
-// (design: Retention), so as long as some from before the txg are there, nothing after
+// (design: Retention), so as long as one from before the txg is there, nothing after
 // the txg is gone. One whose name is of a later time does not show that: a clock that
 // was ahead made it, and the retention leaves it alone until that time.
-func FirstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, found bool) {
+func FirstAfter(list []zfs.SnapshotName, txg uint64) (after After, found bool) {
 	for _, s := range list {
-		if _, managed := s.Class(); managed && s.CreateTXG > txg && (!found || s.CreateTXG < first.CreateTXG) {
-			first, found = s, true
+		if _, managed := s.Class(); managed && s.CreateTXG > txg && (!found || s.CreateTXG < after.First.CreateTXG) {
+			after.First, found = s, true
 		}
 	}
-	older := 0
+	var witnesses []zfs.SnapshotName
 	for _, s := range list {
-		if class, managed := s.Class(); managed && class == zfs.Frequently && s.CreateTXG < txg && namedBefore(s.Name, first.Name) {
-			older++
+		if class, managed := s.Class(); managed && class == zfs.Frequently && s.CreateTXG < txg && namedBefore(s.Name, after.First.Name) {
+			witnesses = append(witnesses, s)
 		}
 	}
-	return first, found && older >= witnesses
+	slices.SortFunc(witnesses, func(a, b zfs.SnapshotName) int { return cmp.Compare(b.CreateTXG, a.CreateTXG) })
+	for _, s := range witnesses[:min(maxWitnesses, len(witnesses))] {
+		after.Witnesses = append(after.Witnesses, s.Dataset+"@"+s.Name)
+	}
+	return after, found && len(witnesses) > 0
 }
 
 // namedBefore tells whether a managed name is of an earlier time than another.
@@ -72,9 +85,14 @@ func (s Scanner) BehindSince(ctx context.Context, pool string, places []Place) m
 		}
 		first := map[Place]string{}
 		var names []string
+		pinned, err := r.Pinned(ctx, allWitnesses(places, lists))
+		if err != nil {
+			return err
+		}
 		for _, p := range places {
-			if s, found := FirstAfter(lists[p.Dataset], p.CreateTXG); found {
-				first[p] = p.Dataset + "@" + s.Name
+			after, found := FirstAfter(lists[p.Dataset], p.CreateTXG)
+			if found && slices.ContainsFunc(after.Witnesses, func(w string) bool { return !pinned[w] }) {
+				first[p] = p.Dataset + "@" + after.First.Name
 				names = append(names, first[p])
 			}
 		}
@@ -88,4 +106,14 @@ func (s Scanner) BehindSince(ctx context.Context, pool string, places []Place) m
 		return err
 	})
 	return since
+}
+
+func allWitnesses(places []Place, lists map[string][]zfs.SnapshotName) []string {
+	var all []string
+	for _, p := range places {
+		after, _ := FirstAfter(lists[p.Dataset], p.CreateTXG)
+		all = append(all, after.Witnesses...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }

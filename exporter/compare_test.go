@@ -171,6 +171,34 @@ func TestCompareListsOnlyWhereTheAskerIsFarBehind(t *testing.T) {
 	}
 }
 
+// One old snapshot that is held or cloned does not tell that none was rotated away.
+func TestCompareDoesNotTrustWhatIsPinned(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(w *zfstest.World, old *zfstest.Snapshot)
+		known  bool
+	}{
+		"neither": {func(*zfstest.World, *zfstest.Snapshot) {}, true},
+		"held":    {func(_ *zfstest.World, old *zfstest.Snapshot) { old.Holds = 1 }, false},
+		"cloned":  {func(_ *zfstest.World, old *zfstest.Snapshot) { old.Clones = "rpool/clone" }, false},
+		"cannot be asked": {func(w *zfstest.World, _ *zfstest.Snapshot) {
+			w.Faults = []zfstest.Fault{{Words: []string{"clones"}, Exit: 1}}
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := primaryWorld()
+			d := &w.Datasets[2]
+			held := snapshot("hourly", 11, 5*time.Hour)
+			d.Snapshots = append([]zfstest.Snapshot{snapshot("frequently", 10, 6*time.Hour), held}, d.Snapshots...)
+			for i := range d.Snapshots {
+				d.Snapshots[i].TXG = uint64(i + 2)
+			}
+			c.change(&w, &d.Snapshots[0])
+			answer := compared(t, newRig(t, w, owns(100)), ask("vm-100-disk-0", "", held))
+			assert.Equal(t, c.known, answer[0].BehindSince != nil)
+		})
+	}
+}
+
 func TestCompareOnAReplica(t *testing.T) {
 	r := newRig(t, primaryWorld(), owns(100), func(s *Settings) { s.Config.Role = "replica" })
 	d := compared(t, r, ask("vm-100-disk-0", "", snapshot("hourly", 3, time.Minute)), ask("vm-9-disk-0", "", snapshot("hourly", 3, time.Minute)))

@@ -139,3 +139,28 @@ func (r Reader) WrittenSince(ctx context.Context, s Snapshot) (uint64, error) {
 	}
 	return written, nil
 }
+
+// Pinned tells which of the named snapshots, by full name, something keeps from being
+// destroyed: a hold or a clone. One that is gone meanwhile counts as pinned, since
+// nothing can be concluded from it.
+func (r Reader) Pinned(ctx context.Context, fullNames []string) (map[string]bool, error) {
+	pinned := map[string]bool{}
+	for _, name := range fullNames {
+		pinned[name] = true
+	}
+	for chunk := range slices.Chunk(fullNames, namesPerCall) {
+		argv := append([]string{"zfs", "list", "-Hp", "-t", "snapshot", "-o", "name,userrefs,clones"}, chunk...)
+		err := r.lines(ctx, argv, func(line string) error {
+			f := strings.Split(line, "\t")
+			if len(f) != 3 || !pinned[f[0]] {
+				return unreadable("unexpected line %q: no snapshot that was asked for, with its holds and clones", clip(line))
+			}
+			pinned[f[0]] = f[1] != "0" || f[2] != "" && f[2] != "-"
+			return nil
+		})
+		if err != nil && !OnlyMissing(err) {
+			return pinned, err
+		}
+	}
+	return pinned, nil
+}

@@ -52,6 +52,9 @@ type Snapshot struct {
 	GUID     uint64
 	TXG      uint64
 	Creation int64
+	// Holds is how many holds are on it, Clones what was cloned from it.
+	Holds  int
+	Clones string
 }
 
 // Fault makes some calls go wrong.

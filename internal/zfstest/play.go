@@ -292,6 +292,10 @@ func (s Snapshot) row(prefix string, columns []string) string {
 			cells = append(cells, strconv.FormatUint(s.TXG, 10))
 		case "creation":
 			cells = append(cells, strconv.FormatInt(s.Creation, 10))
+		case "userrefs":
+			cells = append(cells, strconv.Itoa(s.Holds))
+		case "clones":
+			cells = append(cells, s.Clones)
 		}
 	}
 	return strings.Join(cells, "\t")

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/checker"
+	"snapwatch/internal/zfs"
 	"snapwatch/test/site"
 )
 
@@ -68,6 +70,28 @@ func (w *world) judgedWithin(timeout string, args ...string) said {
 // compared is judged, with the owners asked.
 func (w *world) compared() said { return w.judged("--config=/etc/snapwatch/compare.yaml") }
 
+// toldAlike holds what status and explain say of a disk on C against what check said.
+func (w *world) toldAlike(disk string, checked said) {
+	w.t.Helper()
+	d := checked.disks[disk]
+	var doc checker.Document
+	status := w.run(w.c, "status", "--config=/etc/snapwatch/compare.yaml", "--format=json")
+	require.NoError(w.t, json.Unmarshal([]byte(status.Stdout), &doc), status.Stderr)
+	require.Len(w.t, doc.Disks, len(checked.disks))
+	at := slices.IndexFunc(doc.Disks, func(o checker.DiskDocument) bool { return o.Dataset == disk })
+	require.GreaterOrEqual(w.t, at, 0)
+	assert.Equal(w.t, d.Verdict, doc.Disks[at].Verdict)
+	assert.Equal(w.t, d.State, doc.Disks[at].State)
+
+	table := w.run(w.c, "status", "--config=/etc/snapwatch/compare.yaml")
+	assert.Contains(w.t, table.Stdout, zfs.Base(disk))
+	assert.Contains(w.t, table.Stdout, d.Newest.Name)
+	explained := w.run(w.c, "explain", zfs.Base(disk), "--config=/etc/snapwatch/compare.yaml")
+	assert.Zero(w.t, explained.Code, explained.Stderr)
+	assert.Contains(w.t, explained.Stdout, d.Compared.Owner)
+	assert.Contains(w.t, explained.Stdout, d.Newest.Name)
+}
+
 // TestOwnerAfterFailover: replication dies while the guest is off, and the guest
 // starts again: only its owner can tell, and after a failover that is the new one. A
 // hands on what B makes, is as old as C, and does not count.
@@ -99,6 +123,7 @@ func TestOwnerAfterFailover(t *testing.T) {
 	lagging := w.compared()
 	assert.Equal(t, 2, lagging.Code)
 	assert.Equal(t, "lagging", lagging.disks[c].Compared.Outcome)
+	w.toldAlike(c, lagging)
 
 	// B takes over, and its snapshots come to C by way of A.
 	w.send(a, b)

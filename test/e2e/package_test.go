@@ -5,7 +5,6 @@ package e2e
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +32,9 @@ func TestSystemdPackage(t *testing.T) {
 	w.host("snapwatch", "config", "check")
 	require.NoError(t, os.WriteFile("/etc/snapwatch/config.yaml", []byte("keep: f4\nboot_grace: 1s\n"+quick), 0o644))
 
+	// The test says when runs begin, not the time of day.
+	w.place("/run/systemd/system/snapwatch.timer.d/seldom.conf", "[Timer]\nOnCalendar=\nOnCalendar=2099-01-01\n")
+	w.host("systemctl", "daemon-reload")
 	w.host("systemctl", "enable", "--now", "snapwatch.timer", "snapwatch-exporter.service")
 	w.host("systemctl", "start", "snapwatch.service")
 	assert.Equal(t, []string{"frequently"}, w.classes(disk))
@@ -42,14 +44,7 @@ func TestSystemdPackage(t *testing.T) {
 
 	// An upgrade while a run waits for Proxmox: the run ends as it would have.
 	exporter := w.unitProperty("snapwatch-exporter.service", "ExecMainPID")
-	require.NoError(t, os.WriteFile("/run/pvesh.slow", nil, 0o644))
-	w.host("systemctl", "start", "--no-block", "snapwatch.service")
-	require.Eventually(t, func() bool {
-		return strings.Contains(w.host("ps", "-eo", "args"), "/usr/bin/pvesh get")
-	}, time.Minute, 50*time.Millisecond)
-	w.apt("install", builtPackage(t, "latest"))
-	assert.Equal(t, "activating", w.unit("is-active", "snapwatch.service"), "the run is under way")
-	require.NoError(t, os.Remove("/run/pvesh.slow"))
+	w.upgradeDuringRun(builtPackage(t, "latest"))
 	require.Eventually(t, func() bool { return w.unit("is-active", "snapwatch.service") == "inactive" }, 2*time.Minute, 100*time.Millisecond)
 	assert.Equal(t, "success", w.unitProperty("snapwatch.service", "Result"))
 	assert.Equal(t, []string{"frequently", "frequently"}, w.classes(disk))
@@ -77,6 +72,31 @@ func TestSystemdPackage(t *testing.T) {
 	assert.Empty(t, left)
 	assert.Len(t, w.snapshots(disk), 3, "what is on the pool is the user's")
 	assert.Equal(t, "machine", w.label(disk))
+}
+
+// upgradeDuringRun installs a newer package and has a run begin just before dpkg does,
+// which Proxmox lets wait until dpkg has replaced the program that runs.
+func (w *world) upgradeDuringRun(newer string) {
+	w.t.Helper()
+	const program = "/usr/bin/snapwatch"
+	old, err := os.Stat(program)
+	require.NoError(w.t, err)
+	require.NoError(w.t, os.WriteFile("/run/pvesh.slow", nil, 0o644))
+	w.place("/run/begin-run", "systemctl start --no-block snapwatch.service\nuntil pgrep -f '/usr/bin/pvesh get' >/dev/null; do sleep 0.1; done\n")
+	upgrade := make(chan error, 1)
+	go func() {
+		out, err := w.tryHost("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y",
+			"-o", "DPkg::Pre-Invoke::=sh /run/begin-run", "install", newer)
+		w.t.Log(out)
+		upgrade <- err
+	}()
+	require.Eventually(w.t, func() bool {
+		now, err := os.Stat(program)
+		return err == nil && !os.SameFile(old, now)
+	}, 2*time.Minute, 20*time.Millisecond)
+	assert.Equal(w.t, "activating", w.unit("is-active", "snapwatch.service"), "the run is under way")
+	require.NoError(w.t, os.Remove("/run/pvesh.slow"))
+	require.NoError(w.t, <-upgrade)
 }
 
 // TestSystemdShutdown plays the end of a host with systemd's own order: guests are

@@ -117,8 +117,8 @@ func (e *evidence) hold(d *dataset, asked zfs.Snapshot) {
 	for _, s := range d.snaps {
 		list = append(list, zfs.SnapshotName{Dataset: s.Dataset, Name: s.Name, GUID: s.GUID, CreateTXG: s.CreateTXG})
 	}
-	if first, found := checker.FirstAfter(list, txg); found {
-		e.BehindSince = d.snaps[d.find(first.Name)].Creation
+	if after, found := checker.FirstAfter(list, txg); found {
+		e.BehindSince = d.snaps[d.find(after.First.Name)].Creation
 	}
 }
 
