@@ -55,7 +55,8 @@ type Config struct {
 	// the last entry that applies and has it decides.
 	Overrides []Override `yaml:"overrides"`
 
-	Watch `yaml:",inline"`
+	Quiesced `yaml:",inline"`
+	Watch    `yaml:",inline"`
 }
 
 // Override changes settings for the disks that it selects.
@@ -77,6 +78,7 @@ func Default() Config {
 		ConfirmStop:  Duration(20 * time.Second),
 		BootGrace:    Duration(5 * time.Minute),
 		MaxDestroys:  1000,
+		Quiesced:     Quiesced{MaxFreeze: Duration(10 * time.Second)},
 		Watch:        defaultWatch(),
 	}
 }
@@ -147,6 +149,9 @@ func (c Config) validate() error {
 		if err := o.WatchOverride.validate(c.Limits); err != nil {
 			return fmt.Errorf("overrides, entry %d: %w", i+1, err)
 		}
+	}
+	if err := c.Quiesced.validate(); err != nil {
+		return err
 	}
 	return c.Watch.validate()
 }

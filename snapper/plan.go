@@ -2,11 +2,11 @@ package snapper
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"snapwatch/config"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
@@ -41,6 +41,8 @@ type Policy struct {
 	AdoptPeerLabels bool
 	// Adopt takes over disks that were never labelled but have managed snapshots.
 	Adopt bool
+	// Quiesced says which guests belong together, and which are held still.
+	Quiesced config.Quiesced
 	// MaxDestroys is the most snapshots all pools together may lose in one run, and
 	// MaxUnmarks the most bookmarks.
 	MaxDestroys, MaxUnmarks int
@@ -64,10 +66,15 @@ type Plan struct {
 	Notes []Note
 }
 
-// GuestPlan is what is to be done in one pool to the disks of one guest at once.
+// GuestPlan is what is to be done in one pool to the disks of one guest at once, or
+// to those of all members of a group.
 type GuestPlan struct {
 	Pool string
-	VMID int
+	// VMID is the guest, 0 where it is a group, whose name is Group then.
+	VMID  int
+	Group string
+	// Freeze are the guests to hold still meanwhile.
+	Freeze []Freeze
 	// Snapshot is the name of all its snapshots, Class its class.
 	Snapshot string
 	Class    zfs.Class
@@ -79,6 +86,7 @@ type GuestPlan struct {
 // DiskPlan is what is to be done to one disk.
 type DiskPlan struct {
 	Dataset            string
+	VMID               int
 	Snapshot, Bookmark bool
 	// Label is the new label, "" to leave it.
 	Label  string
@@ -134,8 +142,8 @@ const (
 func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 	p := planner{policy: policy, now: now, unnamed: map[zfs.Class]int{}}
 	guests := byGuest(disks)
-	for _, vmid := range slices.Sorted(maps.Keys(guests)) {
-		p.guest(vmid, guests[vmid])
+	for _, u := range units(guests, policy.Quiesced.Groups) {
+		p.unit(u, guests)
 	}
 	p.cap()
 	p.noteUnnamed()
@@ -158,8 +166,9 @@ type planner struct {
 	unnamed map[zfs.Class]int
 }
 
-func (p *planner) guest(vmid int, disks []Disk) {
-	var live, final []task
+// tasks decides for each disk of a guest: those of the living, and those that get a
+// _stopped snapshot.
+func (p *planner) tasks(disks []Disk) (live, final []task) {
 	for i := range disks {
 		disks[i] = p.abandon(disks[i])
 		d := &disks[i]
@@ -172,12 +181,7 @@ func (p *planner) guest(vmid int, disks []Disk) {
 			live = append(live, t)
 		}
 	}
-	for _, group := range sameClasses(live) {
-		p.takeDue(vmid, group)
-	}
-	if len(final) > 0 {
-		p.takeFinal(vmid, final)
-	}
+	return live, final
 }
 
 // cap bounds what one run destroys. What is over is left for the next runs.

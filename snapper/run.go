@@ -190,6 +190,7 @@ func (r *run) policy(c pve.Cluster) Policy {
 		RefreshStopped:  r.Config.RefreshStopped.Std(),
 		AdoptPeerLabels: r.Config.AdoptPeerLabels,
 		Adopt:           r.Adopt,
+		Quiesced:        r.Config.Quiesced,
 		MaxDestroys:     r.Config.MaxDestroys,
 		MaxUnmarks:      maxUnmarks,
 	}

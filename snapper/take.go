@@ -37,10 +37,10 @@ func (r Retention) classes() []zfs.Class {
 	return named
 }
 
-// takeDue snapshots the disks of a living guest in the longest class that is due on
+// takeDue snapshots the disks of living guests in the longest class that is due on
 // any of them, so that they keep common points in time. A disk whose guest was just
 // started is snapshotted in any case: replicas must see at once that it runs.
-func (p *planner) takeDue(vmid int, tasks []task) {
+func (p *planner) takeDue(u unit, tasks []task) {
 	class, due := zfs.Class(0), false
 	for _, t := range tasks {
 		if c, ok := t.disk.Retention.Due(t.disk.Snapshots, p.now); ok && t.snapshot && (!due || c > class) {
@@ -51,12 +51,13 @@ func (p *planner) takeDue(vmid int, tasks []task) {
 	if !due {
 		class = shortest
 	}
+	whole := u.whole(tasks)
 	for i := range tasks {
 		t := &tasks[i]
-		started := t.action == Start && any
+		started := (whole || t.action == Start) && any
 		t.snapshot = t.snapshot && (due || started)
 	}
-	name := p.take(vmid, class, tasks)
+	name := p.take(u, class, tasks)
 	for _, t := range tasks {
 		p.rotate(t, name)
 	}
@@ -65,7 +66,7 @@ func (p *planner) takeDue(vmid int, tasks []task) {
 // takeFinal snapshots the disks of a stopped guest for the last time. Where it was
 // done before, to renew the snapshot, the one before goes in its time.
 func (p *planner) takeFinal(vmid int, tasks []task) {
-	name := p.take(vmid, zfs.Stopped, tasks)
+	name := p.take(unit{vmids: []int{vmid}}, zfs.Stopped, tasks)
 	for _, t := range tasks {
 		p.bookmark(t.disk)
 		if t.snapshot && p.policy.RefreshStopped > 0 {
@@ -77,12 +78,16 @@ func (p *planner) takeFinal(vmid int, tasks []task) {
 }
 
 // take plans one snapshot name for all the disks, pool by pool, and returns it.
-func (p *planner) take(vmid int, class zfs.Class, tasks []task) string {
+func (p *planner) take(u unit, class zfs.Class, tasks []task) string {
 	name := freeName(tasks, class, p.now)
+	var freezes []Freeze
+	if class != zfs.Stopped {
+		freezes = p.freezes(tasks)
+	}
 	byPool := map[string][]DiskPlan{}
 	for _, t := range tasks {
 		d := t.disk
-		plan := DiskPlan{Dataset: d.Name, Snapshot: t.snapshot, Label: t.label, Reason: t.reason}
+		plan := DiskPlan{Dataset: d.Name, VMID: d.VMID, Snapshot: t.snapshot, Label: t.label, Reason: t.reason}
 		if t.snapshot && p.policy.Bookmarks > 0 {
 			plan.Bookmark = class == zfs.Stopped || firstOfDay(d.Snapshots, p.now)
 		}
@@ -103,7 +108,7 @@ func (p *planner) take(vmid int, class zfs.Class, tasks []task) string {
 	}
 	for _, pool := range slices.Sorted(maps.Keys(byPool)) {
 		p.plan.Guests = append(p.plan.Guests, GuestPlan{
-			Pool: pool, VMID: vmid, Snapshot: name, Class: class, Guard: class == zfs.Stopped, Disks: byPool[pool],
+			Pool: pool, VMID: u.single(), Group: u.group, Freeze: freezes, Snapshot: name, Class: class, Guard: class == zfs.Stopped, Disks: byPool[pool],
 		})
 	}
 	return name

@@ -112,11 +112,11 @@ type action struct {
 
 // actions lists what a plan does, in the order it is done, and then what it leaves.
 func actions(plan snapper.Plan) []action {
-	list := []action{}
+	list := freezes(plan)
 	for _, g := range plan.Guests {
 		for _, d := range g.Disks {
 			if d.Snapshot {
-				list = append(list, action{"snapshot", d.Dataset + "@" + g.Snapshot, fmt.Sprintf("guest %d, %s", g.VMID, d.Reason)})
+				list = append(list, action{"snapshot", d.Dataset + "@" + g.Snapshot, fmt.Sprintf("guest %d, %s", d.VMID, d.Reason)})
 			}
 			if d.Label != "" {
 				list = append(list, action{"label", d.Dataset, "running=" + d.Label + ": " + d.Reason})

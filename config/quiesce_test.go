@@ -1,0 +1,56 @@
+package config
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestQuiesced(t *testing.T) {
+	for text, want := range map[string]string{
+		"quiesce: [{vmid: 101, how: agent}, {vmid: '102-104,110', how: cgroup}]":                        "",
+		"groups: [{name: shop, vmids: [101, 102], quiesce: agent}, {name: b-2.x, vmids: [103]}]":        "",
+		"{quiesce: [{vmid: 102, how: cgroup}], groups: [{name: a, vmids: [101, 102], quiesce: agent}]}": "",
+		"max_freeze: 1m":                        "",
+		"max_freeze: 1ms":                       "",
+		"max_freeze: 0s":                        "max_freeze: 0s; write more than 0s",
+		"max_freeze: 1m1s":                      "max_freeze: 1m1s; write more than 0s and no more than 1m",
+		"quiesce: agent":                        "cannot unmarshal",
+		"quiesce: [{vmid: 101, how: fsfreeze}]": `"fsfreeze" is no way to hold a guest still`,
+		"quiesce: [{vmid: 101, how: ''}]":       `"" is no way to hold a guest still`,
+		"quiesce: [{vmid: 101}]":                "quiesce, entry 1: does not say how",
+		"quiesce: [{how: agent}]":               "quiesce, entry 1: says for no guest",
+		"quiesce: [{vmid: 100-105, how: agent}, {vmid: '99,103', how: cgroup}]": "quiesce, entry 2: guest 103 has an entry already",
+		"quiesce: [{vmid: 101, who: agent}]":                                    "field who not found",
+		"groups: [{vmids: [101]}]":                                              `groups, entry 1: "" is no name`,
+		"groups: [{name: a b, vmids: [101]}]":                                   `"a b" is no name`,
+		"groups: [{name: a}]":                                                   "group a has no guests",
+		"groups: [{name: a, vmids: []}]":                                        "group a has no guests",
+		"groups: [{name: a, vmids: [0]}]":                                       "group a: 0 is no VMID",
+		"groups: [{name: a, vmids: [1000000000]}]":                              "is no VMID",
+		"groups: [{name: a, vmids: [101, 101]}]":                                "group a: guest 101 is listed twice",
+		"groups: [{name: a, vmids: [101]}, {name: a, vmids: [102]}]":            "groups, entry 2: group a is there already",
+		"groups: [{name: a, vmids: [101]}, {name: b, vmids: [101]}]":            "group b: guest 101 is in group a already",
+		"groups: [{name: a, vmids: [101], quiesce: freeze}]":                    `"freeze" is no way`,
+		"groups: [{name: a, vmids: 100-105}]":                                   "cannot unmarshal",
+	} {
+		_, err := parse([]byte(text + "\n"))
+		if want == "" {
+			require.NoError(t, err, text)
+			continue
+		}
+		assert.ErrorContains(t, err, want, text)
+	}
+}
+
+func TestHowOf(t *testing.T) {
+	c, err := parse([]byte(`
+quiesce: [{vmid: 102, how: cgroup}, {vmid: 200-201, how: agent}]
+groups: [{name: a, vmids: [101, 102], quiesce: agent}, {name: b, vmids: [103]}]
+`))
+	require.NoError(t, err)
+	for vmid, want := range map[int]How{101: Agent, 102: Cgroup, 103: "", 200: Agent, 201: Agent, 202: ""} {
+		assert.Equal(t, want, c.HowOf(vmid), vmid)
+	}
+}

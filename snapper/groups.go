@@ -1,0 +1,116 @@
+package snapper
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"snapwatch/config"
+)
+
+// unit is the guests whose disks get their snapshots together: one guest alone, or
+// the members of a group.
+type unit struct {
+	group string
+	vmids []int
+}
+
+// units puts the guests together, in the order of the lowest VMID of each.
+func units(guests map[int][]Disk, groups []config.Group) []unit {
+	var all []unit
+	grouped := map[int]bool{}
+	for _, g := range groups {
+		u := unit{group: g.Name}
+		for _, vmid := range slices.Sorted(slices.Values(g.VMIDs)) {
+			if len(guests[vmid]) > 0 {
+				u.vmids, grouped[vmid] = append(u.vmids, vmid), true
+			}
+		}
+		if len(u.vmids) > 0 {
+			all = append(all, u)
+		}
+	}
+	for _, vmid := range slices.Sorted(maps.Keys(guests)) {
+		if !grouped[vmid] {
+			all = append(all, unit{vmids: []int{vmid}})
+		}
+	}
+	slices.SortFunc(all, func(a, b unit) int { return cmp.Compare(a.vmids[0], b.vmids[0]) })
+	return all
+}
+
+// single is the guest that the unit is, 0 where it is a group.
+func (u unit) single() int {
+	if u.group != "" {
+		return 0
+	}
+	return u.vmids[0]
+}
+
+// whole tells whether all living members are due because one was started: a group
+// has no snapshot of a part of it.
+func (u unit) whole(tasks []task) bool {
+	return u.group != "" && slices.ContainsFunc(tasks, func(t task) bool { return t.action == Start })
+}
+
+// unit plans for guests that get their snapshots together. A member that is stopped,
+// or of which nothing is known, does not keep the others from theirs.
+func (p *planner) unit(u unit, guests map[int][]Disk) {
+	var live []task
+	final := map[int][]task{}
+	for _, vmid := range u.vmids {
+		alive, stopped := p.tasks(guests[vmid])
+		live = append(live, alive...)
+		final[vmid] = stopped
+	}
+	alike := sameClasses(live)
+	for _, tasks := range alike {
+		p.takeDue(u, tasks)
+	}
+	if u.group != "" && len(alike) > 1 {
+		p.plan.Notes = append(p.plan.Notes, Note{Level: Notice, Reason: fmt.Sprintf(
+			"group %s: the retentions of its disks name different classes, so that they don't share all their snapshots (%s)", u.group, classSets(alike))})
+	}
+	for _, vmid := range u.vmids {
+		if len(final[vmid]) > 0 {
+			p.takeFinal(vmid, final[vmid])
+		}
+	}
+}
+
+// classSets names a disk of each set of classes.
+func classSets(alike [][]task) string {
+	var sets []string
+	for _, tasks := range alike {
+		sets = append(sets, fmt.Sprintf("%s: %v", tasks[0].disk.Name, tasks[0].disk.Retention.classes()))
+	}
+	return strings.Join(sets, "; ")
+}
+
+// Freeze is a guest that is to be held still while its disks get their snapshot.
+type Freeze struct {
+	VMID int
+	How  config.How
+	// Unfit is why it can't be, "" if it can.
+	Unfit string
+}
+
+// freezes are the guests among those that get a snapshot which are to be held still.
+// One that Proxmox works on is left alone: it may be freezing the guest itself.
+func (p *planner) freezes(tasks []task) []Freeze {
+	var list []Freeze
+	for _, t := range tasks {
+		how := p.policy.Quiesced.HowOf(t.disk.VMID)
+		if !t.snapshot || how == "" || slices.ContainsFunc(list, func(f Freeze) bool { return f.VMID == t.disk.VMID }) {
+			continue
+		}
+		f := Freeze{VMID: t.disk.VMID, How: how}
+		if t.disk.State != Running {
+			f.Unfit = cmp.Or(t.disk.Why, t.disk.State.String())
+		}
+		list = append(list, f)
+	}
+	return list
+}
