@@ -51,6 +51,10 @@ type Config struct {
 	AdoptPeerLabels bool `yaml:"adopt_peer_labels"`
 	// MaxDestroys is how many snapshots one run destroys at most.
 	MaxDestroys int `yaml:"max_destroys"`
+	// CaptureConfig keeps a guest's configuration with its snapshots.
+	CaptureConfig bool `yaml:"capture_config"`
+	// Hooks are programs to start before and after snapshots.
+	Hooks Hooks `yaml:"hooks,omitempty"`
 	// Overrides change settings for some guests, disks or pools; for each setting
 	// the last entry that applies and has it decides.
 	Overrides []Override `yaml:"overrides"`
@@ -86,11 +90,22 @@ func Default() Config {
 // Load reads the file at path. A missing file is an error only where it was asked
 // for by name: LoadDefault forgives it.
 func Load(path string) (Config, error) {
-	text, err := os.ReadFile(path)
+	file, err := os.Open(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("config: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	text, err := io.ReadAll(file)
 	if err != nil {
 		return Config{}, fmt.Errorf("config: %w", err)
 	}
 	c, err := parse(text)
+	if err == nil && c.Hooks.Any() {
+		var info os.FileInfo
+		if info, err = file.Stat(); err == nil {
+			err = checkOwner(info)
+		}
+	}
 	if err != nil {
 		return Config{}, fmt.Errorf("config %s: %w", path, err)
 	}
@@ -151,6 +166,9 @@ func (c Config) validate() error {
 		}
 	}
 	if err := c.Quiesced.validate(); err != nil {
+		return err
+	}
+	if err := c.Hooks.validate(); err != nil {
 		return err
 	}
 	return c.Watch.validate()

@@ -23,7 +23,7 @@ func TestShipped(t *testing.T) {
 
 	text, err := os.ReadFile(shipped)
 	require.NoError(t, err)
-	live := regexp.MustCompile(`(?m)^#((?:  (?:- |  )?)?[a-z_]+:)`).ReplaceAll(text, []byte("$1"))
+	live := regexp.MustCompile(`(?m)^#((?:  )*(?:- )?[a-z_]+:)`).ReplaceAll(text, []byte("$1"))
 	c, err = parse(live)
 	require.NoError(t, err)
 	d := Default()

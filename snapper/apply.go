@@ -37,11 +37,16 @@ type diskOutcome struct {
 	noSpace  bool
 }
 
-// apply carries out a pool's part of the plan: what must not be found goes first; then
-// snapshots and labels, then bookmarks of older ones, labels to give back, and what may go. ctx ends it between two steps.
-func (r *run) apply(ctx context.Context, p *pool, plan Plan) map[string]diskOutcome {
+// applySnapshots carries out the first part of a pool's plan: what must not be found
+// goes, then come the snapshots with their labels. ctx ends it between two steps.
+func (r *run) applySnapshots(ctx context.Context, p *pool, plan Plan) map[string]diskOutcome {
 	r.applyAbandoned(ctx, p, plan.Abandoned)
-	outcomes := r.applyGuests(ctx, p, plan.Guests)
+	return r.applyGuests(ctx, p, plan.Guests)
+}
+
+// applyRest carries out the rest: bookmarks of older snapshots, labels to give back,
+// and what may go, given what became of the disks' snapshots.
+func (r *run) applyRest(ctx context.Context, p *pool, plan Plan, outcomes map[string]diskOutcome) {
 	r.applyMarks(ctx, p, plan.Marks)
 	for _, dataset := range plan.GiveBack {
 		if zfs.Pool(dataset) != p.name || ctx.Err() != nil {
@@ -56,7 +61,6 @@ func (r *run) apply(ctx context.Context, p *pool, plan Plan) map[string]diskOutc
 	r.applyDestroys(ctx, p, allowed(plan, p.name, outcomes))
 	r.applyUnmarks(ctx, p, plan.Unmark)
 	r.saveIndex(ctx, p)
-	return outcomes
 }
 
 func withPatience(do func(context.Context) error) error {

@@ -170,7 +170,9 @@ func TestToldToEnd(t *testing.T) {
 		Destroys: []Destroy{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}}, GiveBack: []string{disk1},
 		Unmark: []zfs.Snapshot{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}},
 	}
-	outcomes := r.apply(ctx, &pool{name: "tank"}, plan)
+	p := &pool{name: "tank"}
+	outcomes := r.applySnapshots(ctx, p, plan)
+	r.applyRest(ctx, p, plan, outcomes)
 	assert.ErrorContains(t, outcomes[disk0].err, "told to end before its snapshots were made")
 	require.Len(t, r.report.Problems, 1)
 	assert.Contains(t, r.report.Problems[0].Text, "told to end, 1 snapshots are left")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 	"snapwatch/lua"
 )
 
@@ -81,6 +82,14 @@ func appendNew(list, more []string) []string {
 	return list
 }
 
+// gone notes a snapshot that was destroyed.
+func (r *run) gone(d Destroy) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Counts[report.DidDestroy]++
+	r.destroyed = append(r.destroyed, zfs.Snapshot{Dataset: d.Dataset, Name: d.Name})
+}
+
 func (r *run) settleDestroys(batch []Destroy, results map[string]lua.Destroyed) {
 	said := map[string]bool{}
 	once := func(dataset, format string, args ...any) {
@@ -98,7 +107,7 @@ func (r *run) settleDestroys(batch []Destroy, results map[string]lua.Destroyed) 
 		case got.Missing != "":
 			once(d.Dataset, "%s@%s is gone, which was to be kept: nothing of the disk is destroyed, the next run looks again", d.Dataset, got.Missing)
 		case done && errno == 0:
-			r.count(report.DidDestroy)
+			r.gone(d)
 		case errno == syscall.EBUSY, errno == syscall.EEXIST:
 			// A hold or a clone stays until a person ends it; no reason for a mail a run.
 			r.problem(Notice, "%s@%s is kept: %s; the next run tries again", d.Dataset, d.Name, explain(errno))

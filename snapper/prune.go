@@ -21,6 +21,7 @@ func Prune(ctx context.Context, o Options) (Plan, report.Run, error) {
 	plan, err := r.prune(ctx)
 	if err == nil && !o.DryRun {
 		r.save(report.PruneName)
+		r.endHooks(report.PruneName)
 	}
 	return plan, r.report, err
 }
@@ -60,12 +61,13 @@ func (r *run) prune(ctx context.Context) (Plan, error) {
 		}
 		plan := PlanPrune(r.planned(some), policy, r.report.Tokens, r.start)
 		if !r.DryRun {
-			r.applyAll(ctx, some, plan)
+			r.applyAll(ctx, some, plan, func(map[string]diskOutcome) {})
 		}
 		r.reportPlan(plan)
 		whole.add(plan)
 	}
 	r.finish()
+	r.after(afterPrune, destroyed(r.destroyed))
 	return whole, nil
 }
 

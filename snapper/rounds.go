@@ -2,6 +2,7 @@ package snapper
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -103,7 +104,7 @@ func (r *run) round(ctx context.Context, g Guests, pools []*pool, before Plan) (
 	}
 	if !r.DryRun {
 		r.intend(plan, pools)
-		r.applyAll(ctx, pools, plan)
+		r.carryOut(ctx, pools, plan, release)
 	}
 	r.reportPlan(plan)
 	return plan, nil
@@ -144,12 +145,28 @@ func (r *run) settled(ctx context.Context, g Guests, pools []*pool) (settled Gue
 	return second, release
 }
 
-func (r *run) applyAll(ctx context.Context, pools []*pool, plan Plan) {
-	var wait sync.WaitGroup
+// applyAll carries the plan out on all pools side by side. taken is told what became of
+// the disks as soon as every pool has its snapshots, while the rest is still done.
+func (r *run) applyAll(ctx context.Context, pools []*pool, plan Plan, taken func(map[string]diskOutcome)) {
+	var snapshots, rest sync.WaitGroup
+	var mu sync.Mutex
+	all := map[string]diskOutcome{}
 	for _, p := range pools {
-		if p.err == nil {
-			wait.Go(func() { r.reportApplied(r.apply(ctx, p, plan)) })
+		if p.err != nil {
+			continue
 		}
+		snapshots.Add(1)
+		rest.Go(func() {
+			outcomes := r.applySnapshots(ctx, p, plan)
+			r.reportApplied(outcomes)
+			mu.Lock()
+			maps.Copy(all, outcomes)
+			mu.Unlock()
+			snapshots.Done()
+			r.applyRest(ctx, p, plan, outcomes)
+		})
 	}
-	wait.Wait()
+	snapshots.Wait()
+	taken(all)
+	rest.Wait()
 }

@@ -60,6 +60,9 @@ type run struct {
 	report report.Run
 	// stuck are the disks whose abandoned bookmarks could not be destroyed.
 	stuck map[string]bool
+	// destroyed are the snapshots that this run destroyed.
+	destroyed []zfs.Snapshot
+	hooks     hookLog
 }
 
 // Run makes one run and returns its plan and its report. The error is for a run that
@@ -77,6 +80,7 @@ func Run(ctx context.Context, o Options) (Plan, report.Run, error) {
 	if !o.DryRun && !o.Final {
 		r.save(report.Name)
 	}
+	r.endHooks(report.Name)
 	return plan, r.report, nil
 }
 

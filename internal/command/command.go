@@ -1,7 +1,7 @@
-// Package command starts the programs snapwatch depends on: zfs, pvesh, and no
-// others. It is the only place that does so. Programs are started by argv, never
-// through a shell, with LC_ALL=C and in a process group of their own, so that
-// Ctrl-C at a terminal does not reach a channel program that is half way.
+// Package command starts the programs snapwatch depends on, zfs, pvesh and systemctl,
+// and the hooks that the user asks for. It is the only place that does so. Programs are
+// started by argv, never through a shell, with LC_ALL=C and in a process group of their
+// own, so that Ctrl-C at a terminal does not reach a channel program that is half way.
 package command
 
 import (

@@ -1,0 +1,119 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Hooks are programs of the user's that a run starts, as root, by what happens.
+type Hooks struct {
+	// BeforeSnapshot runs before a living guest's snapshot; where it fails the guest
+	// gets none.
+	BeforeSnapshot []Hook `yaml:"before_snapshot,omitempty"`
+	// AfterSnapshot runs once the snapshot is there, and for each guest whose
+	// BeforeSnapshot was started, whatever came of it.
+	AfterSnapshot []Hook `yaml:"after_snapshot,omitempty"`
+	// AfterStop runs once a guest that stopped has its _stopped snapshot.
+	AfterStop []Hook `yaml:"after_stop,omitempty"`
+	// AfterPrune runs once prune has destroyed something.
+	AfterPrune []Hook `yaml:"after_prune,omitempty"`
+}
+
+// Hook is one program to start.
+type Hook struct {
+	// Argv is the program's absolute path and its words; no shell reads them.
+	Argv []string `yaml:"argv"`
+	// Per is "guest", as by default, or "run": once for all guests that it is for.
+	Per string `yaml:"per,omitempty"`
+	// VMID are the guests it is for; none named means all.
+	VMID VMIDs `yaml:"vmid,omitempty"`
+	// Timeout is when it is killed, 30s by default.
+	Timeout Duration `yaml:"timeout,omitempty"`
+}
+
+// The longest a hook may take: one that a snapshot waits for, and any other.
+const (
+	maxBeforeTimeout = 2 * time.Minute
+	maxHookTimeout   = 10 * time.Minute
+)
+
+// PerRun tells whether the hook is started once for all guests.
+func (h Hook) PerRun() bool { return h.Per == "run" }
+
+// For tells whether the hook is for a guest.
+func (h Hook) For(vmid int) bool { return len(h.VMID) == 0 || h.VMID.Contains(vmid) }
+
+// Limit is when the hook is killed.
+func (h Hook) Limit() time.Duration {
+	if h.Timeout == 0 {
+		return 30 * time.Second
+	}
+	return h.Timeout.Std()
+}
+
+// Any tells whether there is a hook at all.
+func (h Hooks) Any() bool {
+	return len(h.BeforeSnapshot)+len(h.AfterSnapshot)+len(h.AfterStop)+len(h.AfterPrune) > 0
+}
+
+func (h Hooks) validate() error {
+	for _, list := range []struct {
+		key   string
+		hooks []Hook
+		limit time.Duration
+	}{
+		{"before_snapshot", h.BeforeSnapshot, maxBeforeTimeout}, {"after_snapshot", h.AfterSnapshot, maxHookTimeout},
+		{"after_stop", h.AfterStop, maxHookTimeout}, {"after_prune", h.AfterPrune, maxHookTimeout},
+	} {
+		for i, hook := range list.hooks {
+			if err := hook.validate(list.limit); err != nil {
+				return fmt.Errorf("hooks.%s, entry %d: %w", list.key, i+1, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (h Hook) validate(limit time.Duration) error {
+	switch {
+	case len(h.Argv) == 0:
+		return errors.New("argv is missing; write the program and its words as a list: argv: [/usr/local/sbin/flush, web]")
+	case !filepath.IsAbs(h.Argv[0]):
+		return fmt.Errorf("argv: %q is no absolute path; no shell and no PATH finds the program", h.Argv[0])
+	case strings.Contains(strings.Join(h.Argv, ""), "\x00"):
+		return errors.New("argv: a word holds a zero byte")
+	case h.Per != "" && h.Per != "guest" && h.Per != "run":
+		return fmt.Errorf("per: %q is not known; write guest or run", h.Per)
+	case h.Timeout < 0 || h.Timeout.Std() > limit:
+		return fmt.Errorf("timeout: %s; at most %s: what takes longer the hook should leave to a service (systemd-run)", h.Timeout, Duration(limit))
+	}
+	return nil
+}
+
+// checkOwner refuses a file that names programs to be run as root, and that somebody
+// else could have written.
+func checkOwner(info os.FileInfo) error {
+	if err := RootsOwn(info); err != nil {
+		return fmt.Errorf("it has hooks, which run as root: %w; or take hooks out", err)
+	}
+	return nil
+}
+
+// RootsOwn tells why a file is not root's alone, or that of whoever runs this.
+func RootsOwn(info os.FileInfo) error {
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok:
+		return errors.New("the owner is not known")
+	case owner.Uid != 0 && int(owner.Uid) != os.Geteuid():
+		return fmt.Errorf("%s belongs to user %d: chown root it", info.Name(), owner.Uid)
+	case info.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("others may write %s (%s): chmod go-w it", info.Name(), info.Mode().Perm())
+	}
+	return nil
+}

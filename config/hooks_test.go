@@ -1,0 +1,44 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestHook(t *testing.T) {
+	h := Hook{}
+	assert.Equal(t, 30*time.Second, h.Limit())
+	assert.False(t, h.PerRun())
+	assert.True(t, h.For(100), "without vmid it is for all")
+	require.NoError(t, h.VMID.UnmarshalText([]byte("200-210")))
+	assert.False(t, h.For(100))
+	assert.True(t, h.For(205))
+	h.Timeout, h.Per = Duration(time.Second), "run"
+	assert.Equal(t, time.Second, h.Limit())
+	assert.True(t, h.PerRun())
+}
+
+// A file that names programs to run must be of those who may run them.
+func TestHooksOwner(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	write := func(text string, mode os.FileMode) error {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		require.NoError(t, os.Chmod(path, mode))
+		_, err := Load(path)
+		return err
+	}
+	const hooks = "hooks: {after_stop: [{argv: [/bin/true]}]}\n"
+	assert.NoError(t, write(hooks, 0o644))
+	assert.NoError(t, write("bookmarks: 3\n", 0o666), "nothing in it is run")
+	assert.ErrorContains(t, write(hooks, 0o664), "others may write config.yaml (-rw-rw-r--): chmod go-w it")
+	assert.ErrorContains(t, write(hooks, 0o646), "others may write config.yaml (-rw-r--rw-)")
+	if os.Geteuid() == 0 {
+		require.NoError(t, os.Chown(path, 65534, 0))
+		assert.ErrorContains(t, write(hooks, 0o644), "belongs to user 65534: chown root it")
+	}
+}

@@ -1,0 +1,190 @@
+package snapper
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+func hookPlan() Plan {
+	live := func(vmid int, pool, dataset string) GuestPlan {
+		return GuestPlan{Pool: pool, VMID: vmid, Snapshot: "autosnap_2026-07-15_12:07:00_hourly", Class: zfs.Hourly,
+			Disks: []DiskPlan{{Dataset: dataset, VMID: vmid, Snapshot: true, Label: "pve1"}}}
+	}
+	stopped := live(102, "tank", "tank/vm-102-disk-0")
+	stopped.Class, stopped.Snapshot = zfs.Stopped, "autosnap_2026-07-15_12:07:00_stopped"
+	labelOnly := live(103, "tank", "tank/vm-103-disk-0")
+	labelOnly.Disks[0].Snapshot = false
+	return Plan{
+		Guests:   []GuestPlan{live(100, "tank", "tank/vm-100-disk-0"), live(100, "ssd", "ssd/vm-100-disk-1"), live(101, "tank", "tank/vm-101-disk-0"), stopped, labelOnly},
+		Destroys: []Destroy{{Dataset: "tank/vm-100-disk-0", Name: "old", AfterNew: true}, {Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}},
+		Marks:    []zfs.Snapshot{{Dataset: "tank/vm-102-disk-0", Name: "a"}, {Dataset: "tank/vm-101-disk-0", Name: "a"}},
+		GiveBack: []string{"tank/vm-104-disk-0"},
+	}
+}
+
+func vmids(guests []hookGuest) (list []int) {
+	for _, g := range guests {
+		list = append(list, g.VMID)
+	}
+	return list
+}
+
+// Only guests that the plan snapshots alive have a before_snapshot.
+func TestDueForHooks(t *testing.T) {
+	due := hookPlan().due()
+	assert.Equal(t, []int{100, 101}, vmids(due))
+	assert.Len(t, due[0].Snapshots, 2, "of both pools")
+}
+
+// What became of the snapshots decides which hooks follow.
+func TestTakenForHooks(t *testing.T) {
+	name := "autosnap_2026-07-15_12:07:01_hourly"
+	live, stopped := hookPlan().taken(map[string]diskOutcome{
+		"tank/vm-100-disk-0": {snapshot: name}, "ssd/vm-100-disk-1": {err: errors.New("no space")},
+		"tank/vm-101-disk-0": {err: errors.New("no space")}, "tank/vm-102-disk-0": {snapshot: "autosnap_2026-07-15_12:07:00_stopped"},
+		"tank/vm-103-disk-0": {},
+	})
+	assert.Equal(t, []hookGuest{
+		{VMID: 100, Snapshots: []hookSnapshot{{"tank/vm-100-disk-0", name, "hourly"}}, Errors: []string{"no space"}},
+		{VMID: 101, Snapshots: []hookSnapshot{}, Errors: []string{"no space"}},
+	}, live)
+	assert.Equal(t, []int{102}, vmids(stopped))
+}
+
+func TestHookCalls(t *testing.T) {
+	var some config.VMIDs
+	require.NoError(t, some.UnmarshalText([]byte("101-103")))
+	guests := []hookGuest{{VMID: 100}, {VMID: 101}, {VMID: 102}}
+	hooks := []config.Hook{{Argv: []string{"/a"}}, {Argv: []string{"/b"}, VMID: some}, {Argv: []string{"/c"}, Per: "run", VMID: some}, {Argv: []string{"/d"}, Per: "run"}}
+	once, each := calls(hooks, afterStop, "pve1", guests)
+	require.Len(t, once, 2)
+	assert.Equal(t, []int{101, 102}, vmids(once[0].guests))
+	assert.Equal(t, "after_stop /c, once", once[0].String())
+	assert.Equal(t, []int{100, 101, 102}, vmids(once[1].guests))
+	assert.Len(t, each[100], 1)
+	require.Len(t, each[102], 2)
+	assert.Equal(t, "after_stop /b, for guest 102", each[102][1].String())
+	once, each = calls(hooks[1:3], afterStop, "pve1", guests[:1])
+	assert.Empty(t, once)
+	assert.Empty(t, each)
+}
+
+func TestHookEnvironment(t *testing.T) {
+	c := hookCall{on: beforeSnapshot, node: "pve1", guests: hookPlan().due()}
+	assert.Equal(t, []string{
+		"SNAPWATCH_HOOK=before_snapshot", "SNAPWATCH_NODE=pve1", "SNAPWATCH_VMID=100\n101", "SNAPWATCH_POOLS=ssd\ntank",
+		"SNAPWATCH_SNAPSHOT=autosnap_2026-07-15_12:07:00_hourly", "SNAPWATCH_CLASS=hourly",
+		"SNAPWATCH_DISKS=ssd/vm-100-disk-1\ntank/vm-100-disk-0\ntank/vm-101-disk-0",
+	}, c.environment())
+	for range 3000 {
+		c.guests[0].Snapshots = append(c.guests[0].Snapshots, hookSnapshot{Dataset: strings.Repeat("x", len(c.guests[0].Snapshots))})
+	}
+	assert.NotContains(t, strings.Join(c.environment(), " "), "SNAPWATCH_DISKS", "the kernel would not start the hook")
+	assert.Contains(t, c.environment(), "SNAPWATCH_VMID=100\n101")
+}
+
+// A guest whose hook failed loses its snapshots, label and what hangs on them, on all
+// pools; nobody else does.
+func TestPlanWithout(t *testing.T) {
+	plan, refused := hookPlan().without(map[int]error{100: errors.New("no")})
+	assert.Len(t, refused, 2)
+	assert.ErrorContains(t, refused["ssd/vm-100-disk-1"].err, "no")
+	for _, g := range plan.Guests {
+		assert.NotEqual(t, 100, g.VMID)
+	}
+	assert.Len(t, plan.Guests, 3)
+	assert.Equal(t, []Destroy{{Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}}, plan.Destroys)
+	assert.Len(t, hookPlan().Destroys, 3)
+}
+
+// The other members of its group get their snapshot, and only they are held still.
+func TestPlanWithoutMember(t *testing.T) {
+	whole := Plan{Guests: []GuestPlan{{Group: "shop", Class: zfs.Hourly, Freeze: []Freeze{{VMID: 100}, {VMID: 101}}, Disks: []DiskPlan{
+		{Dataset: "tank/vm-100-disk-0", VMID: 100, Snapshot: true}, {Dataset: "tank/vm-101-disk-0", VMID: 101, Snapshot: true},
+	}}}}
+	assert.Equal(t, []int{100, 101}, vmids(whole.due()))
+	plan, refused := whole.without(map[int]error{100: errors.New("no")})
+	require.Len(t, plan.Guests, 1)
+	assert.Equal(t, []Freeze{{VMID: 101}}, plan.Guests[0].Freeze)
+	assert.Equal(t, whole.Guests[0].Disks[1:], plan.Guests[0].Disks)
+	assert.Contains(t, refused, "tank/vm-100-disk-0")
+	assert.Len(t, whole.Guests[0].Freeze, 2)
+}
+
+// Together the two parts are the plan, and all of a disk is in one of them.
+func TestPlanSplit(t *testing.T) {
+	final, rest := hookPlan().split()
+	require.Len(t, final.Guests, 1)
+	assert.Equal(t, 102, final.Guests[0].VMID)
+	assert.Len(t, rest.Guests, 4)
+	assert.Equal(t, []Destroy{{Dataset: "tank/vm-102-disk-0", Name: "old"}}, final.Destroys)
+	assert.Len(t, rest.Destroys, 2)
+	assert.Len(t, final.Marks, 1)
+	assert.Len(t, rest.Marks, 1)
+	assert.Equal(t, []string{"tank/vm-104-disk-0"}, rest.GiveBack)
+}
+
+// script writes a hook.
+func script(t *testing.T, text string) []string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "hook")
+	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755))
+	return []string{path}
+}
+
+// One that hangs is killed, and costs the guest that it is for; one that would start too late is
+// not started; and what they print is in the log, in lines that only are text.
+func TestBeforeHooks(t *testing.T) {
+	r := testRun()
+	r.report.Start = time.Unix(1, 0)
+	r.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, `[ "$SNAPWATCH_VMID" = 101 ] && exec sleep 600; printf 'a\033[31mb\n'`), Timeout: config.Duration(100 * time.Millisecond)}}
+	failed := r.before(t.Context(), r.callsFor(beforeSnapshot, hookPlan().due()))
+	assert.Len(t, failed, 1)
+	assert.ErrorContains(t, failed[101], "for guest 101: killed when its time was over (100ms)")
+	r.endHooks("last-run.json")
+	require.Len(t, r.report.Problems, 1)
+	assert.Regexp(t, `for guest 100: a \[31mb$`, r.report.Problems[0].Text)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	failed = r.before(ctx, r.callsFor(beforeSnapshot, hookPlan().due()))
+	assert.ErrorContains(t, failed[100], "not started: context canceled")
+	assert.Len(t, failed, 2)
+}
+
+// One for all guests that fails costs all that it is for.
+func TestBeforeHookOnce(t *testing.T) {
+	r := testRun()
+	r.report.Start = time.Unix(1, 0)
+	var one config.VMIDs
+	require.NoError(t, one.UnmarshalText([]byte("100")))
+	r.Config.Hooks.BeforeSnapshot = []config.Hook{
+		{Argv: script(t, "exit 1"), Per: "run", VMID: one}, {Argv: script(t, "echo $SNAPWATCH_VMID")},
+	}
+	failed := r.before(t.Context(), r.callsFor(beforeSnapshot, hookPlan().due()))
+	assert.Len(t, failed, 1)
+	assert.ErrorContains(t, failed[100], "once: exit status 1")
+	r.endHooks("last-run.json")
+	require.Len(t, r.report.Problems, 1, "the other hook ran for 101 alone")
+	assert.Regexp(t, "101$", r.report.Problems[0].Text)
+}
+
+func TestSpoken(t *testing.T) {
+	assert.Empty(t, spoken(" \n\n"))
+	assert.Equal(t, []string{"a b", "c"}, spoken("a\tb\r\nc"))
+	lines := spoken(strings.Repeat("y\n", 60))
+	assert.Len(t, lines, mostHookLines+1)
+	assert.Equal(t, "(10 more lines)", lines[mostHookLines])
+	assert.Len(t, spoken(strings.Repeat("ж", 1000))[0], mostHookLine+len("…"))
+}
