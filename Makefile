@@ -17,6 +17,8 @@ WEEKS   ?= 600
 SAMPLED ?= 5
 # Which of the lab's machines: trixie has OpenZFS 2.3, bookworm 2.1.
 SUITE   ?= trixie
+# What CI plays on OpenZFS 2.1, too; nightly plays everything there.
+OLDZFS  := ^(TestStory|TestStops|TestReceivesFromABookmark|TestZFSVersions)$$$$
 # How many random steps soak takes, and what it draws them from.
 STEPS   ?= 1000
 SEED    ?= $(shell date +%s)
@@ -52,6 +54,8 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 	@tools/stage image test/lab/build
 	@tools/stage browser $(MAKE) --no-print-directory test-browser
 	@tools/stage e2e $(MAKE) --no-print-directory test-e2e
+	@tools/stage image-2.1 test/lab/build --suite bookworm
+	@tools/stage e2e-2.1 $(MAKE) --no-print-directory test-e2e SUITE=bookworm E2E='$(OLDZFS)'
 	@tools/stage systemd $(MAKE) --no-print-directory test-systemd
 	@tools/stage --summary
 

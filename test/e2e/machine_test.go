@@ -51,8 +51,20 @@ func (w *world) machineGuest(vmid int, disk string) {
 func (w *world) startMachineGuest(vmid int, disk string) {
 	w.t.Helper()
 	require.NoError(w.t, site.WaitZvol(w.ctx, "ta/data/"+disk))
-	guest := exec.Command("/usr/local/lib/pve/kvm", "-id", fmt.Sprint(vmid), "-name", fmt.Sprintf("vm%d", vmid),
+	guest := w.startReady("/usr/local/lib/pve/kvm", "-id", fmt.Sprint(vmid), "-name", fmt.Sprintf("vm%d", vmid),
 		"-pidfile", fmt.Sprintf("/var/run/qemu-server/%d.pid", vmid), "-drive", "file=/dev/zvol/ta/data/"+disk+",format=raw")
+	ended := make(chan struct{})
+	go func() { _ = guest.Wait(); close(ended) }()
+	w.t.Cleanup(func() {
+		_ = guest.Process.Kill()
+		<-ended
+	})
+}
+
+// startReady starts a stand-in of a guest and returns when it lives.
+func (w *world) startReady(argv ...string) *exec.Cmd {
+	w.t.Helper()
+	guest := exec.Command(argv[0], argv[1:]...)
 	guest.Stderr = os.Stderr
 	out, err := guest.StdoutPipe()
 	require.NoError(w.t, err)
@@ -60,12 +72,7 @@ func (w *world) startMachineGuest(vmid int, disk string) {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	require.NoError(w.t, err)
 	require.Equal(w.t, "ready\n", line)
-	ended := make(chan struct{})
-	go func() { _ = guest.Wait(); close(ended) }()
-	w.t.Cleanup(func() {
-		_ = guest.Process.Kill()
-		<-ended
-	})
+	return guest
 }
 
 // surviveShutdown takes the test's own service out of a shutdown, and lets that be begun

@@ -1,0 +1,208 @@
+//go:build e2e && systemd
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfs"
+	"snapwatch/test/site"
+)
+
+// installed is a host with a systemd, a network and files of its own: a container over
+// the machine's files, which sees all its pools.
+type installed struct {
+	w      *world
+	name   string
+	root   string // its files, as the machine sees them
+	leader string // its first process
+	readme string // what is to be typed
+}
+
+// shippedReadme is the README as the package has it.
+func (w *world) shippedReadme() string {
+	w.t.Helper()
+	return w.host("sh", "-c", "dpkg-deb --fsys-tarfile "+builtPackage(w.t, "latest")+" | tar -xO ./usr/share/doc/snapwatch/README.md")
+}
+
+// newHost makes a host that is not booted yet.
+func (w *world) newHost(name string) *installed {
+	w.t.Helper()
+	dir := filepath.Join("/run/hosts", name)
+	h := &installed{w: w, name: name, root: filepath.Join(dir, "root"), readme: w.shippedReadme()}
+	for _, d := range []string{"upper", "work", "root"} {
+		require.NoError(w.t, os.MkdirAll(filepath.Join(dir, d), 0o755))
+	}
+	w.host("mount", "-t", "overlay", "overlay", "-o", "lowerdir=/,upperdir="+dir+"/upper,workdir="+dir+"/work", h.root)
+	w.t.Cleanup(func() {
+		_ = exec.Command("systemctl", "stop", "host-"+name).Run()
+		_ = exec.Command("umount", h.root).Run()
+		require.NoError(w.t, os.RemoveAll(dir))
+	})
+	return h
+}
+
+// write writes a file of the host.
+func (h *installed) write(path, text string) {
+	h.w.t.Helper()
+	path = filepath.Join(h.root, path)
+	require.NoError(h.w.t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(h.w.t, os.WriteFile(path, []byte(text), 0o644))
+}
+
+// boot starts the hosts' systemd and waits until they are up.
+func (w *world) boot(hosts ...*installed) {
+	w.t.Helper()
+	for _, h := range hosts {
+		w.host("systemd-run", "--quiet", "--unit=host-"+h.name, "-p", "Delegate=yes", "-p", "KillMode=mixed",
+			"systemd-nspawn", "--quiet", "--keep-unit", "--machine="+h.name, "--directory="+h.root,
+			"--private-network", "--bind=/dev/zfs", "--capability=all", "--boot")
+	}
+	for _, h := range hosts {
+		w.until(func() bool {
+			out, err := w.tryHost("machinectl", "show", "--value", "-p", "Leader", h.name)
+			h.leader = strings.TrimSpace(out)
+			return err == nil && h.leader != ""
+		})
+		w.until(func() bool {
+			out, _ := h.try("systemctl is-system-running")
+			return strings.HasPrefix(out, "running") || strings.HasPrefix(out, "degraded")
+		})
+	}
+}
+
+// argv runs a command on the host with a login's environment.
+func (h *installed) argv(words ...string) []string {
+	return append([]string{"nsenter", "--all", "--target", h.leader, "--", "env", "-i",
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb", "LANG=C.UTF-8"}, words...)
+}
+
+func (h *installed) try(line string) (string, error) {
+	return h.w.tryHost(h.argv("sh", "-c", "cd /root && "+line)...)
+}
+
+// types types a line in root's shell on the host, which must be content.
+func (h *installed) types(line string) string {
+	h.w.t.Helper()
+	out, err := h.try(line)
+	h.w.t.Logf("root@%s# %s\n%s", h.name, line, out)
+	require.NoError(h.w.t, err)
+	return out
+}
+
+// follows types a line that must stand in the README.
+func (h *installed) follows(line string) string {
+	h.w.t.Helper()
+	found := false
+	for text := range strings.Lines(h.readme) {
+		typed, _, _ := strings.Cut(strings.TrimSpace(text), "  #")
+		found = found || strings.TrimSpace(typed) == line || strings.Contains(text, "`"+line+"`")
+	}
+	require.True(h.w.t, found, "the README does not tell to type %q", line)
+	return h.types(strings.TrimPrefix(line, "sudo ")) // who types is root already
+}
+
+// terminal types a line of the README at a terminal, where snap registers itself.
+func (h *installed) terminal(line string) string {
+	h.w.t.Helper()
+	h.follows(line + " --dry-run")
+	return h.types("script -qec '" + line + "' /dev/null")
+}
+
+// proxmox makes the host a Proxmox node whose storage local-zfs is the dataset.
+func (h *installed) proxmox(dataset string) {
+	h.w.t.Helper()
+	standin := filepath.Join(filepath.Dir(program(h.w.t)), "standin")
+	text, err := os.ReadFile(standin)
+	require.NoError(h.w.t, err)
+	h.write("/usr/local/lib/pve/standin", string(text))
+	h.w.host("chmod", "755", h.root+"/usr/local/lib/pve/standin")
+	for _, name := range []string{"pvesh", "lxc-start"} {
+		require.NoError(h.w.t, os.Symlink("/usr/local/lib/pve/standin", filepath.Join(h.root, "usr/bin", name)))
+	}
+	for _, kind := range []string{"qemu-server", "lxc"} {
+		require.NoError(h.w.t, os.MkdirAll(filepath.Join(h.root, "etc/pve/nodes", h.name, kind), 0o755))
+	}
+	require.NoError(h.w.t, os.Symlink("nodes/"+h.name, filepath.Join(h.root, "etc/pve/local")))
+	h.write("/etc/systemd/system/pve-guests.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n")
+	h.write("/etc/pve/storage.cfg", "zfspool: local-zfs\n\tpool "+dataset+"\n\tcontent rootdir,images\n")
+}
+
+// starts starts a container on the host; end ends it.
+func (h *installed) starts(vmid string) (end func()) {
+	h.w.t.Helper()
+	guest := h.w.startReady(h.argv("/usr/bin/lxc-start", "-F", "-n", vmid)...)
+	return func() {
+		h.types("pkill -x lxc-start")
+		require.NoError(h.w.t, guest.Wait())
+	}
+}
+
+// TestSystemdInstall types the steps of the README on three fresh hosts: at the end A
+// snapshots from cron, and B and C watch what they receive.
+func TestSystemdInstall(t *testing.T) {
+	const disk = "subvol-101-disk-0"
+	w := newWorld(t)
+	a, b, c := w.newHost("pve-a"), w.newHost("pve-b"), w.newHost("site-c")
+	hosts := []*installed{a, b, c}
+	for _, h := range hosts {
+		deb, err := os.ReadFile(builtPackage(t, "latest"))
+		require.NoError(t, err)
+		h.write("/root/dist/snapwatch_0_amd64.deb", string(deb))
+	}
+	a.proxmox("ta/data")
+	b.proxmox("tb/data")
+	a.write("/etc/pve/nodes/pve-a/lxc/101.conf", "arch: amd64\nhostname: ct101\nrootfs: local-zfs:"+disk+",size=1G\n")
+	require.NoError(t, site.CreateFilesystem(w.ctx, "ta/data/"+disk))
+	w.boot(hosts...)
+	end := a.starts("101")
+
+	for _, h := range hosts {
+		h.follows("sudo apt install ./dist/snapwatch_*_amd64.deb")
+	}
+	a.write("/etc/snapwatch/config.yaml", "boot_grace: 1s\n"+quick) // nothing booted long ago here
+	a.types("systemctl start pve-guests")
+	b.write("/etc/snapwatch/config.yaml", "datasets: [tb/data]\n")
+	c.write("/etc/snapwatch/config.yaml", "role: replica\ndatasets: [tc]\n")
+	out, _ := a.try("snapwatch doctor")
+	t.Log(out)
+	assert.NotContains(t, out, "does not work")
+
+	a.terminal("snapwatch snap f48 h24 d30")
+	line := a.types("cat /etc/cron.d/snapwatch")
+	assert.Contains(t, line, "*/15 * * * * root ")
+	assert.Contains(t, line, "snap f48 h24 d30")
+	assert.Equal(t, "active\n", a.types("systemctl is-active cron"))
+	assert.Equal(t, []string{"daily"}, w.classes("ta/data/"+disk))
+	assert.Equal(t, "pve-a", w.label("ta/data/"+disk))
+
+	// The admin's own replication.
+	w.send("ta/data/"+disk, "tb/data/"+disk)
+	w.send("ta/data/"+disk, "tc/"+disk)
+	for _, h := range hosts[1:] {
+		h.follows("sudo systemctl enable --now snapwatch-exporter")
+		assert.Contains(t, h.follows("snapwatch check"), "OK")
+		w.until(func() bool {
+			metrics, _ := h.try("curl -s http://127.0.0.1:10191/metrics")
+			return strings.Contains(metrics, `disk="`+disk+`"`) && strings.Contains(metrics, `state="fresh",vmid="101"} 1`)
+		})
+	}
+	_, err := c.try("snapwatch snap f4")
+	assert.Error(t, err, "a replica")
+
+	// The guest stops: what cron runs sees it, and C stays silent for good.
+	end()
+	command := line[strings.Index(line, "root ")+len("root "):]
+	a.types(strings.SplitN(command, "\n", 2)[0])
+	assert.Equal(t, []string{"daily", zfs.Stopped.String()}, w.classes("ta/data/"+disk))
+	w.send("ta/data/"+disk, "tc/"+disk)
+	assert.Contains(t, c.types("snapwatch check -v"), "stopped")
+	assert.Equal(t, "enabled\n", c.types("systemctl is-enabled snapwatch-exporter"))
+}
