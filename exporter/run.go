@@ -3,6 +3,7 @@ package exporter
 import (
 	"errors"
 	"io/fs"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -26,12 +27,16 @@ var (
 		"1 if snap is registered on this host, in cron or as a timer, else 0.")
 	runUnprotected = newMetric("run_unprotected_disks",
 		"Disks of running guests that the last run of snap could not cover, by reason.", "reason")
+	runFrozen = newMetric("run_frozen_seconds",
+		"For how long a guest was held still at most when snap last took its snapshot. For guests under quiesce alone.", "vmid")
+	runQuiesced = newMetric("run_quiesced",
+		"1 if a guest was held still for its last snapshot, 0 if that is only crash-consistent. For guests under quiesce alone.", "vmid")
 	runReadable = newMetric("run_report_readable",
 		"1 if the report of the last run could be read, or there is none, else 0.")
 )
 
 // runCatalogue are the metrics of the last run of snap.
-var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runUnprotected, runReadable}
+var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runUnprotected, runFrozen, runQuiesced, runReadable}
 
 // Runs says where the exporter finds out about the runs of snap on this host.
 type Runs struct {
@@ -82,6 +87,11 @@ func (c runCollector) Collect(ch chan<- prometheus.Metric) {
 	uncovered := last.UncoveredByKind()
 	for _, kind := range report.Kinds() {
 		out.send(runUnprotected, float64(uncovered[kind]), string(kind))
+	}
+	for _, q := range last.Quiesced {
+		vmid := strconv.Itoa(q.VMID)
+		out.send(runFrozen, q.Seconds, vmid)
+		out.send(runQuiesced, truth(q.Consistent == report.Application), vmid)
 	}
 }
 

@@ -21,6 +21,7 @@ var lastRun = report.Run{
 	Start: time.Unix(1000, 0), End: time.Unix(1012, 0), LastSuccess: time.Unix(900, 0),
 	Counts:      map[report.Event]int{report.DidSnapshot: 3, report.DidFail: 1},
 	Unprotected: []report.Uncovered{{Kind: report.OtherStorage}, {Kind: report.OtherStorage}},
+	Quiesced:    []report.Quiesced{{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 102, Consistent: report.Crash}},
 	Disks: []report.Disk{
 		{Result: "snapshot"}, {Result: report.ResultUnprotected, Error: "ENOSPC"}, {Result: report.ResultUnprotected},
 	},
@@ -60,9 +61,13 @@ run_actions{action="label"} 0
 run_actions{action="snapshot"} 3
 run_duration_seconds 12
 run_expected 1
+run_frozen_seconds{vmid="101"} 0.5
+run_frozen_seconds{vmid="102"} 0
 run_last_completion_timestamp_seconds 1012
 run_last_start_timestamp_seconds 1000
 run_last_success_timestamp_seconds 900
+run_quiesced{vmid="101"} 1
+run_quiesced{vmid="102"} 0
 run_report_readable 1
 run_success 0
 run_unprotected_disks{reason="failed"} 1

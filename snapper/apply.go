@@ -3,6 +3,7 @@ package snapper
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"syscall"
@@ -37,11 +38,13 @@ type diskOutcome struct {
 	noSpace  bool
 }
 
-// applySnapshots carries out the first part of a pool's plan: what must not be found
-// goes, then come the snapshots with their labels. ctx ends it between two steps.
-func (r *run) applySnapshots(ctx context.Context, p *pool, plan Plan) map[string]diskOutcome {
-	r.applyAbandoned(ctx, p, plan.Abandoned)
-	return r.applyGuests(ctx, p, plan.Guests)
+// applySnapshots carries out the second part of a pool's plan: what must not be found
+// is gone, and now come the snapshots with their labels. taken are the outcomes of what
+// was snapshotted already. ctx ends it between two steps.
+func (r *run) applySnapshots(ctx context.Context, p *pool, plan Plan, taken map[string]diskOutcome) map[string]diskOutcome {
+	outcomes := r.applyGuests(ctx, p, plan.Guests)
+	maps.Copy(outcomes, taken)
+	return outcomes
 }
 
 // applyRest carries out the rest: bookmarks of older snapshots, labels to give back,
@@ -86,12 +89,10 @@ func (r *run) applyGuests(ctx context.Context, p *pool, guests []GuestPlan) map[
 		}
 		var got map[string]lua.Outcome
 		err := withPatience(func(patience context.Context) (err error) {
-			got, err = p.program().Snapshot(patience, programGuests(open, &p.index), nil)
+			got, err = p.program().Snapshot(patience, p.programGuests(open), nil)
 			return err
 		})
-		for _, g := range open {
-			p.index.snapshotted(g, got)
-		}
+		p.snapshotted(open, got)
 		if err != nil {
 			for _, g := range open {
 				fail(outcomes, g, fmt.Errorf("not known what was done, the next run looks: %w", err), false)
@@ -109,18 +110,28 @@ func (r *run) applyGuests(ctx context.Context, p *pool, guests []GuestPlan) map[
 	return outcomes
 }
 
-func programGuests(guests []GuestPlan, x *index) []lua.Guest {
+func (p *pool) programGuests(guests []GuestPlan) []lua.Guest {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	var list []lua.Guest
 	for _, g := range guests {
 		entry := lua.Guest{Snapshot: g.Snapshot, Guard: g.Guard}
 		for _, d := range g.Disks {
 			entry.Disks = append(entry.Disks, lua.Disk{
-				Dataset: d.Dataset, Snapshot: d.Snapshot, Bookmark: d.Bookmark, Label: d.Label, Watch: d.Snapshot && x.knows(d.Dataset),
+				Dataset: d.Dataset, Snapshot: d.Snapshot, Bookmark: d.Bookmark, Label: d.Label, Watch: d.Snapshot && p.index.knows(d.Dataset),
 			})
 		}
 		list = append(list, entry)
 	}
 	return list
+}
+
+func (p *pool) snapshotted(guests []GuestPlan, got map[string]lua.Outcome) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, g := range guests {
+		p.index.snapshotted(g, got)
+	}
 }
 
 // settle takes a guest's results in. It returns the guest to be tried again where

@@ -171,7 +171,7 @@ func TestToldToEnd(t *testing.T) {
 		Unmark: []zfs.Snapshot{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}},
 	}
 	p := &pool{name: "tank"}
-	outcomes := r.applySnapshots(ctx, p, plan)
+	outcomes := r.applySnapshots(ctx, p, plan, nil)
 	r.applyRest(ctx, p, plan, outcomes)
 	assert.ErrorContains(t, outcomes[disk0].err, "told to end before its snapshots were made")
 	require.Len(t, r.report.Problems, 1)

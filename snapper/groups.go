@@ -93,8 +93,10 @@ func classSets(alike [][]task) string {
 type Freeze struct {
 	VMID int
 	How  config.How
-	// Unfit is why it can't be, "" if it can.
-	Unfit string
+	// Unfit is why it can't be, "" if it can. Passing is true where that is because
+	// Proxmox works on the guest, and no fault.
+	Unfit   string
+	Passing bool
 }
 
 // freezes are the guests among those that get a snapshot which are to be held still.
@@ -108,7 +110,7 @@ func (p *planner) freezes(tasks []task) []Freeze {
 		}
 		f := Freeze{VMID: t.disk.VMID, How: how}
 		if t.disk.State != Running {
-			f.Unfit = cmp.Or(t.disk.Why, t.disk.State.String())
+			f.Unfit, f.Passing = cmp.Or(t.disk.Why, t.disk.State.String()), true
 		}
 		list = append(list, f)
 	}

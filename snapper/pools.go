@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"snapwatch/internal/command"
@@ -25,6 +26,8 @@ type pool struct {
 	// answers for in this run.
 	index      index
 	remembered map[string]bool
+	// mu guards index while several units are snapshotted side by side.
+	mu sync.Mutex
 }
 
 // openPool takes the pool's lock and reads its disks. What goes wrong is kept in the

@@ -57,6 +57,7 @@ func (r *run) rounds(ctx context.Context, g Guests, parents map[string][]string)
 	}
 	r.reportGuests(g, all)
 	r.report.Tips = r.tips(all)
+	r.report.CarryOver(r.previous.Quiesced, func(vmid int) bool { return r.Config.HowOf(vmid) != "" && g.Cluster.Guests[vmid].VMID == vmid })
 	r.finish()
 	return whole, nil
 }
@@ -92,6 +93,7 @@ func (r *run) round(ctx context.Context, g Guests, pools []*pool, before Plan) (
 		return Plan{}, ctx.Err()
 	}
 	r.listFailed = g.ListErr != nil
+	r.kinds = kindsOf(g.Cluster)
 	for _, p := range pools {
 		g.Assign(p.disks, r.Config.Replicas)
 	}
@@ -145,19 +147,23 @@ func (r *run) settled(ctx context.Context, g Guests, pools []*pool) (settled Gue
 	return second, release
 }
 
-// applyAll carries the plan out on all pools side by side. taken is told what became of
-// the disks as soon as every pool has its snapshots, while the rest is still done.
+// applyAll carries the plan out on all pools side by side: what must not be found goes
+// first, then come the guests that are to be held still, and then all the rest. taken is
+// told what became of the disks as soon as every pool has its snapshots, while the rest
+// is still done.
 func (r *run) applyAll(ctx context.Context, pools []*pool, plan Plan, taken func(map[string]diskOutcome)) {
+	work := applyable(pools)
+	eachPool(work, func(p *pool) { r.applyAbandoned(ctx, p, plan.Abandoned) })
+	units, others := frozenUnits(plan.Guests)
+	frozen := r.applyFrozen(ctx, work, units)
+	plan.Guests = others
 	var snapshots, rest sync.WaitGroup
 	var mu sync.Mutex
 	all := map[string]diskOutcome{}
-	for _, p := range pools {
-		if p.err != nil {
-			continue
-		}
+	for _, p := range work {
 		snapshots.Add(1)
 		rest.Go(func() {
-			outcomes := r.applySnapshots(ctx, p, plan)
+			outcomes := r.applySnapshots(ctx, p, plan, frozen[p.name])
 			r.reportApplied(outcomes)
 			mu.Lock()
 			maps.Copy(all, outcomes)
@@ -169,4 +175,12 @@ func (r *run) applyAll(ctx context.Context, pools []*pool, plan Plan, taken func
 	snapshots.Wait()
 	taken(all)
 	rest.Wait()
+}
+
+func eachPool(pools map[string]*pool, do func(*pool)) {
+	var wait sync.WaitGroup
+	for _, p := range pools {
+		wait.Go(func() { do(p) })
+	}
+	wait.Wait()
 }

@@ -19,6 +19,7 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/internal/pve"
+	"snapwatch/internal/quiesce"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
@@ -39,6 +40,8 @@ type Options struct {
 	// else is done, and no report is kept.
 	Final bool
 	PVE   pve.Host
+	// Quiesce is how guests are held still.
+	Quiesce quiesce.Host
 	// Kstat, LockDir and StateDir are where ZFS tells about pools, where locks lie
 	// and where the report is kept.
 	Kstat, LockDir, StateDir string
@@ -55,6 +58,8 @@ type run struct {
 	previous report.Run
 	// listFailed is true when Proxmox could not be asked which guests run.
 	listFailed bool
+	// kinds says by VMID what a guest is run by.
+	kinds map[int]pve.Kind
 	// mu guards report while pools are worked on side by side.
 	mu     sync.Mutex
 	report report.Run

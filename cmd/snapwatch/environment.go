@@ -22,6 +22,7 @@ import (
 // environment is all that a command takes from the machine. Tests make one of
 // their own.
 type environment struct {
+	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	// Terminal is true when a person is watching standard output.
 	Terminal bool
@@ -47,12 +48,15 @@ type environment struct {
 	// Hostname is the kernel's name for the machine, ClockSync whether its clock is
 	// synchronized: yes, no, or "" where that is not known.
 	Hostname, ClockSync func() string
+	// Self is where this very program can be started from.
+	Self string
 	// PVE are the places where Proxmox keeps its state.
 	PVE pve.Host
 }
 
 func systemEnvironment() *environment {
 	return &environment{
+		Stdin:       os.Stdin,
 		Stdout:      os.Stdout,
 		Stderr:      os.Stderr,
 		Terminal:    term.IsTerminal(int(os.Stdout.Fd())),
@@ -71,6 +75,7 @@ func systemEnvironment() *environment {
 		Sanoid:      "/etc/sanoid/sanoid.conf",
 		Hostname:    hostname,
 		ClockSync:   clockSync,
+		Self:        "/proc/self/exe",
 		PVE:         pve.LocalHost(),
 	}
 }
@@ -122,7 +127,7 @@ func clockSync() string {
 func (e *environment) options(cfg config.Config) snapper.Options {
 	return snapper.Options{
 		Config: cfg, PVE: e.PVE, Kstat: e.Kstat, LockDir: e.LockDir, StateDir: e.StateDir, Now: e.Now,
-		Progress: e.progress(),
+		Progress: e.progress(), Quiesce: e.quiesce(),
 	}
 }
 

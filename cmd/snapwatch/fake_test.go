@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -25,6 +26,9 @@ func playPvesh(args []string) int {
 		return 255
 	}
 	path := strings.Split(args[1], "/")
+	if args[0] == "create" {
+		return playAgent(filepath.Join(os.Getenv("WORK"), "agent", path[4]), path[6])
+	}
 	if path[len(path)-1] == "current" {
 		text, err := os.ReadFile(filepath.Join(dir, path[len(path)-3]+".json"))
 		if err != nil {
@@ -39,6 +43,31 @@ func playPvesh(args []string) int {
 		return 2
 	}
 	fmt.Print(string(text))
+	return 0
+}
+
+// playAgent is a guest's agent: its state is what stands in the file, and it fails to
+// freeze with what stands in the file with .fail behind it.
+func playAgent(state, what string) int {
+	var result string
+	is, err := os.ReadFile(state)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "QEMU guest agent is not running")
+		return 255
+	}
+	switch said, err := os.ReadFile(state + ".fail"); {
+	case what == "fsfreeze-status":
+		result = strconv.Quote(strings.TrimSpace(string(is)))
+	case what == "fsfreeze-freeze" && err == nil:
+		result = `{"error":{"class":"GenericError","desc":` + strconv.Quote(strings.TrimSpace(string(said))) + `}}`
+	default:
+		to := map[string]string{"fsfreeze-freeze": "frozen", "fsfreeze-thaw": "thawed"}[what]
+		if err := os.WriteFile(state, []byte(to), 0o644); err != nil {
+			panic(err)
+		}
+		result = "2"
+	}
+	fmt.Printf(`{"result":%s}`, result)
 	return 0
 }
 

@@ -2,7 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"time"
 
+	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
 
@@ -30,4 +33,14 @@ func freezeAction(g snapper.GuestPlan, f snapper.Freeze) action {
 		why += ", with group " + g.Group
 	}
 	return action{"freeze", target, why}
+}
+
+// tellQuiesced says for how long guests were held still in this run.
+func tellQuiesced(w io.Writer, done report.Run) {
+	for _, q := range done.Quiesced {
+		if q.Consistent == report.Application && !q.At.Before(done.Start) {
+			held := time.Duration(q.Seconds * float64(time.Second)).Round(time.Millisecond)
+			fmt.Fprintf(w, "guest %d was held still for %s by its %s\n", q.VMID, held, q.How)
+		}
+	}
 }

@@ -46,8 +46,12 @@ func scriptEnvironment() *environment {
 	if err != nil {
 		panic(err)
 	}
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
 	return &environment{
-		Stdout: os.Stdout, Stderr: os.Stderr,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Self: self,
 		Terminal: os.Getenv("TERMINAL") != "", Root: os.Getenv("NOROOT") == "",
 		Now:        func() time.Time { return now },
 		ConfigPath: work("etc/config.yaml"), Kstat: work("kstat"),
@@ -57,7 +61,7 @@ func scriptEnvironment() *environment {
 		Hostname:  func() string { return "pve1" },
 		ClockSync: func() string { return os.Getenv("CLOCKSYNC") },
 		PVE: pve.Host{
-			Etc: work("pve"), Run: work("run"), Proc: work("proc"), Lock: work("lock"), LXC: work("lxc"), Systemd: work("systemd"),
+			Etc: work("pve"), Run: work("run"), Proc: work("proc"), Lock: work("lock"), LXC: work("lxc"), Cgroup: work("cgroup"), Systemd: work("systemd"),
 		},
 	}
 }

@@ -79,6 +79,7 @@ func (c *snapCmd) tellText(env *environment, plan snapper.Plan, done report.Run)
 	if c.DryRun {
 		return
 	}
+	tellQuiesced(env.Stdout, done)
 	n := done.Counts
 	fmt.Fprintf(env.Stdout, "%d snapshots made, %d destroyed, %d labels set, %d bookmarks made, %d failures (%s)\n",
 		n[report.DidSnapshot], n[report.DidDestroy], n[report.DidLabel], n[report.DidBookmark], n[report.DidFail],

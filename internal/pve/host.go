@@ -27,13 +27,15 @@ type Host struct {
 	Lock string
 	// LXC holds what lxc keeps of each container.
 	LXC string
+	// Cgroup is where cgroup v2 is mounted.
+	Cgroup string
 	// Systemd is there while systemd runs the machine, sd_booted(3).
 	Systemd string
 }
 
 // LocalHost is the machine this process runs on.
 func LocalHost() Host {
-	return Host{Etc: "/etc/pve", Run: "/run", Proc: "/proc", Lock: "/run/lock", LXC: "/var/lib/lxc", Systemd: "/run/systemd/system"}
+	return Host{Etc: "/etc/pve", Run: "/run", Proc: "/proc", Lock: "/run/lock", LXC: "/var/lib/lxc", Cgroup: "/sys/fs/cgroup", Systemd: "/run/systemd/system"}
 }
 
 // Cluster is what stands in Proxmox's configuration, read at one time.
@@ -166,4 +168,29 @@ func (h Host) Uptime() (time.Duration, error) {
 		return 0, fmt.Errorf("%s/uptime: %w", h.Proc, err)
 	}
 	return time.Duration(seconds * float64(time.Second)), nil
+}
+
+// ContainerCgroup is the cgroup that holds a container's processes.
+func (h Host) ContainerCgroup(vmid int) string {
+	return filepath.Join(h.Cgroup, "lxc", strconv.Itoa(vmid))
+}
+
+// Locked reads the lock in a guest's configuration anew, "" if there is none. As for
+// [Host.Cluster] the end of ctx ends the waiting.
+func (h Host) Locked(ctx context.Context, id ID) (string, error) {
+	type answer struct {
+		lock string
+		err  error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		c, err := readConfig(filepath.Join(h.Etc, "local", id.Kind.configDir(), strconv.Itoa(id.VMID)+".conf"), id)
+		done <- answer{c.Lock, err}
+	}()
+	select {
+	case a := <-done:
+		return a.lock, a.err
+	case <-ctx.Done():
+		return "", fmt.Errorf("reading the configuration of guest %d: %w", id.VMID, ctx.Err())
+	}
 }

@@ -30,6 +30,9 @@ type Run struct {
 	Unprotected []Uncovered   `json:"unprotected,omitempty"`
 	Problems    []Problem     `json:"problems,omitempty"`
 	Counts      map[Event]int `json:"counts"`
+	// Quiesced is how the guests fared that are to be held still, in this run or the
+	// last one in which they were due.
+	Quiesced []Quiesced `json:"quiesced,omitempty"`
 	// Tips are what the run left as the newest managed snapshot, by dataset.
 	Tips map[string]Tip `json:"tips,omitempty"`
 	// Tokens says of each disk with an interrupted receive since when prune knows.

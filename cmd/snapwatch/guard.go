@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"snapwatch/internal/quiesce"
+)
+
+// guardCmd is `snapwatch guard`, which snap starts for itself.
+type guardCmd struct {
+	Budget time.Duration `arg:"" help:"For how long guests may be held still."`
+	Guests []string      `arg:"" help:"The guests, as qemu/101."`
+}
+
+// Run implements the command. A run that was killed reads nothing any more, and a
+// terminal that was closed or a service that is stopped must not end the guard before
+// all guests go on.
+func (c *guardCmd) Run(env *environment) error {
+	signal.Ignore(syscall.SIGPIPE)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	told := make(chan struct{})
+	go func() { <-signals; close(told) }()
+	g := quiesce.Guard{Host: env.quiesce(), Budget: c.Budget, Told: told}
+	for _, text := range c.Guests {
+		id, ok := quiesce.ParseID(text)
+		if !ok {
+			return &exit{2, fmt.Errorf("%q is no guest; write it as qemu/101", text)}
+		}
+		g.Guests = append(g.Guests, id)
+	}
+	if err := g.Run(env.Stdin, env.Stdout); err != nil {
+		return &exit{1, err}
+	}
+	return nil
+}
+
+// quiesce is how guests of this host are held still. The guard is this very program,
+// even where the file was replaced since it was started.
+func (e *environment) quiesce() quiesce.Host {
+	return quiesce.Local(e.PVE, e.Self, e.Now)
+}

@@ -1,0 +1,130 @@
+package quiesce
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/pve"
+)
+
+// guest is a guest of the fake host: what it does when it is asked, and what it is.
+type guest struct {
+	mu     sync.Mutex
+	frozen bool
+	calls  []string
+	// hangs lets freeze wait for the end of its time; late freezes it even so.
+	hangs, late bool
+	// fails are errors of freeze, and of the first thaws.
+	fails error
+	stuck int
+	gone  bool
+}
+
+func (g *guest) note(call string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.calls = append(g.calls, call)
+}
+
+func (g *guest) is() (frozen bool, calls []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.frozen, append([]string{}, g.calls...)
+}
+
+func (g *guest) Frozen(context.Context) (bool, error) {
+	frozen, _ := g.is()
+	return frozen, nil
+}
+
+func (g *guest) Freeze(ctx context.Context) error {
+	g.note("freeze")
+	if g.hangs {
+		<-ctx.Done()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.frozen {
+		return ErrForeign
+	}
+	g.frozen = g.fails == nil && (!g.hangs || g.late)
+	return errors.Join(g.fails, ctx.Err())
+}
+
+func (g *guest) Thaw(context.Context) error {
+	g.note("thaw")
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gone {
+		return ErrGone
+	}
+	if g.stuck--; g.stuck >= 0 {
+		return errors.New("does not thaw")
+	}
+	g.frozen = false
+	return nil
+}
+
+// rig is a host of fake guests, whose guard runs in this process.
+type rig struct {
+	Host
+	guests map[pve.ID]*guest
+	ids    []pve.ID
+	// guard is the guard's end of its pipes; ended is closed when it has returned.
+	guard pipes
+	ended chan struct{}
+	told  chan struct{}
+}
+
+type pipes struct {
+	io.Reader
+	io.Writer
+	close func() error
+}
+
+func (p pipes) Close() error { return p.close() }
+
+// newRig makes n guests.
+func newRig(t *testing.T, n int) *rig {
+	r := &rig{guests: map[pve.ID]*guest{}, ended: make(chan struct{}), told: make(chan struct{})}
+	for i := range n {
+		id := pve.ID{VMID: 101 + i, Kind: pve.QEMU}
+		r.ids = append(r.ids, id)
+		r.guests[id] = &guest{}
+	}
+	r.Host = Host{Freezer: func(id pve.ID) Freezer { return r.guests[id] }, Now: time.Now}
+	r.Host.Guard = func(budget time.Duration, guests []pve.ID) (io.ReadWriteCloser, error) {
+		in, toGuard := io.Pipe()
+		fromGuard, out := io.Pipe()
+		r.guard = pipes{Reader: in, Writer: out, close: func() error { return errors.Join(in.Close(), out.Close()) }}
+		g := &Guard{Host: r.Host, Guests: guests, Budget: budget, Told: r.told}
+		go func() {
+			defer close(r.ended)
+			defer func() { _ = out.Close() }()
+			_ = g.Run(in, out)
+		}()
+		return pipes{Reader: fromGuard, Writer: toGuard, close: func() error { return errors.Join(fromGuard.Close(), toGuard.Close()) }}, nil
+	}
+	return r
+}
+
+func (r *rig) open(t *testing.T, budget time.Duration) *Window {
+	t.Helper()
+	w, err := r.Open(r.ids, budget)
+	require.NoError(t, err)
+	return w
+}
+
+func (r *rig) thawed(t *testing.T) {
+	t.Helper()
+	for id, g := range r.guests {
+		frozen, calls := g.is()
+		require.False(t, frozen, "%s is frozen: %v", id, calls)
+	}
+}

@@ -1,0 +1,210 @@
+package quiesce
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"snapwatch/internal/pve"
+)
+
+const (
+	// guardPatience is how long the guard may take to start.
+	guardPatience = 10 * time.Second
+	// thawPatience is how long a run waits at least for its guests to go on; those
+	// that don't are left to the guard.
+	thawPatience = 5 * time.Second
+)
+
+// Window is the time in which some guests are held still.
+type Window struct {
+	host   Host
+	budget time.Duration
+	guests []pve.ID
+	guard  io.ReadWriteCloser
+	said   chan string // closed when the guard has ended
+	done   chan struct{}
+	closed sync.Once
+	// since is when the guard was told to freeze, zero before.
+	since  time.Time
+	frozen map[pve.ID]bool
+	failed map[pve.ID]string
+	// thawing is why the guard began to thaw, "" before.
+	thawing string
+	thawed  map[pve.ID]time.Duration
+	left    map[pve.ID]string
+	// ended is true when the guard says nothing any more.
+	ended bool
+}
+
+// Ended is what became of a window.
+type Ended struct {
+	// Early is why guests went on before they were told to, "" if they didn't: a
+	// snapshot that was made meanwhile may be one of guests that write.
+	Early string
+	// Frozen is for how long each guest was held still at most, from the call that
+	// freezes to the end of the one that thaws.
+	Frozen map[pve.ID]time.Duration
+	// Left are those that may be held still yet, and why.
+	Left map[pve.ID]string
+}
+
+// Open starts the guard of a window and returns when it is ready. Nothing is frozen
+// yet.
+func (h Host) Open(guests []pve.ID, budget time.Duration) (*Window, error) {
+	guard, err := h.Guard(budget, guests)
+	if err != nil {
+		return nil, err
+	}
+	w := &Window{
+		host: h, budget: budget, guests: guests, guard: guard, said: make(chan string), done: make(chan struct{}),
+		frozen: map[pve.ID]bool{}, failed: map[pve.ID]string{}, thawed: map[pve.ID]time.Duration{}, left: map[pve.ID]string{},
+	}
+	go w.listen()
+	select {
+	case line, ok := <-w.said:
+		if ok && line == saidReady {
+			return w, nil
+		}
+		err = errors.New("the guard that is to thaw them ended before it was ready")
+	case <-time.After(guardPatience):
+		err = errors.New("the guard that is to thaw them does not start")
+	}
+	w.close()
+	return nil, err
+}
+
+func (w *Window) listen() {
+	defer close(w.said)
+	for s := bufio.NewScanner(w.guard); s.Scan(); {
+		select {
+		case w.said <- s.Text():
+		case <-w.done:
+			return
+		}
+	}
+}
+
+// close leaves the guard alone: one that has something to thaw thaws it.
+func (w *Window) close() {
+	w.closed.Do(func() { close(w.done); _ = w.guard.Close() })
+}
+
+// Freeze holds the guests still, all at the same time. It returns why some could not
+// be; those may be held still for a moment all the same.
+func (w *Window) Freeze() map[pve.ID]string {
+	w.since = w.host.Now()
+	if _, err := io.WriteString(w.guard, sayFreeze+"\n"); err == nil {
+		over := time.NewTimer(w.budget)
+		defer over.Stop()
+		for len(w.frozen)+len(w.failed) < len(w.guests) && w.thawing == "" && w.hear(over.C) {
+		}
+	}
+	for _, id := range w.guests {
+		if !w.frozen[id] && w.failed[id] == "" {
+			w.failed[id] = "the guard did not get so far"
+		}
+	}
+	return w.failed
+}
+
+// hear takes one line in. It is false when there are no more, or when it is time.
+func (w *Window) hear(over <-chan time.Time) bool {
+	select {
+	case line, ok := <-w.said:
+		if w.ended = !ok; ok {
+			w.take(line)
+		}
+		return ok
+	case <-over:
+		return false
+	}
+}
+
+func (w *Window) take(line string) {
+	word, rest, _ := strings.Cut(line, " ")
+	name, more, _ := strings.Cut(rest, " ")
+	id, _ := ParseID(name)
+	switch word {
+	case saidFrozen:
+		w.frozen[id] = true
+	case saidFailed:
+		w.failed[id] = more
+	case saidThawing:
+		w.thawing = rest
+	case saidThawed:
+		if d, err := time.ParseDuration(more); err == nil {
+			w.thawed[id] = d
+		}
+	case saidLeft:
+		w.left[id] = more
+	}
+}
+
+// Thaw lets the guests go on. It waits until they do, or until the budget is over and
+// a while has passed; then the guard goes on trying without us.
+func (w *Window) Thaw() Ended {
+	defer w.close()
+	_, _ = io.WriteString(w.guard, sayThaw+"\n") // one that has ended said why
+	over := time.NewTimer(max(thawPatience, w.budget-w.host.Now().Sub(w.since)))
+	defer over.Stop()
+	for len(w.unsettled()) > 0 && w.hear(over.C) {
+	}
+	if w.thawing == "" || w.ended {
+		w.thawAlone()
+	}
+	if w.thawing == "" {
+		w.thawing = "the guard that was to thaw them ended or hangs"
+	}
+	ended := Ended{Frozen: w.thawed, Left: w.left}
+	if w.thawing != asked {
+		ended.Early = w.thawing
+	}
+	for _, id := range w.unsettled() {
+		w.left[id] = "whether it goes on is not known yet; that is tried for " + thawFor.String()
+	}
+	return ended
+}
+
+// unsettled are the guests that may be held still, and of which nothing was said.
+func (w *Window) unsettled() []pve.ID {
+	var open []pve.ID
+	for _, id := range w.guests {
+		_, thawed := w.thawed[id]
+		if !thawed && w.left[id] == "" && !w.isForeign(id) {
+			open = append(open, id)
+		}
+	}
+	return open
+}
+
+// isForeign tells whether somebody else holds the guest still.
+func (w *Window) isForeign(id pve.ID) bool {
+	return strings.HasPrefix(w.failed[id], ErrForeign.Error())
+}
+
+// thawAlone thaws without the guard.
+func (w *Window) thawAlone() {
+	ctx, stop := context.WithTimeout(context.Background(), thawPatience)
+	defer stop()
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	for _, id := range w.unsettled() {
+		wait.Go(func() {
+			at, err := w.host.thaw(ctx, id)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				w.left[id] = fmt.Sprintf("thaw it by hand: %v", err)
+				return
+			}
+			w.thawed[id] = at.Sub(w.since)
+		})
+	}
+	wait.Wait()
+}

@@ -1,0 +1,187 @@
+package quiesce
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/pve"
+)
+
+const ample = time.Minute
+
+func TestWindow(t *testing.T) {
+	r := newRig(t, 3)
+	w := r.open(t, ample)
+	for _, g := range r.guests {
+		_, calls := g.is()
+		assert.Empty(t, calls, "nothing is frozen before it is told to")
+	}
+	assert.Empty(t, w.Freeze())
+	for id, g := range r.guests {
+		frozen, _ := g.is()
+		assert.True(t, frozen, id)
+	}
+	ended := w.Thaw()
+	r.thawed(t)
+	assert.Empty(t, ended.Early)
+	assert.Empty(t, ended.Left)
+	assert.Len(t, ended.Frozen, 3)
+	<-r.ended
+}
+
+// What one guest does is no matter to the others.
+func TestOneGuestFails(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		is     func(*guest)
+		want   string
+		thaws  bool
+		frozen bool // in the end
+	}{
+		{"cannot freeze", func(g *guest) { g.fails = errors.New("no\nagent") }, "no agent", true, false},
+		{"hangs", func(g *guest) { g.hangs = true }, "deadline", true, false},
+		{"hangs and freezes all the same", func(g *guest) { g.hangs, g.late = true, true }, "deadline", true, false},
+		{"is somebody else's", func(g *guest) { g.frozen = true }, "somebody else holds it still already", false, true},
+		{"is thawed at the third try", func(g *guest) { g.stuck = 2 }, "", true, false},
+		{"ends meanwhile", func(g *guest) { g.gone = true }, "", true, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t, 2)
+			odd := r.guests[r.ids[1]]
+			test.is(odd)
+			w := r.open(t, 500*time.Millisecond)
+			failed := w.Freeze()
+			if test.want == "" {
+				assert.Empty(t, failed)
+			} else {
+				assert.Contains(t, failed[r.ids[1]], test.want)
+				assert.Len(t, failed, 1)
+			}
+			frozen, _ := r.guests[r.ids[0]].is()
+			assert.True(t, frozen, "the other is held still")
+			ended := w.Thaw()
+			<-r.ended
+			assert.Empty(t, ended.Early)
+			assert.Empty(t, ended.Left)
+			frozen, calls := odd.is()
+			assert.Equal(t, test.frozen, frozen)
+			assert.Equal(t, test.thaws, len(calls) > 1 && calls[len(calls)-1] == "thaw", "%v", calls)
+			frozen, _ = r.guests[r.ids[0]].is()
+			assert.False(t, frozen)
+		})
+	}
+}
+
+// When the budget is over all go on, whatever the run does, and it hears of it.
+func TestBudget(t *testing.T) {
+	r := newRig(t, 2)
+	w := r.open(t, 100*time.Millisecond)
+	assert.Empty(t, w.Freeze())
+	require.Eventually(t, func() bool { _, calls := r.guests[r.ids[0]].is(); return len(calls) == 2 }, ample, time.Millisecond)
+	ended := w.Thaw()
+	<-r.ended
+	r.thawed(t)
+	assert.Equal(t, "max_freeze (100ms) is over", ended.Early)
+	assert.Empty(t, ended.Left)
+	assert.Len(t, ended.Frozen, 2)
+}
+
+// A run that is killed lets its guests go on, in whatever it was.
+func TestRunIsKilled(t *testing.T) {
+	for name, during := range map[string]func(w *Window){
+		"before it froze": func(*Window) {},
+		"while frozen":    func(w *Window) { w.Freeze() },
+		"while it thaws":  func(w *Window) { w.Freeze(); _, _ = io.WriteString(w.guard, sayThaw+"\n") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 2)
+			w := r.open(t, ample)
+			during(w)
+			w.close()
+			<-r.ended
+			r.thawed(t)
+		})
+	}
+	t.Run("while it freezes", func(t *testing.T) {
+		r := newRig(t, 2)
+		r.guests[r.ids[0]].hangs, r.guests[r.ids[0]].late = true, true
+		w := r.open(t, ample)
+		_, err := io.WriteString(w.guard, sayFreeze+"\n")
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { _, calls := r.guests[r.ids[0]].is(); return len(calls) == 1 }, ample, time.Millisecond)
+		w.close()
+		<-r.ended
+		r.thawed(t)
+	})
+}
+
+// A guard that is told to end, as by systemd, thaws first.
+func TestGuardIsTold(t *testing.T) {
+	r := newRig(t, 2)
+	w := r.open(t, ample)
+	w.Freeze()
+	close(r.told)
+	ended := w.Thaw()
+	<-r.ended
+	r.thawed(t)
+	assert.Contains(t, []string{"", "told to end"}, ended.Early)
+}
+
+// Where the guard dies, the run thaws by itself, and knows that it was too late.
+func TestGuardDies(t *testing.T) {
+	r := newRig(t, 2)
+	run := r.Host
+	dead := make(chan struct{})
+	run.Guard = func(time.Duration, []pve.ID) (io.ReadWriteCloser, error) {
+		in, toGuard := io.Pipe()
+		fromGuard, out := io.Pipe()
+		go func() {
+			_, _ = io.WriteString(out, "ready\n")
+			_, _ = in.Read(make([]byte, 100))
+			for _, id := range r.ids {
+				_ = r.guests[id].Freeze(t.Context())
+				_, _ = io.WriteString(out, "frozen "+id.String()+"\n")
+			}
+			_, _ = out.Close(), in.Close()
+			close(dead)
+		}()
+		return pipes{Reader: fromGuard, Writer: toGuard, close: func() error { return nil }}, nil
+	}
+	w, err := run.Open(r.ids, ample)
+	require.NoError(t, err)
+	assert.Empty(t, w.Freeze())
+	<-dead
+	ended := w.Thaw()
+	r.thawed(t)
+	assert.Contains(t, ended.Early, "the guard that was to thaw them")
+	assert.Empty(t, ended.Left)
+}
+
+func TestGuardDoesNotStart(t *testing.T) {
+	r := newRig(t, 1)
+	run := r.Host
+	run.Guard = func(time.Duration, []pve.ID) (io.ReadWriteCloser, error) { return nil, errors.New("no such file") }
+	_, err := run.Open(r.ids, ample)
+	assert.EqualError(t, err, "no such file")
+	run.Guard = func(time.Duration, []pve.ID) (io.ReadWriteCloser, error) {
+		from, out := io.Pipe()
+		_ = out.Close()
+		return pipes{Reader: from, Writer: io.Discard, close: func() error { return nil }}, nil
+	}
+	_, err = run.Open(r.ids, ample)
+	assert.ErrorContains(t, err, "ended before it was ready")
+	_, calls := r.guests[r.ids[0]].is()
+	assert.Empty(t, calls)
+}
+
+func TestParseID(t *testing.T) {
+	for text, want := range map[string]bool{"qemu/101": true, "lxc/1": true, "qemu/0": false, "qemu/": false, "vm/101": false, "qemu/0101": false, "101": false, "qemu/101/x": false} {
+		_, ok := ParseID(text)
+		assert.Equal(t, want, ok, text)
+	}
+}
