@@ -22,17 +22,16 @@ import (
 // textPage prints what [collector.disk] collects, in Prometheus' text format.
 type textPage struct {
 	out    *bufio.Writer
-	line   []byte
 	series []textSeries
 	now    time.Time
 	config config.Config
 }
 
-// textSeries is one disk with its labels as they are printed before and after those
-// that only some of its series have.
+// textSeries is one disk with its labels as they are printed before, between and after
+// those that only some of its series have.
 type textSeries struct {
 	*checker.Result
-	before, after string
+	before, after, end string
 }
 
 // writeDisks prints the disks' metrics.
@@ -45,7 +44,8 @@ func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
 			p.series = append(p.series, textSeries{
 				Result: d,
 				before: `{dataset="` + escape(d.Dataset) + `",disk="` + escape(d.Name()) + `"`,
-				after:  `pool="` + escape(pool) + `"`,
+				after:  `,pool="` + escape(pool) + `"`,
+				end:    `,vmid="` + strconv.Itoa(d.VMID) + `"} `,
 			})
 		}
 	}
@@ -78,17 +78,13 @@ func (p *textPage) family(m metric) {
 // sample prints a line; between are the labels that come before pool in the alphabet,
 // and last those that come after it, each with a comma before it.
 func (p *textPage) sample(m metric, s *textSeries, between, last string, value float64) {
-	b := append(p.line[:0], m.Name...)
+	b := append(p.out.AvailableBuffer(), m.Name...)
 	b = append(b, s.before...)
 	b = append(b, between...)
-	b = append(b, ',')
 	b = append(b, s.after...)
 	b = append(b, last...)
-	b = append(b, `,vmid="`...)
-	b = strconv.AppendInt(b, int64(s.VMID), 10)
-	b = append(b, `"} `...)
-	p.line = append(appendValue(b, value), '\n')
-	_, _ = p.out.Write(p.line)
+	b = append(b, s.end...)
+	_, _ = p.out.Write(append(appendValue(b, value), '\n'))
 }
 
 func appendValue(b []byte, value float64) []byte {

@@ -15,7 +15,7 @@ import (
 )
 
 // usual are the levels that are measured: disks and the snapshots that each has.
-var usual = []string{"20x10", "20x100", "200x10", "20x1000"}
+var usual = []string{"20x10", "20x100", "20x200", "200x10", "20x1000"}
 
 func main() {
 	if err := bench(context.Background(), os.Args[1:]); err != nil {
