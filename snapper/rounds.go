@@ -98,6 +98,7 @@ func (r *run) round(ctx context.Context, g Guests, pools []*pool, before Plan) (
 		g.Assign(p.disks, r.Config.Replicas)
 	}
 	policy := r.policy(g.Cluster)
+	r.readReceived(ctx, pools, policy.Names)
 	policy.MaxDestroys = max(0, policy.MaxDestroys-len(before.Destroys))
 	policy.MaxUnmarks = max(0, policy.MaxUnmarks-len(before.Unmark))
 	plan := r.makePlan(pools, g.Cluster, policy)

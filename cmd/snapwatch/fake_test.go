@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -151,6 +152,9 @@ func playZFS(args []string) int {
 				fmt.Println(d.since)
 			}
 		}
+	case args[0] == "get" && args[3] == "name,property,received":
+		// get -Hp -o COLUMNS PROPERTIES DATASET…
+		w.playReceived(args[5:])
 	case args[0] == "get":
 		// get -Hp -d 1 -t TYPES -o COLUMNS PROPERTIES PARENT…, or -r instead of -d 1
 		below := func(dataset, parent string) bool { return zfs.Parent(dataset) == parent }
@@ -192,37 +196,45 @@ func (w playedWorld) playGet(properties, parents []string, below func(dataset, p
 		}
 		for i, d := range shown {
 			for _, p := range properties {
-				value, received, source := w.property(d, p, i)
-				fmt.Printf("%s\t%s\t%s\t%s\t%s\n", d.name, p, value, received, source)
+				value, source := w.property(d, p, i)
+				fmt.Printf("%s\t%s\t%s\t%s\n", d.name, p, value, source)
 			}
 		}
 	}
 	return status
 }
 
-func (w playedWorld) property(d playedDisk, property string, i int) (value, received, source string) {
+func (w playedWorld) playReceived(datasets []string) {
+	for _, d := range w.disks {
+		if slices.Contains(datasets, d.name) {
+			fmt.Printf("%s\t%s\t%s\n%s\t%s\t-\n", d.name, zfs.LabelRunning, d.received, d.name, zfs.LabelNoSnap)
+		}
+	}
+}
+
+func (w playedWorld) property(d playedDisk, property string, i int) (value, source string) {
 	switch property {
 	case "guid", "createtxg":
-		return fmt.Sprint(100 + i), "-", "-"
+		return fmt.Sprint(100 + i), "-"
 	case "creation":
-		return "1750000000", "-", "-"
+		return "1750000000", "-"
 	case "inconsistent":
-		return "0", "-", "-"
+		return "0", "-"
 	case "written":
-		return d.written, "-", "-"
+		return d.written, "-"
 	case "receive_resume_token":
-		return d.token, "-", "-"
+		return d.token, "-"
 	case "prevsnap":
 		if rows := w.rows["snap"+d.name]; len(rows) > 0 {
 			name, _, _ := strings.Cut(rows[len(rows)-1], "\t")
-			return name, "-", "-"
+			return name, "-"
 		}
 	case zfs.LabelRunning:
-		return d.running, d.received, sourceOf(d.running)
+		return d.running, sourceOf(d.running)
 	case zfs.LabelNoSnap:
-		return d.nosnap, "-", sourceOf(d.nosnap)
+		return d.nosnap, sourceOf(d.nosnap)
 	}
-	return "-", "-", "-"
+	return "-", "-"
 }
 
 func sourceOf(value string) string {

@@ -14,7 +14,7 @@ func headLines() string {
 	var b strings.Builder
 	for _, dataset := range []string{"tank/vm-1-disk-0", "tank/vm-2-disk-0"} {
 		for _, p := range headProperties {
-			b.WriteString(dataset + "\t" + p + "\t" + values[p] + "\t-\t-\n")
+			b.WriteString(dataset + "\t" + p + "\t" + values[p] + "\t-\n")
 		}
 	}
 	return b.String()

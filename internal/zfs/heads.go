@@ -63,11 +63,12 @@ func without(heads []Head, parents []string) []Head {
 }
 
 // heads asks with zfs get and not with zfs list, which does not tell the source of
-// a property.
+// a property. It does not ask for the received values: zfs then reads each dataset
+// anew for every single property, which takes ten times as long ([Reader.Received]).
 func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([]Head, error) {
 	ask := func(properties []string) ([]Head, error) {
 		argv := append([]string{"zfs", "get", "-Hp"}, depth...)
-		argv = append(argv, "-t", "filesystem,volume", "-o", "name,property,value,received,source", strings.Join(properties, ","))
+		argv = append(argv, "-t", "filesystem,volume", "-o", "name,property,value,source", strings.Join(properties, ","))
 		p := headParser{properties: properties, seen: map[string]bool{}, blind: !slices.Contains(properties, prevsnap)}
 		err := r.lines(ctx, append(argv, names...), p.line)
 		if err == nil {
@@ -127,8 +128,8 @@ type headParser struct {
 
 func (p *headParser) line(line string) error {
 	f := strings.Split(line, "\t")
-	if len(f) != 5 {
-		return unreadable("unexpected line %q: %d columns instead of 5", clip(line), len(f))
+	if len(f) != 4 {
+		return unreadable("unexpected line %q: %d columns instead of 4", clip(line), len(f))
 	}
 	if p.at == 0 || p.at == len(p.properties) {
 		if p.seen[f[0]] || !ValidDataset(f[0]) {
@@ -143,7 +144,7 @@ func (p *headParser) line(line string) error {
 		return unreadable("unexpected line %q: expected %s of %s", clip(line), p.properties[p.at], h.Name)
 	}
 	p.at++
-	if err := h.set(f[1], f[2], f[3], f[4]); err != nil {
+	if err := h.set(f[1], f[2], f[3]); err != nil {
 		return unreadable("%s of %s: %w", f[1], h.Name, err)
 	}
 	return nil
@@ -158,7 +159,7 @@ func (p *headParser) end() error {
 	return nil
 }
 
-func (h *Head) set(property, value, received, source string) (err error) {
+func (h *Head) set(property, value, source string) (err error) {
 	switch property {
 	case "guid":
 		h.GUID, err = strconv.ParseUint(value, 10, 64)
@@ -186,20 +187,20 @@ func (h *Head) set(property, value, received, source string) (err error) {
 			h.SnapshotsChanged, err = strconv.ParseInt(value, 10, 64)
 		}
 	case LabelRunning:
-		h.Running = parseProperty(value, received, source)
+		h.Running = parseProperty(value, source)
 	case LabelNoSnap:
-		h.NoSnap = parseProperty(value, received, source)
+		h.NoSnap = parseProperty(value, source)
 	}
 	return err
 }
 
-func parseProperty(value, received, source string) Property {
-	p := Property{Value: unset(value), Received: unset(received)}
+func parseProperty(value, source string) Property {
+	p := Property{Value: unset(value)}
 	switch {
 	case source == "local":
 		p.Source = SourceLocal
 	case source == "received":
-		p.Source = SourceReceived
+		p.Source, p.Received = SourceReceived, p.Value
 	case strings.HasPrefix(source, "inherited"):
 		p.Source = SourceInherited
 	case source == "default":

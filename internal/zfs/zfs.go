@@ -52,7 +52,8 @@ func (s Source) String() string {
 type Property struct {
 	Value string
 	// Received is the value that came with a stream, "" if none did. A local value
-	// masks it (facts: Proxmox 5).
+	// masks it, and so does zfs inherit (facts: Proxmox 5): then it is known only where
+	// [Reader.Received] has read it.
 	Received string
 	Source   Source
 }

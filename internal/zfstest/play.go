@@ -184,7 +184,12 @@ func (w World) get(properties, roots []string, options map[string]string) (out, 
 			found = found || d.Name == root
 			for _, p := range properties {
 				v := d.property(p)
-				fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t%s\n", d.Name, p, v[0], v[1], v[2])
+				cells := map[string]string{"name": d.Name, "property": p, "value": v[0], "received": v[1], "source": v[2]}
+				var row []string
+				for column := range strings.SplitSeq(options["-o"], ",") {
+					row = append(row, cells[column])
+				}
+				b.WriteString(strings.Join(row, "\t") + "\n")
 			}
 		}
 		if !found {

@@ -48,7 +48,7 @@ func zfs(args []string, now time.Time) int {
 			case "snapshots_changed":
 				value = strconv.FormatInt(made.Unix(), 10)
 			}
-			fmt.Fprintf(out, "%s\t%s\t%s\t-\t-\n", dataset, p, value)
+			fmt.Fprintf(out, "%s\t%s\t%s\t-\n", dataset, p, value)
 		}
 	}
 	return 0
