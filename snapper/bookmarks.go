@@ -78,6 +78,9 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 			missing = append(missing, s.Snapshot)
 		}
 	}
+	if len(missing) == 0 {
+		return nil
+	}
 	whole := Bookmarks{Have: append(slices.Clone(b.Have), missing...), Keep: b.Keep}
 	gone := whole.Expire()
 	missing = slices.DeleteFunc(missing, func(s zfs.Snapshot) bool { return slices.Contains(gone, s) })

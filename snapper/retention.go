@@ -259,6 +259,9 @@ func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duratio
 	var expired []Expired
 	newest := true
 	list := managedOf(snapshots, now)
+	if !slices.ContainsFunc(list, func(m managed) bool { return m.class == zfs.Stopped }) {
+		return nil
+	}
 	witnesses := append(slices.Clone(list), managedOf(marks.Have, now)...)
 	for _, m := range slices.Backward(list) {
 		if m.class != zfs.Stopped {

@@ -1,188 +1,183 @@
-//go:build e2e && soak
+//go:build e2e
 
 package e2e
 
 import (
+	"encoding/json"
 	"flag"
-	"math/rand/v2"
+	"fmt"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/checker"
+	"snapwatch/test/sim"
 	"snapwatch/test/site"
 )
 
 var (
 	randomSteps = flag.Int("steps", 40, "how many random steps TestRandomSteps takes")
-	randomSeed  = flag.Uint64("seed", 2026, "what they are drawn from")
+	randomSeed  = flag.Uint64("seed", 5, "what they are drawn from")
 )
 
-// The settings of the random steps. Bookmarks are what C lives on when it was cut off; the
-// way back from a node that took over needs a snapshot that both nodes still have, so the
-// lag between them is shorter than what the retention keeps. The copies keep next to
-// nothing.
-const (
-	mostAway    = 8 * 24 * time.Hour
-	mostLag     = 20 * time.Hour
-	randomKeep  = "f2 d3"
-	copyKeep    = "f1 d0"
-	randomMarks = "bookmarks: 10\n"
-)
+// weekSteps is how many steps are taken before the sites are made anew.
+const weekSteps = 40
 
-// random is a guest's disk on three sites, and what was done to it.
-type random struct {
-	*world
-	draw *rand.Rand
-	// owner has the guest, other is the node it may move to.
-	owner, other *site.Site
-	running, cut bool
-	// seen is when C, and the other node, last received.
-	seenByC, seenByOther time.Time
-}
-
-func (r *random) disk(s *site.Site) string {
-	if s == r.c {
-		return "tc/vm-100-disk-0"
-	}
-	return s.Pool + "/data/vm-100-disk-0"
-}
-
-// TestRandomSteps: whatever happens to the guest, its nodes and the link to C, in any
-// order, no next run of syncoid needs a full send, and all copies hold the same bytes,
-// as long as C was away for fewer days than there are bookmarks.
+// TestRandomSteps plays random steps in the model of test/sim and on real sites, with
+// real syncoid, and compares both after each: labels, snapshots, bookmarks, what they
+// have in common, and what check on C says. What the model promises in thousands of
+// weeks is worth as much as it agrees with ZFS here.
 func TestRandomSteps(t *testing.T) {
+	for begun := 0; begun < *randomSteps; begun += weekSteps {
+		steps := min(weekSteps, *randomSteps-begun)
+		seed := *randomSeed + uint64(begun/weekSteps)
+		t.Run(fmt.Sprintf("steps=%d,seed=%d", steps, seed), func(t *testing.T) { playWeek(t, seed, steps) })
+	}
+}
+
+func playWeek(t *testing.T, seed uint64, steps int) {
+	setup, plan := sim.LabWeek(seed, steps)
 	w := newWorld(t)
-	t.Logf("-steps %d -seed %d", *randomSteps, *randomSeed)
-	r := &random{world: w, draw: rand.New(rand.NewPCG(*randomSeed, 0)), owner: w.a, other: w.b, running: true}
-	w.ownPools(randomMarks)
-	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\nrole: replica\n"))
-	w.vm(100, "vm-100-disk-0")
-	w.start(w.a, 100)
-	w.tomorrow()
-	r.fill(r.disk(r.owner), 200)
-	r.work()
-	r.toOther()
-	r.toC()
-	steps := []func(){
-		r.run, r.run, r.run, r.run, r.run, r.run, r.stopOrStart, r.cutOff, r.reconnect, r.sync, r.sync, r.pruneCopies, r.failover,
+	w.backToday()
+	w.later(time.Until(setup.Start))
+	settings := fmt.Sprintf("%sbookmarks: %d\nstopped_grace: %s\nadopt_peer_labels: true\n", quick, setup.Bookmarks, setup.Grace)
+	for _, s := range []*site.Site{w.a, w.b} {
+		require.NoError(t, s.WriteFile("/etc/snapwatch/config.yaml", settings))
+		require.NoError(t, s.Install("systemctl", "#!/bin/sh\necho LoadState=loaded\necho ActiveState=$(cat /run/boot)\n"))
+		require.NoError(t, s.WriteFile("/run/systemd/system/marker", ""))
+		s.Env = append(s.Env, "TZ=Europe/Berlin") // where the model is
 	}
-	for i := range *randomSteps {
-		steps[r.draw.IntN(len(steps))]()
-		t.Logf("step %d: %s", i+1, r.state())
+	r := &replay{
+		world: w, model: sim.NewWorld(setup), setup: setup, sites: [3]*site.Site{w.a, w.b, w.c},
+		guests: map[int]sim.Guest{}, guids: map[uint64]uint64{}, names: map[string]string{},
 	}
-	r.cut = false
-	r.sync()
-}
-
-func (r *random) state() string {
-	words := []string{time.Now().Format(time.DateTime), "guest on " + r.owner.Name}
-	if !r.running {
-		words = append(words, "stopped")
+	for i := range r.sets {
+		r.sets[i] = map[string]sim.Disk{}
 	}
-	if r.cut {
-		words = append(words, "C cut off")
-	}
-	return strings.Join(words, ", ")
-}
-
-// work is a run of snap on the guest's node. The other node's follows what it receives.
-func (r *random) work() { r.snap(r.owner, strings.Fields(randomKeep)...) }
-
-// run lets time pass, and the guest write. What may not be away for longer is brought up
-// to date before that.
-func (r *random) run() {
-	r.later(time.Duration(1+r.draw.IntN(14)) * time.Hour)
-	if r.running {
-		r.fill(r.disk(r.owner), 20+r.draw.IntN(60))
-	}
-	r.work()
-	if time.Since(r.seenByOther) > mostLag {
-		r.toOther()
-	}
-	if time.Since(r.seenByC) > mostAway {
-		r.cut = false
-		r.toC()
+	defer func() {
+		if t.Failed() {
+			t.Log(r.model.Story())
+		}
+	}()
+	r.model.PlayIn(r, steps, plan)
+	require.Empty(t, r.model.Fail)
+	r.sameBytes()
+	for _, s := range plan {
+		t.Log(s)
 	}
 }
 
-func (r *random) stopOrStart() {
-	if r.running {
-		r.stop(r.owner, 100)
-	} else {
-		r.start(r.owner, 100)
-	}
-	r.running = !r.running
-	r.work()
+// replay does on real sites what happens in the model.
+type replay struct {
+	*world
+	model *sim.World
+	setup sim.Setup
+	sites [3]*site.Site
+	// What is there on the sites: guests, and datasets by the model's names.
+	guests map[int]sim.Guest
+	sets   [3]map[string]sim.Disk
+	// guids are those of real snapshots by the model's, names those of ours by the
+	// model's: the seconds in them differ.
+	guids map[uint64]uint64
+	names map[string]string
 }
 
-func (r *random) cutOff() { r.cut = true }
-
-func (r *random) reconnect() { r.cut = r.draw.IntN(4) > 0 }
-
-// sync brings the copies up to date, C from the owner or from the other node.
-func (r *random) sync() {
-	r.toOther()
-	if !r.cut {
-		r.toC()
-	}
+// real is a dataset's name in the lab.
+func real(at int, name string) string {
+	return [...]string{"ta/data/", "tb/data/", "tc/"}[at] + path.Base(name)
 }
 
-// toOther replicates to the other node, which then makes its bookmarks.
-func (r *random) toOther() {
-	r.increment(r.owner, r.other)
-	r.snap(r.other, strings.Fields(randomKeep)...)
-	r.seenByOther = time.Now()
+// Run is a run of cron.
+func (r *replay) Run(node int) {
+	r.follow()
+	r.world.run(r.sites[node], append([]string{"snap"}, strings.Fields(r.setup.Keep)...)...)
 }
 
-func (r *random) toC() {
-	from := r.owner
-	if r.draw.IntN(2) == 0 {
-		from = r.other
-	}
-	r.increment(from, r.c)
-	if from == r.owner || r.seenByOther.After(r.seenByC) {
-		r.seenByC = time.Now()
-	}
+// Killed is a run that is killed when it is about to write for the first time.
+func (r *replay) Killed(node int) {
+	r.follow()
+	s := r.sites[node]
+	require.NoError(r.t, s.Install("zfs", "#!/bin/sh\nif [ \"$1\" = program ]; then kill -9 $PPID; exit 1; fi\nexec /usr/sbin/zfs \"$@\"\n"))
+	r.world.run(s, append([]string{"snap"}, strings.Fields(r.setup.Keep)...)...)
+	require.NoError(r.t, s.Remove(site.BinDir+"/zfs"))
 }
 
-// increment replicates, and asserts that it was no full send where there is a copy, and
-// that the copy is one.
-func (r *random) increment(from, to *site.Site) {
-	first := len(r.snapshotsIfAny(r.disk(to))) == 0
-	said, _ := r.sent(r.disk(from), r.disk(to))
-	if !first {
-		require.NotContains(r.t, said, "full")
+// Send is one run of syncoid. It must find a base where the model does.
+func (r *replay) Send(s sim.Sending) {
+	r.follow()
+	from, to := real(s.From, s.Name), real(s.To, s.As)
+	_, there := r.sets[s.To][s.As]
+	if s.Anew {
+		r.zfs("destroy", "-r", to)
 	}
-	r.same(r.disk(from), r.disk(to))
-}
-
-func (r *random) snapshotsIfAny(dataset string) []site.Snapshot {
-	list, err := site.Snapshots(r.ctx, dataset)
-	if err != nil {
-		return nil
+	argv := []string{"syncoid", "--no-sync-snap"}
+	if r.setup.Properties {
+		argv = append(argv, "--sendoptions=p")
 	}
-	return list
-}
-
-func (r *random) pruneCopies() {
-	for _, s := range []*site.Site{r.other, r.c} {
-		result := r.world.run(s, append([]string{"prune"}, strings.Fields(copyKeep)...)...)
-		require.Zero(r.t, result.Code, result.Stderr)
+	result, err := r.c.Run(r.ctx, append(argv, from, to)...)
+	require.NoError(r.t, err)
+	said := result.Stdout + result.Stderr
+	require.Zero(r.t, result.Code, "%s to %s: %s", from, to, said)
+	require.Equal(r.t, !there || s.Anew, strings.Contains(said, "Sending oldest full snapshot"), "%s to %s: %s", from, to, said)
+	for _, line := range strings.Split(strings.TrimSpace(said), "\n") {
+		if strings.Contains(line, "ending") {
+			r.t.Log(line)
+		}
 	}
 }
 
-// failover gives the guest to the other node, as it is there; what it had not received
-// is lost. It fails back the next time.
-func (r *random) failover() {
-	if r.running {
-		require.NoError(r.t, r.owner.KillGuest(100))
+// Sent takes in what the model now has where something was received.
+func (r *replay) Sent(s sim.Sending) { r.sets[s.To][s.As] = r.model.Disks(s.To)[s.As] }
+
+// Pruned lets a receiver's own rotation happen here, too.
+func (r *replay) Pruned(at int, name string, snapshots []string) {
+	for _, s := range snapshots {
+		r.zfs("destroy", real(at, name)+"@"+r.names[path.Base(name)+"@"+s])
 	}
-	require.NoError(r.t, r.owner.MoveGuestTo(100, r.other))
-	r.owner, r.other = r.other, r.owner
-	r.start(r.owner, 100)
-	r.running = true
-	r.fill(r.disk(r.owner), 20)
-	r.work()
+}
+
+// Looked compares everything.
+func (r *replay) Looked() {
+	r.follow()
+	r.comparePools()
+	result := r.check("--format", "json")
+	var said checker.Document
+	require.NoError(r.t, json.Unmarshal([]byte(result.Stdout), &said))
+	got, want := map[string]string{}, map[string]string{}
+	for _, d := range said.Disks {
+		got[d.Dataset] = d.Verdict
+	}
+	for name, verdict := range r.model.Verdicts() {
+		want[real(sim.SiteC, name)] = verdict.String()
+	}
+	require.Equal(r.t, want, got, "the model's verdicts, and those of check on C")
+}
+
+// sameBytes asserts that volumes hold the same bytes where the model says so.
+func (r *replay) sameBytes() {
+	for name := range r.sets[sim.SiteC] {
+		if !strings.HasPrefix(path.Base(name), "vm-") {
+			continue
+		}
+		copied := r.model.Disks(sim.SiteC)[name]
+		for at := range 2 {
+			disk, there := r.model.Disks(at)[strings.TrimPrefix(name, "vault/")]
+			if there && disk.Content == copied.Content {
+				r.same(real(at, disk.Name), real(sim.SiteC, name))
+			}
+		}
+	}
+}
+
+func sorted[V any](m map[string]V) []string {
+	var names []string
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }

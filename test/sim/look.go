@@ -105,7 +105,7 @@ func (w *World) snapPolicy(n *node) snapper.Policy {
 func (w *World) readDisks(n *node) []snapper.Disk {
 	var disks []snapper.Disk
 	for _, name := range sortedNames(n.sets) {
-		if w.tick >= n.pools[zfs.Pool(name)].suspended && isDisk(name) {
+		if w.tick >= n.pools[zfs.Pool(name)].suspended && w.parse(name).disk {
 			k := w.disk(n.sets[name])
 			k.Tip = n.report.tips[name]
 			disks = append(disks, k)

@@ -2,26 +2,21 @@ package sim
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"runtime/debug"
 	"testing"
 )
 
-var manyWeeks = flag.Int("weeks", 2, "how many random weeks to play")
+var (
+	manyWeeks = flag.Int("weeks", 2, "how many random weeks to play")
+	firstSeed = flag.Int("seed", 1, "the seed of the first of them; each next one has the next")
+)
 
-// TestMain lets -weeks say how much is played: few with the unit tests, many in the
+// TestMain reads -weeks and -seed: few weeks are played with the unit tests, many in
 // stages of their own.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	for name, value := range map[string]string{
-		"rapid.checks": fmt.Sprint(max(1, *manyWeeks/2)), "rapid.nofailfile": "true",
-		"rapid.shrinktime": "1s", // Shorten does it better
-	} {
-		if err := flag.Set(name, value); err != nil {
-			panic(err)
-		}
-	}
-	debug.SetGCPercent(800) // the worlds are small
+	debug.SetGCPercent(-1)        // the worlds are small,
+	debug.SetMemoryLimit(1 << 30) // and this is enough for long
 	os.Exit(m.Run())
 }

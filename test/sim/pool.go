@@ -45,6 +45,23 @@ func (w *World) descends(d *dataset, guid uint64) bool {
 	return false
 }
 
+// diskName is what a dataset's name says.
+type diskName struct {
+	vmid int
+	kind zfs.DiskKind
+	disk bool
+}
+
+// parse reads a dataset's name, each name once: weeks are full of them.
+func (w *World) parse(name string) diskName {
+	n, known := w.parsed[name]
+	if !known {
+		n.vmid, n.kind, n.disk = zfs.ParseDiskName(zfs.Base(name))
+		w.parsed[name] = n
+	}
+	return n
+}
+
 func (d *dataset) newest() (zfs.Snapshot, bool) {
 	if len(d.snaps) == 0 {
 		return zfs.Snapshot{}, false
@@ -74,10 +91,9 @@ func hasGUID(list []zfs.Snapshot, guid uint64) bool {
 
 // disk is the dataset as snap reads it.
 func (w *World) disk(d *dataset) snapper.Disk {
-	vmid, _, _ := zfs.ParseDiskName(zfs.Base(d.name))
 	k := snapper.Disk{
 		Head: zfs.Head{Name: d.name, GUID: d.guid, Creation: d.created, Inconsistent: d.seeding, ResumeToken: d.token, Running: d.running},
-		VMID: vmid, Snapshots: d.snaps, Bookmarks: d.marks, Retention: w.retention,
+		VMID: w.parse(d.name).vmid, Snapshots: d.snaps, Bookmarks: d.marks, Retention: w.retention,
 	}
 	if s, any := d.newest(); any {
 		k.NewestSnapshot, k.Written = s.Name, w.written(d, s)

@@ -58,10 +58,7 @@ func (w *World) send(from *node, name string, to map[string]*dataset, as string,
 	if at != nil && w.tick < max(at.pools[zfs.Pool(name)].suspended, at.pools[zfs.Pool(name)].full) {
 		return
 	}
-	site := "c"
-	if at != nil {
-		site = at.name
-	}
+	site := siteNames[w.siteOf(at)]
 	if w.SyncSnaps {
 		if w.tick < pool.full {
 			return
@@ -74,17 +71,20 @@ func (w *World) send(from *node, name string, to map[string]*dataset, as string,
 	if len(src.snaps) == 0 {
 		return
 	}
+	sending := Sending{From: w.siteOf(from), To: w.siteOf(at), Name: name, As: as}
 	dst := to[as]
 	host := w.c.clock(w.now)
 	if at != nil {
 		host = at.clock(w.now)
 	}
 	if dst == nil || dst.seeding {
+		w.lab.Send(sending)
 		dst = w.seed(src, to, as, host, breaks)
+		w.lab.Sent(sending)
 		if dst.seeding {
 			return
 		}
-	} else if !w.increment(src, dst, site, breaks) {
+	} else if !w.increment(src, dst, sending, breaks) {
 		return
 	}
 	dst.changed = host
@@ -119,8 +119,8 @@ func dropSyncs(d *dataset, site string) {
 }
 
 // prune is the rotation on a site that receives: the newest ones and the first of each
-// day stay.
-func prune(d *dataset, site string) {
+// day stay. It returns the names of those that go.
+func prune(d *dataset, site string) (gone []string) {
 	const newest = 6
 	days := map[string]bool{}
 	ours := 0
@@ -129,7 +129,7 @@ func prune(d *dataset, site string) {
 			ours++
 		}
 	}
-	d.snaps = slices.DeleteFunc(d.snaps, func(s zfs.Snapshot) bool {
+	goes := func(s zfs.Snapshot) bool {
 		if _, managed := s.Class(); !managed {
 			return strings.HasPrefix(s.Name, "syncoid_") && !strings.HasPrefix(s.Name, "syncoid_"+site+"_")
 		}
@@ -138,7 +138,15 @@ func prune(d *dataset, site string) {
 		days[day] = true
 		ours--
 		return !first && ours >= newest
+	}
+	d.snaps = slices.DeleteFunc(d.snaps, func(s zfs.Snapshot) bool {
+		if !goes(s) {
+			return false
+		}
+		gone = append(gone, s.Name)
+		return true
 	})
+	return gone
 }
 
 func (w *World) seed(src *dataset, to map[string]*dataset, as string, host time.Time, breaks bool) *dataset {
@@ -158,8 +166,12 @@ func (w *World) seed(src *dataset, to map[string]*dataset, as string, host time.
 }
 
 // increment brings the target up to the source. It is false if it did not end.
-func (w *World) increment(src, dst *dataset, site string, breaks bool) bool {
+func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool {
+	site := siteNames[sending.To]
 	base, ok := commonBase(src, dst)
+	sending.Anew = !ok
+	w.lab.Send(sending)
+	defer w.lab.Sent(sending)
 	if !ok {
 		w.noBase(src, dst, site)
 		return false
@@ -182,7 +194,7 @@ func (w *World) increment(src, dst *dataset, site string, breaks bool) bool {
 		fresh = fresh[:len(fresh)/2]
 	}
 	if w.tick%4 == 0 {
-		prune(dst, site)
+		w.lab.Pruned(sending.To, dst.name, prune(dst, site))
 	}
 	return w.receive(dst, fresh) && !breaks
 }

@@ -32,6 +32,11 @@ func (w *World) snap(n *node, between func(phase int)) {
 	}
 	kill := n.kill
 	n.kill = 0
+	if kill == killBeforeAll {
+		w.lab.Killed(w.siteOf(n))
+	} else {
+		w.lab.Run(w.siteOf(n))
+	}
 	w.stats.Runs++
 	policy := w.snapPolicy(n)
 	guests := w.look(n)
@@ -140,8 +145,3 @@ func orDash(s string) string {
 }
 
 func splitWords(s string) []string { return strings.Fields(s) }
-
-func isDisk(name string) bool {
-	_, _, ok := zfs.ParseDiskName(zfs.Base(name))
-	return ok
-}

@@ -1,7 +1,10 @@
 package sim
 
 import (
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,39 +63,50 @@ func anySteps(t *rapid.T) []Step {
 // weeks is how many ticks a week has.
 const weeks = 7 * day
 
-// Whatever happens in a week, no promise is broken. Two play at the same time; each
-// makes as many as -weeks says half of.
-func TestWeeks(t *testing.T) {
-	for _, name := range []string{"odd", "even"} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			anyWeeks(t)
-		})
+// anyWeek is the random week of a seed.
+func anyWeek(seed int) (Setup, []Step) {
+	type week struct {
+		setup Setup
+		steps []Step
 	}
+	one := rapid.Custom(func(t *rapid.T) week { return week{anySetup(t), anySteps(t)} }).Example(seed)
+	return one.setup, one.steps
 }
 
-func anyWeeks(t *testing.T) {
-	var sum Stats
-	var failed *World
-	t.Cleanup(func() {
-		if failed == nil {
-			t.Logf("checked: %+v", sum)
-			return
-		}
-		setup, steps := Shorten(weeks, failed.Setup, failed.plan)
-		w := NewWorld(setup)
-		w.Play(weeks, steps)
-		t.Logf("%s\n\n%#v\n%#v", w.Story(), setup, steps)
-	})
-	rapid.Check(t, func(t *rapid.T) {
-		w := NewWorld(anySetup(t))
-		w.Play(weeks, anySteps(t))
-		sum.add(w.stats)
-		if w.Fail != "" {
-			failed = w
-			t.Fatalf("%s", w.Fail)
-		}
-	})
+// Whatever happens in a week, no promise is broken. As many weeks are played at the
+// same time as there are processors. One that breaks a promise is made short and told;
+// -seed N -weeks 1 plays it again.
+func TestWeeks(t *testing.T) {
+	t.Logf("%d weeks from seed %d on", *manyWeeks, *firstSeed)
+	var next, failed atomic.Int64
+	sums := make([]Stats, runtime.GOMAXPROCS(0))
+	var players sync.WaitGroup
+	for i := range sums {
+		players.Go(func() {
+			for week := next.Add(1) - 1; week < int64(*manyWeeks) && failed.Load() == 0; week = next.Add(1) - 1 {
+				seed := *firstSeed + int(week)
+				setup, steps := anyWeek(seed)
+				w := NewWorld(setup)
+				if w.Play(weeks, steps); w.Fail != "" && failed.CompareAndSwap(0, 1) {
+					tell(t, seed, w)
+				}
+				sums[i].add(w.stats)
+			}
+		})
+	}
+	players.Wait()
+	for _, s := range sums[1:] {
+		sums[0].add(s)
+	}
+	t.Logf("checked: %+v", sums[0])
+}
+
+// tell makes a week that breaks a promise as short as it does so, and tells it.
+func tell(t *testing.T, seed int, failed *World) {
+	setup, steps := Shorten(weeks, failed.Setup, failed.plan)
+	w := NewWorld(setup)
+	w.Play(weeks, steps)
+	t.Errorf("seed %d: %s\n\n%#v\n%#v", seed, w.Story(), setup, steps)
 }
 
 func (s *Stats) add(o Stats) {

@@ -12,11 +12,11 @@ import (
 
 // When in a tick a step happens.
 const (
-	beforeRun = iota
+	BeforeRun = iota
 	betweenLooks
 	beforeProgram
-	afterRun
-	afterReplication
+	AfterRun
+	AfterReplication
 	phases
 )
 
@@ -172,7 +172,7 @@ func (w *World) die(i int, ticks int) {
 	n := w.nodes[i]
 	n.down = w.tick + max(1, ticks)
 	n.booting = n.down + 1
-	n.booted = w.Start.Add(time.Duration(n.down) * Tick)
+	n.booted = w.Start.Add(time.Duration(n.down) * w.Tick)
 	for _, vmid := range w.order {
 		if g := w.guests[vmid]; g.home == i {
 			g.alive, g.prelaunch, g.off = false, false, w.now

@@ -40,7 +40,7 @@ func TestStories(t *testing.T) {
 			{Kind: "long cut", Tick: 304, Node: 1, N: 1},
 		}},
 		"a guest that was off moves, and stays silent": {plain(properties, syncSnaps), []Step{
-			{Kind: "stop", Tick: 63, Phase: betweenLooks, Guest: 2}, {Kind: "migrate", Tick: 127, Phase: afterReplication, Guest: 2, N: 1},
+			{Kind: "stop", Tick: 63, Phase: betweenLooks, Guest: 2}, {Kind: "migrate", Tick: 127, Phase: AfterReplication, Guest: 2, N: 1},
 		}},
 		"a _stopped snapshot goes when its successor goes in the same run": {plain(shortGrace), []Step{
 			{Kind: "hibernate", Tick: 55, Phase: beforeProgram, Guest: 0, N: 1}, {Kind: "stop", Tick: 90, Guest: 2},
@@ -52,7 +52,7 @@ func TestStories(t *testing.T) {
 			{Kind: "crash", Tick: 79, Phase: betweenLooks, Guest: 1}, {Kind: "failover", Tick: 281, Phase: beforeProgram, Node: 0, N: 1},
 		}},
 		"a disk moves while the other node is away": {plain(seldom), []Step{
-			{Kind: "death", Tick: 265, Phase: afterReplication, Node: 1, N: 4}, {Kind: "movedisk", Tick: 266, Guest: 2}, {Kind: "failover", Tick: 330, Phase: afterReplication, Node: 1, N: 1},
+			{Kind: "death", Tick: 265, Phase: AfterReplication, Node: 1, N: 4}, {Kind: "movedisk", Tick: 266, Guest: 2}, {Kind: "failover", Tick: 330, Phase: AfterReplication, Node: 1, N: 1},
 		}},
 		"sanoid snapshots a guest that is off, which then moves": {plain(properties, sanoid), []Step{
 			{Kind: "crash", Tick: 66, Phase: betweenLooks, Guest: 0}, {Kind: "migrate", Tick: 216, Phase: beforeProgram, Guest: 0, N: 2},
@@ -61,13 +61,13 @@ func TestStories(t *testing.T) {
 			{Kind: "start", Tick: 42, Phase: beforeProgram, Guest: 0},
 		}},
 		"a template migrates before its label was ended": {plain(properties), []Step{
-			{Kind: "template", Tick: 72, Phase: afterReplication, Guest: 2}, {Kind: "pvesh nobody", Tick: 73, Phase: betweenLooks, Node: 0, N: 2}, {Kind: "migrate", Tick: 74, Guest: 2, N: 1},
+			{Kind: "template", Tick: 72, Phase: AfterReplication, Guest: 2}, {Kind: "pvesh nobody", Tick: 73, Phase: betweenLooks, Node: 0, N: 2}, {Kind: "migrate", Tick: 74, Guest: 2, N: 1},
 		}},
 		"a guest goes back to a node that the other never told what it did": {plain(shortGrace, offAtFirst), []Step{
-			{Kind: "failover", Tick: 10, Phase: beforeProgram, Node: 0, N: 1}, {Kind: "ha", Tick: 200, Phase: beforeProgram, Guest: 0}, {Kind: "failover", Tick: 221, Phase: afterReplication, Node: 1, N: 1},
+			{Kind: "failover", Tick: 10, Phase: beforeProgram, Node: 0, N: 1}, {Kind: "ha", Tick: 200, Phase: beforeProgram, Guest: 0}, {Kind: "failover", Tick: 221, Phase: AfterReplication, Node: 1, N: 1},
 		}},
 		"a relay was rolled back to before its bookmarks, and sends at once": {plain(relay), []Step{
-			{Kind: "hibernate", Tick: 61, Phase: afterRun, Guest: 0, N: 1}, {Kind: "failover", Tick: 232, Phase: betweenLooks, Node: 0, N: 1},
+			{Kind: "hibernate", Tick: 61, Phase: AfterRun, Guest: 0, N: 1}, {Kind: "failover", Tick: 232, Phase: betweenLooks, Node: 0, N: 1},
 		}},
 		"C is fed by A while B runs the guests, for two days": {plain(relay), []Step{
 			{Kind: "failover", Tick: 50, Node: 0, N: 12}, {Kind: "long cut", Tick: 110, Node: 0, N: 12},

@@ -12,20 +12,19 @@ const runLate = 50 * time.Minute
 
 // slack is what a missed alarm may take beyond the limit: a run that notices the
 // start, the look at C, and clocks that differ by as much as is not called skew.
-const slack = 2*Tick + 5*time.Minute
+func (w *World) slack() time.Duration { return 2*w.Tick + 5*time.Minute }
 
 // maxSkew is how much clocks may differ before nothing is promised.
 const maxSkew = 5 * time.Minute
 
-// look is a check of C with its owners: what the check command and the exporter say.
-func (w *World) lookAtC() checker.Report {
+// assemble is a check of C alone.
+func (w *World) assemble() checker.Report {
 	now := w.c.clock(w.now)
 	pool := checker.Pool{Name: "vault", ReadAt: now}
 	for _, name := range sortedNames(w.c.sets) {
 		d := w.c.sets[name]
-		vmid, kind, _ := zfs.ParseDiskName(zfs.Base(name))
 		k := checker.Disk{
-			Dataset: name, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: d.guid, Created: d.created,
+			Dataset: name, VMID: w.parse(name).vmid, Template: w.parse(name).kind == zfs.TemplateDisk, GUID: d.guid, Created: d.created,
 			Receiving: d.seeding, PendingReceive: d.token, Running: d.running, ReadAt: now, HostClock: later(now, d.created, d.changed),
 		}
 		if s, any := d.newest(); any {
@@ -39,7 +38,12 @@ func (w *World) lookAtC() checker.Report {
 	pools := []checker.Pool{pool}
 	w.c.seen.Update(pools, now)
 	w.c.seen.Recall(pools, nil)
-	report := checker.Assemble(pools, w.policy, now)
+	return checker.Assemble(pools, w.policy, now)
+}
+
+// lookAtC is a check of C with its owners: what the check command and the exporter say.
+func (w *World) lookAtC() checker.Report {
+	report := w.assemble()
 	said := map[string][]checker.Evidence{}
 	for _, k := range report.Disks {
 		for i := range w.nodes {
@@ -157,7 +161,7 @@ func (w *World) mustAlarm(g *guest, src, copied *dataset, r checker.Result) {
 	if s, any := copied.newestManaged(); any {
 		since = later(since, w.taken[s.GUID].at, s.Creation)
 	}
-	over := w.now.Sub(since) - 2*time.Hour - slack - max(0, -w.c.skew)
+	over := w.now.Sub(since) - 2*time.Hour - w.slack() - max(0, -w.c.skew)
 	if w.retention[zfs.Frequently] == 0 {
 		over -= time.Hour // the owner's own snapshots are this far apart
 	}

@@ -26,10 +26,11 @@ func (w *World) replicateFirst() {
 	w.tick = 0
 	w.replicate()
 	w.watch()
+	w.lab.Looked()
 }
 
 func (w *World) play() {
-	w.now = w.Start.Add(time.Duration(w.tick+1) * Tick)
+	w.now = w.Start.Add(time.Duration(w.tick+1) * w.Tick)
 	for _, n := range w.nodes {
 		n.disturbed = false
 	}
@@ -38,7 +39,7 @@ func (w *World) play() {
 	}
 	all := func(Step) bool { return true }
 	w.over()
-	w.steps(beforeRun, all)
+	w.steps(BeforeRun, all)
 	for _, vmid := range w.order {
 		if g := w.guests[vmid]; g.alive && !g.paused && !g.gone {
 			w.writeAll(g)
@@ -51,13 +52,14 @@ func (w *World) play() {
 	w.settle()
 	w.labels()
 	w.afterRun()
-	w.now = w.Start.Add(time.Duration(w.tick+1)*Tick + 5*time.Minute)
+	w.now = w.Start.Add(time.Duration(w.tick+1)*w.Tick + 5*time.Minute)
 	if w.tick%w.Every == 0 {
 		w.replicate()
 	}
-	w.steps(afterReplication, all)
-	w.now = w.Start.Add(time.Duration(w.tick+1)*Tick + 10*time.Minute)
+	w.steps(AfterReplication, all)
+	w.now = w.Start.Add(time.Duration(w.tick+1)*w.Tick + 10*time.Minute)
 	w.watch()
+	w.lab.Looked()
 }
 
 // afterRun does the steps that come now, those that waited for a lock, and ends the
@@ -66,10 +68,10 @@ func (w *World) afterRun() {
 	waited := w.later
 	w.later = nil
 	for _, s := range waited {
-		s.Phase = afterRun
+		s.Phase = AfterRun
 		w.step(s)
 	}
-	w.steps(afterRun, func(Step) bool { return true })
+	w.steps(AfterRun, func(Step) bool { return true })
 	for _, vmid := range w.order {
 		if g := w.guests[vmid]; g.starting {
 			g.flocked, g.starting = false, false
@@ -173,8 +175,7 @@ func (w *World) sanoid() {
 // elsewhere tells whether a dataset is a copy of a disk whose guest is on the other
 // node: nobody lets sanoid snapshot what is being received.
 func (w *World) elsewhere(n *node, d *dataset) bool {
-	vmid, _, _ := zfs.ParseDiskName(zfs.Base(d.name))
-	g := w.guests[vmid]
+	g := w.guests[w.parse(d.name).vmid]
 	return g == nil || g.gone || w.nodes[g.home] != n
 }
 

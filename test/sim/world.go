@@ -20,7 +20,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// Tick is the time between two runs of cron, and between two looks at C.
+// Tick is the time between two runs of cron, and between two looks at C, unless a
+// Setup has another.
 const Tick = 15 * time.Minute
 
 // Setup is what is drawn once for a week.
@@ -41,6 +42,26 @@ type Setup struct {
 	Sanoid bool
 	// Off are guests that are off when the week begins.
 	Off []int
+	// Tick is the time between two runs of cron, 0 for the usual.
+	Tick time.Duration
+	// Guests are those of the week, nil for the usual three.
+	Guests []Owner
+}
+
+// Owner is a guest that a week begins with, and its disks, as POOL/data/… or SSD/….
+type Owner struct {
+	VMID  int
+	Kind  pve.Kind
+	Disks []string
+}
+
+// usual are the guests of most weeks.
+func usual() []Owner {
+	return []Owner{
+		{100, pve.QEMU, []string{"tank/data/vm-100-disk-0", "ssd/vm-100-disk-1"}},
+		{101, pve.LXC, []string{"tank/data/subvol-101-disk-0"}},
+		{102, pve.QEMU, []string{"ssd/vm-102-disk-0"}},
+	}
 }
 
 // node is a host of the cluster.
@@ -121,6 +142,8 @@ type World struct {
 	Fail      string // the first promise that was broken, "" if none
 	stats     Stats
 	observe   func(checker.Report)
+	lab       Lab
+	parsed    map[string]diskName
 }
 
 // Stats counts what was checked, to show that the properties were not empty.
@@ -156,8 +179,14 @@ func NewWorld(s Setup) *World {
 	if err != nil {
 		panic(err)
 	}
+	if s.Tick == 0 {
+		s.Tick = Tick
+	}
+	if s.Guests == nil {
+		s.Guests = usual()
+	}
 	w := &World{
-		Setup: s, now: s.Start, guests: map[int]*guest{}, taken: map[uint64]taken{},
+		lab: nowhere{}, parsed: map[string]diskName{}, Setup: s, now: s.Start, guests: map[int]*guest{}, taken: map[uint64]taken{},
 		retention: snapper.RetentionOf(keep), policy: checker.NewPolicy(config.Default()),
 		pairs: map[string]*pair{}, held: map[int]bool{},
 		c: vault{sets: map[string]*dataset{}, seen: checker.Seen{}},
@@ -171,11 +200,11 @@ func NewWorld(s Setup) *World {
 		w.nodes[i].report.tips = map[string]report.Tip{}
 		w.nodes[i].report.lastSuccess = w.nodes[i].clock(s.Start)
 	}
-	w.addGuest(100, pve.QEMU, "tank/data/vm-100-disk-0", "ssd/vm-100-disk-1")
-	w.addGuest(101, pve.LXC, "tank/data/subvol-101-disk-0")
-	w.addGuest(102, pve.QEMU, "ssd/vm-102-disk-0")
-	w.guests[102].ha = true
+	for _, o := range s.Guests {
+		w.addGuest(o.VMID, o.Kind, o.Disks...)
+	}
 	for _, g := range w.guests {
+		g.ha = g.vmid == 102
 		g.alive, g.since, g.autostart = true, w.now, true
 	}
 	for _, vmid := range s.Off {

@@ -1,0 +1,205 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/pve"
+	"snapwatch/internal/zfs"
+	"snapwatch/test/sim"
+)
+
+// backToday sets the machine's clock back when the test is over.
+func (w *world) backToday() {
+	begun := time.Now()
+	w.t.Cleanup(func() {
+		today := syscall.NsecToTimeval(begun.Round(0).Add(time.Since(begun)).UnixNano())
+		require.NoError(w.t, syscall.Settimeofday(&today))
+	})
+}
+
+// follow brings guests, disks and clock to where the model is.
+func (r *replay) follow() {
+	r.t.Helper()
+	if ahead := time.Until(r.model.Now()); ahead > 0 {
+		r.later(ahead)
+	}
+	guests := r.model.Guests()
+	for _, g := range guests {
+		r.end(g)
+	}
+	var script strings.Builder
+	r.datasets(&script)
+	r.written(guests, &script)
+	if script.Len() > 0 {
+		r.pipe("set -e\n" + script.String() + "zpool sync ta tb\n")
+	}
+	for _, g := range guests {
+		r.configure(g)
+		r.begin(g)
+		r.guests[g.VMID] = g
+	}
+	for node := range 2 {
+		r.faults(node)
+	}
+}
+
+// lives tells whether a guest has a process.
+func lives(g sim.Guest) bool { return g.Alive || g.Prelaunch }
+
+// goesOn tells whether the process of before is that of now.
+func goesOn(was, is sim.Guest) bool {
+	return lives(was) && lives(is) && was.Node == is.Node && was.Prelaunch == is.Prelaunch && was.Since.Equal(is.Since) && !is.Gone
+}
+
+// end ends the process that a guest had, now and then as a crash does.
+func (r *replay) end(g sim.Guest) {
+	was := r.guests[g.VMID]
+	if !lives(was) || goesOn(was, g) {
+		return
+	}
+	end := r.sites[was.Node].StopGuest
+	if len(r.guids)%3 == 0 {
+		end = r.sites[was.Node].KillGuest
+	}
+	require.NoError(r.t, end(g.VMID))
+}
+
+// datasets removes and makes those of the nodes' disks that came and went with guests.
+func (r *replay) datasets(script *strings.Builder) {
+	for at := range 2 {
+		is := r.model.Disks(at)
+		for _, name := range sorted(r.sets[at]) {
+			if is[name].GUID != r.sets[at][name].GUID {
+				fmt.Fprintf(script, "zfs destroy -r %s\n", real(at, name))
+				delete(r.sets[at], name)
+			}
+		}
+		for _, name := range sorted(is) {
+			if _, there := r.sets[at][name]; there {
+				continue
+			}
+			if strings.Contains(name, "subvol-") {
+				fmt.Fprintf(script, "zfs create -u %s\n", real(at, name))
+			} else {
+				fmt.Fprintf(script, "zfs create -s -V 8M %s\n", real(at, name))
+			}
+			r.sets[at][name] = sim.Disk{GUID: is[name].GUID}
+		}
+	}
+}
+
+// written writes to disks, and takes the snapshots that somebody else takes, in their
+// order.
+func (r *replay) written(guests []sim.Guest, script *strings.Builder) {
+	for _, g := range guests {
+		for _, name := range g.Disks {
+			is, there := r.model.Disks(g.Node)[name]
+			if !there {
+				continue
+			}
+			was := r.sets[g.Node][name]
+			for _, s := range is.Snapshots {
+				if _, ours := s.Class(); ours || slices.ContainsFunc(was.Snapshots, func(o zfs.Snapshot) bool { return o.GUID == s.GUID }) {
+					continue
+				}
+				if content := r.model.Content(s.GUID); content != was.Content {
+					writeTo(script, real(g.Node, name))
+					was.Content = content
+				}
+				fmt.Fprintf(script, "zfs snapshot %s@%s\n", real(g.Node, name), s.Name)
+			}
+			if is.Content != was.Content {
+				writeTo(script, real(g.Node, name))
+			}
+			r.sets[g.Node][name] = is
+		}
+	}
+}
+
+func writeTo(script *strings.Builder, dataset string) {
+	if strings.Contains(dataset, "/subvol-") {
+		fmt.Fprintf(script, "mkdir -p /tmp/mnt; mount -t zfs -o zfsutil %s /tmp/mnt; head -c 4096 /dev/urandom >/tmp/mnt/file; umount /tmp/mnt\n", dataset)
+		return
+	}
+	fmt.Fprintf(script, "udevadm wait --timeout=60 /dev/zvol/%[1]s; dd if=/dev/urandom of=/dev/zvol/%[1]s bs=4k count=4 conv=notrunc,fsync status=none\n", dataset)
+}
+
+// configure brings a guest's configuration file to where the model's is.
+func (r *replay) configure(g sim.Guest) {
+	was, known := r.guests[g.VMID]
+	known = known && !was.Gone
+	node := r.sites[g.Node]
+	switch {
+	case g.Gone && known:
+		require.NoError(r.t, r.sites[was.Node].RemoveGuest(g.VMID))
+		return
+	case g.Gone:
+		return
+	case known && was.Node != g.Node:
+		require.NoError(r.t, r.sites[was.Node].MoveGuestTo(g.VMID, node))
+	}
+	if !known || !slices.Equal(was.Disks, g.Disks) {
+		add := node.AddVM
+		if g.Kind == pve.LXC {
+			add = node.AddContainer
+		}
+		var volumes []string
+		for _, name := range g.Disks {
+			volumes = append(volumes, zfs.Base(name))
+		}
+		require.NoError(r.t, add(g.VMID, volumes...))
+		was.Lock = ""
+	}
+	if was.Lock != g.Lock {
+		require.NoError(r.t, node.SetLock(g.VMID, g.Lock))
+	}
+}
+
+// begin starts the process that a guest has now.
+func (r *replay) begin(g sim.Guest) {
+	node := r.sites[g.Node]
+	if was := r.guests[g.VMID]; lives(g) && !g.Gone && !goesOn(was, g) {
+		r.start(node, g.VMID)
+	}
+	if g.Kind == pve.QEMU {
+		status := "running"
+		if g.Prelaunch {
+			status = "prelaunch"
+		} else if g.Paused {
+			status = "paused"
+		}
+		require.NoError(r.t, node.SetQMPStatus(g.VMID, status))
+	}
+}
+
+// faults lets pvesh and systemd of a node say what they do in the model.
+func (r *replay) faults(node int) {
+	s := r.sites[node]
+	require.NoError(r.t, s.ClearPveshFault())
+	fault := func(kinds ...string) {
+		for _, kind := range kinds {
+			require.NoError(r.t, s.SetPveshFault(kind, "no answer\n"))
+		}
+	}
+	switch r.model.Pvesh(node) {
+	case "fails":
+		fault("fail")
+	case "says unknown":
+		fault("unknown", "fail.current")
+	case "lists nothing":
+		fault("empty.qemu", "empty.lxc", "fail.current")
+	}
+	boot := "active"
+	if r.model.Booting(node) {
+		boot = "activating"
+	}
+	require.NoError(r.t, s.WriteFile("/run/boot", boot))
+}
