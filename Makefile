@@ -11,17 +11,22 @@ LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/prometheus/common/vers
 E2E     ?= .
 # Which tests there are: e2e, or e2e,nightly for the long ones, too.
 TAGS    ?= e2e
-# How many random weeks to play.
-WEEKS   ?= 600
+# How many random weeks to play, and the seed of the first: the same weeks in every run,
+# but for nightly's and soak's.
+WEEKS   ?= 2000
+WEEK    ?= 1
 # How many of them to play to Prometheus, too.
 SAMPLED ?= 5
 # Which of the lab's machines: trixie has OpenZFS 2.3, bookworm 2.1.
 SUITE   ?= trixie
 # What CI plays on OpenZFS 2.1, too; nightly plays everything there.
 OLDZFS  := ^(TestStory|TestStops|TestReceivesFromABookmark|TestZFSVersions)$$$$
-# How many random steps soak takes, and what it draws them from.
+# How many random steps soak takes on real ZFS, how many kills and minutes of the exporter.
 STEPS   ?= 1000
-SEED    ?= $(shell date +%s)
+KILLS   ?= 500
+MINUTES ?= 60
+# What nightly and soak draw from.
+SEED    := $(or $(SEED),$(shell date +%s))
 
 .PHONY: help
 help: ## List the targets.
@@ -67,14 +72,15 @@ test-unit: setup ## Run the unit tests, with the race detector; no root, no VM.
 
 .PHONY: sim
 sim: setup ## Play random weeks on three sites against the promises of docs/reliability.md; WEEKS=N.
-	$(GO) test -count=1 -timeout 0 ./test/sim -weeks $(WEEKS)
+	@echo '$(WEEKS) weeks from seed $(WEEK) on'
+	$(GO) test -count=1 -timeout 0 ./test/sim -weeks $(WEEKS) -seed $(WEEK)
 
 .PHONY: check-deploy
 check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check what is in deploy/.
 	@tools/need promtool=prometheus prometheus=prometheus amtool=prometheus-alertmanager prometheus-alertmanager=prometheus-alertmanager \
 		icinga2=icinga2-bin,icinga2-common nagios4=nagios4-core
 	$(GO) test -count=1 -tags deploy ./deploy
-	$(GO) test -count=1 -timeout 0 -tags deploy -run TestRulesAgree ./test/sim -weeks $(SAMPLED)
+	$(GO) test -count=1 -timeout 0 -tags deploy -run TestRulesAgree ./test/sim -weeks $(SAMPLED) -seed $(WEEK)
 	cd deploy/grafana && $(GO) test -count=1 ./...
 
 .PHONY: browser
@@ -134,7 +140,7 @@ test-lab: job ## Test the lab itself: its hosts, stand-ins and faults, in both b
 
 .PHONY: soak
 soak: job ## Play 100 000 days of random weeks, then 1000 random steps on real ZFS; STEPS and SEED choose others.
-	@$(MAKE) --no-print-directory sim WEEKS=14286
+	@$(MAKE) --no-print-directory sim WEEKS=14286 WEEK=$(SEED)
 	$(STATIC) test -c -tags e2e,soak -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
 	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 24h -test.run "^TestRandomSteps$$" -steps %s -seed %s\n' '$(STEPS)' '$(SEED)' >$(JOB)/run
 	chmod +x $(JOB)/run
@@ -151,8 +157,8 @@ nightly: test test-lab mutants ## What takes too long for every change.
 	@$(MAKE) --no-print-directory test-systemd TAGS=e2e,nightly
 	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly SUITE=bookworm
 	@$(MAKE) --no-print-directory fuzz FUZZ=3600
-	@$(MAKE) --no-print-directory sim WEEKS=2000
-	@$(MAKE) --no-print-directory check-deploy SAMPLED=300
+	@$(MAKE) --no-print-directory sim WEEK=$(SEED)
+	@$(MAKE) --no-print-directory check-deploy SAMPLED=300 WEEK=$(SEED)
 
 .PHONY: bench
 bench: job ## Measure scans and runs in the lab, and write docs/performance.md.

@@ -66,9 +66,13 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 		}
 	}
 	var missing []zfs.Snapshot
+	last := "" // day: most snapshots are a day's later ones
 	for _, s := range managedOf(snapshots, now) {
-		if s.future {
+		if s.future || s.class != zfs.Stopped && dayOf(s.Snapshot) == last {
 			continue
+		}
+		if s.class != zfs.Stopped {
+			last = dayOf(s.Snapshot)
 		}
 		wanted := s.class == zfs.Stopped || !marked[dayOf(s.Snapshot)]
 		if s.class != zfs.Stopped {

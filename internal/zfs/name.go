@@ -66,10 +66,21 @@ func ParseSnapshotName(name string) (Class, bool) {
 	if !ours || len(text) <= len(nameTime) || text[len(nameTime)] != '_' || !isTime(text[:len(nameTime)]) {
 		return 0, false
 	}
-	for c := Stopped; c <= Yearly; c++ {
-		if c.String() == text[len(nameTime)+1:] {
-			return c, true
-		}
+	switch text[len(nameTime)+1:] {
+	case "stopped":
+		return Stopped, true
+	case "frequently":
+		return Frequently, true
+	case "hourly":
+		return Hourly, true
+	case "daily":
+		return Daily, true
+	case "weekly":
+		return Weekly, true
+	case "monthly":
+		return Monthly, true
+	case "yearly":
+		return Yearly, true
 	}
 	return 0, false
 }

@@ -14,6 +14,7 @@ import (
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
 	"snapwatch/test/sim"
+	"snapwatch/test/site"
 )
 
 // backToday sets the machine's clock back when the test is over.
@@ -35,8 +36,8 @@ func (r *replay) follow() {
 	for _, g := range guests {
 		r.end(g)
 	}
+	r.datasets()
 	var script strings.Builder
-	r.datasets(&script)
 	r.written(guests, &script)
 	if script.Len() > 0 {
 		r.pipe("set -e\n" + script.String() + "zpool sync ta tb\n")
@@ -73,12 +74,12 @@ func (r *replay) end(g sim.Guest) {
 }
 
 // datasets removes and makes those of the nodes' disks that came and went with guests.
-func (r *replay) datasets(script *strings.Builder) {
+func (r *replay) datasets() {
 	for at := range 2 {
 		is := r.model.Disks(at)
 		for _, name := range sorted(r.sets[at]) {
 			if is[name].GUID != r.sets[at][name].GUID {
-				fmt.Fprintf(script, "zfs destroy -r %s\n", real(at, name))
+				r.zfs("destroy", "-r", real(at, name))
 				delete(r.sets[at], name)
 			}
 		}
@@ -87,9 +88,9 @@ func (r *replay) datasets(script *strings.Builder) {
 				continue
 			}
 			if strings.Contains(name, "subvol-") {
-				fmt.Fprintf(script, "zfs create -u %s\n", real(at, name))
+				require.NoError(r.t, site.CreateFilesystem(r.ctx, real(at, name)))
 			} else {
-				fmt.Fprintf(script, "zfs create -s -V 8M %s\n", real(at, name))
+				require.NoError(r.t, site.CreateZvol(r.ctx, real(at, name), 8))
 			}
 			r.sets[at][name] = sim.Disk{GUID: is[name].GUID}
 		}
@@ -111,25 +112,27 @@ func (r *replay) written(guests []sim.Guest, script *strings.Builder) {
 					continue
 				}
 				if content := r.model.Content(s.GUID); content != was.Content {
-					writeTo(script, real(g.Node, name))
+					r.writeTo(script, real(g.Node, name))
 					was.Content = content
 				}
 				fmt.Fprintf(script, "zfs snapshot %s@%s\n", real(g.Node, name), s.Name)
 			}
 			if is.Content != was.Content {
-				writeTo(script, real(g.Node, name))
+				r.writeTo(script, real(g.Node, name))
 			}
 			r.sets[g.Node][name] = is
 		}
 	}
 }
 
-func writeTo(script *strings.Builder, dataset string) {
+// writeTo adds a write of a few random KiB to a script.
+func (r *replay) writeTo(script *strings.Builder, dataset string) {
 	if strings.Contains(dataset, "/subvol-") {
 		fmt.Fprintf(script, "mkdir -p /tmp/mnt; mount -t zfs -o zfsutil %s /tmp/mnt; head -c 4096 /dev/urandom >/tmp/mnt/file; umount /tmp/mnt\n", dataset)
 		return
 	}
-	fmt.Fprintf(script, "udevadm wait --timeout=60 /dev/zvol/%[1]s; dd if=/dev/urandom of=/dev/zvol/%[1]s bs=4k count=4 conv=notrunc,fsync status=none\n", dataset)
+	require.NoError(r.t, site.WaitZvol(r.ctx, dataset))
+	fmt.Fprintf(script, "dd if=/dev/urandom of=/dev/zvol/%s bs=4k count=4 conv=notrunc,fsync status=none\n", dataset)
 }
 
 // configure brings a guest's configuration file to where the model's is.

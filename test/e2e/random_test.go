@@ -114,7 +114,7 @@ func (r *replay) Send(s sim.Sending) {
 	if s.Anew {
 		r.zfs("destroy", "-r", to)
 	}
-	argv := []string{"syncoid", "--no-sync-snap"}
+	argv := []string{"syncoid", "--no-sync-snap", "--compress=none"}
 	if r.setup.Properties {
 		argv = append(argv, "--sendoptions=p")
 	}
@@ -144,7 +144,8 @@ func (r *replay) Pruned(at int, name string, snapshots []string) {
 func (r *replay) Looked() {
 	r.follow()
 	r.comparePools()
-	result := r.check("--format", "json")
+	result, err := r.c.RunAs(r.ctx, "nobody", program(r.t), "check", "--format", "json")
+	require.NoError(r.t, err)
 	var said checker.Document
 	require.NoError(r.t, json.Unmarshal([]byte(result.Stdout), &said))
 	got, want := map[string]string{}, map[string]string{}

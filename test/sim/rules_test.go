@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"snapwatch/checker"
 	"snapwatch/internal/zfs"
@@ -97,8 +97,7 @@ func (w *World) lookAt(n *node) checker.Report {
 	}
 	for _, name := range sortedNames(n.sets) {
 		d, p := n.sets[name], pools[zfs.Pool(name)]
-		vmid, kind, _ := zfs.ParseDiskName(zfs.Base(name))
-		k := checker.Disk{Dataset: name, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: d.guid, Created: d.created, Receiving: d.seeding, PendingReceive: d.token, Running: d.running, ReadAt: now, HostClock: later(now, d.changed), Problem: p.Problem}
+		k := checker.Disk{Dataset: name, VMID: w.parse(name).vmid, Template: w.parse(name).kind == zfs.TemplateDisk, GUID: d.guid, Created: d.created, Receiving: d.seeding, PendingReceive: d.token, Running: d.running, ReadAt: now, HostClock: later(now, d.changed), Problem: p.Problem}
 		if s, any := d.newestManaged(); any {
 			k.Newest = &s
 		}
@@ -238,26 +237,25 @@ func runs(values []float64) string {
 func TestRulesAgree(t *testing.T) {
 	rules, err := filepath.Abs("../../deploy/prometheus/snapwatch.rules.yml")
 	require.NoError(t, err)
-	type drawn struct {
-		setup Setup
-		steps []Step
-	}
-	week := rapid.Custom(func(t *rapid.T) drawn { return drawn{anySetup(t), anySteps(t)} })
-	asked := 0
+	var asked atomic.Int64
+	t.Cleanup(func() { t.Logf("%d weeks from seed %d on, %d questions", *manyWeeks, *firstSeed, asked.Load()) })
 	for i := range *manyWeeks {
-		d := week.Example(i + 1)
-		w := NewWorld(d.setup)
-		r := &record{w: w, ticks: weeks, series: samples{}, stale: map[string]int{}, wait: staleFor(t, rules)}
-		w.observe = r.tick
-		w.Play(weeks, d.steps)
-		require.Empty(t, w.Fail, "%s", w.Story())
-		path := filepath.Join(t.TempDir(), "week.yml")
-		require.NoError(t, os.WriteFile(path, []byte(r.file(rules)), 0o644))
-		out, err := exec.Command("promtool", "test", "rules", path).CombinedOutput()
-		require.NoError(t, err, "week %d\n%s\n%s", i, clip(string(out)), w.Story())
-		asked += len(r.tests)
+		seed := *firstSeed + i
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
+			setup, steps := anyWeek(seed)
+			w := NewWorld(setup)
+			r := &record{w: w, ticks: weeks, series: samples{}, stale: map[string]int{}, wait: staleFor(t, rules)}
+			w.observe = r.tick
+			w.Play(weeks, steps)
+			require.Empty(t, w.Fail, "%s", w.Story())
+			path := filepath.Join(t.TempDir(), "week.yml")
+			require.NoError(t, os.WriteFile(path, []byte(r.file(rules)), 0o644))
+			out, err := exec.Command("promtool", "test", "rules", path).CombinedOutput()
+			require.NoError(t, err, "%s\n%s", clip(string(out)), w.Story())
+			asked.Add(int64(len(r.tests)))
+		})
 	}
-	t.Logf("%d weeks, %d questions", *manyWeeks, asked)
 }
 
 // staleFor is after how many more looks the rule for stale disks fires.

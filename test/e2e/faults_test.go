@@ -1,0 +1,215 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
+)
+
+// flakyProgram stands before a real program. Together those that stand in the same
+// site count their calls; the one whose turn it is goes wrong.
+const flakyProgram = `#!/bin/sh
+real=%s
+n=0
+while ! mkdir /tmp/flaky/$n 2>/dev/null; do n=$((n + 1)); done
+turn=$(cat /tmp/flaky/turn)
+[ $turn = every ] || [ $turn = $n ] || exec $real "$@"
+echo "$real $*" >>/tmp/flaky/failed
+case $(cat /tmp/flaky/how) in
+dies) exit 1 ;;
+"ends badly") $real "$@"; exit 1 ;;
+"is cut") $real "$@" >/tmp/flaky/out.$n; head -c $(($(wc -c </tmp/flaky/out.$n) * 2 / 5)) /tmp/flaky/out.$n ;;
+hangs) exec sleep infinity ;;
+"is slow") sleep 3; exec $real "$@" ;;
+esac
+`
+
+// faultKinds are the ways in which a program goes wrong.
+var faultKinds = []string{"dies", "is cut", "ends badly", "hangs", "is slow"}
+
+// everyKind lets each call go wrong in each way; else the ways take turns.
+var everyKind = false
+
+// faultsOf are the ways that call n goes wrong in.
+func faultsOf(n int) []string {
+	if everyKind {
+		return faultKinds
+	}
+	return faultKinds[n%len(faultKinds):][:1]
+}
+
+// flaky is a site with programs that go wrong.
+type flaky struct {
+	*world
+	site *site.Site
+}
+
+func (w *world) flaky(s *site.Site, programs ...string) flaky {
+	f := flaky{w, s}
+	for _, real := range programs {
+		require.NoError(w.t, s.Install(real[strings.LastIndexByte(real, '/')+1:], fmt.Sprintf(flakyProgram, real)))
+	}
+	f.set("never", "")
+	return f
+}
+
+// set lets a call, counted from now on from 0, go wrong.
+func (f flaky) set(turn, how string) {
+	f.t.Helper()
+	require.NoError(f.t, os.RemoveAll("/tmp/flaky"))
+	require.NoError(f.t, os.Mkdir("/tmp/flaky", 0o700))
+	require.NoError(f.t, os.Chmod("/tmp/flaky", 0o777))
+	require.NoError(f.t, os.WriteFile("/tmp/flaky/turn", []byte(turn), 0o644))
+	require.NoError(f.t, os.WriteFile("/tmp/flaky/how", []byte(how), 0o644))
+}
+
+// failed is the call that went wrong, "" if none did.
+func (f flaky) failed() string {
+	text, err := os.ReadFile("/tmp/flaky/failed")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// run runs the program while a call goes wrong. Where it hangs, the run and what hangs
+// are killed.
+func (f flaky) run(how string, args ...string) site.Result {
+	f.t.Helper()
+	if how != "hangs" {
+		return f.world.run(f.site, args...)
+	}
+	p, err := f.site.Start(f.ctx, append([]string{program(f.t)}, args...)...)
+	require.NoError(f.t, err)
+	ended := make(chan site.Result, 1)
+	go func() { ended <- p.Wait() }()
+	for f.failed() == "" {
+		select {
+		case r := <-ended:
+			return r
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	p.Kill()
+	running, err := f.site.Processes()
+	require.NoError(f.t, err)
+	for _, r := range running {
+		if slices.Equal(r.Argv, []string{"sleep", "infinity"}) {
+			require.NoError(f.t, syscall.Kill(r.PID, syscall.SIGKILL))
+		}
+	}
+	return <-ended
+}
+
+// mustStay asserts that nothing is gone that "f2 d2" keeps: the last two, each day's
+// first, and all _stopped ones.
+func mustStay(t *testing.T, when string, before, after []string) {
+	t.Helper()
+	all := slices.Clone(before)
+	for _, name := range after {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	periodic := slices.DeleteFunc(slices.Clone(all), func(name string) bool { return strings.HasSuffix(name, "_stopped") })
+	for _, name := range all {
+		keeps := strings.HasSuffix(name, "_stopped") || strings.HasSuffix(name, "_daily") || slices.Index(periodic, name) >= len(periodic)-2
+		require.True(t, !keeps || slices.Contains(after, name), "%s: %s is gone; there were %v, and there are %v", when, name, before, after)
+	}
+}
+
+// TestFaultsOfSnap: one call after another of zfs and pvesh goes wrong. Whichever it
+// is, nothing is destroyed that is to be kept, no living guest is taken for stopped,
+// and the next run makes everything good, without a word.
+func TestFaultsOfSnap(t *testing.T) {
+	w := newWorld(t)
+	words := []string{"snap", "f2", "d2"}
+	lives, blinks := "ta/data/vm-100-disk-0", "ta/data/vm-101-disk-0"
+	w.vm(100, "vm-100-disk-0")
+	w.vm(101, "vm-101-disk-0")
+	w.start(w.a, 100)
+	w.start(w.a, 101)
+	for range 3 {
+		w.snap(w.a, words[1:]...)
+	}
+	f := w.flaky(w.a, "/usr/sbin/zfs", "/usr/bin/pvesh")
+	running, stops := true, 0
+	for n, hit := 0, true; hit; n++ {
+		for _, how := range faultsOf(n) {
+			if running = !running; running {
+				w.start(w.a, 101)
+			} else {
+				w.stop(w.a, 101)
+				stops++
+			}
+			before := map[string][]string{lives: w.snapshots(lives), blinks: w.snapshots(blinks)}
+			f.set(fmt.Sprint(n), how)
+			f.run(how, words...)
+			when := fmt.Sprintf("call %d %s (%s)", n, how, f.failed())
+			t.Log(when)
+			hit = f.failed() != ""
+			check := func() {
+				for _, disk := range []string{lives, blinks} {
+					mustStay(t, when, before[disk], w.snapshots(disk))
+				}
+				require.NotContains(t, w.classes(lives), "stopped", when)
+				require.LessOrEqual(t, count(w.classes(blinks), "stopped"), stops, when)
+			}
+			check()
+			f.set("never", "")
+			w.snap(w.a, words[1:]...)
+			check()
+			require.Equal(t, "pve-a", w.label(lives), when)
+			classes := w.classes(blinks)
+			require.Equal(t, stops, count(classes, "stopped"), when)
+			require.Equal(t, !running, classes[len(classes)-1] == "stopped", "%s: %v", when, classes)
+			require.Equal(t, map[bool]string{true: "pve-a", false: "stopped"}[running], w.label(blinks), when)
+			require.LessOrEqual(t, count(w.classes(lives), "frequently"), 2, when)
+		}
+	}
+}
+
+// TestFaultsOfCheck: one call after another of zfs goes wrong. check never says that a
+// copy is fresh that is not, nor that one is old that is fresh: what it could not read
+// is unknown. The next one is right.
+func TestFaultsOfCheck(t *testing.T) {
+	w := newWorld(t)
+	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}
+	w.vm(100, disks...)
+	w.start(w.a, 100)
+	w.snap(w.a, "f4")
+	w.replicate(disks...)
+	f := w.flaky(w.c, "/usr/sbin/zfs", "/usr/sbin/zpool")
+	for _, truth := range []int{0, 2} {
+		for n, hit := 0, true; hit; n++ {
+			for _, how := range faultKinds {
+				f.set(fmt.Sprint(n), how)
+				said := w.check("-t", "6s")
+				when := fmt.Sprintf("call %d %s (%s)", n, how, f.failed())
+				t.Log(when)
+				if hit = f.failed() != ""; !hit {
+					break
+				}
+				require.Contains(t, []int{truth, 3}, said.Code, when)
+				require.Equal(t, 1, strings.Count(said.Stdout, "SNAPWATCH"), "one answer: %s", said.Stdout)
+				_, err := w.c.Run(w.ctx, "pkill", "-9", "-x", "sleep")
+				require.NoError(t, err)
+			}
+		}
+		f.set("never", "")
+		require.Equal(t, truth, w.check().Code)
+		w.later(7 * time.Hour)
+	}
+	assert.Equal(t, 2, w.check().Code)
+}
