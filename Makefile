@@ -151,8 +151,14 @@ mutants: setup ## Break the planner, the verdict and the rules on purpose: the t
 	@tools/need promtool=prometheus
 	$(GO) run ./test/mutants
 
+.PHONY: mutants-lab
+mutants-lab: job ## Break the channel programs on purpose, likewise, in the lab.
+	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
+	$(GO) run ./test/mutants -lab $(JOB)
+	test/lab/boot --timeout 5400 $(JOB)
+
 .PHONY: nightly
-nightly: test test-lab mutants ## What takes too long for every change.
+nightly: test test-lab mutants mutants-lab ## What takes too long for every change.
 	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly
 	@$(MAKE) --no-print-directory test-systemd TAGS=e2e,nightly
 	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly SUITE=bookworm

@@ -1,6 +1,7 @@
 // Command mutants breaks the planner, the verdict and the alert rules on purpose, one
 // line at a time, in a copy of the tree, and runs the tests: each break must be caught.
-// It fails where one survives, and where one no longer applies to the code.
+// It fails where one survives, and where one no longer applies to the code. Those of the
+// channel programs need ZFS: -lab DIR writes there what the lab's machine plays.
 package main
 
 import (
@@ -36,6 +37,9 @@ func main() {
 
 // run tries the mutants whose words match the one argument, or all of them.
 func run(args []string) error {
+	if len(args) == 2 && args[0] == "-lab" {
+		return forLab(args[1])
+	}
 	only := regexp.MustCompile(strings.Join(args, " "))
 	tree, err := os.MkdirTemp("", "mutants-")
 	if err != nil {
@@ -126,18 +130,11 @@ var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 
 // try runs the tests on a mutant and says which one caught it, "" if none did.
 func try(tree string, m mutant) (caught string, err error) {
-	path := filepath.Join(tree, m.file)
-	text, err := os.ReadFile(path)
+	mend, err := m.apply(tree)
 	if err != nil {
 		return "", err
 	}
-	if n := strings.Count(string(text), m.old); n != 1 {
-		return "", fmt.Errorf("the old text occurs %d times", n)
-	}
-	if err := os.WriteFile(path, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o644); err != nil {
-		return "", err
-	}
-	defer func() { _ = os.WriteFile(path, text, 0o644) }()
+	defer mend()
 	for _, test := range suiteOf(m) {
 		out, ok := passes(tree, test)
 		if strings.Contains(out, "[build failed]") {
@@ -152,6 +149,22 @@ func try(tree string, m mutant) (caught string, err error) {
 		}
 	}
 	return "", nil
+}
+
+// apply breaks the tree, until mend is called.
+func (m mutant) apply(tree string) (mend func(), err error) {
+	path := filepath.Join(tree, m.file)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if n := strings.Count(string(text), m.old); n != 1 {
+		return nil, fmt.Errorf("the old text occurs %d times", n)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), m.old, m.new, 1)), 0o644); err != nil {
+		return nil, err
+	}
+	return func() { _ = os.WriteFile(path, text, 0o644) }, nil
 }
 
 func passes(tree string, test []string) (out string, ok bool) {

@@ -134,6 +134,9 @@ func (w *World) settle() {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]
 		n := w.nodes[g.home]
+		if g.alive && w.tick < n.pveshBad && !w.labelled(g) {
+			g.unclear = w.now
+		}
 		busy := g.disturbed || n.disturbed || g.lock != "" || g.flocked || w.tick < g.rebooting ||
 			w.tick < max(n.down, n.booting, n.cronOff, n.pveshBad) || w.now.Sub(n.booted) < 5*time.Minute
 		for _, p := range n.pools {
@@ -145,6 +148,14 @@ func (w *World) settle() {
 			g.quiet++
 		}
 	}
+}
+
+// labelled tells whether all disks of a guest have the label of its node.
+func (w *World) labelled(g *guest) bool {
+	return !slices.ContainsFunc(g.disks, func(name string) bool {
+		d := w.source(g, name)
+		return d == nil || d.running.Own() != w.nodes[g.home].name
+	})
 }
 
 // sanoid takes and prunes hourly snapshots on A, under the names that are ours, too.

@@ -1,0 +1,75 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
+)
+
+// before lets a command line run on A just before a channel program whose arguments
+// hold a word, once.
+func (w *world) before(word, line string) {
+	w.t.Helper()
+	require.NoError(w.t, w.a.Install("zfs", `#!/bin/sh
+case "$* " in program*" `+word+` "*) mkdir /run/met 2>/dev/null && { `+line+` ; } >/dev/null 2>&1 ;; esac
+exec /usr/sbin/zfs "$@"
+`))
+	require.NoError(w.t, w.a.Remove("/run/met"))
+}
+
+// TestProgramsGuard: what changed since the pool was read is seen by the channel
+// programs themselves.
+func TestProgramsGuard(t *testing.T) {
+	w := newWorld(t)
+	w.container(101, "subvol-101-disk-0")
+	disk := "ta/data/subvol-101-disk-0"
+	w.start(w.a, 101)
+
+	// What stands in for a victim goes before the victim would.
+	w.snap(w.a, "f1")
+	old := w.snapshots(disk)
+	w.before("keeper", `/usr/sbin/zfs list -Ho name -t snapshot `+disk+` | grep -v `+old[0]+` | xargs -n 1 /usr/sbin/zfs destroy`)
+	w.run(w.a, "snap", "f1")
+	assert.Equal(t, old, w.snapshots(disk), "the new one was destroyed by somebody, so the old one stays")
+
+	// A receive begins between the look and the program.
+	w.send(disk, "tb/data/subvol-101-disk-0")
+	w.zfs("set", "refreservation=8M", "tb/data/subvol-101-disk-0")
+	w.pipe("mkdir -p /tmp/mnt && mount -t zfs -o zfsutil tb/data/subvol-101-disk-0 /tmp/mnt && head -c 8000000 /dev/urandom >/tmp/mnt/file && umount /tmp/mnt && zfs snapshot tb/data/subvol-101-disk-0@next")
+	receive := `(/usr/sbin/zfs send -i @` + old[0] + ` tb/data/subvol-101-disk-0@next | head -c 2000000; sleep 600) | /usr/sbin/zfs receive -F ` + disk + ` & ` +
+		`until /usr/sbin/zfs list ` + disk + `/%recv; do sleep 0.1; done`
+	w.stop(w.a, 101)
+	w.before("guest", receive)
+	w.run(w.a, "snap", "f1")
+	assert.NotContains(t, w.classes(disk), "stopped", "what is being received gets no snapshot")
+	assert.Equal(t, "pve-a", w.label(disk), "and no label")
+	_, err := w.a.Run(w.ctx, "pkill", "-9", "-x", "sleep")
+	require.NoError(t, err)
+	w.until(func() bool {
+		r, err := w.a.Run(w.ctx, "zfs", "list", disk+"/%recv")
+		require.NoError(t, err)
+		return r.Code != 0
+	})
+	require.NoError(t, w.a.Remove(site.BinDir+"/zfs"))
+	w.snap(w.a, "f1")
+	assert.Contains(t, w.classes(disk), "stopped")
+
+	// A guest that gets no snapshot gets no label: one disk of two finds no room.
+	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
+	thick := "ta/data/vm-100-disk-1"
+	w.zfs("set", "volsize=250M", thick)
+	w.zfs("set", "refreservation=250M", thick)
+	require.NoError(t, site.WaitZvol(w.ctx, thick))
+	w.pipe("dd if=/dev/urandom of=/dev/zvol/" + thick + " bs=1M count=100 conv=fsync status=none")
+	w.start(w.a, 100)
+	r := w.run(w.a, "snap", "f1")
+	assert.True(t, strings.Contains(r.Stderr, "ENOSPC"), r.Stderr)
+	assert.Empty(t, w.snapshots("ta/data/vm-100-disk-0"))
+	assert.Equal(t, "-", w.label("ta/data/vm-100-disk-0"))
+}

@@ -1,0 +1,169 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
+)
+
+var soakMinutes = flag.Int("minutes", 1, "how long TestExporterForLong scrapes")
+
+// gauges are what an exporter says of itself.
+type gauges struct{ goroutines, fds, rss float64 }
+
+const exporterURL = "http://127.0.0.1:10191"
+
+// loaded starts an exporter on C over two fresh disks.
+func (w *world) loaded(args ...string) *site.Process {
+	w.t.Helper()
+	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}
+	w.vm(100, disks...)
+	w.start(w.a, 100)
+	w.snap(w.a, "f4")
+	w.replicate(disks...)
+	return w.exporter(w.c, append([]string{"--web.listen-address=127.0.0.1:10191"}, args...)...)
+}
+
+// gauges asks the exporter for its own numbers, without waiting for a scan for long.
+func (w *world) gauges() gauges {
+	w.t.Helper()
+	text, err := w.c.Output(w.ctx, "curl", "-sf", "-H", "X-Prometheus-Scrape-Timeout-Seconds: 1", exporterURL+"/metrics")
+	require.NoError(w.t, err)
+	value := func(name string) float64 {
+		m := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(text)
+		require.NotNil(w.t, m, name)
+		v, err := strconv.ParseFloat(m[1], 64)
+		require.NoError(w.t, err)
+		return v
+	}
+	return gauges{value("go_goroutines"), value("process_open_fds"), value("process_resident_memory_bytes")}
+}
+
+// children are how many zfs and zpool processes there are on C, and what stands for
+// them.
+func (w *world) children() int {
+	w.t.Helper()
+	running, err := w.c.Processes()
+	require.NoError(w.t, err)
+	n := 0
+	for _, p := range running {
+		if slices.ContainsFunc(p.Argv, func(word string) bool { return strings.HasSuffix(word, "/zfs") || word == "zfs" || word == "infinity" }) {
+			n++
+		}
+	}
+	return n
+}
+
+var (
+	socketErrors = regexp.MustCompile(`(?m)^\s*(Socket errors|Non-2xx).*$`)
+	wrkRequests  = regexp.MustCompile(`(\d+) requests in`)
+)
+
+// TestExporterUnderLoad: with a zfs that is slow, and with one that hangs, sixteen
+// clients at a time get their answers within the time that they give, and neither
+// goroutines nor open files nor processes become more. When zfs works again, so does
+// the exporter.
+func TestExporterUnderLoad(t *testing.T) {
+	w := newWorld(t)
+	w.loaded("--scan-timeout=4s")
+	w.gauges()
+	before := w.gauges()
+	f := w.flaky(w.c, "/usr/sbin/zfs", "/usr/sbin/zpool")
+	for _, how := range []string{"", "is slow", "hangs"} {
+		f.set(map[bool]string{true: "never", false: "every"}[how == ""], how)
+		wrk, err := w.c.Start(w.ctx, "wrk", "-t1", "-c16", "-d6s", "--timeout", "8s", "-H", "X-Prometheus-Scrape-Timeout-Seconds: 2", exporterURL+"/metrics")
+		require.NoError(t, err)
+		ended := make(chan site.Result, 1)
+		go func() { ended <- wrk.Wait() }()
+		var said site.Result
+		for over := false; !over; {
+			assert.LessOrEqual(t, w.children(), 4, "%q: the pool is listed once at a time", how)
+			select {
+			case said = <-ended:
+				over = true
+			case <-time.After(500 * time.Millisecond):
+			}
+		}
+		t.Logf("zfs %q: %s", how, said.Stdout)
+		require.Zero(t, said.Code, said.Stderr)
+		assert.Empty(t, socketErrors.FindString(said.Stdout), "%q: every answer came in time", how)
+		m := wrkRequests.FindStringSubmatch(said.Stdout)
+		require.NotNil(t, m)
+		assert.NotEqual(t, "0", m[1])
+		_, err = w.c.Output(w.ctx, "curl", "-sf", "-m", "5", "-o", "/dev/null", exporterURL+"/")
+		assert.NoError(t, err, "%q: the page waits for nothing", how)
+		w.bounded(before, 20)
+	}
+	f.set("never", "")
+	_, err := w.c.Run(w.ctx, "pkill", "-9", "-x", "sleep")
+	require.NoError(t, err)
+	w.until(func() bool {
+		text, err := w.c.Output(w.ctx, "curl", "-sf", exporterURL+"/metrics")
+		require.NoError(t, err)
+		return strings.Contains(text, `snapwatch_pool_scrape_success{pool="tc"} 1`)
+	})
+	w.bounded(before, 5)
+	w.until(func() bool { return w.children() == 0 })
+}
+
+// bounded waits until there are no more goroutines and files than before, but for a
+// few.
+func (w *world) bounded(before gauges, more float64) {
+	w.t.Helper()
+	var now gauges
+	w.until(func() bool {
+		now = w.gauges()
+		return now.goroutines <= before.goroutines+more && now.fds <= before.fds+more
+	})
+	w.t.Logf("goroutines %.0f, files %.0f, memory %.0f MB", now.goroutines, now.fds, now.rss/1e6)
+}
+
+// TestExporterForLong: scraped all the time, while snapshots come and go, zfs fails now
+// and then, and clients hang up, an exporter has as many goroutines, files and bytes at
+// the end as after the first tenth.
+func TestExporterForLong(t *testing.T) {
+	w := newWorld(t)
+	w.loaded("--scan-timeout=4s")
+	f := w.flaky(w.c, "/usr/sbin/zfs")
+	end := time.Now().Add(time.Duration(*soakMinutes) * time.Minute)
+	warm := time.Now().Add(time.Until(end) / 10)
+	var early, last gauges
+	for round := 0; time.Now().Before(end); round++ {
+		w.zfs("snapshot", fmt.Sprintf("tc/vm-100-disk-%d@autosnap_%s_frequently", round%2, time.Now().UTC().Format("2006-01-02_15:04:05")))
+		if names := w.snapshots(fmt.Sprintf("tc/vm-100-disk-%d", round%2)); len(names) > 20 {
+			w.zfs("destroy", fmt.Sprintf("tc/vm-100-disk-%d@%s", round%2, names[0]))
+		}
+		if round%5 == 4 {
+			f.set("every", faultKinds[round/5%len(faultKinds)])
+		} else {
+			f.set("never", "")
+		}
+		_, err := w.c.Run(w.ctx, "wrk", "-t1", "-c8", "-d1s", "-H", "X-Prometheus-Scrape-Timeout-Seconds: 1", exporterURL+"/metrics")
+		require.NoError(t, err)
+		f.set("never", "")
+		_, err = w.c.Run(w.ctx, "pkill", "-9", "-x", "sleep")
+		require.NoError(t, err)
+		if last = w.gauges(); early == (gauges{}) && time.Now().After(warm) {
+			early = last
+		}
+		if round%20 == 0 {
+			t.Logf("round %d: %+v", round, last)
+		}
+	}
+	w.bounded(early, 5)
+	last = w.gauges()
+	t.Logf("early %+v, at the end %+v", early, last)
+	assert.Less(t, last.rss, early.rss*1.3+20e6, "memory")
+}
