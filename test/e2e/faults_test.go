@@ -38,10 +38,8 @@ esac
 // faultKinds are the ways in which a program goes wrong.
 var faultKinds = []string{"dies", "is cut", "ends badly", "hangs", "is slow"}
 
-// everyKind lets each call go wrong in each way; else the ways take turns.
-var everyKind = false
-
-// faultsOf are the ways that call n goes wrong in.
+// faultsOf are the ways that call n goes wrong in: all of them nightly, else one after
+// the other.
 func faultsOf(n int) []string {
 	if everyKind {
 		return faultKinds

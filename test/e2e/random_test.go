@@ -53,7 +53,7 @@ func playWeek(t *testing.T, seed uint64, steps int) {
 	}
 	r := &replay{
 		world: w, model: sim.NewWorld(setup), setup: setup, sites: [3]*site.Site{w.a, w.b, w.c},
-		guests: map[int]sim.Guest{}, guids: map[uint64]uint64{}, names: map[string]string{},
+		guests: map[int]sim.Guest{}, begun: time.Now(), guids: map[uint64]uint64{}, names: map[string]string{},
 	}
 	for i := range r.sets {
 		r.sets[i] = map[string]sim.Disk{}
@@ -84,6 +84,7 @@ type replay struct {
 	// model's: the seconds in them differ.
 	guids map[uint64]uint64
 	names map[string]string
+	begun time.Time
 }
 
 // real is a dataset's name in the lab.
@@ -156,6 +157,7 @@ func (r *replay) Looked() {
 		want[real(sim.SiteC, name)] = verdict.String()
 	}
 	require.Equal(r.t, want, got, "the model's verdicts, and those of check on C")
+	r.t.Logf("%s: as in the model, %s after the beginning", r.model.Now().UTC().Format(time.DateTime), time.Since(r.begun).Round(time.Second))
 }
 
 // sameBytes asserts that volumes hold the same bytes where the model says so.
