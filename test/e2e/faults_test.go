@@ -39,12 +39,12 @@ esac
 var faultKinds = []string{"dies", "is cut", "ends badly", "hangs", "is slow"}
 
 // faultsOf are the ways that call n goes wrong in: all of them nightly, else one after
-// the other.
-func faultsOf(n int) []string {
+// the other from the first one on.
+func faultsOf(first, n int) []string {
 	if everyKind {
 		return faultKinds
 	}
-	return faultKinds[n%len(faultKinds):][:1]
+	return faultKinds[(first+n)%len(faultKinds):][:1]
 }
 
 // flaky is a site with programs that go wrong.
@@ -144,7 +144,7 @@ func TestFaultsOfSnap(t *testing.T) {
 	f := w.flaky(w.a, "/usr/sbin/zfs", "/usr/bin/pvesh")
 	running, stops := true, 0
 	for n, hit := 0, true; hit; n++ {
-		for _, how := range faultsOf(n) {
+		for _, how := range faultsOf(0, n) {
 			if running = !running; running {
 				w.start(w.a, 101)
 			} else {
@@ -189,9 +189,9 @@ func TestFaultsOfCheck(t *testing.T) {
 	w.snap(w.a, "f4")
 	w.replicate(disks...)
 	f := w.flaky(w.c, "/usr/sbin/zfs", "/usr/sbin/zpool")
-	for _, truth := range []int{0, 2} {
+	for i, truth := range []int{0, 2} {
 		for n, hit := 0, true; hit; n++ {
-			for _, how := range faultKinds {
+			for _, how := range faultsOf(2*i, n) {
 				f.set(fmt.Sprint(n), how)
 				said := w.check("-t", "6s")
 				when := fmt.Sprintf("call %d %s (%s)", n, how, f.failed())

@@ -63,8 +63,8 @@ func TestProgramsGuard(t *testing.T) {
 	// A guest that gets no snapshot gets no label: one disk of two finds no room.
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
 	thick := "ta/data/vm-100-disk-1"
-	w.zfs("set", "volsize=250M", thick)
-	w.zfs("set", "refreservation=250M", thick)
+	w.zfs("set", "volsize=300M", thick)
+	w.zfs("set", "refreservation=300M", thick)
 	require.NoError(t, site.WaitZvol(w.ctx, thick))
 	w.pipe("dd if=/dev/urandom of=/dev/zvol/" + thick + " bs=1M count=100 conv=fsync status=none")
 	w.start(w.a, 100)
