@@ -3,8 +3,6 @@
 package e2e
 
 import (
-	"flag"
-	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,8 +15,6 @@ import (
 
 	"snapwatch/test/site"
 )
-
-var soakMinutes = flag.Int("minutes", 1, "how long TestExporterForLong scrapes")
 
 // gauges are what an exporter says of itself.
 type gauges struct{ goroutines, fds, rss float64 }
@@ -128,42 +124,4 @@ func (w *world) bounded(before gauges, more float64) {
 		return now.goroutines <= before.goroutines+more && now.fds <= before.fds+more
 	})
 	w.t.Logf("goroutines %.0f, files %.0f, memory %.0f MB", now.goroutines, now.fds, now.rss/1e6)
-}
-
-// TestExporterForLong: scraped all the time, while snapshots come and go, zfs fails now
-// and then, and clients hang up, an exporter has as many goroutines, files and bytes at
-// the end as after the first tenth.
-func TestExporterForLong(t *testing.T) {
-	w := newWorld(t)
-	w.loaded("--scan-timeout=4s")
-	f := w.flaky(w.c, "/usr/sbin/zfs")
-	end := time.Now().Add(time.Duration(*soakMinutes) * time.Minute)
-	warm := time.Now().Add(time.Until(end) / 10)
-	var early, last gauges
-	for round := 0; time.Now().Before(end); round++ {
-		w.zfs("snapshot", fmt.Sprintf("tc/vm-100-disk-%d@autosnap_%s_frequently", round%2, time.Now().UTC().Format("2006-01-02_15:04:05")))
-		if names := w.snapshots(fmt.Sprintf("tc/vm-100-disk-%d", round%2)); len(names) > 20 {
-			w.zfs("destroy", fmt.Sprintf("tc/vm-100-disk-%d@%s", round%2, names[0]))
-		}
-		if round%5 == 4 {
-			f.set("every", faultKinds[round/5%len(faultKinds)])
-		} else {
-			f.set("never", "")
-		}
-		_, err := w.c.Run(w.ctx, "wrk", "-t1", "-c8", "-d1s", "-H", "X-Prometheus-Scrape-Timeout-Seconds: 1", exporterURL+"/metrics")
-		require.NoError(t, err)
-		f.set("never", "")
-		_, err = w.c.Run(w.ctx, "pkill", "-9", "-x", "sleep")
-		require.NoError(t, err)
-		if last = w.gauges(); early == (gauges{}) && time.Now().After(warm) {
-			early = last
-		}
-		if round%20 == 0 {
-			t.Logf("round %d: %+v", round, last)
-		}
-	}
-	w.bounded(early, 5)
-	last = w.gauges()
-	t.Logf("early %+v, at the end %+v", early, last)
-	assert.Less(t, last.rss, early.rss*1.3+20e6, "memory")
 }

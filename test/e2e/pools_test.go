@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"flag"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -171,13 +172,15 @@ func TestMissingPool(t *testing.T) {
 	assert.Len(t, w.snapshots("tb/data/vm-101-disk-0"), 1)
 }
 
+var kills = flag.Int("kills", 6, "how often TestKilled starts a guest, and stops it")
+
 // TestKilled: whatever moment a run is killed at, the next runs end with the right
 // labels, one _stopped a stop, and no class doubled in its bucket.
 func TestKilled(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2"}
 	w.vm(100, disks...)
-	for round := range 6 {
+	for round := range *kills {
 		w.start(w.a, 100)
 		w.killedRun()
 		w.snap(w.a, "f100", "d100")

@@ -7,6 +7,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,7 +32,7 @@ type world struct {
 const quick = "confirm_stop: 1s\n"
 
 // storyTime bounds one test; the lab's machine is emulated.
-const storyTime = 15 * time.Minute
+var storyTime = flag.Duration("story", 15*time.Minute, "end a test after this time")
 
 // newWorld makes the sites, each with a pool of its own (ta, tb, tc).
 func newWorld(t *testing.T) *world { return newWorldOf(t, "", "", "") }
@@ -43,7 +44,7 @@ func newNetwork(t *testing.T) *world {
 
 func newWorldOf(t *testing.T, a, b, c string) *world {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), storyTime)
+	ctx, cancel := context.WithTimeout(t.Context(), *storyTime)
 	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx}
 	for _, pool := range []string{"ta", "tb", "tc"} {
