@@ -51,6 +51,8 @@ type Disk struct {
 	Snapshot, Bookmark bool
 	// Label is the new value of label:running, "" to leave it.
 	Label string
+	// Config is kept with its snapshot, as the property [zfs.GuestConfig]; "" is nothing.
+	Config string
 	// Watch asks when the list of its snapshots changed. Only where ZFS tells that
 	// (2.2 and later): elsewhere the question ends the program.
 	Watch bool
@@ -73,6 +75,7 @@ type Outcome struct {
 	Undone   *syscall.Errno `json:"undone"`
 	Label    *syscall.Errno `json:"label"`
 	Bookmark *syscall.Errno `json:"bookmark"`
+	Config   *syscall.Errno `json:"config"`
 	// Marks holds an errno by name of the snapshots that were to be bookmarked.
 	Marks map[string]syscall.Errno `json:"marks"`
 	Watched
@@ -83,6 +86,7 @@ type Outcome struct {
 // known what was done: read the pool again.
 func (p Program) Snapshot(patience context.Context, guests []Guest, marks []Mark) (map[string]Outcome, error) {
 	var words []string
+	config := ""
 	for _, g := range guests {
 		guard := "-"
 		if g.Guard {
@@ -92,6 +96,10 @@ func (p Program) Snapshot(patience context.Context, guests []Guest, marks []Mark
 		for _, d := range g.Disks {
 			if err := p.check(d.Dataset, g.Snapshot); err != nil {
 				return nil, err
+			}
+			if d.Config != "" && d.Config != config {
+				config = d.Config
+				words = append(words, "config", config)
 			}
 			words = append(words, "disk", d.Dataset, d.work(), "="+d.Label)
 		}
@@ -113,6 +121,9 @@ func (d Disk) work() string {
 	}
 	if d.Bookmark {
 		work += "b"
+	}
+	if d.Config != "" {
+		work += "c"
 	}
 	if d.Watch {
 		work += "w"

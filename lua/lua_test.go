@@ -142,6 +142,10 @@ func TestSnapshotWords(t *testing.T) {
 			{Dataset: "tank/my data/vm-100-disk-1", Snapshot: true, Watch: true},
 			{Dataset: "tank/data/vm-100-disk-2", Label: "pve1"},
 		}},
+		{Snapshot: name, Disks: []Disk{
+			{Dataset: "tank/data/vm-103-disk-0", Snapshot: true, Config: "H4sI"}, {Dataset: "tank/data/vm-103-disk-1", Snapshot: true, Config: "H4sI", Watch: true},
+			{Dataset: "tank/data/vm-104-disk-0", Snapshot: true, Config: "H4sJ"},
+		}},
 		{Snapshot: "autosnap_2026-07-15_12:07:00_stopped", Guard: true, Disks: []Disk{{Dataset: "tank/data/vm-101-disk-0", Snapshot: true, Bookmark: true, Label: "stopped"}}},
 	}, []Mark{{"tank/data/vm-102-disk-0", name}})
 	require.NoError(t, err)

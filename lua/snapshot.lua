@@ -5,16 +5,19 @@
 --   guest NAME GUARD       a guest follows; NAME is the part after the @ of all its
 --                          snapshots; GUARD is "guard" where a disk that is being
 --                          received must not be touched, else "-"
---   disk DATASET DO LABEL  one of its disks; DO holds s for snapshot, b for bookmark
---                          and w for telling when its list of snapshots changed, or
---                          "-"; LABEL is "=value", "=" leaves it alone
+--   disk DATASET DO LABEL  one of its disks; DO holds s for snapshot, b for bookmark,
+--                          c for keeping the configuration with the snapshot, and w for
+--                          telling when its list of snapshots changed, or "-"; LABEL is
+--                          "=value", "=" leaves it alone
+--   config VALUE           the configuration for the disks that follow
 --   mark DATASET NAME      bookmark a snapshot that is there already
--- Returns a table by dataset: { snapshot=, undone=, label=, bookmark= }, each an
+-- Returns a table by dataset: { snapshot=, undone=, label=, bookmark=, config= }, each an
 -- errno, 0 for done, and absent where it was not tried; marks = {NAME = errno, …}; and
 -- was and changed, the list's last change before and after, where that was asked for.
 --   EAGAIN 11  the dataset has a snapshot in this very txg: try in the next
 --   EBUSY  16  the dataset is being received
 --   EEXIST 17  the name is taken
+--   E2BIG   7  the configuration is longer than a property may be
 --   ENOSPC 28  no room: the pool is full, or a thick volume has no reserve left
 local argv = (...)["argv"]
 local EBUSY = 16
@@ -26,7 +29,7 @@ local function valid(dataset, name)
     and #dataset + 1 + #name <= 255
 end
 
-local guests, marks = {}, {}
+local guests, marks, config = {}, {}, ""
 local i = 1
 while argv[i] do
   if argv[i] == "guest" then
@@ -34,10 +37,13 @@ while argv[i] do
     i = i + 3
   elseif argv[i] == "disk" then
     local g = guests[#guests]
-    local d = { name = argv[i + 1], work = argv[i + 2], label = string.sub(argv[i + 3], 2) }
+    local d = { name = argv[i + 1], work = argv[i + 2], label = string.sub(argv[i + 3], 2), config = config }
     if not valid(d.name, g.name) then error("no valid name: " .. d.name .. "@" .. g.name) end
     g.disks[#g.disks + 1] = d
     i = i + 4
+  elseif argv[i] == "config" then
+    config = argv[i + 1]
+    i = i + 2
   elseif argv[i] == "mark" then
     if not valid(argv[i + 1], argv[i + 2]) then error("no valid name: " .. argv[i + 1] .. "#" .. argv[i + 2]) end
     marks[#marks + 1] = { dataset = argv[i + 1], name = argv[i + 2] }
@@ -82,7 +88,8 @@ end
 
 for _, guest in ipairs(guests) do
   for _, d in ipairs(guest.disks) do result[d.name] = { was = changed(d) } end
-  if snapshots(guest) then
+  guest.taken = snapshots(guest)
+  if guest.taken then
     for _, d in ipairs(guest.disks) do
       if d.label ~= "" then result[d.name].label = zfs.sync.set_prop(d.name, "label:running", d.label) end
     end
@@ -103,6 +110,15 @@ for _, m in ipairs(marks) do
   result[m.dataset] = r
   r.marks = r.marks or {}
   r.marks[m.name] = zfs.sync.bookmark(m.dataset .. "@" .. m.name, m.dataset .. "#" .. m.name)
+end
+
+-- Last, so that whatever goes wrong with it all else is done.
+for _, guest in ipairs(guests) do
+  for _, d in ipairs(guest.disks) do
+    if guest.taken and string.find(d.work, "c", 1, true) then
+      result[d.name].config = zfs.sync.set_prop(d.name .. "@" .. guest.name, "snapwatch:config", d.config)
+    end
+  end
 end
 
 return result

@@ -117,8 +117,13 @@ func (p *pool) programGuests(guests []GuestPlan) []lua.Guest {
 	for _, g := range guests {
 		entry := lua.Guest{Snapshot: g.Snapshot, Guard: g.Guard}
 		for _, d := range g.Disks {
+			config := ""
+			if d.Config != nil {
+				config = d.Config.Value
+			}
 			entry.Disks = append(entry.Disks, lua.Disk{
-				Dataset: d.Dataset, Snapshot: d.Snapshot, Bookmark: d.Bookmark, Label: d.Label, Watch: d.Snapshot && p.index.knows(d.Dataset),
+				Dataset: d.Dataset, Snapshot: d.Snapshot, Bookmark: d.Bookmark, Label: d.Label, Config: config,
+				Watch: d.Snapshot && p.index.knows(d.Dataset),
 			})
 		}
 		list = append(list, entry)
@@ -188,6 +193,9 @@ func (r *run) settleDisk(g GuestPlan, d DiskPlan, got lua.Outcome, outcomes map[
 		} else {
 			r.count(report.DidBookmark)
 		}
+	}
+	if o.snapshot != "" {
+		r.settleCapture(g, d, got.Config)
 	}
 	outcomes[d.Dataset] = o
 }

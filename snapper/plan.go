@@ -88,6 +88,8 @@ type DiskPlan struct {
 	Dataset            string
 	VMID               int
 	Snapshot, Bookmark bool
+	// Config is kept with the snapshot, nil for nothing.
+	Config *Capture
 	// Label is the new label, "" to leave it.
 	Label  string
 	Reason string

@@ -58,6 +58,7 @@ func (r *run) rounds(ctx context.Context, g Guests, parents map[string][]string)
 	r.reportGuests(g, all)
 	r.report.Tips = r.tips(all)
 	r.report.CarryOver(r.previous.Quiesced, func(vmid int) bool { return r.Config.HowOf(vmid) != "" && g.Cluster.Guests[vmid].VMID == vmid })
+	r.recallCaptures(all)
 	r.finish()
 	return whole, nil
 }
@@ -107,6 +108,7 @@ func (r *run) round(ctx context.Context, g Guests, pools []*pool, before Plan) (
 	}
 	if !r.DryRun {
 		r.intend(plan, pools)
+		r.capture(plan, g, r.planned(pools))
 		r.carryOut(ctx, pools, plan, release)
 	}
 	r.reportPlan(plan)

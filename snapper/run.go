@@ -93,6 +93,7 @@ func Run(ctx context.Context, o Options) (Plan, report.Run, error) {
 func newRun(o Options, name string) *run {
 	r := &run{Options: o, start: o.Now()}
 	r.report = report.Run{Start: r.start, Retention: o.Keep.String(), Counts: map[report.Event]int{}}
+	r.report.Configs = map[string]report.Kept{}
 	for _, event := range report.Events() {
 		r.report.Counts[event] = 0
 	}

@@ -155,6 +155,8 @@ func playZFS(args []string) int {
 	case args[0] == "get" && args[3] == "name,property,received":
 		// get -Hp -o COLUMNS PROPERTIES DATASET…
 		w.playReceived(args[5:])
+	case args[0] == "get" && args[5] == "snapshot":
+		w.playConfigs(args[len(args)-1])
 	case args[0] == "get":
 		// get -Hp -d 1 -t TYPES -o COLUMNS PROPERTIES PARENT…, or -r instead of -d 1
 		below := func(dataset, parent string) bool { return zfs.Parent(dataset) == parent }
@@ -210,6 +212,36 @@ func (w playedWorld) playReceived(datasets []string) {
 			fmt.Printf("%s\t%s\t%s\n%s\t%s\t-\n", d.name, zfs.LabelRunning, d.received, d.name, zfs.LabelNoSnap)
 		}
 	}
+}
+
+// playConfigs prints what config-of asks of a dataset's snapshots. What a played program
+// kept with one stands in $WORK/zfs/kept.
+func (w playedWorld) playConfigs(dataset string) {
+	text, _ := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zfs/kept"))
+	kept := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		kept[f[0]] = f[1]
+	}
+	for _, row := range w.rows["snap"+dataset] {
+		f := strings.Split(row, "\t")
+		value, source := "-", "-"
+		if kept[f[0]] != "" {
+			value, source = kept[f[0]], "received"
+		}
+		fmt.Printf("%[1]s\tguid\t%[2]s\t-\n%[1]s\tcreatetxg\t%[3]s\t-\n%[1]s\tcreation\t%[4]s\t-\n%[1]s\t%[5]s\t%[6]s\t%[7]s\n",
+			f[0], f[1], f[2], f[3], zfs.GuestConfig, value, source)
+	}
+}
+
+// keepConfig does what a program does with a configuration.
+func keepConfig(snapshot, value string) {
+	file, err := os.OpenFile(filepath.Join(os.Getenv("WORK"), "zfs/kept"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Fprintln(file, snapshot, value)
+	_ = file.Close()
 }
 
 func (w playedWorld) property(d playedDisk, property string, i int) (value, source string) {
@@ -280,7 +312,13 @@ func playProgram(args []string) int {
 	result, marked := map[string]any{}, map[string]syscall.Errno{}
 	words := args[4:]
 	if words[0] == "guest" || words[0] == "mark" {
+		name, config := "", ""
 		for i := 0; i < len(words); {
+			if words[i] == "config" {
+				config = words[i+1]
+				i += 2
+				continue
+			}
 			if words[i] == "mark" {
 				marked[words[i+1]+"#"+words[i+2]] = errnos[words[i+1]+"#"+words[i+2]]
 				result[words[i+1]] = map[string]any{"marks": namesBelow(marked, words[i+1]+"#")}
@@ -288,6 +326,7 @@ func playProgram(args []string) int {
 				continue
 			}
 			if words[i] == "guest" {
+				name = words[i+1]
 				i += 3
 				continue
 			}
@@ -300,6 +339,10 @@ func playProgram(args []string) int {
 			}
 			if words[i+3] != "=" && done["snapshot"] == 0 {
 				done["label"] = 0
+			}
+			if strings.Contains(words[i+2], "c") && done["snapshot"] == 0 {
+				done["config"] = errnos[words[i+1]+"@"+name]
+				keepConfig(words[i+1]+"@"+name, config)
 			}
 			result[words[i+1]] = done
 			i += 4

@@ -61,6 +61,7 @@ type grammar struct {
 	Snap     snapCmd     `cmd:"" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
 	Check    checkCmd    `cmd:"" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
 	Config   configCmd   `cmd:"" help:"Show the configuration, or what applies to a disk."`
+	ConfigOf configOfCmd `cmd:"" help:"Print a guest's configuration as it is kept with its snapshots, also where only copies are."`
 	Cron     cronCmd     `cmd:"" help:"Register snap in cron, or remove it from there."`
 	Explain  explainCmd  `cmd:"" help:"Say where a disk's snapshots got stuck, and what to do next."`
 	Exporter exporterCmd `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`

@@ -46,6 +46,8 @@ type Config struct {
 	Lock string
 	// Volumes are all volumes the current configuration names.
 	Volumes []Volume
+	// Text is the file.
+	Text string
 	// Changed is when the configuration was last written: a lock is not younger.
 	Changed time.Time
 }

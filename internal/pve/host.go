@@ -146,7 +146,7 @@ func readConfig(path string, id ID) (Config, error) {
 		return Config{}, err
 	}
 	config := parseConfig(id, string(text))
-	config.Changed = info.ModTime()
+	config.Text, config.Changed = string(text), info.ModTime()
 	return config, nil
 }
 

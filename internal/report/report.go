@@ -37,8 +37,20 @@ type Run struct {
 	Tips map[string]Tip `json:"tips,omitempty"`
 	// Tokens says of each disk with an interrupted receive since when prune knows.
 	Tokens map[string]time.Time `json:"tokens,omitempty"`
+	// Configs are the configurations that snapshots keep, by the disk's dataset.
+	Configs map[string]Kept `json:"configs,omitempty"`
 	// SeenStopped are the guests that did not run, by VMID.
 	SeenStopped []int `json:"seen_stopped,omitempty"`
+}
+
+// Kept is a guest's configuration that a snapshot of a disk keeps.
+type Kept struct {
+	// Sum tells it from others.
+	Sum string `json:"sum"`
+	// Since is from when on it was seen to be so.
+	Since time.Time `json:"since"`
+	// Snapshot is the newest one that keeps it.
+	Snapshot string `json:"snapshot"`
 }
 
 // Tip is a disk's newest managed snapshot at the end of a run.

@@ -18,6 +18,8 @@ const (
 	LabelRunning = "label:running"
 	// LabelNoSnap excludes a disk from snapshots.
 	LabelNoSnap = "label:nosnap"
+	// GuestConfig is kept on a snapshot: the configuration of the disk's guest.
+	GuestConfig = "snapwatch:config"
 	// LabelStopped is the value of LabelRunning for a guest that was seen to stop.
 	LabelStopped = "stopped"
 )

@@ -1,0 +1,154 @@
+package pve
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// MaxCaptured is the longest value of a user property that ZFS takes, in bytes (facts:
+// OpenZFS A2).
+const MaxCaptured = 8191
+
+// maxCapturedText is the longest text that is kept or read back, in bytes. Proxmox's own
+// files have no more than 1 MiB, and one that fits into a property is far shorter.
+const maxCapturedText = 256 << 10
+
+// ErrTooLong is in the chain of errors for a configuration that no property can hold.
+var ErrTooLong = errors.New("too long for a property (8 KiB)")
+
+// secretKeys are left out of what is kept: passwords, keys, and free text for other
+// programs that may hold either. The environment of a container is among them.
+var secretKeys = regexp.MustCompile(`^(?:cipassword|sshkeys|args|env|lxc\.environment(?:\..*)?)$`)
+
+// passingKeys say what Proxmox is at, or belong to the sections that are left out.
+var passingKeys = []string{"lock", "parent", "digest"}
+
+// Keepable is what of a guest's configuration is kept beside its disks: its current
+// part, without secrets and without what only holds for the moment. without are the keys of the
+// secrets that were there.
+func Keepable(text string) (kept string, without []string) {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, " \t\r\n")
+		if strings.HasPrefix(line, "[") {
+			break // what is pending, cloud-init's, or a snapshot's
+		}
+		key, _, _ := strings.Cut(line, ":")
+		key = strings.TrimSpace(key)
+		switch {
+		case line == "" || slices.Contains(passingKeys, key):
+		case secretKeys.MatchString(key):
+			if !slices.Contains(without, key) {
+				without = append(without, key)
+			}
+		default:
+			b.WriteString(line + "\n")
+		}
+	}
+	return b.String(), without
+}
+
+// Captured is a guest's configuration as it was kept.
+type Captured struct {
+	// Since is from when on it was seen to be so.
+	Since time.Time
+	// Text is what [Keepable] left, below a comment that says where it is from, since
+	// when it holds, and what was left out.
+	Text string
+}
+
+// Capture is the property's value for a configuration of the node, [MaxCaptured] bytes at
+// most. The error wraps [ErrTooLong] where it would be more.
+func Capture(id ID, node, text string, since time.Time) (string, error) {
+	kept, without := Keepable(text)
+	left := "nothing"
+	if len(without) > 0 {
+		left = strings.Join(without, ", ")
+	}
+	text = fmt.Sprintf("# snapwatch: %s/%d.conf of %s, unchanged since %s, left out: %s\n%s",
+		id.Kind.configDir(), id.VMID, node, since.UTC().Format(time.RFC3339), left, kept)
+	if err := plainText(text); err != nil {
+		return "", err
+	}
+	var packed bytes.Buffer
+	z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err != nil {
+		return "", err
+	}
+	if _, err := z.Write([]byte(text)); err != nil {
+		return "", err
+	}
+	if err := z.Close(); err != nil {
+		return "", err
+	}
+	value := base64.StdEncoding.EncodeToString(packed.Bytes())
+	if len(value) > MaxCaptured {
+		return "", fmt.Errorf("%d bytes: %w", len(value), ErrTooLong)
+	}
+	return value, nil
+}
+
+var capturedHead = regexp.MustCompile(`^# snapwatch: (?:qemu-server|lxc)/[1-9][0-9]{0,8}\.conf of [A-Za-z0-9.-]+, unchanged since (\S+), left out: [a-z., ]+\n`)
+
+// ReadCaptured reads such a value, which may have come with a stream from anybody: it is
+// text, of bounded size, and nothing is behind it.
+func ReadCaptured(value string) (Captured, error) {
+	if len(value) > MaxCaptured {
+		return Captured{}, ErrTooLong
+	}
+	packed, err := base64.StdEncoding.Strict().DecodeString(value)
+	if err != nil || strings.ContainsAny(value, "\r\n") {
+		return Captured{}, errors.New("not base64")
+	}
+	rest := bytes.NewReader(packed)
+	z, err := gzip.NewReader(rest)
+	if err != nil {
+		return Captured{}, fmt.Errorf("not gzip: %w", err)
+	}
+	z.Multistream(false)
+	text, err := io.ReadAll(io.LimitReader(z, maxCapturedText+1))
+	if err != nil {
+		return Captured{}, fmt.Errorf("not gzip: %w", err)
+	}
+	if err := plainText(string(text)); err != nil {
+		return Captured{}, err
+	}
+	if rest.Len() > 0 {
+		return Captured{}, errors.New("something follows its end")
+	}
+	m := capturedHead.FindSubmatch(text)
+	if m == nil {
+		return Captured{}, errors.New("its first line is not that of a configuration that was kept")
+	}
+	since, err := time.Parse(time.RFC3339, string(m[1]))
+	if err != nil {
+		return Captured{}, errors.New("its first line has no time")
+	}
+	return Captured{Since: since, Text: string(text)}, nil
+}
+
+// plainText refuses what could do more to a terminal than show.
+func plainText(text string) error {
+	if len(text) > maxCapturedText {
+		return fmt.Errorf("more than %d bytes of text: %w", maxCapturedText, ErrTooLong)
+	}
+	if !utf8.ValidString(text) {
+		return errors.New("not UTF-8")
+	}
+	for _, c := range text {
+		if c != '\n' && c != '\t' && !unicode.IsPrint(c) {
+			return fmt.Errorf("a character that is no text (%U)", c)
+		}
+	}
+	return nil
+}

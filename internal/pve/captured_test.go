@@ -1,0 +1,148 @@
+package pve
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"math/rand"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const fullConfig = `#the shop
+args: -vnc 0.0.0.0:77,password=on
+boot: order=scsi0
+cipassword: $5$secret
+ciuser: admin
+hookscript: local:snippets/snapwatch
+lock: backup
+name: shop
+parent: before
+scsi0: data:vm-100-disk-0,size=8G
+sshkeys: ssh-ed25519%20AAAA
+vmgenid: 1b8cbf4a-2a0c-4b1c-a1e5-4d8b1e9f6f10
+
+[PENDING]
+cipassword: $5$pending
+memory: 4096
+
+[before]
+name: old
+snaptime: 1750000000
+`
+
+const keptConfig = `#the shop
+boot: order=scsi0
+ciuser: admin
+hookscript: local:snippets/snapwatch
+name: shop
+scsi0: data:vm-100-disk-0,size=8G
+vmgenid: 1b8cbf4a-2a0c-4b1c-a1e5-4d8b1e9f6f10
+`
+
+var since = time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC)
+
+func TestKeepable(t *testing.T) {
+	kept, without := Keepable(fullConfig)
+	assert.Equal(t, keptConfig, kept)
+	assert.Equal(t, []string{"args", "cipassword", "sshkeys"}, without)
+
+	kept, without = Keepable("rootfs: data:subvol-200-disk-0\nenv: A=b\nlxc.environment: PASSWORD=x\nlxc.environment.runtime: B=y\nlxc.environment: C=z\nlxc.apparmor.profile: unconfined\n")
+	assert.Equal(t, "rootfs: data:subvol-200-disk-0\nlxc.apparmor.profile: unconfined\n", kept)
+	assert.Equal(t, []string{"env", "lxc.environment", "lxc.environment.runtime"}, without)
+	kept, without = Keepable("[before]\nname: a\n")
+	assert.Empty(t, kept)
+	assert.Empty(t, without)
+}
+
+func TestCapture(t *testing.T) {
+	value, err := Capture(ID{100, QEMU}, "pve1", fullConfig, since)
+	require.NoError(t, err)
+	c, err := ReadCaptured(value)
+	require.NoError(t, err)
+	assert.Equal(t, "# snapwatch: qemu-server/100.conf of pve1, unchanged since 2026-07-15T12:07:00Z, left out: args, cipassword, sshkeys\n"+keptConfig, c.Text)
+	assert.True(t, since.Equal(c.Since))
+	value, err = Capture(ID{200, LXC}, "pve1", "rootfs: a\n", since)
+	require.NoError(t, err)
+	c, err = ReadCaptured(value)
+	require.NoError(t, err)
+	assert.Contains(t, c.Text, "lxc/200.conf of pve1, unchanged since 2026-07-15T12:07:00Z, left out: nothing\nrootfs")
+
+	_, err = Capture(ID{100, QEMU}, "pve1", "name: a\x1bb\n", since)
+	assert.ErrorContains(t, err, "no text (U+001B)")
+	_, err = Capture(ID{100, QEMU}, "pve1", "name: \xff\n", since)
+	assert.ErrorContains(t, err, "not UTF-8")
+	noise := make([]byte, 7000)
+	rand.New(rand.NewSource(1)).Read(noise)
+	_, err = Capture(ID{100, QEMU}, "pve1", "#"+base64.StdEncoding.EncodeToString(noise)+"\n", since)
+	assert.ErrorIs(t, err, ErrTooLong)
+	_, err = Capture(ID{100, QEMU}, "pve1", "#"+strings.Repeat("a", maxCapturedText)+"\n", since)
+	assert.ErrorIs(t, err, ErrTooLong)
+}
+
+func packed(t *testing.T, text string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, err := z.Write([]byte(text))
+	require.NoError(t, err)
+	require.NoError(t, z.Close())
+	return b.Bytes()
+}
+
+// What arrives in a stream may be anything.
+func TestReadCapturedRefuses(t *testing.T) {
+	head := "# snapwatch: lxc/200.conf of pve1, unchanged since 2026-07-15T12:07:00Z, left out: nothing\n"
+	b64 := base64.StdEncoding.EncodeToString
+	good := packed(t, head)
+	_, err := ReadCaptured(b64(good))
+	require.NoError(t, err)
+	for want, value := range map[string]string{
+		"too long for a property": strings.Repeat("A", MaxCaptured+1),
+		"not base64":              "§",
+		"not gzip":                b64([]byte("text")),
+		"unexpected EOF":          b64(good[:len(good)-3]),
+		"checksum":                b64(append(append([]byte{}, good[:len(good)-6]...), 0, 0, 0, 0, 0, 0)),
+		"something follows":       b64(append(append([]byte{}, good...), good...)),
+		"more than 262144 bytes":  b64(packed(t, head+strings.Repeat("\n", 4<<20))),
+		"not UTF-8":               b64(packed(t, head+"\xff")),
+		"no text (U+001B)":        b64(packed(t, head+"\x1b[2J")),
+		"no text (U+202E)":        b64(packed(t, head+"\u202e")),
+		"its first line":          b64(packed(t, "name: a\n")),
+		"no time":                 b64(packed(t, strings.Replace(head, "2026-07-15T", "then", 1))),
+	} {
+		_, err := ReadCaptured(value)
+		assert.ErrorContains(t, err, want)
+	}
+	_, err = ReadCaptured(b64(good)[:8] + "\n" + b64(good)[8:])
+	assert.ErrorContains(t, err, "not base64")
+}
+
+// FuzzCaptured: whatever value a snapshot arrives with, it is refused, or it is plain
+// text; and whatever a configuration holds, what is kept of it can be read, without
+// secrets.
+func FuzzCaptured(f *testing.F) {
+	value, err := Capture(ID{100, QEMU}, "pve1", fullConfig, since)
+	require.NoError(f, err)
+	f.Add(value, fullConfig)
+	f.Add("H4sIAAAAAAAA/wMAAAAAAAAAAAA=", "env: a\r\n lock : x\n#cipassword: y\n")
+	f.Fuzz(func(t *testing.T, value, config string) {
+		if c, err := ReadCaptured(value); err == nil {
+			require.NoError(t, plainText(c.Text))
+			require.True(t, strings.HasPrefix(c.Text, "# snapwatch: "))
+		}
+		value, err := Capture(ID{100, QEMU}, "pve1", config, since)
+		if err != nil {
+			return
+		}
+		require.LessOrEqual(t, len(value), MaxCaptured)
+		c, err := ReadCaptured(value)
+		require.NoError(t, err)
+		require.NotRegexp(t, `(?m)^(cipassword|sshkeys|lock)\s*:`, c.Text)
+		require.NotRegexp(t, `(?m)^\[`, c.Text)
+	})
+}

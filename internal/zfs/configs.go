@@ -1,0 +1,69 @@
+package zfs
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// KeptConfig is a snapshot and the configuration that it keeps.
+type KeptConfig struct {
+	Snapshot
+	// Value is that of [GuestConfig], "" where the snapshot has none of its own.
+	Value string
+}
+
+// configProperties are asked of every snapshot, in this order.
+var configProperties = []string{"guid", "createtxg", "creation", GuestConfig}
+
+// Configs reads all snapshots of a dataset with the configurations they keep, the
+// oldest first. A value that is inherited is none: it would be that of the dataset as it is now
+// (facts: OpenZFS F). It costs time with every snapshot there is.
+func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, error) {
+	var all []KeptConfig
+	at := len(configProperties)
+	argv := []string{"zfs", "get", "-Hp", "-d", "1", "-t", "snapshot", "-o", "name,property,value,source", strings.Join(configProperties, ","), dataset}
+	err := r.lines(ctx, argv, func(line string) error {
+		f := strings.Split(line, "\t")
+		if len(f) != 4 {
+			return unreadable("unexpected line %q: %d columns instead of 4", clip(line), len(f))
+		}
+		if at == len(configProperties) {
+			name, ok := strings.CutPrefix(f[0], dataset+"@")
+			if !ok || !printed(name) {
+				return unreadable("unexpected line %q: no snapshot of %s", clip(line), dataset)
+			}
+			all, at = append(all, KeptConfig{Snapshot: Snapshot{Dataset: dataset, Name: name}}), 0
+		}
+		c := &all[len(all)-1]
+		if f[0] != c.FullName() || f[1] != configProperties[at] {
+			return unreadable("unexpected line %q: expected %s of %s", clip(line), configProperties[at], c.FullName())
+		}
+		at++
+		if err := c.set(f[1], f[2], f[3]); err != nil {
+			return unreadable("%s of %s: %w", f[1], c.FullName(), err)
+		}
+		return nil
+	})
+	if err == nil && at != len(configProperties) {
+		err = unreadable("the output of zfs get ends in the middle of %s", all[len(all)-1].FullName())
+	}
+	slices.SortStableFunc(all, func(a, b KeptConfig) int { return cmp.Compare(a.CreateTXG, b.CreateTXG) })
+	return all, err
+}
+
+func (c *KeptConfig) set(property, value, source string) (err error) {
+	switch property {
+	case "guid":
+		c.GUID, err = strconv.ParseUint(value, 10, 64)
+	case "createtxg":
+		c.CreateTXG, err = strconv.ParseUint(value, 10, 64)
+	case "creation":
+		c.Creation, err = parseTime(value)
+	case GuestConfig:
+		c.Value = parseProperty(value, source).Own()
+	}
+	return err
+}

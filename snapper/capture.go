@@ -1,0 +1,169 @@
+package snapper
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+)
+
+// mostCaptured bounds what the words of one channel program hold of configurations, in
+// bytes: the kernel takes about 2 MiB, and no snapshot may fail for them. What is over
+// waits for the next run.
+const mostCaptured = 512 << 10
+
+// Capture is a guest's configuration that is to be kept with a snapshot.
+type Capture struct {
+	// Value is what is written, Sum what tells two configurations apart.
+	Value, Sum string
+	// Since is from when on the configuration was seen to be so.
+	Since time.Time
+}
+
+// captureDue tells whether a snapshot is to keep the configuration with that sum:
+// where it changed; on each day's first and on every _stopped one, so that none is
+// far from one that has it; and where the one that has it is gone or goes now, so that some
+// snapshot that is kept always has what holds.
+func captureDue(kept report.Kept, sum, name string, class zfs.Class, stays bool) bool {
+	return kept.Sum != sum || class == zfs.Stopped || nameDay(kept.Snapshot) != nameDay(name) || !stays
+}
+
+// nameDay is the part of a managed snapshot's name that is its day.
+func nameDay(name string) string {
+	const day = len("autosnap_2026-07-15")
+	return name[:min(len(name), day)]
+}
+
+// survives tells which snapshots of the disks are there and stay so.
+func survives(disks []Disk, plan Plan) func(dataset, name string) bool {
+	there, doomed := map[string]*Disk{}, map[string]bool{}
+	for i := range disks {
+		there[disks[i].Name] = &disks[i]
+	}
+	for _, d := range plan.Destroys {
+		doomed[d.Dataset+"@"+d.Name] = true
+	}
+	return func(dataset, name string) bool {
+		d := there[dataset]
+		return d != nil && !doomed[dataset+"@"+name] && slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
+	}
+}
+
+// capture puts into the plan which snapshots keep their guest's configuration: each
+// that a disk of the guest gets, since a receiver may have only some of the disks.
+func (r *run) capture(plan Plan, g Guests, disks []Disk) {
+	if !r.Config.CaptureConfig {
+		return
+	}
+	stays := survives(disks, plan)
+	room, last := map[string]int{}, map[string]string{}
+	// Those that stopped come first: nothing may follow for long.
+	for _, final := range []bool{true, false} {
+		for _, guest := range plan.Guests {
+			if (guest.Class == zfs.Stopped) != final {
+				continue
+			}
+			for i := range guest.Disks {
+				if d := &guest.Disks[i]; d.Snapshot {
+					d.Config = r.captureFor(guest, *d, g, stays)
+				}
+				c := guest.Disks[i].Config
+				if c == nil || c.Value == last[guest.Pool] {
+					continue
+				}
+				last[guest.Pool] = c.Value
+				if room[guest.Pool] += len(c.Value); room[guest.Pool] > mostCaptured {
+					guest.Disks[i].Config = nil
+				}
+			}
+		}
+	}
+}
+
+// captureFor is what a disk's snapshot is to keep, nil for nothing.
+func (r *run) captureFor(guest GuestPlan, d DiskPlan, g Guests, stays func(dataset, name string) bool) *Capture {
+	config, found := g.configOf(d.Dataset)
+	if !found {
+		return nil
+	}
+	kept := r.previous.Configs[d.Dataset]
+	sum := sumOf(config)
+	if !captureDue(kept, sum, guest.Snapshot, guest.Class, stays(d.Dataset, kept.Snapshot)) {
+		return nil
+	}
+	c := Capture{Sum: sum, Since: r.start}
+	if kept.Sum == sum {
+		c.Since = kept.Since
+	}
+	var err error
+	if c.Value, err = pve.Capture(config.ID, g.Cluster.Node, config.Text, c.Since); err != nil {
+		if kept.Sum != sum || nameDay(kept.Snapshot) != nameDay(guest.Snapshot) { // once a day
+			r.problem(Warning, "the configuration of guest %d is not kept with its snapshots: %v", config.VMID, err)
+		}
+		r.captured(d.Dataset, guest.Snapshot, c)
+		return nil
+	}
+	return &c
+}
+
+// configOf is the configuration of the guest that uses a disk.
+func (g Guests) configOf(dataset string) (pve.Config, bool) {
+	for _, vmid := range g.claims(Disk{Head: zfs.Head{Name: dataset}, VMID: vmidOf(dataset)}) {
+		if config, here := g.Cluster.Guests[vmid]; here {
+			return config, true
+		}
+	}
+	return pve.Config{}, false
+}
+
+// sumOf tells configurations apart by what would be kept of them.
+func sumOf(config pve.Config) string {
+	kept, without := pve.Keepable(config.Text)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %s", config.ID, without, kept))
+	return hex.EncodeToString(sum[:8])
+}
+
+// captured notes what a disk's snapshot keeps.
+func (r *run) captured(dataset, snapshot string, c Capture) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Configs[dataset] = report.Kept{Sum: c.Sum, Since: c.Since, Snapshot: snapshot}
+}
+
+// settleCapture says what became of keeping a configuration. The snapshot stands in
+// any case.
+func (r *run) settleCapture(g GuestPlan, d DiskPlan, outcome *syscall.Errno) {
+	if d.Config == nil {
+		return
+	}
+	if outcome == nil || *outcome != 0 {
+		r.problem(Warning, "the guest's configuration was not kept with %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(outcome))
+		return
+	}
+	r.captured(d.Dataset, g.Snapshot, *d.Config)
+}
+
+// recallCaptures takes over what earlier runs kept, but for disks that are gone.
+func (r *run) recallCaptures(pools []*pool) {
+	if !r.Config.CaptureConfig {
+		return
+	}
+	there, read := map[string]bool{}, map[string]bool{}
+	for _, p := range pools {
+		read[p.name] = p.err == nil
+		for _, d := range p.disks {
+			there[d.Name] = true
+		}
+	}
+	for dataset, kept := range r.previous.Configs {
+		if _, now := r.report.Configs[dataset]; !now && (there[dataset] || !read[zfs.Pool(dataset)]) {
+			r.report.Configs[dataset] = kept
+		}
+	}
+}

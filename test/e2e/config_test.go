@@ -1,0 +1,83 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfs"
+	"snapwatch/test/site"
+)
+
+// keptOn is the configuration that a snapshot itself has, "-" if it has none.
+func (w *world) keptOn(snapshot string) string {
+	w.t.Helper()
+	value, source, err := site.Property(w.ctx, snapshot, zfs.GuestConfig)
+	require.NoError(w.t, err)
+	if strings.HasPrefix(source, "inherited") {
+		return "-"
+	}
+	return value
+}
+
+// TestConfigOf keeps a guest's configuration with its snapshots, in their transaction
+// group, and finds it where only copies of them are.
+func TestConfigOf(t *testing.T) {
+	w := newWorld(t)
+	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"capture_config: true\n"))
+	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
+	require.NoError(t, w.a.SetOption(100, "cipassword", "secret"))
+	w.start(w.a, 100)
+	const first, second = "ta/data/vm-100-disk-0", "ta/data/vm-100-disk-1"
+	newest := func(disk string) string {
+		names := w.snapshots(disk)
+		return disk + "@" + names[len(names)-1]
+	}
+	w.snap(w.a, "f2")
+	for _, disk := range []string{first, second} {
+		assert.Greater(t, len(w.keptOn(newest(disk))), 100, disk)
+	}
+	w.snap(w.a, "f2")
+	assert.Equal(t, "-", w.keptOn(newest(first)), "nothing changed")
+	r := w.run(w.a, "config-of", "100")
+	require.Zero(t, r.Code)
+	assert.Contains(t, r.Stdout, "scsi1: local-zfs:vm-100-disk-1")
+	assert.Contains(t, r.Stdout, "left out: cipassword\n")
+	assert.NotContains(t, r.Stdout, "secret")
+
+	// The snapshot that has it is rotated away: another has it then.
+	w.snap(w.a, "f2")
+	assert.NotEqual(t, "-", w.keptOn(newest(first)))
+	unchanged := w.run(w.a, "config-of", "100").Stdout
+	assert.Equal(t, r.Stdout, unchanged, "since when it is so, too")
+
+	// The copies have it, to an ordinary user, if properties travel.
+	w.send(first, "tc/vm-100-disk-0", "--sendoptions=p")
+	w.zfs("create", "tc/plain")
+	w.send(second, "tc/plain/vm-100-disk-1")
+	got, err := w.c.RunAs(w.ctx, "nobody", program(t), "config-of", "100")
+	require.NoError(t, err)
+	assert.Equal(t, unchanged, got.Stdout, got.Stderr)
+	w.zfs("destroy", "-r", "tc/vm-100-disk-0")
+	plain := w.run(w.c, "config-of", "100")
+	assert.Equal(t, 2, plain.Code)
+	assert.Contains(t, plain.Stderr, "syncoid --sendoptions=p")
+
+	// A change and the stop are kept, and what was before can be asked for.
+	before := w.snapshots(first)[1]
+	require.NoError(t, w.a.SetOption(100, "memory", "2048"))
+	w.snap(w.a, "f9")
+	w.snap(w.a, "f9")
+	assert.Equal(t, "-", w.keptOn(newest(first)))
+	w.stop(w.a, 100)
+	w.snap(w.a, "f9")
+	require.Contains(t, newest(first), "_stopped")
+	assert.NotEqual(t, "-", w.keptOn(newest(first)))
+	w.send(first, "tc/vm-100-disk-0", "--sendoptions=R")
+	assert.Contains(t, w.run(w.c, "config-of", "100").Stdout, "memory: 2048")
+	assert.Equal(t, unchanged, w.run(w.c, "config-of", "100", "--at", before).Stdout)
+}
