@@ -29,10 +29,11 @@ const (
 	asked = "asked"
 )
 
+// Patience is how long a guest may take to be frozen, or to say whether it is: half of
+// the budget, so that time is left for the snapshot of the others.
+func Patience(budget time.Duration) time.Duration { return budget / 2 }
+
 const (
-	// freezeShare is the part of the budget after which those that are not frozen yet
-	// are given up, so that time is left for the snapshot of the others.
-	freezeShare = 2
 	// thawTry is how long one call to thaw may take, and thawPause the time between
 	// two, which doubles up to thawPauseMost.
 	thawTry       = 30 * time.Second
@@ -89,7 +90,7 @@ func (g *Guard) Run(in io.Reader, out io.Writer) error {
 	}
 	began := time.NewTimer(g.Budget)
 	defer began.Stop()
-	ctx, stop := context.WithTimeout(context.Background(), g.Budget/freezeShare)
+	ctx, stop := context.WithTimeout(context.Background(), Patience(g.Budget))
 	defer stop()
 	all := make(chan []held, 1)
 	go func() { all <- g.freeze(ctx) }()

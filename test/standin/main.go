@@ -2,7 +2,8 @@
 // have, in the lab's virtual machine. It acts by the name it is started under:
 //
 //	pvesh      answers "get" for the lists of guests, computed as Proxmox does
-//	           from /etc/pve, pid files, /proc and /proc/net/unix
+//	           from /etc/pve, pid files, /proc and /proc/net/unix, and "create"
+//	           for what a guest's agent does
 //	kvm        lives like the process of a virtual machine: writes its pid file
 //	           and holds its disks open
 //	lxc-start  lives like the process of a container: holds its command socket

@@ -14,7 +14,7 @@ import (
 
 // faultDir holds pvesh.log, the arguments of each call, one call a line, and what
 // a test wants to go wrong: pvesh.KIND for all calls, pvesh.KIND.WHAT for one sort
-// of them (qemu, lxc, current, resources), either with .once for just one call.
+// of them (qemu, lxc, current, resources, and those of agent.go), either with .once for just one call.
 //
 //	fail     the content goes to standard error, exit status 255
 //	hang     never ends, nor does a child that holds its standard output
@@ -44,6 +44,9 @@ func pvesh(args []string, stdout, stderr io.Writer) int {
 	if err := record(args); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 2
+	}
+	if len(args) >= 2 && args[0] == "create" {
+		return agent(args, stdout, stderr)
 	}
 	path := ""
 	if len(args) >= 2 && args[0] == "get" {

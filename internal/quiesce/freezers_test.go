@@ -1,0 +1,120 @@
+package quiesce
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/pve"
+)
+
+// pvesh lets a script be pvesh; its arguments are in $*.
+func pvesh(t *testing.T, script string) {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "pvesh"), []byte("#!/bin/sh\n"+script), 0o755))
+	t.Setenv("PATH", dir+":/usr/bin:/bin")
+}
+
+func TestAgent(t *testing.T) {
+	ctx := t.Context()
+	for _, test := range []struct {
+		name, script         string
+		frozen               bool
+		status, freeze, thaw string // errors
+	}{
+		{name: "thawed", script: `case "$*" in *-status*) echo '{"result":"thawed"}';; *) echo '{"result":2}'; esac`},
+		{name: "frozen", script: `case "$*" in *-status*) echo '{"result":"frozen"}';; *-freeze\ *) echo '{"result":{"error":{"class":"CommandNotFound","desc":"Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state"}}}';; *) echo '{"result":2}'; esac`,
+			frozen: true, freeze: "somebody else holds it still already: the agent of guest 101 refuses fsfreeze-freeze: Command"},
+		{name: "no agent", script: `echo "QEMU guest agent is not running" >&2; exit 255`, status: "QEMU guest agent is not running", freeze: "QEMU guest agent is not running", thaw: "QEMU guest agent is not running"},
+		{name: "the guest has ended", script: `echo "VM 101 is not running" >&2; exit 255`, status: "VM 101", freeze: "VM 101", thaw: "it does not run any more"},
+		{name: "refuses", script: `echo '{"result":{"error":{"class":"GenericError","desc":"no"}}}'`, status: "refuses fsfreeze-status: no", freeze: "refuses fsfreeze-freeze: no", thaw: "refuses fsfreeze-thaw: no"},
+		{name: "nothing to freeze", script: `case "$*" in *-status*) echo '{"result":"thawed"}';; *) echo '{"result":0}'; esac`, freeze: "found no file system to freeze"},
+		{name: "an odd word", script: `echo '{"result":"melting"}'`, status: `says "melting"`, freeze: "not what is expected", thaw: "not what is expected"},
+		{name: "no result", script: `echo '{}'`, status: "no result in it", freeze: "no result in it", thaw: "no result in it"},
+		{name: "no JSON", script: `echo fine`, status: "not the JSON expected", freeze: "not the JSON expected", thaw: "not the JSON expected"},
+		{name: "a wrong path", script: `[ "$*" = "create /nodes/localhost/qemu/101/agent/fsfreeze-status --output-format json" ] && echo '{"result":"thawed"}'`, freeze: "exit status 1", thaw: "exit status 1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			pvesh(t, test.script)
+			a := agent{vmid: 101}
+			frozen, err := a.Frozen(ctx)
+			assert.Equal(t, test.frozen, frozen)
+			says(t, test.status, err)
+			says(t, test.freeze, a.Freeze(ctx))
+			says(t, test.thaw, a.Thaw(ctx))
+		})
+	}
+}
+
+func says(t *testing.T, want string, err error) {
+	t.Helper()
+	if want == "" {
+		assert.NoError(t, err)
+		return
+	}
+	assert.ErrorContains(t, err, want)
+}
+
+// A call that hangs ends when its time does, and with it what was started.
+func TestAgentHangs(t *testing.T) {
+	pid := filepath.Join(t.TempDir(), "pid")
+	pvesh(t, "echo $$ >"+pid+"; sleep 1000; echo '{\"result\":1}'")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- agent{vmid: 101}.Freeze(ctx) }()
+	var id string
+	require.Eventually(t, func() bool {
+		text, err := os.ReadFile(pid)
+		id = string(text)
+		return err == nil && len(id) > 1
+	}, time.Minute, time.Millisecond)
+	cancel()
+	assert.ErrorIs(t, <-ended, context.Canceled)
+	require.Eventually(t, func() bool {
+		text, err := os.ReadFile("/proc/" + id[:len(id)-1] + "/cmdline")
+		return err != nil || len(text) == 0
+	}, time.Minute, time.Millisecond)
+}
+
+func TestCgroup(t *testing.T) {
+	ctx := t.Context()
+	root := t.TempDir()
+	h := pve.Host{Cgroup: root}
+	c := Local(h, "", time.Now).Freezer(pve.ID{VMID: 105, Kind: pve.LXC})
+	_, err := c.Frozen(ctx)
+	assert.ErrorContains(t, err, "it has no freezer (cgroup v2)")
+	assert.Error(t, c.Freeze(ctx))
+	assert.ErrorIs(t, c.Thaw(ctx), ErrGone)
+	assert.NoDirExists(t, h.ContainerCgroup(105), "nothing is made where there is none")
+
+	require.NoError(t, os.MkdirAll(h.ContainerCgroup(105), 0o755))
+	put := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(root, "lxc/105", name), []byte(text), 0o644))
+	}
+	put("cgroup.freeze", "0\n")
+	put("cgroup.events", "populated 1\nfrozen 1\n")
+	require.NoError(t, c.Freeze(ctx))
+	frozen, err := c.Frozen(ctx)
+	require.NoError(t, err)
+	assert.True(t, frozen)
+	assert.ErrorIs(t, c.Freeze(ctx), ErrForeign)
+	put("cgroup.freeze", "0\n")
+	put("cgroup.events", "populated 1\nfrozen 0\n")
+	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	assert.ErrorContains(t, c.Freeze(short), "a process of it does not stop")
+	put("cgroup.freeze", "1")
+	require.NoError(t, c.Thaw(ctx))
+	frozen, err = c.Frozen(ctx)
+	require.NoError(t, err)
+	assert.False(t, frozen)
+	put("cgroup.freeze", "maybe")
+	_, err = c.Frozen(ctx)
+	assert.ErrorContains(t, err, `says "maybe"`)
+}

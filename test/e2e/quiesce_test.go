@@ -1,0 +1,194 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/report"
+	"snapwatch/test/site"
+)
+
+// TestContainersHeldStill: ten containers whose processes write are stopped at once,
+// get one snapshot, and go on; then what was frozen is packed at leisure.
+func TestContainersHeldStill(t *testing.T) {
+	w := newWorld(t)
+	boxes := map[int]site.Cgroup{}
+	var members []string
+	for vmid := 200; vmid <= 210; vmid++ {
+		boxes[vmid] = w.box(vmid)
+		if vmid > 200 {
+			members = append(members, strconv.Itoa(vmid))
+		}
+	}
+	one, ten := time.Hour.Seconds(), time.Hour.Seconds()
+	for range 2 {
+		w.configure(still + "quiesce: [{vmid: 200, how: cgroup}]\n")
+		w.snap(w.a, "f9")
+		q := w.quiesced()
+		require.Len(t, q, 1)
+		one = min(one, q[200].Seconds)
+
+		w.configure(still + "groups: [{name: boxes, vmids: [" + strings.Join(members, ", ") + "], quiesce: cgroup}]\n")
+		w.snap(w.a, "f9")
+		q = w.quiesced()
+		require.Len(t, q, 10)
+		longest := 0.0
+		for vmid := 201; vmid <= 210; vmid++ {
+			require.Equal(t, report.Application, q[vmid].Consistent, "%+v", q[vmid])
+			require.Positive(t, q[vmid].Seconds)
+			longest = max(longest, q[vmid].Seconds)
+			assert.Equal(t, w.txg("ta/data/subvol-201-disk-0"), w.txg(fmt.Sprintf("ta/data/subvol-%d-disk-0", vmid)), "one transaction group")
+		}
+		ten = min(ten, longest)
+	}
+	t.Logf("frozen: one %.3f s, ten %.3f s: %.2f times as long", one, ten, ten/one)
+	assert.Less(t, ten, 2*one)
+	for vmid, box := range boxes {
+		frozen, err := box.Frozen()
+		require.NoError(t, err)
+		assert.False(t, frozen, vmid)
+	}
+
+	// They write on while the state of that moment is packed.
+	name := w.newest("ta/data/subvol-201-disk-0")
+	begun := time.Now()
+	for vmid := 201; vmid <= 210; vmid++ {
+		w.machine(fmt.Sprintf("tar -C /tmp/ct-%d/.zfs/snapshot/%s -cf - . | zstd -q -T0 -o /tmp/ct-%d.tar.zst", vmid, name, vmid))
+	}
+	t.Logf("packed in %s", time.Since(begun))
+	for vmid := 201; vmid <= 210; vmid++ {
+		out := w.machine(fmt.Sprintf("mkdir /tmp/un-%d && tar -C /tmp/un-%d --zstd -xf /tmp/ct-%d.tar.zst && cd /tmp/un-%d && cat a | wc -l && cat b | wc -l; rm -r /tmp/un-%d /tmp/ct-%d.tar.zst", vmid, vmid, vmid, vmid, vmid, vmid))
+		var a, b int
+		_, err := fmt.Sscan(out, &a, &b)
+		require.NoError(t, err, out)
+		assert.Contains(t, []int{0, 1}, a-b, "guest %d: %d lines in a, %d in b", vmid, a, b)
+		w.until(func() bool {
+			text, err := os.ReadFile(fmt.Sprintf("/tmp/ct-%d/a", vmid))
+			require.NoError(t, err)
+			return strings.Count(string(text), "\n") > a
+		})
+	}
+	w.nobodyThaws()
+}
+
+// TestAgentHangs: an agent that hangs, in whatever it is asked, delays the run by its
+// budget at most; all guests get their snapshot, and the others are held still.
+func TestAgentHangs(t *testing.T) {
+	w := newWorld(t)
+	const budget = 10 * time.Second
+	w.configure(quick + "max_freeze: 10s\nquiesce: [{vmid: 100-101, how: agent}]\n")
+	for vmid := 100; vmid <= 102; vmid++ {
+		w.vm(vmid, fmt.Sprintf("vm-%d-disk-0", vmid))
+		w.start(w.a, vmid)
+		require.NoError(t, w.a.PlayAgent(vmid))
+	}
+	usual, r := w.took(t, "f9")
+	require.Zero(t, r.Code, r.Stderr)
+	for i, what := range []string{"fsfreeze-status", "fsfreeze-freeze", "fsfreeze-thaw"} {
+		require.NoError(t, w.a.SetPveshFault("hang."+what+"-101", ""))
+		hung, r := w.took(t, "f9")
+		t.Logf("%s hangs: %s, usually %s", what, hung, usual)
+		assert.Less(t, hung-usual, budget, what)
+		q := w.quiesced()
+		assert.Equal(t, report.Application, q[100].Consistent, what)
+		if what == "fsfreeze-thaw" {
+			assert.Equal(t, report.Application, q[101].Consistent)
+			assert.Contains(t, r.Stderr, "guest 101 was held still for its snapshot, and may be yet")
+		} else {
+			assert.Equal(t, report.Crash, q[101].Consistent, what)
+		}
+		for vmid := 100; vmid <= 102; vmid++ {
+			assert.Len(t, w.snapshots(fmt.Sprintf("ta/data/vm-%d-disk-0", vmid)), i+2, "%s: guest %d", what, vmid)
+		}
+		require.NoError(t, w.a.ClearPveshFault())
+		w.nobodyThaws() // the guard goes on until the guest does
+		state, err := w.a.Agent(101)
+		require.NoError(t, err)
+		assert.Equal(t, "thawed", state, what)
+	}
+}
+
+// TestKilledWhileFrozen: however and whenever a run is killed, no guest stays frozen.
+func TestKilledWhileFrozen(t *testing.T) {
+	w := newWorld(t)
+	w.configure(still + "groups: [{name: shop, vmids: [100, 101], quiesce: agent}]\nquiesce: [{vmid: 200, how: cgroup}]\n")
+	for vmid := 100; vmid <= 101; vmid++ {
+		w.vm(vmid, fmt.Sprintf("vm-%d-disk-0", vmid))
+		w.start(w.a, vmid)
+		require.NoError(t, w.a.PlayAgent(vmid))
+	}
+	box := w.box(200)
+	usual, _ := w.took(t, "f9")
+	anyFrozen := func() bool {
+		frozen, err := box.Frozen()
+		require.NoError(t, err)
+		for vmid := 100; vmid <= 101; vmid++ {
+			state, err := w.a.Agent(vmid)
+			require.NoError(t, err)
+			frozen = frozen || state == "frozen"
+		}
+		return frozen
+	}
+	hits := 0
+	for i := range kills {
+		p, err := w.a.Start(w.ctx, program(t), "snap", "f9")
+		require.NoError(t, err)
+		wait := rand.N(usual) //nolint:gosec // no secret
+		if i%2 == 0 {
+			w.until(anyFrozen)
+			wait = rand.N(300 * time.Millisecond) //nolint:gosec // no secret
+		}
+		time.Sleep(wait)
+		if anyFrozen() {
+			hits++
+		}
+		p.Kill()
+		killed := time.Now()
+		w.nobodyThaws()
+		assert.False(t, anyFrozen(), "kill %d: still frozen when nobody is left to thaw", i)
+		assert.Less(t, time.Since(killed), 21*time.Second, "kill %d", i)
+	}
+	t.Logf("%d of %d kills hit while a guest was frozen", hits, kills)
+	assert.Positive(t, hits)
+	log, err := w.a.AgentLog()
+	require.NoError(t, err)
+	longest := longestFrozen(t, log)
+	t.Logf("longest frozen: %s", longest)
+	assert.Less(t, longest, 21*time.Second)
+	w.snap(w.a, "f9") // nothing keeps the locks
+	for vmid, q := range w.quiesced() {
+		assert.Equal(t, report.Application, q.Consistent, vmid)
+	}
+}
+
+// longestFrozen is the longest time between a frozen and the thawed that follows, in
+// what site.AgentLog says; a frozen without one fails the test.
+func longestFrozen(t *testing.T, log string) time.Duration {
+	t.Helper()
+	since := map[string]int64{}
+	var longest time.Duration
+	for line := range strings.Lines(log) {
+		var vmid, state string
+		var at int64
+		_, err := fmt.Sscan(line, &vmid, &state, &at)
+		require.NoError(t, err)
+		if began, frozen := since[vmid]; frozen && state == "thawed" {
+			longest = max(longest, time.Duration(at-began))
+			delete(since, vmid)
+		} else if state == "frozen" {
+			since[vmid] = at
+		}
+	}
+	assert.Empty(t, since, "frozen for ever")
+	return longest
+}

@@ -1,0 +1,97 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/report"
+	"snapwatch/test/site"
+)
+
+// still lets guests be held still for 20 seconds, since the machine is emulated.
+const still = quick + "max_freeze: 20s\n"
+
+// machine runs a shell's command line on the machine itself, where disks are mounted:
+// the kernel mounts what is below .zfs/snapshot there.
+func (w *world) machine(line string) string {
+	w.t.Helper()
+	out, err := exec.CommandContext(w.ctx, "sh", "-ec", line).CombinedOutput()
+	require.NoError(w.t, err, "%s\n%s", line, out)
+	return string(out)
+}
+
+// box is a container on A with a file system on /tmp/ct-VMID and a process that writes
+// there: one line after the other, each first into a and then into b.
+func (w *world) box(vmid int) site.Cgroup {
+	w.t.Helper()
+	disk := fmt.Sprintf("subvol-%d-disk-0", vmid)
+	w.container(vmid, disk)
+	w.machine(fmt.Sprintf("zfs set mountpoint=/tmp/ct-%d ta/data/%s; mountpoint -q /tmp/ct-%d || zfs mount ta/data/%s", vmid, disk, vmid, disk))
+	w.start(w.a, vmid)
+	c, err := site.NewCgroup(vmid)
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { require.NoError(w.t, c.Close(context.Background())) })
+	require.NoError(w.t, c.Start(fmt.Sprintf("cd /tmp/ct-%d; n=0; while :; do n=$((n+1)); echo $n >>a; echo $n >>b; sleep 0.2; done", vmid)))
+	return c
+}
+
+// quiesced is what the last report on A says of guests that were to be held still.
+func (w *world) quiesced() map[int]report.Quiesced {
+	w.t.Helper()
+	text, err := w.a.ReadFile("/var/lib/snapwatch/last-run.json")
+	require.NoError(w.t, err)
+	var run report.Run
+	require.NoError(w.t, json.Unmarshal([]byte(text), &run))
+	all := map[int]report.Quiesced{}
+	for _, q := range run.Quiesced {
+		w.t.Logf("%+v", q)
+		all[q.VMID] = q
+	}
+	return all
+}
+
+func (w *world) configure(text string) {
+	w.t.Helper()
+	require.NoError(w.t, w.a.WriteFile("/etc/snapwatch/config.yaml", text))
+}
+
+// nobodyThaws waits until nothing is at work on A that could freeze or thaw a guest.
+func (w *world) nobodyThaws() {
+	w.t.Helper()
+	w.until(func() bool {
+		running, err := w.a.Processes()
+		require.NoError(w.t, err)
+		for _, p := range running {
+			line := strings.Join(p.Argv, " ")
+			if strings.HasPrefix(line, "snapwatch guard") || strings.Contains(line, "pvesh create") || strings.Contains(line, "zfs program") {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// newest is the name of a dataset's newest snapshot.
+func (w *world) newest(dataset string) string {
+	w.t.Helper()
+	names := w.snapshots(dataset)
+	require.NotEmpty(w.t, names)
+	return names[len(names)-1]
+}
+
+// took is how long a run of snap on A takes.
+func (w *world) took(t *testing.T, args ...string) (time.Duration, site.Result) {
+	t.Helper()
+	begun := time.Now()
+	r := w.run(w.a, append([]string{"snap"}, args...)...)
+	return time.Since(begun), r
+}

@@ -1,0 +1,104 @@
+package site
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+//go:embed agent.sh
+var agentScript string
+
+// StartAgent starts a real qemu-ga for a virtual machine, whose file systems are one:
+// the ext4 on the volume. It lives until the end of the site.
+func (s *Site) StartAgent(ctx context.Context, vmid int, dataset string) error {
+	const script = "/run/agent.sh"
+	if err := s.WriteFile(script, agentScript); err != nil {
+		return err
+	}
+	p, err := s.Start(context.WithoutCancel(ctx), "unshare", "--mount", "--propagation", "private",
+		"sh", script, fmt.Sprint(vmid), "/dev/zvol/"+dataset)
+	if err != nil {
+		return err
+	}
+	for {
+		// It listens once the socket is there.
+		if _, err := s.ReadFile(fmt.Sprintf("/run/qemu-server/%d.qga", vmid)); errors.Is(err, syscall.ENXIO) {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("qemu-ga ended: %s", p.result.Stderr)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// PlayAgent gives a virtual machine an agent that only says it is frozen, or thawed.
+func (s *Site) PlayAgent(vmid int) error {
+	return s.WriteFile(fmt.Sprintf("%s/agent-%d", standinDir, vmid), "thawed")
+}
+
+// Agent is what the agent of PlayAgent is: frozen or thawed.
+func (s *Site) Agent(vmid int) (string, error) {
+	return s.ReadFile(fmt.Sprintf("%s/agent-%d", standinDir, vmid))
+}
+
+// AgentLog is when such agents became what: a VMID, frozen or thawed, and the time in
+// nanoseconds, one a line.
+func (s *Site) AgentLog() (string, error) {
+	text, err := s.ReadFile(standinDir + "/agent.log")
+	if os.IsNotExist(err) {
+		return "", nil
+	}
+	return text, err
+}
+
+// Cgroup is a container's cgroup, where Proxmox has it. It belongs to the machine.
+type Cgroup struct{ dir string }
+
+// NewCgroup makes a container's cgroup.
+func NewCgroup(vmid int) (Cgroup, error) {
+	c := Cgroup{filepath.Join("/sys/fs/cgroup/lxc", fmt.Sprint(vmid))}
+	return c, os.MkdirAll(c.dir, 0o755)
+}
+
+// Start starts a shell's command line in it, on the machine.
+func (c Cgroup) Start(line string) error {
+	cmd := exec.Command("sh", "-c", `echo $$ >"$0/cgroup.procs" && exec sh -c "$1"`, c.dir, line)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() { _ = cmd.Wait() }()
+	return nil
+}
+
+// Frozen tells whether its processes are to be stopped.
+func (c Cgroup) Frozen() (bool, error) {
+	text, err := os.ReadFile(filepath.Join(c.dir, "cgroup.freeze"))
+	return strings.TrimSpace(string(text)) == "1", err
+}
+
+// Close ends all processes in it and removes it.
+func (c Cgroup) Close(ctx context.Context) error {
+	if err := os.WriteFile(filepath.Join(c.dir, "cgroup.kill"), []byte("1"), 0); err != nil {
+		return err
+	}
+	for {
+		err := syscall.Rmdir(c.dir)
+		if !errors.Is(err, syscall.EBUSY) || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// agentCommands are the calls of a guest's agent that the stand-in knows.
+var agentCommands = []string{"ping", "fsfreeze-status", "fsfreeze-freeze", "fsfreeze-thaw"}
+
+// pingPatience is how long Proxmox waits for an agent to answer at all.
+const pingPatience = 3 * time.Second
+
+// agent answers "pvesh create /nodes/localhost/qemu/ID/agent/WHAT". A guest with a
+// socket /run/qemu-server/ID.qga has a real qemu-ga behind it. One with a file
+// /run/standin/agent-ID has an agent that is no more than what stands in the file,
+// frozen or thawed, and notes in agent.log when it became so. Faults may be asked for
+// by guest, as WHAT-ID.
+func agent(args []string, stdout, stderr io.Writer) int {
+	parts := strings.Split(strings.Trim(args[1], "/"), "/")
+	if len(parts) != 6 || parts[0] != "nodes" || parts[1] != "localhost" || parts[2] != "qemu" || parts[4] != "agent" || !slices.Contains(agentCommands, parts[5]) {
+		fmt.Fprintf(stderr, "No 'create' handler defined for '%s'\n", args[1])
+		return 2
+	}
+	id, what := parts[3], parts[5]
+	for _, sort := range []string{what, what + "-" + id} {
+		if text, found := fault("fail", sort); found {
+			fmt.Fprint(stderr, text)
+			return 255
+		}
+		if _, found := fault("hang", sort); found {
+			hang()
+		}
+		if text, found := fault("garbage", sort); found {
+			fmt.Fprint(stdout, text)
+			return 0
+		}
+	}
+	result, err := ask(id, what)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 255
+	}
+	fmt.Fprintf(stdout, "{\"result\":%s}\n", result)
+	return 0
+}
+
+func ask(id, what string) (json.RawMessage, error) {
+	node, err := readNode("/etc/pve")
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(node.guests, func(g guest) bool { return fmt.Sprint(g.vmid) == id && g.kind == "qemu" && g.node == node.name })
+	if i < 0 {
+		return nil, fmt.Errorf("configuration file 'nodes/%s/qemu-server/%s.conf' does not exist", node.name, id)
+	}
+	if node.guests[i].pid() == 0 {
+		return nil, fmt.Errorf("VM %s is not running", id)
+	}
+	if state := filepath.Join(faultDir, "agent-"+id); exists(state) {
+		return played(state, id, what)
+	}
+	return askReal(filepath.Join("/run/qemu-server", id+".qga"), what)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// played is the agent that is only a file.
+func played(state, id, what string) (json.RawMessage, error) {
+	is, err := os.ReadFile(state)
+	if err != nil {
+		return nil, err
+	}
+	to := map[string]string{"fsfreeze-freeze": "frozen", "fsfreeze-thaw": "thawed"}[what]
+	switch {
+	case what == "fsfreeze-status":
+		return json.Marshal(strings.TrimSpace(string(is)))
+	case to == "":
+		return json.RawMessage("{}"), nil
+	case to == "frozen" && strings.TrimSpace(string(is)) == "frozen":
+		return json.RawMessage(`{"error":{"class":"CommandNotFound","desc":"Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state"}}`), nil
+	}
+	log, err := os.OpenFile(filepath.Join(faultDir, "agent.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	_, err = fmt.Fprintln(log, id, to, time.Now().UnixNano())
+	if err = errors.Join(err, log.Close(), os.WriteFile(state+".new", []byte(to), 0o644), os.Rename(state+".new", state)); err != nil {
+		return nil, err
+	}
+	return json.RawMessage("1"), nil
+}
+
+// askReal speaks to qemu-ga, as QEMU's machine protocol has it: a line a question.
+func askReal(socket, what string) (json.RawMessage, error) {
+	agent, err := net.DialTimeout("unix", socket, pingPatience)
+	if err != nil {
+		return nil, errors.New("QEMU guest agent is not running")
+	}
+	defer agent.Close()
+	answers := bufio.NewReader(agent)
+	if err := agent.SetReadDeadline(time.Now().Add(pingPatience)); err != nil {
+		return nil, err
+	}
+	if _, err := call(agent, answers, "guest-ping"); err != nil {
+		return nil, errors.New("QEMU guest agent is not running")
+	}
+	if err := agent.SetReadDeadline(time.Time{}); err != nil {
+		return nil, err
+	}
+	return call(agent, answers, "guest-"+what)
+}
+
+func call(agent io.Writer, answers *bufio.Reader, command string) (json.RawMessage, error) {
+	if _, err := fmt.Fprintf(agent, "{\"execute\":%q}\n", command); err != nil {
+		return nil, err
+	}
+	line, err := answers.ReadBytes('\n')
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Return json.RawMessage `json:"return"`
+		Error  json.RawMessage `json:"error"`
+	}
+	if err := json.Unmarshal(line, &answer); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, line)
+	}
+	if answer.Error != nil { // comes as a result, with exit status 0
+		return json.RawMessage(`{"error":` + string(answer.Error) + `}`), nil
+	}
+	return answer.Return, nil
+}
