@@ -142,7 +142,7 @@ test-lab: job ## Test the lab itself: its hosts, stand-ins and faults, in both b
 soak: job ## Play 100 000 days of random weeks, then on real ZFS random steps (STEPS), kills (KILLS) and an exporter for long (MINUTES).
 	@$(MAKE) --no-print-directory sim WEEKS=14286 WEEK=$(SEED)
 	$(STATIC) test -c -tags e2e,soak -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
-	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 24h -test.run "^Test(RandomSteps|Killed|ExporterForLong)$$" -story 24h -steps %s -seed %s -kills %s -minutes %s\n' '$(STEPS)' '$(SEED)' '$(KILLS)' '$(MINUTES)' >$(JOB)/run
+	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 24h -test.run "^Test(RandomSteps|Killed|KilledWhileFrozen|ExporterForLong)$$" -story 24h -steps %s -seed %s -kills %s -minutes %s\n' '$(STEPS)' '$(SEED)' '$(KILLS)' '$(MINUTES)' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 86400 $(JOB)
 

@@ -41,7 +41,10 @@ var mutants = []mutant{
 	{"snapper/decide.go", `newest.class == zfs.Stopped && !p.stale(newest)`, `!p.stale(newest)`, "take any last snapshot for a _stopped one"},
 	// What is taken.
 	{"snapper/take.go", `Guard: class == zfs.Stopped,`, `Guard: false,`, "drop the receive guard"},
-	{"snapper/take.go", `started := t.action == Start && any`, `started := false && any`, "take no snapshot at a start"},
+	{"snapper/take.go", `started := (whole || t.action == Start) && any`, `started := (whole || false) && any`, "take no snapshot at a start"},
+	{"snapper/take.go", `started := (whole || t.action == Start) && any`, `started := (whole && false || t.action == Start) && any`, "snapshot a part of a group at a start"},
+	{"snapper/groups.go", `if t.disk.State != Running {`, `if false {`, "freeze a guest that Proxmox works on"},
+	{"snapper/fared.go", `case f.ended.Early != "":`, `case false:`, "call a snapshot consistent that came after the thaw"},
 	{"snapper/take.go", `plan.Bookmark = class == zfs.Stopped || firstOfDay(`, `plan.Bookmark = firstOfDay(`, "bookmark no _stopped snapshot"},
 	{"snapper/take.go", `if d.State != Running {`, `if false {`, "destroy while Proxmox works on the guest"},
 	{"snapper/take.go", `t.snapshot && (!due || c > class)`, `t.snapshot && (!due || c < class)`, "take the shortest class that is due"},
