@@ -58,19 +58,28 @@ func (h *How) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// HowOf returns how a guest is held still: by its own entry, or by its group's.
-func (q Quiesced) HowOf(vmid int) How {
-	for _, e := range q.Quiesce {
+// HowFor returns how a guest is held still, "" if it isn't, and the rule it comes from:
+// its own entry, or else its group's.
+func (q Quiesced) HowFor(vmid int) (how How, rule string) {
+	for i, e := range q.Quiesce {
 		if e.VMID.Contains(vmid) {
-			return e.How
+			return e.How, fmt.Sprintf("quiesce[%d] (vmid %s)", i, e.VMID)
 		}
 	}
+	if g, ok := q.GroupOf(vmid); ok && g.Quiesce != "" {
+		return g.Quiesce, "group " + g.Name
+	}
+	return "", ""
+}
+
+// GroupOf returns the group that a guest is a member of, false if it is in none.
+func (q Quiesced) GroupOf(vmid int) (Group, bool) {
 	for _, g := range q.Groups {
 		if slices.Contains(g.VMIDs, vmid) {
-			return g.Quiesce
+			return g, true
 		}
 	}
-	return ""
+	return Group{}, false
 }
 
 var groupName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)

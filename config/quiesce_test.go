@@ -44,13 +44,19 @@ func TestQuiesced(t *testing.T) {
 	}
 }
 
-func TestHowOf(t *testing.T) {
+func TestHowFor(t *testing.T) {
 	c, err := parse([]byte(`
 quiesce: [{vmid: 102, how: cgroup}, {vmid: 200-201, how: agent}]
 groups: [{name: a, vmids: [101, 102], quiesce: agent}, {name: b, vmids: [103]}]
 `))
 	require.NoError(t, err)
-	for vmid, want := range map[int]How{101: Agent, 102: Cgroup, 103: "", 200: Agent, 201: Agent, 202: ""} {
-		assert.Equal(t, want, c.HowOf(vmid), vmid)
+	for vmid, want := range map[int]string{101: "agent group a", 102: "cgroup quiesce[0] (vmid 102)", 103: " ", 200: "agent quiesce[1] (vmid 200-201)", 202: " "} {
+		how, rule := c.HowFor(vmid)
+		assert.Equal(t, want, string(how)+" "+rule, vmid)
 	}
+	b, ok := c.GroupOf(103)
+	assert.Equal(t, "b", b.Name)
+	assert.True(t, ok)
+	_, ok = c.GroupOf(200)
+	assert.False(t, ok)
 }

@@ -104,7 +104,7 @@ type Freeze struct {
 func (p *planner) freezes(tasks []task) []Freeze {
 	var list []Freeze
 	for _, t := range tasks {
-		how := p.policy.Quiesced.HowOf(t.disk.VMID)
+		how, _ := p.policy.Quiesced.HowFor(t.disk.VMID)
 		if !t.snapshot || how == "" || slices.ContainsFunc(list, func(f Freeze) bool { return f.VMID == t.disk.VMID }) {
 			continue
 		}

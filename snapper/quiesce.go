@@ -28,10 +28,10 @@ func (r *run) applyFrozen(ctx context.Context, pools map[string]*pool, units []f
 	windows, slots := make(chan struct{}, unitsAtOnce), make(chan struct{}, asksAtOnce)
 	for _, u := range units {
 		wait.Go(func() {
+			windows <- struct{}{} // first: the guests' locks are not to be held while we wait
+			defer func() { <-windows }()
 			freezes, release := r.fit(ctx, u, slots)
 			defer release()
-			windows <- struct{}{}
-			defer func() { <-windows }()
 			outcomes := r.applyUnit(ctx, pools, u, freezes)
 			mu.Lock()
 			defer mu.Unlock()

@@ -57,7 +57,11 @@ func (r *run) rounds(ctx context.Context, g Guests, parents map[string][]string)
 	}
 	r.reportGuests(g, all)
 	r.report.Tips = r.tips(all)
-	r.report.CarryOver(r.previous.Quiesced, func(vmid int) bool { return r.Config.HowOf(vmid) != "" && g.Cluster.Guests[vmid].VMID == vmid })
+	r.report.CarryOver(r.previous.Quiesced, func(vmid int) bool {
+		how, _ := r.Config.HowFor(vmid)
+		_, here := g.Cluster.Guests[vmid]
+		return how != "" && here
+	})
 	r.recallCaptures(all)
 	r.finish()
 	return whole, nil

@@ -52,6 +52,12 @@ func showDisk(env *environment, cfg config.Config, dataset string) error {
 	if why := cfg.IgnoredFor(dataset, vmid); why != "" {
 		fmt.Fprintf(env.Stdout, "snap      leaves it alone: %s\n", why)
 	}
+	if g, ok := cfg.GroupOf(vmid); ok {
+		fmt.Fprintf(env.Stdout, "group     %s\n", g.Name)
+	}
+	if how, rule := cfg.HowFor(vmid); how != "" {
+		fmt.Fprintf(env.Stdout, "quiesce   %s (%s)\n", how, rule)
+	}
 	warning, critical := checker.NewPolicy(cfg).Limits(checker.Disk{Dataset: dataset, VMID: vmid})
 	fmt.Fprintf(env.Stdout, "warning   %s\ncritical  %s\n", warning, critical)
 	return nil
