@@ -6,5 +6,5 @@ import "embed"
 
 // Files are the files, by their path below deploy.
 //
-//go:embed alertmanager nagios nrpe prometheus systemd
+//go:embed alertmanager nagios nrpe prometheus pve systemd
 var Files embed.FS

@@ -69,6 +69,7 @@ type grammar struct {
 	Forget   forgetCmd   `cmd:"" help:"Stop missing disks that were removed from a replica on purpose."`
 	Unblock  unblockCmd  `cmd:"" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
 	Prune    pruneCmd    `cmd:"" help:"Rotate the snapshots of copies that are received here (as root)."`
+	Soon     soonCmd     `cmd:"" help:"Ask for a run of snap in a moment (for Proxmox's hookscript, as root)."`
 	Status   statusCmd   `cmd:"" help:"Show every disk's newest snapshot and verdict, for people."`
 
 	Doctor     doctorCmd     `cmd:"" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`

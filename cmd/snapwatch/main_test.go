@@ -32,8 +32,16 @@ func TestMain(m *testing.M) {
 			}
 			os.Exit(playZFS(os.Args[1:]))
 		},
-		"zpool":     func() { fmt.Println("tank\tactive") },
-		"pvesh":     func() { os.Exit(playPvesh(os.Args[1:])) },
+		"zpool": func() { fmt.Println("tank\tactive") },
+		"pvesh": func() { os.Exit(playPvesh(os.Args[1:])) },
+		"systemd-run": func() {
+			logCall("systemd-run", os.Args[1:])
+			said, err := os.ReadFile(filepath.Join(os.Getenv("WORK"), "systemd-run"))
+			if err == nil {
+				fmt.Fprint(os.Stderr, string(said))
+				os.Exit(1)
+			}
+		},
 		"systemctl": func() { os.Exit(playSystemctl(os.Args[1:])) },
 	})
 }

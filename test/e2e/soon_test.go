@@ -1,0 +1,86 @@
+//go:build e2e && systemd
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// killMachineGuest ends a guest of the machine.
+func (w *world) killMachineGuest(vmid int) {
+	w.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/run/qemu-server/%d.pid", vmid))
+	require.NoError(w.t, err)
+	var pid int
+	_, err = fmt.Sscan(string(text), &pid)
+	require.NoError(w.t, err)
+	require.NoError(w.t, syscall.Kill(pid, syscall.SIGKILL))
+	w.until(func() bool { return syscall.Kill(pid, 0) != nil })
+}
+
+// TestSystemdStopSoon: Proxmox's hookscript asks for a run when guests stop, one for
+// all that stop together, with the words that cron has, and their _stopped snapshots
+// are there soon.
+func TestSystemdStopSoon(t *testing.T) {
+	const first, second = "ta/data/vm-100-disk-0", "ta/data/vm-101-disk-0"
+	w := newWorld(t)
+	w.machineNode()
+	w.machineGuest(100, "vm-100-disk-0")
+	w.machineGuest(101, "vm-101-disk-0")
+	w.install()
+	w.place("/etc/snapwatch/config.yaml", "boot_grace: 1s\n"+quick)
+	w.ship("pve/snapwatch-hookscript", "/var/lib/vz/snippets/snapwatch-hookscript")
+	require.NoError(t, os.Chmod("/var/lib/vz/snippets/snapwatch-hookscript", 0o755))
+	hook := func(vmid int, phase string) string {
+		return w.host("/var/lib/vz/snippets/snapwatch-hookscript", fmt.Sprint(vmid), phase) // it must end with 0
+	}
+	w.host("snapwatch", "snap", "f4")
+	require.Equal(t, []string{"frequently"}, w.classes(first))
+
+	assert.Contains(t, hook(100, "post-stop"), "snap does not run by itself on this host", "the task's log says so")
+	w.host("snapwatch", "cron", "install", "f4")
+	t.Cleanup(func() { require.NoError(t, os.Remove("/etc/cron.d/snapwatch")) })
+	for _, phase := range []string{"pre-start", "post-start", "pre-stop"} {
+		assert.Empty(t, hook(100, phase))
+	}
+	require.Equal(t, "inactive", w.unit("is-active", "snapwatch-soon.timer"))
+
+	w.killMachineGuest(100)
+	w.killMachineGuest(101)
+	stopped := time.Now()
+	assert.Empty(t, hook(100, "post-stop"))
+	assert.Equal(t, "active", w.unit("is-active", "snapwatch-soon.timer"), "not in the hook: Proxmox holds the guest's lock")
+	assert.Equal(t, []string{"frequently"}, w.classes(first))
+	assert.Empty(t, hook(101, "post-stop"))
+	assert.Equal(t, "inactive", w.unit("is-active", "snapwatch-soon-again.timer"), "one run for both")
+	w.until(func() bool { return w.label(first) == "stopped" && w.label(second) == "stopped" })
+	t.Logf("from the stop to the label: %s", time.Since(stopped).Round(time.Second))
+	for _, disk := range []string{first, second} {
+		classes := w.classes(disk)
+		assert.Equal(t, "stopped", classes[len(classes)-1])
+	}
+	w.until(func() bool { return strings.HasPrefix(w.unit("is-active", "snapwatch-soon.service"), "inactive") })
+	log := w.host("journalctl", "-u", "snapwatch-soon.service", "--no-pager", "-o", "cat")
+	assert.Equal(t, 1, strings.Count(log, "Finished "), log)
+	assert.Empty(t, w.host("systemctl", "list-units", "--all", "--plain", "--no-legend", "snapwatch-soon*"), "nothing is left")
+
+	// A guest that stops while such a run is under way has one of its own after it.
+	w.startMachineGuest(100, "vm-100-disk-0")
+	w.host("snapwatch", "snap", "f4")
+	require.NoError(t, os.WriteFile("/run/pvesh.slow", nil, 0o644))
+	assert.Empty(t, hook(101, "post-stop"))
+	w.until(func() bool { return w.unit("is-active", "snapwatch-soon.service") == "activating" })
+	w.killMachineGuest(100)
+	assert.Empty(t, hook(100, "post-stop"))
+	assert.Equal(t, "active", w.unit("is-active", "snapwatch-soon-again.timer"))
+	require.NoError(t, os.Remove("/run/pvesh.slow"))
+	w.until(func() bool { return w.label(first) == "stopped" })
+}
