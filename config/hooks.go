@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -61,6 +62,29 @@ func (h Hooks) Any() bool {
 	return len(h.BeforeSnapshot)+len(h.AfterSnapshot)+len(h.AfterStop)+len(h.AfterPrune) > 0
 }
 
+// Trusted tells why the hook's program is not started: it is missing, cannot be run, or
+// somebody else than root, or whoever runs this, could have written it.
+func (h Hook) Trusted() error {
+	info, err := os.Stat(h.Argv[0])
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0:
+		return fmt.Errorf("%s is no program: chmod +x it", info.Name())
+	}
+	return rootsOwn(info)
+}
+
+// Check tells what is wrong with the programs, as far as that can be seen now.
+func (h Hooks) Check() error {
+	for _, hook := range slices.Concat(h.BeforeSnapshot, h.AfterSnapshot, h.AfterStop, h.AfterPrune) {
+		if err := hook.Trusted(); err != nil {
+			return fmt.Errorf("the hook %s cannot be started: %w", hook.Argv[0], err)
+		}
+	}
+	return nil
+}
+
 func (h Hooks) validate() error {
 	for _, list := range []struct {
 		key   string
@@ -98,14 +122,14 @@ func (h Hook) validate(limit time.Duration) error {
 // checkOwner refuses a file that names programs to be run as root, and that somebody
 // else could have written.
 func checkOwner(info os.FileInfo) error {
-	if err := RootsOwn(info); err != nil {
+	if err := rootsOwn(info); err != nil {
 		return fmt.Errorf("it has hooks, which run as root: %w; or take hooks out", err)
 	}
 	return nil
 }
 
-// RootsOwn tells why a file is not root's alone, or that of whoever runs this.
-func RootsOwn(info os.FileInfo) error {
+// rootsOwn tells why a file is not root's alone, or that of whoever runs this.
+func rootsOwn(info os.FileInfo) error {
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case !ok:

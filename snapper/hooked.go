@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 	"unicode"
 
-	"snapwatch/config"
 	"snapwatch/internal/command"
 	"snapwatch/internal/report"
 )
@@ -195,7 +193,7 @@ func (r *run) startHook(ctx context.Context, c hookCall) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("hook %s: not started: %w (the hooks of a kind have %s together before snapshots, %s after them)", c, ctx.Err(), beforePatience, afterPatience)
 	}
-	if err := trusted(c.Argv[0]); err != nil {
+	if err := c.Trusted(); err != nil {
 		return fmt.Errorf("hook %s: not started: %w", c, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Limit())
@@ -225,16 +223,6 @@ func hookError(err, timeout error, limit time.Duration, lines []string) error {
 		err = fmt.Errorf("%w: %s", err, lines[len(lines)-1])
 	}
 	return err
-}
-
-// trusted refuses a program that somebody else than root, or whoever runs this, could
-// have written.
-func trusted(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	return config.RootsOwn(info)
 }
 
 // spoken are the lines that a hook printed, shortened, without what could write more

@@ -69,7 +69,11 @@ type configCheckCmd struct {
 
 // Run implements the command.
 func (c *configCheckCmd) Run(env *environment) error {
-	if _, err := env.loadConfig(c.Config); err != nil {
+	cfg, err := env.loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	if err := cfg.Hooks.Check(); err != nil {
 		return err
 	}
 	fmt.Fprintln(env.Stdout, "the configuration can be used")

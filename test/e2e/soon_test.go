@@ -83,4 +83,7 @@ func TestSystemdStopSoon(t *testing.T) {
 	assert.Equal(t, "active", w.unit("is-active", "snapwatch-soon-again.timer"))
 	require.NoError(t, os.Remove("/run/pvesh.slow"))
 	w.until(func() bool { return w.label(first) == "stopped" })
+	w.until(func() bool {
+		return w.host("systemctl", "list-units", "--all", "--plain", "--no-legend", "snapwatch-soon*") == ""
+	})
 }
