@@ -1,4 +1,4 @@
-//go:build e2e && systemd
+//go:build e2e && systemd && nightly
 
 package e2e
 
