@@ -27,7 +27,9 @@ func TestAgentFreezesDatabases(t *testing.T) {
 		w.machine("mkfs.ext4 -q /dev/zvol/" + disk)
 		require.NoError(t, w.a.AddVM(vmid, fmt.Sprintf("vm-%d-disk-0", vmid)))
 		w.start(w.a, vmid)
-		require.NoError(t, w.a.StartAgent(w.ctx, vmid, disk))
+		agent, err := w.a.StartAgent(w.ctx, vmid, disk)
+		require.NoError(t, err)
+		t.Cleanup(func() { agent.Kill() })
 		w.machine(fmt.Sprintf("mkdir -p /tmp/vm-%d && mount /dev/zvol/%s /tmp/vm-%d && sqlite3 /tmp/vm-%d/db 'create table entries(n integer primary key, text)'", vmid, disk, vmid, vmid))
 		t.Cleanup(func() { require.NoError(t, syscall.Unmount(fmt.Sprintf("/tmp/vm-%d", vmid), syscall.MNT_DETACH)) })
 	}

@@ -17,27 +17,29 @@ import (
 var agentScript string
 
 // StartAgent starts a real qemu-ga for a virtual machine, whose file systems are one:
-// the ext4 on the volume. It lives until the end of the site.
-func (s *Site) StartAgent(ctx context.Context, vmid int, dataset string) error {
+// the ext4 on the volume. It is to be stopped: its mounts are its own, and while it has
+// the volume the pool can't be destroyed.
+func (s *Site) StartAgent(ctx context.Context, vmid int, dataset string) (*Process, error) {
 	const script = "/run/agent.sh"
 	if err := s.WriteFile(script, agentScript); err != nil {
-		return err
+		return nil, err
 	}
 	p, err := s.Start(context.WithoutCancel(ctx), "unshare", "--mount", "--propagation", "private",
 		"sh", script, fmt.Sprint(vmid), "/dev/zvol/"+dataset)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for {
 		// It listens once the socket is there.
 		if _, err := s.ReadFile(fmt.Sprintf("/run/qemu-server/%d.qga", vmid)); errors.Is(err, syscall.ENXIO) {
-			return nil
+			return p, nil
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("qemu-ga ended: %s", p.result.Stderr)
+			return nil, fmt.Errorf("qemu-ga ended: %s", p.result.Stderr)
 		case <-ctx.Done():
-			return ctx.Err()
+			p.Kill()
+			return nil, ctx.Err()
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
