@@ -82,7 +82,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUpNode,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "alive": alive, "dead": dead, "holdlock": holdLock, "showplaces": showPlaces,
+			"exits": exits, "alive": alive, "dead": dead, "holdlock": holdLock, "showplaces": showPlaces, "killfrozen": killFrozen,
 		},
 	})
 }

@@ -166,6 +166,7 @@ func (w *Window) Thaw() Ended {
 		ended.Early = w.thawing
 	}
 	for _, id := range w.unsettled() {
+		w.thawed[id] = w.host.Now().Sub(w.since) // so far
 		w.left[id] = "whether it goes on is not known yet; that is tried for " + thawFor.String()
 	}
 	return ended

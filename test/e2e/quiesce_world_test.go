@@ -64,7 +64,8 @@ func (w *world) configure(text string) {
 	require.NoError(w.t, w.a.WriteFile("/etc/snapwatch/config.yaml", text))
 }
 
-// nobodyThaws waits until nothing is at work on A that could freeze or thaw a guest.
+// nobodyThaws waits until nothing is at work on A that could freeze or thaw a guest, or
+// that holds a pool's lock.
 func (w *world) nobodyThaws() {
 	w.t.Helper()
 	w.until(func() bool {
@@ -72,7 +73,7 @@ func (w *world) nobodyThaws() {
 		require.NoError(w.t, err)
 		for _, p := range running {
 			line := strings.Join(p.Argv, " ")
-			if strings.HasPrefix(line, "snapwatch guard") || strings.Contains(line, "pvesh create") || strings.Contains(line, "zfs program") {
+			if strings.HasPrefix(line, "snapwatch guard") || strings.Contains(line, "pvesh create") || strings.HasPrefix(line, "zfs ") {
 				return false
 			}
 		}
