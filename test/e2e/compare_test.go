@@ -5,6 +5,7 @@ package e2e
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -96,39 +97,40 @@ func inWords(sign string, list []zfs.Snapshot) []string {
 
 // readPools reads what the pools have of all disks, by dataset.
 func (r *replay) readPools() map[string]onPool {
-	text := r.zfs("get", "-Hp", "-r", "-t", "filesystem,volume,snapshot,bookmark", "-o", "name,property,value,received,source",
-		zfs.LabelRunning+",guid,creation,createtxg", "ta/data", "tb/data", "tc")
+	roots := []string{"ta/data", "tb/data", "tc"}
 	all := map[string]onPool{}
-	snapshot := zfs.Snapshot{}
-	for line := range strings.Lines(text) {
-		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		require.Len(r.t, f, 5, line)
-		dataset, name, _ := strings.Cut(f[0], "@")
-		dataset, mark, marked := strings.Cut(dataset, "#")
-		if _, _, ok := zfs.ParseDiskName(path.Base(dataset)); !ok {
-			continue
-		}
-		p := all[dataset]
-		switch f[1] {
-		case zfs.LabelRunning:
-			if name == "" && !marked {
-				p.label = fmt.Sprintf("%s %s, received %s", f[2], f[4], f[3])
-			}
-		case "guid":
-			snapshot = zfs.Snapshot{Dataset: dataset, Name: name + mark, GUID: r.number(f[2])}
-		case "creation":
-			snapshot.Creation = time.Unix(int64(r.number(f[2])), 0)
-		case "createtxg":
-			snapshot.CreateTXG = r.number(f[2])
-			if marked {
-				p.mark = ordered(p.mark, snapshot)
-			} else if name != "" {
-				p.snaps = ordered(p.snaps, snapshot)
-			}
-		}
-		all[dataset] = p
+	for _, f := range r.rows(append([]string{"get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,value,received,source", zfs.LabelRunning}, roots...)) {
+		all[f[0]] = onPool{label: fmt.Sprintf("%s %s, received %s", f[1], f[3], f[2])}
 	}
+	for _, f := range r.rows(append([]string{"list", "-Hp", "-r", "-t", "snapshot,bookmark", "-o", "name,guid,createtxg,creation"}, roots...)) {
+		at := strings.IndexAny(f[0], "@#")
+		s := zfs.Snapshot{
+			Dataset: f[0][:at], Name: f[0][at+1:], GUID: r.number(f[1]), CreateTXG: r.number(f[2]), Creation: time.Unix(int64(r.number(f[3])), 0),
+		}
+		p := all[s.Dataset]
+		if f[0][at] == '#' {
+			p.mark = ordered(p.mark, s)
+		} else {
+			p.snaps = ordered(p.snaps, s)
+		}
+		all[s.Dataset] = p
+	}
+	maps.DeleteFunc(all, func(name string, _ onPool) bool {
+		_, _, ok := zfs.ParseDiskName(path.Base(name))
+		return !ok
+	})
 	return all
+}
+
+// rows are the columns of what a zfs command prints, four a line.
+func (r *replay) rows(args []string) [][]string {
+	var rows [][]string
+	for line := range strings.Lines(r.zfs(args...)) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		require.Len(r.t, f, 4, line)
+		rows = append(rows, f)
+	}
+	return rows
 }
 
 // ordered adds a snapshot in the order of creation.

@@ -29,6 +29,7 @@ func (w *world) backToday() {
 // follow brings guests, disks and clock to where the model is.
 func (r *replay) follow() {
 	r.t.Helper()
+	defer r.took("following")()
 	if ahead := time.Until(r.model.Now()); ahead > 0 {
 		r.later(ahead)
 	}

@@ -53,7 +53,7 @@ func playWeek(t *testing.T, seed uint64, steps int) {
 	}
 	r := &replay{
 		world: w, model: sim.NewWorld(setup), setup: setup, sites: [3]*site.Site{w.a, w.b, w.c},
-		guests: map[int]sim.Guest{}, begun: time.Now(), guids: map[uint64]uint64{}, names: map[string]string{},
+		guests: map[int]sim.Guest{}, begun: time.Now(), spent: map[string]time.Duration{}, guids: map[uint64]uint64{}, names: map[string]string{},
 	}
 	for i := range r.sets {
 		r.sets[i] = map[string]sim.Disk{}
@@ -66,6 +66,7 @@ func playWeek(t *testing.T, seed uint64, steps int) {
 	r.model.PlayIn(r, steps, plan)
 	require.Empty(t, r.model.Fail)
 	r.sameBytes()
+	t.Log(r.spent)
 	for _, s := range plan {
 		t.Log(s)
 	}
@@ -85,6 +86,14 @@ type replay struct {
 	guids map[uint64]uint64
 	names map[string]string
 	begun time.Time
+	// spent is what everything took.
+	spent map[string]time.Duration
+}
+
+// took begins to count the time of something, until its result is called.
+func (r *replay) took(what string) func() {
+	begun := time.Now()
+	return func() { r.spent[what] += time.Since(begun) }
 }
 
 // real is a dataset's name in the lab.
@@ -95,6 +104,7 @@ func real(at int, name string) string {
 // Run is a run of cron.
 func (r *replay) Run(node int) {
 	r.follow()
+	defer r.took("runs")()
 	r.world.run(r.sites[node], append([]string{"snap"}, strings.Fields(r.setup.Keep)...)...)
 }
 
@@ -110,6 +120,7 @@ func (r *replay) Killed(node int) {
 // Send is one run of syncoid. It must find a base where the model does.
 func (r *replay) Send(s sim.Sending) {
 	r.follow()
+	defer r.took("syncoid")()
 	from, to := real(s.From, s.Name), real(s.To, s.As)
 	_, there := r.sets[s.To][s.As]
 	if s.Anew {
@@ -144,6 +155,7 @@ func (r *replay) Pruned(at int, name string, snapshots []string) {
 // Looked compares everything.
 func (r *replay) Looked() {
 	r.follow()
+	defer r.took("comparing")()
 	r.comparePools()
 	result, err := r.c.RunAs(r.ctx, "nobody", program(r.t), "check", "--format", "json")
 	require.NoError(r.t, err)

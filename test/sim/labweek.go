@@ -24,7 +24,7 @@ func LabWeek(seed uint64, steps int) (Setup, []Step) {
 	one := func(of ...string) string { return of[r.IntN(len(of))] }
 	s := Setup{
 		// A Thursday; on Sunday the clock is set forward.
-		Start: time.Date(2035, time.March, 22, 9, 0, 0, 0, time.UTC), Tick: 5 * time.Hour, Every: 3,
+		Start: time.Date(2035, time.March, 22, 9, 0, 0, 0, time.UTC), Tick: 5 * time.Hour, Every: 4,
 		Keep: one("f4", "f3 d2", "f2 h4"), Bookmarks: []int{30, 4}[r.IntN(2)], Grace: []time.Duration{24 * time.Hour, time.Hour}[r.IntN(2)],
 		Properties: r.IntN(2) == 0, Relay: r.IntN(4) == 0,
 		Guests: []Owner{{100, pve.QEMU, []string{"tank/data/vm-100-disk-0"}}, {101, pve.LXC, []string{"tank/data/subvol-101-disk-0"}}},
