@@ -32,8 +32,16 @@ type After struct {
 // snapshot of the class frequently is kept by no other class, and the oldest go first
 // (design: Retention), so as long as one from before the txg is there, nothing after
 // the txg is gone. One whose name is of a later time does not show that: a clock that
-// was ahead made it, and the retention leaves it alone until that time.
+// was ahead made it, and the retention leaves it alone until that time. Nor is the first
+// one known where such a clock made it, and its name is of a later time than that of the
+// newest: it would say that the replica is behind since a moment that has yet to come.
 func FirstAfter(list []zfs.SnapshotName, txg uint64) (after After, found bool) {
+	var newest zfs.SnapshotName
+	for _, s := range list {
+		if _, managed := s.Class(); managed && s.CreateTXG > max(txg, newest.CreateTXG) {
+			newest = s
+		}
+	}
 	for _, s := range list {
 		if _, managed := s.Class(); managed && s.CreateTXG > txg && (!found || s.CreateTXG < after.First.CreateTXG) {
 			after.First, found = s, true
@@ -49,7 +57,7 @@ func FirstAfter(list []zfs.SnapshotName, txg uint64) (after After, found bool) {
 	for _, s := range witnesses[:min(maxWitnesses, len(witnesses))] {
 		after.Witnesses = append(after.Witnesses, s.Dataset+"@"+s.Name)
 	}
-	return after, found && len(witnesses) > 0
+	return after, found && len(witnesses) > 0 && !namedBefore(newest.Name, after.First.Name)
 }
 
 // namedBefore tells whether a managed name is of an earlier time than another.

@@ -31,6 +31,8 @@ func TestFirstAfter(t *testing.T) {
 		"nothing at all":                                    {nil, 0},
 		"no frequently before it: it may be rotated away":   {[]zfs.SnapshotName{s("hourly", before), s("stopped", before), s("frequently", after)}, 0},
 		"those of a clock that was ahead stay":              {[]zfs.SnapshotName{ahead(before + 1), s("frequently", after)}, 0},
+		"the first of a clock that was ahead is not known":  {append(older, ahead(after), s("frequently", after+1), s("frequently", after+2)), 0},
+		"while the clock is ahead it is one":                {append(older, ahead(after), ahead(after+1)), after},
 		"a frequently that it is itself proves nothing":     {[]zfs.SnapshotName{s("frequently", at), s("frequently", after)}, 0},
 		"one that is not managed before it proves nothing":  {[]zfs.SnapshotName{{Dataset: "d", Name: "x_frequently", CreateTXG: before}, s("frequently", after)}, 0},
 		"the order in which zfs lists them makes no matter": {[]zfs.SnapshotName{s("hourly", after), older[1], older[0]}, after},

@@ -22,7 +22,7 @@ func anySetup(t *rapid.T) Setup {
 	}
 	s := Setup{
 		Start:      rapid.SampledFrom(starts).Draw(t, "start"),
-		Keep:       rapid.SampledFrom([]string{"f4", "f4 h3 d2", "f2 h4", "h3 d2"}).Draw(t, "keep"),
+		Keep:       rapid.SampledFrom([]string{"f4", "f4 h3 d2", "f2 h4", "h3 d2", "f20 h3"}).Draw(t, "keep"),
 		Bookmarks:  rapid.SampledFrom([]int{30, 4}).Draw(t, "bookmarks"),
 		Grace:      rapid.SampledFrom([]time.Duration{24 * time.Hour, time.Hour}).Draw(t, "grace"),
 		Properties: rapid.Bool().Draw(t, "properties"),

@@ -21,6 +21,7 @@ func syncSnaps(s *Setup)  { s.SyncSnaps = true }
 func shortGrace(s *Setup) { s.Grace = time.Hour }
 func offAtFirst(s *Setup) { s.Off = []int{100} }
 func hourly(s *Setup)     { s.Keep = "f2 h4" }
+func many(s *Setup)       { s.Keep = "f20 h3" }
 func relay(s *Setup)      { s.Relay = true }
 func sanoid(s *Setup)     { s.Sanoid = true }
 func seldom(s *Setup)     { s.Every = 3 }
@@ -38,6 +39,9 @@ func TestStories(t *testing.T) {
 		"what a clock that was ahead left does not hide how long C is behind": {plain(), []Step{
 			{Kind: "clock", Tick: 238, Guest: 2, N: 5}, {Kind: "crash", Tick: 301, Phase: beforeProgram, Guest: 2, Node: 1, N: 1},
 			{Kind: "long cut", Tick: 304, Node: 1, N: 1},
+		}},
+		"what is first that a copy lacks was made by a clock that was ahead": {plain(many), []Step{
+			{Kind: "stop", Tick: 5, Guest: 0}, {Kind: "long cut", Tick: 20, N: 12}, {Kind: "clock", Tick: 30, Node: 0, N: 5}, {Kind: "start", Tick: 31, Guest: 0},
 		}},
 		"a guest that was off moves, and stays silent": {plain(properties, syncSnaps), []Step{
 			{Kind: "stop", Tick: 63, Phase: betweenLooks, Guest: 2}, {Kind: "migrate", Tick: 127, Phase: AfterReplication, Guest: 2, N: 1},
