@@ -63,7 +63,7 @@ func (w *world) children() int {
 }
 
 var (
-	socketErrors = regexp.MustCompile(`(?m)^\s*(Socket errors|Non-2xx).*$`)
+	socketErrors = regexp.MustCompile(`(?m)^\s*Socket errors.*$`)
 	wrkRequests  = regexp.MustCompile(`(\d+) requests in`)
 )
 

@@ -25,6 +25,9 @@ type dataset struct {
 	// tip is the newest snapshot of its history, by guid, even one that is gone.
 	tip     uint64
 	changed time.Time // of its list of snapshots, by its host's clock
+	// unannounced is the last run that should have snapshotted and labelled it after its
+	// guest's start, and could not.
+	unannounced time.Time
 }
 
 // taken is what only the model knows of a snapshot, by guid.

@@ -43,6 +43,11 @@ func TestStories(t *testing.T) {
 		"what is first that a copy lacks was made by a clock that was ahead": {plain(many), []Step{
 			{Kind: "stop", Tick: 5, Guest: 0}, {Kind: "long cut", Tick: 20, N: 12}, {Kind: "clock", Tick: 30, Node: 0, N: 5}, {Kind: "start", Tick: 31, Guest: 0},
 		}},
+		"a guest is started while no run can snapshot it": {plain(), []Step{
+			{Kind: "failover", Tick: 30, Guest: 1, Node: 0, N: 1}, {Kind: "crash", Tick: 34, Phase: AfterReplication, Guest: 1, Node: 1, N: 1},
+			{Kind: "long cut", Tick: 120, Phase: AfterReplication, Guest: 1, Node: 1, N: 2}, {Kind: "suspended", Tick: 128, Phase: AfterReplication, Node: 1, N: 12},
+			{Kind: "ha", Tick: 128, Phase: betweenLooks, Guest: 1, N: 1},
+		}},
 		"a guest that was off moves, and stays silent": {plain(properties, syncSnaps), []Step{
 			{Kind: "stop", Tick: 63, Phase: betweenLooks, Guest: 2}, {Kind: "migrate", Tick: 127, Phase: AfterReplication, Guest: 2, N: 1},
 		}},

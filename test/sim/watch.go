@@ -157,7 +157,7 @@ func (w *World) mustAlarm(g *guest, src, copied *dataset, r checker.Result) {
 	if !g.alive || copied.seeding {
 		return
 	}
-	since := later(g.since, src.created, g.unclear)
+	since := later(g.since, src.created, src.unannounced)
 	if s, any := copied.newestManaged(); any {
 		since = later(since, w.taken[s.GUID].at, s.Creation)
 	}

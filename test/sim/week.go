@@ -134,9 +134,7 @@ func (w *World) settle() {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]
 		n := w.nodes[g.home]
-		if g.alive && w.tick < n.pveshBad && !w.labelled(g) {
-			g.unclear = w.now
-		}
+		w.unannounced(g)
 		busy := g.disturbed || n.disturbed || g.lock != "" || g.flocked || w.tick < g.rebooting ||
 			w.tick < max(n.down, n.booting, n.cronOff, n.pveshBad) || w.now.Sub(n.booted) < 5*time.Minute
 		for _, p := range n.pools {
@@ -150,12 +148,14 @@ func (w *World) settle() {
 	}
 }
 
-// labelled tells whether all disks of a guest have the label of its node.
-func (w *World) labelled(g *guest) bool {
-	return !slices.ContainsFunc(g.disks, func(name string) bool {
-		d := w.source(g, name)
-		return d == nil || d.running.Own() != w.nodes[g.home].name
-	})
+// unannounced notes which disks of a living guest no run could label yet. That it must
+// come to that within two clean runs is held in [World.labels].
+func (w *World) unannounced(g *guest) {
+	for _, name := range g.disks {
+		if d := w.source(g, name); d != nil && g.alive && d.running.Own() != w.nodes[g.home].name {
+			d.unannounced = w.now
+		}
+	}
 }
 
 // sanoid takes and prunes hourly snapshots on A, under the names that are ours, too.

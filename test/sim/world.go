@@ -110,9 +110,6 @@ type guest struct {
 	starting   bool // flocked for a start that ends after this run
 	autostart  bool // comes back when its host does
 	disks      []string
-	// unclear is the last run that could not tell that it was started, because its node's
-	// pvesh did not work.
-	unclear time.Time
 	// quiet counts the clean runs on its node since anything happened to it.
 	quiet     int
 	disturbed bool // in this tick
