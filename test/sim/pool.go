@@ -20,6 +20,9 @@ type dataset struct {
 	// the same bytes.
 	content int
 	running zfs.Property
+	// labelled: it has received properties. Until it has, ZFS takes local ones for
+	// received ones, and the first that arrive replace them.
+	labelled bool
 	// seeding: the first receive is not finished. token: one waits to be resumed.
 	seeding, token bool
 	// tip is the newest snapshot of its history, by guid, even one that is gone.

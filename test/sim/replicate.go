@@ -90,12 +90,13 @@ func (w *World) send(from *node, name string, to map[string]*dataset, as string,
 	dst.changed = host
 	if w.Properties {
 		dst.running.Received = src.running.Own()
-		if dst.running.Source != zfs.SourceLocal {
+		if dst.running.Source != zfs.SourceLocal || !dst.labelled {
 			dst.running.Value, dst.running.Source = dst.running.Received, zfs.SourceReceived
 			if dst.running.Received == "" {
 				dst.running.Source = zfs.SourceNone
 			}
 		}
+		dst.labelled = true
 	}
 	w.pairs[site+" "+as] = &pair{source: src.guid, target: dst.guid, last: w.now, based: bookmarked(src, dst)}
 	if w.SyncSnaps {
