@@ -201,7 +201,7 @@ func (e Evidence) lag(d Disk) (lag time.Duration, text string) {
 
 // inStep judges a lag by the disk's limits.
 func inStep(d Disk, p Policy, lag time.Duration, text string) Comparison {
-	level, limit := p.exceeded(d, lag)
+	level, limit := p.exceeded(&d, lag)
 	if lag == 0 {
 		level = Within // a range may alert at 0, but nothing is wrong with being equal
 	}

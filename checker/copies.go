@@ -14,7 +14,7 @@ type copyKey struct {
 }
 
 // pair is an older disk and a newer one of the same name.
-type pair struct{ older, newer Disk }
+type pair struct{ older, newer *Disk }
 
 func (p pair) key() copyKey {
 	return copyKey{p.older.Newest.GUID, p.newer.GUID, p.newer.Newest.GUID}
@@ -62,21 +62,30 @@ func SetCopies(pools []Pool, copies map[string][]string) {
 
 // pairs are the disks of one name of which one is newer than the other.
 func pairs(pools []Pool) []pair {
-	byName := map[string][]Disk{}
+	first, same := map[string]*Disk{}, map[string][]*Disk{}
 	for _, pool := range pools {
 		if pool.Problem != "" {
 			continue
 		}
-		for _, d := range pool.Disks {
-			if d.Newest != nil && d.Problem == "" {
-				byName[d.Name()] = append(byName[d.Name()], d)
+		for i := range pool.Disks {
+			d := &pool.Disks[i]
+			if d.Newest == nil || d.Problem != "" {
+				continue
+			}
+			name := d.Name()
+			if one, again := first[name]; !again {
+				first[name] = d // most names stand once, and cost no list
+			} else if len(same[name]) == 0 {
+				same[name] = []*Disk{one, d}
+			} else {
+				same[name] = append(same[name], d)
 			}
 		}
 	}
 	var found []pair
-	for _, same := range byName {
-		for _, older := range same {
-			for _, newer := range same {
+	for _, disks := range same {
+		for _, older := range disks {
+			for _, newer := range disks {
 				if newer.Newest.Creation.After(older.Newest.Creation) {
 					found = append(found, pair{older, newer})
 				}

@@ -35,38 +35,40 @@ const deletedHint = 3 * 24 * time.Hour
 // Judge gives the verdict on a disk under a policy at a time. It reads nothing
 // else. Where the facts do not decide, it gives the verdict that alarms.
 func Judge(d Disk, p Policy, now time.Time) Judgement {
-	c := hearing{disk: d, policy: p, now: now, snapshot: d.Newest != nil}
+	c := hearing{disk: &d, policy: &p, now: now, snapshot: d.Newest != nil}
 	since := d.Created
 	if c.snapshot {
 		since = d.Newest.Creation
 	}
 	c.age = max(0, now.Sub(since))
-	for v, holds := range [...]func(hearing) (finding, bool){
-		Unreadable: hearing.unreadable,
-		Missing:    hearing.missing,
-		Receiving:  hearing.receiving,
-		Excluded:   hearing.excluded,
-		Never:      hearing.never,
-		Future:     hearing.future,
-		Stopped:    hearing.stopped,
-		Superseded: hearing.superseded,
-		Stale:      hearing.stale,
+	c.level, c.limit = p.exceeded(&d, c.age)
+	for v, holds := range [...]func(*hearing) (finding, bool){
+		Unreadable: (*hearing).unreadable,
+		Missing:    (*hearing).missing,
+		Receiving:  (*hearing).receiving,
+		Excluded:   (*hearing).excluded,
+		Never:      (*hearing).never,
+		Future:     (*hearing).future,
+		Stopped:    (*hearing).stopped,
+		Superseded: (*hearing).superseded,
+		Stale:      (*hearing).stale,
 	} {
-		if f, ok := holds(c); ok {
+		if f, ok := holds(&c); ok {
 			return c.verdict(Verdict(v), f)
 		}
 	}
-	_, limit := c.policy.exceeded(c.disk, c.age)
-	return c.verdict(Fresh, finding{Within, limit, fmt.Sprintf("newest %s is %s old", d.Newest.Name, Age(c.age))})
+	return c.verdict(Fresh, finding{Within, c.limit, "newest " + d.Newest.Name + " is " + Age(c.age) + " old"})
 }
 
 // hearing is one disk before the judge.
 type hearing struct {
-	disk     Disk
-	policy   Policy
+	disk     *Disk
+	policy   *Policy
 	now      time.Time
 	snapshot bool // there is a managed one
 	age      time.Duration
+	level    Level // which limit the age is beyond
+	limit    Limit // that one, or the next
 }
 
 // finding is why a verdict holds.
@@ -76,11 +78,11 @@ type finding struct {
 	reason string
 }
 
-func (c hearing) verdict(v Verdict, f finding) Judgement {
+func (c *hearing) verdict(v Verdict, f finding) Judgement {
 	return Judgement{Verdict: v, Level: f.level, State: table[v].States[f.level], Reason: f.reason, Age: c.age, Limit: f.limit}
 }
 
-func (c hearing) unreadable() (finding, bool) {
+func (c *hearing) unreadable() (finding, bool) {
 	if c.disk.Problem != "" {
 		return finding{reason: c.disk.Problem}, true
 	}
@@ -94,7 +96,7 @@ func (c hearing) unreadable() (finding, bool) {
 
 // missing does not hold for a disk that the configuration excludes: an admin who
 // takes a pool out for maintenance has said so.
-func (c hearing) missing() (finding, bool) {
+func (c *hearing) missing() (finding, bool) {
 	if _, excluded := c.policy.exclusion(c.disk, c.now); !c.disk.Gone || excluded {
 		return finding{}, false
 	}
@@ -104,7 +106,7 @@ func (c hearing) missing() (finding, bool) {
 	}, true
 }
 
-func (c hearing) receiving() (finding, bool) {
+func (c *hearing) receiving() (finding, bool) {
 	if !c.disk.Receiving || c.disk.Gone || c.snapshot {
 		return finding{}, false
 	}
@@ -115,7 +117,7 @@ func (c hearing) receiving() (finding, bool) {
 	return finding{Within, limit, fmt.Sprintf("its first receive is not finished, begun %s ago", Age(c.age))}, true
 }
 
-func (c hearing) excluded() (finding, bool) {
+func (c *hearing) excluded() (finding, bool) {
 	if rule, ok := c.policy.exclusion(c.disk, c.now); ok {
 		return finding{limit: Limit{Rule: rule}, reason: rule}, true
 	}
@@ -129,7 +131,7 @@ func (c hearing) excluded() (finding, bool) {
 	return finding{}, false
 }
 
-func (c hearing) never() (finding, bool) {
+func (c *hearing) never() (finding, bool) {
 	if c.snapshot {
 		return finding{}, false
 	}
@@ -137,14 +139,13 @@ func (c hearing) never() (finding, bool) {
 	if c.disk.NewestOfAny != "" {
 		what = fmt.Sprintf("no managed snapshot (the newest of any kind is %s)", c.disk.NewestOfAny)
 	}
-	level, limit := c.policy.exceeded(c.disk, c.age)
-	if level == Within && c.clockWentBack() {
-		return finding{BeyondWarning, limit, what + ", and its age is unknown: the clock here went back"}, true
+	if c.level == Within && c.clockWentBack() {
+		return finding{BeyondWarning, c.limit, what + ", and its age is unknown: the clock here went back"}, true
 	}
-	return finding{level, limit, fmt.Sprintf("%s since the dataset was made %s ago (%s)", what, Age(c.age), limit)}, true
+	return finding{c.level, c.limit, fmt.Sprintf("%s since the dataset was made %s ago (%s)", what, Age(c.age), c.limit)}, true
 }
 
-func (c hearing) future() (finding, bool) {
+func (c *hearing) future() (finding, bool) {
 	if ahead := c.disk.Newest.Creation.Sub(c.now); ahead > clockSlack {
 		return finding{
 			limit:  atMost(clockSlack, "clock skew"),
@@ -153,7 +154,7 @@ func (c hearing) future() (finding, bool) {
 	}
 	// The clock here being slow makes everything look younger. What is stale even so
 	// is stale; what is not may be.
-	if level, _ := c.policy.exceeded(c.disk, c.age); c.clockWentBack() && level == Within {
+	if c.level == Within && c.clockWentBack() {
 		return finding{
 			limit:  atMost(clockSlack, "clock skew"),
 			reason: fmt.Sprintf("the clock here went back by at least %s: no age can be believed", Age(c.disk.HostClock.Sub(c.now))),
@@ -163,9 +164,9 @@ func (c hearing) future() (finding, bool) {
 }
 
 // clockWentBack tells whether this host's clock has been ahead of now before.
-func (c hearing) clockWentBack() bool { return c.disk.HostClock.After(c.now.Add(clockSlack)) }
+func (c *hearing) clockWentBack() bool { return c.disk.HostClock.After(c.now.Add(clockSlack)) }
 
-func (c hearing) stopped() (finding, bool) {
+func (c *hearing) stopped() (finding, bool) {
 	class, ok := c.disk.Newest.Class()
 	if !ok || class != zfs.Stopped || c.disk.PendingReceive || c.labelledRunning() {
 		return finding{}, false
@@ -180,14 +181,13 @@ func (c hearing) stopped() (finding, bool) {
 // labelledRunning tells whether the disk's own label contradicts its newest
 // snapshot, where the configuration trusts labels on a replica. A label can only
 // take away the silence of a stopped disk, never grant it.
-func (c hearing) labelledRunning() bool {
+func (c *hearing) labelledRunning() bool {
 	label := c.disk.Running.Own()
 	return c.policy.TrustLabel && label != "" && label != zfs.LabelStopped
 }
 
-func (c hearing) superseded() (finding, bool) {
-	level, _ := c.policy.exceeded(c.disk, c.age)
-	if c.disk.SupersededBy == "" || level == Within {
+func (c *hearing) superseded() (finding, bool) {
+	if c.disk.SupersededBy == "" || c.level == Within {
 		return finding{}, false
 	}
 	limit := atMost(supersededFor, "superseded")
@@ -197,17 +197,16 @@ func (c hearing) superseded() (finding, bool) {
 	return finding{Within, limit, "by " + c.disk.SupersededBy}, true
 }
 
-func (c hearing) stale() (finding, bool) {
-	level, limit := c.policy.exceeded(c.disk, c.age)
-	if level == Within {
+func (c *hearing) stale() (finding, bool) {
+	if c.level == Within {
 		return finding{}, false
 	}
-	reason := fmt.Sprintf("newest %s is %s old (%s)", c.disk.Newest.Name, Age(c.age), limit)
+	reason := fmt.Sprintf("newest %s is %s old (%s)", c.disk.Newest.Name, Age(c.age), c.limit)
 	switch {
 	case c.disk.PendingReceive:
 		reason += ", a receive is pending"
 	case c.age > deletedHint:
 		reason += ", perhaps its guest was deleted"
 	}
-	return finding{level, limit, reason}, true
+	return finding{c.level, c.limit, reason}, true
 }

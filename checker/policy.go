@@ -69,31 +69,31 @@ func NewPolicy(c config.Config) Policy {
 }
 
 // Limits are the ages at which the disk is a warning and critical.
-func (p Policy) Limits(d Disk) (warning, critical Limit) { return p.warning(d), p.critical(d) }
+func (p *Policy) Limits(d *Disk) (warning, critical Limit) { return p.warning(d), p.critical(d) }
 
 // LongLimits are the ages at which the silence of a stopped disk and a first receive that
 // is not finished are warnings.
-func (p Policy) LongLimits(d Disk) (stopped, receive Limit) {
+func (p *Policy) LongLimits(d *Disk) (stopped, receive Limit) {
 	return p.maxStoppedAge(d), p.maxInitialReceive(d)
 }
 
-func (p Policy) warning(d Disk) Limit {
+func (p *Policy) warning(d *Disk) Limit {
 	return p.overridden(d, p.Warning, "warning", func(o config.WatchOverride) config.Duration { return o.Warning })
 }
 
-func (p Policy) critical(d Disk) Limit {
+func (p *Policy) critical(d *Disk) Limit {
 	return p.overridden(d, p.Critical, "critical", func(o config.WatchOverride) config.Duration { return o.Critical })
 }
 
-func (p Policy) maxStoppedAge(d Disk) Limit {
+func (p *Policy) maxStoppedAge(d *Disk) Limit {
 	return p.overridden(d, p.MaxStoppedAge, "max_stopped_age", func(o config.WatchOverride) config.Duration { return o.MaxStoppedAge })
 }
 
-func (p Policy) maxInitialReceive(d Disk) Limit {
+func (p *Policy) maxInitialReceive(d *Disk) Limit {
 	return p.overridden(d, p.MaxInitialReceive, "max_initial_receive", func(o config.WatchOverride) config.Duration { return o.MaxInitialReceive })
 }
 
-func (p Policy) overridden(d Disk, limit Limit, key string, setting func(config.WatchOverride) config.Duration) Limit {
+func (p *Policy) overridden(d *Disk, limit Limit, key string, setting func(config.WatchOverride) config.Duration) Limit {
 	for i, o := range p.Overrides {
 		if s := setting(o.WatchOverride); s > 0 && o.Matches(d.Dataset, d.VMID) {
 			limit = atMost(s.Std(), fmt.Sprintf("overrides[%d].%s (%s)", i, key, o.Selector))
@@ -105,7 +105,7 @@ func (p Policy) overridden(d Disk, limit Limit, key string, setting func(config.
 // exceeded tells which level the age is at and the limit that says so; where none
 // is exceeded, the limit that comes next. Critical is asked first: with ranges, or
 // with overrides from two entries, it need not lie beyond warning.
-func (p Policy) exceeded(d Disk, age time.Duration) (Level, Limit) {
+func (p *Policy) exceeded(d *Disk, age time.Duration) (Level, Limit) {
 	warning, critical := p.Limits(d)
 	switch {
 	case critical.exceeded(age):
@@ -117,7 +117,7 @@ func (p Policy) exceeded(d Disk, age time.Duration) (Level, Limit) {
 }
 
 // exclusion tells which rule of the configuration keeps the disk from alarming.
-func (p Policy) exclusion(d Disk, now time.Time) (rule string, ok bool) {
+func (p *Policy) exclusion(d *Disk, now time.Time) (rule string, ok bool) {
 	for _, pattern := range p.Ignore {
 		if (config.Selector{Disk: pattern}).Matches(d.Dataset, d.VMID) {
 			return "ignore " + pattern, true
@@ -138,7 +138,7 @@ func (p Policy) exclusion(d Disk, now time.Time) (rule string, ok bool) {
 
 // expired are the maintenance entries whose time is over. They silence nothing any
 // more, and whoever wrote them has to say whether the work is done.
-func (p Policy) expired(now time.Time) []config.Maintenance {
+func (p *Policy) expired(now time.Time) []config.Maintenance {
 	var over []config.Maintenance
 	for _, m := range p.Maintenance {
 		if !now.Before(m.Until) {

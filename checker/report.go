@@ -61,13 +61,14 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 	fresh := make(map[string]bool, all)
 	for _, pool := range pools {
 		r.Pools = append(r.Pools, judgePool(pool, p, now))
-		for _, d := range pool.Disks {
-			j := Judge(d, p, now)
+		for i := range pool.Disks {
+			d := &pool.Disks[i]
+			j := Judge(*d, p, now)
 			fresh[d.Dataset] = j.Verdict == Fresh
 			warning, critical := p.Limits(d)
 			stopped, receive := p.LongLimits(d)
 			r.Disks = append(r.Disks, Result{
-				Disk: d, Judgement: j, Warning: warning, Critical: critical, MaxStoppedAge: stopped, MaxInitialReceive: receive,
+				Disk: *d, Judgement: j, Warning: warning, Critical: critical, MaxStoppedAge: stopped, MaxInitialReceive: receive,
 			})
 		}
 	}
@@ -99,12 +100,19 @@ func (r Report) sort() {
 		d := &r.Disks[i]
 		keys[i] = key{d.State.severity(), d.Verdict, d.Dataset, i}
 	}
-	slices.SortFunc(keys, func(a, b key) int {
+	worstFirst := func(a, b key) int {
 		if a.severity != b.severity {
 			return b.severity - a.severity
 		}
-		return cmp.Or(cmp.Compare(a.verdict, b.verdict), strings.Compare(a.dataset, b.dataset), a.at-b.at)
-	})
+		if a.verdict != b.verdict {
+			return cmp.Compare(a.verdict, b.verdict)
+		}
+		return cmp.Or(strings.Compare(a.dataset, b.dataset), a.at-b.at)
+	}
+	if slices.IsSortedFunc(keys, worstFirst) {
+		return // as zfs lists them, where all are well
+	}
+	slices.SortFunc(keys, worstFirst)
 	unsorted := slices.Clone(r.Disks)
 	for i, k := range keys {
 		r.Disks[i] = unsorted[k.at]
@@ -152,7 +160,7 @@ func judgePool(pool Pool, p Policy, now time.Time) PoolResult {
 }
 
 // poolExcluded tells whether the pool as a whole is under maintenance.
-func (p Policy) poolExcluded(pool string, now time.Time) bool {
+func (p *Policy) poolExcluded(pool string, now time.Time) bool {
 	return slices.ContainsFunc(p.Maintenance, func(m config.Maintenance) bool {
 		whole := m.Disk == "" && len(m.VMID) == 0
 		return whole && now.Before(m.Until) && m.Matches(pool, 0)

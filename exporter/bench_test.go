@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,6 +31,8 @@ func many(disks int) *Store {
 			Running: zfs.Property{Value: "pve1", Received: "pve1", Source: zfs.SourceReceived},
 		})
 	}
+	// As zfs lists them.
+	slices.SortFunc(pool.Disks, func(a, b checker.Disk) int { return strings.Compare(a.Dataset, b.Dataset) })
 	cfg := config.Default()
 	cfg.Datasets = []string{"tank/replica"}
 	store := NewStore(Settings{

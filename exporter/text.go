@@ -1,7 +1,6 @@
 package exporter
 
 import (
-	"bufio"
 	"io"
 	"math"
 	"slices"
@@ -21,11 +20,19 @@ import (
 
 // textPage prints what [collector.disk] collects, in Prometheus' text format.
 type textPage struct {
-	out    *bufio.Writer
+	out    io.Writer
+	failed error // the first one of out
+	block  []byte
 	series []textSeries
 	now    time.Time
 	config config.Config
+	// value was printed last, as text: many disks have the same limits.
+	value float64
+	text  []byte
 }
+
+// textBlock is how much is written at once, in bytes.
+const textBlock = 64 << 10
 
 // textSeries is one disk with its labels as they are printed before, between and after
 // those that only some of its series have.
@@ -36,7 +43,10 @@ type textSeries struct {
 
 // writeDisks prints the disks' metrics.
 func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
-	p := textPage{out: bufio.NewWriterSize(w, 64<<10), now: report.Now, config: c}
+	p := textPage{
+		out: w, block: make([]byte, 0, 2*textBlock), now: report.Now, config: c,
+		series: make([]textSeries, 0, len(report.Disks)), text: []byte("0"),
+	}
 	for i := range report.Disks {
 		d := &report.Disks[i]
 		pool, _, _ := strings.Cut(d.Dataset, "/")
@@ -63,7 +73,15 @@ func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
 	p.suffixes()
 	p.timestamps()
 	p.states()
-	return p.out.Flush()
+	p.flush()
+	return p.failed
+}
+
+func (p *textPage) flush() {
+	if p.failed == nil {
+		_, p.failed = p.out.Write(p.block)
+	}
+	p.block = p.block[:0]
 }
 
 var escaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
@@ -72,19 +90,31 @@ func escape(value string) string { return escaper.Replace(value) }
 
 // family begins the lines of a metric.
 func (p *textPage) family(m metric) {
-	_, _ = p.out.WriteString("# HELP " + m.Name + " " + strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(m.Help) + "\n# TYPE " + m.Name + " gauge\n")
+	help := strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(m.Help)
+	p.block = append(p.block, "# HELP "+m.Name+" "+help+"\n# TYPE "+m.Name+" gauge\n"...)
 }
 
 // sample prints a line; between are the labels that come before pool in the alphabet,
 // and last those that come after it, each with a comma before it.
-func (p *textPage) sample(m metric, s *textSeries, between, last string, value float64) {
-	b := append(p.out.AvailableBuffer(), m.Name...)
+func (p *textPage) sample(name string, s *textSeries, between, last string, value float64) {
+	b := append(p.block, name...)
 	b = append(b, s.before...)
 	b = append(b, between...)
 	b = append(b, s.after...)
 	b = append(b, last...)
 	b = append(b, s.end...)
-	_, _ = p.out.Write(append(appendValue(b, value), '\n'))
+	p.block = append(append(b, p.printed(value)...), '\n')
+	if len(p.block) >= textBlock {
+		p.flush()
+	}
+}
+
+// printed is the value as text, valid until the next one.
+func (p *textPage) printed(value float64) []byte {
+	if value != p.value {
+		p.value, p.text = value, appendValue(p.text[:0], value)
+	}
+	return p.text
 }
 
 func appendValue(b []byte, value float64) []byte {
@@ -101,12 +131,16 @@ func appendValue(b []byte, value float64) []byte {
 
 func (p *textPage) info() {
 	p.family(diskInfo)
+	label, on := "", node("") // most disks are some few nodes'
 	for i := range p.series {
 		s := &p.series[i]
+		if own := s.Running.Own(); own != label {
+			label, on = own, escape(node(own))
+		}
 		cluster, dataset := p.config.OriginOf(s.Dataset)
-		between := `,id="` + guestID(s.Disk) + `",node="` + escape(node(s.Running.Own())) + `",origin_cluster="` + escape(cluster) + `",origin_dataset="` + escape(dataset) + `"`
+		between := `,id="` + guestID(s.Disk) + `",node="` + on + `",origin_cluster="` + escape(cluster) + `",origin_dataset="` + escape(dataset) + `"`
 		if utf8.ValidString(between) {
-			p.sample(diskInfo, s, between, "", 1)
+			p.sample(diskInfo.Name, s, between, "", 1)
 		}
 	}
 }
@@ -115,8 +149,8 @@ func (p *textPage) limits() {
 	p.family(diskLimit)
 	for i := range p.series {
 		s := &p.series[i]
-		p.sample(diskLimit, s, "", `,severity="critical"`, limitSeconds(s.Critical))
-		p.sample(diskLimit, s, "", `,severity="warning"`, limitSeconds(s.Warning))
+		p.sample(diskLimit.Name, s, "", `,severity="critical"`, limitSeconds(s.Critical))
+		p.sample(diskLimit.Name, s, "", `,severity="warning"`, limitSeconds(s.Warning))
 	}
 }
 
@@ -124,7 +158,7 @@ func (p *textPage) limits() {
 func (p *textPage) each(m metric, value func(*textSeries) float64) {
 	p.family(m)
 	for i := range p.series {
-		p.sample(m, &p.series[i], "", "", value(&p.series[i]))
+		p.sample(m.Name, &p.series[i], "", "", value(&p.series[i]))
 	}
 }
 
@@ -159,7 +193,7 @@ func (p *textPage) dated(m metric, of func(*textSeries) time.Time, value func(ti
 			p.family(m)
 			begun = true
 		}
-		p.sample(m, s, "", "", value(at))
+		p.sample(m.Name, s, "", "", value(at))
 	}
 }
 
@@ -174,7 +208,7 @@ func (p *textPage) suffixes() {
 	for i := range p.series {
 		suffix := p.series[i].Suffix()
 		for k, name := range all {
-			p.sample(diskSuffix, &p.series[i], "", labels[k], truth(name == suffix))
+			p.sample(diskSuffix.Name, &p.series[i], "", labels[k], truth(name == suffix))
 		}
 	}
 }
@@ -189,7 +223,7 @@ func (p *textPage) states() {
 	p.family(diskState)
 	for i := range p.series {
 		for k, row := range rows {
-			p.sample(diskState, &p.series[i], "", labels[k], truth(row.Verdict == p.series[i].Verdict))
+			p.sample(diskState.Name, &p.series[i], "", labels[k], truth(row.Verdict == p.series[i].Verdict))
 		}
 	}
 }

@@ -58,7 +58,8 @@ func showDisk(env *environment, cfg config.Config, dataset string) error {
 	if how, rule := cfg.HowFor(vmid); how != "" {
 		fmt.Fprintf(env.Stdout, "quiesce   %s (%s)\n", how, rule)
 	}
-	warning, critical := checker.NewPolicy(cfg).Limits(checker.Disk{Dataset: dataset, VMID: vmid})
+	policy := checker.NewPolicy(cfg)
+	warning, critical := policy.Limits(&checker.Disk{Dataset: dataset, VMID: vmid})
 	fmt.Fprintf(env.Stdout, "warning   %s\ncritical  %s\n", warning, critical)
 	return nil
 }
