@@ -1,0 +1,108 @@
+//go:build e2e && nightly
+
+package e2e
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
+)
+
+// onFailingDevice is A with a guest on ta, and a container on ts, whose device fails
+// when it is told to.
+func (w *world) onFailingDevice(failmode string) device {
+	w.t.Helper()
+	failing := w.newDevice()
+	w.pipe("zpool create -o cachefile=none -o failmode=" + failmode + " -O mountpoint=none ts /dev/mapper/failing && zfs create ts/data")
+	w.t.Cleanup(func() { failing.remove("ts") })
+	require.NoError(w.t, site.CreateFilesystem(w.ctx, "ts/data/subvol-101-disk-0"))
+	require.NoError(w.t, w.a.WriteFile("/etc/pve/storage.cfg", "zfspool: local-zfs\n\tpool ta/data\n\nzfspool: second\n\tpool ts/data\n"))
+	w.vm(100, "vm-100-disk-0")
+	require.NoError(w.t, w.a.AddContainer(101, "second:subvol-101-disk-0"))
+	w.start(w.a, 100)
+	w.start(w.a, 101)
+	for range 3 {
+		w.snap(w.a, "f2", "d2")
+	}
+	return failing
+}
+
+// TestSnapOnAFailingDevice: the device of one pool fails at the very moment when its
+// program writes. The guests on the other pool get their snapshots, also in the runs
+// that follow; when the device is back, nothing is gone that is to be kept, no living
+// guest was taken for stopped, and the next run has nothing to say.
+func TestSnapOnAFailingDevice(t *testing.T) {
+	for _, failmode := range []string{"wait", "continue"} {
+		t.Run(failmode, func(t *testing.T) {
+			w := newWorld(t)
+			failing := w.onFailingDevice(failmode)
+			const well, ill = "ta/data/vm-100-disk-0", "ts/data/subvol-101-disk-0"
+			before := w.snapshots(ill)
+
+			require.NoError(t, w.a.Install("zfs", "#!/bin/sh\ncase \"$*\" in \"program \"*\" ts \"*) touch /run/writes; read x </run/gate ;; esac\nexec /usr/sbin/zfs \"$@\"\n"))
+			_, err := w.a.Output(w.ctx, "mkfifo", "/run/gate")
+			require.NoError(t, err)
+			first, err := w.a.Start(w.ctx, program(t), "snap", "f2", "d2")
+			require.NoError(t, err)
+			_, err = w.a.Output(w.ctx, "sh", "-c", "exec 3>/run/gate")
+			require.NoError(t, err, "its program is about to begin")
+			failing.fail()
+			require.NoError(t, w.a.Remove(site.BinDir+"/zfs"))
+			w.until(func() bool {
+				state, err := os.ReadFile("/proc/spl/kstat/zfs/ts/state")
+				require.NoError(t, err)
+				return string(state) == "SUSPENDED\n"
+			})
+			w.until(func() bool { return len(w.snapshots(well)) > 0 && w.newest(well) != before[len(before)-1] })
+
+			last := w.newest(well)
+			r := w.run(w.a, "snap", "f2", "d2")
+			assert.Equal(t, 1, r.Code)
+			assert.Regexp(t, "pool ts: .*(suspended|another run is at work)", r.Stderr)
+			assert.NotEqual(t, last, w.newest(well), "the other pool goes on")
+
+			failing.mend()
+			w.pipe("zpool clear ts")
+			first.Wait()
+			mustStay(t, "the device is back", before, w.snapshots(ill))
+			w.snap(w.a, "f2", "d2")
+			mustStay(t, "the next run", before, w.snapshots(ill))
+			assert.NotContains(t, w.classes(ill), "stopped")
+			assert.Equal(t, "pve-a", w.label(ill))
+			assert.NotEqual(t, before[len(before)-1], w.newest(ill))
+		})
+	}
+}
+
+// TestSnapWhereReadingFails: what ZFS cannot read of a pool for errors of its device
+// costs the other pool nothing, and changes nothing where it could not be read.
+func TestSnapWhereReadingFails(t *testing.T) {
+	w := newWorld(t)
+	w.onFailingDevice("continue")
+	const well, ill = "ta/data/vm-100-disk-0", "ts/data/subvol-101-disk-0"
+	before, last := w.snapshots(ill), w.newest(well)
+	w.stop(w.a, 101)
+	// What is in memory is forgotten first.
+	w.pipe("zpool export ts && zpool import -d /dev/mapper -N -o cachefile=none ts && zinject -a -d /dev/mapper/failing -e io -T read ts")
+	t.Cleanup(func() { w.pipe("zinject -c all") })
+	r := w.run(w.a, "snap", "f2", "d2")
+	assert.NotEqual(t, last, w.newest(well))
+	w.pipe("zinject -c all; zpool clear ts")
+	after := w.snapshots(ill)
+	mustStay(t, "reading failed", before, after)
+	stopped := 0
+	if r.Code == 0 { // what was needed was still in memory
+		stopped = 1
+	} else {
+		assert.Equal(t, before, after)
+		assert.Equal(t, "pve-a", w.label(ill))
+	}
+	assert.Equal(t, stopped, count(w.classes(ill), "stopped"))
+	w.snap(w.a, "f2", "d2")
+	assert.Equal(t, "stopped", w.label(ill))
+	assert.Equal(t, 1, count(w.classes(ill), "stopped"))
+}
