@@ -76,7 +76,7 @@ func (r *run) reportGuests(g Guests, pools []*pool) {
 	})
 }
 
-// uncovered returns why a volume of a running guest has no snapshots, "" if it has.
+// uncovered returns why a volume of a running guest is not protected, "" if it is.
 func uncovered(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
 		return "", ""
@@ -85,10 +85,15 @@ func uncovered(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (repo
 	if i < 0 {
 		return report.OtherStorage, fmt.Sprintf("storage %q is no ZFS storage of this node", v.Storage)
 	}
-	if dataset := c.Storages[i].Dataset; known[dataset+"/"+v.Name] || unread[zfs.Pool(dataset)] {
+	_, kind, disk := zfs.ParseDiskName(v.Name)
+	switch dataset := c.Storages[i].Dataset; {
+	case kind == zfs.TemplateDisk:
+		// A template that was made a guest again by hand. Its disks get their snapshots,
+		// but a replica knows only the name.
+		return report.OtherName, "its name is that of a template's disk, for which no replica alarms: rename it"
+	case known[dataset+"/"+v.Name] || unread[zfs.Pool(dataset)]:
 		return "", ""
-	}
-	if _, _, ok := zfs.ParseDiskName(v.Name); !ok {
+	case !disk:
 		return report.OtherName, "its name is not that of a disk (vm-N-disk-M, subvol-N-disk-M)"
 	}
 	return report.NotFound, "the dataset was not found"

@@ -74,7 +74,7 @@ func (c *snapCmd) tellText(env *environment, plan snapper.Plan, done report.Run)
 		return
 	}
 	for _, u := range done.Unprotected {
-		fmt.Fprintf(env.Stdout, "guest %d runs, and %s has no snapshots: %s\n", u.VMID, u.Volume, u.Reason)
+		fmt.Fprintf(env.Stdout, "guest %d runs, and %s is not protected: %s\n", u.VMID, u.Volume, u.Reason)
 	}
 	if c.DryRun {
 		return

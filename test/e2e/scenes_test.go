@@ -84,7 +84,7 @@ done
 // the rest once it has stopped, by a hook.
 func TestSceneMove(t *testing.T) {
 	w := newWorld(t)
-	w.newPool("td")
+	w.newPools([]string{"td"})
 	d, err := site.Start(w.ctx, site.Config{Name: "D", Node: "pve-d", Cluster: "other", Pool: "td"})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, d.Close()) })

@@ -7,10 +7,12 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -47,28 +49,54 @@ func newWorldOf(t *testing.T, a, b, c string) *world {
 	ctx, cancel := context.WithTimeout(t.Context(), *storyTime)
 	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx}
-	for _, pool := range []string{"ta", "tb", "tc"} {
-		w.newPool(pool)
-	}
-	start := func(c site.Config) *site.Site {
+	start := func(c site.Config, settings string) (*site.Site, error) {
 		s, err := site.Start(ctx, c)
-		require.NoError(t, err)
+		if err != nil {
+			return nil, err
+		}
 		t.Cleanup(func() { require.NoError(t, s.Close()) })
-		require.NoError(t, s.WriteFile("/etc/snapwatch/config.yaml", quick))
-		return s
+		return s, s.WriteFile("/etc/snapwatch/config.yaml", settings)
 	}
-	w.a = start(site.Config{Name: "A", Node: "pve-a", Cluster: "pve", Pool: "ta", Address: a})
-	w.b = start(site.Config{Name: "B", Node: "pve-b", Cluster: "pve", Pool: "tb", Address: b})
-	w.c = start(site.Config{Name: "C", Pool: "tc", Address: c})
-	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\n"))
+	w.newPools([]string{"ta", "tb", "tc"}, func() (err error) {
+		if w.a, err = start(site.Config{Name: "A", Node: "pve-a", Cluster: "pve", Pool: "ta", Address: a}, quick); err != nil {
+			return err
+		}
+		if w.b, err = start(site.Config{Name: "B", Node: "pve-b", Cluster: "pve", Pool: "tb", Address: b}, quick); err != nil {
+			return err
+		}
+		w.c, err = start(site.Config{Name: "C", Pool: "tc", Address: c}, "datasets: [tc]\n")
+		return err
+	})
 	return w
 }
 
-func (w *world) newPool(name string) {
+// newPools makes pools, and meanwhile whatever else is to be made; the pools go last.
+func (w *world) newPools(names []string, others ...func() error) {
 	w.t.Helper()
-	require.NoError(w.t, site.NewPool(w.ctx, name, 512))
-	w.t.Cleanup(func() { require.NoError(w.t, site.DestroyPool(context.Background(), name)) })
-	require.NoError(w.t, site.CreateFilesystem(w.ctx, name+"/data"))
+	steps := others
+	var ends []func() error
+	for _, name := range names {
+		steps = append(steps, func() error {
+			if err := site.NewPool(w.ctx, name, 512); err != nil {
+				return err
+			}
+			return site.CreateFilesystem(w.ctx, name+"/data")
+		})
+		ends = append(ends, func() error { return site.DestroyPool(context.Background(), name) })
+	}
+	w.t.Cleanup(func() { require.NoError(w.t, together(ends)) })
+	require.NoError(w.t, together(steps))
+}
+
+// together takes the steps at the same time and waits for all.
+func together(steps []func() error) error {
+	var running sync.WaitGroup
+	errs := make([]error, len(steps))
+	for i, step := range steps {
+		running.Go(func() { errs[i] = step() })
+	}
+	running.Wait()
+	return errors.Join(errs...)
 }
 
 // program is the binary under test; it lies beside the test's own.

@@ -80,7 +80,11 @@ func stepKinds() map[string]kind {
 			for _, name := range g.disks {
 				delete(w.nodes[0].sets, name)
 			}
-			w.addGuest(g.vmid, g.kind, g.disks...)
+			var disks []string
+			for _, name := range g.disks { // no new disk is named as a template's
+				disks = append(disks, strings.NewReplacer("/base-", "/vm-", "/basevol-", "/subvol-").Replace(name))
+			}
+			w.addGuest(g.vmid, g.kind, disks...)
 			w.start(w.guests[g.vmid])
 		}},
 		"newdisk": {"guest GUEST gets a new disk", true, true, func(w *World, g *guest, _ *node, _ Step) {
