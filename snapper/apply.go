@@ -15,8 +15,9 @@ import (
 )
 
 // programPatience is how long a run waits for one channel program. The program is
-// never killed: it goes on, and so does its hold on the pool's lock.
-const programPatience = 15 * time.Minute
+// never killed: it goes on, and so does its hold on the pool's lock. That of the other
+// pools ends with the run, which is over before cron starts the next one.
+const programPatience = 10 * time.Minute
 
 // How often a snapshot is tried again: in the next transaction group when the
 // dataset got one in this one already, and under the next free second's name.

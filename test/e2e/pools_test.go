@@ -90,11 +90,11 @@ func TestNameTaken(t *testing.T) {
 	assert.Len(t, w.snapshots(disk), before+1)
 }
 
-// gatedRun starts a run on A whose channel program waits, before it begins, until the
-// gate is killed. It returns when the program is at the gate.
-func (w *world) gatedRun(args ...string) (run, gate *site.Process) {
+// gatedRun starts a run on A whose channel program on a pool waits, before it begins,
+// until the gate is killed. It returns when the program is at the gate.
+func (w *world) gatedRun(pool string, args ...string) (run, gate *site.Process) {
 	w.t.Helper()
-	require.NoError(w.t, w.a.Install("zfs", "#!/bin/sh\nif [ \"$1\" = program ] && [ -p /run/gate ]; then read x </run/gate; fi\nexec /usr/sbin/zfs \"$@\"\n"))
+	require.NoError(w.t, w.a.Install("zfs", "#!/bin/sh\nif [ \"$1$3\" = program"+pool+" ] && [ -p /run/gate ]; then read x </run/gate; fi\nexec /usr/sbin/zfs \"$@\"\n"))
 	_, err := w.a.Output(w.ctx, "mkfifo", "/run/gate")
 	require.NoError(w.t, err)
 	run, err = w.a.Start(w.ctx, append([]string{program(w.t)}, args...)...)
@@ -113,7 +113,7 @@ func TestTwoRuns(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
 	w.start(w.a, 100)
-	first, gate := w.gatedRun("snap", "f4", "-v")
+	first, gate := w.gatedRun("ta", "snap", "f4", "-v")
 
 	w.snap(w.a, "f4") // from cron: silent
 	r := w.run(w.a, "snap", "f4", "-v")
@@ -142,7 +142,7 @@ func TestTerminated(t *testing.T) {
 	w.start(w.a, 100)
 	w.snap(w.a, "f1")
 	old := w.snapshots(disk)
-	run, gate := w.gatedRun("snap", "f1")
+	run, gate := w.gatedRun("ta", "snap", "f1")
 	_, err := w.a.Output(w.ctx, "pkill", "-TERM", "-x", "snapwatch")
 	require.NoError(t, err)
 	require.NoError(t, w.a.Remove("/run/gate"))
