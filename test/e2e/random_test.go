@@ -51,6 +51,7 @@ func playWeek(t *testing.T, seed uint64, steps int) {
 		require.NoError(t, s.WriteFile("/run/systemd/system/marker", ""))
 		s.Env = append(s.Env, "TZ=Europe/Berlin") // where the model is
 	}
+	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\nstopped_grace: "+setup.Grace.String()+"\n"))
 	r := &replay{
 		world: w, model: sim.NewWorld(setup), setup: setup, sites: [3]*site.Site{w.a, w.b, w.c},
 		guests: map[int]sim.Guest{}, begun: time.Now(), spent: map[string]time.Duration{}, guids: map[uint64]uint64{}, names: map[string]string{},
@@ -145,8 +146,16 @@ func (r *replay) Send(s sim.Sending) {
 // Sent takes in what the model now has where something was received.
 func (r *replay) Sent(s sim.Sending) { r.sets[s.To][s.As] = r.model.Disks(s.To)[s.As] }
 
-// Pruned lets a receiver's own rotation happen here, too.
-func (r *replay) Pruned(at int, name string, snapshots []string) {
+// Prune is a run of prune on C.
+func (r *replay) Prune() {
+	r.follow()
+	defer r.took("pruning")()
+	said := r.world.run(r.c, append([]string{"prune"}, strings.Fields(r.setup.VaultKeeps())...)...)
+	require.Zero(r.t, said.Code)
+}
+
+// Rotated lets somebody else's rotation on a receiver happen here, too.
+func (r *replay) Rotated(at int, name string, snapshots []string) {
 	for _, s := range snapshots {
 		r.zfs("destroy", real(at, name)+"@"+r.names[path.Base(name)+"@"+s])
 	}

@@ -30,8 +30,11 @@ type Lab interface {
 	// Send is one run of syncoid. Sent comes when the model has done it, too.
 	Send(Sending)
 	Sent(Sending)
-	// Pruned are snapshots that a receiver's own rotation has just destroyed.
-	Pruned(site int, name string, snapshots []string)
+	// Rotated are snapshots that somebody else's rotation has just destroyed on a site
+	// that receives.
+	Rotated(site int, name string, snapshots []string)
+	// Prune is a run of snapwatch prune on C, with the words of [Setup.VaultKeeps].
+	Prune()
 	// Looked comes at the end of a tick, when a check on C looks.
 	Looked()
 }
@@ -46,12 +49,13 @@ type Sending struct {
 
 type nowhere struct{}
 
-func (nowhere) Run(int)                      {}
-func (nowhere) Killed(int)                   {}
-func (nowhere) Send(Sending)                 {}
-func (nowhere) Sent(Sending)                 {}
-func (nowhere) Pruned(int, string, []string) {}
-func (nowhere) Looked()                      {}
+func (nowhere) Run(int)                       {}
+func (nowhere) Killed(int)                    {}
+func (nowhere) Send(Sending)                  {}
+func (nowhere) Sent(Sending)                  {}
+func (nowhere) Rotated(int, string, []string) {}
+func (nowhere) Prune()                        {}
+func (nowhere) Looked()                       {}
 
 // PlayIn plays the steps as [World.Play] does, in a lab, too.
 func (w *World) PlayIn(lab Lab, ticks int, plan []Step) {

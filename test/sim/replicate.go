@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"snapwatch/config"
 	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
 )
 
 // pair is a disk and one of its copies, for the promise of a common base.
@@ -119,9 +121,10 @@ func dropSyncs(d *dataset, site string) {
 	}
 }
 
-// prune is the rotation on a site that receives: the newest ones and the first of each
-// day stay. It returns the names of those that go.
-func prune(d *dataset, site string) (gone []string) {
+// rotated is the rotation of others on a site that receives: on a node the newest
+// snapshots and the first of each day stay, and nowhere those of syncoid's runs to other
+// sites. It returns the names of those that go.
+func rotated(d *dataset, to int) (gone []string) {
 	const newest = 6
 	days := map[string]bool{}
 	ours := 0
@@ -132,13 +135,13 @@ func prune(d *dataset, site string) (gone []string) {
 	}
 	goes := func(s zfs.Snapshot) bool {
 		if _, managed := s.Class(); !managed {
-			return strings.HasPrefix(s.Name, "syncoid_") && !strings.HasPrefix(s.Name, "syncoid_"+site+"_")
+			return strings.HasPrefix(s.Name, "syncoid_") && !strings.HasPrefix(s.Name, "syncoid_"+siteNames[to]+"_")
 		}
 		day := s.Creation.In(zone).Format("2006-01-02")
 		first := !days[day]
 		days[day] = true
 		ours--
-		return !first && ours >= newest
+		return to != SiteC && !first && ours >= newest
 	}
 	d.snaps = slices.DeleteFunc(d.snaps, func(s zfs.Snapshot) bool {
 		if !goes(s) {
@@ -148,6 +151,38 @@ func prune(d *dataset, site string) (gone []string) {
 		return true
 	})
 	return gone
+}
+
+// prune is one run of snapwatch prune on C.
+func (w *World) prune() {
+	w.lab.Prune()
+	var disks []snapper.Disk
+	for _, name := range sortedNames(w.c.sets) {
+		if !w.parse(name).disk {
+			continue
+		}
+		k := w.disk(w.c.sets[name])
+		k.State, k.Retention = snapper.Orphan, w.vaultKeeps
+		disks = append(disks, k)
+	}
+	plan := snapper.PlanPrune(disks, snapper.PrunePolicy{StoppedGrace: w.Grace, MaxDestroys: config.Default().MaxDestroys}, nil, w.c.clock(w.now))
+	for _, gone := range plan.Destroys {
+		d := w.c.sets[gone.Dataset]
+		if s, any := d.newestManaged(); any && s.Name == gone.Name {
+			w.broken("prune destroyed %s, the newest", s.FullName())
+		}
+		if _, ours := zfs.ParseSnapshotName(gone.Name); !ours {
+			w.broken("prune destroyed the foreign %s@%s", gone.Dataset, gone.Name)
+		}
+		for _, keeper := range gone.Keepers {
+			if !d.has(keeper) {
+				w.broken("prune destroyed %s@%s for %s, which is not there", gone.Dataset, gone.Name, keeper)
+			}
+		}
+		d.destroy(gone.Name)
+		d.changed = w.c.clock(w.now)
+		w.stats.Pruned++
+	}
 }
 
 func (w *World) seed(src *dataset, to map[string]*dataset, as string, host time.Time, breaks bool) *dataset {
@@ -195,7 +230,7 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 		fresh = fresh[:len(fresh)/2]
 	}
 	if w.tick%4 == 0 {
-		w.lab.Pruned(sending.To, dst.name, prune(dst, site))
+		w.lab.Rotated(sending.To, dst.name, rotated(dst, sending.To))
 	}
 	return w.receive(dst, fresh) && !breaks
 }

@@ -114,6 +114,7 @@ func (s *Stats) add(o Stats) {
 	s.Stops += o.Stops
 	s.Starts += o.Starts
 	s.Destroyed += o.Destroyed
+	s.Pruned += o.Pruned
 	s.MustAlarm += o.MustAlarm
 	s.MustBeSilent += o.MustBeSilent
 	s.Based += o.Based

@@ -56,6 +56,9 @@ func (w *World) play() {
 	if w.tick%w.Every == 0 {
 		w.replicate()
 	}
+	if w.tick%4 == 2 {
+		w.prune()
+	}
 	w.steps(AfterReplication, all)
 	w.now = w.Start.Add(time.Duration(w.tick+1)*w.Tick + 10*time.Minute)
 	w.watch()

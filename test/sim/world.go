@@ -129,26 +129,26 @@ type World struct {
 	serial   uint64
 	contents int
 
-	retention snapper.Retention
-	policy    checker.Policy
-	cutMid    bool // the next replication to C breaks off in the middle
-	held      map[int]bool
-	plan      []Step
-	later     []Step                    // steps that wait for a lock
-	before    map[string][]zfs.Snapshot // what disks with a _stopped snapshot to destroy had
-	jumps     int                       // of the nodes' clocks, each of which may make a day more
-	pairs     map[string]*pair
-	story     []string
-	Fail      string // the first promise that was broken, "" if none
-	stats     Stats
-	observe   func(checker.Report)
-	lab       Lab
-	parsed    map[string]diskName
+	retention, vaultKeeps snapper.Retention
+	policy                checker.Policy
+	cutMid                bool // the next replication to C breaks off in the middle
+	held                  map[int]bool
+	plan                  []Step
+	later                 []Step                    // steps that wait for a lock
+	before                map[string][]zfs.Snapshot // what disks with a _stopped snapshot to destroy had
+	jumps                 int                       // of the nodes' clocks, each of which may make a day more
+	pairs                 map[string]*pair
+	story                 []string
+	Fail                  string // the first promise that was broken, "" if none
+	stats                 Stats
+	observe               func(checker.Report)
+	lab                   Lab
+	parsed                map[string]diskName
 }
 
 // Stats counts what was checked, to show that the properties were not empty.
 type Stats struct {
-	Runs, Stops, Starts, Destroyed, MustAlarm, MustBeSilent, Based, Labels, Idempotent int
+	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent int
 }
 
 // vault is site C.
@@ -175,10 +175,6 @@ var nodeNames = [2]string{"pve-a", "pve-b"}
 // NewWorld is the three sites as the week begins: everything is on A, and was just
 // replicated.
 func NewWorld(s Setup) *World {
-	keep, err := config.ParseKeep(splitWords(s.Keep))
-	if err != nil {
-		panic(err)
-	}
 	if s.Tick == 0 {
 		s.Tick = Tick
 	}
@@ -187,7 +183,7 @@ func NewWorld(s Setup) *World {
 	}
 	w := &World{
 		lab: nowhere{}, parsed: map[string]diskName{}, Setup: s, now: s.Start, guests: map[int]*guest{}, taken: map[uint64]taken{},
-		retention: snapper.RetentionOf(keep), policy: checker.NewPolicy(config.Default()),
+		retention: retentionOf(s.Keep), vaultKeeps: retentionOf(s.VaultKeeps()), policy: checker.NewPolicy(config.Default()),
 		pairs: map[string]*pair{}, held: map[int]bool{},
 		c: vault{sets: map[string]*dataset{}, seen: checker.Seen{}},
 	}
@@ -212,6 +208,22 @@ func NewWorld(s Setup) *World {
 		g.alive, g.off, g.autostart, g.ha = false, w.now, false, false
 	}
 	return w
+}
+
+func retentionOf(words string) snapper.Retention {
+	keep, err := config.ParseKeep(splitWords(words))
+	if err != nil {
+		panic(err)
+	}
+	return snapper.RetentionOf(keep)
+}
+
+// VaultKeeps is what prune on C is told to keep: next to nothing, or some days.
+func (s Setup) VaultKeeps() string {
+	if s.Bookmarks < 30 {
+		return "f6"
+	}
+	return "f6 d7"
 }
 
 func (w *World) addGuest(vmid int, kind pve.Kind, disks ...string) {
