@@ -131,7 +131,7 @@ test-systemd: job ## Play what needs a real systemd, likewise.
 	$(STATIC) test -c -tags '$(TAGS),systemd' -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
 	ARCHS=amd64 tools/deb '0~0' $(JOB)/old
 	ARCHS=amd64 tools/deb $(VERSION) $(JOB)/latest
-	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 30m -test.run "^TestSystemd"\n' >$(JOB)/run
+	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 30m -test.run "%s"\n' '$(if $(filter .,$(E2E)),^TestSystemd,$(E2E))' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 1800 --systemd $(JOB)
 

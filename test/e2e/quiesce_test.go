@@ -1,4 +1,4 @@
-//go:build e2e && (nightly || soak)
+//go:build e2e
 
 package e2e
 
@@ -98,7 +98,8 @@ func TestAgentHangs(t *testing.T) {
 		require.NoError(t, w.a.SetPveshFault("hang."+what+"-101", ""))
 		hung, r := w.took(t, "f9")
 		t.Logf("%s hangs: %s, usually %s", what, hung, usual)
-		assert.Less(t, hung-usual, budget, what)
+		// To end what hangs takes an emulated machine most of a second.
+		assert.Less(t, hung-usual, budget+time.Second, what)
 		q := w.quiesced()
 		assert.Equal(t, report.Application, q[100].Consistent, what)
 		if what == "fsfreeze-thaw" {
