@@ -104,7 +104,8 @@ func execs(log string) (int, error) {
 	}
 	n := 0
 	for line := range strings.Lines(string(text)) {
-		if strings.Contains(line, "execve(") && strings.Contains(line, "= 0") {
+		// One that another process interrupted stands on two lines, the second with its end.
+		if (strings.Contains(line, "execve(") || strings.Contains(line, "execve resumed")) && strings.Contains(line, "= 0") {
 			n++
 		}
 	}

@@ -73,6 +73,11 @@ func (r *rig) foreign(root string, disks int) error {
 	if err := r.take(root, disks, foreign); err != nil {
 		return err
 	}
+	// What changed a moment ago is not remembered; the exporter has its listing then.
+	outlive()
+	if err := r.exporter.scrape(); err != nil {
+		return err
+	}
 	cold := r.check(root)
 	cold.name = "`snapwatch check`, after a change"
 	cold.before = func() error {
