@@ -50,27 +50,6 @@ func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 	})
 }
 
-// Changes returns the snapshots to bookmark, the newest first, and the bookmarks to
-// destroy, the oldest first, after which neither is left to do. What goes can make
-// room for another of its day: where a clock went back, the days' order by their names
-// is not that of the snapshots.
-func (b Bookmarks) Changes(snapshots []zfs.Snapshot, now time.Time) (missing, gone []zfs.Snapshot) {
-	have := Bookmarks{Have: slices.Clone(b.Have), Keep: b.Keep}
-	for range len(snapshots) + 1 { // each of them comes at most once
-		old := have.Expire()
-		have.Have = slices.DeleteFunc(have.Have, func(m zfs.Snapshot) bool { return slices.Contains(old, m) })
-		fresh := have.Missing(snapshots, now)
-		if len(old)+len(fresh) == 0 {
-			break
-		}
-		have.Have = append(have.Have, fresh...)
-		missing, gone = append(missing, fresh...), append(gone, old...)
-	}
-	missing = slices.DeleteFunc(missing, func(s zfs.Snapshot) bool { return slices.Contains(gone, s) })
-	gone = slices.DeleteFunc(gone, func(m zfs.Snapshot) bool { return !slices.Contains(b.Have, m) })
-	return missing, gone
-}
-
 // Missing returns the snapshots that should have a bookmark and don't, the newest
 // first: each day's first one that is not _stopped, and every _stopped one. On the source the program that
 // makes them bookmarks them; a relay receives them without. A day that has a bookmark

@@ -35,12 +35,12 @@ func received(d *Disk) bool {
 // bookmark plans the bookmarks that a disk's snapshots should have and don't, and
 // those that go.
 func (p *planner) bookmark(d *Disk) {
-	missing, gone := Bookmarks{Have: d.Bookmarks, Keep: p.policy.Bookmarks}.Changes(d.Snapshots, p.now)
-	for _, s := range missing {
+	marks := Bookmarks{Have: d.Bookmarks, Keep: p.policy.Bookmarks}
+	for _, s := range marks.Missing(d.Snapshots, p.now) {
 		s.Dataset = d.Name
 		p.plan.Marks = append(p.plan.Marks, s)
 	}
-	for _, m := range gone {
+	for _, m := range marks.Expire() {
 		m.Dataset = d.Name
 		p.plan.Unmark = append(p.plan.Unmark, m)
 	}

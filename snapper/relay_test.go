@@ -1,14 +1,11 @@
 package snapper
 
 import (
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
@@ -104,55 +101,6 @@ func TestMissing(t *testing.T) {
 	other.GUID = 7
 	assert.Equal(t, []string{"07-15 01:00", "07-14 12:00"}, missing(Bookmarks{Keep: 30, Have: []zfs.Snapshot{other}}), "the name is taken")
 	assert.Empty(t, Bookmarks{Keep: 30}.Missing(s, at2("07-13 12:00")), "snapshots from the future")
-}
-
-// Where a clock went back, a bookmark that goes can leave room for another of its day
-// (a random week found it): both are done in one run, and a second one does nothing.
-func TestChangesSettle(t *testing.T) {
-	s := func(txg int, text string) zfs.Snapshot {
-		return zfs.Snapshot{Name: zfs.FormatSnapshotName(at2(text), zfs.Hourly), GUID: uint64(txg), CreateTXG: uint64(txg), Creation: at2(text)}
-	}
-	first, back, later := s(8, "07-12 10:00"), s(921, "07-11 14:00"), s(1233, "07-12 18:00")
-	rest := []zfs.Snapshot{s(2159, "07-13 00:00"), s(5559, "07-14 00:00"), s(8943, "07-15 00:00")}
-	b := Bookmarks{Have: append([]zfs.Snapshot{first, back}, rest...), Keep: 4}
-	snapshots := append([]zfs.Snapshot{later}, rest...)
-	missing, gone := b.Changes(snapshots, noon)
-	assert.Equal(t, []zfs.Snapshot{later}, missing)
-	assert.Equal(t, []zfs.Snapshot{first, back}, gone)
-	missing, gone = Bookmarks{Have: snapshots, Keep: 4}.Changes(snapshots, noon)
-	assert.Empty(t, missing)
-	assert.Empty(t, gone)
-}
-
-// Whatever there is, what Changes asks for is enough: once it is done, nothing is left.
-func TestChangesSettleAlways(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		one := rapid.Custom(func(t *rapid.T) zfs.Snapshot {
-			at := noon.Add(-time.Duration(rapid.IntRange(0, 200).Draw(t, "hours")) * time.Hour)
-			txg := rapid.Uint64Range(1, 400).Draw(t, "txg")
-			class := rapid.SampledFrom([]zfs.Class{zfs.Hourly, zfs.Daily, zfs.Stopped}).Draw(t, "class")
-			return zfs.Snapshot{Name: zfs.FormatSnapshotName(at, class), GUID: txg, CreateTXG: txg, Creation: at}
-		})
-		all := rapid.SliceOfNDistinct(one, 0, 40, func(s zfs.Snapshot) uint64 { return s.GUID }).Draw(t, "all")
-		all = slices.CompactFunc(slices.SortedFunc(slices.Values(all), func(a, b zfs.Snapshot) int { return strings.Compare(a.Name, b.Name) }), func(a, b zfs.Snapshot) bool { return a.Name == b.Name })
-		slices.SortFunc(all, func(a, b zfs.Snapshot) int { return int(a.CreateTXG) - int(b.CreateTXG) })
-		b := Bookmarks{Keep: rapid.IntRange(1, 6).Draw(t, "keep")}
-		var snapshots []zfs.Snapshot
-		for _, s := range all {
-			is := rapid.IntRange(0, 2).Draw(t, "is")
-			if is != 0 {
-				snapshots = append(snapshots, s)
-			}
-			if is != 1 {
-				b.Have = append(b.Have, s)
-			}
-		}
-		missing, gone := b.Changes(snapshots, noon)
-		b.Have = slices.DeleteFunc(append(b.Have, missing...), func(s zfs.Snapshot) bool { return slices.Contains(gone, s) })
-		again, more := b.Changes(snapshots, noon)
-		assert.Empty(t, again)
-		assert.Empty(t, more)
-	})
 }
 
 // The days are those of the node that made the snapshots, wherever they are looked at.
