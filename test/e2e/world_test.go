@@ -49,6 +49,7 @@ func newWorldOf(t *testing.T, a, b, c string) *world {
 	ctx, cancel := context.WithTimeout(t.Context(), *storyTime)
 	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx}
+	w.morning()
 	start := func(c site.Config, settings string) (*site.Site, error) {
 		s, err := site.Start(ctx, c)
 		if err != nil {
@@ -68,6 +69,18 @@ func newWorldOf(t *testing.T, a, b, c string) *world {
 		return err
 	})
 	return w
+}
+
+// morning sets the clock forward to the next morning where midnight is near: a day that
+// ends in the middle of a story makes other snapshots due.
+func (w *world) morning() {
+	w.t.Helper()
+	const early, late = 2, 14 // hours, UTC
+	now := time.Now().UTC()
+	if now.Hour() >= late {
+		tomorrow := time.Date(now.Year(), now.Month(), now.Day()+1, early, 0, 0, 0, time.UTC)
+		w.later(tomorrow.Sub(now))
+	}
 }
 
 // newPools makes pools, and meanwhile whatever else is to be made; the pools go last.
