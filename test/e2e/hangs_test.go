@@ -1,0 +1,51 @@
+//go:build e2e && nightly
+
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/report"
+)
+
+// TestAgentHangs: an agent that hangs, in whatever it is asked, delays the run by its
+// budget at most; all guests get their snapshot, and the others are held still.
+func TestAgentHangs(t *testing.T) {
+	w := newWorld(t)
+	const budget = 10 * time.Second
+	w.configure(quick + "max_freeze: 10s\nquiesce: [{vmid: 100-101, how: agent}]\n")
+	for vmid := 100; vmid <= 102; vmid++ {
+		w.vm(vmid, fmt.Sprintf("vm-%d-disk-0", vmid))
+		w.start(w.a, vmid)
+		require.NoError(t, w.a.PlayAgent(vmid))
+	}
+	usual, r := w.took(t, "f9")
+	require.Zero(t, r.Code, r.Stderr)
+	for i, what := range []string{"fsfreeze-status", "fsfreeze-freeze", "fsfreeze-thaw"} {
+		require.NoError(t, w.a.SetPveshFault("hang."+what+"-101", ""))
+		hung, r := w.took(t, "f9")
+		t.Logf("%s hangs: %s, usually %s", what, hung, usual)
+		assert.Less(t, hung-usual, budget, what)
+		q := w.quiesced()
+		assert.Equal(t, report.Application, q[100].Consistent, what)
+		if what == "fsfreeze-thaw" {
+			assert.Equal(t, report.Application, q[101].Consistent)
+			assert.Contains(t, r.Stderr, "guest 101 was held still for its snapshot, and may be yet")
+		} else {
+			assert.Equal(t, report.Crash, q[101].Consistent, what)
+		}
+		for vmid := 100; vmid <= 102; vmid++ {
+			assert.Len(t, w.snapshots(fmt.Sprintf("ta/data/vm-%d-disk-0", vmid)), i+2, "%s: guest %d", what, vmid)
+		}
+		require.NoError(t, w.a.ClearPveshFault())
+		w.nobodyThaws() // the guard goes on until the guest does
+		state, err := w.a.Agent(101)
+		require.NoError(t, err)
+		assert.Equal(t, "thawed", state, what)
+	}
+}
