@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -222,43 +223,46 @@ func TestPageOpensADisk(t *testing.T) {
 }
 
 func TestHistoriesAreBoundedAndTellWhatFailed(t *testing.T) {
-	clock := &clock{at: start}
-	ended := make(chan struct{})
-	h := &histories{now: clock.now, of: map[string]history{}, list: func(_ context.Context, dataset string) ([]zfs.Snapshot, error) {
-		defer func() { ended <- struct{}{} }()
-		if strings.Contains(dataset, "-200-") {
-			return nil, errors.New("I/O error")
+	synctest.Test(t, func(t *testing.T) {
+		clock, listed := &clock{at: start}, 0
+		h := &histories{now: clock.now, of: map[string]history{}, list: func(_ context.Context, dataset string) ([]zfs.Snapshot, error) {
+			listed++
+			if strings.Contains(dataset, "-200-") {
+				return nil, errors.New("I/O error")
+			}
+			return []zfs.Snapshot{{Name: "a"}}, nil
+		}}
+		// asked returns what is shown at once, after all that it began has ended.
+		asked := func(d checker.Disk) history {
+			shown := h.get(d)
+			synctest.Wait()
+			return shown
 		}
-		return []zfs.Snapshot{{Name: "a"}}, nil
-	}}
-	known := func(d checker.Disk) (found history) {
-		require.Eventually(t, func() bool { found = h.get(d); return !found.Reading }, time.Minute, time.Millisecond)
-		return found
-	}
-	for i := range mostHistories + 5 {
-		clock.forward(time.Second)
-		d := aged(200+i, 0, time.Hour)
-		assert.True(t, h.get(d).Reading, "nothing is waited for")
-		<-ended
-		if i == 0 {
-			assert.Equal(t, "I/O error", known(d).Problem)
-		} else {
-			assert.Equal(t, 1, known(d).Total)
+		for i := range mostHistories + 5 {
+			clock.forward(time.Second)
+			d := aged(200+i, 0, time.Hour)
+			assert.True(t, asked(d).Reading, "nothing is waited for")
+			if i == 0 {
+				assert.Equal(t, "I/O error", asked(d).Problem)
+			} else {
+				assert.Equal(t, 1, asked(d).Total)
+			}
 		}
-	}
-	assert.Len(t, h.of, mostHistories)
-	assert.NotContains(t, h.of, "tank/vm-200-disk-0", "the oldest goes")
-	failed := aged(200, 0, time.Hour)
-	h.get(failed)
-	<-ended
-	assert.Equal(t, "I/O error", known(failed).Problem)
-	clock.forward(retryAge)
-	h.get(failed)
-	<-ended // what failed is tried again soon
-	newer := aged(200+mostHistories, 0, time.Minute)
-	newer.NewestOfAny = newer.Newest.Name
-	assert.Equal(t, 1, h.get(newer).Total, "the old list is shown")
-	<-ended
+		assert.Len(t, h.of, mostHistories)
+		assert.NotContains(t, h.of, "tank/vm-200-disk-0", "the oldest goes")
+		assert.Equal(t, mostHistories+5, listed, "each once")
+		failed := aged(200, 0, time.Hour)
+		asked(failed)
+		assert.Equal(t, "I/O error", asked(failed).Problem)
+		assert.Equal(t, mostHistories+6, listed)
+		clock.forward(retryAge)
+		asked(failed)
+		assert.Equal(t, mostHistories+7, listed, "what failed is tried again soon")
+		newer := aged(200+mostHistories, 0, time.Minute)
+		newer.NewestOfAny = newer.Newest.Name
+		assert.Equal(t, 1, asked(newer).Total, "the old list is shown")
+		assert.Equal(t, mostHistories+8, listed, "and read again")
+	})
 }
 
 func TestPageShowsTheLastRun(t *testing.T) {
