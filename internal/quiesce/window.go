@@ -16,9 +16,8 @@ import (
 const (
 	// guardPatience is how long the guard may take to start.
 	guardPatience = 10 * time.Second
-	// thawPatience is how long a run waits at least for its guests to go on; those
-	// that don't are left to the guard.
-	thawPatience = 5 * time.Second
+	// alonePatience is how long a run whose guard is gone tries to thaw.
+	alonePatience = 5 * time.Second
 )
 
 // Window is the time in which some guests are held still.
@@ -146,12 +145,19 @@ func (w *Window) take(line string) {
 	}
 }
 
-// Thaw lets the guests go on. It waits until they do, or until the budget is over and
-// a while has passed; then the guard goes on trying without us.
+// thawPatience is how long a run whose guests are held still for so long already waits
+// for them to go on: until a fifth of the budget is left, so that a thaw that hangs
+// delays the run by less than the budget, and for another fifth at least.
+func (w *Window) thawPatience(held time.Duration) time.Duration {
+	return max(w.budget/5, w.budget*4/5-held)
+}
+
+// Thaw lets the guests go on. It waits until they do, but not for longer than its
+// patience; then the guard goes on trying without us.
 func (w *Window) Thaw() Ended {
 	defer w.close()
 	_, _ = io.WriteString(w.guard, sayThaw+"\n") // one that has ended said why
-	over := time.NewTimer(max(thawPatience, w.budget-w.host.Now().Sub(w.since)))
+	over := time.NewTimer(w.thawPatience(w.host.Now().Sub(w.since)))
 	defer over.Stop()
 	for len(w.unsettled()) > 0 && w.hear(over.C) {
 	}
@@ -191,7 +197,7 @@ func (w *Window) isForeign(id pve.ID) bool {
 
 // thawAlone thaws without the guard.
 func (w *Window) thawAlone() {
-	ctx, stop := context.WithTimeout(context.Background(), thawPatience)
+	ctx, stop := context.WithTimeout(context.Background(), alonePatience)
 	defer stop()
 	var wait sync.WaitGroup
 	var mu sync.Mutex

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -51,28 +52,73 @@ func TestOneGuestFails(t *testing.T) {
 		{"ends meanwhile", func(g *guest) { g.gone = true }, "", true, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newRig(t, 2)
-			odd := r.guests[r.ids[1]]
-			test.is(odd)
-			w := r.open(t, 500*time.Millisecond)
-			failed := w.Freeze()
-			if test.want == "" {
-				assert.Empty(t, failed)
-			} else {
-				assert.Contains(t, failed[r.ids[1]], test.want)
-				assert.Len(t, failed, 1)
-			}
-			frozen, _ := r.guests[r.ids[0]].is()
-			assert.True(t, frozen, "the other is held still")
-			ended := w.Thaw()
-			<-r.ended
-			assert.Empty(t, ended.Early)
-			assert.Empty(t, ended.Left)
-			frozen, calls := odd.is()
-			assert.Equal(t, test.frozen, frozen)
-			assert.Equal(t, test.thaws, len(calls) > 1 && calls[len(calls)-1] == "thaw", "%v", calls)
-			frozen, _ = r.guests[r.ids[0]].is()
-			assert.False(t, frozen)
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 2)
+				odd := r.guests[r.ids[1]]
+				test.is(odd)
+				w := r.open(t, 10*time.Second)
+				failed := w.Freeze()
+				if test.want == "" {
+					assert.Empty(t, failed)
+				} else {
+					assert.Contains(t, failed[r.ids[1]], test.want)
+					assert.Len(t, failed, 1)
+				}
+				frozen, _ := r.guests[r.ids[0]].is()
+				assert.True(t, frozen, "the other is held still")
+				ended := w.Thaw()
+				<-r.ended
+				assert.Empty(t, ended.Early)
+				assert.Empty(t, ended.Left)
+				frozen, calls := odd.is()
+				assert.Equal(t, test.frozen, frozen)
+				assert.Equal(t, test.thaws, len(calls) > 1 && calls[len(calls)-1] == "thaw", "%v", calls)
+				frozen, _ = r.guests[r.ids[0]].is()
+				assert.False(t, frozen)
+			})
+		})
+	}
+}
+
+// A guest that hangs, in whatever it is asked, does not hold the run up for longer than
+// the budget, and is thawed in the end.
+func TestHangsWithinTheBudget(t *testing.T) {
+	const budget = 10 * time.Second
+	for _, test := range []struct {
+		name                   string
+		freezeHangs, thawHangs bool
+		snapshot, want         time.Duration
+	}{
+		{"freeze", true, false, time.Second, 6 * time.Second},
+		{"thaw", false, true, time.Second, 8 * time.Second},
+		{"both", true, true, time.Second, 8 * time.Second},
+		{"thaw, after a slow snapshot", false, true, 7 * time.Second, 9 * time.Second},
+		{"neither", false, false, time.Second, time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 2)
+				odd := r.guests[r.ids[1]]
+				odd.hangs, odd.late = test.freezeHangs, true
+				if test.thawHangs {
+					odd.stuck = 20
+				}
+				began := time.Now()
+				w := r.open(t, budget)
+				w.Freeze()
+				time.Sleep(test.snapshot) // of the bubble's clock
+				ended := w.Thaw()
+				assert.Equal(t, test.want, time.Since(began))
+				if test.thawHangs {
+					assert.Contains(t, ended.Left[r.ids[1]], "not known yet")
+				} else {
+					assert.Empty(t, ended.Left)
+				}
+				assert.Empty(t, ended.Early)
+				assert.NotContains(t, ended.Left, r.ids[0])
+				<-r.ended
+				r.thawed(t)
+			})
 		})
 	}
 }
