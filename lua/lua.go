@@ -16,6 +16,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"snapwatch/internal/command"
 	"snapwatch/internal/zfs"
@@ -53,8 +54,8 @@ type Disk struct {
 	Label string
 	// Config is kept with its snapshot, as the property [zfs.GuestConfig]; "" is nothing.
 	Config string
-	// Watch asks when the list of its snapshots changed. Only where ZFS tells that
-	// (2.2 and later): elsewhere the question ends the program.
+	// Watch asks what the snapshot is, and when their list changed. Only where ZFS tells
+	// that (2.2 and later): elsewhere the question ends the program.
 	Watch bool
 }
 
@@ -78,6 +79,11 @@ type Outcome struct {
 	Config   *syscall.Errno `json:"config"`
 	// Marks holds an errno by name of the snapshots that were to be bookmarked.
 	Marks map[string]syscall.Errno `json:"marks"`
+	// GUID, CreateTXG and Creation, in seconds of the host's clock, are those of the
+	// snapshot, 0 where they were not asked for. Lua knows signed numbers only.
+	GUID      int64 `json:"guid"`
+	CreateTXG int64 `json:"createtxg"`
+	Creation  int64 `json:"creation"`
 	Watched
 }
 
@@ -112,6 +118,13 @@ func (p Program) Snapshot(patience context.Context, guests []Guest, marks []Mark
 	}
 	outcomes := map[string]Outcome{}
 	return outcomes, p.run(patience, snapshotProgram, words, &outcomes)
+}
+
+// Made is the snapshot that the program took, false where it did not tell.
+func (o Outcome) Made(dataset, name string) (zfs.Snapshot, bool) {
+	return zfs.Snapshot{
+		Dataset: dataset, Name: name, GUID: uint64(o.GUID), CreateTXG: uint64(o.CreateTXG), Creation: time.Unix(o.Creation, 0),
+	}, o.GUID != 0 && o.CreateTXG > 0 && o.Creation > 0
 }
 
 func (d Disk) work() string {

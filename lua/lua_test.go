@@ -10,11 +10,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/internal/command"
+	"snapwatch/internal/zfs"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -166,7 +168,7 @@ func TestDestroyWords(t *testing.T) {
 
 func TestSnapshotAnswer(t *testing.T) {
 	stage(t, `{"return": {"tank/data/vm-100-disk-0": {"snapshot": 0, "label": 0, "bookmark": 17}, "tank/data/vm-101-disk-0": {"snapshot": 28},
-		"tank/data/vm-101-disk-1": {"snapshot": 0, "undone": 16}, "tank/data/vm-102-disk-0": {}, "tank/data/vm-103-disk-0": {"snapshot": 0, "was": 1784116020, "changed": 1784116021}}, "later": 1}`)
+		"tank/data/vm-101-disk-1": {"snapshot": 0, "undone": 16}, "tank/data/vm-102-disk-0": {}, "tank/data/vm-103-disk-0": {"snapshot": 0, "guid": -2, "createtxg": 7, "creation": 1784116021, "was": 1784116020, "changed": 1784116021}}, "later": 1}`)
 	got, err := Program{Pool: "tank"}.Snapshot(t.Context(), nil, nil)
 	require.NoError(t, err)
 	errno := func(n syscall.Errno) *syscall.Errno { return &n }
@@ -175,8 +177,13 @@ func TestSnapshotAnswer(t *testing.T) {
 		"tank/data/vm-101-disk-0": {Snapshot: errno(syscall.ENOSPC)},
 		"tank/data/vm-101-disk-1": {Snapshot: errno(0), Undone: errno(syscall.EBUSY)},
 		"tank/data/vm-102-disk-0": {},
-		"tank/data/vm-103-disk-0": {Snapshot: errno(0), Watched: Watched{1784116020, 1784116021}},
+		"tank/data/vm-103-disk-0": {Snapshot: errno(0), GUID: -2, CreateTXG: 7, Creation: 1784116021, Watched: Watched{1784116020, 1784116021}},
 	}, got)
+	_, told := got[disk].Made(disk, "x")
+	assert.False(t, told)
+	made, told := got["tank/data/vm-103-disk-0"].Made("tank/data/vm-103-disk-0", "x")
+	assert.True(t, told)
+	assert.Equal(t, zfs.Snapshot{Dataset: "tank/data/vm-103-disk-0", Name: "x", GUID: 1<<64 - 2, CreateTXG: 7, Creation: time.Unix(1784116021, 0)}, made)
 }
 
 func TestDestroyAnswer(t *testing.T) {

@@ -7,13 +7,14 @@
 --                          received must not be touched, else "-"
 --   disk DATASET DO LABEL  one of its disks; DO holds s for snapshot, b for bookmark,
 --                          c for keeping the configuration with the snapshot, and w for
---                          telling when its list of snapshots changed, or "-"; LABEL is
---                          "=value", "=" leaves it alone
+--                          telling what the snapshot is and when their list changed, or
+--                          "-"; LABEL is "=value", "=" leaves it alone
 --   config VALUE           the configuration for the disks that follow
 --   mark DATASET NAME      bookmark a snapshot that is there already
 -- Returns a table by dataset: { snapshot=, undone=, label=, bookmark=, config= }, each an
--- errno, 0 for done, and absent where it was not tried; marks = {NAME = errno, …}; and
--- was and changed, the list's last change before and after, where that was asked for.
+-- errno, 0 for done, and absent where it was not tried; marks = {NAME = errno, …}; and,
+-- where that was asked for, was and changed, the list's last change before and after, and
+-- guid, createtxg and creation of the snapshot. A guid beyond 2^63 is told as negative.
 --   EAGAIN 11  the dataset has a snapshot in this very txg: try in the next
 --   EBUSY  16  the dataset is being received
 --   EEXIST 17  the name is taken
@@ -102,7 +103,16 @@ for _, guest in ipairs(guests) do
 end
 
 for _, guest in ipairs(guests) do
-  for _, d in ipairs(guest.disks) do result[d.name].changed = changed(d) end
+  for _, d in ipairs(guest.disks) do
+    local r = result[d.name]
+    r.changed = changed(d)
+    if guest.taken and r.changed and r.snapshot == 0 then
+      for _, property in ipairs({ "guid", "createtxg", "creation" }) do
+        local value = zfs.get_prop(d.name .. "@" .. guest.name, property)
+        r[property] = value
+      end
+    end
+  end
 end
 
 for _, m in ipairs(marks) do

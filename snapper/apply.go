@@ -64,7 +64,7 @@ func (r *run) applyRest(ctx context.Context, p *pool, plan Plan, outcomes map[st
 	}
 	r.applyDestroys(ctx, p, allowed(plan, p.name, outcomes))
 	r.applyUnmarks(ctx, p, plan.Unmark)
-	r.saveIndex(ctx, p)
+	r.saveIndex(p)
 }
 
 func withPatience(do func(context.Context) error) error {

@@ -60,13 +60,6 @@ type entry struct {
 	// written is what was written between the newest _stopped snapshot and a newer
 	// one of others, nil where it was not asked for or the head was written since.
 	written *uint64
-	// made is the snapshot that this run made and that is to be looked up.
-	made *madeSnapshot
-}
-
-type madeSnapshot struct {
-	name       string
-	bookmarked bool
 }
 
 // outdated returns why the entry does not stand for the head's snapshots, "" if it
@@ -150,12 +143,16 @@ func (x *index) snapshotted(g GuestPlan, got map[string]lua.Outcome) {
 			continue
 		}
 		marked := !d.Bookmark || done(o.Bookmark)
-		if !whole || !marked || !e.follows(o.Watched) {
+		made, told := o.Made(d.Dataset, g.Snapshot)
+		if !whole || !marked || !told || !e.follows(o.Watched) {
 			x.forget(d.Dataset)
 			continue
 		}
-		e.key.Newest, e.made, e.written = g.Snapshot, &madeSnapshot{g.Snapshot, d.Bookmark}, nil
-		x.changed = true
+		e.key.Newest, e.written, x.changed = g.Snapshot, nil, true
+		e.snapshots = append(e.snapshots, made)
+		if d.Bookmark {
+			e.bookmarks = append(e.bookmarks, made)
+		}
 	}
 }
 
@@ -222,36 +219,3 @@ func (x *index) destroyedAll(batch []Destroy, results map[string]lua.Destroyed) 
 // knows tells whether there is an entry for the dataset. An index that was never
 // read knows nothing.
 func (x *index) knows(dataset string) bool { return x != nil && x.entries[dataset] != nil }
-
-// made are the full names of the snapshots that are to be looked up.
-func (x *index) made() []string {
-	var names []string
-	for dataset, e := range x.entries {
-		if e.made != nil {
-			names = append(names, dataset+"@"+e.made.name)
-		}
-	}
-	slices.Sort(names)
-	return names
-}
-
-// lookedUp takes in the snapshots that were made. An entry whose snapshot is not
-// among them goes.
-func (x *index) lookedUp(found []zfs.Snapshot) {
-	for _, s := range found {
-		e := x.entries[s.Dataset]
-		if e == nil || e.made == nil || e.made.name != s.Name {
-			continue
-		}
-		e.snapshots = append(e.snapshots, s)
-		if e.made.bookmarked {
-			e.bookmarks = append(e.bookmarks, s)
-		}
-		e.made = nil
-	}
-	for dataset, e := range x.entries {
-		if e.made != nil {
-			x.forget(dataset)
-		}
-	}
-}

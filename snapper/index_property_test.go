@@ -158,7 +158,8 @@ func (w *indexed) apply(p *pool, plan Plan) {
 			o := lua.Outcome{Watched: lua.Watched{Was: d.SnapshotsChanged}}
 			if dp.Snapshot {
 				w.take(d, g.Snapshot)
-				o.Snapshot = errno(0)
+				made := d.Snapshots[len(d.Snapshots)-1]
+				o.Snapshot, o.GUID, o.CreateTXG, o.Creation = errno(0), int64(made.GUID), int64(made.CreateTXG), made.Creation.Unix()
 				outcomes[d.Name] = diskOutcome{snapshot: g.Snapshot}
 			}
 			if dp.Bookmark {
@@ -187,15 +188,6 @@ func (w *indexed) apply(p *pool, plan Plan) {
 		d.Bookmarks = slices.DeleteFunc(d.Bookmarks, func(b zfs.Snapshot) bool { return b.Name == m.Name })
 		p.index.unmarked(m)
 	}
-	var found []zfs.Snapshot
-	for _, full := range p.index.made() {
-		dataset, name, _ := strings.Cut(full, "@")
-		d := w.find(dataset)
-		if i := slices.IndexFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == name }); i >= 0 {
-			found = append(found, d.Snapshots[i])
-		}
-	}
-	p.index.lookedUp(found)
 }
 
 func (w *indexed) destroy(p *pool, batch lua.Doomed) {

@@ -122,15 +122,9 @@ func (p Plan) reliesOnBookmarks() map[string]bool {
 	return disks
 }
 
-// saveIndex looks up what this run made and writes the index for the next one. An
-// index that cannot be written costs the next run a listing.
-func (r *run) saveIndex(ctx context.Context, p *pool) {
-	names := p.index.made()
-	found, err := zfs.Reader{Inherit: p.inherit()}.Lookup(ctx, names)
-	if err != nil {
-		r.problem(Notice, "pool %s: the snapshots just made could not be read, the next run lists them: %v", p.name, err)
-	}
-	p.index.lookedUp(found)
+// saveIndex writes the index for the next run. One that cannot be written costs it a
+// listing.
+func (r *run) saveIndex(p *pool) {
 	if !p.index.changed {
 		return
 	}
