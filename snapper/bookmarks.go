@@ -86,8 +86,11 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 		return nil
 	}
 	whole := Bookmarks{Have: append(slices.Clone(b.Have), missing...), Keep: b.Keep}
-	gone := whole.Expire()
-	missing = slices.DeleteFunc(missing, func(s zfs.Snapshot) bool { return slices.Contains(gone, s) })
+	gone := map[zfs.Snapshot]bool{}
+	for _, s := range whole.Expire() {
+		gone[s] = true
+	}
+	missing = slices.DeleteFunc(missing, func(s zfs.Snapshot) bool { return gone[s] })
 	slices.Reverse(missing)
 	return missing
 }

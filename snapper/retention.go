@@ -269,10 +269,13 @@ func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duratio
 		}
 		safe := marks.Keep > 0 && marks.hold(m.GUID) || marks.Keep == 0 && !newest
 		newest = newest && m.future
+		if m.future || !safe {
+			continue
+		}
 		successor := slices.IndexFunc(witnesses, func(w managed) bool {
 			return w.CreateTXG > m.CreateTXG && !w.future && w.Creation.Before(now.Add(-grace))
 		})
-		if successor < 0 || m.future || !safe {
+		if successor < 0 {
 			continue
 		}
 		reason := fmt.Sprintf("%s is newer and older than %s", witnesses[successor].Name, grace)
