@@ -263,7 +263,7 @@ func TestScanOfAnIncompleteAnswer(t *testing.T) {
 					assert.Empty(t, d.Problem, d.Dataset)
 				} else {
 					assert.Contains(t, d.Problem, want)
-					assert.Equal(t, Unknown, Judge(d, testPolicy(), now).State)
+					assert.Equal(t, Unknown, judged(d).State)
 				}
 			}
 		})
@@ -306,7 +306,7 @@ func TestScanOfHostileLabels(t *testing.T) {
 	row := func(dataset, property, value string) string {
 		return fmt.Sprintf("%s\t%s\t%s\t-\t-\n", dataset, property, value)
 	}
-	whole := row("tank/vm-1-disk-0", "label:nosnap", "on") + row("tank/vm-999-disk-0", "type", "volume")
+	whole := row("tank/vm-1-disk-0", "label:nosnap", "on") + row("tank/vm-999-disk-0", "guid", "999")
 	for name, value := range map[string]string{
 		"newline":       "a\nb",
 		"tab":           "a\tb",

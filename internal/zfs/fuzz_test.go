@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// headLines is what zfs get prints of two datasets.
+// headLines is what zfs get prints of a dataset and a clone of its snapshot.
 func headLines() string {
 	values := map[string]string{
-		"type": "volume", "guid": "12", "createtxg": "5", "creation": "1700000000", "origin": "-", "prevsnap": "tank/vm-1-disk-0@a",
+		"guid": "12", "creation": "1700000000", "origin": "-", "prevsnap": "tank/vm-1-disk-0@a",
 		"inconsistent": "0", "receive_resume_token": "-", "written": "0", snapshotsChanged: "1700000001", LabelRunning: "node", LabelNoSnap: "-",
 	}
 	var b strings.Builder
@@ -16,6 +16,7 @@ func headLines() string {
 		for _, p := range headProperties {
 			b.WriteString(dataset + "\t" + p + "\t" + values[p] + "\t-\n")
 		}
+		values["origin"] = values["prevsnap"]
 	}
 	return b.String()
 }
@@ -111,9 +112,26 @@ func TestHeadsAreReadWhole(t *testing.T) {
 	}
 }
 
+// A newest snapshot that is neither of the dataset nor what it was cloned from is none:
+// read as none at all it would make a disk look as if it had just come.
+func TestNewestSnapshotIsOfTheDataset(t *testing.T) {
+	for value, want := range map[string]string{
+		"tank/vm-1-disk-0@a": "a", "tank/vm-1-disk-0@by hand": "by hand", "-": "", "tank/base-9-disk-0@__base__": "",
+		"": "error", "tank/vm-1-disk-0@": "error", "tank/vm-1-disk-0": "error", "tank/vm-2-disk-0@a": "error", "a": "error",
+	} {
+		h := Head{Name: "tank/vm-1-disk-0", Origin: "tank/base-9-disk-0@__base__"}
+		if err := h.set(prevsnap, value, "-"); h.NewestSnapshot != want && want != "error" || (err != nil) != (want == "error") {
+			t.Errorf("%q: %q, %v", value, h.NewestSnapshot, err)
+		}
+	}
+	if err := new(Head).set(prevsnap, "", "-"); err == nil {
+		t.Error("no value passes for the origin of a dataset that has none")
+	}
+}
+
 func BenchmarkHeads(b *testing.B) {
 	one := headLines()
-	lines := strings.Split(strings.TrimSuffix(one[:len(one)/2], "\n"), "\n")
+	lines := strings.Split(one, "\n")[:len(headProperties)]
 	b.ReportAllocs()
 	for b.Loop() {
 		p := headParser{properties: headProperties, seen: map[string]bool{}}

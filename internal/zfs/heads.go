@@ -3,6 +3,7 @@ package zfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,8 +15,8 @@ import (
 // headProperties are asked of every dataset, in this order. User properties come
 // last: their values are free text, which a received stream may have chosen.
 var headProperties = []string{
-	"type", "guid", "createtxg", "creation", "origin", prevsnap, "inconsistent",
-	"receive_resume_token", "written", snapshotsChanged, LabelRunning, LabelNoSnap,
+	"guid", "creation", "origin", prevsnap, "inconsistent", "receive_resume_token", "written",
+	snapshotsChanged, LabelRunning, LabelNoSnap,
 }
 
 // Properties that not every ZFS has. Asking for one that it does not know fails the
@@ -163,17 +164,12 @@ func (h *Head) set(property, value, source string) (err error) {
 	switch property {
 	case "guid":
 		h.GUID, err = strconv.ParseUint(value, 10, 64)
-	case "createtxg":
-		h.CreateTXG, err = strconv.ParseUint(value, 10, 64)
 	case "creation":
 		h.Creation, err = parseTime(value)
 	case "origin":
 		h.Origin = unset(value)
 	case prevsnap:
-		// A clone without snapshots of its own shows its origin's name.
-		if name, ok := strings.CutPrefix(value, h.Name+"@"); ok {
-			h.NewestSnapshot = name
-		}
+		h.NewestSnapshot, err = h.newestOf(value)
 	case "inconsistent":
 		h.Inconsistent = value == "1" || value == "yes" || value == "on"
 	case "receive_resume_token":
@@ -192,6 +188,18 @@ func (h *Head) set(property, value, source string) (err error) {
 		h.NoSnap = parseProperty(value, source)
 	}
 	return err
+}
+
+// newestOf reads prevsnap. A clone without snapshots of its own shows its origin there.
+func (h *Head) newestOf(value string) (string, error) {
+	name, own := strings.CutPrefix(value, h.Name+"@")
+	switch {
+	case own && name != "":
+		return name, nil
+	case value == "-", value != "" && value == h.Origin:
+		return "", nil
+	}
+	return "", fmt.Errorf("%q is neither a snapshot of it nor its origin", clip(value))
 }
 
 func parseProperty(value, source string) Property {

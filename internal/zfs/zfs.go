@@ -82,9 +82,8 @@ func (p Property) Excludes() bool {
 // Head is the live part of a filesystem or volume: what zfs knows of it without
 // looking at its snapshots.
 type Head struct {
-	Name      string
-	GUID      uint64
-	CreateTXG uint64
+	Name string
+	GUID uint64
 	// Creation is when the dataset was made here, also for a received one.
 	Creation time.Time
 	Origin   string

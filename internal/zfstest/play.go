@@ -205,11 +205,9 @@ func (d Dataset) property(name string) [3]string {
 	number := func(n uint64) [3]string { return [3]string{strconv.FormatUint(n, 10), "-", "-"} }
 	none := [3]string{"-", "-", "-"}
 	switch name {
-	case "type":
-		return [3]string{"volume", "-", "-"}
 	case "guid":
 		return number(d.GUID)
-	case "createtxg", "written":
+	case "written":
 		return number(1)
 	case "creation":
 		return number(uint64(d.Creation))

@@ -33,12 +33,8 @@ func zfs(args []string, now time.Time) int {
 		for _, p := range properties {
 			value := "-"
 			switch p {
-			case "type":
-				value = "volume"
 			case "guid":
 				value = strconv.FormatUint(guid(dataset), 10)
-			case "createtxg":
-				value = "5"
 			case "creation":
 				value = strconv.FormatInt(now.Add(-240*time.Hour).Truncate(24*time.Hour).Unix(), 10)
 			case "prevsnap":
