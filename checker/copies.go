@@ -2,6 +2,7 @@ package checker
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"snapwatch/internal/zfs"
@@ -50,9 +51,14 @@ func (s Scanner) Copies(ctx context.Context, pools []Pool) map[string][]string {
 	return copies
 }
 
-// SetCopies enters what [Scanner.Copies] found into the disks.
+// SetCopies enters what [Scanner.Copies] found into the pools. Where it found anything
+// that is in a list of its own: others may hold the one of before.
 func SetCopies(pools []Pool, copies map[string][]string) {
+	if len(copies) == 0 {
+		return
+	}
 	for i := range pools {
+		pools[i].Disks = slices.Clone(pools[i].Disks)
 		for j := range pools[i].Disks {
 			d := &pools[i].Disks[j]
 			d.Copies = copies[d.Dataset]

@@ -131,7 +131,7 @@ func TestVerdicts(t *testing.T) {
 			if c.policy != nil {
 				p = *c.policy
 			}
-			j := Judge(c.disk, p, now)
+			j := Judge(&c.disk, &p, now)
 			assert.Equal(t, c.verdict.String(), j.Verdict.String(), j.Reason)
 			assert.Equal(t, c.state.String(), j.State.String(), j.Reason)
 			assert.Equal(t, c.rule, j.Limit.Rule)
@@ -155,6 +155,12 @@ func TestTableOfVerdictsIsInItsOwnOrder(t *testing.T) {
 		}
 	}
 	assert.Equal(t, "no verdict", Verdict(len(names)).String())
+}
+
+// judged is the judgement of a disk under the tests' policy, now.
+func judged(d Disk) Judgement {
+	p := testPolicy()
+	return Judge(&d, &p, now)
 }
 
 // anyDisk draws facts of any kind, likely and not.
@@ -181,7 +187,7 @@ func anyDisk(t *rapid.T) Disk {
 func TestEveryDiskHasAVerdictWithItsReason(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := anyDisk(t)
-		j := Judge(d, testPolicy(), now)
+		j := judged(d)
 		assert.Equal(t, table[j.Verdict].States[j.Level], j.State)
 		assert.NotEmpty(t, j.Reason)
 		assert.GreaterOrEqual(t, j.Age, time.Duration(0))
@@ -202,7 +208,7 @@ func TestAnAlarmNeverEndsByGettingOlder(t *testing.T) {
 		moved := *d.Newest
 		moved.Creation = moved.Creation.Add(-time.Duration(rapid.Int64Range(0, int64(60*day)).Draw(t, "older")))
 		later.Newest = &moved
-		before, after := Judge(d, testPolicy(), now), Judge(later, testPolicy(), now)
+		before, after := judged(d), judged(later)
 		if before.Verdict == Future {
 			return // an older one is of the past, and may be fresh
 		}
@@ -213,7 +219,7 @@ func TestAnAlarmNeverEndsByGettingOlder(t *testing.T) {
 func TestAStoppedDiskIsSilentOnlyWhenProved(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := anyDisk(t)
-		j := Judge(d, testPolicy(), now)
+		j := judged(d)
 		if j.Verdict != Stopped {
 			return
 		}

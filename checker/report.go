@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"snapwatch/config"
@@ -58,32 +59,44 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 		all += len(pool.Disks)
 	}
 	r.Disks = make([]Result, 0, all)
-	fresh := make(map[string]bool, all)
 	for _, pool := range pools {
 		r.Pools = append(r.Pools, judgePool(pool, p, now))
 		for i := range pool.Disks {
-			d := &pool.Disks[i]
-			j := Judge(*d, p, now)
-			fresh[d.Dataset] = j.Verdict == Fresh
-			warning, critical := p.Limits(d)
-			stopped, receive := p.LongLimits(d)
-			r.Disks = append(r.Disks, Result{
-				Disk: *d, Judgement: j, Warning: warning, Critical: critical, MaxStoppedAge: stopped, MaxInitialReceive: receive,
-			})
+			r.Disks = append(r.Disks, Result{Disk: pool.Disks[i]})
+			r.Disks[len(r.Disks)-1].judge(&p, now)
 		}
 	}
-	for i := range r.Disks {
-		d := &r.Disks[i]
-		if at := slices.IndexFunc(d.Copies, func(name string) bool { return fresh[name] }); at >= 0 {
-			d.SupersededBy = d.Copies[at]
-			d.Judgement = Judge(d.Disk, p, now)
-		}
-	}
+	r.supersede(&p, now)
 	for _, m := range p.expired(now) {
 		r.Notes = append(r.Notes, Note{Warning, expiredText(m)})
 	}
 	r.sort()
 	return r
+}
+
+// judge fills in the judgement of the disk, and the limits that hold for it.
+func (d *Result) judge(p *Policy, now time.Time) {
+	d.Judgement = Judge(&d.Disk, p, now)
+	d.Warning, d.Critical = p.Limits(&d.Disk)
+	d.MaxStoppedAge, d.MaxInitialReceive = p.LongLimits(&d.Disk)
+}
+
+// supersede judges those disks anew that have a fresh copy.
+func (r Report) supersede(p *Policy, now time.Time) {
+	fresh := sync.OnceValue(func() map[string]bool {
+		is := make(map[string]bool, len(r.Disks))
+		for i := range r.Disks {
+			is[r.Disks[i].Dataset] = r.Disks[i].Verdict == Fresh
+		}
+		return is
+	})
+	for i := range r.Disks {
+		d := &r.Disks[i]
+		if at := slices.IndexFunc(d.Copies, func(name string) bool { return fresh()[name] }); at >= 0 {
+			d.SupersededBy = d.Copies[at]
+			d.Judgement = Judge(&d.Disk, p, now)
+		}
+	}
 }
 
 // sort puts the worst disks first. A result is large: only what it is sorted by is

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -74,28 +75,34 @@ func (s Seen) Save(path string) error {
 	return nil
 }
 
-// Update adds the disks that were read, and drops those that were renamed. It tells
-// whether anything changed.
-func (s Seen) Update(pools []Pool, now time.Time) (changed bool) {
+// Updated is with the disks that were read and without those that were renamed, and
+// whether that is another list: then it is one of its own.
+func (s Seen) Updated(pools []Pool, now time.Time) (updated Seen, changed bool) {
+	updated = s
+	change := func() Seen {
+		if !changed {
+			updated, changed = maps.Clone(s), true
+		}
+		return updated
+	}
 	guids := guidsOf(pools)
 	for _, pool := range pools {
 		if pool.ReadAt.IsZero() {
 			continue
 		}
-		for _, d := range pool.Disks {
+		for i := range pool.Disks {
+			d := &pool.Disks[i]
 			if old, ok := s[d.Dataset]; !ok || old.GUID != d.GUID {
-				s[d.Dataset] = SeenDisk{GUID: d.GUID, Since: now}
-				changed = true
+				change()[d.Dataset] = SeenDisk{GUID: d.GUID, Since: now}
 			}
 		}
 	}
 	for name, disk := range s {
 		if to, ok := guids[disk.GUID]; ok && to != name && renamed(name, disk, pools, guids) {
-			delete(s, name)
-			changed = true
+			delete(change(), name)
 		}
 	}
-	return changed
+	return updated, changed
 }
 
 // renamed tells whether a disk that is not where it was is read under another name.
@@ -105,8 +112,8 @@ func renamed(name string, disk SeenDisk, pools []Pool, guids map[uint64]string) 
 		return false
 	}
 	for _, pool := range pools {
-		for _, d := range pool.Disks {
-			if d.Dataset == name {
+		for i := range pool.Disks {
+			if pool.Disks[i].Dataset == name {
 				return false
 			}
 		}

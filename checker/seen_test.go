@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,8 +16,7 @@ import (
 )
 
 func seenOf(pools ...Pool) Seen {
-	s := Seen{}
-	s.Update(pools, now)
+	s, _ := Seen{}.Updated(pools, now)
 	return s
 }
 
@@ -71,21 +71,22 @@ func TestADiskThatIsGoneIsMissing(t *testing.T) {
 func TestWhatIsSeenIsWrittenOnlyWhenItChanges(t *testing.T) {
 	s := Seen{}
 	p := tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0")
-	assert.True(t, s.Update([]Pool{p}, now))
-	assert.False(t, s.Update([]Pool{p}, now.Add(hour)))
-	assert.False(t, s.Update([]Pool{tankWith("tank/vm-1-disk-0")}, now), "what is gone stays")
+	update := func(p Pool) (changed bool) {
+		before, held := maps.Clone(s), s
+		s, changed = s.Updated([]Pool{p}, now)
+		assert.Equal(t, before, held, "others may read the one of before")
+		return changed
+	}
+	assert.True(t, update(p))
+	assert.False(t, update(p))
+	assert.False(t, update(tankWith("tank/vm-1-disk-0")), "what is gone stays")
 	p.Disks[1].Dataset = "tank/b/vm-2-disk-0"
-	assert.True(t, s.Update([]Pool{p}, now), "what is renamed moves")
+	assert.True(t, update(p), "what is renamed moves")
 	assert.Equal(t, []string{"tank/b/vm-2-disk-0", "tank/vm-1-disk-0"}, sortedKeys(s))
 	p.Problem, p.ReadAt = "x", time.Time{}
 	p.Disks[0].Dataset = "tank/vm-9-disk-0"
-	assert.False(t, seenUpdateAdds(s, p), "a failed scan adds nothing")
-}
-
-func seenUpdateAdds(s Seen, p Pool) bool {
-	s.Update([]Pool{p}, now)
-	_, added := s["tank/vm-9-disk-0"]
-	return added
+	update(p)
+	assert.NotContains(t, s, "tank/vm-9-disk-0", "a failed scan adds nothing")
 }
 
 func TestSeenOnDisk(t *testing.T) {

@@ -204,8 +204,8 @@ func (s *Store) Report() checker.Report {
 }
 
 // current is what is known of each pool now: the last scan's result or, where that
-// failed or is not at its end, the last good one with the reason. The disks are
-// copied, the caller may change them.
+// failed or is not at its end, the last good one with the reason. Every caller gets the
+// same disks: none may change them, but for adding to the list.
 func (s *Store) current() []checker.Pool {
 	targets := s.targets()
 	s.mu.Lock()
@@ -233,6 +233,6 @@ func (p *pool) current(name string) checker.Pool {
 	if now.Problem != "" {
 		now.ReadAt, now.Disks, now.MissingRoots = p.good.ReadAt, p.good.Disks, p.good.MissingRoots
 	}
-	now.Disks = slices.Clone(now.Disks)
+	now.Disks = slices.Clip(now.Disks)
 	return now
 }

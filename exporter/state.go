@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -41,11 +40,11 @@ func newSeenFile(dir string, log *slog.Logger) *seenFile {
 	return f
 }
 
-// disks is a copy of what is remembered.
+// disks is what is remembered now. It is never changed, only replaced.
 func (f *seenFile) disks() checker.Seen {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return maps.Clone(f.seen)
+	return f.seen
 }
 
 // update adds what was read. If the file cannot be written, the memory goes on
@@ -54,14 +53,14 @@ func (f *seenFile) update(pools []checker.Pool, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.path == "" {
-		f.seen.Update(pools, now)
+		f.seen, _ = f.seen.Updated(pools, now)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	l, err := lock.Wait(ctx, f.path+".lock", now)
 	if err != nil {
-		f.seen.Update(pools, now)
+		f.seen, _ = f.seen.Updated(pools, now)
 		f.fail(err)
 		return
 	}
@@ -69,7 +68,9 @@ func (f *seenFile) update(pools []checker.Pool, now time.Time) {
 	if f.changed() {
 		f.load()
 	}
-	if !f.seen.Update(pools, now) && f.failed == "" {
+	seen, changed := f.seen.Updated(pools, now)
+	f.seen = seen
+	if !changed && f.failed == "" {
 		return
 	}
 	if err := f.seen.Save(f.path); err != nil {

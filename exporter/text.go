@@ -24,6 +24,7 @@ type textPage struct {
 	failed error // the first one of out
 	block  []byte
 	series []textSeries
+	labels []byte // of all series; each has its own parts of it
 	now    time.Time
 	config config.Config
 	// value was printed last, as text: many disks have the same limits.
@@ -34,29 +35,25 @@ type textPage struct {
 // textBlock is how much is written at once, in bytes.
 const textBlock = 64 << 10
 
+// usualLabels is room for what most disks have of labels, in bytes.
+const usualLabels = 192
+
 // textSeries is one disk with its labels as they are printed before, between and after
 // those that only some of its series have.
 type textSeries struct {
 	*checker.Result
-	before, after, end string
+	before, after, end []byte
 }
 
 // writeDisks prints the disks' metrics.
 func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
 	p := textPage{
 		out: w, block: make([]byte, 0, 2*textBlock), now: report.Now, config: c,
-		series: make([]textSeries, 0, len(report.Disks)), text: []byte("0"),
+		series: make([]textSeries, 0, len(report.Disks)), labels: make([]byte, 0, usualLabels*len(report.Disks)), text: []byte("0"),
 	}
 	for i := range report.Disks {
-		d := &report.Disks[i]
-		pool, _, _ := strings.Cut(d.Dataset, "/")
-		if utf8.ValidString(d.Dataset) {
-			p.series = append(p.series, textSeries{
-				Result: d,
-				before: `{dataset="` + escape(d.Dataset) + `",disk="` + escape(d.Name()) + `"`,
-				after:  `,pool="` + escape(pool) + `"`,
-				end:    `,vmid="` + strconv.Itoa(d.VMID) + `"} `,
-			})
+		if d := &report.Disks[i]; utf8.ValidString(d.Dataset) {
+			p.add(d)
 		}
 	}
 	slices.SortFunc(p.series, func(a, b textSeries) int { return strings.Compare(a.Dataset, b.Dataset) })
@@ -75,6 +72,26 @@ func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
 	p.states()
 	p.flush()
 	return p.failed
+}
+
+// add takes a disk with its labels in.
+func (p *textPage) add(d *checker.Result) {
+	pool, _, _ := strings.Cut(d.Dataset, "/")
+	p.series = append(p.series, textSeries{
+		Result: d,
+		before: p.label(`{dataset="`, escape(d.Dataset), `",disk="`, escape(d.Name()), `"`),
+		after:  p.label(`,pool="`, escape(pool), `"`),
+		end:    p.label(`,vmid="`, strconv.Itoa(d.VMID), `"} `),
+	})
+}
+
+// label keeps a text, and returns where it is kept.
+func (p *textPage) label(words ...string) []byte {
+	from := len(p.labels)
+	for _, word := range words {
+		p.labels = append(p.labels, word...)
+	}
+	return p.labels[from:len(p.labels):len(p.labels)]
 }
 
 func (p *textPage) flush() {
@@ -96,7 +113,7 @@ func (p *textPage) family(m metric) {
 
 // sample prints a line; between are the labels that come before pool in the alphabet,
 // and last those that come after it, each with a comma before it.
-func (p *textPage) sample(name string, s *textSeries, between, last string, value float64) {
+func (p *textPage) sample(name string, s *textSeries, between, last []byte, value float64) {
 	b := append(p.block, name...)
 	b = append(b, s.before...)
 	b = append(b, between...)
@@ -132,25 +149,30 @@ func appendValue(b []byte, value float64) []byte {
 func (p *textPage) info() {
 	p.family(diskInfo)
 	label, on := "", node("") // most disks are some few nodes'
+	var between []byte
 	for i := range p.series {
 		s := &p.series[i]
 		if own := s.Running.Own(); own != label {
 			label, on = own, escape(node(own))
 		}
 		cluster, dataset := p.config.OriginOf(s.Dataset)
-		between := `,id="` + guestID(s.Disk) + `",node="` + on + `",origin_cluster="` + escape(cluster) + `",origin_dataset="` + escape(dataset) + `"`
-		if utf8.ValidString(between) {
-			p.sample(diskInfo.Name, s, between, "", 1)
+		between = between[:0]
+		for _, word := range [...]string{`,id="`, guestID(s.Disk), `",node="`, on, `",origin_cluster="`, escape(cluster), `",origin_dataset="`, escape(dataset), `"`} {
+			between = append(between, word...)
+		}
+		if utf8.Valid(between) {
+			p.sample(diskInfo.Name, s, between, nil, 1)
 		}
 	}
 }
 
 func (p *textPage) limits() {
 	p.family(diskLimit)
+	critical, warning := []byte(`,severity="critical"`), []byte(`,severity="warning"`)
 	for i := range p.series {
 		s := &p.series[i]
-		p.sample(diskLimit.Name, s, "", `,severity="critical"`, limitSeconds(s.Critical))
-		p.sample(diskLimit.Name, s, "", `,severity="warning"`, limitSeconds(s.Warning))
+		p.sample(diskLimit.Name, s, nil, critical, limitSeconds(s.Critical))
+		p.sample(diskLimit.Name, s, nil, warning, limitSeconds(s.Warning))
 	}
 }
 
@@ -158,7 +180,7 @@ func (p *textPage) limits() {
 func (p *textPage) each(m metric, value func(*textSeries) float64) {
 	p.family(m)
 	for i := range p.series {
-		p.sample(m.Name, &p.series[i], "", "", value(&p.series[i]))
+		p.sample(m.Name, &p.series[i], nil, nil, value(&p.series[i]))
 	}
 }
 
@@ -193,22 +215,22 @@ func (p *textPage) dated(m metric, of func(*textSeries) time.Time, value func(ti
 			p.family(m)
 			begun = true
 		}
-		p.sample(m.Name, s, "", "", value(at))
+		p.sample(m.Name, s, nil, nil, value(at))
 	}
 }
 
 func (p *textPage) suffixes() {
 	all := checker.Suffixes()
 	slices.Sort(all)
-	labels := make([]string, len(all))
+	labels := make([][]byte, len(all))
 	for i, name := range all {
-		labels[i] = `,suffix="` + name + `"`
+		labels[i] = p.label(`,suffix="`, name, `"`)
 	}
 	p.family(diskSuffix)
 	for i := range p.series {
 		suffix := p.series[i].Suffix()
 		for k, name := range all {
-			p.sample(diskSuffix.Name, &p.series[i], "", labels[k], truth(name == suffix))
+			p.sample(diskSuffix.Name, &p.series[i], nil, labels[k], truth(name == suffix))
 		}
 	}
 }
@@ -216,14 +238,14 @@ func (p *textPage) suffixes() {
 func (p *textPage) states() {
 	rows := checker.Verdicts()
 	slices.SortFunc(rows, func(a, b checker.Row) int { return strings.Compare(a.Name, b.Name) })
-	labels := make([]string, len(rows))
+	labels := make([][]byte, len(rows))
 	for i, row := range rows {
-		labels[i] = `,state="` + row.Name + `"`
+		labels[i] = p.label(`,state="`, row.Name, `"`)
 	}
 	p.family(diskState)
 	for i := range p.series {
 		for k, row := range rows {
-			p.sample(diskState.Name, &p.series[i], "", labels[k], truth(row.Verdict == p.series[i].Verdict))
+			p.sample(diskState.Name, &p.series[i], nil, labels[k], truth(row.Verdict == p.series[i].Verdict))
 		}
 	}
 }

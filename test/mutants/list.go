@@ -68,11 +68,17 @@ var mutants = []mutant{
 	{"checker/judge.go", `ahead > clockSlack {`, `ahead > 100*clockSlack {`, "believe a snapshot of the future"},
 	{"checker/judge.go", `return c.disk.HostClock.After(c.now.Add(clockSlack))`, `return false && c.disk.HostClock.After(c.now.Add(clockSlack))`, "believe a clock that went back"},
 	{"checker/judge.go", `c.disk.SupersededBy == "" || c.level == Within`, `c.level == Within`, "call any stale disk superseded"},
-	{"checker/judge.go", `		Stopped:    (*hearing).stopped,
-		Superseded: (*hearing).superseded,
-		Stale:      (*hearing).stale,`, `		Stopped:    (*hearing).stale,
-		Superseded: (*hearing).superseded,
-		Stale:      (*hearing).stopped,`, "swap two verdicts"},
+	{"checker/judge.go", `	case Stopped:
+		return c.stopped()
+	case Superseded:
+		return c.superseded()
+	case Stale:
+		return c.stale()`, `	case Stopped:
+		return c.stale()
+	case Superseded:
+		return c.superseded()
+	case Stale:
+		return c.stopped()`, "swap two verdicts"},
 	{"checker/judge.go", `!c.disk.Gone || excluded {`, `!c.disk.Gone || !excluded {`, "not miss a disk that is gone"},
 	{"checker/verdict.go", `[3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
 		"its newest managed snapshot is older than a limit"`, `[3]State{Warning, Warning, Warning}, [3]string{"yellow", "yellow", "red"},

@@ -36,7 +36,7 @@ func (w *World) assemble() checker.Report {
 		pool.Disks = append(pool.Disks, k)
 	}
 	pools := []checker.Pool{pool}
-	w.c.seen.Update(pools, now)
+	w.c.seen, _ = w.c.seen.Updated(pools, now)
 	w.c.seen.Recall(pools, nil)
 	return checker.Assemble(pools, w.policy, now)
 }
