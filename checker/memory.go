@@ -73,17 +73,14 @@ func (m *Memory) recall(h zfs.Head, readAt time.Time) (memo, bool) {
 	return found, ok && found.key == key
 }
 
-// keep remembers the newest snapshot of a head and the newest managed one, nil for
-// none.
-func (m *Memory) keep(h zfs.Head, readAt time.Time, ofAny string, newest *zfs.Snapshot) {
+// keep remembers the newest snapshot of a head and the newest managed one's name, ""
+// for none, with the snapshot where it was looked up.
+func (m *Memory) keep(h zfs.Head, readAt time.Time, ofAny, name string, newest *zfs.Snapshot) {
 	key, ok := keyOf(h, readAt)
 	if !ok {
 		return
 	}
-	k := memo{key: key, ofAny: ofAny, snapshot: newest}
-	if newest != nil {
-		k.name = newest.Name
-	}
+	k := memo{key: key, name: name, ofAny: ofAny, snapshot: newest}
 	_, managed := zfs.ParseSnapshotName(key.Newest)
 	m.mu.Lock()
 	defer m.mu.Unlock()

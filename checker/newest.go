@@ -33,7 +33,7 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Head, rea
 			list[h.Name] = h
 		}
 	}
-	ofAny, err := s.search(ctx, r, list, names, unanswered)
+	ofAny, err := s.search(ctx, r, list, readAt, names, unanswered)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -52,59 +52,95 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Head, rea
 			newest = ofAny[h.Name]
 		}
 		if newest != "" || h.NewestUnknown {
-			s.Memory.keep(h, readAt, newest, found[h.Name])
+			name := ""
+			if found[h.Name] != nil {
+				name = found[h.Name].Name
+			}
+			s.Memory.keep(h, readAt, newest, name, found[h.Name])
 		}
 		heads[i].NewestSnapshot = newest
 	}
 	return found, unanswered, nil
 }
 
-// search lists the snapshots of the heads whose newest one is not managed, and adds
-// the newest managed one's name to names. A list is complete if it holds the
-// snapshot that the head said is the newest. It returns the newest of whatever kind,
-// too. Of the snapshots it keeps only these: there may be a million.
-func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.Head, names map[string]string, unanswered map[string]string) (ofAny map[string]string, err error) {
-	if len(list) == 0 {
-		return nil, nil
-	}
-	newest, all := map[string]zfs.SnapshotName{}, map[string]zfs.SnapshotName{}
-	complete := map[string]bool{}
-	err = r.SnapshotNames(ctx, sortedKeys(list), func(n zfs.SnapshotName) error {
-		h, asked := list[n.Dataset]
-		if !asked {
-			return fmt.Errorf("%w: %s@%s was not asked for", zfs.ErrOutput, n.Dataset, n.Name)
-		}
-		if n.Name == h.NewestSnapshot {
-			complete[n.Dataset] = true
-		}
-		if best, any := all[n.Dataset]; !any || n.CreateTXG > best.CreateTXG {
-			all[n.Dataset] = n
-		}
-		_, managed := n.Class()
-		if best, any := newest[n.Dataset]; managed && (!any || n.CreateTXG > best.CreateTXG) {
-			newest[n.Dataset] = n
-		}
-		return nil
-	})
-	if err != nil && !zfs.OnlyMissing(err) {
-		return nil, err
-	}
+// quickListing is below which a listing of some disks makes the next one be of twice as
+// many. One that is given up has cost at most a few times as much.
+const quickListing = 5 * time.Second
+
+// search lists the snapshots of the heads whose newest one is not managed, some disks
+// at a time, and adds the newest managed one's name to names. It remembers each at
+// once: a pool that takes longer than there is time is read to its end in the end. It
+// returns the newest of whatever kind, too.
+func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.Head, readAt time.Time, names map[string]string, unanswered map[string]string) (ofAny map[string]string, err error) {
 	ofAny = map[string]string{}
-	for dataset, h := range list {
-		if n, any := newest[dataset]; any {
-			names[dataset] = n.Name
+	rest, size := sortedKeys(list), 1
+	for len(rest) > 0 {
+		some := rest[:min(size, len(rest))]
+		began := s.Now()
+		l := listing{heads: list, newest: map[string]zfs.SnapshotName{}, ofAny: map[string]zfs.SnapshotName{}, complete: map[string]bool{}}
+		err := r.SnapshotNames(ctx, some, l.take)
+		if err != nil && !zfs.OnlyMissing(err) {
+			return nil, fmt.Errorf("%d of %d disks whose snapshots are to be listed are: %w", len(list)-len(rest), len(list), err)
 		}
-		ofAny[dataset] = all[dataset].Name
-		switch {
-		case h.NewestUnknown && err != nil:
-			delete(names, dataset)
-			unanswered[dataset] = fmt.Sprintf("it is not known whether the list of its snapshots is whole: %v", err)
-		case !h.NewestUnknown && !complete[dataset]:
-			delete(names, dataset)
-			unanswered[dataset] = fmt.Sprintf("the list of its snapshots lacks %s, which zfs says is the newest", h.NewestSnapshot)
+		for _, dataset := range some {
+			ofAny[dataset] = l.ofAny[dataset].Name
+			name := l.newest[dataset].Name
+			if why := l.lacks(dataset, err); why != "" {
+				unanswered[dataset] = why
+				continue
+			}
+			if name != "" {
+				names[dataset] = name
+			}
+			s.Memory.keep(list[dataset], readAt, ofAny[dataset], name, nil)
+		}
+		rest = rest[len(some):]
+		if s.Now().Sub(began) < quickListing {
+			size *= 2
 		}
 	}
 	return ofAny, nil
+}
+
+// listing is what a list of snapshots tells. Of the snapshots it keeps only the newest:
+// there may be a million.
+type listing struct {
+	heads map[string]zfs.Head
+	// newest are the newest managed ones, ofAny those of whatever kind.
+	newest, ofAny map[string]zfs.SnapshotName
+	// complete are the datasets whose list holds what their head says is the newest.
+	complete map[string]bool
+}
+
+func (l listing) take(n zfs.SnapshotName) error {
+	h, asked := l.heads[n.Dataset]
+	if !asked {
+		return fmt.Errorf("%w: %s@%s was not asked for", zfs.ErrOutput, n.Dataset, n.Name)
+	}
+	if n.Name == h.NewestSnapshot {
+		l.complete[n.Dataset] = true
+	}
+	if best, any := l.ofAny[n.Dataset]; !any || n.CreateTXG > best.CreateTXG {
+		l.ofAny[n.Dataset] = n
+	}
+	_, managed := n.Class()
+	if best, any := l.newest[n.Dataset]; managed && (!any || n.CreateTXG > best.CreateTXG) {
+		l.newest[n.Dataset] = n
+	}
+	return nil
+}
+
+// lacks is why the dataset's list may not be whole, "" if it is; err is what zfs
+// complained of.
+func (l listing) lacks(dataset string, err error) string {
+	h := l.heads[dataset]
+	switch {
+	case h.NewestUnknown && err != nil:
+		return fmt.Sprintf("it is not known whether the list of its snapshots is whole: %v", err)
+	case !h.NewestUnknown && !l.complete[dataset]:
+		return fmt.Sprintf("the list of its snapshots lacks %s, which zfs says is the newest", h.NewestSnapshot)
+	}
+	return ""
 }
 
 // lookUp reads the named snapshots into found.

@@ -3,6 +3,7 @@ package checker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/internal/command"
 	"snapwatch/internal/zfstest"
 )
 
@@ -78,7 +80,7 @@ func TestScanFindsDisksAndTheirNewestManagedSnapshot(t *testing.T) {
 		"tank/base-103-disk-0":   "other",
 	}, got)
 	assert.Equal(t, now.Unix()-3600+2, p.Disks[2].Newest.Creation.Unix(), "creation is the snapshot's own")
-	assert.Len(t, f.Calls(), 3, "heads, the names behind foreign snapshots, the newest: %q", f.Calls())
+	assert.Len(t, f.Calls(), 4, "heads, the names behind foreign snapshots of one disk and of another, the newest: %q", f.Calls())
 	for _, call := range f.Calls() {
 		assert.NotContains(t, call, "program")
 	}
@@ -209,6 +211,53 @@ func TestScanWithWhatZFSTells(t *testing.T) {
 	}
 }
 
+// A pool whose snapshots take longer to list than there is time is read in the end:
+// what was listed is not listed again.
+func TestALongListingGoesOnWhereItEnded(t *testing.T) {
+	w := zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}}
+	for i := range 20 {
+		w.Datasets = append(w.Datasets, disk(fmt.Sprintf("tank/vm-%d-disk-0", 100+i), uint64(100+i), snapshot(hourly, 3), snapshot(foreign, 4)))
+	}
+	f := zfstest.New(t, w)
+	s := scanner(f)
+	clock, each := now, time.Second // what the listing of a disk takes
+	s.Now = func() time.Time { return clock }
+	var sizes []int
+	var stop func()
+	read := func() Pool {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		clock, stop = now, cancel
+		return s.Pool(ctx, "tank", []string{"tank"})
+	}
+	s.Run = func(ctx context.Context, c command.Cmd, line func(string) error) error {
+		out, _, _ := w.Answer(c.Argv[1:])
+		if n := strings.Count(strings.Join(c.Argv, " "), "tank/"); slices.Contains(c.Argv, "-d") {
+			sizes = append(sizes, n)
+			clock = clock.Add(time.Duration(n) * each)
+			if clock.Sub(now) > 30*time.Second {
+				stop()
+				return fmt.Errorf("zfs list: %w", ctx.Err())
+			}
+		}
+		return command.ReadLines(strings.NewReader(out), line)
+	}
+	p := read()
+	assert.Empty(t, p.Problem)
+	assert.Equal(t, []int{1, 2, 4, 8, 5}, sizes, "more at once while that is quick")
+	assert.Len(t, p.Disks, 20)
+
+	s.Memory, sizes, each = NewMemory(), nil, 4*time.Second
+	p = read()
+	assert.Contains(t, p.Problem, "reading pool tank was given up: 7 of 20 disks whose snapshots are to be listed are")
+	assert.Equal(t, []int{1, 2, 2, 2, 2}, sizes)
+	read()
+	p = read()
+	assert.Empty(t, p.Problem)
+	assert.Equal(t, "hourly", suffixOf(p, "tank/vm-119-disk-0"))
+	assert.Equal(t, "hourly", suffixOf(p, "tank/vm-100-disk-0"))
+}
+
 // Where only a list tells the newest, one that may lack something tells nothing.
 func TestScanWithoutPrevsnapOfAnIncompleteList(t *testing.T) {
 	w := plainWorld()
@@ -232,7 +281,7 @@ func TestScanOfAnIncompleteAnswer(t *testing.T) {
 		"a lookup lacks a row once":       {fault: zfstest.Fault{Words: lookup, DropRows: 1, Calls: 1}},
 		"a name list lacks a row once":    {fault: zfstest.Fault{Words: names, DropRows: 1, Calls: 1}},
 		"a lookup always lacks a row":     {fault: zfstest.Fault{Words: lookup, DropRows: 1}, disks: map[string]string{"tank/vm-100-disk-0": "no answer"}},
-		"a name list always lacks a row":  {fault: zfstest.Fault{Words: names, DropRows: 1}, disks: map[string]string{"tank/sub/vm-101-disk-0": "lacks " + foreign}},
+		"a name list always lacks a row":  {fault: zfstest.Fault{Words: append(names, "vm-101"), DropRows: 1}, disks: map[string]string{"tank/sub/vm-101-disk-0": "lacks " + foreign}},
 		"a lookup prints nothing":         {fault: zfstest.Fault{Words: lookup, DropRows: 9}, disks: map[string]string{"tank/vm-100-disk-0": "no answer", "tank/sub/vm-101-disk-0": "no answer"}},
 		"a lookup is cut in a line":       {fault: zfstest.Fault{Words: lookup, CutBytes: 30}, problem: "unexpected line"},
 		"heads are cut in a line":         {fault: zfstest.Fault{Words: []string{"get"}, CutBytes: 5}, problem: "unexpected line"},

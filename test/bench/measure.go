@@ -27,8 +27,8 @@ type contender struct {
 
 // Each contender has rounds turns, but one that is slow has only one.
 const (
-	rounds = 5
-	slow   = 15 * time.Second
+	rounds = 11
+	slow   = 10 * time.Second
 )
 
 // race lets the contenders take turns.
