@@ -24,6 +24,7 @@ var labMutants = []labMutant{
 	{mutant{"lua/snapshot.lua", `d.label ~= "" then result[d.name].label = zfs.sync.set_prop(d.name, "label:running", d.label)`, `d.label ~= "" then result[d.name].label = zfs.sync.set_prop(d.name, "label:running", "stopped")`, "set the wrong label"}, "TestLabelArrives"},
 	{mutant{"lua/snapshot.lua", `string.find(d.work, "b", 1, true) then`, `false then`, "make no bookmark"}, "TestReceivesFromABookmark"},
 	{mutant{"lua/snapshot.lua", `r.marks[m.name] = zfs.sync.bookmark(m.dataset .. "@" .. m.name, m.dataset .. "#" .. m.name)`, `r.marks[m.name] = 0`, "say that a bookmark was made"}, "TestRelay"},
+	{mutant{"lua/snapshot.lua", `r[property] = value`, `r[property] = 1`, "tell wrongly what snapshot was made"}, "TestIndex"},
 	{mutant{"lua/destroy.lua", `if not zfs.exists(disk.name .. "@" .. name) then return { missing = name } end`, ``, "destroy without what stands in for it"}, "TestProgramsGuard"},
 	{mutant{"lua/destroy.lua", `if zfs.exists(disk.name .. "/%recv") then return { receiving = 1 } end`, ``, "destroy on a disk that is being received"}, "TestProgramsGuard"},
 	{mutant{"lua/destroy.lua", `gone[name] = zfs.sync.destroy(disk.name .. "@" .. name)`, `gone[name] = 0`, "say that a snapshot was destroyed"}, "TestKept"},
