@@ -63,8 +63,8 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Head, rea
 	return found, unanswered, nil
 }
 
-// quickListing is below which a listing of some disks makes the next one be of twice as
-// many. One that is given up has cost at most a few times as much.
+// quickListing is below which the listing of some disks makes the next one be of twice
+// as many: few processes where it is quick, and little lost where one is given up.
 const quickListing = 5 * time.Second
 
 // search lists the snapshots of the heads whose newest one is not managed, some disks
@@ -80,7 +80,7 @@ func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.H
 		l := listing{heads: list, newest: map[string]zfs.SnapshotName{}, ofAny: map[string]zfs.SnapshotName{}, complete: map[string]bool{}}
 		err := r.SnapshotNames(ctx, some, l.take)
 		if err != nil && !zfs.OnlyMissing(err) {
-			return nil, fmt.Errorf("%d of %d disks whose snapshots are to be listed are: %w", len(list)-len(rest), len(list), err)
+			return nil, fmt.Errorf("listed the snapshots of %d of %d disks so far: %w", len(list)-len(rest), len(list), err)
 		}
 		for _, dataset := range some {
 			ofAny[dataset] = l.ofAny[dataset].Name

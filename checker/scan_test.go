@@ -249,7 +249,7 @@ func TestALongListingGoesOnWhereItEnded(t *testing.T) {
 
 	s.Memory, sizes, each = NewMemory(), nil, 4*time.Second
 	p = read()
-	assert.Contains(t, p.Problem, "reading pool tank was given up: 7 of 20 disks whose snapshots are to be listed are")
+	assert.Contains(t, p.Problem, "reading pool tank was given up: listed the snapshots of 7 of 20 disks so far")
 	assert.Equal(t, []int{1, 2, 2, 2, 2}, sizes)
 	read()
 	p = read()
