@@ -33,8 +33,10 @@ func (r *rig) startExporter() error {
 	if err != nil {
 		return err
 	}
-	outlive()
 	before, err := execs(log)
+	if err == nil {
+		err = outlive()
+	}
 	if err == nil {
 		err = counted.scrape()
 	}
@@ -69,9 +71,9 @@ func launch(words []string) (*exporter, error) {
 	}
 }
 
-// outlive waits until the exporter reads the pools anew: for a while it answers who
-// else asks with what it has.
-func outlive() { time.Sleep(5100 * time.Millisecond) }
+// outlive sets the clock to where the exporter reads the pools anew: for a while it
+// answers who else asks with what it has.
+func outlive() error { return later(5100 * time.Millisecond) }
 
 func (e *exporter) scrape() error {
 	request, err := http.NewRequest(http.MethodGet, "http://"+address+"/metrics", nil)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,7 +49,7 @@ func (r *rig) check(root string) *contender {
 }
 
 func (r *rig) scrape() *contender {
-	return &contender{name: "scrape of `snapwatch exporter`, steady", run: r.exporter.scrape, before: func() error { outlive(); return nil }, processes: r.exporter.programs}
+	return &contender{name: "scrape of `snapwatch exporter`, steady", run: r.exporter.scrape, before: outlive, processes: r.exporter.programs}
 }
 
 func listing(root string) *contender {
@@ -74,8 +75,7 @@ func (r *rig) foreign(root string, disks int) error {
 		return err
 	}
 	// What changed a moment ago is not remembered; the exporter has its listing then.
-	outlive()
-	if err := r.exporter.scrape(); err != nil {
+	if err := errors.Join(outlive(), r.exporter.scrape()); err != nil {
 		return err
 	}
 	cold := r.check(root)
