@@ -31,7 +31,7 @@ func (w *World) noBase(src, dst *dataset, site string) {
 		away = w.now.Sub(p.last).String()
 		// The last common day may be the one before, and a clock that jumps makes days.
 		horizon := time.Duration(w.Bookmarks-2-w.jumps) * 24 * time.Hour
-		if w.now.Sub(p.last) < horizon && p.based {
+		if w.now.Sub(p.last) < horizon && p.based && !w.turnsOver() {
 			w.broken("%s has no common base with %s any more, which was away for %s", src.name, dst.name, away)
 		}
 	}
@@ -42,6 +42,18 @@ func (w *World) noBase(src, dst *dataset, site string) {
 	w.receive(dst, src.snaps)
 	dst.token, dst.seeding = false, false
 	w.pairs[site+" "+dst.name] = &pair{source: src.guid, target: dst.guid, last: w.now}
+}
+
+// turnsOver tells whether what is sent may leave its source before the next run of
+// replication goes on from it. Then syncoid goes on from an older snapshot that is still
+// there, rolls the copy back, and may destroy the day's first on it. Sanoid's snapshots,
+// one to four of ours, count among the newest (docs/replication.md).
+func (w *World) turnsOver() bool {
+	newest := w.retention[zfs.Frequently]
+	if w.Sanoid {
+		newest = newest * 4 / 5
+	}
+	return len(w.retention) == 1 && newest <= w.Every
 }
 
 // bucketName is the hour, day, week, month or year of a time, in words that nothing
