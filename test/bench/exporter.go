@@ -22,13 +22,13 @@ type exporter struct {
 
 // startExporter starts one that has scraped already, and counts what a scrape
 // starts.
-func (r *rig) startExporter() error {
+func (r *rig) startExporter(root string) error {
 	const log = "/tmp/exporter-execs"
 	if err := os.RemoveAll("/tmp/state"); err != nil {
 		return err
 	}
 	r.exporter.end() // it has the address
-	words := []string{r.program, "exporter", "--config", configuration, "--state-dir", "/tmp/state", "--web.listen-address", address}
+	words := []string{r.program, "exporter", "--config", configurationOf(root), "--state-dir", "/tmp/state", "--web.listen-address", address}
 	counted, err := launch(append([]string{"strace", "-f", "-qq", "-e", "trace=execve", "-o", log}, words...))
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +18,8 @@ import (
 // pool is the one on which everything is measured.
 const pool = "tank"
 
-// configuration is where the program's configuration for scanning lies.
-const configuration = "/tmp/bench.yaml"
+// configurationOf is where the program's configuration for scanning the root lies.
+func configurationOf(root string) string { return "/tmp/bench-" + filepath.Base(root) + ".yaml" }
 
 func (r *rig) prepare() error {
 	if err := site.NewPool(r.ctx, pool, 2048); err != nil {

@@ -14,9 +14,13 @@ import (
 // not measured: on the emulated machine that takes many minutes each.
 const slowest = 4000
 
+// many is the number of snapshots a disk from which a scan is held against one of disks
+// that have few.
+const many = 1000
+
 // scans measures the ways to find out how old each disk's newest snapshot is.
 func (r *rig) scans(root string, disks, snapshots int) error {
-	if err := r.configure(root); err != nil {
+	if err := errors.Join(r.configure(root), r.startExporter(root)); err != nil {
 		return err
 	}
 	contenders := []*contender{
@@ -27,25 +31,42 @@ func (r *rig) scans(root string, disks, snapshots int) error {
 	if all := disks * snapshots; all <= slowest {
 		contenders = append(contenders, listing(root), sanoidMonitor(root), loop(root, disks))
 	}
+	if snapshots >= many {
+		few, err := r.checkOfFew(disks)
+		if err != nil {
+			return err
+		}
+		contenders = append(contenders, few)
+	}
 	if err := race(contenders); err != nil {
 		return err
 	}
 	return r.table(disks, fmt.Sprintf("%d disks, %d snapshots each", disks, snapshots), contenders)
 }
 
+// checkOfFew is a check of as many disks that have few snapshots, beside those that have
+// many.
+func (r *rig) checkOfFew(disks int) (*contender, error) {
+	const few = 10
+	root := pool + "/few"
+	if err := errors.Join(r.fill(root, disks, few), r.configure(root)); err != nil {
+		return nil, err
+	}
+	c := r.check(root)
+	c.name = fmt.Sprintf("`snapwatch check` of as many disks with %d snapshots each", few)
+	return c, nil
+}
+
 // configure says what is scanned, and starts the exporter for it.
 func (r *rig) configure(root string) error {
-	if err := os.WriteFile(configuration, []byte("datasets: ["+root+"]\n"), 0o644); err != nil {
+	if err := os.WriteFile(configurationOf(root), []byte("datasets: ["+root+"]\n"), 0o644); err != nil {
 		return err
 	}
-	if err := sanoidConfiguration(root); err != nil {
-		return err
-	}
-	return r.startExporter()
+	return sanoidConfiguration(root)
 }
 
 func (r *rig) check(root string) *contender {
-	return command("`snapwatch check`", r.program, "check", "--config", configuration, "--seen", "/nonexistent", "--cache", "/tmp/cache-"+filepath.Base(root), "-t", "10m")
+	return command("`snapwatch check`", r.program, "check", "--config", configurationOf(root), "--seen", "/nonexistent", "--cache", "/tmp/cache-"+filepath.Base(root), "-t", "10m")
 }
 
 func (r *rig) scrape() *contender {
