@@ -11,7 +11,7 @@ func Age(d time.Duration) string { return string(appendAge(make([]byte, 0, 24), 
 
 // appendAge is [Age] at the end of a text.
 func appendAge(text []byte, d time.Duration) []byte {
-	units := [...]struct {
+	units := []struct {
 		name byte
 		span time.Duration
 	}{{'d', 24 * time.Hour}, {'h', time.Hour}, {'m', time.Minute}, {'s', time.Second}}
