@@ -212,6 +212,8 @@ func (w *World) announced(g *guest, d *dataset) {
 	switch {
 	case !any && g.alive:
 		w.broken("%s of the running guest %d has no snapshot", d.name, g.vmid)
+	case g.alive && w.retention[zfs.Frequently] > 0 && w.olderThanStart(g, d):
+		w.broken("%s has no snapshot since its guest %d was started", d.name, g.vmid)
 	case g.alive && class == zfs.Stopped:
 		w.broken("the newest snapshot of %s is %s, and its guest runs", d.name, newest.Name)
 	case g.alive || g.template || d.running.Source == zfs.SourceReceived:

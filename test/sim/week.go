@@ -151,14 +151,22 @@ func (w *World) settle() {
 	}
 }
 
-// unannounced notes which disks of a living guest no run could label yet. That it must
-// come to that within two clean runs is held in [World.labels].
+// unannounced notes which disks of a living guest no run could label yet, or snapshot
+// since it started. That it must come to that within two clean runs is held in
+// [World.labels].
 func (w *World) unannounced(g *guest) {
 	for _, name := range g.disks {
-		if d := w.source(g, name); d != nil && g.alive && d.running.Own() != w.nodes[g.home].name {
+		if d := w.source(g, name); d != nil && g.alive && (d.running.Own() != w.nodes[g.home].name || w.olderThanStart(g, d)) {
 			d.unannounced = w.now
 		}
 	}
+}
+
+// olderThanStart tells whether the disk's newest managed snapshot is from before its guest was
+// started.
+func (w *World) olderThanStart(g *guest, d *dataset) bool {
+	newest, any := d.newestManaged()
+	return !any || w.taken[newest.GUID].at.Before(g.since)
 }
 
 // sanoid takes and prunes hourly snapshots on A, under the names that are ours, too.
