@@ -29,8 +29,8 @@ const (
 )
 
 // Children lists the filesystems and volumes directly below each of the parents,
-// all of one pool, with one zfs process. The error is a [*command.Error]; one that
-// comes with heads names datasets that are missing.
+// all of one pool, with one zfs process. An error with heads is a [*command.Error] of a
+// zfs that ended by itself and complained; what it printed of these is whole.
 func (r Reader) Children(ctx context.Context, parents ...string) ([]Head, error) {
 	heads, err := r.heads(ctx, []string{"-d", "1"}, headProperties, parents)
 	return without(heads, parents), err
@@ -72,8 +72,12 @@ func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([
 		argv = append(argv, "-t", "filesystem,volume", "-o", "name,property,value,source", strings.Join(properties, ","))
 		p := headParser{properties: properties, seen: map[string]bool{}, blind: !slices.Contains(properties, prevsnap)}
 		err := r.lines(ctx, append(argv, names...), p.line)
+		end := p.end()
 		if err == nil {
-			err = p.end()
+			err = errors.Join(end, p.lacks(names))
+		}
+		if err != nil && command.ExitCode(err) < 0 {
+			return nil, err // it was killed, or what it printed cannot be read
 		}
 		return p.heads, err
 	}
@@ -151,6 +155,18 @@ func (p *headParser) line(line string) error {
 	return nil
 }
 
+// lacks finds a dataset that was asked for and of which nothing was printed, though zfs
+// complained of nothing.
+func (p *headParser) lacks(names []string) error {
+	for _, name := range names {
+		if !p.seen[name] {
+			return unreadable("zfs get printed nothing of %s, and ended well", name)
+		}
+	}
+	return nil
+}
+
+// end drops a head that is not whole, and says so.
 func (p *headParser) end() error {
 	if p.at != 0 && p.at != len(p.properties) {
 		last := p.heads[len(p.heads)-1].Name
