@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -25,12 +26,24 @@ func NewPool(ctx context.Context, name string, mib int) error {
 	return err
 }
 
+// busyFor is how long a pool may be busy that is to be destroyed: udev looks into each
+// volume that comes.
+const busyFor = time.Minute
+
 // DestroyPool destroys a pool that NewPool made.
 func DestroyPool(ctx context.Context, name string) error {
-	if _, err := run(ctx, "zpool", "destroy", "-f", name); err != nil {
-		return err
+	for end := time.Now().Add(busyFor); ; {
+		_, err := run(ctx, "zpool", "destroy", "-f", name)
+		if err == nil {
+			return os.Remove(vdev(name))
+		}
+		if !strings.Contains(err.Error(), "busy") || time.Now().After(end) {
+			return err
+		}
+		if _, err := run(ctx, "udevadm", "settle", "--timeout=10"); err != nil {
+			return err
+		}
 	}
-	return os.Remove(vdev(name))
 }
 
 // CreateZvol makes a sparse volume, with the datasets above it, and waits for its
