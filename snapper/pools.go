@@ -101,6 +101,9 @@ func (r *run) takeDisks(ctx context.Context, p *pool, read zfs.Reader, heads []z
 	for _, h := range heads {
 		if vmid, _, ok := zfs.ParseDiskName(zfs.Base(h.Name)); ok {
 			p.disks = append(p.disks, Disk{Head: h, VMID: vmid})
+			if h.Unlabelled != "" {
+				r.problem(Warning, "%s is left alone: %s", h.Name, h.Unlabelled)
+			}
 		}
 	}
 	if err := readSnapshots(ctx, read, p.recall()); err != nil {

@@ -8,6 +8,7 @@
 package snapper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -174,7 +175,7 @@ func (r *run) configure(d *Disk) {
 	keep, _ := r.Config.KeepFor(d.Name, d.VMID, r.Keep)
 	d.Retention = RetentionOf(keep)
 	d.Tip = r.previous.Tips[d.Name]
-	d.Ignored = r.Config.IgnoredFor(d.Name, d.VMID)
+	d.Ignored = cmp.Or(r.Config.IgnoredFor(d.Name, d.VMID), d.Unlabelled)
 }
 
 // RetentionOf turns the configuration's words into the planner's classes.

@@ -30,10 +30,33 @@ const (
 
 // Children lists the filesystems and volumes directly below each of the parents,
 // all of one pool, with one zfs process. An error with heads is a [*command.Error] of a
-// zfs that ended by itself and complained; what it printed of these is whole.
+// zfs that ended by itself and complained; what it printed of these is whole. Where a
+// label makes the list unreadable, it takes a process for each disk.
 func (r Reader) Children(ctx context.Context, parents ...string) ([]Head, error) {
 	heads, err := r.heads(ctx, []string{"-d", "1"}, headProperties, parents)
+	if errors.Is(err, ErrOutput) {
+		heads, err = r.labelledApart(ctx, parents)
+	}
 	return without(heads, parents), err
+}
+
+// labelledApart is [Reader.Children] that asks each disk for its labels by itself, so
+// that text which a received stream has chosen spoils one disk and not all.
+func (r Reader) labelledApart(ctx context.Context, parents []string) ([]Head, error) {
+	heads, err := r.heads(ctx, []string{"-d", "1"}, unlabelled(), parents)
+	for i := range heads {
+		h := &heads[i]
+		if _, _, isDisk := ParseDiskName(Base(h.Name)); !isDisk {
+			continue
+		}
+		labels, err := r.heads(ctx, []string{"-d", "0"}, []string{LabelRunning, LabelNoSnap}, []string{h.Name})
+		if err != nil {
+			h.Unlabelled = err.Error()
+			continue
+		}
+		h.Running, h.NoSnap = labels[0].Running, labels[0].NoSnap
+	}
+	return heads, err
 }
 
 // Descendants lists the filesystems and volumes anywhere below the roots, all of
@@ -45,8 +68,12 @@ func (r Reader) Descendants(ctx context.Context, roots ...string) ([]Head, error
 // DescendantsUnlabelled is [Reader.Descendants] without the user properties, whose
 // text a received stream may have chosen so that it cannot be read.
 func (r Reader) DescendantsUnlabelled(ctx context.Context, roots ...string) ([]Head, error) {
-	plain := withoutProperty(withoutProperty(headProperties, LabelRunning), LabelNoSnap)
-	return r.heads(ctx, []string{"-r"}, plain, roots)
+	return r.heads(ctx, []string{"-r"}, unlabelled(), roots)
+}
+
+// unlabelled are the properties but for those whose text somebody may have chosen.
+func unlabelled() []string {
+	return withoutProperty(withoutProperty(headProperties, LabelRunning), LabelNoSnap)
 }
 
 func without(heads []Head, parents []string) []Head {

@@ -1,8 +1,10 @@
 package zfs
 
 import (
+	"cmp"
 	"context"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +13,41 @@ import (
 
 	"snapwatch/internal/command"
 )
+
+// A label that garbles the list costs its own disk the labels, and no other.
+func TestALabelSpoilsNoOtherDisk(t *testing.T) {
+	r := Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
+		ask := strings.Split(c.Argv[len(c.Argv)-2], ",")
+		datasets := []string{"tank/vm-1-disk-0", "tank/vm-2-disk-0", "tank/other"}
+		if slices.Contains(c.Argv, "0") {
+			datasets = c.Argv[len(c.Argv)-1:]
+		} else {
+			datasets = append(datasets, "tank")
+		}
+		for _, d := range datasets {
+			for _, p := range ask {
+				value := map[string]string{"guid": "1", "creation": "1", "prevsnap": d + "@a", "written": "0", "inconsistent": "0", LabelRunning: "pve-" + Base(d)}[p]
+				if d == "tank/vm-1-disk-0" && p == LabelRunning {
+					value = "a\ntank/vm-2-disk-0\tlabel:running\tstopped\tlocal"
+				}
+				for line := range strings.Lines(d + "\t" + p + "\t" + cmp.Or(value, "-") + "\tlocal\n") {
+					if err := each(strings.TrimSuffix(line, "\n")); err != nil {
+						return &command.Error{Argv: c.Argv, Err: err}
+					}
+				}
+			}
+		}
+		return nil
+	}}
+	heads, err := r.Children(t.Context(), "tank")
+	require.NoError(t, err)
+	require.Len(t, heads, 3)
+	assert.Contains(t, heads[0].Unlabelled, "unexpected line")
+	assert.Empty(t, heads[0].Running.Value)
+	assert.Empty(t, heads[1].Unlabelled)
+	assert.Equal(t, "pve-vm-2-disk-0", heads[1].Running.Own())
+	assert.Equal(t, "a", heads[1].NewestSnapshot)
+}
 
 // What zfs printed before it was killed tells nothing; where it complains and ends by
 // itself, the heads that are whole are good. Half a head has no newest snapshot and no

@@ -104,6 +104,8 @@ type Head struct {
 	Written uint64
 	Running Property
 	NoSnap  Property
+	// Unlabelled is why its labels could not be read, "" if they were.
+	Unlabelled string
 }
 
 // Snapshot is a snapshot or a bookmark of one: a bookmark has the same name, guid

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -32,6 +33,30 @@ func TestOnlyDisksOfTheStorage(t *testing.T) {
 		assert.Empty(t, w.snapshots(dataset))
 		assert.Equal(t, "-", w.label(dataset))
 	}
+}
+
+// TestLabelThatGarblesTheList: a label can hold line ends, and a received stream can have
+// chosen it. Its own disk is left alone, and told; no other one goes without a snapshot.
+func TestLabelThatGarblesTheList(t *testing.T) {
+	w := newWorld(t)
+	for vmid := 100; vmid <= 102; vmid++ {
+		w.vm(vmid, fmt.Sprintf("vm-%d-disk-0", vmid))
+		w.start(w.a, vmid)
+	}
+	garbled := "ta/data/vm-101-disk-0"
+	w.zfs("set", "label:running=a\n"+garbled+"\tlabel:nosnap\t-\tlocal", garbled)
+	r := w.run(w.a, "snap", "f4")
+	assert.Equal(t, 1, r.Code)
+	assert.Contains(t, r.Stderr, garbled+" is left alone")
+	assert.Empty(t, w.snapshots(garbled))
+	for _, disk := range []string{"ta/data/vm-100-disk-0", "ta/data/vm-102-disk-0"} {
+		assert.Len(t, w.snapshots(disk), 1)
+		assert.Equal(t, "pve-a", w.label(disk))
+	}
+	w.zfs("inherit", "label:running", garbled)
+	w.snap(w.a, "f4")
+	assert.Len(t, w.snapshots(garbled), 1)
+	assert.Equal(t, "pve-a", w.label(garbled))
 }
 
 // TestUnnamedClassesStay: f4 rotates what it makes and nothing else.
