@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -19,14 +18,6 @@ func (w *world) labelSource(dataset string) string {
 	value, source, err := site.Property(w.ctx, dataset, zfs.LabelRunning)
 	require.NoError(w.t, err)
 	return value + " " + source
-}
-
-// preserves tells whether this syncoid has --preserve-properties: 2.2 and later do.
-func (w *world) preserves() bool {
-	w.t.Helper()
-	help, err := w.c.Run(w.ctx, "syncoid", "--help")
-	require.NoError(w.t, err)
-	return strings.Contains(help.Stdout+help.Stderr, "--preserve-properties")
 }
 
 // TestRecipes is what docs/replication.md says of each way to replicate.
@@ -46,7 +37,7 @@ func TestRecipes(t *testing.T) {
 	// The first time.
 	w.sent(a, "tc/plain")
 	w.sent(a, "tc/p", "--sendoptions=p")
-	if w.preserves() {
+	if w.laterSyncoid() {
 		w.sent(a, "tc/preserve", "--preserve-properties")
 		assert.Equal(t, "pve-a local", w.labelSource("tc/preserve"))
 		w.zfs("destroy", "-r", "tc/preserve")
