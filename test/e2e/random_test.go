@@ -42,6 +42,7 @@ func TestRandomSteps(t *testing.T) {
 func playWeek(t *testing.T, seed uint64, steps int) {
 	setup, plan := sim.LabWeek(seed, steps)
 	w := newWorld(t)
+	setup.RollsBack = !w.laterSyncoid()
 	w.backToday()
 	w.later(time.Until(setup.Start))
 	settings := fmt.Sprintf("%sbookmarks: %d\nstopped_grace: %s\nadopt_peer_labels: true\n", quick, setup.Bookmarks, setup.Grace)

@@ -223,6 +223,10 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 		return true
 	}
 	fresh := src.snaps[from:]
+	if w.RollsBack {
+		to := dst.snaps[at].CreateTXG
+		dst.marks = slices.DeleteFunc(dst.marks, func(m zfs.Snapshot) bool { return m.CreateTXG > to })
+	}
 	dst.snaps = dst.snaps[:at+1] // syncoid rolls the target back
 	dst.token = breaks
 	if breaks {

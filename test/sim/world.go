@@ -34,6 +34,9 @@ type Setup struct {
 	Properties bool
 	// SyncSnaps: replication makes snapshots of its own.
 	SyncSnaps bool
+	// RollsBack: replication is syncoid before 2.2, which rolls a copy back by itself; that
+	// takes the newer bookmarks along.
+	RollsBack bool
 	// Relay: C receives from A whatever node runs the guest (B -> A -> C).
 	Relay bool
 	// Every is how many ticks lie between two replications.
