@@ -57,9 +57,9 @@ func (c *hearing) freshness() string {
 	return string(append(appendAge(text, c.age), " old"...))
 }
 
-// holds tells whether a verdict holds of a disk of which none before it does. Judging
-// ten thousand disks is most of a scrape: the calls are named here one by one, since
-// what is called through a table makes each hearing a piece of the heap.
+// holds tells whether a verdict holds of a disk of which none before it does. Every disk
+// is judged at each scrape: the calls are named here one by one, since what is called
+// through a table makes each hearing a piece of the heap.
 func (c *hearing) holds(v Verdict) (finding, bool) {
 	switch v {
 	case Unreadable:

@@ -20,7 +20,10 @@ const many = 1000
 
 // scans measures the ways to find out how old each disk's newest snapshot is.
 func (r *rig) scans(root string, disks, snapshots int) error {
-	if err := errors.Join(r.configure(root), r.startExporter(root)); err != nil {
+	if err := r.configure(root); err != nil {
+		return err
+	}
+	if err := r.startExporter(root); err != nil {
 		return err
 	}
 	contenders := []*contender{
@@ -49,7 +52,10 @@ func (r *rig) scans(root string, disks, snapshots int) error {
 func (r *rig) checkOfFew(disks int) (*contender, error) {
 	const few = 10
 	root := pool + "/few"
-	if err := errors.Join(r.fill(root, disks, few), r.configure(root)); err != nil {
+	if err := r.fill(root, disks, few); err != nil {
+		return nil, err
+	}
+	if err := r.configure(root); err != nil {
 		return nil, err
 	}
 	c := r.check(root)
@@ -57,7 +63,7 @@ func (r *rig) checkOfFew(disks int) (*contender, error) {
 	return c, nil
 }
 
-// configure says what is scanned, and starts the exporter for it.
+// configure says what is scanned.
 func (r *rig) configure(root string) error {
 	if err := os.WriteFile(configurationOf(root), []byte("datasets: ["+root+"]\n"), 0o644); err != nil {
 		return err
