@@ -94,9 +94,9 @@ func TestSceneMove(t *testing.T) {
 	w.start(w.a, 100)
 	w.vm(101, "vm-101-disk-0")
 	w.start(w.a, 101)
-	// Proxmox could start a guest while hooks run, also while those of another guest do. Two
-	// hooks that look at the same time are in no way of each other.
-	const free = "mkdir -p /run/lock/qemu-server\nflock -s -n /run/lock/qemu-server/lock-100.conf true || exit 9\n"
+	// Proxmox could start a guest while hooks run, also while those of another guest do. It
+	// takes the lock for itself alone, so the two hooks try that one after the other.
+	const free = "mkdir -p /run/lock/qemu-server\nflock /run/lock/trying flock -n /run/lock/qemu-server/lock-100.conf true || exit 9\n"
 	delta := w.hook(w.a, "delta", free+deltaHook)
 	other := w.hook(w.a, "other", free+"zfs get -H -o value label:running "+here+" >/etc/snapwatch/seen\n")
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"capture_config: true\n"+
