@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -26,9 +27,65 @@ func (w *world) backToday() {
 	})
 }
 
-// follow brings guests, disks and clock to where the model is.
+// going is a command that goes on while others do: what it reads and writes, and what is
+// to be said of its end.
+type going struct {
+	what, reads, writes string
+	process             *site.Process
+	then                func(site.Result)
+}
+
+// goOn starts a command, and waits only for another to end where all processors are busy.
+func (r *replay) goOn(g going, on *site.Site, argv ...string) {
+	r.t.Helper()
+	if len(r.going) >= runtime.NumCPU() {
+		r.ends(0)
+	}
+	var err error
+	g.process, err = on.Start(r.ctx, argv...)
+	require.NoError(r.t, err)
+	r.going = append(r.going, g)
+}
+
+// beside makes ready for what may go on beside others of its kind, but of no other.
+func (r *replay) beside(kind string) {
+	r.t.Helper()
+	if len(r.going) == 0 || r.going[0].what != kind {
+		r.follow()
+	}
+}
+
+func all(going) bool { return true }
+
+// settle waits for what goes on and is in the way.
+func (r *replay) settle(inTheWay func(going) bool) {
+	r.t.Helper()
+	for i := 0; i < len(r.going); {
+		if inTheWay(r.going[i]) {
+			r.ends(i)
+		} else {
+			i++
+		}
+	}
+}
+
+// ends waits for one of those that go on.
+func (r *replay) ends(i int) {
+	r.t.Helper()
+	g := r.going[i]
+	r.going = slices.Delete(r.going, i, i+1)
+	done := r.took(g.what)
+	said := g.process.Wait()
+	done()
+	require.NoError(r.t, r.ctx.Err(), g.what)
+	g.then(said)
+}
+
+// follow brings guests, disks and clock to where the model is, when nothing goes on any
+// longer.
 func (r *replay) follow() {
 	r.t.Helper()
+	r.settle(all)
 	defer r.took("following")()
 	if ahead := time.Until(r.model.Now()); ahead > 0 {
 		r.later(ahead)

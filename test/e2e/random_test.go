@@ -88,7 +88,9 @@ type replay struct {
 	guids map[uint64]uint64
 	names map[string]string
 	begun time.Time
-	// spent is what everything took.
+	// going is what goes on just now.
+	going []going
+	// spent is how long everything was waited for.
 	spent map[string]time.Duration
 }
 
@@ -103,11 +105,14 @@ func real(at int, name string) string {
 	return [...]string{"ta/data/", "tb/data/", "tc/"}[at] + path.Base(name)
 }
 
-// Run is a run of cron.
+// Run is a run of cron. The nodes run at the same time.
 func (r *replay) Run(node int) {
-	r.follow()
-	defer r.took("runs")()
-	r.world.run(r.sites[node], append([]string{"snap"}, strings.Fields(r.setup.Keep)...)...)
+	s := r.sites[node]
+	r.beside("runs")
+	keep := strings.Fields(r.setup.Keep)
+	r.goOn(going{what: "runs", writes: s.Pool, then: func(said site.Result) {
+		r.t.Logf("%s# snapwatch snap %s\n%s%s-> %d", s.Name, r.setup.Keep, said.Stdout, said.Stderr, said.Code)
+	}}, s, append([]string{program(r.t), "snap"}, keep...)...)
 }
 
 // Killed is a run that is killed when it is about to write for the first time.
@@ -121,9 +126,9 @@ func (r *replay) Killed(node int) {
 
 // Send is one run of syncoid. It must find a base where the model does.
 func (r *replay) Send(s sim.Sending) {
-	r.follow()
-	defer r.took("syncoid")()
 	from, to := real(s.From, s.Name), real(s.To, s.As)
+	r.beside("syncoid")
+	r.settle(func(g going) bool { return g.writes == from || g.writes == to || g.reads == to })
 	_, there := r.sets[s.To][s.As]
 	if s.Anew {
 		r.zfs("destroy", "-r", to)
@@ -132,16 +137,16 @@ func (r *replay) Send(s sim.Sending) {
 	if r.setup.Properties {
 		argv = append(argv, "--sendoptions=p")
 	}
-	result, err := r.c.Run(r.ctx, append(argv, from, to)...)
-	require.NoError(r.t, err)
-	said := result.Stdout + result.Stderr
-	require.Zero(r.t, result.Code, "%s to %s: %s", from, to, said)
-	require.Equal(r.t, !there || s.Anew, strings.Contains(said, "Sending oldest full snapshot"), "%s to %s: %s", from, to, said)
-	for _, line := range strings.Split(strings.TrimSpace(said), "\n") {
-		if strings.Contains(line, "ending") {
-			r.t.Log(line)
+	r.goOn(going{what: "syncoid", reads: from, writes: to, then: func(result site.Result) {
+		said := result.Stdout + result.Stderr
+		require.Zero(r.t, result.Code, "%s to %s: %s", from, to, said)
+		require.Equal(r.t, !there || s.Anew, strings.Contains(said, "Sending oldest full snapshot"), "%s to %s: %s", from, to, said)
+		for _, line := range strings.Split(strings.TrimSpace(said), "\n") {
+			if strings.Contains(line, "ending") {
+				r.t.Log(line)
+			}
 		}
-	}
+	}}, r.c, append(argv, from, to)...)
 }
 
 // Sent takes in what the model now has where something was received.
@@ -157,6 +162,7 @@ func (r *replay) Prune() {
 
 // Rotated lets somebody else's rotation on a receiver happen here, too.
 func (r *replay) Rotated(at int, name string, snapshots []string) {
+	r.settle(all)
 	for _, s := range snapshots {
 		r.zfs("destroy", real(at, name)+"@"+r.names[path.Base(name)+"@"+s])
 	}
@@ -166,11 +172,11 @@ func (r *replay) Rotated(at int, name string, snapshots []string) {
 func (r *replay) Looked() {
 	r.follow()
 	defer r.took("comparing")()
-	r.comparePools()
-	result, err := r.c.RunAs(r.ctx, "nobody", program(r.t), "check", "--format", "json")
+	check, err := r.c.StartAs(r.ctx, "nobody", program(r.t), "check", "--format", "json")
 	require.NoError(r.t, err)
+	r.comparePools()
 	var said checker.Document
-	require.NoError(r.t, json.Unmarshal([]byte(result.Stdout), &said))
+	require.NoError(r.t, json.Unmarshal([]byte(check.Wait().Stdout), &said))
 	got, want := map[string]string{}, map[string]string{}
 	for _, d := range said.Disks {
 		got[d.Dataset] = d.Verdict

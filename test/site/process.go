@@ -50,13 +50,31 @@ func (s *Site) Output(ctx context.Context, argv ...string) (string, error) {
 
 // RunAs is Run as another user, with the user's groups and no capabilities.
 func (s *Site) RunAs(ctx context.Context, name string, argv ...string) (Result, error) {
-	u, err := user.Lookup(name)
+	as, err := s.as(name, argv)
 	if err != nil {
 		return Result{}, err
 	}
+	return s.Run(ctx, as...)
+}
+
+// StartAs is Start as another user, likewise.
+func (s *Site) StartAs(ctx context.Context, name string, argv ...string) (*Process, error) {
+	as, err := s.as(name, argv)
+	if err != nil {
+		return nil, err
+	}
+	return s.Start(ctx, as...)
+}
+
+// as is argv, to be run as another user.
+func (s *Site) as(name string, argv []string) ([]string, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, err
+	}
 	as := []string{"setpriv", "--reuid=" + u.Uid, "--regid=" + u.Gid, "--init-groups", "--inh-caps=-all", "--reset-env", "env"}
 	as = append(append(as, environment()...), s.Env...)
-	return s.Run(ctx, append(as, argv...)...)
+	return append(as, argv...), nil
 }
 
 // environment is what every process of a site has. systemctl takes another root
