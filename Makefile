@@ -175,7 +175,7 @@ nightly: test test-lab mutants mutants-lab ## What takes too long for every chan
 bench: job ## Measure scans and runs in the lab, and write docs/performance.md.
 	$(STATIC) build -trimpath -o $(JOB)/bench ./test/bench
 	printf '#!/bin/sh\nexec ./bench $(LEVELS)\n' >$(JOB)/run && chmod +x $(JOB)/run
-	test/lab/boot --timeout 7200 --out $(BIN)/bench $(JOB)
+	test/lab/boot --icount --timeout 14400 --out $(BIN)/bench $(JOB)
 	tools/measured docs/performance.md $(BIN)/bench/measured.md
 
 .PHONY: bench-unit

@@ -9,15 +9,15 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/google/renameio/v2"
 
 	"snapwatch/internal/zfs"
 )
 
-// cacheFile is the part of a [Memory] that is dear to find again: the newest
-// managed snapshot behind one that is not managed. Only its name is kept, and it is
-// looked up again at each scan, so that the file is never more than a hint.
+// cacheFile is the part of a [Memory] that outlives the process: what depends on facts
+// that every scan reads anew, and on no name alone.
 type cacheFile struct {
 	Version int                  `json:"version"`
 	Newest  map[string]cacheLine `json:"newest"`
@@ -31,6 +31,44 @@ type cacheLine struct {
 	Listed  string `json:"newest_listed,omitempty"`
 	Changed int64  `json:"snapshots_changed"`
 	Managed string `json:"newest_managed"`
+	// The rest is of the managed one; 0 where only its name is known.
+	SnapshotGUID uint64 `json:"snapshot_guid,string,omitempty"`
+	CreateTXG    uint64 `json:"createtxg,string,omitempty"`
+	Creation     int64  `json:"creation,omitempty"`
+}
+
+func (l cacheLine) memo(dataset string) (memo, error) {
+	k := memo{key: memoKey{l.GUID, l.Origin, l.Newest, l.Changed}, name: l.Managed, ofAny: cmp.Or(l.Newest, l.Listed)}
+	managed := isManaged(l.Managed)
+	switch known := l.SnapshotGUID != 0 && l.CreateTXG != 0 && l.Creation > 0; {
+	case l.Managed != "" && !managed:
+		return k, fmt.Errorf("%q is no managed snapshot", l.Managed)
+	case isManaged(l.Newest) && l.Newest != l.Managed:
+		return k, fmt.Errorf("%s has the managed snapshot %s as its newest, and %q as its newest managed one", dataset, l.Newest, l.Managed)
+	case known && managed:
+		k.snapshot = &zfs.Snapshot{
+			Dataset: dataset, Name: l.Managed, GUID: l.SnapshotGUID, CreateTXG: l.CreateTXG, Creation: time.Unix(l.Creation, 0),
+		}
+	case l.SnapshotGUID != 0 || l.CreateTXG != 0 || l.Creation != 0:
+		return k, fmt.Errorf("half of a snapshot is known of %s", dataset)
+	}
+	return k, nil
+}
+
+func isManaged(name string) bool {
+	_, managed := zfs.ParseSnapshotName(name)
+	return managed
+}
+
+func newCacheLine(k memo) cacheLine {
+	l := cacheLine{GUID: k.key.GUID, Origin: k.key.Origin, Newest: k.key.Newest, Changed: k.key.Changed, Managed: k.name}
+	if l.Newest == "" {
+		l.Listed = k.ofAny
+	}
+	if s := k.snapshot; s != nil {
+		l.SnapshotGUID, l.CreateTXG, l.Creation = s.GUID, s.CreateTXG, s.Creation.Unix()
+	}
+	return l
 }
 
 const cacheVersion = 1
@@ -55,10 +93,9 @@ func LoadMemory(path string) (*Memory, error) {
 		return m, fmt.Errorf("cache %s ignored: version %d is not known", path, file.Version)
 	}
 	for dataset, line := range file.Newest {
-		if _, managed := zfs.ParseSnapshotName(line.Managed); line.Managed != "" && !managed {
-			return NewMemory(), fmt.Errorf("cache %s ignored: %q is no managed snapshot", path, line.Managed)
+		if m.newest[dataset], err = line.memo(dataset); err != nil {
+			return NewMemory(), fmt.Errorf("cache %s ignored: %w", path, err)
 		}
-		m.newest[dataset] = memo{key: memoKey{line.GUID, line.Origin, line.Newest, line.Changed}, name: line.Managed, ofAny: cmp.Or(line.Newest, line.Listed)}
 	}
 	return m, nil
 }
@@ -98,12 +135,8 @@ func (m *Memory) cacheFile() cacheFile {
 	m.unsaved = false
 	file := cacheFile{Version: cacheVersion, Newest: map[string]cacheLine{}}
 	for dataset, k := range m.newest {
-		if _, managed := zfs.ParseSnapshotName(k.key.Newest); !managed {
-			line := cacheLine{GUID: k.key.GUID, Origin: k.key.Origin, Newest: k.key.Newest, Changed: k.key.Changed, Managed: k.name}
-			if line.Newest == "" {
-				line.Listed = k.ofAny
-			}
-			file.Newest[dataset] = line
+		if k.key.lasting() {
+			file.Newest[dataset] = newCacheLine(k)
 		}
 	}
 	return file

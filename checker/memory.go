@@ -52,14 +52,18 @@ const settled = 2 * time.Second
 // key changing, so that it cannot be remembered.
 func keyOf(h zfs.Head, readAt time.Time) (memoKey, bool) {
 	key := memoKey{h.GUID, h.Origin, h.NewestSnapshot, h.SnapshotsChanged}
-	if _, managed := zfs.ParseSnapshotName(h.NewestSnapshot); managed {
-		// The newest of all is the newest managed, whatever happens to older ones.
-		key.Changed = 0
+	if h.SnapshotsChanged != 0 && readAt.Sub(time.Unix(h.SnapshotsChanged, 0)) > settled {
 		return key, h.GUID != 0
 	}
-	age := readAt.Sub(time.Unix(h.SnapshotsChanged, 0))
-	return key, h.GUID != 0 && h.SnapshotsChanged != 0 && age > settled
+	// The newest of all is the newest managed, whatever happens to older ones.
+	key.Changed = 0
+	_, managed := zfs.ParseSnapshotName(h.NewestSnapshot)
+	return key, h.GUID != 0 && managed
 }
+
+// lasting tells whether the key holds for another process, too: a name alone may be
+// given again.
+func (k memoKey) lasting() bool { return k.Changed != 0 }
 
 // recall returns what is remembered for the head.
 func (m *Memory) recall(h zfs.Head, readAt time.Time) (memo, bool) {
@@ -81,10 +85,10 @@ func (m *Memory) keep(h zfs.Head, readAt time.Time, ofAny, name string, newest *
 		return
 	}
 	k := memo{key: key, name: name, ofAny: ofAny, snapshot: newest}
-	_, managed := zfs.ParseSnapshotName(key.Newest)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.unsaved = m.unsaved || (!managed && m.newest[h.Name].key != key)
+	before := m.newest[h.Name]
+	m.unsaved = m.unsaved || (key.lasting() && (before.key != key || (before.snapshot == nil) != (newest == nil)))
 	m.newest[h.Name] = k
 }
 

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -165,7 +166,7 @@ func TestCopies(t *testing.T) {
 	assert.Empty(t, copies(), "what cannot be asked is no evidence")
 }
 
-func TestCacheOnDiskIsAHint(t *testing.T) {
+func TestCacheOnDisk(t *testing.T) {
 	f := zfstest.New(t, plainWorld())
 	path := filepath.Join(t.TempDir(), "newest.json")
 	s := scanner(f)
@@ -174,6 +175,69 @@ func TestCacheOnDiskIsAHint(t *testing.T) {
 	require.NoError(t, s.Memory.Save(path))
 	assert.False(t, s.Memory.Unsaved())
 
+	again := func(w zfstest.World) (p Pool, calls int, unsaved bool) {
+		f.Set(w)
+		f.Forget()
+		s := scanner(f)
+		var err error
+		s.Memory, err = LoadMemory(path)
+		require.NoError(t, err)
+		p = scan(t, s)
+		require.Empty(t, p.Problem)
+		return p, len(f.Calls()), s.Memory.Unsaved()
+	}
+	p, calls, unsaved := again(plainWorld())
+	assert.Equal(t, want.Disks, p.Disks)
+	assert.Equal(t, 1, calls, "nothing changed: the heads only")
+	assert.False(t, unsaved, "nothing new to write")
+
+	for name, c := range map[string]struct {
+		change func(*zfstest.Dataset)
+		calls  int
+	}{
+		"the newest is another": {func(d *zfstest.Dataset) { d.Snapshots[1].Name = "autosnap_2026-03-29_11:15:00_frequently" }, 2},
+		"its name was given again": {func(d *zfstest.Dataset) {
+			d.Snapshots[1].GUID, d.Changed = 77, d.Changed+1
+		}, 2},
+		"the dataset is another": {func(d *zfstest.Dataset) { d.GUID = 77 }, 2},
+		"its origin is another":  {func(d *zfstest.Dataset) { d.Origin = "tank/x@y" }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := plainWorld()
+			c.change(&w.Datasets[2])
+			p, calls, unsaved := again(w)
+			at := slices.IndexFunc(p.Disks, func(d Disk) bool { return d.Dataset == w.Datasets[2].Name })
+			require.NotNil(t, p.Disks[at].Newest)
+			assert.Equal(t, w.Datasets[2].Snapshots[1].GUID, p.Disks[at].Newest.GUID)
+			assert.Equal(t, w.Datasets[2].Snapshots[1].Name, p.Disks[at].Newest.Name)
+			assert.Equal(t, c.calls, calls, "%q", f.Calls())
+			assert.True(t, unsaved)
+		})
+	}
+
+	t.Run("changed a moment ago", func(t *testing.T) {
+		w := plainWorld()
+		w.Datasets[2].Changed = now.Unix() - 1
+		s := scanner(f)
+		f.Set(w)
+		scan(t, s)
+		require.NoError(t, s.Memory.Save(path))
+		_, calls, _ := again(w)
+		assert.Equal(t, 2, calls, "what its name stands for may change in that second")
+	})
+}
+
+// A file of names alone, as it once was: they are looked up, and may be wrong.
+func TestCacheOfNames(t *testing.T) {
+	f := zfstest.New(t, plainWorld())
+	path := filepath.Join(t.TempDir(), "newest.json")
+	s := scanner(f)
+	want := scan(t, s)
+	for name, k := range s.Memory.newest {
+		k.snapshot = nil
+		s.Memory.newest[name] = k
+	}
+	require.NoError(t, s.Memory.Save(path))
 	load := func() Scanner {
 		s := scanner(f)
 		var err error
@@ -185,7 +249,7 @@ func TestCacheOnDiskIsAHint(t *testing.T) {
 	s = load()
 	assert.Equal(t, want.Disks, scan(t, s).Disks)
 	assert.Len(t, f.Calls(), 2, "heads and a lookup, no list: %q", f.Calls())
-	assert.False(t, s.Memory.Unsaved(), "nothing new to write")
+	assert.True(t, s.Memory.Unsaved(), "now more is known")
 
 	// The hint is wrong: what it names is gone.
 	w := plainWorld()
@@ -201,7 +265,16 @@ func TestCacheThatCannotBeUsed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "newest.json")
 	_, err := LoadMemory(path)
 	require.NoError(t, err)
-	for _, text := range []string{"", "[]", `{"version":9}`, `{"version":1,"newest":{"tank/vm-1-disk-0":{"guid":"1","newest_managed":"x"}}}`} {
+	line := func(more string) string {
+		return `{"version":1,"newest":{"tank/vm-1-disk-0":{"guid":"1","snapshots_changed":9` + more + `}}}`
+	}
+	for _, text := range []string{
+		"", "[]", `{"version":9}`, line(`,"newest_managed":"x"`),
+		line(`,"newest_managed":"` + hourly + `","snapshot_guid":"7"`),
+		line(`,"newest_managed":"` + hourly + `","snapshot_guid":"7","createtxg":"8","creation":-1`),
+		line(`,"snapshot_guid":"7","createtxg":"8","creation":9`),
+		line(`,"newest_of_any":"` + hourly + `","newest_managed":"` + older + `"`),
+	} {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 		m, err := LoadMemory(path)
 		require.ErrorContains(t, err, "ignored", text)

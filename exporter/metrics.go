@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -38,7 +39,7 @@ func (s Server) metrics(store *Store) http.Handler {
 		ErrorHandling:       promhttp.HTTPErrorOnError,
 		MaxRequestsInFlight: maxScrapes,
 	})
-	quick := textHandler{store: store, others: others, log: s.Log, turns: make(chan struct{}, maxScrapes)}
+	quick := textHandler{store: store, others: others, log: s.Log, turns: make(chan struct{}, maxScrapes), packers: &sync.Pool{}}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...).FormatType() == expfmt.TypeTextPlain {
 			quick.ServeHTTP(w, r)
@@ -54,6 +55,8 @@ type textHandler struct {
 	others prometheus.Gatherer
 	log    *slog.Logger
 	turns  chan struct{}
+	// packers are gzip writers to be used again: each has more than a megabyte.
+	packers *sync.Pool
 }
 
 // ServeHTTP implements [http.Handler]. What may fail is done before the answer
@@ -77,7 +80,7 @@ func (h textHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	format := expfmt.NewFormat(expfmt.TypeTextPlain)
 	w.Header().Set("Content-Type", string(format))
-	out := compressed(w, r)
+	out := h.compressed(w, r)
 	encoder := expfmt.NewEncoder(out, format)
 	for _, f := range families {
 		if err = encoder.Encode(f); err != nil {
@@ -97,16 +100,36 @@ func (h textHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // compressed compresses, as quickly as it can, what is sent to one who takes that.
-func compressed(w http.ResponseWriter, r *http.Request) io.WriteCloser {
+func (h textHandler) compressed(w http.ResponseWriter, r *http.Request) io.WriteCloser {
 	for accepted := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
 		if name, _, _ := strings.Cut(accepted, ";"); strings.TrimSpace(name) == "gzip" {
 			w.Header().Set("Content-Encoding", "gzip")
-			if z, err := gzip.NewWriterLevel(w, gzip.BestSpeed); err == nil {
-				return z
-			}
+			return h.packer(w)
 		}
 	}
 	return uncompressed{w}
+}
+
+func (h textHandler) packer(w io.Writer) packer {
+	z, used := h.packers.Get().(*gzip.Writer)
+	if used {
+		z.Reset(w)
+	} else {
+		z, _ = gzip.NewWriterLevel(w, gzip.BestSpeed) // a level that there is
+	}
+	return packer{z, h.packers}
+}
+
+// packer is a gzip writer that goes back to where it is from.
+type packer struct {
+	*gzip.Writer
+	from *sync.Pool
+}
+
+func (p packer) Close() error {
+	err := p.Writer.Close()
+	p.from.Put(p.Writer)
+	return err
 }
 
 type uncompressed struct{ io.Writer }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,17 +34,14 @@ func (r *rig) startExporter(root string) error {
 	if err != nil {
 		return err
 	}
-	before, err := execs(log)
-	if err == nil {
-		err = outlive()
-	}
-	if err == nil {
-		err = counted.scrape()
-	}
+	// What changed a moment before the first one is looked up again by the next.
+	err = errors.Join(outlive(), counted.scrape())
+	before, countErr := execs(log)
+	err = errors.Join(err, countErr, outlive(), counted.scrape())
 	after, countErr := execs(log)
 	counted.end()
 	if err != nil || countErr != nil {
-		return fmt.Errorf("exporter under strace: %w, %w", err, countErr)
+		return fmt.Errorf("exporter under strace: %w", errors.Join(err, countErr))
 	}
 	if r.exporter, err = launch(words); err != nil {
 		return err

@@ -25,9 +25,9 @@ type contender struct {
 	took []time.Duration
 }
 
-// rounds are as many turns as a quick contender has: the machine is shared, and its speed
-// changes from one turn to the next. What takes longer has fewer.
-const rounds = 31
+// rounds are as many turns as a quick contender has. The machine's clock counts
+// instructions, so that turns differ by little. What takes longer has fewer.
+const rounds = 7
 
 // turns is how many turns the contender has, by its slowest one so far.
 func (c *contender) turns() int {
@@ -35,10 +35,10 @@ func (c *contender) turns() int {
 		return rounds
 	}
 	switch slowest := slices.Max(c.took); {
-	case slowest > 10*time.Second:
+	case slowest > 5*time.Second:
 		return 1
-	case slowest > 2*time.Second:
-		return 5
+	case slowest > time.Second:
+		return 3
 	}
 	return rounds
 }

@@ -28,8 +28,10 @@ func (r *rig) scans(root string, disks, snapshots int) error {
 	}
 	contenders := []*contender{
 		command("`zfs list -H -o name` of the disks, the floor", "zfs", "list", "-H", "-o", "name", "-r", root),
+		r.coldCheck(root),
 		r.check(root),
 		r.scrape(),
+		command("`zfs get` of one property", "zfs", "get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "value", "written", root),
 	}
 	if all := disks * snapshots; all <= slowest {
 		contenders = append(contenders, listing(root), sanoidMonitor(root), loop(root, disks))
@@ -58,8 +60,8 @@ func (r *rig) checkOfFew(disks int) (*contender, error) {
 	if err := r.configure(root); err != nil {
 		return nil, err
 	}
-	c := r.check(root)
-	c.name = fmt.Sprintf("`snapwatch check` of as many disks with %d snapshots each", few)
+	c := r.coldCheck(root)
+	c.name += fmt.Sprintf(", of as many disks with %d snapshots each", few)
 	return c, nil
 }
 
@@ -72,7 +74,21 @@ func (r *rig) configure(root string) error {
 }
 
 func (r *rig) check(root string) *contender {
-	return command("`snapwatch check`", r.program, "check", "--config", configurationOf(root), "--seen", "/nonexistent", "--cache", "/tmp/cache-"+filepath.Base(root), "-t", "10m")
+	return command("`snapwatch check`, nothing changed", r.program, "check", "--config", configurationOf(root), "--seen", "/nonexistent", "--cache", "/tmp/cache-"+filepath.Base(root), "-t", "10m")
+}
+
+// coldCheck is one that remembers nothing.
+func (r *rig) coldCheck(root string) *contender {
+	c := r.check(root)
+	c.name = "`snapwatch check`, after a change"
+	c.before = func() error {
+		err := os.Remove("/tmp/cache-" + filepath.Base(root))
+		if os.IsNotExist(err) {
+			return nil
+		}
+		return err
+	}
+	return c
 }
 
 func (r *rig) scrape() *contender {
@@ -105,20 +121,9 @@ func (r *rig) foreign(root string, disks int) error {
 	if err := errors.Join(outlive(), r.exporter.scrape()); err != nil {
 		return err
 	}
-	cold := r.check(root)
-	cold.name = "`snapwatch check`, after a change"
-	cold.before = func() error {
-		err := os.Remove("/tmp/cache-" + filepath.Base(root))
-		if os.IsNotExist(err) {
-			return nil
-		}
-		return err
-	}
-	warm := r.check(root)
-	warm.name = "`snapwatch check`, nothing changed"
 	contenders := []*contender{
 		command("`zfs list -H -o name` of the disks, the floor", "zfs", "list", "-H", "-o", "name", "-r", root),
-		cold, warm, r.scrape(), listing(root), sanoidMonitor(root),
+		r.coldCheck(root), r.check(root), r.scrape(), listing(root), sanoidMonitor(root),
 	}
 	if err := race(contenders); err != nil {
 		return err
