@@ -79,6 +79,9 @@ var mutants = []mutant{
 		return c.superseded()
 	case Stale:
 		return c.stopped()`, "swap two verdicts"},
+	{"checker/memory.go", `return k.Changed != 0`, `return true`, "remember beyond the process what depends on a name alone"},
+	{"checker/memory.go", `> settled {`, `> 0 {`, "remember what may change within the second"},
+	{"checker/memory.go", `ok && found.key == key`, `ok && found.key.GUID == key.GUID`, "remember what has changed"},
 	{"checker/judge.go", `!c.disk.Gone || excluded {`, `!c.disk.Gone || !excluded {`, "not miss a disk that is gone"},
 	{"checker/verdict.go", `[3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
 		"its newest managed snapshot is older than a limit"`, `[3]State{Warning, Warning, Warning}, [3]string{"yellow", "yellow", "red"},
