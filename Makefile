@@ -21,7 +21,9 @@ SAMPLED ?= 5
 SUITE   ?= trixie
 # What CI plays on OpenZFS 2.1, too; nightly plays everything there.
 OLDZFS  := ^(TestStory|TestZFSVersions)$$$$
-# How many random steps soak takes on real ZFS, how many kills and minutes of the exporter.
+# What soak plays on real ZFS.
+SOAK    ?= RandomSteps|Killed|KilledWhileFrozen|ExporterForLong
+# How many random steps it takes there, how many kills and minutes of the exporter.
 STEPS   ?= 1000
 KILLS   ?= 500
 MINUTES ?= 60
@@ -144,10 +146,14 @@ test-lab: job ## Test the lab itself: its hosts, stand-ins and faults, in both b
 	test/lab/boot --timeout 1800 --systemd $(JOB)
 
 .PHONY: soak
-soak: job ## Play 100 000 days of random weeks, then on real ZFS random steps (STEPS), kills (KILLS) and an exporter for long (MINUTES).
+soak: ## Play 100 000 days of random weeks, then on real ZFS random steps (STEPS), kills (KILLS) and an exporter for long (MINUTES).
 	@$(MAKE) --no-print-directory sim WEEKS=14286 WEEK=$(SEED)
+	@$(MAKE) --no-print-directory soak-lab SEED=$(SEED)
+
+.PHONY: soak-lab
+soak-lab: job ## Its part on real ZFS alone, or a part of that: make soak-lab SOAK=RandomSteps STEPS=200 SEED=1
 	$(STATIC) test -c -tags e2e,soak -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
-	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 24h -test.run "^Test(RandomSteps|Killed|KilledWhileFrozen|ExporterForLong)$$" -story 24h -steps %s -seed %s -kills %s -minutes %s\n' '$(STEPS)' '$(SEED)' '$(KILLS)' '$(MINUTES)' >$(JOB)/run
+	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 24h -test.run "^Test(%s)$$" -story 24h -steps %s -seed %s -kills %s -minutes %s\n' '$(SOAK)' '$(STEPS)' '$(SEED)' '$(KILLS)' '$(MINUTES)' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 86400 $(JOB)
 
