@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -86,6 +87,9 @@ type Fake struct {
 	// Kstat and LockDir are directories for the code under test.
 	Kstat, LockDir string
 }
+
+// hungPrefix is what the file of a process that hangs is called before its number.
+const hungPrefix = "hung"
 
 // Main runs the tests, or plays zfs where the binary is called by that name.
 func Main(m *testing.M) {
@@ -174,8 +178,9 @@ func (f *Fake) EndHung() { f.endHung() }
 func (f *Fake) endHung() {
 	entries, _ := os.ReadDir(filepath.Join(f.dir, "calls"))
 	for _, e := range entries {
-		var pid int
-		if text, err := os.ReadFile(filepath.Join(f.dir, "calls", e.Name())); err == nil && json.Unmarshal(text, &pid) == nil {
+		// The name holds it: who makes the file may be killed before it has written anything.
+		number, _ := strings.CutPrefix(e.Name(), hungPrefix)
+		if pid, err := strconv.Atoi(number); err == nil {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 			_ = os.Remove(filepath.Join(f.dir, "calls", e.Name()))
 		}
@@ -186,7 +191,7 @@ func (f *Fake) endHung() {
 func (f *Fake) Hung() int {
 	entries, err := os.ReadDir(filepath.Join(f.dir, "calls"))
 	f.must(err)
-	return len(slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !strings.HasPrefix(e.Name(), "hung") }))
+	return len(slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !strings.HasPrefix(e.Name(), hungPrefix) }))
 }
 
 // AwaitHung waits until that many processes hang.

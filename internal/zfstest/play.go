@@ -106,8 +106,7 @@ func hang(dir string) {
 	if err := cmd.Start(); err != nil {
 		return
 	}
-	pid := strconv.Itoa(cmd.Process.Pid)
-	_ = os.WriteFile(filepath.Join(dir, "calls", "hung"+pid), []byte(pid), 0o600)
+	_ = os.WriteFile(filepath.Join(dir, "calls", hungPrefix+strconv.Itoa(cmd.Process.Pid)), nil, 0o600)
 	_ = cmd.Wait()
 }
 
