@@ -40,7 +40,7 @@ func (w *world) box(vmid int) site.Cgroup {
 	c, err := site.NewCgroup(vmid)
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { require.NoError(w.t, c.Close(context.Background())) })
-	require.NoError(w.t, c.Start(fmt.Sprintf("cd /tmp/ct-%d; n=0; while :; do n=$((n+1)); echo $n >>a; echo $n >>b; sleep 0.2; done", vmid)))
+	require.NoError(w.t, c.Start("sh", "-c", fmt.Sprintf("cd /tmp/ct-%d; n=0; while :; do n=$((n+1)); echo $n >>a; echo $n >>b; sleep 0.2; done", vmid)))
 	return c
 }
 

@@ -74,10 +74,15 @@ func NewCgroup(vmid int) (Cgroup, error) {
 	return c, os.MkdirAll(c.dir, 0o755)
 }
 
-// Start starts a shell's command line in it, on the machine.
-func (c Cgroup) Start(line string) error {
-	cmd := exec.Command("sh", "-c", `echo $$ >"$0/cgroup.procs" && exec sh -c "$1"`, c.dir, line)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+// Start starts a command in it, on the machine.
+func (c Cgroup) Start(argv ...string) error {
+	dir, err := os.Open(c.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, UseCgroupFD: true, CgroupFD: int(dir.Fd())}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
