@@ -9,11 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/google/renameio/v2"
-
-	"snapwatch/internal/zfs"
 )
 
 // cacheFile is the part of a [Memory] that outlives the process: what depends on facts
@@ -31,33 +28,31 @@ type cacheLine struct {
 	Listed  string `json:"newest_listed,omitempty"`
 	Changed int64  `json:"snapshots_changed"`
 	Managed string `json:"newest_managed"`
-	// The rest is of the managed one; 0 where only its name is known.
-	SnapshotGUID uint64 `json:"snapshot_guid,string,omitempty"`
-	CreateTXG    uint64 `json:"createtxg,string,omitempty"`
-	Creation     int64  `json:"creation,omitempty"`
+	// Snapshot is the managed one, nil where only its name is known.
+	Snapshot *SnapshotDocument `json:"snapshot,omitempty"`
 }
 
 func (l cacheLine) memo(dataset string) (memo, error) {
 	k := memo{key: memoKey{l.GUID, l.Origin, l.Newest, l.Changed}, name: l.Managed, ofAny: cmp.Or(l.Newest, l.Listed)}
-	managed := isManaged(l.Managed)
-	switch known := l.SnapshotGUID != 0 && l.CreateTXG != 0 && l.Creation > 0; {
-	case l.Managed != "" && !managed:
+	if l.Managed != "" && !isManaged(l.Managed) {
 		return k, fmt.Errorf("%q is no managed snapshot", l.Managed)
-	case isManaged(l.Newest) && l.Newest != l.Managed:
-		return k, fmt.Errorf("%s has the managed snapshot %s as its newest, and %q as its newest managed one", dataset, l.Newest, l.Managed)
-	case known && managed:
-		k.snapshot = &zfs.Snapshot{
-			Dataset: dataset, Name: l.Managed, GUID: l.SnapshotGUID, CreateTXG: l.CreateTXG, Creation: time.Unix(l.Creation, 0),
-		}
-	case l.SnapshotGUID != 0 || l.CreateTXG != 0 || l.Creation != 0:
-		return k, fmt.Errorf("half of a snapshot is known of %s", dataset)
 	}
+	if isManaged(l.Newest) && l.Newest != l.Managed {
+		return k, fmt.Errorf("%s has the managed snapshot %s as its newest, and %q as its newest managed one", dataset, l.Newest, l.Managed)
+	}
+	if l.Snapshot == nil {
+		return k, nil
+	}
+	s, err := l.Snapshot.snapshot(dataset)
+	if err != nil {
+		return k, fmt.Errorf("%s: %w", dataset, err)
+	}
+	if s.Name != l.Managed || s.GUID == 0 || s.CreateTXG == 0 || s.Creation.Unix() <= 0 {
+		return k, fmt.Errorf("%s is no snapshot that %s can have", s.FullName(), dataset)
+	}
+	s.Creation = s.Creation.Local() // as zfs tells it
+	k.snapshot = s
 	return k, nil
-}
-
-func isManaged(name string) bool {
-	_, managed := zfs.ParseSnapshotName(name)
-	return managed
 }
 
 func newCacheLine(k memo) cacheLine {
@@ -65,8 +60,8 @@ func newCacheLine(k memo) cacheLine {
 	if l.Newest == "" {
 		l.Listed = k.ofAny
 	}
-	if s := k.snapshot; s != nil {
-		l.SnapshotGUID, l.CreateTXG, l.Creation = s.GUID, s.CreateTXG, s.Creation.Unix()
+	if k.snapshot != nil {
+		l.Snapshot = newSnapshotDocument(*k.snapshot)
 	}
 	return l
 }

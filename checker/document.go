@@ -89,6 +89,10 @@ type SnapshotDocument struct {
 	Creation  time.Time `json:"creation"`
 }
 
+func newSnapshotDocument(s zfs.Snapshot) *SnapshotDocument {
+	return &SnapshotDocument{Name: s.Name, GUID: guidText(s.GUID), CreateTXG: guidText(s.CreateTXG), Creation: s.Creation}
+}
+
 // LabelDocument is a user property in a [Document].
 type LabelDocument struct {
 	Value  string `json:"value,omitempty"`
@@ -149,7 +153,7 @@ func (d Result) document() DiskDocument {
 		doc.Compared = c.document()
 	}
 	if s := d.Newest; s != nil {
-		doc.Newest = &SnapshotDocument{Name: s.Name, GUID: guidText(s.GUID), CreateTXG: guidText(s.CreateTXG), Creation: s.Creation}
+		doc.Newest = newSnapshotDocument(*s)
 	}
 	return doc
 }

@@ -112,7 +112,7 @@ func (doc DiskDocument) facts() (Disk, error) {
 func (s SnapshotDocument) snapshot(dataset string) (*zfs.Snapshot, error) {
 	guid, guidErr := strconv.ParseUint(s.GUID, 10, 64)
 	txg, txgErr := strconv.ParseUint(s.CreateTXG, 10, 64)
-	if _, managed := zfs.ParseSnapshotName(s.Name); !managed {
+	if !isManaged(s.Name) {
 		return nil, fmt.Errorf("%q is no managed snapshot", s.Name)
 	}
 	return &zfs.Snapshot{Dataset: dataset, Name: s.Name, GUID: guid, CreateTXG: txg, Creation: s.Creation}, errors.Join(guidErr, txgErr)

@@ -57,8 +57,12 @@ func keyOf(h zfs.Head, readAt time.Time) (memoKey, bool) {
 	}
 	// The newest of all is the newest managed, whatever happens to older ones.
 	key.Changed = 0
-	_, managed := zfs.ParseSnapshotName(h.NewestSnapshot)
-	return key, h.GUID != 0 && managed
+	return key, h.GUID != 0 && isManaged(h.NewestSnapshot)
+}
+
+func isManaged(snapshot string) bool {
+	_, managed := zfs.ParseSnapshotName(snapshot)
+	return managed
 }
 
 // lasting tells whether the key holds for another process, too: a name alone may be

@@ -20,14 +20,13 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Head, rea
 	list := map[string]zfs.Head{}
 	for _, h := range heads {
 		m, remembered := s.Memory.recall(h, readAt)
-		_, managed := zfs.ParseSnapshotName(h.NewestSnapshot)
 		switch {
 		case h.NewestSnapshot == "" && !h.NewestUnknown:
 		case remembered && (m.snapshot != nil || m.name == ""):
 			found[h.Name] = m.snapshot
 		case remembered:
 			names[h.Name] = m.name
-		case managed:
+		case isManaged(h.NewestSnapshot):
 			names[h.Name] = h.NewestSnapshot
 		default:
 			list[h.Name] = h

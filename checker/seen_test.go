@@ -191,26 +191,21 @@ func TestCacheOnDisk(t *testing.T) {
 	assert.Equal(t, 1, calls, "nothing changed: the heads only")
 	assert.False(t, unsaved, "nothing new to write")
 
-	for name, c := range map[string]struct {
-		change func(*zfstest.Dataset)
-		calls  int
-	}{
-		"the newest is another": {func(d *zfstest.Dataset) { d.Snapshots[1].Name = "autosnap_2026-03-29_11:15:00_frequently" }, 2},
-		"its name was given again": {func(d *zfstest.Dataset) {
-			d.Snapshots[1].GUID, d.Changed = 77, d.Changed+1
-		}, 2},
-		"the dataset is another": {func(d *zfstest.Dataset) { d.GUID = 77 }, 2},
-		"its origin is another":  {func(d *zfstest.Dataset) { d.Origin = "tank/x@y" }, 2},
+	for name, change := range map[string]func(*zfstest.Dataset){
+		"the newest is another":    func(d *zfstest.Dataset) { d.Snapshots[1].Name = "autosnap_2026-03-29_11:15:00_frequently" },
+		"its name was given again": func(d *zfstest.Dataset) { d.Snapshots[1].GUID, d.Changed = 77, d.Changed+1 },
+		"the dataset is another":   func(d *zfstest.Dataset) { d.GUID = 77 },
+		"its origin is another":    func(d *zfstest.Dataset) { d.Origin = "tank/x@y" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := plainWorld()
-			c.change(&w.Datasets[2])
+			change(&w.Datasets[2])
 			p, calls, unsaved := again(w)
 			at := slices.IndexFunc(p.Disks, func(d Disk) bool { return d.Dataset == w.Datasets[2].Name })
 			require.NotNil(t, p.Disks[at].Newest)
 			assert.Equal(t, w.Datasets[2].Snapshots[1].GUID, p.Disks[at].Newest.GUID)
 			assert.Equal(t, w.Datasets[2].Snapshots[1].Name, p.Disks[at].Newest.Name)
-			assert.Equal(t, c.calls, calls, "%q", f.Calls())
+			assert.Equal(t, 2, calls, "%q", f.Calls())
 			assert.True(t, unsaved)
 		})
 	}
@@ -270,9 +265,12 @@ func TestCacheThatCannotBeUsed(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "[]", `{"version":9}`, line(`,"newest_managed":"x"`),
-		line(`,"newest_managed":"` + hourly + `","snapshot_guid":"7"`),
-		line(`,"newest_managed":"` + hourly + `","snapshot_guid":"7","createtxg":"8","creation":-1`),
-		line(`,"snapshot_guid":"7","createtxg":"8","creation":9`),
+		line(`,"newest_managed":"` + hourly + `","snapshot":{"name":"` + hourly + `","guid":"7"}`),
+		line(`,"newest_managed":"` + hourly + `","snapshot":{"name":"` + hourly + `","guid":"7","createtxg":"8","creation":-1}`),
+		line(`,"newest_managed":"` + hourly + `","snapshot":{"name":"` + hourly + `","guid":"7","createtxg":"8","creation":"1969-12-31T23:59:59Z"}`),
+		line(`,"newest_managed":"` + hourly + `","snapshot":{"name":"` + hourly + `","guid":"0","createtxg":"8","creation":"2026-03-29T09:00:00Z"}`),
+		line(`,"newest_managed":"` + hourly + `","snapshot":{"name":"` + older + `","guid":"7","createtxg":"8","creation":"2026-03-29T09:00:00Z"}`),
+		line(`,"snapshot":{"name":"` + hourly + `","guid":"7","createtxg":"8","creation":"2026-03-29T09:00:00Z"}`),
 		line(`,"newest_of_any":"` + hourly + `","newest_managed":"` + older + `"`),
 	} {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))

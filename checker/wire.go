@@ -121,7 +121,7 @@ func (c CompareDisk) validate() error {
 }
 
 func (s SnapshotRef) validate() error {
-	if _, managed := zfs.ParseSnapshotName(s.Name); !managed {
+	if !isManaged(s.Name) {
 		return fmt.Errorf("%q is no managed snapshot", clip(s.Name, 100))
 	}
 	return nil

@@ -73,21 +73,18 @@ func (r *rig) configure(root string) error {
 	return sanoidConfiguration(root)
 }
 
+// cacheOf is where check remembers what it learnt of the root.
+func cacheOf(root string) string { return "/tmp/cache-" + filepath.Base(root) }
+
 func (r *rig) check(root string) *contender {
-	return command("`snapwatch check`, nothing changed", r.program, "check", "--config", configurationOf(root), "--seen", "/nonexistent", "--cache", "/tmp/cache-"+filepath.Base(root), "-t", "10m")
+	return command("`snapwatch check`, nothing changed", r.program, "check", "--config", configurationOf(root), "--seen", "/nonexistent", "--cache", cacheOf(root), "-t", "10m")
 }
 
 // coldCheck is one that remembers nothing.
 func (r *rig) coldCheck(root string) *contender {
 	c := r.check(root)
 	c.name = "`snapwatch check`, after a change"
-	c.before = func() error {
-		err := os.Remove("/tmp/cache-" + filepath.Base(root))
-		if os.IsNotExist(err) {
-			return nil
-		}
-		return err
-	}
+	c.before = func() error { return os.RemoveAll(cacheOf(root)) }
 	return c
 }
 

@@ -27,8 +27,8 @@ func (w *world) backToday() {
 	})
 }
 
-// going is a command that goes on while others do: what it reads and writes, and what is
-// to be said of its end.
+// going is a command that goes on while others of its kind do: the dataset it reads, the one
+// it writes, where another of its kind could be in its way, and what is to be said of its end.
 type going struct {
 	what, reads, writes string
 	process             *site.Process

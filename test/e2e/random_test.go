@@ -109,10 +109,8 @@ func real(at int, name string) string {
 func (r *replay) Run(node int) {
 	s := r.sites[node]
 	r.beside("runs")
-	keep := strings.Fields(r.setup.Keep)
-	r.goOn(going{what: "runs", writes: s.Pool, then: func(said site.Result) {
-		r.t.Logf("%s# snapwatch snap %s\n%s%s-> %d", s.Name, r.setup.Keep, said.Stdout, said.Stderr, said.Code)
-	}}, s, append([]string{program(r.t), "snap"}, keep...)...)
+	args := append([]string{"snap"}, strings.Fields(r.setup.Keep)...)
+	r.goOn(going{what: "runs", then: func(said site.Result) { r.tell(s, args, said) }}, s, append([]string{program(r.t)}, args...)...)
 }
 
 // Killed is a run that is killed when it is about to write for the first time.
@@ -175,8 +173,10 @@ func (r *replay) Looked() {
 	check, err := r.c.StartAs(r.ctx, "nobody", program(r.t), "check", "--format", "json")
 	require.NoError(r.t, err)
 	r.comparePools()
+	result := check.Wait()
+	require.NoError(r.t, r.ctx.Err())
 	var said checker.Document
-	require.NoError(r.t, json.Unmarshal([]byte(check.Wait().Stdout), &said))
+	require.NoError(r.t, json.Unmarshal([]byte(result.Stdout), &said))
 	got, want := map[string]string{}, map[string]string{}
 	for _, d := range said.Disks {
 		got[d.Dataset] = d.Verdict

@@ -152,8 +152,14 @@ func (w *world) run(s *site.Site, args ...string) site.Result {
 	w.t.Helper()
 	r, err := s.Run(w.ctx, append([]string{program(w.t)}, args...)...)
 	require.NoError(w.t, err)
-	w.t.Logf("%s# snapwatch %s\n%s%s-> %d", s.Name, strings.Join(args, " "), r.Stdout, r.Stderr, r.Code)
+	w.tell(s, args, r)
 	return r
+}
+
+// tell logs what the program printed on a site, and its exit status.
+func (w *world) tell(s *site.Site, args []string, r site.Result) {
+	w.t.Helper()
+	w.t.Logf("%s# snapwatch %s\n%s%s-> %d", s.Name, strings.Join(args, " "), r.Stdout, r.Stderr, r.Code)
 }
 
 // snap runs snap as cron does, and expects it to be content.
