@@ -122,6 +122,9 @@ func (r *replay) Killed(node int) {
 	require.NoError(r.t, s.Remove(site.BinDir+"/zfs"))
 }
 
+// AfterRun does what happened since the runs at its own time: the next follows minutes later.
+func (r *replay) AfterRun() { r.follow() }
+
 // Send is one run of syncoid. It must find a base where the model does.
 func (r *replay) Send(s sim.Sending) {
 	from, to := real(s.From, s.Name), real(s.To, s.As)

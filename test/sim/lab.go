@@ -27,6 +27,8 @@ type Lab interface {
 	// anything.
 	Run(node int)
 	Killed(node int)
+	// AfterRun comes when the runs of a tick are over, and what happens right after them.
+	AfterRun()
 	// Send is one run of syncoid. Sent comes when the model has done it, too.
 	Send(Sending)
 	Sent(Sending)
@@ -51,6 +53,7 @@ type nowhere struct{}
 
 func (nowhere) Run(int)                       {}
 func (nowhere) Killed(int)                    {}
+func (nowhere) AfterRun()                     {}
 func (nowhere) Send(Sending)                  {}
 func (nowhere) Sent(Sending)                  {}
 func (nowhere) Rotated(int, string, []string) {}

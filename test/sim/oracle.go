@@ -36,12 +36,9 @@ func (w *World) noBase(src, dst *dataset, site string) {
 		}
 	}
 	w.say("no common base for %s (away: %s): a person starts over", dst.name, away)
-	dst.snaps, dst.marks, dst.content = nil, nil, 0
 	w.serial++
-	dst.guid, dst.created = w.serial, w.now
+	*dst = dataset{name: dst.name, guid: w.serial, created: w.now}
 	w.receive(dst, src.snaps)
-	dst.token, dst.seeding = false, false
-	w.pairs[site+" "+dst.name] = &pair{source: src.guid, target: dst.guid, last: w.now}
 }
 
 // turnsOver tells whether what is sent may leave its source before the next run of

@@ -210,7 +210,7 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 	defer w.lab.Sent(sending)
 	if !ok {
 		w.noBase(src, dst, site)
-		return false
+		return true
 	}
 	w.stats.Based++
 	if !w.descends(src, base) {

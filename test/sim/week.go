@@ -52,6 +52,7 @@ func (w *World) play() {
 	w.settle()
 	w.labels()
 	w.afterRun()
+	w.lab.AfterRun()
 	w.now = w.Start.Add(time.Duration(w.tick+1)*w.Tick + 5*time.Minute)
 	if w.tick%w.Every == 0 {
 		w.replicate()
