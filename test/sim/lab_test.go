@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"snapwatch/internal/zfs"
 )
 
 // The weeks that are made for a lab keep their promises in the model, and do what they
@@ -27,4 +29,29 @@ func TestLabWeeks(t *testing.T) {
 	t.Logf("%+v", sum)
 	assert.Greater(t, sum.Stops, 500)
 	assert.Greater(t, sum.Based, 1000)
+}
+
+// A copy that a person starts over is a new dataset, as zfs destroy and a full receive leave
+// it: with what is sent, and nothing that the old one had (seed 900001 on real ZFS).
+func TestStartedOver(t *testing.T) {
+	w := NewWorld(plain(properties))
+	w.replicateFirst()
+	a, b := w.nodes[SiteA], w.nodes[SiteB]
+	name := w.guests[w.order[0]].disks[0]
+	src, dst := a.sets[name], b.sets[name]
+	if src == nil || dst == nil {
+		t.Fatalf("%s is not on both nodes", name)
+	}
+	was := dst.guid
+	dst.running = zfs.Property{Value: "stopped", Source: zfs.SourceLocal}
+	dst.snaps, dst.marks = nil, []zfs.Snapshot{{Name: "left"}}
+
+	w.send(a, name, b.sets, name, b, false)
+
+	dst = b.sets[name]
+	assert.NotEqual(t, was, dst.guid)
+	assert.Equal(t, zfs.Property{Value: "pve-a", Source: zfs.SourceReceived, Received: "pve-a"}, dst.running)
+	assert.Len(t, dst.snaps, len(src.snaps))
+	assert.Empty(t, dst.marks)
+	assert.Equal(t, dst.guid, w.pairs["pve-b "+name].target)
 }
