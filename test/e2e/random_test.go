@@ -122,8 +122,8 @@ func (r *replay) Killed(node int) {
 	require.NoError(r.t, s.Remove(site.BinDir+"/zfs"))
 }
 
-// AfterRun does what happened since the runs at its own time: the next follows minutes later.
-func (r *replay) AfterRun() { r.follow() }
+// TimePasses does what happened at its own time.
+func (r *replay) TimePasses() { r.follow() }
 
 // Send is one run of syncoid. It must find a base where the model does.
 func (r *replay) Send(s sim.Sending) {

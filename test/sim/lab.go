@@ -27,8 +27,9 @@ type Lab interface {
 	// anything.
 	Run(node int)
 	Killed(node int)
-	// AfterRun comes when the runs of a tick are over, and what happens right after them.
-	AfterRun()
+	// TimePasses comes before the clock goes on by minutes, when all that happened so far is
+	// to have happened.
+	TimePasses()
 	// Send is one run of syncoid. Sent comes when the model has done it, too.
 	Send(Sending)
 	Sent(Sending)
@@ -53,7 +54,7 @@ type nowhere struct{}
 
 func (nowhere) Run(int)                       {}
 func (nowhere) Killed(int)                    {}
-func (nowhere) AfterRun()                     {}
+func (nowhere) TimePasses()                   {}
 func (nowhere) Send(Sending)                  {}
 func (nowhere) Sent(Sending)                  {}
 func (nowhere) Rotated(int, string, []string) {}

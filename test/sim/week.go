@@ -52,7 +52,7 @@ func (w *World) play() {
 	w.settle()
 	w.labels()
 	w.afterRun()
-	w.lab.AfterRun()
+	w.lab.TimePasses()
 	w.now = w.Start.Add(time.Duration(w.tick+1)*w.Tick + 5*time.Minute)
 	if w.tick%w.Every == 0 {
 		w.replicate()
@@ -61,6 +61,7 @@ func (w *World) play() {
 		w.prune()
 	}
 	w.steps(AfterReplication, all)
+	w.lab.TimePasses()
 	w.now = w.Start.Add(time.Duration(w.tick+1)*w.Tick + 10*time.Minute)
 	w.watch()
 	w.lab.Looked()
