@@ -2,6 +2,7 @@ package sim
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 
@@ -54,4 +55,20 @@ func TestStartedOver(t *testing.T) {
 	assert.Len(t, dst.snaps, len(src.snaps))
 	assert.Empty(t, dst.marks)
 	assert.Equal(t, dst.guid, w.pairs["pve-b "+name].target)
+}
+
+// What syncoid has no snapshot to send of gets no properties, either (seed 900002 on real ZFS).
+func TestNothingToSend(t *testing.T) {
+	w := NewWorld(plain(properties))
+	w.replicateFirst()
+	a, b := w.nodes[SiteA], w.nodes[SiteB]
+	name := w.guests[w.order[0]].disks[0]
+	was := b.sets[name].running
+	a.sets[name].running.Value = "stopped"
+	w.now = w.now.Add(time.Hour)
+
+	w.send(a, name, b.sets, name, b, false)
+
+	assert.Equal(t, was, b.sets[name].running)
+	assert.Equal(t, w.now, w.pairs["pve-b "+name].last)
 }

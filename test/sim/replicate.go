@@ -100,11 +100,16 @@ func (w *World) send(from *node, name string, to map[string]*dataset, as string,
 		}
 		dst.labelled = true
 	}
-	w.pairs[site+" "+as] = &pair{source: src.guid, target: dst.guid, last: w.now, based: bookmarked(src, dst)}
+	w.even(src, dst, sending)
 	if w.SyncSnaps {
 		dropSyncs(src, site)
 		dropSyncs(dst, site)
 	}
+}
+
+// even notes that a copy has all that its source has.
+func (w *World) even(src, dst *dataset, s Sending) {
+	w.pairs[siteNames[s.To]+" "+s.As] = &pair{source: src.guid, target: dst.guid, last: w.now, based: bookmarked(src, dst)}
 }
 
 // dropSyncs leaves the newest of syncoid's own snapshots.
@@ -201,7 +206,8 @@ func (w *World) seed(src *dataset, to map[string]*dataset, as string, host time.
 	return dst
 }
 
-// increment brings the target up to the source. It is false if it did not end.
+// increment brings the target up to the source. It is false if it did not end, or there was
+// nothing to send: then no property arrives, either.
 func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool {
 	site := siteNames[sending.To]
 	base, ok := commonBase(src, dst)
@@ -220,7 +226,8 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 	after := w.txgOf(src, base)
 	from := slices.IndexFunc(src.snaps, func(s zfs.Snapshot) bool { return s.CreateTXG > after })
 	if from < 0 {
-		return true
+		w.even(src, dst, sending)
+		return false
 	}
 	fresh := src.snaps[from:]
 	if w.RollsBack {
