@@ -24,7 +24,7 @@ OLDZFS  := ^(TestStory|TestZFSVersions)$$$$
 # What soak plays on real ZFS.
 SOAK    ?= RandomSteps|Killed|KilledWhileFrozen|ExporterForLong
 # How many random steps it takes there, how many kills and minutes of the exporter.
-STEPS   ?= 1000
+STEPS   ?= 5000
 KILLS   ?= 500
 MINUTES ?= 60
 # What nightly and soak draw from.

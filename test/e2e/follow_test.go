@@ -95,11 +95,7 @@ func (r *replay) follow() {
 		r.end(g)
 	}
 	r.datasets()
-	var script strings.Builder
-	r.written(guests, &script)
-	if script.Len() > 0 {
-		r.pipe("set -e\n" + script.String() + "zpool sync ta tb\n")
-	}
+	r.written(guests)
 	for _, g := range guests {
 		r.configure(g)
 		r.begin(g)
@@ -157,7 +153,16 @@ func (r *replay) datasets() {
 
 // written writes to disks, and takes the snapshots that somebody else takes, in their
 // order.
-func (r *replay) written(guests []sim.Guest, script *strings.Builder) {
+func (r *replay) written(guests []sim.Guest) {
+	r.t.Helper()
+	if script := r.unwritten(guests); script != "" {
+		r.pipe("set -e\n" + script + "zpool sync ta tb\n")
+	}
+}
+
+// unwritten is the script that does it.
+func (r *replay) unwritten(guests []sim.Guest) string {
+	var script strings.Builder
 	for _, g := range guests {
 		for _, name := range g.Disks {
 			is, there := r.model.Disks(g.Node)[name]
@@ -170,17 +175,18 @@ func (r *replay) written(guests []sim.Guest, script *strings.Builder) {
 					continue
 				}
 				if content := r.model.Content(s.GUID); content != was.Content {
-					r.writeTo(script, real(g.Node, name))
+					r.writeTo(&script, real(g.Node, name))
 					was.Content = content
 				}
-				fmt.Fprintf(script, "zfs snapshot %s@%s\n", real(g.Node, name), s.Name)
+				fmt.Fprintf(&script, "zfs snapshot %s@%s\n", real(g.Node, name), s.Name)
 			}
 			if is.Content != was.Content {
-				r.writeTo(script, real(g.Node, name))
+				r.writeTo(&script, real(g.Node, name))
 			}
 			r.sets[g.Node][name] = is
 		}
 	}
+	return script.String()
 }
 
 // writeTo adds a write of a few random KiB to a script.

@@ -130,6 +130,7 @@ func (r *replay) Send(s sim.Sending) {
 	from, to := real(s.From, s.Name), real(s.To, s.As)
 	r.beside("syncoid")
 	r.settle(func(g going) bool { return g.writes == from || g.writes == to || g.reads == to })
+	r.written(r.model.Guests()) // a migration takes its snapshot of one disk after the other
 	_, there := r.sets[s.To][s.As]
 	if s.Anew {
 		r.zfs("destroy", "-r", to)
