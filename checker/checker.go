@@ -99,6 +99,8 @@ type Pool struct {
 	Missing bool
 	// Problem says why this scan did not succeed, "" if it did.
 	Problem string
+	// Unfinished: the scan before this one succeeded, and this one is only not at its end.
+	Unfinished bool
 	// MissingRoots are datasets to be searched that are not there.
 	MissingRoots []string
 	// Remarks are faults that cost no disk its verdict, for people.

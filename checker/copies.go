@@ -70,7 +70,7 @@ func SetCopies(pools []Pool, copies map[string][]string) {
 func pairs(pools []Pool) []pair {
 	first, same := map[string]*Disk{}, map[string][]*Disk{}
 	for _, pool := range pools {
-		if pool.Problem != "" {
+		if pool.Problem != "" && !pool.Unfinished {
 			continue
 		}
 		for i := range pool.Disks {

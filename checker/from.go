@@ -41,6 +41,9 @@ func fetch(ctx context.Context, base string) (Document, error) {
 	if err != nil {
 		return Document{}, err
 	}
+	if until, some := ctx.Deadline(); some {
+		tellPatience(request, time.Until(until))
+	}
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	response, err := client.Do(request)
 	if err != nil {
@@ -59,6 +62,12 @@ func fetch(ctx context.Context, base string) (Document, error) {
 		return Document{}, fmt.Errorf("its answer has version %d, this snapwatch knows %d", doc.Version, documentVersion)
 	}
 	return doc, nil
+}
+
+// tellPatience tells an exporter how long it is waited for, in the header that Prometheus
+// sends: of a pool that hangs longer it then tells what it knows, and all of the others.
+func tellPatience(request *http.Request, patience time.Duration) {
+	request.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(patience.Seconds(), 'f', 3, 64))
 }
 
 // facts are the pools and disks behind a document, without its verdicts.

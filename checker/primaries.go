@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -182,8 +181,7 @@ func (p Primaries) post(ctx context.Context, u *url.URL, patience time.Duration,
 		return CompareAnswer{}, err
 	}
 	post.Header.Set("Content-Type", "application/json")
-	// The exporter takes its patience from the header that Prometheus sends.
-	post.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(patience.Seconds(), 'f', 3, 64))
+	tellPatience(post, patience)
 	if p.user != "" {
 		post.SetBasicAuth(p.user, p.password)
 	}

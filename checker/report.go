@@ -40,7 +40,8 @@ type Result struct {
 // PoolResult is one pool with what is wrong with it as a whole.
 type PoolResult struct {
 	Pool
-	State State
+	Verdict PoolVerdict
+	State   State
 	// Reason is "" where all is well.
 	Reason string
 }
@@ -153,7 +154,7 @@ func expiredText(m config.Maintenance) string {
 // judgePool says what is wrong with a pool as a whole; its disks are judged for
 // themselves.
 func judgePool(pool Pool, p Policy, now time.Time) PoolResult {
-	result := PoolResult{Pool: pool}
+	result := PoolResult{Pool: pool, Verdict: p.poolVerdict(pool, now)}
 	switch {
 	case pool.Missing && p.poolExcluded(pool.Name, now):
 		result.Reason = pool.Problem + ", under maintenance"
@@ -161,7 +162,7 @@ func judgePool(pool Pool, p Policy, now time.Time) PoolResult {
 		result.State, result.Reason = Critical, pool.Problem
 	case pool.Problem != "":
 		// What was read before stands for a while; then its disks are unreadable.
-		if pool.ReadAt.IsZero() || now.Sub(pool.ReadAt) > p.MaxDataAge {
+		if p.tooOld(pool, now) {
 			result.State = Unknown
 		}
 		result.Reason = pool.Problem

@@ -51,6 +51,8 @@ var (
 	diskInfo = newMetric("disk_info",
 		"Always 1; its labels say more of the disk: the guest, the node it runs on by its label, and where it was received from.",
 		byDisk("id", "node", "origin_cluster", "origin_dataset")...)
+	poolState = newMetric("pool_state",
+		"1 for the verdict on the pool as a whole, else 0: ok, missing, unreadable, or incomplete where a dataset that the configuration names is not there. A scan that only takes longer than a scrape is ok while what was read before still counts.", "pool", "state")
 	poolScrapeSuccess = newMetric("pool_scrape_success",
 		"1 if the pool was read for this scrape, 0 if it failed or is still being read: then what was read last is served.", "pool")
 	poolScrapeDuration = newMetric("pool_scrape_duration_seconds",
@@ -69,7 +71,7 @@ var catalogue = append([]metric{
 }, poolCatalogue...)
 
 // poolCatalogue are those of them that are not about disks.
-var poolCatalogue = []metric{poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, timeSeconds}
+var poolCatalogue = []metric{poolState, poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, timeSeconds}
 
 func diskLabels(d checker.Disk) []string {
 	pool, _, _ := strings.Cut(d.Dataset, "/")

@@ -54,6 +54,9 @@ func collectPools(out sink, report checker.Report) {
 }
 
 func collectPool(out sink, p checker.PoolResult) {
+	for _, v := range checker.PoolVerdicts() {
+		out.send(poolState, truth(v == p.Verdict), p.Name, v.String())
+	}
 	out.send(poolScrapeSuccess, truth(p.Problem == ""), p.Name)
 	out.send(poolScrapeDuration, p.Took.Seconds(), p.Name)
 	if !p.ReadAt.IsZero() {

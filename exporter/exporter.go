@@ -224,6 +224,7 @@ func (s *Store) current() []checker.Pool {
 func (p *pool) current(name string) checker.Pool {
 	now := p.tried
 	if p.scanning != nil {
+		now.Unfinished = p.tried.Problem == "" && !p.endedAt.IsZero()
 		now.Problem = "the listing begun at " + p.begunAt.Format(time.RFC3339) + " is not finished"
 		now.Missing = false
 	} else if p.endedAt.IsZero() {

@@ -231,6 +231,8 @@ func TestWhatWasReadLastIsServedWhileAPoolFails(t *testing.T) {
 	metrics := r.scrape()
 	assert.Equal(t, "0", line(metrics, `snapwatch_pool_scrape_success{pool="tank"}`))
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_scrape_success{pool="rpool"}`))
+	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="unreadable"}`))
+	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="rpool",state="ok"}`))
 	assert.Equal(t, "1.7747856e+09", line(metrics, `snapwatch_pool_last_success_timestamp_seconds{pool="tank"}`))
 	assert.Equal(t, "1860", line(metrics, `snapwatch_disk_newest_snapshot_age_seconds{dataset="tank/a/vm-100-disk-0"`))
 	assert.Equal(t, "4", line(metrics, `snapwatch_pool_disks{pool="tank"}`))
@@ -248,6 +250,7 @@ func TestAPoolThatIsGoneIsMissingWithItsDisks(t *testing.T) {
 	assert.Equal(t, "1", line(metrics, missing), "it is remembered over a restart")
 	assert.Equal(t, "0", line(metrics, `snapwatch_pool_disks{pool="tank"}`))
 	assert.Equal(t, "0", line(metrics, `snapwatch_pool_scrape_success{pool="tank"}`))
+	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="missing"}`))
 
 	// Forgotten by somebody else who wrote the file.
 	path := filepath.Join(r.dir, SeenName)
@@ -323,6 +326,25 @@ func TestAScrapeAnswersInTimeWhileZFSHangs(t *testing.T) {
 		seen, err := checker.LoadSeen(filepath.Join(r.dir, SeenName))
 		return err == nil && len(seen) == 1
 	}, 30*time.Second, time.Millisecond, "the other pool's disks are remembered all the same")
+}
+
+func TestAScanThatTakesLongerThanAScrapeIsNoFaultForAWhile(t *testing.T) {
+	w := world()
+	r := newRig(t, w)
+	r.scrape()
+	w.Faults = []zfstest.Fault{{Words: []string{"get", "tank"}, Hang: true}}
+	r.fake.Set(w)
+	handler := server().Handler(r.Store)
+	state := func(name string) string {
+		r.clock.forward(time.Minute)
+		metrics := get(handler, "/metrics", "X-Prometheus-Scrape-Timeout-Seconds", "0.05").Body.String()
+		assert.Equal(t, "0", line(metrics, `snapwatch_pool_scrape_success{pool="tank"}`))
+		return line(metrics, `snapwatch_pool_state{pool="tank",state="`+name+`"}`)
+	}
+	assert.Equal(t, "1", state("ok"))
+	r.fake.AwaitHung(1)
+	r.clock.forward(10 * time.Minute)
+	assert.Equal(t, "1", state("unreadable"), "nothing that was read counts any longer")
 }
 
 func TestPatience(t *testing.T) {

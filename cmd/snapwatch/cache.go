@@ -1,9 +1,13 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
+
+	"snapwatch/checker"
 )
 
 // cachePath is where the cache is, "" where this user has no place for one.
@@ -18,20 +22,34 @@ func cachePath(named string) string {
 	return filepath.Join(dir, "snapwatch", "newest.json")
 }
 
-// save keeps the cache if that takes no longer than the time that is left.
-func (a answer) save(left time.Duration) {
-	if a.cache == "" || !a.memory.Unsaved() {
-		return
+// save keeps the cache if that takes no longer than the time that is left. A cache that
+// cannot be kept costs time at the next check, and nothing else, where this one came to its
+// end ([answer.keep]).
+func (a answer) save(left time.Duration) error {
+	if a.cache == "" {
+		return errors.New("this user has no cache directory")
 	}
-	saved := make(chan struct{})
+	if !a.memory.Unsaved() {
+		return nil
+	}
+	saved := make(chan error, 1)
 	go func() {
-		defer close(saved)
-		// A cache that cannot be kept costs time at the next check, and nothing else.
-		_ = os.MkdirAll(filepath.Dir(a.cache), 0o700)
-		_ = a.memory.Save(a.cache)
+		saved <- errors.Join(os.MkdirAll(filepath.Dir(a.cache), 0o700), a.memory.Save(a.cache))
 	}()
 	select {
-	case <-saved:
+	case err := <-saved:
+		return err
 	case <-time.After(max(left, 0)):
+		return errors.New("writing " + a.cache + " takes too long")
 	}
+}
+
+// keep saves what a scan had found when its time was up, for the next one to go on from,
+// and says so where it cannot: that one would begin anew, and have no more time.
+func (a answer) keep() []checker.Note {
+	const patience = 100 * time.Millisecond
+	if err := a.save(patience); err != nil {
+		return []checker.Note{{State: checker.Warning, Text: fmt.Sprintf("the next check begins anew, as what was found cannot be kept; name a file with --cache: %v", err)}}
+	}
+	return nil
 }

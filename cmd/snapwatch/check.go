@@ -67,7 +67,7 @@ func (c *checkCmd) Run(env *environment) error {
 	if err := c.print(env.Stdout, a.report); err != nil {
 		return c.unknown(env, err)
 	}
-	a.save(time.Duration(c.Timeout) - time.Since(begun))
+	_ = a.save(time.Duration(c.Timeout) - time.Since(begun))
 	if state := a.report.State(); state != checker.OK {
 		return &exit{code: int(state)}
 	}

@@ -136,6 +136,39 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 	assert.Equal(t, 1, s.fake.Hung(), "one hangs, the others wait for its lock")
 }
 
+// What a check had listed when its time was up is kept for the next one, or it says why not.
+func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
+	const cannot = "the next check begins anew, as what was found cannot be kept; name a file with --cache: "
+	foreign := func(id int) zfstest.Dataset {
+		d := vm(id, "hourly", time.Hour)
+		d.Snapshots = append(d.Snapshots, zfstest.Snapshot{Name: "syncoid_c_1", GUID: 2, TXG: 2, Creation: noon.Unix()})
+		return d
+	}
+	s := newSite(t, foreign(100), foreign(101), foreign(102))
+	kept := func(why string, cache ...string) {
+		t.Helper()
+		s.fake.EndHung()
+		w := zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}, foreign(100), foreign(101), foreign(102)}}
+		w.Faults = []zfstest.Fault{{Words: []string{"list", "tank/vm-101-disk-0"}, Hang: true}}
+		s.fake.Set(w)
+		status, _ := s.check(append([]string{"-t", "1s"}, cache...)...)
+		assert.Equal(t, 3, status)
+		assert.Contains(t, s.out.String(), "listed the snapshots of 1 of 3 disks so far")
+		if why == "" {
+			assert.NotContains(t, s.out.String(), cannot)
+		} else {
+			assert.Contains(t, s.out.String(), cannot+why)
+		}
+	}
+	kept("mkdir /proc/none: no such file or directory", "--cache", "/proc/none/newest.json")
+	file := filepath.Join(t.TempDir(), "newest.json")
+	kept("", "--cache", file)
+	assert.FileExists(t, file)
+	t.Setenv("XDG_CACHE_HOME", "")
+	t.Setenv("HOME", "")
+	kept("this user has no cache directory")
+}
+
 func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
 	seen := checker.Seen{"tank/vm-100-disk-0": {GUID: 100}, "tank/vm-200-disk-0": {GUID: 200}, "lost/vm-300-disk-0": {GUID: 300}}

@@ -37,7 +37,7 @@ func (c *explainCmd) Run(env *environment) error {
 	if a.err != nil {
 		return a.err
 	}
-	a.save(time.Duration(c.Timeout) - time.Since(begun))
+	_ = a.save(time.Duration(c.Timeout) - time.Since(begun))
 	for _, p := range a.report.Pools {
 		if p.Reason != "" {
 			fmt.Fprintf(env.Stderr, "snapwatch: pool %s: %s\n", p.Name, p.Reason)

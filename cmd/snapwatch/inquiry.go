@@ -131,6 +131,9 @@ func (i inquiry) scan(ctx context.Context, env *environment, cfg config.Config, 
 		scanner.Trace = i.ran.add
 	}
 	pools := scanner.All(ctx, targets)
+	if ctx.Err() != nil && a.memory.Unsaved() {
+		notes = append(notes, a.keep()...)
+	}
 	seen.Recall(pools, targets)
 	if i.ran != nil {
 		notes = append(notes, i.ran.notes()...)

@@ -70,7 +70,7 @@ func (c *statusCmd) show(env *environment, dress func(string) string) error {
 	if a.err != nil {
 		return a.err
 	}
-	a.save(time.Duration(c.Timeout) - time.Since(begun))
+	_ = a.save(time.Duration(c.Timeout) - time.Since(begun))
 	var text bytes.Buffer
 	if c.Format == "json" {
 		_ = checker.WriteJSON(&text, a.report) // into memory

@@ -1,0 +1,46 @@
+package checker
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"snapwatch/config"
+)
+
+func TestPoolVerdict(t *testing.T) {
+	read := func(change ...func(*Pool)) Pool {
+		p := Pool{Name: "tank", ReadAt: ago(minute)}
+		for _, c := range change {
+			c(&p)
+		}
+		return p
+	}
+	failed := func(p *Pool) { p.Problem = "x" }
+	slow := func(p *Pool) { p.Problem, p.Unfinished = "not at its end", true }
+	old := func(p *Pool) { p.ReadAt = ago(10*minute + 1) }
+	gone := func(p *Pool) { p.Problem, p.Missing = "not imported", true }
+	lacking := func(p *Pool) { p.MissingRoots = []string{"tank/a"} }
+	for name, c := range map[string]struct {
+		pool Pool
+		want PoolVerdict
+	}{
+		"read":                                {read(), PoolOK},
+		"the last scan failed":                {read(failed), PoolUnreadable},
+		"this scan takes long":                {read(slow), PoolOK},
+		"and so long that nothing counts":     {read(slow, old), PoolUnreadable},
+		"it was never read":                   {Pool{Name: "tank", Problem: "not read yet"}, PoolUnreadable},
+		"not imported":                        {read(gone), PoolMissing},
+		"a dataset is not there":              {read(lacking), PoolIncomplete},
+		"nor was it when the slow scan began": {read(slow, lacking), PoolIncomplete},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := testPolicy()
+			assert.Equal(t, c.want.String(), judgePool(c.pool, p, now).Verdict.String())
+		})
+	}
+	p := testPolicy()
+	p.Maintenance = []config.Maintenance{{Selector: config.Selector{Pool: "tank"}, Until: now.Add(hour)}}
+	assert.Equal(t, PoolOK, judgePool(read(gone), p, now).Verdict, "exported for maintenance")
+	assert.Equal(t, PoolUnreadable, judgePool(read(failed), p, now).Verdict, "that it is suspended is told all the same")
+}
