@@ -156,8 +156,12 @@ func TestOneFaultIsOnePage(t *testing.T) {
 			[]string{"PoolUnreadable critical c", "Missing critical c"},
 		},
 		"a clock is wrong": {
-			[]labels{alert("ClockSkew", "warning", "instance=c"), alert("Stale", "critical", c()...)},
+			[]labels{alert("ClockSkew", "warning", "instance=c"), alert("Stale", "critical", c()...), alert("Future", "warning", c("dataset=tank/vm-2-disk-0")...)},
 			[]string{"ClockSkew warning c"},
+		},
+		"one snapshot is from the future": {
+			[]labels{alert("Future", "warning", c("dataset=tank/vm-2-disk-0")...), alert("Stale", "critical", c()...)},
+			[]string{"Future warning c", "Stale critical c"},
 		},
 		"the owner's exporter is down": {
 			[]labels{alert("ExporterDown", "warning", a...), alert("LagNotMeasurable", "warning", "origin_cluster=east")},

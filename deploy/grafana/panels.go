@@ -31,7 +31,7 @@ func rows() []row {
 		{"Sites", []cog.Builder[dashboard.Panel]{
 			number("Stale", "Disks whose newest snapshot is older than a limit.", `count(snapwatch_disk_state{site=~"$site", state="stale"} == 1) or vector(0)`),
 			number("Missing or unreadable", "Disks that are gone, or that cannot be read.", `count(snapwatch_disk_state{site=~"$site", state=~"missing|unreadable"} == 1) or vector(0)`),
-			number("Pools not read", "Pools that the last scrape could not read: suspended, gone, or hanging.", `count(snapwatch_pool_scrape_success{site=~"$site"} == 0) or vector(0)`),
+			number("Pools not read", "Pools that are suspended, gone or hanging, or lack a dataset that the configuration names.", `count(snapwatch_pool_state{site=~"$site", state="ok"} == 0) or vector(0)`),
 			number("Late runs", "Nodes where snap is registered and had no good run for 45 minutes.", `count(time() - snapwatch_run_last_success_timestamp_seconds{site=~"$site"} > 2700 and on (job, instance) snapwatch_run_expected == 1) or vector(0)`),
 			number("Exporters down", "Targets of the job snapwatch that do not answer.", `count(up{job="snapwatch", site=~"$site"} == 0) or vector(0)`),
 			number("Running disks without snapshots", "Volumes of running guests that snap cannot cover.", `sum(snapwatch_run_unprotected_disks{site=~"$site"}) or vector(0)`),

@@ -102,23 +102,22 @@ var mutants = []mutant{
 	{"checker/seen.go", `		d.Gone = true`, `		d.Gone = false`, "forget disks that are gone"},
 	{"checker/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
 	// The rules.
-	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|future|stopped|superseded"} == 1`, `snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|future|superseded"} == 1`, "call stopped guests stale"},
+	{"deploy/prometheus/snapwatch.rules.yml", `receiving|excluded|future|stopped|superseded"}`, `receiving|excluded|future|superseded"}`, "call stopped guests stale"},
 	{"deploy/prometheus/snapwatch.rules.yml", `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
           >`, `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
           <`, "call fresh disks stale"},
 	{"deploy/prometheus/snapwatch.rules.yml", `max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, `min by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, "compare with the oldest copy"},
-	{"deploy/prometheus/snapwatch.rules.yml", `max without (id, node) (snapwatch_disk_info{origin_dataset!=""})`, `max without (id) (snapwatch_disk_info{origin_dataset!=""})`, "let a changed label break the join"},
-	{"deploy/prometheus/snapwatch.rules.yml", `time() - snapwatch_run_last_success_timestamp_seconds > 2700`, `time() - snapwatch_run_last_success_timestamp_seconds > 270000`, "wait days for a run that fails"},
-	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch_pool_scrape_success == 0`, `snapwatch_pool_scrape_success == 2`, "not see a pool that cannot be read"},
-	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch_disk_state{state="missing"} == 1
-        for: 10m`, `snapwatch_disk_state{state="missing"} == 1
+	{"deploy/prometheus/snapwatch.rules.yml", `max without (id, node) (snapwatch_disk_info)`, `max without (id) (snapwatch_disk_info)`, "let a changed label break the join"},
+	{"deploy/prometheus/snapwatch.rules.yml", `time() - last_over_time(snapwatch_run_last_success_timestamp_seconds[10m]) > 2700`, `time() - last_over_time(snapwatch_run_last_success_timestamp_seconds[10m]) > 270000`, "wait days for a run that fails"},
+	{"deploy/prometheus/snapwatch.rules.yml", `max without (state) (last_over_time(snapwatch_pool_state{state=~"missing|unreadable"}[10m])) == 1`, `max without (state) (last_over_time(snapwatch_pool_state{state=~"missing|unreadable"}[10m])) == 2`, "not see a pool that cannot be read"},
+	{"deploy/prometheus/snapwatch.rules.yml", `last_over_time(snapwatch_disk_state{state="missing"}[10m]) == 1
+        for: 10m`, `last_over_time(snapwatch_disk_state{state="missing"}[10m]) == 1
         for: 10d`, "wait days for a disk that is gone"},
-	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|superseded"} == 1
-        for: 30m`, `snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|superseded|stopped"} == 1
+	{"deploy/prometheus/snapwatch.rules.yml", `receiving|excluded|superseded"}[10m]) == 1
+        for: 30m`, `receiving|excluded|superseded|stopped"}[10m]) == 1
         for: 30m`, "let a _stopped copy hide that it is behind"},
-	{"deploy/prometheus/snapwatch.rules.yml", `(time() - snapwatch_disk_newest_snapshot_timestamp_seconds)
-          > on (job, instance, dataset) group_left ()
-          snapwatch_disk_max_stopped_age_seconds`, `(time() - snapwatch_disk_newest_snapshot_timestamp_seconds)
-          > on (job, instance, dataset) group_left ()
-          10 * snapwatch_disk_max_stopped_age_seconds`, "wait most of a year for a guest that is off"},
+	{"deploy/prometheus/snapwatch.rules.yml", `last_over_time(snapwatch_disk_max_stopped_age_seconds[10m])`, `10 * last_over_time(snapwatch_disk_max_stopped_age_seconds[10m])`, "wait most of a year for a guest that is off"},
+	{"deploy/prometheus/snapwatch.rules.yml", `last_over_time(snapwatch_disk_newest_snapshot_timestamp_seconds[10m])
+          * on`, `snapwatch_disk_newest_snapshot_timestamp_seconds
+          * on`, "let a lost scrape begin the wait anew"},
 }

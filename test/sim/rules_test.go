@@ -55,11 +55,13 @@ func (r *record) begin() time.Time { return r.w.Start.Add(Tick + 10*time.Minute)
 func (r *record) host(tick int, target string, report checker.Report) {
 	r.set(tick, "snapwatch_time_seconds", target, r.since(report.Now))
 	for _, p := range report.Pools {
-		ok := 1.0
-		if p.Problem != "" {
-			ok = 0
+		for _, v := range checker.PoolVerdicts() {
+			is := 0.0
+			if v == p.Verdict {
+				is = 1
+			}
+			r.set(tick, "snapwatch_pool_state", target+fmt.Sprintf(",pool=%q,state=%q", p.Name, v), is)
 		}
-		r.set(tick, "snapwatch_pool_scrape_success", target+fmt.Sprintf(",pool=%q", p.Name), ok)
 	}
 	for _, d := range report.Disks {
 		labels := target + fmt.Sprintf(",pool=%q,dataset=%q,disk=%q,vmid=\"%d\"", zfs.Pool(d.Dataset), d.Dataset, d.Name(), d.VMID)
