@@ -106,11 +106,14 @@ func tipOf(d *Disk) report.Tip {
 // the next run must still know of these bookmarks. A name that was not made after all
 // does no harm: no bookmark is newer than what was there then.
 func (r *run) intend(plan Plan, pools []*pool) {
-	intended := r.previous
-	intended.Tips = maps.Clone(r.previous.Tips)
-	if intended.Tips == nil {
-		intended.Tips = map[string]report.Tip{}
+	if r.intended == nil { // an earlier round's stay
+		r.intended = maps.Clone(r.previous.Tips)
 	}
+	if r.intended == nil {
+		r.intended = map[string]report.Tip{}
+	}
+	intended := r.previous
+	intended.Tips = r.intended
 	marked := map[string]string{}
 	for _, g := range plan.Guests {
 		for _, d := range g.Disks {

@@ -2,6 +2,7 @@ package snapper
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"snapwatch/internal/command"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
@@ -53,10 +55,10 @@ func (r *run) applySnapshots(ctx context.Context, p *pool, plan Plan, taken map[
 func (r *run) applyRest(ctx context.Context, p *pool, plan Plan, outcomes map[string]diskOutcome) {
 	r.applyMarks(ctx, p, plan.Marks)
 	for _, dataset := range plan.GiveBack {
-		if zfs.Pool(dataset) != p.name || ctx.Err() != nil {
+		if zfs.Pool(dataset) != p.name || ctx.Err() != nil || p.hangs.Load() {
 			continue
 		}
-		if err := withPatience(func(patience context.Context) error { return p.giveBack(patience, dataset) }); err != nil {
+		if err := p.patiently(func(patience context.Context) error { return p.giveBack(patience, dataset) }); err != nil {
 			r.problem(Warning, "%v", err)
 			continue
 		}
@@ -67,10 +69,23 @@ func (r *run) applyRest(ctx context.Context, p *pool, plan Plan, outcomes map[st
 	r.saveIndex(p)
 }
 
-func withPatience(do func(context.Context) error) error {
+// errHangs is why a step is not begun.
+var errHangs = errors.New("not begun, since an earlier step on the pool still goes on")
+
+// patiently takes one step that changes the pool, and waits for it for programPatience. What
+// goes on longer is the last step of this run on the pool: the next would wait behind it,
+// with all that the run holds.
+func (p *pool) patiently(step func(context.Context) error) error {
+	if p.hangs.Load() {
+		return errHangs
+	}
 	patience, cancel := context.WithTimeout(context.Background(), programPatience)
 	defer cancel()
-	return do(patience)
+	err := step(patience)
+	if errors.Is(err, command.ErrStillRunning) {
+		p.hangs.Store(true)
+	}
+	return err
 }
 
 func (r *run) applyGuests(ctx context.Context, p *pool, guests []GuestPlan) map[string]diskOutcome {
@@ -89,7 +104,7 @@ func (r *run) applyGuests(ctx context.Context, p *pool, guests []GuestPlan) map[
 			return outcomes
 		}
 		var got map[string]lua.Outcome
-		err := withPatience(func(patience context.Context) (err error) {
+		err := p.patiently(func(patience context.Context) (err error) {
 			got, err = p.program().Snapshot(patience, p.programGuests(open), nil)
 			return err
 		})

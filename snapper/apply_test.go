@@ -2,6 +2,7 @@ package snapper
 
 import (
 	"context"
+	"fmt"
 	"syscall"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/internal/command"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
@@ -176,4 +178,20 @@ func TestToldToEnd(t *testing.T) {
 	assert.ErrorContains(t, outcomes[disk0].err, "told to end before its snapshots were made")
 	require.Len(t, r.report.Problems, 1)
 	assert.Contains(t, r.report.Problems[0].Text, "told to end, 1 snapshots are left")
+}
+
+// Behind a step that goes on nothing else is begun on its pool: it would wait behind it, and
+// with it all that the run holds.
+func TestNothingIsBegunBehindAStepThatHangs(t *testing.T) {
+	p := &pool{name: "tank"}
+	assert.ErrorIs(t, p.patiently(func(context.Context) error { return fmt.Errorf("zfs: %w", command.ErrStillRunning) }), command.ErrStillRunning)
+	assert.ErrorIs(t, p.patiently(func(context.Context) error { t.Error("begun"); return nil }), errHangs)
+
+	r := testRun()
+	t.Setenv("PATH", t.TempDir())
+	mark := zfs.Snapshot{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}
+	r.applyRest(t.Context(), p, Plan{GiveBack: []string{disk1}, Marks: []zfs.Snapshot{mark}, Unmark: []zfs.Snapshot{mark}}, nil)
+	assert.Empty(t, r.report.Problems)
+	r.applyAbandoned(t.Context(), p, []zfs.Snapshot{mark})
+	assert.True(t, r.stuck[disk1], "the next run must find it as this one did")
 }

@@ -34,6 +34,17 @@ func (b Bookmarks) hold(guid uint64) bool {
 	return slices.ContainsFunc(b.Have, func(s zfs.Snapshot) bool { return s.GUID == guid })
 }
 
+// stoppedAfter is how many bookmarks there are of _stopped snapshots newer than a txg.
+func (b Bookmarks) stoppedAfter(txg uint64) int {
+	n := 0
+	for _, m := range b.Have {
+		if class, ours := m.Class(); ours && class == zfs.Stopped && m.CreateTXG > txg {
+			n++
+		}
+	}
+	return n
+}
+
 // dayOf is the calendar day of a managed snapshot in the zone of the node that made
 // it: its name has that node's local time. A relay in another zone must choose the
 // same snapshots as the source, or they have no bookmark in common.

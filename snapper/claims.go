@@ -31,13 +31,23 @@ func Claims(c pve.Cluster, storages []string, dataset string, vmid int) []int {
 	} else if _, elsewhere := c.Elsewhere[vmid]; elsewhere {
 		claims[vmid] = true
 	}
-	for id, g := range c.Guests {
-		for _, v := range g.Volumes {
-			named := v.Name == zfs.Base(dataset) && slices.Contains(storages, v.Storage)
-			if named || v.Storage == "" && isAt(v.Name, dataset) {
-				claims[id] = true
-			}
-		}
+	for _, id := range naming(c, storages, dataset) {
+		claims[id] = true
 	}
 	return slices.Sorted(maps.Keys(claims))
+}
+
+// naming returns the guests of this node whose configuration names the volume.
+func naming(c pve.Cluster, storages []string, dataset string) []int {
+	var guests []int
+	for id, g := range c.Guests {
+		if slices.ContainsFunc(g.Volumes, func(v pve.Volume) bool {
+			named := v.Name == zfs.Base(dataset) && slices.Contains(storages, v.Storage)
+			return named || v.Storage == "" && isAt(v.Name, dataset)
+		}) {
+			guests = append(guests, id)
+		}
+	}
+	slices.Sort(guests)
+	return guests
 }

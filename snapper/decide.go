@@ -35,6 +35,9 @@ func (p *planner) task(d *Disk) (task, bool) {
 	}
 	label := p.policy.Names.Classify(d.Running)
 	t := task{disk: d, snapshot: !d.NoSnap.Excludes(), reason: d.State.String()}
+	if d.InUse {
+		return leave(Warning, Unprotected, "%s", d.Why)
+	}
 	switch action := Decide(d.State, label); action {
 	case Leave:
 		return leave(Info, untouched(d), "%s", d.Why)

@@ -34,7 +34,7 @@ func (r *run) applyDestroys(ctx context.Context, p *pool, destroys []Destroy) {
 		destroys = destroys[len(batch):]
 		began := r.Now()
 		var results map[string]lua.Destroyed
-		err := withPatience(func(patience context.Context) (err error) {
+		err := p.patiently(func(patience context.Context) (err error) {
 			results, err = p.program().Destroy(patience, doomed(batch, &p.index))
 			return err
 		})

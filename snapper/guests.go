@@ -65,7 +65,9 @@ func (r *run) askRunStates(ctx context.Context, g Guests, pools []*pool) {
 	var mu sync.Mutex
 	slots := make(chan struct{}, runStatesAtOnce)
 	for _, vmid := range g.Unclear(r.planned(pools), r.policy(g.Cluster).Names) {
+		mu.Lock()
 		e := g.Evidence[vmid]
+		mu.Unlock()
 		wait.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()

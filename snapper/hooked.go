@@ -59,16 +59,23 @@ func (r *run) endHooks(name string) {
 }
 
 // carryOut applies the plan with the hooks around its snapshots. release gives up the
-// locks of the guests that stopped.
+// locks of the guests that stopped: as soon as they have their snapshots, since who wants
+// to start one waits for ten seconds only, or a hook may want to start it elsewhere.
 func (r *run) carryOut(ctx context.Context, pools []*pool, plan Plan, release func()) {
 	waiting := r.callsFor(beforeSnapshot, plan.due())
-	if waiting.none() {
-		r.applyAll(ctx, pools, plan, func(outcomes map[string]diskOutcome) { r.afterSnapshots(plan, outcomes, nil, release) })
+	taken := func(of Plan) func(map[string]diskOutcome) {
+		return func(outcomes map[string]diskOutcome) {
+			release()
+			r.afterSnapshots(of, outcomes, nil)
+		}
+	}
+	if waiting.none() && !plan.freezes() {
+		r.applyAll(ctx, pools, plan, taken(plan))
 		return
 	}
 	final, rest := plan.split()
 	if len(final.Guests) > 0 {
-		r.applyAll(ctx, pools, final, func(outcomes map[string]diskOutcome) { r.afterSnapshots(final, outcomes, nil, release) })
+		r.applyAll(ctx, pools, final, taken(final))
 	}
 	release()
 	failed := r.before(ctx, waiting)
@@ -76,7 +83,7 @@ func (r *run) carryOut(ctx context.Context, pools []*pool, plan Plan, release fu
 	r.reportApplied(refused)
 	r.applyAll(ctx, pools, ready, func(outcomes map[string]diskOutcome) {
 		maps.Copy(outcomes, refused)
-		r.afterSnapshots(rest, outcomes, waiting.guests(), func() {})
+		r.afterSnapshots(rest, outcomes, waiting.guests())
 	})
 }
 
@@ -108,16 +115,13 @@ func (p Plan) without(failed map[int]error) (Plan, map[string]diskOutcome) {
 
 // afterSnapshots starts the hooks that follow snapshots, as soon as these are there.
 // begun are the guests whose before_snapshot was started.
-func (r *run) afterSnapshots(plan Plan, outcomes map[string]diskOutcome, begun []int, release func()) {
+func (r *run) afterSnapshots(plan Plan, outcomes map[string]diskOutcome, begun []int) {
 	if r.Final || !r.Config.Hooks.Any() {
 		return
 	}
 	live, stopped := plan.taken(outcomes)
 	live = slices.DeleteFunc(live, func(g hookGuest) bool { return len(g.Snapshots) == 0 && !slices.Contains(begun, g.VMID) })
 	stopped = slices.DeleteFunc(stopped, func(g hookGuest) bool { return len(g.Snapshots) == 0 })
-	if len(stopped) > 0 {
-		release() // a hook may want to start the guest somewhere
-	}
 	r.after(afterStop, stopped)
 	r.after(afterSnapshot, live)
 }

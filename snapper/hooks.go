@@ -191,8 +191,14 @@ func (c hookCall) input() string {
 	return string(text) + "\n"
 }
 
+// freezes tells whether any guest is to be held still.
+func (p Plan) freezes() bool {
+	return slices.ContainsFunc(p.Guests, func(g GuestPlan) bool { return len(g.Freeze) > 0 })
+}
+
 // split parts the plan into what is for disks that get their _stopped snapshot, and
-// the rest. Nobody waits for hooks of other guests while a stopped guest is locked.
+// the rest. Nobody waits for hooks of other guests, or for those that are held still, while
+// a stopped guest is locked.
 func (p Plan) split() (final, rest Plan) {
 	stops := map[string]bool{}
 	for _, dataset := range p.finalDisks() {

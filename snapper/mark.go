@@ -20,11 +20,11 @@ func (r *run) applyMarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
 			list = append(list, lua.Mark{Dataset: m.Dataset, Name: m.Name})
 		}
 	}
-	if len(list) == 0 || ctx.Err() != nil {
+	if len(list) == 0 || ctx.Err() != nil || p.hangs.Load() {
 		return
 	}
 	var got map[string]lua.Outcome
-	err := withPatience(func(patience context.Context) (err error) {
+	err := p.patiently(func(patience context.Context) (err error) {
 		got, err = p.program().Snapshot(patience, nil, list)
 		return err
 	})
@@ -59,7 +59,7 @@ func (r *run) applyAbandoned(ctx context.Context, p *pool, marks []zfs.Snapshot)
 		}
 		err := ctx.Err()
 		if err == nil {
-			err = withPatience(func(patience context.Context) error { return p.unmark(patience, m) })
+			err = p.patiently(func(patience context.Context) error { return p.unmark(patience, m) })
 		}
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
 			r.problem(Warning, "%s was rolled back, and a bookmark of what is gone is left, which must not be sent from: %v", m.Dataset, err)
@@ -86,10 +86,10 @@ func (r *run) applyUnmarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
 		if zfs.Pool(m.Dataset) != p.name {
 			continue
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || p.hangs.Load() {
 			return
 		}
-		err := withPatience(func(patience context.Context) error { return p.unmark(patience, m) })
+		err := p.patiently(func(patience context.Context) error { return p.unmark(patience, m) })
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
 			r.problem(Warning, "%v", err)
 			continue

@@ -28,6 +28,8 @@ type Disk struct {
 	Retention Retention
 	// Tip is what the last run left on the disk.
 	Tip report.Tip
+	// InUse: a guest that lives here runs on it, though it is listed as a copy.
+	InUse bool
 	// Ignored is why the configuration leaves the disk alone, "" if it doesn't.
 	Ignored string
 }

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"snapwatch/internal/command"
@@ -26,6 +27,8 @@ type pool struct {
 	// answers for in this run.
 	index      index
 	remembered map[string]bool
+	// hangs: a step that changes the pool goes on, and no other is begun.
+	hangs atomic.Bool
 	// mu guards index while several units are snapshotted side by side.
 	mu sync.Mutex
 }
@@ -58,14 +61,24 @@ func (r *run) readPool(ctx context.Context, p *pool) error {
 	if p.index, err = loadIndex(indexPath(r.StateDir, p.name)); err != nil {
 		r.problem(Warning, "pool %s: %v", p.name, err)
 	}
-	read := zfs.Reader{Inherit: p.inherit()}
-	p.readAt = r.Now()
-	heads, err := read.Children(ctx, p.parents...)
-	if err := r.takeDisks(ctx, p, read, heads, err); err != nil {
+	if err := r.readDisks(ctx, p, zfs.Reader.Children); err != nil {
 		return err
 	}
 	p.keep()
 	return nil
+}
+
+// readDisks reads the disks that a list of heads has. Where one of them went meanwhile it
+// begins anew, once: that one must not cost the others their run.
+func (r *run) readDisks(ctx context.Context, p *pool, list func(zfs.Reader, context.Context, ...string) ([]zfs.Head, error)) error {
+	read := zfs.Reader{Inherit: p.inherit()}
+	for again := false; ; again = true {
+		p.disks, p.readAt = nil, r.Now()
+		heads, err := list(read, ctx, p.parents...)
+		if err = r.takeDisks(ctx, p, read, heads, err); again || !zfs.OnlyMissing(err) {
+			return err
+		}
+	}
 }
 
 // finalPatience is how long a run at the end of the host waits for another one, which

@@ -118,9 +118,7 @@ func (r *run) readCopies(ctx context.Context, p *pool) error {
 	if err := r.lockPool(ctx, p); err != nil {
 		return err
 	}
-	read := zfs.Reader{Inherit: p.inherit()}
-	heads, err := read.Descendants(ctx, p.parents...)
-	return r.takeDisks(ctx, p, read, heads, err)
+	return r.readDisks(ctx, p, zfs.Reader.Descendants)
 }
 
 // copies says of each disk whether it is one: State is Replica, Elsewhere or Orphan
@@ -130,7 +128,8 @@ func (r *run) copies(cluster pve.Cluster, pools []*pool) {
 		for i := range p.disks {
 			d := &p.disks[i]
 			d.State, d.Why = Orphan, "no guest of this host has it"
-			claims := (Guests{Cluster: cluster}).claims(*d)
+			guests := Guests{Cluster: cluster}
+			claims := guests.claims(*d)
 			for _, vmid := range claims {
 				if where, elsewhere := cluster.Elsewhere[vmid]; elsewhere {
 					d.State, d.Why = Elsewhere, fmt.Sprintf("guest %d is configured on node %s", vmid, where)
@@ -143,7 +142,7 @@ func (r *run) copies(cluster pve.Cluster, pools []*pool) {
 			}
 			if r.isReplica(d.Name) {
 				d.State, d.Why = Replica, "listed under replicas in the configuration"
-				r.checkUnused(cluster, claims, d)
+				r.checkUnused(cluster, guests.users(*d), d)
 			}
 		}
 	}
@@ -154,10 +153,10 @@ func (r *run) isReplica(dataset string) bool {
 	return slices.ContainsFunc(r.Config.Replicas, func(root string) bool { return zfs.Within(dataset, root) })
 }
 
-// checkUnused looks whether a guest of this node runs on a disk that is listed as a
-// copy.
-func (r *run) checkUnused(cluster pve.Cluster, claims []int, d *Disk) {
-	for _, vmid := range claims {
+// checkUnused looks whether one of the guests that may use it runs on a disk that is listed
+// as a copy.
+func (r *run) checkUnused(cluster pve.Cluster, users []int, d *Disk) {
+	for _, vmid := range users {
 		guest, here := cluster.Guests[vmid]
 		if !here {
 			continue

@@ -222,6 +222,12 @@ func TestIntend(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, map[string]report.Tip{disk0: {Name: "new", TXG: 1}, disk1: {Name: "old", TXG: 1}}, kept.Tips)
 	assert.Equal(t, noon, kept.Start.UTC(), "the last run is still the last one")
+
+	r.intend(Plan{Guests: []GuestPlan{{Snapshot: "later", Disks: []DiskPlan{{Dataset: disk1, Bookmark: true}}}}}, []*pool{p})
+	kept, err = report.Load(r.StateDir)
+	require.NoError(t, err)
+	assert.Equal(t, "new", kept.Tips[disk0].Name, "a later round leaves what the first one intended")
+	assert.Equal(t, "later", kept.Tips[disk1].Name)
 }
 
 // What the next run compares with is what was left, or what was not done.

@@ -73,30 +73,46 @@ func (r *run) lookAtBookmarks(ctx context.Context, pools []*pool, plan Plan) boo
 			continue
 		}
 		looked = true
-		marks := map[string][]zfs.Snapshot{}
-		err := zfs.Reader{Inherit: p.inherit()}.Bookmarks(ctx, slices.Sorted(maps.Keys(disks)), func(s zfs.Snapshot) error {
-			marks[s.Dataset] = append(marks[s.Dataset], s)
-			return nil
-		})
-		if err != nil {
+		if err := p.listBookmarks(ctx, disks); err != nil {
 			r.problem(Warning, "pool %s: its bookmarks are left to the next run: %v", p.name, err)
-		}
-		for dataset, d := range disks {
-			d.Bookmarks = marks[dataset] // none after an error: nothing then relies on them
-			if e := p.index.entries[dataset]; e != nil && err == nil {
-				e.bookmarks, p.index.changed = slices.Clone(marks[dataset]), true
-			}
-			delete(p.remembered, dataset)
 		}
 	}
 	return looked
 }
 
+// listBookmarks lists bookmarks that were only remembered. After an error the disks have
+// none, so that nothing relies on them.
+func (p *pool) listBookmarks(ctx context.Context, disks map[string]*Disk) error {
+	marks := map[string][]zfs.Snapshot{}
+	err := zfs.Reader{Inherit: p.inherit()}.Bookmarks(ctx, slices.Sorted(maps.Keys(disks)), func(s zfs.Snapshot) error {
+		marks[s.Dataset] = append(marks[s.Dataset], s)
+		return nil
+	})
+	if err != nil {
+		clear(marks)
+	}
+	for dataset, d := range disks {
+		d.Bookmarks = marks[dataset]
+		if e := p.index.entries[dataset]; e != nil && err == nil {
+			e.bookmarks, p.index.changed = slices.Clone(marks[dataset]), true
+		}
+		delete(p.remembered, dataset)
+	}
+	return err
+}
+
 // relied are the pool's disks among those whose bookmarks are only remembered.
 func (p *pool) relied(on map[string]bool) map[string]*Disk {
+	disks := p.recalled()
+	maps.DeleteFunc(disks, func(dataset string, _ *Disk) bool { return !on[dataset] })
+	return disks
+}
+
+// recalled are the pool's disks whose bookmarks are only remembered.
+func (p *pool) recalled() map[string]*Disk {
 	disks := map[string]*Disk{}
 	for i := range p.disks {
-		if d := &p.disks[i]; on[d.Name] && p.remembered[d.Name] {
+		if d := &p.disks[i]; p.remembered[d.Name] {
 			disks[d.Name] = d
 		}
 	}

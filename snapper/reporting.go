@@ -33,12 +33,25 @@ func (r *run) reportPool(p *pool) {
 		if entry.LockedSince.IsZero() {
 			entry.LockedSince = r.start
 		}
-		r.report.Add(report.Notice, "pool %s: another run is at work: %v", p.name, busy)
+		r.problem(Notice, "pool %s: another run is at work: %v", p.name, busy)
 	} else if p.err != nil {
 		entry.Error = p.err.Error()
-		r.report.Add(report.Warning, "pool %s: %v", p.name, p.err)
+		r.problem(Warning, "pool %s: %v", p.name, p.err)
 	}
 	r.report.Pools = append(r.report.Pools, entry)
+}
+
+// reportLate tells of the pools that answered too late, or never, when a later round of
+// the run could not be: none of their guests was served.
+func (r *run) reportLate(parents map[string][]string, done []*pool, err error) {
+	r.problem(Warning, "pools that answered late are left to the next run: %v", err)
+	served := func(name string) bool { return slices.ContainsFunc(done, func(p *pool) bool { return p.name == name }) }
+	r.report.Pools = slices.DeleteFunc(r.report.Pools, func(p report.Pool) bool { return !served(p.Pool) })
+	for _, name := range sortedNames(parents) {
+		if !served(name) {
+			r.report.Pools = append(r.report.Pools, report.Pool{Pool: name, Error: "left to the next run: " + err.Error()})
+		}
+	}
 }
 
 // reportGuests tells what of running guests no snapshot can cover, and that Proxmox
@@ -46,11 +59,11 @@ func (r *run) reportPool(p *pool) {
 func (r *run) reportGuests(g Guests, pools []*pool) {
 	r.report.SeenStopped = g.SeenStopped()
 	if g.ListErr != nil {
-		r.report.Add(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.ListErr)
+		r.problem(Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.ListErr)
 	}
 	for _, vmid := range slices.Sorted(maps.Keys(g.Evidence)) {
 		if stuck := stuckLock(g.Evidence[vmid], r.start); stuck != "" {
-			r.report.Add(report.Notice, "%s", stuck)
+			r.problem(Notice, "%s", stuck)
 		}
 	}
 	known := map[string]bool{}
@@ -106,12 +119,12 @@ func (r *run) reportPlan(plan Plan) {
 	}
 	for _, n := range plan.Notes {
 		if n.Dataset == "" {
-			r.report.Add(grades[n.Level], "%s", n.Reason)
+			r.problem(n.Level, "%s", n.Reason)
 			continue
 		}
 		// That Proxmox could not be asked is told once, not for every disk.
 		if n.Level == Notice || n.Level == Warning && !r.listFailed {
-			r.report.Add(grades[n.Level], "%s: %s", n.Dataset, n.Reason)
+			r.problem(n.Level, "%s: %s", n.Dataset, n.Reason)
 		}
 		entry := report.Disk{Dataset: n.Dataset, VMID: n.VMID, Result: string(n.Result), Reason: n.Reason}
 		if i, applied := at[n.Dataset]; applied {

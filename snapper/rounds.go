@@ -50,7 +50,7 @@ func (r *run) rounds(ctx context.Context, g Guests, parents map[string][]string)
 			return Plan{}, err
 		}
 		if err != nil { // the report tells what earlier rounds did
-			r.problem(Warning, "pools that answered late are left to the next run: %v", err)
+			r.reportLate(parents, all[:len(all)-len(pools)], err)
 			break
 		}
 		whole.add(plan)

@@ -66,6 +66,8 @@ type run struct {
 	report report.Run
 	// stuck are the disks whose abandoned bookmarks could not be destroyed.
 	stuck map[string]bool
+	// intended is what all rounds of this run are about to leave on the disks.
+	intended map[string]report.Tip
 	// destroyed are the snapshots that this run destroyed.
 	destroyed []zfs.Snapshot
 	hooks     hookLog

@@ -38,6 +38,11 @@ func (g Guests) Assign(disks []Disk, replicas []string) {
 		switch {
 		case received:
 			d.State, d.Why = Replica, "listed under replicas in the configuration"
+			for _, vmid := range naming(g.Cluster, g.storagesOf(*d), d.Name) {
+				if judged[vmid].Alive() {
+					d.InUse, d.Why = true, fmt.Sprintf("guest %d runs on it here, but it is listed under replicas in the configuration, so that it gets no snapshots: take it out of there", vmid)
+				}
+			}
 		case len(claims) == 0:
 			d.State, d.Why = Orphan, fmt.Sprintf("no guest %d in the cluster", d.VMID)
 		default:
@@ -54,14 +59,27 @@ func (g Guests) Assign(disks []Disk, replicas []string) {
 }
 
 // claims are the guests that use a disk.
-func (g Guests) claims(d Disk) []int {
+func (g Guests) claims(d Disk) []int { return Claims(g.Cluster, g.storagesOf(d), d.Name, d.VMID) }
+
+// users are the guests that may use a disk which is listed as a copy. Beyond the storages
+// of this node a number is no sign: clusters use the same.
+func (g Guests) users(d Disk) []int {
+	storages := g.storagesOf(d)
+	if len(storages) == 0 {
+		return naming(g.Cluster, nil, d.Name)
+	}
+	return Claims(g.Cluster, storages, d.Name, d.VMID)
+}
+
+// storagesOf are the storages of this node that a disk lies in, by name.
+func (g Guests) storagesOf(d Disk) []string {
 	var storages []string
 	for _, s := range g.Cluster.Storages {
 		if s.Dataset == zfs.Parent(d.Name) {
 			storages = append(storages, s.Name)
 		}
 	}
-	return Claims(g.Cluster, storages, d.Name, d.VMID)
+	return storages
 }
 
 // Unclear returns the guests of which QEMU must say itself what it does, by VMID: the

@@ -65,3 +65,41 @@ func TestAssign(t *testing.T) {
 	}
 	assert.Equal(t, []State{Running, Elsewhere, Orphan, Replica}, states)
 }
+
+// A running guest's own disk that is listed as a copy gets no snapshot, and that is no
+// success. A copy of another cluster's guest of that number is one.
+func TestInUseThoughListedAsACopy(t *testing.T) {
+	running := Evidence{Listed: "running", Process: true}
+	running.Config.Volumes = []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-100-disk-0"}}
+	other := "tank/data/copies/vm-100-disk-0"
+	results := func(e Evidence) map[string]Result {
+		g := sight(e)
+		g.Cluster.Storages = []pve.Storage{{Name: "data", Dataset: "tank/data"}}
+		disks := []Disk{runningDisk(disk0, nil), runningDisk(other, nil)}
+		g.Assign(disks, []string{"tank/data"})
+		plan := MakePlan(disks, testPolicy(), noon)
+		assert.Empty(t, plan.Guests)
+		got := map[string]Result{}
+		for _, n := range plan.Notes {
+			got[n.Dataset] = n.Result
+		}
+		return got
+	}
+	assert.Equal(t, map[string]Result{disk0: Unprotected, other: Untouched}, results(running))
+	running.Listed, running.Process = "stopped", false
+	assert.Equal(t, map[string]Result{disk0: Untouched, other: Untouched}, results(running))
+}
+
+// What is listed as a copy belongs to a guest by its number only in a storage of this node:
+// clusters use the same numbers, and prune would never touch it.
+func TestUsersOfACopy(t *testing.T) {
+	g := sight(Evidence{})
+	g.Cluster.Storages = []pve.Storage{{Name: "data", Dataset: "tank/data"}}
+	g.Cluster.Guests[100] = pve.Config{Volumes: []pve.Volume{{Key: "scsi0", Name: "/dev/zvol/tank/backup/vm-7-disk-0"}}}
+	for dataset, want := range map[string][]int{
+		disk0: {100}, "tank/backup/vm-100-disk-0": nil, "tank/backup/vm-7-disk-0": {100},
+	} {
+		vmid, _, _ := zfs.ParseDiskName(zfs.Base(dataset))
+		assert.Equal(t, want, g.users(Disk{Head: zfs.Head{Name: dataset}, VMID: vmid}), dataset)
+	}
+}

@@ -113,6 +113,13 @@ func (r *run) poolsOf(ctx context.Context, c pve.Cluster) ([]*pool, error) {
 			claims := (Guests{Cluster: c}).claims(d)
 			return !slices.ContainsFunc(claims, func(vmid int) bool { _, its := c.Guests[vmid]; return its })
 		})
+		// No head tells that bookmarks changed, and one that is not known makes the
+		// rollback fail half way.
+		if recalled := p.recalled(); len(recalled) > 0 {
+			if err := p.listBookmarks(ctx, recalled); err != nil {
+				return pools, err
+			}
+		}
 	}
 	return pools, nil
 }

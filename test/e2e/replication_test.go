@@ -403,6 +403,10 @@ func TestUnblock(t *testing.T) {
 	require.Equal(t, 1, w.run(w.a, "unblock", "100", "before", "--yes").Code)
 	unchanged()
 	w.zfs("destroy", both[1]+"@manual")
+	// One that syncoid --create-bookmark makes, of which no index and no head tells.
+	newest := w.snapshots(a)[len(w.snapshots(a))-1]
+	w.zfs("bookmark", a+"@"+newest, a+"#"+newest)
+	require.NotContains(t, had[1], newest)
 
 	require.Zero(t, w.run(w.a, "unblock", "100", "before", "--yes").Code)
 	w.stop(w.a, 100)

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"snapwatch/internal/zfs"
@@ -84,7 +85,7 @@ func (w *World) mayGo(n *node, d *dataset, name string, disks []snapper.Disk) {
 		w.broken("%s destroyed %s, the newest", n.name, s.FullName())
 	case disks[at].State != snapper.Running:
 		w.broken("%s destroyed %s while its guest is %s", n.name, s.FullName(), disks[at].State)
-	case class == zfs.Stopped && w.Bookmarks > 0 && !hasGUID(d.marks, s.GUID):
+	case class == zfs.Stopped && w.Bookmarks > 0 && !hasGUID(d.marks, s.GUID) && stoppedMarksAfter(d, s) < 10:
 		w.broken("%s destroyed %s, which has no bookmark", n.name, s.FullName())
 	case class == zfs.Stopped && !slices.ContainsFunc(w.before[d.name], func(o zfs.Snapshot) bool {
 		_, managed := o.Class()
@@ -99,6 +100,17 @@ func (w *World) mayGo(n *node, d *dataset, name string, disks []snapper.Disk) {
 			w.broken("%s destroyed %s, which %s keeps", n.name, s.FullName(), keeper)
 		}
 	}
+}
+
+// stoppedMarksAfter counts the bookmarks of _stopped snapshots that are newer than one.
+func stoppedMarksAfter(d *dataset, s zfs.Snapshot) int {
+	n := 0
+	for _, m := range d.marks {
+		if strings.HasSuffix(m.Name, "_stopped") && m.CreateTXG > s.CreateTXG {
+			n++
+		}
+	}
+	return n
 }
 
 // keptBy names the class that keeps a snapshot, counted from the user's words.
