@@ -18,10 +18,10 @@ import (
 // maxDocument is the largest answer of an exporter that is read, in bytes.
 const maxDocument = 16 << 20
 
-// From reads the facts from an exporter instead of from zfs. The judgement is left
-// to the caller: its own limits and its own clock decide.
-func From(ctx context.Context, base string) ([]Pool, []Note, error) {
-	doc, err := fetch(ctx, base)
+// From reads the facts from an exporter instead of from zfs, which is told how long it is
+// waited for. The judgement is left to the caller: its own limits and its own clock decide.
+func From(ctx context.Context, base string, patience time.Duration) ([]Pool, []Note, error) {
+	doc, err := fetch(ctx, base, patience)
 	if err != nil {
 		return nil, nil, fmt.Errorf("exporter %s: %w", base, err)
 	}
@@ -32,7 +32,7 @@ func From(ctx context.Context, base string) ([]Pool, []Note, error) {
 	return pools, nil, nil
 }
 
-func fetch(ctx context.Context, base string) (Document, error) {
+func fetch(ctx context.Context, base string, patience time.Duration) (Document, error) {
 	address, err := url.Parse(base)
 	if err != nil || address.Host == "" || (address.Scheme != "http" && address.Scheme != "https") {
 		return Document{}, errors.New("not a URL such as http://127.0.0.1:10191")
@@ -41,9 +41,7 @@ func fetch(ctx context.Context, base string) (Document, error) {
 	if err != nil {
 		return Document{}, err
 	}
-	if until, some := ctx.Deadline(); some {
-		tellPatience(request, time.Until(until))
-	}
+	tellPatience(request, patience)
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	response, err := client.Do(request)
 	if err != nil {

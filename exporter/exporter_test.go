@@ -442,7 +442,7 @@ func TestAPIAnswersWithTheFactsThatCheckNeeds(t *testing.T) {
 
 	live := httptest.NewServer(server().Handler(r.Store))
 	defer live.Close()
-	pools, _, err := checker.From(t.Context(), live.URL)
+	pools, _, err := checker.From(t.Context(), live.URL, time.Minute)
 	require.NoError(t, err)
 	report := checker.Assemble(pools, checker.NewPolicy(config.Default()), start)
 	assert.Equal(t, checker.Critical, report.State())
@@ -472,7 +472,7 @@ func TestFromRefusesWhatIsNoExporter(t *testing.T) {
 		live.URL + "/redirect": "302", live.URL + "/version": "version 7", live.URL + "/nopool": "pool is not in",
 		live.URL + "/nodisk": "is no disk", live.URL + "/huge": "larger than", live.URL + "/x": "418",
 	} {
-		_, _, err := checker.From(t.Context(), url)
+		_, _, err := checker.From(t.Context(), url, time.Minute)
 		assert.ErrorContains(t, err, want, url)
 	}
 }

@@ -76,19 +76,19 @@ func (i inquiry) find(env *environment, stage *atomic.Value, begun time.Time) an
 	if err != nil {
 		return answer{err: err}
 	}
-	here := ctx
+	share := limit
 	if nodes.Configured() {
-		var stop context.CancelFunc
-		here, stop = context.WithTimeout(ctx, time.Duration(localShare*float64(limit)))
-		defer stop()
+		share = time.Duration(localShare * float64(limit))
 	}
+	here, stop := context.WithTimeout(ctx, share)
+	defer stop()
 	a := answer{memory: checker.NewMemory()}
 	var pools []checker.Pool
 	var notes []checker.Note
 	if i.From != "" {
 		stage.Store("asking " + i.From)
 		policy.MaxDataAge = checker.DefaultMaxDataAge
-		pools, notes, err = checker.From(here, i.From)
+		pools, notes, err = checker.From(here, i.From, share)
 	} else {
 		pools, notes, err = i.scan(here, env, cfg, stage, &a)
 	}
