@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"path"
+	"regexp"
+	"strings"
 	"syscall"
 	"time"
 
@@ -38,8 +40,9 @@ func (c *exporterCmd) Run(env *environment) error {
 	if err != nil {
 		return err
 	}
-	if c.Path == "" || c.Path[0] != '/' || c.Path == "/" {
-		return fmt.Errorf("--web.telemetry-path %q: a path such as /metrics is needed", c.Path)
+	metrics, err := c.metricsPath()
+	if err != nil {
+		return err
 	}
 	if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
 		log.Warn("nothing will be remembered over a restart", "err", err)
@@ -69,9 +72,24 @@ func (c *exporterCmd) Run(env *environment) error {
 	server := exporter.Server{
 		Host: host, Version: version,
 		Listen: c.Listen, SystemdSocket: c.SystemdSocket, WebConfig: c.WebConfig,
-		MetricsPath: filepath.Clean(c.Path), OwnMetrics: !c.NoOwnMetrics, Log: log,
+		MetricsPath: metrics, OwnMetrics: !c.NoOwnMetrics, Log: log,
 	}
 	return server.Serve(ctx, store)
+}
+
+var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
+
+// metricsPath is the path of the metrics, which must be one of its own.
+func (c *exporterCmd) metricsPath() (string, error) {
+	clean := path.Clean(c.Path)
+	taken := func(prefix string) bool { return strings.HasPrefix(clean+"/", prefix) }
+	switch {
+	case !plainPath.MatchString(clean):
+		return "", fmt.Errorf("--web.telemetry-path %q: a path such as /metrics is needed, of letters, digits, _, . and -", c.Path)
+	case taken("/-/"), taken("/api/"), taken("/page/"):
+		return "", fmt.Errorf("--web.telemetry-path %q: the exporter has something else there; take one that is not below /-/, /api/ or /page/", c.Path)
+	}
+	return clean, nil
 }
 
 func (c *exporterCmd) logger(env *environment) *slog.Logger {
