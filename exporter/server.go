@@ -30,7 +30,7 @@ func (s Server) Serve(ctx context.Context, store *Store) error {
 	if err := web.Validate(s.WebConfig); err != nil {
 		return err
 	}
-	server := &http.Server{Handler: s.Handler(store), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: s.Handler(store), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: longestWait + time.Minute}
 	stop := context.AfterFunc(ctx, func() {
 		quiet, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -69,6 +69,9 @@ func (s Server) Handler(store *Store) http.Handler {
 const (
 	defaultWait = 8 * time.Second
 	waitOffset  = 500 * time.Millisecond
+	// longestWait is longer than any scrape may take, and bounds how long one who asks and
+	// does not read the answer takes another's turn.
+	longestWait = 5 * time.Minute
 )
 
 // refreshed lets every request begin a scan and wait for it as long as it may; what
@@ -87,6 +90,6 @@ func patience(r *http.Request) time.Duration {
 	if !(err == nil && given > 0 && given <= 3600) { // NaN is neither
 		return defaultWait
 	}
-	timeout := time.Duration(given * float64(time.Second))
+	timeout := min(time.Duration(given*float64(time.Second)), longestWait)
 	return max(timeout-waitOffset, timeout/2)
 }

@@ -62,6 +62,10 @@ var mutants = []mutant{
 	{"snapper/retention.go", `w.Creation.Before(now.Add(-grace))`, `w.Creation.Before(now)`, "give receivers no time"},
 	{"snapper/bookmarks.go", `days[:max(0, len(days)-b.Keep)]`, `days[:max(0, len(days)-b.Keep+1)]`, "keep one bookmark too few"},
 	{"snapper/bookmarks.go", `return ours && class != zfs.Stopped && !s.Creation.After(now.Add(futureSlack)) && dayOf(s) == today`, `return ours && class != zfs.Stopped && dayOf(s) == today`, "let the future take the day's bookmark"},
+	{"snapper/retention.go", `marks.stoppedAfter(m.CreateTXG) >= keepStoppedBookmarks`, `marks.stoppedAfter(m.CreateTXG) >= 1`, "let a _stopped snapshot go without its bookmark"},
+	{"snapper/decide.go", `if d.InUse {`, `if false {`, "take a running guest's disk for a copy, and call that a success"},
+	{"snapper/apply.go", `p.hangs.Store(true)`, `p.hangs.Store(false)`, "begin a step behind one that hangs"},
+	{"snapper/sight.go", `if len(storages) == 0 {`, `if false {`, "take another cluster's disk for the own guest of that number"},
 	{"snapper/abandoned.go", `if tip.Name == "" || known(tip.Name) || !received {`, `if tip.Name == "" || known(tip.Name) || received || !received {`, "leave bookmarks of a history that is gone"},
 	// What is said of a copy.
 	{"checker/judge.go", `class != zfs.Stopped || c.disk.PendingReceive || c.labelledRunning()`, `class != zfs.Stopped || c.labelledRunning()`, "stay silent while a receive is pending"},
@@ -101,6 +105,7 @@ var mutants = []mutant{
 	{"checker/report.go", `d.Compared, d.State = &c, Worst(d.State, c.State)`, `d.Compared, d.State = &c, c.State`, "let a comparison make a verdict better"},
 	{"checker/seen.go", `		d.Gone = true`, `		d.Gone = false`, "forget disks that are gone"},
 	{"checker/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
+	{"checker/poolverdict.go", `(!pool.Unfinished || p.tooOld(pool, now))`, `!pool.Unfinished`, "never call a pool that hangs unreadable"},
 	// The rules.
 	{"deploy/prometheus/snapwatch.rules.yml", `receiving|excluded|future|stopped|superseded"}`, `receiving|excluded|future|superseded"}`, "call stopped guests stale"},
 	{"deploy/prometheus/snapwatch.rules.yml", `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
