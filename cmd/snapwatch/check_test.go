@@ -138,35 +138,34 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 
 // What a check had listed when its time was up is kept for the next one, or it says why not.
 func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
-	const cannot = "the next check begins anew, as what was found cannot be kept; name a file with --cache: "
 	foreign := func(id int) zfstest.Dataset {
 		d := vm(id, "hourly", time.Hour)
 		d.Snapshots = append(d.Snapshots, zfstest.Snapshot{Name: "syncoid_c_1", GUID: 2, TXG: 2, Creation: noon.Unix()})
 		return d
 	}
 	s := newSite(t, foreign(100), foreign(101), foreign(102))
-	kept := func(why string, cache ...string) {
-		t.Helper()
-		s.fake.EndHung()
-		w := zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}, foreign(100), foreign(101), foreign(102)}}
-		w.Faults = []zfstest.Fault{{Words: []string{"list", "tank/vm-101-disk-0"}, Hang: true}}
-		s.fake.Set(w)
-		status, _ := s.check(append([]string{"-t", "1s"}, cache...)...)
-		assert.Equal(t, 3, status)
-		assert.Contains(t, s.out.String(), "listed the snapshots of 1 of 3 disks so far")
-		if why == "" {
-			assert.NotContains(t, s.out.String(), cannot)
-		} else {
-			assert.Contains(t, s.out.String(), cannot+why)
-		}
-	}
-	kept("mkdir /proc/none: no such file or directory", "--cache", "/proc/none/newest.json")
-	file := filepath.Join(t.TempDir(), "newest.json")
-	kept("", "--cache", file)
-	assert.FileExists(t, file)
-	t.Setenv("XDG_CACHE_HOME", "")
-	t.Setenv("HOME", "")
-	kept("this user has no cache directory")
+	s.fake.Set(zfstest.World{
+		Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}, foreign(100), foreign(101), foreign(102)},
+		Faults:   []zfstest.Fault{{Words: []string{"list", "tank/vm-101-disk-0"}, Hang: true}},
+	})
+	status, _ := s.check("-t", "8s", "--cache", "/proc/none/newest.json")
+	assert.Equal(t, 3, status)
+	assert.Contains(t, s.out.String(), "listed the snapshots of 1 of 3 disks so far")
+	assert.Contains(t, s.out.String(), "the next check begins anew, as what was found cannot be kept; name a file with --cache: mkdir /proc/none: no such file or directory")
+}
+
+func TestKeepWhatWasFound(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	a := answer{memory: checker.NewMemory()}
+	scanner := checker.Scanner{Kstat: s.fake.Kstat, LockDir: s.fake.LockDir, Now: func() time.Time { return noon }, Memory: a.memory}
+	require.Empty(t, scanner.All(t.Context(), checker.Targets{"tank": {"tank"}})[0].Problem)
+	require.True(t, a.memory.Unsaved())
+	notes := a.keep()
+	require.Len(t, notes, 1)
+	assert.Contains(t, notes[0].Text, "this user has no cache directory")
+	a.cache = filepath.Join(t.TempDir(), "deep", "newest.json")
+	assert.Empty(t, a.keep())
+	assert.FileExists(t, a.cache)
 }
 
 func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {

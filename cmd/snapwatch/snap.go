@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 
 	"snapwatch/config"
 	"snapwatch/exporter"
@@ -11,7 +13,7 @@ import (
 
 // snapCmd is `snapwatch snap`.
 type snapCmd struct {
-	Keep []string `arg:"" optional:"" name:"retention" help:"What to keep: f48 h24 d30 w8 m12 y3 (frequently, hourly, daily, weekly, monthly, yearly). A letter left out leaves that class alone. Default: keep in the configuration."`
+	Keep []string `arg:"" optional:"" name:"retention" help:"What to keep: f48 h24 d30 w8 m12 y3 (frequently, hourly, daily, weekly, monthly, yearly). A letter left out leaves that class alone. Default: keep in the configuration, or else the words that cron runs snap with."`
 
 	Config  string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 	DryRun  bool   `help:"Print what would be done, and why, and change nothing."`
@@ -39,6 +41,11 @@ func (c *snapCmd) Run(env *environment) error {
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil {
 		return &exit{2, err}
+	}
+	if len(c.Keep) == 0 && cfg.Keep == nil && c.Config == "" && c.asRegistered(env) {
+		if cfg, err = env.loadConfig(c.Config); err != nil {
+			return &exit{2, err}
+		}
 	}
 	keep := cfg.Keep
 	if len(c.Keep) > 0 || keep == nil {
@@ -81,6 +88,31 @@ func (c *snapCmd) Run(env *environment) error {
 		return &exit{code: status}
 	}
 	return nil
+}
+
+// asRegistered takes over the words that cron runs snap with: without any, who looks into
+// what the runs do means those. It is false where cron has none.
+func (c *snapCmd) asRegistered(env *environment) bool {
+	words, err := registeredWords(env)
+	if err != nil || len(words) == 0 {
+		return false
+	}
+	flags := map[string]*string{"--config": &c.Config, "--textfile": &c.Textfile, "--node": &c.Node}
+	for i := 0; i < len(words); i++ {
+		value := flags[words[i]]
+		switch {
+		case value == nil:
+			c.Keep = append(c.Keep, words[i])
+		case i+1 < len(words):
+			i++
+			*value = cmp.Or(*value, words[i])
+		}
+	}
+	c.NoCron = true // it is registered
+	if env.Terminal && c.Format == "text" {
+		fmt.Fprintf(env.Stdout, "as cron does: snap %s\n", strings.Join(words, " "))
+	}
+	return true
 }
 
 // words is the command line to be repeated by cron.

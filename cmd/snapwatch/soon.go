@@ -76,6 +76,16 @@ func regularRun(env *environment) ([]string, error) {
 	if timerEnabled(env) {
 		return []string{"systemctl", "start", "snapwatch.service"}, nil
 	}
+	words, err := registeredCommand(env)
+	if err != nil || len(words) > 0 {
+		return words, err
+	}
+	return nil, errors.New("snap does not run by itself on this host: snapwatch cron install, or systemctl enable --now snapwatch.timer")
+}
+
+// registeredCommand are the words of cron's line that runs snap, the program first; none
+// where there is no such line.
+func registeredCommand(env *environment) ([]string, error) {
 	lines, err := cronLines(env.CronFile)
 	if err != nil {
 		return nil, err
@@ -85,7 +95,16 @@ func regularRun(env *environment) ([]string, error) {
 			return commandOf(line)
 		}
 	}
-	return nil, errors.New("snap does not run by itself on this host: snapwatch cron install, or systemctl enable --now snapwatch.timer")
+	return nil, nil
+}
+
+// registeredWords are those of them that come after the word snap.
+func registeredWords(env *environment) ([]string, error) {
+	words, err := registeredCommand(env)
+	if err != nil || len(words) < 2 {
+		return nil, err
+	}
+	return words[2:], nil
 }
 
 // commandOf are the words of a line of cron that this program wrote: the inverse of

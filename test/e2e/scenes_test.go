@@ -26,7 +26,8 @@ func (w *world) hook(s *site.Site, name, text string) string {
 // copyHook copies each disk of a running guest, and what the guest is made of.
 const copyHook = `
 for disk in $SNAPWATCH_DISKS; do
-	zfs send -p "$disk@$SNAPWATCH_SNAPSHOT" | zfs receive -u "tc/${disk##*/}"
+	copy=tc/${disk##*/}
+	zfs send -p "$disk@$SNAPWATCH_SNAPSHOT" | sh -c "zfs receive -u $copy.new && { zfs destroy -r $copy; zfs rename $copy.new $copy; }"
 done
 snapwatch config-of "$SNAPWATCH_VMID" --at "$SNAPWATCH_SNAPSHOT" >"/etc/snapwatch/copied-$SNAPWATCH_VMID.conf"
 `
@@ -49,7 +50,8 @@ func TestSceneCopyContainers(t *testing.T) {
 		return out
 	}
 	before := mounts()
-	w.snap(w.a, "f4")
+	w.snap(w.a, "f1")
+	w.snap(w.a, "f1") // the second copy takes the first one's place
 
 	for vmid, disk := range map[string]string{"200": "subvol-200-disk-0", "201": "subvol-201-disk-0"} {
 		source := "ta/data/" + disk
