@@ -10,7 +10,7 @@ import (
 	"os"
 	"syscall"
 
-	"github.com/google/renameio/v2"
+	"snapwatch/internal/files"
 )
 
 // cacheFile is the part of a [Memory] that outlives the process: what depends on facts
@@ -118,7 +118,7 @@ func (m *Memory) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
-	if err := renameio.WriteFile(path, append(text, '\n'), 0o600); err != nil {
+	if err := files.Replace(path, append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
 	return nil

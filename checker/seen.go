@@ -11,8 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
-
+	"snapwatch/internal/files"
 	"snapwatch/internal/zfs"
 )
 
@@ -69,7 +68,7 @@ func (s Seen) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("disks seen before: %w", err)
 	}
-	if err := renameio.WriteFile(path, append(text, '\n'), 0o644, renameio.WithStaticPermissions(0o644)); err != nil {
+	if err := files.Replace(path, append(text, '\n'), 0o644); err != nil {
 		return fmt.Errorf("disks seen before: %w", err)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -127,6 +128,13 @@ func parse(text []byte) (Config, error) {
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return Config{}, err
 	}
+	var tree yaml.Node
+	if err := yaml.Unmarshal(text, &tree); err != nil {
+		return Config{}, err
+	}
+	if err := emptySelector(&tree); err != nil {
+		return Config{}, err
+	}
 	if err := d.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
 		return Config{}, errors.New("more than one YAML document in the file")
 	}
@@ -134,6 +142,21 @@ func parse(text []byte) (Config, error) {
 		return Config{}, err
 	}
 	return c, nil
+}
+
+// emptySelector finds a key that says what an entry is for, without a value: the entry
+// would be for all, as if the key were not there.
+func emptySelector(n *yaml.Node) error {
+	for i, child := range n.Content {
+		key := n.Kind == yaml.MappingNode && i%2 == 0 && slices.Contains([]string{"vmid", "disk", "pool"}, child.Value)
+		if key && n.Content[i+1].ShortTag() == "!!null" {
+			return fmt.Errorf("line %d: %s has no value, so that the entry would be for all; give it one, or take the key out", child.Line, child.Value)
+		}
+		if err := emptySelector(child); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c Config) validate() error {

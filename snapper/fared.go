@@ -38,6 +38,8 @@ func (f faring) guest(freeze Freeze, u frozenUnit, outcomes outcomesByPool) repo
 		q.Reason = "the run was told to end"
 	case name == "":
 		q.Reason = unmade(err)
+	case f.ended.Lapsed[id] != "":
+		q.Reason = "it may have gone on before the snapshot was made: " + f.ended.Lapsed[id]
 	case f.ended.Early != "":
 		q.Reason = "it went on before the snapshot was made: " + f.ended.Early
 	default:

@@ -55,6 +55,7 @@ func TestFaring(t *testing.T) {
 		{name: "failed", fared: faring{failed: map[pve.ID]string{id: "refuses"}}, want: report.Crash, reason: "it could not be held still: refuses", frozen: 0.5},
 		{name: "no snapshot", unmade: true, want: report.Crash, reason: "no snapshot was made: exit status 255", frozen: 0.5},
 		{name: "too late", fared: faring{ended: quiesce.Ended{Early: "max_freeze (2s) is over"}}, want: report.Crash, reason: "it went on before the snapshot was made: max_freeze (2s) is over", frozen: 0.5},
+		{name: "gave up by itself", fared: faring{ended: quiesce.Ended{Lapsed: map[pve.ID]string{id: "VSS"}}}, want: report.Crash, reason: "it may have gone on before the snapshot was made: VSS", frozen: 0.5},
 		{name: "no window", nothing: true, want: report.Crash, reason: "the run was told to end"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

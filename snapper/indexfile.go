@@ -15,8 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/google/renameio/v2"
-
+	"snapwatch/internal/files"
 	"snapwatch/internal/zfs"
 )
 
@@ -152,10 +151,10 @@ func (p *numbers) time(text string) time.Time {
 
 // save writes the index as one step.
 func (x *index) save(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := files.Directory(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(path, x.text(), 0o600); err != nil {
+	if err := files.Replace(path, x.text(), 0o600); err != nil {
 		return err
 	}
 	x.changed = false

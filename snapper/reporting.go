@@ -30,7 +30,7 @@ func (r *run) reportPool(p *pool) {
 	entry := report.Pool{Pool: p.name}
 	if busy, ok := p.busy(); ok {
 		entry.LockedSince = busy.Since
-		if entry.LockedSince.IsZero() {
+		if entry.LockedSince.IsZero() || entry.LockedSince.After(r.start) {
 			entry.LockedSince = r.start
 		}
 		r.problem(Notice, "pool %s: another run is at work: %v", p.name, busy)

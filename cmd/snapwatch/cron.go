@@ -10,9 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
-
 	"snapwatch/config"
+	"snapwatch/internal/files"
 )
 
 // cronCmd is `snapwatch cron`.
@@ -187,7 +186,7 @@ func cronLines(path string) ([]string, error) {
 // writeCron replaces the file at once; cron reads only files that are root's and
 // writable by nobody else.
 func writeCron(path string, lines []string) error {
-	return renameio.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644)
+	return files.Replace(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644)
 }
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:=@+-]+$`)

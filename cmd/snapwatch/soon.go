@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -61,6 +62,9 @@ func (soonCmd) Run(env *environment) error {
 			"--on-active=" + soonDelay, "--timer-property=AccuracySec=1s",
 			// As in snapwatch.service: no change that zfs has begun is cut off.
 			"--service-type=oneshot", "--property=KillMode=process", "--property=SendSIGKILL=no", "--",
+		}
+		if unit == laterUnit { // it would find the pools locked, and do nothing
+			argv = slices.Insert(argv, len(argv)-1, "--property=After="+soonUnit+".service")
 		}
 		_, err = command.Output(ctx, command.Cmd{Argv: append(argv, words...)})
 		if err != nil && strings.Contains(err.Error(), "was already loaded") {

@@ -16,6 +16,9 @@ import (
 	"time"
 )
 
+// longestNote is more than what says who holds a lock has, in bytes.
+const longestNote = 64
+
 // Lock is a held lock. flock(2) is called here and not through a library, since
 // the ones there are keep the open file to themselves, and a child must inherit it.
 type Lock struct{ file *os.File }
@@ -69,13 +72,19 @@ func try(path string, how int) (*Lock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
-	err = syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is no regular file: remove it")
+	}
+	if err == nil {
+		err = syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
+	}
 	if err == nil {
 		return &Lock{file}, nil
 	}
-	_ = file.Close()
+	defer func() { _ = file.Close() }()
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, holder(path)
+		return nil, holder(file)
 	}
 	return nil, fmt.Errorf("lock %s: %w", path, err)
 }
@@ -84,11 +93,13 @@ func try(path string, how int) (*Lock, error) {
 // O_CREAT: with fs.protected_regular the kernel refuses O_CREAT on another user's
 // file in a sticky directory such as /run/lock, even to root. One that may only be
 // read can be locked all the same. A link is refused: it could lead root to a file that
-// is then overwritten.
+// is then overwritten. In a directory that all may write to, a pipe may be in its place,
+// which must not be waited for.
 func open(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|syscall.O_NOFOLLOW, 0)
+	const how = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+	file, err := os.OpenFile(path, os.O_RDWR|how, 0)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+		return os.OpenFile(path, os.O_RDONLY|how, 0)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return create(path)
@@ -102,7 +113,7 @@ func open(path string) (*os.File, error) {
 func create(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
 	if errors.Is(err, fs.ErrExist) {
-		return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+		return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	}
 	if err != nil {
 		return nil, err
@@ -114,19 +125,18 @@ func create(path string) (*os.File, error) {
 	return file, nil
 }
 
-func holder(path string) *Busy {
-	busy := &Busy{Path: path}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return busy
-	}
-	pid, since, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+// holder reads who holds a lock. Anybody may have written the file.
+func holder(file *os.File) *Busy {
+	busy := &Busy{Path: file.Name()}
+	note := make([]byte, longestNote)
+	n, _ := file.ReadAt(note, 0)
+	pid, since, _ := strings.Cut(strings.TrimSpace(string(note[:n])), " ")
 	seconds, err := strconv.ParseInt(since, 10, 64)
 	if err != nil {
 		return busy
 	}
 	if busy.PID, err = strconv.Atoi(pid); err != nil {
-		return &Busy{Path: path}
+		return &Busy{Path: file.Name()}
 	}
 	busy.Since = time.Unix(seconds, 0)
 	return busy

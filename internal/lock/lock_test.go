@@ -161,3 +161,29 @@ func TestLink(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "secret", string(text))
 }
+
+// In a directory that all may write to, somebody may have put what must not be waited for, or
+// read as a whole.
+func TestNoRegularFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	require.NoError(t, syscall.Mkfifo(path, 0o666))
+	held, err := os.OpenFile(path, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer held.Close()
+	require.NoError(t, syscall.Flock(int(held.Fd()), syscall.LOCK_EX))
+	_, err = TryExclusive(path, time.Now())
+	require.ErrorContains(t, err, "no regular file")
+	_, err = TryShared(path)
+	require.ErrorContains(t, err, "no regular file")
+
+	huge := filepath.Join(t.TempDir(), "lock")
+	file, err := os.Create(huge)
+	require.NoError(t, err)
+	defer file.Close()
+	require.NoError(t, file.Truncate(1<<40))
+	require.NoError(t, syscall.Flock(int(file.Fd()), syscall.LOCK_EX))
+	_, err = TryExclusive(huge, time.Now())
+	var busy *Busy
+	require.ErrorAs(t, err, &busy)
+	require.Zero(t, busy.PID)
+}

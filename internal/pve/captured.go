@@ -43,8 +43,7 @@ func Keepable(text string) (kept string, without []string) {
 		if strings.HasPrefix(line, "[") {
 			break // what is pending, cloud-init's, or a snapshot's
 		}
-		key, _, _ := strings.Cut(line, ":")
-		key = strings.TrimSpace(key)
+		key := keyOf(line)
 		switch {
 		case line == "" || slices.Contains(passingKeys, key):
 		case secretKeys.MatchString(key):
@@ -56,6 +55,18 @@ func Keepable(text string) (kept string, without []string) {
 		}
 	}
 	return b.String(), without
+}
+
+// keyOf is a line's key. Proxmox reads LXC's own keys as LXC writes them, too: with an =.
+func keyOf(line string) string {
+	end := ":"
+	if strings.HasPrefix(strings.TrimSpace(line), "lxc.") {
+		end = ":="
+	}
+	if i := strings.IndexAny(line, end); i >= 0 {
+		line = line[:i]
+	}
+	return strings.TrimSpace(line)
 }
 
 // Captured is a guest's configuration as it was kept.

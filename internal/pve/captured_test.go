@@ -51,8 +51,8 @@ func TestKeepable(t *testing.T) {
 	assert.Equal(t, keptConfig, kept)
 	assert.Equal(t, []string{"args", "cipassword", "sshkeys"}, without)
 
-	kept, without = Keepable("rootfs: data:subvol-200-disk-0\nenv: A=b\nlxc.environment: PASSWORD=x\nlxc.environment.runtime: B=y\nlxc.environment: C=z\nlxc.apparmor.profile: unconfined\n")
-	assert.Equal(t, "rootfs: data:subvol-200-disk-0\nlxc.apparmor.profile: unconfined\n", kept)
+	kept, without = Keepable("rootfs: data:subvol-200-disk-0\nenv: A=b\nlxc.environment: PASSWORD=x\nlxc.environment.runtime: B=y\nlxc.environment: C=z\nlxc.environment = D=hunter2:x\nlxc.environment.runtime=E=w\nlxc.mount.entry = /a:b c none bind\nlxc.apparmor.profile: unconfined\n")
+	assert.Equal(t, "rootfs: data:subvol-200-disk-0\nlxc.mount.entry = /a:b c none bind\nlxc.apparmor.profile: unconfined\n", kept)
 	assert.Equal(t, []string{"env", "lxc.environment", "lxc.environment.runtime"}, without)
 	kept, without = Keepable("[before]\nname: a\n")
 	assert.Empty(t, kept)

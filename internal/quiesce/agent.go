@@ -50,6 +50,11 @@ func (a agent) Thaw(ctx context.Context) error {
 	if err != nil && strings.Contains(err.Error(), fmt.Sprintf("VM %d is not running", a.vmid)) {
 		return fmt.Errorf("%w: %w", ErrGone, err)
 	}
+	// What QEMU's agent for Windows says when VSS, which holds writes for ten seconds at most,
+	// gave up before (qga/vss-win32/requester.cpp).
+	if err != nil && strings.Contains(err.Error(), "hold writes") {
+		return fmt.Errorf("%w: %w", ErrLapsed, err)
+	}
 	return err
 }
 

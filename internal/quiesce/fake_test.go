@@ -3,6 +3,7 @@ package quiesce
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"testing"
@@ -24,6 +25,8 @@ type guest struct {
 	fails error
 	stuck int
 	gone  bool
+	// lapses: it went on by itself before.
+	lapses bool
 }
 
 func (g *guest) note(call string) {
@@ -68,6 +71,9 @@ func (g *guest) Thaw(context.Context) error {
 		return errors.New("does not thaw")
 	}
 	g.frozen = false
+	if g.lapses {
+		return fmt.Errorf("%w: VSS gave up", ErrLapsed)
+	}
 	return nil
 }
 

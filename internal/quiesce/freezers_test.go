@@ -34,6 +34,7 @@ func TestAgent(t *testing.T) {
 		{name: "no agent", script: `echo "QEMU guest agent is not running" >&2; exit 255`, status: "QEMU guest agent is not running", freeze: "QEMU guest agent is not running", thaw: "QEMU guest agent is not running"},
 		{name: "the guest has ended", script: `echo "VM 101 is not running" >&2; exit 255`, status: "VM 101", freeze: "VM 101", thaw: "it does not run any more"},
 		{name: "refuses", script: `echo '{"result":{"error":{"class":"GenericError","desc":"no"}}}'`, status: "refuses fsfreeze-status: no", freeze: "refuses fsfreeze-freeze: no", thaw: "refuses fsfreeze-thaw: no"},
+		{name: "VSS gave up", script: `case "$*" in *-thaw*) echo '{"result":{"error":{"class":"GenericError","desc":"couldn'"'"'t hold writes: fsfreeze is limited up to 10 seconds"}}}';; *-status*) echo '{"result":"thawed"}';; *) echo '{"result":2}'; esac`, thaw: "it did not stay still for so long: the agent of guest 101 refuses fsfreeze-thaw: couldn't hold writes"},
 		{name: "nothing to freeze", script: `case "$*" in *-status*) echo '{"result":"thawed"}';; *) echo '{"result":0}'; esac`, freeze: "found no file system to freeze"},
 		{name: "an odd word", script: `echo '{"result":"melting"}'`, status: `says "melting"`, freeze: "not what is expected", thaw: "not what is expected"},
 		{name: "no result", script: `echo '{}'`, status: "no result in it", freeze: "no result in it", thaw: "no result in it"},

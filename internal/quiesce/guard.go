@@ -22,6 +22,7 @@ const (
 	saidFrozen  = "frozen"  // ID
 	saidFailed  = "failed"  // ID and why
 	saidThawing = "thawing" // asked, or why not
+	saidLapsed  = "lapsed"  // ID and why: it went on by itself before
 	saidThawed  = "thawed"  // ID and for how long it was frozen, at most
 	saidLeft    = "left"    // ID and why: it could not be thawed
 	saidEnd     = "end"
@@ -149,6 +150,10 @@ func (g *Guard) thaw(all []held) error {
 		}
 		wait.Go(func() {
 			at, err := g.Host.thaw(ctx, h.id)
+			if errors.Is(err, ErrLapsed) {
+				g.say(saidLapsed, h.id.String(), err.Error())
+				err = nil
+			}
 			if errs[i] = err; err != nil {
 				g.say(saidLeft, h.id.String(), err.Error())
 				return
@@ -160,12 +165,13 @@ func (g *Guard) thaw(all []held) error {
 	return errors.Join(errs...)
 }
 
-// thaw tries until the guest is seen to go on, and returns since when it does.
+// thaw tries until the guest is seen to go on, and returns since when it does. The error
+// wraps [ErrLapsed] where it did before it was told to.
 func (h Host) thaw(ctx context.Context, id pve.ID) (time.Time, error) {
 	for pause := thawPause; ; pause = min(2*pause, thawPauseMost) {
 		at, err := h.thawOnce(ctx, h.Freezer(id))
-		if err == nil {
-			return at, nil
+		if err == nil || errors.Is(err, ErrLapsed) {
+			return at, err
 		}
 		select {
 		case <-ctx.Done():
@@ -186,6 +192,8 @@ func (h Host) thawOnce(ctx context.Context, f Freezer) (time.Time, error) {
 	// Asked even after an error: the answer may have been lost, not the call.
 	frozen, statusErr := f.Frozen(ctx)
 	switch {
+	case statusErr == nil && !frozen && errors.Is(err, ErrLapsed):
+		return at, err
 	case statusErr == nil && !frozen:
 		return at, nil
 	case err != nil:

@@ -34,6 +34,8 @@ type Freezer interface {
 var (
 	// ErrForeign means that somebody else holds the guest still: it is not ours to thaw.
 	ErrForeign = errors.New("somebody else holds it still already")
+	// ErrLapsed means that the guest went on by itself, before it was told to.
+	ErrLapsed = errors.New("it did not stay still for so long")
 	// ErrGone means that the guest does not run any more.
 	ErrGone = errors.New("it does not run any more")
 )

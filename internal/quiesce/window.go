@@ -36,6 +36,7 @@ type Window struct {
 	// thawing is why the guard began to thaw, "" before.
 	thawing string
 	thawed  map[pve.ID]time.Duration
+	lapsed  map[pve.ID]string
 	left    map[pve.ID]string
 	// ended is true when the guard says nothing any more.
 	ended bool
@@ -49,6 +50,8 @@ type Ended struct {
 	// Frozen is for how long each guest was held still at most, from the call that
 	// freezes to the end of the one that thaws.
 	Frozen map[pve.ID]time.Duration
+	// Lapsed are those that went on by themselves before they were told to, and why.
+	Lapsed map[pve.ID]string
 	// Left are those that may be held still yet, and why.
 	Left map[pve.ID]string
 }
@@ -62,7 +65,7 @@ func (h Host) Open(guests []pve.ID, budget time.Duration) (*Window, error) {
 	}
 	w := &Window{
 		host: h, budget: budget, guests: guests, guard: guard, said: make(chan string), done: make(chan struct{}),
-		frozen: map[pve.ID]bool{}, failed: map[pve.ID]string{}, thawed: map[pve.ID]time.Duration{}, left: map[pve.ID]string{},
+		frozen: map[pve.ID]bool{}, failed: map[pve.ID]string{}, thawed: map[pve.ID]time.Duration{}, lapsed: map[pve.ID]string{}, left: map[pve.ID]string{},
 	}
 	go w.listen()
 	select {
@@ -136,6 +139,8 @@ func (w *Window) take(line string) {
 		w.failed[id] = more
 	case saidThawing:
 		w.thawing = rest
+	case saidLapsed:
+		w.lapsed[id] = more
 	case saidThawed:
 		if d, err := time.ParseDuration(more); err == nil {
 			w.thawed[id] = d
@@ -167,7 +172,7 @@ func (w *Window) Thaw() Ended {
 	if w.thawing == "" {
 		w.thawing = "the guard that was to thaw them ended or hangs"
 	}
-	ended := Ended{Frozen: w.thawed, Left: w.left}
+	ended := Ended{Frozen: w.thawed, Lapsed: w.lapsed, Left: w.left}
 	if w.thawing != asked {
 		ended.Early = w.thawing
 	}
@@ -206,6 +211,10 @@ func (w *Window) thawAlone() {
 			at, err := w.host.thaw(ctx, id)
 			mu.Lock()
 			defer mu.Unlock()
+			if errors.Is(err, ErrLapsed) {
+				w.lapsed[id] = err.Error()
+				err = nil
+			}
 			if err != nil {
 				w.left[id] = fmt.Sprintf("thaw it by hand: %v", err)
 				return

@@ -232,3 +232,25 @@ func TestParseID(t *testing.T) {
 		assert.Equal(t, want, ok, text)
 	}
 }
+
+// A guest that went on by itself is thawed, and no snapshot of it may pass for one of a
+// guest that was still; whoever thaws it.
+func TestLapsed(t *testing.T) {
+	for name, alone := range map[string]bool{"by the guard": false, "alone": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 2)
+			r.guests[r.ids[0]].lapses = true
+			w := r.open(t, time.Minute)
+			require.Empty(t, w.Freeze())
+			if alone {
+				require.NoError(t, r.guard.Close())
+			}
+			ended := w.Thaw()
+			assert.Contains(t, ended.Lapsed[r.ids[0]], "VSS gave up")
+			assert.NotContains(t, ended.Lapsed, r.ids[1])
+			assert.Empty(t, ended.Left)
+			assert.Len(t, ended.Frozen, 2)
+			r.thawed(t)
+		})
+	}
+}

@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"snapwatch/internal/files"
 )
 
 // Run is what a run did. It is kept as last-run.json in the state directory.
@@ -217,14 +217,14 @@ func LoadFile(stateDir, name string) (Run, error) {
 // Save writes the report into one of the files so that a reader finds either the old
 // one or the new one. It is readable for all: the exporter runs as another user.
 func (r *Run) Save(stateDir, name string) error {
-	if err := os.MkdirAll(stateDir, 0o755); err != nil {
+	if err := files.Directory(stateDir, 0o755); err != nil {
 		return err
 	}
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(filepath.Join(stateDir, name), append(text, '\n'), 0o644)
+	return files.Replace(filepath.Join(stateDir, name), append(text, '\n'), 0o644)
 }
 
 // Last is LoadFile for the next run: without a report it returns an empty one.

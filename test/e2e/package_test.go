@@ -56,8 +56,16 @@ func TestSystemdPackage(t *testing.T) {
 	assert.Len(t, w.classes(disk), 3, "the new one goes on")
 
 	// With cron in place of the timer, removing takes the line that would mail for ever.
+	// Removed, and back: what was on is on again.
+	w.apt("remove", "snapwatch")
+	w.apt("install", "--no-install-recommends", builtPackage(t, "latest"))
+	for _, unit := range []string{"snapwatch.timer", "snapwatch-exporter.service", "snapwatch-finalize.service"} {
+		assert.Equal(t, "active", w.unit("is-active", unit), unit)
+	}
+
 	w.host("systemctl", "disable", "--now", "snapwatch.timer")
 	w.host("snapwatch", "cron", "install", "f4")
+	w.host("snapwatch", "cron", "install", "--prune", "f4")
 	assert.FileExists(t, "/etc/cron.d/snapwatch")
 	w.apt("remove", "snapwatch")
 	assert.NoFileExists(t, "/usr/bin/snapwatch")

@@ -1,0 +1,39 @@
+package files
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What another user must read is readable though the first run was by hand, with a strict
+// umask; and what only root may write is so, though somebody widened it.
+func TestModes(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o077))
+	dir := filepath.Join(t.TempDir(), "state")
+	path := filepath.Join(dir, "report")
+	mode := func(path string) os.FileMode {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		return info.Mode().Perm()
+	}
+	require.NoError(t, Directory(dir, 0o755))
+	assert.Equal(t, os.FileMode(0o755), mode(dir))
+	require.NoError(t, Replace(path, []byte("a"), 0o644))
+	assert.Equal(t, os.FileMode(0o644), mode(path))
+	require.NoError(t, os.Chmod(path, 0o666))
+	require.NoError(t, Replace(path, []byte("b"), 0o600))
+	assert.Equal(t, os.FileMode(0o600), mode(path))
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "b", string(text))
+
+	require.NoError(t, os.Chmod(dir, 0o700))
+	require.NoError(t, Directory(dir, 0o755))
+	assert.Equal(t, os.FileMode(0o700), mode(dir), "who made it meant it")
+	assert.Error(t, Replace(filepath.Join(dir, "none", "x"), nil, 0o600))
+}
