@@ -55,7 +55,6 @@ func TestSystemdPackage(t *testing.T) {
 	w.host("systemctl", "start", "snapwatch.service")
 	assert.Len(t, w.classes(disk), 3, "the new one goes on")
 
-	// With cron in place of the timer, removing takes the line that would mail for ever.
 	// Removed, and back: what was on is on again.
 	w.apt("remove", "snapwatch")
 	w.apt("install", "--no-install-recommends", builtPackage(t, "latest"))
@@ -63,6 +62,7 @@ func TestSystemdPackage(t *testing.T) {
 		assert.Equal(t, "active", w.unit("is-active", unit), unit)
 	}
 
+	// With cron in place of the timer, removing takes the lines that would mail for ever.
 	w.host("systemctl", "disable", "--now", "snapwatch.timer")
 	w.host("snapwatch", "cron", "install", "f4")
 	w.host("snapwatch", "cron", "install", "--prune", "f4")
