@@ -113,11 +113,12 @@ func (r *replay) Run(node int) {
 	r.goOn(going{what: "runs", then: func(said site.Result) { r.tell(s, args, said) }}, s, append([]string{program(r.t)}, args...)...)
 }
 
-// Killed is a run that is killed when it is about to write for the first time.
+// Killed is a run that is killed when it is about to write for the first time, by whatever
+// of zfs' commands.
 func (r *replay) Killed(node int) {
 	r.follow()
 	s := r.sites[node]
-	require.NoError(r.t, s.Install("zfs", "#!/bin/sh\nif [ \"$1\" = program ]; then kill -9 $PPID; exit 1; fi\nexec /usr/sbin/zfs \"$@\"\n"))
+	require.NoError(r.t, s.Install("zfs", "#!/bin/sh\ncase $1 in program|destroy|inherit) kill -9 $PPID; exit 1 ;; esac\nexec /usr/sbin/zfs \"$@\"\n"))
 	r.world.run(s, append([]string{"snap"}, strings.Fields(r.setup.Keep)...)...)
 	require.NoError(r.t, s.Remove(site.BinDir+"/zfs"))
 }

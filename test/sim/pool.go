@@ -23,6 +23,11 @@ type dataset struct {
 	// labelled: it has received properties. Until it has, ZFS takes local ones for
 	// received ones, and the first that arrive replace them.
 	labelled bool
+	// first is when the first increment came to a volume that was made here, by txg, and 0
+	// before: ZFS rewrites what it keeps beside the data then, which counts as written (1 KiB,
+	// seen on OpenZFS 2.3.9). received: one came, or all of it.
+	first    uint64
+	received bool
 	// seeding: the first receive is not finished. token: one waits to be resumed.
 	seeding, token bool
 	// tip is the newest snapshot of its history, by guid, even one that is gone.
@@ -113,7 +118,7 @@ func (w *World) disk(d *dataset) snapper.Disk {
 }
 
 func (w *World) written(d *dataset, since zfs.Snapshot) uint64 {
-	if w.taken[since.GUID].content == d.content {
+	if w.taken[since.GUID].content == d.content && since.CreateTXG >= d.first {
 		return 0
 	}
 	return 4096

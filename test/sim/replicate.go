@@ -203,6 +203,7 @@ func (w *World) seed(src *dataset, to map[string]*dataset, as string, host time.
 		return dst
 	}
 	w.receive(dst, src.snaps)
+	dst.received = true
 	return dst
 }
 
@@ -240,6 +241,10 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 		w.say("a receive of %s breaks off", dst.name)
 		fresh = fresh[:len(fresh)/2]
 	}
+	if !dst.received && strings.HasPrefix(zfs.Base(dst.name), "vm-") {
+		dst.first = w.serial + 1
+	}
+	dst.received = true
 	if w.tick%4 == 0 {
 		w.lab.Rotated(sending.To, dst.name, rotated(dst, sending.To))
 	}
