@@ -12,15 +12,33 @@ import (
 	"snapwatch/test/site"
 )
 
-// before lets a command line run on A just before a channel program whose arguments
+// before lets a command line run on a site just before a channel program whose arguments
 // hold a word, once.
-func (w *world) before(word, line string) {
+func (w *world) before(s *site.Site, word, line string) {
 	w.t.Helper()
-	require.NoError(w.t, w.a.Install("zfs", `#!/bin/sh
+	require.NoError(w.t, s.Install("zfs", `#!/bin/sh
 case "$* " in program*" `+word+` "*) mkdir /run/met 2>/dev/null && { `+line+` ; } >/dev/null 2>&1 ;; esac
 exec /usr/sbin/zfs "$@"
 `))
-	require.NoError(w.t, w.a.Remove("/run/met"))
+	require.NoError(w.t, s.Remove("/run/met"))
+}
+
+// receiving is a line that begins to receive an increment on a disk, and hangs half way.
+func receiving(from, base, to, disk string) string {
+	return `(/usr/sbin/zfs send -i @` + base + ` ` + from + `@` + to + ` | head -c 2000000; sleep 600) | /usr/sbin/zfs receive -F ` + disk + ` & ` +
+		`until /usr/sbin/zfs list ` + disk + `/%recv; do sleep 0.1; done`
+}
+
+// endReceive ends what receiving began.
+func (w *world) endReceive(disk string) {
+	w.t.Helper()
+	_, err := w.c.Run(w.ctx, "pkill", "-9", "-x", "sleep")
+	require.NoError(w.t, err)
+	w.until(func() bool {
+		r, err := w.c.Run(w.ctx, "zfs", "list", disk+"/%recv")
+		require.NoError(w.t, err)
+		return r.Code != 0
+	})
 }
 
 // TestProgramsGuard: what changed since the pool was read is seen by the channel
@@ -34,7 +52,7 @@ func TestProgramsGuard(t *testing.T) {
 	// What stands in for a victim goes before the victim would.
 	w.snap(w.a, "f1")
 	old := w.snapshots(disk)
-	w.before("keeper", `/usr/sbin/zfs list -Ho name -t snapshot `+disk+` | grep -v `+old[0]+` | xargs -n 1 /usr/sbin/zfs destroy`)
+	w.before(w.a, "keeper", `/usr/sbin/zfs list -Ho name -t snapshot `+disk+` | grep -v `+old[0]+` | xargs -n 1 /usr/sbin/zfs destroy`)
 	w.run(w.a, "snap", "f1")
 	assert.Equal(t, old, w.snapshots(disk), "the new one was destroyed by somebody, so the old one stays")
 
@@ -42,23 +60,35 @@ func TestProgramsGuard(t *testing.T) {
 	w.send(disk, "tb/data/subvol-101-disk-0")
 	w.zfs("set", "refreservation=8M", "tb/data/subvol-101-disk-0")
 	w.pipe("mkdir -p /tmp/mnt && mount -t zfs -o zfsutil tb/data/subvol-101-disk-0 /tmp/mnt && head -c 8000000 /dev/urandom >/tmp/mnt/file && umount /tmp/mnt && zfs snapshot tb/data/subvol-101-disk-0@next")
-	receive := `(/usr/sbin/zfs send -i @` + old[0] + ` tb/data/subvol-101-disk-0@next | head -c 2000000; sleep 600) | /usr/sbin/zfs receive -F ` + disk + ` & ` +
-		`until /usr/sbin/zfs list ` + disk + `/%recv; do sleep 0.1; done`
 	w.stop(w.a, 101)
-	w.before("guest", receive)
+	w.before(w.a, "guest", receiving("tb/data/subvol-101-disk-0", old[0], "next", disk))
 	w.run(w.a, "snap", "f1")
 	assert.NotContains(t, w.classes(disk), "stopped", "what is being received gets no snapshot")
 	assert.Equal(t, "pve-a", w.label(disk), "and no label")
-	_, err := w.a.Run(w.ctx, "pkill", "-9", "-x", "sleep")
-	require.NoError(t, err)
-	w.until(func() bool {
-		r, err := w.a.Run(w.ctx, "zfs", "list", disk+"/%recv")
-		require.NoError(t, err)
-		return r.Code != 0
-	})
+	w.endReceive(disk)
 	require.NoError(t, w.a.Remove(site.BinDir+"/zfs"))
 	w.snap(w.a, "f1")
 	assert.Contains(t, w.classes(disk), "stopped")
+
+	// The same on a copy, before prune destroys.
+	w.vm(102, "vm-102-disk-0")
+	w.start(w.a, 102)
+	source, copied := "ta/data/vm-102-disk-0", "tc/vm-102-disk-0"
+	for range 3 {
+		w.snap(w.a, "f9")
+	}
+	w.replicate("vm-102-disk-0")
+	w.pipe("dd if=/dev/urandom of=/dev/zvol/" + source + " bs=1M count=8 conv=fsync status=none")
+	w.snap(w.a, "f9")
+	have, next := w.snapshots(copied), w.snapshots(source)
+	require.Len(t, have, 3)
+	w.before(w.c, "destroy", receiving(source, have[2], next[3], copied))
+	w.run(w.c, "prune", "f1")
+	assert.Equal(t, have, w.snapshots(copied), "nothing goes on a disk that is being received")
+	w.endReceive(copied)
+	require.NoError(t, w.c.Remove(site.BinDir+"/zfs"))
+	w.run(w.c, "prune", "f1")
+	assert.Len(t, w.snapshots(copied), 2, "it would have")
 
 	// A guest that gets no snapshot gets no label: one disk of two finds no room.
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
