@@ -26,22 +26,6 @@ func PoolVerdicts() []PoolVerdict {
 	return []PoolVerdict{PoolOK, PoolMissing, PoolUnreadable, PoolIncomplete}
 }
 
-// poolVerdict judges a pool that is read by scan after scan. That a scan takes longer than
-// somebody waits for it is no fault while what the one before it read still counts.
-func (p *Policy) poolVerdict(pool Pool, now time.Time) PoolVerdict {
-	switch {
-	case pool.Missing && p.poolExcluded(pool.Name, now):
-		return PoolOK
-	case pool.Missing:
-		return PoolMissing
-	case pool.Problem != "" && (!pool.Unfinished || p.tooOld(pool, now)):
-		return PoolUnreadable
-	case len(pool.MissingRoots) > 0:
-		return PoolIncomplete
-	}
-	return PoolOK
-}
-
 // tooOld tells whether what was read of a pool counts no longer.
 func (p *Policy) tooOld(pool Pool, now time.Time) bool {
 	return pool.ReadAt.IsZero() || now.Sub(pool.ReadAt) > p.MaxDataAge

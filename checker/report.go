@@ -152,22 +152,28 @@ func expiredText(m config.Maintenance) string {
 }
 
 // judgePool says what is wrong with a pool as a whole; its disks are judged for
-// themselves.
+// themselves. That a scan takes longer than somebody waits for it is no fault while what
+// the one before it read still counts.
 func judgePool(pool Pool, p Policy, now time.Time) PoolResult {
-	result := PoolResult{Pool: pool, Verdict: p.poolVerdict(pool, now)}
+	result := PoolResult{Pool: pool}
 	switch {
 	case pool.Missing && p.poolExcluded(pool.Name, now):
 		result.Reason = pool.Problem + ", under maintenance"
 	case pool.Missing:
-		result.State, result.Reason = Critical, pool.Problem
+		result.State, result.Verdict, result.Reason = Critical, PoolMissing, pool.Problem
 	case pool.Problem != "":
-		// What was read before stands for a while; then its disks are unreadable.
-		if p.tooOld(pool, now) {
-			result.State = Unknown
-		}
 		result.Reason = pool.Problem
+		switch {
+		case p.tooOld(pool, now):
+			// What was read before stands for a while; then its disks are unreadable.
+			result.State, result.Verdict = Unknown, PoolUnreadable
+		case !pool.Unfinished:
+			result.Verdict = PoolUnreadable
+		case len(pool.MissingRoots) > 0:
+			result.Verdict = PoolIncomplete
+		}
 	case len(pool.MissingRoots) > 0:
-		result.State = Critical
+		result.State, result.Verdict = Critical, PoolIncomplete
 		result.Reason = fmt.Sprintf("%s: no such dataset, but the configuration names it", strings.Join(pool.MissingRoots, ", "))
 	}
 	return result

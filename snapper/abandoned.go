@@ -107,10 +107,8 @@ func tipOf(d *Disk) report.Tip {
 // does no harm: no bookmark is newer than what was there then.
 func (r *run) intend(plan Plan, pools []*pool) {
 	if r.intended == nil { // an earlier round's stay
-		r.intended = maps.Clone(r.previous.Tips)
-	}
-	if r.intended == nil {
 		r.intended = map[string]report.Tip{}
+		maps.Copy(r.intended, r.previous.Tips)
 	}
 	intended := r.previous
 	intended.Tips = r.intended

@@ -19,6 +19,9 @@ import (
 // longestNote is more than what says who holds a lock has, in bytes.
 const longestNote = 64
 
+// careful opens a file that somebody else may have put there.
+const careful = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+
 // Lock is a held lock. flock(2) is called here and not through a library, since
 // the ones there are keep the open file to themselves, and a child must inherit it.
 type Lock struct{ file *os.File }
@@ -96,10 +99,9 @@ func try(path string, how int) (*Lock, error) {
 // is then overwritten. In a directory that all may write to, a pipe may be in its place,
 // which must not be waited for.
 func open(path string) (*os.File, error) {
-	const how = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
-	file, err := os.OpenFile(path, os.O_RDWR|how, 0)
+	file, err := os.OpenFile(path, os.O_RDWR|careful, 0)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		return os.OpenFile(path, os.O_RDONLY|how, 0)
+		return os.OpenFile(path, os.O_RDONLY|careful, 0)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return create(path)
@@ -113,7 +115,7 @@ func open(path string) (*os.File, error) {
 func create(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
 	if errors.Is(err, fs.ErrExist) {
-		return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+		return os.OpenFile(path, os.O_RDONLY|careful, 0)
 	}
 	if err != nil {
 		return nil, err

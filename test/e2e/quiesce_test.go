@@ -32,7 +32,7 @@ func TestContainersHeldStill(t *testing.T) {
 	}
 	one, ten := time.Hour.Seconds(), time.Hour.Seconds()
 	// The shortest counts: a machine that is busy otherwise only ever adds to both.
-	for round := 0; round < 2 || ten >= 2*one && round < 6; round++ {
+	for range 4 {
 		w.configure(still + "quiesce: [{vmid: 200, how: cgroup}]\n")
 		w.snap(w.a, "f9")
 		q := w.quiesced()

@@ -105,7 +105,7 @@ var mutants = []mutant{
 	{"checker/report.go", `d.Compared, d.State = &c, Worst(d.State, c.State)`, `d.Compared, d.State = &c, c.State`, "let a comparison make a verdict better"},
 	{"checker/seen.go", `		d.Gone = true`, `		d.Gone = false`, "forget disks that are gone"},
 	{"checker/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
-	{"checker/poolverdict.go", `(!pool.Unfinished || p.tooOld(pool, now))`, `!pool.Unfinished`, "never call a pool that hangs unreadable"},
+	{"checker/report.go", `result.State, result.Verdict = Unknown, PoolUnreadable`, `result.State = Unknown`, "never call a pool that hangs unreadable"},
 	// The rules.
 	{"deploy/prometheus/snapwatch.rules.yml", `receiving|excluded|future|stopped|superseded"}`, `receiving|excluded|future|superseded"}`, "call stopped guests stale"},
 	{"deploy/prometheus/snapwatch.rules.yml", `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)

@@ -51,16 +51,19 @@ func (r *record) since(t time.Time) float64 { return float64(t.Unix() - r.begin(
 
 func (r *record) begin() time.Time { return r.w.Start.Add(Tick + 10*time.Minute) }
 
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // host adds what one exporter shows.
 func (r *record) host(tick int, target string, report checker.Report) {
 	r.set(tick, "snapwatch_time_seconds", target, r.since(report.Now))
 	for _, p := range report.Pools {
 		for _, v := range checker.PoolVerdicts() {
-			is := 0.0
-			if v == p.Verdict {
-				is = 1
-			}
-			r.set(tick, "snapwatch_pool_state", target+fmt.Sprintf(",pool=%q,state=%q", p.Name, v), is)
+			r.set(tick, "snapwatch_pool_state", target+fmt.Sprintf(",pool=%q,state=%q", p.Name, v), truth(v == p.Verdict))
 		}
 	}
 	for _, d := range report.Disks {
@@ -69,11 +72,7 @@ func (r *record) host(tick int, target string, report checker.Report) {
 			r.set(tick, "snapwatch_disk_newest_snapshot_timestamp_seconds", labels, r.since(d.Newest.Creation))
 		}
 		for _, row := range checker.Verdicts() {
-			is := 0.0
-			if row.Verdict == d.Verdict {
-				is = 1
-			}
-			r.set(tick, "snapwatch_disk_state", labels+fmt.Sprintf(",state=%q", row.Name), is)
+			r.set(tick, "snapwatch_disk_state", labels+fmt.Sprintf(",state=%q", row.Name), truth(row.Verdict == d.Verdict))
 		}
 		r.set(tick, "snapwatch_disk_created_timestamp_seconds", labels, r.since(d.Created))
 		r.set(tick, "snapwatch_disk_max_initial_receive_seconds", labels, r.w.policy.MaxInitialReceive.Range.End)
