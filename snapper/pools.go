@@ -177,6 +177,12 @@ func (p *pool) close() {
 	}
 }
 
+// sync returns when the pool has written all that waited to be written (zpool-sync(8)).
+func (p *pool) sync(patience context.Context) error {
+	_, err := command.Finish(patience, command.Cmd{Argv: []string{"zpool", "sync", p.name}, Inherit: p.inherit()})
+	return err
+}
+
 // giveBack gives a dataset's local label up for the received one. A channel program
 // cannot: its inherit forgets the received value for good (zfs-program(8)).
 func (p *pool) giveBack(patience context.Context, dataset string) error {

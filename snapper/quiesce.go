@@ -59,6 +59,7 @@ func (r *run) applyUnit(ctx context.Context, pools map[string]*pool, u frozenUni
 		r.reportFared(u, fared, outcomes)
 		return outcomes
 	}
+	r.settleWrites(pools, u)
 	at := r.Now()
 	window, err := r.Quiesce.Open(ids, r.Config.MaxFreeze.Std())
 	if err != nil {
@@ -76,6 +77,18 @@ func (r *run) applyUnit(ctx context.Context, pools map[string]*pool, u frozenUni
 	fared.at = at
 	r.reportFared(u, fared, outcomes)
 	return outcomes
+}
+
+// settleWrites lets the unit's pools write what waits to be written, before its guests are
+// held still: else their snapshot's transaction group has that to write, or the one before
+// it, and they are held for as long. What fails here fails for the snapshot, too, and is
+// told there.
+func (r *run) settleWrites(pools map[string]*pool, u frozenUnit) {
+	busy := map[string]*pool{}
+	for _, g := range u.plans {
+		busy[g.Pool] = pools[g.Pool]
+	}
+	eachPool(busy, func(p *pool) { _ = p.patiently(p.sync) })
 }
 
 // takeUnit takes a unit's snapshots, in one program a pool, in all pools at once.

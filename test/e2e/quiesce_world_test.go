@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -73,12 +74,38 @@ func (w *world) nobodyThaws() {
 		require.NoError(w.t, err)
 		for _, p := range running {
 			line := strings.Join(p.Argv, " ")
-			if strings.HasPrefix(line, "snapwatch guard") || strings.Contains(line, "pvesh create") || strings.HasPrefix(line, "zfs ") {
+			if strings.HasPrefix(line, "snapwatch guard") || strings.Contains(line, "pvesh create") || strings.HasPrefix(line, "zfs ") || strings.HasPrefix(line, "zpool ") {
 				return false
 			}
 		}
 		return true
 	})
+}
+
+// parameter sets one of the module's for this test.
+func (w *world) parameter(name, value string) {
+	w.t.Helper()
+	path := "/sys/module/zfs/parameters/" + name
+	was, err := os.ReadFile(path)
+	require.NoError(w.t, err)
+	require.NoError(w.t, os.WriteFile(path, []byte(value), 0))
+	w.t.Cleanup(func() { require.NoError(w.t, os.WriteFile(path, was, 0)) })
+}
+
+// dirty is how many bytes a pool's latest transaction groups had to write, from its kstat.
+func (w *world) dirty(pool string) map[uint64]uint64 {
+	w.t.Helper()
+	text, err := os.ReadFile("/proc/spl/kstat/zfs/" + pool + "/txgs")
+	require.NoError(w.t, err)
+	all := map[uint64]uint64{}
+	for line := range strings.Lines(string(text)) {
+		var txg, birth, bytes uint64
+		var state string
+		if n, _ := fmt.Sscan(line, &txg, &birth, &state, &bytes); n == 4 {
+			all[txg] = bytes
+		}
+	}
+	return all
 }
 
 // newest is the name of a dataset's newest snapshot.
