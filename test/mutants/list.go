@@ -3,7 +3,7 @@ package main
 var suites = []suite{
 	{"snapper/", [][]string{{"./snapper", "-rapid.checks", "30"}, {"./test/sim", "-weeks", "40"}}},
 	{"checker/", [][]string{{"./checker"}, {"./test/sim", "-weeks", "40"}}},
-	{"deploy/", [][]string{{"-tags", "deploy", "-run", "Rules|Alert", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
+	{"deploy/", [][]string{{"-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
 }
 
 // mutants are the breaks. Each is one that a person could make.
