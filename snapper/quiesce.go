@@ -30,6 +30,7 @@ func (r *run) applyFrozen(ctx context.Context, pools map[string]*pool, units []f
 		wait.Go(func() {
 			windows <- struct{}{} // first: the guests' locks are not to be held while we wait
 			defer func() { <-windows }()
+			r.settleWrites(pools, u)
 			freezes, release := r.fit(ctx, u, slots)
 			defer release()
 			outcomes := r.applyUnit(ctx, pools, u, freezes)
@@ -59,7 +60,6 @@ func (r *run) applyUnit(ctx context.Context, pools map[string]*pool, u frozenUni
 		r.reportFared(u, fared, outcomes)
 		return outcomes
 	}
-	r.settleWrites(pools, u)
 	at := r.Now()
 	window, err := r.Quiesce.Open(ids, r.Config.MaxFreeze.Std())
 	if err != nil {
