@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -87,8 +88,10 @@ func (r *rig) runs(disks, snapshots int) error {
 	changed := &contender{name: "`snapwatch snap`, after sanoid changed every disk", run: snap, before: steady.before}
 	cron := sanoid("`sanoid --cron`", "--cron")
 	cron.before = steady.before
-	for range 2 { // it fills its index, and brings the disks to their number
-		if err := snap(); err != nil {
+	// They fill its index, and bring the disks to their number. What was changed a moment
+	// before a run is listed again by the next.
+	for range 2 {
+		if err := errors.Join(steady.before(), snap()); err != nil {
 			return err
 		}
 	}
