@@ -87,6 +87,7 @@ check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check wha
 	$(GO) test -count=1 -tags deploy ./deploy
 	$(GO) test -count=1 -timeout 0 -tags deploy -run TestRulesAgree ./test/sim -weeks $(SAMPLED) -seed $(WEEK)
 	cd deploy/grafana && $(GO) test -count=1 ./...
+	$(GO) run ./test/fleet -nodes 5 -disks 8 -interval 2s -for 10s # that it works, not what it costs
 
 .PHONY: browser
 browser: setup

@@ -84,16 +84,19 @@ func (p *server) measure(f fleet) error {
 	if err != nil {
 		return err
 	}
-	up, err := p.query(`sum(up)`)
+	read, err := p.query(`sum(snapwatch_pool_scrape_success)`)
 	if err != nil {
 		return err
+	}
+	if read != float64(f.nodes) {
+		return fmt.Errorf("of %d nodes %.0f could read their pool: what was measured is no fleet that works", f.nodes, read)
 	}
 	scrape, err := p.query(`avg(scrape_duration_seconds)`)
 	if err != nil {
 		return err
 	}
 	cpu := (after["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]) / (f.lasts - half).Seconds()
-	fmt.Printf(`Prometheus %s, %d nodes with %d disks each every %s, %s, %.0f nodes up
+	fmt.Printf(`Prometheus %s, %d nodes with %d disks each every %s, %s
 
 | | |
 |---|---:|
@@ -104,7 +107,7 @@ func (p *server) measure(f fleet) error {
 | processor | %.2f of one core, on a machine that is busy otherwise |
 | evaluating all rules | %.2f s, every %s |
 | a scrape | %.3f s |
-`, p.version, f.nodes, f.disks, f.interval, f.lasts, up,
+`, p.version, f.nodes, f.disks, f.interval, f.lasts,
 		series, series/float64(f.nodes*f.disks),
 		after["prometheus_tsdb_head_series"],
 		after["process_resident_memory_bytes"]/(1<<20), after["process_resident_memory_bytes"]/after["prometheus_tsdb_head_series"]/1024,

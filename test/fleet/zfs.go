@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,27 +29,37 @@ func zfs(args []string, now time.Time) int {
 		}
 		return 0
 	}
-	properties := strings.Split(args[len(args)-2], ",")
+	// get …  -o COLUMNS PROPERTIES ROOT...
+	words := args[slices.Index(args, "-o")+2:]
+	properties := strings.Split(words[0], ",")
+	for _, root := range words[1:] {
+		printDataset(out, root, "", properties, now)
+	}
 	for n := range disks {
-		dataset := dataset(node, n, disks)
-		for _, p := range properties {
-			value := "-"
-			switch p {
-			case "guid":
-				value = strconv.FormatUint(guid(dataset), 10)
-			case "creation":
-				value = strconv.FormatInt(now.Add(-240*time.Hour).Truncate(24*time.Hour).Unix(), 10)
-			case "prevsnap":
-				value = dataset + "@" + snapshot
-			case "inconsistent", "written":
-				value = "0"
-			case "snapshots_changed":
-				value = strconv.FormatInt(made.Unix(), 10)
-			}
-			fmt.Fprintf(out, "%s\t%s\t%s\t-\n", dataset, p, value)
-		}
+		printDataset(out, dataset(node, n, disks), snapshot, properties, now)
 	}
 	return 0
+}
+
+// printDataset prints a dataset's properties. Its newest snapshot is of this quarter of an
+// hour, or there is none.
+func printDataset(out io.Writer, dataset, snapshot string, properties []string, now time.Time) {
+	for _, p := range properties {
+		value := "-"
+		switch {
+		case p == "guid":
+			value = strconv.FormatUint(guid(dataset), 10)
+		case p == "creation":
+			value = strconv.FormatInt(now.Add(-240*time.Hour).Truncate(24*time.Hour).Unix(), 10)
+		case p == "prevsnap" && snapshot != "":
+			value = dataset + "@" + snapshot
+		case p == "inconsistent", p == "written":
+			value = "0"
+		case p == "snapshots_changed" && snapshot != "":
+			value = strconv.FormatInt(now.Truncate(15*time.Minute).Unix(), 10)
+		}
+		fmt.Fprintf(out, "%s\t%s\t%s\t-\n", dataset, p, value)
+	}
 }
 
 func guid(text string) uint64 {
