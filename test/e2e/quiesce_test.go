@@ -90,7 +90,7 @@ func TestContainersHeldStill(t *testing.T) {
 // TestWrittenBeforeTheFreeze: what waits to be written is on the pool before a guest is held
 // still, so that it is not held for as long as that takes.
 func TestWrittenBeforeTheFreeze(t *testing.T) {
-	const waiting = 32 << 20
+	const waiting = 8 << 20 // less than what makes the pool write by itself
 	w := newWorld(t)
 	w.parameter("zfs_txg_timeout", "600") // nothing is written but when somebody asks
 	w.configure(still + "quiesce: [{vmid: 200, how: cgroup}]\n")
