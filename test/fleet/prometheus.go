@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -67,8 +68,29 @@ func (p *server) end() {
 	_ = p.cmd.Wait()
 }
 
+// patience is how long every node may take until it was scraped, and could read its pool,
+// beyond two intervals.
+const patience = 2 * time.Minute
+
+// await waits until every node could read its pool: else what is measured is no fleet that
+// works.
+func (p *server) await(f fleet) error {
+	for end := time.Now().Add(2*f.interval + patience); ; time.Sleep(200 * time.Millisecond) {
+		read, err := p.query(`sum(snapwatch_pool_scrape_success)`)
+		switch {
+		case err == nil && read == float64(f.nodes):
+			return nil
+		case time.Now().After(end):
+			return errors.Join(err, fmt.Errorf("of %d nodes %.0f could read their pool", f.nodes, read))
+		}
+	}
+}
+
 // measure waits and tells what it cost.
 func (p *server) measure(f fleet) error {
+	if err := p.await(f); err != nil {
+		return err
+	}
 	half := f.lasts / 2
 	time.Sleep(half)
 	before, err := p.own()
@@ -83,13 +105,6 @@ func (p *server) measure(f fleet) error {
 	series, err := p.query(`count({__name__=~"snapwatch_disk_.*"})`)
 	if err != nil {
 		return err
-	}
-	read, err := p.query(`sum(snapwatch_pool_scrape_success)`)
-	if err != nil {
-		return err
-	}
-	if read != float64(f.nodes) {
-		return fmt.Errorf("of %d nodes %.0f could read their pool: what was measured is no fleet that works", f.nodes, read)
 	}
 	scrape, err := p.query(`avg(scrape_duration_seconds)`)
 	if err != nil {
