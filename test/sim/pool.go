@@ -23,11 +23,13 @@ type dataset struct {
 	// labelled: it has received properties. Until it has, ZFS takes local ones for
 	// received ones, and the first that arrive replace them.
 	labelled bool
-	// first is when the first increment came to a volume that was made here, by txg, and 0
-	// before: ZFS rewrites what it keeps beside the data then, which counts as written (1 KiB,
-	// seen on OpenZFS 2.3.9). received: one came, or all of it.
-	first    uint64
-	received bool
+	// log: a volume was written here since the last receive, and has an intent log beside its
+	// data. Its snapshots have it, too: logged are these, by guid. An increment on one of them
+	// drops the log, which counts as written (1 KiB, seen on OpenZFS 2.3.9): dropped is the
+	// txg of the latest that did, 0 if none.
+	log     bool
+	logged  []uint64
+	dropped uint64
 	// seeding: the first receive is not finished. token: one waits to be resumed.
 	seeding, token bool
 	// tip is the newest snapshot of its history, by guid, even one that is gone.
@@ -118,7 +120,7 @@ func (w *World) disk(d *dataset) snapper.Disk {
 }
 
 func (w *World) written(d *dataset, since zfs.Snapshot) uint64 {
-	if w.taken[since.GUID].content == d.content && since.CreateTXG >= d.first {
+	if w.taken[since.GUID].content == d.content && since.CreateTXG >= d.dropped {
 		return 0
 	}
 	return 4096
@@ -129,6 +131,9 @@ func (w *World) snapshot(n *node, d *dataset, name string) zfs.Snapshot {
 	w.serial++
 	s := zfs.Snapshot{Dataset: d.name, Name: name, GUID: w.serial, CreateTXG: w.serial, Creation: n.clock(w.now).Truncate(time.Second)}
 	d.snaps = append(d.snaps, s)
+	if d.log {
+		d.logged = append(d.logged, s.GUID)
+	}
 	d.changed = n.clock(w.now)
 	w.taken[s.GUID] = taken{content: d.content, at: w.now, parent: d.tip}
 	d.tip = s.GUID
@@ -143,4 +148,5 @@ func (d *dataset) destroy(name string) {
 func (w *World) write(d *dataset) {
 	w.contents++
 	d.content = w.contents
+	d.log = strings.HasPrefix(zfs.Base(d.name), "vm-")
 }

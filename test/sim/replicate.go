@@ -203,7 +203,6 @@ func (w *World) seed(src *dataset, to map[string]*dataset, as string, host time.
 		return dst
 	}
 	w.receive(dst, src.snaps)
-	dst.received = true
 	return dst
 }
 
@@ -241,10 +240,9 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 		w.say("a receive of %s breaks off", dst.name)
 		fresh = fresh[:len(fresh)/2]
 	}
-	if !dst.received && strings.HasPrefix(zfs.Base(dst.name), "vm-") {
-		dst.first = w.serial + 1
+	if slices.Contains(dst.logged, base) {
+		dst.dropped = w.serial + 1
 	}
-	dst.received = true
 	if w.tick%4 == 0 {
 		w.lab.Rotated(sending.To, dst.name, rotated(dst, sending.To))
 	}
@@ -279,7 +277,7 @@ func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 		w.serial++
 		s.Dataset, s.CreateTXG = dst.name, w.serial
 		dst.snaps = append(dst.snaps, s)
-		dst.content, dst.tip = w.taken[s.GUID].content, s.GUID
+		dst.content, dst.tip, dst.log = w.taken[s.GUID].content, s.GUID, false
 	}
 	return true
 }
