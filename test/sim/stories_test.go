@@ -25,6 +25,7 @@ func many(s *Setup)       { s.Keep = "f20 h3" }
 func relay(s *Setup)      { s.Relay = true }
 func sanoid(s *Setup)     { s.Sanoid = true }
 func seldom(s *Setup)     { s.Every = 3 }
+func hours(s *Setup)      { s.Tick, s.Every = 5*time.Hour, 4 }
 
 // Weeks that random ones have found worth telling, each as short as it breaks what it
 // was found by.
@@ -68,6 +69,9 @@ func TestStories(t *testing.T) {
 		}},
 		"a day begins with a _stopped snapshot, which goes within the day": {plain(shortGrace, offAtFirst, hourly), []Step{
 			{Kind: "start", Tick: 42, Phase: beforeProgram, Guest: 0},
+		}},
+		"who is started and migrates before a run could say so alarms by the new node's first run": {plain(hours), []Step{
+			{Kind: "stop", Tick: 2, Guest: 0}, {Kind: "start", Tick: 8, Phase: AfterReplication, Guest: 0}, {Kind: "migrate", Tick: 9, Guest: 0, N: 2},
 		}},
 		"a template migrates before its label was ended": {plain(properties), []Step{
 			{Kind: "template", Tick: 72, Phase: AfterReplication, Guest: 2}, {Kind: "pvesh nobody", Tick: 73, Phase: betweenLooks, Node: 0, N: 2}, {Kind: "migrate", Tick: 74, Guest: 2, N: 1},

@@ -157,7 +157,12 @@ func (w *World) mustAlarm(g *guest, src, copied *dataset, r checker.Result) {
 	if !g.alive || copied.seeding {
 		return
 	}
-	since := later(g.since, src.created, src.unannounced)
+	since := later(g.since, src.created)
+	for _, n := range w.nodes { // also where it was started, and left before any run could announce it
+		if d := n.sets[src.name]; d != nil {
+			since = later(since, d.unannounced)
+		}
+	}
 	if s, any := copied.newestManaged(); any {
 		since = later(since, w.taken[s.GUID].at, s.Creation)
 	}
