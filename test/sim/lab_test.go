@@ -32,13 +32,17 @@ func TestLabWeeks(t *testing.T) {
 	assert.Greater(t, sum.Based, 1000)
 }
 
+// replicated is a world in which B has a copy of the disks on A, and the first of these.
+func replicated() (w *World, a, b *node, disk string) {
+	w = NewWorld(plain(properties))
+	w.replicateFirst()
+	return w, w.nodes[SiteA], w.nodes[SiteB], w.guests[w.order[0]].disks[0]
+}
+
 // A copy that a person starts over is a new dataset, as zfs destroy and a full receive leave
 // it: with what is sent, and nothing that the old one had (seed 900001 on real ZFS).
 func TestStartedOver(t *testing.T) {
-	w := NewWorld(plain(properties))
-	w.replicateFirst()
-	a, b := w.nodes[SiteA], w.nodes[SiteB]
-	name := w.guests[w.order[0]].disks[0]
+	w, a, b, name := replicated()
 	src, dst := a.sets[name], b.sets[name]
 	if src == nil || dst == nil {
 		t.Fatalf("%s is not on both nodes", name)
@@ -59,10 +63,7 @@ func TestStartedOver(t *testing.T) {
 
 // What syncoid has no snapshot to send of gets no properties, either (seed 900002 on real ZFS).
 func TestNothingToSend(t *testing.T) {
-	w := NewWorld(plain(properties))
-	w.replicateFirst()
-	a, b := w.nodes[SiteA], w.nodes[SiteB]
-	name := w.guests[w.order[0]].disks[0]
+	w, a, b, name := replicated()
 	was := b.sets[name].running
 	a.sets[name].running.Value = "stopped"
 	w.now = w.now.Add(time.Hour)
@@ -76,10 +77,7 @@ func TestNothingToSend(t *testing.T) {
 // An increment on a snapshot of a volume that was written here counts as written; the next
 // one does not (seeds 900022, 900023 and 900027 on real ZFS).
 func TestAnIncrementDropsTheLog(t *testing.T) {
-	w := NewWorld(plain(properties))
-	w.replicateFirst()
-	a, b := w.nodes[SiteA], w.nodes[SiteB]
-	name := w.guests[w.order[0]].disks[0]
+	w, a, b, name := replicated()
 	src, dst := a.sets[name], b.sets[name]
 	w.write(dst)
 	last := w.snapshot(b, dst, "last")
