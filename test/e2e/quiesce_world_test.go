@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 	"snapwatch/test/site"
 )
 
@@ -95,7 +97,7 @@ func (w *world) parameter(name, value string) {
 // dirty is how many bytes a pool's latest transaction groups had to write, from its kstat.
 func (w *world) dirty(pool string) map[uint64]uint64 {
 	w.t.Helper()
-	text, err := os.ReadFile("/proc/spl/kstat/zfs/" + pool + "/txgs")
+	text, err := os.ReadFile(filepath.Join(zfs.KstatDir, pool, "txgs"))
 	require.NoError(w.t, err)
 	all := map[uint64]uint64{}
 	for line := range strings.Lines(string(text)) {

@@ -33,30 +33,30 @@ func zfs(args []string, now time.Time) int {
 	words := args[slices.Index(args, "-o")+2:]
 	properties := strings.Split(words[0], ",")
 	for _, root := range words[1:] {
-		printDataset(out, root, "", properties, now)
+		printDataset(out, root, "", properties, made)
 	}
 	for n := range disks {
-		printDataset(out, dataset(node, n, disks), snapshot, properties, now)
+		printDataset(out, dataset(node, n, disks), snapshot, properties, made)
 	}
 	return 0
 }
 
-// printDataset prints a dataset's properties. Its newest snapshot is of this quarter of an
-// hour, or there is none.
-func printDataset(out io.Writer, dataset, snapshot string, properties []string, now time.Time) {
+// printDataset prints a dataset's properties: those of one whose newest snapshot was made
+// then, or that has none.
+func printDataset(out io.Writer, dataset, snapshot string, properties []string, made time.Time) {
 	for _, p := range properties {
 		value := "-"
 		switch {
 		case p == "guid":
 			value = strconv.FormatUint(guid(dataset), 10)
 		case p == "creation":
-			value = strconv.FormatInt(now.Add(-240*time.Hour).Truncate(24*time.Hour).Unix(), 10)
+			value = strconv.FormatInt(made.Add(-240*time.Hour).Truncate(24*time.Hour).Unix(), 10)
 		case p == "prevsnap" && snapshot != "":
 			value = dataset + "@" + snapshot
 		case p == "inconsistent", p == "written":
 			value = "0"
 		case p == "snapshots_changed" && snapshot != "":
-			value = strconv.FormatInt(now.Truncate(15*time.Minute).Unix(), 10)
+			value = strconv.FormatInt(made.Unix(), 10)
 		}
 		fmt.Fprintf(out, "%s\t%s\t%s\t-\n", dataset, p, value)
 	}
