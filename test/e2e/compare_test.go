@@ -99,15 +99,19 @@ func inWords(sign string, list []zfs.Snapshot) []string {
 func (r *replay) readPools() map[string]onPool {
 	roots := []string{"ta/data", "tb/data", "tc"}
 	all := map[string]onPool{}
-	for _, f := range r.rows(4, append([]string{"get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,value,received,source", zfs.LabelRunning}, roots...)) {
+	for _, f := range r.rows(append([]string{"get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,value,received,source", zfs.LabelRunning}, roots...)) {
 		all[f[0]] = onPool{label: fmt.Sprintf("%s %s, received %s", f[1], f[3], f[2])}
 	}
-	for _, s := range r.marked(roots) {
+	for _, f := range r.rows(append([]string{"list", "-Hp", "-r", "-t", "snapshot,bookmark", "-o", "name,guid,createtxg,creation"}, roots...)) {
+		at := strings.IndexAny(f[0], "@#")
+		s := zfs.Snapshot{
+			Dataset: f[0][:at], Name: f[0][at+1:], GUID: r.number(f[1]), CreateTXG: r.number(f[2]), Creation: time.Unix(int64(r.number(f[3])), 0),
+		}
 		p := all[s.Dataset]
-		if s.mark {
-			p.mark = ordered(p.mark, s.Snapshot)
+		if f[0][at] == '#' {
+			p.mark = ordered(p.mark, s)
 		} else {
-			p.snaps = ordered(p.snaps, s.Snapshot)
+			p.snaps = ordered(p.snaps, s)
 		}
 		all[s.Dataset] = p
 	}
@@ -118,43 +122,12 @@ func (r *replay) readPools() map[string]onPool {
 	return all
 }
 
-// listed is a snapshot or a bookmark as zfs lists it.
-type listed struct {
-	zfs.Snapshot
-	mark bool
-}
-
-// marked lists all snapshots and bookmarks. A list of names and numbers costs little; when
-// each was made is asked of those alone that were not there before.
-func (r *replay) marked(roots []string) []listed {
-	var all []listed
-	var unknown []string
-	for _, f := range r.rows(3, append([]string{"list", "-Hp", "-r", "-t", "snapshot,bookmark", "-o", "name,guid,createtxg"}, roots...)) {
-		at := strings.IndexAny(f[0], "@#")
-		s := zfs.Snapshot{Dataset: f[0][:at], Name: f[0][at+1:], GUID: r.number(f[1]), CreateTXG: r.number(f[2])}
-		all = append(all, listed{s, f[0][at] == '#'})
-		if _, known := r.created[s.GUID]; !known {
-			unknown = append(unknown, f[0])
-			r.created[s.GUID] = time.Time{} // a copy of it need not be asked, too
-		}
-	}
-	if len(unknown) > 0 {
-		for _, f := range r.rows(2, append([]string{"list", "-Hp", "-t", "snapshot,bookmark", "-o", "guid,creation"}, unknown...)) {
-			r.created[r.number(f[0])] = time.Unix(int64(r.number(f[1])), 0)
-		}
-	}
-	for i := range all {
-		all[i].Creation = r.created[all[i].GUID]
-	}
-	return all
-}
-
-// rows are the columns of what a zfs command prints, so many a line.
-func (r *replay) rows(columns int, args []string) [][]string {
+// rows are the columns of what a zfs command prints, four a line.
+func (r *replay) rows(args []string) [][]string {
 	var rows [][]string
 	for line := range strings.Lines(r.zfs(args...)) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		require.Len(r.t, f, columns, line)
+		require.Len(r.t, f, 4, line)
 		rows = append(rows, f)
 	}
 	return rows

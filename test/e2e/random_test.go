@@ -55,7 +55,7 @@ func playWeek(t *testing.T, seed uint64, steps int) {
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\nstopped_grace: "+setup.Grace.String()+"\n"))
 	r := &replay{
 		world: w, model: sim.NewWorld(setup), setup: setup, sites: [3]*site.Site{w.a, w.b, w.c},
-		guests: map[int]sim.Guest{}, begun: time.Now(), spent: map[string]time.Duration{}, guids: map[uint64]uint64{}, names: map[string]string{}, created: map[uint64]time.Time{},
+		guests: map[int]sim.Guest{}, begun: time.Now(), spent: map[string]time.Duration{}, guids: map[uint64]uint64{}, names: map[string]string{},
 	}
 	for i := range r.sets {
 		r.sets[i] = map[string]sim.Disk{}
@@ -87,10 +87,7 @@ type replay struct {
 	// model's: the seconds in them differ.
 	guids map[uint64]uint64
 	names map[string]string
-	// created is when what is on the pools was made, by guid: copies and bookmarks have that
-	// of what they are of.
-	created map[uint64]time.Time
-	begun   time.Time
+	begun time.Time
 	// going is what goes on just now.
 	going []going
 	// spent is how long everything was waited for.
