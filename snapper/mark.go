@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 
-	"snapwatch/internal/command"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
@@ -104,7 +103,5 @@ func (p *pool) unmark(patience context.Context, b zfs.Snapshot) error {
 	if _, ours := b.Class(); !ours || strings.ContainsAny(b.Dataset, "@#") {
 		return fmt.Errorf("refusing to destroy the bookmark %s#%s: not a managed name", b.Dataset, b.Name)
 	}
-	argv := []string{"zfs", "destroy", b.Dataset + "#" + b.Name}
-	_, err := command.Finish(patience, command.Cmd{Argv: argv, Inherit: p.inherit()})
-	return err
+	return p.finish(patience, "zfs", "destroy", b.Dataset+"#"+b.Name)
 }

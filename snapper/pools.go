@@ -177,16 +177,20 @@ func (p *pool) close() {
 	}
 }
 
+// finish runs a command that changes the pool, which goes on with the pool's lock when we wait
+// no longer.
+func (p *pool) finish(patience context.Context, argv ...string) error {
+	_, err := command.Finish(patience, command.Cmd{Argv: argv, Inherit: p.inherit()})
+	return err
+}
+
 // sync returns when the pool has written all that waited to be written (zpool-sync(8)).
 func (p *pool) sync(patience context.Context) error {
-	_, err := command.Finish(patience, command.Cmd{Argv: []string{"zpool", "sync", p.name}, Inherit: p.inherit()})
-	return err
+	return p.finish(patience, "zpool", "sync", p.name)
 }
 
 // giveBack gives a dataset's local label up for the received one. A channel program
 // cannot: its inherit forgets the received value for good (zfs-program(8)).
 func (p *pool) giveBack(patience context.Context, dataset string) error {
-	argv := []string{"zfs", "inherit", "-S", zfs.LabelRunning, dataset}
-	_, err := command.Finish(patience, command.Cmd{Argv: argv, Inherit: p.inherit()})
-	return err
+	return p.finish(patience, "zfs", "inherit", "-S", zfs.LabelRunning, dataset)
 }

@@ -118,9 +118,11 @@ func (r *rig) foreign(root string, disks int) error {
 	if err := errors.Join(outlive(), r.exporter.scrape()); err != nil {
 		return err
 	}
+	cold := r.coldCheck(root)
+	cold.name += " by others" // it lists, and starts more than the one whose number is known
 	contenders := []*contender{
 		command("`zfs list -H -o name` of the disks, the floor", "zfs", "list", "-H", "-o", "name", "-r", root),
-		r.coldCheck(root), r.check(root), r.scrape(), listing(root), sanoidMonitor(root),
+		cold, r.check(root), r.scrape(), listing(root), sanoidMonitor(root),
 	}
 	if err := race(contenders); err != nil {
 		return err
