@@ -60,6 +60,7 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 	@tools/stage image-2.1 test/lab/build --suite bookworm
 	@tools/stage e2e-2.1 $(MAKE) --no-print-directory test-e2e SUITE=bookworm E2E='$(OLDZFS)'
 	@tools/stage systemd $(MAKE) --no-print-directory test-systemd
+	@tools/stage counted $(MAKE) --no-print-directory test-counted
 	@tools/stage --summary
 
 .PHONY: test-beside
@@ -137,6 +138,13 @@ test-systemd: job ## Play what needs a real systemd, likewise.
 	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 30m -test.run "%s"\n' '$(if $(filter .,$(E2E)),^TestSystemd,$(E2E))' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 1800 --systemd $(JOB)
+
+.PHONY: test-counted
+test-counted: job ## Compare times, on a machine whose clock counts instructions.
+	$(STATIC) test -c -tags e2e,counted -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
+	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 30m -test.run ^TestCounted\n' >$(JOB)/run
+	chmod +x $(JOB)/run
+	test/lab/boot --icount --timeout 1800 $(JOB)
 
 .PHONY: test-lab
 test-lab: job ## Test the lab itself: its hosts, stand-ins and faults, in both boot modes.

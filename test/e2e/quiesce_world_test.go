@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,36 @@ func (w *world) box(vmid int) site.Cgroup {
 	w.t.Cleanup(func() { require.NoError(w.t, c.Close(context.Background())) })
 	require.NoError(w.t, c.Start("sh", "-c", fmt.Sprintf("cd /tmp/ct-%d; n=0; while :; do n=$((n+1)); echo $n >>a; echo $n >>b; sleep 0.2; done", vmid)))
 	return c
+}
+
+// boxes are the containers first to last.
+func (w *world) boxes(first, last int) map[int]site.Cgroup {
+	w.t.Helper()
+	all := map[int]site.Cgroup{}
+	for vmid := first; vmid <= last; vmid++ {
+		all[vmid] = w.box(vmid)
+	}
+	return all
+}
+
+// holdGroup takes a snapshot of a group, the containers first to last, that is held still
+// for it, and returns for how many seconds the one was that was so for the longest.
+func (w *world) holdGroup(first, last int) (longest float64) {
+	w.t.Helper()
+	var members []string
+	for vmid := first; vmid <= last; vmid++ {
+		members = append(members, strconv.Itoa(vmid))
+	}
+	w.configure(still + "groups: [{name: boxes, vmids: [" + strings.Join(members, ", ") + "], quiesce: cgroup}]\n")
+	w.snap(w.a, "f9")
+	all := w.quiesced()
+	require.Len(w.t, all, len(members))
+	for vmid, q := range all {
+		require.Equal(w.t, report.Application, q.Consistent, "guest %d: %+v", vmid, q)
+		require.Positive(w.t, q.Seconds)
+		longest = max(longest, q.Seconds)
+	}
+	return longest
 }
 
 // quiesced is what the last report on A says of guests that were to be held still.

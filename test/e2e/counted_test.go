@@ -1,0 +1,53 @@
+//go:build e2e && counted
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// Tests named TestCounted… compare times. They are for a machine whose clock counts
+// instructions, and knows nothing of what else this host does: make test-counted.
+
+// TestCountedFreeze: ten containers are held still for less than twice as long as one, on
+// a disk that needs 5 ms to write. The lab's own need none, which no host's do: there
+// ZFS' work for each snapshot is nearly all that is measured.
+func TestCountedFreeze(t *testing.T) {
+	w := newWorld(t)
+	w.slowDisk("ta", 5*time.Millisecond)
+	w.boxes(201, 210)
+	// Medians: where in the pool's transaction groups a freeze begins matters, too.
+	var ones, tens []float64
+	for range 5 {
+		w.later(15 * time.Minute)
+		ones = append(ones, w.holdGroup(201, 201))
+		w.later(15 * time.Minute)
+		tens = append(tens, w.holdGroup(201, 210))
+	}
+	slices.Sort(ones)
+	slices.Sort(tens)
+	one, ten := ones[len(ones)/2], tens[len(tens)/2]
+	t.Logf("held still for seconds: one %.3f, ten %.3f; %.2f times as long", ones, tens, ten/one)
+	assert.Less(t, ten, 2*one)
+}
+
+// slowDisk gives the pool a second disk, a mirror of its own that needs so long for a write.
+func (w *world) slowDisk(pool string, write time.Duration) {
+	w.t.Helper()
+	w.machine(fmt.Sprintf(`modprobe -a loop dm-delay
+truncate -s 512M /tmp/slow.img
+loop=$(losetup -f --show /tmp/slow.img)
+dmsetup create slow --table "0 1048576 delay $loop 0 0 $loop 0 %d"
+udevadm wait --timeout=60 /dev/mapper/slow
+zpool attach -w %s /tmp/%[2]s.vdev /dev/mapper/slow`, write.Milliseconds(), pool))
+	w.t.Cleanup(func() {
+		w.ctx = context.Background() // the test's own is over
+		w.machine("zpool detach " + pool + " /dev/mapper/slow && dmsetup remove --retry slow && losetup -d $(losetup -n -O NAME -j /tmp/slow.img) && rm /tmp/slow.img")
+	})
+}
