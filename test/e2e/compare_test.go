@@ -99,10 +99,12 @@ func inWords(sign string, list []zfs.Snapshot) []string {
 func (r *replay) readPools() map[string]onPool {
 	roots := []string{"ta/data", "tb/data", "tc"}
 	all := map[string]onPool{}
-	for _, f := range r.rows(append([]string{"get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,value,received,source", zfs.LabelRunning}, roots...)) {
+	labels := r.rows(append([]string{"get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,value,received,source", zfs.LabelRunning}, roots...))
+	lists := r.rows(append([]string{"list", "-Hp", "-r", "-t", "snapshot,bookmark", "-o", "name,guid,createtxg,creation"}, roots...))
+	for _, f := range labels() {
 		all[f[0]] = onPool{label: fmt.Sprintf("%s %s, received %s", f[1], f[3], f[2])}
 	}
-	for _, f := range r.rows(append([]string{"list", "-Hp", "-r", "-t", "snapshot,bookmark", "-o", "name,guid,createtxg,creation"}, roots...)) {
+	for _, f := range lists() {
 		at := strings.IndexAny(f[0], "@#")
 		s := zfs.Snapshot{
 			Dataset: f[0][:at], Name: f[0][at+1:], GUID: r.number(f[1]), CreateTXG: r.number(f[2]), Creation: time.Unix(int64(r.number(f[3])), 0),
@@ -122,15 +124,23 @@ func (r *replay) readPools() map[string]onPool {
 	return all
 }
 
-// rows are the columns of what a zfs command prints, four a line.
-func (r *replay) rows(args []string) [][]string {
-	var rows [][]string
-	for line := range strings.Lines(r.zfs(args...)) {
-		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
-		require.Len(r.t, f, 4, line)
-		rows = append(rows, f)
+// rows begins a zfs command, and returns what waits for the columns of what it prints, four
+// a line.
+func (r *replay) rows(args []string) func() [][]string {
+	r.t.Helper()
+	process, err := r.c.Start(r.ctx, append([]string{"zfs"}, args...)...)
+	require.NoError(r.t, err)
+	return func() (rows [][]string) {
+		result := process.Wait()
+		require.NoError(r.t, r.ctx.Err())
+		require.Zero(r.t, result.Code, result.Stderr)
+		for line := range strings.Lines(result.Stdout) {
+			f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+			require.Len(r.t, f, 4, line)
+			rows = append(rows, f)
+		}
+		return rows
 	}
-	return rows
 }
 
 // ordered adds a snapshot in the order of creation.

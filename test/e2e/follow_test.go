@@ -35,10 +35,11 @@ type going struct {
 	then                func(site.Result)
 }
 
-// goOn starts a command, and waits only for another to end where all processors are busy.
+// goOn starts a command, and waits only for another to end where there are two for each
+// processor: a transaction group keeps none busy.
 func (r *replay) goOn(g going, on *site.Site, argv ...string) {
 	r.t.Helper()
-	if len(r.going) >= runtime.NumCPU() {
+	if len(r.going) >= 2*runtime.NumCPU() {
 		r.ends(0)
 	}
 	var err error

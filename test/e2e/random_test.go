@@ -45,7 +45,8 @@ func playWeek(t *testing.T, seed uint64, steps int) {
 	setup.RollsBack = !w.laterSyncoid()
 	w.backToday()
 	w.later(time.Until(setup.Start))
-	settings := fmt.Sprintf("%sbookmarks: %d\nstopped_grace: %s\nadopt_peer_labels: true\n", quick, setup.Bookmarks, setup.Grace)
+	// In the model who is down stays so.
+	settings := fmt.Sprintf("confirm_stop: 100ms\nbookmarks: %d\nstopped_grace: %s\nadopt_peer_labels: true\n", setup.Bookmarks, setup.Grace)
 	for _, s := range []*site.Site{w.a, w.b} {
 		require.NoError(t, s.WriteFile("/etc/snapwatch/config.yaml", settings))
 		require.NoError(t, s.Install("systemctl", "#!/bin/sh\necho LoadState=loaded\necho ActiveState=$(cat /run/boot)\n"))
