@@ -62,9 +62,10 @@ func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 }
 
 // Missing returns the snapshots that should have a bookmark and don't, the newest
-// first: each day's first one that is not _stopped, and every _stopped one. On the source the program that
-// makes them bookmarks them; a relay receives them without. A day that has a bookmark
-// needs no second one, and what [Bookmarks.Expire] would take away again none at all.
+// first: each day's first one that is not _stopped, and every _stopped one. On the source
+// the program that makes them bookmarks them; a relay receives them without. A day that
+// has a bookmark needs no second one, and what [Bookmarks.Expire] would take away again
+// none at all.
 func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil

@@ -250,11 +250,11 @@ func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.
 	return Expired{Snapshot: m.Snapshot, Reason: strings.Join(reasons, "; "), Keepers: keepers}, true
 }
 
-// ExpireStopped returns the _stopped snapshots that may go: each has its bookmark,
-// by guid, or had it until there were as many newer ones as are kept, and a newer managed snapshot is older than grace, or was, as its bookmark
-// tells, so that receivers had the time to fetch it. Where no bookmarks are made the
-// newest _stopped one stays. That newer one may be gone or go in the same run, so the
-// keeper is the newest of all.
+// ExpireStopped returns the _stopped snapshots that may go: each has its bookmark, by
+// guid, or had it until there were as many newer ones as are kept, and a newer managed
+// snapshot is older than grace, or was, as its bookmark tells, so that receivers had the
+// time to fetch it. Where no bookmarks are made the newest _stopped one stays. That newer
+// one may be gone or go in the same run, so the keeper is the newest of all.
 func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duration, now time.Time) []Expired {
 	var expired []Expired
 	newest := true
