@@ -62,7 +62,7 @@ func TestConfigOf(t *testing.T) {
 	got, err := w.c.RunAs(w.ctx, "nobody", program(t), "config-of", "100")
 	require.NoError(t, err)
 	assert.Equal(t, unchanged, got.Stdout, got.Stderr)
-	w.zfs("destroy", "-r", "tc/vm-100-disk-0")
+	require.NoError(t, site.DestroyDataset(w.ctx, "tc/vm-100-disk-0"))
 	plain := w.run(w.c, "config-of", "100")
 	assert.Equal(t, 2, plain.Code)
 	assert.Contains(t, plain.Stderr, "syncoid --sendoptions=p")

@@ -134,7 +134,7 @@ func (r *replay) datasets() {
 		is := r.model.Disks(at)
 		for _, name := range sorted(r.sets[at]) {
 			if is[name].GUID != r.sets[at][name].GUID {
-				r.zfs("destroy", "-r", real(at, name))
+				require.NoError(r.t, site.DestroyDataset(r.ctx, real(at, name)))
 				delete(r.sets[at], name)
 			}
 		}

@@ -135,7 +135,7 @@ func (r *replay) Send(s sim.Sending) {
 	r.written(r.model.Guests()) // a migration takes its snapshot of one disk after the other
 	_, there := r.sets[s.To][s.As]
 	if s.Anew {
-		r.zfs("destroy", "-r", to)
+		require.NoError(r.t, site.DestroyDataset(r.ctx, to))
 	}
 	argv := []string{"syncoid", "--no-sync-snap", "--compress=none"}
 	if r.setup.Properties {

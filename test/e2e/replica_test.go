@@ -67,7 +67,7 @@ func TestReplicaVerdicts(t *testing.T) {
 	// A guest is deleted; another one gets the VMID and the disk's name of a third.
 	for vmid, d := range map[int]string{103: reused, 105: deleted} {
 		require.NoError(t, w.a.RemoveGuest(vmid))
-		w.zfs("destroy", "-r", "ta/data/"+d)
+		require.NoError(t, site.DestroyDataset(w.ctx, "ta/data/"+d))
 	}
 	w.vm(103, reused)
 	w.start(w.a, 103)

@@ -26,18 +26,28 @@ func NewPool(ctx context.Context, name string, mib int) error {
 	return err
 }
 
-// busyFor is how long a pool may be busy that is to be destroyed: udev looks into each
+// busyFor is how long something may be busy that is to be destroyed: udev looks into each
 // volume that comes.
 const busyFor = time.Minute
 
 // DestroyPool destroys a pool that NewPool made.
 func DestroyPool(ctx context.Context, name string) error {
+	if err := destroy(ctx, "zpool", "destroy", "-f", name); err != nil {
+		return err
+	}
+	return os.Remove(vdev(name))
+}
+
+// DestroyDataset destroys a dataset with all that is in it.
+func DestroyDataset(ctx context.Context, dataset string) error {
+	return destroy(ctx, "zfs", "destroy", "-r", dataset)
+}
+
+// destroy runs a command that destroys, again while what it destroys is busy.
+func destroy(ctx context.Context, argv ...string) error {
 	for end := time.Now().Add(busyFor); ; {
-		_, err := run(ctx, "zpool", "destroy", "-f", name)
-		if err == nil {
-			return os.Remove(vdev(name))
-		}
-		if !strings.Contains(err.Error(), "busy") || time.Now().After(end) {
+		_, err := run(ctx, argv...)
+		if err == nil || !strings.Contains(err.Error(), "busy") || time.Now().After(end) {
 			return err
 		}
 		if _, err := run(ctx, "udevadm", "settle", "--timeout=10"); err != nil {
