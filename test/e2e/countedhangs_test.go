@@ -1,4 +1,4 @@
-//go:build e2e
+//go:build e2e && counted
 
 package e2e
 
@@ -13,9 +13,9 @@ import (
 	"snapwatch/internal/report"
 )
 
-// TestAgentHangs: an agent that hangs, in whatever it is asked, delays the run by its
+// TestCountedAgentHangs: an agent that hangs, in whatever it is asked, delays the run by its
 // budget at most; all guests get their snapshot, and the others are held still.
-func TestAgentHangs(t *testing.T) {
+func TestCountedAgentHangs(t *testing.T) {
 	w := newWorld(t)
 	const budget = 10 * time.Second
 	w.configure(quick + "max_freeze: 10s\nquiesce: [{vmid: 100-101, how: agent}]\n")
