@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -40,14 +39,8 @@ func TestCountedFreeze(t *testing.T) {
 // slowDisk gives the pool a second disk, a mirror of its own that needs so long for a write.
 func (w *world) slowDisk(pool string, write time.Duration) {
 	w.t.Helper()
-	w.machine(fmt.Sprintf(`modprobe -a loop dm-delay
-truncate -s 512M /tmp/slow.img
-loop=$(losetup -f --show /tmp/slow.img)
-dmsetup create slow --table "0 1048576 delay $loop 0 0 $loop 0 %d"
-udevadm wait --timeout=60 /dev/mapper/slow
-zpool attach -w %s /tmp/%[2]s.vdev /dev/mapper/slow`, write.Milliseconds(), pool))
-	w.t.Cleanup(func() {
-		w.ctx = context.Background() // the test's own is over
-		w.machine("zpool detach " + pool + " /dev/mapper/slow && dmsetup remove --retry slow && losetup -d $(losetup -n -O NAME -j /tmp/slow.img) && rm /tmp/slow.img")
-	})
+	w.pipe("modprobe dm-delay")
+	slow := w.newDevice("slow", 512, fmt.Sprintf("delay %%s 0 0 %%s 0 %d", write.Milliseconds()))
+	w.pipe("zpool attach -w " + pool + " /tmp/" + pool + ".vdev /dev/mapper/slow")
+	w.t.Cleanup(func() { slow.detach(pool) })
 }

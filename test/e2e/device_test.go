@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"context"
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,43 +14,64 @@ import (
 
 // device is a disk of the device mapper, which can be taken away.
 type device struct {
-	w    *world
-	loop string
+	w                   *world
+	name, sectors, loop string
 }
 
-const deviceTable = "0 524288 "
-
-// newDevice makes /dev/mapper/failing.
-func (w *world) newDevice() device {
+// newDevice makes /dev/mapper/NAME, of so many MiB. target is the device mapper's, with %s
+// for the disk that it lies on.
+func (w *world) newDevice(name string, mib int, target string) device {
 	w.t.Helper()
-	w.pipe("modprobe -a loop dm-mod && truncate -s 256M /tmp/failing.img")
-	out, err := w.c.Output(w.ctx, "losetup", "-f", "--show", "/tmp/failing.img")
+	d := device{w: w, name: name, sectors: strconv.Itoa(mib << 11)}
+	w.pipe(fmt.Sprintf("modprobe -a loop dm-mod && truncate -s %dM %s", mib, d.file()))
+	out, err := w.c.Output(w.ctx, "losetup", "-f", "--show", d.file())
 	require.NoError(w.t, err)
-	d := device{w, strings.TrimSpace(out)}
-	w.pipe("dmsetup create failing --table '" + deviceTable + "linear " + d.loop + " 0'")
-	w.pipe("udevadm wait --timeout=60 /dev/mapper/failing")
+	d.loop = strings.TrimSpace(out)
+	w.pipe("dmsetup create " + name + " --table '" + d.table(target) + "'")
+	w.pipe("udevadm wait --timeout=60 /dev/mapper/" + name)
 	return d
 }
 
+// sound is the target of a device that is well.
+const sound = "linear %s 0"
+
+func (d device) file() string { return "/tmp/" + d.name + ".img" }
+
+func (d device) table(target string) string {
+	return "0 " + d.sectors + " " + strings.ReplaceAll(target, "%s", d.loop)
+}
+
 // hang lets no I/O come to an end.
-func (d device) hang() { d.w.pipe("dmsetup suspend --noflush --nolockfs failing") }
+func (d device) hang() { d.w.pipe("dmsetup suspend --noflush --nolockfs " + d.name) }
 
 // fail ends a hang: all I/O fails.
 func (d device) fail() {
-	d.w.pipe("dmsetup load failing --table '" + deviceTable + "error' && dmsetup resume --noflush failing")
+	d.w.pipe("dmsetup load " + d.name + " --table '" + d.table("error") + "' && dmsetup resume --noflush " + d.name)
 }
 
 // mend gives the device back.
 func (d device) mend() {
 	d.hang()
-	d.w.pipe("dmsetup load failing --table '" + deviceTable + "linear " + d.loop + " 0' && dmsetup resume failing")
+	d.w.pipe("dmsetup load " + d.name + " --table '" + d.table(sound) + "' && dmsetup resume " + d.name)
 }
 
 // remove removes the pool and the device, whatever became of them.
 func (d device) remove(pool string) {
+	d.free(func() string {
+		d.mend()
+		return "{ zpool clear " + pool + "; zpool destroy -f " + pool + "; }"
+	})
+}
+
+// detach takes the device out of the pool, which has another, and removes it.
+func (d device) detach(pool string) {
+	d.free(func() string { return "zpool detach " + pool + " /dev/mapper/" + d.name })
+}
+
+// free removes the device when the pool does without it, by the command returned.
+func (d device) free(without func() string) {
 	var cancel context.CancelFunc
 	d.w.ctx, cancel = context.WithTimeout(context.Background(), time.Minute) // the test's own is over
 	defer cancel()
-	d.mend()
-	d.w.pipe("zpool clear " + pool + "; zpool destroy -f " + pool + " && dmsetup remove failing && losetup -d " + d.loop + " && rm /tmp/failing.img")
+	d.w.pipe(without() + " && dmsetup remove --retry " + d.name + " && losetup -d " + d.loop + " && rm " + d.file())
 }

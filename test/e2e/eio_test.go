@@ -16,7 +16,7 @@ import (
 // when it is told to.
 func (w *world) onFailingDevice(failmode string) device {
 	w.t.Helper()
-	failing := w.newDevice()
+	failing := w.newDevice("failing", 256, sound)
 	w.pipe("zpool create -o cachefile=none -o failmode=" + failmode + " -O mountpoint=none ts /dev/mapper/failing && zfs create ts/data")
 	w.t.Cleanup(func() { failing.remove("ts") })
 	require.NoError(w.t, site.CreateFilesystem(w.ctx, "ts/data/subvol-101-disk-0"))

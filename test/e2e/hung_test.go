@@ -20,7 +20,7 @@ import (
 // asked, at most one zfs hangs.
 func TestPoolOfAFailingDevice(t *testing.T) {
 	w := newWorld(t)
-	failing := w.newDevice()
+	failing := w.newDevice("failing", 256, sound)
 	w.pipe("zpool create -o cachefile=none -o failmode=wait -O mountpoint=none ts /dev/mapper/failing")
 	t.Cleanup(func() { failing.remove("ts") })
 	for _, d := range []string{"tc/subvol-100-disk-0", "ts/subvol-101-disk-0"} {
