@@ -193,7 +193,7 @@ func (r *replay) unwritten(guests []sim.Guest) string {
 // writeTo adds a write of a few random KiB to a script.
 func (r *replay) writeTo(script *strings.Builder, dataset string) {
 	if strings.Contains(dataset, "/subvol-") {
-		fmt.Fprintf(script, "mkdir -p /tmp/mnt; mount -t zfs -o zfsutil %s /tmp/mnt; head -c 4096 /dev/urandom >/tmp/mnt/file; umount /tmp/mnt\n", dataset)
+		fmt.Fprintf(script, "mkdir -p /tmp/mnt; mount -t zfs -o zfsutil %s /tmp/mnt; dd if=/dev/urandom of=/tmp/mnt/file bs=4k count=1 conv=fsync status=none; umount /tmp/mnt\n", dataset)
 		return
 	}
 	fmt.Fprintf(script, "i=0; until [ -b /dev/zvol/%[1]s ]; do sleep 0.1; i=$((i + 1)); [ $i -lt 300 ] || { ls -lR /dev/zvol >&2; ls /dev/zd* >&2; ps ax | grep -i udev >&2; exit 1; }; done\ndd if=/dev/urandom of=/dev/zvol/%[1]s bs=4k count=4 conv=notrunc,fsync status=none\n", dataset)

@@ -23,7 +23,7 @@ type dataset struct {
 	// labelled: it has received properties. Until it has, ZFS takes local ones for
 	// received ones, and the first that arrive replace them.
 	labelled bool
-	// log: a volume was written here since the last receive, and has an intent log beside its
+	// log: it was written here since the last receive, and has an intent log beside its
 	// data. Its snapshots have it, too: logged are these, by guid. An increment on one of them
 	// drops the log, which counts as written (1 KiB, seen on OpenZFS 2.3.9): dropped is the
 	// txg of the latest that did, 0 if none.
@@ -148,5 +148,5 @@ func (d *dataset) destroy(name string) {
 func (w *World) write(d *dataset) {
 	w.contents++
 	d.content = w.contents
-	d.log = strings.HasPrefix(zfs.Base(d.name), "vm-")
+	d.log = true
 }
