@@ -101,8 +101,11 @@ func (r *rig) runs(disks, snapshots int) error {
 	if steady.processes, err = r.zfsPrograms(node, snap); err != nil {
 		return err
 	}
-	r.say("\nIts zfs processes are counted, not those that ask Proxmox:")
-	return r.table(disks, fmt.Sprintf("A run on a primary, %d disks, %d snapshots each", disks, snapshots), []*contender{steady, changed, cron})
+	if err = r.table(disks, fmt.Sprintf("A run on a primary, %d disks, %d snapshots each", disks, snapshots), []*contender{steady, changed, cron}); err != nil {
+		return err
+	}
+	r.say("\nOf `snap` the zfs processes are counted, not those that ask Proxmox.")
+	return nil
 }
 
 // zfsPrograms counts the zfs processes of a run.
