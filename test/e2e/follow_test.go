@@ -190,7 +190,8 @@ func (r *replay) unwritten(guests []sim.Guest) string {
 	return script.String()
 }
 
-// writeTo adds a write of a few random KiB to a script.
+// writeTo adds a write of a few random KiB to a script. It is synced: what is written in the
+// model has an intent log.
 func (r *replay) writeTo(script *strings.Builder, dataset string) {
 	if strings.Contains(dataset, "/subvol-") {
 		fmt.Fprintf(script, "mkdir -p /tmp/mnt; mount -t zfs -o zfsutil %s /tmp/mnt; dd if=/dev/urandom of=/tmp/mnt/file bs=4k count=1 conv=fsync status=none; umount /tmp/mnt\n", dataset)
