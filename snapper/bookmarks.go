@@ -7,7 +7,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// keepStoppedBookmarks is how many bookmarks of _stopped snapshots a disk keeps.
+// keepStoppedBookmarks is how many bookmarks of _stopped snapshots a disk keeps beside
+// those of days' first ones.
 const keepStoppedBookmarks = 10
 
 // maxUnmarks is how many bookmarks one run destroys at most: each takes a process and
@@ -22,8 +23,8 @@ const maxMarks = 200
 // opening loads them all (facts: OpenZFS F).
 const manyBookmarks = 100
 
-// Bookmarks are a disk's bookmarks and how many day-first ones it keeps; with Keep
-// 0 none are made.
+// Bookmarks are a disk's bookmarks and of how many days it keeps them; with Keep 0 none
+// are made.
 type Bookmarks struct {
 	Have []zfs.Snapshot
 	Keep int
@@ -34,15 +35,10 @@ func (b Bookmarks) hold(guid uint64) bool {
 	return slices.ContainsFunc(b.Have, func(s zfs.Snapshot) bool { return s.GUID == guid })
 }
 
-// stoppedAfter is how many bookmarks there are of _stopped snapshots newer than a txg.
-func (b Bookmarks) stoppedAfter(txg uint64) int {
-	n := 0
-	for _, m := range b.Have {
-		if class, ours := m.Class(); ours && class == zfs.Stopped && m.CreateTXG > txg {
-			n++
-		}
-	}
-	return n
+// need tells whether a bookmark of this snapshot, were it there, would stay.
+func (b Bookmarks) need(s zfs.Snapshot) bool {
+	whole := Bookmarks{Have: append(slices.Clone(b.Have), s), Keep: b.Keep}
+	return !slices.Contains(whole.Expire(), s)
 }
 
 // dayOf is the calendar day of a managed snapshot in the zone of the node that made
@@ -108,29 +104,56 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 }
 
 // Expire returns the bookmarks of ours beyond those that are kept, the oldest first:
-// the newest Keep ones of a day's first snapshot, by the days in their names, and
-// apart from them the newest of _stopped ones. All others are somebody else's, such
-// as those that syncoid --create-bookmark makes of a day's later snapshots. With
-// bookmarks off all stay: one of them may be the last thing a receiver has in common
-// with the disk.
+// those of the first snapshot of each of the newest Keep days, by the days in their
+// names, and apart from them those of the first _stopped one of as many days, and of the
+// newest _stopped ones. A guest that is off and changed by others has new ones all day,
+// and a copy that is away since the first of them has none but that. All others are
+// somebody else's, such as those that syncoid --create-bookmark makes of a day's later
+// snapshots. With bookmarks off all stay: one of them may be the last thing a receiver
+// has in common with the disk.
 func (b Bookmarks) Expire() []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
 	}
 	marks := slices.Clone(b.Have)
 	slices.SortStableFunc(marks, func(x, y zfs.Snapshot) int { return compareUint(x.CreateTXG, y.CreateTXG) })
-	var days, stopped []zfs.Snapshot
-	seen := map[string]bool{}
+	var regular, stopped []zfs.Snapshot
 	for _, m := range marks {
 		switch class, ours := m.Class(); {
 		case !ours:
 		case class == zfs.Stopped:
 			stopped = append(stopped, m)
-		case !seen[dayOf(m)]:
-			seen[dayOf(m)] = true
-			days = append(days, m)
+		default:
+			regular = append(regular, m)
 		}
 	}
-	expired := slices.Clone(days[:max(0, len(days)-b.Keep)])
-	return append(expired, stopped[:max(0, len(stopped)-keepStoppedBookmarks)]...)
+	expired, _ := parted(firstsOfDays(regular), b.Keep)
+	_, stay := parted(firstsOfDays(stopped), b.Keep)
+	older, _ := parted(stopped, keepStoppedBookmarks)
+	for _, m := range older {
+		if !slices.Contains(stay, m) {
+			expired = append(expired, m)
+		}
+	}
+	return expired
+}
+
+// firstsOfDays are those of managed snapshots, the oldest first, that are the first of
+// their day.
+func firstsOfDays(list []zfs.Snapshot) []zfs.Snapshot {
+	var firsts []zfs.Snapshot
+	seen := map[string]bool{}
+	for _, s := range list {
+		if !seen[dayOf(s)] {
+			seen[dayOf(s)] = true
+			firsts = append(firsts, s)
+		}
+	}
+	return firsts
+}
+
+// parted divides a list, the oldest first, into what is older than its newest n and those.
+func parted(list []zfs.Snapshot, n int) (older, newest []zfs.Snapshot) {
+	at := max(0, len(list)-n)
+	return slices.Clone(list[:at]), list[at:]
 }

@@ -251,7 +251,7 @@ func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.
 }
 
 // ExpireStopped returns the _stopped snapshots that may go: each has its bookmark, by
-// guid, or had it until there were as many newer ones as are kept, and a newer managed
+// guid, or those that are there leave no room for it, and a newer managed
 // snapshot is older than grace, or was, as its bookmark tells, so that receivers had the
 // time to fetch it. Where no bookmarks are made the newest _stopped one stays. That newer
 // one may be gone or go in the same run, so the keeper is the newest of all.
@@ -267,7 +267,7 @@ func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duratio
 		if m.class != zfs.Stopped {
 			continue
 		}
-		marked := marks.hold(m.GUID) || marks.stoppedAfter(m.CreateTXG) >= keepStoppedBookmarks
+		marked := marks.hold(m.GUID) || !marks.need(m.Snapshot)
 		safe := marks.Keep > 0 && marked || marks.Keep == 0 && !newest
 		newest = newest && m.future
 		if m.future || !safe {

@@ -223,20 +223,23 @@ func TestExpireStoppedByABookmark(t *testing.T) {
 // A guest that stops often has more _stopped snapshots within the grace than bookmarks of
 // such are kept: those that had theirs go all the same, or they would stay for ever.
 func TestExpireStoppedBeyondTheBookmarks(t *testing.T) {
-	have := history(t, "07-12 00:00 stopped", "07-12 01:00 stopped")
-	have[0].CreateTXG, have[1].CreateTXG = 1, 2
+	first := history(t, "07-12 00:00 stopped")[0]
+	first.GUID, first.CreateTXG = 1, 1
+	have := history(t, "07-12 01:00 stopped", "07-12 02:00 stopped")
+	have[0].CreateTXG, have[1].CreateTXG = 2, 3
 	for i := range keepStoppedBookmarks - 1 {
-		s := history(t, fmt.Sprintf("07-12 %02d:00 stopped", 2+i))[0]
-		s.GUID, s.CreateTXG = uint64(2000+i), uint64(3+i)
+		s := history(t, fmt.Sprintf("07-12 %02d:00 stopped", 3+i))[0]
+		s.GUID, s.CreateTXG = uint64(2000+i), uint64(4+i)
 		have = append(have, s)
 	}
-	gone := func(marks []zfs.Snapshot) (names []string) {
+	gone := func(marks ...zfs.Snapshot) (names []string) {
 		for _, e := range ExpireStopped(have, Bookmarks{Have: marks, Keep: 30}, 24*time.Hour, noon) {
 			names = append(names, e.Snapshot.Creation.Format("15:04"))
 		}
 		return names
 	}
-	assert.Contains(t, gone(have[1:]), "00:00", "ten newer ones have their bookmarks")
-	assert.NotContains(t, gone(have[2:]), "00:00", "nine have")
-	assert.NotContains(t, gone(have[2:]), "01:00")
+	assert.Contains(t, gone(append(have[1:], first)...), "01:00", "ten newer ones have their bookmarks")
+	assert.NotContains(t, gone(append(have[2:], first)...), "01:00", "nine have")
+	assert.NotContains(t, gone(append(have[2:], first)...), "02:00")
+	assert.NotContains(t, gone(have[1:]...), "01:00", "it would be the day's first")
 }

@@ -2,6 +2,7 @@ package snapper
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -73,9 +74,44 @@ func TestBookmarksExpire(t *testing.T) {
 		}
 		return txgs
 	}
-	assert.Equal(t, []uint64{1, 11}, expired(30), "ten of the _stopped ones stay, apart from the others")
+	assert.Empty(t, expired(30), "a day's first _stopped one stays, apart from the others")
 	assert.Equal(t, []uint64{0, 10, 20, 30, 1, 11}, expired(8), "somebody else's are neither counted nor destroyed")
 	assert.Empty(t, expired(0), "0 makes none; what is there may be the last common point of a receiver")
+}
+
+// A guest that is off, and changed all day by others, has a _stopped snapshot each hour.
+// A copy that is away since the first of a day goes on from that one's bookmark, however
+// many there are until the guest starts.
+func TestBookmarksOfAGuestThatStopsAllDay(t *testing.T) {
+	at := func(day, hour int) time.Time { return time.Date(2026, time.July, day, hour, 30, 0, 0, time.UTC) }
+	var have []zfs.Snapshot
+	for i := range 3 * 12 { // from 11:30 on, three days
+		created := at(13+i/12, 11+i%12)
+		have = append(have, zfs.Snapshot{Name: zfs.FormatSnapshotName(created, zfs.Stopped), GUID: uint64(i + 1), CreateTXG: uint64(i + 1), Creation: created})
+	}
+	marks := Bookmarks{Have: have, Keep: 30}
+	stays := func() (txgs []uint64) {
+		for range 2 { // the second time there is nothing more to do
+			gone := marks.Expire()
+			marks.Have = slices.DeleteFunc(slices.Clone(marks.Have), func(m zfs.Snapshot) bool { return slices.Contains(gone, m) })
+		}
+		for _, m := range marks.Have {
+			txgs = append(txgs, m.CreateTXG)
+		}
+		return txgs
+	}
+	newest := []uint64{27, 28, 29, 30, 31, 32, 33, 34, 35, 36}
+	assert.Equal(t, append([]uint64{1, 13, 25}, newest...), stays(), "the first of each day, and the newest ten")
+	assert.Empty(t, marks.Missing(have, at(15, 23)), "what expired is not made again")
+
+	snapshots := append(slices.Clone(have), zfs.Snapshot{Name: zfs.FormatSnapshotName(at(15, 23), zfs.Frequently), GUID: 99, CreateTXG: 99, Creation: at(15, 23)})
+	gone := func() []Expired { return ExpireStopped(snapshots, marks, time.Hour, at(16, 5)) }
+	assert.Len(t, gone(), len(have), "all have their bookmark, or none of theirs would stay")
+	marks.Have = marks.Have[1:]
+	assert.Len(t, gone(), len(have)-12, "of the first day's none has a bookmark, and any would be its first")
+
+	marks.Have, marks.Keep = have, 2
+	assert.Equal(t, append([]uint64{13, 25}, newest...), stays(), "of as many days as of other snapshots")
 }
 
 // One name for all disks of a guest, in the longest class due on any of them.

@@ -85,7 +85,7 @@ func (w *World) mayGo(n *node, d *dataset, name string, disks []snapper.Disk) {
 		w.broken("%s destroyed %s, the newest", n.name, s.FullName())
 	case disks[at].State != snapper.Running:
 		w.broken("%s destroyed %s while its guest is %s", n.name, s.FullName(), disks[at].State)
-	case class == zfs.Stopped && w.Bookmarks > 0 && !hasGUID(d.marks, s.GUID) && stoppedMarksAfter(d, s) < 10:
+	case class == zfs.Stopped && w.Bookmarks > 0 && !hasGUID(d.marks, s.GUID) && w.hasRoom(d, s):
 		w.broken("%s destroyed %s, which has no bookmark", n.name, s.FullName())
 	case class == zfs.Stopped && !slices.ContainsFunc(w.before[d.name], func(o zfs.Snapshot) bool {
 		_, managed := o.Class()
@@ -102,15 +102,23 @@ func (w *World) mayGo(n *node, d *dataset, name string, disks []snapper.Disk) {
 	}
 }
 
-// stoppedMarksAfter counts the bookmarks of _stopped snapshots that are newer than one.
-func stoppedMarksAfter(d *dataset, s zfs.Snapshot) int {
-	n := 0
+// hasRoom tells whether a disk would keep the bookmark of a _stopped snapshot: as one of
+// the newest ten of such, or as the first of its day.
+func (w *World) hasRoom(d *dataset, s zfs.Snapshot) bool {
+	day := func(s zfs.Snapshot) string { return s.Name[:len("autosnap_2006-01-02")] }
+	newer, days, first := 0, map[string]bool{}, true
 	for _, m := range d.marks {
-		if strings.HasSuffix(m.Name, "_stopped") && m.CreateTXG > s.CreateTXG {
-			n++
+		switch {
+		case !strings.HasSuffix(m.Name, "_stopped"):
+		case m.CreateTXG < s.CreateTXG:
+			first = first && day(m) != day(s)
+		default:
+			newer++
+			days[day(m)] = true
 		}
 	}
-	return n
+	delete(days, day(s))
+	return newer < 10 || first && len(days) < w.Bookmarks
 }
 
 // keptBy names the class that keeps a snapshot, counted from the user's words.

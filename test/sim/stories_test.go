@@ -20,6 +20,7 @@ func properties(s *Setup) { s.Properties = true }
 func syncSnaps(s *Setup)  { s.SyncSnaps = true }
 func shortGrace(s *Setup) { s.Grace = time.Hour }
 func offAtFirst(s *Setup) { s.Off = []int{100} }
+func lastOff(s *Setup)    { s.Off = []int{102} }
 func hourly(s *Setup)     { s.Keep = "f2 h4" }
 func many(s *Setup)       { s.Keep = "f20 h3" }
 func relay(s *Setup)      { s.Relay = true }
@@ -84,6 +85,9 @@ func TestStories(t *testing.T) {
 		}},
 		"C is fed by A while B runs the guests, for two days": {plain(relay), []Step{
 			{Kind: "failover", Tick: 50, Node: 0, N: 12}, {Kind: "long cut", Tick: 110, Node: 0, N: 12},
+		}},
+		"sanoid snapshots a guest that is off all day, and C is away": {plain(shortGrace, sanoid, lastOff), []Step{
+			{Kind: "cut", Tick: 0, Guest: 1, N: 6}, {Kind: "cut", Tick: 21, Phase: betweenLooks, N: 12}, {Kind: "start", Tick: 42, Phase: beforeProgram, Guest: 2, N: 1},
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
