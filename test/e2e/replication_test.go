@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/internal/zfs"
 	"snapwatch/test/site"
 )
 
@@ -155,6 +156,45 @@ func TestReceivesFromABookmark(t *testing.T) {
 	require.Empty(t, w.common(a, c))
 	said, kib = w.sent(a, c)
 	assert.Contains(t, said, "_stopped")
+	assert.Less(t, kib, 600.0)
+	w.same(a, c)
+}
+
+// TestAwayWhileAGuestIsOff: others' snapshots of a guest that is off make another _stopped
+// one each hour, more of them than keep their bookmark. C has only the first of them, and
+// still has its base when the guest runs again and A has let them all go.
+func TestAwayWhileAGuestIsOff(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	a, c := "ta/data/vm-100-disk-0", "tc/vm-100-disk-0"
+	w.fill(a, 6000)
+	w.tomorrow()
+	w.snap(w.a, "f2")
+	w.sent(a, c)
+	first := w.snapshots(c)
+	require.Equal(t, []string{"stopped"}, w.classes(c))
+	for range 12 { // as long as the day is the same
+		w.later(time.Hour)
+		w.zfs("snapshot", a+"@"+zfs.FormatSnapshotName(time.Now(), zfs.Hourly))
+		w.snap(w.a, "f2")
+	}
+	require.Equal(t, 13, count(w.classes(a), "stopped"), "each made another")
+
+	w.start(w.a, 100)
+	w.fill(a, 100)
+	w.days(w.a, 2, 2, "f2")
+	require.Zero(t, count(w.classes(a), "stopped"), "all had time enough")
+	var stopped []string
+	for _, name := range w.bookmarks(a) {
+		if strings.HasSuffix(name, "_stopped") {
+			stopped = append(stopped, name)
+		}
+	}
+	require.Len(t, stopped, 11, "of the newest ten, and of the day's first")
+	require.Empty(t, w.common(a, c))
+	said, kib := w.sent(a, c)
+	assert.Contains(t, said, first[0])
+	assert.NotContains(t, said, "Sending oldest full snapshot")
 	assert.Less(t, kib, 600.0)
 	w.same(a, c)
 }
