@@ -35,7 +35,7 @@ type Config struct {
 	Replicas []string `yaml:"replicas"`
 	// Keep is the retention in words, as on the command line: "f48 h24 d30".
 	Keep Keep `yaml:"keep,omitempty"`
-	// Bookmarks is how many day-first bookmarks each disk keeps; 0 makes none.
+	// Bookmarks is of how many days each disk keeps the bookmarks; 0 makes none.
 	Bookmarks int `yaml:"bookmarks"`
 	// StoppedGrace is how long receivers get to fetch a newer snapshot before an
 	// older _stopped one may go.

@@ -24,7 +24,7 @@ type PrunePolicy struct {
 	// Node is true on a Proxmox node that also runs snap: what no guest has may then be
 	// a guest's that was removed, and others may fetch from here.
 	Node bool
-	// Bookmarks is how many day-first bookmarks snap makes there.
+	// Bookmarks is of how many days snap keeps the bookmarks there.
 	Bookmarks    int
 	StoppedGrace time.Duration
 	MaxDestroys  int
