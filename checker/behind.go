@@ -33,20 +33,19 @@ type After struct {
 // (design: Retention), so as long as one from before the txg is there, nothing after
 // the txg is gone. One whose name is of a later time does not show that: a clock that
 // was ahead made it, and the retention leaves it alone until that time. Nor is the first
-// one known where such a clock made it, and its name is of a later time than that of the
-// newest: it would say that the replica is behind since a moment that has yet to come.
+// one known where its name is of a later time than that of one that came after it: such a
+// clock made it, and the replica would be behind since a moment that is yet to come, or
+// that came long after.
 func FirstAfter(list []zfs.SnapshotName, txg uint64) (after After, found bool) {
-	var newest zfs.SnapshotName
-	for _, s := range list {
-		if _, managed := s.Class(); managed && s.CreateTXG > max(txg, newest.CreateTXG) {
-			newest = s
-		}
-	}
 	for _, s := range list {
 		if _, managed := s.Class(); managed && s.CreateTXG > txg && (!found || s.CreateTXG < after.First.CreateTXG) {
 			after.First, found = s, true
 		}
 	}
+	ahead := slices.ContainsFunc(list, func(s zfs.SnapshotName) bool {
+		_, managed := s.Class()
+		return managed && s.CreateTXG > txg && namedBefore(s.Name, after.First.Name)
+	})
 	var witnesses []zfs.SnapshotName
 	for _, s := range list {
 		if class, managed := s.Class(); managed && class == zfs.Frequently && s.CreateTXG < txg && namedBefore(s.Name, after.First.Name) {
@@ -57,7 +56,7 @@ func FirstAfter(list []zfs.SnapshotName, txg uint64) (after After, found bool) {
 	for _, s := range witnesses[:min(maxWitnesses, len(witnesses))] {
 		after.Witnesses = append(after.Witnesses, s.Dataset+"@"+s.Name)
 	}
-	return after, found && len(witnesses) > 0 && !namedBefore(newest.Name, after.First.Name)
+	return after, found && len(witnesses) > 0 && !ahead
 }
 
 // namedBefore tells whether a managed name is of an earlier time than another.

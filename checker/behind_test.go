@@ -19,6 +19,7 @@ func TestFirstAfter(t *testing.T) {
 	ahead := func(txg uint64) zfs.SnapshotName {
 		return zfs.SnapshotName{Dataset: "d", Name: "autosnap_2027-01-01_00:00:00_frequently", CreateTXG: txg}
 	}
+	later := zfs.SnapshotName{Dataset: "d", Name: "autosnap_2027-01-01_01:00:00_frequently", CreateTXG: after + 3}
 	older := []zfs.SnapshotName{s("frequently", before), s("frequently", before+1)}
 	for name, c := range map[string]struct {
 		list []zfs.SnapshotName
@@ -32,6 +33,7 @@ func TestFirstAfter(t *testing.T) {
 		"no frequently before it: it may be rotated away":   {[]zfs.SnapshotName{s("hourly", before), s("stopped", before), s("frequently", after)}, 0},
 		"those of a clock that was ahead stay":              {[]zfs.SnapshotName{ahead(before + 1), s("frequently", after)}, 0},
 		"the first of a clock that was ahead is not known":  {append(older, ahead(after), s("frequently", after+1), s("frequently", after+2)), 0},
+		"nor when its time has come":                        {append(older, ahead(after), s("frequently", after+1), later), 0},
 		"while the clock is ahead it is one":                {append(older, ahead(after), ahead(after+1)), after},
 		"a frequently that it is itself proves nothing":     {[]zfs.SnapshotName{s("frequently", at), s("frequently", after)}, 0},
 		"one that is not managed before it proves nothing":  {[]zfs.SnapshotName{{Dataset: "d", Name: "x_frequently", CreateTXG: before}, s("frequently", after)}, 0},

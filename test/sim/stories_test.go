@@ -42,6 +42,10 @@ func TestStories(t *testing.T) {
 			{Kind: "clock", Tick: 238, Guest: 2, N: 5}, {Kind: "crash", Tick: 301, Phase: beforeProgram, Guest: 2, Node: 1, N: 1},
 			{Kind: "long cut", Tick: 304, Node: 1, N: 1},
 		}},
+		"what is first that a copy lacks was made by a clock that was ahead, and its time has come": {plain(many), []Step{
+			{Kind: "crash", Tick: 50, Phase: AfterReplication, Guest: 0, Node: 1, N: 1}, {Kind: "long cut", Tick: 139, Phase: AfterRun, Guest: 2, N: 6},
+			{Kind: "death", Tick: 202, Phase: betweenLooks, Guest: 1, N: 8}, {Kind: "clock", Tick: 208, Phase: betweenLooks, N: 4},
+		}},
 		"what is first that a copy lacks was made by a clock that was ahead": {plain(many), []Step{
 			{Kind: "stop", Tick: 5, Guest: 0}, {Kind: "long cut", Tick: 20, N: 12}, {Kind: "clock", Tick: 30, Node: 0, N: 5}, {Kind: "start", Tick: 31, Guest: 0},
 		}},
