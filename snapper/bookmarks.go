@@ -2,6 +2,7 @@ package snapper
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"snapwatch/internal/zfs"
@@ -47,8 +48,10 @@ func (b Bookmarks) need(s zfs.Snapshot) bool {
 func dayOf(s zfs.Snapshot) string { return s.Name[len("autosnap_"):][:len(time.DateOnly)] }
 
 // firstOfDay tells whether a snapshot taken now is the disk's first in the calendar
-// day of now's zone. One from the future is none of today's. A _stopped one does not
-// count: its bookmark is kept by other numbers than those of days.
+// day of now's zone, beside its snapshots and bookmarks: where somebody else's rotation
+// takes a snapshot at once, its bookmark tells that there was one. One from the future is
+// none of today's. A _stopped one does not count: its bookmark is kept by other numbers
+// than those of days.
 func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 	today := now.Format(time.DateOnly)
 	return !slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool {
@@ -107,17 +110,17 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 // those of the first snapshot of each of the newest Keep days, by the days in their
 // names, and apart from them those of the first _stopped one of as many days, and of the
 // newest _stopped ones. A guest that is off and changed by others has new ones all day,
-// and a copy that is away since the first of them has none but that. All others are
-// somebody else's, such as those that syncoid --create-bookmark makes of a day's later
-// snapshots. With bookmarks off all stay: one of them may be the last thing a receiver
-// has in common with the disk.
+// and a copy that is away since the first of them has none but that. A day that has more
+// bookmarks has somebody else's, such as those that syncoid --create-bookmark makes of
+// what it sent, and all of it stays. With bookmarks off everything does: one of them may
+// be the last thing a receiver has in common with the disk.
 func (b Bookmarks) Expire() []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
 	}
 	marks := slices.Clone(b.Have)
 	slices.SortStableFunc(marks, func(x, y zfs.Snapshot) int { return compareUint(x.CreateTXG, y.CreateTXG) })
-	var regular, stopped []zfs.Snapshot
+	var regular, stopped, expired []zfs.Snapshot
 	for _, m := range marks {
 		switch class, ours := m.Class(); {
 		case !ours:
@@ -127,33 +130,44 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 			regular = append(regular, m)
 		}
 	}
-	expired, _ := parted(firstsOfDays(regular), b.Keep)
-	_, stay := parted(firstsOfDays(stopped), b.Keep)
-	older, _ := parted(stopped, keepStoppedBookmarks)
-	for _, m := range older {
-		if !slices.Contains(stay, m) {
+	older, _ := parted(byDay(regular), b.Keep)
+	for _, day := range older {
+		if len(day) == 1 {
+			expired = append(expired, day[0])
+		}
+	}
+	// Sorted by name, a day to which a clock was set back is as old as before, so that
+	// what comes later in it has no room once its first is gone.
+	days := byDay(stopped)
+	slices.SortFunc(days, func(x, y []zfs.Snapshot) int { return strings.Compare(dayOf(x[0]), dayOf(y[0])) })
+	_, kept := parted(days, b.Keep)
+	crowdedOut, _ := parted(stopped, keepStoppedBookmarks)
+	for _, m := range crowdedOut {
+		if !slices.ContainsFunc(kept, func(day []zfs.Snapshot) bool { return day[0] == m }) {
 			expired = append(expired, m)
 		}
 	}
 	return expired
 }
 
-// firstsOfDays are those of managed snapshots, the oldest first, that are the first of
-// their day.
-func firstsOfDays(list []zfs.Snapshot) []zfs.Snapshot {
-	var firsts []zfs.Snapshot
-	seen := map[string]bool{}
+// byDay divides managed snapshots, the oldest first, by the days in their names, in the
+// order of the days' first.
+func byDay(list []zfs.Snapshot) [][]zfs.Snapshot {
+	var days [][]zfs.Snapshot
+	at := map[string]int{}
 	for _, s := range list {
-		if !seen[dayOf(s)] {
-			seen[dayOf(s)] = true
-			firsts = append(firsts, s)
+		day := dayOf(s)
+		if _, known := at[day]; !known {
+			at[day] = len(days)
+			days = append(days, nil)
 		}
+		days[at[day]] = append(days[at[day]], s)
 	}
-	return firsts
+	return days
 }
 
-// parted divides a list, the oldest first, into what is older than its newest n and those.
-func parted(list []zfs.Snapshot, n int) (older, newest []zfs.Snapshot) {
+// parted divides a list, the oldest first, into its newest n and what is older.
+func parted[T any](list []T, n int) (older, newest []T) {
 	at := max(0, len(list)-n)
-	return slices.Clone(list[:at]), list[at:]
+	return list[:at], list[at:]
 }

@@ -89,7 +89,7 @@ func (p *planner) take(u unit, class zfs.Class, tasks []task) string {
 		d := t.disk
 		plan := DiskPlan{Dataset: d.Name, VMID: d.VMID, Snapshot: t.snapshot, Label: t.label, Reason: t.reason}
 		if t.snapshot && p.policy.Bookmarks > 0 {
-			plan.Bookmark = class == zfs.Stopped || firstOfDay(d.Snapshots, p.now)
+			plan.Bookmark = class == zfs.Stopped || firstOfDay(slices.Concat(d.Snapshots, d.Bookmarks), p.now)
 		}
 		switch {
 		case t.snapshot:

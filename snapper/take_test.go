@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"snapwatch/internal/zfs"
 )
@@ -64,10 +65,11 @@ func TestBookmarksExpire(t *testing.T) {
 		have = append(have,
 			mark(10*i, at, zfs.FormatSnapshotName(at, zfs.Daily)),
 			mark(10*i+1, at, zfs.FormatSnapshotName(at, zfs.Stopped)),
-			mark(10*i+2, at, fmt.Sprintf("zrepl_%d", i)),
-			// syncoid --create-bookmark marks whatever it sent.
-			mark(10*i+3, at.Add(time.Hour), zfs.FormatSnapshotName(at.Add(time.Hour), zfs.Hourly)))
+			mark(10*i+2, at, fmt.Sprintf("zrepl_%d", i)))
 	}
+	// syncoid --create-bookmark marks whatever it sent.
+	sent := noon.AddDate(0, 0, -29).Add(time.Hour)
+	have = append(have, mark(13, sent, zfs.FormatSnapshotName(sent, zfs.Hourly)))
 	expired := func(keep int) (txgs []uint64) {
 		for _, m := range (Bookmarks{Have: have, Keep: keep}).Expire() {
 			txgs = append(txgs, m.CreateTXG)
@@ -75,8 +77,49 @@ func TestBookmarksExpire(t *testing.T) {
 		return txgs
 	}
 	assert.Empty(t, expired(30), "a day's first _stopped one stays, apart from the others")
-	assert.Equal(t, []uint64{0, 10, 20, 30, 1, 11}, expired(8), "somebody else's are neither counted nor destroyed")
+	assert.Equal(t, []uint64{0, 20, 30, 1, 11}, expired(8), "of a day with somebody else's none goes: once the first had, the next would be that")
 	assert.Empty(t, expired(0), "0 makes none; what is there may be the last common point of a receiver")
+}
+
+// What goes has no room any more: or it would be made again, or what goes next would be
+// somebody else's. Clocks are set back, and others bookmark, too.
+func TestBookmarksExpireOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		marks := Bookmarks{Keep: rapid.IntRange(1, 4).Draw(t, "keep")}
+		day := 0
+		for i := range rapid.IntRange(0, 60).Draw(t, "marks") {
+			day = max(0, day+rapid.SampledFrom([]int{0, 0, 0, 0, 1, 1, -1}).Draw(t, "days on"))
+			created := noon.AddDate(0, 0, day).Add(time.Duration(i) * time.Second)
+			class := rapid.SampledFrom([]zfs.Class{zfs.Frequently, zfs.Stopped, zfs.Stopped, zfs.Stopped}).Draw(t, "class")
+			marks.Have = append(marks.Have, zfs.Snapshot{Name: zfs.FormatSnapshotName(created, class), GUID: uint64(i + 1), CreateTXG: uint64(i + 1), Creation: created})
+		}
+		gone := marks.Expire()
+		marks.Have = slices.DeleteFunc(marks.Have, func(m zfs.Snapshot) bool { return slices.Contains(gone, m) })
+		if next := marks.Expire(); len(next) > 0 {
+			t.Fatalf("of %v go %v next", marks.Have, next)
+		}
+		if again := marks.Missing(gone, noon.AddDate(0, 0, 60)); len(again) > 0 {
+			t.Fatalf("beside %v there is room for %v again", marks.Have, again)
+		}
+		for _, m := range gone {
+			if class, _ := m.Class(); class == zfs.Stopped && marks.need(m) {
+				t.Fatalf("beside %v there is room for %v again", marks.Have, m)
+			}
+		}
+	})
+}
+
+// Where somebody else's rotation takes every snapshot at once, each is not the day's first.
+func TestOneBookmarkADay(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4"))}}
+	for _, first := range []bool{true, false, false} {
+		assert.Equal(t, first, w.run().Guests[0].Disks[0].Bookmark)
+		w.disk(disk0).Snapshots = nil
+		w.now = w.now.Add(15 * time.Minute)
+	}
+	assert.Len(t, w.disk(disk0).Bookmarks, 1)
+	w.now = w.now.AddDate(0, 0, 1)
+	assert.True(t, w.run().Guests[0].Disks[0].Bookmark)
 }
 
 // A guest that is off, and changed all day by others, has a _stopped snapshot each hour.

@@ -106,19 +106,21 @@ func (w *World) mayGo(n *node, d *dataset, name string, disks []snapper.Disk) {
 // the newest ten of such, or as the first of its day.
 func (w *World) hasRoom(d *dataset, s zfs.Snapshot) bool {
 	day := func(s zfs.Snapshot) string { return s.Name[:len("autosnap_2006-01-02")] }
-	newer, days, first := 0, map[string]bool{}, true
+	newer, later, first := 0, map[string]bool{}, true
 	for _, m := range d.marks {
-		switch {
-		case !strings.HasSuffix(m.Name, "_stopped"):
-		case m.CreateTXG < s.CreateTXG:
-			first = first && day(m) != day(s)
-		default:
+		if !strings.HasSuffix(m.Name, "_stopped") {
+			continue
+		}
+		if m.CreateTXG > s.CreateTXG {
 			newer++
-			days[day(m)] = true
+		} else if day(m) == day(s) {
+			first = false
+		}
+		if day(m) > day(s) {
+			later[day(m)] = true
 		}
 	}
-	delete(days, day(s))
-	return newer < 10 || first && len(days) < w.Bookmarks
+	return newer < 10 || first && len(later) < w.Bookmarks
 }
 
 // keptBy names the class that keeps a snapshot, counted from the user's words.

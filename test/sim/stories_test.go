@@ -16,17 +16,18 @@ func plain(change ...func(*Setup)) Setup {
 	return s
 }
 
-func properties(s *Setup) { s.Properties = true }
-func syncSnaps(s *Setup)  { s.SyncSnaps = true }
-func shortGrace(s *Setup) { s.Grace = time.Hour }
-func offAtFirst(s *Setup) { s.Off = []int{100} }
-func lastOff(s *Setup)    { s.Off = []int{102} }
-func hourly(s *Setup)     { s.Keep = "f2 h4" }
-func many(s *Setup)       { s.Keep = "f20 h3" }
-func relay(s *Setup)      { s.Relay = true }
-func sanoid(s *Setup)     { s.Sanoid = true }
-func seldom(s *Setup)     { s.Every = 3 }
-func hours(s *Setup)      { s.Tick, s.Every = 5*time.Hour, 4 }
+func properties(s *Setup)   { s.Properties = true }
+func syncSnaps(s *Setup)    { s.SyncSnaps = true }
+func shortGrace(s *Setup)   { s.Grace = time.Hour }
+func offAtFirst(s *Setup)   { s.Off = []int{100} }
+func fewBookmarks(s *Setup) { s.Bookmarks = 4 }
+func lastOff(s *Setup)      { s.Off = []int{102} }
+func hourly(s *Setup)       { s.Keep = "f2 h4" }
+func many(s *Setup)         { s.Keep = "f20 h3" }
+func relay(s *Setup)        { s.Relay = true }
+func sanoid(s *Setup)       { s.Sanoid = true }
+func seldom(s *Setup)       { s.Every = 3 }
+func hours(s *Setup)        { s.Tick, s.Every = 5*time.Hour, 4 }
 
 // Weeks that random ones have found worth telling, each as short as it breaks what it
 // was found by.
@@ -89,6 +90,9 @@ func TestStories(t *testing.T) {
 		}},
 		"C is fed by A while B runs the guests, for two days": {plain(relay), []Step{
 			{Kind: "failover", Tick: 50, Node: 0, N: 12}, {Kind: "long cut", Tick: 110, Node: 0, N: 12},
+		}},
+		"a clock was set back to the day before, whose bookmark goes with its last _stopped snapshots": {plain(sanoid, fewBookmarks), []Step{
+			{Kind: "stop", Tick: 64, Guest: 1}, {Kind: "clock", Tick: 231, Node: 0, N: 4}, {Kind: "ha", Tick: 542, Phase: betweenLooks, Guest: 1, Node: 1, N: 1},
 		}},
 		"sanoid snapshots a guest that is off all day, and C is away": {plain(shortGrace, sanoid, lastOff), []Step{
 			{Kind: "cut", Tick: 0, Guest: 1, N: 6}, {Kind: "cut", Tick: 21, Phase: betweenLooks, N: 12}, {Kind: "start", Tick: 42, Phase: beforeProgram, Guest: 2, N: 1},
