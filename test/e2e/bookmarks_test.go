@@ -1,0 +1,119 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfs"
+	"snapwatch/test/site"
+)
+
+// bookmarks are the names of a dataset's bookmarks, the oldest first.
+func (w *world) bookmarks(dataset string) []string {
+	w.t.Helper()
+	list, err := site.Bookmarks(w.ctx, dataset)
+	require.NoError(w.t, err)
+	var names []string
+	for _, s := range list {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// TestReceivesFromABookmark: C is cut off; A rotates away every common snapshot; C comes
+// back and goes on from a bookmark, without a full send.
+func TestReceivesFromABookmark(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	w.start(w.a, 100)
+	a, c := "ta/data/vm-100-disk-0", "tc/vm-100-disk-0"
+	w.fill(a, 6000)
+	w.days(w.a, 1, 2, "f2")
+	w.sent(a, c)
+	w.fill(a, 100)
+	w.days(w.a, 1, 2, "f2")
+	require.Empty(t, w.common(a, c), "A has rotated away all that C has")
+	said, kib := w.sent(a, c)
+	assert.NotContains(t, said, "Sending oldest full snapshot")
+	assert.InDelta(t, 150, kib, 100, "the 100 KiB that were written, not the 6000 of the disk")
+	assert.NotEmpty(t, w.common(a, c))
+	w.same(a, c)
+
+	// A _stopped one is as good: the guest is off, then runs until a newer snapshot is a
+	// day old.
+	w.stop(w.a, 100)
+	w.snap(w.a, "f2")
+	w.sent(a, c)
+	w.start(w.a, 100)
+	w.fill(a, 100)
+	w.days(w.a, 3, 2, "f2")
+	require.Empty(t, w.common(a, c))
+	said, kib = w.sent(a, c)
+	assert.Contains(t, said, "_stopped")
+	assert.Less(t, kib, 600.0)
+	w.same(a, c)
+}
+
+// TestAwayWhileAGuestIsOff: others' snapshots of a guest that is off make another _stopped
+// one each hour, more of them than keep their bookmark. C has only the first of them, and
+// still has its base when the guest runs again and A has let them all go.
+func TestAwayWhileAGuestIsOff(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	a, c := "ta/data/vm-100-disk-0", "tc/vm-100-disk-0"
+	w.fill(a, 6000)
+	w.tomorrow()
+	w.snap(w.a, "f2")
+	w.sent(a, c)
+	first := w.snapshots(c)
+	require.Equal(t, []string{"stopped"}, w.classes(c))
+	for range 12 { // as long as the day is the same
+		w.later(time.Hour)
+		w.zfs("snapshot", a+"@"+zfs.FormatSnapshotName(time.Now(), zfs.Hourly))
+		w.snap(w.a, "f2")
+	}
+	require.Equal(t, 13, count(w.classes(a), "stopped"), "each made another")
+
+	w.start(w.a, 100)
+	w.fill(a, 100)
+	w.days(w.a, 2, 2, "f2")
+	require.Zero(t, count(w.classes(a), "stopped"), "all had time enough")
+	var stopped []string
+	for _, name := range w.bookmarks(a) {
+		if strings.HasSuffix(name, "_stopped") {
+			stopped = append(stopped, name)
+		}
+	}
+	require.Len(t, stopped, 11, "of the newest ten, and of the day's first")
+	require.Empty(t, w.common(a, c))
+	said, kib := w.sent(a, c)
+	assert.Contains(t, said, first[0])
+	assert.NotContains(t, said, "Sending oldest full snapshot")
+	assert.Less(t, kib, 600.0)
+	w.same(a, c)
+}
+
+// TestOthersBookmarksStay: syncoid --create-bookmark gives its bookmarks the names of our
+// snapshots. Of a day that has such a one none goes, whatever the number that is kept.
+func TestOthersBookmarksStay(t *testing.T) {
+	w := newWorld(t)
+	w.configure(quick + "bookmarks: 1\n")
+	w.vm(100, "vm-100-disk-0")
+	w.start(w.a, 100)
+	a := "ta/data/vm-100-disk-0"
+	w.days(w.a, 1, 2, "f2")
+	w.sent(a, "tc/vm-100-disk-0", "--create-bookmark")
+	shared := w.bookmarks(a)
+	require.Equal(t, w.snapshots(a), shared, "the day's first is ours, the second syncoid's")
+
+	w.days(w.a, 3, 2, "f2")
+	assert.Equal(t, append(shared, w.snapshots(a)[0]), w.bookmarks(a), "of the other days only the last has one")
+	w.snap(w.a, "f2")
+	assert.Equal(t, shared, w.bookmarks(a)[:2])
+}
