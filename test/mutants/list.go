@@ -103,7 +103,7 @@ var mutants = []mutant{
 	{"checker/compare.go", `max(0, e.Newest.Creation.Sub(d.Newest.Creation))`, `max(0, d.Newest.Creation.Sub(e.Newest.Creation))`, "measure the lag backwards"},
 	{"checker/compare.go", `max(0, e.Now.Sub(e.BehindSince))`, `max(0, e.BehindSince.Sub(e.Now))`, "measure backwards how long a copy has been behind"},
 	{"checker/behind.go", `found && len(witnesses) > 0 && !ahead`, `found && !ahead`, "trust a history of which the beginning is gone"},
-	{"checker/behind.go", `found && len(witnesses) > 0 && !ahead`, `found && len(witnesses) > 0`, "believe a snapshot of the future since when a copy is behind"},
+	{"checker/behind.go", `found && len(witnesses) > 0 && !ahead`, `found && len(witnesses) > 0 && (!ahead || ahead)`, "believe a snapshot of the future since when a copy is behind"},
 	{"checker/compare.go", `case o.Held == NotHeld && !d.Newest.Creation.Before(o.Newest.Creation):`, `case false:`, "not see that a copy diverged"},
 	{"checker/compare.go", `e.Owned == Owned && !e.isReplica(d)`, `e.Owned != NotOwned && !e.isReplica(d)`, "take a node that does not know for the owner"},
 	{"checker/compare.go", `	case len(failed) > 0:`, `	case false:`, "call a disk orphaned while a node does not answer"},
