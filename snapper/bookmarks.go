@@ -38,8 +38,17 @@ func (b Bookmarks) hold(guid uint64) bool {
 
 // need tells whether a bookmark of this snapshot, were it there, would stay.
 func (b Bookmarks) need(s zfs.Snapshot) bool {
-	whole := Bookmarks{Have: append(slices.Clone(b.Have), s), Keep: b.Keep}
-	return !slices.Contains(whole.Expire(), s)
+	return len(b.withRoom([]zfs.Snapshot{s})) > 0
+}
+
+// withRoom returns those of the snapshots whose bookmarks, were they all there, would stay.
+func (b Bookmarks) withRoom(list []zfs.Snapshot) []zfs.Snapshot {
+	whole := Bookmarks{Have: slices.Concat(b.Have, list), Keep: b.Keep}
+	gone := map[zfs.Snapshot]bool{}
+	for _, s := range whole.Expire() {
+		gone[s] = true
+	}
+	return slices.DeleteFunc(list, func(s zfs.Snapshot) bool { return gone[s] })
 }
 
 // dayOf is the calendar day of a managed snapshot in the zone of the node that made
@@ -48,10 +57,9 @@ func (b Bookmarks) need(s zfs.Snapshot) bool {
 func dayOf(s zfs.Snapshot) string { return s.Name[len("autosnap_"):][:len(time.DateOnly)] }
 
 // firstOfDay tells whether a snapshot taken now is the disk's first in the calendar
-// day of now's zone, beside its snapshots and bookmarks: where somebody else's rotation
-// takes a snapshot at once, its bookmark tells that there was one. One from the future is
-// none of today's. A _stopped one does not count: its bookmark is kept by other numbers
-// than those of days.
+// day of now's zone, beside these snapshots or bookmarks. One from the future is none of
+// today's. A _stopped one does not count: its bookmark is kept by other numbers than those
+// of days.
 func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 	today := now.Format(time.DateOnly)
 	return !slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool {
@@ -96,12 +104,7 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 	if len(missing) == 0 {
 		return nil
 	}
-	whole := Bookmarks{Have: append(slices.Clone(b.Have), missing...), Keep: b.Keep}
-	gone := map[zfs.Snapshot]bool{}
-	for _, s := range whole.Expire() {
-		gone[s] = true
-	}
-	missing = slices.DeleteFunc(missing, func(s zfs.Snapshot) bool { return gone[s] })
+	missing = b.withRoom(missing)
 	slices.Reverse(missing)
 	return missing
 }
@@ -130,19 +133,18 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 			regular = append(regular, m)
 		}
 	}
-	older, _ := parted(byDay(regular), b.Keep)
-	for _, day := range older {
+	days := byDay(regular)
+	for _, day := range days[:max(0, len(days)-b.Keep)] {
 		if len(day) == 1 {
 			expired = append(expired, day[0])
 		}
 	}
 	// Sorted by name, a day to which a clock was set back is as old as before, so that
 	// what comes later in it has no room once its first is gone.
-	days := byDay(stopped)
+	days = byDay(stopped)
 	slices.SortFunc(days, func(x, y []zfs.Snapshot) int { return strings.Compare(dayOf(x[0]), dayOf(y[0])) })
-	_, kept := parted(days, b.Keep)
-	crowdedOut, _ := parted(stopped, keepStoppedBookmarks)
-	for _, m := range crowdedOut {
+	kept := days[max(0, len(days)-b.Keep):]
+	for _, m := range stopped[:max(0, len(stopped)-keepStoppedBookmarks)] {
 		if !slices.ContainsFunc(kept, func(day []zfs.Snapshot) bool { return day[0] == m }) {
 			expired = append(expired, m)
 		}
@@ -164,10 +166,4 @@ func byDay(list []zfs.Snapshot) [][]zfs.Snapshot {
 		days[at[day]] = append(days[at[day]], s)
 	}
 	return days
-}
-
-// parted divides a list, the oldest first, into its newest n and what is older.
-func parted[T any](list []T, n int) (older, newest []T) {
-	at := max(0, len(list)-n)
-	return list[:at], list[at:]
 }

@@ -118,8 +118,7 @@ func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
 // those that wait for their bookmark.
 func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
 	stays := map[string]bool{}
-	var firsts, stopped []string
-	days := map[string]bool{}
+	var past, stopped []zfs.Snapshot
 	list := managedOf(d.Snapshots, now)
 	for i, m := range list {
 		stays[m.Name] = i == len(list)-1
@@ -127,17 +126,16 @@ func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
 			continue
 		}
 		if m.class == zfs.Stopped {
-			stopped = append(stopped, m.Name)
+			stopped = append(stopped, m.Snapshot)
 		}
-		if !days[dayOf(m.Snapshot)] {
-			days[dayOf(m.Snapshot)] = true
-			firsts = append(firsts, m.Name)
-		}
+		past = append(past, m.Snapshot)
 	}
-	for _, names := range [][]string{firsts, stopped} {
-		for _, name := range names[max(0, len(names)-keepOnCopy):] {
-			stays[name] = true
-		}
+	days := byDay(past)
+	for _, day := range days[max(0, len(days)-keepOnCopy):] {
+		stays[day[0].Name] = true
+	}
+	for _, s := range stopped[max(0, len(stopped)-keepOnCopy):] {
+		stays[s.Name] = true
 	}
 	if policy.Node {
 		for _, s := range (Bookmarks{Have: d.Bookmarks, Keep: policy.Bookmarks}).Missing(d.Snapshots, now) {

@@ -89,7 +89,8 @@ func (p *planner) take(u unit, class zfs.Class, tasks []task) string {
 		d := t.disk
 		plan := DiskPlan{Dataset: d.Name, VMID: d.VMID, Snapshot: t.snapshot, Label: t.label, Reason: t.reason}
 		if t.snapshot && p.policy.Bookmarks > 0 {
-			plan.Bookmark = class == zfs.Stopped || firstOfDay(slices.Concat(d.Snapshots, d.Bookmarks), p.now)
+			// Where somebody else's rotation takes a snapshot at once, its bookmark tells of it.
+			plan.Bookmark = class == zfs.Stopped || firstOfDay(d.Snapshots, p.now) && firstOfDay(d.Bookmarks, p.now)
 		}
 		switch {
 		case t.snapshot:

@@ -17,13 +17,7 @@ import (
 // bookmarks are the names of a dataset's bookmarks, the oldest first.
 func (w *world) bookmarks(dataset string) []string {
 	w.t.Helper()
-	list, err := site.Bookmarks(w.ctx, dataset)
-	require.NoError(w.t, err)
-	var names []string
-	for _, s := range list {
-		names = append(names, s.Name)
-	}
-	return names
+	return w.names(site.Bookmarks(w.ctx, dataset))
 }
 
 // TestReceivesFromABookmark: C is cut off; A rotates away every common snapshot; C comes

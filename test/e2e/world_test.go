@@ -199,7 +199,12 @@ func (w *world) replicate(disks ...string) {
 // snapshots are the names of a dataset's snapshots, the oldest first.
 func (w *world) snapshots(dataset string) []string {
 	w.t.Helper()
-	list, err := site.Snapshots(w.ctx, dataset)
+	return w.names(site.Snapshots(w.ctx, dataset))
+}
+
+// names are those of snapshots or bookmarks that were listed.
+func (w *world) names(list []site.Snapshot, err error) []string {
+	w.t.Helper()
 	require.NoError(w.t, err)
 	var names []string
 	for _, s := range list {
