@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -38,6 +39,22 @@ func Pools(dir string) ([]string, error) {
 	}
 	slices.Sort(pools)
 	return pools, nil
+}
+
+// PoolTXG returns the transaction group that the pool is in, 0 where ZFS does not tell
+// (the module's zfs_txg_history may be 0).
+func PoolTXG(dir, pool string) uint64 {
+	text, err := os.ReadFile(filepath.Join(dir, pool, "txgs"))
+	if err != nil {
+		return 0
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	number, _, _ := strings.Cut(lines[len(lines)-1], " ")
+	txg, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return txg
 }
 
 // CheckPool returns nil when the pool can be asked, and otherwise an error that
