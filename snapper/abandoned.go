@@ -1,137 +1,215 @@
 package snapper
 
 import (
-	"maps"
+	"fmt"
 	"slices"
+	"strings"
 
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
-// Abandoned returns the bookmarks of ours that belong to a history which the disk
-// no longer has. tip is what the last run left there, the zero Tip if nothing is known.
-//
-// A node that lost its guest by a failover receives the disk back: zfs receive -F rolls
-// it back to the last snapshot that both have and destroys what is newer, but not the
-// newer bookmarks. ZFS then sends an increment from such a bookmark without complaint,
-// a receiver that has its snapshot takes it, and is left with a mixture of two histories
-// (seen on OpenZFS 2.3.9: send and receive exit 0, the contents differ). So these
-// bookmarks must go before anybody finds one. Two facts tell together: the newest managed
-// snapshot is gone, which nothing of ours ever destroys, and a snapshot is there that came
-// after it. Without the second a person may have destroyed it by hand, and its bookmark is
-// a good one: zfs rollback takes newer bookmarks with it.
-func Abandoned(tip report.Tip, snapshots, bookmarks []zfs.Snapshot) []zfs.Snapshot {
-	known := func(name string) bool {
-		return slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
-	}
-	received := slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool { return s.CreateTXG > tip.TXG })
-	if tip.Name == "" || known(tip.Name) || !received {
-		return nil
-	}
-	var base uint64 // where the histories part, by txg
-	living := map[uint64]bool{}
-	for _, s := range snapshots {
-		living[s.GUID] = true
-		if s.CreateTXG <= tip.TXG {
-			base = max(base, s.CreateTXG)
-		}
-	}
-	var abandoned []zfs.Snapshot
-	for _, b := range bookmarks {
-		if _, ours := b.Class(); ours && b.CreateTXG > base && !living[b.GUID] {
-			abandoned = append(abandoned, b)
-		}
-	}
-	return abandoned
+// A node that lost its guest by a failover receives the disk back. zfs receive -F sets it
+// back to the last snapshot that both have and destroys what is newer, but not the newer
+// bookmarks. ZFS then sends an increment from such a bookmark without complaint, and a
+// receiver that has its snapshot is left with a mixture of two histories (seen on OpenZFS
+// 2.1 and 2.3: send and receive exit 0, the contents differ). So these bookmarks must go
+// before anybody finds one. But a good one may be the last thing that a receiver has in
+// common with the disk. What a disk has and lacks does not tell the two apart: a person,
+// a rotation or a receive with -R also takes snapshots away. Only the pool's own history
+// does, so nothing else is a reason to destroy one.
+
+// Standing is what is known of a bookmark.
+type Standing int
+
+// The standings. Only what is discarded is destroyed for that.
+const (
+	// Good: the disk's history goes through the bookmark.
+	Good Standing = iota
+	// Discarded: the disk was set back to an older snapshot since.
+	Discarded
+	// Unproven: nothing proves either.
+	Unproven
+)
+
+// JudgedBookmark is a bookmark with its standing, and why.
+type JudgedBookmark struct {
+	zfs.Snapshot
+	Standing Standing
+	Reason   string
 }
 
-// abandon plans the end of a disk's abandoned bookmarks and returns the disk without
-// them.
+// JudgeBookmarks says of each bookmark of a dataset whether the dataset's history still
+// goes through it, by the history of the pool. snapshots are those that the dataset has.
+func JudgeBookmarks(dataset string, bookmarks, snapshots []zfs.Snapshot, h zfs.History) []JudgedBookmark {
+	var judged []JudgedBookmark
+	for _, b := range bookmarks {
+		j := JudgedBookmark{Snapshot: b}
+		j.Standing, j.Reason = judgeBookmark(dataset, b, snapshots, h)
+		judged = append(judged, j)
+	}
+	return judged
+}
+
+func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h zfs.History) (Standing, string) {
+	lost := h.Breaks[dataset]
+	for _, s := range h.SetBacks {
+		if s.Dataset != dataset || !s.Over(b.CreateTXG) || s.TXG <= lost.TXG {
+			continue
+		}
+		// A set-back leaves nothing between its ends.
+		if i := slices.IndexFunc(snapshots, func(o zfs.Snapshot) bool { return s.Over(o.CreateTXG) }); i >= 0 {
+			return Unproven, fmt.Sprintf("the pool's history has a set-back to txg %d at txg %d, but @%s is there, which is from between", s.Base, s.TXG, snapshots[i].Name)
+		}
+		return Discarded, fmt.Sprintf("the disk was set back past it (to txg %d, at txg %d)", s.Base, s.TXG)
+	}
+	switch {
+	case b.CreateTXG < lost.TXG:
+		return Unproven, fmt.Sprintf("at txg %d %s", lost.TXG, lost.Why)
+	case b.CreateTXG < h.Since:
+		return Unproven, fmt.Sprintf("the pool's history reaches back to txg %d only, and the bookmark is of txg %d", h.Since, b.CreateTXG)
+	}
+	return Good, "the pool's history has no set-back past it"
+}
+
+// InQuestion returns the bookmarks of ours that may be of a discarded history, given what
+// was known after an earlier run. A snapshot from before then that is still there, in its
+// transaction group, proves that the disk was not set back past it since. So in question
+// is what is newer than the newest of these, and has no snapshot.
+func (d *Disk) InQuestion() []zfs.Snapshot {
+	if d.Ignored != "" {
+		return nil
+	}
+	var sound uint64
+	for _, s := range d.Snapshots {
+		if s.CreateTXG <= d.checkedTXG() {
+			sound = max(sound, s.CreateTXG)
+		}
+	}
+	var list []zfs.Snapshot
+	for _, b := range d.Bookmarks {
+		if _, ours := b.Class(); ours && b.CreateTXG > sound && !d.hasGUID(b.GUID) {
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
+// checkedTXG is up to which transaction group the disk's bookmarks were looked at, 0 if
+// nothing is known. A promotion changes its origin, and brings bookmarks.
+func (d *Disk) checkedTXG() uint64 {
+	c := d.Checked
+	if c.GUID != d.GUID || c.Origin != d.Origin || d.PoolTXG > 0 && c.TXG > d.PoolTXG {
+		return 0 // of another dataset, or of a pool that was rewound since
+	}
+	return c.TXG
+}
+
+func (d *Disk) hasGUID(guid uint64) bool {
+	return slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.GUID == guid })
+}
+
+// judgeBookmarks returns the bookmarks that are not good.
+func (d *Disk) judgeBookmarks() []JudgedBookmark {
+	var bad []JudgedBookmark
+	question := d.InQuestion()
+	switch {
+	case len(question) == 0:
+	case d.History == nil:
+		for _, b := range question {
+			bad = append(bad, JudgedBookmark{b, Unproven, "the pool's history could not be read: " + d.HistoryProblem})
+		}
+	default:
+		bad = slices.DeleteFunc(JudgeBookmarks(d.Name, question, d.Snapshots, *d.History), func(j JudgedBookmark) bool { return j.Standing == Good })
+	}
+	for _, b := range d.Bookmarks {
+		if _, ours := b.Class(); !ours || slices.ContainsFunc(question, func(q zfs.Snapshot) bool { return q == b }) || d.Ignored != "" {
+			continue
+		}
+		i := slices.IndexFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.GUID == b.GUID })
+		known := slices.IndexFunc(d.Checked.Unproven, func(u report.Unproven) bool { return u.GUID == b.GUID && d.Checked.GUID == d.GUID })
+		switch {
+		case i >= 0 && d.Snapshots[i].CreateTXG != b.CreateTXG:
+			bad = append(bad, JudgedBookmark{b, Discarded, "its snapshot was received again, and is bookmarked again"})
+		case i < 0 && known >= 0:
+			bad = append(bad, JudgedBookmark{b, Unproven, d.Checked.Unproven[known].Reason})
+		}
+	}
+	return bad
+}
+
+// abandon plans the end of a disk's bookmarks of a discarded history, and returns the
+// disk without them. What is unproven stays, and a person is told.
 func (p *planner) abandon(d Disk) Disk {
-	gone := Abandoned(d.Tip, d.Snapshots, d.Bookmarks)
-	if len(gone) == 0 || d.Ignored != "" {
+	bad := d.judgeBookmarks()
+	if len(bad) == 0 {
 		return d
 	}
-	d.Bookmarks = slices.DeleteFunc(slices.Clone(d.Bookmarks), func(b zfs.Snapshot) bool { return slices.Contains(gone, b) })
-	for _, b := range gone {
-		b.Dataset = d.Name
-		p.plan.Abandoned = append(p.plan.Abandoned, b)
+	var unproven []JudgedBookmark
+	for _, j := range bad {
+		if j.Standing == Unproven {
+			unproven = append(unproven, j)
+			continue
+		}
+		b := j.Snapshot
+		d.Bookmarks = slices.DeleteFunc(slices.Clone(d.Bookmarks), func(o zfs.Snapshot) bool { return o == b })
+		j.Dataset = d.Name
+		p.plan.Abandoned = append(p.plan.Abandoned, j)
+		if i := slices.IndexFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.GUID == b.GUID }); i >= 0 {
+			again := d.Snapshots[i]
+			again.Dataset = d.Name
+			p.plan.Marks = append(p.plan.Marks, again)
+			d.Bookmarks = append(d.Bookmarks, again)
+		}
+	}
+	if len(unproven) > 0 {
+		p.plan.Notes = append(p.plan.Notes, Note{Level: Warning, Reason: unprovenText(d.Name, unproven)})
 	}
 	return d
 }
 
-// tips are what this run leaves on each disk, for the next one to compare. A disk whose
-// abandoned bookmarks did not all go, or that could not be read, keeps what it had.
-func (r *run) tips(pools []*pool) map[string]report.Tip {
-	tips := map[string]report.Tip{}
-	for dataset, tip := range r.previous.Tips {
-		readable := slices.ContainsFunc(pools, func(p *pool) bool { return p.name == zfs.Pool(dataset) && p.err == nil })
-		if !readable {
-			tips[dataset] = tip
-		}
+// unprovenText says what a person should know of a disk's unproven bookmarks, and do.
+func unprovenText(dataset string, list []JudgedBookmark) string {
+	const named = 3
+	var commands []string
+	for _, j := range list[:min(len(list), named)] {
+		commands = append(commands, fmt.Sprintf("zfs destroy '%s#%s'", dataset, j.Name))
 	}
-	made := map[string]string{}
-	for _, d := range r.report.Disks {
-		made[d.Dataset] = d.Snapshot
+	text := strings.Join(commands, "; ")
+	if more := len(list) - named; more > 0 {
+		text += fmt.Sprintf("; and %d more (zfs list -t bookmark %s)", more, dataset)
 	}
-	for _, d := range r.planned(pools) {
-		tip := tipOf(&d)
-		if made[d.Name] != "" {
-			tip.Name = made[d.Name]
-		}
-		if r.stuck[d.Name] {
-			tip = r.previous.Tips[d.Name]
-		}
-		if tip.Name != "" {
-			tips[d.Name] = tip
-		}
-	}
-	return tips
+	return fmt.Sprintf("%s: %s may be of a discarded history, from which nothing must be sent: %s; left alone; if the disk was rolled back or received onto since, type: %s",
+		dataset, plural(len(list), "bookmark"), list[0].Reason, text)
 }
 
-// tipOf is what a disk has now; its name is "" without a managed snapshot.
-func tipOf(d *Disk) report.Tip {
-	tip := report.Tip{}
-	if newest, ok := newestManaged(d); ok {
-		tip.Name = newest.Name
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
 	}
-	if n := len(d.Snapshots); n > 0 {
-		tip.TXG = d.Snapshots[n-1].CreateTXG
-	}
-	return tip
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// intend writes down which snapshots are about to be made and bookmarked: if the machine
-// dies before the report of this run is kept, and another node takes its guests over,
-// the next run must still know of these bookmarks. A name that was not made after all
-// does no harm: no bookmark is newer than what was there then.
-func (r *run) intend(plan Plan, pools []*pool) {
-	if r.intended == nil { // an earlier round's stay
-		r.intended = map[string]report.Tip{}
-		maps.Copy(r.intended, r.previous.Tips)
+// NextChecked is what the next run is to know of the disk's bookmarks. It stays as it is
+// where this run could not look, or did not finish.
+func (d *Disk) NextChecked(unfinished bool) report.Checked { //nolint:revive // what became of the plan
+	if d.Ignored != "" || unfinished || d.History == nil && len(d.InQuestion()) > 0 {
+		return d.Checked
 	}
-	intended := r.previous
-	intended.Tips = r.intended
-	marked := map[string]string{}
-	for _, g := range plan.Guests {
-		for _, d := range g.Disks {
-			if d.Bookmark {
-				marked[d.Dataset] = g.Snapshot
-			}
+	next := report.Checked{GUID: d.GUID, Origin: d.Origin, TXG: newestTXG(d.Snapshots)}
+	for _, j := range d.judgeBookmarks() {
+		if j.Standing == Unproven {
+			next.Unproven = append(next.Unproven, report.Unproven{Name: j.Name, GUID: j.GUID, Reason: j.Reason})
 		}
 	}
-	for _, b := range plan.Abandoned {
-		delete(marked, b.Dataset) // what it had is still needed
+	return next
+}
+
+// newestTXG is the transaction group of the newest snapshot of any kind, 0 if there is none.
+func newestTXG(snapshots []zfs.Snapshot) uint64 {
+	var txg uint64
+	for _, s := range snapshots {
+		txg = max(txg, s.CreateTXG)
 	}
-	for _, d := range r.planned(pools) {
-		if name := marked[d.Name]; name != "" {
-			intended.Tips[d.Name] = report.Tip{Name: name, TXG: tipOf(&d).TXG}
-		}
-	}
-	if len(marked) == 0 || r.previous.Start.IsZero() {
-		return
-	}
-	if err := intended.Save(r.StateDir, report.Name); err != nil {
-		r.problem(Warning, "what this run is about to do is not kept: %v", err)
-	}
+	return txg
 }

@@ -192,6 +192,6 @@ func TestNothingIsBegunBehindAStepThatHangs(t *testing.T) {
 	mark := zfs.Snapshot{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}
 	r.applyRest(t.Context(), p, Plan{GiveBack: []string{disk1}, Marks: []zfs.Snapshot{mark}, Unmark: []zfs.Snapshot{mark}}, nil)
 	assert.Empty(t, r.report.Problems)
-	r.applyAbandoned(t.Context(), p, []zfs.Snapshot{mark})
-	assert.True(t, r.stuck[disk1], "the next run must find it as this one did")
+	r.applyAbandoned(t.Context(), p, []JudgedBookmark{{Snapshot: mark}})
+	assert.True(t, r.stuck[disk1], "the next run must look at it again")
 }

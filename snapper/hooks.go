@@ -216,7 +216,7 @@ func (p Plan) split() (final, rest Plan) {
 	final.Destroys, rest.Destroys = part(p.Destroys, stops, dataset)
 	final.FullDestroys, rest.FullDestroys = part(p.FullDestroys, stops, dataset)
 	final.Marks, rest.Marks = part(p.Marks, stops, marked)
-	final.Abandoned, rest.Abandoned = part(p.Abandoned, stops, marked)
+	final.Abandoned, rest.Abandoned = part(p.Abandoned, stops, func(j JudgedBookmark) string { return j.Dataset })
 	final.Unmark, rest.Unmark = part(p.Unmark, stops, marked)
 	final.GiveBack, rest.GiveBack = part(p.GiveBack, stops, func(s string) string { return s })
 	return final, rest

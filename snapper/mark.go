@@ -51,26 +51,26 @@ func (r *run) applyMarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
 }
 
 // applyAbandoned destroys a pool's abandoned bookmarks.
-func (r *run) applyAbandoned(ctx context.Context, p *pool, marks []zfs.Snapshot) {
+func (r *run) applyAbandoned(ctx context.Context, p *pool, marks []JudgedBookmark) {
 	for _, m := range marks {
 		if zfs.Pool(m.Dataset) != p.name {
 			continue
 		}
 		err := ctx.Err()
 		if err == nil {
-			err = p.patiently(func(patience context.Context) error { return p.unmark(patience, m) })
+			err = p.patiently(func(patience context.Context) error { return p.unmark(patience, m.Snapshot) })
 		}
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
-			r.problem(Warning, "%s was rolled back, and a bookmark of what is gone is left, which must not be sent from: %v", m.Dataset, err)
-			r.keepTip(m.Dataset)
+			r.problem(Warning, "%s was set back; a bookmark of the discarded history remains and must not be used as a send base: %v", m.Dataset, err)
+			r.unfinished(m.Dataset)
 			continue
 		}
-		p.index.unmarked(m)
+		p.index.unmarked(m.Snapshot)
 	}
 }
 
-// keepTip lets the next run find a disk as this one did.
-func (r *run) keepTip(dataset string) {
+// unfinished lets the next run look at a disk's bookmarks again.
+func (r *run) unfinished(dataset string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stuck == nil {

@@ -26,8 +26,14 @@ type Disk struct {
 	WrittenSinceStopped uint64
 	// Retention holds for this disk.
 	Retention Retention
-	// Tip is what the last run left on the disk.
-	Tip report.Tip
+	// Checked is what an earlier run knew of its bookmarks, PoolTXG the pool's transaction
+	// group now, 0 where it is not known.
+	Checked report.Checked
+	PoolTXG uint64
+	// History is that of its pool, where it was read, and HistoryProblem why it was not
+	// though bookmarks are in question.
+	History        *zfs.History
+	HistoryProblem string
 	// InUse: a guest that lives here runs on it, though it is listed as a copy.
 	InUse bool
 	// Ignored is why the configuration leaves the disk alone, "" if it doesn't.
@@ -58,8 +64,8 @@ type Plan struct {
 	FullDestroys []Destroy
 	// Marks are snapshots that are there already and are to be bookmarked.
 	Marks []zfs.Snapshot
-	// Abandoned are bookmarks of a history that was rolled back: they go first.
-	Abandoned []zfs.Snapshot
+	// Abandoned are bookmarks of a discarded history: they go first.
+	Abandoned []JudgedBookmark
 	// Unmark are bookmarks to destroy.
 	Unmark []zfs.Snapshot
 	// GiveBack are datasets whose local label gives way to the received one.

@@ -46,8 +46,10 @@ func (r *run) openPoolWith(ctx context.Context, name string, parents []string, r
 	if p.err = read(ctx, p); p.err != nil {
 		return p
 	}
+	txg := zfs.PoolTXG(r.Kstat, name)
 	for i := range p.disks {
 		r.configure(&p.disks[i])
+		p.disks[i].PoolTXG = txg
 	}
 	return p
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
@@ -162,88 +161,4 @@ func TestDayBeginsStopped(t *testing.T) {
 	assert.True(t, plan.Guests[0].Disks[0].Bookmark)
 	assert.Empty(t, Bookmarks{Have: d.Bookmarks, Keep: 30}.Missing(d.Snapshots[1:], w.now))
 	assert.Empty(t, Bookmarks{Have: d.Bookmarks, Keep: 30}.Missing(d.Snapshots, w.now))
-}
-
-// Bookmarks of a history that the disk no longer has.
-func TestAbandoned(t *testing.T) {
-	s := func(txg int, text string, class zfs.Class) zfs.Snapshot {
-		return zfs.Snapshot{Name: zfs.FormatSnapshotName(at2(text), class), GUID: uint64(txg), CreateTXG: uint64(txg), Creation: at2(text)}
-	}
-	base, old := s(10, "07-13 00:00", zfs.Daily), s(5, "07-12 00:00", zfs.Daily)
-	ours, tip := s(20, "07-14 00:00", zfs.Daily), s(30, "07-15 00:00", zfs.Daily)
-	theirs := s(40, "07-15 01:00", zfs.Daily)
-	foreign := zfs.Snapshot{Name: "zrepl_1", GUID: 21, CreateTXG: 21}
-	marks := []zfs.Snapshot{old, base, ours, foreign, tip, theirs}
-	left := report.Tip{Name: tip.Name, TXG: ours.CreateTXG}
-	for _, test := range []struct {
-		name      string
-		tip       report.Tip
-		snapshots []zfs.Snapshot
-		want      []zfs.Snapshot
-	}{
-		{"rolled back", left, []zfs.Snapshot{base, theirs}, []zfs.Snapshot{ours, tip}},
-		{"rolled back by one", left, []zfs.Snapshot{base, ours, theirs}, []zfs.Snapshot{tip}},
-		{"nothing received since: destroyed by hand", left, []zfs.Snapshot{base}, nil},
-		{"destroyed by hand, one of two", left, []zfs.Snapshot{base, ours}, nil},
-		{"not rolled back, old ones rotated", left, []zfs.Snapshot{tip, theirs}, nil},
-		{"nothing is known", report.Tip{}, []zfs.Snapshot{base, theirs}, nil},
-		{"the newest was another", report.Tip{Name: base.Name, TXG: 5}, []zfs.Snapshot{base, theirs}, nil},
-	} {
-		assert.Equal(t, test.want, Abandoned(test.tip, test.snapshots, marks), test.name)
-	}
-
-	d := runningDisk(disk0, words("f4"))
-	d.State, d.Snapshots, d.Bookmarks, d.Tip = Elsewhere, []zfs.Snapshot{base, theirs}, marks, left
-	plan := MakePlan([]Disk{d}, testPolicy(), noon)
-	assert.Equal(t, []string{"07-14 00:00", "07-15 00:00"}, markNames(plan.Abandoned))
-	assert.Empty(t, plan.Marks)
-	d.Ignored = "ignored"
-	assert.Empty(t, MakePlan([]Disk{d}, testPolicy(), noon).Abandoned)
-}
-
-// What is about to be bookmarked is known to the next run even if this one is cut off.
-func TestIntend(t *testing.T) {
-	r := testRun()
-	r.StateDir = t.TempDir()
-	r.previous.Start = noon
-	r.previous.Tips = map[string]report.Tip{disk0: {Name: "old", TXG: 1}, disk1: {Name: "old", TXG: 1}}
-	w := &world{now: noon}
-	p := &pool{name: "tank", disks: []Disk{runningDisk(disk0, nil), runningDisk(disk1, nil)}}
-	for i := range p.disks {
-		w.managed(&p.disks[i], zfs.Daily, noon)
-	}
-	r.intend(Plan{Guests: []GuestPlan{{Snapshot: "new", Disks: []DiskPlan{{Dataset: disk0, Snapshot: true}}}}}, []*pool{p})
-	_, err := report.Load(r.StateDir)
-	require.Error(t, err, "without a bookmark there is nothing to remember")
-	both := Plan{Guests: []GuestPlan{{Snapshot: "new", Disks: []DiskPlan{{Dataset: disk0, Bookmark: true}, {Dataset: disk1, Bookmark: true}}}}}
-	both.Abandoned = []zfs.Snapshot{{Dataset: disk1}}
-	r.intend(both, []*pool{p})
-	kept, err := report.Load(r.StateDir)
-	require.NoError(t, err)
-	assert.Equal(t, map[string]report.Tip{disk0: {Name: "new", TXG: 1}, disk1: {Name: "old", TXG: 1}}, kept.Tips)
-	assert.Equal(t, noon, kept.Start.UTC(), "the last run is still the last one")
-
-	r.intend(Plan{Guests: []GuestPlan{{Snapshot: "later", Disks: []DiskPlan{{Dataset: disk1, Bookmark: true}}}}}, []*pool{p})
-	kept, err = report.Load(r.StateDir)
-	require.NoError(t, err)
-	assert.Equal(t, "new", kept.Tips[disk0].Name, "a later round leaves what the first one intended")
-	assert.Equal(t, "later", kept.Tips[disk1].Name)
-}
-
-// What the next run compares with is what was left, or what was not done.
-func TestTips(t *testing.T) {
-	r := testRun()
-	r.previous.Tips = map[string]report.Tip{disk0: {Name: "old", TXG: 1}, disk1: {Name: "old", TXG: 1}, "ssd/vm-1-disk-0": {Name: "old", TXG: 1}, "tank/data/vm-9-disk-0": {Name: "gone", TXG: 1}}
-	r.report.Disks = []report.Disk{{Dataset: disk0, Snapshot: "made"}}
-	r.stuck = map[string]bool{disk1: true}
-	w := &world{now: noon}
-	pools := []*pool{{name: "tank", disks: []Disk{runningDisk(disk0, nil), runningDisk(disk1, nil), runningDisk("tank/data/vm-101-disk-0", nil), runningDisk("tank/data/vm-102-disk-0", nil)}}, {name: "ssd", err: errTest}}
-	for i := range 3 {
-		w.managed(&pools[0].disks[i], zfs.Daily, noon)
-		w.snap(&pools[0].disks[i], "manual", noon)
-	}
-	assert.Equal(t, map[string]report.Tip{
-		disk0: {Name: "made", TXG: 2}, disk1: {Name: "old", TXG: 1}, "ssd/vm-1-disk-0": {Name: "old", TXG: 1},
-		"tank/data/vm-101-disk-0": {Name: zfs.FormatSnapshotName(noon, zfs.Daily), TXG: 6},
-	}, r.tips(pools))
 }

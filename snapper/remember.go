@@ -123,10 +123,13 @@ func (p *pool) recalled() map[string]*Disk {
 // _stopped snapshot goes only because it has its bookmark.
 func (p Plan) reliesOnBookmarks() map[string]bool {
 	disks := map[string]bool{}
-	for _, list := range [][]zfs.Snapshot{p.Unmark, p.Abandoned, p.Marks} {
+	for _, list := range [][]zfs.Snapshot{p.Unmark, p.Marks} {
 		for _, m := range list {
 			disks[m.Dataset] = true
 		}
+	}
+	for _, j := range p.Abandoned {
+		disks[j.Dataset] = true
 	}
 	for _, list := range [][]Destroy{p.Destroys, p.FullDestroys} {
 		for _, d := range list {

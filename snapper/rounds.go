@@ -56,7 +56,7 @@ func (r *run) rounds(ctx context.Context, g Guests, parents map[string][]string)
 		whole.add(plan)
 	}
 	r.reportGuests(g, all)
-	r.report.Tips = r.tips(all)
+	r.state = r.nextState(all)
 	r.report.CarryOver(r.previous.Quiesced, func(vmid int) bool {
 		how, _ := r.Config.HowFor(vmid)
 		_, here := g.Cluster.Guests[vmid]
@@ -106,12 +106,12 @@ func (r *run) round(ctx context.Context, g Guests, pools []*pool, before Plan) (
 	r.readReceived(ctx, pools, policy.Names)
 	policy.MaxDestroys = max(0, policy.MaxDestroys-len(before.Destroys))
 	policy.MaxUnmarks = max(0, policy.MaxUnmarks-len(before.Unmark))
+	r.readHistories(ctx, pools)
 	plan := r.makePlan(pools, g.Cluster, policy)
 	if r.lookAtBookmarks(ctx, pools, plan) {
 		plan = r.makePlan(pools, g.Cluster, policy)
 	}
 	if !r.DryRun {
-		r.intend(plan, pools)
 		r.capture(plan, g, r.planned(pools))
 		r.carryOut(ctx, pools, plan, release)
 	}

@@ -57,6 +57,8 @@ type run struct {
 	Options
 	start    time.Time
 	previous report.Run
+	// state is what the last run left for this one, and in the end what this one leaves.
+	state report.State
 	// listFailed is true when Proxmox could not be asked which guests run.
 	listFailed bool
 	// kinds says by VMID what a guest is run by.
@@ -64,10 +66,8 @@ type run struct {
 	// mu guards report while pools are worked on side by side.
 	mu     sync.Mutex
 	report report.Run
-	// stuck are the disks whose abandoned bookmarks could not be destroyed.
+	// stuck are the disks whose abandoned bookmarks could not all be destroyed.
 	stuck map[string]bool
-	// intended is what all rounds of this run are about to leave on the disks.
-	intended map[string]report.Tip
 	// destroyed are the snapshots that this run destroyed.
 	destroyed []zfs.Snapshot
 	hooks     hookLog
@@ -81,11 +81,16 @@ func Run(ctx context.Context, o Options) (Plan, report.Run, error) {
 	if o.Config.Role == "replica" {
 		return Plan{}, r.report, errors.New("the configuration says role: replica: this host receives snapshots, it takes none (snapwatch prune rotates them)")
 	}
+	var err error
+	if r.state, err = report.LoadState(o.StateDir); err != nil {
+		r.report.Add(report.Notice, "what the last run left for this one is not used: %v", err)
+	}
 	plan, err := r.do(ctx)
 	if err != nil {
 		return plan, r.report, err
 	}
 	if !o.DryRun && !o.Final {
+		r.saveState()
 		r.save(report.Name)
 	}
 	r.endHooks(report.Name)
@@ -106,6 +111,13 @@ func newRun(o Options, name string) *run {
 	}
 	r.report.LastSuccess = r.previous.LastSuccess
 	return r
+}
+
+// saveState keeps what the next run needs. Without it that one looks at more.
+func (r *run) saveState() {
+	if err := r.state.Save(r.StateDir); err != nil {
+		r.report.Add(report.Warning, "what the next run is to know is not kept: %v", err)
+	}
 }
 
 func (r *run) save(name string) {
@@ -176,7 +188,7 @@ func (r *run) parents(c pve.Cluster) (map[string][]string, error) {
 func (r *run) configure(d *Disk) {
 	keep, _ := r.Config.KeepFor(d.Name, d.VMID, r.Keep)
 	d.Retention = RetentionOf(keep)
-	d.Tip = r.previous.Tips[d.Name]
+	d.Checked = r.state.Checked[d.Name]
 	d.Ignored = cmp.Or(r.Config.IgnoredFor(d.Name, d.VMID), d.Unlabelled)
 }
 

@@ -50,7 +50,13 @@ func (w *world) managed(d *Disk, class zfs.Class, at time.Time) {
 // for lack of space.
 func (w *world) run(fails ...string) Plan {
 	plan := MakePlan(w.disks, w.policy, w.now)
+	for i := range w.disks {
+		w.disks[i].Checked = w.disks[i].NextChecked(false)
+	}
 	w.apply(plan, fails...)
+	for i := range w.disks {
+		w.disks[i].Checked.TXG = w.txg // as the index knows of what the run made itself
+	}
 	return plan
 }
 

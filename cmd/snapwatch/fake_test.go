@@ -116,6 +116,7 @@ func readWorld() playedWorld {
 	}
 	defer func() { _ = file.Close() }()
 	lines := bufio.NewScanner(file)
+	made := map[string]int{} // the transaction group of a snapshot, which its bookmark has, too
 	for txg := 1; lines.Scan(); txg++ {
 		f := strings.Fields(lines.Text())
 		switch {
@@ -133,7 +134,10 @@ func readWorld() playedWorld {
 				panic(err)
 			}
 			dataset, name := f[1][:strings.IndexAny(f[1], "@#")], f[1][strings.IndexAny(f[1], "@#")+1:]
-			w.rows[f[0]+dataset] = append(w.rows[f[0]+dataset], fmt.Sprintf("%s\t%d\t%d\t%d", f[1], crc32.ChecksumIEEE([]byte(name)), txg, created.Unix()))
+			if made[dataset+name] == 0 {
+				made[dataset+name] = txg
+			}
+			w.rows[f[0]+dataset] = append(w.rows[f[0]+dataset], fmt.Sprintf("%s\t%d\t%d\t%d", f[1], crc32.ChecksumIEEE([]byte(name)), made[dataset+name], created.Unix()))
 		}
 	}
 	return w

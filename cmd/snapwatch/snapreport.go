@@ -131,7 +131,7 @@ func actions(plan snapper.Plan) []action {
 		list = append(list, action{"label", dataset, "give way to the received value"})
 	}
 	for _, b := range plan.Abandoned {
-		list = append(list, action{"unmark", b.Dataset + "#" + b.Name, "the disk was rolled back past it: what it marks is not its history any more"})
+		list = append(list, action{"unmark", b.Dataset + "#" + b.Name, b.Reason})
 	}
 	for _, m := range plan.Marks {
 		list = append(list, action{"bookmark", m.Dataset + "#" + m.Name, "of a snapshot that is there already"})

@@ -33,8 +33,6 @@ type Run struct {
 	// Quiesced is how the guests fared that are to be held still, in this run or the
 	// last one in which they were due.
 	Quiesced []Quiesced `json:"quiesced,omitempty"`
-	// Tips are what the run left as the newest managed snapshot, by dataset.
-	Tips map[string]Tip `json:"tips,omitempty"`
 	// Tokens says of each disk with an interrupted receive since when prune knows.
 	Tokens map[string]time.Time `json:"tokens,omitempty"`
 	// Configs are the configurations that snapshots keep, by the disk's dataset.
@@ -51,14 +49,6 @@ type Kept struct {
 	Since time.Time `json:"since"`
 	// Snapshot is the newest one that keeps it.
 	Snapshot string `json:"snapshot"`
-}
-
-// Tip is a disk's newest managed snapshot at the end of a run.
-type Tip struct {
-	Name string `json:"name"`
-	// TXG is that of the newest snapshot of any kind when the run read the disk, before
-	// it made one.
-	TXG uint64 `json:"txg"`
 }
 
 // Pool is what became of one pool.

@@ -1,0 +1,82 @@
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"snapwatch/internal/files"
+)
+
+// StateName is the file in the state directory that holds what only the next run needs.
+const StateName = "state.json"
+
+// stateVersion is the form of that file.
+const stateVersion = 1
+
+// State is what a run of snap leaves for the next one. It says where to look, and is
+// never by itself a reason to destroy anything: without it, or with an old one, the next
+// run looks at more.
+type State struct {
+	Version int `json:"version"`
+	// Checked is what is known of the disks' bookmarks, by dataset.
+	Checked map[string]Checked `json:"checked,omitempty"`
+	// SlowHistory says of pools when their history took too long to read.
+	SlowHistory map[string]time.Time `json:"slow_history,omitempty"`
+}
+
+// Checked is what is known of a disk's bookmarks: which belong to its history.
+type Checked struct {
+	// GUID and Origin are the dataset's.
+	GUID   uint64 `json:"guid"`
+	Origin string `json:"origin,omitempty"`
+	// TXG is up to which transaction group of its pool they were looked at.
+	TXG uint64 `json:"txg"`
+	// Unproven are those of which nothing could be proved.
+	Unproven []Unproven `json:"unproven,omitempty"`
+}
+
+// Unproven is a bookmark of which nothing could be proved, and why.
+type Unproven struct {
+	Name   string `json:"name"`
+	GUID   uint64 `json:"guid"`
+	Reason string `json:"reason"`
+}
+
+// LoadState reads the state that the last run left. Where there is none, or it cannot be
+// used, it is empty; the error says why, and is nil for a file that is not there.
+func LoadState(stateDir string) (State, error) {
+	empty := State{Version: stateVersion}
+	path := filepath.Join(stateDir, StateName)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return empty, nil
+	}
+	if err != nil {
+		return empty, err
+	}
+	var s State
+	if err := json.Unmarshal(text, &s); err != nil {
+		return empty, fmt.Errorf("%s is damaged: %w", path, err)
+	}
+	if s.Version != stateVersion {
+		return empty, fmt.Errorf("%s has version %d, not %d", path, s.Version, stateVersion)
+	}
+	return s, nil
+}
+
+// Save writes the state as one step. Only root can read it.
+func (s State) Save(stateDir string) error {
+	if err := files.Directory(stateDir, 0o755); err != nil {
+		return err
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return files.Replace(filepath.Join(stateDir, StateName), append(text, '\n'), 0o600)
+}

@@ -1,0 +1,143 @@
+package snapper
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+)
+
+// of is the snapshot or bookmark of transaction group txg.
+func of(txg uint64) zfs.Snapshot {
+	at := at2("07-10 00:00").Add(time.Duration(txg) * time.Hour)
+	return zfs.Snapshot{Dataset: disk0, Name: zfs.FormatSnapshotName(at, zfs.Daily), GUID: 1000 + txg, CreateTXG: txg, Creation: at}
+}
+
+func ofAll(txgs ...uint64) []zfs.Snapshot {
+	var list []zfs.Snapshot
+	for _, txg := range txgs {
+		list = append(list, of(txg))
+	}
+	return list
+}
+
+func back(base, txg uint64) zfs.SetBack { return zfs.SetBack{Dataset: disk0, Base: base, TXG: txg} }
+
+// Only the pool's history tells which bookmarks are of a discarded one.
+func TestJudgeBookmarks(t *testing.T) {
+	for name, test := range map[string]struct {
+		history   zfs.History
+		snapshots []uint64
+		want      map[uint64]Standing // by the bookmark's transaction group; others are good
+	}{
+		"no set-back":                      {zfs.History{Since: 1}, []uint64{10, 40}, nil},
+		"all snapshots destroyed by hand":  {zfs.History{Since: 1}, []uint64{45}, nil},
+		"a receive onto the newest":        {zfs.History{Since: 1, SetBacks: []zfs.SetBack{back(30, 35)}}, []uint64{35}, nil},
+		"set back to 10":                   {zfs.History{Since: 1, SetBacks: []zfs.SetBack{back(10, 35)}}, []uint64{10, 35, 40}, map[uint64]Standing{20: Discarded, 30: Discarded}},
+		"set back, and its base rotated":   {zfs.History{Since: 1, SetBacks: []zfs.SetBack{back(10, 35)}}, []uint64{45}, map[uint64]Standing{20: Discarded, 30: Discarded}},
+		"twice":                            {zfs.History{Since: 1, SetBacks: []zfs.SetBack{back(10, 15), back(20, 35)}}, []uint64{10, 35}, map[uint64]Standing{30: Discarded}},
+		"another dataset's":                {zfs.History{Since: 1, SetBacks: []zfs.SetBack{{Dataset: disk1, Base: 10, TXG: 35}}}, []uint64{10}, nil},
+		"the history reaches back to 20":   {zfs.History{Since: 20}, []uint64{45}, map[uint64]Standing{10: Unproven}},
+		"to 30, and tells enough":          {zfs.History{Since: 30, SetBacks: []zfs.SetBack{back(10, 35)}}, []uint64{35}, map[uint64]Standing{10: Unproven, 20: Discarded, 30: Discarded}},
+		"a snapshot from between is there": {zfs.History{Since: 1, SetBacks: []zfs.SetBack{back(10, 35)}}, []uint64{25}, map[uint64]Standing{20: Unproven, 30: Unproven}},
+		"promoted at 25":                   {zfs.History{Since: 1, Breaks: map[string]zfs.Break{disk0: {TXG: 25}}, SetBacks: []zfs.SetBack{back(5, 24)}}, []uint64{40}, map[uint64]Standing{10: Unproven, 20: Unproven}},
+		"promoted, then set back":          {zfs.History{Since: 1, Breaks: map[string]zfs.Break{disk0: {TXG: 25}}, SetBacks: []zfs.SetBack{back(15, 35)}}, []uint64{40}, map[uint64]Standing{10: Unproven, 20: Discarded, 30: Discarded}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, j := range JudgeBookmarks(disk0, ofAll(10, 20, 30, 40), ofAll(test.snapshots...), test.history) {
+				assert.Equal(t, test.want[j.CreateTXG], j.Standing, "%d: %s", j.CreateTXG, j.Reason)
+				assert.NotEmpty(t, j.Reason)
+			}
+		})
+	}
+}
+
+// What is remembered says where to look, and nothing more.
+func TestInQuestion(t *testing.T) {
+	txgs := func(list []zfs.Snapshot) (got []uint64) {
+		for _, b := range list {
+			got = append(got, b.CreateTXG)
+		}
+		return got
+	}
+	for name, test := range map[string]struct {
+		checked   report.Checked
+		snapshots []uint64
+		change    func(*Disk)
+		want      []uint64
+	}{
+		"nothing is known":                       {report.Checked{}, []uint64{30, 40}, nil, []uint64{10, 20}},
+		"the newest from then is there":          {report.Checked{GUID: 7, TXG: 40}, []uint64{40, 50}, nil, nil},
+		"rotated, but one from then is there":    {report.Checked{GUID: 7, TXG: 40}, []uint64{35, 50}, nil, []uint64{40}},
+		"nothing from then is there":             {report.Checked{GUID: 7, TXG: 40}, []uint64{50}, nil, []uint64{10, 20, 30, 40}},
+		"a bookmark since, without its snapshot": {report.Checked{GUID: 7, TXG: 35}, []uint64{35, 50}, nil, []uint64{40}},
+		"another dataset":                        {report.Checked{GUID: 8, TXG: 40}, []uint64{40}, nil, []uint64{10, 20, 30}},
+		"promoted since":                         {report.Checked{GUID: 7, TXG: 40}, []uint64{40}, func(d *Disk) { d.Origin = "tank/x@y" }, []uint64{10, 20, 30}},
+		"the pool was rewound":                   {report.Checked{GUID: 7, TXG: 40}, []uint64{35}, func(d *Disk) { d.PoolTXG = 39 }, []uint64{10, 20, 30, 40}},
+		"the pool goes on":                       {report.Checked{GUID: 7, TXG: 40}, []uint64{40}, func(d *Disk) { d.PoolTXG = 40 }, nil},
+		"ignored":                                {report.Checked{}, []uint64{50}, func(d *Disk) { d.Ignored = "ignored" }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := runningDisk(disk0, words("f4"))
+			d.GUID, d.Checked, d.Snapshots, d.Bookmarks = 7, test.checked, ofAll(test.snapshots...), ofAll(10, 20, 30, 40)
+			d.Bookmarks = append(d.Bookmarks, zfs.Snapshot{Name: "zrepl_1", GUID: 1, CreateTXG: 60})
+			if test.change != nil {
+				test.change(&d)
+			}
+			assert.Equal(t, test.want, txgs(d.InQuestion()))
+		})
+	}
+}
+
+func TestAbandon(t *testing.T) {
+	d := runningDisk(disk0, words("f4"))
+	d.GUID, d.State, d.Snapshots, d.Bookmarks = 7, Elsewhere, ofAll(10, 45), ofAll(5, 10, 20, 30)
+	d.History = &zfs.History{Since: 8, SetBacks: []zfs.SetBack{back(10, 35)}}
+	plan := MakePlan([]Disk{d}, testPolicy(), noon)
+	require.Len(t, plan.Abandoned, 2)
+	assert.Equal(t, []string{of(20).Name, of(30).Name}, []string{plan.Abandoned[0].Name, plan.Abandoned[1].Name})
+	assert.Equal(t, []string{"07-11 21:00"}, markNames(plan.Marks), "a day's bookmark that went leaves room for another")
+	require.Equal(t, Warning, plan.Notes[0].Level)
+	assert.Equal(t, disk0+": 1 bookmark may be of a discarded history, from which nothing must be sent: the pool's history reaches back to txg 8 only, and the bookmark is of txg 5; left alone; if the disk was rolled back or received onto since, type: zfs destroy '"+disk0+"#"+of(5).Name+"'", plan.Notes[0].Reason)
+
+	next := d.NextChecked(false)
+	assert.Equal(t, report.Checked{GUID: 7, TXG: 45, Unproven: []report.Unproven{{Name: of(5).Name, GUID: 1005, Reason: "the pool's history reaches back to txg 8 only, and the bookmark is of txg 5"}}}, next)
+	assert.Equal(t, report.Checked{}, d.NextChecked(true), "what could not be destroyed is looked for again")
+
+	d.Checked, d.History, d.Bookmarks = next, nil, ofAll(5, 10)
+	plan = MakePlan([]Disk{d}, testPolicy(), noon)
+	assert.Empty(t, plan.Abandoned)
+	assert.Contains(t, plan.Notes[0].Reason, "may be of a discarded history", "each run warns, without looking again")
+	assert.Equal(t, next.Unproven, d.NextChecked(false).Unproven)
+	d.Bookmarks = ofAll(10)
+	assert.NotContains(t, MakePlan([]Disk{d}, testPolicy(), noon).Notes[0].Reason, "discarded", "until it is gone")
+	assert.Empty(t, d.NextChecked(false).Unproven)
+
+	d.Bookmarks, d.Checked, d.HistoryProblem = ofAll(20), report.Checked{GUID: 7, TXG: 5}, "it hangs"
+	plan = MakePlan([]Disk{d}, testPolicy(), noon)
+	assert.Empty(t, plan.Abandoned, "what was not read proves nothing")
+	assert.Contains(t, plan.Notes[0].Reason, "it hangs")
+	assert.Equal(t, d.Checked, d.NextChecked(false), "and is read again")
+
+	d.Ignored = "ignored"
+	assert.Empty(t, MakePlan([]Disk{d}, testPolicy(), noon).Abandoned)
+	assert.Equal(t, d.Checked, d.NextChecked(false))
+}
+
+// A snapshot that was received again is in another transaction group. The bookmark from
+// before is made again while it is there: later, the pool's history would tell against it.
+func TestReceivedAgain(t *testing.T) {
+	d := runningDisk(disk0, words("f4"))
+	again := of(30)
+	again.CreateTXG = 50
+	d.GUID, d.State, d.Checked = 7, Elsewhere, report.Checked{GUID: 7, TXG: 50}
+	d.Snapshots, d.Bookmarks = append(ofAll(10), again), ofAll(10, 30)
+	plan := MakePlan([]Disk{d}, testPolicy(), noon)
+	require.Len(t, plan.Abandoned, 1)
+	assert.Equal(t, of(30).Name, plan.Abandoned[0].Name)
+	assert.Equal(t, []zfs.Snapshot{again}, plan.Marks)
+}
