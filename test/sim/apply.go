@@ -10,19 +10,19 @@ import (
 )
 
 // apply does what a plan says, as the channel programs do, up to where it is killed.
-// It tells whether every snapshot was made, and their names.
-func (w *World) apply(n *node, plan snapper.Plan, disks []snapper.Disk, kill int) (all bool, made map[string]string) {
-	made = map[string]string{}
+// It reports whether every snapshot was made.
+func (w *World) apply(n *node, plan snapper.Plan, disks []snapper.Disk, kill int) (all bool) {
+	made := map[string]string{}
 	if kill == killBeforeAll {
-		return false, made
+		return false
 	}
 	all = true
 	full, failed := map[string]bool{}, map[string]bool{}
 	for i, pool := range []string{"ssd", "tank"} {
 		if i == 1 && kill == killAfterFirstPool {
-			return false, made
+			return false
 		}
-		w.unmark(n, pool, plan.Abandoned)
+		w.unmark(n, pool, w.mayAbandon(n, plan.Abandoned))
 		for _, g := range plan.Guests {
 			if g.Pool == pool && !w.applyGuest(n, g, made, full, failed) {
 				all = false
@@ -35,7 +35,7 @@ func (w *World) apply(n *node, plan snapper.Plan, disks []snapper.Disk, kill int
 		}
 	}
 	if kill == killBeforeDestroys {
-		return false, made
+		return false
 	}
 	for _, dataset := range plan.GiveBack {
 		d := n.sets[dataset]
@@ -50,17 +50,17 @@ func (w *World) apply(n *node, plan snapper.Plan, disks []snapper.Disk, kill int
 	}
 	for i, gone := range list {
 		if kill == killAmidDestroys && i > 0 {
-			return false, made
+			return false
 		}
 		w.destroy(n, gone, disks)
 	}
 	if kill == killBeforeUnmarks {
-		return false, made
+		return false
 	}
 	for _, pool := range []string{"ssd", "tank"} {
 		w.unmark(n, pool, plan.Unmark)
 	}
-	return all, made
+	return all
 }
 
 // unmark destroys bookmarks of one pool.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
@@ -186,6 +187,37 @@ func stepKinds() map[string]kind {
 		"cron": {"cron of NODE is off for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
 			n.cronOff = w.tick + s.N
 			w.disturbNode(n)
+		}},
+		"apart": {"the nodes cannot reach each other for N times four hours", false, false, func(w *World, _ *guest, _ *node, s Step) {
+			w.apart = w.tick + 16*s.N
+		}},
+		"by hand": {"somebody destroys all snapshots of a disk of guest GUEST, for room", true, false, func(w *World, g *guest, _ *node, s Step) {
+			if d := w.source(g, g.disks[s.N%len(g.disks)]); d != nil && w.up(g) {
+				d.snaps = nil
+			}
+		}},
+		"no state": {"what snap left for its next run on NODE is lost", false, false, func(_ *World, _ *guest, n *node, _ Step) {
+			n.report.state = report.State{}
+		}},
+		"old state": {"NODE gets back what snap left for its next run a while ago", false, false, func(_ *World, _ *guest, n *node, s Step) {
+			if at := len(n.states) - 1 - 8*s.N; at >= 0 {
+				n.report.state = n.states[at]
+			}
+		}},
+		"ignored": {"the configuration of NODE leaves out all disks for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.ignored = w.tick + s.N
+			w.disturbNode(n)
+		}},
+		"renamed": {"the disks of guest GUEST are renamed, and get their names back", true, false, func(w *World, g *guest, _ *node, _ Step) {
+			for _, n := range w.nodes {
+				for _, name := range g.disks {
+					if d := n.sets[name]; d != nil && !g.alive {
+						w.serial++
+						at := historyOf(d)
+						w.histories[at] = append(w.histories[at], event{txg: w.serial, dataset: name, name: name + "_old"}, event{txg: w.serial, dataset: name + "_old", name: name})
+					}
+				}
+			}
 		}},
 		"foreign": {"somebody takes a snapshot of a disk of guest GUEST", true, false, func(w *World, g *guest, _ *node, s Step) {
 			for _, name := range g.disks {

@@ -107,7 +107,10 @@ func (w *World) readDisks(n *node) []snapper.Disk {
 	for _, name := range sortedNames(n.sets) {
 		if w.tick >= n.pools[zfs.Pool(name)].suspended && w.parse(name).disk {
 			k := w.disk(n.sets[name])
-			k.Tip = n.report.tips[name]
+			k.Checked = n.report.state.Checked[name]
+			if w.tick < n.ignored {
+				k.Ignored = "ignored for a while"
+			}
 			disks = append(disks, k)
 		}
 	}

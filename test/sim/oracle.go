@@ -38,7 +38,7 @@ func (w *World) noBase(src, dst *dataset, site string) {
 	}
 	w.say("no common base for %s (away: %s): a person starts over", dst.name, away)
 	w.serial++
-	*dst = dataset{name: dst.name, guid: w.serial, created: w.now}
+	*dst = dataset{name: dst.name, host: dst.host, guid: w.serial, created: w.now}
 	w.receive(dst, src.snaps)
 }
 

@@ -12,6 +12,7 @@ import (
 // dataset is one disk on one site, with as much of ZFS as matters here.
 type dataset struct {
 	name    string
+	host    string // where it is
 	guid    uint64
 	created time.Time // by the clock of its host
 	snaps   []zfs.Snapshot
@@ -30,6 +31,8 @@ type dataset struct {
 	log     bool
 	logged  []uint64
 	dropped uint64
+	// discarded are the bookmarks past which it was set back, by transaction group.
+	discarded map[uint64]bool
 	// seeding: the first receive is not finished. token: one waits to be resumed.
 	seeding, token bool
 	// tip is the newest snapshot of its history, by guid, even one that is gone.

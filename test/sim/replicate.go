@@ -34,7 +34,7 @@ func (w *World) replicate() {
 		}
 		home, other := w.nodes[g.home], w.nodes[1-g.home]
 		for _, name := range g.disks {
-			both := w.tick >= home.down && w.tick >= other.down
+			both := w.tick >= max(home.down, other.down, w.apart)
 			if both && g.lock != "migrate" {
 				w.send(home, name, other.sets, name, other, false)
 			}
@@ -81,7 +81,7 @@ func (w *World) send(from *node, name string, to map[string]*dataset, as string,
 	}
 	if dst == nil || dst.seeding {
 		w.lab.Send(sending)
-		dst = w.seed(src, to, as, host, breaks)
+		dst = w.seed(src, to, as, siteNames[w.siteOf(at)], host, breaks)
 		w.lab.Sent(sending)
 		if dst.seeding {
 			return
@@ -190,11 +190,11 @@ func (w *World) prune() {
 	}
 }
 
-func (w *World) seed(src *dataset, to map[string]*dataset, as string, host time.Time, breaks bool) *dataset {
+func (w *World) seed(src *dataset, to map[string]*dataset, as, on string, host time.Time, breaks bool) *dataset {
 	dst := to[as]
 	if dst == nil {
 		w.serial++
-		dst = &dataset{name: as, guid: w.serial, created: host, changed: host}
+		dst = &dataset{name: as, host: on, guid: w.serial, created: host, changed: host}
 		to[as] = dst
 	}
 	dst.seeding, dst.token = breaks, breaks
@@ -219,7 +219,7 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 		return true
 	}
 	w.stats.Based++
-	if !w.descends(src, base) {
+	if !w.descends(src, base) && w.txgOf(src, base) >= w.reach(src) {
 		w.broken("%s was sent to %s from a bookmark of a history that it no longer has: the copy is a mixture", src.name, dst.name)
 	}
 	at := slices.IndexFunc(dst.snaps, func(s zfs.Snapshot) bool { return s.GUID == base })
@@ -246,7 +246,11 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 	if w.tick%4 == 0 {
 		w.lab.Rotated(sending.To, dst.name, rotated(dst, sending.To))
 	}
-	return w.receive(dst, fresh) && !breaks
+	whole := w.receive(dst, fresh) && !breaks
+	if w.Whole && whole {
+		dst.snaps = slices.DeleteFunc(dst.snaps, func(s zfs.Snapshot) bool { return !hasGUID(src.snaps, s.GUID) })
+	}
+	return whole
 }
 
 func bookmarked(src, dst *dataset) bool {
@@ -275,6 +279,9 @@ func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 			return false
 		}
 		w.serial++
+		if newest, any := dst.newest(); any {
+			w.setBack(dst, newest.CreateTXG)
+		}
 		s.Dataset, s.CreateTXG = dst.name, w.serial
 		dst.snaps = append(dst.snaps, s)
 		dst.content, dst.tip, dst.log = w.taken[s.GUID].content, s.GUID, false

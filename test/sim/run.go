@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"snapwatch/internal/report"
-	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 )
 
@@ -68,6 +66,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 		between(betweenLooks)
 	}
 	guests.Assign(disks, nil)
+	w.readHistories(n, disks)
 	n.planned = n.clock(w.now)
 	plan := snapper.MakePlan(disks, policy, n.planned)
 	between(beforeProgram)
@@ -75,8 +74,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 		clear(w.held)
 		return // the host died, and this run with it
 	}
-	w.intend(n, plan, disks)
-	done, made := w.apply(n, plan, disks, kill)
+	done := w.apply(n, plan, disks, kill)
 	clear(w.held)
 	if kill != 0 {
 		w.say("%s: the run was killed at point %d", n.name, kill)
@@ -84,7 +82,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 		return
 	}
 	n.report.seenStopped = guests.SeenStopped()
-	w.leave(n, disks, made)
+	w.leave(n, disks)
 	w.idempotent(n, guests, plan, done)
 	success := done
 	for _, note := range plan.Notes {
@@ -95,45 +93,6 @@ func (w *World) snap(n *node, between func(phase int)) {
 	}
 	if success {
 		n.report.lastSuccess = n.clock(w.now)
-	}
-}
-
-// tipOf is what a disk had when it was read.
-func tipOf(k snapper.Disk) report.Tip {
-	tip := report.Tip{}
-	for _, s := range slices.Backward(k.Snapshots) {
-		tip.TXG = max(tip.TXG, s.CreateTXG)
-		if _, ours := s.Class(); ours {
-			tip.Name = s.Name
-			break
-		}
-	}
-	return tip
-}
-
-// intend writes down which bookmarks are about to be made, before they are.
-func (w *World) intend(n *node, plan snapper.Plan, disks []snapper.Disk) {
-	for _, g := range plan.Guests {
-		for _, k := range g.Disks {
-			abandoned := slices.ContainsFunc(plan.Abandoned, func(b zfs.Snapshot) bool { return b.Dataset == k.Dataset })
-			at := slices.IndexFunc(disks, func(d snapper.Disk) bool { return d.Name == k.Dataset })
-			if k.Bookmark && !abandoned {
-				n.report.tips[k.Dataset] = report.Tip{Name: g.Snapshot, TXG: tipOf(disks[at]).TXG}
-			}
-		}
-	}
-}
-
-// leave writes down what a run left on the disks it read.
-func (w *World) leave(n *node, disks []snapper.Disk, made map[string]string) {
-	for _, k := range disks {
-		tip := tipOf(k)
-		if made[k.Name] != "" {
-			tip.Name = made[k.Name]
-		}
-		if delete(n.report.tips, k.Name); tip.Name != "" {
-			n.report.tips[k.Name] = tip
-		}
 	}
 }
 

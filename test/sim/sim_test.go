@@ -29,6 +29,8 @@ func anySetup(t *rapid.T) Setup {
 		SyncSnaps:  rapid.Bool().Draw(t, "syncsnaps"),
 		Relay:      rapid.IntRange(0, 3).Draw(t, "relay") == 3,
 		Every:      rapid.IntRange(1, 3).Draw(t, "every"),
+		Whole:      rapid.IntRange(0, 3).Draw(t, "whole") == 3,
+		History:    rapid.SampledFrom([]int{0, 0, 0, 400}).Draw(t, "history"),
 		Sanoid:     rapid.IntRange(0, 5).Draw(t, "sanoid") == 5,
 	}
 	if rapid.Bool().Draw(t, "one is off") {
@@ -110,6 +112,8 @@ func tell(t *testing.T, seed int, failed *World) {
 }
 
 func (s *Stats) add(o Stats) {
+	s.Histories += o.Histories
+	s.Abandoned += o.Abandoned
 	s.Runs += o.Runs
 	s.Stops += o.Stops
 	s.Starts += o.Starts

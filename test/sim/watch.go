@@ -165,6 +165,8 @@ func (w *World) mustAlarm(g *guest, src, copied *dataset, r checker.Result) {
 	}
 	if s, any := copied.newestManaged(); any {
 		since = later(since, w.taken[s.GUID].at, s.Creation)
+	} else {
+		since = later(since, copied.created) // its age counts from then
 	}
 	over := w.now.Sub(since) - 2*time.Hour - w.slack() - max(0, -w.c.skew)
 	if w.retention[zfs.Frequently] == 0 {

@@ -41,6 +41,10 @@ type Setup struct {
 	Relay bool
 	// Every is how many ticks lie between two replications.
 	Every int
+	// Whole: replication sends with -R, so that a copy loses what its source has lost.
+	Whole bool
+	// History is how many records of set-backs a pool's history holds, 0 for all.
+	History int
 	// Sanoid runs on A beside us, on all disks.
 	Sanoid bool
 	// Off are guests that are off when the week begins.
@@ -77,8 +81,12 @@ type node struct {
 	report struct {
 		seenStopped []int
 		lastSuccess time.Time // by the node's clock
-		tips        map[string]report.Tip
+		state       report.State
 	}
+	// states are what its runs left for the next one, the last of each run.
+	states []report.State
+	// ignored is until which tick the configuration leaves all disks out.
+	ignored int
 	// Until which tick something is wrong with it.
 	down, booting, cronOff, cut, pveshBad int
 	pvesh                                 string    // what is wrong with pvesh
@@ -141,6 +149,8 @@ type World struct {
 	before                map[string][]zfs.Snapshot // what disks with a _stopped snapshot to destroy had
 	jumps                 int                       // of the nodes' clocks, each of which may make a day more
 	pairs                 map[string]*pair
+	histories             map[string][]event // of the pools, by host and name
+	apart                 int                // until when the nodes don't reach each other
 	story                 []string
 	Fail                  string // the first promise that was broken, "" if none
 	stats                 Stats
@@ -151,6 +161,7 @@ type World struct {
 
 // Stats counts what was checked, to show that the properties were not empty.
 type Stats struct {
+	Histories, Abandoned                                                                       int
 	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent int
 }
 
@@ -187,7 +198,7 @@ func NewWorld(s Setup) *World {
 	w := &World{
 		lab: nowhere{}, parsed: map[string]diskName{}, Setup: s, now: s.Start, guests: map[int]*guest{}, taken: map[uint64]taken{},
 		retention: retentionOf(s.Keep), vaultKeeps: retentionOf(s.VaultKeeps()), policy: checker.NewPolicy(config.Default()),
-		pairs: map[string]*pair{}, held: map[int]bool{},
+		pairs: map[string]*pair{}, histories: map[string][]event{}, held: map[int]bool{},
 		c: vault{sets: map[string]*dataset{}, seen: checker.Seen{}},
 	}
 	w.policy.MaxDataAge = checker.DefaultMaxDataAge
@@ -196,7 +207,6 @@ func NewWorld(s Setup) *World {
 			name: nodeNames[i], booted: s.Start.Add(-24 * time.Hour), sets: map[string]*dataset{},
 			pools: map[string]*poolState{"tank": {}, "ssd": {}},
 		}
-		w.nodes[i].report.tips = map[string]report.Tip{}
 		w.nodes[i].report.lastSuccess = w.nodes[i].clock(s.Start)
 	}
 	for _, o := range s.Guests {
@@ -241,7 +251,7 @@ func (w *World) addGuest(vmid int, kind pve.Kind, disks ...string) {
 
 func (w *World) create(n *node, name string) *dataset {
 	w.serial++
-	d := &dataset{name: name, guid: w.serial, created: n.clock(w.now)}
+	d := &dataset{name: name, host: n.name, guid: w.serial, created: n.clock(w.now)}
 	w.write(d)
 	n.sets[name] = d
 	return d

@@ -1,0 +1,453 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
+)
+
+// stateFile is what a run of snap leaves for the next one.
+const stateFile = "/var/lib/snapwatch/state.json"
+
+// receive sends what a disk has after a snapshot that both have, and lets the target be
+// set back to that.
+func (w *world) receive(from, base, to string, flags ...string) {
+	w.t.Helper()
+	list := w.snapshots(from)
+	w.pipe("zfs send " + strings.Join(flags, " ") + " -I @" + base + " " + from + "@" + list[len(list)-1] + " | zfs receive -F " + to)
+}
+
+// last is the newest of a dataset's bookmarks.
+func (w *world) last(dataset string) string {
+	w.t.Helper()
+	list := w.bookmarks(dataset)
+	require.NotEmpty(w.t, list)
+	return list[len(list)-1]
+}
+
+// destroyAll destroys all snapshots of a dataset, as a person does for room.
+func (w *world) destroyAll(dataset string) {
+	w.t.Helper()
+	w.zfs("destroy", dataset+"@%")
+}
+
+// histories counts the runs of zpool history in calls of zpool on A.
+func (w *world) histories(run func()) int {
+	w.t.Helper()
+	require.NoError(w.t, w.a.Install("zpool", "#!/bin/sh\necho \"$*\" >>/run/zpool.log\nexec /usr/sbin/zpool \"$@\"\n"))
+	require.NoError(w.t, w.a.WriteFile("/run/zpool.log", ""))
+	run()
+	text, err := w.a.ReadFile("/run/zpool.log")
+	require.NoError(w.t, err)
+	return strings.Count(text, "history -i")
+}
+
+// TestGoodBookmarksStay: C is away, and meanwhile its last common snapshots go, each time in
+// another way that is no set-back. Their bookmarks stay, and C goes on from them.
+func TestGoodBookmarksStay(t *testing.T) {
+	w := newWorld(t)
+	ways := map[string]func(disk string){
+		"vm-100-disk-0": func(disk string) {
+			w.destroyAll(disk)
+			w.zfs("snapshot", disk+"@manual")
+		},
+		"vm-100-disk-1": func(disk string) {
+			w.destroyAll(disk)
+			w.zfs("snapshot", disk+"@syncoid_x_2026-07-15:00:00:00-GMT00:00")
+		},
+		"vm-100-disk-2": func(disk string) {
+			w.destroyAll(disk)
+			w.zfs("snapshot", disk+"@__replicate_100-0_1784000000__")
+		},
+		"vm-100-disk-3": func(disk string) { w.destroyAll(disk) },
+		"vm-100-disk-4": func(string) {},
+	}
+	disks := sorted(ways)
+	w.vm(100, disks...)
+	w.start(w.a, 100)
+	for _, d := range disks {
+		w.fill("ta/data/"+d, 500)
+	}
+	w.days(w.a, 1, 2, "f2")
+	w.replicate(disks...)
+	old, err := w.a.ReadFile(stateFile)
+	require.NoError(t, err)
+	assert.Zero(t, w.histories(func() { w.days(w.a, 3, 2, "f2") }), "a steady run reads no history")
+
+	stay := func(when string, want map[string][]string) {
+		t.Helper()
+		for _, d := range disks {
+			assert.Subset(t, w.bookmarks("ta/data/"+d), want[d], "%s, %s", when, d)
+		}
+	}
+	marks := func() map[string][]string {
+		m := map[string][]string{}
+		for _, d := range disks {
+			m[d] = w.bookmarks("ta/data/" + d)
+			require.Len(t, m[d], 4)
+		}
+		return m
+	}
+	had := marks()
+	for _, d := range disks {
+		ways[d]("ta/data/" + d)
+	}
+	assert.Equal(t, 1, w.histories(func() { w.snap(w.a, "f2") }), "it is read where it is needed")
+	stay("snapshots destroyed by hand", had)
+	w.later(900e9)
+	w.snap(w.a, "f2") // of a disk without snapshots nothing was known that lasts
+	w.later(900e9)
+	assert.Zero(t, w.histories(func() { w.snap(w.a, "f2") }), "and then no more")
+	stay("the runs after", had)
+
+	require.NoError(t, w.a.WriteFile(stateFile, old)) // three days old, or the pool ran on another node
+	w.snap(w.a, "f2")
+	stay("an old state", had)
+	for _, text := range []string{"", old[:len(old)/2], `{"version":99}`} {
+		require.NoError(t, w.a.WriteFile(stateFile, text))
+		require.Zero(t, w.run(w.a, "snap", "f2").Code)
+		stay(fmt.Sprintf("a state of %q", text), had)
+	}
+	// The root file system is full for a day: nothing of a run is kept.
+	for _, file := range []string{stateFile, "/var/lib/snapwatch/last-run.json"} {
+		w.sh("rm " + file + " && mkdir " + file)
+	}
+	for range 4 {
+		w.later(900e9)
+		r := w.run(w.a, "snap", "f2")
+		require.Equal(t, 1, r.Code)
+		require.Contains(t, r.Stderr, "is not kept")
+		stay("nothing is kept", had)
+	}
+	for _, d := range disks {
+		require.Empty(t, w.common("ta/data/"+d, "tc/"+d))
+		said, kib := w.sent("ta/data/"+d, "tc/"+d)
+		assert.NotContains(t, said, "oldest full")
+		assert.Less(t, kib, 400.0)
+		w.same("ta/data/"+d, "tc/"+d)
+	}
+}
+
+// TestGoodBookmarksOfARelayStay: B -> A -> C. The link to A is down for longer than the
+// retention, so that the first receive, and then prune, take the snapshots that A knew.
+func TestGoodBookmarksOfARelayStay(t *testing.T) {
+	w := newWorld(t)
+	w.ownPools("")
+	disks := []string{"vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2"}
+	for _, d := range disks {
+		require.NoError(t, site.CreateZvol(w.ctx, "tb/data/"+d, 16))
+	}
+	require.NoError(t, w.b.AddVM(100, disks...))
+	w.start(w.b, 100)
+	for _, d := range disks {
+		w.fill("tb/data/"+d, 500)
+	}
+	w.days(w.b, 1, 2, "f2")
+	for i, d := range disks {
+		if i == 0 {
+			w.sent("tb/data/"+d, "ta/data/"+d)
+			continue
+		}
+		w.pipe("zfs snapshot tb/data/" + d + "@__replicate_100-0_1__ && zfs send -Rp tb/data/" + d + "@__replicate_100-0_1__ | zfs receive ta/data/" + d)
+	}
+	w.snap(w.a, "f2")
+	had := map[string][]string{}
+	for _, d := range disks {
+		w.sent("ta/data/"+d, "tc/"+d)
+		had[d] = w.bookmarks("ta/data/" + d)
+		require.NotEmpty(t, had[d])
+	}
+	for range 3 {
+		for _, d := range disks {
+			w.fill("tb/data/"+d, 20)
+		}
+		w.days(w.b, 1, 3, "f2") // the link is down
+	}
+	for i, d := range disks {
+		a, b := "ta/data/"+d, "tb/data/"+d
+		if i == 0 {
+			w.sent(b, a)
+		} else {
+			w.pipe("zfs snapshot " + b + "@__replicate_100-0_2__ && zfs send -Rp -I @__replicate_100-0_1__ " + b + "@__replicate_100-0_2__ | zfs receive -F " + a)
+			require.NotContains(t, w.snapshots(a), had[d][0], "-R takes them")
+		}
+	}
+	r := w.run(w.a, "prune", "f1", "--dry-run")
+	require.Zero(t, r.Code)
+	for _, s := range w.snapshots("ta/data/" + disks[0])[:2] {
+		w.zfs("destroy", "ta/data/"+disks[0]+"@"+s)
+	}
+	w.snap(w.a, "f2")
+	w.later(900e9)
+	w.snap(w.a, "f2")
+	for _, d := range disks {
+		a, b, c := "ta/data/"+d, "tb/data/"+d, "tc/"+d
+		assert.Subset(t, w.bookmarks(a), had[d])
+		if slices.ContainsFunc(w.common(a, c), func(s string) bool { return !strings.HasPrefix(s, "__") }) {
+			t.Errorf("%s and %s still have snapshots in common", a, c)
+		}
+		for _, s := range w.common(a, c) {
+			w.zfs("destroy", c+"@"+s)
+		}
+		w.zfs("rollback", "-r", c+"@"+w.snapshots(c)[len(w.snapshots(c))-1])
+		said, _ := w.sent(a, c)
+		assert.NotContains(t, said, "oldest full")
+		w.same(b, a, c)
+	}
+}
+
+// failedOver is a guest that ran on A, failed over to B, and runs there. C fetched what
+// only A had; B went on without it. Each disk has a bookmark of that on A.
+func (w *world) failedOver(disks ...string) (good, lost string) {
+	w.t.Helper()
+	w.vm(100, disks...)
+	w.start(w.a, 100)
+	for _, d := range disks {
+		w.fill("ta/data/"+d, 300)
+	}
+	w.days(w.a, 1, 1, "f4")
+	for _, d := range disks {
+		w.send("ta/data/"+d, "tb/data/"+d)
+		w.send("ta/data/"+d, "tc/"+d)
+	}
+	good = w.last("ta/data/" + disks[0])
+	for _, d := range disks {
+		w.fill("ta/data/"+d, 300)
+	}
+	w.tomorrow()
+	w.snap(w.a, "f4")
+	lost = w.last("ta/data/" + disks[0])
+	require.NotEqual(w.t, good, lost)
+	for _, d := range disks {
+		w.send("ta/data/"+d, "tc/"+d)
+	}
+	require.NoError(w.t, w.a.KillGuest(100))
+	require.NoError(w.t, w.a.MoveGuestTo(100, w.b))
+	w.start(w.b, 100)
+	for _, d := range disks {
+		w.fill("tb/data/"+d, 100)
+	}
+	w.snap(w.b, "f4")
+	return good, lost
+}
+
+// TestDiscardedBookmarksGo: A is received onto with -F, and whatever happened to what snap
+// remembers, the next run that looks at the disk destroys the bookmark of the history that
+// is gone, and no other.
+func TestDiscardedBookmarksGo(t *testing.T) {
+	w := newWorld(t)
+	ignore := func(disk string) {
+		require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"overrides: [{disk: "+disk+", ignore: true}]\n"))
+	}
+	states := []struct {
+		name   string
+		change func(disk, old string)
+	}{
+		{"as it was", func(string, string) {}},
+		{"gone", func(string, string) { w.sh("rm " + stateFile + " /var/lib/snapwatch/last-run.json") }},
+		{"empty", func(string, string) { require.NoError(t, w.a.WriteFile(stateFile, "")) }},
+		{"cut short", func(_, old string) { require.NoError(t, w.a.WriteFile(stateFile, old[:len(old)/2])) }},
+		{"days old", func(_, old string) { require.NoError(t, w.a.WriteFile(stateFile, old)) }},
+		{"ignored for one run", func(disk, _ string) {
+			ignore(disk)
+			w.run(w.a, "snap", "f4")
+			require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick))
+		}},
+		{"index gone", func(string, string) { w.sh("rm /var/lib/snapwatch/index-ta") }},
+	}
+	var disks []string
+	for i := range states {
+		disks = append(disks, fmt.Sprintf("vm-100-disk-%d", i))
+	}
+	good, lost := w.failedOver(disks...)
+	old, err := w.a.ReadFile(stateFile)
+	require.NoError(t, err)
+	for i, state := range states {
+		disk := "ta/data/" + disks[i]
+		w.receive("tb/data/"+disks[i], good, disk)
+		require.Contains(t, w.bookmarks(disk), lost, "zfs receive -F leaves it: if that changes, the rule can go")
+		state.change(disk, old)
+		require.Zero(t, w.run(w.a, "snap", "f4").Code)
+		assert.NotContains(t, w.bookmarks(disk), lost, state.name)
+		for j, other := range disks {
+			assert.Contains(t, w.bookmarks("ta/data/"+other), good, state.name)
+			if j > i {
+				assert.Contains(t, w.bookmarks("ta/data/"+other), lost, "%s: %s was not set back", state.name, other)
+			}
+		}
+		w.later(900e9)
+	}
+	for _, d := range disks {
+		a, c := "ta/data/"+d, "tc/"+d
+		for _, s := range w.common(a, c) { // what A and C share goes, but for bookmarks
+			w.zfs("destroy", a+"@"+s)
+		}
+		require.Empty(t, w.common(a, c))
+		said, _ := w.sent(a, c)
+		assert.NotContains(t, said, "oldest full")
+		w.same("tb/data/"+d, a, c)
+	}
+}
+
+// sh runs a shell's command line on A.
+func (w *world) sh(line string) {
+	w.t.Helper()
+	_, err := w.a.Output(w.ctx, "sh", "-c", line)
+	require.NoError(w.t, err)
+}
+
+// TestBookmarkedAndKilled: on a relay a run bookmarks B's new snapshot, and ends before it
+// can write down anything. B is rolled back, and goes on.
+func TestBookmarkedAndKilled(t *testing.T) {
+	w := newWorld(t)
+	w.ownPools("")
+	a, b, c := "ta/data/vm-100-disk-0", "tb/data/vm-100-disk-0", "tc/vm-100-disk-0"
+	require.NoError(t, site.CreateZvol(w.ctx, b, 16))
+	require.NoError(t, w.b.AddVM(100, "vm-100-disk-0"))
+	w.start(w.b, 100)
+	w.fill(b, 300)
+	w.days(w.b, 1, 1, "f4")
+	w.send(b, a)
+	w.snap(w.a, "f4")
+	good := w.last(a)
+	w.fill(b, 200)
+	w.days(w.b, 1, 1, "f4")
+	w.send(b, a)
+	w.send(a, c)
+	w.sh("mv " + stateFile + " /run/state && mkdir " + stateFile)
+	require.Equal(t, 1, w.run(w.a, "snap", "f4").Code)
+	w.sh("rmdir " + stateFile + " && mv /run/state " + stateFile)
+	lost := w.last(a)
+	require.NotEqual(t, good, lost)
+
+	w.stop(w.b, 100)
+	w.zfs("rollback", "-r", b+"@"+good)
+	w.start(w.b, 100)
+	w.fill(b, 100)
+	w.snap(w.b, "f4")
+	w.receive(b, good, a)
+	require.Contains(t, w.bookmarks(a), lost)
+	w.snap(w.a, "f4")
+	assert.NotContains(t, w.bookmarks(a), lost)
+	assert.Contains(t, w.bookmarks(a), good)
+	for _, s := range w.common(a, c) {
+		w.zfs("destroy", a+"@"+s)
+	}
+	said, _ := w.sent(a, c)
+	assert.NotContains(t, said, "oldest full")
+	w.same(b, a, c)
+}
+
+// TestSetBackOtherwise: a resumed receive, a rename, two failovers, and what cannot be
+// followed: a promotion, and a history that does not reach back.
+func TestSetBackOtherwise(t *testing.T) {
+	w := newWorld(t)
+	disks := []string{"vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2", "vm-100-disk-3"}
+	good, lost := w.failedOver(disks...)
+	disk := func(i int) (a, b string) { return "ta/data/" + disks[i], "tb/data/" + disks[i] }
+
+	t.Log("a receive that is cut off, and goes on")
+	a, b := disk(0)
+	w.fill(b, 3000)
+	w.snap(w.b, "f4")
+	newest := w.snapshots(b)[len(w.snapshots(b))-1]
+	cut, err := w.c.Run(w.ctx, "sh", "-c", "zfs send -i @"+good+" "+b+"@"+newest+" | head -c 1500000 | zfs receive -s -F "+a)
+	require.NoError(t, err)
+	require.Contains(t, cut.Stderr, "zfs send -t")
+	w.run(w.a, "snap", "f4")
+	assert.Contains(t, w.bookmarks(a), lost, "nothing was set back yet")
+	token := strings.TrimSpace(w.zfs("get", "-H", "-o", "value", "receive_resume_token", a))
+	w.pipe("zfs send -t " + token + " | zfs receive -s -F " + a)
+	w.snap(w.a, "f4")
+	assert.NotContains(t, w.bookmarks(a), lost)
+	assert.Contains(t, w.bookmarks(a), good)
+
+	t.Log("renamed since")
+	a, b = disk(1)
+	w.receive(b, good, a)
+	w.zfs("rename", a, a+"9")
+	w.snap(w.a, "f4")
+	assert.NotContains(t, w.bookmarks(a+"9"), lost)
+	assert.Contains(t, w.bookmarks(a+"9"), good)
+	w.zfs("rename", a+"9", a)
+
+	t.Log("promoted")
+	a, b = disk(2)
+	w.receive(b, good, a)
+	w.zfs("clone", a+"@"+good, "ta/data/vm-107-disk-0")
+	w.zfs("promote", "ta/data/vm-107-disk-0")
+	moved := w.bookmarks("ta/data/vm-107-disk-0")
+	t.Log(moved, w.bookmarks(a))
+	r := w.run(w.a, "snap", "f4")
+	if slices.Contains(moved, lost) {
+		require.Equal(t, 1, r.Code)
+		require.Contains(t, r.Stderr, "vm-107-disk-0: ")
+		require.Contains(t, r.Stderr, "it was promoted")
+		assert.Contains(t, w.bookmarks("ta/data/vm-107-disk-0"), lost, "it stays")
+		require.Equal(t, r.Stderr, w.run(w.a, "snap", "f4").Stderr, "each run warns")
+		w.zfs("destroy", "ta/data/vm-107-disk-0#"+lost)
+	}
+	require.Zero(t, w.run(w.a, "snap", "f4").Code)
+
+	t.Log("two failovers, and back")
+	a, b = disk(3)
+	w.receive(b, good, a)
+	w.snap(w.a, "f4")
+	require.NotContains(t, w.bookmarks(a), lost)
+	common := w.common(a, b)
+	base := common[len(common)-1]
+	w.fill(b, 50)
+	w.tomorrow()
+	w.snap(w.b, "f4")
+	onlyB := w.last(b)
+	require.NoError(t, w.b.KillGuest(100))
+	require.NoError(t, w.b.MoveGuestTo(100, w.a))
+	w.start(w.a, 100)
+	w.fill(a, 60)
+	w.snap(w.a, "f4")
+	w.receive(a, base, b)
+	require.Contains(t, w.bookmarks(b), onlyB)
+	w.run(w.b, "snap", "f4")
+	assert.NotContains(t, w.bookmarks(b), onlyB)
+	assert.Contains(t, w.bookmarks(b), good)
+	w.same(a, b)
+}
+
+// TestHistoryThatDoesNotReachBack: the records of a small pool are written over. The
+// bookmark stays, and each run says so.
+func TestHistoryThatDoesNotReachBack(t *testing.T) {
+	w := newWorld(t)
+	require.NoError(t, site.NewPool(w.ctx, "small", 64))
+	t.Cleanup(func() { require.NoError(t, site.DestroyPool(context.Background(), "small")) })
+	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"datasets: [ta/data, small]\nreplicas: [small]\n"))
+	source, disk := "tb/data/vm-100-disk-0", "small/vm-100-disk-0"
+	require.NoError(t, site.CreateFilesystem(w.ctx, source))
+	const good, lost, next = "autosnap_2026-07-10_00:00:00_daily", "autosnap_2026-07-11_00:00:00_daily", "autosnap_2026-07-12_00:00:00_daily"
+	w.zfs("snapshot", source+"@"+good)
+	w.pipe("zfs send " + source + "@" + good + " | zfs receive " + disk)
+	w.zfs("snapshot", disk+"@"+lost)
+	w.snap(w.a, "f4")
+	require.Equal(t, []string{good, lost}, w.bookmarks(disk))
+	w.zfs("snapshot", source+"@"+next)
+	w.receive(source, good, disk)
+	w.sh("rm " + stateFile)
+	w.pipe("for i in 1 2 3; do echo \"for i = 1, 1000 do zfs.sync.set_prop('small', 'a:b', tostring(i)) end\" | zfs program small - >/dev/null; done")
+	for range 2 {
+		r := w.run(w.a, "snap", "f4")
+		require.Equal(t, 1, r.Code)
+		require.Contains(t, r.Stderr, "the pool's history reaches back to txg")
+		require.Contains(t, r.Stderr, "zfs destroy '"+disk+"#"+lost+"'")
+		assert.Equal(t, []string{good, lost, next}, w.bookmarks(disk))
+	}
+	w.zfs("destroy", disk+"#"+lost)
+	w.snap(w.a, "f4")
+}

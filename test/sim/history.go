@@ -1,0 +1,152 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"snapwatch/internal/command"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
+)
+
+// event is a record of a pool's history: a set-back, or a rename.
+type event struct {
+	txg           uint64
+	dataset, name string // name is what it was renamed to
+	base          uint64
+}
+
+func historyOf(d *dataset) string { return d.host + ":" + zfs.Pool(d.name) }
+
+// setBack is what every receive does to a dataset that is there, and zfs rollback: the
+// pool's history tells of it, and the bookmarks past it stay.
+func (w *World) setBack(d *dataset, base uint64) {
+	e := event{txg: w.serial, dataset: d.name, base: base}
+	w.histories[historyOf(d)] = append(w.histories[historyOf(d)], e)
+	for _, m := range d.marks {
+		if base < m.CreateTXG {
+			if d.discarded == nil {
+				d.discarded = map[uint64]bool{}
+			}
+			d.discarded[m.CreateTXG] = true
+		}
+	}
+}
+
+// kept are the records of a history that were not written over.
+func (w *World) kept(list []event) []event {
+	if w.History == 0 {
+		return list
+	}
+	return list[max(0, len(list)-w.History):]
+}
+
+// reach is how far back the history of a dataset's pool reaches.
+func (w *World) reach(d *dataset) uint64 {
+	list := w.histories[historyOf(d)]
+	if kept := w.kept(list); len(kept) < len(list) {
+		return kept[0].txg
+	}
+	return 1
+}
+
+// history is what zpool history -i prints, read as snap reads it.
+func (w *World) history(n *node, pool string, over []uint64) zfs.History {
+	print := func(_ context.Context, _ command.Cmd, each func(string) error) error {
+		list := w.histories[n.name+":"+pool]
+		lines := []string{"History for '" + pool + "':", "2026-07-13.09:00:00 [txg:1] create pool version 5000"}
+		kept := w.kept(list)
+		if len(kept) == len(list) {
+			lines = append(lines, "2026-07-13.09:00:00 [txg:1] create "+pool+" (21)")
+		}
+		for _, e := range kept {
+			at := fmt.Sprintf("2026-07-13.09:00:00 [txg:%d] ", e.txg)
+			if e.name != "" {
+				lines = append(lines, at+"rename "+e.dataset+" (7) -> "+e.name)
+				continue
+			}
+			clone := e.dataset + "/%recv (" + fmt.Sprint(e.txg) + ")"
+			lines = append(lines, at+"clone swap "+clone+" parent="+zfs.Base(e.dataset), at+fmt.Sprintf("destroy %s (bptree, mintxg=%d)", clone, e.base))
+		}
+		for _, line := range append(lines, "") {
+			if err := each(line); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	h, err := zfs.Reader{Run: print}.History(context.Background(), pool, over)
+	if err != nil {
+		panic(err)
+	}
+	return h
+}
+
+// readHistories lets the planner know what the pools' histories tell, where it asks.
+func (w *World) readHistories(n *node, disks []snapper.Disk) {
+	over := map[string][]uint64{}
+	for i := range disks {
+		for _, b := range disks[i].InQuestion() {
+			over[zfs.Pool(disks[i].Name)] = append(over[zfs.Pool(disks[i].Name)], b.CreateTXG)
+		}
+	}
+	for pool, txgs := range over {
+		w.stats.Histories++
+		h := w.history(n, pool, txgs)
+		for i := range disks {
+			if zfs.Pool(disks[i].Name) == pool {
+				disks[i].History = &h
+			}
+		}
+	}
+}
+
+// mayAbandon is told of the bookmarks that a run destroys because they are of a discarded
+// history. Each must be, or be made again at once.
+func (w *World) mayAbandon(n *node, list []snapper.JudgedBookmark) []zfs.Snapshot {
+	var marks []zfs.Snapshot
+	for _, j := range list {
+		d := n.sets[j.Dataset]
+		if d == nil {
+			continue
+		}
+		if !d.discarded[j.CreateTXG] {
+			w.broken("%s destroys the good bookmark %s#%s: %s", n.name, j.Dataset, j.Name, j.Reason)
+		}
+		w.stats.Abandoned++
+		marks = append(marks, j.Snapshot)
+	}
+	return marks
+}
+
+// leave keeps what a run knows of the bookmarks for the next one, and holds it to what it
+// must not leave.
+func (w *World) leave(n *node, disks []snapper.Disk) {
+	next := report.State{Checked: maps.Clone(n.report.state.Checked)}
+	if next.Checked == nil {
+		next.Checked = map[string]report.Checked{}
+	}
+	for i := range disks {
+		next.Checked[disks[i].Name] = disks[i].NextChecked(false)
+		w.nothingLeft(n, &disks[i])
+	}
+	n.report.state = next
+	n.states = append(n.states, next)
+}
+
+// nothingLeft holds that a run which looked at a disk leaves no bookmark of a discarded
+// history there.
+func (w *World) nothingLeft(n *node, k *snapper.Disk) {
+	d := n.sets[k.Name]
+	if d == nil || k.Ignored != "" || w.tick < n.pools[zfs.Pool(k.Name)].suspended {
+		return
+	}
+	for _, m := range d.marks {
+		if _, ours := m.Class(); ours && d.discarded[m.CreateTXG] && !hasGUID(d.snaps, m.GUID) && m.CreateTXG >= w.reach(d) && !slices.ContainsFunc(k.Checked.Unproven, func(u report.Unproven) bool { return u.GUID == m.GUID }) {
+			w.broken("%s leaves %s#%s, which is of a discarded history", n.name, d.name, m.Name)
+		}
+	}
+}
