@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"snapwatch/internal/text"
 )
 
 // WriteCheckmk prints the report as a Checkmk local check: one service a pool,
@@ -14,7 +16,7 @@ func WriteCheckmk(w io.Writer, r Report) error {
 		part := r.ofPool(pool)
 		// An empty pool is no fault where other pools hold disks.
 		state := Worst(part.states()...)
-		fmt.Fprintf(&b, "%d \"snapwatch %s\" %s %s\n", state, pool.Name, checkmkMetrics(part), plain(checkmkText(state, part)))
+		fmt.Fprintf(&b, "%d \"snapwatch %s\" %s %s\n", state, pool.Name, checkmkMetrics(part), text.Plain(checkmkText(state, part)))
 	}
 	if len(r.Notes) > 0 || len(r.Disks) == 0 {
 		rest := Report{Now: r.Now, Notes: r.Notes}
@@ -22,7 +24,7 @@ func WriteCheckmk(w io.Writer, r Report) error {
 		if len(r.Disks) == 0 {
 			state = Worst(state, Unknown)
 		}
-		fmt.Fprintf(&b, "%d \"snapwatch\" - %s\n", state, plain(notesText(state, r)))
+		fmt.Fprintf(&b, "%d \"snapwatch\" - %s\n", state, text.Plain(notesText(state, r)))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

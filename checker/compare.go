@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -190,13 +191,13 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 // lag is how long the replica has been behind. The difference of the newest creations
 // counts the time in which a guest was off, and there was nothing to send; so it stands
 // only where the owner does not know better.
-func (e Evidence) lag(d Disk) (lag time.Duration, text string) {
+func (e Evidence) lag(d Disk) (lag time.Duration, words string) {
 	if e.BehindSince.IsZero() {
 		lag = max(0, e.Newest.Creation.Sub(d.Newest.Creation))
-		return lag, fmt.Sprintf("%s behind %s of %s", Age(lag), e.Newest.Name, e.Node)
+		return lag, fmt.Sprintf("%s behind %s of %s", text.Age(lag), e.Newest.Name, e.Node)
 	}
 	lag = max(0, e.Now.Sub(e.BehindSince))
-	return lag, fmt.Sprintf("behind %s of %s for %s", e.Newest.Name, e.Node, Age(lag))
+	return lag, fmt.Sprintf("behind %s of %s for %s", e.Newest.Name, e.Node, text.Age(lag))
 }
 
 // inStep judges a lag by the disk's limits.

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -174,32 +175,32 @@ func afterComparison(d Result, nodes []Evidence) []string {
 func WriteExplanation(w io.Writer, t Table, e Explanation, now time.Time) error {
 	var b strings.Builder
 	t.line(&b, e.Colour(), fmt.Sprintf("%s %s", e.State, e.word()), fmt.Sprintf("  %s, guest %d", e.Dataset, e.VMID))
-	t.line(&b, "", "", "  "+plain(e.FullReason()))
+	t.line(&b, "", "", "  "+text.Plain(e.FullReason()))
 	b.WriteByte('\n')
-	var text strings.Builder
-	columns := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	var sites strings.Builder
+	columns := tabwriter.NewWriter(&sites, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(columns, "  SITE\tNEWEST\tAGE\t")
 	for _, s := range e.Sites {
 		name, age := "-", "-"
 		if s.Newest != nil {
-			name, age = s.Newest.Name, Age(now.Sub(s.Newest.Creation))
+			name, age = s.Newest.Name, text.Age(now.Sub(s.Newest.Creation))
 		}
-		_, _ = fmt.Fprintf(columns, "  %s\t%s\t%s\t%s\n", s.Name, name, age, plain(s.What))
+		_, _ = fmt.Fprintf(columns, "  %s\t%s\t%s\t%s\n", s.Name, name, age, text.Plain(s.What))
 	}
 	_ = columns.Flush() // into memory
-	for line := range strings.Lines(text.String()) {
+	for line := range strings.Lines(sites.String()) {
 		t.line(&b, "", "", strings.TrimRight(line, " \n"))
 	}
 	b.WriteByte('\n')
 	for _, fact := range e.facts(now) {
-		t.line(&b, "bold", fmt.Sprintf("  %-13s", fact[0]), plain(fact[1]))
+		t.line(&b, "bold", fmt.Sprintf("  %-13s", fact[0]), text.Plain(fact[1]))
 	}
 	for i, step := range e.Next {
 		head := ""
 		if i == 0 {
 			head = "next"
 		}
-		t.line(&b, "bold", fmt.Sprintf("  %-13s", head), plain(step))
+		t.line(&b, "bold", fmt.Sprintf("  %-13s", head), text.Plain(step))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -208,7 +209,7 @@ func WriteExplanation(w io.Writer, t Table, e Explanation, now time.Time) error 
 func (e Explanation) facts(now time.Time) [][2]string {
 	last := "not known: this ZFS does not tell"
 	if !e.Changed.IsZero() {
-		last = fmt.Sprintf("%s, %s ago: a snapshot came or went", e.Changed.Format(time.DateTime), Age(max(0, now.Sub(e.Changed))))
+		last = fmt.Sprintf("%s, %s ago: a snapshot came or went", e.Changed.Format(time.DateTime), text.Age(max(0, now.Sub(e.Changed))))
 	}
 	pending := "none"
 	if e.PendingReceive {

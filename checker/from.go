@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -150,7 +151,7 @@ func readAnswer(response *http.Response, most int64) ([]byte, error) {
 		return nil, err
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("it answers %s: %s", response.Status, strings.TrimSpace(clip(plain(string(body)), 150)))
+		return nil, fmt.Errorf("it answers %s: %s", response.Status, strings.TrimSpace(text.Clip(text.Plain(string(body)), 150)))
 	}
 	if int64(len(body)) > most {
 		return nil, fmt.Errorf("its answer is larger than %d bytes", most)

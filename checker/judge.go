@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -52,9 +53,9 @@ func Judge(d *Disk, p *Policy, now time.Time) Judgement {
 
 // freshness is why a disk is fresh: the one reason that nearly every disk has.
 func (c *hearing) freshness() string {
-	text := append(make([]byte, 0, 96), "newest "...)
-	text = append(append(text, c.disk.Newest.Name...), " is "...)
-	return string(append(appendAge(text, c.age), " old"...))
+	words := append(make([]byte, 0, 96), "newest "...)
+	words = append(append(words, c.disk.Newest.Name...), " is "...)
+	return string(append(text.AppendAge(words, c.age), " old"...))
 }
 
 // holds tells whether a verdict holds of a disk of which none before it does. Every disk
@@ -113,7 +114,7 @@ func (c *hearing) unreadable() (finding, bool) {
 	age := c.now.Sub(c.disk.ReadAt)
 	if most := c.policy.MaxDataAge; !c.disk.Gone && most > 0 && age > most {
 		limit := atMost(most, "two intervals")
-		return finding{limit: limit, reason: fmt.Sprintf("last read %s ago, limit %s", Age(age), Age(most))}, true
+		return finding{limit: limit, reason: fmt.Sprintf("last read %s ago, limit %s", text.Age(age), text.Age(most))}, true
 	}
 	return finding{}, false
 }
@@ -136,9 +137,9 @@ func (c *hearing) receiving() (finding, bool) {
 	}
 	limit := c.policy.maxInitialReceive(c.disk)
 	if limit.exceeded(c.age) {
-		return finding{BeyondWarning, limit, fmt.Sprintf("its first receive is not finished after %s (%s)", Age(c.age), limit)}, true
+		return finding{BeyondWarning, limit, fmt.Sprintf("its first receive is not finished after %s (%s)", text.Age(c.age), limit)}, true
 	}
-	return finding{Within, limit, fmt.Sprintf("its first receive is not finished, begun %s ago", Age(c.age))}, true
+	return finding{Within, limit, fmt.Sprintf("its first receive is not finished, begun %s ago", text.Age(c.age))}, true
 }
 
 func (c *hearing) excluded() (finding, bool) {
@@ -166,14 +167,14 @@ func (c *hearing) never() (finding, bool) {
 	if c.level == Within && c.clockWentBack() {
 		return finding{BeyondWarning, c.limit, what + ", and its age is unknown: the clock here went back"}, true
 	}
-	return finding{c.level, c.limit, fmt.Sprintf("%s since the dataset was made %s ago (%s)", what, Age(c.age), c.limit)}, true
+	return finding{c.level, c.limit, fmt.Sprintf("%s since the dataset was made %s ago (%s)", what, text.Age(c.age), c.limit)}, true
 }
 
 func (c *hearing) future() (finding, bool) {
 	if ahead := c.disk.Newest.Creation.Sub(c.now); ahead > clockSlack {
 		return finding{
 			limit:  atMost(clockSlack, "clock skew"),
-			reason: fmt.Sprintf("newest %s is %s in the future: a clock is wrong, here or where it was taken", c.disk.Newest.Name, Age(ahead)),
+			reason: fmt.Sprintf("newest %s is %s in the future: a clock is wrong, here or where it was taken", c.disk.Newest.Name, text.Age(ahead)),
 		}, true
 	}
 	// The clock here being slow makes everything look younger. What is stale even so
@@ -181,7 +182,7 @@ func (c *hearing) future() (finding, bool) {
 	if c.level == Within && c.clockWentBack() {
 		return finding{
 			limit:  atMost(clockSlack, "clock skew"),
-			reason: fmt.Sprintf("the clock here went back by at least %s: no age can be believed", Age(c.disk.HostClock.Sub(c.now))),
+			reason: fmt.Sprintf("the clock here went back by at least %s: no age can be believed", text.Age(c.disk.HostClock.Sub(c.now))),
 		}, true
 	}
 	return finding{}, false
@@ -197,9 +198,9 @@ func (c *hearing) stopped() (finding, bool) {
 	}
 	limit := c.policy.maxStoppedAge(c.disk)
 	if limit.exceeded(c.age) {
-		return finding{BeyondWarning, limit, fmt.Sprintf("for %s (%s): is its replication still alive?", Age(c.age), limit)}, true
+		return finding{BeyondWarning, limit, fmt.Sprintf("for %s (%s): is its replication still alive?", text.Age(c.age), limit)}, true
 	}
-	return finding{Within, limit, fmt.Sprintf("newest %s is %s old", c.disk.Newest.Name, Age(c.age))}, true
+	return finding{Within, limit, fmt.Sprintf("newest %s is %s old", c.disk.Newest.Name, text.Age(c.age))}, true
 }
 
 // labelledRunning tells whether the disk's own label contradicts its newest
@@ -216,7 +217,7 @@ func (c *hearing) superseded() (finding, bool) {
 	}
 	limit := atMost(supersededFor, "superseded")
 	if limit.exceeded(c.age) {
-		return finding{BeyondWarning, limit, fmt.Sprintf("by %s for %s: remove it, or ignore it", c.disk.SupersededBy, Age(c.age))}, true
+		return finding{BeyondWarning, limit, fmt.Sprintf("by %s for %s: remove it, or ignore it", c.disk.SupersededBy, text.Age(c.age))}, true
 	}
 	return finding{Within, limit, "by " + c.disk.SupersededBy}, true
 }
@@ -225,7 +226,7 @@ func (c *hearing) stale() (finding, bool) {
 	if c.level == Within {
 		return finding{}, false
 	}
-	reason := fmt.Sprintf("newest %s is %s old (%s)", c.disk.Newest.Name, Age(c.age), c.limit)
+	reason := fmt.Sprintf("newest %s is %s old (%s)", c.disk.Newest.Name, text.Age(c.age), c.limit)
 	switch {
 	case c.disk.PendingReceive:
 		reason += ", a receive is pending"

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"snapwatch/internal/text"
 )
 
 // Nagios says how to print a report for Nagios, Icinga and NRPE.
@@ -23,7 +23,7 @@ const packet = 1000
 // Write prints the report: the state and a summary on the first line, performance
 // data after a bar, then one line for each thing that is not well.
 func (n Nagios) Write(w io.Writer, r Report) error {
-	first := clip(fmt.Sprintf("%s: %s", r.State(), plain(r.Summary())), 300)
+	first := text.Clip(fmt.Sprintf("%s: %s", r.State(), text.Plain(r.Summary())), 300)
 	if r.Failure == "" {
 		first += " | " + perfdata(n.metrics(r))
 	}
@@ -42,7 +42,7 @@ func fit(lines []string, room int) string {
 	const more = len("… and 1000000 more\n")
 	var b strings.Builder
 	for i, line := range lines {
-		line = plain(line) + "\n"
+		line = text.Plain(line) + "\n"
 		reserve := more
 		if i == len(lines)-1 {
 			reserve = 0
@@ -95,7 +95,7 @@ func (n Nagios) text(reason string) string {
 	if n.Verbosity > 0 {
 		return reason
 	}
-	return clip(reason, 200)
+	return text.Clip(reason, 200)
 }
 
 // metrics are the performance data: few by default, since some consumers cut them.
@@ -125,32 +125,4 @@ func (n Nagios) metrics(r Report) []Metric {
 
 func ageMetric(label string, d Result) Metric {
 	return Metric{label, int64(d.Age.Seconds()), "s", d.Warning.Range, d.Critical.Range}
-}
-
-// plain makes text harmless to those who parse a plugin's output: a bar would begin
-// performance data, a newline another line.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '|':
-			return '/'
-		case r == utf8.RuneError:
-			return '?'
-		case unicode.IsControl(r):
-			return ' '
-		}
-		return r
-	}, text)
-}
-
-// clip shortens text to at most that many bytes, at the boundary of a character.
-func clip(text string, most int) string {
-	if len(text) <= most {
-		return text
-	}
-	cut := most - len("…")
-	for cut > 0 && !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut] + "…"
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"snapwatch/config"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -133,7 +134,7 @@ func (p Primaries) node(ctx context.Context, u *url.URL, patience time.Duration,
 	}
 	failed := make([]Evidence, len(request.Disks))
 	for i := range failed {
-		failed[i] = Evidence{Node: u.Host, Failure: clip(plain(failure(err)), 200)}
+		failed[i] = Evidence{Node: u.Host, Failure: text.Clip(text.Plain(failure(err)), 200)}
 	}
 	return failed
 }

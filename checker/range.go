@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"snapwatch/config"
+	"snapwatch/internal/text"
 )
 
 // Range is a threshold as the Monitoring Plugins guidelines have it: a value
@@ -47,7 +48,7 @@ func (r Range) String() string {
 // Spoken is the range for a person: 2h for one that only has an upper end.
 func (r Range) Spoken() string {
 	if r.Start == 0 && !r.Inside && r.End < math.MaxInt32 {
-		return Age(time.Duration(r.End * float64(time.Second)))
+		return text.Age(time.Duration(r.End * float64(time.Second)))
 	}
 	return r.String() + " seconds"
 }

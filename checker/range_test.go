@@ -4,7 +4,6 @@ import (
 	"math"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -107,14 +106,6 @@ func TestPerfdata(t *testing.T) {
 		"'x_'=12345678901;~:;;0": {Label: "x\n", Value: 12345678901, Warning: &Range{math.Inf(-1), math.Inf(1), false}},
 	} {
 		assert.Equal(t, want, m.String())
-	}
-}
-
-func TestAge(t *testing.T) {
-	for want, seconds := range map[string]int64{
-		"0s": 0, "45s": 45, "12m30s": 750, "12m": 720, "3h50m": 13800, "1h": 3601, "2d4h": 187200, "30d": 2592000, "-1m": -60,
-	} {
-		assert.Equal(t, want, Age(time.Duration(seconds)*time.Second))
 	}
 }
 

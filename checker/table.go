@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"snapwatch/internal/text"
 )
 
 // Table prints a report for people, the worst first.
@@ -23,17 +25,17 @@ func WriteTable(w io.Writer, r Report) error { return Table{}.Write(w, r) }
 // Write prints the report.
 func (t Table) Write(w io.Writer, r Report) error {
 	var b strings.Builder
-	t.line(&b, r.State().Colour(), r.State().String(), ": "+plain(r.Summary()))
+	t.line(&b, r.State().Colour(), r.State().String(), ": "+text.Plain(r.Summary()))
 	for _, p := range r.Pools {
 		if p.Reason != "" {
-			t.line(&b, p.State.Colour(), p.State.String(), fmt.Sprintf(" pool %s: %s", p.Name, plain(p.Reason)))
+			t.line(&b, p.State.Colour(), p.State.String(), fmt.Sprintf(" pool %s: %s", p.Name, text.Plain(p.Reason)))
 		}
 		for _, remark := range p.Remarks {
-			t.line(&b, "", "", fmt.Sprintf("note: pool %s: %s", p.Name, plain(remark)))
+			t.line(&b, "", "", fmt.Sprintf("note: pool %s: %s", p.Name, text.Plain(remark)))
 		}
 	}
 	for _, n := range r.Notes {
-		t.line(&b, n.State.Colour(), n.State.String(), ": "+plain(n.Text))
+		t.line(&b, n.State.Colour(), n.State.String(), ": "+text.Plain(n.Text))
 	}
 	t.disks(&b, r.Disks)
 	_, err := io.WriteString(w, b.String())
@@ -43,16 +45,16 @@ func (t Table) Write(w io.Writer, r Report) error {
 // disks prints the columns first and colours them then: an escape sequence would count
 // as wide as it is long.
 func (t Table) disks(b *strings.Builder, disks []Result) {
-	var text bytes.Buffer
-	columns := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	var table bytes.Buffer
+	columns := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	const first = "STATE\tVERDICT\tVMID\tDATASET\tAGE\tLIMIT\tSUFFIX\tNEWEST\tLABEL\tREASON"
 	_, _ = fmt.Fprintln(columns, first)
 	for _, d := range disks {
 		_, _ = fmt.Fprintf(columns, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.State, d.Verdict, d.VMID, d.Dataset,
-			ageOrNone(d), limitOrNone(d), d.Suffix(), newestTime(d), labelOrNone(d), plain(d.FullReason()))
+			ageOrNone(d), limitOrNone(d), d.Suffix(), newestTime(d), labelOrNone(d), text.Plain(d.FullReason()))
 	}
 	_ = columns.Flush() // into memory
-	lines := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
+	lines := strings.Split(strings.TrimSuffix(table.String(), "\n"), "\n")
 	t.line(b, "bold", lines[0], "")
 	verdict := strings.Index(lines[0], "VMID")
 	for i, d := range disks {
@@ -93,7 +95,7 @@ func ageOrNone(d Result) string {
 	if d.Newest == nil {
 		return "-"
 	}
-	return Age(d.Age)
+	return text.Age(d.Age)
 }
 
 func limitOrNone(d Result) string {
@@ -107,7 +109,7 @@ func labelOrNone(d Result) string {
 	if d.Running.Value == "" {
 		return "-"
 	}
-	return clip(plain(d.Running.Value), 40)
+	return text.Clip(text.Plain(d.Running.Value), 40)
 }
 
 func newestTime(d Result) string {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -112,17 +113,17 @@ func ReadCompareRequest(r io.Reader) (CompareRequest, error) {
 
 func (c CompareDisk) validate() error {
 	if _, _, ok := zfs.ParseDiskName(c.Disk); !ok {
-		return fmt.Errorf("%q is no name of a disk", clip(c.Disk, 100))
+		return fmt.Errorf("%q is no name of a disk", text.Clip(c.Disk, 100))
 	}
 	if c.Dataset != "" && (!zfs.ValidDataset(c.Dataset) || zfs.Base(c.Dataset) != c.Disk) {
-		return fmt.Errorf("%q is no dataset of a disk called %s", clip(c.Dataset, 100), c.Disk)
+		return fmt.Errorf("%q is no dataset of a disk called %s", text.Clip(c.Dataset, 100), c.Disk)
 	}
 	return c.Newest.validate()
 }
 
 func (s SnapshotRef) validate() error {
 	if !isManaged(s.Name) {
-		return fmt.Errorf("%q is no managed snapshot", clip(s.Name, 100))
+		return fmt.Errorf("%q is no managed snapshot", text.Clip(s.Name, 100))
 	}
 	return nil
 }
@@ -131,11 +132,11 @@ func (s SnapshotRef) validate() error {
 // of the request.
 func (c ComparedDisk) evidence(asked CompareDisk, now time.Time) (Evidence, error) {
 	if c.Disk != asked.Disk {
-		return Evidence{}, fmt.Errorf("it answers of %q where it was asked of %s", clip(c.Disk, 100), asked.Disk)
+		return Evidence{}, fmt.Errorf("it answers of %q where it was asked of %s", text.Clip(c.Disk, 100), asked.Disk)
 	}
 	e := Evidence{
-		Owned: c.Owned, Why: clip(plain(c.OwnedProblem), 200), ConfiguredOn: clip(plain(c.ConfiguredOn), 64), Replica: c.Replica,
-		Dataset: clip(plain(c.Dataset), 255), GUID: c.GUID, Problem: clip(plain(c.Problem), 200), Held: c.Held, HeldGUID: c.HeldGUID,
+		Owned: c.Owned, Why: text.Clip(text.Plain(c.OwnedProblem), 200), ConfiguredOn: text.Clip(text.Plain(c.ConfiguredOn), 64), Replica: c.Replica,
+		Dataset: text.Clip(text.Plain(c.Dataset), 255), GUID: c.GUID, Problem: text.Clip(text.Plain(c.Problem), 200), Held: c.Held, HeldGUID: c.HeldGUID,
 		BehindSince: instant(c.BehindSince), Now: now,
 	}
 	if s := c.Newest; s != nil {

@@ -3,6 +3,8 @@ package checker
 import (
 	"fmt"
 	"strings"
+
+	"snapwatch/internal/text"
 )
 
 // byComparison tells whether the comparison alarms and the verdict alone would not
@@ -38,15 +40,15 @@ func (d Result) FullReason() string {
 func brief(d Result) string {
 	switch {
 	case d.byComparison() && d.Compared.Outcome == Lagging:
-		return fmt.Sprintf("%s, lagging %s (limit %s)", d.Verdict, Age(d.Compared.Lag), d.Compared.Limit.Range.Spoken())
+		return fmt.Sprintf("%s, lagging %s (limit %s)", d.Verdict, text.Age(d.Compared.Lag), d.Compared.Limit.Range.Spoken())
 	case d.byComparison():
 		return fmt.Sprintf("%s, %s", d.Verdict, d.Compared.Outcome)
 	case d.Verdict == Unreadable:
-		return d.Verdict.String() + ": " + clip(d.Reason, 60)
+		return d.Verdict.String() + ": " + text.Clip(d.Reason, 60)
 	case d.Limit.Range == nil || d.Verdict == Future:
 		return d.Verdict.String()
 	}
-	return fmt.Sprintf("%s %s (limit %s)", d.Verdict, Age(d.Age), d.Limit.Range.Spoken())
+	return fmt.Sprintf("%s %s (limit %s)", d.Verdict, text.Age(d.Age), d.Limit.Range.Spoken())
 }
 
 // Summary is what is said of the report in one line, short enough for a text message.
@@ -62,7 +64,7 @@ func (r Report) Summary() string {
 	}
 	for _, n := range r.Notes {
 		if n.State != OK {
-			bad = append(bad, clip(n.Text, 80))
+			bad = append(bad, text.Clip(n.Text, 80))
 		}
 	}
 	if len(r.Disks) == 0 {
@@ -141,7 +143,7 @@ func oldestText(r Report) string {
 	if d == nil {
 		return ""
 	}
-	return fmt.Sprintf(", oldest %s %s (limit %s)", d.Name(), Age(d.Age), d.Limit.Range.Spoken())
+	return fmt.Sprintf(", oldest %s %s (limit %s)", d.Name(), text.Age(d.Age), d.Limit.Range.Spoken())
 }
 
 func after(separator, text string) string {

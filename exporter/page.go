@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"snapwatch/checker"
+	"snapwatch/internal/text"
 )
 
 //go:embed page
@@ -22,8 +22,8 @@ var assets = map[string]string{
 }
 
 var pageWords = template.FuncMap{
-	"age":   checker.Age,
-	"since": func(now, then time.Time) string { return checker.Age(max(0, now.Sub(then))) },
+	"age":   text.Age,
+	"since": func(now, then time.Time) string { return text.Age(max(0, now.Sub(then))) },
 	"clock": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") },
 	"lower": strings.ToLower,
 	"path":  path,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -83,7 +84,7 @@ func tickName(age time.Duration) string {
 	case days > 0:
 		return fmt.Sprintf("%dd", days)
 	}
-	return checker.Age(age)
+	return text.Age(age)
 }
 
 // lanes are the classes that there are, the shortest period first, then the stops and

@@ -1,22 +1,22 @@
-package checker
+package text
 
 import (
 	"strconv"
 	"time"
 )
 
-// Age writes a span of time for people, with its two largest units: 45s, 12m,
-// 3h50m, 2d4h.
-func Age(d time.Duration) string { return string(appendAge(make([]byte, 0, 24), d)) }
+// Age returns a span of time for people, in its two largest units: 45s, 12m, 3h50m,
+// 2d4h.
+func Age(d time.Duration) string { return string(AppendAge(make([]byte, 0, 24), d)) }
 
-// appendAge is [Age] at the end of a text.
-func appendAge(text []byte, d time.Duration) []byte {
+// AppendAge appends what [Age] returns to text.
+func AppendAge(text []byte, d time.Duration) []byte {
 	units := []struct {
 		name byte
 		span time.Duration
 	}{{'d', 24 * time.Hour}, {'h', time.Hour}, {'m', time.Minute}, {'s', time.Second}}
 	if d < 0 {
-		return appendAge(append(text, '-'), -d)
+		return AppendAge(append(text, '-'), -d)
 	}
 	for i, u := range units {
 		if d < u.span {
