@@ -164,9 +164,10 @@ func TestAComparisonIsToldApartFromTheVerdict(t *testing.T) {
 		"tank/nobody-asked-for": nil,
 	})
 	assert.Equal(t, "1 of 4 disks lagging, oldest vm-4-disk-0 1h (limit 2h); 1 stopped, 1 stopped (unproven)", r.Summary())
-	assert.Equal(t, "CRITICAL tank/vm-1-disk-0 stopped, lagging 3d (limit 6h)", Nagios{}.lines(r)[0])
-	assert.Contains(t, Nagios{Verbosity: 1}.lines(r)[0], "; lagging: 3d behind autosnap_2026-03-29_12:00:00_hourly of a (limit 6h, limits.critical)")
-	assert.Contains(t, perfdata(Nagios{}.metrics(r)), "'unproven'=2;;;0 'stale'=0;;;0 'missing'=0;;;0 'largest_lag'=259200s;7200;21600;0")
+	assert.Equal(t, "stopped, lagging 3d (limit 6h)", r.Disks[0].Brief())
+	assert.Contains(t, r.Disks[0].FullReason(), "; lagging: 3d behind autosnap_2026-03-29_12:00:00_hourly of a (limit 6h, limits.critical)")
+	assert.Equal(t, 2, r.Unproven())
+	assert.Equal(t, 3*day, r.Laggard().Compared.Lag)
 	doc := r.Document().Disks[0].Compared
 	assert.Equal(t, &ComparisonDocument{Outcome: "lagging", State: "CRITICAL", Owner: "a", LagSeconds: 259200, Limit: "21600", Rule: "limits.critical", Reason: doc.Reason}, doc)
 }
@@ -178,4 +179,34 @@ func TestBeingEqualIsNeverALag(t *testing.T) {
 	d := aDisk("1", zfs.Hourly, hour)
 	assert.Equal(t, InStep, Compare(d, Fresh, p, []Evidence{says(d.Newest)}).Outcome)
 	assert.Equal(t, Lagging, Compare(d, Fresh, p, []Evidence{says(other(zfs.Hourly, hour-5*time.Second))}).Outcome)
+}
+
+// A guest that was off for months and has just started is not behind for months.
+func TestLagIsHowLongTheReplicaHasBeenBehind(t *testing.T) {
+	off := aDisk("1", zfs.Stopped, 90*day)
+	since := func(ago time.Duration) func(*Evidence) {
+		return func(e *Evidence) { e.Now, e.BehindSince = now.Add(hour), now.Add(hour-ago) } // its clock is ahead
+	}
+	for name, c := range map[string]struct {
+		node    Evidence
+		outcome Outcome
+		state   State
+		lag     time.Duration
+		reason  string
+	}{
+		"since a moment ago":                        {says(other(zfs.Hourly, 0), since(time.Minute)), InStep, OK, time.Minute, "for 1m"},
+		"beyond the warning limit":                  {says(other(zfs.Hourly, 0), since(3*hour)), Lagging, Warning, 3 * hour, "for 3h (limit 2h, limits.warning)"},
+		"beyond the critical limit":                 {says(other(zfs.Hourly, 0), since(7*hour)), Lagging, Critical, 7 * hour, "for 7h"},
+		"though the newest is older than that, too": {says(other(zfs.Stopped, 89*day), since(89*day)), Lagging, Critical, 89 * day, "for 89d"},
+		"a clock that went back":                    {says(other(zfs.Hourly, 0), since(-hour)), InStep, OK, 0, "for 0s"},
+		"not known":                                 {says(other(zfs.Hourly, 0)), Lagging, Critical, 90 * day, "90d behind"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Compare(off, Stopped, NewPolicy(config.Default()), []Evidence{c.node})
+			assert.Equal(t, c.outcome, got.Outcome, got.Reason)
+			assert.Equal(t, c.state, got.State)
+			assert.Equal(t, c.lag, got.Lag)
+			assert.Contains(t, got.Reason, c.reason)
+		})
+	}
 }

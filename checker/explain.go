@@ -2,10 +2,8 @@ package checker
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"snapwatch/internal/text"
@@ -171,42 +169,8 @@ func afterComparison(d Result, nodes []Evidence) []string {
 	return []string{"look at the job that sends to this host, and its log", "zfs list -o space POOL: is there room?"}
 }
 
-// WriteExplanation prints the explanation at a time.
-func WriteExplanation(w io.Writer, t Table, e Explanation, now time.Time) error {
-	var b strings.Builder
-	t.line(&b, e.Colour(), fmt.Sprintf("%s %s", e.State, e.word()), fmt.Sprintf("  %s, guest %d", e.Dataset, e.VMID))
-	t.line(&b, "", "", "  "+text.Plain(e.FullReason()))
-	b.WriteByte('\n')
-	var sites strings.Builder
-	columns := tabwriter.NewWriter(&sites, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(columns, "  SITE\tNEWEST\tAGE\t")
-	for _, s := range e.Sites {
-		name, age := "-", "-"
-		if s.Newest != nil {
-			name, age = s.Newest.Name, text.Age(now.Sub(s.Newest.Creation))
-		}
-		_, _ = fmt.Fprintf(columns, "  %s\t%s\t%s\t%s\n", s.Name, name, age, text.Plain(s.What))
-	}
-	_ = columns.Flush() // into memory
-	for line := range strings.Lines(sites.String()) {
-		t.line(&b, "", "", strings.TrimRight(line, " \n"))
-	}
-	b.WriteByte('\n')
-	for _, fact := range e.facts(now) {
-		t.line(&b, "bold", fmt.Sprintf("  %-13s", fact[0]), text.Plain(fact[1]))
-	}
-	for i, step := range e.Next {
-		head := ""
-		if i == 0 {
-			head = "next"
-		}
-		t.line(&b, "bold", fmt.Sprintf("  %-13s", head), text.Plain(step))
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func (e Explanation) facts(now time.Time) [][2]string {
+// Facts are the facts behind the verdict at a time, each with its name.
+func (e Explanation) Facts(now time.Time) [][2]string {
 	last := "not known: this ZFS does not tell"
 	if !e.Changed.IsZero() {
 		last = fmt.Sprintf("%s, %s ago: a snapshot came or went", e.Changed.Format(time.DateTime), text.Age(max(0, now.Sub(e.Changed))))
@@ -224,4 +188,19 @@ func (e Explanation) facts(now time.Time) [][2]string {
 		{"pending", pending},
 		{"label", labelArrival(e.Disk)},
 	}
+}
+
+// labelArrival says whether label:running arrives with the snapshots, and what is
+// missing where it does not (docs/replication.md, what each way carries).
+func labelArrival(d Disk) string {
+	const missing = "it comes with syncoid --sendoptions=p, or zfs send -p"
+	switch d.Running.Source {
+	case zfs.SourceReceived:
+		return fmt.Sprintf("%s, received: it arrives", d.Running.Value)
+	case zfs.SourceLocal:
+		return fmt.Sprintf("%s, set here: on a copy that hides what is received (zfs inherit -S %s %s); %s", d.Running.Value, zfs.LabelRunning, d.Dataset, missing)
+	case zfs.SourceInherited:
+		return fmt.Sprintf("none of its own, only %s from a dataset above: it does not arrive; %s", d.Running.Value, missing)
+	}
+	return "none: it does not arrive; " + missing
 }

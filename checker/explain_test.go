@@ -1,7 +1,6 @@
 package checker
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 
@@ -82,40 +81,6 @@ func TestThereIsAlwaysANextStep(t *testing.T) {
 	for _, row := range Outcomes() {
 		if row.States[BeyondCritical] != OK && row.Outcome != Lagging {
 			assert.NotEmpty(t, advice[row.Outcome], row.Name)
-		}
-	}
-}
-
-func TestWriteExplanation(t *testing.T) {
-	d := aDisk("1", zfs.Hourly, 7*hour, func(d *Disk) { d.PendingReceive = true; d.Changed = ago(7*hour + minute) })
-	nodes := []Evidence{ownerNode(other(zfs.Hourly, 10*minute), HeldAsBookmark), replicaNode(nil), {Node: "pve3:10191", Failure: "connection refused | \x1b[2J"}}
-	p := NewPolicy(config.Default())
-	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{d}}}, p, now).WithOwners(p, map[string][]Evidence{d.Dataset: nodes})
-	var b bytes.Buffer
-	require.NoError(t, WriteExplanation(&b, Table{}, Explain(r.Disks[0], nodes), now))
-	golden(t, "explanation", b.String())
-	var colour bytes.Buffer
-	require.NoError(t, WriteExplanation(&colour, Table{Colour: true, Width: 60}, Explain(r.Disks[0], nodes), now))
-	assert.Contains(t, colour.String(), "\x1b[1;31mCRITICAL")
-	assert.NotContains(t, colour.String(), "\x1b[2J", "what another host says reaches no terminal")
-}
-
-func TestTableAtATerminal(t *testing.T) {
-	var plainly, coloured bytes.Buffer
-	require.NoError(t, Table{Width: 70}.Write(&plainly, someReport()))
-	require.NoError(t, Table{Width: 70, Colour: true}.Write(&coloured, someReport()))
-	for line := range strings.Lines(plainly.String()) {
-		assert.LessOrEqual(t, len([]rune(strings.TrimSuffix(line, "\n"))), 70)
-	}
-	stripped := coloured.String()
-	for _, code := range ansi {
-		stripped = strings.ReplaceAll(stripped, "\x1b["+code+"m", "")
-	}
-	assert.Equal(t, plainly.String(), strings.ReplaceAll(stripped, "\x1b[0m", ""))
-	assert.Contains(t, coloured.String(), "\x1b[1;31mCRITICAL  stale ")
-	for _, row := range Verdicts() {
-		for _, colour := range row.Colours {
-			assert.Contains(t, ansi, colour)
 		}
 	}
 }

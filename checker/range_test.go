@@ -97,18 +97,6 @@ func TestARangeAlertsWhereItsOppositeDoesNot(t *testing.T) {
 	})
 }
 
-func TestPerfdata(t *testing.T) {
-	limit := Range{End: 7200}
-	for want, m := range map[string]Metric{
-		"'a'=5s;7200;7200;0":     {"a", 5, "s", &limit, &limit},
-		"'a b'=0;;;0":            {Label: "a b"},
-		"'a_b_c_'=1;@~:7200;;0":  {Label: "a=b'c|", Value: 1, Warning: &Range{math.Inf(-1), 7200, true}},
-		"'x_'=12345678901;~:;;0": {Label: "x\n", Value: 12345678901, Warning: &Range{math.Inf(-1), math.Inf(1), false}},
-	} {
-		assert.Equal(t, want, m.String())
-	}
-}
-
 func FuzzThreshold(f *testing.F) {
 	for _, seed := range []string{"10", "@~:1d", "1:2", "~:", "-1:"} {
 		f.Add(seed)

@@ -1,9 +1,8 @@
 package exporter
 
 import (
+	"encoding/json"
 	"net/http"
-
-	"snapwatch/checker"
 )
 
 // disksAPI answers with a [checker.Document].
@@ -17,6 +16,9 @@ func disksAPI(store *Store) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		// An error here is a client that has gone.
-		_ = checker.WriteJSON(w, report)
+		e := json.NewEncoder(w)
+		e.SetIndent("", " ")
+		e.SetEscapeHTML(false)
+		_ = e.Encode(report.Document())
 	})
 }

@@ -5,18 +5,19 @@ import (
 	"sync"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/internal/zfs"
 )
 
 // tellSince adds to an answer since when the asker has been behind, where it is so far
 // behind that this matters and that it can be known.
-func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, answer checker.CompareAnswer, held map[string]checker.Held) {
-	ask := map[string][]checker.Place{} // by pool
-	of := map[checker.Place][]*checker.ComparedDisk{}
+func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, answer checker.CompareAnswer, held map[string]scan.Held) {
+	ask := map[string][]scan.Place{} // by pool
+	of := map[scan.Place][]*checker.ComparedDisk{}
 	for i := range answer.Disks {
 		d := &answer.Disks[i]
 		if newest := request.Disks[i].Newest; farBehind(*d, newest) {
-			place := checker.Place{Dataset: d.Dataset, CreateTXG: held[d.Dataset+"@"+newest.Name].CreateTXG}
+			place := scan.Place{Dataset: d.Dataset, CreateTXG: held[d.Dataset+"@"+newest.Name].CreateTXG}
 			if of[place] == nil {
 				pool := zfs.Pool(d.Dataset)
 				ask[pool] = append(ask[pool], place)
@@ -41,5 +42,5 @@ func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, a
 // which it holds, too, that it is worth listing what lies between.
 func farBehind(d checker.ComparedDisk, asked checker.SnapshotRef) bool {
 	holds := (d.Held == checker.HeldAsSnapshot || d.Held == checker.HeldAsBookmark) && d.HeldGUID == asked.GUID
-	return d.Problem == "" && holds && d.Newest != nil && d.Newest.Creation.Sub(asked.Creation) >= checker.BehindFrom
+	return d.Problem == "" && holds && d.Newest != nil && d.Newest.Creation.Sub(asked.Creation) >= scan.BehindFrom
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/config"
 	"snapwatch/internal/zfs"
 	"snapwatch/test/cputime"
@@ -37,7 +38,7 @@ func many(disks int) *Store {
 	cfg.Datasets = []string{"tank/replica"}
 	store := NewStore(Settings{
 		Config:  cfg,
-		Scanner: checker.Scanner{Kstat: "/nonexistent", Now: func() time.Time { return start.Add(time.Minute) }},
+		Scanner: scan.Scanner{Kstat: "/nonexistent", Now: func() time.Time { return start.Add(time.Minute) }},
 		Reuse:   time.Hour, MaxDataAge: time.Hour, ScanTimeout: time.Minute, Log: slog.New(slog.DiscardHandler),
 	})
 	store.pools["tank"] = readPool(pool)

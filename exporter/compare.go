@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
 )
@@ -82,8 +83,8 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 }
 
 // lookUp asks all pools at the same time.
-func (s *Store) lookUp(ctx context.Context, wanted map[string][]string) (held map[string]checker.Held, problems map[string]string) {
-	held, problems = map[string]checker.Held{}, map[string]string{}
+func (s *Store) lookUp(ctx context.Context, wanted map[string][]string) (held map[string]scan.Held, problems map[string]string) {
+	held, problems = map[string]scan.Held{}, map[string]string{}
 	var mu sync.Mutex
 	var asking sync.WaitGroup
 	for pool, names := range wanted {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/config"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
@@ -40,7 +41,7 @@ type Store struct {
 // Settings are what a [Store] depends on.
 type Settings struct {
 	Config  config.Config
-	Scanner checker.Scanner
+	Scanner scan.Scanner
 	// Owners reads which node has which guest; nil where no guests can be. It may
 	// hang.
 	Owners func() (pve.Owners, error)
@@ -113,10 +114,10 @@ func (s *Store) Refresh(ctx context.Context) {
 	}
 }
 
-func (s *Store) targets() checker.Targets {
+func (s *Store) targets() scan.Targets {
 	// No ZFS at all is told by the pools that are expected and missing.
 	imported, _ := zfs.Pools(s.settings.Scanner.Kstat)
-	return checker.NewTargets(s.settings.Config, imported, s.seen.disks())
+	return scan.NewTargets(s.settings.Config, imported, s.seen.disks())
 }
 
 // begin starts a scan unless one is under way or has just ended, and returns what
@@ -198,7 +199,7 @@ func (s *Store) Report() checker.Report {
 	s.mu.Lock()
 	copies := s.copies
 	s.mu.Unlock()
-	checker.SetCopies(pools, copies)
+	scan.SetCopies(pools, copies)
 	s.seen.disks().Recall(pools, s.targets())
 	return checker.Assemble(pools, s.policy, s.settings.Scanner.Now())
 }

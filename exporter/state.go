@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/internal/lock"
 )
 
@@ -25,14 +26,14 @@ type seenFile struct {
 	log  *slog.Logger
 
 	mu   sync.Mutex
-	seen checker.Seen
+	seen scan.Seen
 	// readAt is the file's time when seen was the same as it.
 	readAt time.Time
 	failed string
 }
 
 func newSeenFile(dir string, log *slog.Logger) *seenFile {
-	f := &seenFile{log: log, seen: checker.Seen{}}
+	f := &seenFile{log: log, seen: scan.Seen{}}
 	if dir != "" {
 		f.path = filepath.Join(dir, SeenName)
 		f.load()
@@ -41,7 +42,7 @@ func newSeenFile(dir string, log *slog.Logger) *seenFile {
 }
 
 // disks is what is remembered now. It is never changed, only replaced.
-func (f *seenFile) disks() checker.Seen {
+func (f *seenFile) disks() scan.Seen {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.seen
@@ -91,7 +92,7 @@ func (f *seenFile) changed() bool {
 // over: it is the only witness of disks that are gone.
 func (f *seenFile) load() {
 	at := modified(f.path)
-	seen, err := checker.LoadSeen(f.path)
+	seen, err := scan.LoadSeen(f.path)
 	if err == nil {
 		f.seen, f.readAt = seen, at
 		return
@@ -135,11 +136,11 @@ func newHintFile(dir string, log *slog.Logger) *hintFile {
 	return f
 }
 
-func (f *hintFile) load() *checker.Memory {
+func (f *hintFile) load() *scan.Memory {
 	if f.path == "" {
-		return checker.NewMemory()
+		return scan.NewMemory()
 	}
-	memory, err := checker.LoadMemory(f.path)
+	memory, err := scan.LoadMemory(f.path)
 	if err != nil {
 		f.log.Warn("starting without hints", "err", err)
 	}
@@ -147,7 +148,7 @@ func (f *hintFile) load() *checker.Memory {
 }
 
 // save writes the memory if it is not what was written last.
-func (f *hintFile) save(memory *checker.Memory) {
+func (f *hintFile) save(memory *scan.Memory) {
 	if f.path == "" || !memory.Unsaved() {
 		return
 	}

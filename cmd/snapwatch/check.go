@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/checker/format"
 )
 
 // checkUnknown is the exit status of a check that could not find out, the one for
@@ -95,13 +96,13 @@ func (c *checkCmd) print(w io.Writer, r checker.Report) error {
 	}
 	switch c.Format {
 	case "checkmk":
-		return checker.WriteCheckmk(w, r)
+		return format.Checkmk(w, r)
 	case "json":
-		return checker.WriteJSON(w, r)
+		return format.JSON(w, r)
 	case "table":
-		return checker.WriteTable(w, r)
+		return format.Table{}.Write(w, r)
 	}
-	return checker.Nagios{Verbosity: c.Verbose, DiskPerfdata: c.Perfdata == "disks"}.Write(w, r)
+	return format.Nagios{Verbosity: c.Verbose, DiskPerfdata: c.Perfdata == "disks"}.Write(w, r)
 }
 
 // unknown prints why nothing was found out, in the form that is read.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
 )
@@ -45,7 +45,7 @@ func (c *configOfCmd) Run(env *environment) error {
 	defer cancel()
 	var kept []zfs.KeptConfig
 	disks := 0
-	targets := checker.NewTargets(cfg, imported, nil)
+	targets := scan.NewTargets(cfg, imported, nil)
 	for _, pool := range targets.Pools() {
 		of, err := c.disks(ctx, env, pool, targets[pool])
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/checker/format"
 )
 
 // explainCmd is `snapwatch explain`.
@@ -46,12 +47,12 @@ func (c *explainCmd) Run(env *environment) error {
 	if len(a.report.Disks) == 0 {
 		return fmt.Errorf("no disk matches %q; snapwatch status lists the disks", c.Disk)
 	}
-	unbroken := checker.Table{Colour: env.table().Colour} // its lines are wrapped, not cut
+	unbroken := format.Table{Colour: env.table().Colour} // its lines are wrapped, not cut
 	for n, d := range a.report.Disks {
 		if n > 0 {
 			fmt.Fprintln(env.Stdout)
 		}
-		if err := checker.WriteExplanation(env.Stdout, unbroken, checker.Explain(d, a.said[d.Dataset]), a.report.Now); err != nil {
+		if err := format.Explanation(env.Stdout, unbroken, checker.Explain(d, a.said[d.Dataset]), a.report.Now); err != nil {
 			return err
 		}
 	}

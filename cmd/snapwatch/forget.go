@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/exporter"
 	"snapwatch/internal/lock"
 	"snapwatch/internal/zfs"
@@ -31,7 +31,7 @@ func (c *forgetCmd) Run(env *environment) error {
 		return err
 	}
 	defer func() { _ = l.Release() }()
-	seen, err := checker.LoadSeen(path)
+	seen, err := scan.LoadSeen(path)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/checker/remote"
+	"snapwatch/checker/scan"
 	"snapwatch/config"
 	"snapwatch/internal/zfs"
 )
@@ -53,7 +55,7 @@ type answer struct {
 	// said is what the nodes said that may own the disks, by the disk's dataset; nil
 	// where none was asked.
 	said   map[string][]checker.Evidence
-	memory *checker.Memory
+	memory *scan.Memory
 	cache  string
 	err    error
 }
@@ -72,7 +74,7 @@ func (i inquiry) find(env *environment, stage *atomic.Value, begun time.Time) an
 	if err != nil {
 		return answer{err: err}
 	}
-	nodes, err := checker.NewPrimaries(i.Primary.over(cfg.Primary))
+	nodes, err := remote.NewPrimaries(i.Primary.over(cfg.Primary))
 	if err != nil {
 		return answer{err: err}
 	}
@@ -82,13 +84,13 @@ func (i inquiry) find(env *environment, stage *atomic.Value, begun time.Time) an
 	}
 	here, stop := context.WithTimeout(ctx, share)
 	defer stop()
-	a := answer{memory: checker.NewMemory()}
+	a := answer{memory: scan.NewMemory()}
 	var pools []checker.Pool
 	var notes []checker.Note
 	if i.From != "" {
 		stage.Store("asking " + i.From)
 		policy.MaxDataAge = checker.DefaultMaxDataAge
-		pools, notes, err = checker.From(here, i.From, share)
+		pools, err = remote.Pools(here, i.From, share)
 	} else {
 		pools, notes, err = i.scan(here, env, cfg, stage, &a)
 	}
@@ -109,12 +111,12 @@ func (i inquiry) find(env *environment, stage *atomic.Value, begun time.Time) an
 func (i inquiry) scan(ctx context.Context, env *environment, cfg config.Config, stage *atomic.Value, a *answer) ([]checker.Pool, []checker.Note, error) {
 	stage.Store("reading what was seen before")
 	var notes []checker.Note
-	seen, err := checker.LoadSeen(i.Seen)
+	seen, err := scan.LoadSeen(i.Seen)
 	if err != nil {
 		notes = append(notes, seenNote(err))
 	}
 	if a.cache = cachePath(i.Cache); a.cache != "" {
-		if a.memory, err = checker.LoadMemory(a.cache); err != nil {
+		if a.memory, err = scan.LoadMemory(a.cache); err != nil {
 			notes = append(notes, checker.Note{Text: err.Error()})
 		}
 	}
@@ -124,9 +126,9 @@ func (i inquiry) scan(ctx context.Context, env *environment, cfg config.Config, 
 		return nil, nil, err
 	}
 	filter := checker.Filter{Pools: i.Pool}
-	targets := checker.NewTargets(cfg, append(imported, i.unconfigured(cfg)...), seen).Only(filter.Pool)
+	targets := scan.NewTargets(cfg, append(imported, i.unconfigured(cfg)...), seen).Only(filter.Pool)
 	stage.Store("reading " + strings.Join(targets.Pools(), ", "))
-	scanner := checker.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Memory: a.memory}
+	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Memory: a.memory}
 	if i.ran != nil {
 		scanner.Trace = i.ran.add
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/exporter"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfstest"
@@ -75,7 +76,7 @@ func TestCheckSeesThatReplicationDiedWhileTheGuestWasOff(t *testing.T) {
 func TestCheckComparesWithARealExporter(t *testing.T) {
 	at := func(s *site) *httptest.Server {
 		store := exporter.NewStore(exporter.Settings{
-			Scanner:     checker.Scanner{Kstat: s.Kstat, LockDir: s.LockDir, Now: s.Now},
+			Scanner:     scan.Scanner{Kstat: s.Kstat, LockDir: s.LockDir, Now: s.Now},
 			Owners:      func() (pve.Owners, error) { return pve.Owners{Node: "pve1", Of: map[int]string{100: "pve1"}}, nil },
 			ScanTimeout: time.Minute, MaxDataAge: time.Hour, Log: slog.New(slog.DiscardHandler),
 		})

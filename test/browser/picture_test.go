@@ -23,7 +23,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"snapwatch/checker"
+	"snapwatch/checker/format"
 )
 
 // pictures is where make pictures wants them; otherwise they are only made.
@@ -60,7 +60,7 @@ func TestPictures(t *testing.T) {
 	save(t, "disk.png", b.picture())
 
 	var table bytes.Buffer
-	require.NoError(t, checker.Table{Colour: true, Width: 132}.Write(&table, s.store.Report()))
+	require.NoError(t, format.Table{Colour: true, Width: 132}.Write(&table, s.store.Report()))
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprint(w, terminal("$ snapwatch status\n"+table.String()))
 	}))

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/internal/zfs"
 )
 
@@ -114,14 +115,14 @@ func (e *evidence) hold(d *dataset, asked zfs.Snapshot) {
 	if at := d.find(asked.Name); at >= 0 {
 		e.Held, e.HeldGUID, txg = checker.HeldAsSnapshot, d.snaps[at].GUID, d.snaps[at].CreateTXG
 	}
-	if e.Held == checker.NotHeld || e.HeldGUID != asked.GUID || e.Newest == nil || e.Newest.Creation.Sub(asked.Creation) < checker.BehindFrom {
+	if e.Held == checker.NotHeld || e.HeldGUID != asked.GUID || e.Newest == nil || e.Newest.Creation.Sub(asked.Creation) < scan.BehindFrom {
 		return
 	}
 	var list []zfs.SnapshotName
 	for _, s := range d.snaps {
 		list = append(list, zfs.SnapshotName{Dataset: s.Dataset, Name: s.Name, GUID: s.GUID, CreateTXG: s.CreateTXG})
 	}
-	if after, found := checker.FirstAfter(list, txg); found {
+	if after, found := scan.FirstAfter(list, txg); found {
 		e.BehindSince = d.snaps[d.find(after.First.Name)].Creation
 	}
 }

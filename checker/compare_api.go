@@ -74,6 +74,30 @@ type ComparedDisk struct {
 	BehindSince *time.Time `json:"behind_since,omitempty"`
 }
 
+// newCompareDisk asks about a disk by its dataset at the owner where that is known.
+// A disk that is called otherwise there is asked for by that name.
+func newCompareDisk(d Disk, origin string) CompareDisk {
+	c := CompareDisk{Disk: d.Name(), Newest: NewSnapshotRef(*d.Newest)}
+	if _, _, isDisk := zfs.ParseDiskName(zfs.Base(origin)); isDisk {
+		c.Disk, c.Dataset = zfs.Base(origin), origin
+	}
+	return c
+}
+
+// NewCompareRequest asks about the report's disks that can be compared, whose datasets here
+// it returns, too. originOf tells where a dataset comes from, as [config.Watch.OriginOf].
+func NewCompareRequest(r Report, originOf func(dataset string) (cluster, origin string)) (request CompareRequest, datasets []string) {
+	request = CompareRequest{Version: compareVersion, Disks: []CompareDisk{}}
+	for _, d := range r.Disks {
+		if d.Newest != nil {
+			_, origin := originOf(d.Dataset)
+			datasets = append(datasets, d.Dataset)
+			request.Disks = append(request.Disks, newCompareDisk(d.Disk, origin))
+		}
+	}
+	return request, datasets
+}
+
 // NewCompareAnswer is an answer of no disks yet.
 func NewCompareAnswer(now time.Time) CompareAnswer {
 	return CompareAnswer{Version: compareVersion, Time: now, Disks: []ComparedDisk{}}
@@ -122,10 +146,29 @@ func (c CompareDisk) validate() error {
 }
 
 func (s SnapshotRef) validate() error {
-	if !isManaged(s.Name) {
+	if !IsManaged(s.Name) {
 		return fmt.Errorf("%q is no managed snapshot", text.Clip(s.Name, 100))
 	}
 	return nil
+}
+
+// Evidence is what the answer says of each disk of the request.
+func (a CompareAnswer) Evidence(request CompareRequest) ([]Evidence, error) {
+	if a.Version != compareVersion {
+		return nil, fmt.Errorf("its answer has version %d, this snapwatch knows %d", a.Version, compareVersion)
+	}
+	if len(a.Disks) != len(request.Disks) {
+		return nil, fmt.Errorf("it answers of %d disks, asked of %d", len(a.Disks), len(request.Disks))
+	}
+	var all []Evidence
+	for i, d := range a.Disks {
+		e, err := d.evidence(request.Disks[i], a.Time)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, e)
+	}
+	return all, nil
 }
 
 // evidence is what the answer, given at that time by the node's clock, says of one disk

@@ -1,4 +1,4 @@
-package checker
+package scan
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"snapwatch/checker"
 	"snapwatch/internal/zfs"
 )
 
@@ -26,7 +27,7 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Head, rea
 			found[h.Name] = m.snapshot
 		case remembered:
 			names[h.Name] = m.name
-		case isManaged(h.NewestSnapshot):
+		case checker.IsManaged(h.NewestSnapshot):
 			names[h.Name] = h.NewestSnapshot
 		default:
 			list[h.Name] = h

@@ -1,10 +1,11 @@
-package checker
+package scan
 
 import (
 	"context"
 	"slices"
 	"sync"
 
+	"snapwatch/checker"
 	"snapwatch/internal/zfs"
 )
 
@@ -15,7 +16,7 @@ type copyKey struct {
 }
 
 // pair is an older disk and a newer one of the same name.
-type pair struct{ older, newer *Disk }
+type pair struct{ older, newer *checker.Disk }
 
 func (p pair) key() copyKey {
 	return copyKey{p.older.Newest.GUID, p.newer.GUID, p.newer.Newest.GUID}
@@ -24,7 +25,7 @@ func (p pair) key() copyKey {
 // Copies finds for each disk, by its dataset, the datasets on this host that have
 // its name, hold its newest managed snapshot and have a newer one: evidence that
 // the disk moved. What cannot be asked is no evidence.
-func (s Scanner) Copies(ctx context.Context, pools []Pool) map[string][]string {
+func (s Scanner) Copies(ctx context.Context, pools []checker.Pool) map[string][]string {
 	ask := map[string][]pair{}
 	all := pairs(pools)
 	for _, p := range all {
@@ -53,7 +54,7 @@ func (s Scanner) Copies(ctx context.Context, pools []Pool) map[string][]string {
 
 // SetCopies enters what [Scanner.Copies] found into the pools. Where it found anything
 // that is in a list of its own: others may hold the one of before.
-func SetCopies(pools []Pool, copies map[string][]string) {
+func SetCopies(pools []checker.Pool, copies map[string][]string) {
 	if len(copies) == 0 {
 		return
 	}
@@ -67,8 +68,8 @@ func SetCopies(pools []Pool, copies map[string][]string) {
 }
 
 // pairs are the disks of one name of which one is newer than the other.
-func pairs(pools []Pool) []pair {
-	first, same := map[string]*Disk{}, map[string][]*Disk{}
+func pairs(pools []checker.Pool) []pair {
+	first, same := map[string]*checker.Disk{}, map[string][]*checker.Disk{}
 	for _, pool := range pools {
 		if pool.Problem != "" && !pool.Unfinished {
 			continue
@@ -82,7 +83,7 @@ func pairs(pools []Pool) []pair {
 			if one, again := first[name]; !again {
 				first[name] = d // most names stand once, and cost no list
 			} else if len(same[name]) == 0 {
-				same[name] = []*Disk{one, d}
+				same[name] = []*checker.Disk{one, d}
 			} else {
 				same[name] = append(same[name], d)
 			}

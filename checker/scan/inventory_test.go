@@ -1,4 +1,4 @@
-package checker
+package scan
 
 import (
 	"maps"
@@ -11,20 +11,21 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/checker"
 	"snapwatch/config"
 	"snapwatch/internal/zfs"
 	"snapwatch/internal/zfstest"
 )
 
-func seenOf(pools ...Pool) Seen {
+func seenOf(pools ...checker.Pool) Seen {
 	s, _ := Seen{}.Updated(pools, now)
 	return s
 }
 
-func tankWith(datasets ...string) Pool {
-	p := Pool{Name: "tank", ReadAt: now}
+func tankWith(datasets ...string) checker.Pool {
+	p := checker.Pool{Name: "tank", ReadAt: now}
 	for i, name := range datasets {
-		p.Disks = append(p.Disks, Disk{Dataset: name, GUID: uint64(100 + i), ReadAt: now, Newest: managed(zfs.Hourly, 0)})
+		p.Disks = append(p.Disks, checker.Disk{Dataset: name, GUID: uint64(100 + i), ReadAt: now, Newest: managed(zfs.Hourly, 0)})
 	}
 	return p
 }
@@ -35,33 +36,37 @@ func TestADiskThatIsGoneIsMissing(t *testing.T) {
 	seen := seenOf(tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0"))
 	suspended := "pool tank is suspended"
 	for name, c := range map[string]struct {
-		pool    Pool
+		pool    checker.Pool
 		targets Targets
-		want    map[string]Verdict
+		want    map[string]checker.Verdict
 	}{
-		"one is gone":        {tankWith("tank/vm-1-disk-0"), wholeTank, map[string]Verdict{"tank/vm-1-disk-0": Fresh, "tank/vm-2-disk-0": Missing}},
-		"all are":            {tankWith(), wholeTank, map[string]Verdict{"tank/vm-1-disk-0": Missing, "tank/vm-2-disk-0": Missing}},
-		"the pool is":        {Pool{Name: "tank", Missing: true, Problem: "not imported"}, wholeTank, map[string]Verdict{"tank/vm-1-disk-0": Missing, "tank/vm-2-disk-0": Missing}},
-		"unreadable":         {Pool{Name: "tank", Problem: suspended}, wholeTank, map[string]Verdict{"tank/vm-1-disk-0": Unreadable, "tank/vm-2-disk-0": Unreadable}},
-		"no longer searched": {tankWith(), Targets{"tank": {"tank/other"}}, map[string]Verdict{}},
+		"one is gone":        {tankWith("tank/vm-1-disk-0"), wholeTank, map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Fresh, "tank/vm-2-disk-0": checker.Missing}},
+		"all are":            {tankWith(), wholeTank, map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Missing, "tank/vm-2-disk-0": checker.Missing}},
+		"the pool is":        {checker.Pool{Name: "tank", Missing: true, Problem: "not imported"}, wholeTank, map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Missing, "tank/vm-2-disk-0": checker.Missing}},
+		"unreadable":         {checker.Pool{Name: "tank", Problem: suspended}, wholeTank, map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Unreadable, "tank/vm-2-disk-0": checker.Unreadable}},
+		"no longer searched": {tankWith(), Targets{"tank": {"tank/other"}}, map[string]checker.Verdict{}},
 		"gone when last read, unreadable now": {
-			func() Pool { p := tankWith("tank/vm-1-disk-0"); p.Problem = suspended; return p }(), wholeTank,
-			map[string]Verdict{"tank/vm-1-disk-0": Fresh, "tank/vm-2-disk-0": Missing},
+			func() checker.Pool { p := tankWith("tank/vm-1-disk-0"); p.Problem = suspended; return p }(), wholeTank,
+			map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Fresh, "tank/vm-2-disk-0": checker.Missing},
 		},
 		"renamed": {
-			func() Pool { p := tankWith("tank/vm-1-disk-0", "tank/new/vm-2-disk-0"); return p }(), wholeTank,
-			map[string]Verdict{"tank/vm-1-disk-0": Fresh, "tank/new/vm-2-disk-0": Fresh},
+			func() checker.Pool { p := tankWith("tank/vm-1-disk-0", "tank/new/vm-2-disk-0"); return p }(), wholeTank,
+			map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Fresh, "tank/new/vm-2-disk-0": checker.Fresh},
 		},
 		"made anew": {
-			func() Pool { p := tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0"); p.Disks[1].GUID = 999; return p }(), wholeTank,
-			map[string]Verdict{"tank/vm-1-disk-0": Fresh, "tank/vm-2-disk-0": Fresh},
+			func() checker.Pool {
+				p := tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0")
+				p.Disks[1].GUID = 999
+				return p
+			}(), wholeTank,
+			map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Fresh, "tank/vm-2-disk-0": checker.Fresh},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			pools := []Pool{c.pool}
+			pools := []checker.Pool{c.pool}
 			seen.Recall(pools, c.targets)
-			got := map[string]Verdict{}
-			for _, d := range Assemble(pools, NewPolicy(config.Default()), now).Disks {
+			got := map[string]checker.Verdict{}
+			for _, d := range assemble(pools...).Disks {
 				got[d.Dataset] = d.Verdict
 			}
 			assert.Equal(t, c.want, got)
@@ -72,9 +77,9 @@ func TestADiskThatIsGoneIsMissing(t *testing.T) {
 func TestWhatIsSeenIsWrittenOnlyWhenItChanges(t *testing.T) {
 	s := Seen{}
 	p := tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0")
-	update := func(p Pool) (changed bool) {
+	update := func(p checker.Pool) (changed bool) {
 		before, held := maps.Clone(s), s
-		s, changed = s.Updated([]Pool{p}, now)
+		s, changed = s.Updated([]checker.Pool{p}, now)
 		assert.Equal(t, before, held, "others may read the one of before")
 		return changed
 	}
@@ -175,7 +180,7 @@ func TestCacheOnDisk(t *testing.T) {
 	require.NoError(t, s.Memory.Save(path))
 	assert.False(t, s.Memory.Unsaved())
 
-	again := func(w zfstest.World) (p Pool, calls int, unsaved bool) {
+	again := func(w zfstest.World) (p checker.Pool, calls int, unsaved bool) {
 		f.Set(w)
 		f.Forget()
 		s := scanner(f)
@@ -201,7 +206,7 @@ func TestCacheOnDisk(t *testing.T) {
 			w := plainWorld()
 			change(&w.Datasets[2])
 			p, calls, unsaved := again(w)
-			at := slices.IndexFunc(p.Disks, func(d Disk) bool { return d.Dataset == w.Datasets[2].Name })
+			at := slices.IndexFunc(p.Disks, func(d checker.Disk) bool { return d.Dataset == w.Datasets[2].Name })
 			require.NotNil(t, p.Disks[at].Newest)
 			assert.Equal(t, w.Datasets[2].Snapshots[1].GUID, p.Disks[at].Newest.GUID)
 			assert.Equal(t, w.Datasets[2].Snapshots[1].Name, p.Disks[at].Newest.Name)

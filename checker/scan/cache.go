@@ -1,9 +1,10 @@
-package checker
+package scan
 
 import (
 	"sync"
 	"time"
 
+	"snapwatch/checker"
 	"snapwatch/internal/zfs"
 )
 
@@ -57,12 +58,7 @@ func keyOf(h zfs.Head, readAt time.Time) (memoKey, bool) {
 	}
 	// The newest of all is the newest managed, whatever happens to older ones.
 	key.Changed = 0
-	return key, h.GUID != 0 && isManaged(h.NewestSnapshot)
-}
-
-func isManaged(snapshot string) bool {
-	_, managed := zfs.ParseSnapshotName(snapshot)
-	return managed
+	return key, h.GUID != 0 && checker.IsManaged(h.NewestSnapshot)
 }
 
 // lasting tells whether the key holds for another process, too: a name alone may be

@@ -1,4 +1,4 @@
-package checker
+package scan
 
 import (
 	"context"
@@ -6,12 +6,13 @@ import (
 	"slices"
 	"strings"
 
+	"snapwatch/checker"
 	"snapwatch/internal/zfs"
 )
 
 // Held is a name that was looked for.
 type Held struct {
-	As   Holding
+	As   checker.Holding
 	GUID uint64
 	// CreateTXG is its place among the dataset's snapshots.
 	CreateTXG uint64
@@ -32,18 +33,18 @@ func (s Scanner) Held(ctx context.Context, pool string, fullNames []string) (map
 			return err
 		}
 		for _, s := range snapshots {
-			found[s.FullName()] = Held{HeldAsSnapshot, s.GUID, s.CreateTXG}
+			found[s.FullName()] = Held{checker.HeldAsSnapshot, s.GUID, s.CreateTXG}
 		}
 		var bookmarks []string
 		for _, name := range fullNames {
 			if _, is := found[name]; !is {
-				found[name] = Held{As: NotHeld}
+				found[name] = Held{As: checker.NotHeld}
 				bookmarks = append(bookmarks, strings.Replace(name, "@", "#", 1))
 			}
 		}
 		marks, err := r.LookupBookmarks(ctx, bookmarks)
 		for _, m := range marks {
-			found[m.FullName()] = Held{HeldAsBookmark, m.GUID, m.CreateTXG}
+			found[m.FullName()] = Held{checker.HeldAsBookmark, m.GUID, m.CreateTXG}
 		}
 		return err
 	})

@@ -1,8 +1,9 @@
-package checker
+package scan
 
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/checker"
 	"snapwatch/internal/command"
 	"snapwatch/internal/zfstest"
 )
@@ -53,7 +55,7 @@ func plainWorld() zfstest.World {
 	}}
 }
 
-func scan(t *testing.T, s Scanner, roots ...string) Pool {
+func scan(t *testing.T, s Scanner, roots ...string) checker.Pool {
 	t.Helper()
 	if len(roots) == 0 {
 		roots = []string{"tank"}
@@ -105,7 +107,7 @@ func TestScanAsksNothingAgainThatDidNotChange(t *testing.T) {
 	assert.Equal(t, "stopped", suffixOf(third, "tank/vm-100-disk-0"))
 }
 
-func suffixOf(p Pool, dataset string) string {
+func suffixOf(p checker.Pool, dataset string) string {
 	for _, d := range p.Disks {
 		if d.Dataset == dataset {
 			return d.Suffix()
@@ -224,7 +226,7 @@ func TestALongListingGoesOnWhereItEnded(t *testing.T) {
 	s.Now = func() time.Time { return clock }
 	var sizes []int
 	var stop func()
-	read := func() Pool {
+	read := func() checker.Pool {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		clock, stop = now, cancel
@@ -312,7 +314,7 @@ func TestScanOfAnIncompleteAnswer(t *testing.T) {
 					assert.Empty(t, d.Problem, d.Dataset)
 				} else {
 					assert.Contains(t, d.Problem, want)
-					assert.Equal(t, Unknown, judged(d).State)
+					assert.Equal(t, checker.Unknown, assemble(checker.Pool{Name: "tank", Disks: []checker.Disk{d}}).State())
 				}
 			}
 		})
@@ -346,8 +348,8 @@ func TestScanOfARootThatIsNotThere(t *testing.T) {
 	require.Empty(t, p.Problem)
 	assert.Equal(t, []string{"tank/gone"}, p.MissingRoots)
 	assert.Len(t, p.Disks, 1)
-	r := Assemble([]Pool{p}, testPolicy(), now)
-	assert.Equal(t, Critical, r.State())
+	r := assemble(p)
+	assert.Equal(t, checker.Critical, r.State())
 }
 
 // A received label may hold anything. It must neither hide a disk nor make up one.
@@ -389,7 +391,7 @@ func TestScanLeavesAHungZFSBehindAndStartsNoOther(t *testing.T) {
 	f := zfstest.New(t, w)
 	s := scanner(f)
 	ctx, cancel := context.WithCancel(t.Context())
-	result := make(chan Pool)
+	result := make(chan checker.Pool)
 	go func() { result <- s.Pool(ctx, "tank", []string{"tank"}) }()
 	f.AwaitHung(1)
 	cancel()
@@ -428,12 +430,12 @@ func TestScanWaitsForAnotherListing(t *testing.T) {
 	gate := f.Path("gate")
 	w.Faults = []zfstest.Fault{{Words: []string{"get"}, WaitFor: gate, Calls: 1}}
 	f.Set(w)
-	results := make(chan Pool, 2)
+	results := make(chan checker.Pool, 2)
 	for range 2 {
 		go func() { results <- scanner(f).Pool(t.Context(), "tank", []string{"tank"}) }()
 	}
 	require.Eventually(t, func() bool { return len(f.Calls()) == 1 }, 10*time.Second, time.Millisecond)
-	require.NoError(t, writeFile(gate))
+	require.NoError(t, os.WriteFile(gate, nil, 0o600))
 	for range 2 {
 		assert.Empty(t, (<-results).Problem)
 	}
@@ -445,5 +447,5 @@ func TestScanOfAnEmptyPoolAsksOnce(t *testing.T) {
 	assert.Empty(t, p.Problem)
 	assert.Empty(t, p.Disks)
 	assert.Len(t, f.Calls(), 1)
-	assert.Equal(t, Unknown, Assemble([]Pool{p}, testPolicy(), now).State(), "nothing found is not OK")
+	assert.Equal(t, checker.Unknown, assemble(p).State(), "nothing found is not OK")
 }

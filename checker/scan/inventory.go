@@ -1,4 +1,4 @@
-package checker
+package scan
 
 import (
 	"encoding/json"
@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"snapwatch/checker"
 	"snapwatch/internal/files"
 	"snapwatch/internal/zfs"
 )
@@ -76,7 +77,7 @@ func (s Seen) Save(path string) error {
 
 // Updated is with the disks that were read and without those that were renamed, and
 // whether that is another list: then it is one of its own.
-func (s Seen) Updated(pools []Pool, now time.Time) (updated Seen, changed bool) {
+func (s Seen) Updated(pools []checker.Pool, now time.Time) (updated Seen, changed bool) {
 	updated = s
 	change := func() Seen {
 		if !changed {
@@ -105,7 +106,7 @@ func (s Seen) Updated(pools []Pool, now time.Time) (updated Seen, changed bool) 
 }
 
 // renamed tells whether a disk that is not where it was is read under another name.
-func renamed(name string, disk SeenDisk, pools []Pool, guids map[uint64]string) bool {
+func renamed(name string, disk SeenDisk, pools []checker.Pool, guids map[uint64]string) bool {
 	to, ok := guids[disk.GUID]
 	if !ok || to == name || disk.GUID == 0 {
 		return false
@@ -120,7 +121,7 @@ func renamed(name string, disk SeenDisk, pools []Pool, guids map[uint64]string) 
 	return true
 }
 
-func guidsOf(pools []Pool) map[uint64]string {
+func guidsOf(pools []checker.Pool) map[uint64]string {
 	guids := map[uint64]string{}
 	for _, pool := range pools {
 		for i := range pool.Disks {
@@ -141,7 +142,7 @@ func (s Seen) pools() []string {
 // Recall adds to the pools' disks those that were here before and are not read now:
 // as gone where the pool was read or is missing, and as unreadable where it could
 // not be read.
-func (s Seen) Recall(pools []Pool, t Targets) {
+func (s Seen) Recall(pools []checker.Pool, t Targets) {
 	guids := sync.OnceValue(func() map[uint64]string { return guidsOf(pools) })
 	for i := range pools {
 		pool := &pools[i]
@@ -162,9 +163,9 @@ func (s Seen) Recall(pools []Pool, t Targets) {
 	}
 }
 
-func (disk SeenDisk) absent(name string, pool Pool) Disk {
+func (disk SeenDisk) absent(name string, pool checker.Pool) checker.Disk {
 	vmid, kind, _ := zfs.ParseDiskName(zfs.Base(name))
-	d := Disk{Dataset: name, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: disk.GUID, ReadAt: pool.ReadAt}
+	d := checker.Disk{Dataset: name, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: disk.GUID, ReadAt: pool.ReadAt}
 	if pool.Problem != "" && !pool.Missing && pool.ReadAt.IsZero() {
 		d.Problem = pool.Problem
 	} else {

@@ -1,28 +1,31 @@
-package checker
+package format
 
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
+	"snapwatch/checker"
 	"snapwatch/internal/text"
+	"snapwatch/internal/zfs"
 )
 
-// WriteCheckmk prints the report as a Checkmk local check: one service a pool,
+// Checkmk prints the report as a Checkmk local check: one service a pool,
 // worded like the Nagios output, and one for what is about no pool.
-func WriteCheckmk(w io.Writer, r Report) error {
+func Checkmk(w io.Writer, r checker.Report) error {
 	var b strings.Builder
 	for _, pool := range r.Pools {
-		part := r.ofPool(pool)
+		part := ofPool(r, pool)
 		// An empty pool is no fault where other pools hold disks.
-		state := Worst(part.states()...)
+		state := checker.Worst(part.States()...)
 		fmt.Fprintf(&b, "%d \"snapwatch %s\" %s %s\n", state, pool.Name, checkmkMetrics(part), text.Plain(checkmkText(state, part)))
 	}
 	if len(r.Notes) > 0 || len(r.Disks) == 0 {
-		rest := Report{Now: r.Now, Notes: r.Notes}
-		state := Worst(rest.states()...)
+		rest := checker.Report{Now: r.Now, Notes: r.Notes}
+		state := checker.Worst(rest.States()...)
 		if len(r.Disks) == 0 {
-			state = Worst(state, Unknown)
+			state = checker.Worst(state, checker.Unknown)
 		}
 		fmt.Fprintf(&b, "%d \"snapwatch\" - %s\n", state, text.Plain(notesText(state, r)))
 	}
@@ -30,7 +33,7 @@ func WriteCheckmk(w io.Writer, r Report) error {
 	return err
 }
 
-func notesText(state State, r Report) string {
+func notesText(state checker.State, r checker.Report) string {
 	var words []string
 	for _, n := range r.Notes {
 		words = append(words, n.Text)
@@ -43,7 +46,7 @@ func notesText(state State, r Report) string {
 	return state.String() + ": " + strings.Join(words, ", ")
 }
 
-func checkmkText(state State, part Report) string {
+func checkmkText(state checker.State, part checker.Report) string {
 	text := state.String() + ": " + part.Summary()
 	if lines := (Nagios{}).lines(part); len(lines) > 0 {
 		text += `\n` + strings.TrimSuffix(strings.ReplaceAll(fit(lines, packet), "\n", `\n`), `\n`)
@@ -52,17 +55,17 @@ func checkmkText(state State, part Report) string {
 }
 
 // ofPool is the report of one of its pools.
-func (r Report) ofPool(pool PoolResult) Report {
-	part := Report{Now: r.Now, Pools: []PoolResult{pool}}
+func ofPool(r checker.Report, pool checker.PoolResult) checker.Report {
+	part := checker.Report{Now: r.Now, Pools: []checker.PoolResult{pool}}
 	for _, d := range r.Disks {
-		if poolOf(d.Disk) == pool.Name {
+		if zfs.Pool(d.Dataset) == pool.Name {
 			part.Disks = append(part.Disks, d)
 		}
 	}
 	return part
 }
 
-func checkmkMetrics(r Report) string {
+func checkmkMetrics(r checker.Report) string {
 	var words []string
 	for _, m := range (Nagios{}).metrics(r) {
 		words = append(words, fmt.Sprintf("%s=%d%s", m.Label, m.Value, checkmkLevels(m)))
@@ -77,3 +80,5 @@ func checkmkLevels(m Metric) string {
 	}
 	return fmt.Sprintf(";%s;%s", number(m.Warning.End), number(m.Critical.End))
 }
+
+func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }

@@ -1,6 +1,11 @@
-package checker
+package format
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+
+	"snapwatch/checker"
+)
 
 // Metric is one value of a plugin's performance data. Values are whole numbers:
 // the guidelines know no exponents, and an age needs no fraction.
@@ -9,12 +14,12 @@ type Metric struct {
 	Value int64
 	// Unit is "s" for seconds, "" for a count.
 	Unit              string
-	Warning, Critical *Range
+	Warning, Critical *checker.Range
 }
 
 // String is 'label'=value[unit];[warn];[crit];[min], with 0 as the least value.
 func (m Metric) String() string {
-	return "'" + perfLabel(m.Label) + "'=" + number(float64(m.Value)) + m.Unit +
+	return "'" + perfLabel(m.Label) + "'=" + strconv.FormatInt(m.Value, 10) + m.Unit +
 		";" + perfRange(m.Warning) + ";" + perfRange(m.Critical) + ";0"
 }
 
@@ -28,7 +33,7 @@ func perfLabel(label string) string {
 	}, label)
 }
 
-func perfRange(r *Range) string {
+func perfRange(r *checker.Range) string {
 	if r == nil {
 		return ""
 	}

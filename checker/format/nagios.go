@@ -1,10 +1,11 @@
-package checker
+package format
 
 import (
 	"fmt"
 	"io"
 	"strings"
 
+	"snapwatch/checker"
 	"snapwatch/internal/text"
 )
 
@@ -22,7 +23,7 @@ const packet = 1000
 
 // Write prints the report: the state and a summary on the first line, performance
 // data after a bar, then one line for each thing that is not well.
-func (n Nagios) Write(w io.Writer, r Report) error {
+func (n Nagios) Write(w io.Writer, r checker.Report) error {
 	first := text.Clip(fmt.Sprintf("%s: %s", r.State(), text.Plain(r.Summary())), 300)
 	if r.Failure == "" {
 		first += " | " + perfdata(n.metrics(r))
@@ -59,10 +60,10 @@ func fit(lines []string, room int) string {
 }
 
 // lines are what follows the first line, the worst first.
-func (n Nagios) lines(r Report) []string {
+func (n Nagios) lines(r checker.Report) []string {
 	var lines []string
 	for _, p := range r.Pools {
-		if p.State != OK {
+		if p.State != checker.OK {
 			lines = append(lines, fmt.Sprintf("%s pool %s: %s", p.State, p.Name, n.text(p.Reason)))
 		}
 		if n.Verbosity > 0 {
@@ -73,17 +74,17 @@ func (n Nagios) lines(r Report) []string {
 	}
 	for _, note := range r.Notes {
 		prefix := "note"
-		if note.State != OK {
+		if note.State != checker.OK {
 			prefix = note.State.String()
 		}
 		lines = append(lines, prefix+": "+n.text(note.Text))
 	}
 	for _, d := range r.Disks {
 		switch {
-		case n.Verbosity > 1 || (n.Verbosity == 1 && d.State != OK):
+		case n.Verbosity > 1 || (n.Verbosity == 1 && d.State != checker.OK):
 			lines = append(lines, fmt.Sprintf("%s %s %s: %s", d.State, d.Dataset, d.Verdict, d.FullReason()))
-		case d.State != OK:
-			lines = append(lines, fmt.Sprintf("%s %s %s", d.State, d.Dataset, brief(d)))
+		case d.State != checker.OK:
+			lines = append(lines, fmt.Sprintf("%s %s %s", d.State, d.Dataset, d.Brief()))
 		}
 	}
 	return lines
@@ -99,18 +100,18 @@ func (n Nagios) text(reason string) string {
 }
 
 // metrics are the performance data: few by default, since some consumers cut them.
-func (n Nagios) metrics(r Report) []Metric {
+func (n Nagios) metrics(r checker.Report) []Metric {
 	m := []Metric{
 		{Label: "disks", Value: int64(len(r.Disks))},
-		{Label: "stopped", Value: int64(r.Count(Stopped))},
-		{Label: "unproven", Value: int64(r.countBy(Stopped, Result.unproven))},
-		{Label: "stale", Value: int64(r.Count(Stale))},
-		{Label: "missing", Value: int64(r.Count(Missing))},
+		{Label: "stopped", Value: int64(r.Count(checker.Stopped))},
+		{Label: "unproven", Value: int64(r.Unproven())},
+		{Label: "stale", Value: int64(r.Count(checker.Stale))},
+		{Label: "missing", Value: int64(r.Count(checker.Missing))},
 	}
-	if d := r.oldest(); d != nil {
+	if d := r.Oldest(); d != nil {
 		m = append([]Metric{ageMetric("oldest_age", *d)}, m...)
 	}
-	if d := r.laggard(); d != nil {
+	if d := r.Laggard(); d != nil {
 		m = append(m, Metric{"largest_lag", int64(d.Compared.Lag.Seconds()), "s", d.Warning.Range, d.Critical.Range})
 	}
 	if n.DiskPerfdata {
@@ -123,6 +124,6 @@ func (n Nagios) metrics(r Report) []Metric {
 	return m
 }
 
-func ageMetric(label string, d Result) Metric {
+func ageMetric(label string, d checker.Result) Metric {
 	return Metric{label, int64(d.Age.Seconds()), "s", d.Warning.Range, d.Critical.Range}
 }

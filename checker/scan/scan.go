@@ -1,4 +1,4 @@
-package checker
+package scan
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"snapwatch/checker"
 	"snapwatch/internal/lock"
 	"snapwatch/internal/zfs"
 )
@@ -31,9 +32,9 @@ type Scanner struct {
 }
 
 // All scans every pool at the same time, and then finds the disks' copies.
-func (s Scanner) All(ctx context.Context, targets Targets) []Pool {
+func (s Scanner) All(ctx context.Context, targets Targets) []checker.Pool {
 	names := targets.Pools()
-	pools := make([]Pool, len(names))
+	pools := make([]checker.Pool, len(names))
 	var scans sync.WaitGroup
 	for i, name := range names {
 		scans.Go(func() { pools[i] = s.Pool(ctx, name, targets[name]) })
@@ -46,14 +47,14 @@ func (s Scanner) All(ctx context.Context, targets Targets) []Pool {
 // Pool scans the datasets below the roots, all of one pool; with no roots it only
 // looks whether the pool is there. It returns when ctx ends at the latest, even if
 // zfs hangs where no signal reaches it. A failure is told in the result.
-func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool Pool) {
+func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool checker.Pool) {
 	defer func() {
 		if e := recover(); e != nil {
-			pool = Pool{Name: name, Problem: fmt.Sprintf("internal error while reading pool %s: %v\n%s", name, e, debug.Stack())}
+			pool = checker.Pool{Name: name, Problem: fmt.Sprintf("internal error while reading pool %s: %v\n%s", name, e, debug.Stack())}
 		}
 	}()
 	started := s.Now()
-	pool = Pool{Name: name}
+	pool = checker.Pool{Name: name}
 	err := zfs.CheckPool(s.Kstat, name)
 	pool.Missing = errors.Is(err, zfs.ErrNotImported) || errors.Is(err, zfs.ErrNoZFS)
 	switch {
@@ -95,7 +96,7 @@ func problemText(pool string, err error) string {
 
 // read fills in the pool's disks. What a lookup does not answer completely is read
 // once more, from fresh heads; a disk that is not answered for then is unreadable.
-func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *Pool) error {
+func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) error {
 	var unanswered map[string]string
 	for attempt := range 2 {
 		pool.Remarks = nil
@@ -125,7 +126,7 @@ func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *P
 }
 
 // heads reads the disks' heads, in order of their names.
-func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *Pool) ([]zfs.Head, error) {
+func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) ([]zfs.Head, error) {
 	heads, err := r.Descendants(ctx, roots...)
 	if errors.Is(err, zfs.ErrOutput) {
 		pool.Remarks = append(pool.Remarks, fmt.Sprintf("labels not read, one makes the list unreadable: %v", err))
@@ -156,11 +157,11 @@ func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *
 }
 
 // disks joins heads with what was found out about their snapshots.
-func disks(heads []zfs.Head, found map[string]*zfs.Snapshot, unanswered map[string]string, readAt time.Time) []Disk {
-	var all []Disk
+func disks(heads []zfs.Head, found map[string]*zfs.Snapshot, unanswered map[string]string, readAt time.Time) []checker.Disk {
+	var all []checker.Disk
 	for _, h := range heads {
 		vmid, kind, _ := zfs.ParseDiskName(zfs.Base(h.Name))
-		all = append(all, Disk{
+		all = append(all, checker.Disk{
 			Dataset:        h.Name,
 			VMID:           vmid,
 			Template:       kind == zfs.TemplateDisk,

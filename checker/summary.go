@@ -13,9 +13,9 @@ func (d Result) byComparison() bool {
 	return d.Compared != nil && d.Compared.State.severity() > table[d.Verdict].States[d.Level].severity()
 }
 
-// word names what is wrong with a disk that alarms: its verdict, or the comparison's
+// Word names what is wrong with a disk that alarms: its verdict, or the comparison's
 // outcome where that is worse.
-func (d Result) word() string {
+func (d Result) Word() string {
 	if d.byComparison() {
 		return d.Compared.Outcome.String()
 	}
@@ -36,8 +36,8 @@ func (d Result) FullReason() string {
 	return fmt.Sprintf("%s; %s: %s", d.Reason, d.Compared.Outcome, d.Compared.Reason)
 }
 
-// brief is the verdict with what is most needed beside it.
-func brief(d Result) string {
+// Brief is the verdict with what is most needed beside it.
+func (d Result) Brief() string {
 	switch {
 	case d.byComparison() && d.Compared.Outcome == Lagging:
 		return fmt.Sprintf("%s, lagging %s (limit %s)", d.Verdict, text.Age(d.Compared.Lag), d.Compared.Limit.Range.Spoken())
@@ -82,7 +82,7 @@ func badDisks(r Report) []string {
 	counts := map[string]int{}
 	for _, d := range r.Disks {
 		if d.State != OK {
-			counts[d.word()]++
+			counts[d.Word()]++
 		}
 	}
 	var words []string
@@ -101,7 +101,7 @@ func badDisks(r Report) []string {
 	return words
 }
 
-// alarmWords are what [Result.word] may be, the verdicts in their order first.
+// alarmWords are what [Result.Word] may be, the verdicts in their order first.
 func alarmWords() []string {
 	var words []string
 	for _, row := range table {
@@ -139,7 +139,7 @@ func quietDisks(r Report) string {
 }
 
 func oldestText(r Report) string {
-	d := r.oldest()
+	d := r.Oldest()
 	if d == nil {
 		return ""
 	}

@@ -1,4 +1,4 @@
-package checker
+package remote
 
 import (
 	"bytes"
@@ -15,9 +15,9 @@ import (
 	"sync"
 	"time"
 
+	"snapwatch/checker"
 	"snapwatch/config"
 	"snapwatch/internal/text"
-	"snapwatch/internal/zfs"
 )
 
 // Primaries are the nodes that may own guests whose disks are received here, by
@@ -82,26 +82,18 @@ func (p Primaries) Configured() bool { return len(p.urls) > 0 }
 // Ask asks every node, all at the same time, about the report's disks that can be
 // compared, and returns what they say by the disk's dataset here. originOf tells
 // where a dataset comes from, as [config.Watch.OriginOf]. It returns within the
-// patience; a node that cannot be asked says so in each disk's evidence.
-func (p Primaries) Ask(ctx context.Context, patience time.Duration, r Report, originOf func(dataset string) (cluster, origin string)) map[string][]Evidence {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// timeout; a node that cannot be asked says so in each disk's evidence.
+func (p Primaries) Ask(ctx context.Context, timeout time.Duration, r checker.Report, originOf func(dataset string) (cluster, origin string)) map[string][]checker.Evidence {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var datasets []string
-	request := CompareRequest{Version: compareVersion, Disks: []CompareDisk{}}
-	for _, d := range r.Disks {
-		if d.Newest != nil {
-			_, origin := originOf(d.Dataset)
-			datasets = append(datasets, d.Dataset)
-			request.Disks = append(request.Disks, newCompareDisk(d.Disk, origin))
-		}
-	}
-	answers := make([][]Evidence, len(p.urls))
+	request, datasets := checker.NewCompareRequest(r, originOf)
+	answers := make([][]checker.Evidence, len(p.urls))
 	var asking sync.WaitGroup
 	for i, u := range p.urls {
-		asking.Go(func() { answers[i] = p.node(ctx, u, patience, request) })
+		asking.Go(func() { answers[i] = p.node(ctx, u, timeout, request) })
 	}
 	asking.Wait()
-	said := map[string][]Evidence{}
+	said := map[string][]checker.Evidence{}
 	for _, answer := range answers {
 		for i, dataset := range datasets {
 			said[dataset] = append(said[dataset], answer[i])
@@ -110,31 +102,21 @@ func (p Primaries) Ask(ctx context.Context, patience time.Duration, r Report, or
 	return said
 }
 
-// newCompareDisk asks about a disk by its dataset at the owner where that is known.
-// A disk that is called otherwise there is asked for by that name.
-func newCompareDisk(d Disk, origin string) CompareDisk {
-	c := CompareDisk{Disk: d.Name(), Newest: NewSnapshotRef(*d.Newest)}
-	if _, _, isDisk := zfs.ParseDiskName(zfs.Base(origin)); isDisk {
-		c.Disk, c.Dataset = zfs.Base(origin), origin
-	}
-	return c
-}
-
 // node asks one node. What goes wrong is its answer about each disk.
-func (p Primaries) node(ctx context.Context, u *url.URL, patience time.Duration, request CompareRequest) []Evidence {
-	answer, err := p.post(ctx, u, patience, request)
+func (p Primaries) node(ctx context.Context, u *url.URL, timeout time.Duration, request checker.CompareRequest) []checker.Evidence {
+	answer, err := p.post(ctx, u, timeout, request)
 	if err == nil {
-		var all []Evidence
-		if all, err = answer.evidence(request); err == nil {
+		var all []checker.Evidence
+		if all, err = answer.Evidence(request); err == nil {
 			for i := range all {
 				all[i].Node = u.Host
 			}
 			return all
 		}
 	}
-	failed := make([]Evidence, len(request.Disks))
+	failed := make([]checker.Evidence, len(request.Disks))
 	for i := range failed {
-		failed[i] = Evidence{Node: u.Host, Failure: text.Clip(text.Plain(failure(err)), 200)}
+		failed[i] = checker.Evidence{Node: u.Host, Failure: text.Clip(text.Plain(failure(err)), 200)}
 	}
 	return failed
 }
@@ -151,51 +133,33 @@ func failure(err error) string {
 	return err.Error()
 }
 
-func (a CompareAnswer) evidence(request CompareRequest) ([]Evidence, error) {
-	if a.Version != compareVersion {
-		return nil, fmt.Errorf("its answer has version %d, this snapwatch knows %d", a.Version, compareVersion)
-	}
-	if len(a.Disks) != len(request.Disks) {
-		return nil, fmt.Errorf("it answers of %d disks, asked of %d", len(a.Disks), len(request.Disks))
-	}
-	var all []Evidence
-	for i, d := range a.Disks {
-		e, err := d.evidence(request.Disks[i], a.Time)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, e)
-	}
-	return all, nil
-}
-
-func (p Primaries) post(ctx context.Context, u *url.URL, patience time.Duration, request CompareRequest) (CompareAnswer, error) {
+func (p Primaries) post(ctx context.Context, u *url.URL, timeout time.Duration, request checker.CompareRequest) (checker.CompareAnswer, error) {
 	text, err := json.Marshal(request)
 	if err != nil {
-		return CompareAnswer{}, err
+		return checker.CompareAnswer{}, err
 	}
-	if len(text) > MaxBody {
-		return CompareAnswer{}, fmt.Errorf("asking would take more than %d bytes; use --pool, --vmid or --disk", MaxBody)
+	if len(text) > checker.MaxBody {
+		return checker.CompareAnswer{}, fmt.Errorf("asking would take more than %d bytes; use --pool, --vmid or --disk", checker.MaxBody)
 	}
 	post, err := http.NewRequestWithContext(ctx, http.MethodPost, u.JoinPath("/api/v1/compare").String(), bytes.NewReader(text))
 	if err != nil {
-		return CompareAnswer{}, err
+		return checker.CompareAnswer{}, err
 	}
 	post.Header.Set("Content-Type", "application/json")
-	tellPatience(post, patience)
+	tellTimeout(post, timeout)
 	if p.user != "" {
 		post.SetBasicAuth(p.user, p.password)
 	}
 	response, err := p.client.Do(post)
 	if err != nil {
-		return CompareAnswer{}, err
+		return checker.CompareAnswer{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	body, err := readAnswer(response, MaxBody)
+	body, err := readAnswer(response, checker.MaxBody)
 	if err != nil {
-		return CompareAnswer{}, err
+		return checker.CompareAnswer{}, err
 	}
-	var answer CompareAnswer
+	var answer checker.CompareAnswer
 	// Unknown fields are allowed: the owner may be newer than this.
 	err = json.Unmarshal(body, &answer)
 	return answer, err

@@ -1,4 +1,4 @@
-package checker
+package format
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"snapwatch/checker"
 	"snapwatch/internal/text"
 )
 
@@ -19,11 +20,8 @@ type Table struct {
 	Width int
 }
 
-// WriteTable prints the report as a [Table] without colours.
-func WriteTable(w io.Writer, r Report) error { return Table{}.Write(w, r) }
-
 // Write prints the report.
-func (t Table) Write(w io.Writer, r Report) error {
+func (t Table) Write(w io.Writer, r checker.Report) error {
 	var b strings.Builder
 	t.line(&b, r.State().Colour(), r.State().String(), ": "+text.Plain(r.Summary()))
 	for _, p := range r.Pools {
@@ -44,7 +42,7 @@ func (t Table) Write(w io.Writer, r Report) error {
 
 // disks prints the columns first and colours them then: an escape sequence would count
 // as wide as it is long.
-func (t Table) disks(b *strings.Builder, disks []Result) {
+func (t Table) disks(b *strings.Builder, disks []checker.Result) {
 	var table bytes.Buffer
 	columns := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	const first = "STATE\tVERDICT\tVMID\tDATASET\tAGE\tLIMIT\tSUFFIX\tNEWEST\tLABEL\tREASON"
@@ -91,28 +89,28 @@ func cut(text string, most int) string {
 	return string(runes[:most-1]) + "…"
 }
 
-func ageOrNone(d Result) string {
+func ageOrNone(d checker.Result) string {
 	if d.Newest == nil {
 		return "-"
 	}
 	return text.Age(d.Age)
 }
 
-func limitOrNone(d Result) string {
+func limitOrNone(d checker.Result) string {
 	if d.Limit.Range == nil {
 		return "-"
 	}
 	return d.Limit.Range.Spoken()
 }
 
-func labelOrNone(d Result) string {
+func labelOrNone(d checker.Result) string {
 	if d.Running.Value == "" {
 		return "-"
 	}
 	return text.Clip(text.Plain(d.Running.Value), 40)
 }
 
-func newestTime(d Result) string {
+func newestTime(d checker.Result) string {
 	if d.Newest == nil {
 		return "-"
 	}

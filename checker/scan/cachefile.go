@@ -1,4 +1,4 @@
-package checker
+package scan
 
 import (
 	"cmp"
@@ -10,6 +10,7 @@ import (
 	"os"
 	"syscall"
 
+	"snapwatch/checker"
 	"snapwatch/internal/files"
 )
 
@@ -29,21 +30,21 @@ type cacheLine struct {
 	Changed int64  `json:"snapshots_changed"`
 	Managed string `json:"newest_managed"`
 	// Snapshot is the managed one, nil where only its name is known.
-	Snapshot *SnapshotDocument `json:"snapshot,omitempty"`
+	Snapshot *checker.SnapshotDocument `json:"snapshot,omitempty"`
 }
 
 func (l cacheLine) memo(dataset string) (memo, error) {
 	k := memo{key: memoKey{l.GUID, l.Origin, l.Newest, l.Changed}, name: l.Managed, ofAny: cmp.Or(l.Newest, l.Listed)}
-	if l.Managed != "" && !isManaged(l.Managed) {
+	if l.Managed != "" && !checker.IsManaged(l.Managed) {
 		return k, fmt.Errorf("%q is no managed snapshot", l.Managed)
 	}
-	if isManaged(l.Newest) && l.Newest != l.Managed {
+	if checker.IsManaged(l.Newest) && l.Newest != l.Managed {
 		return k, fmt.Errorf("%s has the managed snapshot %s as its newest, and %q as its newest managed one", dataset, l.Newest, l.Managed)
 	}
 	if l.Snapshot == nil {
 		return k, nil
 	}
-	s, err := l.Snapshot.snapshot(dataset)
+	s, err := l.Snapshot.Snapshot(dataset)
 	if err != nil {
 		return k, fmt.Errorf("%s: %w", dataset, err)
 	}
@@ -61,7 +62,7 @@ func newCacheLine(k memo) cacheLine {
 		l.Listed = k.ofAny
 	}
 	if k.snapshot != nil {
-		l.Snapshot = newSnapshotDocument(*k.snapshot)
+		l.Snapshot = checker.NewSnapshotDocument(*k.snapshot)
 	}
 	return l
 }

@@ -1,6 +1,6 @@
 //go:build !race
 
-package checker
+package scan
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"snapwatch/config"
+	"snapwatch/checker"
 	"snapwatch/internal/command"
 	"snapwatch/internal/zfs"
 	"snapwatch/internal/zfstest"
@@ -186,7 +186,7 @@ func TestGarbledOutputNeverReadsAsWell(t *testing.T) {
 	}
 	targets := Targets{"tank": {"tank"}}
 	wellRead := 0
-	read := func(spoils int) Report {
+	read := func(spoils int) checker.Report {
 		g.spoils = spoils
 		s := scanner(f)
 		s.Run, s.LockDir = g.Run, locks
@@ -195,18 +195,18 @@ func TestGarbledOutputNeverReadsAsWell(t *testing.T) {
 		if pools[0].Problem == "" {
 			wellRead++
 		}
-		return Assemble(pools, NewPolicy(config.Default()), now)
+		return assemble(pools...)
 	}
 	untouched := read(-1)
 	for _, d := range untouched.Disks {
-		assert.Equal(t, slices.Contains(stale, d.Dataset), d.State != OK, "%s: %s", d.Dataset, d.Reason)
+		assert.Equal(t, slices.Contains(stale, d.Dataset), d.State != checker.OK, "%s: %s", d.Dataset, d.Reason)
 	}
 	for i := range garbledScans {
 		g.Rand = rand.New(rand.NewPCG(1, uint64(i)))
 		r := read(g.IntN(4))
 		alarms := map[string]bool{}
 		for _, d := range r.Disks {
-			alarms[d.Dataset] = d.State != OK
+			alarms[d.Dataset] = d.State != checker.OK
 		}
 		for _, name := range stale {
 			if !alarms[name] {
