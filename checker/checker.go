@@ -7,6 +7,8 @@
 package checker
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	"snapwatch/internal/zfs"
@@ -57,6 +59,15 @@ type Disk struct {
 
 // Name is the last component of the dataset's name: vm-100-disk-0.
 func (d Disk) Name() string { return zfs.Base(d.Dataset) }
+
+// GuestID is the guest as Proxmox's own API calls it: qemu/100.
+func (d Disk) GuestID() string {
+	kind := "qemu"
+	if name := d.Name(); strings.HasPrefix(name, "subvol-") || strings.HasPrefix(name, "basevol-") {
+		kind = "lxc"
+	}
+	return kind + "/" + strconv.Itoa(d.VMID)
+}
 
 // Suffix is the class of the newest managed snapshot, "none" if there is none and
 // "other" if there are only snapshots of others.

@@ -45,8 +45,8 @@ func many(disks int) *Store {
 	return store
 }
 
-// page asks for the metrics once, as Prometheus does.
-func page(b *testing.B, h http.Handler, encoding string) {
+// scraped asks for the metrics once, as Prometheus does.
+func scraped(b *testing.B, h http.Handler, encoding string) {
 	b.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	r.Header.Set("Accept-Encoding", encoding)
@@ -80,7 +80,7 @@ func BenchmarkScrape(b *testing.B) {
 			b.ReportAllocs()
 			began := cputime.Used()
 			for b.Loop() {
-				page(b, h, encoding)
+				scraped(b, h, encoding)
 			}
 			cputime.Report(b, began)
 		})

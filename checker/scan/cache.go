@@ -27,7 +27,7 @@ func NewMemory() *Memory {
 // memo is what one dataset's newest managed snapshot was, and the facts it depends
 // on.
 type memo struct {
-	key memoKey
+	key Key
 	// name is the newest managed snapshot's, "" where there is none.
 	name string
 	// ofAny is the newest snapshot of whatever kind.
@@ -36,9 +36,8 @@ type memo struct {
 	snapshot *zfs.Snapshot
 }
 
-// memoKey are the facts that a newest managed snapshot depends on (facts: OpenZFS
-// B2, B3).
-type memoKey struct {
+// Key are the facts that a disk's list of snapshots depends on.
+type Key struct {
 	GUID    uint64
 	Origin  string
 	Newest  string
@@ -51,8 +50,8 @@ const settled = 2 * time.Second
 
 // keyOf is false for a head whose newest managed snapshot may change without the
 // key changing, so that it cannot be remembered.
-func keyOf(h zfs.Head, readAt time.Time) (memoKey, bool) {
-	key := memoKey{h.GUID, h.Origin, h.NewestSnapshot, h.SnapshotsChanged}
+func keyOf(h zfs.Head, readAt time.Time) (Key, bool) {
+	key := Key{h.GUID, h.Origin, h.NewestSnapshot, h.SnapshotsChanged}
 	if h.SnapshotsChanged != 0 && readAt.Sub(time.Unix(h.SnapshotsChanged, 0)) > settled {
 		return key, h.GUID != 0
 	}
@@ -63,7 +62,7 @@ func keyOf(h zfs.Head, readAt time.Time) (memoKey, bool) {
 
 // lasting tells whether the key holds for another process, too: a name alone may be
 // given again.
-func (k memoKey) lasting() bool { return k.Changed != 0 }
+func (k Key) lasting() bool { return k.Changed != 0 }
 
 // recall returns what is remembered for the head.
 func (m *Memory) recall(h zfs.Head, readAt time.Time) (memo, bool) {

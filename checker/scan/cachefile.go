@@ -34,7 +34,7 @@ type cacheLine struct {
 }
 
 func (l cacheLine) memo(dataset string) (memo, error) {
-	k := memo{key: memoKey{l.GUID, l.Origin, l.Newest, l.Changed}, name: l.Managed, ofAny: cmp.Or(l.Newest, l.Listed)}
+	k := memo{key: Key{l.GUID, l.Origin, l.Newest, l.Changed}, name: l.Managed, ofAny: cmp.Or(l.Newest, l.Listed)}
 	if l.Managed != "" && !checker.IsManaged(l.Managed) {
 		return k, fmt.Errorf("%q is no managed snapshot", l.Managed)
 	}

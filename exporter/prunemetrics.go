@@ -1,8 +1,6 @@
 package exporter
 
 import (
-	"github.com/prometheus/client_golang/prometheus"
-
 	"snapwatch/internal/report"
 )
 
@@ -24,24 +22,11 @@ var (
 // pruneCatalogue are the metrics of the last run of prune.
 var pruneCatalogue = []metric{pruneEnd, pruneLastSuccess, pruneFailures, pruneDestroyed, pruneExpected, pruneReadable}
 
-// pruneCollector turns the report of prune's last run into metrics, read anew for each
-// scrape.
-type pruneCollector struct{ Runs }
-
-// Describe implements [prometheus.Collector].
-func (c pruneCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range pruneCatalogue {
-		ch <- m.desc
-	}
+func pruneCollector(r Runs) runCollector {
+	return runCollector{r, pruneCatalogue, pruneExpected, pruneReadable, sendPrune}
 }
 
-// Collect implements [prometheus.Collector].
-func (c pruneCollector) Collect(ch chan<- prometheus.Metric) {
-	out := sink{ch}
-	last, ok := c.collect(out, pruneExpected, pruneReadable)
-	if !ok {
-		return
-	}
+func sendPrune(out sink, last report.Run) {
 	out.send(pruneEnd, seconds(last.End))
 	out.send(pruneFailures, float64(last.Counts[report.DidFail]))
 	out.send(pruneDestroyed, float64(last.Counts[report.DidDestroy]))
@@ -52,5 +37,5 @@ func (c pruneCollector) Collect(ch chan<- prometheus.Metric) {
 
 // WritePruneTextfile is [WriteTextfile] for a run of prune.
 func WritePruneTextfile(path string, run report.Run) error {
-	return writeTextfile(path, pruneCollector{only(run)})
+	return writeTextfile(path, pruneCollector(only(run)))
 }

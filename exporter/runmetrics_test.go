@@ -31,7 +31,7 @@ var lastRun = report.Run{
 func gathered(t *testing.T, r Runs) string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
-	require.NoError(t, registry.Register(runCollector{r}))
+	require.NoError(t, registry.Register(snapCollector(r)))
 	problems, err := testutil.GatherAndLint(registry)
 	require.NoError(t, err)
 	assert.Empty(t, problems)

@@ -157,7 +157,7 @@ func (p *textPage) info() {
 		}
 		cluster, dataset := p.config.OriginOf(s.Dataset)
 		between = between[:0]
-		for _, word := range [...]string{`,id="`, guestID(s.Disk), `",node="`, on, `",origin_cluster="`, escape(cluster), `",origin_dataset="`, escape(dataset), `"`} {
+		for _, word := range [...]string{`,id="`, s.GuestID(), `",node="`, on, `",origin_cluster="`, escape(cluster), `",origin_dataset="`, escape(dataset), `"`} {
 			between = append(between, word...)
 		}
 		if utf8.Valid(between) {
@@ -230,7 +230,7 @@ func (p *textPage) suffixes() {
 	for i := range p.series {
 		suffix := p.series[i].Suffix()
 		for k, name := range all {
-			p.sample(diskSuffix.Name, &p.series[i], nil, labels[k], truth(name == suffix))
+			p.sample(diskSuffix.Name, &p.series[i], nil, labels[k], boolValue(name == suffix))
 		}
 	}
 }
@@ -245,7 +245,7 @@ func (p *textPage) states() {
 	p.family(diskState)
 	for i := range p.series {
 		for k, row := range rows {
-			p.sample(diskState.Name, &p.series[i], nil, labels[k], truth(row.Verdict == p.series[i].Verdict))
+			p.sample(diskState.Name, &p.series[i], nil, labels[k], boolValue(row.Verdict == p.series[i].Verdict))
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package exporter
+package page
 
 import (
 	"net/url"
@@ -10,9 +10,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// question is what the page is asked to show, by its URL. What it does not know it
+// query is what the page is asked to show, by its URL. What it does not know it
 // leaves out, so that an old bookmark shows something.
-type question struct {
+type query struct {
 	// State and Verdict leave only disks that have them, Pool and Text those of a
 	// pool, and with that text in their name; "" leaves all.
 	State, Verdict, Pool, Text string
@@ -30,7 +30,7 @@ var sorts = []string{"worst", "guest", "age", "newest"}
 
 const longestText = 200
 
-func questionOf(v url.Values) question {
+func parseQuery(v url.Values) query {
 	number := func(key string) int {
 		n, err := strconv.Atoi(v.Get(key))
 		if err != nil {
@@ -42,7 +42,7 @@ func questionOf(v url.Values) question {
 		text := strings.TrimSpace(v.Get(key))
 		return strings.ToValidUTF8(text[:min(len(text), longestText)], "")
 	}
-	q := question{
+	q := query{
 		State: clip("state"), Verdict: clip("verdict"), Pool: clip("pool"), Text: clip("q"),
 		Sort: v.Get("sort"), Guest: number("guest"), Disk: clip("disk"), Page: max(1, number("page")),
 	}
@@ -52,8 +52,8 @@ func questionOf(v url.Values) question {
 	return q
 }
 
-// link is the page's URL for this question.
-func (q question) link() string {
+// link is the page's URL for this query.
+func (q query) link() string {
 	v := url.Values{}
 	set := func(key, value string) {
 		if value != "" {
@@ -77,20 +77,20 @@ func (q question) link() string {
 	return "?" + v.Encode()
 }
 
-// with is the link for this question with something else; it begins on page 1.
-func (q question) with(change func(*question)) string {
+// with is the link for this query with something else; it begins on page 1.
+func (q query) with(change func(*query)) string {
 	q.Page = 1
 	change(&q)
 	return q.link()
 }
 
 // Filtered tells whether anything is left out.
-func (q question) Filtered() bool {
+func (q query) Filtered() bool {
 	return q.State != "" || q.Verdict != "" || q.Pool != "" || q.Text != ""
 }
 
-// picks tells whether the question is about a disk.
-func (q question) picks(d checker.Result) bool {
+// matches tells whether the query is about a disk.
+func (q query) matches(d checker.Result) bool {
 	return (q.State == "" || d.State.String() == q.State) &&
 		(q.Verdict == "" || d.Verdict.String() == q.Verdict) &&
 		(q.Pool == "" || zfs.Pool(d.Dataset) == q.Pool) &&

@@ -7,19 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"snapwatch/internal/report"
+	"snapwatch/exporter/page"
 )
-
-// runSeen is what the page shows of the last run of snap on this host.
-type runSeen struct {
-	report.Run
-	// Known is false where there was none, or where its report could not be read:
-	// then Problem says why.
-	Known   bool
-	Problem string
-	// Expected is true where snap is registered here.
-	Expected bool
-}
 
 // runWait is how long the page waits for the file, which is read at once, or
 // hangs with the pool it lies on.
@@ -31,18 +20,18 @@ type runReader struct {
 
 	mu      sync.Mutex
 	reading chan struct{}
-	last    runSeen
+	last    page.LastRun
 }
 
 // get waits a moment for a fresh reading, and then gives the one before.
-func (r *runReader) get() runSeen {
+func (r *runReader) get() page.LastRun {
 	if r.runs.Last == nil {
-		return runSeen{}
+		return page.LastRun{}
 	}
 	select {
 	case <-r.join():
 	case <-time.After(runWait):
-		return runSeen{Problem: fmt.Sprintf("reading the report of the last run takes longer than %s", runWait)}
+		return page.LastRun{Problem: fmt.Sprintf("reading the report of the last run takes longer than %s", runWait)}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,8 +57,8 @@ func (r *runReader) join() <-chan struct{} {
 	return ended
 }
 
-func (r *runReader) read() runSeen {
-	var l runSeen
+func (r *runReader) read() page.LastRun {
+	var l page.LastRun
 	if r.runs.Expected != nil {
 		l.Expected = r.runs.Expected()
 	}

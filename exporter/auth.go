@@ -12,10 +12,10 @@ import (
 const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// guarded keeps the names of datasets and snapshots from those who can merely reach
+// requireAuth keeps the names of datasets and snapshots from those who can merely reach
 // the port: on an address that is not loopback it answers only if the web
 // configuration asks for a password or a client's certificate.
-func (s Server) guarded(next http.Handler) http.Handler {
+func (s Server) requireAuth(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", contentPolicy)
 		w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -15,6 +15,7 @@ import (
 	"snapwatch/checker"
 	"snapwatch/checker/scan"
 	"snapwatch/config"
+	"snapwatch/exporter/page"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
 )
@@ -70,7 +71,7 @@ type pool struct {
 	scanning chan struct{}
 	begunAt  time.Time
 	// past are the last listings, for the page.
-	past []listing
+	past []page.Listing
 }
 
 // NewStore makes a store that has read nothing yet but what the last process left.

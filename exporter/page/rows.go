@@ -1,4 +1,4 @@
-package exporter
+package page
 
 import (
 	"cmp"
@@ -36,12 +36,12 @@ type row struct {
 
 // guestsOf groups the disks that are asked for by guest, in the order that is asked
 // for.
-func guestsOf(disks []checker.Result, q question) []guest {
+func guestsOf(disks []checker.Result, q query) []guest {
 	at := map[int]int{}
 	var guests []guest
 	count := 0
 	for _, d := range disks {
-		if !q.picks(d) {
+		if !q.matches(d) {
 			continue
 		}
 		count++

@@ -1,4 +1,4 @@
-package exporter
+package page
 
 import (
 	"fmt"
@@ -12,19 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// pageFacts is all that the page is made of.
-type pageFacts struct {
-	Host, Version, MetricsPath string
-	Report                     checker.Report
-	Listings                   map[string]listings
-	Run                        runSeen
-	Config                     config.Config
-	// History is that of the disk that is open.
-	History history
-}
-
-// pageView is what the template shows.
-type pageView struct {
+// view is what the template shows.
+type view struct {
 	Host, Version, MetricsPath string
 	Now                        time.Time
 	State                      checker.State
@@ -37,7 +26,7 @@ type pageView struct {
 	Bars             []bar
 	Notes            []checker.Note
 	States, Verdicts []counter
-	Query            question
+	Query            query
 	Heads            []head
 	Guests, Disks    int
 	// Matching is how many disks are asked for.
@@ -46,7 +35,7 @@ type pageView struct {
 	Page, Pages int
 	Open        *openDisk
 	Pools       []poolView
-	Run         runSeen
+	Run         LastRun
 	Counts      []count
 	Maintenance []maintenance
 }
@@ -75,7 +64,7 @@ type head struct {
 // poolView is a pool with its listings.
 type poolView struct {
 	checker.PoolResult
-	Listings listings
+	Listings Listings
 	Colour   string
 	Failures int
 }
@@ -84,7 +73,7 @@ type poolView struct {
 type openDisk struct {
 	Name    string
 	Disk    *checker.Result
-	History history
+	History History
 	Line    timeline
 	Origin  string
 }
@@ -99,9 +88,9 @@ type count struct {
 	Count int
 }
 
-// newPageView makes the page that a question asks for.
-func newPageView(f pageFacts, q question) pageView {
-	v := pageView{
+// newView makes the page that a question asks for.
+func newView(f Facts, q query) view {
+	v := view{
 		Host: f.Host, Version: f.Version, MetricsPath: f.MetricsPath,
 		Now: f.Report.Now, State: f.Report.State(), Summary: f.Report.Summary(), Notes: f.Report.Notes,
 		Query: q, Disks: len(f.Report.Disks), Run: f.Run,
@@ -137,7 +126,7 @@ const (
 	fresh = time.Minute
 )
 
-func (v *pageView) addPool(p checker.PoolResult, l listings) {
+func (v *view) addPool(p checker.PoolResult, l Listings) {
 	failures := 0
 	for _, one := range l.Past {
 		if one.Problem != "" {
@@ -164,7 +153,7 @@ func (v *pageView) addPool(p checker.PoolResult, l listings) {
 
 // beforeListing is the pool as it was before a listing that has just begun: that one is
 // no fault, and what the last one said holds.
-func beforeListing(p checker.PoolResult, l listings) checker.PoolResult {
+func beforeListing(p checker.PoolResult, l Listings) checker.PoolResult {
 	p.Problem = ""
 	if len(l.Past) > 0 {
 		p.Problem = l.Past[0].Problem
@@ -190,24 +179,24 @@ func trouble(p checker.PoolResult) bool {
 // notYet tells whether the exporter has only just begun.
 func notYet(p checker.PoolResult) bool { return p.ReadAt.IsZero() && p.Took == 0 && !p.Missing }
 
-func stateCounters(disks []checker.Result, q question) []counter {
+func stateCounters(disks []checker.Result, q query) []counter {
 	counts := map[checker.State]int{}
 	for _, d := range disks {
 		counts[d.State]++
 	}
-	all := []counter{{"all", "every disk", "plain", q.with(func(q *question) { q.State, q.Verdict = "", "" }), len(disks), q.State == "" && q.Verdict == ""}}
+	all := []counter{{"all", "every disk", "plain", q.with(func(q *query) { q.State, q.Verdict = "", "" }), len(disks), q.State == "" && q.Verdict == ""}}
 	for _, s := range []checker.State{checker.Critical, checker.Unknown, checker.Warning, checker.OK} {
 		name := s.String()
 		all = append(all, counter{
 			name, "disks whose state is " + name, s.Colour(),
-			q.with(func(q *question) { q.State, q.Verdict = name, "" }), counts[s], q.State == name,
+			q.with(func(q *query) { q.State, q.Verdict = name, "" }), counts[s], q.State == name,
 		})
 	}
 	return all
 }
 
 // verdictCounters count the verdicts that there are, in the colour of the worst disk.
-func verdictCounters(disks []checker.Result, q question) []counter {
+func verdictCounters(disks []checker.Result, q query) []counter {
 	var all []counter
 	for _, row := range checker.Verdicts() {
 		of := slices.DeleteFunc(slices.Clone(disks), func(d checker.Result) bool { return d.Verdict != row.Verdict })
@@ -216,7 +205,7 @@ func verdictCounters(disks []checker.Result, q question) []counter {
 		}
 		c := counter{
 			row.Name, row.Meaning, row.Colours[checker.Within],
-			q.with(func(q *question) { q.State, q.Verdict = "", row.Name }), len(of), q.Verdict == row.Name,
+			q.with(func(q *query) { q.State, q.Verdict = "", row.Name }), len(of), q.Verdict == row.Name,
 		}
 		if len(of) > 0 {
 			c.Colour = of[0].Colour()
@@ -226,8 +215,8 @@ func verdictCounters(disks []checker.Result, q question) []counter {
 	return all
 }
 
-func heads(q question) []head {
-	by := func(order string) string { return q.with(func(q *question) { q.Sort = order }) }
+func heads(q query) []head {
+	by := func(order string) string { return q.with(func(q *query) { q.Sort = order }) }
 	age := head{Name: "Age", Link: by("age")}
 	switch q.Sort {
 	case "age":
@@ -245,7 +234,7 @@ func heads(q question) []head {
 	return []head{guest, {Name: "Disk"}, verdict, age, {Name: "Newest snapshot"}, {Name: "Label"}, {Name: "Limit"}, {Name: "Why"}}
 }
 
-func open(f pageFacts, dataset string) *openDisk {
+func open(f Facts, dataset string) *openDisk {
 	o := &openDisk{Name: dataset, History: f.History}
 	at := slices.IndexFunc(f.Report.Disks, func(d checker.Result) bool { return d.Dataset == dataset })
 	if at < 0 {

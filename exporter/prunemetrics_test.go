@@ -19,7 +19,7 @@ func TestPruneMetrics(t *testing.T) {
 		Start: time.Unix(1000, 0), End: time.Unix(1012, 0), LastSuccess: time.Unix(900, 0),
 		Counts: map[report.Event]int{report.DidDestroy: 7, report.DidFail: 1},
 	}
-	gathered := func(c pruneCollector) string {
+	gathered := func(c runCollector) string {
 		t.Helper()
 		registry := prometheus.NewPedanticRegistry()
 		require.NoError(t, registry.Register(c))
@@ -39,9 +39,9 @@ prune_failures 1
 prune_last_completion_timestamp_seconds 1012
 prune_last_success_timestamp_seconds 900
 prune_report_readable 1
-`, gathered(pruneCollector{of(last, nil)}))
-	assert.Equal(t, "prune_expected 1\nprune_report_readable 1\n", gathered(pruneCollector{of(report.Run{}, fs.ErrNotExist)}))
-	assert.Equal(t, "prune_expected 1\nprune_report_readable 0\n", gathered(pruneCollector{of(report.Run{}, fs.ErrPermission)}))
+`, gathered(pruneCollector(of(last, nil))))
+	assert.Equal(t, "prune_expected 1\nprune_report_readable 1\n", gathered(pruneCollector(of(report.Run{}, fs.ErrNotExist))))
+	assert.Equal(t, "prune_expected 1\nprune_report_readable 0\n", gathered(pruneCollector(of(report.Run{}, fs.ErrPermission))))
 
 	path := filepath.Join(t.TempDir(), "x.prom")
 	require.NoError(t, WritePruneTextfile(path, last))

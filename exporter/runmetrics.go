@@ -46,23 +46,19 @@ type Runs struct {
 	Expected func() bool
 }
 
-// collect sends what holds of either kind of run, and returns the last run's report,
-// false if there is none.
-func (r Runs) collect(out sink, expected, readable metric) (last report.Run, ok bool) {
-	if r.Expected != nil {
-		out.send(expected, truth(r.Expected()))
-	}
-	last, err := r.Last()
-	out.send(readable, truth(err == nil || errors.Is(err, fs.ErrNotExist)))
-	return last, err == nil
+// runCollector turns the report of the last run of snap, or of prune, into metrics. It is
+// read for each scrape.
+type runCollector struct {
+	Runs
+	metrics            []metric
+	expected, readable metric
+	// send sends what only the one or the other has.
+	send func(sink, report.Run)
 }
-
-// runCollector turns the last run's report into metrics, read anew for each scrape.
-type runCollector struct{ Runs }
 
 // Describe implements [prometheus.Collector].
 func (c runCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range runCatalogue {
+	for _, m := range c.metrics {
 		ch <- m.desc
 	}
 }
@@ -70,14 +66,25 @@ func (c runCollector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (c runCollector) Collect(ch chan<- prometheus.Metric) {
 	out := sink{ch}
-	last, ok := c.collect(out, runExpected, runReadable)
-	if !ok {
-		return
+	if c.Expected != nil {
+		out.send(c.expected, boolValue(c.Expected()))
 	}
+	last, err := c.Last()
+	out.send(c.readable, boolValue(err == nil || errors.Is(err, fs.ErrNotExist)))
+	if err == nil {
+		c.send(out, last)
+	}
+}
+
+func snapCollector(r Runs) runCollector {
+	return runCollector{r, runCatalogue, runExpected, runReadable, sendRun}
+}
+
+func sendRun(out sink, last report.Run) {
 	out.send(runStart, seconds(last.Start))
 	out.send(runEnd, seconds(last.End))
 	out.send(runDuration, last.End.Sub(last.Start).Seconds())
-	out.send(runSuccess, truth(last.Success))
+	out.send(runSuccess, boolValue(last.Success))
 	if !last.LastSuccess.IsZero() {
 		out.send(runLastSuccess, seconds(last.LastSuccess))
 	}
@@ -91,14 +98,14 @@ func (c runCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, q := range last.Quiesced {
 		vmid := strconv.Itoa(q.VMID)
 		out.send(runFrozen, q.Seconds, vmid)
-		out.send(runQuiesced, truth(q.Consistent == report.Application), vmid)
+		out.send(runQuiesced, boolValue(q.Consistent == report.Application), vmid)
 	}
 }
 
 // WriteTextfile writes the metrics of one run for node_exporter's textfile collector,
 // at once. The path must end in .prom to be found.
 func WriteTextfile(path string, run report.Run) error {
-	return writeTextfile(path, runCollector{only(run)})
+	return writeTextfile(path, snapCollector(only(run)))
 }
 
 // only is a host on which there was just one run.

@@ -1,19 +1,23 @@
-package exporter
+// Package page shows the verdicts to a person, as HTML. It is made of what the exporter read
+// last, and waits for nothing.
+package page
 
 import (
 	"bytes"
 	"embed"
 	"html/template"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"strings"
 	"time"
 
+	"snapwatch/checker"
 	"snapwatch/internal/text"
 )
 
-//go:embed page
-var pageFiles embed.FS
+//go:embed *.html *.css *.js *.svg
+var files embed.FS
 
 // assets are served beside the page, by their name below /page/.
 var assets = map[string]string{
@@ -21,24 +25,24 @@ var assets = map[string]string{
 	"ok.svg": "image/svg+xml", "warning.svg": "image/svg+xml", "critical.svg": "image/svg+xml", "unknown.svg": "image/svg+xml",
 }
 
-var pageWords = template.FuncMap{
+var words = template.FuncMap{
 	"age":   text.Age,
 	"since": func(now, then time.Time) string { return text.Age(max(0, now.Sub(then))) },
 	"clock": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") },
 	"lower": strings.ToLower,
 	"path":  path,
-	"guest": guestID,
+	"guest": checker.Disk.GuestID,
 	"icon":  func(colour string) string { return icons[colour] },
-	"unfold": func(q question, vmid int) string {
+	"unfold": func(q query, vmid int) string {
 		q.Guest = vmid
 		return q.link()
 	},
-	"opened": func(q question, dataset string) string {
+	"openLink": func(q query, dataset string) string {
 		q.Disk = dataset
 		return q.link()
 	},
-	"inPool": func(q question, pool string) string { return q.with(func(q *question) { q.Pool = pool }) },
-	"turn": func(q question, page int) string {
+	"inPool": func(q query, pool string) string { return q.with(func(q *query) { q.Pool = pool }) },
+	"turn": func(q query, page int) string {
 		q.Page = page
 		return q.link()
 	},
@@ -46,30 +50,27 @@ var pageWords = template.FuncMap{
 	"add":   func(a, b int) int { return a + b },
 }
 
-// mostItems bounds the lists of a run, which may name every disk.
-const mostItems = 20
+// maxItems bounds the lists of a run, which may name every disk.
+const maxItems = 20
 
 // first are the first items of a list of any kind.
 func first(list any) any {
 	v := reflect.ValueOf(list)
-	return v.Slice(0, min(v.Len(), mostItems)).Interface()
+	return v.Slice(0, min(v.Len(), maxItems)).Interface()
 }
 
 // icons say beside a colour what it says, to those who cannot see it.
 var icons = map[string]string{"green": "✓", "red": "✕", "yellow": "!", "purple": "?", "grey": "–", "blue": "↓"}
 
-// page shows the verdicts to a person. It shows what was last read, and has it read
-// anew for the next time; it never waits for zfs.
-func (s Server) page(store *Store) http.Handler {
-	page := template.Must(template.New("page.html").Funcs(pageWords).ParseFS(pageFiles, "page/*.html"))
+// New serves the page. It shows what facts returns, with the history of the disk that is
+// open, "" for none.
+func New(log *slog.Logger, facts func(disk string) Facts) http.Handler {
+	page := template.Must(template.New("page.html").Funcs(words).ParseFS(files, "*.html"))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		q := questionOf(r.URL.Query())
-		facts := store.pageFacts(q)
-		facts.Host, facts.Version, facts.MetricsPath = s.Host, s.Version, s.MetricsPath
-		store.RefreshLater()
+		q := parseQuery(r.URL.Query())
 		var text bytes.Buffer
-		if err := page.Execute(&text, newPageView(facts, q)); err != nil {
-			s.Log.Error("page not made", "err", err)
+		if err := page.Execute(&text, newView(facts(q.Disk), q)); err != nil {
+			log.Error("page not made", "err", err)
 			http.Error(w, "The page could not be made; the exporter's log says why.", http.StatusInternalServerError)
 			return
 		}
@@ -80,22 +81,11 @@ func (s Server) page(store *Store) http.Handler {
 	})
 }
 
-// pageFacts reads nothing from zfs; a history that is not known yet is begun.
-func (s *Store) pageFacts(q question) pageFacts {
-	f := pageFacts{Report: s.Report(), Listings: s.listings(), Run: s.runs.get(), Config: s.settings.Config}
-	for _, d := range f.Report.Disks {
-		if q.Disk != "" && d.Dataset == q.Disk && !d.Gone {
-			f.History = s.histories.get(d.Disk)
-		}
-	}
-	return f
-}
-
-// asset serves a file of the page.
-func asset(w http.ResponseWriter, r *http.Request) {
+// Asset serves a file of the page.
+func Asset(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
 	kind, known := assets[name]
-	text, err := pageFiles.ReadFile("page/" + name)
+	text, err := files.ReadFile(name)
 	if !known || err != nil {
 		http.NotFound(w, r)
 		return
