@@ -1,8 +1,9 @@
-// Package checker is the replica mode: it reads how old the newest snapshot of
-// each guest's disk is, judges that, and says the result to a monitoring system.
+// Package checker is the replica mode: it judges how old the newest snapshot of each
+// guest's disk is. It is pure: it reads nothing but what it is given, and can touch no
+// pool, no file and no network.
 //
-// [Scanner] reads, [Judge] decides and does nothing else, [Assemble] puts many
-// judgements into a [Report], and the Write functions print one. The exporter uses
+// Package scan reads, and remote asks other hosts. [Judge] decides on a disk, [Assemble]
+// puts many judgements into a [Report], and package format prints one. The exporter uses
 // the same judgement, so that a metric, a check and a page cannot disagree.
 package checker
 

@@ -1,3 +1,5 @@
+// Package format prints a report: for Nagios and those who read its output, for Checkmk, as
+// a table for people, and as JSON.
 package format
 
 import (

@@ -1,3 +1,5 @@
+// Package remote asks other hosts: an exporter for its facts, and the nodes that may own a
+// guest for their evidence.
 package remote
 
 import (

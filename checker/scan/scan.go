@@ -1,3 +1,5 @@
+// Package scan reads pools: the guests' disks with their newest snapshots, and what was there
+// before. What it learnt it keeps in a [Memory].
 package scan
 
 import (
