@@ -65,10 +65,10 @@ type ComparedDisk struct {
 	Newest  *SnapshotRef `json:"newest,omitempty"`
 	// Problem is why the node cannot tell about its own disk.
 	Problem string `json:"problem,omitempty"`
-	// Held is how the node's disk holds the name that was asked for, HeldGUID the
+	// Presence is how the node's disk holds the name that was asked for, PresenceGUID the
 	// guid it has there.
-	Held     Holding `json:"held"`
-	HeldGUID uint64  `json:"held_guid,string,omitempty"`
+	Presence     Presence `json:"presence"`
+	PresenceGUID uint64   `json:"presence_guid,string,omitempty"`
 	// BehindSince is when the node's first managed snapshot after that one was made,
 	// nil where it does not know.
 	BehindSince *time.Time `json:"behind_since,omitempty"`
@@ -179,7 +179,7 @@ func (c ComparedDisk) evidence(asked CompareDisk, now time.Time) (Evidence, erro
 	}
 	e := Evidence{
 		Owned: c.Owned, Why: text.Clip(text.Plain(c.OwnedProblem), 200), ConfiguredOn: text.Clip(text.Plain(c.ConfiguredOn), 64), Replica: c.Replica,
-		Dataset: text.Clip(text.Plain(c.Dataset), 255), GUID: c.GUID, Problem: text.Clip(text.Plain(c.Problem), 200), Held: c.Held, HeldGUID: c.HeldGUID,
+		Dataset: text.Clip(text.Plain(c.Dataset), 255), GUID: c.GUID, Problem: text.Clip(text.Plain(c.Problem), 200), Presence: c.Presence, PresenceGUID: c.PresenceGUID,
 		BehindSince: instant(c.BehindSince), Now: now,
 	}
 	if s := c.Newest; s != nil {

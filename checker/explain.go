@@ -82,7 +82,7 @@ func broken(d Result, nodes []Evidence) string {
 		return "not known"
 	}
 	switch c.Outcome {
-	case InStep:
+	case InSync:
 		if d.State == OK {
 			return "none: " + c.Reason
 		}
@@ -136,7 +136,7 @@ func next(d Result, nodes []Evidence) []string {
 	}
 	if c := d.Compared; c != nil {
 		steps = append(steps, advice[c.Outcome]...)
-		if c.Outcome == Lagging || (c.Outcome == InStep && d.Verdict == Stale) {
+		if c.Outcome == Lagging || (c.Outcome == InSync && d.Verdict == Stale) {
 			steps = append(steps, afterComparison(d, nodes)...)
 		}
 	}
@@ -156,11 +156,11 @@ func next(d Result, nodes []Evidence) []string {
 // afterComparison is what to do about a copy that is behind, or an owner that has
 // nothing newer.
 func afterComparison(d Result, nodes []Evidence) []string {
-	if d.Compared.Outcome == InStep {
+	if d.Compared.Outcome == InSync {
 		return []string{fmt.Sprintf("on %s: snapwatch snap --dry-run -v; snapwatch cron status", d.Compared.Owner)}
 	}
 	at := slices.IndexFunc(nodes, func(n Evidence) bool { return n.owns(d.Disk) })
-	if at >= 0 && nodes[at].Held == NotHeld {
+	if at >= 0 && nodes[at].Presence == Absent {
 		return []string{
 			fmt.Sprintf("find a snapshot or bookmark that both have, by guid: zfs list -t snapshot,bookmark -o name,guid %s (on %s)", nodes[at].Dataset, nodes[at].Node),
 			"without one the disk must be sent in full",

@@ -11,14 +11,14 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// ownerNode says that it has the guest and a newest snapshot; held is how it holds the
+// ownerNode says that it has the guest and a newest snapshot; presence is how it holds the
 // replica's newest.
-func ownerNode(newest *zfs.Snapshot, held Holding) Evidence {
-	return Evidence{Node: "pve1:10191", Owned: Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Held: held, HeldGUID: 7}
+func ownerNode(newest *zfs.Snapshot, presence Presence) Evidence {
+	return Evidence{Node: "pve1:10191", Owned: Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Presence: presence, PresenceGUID: 7}
 }
 
 func replicaNode(newest *zfs.Snapshot) Evidence {
-	return Evidence{Node: "pve2:10191", Owned: NotOwned, Replica: true, Dataset: "tank/vm-1-disk-0", GUID: 98, Newest: newest, Held: HeldAsSnapshot, HeldGUID: 7}
+	return Evidence{Node: "pve2:10191", Owned: NotOwned, Replica: true, Dataset: "tank/vm-1-disk-0", GUID: 98, Newest: newest, Presence: AsSnapshot, PresenceGUID: 7}
 }
 
 func TestExplain(t *testing.T) {
@@ -34,19 +34,19 @@ func TestExplain(t *testing.T) {
 		"fresh":                     {fresh, nil, "none: fresh", ""},
 		"stale, nobody asked":       {stale, nil, "not known: no other site was asked (--primary URL,…)", "snapwatch explain tank/vm-1-disk-0 --primary"},
 		"stopped, nobody asked":     {off, nil, "none that can be seen from here", "whether the guest is still off"},
-		"stopped, proven":           {off, []Evidence{ownerNode(managed(zfs.Stopped, 4*day), HeldAsSnapshot)}, "none: the newest of pve1:10191, too", ""},
-		"stopped, but it ran since": {off, []Evidence{ownerNode(newer, HeldAsSnapshot)}, "pve1:10191 → here: 3d23h behind", "look at the job"},
-		"lagging":                   {stale, []Evidence{ownerNode(newer, HeldAsSnapshot)}, "pve1:10191 → here: 6h50m behind", "look at the job"},
-		"lagging, pending":          {pending, []Evidence{ownerNode(newer, HeldAsSnapshot)}, "pve1:10191 → here: 6h50m behind", "a receive waits to be resumed: run the replication job again; if it cannot go on: zfs receive -A tank/vm-1-disk-0"},
-		"nothing in common":         {stale, []Evidence{ownerNode(newer, NotHeld)}, "pve1:10191 → here: ", "zfs list -t snapshot,bookmark -o name,guid rpool/data/vm-1-disk-0 (on pve1:10191)"},
-		"owner has no newer":        {stale, []Evidence{ownerNode(same, HeldAsSnapshot)}, "before pve1:10191: its own newest is as old", "on pve1:10191: snapwatch snap --dry-run -v"},
-		"a relay before us works":   {stale, []Evidence{ownerNode(newer, HeldAsSnapshot), replicaNode(newer)}, "pve2:10191 → here: pve2:10191 has newer", "look at the job"},
-		"a relay is behind, too":    {stale, []Evidence{ownerNode(newer, HeldAsSnapshot), replicaNode(same)}, "pve1:10191 → pve2:10191: pve2:10191 is behind, too", "look at the job"},
-		"this host asked itself":    {stale, []Evidence{ownerNode(newer, HeldAsSnapshot), {Node: "c", Owned: NotOwned, GUID: 5, Newest: newer}}, "pve1:10191 → here: ", "look at the job"},
+		"stopped, proven":           {off, []Evidence{ownerNode(managed(zfs.Stopped, 4*day), AsSnapshot)}, "none: the newest of pve1:10191, too", ""},
+		"stopped, but it ran since": {off, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 3d23h behind", "look at the job"},
+		"lagging":                   {stale, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "look at the job"},
+		"lagging, pending":          {pending, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "a receive waits to be resumed: run the replication job again; if it cannot go on: zfs receive -A tank/vm-1-disk-0"},
+		"nothing in common":         {stale, []Evidence{ownerNode(newer, Absent)}, "pve1:10191 → here: ", "zfs list -t snapshot,bookmark -o name,guid rpool/data/vm-1-disk-0 (on pve1:10191)"},
+		"owner has no newer":        {stale, []Evidence{ownerNode(same, AsSnapshot)}, "before pve1:10191: its own newest is as old", "on pve1:10191: snapwatch snap --dry-run -v"},
+		"a relay before us works":   {stale, []Evidence{ownerNode(newer, AsSnapshot), replicaNode(newer)}, "pve2:10191 → here: pve2:10191 has newer", "look at the job"},
+		"a relay is behind, too":    {stale, []Evidence{ownerNode(newer, AsSnapshot), replicaNode(same)}, "pve1:10191 → pve2:10191: pve2:10191 is behind, too", "look at the job"},
+		"this host asked itself":    {stale, []Evidence{ownerNode(newer, AsSnapshot), {Node: "c", Owned: NotOwned, GUID: 5, Newest: newer}}, "pve1:10191 → here: ", "look at the job"},
 		"no answer":                 {stale, []Evidence{{Node: "pve1:10191", Failure: "no answer in time"}}, "not known: owner unreachable, pve1:10191: no answer in time", "systemctl status snapwatch-exporter"},
 		"orphaned":                  {stale, []Evidence{{Node: "pve1:10191", Owned: NotOwned}}, "not known: orphaned", "zfs destroy -rnv tank/vm-1-disk-0 shows"},
 		"gone":                      {aDisk("1", zfs.Hourly, hour, func(d *Disk) { d.Gone = true }), nil, "not known: no other site", "zpool history tank"},
-		"never, asked":              {aDisk("1", zfs.Hourly, 0, bare), []Evidence{ownerNode(newer, HeldAsSnapshot)}, "not known: not compared, it is never", "on the owner: snapwatch snap --dry-run"},
+		"never, asked":              {aDisk("1", zfs.Hourly, 0, bare), []Evidence{ownerNode(newer, AsSnapshot)}, "not known: not compared, it is never", "on the owner: snapwatch snap --dry-run"},
 		"unreadable":                {aDisk("1", zfs.Hourly, 0, func(d *Disk) { d.Problem = "I/O error" }), nil, "not known", "zpool status tank"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -257,7 +257,7 @@ func (r Report) Laggard() *Result {
 	var found *Result
 	for i := range r.Disks {
 		d := &r.Disks[i]
-		if c := d.Compared; c != nil && (c.Outcome == InStep || c.Outcome == Lagging) && (found == nil || c.Lag > found.Compared.Lag) {
+		if c := d.Compared; c != nil && (c.Outcome == InSync || c.Outcome == Lagging) && (found == nil || c.Lag > found.Compared.Lag) {
 			found = d
 		}
 	}

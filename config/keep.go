@@ -71,9 +71,9 @@ func parseKeepWord(word string) (class string, n int, err error) {
 	if err != nil {
 		return "", 0, fmt.Errorf("retention %q: no usable number after the letter; %s", word, want)
 	}
-	const most = 10_000_000
-	if n > most {
-		return "", 0, fmt.Errorf("retention %q: more than %d snapshots", word, most)
+	const maxKept = 10_000_000
+	if n > maxKept {
+		return "", 0, fmt.Errorf("retention %q: more than %d snapshots", word, maxKept)
 	}
 	return class, n, nil
 }

@@ -60,7 +60,7 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 		switch {
 		case d.Problem != "":
 		case d.Newest != nil && d.Newest.Name == asked.Newest.Name:
-			d.Held, d.HeldGUID = checker.HeldAsSnapshot, d.Newest.GUID
+			d.Presence, d.PresenceGUID = checker.AsSnapshot, d.Newest.GUID
 		default:
 			pool := zfs.Pool(d.Dataset)
 			wanted[pool] = append(wanted[pool], d.Dataset+"@"+asked.Newest.Name)
@@ -70,12 +70,12 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 	held, problems := s.lookUp(ctx, wanted)
 	for i := range answer.Disks {
 		d := &answer.Disks[i]
-		if d.Problem != "" || d.Held != checker.HoldingUnknown {
+		if d.Problem != "" || d.Presence != checker.PresenceUnknown {
 			continue
 		}
 		if d.Problem = problems[zfs.Pool(d.Dataset)]; d.Problem == "" {
 			h := held[d.Dataset+"@"+request.Disks[i].Newest.Name]
-			d.Held, d.HeldGUID = h.As, h.GUID
+			d.Presence, d.PresenceGUID = h.Presence, h.GUID
 		}
 	}
 	s.tellSince(ctx, request, answer, held)
@@ -83,13 +83,13 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 }
 
 // lookUp asks all pools at the same time.
-func (s *Store) lookUp(ctx context.Context, wanted map[string][]string) (held map[string]scan.Held, problems map[string]string) {
-	held, problems = map[string]scan.Held{}, map[string]string{}
+func (s *Store) lookUp(ctx context.Context, wanted map[string][]string) (held map[string]scan.Lookup, problems map[string]string) {
+	held, problems = map[string]scan.Lookup{}, map[string]string{}
 	var mu sync.Mutex
 	var asking sync.WaitGroup
 	for pool, names := range wanted {
 		asking.Go(func() {
-			found, err := s.settings.Scanner.Held(ctx, pool, names)
+			found, err := s.settings.Scanner.Lookup(ctx, pool, names)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

@@ -255,20 +255,20 @@ func TestAPoolThatIsGoneIsMissingWithItsDisks(t *testing.T) {
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="missing"}`))
 
 	// Forgotten by somebody else who wrote the file.
-	path := filepath.Join(r.dir, SeenName)
-	require.NoError(t, scan.Seen{}.Save(path))
+	path := filepath.Join(r.dir, InventoryName)
+	require.NoError(t, scan.Inventory{}.Save(path))
 	require.NoError(t, os.Chtimes(path, start, start.Add(time.Hour)))
 	r.scrape()
 	assert.NotContains(t, r.scrape(), "vm-100-disk-0")
 }
 
-func TestABrokenMemoryIsMovedAside(t *testing.T) {
+func TestABrokenInventoryIsMovedAside(t *testing.T) {
 	r := newRig(t, world())
-	path := filepath.Join(r.dir, SeenName)
+	path := filepath.Join(r.dir, InventoryName)
 	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
 	r.restart()
 	r.scrape()
-	seen, err := scan.LoadSeen(path)
+	seen, err := scan.LoadInventory(path)
 	require.NoError(t, err)
 	assert.Len(t, seen, 4)
 	assert.FileExists(t, path+".broken")
@@ -325,7 +325,7 @@ func TestAScrapeAnswersInTimeWhileZFSHangs(t *testing.T) {
 	assert.Equal(t, 1, r.fake.Hung())
 	assert.Eventually(t, func() bool {
 		get(handler, "/metrics", "X-Prometheus-Scrape-Timeout-Seconds", "0.5")
-		seen, err := scan.LoadSeen(filepath.Join(r.dir, SeenName))
+		seen, err := scan.LoadInventory(filepath.Join(r.dir, InventoryName))
 		return err == nil && len(seen) == 1
 	}, 30*time.Second, time.Millisecond, "the other pool's disks are remembered all the same")
 }

@@ -11,25 +11,25 @@ import (
 
 // tellSince adds to an answer since when the asker has been behind, where it is so far
 // behind that this matters and that it can be known.
-func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, answer checker.CompareAnswer, held map[string]scan.Held) {
-	ask := map[string][]scan.Place{} // by pool
-	of := map[scan.Place][]*checker.ComparedDisk{}
+func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, answer checker.CompareAnswer, held map[string]scan.Lookup) {
+	ask := map[string][]scan.Position{} // by pool
+	of := map[scan.Position][]*checker.ComparedDisk{}
 	for i := range answer.Disks {
 		d := &answer.Disks[i]
 		if newest := request.Disks[i].Newest; farBehind(*d, newest) {
-			place := scan.Place{Dataset: d.Dataset, CreateTXG: held[d.Dataset+"@"+newest.Name].CreateTXG}
-			if of[place] == nil {
+			at := scan.Position{Dataset: d.Dataset, CreateTXG: held[d.Dataset+"@"+newest.Name].CreateTXG}
+			if of[at] == nil {
 				pool := zfs.Pool(d.Dataset)
-				ask[pool] = append(ask[pool], place)
+				ask[pool] = append(ask[pool], at)
 			}
-			of[place] = append(of[place], d)
+			of[at] = append(of[at], d)
 		}
 	}
 	var asking sync.WaitGroup
-	for pool, places := range ask {
+	for pool, positions := range ask {
 		asking.Go(func() {
-			for place, since := range s.settings.Scanner.BehindSince(ctx, pool, places) {
-				for _, d := range of[place] {
+			for at, since := range s.settings.Scanner.BehindSince(ctx, pool, positions) {
+				for _, d := range of[at] {
 					d.BehindSince = &since
 				}
 			}
@@ -41,6 +41,6 @@ func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, a
 // farBehind tells whether a disk's newest snapshot is so much newer than the asker's,
 // which it holds, too, that it is worth listing what lies between.
 func farBehind(d checker.ComparedDisk, asked checker.SnapshotRef) bool {
-	holds := (d.Held == checker.HeldAsSnapshot || d.Held == checker.HeldAsBookmark) && d.HeldGUID == asked.GUID
+	holds := (d.Presence == checker.AsSnapshot || d.Presence == checker.AsBookmark) && d.PresenceGUID == asked.GUID
 	return d.Problem == "" && holds && d.Newest != nil && d.Newest.Creation.Sub(asked.Creation) >= scan.BehindFrom
 }

@@ -15,53 +15,53 @@ import (
 	"snapwatch/internal/lock"
 )
 
-// SeenName is the file in the state directory that remembers the disks; check and
+// InventoryName is the file in the state directory that remembers the disks; check and
 // forget read it, too.
-const SeenName = "seen.json"
+const InventoryName = "seen.json"
 
-// seenFile is the disks seen before, on disk and in memory. Somebody may change the
+// inventoryFile is the disks seen before, on disk and in cache. Somebody may change the
 // file: then it is read again.
-type seenFile struct {
+type inventoryFile struct {
 	path string // "" for memory only
 	log  *slog.Logger
 
-	mu   sync.Mutex
-	seen scan.Seen
-	// readAt is the file's time when seen was the same as it.
+	mu    sync.Mutex
+	known scan.Inventory
+	// readAt is the file's time when known was the same as it.
 	readAt time.Time
 	failed string
 }
 
-func newSeenFile(dir string, log *slog.Logger) *seenFile {
-	f := &seenFile{log: log, seen: scan.Seen{}}
+func newInventoryFile(dir string, log *slog.Logger) *inventoryFile {
+	f := &inventoryFile{log: log, known: scan.Inventory{}}
 	if dir != "" {
-		f.path = filepath.Join(dir, SeenName)
+		f.path = filepath.Join(dir, InventoryName)
 		f.load()
 	}
 	return f
 }
 
 // disks is what is remembered now. It is never changed, only replaced.
-func (f *seenFile) disks() scan.Seen {
+func (f *inventoryFile) disks() scan.Inventory {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.seen
+	return f.known
 }
 
-// update adds what was read. If the file cannot be written, the memory goes on
-// without it, and the log says so once.
-func (f *seenFile) update(pools []checker.Pool, now time.Time) {
+// update adds what was read. If the file cannot be written, the inventory lives on
+// in memory, and the log says so once.
+func (f *inventoryFile) update(pools []checker.Pool, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.path == "" {
-		f.seen, _ = f.seen.Updated(pools, now)
+		f.known, _ = f.known.Updated(pools, now)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	l, err := lock.Wait(ctx, f.path+".lock", now)
 	if err != nil {
-		f.seen, _ = f.seen.Updated(pools, now)
+		f.known, _ = f.known.Updated(pools, now)
 		f.fail(err)
 		return
 	}
@@ -69,12 +69,12 @@ func (f *seenFile) update(pools []checker.Pool, now time.Time) {
 	if f.changed() {
 		f.load()
 	}
-	seen, changed := f.seen.Updated(pools, now)
-	f.seen = seen
+	known, changed := f.known.Updated(pools, now)
+	f.known = known
 	if !changed && f.failed == "" {
 		return
 	}
-	if err := f.seen.Save(f.path); err != nil {
+	if err := f.known.Save(f.path); err != nil {
 		f.fail(err)
 		return
 	}
@@ -83,18 +83,18 @@ func (f *seenFile) update(pools []checker.Pool, now time.Time) {
 }
 
 // changed tells whether somebody else wrote the file.
-func (f *seenFile) changed() bool {
+func (f *inventoryFile) changed() bool {
 	at := modified(f.path)
 	return !at.IsZero() && !at.Equal(f.readAt)
 }
 
 // load reads the file. One that cannot be understood is moved aside, not written
 // over: it is the only witness of disks that are gone.
-func (f *seenFile) load() {
+func (f *inventoryFile) load() {
 	at := modified(f.path)
-	seen, err := scan.LoadSeen(f.path)
+	known, err := scan.LoadInventory(f.path)
 	if err == nil {
-		f.seen, f.readAt = seen, at
+		f.known, f.readAt = known, at
 		return
 	}
 	f.fail(err)
@@ -103,7 +103,7 @@ func (f *seenFile) load() {
 	}
 }
 
-func (f *seenFile) fail(err error) {
+func (f *inventoryFile) fail(err error) {
 	if err == nil || err.Error() == f.failed {
 		return
 	}
@@ -119,8 +119,8 @@ func modified(path string) time.Time {
 	return info.ModTime()
 }
 
-// hintFile keeps the scanner's memory over a restart.
-type hintFile struct {
+// cacheFile keeps the scanner's cache over a restart.
+type cacheFile struct {
 	path string
 	log  *slog.Logger
 
@@ -128,35 +128,35 @@ type hintFile struct {
 	failed string
 }
 
-func newHintFile(dir string, log *slog.Logger) *hintFile {
-	f := &hintFile{log: log}
+func newCacheFile(dir string, log *slog.Logger) *cacheFile {
+	f := &cacheFile{log: log}
 	if dir != "" {
 		f.path = filepath.Join(dir, "newest.json")
 	}
 	return f
 }
 
-func (f *hintFile) load() *scan.Memory {
+func (f *cacheFile) load() *scan.Cache {
 	if f.path == "" {
-		return scan.NewMemory()
+		return scan.NewCache()
 	}
-	memory, err := scan.LoadMemory(f.path)
+	cache, err := scan.LoadCache(f.path)
 	if err != nil {
-		f.log.Warn("starting without hints", "err", err)
+		f.log.Warn("starting without a cache", "err", err)
 	}
-	return memory
+	return cache
 }
 
-// save writes the memory if it is not what was written last.
-func (f *hintFile) save(memory *scan.Memory) {
-	if f.path == "" || !memory.Unsaved() {
+// save writes the cache if it is not what was written last.
+func (f *cacheFile) save(cache *scan.Cache) {
+	if f.path == "" || !cache.Unsaved() {
 		return
 	}
-	err := memory.Save(f.path)
+	err := cache.Save(f.path)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err != nil && err.Error() != f.failed {
 		f.failed = err.Error()
-		f.log.Warn("hints not kept", "err", err)
+		f.log.Warn("cache not kept", "err", err)
 	}
 }

@@ -25,12 +25,12 @@ type Store struct {
 	settings Settings
 	policy   checker.Policy
 
-	mu     sync.Mutex
-	pools  map[string]*pool
-	copies map[string][]string
-	seen   *seenFile
-	hints  *hintFile
-	guests *guests
+	mu        sync.Mutex
+	pools     map[string]*pool
+	copies    map[string][]string
+	inventory *inventoryFile
+	cache     *cacheFile
+	guests    *guests
 	// histories and runs are for the page.
 	histories  *histories
 	runs       *runReader
@@ -78,12 +78,12 @@ type pool struct {
 func NewStore(s Settings) *Store {
 	policy := checker.NewPolicy(s.Config)
 	policy.MaxDataAge = s.MaxDataAge
-	store := &Store{settings: s, policy: policy, pools: map[string]*pool{}, seen: newSeenFile(s.StateDir, s.Log)}
+	store := &Store{settings: s, policy: policy, pools: map[string]*pool{}, inventory: newInventoryFile(s.StateDir, s.Log)}
 	store.guests = &guests{read: s.Owners}
 	store.histories = &histories{list: s.Scanner.History, now: s.Scanner.Now, of: map[string]history{}}
 	store.runs = &runReader{runs: s.Runs}
-	store.hints = newHintFile(s.StateDir, s.Log)
-	store.settings.Scanner.Memory = store.hints.load()
+	store.cache = newCacheFile(s.StateDir, s.Log)
+	store.settings.Scanner.Cache = store.cache.load()
 	return store
 }
 
@@ -118,7 +118,7 @@ func (s *Store) Refresh(ctx context.Context) {
 func (s *Store) targets() scan.Targets {
 	// No ZFS at all is told by the pools that are expected and missing.
 	imported, _ := zfs.Pools(s.settings.Scanner.Kstat)
-	return scan.NewTargets(s.settings.Config, imported, s.seen.disks())
+	return scan.NewTargets(s.settings.Config, imported, s.inventory.disks())
 }
 
 // begin starts a scan unless one is under way or has just ended, and returns what
@@ -175,7 +175,7 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	}
 }
 
-// tidy does what follows scans: remember disks and hints, find copies. One does it;
+// tidy does what follows scans: remember disks and the cache, find copies. One does it;
 // who comes meanwhile goes on.
 func (s *Store) tidy() {
 	if !s.tidying.TryLock() {
@@ -183,8 +183,8 @@ func (s *Store) tidy() {
 	}
 	defer s.tidying.Unlock()
 	pools := s.current()
-	s.seen.update(pools, s.settings.Scanner.Now())
-	s.hints.save(s.settings.Scanner.Memory)
+	s.inventory.update(pools, s.settings.Scanner.Now())
+	s.cache.save(s.settings.Scanner.Cache)
 	ctx, cancel := context.WithTimeout(context.Background(), s.settings.ScanTimeout)
 	defer cancel()
 	copies := s.settings.Scanner.Copies(ctx, pools)
@@ -201,7 +201,7 @@ func (s *Store) Report() checker.Report {
 	copies := s.copies
 	s.mu.Unlock()
 	scan.SetCopies(pools, copies)
-	s.seen.disks().Recall(pools, s.targets())
+	s.inventory.disks().Recall(pools, s.targets())
 	return checker.Assemble(pools, s.policy, s.settings.Scanner.Now())
 }
 

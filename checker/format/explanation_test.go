@@ -21,19 +21,19 @@ func other(class zfs.Class, age time.Duration) *zfs.Snapshot {
 	return s
 }
 
-// ownerNode says that it has the guest and a newest snapshot; held is how it holds the
+// ownerNode says that it has the guest and a newest snapshot; presence is how it holds the
 // replica's newest.
-func ownerNode(newest *zfs.Snapshot, held checker.Holding) checker.Evidence {
-	return checker.Evidence{Node: "pve1:10191", Owned: checker.Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Held: held, HeldGUID: 7}
+func ownerNode(newest *zfs.Snapshot, presence checker.Presence) checker.Evidence {
+	return checker.Evidence{Node: "pve1:10191", Owned: checker.Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Presence: presence, PresenceGUID: 7}
 }
 
 func replicaNode(newest *zfs.Snapshot) checker.Evidence {
-	return checker.Evidence{Node: "pve2:10191", Owned: checker.NotOwned, Replica: true, Dataset: "tank/vm-1-disk-0", GUID: 98, Newest: newest, Held: checker.HeldAsSnapshot, HeldGUID: 7}
+	return checker.Evidence{Node: "pve2:10191", Owned: checker.NotOwned, Replica: true, Dataset: "tank/vm-1-disk-0", GUID: 98, Newest: newest, Presence: checker.AsSnapshot, PresenceGUID: 7}
 }
 
 func TestWriteExplanation(t *testing.T) {
 	d := aDisk("1", zfs.Hourly, 7*hour, func(d *checker.Disk) { d.PendingReceive = true; d.Changed = ago(7*hour + minute) })
-	nodes := []checker.Evidence{ownerNode(other(zfs.Hourly, 10*minute), checker.HeldAsBookmark), replicaNode(nil), {Node: "pve3:10191", Failure: "connection refused | \x1b[2J"}}
+	nodes := []checker.Evidence{ownerNode(other(zfs.Hourly, 10*minute), checker.AsBookmark), replicaNode(nil), {Node: "pve3:10191", Failure: "connection refused | \x1b[2J"}}
 	p := checker.NewPolicy(config.Default())
 	r := checker.Assemble([]checker.Pool{{Name: "tank", ReadAt: now, Disks: []checker.Disk{d}}}, p, now).WithOwners(p, map[string][]checker.Evidence{d.Dataset: nodes})
 	var b bytes.Buffer

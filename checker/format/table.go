@@ -78,15 +78,15 @@ func (t Table) line(b *strings.Builder, colour, first, rest string) {
 }
 
 // cut shortens text to at most that many characters.
-func cut(text string, most int) string {
+func cut(text string, limit int) string {
 	runes := []rune(text)
 	switch {
-	case len(runes) <= most:
+	case len(runes) <= limit:
 		return text
-	case most < 1:
+	case limit < 1:
 		return ""
 	}
-	return string(runes[:most-1]) + "…"
+	return string(runes[:limit-1]) + "…"
 }
 
 func ageOrNone(d checker.Result) string {

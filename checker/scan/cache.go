@@ -8,25 +8,25 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Memory is what earlier scans learnt of the newest managed snapshots and what is
+// Cache is what earlier scans learnt of the newest managed snapshots and what is
 // still true, as long as the facts read fresh are the same. It never stands in for
 // reading the heads. Its methods may be called at the same time.
-type Memory struct {
+type Cache struct {
 	mu     sync.Mutex
-	newest map[string]memo
-	// unsaved is true when a hint changed since the last Save.
+	newest map[string]entry
+	// unsaved is true when an entry changed since the last Save.
 	unsaved bool
 	copies  map[copyKey]bool
 }
 
-// NewMemory is an empty memory.
-func NewMemory() *Memory {
-	return &Memory{newest: map[string]memo{}, copies: map[copyKey]bool{}}
+// NewCache is an empty cache.
+func NewCache() *Cache {
+	return &Cache{newest: map[string]entry{}, copies: map[copyKey]bool{}}
 }
 
-// memo is what one dataset's newest managed snapshot was, and the facts it depends
+// entry is what one dataset's newest managed snapshot was, and the facts it depends
 // on.
-type memo struct {
+type entry struct {
 	key Key
 	// name is the newest managed snapshot's, "" where there is none.
 	name string
@@ -44,15 +44,15 @@ type Key struct {
 	Changed int64
 }
 
-// settled is how old snapshots_changed must be when it is read: it counts whole
+// minChangeAge is how old snapshots_changed must be when it is read: it counts whole
 // seconds, so that a change in the same second would go unseen.
-const settled = 2 * time.Second
+const minChangeAge = 2 * time.Second
 
 // keyOf is false for a head whose newest managed snapshot may change without the
 // key changing, so that it cannot be remembered.
 func keyOf(h zfs.Head, readAt time.Time) (Key, bool) {
 	key := Key{h.GUID, h.Origin, h.NewestSnapshot, h.SnapshotsChanged}
-	if h.SnapshotsChanged != 0 && readAt.Sub(time.Unix(h.SnapshotsChanged, 0)) > settled {
+	if h.SnapshotsChanged != 0 && readAt.Sub(time.Unix(h.SnapshotsChanged, 0)) > minChangeAge {
 		return key, h.GUID != 0
 	}
 	// The newest of all is the newest managed, whatever happens to older ones.
@@ -65,53 +65,53 @@ func keyOf(h zfs.Head, readAt time.Time) (Key, bool) {
 func (k Key) lasting() bool { return k.Changed != 0 }
 
 // recall returns what is remembered for the head.
-func (m *Memory) recall(h zfs.Head, readAt time.Time) (memo, bool) {
+func (c *Cache) recall(h zfs.Head, readAt time.Time) (entry, bool) {
 	key, ok := keyOf(h, readAt)
 	if !ok {
-		return memo{}, false
+		return entry{}, false
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	found, ok := m.newest[h.Name]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found, ok := c.newest[h.Name]
 	return found, ok && found.key == key
 }
 
 // keep remembers the newest snapshot of a head and the newest managed one's name, ""
 // for none, with the snapshot where it was looked up.
-func (m *Memory) keep(h zfs.Head, readAt time.Time, ofAny, name string, newest *zfs.Snapshot) {
+func (c *Cache) keep(h zfs.Head, readAt time.Time, ofAny, name string, newest *zfs.Snapshot) {
 	key, ok := keyOf(h, readAt)
 	if !ok {
 		return
 	}
-	k := memo{key: key, name: name, ofAny: ofAny, snapshot: newest}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	before := m.newest[h.Name]
-	m.unsaved = m.unsaved || (key.lasting() && (before.key != key || (before.snapshot == nil) != (newest == nil)))
-	m.newest[h.Name] = k
+	k := entry{key: key, name: name, ofAny: ofAny, snapshot: newest}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.newest[h.Name]
+	c.unsaved = c.unsaved || (key.lasting() && (before.key != key || (before.snapshot == nil) != (newest == nil)))
+	c.newest[h.Name] = k
 }
 
-// Unsaved tells whether there is something that [Memory.Save] has not written.
-func (m *Memory) Unsaved() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.unsaved
+// Unsaved tells whether there is something that [Cache.Save] has not written.
+func (c *Cache) Unsaved() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unsaved
 }
 
 // forget drops what turned out wrong.
-func (m *Memory) forget(dataset string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.newest, dataset)
+func (c *Cache) forget(dataset string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.newest, dataset)
 }
 
 // retain forgets the datasets of a pool that are not among those.
-func (m *Memory) retain(pool string, datasets map[string]bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for name := range m.newest {
+func (c *Cache) retain(pool string, datasets map[string]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name := range c.newest {
 		if zfs.Pool(name) == pool && !datasets[name] {
-			delete(m.newest, name)
+			delete(c.newest, name)
 		}
 	}
 }

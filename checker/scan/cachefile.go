@@ -5,16 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"syscall"
 
 	"snapwatch/checker"
 	"snapwatch/internal/files"
 )
 
-// cacheFile is the part of a [Memory] that outlives the process: what depends on facts
+// cacheFile is the part of a [Cache] that outlives the process: what depends on facts
 // that every scan reads anew, and on no name alone.
 type cacheFile struct {
 	Version int                  `json:"version"`
@@ -33,8 +30,8 @@ type cacheLine struct {
 	Snapshot *checker.SnapshotDocument `json:"snapshot,omitempty"`
 }
 
-func (l cacheLine) memo(dataset string) (memo, error) {
-	k := memo{key: Key{l.GUID, l.Origin, l.Newest, l.Changed}, name: l.Managed, ofAny: cmp.Or(l.Newest, l.Listed)}
+func (l cacheLine) entry(dataset string) (entry, error) {
+	k := entry{key: Key{l.GUID, l.Origin, l.Newest, l.Changed}, name: l.Managed, ofAny: cmp.Or(l.Newest, l.Listed)}
 	if l.Managed != "" && !checker.IsManaged(l.Managed) {
 		return k, fmt.Errorf("%q is no managed snapshot", l.Managed)
 	}
@@ -56,7 +53,7 @@ func (l cacheLine) memo(dataset string) (memo, error) {
 	return k, nil
 }
 
-func newCacheLine(k memo) cacheLine {
+func newCacheLine(k entry) cacheLine {
 	l := cacheLine{GUID: k.key.GUID, Origin: k.key.Origin, Newest: k.key.Newest, Changed: k.key.Changed, Managed: k.name}
 	if l.Newest == "" {
 		l.Listed = k.ofAny
@@ -69,53 +66,36 @@ func newCacheLine(k memo) cacheLine {
 
 const cacheVersion = 1
 
-// LoadMemory reads the hints that [Memory.Save] left at path. Where there are none
-// or they cannot be used, the memory is empty and the error says why, nil for a
+// LoadCache reads the entries that [Cache.Save] left at path. Where there are none
+// or they cannot be used, the cache is empty and the error says why, nil for a
 // file that is not there.
-func LoadMemory(path string) (*Memory, error) {
-	m := NewMemory()
-	text, err := readOwn(path)
+func LoadCache(path string) (*Cache, error) {
+	c := NewCache()
+	text, err := files.ReadPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return m, nil
+		return c, nil
 	}
 	if err != nil {
-		return m, fmt.Errorf("cache ignored: %w", err)
+		return c, fmt.Errorf("cache ignored: %w", err)
 	}
 	var file cacheFile
 	if err := json.Unmarshal(text, &file); err != nil {
-		return m, fmt.Errorf("cache %s ignored: %w", path, err)
+		return c, fmt.Errorf("cache %s ignored: %w", path, err)
 	}
 	if file.Version != cacheVersion {
-		return m, fmt.Errorf("cache %s ignored: version %d is not known", path, file.Version)
+		return c, fmt.Errorf("cache %s ignored: version %d is not known", path, file.Version)
 	}
 	for dataset, line := range file.Newest {
-		if m.newest[dataset], err = line.memo(dataset); err != nil {
-			return NewMemory(), fmt.Errorf("cache %s ignored: %w", path, err)
+		if c.newest[dataset], err = line.entry(dataset); err != nil {
+			return NewCache(), fmt.Errorf("cache %s ignored: %w", path, err)
 		}
 	}
-	return m, nil
+	return c, nil
 }
 
-// readOwn reads a file that belongs to this user: another's could hold anything.
-func readOwn(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok && int(owner.Uid) != os.Geteuid() {
-		return nil, fmt.Errorf("%s belongs to user %d", path, owner.Uid)
-	}
-	return io.ReadAll(file) // the one that was looked at
-}
-
-// Save writes the hints to path as one step.
-func (m *Memory) Save(path string) error {
-	text, err := json.Marshal(m.cacheFile())
+// Save writes the entries to path as one step.
+func (c *Cache) Save(path string) error {
+	text, err := json.Marshal(c.cacheFile())
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
@@ -125,12 +105,12 @@ func (m *Memory) Save(path string) error {
 	return nil
 }
 
-func (m *Memory) cacheFile() cacheFile {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.unsaved = false
+func (c *Cache) cacheFile() cacheFile {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unsaved = false
 	file := cacheFile{Version: cacheVersion, Newest: map[string]cacheLine{}}
-	for dataset, k := range m.newest {
+	for dataset, k := range c.newest {
 		if k.key.lasting() {
 			file.Newest[dataset] = newCacheLine(k)
 		}

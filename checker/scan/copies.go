@@ -29,7 +29,7 @@ func (s Scanner) Copies(ctx context.Context, pools []checker.Pool) map[string][]
 	ask := map[string][]pair{}
 	all := pairs(pools)
 	for _, p := range all {
-		if _, known := s.Memory.copy(p.key()); !known {
+		if _, known := s.Cache.copy(p.key()); !known {
 			pool := zfs.Pool(p.newer.Dataset)
 			ask[pool] = append(ask[pool], p)
 		}
@@ -45,7 +45,7 @@ func (s Scanner) Copies(ctx context.Context, pools []checker.Pool) map[string][]
 	asking.Wait()
 	copies := map[string][]string{}
 	for _, p := range all {
-		if is, _ := s.Memory.copy(p.key()); is {
+		if is, _ := s.Cache.copy(p.key()); is {
 			copies[p.older.Dataset] = append(copies[p.older.Dataset], p.newer.Dataset)
 		}
 	}
@@ -117,26 +117,26 @@ func (s Scanner) compare(ctx context.Context, r zfs.Reader, pairs []pair) error 
 		guids[found.FullName()] = found.GUID
 	}
 	for i, p := range pairs {
-		s.Memory.keepCopy(p.key(), guids[names[i]] == p.older.Newest.GUID)
+		s.Cache.keepCopy(p.key(), guids[names[i]] == p.older.Newest.GUID)
 	}
 	return nil
 }
 
-func (m *Memory) copy(k copyKey) (is, known bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	is, known = m.copies[k]
+func (c *Cache) copy(k copyKey) (is, known bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	is, known = c.copies[k]
 	return is, known
 }
 
-// keepCopy remembers an answer. The memory is emptied when it has grown far beyond
-// what hosts with several copies of each disk need.
-func (m *Memory) keepCopy(k copyKey, is bool) {
-	const most = 100_000
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if len(m.copies) >= most {
-		clear(m.copies)
+// keepCopy remembers an answer. All are dropped once there are far more than hosts with
+// several copies of each disk need.
+func (c *Cache) keepCopy(k copyKey, is bool) {
+	const maxCopies = 100_000
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.copies) >= maxCopies {
+		clear(c.copies)
 	}
-	m.copies[k] = is
+	c.copies[k] = is
 }

@@ -180,9 +180,9 @@ func TestGarbledOutputNeverReadsAsWell(t *testing.T) {
 	locks, err := os.MkdirTemp("/dev/shm", "snapwatch")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(locks)) })
-	seen := Seen{}
+	seen := Inventory{}
 	for _, d := range w.Datasets[2:] {
-		seen[d.Name] = SeenDisk{GUID: d.GUID}
+		seen[d.Name] = KnownDisk{GUID: d.GUID}
 	}
 	targets := Targets{"tank": {"tank"}}
 	wellRead := 0

@@ -16,56 +16,56 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Seen are the disks that were here once, so that one that is gone is missed. The
+// Inventory are the disks that were here once, so that one that is gone is missed. The
 // exporter writes them, check reads them.
-type Seen map[string]SeenDisk
+type Inventory map[string]KnownDisk
 
-// SeenDisk is one disk that was here.
-type SeenDisk struct {
+// KnownDisk is one disk that was here.
+type KnownDisk struct {
 	// GUID is the dataset's, which a renamed one keeps.
 	GUID uint64 `json:"guid,string"`
 	// Since is when the disk was first seen.
 	Since time.Time `json:"since"`
 }
 
-// seenFile is the form on disk.
-type seenFile struct {
-	Version int  `json:"version"`
-	Disks   Seen `json:"disks"`
+// inventoryFile is the form on disk.
+type inventoryFile struct {
+	Version int       `json:"version"`
+	Disks   Inventory `json:"disks"`
 }
 
-const seenVersion = 1
+const inventoryVersion = 1
 
-// LoadSeen reads the file at path; one that is not there has no disks.
-func LoadSeen(path string) (Seen, error) {
+// LoadInventory reads the file at path; one that is not there has no disks.
+func LoadInventory(path string) (Inventory, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return Seen{}, nil
+		return Inventory{}, nil
 	}
 	if err != nil {
-		return Seen{}, fmt.Errorf("disks seen before: %w", err)
+		return Inventory{}, fmt.Errorf("disks seen before: %w", err)
 	}
-	var file seenFile
+	var file inventoryFile
 	if err := json.Unmarshal(text, &file); err != nil {
-		return Seen{}, fmt.Errorf("disks seen before, %s: %w", path, err)
+		return Inventory{}, fmt.Errorf("disks seen before, %s: %w", path, err)
 	}
-	if file.Version != seenVersion {
-		return Seen{}, fmt.Errorf("disks seen before, %s: version %d is not known", path, file.Version)
+	if file.Version != inventoryVersion {
+		return Inventory{}, fmt.Errorf("disks seen before, %s: version %d is not known", path, file.Version)
 	}
 	for name := range file.Disks {
 		if _, _, ok := zfs.ParseDiskName(zfs.Base(name)); !ok || !zfs.ValidDataset(name) {
-			return Seen{}, fmt.Errorf("disks seen before, %s: %q is no disk", path, name)
+			return Inventory{}, fmt.Errorf("disks seen before, %s: %q is no disk", path, name)
 		}
 	}
 	if file.Disks == nil {
-		file.Disks = Seen{}
+		file.Disks = Inventory{}
 	}
 	return file.Disks, nil
 }
 
 // Save writes the file at path as one step, readable by all.
-func (s Seen) Save(path string) error {
-	text, err := json.MarshalIndent(seenFile{seenVersion, s}, "", " ")
+func (s Inventory) Save(path string) error {
+	text, err := json.MarshalIndent(inventoryFile{inventoryVersion, s}, "", " ")
 	if err != nil {
 		return fmt.Errorf("disks seen before: %w", err)
 	}
@@ -77,9 +77,9 @@ func (s Seen) Save(path string) error {
 
 // Updated is with the disks that were read and without those that were renamed, and
 // whether that is another list: then it is one of its own.
-func (s Seen) Updated(pools []checker.Pool, now time.Time) (updated Seen, changed bool) {
+func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Inventory, changed bool) {
 	updated = s
-	change := func() Seen {
+	change := func() Inventory {
 		if !changed {
 			updated, changed = maps.Clone(s), true
 		}
@@ -93,7 +93,7 @@ func (s Seen) Updated(pools []checker.Pool, now time.Time) (updated Seen, change
 		for i := range pool.Disks {
 			d := &pool.Disks[i]
 			if old, ok := s[d.Dataset]; !ok || old.GUID != d.GUID {
-				change()[d.Dataset] = SeenDisk{GUID: d.GUID, Since: now}
+				change()[d.Dataset] = KnownDisk{GUID: d.GUID, Since: now}
 			}
 		}
 	}
@@ -106,7 +106,7 @@ func (s Seen) Updated(pools []checker.Pool, now time.Time) (updated Seen, change
 }
 
 // renamed tells whether a disk that is not where it was is read under another name.
-func renamed(name string, disk SeenDisk, pools []checker.Pool, guids map[uint64]string) bool {
+func renamed(name string, disk KnownDisk, pools []checker.Pool, guids map[uint64]string) bool {
 	to, ok := guids[disk.GUID]
 	if !ok || to == name || disk.GUID == 0 {
 		return false
@@ -131,7 +131,7 @@ func guidsOf(pools []checker.Pool) map[uint64]string {
 	return guids
 }
 
-func (s Seen) pools() []string {
+func (s Inventory) pools() []string {
 	pools := map[string]bool{}
 	for name := range s {
 		pools[zfs.Pool(name)] = true
@@ -142,7 +142,7 @@ func (s Seen) pools() []string {
 // Recall adds to the pools' disks those that were here before and are not read now:
 // as gone where the pool was read or is missing, and as unreadable where it could
 // not be read.
-func (s Seen) Recall(pools []checker.Pool, t Targets) {
+func (s Inventory) Recall(pools []checker.Pool, t Targets) {
 	guids := sync.OnceValue(func() map[uint64]string { return guidsOf(pools) })
 	for i := range pools {
 		pool := &pools[i]
@@ -163,7 +163,7 @@ func (s Seen) Recall(pools []checker.Pool, t Targets) {
 	}
 }
 
-func (disk SeenDisk) absent(name string, pool checker.Pool) checker.Disk {
+func (disk KnownDisk) absent(name string, pool checker.Pool) checker.Disk {
 	vmid, kind, _ := zfs.ParseDiskName(zfs.Base(name))
 	d := checker.Disk{Dataset: name, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: disk.GUID, ReadAt: pool.ReadAt}
 	if pool.Problem != "" && !pool.Missing && pool.ReadAt.IsZero() {

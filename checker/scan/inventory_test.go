@@ -17,8 +17,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-func seenOf(pools ...checker.Pool) Seen {
-	s, _ := Seen{}.Updated(pools, now)
+func seenOf(pools ...checker.Pool) Inventory {
+	s, _ := Inventory{}.Updated(pools, now)
 	return s
 }
 
@@ -75,7 +75,7 @@ func TestADiskThatIsGoneIsMissing(t *testing.T) {
 }
 
 func TestWhatIsSeenIsWrittenOnlyWhenItChanges(t *testing.T) {
-	s := Seen{}
+	s := Inventory{}
 	p := tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0")
 	update := func(p checker.Pool) (changed bool) {
 		before, held := maps.Clone(s), s
@@ -97,7 +97,7 @@ func TestWhatIsSeenIsWrittenOnlyWhenItChanges(t *testing.T) {
 
 func TestSeenOnDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "seen.json")
-	none, err := LoadSeen(path)
+	none, err := LoadInventory(path)
 	require.NoError(t, err)
 	assert.Empty(t, none)
 
@@ -106,19 +106,19 @@ func TestSeenOnDisk(t *testing.T) {
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o644), info.Mode(), "check runs as another user")
-	back, err := LoadSeen(path)
+	back, err := LoadInventory(path)
 	require.NoError(t, err)
 	assert.Equal(t, s["tank/vm-1-disk-0"].GUID, back["tank/vm-1-disk-0"].GUID)
 
 	for _, text := range []string{"", "{", `{"version":2}`, `{"version":1,"disks":{"tank/../x":{}}}`, `{"version":1,"disks":{"tank/data":{}}}`, "null\x00"} {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		_, err := LoadSeen(path)
+		_, err := LoadInventory(path)
 		assert.Error(t, err, text)
 	}
 }
 
 func TestTargets(t *testing.T) {
-	seen := Seen{"old/vm-1-disk-0": {}}
+	seen := Inventory{"old/vm-1-disk-0": {}}
 	for name, c := range map[string]struct {
 		config config.Config
 		want   Targets
@@ -167,7 +167,7 @@ func TestCopies(t *testing.T) {
 
 	w.Faults = []zfstest.Fault{{Words: []string{"fast/vm-1-disk-0@" + older}, Exit: 1, Stderr: "no\n"}}
 	f.Set(w)
-	s.Memory = NewMemory()
+	s.Cache = NewCache()
 	assert.Empty(t, copies(), "what cannot be asked is no evidence")
 }
 
@@ -176,20 +176,20 @@ func TestCacheOnDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "newest.json")
 	s := scanner(f)
 	want := scan(t, s)
-	require.True(t, s.Memory.Unsaved())
-	require.NoError(t, s.Memory.Save(path))
-	assert.False(t, s.Memory.Unsaved())
+	require.True(t, s.Cache.Unsaved())
+	require.NoError(t, s.Cache.Save(path))
+	assert.False(t, s.Cache.Unsaved())
 
 	again := func(w zfstest.World) (p checker.Pool, calls int, unsaved bool) {
 		f.Set(w)
 		f.Forget()
 		s := scanner(f)
 		var err error
-		s.Memory, err = LoadMemory(path)
+		s.Cache, err = LoadCache(path)
 		require.NoError(t, err)
 		p = scan(t, s)
 		require.Empty(t, p.Problem)
-		return p, len(f.Calls()), s.Memory.Unsaved()
+		return p, len(f.Calls()), s.Cache.Unsaved()
 	}
 	p, calls, unsaved := again(plainWorld())
 	assert.Equal(t, want.Disks, p.Disks)
@@ -221,7 +221,7 @@ func TestCacheOnDisk(t *testing.T) {
 		s := scanner(f)
 		f.Set(w)
 		scan(t, s)
-		require.NoError(t, s.Memory.Save(path))
+		require.NoError(t, s.Cache.Save(path))
 		_, calls, _ := again(w)
 		assert.Equal(t, 2, calls, "what its name stands for may change in that second")
 	})
@@ -233,15 +233,15 @@ func TestCacheOfNames(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "newest.json")
 	s := scanner(f)
 	want := scan(t, s)
-	for name, k := range s.Memory.newest {
+	for name, k := range s.Cache.newest {
 		k.snapshot = nil
-		s.Memory.newest[name] = k
+		s.Cache.newest[name] = k
 	}
-	require.NoError(t, s.Memory.Save(path))
+	require.NoError(t, s.Cache.Save(path))
 	load := func() Scanner {
 		s := scanner(f)
 		var err error
-		s.Memory, err = LoadMemory(path)
+		s.Cache, err = LoadCache(path)
 		require.NoError(t, err)
 		f.Forget()
 		return s
@@ -249,7 +249,7 @@ func TestCacheOfNames(t *testing.T) {
 	s = load()
 	assert.Equal(t, want.Disks, scan(t, s).Disks)
 	assert.Len(t, f.Calls(), 2, "heads and a lookup, no list: %q", f.Calls())
-	assert.True(t, s.Memory.Unsaved(), "now more is known")
+	assert.True(t, s.Cache.Unsaved(), "now more is known")
 
 	// The hint is wrong: what it names is gone.
 	w := plainWorld()
@@ -263,7 +263,7 @@ func TestCacheOfNames(t *testing.T) {
 
 func TestCacheThatCannotBeUsed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "newest.json")
-	_, err := LoadMemory(path)
+	_, err := LoadCache(path)
 	require.NoError(t, err)
 	line := func(more string) string {
 		return `{"version":1,"newest":{"tank/vm-1-disk-0":{"guid":"1","snapshots_changed":9` + more + `}}}`
@@ -279,7 +279,7 @@ func TestCacheThatCannotBeUsed(t *testing.T) {
 		line(`,"newest_of_any":"` + hourly + `","newest_managed":"` + older + `"`),
 	} {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		m, err := LoadMemory(path)
+		m, err := LoadCache(path)
 		require.ErrorContains(t, err, "ignored", text)
 		assert.NotNil(t, m)
 		assert.Empty(t, m.newest)
@@ -287,19 +287,19 @@ func TestCacheThatCannotBeUsed(t *testing.T) {
 	if os.Geteuid() == 0 {
 		require.NoError(t, os.WriteFile(path, []byte(`{"version":1}`), 0o600))
 		require.NoError(t, os.Chown(path, 65534, 65534))
-		_, err := LoadMemory(path)
+		_, err := LoadCache(path)
 		assert.ErrorContains(t, err, "belongs to user 65534")
 	}
 }
 
-func TestMemoryForgetsWhatIsGone(t *testing.T) {
+func TestCacheForgetsWhatIsGone(t *testing.T) {
 	f := zfstest.New(t, plainWorld())
 	s := scanner(f)
 	scan(t, s)
-	assert.Contains(t, s.Memory.newest, "tank/vm-100-disk-0")
+	assert.Contains(t, s.Cache.newest, "tank/vm-100-disk-0")
 	w := plainWorld()
 	w.Datasets = w.Datasets[:2]
 	f.Set(w)
 	scan(t, s)
-	assert.Empty(t, s.Memory.newest)
+	assert.Empty(t, s.Cache.newest)
 }

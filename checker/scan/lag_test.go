@@ -38,11 +38,11 @@ func TestFirstAfter(t *testing.T) {
 		"the order in which zfs lists them makes no matter": {[]zfs.SnapshotName{s("hourly", after), older[1], older[0]}, after},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, found := FirstAfter(c.list, at)
+			first, evidence, found := FirstAfter(c.list, at)
 			assert.Equal(t, c.want != 0, found)
 			if found {
-				assert.Equal(t, c.want, got.First.CreateTXG)
-				assert.Subset(t, []string{"d@" + older[0].Name, "d@" + older[1].Name}, got.Witnesses)
+				assert.Equal(t, c.want, first.CreateTXG)
+				assert.Subset(t, []string{"d@" + older[0].Name, "d@" + older[1].Name}, evidence)
 			}
 		})
 	}

@@ -20,7 +20,7 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Head, rea
 	names := map[string]string{} // of the newest managed snapshot, by dataset
 	list := map[string]zfs.Head{}
 	for _, h := range heads {
-		m, remembered := s.Memory.recall(h, readAt)
+		m, remembered := s.Cache.recall(h, readAt)
 		switch {
 		case h.NewestSnapshot == "" && !h.NewestUnknown:
 		case remembered && (m.snapshot != nil || m.name == ""):
@@ -42,11 +42,11 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Head, rea
 	}
 	for i, h := range heads {
 		if _, bad := unanswered[h.Name]; bad {
-			s.Memory.forget(h.Name)
+			s.Cache.forget(h.Name)
 			continue
 		}
 		newest := h.NewestSnapshot
-		if m, remembered := s.Memory.recall(h, readAt); h.NewestUnknown && remembered {
+		if m, remembered := s.Cache.recall(h, readAt); h.NewestUnknown && remembered {
 			newest = m.ofAny
 		} else if h.NewestUnknown {
 			newest = ofAny[h.Name]
@@ -56,7 +56,7 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Head, rea
 			if found[h.Name] != nil {
 				name = found[h.Name].Name
 			}
-			s.Memory.keep(h, readAt, newest, name, found[h.Name])
+			s.Cache.keep(h, readAt, newest, name, found[h.Name])
 		}
 		heads[i].NewestSnapshot = newest
 	}
@@ -92,7 +92,7 @@ func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.H
 			if name != "" {
 				names[dataset] = name
 			}
-			s.Memory.keep(list[dataset], readAt, ofAny[dataset], name, nil)
+			s.Cache.keep(list[dataset], readAt, ofAny[dataset], name, nil)
 		}
 		rest = rest[len(some):]
 		if s.Now().Sub(began) < quickListing {

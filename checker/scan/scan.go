@@ -1,5 +1,5 @@
 // Package scan reads pools: the guests' disks with their newest snapshots, and what was there
-// before. What it learnt it keeps in a [Memory].
+// before. What it learnt it keeps in a [Cache].
 package scan
 
 import (
@@ -25,8 +25,8 @@ type Scanner struct {
 	Kstat, LockDir string
 	// Now is the clock.
 	Now func() time.Time
-	// Memory saves asking again for what has not changed.
-	Memory *Memory
+	// Cache saves asking again for what has not changed.
+	Cache *Cache
 	// Trace is told the argv of every program started; nil tells nobody.
 	Trace func(argv []string)
 	// Run runs zfs; nil starts it.
@@ -123,7 +123,7 @@ func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *c
 	for _, d := range pool.Disks {
 		known[d.Dataset] = true
 	}
-	s.Memory.retain(pool.Name, known)
+	s.Cache.retain(pool.Name, known)
 	return nil
 }
 

@@ -37,7 +37,7 @@ func disk(name string, guid uint64, snapshots ...zfstest.Snapshot) zfstest.Datas
 func pool(name string) zfstest.Dataset { return zfstest.Dataset{Name: name, GUID: 1, Creation: 1} }
 
 func scanner(f *zfstest.Fake) Scanner {
-	return Scanner{Kstat: f.Kstat, LockDir: f.LockDir, Now: func() time.Time { return now }, Memory: NewMemory()}
+	return Scanner{Kstat: f.Kstat, LockDir: f.LockDir, Now: func() time.Time { return now }, Cache: NewCache()}
 }
 
 // plainWorld has a managed newest, a foreign newest, one without snapshots, and
@@ -204,9 +204,9 @@ func TestScanWithWhatZFSTells(t *testing.T) {
 				}
 				assert.Equal(t, want, lists(f.Calls()), "turn %d: %q", turn, f.Calls())
 				// The third turn knows what the file knows.
-				require.NoError(t, s.Memory.Save(path))
+				require.NoError(t, s.Cache.Save(path))
 				var err error
-				s.Memory, err = LoadMemory(path)
+				s.Cache, err = LoadCache(path)
 				require.NoError(t, err)
 			}
 		})
@@ -249,7 +249,7 @@ func TestALongListingGoesOnWhereItEnded(t *testing.T) {
 	assert.Equal(t, []int{1, 2, 4, 8, 5}, sizes, "more at once while that is quick")
 	assert.Len(t, p.Disks, 20)
 
-	s.Memory, sizes, each = NewMemory(), nil, 4*time.Second
+	s.Cache, sizes, each = NewCache(), nil, 4*time.Second
 	p = read()
 	assert.Contains(t, p.Problem, "reading pool tank was given up: listed the snapshots of 7 of 20 disks so far")
 	assert.Equal(t, []int{1, 2, 2, 2, 2}, sizes)

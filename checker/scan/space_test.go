@@ -23,7 +23,7 @@ func taken() uint64 {
 
 // A list of a million snapshots is read as it comes, and not kept.
 func TestScanOfAMillionSnapshots(t *testing.T) {
-	const most = 64 << 20
+	const limit = 64 << 20
 	w := zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}, NoPrevsnap: true}
 	for i := range 10 {
 		d := disk("tank/vm-10"+string(rune('0'+i))+"-disk-0", uint64(i+2), snapshot(hourly, 1), snapshot(foreign, 2))
@@ -57,6 +57,6 @@ func TestScanOfAMillionSnapshots(t *testing.T) {
 		require.Equal(t, foreign, d.NewestOfAny)
 	}
 	assert.Positive(t, peak.Load())
-	assert.Less(t, peak.Load(), uint64(most))
+	assert.Less(t, peak.Load(), uint64(limit))
 	t.Logf("%d MiB at most", peak.Load()>>20)
 }

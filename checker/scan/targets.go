@@ -14,7 +14,7 @@ type Targets map[string][]string
 
 // NewTargets is what the configuration asks for; without datasets in it, every
 // imported pool and every one that had disks before.
-func NewTargets(c config.Config, imported []string, seen Seen) Targets {
+func NewTargets(c config.Config, imported []string, seen Inventory) Targets {
 	t := Targets{}
 	for _, root := range outermost(c.Datasets) {
 		pool := zfs.Pool(root)

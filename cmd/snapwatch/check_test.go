@@ -157,8 +157,8 @@ func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 
 func TestKeepWhatWasFound(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
-	a := answer{memory: scan.NewMemory()}
-	scanner := scan.Scanner{Kstat: s.fake.Kstat, LockDir: s.fake.LockDir, Now: func() time.Time { return noon }, Memory: a.memory}
+	a := answer{memory: scan.NewCache()}
+	scanner := scan.Scanner{Kstat: s.fake.Kstat, LockDir: s.fake.LockDir, Now: func() time.Time { return noon }, Cache: a.memory}
 	require.Empty(t, scanner.All(t.Context(), scan.Targets{"tank": {"tank"}})[0].Problem)
 	require.True(t, a.memory.Unsaved())
 	notes := a.keep()
@@ -171,7 +171,7 @@ func TestKeepWhatWasFound(t *testing.T) {
 
 func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
-	seen := scan.Seen{"tank/vm-100-disk-0": {GUID: 100}, "tank/vm-200-disk-0": {GUID: 200}, "lost/vm-300-disk-0": {GUID: 300}}
+	seen := scan.Inventory{"tank/vm-100-disk-0": {GUID: 100}, "tank/vm-200-disk-0": {GUID: 200}, "lost/vm-300-disk-0": {GUID: 300}}
 	require.NoError(t, seen.Save(s.seen))
 	status, first := s.check()
 	assert.Equal(t, 2, status)

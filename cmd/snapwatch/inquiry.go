@@ -55,7 +55,7 @@ type answer struct {
 	// said is what the nodes said that may own the disks, by the disk's dataset; nil
 	// where none was asked.
 	said   map[string][]checker.Evidence
-	memory *scan.Memory
+	memory *scan.Cache
 	cache  string
 	err    error
 }
@@ -84,7 +84,7 @@ func (i inquiry) find(env *environment, stage *atomic.Value, begun time.Time) an
 	}
 	here, stop := context.WithTimeout(ctx, share)
 	defer stop()
-	a := answer{memory: scan.NewMemory()}
+	a := answer{memory: scan.NewCache()}
 	var pools []checker.Pool
 	var notes []checker.Note
 	if i.From != "" {
@@ -111,12 +111,12 @@ func (i inquiry) find(env *environment, stage *atomic.Value, begun time.Time) an
 func (i inquiry) scan(ctx context.Context, env *environment, cfg config.Config, stage *atomic.Value, a *answer) ([]checker.Pool, []checker.Note, error) {
 	stage.Store("reading what was seen before")
 	var notes []checker.Note
-	seen, err := scan.LoadSeen(i.Seen)
+	seen, err := scan.LoadInventory(i.Seen)
 	if err != nil {
 		notes = append(notes, seenNote(err))
 	}
 	if a.cache = cachePath(i.Cache); a.cache != "" {
-		if a.memory, err = scan.LoadMemory(a.cache); err != nil {
+		if a.memory, err = scan.LoadCache(a.cache); err != nil {
 			notes = append(notes, checker.Note{Text: err.Error()})
 		}
 	}
@@ -128,7 +128,7 @@ func (i inquiry) scan(ctx context.Context, env *environment, cfg config.Config, 
 	filter := checker.Filter{Pools: i.Pool}
 	targets := scan.NewTargets(cfg, append(imported, i.unconfigured(cfg)...), seen).Only(filter.Pool)
 	stage.Store("reading " + strings.Join(targets.Pools(), ", "))
-	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Memory: a.memory}
+	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Cache: a.memory}
 	if i.ran != nil {
 		scanner.Trace = i.ran.add
 	}

@@ -58,7 +58,7 @@ func TestCheckSeesThatReplicationDiedWhileTheGuestWasOff(t *testing.T) {
 	require.Contains(t, first, "OK: 0 of 1 disks fresh; 1 stopped (unproven)")
 
 	ahead := &checker.SnapshotRef{Name: "autosnap_2026-03-29_12:00:00_hourly", GUID: 2, Creation: noon}
-	owner := answering(t, checker.ComparedDisk{Owned: checker.Owned, Dataset: "rpool/vm-100-disk-0", Newest: ahead, Held: checker.HeldAsBookmark, HeldGUID: 1})
+	owner := answering(t, checker.ComparedDisk{Owned: checker.Owned, Dataset: "rpool/vm-100-disk-0", Newest: ahead, Presence: checker.AsBookmark, PresenceGUID: 1})
 	other := answering(t, checker.ComparedDisk{Owned: checker.NotOwned, ConfiguredOn: "pve2"})
 	for _, urls := range []string{owner.URL, owner.URL + "," + other.URL, other.URL + "," + owner.URL} {
 		status, first = s.check("--primary", urls)
@@ -97,7 +97,7 @@ func TestCheckComparesWithARealExporter(t *testing.T) {
 	var doc checker.Document
 	require.NoError(t, json.Unmarshal(s.out.Bytes(), &doc))
 	assert.True(t, doc.Disks[0].Compared.Proven)
-	assert.Equal(t, "in step", doc.Disks[0].Compared.Outcome)
+	assert.Equal(t, "in sync", doc.Disks[0].Compared.Outcome)
 }
 
 func TestCheckAndNodesThatCannotBeAsked(t *testing.T) {
@@ -166,7 +166,7 @@ func TestCheckAsksTheOwnersThoughAPoolHangs(t *testing.T) {
 	status, first := s.check("-vv", "-t", "6s", "--primary", owner.URL)
 	assert.Equal(t, 3, status)
 	assert.Contains(t, first, "pool slow unreadable")
-	assert.Contains(t, s.out.String(), "in step: the newest of 127.0.0.1")
+	assert.Contains(t, s.out.String(), "in sync: the newest of 127.0.0.1")
 	assert.Less(t, time.Since(begun), 12*time.Second)
 }
 

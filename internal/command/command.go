@@ -72,9 +72,9 @@ func ExitCode(err error) int {
 
 // printable shortens a long argv: a thousand snapshot names help nobody.
 func printable(argv []string) string {
-	const most = 16
-	if len(argv) > most {
-		return fmt.Sprintf("%s … (%d more)", strings.Join(argv[:most], " "), len(argv)-most)
+	const maxWords = 16
+	if len(argv) > maxWords {
+		return fmt.Sprintf("%s … (%d more)", strings.Join(argv[:maxWords], " "), len(argv)-maxWords)
 	}
 	return strings.Join(argv, " ")
 }

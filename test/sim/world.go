@@ -160,7 +160,7 @@ type vault struct {
 	skew    time.Duration
 	skewEnd int
 	sets    map[string]*dataset
-	seen    scan.Seen
+	seen    scan.Inventory
 	cut     int
 }
 
@@ -189,7 +189,7 @@ func NewWorld(s Setup) *World {
 		lab: nowhere{}, parsed: map[string]diskName{}, Setup: s, now: s.Start, guests: map[int]*guest{}, taken: map[uint64]taken{},
 		retention: retentionOf(s.Keep), vaultKeeps: retentionOf(s.VaultKeeps()), policy: checker.NewPolicy(config.Default()),
 		pairs: map[string]*pair{}, held: map[int]bool{},
-		c: vault{sets: map[string]*dataset{}, seen: scan.Seen{}},
+		c: vault{sets: map[string]*dataset{}, seen: scan.Inventory{}},
 	}
 	w.policy.MaxDataAge = checker.DefaultMaxDataAge
 	for i := range w.nodes {
