@@ -77,7 +77,7 @@ func broken(d Result, nodes []Evidence) string {
 	case d.State == OK && d.Verdict != Stopped:
 		return "none: " + d.Verdict.String()
 	case len(nodes) == 0:
-		return "not known: no other site was asked (--primary URL,…)"
+		return "not known: no other site was asked (--owners URL,…)"
 	case c == nil:
 		return "not known"
 	}
@@ -112,7 +112,7 @@ func lagging(d Result, nodes []Evidence) string {
 var advice = map[Outcome][]string{
 	Diverged:         {"compare by guid, here and on the owner: zfs list -t snapshot -o name,guid -s createtxg DATASET"},
 	Orphaned:         {"if the guest was deleted: zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
-	NoOwner:          {"name the node that has the guest: snapwatch explain DATASET --primary URL,…"},
+	NoOwner:          {"name the node that has the guest: snapwatch explain DATASET --owners URL,…"},
 	TwoOwners:        {"on each of them: qm config VMID (pct config VMID); only one may have the guest"},
 	OwnerUnreachable: {"on the node that does not answer: systemctl status snapwatch-exporter"},
 	OwnerUnreadable:  {"on the owner: snapwatch check -v --vmid VMID"},
@@ -125,7 +125,7 @@ var nextByVerdict = map[Verdict][]string{
 	Receiving:  {"look at the job that sends it", "zfs get receive_resume_token DATASET; to begin anew: zfs receive -A DATASET"},
 	Never:      {"on the owner: snapwatch snap --dry-run -v", "does the replication send managed snapshots (autosnap_…), or only its own?"},
 	Future:     {"timedatectl, here and on the node that took the snapshot"},
-	Stopped:    {"ask the owner whether the guest is still off: snapwatch explain DATASET --primary URL,…"},
+	Stopped:    {"ask the owner whether the guest is still off: snapwatch explain DATASET --owners URL,…"},
 	Superseded: {"zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
 }
 
@@ -143,7 +143,7 @@ func next(d Result, nodes []Evidence) []string {
 	alarms := d.Judgement.State != OK
 	switch {
 	case d.Verdict == Stale && d.Compared == nil:
-		steps = append(steps, "ask the owner: snapwatch explain DATASET --primary URL,…", "look at the job that sends to this host, and its log")
+		steps = append(steps, "ask the owner: snapwatch explain DATASET --owners URL,…", "look at the job that sends to this host, and its log")
 	case alarms || (d.Verdict == Stopped && d.unproven() && d.Compared == nil):
 		steps = append(steps, nextByVerdict[d.Verdict]...)
 	}

@@ -32,7 +32,7 @@ func TestExplain(t *testing.T) {
 		next   string // in the first steps
 	}{
 		"fresh":                     {fresh, nil, "none: fresh", ""},
-		"stale, nobody asked":       {stale, nil, "not known: no other site was asked (--primary URL,…)", "snapwatch explain tank/vm-1-disk-0 --primary"},
+		"stale, nobody asked":       {stale, nil, "not known: no other site was asked (--owners URL,…)", "snapwatch explain tank/vm-1-disk-0 --owners"},
 		"stopped, nobody asked":     {off, nil, "none that can be seen from here", "whether the guest is still off"},
 		"stopped, proven":           {off, []Evidence{ownerNode(managed(zfs.Stopped, 4*day), AsSnapshot)}, "none: the newest of pve1:10191, too", ""},
 		"stopped, but it ran since": {off, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 3d23h behind", "look at the job"},

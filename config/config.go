@@ -5,6 +5,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -125,10 +126,13 @@ func parse(text []byte) (Config, error) {
 	c := Default()
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
+	var tree yaml.Node
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		if yaml.Unmarshal(text, &tree) == nil {
+			err = cmp.Or(renamedKey(&tree), err)
+		}
 		return Config{}, err
 	}
-	var tree yaml.Node
 	if err := yaml.Unmarshal(text, &tree); err != nil {
 		return Config{}, err
 	}

@@ -132,6 +132,19 @@ func (v VMIDs) Contains(vmid int) bool {
 	return false
 }
 
+// common returns the lowest guest of the first range of v that shares one with w, and
+// whether there is any.
+func (v VMIDs) common(w VMIDs) (vmid int, ok bool) {
+	for _, r := range v {
+		for _, s := range w {
+			if r.First <= s.Last && s.First <= r.Last {
+				return max(r.First, s.First), true
+			}
+		}
+	}
+	return 0, false
+}
+
 func (v VMIDs) String() string {
 	var words []string
 	for _, r := range v {

@@ -34,9 +34,9 @@ func compareAPI(store *Store) http.Handler {
 			http.Error(w, err.Error(), status)
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), patience(r))
+		ctx, cancel := context.WithTimeout(r.Context(), timeoutOf(r))
 		defer cancel()
-		reading, stop := context.WithTimeout(ctx, patience(r)/2)
+		reading, stop := context.WithTimeout(ctx, timeoutOf(r)/2)
 		defer stop()
 		store.Refresh(reading)
 		answer := store.compare(ctx, request)

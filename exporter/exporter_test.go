@@ -349,14 +349,14 @@ func TestAScanThatTakesLongerThanAScrapeIsNoFaultForAWhile(t *testing.T) {
 	assert.Equal(t, "1", state("unreadable"), "nothing that was read counts any longer")
 }
 
-func TestPatience(t *testing.T) {
+func TestTimeoutOf(t *testing.T) {
 	for header, want := range map[string]time.Duration{
 		"": defaultWait, "10": 9500 * time.Millisecond, "0.6": 300 * time.Millisecond, "-1": defaultWait, "NaN": defaultWait,
 		"x": defaultWait, "1e9": defaultWait, "3600": longestWait - waitOffset,
 	} {
 		request := httptest.NewRequest(http.MethodGet, "/", nil)
 		request.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", header)
-		assert.Equal(t, want, patience(request), header)
+		assert.Equal(t, want, timeoutOf(request), header)
 	}
 }
 

@@ -209,7 +209,7 @@ func TestPageOpensADisk(t *testing.T) {
 
 func TestPageShowsTheLastRun(t *testing.T) {
 	run := lastRun
-	run.Node, run.Problems = "pve1", []report.Problem{{Grade: report.Warning, Text: "pool <x> is full"}}
+	run.Node, run.Problems = "pve1", []report.Problem{{Severity: report.Warning, Text: "pool <x> is full"}}
 	for range 30 {
 		run.Problems = append(run.Problems, report.Problem{Text: "again"})
 	}

@@ -91,7 +91,7 @@ func sendRun(out sink, last report.Run) {
 	for _, event := range report.Events() {
 		out.send(runActions, float64(last.Counts[event]), string(event))
 	}
-	uncovered := last.UncoveredByKind()
+	uncovered := last.UnprotectedByKind()
 	for _, kind := range report.Kinds() {
 		out.send(runUnprotected, float64(uncovered[kind]), string(kind))
 	}

@@ -20,7 +20,7 @@ import (
 var lastRun = report.Run{
 	Start: time.Unix(1000, 0), End: time.Unix(1012, 0), LastSuccess: time.Unix(900, 0),
 	Counts:      map[report.Event]int{report.DidSnapshot: 3, report.DidFail: 1},
-	Unprotected: []report.Uncovered{{Kind: report.OtherStorage}, {Kind: report.OtherStorage}},
+	Unprotected: []report.Unprotected{{Kind: report.OtherStorage}, {Kind: report.OtherStorage}},
 	Quiesced:    []report.Quiesced{{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 102, Consistent: report.Crash}},
 	Disks: []report.Disk{
 		{Result: "snapshot"}, {Result: report.ResultUnprotected, Error: "ENOSPC"}, {Result: report.ResultUnprotected},

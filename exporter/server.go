@@ -98,14 +98,14 @@ const (
 // comes after reads only what is there.
 func refreshed(store *Store, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), patience(r))
+		ctx, cancel := context.WithTimeout(r.Context(), timeoutOf(r))
 		defer cancel()
 		store.Refresh(ctx)
 		next.ServeHTTP(w, r)
 	})
 }
 
-func patience(r *http.Request) time.Duration {
+func timeoutOf(r *http.Request) time.Duration {
 	given, err := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
 	if !(err == nil && given > 0 && given <= 3600) { // NaN is neither
 		return defaultWait

@@ -20,22 +20,22 @@ import (
 	"snapwatch/internal/text"
 )
 
-// Primaries are the nodes that may own guests whose disks are received here, by
+// Owners are the nodes that may own guests whose disks are received here, by
 // their exporters.
-type Primaries struct {
+type Owners struct {
 	urls           []*url.URL
 	client         *http.Client
 	user, password string
 }
 
-// NewPrimaries reads the files that the configuration names. Redirects are not
+// NewOwners reads the files that the configuration names. Redirects are not
 // followed and no proxy is used: what is asked goes to the named nodes only.
-func NewPrimaries(c config.Primary) (Primaries, error) {
+func NewOwners(c config.Owners) (Owners, error) {
 	if err := c.Validate(); err != nil {
-		return Primaries{}, err
+		return Owners{}, err
 	}
 	trust := &tls.Config{MinVersion: tls.VersionTLS12}
-	p := Primaries{
+	o := Owners{
 		user: c.User,
 		client: &http.Client{
 			Transport:     &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true},
@@ -45,52 +45,52 @@ func NewPrimaries(c config.Primary) (Primaries, error) {
 	for _, text := range c.URLs {
 		u, err := url.Parse(text)
 		if err != nil {
-			return Primaries{}, err
+			return Owners{}, err
 		}
-		p.urls = append(p.urls, u)
+		o.urls = append(o.urls, u)
 	}
 	if c.CA != "" {
 		text, err := os.ReadFile(c.CA)
 		if err != nil {
-			return Primaries{}, fmt.Errorf("primary: ca: %w", err)
+			return Owners{}, fmt.Errorf("owners: ca: %w", err)
 		}
 		trust.RootCAs = x509.NewCertPool()
 		if !trust.RootCAs.AppendCertsFromPEM(text) {
-			return Primaries{}, fmt.Errorf("primary: ca: no certificate in %s", c.CA)
+			return Owners{}, fmt.Errorf("owners: ca: no certificate in %s", c.CA)
 		}
 	}
 	if c.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 		if err != nil {
-			return Primaries{}, fmt.Errorf("primary: cert: %w", err)
+			return Owners{}, fmt.Errorf("owners: cert: %w", err)
 		}
 		trust.Certificates = []tls.Certificate{pair}
 	}
 	if c.PasswordFile != "" {
 		text, err := os.ReadFile(c.PasswordFile)
 		if err != nil {
-			return Primaries{}, fmt.Errorf("primary: password_file: %w", err)
+			return Owners{}, fmt.Errorf("owners: password_file: %w", err)
 		}
-		p.password = strings.TrimRight(string(text), "\r\n")
+		o.password = strings.TrimRight(string(text), "\r\n")
 	}
-	return p, nil
+	return o, nil
 }
 
 // Configured tells whether there is any node to ask.
-func (p Primaries) Configured() bool { return len(p.urls) > 0 }
+func (o Owners) Configured() bool { return len(o.urls) > 0 }
 
 // Ask asks every node, all at the same time, about the report's disks that can be
 // compared, and returns what they say by the disk's dataset here. originOf tells
 // where a dataset comes from, as [config.Watch.OriginOf]. It returns within the
 // timeout; a node that cannot be asked says so in each disk's evidence.
-func (p Primaries) Ask(ctx context.Context, timeout time.Duration, r checker.Report, originOf func(dataset string) (cluster, origin string)) map[string][]checker.Evidence {
+func (o Owners) Ask(ctx context.Context, timeout time.Duration, r checker.Report, originOf func(dataset string) (cluster, origin string)) map[string][]checker.Evidence {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	request, datasets := checker.NewCompareRequest(r, originOf)
-	answers := make([][]checker.Evidence, len(p.urls))
+	answers := make([][]checker.Evidence, len(o.urls))
 	var asking sync.WaitGroup
-	for i, u := range p.urls {
-		asking.Go(func() { answers[i] = p.node(ctx, u, timeout, request) })
+	for i, u := range o.urls {
+		asking.Go(func() { answers[i] = o.node(ctx, u, timeout, request) })
 	}
 	asking.Wait()
 	said := map[string][]checker.Evidence{}
@@ -103,8 +103,8 @@ func (p Primaries) Ask(ctx context.Context, timeout time.Duration, r checker.Rep
 }
 
 // node asks one node. What goes wrong is its answer about each disk.
-func (p Primaries) node(ctx context.Context, u *url.URL, timeout time.Duration, request checker.CompareRequest) []checker.Evidence {
-	answer, err := p.post(ctx, u, timeout, request)
+func (o Owners) node(ctx context.Context, u *url.URL, timeout time.Duration, request checker.CompareRequest) []checker.Evidence {
+	answer, err := o.post(ctx, u, timeout, request)
 	if err == nil {
 		var all []checker.Evidence
 		if all, err = answer.Evidence(request); err == nil {
@@ -133,7 +133,7 @@ func failure(err error) string {
 	return err.Error()
 }
 
-func (p Primaries) post(ctx context.Context, u *url.URL, timeout time.Duration, request checker.CompareRequest) (checker.CompareAnswer, error) {
+func (o Owners) post(ctx context.Context, u *url.URL, timeout time.Duration, request checker.CompareRequest) (checker.CompareAnswer, error) {
 	text, err := json.Marshal(request)
 	if err != nil {
 		return checker.CompareAnswer{}, err
@@ -147,10 +147,10 @@ func (p Primaries) post(ctx context.Context, u *url.URL, timeout time.Duration, 
 	}
 	post.Header.Set("Content-Type", "application/json")
 	tellTimeout(post, timeout)
-	if p.user != "" {
-		post.SetBasicAuth(p.user, p.password)
+	if o.user != "" {
+		post.SetBasicAuth(o.user, o.password)
 	}
-	response, err := p.client.Do(post)
+	response, err := o.client.Do(post)
 	if err != nil {
 		return checker.CompareAnswer{}, err
 	}

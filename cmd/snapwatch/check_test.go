@@ -157,16 +157,16 @@ func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 
 func TestKeepWhatWasFound(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
-	a := answer{memory: scan.NewCache()}
-	scanner := scan.Scanner{Kstat: s.fake.Kstat, LockDir: s.fake.LockDir, Now: func() time.Time { return noon }, Cache: a.memory}
+	r := result{cache: scan.NewCache()}
+	scanner := scan.Scanner{Kstat: s.fake.Kstat, LockDir: s.fake.LockDir, Now: func() time.Time { return noon }, Cache: r.cache}
 	require.Empty(t, scanner.All(t.Context(), scan.Targets{"tank": {"tank"}})[0].Problem)
-	require.True(t, a.memory.Unsaved())
-	notes := a.keep()
+	require.True(t, r.cache.Unsaved())
+	notes := r.keep()
 	require.Len(t, notes, 1)
 	assert.Contains(t, notes[0].Text, "this user has no cache directory")
-	a.cache = filepath.Join(t.TempDir(), "deep", "newest.json")
-	assert.Empty(t, a.keep())
-	assert.FileExists(t, a.cache)
+	r.cachePath = filepath.Join(t.TempDir(), "deep", "newest.json")
+	assert.Empty(t, r.keep())
+	assert.FileExists(t, r.cachePath)
 }
 
 func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {

@@ -41,11 +41,11 @@ func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) err
 
 // tellProblems prints what went wrong; from cron only what is worth a mail.
 func (c *snapCmd) tellProblems(env *environment, done report.Run) {
-	say := func(g report.Grade, text string) { fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", g, text) }
+	say := func(s report.Severity, text string) { fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", s, text) }
 	if c.LogFormat != "plain" {
 		log := newLogger(env, c.LogFormat, slog.LevelInfo)
-		say = func(g report.Grade, text string) {
-			if g == report.Warning {
+		say = func(s report.Severity, text string) {
+			if s == report.Warning {
 				log.Warn(text)
 			} else {
 				log.Info(text)
@@ -53,8 +53,8 @@ func (c *snapCmd) tellProblems(env *environment, done report.Run) {
 		}
 	}
 	for _, p := range done.Problems {
-		if p.Grade == report.Warning || env.Terminal || c.Verbose {
-			say(p.Grade, p.Text)
+		if p.Severity == report.Warning || env.Terminal || c.Verbose {
+			say(p.Severity, p.Text)
 		}
 	}
 	for _, p := range done.Pools {

@@ -66,16 +66,16 @@ func (c *statusCmd) Run(env *environment) error {
 func (c *statusCmd) show(env *environment, dress func(string) string) error {
 	var stage atomic.Value
 	begun := time.Now()
-	a := inquiry{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}.find(env, &stage, begun)
-	if a.err != nil {
-		return a.err
+	r := query{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}.find(env, &stage, begun)
+	if r.err != nil {
+		return r.err
 	}
-	_ = a.save(time.Duration(c.Timeout) - time.Since(begun))
+	_ = r.save(time.Duration(c.Timeout) - time.Since(begun))
 	var text bytes.Buffer
 	if c.Format == "json" {
-		_ = format.JSON(&text, a.report) // into memory
+		_ = format.JSON(&text, r.report) // into memory
 	} else {
-		_ = env.table().Write(&text, a.report)
+		_ = env.table().Write(&text, r.report)
 	}
 	_, err := env.Stdout.Write([]byte(dress(text.String())))
 	return err

@@ -7,7 +7,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPrimary(t *testing.T) {
+func TestOwnersHadAnotherName(t *testing.T) {
+	_, err := parse([]byte("node: a\nprimary:\n  urls: [https://a]\n"))
+	assert.EqualError(t, err, "line 2: primary is called owners now")
+}
+
+func TestOwners(t *testing.T) {
 	for text, want := range map[string]string{
 		"urls: [https://a:10191, 'https://[2001:db8::1]/sub']":                       "",
 		"urls: [http://127.0.0.1:1, 'http://[::1]', http://localhost:10191]":         "",
@@ -26,7 +31,7 @@ func TestPrimary(t *testing.T) {
 		"{urls: [https://a], user: u}":  "go together",
 		"{url: [https://a]}":            "field url not found",
 	} {
-		_, err := parse([]byte("primary:\n  " + text + "\n"))
+		_, err := parse([]byte("owners:\n  " + text + "\n"))
 		if want == "" {
 			require.NoError(t, err, text)
 			continue

@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// configOfCmd is `snapwatch config-of`.
-type configOfCmd struct {
+// guestConfigCmd is `snapwatch guest-config`.
+type guestConfigCmd struct {
 	VMID int    `arg:"" name:"vmid" help:"The guest."`
 	At   string `placeholder:"SNAPSHOT" help:"As it was at this snapshot: its name, with or without the dataset. Default: the newest that is known."`
 
@@ -23,7 +23,7 @@ type configOfCmd struct {
 }
 
 // Help implements kong's HelpProvider.
-func (configOfCmd) Help() string {
+func (guestConfigCmd) Help() string {
 	return `With capture_config: true, snap keeps each guest's configuration with its snapshots, without
 passwords and keys. This prints it, also where only copies of the disks are. Standard error says which
 snapshot it is from. It needs no root.
@@ -32,7 +32,7 @@ Exit status: 0 printed; 2 there is none.`
 }
 
 // Run implements the command.
-func (c *configOfCmd) Run(env *environment) error {
+func (c *guestConfigCmd) Run(env *environment) error {
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func (c *configOfCmd) Run(env *environment) error {
 }
 
 // disks are the guest's disks of one pool.
-func (c *configOfCmd) disks(ctx context.Context, env *environment, pool string, roots []string) ([]string, error) {
+func (c *guestConfigCmd) disks(ctx context.Context, env *environment, pool string, roots []string) ([]string, error) {
 	if err := zfs.CheckPool(env.Kstat, pool); err != nil || len(roots) == 0 {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (c *configOfCmd) disks(ctx context.Context, env *environment, pool string, 
 	return names, err
 }
 
-func (c *configOfCmd) print(env *environment, kept []zfs.KeptConfig) error {
+func (c *guestConfigCmd) print(env *environment, kept []zfs.KeptConfig) error {
 	at, err := c.time(kept)
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (c *configOfCmd) print(env *environment, kept []zfs.KeptConfig) error {
 }
 
 // time is when the snapshot was made that is asked for, zero for the newest.
-func (c *configOfCmd) time(kept []zfs.KeptConfig) (time.Time, error) {
+func (c *guestConfigCmd) time(kept []zfs.KeptConfig) (time.Time, error) {
 	if c.At == "" {
 		return time.Time{}, nil
 	}

@@ -7,9 +7,9 @@ import (
 	"net/url"
 )
 
-// Primary says which nodes may own the guests whose disks are received here, and
+// Owners says which nodes may own the guests whose disks are received here, and
 // how to ask them.
-type Primary struct {
+type Owners struct {
 	// URLs are the exporters of all of them, such as https://pve1.example:10191.
 	URLs []string `yaml:"urls"`
 	// AllowHTTP lets a URL be http for a host that is not this one: then names and
@@ -26,27 +26,27 @@ type Primary struct {
 }
 
 // Validate tells what is wrong with the entry.
-func (p Primary) Validate() error {
+func (o Owners) Validate() error {
 	seen := map[string]bool{}
-	for _, text := range p.URLs {
-		if err := p.validateURL(text); err != nil {
-			return fmt.Errorf("primary %q: %w", text, err)
+	for _, text := range o.URLs {
+		if err := o.validateURL(text); err != nil {
+			return fmt.Errorf("owners %q: %w", text, err)
 		}
 		if seen[text] {
-			return fmt.Errorf("primary %q is listed twice", text)
+			return fmt.Errorf("owners %q is listed twice", text)
 		}
 		seen[text] = true
 	}
-	if (p.Cert == "") != (p.Key == "") {
-		return errors.New("primary: a client certificate needs both cert and key")
+	if (o.Cert == "") != (o.Key == "") {
+		return errors.New("owners: a client certificate needs both cert and key")
 	}
-	if (p.User == "") != (p.PasswordFile == "") {
-		return errors.New("primary: user and password_file go together")
+	if (o.User == "") != (o.PasswordFile == "") {
+		return errors.New("owners: user and password_file go together")
 	}
 	return nil
 }
 
-func (p Primary) validateURL(text string) error {
+func (o Owners) validateURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https"):
@@ -55,8 +55,8 @@ func (p Primary) validateURL(text string) error {
 		return errors.New("has a password in it, for all to see; use user and password_file")
 	case u.RawQuery != "" || u.Fragment != "":
 		return errors.New("has a query; name the exporter alone")
-	case u.Scheme == "http" && !p.AllowHTTP && !isLoopback(u.Hostname()):
-		return errors.New("is not https; allow_http, or --primary-allow-http, lets it be")
+	case u.Scheme == "http" && !o.AllowHTTP && !isLoopback(u.Hostname()):
+		return errors.New("is not https; allow_http, or --owners-allow-http, lets it be")
 	}
 	return nil
 }

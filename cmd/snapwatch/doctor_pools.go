@@ -21,8 +21,8 @@ var (
 	siteSearch = diskSearch{zfs.Reader{}.Descendants, func(zfs.Head) bool { return true }}
 )
 
-// examinePools looks at every imported pool, and at the guests' disks.
-func examinePools(ctx context.Context, env *environment, roots []string, search diskSearch) ([]doctor.Pool, []doctor.Disk) {
+// readPools looks at every imported pool, and at the guests' disks.
+func readPools(ctx context.Context, env *environment, roots []string, search diskSearch) ([]doctor.Pool, []doctor.Disk) {
 	names, err := zfs.Pools(env.Kstat)
 	if err != nil {
 		return nil, nil
@@ -33,7 +33,7 @@ func examinePools(ctx context.Context, env *environment, roots []string, search 
 		p := doctor.Pool{Name: name, Err: zfs.CheckPool(env.Kstat, name)}
 		if p.Err == nil {
 			var found []doctor.Disk
-			found, p.Err = examineDisks(ctx, rootsIn(roots, name), search)
+			found, p.Err = readDisks(ctx, rootsIn(roots, name), search)
 			disks = append(disks, found...)
 		}
 		if features, err := zfs.Features(ctx, "bookmarks", name); p.Err == nil && err == nil {
@@ -52,7 +52,7 @@ func rootsIn(roots []string, pool string) []string {
 	return slices.DeleteFunc(slices.Clone(roots), func(r string) bool { return zfs.Pool(r) != pool })
 }
 
-func examineDisks(ctx context.Context, roots []string, search diskSearch) ([]doctor.Disk, error) {
+func readDisks(ctx context.Context, roots []string, search diskSearch) ([]doctor.Disk, error) {
 	if len(roots) == 0 {
 		return nil, nil
 	}

@@ -61,15 +61,15 @@ func TestCheckSeesThatReplicationDiedWhileTheGuestWasOff(t *testing.T) {
 	owner := answering(t, checker.ComparedDisk{Owned: checker.Owned, Dataset: "rpool/vm-100-disk-0", Newest: ahead, Presence: checker.AsBookmark, PresenceGUID: 1})
 	other := answering(t, checker.ComparedDisk{Owned: checker.NotOwned, ConfiguredOn: "pve2"})
 	for _, urls := range []string{owner.URL, owner.URL + "," + other.URL, other.URL + "," + owner.URL} {
-		status, first = s.check("--primary", urls)
+		status, first = s.check("--owners", urls)
 		assert.Equal(t, 2, status)
 		assert.Contains(t, first, "CRITICAL: 1 of 1 disks lagging")
 		assert.Contains(t, s.out.String(), "CRITICAL tank/vm-100-disk-0 stopped, lagging 3d (limit 6h)")
 	}
-	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("primary: {urls: ["+owner.URL+"]}\n"), 0o600))
+	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("owners: {urls: ["+owner.URL+"]}\n"), 0o600))
 	status, _ = s.check()
 	assert.Equal(t, 2, status, "the configuration may name the nodes")
-	status, _ = s.check("--primary", other.URL)
+	status, _ = s.check("--owners", other.URL)
 	assert.Equal(t, 3, status, "flags replace them")
 }
 
@@ -89,11 +89,11 @@ func TestCheckComparesWithARealExporter(t *testing.T) {
 	own.Name, own.GUID = "rpool/data/vm-100-disk-0", 500
 	s := newSite(t, replica, zfstest.Dataset{Name: "rpool", GUID: 3}, own)
 	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("sources: [{dataset: tank, origin: rpool/data, cluster: east}]\n"), 0o600))
-	status, first := s.check("--pool", "tank", "--primary", at(s).URL)
+	status, first := s.check("--pool", "tank", "--owners", at(s).URL)
 	assert.Equal(t, 0, status, s.out.String())
 	assert.Contains(t, first, "; 1 stopped |", "the owner has confirmed it")
 	assert.Contains(t, first, "'unproven'=0;")
-	s.check("--pool", "tank", "--format", "json", "--primary", at(s).URL)
+	s.check("--pool", "tank", "--format", "json", "--owners", at(s).URL)
 	var doc checker.Document
 	require.NoError(t, json.Unmarshal(s.out.Bytes(), &doc))
 	assert.True(t, doc.Disks[0].Compared.Proven)
@@ -139,16 +139,16 @@ func TestCheckAndNodesThatCannotBeAsked(t *testing.T) {
 			if c.url == hung.URL {
 				limit = "3s"
 			}
-			status, first := s.check("-v", "--vmid", "100", "-t", limit, "--primary", c.url)
+			status, first := s.check("-v", "--vmid", "100", "-t", limit, "--owners", c.url)
 			assert.Equal(t, 3, status, s.out.String())
 			assert.Contains(t, first, "UNKNOWN: 1 of 1 disks owner unreachable")
 			assert.Contains(t, s.out.String(), c.want)
-			status, _ = s.check("--primary", c.url, "-t", limit)
+			status, _ = s.check("--owners", c.url, "-t", limit)
 			assert.Equal(t, 2, status, "the local verdict stands")
 		})
 	}
 	s := newSite(t, vm(100, "hourly", time.Hour))
-	status, _ := s.check("-t", "30s", "--primary", say(strings.Replace(one, "%", `"no"`, 1)))
+	status, _ := s.check("-t", "30s", "--owners", say(strings.Replace(one, "%", `"no"`, 1)))
 	assert.Equal(t, 1, status, "fields of a newer owner are no error; %s", s.out.String())
 }
 
@@ -163,7 +163,7 @@ func TestCheckAsksTheOwnersThoughAPoolHangs(t *testing.T) {
 	same := vm(100, "hourly", time.Hour).Snapshots[0]
 	owner := answering(t, checker.ComparedDisk{Owned: checker.Owned, Newest: &checker.SnapshotRef{Name: same.Name, GUID: same.GUID, Creation: time.Unix(same.Creation, 0)}})
 	begun := time.Now()
-	status, first := s.check("-vv", "-t", "6s", "--primary", owner.URL)
+	status, first := s.check("-vv", "-t", "6s", "--owners", owner.URL)
 	assert.Equal(t, 3, status)
 	assert.Contains(t, first, "pool slow unreadable")
 	assert.Contains(t, s.out.String(), "in sync: the newest of 127.0.0.1")
@@ -193,16 +193,16 @@ func TestCheckLogsInAndKnowsWhomItAsks(t *testing.T) {
 		want   string
 	}{
 		"not trusted":      {"", 3, "certificate"},
-		"no password":      {"--primary-ca " + ca, 3, "401"},
-		"all of it":        {"--primary-ca " + ca + " --primary-user replica --primary-password-file " + password, 1, "orphaned"},
-		"no such ca":       {"--primary-ca /nonexistent", 3, "primary: ca: open /nonexistent"},
-		"no certificate":   {"--primary-ca " + password, 3, "no certificate in"},
-		"no password file": {"--primary-user u --primary-password-file /nonexistent", 3, "password_file"},
-		"no key":           {"--primary-cert " + ca, 3, "needs both cert and key"},
-		"wrong key":        {"--primary-cert " + ca + " --primary-key " + password, 3, "primary: cert"},
+		"no password":      {"--owners-ca " + ca, 3, "401"},
+		"all of it":        {"--owners-ca " + ca + " --owners-user replica --owners-password-file " + password, 1, "orphaned"},
+		"no such ca":       {"--owners-ca /nonexistent", 3, "owners: ca: open /nonexistent"},
+		"no certificate":   {"--owners-ca " + password, 3, "no certificate in"},
+		"no password file": {"--owners-user u --owners-password-file /nonexistent", 3, "password_file"},
+		"no key":           {"--owners-cert " + ca, 3, "needs both cert and key"},
+		"wrong key":        {"--owners-cert " + ca + " --owners-key " + password, 3, "owners: cert"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, _ := s.check(append([]string{"-v", "--primary", live.URL}, strings.Fields(c.args)...)...)
+			status, _ := s.check(append([]string{"-v", "--owners", live.URL}, strings.Fields(c.args)...)...)
 			assert.Equal(t, c.status, status)
 			assert.Contains(t, s.out.String(), c.want)
 			assert.NotContains(t, s.out.String(), "secret")
@@ -210,7 +210,7 @@ func TestCheckLogsInAndKnowsWhomItAsks(t *testing.T) {
 	}
 	assert.Equal(t, 2, asked)
 
-	status, first := s.check("--primary", "http://pve1.example:10191")
+	status, first := s.check("--owners", "http://pve1.example:10191")
 	assert.Equal(t, 3, status)
 	assert.Contains(t, first, "is not https")
 }

@@ -31,7 +31,7 @@ type filterFlags struct {
 
 // sourceFlags say where the facts come from.
 type sourceFlags struct {
-	Primary primaryFlags `embed:""`
+	Owners ownerFlags `embed:""`
 
 	From   string `placeholder:"URL" help:"Read the exporter at this URL instead of zfs."`
 	Config string `placeholder:"FILE" help:"Read this configuration instead of the default one."`
@@ -39,8 +39,8 @@ type sourceFlags struct {
 	Cache  string `placeholder:"FILE" help:"Where to remember what is slow to find (default: in the user's cache directory)."`
 }
 
-// inquiry is what check, status and explain have in common: they read and judge.
-type inquiry struct {
+// query is what check, status and explain have in common: they read and judge.
+type query struct {
 	limitFlags
 	filterFlags
 	sourceFlags
@@ -49,34 +49,34 @@ type inquiry struct {
 	ran *commands
 }
 
-// answer is what was found out, or why nothing was.
-type answer struct {
+// result is what was found out, or why nothing was.
+type result struct {
 	report checker.Report
-	// said is what the nodes said that may own the disks, by the disk's dataset; nil
+	// evidence is what the nodes say that may own the disks, by the disk's dataset; nil
 	// where none was asked.
-	said   map[string][]checker.Evidence
-	memory *scan.Cache
-	cache  string
-	err    error
+	evidence  map[string][]checker.Evidence
+	cache     *scan.Cache
+	cachePath string
+	err       error
 }
 
 // find reads and judges. It leaves a part of the time for printing.
-func (i inquiry) find(env *environment, stage *atomic.Value, begun time.Time) answer {
-	limit := i.Timeout - min(i.Timeout/8, 500*time.Millisecond)
+func (q query) find(env *environment, stage *atomic.Value, begun time.Time) result {
+	limit := q.Timeout - min(q.Timeout/8, 500*time.Millisecond)
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	stage.Store("reading the configuration")
-	cfg, err := env.loadConfig(i.Config)
+	cfg, err := env.loadConfig(q.Config)
 	if err != nil {
-		return answer{err: err}
+		return result{err: err}
 	}
-	policy, err := i.policy(cfg)
+	policy, err := q.policy(cfg)
 	if err != nil {
-		return answer{err: err}
+		return result{err: err}
 	}
-	nodes, err := remote.NewPrimaries(i.Primary.over(cfg.Primary))
+	nodes, err := remote.NewOwners(q.Owners.over(cfg.Owners))
 	if err != nil {
-		return answer{err: err}
+		return result{err: err}
 	}
 	share := limit
 	if nodes.Configured() {
@@ -84,39 +84,39 @@ func (i inquiry) find(env *environment, stage *atomic.Value, begun time.Time) an
 	}
 	here, stop := context.WithTimeout(ctx, share)
 	defer stop()
-	a := answer{memory: scan.NewCache()}
+	r := result{cache: scan.NewCache()}
 	var pools []checker.Pool
 	var notes []checker.Note
-	if i.From != "" {
-		stage.Store("asking " + i.From)
+	if q.From != "" {
+		stage.Store("asking " + q.From)
 		policy.MaxDataAge = checker.DefaultMaxDataAge
-		pools, err = remote.Pools(here, i.From, share)
+		pools, err = remote.Pools(here, q.From, share)
 	} else {
-		pools, notes, err = i.scan(here, env, cfg, stage, &a)
+		pools, notes, err = q.scan(here, env, cfg, stage, &r)
 	}
 	if err != nil {
-		return answer{err: err}
+		return result{err: err}
 	}
-	filter := checker.Filter{Pools: i.Pool, VMIDs: i.VMID, Disks: i.Disk}
-	a.report = filter.Apply(checker.Assemble(pools, policy, env.Now(), notes...))
+	filter := checker.Filter{Pools: q.Pool, VMIDs: q.VMID, Disks: q.Disk}
+	r.report = filter.Apply(checker.Assemble(pools, policy, env.Now(), notes...))
 	if nodes.Configured() {
 		stage.Store("asking the nodes that may own the disks")
-		a.said = nodes.Ask(ctx, max(limit-time.Since(begun), time.Millisecond), a.report, cfg.OriginOf)
-		a.report = a.report.WithOwners(policy, a.said)
+		r.evidence = nodes.Ask(ctx, max(limit-time.Since(begun), time.Millisecond), r.report, cfg.OriginOf)
+		r.report = r.report.WithOwners(policy, r.evidence)
 	}
-	return a
+	return r
 }
 
 // scan reads zfs.
-func (i inquiry) scan(ctx context.Context, env *environment, cfg config.Config, stage *atomic.Value, a *answer) ([]checker.Pool, []checker.Note, error) {
+func (q query) scan(ctx context.Context, env *environment, cfg config.Config, stage *atomic.Value, r *result) ([]checker.Pool, []checker.Note, error) {
 	stage.Store("reading what was seen before")
 	var notes []checker.Note
-	seen, err := scan.LoadInventory(i.Seen)
+	seen, err := scan.LoadInventory(q.Seen)
 	if err != nil {
 		notes = append(notes, seenNote(err))
 	}
-	if a.cache = cachePath(i.Cache); a.cache != "" {
-		if a.memory, err = scan.LoadCache(a.cache); err != nil {
+	if r.cachePath = cachePath(q.Cache); r.cachePath != "" {
+		if r.cache, err = scan.LoadCache(r.cachePath); err != nil {
 			notes = append(notes, checker.Note{Text: err.Error()})
 		}
 	}
@@ -125,30 +125,30 @@ func (i inquiry) scan(ctx context.Context, env *environment, cfg config.Config, 
 	if err != nil && (!errors.Is(err, zfs.ErrNoZFS) || len(seen)+len(cfg.Pools)+len(cfg.Datasets) == 0) {
 		return nil, nil, err
 	}
-	filter := checker.Filter{Pools: i.Pool}
-	targets := scan.NewTargets(cfg, append(imported, i.unconfigured(cfg)...), seen).Only(filter.Pool)
+	filter := checker.Filter{Pools: q.Pool}
+	targets := scan.NewTargets(cfg, append(imported, q.unconfigured(cfg)...), seen).Only(filter.Pool)
 	stage.Store("reading " + strings.Join(targets.Pools(), ", "))
-	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Cache: a.memory}
-	if i.ran != nil {
-		scanner.Trace = i.ran.add
+	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Cache: r.cache}
+	if q.ran != nil {
+		scanner.Trace = q.ran.add
 	}
 	pools := scanner.All(ctx, targets)
-	if ctx.Err() != nil && a.memory.Unsaved() {
-		notes = append(notes, a.keep()...)
+	if ctx.Err() != nil && r.cache.Unsaved() {
+		notes = append(notes, r.keep()...)
 	}
 	seen.Recall(pools, targets)
-	if i.ran != nil {
-		notes = append(notes, i.ran.notes()...)
+	if q.ran != nil {
+		notes = append(notes, q.ran.notes()...)
 	}
 	return pools, notes, nil
 }
 
 // unconfigured are the pools named on the command line, which must be there.
-func (i inquiry) unconfigured(cfg config.Config) []string {
+func (q query) unconfigured(cfg config.Config) []string {
 	if len(cfg.Datasets) > 0 {
 		return nil
 	}
-	return i.Pool
+	return q.Pool
 }
 
 // seenNote says that disks that are gone will not be missed. That another user may

@@ -15,16 +15,16 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// examine reads all that doctor judges. What can't be read is a fact, too.
-func (c *doctorCmd) examine(ctx context.Context, env *environment) doctor.Facts {
+// read reads all that doctor judges. What can't be read is a fact, too.
+func (c *doctorCmd) read(ctx context.Context, env *environment) doctor.Facts {
 	f := doctor.Facts{Now: env.Now(), Root: env.Root, Clock: doctor.Clock{Synchronized: env.ClockSync()}}
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil {
 		f.ConfigErr, cfg = err, config.Default()
 	}
 	f.Role, f.WantNode, f.Warning, f.Pools = cfg.Role, cfg.Node, cfg.Limits.Warning.Std(), cfg.Pools
-	f.Node = examineNode(ctx, env)
-	f.ZFS = examineZFS(ctx, env)
+	f.Node = readNode(ctx, env)
+	f.ZFS = readZFS(ctx, env)
 	roots := f.Node.Storages
 	if len(cfg.Datasets) > 0 {
 		roots = cfg.Datasets
@@ -33,19 +33,19 @@ func (c *doctorCmd) examine(ctx context.Context, env *environment) doctor.Facts 
 	if f.Node.PVE && f.Role != "replica" {
 		search = nodeSearch
 	}
-	f.Found, f.Disks = examinePools(ctx, env, roots, search)
+	f.Found, f.Disks = readPools(ctx, env, roots, search)
 	for _, s := range f.Node.Storages {
 		if !slices.ContainsFunc(f.Found, func(p doctor.Pool) bool { return p.Name == zfs.Pool(s) }) {
 			f.Node.Absent = append(f.Node.Absent, s)
 		}
 	}
-	f.Starts = examineStarts(ctx, env)
-	f.LastRun = examineRun(env)
-	f.Others = examineOthers(ctx, env)
+	f.Starts = readStarts(ctx, env)
+	f.LastRun = readLastRun(env)
+	f.Others = readOthers(ctx, env)
 	return f
 }
 
-func examineNode(ctx context.Context, env *environment) doctor.Node {
+func readNode(ctx context.Context, env *environment) doctor.Node {
 	cluster, err := env.PVE.Cluster(ctx)
 	if errors.Is(err, pve.ErrNotPVE) && !env.installed("pvesh") {
 		return doctor.Node{}
@@ -65,7 +65,7 @@ func examineNode(ctx context.Context, env *environment) doctor.Node {
 	return n
 }
 
-func examineZFS(ctx context.Context, env *environment) doctor.ZFS {
+func readZFS(ctx context.Context, env *environment) doctor.ZFS {
 	var z doctor.ZFS
 	if _, z.Err = zfs.Pools(env.Kstat); z.Err != nil {
 		return z
@@ -80,7 +80,7 @@ func examineZFS(ctx context.Context, env *environment) doctor.ZFS {
 	return z
 }
 
-func examineStarts(ctx context.Context, env *environment) doctor.Starts {
+func readStarts(ctx context.Context, env *environment) doctor.Starts {
 	s := doctor.Starts{Timer: timerEnabled(env)}
 	lines, err := cronLines(env.CronFile)
 	if err != nil {
@@ -108,11 +108,11 @@ func unitOrNothing(ctx context.Context, env *environment, unit string) string {
 	return state
 }
 
-func examineRun(env *environment) doctor.LastRun {
+func readLastRun(env *environment) doctor.LastRun {
 	last, err := report.Load(env.StateDir)
 	r := doctor.LastRun{Err: err, End: last.End, Success: last.Success}
 	for _, p := range last.Problems {
-		if p.Grade == report.Warning {
+		if p.Severity == report.Warning {
 			r.FirstWords = p.Text
 			break
 		}
@@ -120,7 +120,7 @@ func examineRun(env *environment) doctor.LastRun {
 	return r
 }
 
-func examineOthers(ctx context.Context, env *environment) doctor.Others {
+func readOthers(ctx context.Context, env *environment) doctor.Others {
 	var o doctor.Others
 	_, err := os.Stat(env.Sanoid)
 	o.Sanoid = err == nil
