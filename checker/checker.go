@@ -33,7 +33,7 @@ type Disk struct {
 	// Receiving is true while the dataset's first receive is not finished.
 	Receiving bool
 	// PendingReceive is true when a receive is under way or waits to be resumed, as
-	// far as ZFS tells: it does so only for resumable ones (facts: OpenZFS E).
+	// far as ZFS tells: it does so only for resumable ones.
 	PendingReceive bool
 	// Running and NoSnap are the labels.
 	Running, NoSnap zfs.Property

@@ -123,7 +123,7 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 	return outcome(TwoOwners, "%s each say that guest %d is theirs", strings.Join(names, ", "), d.VMID)
 }
 
-// isReplica tells whether the node cannot count as an owner: it says that it only
+// isReplica reports whether the node cannot count as an owner: it says that it only
 // receives the disk, or it is this host itself. No two datasets share a guid.
 func (e Evidence) isReplica(d Disk) bool {
 	return e.Replica || (e.GUID != 0 && e.GUID == d.GUID)

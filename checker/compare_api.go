@@ -51,7 +51,7 @@ type CompareAnswer struct {
 // ComparedDisk is what a node says of one disk.
 type ComparedDisk struct {
 	Disk string `json:"disk"`
-	// Owned tells whether the disk's guest is configured on the node; OwnedProblem
+	// Owned reports whether the disk's guest is configured on the node; OwnedProblem
 	// is why that is not known.
 	Owned        Ownership `json:"owned_here"`
 	OwnedProblem string    `json:"owned_problem,omitempty"`

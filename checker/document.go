@@ -259,7 +259,7 @@ func instant(t *time.Time) time.Time {
 	return *t
 }
 
-// IsManaged tells whether a snapshot's name is one that snapwatch or sanoid gives.
+// IsManaged reports whether a snapshot's name is one that snapwatch or sanoid gives.
 func IsManaged(snapshot string) bool {
 	_, managed := zfs.ParseSnapshotName(snapshot)
 	return managed

@@ -58,9 +58,9 @@ func (c *evaluation) freshness() string {
 	return string(append(text.AppendAge(words, c.age), " old"...))
 }
 
-// holds tells whether a verdict holds of a disk of which none before it does. Every disk
-// is judged at each scrape: the calls are named here one by one, since what is called
-// through a table makes each evaluation a piece of the heap.
+// holds reports whether v applies, given that no verdict before it does. The cases are
+// spelled out: calls through a table would make every disk escape to the heap, and every
+// disk is judged at each scrape.
 func (c *evaluation) holds(v Verdict) (match, bool) {
 	switch v {
 	case Unreadable:
@@ -187,7 +187,7 @@ func (c *evaluation) future() (match, bool) {
 	return match{}, false
 }
 
-// clockWentBack tells whether this host's clock has been ahead of now before.
+// clockWentBack reports whether this host's clock has been ahead of now before.
 func (c *evaluation) clockWentBack() bool { return c.disk.HostClock.After(c.now.Add(clockSlack)) }
 
 func (c *evaluation) stopped() (match, bool) {
@@ -202,7 +202,7 @@ func (c *evaluation) stopped() (match, bool) {
 	return match{Within, limit, fmt.Sprintf("newest %s is %s old", c.disk.Newest.Name, text.Age(c.age))}, true
 }
 
-// labelledRunning tells whether the disk's own label contradicts its newest
+// labelledRunning reports whether the disk's own label contradicts its newest
 // snapshot, where the configuration trusts labels on a replica. A label can only
 // take away the silence of a stopped disk, never grant it.
 func (c *evaluation) labelledRunning() bool {

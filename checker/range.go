@@ -21,7 +21,7 @@ type Range struct {
 	Inside     bool
 }
 
-// Alerts tells whether the value is one to alarm for.
+// Alerts reports whether the value is one to alarm for.
 func (r Range) Alerts(value float64) bool {
 	in := r.Start <= value && value <= r.End
 	return in == r.Inside

@@ -184,7 +184,7 @@ func judgePool(pool Pool, p Policy, now time.Time) PoolResult {
 	return result
 }
 
-// poolExcluded tells whether the pool as a whole is under maintenance.
+// poolExcluded reports whether the pool as a whole is under maintenance.
 func (p *Policy) poolExcluded(pool string, now time.Time) bool {
 	return slices.ContainsFunc(p.Maintenance, func(m config.Maintenance) bool {
 		whole := m.Disk == "" && len(m.VMID) == 0

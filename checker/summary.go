@@ -7,7 +7,7 @@ import (
 	"snapwatch/internal/text"
 )
 
-// byComparison tells whether the comparison alarms and the verdict alone would not
+// byComparison reports whether the comparison alarms and the verdict alone would not
 // as much.
 func (d Result) byComparison() bool {
 	return d.Compared != nil && d.Compared.State.severity() > table[d.Verdict].States[d.Level].severity()
@@ -22,7 +22,7 @@ func (d Result) Word() string {
 	return d.Verdict.String()
 }
 
-// unproven tells whether the disk is silent because it is stopped, and no owner has
+// unproven reports whether the disk is silent because it is stopped, and no owner has
 // confirmed that this is the newest there is.
 func (d Result) unproven() bool {
 	return d.Verdict == Stopped && (d.Compared == nil || !d.Compared.Proven)

@@ -77,9 +77,6 @@ var table = [...]Row{
 // Verdicts is the table of verdicts, in precedence.
 func Verdicts() []Row { return slices.Clone(table[:]) }
 
-// RowOf is the verdict's line of the table.
-func RowOf(v Verdict) Row { return table[v] }
-
 // Colour is what the disk is shown in: its verdict's, or that of its state where the
 // comparison with its owner is worse.
 func (d Result) Colour() string {

@@ -41,7 +41,7 @@ func ParseKeep(words []string) (Keep, error) {
 	return keep, nil
 }
 
-// IsKeepWord tells whether a word looks meant as retention, right or wrong.
+// IsKeepWord reports whether a word looks meant as retention, right or wrong.
 func IsKeepWord(word string) bool {
 	if len(word) < 2 || !strings.ContainsRune("fhdwmy", rune(word[0])) {
 		return false

@@ -43,7 +43,7 @@ func forbidden(err error) string {
 	return text
 }
 
-// onLoopback tells whether the request came to an address that only this host can
+// onLoopback reports whether the request came to an address that only this host can
 // reach: loopback, or a socket in the file system.
 func onLoopback(r *http.Request) bool {
 	switch address := r.Context().Value(http.LocalAddrContextKey).(type) {

@@ -38,7 +38,7 @@ func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, a
 	asking.Wait()
 }
 
-// farBehind tells whether a disk's newest snapshot is so much newer than the asker's,
+// farBehind reports whether a disk's newest snapshot is so much newer than the asker's,
 // which it holds, too, that it is worth listing what lies between.
 func farBehind(d checker.ComparedDisk, asked checker.SnapshotRef) bool {
 	holds := (d.Presence == checker.AsSnapshot || d.Presence == checker.AsBookmark) && d.PresenceGUID == asked.GUID

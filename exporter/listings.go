@@ -45,7 +45,7 @@ func (s *Store) RefreshLater() {
 	}()
 }
 
-// Quiet tells whether nothing is being read that [Store.RefreshLater] or a page began.
+// Quiet reports whether nothing is being read that [Store.RefreshLater] or a page began.
 func (s *Store) Quiet() bool {
 	s.histories.mu.Lock()
 	defer s.histories.mu.Unlock()

@@ -77,7 +77,7 @@ func ownership(o pve.Owners, err error, vmid int) checker.Ownership {
 	return checker.NotOwned
 }
 
-// isReplica tells whether the configuration says that this node receives a dataset
+// isReplica reports whether the configuration says that this node receives a dataset
 // from elsewhere.
 func (s *Store) isReplica(dataset string) bool {
 	if s.settings.Config.Role == "replica" {

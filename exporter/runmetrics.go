@@ -42,7 +42,7 @@ var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSu
 type Runs struct {
 	// Last reads the last run's report; its error wraps fs.ErrNotExist without one.
 	Last func() (report.Run, error)
-	// Expected tells whether snap is registered here.
+	// Expected reports whether snap is registered here.
 	Expected func() bool
 }
 

@@ -82,7 +82,7 @@ func (f *inventoryFile) update(pools []checker.Pool, now time.Time) {
 	f.readAt = modified(f.path)
 }
 
-// changed tells whether somebody else wrote the file.
+// changed reports whether somebody else wrote the file.
 func (f *inventoryFile) changed() bool {
 	at := modified(f.path)
 	return !at.IsZero() && !at.Equal(f.readAt)

@@ -76,7 +76,7 @@ func NewOwners(c config.Owners) (Owners, error) {
 	return o, nil
 }
 
-// Configured tells whether there is any node to ask.
+// Configured reports whether there is any node to ask.
 func (o Owners) Configured() bool { return len(o.urls) > 0 }
 
 // Ask asks every node, all at the same time, about the report's disks that can be

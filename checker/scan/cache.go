@@ -60,7 +60,7 @@ func keyOf(h zfs.Head, readAt time.Time) (Key, bool) {
 	return key, h.GUID != 0 && checker.IsManaged(h.NewestSnapshot)
 }
 
-// lasting tells whether the key holds for another process, too: a name alone may be
+// lasting reports whether the key holds for another process, too: a name alone may be
 // given again.
 func (k Key) lasting() bool { return k.Changed != 0 }
 
@@ -91,7 +91,7 @@ func (c *Cache) keep(h zfs.Head, readAt time.Time, ofAny, name string, newest *z
 	c.newest[h.Name] = k
 }
 
-// Unsaved tells whether there is something that [Cache.Save] has not written.
+// Unsaved reports whether there is something that [Cache.Save] has not written.
 func (c *Cache) Unsaved() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

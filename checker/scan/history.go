@@ -7,7 +7,7 @@ import (
 )
 
 // History lists all snapshots of one disk, the oldest first. It costs time with every
-// one of them (facts: OpenZFS B1), and is a listing like any other: while it runs, the
+// one of them, and is a listing like any other: while it runs, the
 // pool's other listings wait, so ctx must end soon.
 func (s Scanner) History(ctx context.Context, dataset string) ([]zfs.Snapshot, error) {
 	pool := zfs.Pool(dataset)

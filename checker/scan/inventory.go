@@ -75,8 +75,8 @@ func (s Inventory) Save(path string) error {
 	return nil
 }
 
-// Updated is with the disks that were read and without those that were renamed, and
-// whether that is another list: then it is one of its own.
+// Updated returns s plus the disks just read and minus those renamed, and whether anything
+// changed. If so, the result is a copy.
 func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Inventory, changed bool) {
 	updated = s
 	change := func() Inventory {
@@ -105,7 +105,7 @@ func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Invento
 	return updated, changed
 }
 
-// renamed tells whether a disk that is not where it was is read under another name.
+// renamed reports whether a disk that is not where it was is read under another name.
 func renamed(name string, disk KnownDisk, pools []checker.Pool, guids map[uint64]string) bool {
 	to, ok := guids[disk.GUID]
 	if !ok || to == name || disk.GUID == 0 {

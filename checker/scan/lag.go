@@ -52,7 +52,7 @@ func FirstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, ev
 	return first, evidence, found && len(before) > 0 && !ahead
 }
 
-// namedBefore tells whether a managed name is of an earlier time than another.
+// namedBefore reports whether a managed name is of an earlier time than another.
 func namedBefore(a, b string) bool {
 	earlier, errA := zfs.ParseSnapshotTime(a)
 	later, errB := zfs.ParseSnapshotTime(b)

@@ -38,7 +38,7 @@ func NewTargets(c config.Config, imported []string, seen Inventory) Targets {
 // Pools are the pools' names, in order.
 func (t Targets) Pools() []string { return sortedKeys(t) }
 
-// Only leaves out the pools that keep says no to.
+// Only returns the targets whose pool satisfies keep.
 func (t Targets) Only(keep func(pool string) bool) Targets {
 	rest := Targets{}
 	for pool, roots := range t {
@@ -49,7 +49,7 @@ func (t Targets) Only(keep func(pool string) bool) Targets {
 	return rest
 }
 
-// covers tells whether a dataset is searched.
+// covers reports whether a dataset is searched.
 func (t Targets) covers(dataset string) bool {
 	return slices.ContainsFunc(t[zfs.Pool(dataset)], func(root string) bool { return zfs.Within(dataset, root) })
 }

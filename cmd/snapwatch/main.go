@@ -67,7 +67,7 @@ type grammar struct {
 	Explain     explainCmd     `cmd:"" help:"Say where a disk's snapshots got stuck, and what to do next."`
 	Exporter    exporterCmd    `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
 	Finalize    finalizeCmd    `cmd:"" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
-	Forget      forgetCmd      `cmd:"" help:"Stop missing disks that were removed from a replica on purpose."`
+	Forget      forgetCmd      `cmd:"" help:"Forget disks that you removed on purpose, so that check no longer reports them missing."`
 	Unblock     unblockCmd     `cmd:"" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
 	Prune       pruneCmd       `cmd:"" help:"Rotate the snapshots of copies that are received here (as root)."`
 	Soon        soonCmd        `cmd:"" help:"Ask for a run of snap in a moment (for Proxmox's hookscript, as root)."`
@@ -180,7 +180,7 @@ func fail(env *environment, args []string, err error) int {
 	return status
 }
 
-// isCheck tells whether the command is check: the first word that is no flag. There is
+// isCheck reports whether the command is check: the first word that is no flag. There is
 // a config check, too.
 func isCheck(args []string) bool {
 	i := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })

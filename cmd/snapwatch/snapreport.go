@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 )
 
@@ -128,10 +129,10 @@ func actions(plan snapper.Plan) []action {
 		}
 	}
 	for _, dataset := range plan.GiveBack {
-		list = append(list, action{"label", dataset, "give way to the received value"})
+		list = append(list, action{"inherit", dataset, "-S " + zfs.LabelRunning + ": the received value takes over"})
 	}
 	for _, b := range plan.Abandoned {
-		list = append(list, action{"unmark", b.Dataset + "#" + b.Name, "the disk was rolled back past it: what it marks is not its history any more"})
+		list = append(list, action{"destroy", b.Dataset + "#" + b.Name, "the disk was rolled back past it: what it stands for is not its history any more"})
 	}
 	for _, m := range plan.Marks {
 		list = append(list, action{"bookmark", m.Dataset + "#" + m.Name, "of a snapshot that is there already"})
@@ -140,7 +141,7 @@ func actions(plan snapper.Plan) []action {
 		list = append(list, action{"destroy", d.Dataset + "@" + d.Name, d.Reason})
 	}
 	for _, b := range plan.Unmark {
-		list = append(list, action{"unmark", b.Dataset + "#" + b.Name, "beyond the bookmarks kept"})
+		list = append(list, action{"destroy", b.Dataset + "#" + b.Name, "beyond the bookmarks kept"})
 	}
 	for _, n := range plan.Notes {
 		if n.Result != snapper.Snapshotted && n.Dataset != "" {

@@ -84,12 +84,12 @@ func (q query) with(change func(*query)) string {
 	return q.link()
 }
 
-// Filtered tells whether anything is left out.
+// Filtered reports whether anything is left out.
 func (q query) Filtered() bool {
 	return q.State != "" || q.Verdict != "" || q.Pool != "" || q.Text != ""
 }
 
-// matches tells whether the query is about a disk.
+// matches reports whether the query is about a disk.
 func (q query) matches(d checker.Result) bool {
 	return (q.State == "" || d.State.String() == q.State) &&
 		(q.Verdict == "" || d.Verdict.String() == q.Verdict) &&

@@ -164,7 +164,7 @@ func beforeListing(p checker.PoolResult, l Listings) checker.PoolResult {
 	return p
 }
 
-// trouble tells whether a pool could not be read as a whole. One that is out for
+// trouble reports whether a pool could not be read as a whole. One that is out for
 // maintenance is none.
 func trouble(p checker.PoolResult) bool {
 	switch {
@@ -176,7 +176,7 @@ func trouble(p checker.PoolResult) bool {
 	return p.Problem != "" && p.Reason != ""
 }
 
-// notYet tells whether the exporter has only just begun.
+// notYet reports whether the exporter has only just begun.
 func notYet(p checker.PoolResult) bool { return p.ReadAt.IsZero() && p.Took == 0 && !p.Missing }
 
 func stateCounters(disks []checker.Result, q query) []counter {

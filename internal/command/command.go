@@ -151,7 +151,7 @@ func Output(ctx context.Context, c Cmd) (string, error) {
 }
 
 // Finish runs a command that writes and returns what it prints. Nothing here
-// ever kills it: a killed channel program stops half done (facts: OpenZFS A3).
+// ever kills it: a killed channel program stops half done.
 // The end of patience ends only the waiting, with [ErrStillRunning].
 func Finish(patience context.Context, c Cmd) (string, error) {
 	p, err := start(c)

@@ -48,7 +48,7 @@ func Worst(findings []Finding) Status {
 	return worst
 }
 
-// primary tells whether snap has work here.
+// primary reports whether snap has work here.
 func (f Facts) primary() bool { return f.Node.PVE && f.Role != "replica" }
 
 func ok(topic, format string, args ...any) []Finding {

@@ -171,7 +171,7 @@ func (r *Run) Add(severity Severity, format string, args ...any) {
 	}
 }
 
-// Failed tells whether something went wrong that a person must hear of.
+// Failed reports whether something went wrong that a person must hear of.
 func (r *Run) Failed() bool {
 	for _, p := range r.Problems {
 		if p.Severity == Warning {
@@ -181,7 +181,7 @@ func (r *Run) Failed() bool {
 	return false
 }
 
-// Nothing tells whether no pool could be worked on at all.
+// Nothing reports whether no pool could be worked on at all.
 func (r *Run) Nothing() bool {
 	for _, p := range r.Pools {
 		if p.Error == "" && p.LockedSince.IsZero() {
