@@ -30,10 +30,10 @@ func (o *Ownership) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Presence is how a dataset holds a snapshot that somebody asks for.
+// Presence is how a snapshot that somebody asks for is there on a dataset.
 type Presence int
 
-// The ways to hold a snapshot: a bookmark is enough to replicate on from.
+// The ways to be there: a bookmark is enough to replicate on from.
 const (
 	PresenceUnknown Presence = iota
 	Absent
@@ -43,15 +43,15 @@ const (
 
 var presenceWords = []string{"unknown", "no", "snapshot", "bookmark"}
 
-func (h Presence) String() string { return presenceWords[h] }
+func (p Presence) String() string { return presenceWords[p] }
 
 // MarshalText implements [encoding.TextMarshaler].
-func (h Presence) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+func (p Presence) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
-func (h *Presence) UnmarshalText(text []byte) error {
+func (p *Presence) UnmarshalText(text []byte) error {
 	at, err := wordIn(presenceWords, string(text))
-	*h = Presence(at)
+	*p = Presence(at)
 	return err
 }
 

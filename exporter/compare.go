@@ -67,24 +67,24 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 		}
 		answer.Disks = append(answer.Disks, d)
 	}
-	held, problems := s.lookUp(ctx, wanted)
+	found, problems := s.lookUp(ctx, wanted)
 	for i := range answer.Disks {
 		d := &answer.Disks[i]
 		if d.Problem != "" || d.Presence != checker.PresenceUnknown {
 			continue
 		}
 		if d.Problem = problems[zfs.Pool(d.Dataset)]; d.Problem == "" {
-			h := held[d.Dataset+"@"+request.Disks[i].Newest.Name]
+			h := found[d.Dataset+"@"+request.Disks[i].Newest.Name]
 			d.Presence, d.PresenceGUID = h.Presence, h.GUID
 		}
 	}
-	s.tellSince(ctx, request, answer, held)
+	s.tellSince(ctx, request, answer, found)
 	return answer
 }
 
 // lookUp asks all pools at the same time.
-func (s *Store) lookUp(ctx context.Context, wanted map[string][]string) (held map[string]scan.Lookup, problems map[string]string) {
-	held, problems = map[string]scan.Lookup{}, map[string]string{}
+func (s *Store) lookUp(ctx context.Context, wanted map[string][]string) (all map[string]scan.Lookup, problems map[string]string) {
+	all, problems = map[string]scan.Lookup{}, map[string]string{}
 	var mu sync.Mutex
 	var asking sync.WaitGroup
 	for pool, names := range wanted {
@@ -96,12 +96,12 @@ func (s *Store) lookUp(ctx context.Context, wanted map[string][]string) (held ma
 				problems[pool] = err.Error()
 			}
 			for name, h := range found {
-				held[name] = h
+				all[name] = h
 			}
 		})
 	}
 	asking.Wait()
-	return held, problems
+	return all, problems
 }
 
 // view is the report by what is asked for.

@@ -11,13 +11,13 @@ import (
 
 // tellSince adds to an answer since when the asker has been behind, where it is so far
 // behind that this matters and that it can be known.
-func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, answer checker.CompareAnswer, held map[string]scan.Lookup) {
+func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, answer checker.CompareAnswer, found map[string]scan.Lookup) {
 	ask := map[string][]scan.Position{} // by pool
 	of := map[scan.Position][]*checker.ComparedDisk{}
 	for i := range answer.Disks {
 		d := &answer.Disks[i]
 		if newest := request.Disks[i].Newest; farBehind(*d, newest) {
-			at := scan.Position{Dataset: d.Dataset, CreateTXG: held[d.Dataset+"@"+newest.Name].CreateTXG}
+			at := scan.Position{Dataset: d.Dataset, CreateTXG: found[d.Dataset+"@"+newest.Name].CreateTXG}
 			if of[at] == nil {
 				pool := zfs.Pool(d.Dataset)
 				ask[pool] = append(ask[pool], at)

@@ -203,7 +203,7 @@ func (r *run) startHook(ctx context.Context, c hookCall) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Limit())
 	defer cancel()
 	r.progress("hook %s", c)
-	said, err := command.Bounded(ctx, command.Cmd{Argv: c.Argv, Stdin: c.input()}, c.environment())
+	said, err := command.RunHook(ctx, command.Cmd{Argv: c.Argv, Stdin: c.input()}, c.environment())
 	lines := spoken(said)
 	for _, line := range lines {
 		r.hooks.add(report.Notice, "hook %s: %s", c, line)

@@ -10,13 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A companion has a session of its own and none of our open files; it reads until we
+// What is detached has a session of its own and none of our open files; it reads until we
 // close, and may speak until then.
-func TestCompanion(t *testing.T) {
+func TestDetached(t *testing.T) {
 	kept, err := os.Create(t.TempDir() + "/lock")
 	require.NoError(t, err)
 	defer kept.Close()
-	c, err := StartCompanion("/bin/sh", []string{"companion", "-c", `echo $$; read -r line; echo "read $line"; cat`})
+	c, err := StartDetached("/bin/sh", []string{"detached", "-c", `echo $$; read -r line; echo "read $line"; cat`})
 	require.NoError(t, err)
 	said := bufio.NewReader(c)
 	pid, err := said.ReadString('\n')
@@ -28,7 +28,7 @@ func TestCompanion(t *testing.T) {
 	assert.Equal(t, strings.TrimSpace(pid), strings.Fields(fields)[3], "its session is its own")
 	cmdline, err := os.ReadFile(dir + "/cmdline")
 	require.NoError(t, err)
-	assert.True(t, strings.HasPrefix(string(cmdline), "companion\x00"), "%q", cmdline)
+	assert.True(t, strings.HasPrefix(string(cmdline), "detached\x00"), "%q", cmdline)
 	open, err := os.ReadDir(dir + "/fd")
 	require.NoError(t, err)
 	for _, fd := range open {
@@ -41,6 +41,6 @@ func TestCompanion(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "read freeze\n", line)
 	require.NoError(t, c.Close())
-	_, err = StartCompanion("/no/such/program", []string{"x"})
+	_, err = StartDetached("/no/such/program", []string{"x"})
 	assert.ErrorContains(t, err, "no such file")
 }

@@ -15,11 +15,11 @@ import (
 // left running in the background may hold it open.
 const outputGrace = 200 * time.Millisecond
 
-// Bounded runs a program of the user's, named by its path, and returns what it printed, both outputs
+// RunHook runs a program of the user's, named by its path, and returns what it printed, both outputs
 // as one, of which no more is kept than of any command's complaints. Its standard input is
 // c.Stdin, env is added to its environment, and no file but these is open in it. When
 // ctx ends, its process group is killed.
-func Bounded(ctx context.Context, c Cmd, env []string) (said string, err error) {
+func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) {
 	output := &head{}
 	cmd := exec.Command(c.Argv[0], c.Argv[1:]...)
 	cmd.Env = append(append(slices.DeleteFunc(os.Environ(), isLocale), "LC_ALL=C"), env...)

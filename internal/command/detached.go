@@ -7,15 +7,15 @@ import (
 	"syscall"
 )
 
-// Companion is a program that runs beside this one and goes on when this one is
+// Detached is a program that runs beside this one and continues when this one is
 // killed: it has a session of its own, and of the files that are open here it gets
 // none, so that it keeps no lock. What it reads ends when this process ends.
-type Companion struct {
+type Detached struct {
 	stdin, stdout *os.File
 }
 
-// StartCompanion starts the program at path as a companion.
-func StartCompanion(path string, argv []string) (*Companion, error) {
+// StartDetached starts the program at path, detached.
+func StartDetached(path string, argv []string) (*Detached, error) {
 	childStdin, stdin, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -38,17 +38,17 @@ func StartCompanion(path string, argv []string) (*Companion, error) {
 		return nil, &Error{Argv: argv, Err: err}
 	}
 	go func() { _ = cmd.Wait() }() // its end shows in what it prints
-	return &Companion{stdin: stdin, stdout: stdout}, nil
+	return &Detached{stdin: stdin, stdout: stdout}, nil
 }
 
 // Read reads what it prints.
-func (c *Companion) Read(p []byte) (int, error) { return c.stdout.Read(p) }
+func (c *Detached) Read(p []byte) (int, error) { return c.stdout.Read(p) }
 
 // Write gives it something to read.
-func (c *Companion) Write(p []byte) (int, error) { return c.stdin.Write(p) }
+func (c *Detached) Write(p []byte) (int, error) { return c.stdin.Write(p) }
 
 // Close ends what it reads. What it prints after that is lost.
-func (c *Companion) Close() error {
+func (c *Detached) Close() error {
 	_ = c.stdout.Close()
 	return c.stdin.Close()
 }
