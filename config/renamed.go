@@ -13,14 +13,9 @@ var renamed = map[string]string{
 }
 
 // renamedKey returns an error that names the new key where there is an old one.
-func renamedKey(n *yaml.Node) error {
-	for i, child := range n.Content {
-		if now := renamed[child.Value]; now != "" && n.Kind == yaml.MappingNode && i%2 == 0 {
-			return fmt.Errorf("line %d: %s is called %s", child.Line, child.Value, now)
-		}
-		if err := renamedKey(child); err != nil {
-			return err
-		}
+func renamedKey(key, _ *yaml.Node) error {
+	if now := renamed[key.Value]; now != "" {
+		return fmt.Errorf("line %d: %s is called %s", key.Line, key.Value, now)
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 func disksAPI(store *Store) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		report := store.Report()
-		owners, err := store.guests.owners(r.Context())
+		owners, err := store.owners(r.Context())
 		for i := range report.Disks {
 			report.Disks[i].Owned = ownership(owners, err, report.Disks[i].VMID)
 		}

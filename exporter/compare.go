@@ -52,7 +52,7 @@ func compareAPI(store *Store) http.Handler {
 func (s *Store) compare(ctx context.Context, request checker.CompareRequest) checker.CompareAnswer {
 	report := s.Report()
 	answer := checker.NewCompareAnswer(report.Now)
-	owners, err := s.guests.owners(ctx)
+	owners, err := s.owners(ctx)
 	here := look(report)
 	wanted := map[string][]string{} // full names by pool
 	for _, asked := range request.Disks {

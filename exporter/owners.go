@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"snapwatch/checker"
@@ -16,54 +15,16 @@ import (
 // memory and is read at once, or hangs.
 const ownedWait = 2 * time.Second
 
-// guests reads which node has which guest. One reading at a time: where pmxcfs
-// hangs, one goroutine hangs with it, however many ask.
-type guests struct {
-	read func() (pve.Owners, error)
-
-	mu      sync.Mutex
-	reading *reading
-}
-
-type reading struct {
-	done   chan struct{}
-	owners pve.Owners
-	err    error
-}
-
-// owners waits for a reading until ctx ends.
-func (g *guests) owners(ctx context.Context) (pve.Owners, error) {
-	if g.read == nil {
+// owners reads which node has which guest.
+func (s *Store) owners(ctx context.Context) (pve.Owners, error) {
+	if s.settings.Owners == nil {
 		return pve.Owners{}, errors.New("this exporter does not read Proxmox's configuration")
 	}
-	ctx, cancel := context.WithTimeout(ctx, ownedWait)
-	defer cancel()
-	r := g.join()
-	select {
-	case <-r.done:
-		return r.owners, r.err
-	case <-ctx.Done():
-		return pve.Owners{}, fmt.Errorf("reading Proxmox's configuration: %w (is pmxcfs hung? systemctl status pve-cluster)", ctx.Err())
+	owners, waited, err := s.guests.get(ctx, ownedWait)
+	if !waited {
+		return pve.Owners{}, fmt.Errorf("reading Proxmox's configuration: %w (is pmxcfs hung? systemctl status pve-cluster)", err)
 	}
-}
-
-// join begins a reading unless one is under way.
-func (g *guests) join() *reading {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.reading != nil {
-		return g.reading
-	}
-	r := &reading{done: make(chan struct{})}
-	g.reading = r
-	go func() {
-		defer close(r.done)
-		r.owners, r.err = g.read()
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.reading = nil
-	}()
-	return r
+	return owners, err
 }
 
 // ownership answers for one guest from what was read.

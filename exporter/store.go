@@ -30,10 +30,10 @@ type Store struct {
 	copies    map[string][]string
 	inventory *inventoryFile
 	cache     *cacheFile
-	guests    *guests
+	guests    reader[pve.Owners]
 	// histories and runs are for the page.
 	histories  *histories
-	runs       *runReader
+	runs       reader[page.LastRun]
 	refreshing atomic.Bool
 	// tidying is held by the one who does what follows a scan.
 	tidying sync.Mutex
@@ -79,9 +79,8 @@ func NewStore(s Settings) *Store {
 	policy := checker.NewPolicy(s.Config)
 	policy.MaxDataAge = s.MaxDataAge
 	store := &Store{settings: s, policy: policy, pools: map[string]*pool{}, inventory: newInventoryFile(s.StateDir, s.Log)}
-	store.guests = &guests{read: s.Owners}
+	store.guests.read, store.runs.read = s.Owners, s.Runs.read
 	store.histories = &histories{list: s.Scanner.History, now: s.Scanner.Now, of: map[string]history{}}
-	store.runs = &runReader{runs: s.Runs}
 	store.cache = newCacheFile(s.StateDir, s.Log)
 	store.settings.Scanner.Cache = store.cache.load()
 	return store
