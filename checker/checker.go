@@ -1,12 +1,15 @@
-// Package checker is the replica mode: it reads how old the newest snapshot of
-// each guest's disk is, judges that, and says the result to a monitoring system.
+// Package checker is the replica mode: it judges how old the newest snapshot of each
+// guest's disk is. It is pure: it reads nothing but what it is given, and can touch no
+// pool, no file and no network.
 //
-// [Scanner] reads, [Judge] decides and does nothing else, [Assemble] puts many
-// judgements into a [Report], and the Write functions print one. The exporter uses
+// Package scan reads, and remote asks other hosts. [Judge] decides on a disk, [Assemble]
+// puts many judgements into a [Report], and package format prints one. The exporter uses
 // the same judgement, so that a metric, a check and a page cannot disagree.
 package checker
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	"snapwatch/internal/zfs"
@@ -30,7 +33,7 @@ type Disk struct {
 	// Receiving is true while the dataset's first receive is not finished.
 	Receiving bool
 	// PendingReceive is true when a receive is under way or waits to be resumed, as
-	// far as ZFS tells: it does so only for resumable ones (facts: OpenZFS E).
+	// far as ZFS tells: it does so only for resumable ones.
 	PendingReceive bool
 	// Running and NoSnap are the labels.
 	Running, NoSnap zfs.Property
@@ -57,6 +60,15 @@ type Disk struct {
 
 // Name is the last component of the dataset's name: vm-100-disk-0.
 func (d Disk) Name() string { return zfs.Base(d.Dataset) }
+
+// GuestID is the guest as Proxmox's own API calls it: qemu/100.
+func (d Disk) GuestID() string {
+	kind := "qemu"
+	if name := d.Name(); strings.HasPrefix(name, "subvol-") || strings.HasPrefix(name, "basevol-") {
+		kind = "lxc"
+	}
+	return kind + "/" + strconv.Itoa(d.VMID)
+}
 
 // Suffix is the class of the newest managed snapshot, "none" if there is none and
 // "other" if there are only snapshots of others.

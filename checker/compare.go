@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -15,7 +16,7 @@ type Outcome int
 // The outcomes.
 const (
 	NotCompared Outcome = iota
-	InStep
+	InSync
 	Lagging
 	Diverged
 	NoOwner
@@ -31,7 +32,7 @@ func (o Outcome) String() string { return outcomes[o].Name }
 type OutcomeRow struct {
 	Outcome Outcome
 	Name    string
-	// States are the Nagios states by [Level], which is that of the lag.
+	// States are the Nagios states by [limitLevel], which is that of the lag.
 	States [3]State
 	// Meaning says to a person when the outcome holds.
 	Meaning string
@@ -39,7 +40,7 @@ type OutcomeRow struct {
 
 var outcomes = [...]OutcomeRow{
 	{NotCompared, "not compared", all(OK), "its verdict leaves nothing to compare"},
-	{InStep, "in step", all(OK), "the owner's newest snapshot is here, or the replica has not been behind for longer than a limit"},
+	{InSync, "in sync", all(OK), "the owner's newest snapshot is here, or the replica has not been behind for longer than a limit"},
 	{Lagging, "lagging", [3]State{OK, Warning, Critical}, "the owner has had newer snapshots for longer than a limit"},
 	{Diverged, "diverged", all(Critical), "its newest snapshot is not older than the owner's and not the owner's, or the owner has that name with another guid"},
 	{NoOwner, "no owner", all(Unknown), "no node that was asked has the guest, though it is somewhere, or may be"},
@@ -71,10 +72,10 @@ type Evidence struct {
 	GUID    uint64
 	Newest  *zfs.Snapshot
 	Problem string
-	// Held is how that disk holds the replica's newest snapshot by name, HeldGUID
+	// Presence is how that disk holds the replica's newest snapshot by name, PresenceGUID
 	// the guid under that name.
-	Held     Holding
-	HeldGUID uint64
+	Presence     Presence
+	PresenceGUID uint64
 	// BehindSince is when that disk's first managed snapshot after the replica's newest
 	// was made, zero if that is not known. Now is the node's clock.
 	BehindSince, Now time.Time
@@ -112,7 +113,7 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 	case 1:
 		c := against(d, p, owners[0])
 		c.Owner = owners[0].Node
-		c.Proven = v == Stopped && c.Outcome == InStep && owners[0].Newest.GUID == d.Newest.GUID
+		c.Proven = v == Stopped && c.Outcome == InSync && owners[0].Newest.GUID == d.Newest.GUID
 		return c
 	}
 	var names []string
@@ -122,7 +123,7 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 	return outcome(TwoOwners, "%s each say that guest %d is theirs", strings.Join(names, ", "), d.VMID)
 }
 
-// isReplica tells whether the node cannot count as an owner: it says that it only
+// isReplica reports whether the node cannot count as an owner: it says that it only
 // receives the disk, or it is this host itself. No two datasets share a guid.
 func (e Evidence) isReplica(d Disk) bool {
 	return e.Replica || (e.GUID != 0 && e.GUID == d.GUID)
@@ -172,40 +173,40 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 	case o.Newest == nil:
 		return outcome(OwnerUnreadable, "%s has no managed snapshot of %s", o.Node, o.Dataset)
 	case o.Newest.GUID == d.Newest.GUID:
-		return inStep(d, p, 0, "the newest of "+o.Node+", too")
-	case o.Held == HoldingUnknown:
+		return inSync(d, p, 0, "the newest of "+o.Node+", too")
+	case o.Presence == PresenceUnknown:
 		return outcome(OwnerUnreadable, "%s does not say whether it has %s", o.Node, d.Newest.Name)
-	case o.Held != NotHeld && o.HeldGUID != d.Newest.GUID:
-		return outcome(Diverged, "%s has another %s %s under this name", o.Node, o.Held, d.Newest.Name)
-	case o.Held == NotHeld && !d.Newest.Creation.Before(o.Newest.Creation):
+	case o.Presence != Absent && o.PresenceGUID != d.Newest.GUID:
+		return outcome(Diverged, "%s has another %s %s under this name", o.Node, o.Presence, d.Newest.Name)
+	case o.Presence == Absent && !d.Newest.Creation.Before(o.Newest.Creation):
 		return outcome(Diverged, "%s does not have %s, and its own newest, %s, is no newer", o.Node, d.Newest.Name, o.Newest.Name)
 	}
 	lag, text := o.lag(d)
-	if o.Held == NotHeld {
+	if o.Presence == Absent {
 		text += ", where its own newest is gone and has no bookmark"
 	}
-	return inStep(d, p, lag, text)
+	return inSync(d, p, lag, text)
 }
 
 // lag is how long the replica has been behind. The difference of the newest creations
 // counts the time in which a guest was off, and there was nothing to send; so it stands
 // only where the owner does not know better.
-func (e Evidence) lag(d Disk) (lag time.Duration, text string) {
+func (e Evidence) lag(d Disk) (lag time.Duration, words string) {
 	if e.BehindSince.IsZero() {
 		lag = max(0, e.Newest.Creation.Sub(d.Newest.Creation))
-		return lag, fmt.Sprintf("%s behind %s of %s", Age(lag), e.Newest.Name, e.Node)
+		return lag, fmt.Sprintf("%s behind %s of %s", text.Age(lag), e.Newest.Name, e.Node)
 	}
 	lag = max(0, e.Now.Sub(e.BehindSince))
-	return lag, fmt.Sprintf("behind %s of %s for %s", e.Newest.Name, e.Node, Age(lag))
+	return lag, fmt.Sprintf("behind %s of %s for %s", e.Newest.Name, e.Node, text.Age(lag))
 }
 
-// inStep judges a lag by the disk's limits.
-func inStep(d Disk, p Policy, lag time.Duration, text string) Comparison {
+// inSync judges a lag by the disk's limits.
+func inSync(d Disk, p Policy, lag time.Duration, text string) Comparison {
 	level, limit := p.exceeded(&d, lag)
 	if lag == 0 {
 		level = Within // a range may alert at 0, but nothing is wrong with being equal
 	}
-	is := InStep
+	is := InSync
 	if level > Within {
 		is = Lagging
 		text += fmt.Sprintf(" (%s)", limit)

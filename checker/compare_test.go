@@ -14,7 +14,7 @@ import (
 
 // says is what a node says that owns the disk and has this newest snapshot.
 func says(newest *zfs.Snapshot, change ...func(*Evidence)) Evidence {
-	e := Evidence{Node: "a", Owned: Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Held: HeldAsSnapshot, HeldGUID: 7}
+	e := Evidence{Node: "a", Owned: Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Presence: AsSnapshot, PresenceGUID: 7}
 	for _, c := range change {
 		c(&e)
 	}
@@ -28,8 +28,8 @@ func other(class zfs.Class, age time.Duration) *zfs.Snapshot {
 	return s
 }
 
-func held(h Holding, guid uint64) func(*Evidence) {
-	return func(e *Evidence) { e.Held, e.HeldGUID = h, guid }
+func presence(h Presence, guid uint64) func(*Evidence) {
+	return func(e *Evidence) { e.Presence, e.PresenceGUID = h, guid }
 }
 
 func node(name string, owned Ownership, change ...func(*Evidence)) Evidence {
@@ -53,26 +53,26 @@ func TestCompare(t *testing.T) {
 		rule    string
 		proven  bool
 	}{
-		"in step: the same newest":                   {disk: fresh, nodes: []Evidence{says(fresh.Newest), no}, outcome: InStep, reason: "the newest of a", rule: "limits.warning"},
-		"in step: newer within the limit":            {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0))}, outcome: InStep, reason: "1h behind", rule: "limits.warning"},
-		"in step: by an override":                    {disk: aDisk("903", zfs.Hourly, 20*hour), verdict: Fresh, nodes: []Evidence{says(other(zfs.Hourly, 0))}, outcome: InStep, rule: "overrides[1].warning (vmid 903)"},
-		"stopped: proven":                            {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest)}, outcome: InStep, proven: true, rule: "limits.warning"},
-		"stopped: not proven by a newer one":         {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Stopped, 3*day-hour))}, outcome: InStep, rule: "limits.warning"},
-		"fresh is nothing to prove":                  {disk: fresh, verdict: Fresh, nodes: []Evidence{says(fresh.Newest)}, outcome: InStep, rule: "limits.warning"},
-		"lagging: replication died while it was off": {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0), held(HeldAsBookmark, 7)), no}, outcome: Lagging, state: Critical, reason: "3d behind", rule: "limits.critical"},
+		"in sync: the same newest":                   {disk: fresh, nodes: []Evidence{says(fresh.Newest), no}, outcome: InSync, reason: "the newest of a", rule: "limits.warning"},
+		"in sync: newer within the limit":            {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0))}, outcome: InSync, reason: "1h behind", rule: "limits.warning"},
+		"in sync: by an override":                    {disk: aDisk("903", zfs.Hourly, 20*hour), verdict: Fresh, nodes: []Evidence{says(other(zfs.Hourly, 0))}, outcome: InSync, rule: "overrides[1].warning (vmid 903)"},
+		"stopped: proven":                            {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest)}, outcome: InSync, proven: true, rule: "limits.warning"},
+		"stopped: not proven by a newer one":         {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Stopped, 3*day-hour))}, outcome: InSync, rule: "limits.warning"},
+		"fresh is nothing to prove":                  {disk: fresh, verdict: Fresh, nodes: []Evidence{says(fresh.Newest)}, outcome: InSync, rule: "limits.warning"},
+		"lagging: replication died while it was off": {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(AsBookmark, 7)), no}, outcome: Lagging, state: Critical, reason: "3d behind", rule: "limits.critical"},
 		"lagging: warning":                           {disk: aDisk("1", zfs.Stopped, 3*hour), verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0))}, outcome: Lagging, state: Warning, reason: "limit 2h, limits.warning", rule: "limits.warning"},
-		"lagging: and cannot go on":                  {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0), held(NotHeld, 0))}, outcome: Lagging, state: Critical, reason: "gone and has no bookmark", rule: "limits.critical"},
-		"diverged: the owner was rolled back":        {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 5*hour), held(NotHeld, 0))}, outcome: Diverged, state: Critical, reason: "does not have"},
-		"diverged: two of the same second":           {disk: fresh, nodes: []Evidence{says(other(zfs.Daily, hour), held(NotHeld, 0))}, outcome: Diverged, state: Critical, reason: "is no newer"},
-		"diverged: the name with another guid":       {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), held(HeldAsSnapshot, 6))}, outcome: Diverged, state: Critical, reason: "another snapshot"},
-		"diverged: the bookmark with another guid":   {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), held(HeldAsBookmark, 6))}, outcome: Diverged, state: Critical, reason: "another bookmark"},
-		"not diverged: newer, and the owner has it":  {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 2*hour))}, outcome: InStep, rule: "limits.warning"},
-		"not diverged: older, and the owner lost it": {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), held(NotHeld, 0))}, outcome: InStep, rule: "limits.warning"},
+		"lagging: and cannot go on":                  {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(Absent, 0))}, outcome: Lagging, state: Critical, reason: "gone and has no bookmark", rule: "limits.critical"},
+		"diverged: the owner was rolled back":        {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 5*hour), presence(Absent, 0))}, outcome: Diverged, state: Critical, reason: "does not have"},
+		"diverged: two of the same second":           {disk: fresh, nodes: []Evidence{says(other(zfs.Daily, hour), presence(Absent, 0))}, outcome: Diverged, state: Critical, reason: "is no newer"},
+		"diverged: the name with another guid":       {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(AsSnapshot, 6))}, outcome: Diverged, state: Critical, reason: "another snapshot"},
+		"diverged: the bookmark with another guid":   {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(AsBookmark, 6))}, outcome: Diverged, state: Critical, reason: "another bookmark"},
+		"not diverged: newer, and the owner has it":  {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 2*hour))}, outcome: InSync, rule: "limits.warning"},
+		"not diverged: older, and the owner lost it": {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(Absent, 0))}, outcome: InSync, rule: "limits.warning"},
 		"after failover: the other node owns it":     {disk: stopped, verdict: Stopped, nodes: []Evidence{node("a", NotOwned, func(e *Evidence) { e.ConfiguredOn = "b" }), says(other(zfs.Hourly, 0), func(e *Evidence) { e.Node = "b" })}, outcome: Lagging, state: Critical, reason: "of b", rule: "limits.critical"},
-		"one owner, another node is down":            {disk: fresh, nodes: []Evidence{says(fresh.Newest), {Node: "b", Failure: "refused"}}, outcome: InStep, rule: "limits.warning"},
-		"one owner, another node does not know":      {disk: fresh, nodes: []Evidence{says(fresh.Newest), node("b", OwnershipUnknown)}, outcome: InStep, rule: "limits.warning"},
+		"one owner, another node is down":            {disk: fresh, nodes: []Evidence{says(fresh.Newest), {Node: "b", Failure: "refused"}}, outcome: InSync, rule: "limits.warning"},
+		"one owner, another node does not know":      {disk: fresh, nodes: []Evidence{says(fresh.Newest), node("b", OwnershipUnknown)}, outcome: InSync, rule: "limits.warning"},
 		"two owners":                                 {disk: fresh, nodes: []Evidence{says(fresh.Newest), says(fresh.Newest, func(e *Evidence) { e.Node = "b" })}, outcome: TwoOwners, state: Unknown, reason: "a, b each say"},
-		"two, but one says that it is a replica":     {disk: fresh, nodes: []Evidence{says(fresh.Newest), says(fresh.Newest, func(e *Evidence) { e.Replica = true })}, outcome: InStep, rule: "limits.warning"},
+		"two, but one says that it is a replica":     {disk: fresh, nodes: []Evidence{says(fresh.Newest), says(fresh.Newest, func(e *Evidence) { e.Replica = true })}, outcome: InSync, rule: "limits.warning"},
 		"a replica is no owner":                      {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.Replica = true })}, outcome: NoOwner, state: Unknown, reason: "is itself a replica"},
 		"this host is no owner":                      {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.GUID = 5 })}, outcome: NoOwner, state: Unknown, reason: "is itself a replica"},
 		"no owner: on a node that is not listed":     {disk: fresh, nodes: []Evidence{no, node("a", NotOwned, func(e *Evidence) { e.ConfiguredOn = "d" })}, outcome: NoOwner, state: Unknown, reason: "guest 1 is on d"},
@@ -81,7 +81,7 @@ func TestCompare(t *testing.T) {
 		"unreachable: though it said yes":            {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.Failure = "cut" })}, outcome: OwnerUnreachable, state: Unknown, reason: "a: cut"},
 		"unreadable: its pool":                       {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.Problem = "pool rpool is suspended" })}, outcome: OwnerUnreadable, state: Unknown, reason: "a: pool rpool is suspended"},
 		"unreadable: no managed snapshot":            {disk: fresh, nodes: []Evidence{says(nil)}, outcome: OwnerUnreadable, state: Unknown, reason: "a has no managed snapshot of rpool/data/vm-1-disk-0"},
-		"unreadable: it does not say what it holds":  {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), held(HoldingUnknown, 0))}, outcome: OwnerUnreadable, state: Unknown, reason: "does not say"},
+		"unreadable: it does not say what it holds":  {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(PresenceUnknown, 0))}, outcome: OwnerUnreadable, state: Unknown, reason: "does not say"},
 		"orphaned":                       {disk: stopped, verdict: Stopped, nodes: []Evidence{no, node("a", NotOwned)}, outcome: Orphaned, state: Warning, reason: "no node has guest 1 any more (2 asked)"},
 		"orphaned: a replica has no say": {disk: fresh, nodes: []Evidence{no, node("c", NotOwned, func(e *Evidence) { e.Replica = true })}, outcome: Orphaned, state: Warning, reason: "(1 asked)"},
 		"not compared: excluded":         {disk: fresh, verdict: Excluded, nodes: []Evidence{says(other(zfs.Hourly, -day))}, outcome: NotCompared},
@@ -120,8 +120,8 @@ func anyEvidence(t *rapid.T) Evidence {
 	e.Replica = rapid.Bool().Draw(t, "replica")
 	e.ConfiguredOn = rapid.SampledFrom([]string{"", "d"}).Draw(t, "on")
 	e.Problem = rapid.SampledFrom([]string{"", "", "broken"}).Draw(t, "problem")
-	e.Held = Holding(rapid.IntRange(0, 3).Draw(t, "held"))
-	e.HeldGUID = rapid.SampledFrom([]uint64{0, 7, 8}).Draw(t, "guid")
+	e.Presence = Presence(rapid.IntRange(0, 3).Draw(t, "held"))
+	e.PresenceGUID = rapid.SampledFrom([]uint64{0, 7, 8}).Draw(t, "guid")
 	if rapid.Bool().Draw(t, "snapshot") {
 		e.Newest = managed(zfs.Hourly, time.Duration(rapid.Int64Range(-int64(day), int64(100*day)).Draw(t, "age")))
 		e.Newest.GUID = rapid.SampledFrom([]uint64{7, 8}).Draw(t, "newest guid")
@@ -164,9 +164,10 @@ func TestAComparisonIsToldApartFromTheVerdict(t *testing.T) {
 		"tank/nobody-asked-for": nil,
 	})
 	assert.Equal(t, "1 of 4 disks lagging, oldest vm-4-disk-0 1h (limit 2h); 1 stopped, 1 stopped (unproven)", r.Summary())
-	assert.Equal(t, "CRITICAL tank/vm-1-disk-0 stopped, lagging 3d (limit 6h)", Nagios{}.lines(r)[0])
-	assert.Contains(t, Nagios{Verbosity: 1}.lines(r)[0], "; lagging: 3d behind autosnap_2026-03-29_12:00:00_hourly of a (limit 6h, limits.critical)")
-	assert.Contains(t, perfdata(Nagios{}.metrics(r)), "'unproven'=2;;;0 'stale'=0;;;0 'missing'=0;;;0 'largest_lag'=259200s;7200;21600;0")
+	assert.Equal(t, "stopped, lagging 3d (limit 6h)", r.Disks[0].Brief())
+	assert.Contains(t, r.Disks[0].FullReason(), "; lagging: 3d behind autosnap_2026-03-29_12:00:00_hourly of a (limit 6h, limits.critical)")
+	assert.Equal(t, 2, r.Unproven())
+	assert.Equal(t, 3*day, r.Laggard().Compared.Lag)
 	doc := r.Document().Disks[0].Compared
 	assert.Equal(t, &ComparisonDocument{Outcome: "lagging", State: "CRITICAL", Owner: "a", LagSeconds: 259200, Limit: "21600", Rule: "limits.critical", Reason: doc.Reason}, doc)
 }
@@ -176,6 +177,36 @@ func TestBeingEqualIsNeverALag(t *testing.T) {
 	p := testPolicy()
 	p.Warning = Limit{Range: &Range{Start: 10, End: math.Inf(1)}, Rule: "-w"}
 	d := aDisk("1", zfs.Hourly, hour)
-	assert.Equal(t, InStep, Compare(d, Fresh, p, []Evidence{says(d.Newest)}).Outcome)
+	assert.Equal(t, InSync, Compare(d, Fresh, p, []Evidence{says(d.Newest)}).Outcome)
 	assert.Equal(t, Lagging, Compare(d, Fresh, p, []Evidence{says(other(zfs.Hourly, hour-5*time.Second))}).Outcome)
+}
+
+// A guest that was off for months and has just started is not behind for months.
+func TestLagIsHowLongTheReplicaHasBeenBehind(t *testing.T) {
+	off := aDisk("1", zfs.Stopped, 90*day)
+	since := func(ago time.Duration) func(*Evidence) {
+		return func(e *Evidence) { e.Now, e.BehindSince = now.Add(hour), now.Add(hour-ago) } // its clock is ahead
+	}
+	for name, c := range map[string]struct {
+		node    Evidence
+		outcome Outcome
+		state   State
+		lag     time.Duration
+		reason  string
+	}{
+		"since a moment ago":                        {says(other(zfs.Hourly, 0), since(time.Minute)), InSync, OK, time.Minute, "for 1m"},
+		"beyond the warning limit":                  {says(other(zfs.Hourly, 0), since(3*hour)), Lagging, Warning, 3 * hour, "for 3h (limit 2h, limits.warning)"},
+		"beyond the critical limit":                 {says(other(zfs.Hourly, 0), since(7*hour)), Lagging, Critical, 7 * hour, "for 7h"},
+		"though the newest is older than that, too": {says(other(zfs.Stopped, 89*day), since(89*day)), Lagging, Critical, 89 * day, "for 89d"},
+		"a clock that went back":                    {says(other(zfs.Hourly, 0), since(-hour)), InSync, OK, 0, "for 0s"},
+		"not known":                                 {says(other(zfs.Hourly, 0)), Lagging, Critical, 90 * day, "90d behind"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Compare(off, Stopped, NewPolicy(config.Default()), []Evidence{c.node})
+			assert.Equal(t, c.outcome, got.Outcome, got.Reason)
+			assert.Equal(t, c.state, got.State)
+			assert.Equal(t, c.lag, got.Lag)
+			assert.Contains(t, got.Reason, c.reason)
+		})
+	}
 }

@@ -1,8 +1,8 @@
 package checker
 
 import (
-	"encoding/json"
-	"io"
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -89,7 +89,8 @@ type SnapshotDocument struct {
 	Creation  time.Time `json:"creation"`
 }
 
-func newSnapshotDocument(s zfs.Snapshot) *SnapshotDocument {
+// NewSnapshotDocument is the snapshot in its JSON form.
+func NewSnapshotDocument(s zfs.Snapshot) *SnapshotDocument {
 	return &SnapshotDocument{Name: s.Name, GUID: guidText(s.GUID), CreateTXG: guidText(s.CreateTXG), Creation: s.Creation}
 }
 
@@ -106,14 +107,6 @@ type NoteDocument struct {
 }
 
 const documentVersion = 1
-
-// WriteJSON prints the report as a [Document].
-func WriteJSON(w io.Writer, r Report) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", " ")
-	e.SetEscapeHTML(false)
-	return e.Encode(r.Document())
-}
 
 // Document is the report in its JSON form.
 func (r Report) Document() Document {
@@ -153,7 +146,7 @@ func (d Result) document() DiskDocument {
 		doc.Compared = c.document()
 	}
 	if s := d.Newest; s != nil {
-		doc.Newest = newSnapshotDocument(*s)
+		doc.Newest = NewSnapshotDocument(*s)
 	}
 	return doc
 }
@@ -187,3 +180,87 @@ func optional(t time.Time) *time.Time {
 func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 func poolOf(d Disk) string { return zfs.Pool(d.Dataset) }
+
+// Facts are the pools and disks behind a document, without its verdicts.
+func (doc Document) Facts() ([]Pool, error) {
+	if doc.Version != documentVersion {
+		return nil, fmt.Errorf("its answer has version %d, this snapwatch knows %d", doc.Version, documentVersion)
+	}
+	var pools []Pool
+	at := map[string]int{}
+	for i, p := range doc.Pools {
+		at[p.Pool] = i
+		pools = append(pools, Pool{
+			Name: p.Pool, ReadAt: instant(p.ReadAt), Took: time.Duration(p.Seconds * float64(time.Second)),
+			Missing: p.Missing, Problem: p.Problem, MissingRoots: p.MissingRoots, Remarks: p.Remarks,
+		})
+	}
+	for _, d := range doc.Disks {
+		disk, err := d.facts()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", d.Dataset, err)
+		}
+		i, ok := at[poolOf(disk)]
+		if !ok {
+			return nil, fmt.Errorf("%s: its pool is not in the answer", d.Dataset)
+		}
+		pools[i].Disks = append(pools[i].Disks, disk)
+	}
+	return pools, nil
+}
+
+func (doc DiskDocument) facts() (Disk, error) {
+	vmid, kind, ok := zfs.ParseDiskName(zfs.Base(doc.Dataset))
+	if !ok || !zfs.ValidDataset(doc.Dataset) {
+		return Disk{}, errors.New("is no disk")
+	}
+	guid, err := strconv.ParseUint(doc.GUID, 10, 64)
+	if err != nil {
+		return Disk{}, err
+	}
+	disk := Disk{
+		Dataset: doc.Dataset, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: guid,
+		Created: instant(doc.Created), NewestOfAny: doc.NewestOfAny,
+		Receiving: doc.Receiving, PendingReceive: doc.PendingReceive,
+		Running: doc.Label.property(), NoSnap: doc.NoSnap.property(),
+		Changed: instant(doc.Changed), ReadAt: instant(doc.ReadAt), HostClock: instant(doc.HostClock),
+		Gone: doc.Gone, Problem: doc.Problem, Copies: doc.Copies,
+	}
+	if s := doc.Newest; s != nil {
+		disk.Newest, err = s.Snapshot(doc.Dataset)
+	}
+	return disk, err
+}
+
+// Snapshot is the snapshot of that dataset that the document tells of.
+func (s SnapshotDocument) Snapshot(dataset string) (*zfs.Snapshot, error) {
+	guid, guidErr := strconv.ParseUint(s.GUID, 10, 64)
+	txg, txgErr := strconv.ParseUint(s.CreateTXG, 10, 64)
+	if !IsManaged(s.Name) {
+		return nil, fmt.Errorf("%q is no managed snapshot", s.Name)
+	}
+	return &zfs.Snapshot{Dataset: dataset, Name: s.Name, GUID: guid, CreateTXG: txg, Creation: s.Creation}, errors.Join(guidErr, txgErr)
+}
+
+func (l LabelDocument) property() zfs.Property {
+	p := zfs.Property{Value: l.Value}
+	for s := zfs.SourceNone; s <= zfs.SourceDefault; s++ {
+		if s.String() == l.Source {
+			p.Source = s
+		}
+	}
+	return p
+}
+
+func instant(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+// IsManaged reports whether a snapshot's name is one that snapwatch or sanoid gives.
+func IsManaged(snapshot string) bool {
+	_, managed := zfs.ParseSnapshotName(snapshot)
+	return managed
+}

@@ -37,7 +37,7 @@ one. This page is made from the table in ` + "`checker/verdict.go`" + `.
 	b.WriteString(`
 ## Comparison with the owner
 
-` + "`check --primary`" + ` compares each disk with the node that owns its guest now. The worse of the verdict's state and
+` + "`check --owners`" + ` compares each disk with the node that owns its guest now. The worse of the verdict's state and
 this one counts; a comparison never makes a disk better. A disk that is unreadable, missing, receiving, excluded, never
 or superseded is not compared. A lag is how long the owner has had a snapshot that
 the replica lacks (or the difference of the newest ones, where it does not know), held against the limits of an age.

@@ -2,12 +2,11 @@ package checker
 
 import (
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -78,12 +77,12 @@ func broken(d Result, nodes []Evidence) string {
 	case d.State == OK && d.Verdict != Stopped:
 		return "none: " + d.Verdict.String()
 	case len(nodes) == 0:
-		return "not known: no other site was asked (--primary URL,…)"
+		return "not known: no other site was asked (--owners URL,…)"
 	case c == nil:
 		return "not known"
 	}
 	switch c.Outcome {
-	case InStep:
+	case InSync:
 		if d.State == OK {
 			return "none: " + c.Reason
 		}
@@ -113,7 +112,7 @@ func lagging(d Result, nodes []Evidence) string {
 var advice = map[Outcome][]string{
 	Diverged:         {"compare by guid, here and on the owner: zfs list -t snapshot -o name,guid -s createtxg DATASET"},
 	Orphaned:         {"if the guest was deleted: zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
-	NoOwner:          {"name the node that has the guest: snapwatch explain DATASET --primary URL,…"},
+	NoOwner:          {"name the node that has the guest: snapwatch explain DATASET --owners URL,…"},
 	TwoOwners:        {"on each of them: qm config VMID (pct config VMID); only one may have the guest"},
 	OwnerUnreachable: {"on the node that does not answer: systemctl status snapwatch-exporter"},
 	OwnerUnreadable:  {"on the owner: snapwatch check -v --vmid VMID"},
@@ -126,7 +125,7 @@ var nextByVerdict = map[Verdict][]string{
 	Receiving:  {"look at the job that sends it", "zfs get receive_resume_token DATASET; to begin anew: zfs receive -A DATASET"},
 	Never:      {"on the owner: snapwatch snap --dry-run -v", "does the replication send managed snapshots (autosnap_…), or only its own?"},
 	Future:     {"timedatectl, here and on the node that took the snapshot"},
-	Stopped:    {"ask the owner whether the guest is still off: snapwatch explain DATASET --primary URL,…"},
+	Stopped:    {"ask the owner whether the guest is still off: snapwatch explain DATASET --owners URL,…"},
 	Superseded: {"zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
 }
 
@@ -137,14 +136,14 @@ func next(d Result, nodes []Evidence) []string {
 	}
 	if c := d.Compared; c != nil {
 		steps = append(steps, advice[c.Outcome]...)
-		if c.Outcome == Lagging || (c.Outcome == InStep && d.Verdict == Stale) {
+		if c.Outcome == Lagging || (c.Outcome == InSync && d.Verdict == Stale) {
 			steps = append(steps, afterComparison(d, nodes)...)
 		}
 	}
 	alarms := d.Judgement.State != OK
 	switch {
 	case d.Verdict == Stale && d.Compared == nil:
-		steps = append(steps, "ask the owner: snapwatch explain DATASET --primary URL,…", "look at the job that sends to this host, and its log")
+		steps = append(steps, "ask the owner: snapwatch explain DATASET --owners URL,…", "look at the job that sends to this host, and its log")
 	case alarms || (d.Verdict == Stopped && d.unproven() && d.Compared == nil):
 		steps = append(steps, nextByVerdict[d.Verdict]...)
 	}
@@ -157,11 +156,11 @@ func next(d Result, nodes []Evidence) []string {
 // afterComparison is what to do about a copy that is behind, or an owner that has
 // nothing newer.
 func afterComparison(d Result, nodes []Evidence) []string {
-	if d.Compared.Outcome == InStep {
+	if d.Compared.Outcome == InSync {
 		return []string{fmt.Sprintf("on %s: snapwatch snap --dry-run -v; snapwatch cron status", d.Compared.Owner)}
 	}
 	at := slices.IndexFunc(nodes, func(n Evidence) bool { return n.owns(d.Disk) })
-	if at >= 0 && nodes[at].Held == NotHeld {
+	if at >= 0 && nodes[at].Presence == Absent {
 		return []string{
 			fmt.Sprintf("find a snapshot or bookmark that both have, by guid: zfs list -t snapshot,bookmark -o name,guid %s (on %s)", nodes[at].Dataset, nodes[at].Node),
 			"without one the disk must be sent in full",
@@ -170,45 +169,11 @@ func afterComparison(d Result, nodes []Evidence) []string {
 	return []string{"look at the job that sends to this host, and its log", "zfs list -o space POOL: is there room?"}
 }
 
-// WriteExplanation prints the explanation at a time.
-func WriteExplanation(w io.Writer, t Table, e Explanation, now time.Time) error {
-	var b strings.Builder
-	t.line(&b, e.Colour(), fmt.Sprintf("%s %s", e.State, e.word()), fmt.Sprintf("  %s, guest %d", e.Dataset, e.VMID))
-	t.line(&b, "", "", "  "+plain(e.FullReason()))
-	b.WriteByte('\n')
-	var text strings.Builder
-	columns := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(columns, "  SITE\tNEWEST\tAGE\t")
-	for _, s := range e.Sites {
-		name, age := "-", "-"
-		if s.Newest != nil {
-			name, age = s.Newest.Name, Age(now.Sub(s.Newest.Creation))
-		}
-		_, _ = fmt.Fprintf(columns, "  %s\t%s\t%s\t%s\n", s.Name, name, age, plain(s.What))
-	}
-	_ = columns.Flush() // into memory
-	for line := range strings.Lines(text.String()) {
-		t.line(&b, "", "", strings.TrimRight(line, " \n"))
-	}
-	b.WriteByte('\n')
-	for _, fact := range e.facts(now) {
-		t.line(&b, "bold", fmt.Sprintf("  %-13s", fact[0]), plain(fact[1]))
-	}
-	for i, step := range e.Next {
-		head := ""
-		if i == 0 {
-			head = "next"
-		}
-		t.line(&b, "bold", fmt.Sprintf("  %-13s", head), plain(step))
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func (e Explanation) facts(now time.Time) [][2]string {
+// Facts are the facts behind the verdict at a time, each with its name.
+func (e Explanation) Facts(now time.Time) [][2]string {
 	last := "not known: this ZFS does not tell"
 	if !e.Changed.IsZero() {
-		last = fmt.Sprintf("%s, %s ago: a snapshot came or went", e.Changed.Format(time.DateTime), Age(max(0, now.Sub(e.Changed))))
+		last = fmt.Sprintf("%s, %s ago: a snapshot came or went", e.Changed.Format(time.DateTime), text.Age(max(0, now.Sub(e.Changed))))
 	}
 	pending := "none"
 	if e.PendingReceive {
@@ -223,4 +188,19 @@ func (e Explanation) facts(now time.Time) [][2]string {
 		{"pending", pending},
 		{"label", labelArrival(e.Disk)},
 	}
+}
+
+// labelArrival says whether label:running arrives with the snapshots, and what is
+// missing where it does not (docs/replication.md, what each way carries).
+func labelArrival(d Disk) string {
+	const missing = "it comes with syncoid --sendoptions=p, or zfs send -p"
+	switch d.Running.Source {
+	case zfs.SourceReceived:
+		return fmt.Sprintf("%s, received: it arrives", d.Running.Value)
+	case zfs.SourceLocal:
+		return fmt.Sprintf("%s, set here: on a copy that hides what is received (zfs inherit -S %s %s); %s", d.Running.Value, zfs.LabelRunning, d.Dataset, missing)
+	case zfs.SourceInherited:
+		return fmt.Sprintf("none of its own, only %s from a dataset above: it does not arrive; %s", d.Running.Value, missing)
+	}
+	return "none: it does not arrive; " + missing
 }

@@ -1,7 +1,6 @@
 package checker
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 
@@ -12,14 +11,14 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// ownerNode says that it has the guest and a newest snapshot; held is how it holds the
+// ownerNode says that it has the guest and a newest snapshot; presence is how it holds the
 // replica's newest.
-func ownerNode(newest *zfs.Snapshot, held Holding) Evidence {
-	return Evidence{Node: "pve1:10191", Owned: Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Held: held, HeldGUID: 7}
+func ownerNode(newest *zfs.Snapshot, presence Presence) Evidence {
+	return Evidence{Node: "pve1:10191", Owned: Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Presence: presence, PresenceGUID: 7}
 }
 
 func replicaNode(newest *zfs.Snapshot) Evidence {
-	return Evidence{Node: "pve2:10191", Owned: NotOwned, Replica: true, Dataset: "tank/vm-1-disk-0", GUID: 98, Newest: newest, Held: HeldAsSnapshot, HeldGUID: 7}
+	return Evidence{Node: "pve2:10191", Owned: NotOwned, Replica: true, Dataset: "tank/vm-1-disk-0", GUID: 98, Newest: newest, Presence: AsSnapshot, PresenceGUID: 7}
 }
 
 func TestExplain(t *testing.T) {
@@ -33,21 +32,21 @@ func TestExplain(t *testing.T) {
 		next   string // in the first steps
 	}{
 		"fresh":                     {fresh, nil, "none: fresh", ""},
-		"stale, nobody asked":       {stale, nil, "not known: no other site was asked (--primary URL,…)", "snapwatch explain tank/vm-1-disk-0 --primary"},
+		"stale, nobody asked":       {stale, nil, "not known: no other site was asked (--owners URL,…)", "snapwatch explain tank/vm-1-disk-0 --owners"},
 		"stopped, nobody asked":     {off, nil, "none that can be seen from here", "whether the guest is still off"},
-		"stopped, proven":           {off, []Evidence{ownerNode(managed(zfs.Stopped, 4*day), HeldAsSnapshot)}, "none: the newest of pve1:10191, too", ""},
-		"stopped, but it ran since": {off, []Evidence{ownerNode(newer, HeldAsSnapshot)}, "pve1:10191 → here: 3d23h behind", "look at the job"},
-		"lagging":                   {stale, []Evidence{ownerNode(newer, HeldAsSnapshot)}, "pve1:10191 → here: 6h50m behind", "look at the job"},
-		"lagging, pending":          {pending, []Evidence{ownerNode(newer, HeldAsSnapshot)}, "pve1:10191 → here: 6h50m behind", "a receive waits to be resumed: run the replication job again; if it cannot go on: zfs receive -A tank/vm-1-disk-0"},
-		"nothing in common":         {stale, []Evidence{ownerNode(newer, NotHeld)}, "pve1:10191 → here: ", "zfs list -t snapshot,bookmark -o name,guid rpool/data/vm-1-disk-0 (on pve1:10191)"},
-		"owner has no newer":        {stale, []Evidence{ownerNode(same, HeldAsSnapshot)}, "before pve1:10191: its own newest is as old", "on pve1:10191: snapwatch snap --dry-run -v"},
-		"a relay before us works":   {stale, []Evidence{ownerNode(newer, HeldAsSnapshot), replicaNode(newer)}, "pve2:10191 → here: pve2:10191 has newer", "look at the job"},
-		"a relay is behind, too":    {stale, []Evidence{ownerNode(newer, HeldAsSnapshot), replicaNode(same)}, "pve1:10191 → pve2:10191: pve2:10191 is behind, too", "look at the job"},
-		"this host asked itself":    {stale, []Evidence{ownerNode(newer, HeldAsSnapshot), {Node: "c", Owned: NotOwned, GUID: 5, Newest: newer}}, "pve1:10191 → here: ", "look at the job"},
+		"stopped, proven":           {off, []Evidence{ownerNode(managed(zfs.Stopped, 4*day), AsSnapshot)}, "none: the newest of pve1:10191, too", ""},
+		"stopped, but it ran since": {off, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 3d23h behind", "look at the job"},
+		"lagging":                   {stale, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "look at the job"},
+		"lagging, pending":          {pending, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "a receive waits to be resumed: run the replication job again; if it cannot go on: zfs receive -A tank/vm-1-disk-0"},
+		"nothing in common":         {stale, []Evidence{ownerNode(newer, Absent)}, "pve1:10191 → here: ", "zfs list -t snapshot,bookmark -o name,guid rpool/data/vm-1-disk-0 (on pve1:10191)"},
+		"owner has no newer":        {stale, []Evidence{ownerNode(same, AsSnapshot)}, "before pve1:10191: its own newest is as old", "on pve1:10191: snapwatch snap --dry-run -v"},
+		"a relay before us works":   {stale, []Evidence{ownerNode(newer, AsSnapshot), replicaNode(newer)}, "pve2:10191 → here: pve2:10191 has newer", "look at the job"},
+		"a relay is behind, too":    {stale, []Evidence{ownerNode(newer, AsSnapshot), replicaNode(same)}, "pve1:10191 → pve2:10191: pve2:10191 is behind, too", "look at the job"},
+		"this host asked itself":    {stale, []Evidence{ownerNode(newer, AsSnapshot), {Node: "c", Owned: NotOwned, GUID: 5, Newest: newer}}, "pve1:10191 → here: ", "look at the job"},
 		"no answer":                 {stale, []Evidence{{Node: "pve1:10191", Failure: "no answer in time"}}, "not known: owner unreachable, pve1:10191: no answer in time", "systemctl status snapwatch-exporter"},
 		"orphaned":                  {stale, []Evidence{{Node: "pve1:10191", Owned: NotOwned}}, "not known: orphaned", "zfs destroy -rnv tank/vm-1-disk-0 shows"},
 		"gone":                      {aDisk("1", zfs.Hourly, hour, func(d *Disk) { d.Gone = true }), nil, "not known: no other site", "zpool history tank"},
-		"never, asked":              {aDisk("1", zfs.Hourly, 0, bare), []Evidence{ownerNode(newer, HeldAsSnapshot)}, "not known: not compared, it is never", "on the owner: snapwatch snap --dry-run"},
+		"never, asked":              {aDisk("1", zfs.Hourly, 0, bare), []Evidence{ownerNode(newer, AsSnapshot)}, "not known: not compared, it is never", "on the owner: snapwatch snap --dry-run"},
 		"unreadable":                {aDisk("1", zfs.Hourly, 0, func(d *Disk) { d.Problem = "I/O error" }), nil, "not known", "zpool status tank"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,40 +81,6 @@ func TestThereIsAlwaysANextStep(t *testing.T) {
 	for _, row := range Outcomes() {
 		if row.States[BeyondCritical] != OK && row.Outcome != Lagging {
 			assert.NotEmpty(t, advice[row.Outcome], row.Name)
-		}
-	}
-}
-
-func TestWriteExplanation(t *testing.T) {
-	d := aDisk("1", zfs.Hourly, 7*hour, func(d *Disk) { d.PendingReceive = true; d.Changed = ago(7*hour + minute) })
-	nodes := []Evidence{ownerNode(other(zfs.Hourly, 10*minute), HeldAsBookmark), replicaNode(nil), {Node: "pve3:10191", Failure: "connection refused | \x1b[2J"}}
-	p := NewPolicy(config.Default())
-	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{d}}}, p, now).WithOwners(p, map[string][]Evidence{d.Dataset: nodes})
-	var b bytes.Buffer
-	require.NoError(t, WriteExplanation(&b, Table{}, Explain(r.Disks[0], nodes), now))
-	golden(t, "explanation", b.String())
-	var colour bytes.Buffer
-	require.NoError(t, WriteExplanation(&colour, Table{Colour: true, Width: 60}, Explain(r.Disks[0], nodes), now))
-	assert.Contains(t, colour.String(), "\x1b[1;31mCRITICAL")
-	assert.NotContains(t, colour.String(), "\x1b[2J", "what another host says reaches no terminal")
-}
-
-func TestTableAtATerminal(t *testing.T) {
-	var plainly, coloured bytes.Buffer
-	require.NoError(t, Table{Width: 70}.Write(&plainly, someReport()))
-	require.NoError(t, Table{Width: 70, Colour: true}.Write(&coloured, someReport()))
-	for line := range strings.Lines(plainly.String()) {
-		assert.LessOrEqual(t, len([]rune(strings.TrimSuffix(line, "\n"))), 70)
-	}
-	stripped := coloured.String()
-	for _, code := range ansi {
-		stripped = strings.ReplaceAll(stripped, "\x1b["+code+"m", "")
-	}
-	assert.Equal(t, plainly.String(), strings.ReplaceAll(stripped, "\x1b[0m", ""))
-	assert.Contains(t, coloured.String(), "\x1b[1;31mCRITICAL  stale ")
-	for _, row := range Verdicts() {
-		for _, colour := range row.Colours {
-			assert.Contains(t, ansi, colour)
 		}
 	}
 }

@@ -17,7 +17,7 @@ type Filter struct {
 	Disks []string
 }
 
-// Pool tells whether the pool may hold disks that are asked for.
+// Pool reports whether the pool may hold disks that are asked for.
 func (f Filter) Pool(pool string) bool { return len(f.Pools) == 0 || slices.Contains(f.Pools, pool) }
 
 // Apply leaves in the report what is asked for. Whatever is asked for and matches
@@ -50,7 +50,7 @@ func matchesDisk(pattern string, d Disk) bool {
 	return (config.Selector{Disk: pattern}).Matches(d.Dataset, d.VMID)
 }
 
-// concerns tells whether a pool may hold disks that are asked for. A pool whose
+// concerns reports whether a pool may hold disks that are asked for. A pool whose
 // disks are known and are others does not; one that nothing is known of may.
 func (f Filter) concerns(p PoolResult) bool {
 	if len(f.VMIDs) == 0 && len(f.Disks) == 0 {

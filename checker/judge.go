@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"time"
 
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
 // Judgement is the verdict on one disk and everything a person needs to agree.
 type Judgement struct {
 	Verdict Verdict
-	Level   Level
+	Level   limitLevel
 	State   State
 	// Reason says why, in one line.
 	Reason string
@@ -35,7 +36,7 @@ const deletedHint = 3 * 24 * time.Hour
 // Judge gives the verdict on a disk under a policy at a time. It reads nothing
 // else. Where the facts do not decide, it gives the verdict that alarms.
 func Judge(d *Disk, p *Policy, now time.Time) Judgement {
-	c := hearing{disk: d, policy: p, now: now, snapshot: d.Newest != nil}
+	c := evaluation{disk: d, policy: p, now: now, snapshot: d.Newest != nil}
 	since := d.Created
 	if c.snapshot {
 		since = d.Newest.Creation
@@ -47,20 +48,20 @@ func Judge(d *Disk, p *Policy, now time.Time) Judgement {
 			return c.verdict(v, f)
 		}
 	}
-	return c.verdict(Fresh, finding{Within, c.limit, c.freshness()})
+	return c.verdict(Fresh, match{Within, c.limit, c.freshness()})
 }
 
 // freshness is why a disk is fresh: the one reason that nearly every disk has.
-func (c *hearing) freshness() string {
-	text := append(make([]byte, 0, 96), "newest "...)
-	text = append(append(text, c.disk.Newest.Name...), " is "...)
-	return string(append(appendAge(text, c.age), " old"...))
+func (c *evaluation) freshness() string {
+	words := append(make([]byte, 0, 96), "newest "...)
+	words = append(append(words, c.disk.Newest.Name...), " is "...)
+	return string(append(text.AppendAge(words, c.age), " old"...))
 }
 
-// holds tells whether a verdict holds of a disk of which none before it does. Every disk
-// is judged at each scrape: the calls are named here one by one, since what is called
-// through a table makes each hearing a piece of the heap.
-func (c *hearing) holds(v Verdict) (finding, bool) {
+// holds reports whether v applies, given that no verdict before it does. The cases are
+// spelled out: calls through a table would make every disk escape to the heap, and every
+// disk is judged at each scrape.
+func (c *evaluation) holds(v Verdict) (match, bool) {
 	switch v {
 	case Unreadable:
 		return c.unreadable()
@@ -81,156 +82,155 @@ func (c *hearing) holds(v Verdict) (finding, bool) {
 	case Stale:
 		return c.stale()
 	}
-	return finding{}, false
+	return match{}, false
 }
 
-// hearing is one disk before the judge.
-type hearing struct {
+// evaluation is one disk before the judge.
+type evaluation struct {
 	disk     *Disk
 	policy   *Policy
 	now      time.Time
 	snapshot bool // there is a managed one
 	age      time.Duration
-	level    Level // which limit the age is beyond
-	limit    Limit // that one, or the next
+	level    limitLevel // which limit the age is beyond
+	limit    Limit      // that one, or the next
 }
 
-// finding is why a verdict holds.
-type finding struct {
-	level  Level
+// match is why a verdict holds.
+type match struct {
+	level  limitLevel
 	limit  Limit
 	reason string
 }
 
-func (c *hearing) verdict(v Verdict, f finding) Judgement {
+func (c *evaluation) verdict(v Verdict, f match) Judgement {
 	return Judgement{Verdict: v, Level: f.level, State: table[v].States[f.level], Reason: f.reason, Age: c.age, Limit: f.limit}
 }
 
-func (c *hearing) unreadable() (finding, bool) {
+func (c *evaluation) unreadable() (match, bool) {
 	if c.disk.Problem != "" {
-		return finding{reason: c.disk.Problem}, true
+		return match{reason: c.disk.Problem}, true
 	}
 	age := c.now.Sub(c.disk.ReadAt)
-	if most := c.policy.MaxDataAge; !c.disk.Gone && most > 0 && age > most {
-		limit := atMost(most, "two intervals")
-		return finding{limit: limit, reason: fmt.Sprintf("last read %s ago, limit %s", Age(age), Age(most))}, true
+	if limit := c.policy.MaxDataAge; !c.disk.Gone && limit > 0 && age > limit {
+		return match{limit: atMost(limit, "two intervals"), reason: fmt.Sprintf("last read %s ago, limit %s", text.Age(age), text.Age(limit))}, true
 	}
-	return finding{}, false
+	return match{}, false
 }
 
 // missing does not hold for a disk that the configuration excludes: an admin who
 // takes a pool out for maintenance has said so.
-func (c *hearing) missing() (finding, bool) {
+func (c *evaluation) missing() (match, bool) {
 	if _, excluded := c.policy.exclusion(c.disk, c.now); !c.disk.Gone || excluded {
-		return finding{}, false
+		return match{}, false
 	}
-	return finding{
+	return match{
 		limit:  Limit{Rule: "seen before"},
 		reason: "was here and is gone; if that is right: snapwatch forget " + c.disk.Dataset,
 	}, true
 }
 
-func (c *hearing) receiving() (finding, bool) {
+func (c *evaluation) receiving() (match, bool) {
 	if !c.disk.Receiving || c.disk.Gone || c.snapshot {
-		return finding{}, false
+		return match{}, false
 	}
 	limit := c.policy.maxInitialReceive(c.disk)
 	if limit.exceeded(c.age) {
-		return finding{BeyondWarning, limit, fmt.Sprintf("its first receive is not finished after %s (%s)", Age(c.age), limit)}, true
+		return match{BeyondWarning, limit, fmt.Sprintf("its first receive is not finished after %s (%s)", text.Age(c.age), limit)}, true
 	}
-	return finding{Within, limit, fmt.Sprintf("its first receive is not finished, begun %s ago", Age(c.age))}, true
+	return match{Within, limit, fmt.Sprintf("its first receive is not finished, begun %s ago", text.Age(c.age))}, true
 }
 
-func (c *hearing) excluded() (finding, bool) {
+func (c *evaluation) excluded() (match, bool) {
 	if rule, ok := c.policy.exclusion(c.disk, c.now); ok {
-		return finding{limit: Limit{Rule: rule}, reason: rule}, true
+		return match{limit: Limit{Rule: rule}, reason: rule}, true
 	}
 	if c.disk.Template {
-		return finding{limit: Limit{Rule: "template"}, reason: "a template's disk does not change"}, true
+		return match{limit: Limit{Rule: "template"}, reason: "a template's disk does not change"}, true
 	}
 	if c.disk.NoSnap.Excludes() {
 		rule := zfs.LabelNoSnap + "=" + c.disk.NoSnap.Value
-		return finding{limit: Limit{Rule: rule}, reason: rule}, true
+		return match{limit: Limit{Rule: rule}, reason: rule}, true
 	}
-	return finding{}, false
+	return match{}, false
 }
 
-func (c *hearing) never() (finding, bool) {
+func (c *evaluation) never() (match, bool) {
 	if c.snapshot {
-		return finding{}, false
+		return match{}, false
 	}
 	what := "no snapshot at all"
 	if c.disk.NewestOfAny != "" {
 		what = fmt.Sprintf("no managed snapshot (the newest of any kind is %s)", c.disk.NewestOfAny)
 	}
 	if c.level == Within && c.clockWentBack() {
-		return finding{BeyondWarning, c.limit, what + ", and its age is unknown: the clock here went back"}, true
+		return match{BeyondWarning, c.limit, what + ", and its age is unknown: the clock here went back"}, true
 	}
-	return finding{c.level, c.limit, fmt.Sprintf("%s since the dataset was made %s ago (%s)", what, Age(c.age), c.limit)}, true
+	return match{c.level, c.limit, fmt.Sprintf("%s since the dataset was made %s ago (%s)", what, text.Age(c.age), c.limit)}, true
 }
 
-func (c *hearing) future() (finding, bool) {
+func (c *evaluation) future() (match, bool) {
 	if ahead := c.disk.Newest.Creation.Sub(c.now); ahead > clockSlack {
-		return finding{
+		return match{
 			limit:  atMost(clockSlack, "clock skew"),
-			reason: fmt.Sprintf("newest %s is %s in the future: a clock is wrong, here or where it was taken", c.disk.Newest.Name, Age(ahead)),
+			reason: fmt.Sprintf("newest %s is %s in the future: a clock is wrong, here or where it was taken", c.disk.Newest.Name, text.Age(ahead)),
 		}, true
 	}
 	// The clock here being slow makes everything look younger. What is stale even so
 	// is stale; what is not may be.
 	if c.level == Within && c.clockWentBack() {
-		return finding{
+		return match{
 			limit:  atMost(clockSlack, "clock skew"),
-			reason: fmt.Sprintf("the clock here went back by at least %s: no age can be believed", Age(c.disk.HostClock.Sub(c.now))),
+			reason: fmt.Sprintf("the clock here went back by at least %s: no age can be believed", text.Age(c.disk.HostClock.Sub(c.now))),
 		}, true
 	}
-	return finding{}, false
+	return match{}, false
 }
 
-// clockWentBack tells whether this host's clock has been ahead of now before.
-func (c *hearing) clockWentBack() bool { return c.disk.HostClock.After(c.now.Add(clockSlack)) }
+// clockWentBack reports whether this host's clock has been ahead of now before.
+func (c *evaluation) clockWentBack() bool { return c.disk.HostClock.After(c.now.Add(clockSlack)) }
 
-func (c *hearing) stopped() (finding, bool) {
+func (c *evaluation) stopped() (match, bool) {
 	class, ok := c.disk.Newest.Class()
 	if !ok || class != zfs.Stopped || c.disk.PendingReceive || c.labelledRunning() {
-		return finding{}, false
+		return match{}, false
 	}
 	limit := c.policy.maxStoppedAge(c.disk)
 	if limit.exceeded(c.age) {
-		return finding{BeyondWarning, limit, fmt.Sprintf("for %s (%s): is its replication still alive?", Age(c.age), limit)}, true
+		return match{BeyondWarning, limit, fmt.Sprintf("for %s (%s): is its replication still alive?", text.Age(c.age), limit)}, true
 	}
-	return finding{Within, limit, fmt.Sprintf("newest %s is %s old", c.disk.Newest.Name, Age(c.age))}, true
+	return match{Within, limit, fmt.Sprintf("newest %s is %s old", c.disk.Newest.Name, text.Age(c.age))}, true
 }
 
-// labelledRunning tells whether the disk's own label contradicts its newest
+// labelledRunning reports whether the disk's own label contradicts its newest
 // snapshot, where the configuration trusts labels on a replica. A label can only
 // take away the silence of a stopped disk, never grant it.
-func (c *hearing) labelledRunning() bool {
+func (c *evaluation) labelledRunning() bool {
 	label := c.disk.Running.Own()
 	return c.policy.TrustLabel && label != "" && label != zfs.LabelStopped
 }
 
-func (c *hearing) superseded() (finding, bool) {
+func (c *evaluation) superseded() (match, bool) {
 	if c.disk.SupersededBy == "" || c.level == Within {
-		return finding{}, false
+		return match{}, false
 	}
 	limit := atMost(supersededFor, "superseded")
 	if limit.exceeded(c.age) {
-		return finding{BeyondWarning, limit, fmt.Sprintf("by %s for %s: remove it, or ignore it", c.disk.SupersededBy, Age(c.age))}, true
+		return match{BeyondWarning, limit, fmt.Sprintf("by %s for %s: remove it, or ignore it", c.disk.SupersededBy, text.Age(c.age))}, true
 	}
-	return finding{Within, limit, "by " + c.disk.SupersededBy}, true
+	return match{Within, limit, "by " + c.disk.SupersededBy}, true
 }
 
-func (c *hearing) stale() (finding, bool) {
+func (c *evaluation) stale() (match, bool) {
 	if c.level == Within {
-		return finding{}, false
+		return match{}, false
 	}
-	reason := fmt.Sprintf("newest %s is %s old (%s)", c.disk.Newest.Name, Age(c.age), c.limit)
+	reason := fmt.Sprintf("newest %s is %s old (%s)", c.disk.Newest.Name, text.Age(c.age), c.limit)
 	switch {
 	case c.disk.PendingReceive:
 		reason += ", a receive is pending"
 	case c.age > deletedHint:
 		reason += ", perhaps its guest was deleted"
 	}
-	return finding{c.level, c.limit, reason}, true
+	return match{c.level, c.limit, reason}, true
 }

@@ -1,7 +1,6 @@
 package checker
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -17,8 +16,6 @@ const (
 	hour   = time.Hour
 	day    = 24 * time.Hour
 )
-
-func writeFile(path string) error { return os.WriteFile(path, nil, 0o600) }
 
 // testPolicy is the default one, with exceptions for VMIDs from 900.
 func testPolicy() Policy {

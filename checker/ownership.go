@@ -30,28 +30,28 @@ func (o *Ownership) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Holding is how a dataset holds a snapshot that somebody asks for.
-type Holding int
+// Presence is how a snapshot that somebody asks for is there on a dataset.
+type Presence int
 
-// The ways to hold a snapshot: a bookmark is enough to replicate on from.
+// The ways to be there: a bookmark is enough to replicate on from.
 const (
-	HoldingUnknown Holding = iota
-	NotHeld
-	HeldAsSnapshot
-	HeldAsBookmark
+	PresenceUnknown Presence = iota
+	Absent
+	AsSnapshot
+	AsBookmark
 )
 
-var holdingWords = []string{"unknown", "no", "snapshot", "bookmark"}
+var presenceWords = []string{"unknown", "no", "snapshot", "bookmark"}
 
-func (h Holding) String() string { return holdingWords[h] }
+func (p Presence) String() string { return presenceWords[p] }
 
 // MarshalText implements [encoding.TextMarshaler].
-func (h Holding) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+func (p Presence) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
-func (h *Holding) UnmarshalText(text []byte) error {
-	at, err := wordIn(holdingWords, string(text))
-	*h = Holding(at)
+func (p *Presence) UnmarshalText(text []byte) error {
+	at, err := wordIn(presenceWords, string(text))
+	*p = Presence(at)
 	return err
 }
 

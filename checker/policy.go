@@ -105,7 +105,7 @@ func (p *Policy) overridden(d *Disk, limit Limit, key string, setting func(confi
 // exceeded tells which level the age is at and the limit that says so; where none
 // is exceeded, the limit that comes next. Critical is asked first: with ranges, or
 // with overrides from two entries, it need not lie beyond warning.
-func (p *Policy) exceeded(d *Disk, age time.Duration) (Level, Limit) {
+func (p *Policy) exceeded(d *Disk, age time.Duration) (limitLevel, Limit) {
 	warning, critical := p.Limits(d)
 	switch {
 	case critical.exceeded(age):

@@ -26,7 +26,7 @@ func PoolVerdicts() []PoolVerdict {
 	return []PoolVerdict{PoolOK, PoolMissing, PoolUnreadable, PoolIncomplete}
 }
 
-// tooOld tells whether what was read of a pool counts no longer.
+// tooOld reports whether what was read of a pool counts no longer.
 func (p *Policy) tooOld(pool Pool, now time.Time) bool {
 	return pool.ReadAt.IsZero() || now.Sub(pool.ReadAt) > p.MaxDataAge
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"snapwatch/config"
+	"snapwatch/internal/text"
 )
 
 // Range is a threshold as the Monitoring Plugins guidelines have it: a value
@@ -20,7 +21,7 @@ type Range struct {
 	Inside     bool
 }
 
-// Alerts tells whether the value is one to alarm for.
+// Alerts reports whether the value is one to alarm for.
 func (r Range) Alerts(value float64) bool {
 	in := r.Start <= value && value <= r.End
 	return in == r.Inside
@@ -47,7 +48,7 @@ func (r Range) String() string {
 // Spoken is the range for a person: 2h for one that only has an upper end.
 func (r Range) Spoken() string {
 	if r.Start == 0 && !r.Inside && r.End < math.MaxInt32 {
-		return Age(time.Duration(r.End * float64(time.Second)))
+		return text.Age(time.Duration(r.End * float64(time.Second)))
 	}
 	return r.String() + " seconds"
 }

@@ -4,7 +4,6 @@ import (
 	"math"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -96,26 +95,6 @@ func TestARangeAlertsWhereItsOppositeDoesNot(t *testing.T) {
 		v := rapid.Float64Range(-2e6, 2e6).Draw(t, "value")
 		assert.NotEqual(t, r.Alerts(v), opposite.Alerts(v))
 	})
-}
-
-func TestPerfdata(t *testing.T) {
-	limit := Range{End: 7200}
-	for want, m := range map[string]Metric{
-		"'a'=5s;7200;7200;0":     {"a", 5, "s", &limit, &limit},
-		"'a b'=0;;;0":            {Label: "a b"},
-		"'a_b_c_'=1;@~:7200;;0":  {Label: "a=b'c|", Value: 1, Warning: &Range{math.Inf(-1), 7200, true}},
-		"'x_'=12345678901;~:;;0": {Label: "x\n", Value: 12345678901, Warning: &Range{math.Inf(-1), math.Inf(1), false}},
-	} {
-		assert.Equal(t, want, m.String())
-	}
-}
-
-func TestAge(t *testing.T) {
-	for want, seconds := range map[string]int64{
-		"0s": 0, "45s": 45, "12m30s": 750, "12m": 720, "3h50m": 13800, "1h": 3601, "2d4h": 187200, "30d": 2592000, "-1m": -60,
-	} {
-		assert.Equal(t, want, Age(time.Duration(seconds)*time.Second))
-	}
 }
 
 func FuzzThreshold(f *testing.F) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"snapwatch/config"
@@ -84,20 +83,26 @@ func (d *Result) judge(p *Policy, now time.Time) {
 
 // supersede judges those disks anew that have a fresh copy.
 func (r Report) supersede(p *Policy, now time.Time) {
-	fresh := sync.OnceValue(func() map[string]bool {
-		is := make(map[string]bool, len(r.Disks))
-		for i := range r.Disks {
-			is[r.Disks[i].Dataset] = r.Disks[i].Verdict == Fresh
-		}
-		return is
-	})
+	var fresh map[string]bool // made where a disk has copies at all
 	for i := range r.Disks {
 		d := &r.Disks[i]
-		if at := slices.IndexFunc(d.Copies, func(name string) bool { return fresh()[name] }); at >= 0 {
+		if len(d.Copies) > 0 && fresh == nil {
+			fresh = r.fresh()
+		}
+		if at := slices.IndexFunc(d.Copies, func(name string) bool { return fresh[name] }); at >= 0 {
 			d.SupersededBy = d.Copies[at]
 			d.Judgement = Judge(&d.Disk, p, now)
 		}
 	}
+}
+
+// fresh are the datasets of the disks that are.
+func (r Report) fresh() map[string]bool {
+	datasets := make(map[string]bool, len(r.Disks))
+	for i := range r.Disks {
+		datasets[r.Disks[i].Dataset] = r.Disks[i].Verdict == Fresh
+	}
+	return datasets
 }
 
 // sort puts the worst disks first. A result is large: only what it is sorted by is
@@ -179,7 +184,7 @@ func judgePool(pool Pool, p Policy, now time.Time) PoolResult {
 	return result
 }
 
-// poolExcluded tells whether the pool as a whole is under maintenance.
+// poolExcluded reports whether the pool as a whole is under maintenance.
 func (p *Policy) poolExcluded(pool string, now time.Time) bool {
 	return slices.ContainsFunc(p.Maintenance, func(m config.Maintenance) bool {
 		whole := m.Disk == "" && len(m.VMID) == 0
@@ -190,14 +195,15 @@ func (p *Policy) poolExcluded(pool string, now time.Time) bool {
 // State is the worst of all there is. A report of no disks at all is never OK: the
 // check may look in the wrong place.
 func (r Report) State() State {
-	worst := Worst(r.states()...)
+	worst := Worst(r.States()...)
 	if len(r.Disks) == 0 {
 		worst = Worst(worst, Unknown)
 	}
 	return worst
 }
 
-func (r Report) states() []State {
+// States are those of all pools, disks and notes.
+func (r Report) States() []State {
 	var states []State
 	for _, p := range r.Pools {
 		states = append(states, p.State)
@@ -216,6 +222,9 @@ func (r Report) Count(v Verdict) int {
 	return r.countBy(v, func(Result) bool { return true })
 }
 
+// Unproven is how many stopped disks are silent without an owner that confirms it.
+func (r Report) Unproven() int { return r.countBy(Stopped, Result.unproven) }
+
 func (r Report) countBy(v Verdict, counts func(Result) bool) int {
 	n := 0
 	for _, d := range r.Disks {
@@ -226,9 +235,9 @@ func (r Report) countBy(v Verdict, counts func(Result) bool) int {
 	return n
 }
 
-// oldest is the disk with the greatest age among those whose age is judged, nil if
+// Oldest is the disk with the greatest age among those whose age is judged, nil if
 // there is none.
-func (r Report) oldest() *Result {
+func (r Report) Oldest() *Result {
 	var found *Result
 	for i := range r.Disks {
 		d := &r.Disks[i]
@@ -242,13 +251,13 @@ func (r Report) oldest() *Result {
 	return found
 }
 
-// laggard is the disk that is most behind its owner, nil where none was compared
+// Laggard is the disk that is most behind its owner, nil where none was compared
 // with one.
-func (r Report) laggard() *Result {
+func (r Report) Laggard() *Result {
 	var found *Result
 	for i := range r.Disks {
 		d := &r.Disks[i]
-		if c := d.Compared; c != nil && (c.Outcome == InStep || c.Outcome == Lagging) && (found == nil || c.Lag > found.Compared.Lag) {
+		if c := d.Compared; c != nil && (c.Outcome == InSync || c.Outcome == Lagging) && (found == nil || c.Lag > found.Compared.Lag) {
 			found = d
 		}
 	}

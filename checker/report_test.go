@@ -1,13 +1,9 @@
 package checker
 
 import (
-	"bytes"
 	"encoding/json"
-	"fmt"
-	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -41,87 +37,6 @@ func someReport() Report {
 	p := testPolicy()
 	p.Maintenance = p.Maintenance[:1]
 	return Assemble(pools, p, now)
-}
-
-func goodReport() Report {
-	return Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{aDisk("1", zfs.Hourly, 20*minute), aDisk("2", zfs.Stopped, day)}}},
-		NewPolicy(config.Default()), now)
-}
-
-func TestOutputs(t *testing.T) {
-	reports := map[string]Report{
-		"some": someReport(), "good": goodReport(), "empty": Assemble(nil, testPolicy(), now),
-		"failed": {Now: now, Failure: "no answer within 8s while reading tank | x\ny"},
-	}
-	for name, r := range reports {
-		for format, write := range map[string]func(*bytes.Buffer) error{
-			"nagios":       func(b *bytes.Buffer) error { return Nagios{}.Write(b, r) },
-			"nagios-v":     func(b *bytes.Buffer) error { return Nagios{Verbosity: 1}.Write(b, r) },
-			"nagios-vv":    func(b *bytes.Buffer) error { return Nagios{Verbosity: 2, DiskPerfdata: true}.Write(b, r) },
-			"checkmk":      func(b *bytes.Buffer) error { return WriteCheckmk(b, r) },
-			"table":        func(b *bytes.Buffer) error { return WriteTable(b, r) },
-			"json-of-some": func(b *bytes.Buffer) error { return WriteJSON(b, r) },
-		} {
-			if format == "json-of-some" && name != "some" {
-				continue
-			}
-			t.Run(name+" "+format, func(t *testing.T) {
-				var b bytes.Buffer
-				require.NoError(t, write(&b))
-				golden(t, name+"."+format, b.String())
-				assert.True(t, utf8.Valid(b.Bytes()))
-				assert.Equal(t, byte('\n'), b.Bytes()[b.Len()-1])
-			})
-		}
-	}
-}
-
-func TestFirstLineSaysTheStateAndIsShort(t *testing.T) {
-	for _, r := range []Report{someReport(), goodReport(), Assemble(nil, testPolicy(), now)} {
-		var b bytes.Buffer
-		require.NoError(t, Nagios{}.Write(&b, r))
-		first, _, _ := strings.Cut(b.String(), "\n")
-		assert.True(t, strings.HasPrefix(first, r.State().String()+": "), first)
-		text, perf, _ := strings.Cut(first, " | ")
-		assert.Less(t, len(text), 200)
-		assert.NotContains(t, perf, "|")
-		assert.Equal(t, 1, strings.Count(b.String(), "|"), "only before the performance data")
-	}
-}
-
-func TestOutputFitsAPacketWhateverIsWrong(t *testing.T) {
-	for name, change := range map[string]func(*Disk){
-		"stale":      func(*Disk) {},
-		"never":      bare,
-		"unreadable": func(d *Disk) { d.Problem = strings.Repeat("cannot open: ü ", 100) },
-		"missing":    func(d *Disk) { d.Gone = true },
-	} {
-		t.Run(name, func(t *testing.T) {
-			pool := Pool{Name: strings.Repeat("p", 200), ReadAt: now}
-			for i := range 500 {
-				d := aDisk("1", zfs.Hourly, 9*hour, change)
-				d.Dataset = fmt.Sprintf("%s/vm-%d-disk-0", pool.Name, 1000+i)
-				pool.Disks = append(pool.Disks, d)
-			}
-			pools := []Pool{pool}
-			for range 20 {
-				pools = append(pools, Pool{Name: "x", Problem: strings.Repeat("y", 5000)})
-			}
-			for _, pools := range [][]Pool{pools, pools[:1]} {
-				var b bytes.Buffer
-				require.NoError(t, Nagios{}.Write(&b, Assemble(pools, NewPolicy(config.Default()), now)))
-				assert.LessOrEqual(t, b.Len(), 1024)
-				assert.Regexp(t, `\n… and \d+ more\n$`, b.String())
-				assert.True(t, utf8.Valid(b.Bytes()))
-			}
-		})
-	}
-}
-
-func TestTheLastLineNeedsNoRoomForMore(t *testing.T) {
-	assert.Equal(t, "abc\n", fit([]string{"abc"}, 4))
-	assert.Equal(t, "", fit([]string{"abc"}, 3))
-	assert.Equal(t, "a\n… and 2 more\n", fit([]string{"a", strings.Repeat("b", 30), "c"}, 26))
 }
 
 func TestSupersededNeedsAFreshCopy(t *testing.T) {
@@ -216,7 +131,7 @@ func TestADocumentHoldsEveryFact(t *testing.T) {
 	text, err := json.Marshal(r.Document())
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(text, &back))
-	pools, err := back.facts()
+	pools, err := back.Facts()
 	require.NoError(t, err)
 	p := testPolicy()
 	p.Maintenance = p.Maintenance[:1]

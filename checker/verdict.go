@@ -27,12 +27,12 @@ func (v Verdict) String() string {
 	return table[v].Name
 }
 
-// Level tells which of a verdict's limits the age is beyond.
-type Level int
+// limitLevel tells which of a verdict's limits the age is beyond.
+type limitLevel int
 
 // The levels of a verdict.
 const (
-	Within Level = iota
+	Within limitLevel = iota
 	BeyondWarning
 	BeyondCritical
 )
@@ -41,9 +41,9 @@ const (
 type Row struct {
 	Verdict Verdict
 	Name    string
-	// States are the Nagios states by [Level].
+	// States are the Nagios states by [limitLevel].
 	States [3]State
-	// Colours are what the page and the terminal show it in, by [Level].
+	// Colours are what the page and the terminal show it in, by [limitLevel].
 	Colours [3]string
 	// Meaning says to a person when the verdict holds.
 	Meaning string
@@ -76,9 +76,6 @@ var table = [...]Row{
 
 // Verdicts is the table of verdicts, in precedence.
 func Verdicts() []Row { return slices.Clone(table[:]) }
-
-// RowOf is the verdict's line of the table.
-func RowOf(v Verdict) Row { return table[v] }
 
 // Colour is what the disk is shown in: its verdict's, or that of its state where the
 // comparison with its owner is worse.

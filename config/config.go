@@ -5,6 +5,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -125,14 +126,17 @@ func parse(text []byte) (Config, error) {
 	c := Default()
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
+	var tree yaml.Node
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		if yaml.Unmarshal(text, &tree) == nil {
+			err = cmp.Or(eachKey(&tree, renamedKey), err)
+		}
 		return Config{}, err
 	}
-	var tree yaml.Node
 	if err := yaml.Unmarshal(text, &tree); err != nil {
 		return Config{}, err
 	}
-	if err := emptySelector(&tree); err != nil {
+	if err := eachKey(&tree, emptySelector); err != nil {
 		return Config{}, err
 	}
 	if err := d.Decode(&struct{}{}); !errors.Is(err, io.EOF) {
@@ -144,17 +148,26 @@ func parse(text []byte) (Config, error) {
 	return c, nil
 }
 
-// emptySelector finds a key that says what an entry is for, without a value: the entry
-// would be for all, as if the key were not there.
-func emptySelector(n *yaml.Node) error {
+// eachKey calls check with every key of the tree and its value, up to the first error.
+func eachKey(n *yaml.Node, check func(key, value *yaml.Node) error) error {
 	for i, child := range n.Content {
-		key := n.Kind == yaml.MappingNode && i%2 == 0 && slices.Contains([]string{"vmid", "disk", "pool"}, child.Value)
-		if key && n.Content[i+1].ShortTag() == "!!null" {
-			return fmt.Errorf("line %d: %s has no value, so that the entry would be for all; give it one, or take the key out", child.Line, child.Value)
+		if n.Kind == yaml.MappingNode && i%2 == 0 {
+			if err := check(child, n.Content[i+1]); err != nil {
+				return err
+			}
 		}
-		if err := emptySelector(child); err != nil {
+		if err := eachKey(child, check); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// emptySelector finds a key that says what an entry is for, without a value: the entry
+// would be for all, as if the key were not there.
+func emptySelector(key, value *yaml.Node) error {
+	if slices.Contains([]string{"vmid", "disk", "pool"}, key.Value) && value.ShortTag() == "!!null" {
+		return fmt.Errorf("line %d: %s has no value, so that the entry would be for all; give it one, or take the key out", key.Line, key.Value)
 	}
 	return nil
 }

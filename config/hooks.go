@@ -43,10 +43,10 @@ const (
 	maxHookTimeout   = 10 * time.Minute
 )
 
-// PerRun tells whether the hook is started once for all guests.
+// PerRun reports whether the hook is started once for all guests.
 func (h Hook) PerRun() bool { return h.Per == "run" }
 
-// For tells whether the hook is for a guest.
+// For reports whether the hook is for a guest.
 func (h Hook) For(vmid int) bool { return len(h.VMID) == 0 || h.VMID.Contains(vmid) }
 
 // Limit is when the hook is killed.
@@ -57,7 +57,7 @@ func (h Hook) Limit() time.Duration {
 	return h.Timeout.Std()
 }
 
-// Any tells whether there is a hook at all.
+// Any reports whether there is a hook at all.
 func (h Hooks) Any() bool {
 	return len(h.BeforeSnapshot)+len(h.AfterSnapshot)+len(h.AfterStop)+len(h.AfterPrune) > 0
 }

@@ -41,7 +41,7 @@ func ParseKeep(words []string) (Keep, error) {
 	return keep, nil
 }
 
-// IsKeepWord tells whether a word looks meant as retention, right or wrong.
+// IsKeepWord reports whether a word looks meant as retention, right or wrong.
 func IsKeepWord(word string) bool {
 	if len(word) < 2 || !strings.ContainsRune("fhdwmy", rune(word[0])) {
 		return false
@@ -71,9 +71,9 @@ func parseKeepWord(word string) (class string, n int, err error) {
 	if err != nil {
 		return "", 0, fmt.Errorf("retention %q: no usable number after the letter; %s", word, want)
 	}
-	const most = 10_000_000
-	if n > most {
-		return "", 0, fmt.Errorf("retention %q: more than %d snapshots", word, most)
+	const maxKept = 10_000_000
+	if n > maxKept {
+		return "", 0, fmt.Errorf("retention %q: more than %d snapshots", word, maxKept)
 	}
 	return class, n, nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"time"
 )
 
@@ -32,8 +31,8 @@ type Quiesce struct {
 // Group is guests that belong together: their disks get their snapshots in one
 // transaction group of each pool.
 type Group struct {
-	Name  string `yaml:"name"`
-	VMIDs []int  `yaml:"vmids"`
+	Name string `yaml:"name"`
+	VMID VMIDs  `yaml:"vmid"`
 	// Quiesce holds for members that have no entry of their own.
 	Quiesce How `yaml:"quiesce,omitempty"`
 }
@@ -75,7 +74,7 @@ func (q Quiesced) HowFor(vmid int) (how How, rule string) {
 // GroupOf returns the group that a guest is a member of, false if it is in none.
 func (q Quiesced) GroupOf(vmid int) (Group, bool) {
 	for _, g := range q.Groups {
-		if slices.Contains(g.VMIDs, vmid) {
+		if g.VMID.Contains(vmid) {
 			return g, true
 		}
 	}
@@ -108,13 +107,9 @@ func (e Quiesce) validate(before []Quiesce) error {
 	if e.How == "" {
 		return errors.New("does not say how; write agent for a virtual machine, cgroup for a container")
 	}
-	for _, r := range e.VMID {
-		for _, b := range before {
-			for _, other := range b.VMID {
-				if r.First <= other.Last && other.First <= r.Last {
-					return fmt.Errorf("guest %d has an entry already", max(r.First, other.First))
-				}
-			}
+	for _, b := range before {
+		if vmid, both := e.VMID.common(b.VMID); both {
+			return fmt.Errorf("guest %d has an entry already", vmid)
 		}
 	}
 	return nil
@@ -124,14 +119,11 @@ func (g Group) validate(before []Group) error {
 	if !groupName.MatchString(g.Name) {
 		return fmt.Errorf("%q is no name; write letters, digits, dots, dashes", g.Name)
 	}
-	if len(g.VMIDs) == 0 {
-		return fmt.Errorf("group %s has no guests; give vmids, as in [101, 102]", g.Name)
+	if len(g.VMID) == 0 {
+		return fmt.Errorf("group %s has no guests; give vmid, as in 100,102-104", g.Name)
 	}
-	for i, vmid := range g.VMIDs {
-		if vmid < 1 || vmid > 999999999 {
-			return fmt.Errorf("group %s: %d is no VMID", g.Name, vmid)
-		}
-		if slices.Contains(g.VMIDs[:i], vmid) {
+	for i := range g.VMID {
+		if vmid, both := g.VMID[:i].common(g.VMID[i : i+1]); both {
 			return fmt.Errorf("group %s: guest %d is listed twice", g.Name, vmid)
 		}
 	}
@@ -139,10 +131,8 @@ func (g Group) validate(before []Group) error {
 		if b.Name == g.Name {
 			return fmt.Errorf("group %s is there already", g.Name)
 		}
-		for _, vmid := range g.VMIDs {
-			if slices.Contains(b.VMIDs, vmid) {
-				return fmt.Errorf("group %s: guest %d is in group %s already", g.Name, vmid, b.Name)
-			}
+		if vmid, both := g.VMID.common(b.VMID); both {
+			return fmt.Errorf("group %s: guest %d is in group %s already", g.Name, vmid, b.Name)
 		}
 	}
 	return nil

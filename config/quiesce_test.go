@@ -9,9 +9,9 @@ import (
 
 func TestQuiesced(t *testing.T) {
 	for text, want := range map[string]string{
-		"quiesce: [{vmid: 101, how: agent}, {vmid: '102-104,110', how: cgroup}]":                        "",
-		"groups: [{name: shop, vmids: [101, 102], quiesce: agent}, {name: b-2.x, vmids: [103]}]":        "",
-		"{quiesce: [{vmid: 102, how: cgroup}], groups: [{name: a, vmids: [101, 102], quiesce: agent}]}": "",
+		"quiesce: [{vmid: 101, how: agent}, {vmid: '102-104,110', how: cgroup}]":                      "",
+		"groups: [{name: shop, vmid: '101,102', quiesce: agent}, {name: b-2.x, vmid: 103}]":           "",
+		"{quiesce: [{vmid: 102, how: cgroup}], groups: [{name: a, vmid: '101,102', quiesce: agent}]}": "",
 		"max_freeze: 1m":                        "",
 		"max_freeze: 1ms":                       "",
 		"max_freeze: 0s":                        "max_freeze: 0s; write more than 0s",
@@ -23,17 +23,18 @@ func TestQuiesced(t *testing.T) {
 		"quiesce: [{how: agent}]":               "quiesce, entry 1: says for no guest",
 		"quiesce: [{vmid: 100-105, how: agent}, {vmid: '99,103', how: cgroup}]": "quiesce, entry 2: guest 103 has an entry already",
 		"quiesce: [{vmid: 101, who: agent}]":                                    "field who not found",
-		"groups: [{vmids: [101]}]":                                              `groups, entry 1: "" is no name`,
-		"groups: [{name: a b, vmids: [101]}]":                                   `"a b" is no name`,
+		"groups: [{vmid: 101}]":                                                 `groups, entry 1: "" is no name`,
+		"groups: [{name: a b, vmid: 101}]":                                      `"a b" is no name`,
 		"groups: [{name: a}]":                                                   "group a has no guests",
-		"groups: [{name: a, vmids: []}]":                                        "group a has no guests",
-		"groups: [{name: a, vmids: [0]}]":                                       "group a: 0 is no VMID",
-		"groups: [{name: a, vmids: [1000000000]}]":                              "is no VMID",
-		"groups: [{name: a, vmids: [101, 101]}]":                                "group a: guest 101 is listed twice",
-		"groups: [{name: a, vmids: [101]}, {name: a, vmids: [102]}]":            "groups, entry 2: group a is there already",
-		"groups: [{name: a, vmids: [101]}, {name: b, vmids: [101]}]":            "group b: guest 101 is in group a already",
-		"groups: [{name: a, vmids: [101], quiesce: freeze}]":                    `"freeze" is no way`,
-		"groups: [{name: a, vmids: 100-105}]":                                   "cannot unmarshal",
+		"groups: [{name: a, vmid: [101, 102]}]":                                 "write this in one line of text, not as a list",
+		"groups: [{name: a, vmids: [101, 102]}]":                                "line 1: vmids is called vmid now, as in 100,102-104",
+		"groups: [{name: a, vmid: 0}]":                                          `"0" is no VMID and no range`,
+		"groups: [{name: a, vmid: 1000000000}]":                                 "is no VMID and no range",
+		"groups: [{name: a, vmid: '101,101'}]":                                  "group a: guest 101 is listed twice",
+		"groups: [{name: a, vmid: 101}, {name: a, vmid: 102}]":                  "groups, entry 2: group a is there already",
+		"groups: [{name: a, vmid: 101}, {name: b, vmid: 101}]":                  "group b: guest 101 is in group a already",
+		"groups: [{name: a, vmid: 101, quiesce: freeze}]":                       `"freeze" is no way`,
+		"groups: [{name: a, vmid: 100-102}, {name: b, vmid: 90-100}]":           "group b: guest 100 is in group a already",
 	} {
 		_, err := parse([]byte(text + "\n"))
 		if want == "" {
@@ -47,7 +48,7 @@ func TestQuiesced(t *testing.T) {
 func TestHowFor(t *testing.T) {
 	c, err := parse([]byte(`
 quiesce: [{vmid: 102, how: cgroup}, {vmid: 200-201, how: agent}]
-groups: [{name: a, vmids: [101, 102], quiesce: agent}, {name: b, vmids: [103]}]
+groups: [{name: a, vmid: '101,102', quiesce: agent}, {name: b, vmid: 103}]
 `))
 	require.NoError(t, err)
 	for vmid, want := range map[int]string{101: "agent group a", 102: "cgroup quiesce[0] (vmid 102)", 103: " ", 200: "agent quiesce[1] (vmid 200-201)", 202: " "} {

@@ -49,7 +49,7 @@ type Selector struct {
 	Pool string `yaml:"pool,omitempty"`
 }
 
-// Matches tells whether the selector is for the disk with this full dataset name
+// Matches reports whether the selector is for the disk with this full dataset name
 // and VMID.
 func (s Selector) Matches(dataset string, vmid int) bool {
 	pool, _, _ := strings.Cut(dataset, "/")
@@ -122,7 +122,7 @@ func (v *VMIDs) UnmarshalText(text []byte) error {
 // MarshalText implements [encoding.TextMarshaler].
 func (v VMIDs) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
-// Contains tells whether vmid is in the set.
+// Contains reports whether vmid is in the set.
 func (v VMIDs) Contains(vmid int) bool {
 	for _, r := range v {
 		if r.First <= vmid && vmid <= r.Last {
@@ -130,6 +130,19 @@ func (v VMIDs) Contains(vmid int) bool {
 		}
 	}
 	return false
+}
+
+// common returns the lowest guest of the first range of v that shares one with w, and
+// whether there is any.
+func (v VMIDs) common(w VMIDs) (vmid int, ok bool) {
+	for _, r := range v {
+		for _, s := range w {
+			if r.First <= s.Last && s.First <= r.Last {
+				return max(r.First, s.First), true
+			}
+		}
+	}
+	return 0, false
 }
 
 func (v VMIDs) String() string {

@@ -19,8 +19,8 @@ type Watch struct {
 	ReplicaLabel string `yaml:"replica_label"`
 	// Sources say where received datasets come from, for joins between sites.
 	Sources []Source `yaml:"sources"`
-	// Primary are the nodes that check compares the disks with.
-	Primary Primary `yaml:"primary"`
+	// Owners are the nodes that check compares the disks with.
+	Owners Owners `yaml:"owners"`
 }
 
 // Source says where the disks below a dataset come from.
@@ -110,7 +110,7 @@ func (w Watch) validate() error {
 			return fmt.Errorf("sources, entry %d: %w", i+1, err)
 		}
 	}
-	if err := w.Primary.Validate(); err != nil {
+	if err := w.Owners.Validate(); err != nil {
 		return err
 	}
 	for i, m := range w.Maintenance {

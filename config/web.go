@@ -7,7 +7,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// WebAuth tells whether exporter-toolkit's web configuration at path lets in only
+// WebAuth reports whether exporter-toolkit's web configuration at path lets in only
 // those who know a password or hold a certificate. Without a path nobody is kept
 // out.
 func WebAuth(path string) (bool, error) {

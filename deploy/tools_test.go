@@ -226,7 +226,7 @@ include %q
 object Host "c" {
   check_command = "dummy"
   vars.snapwatch = true
-  vars.snapwatch_primary = [ "https://pve1.example:10191", "https://pve2.example:10191" ]
+  vars.snapwatch_owners = [ "https://pve1.example:10191", "https://pve2.example:10191" ]
   vars.snapwatch_guests["mail"] = { snapwatch_vmid = 100 }
 }
 object Host "other" { check_command = "dummy" }

@@ -1,22 +1,24 @@
 package exporter
 
 import (
+	"encoding/json"
 	"net/http"
-
-	"snapwatch/checker"
 )
 
 // disksAPI answers with a [checker.Document].
 func disksAPI(store *Store) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		report := store.Report()
-		owners, err := store.guests.owners(r.Context())
+		owners, err := store.owners(r.Context())
 		for i := range report.Disks {
 			report.Disks[i].Owned = ownership(owners, err, report.Disks[i].VMID)
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		// An error here is a client that has gone.
-		_ = checker.WriteJSON(w, report)
+		e := json.NewEncoder(w)
+		e.SetIndent("", " ")
+		e.SetEscapeHTML(false)
+		_ = e.Encode(report.Document())
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/config"
 	"snapwatch/internal/zfs"
 	"snapwatch/test/cputime"
@@ -37,15 +38,15 @@ func many(disks int) *Store {
 	cfg.Datasets = []string{"tank/replica"}
 	store := NewStore(Settings{
 		Config:  cfg,
-		Scanner: checker.Scanner{Kstat: "/nonexistent", Now: func() time.Time { return start.Add(time.Minute) }},
+		Scanner: scan.Scanner{Kstat: "/nonexistent", Now: func() time.Time { return start.Add(time.Minute) }},
 		Reuse:   time.Hour, MaxDataAge: time.Hour, ScanTimeout: time.Minute, Log: slog.New(slog.DiscardHandler),
 	})
 	store.pools["tank"] = readPool(pool)
 	return store
 }
 
-// page asks for the metrics once, as Prometheus does.
-func page(b *testing.B, h http.Handler, encoding string) {
+// scraped asks for the metrics once, as Prometheus does.
+func scraped(b *testing.B, h http.Handler, encoding string) {
 	b.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	r.Header.Set("Accept-Encoding", encoding)
@@ -79,7 +80,7 @@ func BenchmarkScrape(b *testing.B) {
 			b.ReportAllocs()
 			began := cputime.Used()
 			for b.Loop() {
-				page(b, h, encoding)
+				scraped(b, h, encoding)
 			}
 			cputime.Report(b, began)
 		})

@@ -55,9 +55,9 @@ func collectPools(out sink, report checker.Report) {
 
 func collectPool(out sink, p checker.PoolResult) {
 	for _, v := range checker.PoolVerdicts() {
-		out.send(poolState, truth(v == p.Verdict), p.Name, v.String())
+		out.send(poolState, boolValue(v == p.Verdict), p.Name, v.String())
 	}
-	out.send(poolScrapeSuccess, truth(p.Problem == ""), p.Name)
+	out.send(poolScrapeSuccess, boolValue(p.Problem == ""), p.Name)
 	out.send(poolScrapeDuration, p.Took.Seconds(), p.Name)
 	if !p.ReadAt.IsZero() {
 		out.send(poolLastSuccess, seconds(p.ReadAt), p.Name)
@@ -79,10 +79,10 @@ func (c collector) disk(out sink, now time.Time, d checker.Result) {
 	}
 	suffix := d.Suffix()
 	for _, s := range checker.Suffixes() {
-		out.send(diskSuffix, truth(s == suffix), append(labels, s)...)
+		out.send(diskSuffix, boolValue(s == suffix), append(labels, s)...)
 	}
 	for _, row := range checker.Verdicts() {
-		out.send(diskState, truth(row.Verdict == d.Verdict), append(labels, row.Name)...)
+		out.send(diskState, boolValue(row.Verdict == d.Verdict), append(labels, row.Name)...)
 	}
 	out.send(diskLimit, limitSeconds(d.Warning), append(labels, "warning")...)
 	out.send(diskLimit, limitSeconds(d.Critical), append(labels, "critical")...)
@@ -92,7 +92,7 @@ func (c collector) disk(out sink, now time.Time, d checker.Result) {
 		out.send(diskCreated, seconds(d.Created), labels...)
 	}
 	cluster, dataset := c.config.OriginOf(d.Dataset)
-	out.send(diskInfo, 1, append(labels, guestID(d.Disk), node(d.Running.Own()), cluster, dataset)...)
+	out.send(diskInfo, 1, append(labels, d.GuestID(), node(d.Running.Own()), cluster, dataset)...)
 }
 
 // sink sends metrics. A value that cannot be a metric, such as a label that is not
@@ -107,7 +107,7 @@ func (s sink) send(m metric, value float64, labels ...string) {
 
 func seconds(t time.Time) float64 { return float64(t.Unix()) }
 
-func truth(b bool) float64 { //nolint:revive // a number for a truth steers nothing
+func boolValue(b bool) float64 { //nolint:revive // a value, which steers nothing
 	if b {
 		return 1
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
 )
@@ -33,9 +34,9 @@ func compareAPI(store *Store) http.Handler {
 			http.Error(w, err.Error(), status)
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), patience(r))
+		ctx, cancel := context.WithTimeout(r.Context(), timeoutOf(r))
 		defer cancel()
-		reading, stop := context.WithTimeout(ctx, patience(r)/2)
+		reading, stop := context.WithTimeout(ctx, timeoutOf(r)/2)
 		defer stop()
 		store.Refresh(reading)
 		answer := store.compare(ctx, request)
@@ -51,7 +52,7 @@ func compareAPI(store *Store) http.Handler {
 func (s *Store) compare(ctx context.Context, request checker.CompareRequest) checker.CompareAnswer {
 	report := s.Report()
 	answer := checker.NewCompareAnswer(report.Now)
-	owners, err := s.guests.owners(ctx)
+	owners, err := s.owners(ctx)
 	here := look(report)
 	wanted := map[string][]string{} // full names by pool
 	for _, asked := range request.Disks {
@@ -59,48 +60,48 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 		switch {
 		case d.Problem != "":
 		case d.Newest != nil && d.Newest.Name == asked.Newest.Name:
-			d.Held, d.HeldGUID = checker.HeldAsSnapshot, d.Newest.GUID
+			d.Presence, d.PresenceGUID = checker.AsSnapshot, d.Newest.GUID
 		default:
 			pool := zfs.Pool(d.Dataset)
 			wanted[pool] = append(wanted[pool], d.Dataset+"@"+asked.Newest.Name)
 		}
 		answer.Disks = append(answer.Disks, d)
 	}
-	held, problems := s.lookUp(ctx, wanted)
+	found, problems := s.lookUp(ctx, wanted)
 	for i := range answer.Disks {
 		d := &answer.Disks[i]
-		if d.Problem != "" || d.Held != checker.HoldingUnknown {
+		if d.Problem != "" || d.Presence != checker.PresenceUnknown {
 			continue
 		}
 		if d.Problem = problems[zfs.Pool(d.Dataset)]; d.Problem == "" {
-			h := held[d.Dataset+"@"+request.Disks[i].Newest.Name]
-			d.Held, d.HeldGUID = h.As, h.GUID
+			h := found[d.Dataset+"@"+request.Disks[i].Newest.Name]
+			d.Presence, d.PresenceGUID = h.Presence, h.GUID
 		}
 	}
-	s.tellSince(ctx, request, answer, held)
+	s.tellSince(ctx, request, answer, found)
 	return answer
 }
 
 // lookUp asks all pools at the same time.
-func (s *Store) lookUp(ctx context.Context, wanted map[string][]string) (held map[string]checker.Held, problems map[string]string) {
-	held, problems = map[string]checker.Held{}, map[string]string{}
+func (s *Store) lookUp(ctx context.Context, wanted map[string][]string) (all map[string]scan.Lookup, problems map[string]string) {
+	all, problems = map[string]scan.Lookup{}, map[string]string{}
 	var mu sync.Mutex
 	var asking sync.WaitGroup
 	for pool, names := range wanted {
 		asking.Go(func() {
-			found, err := s.settings.Scanner.Held(ctx, pool, names)
+			found, err := s.settings.Scanner.Lookup(ctx, pool, names)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				problems[pool] = err.Error()
 			}
 			for name, h := range found {
-				held[name] = h
+				all[name] = h
 			}
 		})
 	}
 	asking.Wait()
-	return held, problems
+	return all, problems
 }
 
 // view is the report by what is asked for.

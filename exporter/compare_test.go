@@ -103,27 +103,27 @@ func TestCompareAnswersOfEachDisk(t *testing.T) {
 	for i, want := range []struct {
 		owned   checker.Ownership
 		dataset string
-		held    checker.Holding
+		held    checker.Presence
 		guid    uint64
 		problem string
 	}{
-		{checker.Owned, "rpool/data/vm-100-disk-0", checker.HeldAsSnapshot, 1003, ""},
-		{checker.Owned, "rpool/data/vm-100-disk-0", checker.HeldAsSnapshot, 1001, ""},
-		{checker.Owned, "rpool/data/vm-100-disk-0", checker.HeldAsBookmark, 1004, ""},
-		{checker.Owned, "rpool/data/vm-100-disk-0", checker.NotHeld, 0, ""},
-		{checker.Owned, "rpool/data/vm-100-disk-0", checker.NotHeld, 0, ""},
-		{checker.Owned, "tank/vm-101-disk-0", checker.HeldAsSnapshot, 1006, ""},
-		{checker.Owned, "", checker.HoldingUnknown, 0, "2 disks are called vm-101-disk-0"},
-		{checker.Owned, "rpool/rep/vm-102-disk-0", checker.HeldAsSnapshot, 1007, ""},
-		{checker.Owned, "rpool/data/vm-103-disk-0", checker.NotHeld, 0, ""},
-		{checker.NotOwned, "", checker.HoldingUnknown, 0, "there is no disk vm-104-disk-0 here"},
-		{checker.NotOwned, "", checker.HoldingUnknown, 0, "there is no disk"},
+		{checker.Owned, "rpool/data/vm-100-disk-0", checker.AsSnapshot, 1003, ""},
+		{checker.Owned, "rpool/data/vm-100-disk-0", checker.AsSnapshot, 1001, ""},
+		{checker.Owned, "rpool/data/vm-100-disk-0", checker.AsBookmark, 1004, ""},
+		{checker.Owned, "rpool/data/vm-100-disk-0", checker.Absent, 0, ""},
+		{checker.Owned, "rpool/data/vm-100-disk-0", checker.Absent, 0, ""},
+		{checker.Owned, "tank/vm-101-disk-0", checker.AsSnapshot, 1006, ""},
+		{checker.Owned, "", checker.PresenceUnknown, 0, "2 disks are called vm-101-disk-0"},
+		{checker.Owned, "rpool/rep/vm-102-disk-0", checker.AsSnapshot, 1007, ""},
+		{checker.Owned, "rpool/data/vm-103-disk-0", checker.Absent, 0, ""},
+		{checker.NotOwned, "", checker.PresenceUnknown, 0, "there is no disk vm-104-disk-0 here"},
+		{checker.NotOwned, "", checker.PresenceUnknown, 0, "there is no disk"},
 	} {
 		d := disks[i]
 		assert.Equal(t, want.owned, d.Owned, i)
 		assert.Equal(t, want.dataset, d.Dataset, i)
-		assert.Equal(t, want.held.String(), d.Held.String(), i)
-		assert.Equal(t, want.guid, d.HeldGUID, i)
+		assert.Equal(t, want.held.String(), d.Presence.String(), i)
+		assert.Equal(t, want.guid, d.PresenceGUID, i)
 		assert.Contains(t, d.Problem, want.problem, i)
 		if want.problem == "" {
 			assert.Empty(t, d.Problem, i)
@@ -224,7 +224,7 @@ func TestOwnershipIsUnknownWhereProxmoxCannotBeRead(t *testing.T) {
 				d := compared(t, r, ask("vm-100-disk-0", "", snapshot("hourly", 3, time.Minute)))
 				assert.Equal(t, checker.OwnershipUnknown, d[0].Owned)
 				assert.Contains(t, d[0].OwnedProblem, c.want)
-				assert.Equal(t, checker.HeldAsSnapshot, d[0].Held, "the snapshots are known all the same")
+				assert.Equal(t, checker.AsSnapshot, d[0].Presence, "the snapshots are known all the same")
 			}
 		})
 	}
@@ -237,8 +237,8 @@ func TestCompareSaysWhatCannotBeRead(t *testing.T) {
 	r := newRig(t, w, owns(100, 101))
 	d := compared(t, r, ask("vm-100-disk-0", "", snapshot("hourly", 9, time.Hour*9)), ask("vm-101-disk-0", "tank/vm-101-disk-0", snapshot("hourly", 8, time.Hour*9)))
 	assert.Contains(t, d[0].Problem, "I/O error")
-	assert.Equal(t, checker.HoldingUnknown, d[0].Held)
-	assert.Equal(t, checker.NotHeld, d[1].Held, "another pool goes on")
+	assert.Equal(t, checker.PresenceUnknown, d[0].Presence)
+	assert.Equal(t, checker.Absent, d[1].Presence, "another pool goes on")
 
 	r.fake.Pool("rpool", "SUSPENDED")
 	d = compared(t, r, ask("vm-100-disk-0", "", snapshot("hourly", 3, time.Minute)), ask("vm-101-disk-0", "tank/vm-101-disk-0", snapshot("hourly", 6, time.Hour)))
@@ -255,7 +255,7 @@ func TestCompareWhileAPoolHangs(t *testing.T) {
 	for range 2 {
 		d := comparedWithin(t, "6", r, ask("vm-100-disk-0", "", snapshot("hourly", 3, time.Minute)), ask("vm-101-disk-0", "tank/vm-101-disk-0", snapshot("hourly", 8, 9*time.Hour)))
 		assert.Contains(t, d[0].Problem, "is not finished")
-		assert.Equal(t, checker.NotHeld, d[1].Held)
+		assert.Equal(t, checker.Absent, d[1].Presence)
 	}
 	assert.Equal(t, 1, r.fake.Hung())
 }

@@ -17,7 +17,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	b.WriteString(`# Metrics
 
 What ` + "`snapwatch exporter`" + ` serves at /metrics; all are gauges. This page is made from the catalogue in
-` + "`exporter/catalogue.go`" + `, ` + "`exporter/run.go`" + ` and ` + "`exporter/prune.go`" + `. Besides these there are snapwatch_build_info and, about the process, go_*, process_* and
+` + "`exporter/metrics.go`" + `, ` + "`exporter/runmetrics.go`" + ` and ` + "`exporter/prunemetrics.go`" + `. Besides these there are snapwatch_build_info and, about the process, go_*, process_* and
 promhttp_* (--web.disable-exporter-metrics leaves them out).
 
 cluster, site and role are never exported: they belong into the scrape configuration, see deploy/prometheus.

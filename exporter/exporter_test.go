@@ -22,6 +22,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/checker"
+	"snapwatch/checker/remote"
+	"snapwatch/checker/scan"
 	"snapwatch/config"
 	"snapwatch/internal/zfstest"
 )
@@ -100,7 +102,7 @@ func (r *rig) restart(change ...func(*Settings)) {
 	cfg.Sources = []config.Source{{Dataset: "tank/a", Origin: "rpool/data", Cluster: "east"}}
 	s := Settings{
 		Config:      cfg,
-		Scanner:     checker.Scanner{Kstat: r.fake.Kstat, LockDir: r.fake.LockDir, Now: r.clock.now},
+		Scanner:     scan.Scanner{Kstat: r.fake.Kstat, LockDir: r.fake.LockDir, Now: r.clock.now},
 		StateDir:    r.dir,
 		ScanTimeout: time.Minute,
 		MaxDataAge:  10 * time.Minute,
@@ -253,20 +255,20 @@ func TestAPoolThatIsGoneIsMissingWithItsDisks(t *testing.T) {
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="missing"}`))
 
 	// Forgotten by somebody else who wrote the file.
-	path := filepath.Join(r.dir, SeenName)
-	require.NoError(t, checker.Seen{}.Save(path))
+	path := filepath.Join(r.dir, InventoryName)
+	require.NoError(t, scan.Inventory{}.Save(path))
 	require.NoError(t, os.Chtimes(path, start, start.Add(time.Hour)))
 	r.scrape()
 	assert.NotContains(t, r.scrape(), "vm-100-disk-0")
 }
 
-func TestABrokenMemoryIsMovedAside(t *testing.T) {
+func TestABrokenInventoryIsMovedAside(t *testing.T) {
 	r := newRig(t, world())
-	path := filepath.Join(r.dir, SeenName)
+	path := filepath.Join(r.dir, InventoryName)
 	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
 	r.restart()
 	r.scrape()
-	seen, err := checker.LoadSeen(path)
+	seen, err := scan.LoadInventory(path)
 	require.NoError(t, err)
 	assert.Len(t, seen, 4)
 	assert.FileExists(t, path+".broken")
@@ -323,7 +325,7 @@ func TestAScrapeAnswersInTimeWhileZFSHangs(t *testing.T) {
 	assert.Equal(t, 1, r.fake.Hung())
 	assert.Eventually(t, func() bool {
 		get(handler, "/metrics", "X-Prometheus-Scrape-Timeout-Seconds", "0.5")
-		seen, err := checker.LoadSeen(filepath.Join(r.dir, SeenName))
+		seen, err := scan.LoadInventory(filepath.Join(r.dir, InventoryName))
 		return err == nil && len(seen) == 1
 	}, 30*time.Second, time.Millisecond, "the other pool's disks are remembered all the same")
 }
@@ -347,14 +349,14 @@ func TestAScanThatTakesLongerThanAScrapeIsNoFaultForAWhile(t *testing.T) {
 	assert.Equal(t, "1", state("unreadable"), "nothing that was read counts any longer")
 }
 
-func TestPatience(t *testing.T) {
+func TestTimeoutOf(t *testing.T) {
 	for header, want := range map[string]time.Duration{
 		"": defaultWait, "10": 9500 * time.Millisecond, "0.6": 300 * time.Millisecond, "-1": defaultWait, "NaN": defaultWait,
 		"x": defaultWait, "1e9": defaultWait, "3600": longestWait - waitOffset,
 	} {
 		request := httptest.NewRequest(http.MethodGet, "/", nil)
 		request.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", header)
-		assert.Equal(t, want, patience(request), header)
+		assert.Equal(t, want, timeoutOf(request), header)
 	}
 }
 
@@ -442,37 +444,9 @@ func TestAPIAnswersWithTheFactsThatCheckNeeds(t *testing.T) {
 
 	live := httptest.NewServer(server().Handler(r.Store))
 	defer live.Close()
-	pools, _, err := checker.From(t.Context(), live.URL, time.Minute)
+	pools, err := remote.Pools(t.Context(), live.URL, time.Minute)
 	require.NoError(t, err)
 	report := checker.Assemble(pools, checker.NewPolicy(config.Default()), start)
 	assert.Equal(t, checker.Critical, report.State())
 	assert.Len(t, report.Disks, 4)
-}
-
-func TestFromRefusesWhatIsNoExporter(t *testing.T) {
-	live := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case strings.HasPrefix(r.URL.Path, "/redirect"):
-			http.Redirect(w, r, "/", http.StatusFound)
-		case strings.HasPrefix(r.URL.Path, "/version"):
-			_, _ = w.Write([]byte(`{"version":7}`))
-		case strings.HasPrefix(r.URL.Path, "/nopool"):
-			_, _ = w.Write([]byte(`{"version":1,"disks":[{"dataset":"tank/vm-1-disk-0","guid":"1"}]}`))
-		case strings.HasPrefix(r.URL.Path, "/nodisk"):
-			_, _ = w.Write([]byte(`{"version":1,"disks":[{"dataset":"tank/x","guid":"1"}]}`))
-		case strings.HasPrefix(r.URL.Path, "/huge"):
-			_, _ = w.Write(bytes.Repeat([]byte(" "), 17<<20))
-		default:
-			http.Error(w, "no\n", http.StatusTeapot)
-		}
-	}))
-	defer live.Close()
-	for url, want := range map[string]string{
-		"tank": "not a URL", "file:///x": "not a URL", "http://127.0.0.1:1": "refused",
-		live.URL + "/redirect": "302", live.URL + "/version": "version 7", live.URL + "/nopool": "pool is not in",
-		live.URL + "/nodisk": "is no disk", live.URL + "/huge": "larger than", live.URL + "/x": "418",
-	} {
-		_, _, err := checker.From(t.Context(), url, time.Minute)
-		assert.ErrorContains(t, err, want, url)
-	}
 }

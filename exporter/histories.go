@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
+	"snapwatch/exporter/page"
 	"snapwatch/internal/zfs"
 )
 
@@ -18,33 +20,21 @@ const (
 	historyAge = 5 * time.Minute
 	// retryAge is when a listing that failed is tried again.
 	retryAge = 15 * time.Second
-	// mostHistories is of how many disks the snapshots are kept.
-	mostHistories = 20
-	// mostSnapshots is how many of a disk's snapshots are kept, the newest.
-	mostSnapshots = 2000
+	// maxHistories is of how many disks the snapshots are kept.
+	maxHistories = 20
+	// maxSnapshots is how many of a disk's snapshots are kept, the newest.
+	maxSnapshots = 2000
 )
 
-// history is what was listed of one disk's snapshots.
+// history is what was listed of one disk's snapshots, and the facts that it depends on.
 type history struct {
-	// Reading is true until the first listing ended.
-	Reading bool
-	ReadAt  time.Time
-	// Total is how many there are; Snapshots holds the newest of them.
-	Total     int
-	Snapshots []zfs.Snapshot
-	Problem   string
-	key       historyKey
+	page.History
+	key scan.Key
 }
 
-// historyKey changes when a disk's list of snapshots may have changed.
-type historyKey struct {
-	GUID    uint64
-	Newest  string
-	Changed int64
-}
-
-func historyKeyOf(d checker.Disk) historyKey {
-	return historyKey{d.GUID, d.NewestOfAny, d.Changed.Unix()}
+// keyOf changes when a disk's list of snapshots may have changed.
+func keyOf(d checker.Disk) scan.Key {
+	return scan.Key{GUID: d.GUID, Newest: d.NewestOfAny, Changed: d.Changed.Unix()}
 }
 
 // histories keeps the snapshots of the disks that somebody looked at. One list is
@@ -60,7 +50,7 @@ type histories struct {
 
 // get returns what is known of the disk's snapshots, and begins to read them where
 // that is nothing or may have changed. It waits for nothing.
-func (h *histories) get(d checker.Disk) history {
+func (h *histories) get(d checker.Disk) page.History {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	known, ok := h.of[d.Dataset]
@@ -68,23 +58,23 @@ func (h *histories) get(d checker.Disk) history {
 	if known.Problem != "" {
 		good = retryAge
 	}
-	if age := h.now().Sub(known.ReadAt); ok && known.key == historyKeyOf(d) && age >= 0 && age < good {
-		return known
+	if age := h.now().Sub(known.ReadAt); ok && known.key == keyOf(d) && age >= 0 && age < good {
+		return known.History
 	}
 	if !h.reading {
 		h.reading = true
 		go h.read(d)
 	}
 	known.Reading = !ok
-	return known
+	return known.History
 }
 
 func (h *histories) read(d checker.Disk) {
 	ctx, cancel := context.WithTimeout(context.Background(), historyTime)
 	defer cancel()
 	all, err := h.list(ctx, d.Dataset)
-	made := history{ReadAt: h.now().Round(0), Total: len(all), key: historyKeyOf(d)}
-	made.Snapshots = slices.Clone(all[max(0, len(all)-mostSnapshots):])
+	made := history{page.History{ReadAt: h.now().Round(0), Total: len(all)}, keyOf(d)}
+	made.Snapshots = slices.Clone(all[max(0, len(all)-maxSnapshots):])
 	if err != nil {
 		made.Problem = err.Error()
 	}
@@ -92,7 +82,7 @@ func (h *histories) read(d checker.Disk) {
 	defer h.mu.Unlock()
 	h.reading = false
 	h.of[d.Dataset] = made
-	if len(h.of) > mostHistories {
+	if len(h.of) > maxHistories {
 		h.dropOldest()
 	}
 }

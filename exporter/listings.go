@@ -3,43 +3,27 @@ package exporter
 import (
 	"context"
 	"slices"
-	"time"
 
 	"snapwatch/checker"
+	"snapwatch/exporter/page"
 )
 
-// listing is one scan of a pool that ended.
-type listing struct {
-	Begun   time.Time
-	Took    time.Duration
-	Disks   int
-	Problem string
-}
-
-// mostListings is how many listings of a pool are remembered.
-const mostListings = 12
-
-// listings are the last listings of a pool.
-type listings struct {
-	// Begun is when the one under way began, zero while there is none.
-	Begun time.Time
-	// Past are those that ended, the newest first.
-	Past []listing
-}
+// maxListings is how many listings of a pool are remembered.
+const maxListings = 12
 
 // remember adds a result to a pool's listings.
 func (p *pool) remember(result checker.Pool) {
-	one := listing{Begun: p.begunAt, Took: result.Took, Disks: len(result.Disks), Problem: result.Problem}
-	p.past = append([]listing{one}, p.past[:min(len(p.past), mostListings-1)]...)
+	one := page.Listing{Begun: p.begunAt, Took: result.Took, Disks: len(result.Disks), Problem: result.Problem}
+	p.past = append([]page.Listing{one}, p.past[:min(len(p.past), maxListings-1)]...)
 }
 
 // listings are those of every pool, by its name.
-func (s *Store) listings() map[string]listings {
+func (s *Store) listings() map[string]page.Listings {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := map[string]listings{}
+	all := map[string]page.Listings{}
 	for name, p := range s.pools {
-		l := listings{Past: slices.Clone(p.past)}
+		l := page.Listings{Past: slices.Clone(p.past)}
 		if p.scanning != nil {
 			l.Begun = p.begunAt
 		}
@@ -61,7 +45,7 @@ func (s *Store) RefreshLater() {
 	}()
 }
 
-// Quiet tells whether nothing is being read that [Store.RefreshLater] or a page began.
+// Quiet reports whether nothing is being read that [Store.RefreshLater] or a page began.
 func (s *Store) Quiet() bool {
 	s.histories.mu.Lock()
 	defer s.histories.mu.Unlock()

@@ -1,137 +1,96 @@
 package exporter
 
 import (
-	"compress/gzip"
-	"io"
-	"log/slog"
-	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/collectors/version"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/common/expfmt"
+
+	"snapwatch/checker"
 )
 
-// maxScrapes is how many scrapes are answered at the same time.
-const maxScrapes = 5
-
-// metrics answers a scrape: in the text format quickly, in every other by
-// client_golang alone.
-func (s Server) metrics(store *Store) http.Handler {
-	others := prometheus.NewRegistry()
-	others.MustRegister(version.NewCollector("snapwatch"))
-	if store.settings.Runs.Last != nil {
-		others.MustRegister(runCollector{store.settings.Runs})
-	}
-	if store.settings.Prunes.Last != nil {
-		others.MustRegister(pruneCollector{store.settings.Prunes})
-	}
-	if s.OwnMetrics {
-		others.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	}
-	disks := prometheus.NewRegistry()
-	disks.MustRegister(collector{report: store.Report, config: store.settings.Config})
-	whole := promhttp.HandlerFor(prometheus.Gatherers{others, disks}, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(s.Log.Handler(), slog.LevelError),
-		ErrorHandling:       promhttp.HTTPErrorOnError,
-		MaxRequestsInFlight: maxScrapes,
-	})
-	quick := textHandler{store: store, others: others, log: s.Log, turns: make(chan struct{}, maxScrapes), packers: &sync.Pool{}}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...).FormatType() == expfmt.TypeTextPlain {
-			quick.ServeHTTP(w, r)
-			return
-		}
-		whole.ServeHTTP(w, r)
-	})
+// metric is one line of the catalogue.
+type metric struct {
+	Name   string
+	Help   string
+	Labels []string
+	desc   *prometheus.Desc
 }
 
-// textHandler answers in the text format.
-type textHandler struct {
-	store  *Store
-	others prometheus.Gatherer
-	log    *slog.Logger
-	turns  chan struct{}
-	// packers are gzip writers to be used again: each has more than a megabyte.
-	packers *sync.Pool
+// namespace begins the name of every metric.
+const namespace = "snapwatch_"
+
+func newMetric(name, help string, labels ...string) metric {
+	return metric{namespace + name, help, labels, prometheus.NewDesc(namespace+name, help, labels, nil)}
 }
 
-// ServeHTTP implements [http.Handler]. What may fail is done before the answer
-// begins, so that no half an answer passes for a whole one.
-func (h textHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	select {
-	case h.turns <- struct{}{}:
-		defer func() { <-h.turns }()
-	default:
-		http.Error(w, "too many scrapes at the same time, try again later", http.StatusServiceUnavailable)
-		return
-	}
-	report := h.store.Report()
-	pools := prometheus.NewRegistry()
-	pools.MustRegister(poolCollector{report})
-	families, err := prometheus.Gatherers{h.others, pools}.Gather()
-	if err != nil {
-		h.log.Error("metrics not collected", "err", err)
-		http.Error(w, "metrics not collected: "+err.Error(), http.StatusInternalServerError)
-		return
-	}
-	format := expfmt.NewFormat(expfmt.TypeTextPlain)
-	w.Header().Set("Content-Type", string(format))
-	out := h.compressed(w, r)
-	encoder := expfmt.NewEncoder(out, format)
-	for _, f := range families {
-		if err = encoder.Encode(f); err != nil {
-			break
-		}
-	}
-	if err == nil {
-		err = writeDisks(out, report, h.store.settings.Config)
-	}
-	if err == nil {
-		err = out.Close()
-	}
-	if err != nil { // the one who asked is gone, most likely
-		h.log.Debug("metrics not sent", "err", err)
-		panic(http.ErrAbortHandler)
-	}
+// byDisk are the labels of every disk's series. They are constant for the dataset's
+// life: a label that changes leaves a second series behind.
+func byDisk(more ...string) []string {
+	return append([]string{"pool", "dataset", "disk", "vmid"}, more...)
 }
 
-// compressed compresses, as quickly as it can, what is sent to one who takes that.
-func (h textHandler) compressed(w http.ResponseWriter, r *http.Request) io.WriteCloser {
-	for accepted := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
-		if name, _, _ := strings.Cut(accepted, ";"); strings.TrimSpace(name) == "gzip" {
-			w.Header().Set("Content-Encoding", "gzip")
-			return h.packer(w)
-		}
+var (
+	diskTimestamp = newMetric("disk_newest_snapshot_timestamp_seconds",
+		"Creation time of the disk's newest managed snapshot, by the clock of the host that took it. Absent if there is none.", byDisk()...)
+	diskAge = newMetric("disk_newest_snapshot_age_seconds",
+		"Age of the disk's newest managed snapshot at the time of this scrape. Absent if there is none.", byDisk()...)
+	diskSuffix = newMetric("disk_newest_snapshot_suffix",
+		"1 for the suffix of the disk's newest managed snapshot, else 0; other if it has only snapshots that are not managed, none if it has none.", byDisk("suffix")...)
+	diskState = newMetric("disk_state",
+		"1 for the verdict on the disk, else 0: the same verdict that snapwatch check gives.", byDisk("state")...)
+	diskLimit = newMetric("disk_limit_seconds",
+		"Age of the newest snapshot beyond which the disk alarms, by the configuration.", byDisk("severity")...)
+	diskMaxStoppedAge = newMetric("disk_max_stopped_age_seconds",
+		"Age of a _stopped snapshot beyond which the silence it keeps alarms, by the configuration.", byDisk()...)
+	diskMaxInitialReceive = newMetric("disk_max_initial_receive_seconds",
+		"Age of the dataset beyond which a first receive that is not finished alarms, by the configuration.", byDisk()...)
+	diskCreated = newMetric("disk_created_timestamp_seconds",
+		"When the disk's dataset was made on this host. Absent if it is gone.", byDisk()...)
+	diskInfo = newMetric("disk_info",
+		"Always 1; its labels say more of the disk: the guest, the node it runs on by its label, and where it was received from.",
+		byDisk("id", "node", "origin_cluster", "origin_dataset")...)
+	poolState = newMetric("pool_state",
+		"1 for the verdict on the pool as a whole, else 0: ok, missing, unreadable, or incomplete where a dataset that the configuration names is not there. A scan that only takes longer than a scrape is ok while what was read before still counts.", "pool", "state")
+	poolScrapeSuccess = newMetric("pool_scrape_success",
+		"1 if the pool was read for this scrape, 0 if it failed or is still being read: then what was read last is served.", "pool")
+	poolScrapeDuration = newMetric("pool_scrape_duration_seconds",
+		"How long the last scan of the pool took.", "pool")
+	poolLastSuccess = newMetric("pool_last_success_timestamp_seconds",
+		"When what is served of the pool was read. Absent if it never was.", "pool")
+	poolDisks = newMetric("pool_disks",
+		"How many guests' disks the pool holds.", "pool")
+	timeSeconds = newMetric("time_seconds",
+		"The time of this host's clock at the scrape.")
+)
+
+// catalogue are all metrics of the exporter's own.
+var catalogue = append([]metric{
+	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskMaxStoppedAge, diskMaxInitialReceive, diskCreated, diskInfo,
+}, poolCatalogue...)
+
+// poolCatalogue are those of them that are not about disks.
+var poolCatalogue = []metric{poolState, poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, timeSeconds}
+
+func diskLabels(d checker.Disk) []string {
+	pool, _, _ := strings.Cut(d.Dataset, "/")
+	return []string{pool, d.Dataset, d.Name(), strconv.Itoa(d.VMID)}
+}
+
+// limitSeconds is a limit's upper end. A limit of the configuration has no other.
+func limitSeconds(l checker.Limit) float64 { return l.Range.End }
+
+var nodeName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,62})$`)
+
+// node is the label's value if it can be the name of a node: the label may have
+// come with a stream and hold anything.
+func node(label string) string {
+	switch {
+	case label == "":
+		return ""
+	case nodeName.MatchString(label):
+		return label
 	}
-	return uncompressed{w}
+	return "invalid"
 }
-
-func (h textHandler) packer(w io.Writer) packer {
-	z, used := h.packers.Get().(*gzip.Writer)
-	if used {
-		z.Reset(w)
-	} else {
-		z, _ = gzip.NewWriterLevel(w, gzip.BestSpeed) // a level that there is
-	}
-	return packer{z, h.packers}
-}
-
-// packer is a gzip writer that goes back to where it is from.
-type packer struct {
-	*gzip.Writer
-	from *sync.Pool
-}
-
-func (p packer) Close() error {
-	err := p.Writer.Close()
-	p.from.Put(p.Writer)
-	return err
-}
-
-type uncompressed struct{ io.Writer }
-
-func (uncompressed) Close() error { return nil }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"snapwatch/exporter/page"
+
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
@@ -49,7 +51,7 @@ func (s Server) Serve(ctx context.Context, store *Store) error {
 }
 
 // Handler answers every path. Only the metrics and the sign of life are for
-// everybody: see [Server.guarded].
+// everybody: see [Server.requireAuth].
 func (s Server) Handler(store *Store) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+s.MetricsPath, refreshed(store, s.metrics(store)))
@@ -57,11 +59,29 @@ func (s Server) Handler(store *Store) http.Handler {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	mux.Handle("GET /api/v1/disks", s.guarded(refreshed(store, disksAPI(store))))
-	mux.Handle("POST /api/v1/compare", s.guarded(compareAPI(store)))
-	mux.Handle("GET /{$}", s.guarded(s.page(store)))
-	mux.Handle("GET /page/{name}", s.guarded(http.HandlerFunc(asset)))
+	mux.Handle("GET /api/v1/disks", s.requireAuth(refreshed(store, disksAPI(store))))
+	mux.Handle("POST /api/v1/compare", s.requireAuth(compareAPI(store)))
+	mux.Handle("GET /{$}", s.requireAuth(page.New(s.Log, s.facts(store))))
+	mux.Handle("GET /page/{name}", s.requireAuth(http.HandlerFunc(page.Asset)))
 	return mux
+}
+
+// facts are those of the page, which reads nothing from zfs but lets the pools, and a history
+// that is not known, be read for the next time.
+func (s Server) facts(store *Store) func(disk string) page.Facts {
+	return func(disk string) page.Facts {
+		f := page.Facts{
+			Host: s.Host, Version: s.Version, MetricsPath: s.MetricsPath,
+			Report: store.Report(), Listings: store.listings(), Run: store.lastRun(), Config: store.settings.Config,
+		}
+		for _, d := range f.Report.Disks {
+			if disk != "" && d.Dataset == disk && !d.Gone {
+				f.History = store.histories.get(d.Disk)
+			}
+		}
+		store.RefreshLater()
+		return f
+	}
 }
 
 // The time a request waits for a scan: what Prometheus says in its header less a
@@ -78,14 +98,14 @@ const (
 // comes after reads only what is there.
 func refreshed(store *Store, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), patience(r))
+		ctx, cancel := context.WithTimeout(r.Context(), timeoutOf(r))
 		defer cancel()
 		store.Refresh(ctx)
 		next.ServeHTTP(w, r)
 	})
 }
 
-func patience(r *http.Request) time.Duration {
+func timeoutOf(r *http.Request) time.Duration {
 	given, err := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
 	if !(err == nil && given > 0 && given <= 3600) { // NaN is neither
 		return defaultWait

@@ -212,7 +212,7 @@ func (p Program) check(dataset, name string) error {
 
 func (p Program) run(patience context.Context, program string, words []string, into any) error {
 	argv := append([]string{"zfs", "program", "-j", p.Pool, "-"}, words...)
-	text, err := command.Finish(patience, command.Cmd{Argv: argv, Stdin: program, Inherit: p.Inherit})
+	text, err := command.RunUnkillable(patience, command.Cmd{Argv: argv, Stdin: program, Inherit: p.Inherit})
 	if err != nil {
 		return err
 	}

@@ -132,7 +132,7 @@ func TestSettleDestroys(t *testing.T) {
 	assert.Equal(t, 1, r.report.Counts[report.DidDestroy])
 	var got []string
 	for _, p := range r.report.Problems {
-		got = append(got, string(p.Grade)+": "+p.Text)
+		got = append(got, string(p.Severity)+": "+p.Text)
 	}
 	assert.Equal(t, []string{
 		"notice: " + disk0 + "@held is kept: it is held, being sent or being received (EBUSY); the next run tries again",

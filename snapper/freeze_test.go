@@ -94,10 +94,10 @@ func TestReportFared(t *testing.T) {
 		ended:   quiesce.Ended{Left: left},
 	}, outcomesByPool{})
 	require.Len(t, r.report.Problems, 4)
-	assert.Equal(t, report.Warning, r.report.Problems[0].Grade)
-	assert.Equal(t, report.Notice, r.report.Problems[1].Grade)
-	assert.Equal(t, report.Notice, r.report.Problems[2].Grade)
-	assert.Equal(t, report.Problem{Grade: report.Warning, Text: "guest 101 was held still for its snapshot, and may be yet: no answer"}, r.report.Problems[3])
+	assert.Equal(t, report.Warning, r.report.Problems[0].Severity)
+	assert.Equal(t, report.Notice, r.report.Problems[1].Severity)
+	assert.Equal(t, report.Notice, r.report.Problems[2].Severity)
+	assert.Equal(t, report.Problem{Severity: report.Warning, Text: "guest 101 was held still for its snapshot, and may be yet: no answer"}, r.report.Problems[3])
 }
 
 func TestCarryOver(t *testing.T) {

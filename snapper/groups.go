@@ -23,8 +23,8 @@ func units(guests map[int][]Disk, groups []config.Group) []unit {
 	grouped := map[int]bool{}
 	for _, g := range groups {
 		u := unit{group: g.Name}
-		for _, vmid := range slices.Sorted(slices.Values(g.VMIDs)) {
-			if len(guests[vmid]) > 0 {
+		for _, vmid := range slices.Sorted(maps.Keys(guests)) {
+			if g.VMID.Contains(vmid) && len(guests[vmid]) > 0 {
 				u.vmids, grouped[vmid] = append(u.vmids, vmid), true
 			}
 		}

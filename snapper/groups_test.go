@@ -18,8 +18,8 @@ import (
 var shop = config.Quiesced{
 	Quiesce: []config.Quiesce{{VMID: config.VMIDs{{First: 100, Last: 100}}, How: config.Agent}},
 	Groups: []config.Group{
-		{Name: "shop", VMIDs: []int{102, 101}, Quiesce: config.Cgroup},
-		{Name: "plain", VMIDs: []int{103, 104}},
+		{Name: "shop", VMID: config.VMIDs{{First: 101, Last: 102}}, Quiesce: config.Cgroup},
+		{Name: "plain", VMID: config.VMIDs{{First: 103, Last: 104}}},
 	},
 }
 
@@ -168,7 +168,7 @@ func (w *world) together(t *rapid.T) {
 	}
 	for _, d := range w.disks {
 		for _, group := range w.policy.Quiesced.Groups {
-			if name := snapped[group.Name]; name != "" && slices.Contains(group.VMIDs, d.VMID) && d.State == Running && !d.has(name) {
+			if name := snapped[group.Name]; name != "" && group.VMID.Contains(d.VMID) && d.State == Running && !d.has(name) {
 				t.Fatalf("%s of group %s lives and did not get %s", d.Name, group.Name, name)
 			}
 		}

@@ -37,10 +37,10 @@ type hookLog struct {
 	running  sync.WaitGroup
 }
 
-func (l *hookLog) add(grade report.Grade, format string, args ...any) {
+func (l *hookLog) add(severity report.Severity, format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.problems = append(l.problems, report.Problem{Grade: grade, Text: fmt.Sprintf(format, args...)})
+	l.problems = append(l.problems, report.Problem{Severity: severity, Text: fmt.Sprintf(format, args...)})
 }
 
 // endHooks waits for the hooks and tells what they said, also in the report that is
@@ -48,7 +48,7 @@ func (l *hookLog) add(grade report.Grade, format string, args ...any) {
 func (r *run) endHooks(name string) {
 	r.hooks.running.Wait()
 	for _, p := range r.hooks.problems {
-		r.report.Add(p.Grade, "%s", p.Text)
+		r.report.Add(p.Severity, "%s", p.Text)
 	}
 	if len(r.hooks.problems) == 0 {
 		return
@@ -203,7 +203,7 @@ func (r *run) startHook(ctx context.Context, c hookCall) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Limit())
 	defer cancel()
 	r.progress("hook %s", c)
-	said, err := command.Bounded(ctx, command.Cmd{Argv: c.Argv, Stdin: c.input()}, c.environment())
+	said, err := command.RunHook(ctx, command.Cmd{Argv: c.Argv, Stdin: c.input()}, c.environment())
 	lines := spoken(said)
 	for _, line := range lines {
 		r.hooks.add(report.Notice, "hook %s: %s", c, line)

@@ -237,5 +237,5 @@ func TestIndexOfAnother(t *testing.T) {
 	require.NoError(t, x.save(path))
 	require.NoError(t, os.Chown(path, 1, 1))
 	_, err := loadIndex(path)
-	assert.ErrorContains(t, err, "does not belong to root")
+	assert.ErrorContains(t, err, "belongs to user")
 }

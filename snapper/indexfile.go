@@ -6,13 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"snapwatch/internal/files"
@@ -32,7 +29,7 @@ func indexPath(stateDir, pool string) string {
 // loadIndex reads an index. Where there is none or it cannot be used, it is empty,
 // and the error says why, nil for a file that is not there.
 func loadIndex(path string) (index, error) {
-	text, err := readPrivate(path)
+	text, err := files.ReadPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return index{}, nil
 	}
@@ -44,30 +41,6 @@ func loadIndex(path string) (index, error) {
 		return index{}, fmt.Errorf("index %s thrown away, every snapshot is listed: %w", path, err)
 	}
 	return x, nil
-}
-
-// readPrivate reads a file that nobody but this user or root could have written:
-// what it says decides what is destroyed.
-func readPrivate(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is no regular file", path)
-	case !ok || owner.Uid != 0 && int(owner.Uid) != os.Geteuid():
-		return nil, fmt.Errorf("%s does not belong to root", path)
-	case info.Mode().Perm()&0o022 != 0:
-		return nil, fmt.Errorf("%s can be written by others than its owner", path)
-	}
-	return io.ReadAll(file) // the one that was looked at
 }
 
 var errIndex = errors.New("it is damaged")

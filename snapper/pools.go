@@ -182,7 +182,7 @@ func (p *pool) close() {
 // finish runs a command that changes the pool, which goes on with the pool's lock when we wait
 // no longer.
 func (p *pool) finish(patience context.Context, argv ...string) error {
-	_, err := command.Finish(patience, command.Cmd{Argv: argv, Inherit: p.inherit()})
+	_, err := command.RunUnkillable(patience, command.Cmd{Argv: argv, Inherit: p.inherit()})
 	return err
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // grades puts the planner's levels into the report's words.
-var grades = [...]report.Grade{Info: report.Info, Notice: report.Notice, Warning: report.Warning}
+var grades = [...]report.Severity{Info: report.Info, Notice: report.Notice, Warning: report.Warning}
 
 func (r *run) problem(level Level, format string, args ...any) {
 	r.mu.Lock()
@@ -80,11 +80,11 @@ func (r *run) reportGuests(g Guests, pools []*pool) {
 		}
 		for _, v := range config.Volumes {
 			if kind, reason := uncovered(v, g.Cluster, known, unread); reason != "" {
-				r.report.Unprotected = append(r.report.Unprotected, report.Uncovered{VMID: vmid, Volume: v.Storage + ":" + v.Name, Kind: kind, Reason: reason})
+				r.report.Unprotected = append(r.report.Unprotected, report.Unprotected{VMID: vmid, Volume: v.Storage + ":" + v.Name, Kind: kind, Reason: reason})
 			}
 		}
 	}
-	slices.SortFunc(r.report.Unprotected, func(a, b report.Uncovered) int {
+	slices.SortFunc(r.report.Unprotected, func(a, b report.Unprotected) int {
 		return strings.Compare(fmt.Sprintf("%9d %s", a.VMID, a.Volume), fmt.Sprintf("%9d %s", b.VMID, b.Volume))
 	})
 }

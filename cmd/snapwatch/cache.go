@@ -24,31 +24,31 @@ func cachePath(named string) string {
 
 // save keeps the cache if that takes no longer than the time that is left. A cache that
 // cannot be kept costs time at the next check, and nothing else, where this one came to its
-// end ([answer.keep]).
-func (a answer) save(left time.Duration) error {
-	if a.cache == "" {
+// end ([result.keep]).
+func (r result) save(left time.Duration) error {
+	if r.cachePath == "" {
 		return errors.New("this user has no cache directory")
 	}
-	if !a.memory.Unsaved() {
+	if !r.cache.Unsaved() {
 		return nil
 	}
 	saved := make(chan error, 1)
 	go func() {
-		saved <- errors.Join(os.MkdirAll(filepath.Dir(a.cache), 0o700), a.memory.Save(a.cache))
+		saved <- errors.Join(os.MkdirAll(filepath.Dir(r.cachePath), 0o700), r.cache.Save(r.cachePath))
 	}()
 	select {
 	case err := <-saved:
 		return err
 	case <-time.After(max(left, 0)):
-		return errors.New("writing " + a.cache + " takes too long")
+		return errors.New("writing " + r.cachePath + " takes too long")
 	}
 }
 
 // keep saves what a scan had found when its time was up, for the next one to go on from,
 // and says so where it cannot: that one would begin anew, and have no more time.
-func (a answer) keep() []checker.Note {
-	const patience = 100 * time.Millisecond
-	if err := a.save(patience); err != nil {
+func (r result) keep() []checker.Note {
+	const timeout = 100 * time.Millisecond
+	if err := r.save(timeout); err != nil {
 		return []checker.Note{{State: checker.Warning, Text: fmt.Sprintf("the next check begins anew, as what was found cannot be kept; name a file with --cache: %v", err)}}
 	}
 	return nil

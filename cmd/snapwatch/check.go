@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/checker/format"
 )
 
 // checkUnknown is the exit status of a check that could not find out, the one for
@@ -38,9 +39,9 @@ EXAMPLES
   snapwatch check                          every disk, with the limits of the configuration
   snapwatch check -w 90m -c 4h --pool tank
   snapwatch check --vmid 100 -v            one guest, with the reasons
-  snapwatch check --primary https://pve1.example:10191,https://pve2.example:10191
+  snapwatch check --owners https://pve1.example:10191,https://pve2.example:10191
 
-WITHOUT --primary a disk whose newest snapshot ends in _stopped is believed to be off.
+WITHOUT --owners a disk whose newest snapshot ends in _stopped is believed to be off.
 If replication dies meanwhile and the guest starts again, only its owner can tell.`
 }
 
@@ -50,43 +51,43 @@ func (c *checkCmd) Run(env *environment) error {
 	begun := time.Now()
 	var stage atomic.Value
 	stage.Store("starting")
-	answers := make(chan answer, 1)
-	go func() { answers <- c.guarded(env, &stage, begun) }()
+	results := make(chan result, 1)
+	go func() { results <- c.guarded(env, &stage, begun) }()
 
 	timer := time.NewTimer(time.Duration(c.Timeout))
 	defer timer.Stop()
-	var a answer
+	var r result
 	select {
-	case a = <-answers:
+	case r = <-results:
 	case <-timer.C:
 		return c.unknown(env, fmt.Errorf("no answer within %s while %s", c.Timeout, stage.Load()))
 	}
-	if a.err != nil {
-		return c.unknown(env, a.err)
+	if r.err != nil {
+		return c.unknown(env, r.err)
 	}
-	if err := c.print(env.Stdout, a.report); err != nil {
+	if err := c.print(env.Stdout, r.report); err != nil {
 		return c.unknown(env, err)
 	}
-	_ = a.save(time.Duration(c.Timeout) - time.Since(begun))
-	if state := a.report.State(); state != checker.OK {
+	_ = r.save(time.Duration(c.Timeout) - time.Since(begun))
+	if state := r.report.State(); state != checker.OK {
 		return &exit{code: int(state)}
 	}
 	return nil
 }
 
 // guarded turns a panic into an answer: a plugin that dies says nothing.
-func (c *checkCmd) guarded(env *environment, stage *atomic.Value, begun time.Time) (a answer) {
+func (c *checkCmd) guarded(env *environment, stage *atomic.Value, begun time.Time) (r result) {
 	defer func() {
 		if e := recover(); e != nil {
 			_, _ = fmt.Fprintf(env.Stderr, "%s\n", debug.Stack())
-			a = answer{err: fmt.Errorf("internal error while %s: %v", stage.Load(), e)}
+			r = result{err: fmt.Errorf("internal error while %s: %v", stage.Load(), e)}
 		}
 	}()
-	i := inquiry{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}
+	q := query{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}
 	if c.Verbose > 2 {
-		i.ran = &commands{}
+		q.ran = &commands{}
 	}
-	return i.find(env, stage, begun)
+	return q.find(env, stage, begun)
 }
 
 func (c *checkCmd) print(w io.Writer, r checker.Report) error {
@@ -95,13 +96,13 @@ func (c *checkCmd) print(w io.Writer, r checker.Report) error {
 	}
 	switch c.Format {
 	case "checkmk":
-		return checker.WriteCheckmk(w, r)
+		return format.Checkmk(w, r)
 	case "json":
-		return checker.WriteJSON(w, r)
+		return format.JSON(w, r)
 	case "table":
-		return checker.WriteTable(w, r)
+		return format.Table{}.Write(w, r)
 	}
-	return checker.Nagios{Verbosity: c.Verbose, DiskPerfdata: c.Perfdata == "disks"}.Write(w, r)
+	return format.Nagios{Verbosity: c.Verbose, DiskPerfdata: c.Perfdata == "disks"}.Write(w, r)
 }
 
 // unknown prints why nothing was found out, in the form that is read.

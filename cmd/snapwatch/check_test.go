@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/internal/zfstest"
 )
 
@@ -156,21 +157,21 @@ func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 
 func TestKeepWhatWasFound(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
-	a := answer{memory: checker.NewMemory()}
-	scanner := checker.Scanner{Kstat: s.fake.Kstat, LockDir: s.fake.LockDir, Now: func() time.Time { return noon }, Memory: a.memory}
-	require.Empty(t, scanner.All(t.Context(), checker.Targets{"tank": {"tank"}})[0].Problem)
-	require.True(t, a.memory.Unsaved())
-	notes := a.keep()
+	r := result{cache: scan.NewCache()}
+	scanner := scan.Scanner{Kstat: s.fake.Kstat, LockDir: s.fake.LockDir, Now: func() time.Time { return noon }, Cache: r.cache}
+	require.Empty(t, scanner.All(t.Context(), scan.Targets{"tank": {"tank"}})[0].Problem)
+	require.True(t, r.cache.Unsaved())
+	notes := r.keep()
 	require.Len(t, notes, 1)
 	assert.Contains(t, notes[0].Text, "this user has no cache directory")
-	a.cache = filepath.Join(t.TempDir(), "deep", "newest.json")
-	assert.Empty(t, a.keep())
-	assert.FileExists(t, a.cache)
+	r.cachePath = filepath.Join(t.TempDir(), "deep", "newest.json")
+	assert.Empty(t, r.keep())
+	assert.FileExists(t, r.cachePath)
 }
 
 func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
-	seen := checker.Seen{"tank/vm-100-disk-0": {GUID: 100}, "tank/vm-200-disk-0": {GUID: 200}, "lost/vm-300-disk-0": {GUID: 300}}
+	seen := scan.Inventory{"tank/vm-100-disk-0": {GUID: 100}, "tank/vm-200-disk-0": {GUID: 200}, "lost/vm-300-disk-0": {GUID: 300}}
 	require.NoError(t, seen.Save(s.seen))
 	status, first := s.check()
 	assert.Equal(t, 2, status)

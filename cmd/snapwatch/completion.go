@@ -50,7 +50,7 @@ func flagsOf(n *kong.Node) []*kong.Flag {
 	return flags
 }
 
-// takesFile tells whether a flag's value is a path.
+// takesFile reports whether a flag's value is a path.
 func takesFile(f *kong.Flag) bool {
 	return f.PlaceHolder == "FILE" || f.PlaceHolder == "DIR"
 }

@@ -120,7 +120,7 @@ var (
 // prune, as it is written by quote.
 var programLine = regexp.MustCompile(`^[^#]*?\s(/\S*|'/[^']*')\s+(snap|prune)(\s|$)`)
 
-// wrote tells whether this program wrote the line for the job, with whatever words:
+// wrote reports whether this program wrote the line for the job, with whatever words:
 // another program may have a word snap, too.
 func (j cronJob) wrote(line string) bool {
 	m := programLine.FindStringSubmatch(line)
@@ -204,7 +204,7 @@ func quote(words []string) string {
 	return strings.Join(quoted, " ")
 }
 
-// registered tells whether snap runs on this host by itself.
+// registered reports whether snap runs on this host by itself.
 func registered(env *environment) bool { return timerEnabled(env) || snapJob.registered(env) }
 
 func (j cronJob) registered(env *environment) bool {

@@ -20,16 +20,16 @@ func (doctorCmd) Help() string {
 Exit status: 0 all is well; 1 something should be looked at; 2 something does not work.`
 }
 
-// doctorPatience bounds the whole examination.
-const doctorPatience = 2 * time.Minute
+// doctorTimeout bounds the whole examination.
+const doctorTimeout = 2 * time.Minute
 
 // Run implements the command.
 func (c *doctorCmd) Run(env *environment) error {
-	ctx, cancel := context.WithTimeout(context.Background(), doctorPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), doctorTimeout)
 	defer cancel()
-	findings := doctor.Judge(c.examine(ctx, env))
+	findings := doctor.Judge(c.read(ctx, env))
 	for _, f := range findings {
-		fmt.Fprintf(env.Stdout, "%-8s %-14s %s\n", f.Grade, f.Topic, oneLine(f.Text))
+		fmt.Fprintf(env.Stdout, "%-8s %-14s %s\n", f.Status, f.Topic, oneLine(f.Text))
 		if f.Do != "" {
 			fmt.Fprintf(env.Stdout, "%24s-> %s\n", "", f.Do)
 		}

@@ -96,7 +96,7 @@ func (e *environment) loadConfig(named string) (config.Config, error) {
 	return config.LoadDefault(e.ConfigPath)
 }
 
-// installed tells whether a program is found where programs are looked for.
+// installed reports whether a program is found where programs are looked for.
 func (e *environment) installed(program string) bool {
 	_, err := command.Find(program)
 	return err == nil

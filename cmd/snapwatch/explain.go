@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/checker/format"
 )
 
 // explainCmd is `snapwatch explain`.
@@ -20,38 +21,38 @@ type explainCmd struct {
 func (explainCmd) Help() string {
 	return `What each site has of the disk, which hop broke, by which limit it is judged, when a
 snapshot last came here, whether a receive is pending, and what to do next.
-It needs no root. With --primary, or primary: in the configuration, it asks the nodes
+It needs no root. With --owners, or owners: in the configuration, it asks the nodes
 that may own the guest; without, it knows only this host.
 
 EXAMPLES
   snapwatch explain vm-100-disk-0
-  snapwatch explain tank/data/vm-100-disk-0 --primary https://pve1.example:10191`
+  snapwatch explain tank/data/vm-100-disk-0 --owners https://pve1.example:10191`
 }
 
 // Run prints an explanation for each disk that is asked for.
 func (c *explainCmd) Run(env *environment) error {
 	var stage atomic.Value
 	begun := time.Now()
-	i := inquiry{filterFlags: filterFlags{Disk: c.Disk}, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}
-	a := i.find(env, &stage, begun)
-	if a.err != nil {
-		return a.err
+	q := query{filterFlags: filterFlags{Disk: c.Disk}, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}
+	r := q.find(env, &stage, begun)
+	if r.err != nil {
+		return r.err
 	}
-	_ = a.save(time.Duration(c.Timeout) - time.Since(begun))
-	for _, p := range a.report.Pools {
+	_ = r.save(time.Duration(c.Timeout) - time.Since(begun))
+	for _, p := range r.report.Pools {
 		if p.Reason != "" {
 			fmt.Fprintf(env.Stderr, "snapwatch: pool %s: %s\n", p.Name, p.Reason)
 		}
 	}
-	if len(a.report.Disks) == 0 {
+	if len(r.report.Disks) == 0 {
 		return fmt.Errorf("no disk matches %q; snapwatch status lists the disks", c.Disk)
 	}
-	unbroken := checker.Table{Colour: env.table().Colour} // its lines are wrapped, not cut
-	for n, d := range a.report.Disks {
+	unbroken := format.Table{Colour: env.table().Colour} // its lines are wrapped, not cut
+	for n, d := range r.report.Disks {
 		if n > 0 {
 			fmt.Fprintln(env.Stdout)
 		}
-		if err := checker.WriteExplanation(env.Stdout, unbroken, checker.Explain(d, a.said[d.Dataset]), a.report.Now); err != nil {
+		if err := format.Explanation(env.Stdout, unbroken, checker.Explain(d, r.evidence[d.Dataset]), r.report.Now); err != nil {
 			return err
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/exporter"
 	"snapwatch/internal/report"
 )
@@ -50,7 +50,7 @@ func (c *exporterCmd) Run(env *environment) error {
 	}
 	store := exporter.NewStore(exporter.Settings{
 		Config:  cfg,
-		Scanner: checker.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now},
+		Scanner: scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now},
 		Owners:  env.PVE.Owners,
 		Runs: exporter.Runs{
 			Last:     func() (report.Run, error) { return report.Load(env.StateDir) },

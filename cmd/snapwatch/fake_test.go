@@ -218,7 +218,7 @@ func (w playedWorld) playReceived(datasets []string) {
 	}
 }
 
-// playConfigs prints what config-of asks of a dataset's snapshots. What a played program
+// playConfigs prints what guest-config asks of a dataset's snapshots. What a played program
 // kept with one stands in $WORK/zfs/kept.
 func (w playedWorld) playConfigs(dataset string) {
 	text, _ := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zfs/kept"))

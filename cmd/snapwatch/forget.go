@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/exporter"
 	"snapwatch/internal/lock"
 	"snapwatch/internal/zfs"
@@ -23,7 +23,7 @@ type forgetCmd struct {
 // Run takes the datasets and all below them from what the exporter remembers. A
 // disk that is still there is remembered again at the next scan.
 func (c *forgetCmd) Run(env *environment) error {
-	path := filepath.Join(c.StateDir, exporter.SeenName)
+	path := filepath.Join(c.StateDir, exporter.InventoryName)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	l, err := lock.Wait(ctx, path+".lock", env.Now())
@@ -31,7 +31,7 @@ func (c *forgetCmd) Run(env *environment) error {
 		return err
 	}
 	defer func() { _ = l.Release() }()
-	seen, err := checker.LoadSeen(path)
+	seen, err := scan.LoadInventory(path)
 	if err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func anyFrozen(ts *testscript.TestScript, files []string) bool {
 	return false
 }
 
-// anyGuard tells whether a guard of this script, or what it started, is at work.
+// anyGuard reports whether a guard of this script, or what it started, is at work.
 func anyGuard(work string) bool {
 	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range paths {

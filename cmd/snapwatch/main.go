@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -58,19 +59,19 @@ When in doubt:
 type grammar struct {
 	Version kong.VersionFlag `short:"V" help:"Print the version and end."`
 
-	Snap     snapCmd     `cmd:"" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
-	Check    checkCmd    `cmd:"" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
-	Config   configCmd   `cmd:"" help:"Show the configuration, or what applies to a disk."`
-	ConfigOf configOfCmd `cmd:"" help:"Print a guest's configuration as it is kept with its snapshots, also where only copies are."`
-	Cron     cronCmd     `cmd:"" help:"Register snap in cron, or remove it from there."`
-	Explain  explainCmd  `cmd:"" help:"Say where a disk's snapshots got stuck, and what to do next."`
-	Exporter exporterCmd `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
-	Finalize finalizeCmd `cmd:"" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
-	Forget   forgetCmd   `cmd:"" help:"Stop missing disks that were removed from a replica on purpose."`
-	Unblock  unblockCmd  `cmd:"" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
-	Prune    pruneCmd    `cmd:"" help:"Rotate the snapshots of copies that are received here (as root)."`
-	Soon     soonCmd     `cmd:"" help:"Ask for a run of snap in a moment (for Proxmox's hookscript, as root)."`
-	Status   statusCmd   `cmd:"" help:"Show every disk's newest snapshot and verdict, for people."`
+	Snap        snapCmd        `cmd:"" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
+	Check       checkCmd       `cmd:"" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
+	Config      configCmd      `cmd:"" help:"Show the configuration, or what applies to a disk."`
+	GuestConfig guestConfigCmd `cmd:"" help:"Print a guest's configuration as it is kept with its snapshots, also where only copies are."`
+	Cron        cronCmd        `cmd:"" help:"Register snap in cron, or remove it from there."`
+	Explain     explainCmd     `cmd:"" help:"Say where a disk's snapshots got stuck, and what to do next."`
+	Exporter    exporterCmd    `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
+	Finalize    finalizeCmd    `cmd:"" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
+	Forget      forgetCmd      `cmd:"" help:"Forget disks that you removed on purpose, so that check no longer reports them missing."`
+	Unblock     unblockCmd     `cmd:"" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
+	Prune       pruneCmd       `cmd:"" help:"Rotate the snapshots of copies that are received here (as root)."`
+	Soon        soonCmd        `cmd:"" help:"Ask for a run of snap in a moment (for Proxmox's hookscript, as root)."`
+	Status      statusCmd      `cmd:"" help:"Show every disk's newest snapshot and verdict, for people."`
 
 	Doctor     doctorCmd     `cmd:"" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
 	Completion completionCmd `cmd:"" help:"Print the completion for a shell."`
@@ -129,7 +130,7 @@ func run(args []string, env *environment) (status int) {
 	}
 	ctx, err := parser.Parse(withCommand(args))
 	if err != nil {
-		return fail(env, args, &exit{code: 2, err: fmt.Errorf("%w (snapwatch --help explains)", err)})
+		return fail(env, args, &exit{code: 2, err: fmt.Errorf("%w (snapwatch --help explains)", cmp.Or(renamed(args), err))})
 	}
 	if err := ctx.Run(env); err != nil {
 		return fail(env, args, err)
@@ -144,6 +145,20 @@ func withCommand(args []string) []string {
 		return append([]string{"snap"}, args...)
 	}
 	return args
+}
+
+// renamed returns an error that names the new word where there is one that had another name.
+func renamed(args []string) error {
+	for i, arg := range args {
+		word, _, _ := strings.Cut(arg, "=")
+		if rest, is := strings.CutPrefix(word, "--primary"); is {
+			return fmt.Errorf("%s is called --owners%s now", word, rest)
+		}
+		if i == 0 && word == "config-of" {
+			return errors.New("config-of is called guest-config now")
+		}
+	}
+	return nil
 }
 
 // fail reports err and tells the exit status that goes with it: the one err itself
@@ -165,7 +180,7 @@ func fail(env *environment, args []string, err error) int {
 	return status
 }
 
-// isCheck tells whether the command is check: the first word that is no flag. There is
+// isCheck reports whether the command is check: the first word that is no flag. There is
 // a config check, too.
 func isCheck(args []string) bool {
 	i := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })

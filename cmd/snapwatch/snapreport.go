@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 )
 
@@ -41,11 +42,11 @@ func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) err
 
 // tellProblems prints what went wrong; from cron only what is worth a mail.
 func (c *snapCmd) tellProblems(env *environment, done report.Run) {
-	say := func(g report.Grade, text string) { fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", g, text) }
+	say := func(s report.Severity, text string) { fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", s, text) }
 	if c.LogFormat != "plain" {
 		log := newLogger(env, c.LogFormat, slog.LevelInfo)
-		say = func(g report.Grade, text string) {
-			if g == report.Warning {
+		say = func(s report.Severity, text string) {
+			if s == report.Warning {
 				log.Warn(text)
 			} else {
 				log.Info(text)
@@ -53,8 +54,8 @@ func (c *snapCmd) tellProblems(env *environment, done report.Run) {
 		}
 	}
 	for _, p := range done.Problems {
-		if p.Grade == report.Warning || env.Terminal || c.Verbose {
-			say(p.Grade, p.Text)
+		if p.Severity == report.Warning || env.Terminal || c.Verbose {
+			say(p.Severity, p.Text)
 		}
 	}
 	for _, p := range done.Pools {
@@ -128,10 +129,10 @@ func actions(plan snapper.Plan) []action {
 		}
 	}
 	for _, dataset := range plan.GiveBack {
-		list = append(list, action{"label", dataset, "give way to the received value"})
+		list = append(list, action{"inherit", dataset, "-S " + zfs.LabelRunning + ": the received value takes over"})
 	}
 	for _, b := range plan.Abandoned {
-		list = append(list, action{"unmark", b.Dataset + "#" + b.Name, b.Reason})
+		list = append(list, action{"destroy", b.Dataset + "#" + b.Name, b.Reason})
 	}
 	for _, m := range plan.Marks {
 		list = append(list, action{"bookmark", m.Dataset + "#" + m.Name, "of a snapshot that is there already"})
@@ -140,7 +141,7 @@ func actions(plan snapper.Plan) []action {
 		list = append(list, action{"destroy", d.Dataset + "@" + d.Name, d.Reason})
 	}
 	for _, b := range plan.Unmark {
-		list = append(list, action{"unmark", b.Dataset + "#" + b.Name, "beyond the bookmarks kept"})
+		list = append(list, action{"destroy", b.Dataset + "#" + b.Name, "beyond the bookmarks kept"})
 	}
 	for _, n := range plan.Notes {
 		if n.Result != snapper.Snapshotted && n.Dataset != "" {

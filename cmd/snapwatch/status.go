@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"snapwatch/checker"
+	"snapwatch/checker/format"
 )
 
 // statusCmd is `snapwatch status`.
@@ -66,16 +66,16 @@ func (c *statusCmd) Run(env *environment) error {
 func (c *statusCmd) show(env *environment, dress func(string) string) error {
 	var stage atomic.Value
 	begun := time.Now()
-	a := inquiry{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}.find(env, &stage, begun)
-	if a.err != nil {
-		return a.err
+	r := query{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}.find(env, &stage, begun)
+	if r.err != nil {
+		return r.err
 	}
-	_ = a.save(time.Duration(c.Timeout) - time.Since(begun))
+	_ = r.save(time.Duration(c.Timeout) - time.Since(begun))
 	var text bytes.Buffer
 	if c.Format == "json" {
-		_ = checker.WriteJSON(&text, a.report) // into memory
+		_ = format.JSON(&text, r.report) // into memory
 	} else {
-		_ = env.table().Write(&text, a.report)
+		_ = env.table().Write(&text, r.report)
 	}
 	_, err := env.Stdout.Write([]byte(dress(text.String())))
 	return err
@@ -92,12 +92,12 @@ func frame(text string, env *environment) string {
 
 // table is how tables look here: with colours at a terminal that wants them
 // (no-color.org), and cut at its width.
-func (e *environment) table() checker.Table {
+func (e *environment) table() format.Table {
 	if !e.Terminal {
-		return checker.Table{}
+		return format.Table{}
 	}
 	width, _ := e.size()
-	return checker.Table{Colour: e.Getenv("NO_COLOR") == "" && e.Getenv("TERM") != "dumb", Width: width}
+	return format.Table{Colour: e.Getenv("NO_COLOR") == "" && e.Getenv("TERM") != "dumb", Width: width}
 }
 
 // size is the terminal's, zero where it is not known.

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 )
 
 // look runs status or explain and returns its exit status.
@@ -91,7 +92,7 @@ func TestExplainNamesDisksAsPeopleDo(t *testing.T) {
 		assert.Contains(t, s.out.String(), "CRITICAL stale  tank/vm-102-disk-0, guest 102")
 		assert.NotContains(t, s.out.String(), "vm-100")
 	}
-	for _, text := range []string{"autosnap_2026-03-29_05:00:00_daily", "limit 6h, limits.critical", "broken hop   not known", "pending      yes, with a resume token", "--primary"} {
+	for _, text := range []string{"autosnap_2026-03-29_05:00:00_daily", "limit 6h, limits.critical", "broken hop   not known", "pending      yes, with a resume token", "--owners"} {
 		assert.Contains(t, s.out.String(), text)
 	}
 	assert.Equal(t, 2, s.look("explain", "vm-999-disk-0"))
@@ -101,7 +102,7 @@ func TestExplainNamesDisksAsPeopleDo(t *testing.T) {
 
 func TestExplainAsksTheOwner(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour))
-	require.Equal(t, 0, s.look("explain", "vm-100-disk-0", "--primary", "http://127.0.0.1:1", "-t", "5"))
+	require.Equal(t, 0, s.look("explain", "vm-100-disk-0", "--owners", "http://127.0.0.1:1", "-t", "5"))
 	assert.Contains(t, s.out.String(), "127.0.0.1:1  -")
 	assert.Contains(t, s.out.String(), "could not be asked: ")
 	assert.Contains(t, s.out.String(), "broken hop   not known: owner unreachable")
@@ -113,7 +114,7 @@ func TestExplainSaysWhichPoolHides(t *testing.T) {
 	assert.Equal(t, 2, s.look("explain", "vm-100-disk-0"))
 	assert.Contains(t, s.errors.String(), "pool tank is suspended")
 	require.NoError(t, os.MkdirAll(filepath.Dir(s.seen), 0o755))
-	require.NoError(t, checker.Seen{"tank/vm-100-disk-0": {GUID: 100}}.Save(s.seen))
+	require.NoError(t, scan.Inventory{"tank/vm-100-disk-0": {GUID: 100}}.Save(s.seen))
 	assert.Equal(t, 0, s.look("explain", "vm-100-disk-0"))
 	assert.Contains(t, s.out.String(), "zpool status tank")
 }

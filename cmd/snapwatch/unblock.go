@@ -47,7 +47,7 @@ func (c *unblockCmd) Run(env *environment) error {
 	}
 	c.list(env, u)
 	for _, p := range done.Problems {
-		fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", p.Grade, p.Text)
+		fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", p.Severity, p.Text)
 	}
 	return c.outcome(env, u, done)
 }

@@ -30,7 +30,7 @@ const maxStderr = 64 << 10
 // ErrNotFound is in the chain of errors for a program that is not installed.
 var ErrNotFound = exec.ErrNotFound
 
-// ErrStillRunning is in the chain of errors of [Finish] when patience ended first.
+// ErrStillRunning is in the chain of errors of [RunUnkillable] when timeout ended first.
 var ErrStillRunning = errors.New("still running, left behind")
 
 // ErrCut is in the chain of errors for output that ends within a line.
@@ -72,9 +72,9 @@ func ExitCode(err error) int {
 
 // printable shortens a long argv: a thousand snapshot names help nobody.
 func printable(argv []string) string {
-	const most = 16
-	if len(argv) > most {
-		return fmt.Sprintf("%s … (%d more)", strings.Join(argv[:most], " "), len(argv)-most)
+	const maxWords = 16
+	if len(argv) > maxWords {
+		return fmt.Sprintf("%s … (%d more)", strings.Join(argv[:maxWords], " "), len(argv)-maxWords)
 	}
 	return strings.Join(argv, " ")
 }
@@ -150,10 +150,10 @@ func Output(ctx context.Context, c Cmd) (string, error) {
 	return out.String(), err
 }
 
-// Finish runs a command that writes and returns what it prints. Nothing here
-// ever kills it: a killed channel program stops half done (facts: OpenZFS A3).
-// The end of patience ends only the waiting, with [ErrStillRunning].
-func Finish(patience context.Context, c Cmd) (string, error) {
+// RunUnkillable runs a command that changes something, and returns what it prints. Nothing
+// here ever kills it: a killed channel program stops half done. When ctx ends we stop
+// waiting, with [ErrStillRunning]; the command continues.
+func RunUnkillable(ctx context.Context, c Cmd) (string, error) {
 	p, err := start(c)
 	if err != nil {
 		return "", &Error{Argv: c.Argv, Err: err}
@@ -169,14 +169,14 @@ func Finish(patience context.Context, c Cmd) (string, error) {
 	}()
 	var got answer
 	select {
-	case <-patience.Done():
-		err := fmt.Errorf("%w (process %d): %w", ErrStillRunning, p.pid, patience.Err())
+	case <-ctx.Done():
+		err := fmt.Errorf("%w (process %d): %w", ErrStillRunning, p.pid, ctx.Err())
 		return "", &Error{Argv: c.Argv, Stderr: p.stderr.String(), Err: err}
 	case got = <-read:
 	}
 	select {
-	case <-patience.Done():
-		err = fmt.Errorf("%w (process %d): %w", ErrStillRunning, p.pid, patience.Err())
+	case <-ctx.Done():
+		err = fmt.Errorf("%w (process %d): %w", ErrStillRunning, p.pid, ctx.Err())
 	case err = <-p.ended:
 	}
 	if err = errors.Join(err, got.err); err != nil {

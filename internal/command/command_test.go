@@ -114,7 +114,7 @@ func TestErrorText(t *testing.T) {
 	_, err := Output(t.Context(), actor("fail", "cannot open 'x': no such dataset"))
 	assert.EqualError(t, err, "actor fail cannot open 'x': no such dataset: exit status 3: cannot open 'x': no such dataset")
 	assert.Equal(t, 3, ExitCode(err))
-	_, err = Finish(t.Context(), actor("fail", "busy"))
+	_, err = RunUnkillable(t.Context(), actor("fail", "busy"))
 	assert.EqualError(t, err, "actor fail busy: exit status 3: busy")
 	failed, ok := errors.AsType[*Error](err)
 	require.True(t, ok)
@@ -128,7 +128,7 @@ func TestErrorText(t *testing.T) {
 	err = Lines(t.Context(), Cmd{Argv: append([]string{"nowhere-to-be-found"}, make([]string, 100)...)}, nil)
 	assert.ErrorIs(t, err, ErrNotFound)
 	assert.ErrorContains(t, err, "… (85 more)")
-	_, err = Finish(t.Context(), Cmd{Argv: []string{"nowhere-to-be-found"}})
+	_, err = RunUnkillable(t.Context(), Cmd{Argv: []string{"nowhere-to-be-found"}})
 	assert.ErrorIs(t, err, ErrNotFound)
 }
 
@@ -182,7 +182,7 @@ func TestWhatProgramsGet(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "stdin C inherited\n", text)
 
-	text, err = Finish(t.Context(), actor("group"))
+	text, err = RunUnkillable(t.Context(), actor("group"))
 	require.NoError(t, err)
 	pids := strings.Fields(text)
 	assert.Equal(t, pids[0], pids[1], "a group of its own: Ctrl-C does not reach it")
@@ -248,16 +248,16 @@ func TestLinesLeavesTheHungBehind(t *testing.T) {
 	assertGone(t, pids[1])
 }
 
-// A program that writes is never killed: the end of patience ends the waiting.
-func TestFinishLeavesItRunning(t *testing.T) {
+// A program that writes is never killed: the end of timeout ends the waiting.
+func TestUnkillableLeavesItRunning(t *testing.T) {
 	fifo := stage(t)
 	note := filepath.Join(t.TempDir(), "held")
 	held, err := os.Create(note)
 	require.NoError(t, err)
 	defer func() { _ = held.Close() }()
-	patience, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	timeout, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	_, err = Finish(patience, Cmd{Argv: []string{"actor", "wait", fifo}, Inherit: []*os.File{held}})
+	_, err = RunUnkillable(timeout, Cmd{Argv: []string{"actor", "wait", fifo}, Inherit: []*os.File{held}})
 	assert.ErrorIs(t, err, ErrStillRunning)
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	found := strings.Fields(strings.NewReplacer("(", " ", ")", " ").Replace(err.Error()))
@@ -273,12 +273,12 @@ func TestFinishLeavesItRunning(t *testing.T) {
 	assertGone(t, pid)
 }
 
-func TestFinish(t *testing.T) {
+func TestUnkillable(t *testing.T) {
 	stage(t)
-	text, err := Finish(t.Context(), actor("say", "a\nb"))
+	text, err := RunUnkillable(t.Context(), actor("say", "a\nb"))
 	require.NoError(t, err)
 	assert.Equal(t, "a\nb", text)
-	text, err = Finish(t.Context(), actor("fail", "no"))
+	text, err = RunUnkillable(t.Context(), actor("fail", "no"))
 	assert.Error(t, err)
 	assert.Equal(t, "half of it\n", text)
 }

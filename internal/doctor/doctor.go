@@ -2,26 +2,26 @@ package doctor
 
 import "fmt"
 
-// Grade says how much a finding matters; it is also the exit status it calls for.
-type Grade int
+// Status says how much a finding matters: the exit status that it calls for.
+type Status int
 
-// The grades.
+// The statuses.
 const (
 	// OK is as it should be.
-	OK Grade = iota
+	OK Status = iota
 	// Warn works, and a person should look.
 	Warn
 	// Fail does not work.
 	Fail
 )
 
-var gradeNames = [...]string{OK: "ok", Warn: "warning", Fail: "FAILED"}
+var statusNames = [...]string{OK: "ok", Warn: "warning", Fail: "FAILED"}
 
-func (g Grade) String() string { return gradeNames[g] }
+func (s Status) String() string { return statusNames[s] }
 
 // Finding is one thing that was looked at.
 type Finding struct {
-	Grade Grade
+	Status Status
 	// Topic is a word or two, Text what was found, Do what to do about it.
 	Topic, Text, Do string
 }
@@ -39,16 +39,16 @@ func Judge(f Facts) []Finding {
 	return all
 }
 
-// Worst is the worst grade of the findings.
-func Worst(findings []Finding) Grade {
+// Worst is the worst status of the findings.
+func Worst(findings []Finding) Status {
 	worst := OK
 	for _, f := range findings {
-		worst = max(worst, f.Grade)
+		worst = max(worst, f.Status)
 	}
 	return worst
 }
 
-// primary tells whether snap has work here.
+// primary reports whether snap has work here.
 func (f Facts) primary() bool { return f.Node.PVE && f.Role != "replica" }
 
 func ok(topic, format string, args ...any) []Finding {

@@ -43,7 +43,7 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
-// TestFindings: each thing that can be wrong alone changes the grade, and comes with
+// TestFindings: each thing that can be wrong alone changes the status, and comes with
 // something to do.
 func TestFindings(t *testing.T) {
 	oops := errors.New("oops")
@@ -51,7 +51,7 @@ func TestFindings(t *testing.T) {
 		name    string
 		from    func() Facts
 		change  func(*Facts)
-		grade   Grade
+		status  Status
 		topic   string
 		text    string
 		command string
@@ -96,10 +96,10 @@ func TestFindings(t *testing.T) {
 			f := test.from()
 			test.change(&f)
 			findings := Judge(f)
-			assert.Equal(t, test.grade, Worst(findings))
+			assert.Equal(t, test.status, Worst(findings))
 			var bad []Finding
 			for _, finding := range findings {
-				if finding.Grade != OK {
+				if finding.Status != OK {
 					bad = append(bad, finding)
 				}
 			}

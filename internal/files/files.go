@@ -1,10 +1,14 @@
-// Package files writes files that other processes read.
+// Package files writes files that other processes read, and reads those that only this user
+// or root may have written.
 package files
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 )
@@ -34,4 +38,30 @@ func Directory(path string, mode fs.FileMode) error {
 		return err
 	}
 	return os.Chmod(path, mode)
+}
+
+// ReadPrivate reads a file that nobody but this user or root could have written: another's
+// could hold anything.
+func ReadPrivate(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is no regular file", path)
+	case !ok:
+		return nil, fmt.Errorf("the owner of %s is not known", path)
+	case owner.Uid != 0 && int(owner.Uid) != os.Geteuid():
+		return nil, fmt.Errorf("%s belongs to user %d", path, owner.Uid)
+	case info.Mode().Perm()&0o022 != 0:
+		return nil, fmt.Errorf("%s can be written by others than its owner", path)
+	}
+	return io.ReadAll(file) // the one that was looked at
 }

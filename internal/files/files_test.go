@@ -37,3 +37,24 @@ func TestModes(t *testing.T) {
 	assert.Equal(t, os.FileMode(0o700), mode(dir), "who made it meant it")
 	assert.Error(t, Replace(filepath.Join(dir, "none", "x"), nil, 0o600))
 }
+
+func TestReadPrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index")
+	require.NoError(t, os.WriteFile(path, []byte("a"), 0o600))
+	text, err := ReadPrivate(path)
+	require.NoError(t, err)
+	assert.Equal(t, "a", string(text))
+	require.NoError(t, os.Chmod(path, 0o620))
+	_, err = ReadPrivate(path)
+	assert.ErrorContains(t, err, "can be written by others")
+	_, err = ReadPrivate(filepath.Dir(path))
+	assert.ErrorContains(t, err, "is no regular file")
+	_, err = ReadPrivate(path + "x")
+	assert.ErrorIs(t, err, os.ErrNotExist)
+	if os.Geteuid() == 0 {
+		require.NoError(t, os.Chmod(path, 0o600))
+		require.NoError(t, os.Chown(path, 65534, 65534))
+		_, err = ReadPrivate(path)
+		assert.ErrorContains(t, err, "belongs to user 65534")
+	}
+}

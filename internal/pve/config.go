@@ -62,7 +62,7 @@ type Volume struct {
 	Name string
 }
 
-// Unused tells whether the volume is kept but not attached to the guest.
+// Unused reports whether the volume is kept but not attached to the guest.
 func (v Volume) Unused() bool { return strings.HasPrefix(v.Key, "unused") }
 
 var volumeKey = regexp.MustCompile(`^(?:(?:ide|sata|scsi|virtio|unused|mp)\d+|efidisk0|tpmstate0|rootfs)$`)

@@ -150,7 +150,7 @@ func readConfig(path string, id ID) (Config, error) {
 	return config, nil
 }
 
-// Installed tells whether Proxmox is on this machine at all, running or not.
+// Installed reports whether Proxmox is on this machine at all, running or not.
 func (h Host) Installed() bool {
 	_, err := os.Stat(h.Etc)
 	return !errors.Is(err, fs.ErrNotExist)

@@ -18,7 +18,7 @@ import (
 )
 
 // PveshPatience is how long one pvesh may take. It normally needs a second or two,
-// and waits for ever when pmxcfs hangs (facts: Proxmox 1).
+// and waits for ever when pmxcfs hangs.
 const PveshPatience = 30 * time.Second
 
 // Listed is a guest as Proxmox's live list of this node shows it.
@@ -112,7 +112,7 @@ func pvesh(ctx context.Context, path string, into any) error {
 }
 
 // number is a JSON number or a string that holds one: containers' VMIDs were
-// strings until PVE 8.1 (facts: Proxmox 2).
+// strings until PVE 8.1.
 type number int
 
 func (n *number) UnmarshalJSON(text []byte) error {
@@ -173,7 +173,7 @@ func (h Host) containerLives(vmid int) (bool, error) {
 	return false, nil
 }
 
-// Rebooting tells whether Proxmox is about to start the guest again.
+// Rebooting reports whether Proxmox is about to start the guest again.
 func (h Host) Rebooting(id ID) bool {
 	path := filepath.Join(h.Run, "qemu-server", strconv.Itoa(id.VMID)+".reboot")
 	if id.Kind == LXC {

@@ -173,7 +173,7 @@ func TestListHangs(t *testing.T) {
 	}
 }
 
-// gone tells whether a process ended; a zombie, which waits for init, did.
+// gone reports whether a process ended; a zombie, which waits for init, did.
 func gone(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return true

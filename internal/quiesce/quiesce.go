@@ -65,7 +65,7 @@ func Local(h pve.Host, guard string, now func() time.Time) Host {
 			for _, id := range guests {
 				argv = append(argv, id.String())
 			}
-			return command.StartCompanion(guard, argv)
+			return command.StartDetached(guard, argv)
 		},
 		Now: now,
 	}

@@ -22,6 +22,6 @@ func FuzzReport(f *testing.F) {
 		}
 		r.Failed()
 		r.Nothing()
-		r.UncoveredByKind()
+		r.UnprotectedByKind()
 	})
 }

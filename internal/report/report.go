@@ -27,7 +27,7 @@ type Run struct {
 	Retention   string        `json:"retention"`
 	Pools       []Pool        `json:"pools"`
 	Disks       []Disk        `json:"disks,omitempty"`
-	Unprotected []Uncovered   `json:"unprotected,omitempty"`
+	Unprotected []Unprotected `json:"unprotected,omitempty"`
 	Problems    []Problem     `json:"problems,omitempty"`
 	Counts      map[Event]int `json:"counts"`
 	// Quiesced is how the guests fared that are to be held still, in this run or the
@@ -71,8 +71,8 @@ type Disk struct {
 	Error    string `json:"error,omitempty"`
 }
 
-// Uncovered is a volume of a running guest that no snapshot covers.
-type Uncovered struct {
+// Unprotected is a volume of a running guest that no snapshot covers.
+type Unprotected struct {
 	VMID   int    `json:"vmid"`
 	Volume string `json:"volume"`
 	Kind   Kind   `json:"kind"`
@@ -103,9 +103,9 @@ func Kinds() []Kind { return []Kind{OtherStorage, OtherName, NotFound, Failed, N
 // should have.
 const ResultUnprotected = "unprotected"
 
-// UncoveredByKind counts what no snapshot covers: volumes that are none of our disks,
+// UnprotectedByKind counts what no snapshot covers: volumes that are none of our disks,
 // and disks that should have got one.
-func (r *Run) UncoveredByKind() map[Kind]int {
+func (r *Run) UnprotectedByKind() map[Kind]int {
 	counts := map[Kind]int{}
 	for _, u := range r.Unprotected {
 		counts[u.Kind]++
@@ -123,19 +123,19 @@ func (r *Run) UncoveredByKind() map[Kind]int {
 
 // Problem is something a person should know.
 type Problem struct {
-	Grade Grade  `json:"level"`
-	Text  string `json:"text"`
+	Severity Severity `json:"level"`
+	Text     string   `json:"text"`
 }
 
-// Grade is how much a problem matters.
-type Grade string
+// Severity is how much a problem matters.
+type Severity string
 
-// The grades. A notice is for a person at a terminal, who can do something about it
+// The severities. A notice is for a person at a terminal, who can do something about it
 // in his own time; a warning is worth a mail.
 const (
-	Info    Grade = "info"
-	Notice  Grade = "notice"
-	Warning Grade = "warning"
+	Info    Severity = "info"
+	Notice  Severity = "notice"
+	Warning Severity = "warning"
 )
 
 // Event is a kind of change that is counted.
@@ -154,24 +154,24 @@ const (
 func Events() []Event { return []Event{DidSnapshot, DidDestroy, DidLabel, DidBookmark, DidFail} }
 
 // Add notes a problem. A warning counts as a failure.
-func (r *Run) Add(grade Grade, format string, args ...any) {
-	r.Problems = append(r.Problems, Problem{Grade: grade, Text: fmt.Sprintf(format, args...)})
-	if grade == Warning {
+func (r *Run) Add(severity Severity, format string, args ...any) {
+	r.Problems = append(r.Problems, Problem{Severity: severity, Text: fmt.Sprintf(format, args...)})
+	if severity == Warning {
 		r.Counts[DidFail]++
 	}
 }
 
-// Failed tells whether something went wrong that a person must hear of.
+// Failed reports whether something went wrong that a person must hear of.
 func (r *Run) Failed() bool {
 	for _, p := range r.Problems {
-		if p.Grade == Warning {
+		if p.Severity == Warning {
 			return true
 		}
 	}
 	return false
 }
 
-// Nothing tells whether no pool could be worked on at all.
+// Nothing reports whether no pool could be worked on at all.
 func (r *Run) Nothing() bool {
 	for _, p := range r.Pools {
 		if p.Error == "" && p.LockedSince.IsZero() {

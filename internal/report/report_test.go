@@ -51,8 +51,8 @@ func TestFailedAndNothing(t *testing.T) {
 
 func TestUncoveredByKind(t *testing.T) {
 	run := Run{
-		Unprotected: []Uncovered{{Kind: OtherStorage}, {Kind: OtherStorage}, {Kind: OtherName}},
+		Unprotected: []Unprotected{{Kind: OtherStorage}, {Kind: OtherStorage}, {Kind: OtherName}},
 		Disks:       []Disk{{Result: "snapshot"}, {Result: ResultUnprotected}, {Result: ResultUnprotected, Error: "ENOSPC"}},
 	}
-	assert.Equal(t, map[Kind]int{OtherStorage: 2, OtherName: 1, NotTouched: 1, Failed: 1}, run.UncoveredByKind())
+	assert.Equal(t, map[Kind]int{OtherStorage: 2, OtherName: 1, NotTouched: 1, Failed: 1}, run.UnprotectedByKind())
 }

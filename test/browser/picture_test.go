@@ -23,19 +23,19 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"snapwatch/checker"
+	"snapwatch/checker/format"
 )
 
 // pictures is where make pictures wants them; otherwise they are only made.
 var pictures = flag.String("pictures", "", "write the README's pictures into this directory")
 
-// mostPicture is how large a picture in the README may be, in bytes.
-const mostPicture = 120_000
+// maxPicture is how large a picture in the README may be, in bytes.
+const maxPicture = 120_000
 
 func save(t *testing.T, name string, shot []byte) {
 	t.Helper()
 	small := quantized(t, shot)
-	assert.Less(t, len(small), mostPicture, name)
+	assert.Less(t, len(small), maxPicture, name)
 	dir := t.TempDir()
 	if *pictures != "" {
 		dir = *pictures
@@ -60,7 +60,7 @@ func TestPictures(t *testing.T) {
 	save(t, "disk.png", b.picture())
 
 	var table bytes.Buffer
-	require.NoError(t, checker.Table{Colour: true, Width: 132}.Write(&table, s.store.Report()))
+	require.NoError(t, format.Table{Colour: true, Width: 132}.Write(&table, s.store.Report()))
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprint(w, terminal("$ snapwatch status\n"+table.String()))
 	}))
@@ -112,8 +112,8 @@ func quantized(t *testing.T, shot []byte) []byte {
 		}
 	}
 	var palette color.Palette
-	for _, group := range mostFrequent(sums, 256) {
-		palette = append(palette, mostFrequent(counts[group], 1)[0])
+	for _, group := range maxFrequent(sums, 256) {
+		palette = append(palette, maxFrequent(counts[group], 1)[0])
 	}
 	small := image.NewPaletted(bounds, palette)
 	nearest := map[color.RGBA]uint8{}
@@ -133,9 +133,9 @@ func quantized(t *testing.T, shot []byte) []byte {
 	return out.Bytes()
 }
 
-// mostFrequent are so many colours of those that were counted, in an order that is
+// maxFrequent are so many colours of those that were counted, in an order that is
 // always the same.
-func mostFrequent(counts map[color.RGBA]int, most int) []color.RGBA {
+func maxFrequent(counts map[color.RGBA]int, most int) []color.RGBA {
 	all := slices.Collect(maps.Keys(counts))
 	slices.SortFunc(all, func(a, b color.RGBA) int {
 		return cmp.Or(counts[b]-counts[a], cmp.Compare(a.R, b.R), cmp.Compare(a.G, b.G), cmp.Compare(a.B, b.B))

@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/config"
 	"snapwatch/exporter"
 	"snapwatch/internal/report"
@@ -44,7 +44,7 @@ func newSite(t *testing.T, w zfstest.World, change ...func(*exporter.Settings)) 
 	s := &site{t: t, fake: zfstest.New(t, w), at: noon}
 	settings := exporter.Settings{
 		Config:      config.Default(),
-		Scanner:     checker.Scanner{Kstat: s.fake.Kstat, LockDir: s.fake.LockDir, Now: s.now},
+		Scanner:     scan.Scanner{Kstat: s.fake.Kstat, LockDir: s.fake.LockDir, Now: s.now},
 		StateDir:    t.TempDir(),
 		ScanTimeout: time.Minute, MaxDataAge: 10 * time.Minute,
 		Log: slog.New(slog.DiscardHandler),

@@ -50,7 +50,7 @@ done`)
 	w.snap(w.a, "f9")
 	assert.True(t, w.needsRecovery(w.clone(disks[101], "crash")))
 
-	w.configure(still + "groups: [{name: shop, vmids: [101, 102], quiesce: agent}]\n")
+	w.configure(still + "groups: [{name: shop, vmid: '101,102', quiesce: agent}]\n")
 	w.snap(w.a, "f9")
 	for vmid := range disks {
 		q := w.quiesced()[vmid]

@@ -24,9 +24,9 @@ func (w *world) keptOn(snapshot string) string {
 	return value
 }
 
-// TestConfigOf keeps a guest's configuration with its snapshots, in their transaction
+// TestGuestConfig keeps a guest's configuration with its snapshots, in their transaction
 // group, and finds it where only copies of them are.
-func TestConfigOf(t *testing.T) {
+func TestGuestConfig(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"capture_config: true\n"))
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
@@ -43,7 +43,7 @@ func TestConfigOf(t *testing.T) {
 	}
 	w.snap(w.a, "f2")
 	assert.Equal(t, "-", w.keptOn(newest(first)), "nothing changed")
-	r := w.run(w.a, "config-of", "100")
+	r := w.run(w.a, "guest-config", "100")
 	require.Zero(t, r.Code)
 	assert.Contains(t, r.Stdout, "scsi1: local-zfs:vm-100-disk-1")
 	assert.Contains(t, r.Stdout, "left out: cipassword\n")
@@ -52,18 +52,18 @@ func TestConfigOf(t *testing.T) {
 	// The snapshot that has it is rotated away: another has it then.
 	w.snap(w.a, "f2")
 	assert.NotEqual(t, "-", w.keptOn(newest(first)))
-	unchanged := w.run(w.a, "config-of", "100").Stdout
+	unchanged := w.run(w.a, "guest-config", "100").Stdout
 	assert.Equal(t, r.Stdout, unchanged, "since when it is so, too")
 
 	// The copies have it, to an ordinary user, if properties travel.
 	w.send(first, "tc/vm-100-disk-0", "--sendoptions=p")
 	w.zfs("create", "tc/plain")
 	w.send(second, "tc/plain/vm-100-disk-1")
-	got, err := w.c.RunAs(w.ctx, "nobody", program(t), "config-of", "100")
+	got, err := w.c.RunAs(w.ctx, "nobody", program(t), "guest-config", "100")
 	require.NoError(t, err)
 	assert.Equal(t, unchanged, got.Stdout, got.Stderr)
 	require.NoError(t, site.DestroyDataset(w.ctx, "tc/vm-100-disk-0"))
-	plain := w.run(w.c, "config-of", "100")
+	plain := w.run(w.c, "guest-config", "100")
 	assert.Equal(t, 2, plain.Code)
 	assert.Contains(t, plain.Stderr, "syncoid --sendoptions=p")
 
@@ -78,6 +78,6 @@ func TestConfigOf(t *testing.T) {
 	require.Contains(t, newest(first), "_stopped")
 	assert.NotEqual(t, "-", w.keptOn(newest(first)))
 	w.send(first, "tc/vm-100-disk-0", "--sendoptions=R")
-	assert.Contains(t, w.run(w.c, "config-of", "100").Stdout, "memory: 2048")
-	assert.Equal(t, unchanged, w.run(w.c, "config-of", "100", "--at", before).Stdout)
+	assert.Contains(t, w.run(w.c, "guest-config", "100").Stdout, "memory: 2048")
+	assert.Equal(t, unchanged, w.run(w.c, "guest-config", "100", "--at", before).Stdout)
 }

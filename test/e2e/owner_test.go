@@ -30,7 +30,7 @@ func (w *world) owners() {
 	}
 	require.NoError(w.t, w.c.WriteFile("/etc/snapwatch/password", "replica\n"))
 	require.NoError(w.t, w.c.WriteFile("/etc/snapwatch/compare.yaml", `datasets: [tc]
-primary:
+owners:
   urls: ["http://192.0.2.1:10191", "http://192.0.2.2:10191"]
   allow_http: true
   user: replica

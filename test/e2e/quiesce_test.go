@@ -80,7 +80,7 @@ func TestWrittenBeforeTheFreeze(t *testing.T) {
 // TestKilledWhileFrozen: however and whenever a run is killed, no guest stays frozen.
 func TestKilledWhileFrozen(t *testing.T) {
 	w := newWorld(t)
-	w.configure(still + "groups: [{name: shop, vmids: [100, 101], quiesce: agent}]\nquiesce: [{vmid: 200, how: cgroup}]\n")
+	w.configure(still + "groups: [{name: shop, vmid: '100,101', quiesce: agent}]\nquiesce: [{vmid: 200, how: cgroup}]\n")
 	for vmid := 100; vmid <= 101; vmid++ {
 		w.vm(vmid, fmt.Sprintf("vm-%d-disk-0", vmid))
 		w.start(w.a, vmid)

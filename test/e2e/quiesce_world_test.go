@@ -66,7 +66,7 @@ func (w *world) holdGroup(first, last int) (longest float64) {
 	for vmid := first; vmid <= last; vmid++ {
 		members = append(members, strconv.Itoa(vmid))
 	}
-	w.configure(still + "groups: [{name: boxes, vmids: [" + strings.Join(members, ", ") + "], quiesce: cgroup}]\n")
+	w.configure(still + "groups: [{name: boxes, vmid: '" + strings.Join(members, ",") + "', quiesce: cgroup}]\n")
 	w.snap(w.a, "f9")
 	all := w.quiesced()
 	require.Len(w.t, all, len(members))

@@ -92,7 +92,7 @@ func TestReplicaVerdicts(t *testing.T) {
 	assert.Contains(t, then.disks["tc/"+broken].Reason, "a receive is pending")
 	verdict("tc/"+reused, "stopped", "CRITICAL", "lagging")
 	verdict("tc/"+moved, "superseded", "OK", "not compared")
-	verdict("tc/new/"+moved, "fresh", "OK", "in step")
+	verdict("tc/new/"+moved, "fresh", "OK", "in sync")
 	verdict("tc/"+deleted, "stopped", "WARNING", "orphaned")
 
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\nlimits: {max_initial_receive: 1h}\n"))

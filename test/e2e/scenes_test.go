@@ -29,7 +29,7 @@ for disk in $SNAPWATCH_DISKS; do
 	copy=tc/${disk##*/}
 	zfs send -p "$disk@$SNAPWATCH_SNAPSHOT" | sh -c "zfs receive -u $copy.new && { zfs destroy -r $copy; zfs rename $copy.new $copy; }"
 done
-snapwatch config-of "$SNAPWATCH_VMID" --at "$SNAPWATCH_SNAPSHOT" >"/etc/snapwatch/copied-$SNAPWATCH_VMID.conf"
+snapwatch guest-config "$SNAPWATCH_VMID" --at "$SNAPWATCH_SNAPSHOT" >"/etc/snapwatch/copied-$SNAPWATCH_VMID.conf"
 `
 
 // TestSceneCopyContainers: each running container is copied as it was at one moment, with its
@@ -61,7 +61,7 @@ func TestSceneCopyContainers(t *testing.T) {
 		kept, err := w.a.ReadFile("/etc/snapwatch/copied-" + vmid + ".conf")
 		require.NoError(t, err)
 		assert.Contains(t, kept, "rootfs: local-zfs:"+disk)
-		assert.Equal(t, kept, w.run(w.c, "config-of", vmid).Stdout, "the copy has it, too")
+		assert.Equal(t, kept, w.run(w.c, "guest-config", vmid).Stdout, "the copy has it, too")
 		text, err := w.c.Output(w.ctx, "sh", "-ec", "zfs set mountpoint=/run/copy tc/"+disk+"; zfs mount tc/"+disk+" || true; cat /run/copy/file; zfs unmount tc/"+disk)
 		require.NoError(t, err)
 		assert.Equal(t, disk+"\n", text)
@@ -125,7 +125,7 @@ func TestSceneMove(t *testing.T) {
 	assert.Equal(t, "stopped\n", seen, "a stop waits for no other guest's hook")
 
 	// It starts there, as it was here.
-	r := w.run(d, "config-of", "100")
+	r := w.run(d, "guest-config", "100")
 	require.Zero(t, r.Code)
 	require.NoError(t, d.WriteFile("/etc/pve/nodes/pve-d/qemu-server/100.conf", r.Stdout))
 	w.start(d, 100)

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/config"
 	"snapwatch/exporter"
 )
@@ -72,7 +72,7 @@ func (f fleet) node(node int) (http.Handler, error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	store := exporter.NewStore(exporter.Settings{
 		Config:      cfg,
-		Scanner:     checker.Scanner{Kstat: kstat, LockDir: dir, Now: time.Now},
+		Scanner:     scan.Scanner{Kstat: kstat, LockDir: dir, Now: time.Now},
 		StateDir:    dir,
 		ScanTimeout: time.Minute,
 		MaxDataAge:  10 * time.Minute,

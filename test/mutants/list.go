@@ -3,7 +3,7 @@ package main
 var suites = []suite{
 	{"snapper/", [][]string{{"./snapper", "-rapid.checks", "30"}, {"./test/sim", "-weeks", "40"}}},
 	{"internal/zfs/", [][]string{{"./internal/zfs"}}},
-	{"checker/", [][]string{{"./checker"}, {"./test/sim", "-weeks", "40"}}},
+	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
 	{"deploy/", [][]string{{"-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
 }
 
@@ -101,9 +101,9 @@ var mutants = []mutant{
 		return c.superseded()
 	case Stale:
 		return c.stopped()`, "swap two verdicts"},
-	{"checker/memory.go", `return k.Changed != 0`, `return true`, "remember beyond the process what depends on a name alone"},
-	{"checker/memory.go", `> settled {`, `> 0 {`, "remember what may change within the second"},
-	{"checker/memory.go", `ok && found.key == key`, `ok && found.key.GUID == key.GUID`, "remember what has changed"},
+	{"checker/scan/cache.go", `return k.Changed != 0`, `return true`, "remember beyond the process what depends on a name alone"},
+	{"checker/scan/cache.go", `> minChangeAge {`, `> 0 {`, "remember what may change within the second"},
+	{"checker/scan/cache.go", `ok && found.key == key`, `ok && found.key.GUID == key.GUID`, "remember what has changed"},
 	{"checker/judge.go", `!c.disk.Gone || excluded {`, `!c.disk.Gone || !excluded {`, "not miss a disk that is gone"},
 	{"checker/verdict.go", `[3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
 		"its newest managed snapshot is older than a limit"`, `[3]State{Warning, Warning, Warning}, [3]string{"yellow", "yellow", "red"},
@@ -115,14 +115,14 @@ var mutants = []mutant{
 	case`, "ask for the warning first"},
 	{"checker/compare.go", `max(0, e.Newest.Creation.Sub(d.Newest.Creation))`, `max(0, d.Newest.Creation.Sub(e.Newest.Creation))`, "measure the lag backwards"},
 	{"checker/compare.go", `max(0, e.Now.Sub(e.BehindSince))`, `max(0, e.BehindSince.Sub(e.Now))`, "measure backwards how long a copy has been behind"},
-	{"checker/behind.go", `found && len(witnesses) > 0 && !ahead`, `found && !ahead`, "trust a history of which the beginning is gone"},
-	{"checker/behind.go", `found && len(witnesses) > 0 && !ahead`, `found && len(witnesses) > 0 && (!ahead || ahead)`, "believe a snapshot of the future since when a copy is behind"},
-	{"checker/compare.go", `case o.Held == NotHeld && !d.Newest.Creation.Before(o.Newest.Creation):`, `case false:`, "not see that a copy diverged"},
+	{"checker/scan/lag.go", `found && len(before) > 0 && !ahead`, `found && !ahead`, "trust a history of which the beginning is gone"},
+	{"checker/scan/lag.go", `found && len(before) > 0 && !ahead`, `found && len(before) > 0 && (!ahead || ahead)`, "believe a snapshot of the future since when a copy is behind"},
+	{"checker/compare.go", `case o.Presence == Absent && !d.Newest.Creation.Before(o.Newest.Creation):`, `case false:`, "not see that a copy diverged"},
 	{"checker/compare.go", `e.Owned == Owned && !e.isReplica(d)`, `e.Owned != NotOwned && !e.isReplica(d)`, "take a node that does not know for the owner"},
 	{"checker/compare.go", `	case len(failed) > 0:`, `	case false:`, "call a disk orphaned while a node does not answer"},
 	{"checker/report.go", `d.Compared, d.State = &c, Worst(d.State, c.State)`, `d.Compared, d.State = &c, c.State`, "let a comparison make a verdict better"},
-	{"checker/seen.go", `		d.Gone = true`, `		d.Gone = false`, "forget disks that are gone"},
-	{"checker/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
+	{"checker/scan/inventory.go", `		d.Gone = true`, `		d.Gone = false`, "forget disks that are gone"},
+	{"checker/scan/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
 	{"checker/report.go", `result.State, result.Verdict = Unknown, PoolUnreadable`, `result.State = Unknown`, "never call a pool that hangs unreadable"},
 	// The rules.
 	{"deploy/prometheus/snapwatch.rules.yml", `receiving|excluded|future|stopped|superseded"}`, `receiving|excluded|future|superseded"}`, "call stopped guests stale"},

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/internal/zfs"
 )
 
@@ -92,7 +93,7 @@ func (w *World) answer(i int, asked checker.Disk) checker.Evidence {
 	if s, any := d.newestManaged(); any {
 		e.Newest = &s
 	}
-	e.Held, e.Now = checker.NotHeld, n.clock(w.now)
+	e.Presence, e.Now = checker.Absent, n.clock(w.now)
 	if asked.Newest != nil {
 		e.hold(d, *asked.Newest)
 	}
@@ -108,21 +109,21 @@ func (e *evidence) hold(d *dataset, asked zfs.Snapshot) {
 	var txg uint64
 	for _, m := range d.marks {
 		if m.Name == asked.Name {
-			e.Held, e.HeldGUID, txg = checker.HeldAsBookmark, m.GUID, m.CreateTXG
+			e.Presence, e.PresenceGUID, txg = checker.AsBookmark, m.GUID, m.CreateTXG
 		}
 	}
 	if at := d.find(asked.Name); at >= 0 {
-		e.Held, e.HeldGUID, txg = checker.HeldAsSnapshot, d.snaps[at].GUID, d.snaps[at].CreateTXG
+		e.Presence, e.PresenceGUID, txg = checker.AsSnapshot, d.snaps[at].GUID, d.snaps[at].CreateTXG
 	}
-	if e.Held == checker.NotHeld || e.HeldGUID != asked.GUID || e.Newest == nil || e.Newest.Creation.Sub(asked.Creation) < checker.BehindFrom {
+	if e.Presence == checker.Absent || e.PresenceGUID != asked.GUID || e.Newest == nil || e.Newest.Creation.Sub(asked.Creation) < scan.BehindFrom {
 		return
 	}
 	var list []zfs.SnapshotName
 	for _, s := range d.snaps {
 		list = append(list, zfs.SnapshotName{Dataset: s.Dataset, Name: s.Name, GUID: s.GUID, CreateTXG: s.CreateTXG})
 	}
-	if after, found := checker.FirstAfter(list, txg); found {
-		e.BehindSince = d.snaps[d.find(after.First.Name)].Creation
+	if first, _, found := scan.FirstAfter(list, txg); found {
+		e.BehindSince = d.snaps[d.find(first.Name)].Creation
 	}
 }
 

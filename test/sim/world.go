@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/config"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
@@ -170,7 +171,7 @@ type vault struct {
 	skew    time.Duration
 	skewEnd int
 	sets    map[string]*dataset
-	seen    checker.Seen
+	seen    scan.Inventory
 	cut     int
 }
 
@@ -199,7 +200,7 @@ func NewWorld(s Setup) *World {
 		lab: nowhere{}, parsed: map[string]diskName{}, Setup: s, now: s.Start, guests: map[int]*guest{}, taken: map[uint64]taken{},
 		retention: retentionOf(s.Keep), vaultKeeps: retentionOf(s.VaultKeeps()), policy: checker.NewPolicy(config.Default()),
 		pairs: map[string]*pair{}, histories: map[string][]event{}, held: map[int]bool{},
-		c: vault{sets: map[string]*dataset{}, seen: checker.Seen{}},
+		c: vault{sets: map[string]*dataset{}, seen: scan.Inventory{}},
 	}
 	w.policy.MaxDataAge = checker.DefaultMaxDataAge
 	for i := range w.nodes {

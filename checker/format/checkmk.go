@@ -1,0 +1,84 @@
+package format
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"snapwatch/checker"
+	"snapwatch/internal/text"
+	"snapwatch/internal/zfs"
+)
+
+// Checkmk prints the report as a Checkmk local check: one service a pool,
+// worded like the Nagios output, and one for what is about no pool.
+func Checkmk(w io.Writer, r checker.Report) error {
+	var b strings.Builder
+	for _, pool := range r.Pools {
+		part := ofPool(r, pool)
+		// An empty pool is no fault where other pools hold disks.
+		state := checker.Worst(part.States()...)
+		fmt.Fprintf(&b, "%d \"snapwatch %s\" %s %s\n", state, pool.Name, checkmkMetrics(part), text.Plain(checkmkText(state, part)))
+	}
+	if len(r.Notes) > 0 || len(r.Disks) == 0 {
+		rest := checker.Report{Now: r.Now, Notes: r.Notes}
+		state := checker.Worst(rest.States()...)
+		if len(r.Disks) == 0 {
+			state = checker.Worst(state, checker.Unknown)
+		}
+		fmt.Fprintf(&b, "%d \"snapwatch\" - %s\n", state, text.Plain(notesText(state, r)))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func notesText(state checker.State, r checker.Report) string {
+	var words []string
+	for _, n := range r.Notes {
+		words = append(words, n.Text)
+	}
+	if r.Failure != "" {
+		words = append(words, r.Failure)
+	} else if len(r.Disks) == 0 {
+		words = append(words, "no disk found")
+	}
+	return state.String() + ": " + strings.Join(words, ", ")
+}
+
+func checkmkText(state checker.State, part checker.Report) string {
+	text := state.String() + ": " + part.Summary()
+	if lines := (Nagios{}).lines(part); len(lines) > 0 {
+		text += `\n` + strings.TrimSuffix(strings.ReplaceAll(fit(lines, packet), "\n", `\n`), `\n`)
+	}
+	return text
+}
+
+// ofPool is the report of one of its pools.
+func ofPool(r checker.Report, pool checker.PoolResult) checker.Report {
+	part := checker.Report{Now: r.Now, Pools: []checker.PoolResult{pool}}
+	for _, d := range r.Disks {
+		if zfs.Pool(d.Dataset) == pool.Name {
+			part.Disks = append(part.Disks, d)
+		}
+	}
+	return part
+}
+
+func checkmkMetrics(r checker.Report) string {
+	var words []string
+	for _, m := range (Nagios{}).metrics(r) {
+		words = append(words, fmt.Sprintf("%s=%d%s", m.Label, m.Value, checkmkLevels(m)))
+	}
+	return strings.Join(words, "|")
+}
+
+// checkmkLevels are the upper limits, the only kind that Checkmk's metrics know.
+func checkmkLevels(m Metric) string {
+	if m.Warning == nil || m.Critical == nil || m.Warning.Inside || m.Critical.Inside {
+		return ""
+	}
+	return fmt.Sprintf(";%s;%s", number(m.Warning.End), number(m.Critical.End))
+}
+
+func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }

@@ -1,0 +1,66 @@
+package format
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+// other is a managed snapshot that is not the replica's.
+func other(class zfs.Class, age time.Duration) *zfs.Snapshot {
+	s := managed(class, age)
+	s.GUID = 8
+	return s
+}
+
+// ownerNode says that it has the guest and a newest snapshot; presence is how it holds the
+// replica's newest.
+func ownerNode(newest *zfs.Snapshot, presence checker.Presence) checker.Evidence {
+	return checker.Evidence{Node: "pve1:10191", Owned: checker.Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Presence: presence, PresenceGUID: 7}
+}
+
+func replicaNode(newest *zfs.Snapshot) checker.Evidence {
+	return checker.Evidence{Node: "pve2:10191", Owned: checker.NotOwned, Replica: true, Dataset: "tank/vm-1-disk-0", GUID: 98, Newest: newest, Presence: checker.AsSnapshot, PresenceGUID: 7}
+}
+
+func TestWriteExplanation(t *testing.T) {
+	d := aDisk("1", zfs.Hourly, 7*hour, func(d *checker.Disk) { d.PendingReceive = true; d.Changed = ago(7*hour + minute) })
+	nodes := []checker.Evidence{ownerNode(other(zfs.Hourly, 10*minute), checker.AsBookmark), replicaNode(nil), {Node: "pve3:10191", Failure: "connection refused | \x1b[2J"}}
+	p := checker.NewPolicy(config.Default())
+	r := checker.Assemble([]checker.Pool{{Name: "tank", ReadAt: now, Disks: []checker.Disk{d}}}, p, now).WithOwners(p, map[string][]checker.Evidence{d.Dataset: nodes})
+	var b bytes.Buffer
+	require.NoError(t, Explanation(&b, Table{}, checker.Explain(r.Disks[0], nodes), now))
+	golden(t, "explanation", b.String())
+	var colour bytes.Buffer
+	require.NoError(t, Explanation(&colour, Table{Colour: true, Width: 60}, checker.Explain(r.Disks[0], nodes), now))
+	assert.Contains(t, colour.String(), "\x1b[1;31mCRITICAL")
+	assert.NotContains(t, colour.String(), "\x1b[2J", "what another host says reaches no terminal")
+}
+
+func TestTableAtATerminal(t *testing.T) {
+	var plainly, coloured bytes.Buffer
+	require.NoError(t, Table{Width: 70}.Write(&plainly, someReport()))
+	require.NoError(t, Table{Width: 70, Colour: true}.Write(&coloured, someReport()))
+	for line := range strings.Lines(plainly.String()) {
+		assert.LessOrEqual(t, len([]rune(strings.TrimSuffix(line, "\n"))), 70)
+	}
+	stripped := coloured.String()
+	for _, code := range ansi {
+		stripped = strings.ReplaceAll(stripped, "\x1b["+code+"m", "")
+	}
+	assert.Equal(t, plainly.String(), strings.ReplaceAll(stripped, "\x1b[0m", ""))
+	assert.Contains(t, coloured.String(), "\x1b[1;31mCRITICAL  stale ")
+	for _, row := range checker.Verdicts() {
+		for _, colour := range row.Colours {
+			assert.Contains(t, ansi, colour)
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package format
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// golden compares with a file in testdata, or writes it.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(got), 0o600))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got)
+}
+
+const (
+	minute = time.Minute
+	hour   = time.Hour
+	day    = 24 * time.Hour
+)
+
+// now is the time of all tests.
+var now = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
+
+func ago(d time.Duration) time.Time { return now.Add(-d) }
+
+// managed is a snapshot of a class and age.
+func managed(class zfs.Class, age time.Duration) *zfs.Snapshot {
+	return &zfs.Snapshot{Name: zfs.FormatSnapshotName(ago(age), class), GUID: 7, CreateTXG: 9, Creation: ago(age)}
+}
+
+// aDisk is a disk with a newest managed snapshot.
+func aDisk(vmid string, class zfs.Class, age time.Duration, change ...func(*checker.Disk)) checker.Disk {
+	d := checker.Disk{Dataset: "tank/vm-" + vmid + "-disk-0", GUID: 5, Created: ago(100 * day), Newest: managed(class, age), ReadAt: now, HostClock: now}
+	d.NewestOfAny = d.Newest.Name
+	d.VMID, _, _ = zfs.ParseDiskName(d.Name())
+	for _, c := range change {
+		c(&d)
+	}
+	return d
+}
+
+func bare(d *checker.Disk) { d.Newest, d.NewestOfAny = nil, "" }
+
+// somePolicy is the default one but for what it ignores, and how old facts may be.
+func somePolicy() checker.Policy {
+	p := checker.NewPolicy(config.Default())
+	p.MaxDataAge = 10 * minute
+	p.Ignore = []string{"vm-901-disk-*"}
+	return p
+}
+
+// someReport has a disk of nearly every verdict.
+func someReport() checker.Report {
+	moved := aDisk("5", zfs.Hourly, day, func(d *checker.Disk) { d.Copies = []string{"fast/vm-5-disk-0"} })
+	target := aDisk("5", zfs.Hourly, minute, func(d *checker.Disk) { d.Dataset = "fast/vm-5-disk-0" })
+	pools := []checker.Pool{
+		{Name: "fast", ReadAt: now, Disks: []checker.Disk{target}},
+		{Name: "gone", Missing: true, Problem: "pool gone is not imported (zpool import gone)", Disks: []checker.Disk{
+			{Dataset: "gone/vm-9-disk-0", VMID: 9, Gone: true},
+		}},
+		{Name: "tank", ReadAt: now, Took: 1500 * time.Millisecond, Disks: []checker.Disk{
+			aDisk("1", zfs.Hourly, 3*hour+50*minute),
+			aDisk("2", zfs.Stopped, 4*day),
+			aDisk("3", zfs.Daily, 10*minute),
+			aDisk("4", zfs.Hourly, 7*hour),
+			moved,
+			aDisk("901", zfs.Hourly, 9*day),
+			aDisk("6", zfs.Hourly, 0, bare, func(d *checker.Disk) { d.Created = ago(hour) }),
+			aDisk("7", zfs.Hourly, -day),
+			aDisk("8", zfs.Stopped, 40*day),
+		}, Remarks: []string{"labels not read"}},
+		{Name: "weird", Problem: "zfs get: exit status 1: a | b\nc\xff"},
+	}
+	return checker.Assemble(pools, somePolicy(), now)
+}
+
+func goodReport() checker.Report {
+	disks := []checker.Disk{aDisk("1", zfs.Hourly, 20*minute), aDisk("2", zfs.Stopped, day)}
+	return checker.Assemble([]checker.Pool{{Name: "tank", ReadAt: now, Disks: disks}}, checker.NewPolicy(config.Default()), now)
+}

@@ -1,0 +1,131 @@
+// Package format prints a report: for Nagios and those who read its output, for Checkmk, as
+// a table for people, and as JSON.
+package format
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"snapwatch/checker"
+	"snapwatch/internal/text"
+)
+
+// Nagios says how to print a report for Nagios, Icinga and NRPE.
+type Nagios struct {
+	// Verbosity is how often -v was given: 0 fits in an NRPE packet, 1 has every
+	// disk that is not well with its reason, 2 every disk.
+	Verbosity int
+	// DiskPerfdata adds the age of every disk to the performance data.
+	DiskPerfdata bool
+}
+
+// packet is what the oldest NRPE carries, with room for a wrapper's own text.
+const packet = 1000
+
+// Write prints the report: the state and a summary on the first line, performance
+// data after a bar, then one line for each thing that is not well.
+func (n Nagios) Write(w io.Writer, r checker.Report) error {
+	first := text.Clip(fmt.Sprintf("%s: %s", r.State(), text.Plain(r.Summary())), 300)
+	if r.Failure == "" {
+		first += " | " + perfdata(n.metrics(r))
+	}
+	first += "\n"
+	lines := n.lines(r)
+	room := packet - len(first)
+	if n.Verbosity > 0 {
+		room = int(^uint(0) >> 1)
+	}
+	_, err := io.WriteString(w, first+fit(lines, room))
+	return err
+}
+
+// fit joins as many lines as there is room for, and says how many are left out.
+func fit(lines []string, room int) string {
+	const more = len("… and 1000000 more\n")
+	var b strings.Builder
+	for i, line := range lines {
+		line = text.Plain(line) + "\n"
+		reserve := more
+		if i == len(lines)-1 {
+			reserve = 0
+		}
+		if b.Len()+len(line)+reserve > room {
+			if b.Len()+more <= room {
+				fmt.Fprintf(&b, "… and %d more\n", len(lines)-i)
+			}
+			break
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// lines are what follows the first line, the worst first.
+func (n Nagios) lines(r checker.Report) []string {
+	var lines []string
+	for _, p := range r.Pools {
+		if p.State != checker.OK {
+			lines = append(lines, fmt.Sprintf("%s pool %s: %s", p.State, p.Name, n.text(p.Reason)))
+		}
+		if n.Verbosity > 0 {
+			for _, remark := range p.Remarks {
+				lines = append(lines, fmt.Sprintf("note: pool %s: %s", p.Name, remark))
+			}
+		}
+	}
+	for _, note := range r.Notes {
+		prefix := "note"
+		if note.State != checker.OK {
+			prefix = note.State.String()
+		}
+		lines = append(lines, prefix+": "+n.text(note.Text))
+	}
+	for _, d := range r.Disks {
+		switch {
+		case n.Verbosity > 1 || (n.Verbosity == 1 && d.State != checker.OK):
+			lines = append(lines, fmt.Sprintf("%s %s %s: %s", d.State, d.Dataset, d.Verdict, d.FullReason()))
+		case d.State != checker.OK:
+			lines = append(lines, fmt.Sprintf("%s %s %s", d.State, d.Dataset, d.Brief()))
+		}
+	}
+	return lines
+}
+
+// text shortens a long reason, of a command that failed for example, where the
+// output must fit in a packet.
+func (n Nagios) text(reason string) string {
+	if n.Verbosity > 0 {
+		return reason
+	}
+	return text.Clip(reason, 200)
+}
+
+// metrics are the performance data: few by default, since some consumers cut them.
+func (n Nagios) metrics(r checker.Report) []Metric {
+	m := []Metric{
+		{Label: "disks", Value: int64(len(r.Disks))},
+		{Label: "stopped", Value: int64(r.Count(checker.Stopped))},
+		{Label: "unproven", Value: int64(r.Unproven())},
+		{Label: "stale", Value: int64(r.Count(checker.Stale))},
+		{Label: "missing", Value: int64(r.Count(checker.Missing))},
+	}
+	if d := r.Oldest(); d != nil {
+		m = append([]Metric{ageMetric("oldest_age", *d)}, m...)
+	}
+	if d := r.Laggard(); d != nil {
+		m = append(m, Metric{"largest_lag", int64(d.Compared.Lag.Seconds()), "s", d.Warning.Range, d.Critical.Range})
+	}
+	if n.DiskPerfdata {
+		for _, d := range r.Disks {
+			if d.Newest != nil {
+				m = append(m, ageMetric(d.Dataset, d))
+			}
+		}
+	}
+	return m
+}
+
+func ageMetric(label string, d checker.Result) Metric {
+	return Metric{label, int64(d.Age.Seconds()), "s", d.Warning.Range, d.Critical.Range}
+}

@@ -1,0 +1,50 @@
+package format
+
+import (
+	"strconv"
+	"strings"
+
+	"snapwatch/checker"
+)
+
+// Metric is one value of a plugin's performance data. Values are whole numbers:
+// the guidelines know no exponents, and an age needs no fraction.
+type Metric struct {
+	Label string
+	Value int64
+	// Unit is "s" for seconds, "" for a count.
+	Unit              string
+	Warning, Critical *checker.Range
+}
+
+// String is 'label'=value[unit];[warn];[crit];[min], with 0 as the least value.
+func (m Metric) String() string {
+	return "'" + perfLabel(m.Label) + "'=" + strconv.FormatInt(m.Value, 10) + m.Unit +
+		";" + perfRange(m.Warning) + ";" + perfRange(m.Critical) + ";0"
+}
+
+// perfLabel leaves out what would end a label early.
+func perfLabel(label string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\'' || r == '=' || r == '|' || r < ' ' {
+			return '_'
+		}
+		return r
+	}, label)
+}
+
+func perfRange(r *checker.Range) string {
+	if r == nil {
+		return ""
+	}
+	return r.String()
+}
+
+// perfdata joins metrics as the guidelines want them, after a bar.
+func perfdata(metrics []Metric) string {
+	var words []string
+	for _, m := range metrics {
+		words = append(words, m.String())
+	}
+	return strings.Join(words, " ")
+}

@@ -1,0 +1,86 @@
+// Package remote asks other hosts: an exporter for its facts, and the nodes that may own a
+// guest for their evidence.
+package remote
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/internal/text"
+)
+
+// maxDocument is the largest answer of an exporter that is read, in bytes.
+const maxDocument = 16 << 20
+
+// Pools reads the facts from the exporter at a URL instead of from zfs. The exporter is told
+// how long it is waited for. The judgement is left to the caller: its own limits and its own
+// clock decide.
+func Pools(ctx context.Context, base string, timeout time.Duration) ([]checker.Pool, error) {
+	doc, err := fetch(ctx, base, timeout)
+	if err != nil {
+		return nil, fmt.Errorf("exporter %s: %w", base, err)
+	}
+	pools, err := doc.Facts()
+	if err != nil {
+		return nil, fmt.Errorf("exporter %s: %w", base, err)
+	}
+	return pools, nil
+}
+
+func fetch(ctx context.Context, base string, timeout time.Duration) (checker.Document, error) {
+	address, err := url.Parse(base)
+	if err != nil || address.Host == "" || (address.Scheme != "http" && address.Scheme != "https") {
+		return checker.Document{}, errors.New("not a URL such as http://127.0.0.1:10191")
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.JoinPath("/api/v1/disks").String(), nil)
+	if err != nil {
+		return checker.Document{}, err
+	}
+	tellTimeout(request, timeout)
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	response, err := client.Do(request)
+	if err != nil {
+		return checker.Document{}, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := readAnswer(response, maxDocument)
+	if err != nil {
+		return checker.Document{}, err
+	}
+	var doc checker.Document
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return checker.Document{}, err
+	}
+	return doc, nil
+}
+
+// tellTimeout tells an exporter how long it is waited for, in the header that Prometheus
+// sends: of a pool that hangs longer it then tells what it knows, and all of the others.
+func tellTimeout(request *http.Request, timeout time.Duration) {
+	request.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', 3, 64))
+}
+
+// readAnswer reads the body of a good answer, of at most that many bytes. Another
+// status is an error that holds the first of what the server says.
+func readAnswer(response *http.Response, limit int64) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("it answers %s: %s", response.Status, strings.TrimSpace(text.Clip(text.Plain(string(body)), 150)))
+	}
+	if int64(len(body)) > limit {
+		return nil, fmt.Errorf("its answer is larger than %d bytes", limit)
+	}
+	return body, nil
+}

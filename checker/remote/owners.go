@@ -1,0 +1,166 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+	"snapwatch/internal/text"
+)
+
+// Owners are the nodes that may own guests whose disks are received here, by
+// their exporters.
+type Owners struct {
+	urls           []*url.URL
+	client         *http.Client
+	user, password string
+}
+
+// NewOwners reads the files that the configuration names. Redirects are not
+// followed and no proxy is used: what is asked goes to the named nodes only.
+func NewOwners(c config.Owners) (Owners, error) {
+	if err := c.Validate(); err != nil {
+		return Owners{}, err
+	}
+	trust := &tls.Config{MinVersion: tls.VersionTLS12}
+	o := Owners{
+		user: c.User,
+		client: &http.Client{
+			Transport:     &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	for _, text := range c.URLs {
+		u, err := url.Parse(text)
+		if err != nil {
+			return Owners{}, err
+		}
+		o.urls = append(o.urls, u)
+	}
+	if c.CA != "" {
+		text, err := os.ReadFile(c.CA)
+		if err != nil {
+			return Owners{}, fmt.Errorf("owners: ca: %w", err)
+		}
+		trust.RootCAs = x509.NewCertPool()
+		if !trust.RootCAs.AppendCertsFromPEM(text) {
+			return Owners{}, fmt.Errorf("owners: ca: no certificate in %s", c.CA)
+		}
+	}
+	if c.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return Owners{}, fmt.Errorf("owners: cert: %w", err)
+		}
+		trust.Certificates = []tls.Certificate{pair}
+	}
+	if c.PasswordFile != "" {
+		text, err := os.ReadFile(c.PasswordFile)
+		if err != nil {
+			return Owners{}, fmt.Errorf("owners: password_file: %w", err)
+		}
+		o.password = strings.TrimRight(string(text), "\r\n")
+	}
+	return o, nil
+}
+
+// Configured reports whether there is any node to ask.
+func (o Owners) Configured() bool { return len(o.urls) > 0 }
+
+// Ask asks every node, all at the same time, about the report's disks that can be
+// compared, and returns what they say by the disk's dataset here. originOf tells
+// where a dataset comes from, as [config.Watch.OriginOf]. It returns within the
+// timeout; a node that cannot be asked says so in each disk's evidence.
+func (o Owners) Ask(ctx context.Context, timeout time.Duration, r checker.Report, originOf func(dataset string) (cluster, origin string)) map[string][]checker.Evidence {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	request, datasets := checker.NewCompareRequest(r, originOf)
+	answers := make([][]checker.Evidence, len(o.urls))
+	var asking sync.WaitGroup
+	for i, u := range o.urls {
+		asking.Go(func() { answers[i] = o.node(ctx, u, timeout, request) })
+	}
+	asking.Wait()
+	said := map[string][]checker.Evidence{}
+	for _, answer := range answers {
+		for i, dataset := range datasets {
+			said[dataset] = append(said[dataset], answer[i])
+		}
+	}
+	return said
+}
+
+// node asks one node. What goes wrong is its answer about each disk.
+func (o Owners) node(ctx context.Context, u *url.URL, timeout time.Duration, request checker.CompareRequest) []checker.Evidence {
+	answer, err := o.post(ctx, u, timeout, request)
+	if err == nil {
+		var all []checker.Evidence
+		if all, err = answer.Evidence(request); err == nil {
+			for i := range all {
+				all[i].Node = u.Host
+			}
+			return all
+		}
+	}
+	failed := make([]checker.Evidence, len(request.Disks))
+	for i := range failed {
+		failed[i] = checker.Evidence{Node: u.Host, Failure: text.Clip(text.Plain(failure(err)), 200)}
+	}
+	return failed
+}
+
+// failure leaves out the method and the URL, which the client puts before its
+// errors: the node is named anyway.
+func failure(err error) string {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		if wrapped.Timeout() {
+			return "no answer in time"
+		}
+		return wrapped.Err.Error()
+	}
+	return err.Error()
+}
+
+func (o Owners) post(ctx context.Context, u *url.URL, timeout time.Duration, request checker.CompareRequest) (checker.CompareAnswer, error) {
+	text, err := json.Marshal(request)
+	if err != nil {
+		return checker.CompareAnswer{}, err
+	}
+	if len(text) > checker.MaxBody {
+		return checker.CompareAnswer{}, fmt.Errorf("asking would take more than %d bytes; use --pool, --vmid or --disk", checker.MaxBody)
+	}
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, u.JoinPath("/api/v1/compare").String(), bytes.NewReader(text))
+	if err != nil {
+		return checker.CompareAnswer{}, err
+	}
+	post.Header.Set("Content-Type", "application/json")
+	tellTimeout(post, timeout)
+	if o.user != "" {
+		post.SetBasicAuth(o.user, o.password)
+	}
+	response, err := o.client.Do(post)
+	if err != nil {
+		return checker.CompareAnswer{}, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := readAnswer(response, checker.MaxBody)
+	if err != nil {
+		return checker.CompareAnswer{}, err
+	}
+	var answer checker.CompareAnswer
+	// Unknown fields are allowed: the owner may be newer than this.
+	err = json.Unmarshal(body, &answer)
+	return answer, err
+}

@@ -1,0 +1,117 @@
+package scan
+
+import (
+	"sync"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/internal/zfs"
+)
+
+// Cache is what earlier scans learnt of the newest managed snapshots and what is
+// still true, as long as the facts read fresh are the same. It never stands in for
+// reading the heads. Its methods may be called at the same time.
+type Cache struct {
+	mu     sync.Mutex
+	newest map[string]entry
+	// unsaved is true when an entry changed since the last Save.
+	unsaved bool
+	copies  map[copyKey]bool
+}
+
+// NewCache is an empty cache.
+func NewCache() *Cache {
+	return &Cache{newest: map[string]entry{}, copies: map[copyKey]bool{}}
+}
+
+// entry is what one dataset's newest managed snapshot was, and the facts it depends
+// on.
+type entry struct {
+	key Key
+	// name is the newest managed snapshot's, "" where there is none.
+	name string
+	// ofAny is the newest snapshot of whatever kind.
+	ofAny string
+	// snapshot is nil where only its name is known.
+	snapshot *zfs.Snapshot
+}
+
+// Key are the facts that a disk's list of snapshots depends on.
+type Key struct {
+	GUID    uint64
+	Origin  string
+	Newest  string
+	Changed int64
+}
+
+// minChangeAge is how old snapshots_changed must be when it is read: it counts whole
+// seconds, so that a change in the same second would go unseen.
+const minChangeAge = 2 * time.Second
+
+// keyOf is false for a head whose newest managed snapshot may change without the
+// key changing, so that it cannot be remembered.
+func keyOf(h zfs.Head, readAt time.Time) (Key, bool) {
+	key := Key{h.GUID, h.Origin, h.NewestSnapshot, h.SnapshotsChanged}
+	if h.SnapshotsChanged != 0 && readAt.Sub(time.Unix(h.SnapshotsChanged, 0)) > minChangeAge {
+		return key, h.GUID != 0
+	}
+	// The newest of all is the newest managed, whatever happens to older ones.
+	key.Changed = 0
+	return key, h.GUID != 0 && checker.IsManaged(h.NewestSnapshot)
+}
+
+// lasting reports whether the key holds for another process, too: a name alone may be
+// given again.
+func (k Key) lasting() bool { return k.Changed != 0 }
+
+// recall returns what is remembered for the head.
+func (c *Cache) recall(h zfs.Head, readAt time.Time) (entry, bool) {
+	key, ok := keyOf(h, readAt)
+	if !ok {
+		return entry{}, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	found, ok := c.newest[h.Name]
+	return found, ok && found.key == key
+}
+
+// keep remembers the newest snapshot of a head and the newest managed one's name, ""
+// for none, with the snapshot where it was looked up.
+func (c *Cache) keep(h zfs.Head, readAt time.Time, ofAny, name string, newest *zfs.Snapshot) {
+	key, ok := keyOf(h, readAt)
+	if !ok {
+		return
+	}
+	k := entry{key: key, name: name, ofAny: ofAny, snapshot: newest}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.newest[h.Name]
+	c.unsaved = c.unsaved || (key.lasting() && (before.key != key || (before.snapshot == nil) != (newest == nil)))
+	c.newest[h.Name] = k
+}
+
+// Unsaved reports whether there is something that [Cache.Save] has not written.
+func (c *Cache) Unsaved() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unsaved
+}
+
+// forget drops what turned out wrong.
+func (c *Cache) forget(dataset string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.newest, dataset)
+}
+
+// retain forgets the datasets of a pool that are not among those.
+func (c *Cache) retain(pool string, datasets map[string]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name := range c.newest {
+		if zfs.Pool(name) == pool && !datasets[name] {
+			delete(c.newest, name)
+		}
+	}
+}

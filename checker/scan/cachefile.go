@@ -1,0 +1,119 @@
+package scan
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"snapwatch/checker"
+	"snapwatch/internal/files"
+)
+
+// cacheFile is the part of a [Cache] that outlives the process: what depends on facts
+// that every scan reads anew, and on no name alone.
+type cacheFile struct {
+	Version int                  `json:"version"`
+	Newest  map[string]cacheLine `json:"newest"`
+}
+
+type cacheLine struct {
+	GUID   uint64 `json:"guid,string"`
+	Origin string `json:"origin,omitempty"`
+	Newest string `json:"newest_of_any"`
+	// Listed is the newest of any where ZFS does not tell it and a list did.
+	Listed  string `json:"newest_listed,omitempty"`
+	Changed int64  `json:"snapshots_changed"`
+	Managed string `json:"newest_managed"`
+	// Snapshot is the managed one, nil where only its name is known.
+	Snapshot *checker.SnapshotDocument `json:"snapshot,omitempty"`
+}
+
+func (l cacheLine) entry(dataset string) (entry, error) {
+	k := entry{key: Key{l.GUID, l.Origin, l.Newest, l.Changed}, name: l.Managed, ofAny: cmp.Or(l.Newest, l.Listed)}
+	if l.Managed != "" && !checker.IsManaged(l.Managed) {
+		return k, fmt.Errorf("%q is no managed snapshot", l.Managed)
+	}
+	if checker.IsManaged(l.Newest) && l.Newest != l.Managed {
+		return k, fmt.Errorf("%s has the managed snapshot %s as its newest, and %q as its newest managed one", dataset, l.Newest, l.Managed)
+	}
+	if l.Snapshot == nil {
+		return k, nil
+	}
+	s, err := l.Snapshot.Snapshot(dataset)
+	if err != nil {
+		return k, fmt.Errorf("%s: %w", dataset, err)
+	}
+	if s.Name != l.Managed || s.GUID == 0 || s.CreateTXG == 0 || s.Creation.Unix() <= 0 {
+		return k, fmt.Errorf("%s is no snapshot that %s can have", s.FullName(), dataset)
+	}
+	s.Creation = s.Creation.Local() // as zfs tells it
+	k.snapshot = s
+	return k, nil
+}
+
+func newCacheLine(k entry) cacheLine {
+	l := cacheLine{GUID: k.key.GUID, Origin: k.key.Origin, Newest: k.key.Newest, Changed: k.key.Changed, Managed: k.name}
+	if l.Newest == "" {
+		l.Listed = k.ofAny
+	}
+	if k.snapshot != nil {
+		l.Snapshot = checker.NewSnapshotDocument(*k.snapshot)
+	}
+	return l
+}
+
+const cacheVersion = 1
+
+// LoadCache reads the entries that [Cache.Save] left at path. Where there are none
+// or they cannot be used, the cache is empty and the error says why, nil for a
+// file that is not there.
+func LoadCache(path string) (*Cache, error) {
+	c := NewCache()
+	text, err := files.ReadPrivate(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return c, nil
+	}
+	if err != nil {
+		return c, fmt.Errorf("cache ignored: %w", err)
+	}
+	var file cacheFile
+	if err := json.Unmarshal(text, &file); err != nil {
+		return c, fmt.Errorf("cache %s ignored: %w", path, err)
+	}
+	if file.Version != cacheVersion {
+		return c, fmt.Errorf("cache %s ignored: version %d is not known", path, file.Version)
+	}
+	for dataset, line := range file.Newest {
+		if c.newest[dataset], err = line.entry(dataset); err != nil {
+			return NewCache(), fmt.Errorf("cache %s ignored: %w", path, err)
+		}
+	}
+	return c, nil
+}
+
+// Save writes the entries to path as one step.
+func (c *Cache) Save(path string) error {
+	text, err := json.Marshal(c.cacheFile())
+	if err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
+	if err := files.Replace(path, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
+	return nil
+}
+
+func (c *Cache) cacheFile() cacheFile {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unsaved = false
+	file := cacheFile{Version: cacheVersion, Newest: map[string]cacheLine{}}
+	for dataset, k := range c.newest {
+		if k.key.lasting() {
+			file.Newest[dataset] = newCacheLine(k)
+		}
+	}
+	return file
+}

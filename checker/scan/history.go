@@ -1,0 +1,25 @@
+package scan
+
+import (
+	"context"
+
+	"snapwatch/internal/zfs"
+)
+
+// History lists all snapshots of one disk, the oldest first. It costs time with every
+// one of them, and is a listing like any other: while it runs, the
+// pool's other listings wait, so ctx must end soon.
+func (s Scanner) History(ctx context.Context, dataset string) ([]zfs.Snapshot, error) {
+	pool := zfs.Pool(dataset)
+	if err := zfs.CheckPool(s.Kstat, pool); err != nil {
+		return nil, err
+	}
+	var all []zfs.Snapshot
+	err := s.locked(ctx, pool, func(r zfs.Reader) error {
+		return r.Snapshots(ctx, []string{dataset}, func(one zfs.Snapshot) error {
+			all = append(all, one)
+			return nil
+		})
+	})
+	return all, err
+}

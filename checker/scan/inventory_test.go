@@ -1,0 +1,305 @@
+package scan
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+	"snapwatch/internal/zfstest"
+)
+
+func seenOf(pools ...checker.Pool) Inventory {
+	s, _ := Inventory{}.Updated(pools, now)
+	return s
+}
+
+func tankWith(datasets ...string) checker.Pool {
+	p := checker.Pool{Name: "tank", ReadAt: now}
+	for i, name := range datasets {
+		p.Disks = append(p.Disks, checker.Disk{Dataset: name, GUID: uint64(100 + i), ReadAt: now, Newest: managed(zfs.Hourly, 0)})
+	}
+	return p
+}
+
+var wholeTank = Targets{"tank": {"tank"}}
+
+func TestADiskThatIsGoneIsMissing(t *testing.T) {
+	seen := seenOf(tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0"))
+	suspended := "pool tank is suspended"
+	for name, c := range map[string]struct {
+		pool    checker.Pool
+		targets Targets
+		want    map[string]checker.Verdict
+	}{
+		"one is gone":        {tankWith("tank/vm-1-disk-0"), wholeTank, map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Fresh, "tank/vm-2-disk-0": checker.Missing}},
+		"all are":            {tankWith(), wholeTank, map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Missing, "tank/vm-2-disk-0": checker.Missing}},
+		"the pool is":        {checker.Pool{Name: "tank", Missing: true, Problem: "not imported"}, wholeTank, map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Missing, "tank/vm-2-disk-0": checker.Missing}},
+		"unreadable":         {checker.Pool{Name: "tank", Problem: suspended}, wholeTank, map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Unreadable, "tank/vm-2-disk-0": checker.Unreadable}},
+		"no longer searched": {tankWith(), Targets{"tank": {"tank/other"}}, map[string]checker.Verdict{}},
+		"gone when last read, unreadable now": {
+			func() checker.Pool { p := tankWith("tank/vm-1-disk-0"); p.Problem = suspended; return p }(), wholeTank,
+			map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Fresh, "tank/vm-2-disk-0": checker.Missing},
+		},
+		"renamed": {
+			func() checker.Pool { p := tankWith("tank/vm-1-disk-0", "tank/new/vm-2-disk-0"); return p }(), wholeTank,
+			map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Fresh, "tank/new/vm-2-disk-0": checker.Fresh},
+		},
+		"made anew": {
+			func() checker.Pool {
+				p := tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0")
+				p.Disks[1].GUID = 999
+				return p
+			}(), wholeTank,
+			map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Fresh, "tank/vm-2-disk-0": checker.Fresh},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pools := []checker.Pool{c.pool}
+			seen.Recall(pools, c.targets)
+			got := map[string]checker.Verdict{}
+			for _, d := range assemble(pools...).Disks {
+				got[d.Dataset] = d.Verdict
+			}
+			assert.Equal(t, c.want, got)
+		})
+	}
+}
+
+func TestWhatIsSeenIsWrittenOnlyWhenItChanges(t *testing.T) {
+	s := Inventory{}
+	p := tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0")
+	update := func(p checker.Pool) (changed bool) {
+		before, held := maps.Clone(s), s
+		s, changed = s.Updated([]checker.Pool{p}, now)
+		assert.Equal(t, before, held, "others may read the one of before")
+		return changed
+	}
+	assert.True(t, update(p))
+	assert.False(t, update(p))
+	assert.False(t, update(tankWith("tank/vm-1-disk-0")), "what is gone stays")
+	p.Disks[1].Dataset = "tank/b/vm-2-disk-0"
+	assert.True(t, update(p), "what is renamed moves")
+	assert.Equal(t, []string{"tank/b/vm-2-disk-0", "tank/vm-1-disk-0"}, sortedKeys(s))
+	p.Problem, p.ReadAt = "x", time.Time{}
+	p.Disks[0].Dataset = "tank/vm-9-disk-0"
+	update(p)
+	assert.NotContains(t, s, "tank/vm-9-disk-0", "a failed scan adds nothing")
+}
+
+func TestSeenOnDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "seen.json")
+	none, err := LoadInventory(path)
+	require.NoError(t, err)
+	assert.Empty(t, none)
+
+	s := seenOf(tankWith("tank/vm-1-disk-0"))
+	require.NoError(t, s.Save(path))
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o644), info.Mode(), "check runs as another user")
+	back, err := LoadInventory(path)
+	require.NoError(t, err)
+	assert.Equal(t, s["tank/vm-1-disk-0"].GUID, back["tank/vm-1-disk-0"].GUID)
+
+	for _, text := range []string{"", "{", `{"version":2}`, `{"version":1,"disks":{"tank/../x":{}}}`, `{"version":1,"disks":{"tank/data":{}}}`, "null\x00"} {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		_, err := LoadInventory(path)
+		assert.Error(t, err, text)
+	}
+}
+
+func TestTargets(t *testing.T) {
+	seen := Inventory{"old/vm-1-disk-0": {}}
+	for name, c := range map[string]struct {
+		config config.Config
+		want   Targets
+	}{
+		"nothing said":      {config.Config{}, Targets{"rpool": {"rpool"}, "tank": {"tank"}, "old": {"old"}}},
+		"pools":             {config.Config{Pools: []string{"p"}}, Targets{"p": {"p"}, "rpool": {"rpool"}, "tank": {"tank"}, "old": {"old"}}},
+		"datasets":          {config.Config{Datasets: []string{"tank/b", "tank/a", "tank/a/c", "tank/ab"}}, Targets{"tank": {"tank/a", "tank/ab", "tank/b"}}},
+		"datasets and pool": {config.Config{Datasets: []string{"tank"}, Pools: []string{"tank", "p"}}, Targets{"tank": {"tank"}, "p": nil}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, c.want, NewTargets(c.config, []string{"rpool", "tank"}, seen))
+		})
+	}
+}
+
+func TestCopies(t *testing.T) {
+	w := zfstest.World{Datasets: []zfstest.Dataset{
+		pool("tank"), pool("fast"),
+		disk("tank/vm-1-disk-0", 1, snapshot(older, 1)),
+		disk("fast/vm-1-disk-0", 2, snapshot(older, 1), snapshot(hourly, 2)), // holds it by guid
+		disk("tank/vm-2-disk-0", 3, snapshot(older, 1)),
+		disk("fast/vm-2-disk-0", 4, snapshot(older, 7), snapshot(hourly, 8)), // only by name: the VMID was reused
+		disk("tank/vm-3-disk-0", 5, snapshot(older, 1)),
+		disk("fast/vm-3-disk-0", 6, snapshot(hourly, 2)), // not at all
+		disk("tank/vm-4-disk-0", 7, snapshot(older, 1)),
+	}}
+	f := zfstest.New(t, w)
+	s := scanner(f)
+	targets := Targets{"tank": {"tank"}, "fast": {"fast"}}
+	copies := func() map[string][]string {
+		got := map[string][]string{}
+		for _, p := range s.All(t.Context(), targets) {
+			for _, d := range p.Disks {
+				if d.Copies != nil {
+					got[d.Dataset] = d.Copies
+				}
+			}
+		}
+		return got
+	}
+	want := map[string][]string{"tank/vm-1-disk-0": {"fast/vm-1-disk-0"}}
+	assert.Equal(t, want, copies())
+	f.Forget()
+	assert.Equal(t, want, copies())
+	assert.Len(t, f.Calls(), 2, "remembered: %q", f.Calls())
+
+	w.Faults = []zfstest.Fault{{Words: []string{"fast/vm-1-disk-0@" + older}, Exit: 1, Stderr: "no\n"}}
+	f.Set(w)
+	s.Cache = NewCache()
+	assert.Empty(t, copies(), "what cannot be asked is no evidence")
+}
+
+func TestCacheOnDisk(t *testing.T) {
+	f := zfstest.New(t, plainWorld())
+	path := filepath.Join(t.TempDir(), "newest.json")
+	s := scanner(f)
+	want := scan(t, s)
+	require.True(t, s.Cache.Unsaved())
+	require.NoError(t, s.Cache.Save(path))
+	assert.False(t, s.Cache.Unsaved())
+
+	again := func(w zfstest.World) (p checker.Pool, calls int, unsaved bool) {
+		f.Set(w)
+		f.Forget()
+		s := scanner(f)
+		var err error
+		s.Cache, err = LoadCache(path)
+		require.NoError(t, err)
+		p = scan(t, s)
+		require.Empty(t, p.Problem)
+		return p, len(f.Calls()), s.Cache.Unsaved()
+	}
+	p, calls, unsaved := again(plainWorld())
+	assert.Equal(t, want.Disks, p.Disks)
+	assert.Equal(t, 1, calls, "nothing changed: the heads only")
+	assert.False(t, unsaved, "nothing new to write")
+
+	for name, change := range map[string]func(*zfstest.Dataset){
+		"the newest is another":    func(d *zfstest.Dataset) { d.Snapshots[1].Name = "autosnap_2026-03-29_11:15:00_frequently" },
+		"its name was given again": func(d *zfstest.Dataset) { d.Snapshots[1].GUID, d.Changed = 77, d.Changed+1 },
+		"the dataset is another":   func(d *zfstest.Dataset) { d.GUID = 77 },
+		"its origin is another":    func(d *zfstest.Dataset) { d.Origin = "tank/x@y" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := plainWorld()
+			change(&w.Datasets[2])
+			p, calls, unsaved := again(w)
+			at := slices.IndexFunc(p.Disks, func(d checker.Disk) bool { return d.Dataset == w.Datasets[2].Name })
+			require.NotNil(t, p.Disks[at].Newest)
+			assert.Equal(t, w.Datasets[2].Snapshots[1].GUID, p.Disks[at].Newest.GUID)
+			assert.Equal(t, w.Datasets[2].Snapshots[1].Name, p.Disks[at].Newest.Name)
+			assert.Equal(t, 2, calls, "%q", f.Calls())
+			assert.True(t, unsaved)
+		})
+	}
+
+	t.Run("changed a moment ago", func(t *testing.T) {
+		w := plainWorld()
+		w.Datasets[2].Changed = now.Unix() - 1
+		s := scanner(f)
+		f.Set(w)
+		scan(t, s)
+		require.NoError(t, s.Cache.Save(path))
+		_, calls, _ := again(w)
+		assert.Equal(t, 2, calls, "what its name stands for may change in that second")
+	})
+}
+
+// A file of names alone, as it once was: they are looked up, and may be wrong.
+func TestCacheOfNames(t *testing.T) {
+	f := zfstest.New(t, plainWorld())
+	path := filepath.Join(t.TempDir(), "newest.json")
+	s := scanner(f)
+	want := scan(t, s)
+	for name, k := range s.Cache.newest {
+		k.snapshot = nil
+		s.Cache.newest[name] = k
+	}
+	require.NoError(t, s.Cache.Save(path))
+	load := func() Scanner {
+		s := scanner(f)
+		var err error
+		s.Cache, err = LoadCache(path)
+		require.NoError(t, err)
+		f.Forget()
+		return s
+	}
+	s = load()
+	assert.Equal(t, want.Disks, scan(t, s).Disks)
+	assert.Len(t, f.Calls(), 2, "heads and a lookup, no list: %q", f.Calls())
+	assert.True(t, s.Cache.Unsaved(), "now more is known")
+
+	// The hint is wrong: what it names is gone.
+	w := plainWorld()
+	w.Datasets[3].Snapshots[0].Name = older
+	f.Set(w)
+	p := scan(t, load())
+	require.Empty(t, p.Problem)
+	assert.Equal(t, older, p.Disks[1].Newest.Name)
+	assert.Empty(t, p.Disks[1].Problem)
+}
+
+func TestCacheThatCannotBeUsed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "newest.json")
+	_, err := LoadCache(path)
+	require.NoError(t, err)
+	line := func(more string) string {
+		return `{"version":1,"newest":{"tank/vm-1-disk-0":{"guid":"1","snapshots_changed":9` + more + `}}}`
+	}
+	for _, text := range []string{
+		"", "[]", `{"version":9}`, line(`,"newest_managed":"x"`),
+		line(`,"newest_managed":"` + hourly + `","snapshot":{"name":"` + hourly + `","guid":"7"}`),
+		line(`,"newest_managed":"` + hourly + `","snapshot":{"name":"` + hourly + `","guid":"7","createtxg":"8","creation":-1}`),
+		line(`,"newest_managed":"` + hourly + `","snapshot":{"name":"` + hourly + `","guid":"7","createtxg":"8","creation":"1969-12-31T23:59:59Z"}`),
+		line(`,"newest_managed":"` + hourly + `","snapshot":{"name":"` + hourly + `","guid":"0","createtxg":"8","creation":"2026-03-29T09:00:00Z"}`),
+		line(`,"newest_managed":"` + hourly + `","snapshot":{"name":"` + older + `","guid":"7","createtxg":"8","creation":"2026-03-29T09:00:00Z"}`),
+		line(`,"snapshot":{"name":"` + hourly + `","guid":"7","createtxg":"8","creation":"2026-03-29T09:00:00Z"}`),
+		line(`,"newest_of_any":"` + hourly + `","newest_managed":"` + older + `"`),
+	} {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		m, err := LoadCache(path)
+		require.ErrorContains(t, err, "ignored", text)
+		assert.NotNil(t, m)
+		assert.Empty(t, m.newest)
+	}
+	if os.Geteuid() == 0 {
+		require.NoError(t, os.WriteFile(path, []byte(`{"version":1}`), 0o600))
+		require.NoError(t, os.Chown(path, 65534, 65534))
+		_, err := LoadCache(path)
+		assert.ErrorContains(t, err, "belongs to user 65534")
+	}
+}
+
+func TestCacheForgetsWhatIsGone(t *testing.T) {
+	f := zfstest.New(t, plainWorld())
+	s := scanner(f)
+	scan(t, s)
+	assert.Contains(t, s.Cache.newest, "tank/vm-100-disk-0")
+	w := plainWorld()
+	w.Datasets = w.Datasets[:2]
+	f.Set(w)
+	scan(t, s)
+	assert.Empty(t, s.Cache.newest)
+}

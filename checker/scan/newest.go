@@ -1,0 +1,170 @@
+package scan
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/internal/zfs"
+)
+
+// newest finds each head's newest managed snapshot, nil for none. It asks only for
+// what is not remembered: nothing at all where nothing changed. unanswered says
+// for which datasets zfs gave no complete answer, and why. Heads of a ZFS that does
+// not tell the newest snapshot learn it here.
+func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Head, readAt time.Time) (found map[string]*zfs.Snapshot, unanswered map[string]string, err error) {
+	found, unanswered = map[string]*zfs.Snapshot{}, map[string]string{}
+	names := map[string]string{} // of the newest managed snapshot, by dataset
+	list := map[string]zfs.Head{}
+	for _, h := range heads {
+		m, remembered := s.Cache.recall(h, readAt)
+		switch {
+		case h.NewestSnapshot == "" && !h.NewestUnknown:
+		case remembered && (m.snapshot != nil || m.name == ""):
+			found[h.Name] = m.snapshot
+		case remembered:
+			names[h.Name] = m.name
+		case checker.IsManaged(h.NewestSnapshot):
+			names[h.Name] = h.NewestSnapshot
+		default:
+			list[h.Name] = h
+		}
+	}
+	ofAny, err := s.search(ctx, r, list, readAt, names, unanswered)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.lookUp(ctx, r, names, found, unanswered); err != nil {
+		return nil, nil, err
+	}
+	for i, h := range heads {
+		if _, bad := unanswered[h.Name]; bad {
+			s.Cache.forget(h.Name)
+			continue
+		}
+		newest := h.NewestSnapshot
+		if m, remembered := s.Cache.recall(h, readAt); h.NewestUnknown && remembered {
+			newest = m.ofAny
+		} else if h.NewestUnknown {
+			newest = ofAny[h.Name]
+		}
+		if newest != "" || h.NewestUnknown {
+			name := ""
+			if found[h.Name] != nil {
+				name = found[h.Name].Name
+			}
+			s.Cache.keep(h, readAt, newest, name, found[h.Name])
+		}
+		heads[i].NewestSnapshot = newest
+	}
+	return found, unanswered, nil
+}
+
+// quickListing is below which the listing of some disks makes the next one be of twice
+// as many: few processes where it is quick, and little lost where one is given up.
+const quickListing = 5 * time.Second
+
+// search lists the snapshots of the heads whose newest one is not managed, some disks
+// at a time, and adds the newest managed one's name to names. It remembers each at
+// once: a pool that takes longer than there is time is read to its end in the end. It
+// returns the newest of whatever kind, too.
+func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.Head, readAt time.Time, names map[string]string, unanswered map[string]string) (ofAny map[string]string, err error) {
+	ofAny = map[string]string{}
+	rest, size := sortedKeys(list), 1
+	for len(rest) > 0 {
+		some := rest[:min(size, len(rest))]
+		began := s.Now()
+		l := listing{heads: list, newest: map[string]zfs.SnapshotName{}, ofAny: map[string]zfs.SnapshotName{}, complete: map[string]bool{}}
+		err := r.SnapshotNames(ctx, some, l.take)
+		if err != nil && !zfs.OnlyMissing(err) {
+			return nil, fmt.Errorf("listed the snapshots of %d of %d disks so far: %w", len(list)-len(rest), len(list), err)
+		}
+		for _, dataset := range some {
+			ofAny[dataset] = l.ofAny[dataset].Name
+			name := l.newest[dataset].Name
+			if why := l.lacks(dataset, err); why != "" {
+				unanswered[dataset] = why
+				continue
+			}
+			if name != "" {
+				names[dataset] = name
+			}
+			s.Cache.keep(list[dataset], readAt, ofAny[dataset], name, nil)
+		}
+		rest = rest[len(some):]
+		if s.Now().Sub(began) < quickListing {
+			size *= 2
+		}
+	}
+	return ofAny, nil
+}
+
+// listing is what a list of snapshots tells. Of the snapshots it keeps only the newest:
+// there may be a million.
+type listing struct {
+	heads map[string]zfs.Head
+	// newest are the newest managed ones, ofAny those of whatever kind.
+	newest, ofAny map[string]zfs.SnapshotName
+	// complete are the datasets whose list holds what their head says is the newest.
+	complete map[string]bool
+}
+
+func (l listing) take(n zfs.SnapshotName) error {
+	h, asked := l.heads[n.Dataset]
+	if !asked {
+		return fmt.Errorf("%w: %s@%s was not asked for", zfs.ErrOutput, n.Dataset, n.Name)
+	}
+	if n.Name == h.NewestSnapshot {
+		l.complete[n.Dataset] = true
+	}
+	if best, any := l.ofAny[n.Dataset]; !any || n.CreateTXG > best.CreateTXG {
+		l.ofAny[n.Dataset] = n
+	}
+	_, managed := n.Class()
+	if best, any := l.newest[n.Dataset]; managed && (!any || n.CreateTXG > best.CreateTXG) {
+		l.newest[n.Dataset] = n
+	}
+	return nil
+}
+
+// lacks is why the dataset's list may not be whole, "" if it is; err is what zfs
+// complained of.
+func (l listing) lacks(dataset string, err error) string {
+	h := l.heads[dataset]
+	switch {
+	case h.NewestUnknown && err != nil:
+		return fmt.Sprintf("it is not known whether the list of its snapshots is whole: %v", err)
+	case !h.NewestUnknown && !l.complete[dataset]:
+		return fmt.Sprintf("the list of its snapshots lacks %s, which zfs says is the newest", h.NewestSnapshot)
+	}
+	return ""
+}
+
+// lookUp reads the named snapshots into found.
+func (s Scanner) lookUp(ctx context.Context, r zfs.Reader, names map[string]string, found map[string]*zfs.Snapshot, unanswered map[string]string) error {
+	var full []string
+	for _, dataset := range sortedKeys(names) {
+		full = append(full, dataset+"@"+names[dataset])
+	}
+	snapshots, err := r.Lookup(ctx, full)
+	if err != nil {
+		return err
+	}
+	for _, snapshot := range snapshots {
+		if names[snapshot.Dataset] != snapshot.Name || found[snapshot.Dataset] != nil {
+			return fmt.Errorf("%w: %s was not asked for, or twice answered", zfs.ErrOutput, snapshot.FullName())
+		}
+		found[snapshot.Dataset] = &snapshot
+	}
+	for dataset, name := range names {
+		if found[dataset] == nil {
+			unanswered[dataset] = fmt.Sprintf("zfs gave no answer for its newest snapshot %s", name)
+		}
+	}
+	return nil
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

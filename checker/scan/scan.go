@@ -1,0 +1,194 @@
+// Package scan reads pools: the guests' disks with their newest snapshots, and what was there
+// before. What it learnt it keeps in a [Cache].
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/internal/lock"
+	"snapwatch/internal/zfs"
+)
+
+// Scanner reads pools. It needs no root.
+type Scanner struct {
+	// Kstat is [zfs.KstatDir]; LockDir holds the locks of listings, /run/lock.
+	Kstat, LockDir string
+	// Now is the clock.
+	Now func() time.Time
+	// Cache saves asking again for what has not changed.
+	Cache *Cache
+	// Trace is told the argv of every program started; nil tells nobody.
+	Trace func(argv []string)
+	// Run runs zfs; nil starts it.
+	Run zfs.Run
+}
+
+// All scans every pool at the same time, and then finds the disks' copies.
+func (s Scanner) All(ctx context.Context, targets Targets) []checker.Pool {
+	names := targets.Pools()
+	pools := make([]checker.Pool, len(names))
+	var scans sync.WaitGroup
+	for i, name := range names {
+		scans.Go(func() { pools[i] = s.Pool(ctx, name, targets[name]) })
+	}
+	scans.Wait()
+	SetCopies(pools, s.Copies(ctx, pools))
+	return pools
+}
+
+// Pool scans the datasets below the roots, all of one pool; with no roots it only
+// looks whether the pool is there. It returns when ctx ends at the latest, even if
+// zfs hangs where no signal reaches it. A failure is told in the result.
+func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool checker.Pool) {
+	defer func() {
+		if e := recover(); e != nil {
+			pool = checker.Pool{Name: name, Problem: fmt.Sprintf("internal error while reading pool %s: %v\n%s", name, e, debug.Stack())}
+		}
+	}()
+	started := s.Now()
+	pool = checker.Pool{Name: name}
+	err := zfs.CheckPool(s.Kstat, name)
+	pool.Missing = errors.Is(err, zfs.ErrNotImported) || errors.Is(err, zfs.ErrNoZFS)
+	switch {
+	case err != nil:
+	case len(roots) == 0:
+		pool.ReadAt = started
+	default:
+		err = s.locked(ctx, name, func(r zfs.Reader) error { return s.read(ctx, r, roots, &pool) })
+	}
+	if err != nil {
+		pool.Disks, pool.ReadAt = nil, time.Time{}
+		pool.Problem = problemText(name, err)
+	}
+	pool.Took = s.Now().Sub(started)
+	return pool
+}
+
+// locked runs a listing of a pool while no other runs on this machine. Every zfs
+// started for it inherits the lock, so that one that hangs keeps out the next.
+func (s Scanner) locked(ctx context.Context, pool string, listing func(zfs.Reader) error) error {
+	path := filepath.Join(s.LockDir, "snapwatch-list-"+pool+".lock")
+	l, err := lock.Wait(ctx, path, s.Now())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Release() }()
+	return listing(zfs.Reader{Inherit: []*os.File{l.File()}, Trace: s.Trace, Run: s.Run})
+}
+
+func problemText(pool string, err error) string {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("reading pool %s took too long: %v", pool, err)
+	case errors.Is(err, context.Canceled):
+		return fmt.Sprintf("reading pool %s was given up: %v", pool, err)
+	}
+	return err.Error()
+}
+
+// read fills in the pool's disks. What a lookup does not answer completely is read
+// once more, from fresh heads; a disk that is not answered for then is unreadable.
+func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) error {
+	var unanswered map[string]string
+	for attempt := range 2 {
+		pool.Remarks = nil
+		pool.ReadAt = s.Now()
+		heads, err := s.heads(ctx, r, roots, pool)
+		if attempt == 0 && zfs.OnlyMissing(err) {
+			continue // something vanished while zfs walked
+		}
+		if err != nil {
+			return err
+		}
+		var found map[string]*zfs.Snapshot
+		if found, unanswered, err = s.newest(ctx, r, heads, pool.ReadAt); err != nil {
+			return err
+		}
+		pool.Disks = disks(heads, found, unanswered, pool.ReadAt)
+		if len(unanswered) == 0 {
+			break
+		}
+	}
+	known := map[string]bool{}
+	for _, d := range pool.Disks {
+		known[d.Dataset] = true
+	}
+	s.Cache.retain(pool.Name, known)
+	return nil
+}
+
+// heads reads the disks' heads, in order of their names.
+func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) ([]zfs.Head, error) {
+	heads, err := r.Descendants(ctx, roots...)
+	if errors.Is(err, zfs.ErrOutput) {
+		pool.Remarks = append(pool.Remarks, fmt.Sprintf("labels not read, one makes the list unreadable: %v", err))
+		heads, err = r.DescendantsUnlabelled(ctx, roots...)
+	}
+	if err != nil && !zfs.OnlyMissing(err) {
+		return nil, err
+	}
+	there := map[string]bool{}
+	var of []zfs.Head
+	for _, h := range heads {
+		there[h.Name] = true
+		if _, _, isDisk := zfs.ParseDiskName(zfs.Base(h.Name)); isDisk {
+			of = append(of, h)
+		}
+	}
+	pool.MissingRoots = nil
+	for _, root := range roots {
+		if !there[root] {
+			pool.MissingRoots = append(pool.MissingRoots, root)
+		}
+	}
+	if err != nil && len(pool.MissingRoots) == 0 {
+		return nil, err // what zfs skipped below the roots is not known
+	}
+	slices.SortFunc(of, func(a, b zfs.Head) int { return strings.Compare(a.Name, b.Name) })
+	return of, nil
+}
+
+// disks joins heads with what was found out about their snapshots.
+func disks(heads []zfs.Head, found map[string]*zfs.Snapshot, unanswered map[string]string, readAt time.Time) []checker.Disk {
+	var all []checker.Disk
+	for _, h := range heads {
+		vmid, kind, _ := zfs.ParseDiskName(zfs.Base(h.Name))
+		all = append(all, checker.Disk{
+			Dataset:        h.Name,
+			VMID:           vmid,
+			Template:       kind == zfs.TemplateDisk,
+			GUID:           h.GUID,
+			Created:        h.Creation,
+			Newest:         found[h.Name],
+			NewestOfAny:    h.NewestSnapshot,
+			Receiving:      h.Inconsistent,
+			PendingReceive: h.ResumeToken,
+			Running:        h.Running,
+			NoSnap:         h.NoSnap,
+			Changed:        changed(h),
+			ReadAt:         readAt,
+			HostClock:      latest(readAt, h.Creation, time.Unix(h.SnapshotsChanged, 0)),
+			Problem:        unanswered[h.Name],
+		})
+	}
+	return all
+}
+
+func changed(h zfs.Head) time.Time {
+	if h.SnapshotsChanged == 0 {
+		return time.Time{}
+	}
+	return time.Unix(h.SnapshotsChanged, 0)
+}
+
+func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }

@@ -1,0 +1,62 @@
+package scan
+
+import (
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfstest"
+)
+
+// taken is the memory that this process has from the system, in bytes.
+func taken() uint64 {
+	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(samples)
+	return samples[0].Value.Uint64() - samples[1].Value.Uint64()
+}
+
+// A list of a million snapshots is read as it comes, and not kept.
+func TestScanOfAMillionSnapshots(t *testing.T) {
+	const limit = 64 << 20
+	w := zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}, NoPrevsnap: true}
+	for i := range 10 {
+		d := disk("tank/vm-10"+string(rune('0'+i))+"-disk-0", uint64(i+2), snapshot(hourly, 1), snapshot(foreign, 2))
+		d.Many = 100_000
+		w.Datasets = append(w.Datasets, d)
+	}
+	s := scanner(zfstest.New(t, w))
+	runtime.GC()
+	debug.FreeOSMemory()
+
+	var peak atomic.Uint64
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for tick := time.NewTicker(time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				peak.Store(max(peak.Load(), taken()))
+			case <-stop:
+				return
+			}
+		}
+	}()
+	p := scan(t, s)
+	close(stop)
+	<-stopped
+	require.Empty(t, p.Problem)
+	require.Len(t, p.Disks, 10)
+	for _, d := range p.Disks {
+		require.Equal(t, hourly, d.Newest.Name)
+		require.Equal(t, foreign, d.NewestOfAny)
+	}
+	assert.Positive(t, peak.Load())
+	assert.Less(t, peak.Load(), uint64(limit))
+	t.Logf("%d MiB at most", peak.Load()>>20)
+}

@@ -1,0 +1,69 @@
+package scan
+
+import (
+	"slices"
+	"strings"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+// Targets are what is to be scanned: for each pool the datasets to search, none
+// where only the pool itself must be there.
+type Targets map[string][]string
+
+// NewTargets is what the configuration asks for; without datasets in it, every
+// imported pool and every one that had disks before.
+func NewTargets(c config.Config, imported []string, seen Inventory) Targets {
+	t := Targets{}
+	for _, root := range outermost(c.Datasets) {
+		pool := zfs.Pool(root)
+		t[pool] = append(t[pool], root)
+	}
+	for _, pool := range c.Pools {
+		if len(c.Datasets) == 0 {
+			t[pool] = []string{pool}
+		} else if _, ok := t[pool]; !ok {
+			t[pool] = nil
+		}
+	}
+	if len(c.Datasets) == 0 {
+		for _, pool := range append(slices.Clone(imported), seen.pools()...) {
+			t[pool] = []string{pool}
+		}
+	}
+	return t
+}
+
+// Pools are the pools' names, in order.
+func (t Targets) Pools() []string { return sortedKeys(t) }
+
+// Only returns the targets whose pool satisfies keep.
+func (t Targets) Only(keep func(pool string) bool) Targets {
+	rest := Targets{}
+	for pool, roots := range t {
+		if keep(pool) {
+			rest[pool] = roots
+		}
+	}
+	return rest
+}
+
+// covers reports whether a dataset is searched.
+func (t Targets) covers(dataset string) bool {
+	return slices.ContainsFunc(t[zfs.Pool(dataset)], func(root string) bool { return zfs.Within(dataset, root) })
+}
+
+// outermost leaves out datasets that lie within another one: zfs would list them
+// twice.
+func outermost(datasets []string) []string {
+	sorted := slices.Clone(datasets)
+	slices.SortFunc(sorted, strings.Compare)
+	var roots []string
+	for _, d := range sorted {
+		if !slices.ContainsFunc(roots, func(root string) bool { return zfs.Within(d, root) }) {
+			roots = append(roots, d)
+		}
+	}
+	return roots
+}

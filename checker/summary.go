@@ -1,0 +1,164 @@
+package checker
+
+import (
+	"fmt"
+	"strings"
+
+	"snapwatch/internal/text"
+)
+
+// byComparison reports whether the comparison alarms and the verdict alone would not
+// as much.
+func (d Result) byComparison() bool {
+	return d.Compared != nil && d.Compared.State.severity() > table[d.Verdict].States[d.Level].severity()
+}
+
+// Word names what is wrong with a disk that alarms: its verdict, or the comparison's
+// outcome where that is worse.
+func (d Result) Word() string {
+	if d.byComparison() {
+		return d.Compared.Outcome.String()
+	}
+	return d.Verdict.String()
+}
+
+// unproven reports whether the disk is silent because it is stopped, and no owner has
+// confirmed that this is the newest there is.
+func (d Result) unproven() bool {
+	return d.Verdict == Stopped && (d.Compared == nil || !d.Compared.Proven)
+}
+
+// FullReason is why the disk has its verdict, and what its owner says.
+func (d Result) FullReason() string {
+	if d.Compared == nil {
+		return d.Reason
+	}
+	return fmt.Sprintf("%s; %s: %s", d.Reason, d.Compared.Outcome, d.Compared.Reason)
+}
+
+// Brief is the verdict with what is most needed beside it.
+func (d Result) Brief() string {
+	switch {
+	case d.byComparison() && d.Compared.Outcome == Lagging:
+		return fmt.Sprintf("%s, lagging %s (limit %s)", d.Verdict, text.Age(d.Compared.Lag), d.Compared.Limit.Range.Spoken())
+	case d.byComparison():
+		return fmt.Sprintf("%s, %s", d.Verdict, d.Compared.Outcome)
+	case d.Verdict == Unreadable:
+		return d.Verdict.String() + ": " + text.Clip(d.Reason, 60)
+	case d.Limit.Range == nil || d.Verdict == Future:
+		return d.Verdict.String()
+	}
+	return fmt.Sprintf("%s %s (limit %s)", d.Verdict, text.Age(d.Age), d.Limit.Range.Spoken())
+}
+
+// Summary is what is said of the report in one line, short enough for a text message.
+func (r Report) Summary() string {
+	if r.Failure != "" {
+		return r.Failure
+	}
+	var bad []string
+	for _, p := range r.Pools {
+		if p.State != OK {
+			bad = append(bad, "pool "+p.Name+" "+poolWord(p))
+		}
+	}
+	for _, n := range r.Notes {
+		if n.State != OK {
+			bad = append(bad, text.Clip(n.Text, 80))
+		}
+	}
+	if len(r.Disks) == 0 {
+		return strings.Join(append(bad, "no disk found"), ", ")
+	}
+	bad = append(bad, badDisks(r)...)
+	if len(bad) == 0 {
+		bad = append(bad, fmt.Sprintf("%d of %d disks fresh", r.Count(Fresh), len(r.Disks)))
+	}
+	return strings.Join(bad, ", ") + oldestText(r) + after("; ", quietDisks(r))
+}
+
+// badDisks counts the disks that alarm: "2 of 41 disks stale".
+func badDisks(r Report) []string {
+	counts := map[string]int{}
+	for _, d := range r.Disks {
+		if d.State != OK {
+			counts[d.Word()]++
+		}
+	}
+	var words []string
+	for _, word := range alarmWords() {
+		if n := counts[word]; n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n, word))
+		}
+	}
+	if len(words) == 1 {
+		count, verdict, _ := strings.Cut(words[0], " ")
+		return []string{fmt.Sprintf("%s of %d disks %s", count, len(r.Disks), verdict)}
+	}
+	if len(words) > 0 {
+		words[len(words)-1] += fmt.Sprintf(" of %d disks", len(r.Disks))
+	}
+	return words
+}
+
+// alarmWords are what [Result.Word] may be, the verdicts in their order first.
+func alarmWords() []string {
+	var words []string
+	for _, row := range table {
+		words = append(words, row.Name)
+	}
+	for _, row := range outcomes {
+		words = append(words, row.Name)
+	}
+	return words
+}
+
+// quietDisks counts those that are neither fresh nor alarm. Those whose silence
+// rests on nothing but a suffix are told apart.
+func quietDisks(r Report) string {
+	quiet := func(d Result) bool { return d.State == OK }
+	var words []string
+	count := func(n int, word string) {
+		if n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n, word))
+		}
+	}
+	for _, row := range table {
+		n := r.countBy(row.Verdict, quiet)
+		switch row.Verdict {
+		case Fresh:
+		case Stopped:
+			unproven := r.countBy(Stopped, func(d Result) bool { return quiet(d) && d.unproven() })
+			count(n-unproven, row.Name)
+			count(unproven, row.Name+" (unproven)")
+		default:
+			count(n, row.Name)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+func oldestText(r Report) string {
+	d := r.Oldest()
+	if d == nil {
+		return ""
+	}
+	return fmt.Sprintf(", oldest %s %s (limit %s)", d.Name(), text.Age(d.Age), d.Limit.Range.Spoken())
+}
+
+func after(separator, text string) string {
+	if text == "" {
+		return ""
+	}
+	return separator + text
+}
+
+func poolWord(p PoolResult) string {
+	switch {
+	case p.Missing:
+		return "missing"
+	case p.Problem != "":
+		return "unreadable"
+	}
+	return "lacks a dataset"
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"snapwatch/internal/doctor"
+	"snapwatch/internal/zfs"
+)
+
+// diskSearch is how a host's disks are found, and which of them were received.
+type diskSearch struct {
+	list     func(ctx context.Context, roots ...string) ([]zfs.Head, error)
+	received func(zfs.Head) bool
+}
+
+var (
+	// nodeSearch finds the disks of a node: those directly below its storages.
+	nodeSearch = diskSearch{zfs.Reader{}.Children, func(h zfs.Head) bool { return h.Running.Received != "" }}
+	// siteSearch finds those of a host that receives, where all were.
+	siteSearch = diskSearch{zfs.Reader{}.Descendants, func(zfs.Head) bool { return true }}
+)
+
+// readPools looks at every imported pool, and at the guests' disks.
+func readPools(ctx context.Context, env *environment, roots []string, search diskSearch) ([]doctor.Pool, []doctor.Disk) {
+	names, err := zfs.Pools(env.Kstat)
+	if err != nil {
+		return nil, nil
+	}
+	var pools []doctor.Pool
+	var disks []doctor.Disk
+	for _, name := range names {
+		p := doctor.Pool{Name: name, Err: zfs.CheckPool(env.Kstat, name)}
+		if p.Err == nil {
+			var found []doctor.Disk
+			found, p.Err = readDisks(ctx, rootsIn(roots, name), search)
+			disks = append(disks, found...)
+		}
+		if features, err := zfs.Features(ctx, "bookmarks", name); p.Err == nil && err == nil {
+			p.Bookmarks = features[name]
+		}
+		pools = append(pools, p)
+	}
+	return pools, disks
+}
+
+// rootsIn are those of the roots that lie in the pool; with no roots at all, the pool.
+func rootsIn(roots []string, pool string) []string {
+	if len(roots) == 0 {
+		return []string{pool}
+	}
+	return slices.DeleteFunc(slices.Clone(roots), func(r string) bool { return zfs.Pool(r) != pool })
+}
+
+func readDisks(ctx context.Context, roots []string, search diskSearch) ([]doctor.Disk, error) {
+	if len(roots) == 0 {
+		return nil, nil
+	}
+	heads, err := search.list(ctx, roots...)
+	if err != nil && !zfs.OnlyMissing(err) {
+		return nil, err
+	}
+	var disks []doctor.Disk
+	var names []string
+	for _, h := range heads {
+		if _, _, disk := zfs.ParseDiskName(zfs.Base(h.Name)); !disk {
+			continue
+		}
+		disks = append(disks, doctor.Disk{
+			Dataset: h.Name, Received: search.received(h),
+			Labelled: h.Running.Own() != "", ReceivedLabel: h.Running.Received != "",
+		})
+		if h.NewestSnapshot != "" {
+			names = append(names, h.Name)
+		}
+	}
+	if len(names) == 0 {
+		return disks, nil
+	}
+	taken := map[string][]zfs.Snapshot{}
+	if err := (zfs.Reader{}).Snapshots(ctx, names, func(s zfs.Snapshot) error {
+		if _, managed := s.Class(); managed {
+			taken[s.Dataset] = append(taken[s.Dataset], s)
+		}
+		return nil
+	}); err != nil {
+		return disks, err
+	}
+	for i := range disks {
+		fillTimes(&disks[i], taken[disks[i].Dataset])
+	}
+	return disks, nil
+}
+
+// fillTimes tells when the disk's snapshots were made.
+func fillTimes(d *doctor.Disk, snapshots []zfs.Snapshot) {
+	if len(snapshots) == 0 {
+		return
+	}
+	slices.SortStableFunc(snapshots, func(a, b zfs.Snapshot) int { return a.Creation.Compare(b.Creation) })
+	var taken []doctor.Taken
+	for _, s := range snapshots {
+		class, _ := s.Class()
+		taken = append(taken, doctor.Taken{At: s.Creation, Stopped: class == zfs.Stopped})
+	}
+	d.Newest, d.Gap = taken[len(taken)-1].At, doctor.LongestGap(taken)
+}

@@ -1,0 +1,36 @@
+package main
+
+import "snapwatch/config"
+
+// ownerFlags say which nodes may own the guests, and how to ask them. Each
+// replaces its key under owners: in the configuration.
+type ownerFlags struct {
+	URLs         []string `name:"owners" placeholder:"URL,…" help:"Compare each disk with the node that owns it now: the exporters of every node that may."`
+	AllowHTTP    bool     `name:"owners-allow-http" help:"Let these URLs be http for other hosts than this one."`
+	CA           string   `name:"owners-ca" placeholder:"FILE" help:"Trust these certificates instead of the system's."`
+	Cert         string   `name:"owners-cert" placeholder:"FILE" help:"Show this client certificate."`
+	Key          string   `name:"owners-key" placeholder:"FILE" help:"Its key."`
+	User         string   `name:"owners-user" placeholder:"NAME" help:"Log in as this user."`
+	PasswordFile string   `name:"owners-password-file" placeholder:"FILE" help:"The file with its password."`
+}
+
+// over is the configuration's entry with what the flags say instead.
+func (f ownerFlags) over(p config.Owners) config.Owners {
+	if len(f.URLs) > 0 {
+		p.URLs = f.URLs
+	}
+	p.AllowHTTP = p.AllowHTTP || f.AllowHTTP
+	for _, each := range []struct {
+		flag string
+		key  *string
+	}{{f.CA, &p.CA}, {f.Cert, &p.Cert}, {f.Key, &p.Key}, {f.User, &p.User}, {f.PasswordFile, &p.PasswordFile}} {
+		if each.flag != "" {
+			*each.key = each.flag
+		}
+	}
+	return p
+}
+
+// localShare is the part of the time that reading the disks here may take where
+// nodes are asked afterwards: a pool that hangs must not silence them.
+const localShare = 5.0 / 8

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+	"snapwatch/checker/scan"
+	"snapwatch/exporter"
+	"snapwatch/internal/pve"
+	"snapwatch/internal/zfstest"
+)
+
+// answering is a node that says the same of every disk.
+func answering(t *testing.T, say checker.ComparedDisk) *httptest.Server {
+	t.Helper()
+	return serve(t, func(w http.ResponseWriter, r *http.Request) {
+		request, err := checker.ReadCompareRequest(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer := checker.NewCompareAnswer(noon)
+		for _, d := range request.Disks {
+			say.Disk = d.Disk
+			answer.Disks = append(answer.Disks, say)
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	})
+}
+
+func serve(t *testing.T, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(handler)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// The blind spot: replication dies while a guest is off, and the guest starts again.
+// The replica's newest snapshot stays _stopped. Only the node that owns the guest
+// can tell, and after a failover that is another one.
+func TestCheckSeesThatReplicationDiedWhileTheGuestWasOff(t *testing.T) {
+	s := newSite(t, vm(100, "stopped", 72*time.Hour))
+	status, first := s.check()
+	require.Equal(t, 0, status)
+	require.Contains(t, first, "OK: 0 of 1 disks fresh; 1 stopped (unproven)")
+
+	ahead := &checker.SnapshotRef{Name: "autosnap_2026-03-29_12:00:00_hourly", GUID: 2, Creation: noon}
+	owner := answering(t, checker.ComparedDisk{Owned: checker.Owned, Dataset: "rpool/vm-100-disk-0", Newest: ahead, Presence: checker.AsBookmark, PresenceGUID: 1})
+	other := answering(t, checker.ComparedDisk{Owned: checker.NotOwned, ConfiguredOn: "pve2"})
+	for _, urls := range []string{owner.URL, owner.URL + "," + other.URL, other.URL + "," + owner.URL} {
+		status, first = s.check("--owners", urls)
+		assert.Equal(t, 2, status)
+		assert.Contains(t, first, "CRITICAL: 1 of 1 disks lagging")
+		assert.Contains(t, s.out.String(), "CRITICAL tank/vm-100-disk-0 stopped, lagging 3d (limit 6h)")
+	}
+	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("owners: {urls: ["+owner.URL+"]}\n"), 0o600))
+	status, _ = s.check()
+	assert.Equal(t, 2, status, "the configuration may name the nodes")
+	status, _ = s.check("--owners", other.URL)
+	assert.Equal(t, 3, status, "flags replace them")
+}
+
+func TestCheckComparesWithARealExporter(t *testing.T) {
+	at := func(s *site) *httptest.Server {
+		store := exporter.NewStore(exporter.Settings{
+			Scanner:     scan.Scanner{Kstat: s.Kstat, LockDir: s.LockDir, Now: s.Now},
+			Owners:      func() (pve.Owners, error) { return pve.Owners{Node: "pve1", Of: map[int]string{100: "pve1"}}, nil },
+			ScanTimeout: time.Minute, MaxDataAge: time.Hour, Log: slog.New(slog.DiscardHandler),
+		})
+		live := httptest.NewServer(exporter.Server{MetricsPath: "/metrics", Log: slog.New(slog.DiscardHandler)}.Handler(store))
+		t.Cleanup(live.Close)
+		return live
+	}
+	// The replica and the owner share the fake zfs: the owner's disk is another pool's.
+	replica, own := vm(100, "stopped", 72*time.Hour), vm(100, "stopped", 72*time.Hour)
+	own.Name, own.GUID = "rpool/data/vm-100-disk-0", 500
+	s := newSite(t, replica, zfstest.Dataset{Name: "rpool", GUID: 3}, own)
+	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("sources: [{dataset: tank, origin: rpool/data, cluster: east}]\n"), 0o600))
+	status, first := s.check("--pool", "tank", "--owners", at(s).URL)
+	assert.Equal(t, 0, status, s.out.String())
+	assert.Contains(t, first, "; 1 stopped |", "the owner has confirmed it")
+	assert.Contains(t, first, "'unproven'=0;")
+	s.check("--pool", "tank", "--format", "json", "--owners", at(s).URL)
+	var doc checker.Document
+	require.NoError(t, json.Unmarshal(s.out.Bytes(), &doc))
+	assert.True(t, doc.Disks[0].Compared.Proven)
+	assert.Equal(t, "in sync", doc.Disks[0].Compared.Outcome)
+}
+
+func TestCheckAndNodesThatCannotBeAsked(t *testing.T) {
+	behind := answering(t, checker.ComparedDisk{Owned: checker.NotOwned})
+	never := make(chan struct{})
+	hung := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		select {
+		case <-never:
+		case <-r.Context().Done():
+		}
+	})
+	redirect := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, behind.URL, http.StatusTemporaryRedirect)
+	})
+	say := func(text string) string {
+		return serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }).URL
+	}
+	huge := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(bytes.Repeat([]byte(" "), 17<<20)) })
+	one := `{"version":1,"future_field":true,"disks":[{"disk":"vm-100-disk-0","owned_here":%,"held":"no"}]}`
+	for name, c := range map[string]struct{ url, want string }{
+		"nobody listens":  {"http://127.0.0.1:1", "connection refused"},
+		"it hangs":        {hung.URL, "no answer in time"},
+		"a redirect":      {redirect.URL, "307"},
+		"too large":       {huge.URL, "larger than"},
+		"no JSON":         {say("<html>"), "invalid character"},
+		"cut":             {say(one[:40]), "unexpected end"},
+		"another version": {say(`{"version":9}`), "version 9"},
+		"too few":         {say(`{"version":1,"disks":[]}`), "answers of 0 disks"},
+		"another disk":    {say(strings.Replace(strings.Replace(one, "vm-100", "vm-999", 1), "%", `"no"`, 1)), "asked of vm-100-disk-0"},
+		"no such word":    {say(strings.Replace(one, "%", `"perhaps"`, 1)), "is none of"},
+		"no word":         {say(strings.Replace(one, "%", `true`, 1)), "cannot unmarshal"},
+		"no snapshot":     {say(strings.Replace(one, "%", `"yes","newest":{"name":"x","guid":"1"}`, 1)), "no managed snapshot"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, vm(100, "hourly", time.Hour), vm(101, "hourly", 7*time.Hour))
+			// Time for a busy machine, but where all of it is waited for.
+			limit := "30s"
+			if c.url == hung.URL {
+				limit = "3s"
+			}
+			status, first := s.check("-v", "--vmid", "100", "-t", limit, "--owners", c.url)
+			assert.Equal(t, 3, status, s.out.String())
+			assert.Contains(t, first, "UNKNOWN: 1 of 1 disks owner unreachable")
+			assert.Contains(t, s.out.String(), c.want)
+			status, _ = s.check("--owners", c.url, "-t", limit)
+			assert.Equal(t, 2, status, "the local verdict stands")
+		})
+	}
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	status, _ := s.check("-t", "30s", "--owners", say(strings.Replace(one, "%", `"no"`, 1)))
+	assert.Equal(t, 1, status, "fields of a newer owner are no error; %s", s.out.String())
+}
+
+func TestCheckAsksTheOwnersThoughAPoolHangs(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	d := zfstest.Dataset{Name: "slow", GUID: 9}
+	s.fake.Set(zfstest.World{
+		Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}, vm(100, "hourly", time.Hour), d},
+		Faults:   []zfstest.Fault{{Words: []string{"get", "slow"}, Hang: true}},
+	})
+	s.fake.Pool("slow", "ONLINE")
+	same := vm(100, "hourly", time.Hour).Snapshots[0]
+	owner := answering(t, checker.ComparedDisk{Owned: checker.Owned, Newest: &checker.SnapshotRef{Name: same.Name, GUID: same.GUID, Creation: time.Unix(same.Creation, 0)}})
+	begun := time.Now()
+	status, first := s.check("-vv", "-t", "6s", "--owners", owner.URL)
+	assert.Equal(t, 3, status)
+	assert.Contains(t, first, "pool slow unreadable")
+	assert.Contains(t, s.out.String(), "in sync: the newest of 127.0.0.1")
+	assert.Less(t, time.Since(begun), 12*time.Second)
+}
+
+func TestCheckLogsInAndKnowsWhomItAsks(t *testing.T) {
+	asked := 0
+	live := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked++
+		user, password, _ := r.BasicAuth()
+		if user != "replica" || password != "secret word" {
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		_, _ = io.WriteString(w, `{"version":1,"disks":[{"disk":"vm-100-disk-0","owned_here":"no","held":"no"}]}`)
+	}))
+	live.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	defer live.Close()
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	ca, password := s.fake.Path("ca.pem"), s.fake.Path("password")
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: live.Certificate().Raw}), 0o600))
+	require.NoError(t, os.WriteFile(password, []byte("secret word\n"), 0o600))
+	for name, c := range map[string]struct {
+		args   string
+		status int
+		want   string
+	}{
+		"not trusted":      {"", 3, "certificate"},
+		"no password":      {"--owners-ca " + ca, 3, "401"},
+		"all of it":        {"--owners-ca " + ca + " --owners-user replica --owners-password-file " + password, 1, "orphaned"},
+		"no such ca":       {"--owners-ca /nonexistent", 3, "owners: ca: open /nonexistent"},
+		"no certificate":   {"--owners-ca " + password, 3, "no certificate in"},
+		"no password file": {"--owners-user u --owners-password-file /nonexistent", 3, "password_file"},
+		"no key":           {"--owners-cert " + ca, 3, "needs both cert and key"},
+		"wrong key":        {"--owners-cert " + ca + " --owners-key " + password, 3, "owners: cert"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			status, _ := s.check(append([]string{"-v", "--owners", live.URL}, strings.Fields(c.args)...)...)
+			assert.Equal(t, c.status, status)
+			assert.Contains(t, s.out.String(), c.want)
+			assert.NotContains(t, s.out.String(), "secret")
+		})
+	}
+	assert.Equal(t, 2, asked)
+
+	status, first := s.check("--owners", "http://pve1.example:10191")
+	assert.Equal(t, 3, status)
+	assert.Contains(t, first, "is not https")
+}

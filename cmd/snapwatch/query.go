@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/checker/remote"
+	"snapwatch/checker/scan"
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+// limitFlags are limits for this call.
+type limitFlags struct {
+	Warning  *checker.Threshold `short:"w" placeholder:"AGE" help:"Warn when a disk's newest snapshot is older: seconds, a duration (2h, 1d12h), or a Nagios range of these. Replaces the default limit only, not the overrides of the configuration."`
+	Critical *checker.Threshold `short:"c" placeholder:"AGE" help:"Be critical when it is older, likewise."`
+}
+
+// filterFlags say which disks are asked for.
+type filterFlags struct {
+	Pool []string `placeholder:"NAME" help:"Only this pool; may be repeated."`
+	VMID []int    `name:"vmid" placeholder:"N" help:"Only this guest's disks; may be repeated."`
+	Disk []string `placeholder:"PATTERN" help:"Only disks with this dataset or last component, a shell pattern; may be repeated."`
+}
+
+// sourceFlags say where the facts come from.
+type sourceFlags struct {
+	Owners ownerFlags `embed:""`
+
+	From   string `placeholder:"URL" help:"Read the exporter at this URL instead of zfs."`
+	Config string `placeholder:"FILE" help:"Read this configuration instead of the default one."`
+	Seen   string `default:"/var/lib/snapwatch-exporter/seen.json" placeholder:"FILE" help:"The disks that the exporter has seen: one that is gone is missing."`
+	Cache  string `placeholder:"FILE" help:"Where to remember what is slow to find (default: in the user's cache directory)."`
+}
+
+// query is what check, status and explain have in common: they read and judge.
+type query struct {
+	limitFlags
+	filterFlags
+	sourceFlags
+	Timeout time.Duration
+	// ran is told the commands that are run; nil tells nobody.
+	ran *commands
+}
+
+// result is what was found out, or why nothing was.
+type result struct {
+	report checker.Report
+	// evidence is what the nodes say that may own the disks, by the disk's dataset; nil
+	// where none was asked.
+	evidence  map[string][]checker.Evidence
+	cache     *scan.Cache
+	cachePath string
+	err       error
+}
+
+// find reads and judges. It leaves a part of the time for printing.
+func (q query) find(env *environment, stage *atomic.Value, begun time.Time) result {
+	limit := q.Timeout - min(q.Timeout/8, 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	stage.Store("reading the configuration")
+	cfg, err := env.loadConfig(q.Config)
+	if err != nil {
+		return result{err: err}
+	}
+	policy, err := q.policy(cfg)
+	if err != nil {
+		return result{err: err}
+	}
+	nodes, err := remote.NewOwners(q.Owners.over(cfg.Owners))
+	if err != nil {
+		return result{err: err}
+	}
+	share := limit
+	if nodes.Configured() {
+		share = time.Duration(localShare * float64(limit))
+	}
+	here, stop := context.WithTimeout(ctx, share)
+	defer stop()
+	r := result{cache: scan.NewCache()}
+	var pools []checker.Pool
+	var notes []checker.Note
+	if q.From != "" {
+		stage.Store("asking " + q.From)
+		policy.MaxDataAge = checker.DefaultMaxDataAge
+		pools, err = remote.Pools(here, q.From, share)
+	} else {
+		pools, notes, err = q.scan(here, env, cfg, stage, &r)
+	}
+	if err != nil {
+		return result{err: err}
+	}
+	filter := checker.Filter{Pools: q.Pool, VMIDs: q.VMID, Disks: q.Disk}
+	r.report = filter.Apply(checker.Assemble(pools, policy, env.Now(), notes...))
+	if nodes.Configured() {
+		stage.Store("asking the nodes that may own the disks")
+		r.evidence = nodes.Ask(ctx, max(limit-time.Since(begun), time.Millisecond), r.report, cfg.OriginOf)
+		r.report = r.report.WithOwners(policy, r.evidence)
+	}
+	return r
+}
+
+// scan reads zfs.
+func (q query) scan(ctx context.Context, env *environment, cfg config.Config, stage *atomic.Value, r *result) ([]checker.Pool, []checker.Note, error) {
+	stage.Store("reading what was seen before")
+	var notes []checker.Note
+	seen, err := scan.LoadInventory(q.Seen)
+	if err != nil {
+		notes = append(notes, seenNote(err))
+	}
+	if r.cachePath = cachePath(q.Cache); r.cachePath != "" {
+		if r.cache, err = scan.LoadCache(r.cachePath); err != nil {
+			notes = append(notes, checker.Note{Text: err.Error()})
+		}
+	}
+	stage.Store("looking for pools")
+	imported, err := zfs.Pools(env.Kstat)
+	if err != nil && (!errors.Is(err, zfs.ErrNoZFS) || len(seen)+len(cfg.Pools)+len(cfg.Datasets) == 0) {
+		return nil, nil, err
+	}
+	filter := checker.Filter{Pools: q.Pool}
+	targets := scan.NewTargets(cfg, append(imported, q.unconfigured(cfg)...), seen).Only(filter.Pool)
+	stage.Store("reading " + strings.Join(targets.Pools(), ", "))
+	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Cache: r.cache}
+	if q.ran != nil {
+		scanner.Trace = q.ran.add
+	}
+	pools := scanner.All(ctx, targets)
+	if ctx.Err() != nil && r.cache.Unsaved() {
+		notes = append(notes, r.keep()...)
+	}
+	seen.Recall(pools, targets)
+	if q.ran != nil {
+		notes = append(notes, q.ran.notes()...)
+	}
+	return pools, notes, nil
+}
+
+// unconfigured are the pools named on the command line, which must be there.
+func (q query) unconfigured(cfg config.Config) []string {
+	if len(cfg.Datasets) > 0 {
+		return nil
+	}
+	return q.Pool
+}
+
+// seenNote says that disks that are gone will not be missed. That another user may
+// not read the exporter's file is a matter of how it is installed, no alarm.
+func seenNote(err error) checker.Note {
+	note := checker.Note{State: checker.Warning, Text: err.Error()}
+	if errors.Is(err, fs.ErrPermission) {
+		note.State = checker.OK
+	}
+	return note
+}
+
+// policy is the one of the configuration with the limits of the command line.
+func (l limitFlags) policy(cfg config.Config) (checker.Policy, error) {
+	p := checker.NewPolicy(cfg)
+	warning := checker.Threshold{Range: *p.Warning.Range, Bare: true}
+	critical := checker.Threshold{Range: *p.Critical.Range, Bare: true}
+	if l.Warning != nil {
+		warning = *l.Warning
+		p.Warning = checker.Limit{Range: &l.Warning.Range, Rule: "-w"}
+	}
+	if l.Critical != nil {
+		critical = *l.Critical
+		p.Critical = checker.Limit{Range: &l.Critical.Range, Rule: "-c"}
+	}
+	if warning.Bare && critical.Bare && critical.Range.End < warning.Range.End {
+		return p, fmt.Errorf("critical (%s, %s) comes before warning (%s, %s)",
+			p.Critical.Range.Spoken(), p.Critical.Rule, p.Warning.Range.Spoken(), p.Warning.Rule)
+	}
+	return p, nil
+}

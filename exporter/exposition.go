@@ -1,0 +1,251 @@
+package exporter
+
+import (
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+)
+
+// A disk has two dozen series. client_golang makes, checks, sorts and prints each of
+// them by itself, which takes seconds for ten thousand disks. Here they are printed
+// as they are known to be: of one form, with the same labels, and no two alike. A
+// test compares the two ways byte by byte.
+
+// textPage prints what [collector.disk] collects, in Prometheus' text format.
+type textPage struct {
+	out    io.Writer
+	failed error // the first one of out
+	block  []byte
+	series []textSeries
+	labels []byte // of all series; each has its own parts of it
+	now    time.Time
+	config config.Config
+	// value was printed last, as text: many disks have the same limits.
+	value float64
+	text  []byte
+}
+
+// textBlock is how much is written at once, in bytes.
+const textBlock = 64 << 10
+
+// usualLabels is room for what most disks have of labels, in bytes.
+const usualLabels = 192
+
+// textSeries is one disk with its labels as they are printed before, between and after
+// those that only some of its series have.
+type textSeries struct {
+	*checker.Result
+	before, after, end []byte
+}
+
+// writeDisks prints the disks' metrics.
+func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
+	p := textPage{
+		out: w, block: make([]byte, 0, 2*textBlock), now: report.Now, config: c,
+		series: make([]textSeries, 0, len(report.Disks)), labels: make([]byte, 0, usualLabels*len(report.Disks)), text: []byte("0"),
+	}
+	for i := range report.Disks {
+		if d := &report.Disks[i]; utf8.ValidString(d.Dataset) {
+			p.add(d)
+		}
+	}
+	slices.SortFunc(p.series, func(a, b textSeries) int { return strings.Compare(a.Dataset, b.Dataset) })
+	if len(p.series) == 0 {
+		return nil // a metric without a series is not named either
+	}
+	// In the order of their names, as client_golang prints them.
+	p.created()
+	p.info()
+	p.limits()
+	p.each(diskMaxInitialReceive, func(s *textSeries) float64 { return limitSeconds(s.MaxInitialReceive) })
+	p.each(diskMaxStoppedAge, func(s *textSeries) float64 { return limitSeconds(s.MaxStoppedAge) })
+	p.ages()
+	p.suffixes()
+	p.timestamps()
+	p.states()
+	p.flush()
+	return p.failed
+}
+
+// add takes a disk with its labels in.
+func (p *textPage) add(d *checker.Result) {
+	pool, _, _ := strings.Cut(d.Dataset, "/")
+	p.series = append(p.series, textSeries{
+		Result: d,
+		before: p.label(`{dataset="`, escape(d.Dataset), `",disk="`, escape(d.Name()), `"`),
+		after:  p.label(`,pool="`, escape(pool), `"`),
+		end:    p.label(`,vmid="`, strconv.Itoa(d.VMID), `"} `),
+	})
+}
+
+// label keeps a text, and returns where it is kept.
+func (p *textPage) label(words ...string) []byte {
+	from := len(p.labels)
+	for _, word := range words {
+		p.labels = append(p.labels, word...)
+	}
+	return p.labels[from:len(p.labels):len(p.labels)]
+}
+
+func (p *textPage) flush() {
+	if p.failed == nil {
+		_, p.failed = p.out.Write(p.block)
+	}
+	p.block = p.block[:0]
+}
+
+var escaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
+
+func escape(value string) string { return escaper.Replace(value) }
+
+// family begins the lines of a metric.
+func (p *textPage) family(m metric) {
+	help := strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(m.Help)
+	p.block = append(p.block, "# HELP "+m.Name+" "+help+"\n# TYPE "+m.Name+" gauge\n"...)
+}
+
+// sample prints a line; between are the labels that come before pool in the alphabet,
+// and last those that come after it, each with a comma before it.
+func (p *textPage) sample(name string, s *textSeries, between, last []byte, value float64) {
+	b := append(p.block, name...)
+	b = append(b, s.before...)
+	b = append(b, between...)
+	b = append(b, s.after...)
+	b = append(b, last...)
+	b = append(b, s.end...)
+	p.block = append(append(b, p.printed(value)...), '\n')
+	if len(p.block) >= textBlock {
+		p.flush()
+	}
+}
+
+// printed is the value as text, valid until the next one.
+func (p *textPage) printed(value float64) []byte {
+	if value != p.value {
+		p.value, p.text = value, appendValue(p.text[:0], value)
+	}
+	return p.text
+}
+
+func appendValue(b []byte, value float64) []byte {
+	switch {
+	case value == 0:
+		return append(b, '0')
+	case value == 1:
+		return append(b, '1')
+	case math.IsInf(value, 1):
+		return append(b, "+Inf"...)
+	}
+	return strconv.AppendFloat(b, value, 'g', -1, 64)
+}
+
+func (p *textPage) info() {
+	p.family(diskInfo)
+	label, on := "", node("") // most disks are some few nodes'
+	var between []byte
+	for i := range p.series {
+		s := &p.series[i]
+		if own := s.Running.Own(); own != label {
+			label, on = own, escape(node(own))
+		}
+		cluster, dataset := p.config.OriginOf(s.Dataset)
+		between = between[:0]
+		for _, word := range [...]string{`,id="`, s.GuestID(), `",node="`, on, `",origin_cluster="`, escape(cluster), `",origin_dataset="`, escape(dataset), `"`} {
+			between = append(between, word...)
+		}
+		if utf8.Valid(between) {
+			p.sample(diskInfo.Name, s, between, nil, 1)
+		}
+	}
+}
+
+func (p *textPage) limits() {
+	p.family(diskLimit)
+	critical, warning := []byte(`,severity="critical"`), []byte(`,severity="warning"`)
+	for i := range p.series {
+		s := &p.series[i]
+		p.sample(diskLimit.Name, s, nil, critical, limitSeconds(s.Critical))
+		p.sample(diskLimit.Name, s, nil, warning, limitSeconds(s.Warning))
+	}
+}
+
+// each prints a metric that every disk has.
+func (p *textPage) each(m metric, value func(*textSeries) float64) {
+	p.family(m)
+	for i := range p.series {
+		p.sample(m.Name, &p.series[i], nil, nil, value(&p.series[i]))
+	}
+}
+
+func (p *textPage) ages() {
+	p.dated(diskAge, newest, func(created time.Time) float64 { return seconds(p.now) - seconds(created) })
+}
+
+func (p *textPage) timestamps() { p.dated(diskTimestamp, newest, seconds) }
+
+func (p *textPage) created() {
+	p.dated(diskCreated, func(s *textSeries) time.Time { return s.Created }, seconds)
+}
+
+// newest is when the newest managed snapshot was made, the zero time without one.
+func newest(s *textSeries) time.Time {
+	if s.Newest == nil {
+		return time.Time{}
+	}
+	return s.Newest.Creation
+}
+
+// dated prints a metric of the disks that have the time that it is about.
+func (p *textPage) dated(m metric, of func(*textSeries) time.Time, value func(time.Time) float64) {
+	begun := false
+	for i := range p.series {
+		s := &p.series[i]
+		at := of(s)
+		if at.IsZero() {
+			continue
+		}
+		if !begun {
+			p.family(m)
+			begun = true
+		}
+		p.sample(m.Name, s, nil, nil, value(at))
+	}
+}
+
+func (p *textPage) suffixes() {
+	all := checker.Suffixes()
+	slices.Sort(all)
+	labels := make([][]byte, len(all))
+	for i, name := range all {
+		labels[i] = p.label(`,suffix="`, name, `"`)
+	}
+	p.family(diskSuffix)
+	for i := range p.series {
+		suffix := p.series[i].Suffix()
+		for k, name := range all {
+			p.sample(diskSuffix.Name, &p.series[i], nil, labels[k], boolValue(name == suffix))
+		}
+	}
+}
+
+func (p *textPage) states() {
+	rows := checker.Verdicts()
+	slices.SortFunc(rows, func(a, b checker.Row) int { return strings.Compare(a.Name, b.Name) })
+	labels := make([][]byte, len(rows))
+	for i, row := range rows {
+		labels[i] = p.label(`,state="`, row.Name, `"`)
+	}
+	p.family(diskState)
+	for i := range p.series {
+		for k, row := range rows {
+			p.sample(diskState.Name, &p.series[i], nil, labels[k], boolValue(row.Verdict == p.series[i].Verdict))
+		}
+	}
+}

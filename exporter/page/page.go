@@ -1,0 +1,96 @@
+// Package page shows the verdicts to a person, as HTML. It is made of what the exporter read
+// last, and waits for nothing.
+package page
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/internal/text"
+)
+
+//go:embed *.html *.css *.js *.svg
+var files embed.FS
+
+// assets are served beside the page, by their name below /page/.
+var assets = map[string]string{
+	"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8",
+	"ok.svg": "image/svg+xml", "warning.svg": "image/svg+xml", "critical.svg": "image/svg+xml", "unknown.svg": "image/svg+xml",
+}
+
+var words = template.FuncMap{
+	"age":   text.Age,
+	"since": func(now, then time.Time) string { return text.Age(max(0, now.Sub(then))) },
+	"clock": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") },
+	"lower": strings.ToLower,
+	"path":  path,
+	"guest": checker.Disk.GuestID,
+	"icon":  func(colour string) string { return icons[colour] },
+	"unfold": func(q query, vmid int) string {
+		q.Guest = vmid
+		return q.link()
+	},
+	"openLink": func(q query, dataset string) string {
+		q.Disk = dataset
+		return q.link()
+	},
+	"inPool": func(q query, pool string) string { return q.with(func(q *query) { q.Pool = pool }) },
+	"turn": func(q query, page int) string {
+		q.Page = page
+		return q.link()
+	},
+	"first": first,
+	"add":   func(a, b int) int { return a + b },
+}
+
+// maxItems bounds the lists of a run, which may name every disk.
+const maxItems = 20
+
+// first are the first items of a list of any kind.
+func first(list any) any {
+	v := reflect.ValueOf(list)
+	return v.Slice(0, min(v.Len(), maxItems)).Interface()
+}
+
+// icons say beside a colour what it says, to those who cannot see it.
+var icons = map[string]string{"green": "✓", "red": "✕", "yellow": "!", "purple": "?", "grey": "–", "blue": "↓"}
+
+// New serves the page. It shows what facts returns, with the history of the disk that is
+// open, "" for none.
+func New(log *slog.Logger, facts func(disk string) Facts) http.Handler {
+	page := template.Must(template.New("page.html").Funcs(words).ParseFS(files, "*.html"))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := parseQuery(r.URL.Query())
+		var text bytes.Buffer
+		if err := page.Execute(&text, newView(facts(q.Disk), q)); err != nil {
+			log.Error("page not made", "err", err)
+			http.Error(w, "The page could not be made; the exporter's log says why.", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		// An error here is a client that has gone.
+		_, _ = w.Write(text.Bytes())
+	})
+}
+
+// Asset serves a file of the page.
+func Asset(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	kind, known := assets[name]
+	text, err := files.ReadFile(name)
+	if !known || err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Cache-Control", "no-cache") // the next version may have another
+	_, _ = w.Write(text)
+}

@@ -1,0 +1,98 @@
+package page
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"snapwatch/checker"
+	"snapwatch/internal/zfs"
+)
+
+// query is what the page is asked to show, by its URL. What it does not know it
+// leaves out, so that an old bookmark shows something.
+type query struct {
+	// State and Verdict leave only disks that have them, Pool and Text those of a
+	// pool, and with that text in their name; "" leaves all.
+	State, Verdict, Pool, Text string
+	// Sort is one of sorts.
+	Sort string
+	// Guest is unfolded, 0 for none. Disk is open, "" for none.
+	Guest int
+	Disk  string
+	// Page counts from 1.
+	Page int
+}
+
+// sorts are the orders of the guests; the first is the default.
+var sorts = []string{"worst", "guest", "age", "newest"}
+
+const longestText = 200
+
+func parseQuery(v url.Values) query {
+	number := func(key string) int {
+		n, err := strconv.Atoi(v.Get(key))
+		if err != nil {
+			return 0
+		}
+		return max(0, n)
+	}
+	clip := func(key string) string {
+		text := strings.TrimSpace(v.Get(key))
+		return strings.ToValidUTF8(text[:min(len(text), longestText)], "")
+	}
+	q := query{
+		State: clip("state"), Verdict: clip("verdict"), Pool: clip("pool"), Text: clip("q"),
+		Sort: v.Get("sort"), Guest: number("guest"), Disk: clip("disk"), Page: max(1, number("page")),
+	}
+	if !slices.Contains(sorts, q.Sort) {
+		q.Sort = sorts[0]
+	}
+	return q
+}
+
+// link is the page's URL for this query.
+func (q query) link() string {
+	v := url.Values{}
+	set := func(key, value string) {
+		if value != "" {
+			v.Set(key, value)
+		}
+	}
+	set("state", q.State)
+	set("verdict", q.Verdict)
+	set("pool", q.Pool)
+	set("q", q.Text)
+	set("disk", q.Disk)
+	if q.Sort != sorts[0] {
+		v.Set("sort", q.Sort)
+	}
+	if q.Guest > 0 {
+		v.Set("guest", strconv.Itoa(q.Guest))
+	}
+	if q.Page > 1 {
+		v.Set("page", strconv.Itoa(q.Page))
+	}
+	return "?" + v.Encode()
+}
+
+// with is the link for this query with something else; it begins on page 1.
+func (q query) with(change func(*query)) string {
+	q.Page = 1
+	change(&q)
+	return q.link()
+}
+
+// Filtered reports whether anything is left out.
+func (q query) Filtered() bool {
+	return q.State != "" || q.Verdict != "" || q.Pool != "" || q.Text != ""
+}
+
+// matches reports whether the query is about a disk.
+func (q query) matches(d checker.Result) bool {
+	return (q.State == "" || d.State.String() == q.State) &&
+		(q.Verdict == "" || d.Verdict.String() == q.Verdict) &&
+		(q.Pool == "" || zfs.Pool(d.Dataset) == q.Pool) &&
+		(q.Text == "" || strings.Contains(strings.ToLower(d.Dataset), strings.ToLower(q.Text)))
+}

@@ -1,0 +1,41 @@
+package exporter
+
+import (
+	"snapwatch/internal/report"
+)
+
+var (
+	pruneEnd = newMetric("prune_last_completion_timestamp_seconds",
+		"When the last run of prune on this host ended. Absent if there was none.")
+	pruneLastSuccess = newMetric("prune_last_success_timestamp_seconds",
+		"When prune last could read all pools and destroy what was due. Absent if it never could.")
+	pruneFailures = newMetric("prune_failures",
+		"How many things went wrong in the last run of prune.")
+	pruneDestroyed = newMetric("prune_destroyed_snapshots",
+		"How many snapshots the last run of prune destroyed.")
+	pruneExpected = newMetric("prune_expected",
+		"1 if prune is registered in cron on this host, else 0.")
+	pruneReadable = newMetric("prune_report_readable",
+		"1 if the report of the last run of prune could be read, or there is none, else 0.")
+)
+
+// pruneCatalogue are the metrics of the last run of prune.
+var pruneCatalogue = []metric{pruneEnd, pruneLastSuccess, pruneFailures, pruneDestroyed, pruneExpected, pruneReadable}
+
+func pruneCollector(r Runs) runCollector {
+	return runCollector{r, pruneCatalogue, pruneExpected, pruneReadable, sendPrune}
+}
+
+func sendPrune(out sink, last report.Run) {
+	out.send(pruneEnd, seconds(last.End))
+	out.send(pruneFailures, float64(last.Counts[report.DidFail]))
+	out.send(pruneDestroyed, float64(last.Counts[report.DidDestroy]))
+	if !last.LastSuccess.IsZero() {
+		out.send(pruneLastSuccess, seconds(last.LastSuccess))
+	}
+}
+
+// WritePruneTextfile is [WriteTextfile] for a run of prune.
+func WritePruneTextfile(path string, run report.Run) error {
+	return writeTextfile(path, pruneCollector(only(run)))
+}

@@ -1,0 +1,55 @@
+package exporter
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// reader reads what may hang. One reading at a time: where that hangs, one goroutine hangs
+// with it, however many ask.
+type reader[T any] struct {
+	read func() (T, error)
+
+	mu      sync.Mutex
+	reading *reading[T]
+}
+
+type reading[T any] struct {
+	done  chan struct{}
+	value T
+	err   error
+}
+
+// get waits for a reading for some time, or until ctx ends. waited is false where it is not
+// at its end by then.
+func (r *reader[T]) get(ctx context.Context, limit time.Duration) (value T, waited bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	current := r.join()
+	select {
+	case <-current.done:
+		return current.value, true, current.err
+	case <-ctx.Done():
+		return value, false, ctx.Err()
+	}
+}
+
+// join begins a reading unless one is under way.
+func (r *reader[T]) join() *reading[T] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reading != nil {
+		return r.reading
+	}
+	current := &reading[T]{done: make(chan struct{})}
+	r.reading = current
+	go func() {
+		defer close(current.done)
+		current.value, current.err = r.read()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.reading = nil
+	}()
+	return current
+}

@@ -1,0 +1,122 @@
+package exporter
+
+import (
+	"errors"
+	"io/fs"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"snapwatch/internal/report"
+)
+
+var (
+	runStart = newMetric("run_last_start_timestamp_seconds",
+		"When the last run of snap on this host began.")
+	runEnd = newMetric("run_last_completion_timestamp_seconds",
+		"When the last run of snap on this host ended.")
+	runLastSuccess = newMetric("run_last_success_timestamp_seconds",
+		"When snap last gave every running guest's disk what was due. Absent if it never did.")
+	runDuration = newMetric("run_duration_seconds",
+		"How long the last run of snap took.")
+	runSuccess = newMetric("run_success",
+		"1 if the last run of snap gave every running guest's disk what was due, else 0.")
+	runActions = newMetric("run_actions",
+		"What the last run of snap did, by kind; failure counts what went wrong.", "action")
+	runExpected = newMetric("run_expected",
+		"1 if snap is registered on this host, in cron or as a timer, else 0.")
+	runUnprotected = newMetric("run_unprotected_disks",
+		"Disks of running guests that the last run of snap could not cover, by reason.", "reason")
+	runFrozen = newMetric("run_frozen_seconds",
+		"For how long a guest was held still at most when snap last took its snapshot. For guests under quiesce alone.", "vmid")
+	runQuiesced = newMetric("run_quiesced",
+		"1 if a guest was held still for its last snapshot, 0 if that is only crash-consistent. For guests under quiesce alone.", "vmid")
+	runReadable = newMetric("run_report_readable",
+		"1 if the report of the last run could be read, or there is none, else 0.")
+)
+
+// runCatalogue are the metrics of the last run of snap.
+var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runUnprotected, runFrozen, runQuiesced, runReadable}
+
+// Runs says where the exporter finds out about the runs of snap on this host.
+type Runs struct {
+	// Last reads the last run's report; its error wraps fs.ErrNotExist without one.
+	Last func() (report.Run, error)
+	// Expected reports whether snap is registered here.
+	Expected func() bool
+}
+
+// runCollector turns the report of the last run of snap, or of prune, into metrics. It is
+// read for each scrape.
+type runCollector struct {
+	Runs
+	metrics            []metric
+	expected, readable metric
+	// send sends what only the one or the other has.
+	send func(sink, report.Run)
+}
+
+// Describe implements [prometheus.Collector].
+func (c runCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range c.metrics {
+		ch <- m.desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c runCollector) Collect(ch chan<- prometheus.Metric) {
+	out := sink{ch}
+	if c.Expected != nil {
+		out.send(c.expected, boolValue(c.Expected()))
+	}
+	last, err := c.Last()
+	out.send(c.readable, boolValue(err == nil || errors.Is(err, fs.ErrNotExist)))
+	if err == nil {
+		c.send(out, last)
+	}
+}
+
+func snapCollector(r Runs) runCollector {
+	return runCollector{r, runCatalogue, runExpected, runReadable, sendRun}
+}
+
+func sendRun(out sink, last report.Run) {
+	out.send(runStart, seconds(last.Start))
+	out.send(runEnd, seconds(last.End))
+	out.send(runDuration, last.End.Sub(last.Start).Seconds())
+	out.send(runSuccess, boolValue(last.Success))
+	if !last.LastSuccess.IsZero() {
+		out.send(runLastSuccess, seconds(last.LastSuccess))
+	}
+	for _, event := range report.Events() {
+		out.send(runActions, float64(last.Counts[event]), string(event))
+	}
+	uncovered := last.UnprotectedByKind()
+	for _, kind := range report.Kinds() {
+		out.send(runUnprotected, float64(uncovered[kind]), string(kind))
+	}
+	for _, q := range last.Quiesced {
+		vmid := strconv.Itoa(q.VMID)
+		out.send(runFrozen, q.Seconds, vmid)
+		out.send(runQuiesced, boolValue(q.Consistent == report.Application), vmid)
+	}
+}
+
+// WriteTextfile writes the metrics of one run for node_exporter's textfile collector,
+// at once. The path must end in .prom to be found.
+func WriteTextfile(path string, run report.Run) error {
+	return writeTextfile(path, snapCollector(only(run)))
+}
+
+// only is a host on which there was just one run.
+func only(run report.Run) Runs {
+	return Runs{Last: func() (report.Run, error) { return run, nil }}
+}
+
+func writeTextfile(path string, c prometheus.Collector) error {
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(c); err != nil {
+		return err
+	}
+	return prometheus.WriteToTextfile(path, registry)
+}

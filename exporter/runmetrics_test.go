@@ -1,0 +1,100 @@
+package exporter
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/report"
+)
+
+var lastRun = report.Run{
+	Start: time.Unix(1000, 0), End: time.Unix(1012, 0), LastSuccess: time.Unix(900, 0),
+	Counts:      map[report.Event]int{report.DidSnapshot: 3, report.DidFail: 1},
+	Unprotected: []report.Unprotected{{Kind: report.OtherStorage}, {Kind: report.OtherStorage}},
+	Quiesced:    []report.Quiesced{{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 102, Consistent: report.Crash}},
+	Disks: []report.Disk{
+		{Result: "snapshot"}, {Result: report.ResultUnprotected, Error: "ENOSPC"}, {Result: report.ResultUnprotected},
+	},
+}
+
+// gathered is what a collector exposes, without comments.
+func gathered(t *testing.T, r Runs) string {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	require.NoError(t, registry.Register(snapCollector(r)))
+	problems, err := testutil.GatherAndLint(registry)
+	require.NoError(t, err)
+	assert.Empty(t, problems)
+	path := filepath.Join(t.TempDir(), "run.prom")
+	require.NoError(t, prometheus.WriteToTextfile(path, registry))
+	return uncommented(t, path)
+}
+
+func uncommented(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "#") {
+			lines = append(lines, strings.TrimPrefix(line, "snapwatch_"))
+		}
+	}
+	return strings.Join(lines, "")
+}
+
+func TestRunMetrics(t *testing.T) {
+	assert.Equal(t, `run_actions{action="bookmark"} 0
+run_actions{action="destroy"} 0
+run_actions{action="failure"} 1
+run_actions{action="label"} 0
+run_actions{action="snapshot"} 3
+run_duration_seconds 12
+run_expected 1
+run_frozen_seconds{vmid="101"} 0.5
+run_frozen_seconds{vmid="102"} 0
+run_last_completion_timestamp_seconds 1012
+run_last_start_timestamp_seconds 1000
+run_last_success_timestamp_seconds 900
+run_quiesced{vmid="101"} 1
+run_quiesced{vmid="102"} 0
+run_report_readable 1
+run_success 0
+run_unprotected_disks{reason="failed"} 1
+run_unprotected_disks{reason="name"} 0
+run_unprotected_disks{reason="not_found"} 0
+run_unprotected_disks{reason="state"} 1
+run_unprotected_disks{reason="storage"} 2
+`, gathered(t, Runs{
+		Last:     func() (report.Run, error) { return lastRun, nil },
+		Expected: func() bool { return true },
+	}))
+}
+
+// A host where snap never ran has no run, and one whose report is broken says so.
+func TestRunMetricsWithoutAReport(t *testing.T) {
+	none := func() bool { return false }
+	assert.Equal(t, "run_expected 0\nrun_report_readable 1\n",
+		gathered(t, Runs{Last: func() (report.Run, error) { return report.Run{}, fs.ErrNotExist }, Expected: none}))
+	assert.Equal(t, "run_expected 0\nrun_report_readable 0\n",
+		gathered(t, Runs{Last: func() (report.Run, error) { return report.Run{}, errors.New("cut off") }, Expected: none}))
+}
+
+func TestWriteTextfile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "snapwatch.prom")
+	require.NoError(t, WriteTextfile(path, lastRun))
+	text := uncommented(t, path)
+	assert.Contains(t, text, "run_last_success_timestamp_seconds 900\n")
+	assert.NotContains(t, text, "run_expected", "whoever wrote the file is no news")
+	assert.Error(t, WriteTextfile(filepath.Join(t.TempDir(), "none", "snapwatch.prom"), lastRun))
+}

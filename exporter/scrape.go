@@ -1,0 +1,137 @@
+package exporter
+
+import (
+	"compress/gzip"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
+)
+
+// maxScrapes is how many scrapes are answered at the same time.
+const maxScrapes = 5
+
+// metrics answers a scrape: in the text format quickly, in every other by
+// client_golang alone.
+func (s Server) metrics(store *Store) http.Handler {
+	others := prometheus.NewRegistry()
+	others.MustRegister(version.NewCollector("snapwatch"))
+	if store.settings.Runs.Last != nil {
+		others.MustRegister(snapCollector(store.settings.Runs))
+	}
+	if store.settings.Prunes.Last != nil {
+		others.MustRegister(pruneCollector(store.settings.Prunes))
+	}
+	if s.OwnMetrics {
+		others.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	}
+	disks := prometheus.NewRegistry()
+	disks.MustRegister(collector{report: store.Report, config: store.settings.Config})
+	whole := promhttp.HandlerFor(prometheus.Gatherers{others, disks}, promhttp.HandlerOpts{
+		ErrorLog:            slog.NewLogLogger(s.Log.Handler(), slog.LevelError),
+		ErrorHandling:       promhttp.HTTPErrorOnError,
+		MaxRequestsInFlight: maxScrapes,
+	})
+	quick := textHandler{store: store, others: others, log: s.Log, turns: make(chan struct{}, maxScrapes), packers: &sync.Pool{}}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...).FormatType() == expfmt.TypeTextPlain {
+			quick.ServeHTTP(w, r)
+			return
+		}
+		whole.ServeHTTP(w, r)
+	})
+}
+
+// textHandler answers in the text format.
+type textHandler struct {
+	store  *Store
+	others prometheus.Gatherer
+	log    *slog.Logger
+	turns  chan struct{}
+	// packers are gzip writers to be used again: each has more than a megabyte.
+	packers *sync.Pool
+}
+
+// ServeHTTP implements [http.Handler]. What may fail is done before the answer
+// begins, so that no half an answer passes for a whole one.
+func (h textHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case h.turns <- struct{}{}:
+		defer func() { <-h.turns }()
+	default:
+		http.Error(w, "too many scrapes at the same time, try again later", http.StatusServiceUnavailable)
+		return
+	}
+	report := h.store.Report()
+	pools := prometheus.NewRegistry()
+	pools.MustRegister(poolCollector{report})
+	families, err := prometheus.Gatherers{h.others, pools}.Gather()
+	if err != nil {
+		h.log.Error("metrics not collected", "err", err)
+		http.Error(w, "metrics not collected: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	format := expfmt.NewFormat(expfmt.TypeTextPlain)
+	w.Header().Set("Content-Type", string(format))
+	out := h.compressed(w, r)
+	encoder := expfmt.NewEncoder(out, format)
+	for _, f := range families {
+		if err = encoder.Encode(f); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = writeDisks(out, report, h.store.settings.Config)
+	}
+	if err == nil {
+		err = out.Close()
+	}
+	if err != nil { // the one who asked is gone, most likely
+		h.log.Debug("metrics not sent", "err", err)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// compressed compresses, as quickly as it can, what is sent to one who takes that.
+func (h textHandler) compressed(w http.ResponseWriter, r *http.Request) io.WriteCloser {
+	for accepted := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+		if name, _, _ := strings.Cut(accepted, ";"); strings.TrimSpace(name) == "gzip" {
+			w.Header().Set("Content-Encoding", "gzip")
+			return h.packer(w)
+		}
+	}
+	return uncompressed{w}
+}
+
+func (h textHandler) packer(w io.Writer) packer {
+	z, used := h.packers.Get().(*gzip.Writer)
+	if used {
+		z.Reset(w)
+	} else {
+		z, _ = gzip.NewWriterLevel(w, gzip.BestSpeed) // a level that there is
+	}
+	return packer{z, h.packers}
+}
+
+// packer is a gzip writer that goes back to where it is from.
+type packer struct {
+	*gzip.Writer
+	from *sync.Pool
+}
+
+func (p packer) Close() error {
+	err := p.Writer.Close()
+	p.from.Put(p.Writer)
+	return err
+}
+
+type uncompressed struct{ io.Writer }
+
+func (uncompressed) Close() error { return nil }

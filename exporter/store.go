@@ -1,0 +1,240 @@
+// Package exporter serves what the checker finds to Prometheus, and the same as
+// JSON and as a page. It scans when it is asked, shares one scan among those who
+// ask at the same time, and judges at each answer what was last read, so that a
+// pool that hangs can neither hang an answer nor keep an old verdict alive.
+package exporter
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/checker/scan"
+	"snapwatch/config"
+	"snapwatch/exporter/page"
+	"snapwatch/internal/pve"
+	"snapwatch/internal/zfs"
+)
+
+// Store holds what was last read of each pool. It is made by [NewStore].
+type Store struct {
+	settings Settings
+	policy   checker.Policy
+
+	mu        sync.Mutex
+	pools     map[string]*pool
+	copies    map[string][]string
+	inventory *inventoryFile
+	cache     *cacheFile
+	guests    reader[pve.Owners]
+	// histories and runs are for the page.
+	histories  *histories
+	runs       reader[page.LastRun]
+	refreshing atomic.Bool
+	// tidying is held by the one who does what follows a scan.
+	tidying sync.Mutex
+}
+
+// Settings are what a [Store] depends on.
+type Settings struct {
+	Config  config.Config
+	Scanner scan.Scanner
+	// Owners reads which node has which guest; nil where no guests can be. It may
+	// hang.
+	Owners func() (pve.Owners, error)
+	// Runs tells of the runs of snap on this host; without a Last there are none.
+	Runs Runs
+	// Prunes tells the same of prune.
+	Prunes Runs
+	// StateDir keeps what must outlive the process; "" keeps nothing.
+	StateDir string
+	// ScanTimeout is when a listing is given up, however long the one who asked
+	// waits. It may be longer than a scrape: the next one finds the result.
+	ScanTimeout time.Duration
+	// MaxDataAge is when what was read becomes unreadable.
+	MaxDataAge time.Duration
+	// Reuse is how long a result is good for others who ask.
+	Reuse time.Duration
+	Log   *slog.Logger
+}
+
+// pool is one pool's latest results.
+type pool struct {
+	// tried is the last scan that ended, good or not; good the last that succeeded.
+	tried, good checker.Pool
+	endedAt     time.Time
+	// scanning is closed when the scan under way ends, nil while there is none.
+	scanning chan struct{}
+	begunAt  time.Time
+	// past are the last listings, for the page.
+	past []page.Listing
+}
+
+// NewStore makes a store that has read nothing yet but what the last process left.
+func NewStore(s Settings) *Store {
+	policy := checker.NewPolicy(s.Config)
+	policy.MaxDataAge = s.MaxDataAge
+	store := &Store{settings: s, policy: policy, pools: map[string]*pool{}, inventory: newInventoryFile(s.StateDir, s.Log)}
+	store.guests.read, store.runs.read = s.Owners, s.Runs.read
+	store.histories = &histories{list: s.Scanner.History, now: s.Scanner.Now, of: map[string]history{}}
+	store.cache = newCacheFile(s.StateDir, s.Log)
+	store.settings.Scanner.Cache = store.cache.load()
+	return store
+}
+
+// Refresh scans every pool that is not being scanned, and waits for the scans and
+// for what follows them until ctx ends. What takes longer goes on: a pool that
+// hangs keeps neither the others nor the memory of their disks waiting.
+func (s *Store) Refresh(ctx context.Context) {
+	targets := s.targets()
+	var scans []<-chan struct{}
+	for _, name := range targets.Pools() {
+		if scanning := s.begin(name, targets[name]); scanning != nil {
+			scans = append(scans, scanning)
+		}
+	}
+	for _, scanning := range scans {
+		select {
+		case <-scanning:
+		case <-ctx.Done():
+		}
+	}
+	tidied := make(chan struct{})
+	go func() {
+		defer close(tidied)
+		s.tidy()
+	}()
+	select {
+	case <-tidied:
+	case <-ctx.Done():
+	}
+}
+
+func (s *Store) targets() scan.Targets {
+	// No ZFS at all is told by the pools that are expected and missing.
+	imported, _ := zfs.Pools(s.settings.Scanner.Kstat)
+	return scan.NewTargets(s.settings.Config, imported, s.inventory.disks())
+}
+
+// begin starts a scan unless one is under way or has just ended, and returns what
+// is closed at its end, nil where there is nothing to wait for.
+func (s *Store) begin(name string, roots []string) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pools[name]
+	if p == nil {
+		p = &pool{}
+		s.pools[name] = p
+	}
+	now := s.settings.Scanner.Now()
+	if p.scanning != nil {
+		return p.scanning
+	}
+	if since := now.Sub(p.endedAt); !p.endedAt.IsZero() && since >= 0 && since < s.settings.Reuse {
+		return nil
+	}
+	ended := make(chan struct{})
+	p.scanning, p.begunAt = ended, now
+	go func() {
+		defer close(ended)
+		ctx, cancel := context.WithTimeout(context.Background(), s.settings.ScanTimeout)
+		defer cancel()
+		s.end(p, s.settings.Scanner.Pool(ctx, name, roots))
+	}()
+	return ended
+}
+
+func (s *Store) end(p *pool, result checker.Pool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if result.Problem != "" && result.Problem != p.tried.Problem {
+		s.settings.Log.Error("pool not read", "pool", result.Name, "err", result.Problem)
+	}
+	for _, remark := range result.Remarks {
+		if !slices.Contains(p.tried.Remarks, remark) {
+			s.settings.Log.Warn("pool read in part", "pool", result.Name, "err", remark)
+		}
+	}
+	if result.Problem == "" && p.tried.Problem != "" {
+		s.settings.Log.Info("pool read again", "pool", result.Name)
+	}
+	// Round drops the monotonic clock, which stands still while a machine sleeps: what
+	// was read before a jump of the wall clock is not reused.
+	p.remember(result)
+	p.tried, p.endedAt, p.scanning = result, s.settings.Scanner.Now().Round(0), nil
+	switch {
+	case result.Problem == "":
+		p.good = result
+	case result.Missing:
+		p.good = checker.Pool{} // nothing of it is here any more
+	}
+}
+
+// tidy does what follows scans: remember disks and the cache, find copies. One does it;
+// who comes meanwhile goes on.
+func (s *Store) tidy() {
+	if !s.tidying.TryLock() {
+		return
+	}
+	defer s.tidying.Unlock()
+	pools := s.current()
+	s.inventory.update(pools, s.settings.Scanner.Now())
+	s.cache.save(s.settings.Scanner.Cache)
+	ctx, cancel := context.WithTimeout(context.Background(), s.settings.ScanTimeout)
+	defer cancel()
+	copies := s.settings.Scanner.Copies(ctx, pools)
+	s.mu.Lock()
+	s.copies = copies
+	s.mu.Unlock()
+}
+
+// Report judges what was last read of every pool, at the time it is called. It
+// reads nothing.
+func (s *Store) Report() checker.Report {
+	pools := s.current()
+	s.mu.Lock()
+	copies := s.copies
+	s.mu.Unlock()
+	scan.SetCopies(pools, copies)
+	s.inventory.disks().Recall(pools, s.targets())
+	return checker.Assemble(pools, s.policy, s.settings.Scanner.Now())
+}
+
+// current is what is known of each pool now: the last scan's result or, where that
+// failed or is not at its end, the last good one with the reason. Every caller gets the
+// same disks: none may change them, but for adding to the list.
+func (s *Store) current() []checker.Pool {
+	targets := s.targets()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var pools []checker.Pool
+	for _, name := range targets.Pools() {
+		p := s.pools[name]
+		if p == nil {
+			p = &pool{}
+		}
+		pools = append(pools, p.current(name))
+	}
+	return pools
+}
+
+func (p *pool) current(name string) checker.Pool {
+	now := p.tried
+	if p.scanning != nil {
+		now.Unfinished = p.tried.Problem == "" && !p.endedAt.IsZero()
+		now.Problem = "the listing begun at " + p.begunAt.Format(time.RFC3339) + " is not finished"
+		now.Missing = false
+	} else if p.endedAt.IsZero() {
+		now.Problem = "not read yet"
+	}
+	now.Name = name
+	if now.Problem != "" {
+		now.ReadAt, now.Disks, now.MissingRoots = p.good.ReadAt, p.good.Disks, p.good.MissingRoots
+	}
+	now.Disks = slices.Clip(now.Disks)
+	return now
+}

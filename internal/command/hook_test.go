@@ -1,0 +1,91 @@
+package command
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func sh(script string) Cmd { return Cmd{Argv: []string{"/bin/sh", "-c", script}} }
+
+func TestHook(t *testing.T) {
+	t.Setenv("LC_ALL", "de_DE")
+	c := sh(`cat; echo "$WHAT $LC_ALL"; pwd; echo wrong >&2`)
+	c.Stdin = "in\n"
+	said, err := RunHook(t.Context(), c, []string{"WHAT=hook"})
+	require.NoError(t, err)
+	assert.Equal(t, "in\nhook C\n/\nwrong\n", said)
+
+	said, err = RunHook(t.Context(), sh("echo no; exit 3"), nil)
+	assert.Equal(t, 3, ExitCode(err))
+	assert.Equal(t, "no\n", said)
+
+	_, err = RunHook(t.Context(), Cmd{Argv: []string{"/nowhere/hook"}}, nil)
+	assert.ErrorIs(t, err, os.ErrNotExist)
+
+	said, err = RunHook(t.Context(), sh("yes | head -c 300000"), nil)
+	require.NoError(t, err)
+	assert.Len(t, said, maxStderr)
+
+	// A hook that reads nothing of what it is told.
+	c = sh("exit 0")
+	c.Stdin = strings.Repeat("x", 1<<20)
+	_, err = RunHook(t.Context(), c, nil)
+	assert.NoError(t, err)
+}
+
+// No file of ours is open in it: a lock that it inherited would outlive the run.
+func TestHookInheritsNothing(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "lock"))
+	require.NoError(t, err)
+	defer func() { _ = file.Close() }()
+	said, err := RunHook(t.Context(), Cmd{Argv: []string{"/bin/ls", "-l", "/proc/self/fd"}}, nil)
+	require.NoError(t, err)
+	assert.Contains(t, said, "pipe:", "its output")
+	assert.NotContains(t, said, file.Name())
+}
+
+// What it leaves in the background does not keep us, and is not killed.
+func TestHookBackground(t *testing.T) {
+	dir := t.TempDir()
+	said, err := RunHook(t.Context(), sh("sleep 600 & echo $! >"+dir+"/pid; echo left"), nil)
+	require.NoError(t, err)
+	assert.Equal(t, "left\n", said)
+	require.NoError(t, syscall.Kill(pidIn(t, dir+"/pid"), syscall.SIGKILL), "it lives")
+}
+
+// The end of its time is the end of all it started.
+func TestHookKillsTheGroup(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "alive"), 0o600))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := RunHook(ctx, sh("sleep 600 >"+dir+"/alive & echo $! >"+dir+"/pid; wait"), nil)
+		ended <- err
+	}()
+	alive, err := os.Open(filepath.Join(dir, "alive")) // waits for the writer
+	require.NoError(t, err)
+	cancel()
+	require.ErrorIs(t, <-ended, context.Canceled)
+	require.NoError(t, alive.SetReadDeadline(time.Now().Add(10*time.Second)))
+	_, err = alive.Read(make([]byte, 1))
+	assert.ErrorContains(t, err, "EOF", "its child is gone, too")
+}
+
+func pidIn(t *testing.T, path string) int {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	require.NoError(t, err)
+	return pid
+}

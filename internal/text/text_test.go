@@ -1,0 +1,23 @@
+package text
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+)
+
+func TestAge(t *testing.T) {
+	for want, seconds := range map[string]int64{
+		"0s": 0, "45s": 45, "12m30s": 750, "12m": 720, "3h50m": 13800, "1h": 3601, "2d4h": 187200, "30d": 2592000, "-1m": -60,
+	} {
+		assert.Equal(t, want, Age(time.Duration(seconds)*time.Second))
+	}
+}
+
+func TestPlainAndClip(t *testing.T) {
+	assert.Equal(t, "a/b c?d", Plain("a|b\nc\xffd"))
+	for limit, want := range map[int]string{9: "aäöü", 7: "aäöü", 6: "aä…", 5: "a…"} {
+		assert.Equal(t, want, Clip("aäöü", limit), limit)
+	}
+}
