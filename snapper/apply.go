@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"slices"
 	"syscall"
 	"time"
 
@@ -33,13 +32,6 @@ func (p *pool) inherit() []*os.File {
 }
 
 func (p *pool) program() lua.Program { return lua.Program{Pool: p.name, Inherit: p.inherit()} }
-
-// diskOutcome is what became of a disk's part of the plan.
-type diskOutcome struct {
-	snapshot string // the name it got, "" if none
-	err      error
-	noSpace  bool
-}
 
 // applySnapshots carries out the second part of a pool's plan: what must not be found
 // is gone, and now come the snapshots with their labels. taken are the outcomes of what
@@ -216,12 +208,6 @@ func (r *run) settleDisk(g GuestPlan, d DiskPlan, got lua.Outcome, outcomes map[
 	outcomes[d.Dataset] = o
 }
 
-func fail(outcomes map[string]diskOutcome, g GuestPlan, err error, noSpace bool) {
-	for _, d := range g.Disks {
-		outcomes[d.Dataset] = diskOutcome{err: err, noSpace: noSpace}
-	}
-}
-
 func explainOutcome(errno *syscall.Errno) string {
 	if errno == nil {
 		return "the channel program does not say"
@@ -251,27 +237,4 @@ func nextName(name string, class zfs.Class) string {
 		return name
 	}
 	return zfs.FormatSnapshotName(t.Add(time.Second), class)
-}
-
-// allowed returns what may be destroyed in the pool after all: nothing of a disk
-// whose new snapshot failed, unless for lack of space, where the policy is applied
-// as if the snapshot had not been planned.
-func allowed(plan Plan, pool string, outcomes map[string]diskOutcome) []Destroy {
-	var list []Destroy
-	for _, d := range plan.Destroys {
-		made := outcomes[d.Dataset].snapshot
-		if zfs.Pool(d.Dataset) != pool || outcomes[d.Dataset].err != nil || d.AfterNew && made == "" {
-			continue
-		}
-		if d.AfterNew {
-			d.Keepers = append(slices.Clone(d.Keepers), made)
-		}
-		list = append(list, d)
-	}
-	for _, d := range plan.FullDestroys {
-		if zfs.Pool(d.Dataset) == pool && outcomes[d.Dataset].noSpace {
-			list = append(list, d)
-		}
-	}
-	return list
 }

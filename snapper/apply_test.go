@@ -93,31 +93,6 @@ func TestSettleUndone(t *testing.T) {
 	assert.Contains(t, r.report.Problems[0].Text, disk0+"@autosnap_2026-07-15_12:07:00_stopped was made and could not be destroyed again: it is held")
 }
 
-// What may be destroyed after all, by what became of the disk's new snapshot.
-func TestAllowed(t *testing.T) {
-	plan := Plan{
-		Destroys:     []Destroy{{Dataset: disk0, Name: "a", AfterNew: true}, {Dataset: disk0, Name: "b"}},
-		FullDestroys: []Destroy{{Dataset: disk0, Name: "full"}},
-	}
-	for _, test := range []struct {
-		name    string
-		outcome diskOutcome
-		want    []string
-	}{
-		{"made", diskOutcome{snapshot: "new"}, []string{"a", "b"}},
-		{"nothing was to be made", diskOutcome{}, []string{"b"}},
-		{"failed", diskOutcome{err: errTest}, nil},
-		{"made, and its label failed", diskOutcome{snapshot: "new", err: errTest}, nil},
-		{"no space", diskOutcome{err: errTest, noSpace: true}, []string{"full"}},
-	} {
-		var got []string
-		for _, d := range allowed(plan, "tank", map[string]diskOutcome{disk0: test.outcome}) {
-			got = append(got, d.Name)
-		}
-		assert.Equal(t, test.want, got, test.name)
-	}
-}
-
 // What a batch of destroys comes to, and how loudly.
 func TestSettleDestroys(t *testing.T) {
 	r := testRun()
@@ -194,4 +169,8 @@ func TestNothingIsBegunBehindAStepThatHangs(t *testing.T) {
 	assert.Empty(t, r.report.Problems)
 	r.applyAbandoned(t.Context(), p, []JudgedBookmark{{Snapshot: mark}})
 	assert.True(t, r.stuck[disk1], "the next run must look at it again")
+}
+
+func TestNextName(t *testing.T) {
+	assert.Equal(t, "autosnap_2026-10-25_03:00:00_hourly", nextName("autosnap_2026-10-25_02:59:59_hourly", zfs.Hourly))
 }

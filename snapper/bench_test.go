@@ -43,33 +43,3 @@ func BenchmarkMakePlan(b *testing.B) {
 		})
 	}
 }
-
-// BenchmarkIndex is the reading of an index of 100 000 snapshots, and its writing.
-func BenchmarkIndex(b *testing.B) {
-	x := index{}
-	for _, d := range withSnapshots(100) {
-		d.SnapshotsChanged = 1
-		x.keep(&d, noon)
-	}
-	text := x.text()
-	b.Run("read", func(b *testing.B) {
-		b.SetBytes(int64(len(text)))
-		b.ReportAllocs()
-		began := cputime.Used()
-		for b.Loop() {
-			if _, err := parseIndex(text); err != nil {
-				b.Fatal(err)
-			}
-		}
-		cputime.Report(b, began)
-	})
-	b.Run("write", func(b *testing.B) {
-		b.SetBytes(int64(len(text)))
-		b.ReportAllocs()
-		began := cputime.Used()
-		for b.Loop() {
-			x.text()
-		}
-		cputime.Report(b, began)
-	})
-}

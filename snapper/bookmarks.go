@@ -1,6 +1,7 @@
 package snapper
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -122,7 +123,7 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 		return nil
 	}
 	marks := slices.Clone(b.Have)
-	slices.SortStableFunc(marks, func(x, y zfs.Snapshot) int { return compareUint(x.CreateTXG, y.CreateTXG) })
+	slices.SortStableFunc(marks, func(x, y zfs.Snapshot) int { return cmp.Compare(x.CreateTXG, y.CreateTXG) })
 	var regular, stopped, expired []zfs.Snapshot
 	for _, m := range marks {
 		switch class, ours := m.Class(); {
@@ -166,4 +167,26 @@ func byDay(list []zfs.Snapshot) [][]zfs.Snapshot {
 		days[at[day]] = append(days[at[day]], s)
 	}
 	return days
+}
+
+// reliesOnBookmarks are the disks of which bookmarks are to go, or one is missing, or a
+// _stopped snapshot goes only because it has its bookmark.
+func (p Plan) reliesOnBookmarks() map[string]bool {
+	disks := map[string]bool{}
+	for _, list := range [][]zfs.Snapshot{p.Unmark, p.Marks} {
+		for _, m := range list {
+			disks[m.Dataset] = true
+		}
+	}
+	for _, j := range p.Abandoned {
+		disks[j.Dataset] = true
+	}
+	for _, list := range [][]Destroy{p.Destroys, p.FullDestroys} {
+		for _, d := range list {
+			if class, ok := zfs.ParseSnapshotName(d.Name); ok && class == zfs.Stopped {
+				disks[d.Dataset] = true
+			}
+		}
+	}
+	return disks
 }

@@ -4,9 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"syscall"
-	"time"
 
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
@@ -17,43 +15,6 @@ import (
 // bytes: the kernel takes about 2 MiB, and no snapshot may fail for them. What is over
 // waits for the next run.
 const mostCaptured = 512 << 10
-
-// Capture is a guest's configuration that is to be kept with a snapshot.
-type Capture struct {
-	// Value is what is written, Sum what tells two configurations apart.
-	Value, Sum string
-	// Since is from when on the configuration was seen to be so.
-	Since time.Time
-}
-
-// captureDue tells whether a snapshot is to keep the configuration with that sum:
-// where it changed; on each day's first and on every _stopped one, so that none is
-// far from one that has it; and where the one that has it is gone or goes now, so that some
-// snapshot that is kept always has what holds.
-func captureDue(kept report.Kept, sum, name string, class zfs.Class, stays bool) bool {
-	return kept.Sum != sum || class == zfs.Stopped || nameDay(kept.Snapshot) != nameDay(name) || !stays
-}
-
-// nameDay is the part of a managed snapshot's name that is its day.
-func nameDay(name string) string {
-	const day = len("autosnap_2026-07-15")
-	return name[:min(len(name), day)]
-}
-
-// survives tells which snapshots of the disks are there and stay so.
-func survives(disks []Disk, plan Plan) func(dataset, name string) bool {
-	there, doomed := map[string]*Disk{}, map[string]bool{}
-	for i := range disks {
-		there[disks[i].Name] = &disks[i]
-	}
-	for _, d := range plan.Destroys {
-		doomed[d.Dataset+"@"+d.Name] = true
-	}
-	return func(dataset, name string) bool {
-		d := there[dataset]
-		return d != nil && !doomed[dataset+"@"+name] && slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
-	}
-}
 
 // capture puts into the plan which snapshots keep their guest's configuration: each
 // that a disk of the guest gets, since a receiver may have only some of the disks.
@@ -110,16 +71,6 @@ func (r *run) captureFor(guest GuestPlan, d DiskPlan, g Guests, stays func(datas
 		return nil
 	}
 	return &c
-}
-
-// configOf is the configuration of the guest that uses a disk.
-func (g Guests) configOf(dataset string) (pve.Config, bool) {
-	for _, vmid := range g.claims(Disk{Head: zfs.Head{Name: dataset}, VMID: vmidOf(dataset)}) {
-		if config, here := g.Cluster.Guests[vmid]; here {
-			return config, true
-		}
-	}
-	return pve.Config{}, false
 }
 
 // sumOf tells configurations apart by what would be kept of them.

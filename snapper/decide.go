@@ -107,6 +107,13 @@ func writtenSince(d *Disk, newest managed) uint64 {
 	return d.WrittenSinceStopped
 }
 
+// StoppedBehind returns the disk's newest managed snapshot where that is a _stopped one and
+// somebody else's is newer: what was written since is to be asked for then.
+func (d *Disk) StoppedBehind() (zfs.Snapshot, bool) {
+	newest, ok := newestManaged(d)
+	return newest.Snapshot, ok && newest.class == zfs.Stopped && newest.Name != d.NewestSnapshot
+}
+
 func newestManaged(d *Disk) (managed, bool) {
 	for _, s := range slices.Backward(d.Snapshots) {
 		if class, ok := s.Class(); ok {
@@ -130,4 +137,21 @@ func untouched(d *Disk) Result {
 		return Unprotected
 	}
 	return Untouched
+}
+
+// maskedLabel tells whether what is done to a disk depends on labels that came with a
+// stream and that its head does not show: a local label is given up only for a received
+// one, and a disk of a stopped guest without a label of its own is not taken over if
+// one was received and then hidden by zfs inherit.
+func maskedLabel(d *Disk, names Names) bool {
+	if d.Ignored != "" {
+		return false
+	}
+	switch d.Running.Source {
+	case zfs.SourceLocal:
+		return Decide(d.State, names.Classify(d.Running)) == GiveBack
+	case zfs.SourceReceived:
+		return false
+	}
+	return d.State == Stopped
 }

@@ -134,3 +134,16 @@ func lockConfig(path string) (*lock.Lock, error) {
 	}
 	return lock.TryShared(path)
 }
+
+// ReadShutdown asks systemd.
+func ReadShutdown(ctx context.Context, host pve.Host) Shutdown {
+	var s Shutdown
+	if s.System, s.Err = host.SystemState(ctx); s.Err != nil {
+		return s
+	}
+	if s.Guests, s.Err = host.UnitState(ctx, "pve-guests.service"); s.Err != nil {
+		return s
+	}
+	s.HA, s.Err = host.UnitState(ctx, "pve-ha-lrm.service")
+	return s
+}

@@ -62,7 +62,7 @@ func (r *run) endHooks(name string) {
 // locks of the guests that stopped: as soon as they have their snapshots, since who wants
 // to start one waits for ten seconds only, or a hook may want to start it elsewhere.
 func (r *run) carryOut(ctx context.Context, pools []*pool, plan Plan, release func()) {
-	waiting := r.callsFor(beforeSnapshot, plan.due())
+	waiting := r.callsFor(beforeSnapshot, dueFor(plan))
 	taken := func(of Plan) func(map[string]diskOutcome) {
 		return func(outcomes map[string]diskOutcome) {
 			release()
@@ -87,39 +87,13 @@ func (r *run) carryOut(ctx context.Context, pools []*pool, plan Plan, release fu
 	})
 }
 
-// without leaves out the snapshots of guests whose hook failed, and what would have
-// hung on them: to the rest of the plan their disks are ones whose snapshot failed. The
-// other members of such a guest's group get theirs.
-func (p Plan) without(failed map[int]error) (Plan, map[string]diskOutcome) {
-	refused, ready := map[string]diskOutcome{}, p
-	ready.Guests = nil
-	for _, g := range p.Guests {
-		disks := g.Disks
-		g.Disks = nil
-		for _, d := range disks {
-			if err := failed[d.VMID]; err != nil {
-				refused[d.Dataset] = diskOutcome{err: err}
-			} else {
-				g.Disks = append(g.Disks, d)
-			}
-		}
-		g.Freeze = slices.DeleteFunc(slices.Clone(g.Freeze), func(f Freeze) bool { return failed[f.VMID] != nil })
-		if len(g.Disks) > 0 {
-			ready.Guests = append(ready.Guests, g)
-		}
-	}
-	untouched := func(d Destroy) bool { _, is := refused[d.Dataset]; return is }
-	ready.Destroys = slices.DeleteFunc(slices.Clone(p.Destroys), untouched)
-	return ready, refused
-}
-
 // afterSnapshots starts the hooks that follow snapshots, as soon as these are there.
 // begun are the guests whose before_snapshot was started.
 func (r *run) afterSnapshots(plan Plan, outcomes map[string]diskOutcome, begun []int) {
 	if r.Final || !r.Config.Hooks.Any() {
 		return
 	}
-	live, stopped := plan.taken(outcomes)
+	live, stopped := takenOf(plan, outcomes)
 	live = slices.DeleteFunc(live, func(g hookGuest) bool { return len(g.Snapshots) == 0 && !slices.Contains(begun, g.VMID) })
 	stopped = slices.DeleteFunc(stopped, func(g hookGuest) bool { return len(g.Snapshots) == 0 })
 	r.after(afterStop, stopped)

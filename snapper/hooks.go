@@ -42,8 +42,8 @@ type hookSnapshot struct {
 	Class   string `json:"class"`
 }
 
-// due are the living guests that the plan takes snapshots of.
-func (p Plan) due() []hookGuest {
+// dueFor are the living guests that a plan takes snapshots of.
+func dueFor(p Plan) []hookGuest {
 	guests := map[int]*hookGuest{}
 	for _, g := range p.Guests {
 		for _, d := range g.Disks {
@@ -55,8 +55,8 @@ func (p Plan) due() []hookGuest {
 	return told(guests)
 }
 
-// taken are the guests that got snapshots, or should have: the living ones and those that stopped.
-func (p Plan) taken(outcomes map[string]diskOutcome) (live, stopped []hookGuest) {
+// takenOf are the guests that got snapshots, or should have: the living ones and those that stopped.
+func takenOf(p Plan, outcomes map[string]diskOutcome) (live, stopped []hookGuest) {
 	lives, stops := map[int]*hookGuest{}, map[int]*hookGuest{}
 	for _, g := range p.Guests {
 		guests := lives
@@ -189,46 +189,4 @@ func (c hookCall) input() string {
 		panic(err) // text and numbers can be written
 	}
 	return string(text) + "\n"
-}
-
-// freezes tells whether any guest is to be held still.
-func (p Plan) freezes() bool {
-	return slices.ContainsFunc(p.Guests, func(g GuestPlan) bool { return len(g.Freeze) > 0 })
-}
-
-// split parts the plan into what is for disks that get their _stopped snapshot, and
-// the rest. Nobody waits for hooks of other guests, or for those that are held still, while
-// a stopped guest is locked.
-func (p Plan) split() (final, rest Plan) {
-	stops := map[string]bool{}
-	for _, dataset := range p.finalDisks() {
-		stops[dataset] = true
-	}
-	for _, g := range p.Guests {
-		if g.Class == zfs.Stopped {
-			final.Guests = append(final.Guests, g)
-		} else {
-			rest.Guests = append(rest.Guests, g)
-		}
-	}
-	dataset := func(d Destroy) string { return d.Dataset }
-	marked := func(s zfs.Snapshot) string { return s.Dataset }
-	final.Destroys, rest.Destroys = part(p.Destroys, stops, dataset)
-	final.FullDestroys, rest.FullDestroys = part(p.FullDestroys, stops, dataset)
-	final.Marks, rest.Marks = part(p.Marks, stops, marked)
-	final.Abandoned, rest.Abandoned = part(p.Abandoned, stops, func(j JudgedBookmark) string { return j.Dataset })
-	final.Unmark, rest.Unmark = part(p.Unmark, stops, marked)
-	final.GiveBack, rest.GiveBack = part(p.GiveBack, stops, func(s string) string { return s })
-	return final, rest
-}
-
-func part[T any](list []T, chosen map[string]bool, dataset func(T) string) (in, out []T) {
-	for _, entry := range list {
-		if chosen[dataset(entry)] {
-			in = append(in, entry)
-		} else {
-			out = append(out, entry)
-		}
-	}
-	return in, out
 }

@@ -13,25 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/config"
-	"snapwatch/internal/zfs"
 )
-
-func hookPlan() Plan {
-	live := func(vmid int, pool, dataset string) GuestPlan {
-		return GuestPlan{Pool: pool, VMID: vmid, Snapshot: "autosnap_2026-07-15_12:07:00_hourly", Class: zfs.Hourly,
-			Disks: []DiskPlan{{Dataset: dataset, VMID: vmid, Snapshot: true, Label: "pve1"}}}
-	}
-	stopped := live(102, "tank", "tank/vm-102-disk-0")
-	stopped.Class, stopped.Snapshot = zfs.Stopped, "autosnap_2026-07-15_12:07:00_stopped"
-	labelOnly := live(103, "tank", "tank/vm-103-disk-0")
-	labelOnly.Disks[0].Snapshot = false
-	return Plan{
-		Guests:   []GuestPlan{live(100, "tank", "tank/vm-100-disk-0"), live(100, "ssd", "ssd/vm-100-disk-1"), live(101, "tank", "tank/vm-101-disk-0"), stopped, labelOnly},
-		Destroys: []Destroy{{Dataset: "tank/vm-100-disk-0", Name: "old", AfterNew: true}, {Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}},
-		Marks:    []zfs.Snapshot{{Dataset: "tank/vm-102-disk-0", Name: "a"}, {Dataset: "tank/vm-101-disk-0", Name: "a"}},
-		GiveBack: []string{"tank/vm-104-disk-0"},
-	}
-}
 
 func vmids(guests []hookGuest) (list []int) {
 	for _, g := range guests {
@@ -42,7 +24,7 @@ func vmids(guests []hookGuest) (list []int) {
 
 // Only guests that the plan snapshots alive have a before_snapshot.
 func TestDueForHooks(t *testing.T) {
-	due := hookPlan().due()
+	due := dueFor(hookPlan())
 	assert.Equal(t, []int{100, 101}, vmids(due))
 	assert.Len(t, due[0].Snapshots, 2, "of both pools")
 }
@@ -50,7 +32,7 @@ func TestDueForHooks(t *testing.T) {
 // What became of the snapshots decides which hooks follow.
 func TestTakenForHooks(t *testing.T) {
 	name := "autosnap_2026-07-15_12:07:01_hourly"
-	live, stopped := hookPlan().taken(map[string]diskOutcome{
+	live, stopped := takenOf(hookPlan(), map[string]diskOutcome{
 		"tank/vm-100-disk-0": {snapshot: name}, "ssd/vm-100-disk-1": {err: errors.New("no space")},
 		"tank/vm-101-disk-0": {err: errors.New("no space")}, "tank/vm-102-disk-0": {snapshot: "autosnap_2026-07-15_12:07:00_stopped"},
 		"tank/vm-103-disk-0": {},
@@ -81,7 +63,7 @@ func TestHookCalls(t *testing.T) {
 }
 
 func TestHookEnvironment(t *testing.T) {
-	c := hookCall{on: beforeSnapshot, node: "pve1", guests: hookPlan().due()}
+	c := hookCall{on: beforeSnapshot, node: "pve1", guests: dueFor(hookPlan())}
 	assert.Equal(t, []string{
 		"SNAPWATCH_HOOK=before_snapshot", "SNAPWATCH_NODE=pve1", "SNAPWATCH_VMID=100\n101", "SNAPWATCH_POOLS=ssd\ntank",
 		"SNAPWATCH_SNAPSHOT=autosnap_2026-07-15_12:07:00_hourly", "SNAPWATCH_CLASS=hourly",
@@ -92,47 +74,6 @@ func TestHookEnvironment(t *testing.T) {
 	}
 	assert.NotContains(t, strings.Join(c.environment(), " "), "SNAPWATCH_DISKS", "the kernel would not start the hook")
 	assert.Contains(t, c.environment(), "SNAPWATCH_VMID=100\n101")
-}
-
-// A guest whose hook failed loses its snapshots, label and what hangs on them, on all
-// pools; nobody else does.
-func TestPlanWithout(t *testing.T) {
-	plan, refused := hookPlan().without(map[int]error{100: errors.New("no")})
-	assert.Len(t, refused, 2)
-	assert.ErrorContains(t, refused["ssd/vm-100-disk-1"].err, "no")
-	for _, g := range plan.Guests {
-		assert.NotEqual(t, 100, g.VMID)
-	}
-	assert.Len(t, plan.Guests, 3)
-	assert.Equal(t, []Destroy{{Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}}, plan.Destroys)
-	assert.Len(t, hookPlan().Destroys, 3)
-}
-
-// The other members of its group get their snapshot, and only they are held still.
-func TestPlanWithoutMember(t *testing.T) {
-	whole := Plan{Guests: []GuestPlan{{Group: "shop", Class: zfs.Hourly, Freeze: []Freeze{{VMID: 100}, {VMID: 101}}, Disks: []DiskPlan{
-		{Dataset: "tank/vm-100-disk-0", VMID: 100, Snapshot: true}, {Dataset: "tank/vm-101-disk-0", VMID: 101, Snapshot: true},
-	}}}}
-	assert.Equal(t, []int{100, 101}, vmids(whole.due()))
-	plan, refused := whole.without(map[int]error{100: errors.New("no")})
-	require.Len(t, plan.Guests, 1)
-	assert.Equal(t, []Freeze{{VMID: 101}}, plan.Guests[0].Freeze)
-	assert.Equal(t, whole.Guests[0].Disks[1:], plan.Guests[0].Disks)
-	assert.Contains(t, refused, "tank/vm-100-disk-0")
-	assert.Len(t, whole.Guests[0].Freeze, 2)
-}
-
-// Together the two parts are the plan, and all of a disk is in one of them.
-func TestPlanSplit(t *testing.T) {
-	final, rest := hookPlan().split()
-	require.Len(t, final.Guests, 1)
-	assert.Equal(t, 102, final.Guests[0].VMID)
-	assert.Len(t, rest.Guests, 4)
-	assert.Equal(t, []Destroy{{Dataset: "tank/vm-102-disk-0", Name: "old"}}, final.Destroys)
-	assert.Len(t, rest.Destroys, 2)
-	assert.Len(t, final.Marks, 1)
-	assert.Len(t, rest.Marks, 1)
-	assert.Equal(t, []string{"tank/vm-104-disk-0"}, rest.GiveBack)
 }
 
 // script writes a hook.
@@ -149,7 +90,7 @@ func TestBeforeHooks(t *testing.T) {
 	r := testRun()
 	r.report.Start = time.Unix(1, 0)
 	r.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, `[ "$SNAPWATCH_VMID" = 101 ] && exec sleep 600; printf 'a\033[31mb\n'`), Timeout: config.Duration(100 * time.Millisecond)}}
-	failed := r.before(t.Context(), r.callsFor(beforeSnapshot, hookPlan().due()))
+	failed := r.before(t.Context(), r.callsFor(beforeSnapshot, dueFor(hookPlan())))
 	assert.Len(t, failed, 1)
 	assert.ErrorContains(t, failed[101], "for guest 101: killed when its time was over (100ms)")
 	r.endHooks("last-run.json")
@@ -158,7 +99,7 @@ func TestBeforeHooks(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	failed = r.before(ctx, r.callsFor(beforeSnapshot, hookPlan().due()))
+	failed = r.before(ctx, r.callsFor(beforeSnapshot, dueFor(hookPlan())))
 	assert.ErrorContains(t, failed[100], "not started: context canceled")
 	assert.Len(t, failed, 2)
 }
@@ -172,7 +113,7 @@ func TestBeforeHookOnce(t *testing.T) {
 	r.Config.Hooks.BeforeSnapshot = []config.Hook{
 		{Argv: script(t, "exit 1"), Per: "run", VMID: one}, {Argv: script(t, "echo $SNAPWATCH_VMID")},
 	}
-	failed := r.before(t.Context(), r.callsFor(beforeSnapshot, hookPlan().due()))
+	failed := r.before(t.Context(), r.callsFor(beforeSnapshot, dueFor(hookPlan())))
 	assert.Len(t, failed, 1)
 	assert.ErrorContains(t, failed[100], "once: exit status 1")
 	r.endHooks("last-run.json")

@@ -3,6 +3,7 @@ package snapper
 import (
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"snapwatch/internal/zfs"
@@ -219,3 +220,6 @@ func (x *index) destroyedAll(batch []Destroy, results map[string]lua.Destroyed) 
 // knows tells whether there is an entry for the dataset. An index that was never
 // read knows nothing.
 func (x *index) knows(dataset string) bool { return x != nil && x.entries[dataset] != nil }
+
+// done tells whether a step of a program was tried and succeeded.
+func done(errno *syscall.Errno) bool { return errno != nil && *errno == 0 }

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -137,7 +139,7 @@ func (x *index) save(path string) error {
 func (x *index) text() []byte {
 	var b bytes.Buffer
 	b.WriteString(indexHead)
-	for _, dataset := range sortedNames(x.entries) {
+	for _, dataset := range slices.Sorted(maps.Keys(x.entries)) {
 		e := x.entries[dataset]
 		written := ""
 		if e.written != nil {

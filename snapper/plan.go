@@ -227,27 +227,15 @@ func (p *planner) note(d *Disk, level Level, result Result, reason string) {
 	p.plan.Notes = append(p.plan.Notes, Note{Dataset: d.Name, VMID: d.VMID, Level: level, Result: result, Reason: reason})
 }
 
-// add takes another plan in.
-func (p *Plan) add(more Plan) {
-	p.Guests = append(p.Guests, more.Guests...)
-	p.Destroys = append(p.Destroys, more.Destroys...)
-	p.FullDestroys = append(p.FullDestroys, more.FullDestroys...)
-	p.Marks = append(p.Marks, more.Marks...)
-	p.Abandoned = append(p.Abandoned, more.Abandoned...)
-	p.Unmark = append(p.Unmark, more.Unmark...)
-	p.GiveBack = append(p.GiveBack, more.GiveBack...)
-	p.Notes = append(p.Notes, more.Notes...)
+// Capture is a guest's configuration that is to be kept with a snapshot.
+type Capture struct {
+	// Value is what is written, Sum what tells two configurations apart.
+	Value, Sum string
+	// Since is from when on the configuration was seen to be so.
+	Since time.Time
 }
 
-// finalDisks returns the datasets that the plan gives a _stopped snapshot or label.
-func (p Plan) finalDisks() []string {
-	var datasets []string
-	for _, g := range p.Guests {
-		for _, d := range g.Disks {
-			if g.Class == zfs.Stopped {
-				datasets = append(datasets, d.Dataset)
-			}
-		}
-	}
-	return datasets
+func vmidOf(dataset string) int {
+	vmid, _, _ := zfs.ParseDiskName(zfs.Base(dataset))
+	return vmid
 }

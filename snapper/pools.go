@@ -1,6 +1,7 @@
 package snapper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -159,7 +160,7 @@ func readSnapshots(ctx context.Context, read zfs.Reader, disks []*Disk) error {
 		return err
 	}
 	for _, d := range disks {
-		slices.SortStableFunc(d.Snapshots, func(a, b zfs.Snapshot) int { return compareUint(a.CreateTXG, b.CreateTXG) })
+		slices.SortStableFunc(d.Snapshots, func(a, b zfs.Snapshot) int { return cmp.Compare(a.CreateTXG, b.CreateTXG) })
 		if n := len(d.Snapshots); d.NewestUnknown && n > 0 {
 			d.NewestSnapshot = d.Snapshots[n-1].Name
 		}

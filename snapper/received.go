@@ -7,23 +7,6 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// maskedLabel tells whether what is done to a disk depends on labels that came with a
-// stream and that its head does not show: a local label is given up only for a received
-// one, and a disk of a stopped guest without a label of its own is not taken over if
-// one was received and then hidden by zfs inherit.
-func maskedLabel(d *Disk, names Names) bool {
-	if d.Ignored != "" {
-		return false
-	}
-	switch d.Running.Source {
-	case zfs.SourceLocal:
-		return Decide(d.State, names.Classify(d.Running)) == GiveBack
-	case zfs.SourceReceived:
-		return false
-	}
-	return d.State == Stopped
-}
-
 // readReceived reads the received labels of the disks that need it, none in the steady
 // state. Where they can't be read, nothing is known of the guest.
 func (r *run) readReceived(ctx context.Context, pools []*pool, names Names) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"syscall"
 
 	"snapwatch/internal/zfs"
 )
@@ -39,8 +38,8 @@ func (p *pool) keep() {
 func (p *pool) readWritten(ctx context.Context, read zfs.Reader) error {
 	for i := range p.disks {
 		d := &p.disks[i]
-		newest, ok := newestManaged(d)
-		if !ok || newest.class != zfs.Stopped || newest.Name == d.NewestSnapshot {
+		newest, behind := d.StoppedBehind()
+		if !behind {
 			continue
 		}
 		e := p.index.entries[d.Name]
@@ -49,7 +48,7 @@ func (p *pool) readWritten(ctx context.Context, read zfs.Reader) error {
 			d.WrittenSinceStopped = *e.written
 			continue
 		}
-		written, err := read.WrittenSince(ctx, newest.Snapshot)
+		written, err := read.WrittenSince(ctx, newest)
 		if err != nil {
 			return err
 		}
@@ -119,28 +118,6 @@ func (p *pool) recalled() map[string]*Disk {
 	return disks
 }
 
-// reliesOnBookmarks are the disks of which bookmarks are to go, or one is missing, or a
-// _stopped snapshot goes only because it has its bookmark.
-func (p Plan) reliesOnBookmarks() map[string]bool {
-	disks := map[string]bool{}
-	for _, list := range [][]zfs.Snapshot{p.Unmark, p.Marks} {
-		for _, m := range list {
-			disks[m.Dataset] = true
-		}
-	}
-	for _, j := range p.Abandoned {
-		disks[j.Dataset] = true
-	}
-	for _, list := range [][]Destroy{p.Destroys, p.FullDestroys} {
-		for _, d := range list {
-			if class, ok := zfs.ParseSnapshotName(d.Name); ok && class == zfs.Stopped {
-				disks[d.Dataset] = true
-			}
-		}
-	}
-	return disks
-}
-
 // saveIndex writes the index for the next run. One that cannot be written costs it a
 // listing.
 func (r *run) saveIndex(p *pool) {
@@ -151,8 +128,3 @@ func (r *run) saveIndex(p *pool) {
 		r.problem(Warning, "pool %s: the index is not kept, the next run lists every snapshot: %v", p.name, err)
 	}
 }
-
-// done tells whether a step of a program was tried and succeeded.
-func done(errno *syscall.Errno) bool { return errno != nil && *errno == 0 }
-
-func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

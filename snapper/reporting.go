@@ -6,9 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
-	"snapwatch/internal/zfs"
 )
 
 // grades puts the planner's levels into the report's words.
@@ -47,7 +45,7 @@ func (r *run) reportLate(parents map[string][]string, done []*pool, err error) {
 	r.problem(Warning, "pools that answered late are left to the next run: %v", err)
 	served := func(name string) bool { return slices.ContainsFunc(done, func(p *pool) bool { return p.name == name }) }
 	r.report.Pools = slices.DeleteFunc(r.report.Pools, func(p report.Pool) bool { return !served(p.Pool) })
-	for _, name := range sortedNames(parents) {
+	for _, name := range slices.Sorted(maps.Keys(parents)) {
 		if !served(name) {
 			r.report.Pools = append(r.report.Pools, report.Pool{Pool: name, Error: "left to the next run: " + err.Error()})
 		}
@@ -87,29 +85,6 @@ func (r *run) reportGuests(g Guests, pools []*pool) {
 	slices.SortFunc(r.report.Unprotected, func(a, b report.Unprotected) int {
 		return strings.Compare(fmt.Sprintf("%9d %s", a.VMID, a.Volume), fmt.Sprintf("%9d %s", b.VMID, b.Volume))
 	})
-}
-
-// uncovered returns why a volume of a running guest is not protected, "" if it is.
-func uncovered(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
-	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
-		return "", ""
-	}
-	i := slices.IndexFunc(c.Storages, func(s pve.Storage) bool { return s.Name == v.Storage })
-	if i < 0 {
-		return report.OtherStorage, fmt.Sprintf("storage %q is no ZFS storage of this node", v.Storage)
-	}
-	_, kind, disk := zfs.ParseDiskName(v.Name)
-	switch dataset := c.Storages[i].Dataset; {
-	case kind == zfs.TemplateDisk:
-		// A template that was made a guest again by hand. Its disks get their snapshots,
-		// but a replica knows only the name.
-		return report.OtherName, "its name is that of a template's disk, for which no replica alarms: rename it"
-	case known[dataset+"/"+v.Name] || unread[zfs.Pool(dataset)]:
-		return "", ""
-	case !disk:
-		return report.OtherName, "its name is not that of a disk (vm-N-disk-M, subvol-N-disk-M)"
-	}
-	return report.NotFound, "the dataset was not found"
 }
 
 func (r *run) reportPlan(plan Plan) {

@@ -1,11 +1,13 @@
 package snapper
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"snapwatch/config"
 	"snapwatch/internal/zfs"
 )
 
@@ -41,21 +43,11 @@ func managedOf(snapshots []zfs.Snapshot, now time.Time) []managed {
 			list = append(list, managed{s, class, s.Creation.After(now.Add(futureSlack))})
 		}
 	}
-	byTXG := func(a, b managed) int { return compareUint(a.CreateTXG, b.CreateTXG) }
+	byTXG := func(a, b managed) int { return cmp.Compare(a.CreateTXG, b.CreateTXG) }
 	if !slices.IsSortedFunc(list, byTXG) {
 		slices.SortStableFunc(list, byTXG)
 	}
 	return list
-}
-
-func compareUint(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // counts tells whether a snapshot fills a bucket of a class.
@@ -284,4 +276,15 @@ func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duratio
 	}
 	slices.Reverse(expired)
 	return expired
+}
+
+// RetentionOf turns the configuration's words into the planner's classes.
+func RetentionOf(keep config.Keep) Retention {
+	r := Retention{}
+	for _, class := range zfs.Rotating() {
+		if n, named := keep[class.String()]; named {
+			r[class] = n
+		}
+	}
+	return r
 }

@@ -148,11 +148,6 @@ func (r *run) do(ctx context.Context) (Plan, error) {
 	return r.rounds(ctx, g, parents)
 }
 
-func vmidOf(dataset string) int {
-	vmid, _, _ := zfs.ParseDiskName(zfs.Base(dataset))
-	return vmid
-}
-
 // checkNode refuses to run under a name that is not this node's.
 func (r *run) checkNode(c pve.Cluster) error {
 	for _, want := range []string{r.Node, r.Config.Node} {
@@ -190,17 +185,6 @@ func (r *run) configure(d *Disk) {
 	d.Retention = RetentionOf(keep)
 	d.Checked = r.state.Checked[d.Name]
 	d.Ignored = cmp.Or(r.Config.IgnoredFor(d.Name, d.VMID), d.Unlabelled)
-}
-
-// RetentionOf turns the configuration's words into the planner's classes.
-func RetentionOf(keep config.Keep) Retention {
-	r := Retention{}
-	for _, class := range zfs.Rotating() {
-		if n, named := keep[class.String()]; named {
-			r[class] = n
-		}
-	}
-	return r
 }
 
 func (r *run) policy(c pve.Cluster) Policy {

@@ -1,12 +1,8 @@
 package snapper
 
 import (
-	"context"
 	"fmt"
 	"time"
-
-	"snapwatch/internal/pve"
-	"snapwatch/internal/zfs"
 )
 
 // Shutdown is the proof that the host goes down and that nothing on it starts or stops
@@ -56,41 +52,6 @@ func (s Shutdown) Finalizes(lastRun, now time.Time) string {
 		return "snap did not run here during the last day"
 	}
 	return ""
-}
-
-// ReadShutdown asks systemd.
-func ReadShutdown(ctx context.Context, host pve.Host) Shutdown {
-	var s Shutdown
-	if s.System, s.Err = host.SystemState(ctx); s.Err != nil {
-		return s
-	}
-	if s.Guests, s.Err = host.UnitState(ctx, "pve-guests.service"); s.Err != nil {
-		return s
-	}
-	s.HA, s.Err = host.UnitState(ctx, "pve-ha-lrm.service")
-	return s
-}
-
-// finalOnly is what remains of a plan while the host shuts down: the _stopped snapshots
-// and labels of guests that ran here. Nothing rotates, and a guest that still lives is
-// left to the next run.
-func (p Plan) finalOnly() Plan {
-	var final Plan
-	labelled := map[string]bool{}
-	for _, g := range p.Guests {
-		if g.Class == zfs.Stopped {
-			final.Guests = append(final.Guests, g)
-			for _, d := range g.Disks {
-				labelled[d.Dataset] = true
-			}
-		}
-	}
-	for _, n := range p.Notes {
-		if labelled[n.Dataset] {
-			final.Notes = append(final.Notes, n)
-		}
-	}
-	return final
 }
 
 // ranHere are the disks whose label says that snap of this node has worked on them.

@@ -139,3 +139,13 @@ func (g Guests) SeenStopped() []int {
 	slices.Sort(vmids)
 	return vmids
 }
+
+// configOf is the configuration of the guest that uses a disk.
+func (g Guests) configOf(dataset string) (pve.Config, bool) {
+	for _, vmid := range g.claims(Disk{Head: zfs.Head{Name: dataset}, VMID: vmidOf(dataset)}) {
+		if config, here := g.Cluster.Guests[vmid]; here {
+			return config, true
+		}
+	}
+	return pve.Config{}, false
+}

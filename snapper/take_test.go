@@ -29,7 +29,6 @@ func TestFreeName(t *testing.T) {
 	assert.Equal(t, "autosnap_2026-10-25_02:30:02_hourly", name(), "taken on the other, too")
 	one.Snapshots = append(one.Snapshots, zfs.Snapshot{Name: "autosnap_2026-10-25_02:30:02_daily"})
 	assert.Equal(t, "autosnap_2026-10-25_02:30:02_hourly", name(), "another class is another name")
-	assert.Equal(t, "autosnap_2026-10-25_03:00:00_hourly", nextName("autosnap_2026-10-25_02:59:59_hourly", zfs.Hourly))
 }
 
 func TestFirstOfDay(t *testing.T) {

@@ -1,0 +1,96 @@
+package snapper
+
+import (
+	"slices"
+
+	"snapwatch/internal/zfs"
+)
+
+// freezes tells whether any guest is to be held still.
+func (p Plan) freezes() bool {
+	return slices.ContainsFunc(p.Guests, func(g GuestPlan) bool { return len(g.Freeze) > 0 })
+}
+
+// split parts the plan into what is for disks that get their _stopped snapshot, and
+// the rest. Nobody waits for hooks of other guests, or for those that are held still, while
+// a stopped guest is locked.
+func (p Plan) split() (final, rest Plan) {
+	stops := map[string]bool{}
+	for _, dataset := range p.finalDisks() {
+		stops[dataset] = true
+	}
+	for _, g := range p.Guests {
+		if g.Class == zfs.Stopped {
+			final.Guests = append(final.Guests, g)
+		} else {
+			rest.Guests = append(rest.Guests, g)
+		}
+	}
+	dataset := func(d Destroy) string { return d.Dataset }
+	marked := func(s zfs.Snapshot) string { return s.Dataset }
+	final.Destroys, rest.Destroys = part(p.Destroys, stops, dataset)
+	final.FullDestroys, rest.FullDestroys = part(p.FullDestroys, stops, dataset)
+	final.Marks, rest.Marks = part(p.Marks, stops, marked)
+	final.Abandoned, rest.Abandoned = part(p.Abandoned, stops, func(j JudgedBookmark) string { return j.Dataset })
+	final.Unmark, rest.Unmark = part(p.Unmark, stops, marked)
+	final.GiveBack, rest.GiveBack = part(p.GiveBack, stops, func(s string) string { return s })
+	return final, rest
+}
+
+func part[T any](list []T, chosen map[string]bool, dataset func(T) string) (in, out []T) {
+	for _, entry := range list {
+		if chosen[dataset(entry)] {
+			in = append(in, entry)
+		} else {
+			out = append(out, entry)
+		}
+	}
+	return in, out
+}
+
+// finalOnly is what remains of a plan while the host shuts down: the _stopped snapshots
+// and labels of guests that ran here. Nothing rotates, and a guest that still lives is
+// left to the next run.
+func (p Plan) finalOnly() Plan {
+	var final Plan
+	labelled := map[string]bool{}
+	for _, g := range p.Guests {
+		if g.Class == zfs.Stopped {
+			final.Guests = append(final.Guests, g)
+			for _, d := range g.Disks {
+				labelled[d.Dataset] = true
+			}
+		}
+	}
+	for _, n := range p.Notes {
+		if labelled[n.Dataset] {
+			final.Notes = append(final.Notes, n)
+		}
+	}
+	return final
+}
+
+// finalDisks returns the datasets that the plan gives a _stopped snapshot or label.
+func (p Plan) finalDisks() []string {
+	var datasets []string
+	for _, g := range p.Guests {
+		for _, d := range g.Disks {
+			if g.Class == zfs.Stopped {
+				datasets = append(datasets, d.Dataset)
+			}
+		}
+	}
+	return datasets
+}
+
+// add takes another plan in.
+func (p *Plan) add(more Plan) {
+	p.Guests = append(p.Guests, more.Guests...)
+	p.Destroys = append(p.Destroys, more.Destroys...)
+	p.FullDestroys = append(p.FullDestroys, more.FullDestroys...)
+	p.Marks = append(p.Marks, more.Marks...)
+	p.Abandoned = append(p.Abandoned, more.Abandoned...)
+	p.Unmark = append(p.Unmark, more.Unmark...)
+	p.GiveBack = append(p.GiveBack, more.GiveBack...)
+	p.Notes = append(p.Notes, more.Notes...)
+}

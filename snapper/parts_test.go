@@ -1,0 +1,93 @@
+package snapper
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfs"
+)
+
+// Together the two parts are the plan, and all of a disk is in one of them.
+func TestPlanSplit(t *testing.T) {
+	final, rest := hookPlan().split()
+	require.Len(t, final.Guests, 1)
+	assert.Equal(t, 102, final.Guests[0].VMID)
+	assert.Len(t, rest.Guests, 4)
+	assert.Equal(t, []Destroy{{Dataset: "tank/vm-102-disk-0", Name: "old"}}, final.Destroys)
+	assert.Len(t, rest.Destroys, 2)
+	assert.Len(t, final.Marks, 1)
+	assert.Len(t, rest.Marks, 1)
+	assert.Equal(t, []string{"tank/vm-104-disk-0"}, rest.GiveBack)
+}
+
+// A guest whose hook failed loses its snapshots, label and what hangs on them, on all
+// pools; nobody else does.
+func TestPlanWithout(t *testing.T) {
+	plan, refused := hookPlan().without(map[int]error{100: errors.New("no")})
+	assert.Len(t, refused, 2)
+	assert.ErrorContains(t, refused["ssd/vm-100-disk-1"].err, "no")
+	for _, g := range plan.Guests {
+		assert.NotEqual(t, 100, g.VMID)
+	}
+	assert.Len(t, plan.Guests, 3)
+	assert.Equal(t, []Destroy{{Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}}, plan.Destroys)
+	assert.Len(t, hookPlan().Destroys, 3)
+}
+
+// The other members of its group get their snapshot, and only they are held still.
+func TestPlanWithoutMember(t *testing.T) {
+	whole := Plan{Guests: []GuestPlan{{Group: "shop", Class: zfs.Hourly, Freeze: []Freeze{{VMID: 100}, {VMID: 101}}, Disks: []DiskPlan{
+		{Dataset: "tank/vm-100-disk-0", VMID: 100, Snapshot: true}, {Dataset: "tank/vm-101-disk-0", VMID: 101, Snapshot: true},
+	}}}}
+	plan, refused := whole.without(map[int]error{100: errors.New("no")})
+	require.Len(t, plan.Guests, 1)
+	assert.Equal(t, []Freeze{{VMID: 101}}, plan.Guests[0].Freeze)
+	assert.Equal(t, whole.Guests[0].Disks[1:], plan.Guests[0].Disks)
+	assert.Contains(t, refused, "tank/vm-100-disk-0")
+	assert.Len(t, whole.Guests[0].Freeze, 2)
+}
+
+func hookPlan() Plan {
+	live := func(vmid int, pool, dataset string) GuestPlan {
+		return GuestPlan{Pool: pool, VMID: vmid, Snapshot: "autosnap_2026-07-15_12:07:00_hourly", Class: zfs.Hourly,
+			Disks: []DiskPlan{{Dataset: dataset, VMID: vmid, Snapshot: true, Label: "pve1"}}}
+	}
+	stopped := live(102, "tank", "tank/vm-102-disk-0")
+	stopped.Class, stopped.Snapshot = zfs.Stopped, "autosnap_2026-07-15_12:07:00_stopped"
+	labelOnly := live(103, "tank", "tank/vm-103-disk-0")
+	labelOnly.Disks[0].Snapshot = false
+	return Plan{
+		Guests:   []GuestPlan{live(100, "tank", "tank/vm-100-disk-0"), live(100, "ssd", "ssd/vm-100-disk-1"), live(101, "tank", "tank/vm-101-disk-0"), stopped, labelOnly},
+		Destroys: []Destroy{{Dataset: "tank/vm-100-disk-0", Name: "old", AfterNew: true}, {Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}},
+		Marks:    []zfs.Snapshot{{Dataset: "tank/vm-102-disk-0", Name: "a"}, {Dataset: "tank/vm-101-disk-0", Name: "a"}},
+		GiveBack: []string{"tank/vm-104-disk-0"},
+	}
+}
+
+// What may be destroyed after all, by what became of the disk's new snapshot.
+func TestAllowed(t *testing.T) {
+	plan := Plan{
+		Destroys:     []Destroy{{Dataset: disk0, Name: "a", AfterNew: true}, {Dataset: disk0, Name: "b"}},
+		FullDestroys: []Destroy{{Dataset: disk0, Name: "full"}},
+	}
+	for _, test := range []struct {
+		name    string
+		outcome diskOutcome
+		want    []string
+	}{
+		{"made", diskOutcome{snapshot: "new"}, []string{"a", "b"}},
+		{"nothing was to be made", diskOutcome{}, []string{"b"}},
+		{"failed", diskOutcome{err: errTest}, nil},
+		{"made, and its label failed", diskOutcome{snapshot: "new", err: errTest}, nil},
+		{"no space", diskOutcome{err: errTest, noSpace: true}, []string{"full"}},
+	} {
+		var got []string
+		for _, d := range allowed(plan, "tank", map[string]diskOutcome{disk0: test.outcome}) {
+			got = append(got, d.Name)
+		}
+		assert.Equal(t, test.want, got, test.name)
+	}
+}
