@@ -196,7 +196,7 @@ func (d *Disk) NextChecked(unfinished bool) report.Checked { //nolint:revive // 
 	if d.Ignored != "" || unfinished || d.History == nil && len(d.InQuestion()) > 0 {
 		return d.Checked
 	}
-	next := report.Checked{GUID: d.GUID, Origin: d.Origin, TXG: newestTXG(d.Snapshots)}
+	next := report.Checked{GUID: d.GUID, Origin: d.Origin, TXG: NewestTXG(d.Snapshots)}
 	for _, j := range d.judgeBookmarks() {
 		if j.Standing == Unproven {
 			next.Unproven = append(next.Unproven, report.Unproven{Name: j.Name, GUID: j.GUID, Reason: j.Reason})
@@ -206,7 +206,7 @@ func (d *Disk) NextChecked(unfinished bool) report.Checked { //nolint:revive // 
 }
 
 // newestTXG is the transaction group of the newest snapshot of any kind, 0 if there is none.
-func newestTXG(snapshots []zfs.Snapshot) uint64 {
+func NewestTXG(snapshots []zfs.Snapshot) uint64 {
 	var txg uint64
 	for _, s := range snapshots {
 		txg = max(txg, s.CreateTXG)

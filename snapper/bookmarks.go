@@ -15,7 +15,7 @@ const keepStoppedBookmarks = 10
 
 // maxUnmarks is how many bookmarks one run destroys at most: each takes a process and
 // a transaction group (facts: OpenZFS F).
-const maxUnmarks = 20
+const MaxUnmarks = 20
 
 // maxMarks is how many bookmarks of snapshots that are there already one run makes at
 // most. All of them are in one transaction group, which every writer waits for.
@@ -171,7 +171,7 @@ func byDay(list []zfs.Snapshot) [][]zfs.Snapshot {
 
 // reliesOnBookmarks are the disks of which bookmarks are to go, or one is missing, or a
 // _stopped snapshot goes only because it has its bookmark.
-func (p Plan) reliesOnBookmarks() map[string]bool {
+func (p Plan) ReliesOnBookmarks() map[string]bool {
 	disks := map[string]bool{}
 	for _, list := range [][]zfs.Snapshot{p.Unmark, p.Marks} {
 		for _, m := range list {

@@ -143,7 +143,7 @@ func untouched(d *Disk) Result {
 // stream and that its head does not show: a local label is given up only for a received
 // one, and a disk of a stopped guest without a label of its own is not taken over if
 // one was received and then hidden by zfs inherit.
-func maskedLabel(d *Disk, names Names) bool {
+func MaskedLabel(d *Disk, names Names) bool {
 	if d.Ignored != "" {
 		return false
 	}

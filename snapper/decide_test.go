@@ -10,7 +10,10 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-const disk0 = "tank/data/vm-100-disk-0"
+const (
+	disk0 = "tank/data/vm-100-disk-0"
+	disk1 = "tank/data/vm-100-disk-1"
+)
 
 // stoppedDisk is a disk of a guest that is proven to have stopped.
 func stoppedDisk(label string) Disk {
@@ -251,8 +254,8 @@ func TestMaskedLabel(t *testing.T) {
 	} {
 		d := Disk{State: c.state}
 		d.Running = c.label
-		assert.Equal(t, c.want, maskedLabel(&d, names), name)
+		assert.Equal(t, c.want, MaskedLabel(&d, names), name)
 		d.Ignored = "ignored"
-		assert.False(t, maskedLabel(&d, names), name)
+		assert.False(t, MaskedLabel(&d, names), name)
 	}
 }

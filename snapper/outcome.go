@@ -7,20 +7,20 @@ import (
 )
 
 // diskOutcome is what became of a disk's part of the plan.
-type diskOutcome struct {
-	snapshot string // the name it got, "" if none
-	err      error
-	noSpace  bool
+type DiskOutcome struct {
+	Snapshot string // the name it got, "" if none
+	Err      error
+	NoSpace  bool
 }
 
 // allowed returns what may be destroyed in the pool after all: nothing of a disk
 // whose new snapshot failed, unless for lack of space, where the policy is applied
 // as if the snapshot had not been planned.
-func allowed(plan Plan, pool string, outcomes map[string]diskOutcome) []Destroy {
+func Allowed(plan Plan, pool string, outcomes map[string]DiskOutcome) []Destroy {
 	var list []Destroy
 	for _, d := range plan.Destroys {
-		made := outcomes[d.Dataset].snapshot
-		if zfs.Pool(d.Dataset) != pool || outcomes[d.Dataset].err != nil || d.AfterNew && made == "" {
+		made := outcomes[d.Dataset].Snapshot
+		if zfs.Pool(d.Dataset) != pool || outcomes[d.Dataset].Err != nil || d.AfterNew && made == "" {
 			continue
 		}
 		if d.AfterNew {
@@ -29,31 +29,31 @@ func allowed(plan Plan, pool string, outcomes map[string]diskOutcome) []Destroy 
 		list = append(list, d)
 	}
 	for _, d := range plan.FullDestroys {
-		if zfs.Pool(d.Dataset) == pool && outcomes[d.Dataset].noSpace {
+		if zfs.Pool(d.Dataset) == pool && outcomes[d.Dataset].NoSpace {
 			list = append(list, d)
 		}
 	}
 	return list
 }
 
-func fail(outcomes map[string]diskOutcome, g GuestPlan, err error, noSpace bool) {
+func Fail(outcomes map[string]DiskOutcome, g GuestPlan, err error, noSpace bool) {
 	for _, d := range g.Disks {
-		outcomes[d.Dataset] = diskOutcome{err: err, noSpace: noSpace}
+		outcomes[d.Dataset] = DiskOutcome{Err: err, NoSpace: noSpace}
 	}
 }
 
 // without leaves out the snapshots of guests whose hook failed, and what would have
 // hung on them: to the rest of the plan their disks are ones whose snapshot failed. The
 // other members of such a guest's group get theirs.
-func (p Plan) without(failed map[int]error) (Plan, map[string]diskOutcome) {
-	refused, ready := map[string]diskOutcome{}, p
+func (p Plan) Without(failed map[int]error) (Plan, map[string]DiskOutcome) {
+	refused, ready := map[string]DiskOutcome{}, p
 	ready.Guests = nil
 	for _, g := range p.Guests {
 		disks := g.Disks
 		g.Disks = nil
 		for _, d := range disks {
 			if err := failed[d.VMID]; err != nil {
-				refused[d.Dataset] = diskOutcome{err: err}
+				refused[d.Dataset] = DiskOutcome{Err: err}
 			} else {
 				g.Disks = append(g.Disks, d)
 			}

@@ -7,14 +7,14 @@ import (
 )
 
 // freezes tells whether any guest is to be held still.
-func (p Plan) freezes() bool {
+func (p Plan) Freezes() bool {
 	return slices.ContainsFunc(p.Guests, func(g GuestPlan) bool { return len(g.Freeze) > 0 })
 }
 
 // split parts the plan into what is for disks that get their _stopped snapshot, and
 // the rest. Nobody waits for hooks of other guests, or for those that are held still, while
 // a stopped guest is locked.
-func (p Plan) split() (final, rest Plan) {
+func (p Plan) Split() (final, rest Plan) {
 	stops := map[string]bool{}
 	for _, dataset := range p.finalDisks() {
 		stops[dataset] = true
@@ -51,7 +51,7 @@ func part[T any](list []T, chosen map[string]bool, dataset func(T) string) (in, 
 // finalOnly is what remains of a plan while the host shuts down: the _stopped snapshots
 // and labels of guests that ran here. Nothing rotates, and a guest that still lives is
 // left to the next run.
-func (p Plan) finalOnly() Plan {
+func (p Plan) FinalOnly() Plan {
 	var final Plan
 	labelled := map[string]bool{}
 	for _, g := range p.Guests {
@@ -84,7 +84,7 @@ func (p Plan) finalDisks() []string {
 }
 
 // add takes another plan in.
-func (p *Plan) add(more Plan) {
+func (p *Plan) Add(more Plan) {
 	p.Guests = append(p.Guests, more.Guests...)
 	p.Destroys = append(p.Destroys, more.Destroys...)
 	p.FullDestroys = append(p.FullDestroys, more.FullDestroys...)

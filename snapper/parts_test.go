@@ -12,7 +12,7 @@ import (
 
 // Together the two parts are the plan, and all of a disk is in one of them.
 func TestPlanSplit(t *testing.T) {
-	final, rest := hookPlan().split()
+	final, rest := hookPlan().Split()
 	require.Len(t, final.Guests, 1)
 	assert.Equal(t, 102, final.Guests[0].VMID)
 	assert.Len(t, rest.Guests, 4)
@@ -26,9 +26,9 @@ func TestPlanSplit(t *testing.T) {
 // A guest whose hook failed loses its snapshots, label and what hangs on them, on all
 // pools; nobody else does.
 func TestPlanWithout(t *testing.T) {
-	plan, refused := hookPlan().without(map[int]error{100: errors.New("no")})
+	plan, refused := hookPlan().Without(map[int]error{100: errors.New("no")})
 	assert.Len(t, refused, 2)
-	assert.ErrorContains(t, refused["ssd/vm-100-disk-1"].err, "no")
+	assert.ErrorContains(t, refused["ssd/vm-100-disk-1"].Err, "no")
 	for _, g := range plan.Guests {
 		assert.NotEqual(t, 100, g.VMID)
 	}
@@ -42,7 +42,7 @@ func TestPlanWithoutMember(t *testing.T) {
 	whole := Plan{Guests: []GuestPlan{{Group: "shop", Class: zfs.Hourly, Freeze: []Freeze{{VMID: 100}, {VMID: 101}}, Disks: []DiskPlan{
 		{Dataset: "tank/vm-100-disk-0", VMID: 100, Snapshot: true}, {Dataset: "tank/vm-101-disk-0", VMID: 101, Snapshot: true},
 	}}}}
-	plan, refused := whole.without(map[int]error{100: errors.New("no")})
+	plan, refused := whole.Without(map[int]error{100: errors.New("no")})
 	require.Len(t, plan.Guests, 1)
 	assert.Equal(t, []Freeze{{VMID: 101}}, plan.Guests[0].Freeze)
 	assert.Equal(t, whole.Guests[0].Disks[1:], plan.Guests[0].Disks)
@@ -75,17 +75,17 @@ func TestAllowed(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name    string
-		outcome diskOutcome
+		outcome DiskOutcome
 		want    []string
 	}{
-		{"made", diskOutcome{snapshot: "new"}, []string{"a", "b"}},
-		{"nothing was to be made", diskOutcome{}, []string{"b"}},
-		{"failed", diskOutcome{err: errTest}, nil},
-		{"made, and its label failed", diskOutcome{snapshot: "new", err: errTest}, nil},
-		{"no space", diskOutcome{err: errTest, noSpace: true}, []string{"full"}},
+		{"made", DiskOutcome{Snapshot: "new"}, []string{"a", "b"}},
+		{"nothing was to be made", DiskOutcome{}, []string{"b"}},
+		{"failed", DiskOutcome{Err: errTest}, nil},
+		{"made, and its label failed", DiskOutcome{Snapshot: "new", Err: errTest}, nil},
+		{"no space", DiskOutcome{Err: errTest, NoSpace: true}, []string{"full"}},
 	} {
 		var got []string
-		for _, d := range allowed(plan, "tank", map[string]diskOutcome{disk0: test.outcome}) {
+		for _, d := range Allowed(plan, "tank", map[string]DiskOutcome{disk0: test.outcome}) {
 			got = append(got, d.Name)
 		}
 		assert.Equal(t, test.want, got, test.name)

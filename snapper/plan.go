@@ -235,7 +235,7 @@ type Capture struct {
 	Since time.Time
 }
 
-func vmidOf(dataset string) int {
+func VmidOf(dataset string) int {
 	vmid, _, _ := zfs.ParseDiskName(zfs.Base(dataset))
 	return vmid
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // uncovered returns why a volume of a running guest is not protected, "" if it is.
-func uncovered(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
+func Uncovered(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
 		return "", ""
 	}

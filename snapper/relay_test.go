@@ -136,7 +136,7 @@ func TestMarksAreBounded(t *testing.T) {
 	assert.Len(t, w.run().Marks, maxMarks)
 	assert.Empty(t, w.run().Marks)
 	w.policy.Bookmarks = 1
-	assert.Len(t, w.run().Unmark, maxUnmarks)
+	assert.Len(t, w.run().Unmark, MaxUnmarks)
 }
 
 // A running guest's disk gets the bookmarks that it lacks: those that failed, those of

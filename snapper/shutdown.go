@@ -37,7 +37,7 @@ func (s Shutdown) closed() string {
 // shutdownPause is how long after the first look at the guests the second is taken
 // while the host shuts down. A longer pause is for telling a stop from a restart, and
 // what would restart a guest is gone by then.
-const shutdownPause = 2 * time.Second
+const ShutdownPause = 2 * time.Second
 
 // recent is how long ago a run must have been for this node to be one that snap works
 // on. A label alone may be what another program left.
@@ -55,7 +55,7 @@ func (s Shutdown) Finalizes(lastRun, now time.Time) string {
 }
 
 // ranHere are the disks whose label says that snap of this node has worked on them.
-func ranHere(disks []Disk, names Names) []Disk {
+func RanHere(disks []Disk, names Names) []Disk {
 	var own []Disk
 	for _, d := range disks {
 		if label := names.Classify(d.Running); label == OwnLabel || label == StoppedLabel {

@@ -118,7 +118,7 @@ var aliveStatus = map[string]bool{
 }
 
 // alive tells whether anything says that the guest lives.
-func (e Evidence) alive() bool { return e.Process || aliveStatus[e.Listed] }
+func (e Evidence) Alive() bool { return e.Process || aliveStatus[e.Listed] }
 
 // dead tells whether everything says that it does not.
 func (e Evidence) dead() bool {
@@ -128,7 +128,7 @@ func (e Evidence) dead() bool {
 // Judge says what a guest of this node is, and why. A stop is believed only when
 // nothing speaks against it (facts: Proxmox, stop confirmation).
 func Judge(e Evidence, gate Gate) (State, string) {
-	alive := e.alive()
+	alive := e.Alive()
 	switch {
 	case e.RunState == "prelaunch" && e.Config.Lock == "backup", e.RunState == "shutdown" && e.Config.Lock == "backup":
 		return Backup, "QEMU runs only for a backup (" + e.RunState + ")"
@@ -208,7 +208,7 @@ const stuckAfter = time.Hour
 
 // stuckLock says that a guest that does not run has been locked for long, "" where
 // that is not so. While it is, its stop is not recorded, and its replicas alarm.
-func stuckLock(e Evidence, now time.Time) string {
+func StuckLock(e Evidence, now time.Time) string {
 	held := now.Sub(e.Config.Changed)
 	if e.Process || aliveStatus[e.Listed] || e.Config.Lock == "" || e.Config.Lock == "suspended" || e.Config.Changed.IsZero() || held <= stuckAfter {
 		return ""

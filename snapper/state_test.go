@@ -304,12 +304,12 @@ func TestStuckLock(t *testing.T) {
 		{"its process lives", func(e *Evidence) { e.Process = true }, false},
 		{"paused", func(e *Evidence) { e.Listed = "paused" }, false},
 	} {
-		got := stuckLock(with(with(dead(), locked), test.change), noon)
+		got := StuckLock(with(with(dead(), locked), test.change), noon)
 		assert.Equal(t, test.stuck, got != "", "%s: %s", test.name, got)
 	}
 	vm, ct := with(dead(), locked), with(dead(), locked)
 	vm.Config.ID, ct.Config.ID = pve.ID{VMID: 100, Kind: pve.QEMU}, pve.ID{VMID: 200, Kind: pve.LXC}
-	assert.Contains(t, stuckLock(vm, noon), "guest 100 does not run and is locked (backup) since 2026-07-15 11:06")
-	assert.Contains(t, stuckLock(vm, noon), "qm unlock 100")
-	assert.Contains(t, stuckLock(ct, noon), "pct unlock 200")
+	assert.Contains(t, StuckLock(vm, noon), "guest 100 does not run and is locked (backup) since 2026-07-15 11:06")
+	assert.Contains(t, StuckLock(vm, noon), "qm unlock 100")
+	assert.Contains(t, StuckLock(ct, noon), "pct unlock 200")
 }

@@ -19,7 +19,7 @@ var noon = time.Date(2026, time.July, 15, 12, 7, 0, 0, time.UTC)
 func testPolicy() Policy {
 	return Policy{
 		Names:     Names{Node: "pve1", Hostname: "pve1", Peers: []string{"pve2"}},
-		Bookmarks: 30, StoppedGrace: 24 * time.Hour, MaxDestroys: 1000, MaxUnmarks: maxUnmarks,
+		Bookmarks: 30, StoppedGrace: 24 * time.Hour, MaxDestroys: 1000, MaxUnmarks: MaxUnmarks,
 	}
 }
 
@@ -61,7 +61,7 @@ func (w *world) run(fails ...string) Plan {
 }
 
 func (w *world) apply(plan Plan, fails ...string) {
-	outcomes := map[string]diskOutcome{}
+	outcomes := map[string]DiskOutcome{}
 	for _, m := range plan.Abandoned {
 		d := w.disk(m.Dataset)
 		d.Bookmarks = slices.DeleteFunc(d.Bookmarks, func(b zfs.Snapshot) bool { return b.GUID == m.GUID })
@@ -70,12 +70,12 @@ func (w *world) apply(plan Plan, fails ...string) {
 		full := slices.ContainsFunc(g.Disks, func(d DiskPlan) bool { return d.Snapshot && slices.Contains(fails, d.Dataset) })
 		for _, dp := range g.Disks {
 			if full {
-				outcomes[dp.Dataset] = diskOutcome{err: errTest, noSpace: true}
+				outcomes[dp.Dataset] = DiskOutcome{Err: errTest, NoSpace: true}
 				continue
 			}
 			d := w.disk(dp.Dataset)
 			if dp.Snapshot {
-				outcomes[dp.Dataset] = diskOutcome{snapshot: g.Snapshot}
+				outcomes[dp.Dataset] = DiskOutcome{Snapshot: g.Snapshot}
 				w.snap(d, g.Snapshot, w.now)
 			}
 			if dp.Bookmark {
@@ -98,7 +98,7 @@ func (w *world) apply(plan Plan, fails ...string) {
 		d.Running = zfs.Property{Value: d.Running.Received, Received: d.Running.Received, Source: zfs.SourceReceived}
 	}
 	for _, pool := range w.pools() {
-		for _, gone := range allowed(plan, pool, outcomes) {
+		for _, gone := range Allowed(plan, pool, outcomes) {
 			w.destroy(gone)
 		}
 	}

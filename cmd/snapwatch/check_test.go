@@ -47,7 +47,7 @@ func newSite(t *testing.T, disks ...zfstest.Dataset) *site {
 func (s *site) check(args ...string) (status int, first string) {
 	s.out.Reset()
 	s.errors.Reset()
-	status = run(append([]string{"check", "--seen", s.seen}, args...), s.environment)
+	status = execute(append([]string{"check", "--seen", s.seen}, args...), s.environment)
 	first, _, _ = strings.Cut(s.out.String(), "\n")
 	return status, first
 }
@@ -178,11 +178,11 @@ func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	assert.True(t, strings.HasPrefix(first, "CRITICAL: pool lost missing, 2 of 3 disks missing"), first)
 
 	s.out.Reset()
-	require.Equal(t, 0, run([]string{"forget", "tank/vm-200-disk-0", "lost", "--state-dir", filepath.Dir(s.seen)}, s.environment))
+	require.Equal(t, 0, execute([]string{"forget", "tank/vm-200-disk-0", "lost", "--state-dir", filepath.Dir(s.seen)}, s.environment))
 	assert.Equal(t, "forgot 2 disks\n", s.out.String())
 	status, _ = s.check()
 	assert.Equal(t, 0, status)
-	assert.NotEqual(t, 0, run([]string{"forget", "tank/vm-200-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
+	assert.NotEqual(t, 0, execute([]string{"forget", "tank/vm-200-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
 
 	require.NoError(t, os.WriteFile(s.seen, []byte("{"), 0o600))
 	status, first = s.check()

@@ -16,7 +16,7 @@ import (
 	"snapwatch/internal/command"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
-	"snapwatch/snapper"
+	"snapwatch/snapper/run"
 )
 
 // environment is all that a command takes from the machine. Tests make one of
@@ -124,8 +124,8 @@ func clockSync() string {
 }
 
 // options are those of every work on this host's pools.
-func (e *environment) options(cfg config.Config) snapper.Options {
-	return snapper.Options{
+func (e *environment) options(cfg config.Config) run.Options {
+	return run.Options{
 		Config: cfg, PVE: e.PVE, Kstat: e.Kstat, LockDir: e.LockDir, StateDir: e.StateDir, Now: e.Now,
 		Progress: e.progress(), Quiesce: e.quiesce(),
 	}

@@ -8,7 +8,7 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/internal/report"
-	"snapwatch/snapper"
+	"snapwatch/snapper/run"
 )
 
 // finalizeCmd is `snapwatch finalize`.
@@ -39,14 +39,14 @@ func (c *finalizeCmd) Run(env *environment) error {
 	if cfg.Role == "replica" {
 		return nil
 	}
-	if why := snapper.ReadShutdown(ctx, env.PVE).Finalizes(last.Start, env.Now()); why != "" {
+	if why := run.ReadShutdown(ctx, env.PVE).Finalizes(last.Start, env.Now()); why != "" {
 		fmt.Fprintf(env.Stdout, "nothing to do: %s\n", why)
 		return nil
 	}
 	if !env.Root {
 		return &exit{2, errNotRoot}
 	}
-	plan, done, err := snapper.Run(ctx, snapper.Options{
+	plan, done, err := run.Run(ctx, run.Options{
 		Config: cfg, Keep: config.Keep{}, Final: true,
 		PVE: env.PVE, Kstat: env.Kstat, LockDir: env.LockDir, StateDir: env.StateDir, Now: env.Now,
 	})

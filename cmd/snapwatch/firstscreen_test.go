@@ -15,7 +15,7 @@ import (
 func TestFirstScreen(t *testing.T) {
 	var out bytes.Buffer
 	env := &environment{Stdout: &out, Stderr: &out}
-	require.Zero(t, run(nil, env))
+	require.Zero(t, execute(nil, env))
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 	assert.LessOrEqual(t, len(lines), 23)
 	for _, line := range lines {
@@ -25,7 +25,7 @@ func TestFirstScreen(t *testing.T) {
 	require.NotEmpty(t, help)
 	for _, m := range help {
 		out.Reset()
-		assert.Contains(t, []int{0, checkUnknown}, run([]string{m[1], "--help"}, env), m[1])
+		assert.Contains(t, []int{0, checkUnknown}, execute([]string{m[1], "--help"}, env), m[1])
 	}
 }
 
@@ -33,18 +33,18 @@ func TestFirstScreen(t *testing.T) {
 func TestCompletionAndManual(t *testing.T) {
 	var all bytes.Buffer
 	env := &environment{Stdout: &all, Stderr: &all}
-	require.Zero(t, run([]string{"--help"}, env))
+	require.Zero(t, execute([]string{"--help"}, env))
 	names := regexp.MustCompile(`(?m)^  ([a-z]+)(?: ([a-z]+))?  +[A-Z]`).FindAllStringSubmatch(all.String(), -1)
 	require.Greater(t, len(names), 8)
 	all.Reset()
 	for _, m := range names {
-		run(strings.Fields(m[1]+" "+m[2]+" --help"), env)
+		execute(strings.Fields(m[1]+" "+m[2]+" --help"), env)
 	}
 	flags := regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z.-]+)`).FindAllStringSubmatch(all.String(), -1)
 	require.Greater(t, len(flags), 20)
 	for _, argv := range []string{"manual", "completion bash", "completion zsh", "completion fish"} {
 		all.Reset()
-		require.Zero(t, run(strings.Fields(argv), env), argv)
+		require.Zero(t, execute(strings.Fields(argv), env), argv)
 		text := strings.ReplaceAll(all.String(), `\-`, "-")
 		for _, m := range names {
 			assert.Contains(t, text, m[1], argv)

@@ -19,7 +19,7 @@ import (
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], systemEnvironment()))
+	os.Exit(execute(os.Args[1:], systemEnvironment()))
 }
 
 // version is set by the linker.
@@ -98,8 +98,8 @@ func (e *exit) Unwrap() error { return e.err }
 // ended is how kong's --help and --version leave the parser.
 type ended struct{ code int }
 
-// run is the program but for the process around it. It returns the exit status.
-func run(args []string, env *environment) (status int) {
+// execute is the program but for the process around it. It returns the exit status.
+func execute(args []string, env *environment) (status int) {
 	defer func() {
 		if e := recover(); e != nil {
 			end, ok := e.(ended)

@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "write what the commands print into the 
 // their names.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"snapwatch": func() { os.Exit(run(os.Args[1:], scriptEnvironment())) },
+		"snapwatch": func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
 		"zfs": func() {
 			if os.Getenv("WORK") == "" { // no script, but a test that describes its pools in Go
 				zfstest.Main(nil)

@@ -9,6 +9,7 @@ import (
 	"snapwatch/exporter"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
+	"snapwatch/snapper/run"
 )
 
 // pruneCmd is `snapwatch prune`.
@@ -45,7 +46,7 @@ func (c *pruneCmd) Run(env *environment) error {
 	defer stop()
 	options := env.options(cfg)
 	options.Keep, options.DryRun = keep, c.DryRun
-	plan, done, err := snapper.Prune(ctx, options)
+	plan, done, err := run.Prune(ctx, options)
 	if err != nil {
 		return &exit{2, err}
 	}

@@ -8,7 +8,7 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/exporter"
-	"snapwatch/snapper"
+	"snapwatch/snapper/run"
 )
 
 // snapCmd is `snapwatch snap`.
@@ -66,7 +66,7 @@ func (c *snapCmd) Run(env *environment) error {
 	defer stop()
 	options := env.options(cfg)
 	options.Keep, options.Node, options.DryRun, options.Adopt = keep, c.Node, c.DryRun, c.Adopt
-	plan, done, err := snapper.Run(ctx, options)
+	plan, done, err := run.Run(ctx, options)
 	if err != nil {
 		return &exit{2, err}
 	}

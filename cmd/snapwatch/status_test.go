@@ -19,7 +19,7 @@ import (
 func (s *site) look(command string, args ...string) int {
 	s.out.Reset()
 	s.errors.Reset()
-	return run(append([]string{command, "--seen", s.seen}, args...), s.environment)
+	return execute(append([]string{command, "--seen", s.seen}, args...), s.environment)
 }
 
 // atTerminal lets a person watch, with these variables.

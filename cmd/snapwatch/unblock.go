@@ -8,6 +8,7 @@ import (
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
+	"snapwatch/snapper/run"
 )
 
 // unblockCmd is `snapwatch unblock`.
@@ -41,7 +42,7 @@ func (c *unblockCmd) Run(env *environment) error {
 	}
 	ctx, stop := untilTold()
 	defer stop()
-	u, done, err := snapper.Unblock(ctx, env.options(cfg), snapper.UnblockRequest{VMID: c.VMID, Snapshot: c.Snapshot, Remove: c.Yes, LoseBase: c.LoseBase})
+	u, done, err := run.Unblock(ctx, env.options(cfg), run.UnblockRequest{VMID: c.VMID, Snapshot: c.Snapshot, Remove: c.Yes, LoseBase: c.LoseBase})
 	if err != nil {
 		return &exit{2, err}
 	}

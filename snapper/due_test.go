@@ -1,0 +1,336 @@
+package snapper
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"snapwatch/internal/zfs"
+)
+
+func TestFreeName(t *testing.T) {
+	zone := berlin(t)
+	// The night that has 02:30 twice.
+	first := time.Date(2026, 10, 25, 0, 30, 0, 0, time.UTC).In(zone)
+	second := first.Add(time.Hour)
+	one, other := runningDisk(disk0, nil), runningDisk("tank/data/vm-100-disk-1", nil)
+	name := func() string {
+		return freeName([]task{{disk: &one}, {disk: &other}}, zfs.Hourly, second)
+	}
+	assert.Equal(t, "autosnap_2026-10-25_02:30:00_hourly", name())
+	other.Snapshots = []zfs.Snapshot{{Name: zfs.FormatSnapshotName(first, zfs.Hourly)}}
+	assert.Equal(t, "autosnap_2026-10-25_02:30:01_hourly", name(), "taken on one disk")
+	one.Snapshots = []zfs.Snapshot{{Name: "autosnap_2026-10-25_02:30:01_hourly"}}
+	assert.Equal(t, "autosnap_2026-10-25_02:30:02_hourly", name(), "taken on the other, too")
+	one.Snapshots = append(one.Snapshots, zfs.Snapshot{Name: "autosnap_2026-10-25_02:30:02_daily"})
+	assert.Equal(t, "autosnap_2026-10-25_02:30:02_hourly", name(), "another class is another name")
+}
+
+func TestFirstOfDay(t *testing.T) {
+	zone := berlin(t)
+	now := at(t, "07-15 00:20", zone)
+	for _, test := range []struct {
+		have  string
+		class zfs.Class
+		want  bool
+	}{
+		{"07-14 23:59", zfs.Yearly, true},
+		{"07-15 00:05", zfs.Frequently, false},
+		{"07-15 00:05", zfs.Stopped, true}, // its bookmark is not the day's
+		{"07-15 00:24", zfs.Frequently, false},
+		{"07-15 06:00", zfs.Daily, true}, // from the future: it fills no bucket
+		{"2025-07-15 00:05", zfs.Daily, true},
+	} {
+		created := at(t, test.have, zone)
+		have := []zfs.Snapshot{{Name: zfs.FormatSnapshotName(created, test.class), Creation: created.UTC()}}
+		assert.Equal(t, test.want, firstOfDay(have, now), "%s %s", test.have, test.class)
+	}
+	assert.True(t, firstOfDay(nil, now))
+	assert.True(t, firstOfDay([]zfs.Snapshot{{Name: "manual", Creation: now}}, now), "not ours")
+}
+
+func TestBookmarksExpire(t *testing.T) {
+	mark := func(txg int, at time.Time, name string) zfs.Snapshot {
+		return zfs.Snapshot{Name: name, CreateTXG: uint64(txg), Creation: at}
+	}
+	var have []zfs.Snapshot
+	for i := range 12 {
+		at := noon.AddDate(0, 0, i-30)
+		have = append(have,
+			mark(10*i, at, zfs.FormatSnapshotName(at, zfs.Daily)),
+			mark(10*i+1, at, zfs.FormatSnapshotName(at, zfs.Stopped)),
+			mark(10*i+2, at, fmt.Sprintf("zrepl_%d", i)))
+	}
+	// syncoid --create-bookmark marks whatever it sent.
+	sent := noon.AddDate(0, 0, -29).Add(time.Hour)
+	have = append(have, mark(13, sent, zfs.FormatSnapshotName(sent, zfs.Hourly)))
+	expired := func(keep int) (txgs []uint64) {
+		for _, m := range (Bookmarks{Have: have, Keep: keep}).Expire() {
+			txgs = append(txgs, m.CreateTXG)
+		}
+		return txgs
+	}
+	assert.Empty(t, expired(30), "a day's first _stopped one stays, apart from the others")
+	assert.Equal(t, []uint64{0, 20, 30, 1, 11}, expired(8), "of a day with somebody else's none goes: once the first had, the next would be that")
+	assert.Empty(t, expired(0), "0 makes none; what is there may be the last common point of a receiver")
+}
+
+// What goes has no room any more: or it would be made again, or what goes next would be
+// somebody else's. Clocks are set back, and others bookmark, too.
+func TestBookmarksExpireOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		marks := Bookmarks{Keep: rapid.IntRange(1, 4).Draw(t, "keep")}
+		day := 0
+		for i := range rapid.IntRange(0, 60).Draw(t, "marks") {
+			day = max(0, day+rapid.SampledFrom([]int{0, 0, 0, 0, 1, 1, -1}).Draw(t, "days on"))
+			created := noon.AddDate(0, 0, day).Add(time.Duration(i) * time.Second)
+			class := rapid.SampledFrom([]zfs.Class{zfs.Frequently, zfs.Stopped, zfs.Stopped, zfs.Stopped}).Draw(t, "class")
+			marks.Have = append(marks.Have, zfs.Snapshot{Name: zfs.FormatSnapshotName(created, class), GUID: uint64(i + 1), CreateTXG: uint64(i + 1), Creation: created})
+		}
+		gone := marks.Expire()
+		marks.Have = slices.DeleteFunc(marks.Have, func(m zfs.Snapshot) bool { return slices.Contains(gone, m) })
+		if next := marks.Expire(); len(next) > 0 {
+			t.Fatalf("of %v go %v next", marks.Have, next)
+		}
+		if again := marks.Missing(gone, noon.AddDate(0, 0, 60)); len(again) > 0 {
+			t.Fatalf("beside %v there is room for %v again", marks.Have, again)
+		}
+		for _, m := range gone {
+			if class, _ := m.Class(); class == zfs.Stopped && marks.need(m) {
+				t.Fatalf("beside %v there is room for %v again", marks.Have, m)
+			}
+		}
+	})
+}
+
+// Where somebody else's rotation takes every snapshot at once, each is not the day's first.
+func TestOneBookmarkADay(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4"))}}
+	for _, first := range []bool{true, false, false} {
+		assert.Equal(t, first, w.run().Guests[0].Disks[0].Bookmark)
+		w.disk(disk0).Snapshots = nil
+		w.now = w.now.Add(15 * time.Minute)
+	}
+	assert.Len(t, w.disk(disk0).Bookmarks, 1)
+	w.now = w.now.AddDate(0, 0, 1)
+	assert.True(t, w.run().Guests[0].Disks[0].Bookmark)
+}
+
+// A guest that is off, and changed all day by others, has a _stopped snapshot each hour.
+// A copy that is away since the first of a day goes on from that one's bookmark, however
+// many there are until the guest starts.
+func TestBookmarksOfAGuestThatStopsAllDay(t *testing.T) {
+	at := func(day, hour int) time.Time { return time.Date(2026, time.July, day, hour, 30, 0, 0, time.UTC) }
+	var have []zfs.Snapshot
+	for i := range 3 * 12 { // from 11:30 on, three days
+		created := at(13+i/12, 11+i%12)
+		have = append(have, zfs.Snapshot{Name: zfs.FormatSnapshotName(created, zfs.Stopped), GUID: uint64(i + 1), CreateTXG: uint64(i + 1), Creation: created})
+	}
+	marks := Bookmarks{Have: have, Keep: 30}
+	stays := func() (txgs []uint64) {
+		for range 2 { // the second time there is nothing more to do
+			gone := marks.Expire()
+			marks.Have = slices.DeleteFunc(slices.Clone(marks.Have), func(m zfs.Snapshot) bool { return slices.Contains(gone, m) })
+		}
+		for _, m := range marks.Have {
+			txgs = append(txgs, m.CreateTXG)
+		}
+		return txgs
+	}
+	newest := []uint64{27, 28, 29, 30, 31, 32, 33, 34, 35, 36}
+	assert.Equal(t, append([]uint64{1, 13, 25}, newest...), stays(), "the first of each day, and the newest ten")
+	assert.Empty(t, marks.Missing(have, at(15, 23)), "what expired is not made again")
+
+	snapshots := append(slices.Clone(have), zfs.Snapshot{Name: zfs.FormatSnapshotName(at(15, 23), zfs.Frequently), GUID: 99, CreateTXG: 99, Creation: at(15, 23)})
+	gone := func() []Expired { return ExpireStopped(snapshots, marks, time.Hour, at(16, 5)) }
+	assert.Len(t, gone(), len(have), "all have their bookmark, or none of theirs would stay")
+	marks.Have = marks.Have[1:]
+	assert.Len(t, gone(), len(have)-12, "of the first day's none has a bookmark, and any would be its first")
+
+	marks.Have, marks.Keep = have, 2
+	assert.Equal(t, append([]uint64{13, 25}, newest...), stays(), "of as many days as of other snapshots")
+}
+
+// One name for all disks of a guest, in the longest class due on any of them.
+func TestCommonClass(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{
+		runningDisk(disk0, words("f4 h4 d4")), runningDisk("tank/data/vm-100-disk-1", words("f4 h9 d1")),
+		runningDisk("ssd/vm-100-disk-2", words("f4 h4 d4")), runningDisk("tank/data/vm-101-disk-0", words("f4 h4 d4")),
+	}}
+	for _, name := range []string{disk0, "tank/data/vm-100-disk-1", "tank/data/vm-101-disk-0"} {
+		w.managed(w.disk(name), zfs.Daily, noon.Add(-time.Hour))
+	}
+	plan := w.run()
+	assert.Equal(t, []string{
+		"ssd/vm-100-disk-2 daily", disk0 + " daily", "tank/data/vm-100-disk-1 daily", "tank/data/vm-101-disk-0 hourly",
+	}, did(plan))
+	assert.Equal(t, plan.Guests[0].Snapshot, plan.Guests[1].Snapshot, "one name in both pools")
+	var marked []string
+	for _, g := range plan.Guests {
+		for _, d := range g.Disks {
+			if d.Bookmark {
+				marked = append(marked, d.Dataset)
+			}
+		}
+	}
+	assert.Equal(t, []string{"ssd/vm-100-disk-2"}, marked, "the disk's first snapshot of the day")
+}
+
+// A disk gets no snapshot of a class that its retention would never let go.
+func TestDifferentClasses(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{
+		runningDisk(disk0, words("f4 h4 d4")), runningDisk("tank/data/vm-100-disk-1", words("f4")),
+		runningDisk("tank/data/vm-100-disk-2", words("f9 d0")), runningDisk("tank/data/vm-100-disk-3", words("h0")),
+	}}
+	assert.Equal(t, []string{
+		disk0 + " daily", "tank/data/vm-100-disk-1 frequently", "tank/data/vm-100-disk-2 frequently",
+	}, did(w.run()))
+}
+
+// A start makes a snapshot on the disks that were started, whatever is due.
+func TestStartWithDisksThatRan(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("h4 d4")), runningDisk("tank/data/vm-100-disk-1", words("h4 d4"))}}
+	for i := range w.disks {
+		w.managed(&w.disks[i], zfs.Daily, noon.Add(-time.Minute))
+	}
+	w.disks[1].Running.Value = "stopped"
+	assert.Equal(t, []string{"tank/data/vm-100-disk-1 hourly label=pve1"}, did(w.run()), "nothing is due on the other")
+	assert.Empty(t, did(w.run()))
+}
+
+// A stop has one name in all pools, and every _stopped snapshot its bookmark.
+func TestFinalOfAGuest(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4")), runningDisk("ssd/vm-100-disk-1", words("h1"))}}
+	for i := range w.disks {
+		w.disks[i].State = Stopped
+		w.managed(&w.disks[i], zfs.Hourly, noon.Add(-time.Minute))
+	}
+	plan := w.run()
+	require.Equal(t, []string{"ssd/vm-100-disk-1 stopped label=stopped", disk0 + " stopped label=stopped"}, did(plan))
+	for _, g := range plan.Guests {
+		assert.Equal(t, "autosnap_2026-07-15_12:07:00_stopped", g.Snapshot)
+		assert.True(t, g.Disks[0].Bookmark)
+	}
+	assert.Equal(t, []string{disk0, "ssd/vm-100-disk-1"}, []string{plan.finalDisks()[1], plan.finalDisks()[0]})
+
+	w.policy.Bookmarks = 0
+	w.disks[0].Running.Value = "pve1"
+	w.disks[0].Written = 1
+	plan = w.run()
+	require.Len(t, plan.Guests, 1)
+	assert.False(t, plan.Guests[0].Disks[0].Bookmark, "bookmarks are off")
+	assert.Equal(t, "autosnap_2026-07-15_12:07:01_stopped", plan.Guests[0].Snapshot)
+}
+
+// Only a running guest's disks are rotated: nothing is destroyed while Proxmox works
+// on a guest, and a stopped one keeps what it has.
+func TestNoRotationUnlessRunning(t *testing.T) {
+	for state := range State(len(stateNames)) {
+		w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
+		w.disks[0].State = state
+		w.managed(&w.disks[0], zfs.Stopped, noon.Add(-72*time.Hour))
+		w.disks[0].Bookmarks = w.disks[0].Snapshots
+		for i := range 4 {
+			w.managed(&w.disks[0], zfs.Frequently, noon.Add(time.Duration(i-50)*time.Hour))
+		}
+		plan := MakePlan(w.disks, w.policy, w.now)
+		want := 0
+		if state == Running {
+			want = 5
+		}
+		assert.Len(t, plan.Destroys, want, state.String())
+	}
+}
+
+// With no room for the new snapshot the policy is applied without it.
+func TestFullPool(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f2"))}}
+	for i := range 4 {
+		w.managed(&w.disks[0], zfs.Frequently, noon.Add(time.Duration(i-4)*time.Hour))
+	}
+	w.run(disk0)
+	assert.Equal(t, []string{"autosnap_2026-07-15_10:07:00_frequently", "autosnap_2026-07-15_11:07:00_frequently"}, names(&w.disks[0]), "both stay")
+	w.disks[0].Retention = words("f1")
+	w.run(disk0)
+	w.run(disk0)
+	assert.Equal(t, []string{"autosnap_2026-07-15_11:07:00_frequently"}, names(&w.disks[0]), "the newest stays, however often")
+	w.run()
+	assert.Equal(t, []string{"autosnap_2026-07-15_12:07:00_frequently"}, names(&w.disks[0]))
+}
+
+// Nothing goes before the snapshot that makes it superfluous is there, under the
+// name that it got in the end.
+func TestNewSnapshotIsAKeeper(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
+	w.managed(&w.disks[0], zfs.Frequently, noon)
+	plan := MakePlan(w.disks, w.policy, w.now)
+	require.Len(t, plan.Destroys, 1)
+	got := Allowed(plan, "tank", map[string]DiskOutcome{disk0: {Snapshot: "autosnap_2026-07-15_12:07:09_frequently"}})
+	require.Len(t, got, 1)
+	assert.Equal(t, "autosnap_2026-07-15_12:07:00_frequently", got[0].Name)
+	assert.Equal(t, []string{"autosnap_2026-07-15_12:07:09_frequently"}, got[0].Keepers)
+
+	assert.Empty(t, Allowed(plan, "tank", map[string]DiskOutcome{disk0: {Err: errTest}}), "a snapshot that failed destroys nothing")
+	assert.Empty(t, Allowed(plan, "ssd", map[string]DiskOutcome{disk0: {Snapshot: "x"}}))
+	assert.Empty(t, Allowed(plan, "tank", map[string]DiskOutcome{}), "nobody tried to make it")
+}
+
+func TestMaxDestroys(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1")), runningDisk("tank/data/vm-101-disk-0", words("f1"))}}
+	w.policy.MaxDestroys = 10
+	for i := range w.disks {
+		for j := range 9 {
+			w.managed(&w.disks[i], zfs.Frequently, noon.Add(time.Duration(j-9)*time.Hour))
+		}
+	}
+	plan := w.run()
+	assert.Len(t, plan.Destroys, 10)
+	assert.LessOrEqual(t, len(plan.FullDestroys), 10)
+	last := plan.Notes[len(plan.Notes)-1]
+	assert.Equal(t, Notice, last.Level)
+	assert.Contains(t, last.Reason, "8 more snapshots are to be destroyed than one run may (max_destroys 10)")
+	assert.Equal(t, "autosnap_2026-07-15_03:07:00_frequently", plan.Destroys[0].Name, "the oldest go first")
+	w.now = noon.Add(15 * time.Minute)
+	w.run()
+	for i := range w.disks {
+		assert.Len(t, w.disks[i].Snapshots, 1)
+	}
+	assert.Len(t, w.run().Notes, 2, "no message when nothing is over")
+}
+
+// A disk that opens slowly for its many bookmarks is told of.
+func TestManyBookmarks(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
+	for i := range manyBookmarks + 1 {
+		w.disks[0].Bookmarks = append(w.disks[0].Bookmarks, zfs.Snapshot{Dataset: disk0, Name: fmt.Sprint("zrepl_", i), CreateTXG: uint64(i)})
+	}
+	plan := MakePlan(w.disks, w.policy, w.now)
+	last := plan.Notes[len(plan.Notes)-1]
+	assert.Equal(t, Notice, last.Level)
+	assert.Contains(t, last.Reason, "101 bookmarks")
+	w.disks[0].Bookmarks = w.disks[0].Bookmarks[1:]
+	assert.Len(t, MakePlan(w.disks, w.policy, w.now).Notes, 1)
+}
+
+// What a dropped letter leaves is counted and mentioned, at a terminal.
+func TestUnnamedClassesAreMentioned(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1 h0")), runningDisk("tank/data/vm-101-disk-0", words("f1 d1"))}}
+	for i := range w.disks {
+		for j, class := range []zfs.Class{zfs.Monthly, zfs.Daily, zfs.Stopped, zfs.Hourly, zfs.Frequently} {
+			w.managed(&w.disks[i], class, noon.Add(time.Duration(j-10)*time.Hour))
+		}
+	}
+	notes := MakePlan(w.disks, w.policy, w.now).Notes
+	last := notes[len(notes)-1]
+	assert.Equal(t, Notice, last.Level)
+	assert.Contains(t, last.Reason, "2 monthly, 1 daily, 1 hourly snapshots stay")
+	for i := range w.disks {
+		w.disks[i].Retention = words("f1 h1 d1 w1 m1 y1")
+	}
+	assert.Len(t, MakePlan(w.disks, w.policy, w.now).Notes, 2)
+}

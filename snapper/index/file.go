@@ -1,0 +1,163 @@
+package index
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"snapwatch/internal/files"
+	"snapwatch/internal/zfs"
+)
+
+// The index of a pool is a text file, a line of columns parted by tabs for each disk
+// and, after it, for each of its snapshots and bookmarks. The last line holds a sum
+// of all before it.
+const indexHead = "snapwatch index 1"
+
+// indexPath is where a pool's index lies; there is no slash in a pool's name.
+func IndexPath(stateDir, pool string) string {
+	return filepath.Join(stateDir, "index-"+pool)
+}
+
+// loadIndex reads an index. Where there is none or it cannot be used, it is empty,
+// and the error says why, nil for a file that is not there.
+func LoadIndex(path string) (Index, error) {
+	text, err := files.ReadPrivate(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Index{}, nil
+	}
+	if err != nil {
+		return Index{}, fmt.Errorf("index ignored, every snapshot is listed: %w", err)
+	}
+	x, err := ParseIndex(text)
+	if err != nil {
+		return Index{}, fmt.Errorf("index %s thrown away, every snapshot is listed: %w", path, err)
+	}
+	return x, nil
+}
+
+var errIndex = errors.New("it is damaged")
+
+func ParseIndex(text []byte) (Index, error) {
+	body, end, found := bytes.Cut(text, []byte("\nend\t"))
+	if !found || string(end) != sum(body)+"\n" {
+		return Index{}, fmt.Errorf("%w: its end is missing or does not fit", errIndex)
+	}
+	x := Index{Entries: map[string]*entry{}}
+	var dataset string
+	lines := bufio.NewScanner(bytes.NewReader(body))
+	lines.Buffer(nil, 1<<16)
+	for n := 1; lines.Scan(); n++ {
+		if n == 1 {
+			if lines.Text() != indexHead {
+				return Index{}, fmt.Errorf("%w: it begins with %.40q", errIndex, lines.Text())
+			}
+			continue
+		}
+		var err error
+		if dataset, err = x.line(dataset, strings.Split(lines.Text(), "\t")); err != nil {
+			return Index{}, fmt.Errorf("%w: line %d: %w", errIndex, n, err)
+		}
+	}
+	return x, lines.Err()
+}
+
+func sum(body []byte) string { return strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 16) }
+
+// line takes a line in and returns the dataset that the next ones belong to.
+func (x *Index) line(dataset string, f []string) (string, error) {
+	if f[0] == "disk" && len(f) == 8 && zfs.ValidDataset(f[1]) {
+		e, err := parseEntry(f[2:])
+		x.Entries[f[1]] = e
+		return f[1], err
+	}
+	e := x.Entries[dataset]
+	if e == nil || len(f) != 5 {
+		return "", fmt.Errorf("unexpected %.40q", strings.Join(f, " "))
+	}
+	var p numbers
+	s := zfs.Snapshot{Dataset: dataset, Name: f[1], GUID: p.uint(f[2]), CreateTXG: p.uint(f[3]), Creation: p.time(f[4])}
+	switch {
+	case p.err != nil:
+		return "", p.err
+	case f[0] == "snapshot" && s.Name != "":
+		e.Snapshots = append(e.Snapshots, s)
+	case f[0] == "bookmark":
+		e.Bookmarks = append(e.Bookmarks, s)
+	default:
+		return "", fmt.Errorf("unexpected %.40q", strings.Join(f, " "))
+	}
+	return dataset, nil
+}
+
+func parseEntry(f []string) (*entry, error) {
+	var p numbers
+	e := &entry{key: gateKey{GUID: p.uint(f[0]), Origin: f[1], Newest: f[2], Changed: p.time(f[3]).Unix()}, listedAt: p.time(f[4])}
+	if f[5] != "" {
+		written := p.uint(f[5])
+		e.Written = &written
+	}
+	return e, p.err
+}
+
+// numbers parses numbers and remembers the first error.
+type numbers struct{ err error }
+
+func (p *numbers) uint(text string) uint64 {
+	n, err := strconv.ParseUint(text, 10, 64)
+	p.err = errors.Join(p.err, err)
+	return n
+}
+
+func (p *numbers) time(text string) time.Time {
+	n, err := strconv.ParseInt(text, 10, 64)
+	p.err = errors.Join(p.err, err)
+	return time.Unix(n, 0)
+}
+
+// save writes the index as one step.
+func (x *Index) Save(path string) error {
+	if err := files.Directory(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := files.Replace(path, x.Text(), 0o600); err != nil {
+		return err
+	}
+	x.Changed = false
+	return nil
+}
+
+func (x *Index) Text() []byte {
+	var b bytes.Buffer
+	b.WriteString(indexHead)
+	for _, dataset := range slices.Sorted(maps.Keys(x.Entries)) {
+		e := x.Entries[dataset]
+		written := ""
+		if e.Written != nil {
+			written = strconv.FormatUint(*e.Written, 10)
+		}
+		fmt.Fprintf(&b, "\ndisk\t%s\t%d\t%s\t%s\t%d\t%d\t%s", dataset, e.key.GUID, e.key.Origin, e.key.Newest, e.key.Changed, e.listedAt.Unix(), written)
+		for _, s := range e.Snapshots {
+			appendSnapshot(&b, "snapshot", s)
+		}
+		for _, s := range e.Bookmarks {
+			appendSnapshot(&b, "bookmark", s)
+		}
+	}
+	end := sum(b.Bytes())
+	b.WriteString("\nend\t" + end + "\n")
+	return b.Bytes()
+}
+
+func appendSnapshot(b *bytes.Buffer, kind string, s zfs.Snapshot) {
+	fmt.Fprintf(b, "\n%s\t%s\t%d\t%d\t%d", kind, s.Name, s.GUID, s.CreateTXG, s.Creation.Unix())
+}

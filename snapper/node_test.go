@@ -1,0 +1,105 @@
+package snapper
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"snapwatch/internal/pve"
+	"snapwatch/internal/zfs"
+)
+
+// sight is a node with one guest, which was seen as e.
+func sight(e Evidence) Guests {
+	e.Config.ID = pve.ID{VMID: 100, Kind: pve.QEMU}
+	return Guests{
+		Cluster:  pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{100: e.Config}, Elsewhere: map[int]string{200: "pve2"}},
+		Evidence: map[int]Evidence{100: e},
+		Gate:     Gate{Uptime: time.Hour, BootState: "active"},
+	}
+}
+
+// Of whom QEMU is asked: a process and a label that agree need no question, unless a
+// backup may have started the process.
+func TestUnclear(t *testing.T) {
+	mine, other := runningDisk(disk0, nil), runningDisk(disk0, nil)
+	other.Running.Value = zfs.LabelStopped
+	alive, dead := Evidence{Listed: "running", Process: true}, Evidence{Listed: "stopped"}
+	backup := alive
+	backup.Config.Lock = "backup"
+	unlisted := Evidence{Process: true, ListErr: errTest}
+	names := testPolicy().Names
+	ask := []int{100}
+	assert.Empty(t, sight(alive).Unclear([]Disk{mine}, names))
+	assert.Equal(t, ask, sight(alive).Unclear([]Disk{other}, names))
+	assert.Equal(t, ask, sight(backup).Unclear([]Disk{mine}, names))
+	assert.Empty(t, sight(dead).Unclear([]Disk{other}, names))
+	assert.Empty(t, sight(unlisted).Unclear([]Disk{other}, names), "pvesh would only hang again")
+}
+
+// Which guests are looked at twice: those whose disks would be taken for stopped.
+func TestStopsToConfirm(t *testing.T) {
+	running, stopped := runningDisk(disk0, nil), runningDisk(disk0, nil)
+	stopped.Running.Value = zfs.LabelStopped
+	w := &world{}
+	w.managed(&stopped, zfs.Stopped, noon)
+	stops := func(e Evidence, d Disk) []int { return sight(e).Stops([]Disk{d}, nil, testPolicy(), noon) }
+	dead := Evidence{Listed: "stopped"}
+	template := dead
+	template.Config.Template = true
+	assert.Equal(t, []int{100}, stops(dead, running))
+	assert.Equal(t, []int{100}, stops(template, running))
+	assert.Empty(t, stops(dead, stopped), "its label says so already")
+	assert.Empty(t, stops(Evidence{Listed: "running", Process: true}, running))
+	assert.Empty(t, stops(Evidence{ListErr: errTest}, running))
+}
+
+func TestAssign(t *testing.T) {
+	disks := []Disk{runningDisk(disk0, nil), runningDisk("tank/data/vm-200-disk-0", nil), runningDisk("tank/data/vm-300-disk-0", nil), runningDisk("tank/copies/vm-100-disk-0", nil)}
+	sight(Evidence{Listed: "running", Process: true}).Assign(disks, []string{"tank/copies"})
+	var states []State
+	for _, d := range disks {
+		assert.NotEmpty(t, d.Why)
+		states = append(states, d.State)
+	}
+	assert.Equal(t, []State{Running, Elsewhere, Orphan, Replica}, states)
+}
+
+// A running guest's own disk that is listed as a copy gets no snapshot, and that is no
+// success. A copy of another cluster's guest of that number is one.
+func TestInUseThoughListedAsACopy(t *testing.T) {
+	running := Evidence{Listed: "running", Process: true}
+	running.Config.Volumes = []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-100-disk-0"}}
+	other := "tank/data/copies/vm-100-disk-0"
+	results := func(e Evidence) map[string]Result {
+		g := sight(e)
+		g.Cluster.Storages = []pve.Storage{{Name: "data", Dataset: "tank/data"}}
+		disks := []Disk{runningDisk(disk0, nil), runningDisk(other, nil)}
+		g.Assign(disks, []string{"tank/data"})
+		plan := MakePlan(disks, testPolicy(), noon)
+		assert.Empty(t, plan.Guests)
+		got := map[string]Result{}
+		for _, n := range plan.Notes {
+			got[n.Dataset] = n.Result
+		}
+		return got
+	}
+	assert.Equal(t, map[string]Result{disk0: Unprotected, other: Untouched}, results(running))
+	running.Listed, running.Process = "stopped", false
+	assert.Equal(t, map[string]Result{disk0: Untouched, other: Untouched}, results(running))
+}
+
+// What is listed as a copy belongs to a guest by its number only in a storage of this node:
+// clusters use the same numbers, and prune would never touch it.
+func TestUsersOfACopy(t *testing.T) {
+	g := sight(Evidence{})
+	g.Cluster.Storages = []pve.Storage{{Name: "data", Dataset: "tank/data"}}
+	g.Cluster.Guests[100] = pve.Config{Volumes: []pve.Volume{{Key: "scsi0", Name: "/dev/zvol/tank/backup/vm-7-disk-0"}}}
+	for dataset, want := range map[string][]int{
+		disk0: {100}, "tank/backup/vm-100-disk-0": nil, "tank/backup/vm-7-disk-0": {100},
+	} {
+		vmid, _, _ := zfs.ParseDiskName(zfs.Base(dataset))
+		assert.Equal(t, want, g.Users(Disk{Head: zfs.Head{Name: dataset}, VMID: vmid}), dataset)
+	}
+}

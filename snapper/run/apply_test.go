@@ -1,0 +1,175 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/command"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+	"snapwatch/lua"
+	"snapwatch/snapper"
+)
+
+func testRun() *run {
+	return &run{report: report.Run{Counts: map[report.Event]int{}}}
+}
+
+func errno(n syscall.Errno) *syscall.Errno { return &n }
+
+// What a program's answer for a guest comes to.
+func TestSettle(t *testing.T) {
+	done := lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(0)}
+	for _, test := range []struct {
+		name    string
+		first   lua.Outcome
+		second  lua.Outcome
+		retry   string // the name to try again with
+		failed  string
+		noSpace bool
+		warning string
+	}{
+		{name: "done", first: done, second: done},
+		{name: "same txg", first: done, second: lua.Outcome{Snapshot: errno(syscall.EAGAIN)}, retry: "autosnap_2026-07-15_12:07:59_hourly", failed: "snapshot of " + disk1 + ": another snapshot of it is being made right now (EAGAIN)"},
+		{name: "name taken", first: lua.Outcome{Snapshot: errno(syscall.EEXIST)}, retry: "autosnap_2026-07-15_12:08:00_hourly", failed: "the name is taken"},
+		{name: "no space", first: done, second: lua.Outcome{Snapshot: errno(syscall.ENOSPC)}, failed: "no space", noSpace: true},
+		{name: "busy", first: lua.Outcome{Snapshot: errno(syscall.EBUSY)}, failed: "snapshot of " + disk0 + ": it is held, being sent or being received (EBUSY)"},
+		{name: "unknown error", first: lua.Outcome{Snapshot: errno(syscall.EIO)}, failed: "input/output error (errno 5)"},
+		{name: "no answer for the second", first: done, failed: "snapshot of " + disk1 + ": the channel program does not say"},
+		{name: "label failed", first: lua.Outcome{Snapshot: errno(0), Label: errno(syscall.EIO), Bookmark: errno(0)}, second: done, failed: "label of " + disk0 + ": input/output error (errno 5)"},
+		{name: "no answer for the label", first: lua.Outcome{Snapshot: errno(0), Bookmark: errno(0)}, second: done, failed: "label of " + disk0 + ": the channel program does not say"},
+		{name: "bookmark failed", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.ENOSPC)}, second: done, warning: "bookmark of " + disk0},
+		{name: "bookmark there", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.EEXIST)}, second: done},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r, outcomes := testRun(), map[string]snapper.DiskOutcome{}
+			g := snapper.GuestPlan{Pool: "tank", VMID: 100, Snapshot: "autosnap_2026-07-15_12:07:59_hourly", Class: zfs.Hourly, Disks: []snapper.DiskPlan{
+				{Dataset: disk0, Snapshot: true, Bookmark: true, Label: "pve1"}, {Dataset: disk1, Snapshot: true, Label: "pve1"},
+			}}
+			next, again := r.settle(g, map[string]lua.Outcome{disk0: test.first, disk1: test.second}, outcomes)
+			assert.Equal(t, test.retry != "", again)
+			if again {
+				assert.Equal(t, test.retry, next.Snapshot)
+			}
+			failures := 0
+			for dataset, o := range outcomes {
+				assert.Equal(t, test.noSpace, o.NoSpace, dataset)
+				if o.Err != nil {
+					failures++
+					assert.ErrorContains(t, o.Err, test.failed)
+				}
+			}
+			require.Len(t, outcomes, 2)
+			assert.Equal(t, test.failed != "", failures > 0)
+			if test.failed == "" {
+				assert.Equal(t, 2, r.report.Counts[report.DidSnapshot])
+				assert.Equal(t, 2, r.report.Counts[report.DidLabel])
+			}
+			if test.warning == "" {
+				assert.Empty(t, r.report.Problems)
+			} else {
+				require.Len(t, r.report.Problems, 1)
+				assert.Contains(t, r.report.Problems[0].Text, test.warning)
+			}
+		})
+	}
+}
+
+// A snapshot that could not be undone is there, and nobody asked for it.
+func TestSettleUndone(t *testing.T) {
+	r := testRun()
+	g := snapper.GuestPlan{Snapshot: "autosnap_2026-07-15_12:07:00_stopped", Class: zfs.Stopped, Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}, {Dataset: disk1, Snapshot: true}}}
+	r.settle(g, map[string]lua.Outcome{
+		disk0: {Snapshot: errno(0), Undone: errno(syscall.EBUSY)}, disk1: {Snapshot: errno(syscall.ENOSPC)},
+	}, map[string]snapper.DiskOutcome{})
+	require.Len(t, r.report.Problems, 1)
+	assert.Contains(t, r.report.Problems[0].Text, disk0+"@autosnap_2026-07-15_12:07:00_stopped was made and could not be destroyed again: it is held")
+}
+
+// What a batch of destroys comes to, and how loudly.
+func TestSettleDestroys(t *testing.T) {
+	r := testRun()
+	batch := []snapper.Destroy{
+		{Dataset: disk0, Name: "gone"}, {Dataset: disk0, Name: "held"}, {Dataset: disk0, Name: "cloned"}, {Dataset: disk0, Name: "broken"}, {Dataset: disk0, Name: "unsaid"},
+		{Dataset: disk1, Name: "a"}, {Dataset: disk1, Name: "b"}, {Dataset: "tank/data/vm-101-disk-0", Name: "a"}, {Dataset: "tank/data/vm-101-disk-0", Name: "b"},
+	}
+	r.settleDestroys(batch, map[string]lua.Destroyed{
+		disk0: {Gone: map[string]syscall.Errno{"gone": 0, "held": syscall.EBUSY, "cloned": syscall.EEXIST, "broken": syscall.EIO}},
+		disk1: {Receiving: 1}, "tank/data/vm-101-disk-0": {Missing: "keeper"},
+	})
+	assert.Equal(t, 1, r.report.Counts[report.DidDestroy])
+	var got []string
+	for _, p := range r.report.Problems {
+		got = append(got, string(p.Severity)+": "+p.Text)
+	}
+	assert.Equal(t, []string{
+		"notice: " + disk0 + "@held is kept: it is held, being sent or being received (EBUSY); the next run tries again",
+		"notice: " + disk0 + "@cloned is kept: the name is taken, or a clone depends on it (EEXIST); the next run tries again",
+		"warning: destroying " + disk0 + "@broken: input/output error (errno 5)",
+		"warning: destroying " + disk0 + "@unsaid: the channel program does not say",
+		"notice: " + disk1 + " is being received: nothing of it is destroyed",
+		"notice: tank/data/vm-101-disk-0@keeper is gone, which was to be kept: nothing of the disk is destroyed, the next run looks again",
+	}, got)
+}
+
+func TestDoomed(t *testing.T) {
+	got := doomed([]snapper.Destroy{
+		{Dataset: disk0, Name: "a", Keepers: []string{"k", "new"}}, {Dataset: disk1, Name: "a", Keepers: []string{"k"}}, {Dataset: disk0, Name: "b", Keepers: []string{"new", "l"}},
+	}, nil)
+	assert.Equal(t, []lua.Doomed{
+		{Dataset: disk0, Destroy: []string{"a", "b"}, Keepers: []string{"k", "new", "l"}}, {Dataset: disk1, Destroy: []string{"a"}, Keepers: []string{"k"}},
+	}, got)
+}
+
+// A bookmark that is not ours is never destroyed, whatever the plan says.
+func TestUnmarkRefuses(t *testing.T) {
+	p := &pool{name: "tank"}
+	for _, b := range []zfs.Snapshot{{Dataset: disk0, Name: "zrepl_1"}, {Dataset: disk0 + "@a", Name: zfs.FormatSnapshotName(time.Unix(0, 0), zfs.Daily)}} {
+		assert.ErrorContains(t, p.unmark(t.Context(), b), "refusing to destroy the bookmark")
+	}
+}
+
+// A run that is told to end starts no further program, and says what it left undone.
+func TestToldToEnd(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	t.Setenv("PATH", t.TempDir())
+	r := testRun()
+	plan := snapper.Plan{
+		Guests:   []snapper.GuestPlan{{Pool: "tank", Snapshot: "autosnap_2026-07-15_12:07:00_hourly", Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}}}},
+		Destroys: []snapper.Destroy{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}}, GiveBack: []string{disk1},
+		Unmark: []zfs.Snapshot{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}},
+	}
+	p := &pool{name: "tank"}
+	outcomes := r.applySnapshots(ctx, p, plan, nil)
+	r.applyRest(ctx, p, plan, outcomes)
+	assert.ErrorContains(t, outcomes[disk0].Err, "told to end before its snapshots were made")
+	require.Len(t, r.report.Problems, 1)
+	assert.Contains(t, r.report.Problems[0].Text, "told to end, 1 snapshots are left")
+}
+
+// Behind a step that goes on nothing else is begun on its pool: it would wait behind it, and
+// with it all that the run holds.
+func TestNothingIsBegunBehindAStepThatHangs(t *testing.T) {
+	p := &pool{name: "tank"}
+	assert.ErrorIs(t, p.patiently(func(context.Context) error { return fmt.Errorf("zfs: %w", command.ErrStillRunning) }), command.ErrStillRunning)
+	assert.ErrorIs(t, p.patiently(func(context.Context) error { t.Error("begun"); return nil }), errHangs)
+
+	r := testRun()
+	t.Setenv("PATH", t.TempDir())
+	mark := zfs.Snapshot{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}
+	r.applyRest(t.Context(), p, snapper.Plan{GiveBack: []string{disk1}, Marks: []zfs.Snapshot{mark}, Unmark: []zfs.Snapshot{mark}}, nil)
+	assert.Empty(t, r.report.Problems)
+	r.applyAbandoned(t.Context(), p, []snapper.JudgedBookmark{{Snapshot: mark}})
+	assert.True(t, r.stuck[disk1], "the next run must look at it again")
+}
+
+func TestNextName(t *testing.T) {
+	assert.Equal(t, "autosnap_2026-10-25_03:00:00_hourly", nextName("autosnap_2026-10-25_02:59:59_hourly", zfs.Hourly))
+}

@@ -1,0 +1,122 @@
+package run
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+	"snapwatch/lua"
+	"snapwatch/snapper"
+	"snapwatch/snapper/index"
+)
+
+// A batch of destroys is one transaction group, for which every writer of the pool
+// waits. It starts small and grows while it is quick (facts: OpenZFS G).
+const (
+	firstBatch = 50
+	maxBatch   = 400
+	quickBatch = time.Second
+)
+
+// applyDestroys destroys in batches, each of which checks its keepers itself. ctx
+// ends it between two batches.
+func (r *run) applyDestroys(ctx context.Context, p *pool, destroys []snapper.Destroy) {
+	size := firstBatch
+	for len(destroys) > 0 {
+		if ctx.Err() != nil {
+			r.problem(snapper.Notice, "pool %s: told to end, %d snapshots are left for the next run to destroy", p.name, len(destroys))
+			return
+		}
+		if len(destroys) > firstBatch {
+			r.progress("pool %s: %d snapshots to destroy", p.name, len(destroys))
+		}
+		batch := destroys[:min(size, len(destroys))]
+		destroys = destroys[len(batch):]
+		began := r.Now()
+		var results map[string]lua.Destroyed
+		err := p.patiently(func(patience context.Context) (err error) {
+			results, err = p.program().Destroy(patience, doomed(batch, &p.index))
+			return err
+		})
+		p.index.DestroyedAll(batch, results)
+		if err != nil {
+			r.problem(snapper.Warning, "pool %s: destroying old snapshots: %v", p.name, err)
+			return
+		}
+		r.settleDestroys(batch, results)
+		if took := r.Now().Sub(began); took < quickBatch {
+			size = min(2*size, maxBatch)
+		} else {
+			size = max(size/2, firstBatch/2)
+		}
+	}
+}
+
+// doomed groups a batch by disk.
+func doomed(batch []snapper.Destroy, x *index.Index) []lua.Doomed {
+	var list []lua.Doomed
+	at := map[string]int{}
+	for _, d := range batch {
+		i, seen := at[d.Dataset]
+		if !seen {
+			i = len(list)
+			at[d.Dataset] = i
+			list = append(list, lua.Doomed{Dataset: d.Dataset, Watch: x.Knows(d.Dataset)})
+		}
+		list[i].Destroy = append(list[i].Destroy, d.Name)
+		list[i].Keepers = appendNew(list[i].Keepers, d.Keepers)
+	}
+	return list
+}
+
+func appendNew(list, more []string) []string {
+	seen := map[string]bool{}
+	for _, have := range list {
+		seen[have] = true
+	}
+	for _, m := range more {
+		if !seen[m] {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// gone notes a snapshot that was destroyed.
+func (r *run) gone(d snapper.Destroy) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Counts[report.DidDestroy]++
+	r.destroyed = append(r.destroyed, zfs.Snapshot{Dataset: d.Dataset, Name: d.Name})
+}
+
+func (r *run) settleDestroys(batch []snapper.Destroy, results map[string]lua.Destroyed) {
+	said := map[string]bool{}
+	once := func(dataset, format string, args ...any) {
+		if !said[dataset] {
+			said[dataset] = true
+			r.problem(snapper.Notice, format, args...)
+		}
+	}
+	for _, d := range batch {
+		got := results[d.Dataset]
+		errno, done := got.Gone[d.Name]
+		switch {
+		case got.Receiving != 0:
+			once(d.Dataset, "%s is being received: nothing of it is destroyed", d.Dataset)
+		case got.Missing != "":
+			once(d.Dataset, "%s@%s is gone, which was to be kept: nothing of the disk is destroyed, the next run looks again", d.Dataset, got.Missing)
+		case done && errno == 0:
+			r.gone(d)
+		case errno == syscall.EBUSY, errno == syscall.EEXIST:
+			// A hold or a clone stays until a person ends it; no reason for a mail a run.
+			r.problem(snapper.Notice, "%s@%s is kept: %s; the next run tries again", d.Dataset, d.Name, explain(errno))
+		case !done:
+			r.problem(snapper.Warning, "destroying %s@%s: the channel program does not say", d.Dataset, d.Name)
+		default:
+			r.problem(snapper.Warning, "destroying %s@%s: %s", d.Dataset, d.Name, explain(errno))
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package run
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
+)
+
+// hookEvent is what a hook is for, by its key in the configuration.
+type hookEvent string
+
+const (
+	beforeSnapshot hookEvent = "before_snapshot"
+	afterSnapshot  hookEvent = "after_snapshot"
+	afterStop      hookEvent = "after_stop"
+	afterPrune     hookEvent = "after_prune"
+)
+
+func hooksFor(h config.Hooks, on hookEvent) []config.Hook {
+	return map[hookEvent][]config.Hook{
+		beforeSnapshot: h.BeforeSnapshot, afterSnapshot: h.AfterSnapshot, afterStop: h.AfterStop, afterPrune: h.AfterPrune,
+	}[on]
+}
+
+// hookGuest is a guest as a hook is told of it.
+type hookGuest struct {
+	VMID int `json:"vmid"`
+	// Snapshots are to be taken, or were; those of after_prune were destroyed.
+	Snapshots []hookSnapshot `json:"snapshots"`
+	// Errors are why snapshots were not taken.
+	Errors []string `json:"errors,omitempty"`
+}
+
+type hookSnapshot struct {
+	Dataset string `json:"dataset"`
+	Name    string `json:"name"`
+	Class   string `json:"class"`
+}
+
+// dueFor are the living guests that a plan takes snapshots of.
+func dueFor(p snapper.Plan) []hookGuest {
+	guests := map[int]*hookGuest{}
+	for _, g := range p.Guests {
+		for _, d := range g.Disks {
+			if d.Snapshot && g.Class != zfs.Stopped {
+				tell(guests, d.VMID).add(d.Dataset, g.Snapshot, g.Class)
+			}
+		}
+	}
+	return told(guests)
+}
+
+// takenOf are the guests that got snapshots, or should have: the living ones and those that stopped.
+func takenOf(p snapper.Plan, outcomes map[string]snapper.DiskOutcome) (live, stopped []hookGuest) {
+	lives, stops := map[int]*hookGuest{}, map[int]*hookGuest{}
+	for _, g := range p.Guests {
+		guests := lives
+		if g.Class == zfs.Stopped {
+			guests = stops
+		}
+		for _, d := range g.Disks {
+			o := outcomes[d.Dataset]
+			switch {
+			case o.Err != nil:
+				entry := tell(guests, d.VMID)
+				if text := o.Err.Error(); !slices.Contains(entry.Errors, text) {
+					entry.Errors = append(entry.Errors, text)
+				}
+			case o.Snapshot != "":
+				tell(guests, d.VMID).add(d.Dataset, o.Snapshot, g.Class)
+			}
+		}
+	}
+	return told(lives), told(stops)
+}
+
+// destroyed are the guests that lost snapshots.
+func destroyed(list []zfs.Snapshot) []hookGuest {
+	guests := map[int]*hookGuest{}
+	for _, s := range list {
+		class, _ := s.Class()
+		tell(guests, snapper.VmidOf(s.Dataset)).add(s.Dataset, s.Name, class)
+	}
+	return told(guests)
+}
+
+func tell(guests map[int]*hookGuest, vmid int) *hookGuest {
+	if guests[vmid] == nil {
+		guests[vmid] = &hookGuest{VMID: vmid, Snapshots: []hookSnapshot{}}
+	}
+	return guests[vmid]
+}
+
+func (g *hookGuest) add(dataset, name string, class zfs.Class) {
+	g.Snapshots = append(g.Snapshots, hookSnapshot{Dataset: dataset, Name: name, Class: class.String()})
+}
+
+func told(guests map[int]*hookGuest) []hookGuest {
+	var list []hookGuest
+	for _, vmid := range slices.Sorted(maps.Keys(guests)) {
+		list = append(list, *guests[vmid])
+	}
+	return list
+}
+
+// hookCall is one start of a hook.
+type hookCall struct {
+	config.Hook
+	on     hookEvent
+	node   string
+	guests []hookGuest
+}
+
+func (c hookCall) String() string {
+	who := "once"
+	if !c.PerRun() {
+		who = fmt.Sprintf("for guest %d", c.guests[0].VMID)
+	}
+	return fmt.Sprintf("%s %s, %s", c.on, strings.Join(c.Argv, " "), who)
+}
+
+// calls are the starts of the hooks: once for all guests each is for, and by guest.
+func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (once []hookCall, each map[int][]hookCall) {
+	each = map[int][]hookCall{}
+	for _, h := range hooks {
+		call := hookCall{Hook: h, on: on, node: node}
+		for _, g := range guests {
+			switch {
+			case !h.For(g.VMID):
+			case h.PerRun():
+				call.guests = append(call.guests, g)
+			default:
+				each[g.VMID] = append(each[g.VMID], hookCall{h, on, node, []hookGuest{g}})
+			}
+		}
+		if len(call.guests) > 0 {
+			once = append(once, call)
+		}
+	}
+	return once, each
+}
+
+// mostVariable is the length beyond which a variable is left out: the kernel takes
+// none of 128 KiB. The standard input has it all.
+const mostVariable = 64 << 10
+
+// environment is what the hook finds in its variables. What is a list has a line for
+// each: ZFS allows a space in a name.
+func (c hookCall) environment() []string {
+	var vmids, pools, snapshots, classes, disks []string
+	for _, g := range c.guests {
+		vmids = append(vmids, fmt.Sprint(g.VMID))
+		for _, s := range g.Snapshots {
+			pools = append(pools, zfs.Pool(s.Dataset))
+			snapshots = append(snapshots, s.Name)
+			classes = append(classes, s.Class)
+			disks = append(disks, s.Dataset)
+		}
+	}
+	var env []string
+	for _, v := range []struct {
+		name string
+		list []string
+	}{
+		{"HOOK", []string{string(c.on)}}, {"NODE", []string{c.node}}, {"VMID", vmids}, {"POOLS", pools},
+		{"SNAPSHOT", snapshots}, {"CLASS", classes}, {"DISKS", disks},
+	} {
+		slices.Sort(v.list)
+		if text := strings.Join(slices.Compact(v.list), "\n"); len(text) <= mostVariable {
+			env = append(env, "SNAPWATCH_"+v.name+"="+text)
+		}
+	}
+	return env
+}
+
+// input is what the hook reads on its standard input.
+func (c hookCall) input() string {
+	text, err := json.Marshal(struct {
+		Hook   hookEvent   `json:"hook"`
+		Node   string      `json:"node"`
+		Guests []hookGuest `json:"guests"`
+	}{c.on, c.node, c.guests})
+	if err != nil {
+		panic(err) // text and numbers can be written
+	}
+	return string(text) + "\n"
+}

@@ -1,0 +1,132 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/config"
+	"snapwatch/snapper"
+)
+
+func vmids(guests []hookGuest) (list []int) {
+	for _, g := range guests {
+		list = append(list, g.VMID)
+	}
+	return list
+}
+
+// Only guests that the plan snapshots alive have a before_snapshot.
+func TestDueForHooks(t *testing.T) {
+	due := dueFor(hookPlan())
+	assert.Equal(t, []int{100, 101}, vmids(due))
+	assert.Len(t, due[0].Snapshots, 2, "of both pools")
+}
+
+// What became of the snapshots decides which hooks follow.
+func TestTakenForHooks(t *testing.T) {
+	name := "autosnap_2026-07-15_12:07:01_hourly"
+	live, stopped := takenOf(hookPlan(), map[string]snapper.DiskOutcome{
+		"tank/vm-100-disk-0": {Snapshot: name}, "ssd/vm-100-disk-1": {Err: errors.New("no space")},
+		"tank/vm-101-disk-0": {Err: errors.New("no space")}, "tank/vm-102-disk-0": {Snapshot: "autosnap_2026-07-15_12:07:00_stopped"},
+		"tank/vm-103-disk-0": {},
+	})
+	assert.Equal(t, []hookGuest{
+		{VMID: 100, Snapshots: []hookSnapshot{{"tank/vm-100-disk-0", name, "hourly"}}, Errors: []string{"no space"}},
+		{VMID: 101, Snapshots: []hookSnapshot{}, Errors: []string{"no space"}},
+	}, live)
+	assert.Equal(t, []int{102}, vmids(stopped))
+}
+
+func TestHookCalls(t *testing.T) {
+	var some config.VMIDs
+	require.NoError(t, some.UnmarshalText([]byte("101-103")))
+	guests := []hookGuest{{VMID: 100}, {VMID: 101}, {VMID: 102}}
+	hooks := []config.Hook{{Argv: []string{"/a"}}, {Argv: []string{"/b"}, VMID: some}, {Argv: []string{"/c"}, Per: "run", VMID: some}, {Argv: []string{"/d"}, Per: "run"}}
+	once, each := calls(hooks, afterStop, "pve1", guests)
+	require.Len(t, once, 2)
+	assert.Equal(t, []int{101, 102}, vmids(once[0].guests))
+	assert.Equal(t, "after_stop /c, once", once[0].String())
+	assert.Equal(t, []int{100, 101, 102}, vmids(once[1].guests))
+	assert.Len(t, each[100], 1)
+	require.Len(t, each[102], 2)
+	assert.Equal(t, "after_stop /b, for guest 102", each[102][1].String())
+	once, each = calls(hooks[1:3], afterStop, "pve1", guests[:1])
+	assert.Empty(t, once)
+	assert.Empty(t, each)
+}
+
+func TestHookEnvironment(t *testing.T) {
+	c := hookCall{on: beforeSnapshot, node: "pve1", guests: dueFor(hookPlan())}
+	assert.Equal(t, []string{
+		"SNAPWATCH_HOOK=before_snapshot", "SNAPWATCH_NODE=pve1", "SNAPWATCH_VMID=100\n101", "SNAPWATCH_POOLS=ssd\ntank",
+		"SNAPWATCH_SNAPSHOT=autosnap_2026-07-15_12:07:00_hourly", "SNAPWATCH_CLASS=hourly",
+		"SNAPWATCH_DISKS=ssd/vm-100-disk-1\ntank/vm-100-disk-0\ntank/vm-101-disk-0",
+	}, c.environment())
+	for range 3000 {
+		c.guests[0].Snapshots = append(c.guests[0].Snapshots, hookSnapshot{Dataset: strings.Repeat("x", len(c.guests[0].Snapshots))})
+	}
+	assert.NotContains(t, strings.Join(c.environment(), " "), "SNAPWATCH_DISKS", "the kernel would not start the hook")
+	assert.Contains(t, c.environment(), "SNAPWATCH_VMID=100\n101")
+}
+
+// script writes a hook.
+func script(t *testing.T, text string) []string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "hook")
+	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755))
+	return []string{path}
+}
+
+// One that hangs is killed, and costs the guest that it is for; one that would start too late is
+// not started; and what they print is in the log, in lines that only are text.
+func TestBeforeHooks(t *testing.T) {
+	r := testRun()
+	r.report.Start = time.Unix(1, 0)
+	r.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, `[ "$SNAPWATCH_VMID" = 101 ] && exec sleep 600; printf 'a\033[31mb\n'`), Timeout: config.Duration(100 * time.Millisecond)}}
+	failed := r.before(t.Context(), r.callsFor(beforeSnapshot, dueFor(hookPlan())))
+	assert.Len(t, failed, 1)
+	assert.ErrorContains(t, failed[101], "for guest 101: killed when its time was over (100ms)")
+	r.endHooks("last-run.json")
+	require.Len(t, r.report.Problems, 1)
+	assert.Regexp(t, `for guest 100: a \[31mb$`, r.report.Problems[0].Text)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	failed = r.before(ctx, r.callsFor(beforeSnapshot, dueFor(hookPlan())))
+	assert.ErrorContains(t, failed[100], "not started: context canceled")
+	assert.Len(t, failed, 2)
+}
+
+// One for all guests that fails costs all that it is for.
+func TestBeforeHookOnce(t *testing.T) {
+	r := testRun()
+	r.report.Start = time.Unix(1, 0)
+	var one config.VMIDs
+	require.NoError(t, one.UnmarshalText([]byte("100")))
+	r.Config.Hooks.BeforeSnapshot = []config.Hook{
+		{Argv: script(t, "exit 1"), Per: "run", VMID: one}, {Argv: script(t, "echo $SNAPWATCH_VMID")},
+	}
+	failed := r.before(t.Context(), r.callsFor(beforeSnapshot, dueFor(hookPlan())))
+	assert.Len(t, failed, 1)
+	assert.ErrorContains(t, failed[100], "once: exit status 1")
+	r.endHooks("last-run.json")
+	require.Len(t, r.report.Problems, 1, "the other hook ran for 101 alone")
+	assert.Regexp(t, "101$", r.report.Problems[0].Text)
+}
+
+func TestSpoken(t *testing.T) {
+	assert.Empty(t, spoken(" \n\n"))
+	assert.Equal(t, []string{"a b", "c"}, spoken("a\tb\r\nc"))
+	lines := spoken(strings.Repeat("y\n", 60))
+	assert.Len(t, lines, mostHookLines+1)
+	assert.Equal(t, "(10 more lines)", lines[mostHookLines])
+	assert.Len(t, spoken(strings.Repeat("ж", 1000))[0], mostHookLine+len("…"))
+}

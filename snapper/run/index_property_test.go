@@ -1,0 +1,235 @@
+package run
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"snapwatch/internal/zfs"
+	"snapwatch/lua"
+	"snapwatch/snapper"
+	"snapwatch/snapper/index"
+)
+
+// indexed is a pool with an index on which runs and others work in turn. Each works in a second of
+// its own: a change in the very second of ours is what the gate cannot see.
+type indexed struct {
+	t     *rapid.T
+	disks []snapper.Disk // as a listing has them
+	index index.Index
+	now   time.Time
+	txg   uint64
+	// recalled counts how often a disk needed no listing.
+	recalled int
+}
+
+func (w *indexed) tick() {
+	w.now = w.now.Add(time.Duration(rapid.IntRange(3, 3600).Draw(w.t, "seconds")) * time.Second)
+}
+
+func (w *indexed) some() *snapper.Disk {
+	return &w.disks[rapid.IntRange(0, len(w.disks)-1).Draw(w.t, "disk")]
+}
+
+// changed sets what ZFS tells of a disk whose list of snapshots changed now.
+func (w *indexed) changed(d *snapper.Disk) {
+	d.SnapshotsChanged = w.now.Unix()
+	w.settle(d)
+}
+
+func (w *indexed) settle(d *snapper.Disk) {
+	d.NewestSnapshot = ""
+	if n := len(d.Snapshots); n > 0 {
+		d.NewestSnapshot = d.Snapshots[n-1].Name
+	}
+}
+
+func (w *indexed) take(d *snapper.Disk, name string) {
+	w.txg++
+	d.Snapshots = append(d.Snapshots, zfs.Snapshot{Dataset: d.Name, Name: name, GUID: 1000 + w.txg, CreateTXG: w.txg, Creation: time.Unix(w.now.Unix(), 0)})
+	w.changed(d)
+}
+
+// outside is what others do to a disk.
+func (w *indexed) outside() {
+	w.tick()
+	d := w.some()
+	at := 0
+	if n := len(d.Snapshots); n > 0 {
+		at = rapid.IntRange(0, n-1).Draw(w.t, "snapshot")
+	}
+	what := rapid.SampledFrom([]string{"snapshot", "managed", "destroy", "rename", "rollback", "recreate", "promote", "nothing"}).Draw(w.t, "outside")
+	switch {
+	case what == "snapshot":
+		w.take(d, fmt.Sprintf("by hand %d", w.txg))
+	case what == "managed":
+		w.take(d, zfs.FormatSnapshotName(w.now, rapid.SampledFrom(zfs.Rotating()).Draw(w.t, "class")))
+	case what == "recreate":
+		*d = runningDisk(d.Name, d.Retention)
+		w.txg++
+		d.GUID = w.txg
+	case what == "promote":
+		w.promote(d)
+	case len(d.Snapshots) == 0:
+	case what == "destroy":
+		d.Snapshots = slices.Delete(d.Snapshots, at, at+1)
+		w.changed(d)
+	case what == "rename":
+		d.Snapshots[at].Name = zfs.FormatSnapshotName(w.now, zfs.Daily)
+		w.changed(d)
+	case what == "rollback":
+		d.Snapshots = d.Snapshots[:at+1]
+		w.changed(d)
+	}
+}
+
+// promote gives a clone its origin's snapshots, as zfs-promote(8): it tells of a
+// change only where they were.
+func (w *indexed) promote(d *snapper.Disk) {
+	of := &w.disks[(slices.IndexFunc(w.disks, func(x snapper.Disk) bool { return x.Name == d.Name })+1)%len(w.disks)]
+	if d.Origin == "" && len(of.Snapshots) > 0 { // it becomes one first
+		d.Snapshots, d.SnapshotsChanged, d.Origin = nil, 0, of.Name+"@"+of.NewestSnapshot
+		w.txg++
+		d.GUID = w.txg
+		w.settle(d)
+		return
+	}
+	origin, _, _ := strings.Cut(d.Origin, "@")
+	if origin != of.Name {
+		return
+	}
+	moved := of.Snapshots
+	for i := range moved {
+		moved[i].Dataset = d.Name
+	}
+	d.Snapshots, of.Snapshots = append(moved, d.Snapshots...), nil
+	d.Origin, of.Origin = of.Origin, d.Name+"@x"
+	w.settle(d)
+	w.changed(of)
+}
+
+// run makes a plan by a full listing and one with the index, and carries it out.
+func (w *indexed) run() {
+	w.tick()
+	var heads []snapper.Disk
+	for _, d := range w.disks {
+		head := runningDisk(d.Name, d.Retention)
+		head.Head = d.Head
+		heads = append(heads, head)
+	}
+	p := pool{name: "tank", disks: heads, index: w.index, readAt: w.now}
+	for _, d := range p.recall() {
+		truth := w.find(d.Name)
+		d.Snapshots, d.Bookmarks = slices.Clone(truth.Snapshots), slices.Clone(truth.Bookmarks)
+	}
+	w.recalled += len(p.remembered)
+	p.keep()
+	want := snapper.MakePlan(w.disks, testPolicy(), w.now)
+	require.Equal(w.t, want, snapper.MakePlan(p.disks, testPolicy(), w.now))
+	if rapid.IntRange(0, 9).Draw(w.t, "killed") == 0 {
+		return // the index of before is what the next run finds
+	}
+	if rapid.IntRange(0, 5).Draw(w.t, "meanwhile") == 0 {
+		w.outside()
+	}
+	w.now = w.now.Add(time.Second)
+	w.apply(&p, want)
+	x, err := index.ParseIndex(p.index.Text())
+	require.NoError(w.t, err)
+	w.index = x
+}
+
+func (w *indexed) find(dataset string) *snapper.Disk {
+	i := slices.IndexFunc(w.disks, func(d snapper.Disk) bool { return d.Name == dataset })
+	return &w.disks[i]
+}
+
+// apply does to the pool what the channel programs do, and tells the index.
+func (w *indexed) apply(p *pool, plan snapper.Plan) {
+	outcomes := map[string]snapper.DiskOutcome{}
+	for _, g := range plan.Guests {
+		got := map[string]lua.Outcome{}
+		for _, dp := range g.Disks {
+			d := w.find(dp.Dataset)
+			o := lua.Outcome{Watched: lua.Watched{Was: d.SnapshotsChanged}}
+			if dp.Snapshot {
+				w.take(d, g.Snapshot)
+				made := d.Snapshots[len(d.Snapshots)-1]
+				o.Snapshot, o.GUID, o.CreateTXG, o.Creation = errno(0), int64(made.GUID), int64(made.CreateTXG), made.Creation.Unix()
+				outcomes[d.Name] = snapper.DiskOutcome{Snapshot: g.Snapshot}
+			}
+			if dp.Bookmark {
+				d.Bookmarks = append(d.Bookmarks, d.Snapshots[len(d.Snapshots)-1])
+				o.Bookmark = errno(0)
+			}
+			o.Is = d.SnapshotsChanged
+			got[d.Name] = o
+		}
+		p.index.Snapshotted(g, got)
+	}
+	for _, m := range plan.Marks {
+		d := w.find(m.Dataset)
+		there := slices.ContainsFunc(d.Bookmarks, func(b zfs.Snapshot) bool { return b.Name == m.Name })
+		if has(d, m.Name) && !there {
+			d.Bookmarks = append(d.Bookmarks, m)
+		}
+		p.index.Marked(m.Dataset, m.Name, has(d, m.Name) && !there)
+	}
+	w.now = w.now.Add(time.Second)
+	for _, batch := range doomed(snapper.Allowed(plan, "tank", outcomes), &p.index) {
+		w.destroy(p, batch)
+	}
+	for _, m := range plan.Unmark {
+		d := w.find(m.Dataset)
+		d.Bookmarks = slices.DeleteFunc(d.Bookmarks, func(b zfs.Snapshot) bool { return b.Name == m.Name })
+		p.index.Unmarked(m)
+	}
+}
+
+func (w *indexed) destroy(p *pool, batch lua.Doomed) {
+	d := w.find(batch.Dataset)
+	got := lua.Destroyed{Gone: map[string]syscall.Errno{}, Watched: lua.Watched{Was: d.SnapshotsChanged}}
+	for _, keeper := range batch.Keepers {
+		if !has(d, keeper) {
+			p.index.Destroyed(d.Name, lua.Destroyed{Missing: keeper})
+			return
+		}
+	}
+	for _, name := range batch.Destroy {
+		d.Snapshots = slices.DeleteFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
+		got.Gone[name] = 0
+	}
+	w.changed(d)
+	got.Is = d.SnapshotsChanged
+	p.index.Destroyed(d.Name, got)
+}
+
+// Whatever others do between runs and in their midst, a plan with the index is the
+// plan of a full listing.
+func TestIndexNeverChangesThePlan(t *testing.T) {
+	recalled := 0
+	rapid.Check(t, func(t *rapid.T) {
+		w := &indexed{t: t, now: noon}
+		for i := range 3 {
+			d := runningDisk(fmt.Sprintf("tank/data/vm-10%d-disk-0", i), words("f3 h2 d2"))
+			d.GUID = uint64(i + 1)
+			w.disks = append(w.disks, d)
+		}
+		w.txg = 100
+		for range rapid.IntRange(2, 12).Draw(t, "steps") {
+			if rapid.IntRange(0, 3).Draw(t, "who") == 0 {
+				w.outside()
+			} else {
+				w.run()
+			}
+		}
+		recalled += w.recalled
+	})
+	require.Positive(t, recalled, "the index was of no use in any history")
+}

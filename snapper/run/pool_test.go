@@ -1,0 +1,63 @@
+package run
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfs"
+)
+
+// goneMeanwhile plays a zfs in whose pool vm-101-disk-0 goes between the list of disks and
+// that of their snapshots, as often as the file left says.
+const goneMeanwhile = `#!/bin/sh
+cd "${0%/*}"
+left=$(cat left)
+disk() {
+	for row in "guid $2" "creation 1" "origin -" "prevsnap $1@a" "inconsistent 0" "receive_resume_token -" "written 0" "snapshots_changed 1" "label:running -" "label:nosnap -"; do
+		printf '%s\t%s\t%s\t-\n' "$1" "${row% *}" "${row#* }"
+	done
+}
+case "$*" in
+get*)
+	disk tank/data 6
+	disk tank/data/vm-100-disk-0 7
+	if [ $left -gt 0 ]; then disk tank/data/vm-101-disk-0 8; fi ;;
+*snapshot*)
+	printf 'tank/data/vm-100-disk-0@a\t1\t1\t1\n'
+	if [ $left -gt 0 ]; then
+		echo $((left - 1)) >left
+		echo "cannot open 'tank/data/vm-101-disk-0': dataset does not exist" >&2
+		exit 1
+	fi ;;
+esac
+`
+
+// A disk that goes while its pool is read costs the others nothing.
+func TestADiskGoesWhileItsPoolIsRead(t *testing.T) {
+	for name, c := range map[string]struct {
+		times  string
+		fails  bool
+		listed int
+	}{
+		"never": {"0", false, 1}, "once": {"1", false, 1}, "again and again": {"9", true, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(goneMeanwhile), 0o755))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "left"), []byte(c.times), 0o600))
+			t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+			r := testRun()
+			r.Now = time.Now
+			p := &pool{name: "tank", parents: []string{"tank/data"}}
+			err := r.readDisks(t.Context(), p, zfs.Reader.Children)
+			assert.Equal(t, c.fails, err != nil, "%v", err)
+			require.Len(t, p.disks, c.listed)
+			assert.Len(t, p.disks[0].Snapshots, 1)
+		})
+	}
+}

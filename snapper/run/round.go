@@ -1,0 +1,194 @@
+package run
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"snapwatch/internal/pve"
+	"snapwatch/snapper"
+)
+
+const (
+	// roundPatience is how long the pools that were read wait for one that was not.
+	roundPatience = 30 * time.Second
+	// listPatience is how long the reading of one pool may take. A pool whose disks
+	// are stuck never answers; one with very many snapshots takes minutes.
+	listPatience = 10 * time.Minute
+)
+
+// rounds reads all pools and works on them: on most in one round, so that a guest
+// with disks on several is treated as one; on a pool that answers late in a round of
+// its own, so that a hung one does not keep the others from their snapshots.
+func (r *run) rounds(ctx context.Context, g snapper.Guests, parents map[string][]string) (snapper.Plan, error) {
+	read := make(chan *pool, len(parents))
+	for name, datasets := range parents {
+		go func() { read <- r.openPool(ctx, name, datasets) }()
+	}
+	var all []*pool
+	defer func() {
+		for _, p := range all {
+			p.close()
+		}
+	}()
+	var whole snapper.Plan
+	for len(all) < len(parents) {
+		pools := next(read, len(parents)-len(all))
+		first := len(all) == 0
+		all = append(all, pools...)
+		var err error
+		if !first { // what is known of the guests is old by now
+			g, err = r.readGuests(ctx)
+		}
+		var plan snapper.Plan
+		if err == nil {
+			plan, err = r.round(ctx, g, pools, whole)
+		}
+		if err != nil && first {
+			return snapper.Plan{}, err
+		}
+		if err != nil { // the report tells what earlier rounds did
+			r.reportLate(parents, all[:len(all)-len(pools)], err)
+			break
+		}
+		whole.Add(plan)
+	}
+	r.reportGuests(g, all)
+	r.state = r.nextState(all)
+	r.report.CarryOver(r.previous.Quiesced, func(vmid int) bool {
+		how, _ := r.Config.HowFor(vmid)
+		_, here := g.Cluster.Guests[vmid]
+		return how != "" && here
+	})
+	r.recallCaptures(all)
+	r.finish()
+	return whole, nil
+}
+
+// next returns the pools that are read: as many as are missing, or those that there
+// are after roundPatience, at least one.
+func next(read <-chan *pool, missing int) []*pool {
+	pools := []*pool{<-read}
+	patience := time.NewTimer(roundPatience)
+	defer patience.Stop()
+	for len(pools) < missing {
+		select {
+		case p := <-read:
+			pools = append(pools, p)
+		case <-patience.C:
+			return pools
+		}
+	}
+	return pools
+}
+
+// round plans for the pools and carries the plan out. before is what earlier rounds
+// of this run have planned already.
+func (r *run) round(ctx context.Context, g snapper.Guests, pools []*pool, before snapper.Plan) (snapper.Plan, error) {
+	slices.SortFunc(pools, func(a, b *pool) int { return strings.Compare(a.name, b.name) })
+	for _, p := range pools {
+		r.reportPool(p)
+	}
+	r.askRunStates(ctx, g, pools)
+	g, release := r.settled(ctx, g, pools)
+	defer release()
+	if ctx.Err() != nil {
+		return snapper.Plan{}, ctx.Err()
+	}
+	r.listFailed = g.ListErr != nil
+	r.kinds = kindsOf(g.Cluster)
+	for _, p := range pools {
+		g.Assign(p.disks, r.Config.Replicas)
+	}
+	policy := r.policy(g.Cluster)
+	r.readReceived(ctx, pools, policy.Names)
+	policy.MaxDestroys = max(0, policy.MaxDestroys-len(before.Destroys))
+	policy.MaxUnmarks = max(0, policy.MaxUnmarks-len(before.Unmark))
+	r.readHistories(ctx, pools)
+	plan := r.makePlan(pools, g.Cluster, policy)
+	if r.lookAtBookmarks(ctx, pools, plan) {
+		plan = r.makePlan(pools, g.Cluster, policy)
+	}
+	if !r.DryRun {
+		r.capture(plan, g, r.planned(pools))
+		r.carryOut(ctx, pools, plan, release)
+	}
+	r.reportPlan(plan)
+	return plan, nil
+}
+
+// makePlan plans for the disks that this run is about.
+func (r *run) makePlan(pools []*pool, c pve.Cluster, policy snapper.Policy) snapper.Plan {
+	plan := snapper.MakePlan(r.aimedAt(pools, c), policy, r.Now())
+	if r.Final {
+		return plan.FinalOnly()
+	}
+	return plan
+}
+
+// aimedAt are the disks that this run is about.
+func (r *run) aimedAt(pools []*pool, c pve.Cluster) []snapper.Disk {
+	if r.Final {
+		return snapper.RanHere(r.planned(pools), r.policy(c).Names)
+	}
+	return r.planned(pools)
+}
+
+// settled returns the guests' states to plan with. Where the plan would take a guest
+// for stopped, that is looked at twice, with the guest's lock held until release.
+func (r *run) settled(ctx context.Context, g snapper.Guests, pools []*pool) (settled snapper.Guests, release func()) {
+	stops := g.Stops(r.aimedAt(pools, g.Cluster), r.Config.Replicas, r.policy(g.Cluster), r.Now())
+	if len(stops) == 0 {
+		return g, func() {}
+	}
+	r.progress("%d guests seem stopped: looking again in %s", len(stops), r.confirmPause())
+	second, release, err := r.confirm(ctx, g, stops)
+	if err != nil {
+		// The first look stands for the guests that live; it proves no stop.
+		r.problem(snapper.Warning, "a second look at the guests failed, so no stop is believed: %v", err)
+		return g, release
+	}
+	r.askRunStates(ctx, second, pools)
+	return second, release
+}
+
+// applyAll carries the plan out on all pools side by side: what must not be found goes
+// first, then come the guests that are to be held still, and then all the rest. taken is
+// told what became of the disks as soon as every pool has its snapshots, while the rest
+// is still done.
+func (r *run) applyAll(ctx context.Context, pools []*pool, plan snapper.Plan, taken func(map[string]snapper.DiskOutcome)) {
+	work := applyable(pools)
+	eachPool(work, func(p *pool) { r.applyAbandoned(ctx, p, plan.Abandoned) })
+	units, others := frozenUnits(plan.Guests)
+	frozen := r.applyFrozen(ctx, work, units)
+	plan.Guests = others
+	var snapshots, rest sync.WaitGroup
+	var mu sync.Mutex
+	all := map[string]snapper.DiskOutcome{}
+	for _, p := range work {
+		snapshots.Add(1)
+		rest.Go(func() {
+			outcomes := r.applySnapshots(ctx, p, plan, frozen[p.name])
+			r.reportApplied(outcomes)
+			mu.Lock()
+			maps.Copy(all, outcomes)
+			mu.Unlock()
+			snapshots.Done()
+			r.applyRest(ctx, p, plan, outcomes)
+		})
+	}
+	snapshots.Wait()
+	taken(all)
+	rest.Wait()
+}
+
+func eachPool(pools map[string]*pool, do func(*pool)) {
+	var wait sync.WaitGroup
+	for _, p := range pools {
+		wait.Go(func() { do(p) })
+	}
+	wait.Wait()
+}

@@ -1,0 +1,154 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"snapwatch/internal/lock"
+	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
+)
+
+// UnblockRequest says which guest is to be rolled back to which snapshot.
+type UnblockRequest struct {
+	VMID     int
+	Snapshot string
+	// Remove removes what is in the way; without it that is only listed.
+	Remove bool
+	// LoseBase allows it where nothing remains for a receiver to go on from.
+	LoseBase bool
+}
+
+// Unblock makes room for a rollback by Proxmox, and returns what is, or was, in the way
+// and the report. It holds the locks of the pools, so that no snapshot is made meanwhile,
+// and the guest's own. The error is for a run that changed nothing.
+func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Unblocking, report.Run, error) {
+	o.DryRun = !request.Remove
+	r := newRun(o, report.Name)
+	cluster, release, err := r.lockedGuest(ctx, request)
+	defer release()
+	if err != nil {
+		return snapper.Unblocking{}, r.report, err
+	}
+	pools, err := r.poolsOf(ctx, cluster)
+	defer func() {
+		for _, p := range pools {
+			p.close()
+		}
+	}()
+	if err != nil {
+		return snapper.Unblocking{}, r.report, err
+	}
+	u := snapper.PlanUnblock(r.planned(pools), request.Snapshot)
+	u.Kind = cluster.Guests[request.VMID].Kind
+	if !request.Remove || len(u.Refusals) > 0 || len(u.Baseless()) > 0 && !request.LoseBase {
+		return u, r.report, nil
+	}
+	for _, p := range pools {
+		r.unblock(ctx, p, u, request.Snapshot)
+	}
+	return u, r.report, nil
+}
+
+// lockedGuest returns the cluster with the guest, whose lock is held until release.
+func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cluster, release func(), err error) {
+	release = func() {}
+	patience, cancel := context.WithTimeout(ctx, configPatience)
+	defer cancel()
+	if c, err = r.PVE.Cluster(patience); err != nil {
+		return c, release, err
+	}
+	guest, here := c.Guests[request.VMID]
+	if node, elsewhere := c.Elsewhere[request.VMID]; elsewhere {
+		return c, release, fmt.Errorf("guest %d is on node %s: run this there", request.VMID, node)
+	}
+	if !here {
+		return c, release, fmt.Errorf("no guest %d is configured on node %s", request.VMID, c.Node)
+	}
+	l, err := lockConfig(r.PVE.ConfigLock(guest.ID))
+	if err != nil {
+		return c, release, fmt.Errorf("guest %d: Proxmox works on it: %w", request.VMID, err)
+	}
+	release = func() { _ = l.Release() }
+	// What was read before the lock was had may be old.
+	if c, err = r.PVE.Cluster(patience); err != nil {
+		return c, release, err
+	}
+	guest, here = c.Guests[request.VMID]
+	switch {
+	case !here:
+		return c, release, fmt.Errorf("guest %d is gone from node %s", request.VMID, c.Node)
+	case guest.Lock != "":
+		return c, release, fmt.Errorf("guest %d is locked (%s): wait until Proxmox is done, or qm unlock %d", request.VMID, guest.Lock, request.VMID)
+	}
+	c.Guests = map[int]pve.Config{request.VMID: guest}
+	return c, release, nil
+}
+
+// poolsOf locks and reads the pools of the storages, and keeps the disks of the only
+// guest that the cluster is left with. An error with any of them ends it: a guest is
+// rolled back as a whole.
+func (r *run) poolsOf(ctx context.Context, c pve.Cluster) ([]*pool, error) {
+	parents, err := r.parents(c)
+	if err != nil {
+		return nil, err
+	}
+	var pools []*pool
+	for name, datasets := range parents {
+		p := r.openPool(ctx, name, datasets)
+		pools = append(pools, p)
+		if busy, ok := errors.AsType[*lock.Busy](p.err); ok {
+			return pools, fmt.Errorf("pool %s: another run is at work, try again when it is done: %w", name, busy)
+		}
+		if p.err != nil {
+			return pools, p.err
+		}
+		p.disks = slices.DeleteFunc(p.disks, func(d snapper.Disk) bool {
+			if r.isReplica(d.Name) {
+				return true
+			}
+			claims := (snapper.Guests{Cluster: c}).Claims(d)
+			return !slices.ContainsFunc(claims, func(vmid int) bool { _, its := c.Guests[vmid]; return its })
+		})
+		// No head tells that bookmarks changed, and one that is not known makes the
+		// rollback fail half way.
+		if recalled := p.recalled(); len(recalled) > 0 {
+			if err := p.listBookmarks(ctx, recalled); err != nil {
+				return pools, err
+			}
+		}
+	}
+	return pools, nil
+}
+
+// unblock removes what is in the way in one pool: the snapshots first, since without
+// them the bookmarks are of no use, while the other way round a receiver could lose
+// both. What remains is checked by the program that destroys.
+func (r *run) unblock(ctx context.Context, p *pool, u snapper.Unblocking, snapshot string) {
+	var gone []snapper.Destroy
+	var marks []zfs.Snapshot
+	for _, d := range u.Disks {
+		if zfs.Pool(d.Dataset) != p.name {
+			continue
+		}
+		keepers := []string{snapshot}
+		if d.Base.Name != "" && !d.BaseIsBookmark && d.Base.Name != snapshot {
+			keepers = append(keepers, d.Base.Name)
+		}
+		for _, s := range d.Snapshots {
+			gone = append(gone, snapper.Destroy{Dataset: d.Dataset, Name: s.Name, Keepers: keepers})
+		}
+		marks = append(marks, d.Bookmarks...)
+	}
+	before := r.report.Counts[report.DidDestroy]
+	r.applyDestroys(ctx, p, gone)
+	if left := len(gone) - (r.report.Counts[report.DidDestroy] - before); left > 0 {
+		r.problem(snapper.Warning, "pool %s: %d snapshots are still in the way, and the bookmarks were left", p.name, left)
+		return
+	}
+	r.applyUnmarks(ctx, p, marks)
+}
