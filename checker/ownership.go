@@ -25,9 +25,7 @@ func (o Ownership) MarshalText() ([]byte, error) { return []byte(o.String()), ni
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (o *Ownership) UnmarshalText(text []byte) error {
-	at, err := wordIn(ownershipWords, string(text))
-	*o = Ownership(at)
-	return err
+	return parseWord(ownershipWords, text, o)
 }
 
 // Presence is how a snapshot that somebody asks for is there on a dataset.
@@ -50,15 +48,15 @@ func (p Presence) MarshalText() ([]byte, error) { return []byte(p.String()), nil
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
 func (p *Presence) UnmarshalText(text []byte) error {
-	at, err := wordIn(presenceWords, string(text))
-	*p = Presence(at)
-	return err
+	return parseWord(presenceWords, text, p)
 }
 
-func wordIn(words []string, word string) (int, error) {
-	at := slices.Index(words, word)
+// parseWord finds the number that a word stands for.
+func parseWord[T ~int](words []string, text []byte, to *T) error {
+	at := slices.Index(words, string(text))
 	if at < 0 {
-		return 0, fmt.Errorf("%q is none of %q", word, words)
+		return fmt.Errorf("%q is none of %q", text, words)
 	}
-	return at, nil
+	*to = T(at)
+	return nil
 }

@@ -119,44 +119,29 @@ func modified(path string) time.Time {
 	return info.ModTime()
 }
 
-// cacheFile keeps the scanner's cache over a restart.
-type cacheFile struct {
-	path string
-	log  *slog.Logger
-
-	mu     sync.Mutex
-	failed string
-}
-
-func newCacheFile(dir string, log *slog.Logger) *cacheFile {
-	f := &cacheFile{log: log}
-	if dir != "" {
-		f.path = filepath.Join(dir, "newest.json")
-	}
-	return f
-}
-
-func (f *cacheFile) load() *scan.Cache {
-	if f.path == "" {
-		return scan.NewCache()
-	}
-	cache, err := scan.LoadCache(f.path)
-	if err != nil {
-		f.log.Warn("starting without a cache", "err", err)
-	}
-	return cache
-}
-
-// save writes the cache if it is not what was written last.
-func (f *cacheFile) save(cache *scan.Cache) {
-	if f.path == "" || !cache.Unsaved() {
+// loadCache reads what the scanner knew before a restart.
+func (s *Store) loadCache() {
+	if s.settings.StateDir == "" {
+		s.settings.Scanner.Cache = scan.NewCache()
 		return
 	}
-	err := cache.Save(f.path)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err != nil && err.Error() != f.failed {
-		f.failed = err.Error()
-		f.log.Warn("cache not kept", "err", err)
+	cache, err := scan.LoadCache(s.cachePath())
+	if err != nil {
+		s.settings.Log.Warn("starting without a cache", "err", err)
+	}
+	s.settings.Scanner.Cache = cache
+}
+
+// saveCache writes the cache if it is not what was written last; [Store.tidy] alone does.
+func (s *Store) saveCache() {
+	cache := s.settings.Scanner.Cache
+	if s.settings.StateDir == "" || !cache.Unsaved() {
+		return
+	}
+	if err := cache.Save(s.cachePath()); err != nil && err.Error() != s.cacheFailed {
+		s.cacheFailed = err.Error()
+		s.settings.Log.Warn("cache not kept", "err", err)
 	}
 }
+
+func (s *Store) cachePath() string { return filepath.Join(s.settings.StateDir, "newest.json") }

@@ -29,14 +29,15 @@ type Store struct {
 	pools     map[string]*pool
 	copies    map[string][]string
 	inventory *inventoryFile
-	cache     *cacheFile
 	guests    reader[pve.Owners]
 	// histories and runs are for the page.
 	histories  *histories
 	runs       reader[page.LastRun]
 	refreshing atomic.Bool
-	// tidying is held by the one who does what follows a scan.
-	tidying sync.Mutex
+	// tidying is held by the one who does what follows a scan; cacheFailed is what was said
+	// last of a cache that could not be kept.
+	tidying     sync.Mutex
+	cacheFailed string
 }
 
 // Settings are what a [Store] depends on.
@@ -81,8 +82,7 @@ func NewStore(s Settings) *Store {
 	store := &Store{settings: s, policy: policy, pools: map[string]*pool{}, inventory: newInventoryFile(s.StateDir, s.Log)}
 	store.guests.read, store.runs.read = s.Owners, s.Runs.read
 	store.histories = &histories{list: s.Scanner.History, now: s.Scanner.Now, of: map[string]history{}}
-	store.cache = newCacheFile(s.StateDir, s.Log)
-	store.settings.Scanner.Cache = store.cache.load()
+	store.loadCache()
 	return store
 }
 
@@ -183,7 +183,7 @@ func (s *Store) tidy() {
 	defer s.tidying.Unlock()
 	pools := s.current()
 	s.inventory.update(pools, s.settings.Scanner.Now())
-	s.cache.save(s.settings.Scanner.Cache)
+	s.saveCache()
 	ctx, cancel := context.WithTimeout(context.Background(), s.settings.ScanTimeout)
 	defer cancel()
 	copies := s.settings.Scanner.Copies(ctx, pools)

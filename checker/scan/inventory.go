@@ -98,7 +98,7 @@ func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Invento
 		}
 	}
 	for name, disk := range s {
-		if to, ok := guids[disk.GUID]; ok && to != name && renamed(name, disk, pools, guids) {
+		if renamed(name, disk, pools, guids) {
 			delete(change(), name)
 		}
 	}
