@@ -62,7 +62,7 @@ func post(h http.Handler, body string, header ...string) *httptest.ResponseRecor
 	return w
 }
 
-// compared asks with a patience that no test needs.
+// compared asks with a timeout that no test needs.
 func compared(t *testing.T, r *rig, disks ...checker.CompareDisk) []checker.ComparedDisk {
 	t.Helper()
 	return comparedWithin(t, "120", r, disks...)

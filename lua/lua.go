@@ -40,8 +40,8 @@ type Program struct {
 type Guest struct {
 	// Snapshot is the part after the @ of the snapshots to take.
 	Snapshot string
-	// Guard refuses disks that are being received.
-	Guard bool
+	// RefuseReceiving refuses disks that are being received.
+	RefuseReceiving bool
 	Disks []Disk
 }
 
@@ -54,21 +54,21 @@ type Disk struct {
 	Label string
 	// Config is kept with its snapshot, as the property [zfs.GuestConfig]; "" is nothing.
 	Config string
-	// Watch asks what the snapshot is, and when their list changed. Only where ZFS tells
+	// TrackChanges asks what the snapshot is, and when their list changed. Only where ZFS tells
 	// that (2.2 and later): elsewhere the question ends the program.
-	Watch bool
+	TrackChanges bool
 }
 
-// Watched is when a dataset's list of snapshots last changed, in seconds of the
+// ListChange is when a dataset's list of snapshots last changed, in seconds of the
 // host's clock, before and after what the program did to it; 0 where it was not
 // asked for.
-type Watched struct {
-	Was int64 `json:"was"`
-	Is  int64 `json:"changed"`
+type ListChange struct {
+	Before int64 `json:"was"`
+	After  int64 `json:"changed"`
 }
 
-// Mark is an existing snapshot to be bookmarked.
-type Mark struct{ Dataset, Name string }
+// Bookmark is an existing snapshot to be bookmarked.
+type Bookmark struct{ Dataset, Name string }
 
 // Outcome is what became of one disk. A nil entry was not tried.
 type Outcome struct {
@@ -77,25 +77,25 @@ type Outcome struct {
 	Label    *syscall.Errno `json:"label"`
 	Bookmark *syscall.Errno `json:"bookmark"`
 	Config   *syscall.Errno `json:"config"`
-	// Marks holds an errno by name of the snapshots that were to be bookmarked.
-	Marks map[string]syscall.Errno `json:"marks"`
+	// Bookmarks holds an errno by name of the snapshots that were to be bookmarked.
+	Bookmarks map[string]syscall.Errno `json:"marks"`
 	// GUID, CreateTXG and Creation, in seconds of the host's clock, are those of the
 	// snapshot, 0 where they were not asked for. Lua knows signed numbers only.
 	GUID      int64 `json:"guid"`
 	CreateTXG int64 `json:"createtxg"`
 	Creation  int64 `json:"creation"`
-	Watched
+	ListChange
 }
 
 // Snapshot takes the snapshots, sets the labels and makes the bookmarks in one
 // transaction group. The outcomes are by dataset. An error means that it is not
 // known what was done: read the pool again.
-func (p Program) Snapshot(patience context.Context, guests []Guest, marks []Mark) (map[string]Outcome, error) {
+func (p Program) Snapshot(timeout context.Context, guests []Guest, marks []Bookmark) (map[string]Outcome, error) {
 	var words []string
 	config := ""
 	for _, g := range guests {
 		guard := "-"
-		if g.Guard {
+		if g.RefuseReceiving {
 			guard = "guard"
 		}
 		words = append(words, "guest", g.Snapshot, guard)
@@ -117,7 +117,7 @@ func (p Program) Snapshot(patience context.Context, guests []Guest, marks []Mark
 		words = append(words, "mark", m.Dataset, m.Name)
 	}
 	outcomes := map[string]Outcome{}
-	return outcomes, p.run(patience, snapshotProgram, words, &outcomes)
+	return outcomes, p.run(timeout, snapshotProgram, words, &outcomes)
 }
 
 // Made is the snapshot that the program took, false where it did not tell.
@@ -138,15 +138,15 @@ func (d Disk) work() string {
 	if d.Config != "" {
 		work += "c"
 	}
-	if d.Watch {
+	if d.TrackChanges {
 		work += "w"
 	}
 	return work
 }
 
-// Doomed are the snapshots of one disk to destroy, and those whose existence makes
+// DestroyRequest are the snapshots of one disk to destroy, and those whose existence makes
 // them superfluous.
-type Doomed struct {
+type DestroyRequest struct {
 	Dataset string
 	Destroy []string
 	Keepers []string
@@ -162,12 +162,12 @@ type Destroyed struct {
 	Missing string `json:"missing"`
 	// Receiving is 1 while the dataset is being received: nothing was destroyed.
 	Receiving int `json:"receiving"`
-	Watched
+	ListChange
 }
 
 // Destroy destroys snapshots in one transaction group. The results are by dataset.
 // An error means that it is not known what was done: read the pool again.
-func (p Program) Destroy(patience context.Context, disks []Doomed) (map[string]Destroyed, error) {
+func (p Program) Destroy(timeout context.Context, disks []DestroyRequest) (map[string]Destroyed, error) {
 	var words []string
 	for _, d := range disks {
 		words = append(words, d.word(), d.Dataset)
@@ -189,10 +189,10 @@ func (p Program) Destroy(patience context.Context, disks []Doomed) (map[string]D
 		}
 	}
 	results := map[string]Destroyed{}
-	return results, p.run(patience, destroyProgram, words, &results)
+	return results, p.run(timeout, destroyProgram, words, &results)
 }
 
-func (d Doomed) word() string {
+func (d DestroyRequest) word() string {
 	if d.Watch {
 		return "watched"
 	}
@@ -210,9 +210,9 @@ func (p Program) check(dataset, name string) error {
 	return nil
 }
 
-func (p Program) run(patience context.Context, program string, words []string, into any) error {
+func (p Program) run(timeout context.Context, program string, words []string, into any) error {
 	argv := append([]string{"zfs", "program", "-j", p.Pool, "-"}, words...)
-	text, err := command.RunUnkillable(patience, command.Cmd{Argv: argv, Stdin: program, Inherit: p.Inherit})
+	text, err := command.RunUnkillable(timeout, command.Cmd{Argv: argv, Stdin: program, Inherit: p.Inherit})
 	if err != nil {
 		return err
 	}

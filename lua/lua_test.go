@@ -98,15 +98,15 @@ func TestNamesAreRefused(t *testing.T) {
 		assert.ErrorContains(t, err, "refusing", "snapshot %q@%q", test.dataset, test.name)
 		_, err = p.Snapshot(t.Context(), []Guest{{Snapshot: test.name, Disks: []Disk{{Dataset: disk, Snapshot: true}, {Dataset: test.dataset, Label: "x"}}}}, nil)
 		assert.ErrorContains(t, err, "refusing", "label %q@%q", test.dataset, test.name)
-		_, err = p.Snapshot(t.Context(), nil, []Mark{{test.dataset, test.name}})
+		_, err = p.Snapshot(t.Context(), nil, []Bookmark{{test.dataset, test.name}})
 		assert.ErrorContains(t, err, "refusing", "mark %q@%q", test.dataset, test.name)
-		_, err = p.Destroy(t.Context(), []Doomed{{Dataset: test.dataset, Destroy: []string{test.name}}})
+		_, err = p.Destroy(t.Context(), []DestroyRequest{{Dataset: test.dataset, Destroy: []string{test.name}}})
 		assert.ErrorContains(t, err, "refusing", "destroy %q@%q", test.dataset, test.name)
-		_, err = p.Destroy(t.Context(), []Doomed{{Dataset: test.dataset, Keepers: []string{test.name}, Destroy: []string{name}}})
+		_, err = p.Destroy(t.Context(), []DestroyRequest{{Dataset: test.dataset, Keepers: []string{test.name}, Destroy: []string{name}}})
 		assert.ErrorContains(t, err, "refusing", "keeper %q@%q", test.dataset, test.name)
 	}
 	for _, foreign := range []string{"manual", "autosnap_2026-07-15_12:07:00_hourly-keep", "xautosnap_2026-07-15_12:07:00_hourly", "autosnap_2026-07-15_12:07:00_", "__replicate_100-0_1784116020__", "syncoid_c_2026"} {
-		_, err := p.Destroy(t.Context(), []Doomed{{Dataset: disk, Destroy: []string{name, foreign}}})
+		_, err := p.Destroy(t.Context(), []DestroyRequest{{Dataset: disk, Destroy: []string{name, foreign}}})
 		assert.EqualError(t, err, "refusing to destroy "+disk+"@"+foreign+": not a managed name")
 	}
 	assert.NoFileExists(t, dir+"/argv")
@@ -141,15 +141,15 @@ func TestSnapshotWords(t *testing.T) {
 	_, err := Program{Pool: "tank"}.Snapshot(t.Context(), []Guest{
 		{Snapshot: name, Disks: []Disk{
 			{Dataset: disk, Snapshot: true, Bookmark: true, Label: "pve1"},
-			{Dataset: "tank/my data/vm-100-disk-1", Snapshot: true, Watch: true},
+			{Dataset: "tank/my data/vm-100-disk-1", Snapshot: true, TrackChanges: true},
 			{Dataset: "tank/data/vm-100-disk-2", Label: "pve1"},
 		}},
 		{Snapshot: name, Disks: []Disk{
-			{Dataset: "tank/data/vm-103-disk-0", Snapshot: true, Config: "H4sI"}, {Dataset: "tank/data/vm-103-disk-1", Snapshot: true, Config: "H4sI", Watch: true},
+			{Dataset: "tank/data/vm-103-disk-0", Snapshot: true, Config: "H4sI"}, {Dataset: "tank/data/vm-103-disk-1", Snapshot: true, Config: "H4sI", TrackChanges: true},
 			{Dataset: "tank/data/vm-104-disk-0", Snapshot: true, Config: "H4sJ"},
 		}},
-		{Snapshot: "autosnap_2026-07-15_12:07:00_stopped", Guard: true, Disks: []Disk{{Dataset: "tank/data/vm-101-disk-0", Snapshot: true, Bookmark: true, Label: "stopped"}}},
-	}, []Mark{{"tank/data/vm-102-disk-0", name}})
+		{Snapshot: "autosnap_2026-07-15_12:07:00_stopped", RefuseReceiving: true, Disks: []Disk{{Dataset: "tank/data/vm-101-disk-0", Snapshot: true, Bookmark: true, Label: "stopped"}}},
+	}, []Bookmark{{"tank/data/vm-102-disk-0", name}})
 	require.NoError(t, err)
 	golden(t, "testdata/snapshot.argv", given(t, dir, "argv"))
 	assert.Equal(t, snapshotProgram, given(t, dir, "stdin"))
@@ -157,7 +157,7 @@ func TestSnapshotWords(t *testing.T) {
 
 func TestDestroyWords(t *testing.T) {
 	dir := stage(t, `{"return": {}}`)
-	_, err := Program{Pool: "tank"}.Destroy(t.Context(), []Doomed{
+	_, err := Program{Pool: "tank"}.Destroy(t.Context(), []DestroyRequest{
 		{Dataset: disk, Keepers: []string{name, "manual"}, Destroy: []string{"autosnap_2026-07-14_00:00:00_daily", "autosnap_2026-07-13_00:00:00_stopped"}},
 		{Dataset: "tank/data/vm-101-disk-0", Destroy: []string{name}, Watch: true},
 	})
@@ -177,7 +177,7 @@ func TestSnapshotAnswer(t *testing.T) {
 		"tank/data/vm-101-disk-0": {Snapshot: errno(syscall.ENOSPC)},
 		"tank/data/vm-101-disk-1": {Snapshot: errno(0), Undone: errno(syscall.EBUSY)},
 		"tank/data/vm-102-disk-0": {},
-		"tank/data/vm-103-disk-0": {Snapshot: errno(0), GUID: -2, CreateTXG: 7, Creation: 1784116021, Watched: Watched{1784116020, 1784116021}},
+		"tank/data/vm-103-disk-0": {Snapshot: errno(0), GUID: -2, CreateTXG: 7, Creation: 1784116021, ListChange: ListChange{1784116020, 1784116021}},
 	}, got)
 	_, told := got[disk].Made(disk, "x")
 	assert.False(t, told)
@@ -191,7 +191,7 @@ func TestDestroyAnswer(t *testing.T) {
 	got, err := Program{Pool: "tank"}.Destroy(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Equal(t, map[string]Destroyed{
-		disk:                      {Gone: map[string]syscall.Errno{"a": 0, "b": syscall.EBUSY}, Watched: Watched{0, 2}},
+		disk:                      {Gone: map[string]syscall.Errno{"a": 0, "b": syscall.EBUSY}, ListChange: ListChange{0, 2}},
 		"tank/data/vm-101-disk-0": {Missing: "k"},
 		"tank/data/vm-102-disk-0": {Receiving: 1},
 	}, got)
@@ -212,7 +212,7 @@ func TestUnreadableAnswers(t *testing.T) {
 func TestProgramFails(t *testing.T) {
 	dir := stage(t, "")
 	require.NoError(t, os.WriteFile(dir+"/fail", []byte("Channel program execution failed:\nMemory limit exhausted.\n"), 0o600))
-	_, err := Program{Pool: "tank"}.Destroy(t.Context(), []Doomed{{Dataset: disk, Destroy: []string{name}}})
+	_, err := Program{Pool: "tank"}.Destroy(t.Context(), []DestroyRequest{{Dataset: disk, Destroy: []string{name}}})
 	assert.ErrorContains(t, err, "exit status 1: Channel program execution failed:\nMemory limit exhausted.")
 	_, isCommand := errors.AsType[*command.Error](err)
 	assert.True(t, isCommand)

@@ -158,12 +158,12 @@ func (p *planner) abandon(d Disk) Disk {
 		if i := slices.IndexFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.GUID == b.GUID }); i >= 0 {
 			again := d.Snapshots[i]
 			again.Dataset = d.Name
-			p.plan.Marks = append(p.plan.Marks, again)
+			p.plan.CreateBookmarks = append(p.plan.CreateBookmarks, again)
 			d.Bookmarks = append(d.Bookmarks, again)
 		}
 	}
 	if len(unproven) > 0 {
-		p.plan.Notes = append(p.plan.Notes, Note{Level: Warning, Reason: unprovenText(d.Name, unproven)})
+		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Warning, Reason: unprovenText(d.Name, unproven)})
 	}
 	return d
 }
@@ -205,7 +205,7 @@ func (d *Disk) NextChecked(unfinished bool) report.Checked { //nolint:revive // 
 	return next
 }
 
-// newestTXG is the transaction group of the newest snapshot of any kind, 0 if there is none.
+// NewestTXG is the transaction group of the newest snapshot of any kind, 0 if there is none.
 func NewestTXG(snapshots []zfs.Snapshot) uint64 {
 	var txg uint64
 	for _, s := range snapshots {

@@ -100,8 +100,8 @@ func TestAbandon(t *testing.T) {
 	plan := MakePlan([]Disk{d}, testPolicy(), noon)
 	require.Len(t, plan.Abandoned, 2)
 	assert.Equal(t, []string{of(20).Name, of(30).Name}, []string{plan.Abandoned[0].Name, plan.Abandoned[1].Name})
-	assert.Equal(t, []string{"07-11 21:00"}, markNames(plan.Marks), "a day's bookmark that went leaves room for another")
-	require.Equal(t, Warning, plan.Notes[0].Level)
+	assert.Equal(t, []string{"07-11 21:00"}, markNames(plan.CreateBookmarks), "a day's bookmark that went leaves room for another")
+	require.Equal(t, report.Warning, plan.Notes[0].Severity)
 	assert.Equal(t, disk0+": 1 bookmark may be of a discarded history, from which nothing must be sent: the pool's history reaches back to txg 8 only, and the bookmark is of txg 5; left alone; if the disk was rolled back or received onto since, type: zfs destroy '"+disk0+"#"+of(5).Name+"'", plan.Notes[0].Reason)
 
 	next := d.NextChecked(false)
@@ -139,5 +139,5 @@ func TestReceivedAgain(t *testing.T) {
 	plan := MakePlan([]Disk{d}, testPolicy(), noon)
 	require.Len(t, plan.Abandoned, 1)
 	assert.Equal(t, of(30).Name, plan.Abandoned[0].Name)
-	assert.Equal(t, []zfs.Snapshot{again}, plan.Marks)
+	assert.Equal(t, []zfs.Snapshot{again}, plan.CreateBookmarks)
 }

@@ -72,12 +72,12 @@ const (
 	// AdoptPeer: Final over a cluster peer's label, if the configuration allows it.
 	AdoptPeer
 	// GiveBack: give the local label up for the received one, if there is one.
-	GiveBack
+	InheritReceived
 )
 
 var actionNames = [...]string{
 	Leave: "leave", Warn: "warn", Periodic: "periodic", Start: "start", Final: "final",
-	Recheck: "recheck", Adopt: "adopt", AdoptPeer: "adopt peer", GiveBack: "give back",
+	Recheck: "recheck", Adopt: "adopt", AdoptPeer: "adopt peer", InheritReceived: "give back",
 }
 
 func (a Action) String() string { return actionNames[a] }
@@ -96,11 +96,11 @@ var actions = [...][5]Action{
 	Busy:         {Leave, Leave, Leave, Leave, Leave},
 	Stopped:      {Adopt, Recheck, Final, AdoptPeer, Leave},
 	Template:     {Leave, Leave, Final, Leave, Leave},
-	Elsewhere:    {Leave, GiveBack, GiveBack, GiveBack, Leave},
+	Elsewhere:    {Leave, InheritReceived, InheritReceived, InheritReceived, Leave},
 	Orphan:       {Warn, Warn, Warn, Warn, Warn},
 	Disputed:     {Warn, Warn, Warn, Warn, Warn},
 	Replica:      {Leave, Leave, Leave, Leave, Leave},
 }
 
 // Decide returns what a disk's state and label call for.
-func Decide(s State, l Label) Action { return actions[s][l] }
+func Decide(s GuestState, l Label) Action { return actions[s][l] }

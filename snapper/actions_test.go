@@ -11,7 +11,7 @@ import (
 // The whole table, cell by cell, in the words of the design.
 func TestDecide(t *testing.T) {
 	for _, cell := range []struct {
-		state State
+		state GuestState
 		label Label
 		want  Action
 	}{
@@ -64,9 +64,9 @@ func TestDecide(t *testing.T) {
 		{Template, ForeignLabel, Leave},
 
 		{Elsewhere, NoLabel, Leave},
-		{Elsewhere, StoppedLabel, GiveBack},
-		{Elsewhere, OwnLabel, GiveBack},
-		{Elsewhere, PeerLabel, GiveBack},
+		{Elsewhere, StoppedLabel, InheritReceived},
+		{Elsewhere, OwnLabel, InheritReceived},
+		{Elsewhere, PeerLabel, InheritReceived},
 		{Elsewhere, ForeignLabel, Leave},
 
 		{Orphan, NoLabel, Warn},

@@ -13,13 +13,13 @@ import (
 // those of days' first ones.
 const keepStoppedBookmarks = 10
 
-// maxUnmarks is how many bookmarks one run destroys at most: each takes a process and
+// MaxBookmarkDestroys is how many bookmarks one run destroys at most: each takes a process and
 // a transaction group (facts: OpenZFS F).
-const MaxUnmarks = 20
+const MaxBookmarkDestroys = 20
 
-// maxMarks is how many bookmarks of snapshots that are there already one run makes at
+// maxBookmarkCreates is how many bookmarks of snapshots that are there already one run makes at
 // most. All of them are in one transaction group, which every writer waits for.
-const maxMarks = 200
+const maxBookmarkCreates = 200
 
 // manyBookmarks is the number of bookmarks above which a disk is slow to open: each
 // opening loads them all (facts: OpenZFS F).
@@ -169,11 +169,11 @@ func byDay(list []zfs.Snapshot) [][]zfs.Snapshot {
 	return days
 }
 
-// reliesOnBookmarks are the disks of which bookmarks are to go, or one is missing, or a
+// ReliesOnBookmarks are the disks of which bookmarks are to go, or one is missing, or a
 // _stopped snapshot goes only because it has its bookmark.
 func (p Plan) ReliesOnBookmarks() map[string]bool {
 	disks := map[string]bool{}
-	for _, list := range [][]zfs.Snapshot{p.Unmark, p.Marks} {
+	for _, list := range [][]zfs.Snapshot{p.DestroyBookmarks, p.CreateBookmarks} {
 		for _, m := range list {
 			disks[m.Dataset] = true
 		}

@@ -7,7 +7,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// captureDue tells whether a snapshot is to keep the configuration with that sum:
+// CaptureDue tells whether a snapshot is to keep the configuration with that sum:
 // where it changed; on each day's first and on every _stopped one, so that none is
 // far from one that has it; and where the one that has it is gone or goes now, so that some
 // snapshot that is kept always has what holds.
@@ -15,13 +15,13 @@ func CaptureDue(kept report.Kept, sum, name string, class zfs.Class, stays bool)
 	return kept.Sum != sum || class == zfs.Stopped || NameDay(kept.Snapshot) != NameDay(name) || !stays
 }
 
-// nameDay is the part of a managed snapshot's name that is its day.
+// NameDay is the part of a managed snapshot's name that is its day.
 func NameDay(name string) string {
 	const day = len("autosnap_2026-07-15")
 	return name[:min(len(name), day)]
 }
 
-// survives tells which snapshots of the disks are there and stay so.
+// Survives tells which snapshots of the disks are there and stay so.
 func Survives(disks []Disk, plan Plan) func(dataset, name string) bool {
 	there, doomed := map[string]*Disk{}, map[string]bool{}
 	for i := range disks {

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"slices"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
-// task is a disk that is to be snapshotted, labelled or both.
-type task struct {
+// diskTask is a disk that is to be snapshotted, labelled or both.
+type diskTask struct {
 	disk   *Disk
 	action Action
 	label  string
@@ -20,35 +21,35 @@ type task struct {
 
 // task decides for one disk, by the table and then by what the table's conditional
 // actions ask. It is false, with a note made, when there is nothing to do.
-func (p *planner) task(d *Disk) (task, bool) {
-	leave := func(level Level, result Result, format string, args ...any) (task, bool) {
+func (p *planner) task(d *Disk) (diskTask, bool) {
+	leave := func(severity report.Severity, result Result, format string, args ...any) (diskTask, bool) {
 		reason := fmt.Sprintf(format, args...)
 		if why := relayed(d); why != "" && result == Untouched {
 			p.bookmark(d)
 			reason += "; " + why
 		}
-		p.note(d, level, result, reason)
-		return task{}, false
+		p.note(d, severity, result, reason)
+		return diskTask{}, false
 	}
 	if d.Ignored != "" {
-		return leave(Info, Excluded, "%s", d.Ignored)
+		return leave(report.Info, Excluded, "%s", d.Ignored)
 	}
 	label := p.policy.Names.Classify(d.Running)
-	t := task{disk: d, snapshot: !d.NoSnap.Excludes(), reason: d.State.String()}
+	t := diskTask{disk: d, snapshot: !d.NoSnap.Excludes(), reason: d.State.String()}
 	if d.InUse {
-		return leave(Warning, Unprotected, "%s", d.Why)
+		return leave(report.Warning, Unprotected, "%s", d.Why)
 	}
 	switch action := Decide(d.State, label); action {
 	case Leave:
-		return leave(Info, untouched(d), "%s", d.Why)
+		return leave(report.Info, untouched(d), "%s", d.Why)
 	case Warn:
-		return leave(levelOf(d.State), untouched(d), "%s: %s", d.State, d.Why)
-	case GiveBack:
+		return leave(severityOf(d.State), untouched(d), "%s: %s", d.State, d.Why)
+	case InheritReceived:
 		if d.Running.Source != zfs.SourceLocal || d.Running.Received == "" {
-			return leave(Info, Untouched, "%s", d.Why)
+			return leave(report.Info, Untouched, "%s", d.Why)
 		}
-		p.plan.GiveBack = append(p.plan.GiveBack, d.Name)
-		return leave(Info, Untouched, "%s: label %s gives way to the received %s", d.Why, d.Running.Value, d.Running.Received)
+		p.plan.InheritReceived = append(p.plan.InheritReceived, d.Name)
+		return leave(report.Info, Untouched, "%s: label %s gives way to the received %s", d.Why, d.Running.Value, d.Running.Received)
 	case Periodic:
 		t.action = Periodic
 	case Start:
@@ -56,16 +57,16 @@ func (p *planner) task(d *Disk) (task, bool) {
 		t.reason = fmt.Sprintf("started here (label was %s)", cmp.Or(d.Running.Own(), "-"))
 	default:
 		if why := p.notFinal(d, action); why != "" {
-			return leave(Info, Untouched, "%s", why)
+			return leave(report.Info, Untouched, "%s", why)
 		}
 		if label == StoppedLabel && !t.snapshot {
-			return leave(Info, Excluded, "stopped and labelled so; label:nosnap is %s", d.NoSnap.Value)
+			return leave(report.Info, Excluded, "stopped and labelled so; label:nosnap is %s", d.NoSnap.Value)
 		}
 		t.action, t.label, t.reason = Final, zfs.LabelStopped, d.Why
 		if newest, ok := newestManaged(d); ok && newest.class == zfs.Stopped && !p.stale(newest) && writtenSince(d, newest) == 0 {
 			t.snapshot = false // an earlier run was cut off between snapshot and label
 			if label == StoppedLabel {
-				return leave(Info, Untouched, "stopped, and %s is its last state", newest.Name)
+				return leave(report.Info, Untouched, "stopped, and %s is its last state", newest.Name)
 			}
 		}
 	}
@@ -123,13 +124,13 @@ func newestManaged(d *Disk) (managed, bool) {
 	return managed{}, false
 }
 
-// levelOf grades the states that only warn. An orphan or disputed disk stays so
+// severityOf grades the states that only warn. An orphan or disputed disk stays so
 // until a person acts, and is no reason for a mail every quarter of an hour.
-func levelOf(s State) Level {
+func severityOf(s GuestState) report.Severity {
 	if s == Orphan || s == Disputed {
-		return Notice
+		return report.Notice
 	}
-	return Warning
+	return report.Warning
 }
 
 func untouched(d *Disk) Result {
@@ -139,7 +140,7 @@ func untouched(d *Disk) Result {
 	return Untouched
 }
 
-// maskedLabel tells whether what is done to a disk depends on labels that came with a
+// MaskedLabel tells whether what is done to a disk depends on labels that came with a
 // stream and that its head does not show: a local label is given up only for a received
 // one, and a disk of a stopped guest without a label of its own is not taken over if
 // one was received and then hidden by zfs inherit.
@@ -149,7 +150,7 @@ func MaskedLabel(d *Disk, names Names) bool {
 	}
 	switch d.Running.Source {
 	case zfs.SourceLocal:
-		return Decide(d.State, names.Classify(d.Running)) == GiveBack
+		return Decide(d.State, names.Classify(d.Running)) == InheritReceived
 	case zfs.SourceReceived:
 		return false
 	}

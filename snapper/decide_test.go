@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
@@ -107,7 +108,7 @@ func TestConditionalActions(t *testing.T) {
 			require.Len(t, plan.Notes, 1)
 			assert.Contains(t, plan.Notes[0].Reason, test.why)
 			for _, g := range plan.Guests {
-				assert.True(t, g.Guard, "a dataset that is being received must be refused")
+				assert.True(t, g.RefuseReceiving, "a dataset that is being received must be refused")
 			}
 			if w.policy.RefreshStopped == 0 {
 				assert.Empty(t, did(w.run()), "a second run has nothing to do")
@@ -196,27 +197,27 @@ func TestGiveBack(t *testing.T) {
 // How loud a disk is that nothing is done to, and what the report says of it.
 func TestNotes(t *testing.T) {
 	for _, test := range []struct {
-		state  State
-		label  string
-		level  Level
-		result Result
+		state    GuestState
+		label    string
+		severity report.Severity
+		result   Result
 	}{
-		{Unknown, "pve1", Warning, Untouched},
-		{UnknownAlive, "stopped", Warning, Unprotected},
-		{LockedAlive, "stopped", Info, Unprotected},
-		{Orphan, "pve1", Notice, Untouched},
-		{Disputed, "pve1", Notice, Untouched},
-		{Busy, "pve1", Info, Untouched},
-		{Backup, "pve1", Info, Untouched},
-		{Replica, "pve1", Info, Untouched},
-		{Template, "", Info, Untouched},
-		{Stopped, "node9", Info, Untouched},
+		{Unknown, "pve1", report.Warning, Untouched},
+		{UnknownAlive, "stopped", report.Warning, Unprotected},
+		{LockedAlive, "stopped", report.Info, Unprotected},
+		{Orphan, "pve1", report.Notice, Untouched},
+		{Disputed, "pve1", report.Notice, Untouched},
+		{Busy, "pve1", report.Info, Untouched},
+		{Backup, "pve1", report.Info, Untouched},
+		{Replica, "pve1", report.Info, Untouched},
+		{Template, "", report.Info, Untouched},
+		{Stopped, "node9", report.Info, Untouched},
 	} {
 		d := stoppedDisk(test.label)
 		d.State, d.Why = test.state, "because"
 		plan := MakePlan([]Disk{d}, testPolicy(), noon)
 		require.Len(t, plan.Notes, 1, test.state.String())
-		assert.Equal(t, test.level, plan.Notes[0].Level, test.state.String())
+		assert.Equal(t, test.severity, plan.Notes[0].Severity, test.state.String())
 		assert.Equal(t, test.result, plan.Notes[0].Result, test.state.String())
 		assert.Contains(t, plan.Notes[0].Reason, "because", test.state.String())
 	}
@@ -238,7 +239,7 @@ func TestRefreshedStoppedOnesGo(t *testing.T) {
 func TestMaskedLabel(t *testing.T) {
 	names := testPolicy().Names
 	for name, c := range map[string]struct {
-		state State
+		state GuestState
 		label zfs.Property
 		want  bool
 	}{

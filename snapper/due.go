@@ -6,15 +6,16 @@ import (
 	"slices"
 	"time"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
 // sameClasses splits a guest's disks by the classes their retention names: a disk
 // must not get snapshots of a class that would never leave it.
-func sameClasses(tasks []task) [][]task {
-	var groups [][]task
+func sameClasses(tasks []diskTask) [][]diskTask {
+	var groups [][]diskTask
 	for _, t := range tasks {
-		i := slices.IndexFunc(groups, func(g []task) bool {
+		i := slices.IndexFunc(groups, func(g []diskTask) bool {
 			return slices.Equal(g[0].disk.Retention.classes(), t.disk.Retention.classes())
 		})
 		if i < 0 {
@@ -40,7 +41,7 @@ func (r Retention) classes() []zfs.Class {
 // takeDue snapshots the disks of living guests in the longest class that is due on
 // any of them, so that they keep common points in time. A disk whose guest was just
 // started is snapshotted in any case: replicas must see at once that it runs.
-func (p *planner) takeDue(u unit, tasks []task) {
+func (p *planner) takeDue(u batch, tasks []diskTask) {
 	class, due := zfs.Class(0), false
 	for _, t := range tasks {
 		if c, ok := t.disk.Retention.Due(t.disk.Snapshots, p.now); ok && t.snapshot && (!due || c > class) {
@@ -51,7 +52,7 @@ func (p *planner) takeDue(u unit, tasks []task) {
 	if !due {
 		class = shortest
 	}
-	whole := u.whole(tasks)
+	whole := u.startsTogether(tasks)
 	for i := range tasks {
 		t := &tasks[i]
 		started := (whole || t.action == Start) && any
@@ -65,8 +66,8 @@ func (p *planner) takeDue(u unit, tasks []task) {
 
 // takeFinal snapshots the disks of a stopped guest for the last time. Where it was
 // done before, to renew the snapshot, the one before goes in its time.
-func (p *planner) takeFinal(vmid int, tasks []task) {
-	name := p.take(unit{vmids: []int{vmid}}, zfs.Stopped, tasks)
+func (p *planner) takeFinal(vmid int, tasks []diskTask) {
+	name := p.take(batch{vmids: []int{vmid}}, zfs.Stopped, tasks)
 	for _, t := range tasks {
 		p.bookmark(t.disk)
 		if t.snapshot && p.policy.RefreshStopped > 0 {
@@ -78,7 +79,7 @@ func (p *planner) takeFinal(vmid int, tasks []task) {
 }
 
 // take plans one snapshot name for all the disks, pool by pool, and returns it.
-func (p *planner) take(u unit, class zfs.Class, tasks []task) string {
+func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 	name := freeName(tasks, class, p.now)
 	var freezes []Freeze
 	if class != zfs.Stopped {
@@ -94,13 +95,13 @@ func (p *planner) take(u unit, class zfs.Class, tasks []task) string {
 		}
 		switch {
 		case t.snapshot:
-			p.note(d, Info, Snapshotted, fmt.Sprintf("%s: %s", t.reason, name))
+			p.note(d, report.Info, Snapshotted, fmt.Sprintf("%s: %s", t.reason, name))
 		case d.NoSnap.Excludes():
-			p.note(d, Info, Excluded, "label:nosnap is "+d.NoSnap.Value)
+			p.note(d, report.Info, Excluded, "label:nosnap is "+d.NoSnap.Value)
 		case t.action == Final:
-			p.note(d, Info, Untouched, "stopped, and its last state has its snapshot: only the label follows")
+			p.note(d, report.Info, Untouched, "stopped, and its last state has its snapshot: only the label follows")
 		default:
-			p.note(d, Info, NotDue, "nothing is due")
+			p.note(d, report.Info, NotDue, "nothing is due")
 		}
 		if plan.Snapshot || plan.Label != "" {
 			pool := zfs.Pool(d.Name)
@@ -109,7 +110,7 @@ func (p *planner) take(u unit, class zfs.Class, tasks []task) string {
 	}
 	for _, pool := range slices.Sorted(maps.Keys(byPool)) {
 		p.plan.Guests = append(p.plan.Guests, GuestPlan{
-			Pool: pool, VMID: u.single(), Group: u.group, Freeze: freezes, Snapshot: name, Class: class, Guard: class == zfs.Stopped, Disks: byPool[pool],
+			Pool: pool, VMID: u.vmid(), Group: u.group, Freeze: freezes, Snapshot: name, Class: class, RefuseReceiving: class == zfs.Stopped, Disks: byPool[pool],
 		})
 	}
 	return name
@@ -117,10 +118,10 @@ func (p *planner) take(u unit, class zfs.Class, tasks []task) string {
 
 // freeName is the name of a snapshot taken now. One that a disk has already, in the
 // night that has an hour twice or after the clock was set back, moves on by seconds.
-func freeName(tasks []task, class zfs.Class, now time.Time) string {
+func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 	for t := now; ; t = t.Add(time.Second) {
 		name := zfs.FormatSnapshotName(t, class)
-		taken := slices.ContainsFunc(tasks, func(t task) bool {
+		taken := slices.ContainsFunc(tasks, func(t diskTask) bool {
 			return slices.ContainsFunc(t.disk.Snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
 		})
 		if !taken {
@@ -131,7 +132,7 @@ func freeName(tasks []task, class zfs.Class, now time.Time) string {
 
 // rotate plans what the retention no longer keeps of a running guest's disk, as if
 // the new snapshot were there under that name, and beside it as if it were not.
-func (p *planner) rotate(t task, name string) {
+func (p *planner) rotate(t diskTask, name string) {
 	d := t.disk
 	if d.State != Running {
 		return // nothing is destroyed while Proxmox works on the guest or can't be asked

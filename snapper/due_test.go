@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
@@ -20,7 +21,7 @@ func TestFreeName(t *testing.T) {
 	second := first.Add(time.Hour)
 	one, other := runningDisk(disk0, nil), runningDisk("tank/data/vm-100-disk-1", nil)
 	name := func() string {
-		return freeName([]task{{disk: &one}, {disk: &other}}, zfs.Hourly, second)
+		return freeName([]diskTask{{disk: &one}, {disk: &other}}, zfs.Hourly, second)
 	}
 	assert.Equal(t, "autosnap_2026-10-25_02:30:00_hourly", name())
 	other.Snapshots = []zfs.Snapshot{{Name: zfs.FormatSnapshotName(first, zfs.Hourly)}}
@@ -230,7 +231,7 @@ func TestFinalOfAGuest(t *testing.T) {
 // Only a running guest's disks are rotated: nothing is destroyed while Proxmox works
 // on a guest, and a stopped one keeps what it has.
 func TestNoRotationUnlessRunning(t *testing.T) {
-	for state := range State(len(stateNames)) {
+	for state := range GuestState(len(stateNames)) {
 		w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
 		w.disks[0].State = state
 		w.managed(&w.disks[0], zfs.Stopped, noon.Add(-72*time.Hour))
@@ -270,14 +271,14 @@ func TestNewSnapshotIsAKeeper(t *testing.T) {
 	w.managed(&w.disks[0], zfs.Frequently, noon)
 	plan := MakePlan(w.disks, w.policy, w.now)
 	require.Len(t, plan.Destroys, 1)
-	got := Allowed(plan, "tank", map[string]DiskOutcome{disk0: {Snapshot: "autosnap_2026-07-15_12:07:09_frequently"}})
+	got := Allowed(plan, "tank", map[string]Outcome{disk0: {Snapshot: "autosnap_2026-07-15_12:07:09_frequently"}})
 	require.Len(t, got, 1)
 	assert.Equal(t, "autosnap_2026-07-15_12:07:00_frequently", got[0].Name)
 	assert.Equal(t, []string{"autosnap_2026-07-15_12:07:09_frequently"}, got[0].Keepers)
 
-	assert.Empty(t, Allowed(plan, "tank", map[string]DiskOutcome{disk0: {Err: errTest}}), "a snapshot that failed destroys nothing")
-	assert.Empty(t, Allowed(plan, "ssd", map[string]DiskOutcome{disk0: {Snapshot: "x"}}))
-	assert.Empty(t, Allowed(plan, "tank", map[string]DiskOutcome{}), "nobody tried to make it")
+	assert.Empty(t, Allowed(plan, "tank", map[string]Outcome{disk0: {Err: errTest}}), "a snapshot that failed destroys nothing")
+	assert.Empty(t, Allowed(plan, "ssd", map[string]Outcome{disk0: {Snapshot: "x"}}))
+	assert.Empty(t, Allowed(plan, "tank", map[string]Outcome{}), "nobody tried to make it")
 }
 
 func TestMaxDestroys(t *testing.T) {
@@ -292,7 +293,7 @@ func TestMaxDestroys(t *testing.T) {
 	assert.Len(t, plan.Destroys, 10)
 	assert.LessOrEqual(t, len(plan.FullDestroys), 10)
 	last := plan.Notes[len(plan.Notes)-1]
-	assert.Equal(t, Notice, last.Level)
+	assert.Equal(t, report.Notice, last.Severity)
 	assert.Contains(t, last.Reason, "8 more snapshots are to be destroyed than one run may (max_destroys 10)")
 	assert.Equal(t, "autosnap_2026-07-15_03:07:00_frequently", plan.Destroys[0].Name, "the oldest go first")
 	w.now = noon.Add(15 * time.Minute)
@@ -311,7 +312,7 @@ func TestManyBookmarks(t *testing.T) {
 	}
 	plan := MakePlan(w.disks, w.policy, w.now)
 	last := plan.Notes[len(plan.Notes)-1]
-	assert.Equal(t, Notice, last.Level)
+	assert.Equal(t, report.Notice, last.Severity)
 	assert.Contains(t, last.Reason, "101 bookmarks")
 	w.disks[0].Bookmarks = w.disks[0].Bookmarks[1:]
 	assert.Len(t, MakePlan(w.disks, w.policy, w.now).Notes, 1)
@@ -327,7 +328,7 @@ func TestUnnamedClassesAreMentioned(t *testing.T) {
 	}
 	notes := MakePlan(w.disks, w.policy, w.now).Notes
 	last := notes[len(notes)-1]
-	assert.Equal(t, Notice, last.Level)
+	assert.Equal(t, report.Notice, last.Severity)
 	assert.Contains(t, last.Reason, "2 monthly, 1 daily, 1 hourly snapshots stay")
 	for i := range w.disks {
 		w.disks[i].Retention = words("f1 h1 d1 w1 m1 y1")

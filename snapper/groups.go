@@ -8,21 +8,22 @@ import (
 	"strings"
 
 	"snapwatch/config"
+	"snapwatch/internal/report"
 )
 
-// unit is the guests whose disks get their snapshots together: one guest alone, or
+// batch is the guests whose disks get their snapshots together: one guest alone, or
 // the members of a group.
-type unit struct {
+type batch struct {
 	group string
 	vmids []int
 }
 
 // units puts the guests together, in the order of the lowest VMID of each.
-func units(guests map[int][]Disk, groups []config.Group) []unit {
-	var all []unit
+func units(guests map[int][]Disk, groups []config.Group) []batch {
+	var all []batch
 	grouped := map[int]bool{}
 	for _, g := range groups {
-		u := unit{group: g.Name}
+		u := batch{group: g.Name}
 		for _, vmid := range slices.Sorted(maps.Keys(guests)) {
 			if g.VMID.Contains(vmid) && len(guests[vmid]) > 0 {
 				u.vmids, grouped[vmid] = append(u.vmids, vmid), true
@@ -34,32 +35,32 @@ func units(guests map[int][]Disk, groups []config.Group) []unit {
 	}
 	for _, vmid := range slices.Sorted(maps.Keys(guests)) {
 		if !grouped[vmid] {
-			all = append(all, unit{vmids: []int{vmid}})
+			all = append(all, batch{vmids: []int{vmid}})
 		}
 	}
-	slices.SortFunc(all, func(a, b unit) int { return cmp.Compare(a.vmids[0], b.vmids[0]) })
+	slices.SortFunc(all, func(a, b batch) int { return cmp.Compare(a.vmids[0], b.vmids[0]) })
 	return all
 }
 
-// single is the guest that the unit is, 0 where it is a group.
-func (u unit) single() int {
+// vmid is the guest that the unit is, 0 where it is a group.
+func (u batch) vmid() int {
 	if u.group != "" {
 		return 0
 	}
 	return u.vmids[0]
 }
 
-// whole tells whether all living members are due because one was started: a group
+// startsTogether tells whether all living members are due because one was started: a group
 // has no snapshot of a part of it.
-func (u unit) whole(tasks []task) bool {
-	return u.group != "" && slices.ContainsFunc(tasks, func(t task) bool { return t.action == Start })
+func (u batch) startsTogether(tasks []diskTask) bool {
+	return u.group != "" && slices.ContainsFunc(tasks, func(t diskTask) bool { return t.action == Start })
 }
 
 // unit plans for guests that get their snapshots together. A member that is stopped,
 // or of which nothing is known, does not keep the others from theirs.
-func (p *planner) unit(u unit, guests map[int][]Disk) {
-	var live []task
-	final := map[int][]task{}
+func (p *planner) unit(u batch, guests map[int][]Disk) {
+	var live []diskTask
+	final := map[int][]diskTask{}
 	for _, vmid := range u.vmids {
 		alive, stopped := p.tasks(guests[vmid])
 		live = append(live, alive...)
@@ -70,7 +71,7 @@ func (p *planner) unit(u unit, guests map[int][]Disk) {
 		p.takeDue(u, tasks)
 	}
 	if u.group != "" && len(alike) > 1 {
-		p.plan.Notes = append(p.plan.Notes, Note{Level: Notice, Reason: fmt.Sprintf(
+		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: fmt.Sprintf(
 			"group %s: the retentions of its disks name different classes, so that they don't share all their snapshots (%s)", u.group, classSets(alike))})
 	}
 	for _, vmid := range u.vmids {
@@ -81,7 +82,7 @@ func (p *planner) unit(u unit, guests map[int][]Disk) {
 }
 
 // classSets names a disk of each set of classes.
-func classSets(alike [][]task) string {
+func classSets(alike [][]diskTask) string {
 	var sets []string
 	for _, tasks := range alike {
 		sets = append(sets, fmt.Sprintf("%s: %v", tasks[0].disk.Name, tasks[0].disk.Retention.classes()))
@@ -101,7 +102,7 @@ type Freeze struct {
 
 // freezes are the guests among those that get a snapshot which are to be held still.
 // One that Proxmox works on is left alone: it may be freezing the guest itself.
-func (p *planner) freezes(tasks []task) []Freeze {
+func (p *planner) freezes(tasks []diskTask) []Freeze {
 	var list []Freeze
 	for _, t := range tasks {
 		how, _ := p.policy.Quiesced.HowFor(t.disk.VMID)

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"snapwatch/config"
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
@@ -123,7 +124,7 @@ func TestGroupOfOtherClasses(t *testing.T) {
 	plan := MakePlan(w.disks, w.policy, w.now)
 	assert.Len(t, plan.Guests, 2)
 	note := plan.Notes[len(plan.Notes)-1]
-	assert.Equal(t, Notice, note.Level)
+	assert.Equal(t, report.Notice, note.Severity)
 	assert.Contains(t, note.Reason, "group shop: the retentions of its disks name different classes")
 }
 
@@ -142,7 +143,7 @@ func TestGroupsStayTogether(t *testing.T) {
 			w.now = w.now.Add(anyStep(t))
 			if rapid.Bool().Draw(t, "changes") {
 				vmid := rapid.IntRange(100, 104).Draw(t, "vmid")
-				state := rapid.SampledFrom([]State{Running, Stopped, Unknown, LockedAlive, Busy, Elsewhere}).Draw(t, "state")
+				state := rapid.SampledFrom([]GuestState{Running, Stopped, Unknown, LockedAlive, Busy, Elsewhere}).Draw(t, "state")
 				for i := range w.disks {
 					if w.disks[i].VMID == vmid {
 						w.disks[i].State, w.disks[i].Why = state, state.String()

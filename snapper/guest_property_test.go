@@ -34,7 +34,7 @@ func TestRuns(t *testing.T) {
 		for range rapid.IntRange(1, 40).Draw(t, "runs") {
 			w.now = w.now.Add(anyStep(t))
 			if rapid.IntRange(0, 5).Draw(t, "changes") == 0 {
-				state := rapid.SampledFrom([]State{Running, Stopped, Unknown, UnknownAlive, LockedAlive, Busy, Elsewhere}).Draw(t, "state")
+				state := rapid.SampledFrom([]GuestState{Running, Stopped, Unknown, UnknownAlive, LockedAlive, Busy, Elsewhere}).Draw(t, "state")
 				for i := range w.disks {
 					w.disks[i].State, w.disks[i].Why = state, state.String()
 				}

@@ -11,9 +11,9 @@ import (
 )
 
 // sight is a node with one guest, which was seen as e.
-func sight(e Evidence) Guests {
+func sight(e Evidence) NodeView {
 	e.Config.ID = pve.ID{VMID: 100, Kind: pve.QEMU}
-	return Guests{
+	return NodeView{
 		Cluster:  pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{100: e.Config}, Elsewhere: map[int]string{200: "pve2"}},
 		Evidence: map[int]Evidence{100: e},
 		Gate:     Gate{Uptime: time.Hour, BootState: "active"},
@@ -58,12 +58,12 @@ func TestStopsToConfirm(t *testing.T) {
 func TestAssign(t *testing.T) {
 	disks := []Disk{runningDisk(disk0, nil), runningDisk("tank/data/vm-200-disk-0", nil), runningDisk("tank/data/vm-300-disk-0", nil), runningDisk("tank/copies/vm-100-disk-0", nil)}
 	sight(Evidence{Listed: "running", Process: true}).Assign(disks, []string{"tank/copies"})
-	var states []State
+	var states []GuestState
 	for _, d := range disks {
 		assert.NotEmpty(t, d.Why)
 		states = append(states, d.State)
 	}
-	assert.Equal(t, []State{Running, Elsewhere, Orphan, Replica}, states)
+	assert.Equal(t, []GuestState{Running, Elsewhere, Orphan, Replica}, states)
 }
 
 // A running guest's own disk that is listed as a copy gets no snapshot, and that is no
@@ -100,6 +100,6 @@ func TestUsersOfACopy(t *testing.T) {
 		disk0: {100}, "tank/backup/vm-100-disk-0": nil, "tank/backup/vm-7-disk-0": {100},
 	} {
 		vmid, _, _ := zfs.ParseDiskName(zfs.Base(dataset))
-		assert.Equal(t, want, g.Users(Disk{Head: zfs.Head{Name: dataset}, VMID: vmid}), dataset)
+		assert.Equal(t, want, g.Users(Disk{Dataset: zfs.Dataset{Name: dataset}, VMID: vmid}), dataset)
 	}
 }

@@ -6,17 +6,17 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// diskOutcome is what became of a disk's part of the plan.
-type DiskOutcome struct {
+// Outcome is what became of a disk's part of the plan.
+type Outcome struct {
 	Snapshot string // the name it got, "" if none
 	Err      error
 	NoSpace  bool
 }
 
-// allowed returns what may be destroyed in the pool after all: nothing of a disk
+// Allowed returns what may be destroyed in the pool after all: nothing of a disk
 // whose new snapshot failed, unless for lack of space, where the policy is applied
 // as if the snapshot had not been planned.
-func Allowed(plan Plan, pool string, outcomes map[string]DiskOutcome) []Destroy {
+func Allowed(plan Plan, pool string, outcomes map[string]Outcome) []Destroy {
 	var list []Destroy
 	for _, d := range plan.Destroys {
 		made := outcomes[d.Dataset].Snapshot
@@ -36,24 +36,24 @@ func Allowed(plan Plan, pool string, outcomes map[string]DiskOutcome) []Destroy 
 	return list
 }
 
-func Fail(outcomes map[string]DiskOutcome, g GuestPlan, err error, noSpace bool) {
+func Fail(outcomes map[string]Outcome, g GuestPlan, err error, noSpace bool) {
 	for _, d := range g.Disks {
-		outcomes[d.Dataset] = DiskOutcome{Err: err, NoSpace: noSpace}
+		outcomes[d.Dataset] = Outcome{Err: err, NoSpace: noSpace}
 	}
 }
 
-// without leaves out the snapshots of guests whose hook failed, and what would have
+// Without leaves out the snapshots of guests whose hook failed, and what would have
 // hung on them: to the rest of the plan their disks are ones whose snapshot failed. The
 // other members of such a guest's group get theirs.
-func (p Plan) Without(failed map[int]error) (Plan, map[string]DiskOutcome) {
-	refused, ready := map[string]DiskOutcome{}, p
+func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
+	refused, ready := map[string]Outcome{}, p
 	ready.Guests = nil
 	for _, g := range p.Guests {
 		disks := g.Disks
 		g.Disks = nil
 		for _, d := range disks {
 			if err := failed[d.VMID]; err != nil {
-				refused[d.Dataset] = DiskOutcome{Err: err}
+				refused[d.Dataset] = Outcome{Err: err}
 			} else {
 				g.Disks = append(g.Disks, d)
 			}

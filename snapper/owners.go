@@ -22,23 +22,23 @@ func isAt(path, dataset string) bool {
 	return ok && (rest == "" || rest[0] == '/' || partition.MatchString(rest))
 }
 
-// Claims returns the guests that use a disk: the one of its VMID, wherever in the
+// GuestsOf returns the guests that use a disk: the one of its VMID, wherever in the
 // cluster it is, and every guest of this node whose configuration names the volume.
-func Claims(c pve.Cluster, storages []string, dataset string, vmid int) []int {
+func GuestsOf(c pve.Cluster, storages []string, dataset string, vmid int) []int {
 	claims := map[int]bool{}
 	if _, here := c.Guests[vmid]; here {
 		claims[vmid] = true
 	} else if _, elsewhere := c.Elsewhere[vmid]; elsewhere {
 		claims[vmid] = true
 	}
-	for _, id := range naming(c, storages, dataset) {
+	for _, id := range referencing(c, storages, dataset) {
 		claims[id] = true
 	}
 	return slices.Sorted(maps.Keys(claims))
 }
 
-// naming returns the guests of this node whose configuration names the volume.
-func naming(c pve.Cluster, storages []string, dataset string) []int {
+// referencing returns the guests of this node whose configuration names the volume.
+func referencing(c pve.Cluster, storages []string, dataset string) []int {
 	var guests []int
 	for id, g := range c.Guests {
 		if slices.ContainsFunc(g.Volumes, func(v pve.Volume) bool {

@@ -6,12 +6,12 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// freezes tells whether any guest is to be held still.
+// Freezes tells whether any guest is to be held still.
 func (p Plan) Freezes() bool {
 	return slices.ContainsFunc(p.Guests, func(g GuestPlan) bool { return len(g.Freeze) > 0 })
 }
 
-// split parts the plan into what is for disks that get their _stopped snapshot, and
+// Split parts the plan into what is for disks that get their _stopped snapshot, and
 // the rest. Nobody waits for hooks of other guests, or for those that are held still, while
 // a stopped guest is locked.
 func (p Plan) Split() (final, rest Plan) {
@@ -30,10 +30,10 @@ func (p Plan) Split() (final, rest Plan) {
 	marked := func(s zfs.Snapshot) string { return s.Dataset }
 	final.Destroys, rest.Destroys = part(p.Destroys, stops, dataset)
 	final.FullDestroys, rest.FullDestroys = part(p.FullDestroys, stops, dataset)
-	final.Marks, rest.Marks = part(p.Marks, stops, marked)
+	final.CreateBookmarks, rest.CreateBookmarks = part(p.CreateBookmarks, stops, marked)
 	final.Abandoned, rest.Abandoned = part(p.Abandoned, stops, func(j JudgedBookmark) string { return j.Dataset })
-	final.Unmark, rest.Unmark = part(p.Unmark, stops, marked)
-	final.GiveBack, rest.GiveBack = part(p.GiveBack, stops, func(s string) string { return s })
+	final.DestroyBookmarks, rest.DestroyBookmarks = part(p.DestroyBookmarks, stops, marked)
+	final.InheritReceived, rest.InheritReceived = part(p.InheritReceived, stops, func(s string) string { return s })
 	return final, rest
 }
 
@@ -48,7 +48,7 @@ func part[T any](list []T, chosen map[string]bool, dataset func(T) string) (in, 
 	return in, out
 }
 
-// finalOnly is what remains of a plan while the host shuts down: the _stopped snapshots
+// FinalOnly is what remains of a plan while the host shuts down: the _stopped snapshots
 // and labels of guests that ran here. Nothing rotates, and a guest that still lives is
 // left to the next run.
 func (p Plan) FinalOnly() Plan {
@@ -83,14 +83,14 @@ func (p Plan) finalDisks() []string {
 	return datasets
 }
 
-// add takes another plan in.
+// Add takes another plan in.
 func (p *Plan) Add(more Plan) {
 	p.Guests = append(p.Guests, more.Guests...)
 	p.Destroys = append(p.Destroys, more.Destroys...)
 	p.FullDestroys = append(p.FullDestroys, more.FullDestroys...)
-	p.Marks = append(p.Marks, more.Marks...)
+	p.CreateBookmarks = append(p.CreateBookmarks, more.CreateBookmarks...)
 	p.Abandoned = append(p.Abandoned, more.Abandoned...)
-	p.Unmark = append(p.Unmark, more.Unmark...)
-	p.GiveBack = append(p.GiveBack, more.GiveBack...)
+	p.DestroyBookmarks = append(p.DestroyBookmarks, more.DestroyBookmarks...)
+	p.InheritReceived = append(p.InheritReceived, more.InheritReceived...)
 	p.Notes = append(p.Notes, more.Notes...)
 }

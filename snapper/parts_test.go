@@ -18,9 +18,9 @@ func TestPlanSplit(t *testing.T) {
 	assert.Len(t, rest.Guests, 4)
 	assert.Equal(t, []Destroy{{Dataset: "tank/vm-102-disk-0", Name: "old"}}, final.Destroys)
 	assert.Len(t, rest.Destroys, 2)
-	assert.Len(t, final.Marks, 1)
-	assert.Len(t, rest.Marks, 1)
-	assert.Equal(t, []string{"tank/vm-104-disk-0"}, rest.GiveBack)
+	assert.Len(t, final.CreateBookmarks, 1)
+	assert.Len(t, rest.CreateBookmarks, 1)
+	assert.Equal(t, []string{"tank/vm-104-disk-0"}, rest.InheritReceived)
 }
 
 // A guest whose hook failed loses its snapshots, label and what hangs on them, on all
@@ -60,10 +60,10 @@ func hookPlan() Plan {
 	labelOnly := live(103, "tank", "tank/vm-103-disk-0")
 	labelOnly.Disks[0].Snapshot = false
 	return Plan{
-		Guests:   []GuestPlan{live(100, "tank", "tank/vm-100-disk-0"), live(100, "ssd", "ssd/vm-100-disk-1"), live(101, "tank", "tank/vm-101-disk-0"), stopped, labelOnly},
-		Destroys: []Destroy{{Dataset: "tank/vm-100-disk-0", Name: "old", AfterNew: true}, {Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}},
-		Marks:    []zfs.Snapshot{{Dataset: "tank/vm-102-disk-0", Name: "a"}, {Dataset: "tank/vm-101-disk-0", Name: "a"}},
-		GiveBack: []string{"tank/vm-104-disk-0"},
+		Guests:          []GuestPlan{live(100, "tank", "tank/vm-100-disk-0"), live(100, "ssd", "ssd/vm-100-disk-1"), live(101, "tank", "tank/vm-101-disk-0"), stopped, labelOnly},
+		Destroys:        []Destroy{{Dataset: "tank/vm-100-disk-0", Name: "old", AfterNew: true}, {Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}},
+		CreateBookmarks: []zfs.Snapshot{{Dataset: "tank/vm-102-disk-0", Name: "a"}, {Dataset: "tank/vm-101-disk-0", Name: "a"}},
+		InheritReceived: []string{"tank/vm-104-disk-0"},
 	}
 }
 
@@ -75,17 +75,17 @@ func TestAllowed(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name    string
-		outcome DiskOutcome
+		outcome Outcome
 		want    []string
 	}{
-		{"made", DiskOutcome{Snapshot: "new"}, []string{"a", "b"}},
-		{"nothing was to be made", DiskOutcome{}, []string{"b"}},
-		{"failed", DiskOutcome{Err: errTest}, nil},
-		{"made, and its label failed", DiskOutcome{Snapshot: "new", Err: errTest}, nil},
-		{"no space", DiskOutcome{Err: errTest, NoSpace: true}, []string{"full"}},
+		{"made", Outcome{Snapshot: "new"}, []string{"a", "b"}},
+		{"nothing was to be made", Outcome{}, []string{"b"}},
+		{"failed", Outcome{Err: errTest}, nil},
+		{"made, and its label failed", Outcome{Snapshot: "new", Err: errTest}, nil},
+		{"no space", Outcome{Err: errTest, NoSpace: true}, []string{"full"}},
 	} {
 		var got []string
-		for _, d := range Allowed(plan, "tank", map[string]DiskOutcome{disk0: test.outcome}) {
+		for _, d := range Allowed(plan, "tank", map[string]Outcome{disk0: test.outcome}) {
 			got = append(got, d.Name)
 		}
 		assert.Equal(t, test.want, got, test.name)

@@ -13,10 +13,10 @@ import (
 
 // Disk is one disk with all that the planner needs to know of it.
 type Disk struct {
-	zfs.Head
+	zfs.Dataset
 	VMID int
 	// State is what is known of the guests that use it, and Why says it in words.
-	State State
+	State GuestState
 	Why   string
 	// Snapshots are all of them, the oldest first, foreign ones included.
 	Snapshots []zfs.Snapshot
@@ -53,7 +53,7 @@ type Policy struct {
 	Quiesced config.Quiesced
 	// MaxDestroys is the most snapshots all pools together may lose in one run, and
 	// MaxUnmarks the most bookmarks.
-	MaxDestroys, MaxUnmarks int
+	MaxDestroys, MaxBookmarkDestroys int
 }
 
 // Plan is what a run does, by pool, and why.
@@ -62,14 +62,14 @@ type Plan struct {
 	Destroys []Destroy
 	// FullDestroys are what may go of a disk whose new snapshot found no room.
 	FullDestroys []Destroy
-	// Marks are snapshots that are there already and are to be bookmarked.
-	Marks []zfs.Snapshot
+	// CreateBookmarks are snapshots that are there already and are to be bookmarked.
+	CreateBookmarks []zfs.Snapshot
 	// Abandoned are bookmarks of a discarded history: they go first.
 	Abandoned []JudgedBookmark
-	// Unmark are bookmarks to destroy.
-	Unmark []zfs.Snapshot
-	// GiveBack are datasets whose local label gives way to the received one.
-	GiveBack []string
+	// DestroyBookmarks are bookmarks to destroy.
+	DestroyBookmarks []zfs.Snapshot
+	// InheritReceived are datasets whose local label gives way to the received one.
+	InheritReceived []string
 	// Notes say what was decided for every disk, in the disks' order.
 	Notes []Note
 }
@@ -86,9 +86,9 @@ type GuestPlan struct {
 	// Snapshot is the name of all its snapshots, Class its class.
 	Snapshot string
 	Class    zfs.Class
-	// Guard refuses a disk that is being received.
-	Guard bool
-	Disks []DiskPlan
+	// RefuseReceiving refuses a disk that is being received.
+	RefuseReceiving bool
+	Disks           []DiskPlan
 }
 
 // DiskPlan is what is to be done to one disk.
@@ -117,22 +117,11 @@ type Destroy struct {
 type Note struct {
 	Dataset string
 	VMID    int
-	// Level says whether the decision is as usual or needs a person.
-	Level  Level
-	Result Result
-	Reason string
+	// Severity says whether the decision is as usual or needs a person.
+	Severity report.Severity
+	Result   Result
+	Reason   string
 }
-
-// Level grades a note.
-type Level int
-
-// The levels. A notice is for a person at a terminal, who can do something about
-// it in his own time; a warning is worth a mail.
-const (
-	Info Level = iota
-	Notice
-	Warning
-)
 
 // Result is what a run means for a disk, in the words of the report.
 type Result string
@@ -178,7 +167,7 @@ type planner struct {
 
 // tasks decides for each disk of a guest: those of the living, and those that get a
 // _stopped snapshot.
-func (p *planner) tasks(disks []Disk) (live, final []task) {
+func (p *planner) tasks(disks []Disk) (live, final []diskTask) {
 	for i := range disks {
 		disks[i] = p.abandon(disks[i])
 		d := &disks[i]
@@ -197,13 +186,13 @@ func (p *planner) tasks(disks []Disk) (live, final []task) {
 // cap bounds what one run destroys. What is over is left for the next runs.
 func (p *planner) cap() {
 	// What is newest is what a receiver that was away needs first.
-	slices.SortStableFunc(p.plan.Marks, func(a, b zfs.Snapshot) int { return b.Creation.Compare(a.Creation) })
-	p.plan.Marks = p.plan.Marks[:min(len(p.plan.Marks), maxMarks)]
-	p.plan.Unmark = p.plan.Unmark[:min(len(p.plan.Unmark), p.policy.MaxUnmarks)]
+	slices.SortStableFunc(p.plan.CreateBookmarks, func(a, b zfs.Snapshot) int { return b.Creation.Compare(a.Creation) })
+	p.plan.CreateBookmarks = p.plan.CreateBookmarks[:min(len(p.plan.CreateBookmarks), maxBookmarkCreates)]
+	p.plan.DestroyBookmarks = p.plan.DestroyBookmarks[:min(len(p.plan.DestroyBookmarks), p.policy.MaxBookmarkDestroys)]
 	p.plan.FullDestroys = p.plan.FullDestroys[:min(len(p.plan.FullDestroys), p.policy.MaxDestroys)]
 	if over := len(p.plan.Destroys) - p.policy.MaxDestroys; over > 0 {
 		p.plan.Destroys = p.plan.Destroys[:p.policy.MaxDestroys]
-		p.plan.Notes = append(p.plan.Notes, Note{Level: Notice, Result: Untouched, Reason: fmt.Sprintf(
+		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Result: Untouched, Reason: fmt.Sprintf(
 			"%d more snapshots are to be destroyed than one run may (max_destroys %d): the next runs go on; look at --dry-run if that surprises you", over, p.policy.MaxDestroys)})
 	}
 }
@@ -218,13 +207,13 @@ func (p *planner) noteUnnamed() {
 		}
 	}
 	if len(counts) > 0 {
-		p.plan.Notes = append(p.plan.Notes, Note{Level: Notice, Reason: strings.Join(counts, ", ") +
+		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: strings.Join(counts, ", ") +
 			" snapshots stay, since the retention does not name their class (0 after its letter lets them go)"})
 	}
 }
 
-func (p *planner) note(d *Disk, level Level, result Result, reason string) {
-	p.plan.Notes = append(p.plan.Notes, Note{Dataset: d.Name, VMID: d.VMID, Level: level, Result: result, Reason: reason})
+func (p *planner) note(d *Disk, severity report.Severity, result Result, reason string) {
+	p.plan.Notes = append(p.plan.Notes, Note{Dataset: d.Name, VMID: d.VMID, Severity: severity, Result: result, Reason: reason})
 }
 
 // Capture is a guest's configuration that is to be kept with a snapshot.

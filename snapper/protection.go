@@ -10,7 +10,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// uncovered returns why a volume of a running guest is not protected, "" if it is.
+// Uncovered returns why a volume of a running guest is not protected, "" if it is.
 func Uncovered(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
 		return "", ""

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
@@ -37,12 +38,12 @@ func PlanPrune(disks []Disk, policy PrunePolicy, tokens map[string]time.Time, no
 	for i := range disks {
 		d := &disks[i]
 		if why := policy.notPruned(d); why != "" {
-			level := Info
+			severity := report.Info
 			if since, known := tokens[d.Name]; known && d.ResumeToken && now.Sub(since) >= oldToken {
-				level = Warning
+				severity = report.Warning
 				why += fmt.Sprintf(" since %s or longer: let it go on, or give it up (zfs receive -A %s)", since.Format(time.DateTime), d.Name)
 			}
-			p.note(d, level, Untouched, why)
+			p.note(d, severity, Untouched, why)
 			continue
 		}
 		p.countUnnamed(d)
@@ -51,7 +52,7 @@ func PlanPrune(disks []Disk, policy PrunePolicy, tokens map[string]time.Time, no
 			gone[i].Snapshot.Dataset = d.Name
 		}
 		p.plan.Destroys = append(p.plan.Destroys, destroys(gone)...)
-		p.note(d, Info, Pruned, fmt.Sprintf("%s: %d of %d managed snapshots may go", d.Why, len(gone), len(managedOf(d.Snapshots, now))))
+		p.note(d, report.Info, Pruned, fmt.Sprintf("%s: %d of %d managed snapshots may go", d.Why, len(gone), len(managedOf(d.Snapshots, now))))
 	}
 	p.cap()
 	p.noteUnnamed()

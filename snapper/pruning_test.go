@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
@@ -56,7 +57,7 @@ func TestWhatIsPruned(t *testing.T) {
 			plan := PlanPrune(w.disks, policy, nil, noon)
 			require.NotEmpty(t, plan.Notes)
 			assert.Equal(t, disk0, plan.Notes[0].Dataset)
-			assert.Equal(t, Info, plan.Notes[0].Level)
+			assert.Equal(t, report.Info, plan.Notes[0].Severity)
 			if test.want == "" {
 				assert.Len(t, plan.Destroys, 6, "the newest, and the first of each of 3 days, stay")
 				assert.Equal(t, Pruned, plan.Notes[0].Result)
@@ -108,11 +109,11 @@ func TestOldToken(t *testing.T) {
 	w, d := weekOfCopies()
 	d.ResumeToken = true
 	for _, test := range []struct {
-		age   time.Duration
-		level Level
-	}{{0, Info}, {24*time.Hour - time.Second, Info}, {24 * time.Hour, Warning}} {
+		age      time.Duration
+		severity report.Severity
+	}{{0, report.Info}, {24*time.Hour - time.Second, report.Info}, {24 * time.Hour, report.Warning}} {
 		plan := PlanPrune(w.disks, prunePolicy(), map[string]time.Time{disk0: noon.Add(-test.age)}, noon)
-		assert.Equal(t, test.level, plan.Notes[0].Level, test.age)
+		assert.Equal(t, test.severity, plan.Notes[0].Severity, test.age)
 	}
 }
 
@@ -129,7 +130,7 @@ func TestPruneProperties(t *testing.T) {
 		policy := prunePolicy()
 		policy.Node = rapid.Bool().Draw(t, "node")
 		plan := PlanPrune([]Disk{d}, policy, nil, noon)
-		if len(plan.Guests)+len(plan.Marks)+len(plan.Unmark)+len(plan.GiveBack)+len(plan.Abandoned)+len(plan.FullDestroys) > 0 {
+		if len(plan.Guests)+len(plan.CreateBookmarks)+len(plan.DestroyBookmarks)+len(plan.InheritReceived)+len(plan.Abandoned)+len(plan.FullDestroys) > 0 {
 			t.Fatalf("it does more than destroy: %+v", plan)
 		}
 		gone := map[string]bool{}

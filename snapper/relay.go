@@ -3,6 +3,7 @@ package snapper
 import (
 	"fmt"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
@@ -38,13 +39,13 @@ func (p *planner) bookmark(d *Disk) {
 	marks := Bookmarks{Have: d.Bookmarks, Keep: p.policy.Bookmarks}
 	for _, s := range marks.Missing(d.Snapshots, p.now) {
 		s.Dataset = d.Name
-		p.plan.Marks = append(p.plan.Marks, s)
+		p.plan.CreateBookmarks = append(p.plan.CreateBookmarks, s)
 	}
 	for _, m := range marks.Expire() {
 		m.Dataset = d.Name
-		p.plan.Unmark = append(p.plan.Unmark, m)
+		p.plan.DestroyBookmarks = append(p.plan.DestroyBookmarks, m)
 	}
 	if n := len(d.Bookmarks); n > manyBookmarks {
-		p.plan.Notes = append(p.plan.Notes, Note{Level: Notice, Reason: fmt.Sprintf("%s has %d bookmarks: opening it loads them all (zfs list -t bookmark %s)", d.Name, n, d.Name)})
+		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: fmt.Sprintf("%s has %d bookmarks: opening it loads them all (zfs list -t bookmark %s)", d.Name, n, d.Name)})
 	}
 }

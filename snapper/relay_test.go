@@ -11,7 +11,7 @@ import (
 )
 
 // copyOf is a disk that is a copy, by the state, with two days of its source's history.
-func copyOf(state State) (*world, *Disk) {
+func copyOf(state GuestState) (*world, *Disk) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4"))}}
 	d := &w.disks[0]
 	d.State, d.Why, d.Running = state, state.String(), zfs.Property{}
@@ -46,7 +46,7 @@ func TestRelay(t *testing.T) {
 	received := zfs.Property{Value: "pve9", Received: "pve9", Source: zfs.SourceReceived}
 	for _, test := range []struct {
 		name   string
-		state  State
+		state  GuestState
 		change func(*world, *Disk)
 		want   []string
 	}{
@@ -73,16 +73,16 @@ func TestRelay(t *testing.T) {
 			}
 			before := names(d)
 			plan := w.run()
-			assert.Equal(t, test.want, markNames(plan.Marks))
+			assert.Equal(t, test.want, markNames(plan.CreateBookmarks))
 			assert.Empty(t, did(plan))
 			assert.Empty(t, plan.Destroys)
-			assert.Empty(t, plan.Unmark)
+			assert.Empty(t, plan.DestroyBookmarks)
 			assert.Equal(t, before, names(d))
 			require.Len(t, plan.Notes, 1)
 			if test.want != nil {
 				assert.Contains(t, plan.Notes[0].Reason, "a copy: bookmarks only")
 			}
-			assert.Empty(t, w.run().Marks, "a second run has nothing to do")
+			assert.Empty(t, w.run().CreateBookmarks, "a second run has nothing to do")
 		})
 	}
 }
@@ -130,13 +130,13 @@ func TestMarksAreBounded(t *testing.T) {
 		w.disks = append(w.disks, d)
 	}
 	plan := w.run()
-	require.Len(t, plan.Marks, maxMarks)
-	assert.Equal(t, noon.AddDate(0, 0, -21), plan.Marks[0].Creation)
-	assert.Equal(t, noon.AddDate(0, 0, -30), plan.Marks[maxMarks-1].Creation)
-	assert.Len(t, w.run().Marks, maxMarks)
-	assert.Empty(t, w.run().Marks)
+	require.Len(t, plan.CreateBookmarks, maxBookmarkCreates)
+	assert.Equal(t, noon.AddDate(0, 0, -21), plan.CreateBookmarks[0].Creation)
+	assert.Equal(t, noon.AddDate(0, 0, -30), plan.CreateBookmarks[maxBookmarkCreates-1].Creation)
+	assert.Len(t, w.run().CreateBookmarks, maxBookmarkCreates)
+	assert.Empty(t, w.run().CreateBookmarks)
 	w.policy.Bookmarks = 1
-	assert.Len(t, w.run().Unmark, MaxUnmarks)
+	assert.Len(t, w.run().DestroyBookmarks, MaxBookmarkDestroys)
 }
 
 // A running guest's disk gets the bookmarks that it lacks: those that failed, those of
@@ -145,7 +145,7 @@ func TestOwnMissing(t *testing.T) {
 	w, d := copyOf(Running)
 	d.Running = zfs.Property{Value: "pve1", Source: zfs.SourceLocal}
 	plan := w.run()
-	assert.Equal(t, []string{"07-15 01:00", "07-14 12:00", "07-14 00:00"}, markNames(plan.Marks))
+	assert.Equal(t, []string{"07-15 01:00", "07-14 12:00", "07-14 00:00"}, markNames(plan.CreateBookmarks))
 	assert.False(t, plan.Guests[0].Disks[0].Bookmark, "today has its first one")
 }
 

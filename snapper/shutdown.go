@@ -34,7 +34,7 @@ func (s Shutdown) closed() string {
 	return ""
 }
 
-// shutdownPause is how long after the first look at the guests the second is taken
+// ShutdownPause is how long after the first look at the guests the second is taken
 // while the host shuts down. A longer pause is for telling a stop from a restart, and
 // what would restart a guest is gone by then.
 const ShutdownPause = 2 * time.Second
@@ -54,7 +54,7 @@ func (s Shutdown) Finalizes(lastRun, now time.Time) string {
 	return ""
 }
 
-// ranHere are the disks whose label says that snap of this node has worked on them.
+// RanHere are the disks whose label says that snap of this node has worked on them.
 func RanHere(disks []Disk, names Names) []Disk {
 	var own []Disk
 	for _, d := range disks {

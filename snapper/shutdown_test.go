@@ -54,7 +54,7 @@ func TestShutdownJudge(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(*Evidence)
-		want   State
+		want   GuestState
 	}{
 		{"down", func(*Evidence) {}, Stopped},
 		{"one look only", func(e *Evidence) { e.SeenStopped = false }, Busy},

@@ -7,14 +7,14 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// State is what is known of a guest, in the words that decide what may be done to
+// GuestState is what is known of a guest, in the words that decide what may be done to
 // its disks.
-type State int
+type GuestState int
 
 // The states. Only Stopped ever causes a _stopped snapshot.
 const (
 	// Unknown: it cannot be told whether the guest lives.
-	Unknown State = iota
+	Unknown GuestState = iota
 	// UnknownAlive: its process lives, and Proxmox could not be asked.
 	UnknownAlive
 	// Running: it lives, paused and in trouble included.
@@ -46,10 +46,10 @@ var stateNames = [...]string{
 	Disputed: "claimed by two guests", Replica: "replica",
 }
 
-func (s State) String() string { return stateNames[s] }
+func (s GuestState) String() string { return stateNames[s] }
 
 // Alive tells whether the guest runs as far as snapshots are concerned.
-func (s State) Alive() bool { return s == Running || s == LockedAlive || s == UnknownAlive }
+func (s GuestState) Alive() bool { return s == Running || s == LockedAlive || s == UnknownAlive }
 
 // Evidence is what was found out about a guest at one time.
 type Evidence struct {
@@ -117,7 +117,7 @@ var aliveStatus = map[string]bool{
 	"finish-migrate": true, "postmigrate": true, "debug": true,
 }
 
-// alive tells whether anything says that the guest lives.
+// Alive tells whether anything says that the guest lives.
 func (e Evidence) Alive() bool { return e.Process || aliveStatus[e.Listed] }
 
 // dead tells whether everything says that it does not.
@@ -127,7 +127,7 @@ func (e Evidence) dead() bool {
 
 // Judge says what a guest of this node is, and why. A stop is believed only when
 // nothing speaks against it (facts: Proxmox, stop confirmation).
-func Judge(e Evidence, gate Gate) (State, string) {
+func Judge(e Evidence, gate Gate) (GuestState, string) {
 	alive := e.Alive()
 	switch {
 	case e.RunState == "prelaunch" && e.Config.Lock == "backup", e.RunState == "shutdown" && e.Config.Lock == "backup":
@@ -148,7 +148,7 @@ func Judge(e Evidence, gate Gate) (State, string) {
 	return Unknown, fmt.Sprintf("Proxmox says %q, which decides nothing", e.Listed)
 }
 
-func judgeAlive(e Evidence) (State, string) {
+func judgeAlive(e Evidence) (GuestState, string) {
 	switch e.RunState {
 	case "inmigrate", "prelaunch", "preconfig":
 		return Busy, "QEMU is not started yet (" + e.RunState + ")"
@@ -174,7 +174,7 @@ func judgeAlive(e Evidence) (State, string) {
 	return Running, "running"
 }
 
-func judgeDead(e Evidence, gate Gate) (State, string) {
+func judgeDead(e Evidence, gate Gate) (GuestState, string) {
 	if e.Config.Template {
 		return Template, "template"
 	}
@@ -206,7 +206,7 @@ func judgeDead(e Evidence, gate Gate) (State, string) {
 // Proxmox, decision table).
 const stuckAfter = time.Hour
 
-// stuckLock says that a guest that does not run has been locked for long, "" where
+// StuckLock says that a guest that does not run has been locked for long, "" where
 // that is not so. While it is, its stop is not recorded, and its replicas alarm.
 func StuckLock(e Evidence, now time.Time) string {
 	held := now.Sub(e.Config.Changed)
@@ -223,11 +223,11 @@ func StuckLock(e Evidence, now time.Time) string {
 
 // Combine returns the state of a disk from those of the guests that claim it: alive
 // if any of them is, and stopped only where there is but one.
-func Combine(states []State) State {
+func Combine(states []GuestState) GuestState {
 	if len(states) == 1 {
 		return states[0]
 	}
-	for _, s := range []State{Running, LockedAlive, UnknownAlive} {
+	for _, s := range []GuestState{Running, LockedAlive, UnknownAlive} {
 		for _, have := range states {
 			if have == s {
 				return s

@@ -35,7 +35,7 @@ func TestJudgeStopped(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(*Evidence)
-		want   State
+		want   GuestState
 		why    string
 	}{
 		{"proven", func(*Evidence) {}, Stopped, "stopped"},
@@ -77,7 +77,7 @@ func TestJudgeStopped(t *testing.T) {
 func TestJudgeLocks(t *testing.T) {
 	for _, test := range []struct {
 		lock        string
-		dead, alive State
+		dead, alive GuestState
 	}{
 		{"", Stopped, Running},
 		{"suspended", Stopped, LockedAlive},
@@ -107,7 +107,7 @@ func TestJudgeLocks(t *testing.T) {
 func TestJudgeRunState(t *testing.T) {
 	for _, test := range []struct {
 		runState, lock string
-		want           State
+		want           GuestState
 	}{
 		{"prelaunch", "backup", Backup}, // a stopped guest, started just to be backed up
 		{"shutdown", "backup", Backup},  // powered off during the backup
@@ -137,7 +137,7 @@ func TestJudgeAlive(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(*Evidence)
-		want   State
+		want   GuestState
 	}{
 		{"plain", func(*Evidence) {}, Running},
 		{"listed as running, no process seen", func(e *Evidence) { e.Process = false }, Running},
@@ -226,22 +226,22 @@ func TestStopNeedsTheWholeProof(t *testing.T) {
 
 func TestCombine(t *testing.T) {
 	for _, test := range []struct {
-		states []State
-		want   State
+		states []GuestState
+		want   GuestState
 	}{
-		{[]State{Stopped}, Stopped},
-		{[]State{Unknown}, Unknown},
-		{[]State{Running, Stopped}, Running},
-		{[]State{Stopped, Running}, Running},
-		{[]State{Elsewhere, Running}, Running},
-		{[]State{Unknown, LockedAlive}, LockedAlive},
-		{[]State{UnknownAlive, Busy}, UnknownAlive},
-		{[]State{UnknownAlive, LockedAlive, Running}, Running},
-		{[]State{Stopped, Stopped}, Disputed},
-		{[]State{Stopped, Unknown}, Disputed},
-		{[]State{Elsewhere, Stopped}, Disputed},
-		{[]State{Template, Stopped}, Disputed},
-		{[]State{Busy, Backup}, Disputed},
+		{[]GuestState{Stopped}, Stopped},
+		{[]GuestState{Unknown}, Unknown},
+		{[]GuestState{Running, Stopped}, Running},
+		{[]GuestState{Stopped, Running}, Running},
+		{[]GuestState{Elsewhere, Running}, Running},
+		{[]GuestState{Unknown, LockedAlive}, LockedAlive},
+		{[]GuestState{UnknownAlive, Busy}, UnknownAlive},
+		{[]GuestState{UnknownAlive, LockedAlive, Running}, Running},
+		{[]GuestState{Stopped, Stopped}, Disputed},
+		{[]GuestState{Stopped, Unknown}, Disputed},
+		{[]GuestState{Elsewhere, Stopped}, Disputed},
+		{[]GuestState{Template, Stopped}, Disputed},
+		{[]GuestState{Busy, Backup}, Disputed},
 		{nil, Disputed},
 	} {
 		assert.Equal(t, test.want.String(), Combine(test.states).String(), "%v", test.states)
@@ -249,8 +249,8 @@ func TestCombine(t *testing.T) {
 }
 
 func TestAlive(t *testing.T) {
-	alive := map[State]bool{Running: true, LockedAlive: true, UnknownAlive: true}
-	for s := range State(len(stateNames)) {
+	alive := map[GuestState]bool{Running: true, LockedAlive: true, UnknownAlive: true}
+	for s := range GuestState(len(stateNames)) {
 		assert.Equal(t, alive[s], s.Alive(), s.String())
 		assert.NotEmpty(t, s.String())
 	}
@@ -283,7 +283,7 @@ func TestClaims(t *testing.T) {
 		{"tank/data/vm-200-disk-1", 200, []int{200}},
 		{"tank/data/vm-300-disk-0", 300, nil},
 	} {
-		assert.Equal(t, test.want, Claims(cluster, []string{"data"}, test.dataset, test.vmid), test.dataset)
+		assert.Equal(t, test.want, GuestsOf(cluster, []string{"data"}, test.dataset, test.vmid), test.dataset)
 	}
 }
 

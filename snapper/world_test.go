@@ -19,7 +19,7 @@ var noon = time.Date(2026, time.July, 15, 12, 7, 0, 0, time.UTC)
 func testPolicy() Policy {
 	return Policy{
 		Names:     Names{Node: "pve1", Hostname: "pve1", Peers: []string{"pve2"}},
-		Bookmarks: 30, StoppedGrace: 24 * time.Hour, MaxDestroys: 1000, MaxUnmarks: MaxUnmarks,
+		Bookmarks: 30, StoppedGrace: 24 * time.Hour, MaxDestroys: 1000, MaxBookmarkDestroys: MaxBookmarkDestroys,
 	}
 }
 
@@ -61,7 +61,7 @@ func (w *world) run(fails ...string) Plan {
 }
 
 func (w *world) apply(plan Plan, fails ...string) {
-	outcomes := map[string]DiskOutcome{}
+	outcomes := map[string]Outcome{}
 	for _, m := range plan.Abandoned {
 		d := w.disk(m.Dataset)
 		d.Bookmarks = slices.DeleteFunc(d.Bookmarks, func(b zfs.Snapshot) bool { return b.GUID == m.GUID })
@@ -70,12 +70,12 @@ func (w *world) apply(plan Plan, fails ...string) {
 		full := slices.ContainsFunc(g.Disks, func(d DiskPlan) bool { return d.Snapshot && slices.Contains(fails, d.Dataset) })
 		for _, dp := range g.Disks {
 			if full {
-				outcomes[dp.Dataset] = DiskOutcome{Err: errTest, NoSpace: true}
+				outcomes[dp.Dataset] = Outcome{Err: errTest, NoSpace: true}
 				continue
 			}
 			d := w.disk(dp.Dataset)
 			if dp.Snapshot {
-				outcomes[dp.Dataset] = DiskOutcome{Snapshot: g.Snapshot}
+				outcomes[dp.Dataset] = Outcome{Snapshot: g.Snapshot}
 				w.snap(d, g.Snapshot, w.now)
 			}
 			if dp.Bookmark {
@@ -86,14 +86,14 @@ func (w *world) apply(plan Plan, fails ...string) {
 			}
 		}
 	}
-	for _, m := range plan.Marks {
+	for _, m := range plan.CreateBookmarks {
 		d := w.disk(m.Dataset)
 		if !d.has(m.Name) || d.marked(m.Name) {
 			panic("marks " + m.FullName() + ", which is gone or has its bookmark")
 		}
 		d.Bookmarks = append(d.Bookmarks, m)
 	}
-	for _, dataset := range plan.GiveBack {
+	for _, dataset := range plan.InheritReceived {
 		d := w.disk(dataset)
 		d.Running = zfs.Property{Value: d.Running.Received, Received: d.Running.Received, Source: zfs.SourceReceived}
 	}
@@ -102,7 +102,7 @@ func (w *world) apply(plan Plan, fails ...string) {
 			w.destroy(gone)
 		}
 	}
-	for _, m := range plan.Unmark {
+	for _, m := range plan.DestroyBookmarks {
 		d := w.disk(m.Dataset)
 		d.Bookmarks = slices.DeleteFunc(d.Bookmarks, func(b zfs.Snapshot) bool { return b.Name == m.Name })
 	}
@@ -204,7 +204,7 @@ func did(plan Plan) []string {
 			list = append(list, d.Dataset+" "+strings.Join(words, " "))
 		}
 	}
-	for _, dataset := range plan.GiveBack {
+	for _, dataset := range plan.InheritReceived {
 		list = append(list, dataset+" give back")
 	}
 	return list

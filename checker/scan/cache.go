@@ -50,7 +50,7 @@ const minChangeAge = 2 * time.Second
 
 // keyOf is false for a head whose newest managed snapshot may change without the
 // key changing, so that it cannot be remembered.
-func keyOf(h zfs.Head, readAt time.Time) (Key, bool) {
+func keyOf(h zfs.Dataset, readAt time.Time) (Key, bool) {
 	key := Key{h.GUID, h.Origin, h.NewestSnapshot, h.SnapshotsChanged}
 	if h.SnapshotsChanged != 0 && readAt.Sub(time.Unix(h.SnapshotsChanged, 0)) > minChangeAge {
 		return key, h.GUID != 0
@@ -65,7 +65,7 @@ func keyOf(h zfs.Head, readAt time.Time) (Key, bool) {
 func (k Key) lasting() bool { return k.Changed != 0 }
 
 // recall returns what is remembered for the head.
-func (c *Cache) recall(h zfs.Head, readAt time.Time) (entry, bool) {
+func (c *Cache) recall(h zfs.Dataset, readAt time.Time) (entry, bool) {
 	key, ok := keyOf(h, readAt)
 	if !ok {
 		return entry{}, false
@@ -78,7 +78,7 @@ func (c *Cache) recall(h zfs.Head, readAt time.Time) (entry, bool) {
 
 // keep remembers the newest snapshot of a head and the newest managed one's name, ""
 // for none, with the snapshot where it was looked up.
-func (c *Cache) keep(h zfs.Head, readAt time.Time, ofAny, name string, newest *zfs.Snapshot) {
+func (c *Cache) keep(h zfs.Dataset, readAt time.Time, ofAny, name string, newest *zfs.Snapshot) {
 	key, ok := keyOf(h, readAt)
 	if !ok {
 		return

@@ -15,10 +15,10 @@ import (
 // what is not remembered: nothing at all where nothing changed. unanswered says
 // for which datasets zfs gave no complete answer, and why. Heads of a ZFS that does
 // not tell the newest snapshot learn it here.
-func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Head, readAt time.Time) (found map[string]*zfs.Snapshot, unanswered map[string]string, err error) {
+func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Dataset, readAt time.Time) (found map[string]*zfs.Snapshot, unanswered map[string]string, err error) {
 	found, unanswered = map[string]*zfs.Snapshot{}, map[string]string{}
 	names := map[string]string{} // of the newest managed snapshot, by dataset
-	list := map[string]zfs.Head{}
+	list := map[string]zfs.Dataset{}
 	for _, h := range heads {
 		m, remembered := s.Cache.recall(h, readAt)
 		switch {
@@ -71,7 +71,7 @@ const quickListing = 5 * time.Second
 // at a time, and adds the newest managed one's name to names. It remembers each at
 // once: a pool that takes longer than there is time is read to its end in the end. It
 // returns the newest of whatever kind, too.
-func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.Head, readAt time.Time, names map[string]string, unanswered map[string]string) (ofAny map[string]string, err error) {
+func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.Dataset, readAt time.Time, names map[string]string, unanswered map[string]string) (ofAny map[string]string, err error) {
 	ofAny = map[string]string{}
 	rest, size := sortedKeys(list), 1
 	for len(rest) > 0 {
@@ -105,7 +105,7 @@ func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.H
 // listing is what a list of snapshots tells. Of the snapshots it keeps only the newest:
 // there may be a million.
 type listing struct {
-	heads map[string]zfs.Head
+	heads map[string]zfs.Dataset
 	// newest are the newest managed ones, ofAny those of whatever kind.
 	newest, ofAny map[string]zfs.SnapshotName
 	// complete are the datasets whose list holds what their head says is the newest.

@@ -128,7 +128,7 @@ func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *c
 }
 
 // heads reads the disks' heads, in order of their names.
-func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) ([]zfs.Head, error) {
+func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) ([]zfs.Dataset, error) {
 	heads, err := r.Descendants(ctx, roots...)
 	if errors.Is(err, zfs.ErrOutput) {
 		pool.Remarks = append(pool.Remarks, fmt.Sprintf("labels not read, one makes the list unreadable: %v", err))
@@ -138,7 +138,7 @@ func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *
 		return nil, err
 	}
 	there := map[string]bool{}
-	var of []zfs.Head
+	var of []zfs.Dataset
 	for _, h := range heads {
 		there[h.Name] = true
 		if _, _, isDisk := zfs.ParseDiskName(zfs.Base(h.Name)); isDisk {
@@ -154,12 +154,12 @@ func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *
 	if err != nil && len(pool.MissingRoots) == 0 {
 		return nil, err // what zfs skipped below the roots is not known
 	}
-	slices.SortFunc(of, func(a, b zfs.Head) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(of, func(a, b zfs.Dataset) int { return strings.Compare(a.Name, b.Name) })
 	return of, nil
 }
 
 // disks joins heads with what was found out about their snapshots.
-func disks(heads []zfs.Head, found map[string]*zfs.Snapshot, unanswered map[string]string, readAt time.Time) []checker.Disk {
+func disks(heads []zfs.Dataset, found map[string]*zfs.Snapshot, unanswered map[string]string, readAt time.Time) []checker.Disk {
 	var all []checker.Disk
 	for _, h := range heads {
 		vmid, kind, _ := zfs.ParseDiskName(zfs.Base(h.Name))
@@ -184,7 +184,7 @@ func disks(heads []zfs.Head, found map[string]*zfs.Snapshot, unanswered map[stri
 	return all
 }
 
-func changed(h zfs.Head) time.Time {
+func changed(h zfs.Dataset) time.Time {
 	if h.SnapshotsChanged == 0 {
 		return time.Time{}
 	}

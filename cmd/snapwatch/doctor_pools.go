@@ -10,15 +10,15 @@ import (
 
 // diskSearch is how a host's disks are found, and which of them were received.
 type diskSearch struct {
-	list     func(ctx context.Context, roots ...string) ([]zfs.Head, error)
-	received func(zfs.Head) bool
+	list     func(ctx context.Context, roots ...string) ([]zfs.Dataset, error)
+	received func(zfs.Dataset) bool
 }
 
 var (
 	// nodeSearch finds the disks of a node: those directly below its storages.
-	nodeSearch = diskSearch{zfs.Reader{}.Children, func(h zfs.Head) bool { return h.Running.Received != "" }}
+	nodeSearch = diskSearch{zfs.Reader{}.Children, func(h zfs.Dataset) bool { return h.Running.Received != "" }}
 	// siteSearch finds those of a host that receives, where all were.
-	siteSearch = diskSearch{zfs.Reader{}.Descendants, func(zfs.Head) bool { return true }}
+	siteSearch = diskSearch{zfs.Reader{}.Descendants, func(zfs.Dataset) bool { return true }}
 )
 
 // readPools looks at every imported pool, and at the guests' disks.

@@ -40,7 +40,7 @@ func killFrozen(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		until(ts, func() bool { return !anyGuard(work) })
+		until(ts, func() bool { return !anyWatchdog(work) })
 		if anyFrozen(ts, args[1:]) {
 			ts.Fatalf("kill %d: frozen, and nobody is left to thaw it", i)
 		}
@@ -70,12 +70,12 @@ func anyFrozen(ts *testscript.TestScript, files []string) bool {
 	return false
 }
 
-// anyGuard reports whether a guard of this script, or what it started, is at work.
-func anyGuard(work string) bool {
+// anyWatchdog reports whether a watchdog of this script, or what it started, is at work.
+func anyWatchdog(work string) bool {
 	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range paths {
 		cmdline, _ := os.ReadFile(path)
-		if !bytes.HasPrefix(cmdline, []byte("snapwatch\x00guard\x00")) && !bytes.Contains(cmdline, []byte("pvesh\x00create\x00")) {
+		if !bytes.HasPrefix(cmdline, []byte("snapwatch\x00watchdog\x00")) && !bytes.Contains(cmdline, []byte("pvesh\x00create\x00")) {
 			continue
 		}
 		environ, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "environ"))

@@ -175,7 +175,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// holdlock FILE MINUTES: another process has held the lock for so long.
+// holdLock FILE MINUTES: another process has held the lock for so long.
 func holdLock(ts *testscript.TestScript, _ bool, args []string) {
 	now, err := time.Parse(time.RFC3339, ts.Getenv("NOW"))
 	ts.Check(err)
@@ -189,7 +189,7 @@ func holdLock(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(func() { _ = file.Close() })
 }
 
-// showplaces FILE…: in each file the places of this test are given their names, so
+// showPlaces FILE…: in each file the places of this test are given their names, so
 // that it can be compared.
 func showPlaces(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {

@@ -128,19 +128,19 @@ func actions(plan snapper.Plan) []action {
 			}
 		}
 	}
-	for _, dataset := range plan.GiveBack {
+	for _, dataset := range plan.InheritReceived {
 		list = append(list, action{"inherit", dataset, "-S " + zfs.LabelRunning + ": the received value takes over"})
 	}
 	for _, b := range plan.Abandoned {
 		list = append(list, action{"destroy", b.Dataset + "#" + b.Name, b.Reason})
 	}
-	for _, m := range plan.Marks {
+	for _, m := range plan.CreateBookmarks {
 		list = append(list, action{"bookmark", m.Dataset + "#" + m.Name, "of a snapshot that is there already"})
 	}
 	for _, d := range plan.Destroys {
 		list = append(list, action{"destroy", d.Dataset + "@" + d.Name, d.Reason})
 	}
-	for _, b := range plan.Unmark {
+	for _, b := range plan.DestroyBookmarks {
 		list = append(list, action{"destroy", b.Dataset + "#" + b.Name, "beyond the bookmarks kept"})
 	}
 	for _, n := range plan.Notes {

@@ -17,9 +17,9 @@ import (
 	"snapwatch/internal/command"
 )
 
-// PveshPatience is how long one pvesh may take. It normally needs a second or two,
+// PveshTimeout is how long one pvesh may take. It normally needs a second or two,
 // and waits for ever when pmxcfs hangs.
-const PveshPatience = 30 * time.Second
+const PveshTimeout = 30 * time.Second
 
 // Listed is a guest as Proxmox's live list of this node shows it.
 type Listed struct {
@@ -98,7 +98,7 @@ func RunState(ctx context.Context, vmid int) (string, error) {
 // pvesh gets a path below "localhost": with a node's name it would log in to that
 // node by ssh.
 func pvesh(ctx context.Context, path string, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, PveshPatience)
+	ctx, cancel := context.WithTimeout(ctx, PveshTimeout)
 	defer cancel()
 	argv := []string{"pvesh", "get", path, "--output-format", "json"}
 	text, err := command.Output(ctx, command.Cmd{Argv: argv})

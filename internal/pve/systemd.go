@@ -49,7 +49,7 @@ func (h Host) show(ctx context.Context, args ...string) (map[string]string, erro
 	if _, err := os.Stat(h.Systemd); errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoSystemd
 	}
-	ctx, cancel := context.WithTimeout(ctx, PveshPatience)
+	ctx, cancel := context.WithTimeout(ctx, PveshTimeout)
 	defer cancel()
 	text, err := command.Output(ctx, command.Cmd{Argv: append([]string{"systemctl", "show"}, args...)})
 	if err != nil {

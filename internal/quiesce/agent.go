@@ -30,7 +30,7 @@ func (a agent) Frozen(ctx context.Context) (bool, error) {
 }
 
 // Freeze implements [Freezer]. An agent that is frozen refuses to freeze: that was
-// somebody else, since the guard asks once.
+// somebody else, since the watchdog asks once.
 func (a agent) Freeze(ctx context.Context) error {
 	var frozen int
 	err := a.call(ctx, "fsfreeze-freeze", &frozen)

@@ -77,13 +77,13 @@ func (g *guest) Thaw(context.Context) error {
 	return nil
 }
 
-// rig is a host of fake guests, whose guard runs in this process.
+// rig is a host of fake guests, whose watchdog runs in this process.
 type rig struct {
 	Host
 	guests map[pve.ID]*guest
 	ids    []pve.ID
-	// guard is the guard's end of its pipes; ended is closed when it has returned.
-	guard pipes
+	// watchdog is the watchdog's end of its pipes; ended is closed when it has returned.
+	watchdog pipes
 	ended chan struct{}
 	told  chan struct{}
 }
@@ -105,11 +105,11 @@ func newRig(t *testing.T, n int) *rig {
 		r.guests[id] = &guest{}
 	}
 	r.Host = Host{Freezer: func(id pve.ID) Freezer { return r.guests[id] }, Now: time.Now}
-	r.Host.Guard = func(budget time.Duration, guests []pve.ID) (io.ReadWriteCloser, error) {
+	r.Host.Watchdog = func(budget time.Duration, guests []pve.ID) (io.ReadWriteCloser, error) {
 		in, toGuard := io.Pipe()
 		fromGuard, out := io.Pipe()
-		r.guard = pipes{Reader: in, Writer: out, close: func() error { return errors.Join(in.Close(), out.Close()) }}
-		g := &Guard{Host: r.Host, Guests: guests, Budget: budget, Told: r.told}
+		r.watchdog = pipes{Reader: in, Writer: out, close: func() error { return errors.Join(in.Close(), out.Close()) }}
+		g := &Watchdog{Host: r.Host, Guests: guests, Budget: budget, Told: r.told}
 		go func() {
 			defer close(r.ended)
 			defer func() { _ = out.Close() }()

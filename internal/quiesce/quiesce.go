@@ -2,7 +2,7 @@
 // on, whatever happens to the process that asked for it.
 //
 // A window (window.go) is the time in which some guests are held still. Its calls are
-// made by the guard (guard.go), a process of its own: it freezes when it is told to,
+// made by the watchdog (watchdog.go), a process of its own: it freezes when it is told to,
 // and thaws when it is told to, when the budget is over, and when the process that
 // started it is gone. It only ever thaws what it began to freeze itself. It alone
 // starts what freezes, so that nothing can freeze behind its back once it thaws.
@@ -44,15 +44,15 @@ var (
 type Host struct {
 	// Freezer is that of a guest: by its agent, or by its cgroup.
 	Freezer func(pve.ID) Freezer
-	// Guard starts a guard for these guests, which says what it does in lines.
-	Guard func(budget time.Duration, guests []pve.ID) (io.ReadWriteCloser, error)
+	// Watchdog starts a watchdog for these guests, which says what it does in lines.
+	Watchdog func(budget time.Duration, guests []pve.ID) (io.ReadWriteCloser, error)
 	// Now is the clock.
 	Now func() time.Time
 }
 
-// Local is the host this process runs on. guard is the program of the guard, which is
-// started with the words snapwatch guard, the budget and the guests' ids.
-func Local(h pve.Host, guard string, now func() time.Time) Host {
+// Local is the host this process runs on. watchdog is the program of the watchdog, which is
+// started with the words snapwatch watchdog, the budget and the guests' ids.
+func Local(h pve.Host, watchdog string, now func() time.Time) Host {
 	return Host{
 		Freezer: func(id pve.ID) Freezer {
 			if id.Kind == pve.LXC {
@@ -60,12 +60,12 @@ func Local(h pve.Host, guard string, now func() time.Time) Host {
 			}
 			return agent{vmid: id.VMID}
 		},
-		Guard: func(budget time.Duration, guests []pve.ID) (io.ReadWriteCloser, error) {
-			argv := []string{"snapwatch", "guard", budget.String()}
+		Watchdog: func(budget time.Duration, guests []pve.ID) (io.ReadWriteCloser, error) {
+			argv := []string{"snapwatch", "watchdog", budget.String()}
 			for _, id := range guests {
 				argv = append(argv, id.String())
 			}
-			return command.StartDetached(guard, argv)
+			return command.StartDetached(watchdog, argv)
 		},
 		Now: now,
 	}

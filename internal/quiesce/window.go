@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// guardPatience is how long the guard may take to start.
-	guardPatience = 10 * time.Second
-	// alonePatience is how long a run whose guard is gone tries to thaw.
-	alonePatience = 5 * time.Second
+	// watchdogTimeout is how long the watchdog may take to start.
+	watchdogTimeout = 10 * time.Second
+	// aloneTimeout is how long a run whose watchdog is gone tries to thaw.
+	aloneTimeout = 5 * time.Second
 )
 
 // Window is the time in which some guests are held still.
@@ -25,20 +25,20 @@ type Window struct {
 	host   Host
 	budget time.Duration
 	guests []pve.ID
-	guard  io.ReadWriteCloser
-	said   chan string // closed when the guard has ended
+	watchdog  io.ReadWriteCloser
+	said   chan string // closed when the watchdog has ended
 	done   chan struct{}
 	closed sync.Once
-	// since is when the guard was told to freeze, zero before.
+	// since is when the watchdog was told to freeze, zero before.
 	since  time.Time
 	frozen map[pve.ID]bool
 	failed map[pve.ID]string
-	// thawing is why the guard began to thaw, "" before.
+	// thawing is why the watchdog began to thaw, "" before.
 	thawing string
 	thawed  map[pve.ID]time.Duration
 	lapsed  map[pve.ID]string
 	left    map[pve.ID]string
-	// ended is true when the guard says nothing any more.
+	// ended is true when the watchdog says nothing any more.
 	ended bool
 }
 
@@ -56,15 +56,15 @@ type Ended struct {
 	Left map[pve.ID]string
 }
 
-// Open starts the guard of a window and returns when it is ready. Nothing is frozen
+// Open starts the watchdog of a window and returns when it is ready. Nothing is frozen
 // yet.
 func (h Host) Open(guests []pve.ID, budget time.Duration) (*Window, error) {
-	guard, err := h.Guard(budget, guests)
+	watchdog, err := h.Watchdog(budget, guests)
 	if err != nil {
 		return nil, err
 	}
 	w := &Window{
-		host: h, budget: budget, guests: guests, guard: guard, said: make(chan string), done: make(chan struct{}),
+		host: h, budget: budget, guests: guests, watchdog: watchdog, said: make(chan string), done: make(chan struct{}),
 		frozen: map[pve.ID]bool{}, failed: map[pve.ID]string{}, thawed: map[pve.ID]time.Duration{}, lapsed: map[pve.ID]string{}, left: map[pve.ID]string{},
 	}
 	go w.listen()
@@ -73,9 +73,9 @@ func (h Host) Open(guests []pve.ID, budget time.Duration) (*Window, error) {
 		if ok && line == saidReady {
 			return w, nil
 		}
-		err = errors.New("the guard that is to thaw them ended before it was ready")
-	case <-time.After(guardPatience):
-		err = errors.New("the guard that is to thaw them does not start")
+		err = errors.New("the watchdog that is to thaw them ended before it was ready")
+	case <-time.After(watchdogTimeout):
+		err = errors.New("the watchdog that is to thaw them does not start")
 	}
 	w.close()
 	return nil, err
@@ -83,7 +83,7 @@ func (h Host) Open(guests []pve.ID, budget time.Duration) (*Window, error) {
 
 func (w *Window) listen() {
 	defer close(w.said)
-	for s := bufio.NewScanner(w.guard); s.Scan(); {
+	for s := bufio.NewScanner(w.watchdog); s.Scan(); {
 		select {
 		case w.said <- s.Text():
 		case <-w.done:
@@ -92,16 +92,16 @@ func (w *Window) listen() {
 	}
 }
 
-// close leaves the guard alone: one that has something to thaw thaws it.
+// close leaves the watchdog alone: one that has something to thaw thaws it.
 func (w *Window) close() {
-	w.closed.Do(func() { close(w.done); _ = w.guard.Close() })
+	w.closed.Do(func() { close(w.done); _ = w.watchdog.Close() })
 }
 
 // Freeze holds the guests still, all at the same time. It returns why some could not
 // be; those may be held still for a moment all the same.
 func (w *Window) Freeze() map[pve.ID]string {
 	w.since = w.host.Now()
-	if _, err := io.WriteString(w.guard, sayFreeze+"\n"); err == nil {
+	if _, err := io.WriteString(w.watchdog, sayFreeze+"\n"); err == nil {
 		over := time.NewTimer(w.budget)
 		defer over.Stop()
 		for len(w.frozen)+len(w.failed) < len(w.guests) && w.thawing == "" && w.hear(over.C) {
@@ -109,7 +109,7 @@ func (w *Window) Freeze() map[pve.ID]string {
 	}
 	for _, id := range w.guests {
 		if !w.frozen[id] && w.failed[id] == "" {
-			w.failed[id] = "the guard did not get so far"
+			w.failed[id] = "the watchdog did not get so far"
 		}
 	}
 	return w.failed
@@ -150,19 +150,19 @@ func (w *Window) take(line string) {
 	}
 }
 
-// thawPatience is how long a run whose guests are held still for so long already waits
+// thawTimeout is how long a run whose guests are held still for so long already waits
 // for them to go on: until a fifth of the budget is left, so that a thaw that hangs
 // delays the run by less than the budget, and for another fifth at least.
-func (w *Window) thawPatience(held time.Duration) time.Duration {
+func (w *Window) thawTimeout(held time.Duration) time.Duration {
 	return max(w.budget/5, w.budget*4/5-held)
 }
 
 // Thaw lets the guests go on. It waits until they do, but not for longer than its
-// patience; then the guard goes on trying without us.
+// timeout; then the watchdog goes on trying without us.
 func (w *Window) Thaw() Ended {
 	defer w.close()
-	_, _ = io.WriteString(w.guard, sayThaw+"\n") // one that has ended said why
-	over := time.NewTimer(w.thawPatience(w.host.Now().Sub(w.since)))
+	_, _ = io.WriteString(w.watchdog, sayThaw+"\n") // one that has ended said why
+	over := time.NewTimer(w.thawTimeout(w.host.Now().Sub(w.since)))
 	defer over.Stop()
 	for len(w.unsettled()) > 0 && w.hear(over.C) {
 	}
@@ -170,7 +170,7 @@ func (w *Window) Thaw() Ended {
 		w.thawAlone()
 	}
 	if w.thawing == "" {
-		w.thawing = "the guard that was to thaw them ended or hangs"
+		w.thawing = "the watchdog that was to thaw them ended or hangs"
 	}
 	ended := Ended{Frozen: w.thawed, Lapsed: w.lapsed, Left: w.left}
 	if w.thawing != asked {
@@ -200,9 +200,9 @@ func (w *Window) isForeign(id pve.ID) bool {
 	return strings.HasPrefix(w.failed[id], ErrForeign.Error())
 }
 
-// thawAlone thaws without the guard.
+// thawAlone thaws without the watchdog.
 func (w *Window) thawAlone() {
-	ctx, stop := context.WithTimeout(context.Background(), alonePatience)
+	ctx, stop := context.WithTimeout(context.Background(), aloneTimeout)
 	defer stop()
 	var wait sync.WaitGroup
 	var mu sync.Mutex

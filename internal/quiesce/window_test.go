@@ -142,7 +142,7 @@ func TestRunIsKilled(t *testing.T) {
 	for name, during := range map[string]func(w *Window){
 		"before it froze": func(*Window) {},
 		"while frozen":    func(w *Window) { w.Freeze() },
-		"while it thaws":  func(w *Window) { w.Freeze(); _, _ = io.WriteString(w.guard, sayThaw+"\n") },
+		"while it thaws":  func(w *Window) { w.Freeze(); _, _ = io.WriteString(w.watchdog, sayThaw+"\n") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, 2)
@@ -157,7 +157,7 @@ func TestRunIsKilled(t *testing.T) {
 		r := newRig(t, 2)
 		r.guests[r.ids[0]].hangs, r.guests[r.ids[0]].late = true, true
 		w := r.open(t, time.Hour)
-		_, err := io.WriteString(w.guard, sayFreeze+"\n")
+		_, err := io.WriteString(w.watchdog, sayFreeze+"\n")
 		require.NoError(t, err)
 		require.Eventually(t, func() bool { _, calls := r.guests[r.ids[0]].is(); return len(calls) == 1 }, ample, time.Millisecond)
 		w.close()
@@ -166,7 +166,7 @@ func TestRunIsKilled(t *testing.T) {
 	})
 }
 
-// A guard that is told to end, as by systemd, thaws first.
+// A watchdog that is told to end, as by systemd, thaws first.
 func TestGuardIsTold(t *testing.T) {
 	r := newRig(t, 2)
 	w := r.open(t, ample)
@@ -179,12 +179,12 @@ func TestGuardIsTold(t *testing.T) {
 	assert.Equal(t, "told to end", ended.Early)
 }
 
-// Where the guard dies, the run thaws by itself, and knows that it was too late.
+// Where the watchdog dies, the run thaws by itself, and knows that it was too late.
 func TestGuardDies(t *testing.T) {
 	r := newRig(t, 2)
 	run := r.Host
 	dead := make(chan struct{})
-	run.Guard = func(time.Duration, []pve.ID) (io.ReadWriteCloser, error) {
+	run.Watchdog = func(time.Duration, []pve.ID) (io.ReadWriteCloser, error) {
 		in, toGuard := io.Pipe()
 		fromGuard, out := io.Pipe()
 		go func() {
@@ -205,17 +205,17 @@ func TestGuardDies(t *testing.T) {
 	<-dead
 	ended := w.Thaw()
 	r.thawed(t)
-	assert.Contains(t, ended.Early, "the guard that was to thaw them")
+	assert.Contains(t, ended.Early, "the watchdog that was to thaw them")
 	assert.Empty(t, ended.Left)
 }
 
 func TestGuardDoesNotStart(t *testing.T) {
 	r := newRig(t, 1)
 	run := r.Host
-	run.Guard = func(time.Duration, []pve.ID) (io.ReadWriteCloser, error) { return nil, errors.New("no such file") }
+	run.Watchdog = func(time.Duration, []pve.ID) (io.ReadWriteCloser, error) { return nil, errors.New("no such file") }
 	_, err := run.Open(r.ids, ample)
 	assert.EqualError(t, err, "no such file")
-	run.Guard = func(time.Duration, []pve.ID) (io.ReadWriteCloser, error) {
+	run.Watchdog = func(time.Duration, []pve.ID) (io.ReadWriteCloser, error) {
 		from, out := io.Pipe()
 		_ = out.Close()
 		return pipes{Reader: from, Writer: io.Discard, close: func() error { return nil }}, nil
@@ -236,14 +236,14 @@ func TestParseID(t *testing.T) {
 // A guest that went on by itself is thawed, and no snapshot of it may pass for one of a
 // guest that was still; whoever thaws it.
 func TestLapsed(t *testing.T) {
-	for name, alone := range map[string]bool{"by the guard": false, "alone": true} {
+	for name, alone := range map[string]bool{"by the watchdog": false, "alone": true} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, 2)
 			r.guests[r.ids[0]].lapses = true
 			w := r.open(t, time.Minute)
 			require.Empty(t, w.Freeze())
 			if alone {
-				require.NoError(t, r.guard.Close())
+				require.NoError(t, r.watchdog.Close())
 			}
 			ended := w.Thaw()
 			assert.Contains(t, ended.Lapsed[r.ids[0]], "VSS gave up")

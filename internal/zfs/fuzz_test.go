@@ -21,8 +21,8 @@ func headLines() string {
 	return b.String()
 }
 
-func parseHeads(text string) ([]Head, error) {
-	p := headParser{properties: headProperties, seen: map[string]bool{}}
+func parseHeads(text string) ([]Dataset, error) {
+	p := datasetParser{properties: headProperties, seen: map[string]bool{}}
 	for line := range strings.Lines(text) {
 		if err := p.line(strings.TrimSuffix(line, "\n")); err != nil {
 			return nil, err
@@ -119,12 +119,12 @@ func TestNewestSnapshotIsOfTheDataset(t *testing.T) {
 		"tank/vm-1-disk-0@a": "a", "tank/vm-1-disk-0@by hand": "by hand", "-": "", "tank/base-9-disk-0@__base__": "",
 		"": "error", "tank/vm-1-disk-0@": "error", "tank/vm-1-disk-0": "error", "tank/vm-2-disk-0@a": "error", "a": "error",
 	} {
-		h := Head{Name: "tank/vm-1-disk-0", Origin: "tank/base-9-disk-0@__base__"}
+		h := Dataset{Name: "tank/vm-1-disk-0", Origin: "tank/base-9-disk-0@__base__"}
 		if err := h.set(prevsnap, value, "-"); h.NewestSnapshot != want && want != "error" || (err != nil) != (want == "error") {
 			t.Errorf("%q: %q, %v", value, h.NewestSnapshot, err)
 		}
 	}
-	if err := new(Head).set(prevsnap, "", "-"); err == nil {
+	if err := new(Dataset).set(prevsnap, "", "-"); err == nil {
 		t.Error("no value passes for the origin of a dataset that has none")
 	}
 }
@@ -134,7 +134,7 @@ func BenchmarkHeads(b *testing.B) {
 	lines := strings.Split(one, "\n")[:len(headProperties)]
 	b.ReportAllocs()
 	for b.Loop() {
-		p := headParser{properties: headProperties, seen: map[string]bool{}}
+		p := datasetParser{properties: headProperties, seen: map[string]bool{}}
 		for _, line := range lines {
 			if err := p.line(line); err != nil {
 				b.Fatal(err)

@@ -79,9 +79,9 @@ func (p Property) Excludes() bool {
 	return false
 }
 
-// Head is the live part of a filesystem or volume: what zfs knows of it without
+// Dataset is the live part of a filesystem or volume: what zfs knows of it without
 // looking at its snapshots.
-type Head struct {
+type Dataset struct {
 	Name string
 	GUID uint64
 	// Creation is when the dataset was made here, also for a received one.

@@ -23,7 +23,7 @@ func BenchmarkIndex(b *testing.B) {
 		b.ReportAllocs()
 		began := cputime.Used()
 		for b.Loop() {
-			if _, err := ParseIndex(text); err != nil {
+			if _, err := Parse(text); err != nil {
 				b.Fatal(err)
 			}
 		}

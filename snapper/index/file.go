@@ -23,14 +23,14 @@ import (
 // of all before it.
 const indexHead = "snapwatch index 1"
 
-// indexPath is where a pool's index lies; there is no slash in a pool's name.
-func IndexPath(stateDir, pool string) string {
+// Path is where a pool's index lies; there is no slash in a pool's name.
+func Path(stateDir, pool string) string {
 	return filepath.Join(stateDir, "index-"+pool)
 }
 
-// loadIndex reads an index. Where there is none or it cannot be used, it is empty,
+// Load reads an index. Where there is none or it cannot be used, it is empty,
 // and the error says why, nil for a file that is not there.
-func LoadIndex(path string) (Index, error) {
+func Load(path string) (Index, error) {
 	text, err := files.ReadPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Index{}, nil
@@ -38,7 +38,7 @@ func LoadIndex(path string) (Index, error) {
 	if err != nil {
 		return Index{}, fmt.Errorf("index ignored, every snapshot is listed: %w", err)
 	}
-	x, err := ParseIndex(text)
+	x, err := Parse(text)
 	if err != nil {
 		return Index{}, fmt.Errorf("index %s thrown away, every snapshot is listed: %w", path, err)
 	}
@@ -47,7 +47,7 @@ func LoadIndex(path string) (Index, error) {
 
 var errIndex = errors.New("it is damaged")
 
-func ParseIndex(text []byte) (Index, error) {
+func Parse(text []byte) (Index, error) {
 	body, end, found := bytes.Cut(text, []byte("\nend\t"))
 	if !found || string(end) != sum(body)+"\n" {
 		return Index{}, fmt.Errorf("%w: its end is missing or does not fit", errIndex)
@@ -124,7 +124,7 @@ func (p *numbers) time(text string) time.Time {
 	return time.Unix(n, 0)
 }
 
-// save writes the index as one step.
+// Save writes the index as one step.
 func (x *Index) Save(path string) error {
 	if err := files.Directory(filepath.Dir(path), 0o755); err != nil {
 		return err

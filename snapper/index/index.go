@@ -25,15 +25,15 @@ const (
 	// relistSpread is how much earlier some disks are listed again, so that a day's
 	// listings do not all fall into one run.
 	relistSpread = 6 * time.Hour
-	// settledAfter is how old a list's last change must be when a listing begins: it
+	// minChangeAge is how old a list's last change must be when a listing begins: it
 	// is told in whole seconds, so that another one in the same second goes unseen.
-	settledAfter = 2 * time.Second
+	minChangeAge = 2 * time.Second
 )
 
-// index is what is remembered of one pool's disks, by dataset.
+// Index is what is remembered of one pool's disks, by dataset.
 type Index struct {
 	Entries map[string]*entry
-	// changed is true when it is not what was saved last.
+	// Changed is true when it is not what was saved last.
 	Changed bool
 }
 
@@ -47,7 +47,7 @@ type gateKey struct {
 	Changed int64
 }
 
-func keyOf(h zfs.Head) gateKey {
+func keyOf(h zfs.Dataset) gateKey {
 	return gateKey{h.GUID, h.Origin, h.NewestSnapshot, h.SnapshotsChanged}
 }
 
@@ -56,17 +56,17 @@ type entry struct {
 	key gateKey
 	// listedAt is when its last listing began.
 	listedAt time.Time
-	// snapshots are all of them, the oldest first.
+	// Snapshots are all of them, the oldest first.
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
-	// written is what was written between the newest _stopped snapshot and a newer
+	// Written is what was written between the newest _stopped snapshot and a newer
 	// one of others, nil where it was not asked for or the head was written since.
 	Written *uint64
 }
 
 // outdated returns why the entry does not stand for the head's snapshots, "" if it
 // does.
-func (e *entry) outdated(h zfs.Head, now time.Time) string {
+func (e *entry) outdated(h zfs.Dataset, now time.Time) string {
 	age := now.Sub(e.listedAt)
 	switch {
 	case h.SnapshotsChanged == 0:
@@ -83,11 +83,11 @@ func (e *entry) outdated(h zfs.Head, now time.Time) string {
 	return ""
 }
 
-// recall fills in what is remembered of the disk. It is false where the disk has to
+// Recall fills in what is remembered of the disk. It is false where the disk has to
 // be listed.
 func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 	e := x.Entries[d.Name]
-	if e == nil || e.outdated(d.Head, now) != "" {
+	if e == nil || e.outdated(d.Dataset, now) != "" {
 		x.forget(d.Name)
 		return false
 	}
@@ -95,12 +95,12 @@ func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 	return true
 }
 
-// keep remembers a disk that was listed after readAt, when the reading of its head
+// Keep remembers a disk that was listed after readAt, when the reading of its head
 // began, unless the list may have changed without a trace.
 func (x *Index) Keep(d *snapper.Disk, readAt time.Time) {
 	changed := time.Unix(d.SnapshotsChanged, 0)
 	complete := slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == d.NewestSnapshot })
-	if d.SnapshotsChanged == 0 || readAt.Sub(changed) < settledAfter || !complete {
+	if d.SnapshotsChanged == 0 || readAt.Sub(changed) < minChangeAge || !complete {
 		x.forget(d.Name)
 		return
 	}
@@ -109,7 +109,7 @@ func (x *Index) Keep(d *snapper.Disk, readAt time.Time) {
 	}
 	x.Changed = true
 	x.Entries[d.Name] = &entry{
-		key: keyOf(d.Head), listedAt: readAt, Snapshots: slices.Clone(d.Snapshots), Bookmarks: slices.Clone(d.Bookmarks),
+		key: keyOf(d.Dataset), listedAt: readAt, Snapshots: slices.Clone(d.Snapshots), Bookmarks: slices.Clone(d.Bookmarks),
 	}
 }
 
@@ -121,7 +121,7 @@ func (x *Index) forget(dataset string) {
 	}
 }
 
-// retain drops the entries of datasets that are not there any more.
+// Retain drops the entries of datasets that are not there any more.
 func (x *Index) Retain(disks []snapper.Disk) {
 	there := map[string]bool{}
 	for _, d := range disks {
@@ -134,7 +134,7 @@ func (x *Index) Retain(disks []snapper.Disk) {
 	}
 }
 
-// snapshotted takes in what a program did to a guest's disks. Where somebody else
+// Snapshotted takes in what a program did to a guest's disks. Where somebody else
 // changed a disk between its head and the program, or anything went wrong, the entry
 // goes.
 func (x *Index) Snapshotted(g snapper.GuestPlan, got map[string]lua.Outcome) {
@@ -146,7 +146,7 @@ func (x *Index) Snapshotted(g snapper.GuestPlan, got map[string]lua.Outcome) {
 		}
 		marked := !d.Bookmark || done(o.Bookmark)
 		made, told := o.Made(d.Dataset, g.Snapshot)
-		if !whole || !marked || !told || !e.follows(o.Watched) {
+		if !whole || !marked || !told || !e.follows(o.ListChange) {
 			x.forget(d.Dataset)
 			continue
 		}
@@ -159,21 +159,21 @@ func (x *Index) Snapshotted(g snapper.GuestPlan, got map[string]lua.Outcome) {
 }
 
 // follows takes a change of ours in, if it is the only one since the entry.
-func (e *entry) follows(w lua.Watched) bool {
-	if w.Was != e.key.Changed || w.Is == 0 {
+func (e *entry) follows(w lua.ListChange) bool {
+	if w.Before != e.key.Changed || w.After == 0 {
 		return false
 	}
-	e.key.Changed = w.Is
+	e.key.Changed = w.After
 	return true
 }
 
-// destroyed takes in what a program did to a disk's snapshots.
+// Destroyed takes in what a program did to a disk's snapshots.
 func (x *Index) Destroyed(dataset string, got lua.Destroyed) {
 	e := x.Entries[dataset]
 	if e == nil || got.Receiving != 0 {
 		return // nothing was touched
 	}
-	if got.Missing != "" || got.Gone == nil || !e.follows(got.Watched) {
+	if got.Missing != "" || got.Gone == nil || !e.follows(got.ListChange) {
 		x.forget(dataset)
 		return
 	}
@@ -184,9 +184,9 @@ func (x *Index) Destroyed(dataset string, got lua.Destroyed) {
 	x.Changed = true
 }
 
-// marked takes in that a snapshot has a bookmark. One that was there already is not
+// BookmarkCreated takes in that a snapshot has a bookmark. One that was there already is not
 // known, so that the entry goes.
-func (x *Index) Marked(dataset, name string, made bool) { //nolint:revive // what a program said, no way to do it
+func (x *Index) BookmarkCreated(dataset, name string, made bool) { //nolint:revive // what a program said, no way to do it
 	e := x.Entries[dataset]
 	if e == nil {
 		return
@@ -199,15 +199,15 @@ func (x *Index) Marked(dataset, name string, made bool) { //nolint:revive // wha
 	e.Bookmarks, x.Changed = append(e.Bookmarks, e.Snapshots[i]), true
 }
 
-// unmarked takes in that a bookmark is gone.
-func (x *Index) Unmarked(b zfs.Snapshot) {
+// BookmarkDestroyed takes in that a bookmark is gone.
+func (x *Index) BookmarkDestroyed(b zfs.Snapshot) {
 	if e := x.Entries[b.Dataset]; e != nil {
 		e.Bookmarks = slices.DeleteFunc(e.Bookmarks, func(s zfs.Snapshot) bool { return s.Name == b.Name })
 		x.Changed = true
 	}
 }
 
-// destroyedAll takes in what a program did to the disks of a batch.
+// DestroyedAll takes in what a program did to the disks of a batch.
 func (x *Index) DestroyedAll(batch []snapper.Destroy, results map[string]lua.Destroyed) {
 	seen := map[string]bool{}
 	for _, d := range batch {
@@ -218,7 +218,7 @@ func (x *Index) DestroyedAll(batch []snapper.Destroy, results map[string]lua.Des
 	}
 }
 
-// knows tells whether there is an entry for the dataset. An index that was never
+// Knows tells whether there is an entry for the dataset. An index that was never
 // read knows nothing.
 func (x *Index) Knows(dataset string) bool { return x != nil && x.Entries[dataset] != nil }
 

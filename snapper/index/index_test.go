@@ -16,9 +16,9 @@ import (
 )
 
 // remembered is an entry of disk0 that was listed at noon, and its head.
-func remembered() (*entry, zfs.Head) {
+func remembered() (*entry, zfs.Dataset) {
 	newest := zfs.FormatSnapshotName(noon.Add(-time.Hour), zfs.Hourly)
-	h := zfs.Head{Name: disk0, GUID: 7, NewestSnapshot: newest, SnapshotsChanged: noon.Add(-time.Hour).Unix()}
+	h := zfs.Dataset{Name: disk0, GUID: 7, NewestSnapshot: newest, SnapshotsChanged: noon.Add(-time.Hour).Unix()}
 	e := &entry{key: keyOf(h), listedAt: noon, Snapshots: []zfs.Snapshot{
 		{Dataset: disk0, Name: zfs.FormatSnapshotName(noon.Add(-2*time.Hour), zfs.Daily), GUID: 1, CreateTXG: 10, Creation: noon.Add(-2 * time.Hour)},
 		{Dataset: disk0, Name: newest, GUID: 2, CreateTXG: 20, Creation: noon.Add(-time.Hour)},
@@ -30,7 +30,7 @@ func remembered() (*entry, zfs.Head) {
 func TestGate(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		change func(*zfs.Head)
+		change func(*zfs.Dataset)
 		later  time.Duration
 		why    string
 	}{
@@ -38,12 +38,12 @@ func TestGate(t *testing.T) {
 		{name: "just before it is due", later: relistAfter - 8*time.Nanosecond},
 		{name: "a day old", later: relistAfter, why: "it was listed 24h0m0s ago"},
 		{name: "clock set back", later: -time.Second, why: "it was listed in the future"},
-		{name: "snapshot newer", change: func(h *zfs.Head) { h.NewestSnapshot = "by hand" }, why: "its snapshots changed"},
-		{name: "snapshot destroyed or renamed", change: func(h *zfs.Head) { h.SnapshotsChanged++ }, why: "its snapshots changed"},
-		{name: "promoted", change: func(h *zfs.Head) { h.Origin = "tank/data/vm-9-disk-0@x" }, why: "its snapshots changed"},
-		{name: "made anew", change: func(h *zfs.Head) { h.GUID = 8 }, why: "it is another dataset under that name"},
-		{name: "all gone", change: func(h *zfs.Head) { h.NewestSnapshot, h.SnapshotsChanged = "", 0 }, why: "this ZFS does not tell when its snapshots changed"},
-		{name: "before 2.2", change: func(h *zfs.Head) { h.SnapshotsChanged = 0 }, why: "this ZFS does not tell when its snapshots changed"},
+		{name: "snapshot newer", change: func(h *zfs.Dataset) { h.NewestSnapshot = "by hand" }, why: "its snapshots changed"},
+		{name: "snapshot destroyed or renamed", change: func(h *zfs.Dataset) { h.SnapshotsChanged++ }, why: "its snapshots changed"},
+		{name: "promoted", change: func(h *zfs.Dataset) { h.Origin = "tank/data/vm-9-disk-0@x" }, why: "its snapshots changed"},
+		{name: "made anew", change: func(h *zfs.Dataset) { h.GUID = 8 }, why: "it is another dataset under that name"},
+		{name: "all gone", change: func(h *zfs.Dataset) { h.NewestSnapshot, h.SnapshotsChanged = "", 0 }, why: "this ZFS does not tell when its snapshots changed"},
+		{name: "before 2.2", change: func(h *zfs.Dataset) { h.SnapshotsChanged = 0 }, why: "this ZFS does not tell when its snapshots changed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e, h := remembered()
@@ -80,13 +80,13 @@ func TestKeep(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e, h := remembered()
-			d := snapper.Disk{Head: h, Snapshots: e.Snapshots, Bookmarks: e.Bookmarks}
+			d := snapper.Disk{Dataset: h, Snapshots: e.Snapshots, Bookmarks: e.Bookmarks}
 			test.change(&d)
 			x := Index{Entries: map[string]*entry{disk0: {}}}
 			x.Keep(&d, noon)
 			assert.Equal(t, test.kept, x.Knows(disk0))
 			assert.True(t, x.Changed)
-			again := snapper.Disk{Head: d.Head}
+			again := snapper.Disk{Dataset: d.Dataset}
 			require.Equal(t, test.kept, x.Recall(&again, noon))
 			if test.kept {
 				assert.Equal(t, d.Snapshots, again.Snapshots)
@@ -110,16 +110,16 @@ func TestSnapshotted(t *testing.T) {
 		{"snapshot not made", func(o, _ *lua.Outcome) { o.Snapshot = errno(syscall.EAGAIN) }, false},
 		{"undone for another disk", func(_, o *lua.Outcome) { o.Snapshot = errno(syscall.ENOSPC) }, false},
 		{"no answer", func(o, _ *lua.Outcome) { *o = lua.Outcome{} }, false},
-		{"changed meanwhile", func(o, _ *lua.Outcome) { o.Was++ }, false},
-		{"change not told", func(o, _ *lua.Outcome) { o.Is = 0 }, false},
+		{"changed meanwhile", func(o, _ *lua.Outcome) { o.Before++ }, false},
+		{"change not told", func(o, _ *lua.Outcome) { o.After = 0 }, false},
 		{"snapshot not told", func(o, _ *lua.Outcome) { o.GUID = 0 }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e, h := remembered()
 			x := Index{Entries: map[string]*entry{disk0: e}}
-			watched := lua.Watched{Was: h.SnapshotsChanged, Is: noon.Unix()}
+			watched := lua.ListChange{Before: h.SnapshotsChanged, After: noon.Unix()}
 			made := zfs.Snapshot{Dataset: disk0, Name: name, GUID: 1<<64 - 1, CreateTXG: 30, Creation: time.Unix(noon.Unix(), 0)}
-			first := lua.Outcome{Snapshot: errno(0), Bookmark: errno(0), GUID: -1, CreateTXG: 30, Creation: noon.Unix(), Watched: watched}
+			first := lua.Outcome{Snapshot: errno(0), Bookmark: errno(0), GUID: -1, CreateTXG: 30, Creation: noon.Unix(), ListChange: watched}
 			second := lua.Outcome{Snapshot: errno(0)}
 			test.change(&first, &second)
 			g := snapper.GuestPlan{Snapshot: name, Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true, Bookmark: true}, {Dataset: disk1, Snapshot: true}}}
@@ -129,7 +129,7 @@ func TestSnapshotted(t *testing.T) {
 				return
 			}
 			h.NewestSnapshot, h.SnapshotsChanged = name, noon.Unix()
-			d := snapper.Disk{Head: h}
+			d := snapper.Disk{Dataset: h}
 			require.True(t, x.Recall(&d, noon))
 			assert.Equal(t, made, d.Snapshots[2])
 			assert.Equal(t, made, d.Bookmarks[2])
@@ -152,12 +152,12 @@ func TestDestroyedIsForgotten(t *testing.T) {
 		{"being received", func(d *lua.Destroyed) { *d = lua.Destroyed{Receiving: 1} }, 2},
 		{"a keeper is missing", func(d *lua.Destroyed) { *d = lua.Destroyed{Missing: "k"} }, -1},
 		{"no answer", func(d *lua.Destroyed) { *d = lua.Destroyed{} }, -1},
-		{"changed meanwhile", func(d *lua.Destroyed) { d.Was++ }, -1},
+		{"changed meanwhile", func(d *lua.Destroyed) { d.Before++ }, -1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e, h := remembered()
 			x := Index{Entries: map[string]*entry{disk0: e}}
-			got := lua.Destroyed{Gone: map[string]syscall.Errno{e.Snapshots[0].Name: 0}, Watched: lua.Watched{Was: h.SnapshotsChanged, Is: noon.Unix()}}
+			got := lua.Destroyed{Gone: map[string]syscall.Errno{e.Snapshots[0].Name: 0}, ListChange: lua.ListChange{Before: h.SnapshotsChanged, After: noon.Unix()}}
 			test.change(&got)
 			x.DestroyedAll([]snapper.Destroy{{Dataset: disk0}, {Dataset: disk1}, {Dataset: disk0}}, map[string]lua.Destroyed{disk0: got})
 			if test.left < 0 {
@@ -171,14 +171,14 @@ func TestDestroyedIsForgotten(t *testing.T) {
 }
 
 func TestIndexFile(t *testing.T) {
-	path := IndexPath(filepath.Join(t.TempDir(), "state"), "tank")
+	path := Path(filepath.Join(t.TempDir(), "state"), "tank")
 	e, _ := remembered()
 	written := uint64(0)
 	second := &entry{key: gateKey{GUID: 1<<64 - 1, Origin: "tank/a b@c d", Newest: "by hand", Changed: 1}, listedAt: noon.Local(), Written: &written}
 	x := Index{Entries: map[string]*entry{disk0: e, disk1: second}, Changed: true}
 	require.NoError(t, x.Save(path))
 	assert.False(t, x.Changed)
-	got, err := LoadIndex(path)
+	got, err := Load(path)
 	require.NoError(t, err)
 	require.Equal(t, x.Text(), got.Text())
 	for dataset, want := range x.Entries {
@@ -216,13 +216,13 @@ func TestIndexIsRefused(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "index-tank")
 			require.NoError(t, os.WriteFile(path, []byte(test.text), test.mode))
 			require.NoError(t, os.Chmod(path, test.mode))
-			x, err := LoadIndex(path)
+			x, err := Load(path)
 			require.ErrorContains(t, err, test.said)
 			assert.ErrorContains(t, err, "every snapshot is listed")
 			assert.Empty(t, x.Entries)
 		})
 	}
-	x, err := LoadIndex(filepath.Join(t.TempDir(), "index-tank"))
+	x, err := Load(filepath.Join(t.TempDir(), "index-tank"))
 	require.NoError(t, err)
 	assert.Empty(t, x.Entries)
 }
@@ -237,6 +237,6 @@ func TestIndexOfAnother(t *testing.T) {
 	x := Index{}
 	require.NoError(t, x.Save(path))
 	require.NoError(t, os.Chown(path, 1, 1))
-	_, err := LoadIndex(path)
+	_, err := Load(path)
 	assert.ErrorContains(t, err, "belongs to user")
 }

@@ -16,10 +16,10 @@ import (
 	"snapwatch/snapper"
 )
 
-// programPatience is how long a run waits for one channel program. The program is
+// programTimeout is how long a run waits for one channel program. The program is
 // never killed: it goes on, and so does its hold on the pool's lock. That of the other
 // pools ends with the run, which is over before cron starts the next one.
-const programPatience = 10 * time.Minute
+const programTimeout = 10 * time.Minute
 
 // How often a snapshot is tried again: in the next transaction group when the
 // dataset got one in this one already, and under the next free second's name.
@@ -37,7 +37,7 @@ func (p *pool) program() lua.Program { return lua.Program{Pool: p.name, Inherit:
 // applySnapshots carries out the second part of a pool's plan: what must not be found
 // is gone, and now come the snapshots with their labels. taken are the outcomes of what
 // was snapshotted already. ctx ends it between two steps.
-func (r *run) applySnapshots(ctx context.Context, p *pool, plan snapper.Plan, taken map[string]snapper.DiskOutcome) map[string]snapper.DiskOutcome {
+func (r *run) applySnapshots(ctx context.Context, p *pool, plan snapper.Plan, taken map[string]snapper.Outcome) map[string]snapper.Outcome {
 	outcomes := r.applyGuests(ctx, p, plan.Guests)
 	maps.Copy(outcomes, taken)
 	return outcomes
@@ -45,44 +45,44 @@ func (r *run) applySnapshots(ctx context.Context, p *pool, plan snapper.Plan, ta
 
 // applyRest carries out the rest: bookmarks of older snapshots, labels to give back,
 // and what may go, given what became of the disks' snapshots.
-func (r *run) applyRest(ctx context.Context, p *pool, plan snapper.Plan, outcomes map[string]snapper.DiskOutcome) {
-	r.applyMarks(ctx, p, plan.Marks)
-	for _, dataset := range plan.GiveBack {
+func (r *run) applyRest(ctx context.Context, p *pool, plan snapper.Plan, outcomes map[string]snapper.Outcome) {
+	r.createBookmarks(ctx, p, plan.CreateBookmarks)
+	for _, dataset := range plan.InheritReceived {
 		if zfs.Pool(dataset) != p.name || ctx.Err() != nil || p.hangs.Load() {
 			continue
 		}
-		if err := p.patiently(func(patience context.Context) error { return p.giveBack(patience, dataset) }); err != nil {
-			r.problem(snapper.Warning, "%v", err)
+		if err := p.withTimeout(func(timeout context.Context) error { return p.inheritReceived(timeout, dataset) }); err != nil {
+			r.problem(report.Warning, "%v", err)
 			continue
 		}
 		r.count(report.DidLabel)
 	}
 	r.applyDestroys(ctx, p, snapper.Allowed(plan, p.name, outcomes))
-	r.applyUnmarks(ctx, p, plan.Unmark)
+	r.destroyBookmarks(ctx, p, plan.DestroyBookmarks)
 	r.saveIndex(p)
 }
 
 // errHangs is why a step is not begun.
 var errHangs = errors.New("not begun, since an earlier step on the pool still goes on")
 
-// patiently takes one step that changes the pool, and waits for it for programPatience. What
+// withTimeout takes one step that changes the pool, and waits for it for programTimeout. What
 // goes on longer is the last step of this run on the pool: the next would wait behind it,
 // with all that the run holds.
-func (p *pool) patiently(step func(context.Context) error) error {
+func (p *pool) withTimeout(step func(context.Context) error) error {
 	if p.hangs.Load() {
 		return errHangs
 	}
-	patience, cancel := context.WithTimeout(context.Background(), programPatience)
+	timeout, cancel := context.WithTimeout(context.Background(), programTimeout)
 	defer cancel()
-	err := step(patience)
+	err := step(timeout)
 	if errors.Is(err, command.ErrStillRunning) {
 		p.hangs.Store(true)
 	}
 	return err
 }
 
-func (r *run) applyGuests(ctx context.Context, p *pool, guests []snapper.GuestPlan) map[string]snapper.DiskOutcome {
-	outcomes := map[string]snapper.DiskOutcome{}
+func (r *run) applyGuests(ctx context.Context, p *pool, guests []snapper.GuestPlan) map[string]snapper.Outcome {
+	outcomes := map[string]snapper.Outcome{}
 	var open []snapper.GuestPlan
 	for _, g := range guests {
 		if g.Pool == p.name {
@@ -97,8 +97,8 @@ func (r *run) applyGuests(ctx context.Context, p *pool, guests []snapper.GuestPl
 			return outcomes
 		}
 		var got map[string]lua.Outcome
-		err := p.patiently(func(patience context.Context) (err error) {
-			got, err = p.program().Snapshot(patience, p.programGuests(open), nil)
+		err := p.withTimeout(func(timeout context.Context) (err error) {
+			got, err = p.program().Snapshot(timeout, p.programGuests(open), nil)
 			return err
 		})
 		p.snapshotted(open, got)
@@ -110,7 +110,7 @@ func (r *run) applyGuests(ctx context.Context, p *pool, guests []snapper.GuestPl
 		}
 		var again []snapper.GuestPlan
 		for _, g := range open {
-			if next, retry := r.settle(g, got, outcomes); retry && attempt < maxAttempts {
+			if next, retry := r.recordResults(g, got, outcomes); retry && attempt < maxAttempts {
 				again = append(again, next)
 			}
 		}
@@ -124,7 +124,7 @@ func (p *pool) programGuests(guests []snapper.GuestPlan) []lua.Guest {
 	defer p.mu.Unlock()
 	var list []lua.Guest
 	for _, g := range guests {
-		entry := lua.Guest{Snapshot: g.Snapshot, Guard: g.Guard}
+		entry := lua.Guest{Snapshot: g.Snapshot, RefuseReceiving: g.RefuseReceiving}
 		for _, d := range g.Disks {
 			config := ""
 			if d.Config != nil {
@@ -132,7 +132,7 @@ func (p *pool) programGuests(guests []snapper.GuestPlan) []lua.Guest {
 			}
 			entry.Disks = append(entry.Disks, lua.Disk{
 				Dataset: d.Dataset, Snapshot: d.Snapshot, Bookmark: d.Bookmark, Label: d.Label, Config: config,
-				Watch: d.Snapshot && p.index.Knows(d.Dataset),
+				TrackChanges: d.Snapshot && p.index.Knows(d.Dataset),
 			})
 		}
 		list = append(list, entry)
@@ -148,12 +148,12 @@ func (p *pool) snapshotted(guests []snapper.GuestPlan, got map[string]lua.Outcom
 	}
 }
 
-// settle takes a guest's results in. It returns the guest to be tried again where
+// recordResults takes a guest's results in. It returns the guest to be tried again where
 // that helps; until then its failure stands.
-func (r *run) settle(g snapper.GuestPlan, got map[string]lua.Outcome, outcomes map[string]snapper.DiskOutcome) (snapper.GuestPlan, bool) {
+func (r *run) recordResults(g snapper.GuestPlan, got map[string]lua.Outcome, outcomes map[string]snapper.Outcome) (snapper.GuestPlan, bool) {
 	for _, d := range g.Disks {
 		if undone := got[d.Dataset].Undone; undone != nil && *undone != 0 {
-			r.problem(snapper.Warning, "%s@%s was made and could not be destroyed again: %s", d.Dataset, g.Snapshot, explain(*undone))
+			r.problem(report.Warning, "%s@%s was made and could not be destroyed again: %s", d.Dataset, g.Snapshot, explain(*undone))
 		}
 	}
 	for _, d := range g.Disks {
@@ -173,13 +173,13 @@ func (r *run) settle(g snapper.GuestPlan, got map[string]lua.Outcome, outcomes m
 		return g, false
 	}
 	for _, d := range g.Disks {
-		r.settleDisk(g, d, got[d.Dataset], outcomes)
+		r.recordDisk(g, d, got[d.Dataset], outcomes)
 	}
 	return g, false
 }
 
-func (r *run) settleDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outcome, outcomes map[string]snapper.DiskOutcome) {
-	o := snapper.DiskOutcome{}
+func (r *run) recordDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outcome, outcomes map[string]snapper.Outcome) {
+	o := snapper.Outcome{}
 	if d.Snapshot {
 		if got.Snapshot == nil {
 			o.Err = fmt.Errorf("snapshot of %s: the channel program does not say", d.Dataset)
@@ -198,13 +198,13 @@ func (r *run) settleDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outcom
 	if d.Bookmark && o.Err == nil {
 		// A bookmark that is there already, by that name, is as good.
 		if got.Bookmark == nil || *got.Bookmark != 0 && *got.Bookmark != syscall.EEXIST {
-			r.problem(snapper.Warning, "bookmark of %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Bookmark))
+			r.problem(report.Warning, "bookmark of %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Bookmark))
 		} else {
 			r.count(report.DidBookmark)
 		}
 	}
 	if o.Snapshot != "" {
-		r.settleCapture(g, d, got.Config)
+		r.recordConfig(g, d, got.Config)
 	}
 	outcomes[d.Dataset] = o
 }

@@ -48,11 +48,11 @@ func TestSettle(t *testing.T) {
 		{name: "bookmark there", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.EEXIST)}, second: done},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r, outcomes := testRun(), map[string]snapper.DiskOutcome{}
+			r, outcomes := testRun(), map[string]snapper.Outcome{}
 			g := snapper.GuestPlan{Pool: "tank", VMID: 100, Snapshot: "autosnap_2026-07-15_12:07:59_hourly", Class: zfs.Hourly, Disks: []snapper.DiskPlan{
 				{Dataset: disk0, Snapshot: true, Bookmark: true, Label: "pve1"}, {Dataset: disk1, Snapshot: true, Label: "pve1"},
 			}}
-			next, again := r.settle(g, map[string]lua.Outcome{disk0: test.first, disk1: test.second}, outcomes)
+			next, again := r.recordResults(g, map[string]lua.Outcome{disk0: test.first, disk1: test.second}, outcomes)
 			assert.Equal(t, test.retry != "", again)
 			if again {
 				assert.Equal(t, test.retry, next.Snapshot)
@@ -85,9 +85,9 @@ func TestSettle(t *testing.T) {
 func TestSettleUndone(t *testing.T) {
 	r := testRun()
 	g := snapper.GuestPlan{Snapshot: "autosnap_2026-07-15_12:07:00_stopped", Class: zfs.Stopped, Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}, {Dataset: disk1, Snapshot: true}}}
-	r.settle(g, map[string]lua.Outcome{
+	r.recordResults(g, map[string]lua.Outcome{
 		disk0: {Snapshot: errno(0), Undone: errno(syscall.EBUSY)}, disk1: {Snapshot: errno(syscall.ENOSPC)},
-	}, map[string]snapper.DiskOutcome{})
+	}, map[string]snapper.Outcome{})
 	require.Len(t, r.report.Problems, 1)
 	assert.Contains(t, r.report.Problems[0].Text, disk0+"@autosnap_2026-07-15_12:07:00_stopped was made and could not be destroyed again: it is held")
 }
@@ -99,7 +99,7 @@ func TestSettleDestroys(t *testing.T) {
 		{Dataset: disk0, Name: "gone"}, {Dataset: disk0, Name: "held"}, {Dataset: disk0, Name: "cloned"}, {Dataset: disk0, Name: "broken"}, {Dataset: disk0, Name: "unsaid"},
 		{Dataset: disk1, Name: "a"}, {Dataset: disk1, Name: "b"}, {Dataset: "tank/data/vm-101-disk-0", Name: "a"}, {Dataset: "tank/data/vm-101-disk-0", Name: "b"},
 	}
-	r.settleDestroys(batch, map[string]lua.Destroyed{
+	r.recordDestroys(batch, map[string]lua.Destroyed{
 		disk0: {Gone: map[string]syscall.Errno{"gone": 0, "held": syscall.EBUSY, "cloned": syscall.EEXIST, "broken": syscall.EIO}},
 		disk1: {Receiving: 1}, "tank/data/vm-101-disk-0": {Missing: "keeper"},
 	})
@@ -119,10 +119,10 @@ func TestSettleDestroys(t *testing.T) {
 }
 
 func TestDoomed(t *testing.T) {
-	got := doomed([]snapper.Destroy{
+	got := requests([]snapper.Destroy{
 		{Dataset: disk0, Name: "a", Keepers: []string{"k", "new"}}, {Dataset: disk1, Name: "a", Keepers: []string{"k"}}, {Dataset: disk0, Name: "b", Keepers: []string{"new", "l"}},
 	}, nil)
-	assert.Equal(t, []lua.Doomed{
+	assert.Equal(t, []lua.DestroyRequest{
 		{Dataset: disk0, Destroy: []string{"a", "b"}, Keepers: []string{"k", "new", "l"}}, {Dataset: disk1, Destroy: []string{"a"}, Keepers: []string{"k"}},
 	}, got)
 }
@@ -131,7 +131,7 @@ func TestDoomed(t *testing.T) {
 func TestUnmarkRefuses(t *testing.T) {
 	p := &pool{name: "tank"}
 	for _, b := range []zfs.Snapshot{{Dataset: disk0, Name: "zrepl_1"}, {Dataset: disk0 + "@a", Name: zfs.FormatSnapshotName(time.Unix(0, 0), zfs.Daily)}} {
-		assert.ErrorContains(t, p.unmark(t.Context(), b), "refusing to destroy the bookmark")
+		assert.ErrorContains(t, p.destroyBookmark(t.Context(), b), "refusing to destroy the bookmark")
 	}
 }
 
@@ -143,8 +143,8 @@ func TestToldToEnd(t *testing.T) {
 	r := testRun()
 	plan := snapper.Plan{
 		Guests:   []snapper.GuestPlan{{Pool: "tank", Snapshot: "autosnap_2026-07-15_12:07:00_hourly", Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}}}},
-		Destroys: []snapper.Destroy{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}}, GiveBack: []string{disk1},
-		Unmark: []zfs.Snapshot{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}},
+		Destroys: []snapper.Destroy{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}}, InheritReceived: []string{disk1},
+		DestroyBookmarks: []zfs.Snapshot{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}},
 	}
 	p := &pool{name: "tank"}
 	outcomes := r.applySnapshots(ctx, p, plan, nil)
@@ -158,15 +158,15 @@ func TestToldToEnd(t *testing.T) {
 // with it all that the run holds.
 func TestNothingIsBegunBehindAStepThatHangs(t *testing.T) {
 	p := &pool{name: "tank"}
-	assert.ErrorIs(t, p.patiently(func(context.Context) error { return fmt.Errorf("zfs: %w", command.ErrStillRunning) }), command.ErrStillRunning)
-	assert.ErrorIs(t, p.patiently(func(context.Context) error { t.Error("begun"); return nil }), errHangs)
+	assert.ErrorIs(t, p.withTimeout(func(context.Context) error { return fmt.Errorf("zfs: %w", command.ErrStillRunning) }), command.ErrStillRunning)
+	assert.ErrorIs(t, p.withTimeout(func(context.Context) error { t.Error("begun"); return nil }), errHangs)
 
 	r := testRun()
 	t.Setenv("PATH", t.TempDir())
 	mark := zfs.Snapshot{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}
-	r.applyRest(t.Context(), p, snapper.Plan{GiveBack: []string{disk1}, Marks: []zfs.Snapshot{mark}, Unmark: []zfs.Snapshot{mark}}, nil)
+	r.applyRest(t.Context(), p, snapper.Plan{InheritReceived: []string{disk1}, CreateBookmarks: []zfs.Snapshot{mark}, DestroyBookmarks: []zfs.Snapshot{mark}}, nil)
 	assert.Empty(t, r.report.Problems)
-	r.applyAbandoned(t.Context(), p, []snapper.JudgedBookmark{{Snapshot: mark}})
+	r.destroyAbandoned(t.Context(), p, []snapper.JudgedBookmark{{Snapshot: mark}})
 	assert.True(t, r.stuck[disk1], "the next run must look at it again")
 }
 

@@ -12,61 +12,61 @@ import (
 	"snapwatch/snapper"
 )
 
-// applyMarks bookmarks a pool's snapshots that are there already, all in one program.
-func (r *run) applyMarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
-	var list []lua.Mark
+// createBookmarks bookmarks a pool's snapshots that are there already, all in one program.
+func (r *run) createBookmarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
+	var list []lua.Bookmark
 	for _, m := range marks {
 		if zfs.Pool(m.Dataset) == p.name {
-			list = append(list, lua.Mark{Dataset: m.Dataset, Name: m.Name})
+			list = append(list, lua.Bookmark{Dataset: m.Dataset, Name: m.Name})
 		}
 	}
 	if len(list) == 0 || ctx.Err() != nil || p.hangs.Load() {
 		return
 	}
 	var got map[string]lua.Outcome
-	err := p.patiently(func(patience context.Context) (err error) {
-		got, err = p.program().Snapshot(patience, nil, list)
+	err := p.withTimeout(func(timeout context.Context) (err error) {
+		got, err = p.program().Snapshot(timeout, nil, list)
 		return err
 	})
 	for _, m := range list {
-		errno, said := got[m.Dataset].Marks[m.Name]
-		p.index.Marked(m.Dataset, m.Name, said && errno == 0)
+		errno, said := got[m.Dataset].Bookmarks[m.Name]
+		p.index.BookmarkCreated(m.Dataset, m.Name, said && errno == 0)
 	}
 	if err != nil {
-		r.problem(snapper.Warning, "pool %s: bookmarks of older snapshots: not known what was done, the next run looks: %v", p.name, err)
+		r.problem(report.Warning, "pool %s: bookmarks of older snapshots: not known what was done, the next run looks: %v", p.name, err)
 		return
 	}
 	for _, m := range list {
-		errno, said := got[m.Dataset].Marks[m.Name]
+		errno, said := got[m.Dataset].Bookmarks[m.Name]
 		switch {
 		case !said:
-			r.problem(snapper.Warning, "bookmark of %s@%s: the channel program does not say", m.Dataset, m.Name)
+			r.problem(report.Warning, "bookmark of %s@%s: the channel program does not say", m.Dataset, m.Name)
 		case errno == 0:
 			r.count(report.DidBookmark)
 		case errno == syscall.EEXIST, errno == syscall.ENOENT:
 			// It is there, or its snapshot is gone: made or destroyed meanwhile.
 		default:
-			r.problem(snapper.Warning, "bookmark of %s@%s: %s", m.Dataset, m.Name, explain(errno))
+			r.problem(report.Warning, "bookmark of %s@%s: %s", m.Dataset, m.Name, explain(errno))
 		}
 	}
 }
 
-// applyAbandoned destroys a pool's abandoned bookmarks.
-func (r *run) applyAbandoned(ctx context.Context, p *pool, marks []snapper.JudgedBookmark) {
+// destroyAbandoned destroys a pool's abandoned bookmarks.
+func (r *run) destroyAbandoned(ctx context.Context, p *pool, marks []snapper.JudgedBookmark) {
 	for _, m := range marks {
 		if zfs.Pool(m.Dataset) != p.name {
 			continue
 		}
 		err := ctx.Err()
 		if err == nil {
-			err = p.patiently(func(patience context.Context) error { return p.unmark(patience, m.Snapshot) })
+			err = p.withTimeout(func(timeout context.Context) error { return p.destroyBookmark(timeout, m.Snapshot) })
 		}
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
-			r.problem(snapper.Warning, "%s was set back; a bookmark of the discarded history remains and must not be used as a send base: %v", m.Dataset, err)
+			r.problem(report.Warning, "%s was set back; a bookmark of the discarded history remains and must not be used as a send base: %v", m.Dataset, err)
 			r.unfinished(m.Dataset)
 			continue
 		}
-		p.index.Unmarked(m.Snapshot)
+		p.index.BookmarkDestroyed(m.Snapshot)
 	}
 }
 
@@ -80,8 +80,8 @@ func (r *run) unfinished(dataset string) {
 	r.stuck[dataset] = true
 }
 
-// applyUnmarks destroys a pool's bookmarks, one by one.
-func (r *run) applyUnmarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
+// destroyBookmarks destroys a pool's bookmarks, one by one.
+func (r *run) destroyBookmarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
 	for _, m := range marks {
 		if zfs.Pool(m.Dataset) != p.name {
 			continue
@@ -89,20 +89,20 @@ func (r *run) applyUnmarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
 		if ctx.Err() != nil || p.hangs.Load() {
 			return
 		}
-		err := p.patiently(func(patience context.Context) error { return p.unmark(patience, m) })
+		err := p.withTimeout(func(timeout context.Context) error { return p.destroyBookmark(timeout, m) })
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
-			r.problem(snapper.Warning, "%v", err)
+			r.problem(report.Warning, "%v", err)
 			continue
 		}
-		p.index.Unmarked(m)
+		p.index.BookmarkDestroyed(m)
 	}
 }
 
-// unmark destroys a bookmark, one by one: channel programs cannot before a ZFS of
+// destroyBookmark destroys a bookmark, one by one: channel programs cannot before a ZFS of
 // 2026 (openzfs #18992).
-func (p *pool) unmark(patience context.Context, b zfs.Snapshot) error {
+func (p *pool) destroyBookmark(timeout context.Context, b zfs.Snapshot) error {
 	if _, ours := b.Class(); !ours || strings.ContainsAny(b.Dataset, "@#") {
 		return fmt.Errorf("refusing to destroy the bookmark %s#%s: not a managed name", b.Dataset, b.Name)
 	}
-	return p.finish(patience, "zfs", "destroy", b.Dataset+"#"+b.Name)
+	return p.finish(timeout, "zfs", "destroy", b.Dataset+"#"+b.Name)
 }

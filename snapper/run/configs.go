@@ -12,14 +12,14 @@ import (
 	"snapwatch/snapper"
 )
 
-// mostCaptured bounds what the words of one channel program hold of configurations, in
+// maxCaptured bounds what the words of one channel program hold of configurations, in
 // bytes: the kernel takes about 2 MiB, and no snapshot may fail for them. What is over
 // waits for the next run.
-const mostCaptured = 512 << 10
+const maxCaptured = 512 << 10
 
 // capture puts into the plan which snapshots keep their guest's configuration: each
 // that a disk of the guest gets, since a receiver may have only some of the disks.
-func (r *run) capture(plan snapper.Plan, g snapper.Guests, disks []snapper.Disk) {
+func (r *run) capture(plan snapper.Plan, g snapper.NodeView, disks []snapper.Disk) {
 	if !r.Config.CaptureConfig {
 		return
 	}
@@ -40,7 +40,7 @@ func (r *run) capture(plan snapper.Plan, g snapper.Guests, disks []snapper.Disk)
 					continue
 				}
 				last[guest.Pool] = c.Value
-				if room[guest.Pool] += len(c.Value); room[guest.Pool] > mostCaptured {
+				if room[guest.Pool] += len(c.Value); room[guest.Pool] > maxCaptured {
 					guest.Disks[i].Config = nil
 				}
 			}
@@ -49,7 +49,7 @@ func (r *run) capture(plan snapper.Plan, g snapper.Guests, disks []snapper.Disk)
 }
 
 // captureFor is what a disk's snapshot is to keep, nil for nothing.
-func (r *run) captureFor(guest snapper.GuestPlan, d snapper.DiskPlan, g snapper.Guests, stays func(dataset, name string) bool) *snapper.Capture {
+func (r *run) captureFor(guest snapper.GuestPlan, d snapper.DiskPlan, g snapper.NodeView, stays func(dataset, name string) bool) *snapper.Capture {
 	config, found := g.ConfigOf(d.Dataset)
 	if !found {
 		return nil
@@ -66,7 +66,7 @@ func (r *run) captureFor(guest snapper.GuestPlan, d snapper.DiskPlan, g snapper.
 	var err error
 	if c.Value, err = pve.Capture(config.ID, g.Cluster.Node, config.Text, c.Since); err != nil {
 		if kept.Sum != sum || snapper.NameDay(kept.Snapshot) != snapper.NameDay(guest.Snapshot) { // once a day
-			r.problem(snapper.Warning, "the configuration of guest %d is not kept with its snapshots: %v", config.VMID, err)
+			r.problem(report.Warning, "the configuration of guest %d is not kept with its snapshots: %v", config.VMID, err)
 		}
 		r.captured(d.Dataset, guest.Snapshot, c)
 		return nil
@@ -88,14 +88,14 @@ func (r *run) captured(dataset, snapshot string, c snapper.Capture) {
 	r.report.Configs[dataset] = report.Kept{Sum: c.Sum, Since: c.Since, Snapshot: snapshot}
 }
 
-// settleCapture says what became of keeping a configuration. The snapshot stands in
+// recordConfig says what became of keeping a configuration. The snapshot stands in
 // any case.
-func (r *run) settleCapture(g snapper.GuestPlan, d snapper.DiskPlan, outcome *syscall.Errno) {
+func (r *run) recordConfig(g snapper.GuestPlan, d snapper.DiskPlan, outcome *syscall.Errno) {
 	if d.Config == nil {
 		return
 	}
 	if outcome == nil || *outcome != 0 {
-		r.problem(snapper.Warning, "the guest's configuration was not kept with %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(outcome))
+		r.problem(report.Warning, "the guest's configuration was not kept with %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(outcome))
 		return
 	}
 	r.captured(d.Dataset, g.Snapshot, *d.Config)

@@ -24,10 +24,10 @@ func captureRun(config string, kept report.Kept, destroys ...snapper.Destroy) (*
 	r.report.Configs = map[string]report.Kept{}
 	r.previous.Configs = map[string]report.Kept{disk0: kept}
 	id := pve.ID{VMID: 100, Kind: pve.QEMU}
-	g := snapper.Guests{Cluster: pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{100: {ID: id, Text: config}}}}
+	g := snapper.NodeView{Cluster: pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{100: {ID: id, Text: config}}}}
 	plan := snapper.Plan{Destroys: destroys, Guests: []snapper.GuestPlan{{Pool: "tank", VMID: 100, Class: zfs.Hourly, Snapshot: "autosnap_2026-07-15_12:07:00_hourly",
 		Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}, {Dataset: disk1}}}}}
-	r.capture(plan, g, []snapper.Disk{{Head: zfs.Head{Name: disk0}, Snapshots: []zfs.Snapshot{{Dataset: disk0, Name: "autosnap_2026-07-15_10:00:00_hourly"}}}})
+	r.capture(plan, g, []snapper.Disk{{Dataset: zfs.Dataset{Name: disk0}, Snapshots: []zfs.Snapshot{{Dataset: disk0, Name: "autosnap_2026-07-15_10:00:00_hourly"}}}})
 	return r, plan
 }
 
@@ -70,7 +70,7 @@ func TestCaptureTooLong(t *testing.T) {
 func TestCaptureRoom(t *testing.T) {
 	r := testRun()
 	r.Config.CaptureConfig = true
-	g := snapper.Guests{Cluster: pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{}}}
+	g := snapper.NodeView{Cluster: pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{}}}
 	plan := snapper.Plan{}
 	for i := range 300 {
 		vmid := 100 + i
@@ -91,7 +91,7 @@ func TestCaptureRoom(t *testing.T) {
 			kept++
 		}
 	}
-	assert.LessOrEqual(t, size, mostCaptured)
+	assert.LessOrEqual(t, size, maxCaptured)
 	assert.Greater(t, kept, 60)
 	assert.Less(t, kept, 300)
 	assert.NotNil(t, plan.Guests[299].Disks[0].Config)

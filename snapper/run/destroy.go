@@ -26,7 +26,7 @@ func (r *run) applyDestroys(ctx context.Context, p *pool, destroys []snapper.Des
 	size := firstBatch
 	for len(destroys) > 0 {
 		if ctx.Err() != nil {
-			r.problem(snapper.Notice, "pool %s: told to end, %d snapshots are left for the next run to destroy", p.name, len(destroys))
+			r.problem(report.Notice, "pool %s: told to end, %d snapshots are left for the next run to destroy", p.name, len(destroys))
 			return
 		}
 		if len(destroys) > firstBatch {
@@ -36,16 +36,16 @@ func (r *run) applyDestroys(ctx context.Context, p *pool, destroys []snapper.Des
 		destroys = destroys[len(batch):]
 		began := r.Now()
 		var results map[string]lua.Destroyed
-		err := p.patiently(func(patience context.Context) (err error) {
-			results, err = p.program().Destroy(patience, doomed(batch, &p.index))
+		err := p.withTimeout(func(timeout context.Context) (err error) {
+			results, err = p.program().Destroy(timeout, requests(batch, &p.index))
 			return err
 		})
 		p.index.DestroyedAll(batch, results)
 		if err != nil {
-			r.problem(snapper.Warning, "pool %s: destroying old snapshots: %v", p.name, err)
+			r.problem(report.Warning, "pool %s: destroying old snapshots: %v", p.name, err)
 			return
 		}
-		r.settleDestroys(batch, results)
+		r.recordDestroys(batch, results)
 		if took := r.Now().Sub(began); took < quickBatch {
 			size = min(2*size, maxBatch)
 		} else {
@@ -54,16 +54,16 @@ func (r *run) applyDestroys(ctx context.Context, p *pool, destroys []snapper.Des
 	}
 }
 
-// doomed groups a batch by disk.
-func doomed(batch []snapper.Destroy, x *index.Index) []lua.Doomed {
-	var list []lua.Doomed
+// requests groups a batch by disk.
+func requests(batch []snapper.Destroy, x *index.Index) []lua.DestroyRequest {
+	var list []lua.DestroyRequest
 	at := map[string]int{}
 	for _, d := range batch {
 		i, seen := at[d.Dataset]
 		if !seen {
 			i = len(list)
 			at[d.Dataset] = i
-			list = append(list, lua.Doomed{Dataset: d.Dataset, Watch: x.Knows(d.Dataset)})
+			list = append(list, lua.DestroyRequest{Dataset: d.Dataset, Watch: x.Knows(d.Dataset)})
 		}
 		list[i].Destroy = append(list[i].Destroy, d.Name)
 		list[i].Keepers = appendNew(list[i].Keepers, d.Keepers)
@@ -92,12 +92,12 @@ func (r *run) gone(d snapper.Destroy) {
 	r.destroyed = append(r.destroyed, zfs.Snapshot{Dataset: d.Dataset, Name: d.Name})
 }
 
-func (r *run) settleDestroys(batch []snapper.Destroy, results map[string]lua.Destroyed) {
+func (r *run) recordDestroys(batch []snapper.Destroy, results map[string]lua.Destroyed) {
 	said := map[string]bool{}
 	once := func(dataset, format string, args ...any) {
 		if !said[dataset] {
 			said[dataset] = true
-			r.problem(snapper.Notice, format, args...)
+			r.problem(report.Notice, format, args...)
 		}
 	}
 	for _, d := range batch {
@@ -112,11 +112,11 @@ func (r *run) settleDestroys(batch []snapper.Destroy, results map[string]lua.Des
 			r.gone(d)
 		case errno == syscall.EBUSY, errno == syscall.EEXIST:
 			// A hold or a clone stays until a person ends it; no reason for a mail a run.
-			r.problem(snapper.Notice, "%s@%s is kept: %s; the next run tries again", d.Dataset, d.Name, explain(errno))
+			r.problem(report.Notice, "%s@%s is kept: %s; the next run tries again", d.Dataset, d.Name, explain(errno))
 		case !done:
-			r.problem(snapper.Warning, "destroying %s@%s: the channel program does not say", d.Dataset, d.Name)
+			r.problem(report.Warning, "destroying %s@%s: the channel program does not say", d.Dataset, d.Name)
 		default:
-			r.problem(snapper.Warning, "destroying %s@%s: %s", d.Dataset, d.Name, explain(errno))
+			r.problem(report.Warning, "destroying %s@%s: %s", d.Dataset, d.Name, explain(errno))
 		}
 	}
 }

@@ -100,7 +100,7 @@ func (r *run) fit(ctx context.Context, u frozenUnit, slots chan struct{}) (freez
 
 // fitGuest returns the guest's lock, or why the guest can't be held still now.
 func (r *run) fitGuest(ctx context.Context, f snapper.Freeze, kind pve.Kind) (*lock.Lock, error) {
-	ctx, cancel := context.WithTimeout(ctx, quiesce.Patience(r.Config.MaxFreeze.Std()))
+	ctx, cancel := context.WithTimeout(ctx, quiesce.Timeout(r.Config.MaxFreeze.Std()))
 	defer cancel()
 	id := pve.ID{VMID: f.VMID, Kind: kind}
 	if kind == pve.LXC && f.How == config.Agent {

@@ -43,7 +43,7 @@ func TestFaring(t *testing.T) {
 	}}
 	for _, test := range []struct {
 		name    string
-		fared   faring
+		fared   freezeResult
 		unfit   string
 		unmade  bool
 		want    report.Consistency
@@ -53,10 +53,10 @@ func TestFaring(t *testing.T) {
 	}{
 		{name: "held still", want: report.Application, frozen: 0.5},
 		{name: "unfit", unfit: "locked", want: report.Crash, reason: "it is not held still: locked", frozen: 0.5},
-		{name: "failed", fared: faring{failed: map[pve.ID]string{id: "refuses"}}, want: report.Crash, reason: "it could not be held still: refuses", frozen: 0.5},
+		{name: "failed", fared: freezeResult{failed: map[pve.ID]string{id: "refuses"}}, want: report.Crash, reason: "it could not be held still: refuses", frozen: 0.5},
 		{name: "no snapshot", unmade: true, want: report.Crash, reason: "no snapshot was made: exit status 255", frozen: 0.5},
-		{name: "too late", fared: faring{ended: quiesce.Ended{Early: "max_freeze (2s) is over"}}, want: report.Crash, reason: "it went on before the snapshot was made: max_freeze (2s) is over", frozen: 0.5},
-		{name: "gave up by itself", fared: faring{ended: quiesce.Ended{Lapsed: map[pve.ID]string{id: "VSS"}}}, want: report.Crash, reason: "it may have gone on before the snapshot was made: VSS", frozen: 0.5},
+		{name: "too late", fared: freezeResult{ended: quiesce.Ended{Early: "max_freeze (2s) is over"}}, want: report.Crash, reason: "it went on before the snapshot was made: max_freeze (2s) is over", frozen: 0.5},
+		{name: "gave up by itself", fared: freezeResult{ended: quiesce.Ended{Lapsed: map[pve.ID]string{id: "VSS"}}}, want: report.Crash, reason: "it may have gone on before the snapshot was made: VSS", frozen: 0.5},
 		{name: "no window", nothing: true, want: report.Crash, reason: "the run was told to end"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestFaring(t *testing.T) {
 				"tank": {disk0: {Snapshot: "new"}, disk1: {}, "tank/data/vm-102-disk-0": {Err: errTest}},
 			}
 			if test.unmade {
-				outcomes["tank"][disk0] = snapper.DiskOutcome{Err: errTest}
+				outcomes["tank"][disk0] = snapper.Outcome{Err: errTest}
 			}
 			q := test.fared.guest(snapper.Freeze{VMID: 101, How: config.Agent, Unfit: test.unfit}, u, outcomes)
 			assert.Equal(t, test.want, q.Consistent)
@@ -90,7 +90,7 @@ func TestReportFared(t *testing.T) {
 	r.previous.Quiesced = []report.Quiesced{{VMID: 102, Consistent: report.Crash}, {VMID: 101, Consistent: report.Application}}
 	u := frozenUnit{plans: []snapper.GuestPlan{{Pool: "tank"}}}
 	left := map[pve.ID]string{{VMID: 101, Kind: pve.QEMU}: "no answer"}
-	r.reportFared(u, faring{
+	r.reportFreeze(u, freezeResult{
 		freezes: []snapper.Freeze{{VMID: 101, Unfit: "no agent"}, {VMID: 102, Unfit: "no agent"}, {VMID: 103, Unfit: "locked", Passing: true}},
 		ended:   quiesce.Ended{Left: left},
 	}, outcomesByPool{})

@@ -14,8 +14,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// configPatience is how long reading Proxmox's configuration may take.
-const configPatience = 30 * time.Second
+// configTimeout is how long reading Proxmox's configuration may take.
+const configTimeout = 30 * time.Second
 
 // runStatesAtOnce bounds the pvesh processes that ask for QEMU's own state.
 const runStatesAtOnce = 4
@@ -23,14 +23,14 @@ const runStatesAtOnce = 4
 // readGuests reads the configuration and asks for the state of every guest on this
 // node. Only an unreadable configuration is an error; what else can't be told makes
 // guests unknown.
-func (r *run) readGuests(ctx context.Context) (snapper.Guests, error) {
-	patience, cancel := context.WithTimeout(ctx, configPatience)
+func (r *run) readGuests(ctx context.Context) (snapper.NodeView, error) {
+	timeout, cancel := context.WithTimeout(ctx, configTimeout)
 	defer cancel()
-	cluster, err := r.PVE.Cluster(patience)
+	cluster, err := r.PVE.Cluster(timeout)
 	if err != nil {
-		return snapper.Guests{}, err
+		return snapper.NodeView{}, err
 	}
-	g := snapper.Guests{Cluster: cluster, Evidence: map[int]snapper.Evidence{}, Gate: r.readGate(ctx)}
+	g := snapper.NodeView{Cluster: cluster, Evidence: map[int]snapper.Evidence{}, Gate: r.readGate(ctx)}
 	listed, listErr := pve.List(ctx)
 	if listErr == nil && len(listed) == 0 && len(cluster.Guests) > 0 {
 		listErr = fmt.Errorf("pvesh lists no guest at all, while %d are configured here", len(cluster.Guests))
@@ -61,7 +61,7 @@ func (r *run) readGate(ctx context.Context) snapper.Gate {
 }
 
 // askRunStates asks QEMU's own state of the guests whose state is not clear.
-func (r *run) askRunStates(ctx context.Context, g snapper.Guests, pools []*pool) {
+func (r *run) askRunStates(ctx context.Context, g snapper.NodeView, pools []*pool) {
 	var wait sync.WaitGroup
 	var mu sync.Mutex
 	slots := make(chan struct{}, runStatesAtOnce)
@@ -84,7 +84,7 @@ func (r *run) askRunStates(ctx context.Context, g snapper.Guests, pools []*pool)
 // confirm looks a second time at the guests that seem stopped, after the time they
 // must stay down, and with their locks held: a rollback stops a guest before it
 // marks it as locked (facts: Proxmox 5). release gives the locks up.
-func (r *run) confirm(ctx context.Context, first snapper.Guests, stops []int) (second snapper.Guests, release func(), err error) {
+func (r *run) confirm(ctx context.Context, first snapper.NodeView, stops []int) (second snapper.NodeView, release func(), err error) {
 	var held []*lock.Lock
 	release = func() {
 		for _, l := range held {
@@ -96,7 +96,7 @@ func (r *run) confirm(ctx context.Context, first snapper.Guests, stops []int) (s
 	select {
 	case <-timer.C:
 	case <-ctx.Done():
-		return snapper.Guests{}, release, ctx.Err()
+		return snapper.NodeView{}, release, ctx.Err()
 	}
 	lockErrs := map[int]error{}
 	for _, vmid := range stops {

@@ -42,7 +42,7 @@ func (r *run) readHistory(ctx context.Context, p *pool) {
 	})
 	if len(remembered) > 0 {
 		if err := p.listBookmarks(ctx, remembered); err != nil {
-			r.problem(snapper.Warning, "pool %s: its bookmarks are left to the next run: %v", p.name, err)
+			r.problem(report.Warning, "pool %s: its bookmarks are left to the next run: %v", p.name, err)
 		}
 		disks = p.inQuestion()
 	}

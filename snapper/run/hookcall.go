@@ -57,7 +57,7 @@ func dueFor(p snapper.Plan) []hookGuest {
 }
 
 // takenOf are the guests that got snapshots, or should have: the living ones and those that stopped.
-func takenOf(p snapper.Plan, outcomes map[string]snapper.DiskOutcome) (live, stopped []hookGuest) {
+func takenOf(p snapper.Plan, outcomes map[string]snapper.Outcome) (live, stopped []hookGuest) {
 	lives, stops := map[int]*hookGuest{}, map[int]*hookGuest{}
 	for _, g := range p.Guests {
 		guests := lives

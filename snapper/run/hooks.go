@@ -19,9 +19,9 @@ import (
 // Hooks of different guests run side by side, and all of a kind within a time: what
 // waits for them is the snapshots of the guests that have any, or the end of the run.
 const (
-	hooksAtOnce    = 8
-	beforePatience = 2 * time.Minute
-	afterPatience  = 15 * time.Minute
+	hooksAtOnce   = 8
+	beforeTimeout = 2 * time.Minute
+	afterTimeout  = 15 * time.Minute
 )
 
 // How much of what a hook prints is kept, in lines and bytes of a line.
@@ -64,8 +64,8 @@ func (r *run) endHooks(name string) {
 // to start one waits for ten seconds only, or a hook may want to start it elsewhere.
 func (r *run) carryOut(ctx context.Context, pools []*pool, plan snapper.Plan, release func()) {
 	waiting := r.callsFor(beforeSnapshot, dueFor(plan))
-	taken := func(of snapper.Plan) func(map[string]snapper.DiskOutcome) {
-		return func(outcomes map[string]snapper.DiskOutcome) {
+	taken := func(of snapper.Plan) func(map[string]snapper.Outcome) {
+		return func(outcomes map[string]snapper.Outcome) {
 			release()
 			r.afterSnapshots(of, outcomes, nil)
 		}
@@ -82,7 +82,7 @@ func (r *run) carryOut(ctx context.Context, pools []*pool, plan snapper.Plan, re
 	failed := r.before(ctx, waiting)
 	ready, refused := rest.Without(failed)
 	r.reportApplied(refused)
-	r.applyAll(ctx, pools, ready, func(outcomes map[string]snapper.DiskOutcome) {
+	r.applyAll(ctx, pools, ready, func(outcomes map[string]snapper.Outcome) {
 		maps.Copy(outcomes, refused)
 		r.afterSnapshots(rest, outcomes, waiting.guests())
 	})
@@ -90,7 +90,7 @@ func (r *run) carryOut(ctx context.Context, pools []*pool, plan snapper.Plan, re
 
 // afterSnapshots starts the hooks that follow snapshots, as soon as these are there.
 // begun are the guests whose before_snapshot was started.
-func (r *run) afterSnapshots(plan snapper.Plan, outcomes map[string]snapper.DiskOutcome, begun []int) {
+func (r *run) afterSnapshots(plan snapper.Plan, outcomes map[string]snapper.Outcome, begun []int) {
 	if r.Final || !r.Config.Hooks.Any() {
 		return
 	}
@@ -109,7 +109,7 @@ func (r *run) after(on hookEvent, guests []hookGuest) {
 		return
 	}
 	r.hooks.running.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), afterPatience)
+		ctx, cancel := context.WithTimeout(context.Background(), afterTimeout)
 		defer cancel()
 		failed := r.eachGuest(ctx, work.each)
 		for _, vmid := range slices.Sorted(maps.Keys(failed)) {
@@ -126,7 +126,7 @@ func (r *run) after(on hookEvent, guests []hookGuest) {
 // before runs the hooks that snapshots wait for, and returns of which guests none may
 // be taken, and why.
 func (r *run) before(ctx context.Context, work hookWork) map[int]error {
-	ctx, cancel := context.WithTimeout(ctx, beforePatience)
+	ctx, cancel := context.WithTimeout(ctx, beforeTimeout)
 	defer cancel()
 	failed := map[int]error{}
 	for _, c := range work.once {
@@ -170,7 +170,7 @@ func (r *run) eachGuest(ctx context.Context, each map[int][]hookCall) map[int]er
 // startHook runs one hook to its end.
 func (r *run) startHook(ctx context.Context, c hookCall) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("hook %s: not started: %w (the hooks of a kind have %s together before snapshots, %s after them)", c, ctx.Err(), beforePatience, afterPatience)
+		return fmt.Errorf("hook %s: not started: %w (the hooks of a kind have %s together before snapshots, %s after them)", c, ctx.Err(), beforeTimeout, afterTimeout)
 	}
 	if err := c.Trusted(); err != nil {
 		return fmt.Errorf("hook %s: not started: %w", c, err)

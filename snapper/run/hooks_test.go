@@ -33,7 +33,7 @@ func TestDueForHooks(t *testing.T) {
 // What became of the snapshots decides which hooks follow.
 func TestTakenForHooks(t *testing.T) {
 	name := "autosnap_2026-07-15_12:07:01_hourly"
-	live, stopped := takenOf(hookPlan(), map[string]snapper.DiskOutcome{
+	live, stopped := takenOf(hookPlan(), map[string]snapper.Outcome{
 		"tank/vm-100-disk-0": {Snapshot: name}, "ssd/vm-100-disk-1": {Err: errors.New("no space")},
 		"tank/vm-101-disk-0": {Err: errors.New("no space")}, "tank/vm-102-disk-0": {Snapshot: "autosnap_2026-07-15_12:07:00_stopped"},
 		"tank/vm-103-disk-0": {},

@@ -120,7 +120,7 @@ func (w *indexed) run() {
 	var heads []snapper.Disk
 	for _, d := range w.disks {
 		head := runningDisk(d.Name, d.Retention)
-		head.Head = d.Head
+		head.Dataset = d.Dataset
 		heads = append(heads, head)
 	}
 	p := pool{name: "tank", disks: heads, index: w.index, readAt: w.now}
@@ -140,7 +140,7 @@ func (w *indexed) run() {
 	}
 	w.now = w.now.Add(time.Second)
 	w.apply(&p, want)
-	x, err := index.ParseIndex(p.index.Text())
+	x, err := index.Parse(p.index.Text())
 	require.NoError(w.t, err)
 	w.index = x
 }
@@ -152,49 +152,49 @@ func (w *indexed) find(dataset string) *snapper.Disk {
 
 // apply does to the pool what the channel programs do, and tells the index.
 func (w *indexed) apply(p *pool, plan snapper.Plan) {
-	outcomes := map[string]snapper.DiskOutcome{}
+	outcomes := map[string]snapper.Outcome{}
 	for _, g := range plan.Guests {
 		got := map[string]lua.Outcome{}
 		for _, dp := range g.Disks {
 			d := w.find(dp.Dataset)
-			o := lua.Outcome{Watched: lua.Watched{Was: d.SnapshotsChanged}}
+			o := lua.Outcome{ListChange: lua.ListChange{Before: d.SnapshotsChanged}}
 			if dp.Snapshot {
 				w.take(d, g.Snapshot)
 				made := d.Snapshots[len(d.Snapshots)-1]
 				o.Snapshot, o.GUID, o.CreateTXG, o.Creation = errno(0), int64(made.GUID), int64(made.CreateTXG), made.Creation.Unix()
-				outcomes[d.Name] = snapper.DiskOutcome{Snapshot: g.Snapshot}
+				outcomes[d.Name] = snapper.Outcome{Snapshot: g.Snapshot}
 			}
 			if dp.Bookmark {
 				d.Bookmarks = append(d.Bookmarks, d.Snapshots[len(d.Snapshots)-1])
 				o.Bookmark = errno(0)
 			}
-			o.Is = d.SnapshotsChanged
+			o.After = d.SnapshotsChanged
 			got[d.Name] = o
 		}
 		p.index.Snapshotted(g, got)
 	}
-	for _, m := range plan.Marks {
+	for _, m := range plan.CreateBookmarks {
 		d := w.find(m.Dataset)
 		there := slices.ContainsFunc(d.Bookmarks, func(b zfs.Snapshot) bool { return b.Name == m.Name })
 		if has(d, m.Name) && !there {
 			d.Bookmarks = append(d.Bookmarks, m)
 		}
-		p.index.Marked(m.Dataset, m.Name, has(d, m.Name) && !there)
+		p.index.BookmarkCreated(m.Dataset, m.Name, has(d, m.Name) && !there)
 	}
 	w.now = w.now.Add(time.Second)
-	for _, batch := range doomed(snapper.Allowed(plan, "tank", outcomes), &p.index) {
+	for _, batch := range requests(snapper.Allowed(plan, "tank", outcomes), &p.index) {
 		w.destroy(p, batch)
 	}
-	for _, m := range plan.Unmark {
+	for _, m := range plan.DestroyBookmarks {
 		d := w.find(m.Dataset)
 		d.Bookmarks = slices.DeleteFunc(d.Bookmarks, func(b zfs.Snapshot) bool { return b.Name == m.Name })
-		p.index.Unmarked(m)
+		p.index.BookmarkDestroyed(m)
 	}
 }
 
-func (w *indexed) destroy(p *pool, batch lua.Doomed) {
+func (w *indexed) destroy(p *pool, batch lua.DestroyRequest) {
 	d := w.find(batch.Dataset)
-	got := lua.Destroyed{Gone: map[string]syscall.Errno{}, Watched: lua.Watched{Was: d.SnapshotsChanged}}
+	got := lua.Destroyed{Gone: map[string]syscall.Errno{}, ListChange: lua.ListChange{Before: d.SnapshotsChanged}}
 	for _, keeper := range batch.Keepers {
 		if !has(d, keeper) {
 			p.index.Destroyed(d.Name, lua.Destroyed{Missing: keeper})
@@ -206,7 +206,7 @@ func (w *indexed) destroy(p *pool, batch lua.Doomed) {
 		got.Gone[name] = 0
 	}
 	w.changed(d)
-	got.Is = d.SnapshotsChanged
+	got.After = d.SnapshotsChanged
 	p.index.Destroyed(d.Name, got)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"snapwatch/internal/command"
 	"snapwatch/internal/lock"
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 	"snapwatch/snapper/index"
@@ -44,7 +45,7 @@ func (r *run) openPool(ctx context.Context, name string, parents []string) *pool
 
 func (r *run) openPoolWith(ctx context.Context, name string, parents []string, read func(context.Context, *pool) error) *pool {
 	p := &pool{name: name, parents: parents}
-	ctx, cancel := context.WithTimeout(ctx, listPatience)
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	if p.err = read(ctx, p); p.err != nil {
 		return p
@@ -63,8 +64,8 @@ func (r *run) readPool(ctx context.Context, p *pool) error {
 		return err
 	}
 	var err error
-	if p.index, err = index.LoadIndex(index.IndexPath(r.StateDir, p.name)); err != nil {
-		r.problem(snapper.Warning, "pool %s: %v", p.name, err)
+	if p.index, err = index.Load(index.Path(r.StateDir, p.name)); err != nil {
+		r.problem(report.Warning, "pool %s: %v", p.name, err)
 	}
 	if err := r.readDisks(ctx, p, zfs.Reader.Children); err != nil {
 		return err
@@ -75,7 +76,7 @@ func (r *run) readPool(ctx context.Context, p *pool) error {
 
 // readDisks reads the disks that a list of heads has. Where one of them went meanwhile it
 // begins anew, once: that one must not cost the others their run.
-func (r *run) readDisks(ctx context.Context, p *pool, list func(zfs.Reader, context.Context, ...string) ([]zfs.Head, error)) error {
+func (r *run) readDisks(ctx context.Context, p *pool, list func(zfs.Reader, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	read := zfs.Reader{Inherit: p.inherit()}
 	for again := false; ; again = true {
 		p.disks, p.readAt = nil, r.Now()
@@ -86,9 +87,9 @@ func (r *run) readDisks(ctx context.Context, p *pool, list func(zfs.Reader, cont
 	}
 }
 
-// finalPatience is how long a run at the end of the host waits for another one, which
+// finalTimeout is how long a run at the end of the host waits for another one, which
 // cron may have left behind.
-const finalPatience = time.Minute
+const finalTimeout = time.Minute
 
 // lockPool takes the pool's lock, unless nothing will be changed.
 func (r *run) lockPool(ctx context.Context, p *pool) error {
@@ -101,7 +102,7 @@ func (r *run) lockPool(ctx context.Context, p *pool) error {
 		p.lock, err = lock.TryExclusive(path, r.start)
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, finalPatience)
+	ctx, cancel := context.WithTimeout(ctx, finalTimeout)
 	defer cancel()
 	p.lock, err = lock.Wait(ctx, path, r.start)
 	return err
@@ -109,18 +110,18 @@ func (r *run) lockPool(ctx context.Context, p *pool) error {
 
 // takeDisks keeps those of the heads that are disks, and reads their snapshots. listErr
 // is what went wrong with the listing; with heads it names datasets that are missing.
-func (r *run) takeDisks(ctx context.Context, p *pool, read zfs.Reader, heads []zfs.Head, listErr error) error {
+func (r *run) takeDisks(ctx context.Context, p *pool, read zfs.Reader, heads []zfs.Dataset, listErr error) error {
 	if listErr != nil && len(heads) == 0 {
 		return listErr
 	}
 	if listErr != nil {
-		r.problem(snapper.Warning, "pool %s: %v", p.name, listErr)
+		r.problem(report.Warning, "pool %s: %v", p.name, listErr)
 	}
 	for _, h := range heads {
 		if vmid, _, ok := zfs.ParseDiskName(zfs.Base(h.Name)); ok {
-			p.disks = append(p.disks, snapper.Disk{Head: h, VMID: vmid})
+			p.disks = append(p.disks, snapper.Disk{Dataset: h, VMID: vmid})
 			if h.Unlabelled != "" {
-				r.problem(snapper.Warning, "%s is left alone: %s", h.Name, h.Unlabelled)
+				r.problem(report.Warning, "%s is left alone: %s", h.Name, h.Unlabelled)
 			}
 		}
 	}
@@ -184,18 +185,18 @@ func (p *pool) close() {
 
 // finish runs a command that changes the pool, which goes on with the pool's lock when we wait
 // no longer.
-func (p *pool) finish(patience context.Context, argv ...string) error {
-	_, err := command.RunUnkillable(patience, command.Cmd{Argv: argv, Inherit: p.inherit()})
+func (p *pool) finish(timeout context.Context, argv ...string) error {
+	_, err := command.RunUnkillable(timeout, command.Cmd{Argv: argv, Inherit: p.inherit()})
 	return err
 }
 
 // sync returns when the pool has written all that waited to be written (zpool-sync(8)).
-func (p *pool) sync(patience context.Context) error {
-	return p.finish(patience, "zpool", "sync", p.name)
+func (p *pool) sync(timeout context.Context) error {
+	return p.finish(timeout, "zpool", "sync", p.name)
 }
 
-// giveBack gives a dataset's local label up for the received one. A channel program
+// inheritReceived gives a dataset's local label up for the received one. A channel program
 // cannot: its inherit forgets the received value for good (zfs-program(8)).
-func (p *pool) giveBack(patience context.Context, dataset string) error {
-	return p.finish(patience, "zfs", "inherit", "-S", zfs.LabelRunning, dataset)
+func (p *pool) inheritReceived(timeout context.Context, dataset string) error {
+	return p.finish(timeout, "zfs", "inherit", "-S", zfs.LabelRunning, dataset)
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 	"snapwatch/snapper/index"
@@ -75,7 +76,7 @@ func (r *run) lookAtBookmarks(ctx context.Context, pools []*pool, plan snapper.P
 		}
 		looked = true
 		if err := p.listBookmarks(ctx, disks); err != nil {
-			r.problem(snapper.Warning, "pool %s: its bookmarks are left to the next run: %v", p.name, err)
+			r.problem(report.Warning, "pool %s: its bookmarks are left to the next run: %v", p.name, err)
 		}
 	}
 	return looked
@@ -126,7 +127,7 @@ func (r *run) saveIndex(p *pool) {
 	if !p.index.Changed {
 		return
 	}
-	if err := p.index.Save(index.IndexPath(r.StateDir, p.name)); err != nil {
-		r.problem(snapper.Warning, "pool %s: the index is not kept, the next run lists every snapshot: %v", p.name, err)
+	if err := p.index.Save(index.Path(r.StateDir, p.name)); err != nil {
+		r.problem(report.Warning, "pool %s: the index is not kept, the next run lists every snapshot: %v", p.name, err)
 	}
 }

@@ -62,7 +62,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 		}
 		plan := snapper.PlanPrune(r.planned(some), policy, r.report.Tokens, r.start)
 		if !r.DryRun {
-			r.applyAll(ctx, some, plan, func(map[string]snapper.DiskOutcome) {})
+			r.applyAll(ctx, some, plan, func(map[string]snapper.Outcome) {})
 		}
 		r.reportPlan(plan)
 		whole.Add(plan)
@@ -75,9 +75,9 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 // whoseDisks reads which guests are this node's. A host without Proxmox has none; one
 // whose Proxmox cannot be read may have any.
 func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, err error) {
-	patience, cancel := context.WithTimeout(ctx, configPatience)
+	timeout, cancel := context.WithTimeout(ctx, configTimeout)
 	defer cancel()
-	cluster, err = r.PVE.Cluster(patience)
+	cluster, err = r.PVE.Cluster(timeout)
 	if errors.Is(err, pve.ErrNotPVE) && !r.PVE.Installed() {
 		return pve.Cluster{}, false, nil
 	}
@@ -129,8 +129,8 @@ func (r *run) copies(cluster pve.Cluster, pools []*pool) {
 		for i := range p.disks {
 			d := &p.disks[i]
 			d.State, d.Why = snapper.Orphan, "no guest of this host has it"
-			guests := snapper.Guests{Cluster: cluster}
-			claims := guests.Claims(*d)
+			guests := snapper.NodeView{Cluster: cluster}
+			claims := guests.GuestsOf(*d)
 			for _, vmid := range claims {
 				if where, elsewhere := cluster.Elsewhere[vmid]; elsewhere {
 					d.State, d.Why = snapper.Elsewhere, fmt.Sprintf("guest %d is configured on node %s", vmid, where)

@@ -7,14 +7,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"snapwatch/internal/pve"
+	"snapwatch/internal/quiesce"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
 
 // outcomesByPool are what became of disks, by pool and dataset.
-type outcomesByPool map[string]map[string]snapper.DiskOutcome
+type outcomesByPool map[string]map[string]snapper.Outcome
 
 // applyFrozen takes the snapshots of guests that are to be held still meanwhile, each
 // guest or group in a window of its own. One that can't be held still gets its
@@ -22,7 +24,7 @@ type outcomesByPool map[string]map[string]snapper.DiskOutcome
 func (r *run) applyFrozen(ctx context.Context, pools map[string]*pool, units []frozenUnit) outcomesByPool {
 	all := outcomesByPool{}
 	for name := range pools {
-		all[name] = map[string]snapper.DiskOutcome{}
+		all[name] = map[string]snapper.Outcome{}
 	}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
@@ -31,7 +33,7 @@ func (r *run) applyFrozen(ctx context.Context, pools map[string]*pool, units []f
 		wait.Go(func() {
 			windows <- struct{}{} // first: the guests' locks are not to be held while we wait
 			defer func() { <-windows }()
-			r.settleWrites(pools, u)
+			r.syncPools(pools, u)
 			freezes, release := r.fit(ctx, u, slots)
 			defer release()
 			outcomes := r.applyUnit(ctx, pools, u, freezes)
@@ -55,10 +57,10 @@ func (r *run) applyUnit(ctx context.Context, pools map[string]*pool, u frozenUni
 			ids = append(ids, pve.ID{VMID: f.VMID, Kind: r.kinds[f.VMID]})
 		}
 	}
-	fared := faring{freezes: freezes, kinds: r.kinds}
+	fared := freezeResult{freezes: freezes, kinds: r.kinds}
 	if len(ids) == 0 || ctx.Err() != nil {
 		outcomes := r.takeUnit(ctx, pools, u)
-		r.reportFared(u, fared, outcomes)
+		r.reportFreeze(u, fared, outcomes)
 		return outcomes
 	}
 	at := r.Now()
@@ -69,27 +71,27 @@ func (r *run) applyUnit(ctx context.Context, pools map[string]*pool, u frozenUni
 			fared.failed[id] = err.Error()
 		}
 		outcomes := r.takeUnit(ctx, pools, u)
-		r.reportFared(u, fared, outcomes)
+		r.reportFreeze(u, fared, outcomes)
 		return outcomes
 	}
 	fared.failed = window.Freeze()
 	outcomes := r.takeUnit(ctx, pools, u)
 	fared.ended = window.Thaw()
 	fared.at = at
-	r.reportFared(u, fared, outcomes)
+	r.reportFreeze(u, fared, outcomes)
 	return outcomes
 }
 
-// settleWrites lets the unit's pools write what waits to be written, before its guests are
+// syncPools lets the unit's pools write what waits to be written, before its guests are
 // held still: else their snapshot's transaction group has that to write, or the one before
 // it, and they are held for as long. What fails here fails for the snapshot, too, and is
 // told there.
-func (r *run) settleWrites(pools map[string]*pool, u frozenUnit) {
+func (r *run) syncPools(pools map[string]*pool, u frozenUnit) {
 	busy := map[string]*pool{}
 	for _, g := range u.plans {
 		busy[g.Pool] = pools[g.Pool]
 	}
-	eachPool(busy, func(p *pool) { _ = p.patiently(p.sync) })
+	eachPool(busy, func(p *pool) { _ = p.withTimeout(p.sync) })
 }
 
 // takeUnit takes a unit's snapshots, in one program a pool, in all pools at once.
@@ -133,36 +135,36 @@ func kindsOf(c pve.Cluster) map[int]pve.Kind {
 	return kinds
 }
 
-// reportFared says in the report how the guests fared that were to be held still.
-func (r *run) reportFared(u frozenUnit, fared faring, outcomes outcomesByPool) {
+// reportFreeze says in the report how the guests fared that were to be held still.
+func (r *run) reportFreeze(u frozenUnit, fared freezeResult, outcomes outcomesByPool) {
 	for _, f := range fared.freezes {
 		q := fared.guest(f, u, outcomes)
 		if q.At.IsZero() {
 			q.At = r.start
 		}
 		if q.Consistent == report.Crash {
-			r.problem(r.crashLevel(f), "guest %d: its snapshot is only crash-consistent: %s", f.VMID, q.Reason)
+			r.problem(r.crashSeverity(f), "guest %d: its snapshot is only crash-consistent: %s", f.VMID, q.Reason)
 		}
 		r.mu.Lock()
 		r.report.Quiesced = append(r.report.Quiesced, q)
 		r.mu.Unlock()
 	}
 	for _, id := range slices.SortedFunc(maps.Keys(fared.ended.Left), func(a, b pve.ID) int { return a.VMID - b.VMID }) {
-		r.problem(snapper.Warning, "guest %d was held still for its snapshot, and may be yet: %s", id.VMID, fared.ended.Left[id])
+		r.problem(report.Warning, "guest %d was held still for its snapshot, and may be yet: %s", id.VMID, fared.ended.Left[id])
 	}
 	if pools := slices.Sorted(maps.Keys(outcomes)); u.group != "" && len(pools) > 1 {
-		r.problem(snapper.Info, "group %s has disks in several pools (%s): their snapshots have a transaction group each, inside one freeze", u.group, strings.Join(pools, ", "))
+		r.problem(report.Info, "group %s has disks in several pools (%s): their snapshots have a transaction group each, inside one freeze", u.group, strings.Join(pools, ", "))
 	}
 }
 
-// crashLevel is how loudly to say that a guest could not be held still: by a mail when
+// crashSeverity is how loudly to say that a guest could not be held still: by a mail when
 // that begins, and then at a terminal; so, too, where Proxmox works on the guest.
-func (r *run) crashLevel(f snapper.Freeze) snapper.Level {
+func (r *run) crashSeverity(f snapper.Freeze) report.Severity {
 	again := slices.ContainsFunc(r.previous.Quiesced, func(q report.Quiesced) bool { return q.VMID == f.VMID && q.Consistent == report.Crash })
 	if again || f.Passing {
-		return snapper.Notice
+		return report.Notice
 	}
-	return snapper.Warning
+	return report.Warning
 }
 
 // unmade is why a snapshot that was to be made is not there.
@@ -171,4 +173,62 @@ func unmade(err error) string {
 		return "no snapshot was made"
 	}
 	return fmt.Sprintf("no snapshot was made: %v", err)
+}
+
+// freezeResult is what became of holding a unit's guests still.
+type freezeResult struct {
+	freezes []snapper.Freeze
+	kinds   map[int]pve.Kind
+	// failed are those that could not be frozen, and why.
+	failed map[pve.ID]string
+	ended  quiesce.Ended
+	// at is when the window was opened, zero if none was.
+	at time.Time
+}
+
+// guest says how one guest fared. It was held still for its snapshot if it was frozen,
+// and if nothing thawed before the programs of all pools had ended.
+func (f freezeResult) guest(freeze snapper.Freeze, u frozenUnit, outcomes outcomesByPool) report.Quiesced {
+	id := pve.ID{VMID: freeze.VMID, Kind: f.kinds[freeze.VMID]}
+	q := report.Quiesced{
+		VMID: freeze.VMID, Group: u.group, How: string(freeze.How), At: f.at,
+		Consistent: report.Crash, Seconds: f.ended.Frozen[id].Seconds(),
+	}
+	name, err := u.made(freeze.VMID, outcomes)
+	q.Snapshot = name
+	switch {
+	case freeze.Unfit != "":
+		q.Reason = "it is not held still: " + freeze.Unfit
+	case f.failed[id] != "":
+		q.Reason = "it could not be held still: " + f.failed[id]
+	case f.at.IsZero():
+		q.Reason = "the run was told to end"
+	case name == "":
+		q.Reason = unmade(err)
+	case f.ended.Lapsed[id] != "":
+		q.Reason = "it may have gone on before the snapshot was made: " + f.ended.Lapsed[id]
+	case f.ended.Early != "":
+		q.Reason = "it went on before the snapshot was made: " + f.ended.Early
+	default:
+		q.Consistent = report.Application
+	}
+	return q
+}
+
+// made is the name that the snapshots of a guest of the unit got, "" and maybe why
+// where one of its disks has none.
+func (u frozenUnit) made(vmid int, outcomes outcomesByPool) (name string, err error) {
+	for _, g := range u.plans {
+		for _, d := range g.Disks {
+			if d.VMID != vmid || !d.Snapshot {
+				continue
+			}
+			o := outcomes[g.Pool][d.Dataset]
+			if o.Snapshot == "" {
+				return "", o.Err
+			}
+			name = o.Snapshot
+		}
+	}
+	return name, nil
 }

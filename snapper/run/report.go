@@ -10,13 +10,10 @@ import (
 	"snapwatch/snapper"
 )
 
-// grades puts the planner's levels into the report's words.
-var grades = [...]report.Severity{snapper.Info: report.Info, snapper.Notice: report.Notice, snapper.Warning: report.Warning}
-
-func (r *run) problem(level snapper.Level, format string, args ...any) {
+func (r *run) problem(severity report.Severity, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.report.Add(grades[level], format, args...)
+	r.report.Add(severity, format, args...)
 }
 
 func (r *run) count(e report.Event) {
@@ -32,10 +29,10 @@ func (r *run) reportPool(p *pool) {
 		if entry.LockedSince.IsZero() || entry.LockedSince.After(r.start) {
 			entry.LockedSince = r.start
 		}
-		r.problem(snapper.Notice, "pool %s: another run is at work: %v", p.name, busy)
+		r.problem(report.Notice, "pool %s: another run is at work: %v", p.name, busy)
 	} else if p.err != nil {
 		entry.Error = p.err.Error()
-		r.problem(snapper.Warning, "pool %s: %v", p.name, p.err)
+		r.problem(report.Warning, "pool %s: %v", p.name, p.err)
 	}
 	r.report.Pools = append(r.report.Pools, entry)
 }
@@ -43,7 +40,7 @@ func (r *run) reportPool(p *pool) {
 // reportLate tells of the pools that answered too late, or never, when a later round of
 // the run could not be: none of their guests was served.
 func (r *run) reportLate(parents map[string][]string, done []*pool, err error) {
-	r.problem(snapper.Warning, "pools that answered late are left to the next run: %v", err)
+	r.problem(report.Warning, "pools that answered late are left to the next run: %v", err)
 	served := func(name string) bool { return slices.ContainsFunc(done, func(p *pool) bool { return p.name == name }) }
 	r.report.Pools = slices.DeleteFunc(r.report.Pools, func(p report.Pool) bool { return !served(p.Pool) })
 	for _, name := range slices.Sorted(maps.Keys(parents)) {
@@ -55,14 +52,14 @@ func (r *run) reportLate(parents map[string][]string, done []*pool, err error) {
 
 // reportGuests tells what of running guests no snapshot can cover, and that Proxmox
 // could not be asked.
-func (r *run) reportGuests(g snapper.Guests, pools []*pool) {
+func (r *run) reportGuests(g snapper.NodeView, pools []*pool) {
 	r.report.SeenStopped = g.SeenStopped()
 	if g.ListErr != nil {
-		r.problem(snapper.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.ListErr)
+		r.problem(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.ListErr)
 	}
 	for _, vmid := range slices.Sorted(maps.Keys(g.Evidence)) {
 		if stuck := snapper.StuckLock(g.Evidence[vmid], r.start); stuck != "" {
-			r.problem(snapper.Notice, "%s", stuck)
+			r.problem(report.Notice, "%s", stuck)
 		}
 	}
 	known := map[string]bool{}
@@ -95,12 +92,12 @@ func (r *run) reportPlan(plan snapper.Plan) {
 	}
 	for _, n := range plan.Notes {
 		if n.Dataset == "" {
-			r.problem(n.Level, "%s", n.Reason)
+			r.problem(n.Severity, "%s", n.Reason)
 			continue
 		}
 		// That Proxmox could not be asked is told once, not for every disk.
-		if n.Level == snapper.Notice || n.Level == snapper.Warning && !r.listFailed {
-			r.problem(n.Level, "%s: %s", n.Dataset, n.Reason)
+		if n.Severity == report.Notice || n.Severity == report.Warning && !r.listFailed {
+			r.problem(n.Severity, "%s: %s", n.Dataset, n.Reason)
 		}
 		entry := report.Disk{Dataset: n.Dataset, VMID: n.VMID, Result: string(n.Result), Reason: n.Reason}
 		if i, applied := at[n.Dataset]; applied {
@@ -118,7 +115,7 @@ func (r *run) reportPlan(plan snapper.Plan) {
 }
 
 // reportApplied takes in what became of one pool's disks.
-func (r *run) reportApplied(outcomes map[string]snapper.DiskOutcome) {
+func (r *run) reportApplied(outcomes map[string]snapper.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	said := map[string]bool{}

@@ -9,21 +9,22 @@ import (
 	"time"
 
 	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
 
 const (
-	// roundPatience is how long the pools that were read wait for one that was not.
-	roundPatience = 30 * time.Second
-	// listPatience is how long the reading of one pool may take. A pool whose disks
+	// roundTimeout is how long the pools that were read wait for one that was not.
+	roundTimeout = 30 * time.Second
+	// listTimeout is how long the reading of one pool may take. A pool whose disks
 	// are stuck never answers; one with very many snapshots takes minutes.
-	listPatience = 10 * time.Minute
+	listTimeout = 10 * time.Minute
 )
 
 // rounds reads all pools and works on them: on most in one round, so that a guest
 // with disks on several is treated as one; on a pool that answers late in a round of
 // its own, so that a hung one does not keep the others from their snapshots.
-func (r *run) rounds(ctx context.Context, g snapper.Guests, parents map[string][]string) (snapper.Plan, error) {
+func (r *run) rounds(ctx context.Context, g snapper.NodeView, parents map[string][]string) (snapper.Plan, error) {
 	read := make(chan *pool, len(parents))
 	for name, datasets := range parents {
 		go func() { read <- r.openPool(ctx, name, datasets) }()
@@ -69,16 +70,16 @@ func (r *run) rounds(ctx context.Context, g snapper.Guests, parents map[string][
 }
 
 // next returns the pools that are read: as many as are missing, or those that there
-// are after roundPatience, at least one.
+// are after roundTimeout, at least one.
 func next(read <-chan *pool, missing int) []*pool {
 	pools := []*pool{<-read}
-	patience := time.NewTimer(roundPatience)
-	defer patience.Stop()
+	timeout := time.NewTimer(roundTimeout)
+	defer timeout.Stop()
 	for len(pools) < missing {
 		select {
 		case p := <-read:
 			pools = append(pools, p)
-		case <-patience.C:
+		case <-timeout.C:
 			return pools
 		}
 	}
@@ -87,13 +88,13 @@ func next(read <-chan *pool, missing int) []*pool {
 
 // round plans for the pools and carries the plan out. before is what earlier rounds
 // of this run have planned already.
-func (r *run) round(ctx context.Context, g snapper.Guests, pools []*pool, before snapper.Plan) (snapper.Plan, error) {
+func (r *run) round(ctx context.Context, g snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.Plan, error) {
 	slices.SortFunc(pools, func(a, b *pool) int { return strings.Compare(a.name, b.name) })
 	for _, p := range pools {
 		r.reportPool(p)
 	}
 	r.askRunStates(ctx, g, pools)
-	g, release := r.settled(ctx, g, pools)
+	g, release := r.confirmStops(ctx, g, pools)
 	defer release()
 	if ctx.Err() != nil {
 		return snapper.Plan{}, ctx.Err()
@@ -106,7 +107,7 @@ func (r *run) round(ctx context.Context, g snapper.Guests, pools []*pool, before
 	policy := r.policy(g.Cluster)
 	r.readReceived(ctx, pools, policy.Names)
 	policy.MaxDestroys = max(0, policy.MaxDestroys-len(before.Destroys))
-	policy.MaxUnmarks = max(0, policy.MaxUnmarks-len(before.Unmark))
+	policy.MaxBookmarkDestroys = max(0, policy.MaxBookmarkDestroys-len(before.DestroyBookmarks))
 	r.readHistories(ctx, pools)
 	plan := r.makePlan(pools, g.Cluster, policy)
 	if r.lookAtBookmarks(ctx, pools, plan) {
@@ -137,9 +138,9 @@ func (r *run) aimedAt(pools []*pool, c pve.Cluster) []snapper.Disk {
 	return r.planned(pools)
 }
 
-// settled returns the guests' states to plan with. Where the plan would take a guest
+// confirmStops returns the guests' states to plan with. Where the plan would take a guest
 // for stopped, that is looked at twice, with the guest's lock held until release.
-func (r *run) settled(ctx context.Context, g snapper.Guests, pools []*pool) (settled snapper.Guests, release func()) {
+func (r *run) confirmStops(ctx context.Context, g snapper.NodeView, pools []*pool) (settled snapper.NodeView, release func()) {
 	stops := g.Stops(r.aimedAt(pools, g.Cluster), r.Config.Replicas, r.policy(g.Cluster), r.Now())
 	if len(stops) == 0 {
 		return g, func() {}
@@ -148,7 +149,7 @@ func (r *run) settled(ctx context.Context, g snapper.Guests, pools []*pool) (set
 	second, release, err := r.confirm(ctx, g, stops)
 	if err != nil {
 		// The first look stands for the guests that live; it proves no stop.
-		r.problem(snapper.Warning, "a second look at the guests failed, so no stop is believed: %v", err)
+		r.problem(report.Warning, "a second look at the guests failed, so no stop is believed: %v", err)
 		return g, release
 	}
 	r.askRunStates(ctx, second, pools)
@@ -159,15 +160,15 @@ func (r *run) settled(ctx context.Context, g snapper.Guests, pools []*pool) (set
 // first, then come the guests that are to be held still, and then all the rest. taken is
 // told what became of the disks as soon as every pool has its snapshots, while the rest
 // is still done.
-func (r *run) applyAll(ctx context.Context, pools []*pool, plan snapper.Plan, taken func(map[string]snapper.DiskOutcome)) {
+func (r *run) applyAll(ctx context.Context, pools []*pool, plan snapper.Plan, taken func(map[string]snapper.Outcome)) {
 	work := applyable(pools)
-	eachPool(work, func(p *pool) { r.applyAbandoned(ctx, p, plan.Abandoned) })
+	eachPool(work, func(p *pool) { r.destroyAbandoned(ctx, p, plan.Abandoned) })
 	units, others := frozenUnits(plan.Guests)
 	frozen := r.applyFrozen(ctx, work, units)
 	plan.Guests = others
 	var snapshots, rest sync.WaitGroup
 	var mu sync.Mutex
-	all := map[string]snapper.DiskOutcome{}
+	all := map[string]snapper.Outcome{}
 	for _, p := range work {
 		snapshots.Add(1)
 		rest.Go(func() {

@@ -194,15 +194,15 @@ func (r *run) policy(c pve.Cluster) snapper.Policy {
 		hostname = c.Node
 	}
 	return snapper.Policy{
-		Names:           snapper.Names{Node: c.Node, Hostname: hostname, Peers: slices.DeleteFunc(slices.Clone(c.Nodes), func(n string) bool { return n == c.Node })},
-		Bookmarks:       r.Config.Bookmarks,
-		StoppedGrace:    r.Config.StoppedGrace.Std(),
-		RefreshStopped:  r.Config.RefreshStopped.Std(),
-		AdoptPeerLabels: r.Config.AdoptPeerLabels,
-		Adopt:           r.Adopt,
-		Quiesced:        r.Config.Quiesced,
-		MaxDestroys:     r.Config.MaxDestroys,
-		MaxUnmarks:      snapper.MaxUnmarks,
+		Names:               snapper.Names{Node: c.Node, Hostname: hostname, Peers: slices.DeleteFunc(slices.Clone(c.Nodes), func(n string) bool { return n == c.Node })},
+		Bookmarks:           r.Config.Bookmarks,
+		StoppedGrace:        r.Config.StoppedGrace.Std(),
+		RefreshStopped:      r.Config.RefreshStopped.Std(),
+		AdoptPeerLabels:     r.Config.AdoptPeerLabels,
+		Adopt:               r.Adopt,
+		Quiesced:            r.Config.Quiesced,
+		MaxDestroys:         r.Config.MaxDestroys,
+		MaxBookmarkDestroys: snapper.MaxBookmarkDestroys,
 	}
 }
 

@@ -57,9 +57,9 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 // lockedGuest returns the cluster with the guest, whose lock is held until release.
 func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cluster, release func(), err error) {
 	release = func() {}
-	patience, cancel := context.WithTimeout(ctx, configPatience)
+	timeout, cancel := context.WithTimeout(ctx, configTimeout)
 	defer cancel()
-	if c, err = r.PVE.Cluster(patience); err != nil {
+	if c, err = r.PVE.Cluster(timeout); err != nil {
 		return c, release, err
 	}
 	guest, here := c.Guests[request.VMID]
@@ -75,7 +75,7 @@ func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cl
 	}
 	release = func() { _ = l.Release() }
 	// What was read before the lock was had may be old.
-	if c, err = r.PVE.Cluster(patience); err != nil {
+	if c, err = r.PVE.Cluster(timeout); err != nil {
 		return c, release, err
 	}
 	guest, here = c.Guests[request.VMID]
@@ -111,7 +111,7 @@ func (r *run) poolsOf(ctx context.Context, c pve.Cluster) ([]*pool, error) {
 			if r.isReplica(d.Name) {
 				return true
 			}
-			claims := (snapper.Guests{Cluster: c}).Claims(d)
+			claims := (snapper.NodeView{Cluster: c}).GuestsOf(d)
 			return !slices.ContainsFunc(claims, func(vmid int) bool { _, its := c.Guests[vmid]; return its })
 		})
 		// No head tells that bookmarks changed, and one that is not known makes the
@@ -147,8 +147,8 @@ func (r *run) unblock(ctx context.Context, p *pool, u snapper.Unblocking, snapsh
 	before := r.report.Counts[report.DidDestroy]
 	r.applyDestroys(ctx, p, gone)
 	if left := len(gone) - (r.report.Counts[report.DidDestroy] - before); left > 0 {
-		r.problem(snapper.Warning, "pool %s: %d snapshots are still in the way, and the bookmarks were left", p.name, left)
+		r.problem(report.Warning, "pool %s: %d snapshots are still in the way, and the bookmarks were left", p.name, left)
 		return
 	}
-	r.applyUnmarks(ctx, p, marks)
+	r.destroyBookmarks(ctx, p, marks)
 }

@@ -25,7 +25,7 @@ var (
 func testPolicy() snapper.Policy {
 	return snapper.Policy{
 		Names:     snapper.Names{Node: "pve1", Hostname: "pve1", Peers: []string{"pve2"}},
-		Bookmarks: 30, StoppedGrace: 24 * time.Hour, MaxDestroys: 1000, MaxUnmarks: snapper.MaxUnmarks,
+		Bookmarks: 30, StoppedGrace: 24 * time.Hour, MaxDestroys: 1000, MaxBookmarkDestroys: snapper.MaxBookmarkDestroys,
 	}
 }
 
@@ -61,9 +61,9 @@ func hookPlan() snapper.Plan {
 	labelOnly := live(103, "tank", "tank/vm-103-disk-0")
 	labelOnly.Disks[0].Snapshot = false
 	return snapper.Plan{
-		Guests:   []snapper.GuestPlan{live(100, "tank", "tank/vm-100-disk-0"), live(100, "ssd", "ssd/vm-100-disk-1"), live(101, "tank", "tank/vm-101-disk-0"), stopped, labelOnly},
-		Destroys: []snapper.Destroy{{Dataset: "tank/vm-100-disk-0", Name: "old", AfterNew: true}, {Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}},
-		Marks:    []zfs.Snapshot{{Dataset: "tank/vm-102-disk-0", Name: "a"}, {Dataset: "tank/vm-101-disk-0", Name: "a"}},
-		GiveBack: []string{"tank/vm-104-disk-0"},
+		Guests:          []snapper.GuestPlan{live(100, "tank", "tank/vm-100-disk-0"), live(100, "ssd", "ssd/vm-100-disk-1"), live(101, "tank", "tank/vm-101-disk-0"), stopped, labelOnly},
+		Destroys:        []snapper.Destroy{{Dataset: "tank/vm-100-disk-0", Name: "old", AfterNew: true}, {Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}},
+		CreateBookmarks: []zfs.Snapshot{{Dataset: "tank/vm-102-disk-0", Name: "a"}, {Dataset: "tank/vm-101-disk-0", Name: "a"}},
+		InheritReceived: []string{"tank/vm-104-disk-0"},
 	}
 }

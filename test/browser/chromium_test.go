@@ -61,8 +61,8 @@ type tab struct {
 	forgives string
 }
 
-// patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+// timeout is how long a test waits for what must come.
+const timeout = 30 * time.Second
 
 // newTab opens a tab for the site at url.
 func newTab(t *testing.T, url string) *tab {
@@ -96,10 +96,10 @@ func newTab(t *testing.T, url string) *tab {
 	return b
 }
 
-// do runs actions, each within the patience.
+// do runs actions, each within the timeout.
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, timeout)
 	defer cancel()
 	require.NoError(b.t, chromedp.Do(ctx, actions...))
 }
@@ -107,7 +107,7 @@ func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 // eval is a script's value.
 func eval[T any](b *tab, script string) T {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, timeout)
 	defer cancel()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
 	require.NoError(b.t, err, script)
@@ -118,11 +118,11 @@ func eval[T any](b *tab, script string) T {
 func (b *tab) await(script string) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool {
-		ctx, cancel := context.WithTimeout(b.ctx, patience)
+		ctx, cancel := context.WithTimeout(b.ctx, timeout)
 		defer cancel()
 		is, err := chromedp.Run(ctx, chromedp.Evaluate[bool](script))
 		return err == nil && is
-	}, patience, 10*time.Millisecond, script)
+	}, timeout, 10*time.Millisecond, script)
 }
 
 // open goes to a path of the site.
@@ -146,7 +146,7 @@ func (b *tab) text(selector string) []string {
 // call runs a command of the protocol.
 func call[P, R any](b *tab, command cdp.Command[P, R], params P) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, timeout)
 	defer cancel()
 	_, err := chromedp.Call(ctx, command, params)
 	require.NoError(b.t, err)
@@ -178,7 +178,7 @@ func (b *tab) withoutScripts() {
 // picture is what is in view.
 func (b *tab) picture() []byte {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, timeout)
 	defer cancel()
 	shot, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	require.NoError(b.t, err)

@@ -166,11 +166,11 @@ func TestItWorksWithoutScripts(t *testing.T) {
 	assert.Equal(t, "30", eval[string](b, "document.querySelector('noscript meta[http-equiv=refresh]').content"))
 	assert.Equal(t, []string{"vm-104-disk-0", "vm-104-disk-1", "vm-112-disk-0"}, b.names())
 	b.do(chromedp.Click(".disks tbody tr .name a"))
-	require.Eventually(t, func() bool { return len(b.text("#disk-head")) == 1 }, patience, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(b.text("#disk-head")) == 1 }, timeout, 10*time.Millisecond)
 	require.Eventually(t, func() bool {
 		b.do(chromedp.Reload())
 		return eval[int](b, "document.querySelectorAll('.timeline .lane').length") == 6
-	}, patience, 10*time.Millisecond, "the snapshots are there when the page comes again")
+	}, timeout, 10*time.Millisecond, "the snapshots are there when the page comes again")
 	b.do(chromedp.Click("#pools summary"))
 	assert.True(t, eval[bool](b, "document.querySelector('#pools details').open"))
 }

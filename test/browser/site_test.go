@@ -57,7 +57,7 @@ func newSite(t *testing.T, w zfstest.World, change ...func(*exporter.Settings)) 
 	web := httptest.NewServer(server.Handler(s.store))
 	t.Cleanup(func() {
 		web.Close()
-		require.Eventually(t, s.store.Quiet, patience, time.Millisecond)
+		require.Eventually(t, s.store.Quiet, timeout, time.Millisecond)
 	})
 	s.url, s.close = web.URL, web.Close
 	s.read()
@@ -79,7 +79,7 @@ func (s *site) forward(d time.Duration) {
 // read reads the pools, as a scrape does, and not what a page had begun to read before.
 func (s *site) read() {
 	s.t.Helper()
-	require.Eventually(s.t, s.store.Quiet, patience, time.Millisecond)
+	require.Eventually(s.t, s.store.Quiet, timeout, time.Millisecond)
 	s.store.Refresh(s.t.Context())
 }
 

@@ -45,7 +45,7 @@ type said struct {
 	disks map[string]checker.DiskDocument
 }
 
-// judged runs check on C with much patience.
+// judged runs check on C with much timeout.
 func (w *world) judged(args ...string) said {
 	w.t.Helper()
 	return w.judgedWithin("60s", args...)

@@ -107,7 +107,7 @@ func (w *world) nobodyThaws() {
 		require.NoError(w.t, err)
 		for _, p := range running {
 			line := strings.Join(p.Argv, " ")
-			if strings.HasPrefix(line, "snapwatch guard") || strings.Contains(line, "pvesh create") || strings.HasPrefix(line, "zfs ") || strings.HasPrefix(line, "zpool ") {
+			if strings.HasPrefix(line, "snapwatch watchdog") || strings.Contains(line, "pvesh create") || strings.HasPrefix(line, "zfs ") || strings.HasPrefix(line, "zpool ") {
 				return false
 			}
 		}

@@ -68,14 +68,14 @@ func (p *server) end() {
 	_ = p.cmd.Wait()
 }
 
-// patience is how long every node may take until it was scraped, and could read its pool,
+// timeout is how long every node may take until it was scraped, and could read its pool,
 // beyond two intervals.
-const patience = 2 * time.Minute
+const timeout = 2 * time.Minute
 
 // await waits until every node could read its pool: else what is measured is no fleet that
 // works.
 func (p *server) await(f fleet) error {
-	for end := time.Now().Add(2*f.interval + patience); ; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(2*f.interval + timeout); ; time.Sleep(200 * time.Millisecond) {
 		read, err := p.query(`sum(snapwatch_pool_scrape_success)`)
 		switch {
 		case err == nil && read == float64(f.nodes):

@@ -29,7 +29,7 @@ func (w *World) apply(n *node, plan snapper.Plan, disks []snapper.Disk, kill int
 			}
 		}
 	}
-	for _, m := range plan.Marks {
+	for _, m := range plan.CreateBookmarks {
 		if d := n.sets[m.Dataset]; d != nil && w.tick >= n.pools[zfs.Pool(m.Dataset)].suspended && d.has(m.Name) {
 			d.marks = append(d.marks, m)
 		}
@@ -37,11 +37,14 @@ func (w *World) apply(n *node, plan snapper.Plan, disks []snapper.Disk, kill int
 	if kill == killBeforeDestroys {
 		return false
 	}
-	for _, dataset := range plan.GiveBack {
+	for _, dataset := range plan.InheritReceived {
 		d := n.sets[dataset]
 		d.running = zfs.Property{Value: d.running.Received, Received: d.running.Received, Source: zfs.SourceReceived}
 	}
-	list := allowed(plan, made, full, failed)
+	var list []snapper.Destroy
+	for _, pool := range []string{"ssd", "tank"} {
+		list = append(list, snapper.Allowed(plan, pool, outcomesOf(made, full, failed))...)
+	}
 	w.before = map[string][]zfs.Snapshot{}
 	for _, gone := range list {
 		if d := n.sets[gone.Dataset]; d != nil && strings.HasSuffix(gone.Name, "_stopped") {
@@ -58,7 +61,7 @@ func (w *World) apply(n *node, plan snapper.Plan, disks []snapper.Disk, kill int
 		return false
 	}
 	for _, pool := range []string{"ssd", "tank"} {
-		w.unmark(n, pool, plan.Unmark)
+		w.unmark(n, pool, plan.DestroyBookmarks)
 	}
 	return all
 }
@@ -78,7 +81,7 @@ func (w *World) applyGuest(n *node, g snapper.GuestPlan, made map[string]string,
 	broken := w.tick < state.suspended
 	for _, k := range g.Disks {
 		d := n.sets[k.Dataset]
-		broken = broken || d == nil || g.Guard && d.token
+		broken = broken || d == nil || g.RefuseReceiving && d.token
 	}
 	noSpace := w.tick < state.full && wanted
 	if broken || noSpace {
@@ -117,32 +120,23 @@ func (w *World) applyGuest(n *node, g snapper.GuestPlan, made map[string]string,
 	return true
 }
 
+// outcomesOf is what became of the disks' snapshots, as a run keeps it.
+func outcomesOf(made map[string]string, full, failed map[string]bool) map[string]snapper.Outcome {
+	outcomes := map[string]snapper.Outcome{}
+	for name, snapshot := range made {
+		outcomes[name] = snapper.Outcome{Snapshot: snapshot}
+	}
+	for name := range failed {
+		outcomes[name] = snapper.Outcome{Err: errFailed, NoSpace: full[name]}
+	}
+	return outcomes
+}
+
 func snapOrNot(k snapper.DiskPlan, name string) string {
 	if k.Snapshot {
 		return name
 	}
 	return "no snapshot"
-}
-
-// allowed is what may be destroyed after the snapshots were tried.
-func allowed(plan snapper.Plan, made map[string]string, full, failed map[string]bool) []snapper.Destroy {
-	var list []snapper.Destroy
-	for _, d := range plan.Destroys {
-		name := made[d.Dataset]
-		if failed[d.Dataset] || d.AfterNew && name == "" {
-			continue
-		}
-		if d.AfterNew {
-			d.Keepers = append(slices.Clone(d.Keepers), name)
-		}
-		list = append(list, d)
-	}
-	for _, d := range plan.FullDestroys {
-		if full[d.Dataset] {
-			list = append(list, d)
-		}
-	}
-	return list
 }
 
 // destroy does what the channel program does: nothing where a keeper is missing.

@@ -18,8 +18,8 @@ var (
 )
 
 // look reads the guests of a node, as snap does.
-func (w *World) look(n *node) snapper.Guests {
-	g := snapper.Guests{
+func (w *World) look(n *node) snapper.NodeView {
+	g := snapper.NodeView{
 		Cluster: pve.Cluster{
 			Node: n.name, Nodes: nodeNames[:], Guests: map[int]pve.Config{}, Elsewhere: map[int]string{}, HAStarted: map[int]bool{},
 			Storages: []pve.Storage{{Name: "data", Dataset: "tank/data"}, {Name: "ssd", Dataset: "ssd"}},
@@ -71,7 +71,7 @@ func (w *World) look(n *node) snapper.Guests {
 }
 
 // ask asks QEMU of the guests that are not clear.
-func (w *World) ask(n *node, g snapper.Guests, disks []snapper.Disk) {
+func (w *World) ask(n *node, g snapper.NodeView, disks []snapper.Disk) {
 	for _, vmid := range g.Unclear(disks, w.names(n)) {
 		e, k := g.Evidence[vmid], w.guests[vmid]
 		switch {
@@ -98,7 +98,7 @@ func (w *World) names(n *node) snapper.Names {
 
 func (w *World) snapPolicy(n *node) snapper.Policy {
 	return snapper.Policy{
-		Names: w.names(n), Bookmarks: w.Bookmarks, StoppedGrace: w.Grace, AdoptPeerLabels: true, MaxDestroys: 1000, MaxUnmarks: 20,
+		Names: w.names(n), Bookmarks: w.Bookmarks, StoppedGrace: w.Grace, AdoptPeerLabels: true, MaxDestroys: 1000, MaxBookmarkDestroys: 20,
 	}
 }
 

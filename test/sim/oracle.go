@@ -158,8 +158,8 @@ func (w *World) keptBy(d *dataset, s zfs.Snapshot, now time.Time) string {
 
 // idempotent plans once more what a run has just done: nothing may be left to do but
 // the snapshot that every run takes.
-func (w *World) idempotent(n *node, guests snapper.Guests, plan snapper.Plan, complete bool) {
-	labels := len(plan.GiveBack) > 0 || slices.ContainsFunc(plan.Guests, func(g snapper.GuestPlan) bool { return g.Class == zfs.Stopped })
+func (w *World) idempotent(n *node, guests snapper.NodeView, plan snapper.Plan, complete bool) {
+	labels := len(plan.InheritReceived) > 0 || slices.ContainsFunc(plan.Guests, func(g snapper.GuestPlan) bool { return g.Class == zfs.Stopped })
 	if !complete || n.disturbed || !labels && w.tick%16 != 0 {
 		return
 	}
@@ -176,11 +176,11 @@ func (w *World) idempotent(n *node, guests snapper.Guests, plan snapper.Plan, co
 	}
 	// Where a clock was set back, the days' order by their names is not that of the
 	// snapshots: a bookmark that just went may have left room for another of its day.
-	if w.jumps > 0 && len(plan.Unmark) > 0 {
-		again.Marks = nil
+	if w.jumps > 0 && len(plan.DestroyBookmarks) > 0 {
+		again.CreateBookmarks = nil
 	}
-	if len(again.GiveBack)+len(again.FullDestroys)+len(again.Marks)+len(again.Abandoned) > 0 {
-		w.broken("a second run at once on %s would give back %v, destroy %v, bookmark %v, and call %v abandoned", n.name, again.GiveBack, again.FullDestroys, again.Marks, again.Abandoned)
+	if len(again.InheritReceived)+len(again.FullDestroys)+len(again.CreateBookmarks)+len(again.Abandoned) > 0 {
+		w.broken("a second run at once on %s would give back %v, destroy %v, bookmark %v, and call %v abandoned", n.name, again.InheritReceived, again.FullDestroys, again.CreateBookmarks, again.Abandoned)
 	}
 }
 

@@ -108,8 +108,8 @@ func hasGUID(list []zfs.Snapshot, guid uint64) bool {
 // disk is the dataset as snap reads it.
 func (w *World) disk(d *dataset) snapper.Disk {
 	k := snapper.Disk{
-		Head: zfs.Head{Name: d.name, GUID: d.guid, Creation: d.created, Inconsistent: d.seeding, ResumeToken: d.token, Running: d.running},
-		VMID: w.parse(d.name).vmid, Snapshots: d.snaps, Bookmarks: d.marks, Retention: w.retention,
+		Dataset: zfs.Dataset{Name: d.name, GUID: d.guid, Creation: d.created, Inconsistent: d.seeding, ResumeToken: d.token, Running: d.running},
+		VMID:    w.parse(d.name).vmid, Snapshots: d.snaps, Bookmarks: d.marks, Retention: w.retention,
 	}
 	if s, any := d.newest(); any {
 		k.NewestSnapshot, k.Written = s.Name, w.written(d, s)

@@ -35,8 +35,8 @@ func (s *streams) started() {
 }
 
 // finish waits until the pipes are empty and nobody holds them, but not longer
-// than patience.
-func (s *streams) finish(patience time.Duration) (held bool) {
+// than timeout.
+func (s *streams) finish(timeout time.Duration) (held bool) {
 	done := make(chan struct{})
 	go func() {
 		s.copies.Wait()
@@ -44,7 +44,7 @@ func (s *streams) finish(patience time.Duration) (held bool) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		held = true
 	}
 	for _, r := range s.readers {

@@ -17,8 +17,8 @@ import (
 // agentCommands are the calls of a guest's agent that the stand-in knows.
 var agentCommands = []string{"ping", "fsfreeze-status", "fsfreeze-freeze", "fsfreeze-thaw"}
 
-// pingPatience is how long Proxmox waits for an agent to answer at all.
-const pingPatience = 3 * time.Second
+// pingTimeout is how long Proxmox waits for an agent to answer at all.
+const pingTimeout = 3 * time.Second
 
 // agent answers "pvesh create /nodes/localhost/qemu/ID/agent/WHAT". A guest with a
 // socket /run/qemu-server/ID.qga has a real qemu-ga behind it. One with a file
@@ -105,13 +105,13 @@ func played(state, id, what string) (json.RawMessage, error) {
 
 // askReal speaks to qemu-ga, as QEMU's machine protocol has it: a line a question.
 func askReal(socket, what string) (json.RawMessage, error) {
-	agent, err := net.DialTimeout("unix", socket, pingPatience)
+	agent, err := net.DialTimeout("unix", socket, pingTimeout)
 	if err != nil {
 		return nil, errors.New("QEMU guest agent is not running")
 	}
 	defer agent.Close()
 	answers := bufio.NewReader(agent)
-	if err := agent.SetReadDeadline(time.Now().Add(pingPatience)); err != nil {
+	if err := agent.SetReadDeadline(time.Now().Add(pingTimeout)); err != nil {
 		return nil, err
 	}
 	if _, err := call(agent, answers, "guest-ping"); err != nil {

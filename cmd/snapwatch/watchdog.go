@@ -10,22 +10,22 @@ import (
 	"snapwatch/internal/quiesce"
 )
 
-// guardCmd is `snapwatch guard`, which snap starts for itself.
-type guardCmd struct {
+// watchdogCmd is `snapwatch watchdog`, which snap starts for itself.
+type watchdogCmd struct {
 	Budget time.Duration `arg:"" help:"For how long guests may be held still."`
 	Guests []string      `arg:"" help:"The guests, as qemu/101."`
 }
 
 // Run implements the command. A run that was killed reads nothing any more, and a
-// terminal that was closed or a service that is stopped must not end the guard before
+// terminal that was closed or a service that is stopped must not end the watchdog before
 // all guests go on.
-func (c *guardCmd) Run(env *environment) error {
+func (c *watchdogCmd) Run(env *environment) error {
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	told := make(chan struct{})
 	go func() { <-signals; close(told) }()
-	g := quiesce.Guard{Host: env.quiesce(), Budget: c.Budget, Told: told}
+	g := quiesce.Watchdog{Host: env.quiesce(), Budget: c.Budget, Told: told}
 	for _, text := range c.Guests {
 		id, ok := quiesce.ParseID(text)
 		if !ok {
@@ -39,7 +39,7 @@ func (c *guardCmd) Run(env *environment) error {
 	return nil
 }
 
-// quiesce is how guests of this host are held still. The guard is this very program,
+// quiesce is how guests of this host are held still. The watchdog is this very program,
 // even where the file was replaced since it was started.
 func (e *environment) quiesce() quiesce.Host {
 	return quiesce.Local(e.PVE, e.Self, e.Now)

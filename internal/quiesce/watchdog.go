@@ -13,7 +13,7 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// What the guard is told, and what it says; a guest's id and more follow.
+// What the watchdog is told, and what it says; a guest's id and more follow.
 const (
 	sayFreeze = "freeze"
 	sayThaw   = "thaw"
@@ -30,9 +30,9 @@ const (
 	asked = "asked"
 )
 
-// Patience is how long a guest may take to be frozen, or to say whether it is: half of
+// Timeout is how long a guest may take to be frozen, or to say whether it is: half of
 // the budget, so that time is left for the snapshot of the others.
-func Patience(budget time.Duration) time.Duration { return budget / 2 }
+func Timeout(budget time.Duration) time.Duration { return budget / 2 }
 
 const (
 	// thawTry is how long one call to thaw may take, and thawPause the time between
@@ -44,19 +44,19 @@ const (
 	thawFor = 10 * time.Minute
 )
 
-// Guard holds guests still for at most its budget.
-type Guard struct {
+// Watchdog holds guests still for at most its budget.
+type Watchdog struct {
 	Host
 	Guests []pve.ID
 	Budget time.Duration
-	// Told ends the window as the end of what the guard reads does.
+	// Told ends the window as the end of what the watchdog reads does.
 	Told <-chan struct{}
 
 	mu  sync.Mutex
 	out io.Writer
 }
 
-// held is a guest that the guard began to freeze.
+// held is a guest that the watchdog began to freeze.
 type held struct {
 	id    pve.ID
 	since time.Time
@@ -65,7 +65,7 @@ type held struct {
 
 // Run does what the lines of in say, and returns when every guest that it began to
 // freeze goes on, or when that was tried for ten minutes.
-func (g *Guard) Run(in io.Reader, out io.Writer) error {
+func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	g.out = out
 	lines := make(chan string)
 	done := make(chan struct{})
@@ -91,7 +91,7 @@ func (g *Guard) Run(in io.Reader, out io.Writer) error {
 	}
 	began := time.NewTimer(g.Budget)
 	defer began.Stop()
-	ctx, stop := context.WithTimeout(context.Background(), Patience(g.Budget))
+	ctx, stop := context.WithTimeout(context.Background(), Timeout(g.Budget))
 	defer stop()
 	all := make(chan []held, 1)
 	go func() { all <- g.freeze(ctx) }()
@@ -114,14 +114,14 @@ func (g *Guard) Run(in io.Reader, out io.Writer) error {
 }
 
 // say tells one line. Nobody may be there to read it.
-func (g *Guard) say(words ...string) {
+func (g *Watchdog) say(words ...string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	line := strings.Join(strings.Fields(strings.Join(words, " ")), " ")
 	_, _ = io.WriteString(g.out, line+"\n")
 }
 
-func (g *Guard) freeze(ctx context.Context) []held {
+func (g *Watchdog) freeze(ctx context.Context) []held {
 	all := make([]held, len(g.Guests))
 	var wait sync.WaitGroup
 	for i, id := range g.Guests {
@@ -139,7 +139,7 @@ func (g *Guard) freeze(ctx context.Context) []held {
 }
 
 // thaw lets all guests go on that may be held still by us, at the same time.
-func (g *Guard) thaw(all []held) error {
+func (g *Watchdog) thaw(all []held) error {
 	ctx, stop := context.WithTimeout(context.Background(), thawFor)
 	defer stop()
 	errs := make([]error, len(all))

@@ -32,7 +32,7 @@ const (
 // all of one pool, with one zfs process. An error with heads is a [*command.Error] of a
 // zfs that ended by itself and complained; what it printed of these is whole. Where a
 // label makes the list unreadable, it takes a process for each disk.
-func (r Reader) Children(ctx context.Context, parents ...string) ([]Head, error) {
+func (r Reader) Children(ctx context.Context, parents ...string) ([]Dataset, error) {
 	heads, err := r.heads(ctx, []string{"-d", "1"}, headProperties, parents)
 	if errors.Is(err, ErrOutput) {
 		heads, err = r.labelledApart(ctx, parents)
@@ -42,7 +42,7 @@ func (r Reader) Children(ctx context.Context, parents ...string) ([]Head, error)
 
 // labelledApart is [Reader.Children] that asks each disk for its labels by itself, so
 // that text which a received stream has chosen spoils one disk and not all.
-func (r Reader) labelledApart(ctx context.Context, parents []string) ([]Head, error) {
+func (r Reader) labelledApart(ctx context.Context, parents []string) ([]Dataset, error) {
 	heads, err := r.heads(ctx, []string{"-d", "1"}, unlabelled(), parents)
 	for i := range heads {
 		h := &heads[i]
@@ -61,13 +61,13 @@ func (r Reader) labelledApart(ctx context.Context, parents []string) ([]Head, er
 
 // Descendants lists the filesystems and volumes anywhere below the roots, all of
 // one pool, and the roots themselves, with one zfs process.
-func (r Reader) Descendants(ctx context.Context, roots ...string) ([]Head, error) {
+func (r Reader) Descendants(ctx context.Context, roots ...string) ([]Dataset, error) {
 	return r.heads(ctx, []string{"-r"}, headProperties, roots)
 }
 
 // DescendantsUnlabelled is [Reader.Descendants] without the user properties, whose
 // text a received stream may have chosen so that it cannot be read.
-func (r Reader) DescendantsUnlabelled(ctx context.Context, roots ...string) ([]Head, error) {
+func (r Reader) DescendantsUnlabelled(ctx context.Context, roots ...string) ([]Dataset, error) {
 	return r.heads(ctx, []string{"-r"}, unlabelled(), roots)
 }
 
@@ -76,12 +76,12 @@ func unlabelled() []string {
 	return withoutProperty(withoutProperty(headProperties, LabelRunning), LabelNoSnap)
 }
 
-func without(heads []Head, parents []string) []Head {
+func without(heads []Dataset, parents []string) []Dataset {
 	is := make(map[string]bool, len(parents))
 	for _, p := range parents {
 		is[p] = true
 	}
-	var below []Head
+	var below []Dataset
 	for _, h := range heads {
 		if !is[h.Name] {
 			below = append(below, h)
@@ -93,11 +93,11 @@ func without(heads []Head, parents []string) []Head {
 // heads asks with zfs get and not with zfs list, which does not tell the source of
 // a property. It does not ask for the received values: zfs then reads each dataset
 // anew for every single property, which takes ten times as long ([Reader.Received]).
-func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([]Head, error) {
-	ask := func(properties []string) ([]Head, error) {
+func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([]Dataset, error) {
+	ask := func(properties []string) ([]Dataset, error) {
 		argv := append([]string{"zfs", "get", "-Hp"}, depth...)
 		argv = append(argv, "-t", "filesystem,volume", "-o", "name,property,value,source", strings.Join(properties, ","))
-		p := headParser{properties: properties, seen: map[string]bool{}, blind: !slices.Contains(properties, prevsnap)}
+		p := datasetParser{properties: properties, seen: map[string]bool{}, blind: !slices.Contains(properties, prevsnap)}
 		err := r.lines(ctx, append(argv, names...), p.line)
 		end := p.end()
 		if err == nil {
@@ -150,15 +150,15 @@ func withoutProperty(properties []string, name string) []string {
 // headParser turns the rows of zfs get into heads. It insists on the order zfs
 // prints them in, every property of a dataset and then the next dataset, so that a
 // newline inside a received property cannot pass for a row of another dataset.
-type headParser struct {
+type datasetParser struct {
 	properties []string
-	heads      []Head
+	heads      []Dataset
 	seen       map[string]bool
 	blind      bool // the newest snapshot is not asked for
 	at         int  // how many properties of the last head were read
 }
 
-func (p *headParser) line(line string) error {
+func (p *datasetParser) line(line string) error {
 	f := strings.Split(line, "\t")
 	if len(f) != 4 {
 		return unreadable("unexpected line %q: %d columns instead of 4", clip(line), len(f))
@@ -168,7 +168,7 @@ func (p *headParser) line(line string) error {
 			return unreadable("unexpected line %q: dataset listed twice, or not a name", clip(line))
 		}
 		p.seen[f[0]] = true
-		p.heads = append(p.heads, Head{Name: f[0], NewestUnknown: p.blind})
+		p.heads = append(p.heads, Dataset{Name: f[0], NewestUnknown: p.blind})
 		p.at = 0
 	}
 	h := &p.heads[len(p.heads)-1]
@@ -184,7 +184,7 @@ func (p *headParser) line(line string) error {
 
 // lacks finds a dataset that was asked for and of which nothing was printed, though zfs
 // complained of nothing.
-func (p *headParser) lacks(names []string) error {
+func (p *datasetParser) lacks(names []string) error {
 	for _, name := range names {
 		if !p.seen[name] {
 			return unreadable("zfs get printed nothing of %s, and ended well", name)
@@ -194,7 +194,7 @@ func (p *headParser) lacks(names []string) error {
 }
 
 // end drops a head that is not whole, and says so.
-func (p *headParser) end() error {
+func (p *datasetParser) end() error {
 	if p.at != 0 && p.at != len(p.properties) {
 		last := p.heads[len(p.heads)-1].Name
 		p.heads = p.heads[:len(p.heads)-1]
@@ -203,7 +203,7 @@ func (p *headParser) end() error {
 	return nil
 }
 
-func (h *Head) set(property, value, source string) (err error) {
+func (h *Dataset) set(property, value, source string) (err error) {
 	switch property {
 	case "guid":
 		h.GUID, err = strconv.ParseUint(value, 10, 64)
@@ -234,7 +234,7 @@ func (h *Head) set(property, value, source string) (err error) {
 }
 
 // newestOf reads prevsnap. A clone without snapshots of its own shows its origin there.
-func (h *Head) newestOf(value string) (string, error) {
+func (h *Dataset) newestOf(value string) (string, error) {
 	name, own := strings.CutPrefix(value, h.Name+"@")
 	switch {
 	case own && name != "":
