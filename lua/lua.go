@@ -42,7 +42,7 @@ type Guest struct {
 	Snapshot string
 	// RefuseReceiving refuses disks that are being received.
 	RefuseReceiving bool
-	Disks []Disk
+	Disks           []Disk
 }
 
 // Disk is what is to be done to one disk of a guest.

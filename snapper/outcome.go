@@ -36,6 +36,7 @@ func Allowed(plan Plan, pool string, outcomes map[string]Outcome) []Destroy {
 	return list
 }
 
+// Fail notes that what was planned for the disks of a guest was not done, and why.
 func Fail(outcomes map[string]Outcome, g GuestPlan, err error, noSpace bool) {
 	for _, d := range g.Disks {
 		outcomes[d.Dataset] = Outcome{Err: err, NoSpace: noSpace}

@@ -1,3 +1,11 @@
+// Package snapper decides, and touches nothing: which guest is taken for stopped, what is
+// snapshotted, labelled and bookmarked, and what may go. [MakePlan] turns disks into a
+// [Plan], [NodeView.Assign] gives each disk the state of its guests, [JudgeBookmarks] says
+// which bookmarks are of a discarded history. All of it are functions of what was read and
+// of the time; package run reads and applies.
+//
+// When in doubt nothing is changed, and that is said: a _stopped snapshot taken on a guess
+// silences the alarm for ever.
 package snapper
 
 import (
@@ -224,6 +232,7 @@ type Capture struct {
 	Since time.Time
 }
 
+// VmidOf is the VMID in a disk's name, 0 if it is none.
 func VmidOf(dataset string) int {
 	vmid, _, _ := zfs.ParseDiskName(zfs.Base(dataset))
 	return vmid

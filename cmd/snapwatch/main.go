@@ -75,7 +75,7 @@ type grammar struct {
 
 	Doctor     doctorCmd     `cmd:"" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
 	Completion completionCmd `cmd:"" help:"Print the completion for a shell."`
-	Watchdog      watchdogCmd      `cmd:"" hidden:"" help:"Hold guests still, and let them go on (snap starts it for itself)."`
+	Watchdog   watchdogCmd   `cmd:"" hidden:"" help:"Hold guests still, and let them go on (snap starts it for itself)."`
 	Manual     manualCmd     `cmd:"" hidden:"" help:"Print the man page."`
 }
 

@@ -84,8 +84,8 @@ type rig struct {
 	ids    []pve.ID
 	// watchdog is the watchdog's end of its pipes; ended is closed when it has returned.
 	watchdog pipes
-	ended chan struct{}
-	told  chan struct{}
+	ended    chan struct{}
+	told     chan struct{}
 }
 
 type pipes struct {

@@ -22,13 +22,13 @@ const (
 
 // Window is the time in which some guests are held still.
 type Window struct {
-	host   Host
-	budget time.Duration
-	guests []pve.ID
-	watchdog  io.ReadWriteCloser
-	said   chan string // closed when the watchdog has ended
-	done   chan struct{}
-	closed sync.Once
+	host     Host
+	budget   time.Duration
+	guests   []pve.ID
+	watchdog io.ReadWriteCloser
+	said     chan string // closed when the watchdog has ended
+	done     chan struct{}
+	closed   sync.Once
 	// since is when the watchdog was told to freeze, zero before.
 	since  time.Time
 	frozen map[pve.ID]bool

@@ -47,6 +47,7 @@ func Load(path string) (Index, error) {
 
 var errIndex = errors.New("it is damaged")
 
+// Parse reads an index from the text of its file. The error says what is damaged.
 func Parse(text []byte) (Index, error) {
 	body, end, found := bytes.Cut(text, []byte("\nend\t"))
 	if !found || string(end) != sum(body)+"\n" {
@@ -136,6 +137,7 @@ func (x *Index) Save(path string) error {
 	return nil
 }
 
+// Text is the index as its file holds it.
 func (x *Index) Text() []byte {
 	var b bytes.Buffer
 	b.WriteString(indexHead)

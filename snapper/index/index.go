@@ -1,3 +1,5 @@
+// Package index remembers what a listing of a disk's snapshots said. [Load] reads it from
+// its file, [Index.Recall] fills it in.
 package index
 
 import (

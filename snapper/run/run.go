@@ -1,10 +1,6 @@
-// Package snapper is the primary mode: it snapshots the disks of running guests,
-// rotates the snapshots, and keeps the label that says where a guest runs.
-//
-// A run reads (guests.go, pools.go), decides (state.go, table.go, plan.go,
-// retention.go: pure functions of what was read and the time), and applies
-// (apply.go, destroy.go: the only writers). When in doubt it changes nothing and
-// says so: a _stopped snapshot taken on a guess silences the alarm for ever.
+// Package run is one run of snap, prune, unblock or finalize: it reads (guests.go,
+// pool.go), lets package snapper decide, and applies (apply.go, destroy.go and
+// bookmarks.go, the only writers). [Run] tells it from top to bottom.
 package run
 
 import (
