@@ -66,8 +66,8 @@ func (r Reader) History(ctx context.Context, pool string, over []uint64) (Histor
 		return History{}, err
 	}
 	p.next(p.txg + 1)
-	if p.records < 2 {
-		return History{}, fmt.Errorf("%w: it has %d records", errHistory, p.records)
+	if p.history.Since == 0 {
+		return History{}, fmt.Errorf("%w: it has no events", errHistory)
 	}
 	return p.history, nil
 }
@@ -77,8 +77,8 @@ type historyParser struct {
 	pool    string
 	over    []uint64
 	history History
-	// records counts the events, txg is that of the last one.
-	records int
+	// command is true after the first command, txg is that of the last event.
+	command bool
 	txg     uint64
 	// swaps are the datasets that changed their contents in this transaction group, by
 	// the name and number of the clone that they got them from.
@@ -90,9 +90,15 @@ const historyTime = "2006-01-02.15:04:05 "
 
 // line takes in a line. Commands and ioctls have no transaction group, and may print
 // anything in the lines that follow: only what looks like an event is read.
+//
+// ZFS keeps the records up to the first command, zpool create, for ever, and writes over
+// those that follow it (seen on OpenZFS 2.1 and 2.3): what is known begins behind it.
 func (p *historyParser) line(line string) {
 	if len(line) < len(historyTime) {
 		return
+	}
+	if rest := line[len(historyTime):]; !p.command && (strings.HasPrefix(rest, "zpool ") || strings.HasPrefix(rest, "zfs ")) {
+		p.command, p.history.Since = true, 0
 	}
 	number, event, ok := strings.Cut(line[len(historyTime):], "] ")
 	number, isEvent := strings.CutPrefix(number, "[txg:")
@@ -109,7 +115,7 @@ func (p *historyParser) line(line string) {
 		p.history.Since = p.txg
 		return
 	}
-	if p.records++; p.records == 2 { // the first record is kept for ever
+	if p.history.Since == 0 {
 		p.history.Since = txg
 	}
 	if txg != p.txg {

@@ -22,7 +22,7 @@ func readHistory(text string, over ...uint64) (History, error) {
 	return r.History(context.Background(), "back", over)
 }
 
-// historyHead begins each history: the first record is kept for ever.
+// historyHead begins each history: what is up to the first command is kept for ever.
 const historyHead = "History for 'back':\n2026-11-29.22:00:00 [txg:4] create pool version 5000; software version unknown\n2026-11-29.22:00:00 zpool create back /tmp/b.img\n2026-11-29.22:00:00 [txg:5] create back/data (68) \n"
 
 const (
@@ -41,27 +41,26 @@ func TestHistory(t *testing.T) {
 		since uint64
 		lost  []string
 	}{
-		"nothing":                         {"", nil, 5, nil},
-		"a receive":                       {receivedBack, []SetBack{{disk, 7, 14}}, 5, nil},
-		"a rollback, as 2.3 prints it":    {rolledBack, []SetBack{{disk, 16, 20}}, 5, nil},
-		"both":                            {receivedBack + rolledBack, []SetBack{{disk, 7, 14}, {disk, 16, 20}}, 5, nil},
-		"what nobody asked for":           {"2026-11-29.22:00:01 [txg:14] clone swap " + disk + "/%recv (146) parent=vm-1-disk-0\n2026-11-29.22:00:01 [txg:14] destroy " + disk + "/%recv (146) (bptree, mintxg=13)\n", nil, 5, nil},
-		"a receive that was given up":     {"2026-11-29.22:00:01 [txg:14] destroy " + disk + "/%recv (146) (bptree, mintxg=7)\n", nil, 5, nil},
-		"of another number":               {strings.Replace(receivedBack, "destroy back/data/vm-1-disk-0/%recv (146)", "destroy back/data/vm-1-disk-0/%recv (147)", 1), nil, 5, []string{disk}},
-		"in another group":                {strings.Replace(receivedBack, "[txg:14] destroy", "[txg:15] destroy", 1), nil, 5, []string{disk}},
-		"without its base":                {strings.Replace(receivedBack, " (bptree, mintxg=7)", "", 1), nil, 5, []string{disk}},
-		"the last record":                 {"2026-11-29.22:00:01 [txg:14] clone swap " + disk + "/%recv (146) parent=vm-1-disk-0\n", nil, 5, []string{disk}},
-		"a parent that does not fit":      {strings.Replace(receivedBack, "parent=vm-1-disk-0", "parent=vm-2-disk-0", 1), nil, 5, nil},
-		"renamed since":                   {receivedBack + "2026-11-29.22:00:03 [txg:21] rename " + disk + " (134) -> back/data/vm-2-disk-0\n", []SetBack{{"back/data/vm-2-disk-0", 7, 14}}, 5, nil},
-		"its parent renamed":              {receivedBack + "2026-11-29.22:00:03 [txg:21] rename back/data (68) -> back/new [on lab]\n", []SetBack{{"back/new/vm-1-disk-0", 7, 14}}, 5, nil},
-		"another got its name":            {receivedBack + "2026-11-29.22:00:03 [txg:21] rename back/x (134) -> " + disk + "\n", nil, 5, nil},
-		"the pool had another name":       {strings.ReplaceAll(receivedBack, "back/", "third/"), []SetBack{{disk, 7, 14}}, 5, nil},
-		"promoted":                        {receivedBack + "2026-11-29.22:00:03 [txg:21] promote " + disk + " (160) \n", []SetBack{{disk, 7, 14}}, 5, []string{disk}},
-		"a line that a value made up":     {"2026-11-29.22:00:00 [txg:12] set back/x (5) label:running=a\n2026-11-29.22:00:01 [txg:9] clone swap " + disk + "/%recv (1) parent=vm-1-disk-0\n2026-11-29.22:00:01 [txg:9] destroy " + disk + "/%recv (1) (bptree, mintxg=1)\n" + receivedBack, []SetBack{{disk, 7, 14}}, 12, nil},
-		"one that makes up a later time":  {"2026-11-29.22:00:01 [txg:90] x\n" + receivedBack, nil, 90, nil},
-		"output of a program":             {"2026-11-29.22:00:01 ioctl channel_program\n    input:\n        program: 'clone swap x'\n" + receivedBack, []SetBack{{disk, 7, 14}}, 5, nil},
-		"a line that is cut":              {"2026-11-29.22:00:01 [txg:\n2026-11-29.22:00:01 [txg:x] y\n" + receivedBack, []SetBack{{disk, 7, 14}}, 5, nil},
-		"records that were written over ": {"2026-11-29.22:00:01 [txg:6] x\n" + receivedBack, []SetBack{{disk, 7, 14}}, 5, nil},
+		"nothing":                        {"", nil, 5, nil},
+		"a receive":                      {receivedBack, []SetBack{{disk, 7, 14}}, 5, nil},
+		"a rollback, as 2.3 prints it":   {rolledBack, []SetBack{{disk, 16, 20}}, 5, nil},
+		"both":                           {receivedBack + rolledBack, []SetBack{{disk, 7, 14}, {disk, 16, 20}}, 5, nil},
+		"what nobody asked for":          {"2026-11-29.22:00:01 [txg:14] clone swap " + disk + "/%recv (146) parent=vm-1-disk-0\n2026-11-29.22:00:01 [txg:14] destroy " + disk + "/%recv (146) (bptree, mintxg=13)\n", nil, 5, nil},
+		"a receive that was given up":    {"2026-11-29.22:00:01 [txg:14] destroy " + disk + "/%recv (146) (bptree, mintxg=7)\n", nil, 5, nil},
+		"of another number":              {strings.Replace(receivedBack, "destroy back/data/vm-1-disk-0/%recv (146)", "destroy back/data/vm-1-disk-0/%recv (147)", 1), nil, 5, []string{disk}},
+		"in another group":               {strings.Replace(receivedBack, "[txg:14] destroy", "[txg:15] destroy", 1), nil, 5, []string{disk}},
+		"without its base":               {strings.Replace(receivedBack, " (bptree, mintxg=7)", "", 1), nil, 5, []string{disk}},
+		"the last record":                {"2026-11-29.22:00:01 [txg:14] clone swap " + disk + "/%recv (146) parent=vm-1-disk-0\n", nil, 5, []string{disk}},
+		"a parent that does not fit":     {strings.Replace(receivedBack, "parent=vm-1-disk-0", "parent=vm-2-disk-0", 1), nil, 5, nil},
+		"renamed since":                  {receivedBack + "2026-11-29.22:00:03 [txg:21] rename " + disk + " (134) -> back/data/vm-2-disk-0\n", []SetBack{{"back/data/vm-2-disk-0", 7, 14}}, 5, nil},
+		"its parent renamed":             {receivedBack + "2026-11-29.22:00:03 [txg:21] rename back/data (68) -> back/new [on lab]\n", []SetBack{{"back/new/vm-1-disk-0", 7, 14}}, 5, nil},
+		"another got its name":           {receivedBack + "2026-11-29.22:00:03 [txg:21] rename back/x (134) -> " + disk + "\n", nil, 5, nil},
+		"the pool had another name":      {strings.ReplaceAll(receivedBack, "back/", "third/"), []SetBack{{disk, 7, 14}}, 5, nil},
+		"promoted":                       {receivedBack + "2026-11-29.22:00:03 [txg:21] promote " + disk + " (160) \n", []SetBack{{disk, 7, 14}}, 5, []string{disk}},
+		"a line that a value made up":    {"2026-11-29.22:00:00 [txg:12] set back/x (5) label:running=a\n2026-11-29.22:00:01 [txg:9] clone swap " + disk + "/%recv (1) parent=vm-1-disk-0\n2026-11-29.22:00:01 [txg:9] destroy " + disk + "/%recv (1) (bptree, mintxg=1)\n" + receivedBack, []SetBack{{disk, 7, 14}}, 12, nil},
+		"one that makes up a later time": {"2026-11-29.22:00:01 [txg:90] x\n" + receivedBack, nil, 90, nil},
+		"output of a program":            {"2026-11-29.22:00:01 ioctl channel_program\n    input:\n        program: 'clone swap x'\n" + receivedBack, []SetBack{{disk, 7, 14}}, 5, nil},
+		"a line that is cut":             {"2026-11-29.22:00:01 [txg:\n2026-11-29.22:00:01 [txg:x] y\n" + receivedBack, []SetBack{{disk, 7, 14}}, 5, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, err := readHistory(historyHead+test.text, 8, 17)
@@ -78,7 +77,7 @@ func TestHistory(t *testing.T) {
 }
 
 func TestHistoryIsNone(t *testing.T) {
-	for _, text := range []string{"", "History for 'other':\n", "History for 'back':\n2026-11-29.22:00:00 [txg:4] create pool version 5000\n", "cannot open\n"} {
+	for _, text := range []string{"", "History for 'other':\n", "History for 'back':\n2026-11-29.22:00:00 [txg:4] create pool version 5000\n2026-11-29.22:00:00 zpool create back /tmp/b.img\n", "cannot open\n"} {
 		_, err := readHistory(text, 8)
 		assert.ErrorIs(t, err, errHistory, "%q", text)
 	}
@@ -95,6 +94,17 @@ func TestPoolTXG(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "back", "txgs"), []byte(text), 0o644))
 		assert.Equal(t, want, PoolTXG(dir, "back"), text)
 	}
+}
+
+// What was written over lies behind the first command, which is kept.
+func TestHistoryThatWasWrittenOver(t *testing.T) {
+	kept := "History for 'back':\n2026-11-29.22:00:00 [txg:4] create pool version 5000\n2026-11-29.22:00:00 [txg:4] set feature@lz4_compress=enabled\n2026-11-29.22:00:00 [txg:5] set back (54) mountpoint=none\n2026-11-29.22:00:00 zpool create back /tmp/b.img\n"
+	h, err := readHistory(kept+"2026-11-29.22:00:01 [txg:12] set back (54) a:b=380\n"+receivedBack, 8)
+	require.NoError(t, err)
+	assert.EqualValues(t, 12, h.Since)
+	h, err = readHistory(strings.Replace(kept, "zpool create", "no command", 1)+receivedBack, 8)
+	require.NoError(t, err)
+	assert.EqualValues(t, 4, h.Since, "nothing is kept of a pool without a command")
 }
 
 // A history is a stream: set-backs that nobody asked for take no memory.

@@ -57,7 +57,7 @@ func (w *World) reach(d *dataset) uint64 {
 func (w *World) history(n *node, pool string, over []uint64) zfs.History {
 	print := func(_ context.Context, _ command.Cmd, each func(string) error) error {
 		list := w.histories[n.name+":"+pool]
-		lines := []string{"History for '" + pool + "':", "2026-07-13.09:00:00 [txg:1] create pool version 5000"}
+		lines := []string{"History for '" + pool + "':", "2026-07-13.09:00:00 [txg:1] create pool version 5000", "2026-07-13.09:00:00 zpool create " + pool + " disk"}
 		kept := w.kept(list)
 		if len(kept) == len(list) {
 			lines = append(lines, "2026-07-13.09:00:00 [txg:1] create "+pool+" (21)")

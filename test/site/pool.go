@@ -135,9 +135,3 @@ func Property(ctx context.Context, dataset, name string) (value, source string, 
 	}
 	return all[0][0], all[0][1], nil
 }
-
-// SetProperty sets a property.
-func SetProperty(ctx context.Context, dataset, name, value string) error {
-	_, err := run(ctx, "zfs", "set", name+"="+value, dataset)
-	return err
-}
