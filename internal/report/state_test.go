@@ -1,0 +1,31 @@
+package report
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// A state that cannot be used is empty, with the reason: the next run looks at more.
+func TestState(t *testing.T) {
+	dir := t.TempDir()
+	s, err := LoadState(dir)
+	require.NoError(t, err)
+	s.Checked = map[string]Checked{"tank/vm-1-disk-0": {GUID: 1 << 63, TXG: 7, Unproven: []Unproven{{Name: "x", GUID: 1, Reason: "why"}}}}
+	require.NoError(t, s.Save(dir))
+	again, err := LoadState(dir)
+	require.NoError(t, err)
+	assert.Equal(t, s, again)
+	info, err := os.Stat(filepath.Join(dir, StateName))
+	require.NoError(t, err)
+	assert.EqualValues(t, 0o600, info.Mode().Perm())
+	for _, text := range []string{"", `{"version":1,"checked":{"x":{"guid":-1}}}`, `{"version":2}`, `{}`, `null`, `[]`} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, StateName), []byte(text), 0o600))
+		s, err := LoadState(dir)
+		assert.Error(t, err, text)
+		assert.Equal(t, State{Version: stateVersion}, s, text)
+	}
+}
