@@ -53,9 +53,25 @@ func JudgeBookmarks(dataset string, bookmarks, snapshots []zfs.Snapshot, h zfs.H
 
 func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h zfs.History) (Standing, string) {
 	lost := h.Breaks[dataset]
+	received := func(from uint64) (zfs.Received, bool) {
+		i := slices.IndexFunc(h.Received, func(r zfs.Received) bool { return r.Dataset == dataset && r.Name == b.Name && r.TXG >= from })
+		if i < 0 {
+			return zfs.Received{}, false
+		}
+		return h.Received[i], true
+	}
 	for _, s := range h.SetBacks {
-		if s.Dataset != dataset || !s.Over(b.CreateTXG) || s.TXG <= lost.TXG {
+		if s.Dataset != dataset || s.TXG <= lost.TXG {
 			continue
+		}
+		again, any := received(s.TXG)
+		switch {
+		case s.TXG == b.CreateTXG && !any:
+			return Unproven, fmt.Sprintf("the disk was set back in the transaction group of the bookmark, %d", s.TXG)
+		case !s.Over(b.CreateTXG):
+			continue
+		case any:
+			return Unproven, fmt.Sprintf("the disk was set back past it (to txg %d, at txg %d), and a snapshot of its name was received at txg %d: if that was the same one, the bookmark is good", s.Base, s.TXG, again.TXG)
 		}
 		// A set-back leaves nothing between its ends.
 		if i := slices.IndexFunc(snapshots, func(o zfs.Snapshot) bool { return s.Over(o.CreateTXG) }); i >= 0 {
@@ -77,12 +93,12 @@ func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h z
 // transaction group, proves that the disk was not set back past it since. So in question
 // is what is newer than the newest of these, and has no snapshot.
 func (d *Disk) InQuestion() []zfs.Snapshot {
-	if d.Ignored != "" {
+	if d.Ignored != "" || d.unchanged() {
 		return nil
 	}
 	var sound uint64
 	for _, s := range d.Snapshots {
-		if s.CreateTXG <= d.checkedTXG() {
+		if d.known() && s.CreateTXG <= d.Checked.TXG {
 			sound = max(sound, s.CreateTXG)
 		}
 	}
@@ -95,14 +111,17 @@ func (d *Disk) InQuestion() []zfs.Snapshot {
 	return list
 }
 
-// checkedTXG is up to which transaction group the disk's bookmarks were looked at, 0 if
-// nothing is known. A promotion changes its origin, and brings bookmarks.
-func (d *Disk) checkedTXG() uint64 {
-	c := d.Checked
-	if c.GUID != d.GUID || c.Origin != d.Origin || d.PoolTXG > 0 && c.TXG > d.PoolTXG {
-		return 0 // of another dataset, or of a pool that was rewound since
-	}
-	return c.TXG
+// unchanged reports whether the disk's list of snapshots is what it was when its bookmarks
+// were looked at. A set-back changes it.
+func (d *Disk) unchanged() bool {
+	return d.known() && d.SnapshotsChanged > 0 && d.Checked.Changed == d.SnapshotsChanged && d.Checked.Newest == d.NewestSnapshot
+}
+
+// known reports whether what an earlier run knew is of this dataset. A promotion changes
+// its origin, and brings bookmarks; a pool that was rewound counts from an older
+// transaction group.
+func (d *Disk) known() bool {
+	return d.Checked.GUID == d.GUID && d.Checked.Origin == d.Origin && d.Checked.TXG <= d.PoolTXG
 }
 
 func (d *Disk) hasGUID(guid uint64) bool {
@@ -123,15 +142,11 @@ func (d *Disk) judgeBookmarks() []JudgedBookmark {
 		bad = slices.DeleteFunc(JudgeBookmarks(d.Name, question, d.Snapshots, *d.History), func(j JudgedBookmark) bool { return j.Standing == Good })
 	}
 	for _, b := range d.Bookmarks {
-		if _, ours := b.Class(); !ours || slices.ContainsFunc(question, func(q zfs.Snapshot) bool { return q == b }) || d.Ignored != "" {
+		if _, ours := b.Class(); !ours || d.Checked.GUID != d.GUID || slices.ContainsFunc(question, func(q zfs.Snapshot) bool { return q == b }) || d.Ignored != "" {
 			continue
 		}
-		i := slices.IndexFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.GUID == b.GUID })
-		known := slices.IndexFunc(d.Checked.Unproven, func(u report.Unproven) bool { return u.GUID == b.GUID && d.Checked.GUID == d.GUID })
-		switch {
-		case i >= 0 && d.Snapshots[i].CreateTXG != b.CreateTXG:
-			bad = append(bad, JudgedBookmark{b, Discarded, "its snapshot was received again, and is bookmarked again"})
-		case i < 0 && known >= 0:
+		known := slices.IndexFunc(d.Checked.Unproven, func(u report.Unproven) bool { return u.GUID == b.GUID })
+		if known >= 0 && !d.hasGUID(b.GUID) {
 			bad = append(bad, JudgedBookmark{b, Unproven, d.Checked.Unproven[known].Reason})
 		}
 	}
@@ -155,12 +170,6 @@ func (p *planner) abandon(d Disk) Disk {
 		d.Bookmarks = slices.DeleteFunc(slices.Clone(d.Bookmarks), func(o zfs.Snapshot) bool { return o == b })
 		j.Dataset = d.Name
 		p.plan.Abandoned = append(p.plan.Abandoned, j)
-		if i := slices.IndexFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.GUID == b.GUID }); i >= 0 {
-			again := d.Snapshots[i]
-			again.Dataset = d.Name
-			p.plan.CreateBookmarks = append(p.plan.CreateBookmarks, again)
-			d.Bookmarks = append(d.Bookmarks, again)
-		}
 	}
 	if len(unproven) > 0 {
 		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Warning, Reason: unprovenText(d.Name, unproven)})
@@ -179,7 +188,7 @@ func unprovenText(dataset string, list []JudgedBookmark) string {
 	if more := len(list) - named; more > 0 {
 		text += fmt.Sprintf("; and %d more (zfs list -t bookmark %s)", more, dataset)
 	}
-	return fmt.Sprintf("%s: %s may be of a discarded history, from which nothing must be sent: %s; left alone; if the disk was rolled back or received onto since, type: %s",
+	return fmt.Sprintf("%s: %s may be of a discarded history, from which nothing must be sent: %s; left alone; if the disk was set back since (zfs rollback, or zfs receive -F over newer snapshots of its own), type: %s",
 		dataset, plural(len(list), "bookmark"), list[0].Reason, text)
 }
 
@@ -190,19 +199,19 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// NextChecked is what the next run is to know of the disk's bookmarks. It stays as it is
-// where this run could not look, or did not finish.
-func (d *Disk) NextChecked(unfinished bool) report.Checked { //nolint:revive // what became of the plan
-	if d.Ignored != "" || unfinished || d.History == nil && len(d.InQuestion()) > 0 {
-		return d.Checked
+// NextChecked is what the next run is to know of the disk's bookmarks. It is false where
+// this run could not look, or did not finish: then that stays as it is.
+func (d *Disk) NextChecked(unfinished bool) (report.Checked, bool) { //nolint:revive // what became of the plan
+	if d.Ignored != "" || unfinished || d.BookmarksUnread || d.History == nil && len(d.InQuestion()) > 0 {
+		return d.Checked, false
 	}
-	next := report.Checked{GUID: d.GUID, Origin: d.Origin, TXG: NewestTXG(d.Snapshots)}
+	next := report.Checked{GUID: d.GUID, Origin: d.Origin, TXG: NewestTXG(d.Snapshots), Newest: d.NewestSnapshot, Changed: d.SnapshotsChanged}
 	for _, j := range d.judgeBookmarks() {
 		if j.Standing == Unproven {
 			next.Unproven = append(next.Unproven, report.Unproven{Name: j.Name, GUID: j.GUID, Reason: j.Reason})
 		}
 	}
-	return next
+	return next, true
 }
 
 // NewestTXG is the transaction group of the newest snapshot of any kind, 0 if there is none.

@@ -17,6 +17,10 @@ const keepStoppedBookmarks = 10
 // a transaction group (facts: OpenZFS F).
 const MaxBookmarkDestroys = 20
 
+// maxAbandoned is how many bookmarks of discarded histories one run destroys at most, before
+// the guests get their snapshots.
+const maxAbandoned = 200
+
 // maxBookmarkCreates is how many bookmarks of snapshots that are there already one run makes at
 // most. All of them are in one transaction group, which every writer waits for.
 const maxBookmarkCreates = 200

@@ -90,6 +90,7 @@ func (p *Plan) Add(more Plan) {
 	p.FullDestroys = append(p.FullDestroys, more.FullDestroys...)
 	p.CreateBookmarks = append(p.CreateBookmarks, more.CreateBookmarks...)
 	p.Abandoned = append(p.Abandoned, more.Abandoned...)
+	p.AbandonedLater = append(p.AbandonedLater, more.AbandonedLater...)
 	p.DestroyBookmarks = append(p.DestroyBookmarks, more.DestroyBookmarks...)
 	p.InheritReceived = append(p.InheritReceived, more.InheritReceived...)
 	p.Notes = append(p.Notes, more.Notes...)

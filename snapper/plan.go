@@ -38,6 +38,8 @@ type Disk struct {
 	// group now, 0 where it is not known.
 	Checked report.Checked
 	PoolTXG uint64
+	// BookmarksUnread: they could not be listed, so that Bookmarks is empty.
+	BookmarksUnread bool
 	// History is that of its pool, where it was read, and HistoryProblem why it was not
 	// though bookmarks are in question.
 	History        *zfs.History
@@ -74,6 +76,8 @@ type Plan struct {
 	CreateBookmarks []zfs.Snapshot
 	// Abandoned are bookmarks of a discarded history: they go first.
 	Abandoned []JudgedBookmark
+	// AbandonedLater are the datasets whose abandoned bookmarks are left to the next run.
+	AbandonedLater []string
 	// DestroyBookmarks are bookmarks to destroy.
 	DestroyBookmarks []zfs.Snapshot
 	// InheritReceived are datasets whose local label gives way to the received one.
@@ -196,6 +200,14 @@ func (p *planner) cap() {
 	// What is newest is what a receiver that was away needs first.
 	slices.SortStableFunc(p.plan.CreateBookmarks, func(a, b zfs.Snapshot) int { return b.Creation.Compare(a.Creation) })
 	p.plan.CreateBookmarks = p.plan.CreateBookmarks[:min(len(p.plan.CreateBookmarks), maxBookmarkCreates)]
+	if over := len(p.plan.Abandoned) - maxAbandoned; over > 0 {
+		for _, j := range p.plan.Abandoned[maxAbandoned:] {
+			p.plan.AbandonedLater = append(p.plan.AbandonedLater, j.Dataset)
+		}
+		p.plan.Abandoned = p.plan.Abandoned[:maxAbandoned]
+		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Warning, Reason: fmt.Sprintf(
+			"%d more bookmarks of discarded histories are left to the next runs, and must not be used as send bases until then", over)})
+	}
 	p.plan.DestroyBookmarks = p.plan.DestroyBookmarks[:min(len(p.plan.DestroyBookmarks), p.policy.MaxBookmarkDestroys)]
 	p.plan.FullDestroys = p.plan.FullDestroys[:min(len(p.plan.FullDestroys), p.policy.MaxDestroys)]
 	if over := len(p.plan.Destroys) - p.policy.MaxDestroys; over > 0 {

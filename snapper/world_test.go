@@ -49,9 +49,12 @@ func (w *world) managed(d *Disk, class zfs.Class, at time.Time) {
 // run plans and does what is planned. Snapshots of datasets in fails are not made
 // for lack of space.
 func (w *world) run(fails ...string) Plan {
+	for i := range w.disks {
+		w.disks[i].PoolTXG = w.txg
+	}
 	plan := MakePlan(w.disks, w.policy, w.now)
 	for i := range w.disks {
-		w.disks[i].Checked = w.disks[i].NextChecked(false)
+		w.disks[i].Checked, _ = w.disks[i].NextChecked(false)
 	}
 	w.apply(plan, fails...)
 	for i := range w.disks {

@@ -34,8 +34,11 @@ type Checked struct {
 	// GUID and Origin are the dataset's.
 	GUID   uint64 `json:"guid"`
 	Origin string `json:"origin,omitempty"`
-	// TXG is up to which transaction group of its pool they were looked at.
-	TXG uint64 `json:"txg"`
+	// TXG is up to which transaction group of its pool they were looked at. Newest is its
+	// newest snapshot then, Changed when its list of snapshots had last changed, in seconds.
+	TXG     uint64 `json:"txg"`
+	Newest  string `json:"newest,omitempty"`
+	Changed int64  `json:"changed,omitempty"`
 	// Unproven are those of which nothing could be proved.
 	Unproven []Unproven `json:"unproven,omitempty"`
 }

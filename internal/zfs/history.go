@@ -23,13 +23,22 @@ type SetBack struct {
 // Over reports whether what was made in the transaction group txg was discarded by it.
 func (s SetBack) Over(txg uint64) bool { return s.Base < txg && txg < s.TXG }
 
+// Received is a snapshot that a dataset received, and when.
+type Received struct {
+	Dataset, Name string
+	TXG           uint64
+}
+
 // History is what a pool's own history tells of its datasets.
 type History struct {
 	// Since is the first transaction group after which no record is missing. ZFS writes
 	// over the oldest ones.
 	Since uint64
-	// SetBacks are those that were asked for, in order.
+	// SetBacks are those over any of the bookmarks that were asked for, or in the same
+	// transaction group, in order.
 	SetBacks []SetBack
+	// Received are snapshots of the names of these bookmarks.
+	Received []Received
 	// Breaks hold, by dataset, the last event through which its bookmarks cannot be
 	// followed.
 	Breaks map[string]Break
@@ -44,12 +53,16 @@ type Break struct {
 // errHistory is in the chain of errors for a history that is not what zpool prints.
 var errHistory = errors.New("the pool's history is not as expected")
 
-// History reads a pool's history (zpool-history(8), -i): the set-backs over any of the
-// given transaction groups, how far back it reaches, and what it leaves unclear. It is
-// read as a stream and takes as much memory as what it returns. Only root may do it.
-// What it takes for a set-back was seen on OpenZFS 2.1 and 2.3: docs/replication.md.
-func (r Reader) History(ctx context.Context, pool string, over []uint64) (History, error) {
-	p := historyParser{pool: pool, over: over, history: History{Breaks: map[string]Break{}}, swaps: map[string]string{}}
+// History reads a pool's history (zpool-history(8), -i): what it tells of these bookmarks,
+// how far back it reaches, and what it leaves unclear. It is read as a stream and takes as
+// much memory as what it returns. Only root may do it. What it takes for a set-back was
+// seen on OpenZFS 2.1 and 2.3: docs/replication.md.
+func (r Reader) History(ctx context.Context, pool string, bookmarks []Snapshot) (History, error) {
+	p := historyParser{pool: pool, bookmarks: bookmarks, names: map[string]bool{}, swaps: map[string]string{}}
+	for _, b := range bookmarks {
+		p.names[b.Name] = true
+	}
+	p.forget(0)
 	first := true
 	err := r.lines(ctx, []string{"zpool", "history", "-i", pool}, func(line string) error {
 		if first {
@@ -74,9 +87,10 @@ func (r Reader) History(ctx context.Context, pool string, over []uint64) (Histor
 
 // historyParser takes a history line by line, the oldest first.
 type historyParser struct {
-	pool    string
-	over    []uint64
-	history History
+	pool      string
+	bookmarks []Snapshot
+	names     map[string]bool // theirs
+	history   History
 	// command is true after the first command, txg is that of the last event.
 	command bool
 	txg     uint64
@@ -98,7 +112,8 @@ func (p *historyParser) line(line string) {
 		return
 	}
 	if rest := line[len(historyTime):]; !p.command && (strings.HasPrefix(rest, "zpool ") || strings.HasPrefix(rest, "zfs ")) {
-		p.command, p.history.Since = true, 0
+		p.command = true
+		p.forget(0)
 	}
 	number, event, ok := strings.Cut(line[len(historyTime):], "] ")
 	number, isEvent := strings.CutPrefix(number, "[txg:")
@@ -112,7 +127,7 @@ func (p *historyParser) line(line string) {
 	if txg < p.txg {
 		// Records are in order: one that is not, or the one before it, was made up by a
 		// value with line ends in it. Nothing before now is believed.
-		p.history.Since = p.txg
+		p.forget(p.txg)
 		return
 	}
 	if p.history.Since == 0 {
@@ -125,6 +140,12 @@ func (p *historyParser) line(line string) {
 		event = event[:at] // since 2.3
 	}
 	p.event(strings.TrimRight(event, " "))
+}
+
+// forget drops all that was read: what is known begins with the transaction group since.
+func (p *historyParser) forget(since uint64) {
+	p.history = History{Since: since, Breaks: map[string]Break{}}
+	clear(p.swaps)
 }
 
 // next ends a transaction group. A change of contents whose base was not told in it
@@ -152,9 +173,20 @@ func (p *historyParser) event(event string) {
 			delete(p.swaps, clone)
 			p.setBack(SetBack{dataset, base, p.txg})
 		}
+	case strings.HasPrefix(event, "finish receiving "):
+		clone, name, _ := strings.Cut(event[len("finish receiving "):], " snap=")
+		if dataset, ok := p.setBackBy(clone); ok && p.names[name] {
+			p.history.Received = append(p.history.Received, Received{dataset, name, p.txg})
+		}
 	case strings.HasPrefix(event, "rename "):
-		from, to, _ := strings.Cut(event[len("rename "):], " -> ")
-		p.rename(p.dataset(from), p.dataset(to))
+		from, to, ok := strings.Cut(event[len("rename "):], " -> ")
+		switch {
+		case ok && strings.Contains(from, "@") && strings.HasPrefix(to, "@"): // of a snapshot
+		case ok && strings.Contains(to, "/") && ValidDataset(to):
+			p.rename(p.dataset(from), p.dataset(to))
+		default:
+			p.forget(p.txg)
+		}
 	case strings.HasPrefix(event, "promote "):
 		dataset := p.dataset(event[len("promote "):])
 		p.history.Breaks[dataset] = Break{p.txg, "it was promoted, and a clone that is promoted takes over the bookmarks of its origin"}
@@ -163,8 +195,8 @@ func (p *historyParser) event(event string) {
 
 // setBack keeps a set-back that was asked for.
 func (p *historyParser) setBack(s SetBack) {
-	for _, txg := range p.over {
-		if s.Over(txg) {
+	for _, b := range p.bookmarks {
+		if s.Over(b.CreateTXG) || s.TXG == b.CreateTXG {
 			p.history.SetBacks = append(p.history.SetBacks, s)
 			return
 		}
@@ -183,6 +215,14 @@ func (p *historyParser) rename(from, to string) {
 		kept = append(kept, s)
 	}
 	p.history.SetBacks = kept
+	received := p.history.Received[:0]
+	for _, r := range p.history.Received {
+		if !Within(r.Dataset, to) {
+			r.Dataset = renamed(r.Dataset, from, to)
+			received = append(received, r)
+		}
+	}
+	p.history.Received = received
 	breaks := map[string]Break{}
 	for dataset, b := range p.history.Breaks {
 		if !Within(dataset, to) {

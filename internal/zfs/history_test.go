@@ -16,10 +16,14 @@ import (
 
 // readHistory reads what zpool history printed, and asks for set-backs over txgs.
 func readHistory(text string, over ...uint64) (History, error) {
+	var bookmarks []Snapshot
+	for _, txg := range over {
+		bookmarks = append(bookmarks, Snapshot{Name: fmt.Sprint("s", txg), CreateTXG: txg})
+	}
 	r := Reader{Run: func(_ context.Context, _ command.Cmd, each func(string) error) error {
 		return command.ReadLines(strings.NewReader(text), each)
 	}}
-	return r.History(context.Background(), "back", over)
+	return r.History(context.Background(), "back", bookmarks)
 }
 
 // historyHead begins each history: what is up to the first command is kept for ever.
@@ -41,26 +45,29 @@ func TestHistory(t *testing.T) {
 		since uint64
 		lost  []string
 	}{
-		"nothing":                        {"", nil, 5, nil},
-		"a receive":                      {receivedBack, []SetBack{{disk, 7, 14}}, 5, nil},
-		"a rollback, as 2.3 prints it":   {rolledBack, []SetBack{{disk, 16, 20}}, 5, nil},
-		"both":                           {receivedBack + rolledBack, []SetBack{{disk, 7, 14}, {disk, 16, 20}}, 5, nil},
-		"what nobody asked for":          {"2026-11-29.22:00:01 [txg:14] clone swap " + disk + "/%recv (146) parent=vm-1-disk-0\n2026-11-29.22:00:01 [txg:14] destroy " + disk + "/%recv (146) (bptree, mintxg=13)\n", nil, 5, nil},
-		"a receive that was given up":    {"2026-11-29.22:00:01 [txg:14] destroy " + disk + "/%recv (146) (bptree, mintxg=7)\n", nil, 5, nil},
-		"of another number":              {strings.Replace(receivedBack, "destroy back/data/vm-1-disk-0/%recv (146)", "destroy back/data/vm-1-disk-0/%recv (147)", 1), nil, 5, []string{disk}},
-		"in another group":               {strings.Replace(receivedBack, "[txg:14] destroy", "[txg:15] destroy", 1), nil, 5, []string{disk}},
-		"without its base":               {strings.Replace(receivedBack, " (bptree, mintxg=7)", "", 1), nil, 5, []string{disk}},
-		"the last record":                {"2026-11-29.22:00:01 [txg:14] clone swap " + disk + "/%recv (146) parent=vm-1-disk-0\n", nil, 5, []string{disk}},
-		"a parent that does not fit":     {strings.Replace(receivedBack, "parent=vm-1-disk-0", "parent=vm-2-disk-0", 1), nil, 5, nil},
-		"renamed since":                  {receivedBack + "2026-11-29.22:00:03 [txg:21] rename " + disk + " (134) -> back/data/vm-2-disk-0\n", []SetBack{{"back/data/vm-2-disk-0", 7, 14}}, 5, nil},
-		"its parent renamed":             {receivedBack + "2026-11-29.22:00:03 [txg:21] rename back/data (68) -> back/new [on lab]\n", []SetBack{{"back/new/vm-1-disk-0", 7, 14}}, 5, nil},
-		"another got its name":           {receivedBack + "2026-11-29.22:00:03 [txg:21] rename back/x (134) -> " + disk + "\n", nil, 5, nil},
-		"the pool had another name":      {strings.ReplaceAll(receivedBack, "back/", "third/"), []SetBack{{disk, 7, 14}}, 5, nil},
-		"promoted":                       {receivedBack + "2026-11-29.22:00:03 [txg:21] promote " + disk + " (160) \n", []SetBack{{disk, 7, 14}}, 5, []string{disk}},
-		"a line that a value made up":    {"2026-11-29.22:00:00 [txg:12] set back/x (5) label:running=a\n2026-11-29.22:00:01 [txg:9] clone swap " + disk + "/%recv (1) parent=vm-1-disk-0\n2026-11-29.22:00:01 [txg:9] destroy " + disk + "/%recv (1) (bptree, mintxg=1)\n" + receivedBack, []SetBack{{disk, 7, 14}}, 12, nil},
-		"one that makes up a later time": {"2026-11-29.22:00:01 [txg:90] x\n" + receivedBack, nil, 90, nil},
-		"output of a program":            {"2026-11-29.22:00:01 ioctl channel_program\n    input:\n        program: 'clone swap x'\n" + receivedBack, []SetBack{{disk, 7, 14}}, 5, nil},
-		"a line that is cut":             {"2026-11-29.22:00:01 [txg:\n2026-11-29.22:00:01 [txg:x] y\n" + receivedBack, []SetBack{{disk, 7, 14}}, 5, nil},
+		"nothing":                         {"", nil, 5, nil},
+		"a receive":                       {receivedBack, []SetBack{{disk, 7, 14}}, 5, nil},
+		"a rollback, as 2.3 prints it":    {rolledBack, []SetBack{{disk, 16, 20}}, 5, nil},
+		"both":                            {receivedBack + rolledBack, []SetBack{{disk, 7, 14}, {disk, 16, 20}}, 5, nil},
+		"what nobody asked for":           {"2026-11-29.22:00:01 [txg:14] clone swap " + disk + "/%recv (146) parent=vm-1-disk-0\n2026-11-29.22:00:01 [txg:14] destroy " + disk + "/%recv (146) (bptree, mintxg=13)\n", nil, 5, nil},
+		"a receive that was given up":     {"2026-11-29.22:00:01 [txg:14] destroy " + disk + "/%recv (146) (bptree, mintxg=7)\n", nil, 5, nil},
+		"of another number":               {strings.Replace(receivedBack, "destroy back/data/vm-1-disk-0/%recv (146)", "destroy back/data/vm-1-disk-0/%recv (147)", 1), nil, 5, []string{disk}},
+		"in another group":                {strings.Replace(receivedBack, "[txg:14] destroy", "[txg:15] destroy", 1), nil, 5, []string{disk}},
+		"without its base":                {strings.Replace(receivedBack, " (bptree, mintxg=7)", "", 1), nil, 5, []string{disk}},
+		"the last record":                 {"2026-11-29.22:00:01 [txg:14] clone swap " + disk + "/%recv (146) parent=vm-1-disk-0\n", nil, 5, []string{disk}},
+		"a parent that does not fit":      {strings.Replace(receivedBack, "parent=vm-1-disk-0", "parent=vm-2-disk-0", 1), nil, 5, nil},
+		"renamed since":                   {receivedBack + "2026-11-29.22:00:03 [txg:21] rename " + disk + " (134) -> back/data/vm-2-disk-0\n", []SetBack{{"back/data/vm-2-disk-0", 7, 14}}, 5, nil},
+		"its parent renamed":              {receivedBack + "2026-11-29.22:00:03 [txg:21] rename back/data (68) -> back/new [on lab]\n", []SetBack{{"back/new/vm-1-disk-0", 7, 14}}, 5, nil},
+		"another got its name":            {receivedBack + "2026-11-29.22:00:03 [txg:21] rename back/x (134) -> " + disk + "\n", nil, 5, nil},
+		"the pool had another name":       {strings.ReplaceAll(receivedBack, "back/", "third/"), []SetBack{{disk, 7, 14}}, 5, nil},
+		"a snapshot of another renamed":   {receivedBack + "2026-11-29.22:00:03 [txg:21] rename back/other@yesterday (93) -> @twodays\n", []SetBack{{disk, 7, 14}}, 5, nil},
+		"promoted, a snapshot renamed":    {receivedBack + "2026-11-29.22:00:03 [txg:20] promote " + disk + " (160) \n2026-11-29.22:00:03 [txg:21] rename back/other@yesterday (93) -> @twodays\n", []SetBack{{disk, 7, 14}}, 5, []string{disk}},
+		"a rename that is not understood": {receivedBack + "2026-11-29.22:00:03 [txg:21] rename something\n", nil, 21, nil},
+		"promoted":                        {receivedBack + "2026-11-29.22:00:03 [txg:21] promote " + disk + " (160) \n", []SetBack{{disk, 7, 14}}, 5, []string{disk}},
+		"a line that a value made up":     {"2026-11-29.22:00:00 [txg:12] set back/x (5) label:running=a\n2026-11-29.22:00:01 [txg:9] clone swap " + disk + "/%recv (1) parent=vm-1-disk-0\n2026-11-29.22:00:01 [txg:9] destroy " + disk + "/%recv (1) (bptree, mintxg=1)\n" + receivedBack, []SetBack{{disk, 7, 14}}, 12, nil},
+		"one that makes up a later time":  {"2026-11-29.22:00:01 [txg:90] x\n" + receivedBack, nil, 90, nil},
+		"output of a program":             {"2026-11-29.22:00:01 ioctl channel_program\n    input:\n        program: 'clone swap x'\n" + receivedBack, []SetBack{{disk, 7, 14}}, 5, nil},
+		"a line that is cut":              {"2026-11-29.22:00:01 [txg:\n2026-11-29.22:00:01 [txg:x] y\n" + receivedBack, []SetBack{{disk, 7, 14}}, 5, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, err := readHistory(historyHead+test.text, 8, 17)
@@ -94,6 +101,15 @@ func TestPoolTXG(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "back", "txgs"), []byte(text), 0o644))
 		assert.Equal(t, want, PoolTXG(dir, "back"), text)
 	}
+}
+
+// Snapshots that were received are told where a bookmark has their name.
+func TestHistoryTellsWhatWasReceived(t *testing.T) {
+	text := historyHead + "2026-11-29.22:00:01 [txg:14] finish receiving back/data/vm-1-disk-0/%recv (146) snap=s8\n2026-11-29.22:00:01 [txg:14] finish receiving back/data/vm-1-disk-0/%recv (146) snap=other\n" +
+		"2026-11-29.22:00:03 [txg:21] rename back/data (68) -> back/new\n"
+	h, err := readHistory(text, 8)
+	require.NoError(t, err)
+	assert.Equal(t, []Received{{"back/new/vm-1-disk-0", "s8", 14}}, h.Received)
 }
 
 // What was written over lies behind the first command, which is kept.

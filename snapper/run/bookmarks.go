@@ -62,7 +62,7 @@ func (r *run) destroyAbandoned(ctx context.Context, p *pool, marks []snapper.Jud
 			err = p.withTimeout(func(timeout context.Context) error { return p.destroyBookmark(timeout, m.Snapshot) })
 		}
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
-			r.problem(report.Warning, "%s was set back; a bookmark of the discarded history remains and must not be used as a send base: %v", m.Dataset, err)
+			r.problem(report.Warning, "a bookmark of a discarded history remains and must not be used as a send base: %s#%s: %v", m.Dataset, m.Name, err)
 			r.unfinished(m.Dataset)
 			continue
 		}

@@ -32,27 +32,22 @@ func (r *run) readHistories(ctx context.Context, pools []*pool) {
 }
 
 func (r *run) readHistory(ctx context.Context, p *pool) {
-	disks := p.inQuestion()
-	if len(disks) == 0 {
-		return
-	}
+	// A bookmark that was only remembered may be gone by now.
 	remembered := p.recalled()
-	maps.DeleteFunc(remembered, func(dataset string, _ *snapper.Disk) bool {
-		return !slices.ContainsFunc(disks, func(d *snapper.Disk) bool { return d.Name == dataset })
+	maps.DeleteFunc(remembered, func(_ string, d *snapper.Disk) bool {
+		return len(d.InQuestion()) == 0 && len(d.Checked.Unproven) == 0
 	})
 	if len(remembered) > 0 {
 		if err := p.listBookmarks(ctx, remembered); err != nil {
 			r.problem(report.Warning, "pool %s: its bookmarks are left to the next run: %v", p.name, err)
 		}
-		disks = p.inQuestion()
 	}
-	var over []uint64
+	disks := p.inQuestion()
+	var bookmarks []zfs.Snapshot
 	for _, d := range disks {
-		for _, b := range d.InQuestion() {
-			over = append(over, b.CreateTXG)
-		}
+		bookmarks = append(bookmarks, d.InQuestion()...)
 	}
-	if len(over) == 0 {
+	if len(bookmarks) == 0 {
 		return
 	}
 	slow := r.state.SlowHistory[p.name]
@@ -63,10 +58,10 @@ func (r *run) readHistory(ctx context.Context, p *pool) {
 		return
 	}
 	delete(r.state.SlowHistory, p.name)
-	r.progress("pool %s: reading its history, since %d bookmarks of %d disks may be of a discarded one", p.name, len(over), len(disks))
+	r.progress("pool %s: reading its history, since %d bookmarks of %d disks may be of a discarded one", p.name, len(bookmarks), len(disks))
 	limited, cancel := context.WithTimeout(ctx, historyTimeout)
 	defer cancel()
-	history, err := zfs.Reader{Inherit: p.inherit()}.History(limited, p.name, over)
+	history, err := zfs.Reader{Inherit: p.inherit()}.History(limited, p.name, bookmarks)
 	if limited.Err() != nil && ctx.Err() == nil {
 		if r.state.SlowHistory == nil {
 			r.state.SlowHistory = map[string]time.Time{}
@@ -110,8 +105,8 @@ func (r *run) nextState(pools []*pool) report.State {
 		})
 		for i := range p.disks {
 			d := &p.disks[i]
-			checked := d.NextChecked(r.stuck[d.Name])
-			if e := p.index.Entries[d.Name]; e != nil && checked.TXG == snapper.NewestTXG(d.Snapshots) {
+			checked, moved := d.NextChecked(r.stuck[d.Name])
+			if e := p.index.Entries[d.Name]; e != nil && moved {
 				checked.TXG = max(checked.TXG, snapper.NewestTXG(e.Snapshots)) // what the run made itself
 			}
 			if checked.GUID != 0 {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func bookmarked(t *testing.T, zpool string) (*run, *pool, *snapper.Disk) {
 		return zfs.Snapshot{Dataset: disk0, Name: zfs.FormatSnapshotName(at, zfs.Daily), GUID: 1000 + txg, CreateTXG: txg, Creation: at}
 	}
 	d := runningDisk(disk0, words("f4"))
-	d.GUID, d.Snapshots, d.Bookmarks = 7, []zfs.Snapshot{of(10), of(35)}, []zfs.Snapshot{of(10), of(20)}
+	d.GUID, d.PoolTXG, d.Snapshots, d.Bookmarks = 7, 100, []zfs.Snapshot{of(10), of(35)}, []zfs.Snapshot{of(10), of(20)}
 	r := testRun()
 	r.start = noon
 	p := &pool{name: "tank", parents: []string{"tank/data"}, disks: []snapper.Disk{d}, index: index.Index{}}
@@ -50,7 +51,7 @@ func TestReadHistory(t *testing.T) {
 	assert.Equal(t, []zfs.SetBack{{Dataset: disk0, Base: 10, TXG: 35}}, d.History.SetBacks)
 
 	next := r.nextState([]*pool{p})
-	assert.Equal(t, report.Checked{GUID: 7, TXG: 35}, next.Checked[disk0])
+	assert.Equal(t, report.Checked{GUID: 7, TXG: 35, Newest: d.NewestSnapshot}, next.Checked[disk0])
 	assert.Equal(t, report.Checked{}, func() report.Checked { r.unfinished(disk0); return r.nextState([]*pool{p}).Checked[disk0] }())
 
 	_, p, d = bookmarked(t, aHistory)
@@ -79,6 +80,32 @@ func TestReadHistoryFails(t *testing.T) {
 		assert.NotNil(t, d.History)
 		assert.Empty(t, r.state.SlowHistory)
 	}
+}
+
+// Bookmarks that were only remembered are listed first. Where that fails, nothing is known of
+// them, and the next run looks again: that they are missing is no proof.
+func TestReadHistoryListsFirst(t *testing.T) {
+	for _, unproven := range []bool{false, true} {
+		r, p, d := bookmarked(t, aHistory)
+		p.remembered = map[string]bool{disk0: true}
+		d.Checked = report.Checked{GUID: 7, TXG: 5}
+		if unproven {
+			d.Checked = report.Checked{GUID: 7, TXG: 35, Unproven: []report.Unproven{{Name: "x", GUID: 1020}}}
+		}
+		before := d.Checked
+		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(mustFind(t, "zpool")), "zfs"), []byte("#!/bin/sh\necho cannot open >&2\nexit 1\n"), 0o755))
+		r.readHistory(t.Context(), p)
+		assert.True(t, d.BookmarksUnread)
+		require.Len(t, r.report.Problems, 1)
+		assert.Equal(t, before, r.nextState([]*pool{p}).Checked[disk0])
+	}
+}
+
+func mustFind(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	require.NoError(t, err)
+	return path
 }
 
 // What is known of a disk stays while nobody looked at it, and goes with the disk.

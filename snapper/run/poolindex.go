@@ -94,7 +94,7 @@ func (p *pool) listBookmarks(ctx context.Context, disks map[string]*snapper.Disk
 		clear(marks)
 	}
 	for dataset, d := range disks {
-		d.Bookmarks = marks[dataset]
+		d.Bookmarks, d.BookmarksUnread = marks[dataset], err != nil
 		if e := p.index.Entries[dataset]; e != nil && err == nil {
 			e.Bookmarks, p.index.Changed = slices.Clone(marks[dataset]), true
 		}

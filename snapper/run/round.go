@@ -117,6 +117,9 @@ func (r *run) round(ctx context.Context, g snapper.NodeView, pools []*pool, befo
 		r.capture(plan, g, r.planned(pools))
 		r.carryOut(ctx, pools, plan, release)
 	}
+	for _, dataset := range plan.AbandonedLater {
+		r.unfinished(dataset)
+	}
 	r.reportPlan(plan)
 	return plan, nil
 }

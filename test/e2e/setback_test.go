@@ -68,7 +68,10 @@ func TestDiscardedBookmarksGo(t *testing.T) {
 			w.run(w.a, "snap", "f4")
 			require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick))
 		}},
-		{"index gone", func(string, string) { w.sh("rm /var/lib/snapwatch/index-ta") }},
+		{"a snapshot of another dataset renamed", func(string, string) {
+			w.pipe("zfs create ta/other && zfs snapshot ta/other@yesterday && zfs rename ta/other@yesterday ta/other@twodays")
+		}},
+		{"index gone", func(string, string) { w.sh("rm -f /var/lib/snapwatch/index-ta") }},
 	}
 	var disks []string
 	for i := range states {

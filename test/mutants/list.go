@@ -2,7 +2,7 @@ package main
 
 var suites = []suite{
 	{"snapper/", [][]string{{"./snapper", "./snapper/run", "-rapid.checks", "30"}, {"./snapper/index"}, {"./test/sim", "-weeks", "40"}}},
-	{"internal/zfs/", [][]string{{"./internal/zfs"}}},
+	{"internal/zfs/", [][]string{{"./internal/zfs"}, {"-run", "Judge", "./snapper"}}},
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
 	{"deploy/", [][]string{{"-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
 }
@@ -73,7 +73,7 @@ var mutants = []mutant{
 	{"snapper/run/apply.go", `p.hangs.Store(true)`, `p.hangs.Store(false)`, "begin a step behind one that hangs"},
 	{"snapper/node.go", `if len(storages) == 0 {`, `if false {`, "take another cluster's disk for the own guest of that number"},
 	{"snapper/abandoned.go", `		return Discarded, fmt.Sprintf(`, `		return Good, fmt.Sprintf(`, "leave bookmarks of a history that is gone"},
-	{"snapper/abandoned.go", `b.CreateTXG > sound && !d.hasGUID(b.GUID)`, `b.CreateTXG > d.checkedTXG() && !d.hasGUID(b.GUID)`, "take what is remembered for a proof that no set-back was"},
+	{"snapper/abandoned.go", `b.CreateTXG > sound && !d.hasGUID(b.GUID)`, `b.CreateTXG > d.Checked.TXG && !d.hasGUID(b.GUID)`, "take what is remembered for a proof that no set-back was"},
 	{"snapper/abandoned.go", `case b.CreateTXG < h.Since:`, `case false:`, "call a bookmark good of which the history does not tell"},
 	{"snapper/abandoned.go", `		if j.Standing == Unproven {
 			unproven = append(unproven, j)
@@ -83,8 +83,13 @@ var mutants = []mutant{
 		}`, "destroy bookmarks of which nothing is proved"},
 	{"snapper/abandoned.go", `s.TXG <= lost.TXG {`, `false {`, "take a set-back of the origin for one of the promoted clone"},
 	{"snapper/abandoned.go", `|| unfinished ||`, `||`, "forget a bookmark that could not be destroyed"},
+	{"internal/zfs/history.go", `case ok && strings.Contains(from, "@") && strings.HasPrefix(to, "@"): // of a snapshot`, `case false:`, "take the rename of a snapshot for one of a dataset"},
+	{"snapper/abandoned.go", `|| d.BookmarksUnread ||`, `||`, "take bookmarks that could not be listed for none"},
+	{"snapper/abandoned.go", `		case any:
+`, `		case false:
+`, "discard a bookmark whose snapshot was received again"},
 	{"internal/zfs/history.go", `return s.Base < txg && txg < s.TXG`, `return s.Base <= txg && txg < s.TXG`, "discard the bookmark of the base"},
-	{"internal/zfs/history.go", `		if swapped && err == nil {`, `		if err == nil {`, "take a receive that was given up for a set-back"},
+	{"internal/zfs/history.go", `dataset, swapped := p.swaps[clone]`, `dataset, swapped := p.setBackBy(clone)`, "take a receive that was given up for a set-back"},
 	// What is said of a copy.
 	{"checker/judge.go", `class != zfs.Stopped || c.disk.PendingReceive || c.labelledRunning()`, `class != zfs.Stopped || c.labelledRunning()`, "stay silent while a receive is pending"},
 	{"checker/judge.go", `ahead > clockSlack {`, `ahead > 100*clockSlack {`, "believe a snapshot of the future"},

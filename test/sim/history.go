@@ -17,14 +17,15 @@ type event struct {
 	txg           uint64
 	dataset, name string // name is what it was renamed to
 	base          uint64
+	snapshot      string // what was received
 }
 
 func historyOf(d *dataset) string { return d.host + ":" + zfs.Pool(d.name) }
 
 // setBack is what every receive does to a dataset that is there, and zfs rollback: the
 // pool's history tells of it, and the bookmarks past it stay.
-func (w *World) setBack(d *dataset, base uint64) {
-	e := event{txg: w.serial, dataset: d.name, base: base}
+func (w *World) setBack(d *dataset, base uint64, received string) {
+	e := event{txg: w.serial, dataset: d.name, base: base, snapshot: received}
 	w.histories[historyOf(d)] = append(w.histories[historyOf(d)], e)
 	for _, m := range d.marks {
 		if base < m.CreateTXG {
@@ -54,7 +55,7 @@ func (w *World) reach(d *dataset) uint64 {
 }
 
 // history is what zpool history -i prints, read as snap reads it.
-func (w *World) history(n *node, pool string, over []uint64) zfs.History {
+func (w *World) history(n *node, pool string, bookmarks []zfs.Snapshot) zfs.History {
 	print := func(_ context.Context, _ command.Cmd, each func(string) error) error {
 		list := w.histories[n.name+":"+pool]
 		lines := []string{"History for '" + pool + "':", "2026-07-13.09:00:00 [txg:1] create pool version 5000", "2026-07-13.09:00:00 zpool create " + pool + " disk"}
@@ -69,7 +70,7 @@ func (w *World) history(n *node, pool string, over []uint64) zfs.History {
 				continue
 			}
 			clone := e.dataset + "/%recv (" + fmt.Sprint(e.txg) + ")"
-			lines = append(lines, at+"clone swap "+clone+" parent="+zfs.Base(e.dataset), at+fmt.Sprintf("destroy %s (bptree, mintxg=%d)", clone, e.base))
+			lines = append(lines, at+"finish receiving "+clone+" snap="+e.snapshot, at+"clone swap "+clone+" parent="+zfs.Base(e.dataset), at+fmt.Sprintf("destroy %s (bptree, mintxg=%d)", clone, e.base))
 		}
 		for _, line := range append(lines, "") {
 			if err := each(line); err != nil {
@@ -78,7 +79,7 @@ func (w *World) history(n *node, pool string, over []uint64) zfs.History {
 		}
 		return nil
 	}
-	h, err := zfs.Reader{Run: print}.History(context.Background(), pool, over)
+	h, err := zfs.Reader{Run: print}.History(context.Background(), pool, bookmarks)
 	if err != nil {
 		panic(err)
 	}
@@ -87,15 +88,17 @@ func (w *World) history(n *node, pool string, over []uint64) zfs.History {
 
 // readHistories lets the planner know what the pools' histories tell, where it asks.
 func (w *World) readHistories(n *node, disks []snapper.Disk) {
-	over := map[string][]uint64{}
+	byPool := map[string][]zfs.Snapshot{}
 	for i := range disks {
-		for _, b := range disks[i].InQuestion() {
-			over[zfs.Pool(disks[i].Name)] = append(over[zfs.Pool(disks[i].Name)], b.CreateTXG)
-		}
+		pool := zfs.Pool(disks[i].Name)
+		byPool[pool] = append(byPool[pool], disks[i].InQuestion()...)
 	}
-	for pool, txgs := range over {
+	for pool, bookmarks := range byPool {
+		if len(bookmarks) == 0 {
+			continue
+		}
 		w.stats.Histories++
-		h := w.history(n, pool, txgs)
+		h := w.history(n, pool, bookmarks)
 		for i := range disks {
 			if zfs.Pool(disks[i].Name) == pool {
 				disks[i].History = &h
@@ -130,22 +133,23 @@ func (w *World) leave(n *node, disks []snapper.Disk) {
 		next.Checked = map[string]report.Checked{}
 	}
 	for i := range disks {
-		next.Checked[disks[i].Name] = disks[i].NextChecked(false)
-		w.nothingLeft(n, &disks[i])
+		next.Checked[disks[i].Name], _ = disks[i].NextChecked(false)
+		w.nothingLeft(n, &disks[i], next.Checked[disks[i].Name].Unproven)
 	}
 	n.report.state = next
 	n.states = append(n.states, next)
 }
 
 // nothingLeft holds that a run which looked at a disk leaves no bookmark of a discarded
-// history there.
-func (w *World) nothingLeft(n *node, k *snapper.Disk) {
+// history there, unless it says that nothing can be proved of it. One whose snapshot was
+// received again is of the disk's history again.
+func (w *World) nothingLeft(n *node, k *snapper.Disk, unproven []report.Unproven) {
 	d := n.sets[k.Name]
 	if d == nil || k.Ignored != "" || w.tick < n.pools[zfs.Pool(k.Name)].suspended {
 		return
 	}
 	for _, m := range d.marks {
-		if _, ours := m.Class(); ours && d.discarded[m.CreateTXG] && !hasGUID(d.snaps, m.GUID) && m.CreateTXG >= w.reach(d) && !slices.ContainsFunc(k.Checked.Unproven, func(u report.Unproven) bool { return u.GUID == m.GUID }) {
+		if _, ours := m.Class(); ours && d.discarded[m.CreateTXG] && !w.descends(d, m.GUID) && m.CreateTXG >= w.reach(d) && !slices.ContainsFunc(unproven, func(u report.Unproven) bool { return u.GUID == m.GUID }) {
 			w.broken("%s leaves %s#%s, which is of a discarded history", n.name, d.name, m.Name)
 		}
 	}

@@ -107,6 +107,7 @@ func (w *World) readDisks(n *node) []snapper.Disk {
 	for _, name := range sortedNames(n.sets) {
 		if w.tick >= n.pools[zfs.Pool(name)].suspended && w.parse(name).disk {
 			k := w.disk(n.sets[name])
+			k.PoolTXG = w.serial
 			k.Checked = n.report.state.Checked[name]
 			if w.tick < n.ignored {
 				k.Ignored = "ignored for a while"

@@ -199,7 +199,7 @@ func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 		}
 		w.serial++
 		if newest, any := dst.newest(); any {
-			w.setBack(dst, newest.CreateTXG)
+			w.setBack(dst, newest.CreateTXG, s.Name)
 		}
 		s.Dataset, s.CreateTXG = dst.name, w.serial
 		dst.snaps = append(dst.snaps, s)
