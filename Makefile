@@ -115,7 +115,7 @@ lint: setup ## Run the linters.
 	cd test/browser && ../../$(BIN)/golangci-lint run ./...
 	cd deploy/grafana && ../../$(BIN)/golangci-lint run ./...
 	@tools/need shellcheck=shellcheck
-	shellcheck deploy/pve/*
+	shellcheck deploy/pve/* test/lab/boot test/lab/guest/init test/lab/guest/run-job
 
 .PHONY: job
 job: build
@@ -147,7 +147,8 @@ test-counted: job ## Compare times, on a machine whose clock counts instructions
 	test/lab/boot --icount --timeout 1800 $(JOB)
 
 .PHONY: test-lab
-test-lab: job ## Test the lab itself: its hosts, stand-ins and faults, in both boot modes.
+test-lab: job ## Test the lab itself: machines that hang; its hosts, stand-ins and faults, in both boot modes.
+	$(GO) test -count=1 -timeout 60m -tags lab ./test/lab
 	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/site.test ./test/site
 	printf '#!/bin/sh\nexec ./site.test -test.v\n' >$(JOB)/run
 	chmod +x $(JOB)/run

@@ -1,0 +1,101 @@
+//go:build lab
+
+// Package lab_test boots machines that hang: go test -tags lab ./test/lab.
+package lab_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// again is what boot says each time before it starts a machine again.
+const again = "it is started again"
+
+// result is what boot printed, and its exit status.
+type result struct {
+	stdout, stderr string
+	code           int
+}
+
+// boot runs a shell script as the job of a machine that may show no sign of life for 24 s,
+// more than twice the time between two lines that say it lives.
+func boot(t *testing.T, job string, options ...string) result {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "run"), []byte("#!/bin/sh\n"+job), 0o755))
+	var stdout, stderr bytes.Buffer
+	cmd := exec.Command("./boot", append(append([]string{"--silence", "24"}, options...), dir)...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if exit := new(exec.ExitError); !errors.As(err, &exit) {
+		require.NoError(t, err)
+	}
+	r := result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+	t.Logf("exit status %d after %s", r.code, r.stderr)
+	return r
+}
+
+// TestHangsOnce: a machine that hangs at boot costs the job nothing but time and a line.
+func TestHangsOnce(t *testing.T) {
+	r := boot(t, "echo done; exit 7", "--hang", "1")
+	assert.Equal(t, 7, r.code)
+	assert.Equal(t, "done\n", r.stdout)
+	assert.Equal(t, 1, strings.Count(r.stderr, "\n"))
+	assert.Contains(t, r.stderr, again+" (1 of 3)\n")
+}
+
+// TestHangsAlways: boot gives up when the fourth machine hangs, too.
+func TestHangsAlways(t *testing.T) {
+	r := boot(t, "echo done", "--hang", "4")
+	assert.Equal(t, 125, r.code)
+	assert.Empty(t, r.stdout)
+	assert.Equal(t, 3, strings.Count(r.stderr, again))
+	assert.Contains(t, r.stderr, "lab: the machine hung")
+}
+
+// lines prints 60 lines, and one on the console.
+const lines = `for i in $(seq 60); do echo "line $i."; done
+echo told the console >/dev/console
+`
+
+// assertLast checks that the console and the last 50 of these lines were printed.
+func assertLast(t *testing.T, r result) {
+	t.Helper()
+	assert.NotContains(t, r.stderr, again, "the job had begun")
+	assert.Contains(t, r.stderr, "told the console")
+	assert.Contains(t, r.stderr, "line 11.\n")
+	assert.Contains(t, r.stderr, "line 60.\n")
+	assert.NotContains(t, r.stderr, "line 10.\n")
+}
+
+// TestHangsLater: a machine whose every program stands still is ended with the evidence.
+func TestHangsLater(t *testing.T) {
+	r := boot(t, lines+"kill -STOP -1; exec sleep infinity")
+	assert.Equal(t, 125, r.code)
+	assert.Contains(t, r.stderr, "lab: the machine hung")
+	assertLast(t, r)
+}
+
+// TestTimeIsUp: a job that hangs in a machine that lives is ended by the timeout alone,
+// likewise.
+func TestTimeIsUp(t *testing.T) {
+	r := boot(t, lines+"exec sleep infinity", "--timeout", "90")
+	assert.Equal(t, 124, r.code)
+	assertLast(t, r)
+}
+
+// TestCountedSleep: a machine whose clock counts instructions skips the time it sleeps.
+func TestCountedSleep(t *testing.T) {
+	r := boot(t, "sleep 600; echo done", "--icount")
+	assert.Zero(t, r.code)
+	assert.Equal(t, "done\n", r.stdout)
+	assert.Empty(t, r.stderr)
+}
