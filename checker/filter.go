@@ -8,7 +8,7 @@ import (
 	"snapwatch/config"
 )
 
-// Filter picks the disks that are asked for. A list that is empty picks all; a disk
+// Filter selects the disks that are asked for. A list that is empty selects all; a disk
 // must be picked by each list.
 type Filter struct {
 	Pools []string

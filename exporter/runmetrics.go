@@ -91,9 +91,9 @@ func sendRun(out sink, last report.Run) {
 	for _, event := range report.Events() {
 		out.send(runActions, float64(last.Counts[event]), string(event))
 	}
-	uncovered := last.UnprotectedByKind()
+	unprotected := last.UnprotectedByKind()
 	for _, kind := range report.Kinds() {
-		out.send(runUnprotected, float64(uncovered[kind]), string(kind))
+		out.send(runUnprotected, float64(unprotected[kind]), string(kind))
 	}
 	for _, q := range last.Quiesced {
 		vmid := strconv.Itoa(q.VMID)

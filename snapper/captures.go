@@ -23,15 +23,15 @@ func NameDay(name string) string {
 
 // Survives tells which snapshots of the disks are there and stay so.
 func Survives(disks []Disk, plan Plan) func(dataset, name string) bool {
-	there, doomed := map[string]*Disk{}, map[string]bool{}
+	there, goes := map[string]*Disk{}, map[string]bool{}
 	for i := range disks {
 		there[disks[i].Name] = &disks[i]
 	}
 	for _, d := range plan.Destroys {
-		doomed[d.Dataset+"@"+d.Name] = true
+		goes[d.Dataset+"@"+d.Name] = true
 	}
 	return func(dataset, name string) bool {
 		d := there[dataset]
-		return d != nil && !doomed[dataset+"@"+name] && slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
+		return d != nil && !goes[dataset+"@"+name] && slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
 	}
 }

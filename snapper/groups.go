@@ -66,13 +66,13 @@ func (p *planner) unit(u batch, guests map[int][]Disk) {
 		live = append(live, alive...)
 		final[vmid] = stopped
 	}
-	alike := sameClasses(live)
-	for _, tasks := range alike {
+	byClasses := sameClasses(live)
+	for _, tasks := range byClasses {
 		p.takeDue(u, tasks)
 	}
-	if u.group != "" && len(alike) > 1 {
+	if u.group != "" && len(byClasses) > 1 {
 		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: fmt.Sprintf(
-			"group %s: the retentions of its disks name different classes, so that they don't share all their snapshots (%s)", u.group, classSets(alike))})
+			"group %s: the retentions of its disks name different classes, so that they don't share all their snapshots (%s)", u.group, classSets(byClasses))})
 	}
 	for _, vmid := range u.vmids {
 		if len(final[vmid]) > 0 {
@@ -82,9 +82,9 @@ func (p *planner) unit(u batch, guests map[int][]Disk) {
 }
 
 // classSets names a disk of each set of classes.
-func classSets(alike [][]diskTask) string {
+func classSets(byClasses [][]diskTask) string {
 	var sets []string
-	for _, tasks := range alike {
+	for _, tasks := range byClasses {
 		sets = append(sets, fmt.Sprintf("%s: %v", tasks[0].disk.Name, tasks[0].disk.Retention.classes()))
 	}
 	return strings.Join(sets, "; ")

@@ -10,8 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Uncovered returns why a volume of a running guest is not protected, "" if it is.
-func Uncovered(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
+// WhyUnprotected returns why a volume of a running guest is not protected, "" if it is.
+func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
 		return "", ""
 	}

@@ -27,7 +27,7 @@ func TestUncovered(t *testing.T) {
 		"a template's, not read now": {"second", "basevol-100-disk-1", report.OtherName},
 	} {
 		t.Run(name, func(t *testing.T) {
-			kind, reason := Uncovered(pve.Volume{Key: "scsi0", Storage: test.storage, Name: test.volume}, cluster, known, unread)
+			kind, reason := WhyUnprotected(pve.Volume{Key: "scsi0", Storage: test.storage, Name: test.volume}, cluster, known, unread)
 			assert.Equal(t, test.kind, kind)
 			assert.Equal(t, kind == "", reason == "")
 		})

@@ -22,7 +22,7 @@ const (
 	Yearly
 )
 
-// Rotating are the classes that are taken periodically, the longest first.
+// rotating are the classes that are taken periodically, the longest first.
 var rotating = [...]Class{Yearly, Monthly, Weekly, Daily, Hourly, Frequently}
 
 // Rotating returns the classes that are taken periodically, the longest first.

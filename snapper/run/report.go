@@ -75,7 +75,7 @@ func (r *run) reportGuests(g snapper.NodeView, pools []*pool) {
 			continue
 		}
 		for _, v := range config.Volumes {
-			if kind, reason := snapper.Uncovered(v, g.Cluster, known, unread); reason != "" {
+			if kind, reason := snapper.WhyUnprotected(v, g.Cluster, known, unread); reason != "" {
 				r.report.Unprotected = append(r.report.Unprotected, report.Unprotected{VMID: vmid, Volume: v.Storage + ":" + v.Name, Kind: kind, Reason: reason})
 			}
 		}
