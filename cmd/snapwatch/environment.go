@@ -123,12 +123,16 @@ func clockSync() string {
 	return "yes"
 }
 
+// local is this machine, as a run sees it.
+func (e *environment) local() run.Local {
+	return run.Local{
+		Host: e.PVE, Freezers: e.quiesce(), Kstat: e.Kstat, LockDir: e.LockDir, StateDir: e.StateDir, Clock: e.Now,
+	}
+}
+
 // options are those of every work on this host's pools.
 func (e *environment) options(cfg config.Config) run.Options {
-	return run.Options{
-		Config: cfg, PVE: e.PVE, Kstat: e.Kstat, LockDir: e.LockDir, StateDir: e.StateDir, Now: e.Now,
-		Progress: e.progress(), Quiesce: e.quiesce(),
-	}
+	return run.Options{Config: cfg, World: e.local(), Progress: e.progress()}
 }
 
 // untilTold ends when this process is told to end. What is half way is finished first.

@@ -39,17 +39,14 @@ func (c *finalizeCmd) Run(env *environment) error {
 	if cfg.Role == "replica" {
 		return nil
 	}
-	if why := run.ReadShutdown(ctx, env.PVE).Finalizes(last.Start, env.Now()); why != "" {
+	if why := env.local().Shutdown(ctx).Finalizes(last.Start, env.Now()); why != "" {
 		fmt.Fprintf(env.Stdout, "nothing to do: %s\n", why)
 		return nil
 	}
 	if !env.Root {
 		return &exit{2, errNotRoot}
 	}
-	plan, done, err := run.Run(ctx, run.Options{
-		Config: cfg, Keep: config.Keep{}, Final: true,
-		PVE: env.PVE, Kstat: env.Kstat, LockDir: env.LockDir, StateDir: env.StateDir, Now: env.Now,
-	})
+	plan, done, err := run.Run(ctx, run.Options{Config: cfg, Keep: config.Keep{}, Final: true, World: env.local()})
 	if err != nil {
 		return &exit{2, err}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"syscall"
 	"time"
 
@@ -25,15 +24,6 @@ const programTimeout = 10 * time.Minute
 // dataset got one in this one already, and under the next free second's name.
 const maxAttempts = 8
 
-func (p *pool) inherit() []*os.File {
-	if p.lock == nil {
-		return nil
-	}
-	return []*os.File{p.lock.File()}
-}
-
-func (p *pool) program() lua.Program { return lua.Program{Pool: p.name, Inherit: p.inherit()} }
-
 // applySnapshots carries out the second part of a pool's plan: what must not be found
 // is gone, and now come the snapshots with their labels. taken are the outcomes of what
 // was snapshotted already. ctx ends it between two steps.
@@ -51,7 +41,7 @@ func (r *run) applyRest(ctx context.Context, p *pool, plan snapper.Plan, outcome
 		if zfs.Pool(dataset) != p.name || ctx.Err() != nil || p.hangs.Load() {
 			continue
 		}
-		if err := p.withTimeout(func(timeout context.Context) error { return p.inheritReceived(timeout, dataset) }); err != nil {
+		if err := r.withTimeout(p, func(timeout context.Context) error { return p.InheritReceived(timeout, dataset) }); err != nil {
 			r.problem(report.Warning, "%v", err)
 			continue
 		}
@@ -68,11 +58,11 @@ var errHangs = errors.New("not begun, since an earlier step on the pool still go
 // withTimeout takes one step that changes the pool, and waits for it for programTimeout. What
 // goes on longer is the last step of this run on the pool: the next would wait behind it,
 // with all that the run holds.
-func (p *pool) withTimeout(step func(context.Context) error) error {
+func (r *run) withTimeout(p *pool, step func(context.Context) error) error {
 	if p.hangs.Load() {
 		return errHangs
 	}
-	timeout, cancel := context.WithTimeout(context.Background(), programTimeout)
+	timeout, cancel := r.World.Timeout(context.Background(), programTimeout)
 	defer cancel()
 	err := step(timeout)
 	if errors.Is(err, command.ErrStillRunning) {
@@ -97,8 +87,8 @@ func (r *run) applyGuests(ctx context.Context, p *pool, guests []snapper.GuestPl
 			return outcomes
 		}
 		var got map[string]lua.Outcome
-		err := p.withTimeout(func(timeout context.Context) (err error) {
-			got, err = p.program().Snapshot(timeout, p.programGuests(open), nil)
+		err := r.withTimeout(p, func(timeout context.Context) (err error) {
+			got, err = p.Snapshot(timeout, p.programGuests(open), nil)
 			return err
 		})
 		p.snapshotted(open, got)

@@ -18,7 +18,7 @@ import (
 )
 
 func testRun() *run {
-	return &run{report: report.Run{Counts: map[report.Event]int{}}}
+	return &run{Options: Options{World: Local{Clock: func() time.Time { return noon }}}, report: report.Run{Counts: map[report.Event]int{}}}
 }
 
 func errno(n syscall.Errno) *syscall.Errno { return &n }
@@ -157,12 +157,10 @@ func TestToldToEnd(t *testing.T) {
 // Behind a step that goes on nothing else is begun on its pool: it would wait behind it, and
 // with it all that the run holds.
 func TestNothingIsBegunBehindAStepThatHangs(t *testing.T) {
-	p := &pool{name: "tank"}
-	assert.ErrorIs(t, p.withTimeout(func(context.Context) error { return fmt.Errorf("zfs: %w", command.ErrStillRunning) }), command.ErrStillRunning)
-	assert.ErrorIs(t, p.withTimeout(func(context.Context) error { t.Error("begun"); return nil }), errHangs)
+	r, p := testRun(), &pool{name: "tank"}
+	assert.ErrorIs(t, r.withTimeout(p, func(context.Context) error { return fmt.Errorf("zfs: %w", command.ErrStillRunning) }), command.ErrStillRunning)
+	assert.ErrorIs(t, r.withTimeout(p, func(context.Context) error { t.Error("begun"); return nil }), errHangs)
 
-	r := testRun()
-	t.Setenv("PATH", t.TempDir())
 	mark := zfs.Snapshot{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}
 	r.applyRest(t.Context(), p, snapper.Plan{InheritReceived: []string{disk1}, CreateBookmarks: []zfs.Snapshot{mark}, DestroyBookmarks: []zfs.Snapshot{mark}}, nil)
 	assert.Empty(t, r.report.Problems)

@@ -24,8 +24,8 @@ func (r *run) createBookmarks(ctx context.Context, p *pool, marks []zfs.Snapshot
 		return
 	}
 	var got map[string]lua.Outcome
-	err := p.withTimeout(func(timeout context.Context) (err error) {
-		got, err = p.program().Snapshot(timeout, nil, list)
+	err := r.withTimeout(p, func(timeout context.Context) (err error) {
+		got, err = p.Snapshot(timeout, nil, list)
 		return err
 	})
 	for _, m := range list {
@@ -59,7 +59,7 @@ func (r *run) destroyAbandoned(ctx context.Context, p *pool, marks []snapper.Jud
 		}
 		err := ctx.Err()
 		if err == nil {
-			err = p.withTimeout(func(timeout context.Context) error { return p.destroyBookmark(timeout, m.Snapshot) })
+			err = r.withTimeout(p, func(timeout context.Context) error { return p.destroyBookmark(timeout, m.Snapshot) })
 		}
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
 			r.problem(report.Warning, "a bookmark of a discarded history remains and must not be used as a send base: %s#%s: %v", m.Dataset, m.Name, err)
@@ -89,7 +89,7 @@ func (r *run) destroyBookmarks(ctx context.Context, p *pool, marks []zfs.Snapsho
 		if ctx.Err() != nil || p.hangs.Load() {
 			return
 		}
-		err := p.withTimeout(func(timeout context.Context) error { return p.destroyBookmark(timeout, m) })
+		err := r.withTimeout(p, func(timeout context.Context) error { return p.destroyBookmark(timeout, m) })
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
 			r.problem(report.Warning, "%v", err)
 			continue
@@ -98,11 +98,11 @@ func (r *run) destroyBookmarks(ctx context.Context, p *pool, marks []zfs.Snapsho
 	}
 }
 
-// destroyBookmark destroys a bookmark, one by one: channel programs cannot before a ZFS of
-// 2026 (openzfs #18992).
+// destroyBookmark destroys a bookmark of ours, and no other. It is the last gate before what
+// cannot be undone.
 func (p *pool) destroyBookmark(timeout context.Context, b zfs.Snapshot) error {
 	if _, ours := b.Class(); !ours || strings.ContainsAny(b.Dataset, "@#") {
 		return fmt.Errorf("refusing to destroy the bookmark %s#%s: not a managed name", b.Dataset, b.Name)
 	}
-	return p.finish(timeout, "zfs", "destroy", b.Dataset+"#"+b.Name)
+	return p.DestroyBookmark(timeout, b)
 }

@@ -34,10 +34,10 @@ func (r *run) applyDestroys(ctx context.Context, p *pool, destroys []snapper.Des
 		}
 		batch := destroys[:min(size, len(destroys))]
 		destroys = destroys[len(batch):]
-		began := r.Now()
+		began := r.World.Now()
 		var results map[string]lua.Destroyed
-		err := p.withTimeout(func(timeout context.Context) (err error) {
-			results, err = p.program().Destroy(timeout, requests(batch, &p.index))
+		err := r.withTimeout(p, func(timeout context.Context) (err error) {
+			results, err = p.Destroy(timeout, requests(batch, &p.index))
 			return err
 		})
 		p.index.DestroyedAll(batch, results)
@@ -46,7 +46,7 @@ func (r *run) applyDestroys(ctx context.Context, p *pool, destroys []snapper.Des
 			return
 		}
 		r.recordDestroys(batch, results)
-		if took := r.Now().Sub(began); took < quickBatch {
+		if took := r.World.Now().Sub(began); took < quickBatch {
 			size = min(2*size, maxBatch)
 		} else {
 			size = max(size/2, firstBatch/2)

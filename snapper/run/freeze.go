@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"snapwatch/config"
-	"snapwatch/internal/lock"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/quiesce"
 	"snapwatch/snapper"
@@ -71,36 +69,34 @@ func (u *frozenUnit) add(f snapper.Freeze) {
 
 // fit asks of each guest of the unit whether it can be held still, and keeps Proxmox
 // from working on those until release.
-func (r *run) fit(ctx context.Context, u frozenUnit, slots chan struct{}) (freezes []snapper.Freeze, release func()) {
+func (r *run) fit(ctx context.Context, u frozenUnit, asks Lanes) (freezes []snapper.Freeze, release func()) {
 	freezes = append(freezes, u.freezes...)
-	locks := make([]*lock.Lock, len(freezes))
-	var wait sync.WaitGroup
+	unlocks := make([]func(), len(freezes))
+	var asked []func()
 	for i, f := range freezes {
 		if f.Unfit != "" {
 			continue
 		}
-		wait.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
+		asked = append(asked, asks.Go(func() {
 			var err error
-			if locks[i], err = r.fitGuest(ctx, f, r.kinds[f.VMID]); err != nil {
+			if unlocks[i], err = r.fitGuest(ctx, f, r.kinds[f.VMID]); err != nil {
 				freezes[i].Unfit, freezes[i].Passing = err.Error(), errors.Is(err, errAtWork)
 			}
-		})
+		}))
 	}
-	wait.Wait()
+	waitAll(asked)
 	return freezes, func() {
-		for _, l := range locks {
-			if l != nil {
-				_ = l.Release()
+		for _, unlock := range unlocks {
+			if unlock != nil {
+				unlock()
 			}
 		}
 	}
 }
 
-// fitGuest returns the guest's lock, or why the guest can't be held still now.
-func (r *run) fitGuest(ctx context.Context, f snapper.Freeze, kind pve.Kind) (*lock.Lock, error) {
-	ctx, cancel := context.WithTimeout(ctx, quiesce.Timeout(r.Config.MaxFreeze.Std()))
+// fitGuest takes the guest's lock, or returns why the guest can't be held still now.
+func (r *run) fitGuest(ctx context.Context, f snapper.Freeze, kind pve.Kind) (unlock func(), err error) {
+	ctx, cancel := r.World.Timeout(ctx, quiesce.Timeout(r.Config.MaxFreeze.Std()))
 	defer cancel()
 	id := pve.ID{VMID: f.VMID, Kind: kind}
 	if kind == pve.LXC && f.How == config.Agent {
@@ -109,26 +105,25 @@ func (r *run) fitGuest(ctx context.Context, f snapper.Freeze, kind pve.Kind) (*l
 	if kind == pve.QEMU && f.How == config.Cgroup {
 		return nil, fmt.Errorf("it is a virtual machine: a stopped QEMU writes nothing, and its disk is as after a power cut all the same; write agent")
 	}
-	l, err := lockConfig(r.PVE.ConfigLock(id))
-	if err != nil {
+	if unlock, err = r.World.LockGuest(id); err != nil {
 		return nil, fmt.Errorf("%w: %w", errAtWork, err)
 	}
 	if err = r.askFreezer(ctx, id); err != nil {
-		_ = l.Release()
+		unlock()
 		return nil, err
 	}
-	return l, nil
+	return unlock, nil
 }
 
 func (r *run) askFreezer(ctx context.Context, id pve.ID) error {
-	locked, err := r.PVE.Locked(ctx, id)
+	locked, err := r.World.Locked(ctx, id)
 	if err != nil {
 		return err
 	}
 	if locked != "" {
 		return fmt.Errorf("%w: locked: %s", errAtWork, locked)
 	}
-	frozen, err := r.Quiesce.Freezer(id).Frozen(ctx)
+	frozen, err := r.World.Frozen(ctx, id)
 	if err != nil {
 		return err
 	}

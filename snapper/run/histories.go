@@ -59,9 +59,9 @@ func (r *run) readHistory(ctx context.Context, p *pool) {
 	}
 	delete(r.state.SlowHistory, p.name)
 	r.progress("pool %s: reading its history, since %d bookmarks of %d disks may be of a discarded one", p.name, len(bookmarks), len(disks))
-	limited, cancel := context.WithTimeout(ctx, historyTimeout)
+	limited, cancel := r.World.Timeout(ctx, historyTimeout)
 	defer cancel()
-	history, err := zfs.Reader{Inherit: p.inherit()}.History(limited, p.name, bookmarks)
+	history, err := p.History(limited, bookmarks)
 	if limited.Err() != nil && ctx.Err() == nil {
 		if r.state.SlowHistory == nil {
 			r.state.SlowHistory = map[string]time.Time{}

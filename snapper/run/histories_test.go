@@ -40,7 +40,7 @@ func bookmarked(t *testing.T, zpool string) (*run, *pool, *snapper.Disk) {
 	d.GUID, d.PoolTXG, d.Snapshots, d.Bookmarks = 7, 100, []zfs.Snapshot{of(10), of(35)}, []zfs.Snapshot{of(10), of(20)}
 	r := testRun()
 	r.start = noon
-	p := &pool{name: "tank", parents: []string{"tank/data"}, disks: []snapper.Disk{d}, index: index.Index{}}
+	p := &pool{Pool: r.World.Pool("tank"), name: "tank", parents: []string{"tank/data"}, disks: []snapper.Disk{d}, index: index.Index{}}
 	return r, p, &p.disks[0]
 }
 

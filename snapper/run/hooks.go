@@ -35,7 +35,8 @@ const (
 type hookLog struct {
 	mu       sync.Mutex
 	problems []report.Problem
-	running  sync.WaitGroup
+	// running wait for the hooks that were started.
+	running []func()
 }
 
 func (l *hookLog) add(severity report.Severity, format string, args ...any) {
@@ -47,14 +48,14 @@ func (l *hookLog) add(severity report.Severity, format string, args ...any) {
 // endHooks waits for the hooks and tells what they said, also in the report that is
 // kept under that name, unless a later run has left its own there meanwhile.
 func (r *run) endHooks(name string) {
-	r.hooks.running.Wait()
+	waitAll(r.hooks.running)
 	for _, p := range r.hooks.problems {
 		r.report.Add(p.Severity, "%s", p.Text)
 	}
 	if len(r.hooks.problems) == 0 {
 		return
 	}
-	if kept, err := report.Last(r.StateDir, name); err == nil && kept.Start.Equal(r.report.Start) {
+	if kept, err := r.World.LastReport(name); err == nil && kept.Start.Equal(r.report.Start) {
 		r.save(name)
 	}
 }
@@ -108,8 +109,8 @@ func (r *run) after(on hookEvent, guests []hookGuest) {
 	if work.none() {
 		return
 	}
-	r.hooks.running.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), afterTimeout)
+	r.hooks.running = append(r.hooks.running, r.World.Lanes(0).Go(func() {
+		ctx, cancel := r.World.Timeout(context.Background(), afterTimeout)
 		defer cancel()
 		failed := r.eachGuest(ctx, work.each)
 		for _, vmid := range slices.Sorted(maps.Keys(failed)) {
@@ -120,13 +121,13 @@ func (r *run) after(on hookEvent, guests []hookGuest) {
 				r.hooks.add(report.Warning, "%v", err)
 			}
 		}
-	})
+	}))
 }
 
 // before runs the hooks that snapshots wait for, and returns of which guests none may
 // be taken, and why.
 func (r *run) before(ctx context.Context, work hookWork) map[int]error {
-	ctx, cancel := context.WithTimeout(ctx, beforeTimeout)
+	ctx, cancel := r.World.Timeout(ctx, beforeTimeout)
 	defer cancel()
 	failed := map[int]error{}
 	for _, c := range work.once {
@@ -145,14 +146,12 @@ func (r *run) before(ctx context.Context, work hookWork) map[int]error {
 // eachGuest runs the hooks of guests side by side, those of one guest one after the
 // other until one fails.
 func (r *run) eachGuest(ctx context.Context, each map[int][]hookCall) map[int]error {
-	var wait sync.WaitGroup
+	var started []func()
 	var mu sync.Mutex
 	failed := map[int]error{}
-	slots := make(chan struct{}, hooksAtOnce)
+	lanes := r.World.Lanes(hooksAtOnce)
 	for _, vmid := range slices.Sorted(maps.Keys(each)) {
-		wait.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
+		started = append(started, lanes.Go(func() {
 			for _, c := range each[vmid] {
 				if err := r.startHook(ctx, c); err != nil {
 					mu.Lock()
@@ -161,9 +160,9 @@ func (r *run) eachGuest(ctx context.Context, each map[int][]hookCall) map[int]er
 					return
 				}
 			}
-		})
+		}))
 	}
-	wait.Wait()
+	waitAll(started)
 	return failed
 }
 
@@ -172,13 +171,13 @@ func (r *run) startHook(ctx context.Context, c hookCall) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("hook %s: not started: %w (the hooks of a kind have %s together before snapshots, %s after them)", c, ctx.Err(), beforeTimeout, afterTimeout)
 	}
-	if err := c.Trusted(); err != nil {
+	if err := r.World.Trusted(c.Hook); err != nil {
 		return fmt.Errorf("hook %s: not started: %w", c, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Limit())
+	ctx, cancel := r.World.Timeout(ctx, c.Limit())
 	defer cancel()
 	r.progress("hook %s", c)
-	said, err := command.RunHook(ctx, command.Cmd{Argv: c.Argv, Stdin: c.input()}, c.environment())
+	said, err := r.World.Hook(ctx, c.Hook, c.input(), c.environment())
 	lines := spoken(said)
 	for _, line := range lines {
 		r.hooks.add(report.Notice, "hook %s: %s", c, line)

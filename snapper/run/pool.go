@@ -4,13 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"snapwatch/internal/command"
 	"snapwatch/internal/lock"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
@@ -20,9 +18,9 @@ import (
 
 // pool is one pool of a run, with what was read from it.
 type pool struct {
+	Pool
 	name    string
 	parents []string
-	lock    *lock.Lock
 	disks   []snapper.Disk
 	err     error
 	// readAt is when the reading of its disks began.
@@ -39,18 +37,14 @@ type pool struct {
 
 // openPool takes the pool's lock and reads its disks. What goes wrong is kept in the
 // pool, so that the others go on.
-func (r *run) openPool(ctx context.Context, name string, parents []string) *pool {
-	return r.openPoolWith(ctx, name, parents, r.readPool)
-}
-
-func (r *run) openPoolWith(ctx context.Context, name string, parents []string, read func(context.Context, *pool) error) *pool {
-	p := &pool{name: name, parents: parents}
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+func (r *run) openPool(ctx context.Context, name string, parents []string, read func(context.Context, *pool) error) *pool {
+	p := &pool{Pool: r.World.Pool(name), name: name, parents: parents}
+	ctx, cancel := r.World.Timeout(ctx, listTimeout)
 	defer cancel()
 	if p.err = read(ctx, p); p.err != nil {
 		return p
 	}
-	txg := zfs.PoolTXG(r.Kstat, name)
+	txg := p.TXG()
 	for i := range p.disks {
 		r.configure(&p.disks[i])
 		p.disks[i].PoolTXG = txg
@@ -64,10 +58,10 @@ func (r *run) readPool(ctx context.Context, p *pool) error {
 		return err
 	}
 	var err error
-	if p.index, err = index.Load(index.Path(r.StateDir, p.name)); err != nil {
+	if p.index, err = p.LoadIndex(); err != nil {
 		r.problem(report.Warning, "pool %s: %v", p.name, err)
 	}
-	if err := r.readDisks(ctx, p, zfs.Reader.Children); err != nil {
+	if err := r.readDisks(ctx, p, Pool.Children); err != nil {
 		return err
 	}
 	p.keep()
@@ -76,12 +70,11 @@ func (r *run) readPool(ctx context.Context, p *pool) error {
 
 // readDisks reads the disks that a list of heads has. Where one of them went meanwhile it
 // begins anew, once: that one must not cost the others their run.
-func (r *run) readDisks(ctx context.Context, p *pool, list func(zfs.Reader, context.Context, ...string) ([]zfs.Dataset, error)) error {
-	read := zfs.Reader{Inherit: p.inherit()}
+func (r *run) readDisks(ctx context.Context, p *pool, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	for again := false; ; again = true {
-		p.disks, p.readAt = nil, r.Now()
-		heads, err := list(read, ctx, p.parents...)
-		if err = r.takeDisks(ctx, p, read, heads, err); again || !zfs.OnlyMissing(err) {
+		p.disks, p.readAt = nil, r.World.Now()
+		heads, err := list(p, ctx, p.parents...)
+		if err = r.takeDisks(ctx, p, heads, err); again || !zfs.OnlyMissing(err) {
 			return err
 		}
 	}
@@ -93,24 +86,20 @@ const finalTimeout = time.Minute
 
 // lockPool takes the pool's lock, unless nothing will be changed.
 func (r *run) lockPool(ctx context.Context, p *pool) error {
-	err := zfs.CheckPool(r.Kstat, p.name)
-	if err != nil || r.DryRun {
+	if err := p.Check(); err != nil || r.DryRun {
 		return err
 	}
-	path := filepath.Join(r.LockDir, "snapwatch-"+p.name+".lock")
 	if !r.Final {
-		p.lock, err = lock.TryExclusive(path, r.start)
-		return err
+		return p.TryLock(r.start)
 	}
-	ctx, cancel := context.WithTimeout(ctx, finalTimeout)
+	ctx, cancel := r.World.Timeout(ctx, finalTimeout)
 	defer cancel()
-	p.lock, err = lock.Wait(ctx, path, r.start)
-	return err
+	return p.WaitLock(ctx, r.start)
 }
 
 // takeDisks keeps those of the heads that are disks, and reads their snapshots. listErr
 // is what went wrong with the listing; with heads it names datasets that are missing.
-func (r *run) takeDisks(ctx context.Context, p *pool, read zfs.Reader, heads []zfs.Dataset, listErr error) error {
+func (r *run) takeDisks(ctx context.Context, p *pool, heads []zfs.Dataset, listErr error) error {
 	if listErr != nil && len(heads) == 0 {
 		return listErr
 	}
@@ -125,14 +114,14 @@ func (r *run) takeDisks(ctx context.Context, p *pool, read zfs.Reader, heads []z
 			}
 		}
 	}
-	if err := readSnapshots(ctx, read, p.recall()); err != nil {
+	if err := p.readSnapshots(ctx, p.recall()); err != nil {
 		return err
 	}
-	return p.readWritten(ctx, read)
+	return p.readWritten(ctx)
 }
 
 // readSnapshots lists the snapshots and bookmarks of the disks.
-func readSnapshots(ctx context.Context, read zfs.Reader, disks []*snapper.Disk) error {
+func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 	byName := map[string]*snapper.Disk{}
 	var names []string
 	for _, d := range disks {
@@ -144,7 +133,7 @@ func readSnapshots(ctx context.Context, read zfs.Reader, disks []*snapper.Disk) 
 	if len(names) == 0 {
 		return nil
 	}
-	err := read.Snapshots(ctx, names, func(s zfs.Snapshot) error {
+	err := p.Snapshots(ctx, names, func(s zfs.Snapshot) error {
 		if d := byName[s.Dataset]; d != nil {
 			d.Snapshots = append(d.Snapshots, s)
 		}
@@ -153,7 +142,7 @@ func readSnapshots(ctx context.Context, read zfs.Reader, disks []*snapper.Disk) 
 	if err != nil {
 		return err
 	}
-	err = read.Bookmarks(ctx, names, func(s zfs.Snapshot) error {
+	err = p.Bookmarks(ctx, names, func(s zfs.Snapshot) error {
 		if d := byName[s.Dataset]; d != nil {
 			d.Bookmarks = append(d.Bookmarks, s)
 		}
@@ -175,28 +164,4 @@ func readSnapshots(ctx context.Context, read zfs.Reader, disks []*snapper.Disk) 
 func (p *pool) busy() (*lock.Busy, bool) {
 	busy, ok := errors.AsType[*lock.Busy](p.err)
 	return busy, ok
-}
-
-func (p *pool) close() {
-	if p.lock != nil {
-		_ = p.lock.Release()
-	}
-}
-
-// finish runs a command that changes the pool, which goes on with the pool's lock when we wait
-// no longer.
-func (p *pool) finish(timeout context.Context, argv ...string) error {
-	_, err := command.RunUnkillable(timeout, command.Cmd{Argv: argv, Inherit: p.inherit()})
-	return err
-}
-
-// sync returns when the pool has written all that waited to be written (zpool-sync(8)).
-func (p *pool) sync(timeout context.Context) error {
-	return p.finish(timeout, "zpool", "sync", p.name)
-}
-
-// inheritReceived gives a dataset's local label up for the received one. A channel program
-// cannot: its inherit forgets the received value for good (zfs-program(8)).
-func (p *pool) inheritReceived(timeout context.Context, dataset string) error {
-	return p.finish(timeout, "zfs", "inherit", "-S", zfs.LabelRunning, dataset)
 }

@@ -4,12 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"snapwatch/internal/zfs"
 )
 
 // goneMeanwhile plays a zfs in whose pool vm-101-disk-0 goes between the list of disks and
@@ -52,9 +49,8 @@ func TestADiskGoesWhileItsPoolIsRead(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "left"), []byte(c.times), 0o600))
 			t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 			r := testRun()
-			r.Now = time.Now
-			p := &pool{name: "tank", parents: []string{"tank/data"}}
-			err := r.readDisks(t.Context(), p, zfs.Reader.Children)
+			p := &pool{Pool: r.World.Pool("tank"), name: "tank", parents: []string{"tank/data"}}
+			err := r.readDisks(t.Context(), p, Pool.Children)
 			assert.Equal(t, c.fails, err != nil, "%v", err)
 			require.Len(t, p.disks, c.listed)
 			assert.Len(t, p.disks[0].Snapshots, 1)

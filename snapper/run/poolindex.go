@@ -8,7 +8,6 @@ import (
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
-	"snapwatch/snapper/index"
 )
 
 // recall fills in what the index remembers of the disks, and returns those that have
@@ -38,7 +37,7 @@ func (p *pool) keep() {
 
 // readWritten asks what was written since a _stopped snapshot that is not the
 // newest, where that is not remembered.
-func (p *pool) readWritten(ctx context.Context, read zfs.Reader) error {
+func (p *pool) readWritten(ctx context.Context) error {
 	for i := range p.disks {
 		d := &p.disks[i]
 		newest, behind := d.StoppedBehind()
@@ -51,7 +50,7 @@ func (p *pool) readWritten(ctx context.Context, read zfs.Reader) error {
 			d.WrittenSinceStopped = *e.Written
 			continue
 		}
-		written, err := read.WrittenSince(ctx, newest)
+		written, err := p.WrittenSince(ctx, newest)
 		if err != nil {
 			return err
 		}
@@ -86,7 +85,7 @@ func (r *run) lookAtBookmarks(ctx context.Context, pools []*pool, plan snapper.P
 // none, so that nothing relies on them.
 func (p *pool) listBookmarks(ctx context.Context, disks map[string]*snapper.Disk) error {
 	marks := map[string][]zfs.Snapshot{}
-	err := zfs.Reader{Inherit: p.inherit()}.Bookmarks(ctx, slices.Sorted(maps.Keys(disks)), func(s zfs.Snapshot) error {
+	err := p.Pool.Bookmarks(ctx, slices.Sorted(maps.Keys(disks)), func(s zfs.Snapshot) error {
 		marks[s.Dataset] = append(marks[s.Dataset], s)
 		return nil
 	})
@@ -127,7 +126,7 @@ func (r *run) saveIndex(p *pool) {
 	if !p.index.Changed {
 		return
 	}
-	if err := p.index.Save(index.Path(r.StateDir, p.name)); err != nil {
+	if err := p.SaveIndex(&p.index); err != nil {
 		r.problem(report.Warning, "pool %s: the index is not kept, the next run lists every snapshot: %v", p.name, err)
 	}
 }

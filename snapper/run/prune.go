@@ -36,20 +36,17 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	if err != nil {
 		return snapper.Plan{}, err
 	}
-	read := make(chan *pool, len(roots))
-	for name, datasets := range roots {
-		go func() { read <- r.openPoolWith(ctx, name, datasets, r.readCopies) }()
-	}
+	next := r.openPools(ctx, roots, r.readCopies)
 	var pools []*pool
 	defer func() {
 		for _, p := range pools {
-			p.close()
+			p.Unlock()
 		}
 	}()
 	var whole snapper.Plan
 	r.report.Tokens = r.unreadTokens(roots)
 	for len(pools) < len(roots) {
-		some := next(read, len(roots)-len(pools))
+		some := next()
 		pools = append(pools, some...)
 		for _, p := range some {
 			r.reportPool(p)
@@ -75,10 +72,10 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 // whoseDisks reads which guests are this node's. A host without Proxmox has none; one
 // whose Proxmox cannot be read may have any.
 func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, err error) {
-	timeout, cancel := context.WithTimeout(ctx, configTimeout)
+	timeout, cancel := r.World.Timeout(ctx, configTimeout)
 	defer cancel()
-	cluster, err = r.PVE.Cluster(timeout)
-	if errors.Is(err, pve.ErrNotPVE) && !r.PVE.Installed() {
+	cluster, err = r.World.Cluster(timeout)
+	if errors.Is(err, pve.ErrNotPVE) && !r.World.Installed() {
 		return pve.Cluster{}, false, nil
 	}
 	if err != nil {
@@ -93,7 +90,7 @@ func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, e
 func (r *run) roots() (map[string][]string, error) {
 	all := slices.Clone(r.Config.Datasets)
 	if len(all) == 0 {
-		pools, err := zfs.Pools(r.Kstat)
+		pools, err := r.World.Pools()
 		if err != nil {
 			return nil, err
 		}
@@ -119,7 +116,7 @@ func (r *run) readCopies(ctx context.Context, p *pool) error {
 	if err := r.lockPool(ctx, p); err != nil {
 		return err
 	}
-	return r.readDisks(ctx, p, zfs.Reader.Descendants)
+	return r.readDisks(ctx, p, Pool.Descendants)
 }
 
 // copies says of each disk whether it is one: State is Replica, Elsewhere or Orphan
@@ -162,7 +159,7 @@ func (r *run) checkUnused(cluster pve.Cluster, users []int, d *snapper.Disk) {
 		if !here {
 			continue
 		}
-		if lives, err := r.PVE.Process(guest.ID); lives || err != nil {
+		if lives, err := r.World.Process(guest.ID); lives || err != nil {
 			d.State, d.Why = snapper.Unknown, fmt.Sprintf("guest %d of this node runs, or that is not known, though the disk is listed under replicas", vmid)
 		}
 	}

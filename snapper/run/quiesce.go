@@ -27,14 +27,12 @@ func (r *run) applyFrozen(ctx context.Context, pools map[string]*pool, units []f
 		all[name] = map[string]snapper.Outcome{}
 	}
 	var mu sync.Mutex
-	var wait sync.WaitGroup
-	windows, slots := make(chan struct{}, unitsAtOnce), make(chan struct{}, asksAtOnce)
+	var applied []func()
+	windows, asks := r.World.Lanes(unitsAtOnce), r.World.Lanes(asksAtOnce)
 	for _, u := range units {
-		wait.Go(func() {
-			windows <- struct{}{} // first: the guests' locks are not to be held while we wait
-			defer func() { <-windows }()
+		applied = append(applied, windows.Go(func() { // a lane comes first: nobody waits for one with a guest's lock
 			r.syncPools(pools, u)
-			freezes, release := r.fit(ctx, u, slots)
+			freezes, release := r.fit(ctx, u, asks)
 			defer release()
 			outcomes := r.applyUnit(ctx, pools, u, freezes)
 			mu.Lock()
@@ -42,9 +40,9 @@ func (r *run) applyFrozen(ctx context.Context, pools map[string]*pool, units []f
 			for name, got := range outcomes {
 				maps.Copy(all[name], got)
 			}
-		})
+		}))
 	}
-	wait.Wait()
+	waitAll(applied)
 	return all
 }
 
@@ -63,8 +61,8 @@ func (r *run) applyUnit(ctx context.Context, pools map[string]*pool, u frozenUni
 		r.reportFreeze(u, fared, outcomes)
 		return outcomes
 	}
-	at := r.Now()
-	window, err := r.Quiesce.Open(ids, r.Config.MaxFreeze.Std())
+	at := r.World.Now()
+	window, err := r.World.OpenWindow(ids, r.Config.MaxFreeze.Std())
 	if err != nil {
 		fared.failed = map[pve.ID]string{}
 		for _, id := range ids {
@@ -91,7 +89,7 @@ func (r *run) syncPools(pools map[string]*pool, u frozenUnit) {
 	for _, g := range u.plans {
 		busy[g.Pool] = pools[g.Pool]
 	}
-	eachPool(busy, func(p *pool) { _ = p.withTimeout(p.sync) })
+	r.eachPool(busy, func(p *pool) { _ = r.withTimeout(p, p.Sync) })
 }
 
 // takeUnit takes a unit's snapshots, in one program a pool, in all pools at once.
@@ -102,16 +100,16 @@ func (r *run) takeUnit(ctx context.Context, pools map[string]*pool, u frozenUnit
 	}
 	all := outcomesByPool{}
 	var mu sync.Mutex
-	var wait sync.WaitGroup
-	for name, plans := range byPool {
-		wait.Go(func() {
-			got := r.applyGuests(ctx, pools[name], plans)
-			mu.Lock()
-			defer mu.Unlock()
-			all[name] = got
-		})
+	busy := map[string]*pool{}
+	for name := range byPool {
+		busy[name] = pools[name]
 	}
-	wait.Wait()
+	r.eachPool(busy, func(p *pool) {
+		got := r.applyGuests(ctx, p, byPool[p.name])
+		mu.Lock()
+		defer mu.Unlock()
+		all[p.name] = got
+	})
 	return all
 }
 

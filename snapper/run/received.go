@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 )
 
@@ -19,7 +18,7 @@ func (r *run) readReceived(ctx context.Context, pools []*pool, names snapper.Nam
 				need, datasets = append(need, d), append(datasets, d.Name)
 			}
 		}
-		received, err := zfs.Reader{Inherit: p.inherit()}.Received(ctx, datasets)
+		received, err := p.Received(ctx, datasets)
 		for _, d := range need {
 			if labels, ok := received[d.Name]; ok {
 				d.Running.Received, d.NoSnap.Received = labels.Running, labels.NoSnap

@@ -135,7 +135,7 @@ func (r *run) reportApplied(outcomes map[string]snapper.Outcome) {
 // finish decides whether the run was a success: a pool that could not be read or a
 // disk of a running guest without its snapshot makes it none.
 func (r *run) finish() {
-	r.report.End = r.Now()
+	r.report.End = r.World.Now()
 	success := true
 	for _, p := range r.report.Pools {
 		success = success && p.Error == "" && p.LockedSince.IsZero()

@@ -2,7 +2,6 @@ package run
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 )
@@ -10,7 +9,6 @@ import (
 // A run of which a round failed is no success, though nothing of that round is in it.
 func TestALateRoundThatFails(t *testing.T) {
 	r := testRun()
-	r.Now = func() time.Time { return noon }
 	first, late := &pool{name: "tank"}, &pool{name: "slow"}
 	r.reportPool(first)
 	r.reportPool(late) // its round ended before it did anything

@@ -25,19 +25,16 @@ const (
 // with disks on several is treated as one; on a pool that answers late in a round of
 // its own, so that a hung one does not keep the others from their snapshots.
 func (r *run) rounds(ctx context.Context, g snapper.NodeView, parents map[string][]string) (snapper.Plan, error) {
-	read := make(chan *pool, len(parents))
-	for name, datasets := range parents {
-		go func() { read <- r.openPool(ctx, name, datasets) }()
-	}
+	next := r.openPools(ctx, parents, r.readPool)
 	var all []*pool
 	defer func() {
 		for _, p := range all {
-			p.close()
+			p.Unlock()
 		}
 	}()
 	var whole snapper.Plan
 	for len(all) < len(parents) {
-		pools := next(read, len(parents)-len(all))
+		pools := next()
 		first := len(all) == 0
 		all = append(all, pools...)
 		var err error
@@ -69,21 +66,22 @@ func (r *run) rounds(ctx context.Context, g snapper.NodeView, parents map[string
 	return whole, nil
 }
 
-// next returns the pools that are read: as many as are missing, or those that there
-// are after roundTimeout, at least one.
-func next(read <-chan *pool, missing int) []*pool {
-	pools := []*pool{<-read}
-	timeout := time.NewTimer(roundTimeout)
-	defer timeout.Stop()
-	for len(pools) < missing {
-		select {
-		case p := <-read:
-			pools = append(pools, p)
-		case <-timeout.C:
-			return pools
-		}
+// openPools reads pools side by side. next returns those that are read: as many as are
+// missing, or those that there are after roundTimeout, at least one.
+func (r *run) openPools(ctx context.Context, byPool map[string][]string, read func(context.Context, *pool) error) (next func() []*pool) {
+	var work []func()
+	pools := make([]*pool, len(byPool))
+	for i, name := range slices.Sorted(maps.Keys(byPool)) {
+		work = append(work, func() { pools[i] = r.openPool(ctx, name, byPool[name], read) })
 	}
-	return pools
+	ended := r.World.Gather(roundTimeout, work...)
+	return func() []*pool {
+		var some []*pool
+		for _, i := range ended() {
+			some = append(some, pools[i])
+		}
+		return some
+	}
 }
 
 // round plans for the pools and carries the plan out. before is what earlier rounds
@@ -126,7 +124,7 @@ func (r *run) round(ctx context.Context, g snapper.NodeView, pools []*pool, befo
 
 // makePlan plans for the disks that this run is about.
 func (r *run) makePlan(pools []*pool, c pve.Cluster, policy snapper.Policy) snapper.Plan {
-	plan := snapper.MakePlan(r.aimedAt(pools, c), policy, r.Now())
+	plan := snapper.MakePlan(r.aimedAt(pools, c), policy, r.World.Now())
 	if r.Final {
 		return plan.FinalOnly()
 	}
@@ -144,7 +142,7 @@ func (r *run) aimedAt(pools []*pool, c pve.Cluster) []snapper.Disk {
 // confirmStops returns the guests' states to plan with. Where the plan would take a guest
 // for stopped, that is looked at twice, with the guest's lock held until release.
 func (r *run) confirmStops(ctx context.Context, g snapper.NodeView, pools []*pool) (settled snapper.NodeView, release func()) {
-	stops := g.Stops(r.aimedAt(pools, g.Cluster), r.Config.Replicas, r.policy(g.Cluster), r.Now())
+	stops := g.Stops(r.aimedAt(pools, g.Cluster), r.Config.Replicas, r.policy(g.Cluster), r.World.Now())
 	if len(stops) == 0 {
 		return g, func() {}
 	}
@@ -165,34 +163,38 @@ func (r *run) confirmStops(ctx context.Context, g snapper.NodeView, pools []*poo
 // is still done.
 func (r *run) applyAll(ctx context.Context, pools []*pool, plan snapper.Plan, taken func(map[string]snapper.Outcome)) {
 	work := applyable(pools)
-	eachPool(work, func(p *pool) { r.destroyAbandoned(ctx, p, plan.Abandoned) })
+	r.eachPool(work, func(p *pool) { r.destroyAbandoned(ctx, p, plan.Abandoned) })
 	units, others := frozenUnits(plan.Guests)
 	frozen := r.applyFrozen(ctx, work, units)
 	plan.Guests = others
-	var snapshots, rest sync.WaitGroup
 	var mu sync.Mutex
+	var rest []func()
 	all := map[string]snapper.Outcome{}
-	for _, p := range work {
-		snapshots.Add(1)
-		rest.Go(func() {
-			outcomes := r.applySnapshots(ctx, p, plan, frozen[p.name])
-			r.reportApplied(outcomes)
-			mu.Lock()
-			maps.Copy(all, outcomes)
-			mu.Unlock()
-			snapshots.Done()
-			r.applyRest(ctx, p, plan, outcomes)
-		})
-	}
-	snapshots.Wait()
+	r.eachPool(work, func(p *pool) {
+		outcomes := r.applySnapshots(ctx, p, plan, frozen[p.name])
+		r.reportApplied(outcomes)
+		ended := r.World.Lanes(0).Go(func() { r.applyRest(ctx, p, plan, outcomes) })
+		mu.Lock()
+		defer mu.Unlock()
+		maps.Copy(all, outcomes)
+		rest = append(rest, ended)
+	})
 	taken(all)
-	rest.Wait()
+	waitAll(rest)
 }
 
-func eachPool(pools map[string]*pool, do func(*pool)) {
-	var wait sync.WaitGroup
-	for _, p := range pools {
-		wait.Go(func() { do(p) })
+func (r *run) eachPool(pools map[string]*pool, do func(*pool)) {
+	var waits []func()
+	lanes := r.World.Lanes(0)
+	for _, name := range slices.Sorted(maps.Keys(pools)) {
+		waits = append(waits, lanes.Go(func() { do(pools[name]) }))
 	}
-	wait.Wait()
+	waitAll(waits)
+}
+
+// waitAll returns when all that lanes run has ended.
+func waitAll(waits []func()) {
+	for _, wait := range waits {
+		wait()
+	}
 }

@@ -1,6 +1,7 @@
 // Package run is one run of snap, prune, unblock or finalize: it reads (guests.go,
 // pool.go), lets package snapper decide, and applies (apply.go, destroy.go and
-// bookmarks.go, the only writers). [Run] tells it from top to bottom.
+// bookmarks.go, the only writers). [Run] tells it from top to bottom. All that it reaches
+// outside is behind [World].
 package run
 
 import (
@@ -8,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,7 +16,6 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/internal/pve"
-	"snapwatch/internal/quiesce"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
@@ -37,14 +36,8 @@ type Options struct {
 	// that ran here get their _stopped snapshots, by the proof of [Shutdown]. Nothing
 	// else is done, and no report is kept.
 	Final bool
-	PVE   pve.Host
-	// Quiesce is how guests are held still.
-	Quiesce quiesce.Host
-	// Kstat, LockDir and StateDir are where ZFS tells about pools, where locks lie
-	// and where the report is kept.
-	Kstat, LockDir, StateDir string
-	// Now is the clock.
-	Now func() time.Time
+	// World is where all of it happens.
+	World World
 	// Progress is told what a long run is at, nil if nobody is there to read it.
 	Progress func(string)
 }
@@ -79,7 +72,7 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 		return snapper.Plan{}, r.report, errors.New("the configuration says role: replica: this host receives snapshots, it takes none (snapwatch prune rotates them)")
 	}
 	var err error
-	if r.state, err = report.LoadState(o.StateDir); err != nil {
+	if r.state, err = o.World.LoadState(); err != nil {
 		r.report.Add(report.Notice, "what the last run left for this one is not used: %v", err)
 	}
 	plan, err := r.do(ctx)
@@ -96,14 +89,14 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 
 // newRun begins a run with what the last one of its kind left.
 func newRun(o Options, name string) *run {
-	r := &run{Options: o, start: o.Now()}
+	r := &run{Options: o, start: o.World.Now()}
 	r.report = report.Run{Start: r.start, Retention: o.Keep.String(), Counts: map[report.Event]int{}}
 	r.report.Configs = map[string]report.Kept{}
 	for _, event := range report.Events() {
 		r.report.Counts[event] = 0
 	}
 	var err error
-	if r.previous, err = report.Last(o.StateDir, name); err != nil {
+	if r.previous, err = o.World.LastReport(name); err != nil {
 		r.report.Add(report.Notice, "the report of the last run is not used: %v", err)
 	}
 	r.report.LastSuccess = r.previous.LastSuccess
@@ -112,13 +105,13 @@ func newRun(o Options, name string) *run {
 
 // saveState keeps what the next run needs. Without it that one looks at more.
 func (r *run) saveState() {
-	if err := r.state.Save(r.StateDir); err != nil {
+	if err := r.World.SaveState(r.state); err != nil {
 		r.report.Add(report.Warning, "what the next run is to know is not kept: %v", err)
 	}
 }
 
 func (r *run) save(name string) {
-	if err := r.report.Save(r.StateDir, name); err != nil {
+	if err := r.World.SaveReport(name, &r.report); err != nil {
 		r.report.Add(report.Warning, "the report of this run is not kept: %v", err)
 	}
 }
@@ -185,7 +178,7 @@ func (r *run) configure(d *snapper.Disk) {
 }
 
 func (r *run) policy(c pve.Cluster) snapper.Policy {
-	hostname, err := os.Hostname()
+	hostname, err := r.World.Hostname()
 	if err != nil {
 		hostname = c.Node
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"snapwatch/internal/lock"
@@ -37,7 +38,7 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 	pools, err := r.poolsOf(ctx, cluster)
 	defer func() {
 		for _, p := range pools {
-			p.close()
+			p.Unlock()
 		}
 	}()
 	if err != nil {
@@ -57,9 +58,9 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 // lockedGuest returns the cluster with the guest, whose lock is held until release.
 func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cluster, release func(), err error) {
 	release = func() {}
-	timeout, cancel := context.WithTimeout(ctx, configTimeout)
+	timeout, cancel := r.World.Timeout(ctx, configTimeout)
 	defer cancel()
-	if c, err = r.PVE.Cluster(timeout); err != nil {
+	if c, err = r.World.Cluster(timeout); err != nil {
 		return c, release, err
 	}
 	guest, here := c.Guests[request.VMID]
@@ -69,13 +70,13 @@ func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cl
 	if !here {
 		return c, release, fmt.Errorf("no guest %d is configured on node %s", request.VMID, c.Node)
 	}
-	l, err := lockConfig(r.PVE.ConfigLock(guest.ID))
+	unlock, err := r.World.LockGuest(guest.ID)
 	if err != nil {
 		return c, release, fmt.Errorf("guest %d: Proxmox works on it: %w", request.VMID, err)
 	}
-	release = func() { _ = l.Release() }
+	release = unlock
 	// What was read before the lock was had may be old.
-	if c, err = r.PVE.Cluster(timeout); err != nil {
+	if c, err = r.World.Cluster(timeout); err != nil {
 		return c, release, err
 	}
 	guest, here = c.Guests[request.VMID]
@@ -98,8 +99,8 @@ func (r *run) poolsOf(ctx context.Context, c pve.Cluster) ([]*pool, error) {
 		return nil, err
 	}
 	var pools []*pool
-	for name, datasets := range parents {
-		p := r.openPool(ctx, name, datasets)
+	for _, name := range slices.Sorted(maps.Keys(parents)) {
+		p := r.openPool(ctx, name, parents[name], r.readPool)
 		pools = append(pools, p)
 		if busy, ok := errors.AsType[*lock.Busy](p.err); ok {
 			return pools, fmt.Errorf("pool %s: another run is at work, try again when it is done: %w", name, busy)

@@ -1,0 +1,179 @@
+package run
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"snapwatch/config"
+	"snapwatch/internal/command"
+	"snapwatch/internal/lock"
+	"snapwatch/internal/pve"
+	"snapwatch/internal/quiesce"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
+)
+
+// Local is the machine this process runs on. Proxmox's files are read by the embedded Host.
+type Local struct {
+	pve.Host
+	// Freezers is how guests are frozen.
+	Freezers quiesce.Host
+	// Kstat, LockDir and StateDir are where ZFS tells about pools, where locks lie and
+	// where runs leave their files.
+	Kstat, LockDir, StateDir string
+	// Clock is [time.Now] but in tests.
+	Clock func() time.Time
+}
+
+var _ World = Local{}
+
+// Now implements [Time].
+func (l Local) Now() time.Time { return l.Clock() }
+
+// Wait implements [Time].
+func (Local) Wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Timeout implements [Time].
+func (Local) Timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, d)
+}
+
+// lanes has an entry for each thing that runs. Without a limit it is nil.
+type lanes chan struct{}
+
+// Lanes implements [Time].
+func (Local) Lanes(n int) Lanes {
+	if n == 0 {
+		return lanes(nil)
+	}
+	return make(lanes, n)
+}
+
+// Go implements [Lanes].
+func (l lanes) Go(do func()) (wait func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if l != nil {
+			l <- struct{}{}
+			defer func() { <-l }()
+		}
+		do()
+	}()
+	return func() { <-ended }
+}
+
+// Gather implements [Time].
+func (Local) Gather(within time.Duration, work ...func()) (next func() []int) {
+	ended := make(chan int, len(work))
+	for i, do := range work {
+		go func() {
+			do()
+			ended <- i
+		}()
+	}
+	missing := len(work)
+	return func() []int {
+		some := []int{<-ended}
+		timeout := time.NewTimer(within)
+		defer timeout.Stop()
+		for over := false; !over && len(some) < missing; {
+			select {
+			case i := <-ended:
+				some = append(some, i)
+			case <-timeout.C:
+				over = true
+			}
+		}
+		missing -= len(some)
+		return some
+	}
+}
+
+// List implements [Proxmox].
+func (Local) List(ctx context.Context) (map[pve.ID]pve.Listed, error) { return pve.List(ctx) }
+
+// RunState implements [Proxmox].
+func (Local) RunState(ctx context.Context, vmid int) (string, error) { return pve.RunState(ctx, vmid) }
+
+// Shutdown asks systemd.
+func (l Local) Shutdown(ctx context.Context) snapper.Shutdown {
+	var s snapper.Shutdown
+	if s.System, s.Err = l.SystemState(ctx); s.Err != nil {
+		return s
+	}
+	if s.Guests, s.Err = l.UnitState(ctx, "pve-guests.service"); s.Err != nil {
+		return s
+	}
+	s.HA, s.Err = l.UnitState(ctx, "pve-ha-lrm.service")
+	return s
+}
+
+// LockGuest takes a guest's lock, shared. Where its directory is not there yet, Proxmox has
+// not locked any guest since boot, and makes it the same way.
+func (l Local) LockGuest(id pve.ID) (release func(), err error) {
+	path := l.ConfigLock(id)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	taken, err := lock.TryShared(path)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = taken.Release() }, nil
+}
+
+// Frozen implements [Quiesce].
+func (l Local) Frozen(ctx context.Context, id pve.ID) (bool, error) {
+	return l.Freezers.Freezer(id).Frozen(ctx)
+}
+
+// OpenWindow implements [Quiesce].
+func (l Local) OpenWindow(guests []pve.ID, budget time.Duration) (Window, error) {
+	w, err := l.Freezers.Open(guests, budget)
+	if err != nil {
+		return nil, err // not w, which is a Window though it is nil
+	}
+	return w, nil
+}
+
+// LastReport implements [Records].
+func (l Local) LastReport(name string) (report.Run, error) { return report.Last(l.StateDir, name) }
+
+// SaveReport implements [Records].
+func (l Local) SaveReport(name string, r *report.Run) error { return r.Save(l.StateDir, name) }
+
+// LoadState implements [Records].
+func (l Local) LoadState() (report.State, error) { return report.LoadState(l.StateDir) }
+
+// SaveState implements [Records].
+func (l Local) SaveState(s report.State) error { return s.Save(l.StateDir) }
+
+// Hostname implements [World].
+func (Local) Hostname() (string, error) { return os.Hostname() }
+
+// Pools implements [World].
+func (l Local) Pools() ([]string, error) { return zfs.Pools(l.Kstat) }
+
+// Pool implements [World].
+func (l Local) Pool(name string) Pool { return &localPool{local: l, name: name} }
+
+// Trusted implements [World].
+func (Local) Trusted(h config.Hook) error { return h.Trusted() }
+
+// Hook implements [World].
+func (Local) Hook(ctx context.Context, h config.Hook, input string, env []string) (string, error) {
+	return command.RunHook(ctx, command.Cmd{Argv: h.Argv, Stdin: input}, env)
+}
