@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -105,32 +106,44 @@ func (h Host) readCluster() (Cluster, error) {
 }
 
 func (h Host) readNode(c *Cluster, node string) error {
+	return h.eachGuest(node, func(id ID, path string) error {
+		if node != c.Node {
+			c.Elsewhere[id.VMID] = node
+			return nil
+		}
+		config, err := readConfig(path, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // migrated or destroyed between the listing and now
+		}
+		c.Guests[id.VMID] = config
+		return err
+	})
+}
+
+// guestFile is the name of a guest's configuration. Proxmox takes 0100.conf and +102.conf
+// for files of no guest.
+var guestFile = regexp.MustCompile(`^([1-9]\d{0,8})\.conf$`)
+
+// eachGuest calls do with each guest that a node has a configuration of, and its path.
+func (h Host) eachGuest(node string, do func(id ID, path string) error) error {
 	for _, kind := range []Kind{QEMU, LXC} {
 		dir := filepath.Join(h.Etc, "nodes", node, kind.configDir())
 		entries, err := os.ReadDir(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		for _, e := range entries {
-			vmid, err := strconv.Atoi(strings.TrimSuffix(e.Name(), ".conf"))
-			if err != nil || !strings.HasSuffix(e.Name(), ".conf") {
+			name := guestFile.FindStringSubmatch(e.Name())
+			if name == nil {
 				continue
 			}
-			if node != c.Node {
-				c.Elsewhere[vmid] = node
-				continue
-			}
-			config, err := readConfig(filepath.Join(dir, e.Name()), ID{VMID: vmid, Kind: kind})
-			if errors.Is(err, fs.ErrNotExist) {
-				continue // migrated or destroyed between the listing and now
-			}
+			vmid, err := strconv.Atoi(name[1])
 			if err != nil {
 				return err
 			}
-			c.Guests[vmid] = config
+			if err := do(ID{VMID: vmid, Kind: kind}, filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -1,13 +1,9 @@
 package pve
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 )
 
 // Owners tells on which node of the cluster each guest is configured.
@@ -36,29 +32,14 @@ func (h Host) Owners() (Owners, error) {
 			return Owners{}, err
 		}
 		for _, n := range nodes {
-			if err := h.readOwner(o.Of, n.Name()); err != nil {
+			err := h.eachGuest(n.Name(), func(id ID, _ string) error {
+				o.Of[id.VMID] = n.Name()
+				return nil
+			})
+			if err != nil {
 				return Owners{}, err
 			}
 		}
 	}
 	return o, nil
-}
-
-func (h Host) readOwner(of map[int]string, node string) error {
-	for _, kind := range []Kind{QEMU, LXC} {
-		entries, err := os.ReadDir(filepath.Join(h.Etc, "nodes", node, kind.configDir()))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			name, isConfig := strings.CutSuffix(e.Name(), ".conf")
-			if vmid, err := strconv.Atoi(name); isConfig && err == nil {
-				of[vmid] = node
-			}
-		}
-	}
-	return nil
 }

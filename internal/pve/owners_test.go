@@ -17,6 +17,9 @@ func TestOwnersAreReadWithoutReadingConfigurations(t *testing.T) {
 	require.NoError(t, os.MkdirAll(h.Etc+"/nodes/pve2/lxc/101.conf", 0o755))
 	write(t, h.Etc+"/nodes/pve2/qemu-server/102.conf.tmp", "")
 	write(t, h.Etc+"/nodes/pve2/qemu-server/x.conf", "")
+	for _, none := range []string{"0103.conf", "+104.conf", "-5.conf", "0.conf", "1000000000.conf"} { // plain files, to Proxmox
+		write(t, h.Etc+"/nodes/pve2/qemu-server/"+none, "")
+	}
 	o, err := h.Owners()
 	require.NoError(t, err)
 	assert.Equal(t, Owners{Node: "pve1", Of: map[int]string{100: "pve1", 101: "pve2"}}, o)
