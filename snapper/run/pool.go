@@ -120,20 +120,19 @@ func (r *run) takeDisks(ctx context.Context, p *pool, heads []zfs.Dataset, listE
 	return p.readWritten(ctx)
 }
 
-// readSnapshots lists the snapshots and bookmarks of the disks.
+// readSnapshots lists the snapshots and bookmarks of the disks. One without snapshots may
+// have bookmarks: they stay when somebody destroys its snapshots for room.
 func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 	byName := map[string]*snapper.Disk{}
-	var names []string
+	var names, listed []string
 	for _, d := range disks {
 		byName[d.Name] = d
+		names = append(names, d.Name)
 		if d.NewestSnapshot != "" || d.NewestUnknown {
-			names = append(names, d.Name)
+			listed = append(listed, d.Name)
 		}
 	}
-	if len(names) == 0 {
-		return nil
-	}
-	err := p.Snapshots(ctx, names, func(s zfs.Snapshot) error {
+	err := p.Snapshots(ctx, listed, func(s zfs.Snapshot) error {
 		if d := byName[s.Dataset]; d != nil {
 			d.Snapshots = append(d.Snapshots, s)
 		}

@@ -57,3 +57,29 @@ func TestADiskGoesWhileItsPoolIsRead(t *testing.T) {
 		})
 	}
 }
+
+// bookmarksOnly plays a zfs whose only disk has lost its snapshots, and has a bookmark.
+const bookmarksOnly = `#!/bin/sh
+case "$*" in
+get*)
+	for row in "guid 7" "creation 1" "origin -" "prevsnap -" "inconsistent 0" "receive_resume_token -" "written 0" "snapshots_changed 1" "label:running -" "label:nosnap -"; do
+		printf 'tank/data/vm-100-disk-0\t%s\t%s\t-\n' "${row% *}" "${row#* }"
+	done ;;
+*bookmark*) printf 'tank/data/vm-100-disk-0#a\t1\t1\t1\n' ;;
+*) exit 1 ;;
+esac
+`
+
+// A disk whose snapshots were destroyed for room has its bookmarks still: the run that does
+// not see them makes another of the day.
+func TestBookmarksOfADiskWithoutSnapshots(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(bookmarksOnly), 0o755))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	r := testRun()
+	p := &pool{Pool: r.World.Pool("tank"), name: "tank", parents: []string{"tank/data/vm-100-disk-0"}}
+	require.NoError(t, r.readDisks(t.Context(), p, Pool.Descendants))
+	require.Len(t, p.disks, 1)
+	assert.Empty(t, p.disks[0].Snapshots)
+	assert.Len(t, p.disks[0].Bookmarks, 1)
+}
