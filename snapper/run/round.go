@@ -37,13 +37,14 @@ func (r *run) rounds(ctx context.Context, g snapper.NodeView, parents map[string
 		pools := next()
 		first := len(all) == 0
 		all = append(all, pools...)
+		seen := g
 		var err error
 		if !first { // what is known of the guests is old by now
-			g, err = r.readGuests(ctx)
+			seen, err = r.readGuests(ctx)
 		}
 		var plan snapper.Plan
 		if err == nil {
-			plan, err = r.round(ctx, g, pools, whole)
+			seen, plan, err = r.round(ctx, seen, pools, whole)
 		}
 		if err != nil && first {
 			return snapper.Plan{}, err
@@ -52,6 +53,7 @@ func (r *run) rounds(ctx context.Context, g snapper.NodeView, parents map[string
 			r.reportLate(parents, all[:len(all)-len(pools)], err)
 			break
 		}
+		g = seen
 		whole.Add(plan)
 	}
 	r.reportGuests(g, all)
@@ -84,9 +86,10 @@ func (r *run) openPools(ctx context.Context, byPool map[string][]string, read fu
 	}
 }
 
-// round plans for the pools and carries the plan out. before is what earlier rounds
-// of this run have planned already.
-func (r *run) round(ctx context.Context, g snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.Plan, error) {
+// round plans for the pools and carries the plan out. It returns what is known of the
+// guests after its last look at them, too. before is what earlier rounds of this run have
+// planned already.
+func (r *run) round(ctx context.Context, g snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.NodeView, snapper.Plan, error) {
 	slices.SortFunc(pools, func(a, b *pool) int { return strings.Compare(a.name, b.name) })
 	for _, p := range pools {
 		r.reportPool(p)
@@ -95,7 +98,7 @@ func (r *run) round(ctx context.Context, g snapper.NodeView, pools []*pool, befo
 	g, release := r.confirmStops(ctx, g, pools)
 	defer release()
 	if ctx.Err() != nil {
-		return snapper.Plan{}, ctx.Err()
+		return g, snapper.Plan{}, ctx.Err()
 	}
 	r.listFailed = g.ListErr != nil
 	r.kinds = kindsOf(g.Cluster)
@@ -119,7 +122,7 @@ func (r *run) round(ctx context.Context, g snapper.NodeView, pools []*pool, befo
 		r.unfinished(dataset)
 	}
 	r.reportPlan(plan)
-	return plan, nil
+	return g, plan, nil
 }
 
 // makePlan plans for the disks that this run is about.
