@@ -11,18 +11,16 @@ import (
 
 // apply does what a plan says, as the channel programs do, up to where it is killed.
 // It reports whether every snapshot was made.
-func (w *World) apply(n *node, plan snapper.Plan, disks []snapper.Disk, kill int) (all bool) {
+func (w *World) apply(n *node, plan snapper.Plan, kill int) (all bool) {
 	made := map[string]string{}
 	if kill == killBeforeAll {
 		return false
 	}
 	all = true
+	defer w.abandoned(n, plan.Abandoned)
 	full, failed := map[string]bool{}, map[string]bool{}
-	for i, pool := range []string{"ssd", "tank"} {
-		if i == 1 && kill == killAfterFirstPool {
-			return false
-		}
-		w.unmark(n, pool, w.mayAbandon(n, plan.Abandoned))
+	for _, pool := range []string{"ssd", "tank"} {
+		w.unmarkAll(n, pool, snapshotsOf(plan.Abandoned))
 		for _, g := range plan.Guests {
 			if g.Pool == pool && !w.applyGuest(n, g, made, full, failed) {
 				all = false
@@ -33,9 +31,6 @@ func (w *World) apply(n *node, plan snapper.Plan, disks []snapper.Disk, kill int
 		if d := n.sets[m.Dataset]; d != nil && w.tick >= n.pools[zfs.Pool(m.Dataset)].suspended && d.has(m.Name) {
 			d.marks = append(d.marks, m)
 		}
-	}
-	if kill == killBeforeDestroys {
-		return false
 	}
 	for _, dataset := range plan.InheritReceived {
 		d := n.sets[dataset]
@@ -51,26 +46,20 @@ func (w *World) apply(n *node, plan snapper.Plan, disks []snapper.Disk, kill int
 			w.before[d.name] = slices.Concat(d.snaps, d.marks)
 		}
 	}
-	for i, gone := range list {
-		if kill == killAmidDestroys && i > 0 {
-			return false
-		}
-		w.destroy(n, gone, disks)
-	}
-	if kill == killBeforeUnmarks {
-		return false
+	for _, gone := range list {
+		w.destroy(n, gone)
 	}
 	for _, pool := range []string{"ssd", "tank"} {
-		w.unmark(n, pool, plan.DestroyBookmarks)
+		w.unmarkAll(n, pool, plan.DestroyBookmarks)
 	}
 	return all
 }
 
-// unmark destroys bookmarks of one pool.
-func (w *World) unmark(n *node, pool string, marks []zfs.Snapshot) {
+// unmarkAll destroys bookmarks of one pool.
+func (w *World) unmarkAll(n *node, pool string, marks []zfs.Snapshot) {
 	for _, m := range marks {
 		if d := n.sets[m.Dataset]; d != nil && zfs.Pool(m.Dataset) == pool && w.tick >= n.pools[pool].suspended {
-			d.marks = slices.DeleteFunc(d.marks, func(b zfs.Snapshot) bool { return b.Name == m.Name })
+			w.unmark(d, m.Name)
 		}
 	}
 }
@@ -120,6 +109,13 @@ func (w *World) applyGuest(n *node, g snapper.GuestPlan, made map[string]string,
 	return true
 }
 
+func snapshotsOf(judged []snapper.JudgedBookmark) (list []zfs.Snapshot) {
+	for _, j := range judged {
+		list = append(list, j.Snapshot)
+	}
+	return list
+}
+
 // outcomesOf is what became of the disks' snapshots, as a run keeps it.
 func outcomesOf(made map[string]string, full, failed map[string]bool) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
@@ -140,7 +136,7 @@ func snapOrNot(k snapper.DiskPlan, name string) string {
 }
 
 // destroy does what the channel program does: nothing where a keeper is missing.
-func (w *World) destroy(n *node, gone snapper.Destroy, disks []snapper.Disk) {
+func (w *World) destroy(n *node, gone snapper.Destroy) {
 	d := n.sets[gone.Dataset]
 	if d == nil || w.tick < n.pools[zfs.Pool(d.name)].suspended {
 		return
@@ -148,7 +144,7 @@ func (w *World) destroy(n *node, gone snapper.Destroy, disks []snapper.Disk) {
 	if slices.ContainsFunc(gone.Keepers, func(keeper string) bool { return !d.has(keeper) }) || !d.has(gone.Name) {
 		return
 	}
-	w.mayGo(n, d, gone.Name, disks)
+	w.mayGo(n, d, gone.Name)
 	d.destroy(gone.Name)
 	w.stats.Destroyed++
 }

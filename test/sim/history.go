@@ -107,26 +107,34 @@ func (w *World) readHistories(n *node, disks []snapper.Disk) {
 	}
 }
 
-// mayAbandon is told of the bookmarks that a run destroys because they are of a discarded
-// history. Each must be, or be made again at once.
-func (w *World) mayAbandon(n *node, list []snapper.JudgedBookmark) []zfs.Snapshot {
-	var marks []zfs.Snapshot
-	for _, j := range list {
-		d := n.sets[j.Dataset]
-		if d == nil {
-			continue
+// unmark destroys a bookmark.
+func (w *World) unmark(d *dataset, name string) {
+	d.marks = slices.DeleteFunc(d.marks, func(m zfs.Snapshot) bool {
+		if m.Name != name {
+			return false
 		}
-		if !d.discarded[j.CreateTXG] {
-			w.broken("%s destroys the good bookmark %s#%s: %s", n.name, j.Dataset, j.Name, j.Reason)
+		if key := d.name + "#" + name; !w.unmarked[key] {
+			w.unmarked[key] = d.discarded[m.CreateTXG]
 		}
-		w.stats.Abandoned++
-		marks = append(marks, j.Snapshot)
-	}
-	return marks
+		return true
+	})
 }
 
-// leave keeps what a run knows of the bookmarks for the next one, and holds it to what it
-// must not leave.
+// abandoned is told of the bookmarks that a run destroyed because they are of a discarded
+// history. Each must be, or be made again at once.
+func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
+	for _, j := range list {
+		discarded, gone := w.unmarked[j.Dataset+"#"+j.Name]
+		if gone && !discarded {
+			w.broken("%s destroyed the good bookmark %s#%s: %s", n.name, j.Dataset, j.Name, j.Reason)
+		}
+		if gone {
+			w.stats.Abandoned++
+		}
+	}
+}
+
+// leave keeps what a run knows of the bookmarks for the next one.
 func (w *World) leave(n *node, disks []snapper.Disk) {
 	next := report.State{Checked: maps.Clone(n.report.state.Checked)}
 	if next.Checked == nil {
@@ -134,23 +142,29 @@ func (w *World) leave(n *node, disks []snapper.Disk) {
 	}
 	for i := range disks {
 		next.Checked[disks[i].Name], _ = disks[i].NextChecked(false)
-		w.nothingLeft(n, &disks[i], next.Checked[disks[i].Name].Unproven)
 	}
+	w.nothingLeft(n, next)
 	n.report.state = next
 	n.states = append(n.states, next)
 }
 
-// nothingLeft holds that a run which looked at a disk leaves no bookmark of a discarded
-// history there, unless it says that nothing can be proved of it. One whose snapshot was
-// received again is of the disk's history again.
-func (w *World) nothingLeft(n *node, k *snapper.Disk, unproven []report.Unproven) {
-	d := n.sets[k.Name]
-	if d == nil || k.Ignored != "" || w.tick < n.pools[zfs.Pool(k.Name)].suspended {
+// nothingLeft holds that a run leaves no bookmark of a discarded history on the disks that it
+// looked at, but for those of which it says that nothing can be proved. after is what it
+// left for the next one. A bookmark whose snapshot was received again is of the disk's
+// history again.
+func (w *World) nothingLeft(n *node, after report.State) {
+	if w.tick < n.ignored {
 		return
 	}
-	for _, m := range d.marks {
-		if _, ours := m.Class(); ours && d.discarded[m.CreateTXG] && !w.descends(d, m.GUID) && m.CreateTXG >= w.reach(d) && !slices.ContainsFunc(unproven, func(u report.Unproven) bool { return u.GUID == m.GUID }) {
-			w.broken("%s leaves %s#%s, which is of a discarded history", n.name, d.name, m.Name)
+	for name, d := range n.sets {
+		if !w.parse(name).disk || w.tick < n.pools[zfs.Pool(name)].suspended {
+			continue
+		}
+		for _, m := range d.marks {
+			unproven := func(u report.Unproven) bool { return u.GUID == m.GUID }
+			if _, ours := m.Class(); ours && d.discarded[m.CreateTXG] && !w.descends(d, m.GUID) && m.CreateTXG >= w.reach(d) && !slices.ContainsFunc(after.Checked[name].Unproven, unproven) {
+				w.broken("%s leaves %s#%s, which is of a discarded history", n.name, d.name, m.Name)
+			}
 		}
 	}
 }

@@ -181,7 +181,7 @@ func stepKinds() map[string]kind {
 		}},
 		"break": {"the next replication to C breaks off", false, false, func(w *World, _ *guest, _ *node, _ Step) { w.cutMid = true }},
 		"kill": {"the next run on NODE will be killed", false, false, func(w *World, _ *guest, n *node, s Step) {
-			n.kill = 1 + s.N%(killPoints-1)
+			n.kill = 1 + s.N%killPoints
 			w.disturbNode(n)
 		}},
 		"cron": {"cron of NODE is off for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {

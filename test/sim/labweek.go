@@ -38,7 +38,7 @@ func LabWeek(seed uint64, steps int) (Setup, []Step) {
 		}
 		switch {
 		case step.Kind == "kill":
-			step.N = 2 * (killPoints - 1) // before all
+			step.N = killPoints // before all
 		case gone[step.Guest] && kinds[step.Kind].guest:
 			step.Kind, gone[step.Guest] = "reuse", false
 		case step.Kind == "destroy":

@@ -11,10 +11,8 @@ import (
 )
 
 var (
-	errHung   = errors.New("pvesh hung")
-	errFailed = errors.New("pvesh failed")
-	errFlock  = errors.New("locked")
-	errEmpty  = errors.New("pvesh lists no guest at all")
+	errFlock = errors.New("locked")
+	errEmpty = errors.New("pvesh lists no guest at all")
 )
 
 // look reads the guests of a node, as snap does.
@@ -54,7 +52,7 @@ func (w *World) look(n *node) snapper.NodeView {
 		g.Cluster.HAStarted[vmid] = k.ha
 		e := snapper.Evidence{
 			Config: c, ListErr: g.ListErr, Process: k.alive || k.prelaunch, Rebooting: w.tick < k.rebooting, HAStarted: k.ha,
-			StoppedLastRun: slices.Contains(n.report.seenStopped, vmid),
+			StoppedLastRun: slices.Contains(n.report.last.SeenStopped, vmid),
 		}
 		switch {
 		case g.ListErr != nil:

@@ -72,19 +72,19 @@ func bucketName(class zfs.Class, t time.Time) string {
 }
 
 // mayGo is told of every snapshot that a run destroys.
-func (w *World) mayGo(n *node, d *dataset, name string, disks []snapper.Disk) {
+func (w *World) mayGo(n *node, d *dataset, name string) {
 	now := n.planned
 	s := d.snaps[d.find(name)]
 	class, ours := s.Class()
 	newest, _ := d.newestManaged()
-	at := slices.IndexFunc(disks, func(k snapper.Disk) bool { return k.Name == d.name })
+	not := w.mustNotRotate(n, d)
 	switch {
 	case !ours:
 		w.broken("%s destroyed the foreign %s", n.name, s.FullName())
 	case s.GUID == newest.GUID:
 		w.broken("%s destroyed %s, the newest", n.name, s.FullName())
-	case disks[at].State != snapper.Running:
-		w.broken("%s destroyed %s while its guest is %s", n.name, s.FullName(), disks[at].State)
+	case not != "":
+		w.broken("%s destroyed %s while its guest %s", n.name, s.FullName(), not)
 	case class == zfs.Stopped && w.Bookmarks > 0 && !hasGUID(d.marks, s.GUID) && w.hasRoom(d, s):
 		w.broken("%s destroyed %s, which has no bookmark", n.name, s.FullName())
 	case class == zfs.Stopped && !slices.ContainsFunc(w.before[d.name], func(o zfs.Snapshot) bool {
@@ -100,6 +100,27 @@ func (w *World) mayGo(n *node, d *dataset, name string, disks []snapper.Disk) {
 			w.broken("%s destroyed %s, which %s keeps", n.name, s.FullName(), keeper)
 		}
 	}
+}
+
+// mustNotRotate returns why a node must leave the snapshots of a disk alone, by its guest. What
+// happened while the run was under way it cannot know.
+func (w *World) mustNotRotate(n *node, d *dataset) string {
+	g := w.guests[w.parse(d.name).vmid]
+	switch {
+	case g == nil:
+		return "is none"
+	case n.disturbed || g.disturbed:
+		return ""
+	case w.nodes[g.home] != n:
+		return "is configured on the other node"
+	case !g.alive:
+		return "is off"
+	case g.lock != "" && g.lock != "backup":
+		return "is locked: " + g.lock
+	case w.tick < n.pveshBad:
+		return "may be anything: pvesh " + n.pvesh
+	}
+	return ""
 }
 
 // hasRoom tells whether a disk would keep the bookmark of a _stopped snapshot: as one of
@@ -158,15 +179,16 @@ func (w *World) keptBy(d *dataset, s zfs.Snapshot, now time.Time) string {
 
 // idempotent plans once more what a run has just done: nothing may be left to do but
 // the snapshot that every run takes.
-func (w *World) idempotent(n *node, guests snapper.NodeView, plan snapper.Plan, complete bool) {
+func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain func() (snapper.Plan, error)) {
 	labels := len(plan.InheritReceived) > 0 || slices.ContainsFunc(plan.Guests, func(g snapper.GuestPlan) bool { return g.Class == zfs.Stopped })
 	if !complete || n.disturbed || !labels && w.tick%16 != 0 {
 		return
 	}
 	w.stats.Idempotent++
-	disks := w.readDisks(n)
-	guests.Assign(disks, nil)
-	again := snapper.MakePlan(disks, w.snapPolicy(n), n.planned)
+	again, err := plansAgain()
+	if err != nil {
+		w.broken("a second run at once on %s: %v", n.name, err)
+	}
 	for _, g := range again.Guests {
 		for _, d := range g.Disks {
 			if d.Label != "" || g.Class != zfs.Frequently {

@@ -124,7 +124,7 @@ func (r *record) tick(report checker.Report) {
 		r.set(tick, "up", target, 1)
 		r.host(tick, target, w.lookAt(n))
 		r.set(tick, "snapwatch_run_expected", target, 1)
-		r.set(tick, "snapwatch_run_last_success_timestamp_seconds", target, r.since(n.report.lastSuccess))
+		r.set(tick, "snapwatch_run_last_success_timestamp_seconds", target, r.since(n.report.last.LastSuccess))
 	}
 	r.expect(tick, report)
 }
@@ -185,7 +185,7 @@ func (r *record) expect(tick int, report checker.Report) {
 	}
 	r.ask(tick, `count by (alertname, dataset) (max by (alertname, dataset) (ALERTS{alertname=~"SnapwatchNever|SnapwatchMissing|SnapwatchReceivingLong",instance="c"}))`, other)
 	for _, n := range w.nodes {
-		if w.tick >= n.down && n.skew == 0 && w.now.Sub(n.report.lastSuccess) > 45*time.Minute && n.report.lastSuccess.Before(w.now) {
+		if w.tick >= n.down && n.skew == 0 && w.now.Sub(n.report.last.LastSuccess) > 45*time.Minute && n.report.last.LastSuccess.Before(w.now) {
 			r.ask(tick, fmt.Sprintf(`count by (alertname) (ALERTS{alertname="SnapwatchRunLate",instance=%q})`, n.name), []string{`alertname="SnapwatchRunLate"`})
 		}
 	}

@@ -2,32 +2,17 @@ package sim
 
 import (
 	"slices"
-	"strings"
-	"time"
 
 	"snapwatch/snapper"
 )
 
-// The points at which a run may be killed. The channel program itself cannot be.
-const (
-	killBeforeAll = iota + 1
-	killAfterFirstPool
-	killBeforeDestroys
-	killAmidDestroys
-	killBeforeUnmarks
-	killBeforeReport
-	killPoints
-)
-
-// confirmStop is the time between the two looks.
-const confirmStop = 20 * time.Second
-
-// snap is one run of cron on a node: the edges of snapper.Run, around its core.
-func (w *World) snap(n *node, between func(phase int)) {
+// snapByModel is one run of cron on a node: the edges of snapper.Run, around its core.
+func (w *World) snapByModel(n *node, between func(phase int)) {
 	if w.tick < n.down || w.tick < n.cronOff {
 		between(betweenLooks)
 		return
 	}
+	w.planMade, w.unmarked = false, map[string]bool{}
 	kill := n.kill
 	n.kill = 0
 	if kill == killBeforeAll {
@@ -62,28 +47,35 @@ func (w *World) snap(n *node, between func(phase int)) {
 			guests.Evidence[vmid] = e
 		}
 		w.ask(n, guests, disks)
-	} else {
-		between(betweenLooks)
 	}
 	guests.Assign(disks, nil)
 	w.readHistories(n, disks)
 	n.planned = n.clock(w.now)
 	plan := snapper.MakePlan(disks, policy, n.planned)
-	between(beforeProgram)
+	if w.planMade = true; len(stops) == 0 {
+		between(betweenLooks)
+	}
+	if w.tick >= n.down {
+		between(beforeProgram)
+	}
 	if w.tick < n.down {
 		clear(w.held)
 		return // the host died, and this run with it
 	}
-	done := w.apply(n, plan, disks, kill)
+	done := w.apply(n, plan, kill)
 	clear(w.held)
 	if kill != 0 {
 		w.say("%s: the run was killed at point %d", n.name, kill)
 		w.disturbNode(n)
 		return
 	}
-	n.report.seenStopped = guests.SeenStopped()
+	n.report.last.SeenStopped = guests.SeenStopped()
 	w.leave(n, disks)
-	w.idempotent(n, guests, plan, done)
+	w.idempotent(n, plan, done, func() (snapper.Plan, error) {
+		disks := w.readDisks(n)
+		guests.Assign(disks, nil)
+		return snapper.MakePlan(disks, w.snapPolicy(n), n.planned), nil
+	})
 	success := done
 	for _, note := range plan.Notes {
 		success = success && note.Result != snapper.Unprotected
@@ -92,15 +84,6 @@ func (w *World) snap(n *node, between func(phase int)) {
 		success = success && w.tick >= p.suspended
 	}
 	if success {
-		n.report.lastSuccess = n.clock(w.now)
+		n.report.last.LastSuccess = n.clock(w.now)
 	}
 }
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-func splitWords(s string) []string { return strings.Fields(s) }

@@ -72,6 +72,7 @@ func anyWeek(seed int) (Setup, []Step) {
 		steps []Step
 	}
 	one := rapid.Custom(func(t *rapid.T) week { return week{anySetup(t), anySteps(t)} }).Example(seed)
+	one.setup.Order = uint64(seed)
 	return one.setup, one.steps
 }
 

@@ -75,8 +75,9 @@ func (w *World) step(s Step) {
 	if k.guest && g.gone && s.Kind != "reuse" {
 		return
 	}
-	// That the clock jumps in the very moment between plan and program is not played.
-	clock := (s.Kind == "clock" || s.Kind == "skew") && s.Phase == beforeProgram
+	// That the clock jumps in the very moment between plan and program is not played. A run
+	// that looks once has its plan before anything happens to it.
+	clock := (s.Kind == "clock" || s.Kind == "skew") && (s.Phase == beforeProgram || s.Phase == betweenLooks && w.planMade)
 	if clock || k.locks && (w.held[g.vmid] || g.flocked) {
 		w.later = append(w.later, s)
 		return
@@ -89,6 +90,13 @@ func (w *World) step(s Step) {
 	if k.guest {
 		g.disturb()
 	}
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }
 
 // up tells whether a guest can be worked with: its host is up, and no lock is in the

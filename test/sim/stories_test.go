@@ -127,3 +127,12 @@ func TestEveryStepHappens(t *testing.T) {
 		assert.Empty(t, w.Fail, "%s: %s", kind, w.Story())
 	}
 }
+
+// What the second look saw is what the next run is told: a guest that high availability
+// wants started, and that went down between the looks, is believed by the next run.
+func TestTheSecondLookIsWhatTheNextRunIsTold(t *testing.T) {
+	w := NewWorld(plain())
+	w.Play(6, []Step{{Kind: "stop", Tick: 4, Guest: 1}, {Kind: "crash", Tick: 4, Phase: betweenLooks, Guest: 2}})
+	assert.Empty(t, w.Fail)
+	assert.Equal(t, "stopped", w.nodes[SiteA].sets["ssd/vm-102-disk-0"].running.Own())
+}

@@ -178,7 +178,7 @@ func (w *World) mustAlarm(g *guest, src, copied *dataset, r checker.Result) {
 	}
 	w.stats.MustAlarm++
 	n := w.nodes[g.home]
-	node := w.tick < n.down || n.clock(w.now).Sub(n.report.lastSuccess) > runLate || n.skew.Abs() > maxSkew
+	node := w.tick < n.down || n.clock(w.now).Sub(n.report.last.LastSuccess) > runLate || n.skew.Abs() > maxSkew
 	if r.State == checker.OK && !node {
 		w.broken("guest %d runs since %s and its copy %s is older than the limit for %s, and nothing alarms: %s (%s; %s)",
 			g.vmid, g.since.In(zone).Format("Mon 15:04"), copied.name, over, r.Verdict, r.Reason, compared(r))

@@ -15,13 +15,15 @@ func (w *World) Play(ticks int, plan []Step) {
 	w.replicateFirst()
 	for w.tick = 0; w.tick < ticks && w.Fail == ""; w.tick++ {
 		w.play()
+		if w.ticked != nil {
+			w.ticked()
+		}
 	}
 }
 
 func (w *World) replicateFirst() {
-	for i, n := range w.nodes {
-		w.snap(n, func(int) {})
-		_ = i
+	for _, n := range w.nodes {
+		w.drive(w, n, func(int) {})
 	}
 	w.tick = 0
 	w.replicate()
@@ -47,7 +49,7 @@ func (w *World) play() {
 	}
 	w.sanoid()
 	for i, n := range w.nodes {
-		w.snap(n, func(phase int) { w.steps(phase, func(s Step) bool { return w.onNode(s) == i }) })
+		w.drive(w, n, func(phase int) { w.steps(phase, func(s Step) bool { return w.onNode(s) == i }) })
 	}
 	w.settle()
 	w.labels()

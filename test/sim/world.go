@@ -1,15 +1,18 @@
 // Package sim is a model of three sites over weeks: A and B are nodes of one cluster,
 // C only receives. Guests start, stop, move and die, hosts and pools fail, clocks
-// jump; cron runs the real planner and a monitoring system asks the real verdict. The
-// model knows the truth and holds both to what docs/reliability.md promises.
+// jump; cron runs the real run of snap ([run.Run]) and a monitoring system asks the real
+// verdict. The model knows the truth and holds both to what docs/reliability.md promises.
 //
-// Modelled are ZFS, syncoid, Proxmox and cron. Real are all decisions: which guest is
-// taken for stopped, what is snapshotted, labelled, bookmarked and destroyed, what is
-// said of a copy on C, and the alert rules.
+// Modelled are ZFS with our channel programs, syncoid, Proxmox and cron. Real are all
+// decisions and the whole run: it reaches the model through a [machine], which may kill it
+// before any change, and chooses the order of what it does side by side. Real is, too, what
+// is said of a copy on C, and the alert rules.
 package sim
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"strings"
 	"time"
 
 	"snapwatch/checker"
@@ -50,6 +53,8 @@ type Setup struct {
 	Sanoid bool
 	// Off are guests that are off when the week begins.
 	Off []int
+	// Order decides in which order a run does what it does side by side.
+	Order uint64
 	// Tick is the time between two runs of cron, 0 for the usual.
 	Tick time.Duration
 	// Guests are those of the week, nil for the usual three.
@@ -79,11 +84,7 @@ type node struct {
 	booted time.Time
 	sets   map[string]*dataset
 	pools  map[string]*poolState
-	report struct {
-		seenStopped []int
-		lastSuccess time.Time // by the node's clock
-		state       report.State
-	}
+	report recorded
 	// states are what its runs left for the next one, the last of each run.
 	states []report.State
 	// ignored is until which tick the configuration leaves all disks out.
@@ -95,6 +96,12 @@ type node struct {
 	kill                                  int       // the next run is killed at this point, 0 if not
 	skewEnd                               int
 	disturbed                             bool // in this tick
+}
+
+// recorded is what the last run on a node left.
+type recorded struct {
+	last  report.Run
+	state report.State
 }
 
 type poolState struct{ full, suspended int }
@@ -145,6 +152,10 @@ type World struct {
 	policy                checker.Policy
 	cutMid                bool // the next replication to C breaks off in the middle
 	held                  map[int]bool
+	planMade              bool            // by the run that is under way
+	unmarked              map[string]bool // the bookmarks that it destroyed; true: of a discarded history
+	chance                *rand.Rand
+	drive                 func(*World, *node, func(int)) // a run of cron
 	plan                  []Step
 	later                 []Step                    // steps that wait for a lock
 	before                map[string][]zfs.Snapshot // what disks with a _stopped snapshot to destroy had
@@ -156,6 +167,7 @@ type World struct {
 	Fail                  string // the first promise that was broken, "" if none
 	stats                 Stats
 	observe               func(checker.Report)
+	ticked                func() // at the end of a tick
 	lab                   Lab
 	parsed                map[string]diskName
 }
@@ -200,6 +212,7 @@ func NewWorld(s Setup) *World {
 		lab: nowhere{}, parsed: map[string]diskName{}, Setup: s, now: s.Start, guests: map[int]*guest{}, taken: map[uint64]taken{},
 		retention: retentionOf(s.Keep), vaultKeeps: retentionOf(s.VaultKeeps()), policy: checker.NewPolicy(config.Default()),
 		pairs: map[string]*pair{}, histories: map[string][]event{}, held: map[int]bool{},
+		chance: rand.New(rand.NewPCG(s.Order, 0)), drive: (*World).snap,
 		c: vault{sets: map[string]*dataset{}, seen: scan.Inventory{}},
 	}
 	w.policy.MaxDataAge = checker.DefaultMaxDataAge
@@ -208,7 +221,7 @@ func NewWorld(s Setup) *World {
 			name: nodeNames[i], booted: s.Start.Add(-24 * time.Hour), sets: map[string]*dataset{},
 			pools: map[string]*poolState{"tank": {}, "ssd": {}},
 		}
-		w.nodes[i].report.lastSuccess = w.nodes[i].clock(s.Start)
+		w.nodes[i].report.last.LastSuccess = w.nodes[i].clock(s.Start)
 	}
 	for _, o := range s.Guests {
 		w.addGuest(o.VMID, o.Kind, o.Disks...)
@@ -225,7 +238,7 @@ func NewWorld(s Setup) *World {
 }
 
 func retentionOf(words string) snapper.Retention {
-	keep, err := config.ParseKeep(splitWords(words))
+	keep, err := config.ParseKeep(strings.Fields(words))
 	if err != nil {
 		panic(err)
 	}

@@ -1,0 +1,359 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/config"
+	"snapwatch/internal/lock"
+	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
+	"snapwatch/snapper/run"
+)
+
+var (
+	errHung   = errors.New("pvesh hung")
+	errFailed = errors.New("pvesh failed")
+	errKilled = errors.New("this run was killed")
+	errDown   = errors.New("the host is down")
+	errNone   = errors.New("the model has no such thing")
+)
+
+// killBeforeAll is the kill of a run that changes nothing, killPoints how many there are: a
+// run is killed before its first change, its second, ….
+const (
+	killBeforeAll = 1
+	killPoints    = 8
+)
+
+// confirmStop is the time between the two looks.
+const confirmStop = 20 * time.Second
+
+// machine is a node as one run of snap finds it: the world of [run.Run]. From the moment
+// the run is killed or its host dies each call fails, and changes nothing.
+type machine struct {
+	crew
+	w *World
+	n *node
+	// between is told when the run reaches a phase of the tick, each once.
+	between func(phase int)
+	reached int
+	// kill is the change that the run does not come to, counted down; 0 at first for a run
+	// that lives.
+	kill int
+	dead error
+	// looks is true for a run that changes nothing, and that nothing happens to. previous
+	// is the report that it finds.
+	looks    bool
+	previous report.Run
+}
+
+var _ run.World = &machine{}
+
+// call begins each call of the world.
+func (m *machine) call() error {
+	m.turn()
+	return m.alive()
+}
+
+// alive returns why the run is over, nil while it lives.
+func (m *machine) alive() error {
+	if m.dead == nil && m.w.tick < m.n.down {
+		m.dead = errDown
+	}
+	return m.dead
+}
+
+// change begins each call that changes something. When the first one comes the plan is made.
+func (m *machine) change() error {
+	if err := m.call(); err != nil {
+		return err
+	}
+	m.planMade()
+	if m.kill--; m.kill == 0 {
+		m.dead = errKilled
+	}
+	return m.alive()
+}
+
+// planMade lets happen what happens between the plan and the program.
+func (m *machine) planMade() {
+	if m.reached < beforeProgram {
+		m.n.planned, m.w.planMade = m.n.clock(m.w.now), true
+	}
+	m.reach(betweenLooks)
+	m.reach(beforeProgram)
+}
+
+func (m *machine) reach(phase int) {
+	if m.reached < phase && m.w.tick >= m.n.down {
+		m.reached = phase
+		m.between(phase)
+	}
+}
+
+// Now implements [run.Time].
+func (m *machine) Now() time.Time { return m.n.clock(m.w.now) }
+
+// Wait implements [run.Time]. The only wait is that between the two looks.
+func (m *machine) Wait(_ context.Context, d time.Duration) error {
+	if err := m.call(); err != nil || m.looks {
+		return err
+	}
+	m.w.now = m.w.now.Add(d)
+	m.reach(betweenLooks)
+	return m.call()
+}
+
+// Timeout implements [run.Time]: what hangs in the model says so itself.
+func (m *machine) Timeout(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
+	return ctx, func() {}
+}
+
+// Installed implements [run.Proxmox].
+func (m *machine) Installed() bool { return true }
+
+// Cluster implements [run.Proxmox].
+func (m *machine) Cluster(context.Context) (pve.Cluster, error) {
+	return m.w.cluster(m.n), m.call()
+}
+
+func (w *World) cluster(n *node) pve.Cluster {
+	c := pve.Cluster{
+		Node: n.name, Nodes: nodeNames[:], Guests: map[int]pve.Config{}, Elsewhere: map[int]string{}, HAStarted: map[int]bool{},
+		Storages: []pve.Storage{{Name: "data", Dataset: "tank/data"}, {Name: "ssd", Dataset: "ssd"}},
+	}
+	for _, vmid := range w.order {
+		k := w.guests[vmid]
+		switch {
+		case k.gone:
+		case w.nodes[k.home] != n:
+			c.Elsewhere[vmid] = w.nodes[k.home].name
+		default:
+			c.Guests[vmid] = pve.Config{ID: pve.ID{VMID: vmid, Kind: k.kind}, Template: k.template, Lock: k.lock, Volumes: k.volumes()}
+			c.HAStarted[vmid] = k.ha
+		}
+	}
+	return c
+}
+
+// List implements [run.Proxmox].
+func (m *machine) List(context.Context) (map[pve.ID]pve.Listed, error) {
+	if err := m.call(); err != nil {
+		return nil, err
+	}
+	bad := ""
+	if m.w.tick < m.n.pveshBad {
+		bad = m.n.pvesh
+	}
+	switch bad {
+	case "fails":
+		return nil, errFailed
+	case "hangs":
+		return nil, errHung
+	case "lists nothing":
+		return nil, nil
+	}
+	listed := map[pve.ID]pve.Listed{}
+	for _, vmid := range m.w.order {
+		k := m.w.guests[vmid]
+		if k.gone || m.w.nodes[k.home] != m.n {
+			continue
+		}
+		l := pve.Listed{ID: pve.ID{VMID: vmid, Kind: k.kind}, Status: "stopped"}
+		switch {
+		case bad != "":
+			l.Status = "unknown"
+		case k.alive || k.prelaunch:
+			l.Status = "running"
+		}
+		listed[l.ID] = l
+	}
+	return listed, nil
+}
+
+// RunState implements [run.Proxmox].
+func (m *machine) RunState(_ context.Context, vmid int) (string, error) {
+	if err := m.call(); err != nil {
+		return "", err
+	}
+	k := m.w.guests[vmid]
+	switch {
+	case m.w.tick < m.n.pveshBad:
+		return "", errFailed
+	case k.prelaunch:
+		return "prelaunch", nil
+	case k.paused:
+		return "paused", nil
+	}
+	return "running", nil
+}
+
+// Process implements [run.Proxmox].
+func (m *machine) Process(id pve.ID) (bool, error) {
+	k := m.w.guests[id.VMID]
+	return k.alive || k.prelaunch, m.call()
+}
+
+// Rebooting implements [run.Proxmox].
+func (m *machine) Rebooting(id pve.ID) bool { return m.w.tick < m.w.guests[id.VMID].rebooting }
+
+// Locked implements [run.Proxmox].
+func (m *machine) Locked(_ context.Context, id pve.ID) (string, error) {
+	return m.w.guests[id.VMID].lock, m.call()
+}
+
+// Uptime implements [run.Proxmox].
+func (m *machine) Uptime() (time.Duration, error) { return m.w.now.Sub(m.n.booted), m.call() }
+
+// BootState implements [run.Proxmox].
+func (m *machine) BootState(context.Context) (string, error) {
+	if m.w.tick < m.n.booting {
+		return "activating", m.call()
+	}
+	return "active", m.call()
+}
+
+// Shutdown implements [run.Proxmox].
+func (m *machine) Shutdown(context.Context) snapper.Shutdown { return snapper.Shutdown{Err: errNone} }
+
+// LockGuest implements [run.Proxmox].
+func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
+	if err := m.call(); err != nil {
+		return nil, err
+	}
+	if m.w.guests[id.VMID].flocked {
+		return nil, &lock.Busy{Path: fmt.Sprintf("lock-%d.conf", id.VMID)}
+	}
+	m.w.held[id.VMID] = true
+	return func() { delete(m.w.held, id.VMID) }, nil
+}
+
+// Frozen implements [run.Quiesce].
+func (m *machine) Frozen(context.Context, pve.ID) (bool, error) { return false, errNone }
+
+// OpenWindow implements [run.Quiesce].
+func (m *machine) OpenWindow([]pve.ID, time.Duration) (run.Window, error) { return nil, errNone }
+
+// Hostname implements [run.World].
+func (m *machine) Hostname() (string, error) { return m.n.name, nil }
+
+// Pools implements [run.World].
+func (m *machine) Pools() ([]string, error) { return []string{"ssd", "tank"}, m.call() }
+
+// Pool implements [run.World].
+func (m *machine) Pool(name string) run.Pool { return &machinePool{machine: m, name: name} }
+
+// Trusted implements [run.World].
+func (m *machine) Trusted(config.Hook) error { return errNone }
+
+// Hook implements [run.World].
+func (m *machine) Hook(context.Context, config.Hook, string, []string) (string, error) {
+	return "", errNone
+}
+
+// LastReport implements [run.Records].
+func (m *machine) LastReport(string) (report.Run, error) {
+	if m.looks {
+		return m.previous, m.call()
+	}
+	return m.n.report.last, m.call()
+}
+
+// SaveReport implements [run.Records].
+func (m *machine) SaveReport(_ string, r *report.Run) error {
+	if err := m.change(); err != nil {
+		return err
+	}
+	m.n.report.last = *r
+	return nil
+}
+
+// LoadState implements [run.Records].
+func (m *machine) LoadState() (report.State, error) {
+	s := m.n.report.state
+	s.Checked, s.SlowHistory = maps.Clone(s.Checked), maps.Clone(s.SlowHistory)
+	return s, m.call()
+}
+
+// SaveState implements [run.Records].
+func (m *machine) SaveState(s report.State) error {
+	if err := m.change(); err != nil {
+		return err
+	}
+	m.n.report.state = s
+	m.n.states = append(m.n.states, s)
+	return nil
+}
+
+// options are what cron calls snap with on a node.
+func (w *World) options(n *node, at run.World) run.Options {
+	keep, err := config.ParseKeep(strings.Fields(w.Keep))
+	if err != nil {
+		panic(err)
+	}
+	cfg := config.Default()
+	cfg.Bookmarks, cfg.StoppedGrace, cfg.AdoptPeerLabels = w.Bookmarks, config.Duration(w.Grace), true
+	cfg.ConfirmStop = config.Duration(confirmStop)
+	if w.tick < n.ignored {
+		cfg.Overrides = []config.Override{{Ignore: true}}
+	}
+	return run.Options{Config: cfg, Keep: keep, World: at}
+}
+
+// snap is one run of cron on a node.
+func (w *World) snap(n *node, between func(phase int)) {
+	if w.tick < n.down || w.tick < n.cronOff {
+		between(betweenLooks)
+		return
+	}
+	m := &machine{crew: crew{chance: w.chance}, w: w, n: n, between: between, kill: n.kill}
+	n.kill = 0
+	if m.kill == killBeforeAll {
+		w.lab.Killed(w.siteOf(n))
+	} else {
+		w.lab.Run(w.siteOf(n))
+	}
+	w.stats.Runs++
+	w.planMade = false
+	w.before, w.unmarked = map[string][]zfs.Snapshot{}, map[string]bool{}
+	before := n.report
+	plan, done, err := run.Run(context.Background(), w.options(n, m))
+	m.planMade()
+	clear(w.held)
+	w.abandoned(n, plan.Abandoned)
+	switch {
+	case errors.Is(m.dead, errKilled):
+		w.say("%s: the run was killed", n.name)
+		w.disturbNode(n)
+	case m.dead != nil || w.tick < n.down:
+	case err != nil:
+		w.broken("the run on %s could not begin: %v", n.name, err)
+	default:
+		w.nothingLeft(n, n.report.state)
+		w.idempotent(n, plan, complete(done), func() (snapper.Plan, error) { return w.again(n, before.last) })
+	}
+}
+
+// again is what a run at once after another would do.
+func (w *World) again(n *node, previous report.Run) (snapper.Plan, error) {
+	m := &machine{crew: crew{chance: w.chance}, w: w, n: n, looks: true, previous: previous}
+	m.reached = AfterRun
+	options := w.options(n, m)
+	options.DryRun = true
+	plan, _, err := run.Run(context.Background(), options)
+	clear(w.held)
+	return plan, err
+}
+
+// complete reports whether every snapshot was made.
+func complete(done report.Run) bool {
+	return !slices.ContainsFunc(done.Disks, func(d report.Disk) bool { return d.Error != "" })
+}

@@ -1,0 +1,309 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"snapwatch/internal/command"
+	"snapwatch/internal/zfs"
+	"snapwatch/lua"
+	"snapwatch/snapper/index"
+)
+
+// machinePool is a pool of a machine, with programs that do what those of package lua do.
+type machinePool struct {
+	*machine
+	name string
+}
+
+func (p *machinePool) state() *poolState { return p.n.pools[p.name] }
+
+// read begins each call that reads the pool.
+func (p *machinePool) read() error {
+	if err := p.call(); err != nil {
+		return err
+	}
+	if p.w.tick < p.state().suspended {
+		return fmt.Errorf("pool %s is suspended", p.name)
+	}
+	return nil
+}
+
+// write begins each call that changes the pool. On one that is suspended it never ends.
+func (p *machinePool) write() error {
+	if err := p.change(); err != nil {
+		return err
+	}
+	if p.w.tick < p.state().suspended {
+		return fmt.Errorf("pool %s is suspended: %w", p.name, command.ErrStillRunning)
+	}
+	return nil
+}
+
+func (p *machinePool) TryLock(time.Time) error                   { return p.call() }
+func (p *machinePool) WaitLock(context.Context, time.Time) error { return p.call() }
+func (p *machinePool) Unlock()                                   {}
+func (p *machinePool) Check() error                              { return p.read() }
+func (p *machinePool) TXG() uint64                               { return p.w.serial }
+func (p *machinePool) LoadIndex() (index.Index, error)           { return index.Index{}, p.call() }
+func (p *machinePool) SaveIndex(*index.Index) error              { return p.change() }
+func (p *machinePool) Sync(context.Context) error                { return p.write() }
+
+func (p *machinePool) Children(_ context.Context, parents ...string) ([]zfs.Dataset, error) {
+	if err := p.read(); err != nil {
+		return nil, err
+	}
+	var list []zfs.Dataset
+	for _, name := range sortedNames(p.n.sets) {
+		if slices.Contains(parents, zfs.Parent(name)) {
+			list = append(list, p.w.head(p.n.sets[name]))
+		}
+	}
+	return list, nil
+}
+
+// head is the dataset as zfs get tells of it: without the received values that a local one
+// masks.
+func (w *World) head(d *dataset) zfs.Dataset {
+	head := w.disk(d).Dataset
+	if head.Running.Source != zfs.SourceReceived {
+		head.Running.Received = ""
+	}
+	return head
+}
+
+func (p *machinePool) Descendants(context.Context, ...string) ([]zfs.Dataset, error) {
+	return nil, errNone
+}
+
+func (p *machinePool) Snapshots(_ context.Context, datasets []string, each func(zfs.Snapshot) error) error {
+	return p.list(datasets, func(d *dataset) []zfs.Snapshot { return d.snaps }, each)
+}
+
+func (p *machinePool) Bookmarks(_ context.Context, datasets []string, each func(zfs.Snapshot) error) error {
+	return p.list(datasets, func(d *dataset) []zfs.Snapshot { return d.marks }, each)
+}
+
+func (p *machinePool) list(datasets []string, of func(*dataset) []zfs.Snapshot, each func(zfs.Snapshot) error) error {
+	if err := p.read(); err != nil {
+		return err
+	}
+	for _, name := range datasets {
+		d := p.n.sets[name]
+		if d == nil {
+			return missing(name)
+		}
+		for _, s := range of(d) {
+			s.Dataset = name
+			if err := each(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// missing is how zfs complains of a dataset that is not there.
+func missing(name string) error {
+	return fmt.Errorf("cannot open '%s': dataset does not exist", name)
+}
+
+func (p *machinePool) Received(_ context.Context, datasets []string) (map[string]zfs.ReceivedLabels, error) {
+	if err := p.read(); err != nil {
+		return nil, err
+	}
+	all := map[string]zfs.ReceivedLabels{}
+	for _, name := range datasets {
+		if d := p.n.sets[name]; d != nil {
+			all[name] = zfs.ReceivedLabels{Running: d.running.Received}
+		}
+	}
+	return all, nil
+}
+
+func (p *machinePool) WrittenSince(_ context.Context, s zfs.Snapshot) (uint64, error) {
+	if err := p.read(); err != nil {
+		return 0, err
+	}
+	d := p.n.sets[s.Dataset]
+	if d == nil || !d.has(s.Name) {
+		return 0, missing(s.FullName())
+	}
+	return p.w.written(d, d.snaps[d.find(s.Name)]), nil
+}
+
+func (p *machinePool) History(_ context.Context, bookmarks []zfs.Snapshot) (zfs.History, error) {
+	if err := p.read(); err != nil {
+		return zfs.History{}, err
+	}
+	p.w.stats.Histories++
+	return p.w.history(p.n, p.name, bookmarks), nil
+}
+
+// Snapshot does what snapshot.lua does.
+func (p *machinePool) Snapshot(_ context.Context, guests []lua.Guest, bookmarks []lua.Bookmark) (map[string]lua.Outcome, error) {
+	if err := p.write(); err != nil {
+		return nil, err
+	}
+	outcomes := map[string]lua.Outcome{}
+	for _, g := range guests {
+		if p.snapshots(g, outcomes) {
+			p.labels(g, outcomes)
+		}
+	}
+	for _, m := range bookmarks {
+		o := outcomes[m.Dataset]
+		if o.Bookmarks == nil {
+			o.Bookmarks = map[string]syscall.Errno{}
+		}
+		o.Bookmarks[m.Name] = p.bookmark(m.Dataset, m.Name)
+		outcomes[m.Dataset] = o
+	}
+	return outcomes, nil
+}
+
+// snapshots takes those of a guest, or none.
+func (p *machinePool) snapshots(g lua.Guest, outcomes map[string]lua.Outcome) bool {
+	var made []lua.Disk
+	for _, k := range g.Disks {
+		if !k.Snapshot {
+			continue
+		}
+		errno := p.snapshot(g, k)
+		outcomes[k.Dataset] = lua.Outcome{Snapshot: &errno}
+		if errno == 0 {
+			made = append(made, k)
+			continue
+		}
+		for _, k := range made {
+			p.n.sets[k.Dataset].destroy(g.Snapshot)
+			outcomes[k.Dataset] = lua.Outcome{Snapshot: new(syscall.Errno), Undone: new(syscall.Errno)}
+		}
+		return false
+	}
+	for _, k := range made {
+		if strings.HasSuffix(g.Snapshot, "_stopped") {
+			p.w.say("%s: %s@%s", p.n.name, k.Dataset, g.Snapshot)
+			p.w.stopTaken(p.n, p.w.parse(k.Dataset).vmid, k.Dataset)
+		}
+	}
+	return true
+}
+
+func (p *machinePool) snapshot(g lua.Guest, k lua.Disk) syscall.Errno {
+	d := p.n.sets[k.Dataset]
+	switch {
+	case d == nil:
+		return syscall.ENOENT
+	case g.RefuseReceiving && d.token:
+		return syscall.EBUSY
+	case d.has(g.Snapshot):
+		return syscall.EEXIST
+	case p.w.tick < p.state().full:
+		return syscall.ENOSPC
+	}
+	p.w.snapshot(p.n, d, g.Snapshot)
+	return 0
+}
+
+// labels sets the labels of a guest's disks, and bookmarks their snapshots.
+func (p *machinePool) labels(g lua.Guest, outcomes map[string]lua.Outcome) {
+	for _, k := range g.Disks {
+		o, d := outcomes[k.Dataset], p.n.sets[k.Dataset]
+		if k.Label != "" {
+			var errno syscall.Errno
+			if d == nil {
+				errno = syscall.ENOENT
+			} else {
+				p.w.say("%s: label of %s is %s now, was %s", p.n.name, k.Dataset, k.Label, orDash(d.running.Own()))
+				d.running = zfs.Property{Value: k.Label, Received: d.running.Received, Source: zfs.SourceLocal}
+			}
+			o.Label = &errno
+		}
+		if k.Bookmark {
+			errno := p.bookmark(k.Dataset, g.Snapshot)
+			o.Bookmark = &errno
+		}
+		outcomes[k.Dataset] = o
+	}
+}
+
+func (p *machinePool) bookmark(dataset, name string) syscall.Errno {
+	d := p.n.sets[dataset]
+	switch {
+	case d == nil || !d.has(name):
+		return syscall.ENOENT
+	case slices.ContainsFunc(d.marks, func(m zfs.Snapshot) bool { return m.Name == name }):
+		return syscall.EEXIST
+	}
+	d.marks = append(d.marks, d.snaps[d.find(name)])
+	return 0
+}
+
+// Destroy does what destroy.lua does.
+func (p *machinePool) Destroy(_ context.Context, disks []lua.DestroyRequest) (map[string]lua.Destroyed, error) {
+	if err := p.write(); err != nil {
+		return nil, err
+	}
+	results := map[string]lua.Destroyed{}
+	for _, k := range disks {
+		results[k.Dataset] = p.destroy(k)
+	}
+	return results, nil
+}
+
+func (p *machinePool) destroy(k lua.DestroyRequest) lua.Destroyed {
+	d := p.n.sets[k.Dataset]
+	if d != nil && d.token {
+		return lua.Destroyed{Receiving: 1}
+	}
+	for _, keeper := range k.Keepers {
+		if d == nil || !d.has(keeper) {
+			return lua.Destroyed{Missing: keeper}
+		}
+	}
+	stopped := func(name string) bool { return strings.HasSuffix(name, "_stopped") }
+	if d != nil && p.w.before[d.name] == nil && slices.ContainsFunc(k.Destroy, stopped) {
+		p.w.before[d.name] = slices.Concat(d.snaps, d.marks)
+	}
+	got := lua.Destroyed{Gone: map[string]syscall.Errno{}}
+	for _, name := range k.Destroy {
+		if d == nil || !d.has(name) {
+			got.Gone[name] = syscall.ENOENT
+			continue
+		}
+		p.w.mayGo(p.n, d, name)
+		d.destroy(name)
+		p.w.stats.Destroyed++
+		got.Gone[name] = 0
+	}
+	return got
+}
+
+func (p *machinePool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
+	if err := p.write(); err != nil {
+		return err
+	}
+	d := p.n.sets[b.Dataset]
+	if d == nil {
+		return missing(b.Dataset)
+	}
+	p.w.unmark(d, b.Name)
+	return nil
+}
+
+func (p *machinePool) InheritReceived(_ context.Context, dataset string) error {
+	if err := p.write(); err != nil {
+		return err
+	}
+	d := p.n.sets[dataset]
+	if d == nil {
+		return missing(dataset)
+	}
+	d.running = zfs.Property{Value: d.running.Received, Received: d.running.Received, Source: zfs.SourceReceived}
+	return nil
+}
