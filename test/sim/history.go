@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"snapwatch/internal/command"
@@ -86,27 +85,6 @@ func (w *World) history(n *node, pool string, bookmarks []zfs.Snapshot) zfs.Hist
 	return h
 }
 
-// readHistories lets the planner know what the pools' histories tell, where it asks.
-func (w *World) readHistories(n *node, disks []snapper.Disk) {
-	byPool := map[string][]zfs.Snapshot{}
-	for i := range disks {
-		pool := zfs.Pool(disks[i].Name)
-		byPool[pool] = append(byPool[pool], disks[i].InQuestion()...)
-	}
-	for pool, bookmarks := range byPool {
-		if len(bookmarks) == 0 {
-			continue
-		}
-		w.stats.Histories++
-		h := w.history(n, pool, bookmarks)
-		for i := range disks {
-			if zfs.Pool(disks[i].Name) == pool {
-				disks[i].History = &h
-			}
-		}
-	}
-}
-
 // unmark destroys a bookmark.
 func (w *World) unmark(d *dataset, name string) {
 	d.marks = slices.DeleteFunc(d.marks, func(m zfs.Snapshot) bool {
@@ -132,20 +110,6 @@ func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
 			w.stats.Abandoned++
 		}
 	}
-}
-
-// leave keeps what a run knows of the bookmarks for the next one.
-func (w *World) leave(n *node, disks []snapper.Disk) {
-	next := report.State{Checked: maps.Clone(n.report.state.Checked)}
-	if next.Checked == nil {
-		next.Checked = map[string]report.Checked{}
-	}
-	for i := range disks {
-		next.Checked[disks[i].Name], _ = disks[i].NextChecked(false)
-	}
-	w.nothingLeft(n, next)
-	n.report.state = next
-	n.states = append(n.states, next)
 }
 
 // nothingLeft holds that a run leaves no bookmark of a discarded history on the disks that it

@@ -15,15 +15,12 @@ func (w *World) Play(ticks int, plan []Step) {
 	w.replicateFirst()
 	for w.tick = 0; w.tick < ticks && w.Fail == ""; w.tick++ {
 		w.play()
-		if w.ticked != nil {
-			w.ticked()
-		}
 	}
 }
 
 func (w *World) replicateFirst() {
 	for _, n := range w.nodes {
-		w.drive(w, n, func(int) {})
+		w.snap(n, func(int) {})
 	}
 	w.tick = 0
 	w.replicate()
@@ -49,7 +46,7 @@ func (w *World) play() {
 	}
 	w.sanoid()
 	for i, n := range w.nodes {
-		w.drive(w, n, func(phase int) { w.steps(phase, func(s Step) bool { return w.onNode(s) == i }) })
+		w.snap(n, func(phase int) { w.steps(phase, func(s Step) bool { return w.onNode(s) == i }) })
 	}
 	w.settle()
 	w.labels()

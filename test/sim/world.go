@@ -155,7 +155,6 @@ type World struct {
 	planMade              bool            // by the run that is under way
 	unmarked              map[string]bool // the bookmarks that it destroyed; true: of a discarded history
 	chance                *rand.Rand
-	drive                 func(*World, *node, func(int)) // a run of cron
 	plan                  []Step
 	later                 []Step                    // steps that wait for a lock
 	before                map[string][]zfs.Snapshot // what disks with a _stopped snapshot to destroy had
@@ -167,7 +166,6 @@ type World struct {
 	Fail                  string // the first promise that was broken, "" if none
 	stats                 Stats
 	observe               func(checker.Report)
-	ticked                func() // at the end of a tick
 	lab                   Lab
 	parsed                map[string]diskName
 }
@@ -212,8 +210,8 @@ func NewWorld(s Setup) *World {
 		lab: nowhere{}, parsed: map[string]diskName{}, Setup: s, now: s.Start, guests: map[int]*guest{}, taken: map[uint64]taken{},
 		retention: retentionOf(s.Keep), vaultKeeps: retentionOf(s.VaultKeeps()), policy: checker.NewPolicy(config.Default()),
 		pairs: map[string]*pair{}, histories: map[string][]event{}, held: map[int]bool{},
-		chance: rand.New(rand.NewPCG(s.Order, 0)), drive: (*World).snap,
-		c: vault{sets: map[string]*dataset{}, seen: scan.Inventory{}},
+		chance: rand.New(rand.NewPCG(s.Order, 0)),
+		c:      vault{sets: map[string]*dataset{}, seen: scan.Inventory{}},
 	}
 	w.policy.MaxDataAge = checker.DefaultMaxDataAge
 	for i := range w.nodes {
