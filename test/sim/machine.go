@@ -49,6 +49,8 @@ type machine struct {
 	// that lives.
 	kill int
 	dead error
+	// replica is true on C, which is no Proxmox node.
+	replica bool
 	// looks is true for a run that changes nothing, and that nothing happens to. previous
 	// is the report that it finds.
 	looks    bool
@@ -118,10 +120,13 @@ func (m *machine) Timeout(ctx context.Context, _ time.Duration) (context.Context
 }
 
 // Installed implements [run.Proxmox].
-func (m *machine) Installed() bool { return true }
+func (m *machine) Installed() bool { return !m.replica }
 
 // Cluster implements [run.Proxmox].
 func (m *machine) Cluster(context.Context) (pve.Cluster, error) {
+	if m.replica {
+		return pve.Cluster{}, pve.ErrNotPVE
+	}
 	return m.w.cluster(m.n), m.call()
 }
 
@@ -293,9 +298,9 @@ func (m *machine) SaveState(s report.State) error {
 	return nil
 }
 
-// options are what cron calls snap with on a node.
-func (w *World) options(n *node, at run.World) run.Options {
-	keep, err := config.ParseKeep(strings.Fields(w.Keep))
+// options are what cron calls snap, or prune, with on a host.
+func (w *World) options(n *node, at run.World, words string) run.Options {
+	keep, err := config.ParseKeep(strings.Fields(words))
 	if err != nil {
 		panic(err)
 	}
@@ -325,7 +330,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 	w.planMade = false
 	w.before, w.unmarked = map[string][]zfs.Snapshot{}, map[string]bool{}
 	before := n.report
-	plan, done, err := run.Run(context.Background(), w.options(n, m))
+	plan, done, err := run.Run(context.Background(), w.options(n, m, w.Keep))
 	m.planMade()
 	clear(w.held)
 	w.abandoned(n, plan.Abandoned)
@@ -346,7 +351,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 func (w *World) again(n *node, previous report.Run) (snapper.Plan, error) {
 	m := &machine{crew: crew{chance: w.chance}, w: w, n: n, looks: true, previous: previous}
 	m.reached = AfterRun
-	options := w.options(n, m)
+	options := w.options(n, m, w.Keep)
 	options.DryRun = true
 	plan, _, err := run.Run(context.Background(), options)
 	clear(w.held)

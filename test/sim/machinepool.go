@@ -54,12 +54,16 @@ func (p *machinePool) SaveIndex(*index.Index) error              { return p.chan
 func (p *machinePool) Sync(context.Context) error                { return p.write() }
 
 func (p *machinePool) Children(_ context.Context, parents ...string) ([]zfs.Dataset, error) {
+	return p.heads(func(name string) bool { return slices.Contains(parents, zfs.Parent(name)) })
+}
+
+func (p *machinePool) heads(wanted func(name string) bool) ([]zfs.Dataset, error) {
 	if err := p.read(); err != nil {
 		return nil, err
 	}
 	var list []zfs.Dataset
 	for _, name := range sortedNames(p.n.sets) {
-		if slices.Contains(parents, zfs.Parent(name)) {
+		if wanted(name) {
 			list = append(list, p.w.head(p.n.sets[name]))
 		}
 	}
@@ -76,8 +80,10 @@ func (w *World) head(d *dataset) zfs.Dataset {
 	return head
 }
 
-func (p *machinePool) Descendants(context.Context, ...string) ([]zfs.Dataset, error) {
-	return nil, errNone
+func (p *machinePool) Descendants(_ context.Context, roots ...string) ([]zfs.Dataset, error) {
+	return p.heads(func(name string) bool {
+		return slices.ContainsFunc(roots, func(root string) bool { return zfs.Within(name, root) })
+	})
 }
 
 func (p *machinePool) Snapshots(_ context.Context, datasets []string, each func(zfs.Snapshot) error) error {
@@ -276,9 +282,14 @@ func (p *machinePool) destroy(k lua.DestroyRequest) lua.Destroyed {
 			got.Gone[name] = syscall.ENOENT
 			continue
 		}
-		p.w.mayGo(p.n, d, name)
+		if p.replica {
+			p.w.mayPrune(d, name)
+			d.changed = p.Now()
+		} else {
+			p.w.mayGo(p.n, d, name)
+			p.w.stats.Destroyed++
+		}
 		d.destroy(name)
-		p.w.stats.Destroyed++
 		got.Gone[name] = 0
 	}
 	return got

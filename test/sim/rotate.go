@@ -1,12 +1,12 @@
 package sim
 
 import (
+	"context"
 	"slices"
 	"strings"
 
-	"snapwatch/config"
 	"snapwatch/internal/zfs"
-	"snapwatch/snapper"
+	"snapwatch/snapper/run"
 )
 
 // rotated is the rotation of others on a site that receives: on a node the newest
@@ -44,32 +44,25 @@ func rotated(d *dataset, to int) (gone []string) {
 // prune is one run of snapwatch prune on C.
 func (w *World) prune() {
 	w.lab.Prune()
-	var disks []snapper.Disk
-	for _, name := range sortedNames(w.c.sets) {
-		if !w.parse(name).disk {
-			continue
-		}
-		k := w.disk(w.c.sets[name])
-		k.State, k.Retention = snapper.Orphan, w.vaultKeeps
-		disks = append(disks, k)
+	c := &node{name: siteNames[SiteC], skew: w.c.skew, sets: w.c.sets, pools: map[string]*poolState{"vault": {}}, report: w.c.report}
+	m := &machine{crew: crew{chance: w.chance}, w: w, n: c, replica: true, reached: AfterRun}
+	options := w.options(c, m, w.VaultKeeps())
+	options.Config.Datasets = []string{"vault"}
+	if _, done, err := run.Prune(context.Background(), options); err != nil || !done.Success {
+		w.broken("prune on C failed: %v %v", err, done.Problems)
 	}
-	plan := snapper.PlanPrune(disks, snapper.PrunePolicy{StoppedGrace: w.Grace, MaxDestroys: config.Default().MaxDestroys}, nil, w.c.clock(w.now))
-	for _, gone := range plan.Destroys {
-		d := w.c.sets[gone.Dataset]
-		if s, any := d.newestManaged(); any && s.Name == gone.Name {
-			w.broken("prune destroyed %s, the newest", s.FullName())
-		}
-		if _, ours := zfs.ParseSnapshotName(gone.Name); !ours {
-			w.broken("prune destroyed the foreign %s@%s", gone.Dataset, gone.Name)
-		}
-		for _, keeper := range gone.Keepers {
-			if !d.has(keeper) {
-				w.broken("prune destroyed %s@%s for %s, which is not there", gone.Dataset, gone.Name, keeper)
-			}
-		}
-		d.destroy(gone.Name)
-		d.changed = w.c.clock(w.now)
-		w.stats.Pruned++
+	w.c.report = c.report
+}
+
+// mayPrune is told of every snapshot that prune destroys.
+func (w *World) mayPrune(d *dataset, name string) {
+	w.stats.Pruned++
+	s, any := d.newestManaged()
+	switch _, ours := zfs.ParseSnapshotName(name); {
+	case any && s.Name == name:
+		w.broken("prune destroyed %s, the newest", s.FullName())
+	case !ours:
+		w.broken("prune destroyed the foreign %s@%s", d.name, name)
 	}
 }
 

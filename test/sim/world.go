@@ -182,6 +182,7 @@ type vault struct {
 	skewEnd int
 	sets    map[string]*dataset
 	seen    scan.Inventory
+	report  recorded // of prune
 	cut     int
 }
 
