@@ -14,7 +14,7 @@ import (
 // MaxBody is the largest request or answer of a comparison that is read, in bytes.
 const MaxBody = 16 << 20
 
-const compareVersion = 1
+const compareVersion = 2
 
 // CompareRequest is what a replica asks a node that may own its disks, by POST to
 // /api/v1/compare.

@@ -264,7 +264,7 @@ func TestCompareRefusesWhatIsNoRequest(t *testing.T) {
 	r := newRig(t, primaryWorld(), owns())
 	h := server().Handler(r.Store)
 	newest := `"newest":{"name":"autosnap_2026-03-29_11:00:00_hourly","guid":"1","creation":"2026-03-29T11:00:00Z"}`
-	good := `{"version":1,"disks":[{"disk":"vm-100-disk-0",` + newest + `}]}`
+	good := `{"version":2,"disks":[{"disk":"vm-100-disk-0",` + newest + `}]}`
 	require.Equal(t, 200, post(h, good).Code)
 	r.fake.Forget()
 	for body, want := range map[string]string{
@@ -284,7 +284,7 @@ func TestCompareRefusesWhatIsNoRequest(t *testing.T) {
 		assert.Equal(t, 400, w.Code, body)
 		assert.Contains(t, w.Body.String(), want, body)
 	}
-	assert.Equal(t, 413, post(h, `{"version":1,"disks":[`+strings.Repeat(" ", 17<<20)+`]}`).Code)
+	assert.Equal(t, 413, post(h, `{"version":2,"disks":[`+strings.Repeat(" ", 17<<20)+`]}`).Code)
 	assert.Equal(t, 415, post(h, good, "Content-Type", "text/plain").Code, "a page in a browser may not ask")
 	assert.Equal(t, 405, get(h, "/api/v1/compare").Code)
 	assert.Empty(t, r.fake.Calls(), "nothing was read for any of them")

@@ -19,7 +19,7 @@ import (
 // forget read it, too.
 const InventoryName = "seen.json"
 
-// inventoryFile is the disks seen before, on disk and in cache. Somebody may change the
+// inventoryFile is the disks seen before, on disk and in memory. Somebody may change the
 // file: then it is read again.
 type inventoryFile struct {
 	path string // "" for memory only

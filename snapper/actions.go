@@ -71,7 +71,7 @@ const (
 	Adopt
 	// AdoptPeer: Final over a cluster peer's label, if the configuration allows it.
 	AdoptPeer
-	// GiveBack: give the local label up for the received one, if there is one.
+	// InheritReceived: give the local label up for the received one, if there is one.
 	InheritReceived
 )
 

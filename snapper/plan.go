@@ -30,7 +30,7 @@ type Disk struct {
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
 	// WrittenSinceStopped is how many bytes were written since the newest _stopped
-	// snapshot where a foreign one is newer; where none is, Head.Written tells.
+	// snapshot where a foreign one is newer; where none is, Dataset.Written tells.
 	WrittenSinceStopped uint64
 	// Retention holds for this disk.
 	Retention Retention
@@ -62,7 +62,7 @@ type Policy struct {
 	// Quiesced says which guests belong together, and which are held still.
 	Quiesced config.Quiesced
 	// MaxDestroys is the most snapshots all pools together may lose in one run, and
-	// MaxUnmarks the most bookmarks.
+	// MaxBookmarkDestroys the most bookmarks.
 	MaxDestroys, MaxBookmarkDestroys int
 }
 

@@ -149,12 +149,13 @@ func withCommand(args []string) []string {
 
 // renamed returns an error that names the new word where there is one that had another name.
 func renamed(args []string) error {
+	command := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
 	for i, arg := range args {
 		word, _, _ := strings.Cut(arg, "=")
-		if rest, is := strings.CutPrefix(word, "--primary"); is {
+		if rest, is := strings.CutPrefix(word, "--primary"); is && (rest == "" || rest[0] == '-') {
 			return fmt.Errorf("%s is called --owners%s now", word, rest)
 		}
-		if i == 0 && word == "config-of" {
+		if i == command && word == "config-of" {
 			return errors.New("config-of is called guest-config now")
 		}
 	}

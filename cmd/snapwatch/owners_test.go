@@ -117,7 +117,7 @@ func TestCheckAndNodesThatCannotBeAsked(t *testing.T) {
 		return serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }).URL
 	}
 	huge := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(bytes.Repeat([]byte(" "), 17<<20)) })
-	one := `{"version":1,"future_field":true,"disks":[{"disk":"vm-100-disk-0","owned_here":%,"held":"no"}]}`
+	one := `{"version":2,"future_field":true,"disks":[{"disk":"vm-100-disk-0","owned_here":%,"presence":"no"}]}`
 	for name, c := range map[string]struct{ url, want string }{
 		"nobody listens":  {"http://127.0.0.1:1", "connection refused"},
 		"it hangs":        {hung.URL, "no answer in time"},
@@ -126,7 +126,7 @@ func TestCheckAndNodesThatCannotBeAsked(t *testing.T) {
 		"no JSON":         {say("<html>"), "invalid character"},
 		"cut":             {say(one[:40]), "unexpected end"},
 		"another version": {say(`{"version":9}`), "version 9"},
-		"too few":         {say(`{"version":1,"disks":[]}`), "answers of 0 disks"},
+		"too few":         {say(`{"version":2,"disks":[]}`), "answers of 0 disks"},
 		"another disk":    {say(strings.Replace(strings.Replace(one, "vm-100", "vm-999", 1), "%", `"no"`, 1)), "asked of vm-100-disk-0"},
 		"no such word":    {say(strings.Replace(one, "%", `"perhaps"`, 1)), "is none of"},
 		"no word":         {say(strings.Replace(one, "%", `true`, 1)), "cannot unmarshal"},
@@ -179,7 +179,7 @@ func TestCheckLogsInAndKnowsWhomItAsks(t *testing.T) {
 			http.Error(w, "who are you?", http.StatusUnauthorized)
 			return
 		}
-		_, _ = io.WriteString(w, `{"version":1,"disks":[{"disk":"vm-100-disk-0","owned_here":"no","held":"no"}]}`)
+		_, _ = io.WriteString(w, `{"version":2,"disks":[{"disk":"vm-100-disk-0","owned_here":"no","presence":"no"}]}`)
 	}))
 	live.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	defer live.Close()

@@ -147,7 +147,7 @@ func withoutProperty(properties []string, name string) []string {
 	return rest
 }
 
-// headParser turns the rows of zfs get into heads. It insists on the order zfs
+// datasetParser turns the rows of zfs get into heads. It insists on the order zfs
 // prints them in, every property of a dataset and then the next dataset, so that a
 // newline inside a received property cannot pass for a row of another dataset.
 type datasetParser struct {
