@@ -70,7 +70,7 @@ func compared(t *testing.T, r *rig, disks ...checker.CompareDisk) []checker.Comp
 
 func comparedWithin(t *testing.T, seconds string, r *rig, disks ...checker.CompareDisk) []checker.ComparedDisk {
 	t.Helper()
-	body, err := json.Marshal(checker.CompareRequest{Version: 1, Disks: disks})
+	body, err := json.Marshal(checker.CompareRequest{Version: 2, Disks: disks})
 	require.NoError(t, err)
 	w := post(server().Handler(r.Store), string(body), "X-Prometheus-Scrape-Timeout-Seconds", seconds)
 	require.Equal(t, 200, w.Code, w.Body)
@@ -271,7 +271,7 @@ func TestCompareRefusesWhatIsNoRequest(t *testing.T) {
 		"":                                      "EOF",
 		good + "{}":                             "more than one",
 		`[]`:                                    "cannot unmarshal",
-		`{"version":2}`:                         "version 2",
+		`{"version":1}`:                         "version 1",
 		strings.Replace(good, `"1"`, `1`, 1):    "string",
 		strings.Replace(good, `"1"`, `"-1"`, 1): "guid",
 		strings.Replace(good, `"disk"`, `"extra":1,"disk"`, 1):                                       "unknown field",

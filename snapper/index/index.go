@@ -101,7 +101,7 @@ func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 // began, unless the list may have changed without a trace.
 func (x *Index) Keep(d *snapper.Disk, readAt time.Time) {
 	changed := time.Unix(d.SnapshotsChanged, 0)
-	complete := slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == d.NewestSnapshot })
+	complete := d.NewestSnapshot == "" && len(d.Snapshots) == 0 || slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == d.NewestSnapshot })
 	if d.SnapshotsChanged == 0 || readAt.Sub(changed) < minChangeAge || !complete {
 		x.forget(d.Name)
 		return

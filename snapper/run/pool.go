@@ -121,13 +121,17 @@ func (r *run) takeDisks(ctx context.Context, p *pool, heads []zfs.Dataset, listE
 }
 
 // readSnapshots lists the snapshots and bookmarks of the disks. One without snapshots may
-// have bookmarks: they stay when somebody destroys its snapshots for room.
+// have bookmarks: they stay when somebody destroys its snapshots for room. One that never
+// had a snapshot has none; before OpenZFS 2.2 no disk tells that.
 func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 	byName := map[string]*snapper.Disk{}
 	var names, listed []string
+	tells := slices.ContainsFunc(disks, func(d *snapper.Disk) bool { return d.SnapshotsChanged != 0 })
 	for _, d := range disks {
 		byName[d.Name] = d
-		names = append(names, d.Name)
+		if d.NewestSnapshot != "" || d.NewestUnknown || d.SnapshotsChanged != 0 || !tells {
+			names = append(names, d.Name)
+		}
 		if d.NewestSnapshot != "" || d.NewestUnknown {
 			listed = append(listed, d.Name)
 		}
