@@ -91,7 +91,7 @@ func (w *World) unmark(d *dataset, name string) {
 		if m.Name != name {
 			return false
 		}
-		if key := d.name + "#" + name; !w.unmarked[key] {
+		if key := d.name + "#" + name; w.unmarked != nil && !w.unmarked[key] {
 			w.unmarked[key] = d.discarded[m.CreateTXG]
 		}
 		return true
@@ -116,12 +116,16 @@ func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
 // looked at, but for those of which it says that nothing can be proved. after is what it
 // left for the next one. A bookmark whose snapshot was received again is of the disk's
 // history again.
-func (w *World) nothingLeft(n *node, after report.State) {
+func (w *World) nothingLeft(n *node, after report.State, done report.Run) {
 	if w.tick < n.ignored {
 		return
 	}
-	for name, d := range n.sets {
-		if !w.parse(name).disk || w.tick < n.pools[zfs.Pool(name)].suspended {
+	for i, name := range sortedNames(n.sets) {
+		d := n.sets[name]
+		unread := func(p report.Pool) bool {
+			return p.Pool == zfs.Pool(name) && (p.Error != "" || !p.LockedSince.IsZero())
+		}
+		if !w.parse(name).disk || slices.ContainsFunc(done.Pools, unread) || w.tick < n.pools[zfs.Pool(name)].suspended || n.lacksDisk(w.tick, i) {
 			continue
 		}
 		for _, m := range d.marks {

@@ -196,6 +196,25 @@ func stepKinds() map[string]kind {
 				d.snaps = nil
 			}
 		}},
+		"unsaved": {"no run on NODE can save its report, for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.unsaved = w.tick + s.N
+			w.disturbNode(n)
+		}},
+		"lacking": {"no listing on NODE has one of the disks, for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.lacking, n.lacks = w.tick+s.N, s.Guest
+			w.disturbNode(n)
+		}},
+		"locked": {"another run holds a pool of NODE for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.pools[poolOf(s)].locked = w.tick + s.N
+			w.disturbNode(n)
+		}},
+		"work": {"Proxmox holds the lock of guest GUEST for N runs", true, true, func(w *World, g *guest, _ *node, s Step) {
+			g.flocked, g.flockEnd = true, w.tick+s.N
+		}},
+		"twice": {"a second run begins on NODE", false, false, func(w *World, _ *guest, n *node, _ Step) {
+			w.snap(n, func(int) {})
+			w.disturbNode(n)
+		}},
 		"no state": {"what snap left for its next run on NODE is lost", false, false, func(_ *World, _ *guest, n *node, _ Step) {
 			n.report.state = report.State{}
 		}},

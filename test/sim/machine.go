@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"snapwatch/config"
@@ -88,7 +89,7 @@ func (m *machine) change() error {
 // planMade lets happen what happens between the plan and the program.
 func (m *machine) planMade() {
 	if m.reached < beforeProgram {
-		m.n.planned, m.w.planMade = m.n.clock(m.w.now), true
+		m.w.planned = m.n.clock(m.w.now)
 	}
 	m.reach(betweenLooks)
 	m.reach(beforeProgram)
@@ -237,8 +238,12 @@ func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
 	if m.w.guests[id.VMID].flocked {
 		return nil, &lock.Busy{Path: fmt.Sprintf("lock-%d.conf", id.VMID)}
 	}
-	m.w.held[id.VMID] = true
-	return func() { delete(m.w.held, id.VMID) }, nil
+	m.w.held[id.VMID]++
+	return func() {
+		if m.w.held[id.VMID]--; m.w.held[id.VMID] == 0 {
+			delete(m.w.held, id.VMID)
+		}
+	}, nil
 }
 
 // Frozen implements [run.Quiesce].
@@ -274,10 +279,21 @@ func (m *machine) LastReport(string) (report.Run, error) {
 
 // SaveReport implements [run.Records].
 func (m *machine) SaveReport(_ string, r *report.Run) error {
-	if err := m.change(); err != nil {
+	if err := m.save(); err != nil {
 		return err
 	}
 	m.n.report.last = *r
+	return nil
+}
+
+// save begins each call that writes a file.
+func (m *machine) save() error {
+	if err := m.change(); err != nil {
+		return err
+	}
+	if m.w.tick < m.n.unsaved {
+		return syscall.ENOSPC
+	}
 	return nil
 }
 
@@ -290,7 +306,7 @@ func (m *machine) LoadState() (report.State, error) {
 
 // SaveState implements [run.Records].
 func (m *machine) SaveState(s report.State) error {
-	if err := m.change(); err != nil {
+	if err := m.save(); err != nil {
 		return err
 	}
 	m.n.report.state = s
@@ -327,12 +343,16 @@ func (w *World) snap(n *node, between func(phase int)) {
 		w.lab.Run(w.siteOf(n))
 	}
 	w.stats.Runs++
-	w.planMade = false
-	w.before, w.unmarked = map[string][]zfs.Snapshot{}, map[string]bool{}
+	other := w.underway
+	w.underway = underway{before: map[string][]zfs.Snapshot{}, unmarked: map[string]bool{}}
+	defer func() { w.underway = other }()
+	held := maps.Clone(w.held)
 	before := n.report
 	plan, done, err := run.Run(context.Background(), w.options(n, m, w.Keep))
 	m.planMade()
-	clear(w.held)
+	if !maps.Equal(held, w.held) {
+		w.broken("the run on %s never gave up a guest's lock", n.name)
+	}
 	w.abandoned(n, plan.Abandoned)
 	switch {
 	case errors.Is(m.dead, errKilled):
@@ -342,7 +362,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 	case err != nil:
 		w.broken("the run on %s could not begin: %v", n.name, err)
 	default:
-		w.nothingLeft(n, n.report.state)
+		w.nothingLeft(n, n.report.state, done)
 		w.idempotent(n, plan, complete(done), func() (snapper.Plan, error) { return w.again(n, before.last) })
 	}
 }
@@ -354,11 +374,11 @@ func (w *World) again(n *node, previous report.Run) (snapper.Plan, error) {
 	options := w.options(n, m, w.Keep)
 	options.DryRun = true
 	plan, _, err := run.Run(context.Background(), options)
-	clear(w.held)
 	return plan, err
 }
 
-// complete reports whether every snapshot was made.
+// complete reports whether every snapshot was made, of all pools.
 func complete(done report.Run) bool {
-	return !slices.ContainsFunc(done.Disks, func(d report.Disk) bool { return d.Error != "" })
+	return !slices.ContainsFunc(done.Pools, func(p report.Pool) bool { return !p.LockedSince.IsZero() }) &&
+		!slices.ContainsFunc(done.Disks, func(d report.Disk) bool { return d.Error != "" })
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"snapwatch/internal/command"
+	"snapwatch/internal/lock"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
 	"snapwatch/snapper/index"
@@ -17,7 +18,8 @@ import (
 // machinePool is a pool of a machine, with programs that do what those of package lua do.
 type machinePool struct {
 	*machine
-	name string
+	name   string
+	locked bool // by this run
 }
 
 func (p *machinePool) state() *poolState { return p.n.pools[p.name] }
@@ -33,6 +35,28 @@ func (p *machinePool) read() error {
 	return nil
 }
 
+// TryLock takes the pool's lock. One run may begin while another is at work.
+func (p *machinePool) TryLock(now time.Time) error {
+	if err := p.call(); err != nil {
+		return err
+	}
+	if p.w.tick < p.state().locked || p.w.busy[p.key()] {
+		return &lock.Busy{Path: p.name, PID: 1, Since: now}
+	}
+	p.locked, p.w.busy[p.key()] = true, true
+	return nil
+}
+
+func (p *machinePool) WaitLock(_ context.Context, now time.Time) error { return p.TryLock(now) }
+
+func (p *machinePool) key() string { return p.n.name + ":" + p.name }
+
+func (p *machinePool) Unlock() {
+	if p.locked {
+		delete(p.w.busy, p.key())
+	}
+}
+
 // write begins each call that changes the pool. On one that is suspended it never ends.
 func (p *machinePool) write() error {
 	if err := p.change(); err != nil {
@@ -44,14 +68,11 @@ func (p *machinePool) write() error {
 	return nil
 }
 
-func (p *machinePool) TryLock(time.Time) error                   { return p.call() }
-func (p *machinePool) WaitLock(context.Context, time.Time) error { return p.call() }
-func (p *machinePool) Unlock()                                   {}
-func (p *machinePool) Check() error                              { return p.read() }
-func (p *machinePool) TXG() uint64                               { return p.w.serial }
-func (p *machinePool) LoadIndex() (index.Index, error)           { return index.Index{}, p.call() }
-func (p *machinePool) SaveIndex(*index.Index) error              { return p.change() }
-func (p *machinePool) Sync(context.Context) error                { return p.write() }
+func (p *machinePool) Check() error                    { return p.read() }
+func (p *machinePool) TXG() uint64                     { return p.w.serial }
+func (p *machinePool) LoadIndex() (index.Index, error) { return index.Index{}, p.call() }
+func (p *machinePool) SaveIndex(*index.Index) error    { return p.save() }
+func (p *machinePool) Sync(context.Context) error      { return p.write() }
 
 func (p *machinePool) Children(_ context.Context, parents ...string) ([]zfs.Dataset, error) {
 	return p.heads(func(name string) bool { return slices.Contains(parents, zfs.Parent(name)) })
@@ -62,13 +83,16 @@ func (p *machinePool) heads(wanted func(name string) bool) ([]zfs.Dataset, error
 		return nil, err
 	}
 	var list []zfs.Dataset
-	for _, name := range sortedNames(p.n.sets) {
-		if wanted(name) {
+	for i, name := range sortedNames(p.n.sets) {
+		if wanted(name) && !p.n.lacksDisk(p.w.tick, i) {
 			list = append(list, p.w.head(p.n.sets[name]))
 		}
 	}
 	return list, nil
 }
+
+// lacksDisk reports whether no listing has the disk of that number.
+func (n *node) lacksDisk(tick, i int) bool { return tick < n.lacking && i == n.lacks%len(n.sets) }
 
 // head is the dataset as zfs get tells of it: without the received values that a local one
 // masks.
@@ -273,7 +297,7 @@ func (p *machinePool) destroy(k lua.DestroyRequest) lua.Destroyed {
 		}
 	}
 	stopped := func(name string) bool { return strings.HasSuffix(name, "_stopped") }
-	if d != nil && p.w.before[d.name] == nil && slices.ContainsFunc(k.Destroy, stopped) {
+	if d != nil && !p.replica && p.w.before[d.name] == nil && slices.ContainsFunc(k.Destroy, stopped) {
 		p.w.before[d.name] = slices.Concat(d.snaps, d.marks)
 	}
 	got := lua.Destroyed{Gone: map[string]syscall.Errno{}}

@@ -73,7 +73,7 @@ func bucketName(class zfs.Class, t time.Time) string {
 
 // mayGo is told of every snapshot that a run destroys.
 func (w *World) mayGo(n *node, d *dataset, name string) {
-	now := n.planned
+	now := w.planned
 	s := d.snaps[d.find(name)]
 	class, ours := s.Class()
 	newest, _ := d.newestManaged()

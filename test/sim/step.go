@@ -77,8 +77,8 @@ func (w *World) step(s Step) {
 	}
 	// That the clock jumps in the very moment between plan and program is not played. A run
 	// that looks once has its plan before anything happens to it.
-	clock := (s.Kind == "clock" || s.Kind == "skew") && (s.Phase == beforeProgram || s.Phase == betweenLooks && w.planMade)
-	if clock || k.locks && (w.held[g.vmid] || g.flocked) {
+	clock := (s.Kind == "clock" || s.Kind == "skew") && (s.Phase == beforeProgram || s.Phase == betweenLooks && !w.planned.IsZero())
+	if clock || k.locks && (w.held[g.vmid] > 0 || g.flocked) {
 		w.later = append(w.later, s)
 		return
 	}

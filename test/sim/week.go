@@ -108,6 +108,10 @@ func (w *World) over() {
 		if g.lock != "" && w.tick >= g.lockEnd {
 			w.unlock(g)
 		}
+		if g.flockEnd > 0 && w.tick >= g.flockEnd {
+			g.flocked, g.flockEnd = false, 0
+			g.disturb()
+		}
 		if g.rebooting > 0 && w.tick >= g.rebooting {
 			g.rebooting = 0
 			w.start(g)
@@ -140,9 +144,9 @@ func (w *World) settle() {
 		n := w.nodes[g.home]
 		w.unannounced(g)
 		busy := g.disturbed || n.disturbed || g.lock != "" || g.flocked || w.tick < g.rebooting ||
-			w.tick < max(n.down, n.booting, n.cronOff, n.pveshBad, n.ignored) || w.now.Sub(n.booted) < 5*time.Minute
+			w.tick < max(n.down, n.booting, n.cronOff, n.pveshBad, n.ignored, n.unsaved, n.lacking) || w.now.Sub(n.booted) < 5*time.Minute
 		for _, p := range n.pools {
-			busy = busy || w.tick < max(p.full, p.suspended)
+			busy = busy || w.tick < max(p.full, p.suspended, p.locked)
 		}
 		if busy {
 			g.quiet = 0

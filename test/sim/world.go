@@ -90,12 +90,13 @@ type node struct {
 	// ignored is until which tick the configuration leaves all disks out.
 	ignored int
 	// Until which tick something is wrong with it.
-	down, booting, cronOff, cut, pveshBad int
-	pvesh                                 string    // what is wrong with pvesh
-	planned                               time.Time // when the last plan was made, by its clock
-	kill                                  int       // the next run is killed at this point, 0 if not
-	skewEnd                               int
-	disturbed                             bool // in this tick
+	down, booting, cronOff, cut, pveshBad, unsaved, lacking int
+
+	lacks     int    // which of its disks no listing has
+	pvesh     string // what is wrong with pvesh
+	kill      int    // the next run is killed at this point, 0 if not
+	skewEnd   int
+	disturbed bool // in this tick
 }
 
 // recorded is what the last run on a node left.
@@ -104,7 +105,8 @@ type recorded struct {
 	state report.State
 }
 
-type poolState struct{ full, suspended int }
+// poolState is until when a pool is full or suspended, or another run is at work on it.
+type poolState struct{ full, suspended, locked int }
 
 func (n *node) clock(now time.Time) time.Time { return now.Add(n.skew).In(zone) }
 
@@ -126,6 +128,7 @@ type guest struct {
 	ha         bool
 	gone       bool // destroyed
 	flocked    bool // Proxmox holds the guest's lock
+	flockEnd   int  // for somebody else, until then
 	starting   bool // flocked for a start that ends after this run
 	autostart  bool // comes back when its host does
 	disks      []string
@@ -150,15 +153,14 @@ type World struct {
 
 	retention, vaultKeeps snapper.Retention
 	policy                checker.Policy
-	cutMid                bool // the next replication to C breaks off in the middle
-	held                  map[int]bool
-	planMade              bool            // by the run that is under way
-	unmarked              map[string]bool // the bookmarks that it destroyed; true: of a discarded history
+	cutMid                bool            // the next replication to C breaks off in the middle
+	held                  map[int]int     // how often the runs hold a guest's lock
+	busy                  map[string]bool // the pools, by host, that a run has locked
 	chance                *rand.Rand
 	plan                  []Step
-	later                 []Step                    // steps that wait for a lock
-	before                map[string][]zfs.Snapshot // what disks with a _stopped snapshot to destroy had
-	jumps                 int                       // of the nodes' clocks, each of which may make a day more
+	later                 []Step // steps that wait for a lock
+	underway                     // the run that is
+	jumps                 int    // of the nodes' clocks, each of which may make a day more
 	pairs                 map[string]*pair
 	histories             map[string][]event // of the pools, by host and name
 	apart                 int                // until when the nodes don't reach each other
@@ -174,6 +176,16 @@ type World struct {
 type Stats struct {
 	Histories, Abandoned                                                                       int
 	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent int
+}
+
+// underway is what the model knows of a run.
+type underway struct {
+	// planned is when the plan was made, by the node's clock, zero before.
+	planned time.Time
+	// before is what disks had that lose a _stopped snapshot.
+	before map[string][]zfs.Snapshot
+	// unmarked are the bookmarks that it destroyed; true: of a discarded history.
+	unmarked map[string]bool
 }
 
 // vault is site C.
@@ -210,7 +222,7 @@ func NewWorld(s Setup) *World {
 	w := &World{
 		lab: nowhere{}, parsed: map[string]diskName{}, Setup: s, now: s.Start, guests: map[int]*guest{}, taken: map[uint64]taken{},
 		retention: retentionOf(s.Keep), vaultKeeps: retentionOf(s.VaultKeeps()), policy: checker.NewPolicy(config.Default()),
-		pairs: map[string]*pair{}, histories: map[string][]event{}, held: map[int]bool{},
+		pairs: map[string]*pair{}, histories: map[string][]event{}, busy: map[string]bool{}, held: map[int]int{},
 		chance: rand.New(rand.NewPCG(s.Order, 0)),
 		c:      vault{sets: map[string]*dataset{}, seen: scan.Inventory{}},
 	}
