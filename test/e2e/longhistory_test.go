@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,8 +12,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"snapwatch/test/site"
 )
 
 // peak is the most memory in MiB that snap takes on A, while run runs it.
@@ -56,20 +53,7 @@ func (w *world) peak(run func()) (mib int) {
 // hours.
 func TestLongHistory(t *testing.T) {
 	w := newWorld(t)
-	require.NoError(t, site.NewPool(w.ctx, "large", 32<<10)) // of which nothing is written
-	t.Cleanup(func() { require.NoError(t, site.DestroyPool(context.Background(), "large")) })
-	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"datasets: [large]\nreplicas: [large]\n"))
-	source, disk := "tb/data/vm-100-disk-0", "large/vm-100-disk-0"
-	require.NoError(t, site.CreateFilesystem(w.ctx, source))
-	const good, lost, next = "autosnap_2026-07-10_00:00:00_daily", "autosnap_2026-07-11_00:00:00_daily", "autosnap_2026-07-12_00:00:00_daily"
-	w.zfs("snapshot", source+"@"+good)
-	w.pipe("zfs send " + source + "@" + good + " | zfs receive " + disk)
-	w.zfs("snapshot", disk+"@"+lost)
-	w.snap(w.a, "f4")
-	w.zfs("snapshot", source+"@"+next)
-	w.receive(source, good, disk)
-	mark := func() { w.zfs("bookmark", disk+"#"+good, disk+"#"+strings.Replace(good, "10_", "09_", 1)) }
-	mark()
+	disk, good, lost := w.copyIn("large", 32<<10) // nothing of which is written
 	w.zfs("destroy", disk+"@"+good)
 	short := w.peak(func() { w.snap(w.a, "f4") })
 	require.NotContains(t, w.bookmarks(disk), lost)
@@ -82,7 +66,7 @@ func TestLongHistory(t *testing.T) {
 	t.Logf("%s; %d MiB, with a short history %d", time.Since(begun), long, short)
 	assert.Less(t, time.Since(begun), time.Minute)
 	assert.Less(t, long, short+16)
-	assert.Len(t, w.bookmarks(disk), 3, "all of them are good")
+	assert.Contains(t, w.bookmarks(disk), good)
 
 	require.NoError(t, w.a.Install("zpool", "#!/bin/sh\nexec sleep 1000\n"))
 	w.sh("rm " + stateFile)
@@ -94,5 +78,5 @@ func TestLongHistory(t *testing.T) {
 	require.Equal(t, 1, r.Code)
 	require.Contains(t, r.Stderr, "is tried again after 6h0m0s")
 	assert.Less(t, time.Since(begun), time.Minute)
-	assert.Len(t, w.bookmarks(disk), 3)
+	assert.Contains(t, w.bookmarks(disk), good)
 }
