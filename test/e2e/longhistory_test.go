@@ -53,7 +53,7 @@ func (w *world) peak(run func()) (mib int) {
 // hours.
 func TestLongHistory(t *testing.T) {
 	w := newWorld(t)
-	disk, good, lost := w.copyIn("large", 32<<10) // nothing of which is written
+	disk, good, lost := w.copyIn("large", 128<<10) // nothing of which is written
 	w.zfs("destroy", disk+"@"+good)
 	short := w.peak(func() { w.snap(w.a, "f4") })
 	require.NotContains(t, w.bookmarks(disk), lost)
