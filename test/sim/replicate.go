@@ -13,8 +13,9 @@ import (
 type pair struct {
 	source, target uint64 // guids of the datasets
 	last           time.Time
-	// based: the source had a bookmark then of a snapshot that the target had.
-	based bool
+	// based is when the newest snapshot was taken that the source had a bookmark of then,
+	// and the target still had, zero if there was none.
+	based time.Time
 }
 
 // vaultOf is where C keeps the copy of a disk.
@@ -106,7 +107,7 @@ func (w *World) send(from *node, name string, to map[string]*dataset, as string,
 
 // even notes that a copy has all that its source has.
 func (w *World) even(src, dst *dataset, s Sending) {
-	w.pairs[siteNames[s.To]+" "+s.As] = &pair{source: src.guid, target: dst.guid, last: w.now, based: bookmarked(src, dst)}
+	w.pairs[siteNames[s.To]+" "+s.As] = &pair{source: src.guid, target: dst.guid, last: w.now, based: w.bookmarked(src, dst)}
 }
 
 func (w *World) seed(src *dataset, to map[string]*dataset, as, on string, host time.Time, breaks bool) *dataset {
@@ -172,8 +173,13 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 	return whole
 }
 
-func bookmarked(src, dst *dataset) bool {
-	return slices.ContainsFunc(src.marks, func(m zfs.Snapshot) bool { return hasGUID(dst.snaps, m.GUID) })
+func (w *World) bookmarked(src, dst *dataset) (newest time.Time) {
+	for _, m := range src.marks {
+		if hasGUID(dst.snaps, m.GUID) {
+			newest = later(newest, w.taken[m.GUID].at)
+		}
+	}
+	return newest
 }
 
 // txgOf is where in the source's history a snapshot or bookmark of it lies.

@@ -64,6 +64,9 @@ func TestStories(t *testing.T) {
 		"a node's clock was set back, and a name is taken on the copy": {plain(), []Step{
 			{Kind: "migrate", Tick: 274, Phase: beforeProgram, Guest: 2, N: 2}, {Kind: "clock", Tick: 275, Node: 0, N: 1},
 		}},
+		"a copy that was away at each midnight has no base of the last days": {plain(fewBookmarks, hourly), []Step{
+			{Kind: "apart", Tick: 9, Phase: betweenLooks, N: 4}, {Kind: "apart", Tick: 72, Phase: AfterReplication, N: 12}, {Kind: "apart", Tick: 339, Phase: betweenLooks, N: 1},
+		}},
 		"a node dies between the second look and the program": {plain(sanoid), []Step{
 			{Kind: "crash", Tick: 79, Phase: betweenLooks, Guest: 1}, {Kind: "failover", Tick: 281, Phase: beforeProgram, Node: 0, N: 1},
 		}},
