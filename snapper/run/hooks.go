@@ -60,30 +60,21 @@ func (r *run) endHooks(name string) {
 	}
 }
 
-// carryOut applies the plan with the hooks around its snapshots. release gives up the
-// locks of the guests that stopped: as soon as they have their snapshots, since who wants
-// to start one waits for ten seconds only, or a hook may want to start it elsewhere.
+// carryOut applies the plan with the hooks around its snapshots. First come the guests that
+// stopped, whose locks release gives up as soon as they have their snapshots: who wants to
+// start one waits for ten seconds only, or a hook may want to start it elsewhere. Nothing
+// else is begun before.
 func (r *run) carryOut(ctx context.Context, pools []*pool, plan snapper.Plan, release func()) {
-	waiting := r.callsFor(beforeSnapshot, dueFor(plan))
-	taken := func(of snapper.Plan) func(map[string]snapper.Outcome) {
-		return func(outcomes map[string]snapper.Outcome) {
-			release()
-			r.afterSnapshots(of, outcomes, nil)
-		}
-	}
-	if waiting.none() && !plan.Freezes() {
-		r.applyAll(ctx, pools, plan, taken(plan))
-		return
-	}
 	final, rest := plan.Split()
-	if len(final.Guests) > 0 {
-		r.applyAll(ctx, pools, final, taken(final))
-	}
+	stopped := r.takeFinal(ctx, pools, final)
 	release()
-	failed := r.before(ctx, waiting)
-	ready, refused := rest.Without(failed)
+	r.afterSnapshots(final, stopped, nil)
+	waiting := r.callsFor(beforeSnapshot, dueFor(rest))
+	ready, refused := rest.Without(r.before(ctx, waiting))
 	r.reportApplied(refused)
-	r.applyAll(ctx, pools, ready, func(outcomes map[string]snapper.Outcome) {
+	final.Guests, final.Abandoned, final.Notes = nil, nil, nil
+	ready.Add(final)
+	r.applyAll(ctx, pools, ready, stopped, func(outcomes map[string]snapper.Outcome) {
 		maps.Copy(outcomes, refused)
 		r.afterSnapshots(rest, outcomes, waiting.guests())
 	})

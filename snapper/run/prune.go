@@ -59,7 +59,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 		}
 		plan := snapper.PlanPrune(r.planned(some), policy, r.report.Tokens, r.start)
 		if !r.DryRun {
-			r.applyAll(ctx, some, plan, func(map[string]snapper.Outcome) {})
+			r.applyAll(ctx, some, plan, nil, func(map[string]snapper.Outcome) {})
 		}
 		r.reportPlan(plan)
 		whole.Add(plan)

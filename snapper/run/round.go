@@ -160,11 +160,30 @@ func (r *run) confirmStops(ctx context.Context, g snapper.NodeView, pools []*poo
 	return second, release
 }
 
+// takeFinal takes the _stopped snapshots and sets the labels of the guests that stopped, on
+// all pools side by side. Their abandoned bookmarks go first.
+func (r *run) takeFinal(ctx context.Context, pools []*pool, final snapper.Plan) map[string]snapper.Outcome {
+	var mu sync.Mutex
+	all := map[string]snapper.Outcome{}
+	if len(final.Guests) == 0 {
+		return all
+	}
+	r.eachPool(applyable(pools), func(p *pool) {
+		r.destroyAbandoned(ctx, p, final.Abandoned)
+		outcomes := r.applyGuests(ctx, p, final.Guests)
+		r.reportApplied(outcomes)
+		mu.Lock()
+		defer mu.Unlock()
+		maps.Copy(all, outcomes)
+	})
+	return all
+}
+
 // applyAll carries the plan out on all pools side by side: what must not be found goes
-// first, then come the guests that are to be held still, and then all the rest. taken is
-// told what became of the disks as soon as every pool has its snapshots, while the rest
-// is still done.
-func (r *run) applyAll(ctx context.Context, pools []*pool, plan snapper.Plan, taken func(map[string]snapper.Outcome)) {
+// first, then come the guests that are to be frozen, and then all the rest. before is what
+// became of disks already. taken is told what became of the others as soon as every pool has
+// its snapshots, while the rest is still done.
+func (r *run) applyAll(ctx context.Context, pools []*pool, plan snapper.Plan, before map[string]snapper.Outcome, taken func(map[string]snapper.Outcome)) {
 	work := applyable(pools)
 	r.eachPool(work, func(p *pool) { r.destroyAbandoned(ctx, p, plan.Abandoned) })
 	units, others := frozenUnits(plan.Guests)
@@ -176,7 +195,10 @@ func (r *run) applyAll(ctx context.Context, pools []*pool, plan snapper.Plan, ta
 	r.eachPool(work, func(p *pool) {
 		outcomes := r.applySnapshots(ctx, p, plan, frozen[p.name])
 		r.reportApplied(outcomes)
-		ended := r.World.Lanes(0).Go(func() { r.applyRest(ctx, p, plan, outcomes) })
+		known := map[string]snapper.Outcome{}
+		maps.Copy(known, before)
+		maps.Copy(known, outcomes)
+		ended := r.World.Lanes(0).Go(func() { r.applyRest(ctx, p, plan, known) })
 		mu.Lock()
 		defer mu.Unlock()
 		maps.Copy(all, outcomes)

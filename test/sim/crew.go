@@ -14,6 +14,8 @@ import (
 type crew struct {
 	chance *rand.Rand
 	tasks  []*task
+	// late: of what is gathered nothing waits for the rest.
+	late bool
 	// at is the task whose turn it is, nil for the run itself.
 	at *task
 }
@@ -88,16 +90,25 @@ func (l *lanes) Go(do func()) (wait func()) {
 // Lanes implements [run.Time].
 func (c *crew) Lanes(n int) run.Lanes { return &lanes{crew: c, most: n} }
 
-// Gather implements [run.Time]. All of the work ends in time.
+// Gather implements [run.Time]. All of the work ends in time, or each part too late for the
+// one before.
 func (c *crew) Gather(_ time.Duration, work ...func()) (next func() []int) {
-	var all []int
-	var tasks []*task
+	var ended []int
 	for i, do := range work {
-		all = append(all, i)
-		tasks = append(tasks, c.start(do))
+		c.start(func() {
+			do()
+			ended = append(ended, i)
+		})
 	}
+	missing := len(work)
 	return func() []int {
-		c.await(func() bool { return !slices.ContainsFunc(tasks, func(t *task) bool { return !t.ended }) })
-		return all
+		some := missing
+		if c.late {
+			some = 1
+		}
+		c.await(func() bool { return len(ended) >= some })
+		got := ended[:some]
+		ended, missing = ended[some:], missing-some
+		return got
 	}
 }

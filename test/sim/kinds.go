@@ -204,6 +204,9 @@ func stepKinds() map[string]kind {
 			n.lacking, n.lacks = w.tick+s.N, s.Guest
 			w.disturbNode(n)
 		}},
+		"slow": {"each pool of NODE answers too late for the others, for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.slow = w.tick + s.N
+		}},
 		"locked": {"another run holds a pool of NODE for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
 			n.pools[poolOf(s)].locked = w.tick + s.N
 			w.disturbNode(n)

@@ -50,6 +50,8 @@ type machine struct {
 	// that lives.
 	kill int
 	dead error
+	// holds are the guests whose locks the run has.
+	holds map[int]bool
 	// replica is true on C, which is no Proxmox node.
 	replica bool
 	// looks is true for a run that changes nothing, and that nothing happens to. previous
@@ -80,6 +82,7 @@ func (m *machine) change() error {
 		return err
 	}
 	m.planMade()
+	m.w.planned = m.n.clock(m.w.now) // of a later round
 	if m.kill--; m.kill == 0 {
 		m.dead = errKilled
 	}
@@ -99,6 +102,14 @@ func (m *machine) reach(phase int) {
 	if m.reached < phase && m.w.tick >= m.n.down {
 		m.reached = phase
 		m.between(phase)
+	}
+}
+
+// begins is told of all that a run begins on a guest's disk, or for no guest in particular
+// (""). While it has a guest's lock that must be for such a guest: others wait for the lock.
+func (m *machine) begins(what, dataset string) {
+	if len(m.holds) > 0 && !m.holds[m.w.parse(dataset).vmid] {
+		m.w.broken("%s begins a %s of %q while it holds the locks of the guests %v", m.n.name, what, dataset, slices.Sorted(maps.Keys(m.holds)))
 	}
 }
 
@@ -238,8 +249,13 @@ func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
 	if m.w.guests[id.VMID].flocked {
 		return nil, &lock.Busy{Path: fmt.Sprintf("lock-%d.conf", id.VMID)}
 	}
+	if m.holds == nil {
+		m.holds = map[int]bool{}
+	}
+	m.holds[id.VMID] = true
 	m.w.held[id.VMID]++
 	return func() {
+		delete(m.holds, id.VMID)
 		if m.w.held[id.VMID]--; m.w.held[id.VMID] == 0 {
 			delete(m.w.held, id.VMID)
 		}
@@ -266,6 +282,7 @@ func (m *machine) Trusted(config.Hook) error { return errNone }
 
 // Hook implements [run.World].
 func (m *machine) Hook(context.Context, config.Hook, string, []string) (string, error) {
+	m.begins("hook", "")
 	return "", errNone
 }
 
@@ -335,7 +352,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 		between(betweenLooks)
 		return
 	}
-	m := &machine{crew: crew{chance: w.chance}, w: w, n: n, between: between, kill: n.kill}
+	m := &machine{crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n, between: between, kill: n.kill}
 	n.kill = 0
 	if m.kill == killBeforeAll {
 		w.lab.Killed(w.siteOf(n))
@@ -369,7 +386,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 
 // again is what a run at once after another would do.
 func (w *World) again(n *node, previous report.Run) (snapper.Plan, error) {
-	m := &machine{crew: crew{chance: w.chance}, w: w, n: n, looks: true, previous: previous}
+	m := &machine{crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n, looks: true, previous: previous}
 	m.reached = AfterRun
 	options := w.options(n, m, w.Keep)
 	options.DryRun = true

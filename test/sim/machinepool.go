@@ -181,11 +181,15 @@ func (p *machinePool) Snapshot(_ context.Context, guests []lua.Guest, bookmarks 
 	}
 	outcomes := map[string]lua.Outcome{}
 	for _, g := range guests {
+		for _, k := range g.Disks {
+			p.begins("program", k.Dataset)
+		}
 		if p.snapshots(g, outcomes) {
 			p.labels(g, outcomes)
 		}
 	}
 	for _, m := range bookmarks {
+		p.begins("bookmark", "")
 		o := outcomes[m.Dataset]
 		if o.Bookmarks == nil {
 			o.Bookmarks = map[string]syscall.Errno{}
@@ -279,6 +283,7 @@ func (p *machinePool) Destroy(_ context.Context, disks []lua.DestroyRequest) (ma
 	if err := p.write(); err != nil {
 		return nil, err
 	}
+	p.begins("destroy", "")
 	results := map[string]lua.Destroyed{}
 	for _, k := range disks {
 		results[k.Dataset] = p.destroy(k)
@@ -323,6 +328,7 @@ func (p *machinePool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 	if err := p.write(); err != nil {
 		return err
 	}
+	p.begins("destroy", b.Dataset)
 	d := p.n.sets[b.Dataset]
 	if d == nil {
 		return missing(b.Dataset)
@@ -335,6 +341,7 @@ func (p *machinePool) InheritReceived(_ context.Context, dataset string) error {
 	if err := p.write(); err != nil {
 		return err
 	}
+	p.begins("inherit", "")
 	d := p.n.sets[dataset]
 	if d == nil {
 		return missing(dataset)

@@ -90,7 +90,7 @@ type node struct {
 	// ignored is until which tick the configuration leaves all disks out.
 	ignored int
 	// Until which tick something is wrong with it.
-	down, booting, cronOff, cut, pveshBad, unsaved, lacking int
+	down, booting, cronOff, cut, pveshBad, unsaved, lacking, slow int
 
 	lacks     int    // which of its disks no listing has
 	pvesh     string // what is wrong with pvesh
