@@ -71,6 +71,20 @@ var mutants = []mutant{
 	{"snapper/bookmarks.go", `Have: slices.Concat(b.Have, list), Keep`, `Have: b.Have, Keep`, "let no _stopped snapshot go without its bookmark, which never comes"},
 	{"snapper/decide.go", `if d.InUse {`, `if false {`, "take a running guest's disk for a copy, and call that a success"},
 	{"snapper/run/apply.go", `p.hangs.Store(true)`, `p.hangs.Store(false)`, "begin a step behind one that hangs"},
+	// What a run does, and in which order.
+	{"snapper/run/guests.go", `held = append(held, unlock)`, `unlock()`, "give the lock of a guest that stopped up at once"},
+	{"snapper/run/guests.go", `e.LockErr = lockErrs[vmid]`, `e.LockErr = nil`, "take a guest for stopped whose lock another has"},
+	{"snapper/run/guests.go", `e.SeenStopped = slices.Contains(stops, vmid)`, `e.SeenStopped = true`, "believe one look at a guest that crashed between the two"},
+	{"snapper/run/hooks.go", `	release()
+	r.afterSnapshots(final`, `	r.afterSnapshots(final`, "keep the locks of guests that stopped while all else is done"},
+	{"snapper/run/round.go", `return second, release`, `return g, release`, "plan by the first look"},
+	{"snapper/run/round.go", `		g = seen
+`, `		_ = seen
+`, "tell the next run of the first look"},
+	{"snapper/run/round.go", `		r.destroyAbandoned(ctx, p, final.Abandoned)
+`, ``, "leave the abandoned bookmarks of guests that stopped"},
+	{"snapper/run/apply.go", `snapper.Allowed(plan, p.name, outcomes)`, `snapper.Allowed(plan, p.name, nil)`, "destroy without regard to what was taken"},
+	{"snapper/run/pool.go", `p.Bookmarks(ctx, names, func`, `p.Bookmarks(ctx, listed, func`, "not see the bookmarks of a disk without snapshots"},
 	{"snapper/node.go", `if len(storages) == 0 {`, `if false {`, "take another cluster's disk for the own guest of that number"},
 	{"snapper/abandoned.go", `		return Discarded, fmt.Sprintf(`, `		return Good, fmt.Sprintf(`, "leave bookmarks of a history that is gone"},
 	{"snapper/abandoned.go", `b.CreateTXG > sound && !d.hasGUID(b.GUID)`, `b.CreateTXG > d.Checked.TXG && !d.hasGUID(b.GUID)`, "take what is remembered for a proof that no set-back was"},

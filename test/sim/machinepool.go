@@ -223,6 +223,9 @@ func (p *machinePool) snapshots(g lua.Guest, outcomes map[string]lua.Outcome) bo
 		if strings.HasSuffix(g.Snapshot, "_stopped") {
 			p.w.say("%s: %s@%s", p.n.name, k.Dataset, g.Snapshot)
 			p.w.stopTaken(p.n, p.w.parse(k.Dataset).vmid, k.Dataset)
+			if !p.holds[p.w.parse(k.Dataset).vmid] {
+				p.w.broken("%s took %s@%s without its guest's lock", p.n.name, k.Dataset, g.Snapshot)
+			}
 		}
 	}
 	return true

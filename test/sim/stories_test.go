@@ -67,6 +67,12 @@ func TestStories(t *testing.T) {
 		"a copy that was away at each midnight has no base of the last days": {plain(fewBookmarks, hourly), []Step{
 			{Kind: "apart", Tick: 9, Phase: betweenLooks, N: 4}, {Kind: "apart", Tick: 72, Phase: AfterReplication, N: 12}, {Kind: "apart", Tick: 339, Phase: betweenLooks, N: 1},
 		}},
+		"a guest stops while somebody holds its lock": {plain(), []Step{
+			{Kind: "stop", Tick: 5, Guest: 1}, {Kind: "work", Tick: 5, Guest: 1, N: 3},
+		}},
+		"a guest crashes between the looks at another": {plain(), []Step{
+			{Kind: "stop", Tick: 5, Guest: 1}, {Kind: "crash", Tick: 5, Phase: betweenLooks, Guest: 0},
+		}},
 		"a node dies between the second look and the program": {plain(sanoid), []Step{
 			{Kind: "crash", Tick: 79, Phase: betweenLooks, Guest: 1}, {Kind: "failover", Tick: 281, Phase: beforeProgram, Node: 0, N: 1},
 		}},
