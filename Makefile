@@ -196,7 +196,7 @@ bench: job ## Measure scans and runs in the lab, and write docs/performance.md.
 
 .PHONY: bench-unit
 bench-unit: setup ## Run the Go benchmarks: parsing, planning, scrapes.
-	$(GO) test -run '^$$' -bench . ./internal/zfs ./snapper ./exporter
+	$(GO) test -run '^$$' -bench . ./internal/zfs ./snapper/... ./exporter
 
 .PHONY: bench-fleet
 bench-fleet: setup ## Feed a real Prometheus with a hundred simulated nodes for ten minutes.

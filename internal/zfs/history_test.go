@@ -138,3 +138,22 @@ func BenchmarkHistory(b *testing.B) {
 		}
 	}
 }
+
+// Whatever a history says, a set-back is of a dataset of its pool, and not from before what
+// is known.
+func FuzzHistory(f *testing.F) {
+	f.Add(historyHead + receivedBack + rolledBack)
+	f.Add(historyHead + "2026-11-29.22:00:03 [txg:21] rename back/data (68) -> back/new\n" + receivedBack)
+	f.Add(historyHead + "2026-11-29.22:00:03 [txg:21] promote back/data (68) \n2026-11-29.22:00:03 [txg:9] x\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		h, err := readHistory(text, 8, 17)
+		if err != nil {
+			return
+		}
+		for _, s := range h.SetBacks {
+			if !Within(s.Dataset, "back") || s.TXG < h.Since {
+				t.Errorf("%+v, known since %d", s, h.Since)
+			}
+		}
+	})
+}
