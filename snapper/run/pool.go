@@ -126,7 +126,7 @@ func (r *run) takeDisks(ctx context.Context, p *pool, heads []zfs.Dataset, listE
 func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 	byName := map[string]*snapper.Disk{}
 	var names, listed []string
-	tells := slices.ContainsFunc(disks, func(d *snapper.Disk) bool { return d.SnapshotsChanged != 0 })
+	tells := slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.SnapshotsChanged != 0 })
 	for _, d := range disks {
 		byName[d.Name] = d
 		if d.NewestSnapshot != "" || d.NewestUnknown || d.SnapshotsChanged != 0 || !tells {

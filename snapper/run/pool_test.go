@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"snapwatch/snapper"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -82,4 +84,23 @@ func TestBookmarksOfADiskWithoutSnapshots(t *testing.T) {
 	require.Len(t, p.disks, 1)
 	assert.Empty(t, p.disks[0].Snapshots)
 	assert.Len(t, p.disks[0].Bookmarks, 1)
+}
+
+// A disk that never had a snapshot is not asked for bookmarks at each run, where ZFS tells
+// that of any.
+func TestNeverSnapshottedIsNotListed(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte("#!/bin/sh\necho \"$*\" >>"+dir+"/log\n"), 0o755))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	r := testRun()
+	known := runningDisk(disk0, nil)
+	known.SnapshotsChanged = 9
+	never := runningDisk(disk1, nil)
+	for name, disks := range map[string][]snapper.Disk{"2.1": {never}, "2.2": {known, never}} {
+		_ = os.Remove(filepath.Join(dir, "log"))
+		p := &pool{Pool: r.World.Pool("tank"), name: "tank", disks: disks}
+		require.NoError(t, p.readSnapshots(t.Context(), []*snapper.Disk{&p.disks[len(disks)-1]}))
+		_, err := os.Stat(filepath.Join(dir, "log"))
+		assert.Equal(t, name == "2.1", err == nil, name)
+	}
 }
