@@ -70,6 +70,8 @@ type Evidence struct {
 	LockErr error
 	// SeenStopped is true when an earlier reading in this run found it stopped, too.
 	SeenStopped bool
+	// JustEnded is true when that reading found it alive: its lock was not taken.
+	JustEnded bool
 	// HAStarted is true when high availability wants the guest started;
 	// StoppedLastRun when the run before this one saw it stopped already.
 	HAStarted, StoppedLastRun bool
@@ -175,6 +177,12 @@ func judgeAlive(e Evidence) (GuestState, string) {
 }
 
 func judgeDead(e Evidence, gate Gate) (GuestState, string) {
+	if e.JustEnded {
+		return Busy, "it ended between the two looks of this run"
+	}
+	if e.Config.Template && e.LockErr != nil {
+		return Busy, fmt.Sprintf("a template, but Proxmox works on it: %v", e.LockErr)
+	}
 	if e.Config.Template {
 		return Template, "template"
 	}

@@ -44,6 +44,9 @@ func TestJudgeStopped(t *testing.T) {
 		{"wanted started, seen stopped by the last run", func(e *Evidence) { e.HAStarted, e.StoppedLastRun = true, true }, Stopped, "stopped"},
 		{"template", func(e *Evidence) { e.Config.Template = true }, Template, "template"},
 
+		{"just ended", func(e *Evidence) { e.JustEnded = true }, Busy, "between the two looks"},
+		{"a template that just ended", func(e *Evidence) { e.JustEnded, e.Config.Template = true, true }, Busy, "between the two looks"},
+		{"a template that Proxmox works on", func(e *Evidence) { e.LockErr, e.Config.Template = errTest, true }, Busy, "a template, but"},
 		{"seen once", func(e *Evidence) { e.SeenStopped = false }, Busy, "one look only"},
 		{"reboot", func(e *Evidence) { e.Rebooting = true }, Busy, "for a reboot"},
 		{"flock held", func(e *Evidence) { e.LockErr = &lock.Busy{Path: "/run/lock/x"} }, Busy, "Proxmox works on it"},

@@ -107,6 +107,8 @@ func (r *run) confirm(ctx context.Context, first snapper.NodeView, stops []int) 
 	for vmid, e := range second.Evidence {
 		e.LockErr = lockErrs[vmid]
 		e.SeenStopped = slices.Contains(stops, vmid)
+		was, here := first.Evidence[vmid]
+		e.JustEnded = here && was.Alive()
 		second.Evidence[vmid] = e
 	}
 	return second, release, nil

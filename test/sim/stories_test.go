@@ -28,6 +28,7 @@ func relay(s *Setup)        { s.Relay = true }
 func sanoid(s *Setup)       { s.Sanoid = true }
 func seldom(s *Setup)       { s.Every = 3 }
 func hours(s *Setup)        { s.Tick, s.Every = 5*time.Hour, 4 }
+func order332(s *Setup)     { s.Order = 332 }
 
 // Weeks that random ones have found worth telling, each as short as it breaks what it
 // was found by.
@@ -36,6 +37,9 @@ func TestStories(t *testing.T) {
 		setup Setup
 		steps []Step
 	}{
+		"nothing is begun for a guest that became a template between the looks": {plain(order332), []Step{
+			{Tick: 141, Kind: "crash", Guest: 1, N: 1}, {Tick: 307, Phase: AfterRun, Kind: "movedisk", Guest: 1, Node: 1, N: 1}, {Tick: 308, Phase: betweenLooks, Kind: "template", Guest: 2, N: 1},
+		}},
 		"after a failover the new owner has a base with C on the first day, too": {plain(), []Step{
 			{Kind: "failover", Tick: 62, Phase: beforeProgram, Node: 0, N: 1}, {Kind: "full", Tick: 128, Phase: beforeProgram, Node: 0, N: 4},
 		}},
