@@ -32,6 +32,7 @@ func (w *World) setBack(d *dataset, base uint64, received string) {
 				d.discarded = map[uint64]bool{}
 			}
 			d.discarded[m.CreateTXG] = true
+			d.unseen = true
 		}
 	}
 }
@@ -128,6 +129,7 @@ func (w *World) nothingLeft(n *node, after report.State, done report.Run) {
 		if !w.parse(name).disk || slices.ContainsFunc(done.Pools, unread) || w.tick < n.pools[zfs.Pool(name)].suspended || n.lacksDisk(w.tick, i) {
 			continue
 		}
+		d.unseen = false
 		for _, m := range d.marks {
 			unproven := func(u report.Unproven) bool { return u.GUID == m.GUID }
 			if _, ours := m.Class(); ours && d.discarded[m.CreateTXG] && !w.descends(d, m.GUID) && m.CreateTXG >= w.reach(d) && !slices.ContainsFunc(after.Checked[name].Unproven, unproven) {

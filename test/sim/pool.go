@@ -33,6 +33,8 @@ type dataset struct {
 	dropped uint64
 	// discarded are the bookmarks past which it was set back, by transaction group.
 	discarded map[uint64]bool
+	// unseen: it was set back past bookmarks, and no run has looked at it since.
+	unseen bool
 	// seeding: the first receive is not finished. token: one waits to be resumed.
 	seeding, token bool
 	// tip is the newest snapshot of its history, by guid, even one that is gone.

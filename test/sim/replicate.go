@@ -40,7 +40,11 @@ func (w *World) replicate() {
 			if w.Relay {
 				from = w.nodes[0]
 			}
-			if w.tick >= from.down && w.tick >= from.cut && w.tick >= w.c.cut {
+			// Nothing is sent on from a node that was received onto before snap has run there
+			// (docs/replication.md, "B takes over", step 3).
+			d := from.sets[name]
+			waits := from != home && d != nil && d.unseen
+			if w.tick >= max(from.down, from.cut, w.c.cut) && !waits {
 				w.send(from, name, w.c.sets, vaultOf(name), nil, cut)
 			}
 		}
