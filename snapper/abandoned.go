@@ -97,8 +97,9 @@ func (d *Disk) InQuestion() []zfs.Snapshot {
 		return nil
 	}
 	var sound uint64
+	known := d.known()
 	for _, s := range d.Snapshots {
-		if d.known() && s.CreateTXG <= d.Checked.TXG {
+		if known && s.CreateTXG <= d.Checked.TXG {
 			sound = max(sound, s.CreateTXG)
 		}
 	}

@@ -207,14 +207,19 @@ func LoadFile(stateDir, name string) (Run, error) {
 // Save writes the report into one of the files so that a reader finds either the old
 // one or the new one. It is readable for all: the exporter runs as another user.
 func (r *Run) Save(stateDir, name string) error {
-	if err := files.Directory(stateDir, 0o755); err != nil {
-		return err
-	}
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	return files.Replace(filepath.Join(stateDir, name), append(text, '\n'), 0o644)
+	return save(stateDir, name, text, 0o644)
+}
+
+// save writes a file in the state directory as one step, and makes the directory.
+func save(stateDir, name string, text []byte, mode fs.FileMode) error {
+	if err := files.Directory(stateDir, 0o755); err != nil {
+		return err
+	}
+	return files.Replace(filepath.Join(stateDir, name), append(text, '\n'), mode)
 }
 
 // Last is LoadFile for the next run: without a report it returns an empty one.

@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"snapwatch/internal/files"
 )
 
 // StateName is the file in the state directory that holds what only the next run needs.
@@ -74,12 +72,9 @@ func LoadState(stateDir string) (State, error) {
 
 // Save writes the state as one step. Only root can read it.
 func (s State) Save(stateDir string) error {
-	if err := files.Directory(stateDir, 0o755); err != nil {
-		return err
-	}
 	text, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	return files.Replace(filepath.Join(stateDir, StateName), append(text, '\n'), 0o600)
+	return save(stateDir, StateName, text, 0o600)
 }

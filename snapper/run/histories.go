@@ -42,11 +42,7 @@ func (r *run) readHistory(ctx context.Context, p *pool) {
 			r.problem(report.Warning, "pool %s: its bookmarks are left to the next run: %v", p.name, err)
 		}
 	}
-	disks := p.inQuestion()
-	var bookmarks []zfs.Snapshot
-	for _, d := range disks {
-		bookmarks = append(bookmarks, d.InQuestion()...)
-	}
+	disks, bookmarks := p.inQuestion()
 	if len(bookmarks) == 0 {
 		return
 	}
@@ -77,15 +73,14 @@ func (r *run) readHistory(ctx context.Context, p *pool) {
 	}
 }
 
-// inQuestion are the pool's disks with bookmarks in question.
-func (p *pool) inQuestion() []*snapper.Disk {
-	var disks []*snapper.Disk
+// inQuestion are the pool's disks with bookmarks in question, and these.
+func (p *pool) inQuestion() (disks []*snapper.Disk, bookmarks []zfs.Snapshot) {
 	for i := range p.disks {
-		if d := &p.disks[i]; len(d.InQuestion()) > 0 {
-			disks = append(disks, d)
+		if list := p.disks[i].InQuestion(); len(list) > 0 {
+			disks, bookmarks = append(disks, &p.disks[i]), append(bookmarks, list...)
 		}
 	}
-	return disks
+	return disks, bookmarks
 }
 
 // nextState is what the next run is to know. What is known of a disk that this run did not
