@@ -157,6 +157,7 @@ func (d *Disk) judgeBookmarks() []JudgedBookmark {
 // abandon plans the end of a disk's bookmarks of a discarded history, and returns the
 // disk without them. What is unproven stays, and a person is told.
 func (p *planner) abandon(d Disk) Disk {
+	p.askHistory(&d)
 	bad := d.judgeBookmarks()
 	if len(bad) == 0 {
 		return d

@@ -172,25 +172,3 @@ func byDay(list []zfs.Snapshot) [][]zfs.Snapshot {
 	}
 	return days
 }
-
-// ReliesOnBookmarks are the disks of which bookmarks are to go, or one is missing, or a
-// _stopped snapshot goes only because it has its bookmark.
-func (p Plan) ReliesOnBookmarks() map[string]bool {
-	disks := map[string]bool{}
-	for _, list := range [][]zfs.Snapshot{p.DestroyBookmarks, p.CreateBookmarks} {
-		for _, m := range list {
-			disks[m.Dataset] = true
-		}
-	}
-	for _, j := range p.Abandoned {
-		disks[j.Dataset] = true
-	}
-	for _, list := range [][]Destroy{p.Destroys, p.FullDestroys} {
-		for _, d := range list {
-			if class, ok := zfs.ParseSnapshotName(d.Name); ok && class == zfs.Stopped {
-				disks[d.Dataset] = true
-			}
-		}
-	}
-	return disks
-}

@@ -19,9 +19,43 @@ type diskTask struct {
 	snapshot bool
 }
 
-// task decides for one disk, by the table and then by what the table's conditional
-// actions ask. It is false, with a note made, when there is nothing to do.
+// task decides for one disk. It is false, with a note made, when there is nothing to do, or
+// when something must be found out first.
 func (p *planner) task(d *Disk) (diskTask, bool) {
+	if (d.Supposed == Stopped || d.Supposed == Template) && d.Ignored == "" {
+		return p.taskIfStopped(d)
+	}
+	masked := d.Ignored == "" && maskedLabel(d, p.policy.Names)
+	switch {
+	case masked && d.ReceivedProblem != "":
+		d.State, d.Why = Unknown, "its received label could not be read: "+d.ReceivedProblem
+	case masked && d.ReceivedUnread:
+		p.plan.Ask.Received = append(p.plan.Ask.Received, d.Name)
+		p.note(d, report.Warning, Untouched, "its received label was not read")
+		return diskTask{}, false
+	}
+	return p.decide(d)
+}
+
+// taskIfStopped decides for a disk whose guest seems stopped and was looked at once. If it
+// would get its last snapshot, the guest is looked at again first. If not, the reason for
+// that is the true one.
+func (p *planner) taskIfStopped(d *Disk) (diskTask, bool) {
+	supposed := *d
+	supposed.State, supposed.Why, supposed.Supposed = d.Supposed, d.SupposedWhy, Unknown
+	t, ok := p.task(&supposed)
+	if !ok || t.action != Final {
+		return t, ok
+	}
+	if !d.LookedTwice {
+		p.askLook(d)
+	}
+	p.note(d, report.Info, Untouched, d.Why)
+	return diskTask{}, false
+}
+
+// decide decides by the table, and then by what the table's conditional actions ask.
+func (p *planner) decide(d *Disk) (diskTask, bool) {
 	leave := func(severity report.Severity, result Result, format string, args ...any) (diskTask, bool) {
 		reason := fmt.Sprintf(format, args...)
 		if why := relayed(d); why != "" && result == Untouched {
@@ -138,21 +172,4 @@ func untouched(d *Disk) Result {
 		return Unprotected
 	}
 	return Untouched
-}
-
-// MaskedLabel tells whether what is done to a disk depends on labels that came with a
-// stream and that its head does not show: a local label is given up only for a received
-// one, and a disk of a stopped guest without a label of its own is not taken over if
-// one was received and then hidden by zfs inherit.
-func MaskedLabel(d *Disk, names Names) bool {
-	if d.Ignored != "" {
-		return false
-	}
-	switch d.Running.Source {
-	case zfs.SourceLocal:
-		return Decide(d.State, names.Classify(d.Running)) == InheritReceived
-	case zfs.SourceReceived:
-		return false
-	}
-	return d.State == Stopped
 }

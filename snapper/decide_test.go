@@ -255,8 +255,23 @@ func TestMaskedLabel(t *testing.T) {
 	} {
 		d := Disk{State: c.state}
 		d.Running = c.label
-		assert.Equal(t, c.want, MaskedLabel(&d, names), name)
+		d.Name, d.ReceivedUnread = disk0, true
+		var want []string
+		if c.want {
+			want = []string{disk0}
+		}
+		plan := MakePlan([]Disk{d}, testPolicy(), noon)
+		assert.Equal(t, want, plan.Ask.Received, name)
+		if c.want {
+			assert.Empty(t, plan.Guests, name)
+			assert.Empty(t, plan.InheritReceived, name)
+			d.ReceivedProblem = "zfs hangs"
+			plan = MakePlan([]Disk{d}, testPolicy(), noon)
+			assert.True(t, plan.Ask.None(), name)
+			assert.Empty(t, plan.Guests, "%s: nothing is known of its labels", name)
+			assert.Equal(t, "unknown: its received label could not be read: zfs hangs", plan.Notes[0].Reason)
+		}
 		d.Ignored = "ignored"
-		assert.False(t, MaskedLabel(&d, names), name)
+		assert.Empty(t, MakePlan([]Disk{d}, testPolicy(), noon).Ask.Received, name)
 	}
 }

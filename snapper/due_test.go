@@ -217,7 +217,7 @@ func TestFinalOfAGuest(t *testing.T) {
 		assert.Equal(t, "autosnap_2026-07-15_12:07:00_stopped", g.Snapshot)
 		assert.True(t, g.Disks[0].Bookmark)
 	}
-	assert.Equal(t, []string{disk0, "ssd/vm-100-disk-1"}, []string{plan.finalDisks()[1], plan.finalDisks()[0]})
+	assert.Len(t, plan.Stops(), 1, "one piece of work over both pools")
 
 	w.policy.Bookmarks = 0
 	w.disks[0].Running.Value = "pve1"
@@ -271,14 +271,14 @@ func TestNewSnapshotIsAKeeper(t *testing.T) {
 	w.managed(&w.disks[0], zfs.Frequently, noon)
 	plan := MakePlan(w.disks, w.policy, w.now)
 	require.Len(t, plan.Destroys, 1)
-	got := Allowed(plan, "tank", map[string]Outcome{disk0: {Snapshot: "autosnap_2026-07-15_12:07:09_frequently"}})
+	got := plan.ForPool("tank").Allowed(map[string]Outcome{disk0: {Snapshot: "autosnap_2026-07-15_12:07:09_frequently"}})
 	require.Len(t, got, 1)
 	assert.Equal(t, "autosnap_2026-07-15_12:07:00_frequently", got[0].Name)
 	assert.Equal(t, []string{"autosnap_2026-07-15_12:07:09_frequently"}, got[0].Keepers)
 
-	assert.Empty(t, Allowed(plan, "tank", map[string]Outcome{disk0: {Err: errTest}}), "a snapshot that failed destroys nothing")
-	assert.Empty(t, Allowed(plan, "ssd", map[string]Outcome{disk0: {Snapshot: "x"}}))
-	assert.Empty(t, Allowed(plan, "tank", map[string]Outcome{}), "nobody tried to make it")
+	assert.Empty(t, plan.ForPool("tank").Allowed(map[string]Outcome{disk0: {Err: errTest}}), "a snapshot that failed destroys nothing")
+	assert.Empty(t, plan.ForPool("ssd").Allowed(map[string]Outcome{disk0: {Snapshot: "x"}}))
+	assert.Empty(t, plan.ForPool("tank").Allowed(map[string]Outcome{}), "nobody tried to make it")
 }
 
 func TestMaxDestroys(t *testing.T) {

@@ -1,9 +1,10 @@
 package snapper
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
-	"time"
 
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
@@ -18,11 +19,67 @@ type NodeView struct {
 	Gate     Gate
 	// ListErr is why Proxmox could not be asked which guests run.
 	ListErr error
+	// Second is true after the second look at the guests that seemed stopped. There is no
+	// third.
+	Second bool
 }
 
-// Assign judges every guest and gives each disk its state. replicas are the datasets
-// below which the configuration says that everything is received.
+// Assign judges every guest and gives each disk its state, and the one that it would have
+// after a second look. replicas are the datasets below which the configuration says that
+// everything is received.
 func (g NodeView) Assign(disks []Disk, replicas []string) {
+	g.assign(disks, replicas)
+	supposed := g
+	supposed.Evidence = map[int]Evidence{}
+	for vmid, e := range g.Evidence {
+		e.SeenStopped = true
+		supposed.Evidence[vmid] = e
+	}
+	again := slices.Clone(disks)
+	supposed.assign(again, replicas)
+	for i := range disks {
+		d := &disks[i]
+		d.Supposed, d.SupposedWhy, d.LookedTwice = Unknown, "", g.Second
+		if again[i].State != d.State {
+			d.Supposed, d.SupposedWhy = again[i].State, again[i].Why
+		}
+	}
+}
+
+// StillStopped returns why disks of guests that two looks found stopped must be left alone
+// after all, "" if nothing speaks against their last snapshots. looks says by VMID what the
+// guests' files say once their locks are taken: nobody can start them any more.
+func (g NodeView) StillStopped(disks []Disk, replicas []string, looks map[int]LastLook) string {
+	g.Evidence, g.Cluster.Guests = maps.Clone(g.Evidence), maps.Clone(g.Cluster.Guests)
+	for _, vmid := range slices.Sorted(maps.Keys(looks)) {
+		last := looks[vmid]
+		if last.Err != nil {
+			return fmt.Sprintf("its files could not be read: %v", last.Err)
+		}
+		e := g.Evidence[vmid]
+		e.Config, e.Process, e.ProcessErr, e.Rebooting = last.Config, last.Process, nil, last.Rebooting
+		g.Evidence[vmid], g.Cluster.Guests[vmid] = e, last.Config
+	}
+	disks = slices.Clone(disks)
+	g.assign(disks, replicas)
+	for _, d := range disks {
+		if d.State != Stopped && d.State != Template {
+			return cmp.Or(d.Why, d.State.String())
+		}
+	}
+	return ""
+}
+
+// LastLook is what a guest's files say while its lock is held.
+type LastLook struct {
+	Config    pve.Config
+	Process   bool
+	Rebooting bool
+	// Err is why they could not be read.
+	Err error
+}
+
+func (g NodeView) assign(disks []Disk, replicas []string) {
 	judged := map[int]GuestState{}
 	why := map[int]string{}
 	for vmid, e := range g.Evidence {
@@ -34,6 +91,7 @@ func (g NodeView) Assign(disks []Disk, replicas []string) {
 	for i := range disks {
 		d := &disks[i]
 		claims := g.GuestsOf(*d)
+		d.Guests, d.InUse = slices.DeleteFunc(slices.Clone(claims), func(vmid int) bool { _, here := g.Evidence[vmid]; return !here }), false
 		received := slices.ContainsFunc(replicas, func(root string) bool { return zfs.Within(d.Name, root) })
 		switch {
 		case received:
@@ -103,29 +161,6 @@ func (g NodeView) Unclear(disks []Disk, names Names) []int {
 	}
 	slices.Sort(unclear)
 	return unclear
-}
-
-// Stops returns the guests that must be looked at a second time, by VMID: those of
-// the disks that a plan would take for stopped, if a second look found them so, too.
-func (g NodeView) Stops(disks []Disk, replicas []string, policy Policy, now time.Time) []int {
-	supposed := g
-	supposed.Evidence = map[int]Evidence{}
-	for vmid, e := range g.Evidence {
-		e.SeenStopped = true
-		supposed.Evidence[vmid] = e
-	}
-	disks = slices.Clone(disks)
-	supposed.Assign(disks, replicas)
-	disks = slices.DeleteFunc(disks, func(d Disk) bool { return d.State != Stopped && d.State != Template })
-	var stops []int
-	for _, dataset := range MakePlan(disks, policy, now).finalDisks() {
-		for _, vmid := range g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}, VMID: VmidOf(dataset)}) {
-			if _, here := g.Evidence[vmid]; here && !slices.Contains(stops, vmid) {
-				stops = append(stops, vmid)
-			}
-		}
-	}
-	return stops
 }
 
 // SeenStopped returns the guests that did not run, by VMID.

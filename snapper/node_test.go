@@ -38,21 +38,68 @@ func TestUnclear(t *testing.T) {
 	assert.Empty(t, sight(unlisted).Unclear([]Disk{other}, names), "pvesh would only hang again")
 }
 
-// Which guests are looked at twice: those whose disks would be taken for stopped.
-func TestStopsToConfirm(t *testing.T) {
-	running, stopped := runningDisk(disk0, nil), runningDisk(disk0, nil)
-	stopped.Running.Value = zfs.LabelStopped
+// Which guests are looked at twice: those whose disks would be taken for stopped. Of the
+// others the true reason is told why they get no last snapshot.
+func TestLooks(t *testing.T) {
+	running, stopped, adopted := runningDisk(disk0, nil), runningDisk(disk0, nil), runningDisk(disk0, nil)
+	stopped.Running.Value, adopted.Running = zfs.LabelStopped, zfs.Property{}
 	w := &world{}
 	w.managed(&stopped, zfs.Stopped, noon)
-	stops := func(e Evidence, d Disk) []int { return sight(e).Stops([]Disk{d}, nil, testPolicy(), noon) }
+	w.managed(&adopted, zfs.Hourly, noon)
+	plan := func(view NodeView, d Disk) Plan {
+		disks := []Disk{d}
+		view.Assign(disks, nil)
+		return MakePlan(disks, testPolicy(), noon)
+	}
+	looks := func(e Evidence, d Disk) []int { return plan(sight(e), d).Ask.Looks }
 	dead := Evidence{Listed: "stopped"}
 	template := dead
 	template.Config.Template = true
-	assert.Equal(t, []int{100}, stops(dead, running))
-	assert.Equal(t, []int{100}, stops(template, running))
-	assert.Empty(t, stops(dead, stopped), "its label says so already")
-	assert.Empty(t, stops(Evidence{Listed: "running", Process: true}, running))
-	assert.Empty(t, stops(Evidence{ListErr: errTest}, running))
+	assert.Equal(t, []int{100}, looks(dead, running))
+	assert.Empty(t, looks(template, running), "it cannot run")
+	assert.Len(t, plan(sight(template), running).Stops(), 1)
+	assert.Empty(t, looks(dead, stopped), "its label says so already")
+	assert.Equal(t, "stopped, and "+stopped.Snapshots[0].Name+" is its last state", plan(sight(dead), stopped).Notes[0].Reason)
+	assert.Contains(t, plan(sight(dead), adopted).Notes[0].Reason, "--adopt")
+	assert.Empty(t, looks(Evidence{Listed: "running", Process: true}, running))
+	assert.Empty(t, looks(Evidence{ListErr: errTest}, running))
+
+	recalled := running
+	recalled.Recalled = true
+	assert.Equal(t, []string{disk0}, plan(sight(dead), recalled).Ask.Bookmarks, "its last snapshot may make older bookmarks go")
+
+	second := sight(dead)
+	second.Second = true
+	got := plan(second, running)
+	assert.True(t, got.Ask.None(), "there is no third look")
+	assert.Empty(t, got.Guests)
+	assert.Equal(t, "stopped at one look only", got.Notes[0].Reason)
+}
+
+// The last look, under the guest's lock, ends a stop by any doubt.
+func TestStillStopped(t *testing.T) {
+	dead := Evidence{Listed: "stopped", SeenStopped: true}
+	view := sight(dead)
+	config := view.Cluster.Guests[100]
+	disks := []Disk{runningDisk(disk0, nil)}
+	for name, c := range map[string]struct {
+		change func(*LastLook)
+		want   string
+	}{
+		"nothing changed": {func(*LastLook) {}, ""},
+		"hibernated":      {func(l *LastLook) { l.Config.Lock = "suspended" }, ""},
+		"started":         {func(l *LastLook) { l.Process = true }, "running"},
+		"locked":          {func(l *LastLook) { l.Config.Lock = "rollback" }, "stopped, but locked: rollback"},
+		"rebooting":       {func(l *LastLook) { l.Rebooting = true }, "stopped for a reboot"},
+		"a template now":  {func(l *LastLook) { l.Config.Template = true }, ""},
+		"gone":            {func(l *LastLook) { l.Err = errTest }, "its files could not be read: " + errTest.Error()},
+	} {
+		look := LastLook{Config: config}
+		c.change(&look)
+		assert.Equal(t, c.want, view.StillStopped(disks, nil, map[int]LastLook{100: look}), name)
+		assert.Equal(t, dead.Process, view.Evidence[100].Process, "the view is not changed")
+	}
+	assert.NotEmpty(t, view.StillStopped(disks, []string{"tank/data"}, nil), "listed as a copy")
 }
 
 func TestAssign(t *testing.T) {

@@ -1,9 +1,10 @@
 package snapper
 
 import (
+	"cmp"
 	"slices"
 
-	"snapwatch/internal/zfs"
+	"snapwatch/internal/report"
 )
 
 // Outcome is what became of a disk's part of the plan.
@@ -11,25 +12,29 @@ type Outcome struct {
 	Snapshot string // the name it got, "" if none
 	Err      error
 	NoSpace  bool
+	// Config is the configuration that the snapshot keeps, nil for none.
+	Config *Capture
+	// Left is why the disk was left alone after all, without any fault.
+	Left string
 }
 
 // Allowed returns what may be destroyed in the pool after all: nothing of a disk
 // whose new snapshot failed, unless for lack of space, where the policy is applied
 // as if the snapshot had not been planned.
-func Allowed(plan Plan, pool string, outcomes map[string]Outcome) []Destroy {
+func (p PoolPlan) Allowed(outcomes map[string]Outcome) []Destroy {
 	var list []Destroy
-	for _, d := range plan.Destroys {
-		made := outcomes[d.Dataset].Snapshot
-		if zfs.Pool(d.Dataset) != pool || outcomes[d.Dataset].Err != nil || d.AfterNew && made == "" {
+	for _, d := range p.Destroys {
+		o := outcomes[d.Dataset]
+		if o.Err != nil || o.Left != "" || d.AfterNew && o.Snapshot == "" {
 			continue
 		}
 		if d.AfterNew {
-			d.Keepers = append(slices.Clone(d.Keepers), made)
+			d.Keepers = append(slices.Clone(d.Keepers), o.Snapshot)
 		}
 		list = append(list, d)
 	}
-	for _, d := range plan.FullDestroys {
-		if zfs.Pool(d.Dataset) == pool && outcomes[d.Dataset].NoSpace {
+	for _, d := range p.FullDestroys {
+		if outcomes[d.Dataset].NoSpace {
 			list = append(list, d)
 		}
 	}
@@ -43,7 +48,7 @@ func Fail(outcomes map[string]Outcome, g GuestPlan, err error, noSpace bool) {
 	}
 }
 
-// Without leaves out the snapshots of guests whose hook failed, and what would have
+// Without leaves out the snapshots of living guests whose hook failed, and what would have
 // hung on them: to the rest of the plan their disks are ones whose snapshot failed. The
 // other members of such a guest's group get theirs.
 func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
@@ -53,7 +58,7 @@ func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 		disks := g.Disks
 		g.Disks = nil
 		for _, d := range disks {
-			if err := failed[d.VMID]; err != nil {
+			if err := failed[d.VMID]; err != nil && !g.final() {
 				refused[d.Dataset] = Outcome{Err: err}
 			} else {
 				g.Disks = append(g.Disks, d)
@@ -64,7 +69,42 @@ func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 			ready.Guests = append(ready.Guests, g)
 		}
 	}
-	untouched := func(d Destroy) bool { _, is := refused[d.Dataset]; return is }
-	ready.Destroys = slices.DeleteFunc(slices.Clone(p.Destroys), untouched)
 	return ready, refused
+}
+
+// Report returns what the plan and its outcomes mean for each disk, in order, and what is to
+// be told of them. asked is false where Proxmox could not be asked which guests run: that
+// is told once, not for every disk.
+func (p Plan) Report(outcomes map[string]Outcome, asked bool) ([]report.Disk, []report.Problem) {
+	var disks []report.Disk
+	var problems []report.Problem
+	said := map[string]bool{} // one failure undoes all disks of a guest
+	tell := func(severity report.Severity, text string) {
+		if !said[text] {
+			said[text] = true
+			problems = append(problems, report.Problem{Severity: severity, Text: text})
+		}
+	}
+	for _, n := range p.Notes {
+		if n.Dataset == "" {
+			tell(n.Severity, n.Reason)
+			continue
+		}
+		if n.Severity == report.Notice || n.Severity == report.Warning && asked {
+			tell(n.Severity, n.Dataset+": "+n.Reason)
+		}
+		o := outcomes[n.Dataset]
+		d := report.Disk{Dataset: n.Dataset, VMID: n.VMID, Result: string(n.Result), Reason: n.Reason, Snapshot: o.Snapshot}
+		switch {
+		case o.Err != nil:
+			d.Result, d.Error = string(Unprotected), o.Err.Error()
+			tell(report.Warning, d.Error)
+		case o.Left != "":
+			d.Result, d.Reason = string(Untouched), o.Left
+			tell(report.Notice, o.Left)
+		}
+		disks = append(disks, d)
+	}
+	slices.SortFunc(disks, func(a, b report.Disk) int { return cmp.Compare(a.Dataset, b.Dataset) })
+	return disks, problems
 }

@@ -26,9 +26,24 @@ type Disk struct {
 	// State is what is known of the guests that use it, and Why says it in words.
 	State GuestState
 	Why   string
+	// Guests are those of this node that use it, by VMID.
+	Guests []int
+	// Supposed is the state where a second look finds its guests as the first did, and
+	// SupposedWhy says it in words. It is Unknown where that makes no difference.
+	Supposed    GuestState
+	SupposedWhy string
+	// LookedTwice: that second look was taken, at other guests, and there is no third.
+	LookedTwice bool
+	// ReceivedUnread: received labels that local ones hide were not read yet.
+	// ReceivedProblem is why they could not be read.
+	ReceivedUnread  bool
+	ReceivedProblem string
 	// Snapshots are all of them, the oldest first, foreign ones included.
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
+	// Recalled: Bookmarks are what an earlier run saw. No property of a dataset tells that
+	// its bookmarks changed.
+	Recalled bool
 	// WrittenSinceStopped is how many bytes were written since the newest _stopped
 	// snapshot where a foreign one is newer; where none is, Dataset.Written tells.
 	WrittenSinceStopped uint64
@@ -59,7 +74,10 @@ type Policy struct {
 	AdoptPeerLabels bool
 	// Adopt takes over disks that were never labelled but have managed snapshots.
 	Adopt bool
-	// Quiesced says which guests belong together, and which are held still.
+	// Final plans for the end of the host: the _stopped snapshots and labels of guests that
+	// ran here, and nothing else.
+	Final bool
+	// Quiesced says which guests belong together, and which are frozen.
 	Quiesced config.Quiesced
 	// MaxDestroys is the most snapshots all pools together may lose in one run, and
 	// MaxBookmarkDestroys the most bookmarks.
@@ -84,6 +102,8 @@ type Plan struct {
 	InheritReceived []string
 	// Notes say what was decided for every disk, in the disks' order.
 	Notes []Note
+	// Ask is what must be found out before the plan may be carried out.
+	Ask Questions
 }
 
 // GuestPlan is what is to be done in one pool to the disks of one guest at once, or
@@ -93,7 +113,7 @@ type GuestPlan struct {
 	// VMID is the guest, 0 where it is a group, whose name is Group then.
 	VMID  int
 	Group string
-	// Freeze are the guests to hold still meanwhile.
+	// Freeze are the guests to freeze meanwhile.
 	Freeze []Freeze
 	// Snapshot is the name of all its snapshots, Class its class.
 	Snapshot string
@@ -102,6 +122,9 @@ type GuestPlan struct {
 	RefuseReceiving bool
 	Disks           []DiskPlan
 }
+
+// final reports whether the plan is for a guest that stopped.
+func (g GuestPlan) final() bool { return g.Class == zfs.Stopped }
 
 // DiskPlan is what is to be done to one disk.
 type DiskPlan struct {
@@ -148,14 +171,21 @@ const (
 	Unprotected Result = report.ResultUnprotected
 )
 
-// MakePlan decides what to do with the disks. It is a pure function: the clock's
-// time and its zone come with now.
+// MakePlan decides what to do with the disks, or asks what it must know first: see
+// [Plan.Ask]. It is a pure function: the clock's time and its zone come with now.
 func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 	p := planner{policy: policy, now: now, unnamed: map[zfs.Class]int{}}
+	if policy.Final {
+		disks = ranHere(disks, policy.Names)
+	}
 	guests := byGuest(disks)
 	for _, u := range units(guests, policy.Quiesced.Groups) {
 		p.unit(u, guests)
 	}
+	if policy.Final {
+		p.plan = p.plan.finalOnly()
+	}
+	p.askBookmarks(disks)
 	p.cap()
 	p.noteUnnamed()
 	return p.plan

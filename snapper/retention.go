@@ -262,8 +262,8 @@ func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duratio
 		marked := marks.hold(m.GUID) || !marks.need(m.Snapshot)
 		safe := marks.Keep > 0 && marked || marks.Keep == 0 && !newest
 		newest = newest && m.future
-		if m.future || !safe {
-			continue
+		if m.future || !safe || m.Name == list[len(list)-1].Name {
+			continue // a bookmark may be all that is newer: the newest snapshot stays
 		}
 		successor := slices.IndexFunc(witnesses, func(w managed) bool {
 			return w.CreateTXG > m.CreateTXG && !w.future && w.Creation.Before(now.Add(-grace))

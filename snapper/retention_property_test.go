@@ -28,6 +28,9 @@ func anyHistory(t *rapid.T, now time.Time) []zfs.Snapshot {
 		if rapid.IntRange(0, 9).Draw(t, "foreign") == 0 {
 			name = rapid.SampledFrom([]string{"manual", "x" + name, name + "-keep", "__replicate_100-0_", "syncoid_c_"}).Draw(t, "name") + fmt.Sprint(i)
 		}
+		if slices.ContainsFunc(list, func(s zfs.Snapshot) bool { return s.Name == name }) {
+			continue // no dataset has two of one name
+		}
 		list = append(list, zfs.Snapshot{Dataset: disk0, Name: name, GUID: uint64(i + 1), CreateTXG: uint64(i + 1), Creation: created})
 	}
 	return list
@@ -175,11 +178,15 @@ func TestFutureDestroysNothing(t *testing.T) {
 
 func TestExpireStoppedProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		list := anyHistory(t, noon)
+		all := anyHistory(t, noon)
 		marks := Bookmarks{Keep: rapid.IntRange(0, 1).Draw(t, "bookmarks")}
-		for _, s := range list {
+		var list []zfs.Snapshot
+		for _, s := range all {
 			if rapid.Bool().Draw(t, "bookmarked") {
 				marks.Have = append(marks.Have, s)
+			}
+			if rapid.IntRange(0, 4).Draw(t, "gone") > 0 { // else its bookmark outlives it
+				list = append(list, s)
 			}
 		}
 		gone := ExpireStopped(list, marks, 24*time.Hour, noon)
@@ -189,8 +196,11 @@ func TestExpireStoppedProperties(t *testing.T) {
 			if !managed || class != zfs.Stopped || e.Snapshot.Name == ours[len(ours)-1].Name {
 				t.Fatalf("destroys %s", e.Snapshot.Name)
 			}
-			if marks.Keep > 0 && !marks.hold(e.Snapshot.GUID) {
-				t.Fatalf("destroys %s, which has no bookmark", e.Snapshot.Name)
+			if marks.Keep > 0 && !marks.hold(e.Snapshot.GUID) && marks.need(e.Snapshot) {
+				t.Fatalf("destroys %s, which waits for its bookmark", e.Snapshot.Name)
+			}
+			if slices.Contains(e.Keepers, e.Snapshot.Name) {
+				t.Fatalf("destroys %s, which is its own keeper", e.Snapshot.Name)
 			}
 		}
 		if again := ExpireStopped(drop(list, gone), marks, 24*time.Hour, noon); len(again) > 0 {

@@ -54,8 +54,8 @@ func (s Shutdown) Finalizes(lastRun, now time.Time) string {
 	return ""
 }
 
-// RanHere are the disks whose label says that snap of this node has worked on them.
-func RanHere(disks []Disk, names Names) []Disk {
+// ranHere are the disks whose label says that snap of this node has worked on them.
+func ranHere(disks []Disk, names Names) []Disk {
 	var own []Disk
 	for _, d := range disks {
 		if label := names.Classify(d.Running); label == OwnLabel || label == StoppedLabel {

@@ -60,7 +60,6 @@ func TestShutdownJudge(t *testing.T) {
 		{"one look only", func(e *Evidence) { e.SeenStopped = false }, Busy},
 		{"locked", func(e *Evidence) { e.Config.Lock = "rollback" }, Busy},
 		{"rebooting", func(e *Evidence) { e.Rebooting = true }, Busy},
-		{"its lock is held", func(e *Evidence) { e.LockErr = errors.New("held") }, Busy},
 		{"alive", func(e *Evidence) { e.Process = true }, Running},
 		{"not listed", func(e *Evidence) { e.ListErr = errors.New("pvesh") }, Unknown},
 	} {

@@ -66,11 +66,9 @@ type Evidence struct {
 	// RunState is QEMU's own state where it was asked for, else "".
 	RunState    string
 	RunStateErr error
-	// LockErr is why the guest's lock could not be had, nil if it was or if nobody tried.
-	LockErr error
 	// SeenStopped is true when an earlier reading in this run found it stopped, too.
 	SeenStopped bool
-	// JustEnded is true when that reading found it alive: its lock was not taken.
+	// JustEnded is true when that reading found it alive.
 	JustEnded bool
 	// HAStarted is true when high availability wants the guest started;
 	// StoppedLastRun when the run before this one saw it stopped already.
@@ -180,9 +178,6 @@ func judgeDead(e Evidence, gate Gate) (GuestState, string) {
 	if e.JustEnded {
 		return Busy, "it ended between the two looks of this run"
 	}
-	if e.Config.Template && e.LockErr != nil {
-		return Busy, fmt.Sprintf("a template, but Proxmox works on it: %v", e.LockErr)
-	}
 	if e.Config.Template {
 		return Template, "template"
 	}
@@ -194,9 +189,6 @@ func judgeDead(e Evidence, gate Gate) (GuestState, string) {
 	}
 	if why := gate.closed(); why != "" {
 		return Busy, "stopped, but " + why
-	}
-	if e.LockErr != nil {
-		return Busy, fmt.Sprintf("stopped, but Proxmox works on it: %v", e.LockErr)
 	}
 	if e.HAStarted && !e.StoppedLastRun && gate.Shutdown == nil {
 		return Busy, "stopped, but high availability wants it started: the next run looks again"

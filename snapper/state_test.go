@@ -7,7 +7,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
-	"snapwatch/internal/lock"
 	"snapwatch/internal/pve"
 )
 
@@ -46,11 +45,8 @@ func TestJudgeStopped(t *testing.T) {
 
 		{"just ended", func(e *Evidence) { e.JustEnded = true }, Busy, "between the two looks"},
 		{"a template that just ended", func(e *Evidence) { e.JustEnded, e.Config.Template = true, true }, Busy, "between the two looks"},
-		{"a template that Proxmox works on", func(e *Evidence) { e.LockErr, e.Config.Template = errTest, true }, Busy, "a template, but"},
 		{"seen once", func(e *Evidence) { e.SeenStopped = false }, Busy, "one look only"},
 		{"reboot", func(e *Evidence) { e.Rebooting = true }, Busy, "for a reboot"},
-		{"flock held", func(e *Evidence) { e.LockErr = &lock.Busy{Path: "/run/lock/x"} }, Busy, "Proxmox works on it"},
-		{"flock not readable", func(e *Evidence) { e.LockErr = errTest }, Busy, "Proxmox works on it"},
 		{"wanted started by high availability", func(e *Evidence) { e.HAStarted = true }, Busy, "the next run looks again"},
 
 		{"pvesh fails", func(e *Evidence) { e.Listed, e.ListErr = "", errTest }, Unknown, "could not be asked: exit status 255"},
@@ -204,7 +200,6 @@ func TestStopNeedsTheWholeProof(t *testing.T) {
 		func(e *Evidence, _ *Gate) { e.Process = true },
 		func(e *Evidence, _ *Gate) { e.ProcessErr = errTest },
 		func(e *Evidence, _ *Gate) { e.Rebooting = true },
-		func(e *Evidence, _ *Gate) { e.LockErr = errTest },
 		func(e *Evidence, _ *Gate) { e.SeenStopped = false },
 		func(e *Evidence, _ *Gate) { e.HAStarted = true },
 		func(e *Evidence, _ *Gate) { e.Config.Lock = "rollback" },

@@ -101,7 +101,7 @@ func (w *world) apply(plan Plan, fails ...string) {
 		d.Running = zfs.Property{Value: d.Running.Received, Received: d.Running.Received, Source: zfs.SourceReceived}
 	}
 	for _, pool := range w.pools() {
-		for _, gone := range Allowed(plan, pool, outcomes) {
+		for _, gone := range plan.ForPool(pool).Allowed(outcomes) {
 			w.destroy(gone)
 		}
 	}

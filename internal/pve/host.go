@@ -188,22 +188,22 @@ func (h Host) ContainerCgroup(vmid int) string {
 	return filepath.Join(h.Cgroup, "lxc", strconv.Itoa(vmid))
 }
 
-// Locked reads the lock in a guest's configuration anew, "" if there is none. As for
-// [Host.Cluster] the end of ctx ends the waiting.
-func (h Host) Locked(ctx context.Context, id ID) (string, error) {
+// GuestConfig reads the configuration of one guest of this node. As for [Host.Cluster] the
+// end of ctx ends the waiting.
+func (h Host) GuestConfig(ctx context.Context, id ID) (Config, error) {
 	type answer struct {
-		lock string
-		err  error
+		config Config
+		err    error
 	}
 	done := make(chan answer, 1)
 	go func() {
 		c, err := readConfig(filepath.Join(h.Etc, "local", id.Kind.configDir(), strconv.Itoa(id.VMID)+".conf"), id)
-		done <- answer{c.Lock, err}
+		done <- answer{c, err}
 	}()
 	select {
 	case a := <-done:
-		return a.lock, a.err
+		return a.config, a.err
 	case <-ctx.Done():
-		return "", fmt.Errorf("reading the configuration of guest %d: %w", id.VMID, ctx.Err())
+		return Config{}, fmt.Errorf("reading the configuration of guest %d: %w", id.VMID, ctx.Err())
 	}
 }

@@ -35,10 +35,6 @@ type Run struct {
 	Quiesced []Quiesced `json:"quiesced,omitempty"`
 	// Tokens says of each disk with an interrupted receive since when prune knows.
 	Tokens map[string]time.Time `json:"tokens,omitempty"`
-	// Configs are the configurations that snapshots keep, by the disk's dataset.
-	Configs map[string]Kept `json:"configs,omitempty"`
-	// SeenStopped are the guests that did not run, by VMID.
-	SeenStopped []int `json:"seen_stopped,omitempty"`
 }
 
 // Kept is a guest's configuration that a snapshot of a disk keeps.

@@ -25,6 +25,10 @@ type State struct {
 	Checked map[string]Checked `json:"checked,omitempty"`
 	// SlowHistory says of pools when their history took too long to read.
 	SlowHistory map[string]time.Time `json:"slow_history,omitempty"`
+	// Configs are the configurations that snapshots keep, by the disk's dataset.
+	Configs map[string]Kept `json:"configs,omitempty"`
+	// SeenStopped are the guests that did not run, by VMID.
+	SeenStopped []int `json:"seen_stopped,omitempty"`
 }
 
 // Checked is what is known of a disk's bookmarks: which belong to its history.

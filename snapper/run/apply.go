@@ -2,230 +2,159 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"syscall"
+	"slices"
+	"sync"
 	"time"
 
-	"snapwatch/internal/command"
 	"snapwatch/internal/report"
-	"snapwatch/internal/zfs"
-	"snapwatch/lua"
 	"snapwatch/snapper"
 )
 
-// programTimeout is how long a run waits for one channel program. The program is
-// never killed: it goes on, and so does its hold on the pool's lock. That of the other
-// pools ends with the run, which is over before cron starts the next one.
-const programTimeout = 10 * time.Minute
+// maxLocked is how long a run holds the lock of a guest that stopped. Who wants to start
+// the guest gives up after 10 s.
+const maxLocked = 2 * time.Second
 
-// How often a snapshot is tried again: in the next transaction group when the
-// dataset got one in this one already, and under the next free second's name.
-const maxAttempts = 8
+// carryOut carries the plan out, and returns what became of the disks' snapshots:
+//
+//  1. the bookmarks of a discarded history of the disks of guests that stopped go: nobody
+//     may send from them;
+//  2. the guests that stopped get their last snapshots, one guest after the other, each
+//     under its lock;
+//  3. the other bookmarks of a discarded history go;
+//  4. the hooks that the other snapshots wait for run;
+//  5. guests and groups that are to be frozen get their snapshots, each in its own window;
+//  6. the other guests get theirs, in one program a pool;
+//  7. older snapshots are bookmarked, labels given up, and old snapshots and bookmarks
+//     destroyed.
+func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool, plan snapper.Plan) map[string]snapper.Outcome {
+	pools = readable(pools)
+	r.captures.plan(plan, view, planned(pools))
 
-// applySnapshots carries out the second part of a pool's plan: what must not be found
-// is gone, and now come the snapshots with their labels. taken are the outcomes of what
-// was snapshotted already. ctx ends it between two steps.
-func (r *run) applySnapshots(ctx context.Context, p *pool, plan snapper.Plan, taken map[string]snapper.Outcome) map[string]snapper.Outcome {
-	outcomes := r.applyGuests(ctx, p, plan.Guests)
+	eachPool(r.World, pools, func(p *pool) { p.destroyAbandoned(ctx, plan.ForPool(p.name).AbandonedOfStops) })
+	outcomes := r.takeStops(ctx, view, pools, plan.Stops())
+	r.hooks.follow(plan, outcomes, nil)
+	eachPool(r.World, pools, func(p *pool) { p.destroyAbandoned(ctx, plan.ForPool(p.name).Abandoned) })
+
+	begun := r.hooks.due(plan)
+	ready, refused := plan.Without(r.hooks.before(ctx, begun))
+	maps.Copy(outcomes, refused)
+	taken := newFreezer(r, view, pools).take(ctx, ready.Frozen())
+
+	var mu sync.Mutex
+	var rest []func()
+	lanes := r.World.Lanes(0)
+	eachPool(r.World, pools, func(p *pool) {
+		mine := ready.ForPool(p.name)
+		got := p.takeSnapshots(ctx, mine.Guests)
+		mu.Lock()
+		defer mu.Unlock()
+		maps.Copy(taken, got)
+		known := maps.Clone(outcomes)
+		maps.Copy(known, taken)
+		rest = append(rest, lanes.Go(func() { p.finishPlan(ctx, mine, known) }))
+	})
+	maps.Copy(taken, refused)
+	r.hooks.follow(plan, taken, begun.guests())
+	waitAll(rest)
 	maps.Copy(outcomes, taken)
 	return outcomes
 }
 
-// applyRest carries out the rest: bookmarks of older snapshots, labels to give back,
-// and what may go, given what became of the disks' snapshots.
-func (r *run) applyRest(ctx context.Context, p *pool, plan snapper.Plan, outcomes map[string]snapper.Outcome) {
-	r.createBookmarks(ctx, p, plan.CreateBookmarks)
-	for _, dataset := range plan.InheritReceived {
-		if zfs.Pool(dataset) != p.name || ctx.Err() != nil || p.hangs.Load() {
-			continue
-		}
-		if err := r.withTimeout(p, func(timeout context.Context) error { return p.InheritReceived(timeout, dataset) }); err != nil {
-			r.problem(report.Warning, "%v", err)
-			continue
-		}
-		r.count(report.DidLabel)
-	}
-	r.applyDestroys(ctx, p, snapper.Allowed(plan, p.name, outcomes))
-	r.destroyBookmarks(ctx, p, plan.DestroyBookmarks)
-	r.saveIndex(p)
-}
-
-// errHangs is why a step is not begun.
-var errHangs = errors.New("not begun, since an earlier step on the pool still goes on")
-
-// withTimeout takes one step that changes the pool, and waits for it for programTimeout. What
-// goes on longer is the last step of this run on the pool: the next would wait behind it,
-// with all that the run holds.
-func (r *run) withTimeout(p *pool, step func(context.Context) error) error {
-	if p.hangs.Load() {
-		return errHangs
-	}
-	timeout, cancel := r.World.Timeout(context.Background(), programTimeout)
-	defer cancel()
-	err := step(timeout)
-	if errors.Is(err, command.ErrStillRunning) {
-		p.hangs.Store(true)
-	}
-	return err
-}
-
-func (r *run) applyGuests(ctx context.Context, p *pool, guests []snapper.GuestPlan) map[string]snapper.Outcome {
+// takeStops takes the last snapshots of guests that stopped.
+func (r *run) takeStops(ctx context.Context, view snapper.NodeView, pools []*pool, stops []snapper.Stop) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
-	var open []snapper.GuestPlan
-	for _, g := range guests {
-		if g.Pool == p.name {
-			open = append(open, g)
-		}
+	if len(stops) > 0 { // what waits to be written is not written while a guest is locked
+		eachPool(r.World, pools, func(p *pool) { _ = p.withTimeout(p.Sync) })
 	}
-	for attempt := 0; len(open) > 0; attempt++ {
-		if ctx.Err() != nil {
-			for _, g := range open {
-				snapper.Fail(outcomes, g, fmt.Errorf("pool %s: told to end before its snapshots were made", p.name), false)
-			}
-			return outcomes
-		}
-		var got map[string]lua.Outcome
-		err := r.withTimeout(p, func(timeout context.Context) (err error) {
-			got, err = p.Snapshot(timeout, p.programGuests(open), nil)
-			return err
-		})
-		p.snapshotted(open, got)
-		if err != nil {
-			for _, g := range open {
-				snapper.Fail(outcomes, g, fmt.Errorf("not known what was done, the next run looks: %w", err), false)
-			}
-			return outcomes
-		}
-		var again []snapper.GuestPlan
-		for _, g := range open {
-			if next, retry := r.recordResults(g, got, outcomes); retry && attempt < maxAttempts {
-				again = append(again, next)
-			}
-		}
-		open = again
+	for _, s := range stops {
+		maps.Copy(outcomes, r.takeStop(ctx, view, pools, s))
 	}
 	return outcomes
 }
 
-func (p *pool) programGuests(guests []snapper.GuestPlan) []lua.Guest {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var list []lua.Guest
-	for _, g := range guests {
-		entry := lua.Guest{Snapshot: g.Snapshot, RefuseReceiving: g.RefuseReceiving}
-		for _, d := range g.Disks {
-			config := ""
-			if d.Config != nil {
-				config = d.Config.Value
-			}
-			entry.Disks = append(entry.Disks, lua.Disk{
-				Dataset: d.Dataset, Snapshot: d.Snapshot, Bookmark: d.Bookmark, Label: d.Label, Config: config,
-				TrackChanges: d.Snapshot && p.index.Knows(d.Dataset),
-			})
+// takeStop takes the last snapshots of one guest, on all its pools side by side, and sets
+// its labels. Its lock is held meanwhile, so that nobody can start it; it is given up when
+// the programs have returned, or after maxLocked.
+func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool, s snapper.Stop) map[string]snapper.Outcome {
+	disks := stopDisks(pools, s)
+	left := func(format string, args ...any) map[string]snapper.Outcome {
+		outcomes := map[string]snapper.Outcome{}
+		for _, d := range disks {
+			outcomes[d.Name] = snapper.Outcome{Left: fmt.Sprintf("guest %d: ", s.VMID) + fmt.Sprintf(format, args...)}
 		}
-		list = append(list, entry)
+		return outcomes
 	}
-	return list
-}
-
-func (p *pool) snapshotted(guests []snapper.GuestPlan, got map[string]lua.Outcome) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, g := range guests {
-		p.index.Snapshotted(g, got)
-	}
-}
-
-// recordResults takes a guest's results in. It returns the guest to be tried again where
-// that helps; until then its failure stands.
-func (r *run) recordResults(g snapper.GuestPlan, got map[string]lua.Outcome, outcomes map[string]snapper.Outcome) (snapper.GuestPlan, bool) {
-	for _, d := range g.Disks {
-		if undone := got[d.Dataset].Undone; undone != nil && *undone != 0 {
-			r.problem(report.Warning, "%s@%s was made and could not be destroyed again: %s", d.Dataset, g.Snapshot, explain(*undone))
-		}
-	}
-	for _, d := range g.Disks {
-		errno := got[d.Dataset].Snapshot
-		if errno == nil || *errno == 0 {
-			continue
-		}
-		err := fmt.Errorf("snapshot of %s: %s", d.Dataset, explain(*errno))
-		snapper.Fail(outcomes, g, err, *errno == syscall.ENOSPC)
-		switch *errno {
-		case syscall.EAGAIN:
-			return g, true
-		case syscall.EEXIST:
-			g.Snapshot = nextName(g.Snapshot, g.Class)
-			return g, true
-		}
-		return g, false
-	}
-	for _, d := range g.Disks {
-		r.recordDisk(g, d, got[d.Dataset], outcomes)
-	}
-	return g, false
-}
-
-func (r *run) recordDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outcome, outcomes map[string]snapper.Outcome) {
-	o := snapper.Outcome{}
-	if d.Snapshot {
-		if got.Snapshot == nil {
-			o.Err = fmt.Errorf("snapshot of %s: the channel program does not say", d.Dataset)
-		} else {
-			o.Snapshot = g.Snapshot
-			r.count(report.DidSnapshot)
-		}
-	}
-	if d.Label != "" && o.Err == nil {
-		if got.Label == nil || *got.Label != 0 {
-			o.Err = fmt.Errorf("label of %s: %s", d.Dataset, explainOutcome(got.Label))
-		} else {
-			r.count(report.DidLabel)
-		}
-	}
-	if d.Bookmark && o.Err == nil {
-		// A bookmark that is there already, by that name, is as good.
-		if got.Bookmark == nil || *got.Bookmark != 0 && *got.Bookmark != syscall.EEXIST {
-			r.problem(report.Warning, "bookmark of %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Bookmark))
-		} else {
-			r.count(report.DidBookmark)
-		}
-	}
-	if o.Snapshot != "" {
-		r.recordConfig(g, d, got.Config)
-	}
-	outcomes[d.Dataset] = o
-}
-
-func explainOutcome(errno *syscall.Errno) string {
-	if errno == nil {
-		return "the channel program does not say"
-	}
-	return explain(*errno)
-}
-
-// explain puts an errno of a channel program into words (facts: OpenZFS A2).
-func explain(errno syscall.Errno) string {
-	switch errno {
-	case syscall.EBUSY:
-		return "it is held, being sent or being received (EBUSY)"
-	case syscall.ENOSPC:
-		return "no space: the pool is full, or a thick volume's reservation does not fit (ENOSPC)"
-	case syscall.EAGAIN:
-		return "another snapshot of it is being made right now (EAGAIN)"
-	case syscall.EEXIST:
-		return "the name is taken, or a clone depends on it (EEXIST)"
-	}
-	return fmt.Sprintf("%s (errno %d)", errno.Error(), int(errno))
-}
-
-// nextName moves a snapshot's name on by a second.
-func nextName(name string, class zfs.Class) string {
-	t, err := zfs.ParseSnapshotTime(name)
+	guests := usersOf(disks)
+	unlock, err := lockGuests(r.World, view, guests)
 	if err != nil {
-		return name
+		return left("stopped, but Proxmox works on it: %v", err)
 	}
-	return zfs.FormatSnapshotName(t.Add(time.Second), class)
+	unlock = sync.OnceFunc(unlock)
+	defer unlock()
+	cancel := r.World.After(maxLocked, func() {
+		r.problem(report.Notice, "guest %d: its lock was given up after %s, before its last snapshot was known to be made", s.VMID, maxLocked)
+		unlock()
+	})
+	defer cancel()
+	timeout, end := r.World.Timeout(ctx, maxLocked)
+	defer end()
+	if why := view.StillStopped(disks, r.Config.Replicas, lastLook(timeout, r.World, view, guests)); why != "" {
+		return left("it seemed stopped, and is left to the next run: %s", why)
+	}
+	return takeOnPools(ctx, r.World, pools, s.Plans)
+}
+
+// takeOnPools takes the snapshots of one guest or group, in one program a pool, on all pools
+// at once.
+func takeOnPools(ctx context.Context, world Time, pools []*pool, plans []snapper.GuestPlan) map[string]snapper.Outcome {
+	outcomes := map[string]snapper.Outcome{}
+	var mu sync.Mutex
+	eachPool(world, pools, func(p *pool) {
+		mine := slices.DeleteFunc(slices.Clone(plans), func(g snapper.GuestPlan) bool { return g.Pool != p.name })
+		got := p.takeSnapshots(ctx, mine)
+		mu.Lock()
+		defer mu.Unlock()
+		maps.Copy(outcomes, got)
+	})
+	return outcomes
+}
+
+// stopDisks are the disks that a stopped guest's plan is about.
+func stopDisks(pools []*pool, s snapper.Stop) []snapper.Disk {
+	return slices.DeleteFunc(planned(pools), func(d snapper.Disk) bool {
+		return !slices.ContainsFunc(s.Plans, func(g snapper.GuestPlan) bool {
+			return slices.ContainsFunc(g.Disks, func(k snapper.DiskPlan) bool { return k.Dataset == d.Name })
+		})
+	})
+}
+
+// usersOf are the guests of this node that use the disks, by VMID.
+func usersOf(disks []snapper.Disk) []int {
+	var guests []int
+	for _, d := range disks {
+		guests = append(guests, d.Guests...)
+	}
+	slices.Sort(guests)
+	return slices.Compact(guests)
+}
+
+// lockGuests takes the locks of all the guests, or of none.
+func lockGuests(world Proxmox, view snapper.NodeView, guests []int) (unlock func(), err error) {
+	var taken []func()
+	unlock = func() {
+		for _, release := range taken {
+			release()
+		}
+	}
+	for _, vmid := range guests {
+		release, err := world.LockGuest(view.Evidence[vmid].Config.ID)
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		taken = append(taken, release)
+	}
+	return unlock, nil
 }

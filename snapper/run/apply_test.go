@@ -17,8 +17,15 @@ import (
 	"snapwatch/snapper"
 )
 
-func testRun() *run {
-	return &run{Options: Options{World: Local{Clock: func() time.Time { return noon }}}, report: report.Run{Counts: map[report.Event]int{}}}
+func testOptions() Options {
+	return Options{World: Local{Clock: func() time.Time { return noon }}}
+}
+
+func testJournal() *journal { return &journal{report: report.Run{Counts: map[report.Event]int{}}} }
+
+func testPool() *pool {
+	o := testOptions()
+	return &pool{Pool: o.World.Pool("tank"), Options: o, journal: testJournal(), name: "tank"}
 }
 
 func errno(n syscall.Errno) *syscall.Errno { return &n }
@@ -48,11 +55,11 @@ func TestSettle(t *testing.T) {
 		{name: "bookmark there", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.EEXIST)}, second: done},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r, outcomes := testRun(), map[string]snapper.Outcome{}
+			p, outcomes := testPool(), map[string]snapper.Outcome{}
 			g := snapper.GuestPlan{Pool: "tank", VMID: 100, Snapshot: "autosnap_2026-07-15_12:07:59_hourly", Class: zfs.Hourly, Disks: []snapper.DiskPlan{
 				{Dataset: disk0, Snapshot: true, Bookmark: true, Label: "pve1"}, {Dataset: disk1, Snapshot: true, Label: "pve1"},
 			}}
-			next, again := r.recordResults(g, map[string]lua.Outcome{disk0: test.first, disk1: test.second}, outcomes)
+			next, again := p.recordResults(g, map[string]lua.Outcome{disk0: test.first, disk1: test.second}, outcomes)
 			assert.Equal(t, test.retry != "", again)
 			if again {
 				assert.Equal(t, test.retry, next.Snapshot)
@@ -68,14 +75,14 @@ func TestSettle(t *testing.T) {
 			require.Len(t, outcomes, 2)
 			assert.Equal(t, test.failed != "", failures > 0)
 			if test.failed == "" {
-				assert.Equal(t, 2, r.report.Counts[report.DidSnapshot])
-				assert.Equal(t, 2, r.report.Counts[report.DidLabel])
+				assert.Equal(t, 2, p.report.Counts[report.DidSnapshot])
+				assert.Equal(t, 2, p.report.Counts[report.DidLabel])
 			}
 			if test.warning == "" {
-				assert.Empty(t, r.report.Problems)
+				assert.Empty(t, p.report.Problems)
 			} else {
-				require.Len(t, r.report.Problems, 1)
-				assert.Contains(t, r.report.Problems[0].Text, test.warning)
+				require.Len(t, p.report.Problems, 1)
+				assert.Contains(t, p.report.Problems[0].Text, test.warning)
 			}
 		})
 	}
@@ -83,30 +90,30 @@ func TestSettle(t *testing.T) {
 
 // A snapshot that could not be undone is there, and nobody asked for it.
 func TestSettleUndone(t *testing.T) {
-	r := testRun()
+	p := testPool()
 	g := snapper.GuestPlan{Snapshot: "autosnap_2026-07-15_12:07:00_stopped", Class: zfs.Stopped, Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}, {Dataset: disk1, Snapshot: true}}}
-	r.recordResults(g, map[string]lua.Outcome{
+	p.recordResults(g, map[string]lua.Outcome{
 		disk0: {Snapshot: errno(0), Undone: errno(syscall.EBUSY)}, disk1: {Snapshot: errno(syscall.ENOSPC)},
 	}, map[string]snapper.Outcome{})
-	require.Len(t, r.report.Problems, 1)
-	assert.Contains(t, r.report.Problems[0].Text, disk0+"@autosnap_2026-07-15_12:07:00_stopped was made and could not be destroyed again: it is held")
+	require.Len(t, p.report.Problems, 1)
+	assert.Contains(t, p.report.Problems[0].Text, disk0+"@autosnap_2026-07-15_12:07:00_stopped was made and could not be destroyed again: it is held")
 }
 
 // What a batch of destroys comes to, and how loudly.
 func TestSettleDestroys(t *testing.T) {
-	r := testRun()
+	p := testPool()
 	batch := []snapper.Destroy{
 		{Dataset: disk0, Name: "gone"}, {Dataset: disk0, Name: "held"}, {Dataset: disk0, Name: "cloned"}, {Dataset: disk0, Name: "broken"}, {Dataset: disk0, Name: "unsaid"},
 		{Dataset: disk1, Name: "a"}, {Dataset: disk1, Name: "b"}, {Dataset: "tank/data/vm-101-disk-0", Name: "a"}, {Dataset: "tank/data/vm-101-disk-0", Name: "b"},
 	}
-	r.recordDestroys(batch, map[string]lua.Destroyed{
+	p.recordDestroys(batch, map[string]lua.Destroyed{
 		disk0: {Gone: map[string]syscall.Errno{"gone": 0, "held": syscall.EBUSY, "cloned": syscall.EEXIST, "broken": syscall.EIO}},
 		disk1: {Receiving: 1}, "tank/data/vm-101-disk-0": {Missing: "keeper"},
 	})
-	assert.Equal(t, 1, r.report.Counts[report.DidDestroy])
+	assert.Equal(t, 1, p.report.Counts[report.DidDestroy])
 	var got []string
-	for _, p := range r.report.Problems {
-		got = append(got, string(p.Severity)+": "+p.Text)
+	for _, said := range p.report.Problems {
+		got = append(got, string(said.Severity)+": "+said.Text)
 	}
 	assert.Equal(t, []string{
 		"notice: " + disk0 + "@held is kept: it is held, being sent or being received (EBUSY); the next run tries again",
@@ -129,7 +136,7 @@ func TestDoomed(t *testing.T) {
 
 // A bookmark that is not ours is never destroyed, whatever the plan says.
 func TestUnmarkRefuses(t *testing.T) {
-	p := &pool{name: "tank"}
+	p := testPool()
 	for _, b := range []zfs.Snapshot{{Dataset: disk0, Name: "zrepl_1"}, {Dataset: disk0 + "@a", Name: zfs.FormatSnapshotName(time.Unix(0, 0), zfs.Daily)}} {
 		assert.ErrorContains(t, p.destroyBookmark(t.Context(), b), "refusing to destroy the bookmark")
 	}
@@ -140,32 +147,31 @@ func TestToldToEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	t.Setenv("PATH", t.TempDir())
-	r := testRun()
-	plan := snapper.Plan{
-		Guests:   []snapper.GuestPlan{{Pool: "tank", Snapshot: "autosnap_2026-07-15_12:07:00_hourly", Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}}}},
+	p := testPool()
+	open := []snapper.GuestPlan{{Pool: "tank", Snapshot: "autosnap_2026-07-15_12:07:00_hourly", Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}}}}
+	plan := snapper.PoolPlan{
 		Destroys: []snapper.Destroy{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}}, InheritReceived: []string{disk1},
 		DestroyBookmarks: []zfs.Snapshot{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}},
 	}
-	p := &pool{name: "tank"}
-	outcomes := r.applySnapshots(ctx, p, plan, nil)
-	r.applyRest(ctx, p, plan, outcomes)
+	outcomes := p.takeSnapshots(ctx, open)
+	p.finishPlan(ctx, plan, outcomes)
 	assert.ErrorContains(t, outcomes[disk0].Err, "told to end before its snapshots were made")
-	require.Len(t, r.report.Problems, 1)
-	assert.Contains(t, r.report.Problems[0].Text, "told to end, 1 snapshots are left")
+	require.Len(t, p.report.Problems, 1)
+	assert.Contains(t, p.report.Problems[0].Text, "told to end, 1 snapshots are left")
 }
 
-// Behind a step that goes on nothing else is begun on its pool: it would wait behind it, and
-// with it all that the run holds.
+// Behind a step that has not ended nothing else is begun on its pool: it would wait behind
+// it, and with it all that the run holds.
 func TestNothingIsBegunBehindAStepThatHangs(t *testing.T) {
-	r, p := testRun(), &pool{name: "tank"}
-	assert.ErrorIs(t, r.withTimeout(p, func(context.Context) error { return fmt.Errorf("zfs: %w", command.ErrStillRunning) }), command.ErrStillRunning)
-	assert.ErrorIs(t, r.withTimeout(p, func(context.Context) error { t.Error("begun"); return nil }), errHangs)
+	p := testPool()
+	assert.ErrorIs(t, p.withTimeout(func(context.Context) error { return fmt.Errorf("zfs: %w", command.ErrStillRunning) }), command.ErrStillRunning)
+	assert.ErrorIs(t, p.withTimeout(func(context.Context) error { t.Error("begun"); return nil }), errHangs)
 
 	mark := zfs.Snapshot{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}
-	r.applyRest(t.Context(), p, snapper.Plan{InheritReceived: []string{disk1}, CreateBookmarks: []zfs.Snapshot{mark}, DestroyBookmarks: []zfs.Snapshot{mark}}, nil)
-	assert.Empty(t, r.report.Problems)
-	r.destroyAbandoned(t.Context(), p, []snapper.JudgedBookmark{{Snapshot: mark}})
-	assert.True(t, r.stuck[disk1], "the next run must look at it again")
+	p.finishPlan(t.Context(), snapper.PoolPlan{InheritReceived: []string{disk1}, CreateBookmarks: []zfs.Snapshot{mark}, DestroyBookmarks: []zfs.Snapshot{mark}}, nil)
+	assert.Empty(t, p.report.Problems)
+	p.destroyAbandoned(t.Context(), []snapper.JudgedBookmark{{Snapshot: mark}})
+	assert.True(t, p.unfinished[disk1], "the next run must look at it again")
 }
 
 func TestNextName(t *testing.T) {

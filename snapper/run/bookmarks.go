@@ -12,19 +12,17 @@ import (
 	"snapwatch/snapper"
 )
 
-// createBookmarks bookmarks a pool's snapshots that are there already, all in one program.
-func (r *run) createBookmarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
+// createBookmarks bookmarks snapshots that are there already, all in one program.
+func (p *pool) createBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 	var list []lua.Bookmark
 	for _, m := range marks {
-		if zfs.Pool(m.Dataset) == p.name {
-			list = append(list, lua.Bookmark{Dataset: m.Dataset, Name: m.Name})
-		}
+		list = append(list, lua.Bookmark{Dataset: m.Dataset, Name: m.Name})
 	}
 	if len(list) == 0 || ctx.Err() != nil || p.hangs.Load() {
 		return
 	}
 	var got map[string]lua.Outcome
-	err := r.withTimeout(p, func(timeout context.Context) (err error) {
+	err := p.withTimeout(func(timeout context.Context) (err error) {
 		got, err = p.Snapshot(timeout, nil, list)
 		return err
 	})
@@ -33,65 +31,53 @@ func (r *run) createBookmarks(ctx context.Context, p *pool, marks []zfs.Snapshot
 		p.index.BookmarkCreated(m.Dataset, m.Name, said && errno == 0)
 	}
 	if err != nil {
-		r.problem(report.Warning, "pool %s: bookmarks of older snapshots: not known what was done, the next run looks: %v", p.name, err)
+		p.problem(report.Warning, "pool %s: bookmarks of older snapshots: not known what was done, the next run looks: %v", p.name, err)
 		return
 	}
 	for _, m := range list {
 		errno, said := got[m.Dataset].Bookmarks[m.Name]
 		switch {
 		case !said:
-			r.problem(report.Warning, "bookmark of %s@%s: the channel program does not say", m.Dataset, m.Name)
+			p.problem(report.Warning, "bookmark of %s@%s: the channel program does not say", m.Dataset, m.Name)
 		case errno == 0:
-			r.count(report.DidBookmark)
+			p.count(report.DidBookmark)
 		case errno == syscall.EEXIST, errno == syscall.ENOENT:
 			// It is there, or its snapshot is gone: made or destroyed meanwhile.
 		default:
-			r.problem(report.Warning, "bookmark of %s@%s: %s", m.Dataset, m.Name, explain(errno))
+			p.problem(report.Warning, "bookmark of %s@%s: %s", m.Dataset, m.Name, explain(errno))
 		}
 	}
 }
 
-// destroyAbandoned destroys a pool's abandoned bookmarks.
-func (r *run) destroyAbandoned(ctx context.Context, p *pool, marks []snapper.JudgedBookmark) {
+// destroyAbandoned destroys bookmarks of a discarded history. Where that fails the next run
+// looks at the disk again.
+func (p *pool) destroyAbandoned(ctx context.Context, marks []snapper.JudgedBookmark) {
 	for _, m := range marks {
-		if zfs.Pool(m.Dataset) != p.name {
-			continue
-		}
 		err := ctx.Err()
 		if err == nil {
-			err = r.withTimeout(p, func(timeout context.Context) error { return p.destroyBookmark(timeout, m.Snapshot) })
+			err = p.withTimeout(func(timeout context.Context) error { return p.destroyBookmark(timeout, m.Snapshot) })
 		}
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
-			r.problem(report.Warning, "a bookmark of a discarded history remains and must not be used as a send base: %s#%s: %v", m.Dataset, m.Name, err)
-			r.unfinished(m.Dataset)
+			p.problem(report.Warning, "a bookmark of a discarded history remains and must not be used as a send base: %s#%s: %v", m.Dataset, m.Name, err)
+			if p.unfinished == nil {
+				p.unfinished = map[string]bool{}
+			}
+			p.unfinished[m.Dataset] = true
 			continue
 		}
 		p.index.BookmarkDestroyed(m.Snapshot)
 	}
 }
 
-// unfinished lets the next run look at a disk's bookmarks again.
-func (r *run) unfinished(dataset string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stuck == nil {
-		r.stuck = map[string]bool{}
-	}
-	r.stuck[dataset] = true
-}
-
-// destroyBookmarks destroys a pool's bookmarks, one by one.
-func (r *run) destroyBookmarks(ctx context.Context, p *pool, marks []zfs.Snapshot) {
+// destroyBookmarks destroys bookmarks, one by one.
+func (p *pool) destroyBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 	for _, m := range marks {
-		if zfs.Pool(m.Dataset) != p.name {
-			continue
-		}
 		if ctx.Err() != nil || p.hangs.Load() {
 			return
 		}
-		err := r.withTimeout(p, func(timeout context.Context) error { return p.destroyBookmark(timeout, m) })
+		err := p.withTimeout(func(timeout context.Context) error { return p.destroyBookmark(timeout, m) })
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
-			r.problem(report.Warning, "%v", err)
+			p.problem(report.Warning, "%v", err)
 			continue
 		}
 		p.index.BookmarkDestroyed(m)

@@ -13,7 +13,7 @@ import (
 )
 
 // A batch of destroys is one transaction group, for which every writer of the pool
-// waits. It starts small and grows while it is quick (facts: OpenZFS G).
+// waits. It starts small and grows while it is quick.
 const (
 	firstBatch = 50
 	maxBatch   = 400
@@ -22,31 +22,31 @@ const (
 
 // applyDestroys destroys in batches, each of which checks its keepers itself. ctx
 // ends it between two batches.
-func (r *run) applyDestroys(ctx context.Context, p *pool, destroys []snapper.Destroy) {
+func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 	size := firstBatch
 	for len(destroys) > 0 {
 		if ctx.Err() != nil {
-			r.problem(report.Notice, "pool %s: told to end, %d snapshots are left for the next run to destroy", p.name, len(destroys))
+			p.problem(report.Notice, "pool %s: told to end, %d snapshots are left for the next run to destroy", p.name, len(destroys))
 			return
 		}
 		if len(destroys) > firstBatch {
-			r.progress("pool %s: %d snapshots to destroy", p.name, len(destroys))
+			p.progress("pool %s: %d snapshots to destroy", p.name, len(destroys))
 		}
 		batch := destroys[:min(size, len(destroys))]
 		destroys = destroys[len(batch):]
-		began := r.World.Now()
+		began := p.World.Now()
 		var results map[string]lua.Destroyed
-		err := r.withTimeout(p, func(timeout context.Context) (err error) {
+		err := p.withTimeout(func(timeout context.Context) (err error) {
 			results, err = p.Destroy(timeout, requests(batch, &p.index))
 			return err
 		})
 		p.index.DestroyedAll(batch, results)
 		if err != nil {
-			r.problem(report.Warning, "pool %s: destroying old snapshots: %v", p.name, err)
+			p.problem(report.Warning, "pool %s: destroying old snapshots: %v", p.name, err)
 			return
 		}
-		r.recordDestroys(batch, results)
-		if took := r.World.Now().Sub(began); took < quickBatch {
+		p.recordDestroys(batch, results)
+		if took := p.World.Now().Sub(began); took < quickBatch {
 			size = min(2*size, maxBatch)
 		} else {
 			size = max(size/2, firstBatch/2)
@@ -85,19 +85,17 @@ func appendNew(list, more []string) []string {
 }
 
 // gone notes a snapshot that was destroyed.
-func (r *run) gone(d snapper.Destroy) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.report.Counts[report.DidDestroy]++
-	r.destroyed = append(r.destroyed, zfs.Snapshot{Dataset: d.Dataset, Name: d.Name})
+func (p *pool) gone(d snapper.Destroy) {
+	p.count(report.DidDestroy)
+	p.destroyed = append(p.destroyed, zfs.Snapshot{Dataset: d.Dataset, Name: d.Name})
 }
 
-func (r *run) recordDestroys(batch []snapper.Destroy, results map[string]lua.Destroyed) {
+func (p *pool) recordDestroys(batch []snapper.Destroy, results map[string]lua.Destroyed) {
 	said := map[string]bool{}
 	once := func(dataset, format string, args ...any) {
 		if !said[dataset] {
 			said[dataset] = true
-			r.problem(report.Notice, format, args...)
+			p.problem(report.Notice, format, args...)
 		}
 	}
 	for _, d := range batch {
@@ -109,14 +107,14 @@ func (r *run) recordDestroys(batch []snapper.Destroy, results map[string]lua.Des
 		case got.Missing != "":
 			once(d.Dataset, "%s@%s is gone, which was to be kept: nothing of the disk is destroyed, the next run looks again", d.Dataset, got.Missing)
 		case done && errno == 0:
-			r.gone(d)
+			p.gone(d)
 		case errno == syscall.EBUSY, errno == syscall.EEXIST:
 			// A hold or a clone stays until a person ends it; no reason for a mail a run.
-			r.problem(report.Notice, "%s@%s is kept: %s; the next run tries again", d.Dataset, d.Name, explain(errno))
+			p.problem(report.Notice, "%s@%s is kept: %s; the next run tries again", d.Dataset, d.Name, explain(errno))
 		case !done:
-			r.problem(report.Warning, "destroying %s@%s: the channel program does not say", d.Dataset, d.Name)
+			p.problem(report.Warning, "destroying %s@%s: the channel program does not say", d.Dataset, d.Name)
 		default:
-			r.problem(report.Warning, "destroying %s@%s: %s", d.Dataset, d.Name, explain(errno))
+			p.problem(report.Warning, "destroying %s@%s: %s", d.Dataset, d.Name, explain(errno))
 		}
 	}
 }

@@ -4,126 +4,146 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
 
 	"snapwatch/config"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/quiesce"
+	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
 
 const (
-	// unitsAtOnce bounds the windows that are open at the same time.
-	unitsAtOnce = 4
-	// asksAtOnce bounds the calls that ask whether a guest can be held still.
+	// windowsAtOnce bounds the windows that are open at the same time.
+	windowsAtOnce = 4
+	// asksAtOnce bounds the calls that ask whether a guest can be frozen.
 	asksAtOnce = 4
 )
 
 // errAtWork means that Proxmox works on a guest: it may freeze the guest itself.
 var errAtWork = errors.New("work is under way on it")
 
-// frozenUnit is a guest or a group that is held still while its snapshot is taken: its
-// plans, a pool each, or more where retentions differ.
-type frozenUnit struct {
-	group   string
-	plans   []snapper.GuestPlan
-	freezes []snapper.Freeze
+// freezer takes the snapshots of guests that are frozen meanwhile.
+type freezer struct {
+	Options
+	*journal
+	start    time.Time
+	previous []report.Quiesced
+	view     snapper.NodeView
+	pools    []*pool
 }
 
-// frozenUnits splits the plans into those of guests that are to be held still, and the
-// others.
-func frozenUnits(guests []snapper.GuestPlan) (frozen []frozenUnit, others []snapper.GuestPlan) {
-	type key struct {
-		group string
-		vmid  int
-	}
-	at := map[key]int{}
-	for _, g := range guests {
-		k := key{g.Group, g.VMID}
-		i, begun := at[k]
-		switch {
-		case len(g.Freeze) == 0 && !begun:
-			others = append(others, g)
-			continue
-		case !begun:
-			i = len(frozen)
-			at[k] = i
-			frozen = append(frozen, frozenUnit{group: g.Group})
-		}
-		u := &frozen[i]
-		u.plans = append(u.plans, g)
-		for _, f := range g.Freeze {
-			u.add(f)
-		}
-	}
-	return frozen, others
+func newFreezer(r *run, view snapper.NodeView, pools []*pool) *freezer {
+	return &freezer{Options: r.Options, journal: r.journal, start: r.start, previous: r.previous.Quiesced, view: view, pools: pools}
 }
 
-func (u *frozenUnit) add(f snapper.Freeze) {
-	for _, have := range u.freezes {
-		if have.VMID == f.VMID {
-			return
-		}
-	}
-	u.freezes = append(u.freezes, f)
-}
-
-// fit asks of each guest of the unit whether it can be held still, and keeps Proxmox
-// from working on those until release.
-func (r *run) fit(ctx context.Context, u frozenUnit, asks Lanes) (freezes []snapper.Freeze, release func()) {
-	freezes = append(freezes, u.freezes...)
-	unlocks := make([]func(), len(freezes))
-	var asked []func()
-	for i, f := range freezes {
-		if f.Unfit != "" {
-			continue
-		}
-		asked = append(asked, asks.Go(func() {
-			var err error
-			if unlocks[i], err = r.fitGuest(ctx, f, r.kinds[f.VMID]); err != nil {
-				freezes[i].Unfit, freezes[i].Passing = err.Error(), errors.Is(err, errAtWork)
-			}
+// take takes the snapshots of guests and groups that are to be frozen, each in a window of
+// its own. A guest that cannot be frozen gets its snapshot all the same.
+func (f *freezer) take(ctx context.Context, list []snapper.Frozen) map[string]snapper.Outcome {
+	all := map[string]snapper.Outcome{}
+	var mu sync.Mutex
+	var taken []func()
+	list = f.ask(ctx, list) // that takes pvesh, so it is done before any guest is locked
+	windows := f.World.Lanes(windowsAtOnce)
+	for _, u := range list {
+		taken = append(taken, windows.Go(func() { // a lane comes first: nobody waits for one with a guest's lock
+			outcomes := f.takeOne(ctx, u)
+			mu.Lock()
+			defer mu.Unlock()
+			maps.Copy(all, outcomes)
 		}))
 	}
-	waitAll(asked)
-	return freezes, func() {
-		for _, unlock := range unlocks {
-			if unlock != nil {
-				unlock()
-			}
+	waitAll(taken)
+	return all
+}
+
+// takeOne freezes a guest or the guests of a group, takes their snapshots, and thaws them.
+// How it ended is in the report.
+func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snapper.Outcome {
+	f.sync(u)
+	freezes, unlock := f.lock(ctx, u.Freezes)
+	defer unlock()
+	result := freezeResult{freezes: freezes, view: f.view}
+	outcomes := f.takeFrozen(ctx, u, &result)
+	f.tell(u, result, outcomes)
+	return outcomes
+}
+
+// takeFrozen takes the snapshots inside a window. Where none can be opened it takes them
+// without.
+func (f *freezer) takeFrozen(ctx context.Context, u snapper.Frozen, result *freezeResult) map[string]snapper.Outcome {
+	var ids []pve.ID
+	for _, z := range result.freezes {
+		if z.Unfit == "" {
+			ids = append(ids, result.id(z.VMID))
 		}
 	}
-}
-
-// fitGuest takes the guest's lock, or returns why the guest can't be held still now.
-func (r *run) fitGuest(ctx context.Context, f snapper.Freeze, kind pve.Kind) (unlock func(), err error) {
-	ctx, cancel := r.World.Timeout(ctx, quiesce.Timeout(r.Config.MaxFreeze.Std()))
-	defer cancel()
-	id := pve.ID{VMID: f.VMID, Kind: kind}
-	if kind == pve.LXC && f.How == config.Agent {
-		return nil, fmt.Errorf("it is a container and has no agent: write cgroup")
+	if len(ids) == 0 || ctx.Err() != nil {
+		return takeOnPools(ctx, f.World, f.pools, u.Plans)
 	}
-	if kind == pve.QEMU && f.How == config.Cgroup {
-		return nil, fmt.Errorf("it is a virtual machine: a stopped QEMU writes nothing, and its disk is as after a power cut all the same; write agent")
-	}
-	if unlock, err = r.World.LockGuest(id); err != nil {
-		return nil, fmt.Errorf("%w: %w", errAtWork, err)
-	}
-	if err = r.askFreezer(ctx, id); err != nil {
-		unlock()
-		return nil, err
-	}
-	return unlock, nil
-}
-
-func (r *run) askFreezer(ctx context.Context, id pve.ID) error {
-	locked, err := r.World.Locked(ctx, id)
+	at := f.World.Now()
+	window, err := f.World.OpenWindow(ids, f.Config.MaxFreeze.Std())
 	if err != nil {
-		return err
+		result.failed = map[pve.ID]string{}
+		for _, id := range ids {
+			result.failed[id] = err.Error()
+		}
+		return takeOnPools(ctx, f.World, f.pools, u.Plans)
 	}
-	if locked != "" {
-		return fmt.Errorf("%w: locked: %s", errAtWork, locked)
+	result.failed = window.Freeze()
+	outcomes := takeOnPools(ctx, f.World, f.pools, u.Plans)
+	result.ended, result.at = window.Thaw(), at
+	return outcomes
+}
+
+// sync lets the pools of a guest or group write what waits to be written, before the guests
+// are frozen: else their snapshot's transaction group has that to write, or the one before
+// it, and they are frozen for as long. What fails here fails for the snapshot, too, and is
+// told there.
+func (f *freezer) sync(u snapper.Frozen) {
+	busy := slices.DeleteFunc(slices.Clone(f.pools), func(p *pool) bool {
+		return !slices.ContainsFunc(u.Plans, func(g snapper.GuestPlan) bool { return g.Pool == p.name })
+	})
+	eachPool(f.World, busy, func(p *pool) { _ = p.withTimeout(p.Sync) })
+}
+
+// ask asks of each guest whether it can be frozen.
+func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Frozen {
+	list = slices.Clone(list)
+	lanes := f.World.Lanes(asksAtOnce)
+	var asked []func()
+	for i := range list {
+		list[i].Freezes = slices.Clone(list[i].Freezes)
+		for n := range list[i].Freezes {
+			z := &list[i].Freezes[n]
+			if z.Unfit != "" {
+				continue
+			}
+			asked = append(asked, lanes.Go(func() {
+				if err := f.fit(ctx, z.How, f.view.Evidence[z.VMID].Config.ID); err != nil {
+					z.Unfit = err.Error()
+				}
+			}))
+		}
 	}
-	frozen, err := r.World.Frozen(ctx, id)
+	waitAll(asked)
+	return list
+}
+
+// fit returns why a guest cannot be frozen now.
+func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
+	if id.Kind == pve.LXC && how == config.Agent {
+		return errors.New("it is a container and has no agent: write cgroup")
+	}
+	if id.Kind == pve.QEMU && how == config.Cgroup {
+		return errors.New("it is a virtual machine: a stopped QEMU writes nothing, and its disk is as after a power cut all the same; write agent")
+	}
+	ctx, cancel := f.World.Timeout(ctx, quiesce.Timeout(f.Config.MaxFreeze.Std()))
+	defer cancel()
+	frozen, err := f.World.Frozen(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -131,4 +151,39 @@ func (r *run) askFreezer(ctx context.Context, id pve.ID) error {
 		return quiesce.ErrForeign
 	}
 	return nil
+}
+
+// lock keeps Proxmox from working on the guests that can be frozen, until unlock.
+func (f *freezer) lock(ctx context.Context, list []snapper.Freeze) (locked []snapper.Freeze, unlock func()) {
+	ctx, cancel := f.World.Timeout(ctx, maxLocked)
+	defer cancel()
+	var taken []func()
+	for i := range list {
+		z := &list[i]
+		if z.Unfit != "" {
+			continue
+		}
+		release, err := f.World.LockGuest(f.view.Evidence[z.VMID].Config.ID)
+		if err == nil {
+			taken = append(taken, release)
+			err = f.unlocked(ctx, f.view.Evidence[z.VMID].Config.ID)
+		}
+		if err != nil {
+			z.Unfit, z.Passing = fmt.Sprintf("%v: %v", errAtWork, err), true
+		}
+	}
+	return list, func() {
+		for _, release := range taken {
+			release()
+		}
+	}
+}
+
+// unlocked returns for what a guest's configuration is locked.
+func (f *freezer) unlocked(ctx context.Context, id pve.ID) error {
+	config, err := f.World.GuestConfig(ctx, id)
+	if err == nil && config.Lock != "" {
+		err = fmt.Errorf("locked: %s", config.Lock)
+	}
+	return err
 }

@@ -18,7 +18,7 @@ const configTimeout = 30 * time.Second
 const runStatesAtOnce = 4
 
 // readGuests reads the configuration and asks for the state of every guest on this
-// node. Only an unreadable configuration is an error; what else can't be told makes
+// node. Only an unreadable configuration is an error; what else cannot be told makes
 // guests unknown.
 func (r *run) readGuests(ctx context.Context) (snapper.NodeView, error) {
 	timeout, cancel := r.World.Timeout(ctx, configTimeout)
@@ -27,23 +27,23 @@ func (r *run) readGuests(ctx context.Context) (snapper.NodeView, error) {
 	if err != nil {
 		return snapper.NodeView{}, err
 	}
-	g := snapper.NodeView{Cluster: cluster, Evidence: map[int]snapper.Evidence{}, Gate: r.readGate(ctx)}
+	view := snapper.NodeView{Cluster: cluster, Evidence: map[int]snapper.Evidence{}, Gate: r.readGate(ctx)}
 	listed, listErr := r.World.List(ctx)
 	if listErr == nil && len(listed) == 0 && len(cluster.Guests) > 0 {
 		listErr = fmt.Errorf("pvesh lists no guest at all, while %d are configured here", len(cluster.Guests))
 	}
-	g.ListErr = listErr
+	view.ListErr = listErr
 	for _, vmid := range slices.Sorted(maps.Keys(cluster.Guests)) {
 		config := cluster.Guests[vmid]
 		e := snapper.Evidence{
 			Config: config, Listed: listed[config.ID].Status, ListErr: listErr,
 			Rebooting: r.World.Rebooting(config.ID), HAStarted: cluster.HAStarted[vmid],
-			StoppedLastRun: slices.Contains(r.previous.SeenStopped, vmid),
+			StoppedLastRun: slices.Contains(r.state.SeenStopped, vmid),
 		}
 		e.Process, e.ProcessErr = r.World.Process(config.ID)
-		g.Evidence[vmid] = e
+		view.Evidence[vmid] = e
 	}
-	return g, nil
+	return view, nil
 }
 
 func (r *run) readGate(ctx context.Context) snapper.Gate {
@@ -58,60 +58,45 @@ func (r *run) readGate(ctx context.Context) snapper.Gate {
 	return gate
 }
 
-// askRunStates asks QEMU's own state of the guests whose state is not clear.
-func (r *run) askRunStates(ctx context.Context, g snapper.NodeView, pools []*pool) {
+// askRunStates returns the view with QEMU's own state of the guests whose state is not
+// clear without it.
+func (r *run) askRunStates(ctx context.Context, view snapper.NodeView, pools []*pool, names snapper.Names) snapper.NodeView {
 	var asked []func()
 	var mu sync.Mutex
-	asks := r.World.Lanes(runStatesAtOnce)
-	for _, vmid := range g.Unclear(r.planned(pools), r.policy(g.Cluster).Names) {
-		mu.Lock()
-		e := g.Evidence[vmid]
-		mu.Unlock()
-		asked = append(asked, asks.Go(func() {
-			e.RunState, e.RunStateErr = r.World.RunState(ctx, vmid)
+	lanes := r.World.Lanes(runStatesAtOnce)
+	view.Evidence = maps.Clone(view.Evidence)
+	for _, vmid := range view.Unclear(planned(pools), names) {
+		asked = append(asked, lanes.Go(func() {
+			state, err := r.World.RunState(ctx, vmid)
 			mu.Lock()
 			defer mu.Unlock()
-			g.Evidence[vmid] = e
+			e := view.Evidence[vmid]
+			e.RunState, e.RunStateErr = state, err
+			view.Evidence[vmid] = e
 		}))
 	}
 	waitAll(asked)
+	return view
 }
 
-// confirm looks a second time at the guests that seem stopped, after the time they
-// must stay down, and with their locks held: a rollback stops a guest before it
-// marks it as locked (facts: Proxmox 5). release gives the locks up.
-func (r *run) confirm(ctx context.Context, first snapper.NodeView, stops []int) (second snapper.NodeView, release func(), err error) {
-	var held []func()
-	release = func() {
-		for _, unlock := range held {
-			unlock()
-		}
-		held = nil
-	}
+// lookAgain looks a second time at all guests, after those that seem stopped had to stay so
+// for a while.
+func (r *run) lookAgain(ctx context.Context, first snapper.NodeView, stopped []int) (snapper.NodeView, error) {
 	if err := r.World.Wait(ctx, r.confirmPause()); err != nil {
-		return snapper.NodeView{}, release, err
+		return snapper.NodeView{}, err
 	}
-	lockErrs := map[int]error{}
-	for _, vmid := range stops {
-		unlock, err := r.World.LockGuest(first.Evidence[vmid].Config.ID)
-		if err != nil {
-			lockErrs[vmid] = err
-			continue
-		}
-		held = append(held, unlock)
-	}
-	second, err = r.readGuests(ctx)
+	second, err := r.readGuests(ctx)
 	if err != nil {
-		return second, release, err
+		return snapper.NodeView{}, err
 	}
+	second.Second = true
 	for vmid, e := range second.Evidence {
-		e.LockErr = lockErrs[vmid]
-		e.SeenStopped = slices.Contains(stops, vmid)
+		e.SeenStopped = slices.Contains(stopped, vmid)
 		was, here := first.Evidence[vmid]
 		e.JustEnded = here && was.Alive()
 		second.Evidence[vmid] = e
 	}
-	return second, release, nil
+	return second, nil
 }
 
 // confirmPause is the time between the two looks at a guest that seems stopped.
@@ -120,4 +105,20 @@ func (r *run) confirmPause() time.Duration {
 		return min(snapper.ShutdownPause, r.Config.ConfirmStop.Std())
 	}
 	return r.Config.ConfirmStop.Std()
+}
+
+// lastLook looks at the files of guests whose locks are held. They have as long as the
+// locks may be held.
+func lastLook(ctx context.Context, world Proxmox, view snapper.NodeView, guests []int) map[int]snapper.LastLook {
+	looks := map[int]snapper.LastLook{}
+	for _, vmid := range guests {
+		var l snapper.LastLook
+		id := view.Evidence[vmid].Config.ID
+		if l.Config, l.Err = world.GuestConfig(ctx, id); l.Err == nil {
+			l.Process, l.Err = world.Process(id)
+		}
+		l.Rebooting = world.Rebooting(id)
+		looks[vmid] = l
+	}
+	return looks
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
@@ -38,25 +39,39 @@ func bookmarked(t *testing.T, zpool string) (*run, *pool, *snapper.Disk) {
 	}
 	d := runningDisk(disk0, words("f4"))
 	d.GUID, d.PoolTXG, d.Snapshots, d.Bookmarks = 7, 100, []zfs.Snapshot{of(10), of(35)}, []zfs.Snapshot{of(10), of(20)}
-	r := testRun()
-	r.start = noon
-	p := &pool{Pool: r.World.Pool("tank"), name: "tank", parents: []string{"tank/data"}, disks: []snapper.Disk{d}, index: index.Index{}}
-	return r, p, &p.disks[0]
+	p := testPool()
+	p.parents, p.disks, p.index = []string{"tank/data"}, []snapper.Disk{d}, index.Index{}
+	return &run{Options: p.Options, journal: p.journal, start: noon}, p, &p.disks[0]
 }
+
+// planFor plans for the pool, whose guest runs.
+func planFor(t *testing.T, r *run, p *pool) {
+	t.Helper()
+	config := pve.Config{ID: pve.ID{VMID: 100, Kind: pve.QEMU}}
+	view := snapper.NodeView{
+		Cluster:  pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{100: config}},
+		Evidence: map[int]snapper.Evidence{100: {Config: config, Listed: "running", Process: true}},
+	}
+	_, _, err := r.plan(t.Context(), view, []*pool{p}, snapper.Plan{})
+	require.NoError(t, err)
+}
+
+func next(r *run, p ...*pool) map[string]report.Checked { return nextChecked(r.state.Checked, p, nil) }
 
 func TestReadHistory(t *testing.T) {
 	r, p, d := bookmarked(t, aHistory)
-	r.readHistory(t.Context(), p)
+	planFor(t, r, p)
 	require.NotNil(t, d.History)
 	assert.Equal(t, []zfs.SetBack{{Dataset: disk0, Base: 10, TXG: 35}}, d.History.SetBacks)
 
-	next := r.nextState([]*pool{p})
-	assert.Equal(t, report.Checked{GUID: 7, TXG: 35, Newest: d.NewestSnapshot}, next.Checked[disk0])
-	assert.Equal(t, report.Checked{}, func() report.Checked { r.unfinished(disk0); return r.nextState([]*pool{p}).Checked[disk0] }())
+	assert.Equal(t, report.Checked{GUID: 7, TXG: 35, Newest: d.NewestSnapshot}, next(r, p)[disk0])
+	assert.Empty(t, nextChecked(nil, []*pool{p}, []string{disk0}), "some are left to the next run")
+	p.unfinished = map[string]bool{disk0: true}
+	assert.Empty(t, next(r, p))
 
-	_, p, d = bookmarked(t, aHistory)
+	r, p, d = bookmarked(t, aHistory)
 	d.Checked = report.Checked{GUID: 7, TXG: 35}
-	r.readHistory(t.Context(), p)
+	planFor(t, r, p)
 	assert.Nil(t, d.History, "nothing is in question")
 }
 
@@ -64,19 +79,19 @@ func TestReadHistory(t *testing.T) {
 // long is left alone for hours.
 func TestReadHistoryFails(t *testing.T) {
 	r, p, d := bookmarked(t, "#!/bin/sh\necho cannot open >&2\nexit 1\n")
-	r.readHistory(t.Context(), p)
+	planFor(t, r, p)
 	assert.Nil(t, d.History)
 	assert.Contains(t, d.HistoryProblem, "cannot open")
-	assert.Empty(t, r.nextState([]*pool{p}).Checked)
+	assert.Empty(t, next(r, p))
 
 	r, p, d = bookmarked(t, aHistory)
 	r.state.SlowHistory = map[string]time.Time{"tank": noon.Add(-time.Hour)}
-	r.readHistory(t.Context(), p)
+	planFor(t, r, p)
 	assert.Contains(t, d.HistoryProblem, "took longer than")
 	for _, slow := range []time.Time{noon.Add(-7 * time.Hour), noon.Add(time.Hour)} { // long ago, or by a clock that was ahead
 		r, p, d = bookmarked(t, aHistory)
 		r.state.SlowHistory = map[string]time.Time{"tank": slow}
-		r.readHistory(t.Context(), p)
+		planFor(t, r, p)
 		assert.NotNil(t, d.History)
 		assert.Empty(t, r.state.SlowHistory)
 	}
@@ -87,17 +102,18 @@ func TestReadHistoryFails(t *testing.T) {
 func TestReadHistoryListsFirst(t *testing.T) {
 	for _, unproven := range []bool{false, true} {
 		r, p, d := bookmarked(t, aHistory)
-		p.remembered = map[string]bool{disk0: true}
+		d.Recalled = true
 		d.Checked = report.Checked{GUID: 7, TXG: 5}
 		if unproven {
 			d.Checked = report.Checked{GUID: 7, TXG: 35, Unproven: []report.Unproven{{Name: "x", GUID: 1020}}}
 		}
 		before := d.Checked
 		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(mustFind(t, "zpool")), "zfs"), []byte("#!/bin/sh\necho cannot open >&2\nexit 1\n"), 0o755))
-		r.readHistory(t.Context(), p)
+		planFor(t, r, p)
 		assert.True(t, d.BookmarksUnread)
-		require.Len(t, r.report.Problems, 1)
-		assert.Equal(t, before, r.nextState([]*pool{p}).Checked[disk0])
+		require.NotEmpty(t, r.report.Problems)
+		assert.Contains(t, r.report.Problems[0].Text, "its bookmarks are left to the next run")
+		assert.Equal(t, before, next(r, p)[disk0])
 	}
 }
 
@@ -113,8 +129,8 @@ func TestNextState(t *testing.T) {
 	r, p, _ := bookmarked(t, aHistory)
 	known := report.Checked{GUID: 9, TXG: 3}
 	r.state.Checked = map[string]report.Checked{"tank/data/vm-9-disk-0": known, "tank/other/vm-9-disk-0": known, "ssd/vm-1-disk-0": known}
-	r.readHistory(t.Context(), p)
-	next := r.nextState([]*pool{p, {name: "ssd", parents: []string{"ssd"}, err: errTest}}).Checked
+	planFor(t, r, p)
+	next := next(r, p, &pool{name: "ssd", parents: []string{"ssd"}, err: errTest})
 	assert.NotContains(t, next, "tank/data/vm-9-disk-0", "gone")
 	assert.Equal(t, known, next["tank/other/vm-9-disk-0"], "this run did not look there")
 	assert.Equal(t, known, next["ssd/vm-1-disk-0"], "its pool was not read")

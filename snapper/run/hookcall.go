@@ -49,11 +49,11 @@ func dueFor(p snapper.Plan) []hookGuest {
 	for _, g := range p.Guests {
 		for _, d := range g.Disks {
 			if d.Snapshot && g.Class != zfs.Stopped {
-				tell(guests, d.VMID).add(d.Dataset, g.Snapshot, g.Class)
+				entry(guests, d.VMID).add(d.Dataset, g.Snapshot, g.Class)
 			}
 		}
 	}
-	return told(guests)
+	return sorted(guests)
 }
 
 // takenOf are the guests that got snapshots, or should have: the living ones and those that stopped.
@@ -68,29 +68,31 @@ func takenOf(p snapper.Plan, outcomes map[string]snapper.Outcome) (live, stopped
 			o := outcomes[d.Dataset]
 			switch {
 			case o.Err != nil:
-				entry := tell(guests, d.VMID)
-				if text := o.Err.Error(); !slices.Contains(entry.Errors, text) {
-					entry.Errors = append(entry.Errors, text)
+				guest := entry(guests, d.VMID)
+				if text := o.Err.Error(); !slices.Contains(guest.Errors, text) {
+					guest.Errors = append(guest.Errors, text)
 				}
 			case o.Snapshot != "":
-				tell(guests, d.VMID).add(d.Dataset, o.Snapshot, g.Class)
+				entry(guests, d.VMID).add(d.Dataset, o.Snapshot, g.Class)
 			}
 		}
 	}
-	return told(lives), told(stops)
+	return sorted(lives), sorted(stops)
 }
 
 // destroyed are the guests that lost snapshots.
-func destroyed(list []zfs.Snapshot) []hookGuest {
+func destroyed(pools []*pool) []hookGuest {
 	guests := map[int]*hookGuest{}
-	for _, s := range list {
-		class, _ := s.Class()
-		tell(guests, snapper.VmidOf(s.Dataset)).add(s.Dataset, s.Name, class)
+	for _, p := range pools {
+		for _, s := range p.destroyed {
+			class, _ := s.Class()
+			entry(guests, snapper.VmidOf(s.Dataset)).add(s.Dataset, s.Name, class)
+		}
 	}
-	return told(guests)
+	return sorted(guests)
 }
 
-func tell(guests map[int]*hookGuest, vmid int) *hookGuest {
+func entry(guests map[int]*hookGuest, vmid int) *hookGuest {
 	if guests[vmid] == nil {
 		guests[vmid] = &hookGuest{VMID: vmid, Snapshots: []hookSnapshot{}}
 	}
@@ -101,7 +103,7 @@ func (g *hookGuest) add(dataset, name string, class zfs.Class) {
 	g.Snapshots = append(g.Snapshots, hookSnapshot{Dataset: dataset, Name: name, Class: class.String()})
 }
 
-func told(guests map[int]*hookGuest) []hookGuest {
+func sorted(guests map[int]*hookGuest) []hookGuest {
 	var list []hookGuest
 	for _, vmid := range slices.Sorted(maps.Keys(guests)) {
 		list = append(list, *guests[vmid])
@@ -146,9 +148,9 @@ func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (
 	return once, each
 }
 
-// mostVariable is the length beyond which a variable is left out: the kernel takes
+// maxVariable is the length beyond which a variable is left out: the kernel takes
 // none of 128 KiB. The standard input has it all.
-const mostVariable = 64 << 10
+const maxVariable = 64 << 10
 
 // environment is what the hook finds in its variables. What is a list has a line for
 // each: ZFS allows a space in a name.
@@ -172,7 +174,7 @@ func (c hookCall) environment() []string {
 		{"SNAPSHOT", snapshots}, {"CLASS", classes}, {"DISKS", disks},
 	} {
 		slices.Sort(v.list)
-		if text := strings.Join(slices.Compact(v.list), "\n"); len(text) <= mostVariable {
+		if text := strings.Join(slices.Compact(v.list), "\n"); len(text) <= maxVariable {
 			env = append(env, "SNAPWATCH_"+v.name+"="+text)
 		}
 	}

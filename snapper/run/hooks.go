@@ -26,90 +26,66 @@ const (
 
 // How much of what a hook prints is kept, in lines and bytes of a line.
 const (
-	mostHookLines = 50
-	mostHookLine  = 300
+	maxHookLines = 50
+	maxHookLine  = 300
 )
 
-// hookLog collects what hooks say. Those that run after snapshots do so beside the
-// rest of the run.
-type hookLog struct {
+// hooks runs the programs of the admin around snapshots. What they say is collected apart:
+// those that run after snapshots do so beside the rest of the run.
+type hooks struct {
+	Options
+	node     string
 	mu       sync.Mutex
 	problems []report.Problem
 	// running wait for the hooks that were started.
 	running []func()
 }
 
-func (l *hookLog) add(severity report.Severity, format string, args ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.problems = append(l.problems, report.Problem{Severity: severity, Text: fmt.Sprintf(format, args...)})
+func (h *hooks) problem(severity report.Severity, format string, args ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.problems = append(h.problems, report.Problem{Severity: severity, Text: fmt.Sprintf(format, args...)})
 }
 
-// endHooks waits for the hooks and tells what they said, also in the report that is
-// kept under that name, unless a later run has left its own there meanwhile.
-func (r *run) endHooks(name string) {
-	waitAll(r.hooks.running)
-	for _, p := range r.hooks.problems {
-		r.report.Add(p.Severity, "%s", p.Text)
-	}
-	if len(r.hooks.problems) == 0 {
-		return
-	}
-	if kept, err := r.World.LastReport(name); err == nil && kept.Start.Equal(r.report.Start) {
-		r.save(name)
-	}
+// end waits for the hooks and returns what they said.
+func (h *hooks) end() []report.Problem {
+	waitAll(h.running)
+	return h.problems
 }
 
-// carryOut applies the plan with the hooks around its snapshots. First come the guests that
-// stopped, whose locks release gives up as soon as they have their snapshots: who wants to
-// start one waits for ten seconds only, or a hook may want to start it elsewhere. Nothing
-// else is begun before.
-func (r *run) carryOut(ctx context.Context, pools []*pool, plan snapper.Plan, release func()) {
-	final, rest := plan.Split()
-	stopped := r.takeFinal(ctx, pools, final)
-	release()
-	r.afterSnapshots(final, stopped, nil)
-	waiting := r.callsFor(beforeSnapshot, dueFor(rest))
-	ready, refused := rest.Without(r.before(ctx, waiting))
-	r.reportApplied(refused)
-	final.Guests, final.Abandoned, final.Notes = nil, nil, nil
-	ready.Add(final)
-	r.applyAll(ctx, pools, ready, stopped, func(outcomes map[string]snapper.Outcome) {
-		maps.Copy(outcomes, refused)
-		r.afterSnapshots(rest, outcomes, waiting.guests())
-	})
-}
+// due are the hooks that the snapshots of living guests wait for.
+func (h *hooks) due(plan snapper.Plan) hookWork { return h.callsFor(beforeSnapshot, dueFor(plan)) }
 
-// afterSnapshots starts the hooks that follow snapshots, as soon as these are there.
-// begun are the guests whose before_snapshot was started.
-func (r *run) afterSnapshots(plan snapper.Plan, outcomes map[string]snapper.Outcome, begun []int) {
-	if r.Final || !r.Config.Hooks.Any() {
+// follow starts the hooks that follow snapshots, as soon as these are there. begun are the
+// guests whose before_snapshot was started.
+func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, begun []int) {
+	if h.Final || !h.Config.Hooks.Any() {
 		return
 	}
 	live, stopped := takenOf(plan, outcomes)
 	live = slices.DeleteFunc(live, func(g hookGuest) bool { return len(g.Snapshots) == 0 && !slices.Contains(begun, g.VMID) })
 	stopped = slices.DeleteFunc(stopped, func(g hookGuest) bool { return len(g.Snapshots) == 0 })
-	r.after(afterStop, stopped)
-	r.after(afterSnapshot, live)
+	h.after(afterStop, stopped)
+	h.after(afterSnapshot, live)
 }
 
 // after starts hooks that nothing waits for but the end of the run. They are not ended
 // with it: they may be what makes good what an earlier hook did.
-func (r *run) after(on hookEvent, guests []hookGuest) {
-	work := r.callsFor(on, guests)
+func (h *hooks) after(on hookEvent, guests []hookGuest) {
+	work := h.callsFor(on, guests)
 	if work.none() {
 		return
 	}
-	r.hooks.running = append(r.hooks.running, r.World.Lanes(0).Go(func() {
-		ctx, cancel := r.World.Timeout(context.Background(), afterTimeout)
+	h.running = append(h.running, h.World.Lanes(0).Go(func() {
+		ctx, cancel := h.World.Timeout(context.Background(), afterTimeout)
 		defer cancel()
-		failed := r.eachGuest(ctx, work.each)
+		failed := h.eachGuest(ctx, work.each)
 		for _, vmid := range slices.Sorted(maps.Keys(failed)) {
-			r.hooks.add(report.Warning, "%v", failed[vmid])
+			h.problem(report.Warning, "%v", failed[vmid])
 		}
 		for _, c := range work.once {
-			if err := r.startHook(ctx, c); err != nil {
-				r.hooks.add(report.Warning, "%v", err)
+			if err := h.startHook(ctx, c); err != nil {
+				h.problem(report.Warning, "%v", err)
 			}
 		}
 	}))
@@ -117,12 +93,12 @@ func (r *run) after(on hookEvent, guests []hookGuest) {
 
 // before runs the hooks that snapshots wait for, and returns of which guests none may
 // be taken, and why.
-func (r *run) before(ctx context.Context, work hookWork) map[int]error {
-	ctx, cancel := r.World.Timeout(ctx, beforeTimeout)
+func (h *hooks) before(ctx context.Context, work hookWork) map[int]error {
+	ctx, cancel := h.World.Timeout(ctx, beforeTimeout)
 	defer cancel()
 	failed := map[int]error{}
 	for _, c := range work.once {
-		if err := r.startHook(ctx, c); err != nil {
+		if err := h.startHook(ctx, c); err != nil {
 			for _, g := range c.guests {
 				failed[g.VMID] = err
 			}
@@ -130,21 +106,21 @@ func (r *run) before(ctx context.Context, work hookWork) map[int]error {
 	}
 	each := maps.Clone(work.each)
 	maps.DeleteFunc(each, func(vmid int, _ []hookCall) bool { return failed[vmid] != nil })
-	maps.Copy(failed, r.eachGuest(ctx, each))
+	maps.Copy(failed, h.eachGuest(ctx, each))
 	return failed
 }
 
 // eachGuest runs the hooks of guests side by side, those of one guest one after the
 // other until one fails.
-func (r *run) eachGuest(ctx context.Context, each map[int][]hookCall) map[int]error {
+func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall) map[int]error {
 	var started []func()
 	var mu sync.Mutex
 	failed := map[int]error{}
-	lanes := r.World.Lanes(hooksAtOnce)
+	lanes := h.World.Lanes(hooksAtOnce)
 	for _, vmid := range slices.Sorted(maps.Keys(each)) {
 		started = append(started, lanes.Go(func() {
 			for _, c := range each[vmid] {
-				if err := r.startHook(ctx, c); err != nil {
+				if err := h.startHook(ctx, c); err != nil {
 					mu.Lock()
 					defer mu.Unlock()
 					failed[vmid] = err
@@ -158,20 +134,20 @@ func (r *run) eachGuest(ctx context.Context, each map[int][]hookCall) map[int]er
 }
 
 // startHook runs one hook to its end.
-func (r *run) startHook(ctx context.Context, c hookCall) error {
+func (h *hooks) startHook(ctx context.Context, c hookCall) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("hook %s: not started: %w (the hooks of a kind have %s together before snapshots, %s after them)", c, ctx.Err(), beforeTimeout, afterTimeout)
 	}
-	if err := r.World.Trusted(c.Hook); err != nil {
+	if err := h.World.Trusted(c.Hook); err != nil {
 		return fmt.Errorf("hook %s: not started: %w", c, err)
 	}
-	ctx, cancel := r.World.Timeout(ctx, c.Limit())
+	ctx, cancel := h.World.Timeout(ctx, c.Limit())
 	defer cancel()
-	r.progress("hook %s", c)
-	said, err := r.World.Hook(ctx, c.Hook, c.input(), c.environment())
-	lines := spoken(said)
+	h.progress("hook %s", c)
+	said, err := h.World.Hook(ctx, c.Hook, c.input(), c.environment())
+	lines := hookLines(said)
 	for _, line := range lines {
-		r.hooks.add(report.Notice, "hook %s: %s", c, line)
+		h.problem(report.Notice, "hook %s: %s", c, line)
 	}
 	if err != nil {
 		return fmt.Errorf("hook %s: %w", c, hookError(err, ctx.Err(), c.Limit(), lines))
@@ -194,9 +170,9 @@ func hookError(err, timeout error, limit time.Duration, lines []string) error {
 	return err
 }
 
-// spoken are the lines that a hook printed, shortened, without what could write more
+// hookLines are the lines that a hook printed, shortened, without what could write more
 // than text on a terminal.
-func spoken(said string) []string {
+func hookLines(said string) []string {
 	var lines []string
 	for line := range strings.Lines(said) {
 		line = strings.Map(func(c rune) rune {
@@ -205,15 +181,15 @@ func spoken(said string) []string {
 			}
 			return c
 		}, strings.TrimSpace(line))
-		if len(line) > mostHookLine {
-			line = strings.ToValidUTF8(line[:mostHookLine], "") + "…"
+		if len(line) > maxHookLine {
+			line = strings.ToValidUTF8(line[:maxHookLine], "") + "…"
 		}
 		if line != "" {
 			lines = append(lines, line)
 		}
 	}
-	if over := len(lines) - mostHookLines; over > 0 {
-		lines = append(lines[:mostHookLines], fmt.Sprintf("(%d more lines)", over))
+	if over := len(lines) - maxHookLines; over > 0 {
+		lines = append(lines[:maxHookLines], fmt.Sprintf("(%d more lines)", over))
 	}
 	return lines
 }
@@ -224,12 +200,12 @@ type hookWork struct {
 	each map[int][]hookCall
 }
 
-func (r *run) callsFor(on hookEvent, guests []hookGuest) hookWork {
-	if r.Final || r.DryRun {
+func (h *hooks) callsFor(on hookEvent, guests []hookGuest) hookWork {
+	if h.Final || h.DryRun {
 		return hookWork{}
 	}
 	var w hookWork
-	w.once, w.each = calls(hooksFor(r.Config.Hooks, on), on, r.report.Node, guests)
+	w.once, w.each = calls(hooksFor(h.Config.Hooks, on), on, h.node, guests)
 	return w
 }
 

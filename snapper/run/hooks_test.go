@@ -88,45 +88,43 @@ func script(t *testing.T, text string) []string {
 // One that hangs is killed, and costs the guest that it is for; one that would start too late is
 // not started; and what they print is in the log, in lines that only are text.
 func TestBeforeHooks(t *testing.T) {
-	r := testRun()
-	r.report.Start = time.Unix(1, 0)
-	r.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, `[ "$SNAPWATCH_VMID" = 101 ] && exec sleep 600; printf 'a\033[31mb\n'`), Timeout: config.Duration(100 * time.Millisecond)}}
-	failed := r.before(t.Context(), r.callsFor(beforeSnapshot, dueFor(hookPlan())))
+	h := &hooks{Options: testOptions()}
+	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, `[ "$SNAPWATCH_VMID" = 101 ] && exec sleep 600; printf 'a\033[31mb\n'`), Timeout: config.Duration(100 * time.Millisecond)}}
+	failed := h.before(t.Context(), h.due(hookPlan()))
 	assert.Len(t, failed, 1)
 	assert.ErrorContains(t, failed[101], "for guest 101: killed when its time was over (100ms)")
-	r.endHooks("last-run.json")
-	require.Len(t, r.report.Problems, 1)
-	assert.Regexp(t, `for guest 100: a \[31mb$`, r.report.Problems[0].Text)
+	said := h.end()
+	require.Len(t, said, 1)
+	assert.Regexp(t, `for guest 100: a \[31mb$`, said[0].Text)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	failed = r.before(ctx, r.callsFor(beforeSnapshot, dueFor(hookPlan())))
+	failed = h.before(ctx, h.due(hookPlan()))
 	assert.ErrorContains(t, failed[100], "not started: context canceled")
 	assert.Len(t, failed, 2)
 }
 
 // One for all guests that fails costs all that it is for.
 func TestBeforeHookOnce(t *testing.T) {
-	r := testRun()
-	r.report.Start = time.Unix(1, 0)
+	h := &hooks{Options: testOptions()}
 	var one config.VMIDs
 	require.NoError(t, one.UnmarshalText([]byte("100")))
-	r.Config.Hooks.BeforeSnapshot = []config.Hook{
+	h.Config.Hooks.BeforeSnapshot = []config.Hook{
 		{Argv: script(t, "exit 1"), Per: "run", VMID: one}, {Argv: script(t, "echo $SNAPWATCH_VMID")},
 	}
-	failed := r.before(t.Context(), r.callsFor(beforeSnapshot, dueFor(hookPlan())))
+	failed := h.before(t.Context(), h.due(hookPlan()))
 	assert.Len(t, failed, 1)
 	assert.ErrorContains(t, failed[100], "once: exit status 1")
-	r.endHooks("last-run.json")
-	require.Len(t, r.report.Problems, 1, "the other hook ran for 101 alone")
-	assert.Regexp(t, "101$", r.report.Problems[0].Text)
+	said := h.end()
+	require.Len(t, said, 1, "the other hook ran for 101 alone")
+	assert.Regexp(t, "101$", said[0].Text)
 }
 
-func TestSpoken(t *testing.T) {
-	assert.Empty(t, spoken(" \n\n"))
-	assert.Equal(t, []string{"a b", "c"}, spoken("a\tb\r\nc"))
-	lines := spoken(strings.Repeat("y\n", 60))
-	assert.Len(t, lines, mostHookLines+1)
-	assert.Equal(t, "(10 more lines)", lines[mostHookLines])
-	assert.Len(t, spoken(strings.Repeat("ж", 1000))[0], mostHookLine+len("…"))
+func TestHookLines(t *testing.T) {
+	assert.Empty(t, hookLines(" \n\n"))
+	assert.Equal(t, []string{"a b", "c"}, hookLines("a\tb\r\nc"))
+	lines := hookLines(strings.Repeat("y\n", 60))
+	assert.Len(t, lines, maxHookLines+1)
+	assert.Equal(t, "(10 more lines)", lines[maxHookLines])
+	assert.Len(t, hookLines(strings.Repeat("ж", 1000))[0], maxHookLine+len("…"))
 }

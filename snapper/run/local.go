@@ -50,6 +50,12 @@ func (Local) Timeout(ctx context.Context, d time.Duration) (context.Context, con
 	return context.WithTimeout(ctx, d)
 }
 
+// After implements [Time].
+func (Local) After(d time.Duration, do func()) (cancel func()) {
+	timer := time.AfterFunc(d, do)
+	return func() { timer.Stop() }
+}
+
 // lanes has an entry for each thing that runs. Without a limit it is nil.
 type lanes chan struct{}
 

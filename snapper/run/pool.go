@@ -19,98 +19,75 @@ import (
 // pool is one pool of a run, with what was read from it.
 type pool struct {
 	Pool
+	Options
+	*journal
 	name    string
 	parents []string
 	disks   []snapper.Disk
 	err     error
 	// readAt is when the reading of its disks began.
 	readAt time.Time
-	// index is what earlier runs remember of the disks; remembered are those that it
-	// answers for in this run.
-	index      index.Index
-	remembered map[string]bool
-	// hangs: a step that changes the pool goes on, and no other is begun.
+	// index is what earlier runs remember of the disks. indexMu guards it while guests are
+	// snapshotted side by side.
+	index   index.Index
+	indexMu sync.Mutex
+	// hangs: a step that changes the pool has not ended, and no other is begun.
 	hangs atomic.Bool
-	// mu guards index while several units are snapshotted side by side.
-	mu sync.Mutex
+	// unfinished are the disks whose discarded bookmarks could not all be destroyed.
+	unfinished map[string]bool
+	// destroyed are the snapshots that this run destroyed.
+	destroyed []zfs.Snapshot
 }
 
-// openPool takes the pool's lock and reads its disks. What goes wrong is kept in the
-// pool, so that the others go on.
-func (r *run) openPool(ctx context.Context, name string, parents []string, read func(context.Context, *pool) error) *pool {
-	p := &pool{Pool: r.World.Pool(name), name: name, parents: parents}
-	ctx, cancel := r.World.Timeout(ctx, listTimeout)
+func unlockAll(pools []*pool) {
+	for _, p := range pools {
+		p.Unlock()
+	}
+}
+
+// lock takes the pool's lock, unless nothing will be changed.
+func (p *pool) lock(ctx context.Context, now time.Time) error {
+	if err := p.Check(); err != nil || p.DryRun {
+		return err
+	}
+	if !p.Final {
+		return p.TryLock(now)
+	}
+	ctx, cancel := p.World.Timeout(ctx, finalTimeout)
 	defer cancel()
-	if p.err = read(ctx, p); p.err != nil {
-		return p
-	}
-	txg := p.TXG()
-	for i := range p.disks {
-		r.configure(&p.disks[i])
-		p.disks[i].PoolTXG = txg
-	}
-	return p
-}
-
-// readPool reads the disks directly below the pool's parents.
-func (r *run) readPool(ctx context.Context, p *pool) error {
-	if err := r.lockPool(ctx, p); err != nil {
-		return err
-	}
-	var err error
-	if p.index, err = p.LoadIndex(); err != nil {
-		r.problem(report.Warning, "pool %s: %v", p.name, err)
-	}
-	if err := r.readDisks(ctx, p, Pool.Children); err != nil {
-		return err
-	}
-	p.keep()
-	return nil
-}
-
-// readDisks reads the disks that a list of heads has. Where one of them went meanwhile it
-// begins anew, once: that one must not cost the others their run.
-func (r *run) readDisks(ctx context.Context, p *pool, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
-	for again := false; ; again = true {
-		p.disks, p.readAt = nil, r.World.Now()
-		heads, err := list(p, ctx, p.parents...)
-		if err = r.takeDisks(ctx, p, heads, err); again || !zfs.OnlyMissing(err) {
-			return err
-		}
-	}
+	return p.WaitLock(ctx, now)
 }
 
 // finalTimeout is how long a run at the end of the host waits for another one, which
 // cron may have left behind.
 const finalTimeout = time.Minute
 
-// lockPool takes the pool's lock, unless nothing will be changed.
-func (r *run) lockPool(ctx context.Context, p *pool) error {
-	if err := p.Check(); err != nil || r.DryRun {
-		return err
+// readDisks reads the disks that a list of heads has. Where one of them went meanwhile it
+// begins again, once: that one must not cost the others their run.
+func (p *pool) readDisks(ctx context.Context, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
+	for again := false; ; again = true {
+		p.disks, p.readAt = nil, p.World.Now()
+		heads, err := list(p.Pool, ctx, p.parents...)
+		if err = p.takeDisks(ctx, heads, err); again || !zfs.OnlyMissing(err) {
+			return err
+		}
 	}
-	if !r.Final {
-		return p.TryLock(r.start)
-	}
-	ctx, cancel := r.World.Timeout(ctx, finalTimeout)
-	defer cancel()
-	return p.WaitLock(ctx, r.start)
 }
 
 // takeDisks keeps those of the heads that are disks, and reads their snapshots. listErr
 // is what went wrong with the listing; with heads it names datasets that are missing.
-func (r *run) takeDisks(ctx context.Context, p *pool, heads []zfs.Dataset, listErr error) error {
+func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error) error {
 	if listErr != nil && len(heads) == 0 {
 		return listErr
 	}
 	if listErr != nil {
-		r.problem(report.Warning, "pool %s: %v", p.name, listErr)
+		p.problem(report.Warning, "pool %s: %v", p.name, listErr)
 	}
 	for _, h := range heads {
 		if vmid, _, ok := zfs.ParseDiskName(zfs.Base(h.Name)); ok {
 			p.disks = append(p.disks, snapper.Disk{Dataset: h, VMID: vmid})
 			if h.Unlabelled != "" {
-				r.problem(report.Warning, "%s is left alone: %s", h.Name, h.Unlabelled)
+				p.problem(report.Warning, "%s is left alone: %s", h.Name, h.Unlabelled)
 			}
 		}
 	}

@@ -50,9 +50,9 @@ func TestADiskGoesWhileItsPoolIsRead(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(goneMeanwhile), 0o755))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "left"), []byte(c.times), 0o600))
 			t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-			r := testRun()
-			p := &pool{Pool: r.World.Pool("tank"), name: "tank", parents: []string{"tank/data"}}
-			err := r.readDisks(t.Context(), p, Pool.Children)
+			p := testPool()
+			p.parents = []string{"tank/data"}
+			err := p.readDisks(t.Context(), Pool.Children)
 			assert.Equal(t, c.fails, err != nil, "%v", err)
 			require.Len(t, p.disks, c.listed)
 			assert.Len(t, p.disks[0].Snapshots, 1)
@@ -78,9 +78,9 @@ func TestBookmarksOfADiskWithoutSnapshots(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(bookmarksOnly), 0o755))
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	r := testRun()
-	p := &pool{Pool: r.World.Pool("tank"), name: "tank", parents: []string{"tank/data/vm-100-disk-0"}}
-	require.NoError(t, r.readDisks(t.Context(), p, Pool.Descendants))
+	p := testPool()
+	p.parents = []string{"tank/data/vm-100-disk-0"}
+	require.NoError(t, p.readDisks(t.Context(), Pool.Descendants))
 	require.Len(t, p.disks, 1)
 	assert.Empty(t, p.disks[0].Snapshots)
 	assert.Len(t, p.disks[0].Bookmarks, 1)
@@ -92,13 +92,13 @@ func TestNeverSnapshottedIsNotListed(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte("#!/bin/sh\necho \"$*\" >>"+dir+"/log\n"), 0o755))
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
-	r := testRun()
 	known := runningDisk(disk0, nil)
 	known.SnapshotsChanged = 9
 	never := runningDisk(disk1, nil)
 	for name, disks := range map[string][]snapper.Disk{"2.1": {never}, "2.2": {known, never}} {
 		_ = os.Remove(filepath.Join(dir, "log"))
-		p := &pool{Pool: r.World.Pool("tank"), name: "tank", disks: disks}
+		p := testPool()
+		p.disks = disks
 		require.NoError(t, p.readSnapshots(t.Context(), []*snapper.Disk{&p.disks[len(disks)-1]}))
 		_, err := os.Stat(filepath.Join(dir, "log"))
 		assert.Equal(t, name == "2.1", err == nil, name)

@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"maps"
 	"slices"
 
 	"snapwatch/internal/report"
@@ -13,13 +12,11 @@ import (
 // recall fills in what the index remembers of the disks, and returns those that have
 // to be listed.
 func (p *pool) recall() []*snapper.Disk {
-	p.remembered = map[string]bool{}
 	p.index.Retain(p.disks)
 	var unknown []*snapper.Disk
 	for i := range p.disks {
-		if d := &p.disks[i]; p.index.Recall(d, p.readAt) {
-			p.remembered[d.Name] = true
-		} else {
+		d := &p.disks[i]
+		if d.Recalled = p.index.Recall(d, p.readAt); !d.Recalled {
 			unknown = append(unknown, d)
 		}
 	}
@@ -29,7 +26,7 @@ func (p *pool) recall() []*snapper.Disk {
 // keep puts the disks that were listed into the index.
 func (p *pool) keep() {
 	for i := range p.disks {
-		if d := &p.disks[i]; !p.remembered[d.Name] {
+		if d := &p.disks[i]; !d.Recalled {
 			p.index.Keep(d, p.readAt)
 		}
 	}
@@ -62,71 +59,88 @@ func (p *pool) readWritten(ctx context.Context) error {
 	return nil
 }
 
-// lookAtBookmarks lists the bookmarks of the disks where the plan relies on what is
-// remembered of them: no head tells that bookmarks changed. It is false where
-// nothing was to be listed, so that the plan stands.
-func (r *run) lookAtBookmarks(ctx context.Context, pools []*pool, plan snapper.Plan) bool {
-	relied := plan.ReliesOnBookmarks()
-	looked := false
-	for _, p := range pools {
-		disks := p.relied(relied)
-		if p.err != nil || len(disks) == 0 {
-			continue
-		}
-		looked = true
-		if err := p.listBookmarks(ctx, disks); err != nil {
-			r.problem(report.Warning, "pool %s: its bookmarks are left to the next run: %v", p.name, err)
+// readReceived reads the received labels of those of the datasets that lie in the pool.
+func (p *pool) readReceived(ctx context.Context, datasets []string) {
+	disks := p.find(datasets)
+	if len(disks) == 0 {
+		return
+	}
+	received, err := p.Received(ctx, names(disks))
+	for _, d := range disks {
+		labels, ok := received[d.Name]
+		switch {
+		case ok:
+			d.Running.Received, d.NoSnap.Received, d.ReceivedUnread = labels.Running, labels.NoSnap, false
+		case err != nil:
+			d.ReceivedProblem = err.Error()
+		default:
+			d.ReceivedProblem = "zfs does not say"
 		}
 	}
-	return looked
+}
+
+// readBookmarks lists the bookmarks of those of the datasets that lie in the pool and whose
+// bookmarks were only remembered.
+func (p *pool) readBookmarks(ctx context.Context, datasets []string) {
+	if err := p.listBookmarks(ctx, p.find(datasets)); err != nil {
+		p.problem(report.Warning, "pool %s: its bookmarks are left to the next run: %v", p.name, err)
+	}
 }
 
 // listBookmarks lists bookmarks that were only remembered. After an error the disks have
 // none, so that nothing relies on them.
-func (p *pool) listBookmarks(ctx context.Context, disks map[string]*snapper.Disk) error {
+func (p *pool) listBookmarks(ctx context.Context, disks []*snapper.Disk) error {
+	if len(disks) == 0 {
+		return nil
+	}
 	marks := map[string][]zfs.Snapshot{}
-	err := p.Pool.Bookmarks(ctx, slices.Sorted(maps.Keys(disks)), func(s zfs.Snapshot) error {
+	err := p.Bookmarks(ctx, names(disks), func(s zfs.Snapshot) error {
 		marks[s.Dataset] = append(marks[s.Dataset], s)
 		return nil
 	})
 	if err != nil {
 		clear(marks)
 	}
-	for dataset, d := range disks {
-		d.Bookmarks, d.BookmarksUnread = marks[dataset], err != nil
-		if e := p.index.Entries[dataset]; e != nil && err == nil {
-			e.Bookmarks, p.index.Changed = slices.Clone(marks[dataset]), true
+	for _, d := range disks {
+		d.Bookmarks, d.BookmarksUnread, d.Recalled = marks[d.Name], err != nil, false
+		if e := p.index.Entries[d.Name]; e != nil && err == nil {
+			e.Bookmarks, p.index.Changed = slices.Clone(marks[d.Name]), true
 		}
-		delete(p.remembered, dataset)
 	}
 	return err
 }
 
-// relied are the pool's disks among those whose bookmarks are only remembered.
-func (p *pool) relied(on map[string]bool) map[string]*snapper.Disk {
-	disks := p.recalled()
-	maps.DeleteFunc(disks, func(dataset string, _ *snapper.Disk) bool { return !on[dataset] })
-	return disks
+// find returns the pool's disks among the datasets.
+func (p *pool) find(datasets []string) []*snapper.Disk {
+	return p.disksWhere(func(d *snapper.Disk) bool { return slices.Contains(datasets, d.Name) })
 }
 
-// recalled are the pool's disks whose bookmarks are only remembered.
-func (p *pool) recalled() map[string]*snapper.Disk {
-	disks := map[string]*snapper.Disk{}
+func (p *pool) disksWhere(so func(*snapper.Disk) bool) []*snapper.Disk {
+	var disks []*snapper.Disk
 	for i := range p.disks {
-		if d := &p.disks[i]; p.remembered[d.Name] {
-			disks[d.Name] = d
+		if d := &p.disks[i]; so(d) {
+			disks = append(disks, d)
 		}
 	}
 	return disks
 }
 
+func names(disks []*snapper.Disk) []string {
+	var list []string
+	for _, d := range disks {
+		list = append(list, d.Name)
+	}
+	slices.Sort(list)
+	return list
+}
+
 // saveIndex writes the index for the next run. One that cannot be written costs it a
 // listing.
-func (r *run) saveIndex(p *pool) {
+func (p *pool) saveIndex() {
 	if !p.index.Changed {
 		return
 	}
 	if err := p.SaveIndex(&p.index); err != nil {
-		r.problem(report.Warning, "pool %s: the index is not kept, the next run lists every snapshot: %v", p.name, err)
+		p.problem(report.Warning, "pool %s: the index is not kept, the next run lists every snapshot: %v", p.name, err)
 	}
 }

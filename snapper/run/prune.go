@@ -32,40 +32,40 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	if err != nil {
 		return snapper.Plan{}, err
 	}
-	roots, err := r.roots()
+	below, err := roots(r.Options)
 	if err != nil {
 		return snapper.Plan{}, err
 	}
-	next := r.openPools(ctx, roots, r.readCopies)
+	next := r.openPools(ctx, below, readCopies)
 	var pools []*pool
-	defer func() {
-		for _, p := range pools {
-			p.Unlock()
-		}
-	}()
+	defer func() { unlockAll(pools) }()
 	var whole snapper.Plan
-	r.report.Tokens = r.unreadTokens(roots)
-	for len(pools) < len(roots) {
+	r.report.Tokens = unreadTokens(r.previous.Tokens, below)
+	for len(pools) < len(below) {
 		some := next()
 		pools = append(pools, some...)
 		for _, p := range some {
-			r.reportPool(p)
-			r.noteTokens(p)
+			r.report.Pools = append(r.report.Pools, r.reportPool(p, r.start))
+			noteTokens(p, r.previous.Tokens, r.report.Tokens, r.start)
 		}
-		r.copies(cluster, some)
+		copies(r.Options, cluster, some)
 		policy := snapper.PrunePolicy{
 			Node: node && r.Config.Role != "replica", Bookmarks: r.Config.Bookmarks,
 			StoppedGrace: r.Config.StoppedGrace.Std(), MaxDestroys: max(0, r.Config.MaxDestroys-len(whole.Destroys)),
 		}
-		plan := snapper.PlanPrune(r.planned(some), policy, r.report.Tokens, r.start)
+		plan := snapper.PlanPrune(planned(some), policy, r.report.Tokens, r.start)
 		if !r.DryRun {
-			r.applyAll(ctx, some, plan, nil, func(map[string]snapper.Outcome) {})
+			eachPool(r.World, readable(some), func(p *pool) { p.finishPlan(ctx, plan.ForPool(p.name), nil) })
 		}
-		r.reportPlan(plan)
 		whole.Add(plan)
 	}
-	r.finish()
-	r.after(afterPrune, destroyed(r.destroyed))
+	var problems []report.Problem
+	r.report.Disks, problems = whole.Report(nil, true)
+	for _, p := range problems {
+		r.problem(p.Severity, "%s", p.Text)
+	}
+	r.succeeded(r.World.Now())
+	r.hooks.after(afterPrune, destroyed(pools))
 	return whole, nil
 }
 
@@ -81,22 +81,21 @@ func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, e
 	if err != nil {
 		return pve.Cluster{}, true, fmt.Errorf("which disks are of this node's own guests is not known, so nothing is pruned: %w", err)
 	}
-	r.report.Node = cluster.Node
-	return cluster, true, r.checkNode(cluster)
+	return cluster, true, r.isNode(cluster)
 }
 
 // roots are the datasets below which copies are looked for, by pool: those of the
 // configuration, or every pool. None lies below another.
-func (r *run) roots() (map[string][]string, error) {
-	all := slices.Clone(r.Config.Datasets)
+func roots(o Options) (map[string][]string, error) {
+	all := slices.Clone(o.Config.Datasets)
 	if len(all) == 0 {
-		pools, err := r.World.Pools()
+		pools, err := o.World.Pools()
 		if err != nil {
 			return nil, err
 		}
 		all = pools
 	}
-	all = append(all, r.Config.Replicas...)
+	all = append(all, o.Config.Replicas...)
 	slices.Sort(all)
 	byPool := map[string][]string{}
 	for _, dataset := range slices.Compact(all) {
@@ -112,16 +111,11 @@ func (r *run) roots() (map[string][]string, error) {
 }
 
 // readCopies reads the disks anywhere below the pool's roots.
-func (r *run) readCopies(ctx context.Context, p *pool) error {
-	if err := r.lockPool(ctx, p); err != nil {
-		return err
-	}
-	return r.readDisks(ctx, p, Pool.Descendants)
-}
+func readCopies(ctx context.Context, p *pool) error { return p.readDisks(ctx, Pool.Descendants) }
 
 // copies says of each disk whether it is one: State is Replica, Elsewhere or Orphan
 // only where no guest of this node has it.
-func (r *run) copies(cluster pve.Cluster, pools []*pool) {
+func copies(o Options, cluster pve.Cluster, pools []*pool) {
 	for _, p := range pools {
 		for i := range p.disks {
 			d := &p.disks[i]
@@ -138,36 +132,36 @@ func (r *run) copies(cluster pve.Cluster, pools []*pool) {
 					d.State, d.Why = snapper.Unknown, fmt.Sprintf("guest %d of this node has it", vmid)
 				}
 			}
-			if r.isReplica(d.Name) {
+			if isReplica(o.Config.Replicas, d.Name) {
 				d.State, d.Why = snapper.Replica, "listed under replicas in the configuration"
-				r.checkUnused(cluster, guests.Users(*d), d)
+				checkUnused(o.World, cluster, guests.Users(*d), d)
 			}
 		}
 	}
 }
 
-// isReplica tells whether the configuration says that a dataset is received.
-func (r *run) isReplica(dataset string) bool {
-	return slices.ContainsFunc(r.Config.Replicas, func(root string) bool { return zfs.Within(dataset, root) })
+// isReplica reports whether a dataset lies below one of the replicas' datasets.
+func isReplica(replicas []string, dataset string) bool {
+	return slices.ContainsFunc(replicas, func(root string) bool { return zfs.Within(dataset, root) })
 }
 
 // checkUnused looks whether one of the guests that may use it runs on a disk that is listed
 // as a copy.
-func (r *run) checkUnused(cluster pve.Cluster, users []int, d *snapper.Disk) {
+func checkUnused(world Proxmox, cluster pve.Cluster, users []int, d *snapper.Disk) {
 	for _, vmid := range users {
 		guest, here := cluster.Guests[vmid]
 		if !here {
 			continue
 		}
-		if lives, err := r.World.Process(guest.ID); lives || err != nil {
+		if lives, err := world.Process(guest.ID); lives || err != nil {
 			d.State, d.Why = snapper.Unknown, fmt.Sprintf("guest %d of this node runs, or that is not known, though the disk is listed under replicas", vmid)
 		}
 	}
 }
 
 // unreadTokens is what is known of interrupted receives in pools that are not asked.
-func (r *run) unreadTokens(roots map[string][]string) map[string]time.Time {
-	tokens := maps.Clone(r.previous.Tokens)
+func unreadTokens(previous map[string]time.Time, roots map[string][]string) map[string]time.Time {
+	tokens := maps.Clone(previous)
 	maps.DeleteFunc(tokens, func(dataset string, _ time.Time) bool { return roots[zfs.Pool(dataset)] != nil })
 	if tokens == nil {
 		tokens = map[string]time.Time{}
@@ -175,21 +169,21 @@ func (r *run) unreadTokens(roots map[string][]string) map[string]time.Time {
 	return tokens
 }
 
-// noteTokens remembers since when each disk of a pool has an interrupted receive: ZFS
-// does not tell.
-func (r *run) noteTokens(p *pool) {
-	for dataset, since := range r.previous.Tokens {
+// noteTokens notes since when each disk of a pool has an interrupted receive: ZFS does not
+// tell.
+func noteTokens(p *pool, previous, tokens map[string]time.Time, now time.Time) {
+	for dataset, since := range previous {
 		if p.err != nil && zfs.Pool(dataset) == p.name {
-			r.report.Tokens[dataset] = since
+			tokens[dataset] = since
 		}
 	}
 	for _, d := range p.disks {
 		if !d.ResumeToken {
 			continue
 		}
-		r.report.Tokens[d.Name] = r.start
-		if since, known := r.previous.Tokens[d.Name]; known {
-			r.report.Tokens[d.Name] = since
+		tokens[d.Name] = now
+		if since, known := previous[d.Name]; known {
+			tokens[d.Name] = since
 		}
 	}
 }

@@ -1,12 +1,10 @@
 package run
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"snapwatch/internal/pve"
@@ -15,151 +13,43 @@ import (
 	"snapwatch/snapper"
 )
 
-// outcomesByPool are what became of disks, by pool and dataset.
-type outcomesByPool map[string]map[string]snapper.Outcome
-
-// applyFrozen takes the snapshots of guests that are to be held still meanwhile, each
-// guest or group in a window of its own. One that can't be held still gets its
-// snapshot all the same.
-func (r *run) applyFrozen(ctx context.Context, pools map[string]*pool, units []frozenUnit) outcomesByPool {
-	all := outcomesByPool{}
-	for name := range pools {
-		all[name] = map[string]snapper.Outcome{}
-	}
-	var mu sync.Mutex
-	var applied []func()
-	windows, asks := r.World.Lanes(unitsAtOnce), r.World.Lanes(asksAtOnce)
-	for _, u := range units {
-		applied = append(applied, windows.Go(func() { // a lane comes first: nobody waits for one with a guest's lock
-			r.syncPools(pools, u)
-			freezes, release := r.fit(ctx, u, asks)
-			defer release()
-			outcomes := r.applyUnit(ctx, pools, u, freezes)
-			mu.Lock()
-			defer mu.Unlock()
-			for name, got := range outcomes {
-				maps.Copy(all[name], got)
-			}
-		}))
-	}
-	waitAll(applied)
-	return all
-}
-
-// applyUnit holds a unit's guests still, takes its snapshots, and lets the guests go
-// on. How it ended is in the report.
-func (r *run) applyUnit(ctx context.Context, pools map[string]*pool, u frozenUnit, freezes []snapper.Freeze) outcomesByPool {
-	var ids []pve.ID
-	for _, f := range freezes {
-		if f.Unfit == "" {
-			ids = append(ids, pve.ID{VMID: f.VMID, Kind: r.kinds[f.VMID]})
-		}
-	}
-	fared := freezeResult{freezes: freezes, kinds: r.kinds}
-	if len(ids) == 0 || ctx.Err() != nil {
-		outcomes := r.takeUnit(ctx, pools, u)
-		r.reportFreeze(u, fared, outcomes)
-		return outcomes
-	}
-	at := r.World.Now()
-	window, err := r.World.OpenWindow(ids, r.Config.MaxFreeze.Std())
-	if err != nil {
-		fared.failed = map[pve.ID]string{}
-		for _, id := range ids {
-			fared.failed[id] = err.Error()
-		}
-		outcomes := r.takeUnit(ctx, pools, u)
-		r.reportFreeze(u, fared, outcomes)
-		return outcomes
-	}
-	fared.failed = window.Freeze()
-	outcomes := r.takeUnit(ctx, pools, u)
-	fared.ended = window.Thaw()
-	fared.at = at
-	r.reportFreeze(u, fared, outcomes)
-	return outcomes
-}
-
-// syncPools lets the unit's pools write what waits to be written, before its guests are
-// held still: else their snapshot's transaction group has that to write, or the one before
-// it, and they are held for as long. What fails here fails for the snapshot, too, and is
-// told there.
-func (r *run) syncPools(pools map[string]*pool, u frozenUnit) {
-	busy := map[string]*pool{}
-	for _, g := range u.plans {
-		busy[g.Pool] = pools[g.Pool]
-	}
-	r.eachPool(busy, func(p *pool) { _ = r.withTimeout(p, p.Sync) })
-}
-
-// takeUnit takes a unit's snapshots, in one program a pool, in all pools at once.
-func (r *run) takeUnit(ctx context.Context, pools map[string]*pool, u frozenUnit) outcomesByPool {
-	byPool := map[string][]snapper.GuestPlan{}
-	for _, g := range u.plans {
-		byPool[g.Pool] = append(byPool[g.Pool], g)
-	}
-	all := outcomesByPool{}
-	var mu sync.Mutex
-	busy := map[string]*pool{}
-	for name := range byPool {
-		busy[name] = pools[name]
-	}
-	r.eachPool(busy, func(p *pool) {
-		got := r.applyGuests(ctx, p, byPool[p.name])
-		mu.Lock()
-		defer mu.Unlock()
-		all[p.name] = got
-	})
-	return all
-}
-
-// applyable are the pools that can be worked on, by name.
-func applyable(pools []*pool) map[string]*pool {
-	byName := map[string]*pool{}
-	for _, p := range pools {
-		if p.err == nil {
-			byName[p.name] = p
-		}
-	}
-	return byName
-}
-
-// kindsOf says by VMID what a guest is run by.
-func kindsOf(c pve.Cluster) map[int]pve.Kind {
-	kinds := map[int]pve.Kind{}
-	for vmid, config := range c.Guests {
-		kinds[vmid] = config.Kind
-	}
-	return kinds
-}
-
-// reportFreeze says in the report how the guests fared that were to be held still.
-func (r *run) reportFreeze(u frozenUnit, fared freezeResult, outcomes outcomesByPool) {
-	for _, f := range fared.freezes {
-		q := fared.guest(f, u, outcomes)
+// tell says in the report what became of the guests that were to be frozen.
+func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[string]snapper.Outcome) {
+	for _, z := range result.freezes {
+		q := result.guest(z, u, outcomes)
 		if q.At.IsZero() {
-			q.At = r.start
+			q.At = f.start
 		}
 		if q.Consistent == report.Crash {
-			r.problem(r.crashSeverity(f), "guest %d: its snapshot is only crash-consistent: %s", f.VMID, q.Reason)
+			f.problem(f.crashSeverity(z), "guest %d: its snapshot is only crash-consistent: %s", z.VMID, q.Reason)
 		}
-		r.mu.Lock()
-		r.report.Quiesced = append(r.report.Quiesced, q)
-		r.mu.Unlock()
+		f.mu.Lock()
+		f.report.Quiesced = append(f.report.Quiesced, q)
+		f.mu.Unlock()
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(fared.ended.Left), func(a, b pve.ID) int { return a.VMID - b.VMID }) {
-		r.problem(report.Warning, "guest %d was held still for its snapshot, and may be yet: %s", id.VMID, fared.ended.Left[id])
+	for _, id := range slices.SortedFunc(maps.Keys(result.ended.Left), func(a, b pve.ID) int { return a.VMID - b.VMID }) {
+		f.problem(report.Warning, "guest %d was frozen for its snapshot, and may still be: %s", id.VMID, result.ended.Left[id])
 	}
-	if pools := slices.Sorted(maps.Keys(outcomes)); u.group != "" && len(pools) > 1 {
-		r.problem(report.Info, "group %s has disks in several pools (%s): their snapshots have a transaction group each, inside one freeze", u.group, strings.Join(pools, ", "))
+	if pools := poolsOf(u.Plans); u.Group != "" && len(pools) > 1 {
+		f.problem(report.Info, "group %s has disks in several pools (%s): their snapshots have a transaction group each, inside one freeze", u.Group, strings.Join(pools, ", "))
 	}
 }
 
-// crashSeverity is how loudly to say that a guest could not be held still: by a mail when
+// poolsOf are the pools that plans are for, in order.
+func poolsOf(plans []snapper.GuestPlan) []string {
+	var pools []string
+	for _, g := range plans {
+		pools = append(pools, g.Pool)
+	}
+	slices.Sort(pools)
+	return slices.Compact(pools)
+}
+
+// crashSeverity is how loudly to say that a guest could not be frozen: by a mail when
 // that begins, and then at a terminal; so, too, where Proxmox works on the guest.
-func (r *run) crashSeverity(f snapper.Freeze) report.Severity {
-	again := slices.ContainsFunc(r.previous.Quiesced, func(q report.Quiesced) bool { return q.VMID == f.VMID && q.Consistent == report.Crash })
-	if again || f.Passing {
+func (f *freezer) crashSeverity(z snapper.Freeze) report.Severity {
+	again := slices.ContainsFunc(f.previous, func(q report.Quiesced) bool { return q.VMID == z.VMID && q.Consistent == report.Crash })
+	if again || z.Passing {
 		return report.Notice
 	}
 	return report.Warning
@@ -173,10 +63,10 @@ func unmade(err error) string {
 	return fmt.Sprintf("no snapshot was made: %v", err)
 }
 
-// freezeResult is what became of holding a unit's guests still.
+// freezeResult is what became of freezing a guest, or the guests of a group.
 type freezeResult struct {
 	freezes []snapper.Freeze
-	kinds   map[int]pve.Kind
+	view    snapper.NodeView
 	// failed are those that could not be frozen, and why.
 	failed map[pve.ID]string
 	ended  quiesce.Ended
@@ -184,44 +74,46 @@ type freezeResult struct {
 	at time.Time
 }
 
-// guest says how one guest fared. It was held still for its snapshot if it was frozen,
-// and if nothing thawed before the programs of all pools had ended.
-func (f freezeResult) guest(freeze snapper.Freeze, u frozenUnit, outcomes outcomesByPool) report.Quiesced {
-	id := pve.ID{VMID: freeze.VMID, Kind: f.kinds[freeze.VMID]}
+func (f freezeResult) id(vmid int) pve.ID { return f.view.Evidence[vmid].Config.ID }
+
+// guest returns what became of one guest. Its snapshot is consistent if it was frozen, and
+// if nothing thawed before the programs of all pools had ended.
+func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes map[string]snapper.Outcome) report.Quiesced {
+	id := f.id(freeze.VMID)
 	q := report.Quiesced{
-		VMID: freeze.VMID, Group: u.group, How: string(freeze.How), At: f.at,
+		VMID: freeze.VMID, Group: u.Group, How: string(freeze.How), At: f.at,
 		Consistent: report.Crash, Seconds: f.ended.Frozen[id].Seconds(),
 	}
-	name, err := u.made(freeze.VMID, outcomes)
+	name, err := made(u, freeze.VMID, outcomes)
 	q.Snapshot = name
 	switch {
 	case freeze.Unfit != "":
-		q.Reason = "it is not held still: " + freeze.Unfit
+		q.Reason = "it is not frozen: " + freeze.Unfit
 	case f.failed[id] != "":
-		q.Reason = "it could not be held still: " + f.failed[id]
+		q.Reason = "it could not be frozen: " + f.failed[id]
 	case f.at.IsZero():
 		q.Reason = "the run was told to end"
 	case name == "":
 		q.Reason = unmade(err)
 	case f.ended.Lapsed[id] != "":
-		q.Reason = "it may have gone on before the snapshot was made: " + f.ended.Lapsed[id]
+		q.Reason = "it may have continued before the snapshot was made: " + f.ended.Lapsed[id]
 	case f.ended.Early != "":
-		q.Reason = "it went on before the snapshot was made: " + f.ended.Early
+		q.Reason = "it continued before the snapshot was made: " + f.ended.Early
 	default:
 		q.Consistent = report.Application
 	}
 	return q
 }
 
-// made is the name that the snapshots of a guest of the unit got, "" and maybe why
-// where one of its disks has none.
-func (u frozenUnit) made(vmid int, outcomes outcomesByPool) (name string, err error) {
-	for _, g := range u.plans {
+// made is the name that a guest's snapshots got, "" and maybe why where one of its disks has
+// none.
+func made(u snapper.Frozen, vmid int, outcomes map[string]snapper.Outcome) (name string, err error) {
+	for _, g := range u.Plans {
 		for _, d := range g.Disks {
 			if d.VMID != vmid || !d.Snapshot {
 				continue
 			}
-			o := outcomes[g.Pool][d.Dataset]
+			o := outcomes[d.Dataset]
 			if o.Snapshot == "" {
 				return "", o.Err
 			}

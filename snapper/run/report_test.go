@@ -8,12 +8,11 @@ import (
 
 // A run of which a round failed is no success, though nothing of that round is in it.
 func TestALateRoundThatFails(t *testing.T) {
-	r := testRun()
-	first, late := &pool{name: "tank"}, &pool{name: "slow"}
-	r.reportPool(first)
-	r.reportPool(late) // its round ended before it did anything
+	r := testJournal()
+	first := &pool{name: "tank"}
+	r.report.Pools = append(r.report.Pools, r.reportPool(first, noon))
 	r.reportLate(map[string][]string{"tank": nil, "slow": nil, "never": nil}, []*pool{first}, errTest)
-	r.finish()
+	r.succeeded(noon)
 	assert.False(t, r.report.Success)
 	errs := map[string]bool{}
 	for _, p := range r.report.Pools {

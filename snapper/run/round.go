@@ -1,14 +1,13 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
@@ -23,28 +22,27 @@ const (
 
 // rounds reads all pools and works on them: on most in one round, so that a guest
 // with disks on several is treated as one; on a pool that answers late in a round of
-// its own, so that a hung one does not keep the others from their snapshots.
-func (r *run) rounds(ctx context.Context, g snapper.NodeView, parents map[string][]string) (snapper.Plan, error) {
+// its own, so that a hung one does not keep the others from their snapshots. What became
+// of it all is reported at the end.
+func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[string][]string) (snapper.Plan, error) {
 	next := r.openPools(ctx, parents, r.readPool)
 	var all []*pool
-	defer func() {
-		for _, p := range all {
-			p.Unlock()
-		}
-	}()
+	defer func() { unlockAll(all) }()
 	var whole snapper.Plan
+	outcomes := map[string]snapper.Outcome{}
+	asked := true
 	for len(all) < len(parents) {
 		pools := next()
 		first := len(all) == 0
 		all = append(all, pools...)
-		seen := g
+		seen := view
 		var err error
 		if !first { // what is known of the guests is old by now
 			seen, err = r.readGuests(ctx)
 		}
 		var plan snapper.Plan
 		if err == nil {
-			seen, plan, err = r.round(ctx, seen, pools, whole)
+			seen, plan, err = r.plan(ctx, seen, pools, whole)
 		}
 		if err != nil && first {
 			return snapper.Plan{}, err
@@ -53,19 +51,37 @@ func (r *run) rounds(ctx context.Context, g snapper.NodeView, parents map[string
 			r.reportLate(parents, all[:len(all)-len(pools)], err)
 			break
 		}
-		g = seen
+		for _, p := range pools {
+			r.report.Pools = append(r.report.Pools, r.reportPool(p, r.start))
+		}
+		view = seen
+		asked = asked && view.ListErr == nil
+		if !r.DryRun {
+			maps.Copy(outcomes, r.carryOut(ctx, view, pools, plan))
+		}
 		whole.Add(plan)
 	}
-	r.reportGuests(g, all)
-	r.state = r.nextState(all)
+	r.finish(view, all, whole, outcomes, asked)
+	return whole, nil
+}
+
+// finish reports what became of the plan, and notes what the next run is to know.
+func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, outcomes map[string]snapper.Outcome, asked bool) {
+	var problems []report.Problem
+	r.report.Disks, problems = plan.Report(outcomes, asked)
+	for _, p := range problems {
+		r.problem(p.Severity, "%s", p.Text)
+	}
+	r.reportGuests(view, pools, r.start)
 	r.report.CarryOver(r.previous.Quiesced, func(vmid int) bool {
 		how, _ := r.Config.HowFor(vmid)
-		_, here := g.Cluster.Guests[vmid]
+		_, here := view.Cluster.Guests[vmid]
 		return how != "" && here
 	})
-	r.recallCaptures(all)
-	r.finish()
-	return whole, nil
+	r.state.Checked = nextChecked(r.state.Checked, pools, plan.AbandonedLater)
+	r.state.SeenStopped = view.SeenStopped()
+	r.state.Configs = r.captures.kept(outcomes, pools)
+	r.succeeded(r.World.Now())
 }
 
 // openPools reads pools side by side. next returns those that are read: as many as are
@@ -82,144 +98,114 @@ func (r *run) openPools(ctx context.Context, byPool map[string][]string, read fu
 		for _, i := range ended() {
 			some = append(some, pools[i])
 		}
+		slices.SortFunc(some, func(a, b *pool) int { return strings.Compare(a.name, b.name) })
 		return some
 	}
 }
 
-// round plans for the pools and carries the plan out. It returns what is known of the
-// guests after its last look at them, too. before is what earlier rounds of this run have
-// planned already.
-func (r *run) round(ctx context.Context, g snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.NodeView, snapper.Plan, error) {
-	slices.SortFunc(pools, func(a, b *pool) int { return strings.Compare(a.name, b.name) })
-	for _, p := range pools {
-		r.reportPool(p)
+// openPool takes the pool's lock and reads its disks. What goes wrong is kept in the
+// pool, so that the others go on.
+func (r *run) openPool(ctx context.Context, name string, parents []string, read func(context.Context, *pool) error) *pool {
+	p := &pool{Pool: r.World.Pool(name), journal: r.journal, Options: r.Options, name: name, parents: parents}
+	ctx, cancel := r.World.Timeout(ctx, listTimeout)
+	defer cancel()
+	if p.err = p.lock(ctx, r.start); p.err == nil {
+		p.err = read(ctx, p)
 	}
-	r.askRunStates(ctx, g, pools)
-	g, release := r.confirmStops(ctx, g, pools)
-	defer release()
-	if ctx.Err() != nil {
-		return g, snapper.Plan{}, ctx.Err()
+	if p.err != nil {
+		return p
 	}
-	r.listFailed = g.ListErr != nil
-	r.kinds = kindsOf(g.Cluster)
-	for _, p := range pools {
-		g.Assign(p.disks, r.Config.Replicas)
+	txg := p.TXG()
+	for i := range p.disks {
+		d := &p.disks[i]
+		keep, _ := r.Config.KeepFor(d.Name, d.VMID, r.Keep)
+		d.Retention = snapper.RetentionOf(keep)
+		d.Ignored = cmp.Or(r.Config.IgnoredFor(d.Name, d.VMID), d.Unlabelled)
+		d.Checked, d.PoolTXG, d.ReceivedUnread = r.state.Checked[d.Name], txg, true
 	}
-	policy := r.policy(g.Cluster)
-	r.readReceived(ctx, pools, policy.Names)
+	return p
+}
+
+// readPool reads the disks directly below the pool's parents.
+func (r *run) readPool(ctx context.Context, p *pool) error {
+	var err error
+	if p.index, err = p.LoadIndex(); err != nil {
+		r.problem(report.Warning, "pool %s: %v", p.name, err)
+	}
+	if err := p.readDisks(ctx, Pool.Children); err != nil {
+		return err
+	}
+	p.keep()
+	return nil
+}
+
+// plan plans for the pools, and finds out what the plan asks for. It returns what is known
+// of the guests then, too. before is what earlier rounds of this run have planned already.
+func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.NodeView, snapper.Plan, error) {
+	policy := policy(r.Options, view.Cluster)
 	policy.MaxDestroys = max(0, policy.MaxDestroys-len(before.Destroys))
 	policy.MaxBookmarkDestroys = max(0, policy.MaxBookmarkDestroys-len(before.DestroyBookmarks))
-	r.readHistories(ctx, pools)
-	plan := r.makePlan(pools, g.Cluster, policy)
-	if r.lookAtBookmarks(ctx, pools, plan) {
-		plan = r.makePlan(pools, g.Cluster, policy)
+	view = r.askRunStates(ctx, view, pools, policy.Names)
+	for asked := 0; ; asked++ {
+		if ctx.Err() != nil {
+			return view, snapper.Plan{}, ctx.Err()
+		}
+		for _, p := range pools {
+			view.Assign(p.disks, r.Config.Replicas)
+		}
+		plan := snapper.MakePlan(planned(pools), policy, r.World.Now())
+		switch {
+		case plan.Ask.None():
+			return view, plan, nil
+		case asked == snapper.MaxAsked:
+			unanswered(pools, plan.Ask)
+			view.Second = true
+		default:
+			view = r.answer(ctx, view, pools, plan.Ask, policy.Names)
+		}
 	}
-	if !r.DryRun {
-		r.capture(plan, g, r.planned(pools))
-		r.carryOut(ctx, pools, plan, release)
-	}
-	for _, dataset := range plan.AbandonedLater {
-		r.unfinished(dataset)
-	}
-	r.reportPlan(plan)
-	return g, plan, nil
 }
 
-// makePlan plans for the disks that this run is about.
-func (r *run) makePlan(pools []*pool, c pve.Cluster, policy snapper.Policy) snapper.Plan {
-	plan := snapper.MakePlan(r.aimedAt(pools, c), policy, r.World.Now())
-	if r.Final {
-		return plan.FinalOnly()
+// answer finds out what a plan asks for. The second look comes last, so that nothing is old
+// when the guests' disks get their last snapshots.
+func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, ask snapper.Questions, names snapper.Names) snapper.NodeView {
+	for _, p := range readable(pools) {
+		p.readReceived(ctx, ask.Received)
+		p.readBookmarks(ctx, ask.Bookmarks)
+		if r.state.SlowHistory == nil {
+			r.state.SlowHistory = map[string]time.Time{}
+		}
+		p.readHistory(ctx, ask.Histories, r.start, r.state.SlowHistory)
 	}
-	return plan
-}
-
-// aimedAt are the disks that this run is about.
-func (r *run) aimedAt(pools []*pool, c pve.Cluster) []snapper.Disk {
-	if r.Final {
-		return snapper.RanHere(r.planned(pools), r.policy(c).Names)
+	if len(ask.Looks) == 0 {
+		return view
 	}
-	return r.planned(pools)
-}
-
-// confirmStops returns the guests' states to plan with. Where the plan would take a guest
-// for stopped, that is looked at twice, with the guest's lock held until release.
-func (r *run) confirmStops(ctx context.Context, g snapper.NodeView, pools []*pool) (settled snapper.NodeView, release func()) {
-	stops := g.Stops(r.aimedAt(pools, g.Cluster), r.Config.Replicas, r.policy(g.Cluster), r.World.Now())
-	if len(stops) == 0 {
-		return g, func() {}
-	}
-	r.progress("%d guests seem stopped: looking again in %s", len(stops), r.confirmPause())
-	second, release, err := r.confirm(ctx, g, stops)
+	r.progress("%d guests seem stopped: looking again in %s", len(ask.Looks), r.confirmPause())
+	second, err := r.lookAgain(ctx, view, ask.Looks)
 	if err != nil {
 		// The first look stands for the guests that live; it proves no stop.
 		r.problem(report.Warning, "a second look at the guests failed, so no stop is believed: %v", err)
-		return g, release
+		view.Second = true
+		return view
 	}
-	r.askRunStates(ctx, second, pools)
-	return second, release
+	return r.askRunStates(ctx, second, pools, names)
 }
 
-// takeFinal takes the _stopped snapshots and sets the labels of the guests that stopped, on
-// all pools side by side. Their abandoned bookmarks go first.
-func (r *run) takeFinal(ctx context.Context, pools []*pool, final snapper.Plan) map[string]snapper.Outcome {
-	var mu sync.Mutex
-	all := map[string]snapper.Outcome{}
-	if len(final.Guests) == 0 {
-		return all
-	}
-	r.eachPool(applyable(pools), func(p *pool) {
-		r.destroyAbandoned(ctx, p, final.Abandoned)
-		outcomes := r.applyGuests(ctx, p, final.Guests)
-		r.reportApplied(outcomes)
-		mu.Lock()
-		defer mu.Unlock()
-		maps.Copy(all, outcomes)
-	})
-	return all
-}
-
-// applyAll carries the plan out on all pools side by side: what must not be found goes
-// first, then come the guests that are to be frozen, and then all the rest. before is what
-// became of disks already. taken is told what became of the others as soon as every pool has
-// its snapshots, while the rest is still done.
-func (r *run) applyAll(ctx context.Context, pools []*pool, plan snapper.Plan, before map[string]snapper.Outcome, taken func(map[string]snapper.Outcome)) {
-	work := applyable(pools)
-	r.eachPool(work, func(p *pool) { r.destroyAbandoned(ctx, p, plan.Abandoned) })
-	units, others := frozenUnits(plan.Guests)
-	frozen := r.applyFrozen(ctx, work, units)
-	plan.Guests = others
-	var mu sync.Mutex
-	var rest []func()
-	all := map[string]snapper.Outcome{}
-	r.eachPool(work, func(p *pool) {
-		outcomes := r.applySnapshots(ctx, p, plan, frozen[p.name])
-		r.reportApplied(outcomes)
-		known := map[string]snapper.Outcome{}
-		maps.Copy(known, before)
-		maps.Copy(known, outcomes)
-		ended := r.World.Lanes(0).Go(func() { r.applyRest(ctx, p, plan, known) })
-		mu.Lock()
-		defer mu.Unlock()
-		maps.Copy(all, outcomes)
-		rest = append(rest, ended)
-	})
-	taken(all)
-	waitAll(rest)
-}
-
-func (r *run) eachPool(pools map[string]*pool, do func(*pool)) {
-	var waits []func()
-	lanes := r.World.Lanes(0)
-	for _, name := range slices.Sorted(maps.Keys(pools)) {
-		waits = append(waits, lanes.Go(func() { do(pools[name]) }))
-	}
-	waitAll(waits)
-}
-
-// waitAll returns when all that lanes run has ended.
-func waitAll(waits []func()) {
-	for _, wait := range waits {
-		wait()
+// unanswered makes the plan do without what it asks for once more.
+func unanswered(pools []*pool, ask snapper.Questions) {
+	const why = "the run has asked too often"
+	for _, p := range pools {
+		for i := range p.disks {
+			d := &p.disks[i]
+			if slices.Contains(ask.Received, d.Name) {
+				d.ReceivedProblem = why
+			}
+			if slices.Contains(ask.Histories, d.Name) {
+				d.HistoryProblem = why
+			}
+			if slices.Contains(ask.Bookmarks, d.Name) {
+				d.Bookmarks, d.Recalled, d.BookmarksUnread = nil, false, true
+			}
+		}
 	}
 }

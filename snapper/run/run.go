@@ -1,17 +1,16 @@
-// Package run is one run of snap, prune, unblock or finalize: it reads (guests.go,
-// pool.go), lets package snapper decide, and applies (apply.go, destroy.go and
-// bookmarks.go, the only writers). [Run] tells it from top to bottom. All that it reaches
-// outside is behind [World].
+// Package run is one run of snap, prune, unblock or finalize. It reads (guests.go,
+// pool.go), lets package snapper decide, and applies (apply.go, and on one pool
+// snapshots.go, destroy.go and bookmarks.go, the only writers). [Run] begins it, round.go
+// plans, and apply.go tells the order of what is done. All that it reaches outside is
+// behind [World].
 package run
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"snapwatch/config"
@@ -33,8 +32,8 @@ type Options struct {
 	// Adopt takes over disks that were never labelled but have managed snapshots.
 	Adopt bool
 	// Final makes this the run at the end of the host: once the guests are down, those
-	// that ran here get their _stopped snapshots, by the proof of [Shutdown]. Nothing
-	// else is done, and no report is kept.
+	// that ran here get their _stopped snapshots, by the proof of [snapper.Shutdown].
+	// Nothing else is done, and no report is kept.
 	Final bool
 	// World is where all of it happens.
 	World World
@@ -42,25 +41,23 @@ type Options struct {
 	Progress func(string)
 }
 
+func (o Options) progress(format string, args ...any) {
+	if o.Progress != nil {
+		o.Progress(fmt.Sprintf(format, args...))
+	}
+}
+
 // run is one run under way.
 type run struct {
 	Options
-	start    time.Time
+	*journal
+	start time.Time
+	// previous is the report of the run before.
 	previous report.Run
-	// state is what the last run left for this one, and in the end what this one leaves.
-	state report.State
-	// listFailed is true when Proxmox could not be asked which guests run.
-	listFailed bool
-	// kinds says by VMID what a guest is run by.
-	kinds map[int]pve.Kind
-	// mu guards report while pools are worked on side by side.
-	mu     sync.Mutex
-	report report.Run
-	// stuck are the disks whose abandoned bookmarks could not all be destroyed.
-	stuck map[string]bool
-	// destroyed are the snapshots that this run destroyed.
-	destroyed []zfs.Snapshot
-	hooks     hookLog
+	// state is what that run left for this one, and in the end what this one leaves.
+	state    report.State
+	captures *captures
+	hooks    *hooks
 }
 
 // Run makes one run and returns its plan and its report. The error is for a run that
@@ -73,85 +70,90 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	}
 	var err error
 	if r.state, err = o.World.LoadState(); err != nil {
-		r.report.Add(report.Notice, "what the last run left for this one is not used: %v", err)
+		r.problem(report.Notice, "what the last run left for this one is not used: %v", err)
 	}
 	plan, err := r.do(ctx)
 	if err != nil {
 		return plan, r.report, err
 	}
 	if !o.DryRun && !o.Final {
-		r.saveState()
+		if err := o.World.SaveState(r.state); err != nil { // without it the next run looks at more
+			r.problem(report.Warning, "what the next run is to know is not kept: %v", err)
+		}
 		r.save(report.Name)
 	}
 	r.endHooks(report.Name)
 	return plan, r.report, nil
 }
 
-// newRun begins a run with what the last one of its kind left.
+// newRun begins a run with the report of the last one of its kind.
 func newRun(o Options, name string) *run {
-	r := &run{Options: o, start: o.World.Now()}
+	r := &run{Options: o, journal: &journal{}, start: o.World.Now()}
+	r.hooks = &hooks{Options: o}
 	r.report = report.Run{Start: r.start, Retention: o.Keep.String(), Counts: map[report.Event]int{}}
-	r.report.Configs = map[string]report.Kept{}
 	for _, event := range report.Events() {
 		r.report.Counts[event] = 0
 	}
 	var err error
 	if r.previous, err = o.World.LastReport(name); err != nil {
-		r.report.Add(report.Notice, "the report of the last run is not used: %v", err)
+		r.problem(report.Notice, "the report of the last run is not used: %v", err)
 	}
 	r.report.LastSuccess = r.previous.LastSuccess
 	return r
 }
 
-// saveState keeps what the next run needs. Without it that one looks at more.
-func (r *run) saveState() {
-	if err := r.World.SaveState(r.state); err != nil {
-		r.report.Add(report.Warning, "what the next run is to know is not kept: %v", err)
-	}
-}
-
 func (r *run) save(name string) {
 	if err := r.World.SaveReport(name, &r.report); err != nil {
-		r.report.Add(report.Warning, "the report of this run is not kept: %v", err)
+		r.problem(report.Warning, "the report of this run is not kept: %v", err)
 	}
 }
 
-func (r *run) progress(format string, args ...any) {
-	if r.Progress != nil {
-		r.Progress(fmt.Sprintf(format, args...))
+// endHooks waits for the hooks and tells what they said, also in the report that is
+// kept under that name, unless a later run has left its own there meanwhile.
+func (r *run) endHooks(name string) {
+	problems := r.hooks.end()
+	for _, p := range problems {
+		r.problem(p.Severity, "%s", p.Text)
+	}
+	if len(problems) == 0 {
+		return
+	}
+	if kept, err := r.World.LastReport(name); err == nil && kept.Start.Equal(r.report.Start) {
+		r.save(name)
 	}
 }
 
 func (r *run) do(ctx context.Context) (snapper.Plan, error) {
-	g, err := r.readGuests(ctx)
+	view, err := r.readGuests(ctx)
 	if err != nil {
 		return snapper.Plan{}, err
 	}
-	if err := r.checkNode(g.Cluster); err != nil {
+	if err := r.isNode(view.Cluster); err != nil {
 		return snapper.Plan{}, err
 	}
-	r.report.Node = g.Cluster.Node
-	parents, err := r.parents(g.Cluster)
+	parents, err := parents(r.Config, view.Cluster)
 	if err != nil {
 		return snapper.Plan{}, err
 	}
-	return r.rounds(ctx, g, parents)
+	r.captures = newCaptures(r.Options, r.journal, r.start, view.Cluster.Node, r.state.Configs)
+	return r.rounds(ctx, view, parents)
 }
 
-// checkNode refuses to run under a name that is not this node's.
-func (r *run) checkNode(c pve.Cluster) error {
+// isNode takes the node's name in, and refuses to run under one that is not this node's.
+func (r *run) isNode(c pve.Cluster) error {
 	for _, want := range []string{r.Node, r.Config.Node} {
 		short, _, _ := strings.Cut(want, ".")
 		if want != "" && short != c.Node {
 			return fmt.Errorf("this node is %s, not %s (see /etc/pve/local)", c.Node, want)
 		}
 	}
+	r.report.Node, r.hooks.node = c.Node, c.Node
 	return nil
 }
 
 // parents returns the datasets whose children are disks, by pool.
-func (r *run) parents(c pve.Cluster) (map[string][]string, error) {
-	all := slices.Clone(r.Config.Datasets)
+func parents(cfg config.Config, c pve.Cluster) (map[string][]string, error) {
+	all := slices.Clone(cfg.Datasets)
 	if len(all) == 0 {
 		for _, s := range c.Storages {
 			all = append(all, s.Dataset)
@@ -169,39 +171,35 @@ func (r *run) parents(c pve.Cluster) (map[string][]string, error) {
 	return byPool, nil
 }
 
-// configure fills in what the configuration says of a disk.
-func (r *run) configure(d *snapper.Disk) {
-	keep, _ := r.Config.KeepFor(d.Name, d.VMID, r.Keep)
-	d.Retention = snapper.RetentionOf(keep)
-	d.Checked = r.state.Checked[d.Name]
-	d.Ignored = cmp.Or(r.Config.IgnoredFor(d.Name, d.VMID), d.Unlabelled)
-}
-
-func (r *run) policy(c pve.Cluster) snapper.Policy {
-	hostname, err := r.World.Hostname()
+func policy(o Options, c pve.Cluster) snapper.Policy {
+	hostname, err := o.World.Hostname()
 	if err != nil {
 		hostname = c.Node
 	}
 	return snapper.Policy{
 		Names:               snapper.Names{Node: c.Node, Hostname: hostname, Peers: slices.DeleteFunc(slices.Clone(c.Nodes), func(n string) bool { return n == c.Node })},
-		Bookmarks:           r.Config.Bookmarks,
-		StoppedGrace:        r.Config.StoppedGrace.Std(),
-		RefreshStopped:      r.Config.RefreshStopped.Std(),
-		AdoptPeerLabels:     r.Config.AdoptPeerLabels,
-		Adopt:               r.Adopt,
-		Quiesced:            r.Config.Quiesced,
-		MaxDestroys:         r.Config.MaxDestroys,
+		Bookmarks:           o.Config.Bookmarks,
+		StoppedGrace:        o.Config.StoppedGrace.Std(),
+		RefreshStopped:      o.Config.RefreshStopped.Std(),
+		AdoptPeerLabels:     o.Config.AdoptPeerLabels,
+		Adopt:               o.Adopt,
+		Final:               o.Final,
+		Quiesced:            o.Config.Quiesced,
+		MaxDestroys:         o.Config.MaxDestroys,
 		MaxBookmarkDestroys: snapper.MaxBookmarkDestroys,
 	}
 }
 
 // planned are the disks of all pools that could be read.
-func (r *run) planned(pools []*pool) []snapper.Disk {
+func planned(pools []*pool) []snapper.Disk {
 	var disks []snapper.Disk
-	for _, p := range pools {
-		if p.err == nil {
-			disks = append(disks, p.disks...)
-		}
+	for _, p := range readable(pools) {
+		disks = append(disks, p.disks...)
 	}
 	return disks
+}
+
+// readable are the pools that could be read.
+func readable(pools []*pool) []*pool {
+	return slices.DeleteFunc(slices.Clone(pools), func(p *pool) bool { return p.err != nil })
 }

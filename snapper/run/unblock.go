@@ -35,22 +35,18 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 	if err != nil {
 		return snapper.Unblocking{}, r.report, err
 	}
-	pools, err := r.poolsOf(ctx, cluster)
-	defer func() {
-		for _, p := range pools {
-			p.Unlock()
-		}
-	}()
+	pools, err := r.openGuest(ctx, cluster)
+	defer func() { unlockAll(pools) }()
 	if err != nil {
 		return snapper.Unblocking{}, r.report, err
 	}
-	u := snapper.PlanUnblock(r.planned(pools), request.Snapshot)
+	u := snapper.PlanUnblock(planned(pools), request.Snapshot)
 	u.Kind = cluster.Guests[request.VMID].Kind
 	if !request.Remove || len(u.Refusals) > 0 || len(u.Baseless()) > 0 && !request.LoseBase {
 		return u, r.report, nil
 	}
 	for _, p := range pools {
-		r.unblock(ctx, p, u, request.Snapshot)
+		p.unblock(ctx, u, request.Snapshot)
 	}
 	return u, r.report, nil
 }
@@ -90,17 +86,17 @@ func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cl
 	return c, release, nil
 }
 
-// poolsOf locks and reads the pools of the storages, and keeps the disks of the only
+// openGuest locks and reads the pools of the storages, and keeps the disks of the only
 // guest that the cluster is left with. An error with any of them ends it: a guest is
 // rolled back as a whole.
-func (r *run) poolsOf(ctx context.Context, c pve.Cluster) ([]*pool, error) {
-	parents, err := r.parents(c)
+func (r *run) openGuest(ctx context.Context, c pve.Cluster) ([]*pool, error) {
+	below, err := parents(r.Config, c)
 	if err != nil {
 		return nil, err
 	}
 	var pools []*pool
-	for _, name := range slices.Sorted(maps.Keys(parents)) {
-		p := r.openPool(ctx, name, parents[name], r.readPool)
+	for _, name := range slices.Sorted(maps.Keys(below)) {
+		p := r.openPool(ctx, name, below[name], r.readPool)
 		pools = append(pools, p)
 		if busy, ok := errors.AsType[*lock.Busy](p.err); ok {
 			return pools, fmt.Errorf("pool %s: another run is at work, try again when it is done: %w", name, busy)
@@ -109,7 +105,7 @@ func (r *run) poolsOf(ctx context.Context, c pve.Cluster) ([]*pool, error) {
 			return pools, p.err
 		}
 		p.disks = slices.DeleteFunc(p.disks, func(d snapper.Disk) bool {
-			if r.isReplica(d.Name) {
+			if isReplica(r.Config.Replicas, d.Name) {
 				return true
 			}
 			claims := (snapper.NodeView{Cluster: c}).GuestsOf(d)
@@ -117,10 +113,8 @@ func (r *run) poolsOf(ctx context.Context, c pve.Cluster) ([]*pool, error) {
 		})
 		// No head tells that bookmarks changed, and one that is not known makes the
 		// rollback fail half way.
-		if recalled := p.recalled(); len(recalled) > 0 {
-			if err := p.listBookmarks(ctx, recalled); err != nil {
-				return pools, err
-			}
+		if err := p.listBookmarks(ctx, p.disksWhere(func(d *snapper.Disk) bool { return d.Recalled })); err != nil {
+			return pools, err
 		}
 	}
 	return pools, nil
@@ -129,7 +123,7 @@ func (r *run) poolsOf(ctx context.Context, c pve.Cluster) ([]*pool, error) {
 // unblock removes what is in the way in one pool: the snapshots first, since without
 // them the bookmarks are of no use, while the other way round a receiver could lose
 // both. What remains is checked by the program that destroys.
-func (r *run) unblock(ctx context.Context, p *pool, u snapper.Unblocking, snapshot string) {
+func (p *pool) unblock(ctx context.Context, u snapper.Unblocking, snapshot string) {
 	var gone []snapper.Destroy
 	var marks []zfs.Snapshot
 	for _, d := range u.Disks {
@@ -145,11 +139,11 @@ func (r *run) unblock(ctx context.Context, p *pool, u snapper.Unblocking, snapsh
 		}
 		marks = append(marks, d.Bookmarks...)
 	}
-	before := r.report.Counts[report.DidDestroy]
-	r.applyDestroys(ctx, p, gone)
-	if left := len(gone) - (r.report.Counts[report.DidDestroy] - before); left > 0 {
-		r.problem(report.Warning, "pool %s: %d snapshots are still in the way, and the bookmarks were left", p.name, left)
+	before := p.report.Counts[report.DidDestroy]
+	p.applyDestroys(ctx, gone)
+	if left := len(gone) - (p.report.Counts[report.DidDestroy] - before); left > 0 {
+		p.problem(report.Warning, "pool %s: %d snapshots are still in the way, and the bookmarks were left", p.name, left)
 		return
 	}
-	r.destroyBookmarks(ctx, p, marks)
+	p.destroyBookmarks(ctx, marks)
 }

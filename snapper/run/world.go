@@ -42,6 +42,8 @@ type Time interface {
 	Wait(ctx context.Context, d time.Duration) error
 	// Timeout returns a context that ends after d, or with ctx.
 	Timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc)
+	// After calls do once d has passed, beside the caller, unless cancel was called before.
+	After(d time.Duration, do func()) (cancel func())
 	// Lanes returns lanes for so many things at once, 0 for any number.
 	Lanes(n int) Lanes
 	// Gather starts the work side by side. Each call of next returns the indices of those
@@ -71,8 +73,8 @@ type Proxmox interface {
 	Process(id pve.ID) (bool, error)
 	// Rebooting reports whether a guest that stopped will be started again.
 	Rebooting(id pve.ID) bool
-	// Locked returns what a guest's configuration is locked for, "" for nothing.
-	Locked(ctx context.Context, id pve.ID) (string, error)
+	// GuestConfig reads the configuration of one guest.
+	GuestConfig(ctx context.Context, id pve.ID) (pve.Config, error)
 	Uptime() (time.Duration, error)
 	BootState(ctx context.Context) (string, error)
 	Shutdown(ctx context.Context) snapper.Shutdown
@@ -132,7 +134,7 @@ type Pool interface {
 	LoadIndex() (index.Index, error)
 	SaveIndex(x *index.Index) error
 
-	// What follows changes the pool, and goes on when ctx ends before it does: then the
+	// What follows changes the pool, and continues when ctx ends before it does: then the
 	// error is a [command.ErrStillRunning].
 
 	// Snapshot and Destroy run a channel program each.

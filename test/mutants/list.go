@@ -14,7 +14,6 @@ var mutants = []mutant{
 	{"snapper/state.go", `e.Listed == "stopped" && e.ProcessErr == nil && !e.Process`, `e.Listed == "stopped" && !e.Process`, "believe a stop though the process could not be looked at"},
 	{"snapper/state.go", `return e.Process || aliveStatus[e.Listed]`, `return aliveStatus[e.Listed]`, "believe Proxmox's list alone"},
 	{"snapper/state.go", `if !e.SeenStopped {`, `if false {`, "believe one look"},
-	{"snapper/state.go", `if e.LockErr != nil {`, `if false {`, "take no heed of the guest's lock"},
 	{"snapper/state.go", `if e.Rebooting {`, `if false {`, "take a reboot for a stop"},
 	{"snapper/state.go", `if why := gate.closed(); why != "" {`, `if why := gate.closed(); false {`, "believe stops while the host boots"},
 	{"snapper/state.go", `if e.HAStarted && !e.StoppedLastRun && gate.Shutdown == nil {`, `if false {`, "believe at once that a high-availability guest stopped"},
@@ -24,7 +23,7 @@ var mutants = []mutant{
 	{"snapper/state.go", `return Disputed`, `return states[0]`, "decide between two guests that claim a disk"},
 	{"snapper/node.go", `received := slices.ContainsFunc(`, `received := false && slices.ContainsFunc(`, "treat a configured replica as one's own"},
 	{"snapper/node.go", `asked := e.Config.Lock == "backup" || unlabelled[vmid]`, `asked := unlabelled[vmid]`, "not ask QEMU about a backup"},
-	{"snapper/node.go", `return d.State != Stopped && d.State != Template`, `return d.State != Template`, "never look twice"},
+	{"snapper/decide.go", `if !d.LookedTwice {`, `if false {`, "never look twice"},
 	// What a state and a label call for.
 	{"snapper/actions.go", `{Adopt, Recheck, Final, AdoptPeer, Leave}`, `{Adopt, Recheck, Final, AdoptPeer, Final}`, "take over a foreign label"},
 	{"snapper/actions.go", `{Adopt, Recheck, Final, AdoptPeer, Leave}`, `{Adopt, Leave, Final, AdoptPeer, Leave}`, "miss a guest that ran between two runs"},
@@ -50,8 +49,8 @@ var mutants = []mutant{
 	{"snapper/due.go", `if d.State != Running {`, `if false {`, "destroy while Proxmox works on the guest"},
 	{"snapper/due.go", `t.snapshot && (!due || c > class)`, `t.snapshot && (!due || c < class)`, "take the shortest class that is due"},
 	{"snapper/due.go", `if !taken {`, `if taken || !taken {`, "take a name that is taken"},
-	{"snapper/outcome.go", `outcomes[d.Dataset].Err != nil || d.AfterNew`, `d.AfterNew`, "destroy after a failed snapshot"},
-	{"snapper/outcome.go", `|| d.AfterNew && made == "" {`, `{`, "destroy what counts on a snapshot that was not made"},
+	{"snapper/outcome.go", `o.Err != nil || o.Left`, `o.Left`, "destroy after a failed snapshot"},
+	{"snapper/outcome.go", `|| d.AfterNew && o.Snapshot == "" {`, `{`, "destroy what counts on a snapshot that was not made"},
 	// What goes.
 	{"snapper/retention.go", `m.class == zfs.Stopped || i == newestPast {`, `m.class == zfs.Stopped || i == newestPast && false {`, "let the newest go because of one from the future"},
 	{"snapper/retention.go", `!named || m.future || m.class == zfs.Stopped`, `!named || m.class == zfs.Stopped`, "destroy snapshots of the future"},
@@ -70,20 +69,29 @@ var mutants = []mutant{
 	{"snapper/bookmarks.go", `if len(day) == 1 {`, `if len(day) > 0 {`, "destroy somebody else's bookmarks, one at each run"},
 	{"snapper/bookmarks.go", `Have: slices.Concat(b.Have, list), Keep`, `Have: b.Have, Keep`, "let no _stopped snapshot go without its bookmark, which never comes"},
 	{"snapper/decide.go", `if d.InUse {`, `if false {`, "take a running guest's disk for a copy, and call that a success"},
-	{"snapper/run/apply.go", `p.hangs.Store(true)`, `p.hangs.Store(false)`, "begin a step behind one that hangs"},
+	{"snapper/run/snapshots.go", `p.hangs.Store(true)`, `p.hangs.Store(false)`, "begin a step behind one that hangs"},
 	// What a run does, and in which order.
-	{"snapper/run/guests.go", `held = append(held, unlock)`, `unlock()`, "give the lock of a guest that stopped up at once"},
-	{"snapper/run/guests.go", `e.LockErr = lockErrs[vmid]`, `e.LockErr = nil`, "take a guest for stopped whose lock another has"},
-	{"snapper/run/guests.go", `e.SeenStopped = slices.Contains(stops, vmid)`, `e.SeenStopped = true`, "believe one look at a guest that crashed between the two"},
-	{"snapper/run/hooks.go", `	release()
-	r.afterSnapshots(final`, `	r.afterSnapshots(final`, "keep the locks of guests that stopped while all else is done"},
-	{"snapper/run/round.go", `return second, release`, `return g, release`, "plan by the first look"},
-	{"snapper/run/round.go", `		g = seen
+	{"snapper/run/apply.go", `	defer unlock()
+	cancel :=`, `	unlock()
+	cancel :=`, "give the lock of a guest that stopped up at once"},
+	{"snapper/run/apply.go", `unlock = sync.OnceFunc(unlock)`, `unlock = func() {}`, "never give the lock of a guest that stopped up"},
+	{"snapper/run/apply.go", `return left("stopped, but Proxmox works on it: %v", err)`, `unlock = func() {}`, "take a guest for stopped whose lock another has"},
+	{"snapper/run/apply.go", `; why != "" {`, `; false {`, "skip the last look under the lock"},
+	{"snapper/run/guests.go", `e.SeenStopped = slices.Contains(stopped, vmid)`, `e.SeenStopped = true`, "believe one look at a guest that crashed between the two"},
+	{"snapper/run/round.go", `return r.askRunStates(ctx, second, pools, names)`, `view.Second = true
+	_ = second
+	for vmid, e := range view.Evidence {
+		e.SeenStopped = true
+		view.Evidence[vmid] = e
+	}
+	return view`, "plan by the first look"},
+	{"snapper/run/round.go", `		view = seen
 `, `		_ = seen
 `, "tell the next run of the first look"},
-	{"snapper/run/round.go", `		r.destroyAbandoned(ctx, p, final.Abandoned)
-`, ``, "leave the abandoned bookmarks of guests that stopped"},
-	{"snapper/run/apply.go", `snapper.Allowed(plan, p.name, outcomes)`, `snapper.Allowed(plan, p.name, nil)`, "destroy without regard to what was taken"},
+	{"snapper/run/apply.go", `p.destroyAbandoned(ctx, plan.ForPool(p.name).AbandonedOfStops)`, ``, "leave the abandoned bookmarks of guests that stopped"},
+	{"snapper/run/apply.go", `p.destroyAbandoned(ctx, plan.ForPool(p.name).Abandoned)`, ``, "leave the abandoned bookmarks of guests that run"},
+	{"snapper/decide.go", `case masked && d.ReceivedProblem != "":`, `case false:`, "take a guest for stopped whose received labels could not be read"},
+	{"snapper/run/snapshots.go", `plan.Allowed(outcomes)`, `plan.Allowed(nil)`, "destroy without regard to what was taken"},
 	{"snapper/run/pool.go", `p.Bookmarks(ctx, names, func`, `p.Bookmarks(ctx, listed, func`, "not see the bookmarks of a disk without snapshots"},
 	{"snapper/node.go", `if len(storages) == 0 {`, `if false {`, "take another cluster's disk for the own guest of that number"},
 	{"snapper/abandoned.go", `		return Discarded, fmt.Sprintf(`, `		return Good, fmt.Sprintf(`, "leave bookmarks of a history that is gone"},

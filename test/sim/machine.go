@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -54,10 +55,10 @@ type machine struct {
 	holds map[int]bool
 	// replica is true on C, which is no Proxmox node.
 	replica bool
-	// looks is true for a run that changes nothing, and that nothing happens to. previous
-	// is the report that it finds.
-	looks    bool
-	previous report.Run
+	// looks is true for a run that changes nothing, and that nothing happens to. seenStopped
+	// are the guests that did not run when the run before looked.
+	looks       bool
+	seenStopped []int
 }
 
 var _ run.World = &machine{}
@@ -125,6 +126,9 @@ func (m *machine) Wait(_ context.Context, d time.Duration) error {
 	m.reach(betweenLooks)
 	return m.call()
 }
+
+// After implements [run.Time]: no program of the model takes long.
+func (m *machine) After(time.Duration, func()) (cancel func()) { return func() {} }
 
 // Timeout implements [run.Time]: what hangs in the model says so itself.
 func (m *machine) Timeout(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
@@ -222,9 +226,16 @@ func (m *machine) Process(id pve.ID) (bool, error) {
 // Rebooting implements [run.Proxmox].
 func (m *machine) Rebooting(id pve.ID) bool { return m.w.tick < m.w.guests[id.VMID].rebooting }
 
-// Locked implements [run.Proxmox].
-func (m *machine) Locked(_ context.Context, id pve.ID) (string, error) {
-	return m.w.guests[id.VMID].lock, m.call()
+// GuestConfig implements [run.Proxmox].
+func (m *machine) GuestConfig(_ context.Context, id pve.ID) (pve.Config, error) {
+	if err := m.call(); err != nil {
+		return pve.Config{}, err
+	}
+	config, here := m.w.cluster(m.n).Guests[id.VMID]
+	if !here {
+		return pve.Config{}, fs.ErrNotExist
+	}
+	return config, nil
 }
 
 // Uptime implements [run.Proxmox].
@@ -244,6 +255,10 @@ func (m *machine) Shutdown(context.Context) snapper.Shutdown { return snapper.Sh
 // LockGuest implements [run.Proxmox].
 func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
 	if err := m.call(); err != nil {
+		return nil, err
+	}
+	m.planMade()
+	if err := m.alive(); err != nil {
 		return nil, err
 	}
 	if m.w.guests[id.VMID].flocked {
@@ -288,9 +303,6 @@ func (m *machine) Hook(context.Context, config.Hook, string, []string) (string, 
 
 // LastReport implements [run.Records].
 func (m *machine) LastReport(string) (report.Run, error) {
-	if m.looks {
-		return m.previous, m.call()
-	}
 	return m.n.report.last, m.call()
 }
 
@@ -317,6 +329,9 @@ func (m *machine) save() error {
 // LoadState implements [run.Records].
 func (m *machine) LoadState() (report.State, error) {
 	s := m.n.report.state
+	if m.looks {
+		s.SeenStopped = m.seenStopped
+	}
 	s.Checked, s.SlowHistory = maps.Clone(s.Checked), maps.Clone(s.SlowHistory)
 	return s, m.call()
 }
@@ -380,13 +395,13 @@ func (w *World) snap(n *node, between func(phase int)) {
 		w.broken("the run on %s could not begin: %v", n.name, err)
 	default:
 		w.nothingLeft(n, n.report.state, done)
-		w.idempotent(n, plan, complete(done), func() (snapper.Plan, error) { return w.again(n, before.last) })
+		w.idempotent(n, plan, complete(done), func() (snapper.Plan, error) { return w.again(n, before.state.SeenStopped) })
 	}
 }
 
 // again is what a run at once after another would do.
-func (w *World) again(n *node, previous report.Run) (snapper.Plan, error) {
-	m := &machine{crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n, looks: true, previous: previous}
+func (w *World) again(n *node, seenStopped []int) (snapper.Plan, error) {
+	m := &machine{crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n, looks: true, seenStopped: seenStopped}
 	m.reached = AfterRun
 	options := w.options(n, m, w.Keep)
 	options.DryRun = true
@@ -394,8 +409,11 @@ func (w *World) again(n *node, previous report.Run) (snapper.Plan, error) {
 	return plan, err
 }
 
-// complete reports whether every snapshot was made, of all pools.
+// complete reports whether every snapshot was made, of all pools, and no guest was left to
+// the next run.
 func complete(done report.Run) bool {
 	return !slices.ContainsFunc(done.Pools, func(p report.Pool) bool { return !p.LockedSince.IsZero() }) &&
-		!slices.ContainsFunc(done.Disks, func(d report.Disk) bool { return d.Error != "" })
+		!slices.ContainsFunc(done.Disks, func(d report.Disk) bool {
+			return d.Error != "" || strings.HasPrefix(d.Reason, fmt.Sprintf("guest %d: ", d.VMID))
+		})
 }

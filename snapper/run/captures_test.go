@@ -17,18 +17,16 @@ import (
 )
 
 // captureRun plans for one guest with two disks, of which one is snapshotted.
-func captureRun(config string, kept report.Kept, destroys ...snapper.Destroy) (*run, snapper.Plan) {
-	r := testRun()
-	r.start = time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC)
-	r.Config.CaptureConfig = true
-	r.report.Configs = map[string]report.Kept{}
-	r.previous.Configs = map[string]report.Kept{disk0: kept}
+func captureRun(config string, kept report.Kept, destroys ...snapper.Destroy) (*captures, snapper.Plan) {
+	o := testOptions()
+	o.Config.CaptureConfig = true
+	c := newCaptures(o, testJournal(), noon, "pve1", map[string]report.Kept{disk0: kept})
 	id := pve.ID{VMID: 100, Kind: pve.QEMU}
-	g := snapper.NodeView{Cluster: pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{100: {ID: id, Text: config}}}}
+	view := snapper.NodeView{Cluster: pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{100: {ID: id, Text: config}}}}
 	plan := snapper.Plan{Destroys: destroys, Guests: []snapper.GuestPlan{{Pool: "tank", VMID: 100, Class: zfs.Hourly, Snapshot: "autosnap_2026-07-15_12:07:00_hourly",
 		Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}, {Dataset: disk1}}}}}
-	r.capture(plan, g, []snapper.Disk{{Dataset: zfs.Dataset{Name: disk0}, Snapshots: []zfs.Snapshot{{Dataset: disk0, Name: "autosnap_2026-07-15_10:00:00_hourly"}}}})
-	return r, plan
+	c.plan(plan, view, []snapper.Disk{{Dataset: zfs.Dataset{Name: disk0}, Snapshots: []zfs.Snapshot{{Dataset: disk0, Name: "autosnap_2026-07-15_10:00:00_hourly"}}}})
+	return c, plan
 }
 
 func TestCapture(t *testing.T) {
@@ -56,20 +54,21 @@ func TestCaptureTooLong(t *testing.T) {
 	for i := range 40000 {
 		long.WriteByte("0123456789abcdef"[(i*i*31+i/7)%16])
 	}
-	r, plan := captureRun("#"+strings.Repeat(long.String(), 7)+"\n", report.Kept{})
+	c, plan := captureRun("#"+strings.Repeat(long.String(), 7)+"\n", report.Kept{})
 	assert.Nil(t, plan.Guests[0].Disks[0].Config)
-	require.Len(t, r.report.Problems, 1)
-	assert.Contains(t, r.report.Problems[0].Text, "the configuration of guest 100 is not kept with its snapshots")
-	kept := r.report.Configs[disk0]
+	require.Len(t, c.report.Problems, 1)
+	assert.Contains(t, c.report.Problems[0].Text, "the configuration of guest 100 is not kept with its snapshots")
+	kept := c.kept(nil, nil)[disk0]
 	kept.Snapshot = "autosnap_2026-07-15_11:00:00_hourly"
-	r, _ = captureRun("#"+strings.Repeat(long.String(), 7)+"\n", kept)
-	assert.Empty(t, r.report.Problems, "told today")
+	c, _ = captureRun("#"+strings.Repeat(long.String(), 7)+"\n", kept)
+	assert.Empty(t, c.report.Problems, "told today")
 }
 
 // No program gets more words than the kernel takes: what stopped comes first.
 func TestCaptureRoom(t *testing.T) {
-	r := testRun()
-	r.Config.CaptureConfig = true
+	o := testOptions()
+	o.Config.CaptureConfig = true
+	c := newCaptures(o, testJournal(), noon, "pve1", nil)
 	g := snapper.NodeView{Cluster: pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{}}}
 	plan := snapper.Plan{}
 	for i := range 300 {
@@ -83,11 +82,11 @@ func TestCaptureRoom(t *testing.T) {
 			Disks: []snapper.DiskPlan{{Dataset: fmt.Sprintf("tank/vm-%d-disk-0", vmid), Snapshot: true}}})
 	}
 	plan.Guests[299].Class = zfs.Stopped
-	r.capture(plan, g, nil)
+	c.plan(plan, g, nil)
 	size, kept := 0, 0
 	for _, p := range plan.Guests {
-		if c := p.Disks[0].Config; c != nil {
-			size += len(c.Value)
+		if due := p.Disks[0].Config; due != nil {
+			size += len(due.Value)
 			kept++
 		}
 	}
@@ -95,4 +94,17 @@ func TestCaptureRoom(t *testing.T) {
 	assert.Greater(t, kept, 60)
 	assert.Less(t, kept, 300)
 	assert.NotNil(t, plan.Guests[299].Disks[0].Config)
+}
+
+// What is known of a disk's configuration stays while its pool is not read, and goes with it.
+func TestCaptureKept(t *testing.T) {
+	o := testOptions()
+	o.Config.CaptureConfig = true
+	kept := report.Kept{Sum: "1", Snapshot: "a"}
+	c := newCaptures(o, testJournal(), noon, "pve1", map[string]report.Kept{disk0: kept, disk1: kept, "ssd/vm-1-disk-0": kept})
+	read := &pool{name: "tank", disks: []snapper.Disk{{Dataset: zfs.Dataset{Name: disk0}}}}
+	unread := &pool{name: "ssd", err: errTest}
+	assert.Equal(t, map[string]report.Kept{disk0: kept, "ssd/vm-1-disk-0": kept}, c.kept(nil, []*pool{read, unread}))
+	made := map[string]snapper.Outcome{disk0: {Snapshot: "b", Config: &snapper.Capture{Sum: "2", Since: noon}}}
+	assert.Equal(t, report.Kept{Sum: "2", Since: noon, Snapshot: "b"}, c.kept(made, []*pool{read})[disk0])
 }

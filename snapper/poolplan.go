@@ -1,0 +1,149 @@
+package snapper
+
+import (
+	"maps"
+	"slices"
+
+	"snapwatch/internal/zfs"
+)
+
+// PoolPlan is the part of a plan that is for one pool. It is cut out once, after caps,
+// groups and all-or-nothing were decided for the whole.
+type PoolPlan struct {
+	// AbandonedOfStops are bookmarks of a discarded history on the disks of guests that
+	// stopped, Abandoned those on all other disks.
+	AbandonedOfStops, Abandoned []JudgedBookmark
+	// Guests are the living ones that are not frozen.
+	Guests          []GuestPlan
+	CreateBookmarks []zfs.Snapshot
+	InheritReceived []string
+	// Destroys need the snapshots to be made, FullDestroys that there was no room.
+	Destroys, FullDestroys []Destroy
+	DestroyBookmarks       []zfs.Snapshot
+}
+
+// ForPool returns the plan's part for a pool. Guests that stopped and those that are frozen
+// are not in it: each of them is one piece of work over all pools.
+func (p Plan) ForPool(pool string) PoolPlan {
+	stops := map[string]bool{}
+	for _, g := range p.Guests {
+		for _, d := range g.Disks {
+			stops[d.Dataset] = g.final()
+		}
+	}
+	on := func(dataset string) bool { return zfs.Pool(dataset) == pool }
+	abandoned := func(final bool) []JudgedBookmark {
+		return filter(p.Abandoned, func(j JudgedBookmark) bool { return on(j.Dataset) && stops[j.Dataset] == final })
+	}
+	marked := func(s zfs.Snapshot) bool { return on(s.Dataset) }
+	gone := func(d Destroy) bool { return on(d.Dataset) }
+	return PoolPlan{
+		AbandonedOfStops: abandoned(true), Abandoned: abandoned(false),
+		Guests:          filter(p.Guests, func(g GuestPlan) bool { return g.Pool == pool && !g.final() && !p.frozen(g) }),
+		CreateBookmarks: filter(p.CreateBookmarks, marked), InheritReceived: filter(p.InheritReceived, on),
+		Destroys: filter(p.Destroys, gone), FullDestroys: filter(p.FullDestroys, gone), DestroyBookmarks: filter(p.DestroyBookmarks, marked),
+	}
+}
+
+func filter[T any](list []T, keep func(T) bool) []T {
+	var kept []T
+	for _, entry := range list {
+		if keep(entry) {
+			kept = append(kept, entry)
+		}
+	}
+	return kept
+}
+
+// Stop is a guest that stopped, with its part of the plan on each pool.
+type Stop struct {
+	VMID  int
+	Plans []GuestPlan
+}
+
+// Stops returns the guests that get their _stopped snapshots or labels, by VMID.
+func (p Plan) Stops() []Stop {
+	byGuest := map[int][]GuestPlan{}
+	for _, g := range p.Guests {
+		if g.final() {
+			byGuest[g.VMID] = append(byGuest[g.VMID], g)
+		}
+	}
+	var stops []Stop
+	for _, vmid := range slices.Sorted(maps.Keys(byGuest)) {
+		stops = append(stops, Stop{vmid, byGuest[vmid]})
+	}
+	return stops
+}
+
+// Frozen is a guest or a group that is frozen while its snapshots are taken: its plans, a
+// pool each, or more where retentions differ.
+type Frozen struct {
+	Group   string
+	Plans   []GuestPlan
+	Freezes []Freeze
+}
+
+// frozen reports whether a plan is for a guest or a group that is frozen in any pool.
+func (p Plan) frozen(g GuestPlan) bool {
+	return !g.final() && slices.ContainsFunc(p.Guests, func(o GuestPlan) bool {
+		return !o.final() && o.VMID == g.VMID && o.Group == g.Group && len(o.Freeze) > 0
+	})
+}
+
+// Frozen returns the guests and groups that are to be frozen, in the plan's order.
+func (p Plan) Frozen() []Frozen {
+	var list []Frozen
+	for _, g := range p.Guests {
+		if !p.frozen(g) {
+			continue
+		}
+		i := slices.IndexFunc(list, func(f Frozen) bool { return f.Group == g.Group && f.Plans[0].VMID == g.VMID })
+		if i < 0 {
+			i, list = len(list), append(list, Frozen{Group: g.Group})
+		}
+		f := &list[i]
+		f.Plans = append(f.Plans, g)
+		for _, freeze := range g.Freeze {
+			if !slices.ContainsFunc(f.Freezes, func(have Freeze) bool { return have.VMID == freeze.VMID }) {
+				f.Freezes = append(f.Freezes, freeze)
+			}
+		}
+	}
+	return list
+}
+
+// finalOnly is what remains of a plan while the host shuts down: the _stopped snapshots
+// and labels of guests that ran here. Nothing rotates, and a guest that still lives is
+// left to the next run.
+func (p Plan) finalOnly() Plan {
+	final := Plan{Ask: p.Ask}
+	labelled := map[string]bool{}
+	for _, g := range p.Guests {
+		if g.final() {
+			final.Guests = append(final.Guests, g)
+			for _, d := range g.Disks {
+				labelled[d.Dataset] = true
+			}
+		}
+	}
+	for _, n := range p.Notes {
+		if labelled[n.Dataset] {
+			final.Notes = append(final.Notes, n)
+		}
+	}
+	return final
+}
+
+// Add takes another plan in.
+func (p *Plan) Add(more Plan) {
+	p.Guests = append(p.Guests, more.Guests...)
+	p.Destroys = append(p.Destroys, more.Destroys...)
+	p.FullDestroys = append(p.FullDestroys, more.FullDestroys...)
+	p.CreateBookmarks = append(p.CreateBookmarks, more.CreateBookmarks...)
+	p.Abandoned = append(p.Abandoned, more.Abandoned...)
+	p.AbandonedLater = append(p.AbandonedLater, more.AbandonedLater...)
+	p.DestroyBookmarks = append(p.DestroyBookmarks, more.DestroyBookmarks...)
+	p.InheritReceived = append(p.InheritReceived, more.InheritReceived...)
+	p.Notes = append(p.Notes, more.Notes...)
+}

@@ -1,0 +1,51 @@
+package run
+
+import (
+	"sync"
+
+	"snapwatch/internal/report"
+)
+
+// journal collects what a run has to tell, from all that happens side by side.
+type journal struct {
+	mu     sync.Mutex
+	report report.Run
+}
+
+func (j *journal) problem(severity report.Severity, format string, args ...any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.report.Add(severity, format, args...)
+}
+
+func (j *journal) count(e report.Event) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.report.Counts[e]++
+}
+
+// gather runs the work side by side, and returns when all of it has ended.
+func gather(world Time, work ...func()) {
+	lanes := world.Lanes(0)
+	var started []func()
+	for _, do := range work {
+		started = append(started, lanes.Go(do))
+	}
+	waitAll(started)
+}
+
+// eachPool does something on pools side by side.
+func eachPool(world Time, pools []*pool, do func(*pool)) {
+	var work []func()
+	for _, p := range pools {
+		work = append(work, func() { do(p) })
+	}
+	gather(world, work...)
+}
+
+// waitAll returns when all that lanes run has ended.
+func waitAll(waits []func()) {
+	for _, wait := range waits {
+		wait()
+	}
+}

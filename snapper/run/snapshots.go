@@ -1,0 +1,221 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"snapwatch/internal/command"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+	"snapwatch/lua"
+	"snapwatch/snapper"
+)
+
+// programTimeout is how long a run waits for one channel program. The program is never
+// killed: it continues, and so does its hold on the pool's lock. That of the other pools
+// ends with the run, which is over before cron starts the next one.
+const programTimeout = 10 * time.Minute
+
+// maxAttempts is how often a snapshot is tried again: in the next transaction group when the
+// dataset got one in this one already, and under the next free second's name.
+const maxAttempts = 8
+
+// finishPlan does on a pool what follows the snapshots, given what became of them: older
+// snapshots are bookmarked, labels given up for received ones, and what may go is destroyed.
+func (p *pool) finishPlan(ctx context.Context, plan snapper.PoolPlan, outcomes map[string]snapper.Outcome) {
+	p.createBookmarks(ctx, plan.CreateBookmarks)
+	for _, dataset := range plan.InheritReceived {
+		if ctx.Err() != nil || p.hangs.Load() {
+			break
+		}
+		if err := p.withTimeout(func(timeout context.Context) error { return p.InheritReceived(timeout, dataset) }); err != nil {
+			p.problem(report.Warning, "%v", err)
+			continue
+		}
+		p.count(report.DidLabel)
+	}
+	p.applyDestroys(ctx, plan.Allowed(outcomes))
+	p.destroyBookmarks(ctx, plan.DestroyBookmarks)
+	p.saveIndex()
+}
+
+// errHangs is why a step is not begun.
+var errHangs = errors.New("not begun, since an earlier step on the pool has not ended")
+
+// withTimeout takes one step that changes the pool, and waits for it for programTimeout.
+// A step that takes longer is the last of this run on the pool: the next would wait behind
+// it, with all that the run holds.
+func (p *pool) withTimeout(step func(context.Context) error) error {
+	if p.hangs.Load() {
+		return errHangs
+	}
+	timeout, cancel := p.World.Timeout(context.Background(), programTimeout)
+	defer cancel()
+	err := step(timeout)
+	if errors.Is(err, command.ErrStillRunning) {
+		p.hangs.Store(true)
+	}
+	return err
+}
+
+// takeSnapshots takes the snapshots of guests on this pool, sets their labels and makes
+// their bookmarks, in one program. A guest gets all of its snapshots or none.
+func (p *pool) takeSnapshots(ctx context.Context, open []snapper.GuestPlan) map[string]snapper.Outcome {
+	outcomes := map[string]snapper.Outcome{}
+	for attempt := 0; len(open) > 0; attempt++ {
+		if ctx.Err() != nil {
+			for _, g := range open {
+				snapper.Fail(outcomes, g, fmt.Errorf("pool %s: told to end before its snapshots were made", p.name), false)
+			}
+			return outcomes
+		}
+		var got map[string]lua.Outcome
+		err := p.withTimeout(func(timeout context.Context) (err error) {
+			got, err = p.Snapshot(timeout, p.programGuests(open), nil)
+			return err
+		})
+		p.snapshotted(open, got)
+		if err != nil {
+			for _, g := range open {
+				snapper.Fail(outcomes, g, fmt.Errorf("not known what was done, the next run looks: %w", err), false)
+			}
+			return outcomes
+		}
+		var again []snapper.GuestPlan
+		for _, g := range open {
+			if next, retry := p.recordResults(g, got, outcomes); retry && attempt < maxAttempts {
+				again = append(again, next)
+			}
+		}
+		open = again
+	}
+	return outcomes
+}
+
+func (p *pool) programGuests(guests []snapper.GuestPlan) []lua.Guest {
+	p.indexMu.Lock()
+	defer p.indexMu.Unlock()
+	var list []lua.Guest
+	for _, g := range guests {
+		entry := lua.Guest{Snapshot: g.Snapshot, RefuseReceiving: g.RefuseReceiving}
+		for _, d := range g.Disks {
+			config := ""
+			if d.Config != nil {
+				config = d.Config.Value
+			}
+			entry.Disks = append(entry.Disks, lua.Disk{
+				Dataset: d.Dataset, Snapshot: d.Snapshot, Bookmark: d.Bookmark, Label: d.Label, Config: config,
+				TrackChanges: d.Snapshot && p.index.Knows(d.Dataset),
+			})
+		}
+		list = append(list, entry)
+	}
+	return list
+}
+
+func (p *pool) snapshotted(guests []snapper.GuestPlan, got map[string]lua.Outcome) {
+	p.indexMu.Lock()
+	defer p.indexMu.Unlock()
+	for _, g := range guests {
+		p.index.Snapshotted(g, got)
+	}
+}
+
+// recordResults takes a guest's results in. It returns the guest to be tried again where
+// that helps; until then its failure stands.
+func (p *pool) recordResults(g snapper.GuestPlan, got map[string]lua.Outcome, outcomes map[string]snapper.Outcome) (snapper.GuestPlan, bool) {
+	for _, d := range g.Disks {
+		if undone := got[d.Dataset].Undone; undone != nil && *undone != 0 {
+			p.problem(report.Warning, "%s@%s was made and could not be destroyed again: %s", d.Dataset, g.Snapshot, explain(*undone))
+		}
+	}
+	for _, d := range g.Disks {
+		errno := got[d.Dataset].Snapshot
+		if errno == nil || *errno == 0 {
+			continue
+		}
+		err := fmt.Errorf("snapshot of %s: %s", d.Dataset, explain(*errno))
+		snapper.Fail(outcomes, g, err, *errno == syscall.ENOSPC)
+		switch *errno {
+		case syscall.EAGAIN:
+			return g, true
+		case syscall.EEXIST:
+			g.Snapshot = nextName(g.Snapshot, g.Class)
+			return g, true
+		}
+		return g, false
+	}
+	for _, d := range g.Disks {
+		outcomes[d.Dataset] = p.recordDisk(g, d, got[d.Dataset])
+	}
+	return g, false
+}
+
+func (p *pool) recordDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outcome) snapper.Outcome {
+	o := snapper.Outcome{}
+	if d.Snapshot {
+		if got.Snapshot == nil {
+			o.Err = fmt.Errorf("snapshot of %s: the channel program does not say", d.Dataset)
+		} else {
+			o.Snapshot = g.Snapshot
+			p.count(report.DidSnapshot)
+		}
+	}
+	if d.Label != "" && o.Err == nil {
+		if got.Label == nil || *got.Label != 0 {
+			o.Err = fmt.Errorf("label of %s: %s", d.Dataset, explainOutcome(got.Label))
+		} else {
+			p.count(report.DidLabel)
+		}
+	}
+	if d.Bookmark && o.Err == nil {
+		// A bookmark that is there already, by that name, is as good.
+		if got.Bookmark == nil || *got.Bookmark != 0 && *got.Bookmark != syscall.EEXIST {
+			p.problem(report.Warning, "bookmark of %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Bookmark))
+		} else {
+			p.count(report.DidBookmark)
+		}
+	}
+	if o.Snapshot != "" && d.Config != nil {
+		o.Config = d.Config
+		if got.Config == nil || *got.Config != 0 {
+			o.Config = nil
+			p.problem(report.Warning, "the guest's configuration was not kept with %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Config))
+		}
+	}
+	return o
+}
+
+func explainOutcome(errno *syscall.Errno) string {
+	if errno == nil {
+		return "the channel program does not say"
+	}
+	return explain(*errno)
+}
+
+// explain puts an errno of a channel program into words (zfs-program(8)).
+func explain(errno syscall.Errno) string {
+	switch errno {
+	case syscall.EBUSY:
+		return "it is held, being sent or being received (EBUSY)"
+	case syscall.ENOSPC:
+		return "no space: the pool is full, or a thick volume's reservation does not fit (ENOSPC)"
+	case syscall.EAGAIN:
+		return "another snapshot of it is being made right now (EAGAIN)"
+	case syscall.EEXIST:
+		return "the name is taken, or a clone depends on it (EEXIST)"
+	}
+	return fmt.Sprintf("%s (errno %d)", errno.Error(), int(errno))
+}
+
+// nextName moves a snapshot's name on by a second.
+func nextName(name string, class zfs.Class) string {
+	t, err := zfs.ParseSnapshotTime(name)
+	if err != nil {
+		return name
+	}
+	return zfs.FormatSnapshotName(t.Add(time.Second), class)
+}
