@@ -150,3 +150,18 @@ func TestUsersOfACopy(t *testing.T) {
 		assert.Equal(t, want, g.Users(Disk{Dataset: zfs.Dataset{Name: dataset}, VMID: vmid}), dataset)
 	}
 }
+
+// Received labels are read before the second look, of which there is one: they may say that
+// more guests must be looked at.
+func TestReceivedLabelsComeBeforeTheLook(t *testing.T) {
+	masked := runningDisk("tank/data/vm-100-disk-1", nil)
+	masked.Running, masked.ReceivedUnread = zfs.Property{}, true
+	disks := []Disk{runningDisk(disk0, nil), masked}
+	view := sight(Evidence{Listed: "stopped"})
+	view.Assign(disks, nil)
+	ask := MakePlan(disks, testPolicy(), noon).Ask
+	assert.Equal(t, []string{masked.Name}, ask.Received)
+	assert.Empty(t, ask.Looks)
+	disks[1].ReceivedUnread = false
+	assert.Equal(t, []int{100}, MakePlan(disks, testPolicy(), noon).Ask.Looks)
+}

@@ -186,6 +186,9 @@ func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 		p.plan = p.plan.finalOnly()
 	}
 	p.askBookmarks(disks)
+	if len(p.plan.Ask.Received) > 0 {
+		p.plan.Ask.Looks = nil // there is one second look, and the labels may say of more guests
+	}
 	p.cap()
 	p.noteUnnamed()
 	return p.plan

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"snapwatch/config"
@@ -16,12 +15,8 @@ import (
 	"snapwatch/snapper"
 )
 
-const (
-	// windowsAtOnce bounds the windows that are open at the same time.
-	windowsAtOnce = 4
-	// asksAtOnce bounds the calls that ask whether a guest can be frozen.
-	asksAtOnce = 4
-)
+// asksAtOnce bounds the calls that ask whether a guest can be frozen.
+const asksAtOnce = 4
 
 // errAtWork means that Proxmox works on a guest: it may freeze the guest itself.
 var errAtWork = errors.New("work is under way on it")
@@ -40,23 +35,14 @@ func newFreezer(r *run, view snapper.NodeView, pools []*pool) *freezer {
 	return &freezer{Options: r.Options, journal: r.journal, start: r.start, previous: r.previous.Quiesced, view: view, pools: pools}
 }
 
-// take takes the snapshots of guests and groups that are to be frozen, each in a window of
-// its own. A guest that cannot be frozen gets its snapshot all the same.
+// take takes the snapshots of guests and groups that are to be frozen, one after the other,
+// each in a window of its own: while some are frozen and locked, nothing is done for others.
+// A guest that cannot be frozen gets its snapshot all the same.
 func (f *freezer) take(ctx context.Context, list []snapper.Frozen) map[string]snapper.Outcome {
 	all := map[string]snapper.Outcome{}
-	var mu sync.Mutex
-	var taken []func()
-	list = f.ask(ctx, list) // that takes pvesh, so it is done before any guest is locked
-	windows := f.World.Lanes(windowsAtOnce)
-	for _, u := range list {
-		taken = append(taken, windows.Go(func() { // a lane comes first: nobody waits for one with a guest's lock
-			outcomes := f.takeOne(ctx, u)
-			mu.Lock()
-			defer mu.Unlock()
-			maps.Copy(all, outcomes)
-		}))
+	for _, u := range f.ask(ctx, list) { // that takes pvesh, so it is done before any guest is locked
+		maps.Copy(all, f.takeOne(ctx, u))
 	}
-	waitAll(taken)
 	return all
 }
 

@@ -154,6 +154,23 @@ func stepKinds() map[string]kind {
 		"pvesh hangs":  pveshStep("hangs"),
 		"pvesh lies":   pveshStep("says unknown"),
 		"pvesh nobody": pveshStep("lists nothing"),
+		"pvesh slow":   pveshStep("is slow"),
+		"slow programs": {"each channel program on NODE takes seconds, for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.slowPrograms = w.tick + s.N
+		}},
+		"unread": {"received labels cannot be read on NODE, for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.unread = w.tick + s.N
+			w.disturbNode(n)
+		}},
+		"inherited": {"somebody types zfs inherit for the labels of guest GUEST's copies", true, false, func(w *World, g *guest, _ *node, _ Step) {
+			for _, name := range g.disks {
+				if d := w.nodes[1-g.home].sets[name]; d != nil {
+					d.running = zfs.Property{Received: d.running.Received}
+				}
+			}
+		}},
+		"shutdown": {"NODE is shut down for N runs", false, false, func(w *World, _ *guest, _ *node, s Step) { w.shutdown(s.Node, s.N) }},
+		"unblock":  {"somebody makes room for a rollback of guest GUEST by N snapshots", true, false, func(w *World, g *guest, _ *node, s Step) { w.unblock(g, s.N) }},
 		"full": {"a pool of NODE is full for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
 			n.pools[poolOf(s)].full = w.tick + s.N
 			w.disturbNode(n)

@@ -59,6 +59,16 @@ type machine struct {
 	// are the guests that did not run when the run before looked.
 	looks       bool
 	seenStopped []int
+	// final is true for the run at the end of the host, unblocks for one that makes room
+	// for a rollback: nothing is rotated.
+	final, unblocks bool
+	// timers are what is to be done after a while.
+	timers []*timer
+	// gaveUp are the guests whose locks were given up since their programs took long.
+	gaveUp map[int]bool
+	// snapped are the datasets that this run has snapshotted. whileFrozen says of snapshots
+	// whether their guests were frozen.
+	snapped, whileFrozen map[string]bool
 }
 
 var _ run.World = &machine{}
@@ -122,13 +132,50 @@ func (m *machine) Wait(_ context.Context, d time.Duration) error {
 	if err := m.call(); err != nil || m.looks {
 		return err
 	}
-	m.w.now = m.w.now.Add(d)
+	m.pass(d)
 	m.reach(betweenLooks)
 	return m.call()
 }
 
-// After implements [run.Time]: no program of the model takes long.
-func (m *machine) After(time.Duration, func()) (cancel func()) { return func() {} }
+// timer is something that is to be done at a time.
+type timer struct {
+	at time.Time
+	do func()
+}
+
+// After implements [run.Time].
+func (m *machine) After(d time.Duration, do func()) (cancel func()) {
+	t := &timer{m.w.now.Add(d), do}
+	m.timers = append(m.timers, t)
+	return func() { t.do = func() {} }
+}
+
+// pass lets time pass.
+func (m *machine) pass(d time.Duration) {
+	m.w.now = m.w.now.Add(d)
+	for _, t := range m.timers {
+		if !t.at.After(m.w.now) {
+			do := t.do
+			t.do = func() {}
+			do()
+		}
+	}
+}
+
+// slowAnswer is how long pvesh takes on a slow node.
+const slowAnswer = 20 * time.Second
+
+// ask begins each call that asks Proxmox. Nobody is kept waiting meanwhile.
+func (m *machine) ask(what string) error {
+	if err := m.call(); err != nil {
+		return err
+	}
+	m.begins(what, "")
+	if m.w.tick < m.n.pveshBad && m.n.pvesh == "is slow" && !m.looks {
+		m.pass(slowAnswer)
+	}
+	return nil
+}
 
 // Timeout implements [run.Time]: what hangs in the model says so itself.
 func (m *machine) Timeout(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
@@ -167,7 +214,7 @@ func (w *World) cluster(n *node) pve.Cluster {
 
 // List implements [run.Proxmox].
 func (m *machine) List(context.Context) (map[pve.ID]pve.Listed, error) {
-	if err := m.call(); err != nil {
+	if err := m.ask("pvesh"); err != nil {
 		return nil, err
 	}
 	bad := ""
@@ -190,7 +237,7 @@ func (m *machine) List(context.Context) (map[pve.ID]pve.Listed, error) {
 		}
 		l := pve.Listed{ID: pve.ID{VMID: vmid, Kind: k.kind}, Status: "stopped"}
 		switch {
-		case bad != "":
+		case bad != "" && bad != "is slow":
 			l.Status = "unknown"
 		case k.alive || k.prelaunch:
 			l.Status = "running"
@@ -202,12 +249,12 @@ func (m *machine) List(context.Context) (map[pve.ID]pve.Listed, error) {
 
 // RunState implements [run.Proxmox].
 func (m *machine) RunState(_ context.Context, vmid int) (string, error) {
-	if err := m.call(); err != nil {
+	if err := m.ask("pvesh"); err != nil {
 		return "", err
 	}
 	k := m.w.guests[vmid]
 	switch {
-	case m.w.tick < m.n.pveshBad:
+	case m.w.tick < m.n.pveshBad && m.n.pvesh != "is slow":
 		return "", errFailed
 	case k.prelaunch:
 		return "prelaunch", nil
@@ -250,7 +297,12 @@ func (m *machine) BootState(context.Context) (string, error) {
 }
 
 // Shutdown implements [run.Proxmox].
-func (m *machine) Shutdown(context.Context) snapper.Shutdown { return snapper.Shutdown{Err: errNone} }
+func (m *machine) Shutdown(context.Context) snapper.Shutdown {
+	if !m.final {
+		return snapper.Shutdown{Err: errNone}
+	}
+	return snapper.Shutdown{System: "stopping", Guests: "inactive", HA: "inactive"}
+}
 
 // LockGuest implements [run.Proxmox].
 func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
@@ -269,19 +321,17 @@ func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
 	}
 	m.holds[id.VMID] = true
 	m.w.held[id.VMID]++
+	locked := m.w.now
 	return func() {
+		if m.w.now.Sub(locked) >= 2*time.Second {
+			m.gaveUp = map[int]bool{id.VMID: true}
+		}
 		delete(m.holds, id.VMID)
 		if m.w.held[id.VMID]--; m.w.held[id.VMID] == 0 {
 			delete(m.w.held, id.VMID)
 		}
 	}, nil
 }
-
-// Frozen implements [run.Quiesce].
-func (m *machine) Frozen(context.Context, pve.ID) (bool, error) { return false, errNone }
-
-// OpenWindow implements [run.Quiesce].
-func (m *machine) OpenWindow([]pve.ID, time.Duration) (run.Window, error) { return nil, errNone }
 
 // Hostname implements [run.World].
 func (m *machine) Hostname() (string, error) { return m.n.name, nil }
@@ -355,6 +405,7 @@ func (w *World) options(n *node, at run.World, words string) run.Options {
 	cfg := config.Default()
 	cfg.Bookmarks, cfg.StoppedGrace, cfg.AdoptPeerLabels = w.Bookmarks, config.Duration(w.Grace), true
 	cfg.ConfirmStop = config.Duration(confirmStop)
+	cfg.Quiesced = w.quiesced()
 	if w.tick < n.ignored {
 		cfg.Overrides = []config.Override{{Ignore: true}}
 	}
@@ -382,6 +433,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 	before := n.report
 	plan, done, err := run.Run(context.Background(), w.options(n, m, w.Keep))
 	m.planMade()
+	w.thawed(n, m, done)
 	if !maps.Equal(held, w.held) {
 		w.broken("the run on %s never gave up a guest's lock", n.name)
 	}

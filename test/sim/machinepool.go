@@ -65,6 +65,9 @@ func (p *machinePool) write() error {
 	if p.w.tick < p.state().suspended {
 		return fmt.Errorf("pool %s is suspended: %w", p.name, command.ErrStillRunning)
 	}
+	if p.w.tick < p.n.slowPrograms {
+		p.pass(3 * time.Second)
+	}
 	return nil
 }
 
@@ -146,6 +149,9 @@ func (p *machinePool) Received(_ context.Context, datasets []string) (map[string
 	if err := p.read(); err != nil {
 		return nil, err
 	}
+	if p.w.tick < p.n.unread {
+		return nil, errFailed
+	}
 	all := map[string]zfs.ReceivedLabels{}
 	for _, name := range datasets {
 		if d := p.n.sets[name]; d != nil {
@@ -223,7 +229,7 @@ func (p *machinePool) snapshots(g lua.Guest, outcomes map[string]lua.Outcome) bo
 		if strings.HasSuffix(g.Snapshot, "_stopped") {
 			p.w.say("%s: %s@%s", p.n.name, k.Dataset, g.Snapshot)
 			p.w.stopTaken(p.n, p.w.parse(k.Dataset).vmid, k.Dataset)
-			if !p.holds[p.w.parse(k.Dataset).vmid] {
+			if vmid := p.w.parse(k.Dataset).vmid; !p.holds[vmid] && !p.gaveUp[vmid] {
 				p.w.broken("%s took %s@%s without its guest's lock", p.n.name, k.Dataset, g.Snapshot)
 			}
 		}
@@ -244,6 +250,10 @@ func (p *machinePool) snapshot(g lua.Guest, k lua.Disk) syscall.Errno {
 		return syscall.ENOSPC
 	}
 	p.w.snapshot(p.n, d, g.Snapshot)
+	if p.snapped == nil {
+		p.snapped, p.whileFrozen = map[string]bool{}, map[string]bool{}
+	}
+	p.snapped[d.name], p.whileFrozen[d.name+"@"+g.Snapshot] = true, p.w.guests[p.w.parse(d.name).vmid].frozen
 	return 0
 }
 
@@ -286,9 +296,9 @@ func (p *machinePool) Destroy(_ context.Context, disks []lua.DestroyRequest) (ma
 	if err := p.write(); err != nil {
 		return nil, err
 	}
-	p.begins("destroy", "")
 	results := map[string]lua.Destroyed{}
 	for _, k := range disks {
+		p.begins("destroy", k.Dataset)
 		results[k.Dataset] = p.destroy(k)
 	}
 	return results, nil
@@ -314,10 +324,12 @@ func (p *machinePool) destroy(k lua.DestroyRequest) lua.Destroyed {
 			got.Gone[name] = syscall.ENOENT
 			continue
 		}
-		if p.replica {
+		switch {
+		case p.unblocks:
+		case p.replica:
 			p.w.mayPrune(d, name)
 			d.changed = p.Now()
-		} else {
+		default:
 			p.w.mayGo(p.n, d, name)
 			p.w.stats.Destroyed++
 		}
@@ -335,6 +347,9 @@ func (p *machinePool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 	d := p.n.sets[b.Dataset]
 	if d == nil {
 		return missing(b.Dataset)
+	}
+	if d.discarded[b.CreateTXG] && p.snapped[d.name] && b.CreateTXG >= p.w.reach(d) && !p.w.descends(d, b.GUID) {
+		p.w.broken("%s destroyed the bookmark %s#%s of a discarded history only after it had snapshotted the disk", p.n.name, d.name, b.Name)
 	}
 	p.w.unmark(d, b.Name)
 	return nil

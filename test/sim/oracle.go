@@ -118,7 +118,7 @@ func (w *World) mustNotRotate(n *node, d *dataset) string {
 		return "is off"
 	case g.lock != "" && g.lock != "backup":
 		return "is locked: " + g.lock
-	case w.tick < n.pveshBad:
+	case w.tick < n.pveshBad && n.pvesh != "is slow":
 		return "may be anything: pvesh " + n.pvesh
 	}
 	return ""

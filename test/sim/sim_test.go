@@ -36,6 +36,9 @@ func anySetup(t *rapid.T) Setup {
 	if rapid.Bool().Draw(t, "one is off") {
 		s.Off = []int{rapid.IntRange(100, 102).Draw(t, "off")}
 	}
+	if rapid.Bool().Draw(t, "some are frozen") {
+		s.Frozen = []int{100, 101, 102}[:rapid.IntRange(1, 3).Draw(t, "frozen")]
+	}
 	return s
 }
 
@@ -125,4 +128,6 @@ func (s *Stats) add(o Stats) {
 	s.Based += o.Based
 	s.Labels += o.Labels
 	s.Idempotent += o.Idempotent
+	s.Consistent += o.Consistent
+	s.Unblocked += o.Unblocked
 }

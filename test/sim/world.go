@@ -51,6 +51,8 @@ type Setup struct {
 	History int
 	// Sanoid runs on A beside us, on all disks.
 	Sanoid bool
+	// Frozen are guests that are frozen while their snapshots are taken.
+	Frozen []int
 	// Off are guests that are off when the week begins.
 	Off []int
 	// Order decides in which order a run does what it does side by side.
@@ -90,7 +92,7 @@ type node struct {
 	// ignored is until which tick the configuration leaves all disks out.
 	ignored int
 	// Until which tick something is wrong with it.
-	down, booting, cronOff, cut, pveshBad, unsaved, lacking, slow int
+	down, booting, cronOff, cut, pveshBad, unsaved, lacking, slow, slowPrograms, unread int
 
 	lacks     int    // which of its disks no listing has
 	pvesh     string // what is wrong with pvesh
@@ -121,6 +123,7 @@ type guest struct {
 	since, off time.Time
 	prelaunch  bool // the process is there just for a backup
 	paused     bool
+	frozen     bool // by a run
 	lock       string
 	lockEnd    int
 	rebooting  int // until then
@@ -174,8 +177,8 @@ type World struct {
 
 // Stats counts what was checked, to show that the properties were not empty.
 type Stats struct {
-	Histories, Abandoned                                                                       int
-	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent int
+	Histories, Abandoned                                                                                              int
+	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent, Consistent, Unblocked int
 }
 
 // underway is what the model knows of a run.

@@ -1,0 +1,108 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
+	"snapwatch/snapper/run"
+)
+
+// shutdown is the orderly end of a node: its guests are stopped, and snapwatch finalize
+// runs.
+func (w *World) shutdown(i, ticks int) {
+	n := w.nodes[i]
+	if w.tick < max(n.down, n.booting) {
+		return
+	}
+	for _, vmid := range w.order {
+		if g := w.guests[vmid]; g.home == i && g.lock == "" && !g.flocked && w.held[vmid] == 0 {
+			autostart := g.autostart
+			w.stop(g)
+			g.autostart = autostart
+		}
+	}
+	m := &machine{crew: crew{chance: w.chance}, w: w, n: n, reached: AfterRun, final: true}
+	options := w.options(n, m, w.Keep)
+	options.Keep, options.Final = config.Keep{}, true
+	other := w.underway
+	w.underway = underway{planned: n.clock(w.now), before: map[string][]zfs.Snapshot{}, unmarked: map[string]bool{}}
+	_, done, err := run.Run(context.Background(), options)
+	w.underway = other
+	switch clean := w.tick >= max(n.pveshBad, n.ignored, n.lacking) && n.skew == 0; {
+	case err != nil:
+		w.broken("finalize on %s could not begin: %v", n.name, err)
+	case clean && done.Success:
+		w.ended(i)
+	}
+	w.die(i, ticks)
+}
+
+// ended holds that each guest which was stopped with its node is told so by its disks.
+func (w *World) ended(i int) {
+	n := w.nodes[i]
+	for _, vmid := range w.order {
+		g := w.guests[vmid]
+		if g.home != i || g.gone || g.alive || g.template || g.lock != "" || g.flocked || g.prelaunch || w.tick < g.rebooting {
+			continue
+		}
+		for _, name := range g.disks {
+			d := n.sets[name]
+			p := n.pools[zfs.Pool(name)]
+			if d == nil || d.token || d.seeding || d.running.Own() != n.name || w.tick < max(p.full, p.suspended, p.locked) {
+				continue
+			}
+			w.broken("finalize on %s left %s labelled %s", n.name, name, d.running.Own())
+		}
+	}
+}
+
+// unblock is a person who makes room for a rollback of a guest to one of its snapshots.
+func (w *World) unblock(g *guest, back int) {
+	n := w.nodes[g.home]
+	d := n.sets[g.disks[0]]
+	if d == nil || !w.up(g) || w.tick < n.pveshBad || len(d.snaps) <= back {
+		return
+	}
+	to := d.snaps[len(d.snaps)-1-back].Name
+	type had struct{ snaps, marks []zfs.Snapshot }
+	before := map[string]had{}
+	for name, d := range n.sets {
+		before[name] = had{slices.Clone(d.snaps), slices.Clone(d.marks)}
+	}
+	m := &machine{crew: crew{chance: w.chance}, w: w, n: n, reached: AfterRun, unblocks: true}
+	other := w.underway
+	w.underway = underway{planned: n.clock(w.now), before: map[string][]zfs.Snapshot{}}
+	u, _, err := run.Unblock(context.Background(), w.options(n, m, w.Keep), run.UnblockRequest{VMID: g.vmid, Snapshot: to, Remove: true})
+	w.underway = other
+	refused := err != nil || len(u.Refusals) > 0 || len(u.Baseless()) > 0
+	for name, was := range before {
+		d := n.sets[name]
+		at := slices.IndexFunc(was.snaps, func(s zfs.Snapshot) bool { return s.Name == to })
+		its := !refused && at >= 0 && slices.Contains(g.disks, name) && slices.ContainsFunc(u.Disks, func(k snapper.UnblockDisk) bool { return k.Dataset == name })
+		if !its {
+			if !slices.Equal(d.snaps, was.snaps) || !slices.Equal(d.marks, was.marks) {
+				w.broken("unblock of guest %d to %s changed %s (refused: %v %v)", g.vmid, to, name, refused, errors.Join(err))
+			}
+			continue
+		}
+		if !slices.Equal(d.snaps, was.snaps[:at+1]) {
+			w.broken("unblock of guest %d to %s left %d snapshots of %s, not %d", g.vmid, to, len(d.snaps), name, at+1)
+		}
+		for _, b := range d.marks {
+			if b.CreateTXG > was.snaps[at].CreateTXG {
+				w.broken("unblock of guest %d to %s left the bookmark %s#%s", g.vmid, to, name, b.Name)
+			}
+		}
+		w.stats.Unblocked++
+		// What a receiver had in common may be gone: that is what the person asked for.
+		for key, p := range w.pairs {
+			if p.source == d.guid {
+				delete(w.pairs, key)
+			}
+		}
+	}
+}
