@@ -47,7 +47,7 @@ func (p *planner) taskIfStopped(d *Disk) (diskTask, bool) {
 	if !ok || t.action != Final {
 		return t, ok
 	}
-	if !d.LookedTwice {
+	if !d.LooksDone {
 		p.askLook(d)
 	}
 	p.note(d, report.Info, Untouched, d.Why)

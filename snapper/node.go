@@ -19,9 +19,8 @@ type NodeView struct {
 	Gate     Gate
 	// ListErr is why Proxmox could not be asked which guests run.
 	ListErr error
-	// Second is true after the second look at the guests that seemed stopped. There is no
-	// third.
-	Second bool
+	// LooksDone: the second look at the guests that seemed stopped was taken, or cannot be.
+	LooksDone bool
 }
 
 // Assign judges every guest and gives each disk its state, and the one that it would have
@@ -39,7 +38,7 @@ func (g NodeView) Assign(disks []Disk, replicas []string) {
 	supposed.assign(again, replicas)
 	for i := range disks {
 		d := &disks[i]
-		d.Supposed, d.SupposedWhy, d.LookedTwice = Unknown, "", g.Second
+		d.Supposed, d.SupposedWhy, d.LooksDone = Unknown, "", g.LooksDone
 		if again[i].State != d.State {
 			d.Supposed, d.SupposedWhy = again[i].State, again[i].Why
 		}
@@ -70,13 +69,21 @@ func (g NodeView) StillStopped(disks []Disk, replicas []string, looks map[int]La
 	return ""
 }
 
-// LastLook is what a guest's files say while its lock is held.
+// LastLook is what a guest's files say just before its snapshots, while its lock is held or
+// somebody else has it.
 type LastLook struct {
 	Config    pve.Config
 	Process   bool
 	Rebooting bool
+	// Gone: it has no configuration on this node any more.
+	Gone bool
 	// Err is why they could not be read.
 	Err error
+	// LockErr is why the lock could not be had. BusyRuns is then how many runs before this
+	// one waited for that, and RollingBack whether Proxmox is at work on a rollback of it.
+	LockErr     error
+	BusyRuns    int
+	RollingBack bool
 }
 
 func (g NodeView) assign(disks []Disk, replicas []string) {
@@ -114,6 +121,12 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 			}
 		}
 	}
+}
+
+// UsersHere are the guests of this node that use a dataset, by VMID.
+func (g NodeView) UsersHere(dataset string) []int {
+	users := g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}, VMID: VmidOf(dataset)})
+	return slices.DeleteFunc(users, func(vmid int) bool { _, here := g.Evidence[vmid]; return !here })
 }
 
 // GuestsOf are the guests that use a disk.

@@ -69,7 +69,7 @@ func TestLooks(t *testing.T) {
 	assert.Equal(t, []string{disk0}, plan(sight(dead), recalled).Ask.Bookmarks, "its last snapshot may make older bookmarks go")
 
 	second := sight(dead)
-	second.Second = true
+	second.LooksDone = true
 	got := plan(second, running)
 	assert.True(t, got.Ask.None(), "there is no third look")
 	assert.Empty(t, got.Guests)

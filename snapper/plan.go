@@ -32,8 +32,8 @@ type Disk struct {
 	// SupposedWhy says it in words. It is Unknown where that makes no difference.
 	Supposed    GuestState
 	SupposedWhy string
-	// LookedTwice: that second look was taken, at other guests, and there is no third.
-	LookedTwice bool
+	// LooksDone: the second look was taken, at other guests, or cannot be.
+	LooksDone bool
 	// ReceivedUnread: received labels that local ones hide were not read yet.
 	// ReceivedProblem is why they could not be read.
 	ReceivedUnread  bool

@@ -30,13 +30,15 @@ type Host struct {
 	LXC string
 	// Cgroup is where cgroup v2 is mounted.
 	Cgroup string
+	// Tasks is Proxmox's list of active tasks.
+	Tasks string
 	// Systemd is there while systemd runs the machine, sd_booted(3).
 	Systemd string
 }
 
 // LocalHost is the machine this process runs on.
 func LocalHost() Host {
-	return Host{Etc: "/etc/pve", Run: "/run", Proc: "/proc", Lock: "/run/lock", LXC: "/var/lib/lxc", Cgroup: "/sys/fs/cgroup", Systemd: "/run/systemd/system"}
+	return Host{Etc: "/etc/pve", Run: "/run", Proc: "/proc", Lock: "/run/lock", LXC: "/var/lib/lxc", Cgroup: "/sys/fs/cgroup", Tasks: "/var/log/pve/tasks/active", Systemd: "/run/systemd/system"}
 }
 
 // Cluster is what stands in Proxmox's configuration, read at one time.

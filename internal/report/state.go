@@ -27,6 +27,8 @@ type State struct {
 	SlowHistory map[string]time.Time `json:"slow_history,omitempty"`
 	// Configs are the configurations that snapshots keep, by the disk's dataset.
 	Configs map[string]Kept `json:"configs,omitempty"`
+	// Busy says of living guests how many runs have waited for their locks, by VMID.
+	Busy map[int]int `json:"busy,omitempty"`
 	// SeenStopped are the guests that did not run, by VMID.
 	SeenStopped []int `json:"seen_stopped,omitempty"`
 }

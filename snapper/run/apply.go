@@ -8,13 +8,16 @@ import (
 	"sync"
 	"time"
 
-	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
 
-// maxLocked is how long a run holds the lock of a guest that stopped. Who wants to start
-// the guest gives up after 10 s.
-const maxLocked = 2 * time.Second
+// restTimeout is how long the pools whose snapshots are taken wait for one whose are not,
+// before their old snapshots go: nothing is destroyed while a guest is locked.
+const restTimeout = 30 * time.Second
+
+// maxTogether is how many disks of living guests get their snapshots in one program. Their
+// guests are locked meanwhile, so that it must take less than a second.
+const maxTogether = 50
 
 // carryOut carries the plan out, and returns what became of the disks' snapshots:
 //
@@ -43,22 +46,49 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 	taken := newFreezer(r, view, pools).take(ctx, ready.Frozen())
 
 	var mu sync.Mutex
-	var rest []func()
+	var work, rest []func()
+	for _, p := range pools {
+		work = append(work, func() {
+			got := r.takeLiving(ctx, view, p, ready.ForPool(p.name).Guests)
+			mu.Lock()
+			defer mu.Unlock()
+			maps.Copy(taken, got)
+		})
+	}
+	ended := r.World.Gather(restTimeout, work...)
 	lanes := r.World.Lanes(0)
-	eachPool(r.World, pools, func(p *pool) {
-		mine := ready.ForPool(p.name)
-		got := p.takeSnapshots(ctx, mine.Guests)
-		mu.Lock()
-		defer mu.Unlock()
-		maps.Copy(taken, got)
-		known := maps.Clone(outcomes)
-		maps.Copy(known, taken)
-		rest = append(rest, lanes.Go(func() { p.finishPlan(ctx, mine, known) }))
-	})
+	for n := 0; n < len(pools); {
+		for _, i := range ended() {
+			mu.Lock()
+			known := maps.Clone(outcomes)
+			maps.Copy(known, taken)
+			mu.Unlock()
+			rest = append(rest, lanes.Go(func() { pools[i].finishPlan(ctx, ready.ForPool(pools[i].name), known) }))
+			n++
+		}
+	}
 	maps.Copy(taken, refused)
 	r.hooks.follow(plan, taken, begun.guests())
 	waitAll(rest)
 	maps.Copy(outcomes, taken)
+	return outcomes
+}
+
+// takeLiving takes the snapshots of living guests on a pool, some guests in one program.
+// Their locks are held meanwhile. A guest that Proxmox works on may have to wait.
+func (r *run) takeLiving(ctx context.Context, view snapper.NodeView, p *pool, plans []snapper.GuestPlan) map[string]snapper.Outcome {
+	outcomes := map[string]snapper.Outcome{}
+	for len(plans) > 0 {
+		n, disks := 0, 0
+		for ; n < len(plans) && (n == 0 || disks+len(plans[n].Disks) <= maxTogether); n++ {
+			disks += len(plans[n].Disks)
+		}
+		together, left, _, unlock := r.locks.living(ctx, view, plans[:n], maxLocked)
+		plans = plans[n:]
+		maps.Copy(outcomes, left)
+		maps.Copy(outcomes, p.takeSnapshots(ctx, together))
+		unlock()
+	}
 	return outcomes
 }
 
@@ -86,21 +116,14 @@ func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool
 		}
 		return outcomes
 	}
-	guests := usersOf(disks)
-	unlock, err := lockGuests(r.World, view, guests)
-	if err != nil {
-		return left("stopped, but Proxmox works on it: %v", err)
-	}
-	unlock = sync.OnceFunc(unlock)
+	looks, unlock := r.locks.take(ctx, view, usersOf(disks), maxLocked)
 	defer unlock()
-	cancel := r.World.After(maxLocked, func() {
-		r.problem(report.Notice, "guest %d: its lock was given up after %s, before its last snapshot was known to be made", s.VMID, maxLocked)
-		unlock()
-	})
-	defer cancel()
-	timeout, end := r.World.Timeout(ctx, maxLocked)
-	defer end()
-	if why := view.StillStopped(disks, r.Config.Replicas, lastLook(timeout, r.World, view, guests)); why != "" {
+	for _, l := range looks {
+		if l.LockErr != nil {
+			return left("stopped, but Proxmox works on it: %v", l.LockErr)
+		}
+	}
+	if why := view.StillStopped(disks, r.Config.Replicas, looks); why != "" {
 		return left("it seemed stopped, and is left to the next run: %s", why)
 	}
 	return takeOnPools(ctx, r.World, pools, s.Plans)
@@ -128,33 +151,4 @@ func stopDisks(pools []*pool, s snapper.Stop) []snapper.Disk {
 			return slices.ContainsFunc(g.Disks, func(k snapper.DiskPlan) bool { return k.Dataset == d.Name })
 		})
 	})
-}
-
-// usersOf are the guests of this node that use the disks, by VMID.
-func usersOf(disks []snapper.Disk) []int {
-	var guests []int
-	for _, d := range disks {
-		guests = append(guests, d.Guests...)
-	}
-	slices.Sort(guests)
-	return slices.Compact(guests)
-}
-
-// lockGuests takes the locks of all the guests, or of none.
-func lockGuests(world Proxmox, view snapper.NodeView, guests []int) (unlock func(), err error) {
-	var taken []func()
-	unlock = func() {
-		for _, release := range taken {
-			release()
-		}
-	}
-	for _, vmid := range guests {
-		release, err := world.LockGuest(view.Evidence[vmid].Config.ID)
-		if err != nil {
-			unlock()
-			return nil, err
-		}
-		taken = append(taken, release)
-	}
-	return unlock, nil
 }

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,9 +19,6 @@ import (
 // asksAtOnce bounds the calls that ask whether a guest can be frozen.
 const asksAtOnce = 4
 
-// errAtWork means that Proxmox works on a guest: it may freeze the guest itself.
-var errAtWork = errors.New("work is under way on it")
-
 // freezer takes the snapshots of guests that are frozen meanwhile.
 type freezer struct {
 	Options
@@ -29,10 +27,11 @@ type freezer struct {
 	previous []report.Quiesced
 	view     snapper.NodeView
 	pools    []*pool
+	locks    *locks
 }
 
 func newFreezer(r *run, view snapper.NodeView, pools []*pool) *freezer {
-	return &freezer{Options: r.Options, journal: r.journal, start: r.start, previous: r.previous.Quiesced, view: view, pools: pools}
+	return &freezer{Options: r.Options, journal: r.journal, start: r.start, previous: r.previous.Quiesced, view: view, pools: pools, locks: r.locks}
 }
 
 // take takes the snapshots of guests and groups that are to be frozen, one after the other,
@@ -50,10 +49,18 @@ func (f *freezer) take(ctx context.Context, list []snapper.Frozen) map[string]sn
 // How it ended is in the report.
 func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snapper.Outcome {
 	f.sync(u)
-	freezes, unlock := f.lock(ctx, u.Freezes)
+	var looks map[int]snapper.LastLook
+	var left map[string]snapper.Outcome
+	var unlock func()
+	all := u.Plans
+	u.Plans, left, looks, unlock = f.locks.living(ctx, f.view, u.Plans, maxLocked+f.Config.MaxFreeze.Std())
 	defer unlock()
+	freezes, release := f.lockOut(u.Freezes, looks)
+	defer release()
 	result := freezeResult{freezes: freezes, view: f.view}
 	outcomes := f.takeFrozen(ctx, u, &result)
+	maps.Copy(outcomes, left)
+	u.Plans = all
 	f.tell(u, result, outcomes)
 	return outcomes
 }
@@ -139,37 +146,33 @@ func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 	return nil
 }
 
-// lock keeps Proxmox from working on the guests that can be frozen, until unlock.
-func (f *freezer) lock(ctx context.Context, list []snapper.Freeze) (locked []snapper.Freeze, unlock func()) {
-	ctx, cancel := f.World.Timeout(ctx, maxLocked)
-	defer cancel()
+// lockOut keeps Proxmox's replication and migration away from the guests that can be frozen,
+// until release: both freeze and thaw on their own. A guest that Proxmox works on already
+// is not frozen.
+func (f *freezer) lockOut(list []snapper.Freeze, looks map[int]snapper.LastLook) (locked []snapper.Freeze, release func()) {
 	var taken []func()
 	for i := range list {
 		z := &list[i]
-		if z.Unfit != "" {
+		look := looks[z.VMID]
+		err := cmp.Or(look.LockErr, look.Err)
+		switch {
+		case z.Unfit != "":
 			continue
-		}
-		release, err := f.World.LockGuest(f.view.Evidence[z.VMID].Config.ID)
-		if err == nil {
-			taken = append(taken, release)
-			err = f.unlocked(ctx, f.view.Evidence[z.VMID].Config.ID)
+		case err == nil && look.Config.Lock != "":
+			err = fmt.Errorf("locked: %s", look.Config.Lock)
+		case err == nil:
+			var unlock func()
+			if unlock, err = f.World.LockMigration(f.view.Evidence[z.VMID].Config.ID); err == nil {
+				taken = append(taken, unlock)
+			}
 		}
 		if err != nil {
-			z.Unfit, z.Passing = fmt.Sprintf("%v: %v", errAtWork, err), true
+			z.Unfit, z.Passing = fmt.Sprintf("Proxmox works on it: %v", err), true
 		}
 	}
 	return list, func() {
-		for _, release := range taken {
-			release()
+		for _, unlock := range taken {
+			unlock()
 		}
 	}
-}
-
-// unlocked returns for what a guest's configuration is locked.
-func (f *freezer) unlocked(ctx context.Context, id pve.ID) error {
-	config, err := f.World.GuestConfig(ctx, id)
-	if err == nil && config.Lock != "" {
-		err = fmt.Errorf("locked: %s", config.Lock)
-	}
-	return err
 }

@@ -89,7 +89,7 @@ func (r *run) lookAgain(ctx context.Context, first snapper.NodeView, stopped []i
 	if err != nil {
 		return snapper.NodeView{}, err
 	}
-	second.Second = true
+	second.LooksDone = true
 	for vmid, e := range second.Evidence {
 		e.SeenStopped = slices.Contains(stopped, vmid)
 		was, here := first.Evidence[vmid]
@@ -105,20 +105,4 @@ func (r *run) confirmPause() time.Duration {
 		return min(snapper.ShutdownPause, r.Config.ConfirmStop.Std())
 	}
 	return r.Config.ConfirmStop.Std()
-}
-
-// lastLook looks at the files of guests whose locks are held. They have as long as the
-// locks may be held.
-func lastLook(ctx context.Context, world Proxmox, view snapper.NodeView, guests []int) map[int]snapper.LastLook {
-	looks := map[int]snapper.LastLook{}
-	for _, vmid := range guests {
-		var l snapper.LastLook
-		id := view.Evidence[vmid].Config.ID
-		if l.Config, l.Err = world.GuestConfig(ctx, id); l.Err == nil {
-			l.Process, l.Err = world.Process(id)
-		}
-		l.Rebooting = world.Rebooting(id)
-		looks[vmid] = l
-	}
-	return looks
 }

@@ -141,6 +141,19 @@ func (l Local) LockGuest(id pve.ID) (release func(), err error) {
 	return func() { _ = taken.Release() }, nil
 }
 
+// LockMigration takes the lock of guest_migration_lock (PVE::GuestHelpers).
+func (l Local) LockMigration(id pve.ID) (release func(), err error) {
+	path := l.MigrationLock(id)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	taken, err := lock.TryShared(path)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = taken.Release() }, nil
+}
+
 // Frozen implements [Quiesce].
 func (l Local) Frozen(ctx context.Context, id pve.ID) (bool, error) {
 	return l.Freezers.Freezer(id).Frozen(ctx)

@@ -79,6 +79,7 @@ func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, ou
 		return how != "" && here
 	})
 	r.state.Checked = nextChecked(r.state.Checked, pools, plan.AbandonedLater)
+	r.state.Busy = r.locks.now
 	r.state.SeenStopped = view.SeenStopped()
 	r.state.Configs = r.captures.kept(outcomes, pools)
 	r.succeeded(r.World.Now())
@@ -159,7 +160,7 @@ func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, be
 			return view, plan, nil
 		case asked == snapper.MaxAsked:
 			unanswered(pools, plan.Ask)
-			view.Second = true
+			view.LooksDone = true
 		default:
 			view = r.answer(ctx, view, pools, plan.Ask, policy.Names)
 		}
@@ -185,7 +186,7 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	if err != nil {
 		// The first look stands for the guests that live; it proves no stop.
 		r.problem(report.Warning, "a second look at the guests failed, so no stop is believed: %v", err)
-		view.Second = true
+		view.LooksDone = true
 		return view
 	}
 	return r.askRunStates(ctx, second, pools, names)

@@ -58,6 +58,7 @@ type run struct {
 	state    report.State
 	captures *captures
 	hooks    *hooks
+	locks    *locks
 }
 
 // Run makes one run and returns its plan and its report. The error is for a run that
@@ -135,6 +136,7 @@ func (r *run) do(ctx context.Context) (snapper.Plan, error) {
 	if err != nil {
 		return snapper.Plan{}, err
 	}
+	r.locks = &locks{Options: r.Options, journal: r.journal, before: r.state.Busy, now: map[int]int{}}
 	r.captures = newCaptures(r.Options, r.journal, r.start, view.Cluster.Node, r.state.Configs)
 	return r.rounds(ctx, view, parents)
 }

@@ -78,6 +78,11 @@ type Proxmox interface {
 	Uptime() (time.Duration, error)
 	BootState(ctx context.Context) (string, error)
 	Shutdown(ctx context.Context) snapper.Shutdown
+	// RollingBack reports whether Proxmox is at work on a rollback of a guest.
+	RollingBack(id pve.ID) bool
+	// LockMigration takes the lock that Proxmox takes for the guest's replication and
+	// migration, without waiting.
+	LockMigration(id pve.ID) (release func(), err error)
 	// LockGuest takes the lock that Proxmox takes while it starts, stops or rolls back a
 	// guest, without waiting. Nobody may be kept waiting for it for long.
 	LockGuest(id pve.ID) (release func(), err error)

@@ -23,7 +23,7 @@ var mutants = []mutant{
 	{"snapper/state.go", `return Disputed`, `return states[0]`, "decide between two guests that claim a disk"},
 	{"snapper/node.go", `received := slices.ContainsFunc(`, `received := false && slices.ContainsFunc(`, "treat a configured replica as one's own"},
 	{"snapper/node.go", `asked := e.Config.Lock == "backup" || unlabelled[vmid]`, `asked := unlabelled[vmid]`, "not ask QEMU about a backup"},
-	{"snapper/decide.go", `if !d.LookedTwice {`, `if false {`, "never look twice"},
+	{"snapper/decide.go", `if !d.LooksDone {`, `if false {`, "never look twice"},
 	// What a state and a label call for.
 	{"snapper/actions.go", `{Adopt, Recheck, Final, AdoptPeer, Leave}`, `{Adopt, Recheck, Final, AdoptPeer, Final}`, "take over a foreign label"},
 	{"snapper/actions.go", `{Adopt, Recheck, Final, AdoptPeer, Leave}`, `{Adopt, Leave, Final, AdoptPeer, Leave}`, "miss a guest that ran between two runs"},
@@ -72,13 +72,24 @@ var mutants = []mutant{
 	{"snapper/run/snapshots.go", `p.hangs.Store(true)`, `p.hangs.Store(false)`, "begin a step behind one that hangs"},
 	// What a run does, and in which order.
 	{"snapper/run/apply.go", `	defer unlock()
-	cancel :=`, `	unlock()
-	cancel :=`, "give the lock of a guest that stopped up at once"},
-	{"snapper/run/apply.go", `unlock = sync.OnceFunc(unlock)`, `unlock = func() {}`, "never give the lock of a guest that stopped up"},
-	{"snapper/run/apply.go", `return left("stopped, but Proxmox works on it: %v", err)`, `unlock = func() {}`, "take a guest for stopped whose lock another has"},
+	for _, l := range looks {`, `	unlock()
+	for _, l := range looks {`, "give the lock of a guest that stopped up at once"},
+	{"snapper/run/locks.go", `		cancel()
+		release()`, `		cancel()`, "never give locks up after the snapshots"},
+	{"snapper/run/locks.go", `looks[vmid] = snapper.LastLook{LockErr: err}`, `looks[vmid] = snapper.LastLook{}`, "take a guest for stopped whose lock another has"},
+	{"snapper/run/freeze.go", `	defer unlock()
+	freezes,`, `	unlock()
+	freezes,`, "give the lock of a guest up before it is frozen"},
+	{"snapper/run/locks.go", `	cancel := l.World.After(limit, func() {`, `	cancel := l.World.After(1000*limit, func() {`, "hold the lock of a guest for as long as a program takes"},
+	{"snapper/run/locks.go", `if why := looks[vmid].Waits(); why != "" {`, `if why := looks[vmid].Waits(); false {`, "snapshot a guest while it is rolled back"},
+	{"snapper/living.go", `	case l.RollingBack:`, `	case false:`, "go on with a guest whose rollback takes long"},
+	{"snapper/living.go", `	case l.BusyRuns < maxBusyRuns:`, `	case true:`, "wait for ever for a lock that nothing explains"},
+	{"snapper/plan.go", `p.plan.Ask.Looks = nil`, ``, "look twice before the received labels say at whom"},
+	{"snapper/run/round.go", `view.LooksDone = true
+		return view`, `return view`, "look again and again at guests that cannot be looked at"},
 	{"snapper/run/apply.go", `; why != "" {`, `; false {`, "skip the last look under the lock"},
 	{"snapper/run/guests.go", `e.SeenStopped = slices.Contains(stopped, vmid)`, `e.SeenStopped = true`, "believe one look at a guest that crashed between the two"},
-	{"snapper/run/round.go", `return r.askRunStates(ctx, second, pools, names)`, `view.Second = true
+	{"snapper/run/round.go", `return r.askRunStates(ctx, second, pools, names)`, `view.LooksDone = true
 	_ = second
 	for vmid, e := range view.Evidence {
 		e.SeenStopped = true

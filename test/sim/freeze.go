@@ -59,7 +59,7 @@ func (f *window) Freeze() map[pve.ID]string {
 		switch {
 		case f.call() != nil || !g.alive:
 			failed[id] = "no answer"
-		case !f.holds[id.VMID]:
+		case f.holds[id.VMID] == 0:
 			f.w.broken("%s freezes guest %d without its lock", f.n.name, id.VMID)
 		default:
 			g.frozen = true

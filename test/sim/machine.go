@@ -51,8 +51,10 @@ type machine struct {
 	// that lives.
 	kill int
 	dead error
-	// holds are the guests whose locks the run has.
-	holds map[int]bool
+	// holds are the guests whose locks the run has, refused those that are served without: somebody else has
+	// theirs, or it was given up when their programs took long.
+	holds   map[int]int
+	refused map[int]bool
 	// replica is true on C, which is no Proxmox node.
 	replica bool
 	// looks is true for a run that changes nothing, and that nothing happens to. seenStopped
@@ -64,8 +66,6 @@ type machine struct {
 	final, unblocks bool
 	// timers are what is to be done after a while.
 	timers []*timer
-	// gaveUp are the guests whose locks were given up since their programs took long.
-	gaveUp map[int]bool
 	// snapped are the datasets that this run has snapshotted. whileFrozen says of snapshots
 	// whether their guests were frozen.
 	snapped, whileFrozen map[string]bool
@@ -118,8 +118,9 @@ func (m *machine) reach(phase int) {
 
 // begins is told of all that a run begins on a guest's disk, or for no guest in particular
 // (""). While it has a guest's lock that must be for such a guest: others wait for the lock.
+// A living guest whose lock somebody else has for long is served beside those.
 func (m *machine) begins(what, dataset string) {
-	if len(m.holds) > 0 && !m.holds[m.w.parse(dataset).vmid] {
+	if vmid := m.w.parse(dataset).vmid; len(m.holds) > 0 && m.holds[vmid] == 0 && !m.refused[vmid] {
 		m.w.broken("%s begins a %s of %q while it holds the locks of the guests %v", m.n.name, what, dataset, slices.Sorted(maps.Keys(m.holds)))
 	}
 }
@@ -285,6 +286,17 @@ func (m *machine) GuestConfig(_ context.Context, id pve.ID) (pve.Config, error) 
 	return config, nil
 }
 
+// RollingBack implements [run.Proxmox].
+func (m *machine) RollingBack(id pve.ID) bool { return m.w.guests[id.VMID].lock == "rollback" }
+
+// LockMigration implements [run.Proxmox].
+func (m *machine) LockMigration(id pve.ID) (release func(), err error) {
+	if m.w.guests[id.VMID].lock == "migrate" {
+		return nil, &lock.Busy{Path: fmt.Sprintf("pve-migrate-%d", id.VMID)}
+	}
+	return func() {}, m.call()
+}
+
 // Uptime implements [run.Proxmox].
 func (m *machine) Uptime() (time.Duration, error) { return m.w.now.Sub(m.n.booted), m.call() }
 
@@ -314,19 +326,19 @@ func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
 		return nil, err
 	}
 	if m.w.guests[id.VMID].flocked {
+		m.refused[id.VMID] = true
 		return nil, &lock.Busy{Path: fmt.Sprintf("lock-%d.conf", id.VMID)}
 	}
-	if m.holds == nil {
-		m.holds = map[int]bool{}
-	}
-	m.holds[id.VMID] = true
+	m.holds[id.VMID]++
 	m.w.held[id.VMID]++
 	locked := m.w.now
 	return func() {
 		if m.w.now.Sub(locked) >= 2*time.Second {
-			m.gaveUp = map[int]bool{id.VMID: true}
+			m.refused[id.VMID] = true // its programs take long, and go on without the lock
 		}
-		delete(m.holds, id.VMID)
+		if m.holds[id.VMID]--; m.holds[id.VMID] == 0 {
+			delete(m.holds, id.VMID)
+		}
 		if m.w.held[id.VMID]--; m.w.held[id.VMID] == 0 {
 			delete(m.w.held, id.VMID)
 		}
@@ -418,7 +430,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 		between(betweenLooks)
 		return
 	}
-	m := &machine{crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n, between: between, kill: n.kill}
+	m := &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n, between: between, kill: n.kill}
 	n.kill = 0
 	if m.kill == killBeforeAll {
 		w.lab.Killed(w.siteOf(n))
@@ -453,7 +465,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 
 // again is what a run at once after another would do.
 func (w *World) again(n *node, seenStopped []int) (snapper.Plan, error) {
-	m := &machine{crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n, looks: true, seenStopped: seenStopped}
+	m := &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n, looks: true, seenStopped: seenStopped}
 	m.reached = AfterRun
 	options := w.options(n, m, w.Keep)
 	options.DryRun = true

@@ -229,7 +229,7 @@ func (p *machinePool) snapshots(g lua.Guest, outcomes map[string]lua.Outcome) bo
 		if strings.HasSuffix(g.Snapshot, "_stopped") {
 			p.w.say("%s: %s@%s", p.n.name, k.Dataset, g.Snapshot)
 			p.w.stopTaken(p.n, p.w.parse(k.Dataset).vmid, k.Dataset)
-			if vmid := p.w.parse(k.Dataset).vmid; !p.holds[vmid] && !p.gaveUp[vmid] {
+			if vmid := p.w.parse(k.Dataset).vmid; p.holds[vmid] == 0 && !p.refused[vmid] {
 				p.w.broken("%s took %s@%s without its guest's lock", p.n.name, k.Dataset, g.Snapshot)
 			}
 		}

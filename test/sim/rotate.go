@@ -45,7 +45,7 @@ func rotated(d *dataset, to int) (gone []string) {
 func (w *World) prune() {
 	w.lab.Prune()
 	c := &node{name: siteNames[SiteC], skew: w.c.skew, sets: w.c.sets, pools: map[string]*poolState{"vault": {}}, report: w.c.report}
-	m := &machine{crew: crew{chance: w.chance}, w: w, n: c, replica: true, reached: AfterRun}
+	m := &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance}, w: w, n: c, replica: true, reached: AfterRun}
 	options := w.options(c, m, w.VaultKeeps())
 	options.Config.Datasets = []string{"vault"}
 	if _, done, err := run.Prune(context.Background(), options); err != nil || !done.Success {

@@ -1,0 +1,125 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+	"time"
+
+	"snapwatch/internal/report"
+	"snapwatch/snapper"
+)
+
+// maxLocked is how long a run holds the locks of guests that it does not freeze. Who wants
+// to start one of them gives up after 10 s.
+const maxLocked = 2 * time.Second
+
+// locks takes the locks that Proxmox takes while it starts, stops or rolls back a guest.
+// While one is held only files are read, and only programs for its guest begin.
+type locks struct {
+	Options
+	*journal
+	// before says how many runs have waited for a living guest, now how many will have.
+	before, now map[int]int
+}
+
+// take takes the locks of guests, as far as they can be had, and looks at the guests' files.
+// The locks are given up by unlock, or after limit.
+func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, limit time.Duration) (looks map[int]snapper.LastLook, unlock func()) {
+	var taken []func()
+	looks = map[int]snapper.LastLook{}
+	for _, vmid := range guests {
+		release, err := l.World.LockGuest(view.Evidence[vmid].Config.ID)
+		if err == nil {
+			taken = append(taken, release)
+		}
+		looks[vmid] = snapper.LastLook{LockErr: err}
+	}
+	release := sync.OnceFunc(func() {
+		for _, release := range taken {
+			release()
+		}
+	})
+	cancel := l.World.After(limit, func() {
+		if len(taken) > 0 {
+			l.problem(report.Notice, "the locks of the guests %v were given up after %s, before their snapshots were known to be made", guests, limit)
+		}
+		release()
+	})
+	timeout, end := l.World.Timeout(ctx, maxLocked)
+	defer end()
+	for vmid, look := range looks {
+		looks[vmid] = l.look(timeout, view, vmid, look)
+	}
+	return looks, func() {
+		cancel()
+		release()
+	}
+}
+
+// look looks at the files of a guest.
+func (l *locks) look(ctx context.Context, view snapper.NodeView, vmid int, look snapper.LastLook) snapper.LastLook {
+	id := view.Evidence[vmid].Config.ID
+	if look.Config, look.Err = l.World.GuestConfig(ctx, id); look.Err == nil {
+		look.Process, look.Err = l.World.Process(id)
+	}
+	look.Gone = errors.Is(look.Err, fs.ErrNotExist)
+	look.Rebooting = l.World.Rebooting(id)
+	if look.LockErr != nil {
+		look.BusyRuns, look.RollingBack = l.before[vmid], l.World.RollingBack(id)
+	}
+	return look
+}
+
+// living takes the locks of the living guests that plans are for. It returns the plans
+// without the disks of guests that must wait, what becomes of these, and what the guests'
+// files say.
+func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapper.GuestPlan, limit time.Duration) (ready []snapper.GuestPlan, left map[string]snapper.Outcome, looks map[int]snapper.LastLook, unlock func()) {
+	var all []int
+	for _, g := range plans {
+		for _, d := range g.Disks {
+			all = append(all, view.UsersHere(d.Dataset)...)
+		}
+	}
+	slices.Sort(all)
+	looks, unlock = l.take(ctx, view, slices.Compact(all), limit)
+	left = map[string]snapper.Outcome{}
+	for _, g := range plans {
+		g.Disks = slices.DeleteFunc(slices.Clone(g.Disks), func(d snapper.DiskPlan) bool {
+			for _, vmid := range view.UsersHere(d.Dataset) {
+				l.note(vmid, looks[vmid])
+				if why := looks[vmid].Waits(); why != "" {
+					left[d.Dataset] = snapper.Outcome{Left: fmt.Sprintf("guest %d: left to the next run: %s", vmid, why)}
+					return true
+				}
+			}
+			return false
+		})
+		if len(g.Disks) > 0 {
+			ready = append(ready, g)
+		}
+	}
+	return ready, left, looks, unlock
+}
+
+// note counts the runs in which a living guest's lock was busy.
+func (l *locks) note(vmid int, look snapper.LastLook) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if look.LockErr != nil {
+		l.now[vmid] = l.before[vmid] + 1
+	}
+}
+
+// usersOf are the guests of this node that use the disks, by VMID.
+func usersOf(disks []snapper.Disk) []int {
+	var guests []int
+	for _, d := range disks {
+		guests = append(guests, d.Guests...)
+	}
+	slices.Sort(guests)
+	return slices.Compact(guests)
+}
