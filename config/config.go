@@ -92,21 +92,13 @@ func Default() Config {
 // Load reads the file at path. A missing file is an error only where it was asked
 // for by name: LoadDefault forgives it.
 func Load(path string) (Config, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return Config{}, fmt.Errorf("config: %w", err)
-	}
-	defer func() { _ = file.Close() }()
-	text, err := io.ReadAll(file)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("config: %w", err)
 	}
 	c, err := parse(text)
 	if err == nil && c.Hooks.Any() {
-		var info os.FileInfo
-		if info, err = file.Stat(); err == nil {
-			err = checkOwner(info)
-		}
+		err = checkOwner(path)
 	}
 	if err != nil {
 		return Config{}, fmt.Errorf("config %s: %w", path, err)

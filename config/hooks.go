@@ -7,8 +7,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"snapwatch/internal/files"
 )
 
 // Hooks are programs of the user's that a run starts, as root, by what happens.
@@ -62,8 +63,8 @@ func (h Hooks) Any() bool {
 	return len(h.BeforeSnapshot)+len(h.AfterSnapshot)+len(h.AfterStop)+len(h.AfterPrune) > 0
 }
 
-// Trusted tells why the hook's program is not started: it is missing, cannot be run, or
-// somebody else than root, or whoever runs this, could have written it.
+// Trusted returns why the hook's program is not started: it is missing, cannot be run, or
+// somebody else than root, or whoever runs this, could have put it there.
 func (h Hook) Trusted() error {
 	info, err := os.Stat(h.Argv[0])
 	switch {
@@ -72,7 +73,7 @@ func (h Hook) Trusted() error {
 	case !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0:
 		return fmt.Errorf("%s is no program: chmod +x it", info.Name())
 	}
-	return rootsOwn(info)
+	return files.OnlyRoots(h.Argv[0])
 }
 
 // Check tells what is wrong with the programs, as far as that can be seen now.
@@ -121,23 +122,9 @@ func (h Hook) validate(limit time.Duration) error {
 
 // checkOwner refuses a file that names programs to be run as root, and that somebody
 // else could have written.
-func checkOwner(info os.FileInfo) error {
-	if err := rootsOwn(info); err != nil {
+func checkOwner(path string) error {
+	if err := files.OnlyRoots(path); err != nil {
 		return fmt.Errorf("it has hooks, which run as root: %w; or take hooks out", err)
-	}
-	return nil
-}
-
-// rootsOwn tells why a file is not root's alone, or that of whoever runs this.
-func rootsOwn(info os.FileInfo) error {
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !ok:
-		return errors.New("the owner is not known")
-	case owner.Uid != 0 && int(owner.Uid) != os.Geteuid():
-		return fmt.Errorf("%s belongs to user %d: chown root it", info.Name(), owner.Uid)
-	case info.Mode().Perm()&0o022 != 0:
-		return fmt.Errorf("others may write %s (%s): chmod go-w it", info.Name(), info.Mode().Perm())
 	}
 	return nil
 }

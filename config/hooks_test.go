@@ -35,10 +35,30 @@ func TestHooksOwner(t *testing.T) {
 	const hooks = "hooks: {after_stop: [{argv: [/bin/true]}]}\n"
 	assert.NoError(t, write(hooks, 0o644))
 	assert.NoError(t, write("bookmarks: 3\n", 0o666), "nothing in it is run")
-	assert.ErrorContains(t, write(hooks, 0o664), "others may write config.yaml (-rw-rw-r--): chmod go-w it")
-	assert.ErrorContains(t, write(hooks, 0o646), "others may write config.yaml (-rw-r--rw-)")
+	assert.ErrorContains(t, write(hooks, 0o664), "others may write "+path+" (-rw-rw-r--): chmod go-w it")
+	assert.ErrorContains(t, write(hooks, 0o646), "others may write "+path+" (-rw-r--rw-)")
 	if os.Geteuid() == 0 {
 		require.NoError(t, os.Chown(path, 65534, 0))
 		assert.ErrorContains(t, write(hooks, 0o644), "belongs to user 65534: chown root it")
 	}
+}
+
+// A program or a configuration is no safer than the directories and links that lead to it.
+func TestHooksDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "open")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	program, config := filepath.Join(dir, "hook"), filepath.Join(dir, "config.yaml")
+	require.NoError(t, os.WriteFile(program, nil, 0o755))
+	require.NoError(t, os.WriteFile(config, []byte("hooks: {after_stop: [{argv: [/bin/true]}]}\n"), 0o644))
+	link := filepath.Join(t.TempDir(), "link")
+	require.NoError(t, os.Symlink(program, link))
+	for _, path := range []string{program, link} {
+		assert.NoError(t, Hook{Argv: []string{path}}.Trusted())
+	}
+	require.NoError(t, os.Chmod(dir, 0o777))
+	for _, path := range []string{program, link} {
+		assert.ErrorContains(t, Hook{Argv: []string{path}}.Trusted(), "others may write "+dir+" (drwxrwxrwx): chmod go-w it")
+	}
+	_, err := Load(config)
+	assert.ErrorContains(t, err, "it has hooks, which run as root: others may write "+dir)
 }

@@ -147,6 +147,9 @@ func (j cronJob) register(env *environment, words []string) error {
 	if err != nil {
 		return err
 	}
+	if err := env.Trusted(program); err != nil {
+		return err
+	}
 	line := j.schedule + " root " + quote(append([]string{program}, words...))
 	lines, err := cronLines(env.CronFile)
 	if err != nil {
@@ -159,6 +162,25 @@ func (j cronJob) register(env *environment, words []string) error {
 		return err
 	}
 	fmt.Fprintf(env.Stdout, "registered in %s: %s\n", env.CronFile, line)
+	return nil
+}
+
+// trusted returns why cron must not run a program as root: somebody else could put another
+// one in its place, now or when a directory for everybody was emptied.
+func trusted(program string) error {
+	const instead = "or install snapwatch where only root may write, such as /usr/local/sbin"
+	if err := files.OnlyRoots(program); err != nil {
+		return fmt.Errorf("cron would run as root what another may replace: %w; %s", err, instead)
+	}
+	for dir := filepath.Dir(program); dir != "/"; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			return err
+		}
+		if info.Mode()&fs.ModeSticky != 0 {
+			return fmt.Errorf("cron would run as root what another may replace: %s is for everybody, and emptied now and then; %s", dir, instead)
+		}
+	}
 	return nil
 }
 

@@ -50,6 +50,8 @@ type environment struct {
 	Hostname, ClockSync func() string
 	// Self is where this very program can be started from.
 	Self string
+	// Trusted returns why cron must not run a program as root.
+	Trusted func(program string) error
 	// PVE are the places where Proxmox keeps its state.
 	PVE pve.Host
 }
@@ -76,6 +78,7 @@ func systemEnvironment() *environment {
 		Hostname:    hostname,
 		ClockSync:   clockSync,
 		Self:        "/proc/self/exe",
+		Trusted:     trusted,
 		PVE:         pve.LocalHost(),
 	}
 }

@@ -14,7 +14,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
+	"snapwatch/internal/files"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfstest"
 )
@@ -59,7 +62,7 @@ func scriptEnvironment() *environment {
 		panic(err)
 	}
 	return &environment{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Self: self,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Self: self, Trusted: files.OnlyRoots, // the tests' binary lies below /tmp
 		Terminal: os.Getenv("TERMINAL") != "", Root: os.Getenv("NOROOT") == "",
 		Now:        func() time.Time { return now },
 		ConfigPath: work("etc/config.yaml"), Kstat: work("kstat"),
@@ -72,6 +75,18 @@ func scriptEnvironment() *environment {
 			Etc: work("pve"), Run: work("run"), Proc: work("proc"), Lock: work("lock"), LXC: work("lxc"), Cgroup: work("cgroup"), Systemd: work("systemd"),
 		},
 	}
+}
+
+// What stands in cron's file is run for ever, and /tmp is emptied.
+func TestTrusted(t *testing.T) {
+
+	assert.NoError(t, trusted("/bin/sh"))
+	program := filepath.Join(t.TempDir(), "snapwatch")
+	require.NoError(t, os.WriteFile(program, nil, 0o755))
+	require.NoError(t, files.OnlyRoots(program))
+	assert.ErrorContains(t, trusted(program), os.TempDir()+" is for everybody, and emptied now and then; or install snapwatch where only root may write")
+	require.NoError(t, os.Chmod(filepath.Dir(program), 0o777))
+	assert.ErrorContains(t, trusted(program), "cron would run as root what another may replace: others may write "+filepath.Dir(program))
 }
 
 // TestScripts runs testdata/script: what a person or cron types, and what comes of it.
