@@ -79,12 +79,13 @@ func (p Plan) Report(outcomes map[string]Outcome, asked bool) ([]report.Disk, []
 	var disks []report.Disk
 	var problems []report.Problem
 	said := map[string]bool{} // one failure undoes all disks of a guest
-	tell := func(severity report.Severity, text string) {
-		if !said[text] {
-			said[text] = true
-			problems = append(problems, report.Problem{Severity: severity, Text: text})
+	note := func(p report.Problem) {
+		if !said[p.Text] {
+			said[p.Text] = true
+			problems = append(problems, p)
 		}
 	}
+	tell := func(severity report.Severity, text string) { note(report.Problem{Severity: severity, Text: text}) }
 	for _, n := range p.Notes {
 		if n.Dataset == "" {
 			tell(n.Severity, n.Reason)
@@ -98,7 +99,7 @@ func (p Plan) Report(outcomes map[string]Outcome, asked bool) ([]report.Disk, []
 		switch {
 		case o.Err != nil:
 			d.Result, d.Error = string(Unprotected), o.Err.Error()
-			tell(report.Warning, d.Error)
+			note(report.ProblemOf(report.Warning, o.Err))
 		case o.Left != "":
 			d.Result, d.Reason = string(Untouched), o.Left
 			tell(report.Notice, o.Left)

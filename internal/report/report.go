@@ -121,6 +121,30 @@ func (r *Run) UnprotectedByKind() map[Kind]int {
 type Problem struct {
 	Severity Severity `json:"level"`
 	Text     string   `json:"text"`
+	// Kept stands for Text in the file, which others may read: less than Text, or nothing.
+	// Without it the file has Text.
+	Kept *string `json:"-"`
+}
+
+// Printed is an error of a program of the user's. Its text leaves out what that printed,
+// which is only for whoever starts the run: All has it.
+type Printed struct {
+	Err error
+	All string
+}
+
+func (p *Printed) Error() string { return p.Err.Error() }
+
+func (p *Printed) Unwrap() error { return p.Err }
+
+// ProblemOf returns the problem that err is.
+func ProblemOf(severity Severity, err error) Problem {
+	p := Problem{Severity: severity, Text: err.Error()}
+	if printed, ok := errors.AsType[*Printed](err); ok {
+		kept := p.Text
+		p.Text, p.Kept = printed.All, &kept
+	}
+	return p
 }
 
 // Severity is how much a problem matters.
@@ -151,8 +175,13 @@ func Events() []Event { return []Event{DidSnapshot, DidDestroy, DidLabel, DidBoo
 
 // Add notes a problem. A warning counts as a failure.
 func (r *Run) Add(severity Severity, format string, args ...any) {
-	r.Problems = append(r.Problems, Problem{Severity: severity, Text: fmt.Sprintf(format, args...)})
-	if severity == Warning {
+	r.Note(Problem{Severity: severity, Text: fmt.Sprintf(format, args...)})
+}
+
+// Note is [Run.Add] for a problem that is there already.
+func (r *Run) Note(p Problem) {
+	r.Problems = append(r.Problems, p)
+	if p.Severity == Warning {
 		r.Counts[DidFail]++
 	}
 }
@@ -203,7 +232,17 @@ func LoadFile(stateDir, name string) (Run, error) {
 // Save writes the report into one of the files so that a reader finds either the old
 // one or the new one. It is readable for all: the exporter runs as another user.
 func (r *Run) Save(stateDir, name string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
+	kept := *r
+	kept.Problems = nil
+	for _, p := range r.Problems {
+		if p.Kept != nil {
+			p.Text = *p.Kept
+		}
+		if p.Text != "" {
+			kept.Problems = append(kept.Problems, p)
+		}
+	}
+	text, err := json.MarshalIndent(kept, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -120,11 +120,15 @@ type hookCall struct {
 }
 
 func (c hookCall) String() string {
-	who := "once"
-	if !c.PerRun() {
-		who = fmt.Sprintf("for guest %d", c.guests[0].VMID)
+	if c.PerRun() {
+		return string(c.on) + ", once"
 	}
-	return fmt.Sprintf("%s %s, %s", c.on, strings.Join(c.Argv, " "), who)
+	return fmt.Sprintf("%s, for guest %d", c.on, c.guests[0].VMID)
+}
+
+// says is a message about the call: its command line is last, where it may be clipped.
+func (c hookCall) says(what string) string {
+	return fmt.Sprintf("hook %s: %s (%s)", c, what, strings.Join(c.Argv, " "))
 }
 
 // calls are the starts of the hooks: once for all guests each is for, and by guest.

@@ -41,10 +41,10 @@ type hooks struct {
 	running []func()
 }
 
-func (h *hooks) problem(severity report.Severity, format string, args ...any) {
+func (h *hooks) add(p report.Problem) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.problems = append(h.problems, report.Problem{Severity: severity, Text: fmt.Sprintf(format, args...)})
+	h.problems = append(h.problems, p)
 }
 
 // end waits for the hooks and returns what they said.
@@ -81,11 +81,11 @@ func (h *hooks) after(on hookEvent, guests []hookGuest) {
 		defer cancel()
 		failed := h.eachGuest(ctx, work.each)
 		for _, vmid := range slices.Sorted(maps.Keys(failed)) {
-			h.problem(report.Warning, "%v", failed[vmid])
+			h.add(report.ProblemOf(report.Warning, failed[vmid]))
 		}
 		for _, c := range work.once {
 			if err := h.startHook(ctx, c); err != nil {
-				h.problem(report.Warning, "%v", err)
+				h.add(report.ProblemOf(report.Warning, err))
 			}
 		}
 	}))
@@ -136,10 +136,10 @@ func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall) map[int]
 // startHook runs one hook to its end.
 func (h *hooks) startHook(ctx context.Context, c hookCall) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("hook %s: not started: %w (the hooks of a kind have %s together before snapshots, %s after them)", c, ctx.Err(), beforeTimeout, afterTimeout)
+		return c.failed(fmt.Errorf("not started: %w; the hooks of a kind have %s together before snapshots, %s after them", ctx.Err(), beforeTimeout, afterTimeout), nil)
 	}
 	if err := h.World.Trusted(c.Hook); err != nil {
-		return fmt.Errorf("hook %s: not started: %w", c, err)
+		return c.failed(fmt.Errorf("not started: %w", err), nil)
 	}
 	ctx, cancel := h.World.Timeout(ctx, c.Limit())
 	defer cancel()
@@ -147,25 +147,31 @@ func (h *hooks) startHook(ctx context.Context, c hookCall) error {
 	said, err := h.World.Hook(ctx, c.Hook, c.input(), c.environment())
 	lines := hookLines(said)
 	for _, line := range lines {
-		h.problem(report.Notice, "hook %s: %s", c, line)
+		h.add(report.Problem{Severity: report.Notice, Text: c.says(line), Kept: new(string)})
 	}
 	if err != nil {
-		return fmt.Errorf("hook %s: %w", c, hookError(err, ctx.Err(), c.Limit(), lines))
+		return c.failed(hookError(err, ctx.Err(), c.Limit()), lines)
 	}
 	return nil
 }
 
-// hookError says in a line how a hook ended, and the last it said.
-func hookError(err, timeout error, limit time.Duration, lines []string) error {
-	if errors.Is(timeout, context.Canceled) {
-		err = errors.New("killed, since the run was told to end")
-	} else if timeout != nil {
-		err = fmt.Errorf("killed when its time was over (%s)", limit)
-	} else if code := command.ExitCode(err); code >= 0 {
-		err = fmt.Errorf("exit status %d", code)
+// failed says in a line how a hook ended, and the last it printed.
+func (c hookCall) failed(err error, lines []string) error {
+	text := c.says(err.Error())
+	if len(lines) == 0 {
+		return errors.New(text)
 	}
-	if len(lines) > 0 {
-		err = fmt.Errorf("%w: %s", err, lines[len(lines)-1])
+	return &report.Printed{Err: errors.New(text), All: c.says(fmt.Sprintf("%v: %s", err, lines[len(lines)-1]))}
+}
+
+// hookError returns how a hook ended.
+func hookError(err, timeout error, limit time.Duration) error {
+	if errors.Is(timeout, context.Canceled) {
+		return errors.New("killed, since the run was told to end")
+	} else if timeout != nil {
+		return fmt.Errorf("killed when its time was over (%s)", limit)
+	} else if code := command.ExitCode(err); code >= 0 {
+		return fmt.Errorf("exit status %d", code)
 	}
 	return err
 }

@@ -53,11 +53,11 @@ func TestHookCalls(t *testing.T) {
 	once, each := calls(hooks, afterStop, "pve1", guests)
 	require.Len(t, once, 2)
 	assert.Equal(t, []int{101, 102}, vmids(once[0].guests))
-	assert.Equal(t, "after_stop /c, once", once[0].String())
+	assert.Equal(t, "after_stop, once", once[0].String())
 	assert.Equal(t, []int{100, 101, 102}, vmids(once[1].guests))
 	assert.Len(t, each[100], 1)
 	require.Len(t, each[102], 2)
-	assert.Equal(t, "after_stop /b, for guest 102", each[102][1].String())
+	assert.Equal(t, "hook after_stop, for guest 102: gone (/b)", each[102][1].says("gone"))
 	once, each = calls(hooks[1:3], afterStop, "pve1", guests[:1])
 	assert.Empty(t, once)
 	assert.Empty(t, each)
@@ -95,7 +95,7 @@ func TestBeforeHooks(t *testing.T) {
 	assert.ErrorContains(t, failed[101], "for guest 101: killed when its time was over (100ms)")
 	said := h.end()
 	require.Len(t, said, 1)
-	assert.Regexp(t, `for guest 100: a \[31mb$`, said[0].Text)
+	assert.Regexp(t, `for guest 100: a \[31mb \(/\S+/hook\)$`, said[0].Text)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -117,7 +117,7 @@ func TestBeforeHookOnce(t *testing.T) {
 	assert.ErrorContains(t, failed[100], "once: exit status 1")
 	said := h.end()
 	require.Len(t, said, 1, "the other hook ran for 101 alone")
-	assert.Regexp(t, "101$", said[0].Text)
+	assert.Regexp(t, `: 101 \(/\S+/hook\)$`, said[0].Text)
 }
 
 func TestHookLines(t *testing.T) {

@@ -18,6 +18,12 @@ func (j *journal) problem(severity report.Severity, format string, args ...any) 
 	j.report.Add(severity, format, args...)
 }
 
+func (j *journal) note(p report.Problem) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.report.Note(p)
+}
+
 func (j *journal) count(e report.Event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -62,7 +62,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	var problems []report.Problem
 	r.report.Disks, problems = whole.Report(nil, true)
 	for _, p := range problems {
-		r.problem(p.Severity, "%s", p.Text)
+		r.note(p)
 	}
 	r.succeeded(r.World.Now())
 	r.hooks.after(afterPrune, destroyed(pools))

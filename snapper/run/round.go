@@ -70,7 +70,7 @@ func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, ou
 	var problems []report.Problem
 	r.report.Disks, problems = plan.Report(outcomes, asked)
 	for _, p := range problems {
-		r.problem(p.Severity, "%s", p.Text)
+		r.note(p)
 	}
 	r.reportGuests(view, pools, r.start)
 	r.report.CarryOver(r.previous.Quiesced, func(vmid int) bool {

@@ -114,7 +114,7 @@ func (r *run) save(name string) {
 func (r *run) endHooks(name string) {
 	problems := r.hooks.end()
 	for _, p := range problems {
-		r.problem(p.Severity, "%s", p.Text)
+		r.note(p)
 	}
 	if len(problems) == 0 {
 		return
