@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -64,7 +62,11 @@ func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool ch
 	case len(roots) == 0:
 		pool.ReadAt = started
 	default:
-		err = s.locked(ctx, name, func(r zfs.Reader) error { return s.read(ctx, r, roots, &pool) })
+		var note string
+		note, err = s.inTurn(ctx, name, func(r zfs.Reader) error { return s.read(ctx, r, roots, &pool) })
+		if note != "" {
+			pool.Remarks = append(pool.Remarks, note)
+		}
 	}
 	if err != nil {
 		pool.Disks, pool.ReadAt = nil, time.Time{}
@@ -74,16 +76,22 @@ func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool ch
 	return pool
 }
 
-// locked runs a listing of a pool while no other runs on this machine. Every zfs
-// started for it inherits the lock, so that one that hangs keeps out the next.
-func (s Scanner) locked(ctx context.Context, pool string, listing func(zfs.Reader) error) error {
-	path := filepath.Join(s.LockDir, "snapwatch-list-"+pool+".lock")
-	l, err := lock.Wait(ctx, path, s.Now())
+// inTurn runs a listing of a pool while no other runs on this machine, or else returns a
+// note that says why not. Every zfs started for it inherits the lock, so that one that hangs
+// keeps out the next.
+func (s Scanner) inTurn(ctx context.Context, pool string, listing func(zfs.Reader) error) (note string, err error) {
+	turn, err := lock.WaitTurn(ctx, s.LockDir, "snapwatch-list-"+pool, s.Now())
 	if err != nil {
-		return err
+		return "", err
 	}
-	defer func() { _ = l.Release() }()
-	return listing(zfs.Reader{Inherit: []*os.File{l.File()}, Trace: s.Trace, Run: s.Run})
+	defer turn.Release()
+	return turn.Note, listing(zfs.Reader{Inherit: turn.Files(), Trace: s.Trace, Run: s.Run})
+}
+
+// locked is [Scanner.inTurn] for who has no place for a note.
+func (s Scanner) locked(ctx context.Context, pool string, listing func(zfs.Reader) error) error {
+	_, err := s.inTurn(ctx, pool, listing)
+	return err
 }
 
 func problemText(pool string, err error) string {

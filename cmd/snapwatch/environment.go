@@ -38,8 +38,9 @@ type environment struct {
 	ConfigPath string
 	// Kstat is where ZFS tells about its pools, zfs.KstatDir.
 	Kstat string
-	// LockDir holds the locks, StateDir what the last runs left.
-	LockDir, StateDir string
+	// LockDir holds the locks that all users share, RunDir those of root's work, and
+	// StateDir what the last runs left.
+	LockDir, RunDir, StateDir string
 	// CronFile is where snap registers itself. RootCrontab is where the program it
 	// replaces did, and TimerLink is there while our systemd timer is enabled.
 	CronFile, RootCrontab, TimerLink string
@@ -69,6 +70,7 @@ func systemEnvironment() *environment {
 		ConfigPath:  config.Path,
 		Kstat:       zfs.KstatDir,
 		LockDir:     "/run/lock",
+		RunDir:      "/run/snapwatch",
 		StateDir:    "/var/lib/snapwatch",
 		CronFile:    "/etc/cron.d/snapwatch",
 		RootCrontab: "/var/spool/cron/crontabs/root",
@@ -129,7 +131,7 @@ func clockSync() string {
 // local is this machine, as a run sees it.
 func (e *environment) local() run.Local {
 	return run.Local{
-		Host: e.PVE, Freezers: e.quiesce(), Kstat: e.Kstat, LockDir: e.LockDir, StateDir: e.StateDir, Clock: e.Now,
+		Host: e.PVE, Freezers: e.quiesce(), Kstat: e.Kstat, LockDir: e.RunDir, StateDir: e.StateDir, Clock: e.Now,
 	}
 }
 

@@ -66,7 +66,7 @@ func scriptEnvironment() *environment {
 		Terminal: os.Getenv("TERMINAL") != "", Root: os.Getenv("NOROOT") == "",
 		Now:        func() time.Time { return now },
 		ConfigPath: work("etc/config.yaml"), Kstat: work("kstat"),
-		LockDir: work("lock"), StateDir: work("state"),
+		LockDir: work("lock"), RunDir: work("run/snapwatch"), StateDir: work("state"),
 		CronFile: work("cron.d/snapwatch"), RootCrontab: work("crontabs/root"), TimerLink: work("timers/snapwatch.timer"),
 		ZFSDevice: work("dev-zfs"), Sanoid: work("sanoid.conf"),
 		Hostname:  func() string { return "pve1" },
@@ -196,6 +196,7 @@ func holdLock(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	minutes, err := strconv.Atoi(args[1])
 	ts.Check(err)
+	ts.Check(os.MkdirAll(filepath.Dir(ts.MkAbs(args[0])), 0o700))
 	file, err := os.Create(ts.MkAbs(args[0]))
 	ts.Check(err)
 	_, err = fmt.Fprintf(file, "4711 %d\n", now.Add(-time.Duration(minutes)*time.Minute).Unix())

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,11 +43,20 @@ func (b *Busy) Error() string {
 	return fmt.Sprintf("%s is locked by process %d since %s", b.Path, b.PID, b.Since.Local().Format(time.DateTime))
 }
 
+// The modes of lock files. Whoever can open a file can lock it, and keep others out: so a
+// lock is private unless several users are to share it.
+const (
+	private = 0o600
+	shared  = 0o644
+)
+
 // TryExclusive takes the lock at path for this process alone and writes into the
 // file who holds it since when. It never waits: the error is a [*Busy] when
-// somebody else holds it.
-func TryExclusive(path string, now time.Time) (*Lock, error) {
-	l, err := try(path, syscall.LOCK_EX)
+// somebody else holds it. Only root and the owner of the directory can open the file.
+func TryExclusive(path string, now time.Time) (*Lock, error) { return tryExclusive(path, private, now) }
+
+func tryExclusive(path string, mode fs.FileMode, now time.Time) (*Lock, error) {
+	l, err := try(path, syscall.LOCK_EX, mode)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +70,7 @@ func TryExclusive(path string, now time.Time) (*Lock, error) {
 
 // TryShared takes the lock at path shared with other readers, without waiting.
 // The error is a [*Busy] when somebody holds it exclusively.
-func TryShared(path string) (*Lock, error) { return try(path, syscall.LOCK_SH) }
+func TryShared(path string) (*Lock, error) { return try(path, syscall.LOCK_SH, shared) }
 
 // File is the open lock file, to be inherited by a child.
 func (l *Lock) File() *os.File { return l.file }
@@ -70,14 +80,18 @@ func (l *Lock) File() *os.File { return l.file }
 // too: the lock belongs to the open file that both share (flock(2)).
 func (l *Lock) Release() error { return l.file.Close() }
 
-func try(path string, how int) (*Lock, error) {
-	file, err := open(path)
+func try(path string, how int, mode fs.FileMode) (*Lock, error) {
+	file, err := open(path, mode)
 	if err != nil {
 		return nil, fmt.Errorf("lock: %w", err)
 	}
 	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
 		err = errors.New("it is no regular file: remove it")
+	case mode == private:
+		err = claim(file, info)
 	}
 	if err == nil {
 		err = syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
@@ -98,33 +112,72 @@ func try(path string, how int) (*Lock, error) {
 // read can be locked all the same. A link is refused: it could lead root to a file that
 // is then overwritten. In a directory that all may write to, a pipe may be in its place,
 // which must not be waited for.
-func open(path string) (*os.File, error) {
+func open(path string, mode fs.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|careful, 0)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return os.OpenFile(path, os.O_RDONLY|careful, 0)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return create(path)
+		return create(path, mode)
 	}
 	return file, err
 }
 
-// create makes the lock file, readable by everybody whatever the umask: the lock
-// is shared by root's cron and a monitoring user. Where another user was quicker,
-// that one's file is opened.
-func create(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
+// create makes the lock file, with this mode whatever the umask. A private one belongs to
+// whom its directory does, or what root made there would keep that one out. Where another
+// user was quicker, that one's file is opened.
+func create(path string, mode fs.FileMode) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, mode)
 	if errors.Is(err, fs.ErrExist) {
 		return os.OpenFile(path, os.O_RDONLY|careful, 0)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := file.Chmod(0o644); err != nil {
+	err = file.Chmod(mode)
+	if err == nil && mode == private && os.Geteuid() == 0 {
+		err = give(file, filepath.Dir(path))
+	}
+	if err != nil {
 		_ = file.Close()
 		return nil, err
 	}
 	return file, nil
+}
+
+// claim makes a file that is there private, and refuses one that is another user's.
+func claim(file *os.File, info fs.FileInfo) error {
+	dir, err := os.Stat(filepath.Dir(file.Name()))
+	if err != nil {
+		return err
+	}
+	if owner := ownerOf(info); owner != 0 && owner != os.Geteuid() && owner != ownerOf(dir) {
+		return fmt.Errorf("it belongs to user %d: remove it", owner)
+	}
+	if info.Mode().Perm() != private {
+		_ = file.Chmod(private) // only its owner and root can
+	}
+	return nil
+}
+
+// ownerOf is the user that a file belongs to, -1 where that is not known.
+func ownerOf(info fs.FileInfo) int {
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(owner.Uid)
+	}
+	return -1
+}
+
+// give makes a file belong to whom the directory does.
+func give(file *os.File, dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if owner := ownerOf(info); owner > 0 {
+		return file.Chown(owner, -1)
+	}
+	return nil
 }
 
 // holder reads who holds a lock. Anybody may have written the file.

@@ -83,12 +83,42 @@ func TestNote(t *testing.T) {
 	}
 }
 
-// The file is readable for all, whatever the umask: root and a monitoring user share
+// Who can open a lock's file can hold it, and keep out whose it is: only the owner of its
+// directory can, and root, who leaves no file there that keeps out the owner.
+func TestPrivate(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x.lock")
+	for range 2 {
+		held, err := TryExclusive(path, taken)
+		require.NoError(t, err)
+		require.NoError(t, held.Release())
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		assert.Equal(t, os.FileMode(0o600), info.Mode())
+		require.NoError(t, os.Chmod(path, 0o644)) // as somebody may have made it by hand
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	require.NoError(t, os.Chown(dir, 65534, 65534))
+	require.NoError(t, os.Remove(path))
+	held, err := TryExclusive(path, taken)
+	require.NoError(t, err)
+	require.NoError(t, held.Release())
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.Equal(t, 65534, ownerOf(info))
+	require.NoError(t, os.Chown(path, 1234, 1234))
+	_, err = TryExclusive(path, taken)
+	assert.ErrorContains(t, err, "it belongs to user 1234: remove it")
+}
+
+// A shared file is readable for all, whatever the umask: root and a monitoring user share
 // it.
 func TestMode(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	path := filepath.Join(t.TempDir(), "x.lock")
-	held, err := TryExclusive(path, taken)
+	held, err := TryShared(path)
 	require.NoError(t, err)
 	defer func() { _ = held.Release() }()
 	info, err := os.Stat(path)

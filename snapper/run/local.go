@@ -21,8 +21,8 @@ type Local struct {
 	pve.Host
 	// Freezers is how guests are frozen.
 	Freezers quiesce.Host
-	// Kstat, LockDir and StateDir are where ZFS tells about pools, where locks lie and
-	// where runs leave their files.
+	// Kstat, LockDir and StateDir are where ZFS tells about pools, where the locks of root's
+	// work lie and where runs leave their files.
 	Kstat, LockDir, StateDir string
 	// Clock is [time.Now] but in tests.
 	Clock func() time.Time

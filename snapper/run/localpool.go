@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"snapwatch/internal/command"
+	"snapwatch/internal/files"
 	"snapwatch/internal/lock"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
@@ -20,17 +21,25 @@ type localPool struct {
 	lock  *lock.Lock
 }
 
-func (p *localPool) lockPath() string {
-	return filepath.Join(p.local.LockDir, "snapwatch-"+p.name+".lock")
+// lockPath returns where the pool's lock is, in a directory that only root may open: who
+// can open a lock can hold it.
+func (p *localPool) lockPath() (string, error) {
+	return filepath.Join(p.local.LockDir, "pool-"+p.name+".lock"), files.Directory(p.local.LockDir, 0o700)
 }
 
-func (p *localPool) TryLock(now time.Time) (err error) {
-	p.lock, err = lock.TryExclusive(p.lockPath(), now)
+func (p *localPool) TryLock(now time.Time) error {
+	path, err := p.lockPath()
+	if err == nil {
+		p.lock, err = lock.TryExclusive(path, now)
+	}
 	return err
 }
 
-func (p *localPool) WaitLock(ctx context.Context, now time.Time) (err error) {
-	p.lock, err = lock.Wait(ctx, p.lockPath(), now)
+func (p *localPool) WaitLock(ctx context.Context, now time.Time) error {
+	path, err := p.lockPath()
+	if err == nil {
+		p.lock, err = lock.Wait(ctx, path, now)
+	}
 	return err
 }
 

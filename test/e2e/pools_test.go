@@ -126,7 +126,7 @@ func TestTwoRuns(t *testing.T) {
 	assert.Contains(t, r.Stderr, "is locked by process")
 	assert.Empty(t, w.snapshots("ta/data/vm-100-disk-0"))
 	gate.Kill()
-	_, err := w.a.Output(w.ctx, "sh", "-c", "rm /run/gate; flock /run/lock/snapwatch-ta.lock true")
+	_, err := w.a.Output(w.ctx, "sh", "-c", "rm /run/gate; flock /run/snapwatch/pool-ta.lock true")
 	require.NoError(t, err)
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 1, "the program of the killed run went on")
 	w.snap(w.a, "f4")

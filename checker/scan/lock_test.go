@@ -1,0 +1,42 @@
+package scan
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfstest"
+)
+
+// Any user can hold the lock that all share: that is said, and blinds nobody.
+func TestScanWhileSomebodyHoldsTheLock(t *testing.T) {
+	f := zfstest.New(t, plainWorld())
+	held, err := os.Create(filepath.Join(f.LockDir, "snapwatch-list-tank.lock"))
+	require.NoError(t, err)
+	defer held.Close()
+	require.NoError(t, syscall.Flock(int(held.Fd()), syscall.LOCK_EX))
+	s := scanner(f)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	p := s.Pool(ctx, "tank", []string{"tank"})
+	assert.Empty(t, p.Problem)
+	assert.Len(t, p.Disks, 4)
+	require.Len(t, p.Remarks, 1)
+	assert.Contains(t, p.Remarks[0], "snapwatch-list-tank.lock is locked by another process: not waited for")
+}
+
+// Without a directory for locks there is no lock to take, and nothing unknown.
+func TestScanWithoutLocks(t *testing.T) {
+	f := zfstest.New(t, plainWorld())
+	require.NoError(t, os.RemoveAll(f.LockDir))
+	p := scan(t, scanner(f))
+	assert.Empty(t, p.Problem)
+	require.Len(t, p.Remarks, 1)
+	assert.Contains(t, p.Remarks[0], "no such file or directory: not waited for")
+}

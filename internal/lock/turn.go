@@ -1,0 +1,86 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// longestTurn is how long other users are waited for at most.
+const longestTurn = 5 * time.Second
+
+// Turn is leave to do what only one process on the machine should do at a time.
+type Turn struct {
+	locks []*Lock
+	// Note says why others may do it at the same time, "" if none does.
+	Note string
+}
+
+// Files are the open lock files, to be inherited by a child.
+func (t Turn) Files() []*os.File {
+	var files []*os.File
+	for _, l := range t.locks {
+		files = append(files, l.File())
+	}
+	return files
+}
+
+// Release gives the turn up in this process, as [Lock.Release] does.
+func (t Turn) Release() {
+	for _, l := range t.locks {
+		_ = l.Release()
+	}
+}
+
+// WaitTurn waits for two locks called name in dir. The first is this user's, and waited for
+// until ctx ends: the error then holds a [*Busy]. The second all users of the machine share.
+// Any of them can hold it for ever, so that it is waited for during half of the time that
+// ctx has left, and no longer than longestTurn. Without it, or where somebody else took
+// even the place of the first, the turn comes with a note.
+func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, err error) {
+	own, err := Wait(ctx, filepath.Join(dir, fmt.Sprintf("%s@%d.lock", name, os.Geteuid())), now)
+	if _, busy := errors.AsType[*Busy](err); busy {
+		return Turn{}, err
+	}
+	if err != nil {
+		turn.Note = fmt.Sprintf("%v: it keeps out no other listing", err)
+	} else {
+		turn.locks = append(turn.locks, own)
+	}
+	common, err := waitShared(ctx, filepath.Join(dir, name+".lock"), now)
+	if err != nil {
+		turn.Note = fmt.Sprintf("%v: not waited for", err)
+		return turn, nil
+	}
+	turn.locks = append(turn.locks, common)
+	return turn, nil
+}
+
+func waitShared(ctx context.Context, path string, now time.Time) (*Lock, error) {
+	tick := time.NewTicker(again)
+	defer tick.Stop()
+	var until time.Time
+	for {
+		l, err := tryExclusive(path, shared, now)
+		if _, busy := errors.AsType[*Busy](err); !busy {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case at := <-tick.C:
+			if until.IsZero() {
+				until = at.Add(longestTurn)
+				if end, has := ctx.Deadline(); has {
+					until = at.Add(min(longestTurn, end.Sub(at)/2))
+				}
+			}
+			if !at.Before(until) {
+				return nil, err
+			}
+		}
+	}
+}

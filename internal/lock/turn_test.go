@@ -1,0 +1,105 @@
+package lock
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func turn(t *testing.T, dir string, timeout time.Duration) (Turn, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	t.Cleanup(cancel)
+	return WaitTurn(ctx, dir, "list", taken)
+}
+
+// A lock that any user can hold must keep nobody from his work, but let no user do it
+// twice at a time either.
+func TestTurn(t *testing.T) {
+	dir := t.TempDir()
+	one, err := turn(t, dir, time.Minute)
+	require.NoError(t, err)
+	assert.Empty(t, one.Note)
+	assert.Len(t, one.Files(), 2)
+	own := fmt.Sprintf("list@%d.lock", os.Geteuid())
+	for name, mode := range map[string]os.FileMode{"list.lock": 0o644, own: 0o600} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		require.NoError(t, err)
+		assert.Equal(t, mode, info.Mode(), name)
+	}
+	_, err = turn(t, dir, 300*time.Millisecond)
+	assert.Equal(t, filepath.Join(dir, own), busy(t, err).Path)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	one.Release()
+
+	other, err := tryExclusive(filepath.Join(dir, "list.lock"), shared, taken)
+	require.NoError(t, err)
+	began := time.Now()
+	two, err := turn(t, dir, 2*time.Second)
+	require.NoError(t, err)
+	assert.InDelta(t, 1, time.Since(began).Seconds(), 0.7)
+	assert.Equal(t, fmt.Sprintf("%s/list.lock is locked by process %d since %s: not waited for", dir, os.Getpid(), taken.Local().Format(time.DateTime)), two.Note)
+	assert.Len(t, two.Files(), 1)
+	two.Release()
+	go func() {
+		time.Sleep(100 * time.Millisecond)
+		_ = other.Release()
+	}()
+	three, err := turn(t, dir, time.Minute)
+	require.NoError(t, err)
+	assert.Empty(t, three.Note, "who ends soon is waited for")
+	three.Release()
+}
+
+// Whatever another user puts where the locks are, nobody waits for it, or is kept out.
+func TestTurnWithout(t *testing.T) {
+	own := fmt.Sprintf("list@%d.lock", os.Geteuid())
+	for name, test := range map[string]struct {
+		spoil func(path string) error
+		said  string
+	}{
+		"pipe":      {func(path string) error { return syscall.Mkfifo(path, 0o666) }, "it is no regular file: remove it"},
+		"link":      {func(path string) error { return os.Symlink("/etc/passwd", path) }, "too many levels of symbolic links"},
+		"directory": {func(path string) error { return os.Mkdir(path, 0o777) }, "is a directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, test.spoil(filepath.Join(dir, own)))
+			got, err := turn(t, dir, time.Minute)
+			require.NoError(t, err)
+			assert.Contains(t, got.Note, test.said+": it keeps out no other listing")
+			assert.Len(t, got.Files(), 1)
+			got.Release()
+			require.NoError(t, os.Remove(filepath.Join(dir, "list.lock")))
+			require.NoError(t, test.spoil(filepath.Join(dir, "list.lock")))
+			got, err = turn(t, dir, time.Minute)
+			require.NoError(t, err)
+			assert.Contains(t, got.Note, test.said)
+			assert.Contains(t, got.Note, ": not waited for")
+			assert.Empty(t, got.Files())
+			got.Release()
+		})
+	}
+	got, err := turn(t, filepath.Join(t.TempDir(), "nowhere"), time.Minute)
+	require.NoError(t, err)
+	assert.Contains(t, got.Note, "no such file or directory: not waited for")
+	if os.Geteuid() != 0 {
+		return
+	}
+	dir := t.TempDir()
+	file, err := os.Create(filepath.Join(dir, own))
+	require.NoError(t, err)
+	defer file.Close()
+	require.NoError(t, file.Chown(65534, 65534))
+	require.NoError(t, syscall.Flock(int(file.Fd()), syscall.LOCK_EX))
+	got, err = turn(t, dir, time.Minute)
+	require.NoError(t, err)
+	assert.Contains(t, got.Note, "it belongs to user 65534: remove it")
+}
