@@ -2,6 +2,7 @@ package scan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -29,8 +30,14 @@ func (s Scanner) Lookup(ctx context.Context, pool string, fullNames []string) (m
 	found := map[string]Lookup{}
 	err := s.locked(ctx, pool, func(r zfs.Reader) error {
 		snapshots, err := r.Lookup(ctx, fullNames)
-		if err != nil {
+		faults, some := errors.AsType[zfs.Faults](err)
+		if err != nil && !some {
 			return err
+		}
+		for _, name := range fullNames {
+			if dataset, _, _ := strings.Cut(name, "@"); faults[dataset] != "" {
+				found[name] = Lookup{} // it may be the one that can't be read
+			}
 		}
 		for _, s := range snapshots {
 			found[s.FullName()] = Lookup{checker.AsSnapshot, s.GUID, s.CreateTXG}

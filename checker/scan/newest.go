@@ -1,7 +1,9 @@
 package scan
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,7 +24,7 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Dataset, 
 	for _, h := range heads {
 		m, remembered := s.Cache.recall(h, readAt)
 		switch {
-		case h.NewestSnapshot == "" && !h.NewestUnknown:
+		case h.Problem != "", h.NewestSnapshot == "" && !h.NewestUnknown:
 		case remembered && (m.snapshot != nil || m.name == ""):
 			found[h.Name] = m.snapshot
 		case remembered:
@@ -37,11 +39,13 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Dataset, 
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.lookUp(ctx, r, names, found, unanswered); err != nil {
+	faults, err := s.lookUp(ctx, r, names, found, unanswered)
+	if err != nil {
 		return nil, nil, err
 	}
 	for i, h := range heads {
-		if _, bad := unanswered[h.Name]; bad {
+		heads[i].Problem = cmp.Or(h.Problem, faults[h.Name])
+		if _, bad := unanswered[h.Name]; bad || heads[i].Problem != "" {
 			s.Cache.forget(h.Name)
 			continue
 		}
@@ -143,28 +147,30 @@ func (l listing) lacks(dataset string, err error) string {
 	return ""
 }
 
-// lookUp reads the named snapshots into found.
-func (s Scanner) lookUp(ctx context.Context, r zfs.Reader, names map[string]string, found map[string]*zfs.Snapshot, unanswered map[string]string) error {
+// lookUp reads the named snapshots into found. The faults are those that asking again would
+// not mend.
+func (s Scanner) lookUp(ctx context.Context, r zfs.Reader, names map[string]string, found map[string]*zfs.Snapshot, unanswered map[string]string) (zfs.Faults, error) {
 	var full []string
 	for _, dataset := range sortedKeys(names) {
 		full = append(full, dataset+"@"+names[dataset])
 	}
 	snapshots, err := r.Lookup(ctx, full)
-	if err != nil {
-		return err
+	faults, some := errors.AsType[zfs.Faults](err)
+	if err != nil && !some {
+		return nil, err
 	}
 	for _, snapshot := range snapshots {
 		if names[snapshot.Dataset] != snapshot.Name || found[snapshot.Dataset] != nil {
-			return fmt.Errorf("%w: %s was not asked for, or twice answered", zfs.ErrOutput, snapshot.FullName())
+			return nil, fmt.Errorf("%w: %s was not asked for, or twice answered", zfs.ErrOutput, snapshot.FullName())
 		}
 		found[snapshot.Dataset] = &snapshot
 	}
 	for dataset, name := range names {
-		if found[dataset] == nil {
+		if found[dataset] == nil && faults[dataset] == "" {
 			unanswered[dataset] = fmt.Sprintf("zfs gave no answer for its newest snapshot %s", name)
 		}
 	}
-	return nil
+	return faults, nil
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -3,6 +3,7 @@
 package scan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,10 +139,6 @@ func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *c
 // heads reads the disks' heads, in order of their names.
 func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) ([]zfs.Dataset, error) {
 	heads, err := r.Descendants(ctx, roots...)
-	if errors.Is(err, zfs.ErrOutput) {
-		pool.Remarks = append(pool.Remarks, fmt.Sprintf("labels not read, one makes the list unreadable: %v", err))
-		heads, err = r.DescendantsUnlabelled(ctx, roots...)
-	}
 	if err != nil && !zfs.OnlyMissing(err) {
 		return nil, err
 	}
@@ -151,6 +148,9 @@ func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *
 		there[h.Name] = true
 		if _, _, isDisk := zfs.ParseDiskName(zfs.Base(h.Name)); isDisk {
 			of = append(of, h)
+			if h.Unlabelled != "" {
+				pool.Remarks = append(pool.Remarks, fmt.Sprintf("%s: %s", h.Name, h.Unlabelled))
+			}
 		}
 	}
 	pool.MissingRoots = nil
@@ -186,7 +186,7 @@ func disks(heads []zfs.Dataset, found map[string]*zfs.Snapshot, unanswered map[s
 			Changed:        changed(h),
 			ReadAt:         readAt,
 			HostClock:      latest(readAt, h.Creation, time.Unix(h.SnapshotsChanged, 0)),
-			Problem:        unanswered[h.Name],
+			Problem:        cmp.Or(h.Problem, unanswered[h.Name]),
 		})
 	}
 	return all

@@ -2,8 +2,10 @@ package scan
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -352,16 +354,48 @@ func TestScanOfARootThatIsNotThere(t *testing.T) {
 	assert.Equal(t, checker.Critical, r.State())
 }
 
+// A time that no JSON can hold, or that is none, comes with a stream: it is the problem of its
+// own disk. Every other is judged, answered for, and remembered.
+func TestScanOfAStrangeTime(t *testing.T) {
+	for _, creation := range []int64{0, 568971820800, -1} {
+		w := plainWorld()
+		w.Datasets[2].Snapshots[1].Creation = creation
+		f := zfstest.New(t, w)
+		s := scanner(f)
+		p := scan(t, s)
+		require.Empty(t, p.Problem)
+		require.Len(t, p.Disks, 4)
+		for _, d := range p.Disks {
+			if d.Dataset == w.Datasets[2].Name {
+				assert.Contains(t, d.Problem, "creation: ")
+				assert.Nil(t, d.Newest)
+			} else {
+				assert.Empty(t, d.Problem, d.Dataset)
+			}
+		}
+		_, err := json.Marshal(assemble(p).Document())
+		assert.NoError(t, err)
+		assert.NoError(t, s.Cache.Save(filepath.Join(t.TempDir(), "cache.json")))
+		calls := len(f.Calls())
+		scan(t, s)
+		assert.LessOrEqual(t, len(f.Calls())-calls, 3, "it is not asked for twice at each scan: %v", f.Calls())
+	}
+}
+
 // A received label may hold anything. It must neither hide a disk nor make up one.
 func TestScanOfHostileLabels(t *testing.T) {
 	row := func(dataset, property, value string) string {
-		return fmt.Sprintf("%s\t%s\t%s\t-\t-\n", dataset, property, value)
+		return fmt.Sprintf("%s\t%s\t%s\t-\n", dataset, property, value)
 	}
-	whole := row("tank/vm-1-disk-0", "label:nosnap", "on") + row("tank/vm-999-disk-0", "guid", "999")
+	whole := row("tank/vm-100-disk-0", "label:nosnap", "-") + row("tank/vm-100-disk-0", "guid", "100")
+	for _, p := range []string{"creation 1", "origin -", "prevsnap -", "inconsistent 1", "receive_resume_token -", "written 0", "snapshots_changed 1"} {
+		property, value, _ := strings.Cut(p, " ")
+		whole += row("tank/vm-999-disk-0", property, value)
+	}
 	for name, value := range map[string]string{
 		"newline":       "a\nb",
 		"tab":           "a\tb",
-		"rows":          "a\t-\treceived\n" + whole + "tank/vm-999-disk-0\tguid\t1",
+		"rows":          "a\treceived\n" + whole + "tank/vm-999-disk-0\tlabel:running\tx",
 		"own next row":  "a\t-\treceived\ntank/vm-100-disk-0\tlabel:nosnap\ton",
 		"another disk":  "a\t-\treceived\ntank/vm-102-disk-0\ttype\tvolume",
 		"invalid UTF-8": "a\xffb",
@@ -379,7 +413,7 @@ func TestScanOfHostileLabels(t *testing.T) {
 			}
 			if name != "invalid UTF-8" {
 				assert.Len(t, p.Remarks, 1)
-				assert.Contains(t, p.Remarks[0], "labels not read")
+				assert.Contains(t, p.Remarks[0], "tank/vm-100-disk-0: its labels could not be read")
 			}
 		})
 	}

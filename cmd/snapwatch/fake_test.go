@@ -213,7 +213,7 @@ func (w playedWorld) playGet(properties, parents []string, below func(dataset, p
 func (w playedWorld) playReceived(datasets []string) {
 	for _, d := range w.disks {
 		if slices.Contains(datasets, d.name) {
-			fmt.Printf("%s\t%s\t%s\n%s\t%s\t-\n", d.name, zfs.LabelRunning, d.received, d.name, zfs.LabelNoSnap)
+			fmt.Printf("%[1]s\t%[2]s\t%[3]s\n%[1]s\t%[4]s\t-\n%[1]s\tguid\t-\n", d.name, zfs.LabelRunning, d.received, zfs.LabelNoSnap)
 		}
 	}
 }
@@ -233,7 +233,7 @@ func (w playedWorld) playConfigs(dataset string) {
 		if kept[f[0]] != "" {
 			value, source = kept[f[0]], "received"
 		}
-		fmt.Printf("%[1]s\tguid\t%[2]s\t-\n%[1]s\tcreatetxg\t%[3]s\t-\n%[1]s\tcreation\t%[4]s\t-\n%[1]s\t%[5]s\t%[6]s\t%[7]s\n",
+		fmt.Printf("%[1]s\tcreatetxg\t%[3]s\t-\n%[1]s\tcreation\t%[4]s\t-\n%[1]s\t%[5]s\t%[6]s\t%[7]s\n%[1]s\tguid\t%[2]s\t-\n",
 			f[0], f[1], f[2], f[3], zfs.GuestConfig, value, source)
 	}
 }

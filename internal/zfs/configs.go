@@ -3,6 +3,8 @@ package zfs
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,14 +17,18 @@ type KeptConfig struct {
 	Value string
 }
 
-// configProperties are asked of every snapshot, in this order.
-var configProperties = []string{"guid", "createtxg", "creation", GuestConfig}
+// configProperties are asked of every snapshot, in this order. One of ZFS's own is the last,
+// as among headProperties.
+var configProperties = []string{"createtxg", "creation", GuestConfig, "guid"}
 
 // Configs reads all snapshots of a dataset with the configurations they keep, the
-// oldest first. A value that is inherited is none: it would be that of the dataset as it is now
+// oldest first. Where they can't be read it returns none: a value may have made up a
+// snapshot. One of which something else can't be read is left out, with [Faults]. A value that is inherited is none: it would be that of the dataset as it is now
 // (facts: OpenZFS F). It costs time with every snapshot there is.
 func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, error) {
 	var all []KeptConfig
+	faults := Faults{}
+	bad := map[string]bool{}
 	at := len(configProperties)
 	argv := []string{"zfs", "get", "-Hp", "-d", "1", "-t", "snapshot", "-o", "name,property,value,source", strings.Join(configProperties, ","), dataset}
 	err := r.lines(ctx, argv, func(line string) error {
@@ -43,15 +49,20 @@ func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, erro
 		}
 		at++
 		if err := c.set(f[1], f[2], f[3]); err != nil {
-			return unreadable("%s of %s: %w", f[1], c.FullName(), err)
+			faults.add(dataset, fmt.Errorf("@%s: %s: %w", c.Name, f[1], err))
+			bad[c.Name] = true
 		}
 		return nil
 	})
 	if err == nil && at != len(configProperties) {
 		err = unreadable("the output of zfs get ends in the middle of %s", all[len(all)-1].FullName())
 	}
+	if errors.Is(err, ErrOutput) {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(c KeptConfig) bool { return bad[c.Name] })
 	slices.SortStableFunc(all, func(a, b KeptConfig) int { return cmp.Compare(a.CreateTXG, b.CreateTXG) })
-	return all, err
+	return all, cmp.Or(err, faults.orNil())
 }
 
 func (c *KeptConfig) set(property, value, source string) (err error) {

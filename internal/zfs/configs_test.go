@@ -12,20 +12,20 @@ import (
 	"snapwatch/internal/command"
 )
 
-const keptRows = `tank/d@b	guid	7	-
-tank/d@b	createtxg	20	-
+const keptRows = `tank/d@b	createtxg	20	-
 tank/d@b	creation	1700000100	-
 tank/d@b	snapwatch:config	H4s=	received
-tank/d@a	guid	8	-
+tank/d@b	guid	7	-
 tank/d@a	createtxg	10	-
 tank/d@a	creation	1700000000	-
 tank/d@a	snapwatch:config	H4s=	inherited from tank/d
+tank/d@a	guid	8	-
 `
 
 func configsFrom(t *testing.T, text string) ([]KeptConfig, error) {
 	t.Helper()
 	r := Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
-		assert.Equal(t, "zfs get -Hp -d 1 -t snapshot -o name,property,value,source guid,createtxg,creation,snapwatch:config tank/d", strings.Join(c.Argv, " "))
+		assert.Equal(t, "zfs get -Hp -d 1 -t snapshot -o name,property,value,source createtxg,creation,snapwatch:config,guid tank/d", strings.Join(c.Argv, " "))
 		return command.ReadLines(strings.NewReader(text), each)
 	}}
 	return r.Configs(t.Context(), "tank/d")
@@ -47,10 +47,16 @@ func TestConfigs(t *testing.T) {
 func TestConfigsRefuses(t *testing.T) {
 	for _, text := range []string{
 		strings.Replace(keptRows, "H4s=", "H4s=\ntank/d@c\tguid\t1\t-", 1), strings.Replace(keptRows, "H4s=", "H4\ts=", 1),
-		strings.Replace(keptRows, "\t20\t", "\tx\t", 1), strings.Replace(keptRows, "tank/d@b", "tank/e@b", 1),
+		// A whole snapshot that is not there.
+		strings.Replace(keptRows, "H4s=", "H4s=\t-\ntank/d@b\tguid\t7\t-\ntank/d@c\tcreatetxg\t30\t-\ntank/d@c\tcreation\t1700000200\t-\ntank/d@c\tsnapwatch:config\tH4s=", 1),
+		strings.Replace(keptRows, "tank/d@b", "tank/e@b", 1),
 		strings.Replace(keptRows, "createtxg", "creation", 1), keptRows[:len(keptRows)-60],
 	} {
-		_, err := configsFrom(t, text)
+		got, err := configsFrom(t, text)
 		assert.ErrorIs(t, err, ErrOutput, text)
+		assert.Empty(t, got, text)
 	}
+	got, err := configsFrom(t, strings.Replace(keptRows, "1700000100", "568971820800", 1))
+	assert.EqualError(t, err, `@b: creation: "568971820800" is no time between 1970 and 9999, in seconds (tank/d)`)
+	assert.Len(t, got, 1, "the other snapshot's is good")
 }

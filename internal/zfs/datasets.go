@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,12 +13,18 @@ import (
 	"snapwatch/internal/command"
 )
 
-// headProperties are asked of every dataset, in this order. User properties come
-// last: their values are free text, which a received stream may have chosen.
-var headProperties = []string{
-	"guid", "creation", "origin", prevsnap, "inconsistent", "receive_resume_token", "written",
-	snapshotsChanged, LabelRunning, LabelNoSnap,
-}
+// headProperties are asked of every dataset, in this order. The values of user properties
+// are free text, which a received stream may have chosen, with line ends that pass for rows
+// of another dataset. So a property of ZFS's own comes last: after whatever such rows there
+// are zfs still prints that one, which then does not fit.
+var (
+	headProperties  = slices.Concat(nativeProperties[:len(nativeProperties)-1], labelProperties)
+	labelProperties = []string{LabelRunning, LabelNoSnap, "guid"}
+	// nativeProperties are those whose values nobody can choose.
+	nativeProperties = []string{
+		"creation", "origin", prevsnap, "inconsistent", "receive_resume_token", "written", snapshotsChanged, "guid",
+	}
+)
 
 // Properties that not every ZFS has. Asking for one that it does not know fails the
 // call.
@@ -31,49 +38,73 @@ const (
 // Children lists the filesystems and volumes directly below each of the parents,
 // all of one pool, with one zfs process. An error with heads is a [*command.Error] of a
 // zfs that ended by itself and complained; what it printed of these is whole. Where a
-// label makes the list unreadable, it takes a process for each disk.
+// label makes the list unreadable, it takes some more processes.
 func (r Reader) Children(ctx context.Context, parents ...string) ([]Dataset, error) {
-	heads, err := r.heads(ctx, []string{"-d", "1"}, headProperties, parents)
-	if errors.Is(err, ErrOutput) {
-		heads, err = r.labelledApart(ctx, parents)
-	}
+	heads, err := r.labelled(ctx, []string{"-d", "1"}, parents)
 	return without(heads, parents), err
 }
 
-// labelledApart is [Reader.Children] that asks each disk for its labels by itself, so
-// that text which a received stream has chosen spoils one disk and not all.
-func (r Reader) labelledApart(ctx context.Context, parents []string) ([]Dataset, error) {
-	heads, err := r.heads(ctx, []string{"-d", "1"}, unlabelled(), parents)
+// Descendants lists the filesystems and volumes anywhere below the roots, all of
+// one pool, and the roots themselves, as [Reader.Children] does.
+func (r Reader) Descendants(ctx context.Context, roots ...string) ([]Dataset, error) {
+	return r.labelled(ctx, []string{"-r"}, roots)
+}
+
+// DescendantsUnlabelled is [Reader.Descendants] without the user properties.
+func (r Reader) DescendantsUnlabelled(ctx context.Context, roots ...string) ([]Dataset, error) {
+	return r.heads(ctx, []string{"-r"}, nativeProperties, roots)
+}
+
+// labelled reads heads with their labels. Where the list can't be read, the labels are asked
+// for apart, so that text which a received stream has chosen spoils one disk and not all.
+func (r Reader) labelled(ctx context.Context, depth, names []string) ([]Dataset, error) {
+	heads, err := r.heads(ctx, depth, headProperties, names)
+	if !errors.Is(err, ErrOutput) {
+		return heads, err
+	}
+	heads, err = r.heads(ctx, depth, nativeProperties, names)
+	disks := map[string]*Dataset{}
 	for i := range heads {
-		h := &heads[i]
-		if _, _, isDisk := ParseDiskName(Base(h.Name)); !isDisk {
-			continue
+		if _, _, isDisk := ParseDiskName(Base(heads[i].Name)); isDisk {
+			disks[heads[i].Name] = &heads[i]
 		}
-		labels, err := r.heads(ctx, []string{"-d", "0"}, []string{LabelRunning, LabelNoSnap}, []string{h.Name})
-		if err != nil {
-			h.Unlabelled = err.Error()
-			continue
-		}
-		h.Running, h.NoSnap = labels[0].Running, labels[0].NoSnap
+	}
+	calls := 0
+	for chunk := range slices.Chunk(slices.Sorted(maps.Keys(disks)), namesPerCall) {
+		r.label(ctx, disks, chunk, &calls)
 	}
 	return heads, err
 }
 
-// Descendants lists the filesystems and volumes anywhere below the roots, all of
-// one pool, and the roots themselves, with one zfs process.
-func (r Reader) Descendants(ctx context.Context, roots ...string) ([]Dataset, error) {
-	return r.heads(ctx, []string{"-r"}, headProperties, roots)
-}
+// maxLabelCalls bounds what senders can make a reader of the pool do.
+const maxLabelCalls = 200
 
-// DescendantsUnlabelled is [Reader.Descendants] without the user properties, whose
-// text a received stream may have chosen so that it cannot be read.
-func (r Reader) DescendantsUnlabelled(ctx context.Context, roots ...string) ([]Dataset, error) {
-	return r.heads(ctx, []string{"-r"}, unlabelled(), roots)
-}
-
-// unlabelled are the properties but for those whose text somebody may have chosen.
-func unlabelled() []string {
-	return withoutProperty(withoutProperty(headProperties, LabelRunning), LabelNoSnap)
+// label fills in the labels of the named disks, or why they can't be read. An answer that is
+// of the right form has no other line ends than those between its rows; of one that isn't,
+// each half is asked for again.
+func (r Reader) label(ctx context.Context, disks map[string]*Dataset, names []string, calls *int) {
+	var read []Dataset
+	err := errors.New("too many of the pool's labels can't be read")
+	if *calls < maxLabelCalls {
+		*calls++
+		read, err = r.heads(ctx, []string{"-d", "0"}, labelProperties, names)
+	}
+	if half := len(names) / 2; half > 0 && errors.Is(err, ErrOutput) {
+		r.label(ctx, disks, names[:half], calls)
+		r.label(ctx, disks, names[half:], calls)
+		return
+	}
+	if err == nil {
+		err = errors.New("it was replaced meanwhile")
+	}
+	for _, name := range names {
+		disks[name].Unlabelled = fmt.Sprintf("its labels could not be read: %v", err)
+	}
+	for _, l := range read {
+		if d := disks[l.Name]; d != nil && d.GUID == l.GUID {
+			d.Running, d.NoSnap, d.Unlabelled = l.Running, l.NoSnap, ""
+		}
+	}
 }
 
 func without(heads []Dataset, parents []string) []Dataset {
@@ -176,8 +207,8 @@ func (p *datasetParser) line(line string) error {
 		return unreadable("unexpected line %q: expected %s of %s", clip(line), p.properties[p.at], h.Name)
 	}
 	p.at++
-	if err := h.set(f[1], f[2], f[3]); err != nil {
-		return unreadable("%s of %s: %w", f[1], h.Name, err)
+	if err := h.set(f[1], f[2], f[3]); err != nil && h.Problem == "" {
+		h.Problem = fmt.Sprintf("%s: %v", f[1], err)
 	}
 	return nil
 }
@@ -223,7 +254,9 @@ func (h *Dataset) set(property, value, source string) (err error) {
 		}
 	case snapshotsChanged:
 		if unset(value) != "" {
-			h.SnapshotsChanged, err = strconv.ParseInt(value, 10, 64)
+			var changed time.Time
+			changed, err = parseTime(value)
+			h.SnapshotsChanged = changed.Unix()
 		}
 	case LabelRunning:
 		h.Running = parseProperty(value, source)
@@ -268,9 +301,16 @@ func unset(value string) string {
 	return value
 }
 
+// endOfTime is where times end that can be written in JSON in every zone: the year 9999.
+const endOfTime = 253370764800
+
+// parseTime reads a time, which for a snapshot came with a stream.
 func parseTime(seconds string) (time.Time, error) {
 	n, err := strconv.ParseInt(seconds, 10, 64)
-	return time.Unix(n, 0), err
+	if err != nil || n <= 0 || n >= endOfTime {
+		return time.Unix(0, 0), fmt.Errorf("%q is no time between 1970 and 9999, in seconds", clip(seconds))
+	}
+	return time.Unix(n, 0), nil
 }
 
 // clip shortens a line for an error message.

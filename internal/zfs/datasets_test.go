@@ -3,8 +3,11 @@ package zfs
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,22 +17,18 @@ import (
 	"snapwatch/internal/command"
 )
 
-// A label that garbles the list costs its own disk the labels, and no other.
-func TestALabelSpoilsNoOtherDisk(t *testing.T) {
-	r := Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
-		ask := strings.Split(c.Argv[len(c.Argv)-2], ",")
-		datasets := []string{"tank/vm-1-disk-0", "tank/vm-2-disk-0", "tank/other"}
+// labelledPool answers as zfs get does of a pool's datasets, whose labels hold anything.
+func labelledPool(calls *int, running map[string]string, datasets ...string) Reader {
+	return Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
+		*calls++
+		at := slices.Index(c.Argv, "name,property,value,source") + 1
+		asked, names := strings.Split(c.Argv[at], ","), datasets
 		if slices.Contains(c.Argv, "0") {
-			datasets = c.Argv[len(c.Argv)-1:]
-		} else {
-			datasets = append(datasets, "tank")
+			names = c.Argv[at+1:]
 		}
-		for _, d := range datasets {
-			for _, p := range ask {
-				value := map[string]string{"guid": "1", "creation": "1", "prevsnap": d + "@a", "written": "0", "inconsistent": "0", LabelRunning: "pve-" + Base(d)}[p]
-				if d == "tank/vm-1-disk-0" && p == LabelRunning {
-					value = "a\ntank/vm-2-disk-0\tlabel:running\tstopped\tlocal"
-				}
+		for _, d := range names {
+			for _, p := range asked {
+				value := map[string]string{"guid": strconv.Itoa(len(d)), "creation": "1", "prevsnap": d + "@a", "written": "0", "inconsistent": "0", LabelRunning: running[d]}[p]
 				for line := range strings.Lines(d + "\t" + p + "\t" + cmp.Or(value, "-") + "\tlocal\n") {
 					if err := each(strings.TrimSuffix(line, "\n")); err != nil {
 						return &command.Error{Argv: c.Argv, Err: err}
@@ -39,14 +38,115 @@ func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 		}
 		return nil
 	}}
-	heads, err := r.Children(t.Context(), "tank")
+}
+
+// A label that garbles the list costs its own disk the labels, and no other; nor does it make
+// up a disk that is not there.
+func TestALabelSpoilsNoOtherDisk(t *testing.T) {
+	madeUp := func(dataset string) (rows string) {
+		for _, p := range headProperties[:len(headProperties)-3] {
+			rows += "\n" + dataset + "\t" + p + "\t" + map[string]string{"creation": "1", "prevsnap": "-", "written": "0"}[p] + "\t-"
+		}
+		return rows + "\n" + dataset + "\tlabel:running\tx"
+	}
+	for name, value := range map[string]string{
+		"a row":                 "a\ntank/vm-2-disk-0\tlabel:running\tstopped\tlocal",
+		"a line end":            "a\nb",
+		"tabs":                  "a\tb\tc",
+		"a disk made up":        "off\treceived\ntank/vm-1-disk-0\tlabel:nosnap\t-\t-\ntank/vm-1-disk-0\tguid\t16\t-" + madeUp("tank/vm-9-disk-0"),
+		"another disk's rows":   "off\treceived\ntank/vm-1-disk-0\tlabel:nosnap\t-\t-\ntank/vm-1-disk-0\tguid\t16\t-" + madeUp("tank/vm-3-disk-0"),
+		"its own rows, another": "off\treceived\ntank/vm-1-disk-0\tlabel:nosnap\ton",
+	} {
+		t.Run(name, func(t *testing.T) {
+			calls := 0
+			running := map[string]string{"tank/vm-1-disk-0": value, "tank/vm-2-disk-0": "pve-2", "tank/vm-3-disk-0": "pve-3"}
+			r := labelledPool(&calls, running, "tank", "tank/vm-1-disk-0", "tank/vm-2-disk-0", "tank/other", "tank/vm-3-disk-0")
+			for _, list := range []func(context.Context, ...string) ([]Dataset, error){r.Children, r.Descendants} {
+				heads, err := list(t.Context(), "tank")
+				require.NoError(t, err)
+				heads = without(heads, []string{"tank"})
+				require.Len(t, heads, 4)
+				assert.Contains(t, heads[0].Unlabelled, "its labels could not be read: ")
+				assert.Contains(t, heads[0].Unlabelled, "unexpected line")
+				assert.Empty(t, heads[0].Running.Value)
+				for i, want := range map[int]string{1: "pve-2", 3: "pve-3"} {
+					assert.Empty(t, heads[i].Unlabelled)
+					assert.Equal(t, want, heads[i].Running.Own())
+					assert.Equal(t, "a", heads[i].NewestSnapshot)
+				}
+			}
+		})
+	}
+	// Of many disks those that are well are not asked one by one.
+	calls, many := 0, []string{"tank"}
+	for i := range 400 {
+		many = append(many, fmt.Sprintf("tank/vm-%d-disk-0", 100+i))
+	}
+	heads, err := labelledPool(&calls, map[string]string{many[77]: "a\nb"}, many...).Descendants(t.Context(), "tank")
 	require.NoError(t, err)
-	require.Len(t, heads, 3)
-	assert.Contains(t, heads[0].Unlabelled, "unexpected line")
-	assert.Empty(t, heads[0].Running.Value)
-	assert.Empty(t, heads[1].Unlabelled)
-	assert.Equal(t, "pve-vm-2-disk-0", heads[1].Running.Own())
-	assert.Equal(t, "a", heads[1].NewestSnapshot)
+	assert.Len(t, heads, 401)
+	assert.Less(t, calls, 25)
+
+	// Where many are spoilt, the rest has no labels, and the pool is read all the same.
+	calls = 0
+	running := map[string]string{}
+	for _, disk := range many[1:] {
+		running[disk] = "a\nb"
+	}
+	heads, err = labelledPool(&calls, running, many...).Descendants(t.Context(), "tank")
+	require.NoError(t, err)
+	assert.Len(t, heads, 401)
+	assert.LessOrEqual(t, calls, 2+maxLabelCalls)
+	assert.Contains(t, heads[400].Unlabelled, "too many of the pool's labels can't be read")
+}
+
+// A value that can't be read is the problem of its own dataset.
+func TestAValueSpoilsNoOtherDisk(t *testing.T) {
+	good := headLines()
+	for _, bad := range []struct{ old, new, said string }{
+		{"\t12\t", "\t-1\t", "guid: "},
+		{"creation\t1700000000", "creation\t0", `creation: "0" is no time between 1970 and 9999`},
+		{"creation\t1700000000", "creation\t9223372036854775808", `creation: "9223372036854775808" is no time`},
+		{"creation\t1700000000", "creation\t568971820800", `creation: "568971820800" is no time`},
+		{"1700000001", "568971820800", "snapshots_changed: "},
+		{"written\t0", "written\tx", "written: "},
+		{"prevsnap\ttank/vm-1-disk-0@a", "prevsnap\t@", "prevsnap: "},
+	} {
+		heads, err := parseHeads(strings.Replace(good, bad.old, bad.new, 1))
+		require.NoError(t, err, bad.new)
+		require.Len(t, heads, 2)
+		assert.Contains(t, heads[0].Problem, bad.said)
+		assert.Empty(t, heads[1].Problem)
+	}
+}
+
+// So is a snapshot's, which comes with a stream.
+func TestASnapshotSpoilsNoOtherDisk(t *testing.T) {
+	for _, creation := range []string{"0", "-1", "9223372036854775808", "568971820800", "x"} {
+		r := Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
+			for _, line := range []string{"tank/a@s\t1\t2\t1700000000", "tank/b@s\t1\t2\t1700000000", "tank/b@t\t3\t4\t" + creation, "tank/c@s\t1\t2\t253370764799"} {
+				if err := each(line); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+		check := func(found []Snapshot, err error) {
+			assert.Equal(t, Faults{"tank/b": `@t: creation: "` + creation + `" is no time between 1970 and 9999, in seconds`}, err)
+			assert.ErrorIs(t, err, ErrOutput)
+			assert.False(t, OnlyMissing(err))
+			assert.Len(t, found, 3)
+			_, err = json.Marshal(found)
+			assert.NoError(t, err)
+		}
+		check(r.Lookup(t.Context(), []string{"tank/a@s"}))
+		var all []Snapshot
+		err := r.Snapshots(t.Context(), []string{"tank/a"}, func(s Snapshot) error {
+			all = append(all, s)
+			return nil
+		})
+		check(all, err)
+	}
 }
 
 // What zfs printed before it was killed tells nothing; where it complains and ends by
@@ -88,7 +188,7 @@ func TestHeadsOfAListingThatFails(t *testing.T) {
 				}
 				return nil
 			}}
-			heads, err := r.Descendants(t.Context(), two...)
+			heads, err := r.heads(t.Context(), []string{"-r"}, headProperties, two)
 			var got []string
 			for _, h := range heads {
 				got = append(got, h.Name)

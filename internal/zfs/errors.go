@@ -3,6 +3,9 @@ package zfs
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 )
 
 // ErrOutput is in the chain of errors for output of zfs that is not of the form
@@ -16,4 +19,34 @@ func (e outputError) Unwrap() []error { return []error{ErrOutput, e.error} }
 
 func unreadable(format string, args ...any) error {
 	return outputError{fmt.Errorf(format, args...)}
+}
+
+// Faults is the error of a call that could not read something of some datasets, and says
+// why, by dataset. What it read of the others is whole.
+type Faults map[string]string
+
+func (f Faults) Error() string {
+	var texts []string
+	for _, dataset := range slices.Sorted(maps.Keys(f)) {
+		texts = append(texts, f[dataset]+" ("+dataset+")")
+	}
+	return strings.Join(texts, "; ")
+}
+
+// Unwrap lets a Faults be an [ErrOutput].
+func (f Faults) Unwrap() error { return ErrOutput }
+
+// add notes the first fault of a dataset.
+func (f Faults) add(dataset string, err error) {
+	if _, has := f[dataset]; !has {
+		f[dataset] = err.Error()
+	}
+}
+
+// orNil is the error, nil where there is no fault.
+func (f Faults) orNil() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return f
 }

@@ -2,6 +2,9 @@ package zfs
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -11,30 +14,50 @@ import (
 type ReceivedLabels struct{ Running, NoSnap string }
 
 // Received reads the received labels of the datasets. It costs as much as reading all
-// their other properties, for each label once more. A dataset that is gone meanwhile is
-// left out.
+// their other properties, for each property once more. A dataset that is gone meanwhile is
+// left out; so is one whose labels can't be read, with [Faults].
 func (r Reader) Received(ctx context.Context, datasets []string) (map[string]ReceivedLabels, error) {
-	all := map[string]ReceivedLabels{}
+	all, faults := map[string]ReceivedLabels{}, Faults{}
 	for chunk := range slices.Chunk(datasets, namesPerCall) {
-		argv := []string{"zfs", "get", "-Hp", "-o", "name,property,received", LabelRunning + "," + LabelNoSnap}
-		p := receivedParser{asked: chunk, all: all}
-		if err := r.lines(ctx, append(argv, chunk...), p.line); err != nil && !OnlyMissing(err) {
+		if err := r.received(ctx, chunk, all, faults); err != nil {
 			return all, err
 		}
-		if p.running != nil {
-			return all, unreadable("the output of zfs get ends in the middle of %s", p.dataset)
-		}
 	}
-	return all, nil
+	return all, faults.orNil()
 }
 
-// receivedParser takes two rows a dataset, in the order in which they were asked for:
-// the values are free text, which a received stream may have chosen.
+// received asks for each half again where an answer is not of the right form.
+func (r Reader) received(ctx context.Context, datasets []string, all map[string]ReceivedLabels, faults Faults) error {
+	argv := []string{"zfs", "get", "-Hp", "-o", "name,property,received", strings.Join(labelProperties, ",")}
+	p := receivedParser{asked: datasets, all: map[string]ReceivedLabels{}}
+	err := r.lines(ctx, append(argv, datasets...), p.line)
+	if err == nil || OnlyMissing(err) {
+		if err = nil; p.at != 0 {
+			err = unreadable("the output of zfs get ends in the middle of %s", p.dataset)
+		}
+	}
+	switch half := len(datasets) / 2; {
+	case !errors.Is(err, ErrOutput):
+		maps.Copy(all, p.all)
+		return err
+	case half > 0:
+		if err := r.received(ctx, datasets[:half], all, faults); err != nil {
+			return err
+		}
+		return r.received(ctx, datasets[half:], all, faults)
+	}
+	faults.add(datasets[0], fmt.Errorf("its received labels could not be read: %w", err))
+	return nil
+}
+
+// receivedParser takes the rows of a dataset in the order in which they were asked for,
+// which end with a property of ZFS's own, as among headProperties.
 type receivedParser struct {
 	asked   []string
 	all     map[string]ReceivedLabels
 	dataset string
-	running *string
+	labels  ReceivedLabels
+	at      int // how many rows of the dataset were read
 }
 
 func (p *receivedParser) line(line string) error {
@@ -42,15 +65,21 @@ func (p *receivedParser) line(line string) error {
 	if len(f) != 3 {
 		return unreadable("unexpected line %q: %d columns instead of 3", clip(line), len(f))
 	}
-	value := unset(f[2])
-	_, known := p.all[f[0]]
-	switch {
-	case p.running == nil && f[1] == LabelRunning && !known && slices.Contains(p.asked, f[0]):
-		p.dataset, p.running = f[0], &value
-	case p.running != nil && f[1] == LabelNoSnap && f[0] == p.dataset:
-		p.all[p.dataset], p.running = ReceivedLabels{*p.running, value}, nil
-	default:
+	if _, known := p.all[f[0]]; p.at == 0 && !known && slices.Contains(p.asked, f[0]) {
+		p.dataset, p.labels = f[0], ReceivedLabels{}
+	}
+	if f[0] != p.dataset || f[1] != labelProperties[p.at] {
 		return unreadable("unexpected line %q: not the received label that was asked for", clip(line))
+	}
+	switch f[1] {
+	case LabelRunning:
+		p.labels.Running = unset(f[2])
+	case LabelNoSnap:
+		p.labels.NoSnap = unset(f[2])
+	}
+	if p.at++; p.at == len(labelProperties) {
+		p.all[p.dataset], p.at = p.labels, 0
+		p.dataset = ""
 	}
 	return nil
 }

@@ -11,11 +11,14 @@ import (
 	"snapwatch/internal/command"
 )
 
-func receivedFrom(output string, asked ...string) (map[string]ReceivedLabels, error) {
-	r := Reader{Run: func(_ context.Context, _ command.Cmd, each func(string) error) error {
-		for line := range strings.Lines(output) {
-			if err := each(strings.TrimSuffix(line, "\n")); err != nil {
-				return err
+// receivedFrom answers with the rows of the datasets that are asked for.
+func receivedFrom(rows map[string]string, asked ...string) (map[string]ReceivedLabels, error) {
+	r := Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
+		for _, dataset := range c.Argv[6:] {
+			for line := range strings.Lines(rows[dataset]) {
+				if err := each(strings.TrimSuffix(line, "\n")); err != nil {
+					return &command.Error{Argv: c.Argv, Err: err}
+				}
 			}
 		}
 		return nil
@@ -24,25 +27,34 @@ func receivedFrom(output string, asked ...string) (map[string]ReceivedLabels, er
 }
 
 func TestReceived(t *testing.T) {
-	const one = "tank/a\tlabel:running\tpve1\ntank/a\tlabel:nosnap\t-\n"
-	got, err := receivedFrom(one+"tank/b\tlabel:running\t-\ntank/b\tlabel:nosnap\ton\n", "tank/a", "tank/b", "tank/gone")
+	rows := func(dataset, running, nosnap string) string {
+		return dataset + "\tlabel:running\t" + running + "\n" + dataset + "\tlabel:nosnap\t" + nosnap + "\n" + dataset + "\tguid\t-\n"
+	}
+	good := map[string]string{"tank/a": rows("tank/a", "pve1", "-"), "tank/b": rows("tank/b", "-", "on"), "tank/c": rows("tank/c", "-", "-")}
+	got, err := receivedFrom(good, "tank/a", "tank/b", "tank/c", "tank/gone")
 	require.NoError(t, err)
-	assert.Equal(t, map[string]ReceivedLabels{"tank/a": {Running: "pve1"}, "tank/b": {NoSnap: "on"}}, got)
+	assert.Equal(t, map[string]ReceivedLabels{"tank/a": {Running: "pve1"}, "tank/b": {NoSnap: "on"}, "tank/c": {}}, got)
 
-	// A received label may hold anything.
-	for name, output := range map[string]string{
-		"cut":                       "tank/a\tlabel:running\tpve1\n",
-		"another dataset":           "tank/x\tlabel:running\tpve1\ntank/x\tlabel:nosnap\t-\n",
-		"twice":                     one + one,
-		"of two":                    "tank/a\tlabel:running\tpve1\ntank/b\tlabel:nosnap\t-\n",
-		"a newline in it":           "tank/a\tlabel:running\tx\ny\ntank/a\tlabel:nosnap\t-\n",
-		"a row in it":               "tank/a\tlabel:running\tx\ntank/b\tlabel:running\ty\ntank/a\tlabel:nosnap\t-\n",
-		"a tab in it":               "tank/a\tlabel:running\tx\ty\ntank/a\tlabel:nosnap\t-\n",
-		"no label":                  "tank/a\tguid\t1\n",
-		"the second without one":    "tank/a\tlabel:nosnap\t-\n",
+	// A received label may hold anything, and spoils its own dataset.
+	for name, spoilt := range map[string]string{
+		"cut":                       "tank/b\tlabel:running\tpve1\n",
+		"another dataset":           rows("tank/x", "pve1", "-"),
+		"twice":                     good["tank/b"] + good["tank/b"],
+		"of two":                    "tank/b\tlabel:running\tpve1\ntank/a\tlabel:nosnap\t-\ntank/b\tguid\t-\n",
+		"a newline in it":           rows("tank/b", "x\ny", "-"),
+		"a row in it":               rows("tank/b", "x\ntank/gone\tlabel:running\ty", "-"),
+		"a tab in it":               rows("tank/b", "x\ty", "-"),
+		"one that is gone, made up": rows("tank/b", "x", "y\ntank/b\tguid\t-\ntank/gone\tlabel:running\tx\ntank/gone\tlabel:nosnap\ton"),
+		"no label":                  "tank/b\tguid\t1\n",
+		"the second without one":    "tank/b\tlabel:nosnap\t-\ntank/b\tguid\t-\n",
 		"a line that says too much": strings.Repeat("x", 70_000),
 	} {
-		_, err := receivedFrom(output, "tank/a", "tank/b")
-		assert.ErrorIs(t, err, ErrOutput, name)
+		got, err := receivedFrom(map[string]string{"tank/a": good["tank/a"], "tank/b": spoilt, "tank/c": good["tank/c"]}, "tank/a", "tank/b", "tank/c", "tank/gone")
+		var faults Faults
+		if assert.ErrorAs(t, err, &faults, name) {
+			assert.Len(t, faults, 1, name)
+			assert.Contains(t, faults["tank/b"], "its received labels could not be read", name)
+		}
+		assert.Equal(t, map[string]ReceivedLabels{"tank/a": {Running: "pve1"}, "tank/c": {}}, got, name)
 	}
 }

@@ -15,8 +15,8 @@ import (
 const namesPerCall = 500
 
 // Lookup reads just the named snapshots, by full name. A snapshot that is gone
-// meanwhile is left out; the error of a call that failed for another reason comes
-// with what could be read.
+// meanwhile is left out; the error of a call that failed for another reason, or
+// [Faults], comes with what could be read.
 func (r Reader) Lookup(ctx context.Context, fullNames []string) ([]Snapshot, error) {
 	return r.named(ctx, "snapshot", "@", fullNames)
 }
@@ -28,9 +28,10 @@ func (r Reader) LookupBookmarks(ctx context.Context, fullNames []string) ([]Snap
 
 func (r Reader) named(ctx context.Context, kind, mark string, fullNames []string) ([]Snapshot, error) {
 	var found []Snapshot
+	faults := Faults{}
 	for chunk := range slices.Chunk(fullNames, namesPerCall) {
 		argv := append([]string{"zfs", "list", "-Hp", "-t", kind, "-o", "name,guid,createtxg,creation"}, chunk...)
-		err := r.list(ctx, argv, mark, func(s Snapshot) error {
+		err := r.list(ctx, argv, mark, faults, func(s Snapshot) error {
 			found = append(found, s)
 			return nil
 		})
@@ -38,33 +39,40 @@ func (r Reader) named(ctx context.Context, kind, mark string, fullNames []string
 			return found, err
 		}
 	}
-	return found, nil
+	return found, faults.orNil()
 }
 
-// Snapshots reads every snapshot of the datasets and calls each with them. It
-// costs time with every snapshot there is (facts: OpenZFS B1).
+// Snapshots reads every snapshot of the datasets and calls each with them. Those of which
+// something could not be read are left out; the error is [Faults] then. It costs time with
+// every snapshot there is (facts: OpenZFS B1).
 func (r Reader) Snapshots(ctx context.Context, datasets []string, each func(Snapshot) error) error {
 	return r.all(ctx, "snapshot", "@", datasets, each)
 }
 
-// Bookmarks reads every bookmark of the datasets and calls each with them.
+// Bookmarks reads every bookmark of the datasets, as [Reader.Snapshots] does snapshots.
 func (r Reader) Bookmarks(ctx context.Context, datasets []string, each func(Snapshot) error) error {
 	return r.all(ctx, "bookmark", "#", datasets, each)
 }
 
 func (r Reader) all(ctx context.Context, kind, mark string, datasets []string, each func(Snapshot) error) error {
+	faults := Faults{}
 	for chunk := range slices.Chunk(datasets, namesPerCall) {
 		argv := []string{"zfs", "list", "-Hp", "-d", "1", "-t", kind, "-o", "name,guid,createtxg,creation", "-s", "createtxg"}
-		if err := r.list(ctx, append(argv, chunk...), mark, each); err != nil {
+		if err := r.list(ctx, append(argv, chunk...), mark, faults, each); err != nil {
 			return err
 		}
 	}
-	return nil
+	return faults.orNil()
 }
 
-func (r Reader) list(ctx context.Context, argv []string, mark string, each func(Snapshot) error) error {
+// list adds to faults what could not be read of a snapshot. Its error is that of all.
+func (r Reader) list(ctx context.Context, argv []string, mark string, faults Faults, each func(Snapshot) error) error {
 	return r.lines(ctx, argv, func(line string) error {
 		s, err := parseSnapshot(line, mark)
+		if err != nil && s.Name != "" {
+			faults.add(s.Dataset, fmt.Errorf("%s%s: %w", mark, s.Name, err))
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -105,6 +113,8 @@ func printed(name string) bool {
 	return name != ""
 }
 
+// parseSnapshot reads a row. With an error the snapshot has its name where that could be
+// read: then nothing but the snapshot is at fault.
 func parseSnapshot(line, mark string) (Snapshot, error) {
 	f := strings.Split(line, "\t")
 	if len(f) != 4 {
@@ -117,12 +127,16 @@ func parseSnapshot(line, mark string) (Snapshot, error) {
 	guid, guidErr := strconv.ParseUint(f[1], 10, 64)
 	txg, txgErr := strconv.ParseUint(f[2], 10, 64)
 	creation, timeErr := parseTime(f[3])
-	for _, err := range []error{guidErr, txgErr, timeErr} {
-		if err != nil {
-			return Snapshot{}, unreadable("unexpected line %q: %w", clip(line), err)
+	s := Snapshot{Dataset: dataset, Name: name, GUID: guid, CreateTXG: txg, Creation: creation}
+	for _, fault := range []struct {
+		property string
+		err      error
+	}{{"guid", guidErr}, {"createtxg", txgErr}, {"creation", timeErr}} {
+		if fault.err != nil {
+			return s, fmt.Errorf("%s: %w", fault.property, fault.err)
 		}
 	}
-	return Snapshot{Dataset: dataset, Name: name, GUID: guid, CreateTXG: txg, Creation: creation}, nil
+	return s, nil
 }
 
 // WrittenSince reads how many bytes were written to a dataset since one of its

@@ -106,6 +106,8 @@ type Dataset struct {
 	NoSnap  Property
 	// Unlabelled is why its labels could not be read, "" if they were.
 	Unlabelled string
+	// Problem is why something else of it could not be read, "" if all was.
+	Problem string
 }
 
 // Snapshot is a snapshot or a bookmark of one: a bookmark has the same name, guid

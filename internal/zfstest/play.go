@@ -175,7 +175,7 @@ func (w World) get(properties, roots []string, options map[string]string) (out, 
 		for _, d := range w.Datasets {
 			below := strings.HasPrefix(d.Name, root+"/")
 			if _, all := options["-r"]; !all && below {
-				below = !strings.Contains(d.Name[len(root)+1:], "/")
+				below = options["-d"] == "1" && !strings.Contains(d.Name[len(root)+1:], "/")
 			}
 			if d.Name != root && !below {
 				continue

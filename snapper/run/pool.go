@@ -86,13 +86,15 @@ func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error
 	for _, h := range heads {
 		if vmid, _, ok := zfs.ParseDiskName(zfs.Base(h.Name)); ok {
 			p.disks = append(p.disks, snapper.Disk{Dataset: h, VMID: vmid})
-			if h.Unlabelled != "" {
-				p.problem(report.Warning, "%s is left alone: %s", h.Name, h.Unlabelled)
-			}
 		}
 	}
 	if err := p.readSnapshots(ctx, p.recall()); err != nil {
 		return err
+	}
+	for _, d := range p.disks {
+		if why := cmp.Or(d.Problem, d.Unlabelled); why != "" {
+			p.problem(report.Warning, "%s is left alone: %s", d.Name, why)
+		}
 	}
 	return p.readWritten(ctx)
 }
@@ -119,7 +121,7 @@ func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 		}
 		return nil
 	})
-	if err != nil {
+	if err = faultsOf(byName, err); err != nil {
 		return err
 	}
 	err = p.Bookmarks(ctx, names, func(s zfs.Snapshot) error {
@@ -128,13 +130,27 @@ func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 		}
 		return nil
 	})
-	if err != nil {
+	if err = faultsOf(byName, err); err != nil {
 		return err
 	}
 	for _, d := range disks {
 		slices.SortStableFunc(d.Snapshots, func(a, b zfs.Snapshot) int { return cmp.Compare(a.CreateTXG, b.CreateTXG) })
 		if n := len(d.Snapshots); d.NewestUnknown && n > 0 {
 			d.NewestSnapshot = d.Snapshots[n-1].Name
+		}
+	}
+	return nil
+}
+
+// faultsOf lets what could not be read of some disks be the problem of these alone.
+func faultsOf(disks map[string]*snapper.Disk, err error) error {
+	faults, some := errors.AsType[zfs.Faults](err)
+	if !some {
+		return err
+	}
+	for dataset, why := range faults {
+		if d := disks[dataset]; d != nil {
+			d.Problem = cmp.Or(d.Problem, why)
 		}
 	}
 	return nil

@@ -17,7 +17,7 @@ const goneMeanwhile = `#!/bin/sh
 cd "${0%/*}"
 left=$(cat left)
 disk() {
-	for row in "guid $2" "creation 1" "origin -" "prevsnap $1@a" "inconsistent 0" "receive_resume_token -" "written 0" "snapshots_changed 1" "label:running -" "label:nosnap -"; do
+	for row in "creation 1" "origin -" "prevsnap $1@a" "inconsistent 0" "receive_resume_token -" "written 0" "snapshots_changed 1" "label:running -" "label:nosnap -" "guid $2"; do
 		printf '%s\t%s\t%s\t-\n' "$1" "${row% *}" "${row#* }"
 	done
 }
@@ -64,7 +64,7 @@ func TestADiskGoesWhileItsPoolIsRead(t *testing.T) {
 const bookmarksOnly = `#!/bin/sh
 case "$*" in
 get*)
-	for row in "guid 7" "creation 1" "origin -" "prevsnap -" "inconsistent 0" "receive_resume_token -" "written 0" "snapshots_changed 1" "label:running -" "label:nosnap -"; do
+	for row in "creation 1" "origin -" "prevsnap -" "inconsistent 0" "receive_resume_token -" "written 0" "snapshots_changed 1" "label:running -" "label:nosnap -" "guid 7"; do
 		printf 'tank/data/vm-100-disk-0\t%s\t%s\t-\n' "${row% *}" "${row#* }"
 	done ;;
 *bookmark*) printf 'tank/data/vm-100-disk-0#a\t1\t1\t1\n' ;;
@@ -102,5 +102,37 @@ func TestNeverSnapshottedIsNotListed(t *testing.T) {
 		require.NoError(t, p.readSnapshots(t.Context(), []*snapper.Disk{&p.disks[len(disks)-1]}))
 		_, err := os.Stat(filepath.Join(dir, "log"))
 		assert.Equal(t, name == "2.1", err == nil, name)
+	}
+}
+
+const strangeTime = `#!/bin/sh
+case "$*" in
+get*) for n in 100 101; do
+	for row in "creation 1" "origin -" "prevsnap tank/data/vm-$n-disk-0@a" "inconsistent 0" "receive_resume_token -" "written 0" "snapshots_changed 1" "label:running -" "label:nosnap -" "guid $n"; do
+		printf 'tank/data/vm-%s-disk-0\t%s\t%s\t-\n' $n "${row% *}" "${row#* }"
+	done
+done ;;
+*snapshot*) printf 'tank/data/vm-100-disk-0@a\t1\t1\t568971820800\ntank/data/vm-101-disk-0@a\t1\t1\t1\n' ;;
+esac
+`
+
+// A snapshot whose time cannot be one came with a stream. Its disk is left alone, and said, at
+// each run; no other is.
+func TestAStrangeTime(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(strangeTime), 0o755))
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	p := testPool()
+	p.parents = []string{"tank/data/vm-100-disk-0", "tank/data/vm-101-disk-0"}
+	for range 2 {
+		p.report.Problems = nil
+		require.NoError(t, p.readDisks(t.Context(), Pool.Descendants))
+		p.keep()
+		require.Len(t, p.disks, 2)
+		assert.Contains(t, p.disks[0].Problem, `@a: creation: "568971820800" is no time`)
+		assert.Empty(t, p.disks[1].Problem)
+		assert.Len(t, p.disks[1].Snapshots, 1)
+		require.Len(t, p.report.Problems, 1)
+		assert.Contains(t, p.report.Problems[0].Text, `tank/data/vm-100-disk-0 is left alone: @a: creation: "568971820800"`)
 	}
 }

@@ -26,7 +26,7 @@ func (p *pool) recall() []*snapper.Disk {
 // keep puts the disks that were listed into the index.
 func (p *pool) keep() {
 	for i := range p.disks {
-		if d := &p.disks[i]; !d.Recalled {
+		if d := &p.disks[i]; !d.Recalled && d.Problem == "" {
 			p.index.Keep(d, p.readAt)
 		}
 	}

@@ -121,7 +121,7 @@ func (r *run) openPool(ctx context.Context, name string, parents []string, read 
 		d := &p.disks[i]
 		keep, _ := r.Config.KeepFor(d.Name, d.VMID, r.Keep)
 		d.Retention = snapper.RetentionOf(keep)
-		d.Ignored = cmp.Or(r.Config.IgnoredFor(d.Name, d.VMID), d.Unlabelled)
+		d.Ignored = cmp.Or(r.Config.IgnoredFor(d.Name, d.VMID), d.Problem, d.Unlabelled)
 		d.Checked, d.PoolTXG, d.ReceivedUnread = r.state.Checked[d.Name], txg, true
 	}
 	return p
