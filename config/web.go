@@ -7,16 +7,22 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// WebAuth reports whether exporter-toolkit's web configuration at path lets in only
-// those who know a password or hold a certificate. Without a path nobody is kept
-// out.
-func WebAuth(path string) (bool, error) {
+// WebAuth is what exporter-toolkit's web configuration asks of clients.
+type WebAuth struct {
+	// Passwords: there are users, and each request must come with the password of one.
+	Passwords bool
+	// Certificates: where the server speaks TLS, each client must have a certificate.
+	Certificates bool
+}
+
+// LoadWebAuth reads the web configuration at path. Without a path nobody is kept out.
+func LoadWebAuth(path string) (WebAuth, error) {
 	if path == "" {
-		return false, nil
+		return WebAuth{}, nil
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return false, fmt.Errorf("web config: %w", err)
+		return WebAuth{}, fmt.Errorf("web configuration: %w", err)
 	}
 	var web struct {
 		Users map[string]string `yaml:"basic_auth_users"`
@@ -25,7 +31,7 @@ func WebAuth(path string) (bool, error) {
 		} `yaml:"tls_server_config"`
 	}
 	if err := yaml.Unmarshal(text, &web); err != nil {
-		return false, fmt.Errorf("web config %s: %w", path, err)
+		return WebAuth{}, fmt.Errorf("web configuration %s: %w", path, err)
 	}
-	return len(web.Users) > 0 || web.TLS.ClientAuth == "RequireAndVerifyClientCert", nil
+	return WebAuth{len(web.Users) > 0, web.TLS.ClientAuth == "RequireAndVerifyClientCert"}, nil
 }

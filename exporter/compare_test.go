@@ -52,6 +52,7 @@ func ask(diskName, dataset string, s zfstest.Snapshot) checker.CompareDisk {
 
 func post(h http.Handler, body string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, "/api/v1/compare", strings.NewReader(body))
+	r.Host = "localhost"
 	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}))
 	r.Header.Set("Content-Type", "application/json")
 	for i := 0; i+1 < len(header); i += 2 {

@@ -136,6 +136,7 @@ func get(h http.Handler, path string, header ...string) *httptest.ResponseRecord
 
 func getAt(h http.Handler, local net.Addr, path string, header ...string) *httptest.ResponseRecorder {
 	request := httptest.NewRequest(http.MethodGet, path, nil)
+	request.Host = "localhost:10191"
 	request = request.WithContext(context.WithValue(request.Context(), http.LocalAddrContextKey, local))
 	for i := 0; i+1 < len(header); i += 2 {
 		request.Header.Set(header[i], header[i+1])
@@ -407,8 +408,11 @@ func TestOnlyMetricsAreServedToStrangers(t *testing.T) {
 			s.WebConfig = c.config
 			h := s.Handler(r.Store)
 			for _, path := range []string{"/", "/api/v1/disks"} {
-				w := getAt(h, c.local, path)
+				w := getAt(h, c.local, path, "Authorization", "Basic YTpi") // as exporter-toolkit let it in
 				assert.Equal(t, c.status, w.Code, path)
+				if c.status == 200 && c.config == auth {
+					assert.Equal(t, 403, getAt(h, c.local, path).Code, "the users came after exporter-toolkit had looked")
+				}
 				if c.status == 403 {
 					assert.Contains(t, w.Body.String(), "not loopback")
 					assert.NotContains(t, w.Body.String(), "vm-100")

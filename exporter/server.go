@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -24,15 +25,17 @@ type Server struct {
 	OwnMetrics bool
 	// Host and Version are named on the page.
 	Host, Version string
-	Log           *slog.Logger
+	// AllowedHosts are further names by which this host may be asked for the page.
+	AllowedHosts []string
+	Log          *slog.Logger
 }
 
 // Serve answers until it fails or ctx ends.
 func (s Server) Serve(ctx context.Context, store *Store) error {
 	if err := web.Validate(s.WebConfig); err != nil {
-		return err
+		return fmt.Errorf("web configuration %s: %w", s.WebConfig, err)
 	}
-	server := &http.Server{Handler: s.Handler(store), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: longestWait + time.Minute}
+	server := s.server(store)
 	stop := context.AfterFunc(ctx, func() {
 		quiet, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -48,6 +51,13 @@ func (s Server) Serve(ctx context.Context, store *Store) error {
 		return nil // asked to end
 	}
 	return err
+}
+
+func (s Server) server(store *Store) *http.Server {
+	return &http.Server{
+		Handler: timed(s.Handler(store), bodyTimeout), ReadHeaderTimeout: headerTimeout, WriteTimeout: longestWait + time.Minute,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ConnState: new(connections).changed,
+	}
 }
 
 // Handler answers every path. Only the metrics and the sign of life are for

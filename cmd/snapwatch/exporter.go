@@ -21,6 +21,7 @@ import (
 type exporterCmd struct {
 	Listen        []string `name:"web.listen-address" default:":10191" placeholder:"ADDRESS" help:"Listen there; may be repeated (default ${default})."`
 	WebConfig     string   `name:"web.config.file" placeholder:"FILE" help:"TLS and passwords, exporter-toolkit's web configuration."`
+	AllowedHost   []string `name:"web.allowed-host" placeholder:"NAME" help:"Show the page under this name, too, by which a proxy or a tunnel that ends here asks for it; may be repeated."`
 	SystemdSocket bool     `name:"web.systemd-socket" help:"Listen on the socket that systemd passes."`
 	Path          string   `name:"web.telemetry-path" default:"/metrics" placeholder:"PATH" help:"Where the metrics are (default ${default})."`
 	NoOwnMetrics  bool     `name:"web.disable-exporter-metrics" help:"Leave out metrics about the exporter itself (go_*, process_*, promhttp_*)."`
@@ -70,7 +71,7 @@ func (c *exporterCmd) Run(env *environment) error {
 	defer stop()
 	host, _ := os.Hostname() // without a name, the page names none
 	server := exporter.Server{
-		Host: host, Version: version,
+		Host: host, Version: version, AllowedHosts: c.AllowedHost,
 		Listen: c.Listen, SystemdSocket: c.SystemdSocket, WebConfig: c.WebConfig,
 		MetricsPath: metrics, OwnMetrics: !c.NoOwnMetrics, Log: log,
 	}

@@ -1,0 +1,116 @@
+package exporter
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// playedConn is a connection from an address.
+type playedConn struct {
+	net.Conn
+	from   string
+	closed bool
+}
+
+func (c *playedConn) RemoteAddr() net.Addr {
+	return &net.TCPAddr{IP: net.ParseIP(c.from), Port: 1}
+}
+
+func (c *playedConn) Close() error {
+	c.closed = true
+	return nil
+}
+
+// Whoever opens many connections keeps out nobody, and takes no more than a share.
+func TestConnections(t *testing.T) {
+	var c connections
+	enter := func(from string, states ...http.ConnState) *playedConn {
+		conn := &playedConn{from: from}
+		for _, s := range append([]http.ConnState{http.StateNew}, states...) {
+			c.changed(conn, s)
+		}
+		return conn
+	}
+	scraper := enter("192.0.2.1", http.StateActive)
+	first := enter("192.0.2.9")
+	for range 5000 {
+		enter("192.0.2.9")
+	}
+	assert.Len(t, c.open, 1+maxOfOne)
+	assert.True(t, first.closed, "the one that is idle for longest goes")
+	assert.False(t, scraper.closed)
+	for i := range maxOfOne + 10 {
+		last := enter("192.0.2.10", http.StateActive)
+		assert.Equal(t, i >= maxOfOne, last.closed, "those at work are not cut off")
+	}
+	assert.Len(t, c.open, 1+2*maxOfOne)
+	for i := range 5000 {
+		enter(fmt.Sprintf("192.0.%d.%d", 3+i/250, i%250))
+	}
+	assert.Len(t, c.open, maxConnections)
+	assert.False(t, scraper.closed)
+	late := enter("192.0.2.2", http.StateActive)
+	assert.False(t, late.closed, "there is room for who asks")
+	c.changed(late, http.StateIdle)
+	c.changed(late, http.StateClosed)
+	assert.Len(t, c.open, maxConnections-1)
+}
+
+// Idle connections and bodies that never come keep no scrape out, and end.
+func TestServerUnderSiege(t *testing.T) {
+	r := newRig(t, world())
+	s := server()
+	live := s.server(r.Store)
+	live.Handler = timed(s.Handler(r.Store), 200*time.Millisecond)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer live.Close()
+	go func() { _ = live.Serve(l) }()
+	var all []net.Conn
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		all = append(all, conn)
+		return conn
+	}
+	defer func() {
+		for _, conn := range all {
+			_ = conn.Close()
+		}
+	}()
+	for range 4 * maxOfOne {
+		dial()
+	}
+	get, err := http.Get("http://" + l.Addr().String() + "/metrics")
+	require.NoError(t, err)
+	text, err := io.ReadAll(get.Body)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "snapwatch_disk_state")
+	require.NoError(t, get.Body.Close())
+	closed := 0
+	for _, conn := range all {
+		_ = conn.SetReadDeadline(time.Now().Add(time.Millisecond))
+		if _, err := conn.Read(make([]byte, 1)); err == io.EOF || err != nil && strings.Contains(err.Error(), "reset") {
+			closed++
+		}
+	}
+	assert.Greater(t, closed, 2*maxOfOne)
+
+	for _, head := range []string{"POST /api/v1/compare HTTP/1.1\r\nContent-Type: application/json\r\n", "GET / HTTP/1.1\r\n", "POST /nowhere HTTP/1.1\r\n"} {
+		conn := dial()
+		_, err := fmt.Fprintf(conn, "%sHost: localhost\r\nContent-Length: 1000\r\n\r\n{", head)
+		require.NoError(t, err)
+		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		_, err = io.Copy(io.Discard, bufio.NewReader(conn))
+		assert.NoError(t, err, "the server answers, and ends the connection: %s", head)
+	}
+}
