@@ -5,11 +5,11 @@ package config
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 	"time"
 
@@ -115,18 +115,21 @@ func LoadDefault(path string) (Config, error) {
 }
 
 func parse(text []byte) (Config, error) {
+	var tree yaml.Node
+	if err := yaml.Unmarshal(text, &tree); err != nil {
+		return Config{}, syntax(err)
+	}
+	w := words{map[string]int{}}
+	for _, root := range tree.Content {
+		if err := w.look(root, reflect.TypeFor[Config](), ""); err != nil {
+			return Config{}, err
+		}
+	}
 	c := Default()
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
-	var tree yaml.Node
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		if yaml.Unmarshal(text, &tree) == nil {
-			err = cmp.Or(eachKey(&tree, renamedKey), err)
-		}
-		return Config{}, err
-	}
-	if err := yaml.Unmarshal(text, &tree); err != nil {
-		return Config{}, err
+		return Config{}, syntax(err)
 	}
 	if err := eachKey(&tree, emptySelector); err != nil {
 		return Config{}, err
@@ -135,7 +138,7 @@ func parse(text []byte) (Config, error) {
 		return Config{}, errors.New("more than one YAML document in the file")
 	}
 	if err := c.validate(); err != nil {
-		return Config{}, err
+		return Config{}, w.located(err)
 	}
 	return c, nil
 }

@@ -95,7 +95,7 @@ func TestLoadDefault(t *testing.T) {
 	assert.Equal(t, 3, c.Bookmarks)
 	require.NoError(t, os.WriteFile(path, []byte("bookmark: 3\n"), 0o600))
 	_, err = LoadDefault(path)
-	assert.ErrorContains(t, err, "field bookmark not found")
+	assert.ErrorContains(t, err, `line 1: unknown key "bookmark"; did you mean "bookmarks"?`)
 	_, err = LoadDefault(filepath.Dir(path))
 	assert.ErrorContains(t, err, "is a directory")
 }

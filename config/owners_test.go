@@ -29,7 +29,7 @@ func TestOwners(t *testing.T) {
 		"urls: [https://a, https://a]":  "is listed twice",
 		"{urls: [https://a], cert: /x}": "both cert and key",
 		"{urls: [https://a], user: u}":  "go together",
-		"{url: [https://a]}":            "field url not found",
+		"{url: [https://a]}":            "unknown key \"url\"; did you mean \"urls\"?",
 	} {
 		_, err := parse([]byte("owners:\n  " + text + "\n"))
 		if want == "" {

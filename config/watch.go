@@ -95,7 +95,7 @@ func (w Watch) validate() error {
 		return errors.New("limits: each must be more than 0")
 	}
 	if w.Limits.Critical < w.Limits.Warning {
-		return fmt.Errorf("limits: critical (%s) comes before warning (%s)", w.Limits.Critical, w.Limits.Warning)
+		return fmt.Errorf("limits: critical (%s) comes before warning (%s); give both", w.Limits.Critical, w.Limits.Warning)
 	}
 	if w.ReplicaLabel != "show" && w.ReplicaLabel != "trust" {
 		return fmt.Errorf("replica_label: %q is not known; write show or trust", w.ReplicaLabel)

@@ -3,9 +3,25 @@ package config
 import (
 	"fmt"
 	"os"
+	"regexp"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 )
+
+var (
+	foreignKey   = regexp.MustCompile(`field (\S+) not found in type \S+`)
+	foreignValue = regexp.MustCompile("cannot unmarshal !!\\w+ (`.*`) into \\S+")
+)
+
+// WebError puts an error of exporter-toolkit about its configuration at path in the words of
+// the file.
+func WebError(path string, err error) error {
+	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ")
+	text = foreignKey.ReplaceAllString(text, `unknown key "$1"`)
+	text = foreignValue.ReplaceAllString(text, "$1 does not fit here")
+	return fmt.Errorf("web configuration %s: %s", path, strings.ReplaceAll(text, "\n  ", "; "))
+}
 
 // WebAuth is what exporter-toolkit's web configuration asks of clients.
 type WebAuth struct {
@@ -31,7 +47,7 @@ func LoadWebAuth(path string) (WebAuth, error) {
 		} `yaml:"tls_server_config"`
 	}
 	if err := yaml.Unmarshal(text, &web); err != nil {
-		return WebAuth{}, fmt.Errorf("web configuration %s: %w", path, err)
+		return WebAuth{}, WebError(path, err)
 	}
 	return WebAuth{len(web.Users) > 0, web.TLS.ClientAuth == "RequireAndVerifyClientCert"}, nil
 }

@@ -2,12 +2,12 @@ package exporter
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
 
+	"snapwatch/config"
 	"snapwatch/exporter/page"
 
 	"github.com/prometheus/exporter-toolkit/web"
@@ -33,7 +33,7 @@ type Server struct {
 // Serve answers until it fails or ctx ends.
 func (s Server) Serve(ctx context.Context, store *Store) error {
 	if err := web.Validate(s.WebConfig); err != nil {
-		return fmt.Errorf("web configuration %s: %w", s.WebConfig, err)
+		return config.WebError(s.WebConfig, err)
 	}
 	server := s.server(store)
 	stop := context.AfterFunc(ctx, func() {

@@ -213,7 +213,7 @@ func TestProgramFails(t *testing.T) {
 	dir := stage(t, "")
 	require.NoError(t, os.WriteFile(dir+"/fail", []byte("Channel program execution failed:\nMemory limit exhausted.\n"), 0o600))
 	_, err := Program{Pool: "tank"}.Destroy(t.Context(), []DestroyRequest{{Dataset: disk, Destroy: []string{name}}})
-	assert.ErrorContains(t, err, "exit status 1: Channel program execution failed:\nMemory limit exhausted.")
+	assert.ErrorContains(t, err, "Channel program execution failed: Memory limit exhausted., exit status 1 (zfs program")
 	_, isCommand := errors.AsType[*command.Error](err)
 	assert.True(t, isCommand)
 }

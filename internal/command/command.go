@@ -52,12 +52,23 @@ type Error struct {
 	Err    error
 }
 
+// Error says the cause first and the command line last: where it is clipped the cause stays.
 func (e *Error) Error() string {
-	text := fmt.Sprintf("%s: %v", printable(e.Argv), e.Err)
-	if said := strings.TrimSpace(e.Stderr); said != "" {
-		text += ": " + said
+	var said []string
+	for line := range strings.Lines(e.Stderr) {
+		if line = strings.TrimSpace(line); line != "" {
+			said = append(said, line)
+		}
 	}
-	return text
+	cause, complaints := e.Err.Error(), strings.ReplaceAll(strings.Join(said, "; "), ":; ", ": ")
+	switch {
+	case complaints == "":
+	case ExitCode(e.Err) >= 0: // a number says least
+		cause = complaints + ", " + cause
+	default:
+		cause += ": " + complaints
+	}
+	return fmt.Sprintf("%s (%s)", cause, printable(e.Argv))
 }
 
 func (e *Error) Unwrap() error { return e.Err }

@@ -112,10 +112,11 @@ func assertGone(t *testing.T, pid int) {
 func TestErrorText(t *testing.T) {
 	stage(t)
 	_, err := Output(t.Context(), actor("fail", "cannot open 'x': no such dataset"))
-	assert.EqualError(t, err, "actor fail cannot open 'x': no such dataset: exit status 3: cannot open 'x': no such dataset")
+	assert.EqualError(t, err, "cannot open 'x': no such dataset, exit status 3 (actor fail cannot open 'x': no such dataset)")
 	assert.Equal(t, 3, ExitCode(err))
 	_, err = RunUnkillable(t.Context(), actor("fail", "busy"))
-	assert.EqualError(t, err, "actor fail busy: exit status 3: busy")
+	assert.EqualError(t, err, "busy, exit status 3 (actor fail busy)")
+	assert.EqualError(t, &Error{Argv: []string{"zfs", "list"}, Stderr: "one\n\n two\n", Err: context.Canceled}, "context canceled: one; two (zfs list)")
 	failed, ok := errors.AsType[*Error](err)
 	require.True(t, ok)
 	assert.Equal(t, "busy\n", failed.Stderr)
@@ -167,7 +168,7 @@ func TestLines(t *testing.T) {
 	require.ErrorIs(t, err, ErrCut)
 	assert.Equal(t, []string{whole}, got)
 	_, err = read(actor("long", strconv.Itoa(2*MaxLine)))
-	assert.ErrorContains(t, err, "actor long 2097152: a line of its output is longer than 1048576 bytes")
+	assert.ErrorContains(t, err, "a line of its output is longer than 1048576 bytes (actor long 2097152)")
 }
 
 func TestWhatProgramsGet(t *testing.T) {

@@ -110,7 +110,7 @@ func TestList(t *testing.T) {
 		{"vmid null", `[{"vmid":null,"status":"running"}]`, "[]", nil, "not the JSON expected"},
 		{"vmid 0", `[{"vmid":0}]`, "[]", nil, "an entry has no vmid"},
 		{"vmid a word", `[{"vmid":"web"}]`, "[]", nil, "not the JSON expected"},
-		{"fails twice", "!255\n!255\n[]", "[]", nil, "/nodes/localhost/qemu --output-format json: exit status 255: no such VM"},
+		{"fails twice", "!255\n!255\n[]", "[]", nil, "no such VM, exit status 255 (pvesh get /nodes/localhost/qemu --output-format json)"},
 		{"one guest moved away during the first call", "!255\n" + `[{"vmid":100,"status":"running"}]`, "[]", map[ID]string{{100, QEMU}: "running"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

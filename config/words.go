@@ -1,0 +1,180 @@
+package config
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// words looks at the file's tree before it is decoded, and says what does not fit in the
+// words of the file: yaml.v3 has those of Go's types.
+type words struct {
+	// lines are those of the keys and entries that are there, by what messages call them:
+	// "limits.warning", "overrides, entry 2".
+	lines map[string]int
+}
+
+// located puts the line before a message that begins with the name of a key or entry.
+func (w words) located(err error) error {
+	text, found := err.Error(), ""
+	for name := range w.lines {
+		rest, is := strings.CutPrefix(text, name)
+		if is && len(name) > len(found) && (rest == "" || strings.ContainsRune(":, .", rune(rest[0]))) {
+			found = name
+		}
+	}
+	if found == "" {
+		return err
+	}
+	return fmt.Errorf("line %d: %w", w.lines[found], err)
+}
+
+// look returns what is wrong with a node that is to become a value of type t, and called name.
+func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	w.lines[name] = n.Line
+	if n.ShortTag() == "!!null" {
+		return nil
+	}
+	is := func(format string, args ...any) error {
+		return fmt.Errorf("line %d: %s: %s", n.Line, name, fmt.Sprintf(format, args...))
+	}
+	value := reflect.New(t).Interface()
+	reader, text := value.(encoding.TextUnmarshaler)
+	isTime := t == reflect.TypeFor[time.Time]()
+	switch {
+	case t.Kind() == reflect.Struct && !isTime:
+		return w.lookAtKeys(n, t, name)
+	case t.Kind() == reflect.Slice && !text:
+		if n.Kind != yaml.SequenceNode {
+			return is("this must be a list; write it as [a, b], or each entry in a line that begins with a dash")
+		}
+		for i, entry := range n.Content {
+			if err := w.look(entry, t.Elem(), fmt.Sprintf("%s, entry %d", name, i+1)); err != nil {
+				return err
+			}
+		}
+		return nil
+	case n.Kind != yaml.ScalarNode:
+		return is("write this in one line of text, not as a list or a map")
+	case isTime:
+		if n.Decode(value) != nil {
+			return is("%q is no time; write it as 2026-12-24T06:00:00Z", n.Value)
+		}
+	case text:
+		if err := reader.UnmarshalText([]byte(n.Value)); err != nil {
+			key := name[strings.LastIndexAny(name, ". ")+1:]
+			return is("%s", strings.TrimPrefix(err.Error(), key+": "))
+		}
+	case n.Decode(value) != nil && t.Kind() == reflect.Bool:
+		return is("%q is neither true nor false", n.Value)
+	case n.Decode(value) != nil:
+		return is("%q is no whole number; write it as 30", n.Value)
+	}
+	return nil
+}
+
+// lookAtKeys is look for what has keys.
+func (w words) lookAtKeys(n *yaml.Node, t reflect.Type, name string) error {
+	if n.Kind != yaml.MappingNode {
+		if name == "" {
+			return fmt.Errorf("line %d: this must be keys and their values, as in bookmarks: 30", n.Line)
+		}
+		return fmt.Errorf("line %d: %s: this must be keys and their values; the keys are %s", n.Line, name, strings.Join(keysOfType(t), ", "))
+	}
+	known := fieldsOf(t)
+	first := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.ShortTag() == "!!merge" {
+			continue // what is merged has been looked at where it stands
+		}
+		if err := renamedKey(key, value); err != nil {
+			return err
+		}
+		field, is := known[key.Value]
+		if !is {
+			return fmt.Errorf("line %d: unknown key %q; %s", key.Line, key.Value, insteadOf(key.Value, name, keysOfType(t)))
+		}
+		if line := first[key.Value]; line != 0 {
+			return fmt.Errorf("line %d: %s is there already, in line %d", key.Line, key.Value, line)
+		}
+		first[key.Value] = key.Line
+		called := key.Value
+		switch {
+		case strings.Contains(name, ", entry "):
+			called = name + ": " + called
+		case name != "":
+			called = name + "." + called
+		}
+		if err := w.look(value, field, called); err != nil {
+			return err
+		}
+		w.lines[called] = key.Line
+	}
+	return nil
+}
+
+// fieldsOf are the types of a type's keys.
+func fieldsOf(t reflect.Type) map[string]reflect.Type {
+	fields := map[string]reflect.Type{}
+	for f := range t.Fields() {
+		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if options == "inline" {
+			maps.Copy(fields, fieldsOf(f.Type))
+		} else {
+			fields[name] = f.Type
+		}
+	}
+	return fields
+}
+
+func keysOfType(t reflect.Type) []string { return slices.Sorted(maps.Keys(fieldsOf(t))) }
+
+// insteadOf says which key was meant, or which there are.
+func insteadOf(key, under string, known []string) string {
+	near := slices.MinFunc(known, func(a, b string) int { return distance(key, a) - distance(key, b) })
+	if i := slices.IndexFunc(known, func(k string) bool { return len(key) > 2 && strings.HasPrefix(k, key) }); i >= 0 {
+		near = known[i]
+	}
+	if strings.HasPrefix(near, key) || distance(key, near) <= max(1, len(key)/3) {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	if under == "" {
+		return "the keys are " + strings.Join(known, ", ")
+	}
+	return fmt.Sprintf("the keys of %s are %s", under, strings.Join(known, ", "))
+}
+
+// distance is how many letters must be put in, left out or changed to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// syntax is an error of yaml.v3 without its name.
+func syntax(err error) error { return errors.New(strings.TrimPrefix(err.Error(), "yaml: ")) }
