@@ -38,14 +38,14 @@ var passingKeys = []string{"lock", "parent", "digest"}
 // secrets that were there.
 func Keepable(text string) (kept string, without []string) {
 	var b strings.Builder
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, " \t\r\n")
-		if strings.HasPrefix(line, "[") {
+	for _, line := range numbered(text) {
+		if pendingHead[LXC].MatchString(line) || snapshotHead.MatchString(line) || specialHead.MatchString(line) {
 			break // what is pending, cloud-init's, or a snapshot's
 		}
+		line = strings.TrimRight(line, "\r") // blanks stay: "boot: " is a value, "boot:" none
 		key := keyOf(line)
 		switch {
-		case line == "" || slices.Contains(passingKeys, key):
+		case onlyBlank.MatchString(line) || strings.HasPrefix(line, "[") || slices.Contains(passingKeys, key):
 		case secretKeys.MatchString(key):
 			if !slices.Contains(without, key) {
 				without = append(without, key)

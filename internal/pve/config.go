@@ -1,14 +1,8 @@
 package pve
 
 import (
-	"bufio"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -50,6 +44,8 @@ type Config struct {
 	Text string
 	// Changed is when the configuration was last written: a lock is not younger.
 	Changed time.Time
+	// Warnings are lines that Proxmox reads in another way than a person does.
+	Warnings []string
 }
 
 // Volume is one disk line of a configuration.
@@ -67,45 +63,139 @@ func (v Volume) Unused() bool { return strings.HasPrefix(v.Key, "unused") }
 
 var volumeKey = regexp.MustCompile(`^(?:(?:ide|sata|scsi|virtio|unused|mp)\d+|efidisk0|tpmstate0|rootfs)$`)
 
-// parseConfig reads the current part of a configuration and what is pending; the
-// sections of snapshots that follow describe the past.
+// part is a part of a configuration.
+type part int
+
+const (
+	// current is what holds, pending what will hold at the guest's next start.
+	current part = iota
+	pending
+	// past is a snapshot's, or what Proxmox notes for itself.
+	past
+	// skipped is a section that Proxmox does not know.
+	skipped
+)
+
+var (
+	bracketed    = regexp.MustCompile(`^\[[^\]]*\]` + blank + `*$`)
+	snapshotHead = regexp.MustCompile(`(?i)^\[[a-z][a-z0-9_-]+\]` + blank + `*$`)
+	pendingHead  = map[Kind]*regexp.Regexp{
+		QEMU: regexp.MustCompile(`(?i)^\[PENDING\]` + blank + `*$`),
+		LXC:  regexp.MustCompile(`(?i)^\[pve:pending\]` + blank + `*$`),
+	}
+	specialHead = regexp.MustCompile(`(?i)^\[special:(?:cloudinit|fleecing)\]` + blank + `*$`)
+	configLine  = regexp.MustCompile(`^([a-z][a-z_-]*[0-9]*):` + blank + `*(.+?)` + blank + `*$`)
+	// misread is a line that a person takes for one of those that count.
+	misread = regexp.MustCompile(`(?i)^` + blank + `*((?:ide|sata|scsi|virtio|unused|mp)[0-9]+|efidisk0|tpmstate0|rootfs|lock|template)` + blank + `*[:=]`)
+)
+
+// head returns the part that a line begins, if it begins one. A container's snapshot may be
+// called pending. What is in brackets and no name is a section that Proxmox 9 skips, in a
+// virtual machine's configuration only; in all others the line alone is not understood.
+func head(kind Kind, line string) (begins part, is bool) {
+	switch {
+	case !strings.HasPrefix(line, "["):
+		return current, false
+	case pendingHead[kind].MatchString(line):
+		return pending, true
+	case snapshotHead.MatchString(line), kind == QEMU && specialHead.MatchString(line):
+		return past, true
+	case kind == QEMU && bracketed.MatchString(line):
+		return skipped, true
+	}
+	return current, false
+}
+
+// parseConfig reads the current part of a configuration and the disks that are pending; the
+// sections of snapshots describe the past.
 func parseConfig(id ID, text string) Config {
 	c := Config{ID: id}
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "[") && !strings.EqualFold(line, "[PENDING]") {
-			break
-		}
-		key, value, ok := strings.Cut(line, ":")
-		if !ok || strings.HasPrefix(line, "#") {
+	var odd []oddity
+	lines := map[string]bool{}
+	in := current
+	for n, line := range numbered(text) {
+		if begins, is := head(id.Kind, line); is {
+			in = begins
+			if in == skipped {
+				odd = append(odd, oddity{n, "is a section that Proxmox does not know: version 9 skips what follows, older ones take it for current"})
+			}
 			continue
 		}
-		value = strings.TrimSpace(value)
+		if in > pending {
+			continue
+		}
+		m := configLine.FindStringSubmatch(line)
 		switch {
-		case key == "lock":
-			c.Lock = value
-		case key == "template":
-			c.Template = value == "1"
-		case volumeKey.MatchString(key):
-			if v, ok := parseVolume(key, value); ok {
+		case m == nil:
+			odd = append(odd, strange(n, line)...)
+		case in == current && m[1] == "lock":
+			c.Lock = m[2]
+		case in == current && m[1] == "template":
+			is, ok := boolean(m[2])
+			if ok || id.Kind == LXC { // a container's value counts though it is none
+				c.Template = is
+			}
+		default:
+			key := m[1]
+			if key == "cdrom" && id.Kind == QEMU {
+				key = "ide2" // its older name
+			}
+			if !volumeKey.MatchString(key) {
+				continue
+			}
+			if place := fmt.Sprint(in, key); lines[place] {
+				odd = append(odd, oddity{n, key + " stands there twice: Proxmox takes the last, and both disks are looked after"})
+			} else {
+				lines[place] = true
+			}
+			if v, ok := parseVolume(key, m[2]); ok {
 				c.Volumes = append(c.Volumes, v)
 			}
 		}
 	}
+	c.Warnings = words(fmt.Sprintf("%s/%d.conf", id.Kind.configDir(), id.VMID), odd)
 	return c
 }
 
+// strange is what is to be said of a line that Proxmox does not understand: something
+// where a person would.
+func strange(n int, line string) []oddity {
+	if m := misread.FindStringSubmatch(line); m != nil {
+		return []oddity{{n, fmt.Sprintf("Proxmox does not read this %s: a key begins its line, in lower case, and a colon and a value follow", m[1])}}
+	}
+	if strings.HasPrefix(line, "[") {
+		return []oddity{{n, "begins no section: Proxmox takes what follows for a part of the one before"}}
+	}
+	return nil
+}
+
+// boolean reads one as configurations of guests have it; storage.cfg is stricter.
+func boolean(value string) (is, ok bool) {
+	switch strings.ToLower(value) {
+	case "1", "on", "yes", "true":
+		return true, true
+	case "0", "off", "no", "false":
+		return false, true
+	}
+	return false, false
+}
+
+// parseVolume reads the value of a disk's line. The volume stands anywhere in it, alone or
+// behind its key.
 func parseVolume(key, value string) (Volume, bool) {
-	options := strings.Split(value, ",")
-	volid := options[0]
-	for _, o := range options { // the volume's own key may be written, and anywhere
-		if name, ok := strings.CutPrefix(o, "file="); ok {
-			volid = name
-		} else if name, ok := strings.CutPrefix(o, "volume="); ok {
+	volid := ""
+	for o := range strings.SplitSeq(value, ",") {
+		name, rest, keyed := strings.Cut(strings.Trim(o, " \t\v\f\r"), "=")
+		switch {
+		case keyed && name == "media" && rest == "cdrom":
+			return Volume{}, false
+		case keyed && (name == "file" || name == "volume"):
+			volid = rest
+		case !keyed && name != "" && volid == "":
 			volid = name
 		}
 	}
-	if volid == "none" || slices.Contains(options, "media=cdrom") {
+	if volid == "" || volid == "none" || volid == "cdrom" {
 		return Volume{}, false
 	}
 	storage, name, ok := strings.Cut(volid, ":")
@@ -114,88 +204,4 @@ func parseVolume(key, value string) (Volume, bool) {
 	}
 	// A linked clone is written base-100-disk-0/vm-101-disk-0.
 	return Volume{Key: key, Storage: storage, Name: name[strings.LastIndexByte(name, '/')+1:]}, true
-}
-
-// Storage is an entry of type zfspool in storage.cfg.
-type Storage struct {
-	Name string
-	// Dataset is the parent of the storage's volumes, "pool" in storage.cfg.
-	Dataset string
-}
-
-// readStorages reads the zfspool entries that are enabled on the node.
-func readStorages(path, node string) ([]Storage, error) {
-	var all []Storage
-	err := readSections(path, func(kind, name string, keys map[string]string) {
-		disable, disabled := keys["disable"]
-		if disabled && slices.Contains([]string{"0", "no", "off", "false"}, disable) {
-			disabled = false
-		}
-		if kind != "zfspool" || disabled || keys["pool"] == "" {
-			return
-		}
-		if nodes, limited := keys["nodes"]; limited && !slices.Contains(splitList(nodes), node) {
-			return
-		}
-		all = append(all, Storage{Name: name, Dataset: keys["pool"]})
-	})
-	return all, err
-}
-
-// readHA reads which guests high availability keeps started. A missing file means
-// that nothing is managed.
-func readHA(path string) (map[int]bool, error) {
-	started := map[int]bool{}
-	err := readSections(path, func(kind, name string, keys map[string]string) {
-		state := keys["state"]
-		vmid, err := strconv.Atoi(name)
-		if (kind == "vm" || kind == "ct") && err == nil && (state == "" || state == "started" || state == "enabled") {
-			started[vmid] = true
-		}
-	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return started, nil
-	}
-	return started, err
-}
-
-// readSections reads Proxmox's section format: a line "type: name" followed by
-// indented lines "key value" or bare flags.
-func readSections(path string, each func(kind, name string, keys map[string]string)) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = file.Close() }()
-	var kind, name string
-	var keys map[string]string
-	end := func() {
-		if kind != "" {
-			each(kind, name, keys)
-		}
-	}
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		line := lines.Text()
-		text := strings.TrimSpace(line)
-		if text == "" || strings.HasPrefix(text, "#") {
-			continue
-		}
-		if line[0] != ' ' && line[0] != '\t' {
-			end()
-			kind, name, _ = strings.Cut(text, ":")
-			name, keys = strings.TrimSpace(name), map[string]string{}
-			continue
-		}
-		if keys != nil {
-			key, value, _ := strings.Cut(text, " ")
-			keys[key] = strings.TrimSpace(value)
-		}
-	}
-	end()
-	return lines.Err()
-}
-
-func splitList(list string) []string {
-	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ';' || r == ' ' })
 }

@@ -70,41 +70,49 @@ zfspool: data
 
 zfspool: spaces
         pool   ssd/vm
+
 zfspool: off
 	pool tank/off
 	disable
+
 zfspool: off1
 	pool tank/off1
 	disable 1
+
 zfspool: on
 	pool tank/on
 	disable 0
+
 zfspool: mine
 	pool tank/mine
 	nodes pve2,pve1
+
 zfspool: theirs
 	pool tank/theirs
 	nodes pve2,pve10
+
 zfspool: broken
 	content images
+
 zfs: iscsi
 	pool tank/iscsi
+
 zfspool:last
 	pool tank/last`)
-	got, err := readStorages(path, "pve1")
+	got, _, err := readStorages(path, "pve1")
 	require.NoError(t, err)
 	assert.Equal(t, []Storage{{"data", "tank/data"}, {"spaces", "ssd/vm"}, {"on", "tank/on"}, {"mine", "tank/mine"}, {"last", "tank/last"}}, got)
-	_, err = readStorages(path+".gone", "pve1")
+	_, _, err = readStorages(path+".gone", "pve1")
 	assert.ErrorIs(t, err, os.ErrNotExist)
 }
 
 func TestReadHA(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "resources.cfg")
-	started, err := readHA(path)
+	started, _, err := readHA(path)
 	require.NoError(t, err)
 	assert.Empty(t, started)
 	write(t, path, "vm: 100\n\tstate started\n\tgroup a\n\nct: 101\n\nvm: 102\n\tstate stopped\n\nvm: 103\n\tstate ignored\n\nvm: 104\n\tstate enabled\n\nvm: 105\n\tstate disabled\n\nservice: 106\n\nvm: x\n")
-	started, err = readHA(path)
+	started, _, err = readHA(path)
 	require.NoError(t, err)
 	assert.Equal(t, map[int]bool{100: true, 101: true, 104: true}, started)
 }

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +57,9 @@ type Cluster struct {
 	Elsewhere map[int]string
 	// HAStarted are the guests that high availability keeps started.
 	HAStarted map[int]bool
+	// Warnings are what in these files is not as it seems: Proxmox reads it in another way
+	// than a person does.
+	Warnings []string
 }
 
 // ErrNotPVE means that this machine is no Proxmox node, or that its cluster file
@@ -100,11 +105,18 @@ func (h Host) readCluster() (Cluster, error) {
 	for vmid := range c.Guests {
 		delete(c.Elsewhere, vmid) // it moved while this was read
 	}
-	if c.Storages, err = readStorages(filepath.Join(h.Etc, "storage.cfg"), c.Node); err != nil {
+	var storages, ha []string
+	if c.Storages, storages, err = readStorages(filepath.Join(h.Etc, "storage.cfg"), c.Node); err != nil {
 		return Cluster{}, err
 	}
-	c.HAStarted, err = readHA(filepath.Join(h.Etc, "ha", "resources.cfg"))
-	return c, err
+	if c.HAStarted, ha, err = readHA(filepath.Join(h.Etc, "ha", "resources.cfg")); err != nil {
+		return Cluster{}, err
+	}
+	c.Warnings = append(storages, ha...)
+	for _, vmid := range slices.Sorted(maps.Keys(c.Guests)) {
+		c.Warnings = append(c.Warnings, c.Guests[vmid].Warnings...)
+	}
+	return c, nil
 }
 
 func (h Host) readNode(c *Cluster, node string) error {
