@@ -50,7 +50,7 @@ func readNode(ctx context.Context, env *environment) doctor.Node {
 	if errors.Is(err, pve.ErrNotPVE) && !env.installed("pvesh") {
 		return doctor.Node{}
 	}
-	n := doctor.Node{PVE: true, Err: err, Name: cluster.Node, Hostname: env.Hostname(), Configured: len(cluster.Guests)}
+	n := doctor.Node{PVE: true, Err: err, Name: cluster.Node, Hostname: env.Hostname(), Configured: len(cluster.Guests), Warnings: cluster.Warnings}
 	if err != nil {
 		return n
 	}

@@ -42,6 +42,8 @@ type Node struct {
 	// Storages are the datasets of the ZFS storages that are enabled here, Absent those
 	// that no pool has.
 	Storages, Absent []string
+	// Warnings are what in Proxmox's files is not as it seems.
+	Warnings []string
 }
 
 // ZFS is the software.

@@ -34,6 +34,15 @@ func node(f Facts) []Finding {
 	return ok(topic, "%s", f.Node.Name)
 }
 
+// files says what in Proxmox's files Proxmox reads in another way than a person does.
+func files(f Facts) []Finding {
+	var all []Finding
+	for _, text := range f.Node.Warnings {
+		all = append(all, warn("/etc/pve", "correct the line", "%s", text)...)
+	}
+	return all
+}
+
 // slowPvesh is how long pvesh takes where something is wrong: a second or two is usual.
 const slowPvesh = 10 * time.Second
 
