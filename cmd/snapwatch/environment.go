@@ -58,6 +58,9 @@ type environment struct {
 }
 
 func systemEnvironment() *environment {
+	const self = "/proc/self/exe"
+	proxmox := pve.LocalHost()
+	proxmox.Reader = []string{self, readPVEWord}
 	return &environment{
 		Stdin:       os.Stdin,
 		Stdout:      os.Stdout,
@@ -79,9 +82,9 @@ func systemEnvironment() *environment {
 		Sanoid:      "/etc/sanoid/sanoid.conf",
 		Hostname:    hostname,
 		ClockSync:   clockSync,
-		Self:        "/proc/self/exe",
+		Self:        self,
 		Trusted:     trusted,
-		PVE:         pve.LocalHost(),
+		PVE:         proxmox,
 	}
 }
 

@@ -77,6 +77,7 @@ type grammar struct {
 	Completion completionCmd `cmd:"" help:"Print the completion for a shell."`
 	Watchdog   watchdogCmd   `cmd:"" hidden:"" help:"Hold guests still, and let them go on (snap starts it for itself)."`
 	Manual     manualCmd     `cmd:"" hidden:"" help:"Print the man page."`
+	ReadPVE    readPVECmd    `cmd:"" name:"read-pve" hidden:"" help:"Read Proxmox's files for another process."`
 }
 
 // exit is an error that ends the program with a status of its own. Its err may be

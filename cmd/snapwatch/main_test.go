@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -72,7 +73,8 @@ func scriptEnvironment() *environment {
 		Hostname:  func() string { return "pve1" },
 		ClockSync: func() string { return os.Getenv("CLOCKSYNC") },
 		PVE: pve.Host{
-			Etc: work("pve"), Run: work("run"), Proc: work("proc"), Lock: work("lock"), LXC: work("lxc"), Cgroup: work("cgroup"), Systemd: work("systemd"),
+			Reader: []string{cmp.Or(os.Getenv("SNAPWATCH"), "snapwatch"), readPVEWord},
+			Etc:    work("pve"), Run: work("run"), Proc: work("proc"), Lock: work("lock"), LXC: work("lxc"), Cgroup: work("cgroup"), Systemd: work("systemd"),
 		},
 	}
 }
@@ -97,6 +99,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUpNode,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"told": told, "fifo": fifo,
 			"exits": exits, "alive": alive, "dead": dead, "holdlock": holdLock, "showplaces": showPlaces, "killfrozen": killFrozen,
 		},
 	})
@@ -188,6 +191,54 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	if got != want {
 		ts.Fatalf("exit status %d instead of %d", got, want)
 	}
+}
+
+// told SIGNAL STATUS FILE PROGRAM ARG…: the program, which hangs, is told to end when the
+// file is there, or has a reader if it is a fifo, and ends with that status in less than five
+// seconds.
+func told(ts *testscript.TestScript, _ bool, args []string) {
+	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	program, err := exec.LookPath(args[3])
+	ts.Check(err)
+	cmd := exec.Command(program, args[4:]...)
+	cmd.Dir = ts.Getenv("WORK")
+	for _, name := range []string{"WORK", "PATH", "NOW", "TZ", "HOME", "TMPDIR", "TERMINAL", "GORACE"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	output, err := os.Create(ts.MkAbs("told.out"))
+	ts.Check(err)
+	defer func() { _ = output.Close() }()
+	cmd.Stdout, cmd.Stderr = output, output
+	ts.Check(cmd.Start())
+	until(ts, func() bool {
+		info, err := os.Stat(ts.MkAbs(args[2]))
+		if err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+			return err == nil
+		}
+		end, err := os.OpenFile(ts.MkAbs(args[2]), os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		if err == nil {
+			ts.Defer(func() { _ = end.Close() })
+		}
+		return err == nil
+	})
+	ts.Check(cmd.Process.Signal(signals[args[0]]))
+	begun := time.Now()
+	_ = cmd.Wait()
+	if took := time.Since(begun); took > 5*time.Second {
+		ts.Fatalf("it ended after %s", took)
+	}
+	if got := cmd.ProcessState.ExitCode(); got != want {
+		ts.Fatalf("exit status %d instead of %d", got, want)
+	}
+}
+
+// fifo FILE: whoever reads the file hangs.
+func fifo(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	ts.Check(os.RemoveAll(path))
+	ts.Check(syscall.Mkfifo(path, 0o600))
 }
 
 // holdLock FILE MINUTES: another process has held the lock for so long.

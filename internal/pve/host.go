@@ -36,6 +36,10 @@ type Host struct {
 	Tasks string
 	// Systemd is there while systemd runs the machine, sd_booted(3).
 	Systemd string
+	// Reader is the command that reads below Etc for this process, by [Answer]; without one
+	// this process reads itself. While pmxcfs hangs, whoever reads there waits in the kernel
+	// and ends by no signal, with all locks that it has: so it must be another process.
+	Reader []string
 }
 
 // LocalHost is the machine this process runs on.
@@ -69,21 +73,8 @@ var ErrNotPVE = errors.New("no Proxmox VE node here: /etc/pve/local is missing (
 // Cluster reads the configuration. /etc/pve is a FUSE file system whose daemon may
 // hang, so the end of ctx ends the waiting.
 func (h Host) Cluster(ctx context.Context) (Cluster, error) {
-	type answer struct {
-		c   Cluster
-		err error
-	}
-	done := make(chan answer, 1)
-	go func() {
-		c, err := h.readCluster()
-		done <- answer{c, err}
-	}()
-	select {
-	case a := <-done:
-		return a.c, a.err
-	case <-ctx.Done():
-		return Cluster{}, fmt.Errorf("reading %s: %w (is pmxcfs hung? systemctl status pve-cluster)", h.Etc, ctx.Err())
-	}
+	a, err := h.ask(ctx, question{What: "cluster"})
+	return a.Cluster, err
 }
 
 func (h Host) readCluster() (Cluster, error) {
@@ -202,8 +193,9 @@ func (h Host) ContainerCgroup(vmid int) string {
 	return filepath.Join(h.Cgroup, "lxc", strconv.Itoa(vmid))
 }
 
-// GuestConfig reads the configuration of one guest of this node. As for [Host.Cluster] the
-// end of ctx ends the waiting.
+// GuestConfig reads the configuration of one guest of this node, in this process: it is for
+// a moment at which the guest's lock is held and no process may be started. The end of ctx
+// ends the waiting.
 func (h Host) GuestConfig(ctx context.Context, id ID) (Config, error) {
 	type answer struct {
 		config Config

@@ -23,6 +23,11 @@ func TestMain(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
 	case "pvesh", "systemctl":
 		os.Exit(play())
+	case "reader":
+		if err := Answer(os.Stdin, os.Stdout); err != nil {
+			panic(err)
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }

@@ -1,12 +1,13 @@
 package pve
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 )
 
-// Owners tells on which node of the cluster each guest is configured.
+// Owners says on which node of the cluster each guest is configured.
 type Owners struct {
 	// Node is this node's name.
 	Node string
@@ -16,9 +17,15 @@ type Owners struct {
 
 // Owners reads only the names of the configurations, which every user may list; the
 // configurations themselves are for root. The error is [ErrNotPVE] on a machine that
-// is no Proxmox node. Where pmxcfs hangs this hangs, too: call it where that does
-// no harm.
+// is no Proxmox node. It returns after half a minute, even where pmxcfs hangs.
 func (h Host) Owners() (Owners, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), ownersTimeout)
+	defer cancel()
+	a, err := h.ask(ctx, question{What: "owners"})
+	return a.Owners, err
+}
+
+func (h Host) readOwners() (Owners, error) {
 	local, err := os.Readlink(filepath.Join(h.Etc, "local"))
 	if err != nil {
 		return Owners{}, fmt.Errorf("%w: %w", ErrNotPVE, err)

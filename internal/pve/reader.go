@@ -1,0 +1,146 @@
+package pve
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/gob"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"time"
+
+	"snapwatch/internal/command"
+)
+
+// ownersTimeout is how long the names below /etc/pve may take, which lie in memory.
+const ownersTimeout = 30 * time.Second
+
+// question is what is to be read below /etc/pve.
+type question struct {
+	Host Host
+	// What is cluster or owners.
+	What string
+}
+
+// answer is what was read, or why nothing was.
+type answer struct {
+	Cluster Cluster
+	Owners  Owners
+	Err     string
+	// NotPVE and Missing are true where the error is [ErrNotPVE] and [fs.ErrNotExist].
+	NotPVE, Missing bool
+	err             error
+}
+
+// readError is an error that another process met.
+type readError struct {
+	text string
+	is   []error
+}
+
+func (e *readError) Error() string   { return e.text }
+func (e *readError) Unwrap() []error { return e.is }
+
+// ask has a question answered by [Host.Reader], or by this process where there is none. The
+// end of ctx ends the waiting; the error says where pmxcfs is to be looked at.
+func (h Host) ask(ctx context.Context, q question) (answer, error) {
+	q.Host = h
+	var a answer
+	var err error
+	if len(h.Reader) > 0 {
+		a, err = askReader(ctx, q)
+	} else {
+		done := make(chan answer, 1)
+		go func() { done <- q.answer() }()
+		select {
+		case a = <-done:
+			err = a.err
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err != nil && ctx.Err() != nil {
+		return answer{}, fmt.Errorf("reading %s: %w (is pmxcfs hung? systemctl status pve-cluster)", h.Etc, ctx.Err())
+	}
+	return a, err
+}
+
+func askReader(ctx context.Context, q question) (answer, error) {
+	asked, err := json.Marshal(q)
+	if err != nil {
+		return answer{}, err
+	}
+	var text strings.Builder
+	err = command.Lines(ctx, command.Cmd{Argv: q.Host.Reader, Stdin: string(asked)}, func(line string) error {
+		text.WriteString(line)
+		return nil
+	})
+	if err != nil {
+		return answer{}, err
+	}
+	var a answer
+	if err := gob.NewDecoder(base64.NewDecoder(base64.StdEncoding, strings.NewReader(text.String()))).Decode(&a); err != nil {
+		return answer{}, fmt.Errorf("%s: the answer is not the one expected: %w", strings.Join(q.Host.Reader, " "), err)
+	}
+	return a, a.failure()
+}
+
+// failure is the error that the other process met, nil for none.
+func (a answer) failure() error {
+	if a.Err == "" {
+		return nil
+	}
+	e := &readError{text: a.Err}
+	if a.NotPVE {
+		e.is = append(e.is, ErrNotPVE)
+	}
+	if a.Missing {
+		e.is = append(e.is, fs.ErrNotExist)
+	}
+	return e
+}
+
+// answer reads, in this process.
+func (q question) answer() (a answer) {
+	switch q.What {
+	case "cluster":
+		a.Cluster, a.err = q.Host.readCluster()
+	case "owners":
+		a.Owners, a.err = q.Host.readOwners()
+	default:
+		a.err = fmt.Errorf("no question: %q", q.What)
+	}
+	return a
+}
+
+// maxAnswerLine is well below what [command.Lines] takes.
+const maxAnswerLine = 64 << 10
+
+// Answer is what [Host.Reader] does: it answers the one question on in.
+func Answer(in io.Reader, out io.Writer) error {
+	var q question
+	if err := json.NewDecoder(in).Decode(&q); err != nil {
+		return err
+	}
+	a := q.answer()
+	if a.err != nil {
+		a = answer{Err: a.err.Error(), NotPVE: errors.Is(a.err, ErrNotPVE), Missing: errors.Is(a.err, fs.ErrNotExist)}
+	}
+	var packed bytes.Buffer // not JSON, which would mend what is no UTF-8
+	if err := gob.NewEncoder(&packed).Encode(a); err != nil {
+		return err
+	}
+	text := base64.StdEncoding.EncodeToString(packed.Bytes())
+	for len(text) > 0 {
+		line := text[:min(len(text), maxAnswerLine)]
+		text = text[len(line):]
+		if _, err := fmt.Fprintln(out, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
