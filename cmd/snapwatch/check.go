@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -87,7 +88,7 @@ func (c *checkCmd) guarded(env *environment, stage *atomic.Value, begun time.Tim
 	if c.Verbose > 2 {
 		q.ran = &commands{}
 	}
-	return q.find(env, stage, begun)
+	return q.find(context.Background(), env, stage, begun)
 }
 
 func (c *checkCmd) print(w io.Writer, r checker.Report) error {

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"sync/atomic"
+	"time"
 
 	"snapwatch/checker"
 	"snapwatch/config"
@@ -64,17 +67,25 @@ func showDisk(env *environment, cfg config.Config, dataset string) error {
 	return nil
 }
 
+// configCheckTimeout bounds a file that lies where nothing answers.
+const configCheckTimeout = 30 * time.Second
+
 type configCheckCmd struct {
 	Config string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 }
 
 // Run implements the command.
 func (c *configCheckCmd) Run(env *environment) error {
-	cfg, err := env.loadConfig(c.Config)
+	var stage atomic.Value
+	stage.Store("reading the configuration and its hooks")
+	err := reading(configCheckTimeout, &stage, func(context.Context) error {
+		cfg, err := env.loadConfig(c.Config)
+		if err != nil {
+			return err
+		}
+		return cfg.Hooks.Check()
+	})
 	if err != nil {
-		return err
-	}
-	if err := cfg.Hooks.Check(); err != nil {
 		return err
 	}
 	fmt.Fprintln(env.Stdout, "the configuration can be used")

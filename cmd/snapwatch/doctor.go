@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"snapwatch/internal/doctor"
@@ -17,17 +18,28 @@ type doctorCmd struct {
 // Help implements kong's HelpProvider.
 func (doctorCmd) Help() string {
 	return `It changes nothing. Run it as root on a Proxmox node, as any user elsewhere.
-Exit status: 0 all is well; 1 something should be looked at; 2 something does not work.`
+Exit status: 0 all is well; 1 something should be looked at; 2 something does not work.
+It waits 15 seconds for each thing that does not answer, and 90 seconds in all.`
 }
 
-// doctorTimeout bounds the whole examination.
-const doctorTimeout = 2 * time.Minute
+// doctorTimeout bounds the whole examination, partTimeout each part of it: what does not
+// answer must leave time for the others.
+const (
+	doctorTimeout = 90 * time.Second
+	partTimeout   = 15 * time.Second
+)
 
 // Run implements the command.
 func (c *doctorCmd) Run(env *environment) error {
-	ctx, cancel := context.WithTimeout(context.Background(), doctorTimeout)
-	defer cancel()
-	findings := doctor.Judge(c.read(ctx, env))
+	var stage atomic.Value
+	var findings []doctor.Finding
+	err := reading(doctorTimeout, &stage, func(ctx context.Context) error {
+		findings = doctor.Judge(c.read(ctx, env, &stage))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	for _, f := range findings {
 		fmt.Fprintf(env.Stdout, "%-8s %-14s %s\n", f.Status, f.Topic, oneLine(f.Text))
 		if f.Do != "" {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"snapwatch/config"
 	"snapwatch/internal/doctor"
@@ -16,15 +17,19 @@ import (
 )
 
 // read reads all that doctor judges. What can't be read is a fact, too.
-func (c *doctorCmd) read(ctx context.Context, env *environment) doctor.Facts {
+func (c *doctorCmd) read(ctx context.Context, env *environment, stage *atomic.Value) doctor.Facts {
+	stage.Store("reading the configuration")
 	f := doctor.Facts{Now: env.Now(), Root: env.Root, Clock: doctor.Clock{Synchronized: env.ClockSync()}}
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil {
 		f.ConfigErr, cfg = err, config.Default()
 	}
 	f.Role, f.WantNode, f.Warning, f.Pools = cfg.Role, cfg.Node, cfg.Limits.Warning.Std(), cfg.Pools
+	stage.Store("asking Proxmox")
 	f.Node = readNode(ctx, env)
+	stage.Store("asking ZFS for its version")
 	f.ZFS = readZFS(ctx, env)
+	stage.Store("looking at the pools")
 	roots := f.Node.Storages
 	if len(cfg.Datasets) > 0 {
 		roots = cfg.Datasets
@@ -39,14 +44,20 @@ func (c *doctorCmd) read(ctx context.Context, env *environment) doctor.Facts {
 			f.Node.Absent = append(f.Node.Absent, s)
 		}
 	}
-	f.Starts = readStarts(ctx, env)
+	stage.Store("asking systemd")
+	units, cancel := context.WithTimeout(ctx, partTimeout)
+	defer cancel()
+	f.Starts = readStarts(units, env)
+	f.Others = readOthers(units, env)
+	stage.Store("reading the last run's report")
 	f.LastRun = readLastRun(env)
-	f.Others = readOthers(ctx, env)
 	return f
 }
 
 func readNode(ctx context.Context, env *environment) doctor.Node {
-	cluster, err := env.PVE.Cluster(ctx)
+	files, cancel := context.WithTimeout(ctx, partTimeout)
+	defer cancel()
+	cluster, err := env.PVE.Cluster(files)
 	if errors.Is(err, pve.ErrNotPVE) && !env.installed("pvesh") {
 		return doctor.Node{}
 	}
@@ -70,7 +81,9 @@ func readZFS(ctx context.Context, env *environment) doctor.ZFS {
 	if _, z.Err = zfs.Pools(env.Kstat); z.Err != nil {
 		return z
 	}
-	z.Userland, z.Kernel, z.Err = zfs.Versions(ctx)
+	version, cancel := context.WithTimeout(ctx, partTimeout)
+	defer cancel()
+	z.Userland, z.Kernel, z.Err = zfs.Versions(version)
 	device, err := os.OpenFile(env.ZFSDevice, os.O_RDWR, 0)
 	if err != nil {
 		z.DeviceErr = err
@@ -91,21 +104,19 @@ func readStarts(ctx context.Context, env *environment) doctor.Starts {
 		s.Program = strings.Trim(programLine.FindStringSubmatch(lines[i])[1], "'")
 		_, s.ProgramErr = os.Stat(s.Program)
 	}
-	s.CronDaemon = unitOrNothing(ctx, env, "cron.service")
-	s.Finalize = unitOrNothing(ctx, env, "snapwatch-finalize.service")
+	if s.CronDaemon, err = unitOrNothing(ctx, env, "cron.service"); err == nil {
+		s.Finalize, err = unitOrNothing(ctx, env, "snapwatch-finalize.service")
+	}
+	s.SystemdErr = err
 	return s
 }
 
-// unitOrNothing is a unit's state, "" where systemd can't be asked.
-func unitOrNothing(ctx context.Context, env *environment, unit string) string {
+// unitOrNothing is a unit's state, "" where there is no systemd.
+func unitOrNothing(ctx context.Context, env *environment, unit string) (string, error) {
 	if _, err := os.Stat(env.PVE.Systemd); err != nil {
-		return ""
+		return "", nil
 	}
-	state, err := env.PVE.UnitState(ctx, unit)
-	if err != nil {
-		return ""
-	}
-	return state
+	return env.PVE.UnitState(ctx, unit)
 }
 
 func readLastRun(env *environment) doctor.LastRun {
@@ -125,7 +136,8 @@ func readOthers(ctx context.Context, env *environment) doctor.Others {
 	_, err := os.Stat(env.Sanoid)
 	o.Sanoid = err == nil
 	_, err = os.Stat(filepath.Join(filepath.Dir(env.CronFile), "sanoid"))
-	o.SanoidRuns = err == nil || unitOrNothing(ctx, env, "sanoid.timer") == "active"
+	timer, _ := unitOrNothing(ctx, env, "sanoid.timer") // an error was told by the first unit
+	o.SanoidRuns = err == nil || timer == "active"
 	o.OldCron = oldCronLine(env)
 	return o
 }

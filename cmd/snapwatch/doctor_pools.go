@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"snapwatch/internal/doctor"
 	"snapwatch/internal/zfs"
@@ -27,21 +28,28 @@ func readPools(ctx context.Context, env *environment, roots []string, search dis
 	if err != nil {
 		return nil, nil
 	}
-	var pools []doctor.Pool
-	var disks []doctor.Disk
-	for _, name := range names {
-		p := doctor.Pool{Name: name, Err: zfs.CheckPool(env.Kstat, name)}
-		if p.Err == nil {
-			var found []doctor.Disk
-			found, p.Err = readDisks(ctx, rootsIn(roots, name), search)
-			disks = append(disks, found...)
-		}
-		if features, err := zfs.Features(ctx, "bookmarks", name); p.Err == nil && err == nil {
-			p.Bookmarks = features[name]
-		}
-		pools = append(pools, p)
+	ctx, cancel := context.WithTimeout(ctx, partTimeout)
+	defer cancel()
+	pools := make([]doctor.Pool, len(names))
+	found := make([][]doctor.Disk, len(names))
+	var all sync.WaitGroup
+	for i, name := range names { // beside each other: one that hangs leaves the others their time
+		all.Go(func() { pools[i], found[i] = readPool(ctx, env, name, rootsIn(roots, name), search) })
 	}
-	return pools, disks
+	all.Wait()
+	return pools, slices.Concat(found...)
+}
+
+func readPool(ctx context.Context, env *environment, name string, roots []string, search diskSearch) (p doctor.Pool, disks []doctor.Disk) {
+	p.Name = name
+	if p.Err = zfs.CheckPool(env.Kstat, name); p.Err != nil {
+		return p, nil
+	}
+	disks, p.Err = readDisks(ctx, roots, search)
+	if features, err := zfs.Features(ctx, "bookmarks", name); p.Err == nil && err == nil {
+		p.Bookmarks = features[name]
+	}
+	return p, disks
 }
 
 // rootsIn are those of the roots that lie in the pool; with no roots at all, the pool.

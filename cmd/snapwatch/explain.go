@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -32,11 +33,19 @@ EXAMPLES
 // Run prints an explanation for each disk that is asked for.
 func (c *explainCmd) Run(env *environment) error {
 	var stage atomic.Value
+	stage.Store("starting")
+	return reading(time.Duration(c.Timeout), &stage, func(ctx context.Context) error { return c.explain(ctx, env, &stage) })
+}
+
+func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomic.Value) error {
 	begun := time.Now()
 	q := query{filterFlags: filterFlags{Disk: c.Disk}, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}
-	r := q.find(env, &stage, begun)
-	if r.err != nil {
+	r := q.find(ctx, env, stage, begun)
+	switch {
+	case r.err != nil:
 		return r.err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	}
 	_ = r.save(time.Duration(c.Timeout) - time.Since(begun))
 	for _, p := range r.report.Pools {

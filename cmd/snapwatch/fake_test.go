@@ -22,6 +22,7 @@ import (
 func playPvesh(args []string) int {
 	dir := filepath.Join(os.Getenv("WORK"), "pvesh")
 	logCall("pvesh", args)
+	hangs("pvesh")
 	if said, err := os.ReadFile(filepath.Join(dir, "fail")); err == nil {
 		fmt.Fprint(os.Stderr, string(said))
 		return 255
@@ -75,6 +76,8 @@ func playAgent(state, what string) int {
 // playSystemctl answers show from $WORK/systemd: a file for each unit, and the file
 // manager for the whole machine.
 func playSystemctl(args []string) int {
+	logCall("systemctl", args)
+	hangs("systemctl")
 	name := args[len(args)-1]
 	if name == "SystemState" {
 		name = "manager"
@@ -143,9 +146,17 @@ func readWorld() playedWorld {
 	return w
 }
 
+// hangs waits for ever where a script wants that program to hang, by a file $WORK/hang/NAME.
+func hangs(program string) {
+	if _, err := os.Stat(filepath.Join(os.Getenv("WORK"), "hang", program)); err == nil {
+		time.Sleep(time.Hour)
+	}
+}
+
 // playZFS answers the command lines that snap uses, and records them.
 func playZFS(args []string) int {
 	logCall("zfs", args)
+	hangs("zfs")
 	w := readWorld()
 	switch {
 	case args[0] == "program":

@@ -61,9 +61,9 @@ type result struct {
 }
 
 // find reads and judges. It leaves a part of the time for printing.
-func (q query) find(env *environment, stage *atomic.Value, begun time.Time) result {
+func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, begun time.Time) result {
 	limit := q.Timeout - min(q.Timeout/8, 500*time.Millisecond)
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	stage.Store("reading the configuration")
 	cfg, err := env.loadConfig(q.Config)

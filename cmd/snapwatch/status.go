@@ -2,12 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
-	"os"
-	"os/signal"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"snapwatch/checker/format"
@@ -39,36 +37,48 @@ EXAMPLES
 
 // Run prints the table once, or until it is asked to end.
 func (c *statusCmd) Run(env *environment) error {
+	var stage atomic.Value
+	stage.Store("starting")
 	if !c.Watch {
-		return c.show(env, func(text string) string { return text })
+		return reading(time.Duration(c.Timeout), &stage, func(ctx context.Context) error {
+			return c.show(ctx, env, &stage, func(text string) string { return text })
+		})
 	}
 	if !env.Terminal {
 		return errors.New("--watch needs a terminal; without one, run it from watch(1) or a loop")
 	}
-	asked := make(chan os.Signal, 1)
-	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(asked)
+	err := reading(0, &stage, func(ctx context.Context) error { return c.watch(ctx, env, &stage) })
+	if errors.Is(err, errTold) {
+		return nil // that is how it ends
+	}
+	return err
+}
+
+// watch shows it again and again.
+func (c *statusCmd) watch(ctx context.Context, env *environment, stage *atomic.Value) error {
 	again := time.NewTicker(time.Duration(c.Every))
 	defer again.Stop()
 	for {
-		if err := c.show(env, func(text string) string { return frame(text, env) }); err != nil {
+		if err := c.show(ctx, env, stage, func(text string) string { return frame(text, env) }); err != nil {
 			return err
 		}
 		select {
-		case <-asked:
-			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		case <-again.C:
 		}
 	}
 }
 
 // show finds out and prints at once what is made of it.
-func (c *statusCmd) show(env *environment, dress func(string) string) error {
-	var stage atomic.Value
+func (c *statusCmd) show(ctx context.Context, env *environment, stage *atomic.Value, dress func(string) string) error {
 	begun := time.Now()
-	r := query{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}.find(env, &stage, begun)
-	if r.err != nil {
+	r := query{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}.find(ctx, env, stage, begun)
+	switch {
+	case r.err != nil:
 		return r.err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	}
 	_ = r.save(time.Duration(c.Timeout) - time.Since(begun))
 	var text bytes.Buffer

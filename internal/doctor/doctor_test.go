@@ -58,6 +58,7 @@ func TestFindings(t *testing.T) {
 	}{
 		{"bad configuration", healthy, func(f *Facts) { f.ConfigErr = oops }, Fail, "configuration", "oops", "mend"},
 		{"pmxcfs is down", healthy, func(f *Facts) { f.Node.Err = oops }, Fail, "node", "oops", "pve-cluster"},
+		{"systemd hangs", healthy, func(f *Facts) { f.Starts.SystemdErr = oops }, Fail, "systemd", "oops", "is-system-running"},
 		{"a file that is not what it seems", healthy, func(f *Facts) { f.Node.Warnings = []string{"storage.cfg line 3: oops"} }, Warn, "/etc/pve", "line 3: oops", "correct"},
 		{"another node's configuration", healthy, func(f *Facts) { f.WantNode = "pve2" }, Fail, "node", "the configuration pve2", "node:"},
 		{"another hostname", healthy, func(f *Facts) { f.Node.Hostname = "box.lan" }, Warn, "node", "the kernel box.lan", "--dry-run"},

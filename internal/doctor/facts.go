@@ -85,6 +85,8 @@ type Starts struct {
 	ProgramErr           error
 	CronDaemon, Finalize string
 	Timer                bool
+	// SystemdErr is why systemd can't be asked.
+	SystemdErr error
 }
 
 // LastRun is the report of the last run of snap.

@@ -2,6 +2,13 @@ package doctor
 
 import "time"
 
+func systemd(f Facts) []Finding {
+	if f.Starts.SystemdErr == nil {
+		return nil
+	}
+	return fail("systemd", "systemctl is-system-running; journalctl -b", "does not answer, so no unit was looked at: %v", f.Starts.SystemdErr)
+}
+
 func starts(f Facts) []Finding {
 	const topic = "cron or timer"
 	s := f.Starts
