@@ -7,6 +7,7 @@
 //	kvm        lives like the process of a virtual machine: writes its pid file
 //	           and holds its disks open
 //	lxc-start  lives like the process of a container: holds its command socket
+//	pmxcfs     is the file system of the cluster when it hangs
 //
 // The files are where Proxmox has them. What a test wants to go wrong stands in
 // /run/standin, see pvesh.go. All else in the lab is the real thing.
@@ -30,8 +31,10 @@ func main() {
 		err = kvm(os.Args[1:])
 	case "lxc-start":
 		err = container(os.Args[1:])
+	case "pmxcfs":
+		err = pmxcfs(os.Args[1:])
 	default:
-		err = fmt.Errorf("started as %q, want pvesh, kvm or lxc-start", name)
+		err = fmt.Errorf("started as %q, want pvesh, kvm, lxc-start or pmxcfs", name)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
