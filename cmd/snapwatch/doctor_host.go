@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"snapwatch/config"
 	"snapwatch/internal/doctor"
@@ -19,7 +21,8 @@ import (
 // read reads all that doctor judges. What can't be read is a fact, too.
 func (c *doctorCmd) read(ctx context.Context, env *environment, stage *atomic.Value) doctor.Facts {
 	stage.Store("reading the configuration")
-	f := doctor.Facts{Now: env.Now(), Root: env.Root, Clock: doctor.Clock{Synchronized: env.ClockSync()}}
+	f := doctor.Facts{Now: env.Now(), Root: env.Root, Clock: doctor.Clock{Synchronized: env.ClockSync(), ZoneErr: zoneErr(os.Getenv("TZ"))}}
+	f.LocksErr = locksErr(env.LockDir)
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil {
 		f.ConfigErr, cfg = err, config.Default()
@@ -52,6 +55,25 @@ func (c *doctorCmd) read(ctx context.Context, env *environment, stage *atomic.Va
 	stage.Store("reading the last run's report")
 	f.LastRun = readLastRun(env)
 	return f
+}
+
+// zoneErr is why Go takes the environment's time zone for UTC, without a word: it knows
+// names only, and not the form that POSIX has, such as CET-1CEST.
+func zoneErr(zone string) error {
+	if zone = strings.TrimPrefix(zone, ":"); zone == "" || zone == "UTC" || time.Local.String() != "UTC" {
+		return nil
+	}
+	return fmt.Errorf("no zone has the name %s", zone)
+}
+
+// locksErr is why not every user can make a lock there.
+func locksErr(dir string) error {
+	const forAll = 0o003
+	info, err := os.Stat(dir)
+	if err == nil && info.Mode().Perm()&forAll != forAll {
+		err = fmt.Errorf("%s is not for all users: %s", dir, info.Mode())
+	}
+	return err
 }
 
 func readNode(ctx context.Context, env *environment) doctor.Node {

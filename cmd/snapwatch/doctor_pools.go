@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"sync"
 
@@ -60,6 +61,9 @@ func rootsIn(roots []string, pool string) []string {
 	return slices.DeleteFunc(slices.Clone(roots), func(r string) bool { return zfs.Pool(r) != pool })
 }
 
+// autumnName is a snapshot of sanoid's of the hour that comes twice.
+var autumnName = regexp.MustCompile(`^autosnap_[0-9-]+_[0-9:]+dst_[a-z]+$`)
+
 func readDisks(ctx context.Context, roots []string, search diskSearch) ([]doctor.Disk, error) {
 	if len(roots) == 0 {
 		return nil, nil
@@ -85,10 +89,13 @@ func readDisks(ctx context.Context, roots []string, search diskSearch) ([]doctor
 	if len(names) == 0 {
 		return disks, nil
 	}
-	taken := map[string][]zfs.Snapshot{}
+	taken, autumn := map[string][]zfs.Snapshot{}, map[string][]string{}
 	if err := (zfs.Reader{}).Snapshots(ctx, names, func(s zfs.Snapshot) error {
 		if _, managed := s.Class(); managed {
 			taken[s.Dataset] = append(taken[s.Dataset], s)
+		}
+		if autumnName.MatchString(s.Name) {
+			autumn[s.Dataset] = append(autumn[s.Dataset], s.Dataset+"@"+s.Name)
 		}
 		return nil
 	}); err != nil {
@@ -96,6 +103,7 @@ func readDisks(ctx context.Context, roots []string, search diskSearch) ([]doctor
 	}
 	for i := range disks {
 		fillTimes(&disks[i], taken[disks[i].Dataset])
+		disks[i].Autumn = autumn[disks[i].Dataset]
 	}
 	return disks, nil
 }

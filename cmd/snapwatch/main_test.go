@@ -141,7 +141,13 @@ func setUpNode(e *testscript.Env) error {
 			return err
 		}
 	}
-	for _, dir := range []string{"lock", "run/qemu-server", "cron.d", "crontabs", "timers"} {
+	if err := os.MkdirAll(filepath.Join(e.WorkDir, "lock"), 0o755); err != nil {
+		return err
+	}
+	if err := os.Chmod(filepath.Join(e.WorkDir, "lock"), 0o777); err != nil {
+		return err
+	}
+	for _, dir := range []string{"run/qemu-server", "cron.d", "crontabs", "timers"} {
 		if err := os.MkdirAll(filepath.Join(e.WorkDir, dir), 0o755); err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ func Judge(f Facts) []Finding {
 	var all []Finding
 	for _, look := range []func(Facts) []Finding{
 		configuration, node, files, pvesh, storages, software, pools,
-		systemd, starts, lastRun, clock, others, labels, limits,
+		systemd, starts, lastRun, clock, others, locks, labels, limits,
 	} {
 		all = append(all, look(f)...)
 	}

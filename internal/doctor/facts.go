@@ -26,6 +26,8 @@ type Facts struct {
 	LastRun LastRun
 	Clock   Clock
 	Others  Others
+	// LocksErr is why not every user can lock a listing.
+	LocksErr error
 }
 
 // Node is what Proxmox knows of the host.
@@ -75,6 +77,8 @@ type Disk struct {
 	Gap time.Duration
 	// Newest is the creation of the newest managed snapshot, zero without one.
 	Newest time.Time
+	// Autumn are sanoid's snapshots of the hour that comes twice when clocks go back.
+	Autumn []string
 }
 
 // Starts is how snap runs here by itself.
@@ -101,6 +105,8 @@ type LastRun struct {
 type Clock struct {
 	// Synchronized is systemd's word: yes, no, "" where not known.
 	Synchronized string
+	// ZoneErr is why the time zone of the environment can't be used.
+	ZoneErr error
 }
 
 // Others are programs that take or destroy snapshots of the same names.

@@ -67,6 +67,9 @@ func clock(f Facts) []Finding {
 			return warn(topic, "timedatectl, here and on the node that took it", "the newest snapshot of %s is from %s in the future", d.Dataset, short(ahead))
 		}
 	}
+	if f.Clock.ZoneErr != nil {
+		return warn(topic, "write TZ as a name, such as TZ=Europe/Berlin, or take it out", "this time zone can't be used, so times are UTC: %v", f.Clock.ZoneErr)
+	}
 	if f.Clock.Synchronized == "no" {
 		return warn(topic, "timedatectl; install chrony", "not synchronized: ages between sites can't be believed")
 	}
@@ -78,6 +81,14 @@ func others(f Facts) []Finding {
 	if f.Others.OldCron != "" {
 		all = warn("pve-zfs-snap", "crontab -e, and remove it", "root's crontab still runs it: %s", f.Others.OldCron)
 	}
+	var autumn []string
+	for _, d := range f.Disks {
+		autumn = append(autumn, d.Autumn...)
+	}
+	if len(autumn) > 0 {
+		all = append(all, warn("sanoid", "zfs destroy those that no copy needs (docs/migrating.md)",
+			"nobody rotates what it takes in the night when clocks go back: %d snapshots stay for ever, such as %s", len(autumn), autumn[0])...)
+	}
 	switch {
 	case !f.Others.Sanoid || !f.Others.SanoidRuns:
 	case f.primary():
@@ -88,6 +99,13 @@ func others(f Facts) []Finding {
 			"it is configured and runs on a host that receives")...)
 	}
 	return all
+}
+
+func locks(f Facts) []Finding {
+	if f.LocksErr == nil {
+		return nil
+	}
+	return fail("locks", "install -d -m 1777 /run/lock", "not every user can lock a pool's listing, so check says UNKNOWN: %v", f.LocksErr)
 }
 
 func short(d time.Duration) string {
