@@ -115,7 +115,7 @@ lint: setup ## Run the linters.
 	cd test/browser && ../../$(BIN)/golangci-lint run ./...
 	cd deploy/grafana && ../../$(BIN)/golangci-lint run ./...
 	@tools/need shellcheck=shellcheck
-	shellcheck deploy/pve/* test/lab/boot test/lab/guest/init test/lab/guest/run-job
+	shellcheck tools/probe-node deploy/pve/* test/lab/boot test/lab/guest/init test/lab/guest/run-job
 
 .PHONY: job
 job: build

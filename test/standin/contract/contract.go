@@ -1,0 +1,129 @@
+// Package contract says how Proxmox VE answers and what it locks, call by call, as far as
+// snapwatch relies on it. The stand-ins do what stands here, docs/proxmox-contract.md is
+// made from it, and tools/probe-node asks a real node.
+package contract
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// How long Proxmox waits for locks before it says "got timeout".
+const (
+	ConfigWait    = 10 * time.Second
+	MigrateWait   = 10 * time.Second
+	ReplicateWait = 2 * time.Second
+	CleanupWait   = 60 * time.Second
+)
+
+// Lock is a flock(2) that Proxmox takes.
+type Lock string
+
+// The locks, by what they guard.
+const (
+	// Config is /run/lock/qemu-server/lock-ID.conf, or /run/lock/lxc/pve-config-ID.lock.
+	Config Lock = "config"
+	// Migrate is /var/lock/pve-manager/pve-migrate-ID.
+	Migrate Lock = "pve-migrate"
+)
+
+// Seen says how a row is known.
+type Seen string
+
+// The ways, the surest first.
+const (
+	// Node was seen on a node of Proxmox VE.
+	Node Seen = "on a node"
+	// Code was seen of Proxmox's own code, run outside a node.
+	Code Seen = "run"
+	// Read was read in the source, and not run.
+	Read Seen = "read"
+	// Guessed has no source. Nothing that is dangerous may depend on it.
+	Guessed Seen = "*guessed*"
+)
+
+// Row is one call in one state of the guest.
+type Row struct {
+	Call, State string
+	// Answer is what comes back, and in which order what is done.
+	Answer string
+	// Locks are those that are held while it is done, in the order in which they are taken.
+	Locks []Held
+	// File, Function and Version are where Proxmox does it; empty where that is guessed.
+	File, Function, Version string
+	Seen                    Seen
+}
+
+// Held is a lock with the time for which Proxmox waits for it, and until when it is held.
+type Held struct {
+	Lock  Lock
+	Wait  time.Duration
+	Until string
+}
+
+// Versions of the sources that were read.
+const (
+	qemuServer  = "qemu-server 9.2.6"
+	guestCommon = "libpve-guest-common-perl 6.0.2"
+	container   = "pve-container 6.1.10"
+	manager     = "pve-manager 9.2.11"
+	common      = "libpve-common-perl 9.2.1"
+)
+
+// Timeout is what Proxmox says when it waited for a lock in vain; it ends with status 255.
+func Timeout(path string) string { return fmt.Sprintf("can't lock file '%s' - got timeout", path) }
+
+func config(until string) []Held { return []Held{{Config, ConfigWait, until}} }
+
+// Rows is the contract.
+var Rows = []Row{
+	{"any call that takes a flock", "somebody else holds it", `"trying to acquire lock...", then "can't lock file '…' - got timeout", status 255`, nil,
+		"PVE/Tools.pm", "lock_file_full", common, Code},
+	{"qm start", "stopped", "starts QEMU, whose pid file is there when it returns", config("QEMU runs"), "PVE/QemuServer.pm", "vm_start", qemuServer, Code},
+	{"qm start", "a lock word in the configuration", `"VM is locked (WORD)", status 255`, config("it said so"), "PVE/AbstractConfig.pm", "check_lock", guestCommon, Read},
+	{"qm stop, qm shutdown", "running", "ends QEMU, and returns when its process is gone", config("the process is gone"), "PVE/QemuServer.pm", "vm_stop", qemuServer, Code},
+	{"qm reboot", "running", "notes the wish in /run/qemu-server/ID.reboot, ends QEMU; cleanup starts it again", config("the process is gone"), "PVE/QemuServer.pm", "vm_reboot", qemuServer, Code},
+	{"qm cleanup", "stopped just now, called by qmeventd", "removes what is left, takes the wish for a reboot and starts the guest again after it", []Held{{Config, CleanupWait, "it is clean"}}, "PVE/CLI/qm.pm", "cleanup", qemuServer, Read},
+	{"qm rollback", "running or stopped", "looks whether the snapshot is the newest of each disk, then stops the guest, then writes lock: rollback; then zfs rollback of each disk; then the configuration of the snapshot and no lock", []Held{{Migrate, MigrateWait, "all is done"}, {Config, ConfigWait, "lock: rollback is written, and again for the end"}}, "PVE/AbstractConfig.pm", "snapshot_rollback", guestCommon, Code},
+	{"qm rollback", "a snapshot that is newer on a disk", `"can't rollback, 'S' is not most recent snapshot on 'STORAGE:DISK'", status 255, nothing is changed`, []Held{{Migrate, MigrateWait, "it said so"}, {Config, ConfigWait, "it said so"}}, "PVE/Storage/ZFSPoolPlugin.pm", "volume_rollback_is_possible", "libpve-storage-perl 9.1.7", Read},
+	{"qm rollback", "a snapshot, or a bookmark, that comes between the look and the end", "zfs rollback fails, status 255; the guest is off with lock: rollback", []Held{{Migrate, MigrateWait, "it failed"}, {Config, ConfigWait, "lock: rollback is written"}}, "PVE/AbstractConfig.pm", "snapshot_rollback", guestCommon, Code},
+	{"qm migrate", "running or stopped", "writes lock: migrate, moves the disks, and then the configuration to the other node", []Held{{Migrate, MigrateWait, "all is done"}, {Config, ConfigWait, "all is done"}}, "PVE/AbstractMigrate.pm", "migrate", guestCommon, Read},
+	{"qm disk move", "running or stopped", "copies the disk and then names the copy in the configuration; no lock word", config("all is copied"), "PVE/API2/Qemu.pm", "move_vm_disk", qemuServer, Read},
+	{"qm set, qm snapshot, vzdump", "any", "change the configuration", config("it is written"), "PVE/AbstractConfig.pm", "lock_config", guestCommon, Code},
+	{"pct start, pct stop, pct shutdown", "any", "start and end the container; the command socket is gone when its file systems are unmounted", config("it runs or is gone"), "PVE/API2/LXC/Status.pm", "vm_start, vm_stop, vm_shutdown", container, Read},
+	{"pct reboot", "running", "stops and starts it", config("it runs again"), "PVE/LXC.pm", "vm_reboot", container, Read},
+	{"a reboot from within a container", "running", "for less than a second there is neither /var/lib/lxc/ID/reboot nor the command socket", nil, "lxc-pve-poststop-hook", "", container, Code},
+	{"pvesr run", "running, with a working agent", "freezes (an error is a warning), makes __replicate_ID-N_TIME__ of all disks, and thaws, whatever came of it and whoever froze", []Held{{Migrate, ReplicateWait, "all is sent"}}, "PVE/Replication.pm", "run_replication, replicate", guestCommon, Code},
+	{"pvesr run", "pve-migrate-ID is held", "gives up after two seconds, and is run again a minute later or more", []Held{{Migrate, ReplicateWait, "never"}}, "PVE/Replication.pm", "run_replication", guestCommon, Read},
+	{"pvesh get /nodes/localhost/qemu, lxc", "any", "the live list, from pid files and sockets; one configuration that goes away meanwhile fails the call", nil, "PVE/QemuServer.pm", "vmstatus", qemuServer, Read},
+	{"pvesh get /nodes/localhost/qemu, lxc", "a slow node", "the same after 20 seconds and more: a minute is possible", nil, "PVE/CLI/pvesh.pm", "", manager, Code},
+	{"whatever reads below /etc/pve", "pmxcfs hangs", "waits in the kernel; a process that waits so ends by no signal", nil, "linux fs/fuse/dev.c", "request_wait_answer", "Linux 6.12", Code},
+	{"whatever reads below /etc/pve", "no quorum", "reads as ever, writes nothing", nil, "pmxcfs.adoc", "", "pve-docs 9.2", Read},
+	{"pvesh", "pmxcfs hangs", "waits for ever", nil, "IPCC.xs", "ipcc_send_rec", "pve-cluster 9.2", Read},
+	{"qm start after qm stop", "qmeventd is slow", "cleanup may hold the lock while the guest starts", nil, "", "", "", Guessed},
+}
+
+// Markdown renders the rows as a table.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString("| call | state of the guest | answer | locks, wait, held until | where | how known |\n| --- | --- | --- | --- | --- | --- |\n")
+	for _, r := range Rows {
+		var locks []string
+		for _, h := range r.Locks {
+			locks = append(locks, fmt.Sprintf("%s, %s, %s", h.Lock, h.Wait, h.Until))
+		}
+		where := strings.Join(filled(r.File, r.Function, r.Version), ", ")
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.Call, r.State, r.Answer, strings.Join(locks, "; "), where, r.Seen)
+	}
+	return b.String()
+}
+
+func filled(words ...string) (all []string) {
+	for _, w := range words {
+		if w != "" {
+			all = append(all, w)
+		}
+	}
+	return all
+}
