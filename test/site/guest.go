@@ -190,3 +190,9 @@ func (s *Site) HoldFlock(vmid int) (release func() error, err error) {
 	}
 	return s.lockFile(fmt.Sprintf("/var/lock/qemu-server/lock-%d.conf", vmid))
 }
+
+// HoldMigrateLock takes the lock that Proxmox holds while it migrates, replicates or rolls
+// back the guest, until release is called.
+func (s *Site) HoldMigrateLock(vmid int) (release func() error, err error) {
+	return s.lockFile(fmt.Sprintf("/var/lock/pve-manager/pve-migrate-%d", vmid))
+}

@@ -8,6 +8,8 @@
 //	           and holds its disks open
 //	lxc-start  lives like the process of a container: holds its command socket
 //	pmxcfs     is the file system of the cluster when it hangs
+//	qm, pvesr  start, stop, roll back, move and replicate virtual machines, with
+//	           Proxmox's locks, its waits for them and its order (package contract)
 //
 // The files are where Proxmox has them. What a test wants to go wrong stands in
 // /run/standin, see pvesh.go. All else in the lab is the real thing.
@@ -33,11 +35,18 @@ func main() {
 		err = container(os.Args[1:])
 	case "pmxcfs":
 		err = pmxcfs(os.Args[1:])
+	case "qm":
+		err = qm(os.Args[1:])
+	case "pvesr":
+		err = pvesr(os.Args[1:])
 	default:
-		err = fmt.Errorf("started as %q, want pvesh, kvm, lxc-start or pmxcfs", name)
+		err = fmt.Errorf("started as %q, want pvesh, kvm, lxc-start, pmxcfs, qm or pvesr", name)
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		fmt.Fprintln(os.Stderr, err)
+		if name == "qm" || name == "pvesr" {
+			os.Exit(255) // as Proxmox's commands
+		}
 		os.Exit(1)
 	}
 }

@@ -21,6 +21,8 @@ import (
 //	garbage  the content instead of JSON, exit status 0
 //	empty    an empty list, exit status 0
 //	unknown  the status of every guest is unknown
+//
+// pvesh.takes says how long each call takes, as 20s.
 const faultDir = "/run/standin"
 
 // fault returns the content of the file that asks for a fault of this kind.
@@ -71,6 +73,10 @@ func pvesh(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 
+	if err := takes("pvesh"); err != nil {
+		fmt.Fprintln(stderr, err)
+		return 2
+	}
 	if text, found := fault("fail", what); found {
 		fmt.Fprint(stderr, text)
 		return 255

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"snapwatch/test/standin/contract"
+)
+
+// flock takes a lock as Proxmox does: it says when it must wait, and gives up in time.
+func flock(path string, wait time.Duration) (release func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	said := false
+	for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return func() { _ = file.Close() }, nil
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			return nil, errors.Join(err, file.Close())
+		case time.Now().After(end):
+			return nil, errors.Join(errors.New(contract.Timeout(path)), file.Close())
+		case !said:
+			fmt.Fprintln(os.Stderr, "trying to acquire lock...")
+			said = true
+		}
+	}
+}
+
+func configLock(id string) string { return "/var/lock/qemu-server/lock-" + id + ".conf" }
+
+func migrateLock(id string) string { return "/var/lock/pve-manager/pve-migrate-" + id }
+
+// locked does something with a lock held.
+func locked(path string, wait time.Duration, do func() error) error {
+	release, err := flock(path, wait)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return do()
+}
+
+// takes waits for as long as a step takes, which stands in /run/standin/NAME.takes as 3s, and
+// says when it begins.
+func takes(name string) error {
+	text, err := os.ReadFile(filepath.Join(faultDir, name+".takes"))
+	if err != nil {
+		return nil // no time
+	}
+	d, err := time.ParseDuration(string(text))
+	fmt.Fprintf(os.Stderr, "%s takes %s\n", name, d)
+	time.Sleep(d)
+	return err
+}
