@@ -50,12 +50,6 @@ type Disk struct {
 	Gone bool
 	// Problem says why the disk could not be read, "" if it could.
 	Problem string
-	// Copies are datasets on this host that have this disk's name, hold its newest
-	// managed snapshot by guid, and have a newer one.
-	Copies []string
-	// SupersededBy is the one of Copies that is fresh, "" if none is. It is known
-	// once the others are judged: see [Assemble].
-	SupersededBy string
 }
 
 // Name is the last component of the dataset's name: vm-100-disk-0.

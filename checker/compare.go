@@ -23,7 +23,7 @@ const (
 	TwoOwners
 	OwnerUnreachable
 	OwnerUnreadable
-	Orphaned
+	OutcomeOrphaned
 )
 
 func (o Outcome) String() string { return outcomes[o].Name }
@@ -47,7 +47,7 @@ var outcomes = [...]OutcomeRow{
 	{TwoOwners, "two owners", all(Unknown), "more than one node says that the guest is its own"},
 	{OwnerUnreachable, "owner unreachable", all(Unknown), "no node that answered has the guest, and one did not answer"},
 	{OwnerUnreadable, "owner unreadable", all(Unknown), "the owner cannot tell about its own disk, or has none of that name"},
-	{Orphaned, "orphaned", all(Warning), "every node that may own the guest answered that none has it: remove the disk, or ignore it"},
+	{OutcomeOrphaned, "orphaned", all(Warning), "every node that may own the guest answered that none has it, or its owner that the disk is gone there: remove the copy, or ignore it"},
 }
 
 // Outcomes is the table of outcomes.
@@ -160,7 +160,7 @@ func ownerless(d Disk, nodes []Evidence) Comparison {
 		slices.Sort(elsewhere)
 		return outcome(NoOwner, "guest %d is on %s, which was not asked or has just lost it", d.VMID, strings.Join(slices.Compact(elsewhere), ", "))
 	case denied > 0:
-		return outcome(Orphaned, "no node has guest %d any more (%d asked): remove the disk, or ignore it", d.VMID, denied)
+		return outcome(OutcomeOrphaned, "no node has guest %d any more (%d asked): remove the disk, or ignore it", d.VMID, denied)
 	}
 	return outcome(NoOwner, "every node that was asked is itself a replica")
 }

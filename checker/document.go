@@ -58,7 +58,6 @@ type DiskDocument struct {
 	HostClock      *time.Time        `json:"host_clock"`
 	Gone           bool              `json:"gone"`
 	Problem        string            `json:"problem,omitempty"`
-	Copies         []string          `json:"copies,omitempty"`
 	Verdict        string            `json:"verdict"`
 	State          string            `json:"state"`
 	Reason         string            `json:"reason"`
@@ -135,7 +134,7 @@ func (d Result) document() DiskDocument {
 		GUID: guidText(d.GUID), Created: optional(d.Created), NewestOfAny: valid(d.NewestOfAny), Suffix: d.Suffix(),
 		Receiving: d.Receiving, PendingReceive: d.PendingReceive,
 		Label: label(d.Running), NoSnap: label(d.NoSnap), Owned: d.Owned,
-		Changed: optional(d.Changed), ReadAt: optional(d.ReadAt), HostClock: optional(d.HostClock), Gone: d.Gone, Problem: valid(d.Disk.Problem), Copies: d.Copies,
+		Changed: optional(d.Changed), ReadAt: optional(d.ReadAt), HostClock: optional(d.HostClock), Gone: d.Gone, Problem: valid(d.Disk.Problem),
 		Verdict: d.Verdict.String(), State: d.State.String(), Reason: valid(d.Reason),
 		AgeSeconds: int64(d.Age.Seconds()), Rule: d.Limit.Rule,
 	}
@@ -224,7 +223,7 @@ func (doc DiskDocument) facts() (Disk, error) {
 		Receiving: doc.Receiving, PendingReceive: doc.PendingReceive,
 		Running: doc.Label.property(), NoSnap: doc.NoSnap.property(),
 		Changed: instant(doc.Changed), ReadAt: instant(doc.ReadAt), HostClock: instant(doc.HostClock),
-		Gone: doc.Gone, Problem: doc.Problem, Copies: doc.Copies,
+		Gone: doc.Gone, Problem: doc.Problem,
 	}
 	if s := doc.Newest; s != nil {
 		disk.Newest, err = s.Snapshot(doc.Dataset)

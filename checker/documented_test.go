@@ -38,8 +38,8 @@ one. This page is made from the table in ` + "`checker/verdict.go`" + `.
 ## Comparison with the owner
 
 ` + "`check --owners`" + ` compares each disk with the node that owns its guest now. The worse of the verdict's state and
-this one counts; a comparison never makes a disk better. A disk that is unreadable, missing, receiving, excluded, never
-or superseded is not compared. A lag is how long the owner has had a snapshot that
+this one counts; only a stale disk that its owner does not use any more becomes *orphaned*. A disk that is unreadable,
+missing, receiving, excluded or never is not compared. A lag is how long the owner has had a snapshot that
 the replica lacks (or the difference of the newest ones, where it does not know), held against the limits of an age.
 
 A stopped disk whose newest snapshot is also its owner's newest is proven to be stopped. Any other is counted apart, as

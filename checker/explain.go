@@ -89,6 +89,8 @@ func broken(d Result, nodes []Evidence) string {
 		return fmt.Sprintf("before %s: its own newest is as old (%s)", c.Owner, c.Reason)
 	case Lagging:
 		return lagging(d, nodes)
+	case OutcomeOrphaned:
+		return "none: nothing comes here any more, " + c.Reason
 	case NotCompared:
 		return "not known: " + c.Reason
 	}
@@ -111,7 +113,7 @@ func lagging(d Result, nodes []Evidence) string {
 // advice is what to do about an outcome, told before what to do about a verdict.
 var advice = map[Outcome][]string{
 	Diverged:         {"compare by guid, here and on the owner: zfs list -t snapshot -o name,guid -s createtxg DATASET"},
-	Orphaned:         {"if the guest was deleted: zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
+	OutcomeOrphaned:  {"if the guest was deleted: zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
 	NoOwner:          {"name the node that has the guest: snapwatch explain DATASET --owners URL,…"},
 	TwoOwners:        {"on each of them: qm config VMID (pct config VMID); only one may have the guest"},
 	OwnerUnreachable: {"on the node that does not answer: systemctl status snapwatch-exporter"},
@@ -126,7 +128,7 @@ var nextByVerdict = map[Verdict][]string{
 	Never:      {"on the owner: snapwatch snap --dry-run -v", "does the replication send managed snapshots (autosnap_…), or only its own?"},
 	Future:     {"timedatectl, here and on the node that took the snapshot"},
 	Stopped:    {"ask the owner whether the guest is still off: snapwatch explain DATASET --owners URL,…"},
-	Superseded: {"zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
+	Orphaned:   {"zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
 }
 
 func next(d Result, nodes []Evidence) []string {

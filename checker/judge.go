@@ -27,9 +27,6 @@ type Judgement struct {
 // ordinary NTP jitter is far below it.
 const clockSlack = 5 * time.Minute
 
-// supersededFor is how long an old copy is only listed.
-const supersededFor = 30 * 24 * time.Hour
-
 // deletedHint is the age of a disk from which a deleted guest is a likely cause.
 const deletedHint = 3 * 24 * time.Hour
 
@@ -77,8 +74,6 @@ func (c *evaluation) holds(v Verdict) (match, bool) {
 		return c.future()
 	case Stopped:
 		return c.stopped()
-	case Superseded:
-		return c.superseded()
 	case Stale:
 		return c.stale()
 	}
@@ -208,17 +203,6 @@ func (c *evaluation) stopped() (match, bool) {
 func (c *evaluation) labelledRunning() bool {
 	label := c.disk.Running.Own()
 	return c.policy.TrustLabel && label != "" && label != zfs.LabelStopped
-}
-
-func (c *evaluation) superseded() (match, bool) {
-	if c.disk.SupersededBy == "" || c.level == Within {
-		return match{}, false
-	}
-	limit := atMost(supersededFor, "superseded")
-	if limit.exceeded(c.age) {
-		return match{BeyondWarning, limit, fmt.Sprintf("by %s for %s: remove it, or ignore it", c.disk.SupersededBy, text.Age(c.age))}, true
-	}
-	return match{Within, limit, "by " + c.disk.SupersededBy}, true
 }
 
 func (c *evaluation) stale() (match, bool) {

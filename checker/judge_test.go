@@ -111,14 +111,10 @@ func TestVerdicts(t *testing.T) {
 		"stopped: unless it is trusted":              {disk: aDisk("1", zfs.Stopped, day, func(d *Disk) { d.Running = label("node1", zfs.SourceReceived) }), policy: &trusting, verdict: Stale, state: Critical, rule: "limits.critical"},
 		"stopped: an inherited label is not trusted": {disk: aDisk("1", zfs.Stopped, day, func(d *Disk) { d.Running = label("node1", zfs.SourceInherited) }), policy: &trusting, verdict: Stopped, rule: "limits.max_stopped_age"},
 		"not stopped: a trusted label grants none":   {disk: aDisk("1", zfs.Hourly, day, func(d *Disk) { d.Running = label("stopped", zfs.SourceReceived) }), policy: &trusting, verdict: Stale, state: Critical, rule: "limits.critical"},
-		"superseded":                                 {disk: aDisk("1", zfs.Hourly, 29*day, func(d *Disk) { d.SupersededBy = "x" }), verdict: Superseded, rule: "superseded"},
-		"superseded: too long":                       {disk: aDisk("1", zfs.Hourly, 31*day, func(d *Disk) { d.SupersededBy = "x" }), verdict: Superseded, state: Warning, rule: "superseded"},
-		"superseded: not while fresh":                {disk: aDisk("1", zfs.Hourly, hour, func(d *Disk) { d.SupersededBy = "x" }), verdict: Fresh, rule: "limits.warning"},
 		"stale: warning":                             {disk: aDisk("1", zfs.Hourly, 2*hour+time.Second), verdict: Stale, state: Warning, rule: "limits.warning"},
 		"stale: critical":                            {disk: aDisk("1", zfs.Hourly, 6*hour+time.Second), verdict: Stale, state: Critical, rule: "limits.critical"},
 		"stale: by an override":                      {disk: aDisk("903", zfs.Hourly, 25*hour), verdict: Stale, state: Warning, rule: "overrides[1].warning (vmid 903)"},
 		"stale: a later override adds":               {disk: aDisk("1", zfs.Hourly, 7*hour, func(d *Disk) { d.Dataset = "slow/vm-1-disk-0" }), verdict: Stale, state: Warning, rule: "limits.warning"},
-		"stale: an old copy is no excuse":            {disk: aDisk("1", zfs.Hourly, 7*hour, func(d *Disk) { d.Copies = []string{"x"} }), verdict: Stale, state: Critical, rule: "limits.critical"},
 		"fresh":                                      {disk: aDisk("1", zfs.Hourly, 2*hour), verdict: Fresh, rule: "limits.warning"},
 		"fresh: by an override":                      {disk: aDisk("903", zfs.Hourly, 23*hour), verdict: Fresh, rule: "overrides[1].warning (vmid 903)"},
 		"fresh: of any class but stopped":            {disk: aDisk("1", zfs.Yearly, hour), verdict: Fresh, rule: "limits.warning"},
@@ -175,7 +171,6 @@ func anyDisk(t *rapid.T) Disk {
 	d.Gone = rapid.Bool().Draw(t, "gone")
 	d.Problem = rapid.SampledFrom([]string{"", "", "", "broken"}).Draw(t, "problem")
 	d.NoSnap.Value = rapid.SampledFrom([]string{"", "on"}).Draw(t, "nosnap")
-	d.SupersededBy = rapid.SampledFrom([]string{"", "tank/b/vm-1-disk-0"}).Draw(t, "superseded")
 	d.ReadAt = ago(time.Duration(rapid.Int64Range(0, int64(20*minute)).Draw(t, "read")))
 	d.HostClock = ago(time.Duration(rapid.Int64Range(-int64(day), int64(day)).Draw(t, "clock")))
 	return d

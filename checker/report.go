@@ -66,7 +66,7 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 			r.Disks[len(r.Disks)-1].judge(&p, now)
 		}
 	}
-	r.supersede(&p, now)
+	r.nameCopies()
 	for _, m := range p.expired(now) {
 		r.Notes = append(r.Notes, Note{Warning, expiredText(m)})
 	}
@@ -81,26 +81,31 @@ func (d *Result) judge(p *Policy, now time.Time) {
 	d.MaxStoppedAge, d.MaxInitialReceive = p.LongLimits(&d.Disk)
 }
 
-// supersede judges those disks anew that have a fresh copy.
-func (r Report) supersede(p *Policy, now time.Time) {
-	var fresh map[string]bool // made where a disk has copies at all
+// nameCopies adds to the reasons of stale disks that another disk of that name here is
+// fresh: the disk may have moved. It excuses nothing, as the name proves nothing.
+func (r Report) nameCopies() {
+	var fresh map[string]string // the dataset by the disk's name, made where a disk is stale
 	for i := range r.Disks {
 		d := &r.Disks[i]
-		if len(d.Copies) > 0 && fresh == nil {
+		if d.Verdict != Stale {
+			continue
+		}
+		if fresh == nil {
 			fresh = r.fresh()
 		}
-		if at := slices.IndexFunc(d.Copies, func(name string) bool { return fresh[name] }); at >= 0 {
-			d.SupersededBy = d.Copies[at]
-			d.Judgement = Judge(&d.Disk, p, now)
+		if other, ok := fresh[d.Name()]; ok {
+			d.Reason += fmt.Sprintf("; %s is fresh: if this one is not needed any more, put it under ignore: or destroy it", other)
 		}
 	}
 }
 
-// fresh are the datasets of the disks that are.
-func (r Report) fresh() map[string]bool {
-	datasets := make(map[string]bool, len(r.Disks))
+// fresh are the datasets of the disks that are, by the disks' names.
+func (r Report) fresh() map[string]string {
+	datasets := map[string]string{}
 	for i := range r.Disks {
-		datasets[r.Disks[i].Dataset] = r.Disks[i].Verdict == Fresh
+		if d := &r.Disks[i]; d.Verdict == Fresh {
+			datasets[d.Name()] = d.Dataset
+		}
 	}
 	return datasets
 }
@@ -139,12 +144,16 @@ func (r Report) sort() {
 }
 
 // WithOwners compares every disk with what the nodes said of it that may own it, by
-// the disk's dataset. A comparison makes no disk's state better: the worse counts.
+// the disk's dataset. The worse of verdict and comparison counts, but for a stale disk
+// that its owner does not use any more: it is orphaned.
 func (r Report) WithOwners(p Policy, said map[string][]Evidence) Report {
 	r.Disks = slices.Clone(r.Disks)
 	for i := range r.Disks {
 		d := &r.Disks[i]
 		c := Compare(d.Disk, d.Verdict, p, said[d.Dataset])
+		if c.Outcome == OutcomeOrphaned && d.Verdict == Stale {
+			d.Judgement = Judgement{Verdict: Orphaned, State: table[Orphaned].States[Within], Reason: d.Reason, Age: d.Age, Limit: d.Limit}
+		}
 		d.Compared, d.State = &c, Worst(d.State, c.State)
 	}
 	r.sort()

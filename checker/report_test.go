@@ -14,7 +14,7 @@ import (
 
 // someReport has a disk of nearly every verdict.
 func someReport() Report {
-	moved := aDisk("5", zfs.Hourly, day, func(d *Disk) { d.Copies = []string{"fast/vm-5-disk-0"} })
+	moved := aDisk("5", zfs.Hourly, day)
 	target := aDisk("5", zfs.Hourly, minute, func(d *Disk) { d.Dataset = "fast/vm-5-disk-0" })
 	pools := []Pool{
 		{Name: "fast", ReadAt: now, Disks: []Disk{target}},
@@ -39,26 +39,56 @@ func someReport() Report {
 	return Assemble(pools, p, now)
 }
 
-func TestSupersededNeedsAFreshCopy(t *testing.T) {
-	old := aDisk("5", zfs.Hourly, day, func(d *Disk) { d.Copies = []string{"fast/vm-5-disk-0"} })
+// A fresh copy elsewhere on the host excuses none: the name proves nothing, and a copy that
+// is kept is to be fresh. The reason names it.
+func TestEveryCopyIsJudgedByItsOwnLimits(t *testing.T) {
+	old := aDisk("5", zfs.Hourly, 73*hour)
 	for name, c := range map[string]struct {
 		copy Disk
-		want Verdict
+		word string
 	}{
-		"fresh":   {aDisk("5", zfs.Hourly, minute), Superseded},
-		"stopped": {aDisk("5", zfs.Stopped, minute), Stale},
-		"stale":   {aDisk("5", zfs.Hourly, 3*hour), Stale},
+		"fresh":   {aDisk("5", zfs.Hourly, minute), "; fast/vm-5-disk-0 is fresh: if this one is not needed any more, put it under ignore: or destroy it"},
+		"stopped": {aDisk("5", zfs.Stopped, minute), ""},
+		"stale":   {aDisk("5", zfs.Hourly, 3*hour), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.copy.Dataset = "fast/vm-5-disk-0"
 			r := Assemble([]Pool{{Name: "tank", Disks: []Disk{old}}, {Name: "fast", Disks: []Disk{c.copy}}}, testPolicy(), now)
-			for _, d := range r.Disks {
-				if d.Dataset == old.Dataset {
-					assert.Equal(t, c.want.String(), d.Verdict.String())
-				}
+			d := r.Disks[0]
+			assert.Equal(t, old.Dataset, d.Dataset)
+			assert.Equal(t, Stale, d.Verdict)
+			assert.Equal(t, Critical, d.State)
+			if c.word != "" {
+				assert.Contains(t, d.Reason, c.word)
+			} else {
+				assert.NotContains(t, d.Reason, "fast/")
 			}
 		})
 	}
+}
+
+// Only an answer makes a stale disk an orphan, which is a warning.
+func TestOrphanedNeedsAnAnswer(t *testing.T) {
+	stale, off := aDisk("1", zfs.Hourly, 73*hour), aDisk("2", zfs.Stopped, 73*hour)
+	p := NewPolicy(config.Default())
+	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{stale, off}}}, p, now)
+	gone := []Evidence{{Node: "a", Owned: NotOwned}}
+	asked := r.WithOwners(p, map[string][]Evidence{stale.Dataset: gone, off.Dataset: gone})
+	assert.Equal(t, Warning, asked.State())
+	for _, d := range asked.Disks {
+		want := Orphaned
+		if d.Dataset == off.Dataset {
+			want = Stopped
+		}
+		assert.Equal(t, want.String(), d.Verdict.String())
+		assert.Equal(t, "orphaned", d.Word())
+		assert.Equal(t, Warning, d.State)
+		assert.Equal(t, "yellow", d.Colour())
+	}
+	assert.Contains(t, asked.Summary(), "2 of 2 disks orphaned")
+	dead := r.WithOwners(p, map[string][]Evidence{stale.Dataset: {{Node: "a", Failure: "refused"}}, off.Dataset: gone})
+	assert.Equal(t, Critical, dead.State())
+	assert.Equal(t, Stale, dead.Disks[0].Verdict)
 }
 
 func TestExpiredMaintenanceIsAWarning(t *testing.T) {

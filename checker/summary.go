@@ -2,6 +2,7 @@ package checker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"snapwatch/internal/text"
@@ -108,7 +109,9 @@ func alarmWords() []string {
 		words = append(words, row.Name)
 	}
 	for _, row := range outcomes {
-		words = append(words, row.Name)
+		if !slices.Contains(words, row.Name) {
+			words = append(words, row.Name)
+		}
 	}
 	return words
 }

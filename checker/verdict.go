@@ -15,7 +15,7 @@ const (
 	Never
 	Future
 	Stopped
-	Superseded
+	Orphaned
 	Stale
 	Fresh
 )
@@ -66,8 +66,8 @@ var table = [...]Row{
 		"its newest snapshot is from the future, or the clock here went back: no age can be believed"},
 	{Stopped, "stopped", [3]State{OK, Warning, Warning}, [3]string{"grey", "yellow", "yellow"},
 		"its newest snapshot ends in _stopped and no receive is pending; alarms beyond max_stopped_age"},
-	{Superseded, "superseded", [3]State{OK, Warning, Warning}, [3]string{"grey", "yellow", "yellow"},
-		"another dataset here holds its newest snapshot and is fresh; alarms after 30 days, to have it removed"},
+	{Orphaned, "orphaned", all(Warning), colours("yellow"),
+		"it is older than a limit, and its owner answers that nothing uses it there any more; without an answer it is stale"},
 	{Stale, "stale", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
 		"its newest managed snapshot is older than a limit"},
 	{Fresh, "fresh", all(OK), colours("green"),

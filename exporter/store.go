@@ -27,7 +27,6 @@ type Store struct {
 
 	mu        sync.Mutex
 	pools     map[string]*pool
-	copies    map[string][]string
 	inventory *inventoryFile
 	guests    reader[pve.Owners]
 	// histories and runs are for the page.
@@ -174,8 +173,8 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	}
 }
 
-// tidy does what follows scans: remember disks and the cache, find copies. One does it;
-// who comes meanwhile goes on.
+// tidy does what follows scans: it keeps the disks and the cache. One does it; who comes
+// meanwhile does not wait.
 func (s *Store) tidy() {
 	if !s.tidying.TryLock() {
 		return
@@ -184,22 +183,12 @@ func (s *Store) tidy() {
 	pools := s.current()
 	s.inventory.update(pools, s.settings.Scanner.Now())
 	s.saveCache()
-	ctx, cancel := context.WithTimeout(context.Background(), s.settings.ScanTimeout)
-	defer cancel()
-	copies := s.settings.Scanner.Copies(ctx, pools)
-	s.mu.Lock()
-	s.copies = copies
-	s.mu.Unlock()
 }
 
 // Report judges what was last read of every pool, at the time it is called. It
 // reads nothing.
 func (s *Store) Report() checker.Report {
 	pools := s.current()
-	s.mu.Lock()
-	copies := s.copies
-	s.mu.Unlock()
-	scan.SetCopies(pools, copies)
 	s.inventory.disks().Recall(pools, s.targets())
 	return checker.Assemble(pools, s.policy, s.settings.Scanner.Now())
 }

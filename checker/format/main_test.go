@@ -68,7 +68,7 @@ func somePolicy() checker.Policy {
 
 // someReport has a disk of nearly every verdict.
 func someReport() checker.Report {
-	moved := aDisk("5", zfs.Hourly, day, func(d *checker.Disk) { d.Copies = []string{"fast/vm-5-disk-0"} })
+	moved := aDisk("5", zfs.Hourly, day)
 	target := aDisk("5", zfs.Hourly, minute, func(d *checker.Disk) { d.Dataset = "fast/vm-5-disk-0" })
 	pools := []checker.Pool{
 		{Name: "fast", ReadAt: now, Disks: []checker.Disk{target}},

@@ -16,12 +16,11 @@ type Cache struct {
 	newest map[string]entry
 	// unsaved is true when an entry changed since the last Save.
 	unsaved bool
-	copies  map[copyKey]bool
 }
 
 // NewCache is an empty cache.
 func NewCache() *Cache {
-	return &Cache{newest: map[string]entry{}, copies: map[copyKey]bool{}}
+	return &Cache{newest: map[string]entry{}}
 }
 
 // entry is what one dataset's newest managed snapshot was, and the facts it depends

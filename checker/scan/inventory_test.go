@@ -134,43 +134,6 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-func TestCopies(t *testing.T) {
-	w := zfstest.World{Datasets: []zfstest.Dataset{
-		pool("tank"), pool("fast"),
-		disk("tank/vm-1-disk-0", 1, snapshot(older, 1)),
-		disk("fast/vm-1-disk-0", 2, snapshot(older, 1), snapshot(hourly, 2)), // holds it by guid
-		disk("tank/vm-2-disk-0", 3, snapshot(older, 1)),
-		disk("fast/vm-2-disk-0", 4, snapshot(older, 7), snapshot(hourly, 8)), // only by name: the VMID was reused
-		disk("tank/vm-3-disk-0", 5, snapshot(older, 1)),
-		disk("fast/vm-3-disk-0", 6, snapshot(hourly, 2)), // not at all
-		disk("tank/vm-4-disk-0", 7, snapshot(older, 1)),
-	}}
-	f := zfstest.New(t, w)
-	s := scanner(f)
-	targets := Targets{"tank": {"tank"}, "fast": {"fast"}}
-	copies := func() map[string][]string {
-		got := map[string][]string{}
-		for _, p := range s.All(t.Context(), targets) {
-			for _, d := range p.Disks {
-				if d.Copies != nil {
-					got[d.Dataset] = d.Copies
-				}
-			}
-		}
-		return got
-	}
-	want := map[string][]string{"tank/vm-1-disk-0": {"fast/vm-1-disk-0"}}
-	assert.Equal(t, want, copies())
-	f.Forget()
-	assert.Equal(t, want, copies())
-	assert.Len(t, f.Calls(), 2, "remembered: %q", f.Calls())
-
-	w.Faults = []zfstest.Fault{{Words: []string{"fast/vm-1-disk-0@" + older}, Exit: 1, Stderr: "no\n"}}
-	f.Set(w)
-	s.Cache = NewCache()
-	assert.Empty(t, copies(), "what cannot be asked is no evidence")
-}
-
 func TestCacheOnDisk(t *testing.T) {
 	f := zfstest.New(t, plainWorld())
 	path := filepath.Join(t.TempDir(), "newest.json")

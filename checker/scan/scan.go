@@ -32,7 +32,7 @@ type Scanner struct {
 	Run zfs.Run
 }
 
-// All scans every pool at the same time, and then finds the disks' copies.
+// All scans every pool at the same time.
 func (s Scanner) All(ctx context.Context, targets Targets) []checker.Pool {
 	names := targets.Pools()
 	pools := make([]checker.Pool, len(names))
@@ -41,7 +41,6 @@ func (s Scanner) All(ctx context.Context, targets Targets) []checker.Pool {
 		scans.Go(func() { pools[i] = s.Pool(ctx, name, targets[name]) })
 	}
 	scans.Wait()
-	SetCopies(pools, s.Copies(ctx, pools))
 	return pools
 }
 

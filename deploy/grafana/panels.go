@@ -18,7 +18,7 @@ type row struct {
 
 const (
 	// silent are verdicts whose age says nothing.
-	silent = `on (job, instance, dataset) snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|stopped|superseded"} == 1`
+	silent = `on (job, instance, dataset) snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|stopped"} == 1`
 	// lag is how far each copy is behind the freshest of the same disk, as in the
 	// alert SnapwatchLag.
 	lag = `max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest_snapshot_timestamp_seconds:origin)

@@ -91,7 +91,7 @@ func TestReplicaVerdicts(t *testing.T) {
 	verdict("tc/"+broken, "stale", "CRITICAL", "lagging")
 	assert.Contains(t, then.disks["tc/"+broken].Reason, "a receive is pending")
 	verdict("tc/"+reused, "stopped", "CRITICAL", "lagging")
-	verdict("tc/"+moved, "superseded", "OK", "not compared")
+	verdict("tc/"+moved, "stale", "CRITICAL", "lagging")
 	verdict("tc/new/"+moved, "fresh", "OK", "in sync")
 	verdict("tc/"+deleted, "stopped", "WARNING", "orphaned")
 

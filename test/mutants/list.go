@@ -127,16 +127,12 @@ var mutants = []mutant{
 	{"checker/judge.go", `class != zfs.Stopped || c.disk.PendingReceive || c.labelledRunning()`, `class != zfs.Stopped || c.labelledRunning()`, "stay silent while a receive is pending"},
 	{"checker/judge.go", `ahead > clockSlack {`, `ahead > 100*clockSlack {`, "believe a snapshot of the future"},
 	{"checker/judge.go", `return c.disk.HostClock.After(c.now.Add(clockSlack))`, `return false && c.disk.HostClock.After(c.now.Add(clockSlack))`, "believe a clock that went back"},
-	{"checker/judge.go", `c.disk.SupersededBy == "" || c.level == Within`, `c.level == Within`, "call any stale disk superseded"},
+	{"checker/report.go", `c.Outcome == OutcomeOrphaned && d.Verdict == Stale`, `d.Verdict == Stale`, "call any stale disk orphaned"},
 	{"checker/judge.go", `	case Stopped:
 		return c.stopped()
-	case Superseded:
-		return c.superseded()
 	case Stale:
 		return c.stale()`, `	case Stopped:
 		return c.stale()
-	case Superseded:
-		return c.superseded()
 	case Stale:
 		return c.stopped()`, "swap two verdicts"},
 	{"checker/scan/cache.go", `return k.Changed != 0`, `return true`, "remember beyond the process what depends on a name alone"},
@@ -163,7 +159,7 @@ var mutants = []mutant{
 	{"checker/scan/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
 	{"checker/report.go", `result.State, result.Verdict = Unknown, PoolUnreadable`, `result.State = Unknown`, "never call a pool that hangs unreadable"},
 	// The rules.
-	{"deploy/prometheus/snapwatch.rules.yml", `receiving|excluded|future|stopped|superseded"}`, `receiving|excluded|future|superseded"}`, "call stopped guests stale"},
+	{"deploy/prometheus/snapwatch.rules.yml", `receiving|excluded|future|stopped"}`, `receiving|excluded|future"}`, "call stopped guests stale"},
 	{"deploy/prometheus/snapwatch.rules.yml", `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
           >`, `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
           <`, "call fresh disks stale"},
@@ -174,8 +170,8 @@ var mutants = []mutant{
 	{"deploy/prometheus/snapwatch.rules.yml", `last_over_time(snapwatch_disk_state{state="missing"}[10m]) == 1
         for: 10m`, `last_over_time(snapwatch_disk_state{state="missing"}[10m]) == 1
         for: 10d`, "wait days for a disk that is gone"},
-	{"deploy/prometheus/snapwatch.rules.yml", `receiving|excluded|superseded"}[10m]) == 1
-        for: 30m`, `receiving|excluded|superseded|stopped"}[10m]) == 1
+	{"deploy/prometheus/snapwatch.rules.yml", `receiving|excluded"}[10m]) == 1
+        for: 30m`, `receiving|excluded|stopped"}[10m]) == 1
         for: 30m`, "let a _stopped copy hide that it is behind"},
 	{"deploy/prometheus/snapwatch.rules.yml", `last_over_time(snapwatch_disk_max_stopped_age_seconds[10m])`, `10 * last_over_time(snapwatch_disk_max_stopped_age_seconds[10m])`, "wait most of a year for a guest that is off"},
 	{"deploy/prometheus/snapwatch.rules.yml", `last_over_time(snapwatch_disk_newest_snapshot_timestamp_seconds[10m])

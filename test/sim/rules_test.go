@@ -167,7 +167,7 @@ func (r *record) expect(tick int, report checker.Report) {
 		// Check knows since when the copy is behind, the rules only by how much: of a guest
 		// that ran for a moment they say nothing.
 		src := w.owned(d.Disk)
-		if d.Compared.Outcome == checker.Lagging && src != nil && src.Creation.Sub(d.Newest.Creation) > 6*time.Hour && d.Verdict != checker.Superseded {
+		if d.Compared.Outcome == checker.Lagging && src != nil && src.Creation.Sub(d.Newest.Creation) > 6*time.Hour {
 			r.ask(tick, fmt.Sprintf(`count by (severity) (ALERTS{alertname="SnapwatchLag",instance="c",%s,severity="warning"})`, dataset), []string{`severity="warning"`})
 			if d.Compared.State == checker.Critical {
 				r.ask(tick, fmt.Sprintf(`count by (severity) (ALERTS{alertname="SnapwatchLag",instance="c",%s,severity="critical"})`, dataset), []string{`severity="critical"`})
