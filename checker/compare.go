@@ -24,6 +24,7 @@ const (
 	OwnerUnreachable
 	OwnerUnreadable
 	OutcomeOrphaned
+	OutcomeExcluded
 )
 
 func (o Outcome) String() string { return outcomes[o].Name }
@@ -48,6 +49,7 @@ var outcomes = [...]OutcomeRow{
 	{OwnerUnreachable, "owner unreachable", all(Unknown), "no node that answered has the guest, and one did not answer"},
 	{OwnerUnreadable, "owner unreadable", all(Unknown), "the owner cannot tell about its own disk, or has none of that name"},
 	{OutcomeOrphaned, "orphaned", all(Warning), "every node that may own the guest answered that none has it, or its owner that the disk is gone there: remove the copy, or ignore it"},
+	{OutcomeExcluded, "excluded by its owner", all(OK), "its owner answers that it takes no snapshots of it: label:nosnap there, a template, or ignore in its configuration"},
 }
 
 // Outcomes is the table of outcomes.
@@ -79,6 +81,17 @@ type Evidence struct {
 	// BehindSince is when that disk's first managed snapshot after the replica's newest
 	// was made, zero if that is not known. Now is the node's clock.
 	BehindSince, Now time.Time
+	// Gone is true where the node read all that it could be in, and has no such disk.
+	// Template is true where the guest is a template there.
+	Gone, Template bool
+	// Excluded is why the node takes no snapshots of the disk, "" if it does.
+	Excluded string
+	// Alive is true where the guest's process lives on the node, AliveSince since when,
+	// zero if that is not known.
+	Alive      bool
+	AliveSince time.Time
+	// Unregistered is true where nothing starts snap on the node.
+	Unregistered bool
 }
 
 // Comparison is what comparing a disk with its owner gave, and why.
@@ -101,19 +114,24 @@ type Comparison struct {
 
 // Compare compares a disk with what the nodes say that may own it. It looks only at
 // what it is given. A disk whose verdict is no statement on its newest snapshot is
-// not compared.
+// not compared; of one that never had a snapshot the owner may say that it takes none.
 func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
+	owners := slices.DeleteFunc(slices.Clone(nodes), func(e Evidence) bool { return !e.owns(d) })
 	if d.Newest == nil || !slices.Contains([]Verdict{Future, Stopped, Stale, Fresh}, v) {
+		if v == Never && len(owners) == 1 && owners[0].takesNone() {
+			c := against(d, p, owners[0])
+			c.Owner = owners[0].Node
+			return c
+		}
 		return Comparison{Reason: "not compared, it is " + v.String()}
 	}
-	owners := slices.DeleteFunc(slices.Clone(nodes), func(e Evidence) bool { return !e.owns(d) })
 	switch len(owners) {
 	case 0:
 		return ownerless(d, nodes)
 	case 1:
 		c := against(d, p, owners[0])
 		c.Owner = owners[0].Node
-		c.Proven = v == Stopped && c.Outcome == InSync && owners[0].Newest.GUID == d.Newest.GUID
+		c.Proven = v == Stopped && c.Outcome == InSync && owners[0].Newest.GUID == d.Newest.GUID && !owners[0].Alive
 		return c
 	}
 	var names []string
@@ -132,6 +150,9 @@ func (e Evidence) isReplica(d Disk) bool {
 func (e Evidence) owns(d Disk) bool {
 	return e.Failure == "" && e.Owned == Owned && !e.isReplica(d)
 }
+
+// takesNone reports whether the owner says that nothing of the disk is to come.
+func (e Evidence) takesNone() bool { return e.Gone || e.Excluded != "" }
 
 // ownerless says why a disk has no owner. Only a no of every node that may own it
 // makes it orphaned.
@@ -170,8 +191,16 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 	switch {
 	case o.Problem != "":
 		return outcome(OwnerUnreadable, "%s: %s", o.Node, o.Problem)
+	case o.Gone && o.Template:
+		return outcome(OutcomeOrphaned, "guest %d is a template on %s now: remove this copy of %s, or put it under ignore:", d.VMID, o.Node, o.Dataset)
+	case o.Gone:
+		return outcome(OutcomeOrphaned, "%s is gone on %s, which has guest %d: remove this copy, or put it under ignore:", o.Dataset, o.Node, d.VMID)
+	case o.Excluded != "":
+		return outcome(OutcomeExcluded, "%s takes no snapshots of it: %s", o.Node, o.Excluded)
 	case o.Newest == nil:
 		return outcome(OwnerUnreadable, "%s has no managed snapshot of %s", o.Node, o.Dataset)
+	case o.Newest.GUID == d.Newest.GUID && o.Alive && d.Suffix() == zfs.Stopped.String():
+		return o.startedAgain(d, p)
 	case o.Newest.GUID == d.Newest.GUID:
 		return inSync(d, p, 0, "the newest of "+o.Node+", too")
 	case o.Presence == PresenceUnknown:
@@ -198,6 +227,22 @@ func (e Evidence) lag(d Disk) (lag time.Duration, words string) {
 	}
 	lag = max(0, e.Now.Sub(e.BehindSince))
 	return lag, fmt.Sprintf("behind %s of %s for %s", e.Newest.Name, e.Node, text.Age(lag))
+}
+
+// startedAgain judges a disk whose newest snapshot, here and at the owner, says that the
+// guest is off, while its process lives there: since it was started a snapshot is due. A
+// start that is not known is taken to be that of the snapshot.
+func (e Evidence) startedAgain(d Disk, p Policy) Comparison {
+	since := e.AliveSince
+	if since.IsZero() || since.Before(d.Newest.Creation) {
+		since = d.Newest.Creation
+	}
+	lag := max(0, e.Now.Sub(since))
+	words := fmt.Sprintf("guest %d runs on %s for %s, and its newest snapshot there is %s, too", d.VMID, e.Node, text.Age(lag), d.Newest.Name)
+	if e.Unregistered {
+		words += ": nothing starts snap there"
+	}
+	return inSync(d, p, lag, words)
 }
 
 // inSync judges a lag by the disk's limits.

@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,8 +29,9 @@ type CompareDisk struct {
 	// Disk is the disk's name there: vm-100-disk-0.
 	Disk string `json:"disk"`
 	// Dataset is its full name there, "" where the replica does not know it.
-	Dataset string      `json:"dataset,omitempty"`
-	Newest  SnapshotRef `json:"newest"`
+	Dataset string `json:"dataset,omitempty"`
+	// Newest has no name where the replica has no managed snapshot.
+	Newest SnapshotRef `json:"newest"`
 }
 
 // SnapshotRef is a managed snapshot as hosts tell each other of it. The guid is a
@@ -46,6 +48,8 @@ type CompareAnswer struct {
 	Version int            `json:"version"`
 	Time    time.Time      `json:"time"`
 	Disks   []ComparedDisk `json:"disks"`
+	// Unregistered is true where the node has guests and nothing starts snap.
+	Unregistered bool `json:"snap_unregistered,omitempty"`
 }
 
 // ComparedDisk is what a node says of one disk.
@@ -72,24 +76,36 @@ type ComparedDisk struct {
 	// BehindSince is when the node's first managed snapshot after that one was made,
 	// nil where it does not know.
 	BehindSince *time.Time `json:"behind_since,omitempty"`
+	// Gone is true where the node read all that the disk could be in and has none;
+	// Template where the guest is a template there.
+	Gone     bool `json:"gone,omitempty"`
+	Template bool `json:"guest_is_template,omitempty"`
+	// Excluded is why the node takes no snapshots of the disk.
+	Excluded string `json:"excluded,omitempty"`
+	// Alive is true where the guest's process lives, AliveSince since when.
+	Alive      bool       `json:"alive,omitempty"`
+	AliveSince *time.Time `json:"alive_since,omitempty"`
 }
 
 // newCompareDisk asks about a disk by its dataset at the owner where that is known.
 // A disk that is called otherwise there is asked for by that name.
 func newCompareDisk(d Disk, origin string) CompareDisk {
-	c := CompareDisk{Disk: d.Name(), Newest: NewSnapshotRef(*d.Newest)}
+	c := CompareDisk{Disk: d.Name()}
+	if d.Newest != nil {
+		c.Newest = NewSnapshotRef(*d.Newest)
+	}
 	if _, _, isDisk := zfs.ParseDiskName(zfs.Base(origin)); isDisk {
 		c.Disk, c.Dataset = zfs.Base(origin), origin
 	}
 	return c
 }
 
-// NewCompareRequest asks about the report's disks that can be compared, whose datasets here
+// NewCompareRequest asks about the report's disks that were read, whose datasets here
 // it returns, too. originOf tells where a dataset comes from, as [config.Watch.OriginOf].
 func NewCompareRequest(r Report, originOf func(dataset string) (cluster, origin string)) (request CompareRequest, datasets []string) {
 	request = CompareRequest{Version: compareVersion, Disks: []CompareDisk{}}
 	for _, d := range r.Disks {
-		if d.Newest != nil {
+		if d.Newest != nil || d.Verdict == Never {
 			_, origin := originOf(d.Dataset)
 			datasets = append(datasets, d.Dataset)
 			request.Disks = append(request.Disks, newCompareDisk(d.Disk, origin))
@@ -142,6 +158,9 @@ func (c CompareDisk) validate() error {
 	if c.Dataset != "" && (!zfs.ValidDataset(c.Dataset) || zfs.Base(c.Dataset) != c.Disk) {
 		return fmt.Errorf("%q is no dataset of a disk called %s", text.Clip(c.Dataset, 100), c.Disk)
 	}
+	if c.Newest.Name == "" {
+		return nil
+	}
 	return c.Newest.validate()
 }
 
@@ -166,6 +185,7 @@ func (a CompareAnswer) Evidence(request CompareRequest) ([]Evidence, error) {
 		if err != nil {
 			return nil, err
 		}
+		e.Unregistered = a.Unregistered
 		all = append(all, e)
 	}
 	return all, nil
@@ -181,6 +201,10 @@ func (c ComparedDisk) evidence(asked CompareDisk, now time.Time) (Evidence, erro
 		Owned: c.Owned, Why: text.Clip(text.Plain(c.OwnedProblem), 200), ConfiguredOn: text.Clip(text.Plain(c.ConfiguredOn), 64), Replica: c.Replica,
 		Dataset: text.Clip(text.Plain(c.Dataset), 255), GUID: c.GUID, Problem: text.Clip(text.Plain(c.Problem), 200), Presence: c.Presence, PresenceGUID: c.PresenceGUID,
 		BehindSince: instant(c.BehindSince), Now: now,
+		Gone: c.Gone, Template: c.Template, Excluded: text.Clip(text.Plain(c.Excluded), 100), Alive: c.Alive, AliveSince: instant(c.AliveSince),
+	}
+	if c.Gone {
+		e.Dataset = cmp.Or(asked.Dataset, asked.Disk)
 	}
 	if s := c.Newest; s != nil {
 		if err := s.validate(); err != nil {

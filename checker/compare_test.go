@@ -43,6 +43,11 @@ func node(name string, owned Ownership, change ...func(*Evidence)) Evidence {
 func TestCompare(t *testing.T) {
 	fresh, stopped := aDisk("1", zfs.Hourly, hour), aDisk("1", zfs.Stopped, 3*day)
 	no := node("b", NotOwned)
+	gone := func(e *Evidence) { e.Gone, e.Dataset = true, "rpool/data/vm-1-disk-0" }
+	excluded := func(e *Evidence) { e.Excluded = "label:nosnap=on" }
+	lives := func(since time.Duration) func(*Evidence) {
+		return func(e *Evidence) { e.Alive, e.AliveSince, e.Now = true, ago(since), now }
+	}
 	for name, c := range map[string]struct {
 		disk    Disk
 		verdict Verdict
@@ -82,12 +87,25 @@ func TestCompare(t *testing.T) {
 		"unreadable: its pool":                       {disk: fresh, nodes: []Evidence{says(fresh.Newest, func(e *Evidence) { e.Problem = "pool rpool is suspended" })}, outcome: OwnerUnreadable, state: Unknown, reason: "a: pool rpool is suspended"},
 		"unreadable: no managed snapshot":            {disk: fresh, nodes: []Evidence{says(nil)}, outcome: OwnerUnreadable, state: Unknown, reason: "a has no managed snapshot of rpool/data/vm-1-disk-0"},
 		"unreadable: it does not say what it holds":  {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(PresenceUnknown, 0))}, outcome: OwnerUnreadable, state: Unknown, reason: "does not say"},
-		"orphaned":                       {disk: stopped, verdict: Stopped, nodes: []Evidence{no, node("a", NotOwned)}, outcome: OutcomeOrphaned, state: Warning, reason: "no node has guest 1 any more (2 asked)"},
-		"orphaned: a replica has no say": {disk: fresh, nodes: []Evidence{no, node("c", NotOwned, func(e *Evidence) { e.Replica = true })}, outcome: OutcomeOrphaned, state: Warning, reason: "(1 asked)"},
-		"not compared: excluded":         {disk: fresh, verdict: Excluded, nodes: []Evidence{says(other(zfs.Hourly, -day))}, outcome: NotCompared},
-		"not compared: missing":          {disk: fresh, verdict: Missing, nodes: []Evidence{no}, outcome: NotCompared},
-		"not compared: nothing here":     {disk: aDisk("1", zfs.Hourly, 0, bare), verdict: Never, nodes: []Evidence{says(fresh.Newest)}, outcome: NotCompared},
-		"nobody was asked":               {disk: fresh, outcome: NoOwner, state: Unknown},
+		"orphaned":                                      {disk: stopped, verdict: Stopped, nodes: []Evidence{no, node("a", NotOwned)}, outcome: OutcomeOrphaned, state: Warning, reason: "no node has guest 1 any more (2 asked)"},
+		"orphaned: a replica has no say":                {disk: fresh, nodes: []Evidence{no, node("c", NotOwned, func(e *Evidence) { e.Replica = true })}, outcome: OutcomeOrphaned, state: Warning, reason: "(1 asked)"},
+		"orphaned: gone at its owner":                   {disk: stopped, verdict: Stopped, nodes: []Evidence{node("a", Owned, gone)}, outcome: OutcomeOrphaned, state: Warning, reason: "rpool/data/vm-1-disk-0 is gone on a, which has guest 1: remove this copy, or put it under ignore:"},
+		"orphaned: a template":                          {disk: stopped, verdict: Stopped, nodes: []Evidence{node("a", Owned, gone, func(e *Evidence) { e.Template = true })}, outcome: OutcomeOrphaned, state: Warning, reason: "guest 1 is a template on a now"},
+		"orphaned: though it never had a snapshot":      {disk: aDisk("1", zfs.Hourly, 0, bare), verdict: Never, nodes: []Evidence{node("a", Owned, gone)}, outcome: OutcomeOrphaned, state: Warning, reason: "is gone on a"},
+		"not orphaned: gone on a node that is no owner": {disk: stopped, verdict: Stopped, nodes: []Evidence{node("a", NotOwned, gone, func(e *Evidence) { e.ConfiguredOn = "b" })}, outcome: NoOwner, state: Unknown},
+		"excluded by its owner":                         {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, -day), excluded)}, outcome: OutcomeExcluded, reason: "a takes no snapshots of it: label:nosnap=on"},
+		"excluded: never had one":                       {disk: aDisk("1", zfs.Hourly, 0, bare), verdict: Never, nodes: []Evidence{says(nil, excluded)}, outcome: OutcomeExcluded},
+		"not excluded by another node":                  {disk: fresh, nodes: []Evidence{says(fresh.Newest), node("b", NotOwned, excluded)}, outcome: InSync, rule: "limits.warning"},
+		"stopped: lives since a moment ago":             {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(minute))}, outcome: InSync, reason: "guest 1 runs on a for 1m, and its newest snapshot there is autosnap_2026-03-26_12:00:00_stopped, too", rule: "limits.warning"},
+		"stopped: lives beyond the warning":             {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(3*hour))}, outcome: Lagging, state: Warning, reason: "runs on a for 3h", rule: "limits.warning"},
+		"stopped: lives beyond the critical":            {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(7*hour), func(e *Evidence) { e.Unregistered = true })}, outcome: Lagging, state: Critical, reason: "nothing starts snap there", rule: "limits.critical"},
+		"stopped: lives, not known since":               {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(0), func(e *Evidence) { e.AliveSince = time.Time{} })}, outcome: Lagging, state: Critical, reason: "runs on a for 3d", rule: "limits.critical"},
+		"stopped: lives since before it":                {disk: stopped, verdict: Stopped, nodes: []Evidence{says(stopped.Newest, lives(9*day))}, outcome: Lagging, state: Critical, reason: "runs on a for 3d", rule: "limits.critical"},
+		"stopped: lives, and newer ones come":           {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 3*day-hour), lives(9*day))}, outcome: InSync, rule: "limits.warning"},
+		"not compared: excluded":                        {disk: fresh, verdict: Excluded, nodes: []Evidence{says(other(zfs.Hourly, -day))}, outcome: NotCompared},
+		"not compared: missing":                         {disk: fresh, verdict: Missing, nodes: []Evidence{no}, outcome: NotCompared},
+		"not compared: nothing here":                    {disk: aDisk("1", zfs.Hourly, 0, bare), verdict: Never, nodes: []Evidence{says(fresh.Newest)}, outcome: NotCompared},
+		"nobody was asked":                              {disk: fresh, outcome: NoOwner, state: Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.verdict == Unreadable {
@@ -121,6 +139,11 @@ func anyEvidence(t *rapid.T) Evidence {
 	e.Problem = rapid.SampledFrom([]string{"", "", "broken"}).Draw(t, "problem")
 	e.Presence = Presence(rapid.IntRange(0, 3).Draw(t, "held"))
 	e.PresenceGUID = rapid.SampledFrom([]uint64{0, 7, 8}).Draw(t, "guid")
+	e.Gone = rapid.Bool().Draw(t, "gone")
+	e.Template = rapid.Bool().Draw(t, "template")
+	e.Excluded = rapid.SampledFrom([]string{"", "", "label:nosnap=on"}).Draw(t, "excluded")
+	e.Alive = rapid.Bool().Draw(t, "alive")
+	e.Unregistered = rapid.Bool().Draw(t, "unregistered")
 	if rapid.Bool().Draw(t, "snapshot") {
 		e.Newest = managed(zfs.Hourly, time.Duration(rapid.Int64Range(-int64(day), int64(100*day)).Draw(t, "age")))
 		e.Newest.GUID = rapid.SampledFrom([]uint64{7, 8}).Draw(t, "newest guid")
@@ -128,8 +151,8 @@ func anyEvidence(t *rapid.T) Evidence {
 	return e
 }
 
-// Whatever nodes say, no disk and no report gets better by it, but for a stale disk that
-// nobody uses any more.
+// Whatever nodes say, no disk and no report gets better by it, but for a disk that its owner
+// takes no snapshots of, or does not use any more.
 func TestAComparisonNeverMakesAStateBetter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := anyDisk(t)
@@ -137,10 +160,15 @@ func TestAComparisonNeverMakesAStateBetter(t *testing.T) {
 		p := testPolicy()
 		before := Assemble([]Pool{{Name: zfs.Pool(d.Dataset), ReadAt: now, Disks: []Disk{d}}}, p, now)
 		after := before.WithOwners(p, map[string][]Evidence{d.Dataset: nodes})
-		if after.Disks[0].Verdict == Orphaned {
-			assert.Equal(t, Stale, before.Disks[0].Verdict)
-			assert.Equal(t, OutcomeOrphaned, after.Disks[0].Compared.Outcome)
+		switch outcome := after.Disks[0].Compared.Outcome; {
+		case after.Disks[0].Verdict == Orphaned:
+			assert.Contains(t, []Verdict{Stale, Never}, before.Disks[0].Verdict)
+			assert.Equal(t, OutcomeOrphaned, outcome)
 			assert.Equal(t, Warning, after.Disks[0].State)
+			return
+		case outcome == OutcomeExcluded:
+			assert.Equal(t, Excluded, after.Disks[0].Verdict)
+			assert.Equal(t, OK, after.Disks[0].State)
 			return
 		}
 		assert.GreaterOrEqual(t, after.State().severity(), before.State().severity())

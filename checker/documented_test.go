@@ -38,12 +38,15 @@ one. This page is made from the table in ` + "`checker/verdict.go`" + `.
 ## Comparison with the owner
 
 ` + "`check --owners`" + ` compares each disk with the node that owns its guest now. The worse of the verdict's state and
-this one counts; only a stale disk that its owner does not use any more becomes *orphaned*. A disk that is unreadable,
-missing, receiving, excluded or never is not compared. A lag is how long the owner has had a snapshot that
+this one counts; only a stale disk that its owner does not use any more becomes *orphaned*, and one that its owner takes no
+snapshots of *excluded*. A disk that is unreadable, missing, receiving or excluded is not compared, and one that never had a
+snapshot only with an owner that says so. A lag is how long the owner has had a snapshot that
 the replica lacks (or the difference of the newest ones, where it does not know), held against the limits of an age.
 
 A stopped disk whose newest snapshot is also its owner's newest is proven to be stopped. Any other is counted apart, as
-stopped (unproven): its silence rests on a suffix alone.
+stopped (unproven): its silence rests on a suffix alone. While the owner says that the guest's process lives, a
+` + "`_stopped`" + ` that is the newest proves nothing: since the guest was started a snapshot is due, and the time since then is
+a lag.
 
 | outcome | it holds when | state within the limits | beyond warning | beyond critical |
 |---|---|---|---|---|

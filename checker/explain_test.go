@@ -45,6 +45,7 @@ func TestExplain(t *testing.T) {
 		"this host asked itself":    {stale, []Evidence{ownerNode(newer, AsSnapshot), {Node: "c", Owned: NotOwned, GUID: 5, Newest: newer}}, "pve1:10191 → here: ", "look at the job"},
 		"no answer":                 {stale, []Evidence{{Node: "pve1:10191", Failure: "no answer in time"}}, "not known: owner unreachable, pve1:10191: no answer in time", "systemctl status snapwatch-exporter"},
 		"orphaned":                  {stale, []Evidence{{Node: "pve1:10191", Owned: NotOwned}}, "none: nothing comes here any more, no node has guest 1", "zfs destroy -rnv tank/vm-1-disk-0 shows"},
+		"gone at the owner":         {stale, []Evidence{{Node: "pve1:10191", Owned: Owned, Gone: true, Dataset: "rpool/vm-1-disk-0"}}, "none: nothing comes here any more, rpool/vm-1-disk-0 is gone on pve1", "zfs destroy -rnv tank/vm-1-disk-0 shows"},
 		"gone":                      {aDisk("1", zfs.Hourly, hour, func(d *Disk) { d.Gone = true }), nil, "not known: no other site", "zpool history tank"},
 		"never, asked":              {aDisk("1", zfs.Hourly, 0, bare), []Evidence{ownerNode(newer, AsSnapshot)}, "not known: not compared, it is never", "on the owner: snapwatch snap --dry-run"},
 		"unreadable":                {aDisk("1", zfs.Hourly, 0, func(d *Disk) { d.Problem = "I/O error" }), nil, "not known", "zpool status tank"},

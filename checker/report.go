@@ -144,20 +144,46 @@ func (r Report) sort() {
 }
 
 // WithOwners compares every disk with what the nodes said of it that may own it, by
-// the disk's dataset. The worse of verdict and comparison counts, but for a stale disk
-// that its owner does not use any more: it is orphaned.
+// the disk's dataset. The worse of verdict and comparison counts, but for a disk that
+// its owner takes no snapshots of, which is excluded, and a stale one that it does not use
+// any more, which is orphaned.
 func (r Report) WithOwners(p Policy, said map[string][]Evidence) Report {
 	r.Disks = slices.Clone(r.Disks)
 	for i := range r.Disks {
 		d := &r.Disks[i]
 		c := Compare(d.Disk, d.Verdict, p, said[d.Dataset])
-		if c.Outcome == OutcomeOrphaned && d.Verdict == Stale {
-			d.Judgement = Judgement{Verdict: Orphaned, State: table[Orphaned].States[Within], Reason: d.Reason, Age: d.Age, Limit: d.Limit}
+		switch {
+		case c.Outcome == OutcomeOrphaned && (d.Verdict == Stale || d.Verdict == Never):
+			d.become(Orphaned, c.Reason)
+		case c.Outcome == OutcomeExcluded:
+			d.become(Excluded, c.Reason)
+			d.Limit = Limit{Rule: "excluded by its owner"}
 		}
 		d.Compared, d.State = &c, Worst(d.State, c.State)
 	}
+	r.Notes = append(slices.Clone(r.Notes), unregistered(r.Disks, said)...)
 	r.sort()
 	return r
+}
+
+// become gives the disk a verdict that its owner's answer is the reason for.
+func (d *Result) become(v Verdict, reason string) {
+	d.Judgement = Judgement{Verdict: v, State: table[v].States[Within], Reason: reason, Age: d.Age, Limit: d.Limit}
+}
+
+// unregistered names the nodes that own disks and on which nothing starts snap.
+func unregistered(disks []Result, said map[string][]Evidence) []Note {
+	var notes []Note
+	named := map[string]bool{}
+	for i := range disks {
+		for _, e := range said[disks[i].Dataset] {
+			if e.Unregistered && e.owns(disks[i].Disk) && !named[e.Node] {
+				named[e.Node] = true
+				notes = append(notes, Note{Warning, "nothing starts snap on " + e.Node + ", which has guests: there, as root: snapwatch doctor; snapwatch cron install"})
+			}
+		}
+	}
+	return notes
 }
 
 func expiredText(m config.Maintenance) string {

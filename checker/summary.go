@@ -31,7 +31,7 @@ func (d Result) unproven() bool {
 
 // FullReason is why the disk has its verdict, and what its owner says.
 func (d Result) FullReason() string {
-	if d.Compared == nil {
+	if d.Compared == nil || d.Reason == d.Compared.Reason {
 		return d.Reason
 	}
 	return fmt.Sprintf("%s; %s: %s", d.Reason, d.Compared.Outcome, d.Compared.Reason)

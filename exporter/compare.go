@@ -53,37 +53,77 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 	report := s.Report()
 	answer := checker.NewCompareAnswer(report.Now)
 	owners, err := s.owners(ctx)
+	answer.Unregistered = err == nil && s.snapMissing(owners)
 	here := look(report)
-	wanted := map[string][]string{} // full names by pool
-	for _, asked := range request.Disks {
-		d := s.own(asked, here, owners, err)
+	names := wanted{}
+	namesakes := map[int][]checker.Result{} // of disks that are not where they were
+	for i, asked := range request.Disks {
+		d := s.guest(asked, owners, err)
+		is, same, problem := here.meant(asked, s.covers)
 		switch {
-		case d.Problem != "":
-		case d.Newest != nil && d.Newest.Name == asked.Newest.Name:
-			d.Presence, d.PresenceGUID = checker.AsSnapshot, d.Newest.GUID
+		case problem != "":
+			d.Problem = problem
+		case is == nil:
+			namesakes[i] = same
+			for _, k := range same {
+				names.add(k.Dataset, asked.Newest)
+			}
 		default:
-			pool := zfs.Pool(d.Dataset)
-			wanted[pool] = append(wanted[pool], d.Dataset+"@"+asked.Newest.Name)
+			s.describe(&d, *is, here, asked.Newest)
+			if d.Problem == "" && d.Presence == checker.PresenceUnknown {
+				names.add(d.Dataset, asked.Newest)
+			}
 		}
 		answer.Disks = append(answer.Disks, d)
 	}
-	found, problems := s.lookUp(ctx, wanted)
+	found, problems := s.lookUp(ctx, names)
 	for i := range answer.Disks {
-		d := &answer.Disks[i]
-		if d.Problem != "" || d.Presence != checker.PresenceUnknown {
+		d, asked := &answer.Disks[i], request.Disks[i].Newest
+		if same, moved := namesakes[i]; moved {
+			s.renamed(d, same, here, asked, found, problems)
+		}
+		if d.Problem != "" || d.Gone || d.Presence != checker.PresenceUnknown || asked.Name == "" {
 			continue
 		}
 		if d.Problem = problems[zfs.Pool(d.Dataset)]; d.Problem == "" {
-			h := found[d.Dataset+"@"+request.Disks[i].Newest.Name]
+			h := found[d.Dataset+"@"+asked.Name]
 			d.Presence, d.PresenceGUID = h.Presence, h.GUID
 		}
 	}
 	s.tellSince(ctx, request, answer, found)
+	s.tellLiving(request, answer)
 	return answer
 }
 
+// wanted are full names of snapshots to look up, by pool.
+type wanted map[string][]string
+
+func (w wanted) add(dataset string, asked checker.SnapshotRef) {
+	if asked.Name != "" {
+		pool := zfs.Pool(dataset)
+		w[pool] = append(w[pool], dataset+"@"+asked.Name)
+	}
+}
+
+// renamed answers for a disk that is not where the asker says that it comes from: one of
+// its name that holds the asker's newest snapshot, by guid, is that disk. Else it is gone: a
+// name alone is no proof.
+func (s *Store) renamed(d *checker.ComparedDisk, same []checker.Result, here view, asked checker.SnapshotRef, found map[string]scan.Lookup, problems map[string]string) {
+	for _, k := range same {
+		if d.Problem = problems[zfs.Pool(k.Dataset)]; d.Problem != "" {
+			return
+		}
+		if h := found[k.Dataset+"@"+asked.Name]; asked.Name != "" && h.GUID != 0 && h.GUID == asked.GUID {
+			s.describe(d, k, here, asked)
+			return
+		}
+	}
+	vmid, _, _ := zfs.ParseDiskName(d.Disk)
+	d.Gone, d.Template = true, here.templates[vmid]
+}
+
 // lookUp asks all pools at the same time.
-func (s *Store) lookUp(ctx context.Context, wanted map[string][]string) (all map[string]scan.Lookup, problems map[string]string) {
+func (s *Store) lookUp(ctx context.Context, wanted wanted) (all map[string]scan.Lookup, problems map[string]string) {
 	all, problems = map[string]scan.Lookup{}, map[string]string{}
 	var mu sync.Mutex
 	var asking sync.WaitGroup
@@ -107,13 +147,15 @@ func (s *Store) lookUp(ctx context.Context, wanted map[string][]string) (all map
 // view is the report by what is asked for.
 type view struct {
 	byName map[string][]checker.Result
+	// templates are the guests that have a template's disk.
+	templates map[int]bool
 	// problems are those of the pools, by the pool's name; problem is any of them.
 	problems map[string]string
 	problem  string
 }
 
 func look(r checker.Report) view {
-	v := view{byName: map[string][]checker.Result{}, problems: map[string]string{}}
+	v := view{byName: map[string][]checker.Result{}, templates: map[int]bool{}, problems: map[string]string{}}
 	for _, p := range r.Pools {
 		if p.Problem != "" {
 			v.problems[p.Name], v.problem = p.Problem, p.Problem
@@ -122,14 +164,16 @@ func look(r checker.Report) view {
 	for _, d := range r.Disks {
 		if !d.Gone {
 			v.byName[d.Name()] = append(v.byName[d.Name()], d)
+			if d.Template {
+				v.templates[d.VMID] = true
+			}
 		}
 	}
 	return v
 }
 
-// own says what is known here of a disk: whether its guest is ours, and of the disk
-// itself, if it is clear which one is meant.
-func (s *Store) own(asked checker.CompareDisk, here view, owners pve.Owners, ownersErr error) checker.ComparedDisk {
+// guest says whether the disk's guest is ours.
+func (s *Store) guest(asked checker.CompareDisk, owners pve.Owners, ownersErr error) checker.ComparedDisk {
 	vmid, _, _ := zfs.ParseDiskName(asked.Disk)
 	d := checker.ComparedDisk{Disk: asked.Disk, Owned: ownership(owners, ownersErr, vmid), Replica: s.settings.Config.Role == "replica"}
 	if ownersErr != nil {
@@ -137,41 +181,74 @@ func (s *Store) own(asked checker.CompareDisk, here view, owners pve.Owners, own
 	} else if node := owners.Of[vmid]; node != owners.Node {
 		d.ConfiguredOn = node
 	}
-	is, problem := here.meant(asked)
-	if problem != "" {
-		d.Problem = problem
-		return d
-	}
+	return d
+}
+
+// describe says what is known of the disk itself.
+func (s *Store) describe(d *checker.ComparedDisk, is checker.Result, here view, asked checker.SnapshotRef) {
 	d.Dataset, d.GUID, d.Problem = is.Dataset, is.GUID, here.problems[zfs.Pool(is.Dataset)]
 	d.Replica = s.isReplica(is.Dataset)
 	if d.Problem == "" {
 		d.Problem = is.Disk.Problem
 	}
-	if is.Newest != nil {
-		ref := checker.NewSnapshotRef(*is.Newest)
-		d.Newest = &ref
+	d.Excluded = s.excluded(is)
+	if is.Newest == nil {
+		return
 	}
-	return d
+	ref := checker.NewSnapshotRef(*is.Newest)
+	d.Newest = &ref
+	if d.Problem == "" && ref.Name == asked.Name {
+		d.Presence, d.PresenceGUID = checker.AsSnapshot, ref.GUID
+	}
 }
 
-// meant finds the disk that is asked for: the dataset of that name, or the only disk
-// that is called so. Where a pool could not be read, it may be there.
-func (v view) meant(asked checker.CompareDisk) (is checker.Result, problem string) {
-	same := v.byName[asked.Disk]
-	var names []string
-	for _, k := range same {
-		if k.Dataset == asked.Dataset {
-			return k, ""
-		}
-		names = append(names, k.Dataset)
-	}
+// excluded is why snap takes no snapshots of the disk here, "" if it does.
+func (s *Store) excluded(is checker.Result) string {
 	switch {
-	case len(same) == 0 && v.problem != "":
-		return checker.Result{}, "not every pool could be read: " + v.problem
-	case len(same) == 0:
-		return checker.Result{}, "there is no disk " + asked.Disk + " here"
-	case len(same) == 1:
-		return same[0], ""
+	case is.NoSnap.Excludes():
+		return zfs.LabelNoSnap + "=" + is.NoSnap.Value
+	case is.Template:
+		return "a template's disk"
 	}
-	return checker.Result{}, fmt.Sprintf("%d disks are called %s (%s); name the origin under sources:", len(same), asked.Disk, strings.Join(names, ", "))
+	return s.settings.Config.IgnoredFor(is.Dataset, is.VMID)
+}
+
+// meant finds the disk that is asked for: the dataset of that name or, where the asker names
+// none, the only disk that is called so. An origin that is named is not replaced by another
+// disk of the name. Where all was read that it could be in and it is not there, is is nil,
+// and same are the disks that are called so.
+func (v view) meant(asked checker.CompareDisk, covers func(dataset string) bool) (is *checker.Result, same []checker.Result, problem string) {
+	same = v.byName[asked.Disk]
+	var names []string
+	for i := range same {
+		if same[i].Dataset == asked.Dataset {
+			return &same[i], nil, ""
+		}
+		names = append(names, same[i].Dataset)
+	}
+	switch pool := zfs.Pool(asked.Dataset); {
+	case asked.Dataset != "" && v.problems[pool] != "":
+		return nil, nil, v.problems[pool]
+	case asked.Dataset != "" && !covers(asked.Dataset):
+		return nil, nil, asked.Dataset + " is not in what this exporter reads: is its pool imported, and within datasets:?"
+	case asked.Dataset != "":
+		return nil, same, ""
+	case len(same) == 0 && v.problem != "":
+		return nil, nil, "not every pool could be read: " + v.problem
+	case len(same) == 0 && !covers(""):
+		return nil, nil, "there is no disk " + asked.Disk + " in the datasets: that this exporter reads"
+	case len(same) == 0:
+		return nil, nil, ""
+	case len(same) == 1:
+		return &same[0], nil, ""
+	}
+	return nil, nil, fmt.Sprintf("%d disks are called %s (%s); name the origin under sources:", len(same), asked.Disk, strings.Join(names, ", "))
+}
+
+// covers reports whether a dataset is searched for disks; "" stands for all of them.
+func (s *Store) covers(dataset string) bool {
+	if dataset == "" {
+		return len(s.settings.Config.Datasets) == 0
+	}
+	return s.targets().Covers(dataset)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,7 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/checker"
+	"snapwatch/config"
 	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfstest"
 )
 
@@ -111,14 +114,14 @@ func TestCompareAnswersOfEachDisk(t *testing.T) {
 		{checker.Owned, "rpool/data/vm-100-disk-0", checker.AsSnapshot, 1003, ""},
 		{checker.Owned, "rpool/data/vm-100-disk-0", checker.AsSnapshot, 1001, ""},
 		{checker.Owned, "rpool/data/vm-100-disk-0", checker.AsBookmark, 1004, ""},
-		{checker.Owned, "rpool/data/vm-100-disk-0", checker.Absent, 0, ""},
+		{checker.Owned, "", checker.PresenceUnknown, 0, "elsewhere/vm-100-disk-0 is not in what this exporter reads"},
 		{checker.Owned, "rpool/data/vm-100-disk-0", checker.Absent, 0, ""},
 		{checker.Owned, "tank/vm-101-disk-0", checker.AsSnapshot, 1006, ""},
 		{checker.Owned, "", checker.PresenceUnknown, 0, "2 disks are called vm-101-disk-0"},
 		{checker.Owned, "rpool/rep/vm-102-disk-0", checker.AsSnapshot, 1007, ""},
 		{checker.Owned, "rpool/data/vm-103-disk-0", checker.Absent, 0, ""},
-		{checker.NotOwned, "", checker.PresenceUnknown, 0, "there is no disk vm-104-disk-0 here"},
-		{checker.NotOwned, "", checker.PresenceUnknown, 0, "there is no disk"},
+		{checker.NotOwned, "", checker.PresenceUnknown, 0, ""},
+		{checker.NotOwned, "", checker.PresenceUnknown, 0, ""},
 	} {
 		d := disks[i]
 		assert.Equal(t, want.owned, d.Owned, i)
@@ -130,6 +133,7 @@ func TestCompareAnswersOfEachDisk(t *testing.T) {
 			assert.Empty(t, d.Problem, i)
 		}
 		assert.Equal(t, i == 7, d.Replica, i)
+		assert.Equal(t, i >= 9, d.Gone, i)
 	}
 	assert.Equal(t, "pve2", disks[10].ConfiguredOn)
 }
@@ -198,6 +202,144 @@ func TestCompareDoesNotTrustWhatIsPinned(t *testing.T) {
 			assert.Equal(t, c.known, answer[0].BehindSince != nil)
 		})
 	}
+}
+
+// An origin that is named is not replaced by another disk of its name. One that was renamed
+// is known by the asker's newest snapshot; that one that is not there is gone can be said only
+// by who read all that it could be in.
+func TestCompareDoesNotTakeANamesakeForTheOrigin(t *testing.T) {
+	w := primaryWorld()
+	w.Datasets = append(w.Datasets, zfstest.Dataset{Name: "rpool/data/base-105-disk-0", GUID: 16, Snapshots: []zfstest.Snapshot{snapshot("__base__", 20, time.Hour)}})
+	narrow := func(s *Settings) { s.Config.Datasets = []string{"rpool/data"} }
+	held, unknown := snapshot("hourly", 1, 3*time.Hour), snapshot("hourly", 9, 9*time.Hour)
+	for name, c := range map[string]struct {
+		asked          checker.CompareDisk
+		change         func(*Settings)
+		gone, template bool
+		dataset        string
+		problem        string
+	}{
+		"renamed":                         {asked: ask("vm-100-disk-0", "rpool/old/vm-100-disk-0", held), dataset: "rpool/data/vm-100-disk-0"},
+		"moved by copying":                {asked: ask("vm-100-disk-0", "rpool/old/vm-100-disk-0", unknown), gone: true},
+		"the same name with another guid": {asked: ask("vm-100-disk-0", "rpool/old/vm-100-disk-0", zfstest.Snapshot{Name: held.Name, GUID: 5}), gone: true},
+		"one of two":                      {asked: ask("vm-101-disk-0", "rpool/old/vm-101-disk-0", snapshot("daily", 5, time.Hour)), dataset: "rpool/data/vm-101-disk-0"},
+		"none of two":                     {asked: ask("vm-101-disk-0", "rpool/old/vm-101-disk-0", unknown), gone: true},
+		"no snapshot to know it by":       {asked: checker.CompareDisk{Disk: "vm-100-disk-0", Dataset: "rpool/old/vm-100-disk-0"}, gone: true},
+		"the guest became a template":     {asked: ask("vm-105-disk-0", "rpool/data/vm-105-disk-0", unknown), gone: true, template: true},
+		"the same without a name":         {asked: ask("vm-105-disk-0", "", unknown), gone: true, template: true},
+		"of a pool that is not here":      {asked: ask("vm-100-disk-0", "usb/vm-100-disk-0", unknown), problem: "is its pool imported"},
+		"of what is not looked at":        {asked: ask("vm-100-disk-0", "tank/vm-100-disk-0", unknown), change: narrow, problem: "within datasets:"},
+		"anywhere, not all looked at":     {asked: ask("vm-105-disk-0", "", unknown), change: narrow, problem: "there is no disk vm-105-disk-0 in the datasets:"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.change == nil {
+				c.change = func(*Settings) {}
+			}
+			d := compared(t, newRig(t, w, owns(100, 101, 105), c.change), c.asked)[0]
+			assert.Equal(t, c.gone, d.Gone)
+			assert.Equal(t, c.template, d.Template)
+			assert.Equal(t, c.dataset, d.Dataset)
+			assert.Contains(t, d.Problem, c.problem)
+			assert.Equal(t, c.problem == "", d.Problem == "", d.Problem)
+			if c.dataset != "" {
+				assert.Equal(t, checker.AsSnapshot, d.Presence)
+				assert.Equal(t, c.asked.Newest.GUID, d.PresenceGUID)
+			}
+		})
+	}
+	r := newRig(t, w, owns(100))
+	r.fake.Pool("rpool", "SUSPENDED")
+	d := compared(t, r, ask("vm-100-disk-0", "rpool/old/vm-100-disk-0", unknown), ask("vm-105-disk-0", "", unknown))
+	assert.Contains(t, d[0].Problem, "suspended")
+	assert.Contains(t, d[1].Problem, "suspended")
+	assert.False(t, d[0].Gone || d[1].Gone, "what could not be read is not gone")
+}
+
+func TestCompareSaysWhatTheOwnerExcludes(t *testing.T) {
+	w := primaryWorld()
+	w.Datasets[2].Labels = map[string][3]string{"label:nosnap": {"on", "-", "local"}}
+	r := newRig(t, w, owns(100, 101, 103), func(s *Settings) {
+		s.Config.Overrides = []config.Override{{Selector: config.Selector{Disk: "tank/*"}, Ignore: true}}
+		s.Config.Ignore = []string{"rpool/data/vm-103-disk-0"} // it alarms nobody, and gets its snapshots
+	})
+	d := compared(t, r,
+		ask("vm-100-disk-0", "rpool/data/vm-100-disk-0", snapshot("hourly", 3, time.Minute)),
+		ask("vm-101-disk-0", "tank/vm-101-disk-0", snapshot("hourly", 6, time.Hour)),
+		ask("vm-103-disk-0", "", snapshot("hourly", 6, time.Hour)))
+	assert.Equal(t, "label:nosnap=on", d[0].Excluded)
+	assert.Equal(t, "overrides[0].ignore (disk tank/*)", d[1].Excluded)
+	assert.Empty(t, d[2].Excluded)
+}
+
+// Only of a guest that the asker takes for stopped it matters whether it lives.
+func TestCompareSaysWhoLives(t *testing.T) {
+	since := start.Add(-3 * time.Hour)
+	var asked []int
+	r := newRig(t, primaryWorld(), owns(100, 101, 103), func(s *Settings) {
+		s.Living = func(vmid int) (time.Time, bool) {
+			asked = append(asked, vmid)
+			return map[int]time.Time{100: since}[vmid], vmid != 103
+		}
+	})
+	stopped, hourly := snapshot("stopped", 4, 24*time.Hour), snapshot("hourly", 3, time.Minute)
+	d := compared(t, r,
+		ask("vm-100-disk-0", "", stopped), ask("vm-100-disk-0", "", stopped), ask("vm-100-disk-0", "", hourly),
+		ask("vm-101-disk-0", "tank/vm-101-disk-0", stopped), ask("vm-103-disk-0", "", stopped), ask("vm-200-disk-0", "", stopped))
+	assert.Equal(t, []int{100, 101, 103}, asked, "each guest of its own once")
+	require.NotNil(t, d[0].AliveSince)
+	assert.True(t, since.Equal(*d[0].AliveSince))
+	var alive []bool
+	for _, one := range d {
+		alive = append(alive, one.Alive)
+	}
+	assert.Equal(t, []bool{true, true, false, true, false, false}, alive)
+	assert.Nil(t, d[3].AliveSince, "it is not known since when")
+}
+
+// A node that has guests says that nothing starts snap, to who asks and as a metric.
+func TestWhereNothingStartsSnap(t *testing.T) {
+	ended := func(ago time.Duration) func() (report.Run, error) {
+		return func() (report.Run, error) { return report.Run{End: start.Add(-ago)}, nil }
+	}
+	none := func() (report.Run, error) { return report.Run{}, fs.ErrNotExist }
+	for name, c := range map[string]struct {
+		guests     []int
+		replicas   []string
+		role       string
+		registered bool
+		last       func() (report.Run, error)
+		want       string
+	}{
+		"never ran":                        {guests: []int{100}, last: none, want: "1"},
+		"ran until three hours ago":        {guests: []int{100}, last: ended(3 * time.Hour), want: "1"},
+		"ran in the future":                {guests: []int{100}, last: ended(-time.Hour), want: "1"},
+		"registered":                       {guests: []int{100}, registered: true, last: none, want: "0"},
+		"somebody starts it in his way":    {guests: []int{100}, last: ended(time.Hour), want: "0"},
+		"the report cannot be read":        {guests: []int{100}, last: func() (report.Run, error) { return report.Run{}, fs.ErrPermission }, want: "0"},
+		"no guests":                        {last: none, want: "0"},
+		"guests without disks here":        {guests: []int{900}, last: none, want: "0"},
+		"only copies of its guests' disks": {guests: []int{102}, replicas: []string{"rpool/rep"}, last: none, want: "0"},
+		"a replica":                        {guests: []int{100}, role: "replica", last: none, want: "0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, primaryWorld(), owns(c.guests...), func(s *Settings) {
+				s.Config.Role, s.Config.Replicas = c.role, c.replicas
+				s.Runs = Runs{Last: c.last, Expected: func() bool { return c.registered }}
+			})
+			body, err := json.Marshal(checker.CompareRequest{Version: 2, Disks: []checker.CompareDisk{ask("vm-100-disk-0", "", snapshot("hourly", 3, time.Minute))}})
+			require.NoError(t, err)
+			w := post(server().Handler(r.Store), string(body))
+			var answer checker.CompareAnswer
+			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
+			assert.Equal(t, c.want == "1", answer.Unregistered)
+			assert.Contains(t, get(server().Handler(r.Store), "/metrics").Body.String(), "\nsnapwatch_run_unregistered "+c.want+"\n")
+		})
+	}
+	r := newRig(t, primaryWorld(), func(s *Settings) {
+		s.Owners = func() (pve.Owners, error) { return pve.Owners{}, errors.New("no Proxmox") }
+		s.Runs = Runs{Last: none, Expected: func() bool { return false }}
+	})
+	assert.NotContains(t, get(server().Handler(r.Store), "/metrics").Body.String(), "snapwatch_run_unregistered", "it is not known who has guests")
 }
 
 func TestCompareOnAReplica(t *testing.T) {

@@ -17,7 +17,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	b.WriteString(`# Metrics
 
 What ` + "`snapwatch exporter`" + ` serves at /metrics; all are gauges. This page is made from the catalogue in
-` + "`exporter/metrics.go`" + `, ` + "`exporter/runmetrics.go`" + ` and ` + "`exporter/prunemetrics.go`" + `. Besides these there are snapwatch_build_info and, about the process, go_*, process_* and
+` + "`exporter/metrics.go`" + `, ` + "`exporter/node.go`, `exporter/runmetrics.go`" + ` and ` + "`exporter/prunemetrics.go`" + `. Besides these there are snapwatch_build_info and, about the process, go_*, process_* and
 promhttp_* (--web.disable-exporter-metrics leaves them out).
 
 cluster, site and role are never exported: they belong into the scrape configuration, see deploy/prometheus.
@@ -25,7 +25,7 @@ cluster, site and role are never exported: they belong into the scrape configura
 | metric | labels | meaning |
 |---|---|---|
 `)
-	for _, m := range slices.Concat(catalogue, runCatalogue, pruneCatalogue) {
+	for _, m := range slices.Concat(catalogue, nodeCatalogue, runCatalogue, pruneCatalogue) {
 		var labels []string
 		for _, l := range m.Labels {
 			labels = append(labels, "`"+l+"`")

@@ -13,6 +13,8 @@ type reader[T any] struct {
 
 	mu      sync.Mutex
 	reading *reading[T]
+	// last is the last value that was read without an error, nil before there is one.
+	last *T
 }
 
 type reading[T any] struct {
@@ -35,6 +37,14 @@ func (r *reader[T]) get(ctx context.Context, limit time.Duration) (value T, wait
 	}
 }
 
+// known returns the last value that was read without an error, nil where there is none. It
+// waits for nothing.
+func (r *reader[T]) known() *T {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
 // join begins a reading unless one is under way.
 func (r *reader[T]) join() *reading[T] {
 	r.mu.Lock()
@@ -49,7 +59,9 @@ func (r *reader[T]) join() *reading[T] {
 		current.value, current.err = r.read()
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.reading = nil
+		if r.reading = nil; current.err == nil {
+			r.last = &current.value
+		}
 	}()
 	return current
 }

@@ -23,6 +23,7 @@ const maxScrapes = 5
 func (s Server) metrics(store *Store) http.Handler {
 	others := prometheus.NewRegistry()
 	others.MustRegister(version.NewCollector("snapwatch"))
+	others.MustRegister(nodeCollector{store})
 	if store.settings.Runs.Last != nil {
 		others.MustRegister(snapCollector(store.settings.Runs))
 	}

@@ -46,6 +46,8 @@ type Settings struct {
 	// Owners reads which node has which guest; nil where no guests can be. It may
 	// hang.
 	Owners func() (pve.Owners, error)
+	// Living says whether a guest lives here; nil where that cannot be told.
+	Living Living
 	// Runs tells of the runs of snap on this host; without a Last there are none.
 	Runs Runs
 	// Prunes tells the same of prune.
@@ -89,6 +91,9 @@ func NewStore(s Settings) *Store {
 // for what follows them until ctx ends. What takes longer goes on: a pool that
 // hangs keeps neither the others nor the memory of their disks waiting.
 func (s *Store) Refresh(ctx context.Context) {
+	if s.settings.Owners != nil {
+		s.guests.join()
+	}
 	targets := s.targets()
 	var scans []<-chan struct{}
 	for _, name := range targets.Pools() {

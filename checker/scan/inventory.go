@@ -152,7 +152,7 @@ func (s Inventory) Recall(pools []checker.Pool, t Targets) {
 		}
 		var absent []string
 		for name := range s {
-			if zfs.Pool(name) == pool.Name && !read[name] && t.covers(name) && !renamed(name, s[name], pools, guids()) {
+			if zfs.Pool(name) == pool.Name && !read[name] && t.Covers(name) && !renamed(name, s[name], pools, guids()) {
 				absent = append(absent, name)
 			}
 		}

@@ -49,8 +49,8 @@ func (t Targets) Only(keep func(pool string) bool) Targets {
 	return rest
 }
 
-// covers reports whether a dataset is searched.
-func (t Targets) covers(dataset string) bool {
+// Covers reports whether a dataset is searched.
+func (t Targets) Covers(dataset string) bool {
 	return slices.ContainsFunc(t[zfs.Pool(dataset)], func(root string) bool { return zfs.Within(dataset, root) })
 }
 

@@ -7,13 +7,16 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"snapwatch/checker/scan"
 	"snapwatch/exporter"
+	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 )
 
@@ -53,6 +56,7 @@ func (c *exporterCmd) Run(env *environment) error {
 		Config:  cfg,
 		Scanner: scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now},
 		Owners:  env.PVE.Owners,
+		Living:  env.living,
 		Runs: exporter.Runs{
 			Last:     func() (report.Run, error) { return report.Load(env.StateDir) },
 			Expected: func() bool { return registered(env) },
@@ -76,6 +80,23 @@ func (c *exporterCmd) Run(env *environment) error {
 		MetricsPath: metrics, OwnMetrics: !c.NoOwnMetrics, Log: log,
 	}
 	return server.Serve(ctx, store)
+}
+
+// living says whether a guest's process lives here, and since when.
+func (e *environment) living(vmid int) (since time.Time, alive bool) {
+	for kind, made := range map[pve.Kind]string{
+		pve.QEMU: filepath.Join(e.PVE.Run, "qemu-server", strconv.Itoa(vmid)+".pid"),
+		pve.LXC:  e.PVE.ContainerCgroup(vmid),
+	} {
+		if lives, err := e.PVE.Process(pve.ID{Kind: kind, VMID: vmid}); err != nil || !lives {
+			continue
+		}
+		if info, err := os.Stat(made); err == nil {
+			since = info.ModTime()
+		}
+		return since, true
+	}
+	return time.Time{}, false
 }
 
 var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)

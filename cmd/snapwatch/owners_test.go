@@ -73,6 +73,39 @@ func TestCheckSeesThatReplicationDiedWhileTheGuestWasOff(t *testing.T) {
 	assert.Equal(t, 3, status, "flags replace them")
 }
 
+// snap is not registered any more on a node whose guests were stopped, and they run again: the
+// newest is the same here and there.
+func TestCheckSaysThatNothingStartsSnap(t *testing.T) {
+	s := newSite(t, vm(100, "stopped", 72*time.Hour))
+	newest := &checker.SnapshotRef{Name: "autosnap_2026-03-26_12:00:00_stopped", GUID: 1, Creation: noon.Add(-72 * time.Hour)}
+	since := noon.Add(-10 * time.Minute)
+	node := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		request, err := checker.ReadCompareRequest(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer := checker.NewCompareAnswer(noon)
+		answer.Unregistered = true
+		for _, d := range request.Disks {
+			newest.Name, newest.GUID = d.Newest.Name, d.Newest.GUID
+			answer.Disks = append(answer.Disks, checker.ComparedDisk{
+				Disk: d.Disk, Owned: checker.Owned, Dataset: "rpool/vm-100-disk-0", Newest: newest,
+				Presence: checker.AsSnapshot, PresenceGUID: d.Newest.GUID, Alive: true, AliveSince: &since,
+			})
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	})
+	status, first := s.check("--owners", node.URL)
+	assert.Equal(t, 1, status)
+	assert.Contains(t, first, "WARNING: nothing starts snap on 127.0.0.1:")
+	assert.Contains(t, first, "1 stopped (unproven)")
+	since = noon.Add(-7 * time.Hour)
+	status, first = s.check("--owners", node.URL)
+	assert.Equal(t, 2, status)
+	assert.Contains(t, first, "1 of 1 disks lagging")
+}
+
 func TestCheckComparesWithARealExporter(t *testing.T) {
 	at := func(s *site) *httptest.Server {
 		store := exporter.NewStore(exporter.Settings{

@@ -127,7 +127,7 @@ var mutants = []mutant{
 	{"checker/judge.go", `class != zfs.Stopped || c.disk.PendingReceive || c.labelledRunning()`, `class != zfs.Stopped || c.labelledRunning()`, "stay silent while a receive is pending"},
 	{"checker/judge.go", `ahead > clockSlack {`, `ahead > 100*clockSlack {`, "believe a snapshot of the future"},
 	{"checker/judge.go", `return c.disk.HostClock.After(c.now.Add(clockSlack))`, `return false && c.disk.HostClock.After(c.now.Add(clockSlack))`, "believe a clock that went back"},
-	{"checker/report.go", `c.Outcome == OutcomeOrphaned && d.Verdict == Stale`, `d.Verdict == Stale`, "call any stale disk orphaned"},
+	{"checker/report.go", `c.Outcome == OutcomeOrphaned && (d.Verdict == Stale || d.Verdict == Never)`, `d.Verdict == Stale || d.Verdict == Never`, "call any stale disk orphaned"},
 	{"checker/judge.go", `	case Stopped:
 		return c.stopped()
 	case Stale:

@@ -1,0 +1,98 @@
+package exporter
+
+import (
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"snapwatch/checker"
+	"snapwatch/internal/pve"
+	"snapwatch/internal/zfs"
+)
+
+// Living says whether a guest's process lives on this host, and since when, zero where that
+// is not known. It is not alive where that cannot be seen.
+type Living func(vmid int) (since time.Time, alive bool)
+
+// tellLiving adds to an answer whether the guests live that the asker takes for stopped. It
+// reads nothing for the others.
+func (s *Store) tellLiving(request checker.CompareRequest, answer checker.CompareAnswer) {
+	if s.settings.Living == nil {
+		return
+	}
+	type life struct {
+		since time.Time
+		alive bool
+	}
+	lives := map[int]life{}
+	for i := range answer.Disks {
+		d := &answer.Disks[i]
+		class, managed := zfs.ParseSnapshotName(request.Disks[i].Newest.Name)
+		if d.Owned != checker.Owned || !managed || class != zfs.Stopped {
+			continue
+		}
+		vmid, _, _ := zfs.ParseDiskName(d.Disk)
+		l, asked := lives[vmid]
+		if !asked {
+			l.since, l.alive = s.settings.Living(vmid)
+			lives[vmid] = l
+		}
+		d.Alive = l.alive
+		if l.alive && !l.since.IsZero() {
+			d.AliveSince = &l.since
+		}
+	}
+}
+
+// snapMissing reports whether disks of this node's own guests are here and nothing starts
+// snap for them: it is not registered, and did not run within the limit of a warning, as it
+// does where somebody starts it in a way of his own.
+func (s *Store) snapMissing(owners pve.Owners) bool {
+	runs := s.settings.Runs
+	if runs.Expected == nil || runs.Expected() || !s.ownsDisks(owners) {
+		return false
+	}
+	last, err := runs.Last()
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	ago := s.settings.Scanner.Now().Sub(last.End)
+	return ago < 0 || ago > s.settings.Config.Limits.Warning.Std()
+}
+
+// ownsDisks reports whether a disk of this node's own guests is here, which is no copy.
+func (s *Store) ownsDisks(owners pve.Owners) bool {
+	for _, pool := range s.current() {
+		for i := range pool.Disks {
+			if d := &pool.Disks[i]; ownership(owners, nil, d.VMID) == checker.Owned && !s.isReplica(d.Dataset) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var runUnregistered = newMetric("run_unregistered",
+	"1 if disks of guests that are configured on this host are here and nothing starts snap: it is not registered, and has not run within limits.warning; else 0. Absent where it is not known which guests are configured here.")
+
+// nodeCatalogue are the metrics of the host itself.
+var nodeCatalogue = []metric{runUnregistered}
+
+// nodeCollector sends what concerns the host itself.
+type nodeCollector struct{ store *Store }
+
+// Describe implements [prometheus.Collector].
+func (nodeCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range nodeCatalogue {
+		ch <- m.desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
+	if owners := c.store.guests.known(); owners != nil {
+		sink{ch}.send(runUnregistered, boolValue(c.store.snapMissing(*owners)))
+	}
+}
