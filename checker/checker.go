@@ -35,6 +35,9 @@ type Disk struct {
 	// PendingReceive is true when a receive is under way or waits to be resumed, as
 	// far as ZFS tells: it does so only for resumable ones.
 	PendingReceive bool
+	// PendingSince is when that was first seen of this newest snapshot; zero where nothing
+	// remembers.
+	PendingSince time.Time
 	// Running and NoSnap are the labels.
 	Running, NoSnap zfs.Property
 	// Owned is whether the disk's guest is configured on this host.

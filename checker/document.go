@@ -50,6 +50,7 @@ type DiskDocument struct {
 	Suffix         string            `json:"suffix"`
 	Receiving      bool              `json:"receiving"`
 	PendingReceive bool              `json:"pending_receive"`
+	PendingSince   *time.Time        `json:"pending_since,omitempty"`
 	Label          LabelDocument     `json:"label"`
 	NoSnap         LabelDocument     `json:"nosnap"`
 	Owned          Ownership         `json:"owned_here"`
@@ -132,7 +133,7 @@ func (d Result) document() DiskDocument {
 	doc := DiskDocument{
 		Dataset: d.Dataset, Disk: d.Name(), Pool: poolOf(d.Disk), VMID: d.VMID, Template: d.Template,
 		GUID: guidText(d.GUID), Created: optional(d.Created), NewestOfAny: valid(d.NewestOfAny), Suffix: d.Suffix(),
-		Receiving: d.Receiving, PendingReceive: d.PendingReceive,
+		Receiving: d.Receiving, PendingReceive: d.PendingReceive, PendingSince: optional(d.PendingSince),
 		Label: label(d.Running), NoSnap: label(d.NoSnap), Owned: d.Owned,
 		Changed: optional(d.Changed), ReadAt: optional(d.ReadAt), HostClock: optional(d.HostClock), Gone: d.Gone, Problem: valid(d.Disk.Problem),
 		Verdict: d.Verdict.String(), State: d.State.String(), Reason: valid(d.Reason),
@@ -220,7 +221,7 @@ func (doc DiskDocument) facts() (Disk, error) {
 	disk := Disk{
 		Dataset: doc.Dataset, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: guid,
 		Created: instant(doc.Created), NewestOfAny: doc.NewestOfAny,
-		Receiving: doc.Receiving, PendingReceive: doc.PendingReceive,
+		Receiving: doc.Receiving, PendingReceive: doc.PendingReceive, PendingSince: instant(doc.PendingSince),
 		Running: doc.Label.property(), NoSnap: doc.NoSnap.property(),
 		Changed: instant(doc.Changed), ReadAt: instant(doc.ReadAt), HostClock: instant(doc.HostClock),
 		Gone: doc.Gone, Problem: doc.Problem,

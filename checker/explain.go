@@ -180,6 +180,9 @@ func (e Explanation) Facts(now time.Time) [][2]string {
 	pending := "none"
 	if e.PendingReceive {
 		pending = "yes, with a resume token"
+		if !e.PendingSince.IsZero() {
+			pending += fmt.Sprintf(", first seen %s ago", text.Age(max(0, now.Sub(e.PendingSince))))
+		}
 	}
 	return [][2]string{
 		{"broken hop", e.Broken},

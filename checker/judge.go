@@ -187,7 +187,7 @@ func (c *evaluation) clockWentBack() bool { return c.disk.HostClock.After(c.now.
 
 func (c *evaluation) stopped() (match, bool) {
 	class, ok := c.disk.Newest.Class()
-	if !ok || class != zfs.Stopped || c.disk.PendingReceive || c.labelledRunning() {
+	if !ok || class != zfs.Stopped || c.pendingLong() || c.labelledRunning() {
 		return match{}, false
 	}
 	limit := c.policy.maxStoppedAge(c.disk)
@@ -195,6 +195,17 @@ func (c *evaluation) stopped() (match, bool) {
 		return match{BeyondWarning, limit, fmt.Sprintf("for %s (%s): is its replication still alive?", text.Age(c.age), limit)}, true
 	}
 	return match{Within, limit, fmt.Sprintf("newest %s is %s old", c.disk.Newest.Name, text.Age(c.age))}, true
+}
+
+// pendingLong reports whether a receive has been pending for longer than the warning
+// limit: zfs receive -s looks so while it works. Where nothing remembers since when, it has.
+func (c *evaluation) pendingLong() bool {
+	d := c.disk
+	if !d.PendingReceive || d.PendingSince.IsZero() {
+		return d.PendingReceive
+	}
+	warning, _ := c.policy.Limits(d)
+	return warning.exceeded(max(0, c.now.Sub(d.PendingSince)))
 }
 
 // labelledRunning reports whether the disk's own label contradicts its newest
@@ -213,6 +224,9 @@ func (c *evaluation) stale() (match, bool) {
 	switch {
 	case c.disk.PendingReceive:
 		reason += ", a receive is pending"
+		if since := c.disk.PendingSince; !since.IsZero() {
+			reason += " for " + text.Age(max(0, c.now.Sub(since)))
+		}
 	case c.age > deletedHint:
 		reason += ", perhaps its guest was deleted"
 	}

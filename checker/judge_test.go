@@ -52,6 +52,10 @@ func aDisk(vmid string, class zfs.Class, age time.Duration, change ...func(*Disk
 
 func bare(d *Disk) { d.Newest, d.NewestOfAny = nil, "" }
 
+func pending(since time.Duration) func(*Disk) {
+	return func(d *Disk) { d.PendingReceive, d.PendingSince = true, ago(since) }
+}
+
 func created(age time.Duration) func(*Disk) { return func(d *Disk) { d.Created = ago(age) } }
 
 func TestVerdicts(t *testing.T) {
@@ -106,6 +110,10 @@ func TestVerdicts(t *testing.T) {
 		"stopped: too long":                          {disk: aDisk("1", zfs.Stopped, 31*day), verdict: Stopped, state: Warning, rule: "limits.max_stopped_age"},
 		"stopped: long by an override":               {disk: aDisk("904", zfs.Stopped, 31*day), verdict: Stopped, rule: "overrides[2].max_stopped_age (vmid 904)"},
 		"stopped: not while a receive is pending":    {disk: aDisk("1", zfs.Stopped, 3*hour, func(d *Disk) { d.PendingReceive = true }), verdict: Stale, state: Warning, rule: "limits.warning"},
+		"stopped: a receive has just begun":          {disk: aDisk("1", zfs.Stopped, 20*day, pending(10*minute)), verdict: Stopped, rule: "limits.max_stopped_age"},
+		"stopped: a receive up to the warning":       {disk: aDisk("1", zfs.Stopped, 20*day, pending(2*hour)), verdict: Stopped, rule: "limits.max_stopped_age"},
+		"stopped: not beyond it":                     {disk: aDisk("1", zfs.Stopped, 20*day, pending(2*hour+1)), verdict: Stale, state: Critical, rule: "limits.critical"},
+		"stopped: a receive, by an override":         {disk: aDisk("903", zfs.Stopped, 20*day, pending(23*hour)), verdict: Stopped, rule: "limits.max_stopped_age"},
 		"stopped: fresh while a receive is pending":  {disk: aDisk("1", zfs.Stopped, hour, func(d *Disk) { d.PendingReceive = true }), verdict: Fresh, rule: "limits.warning"},
 		"stopped: a label is not judged":             {disk: aDisk("1", zfs.Stopped, day, func(d *Disk) { d.Running = label("node1", zfs.SourceReceived) }), verdict: Stopped, rule: "limits.max_stopped_age"},
 		"stopped: unless it is trusted":              {disk: aDisk("1", zfs.Stopped, day, func(d *Disk) { d.Running = label("node1", zfs.SourceReceived) }), policy: &trusting, verdict: Stale, state: Critical, rule: "limits.critical"},

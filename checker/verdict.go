@@ -65,7 +65,7 @@ var table = [...]Row{
 	{Future, "future", all(Warning), colours("yellow"),
 		"its newest snapshot is from the future, or the clock here went back: no age can be believed"},
 	{Stopped, "stopped", [3]State{OK, Warning, Warning}, [3]string{"grey", "yellow", "yellow"},
-		"its newest snapshot ends in _stopped and no receive is pending; alarms beyond max_stopped_age"},
+		"its newest snapshot ends in _stopped and no receive has been pending for longer than the warning limit; alarms beyond max_stopped_age"},
 	{Orphaned, "orphaned", all(Warning), colours("yellow"),
 		"it is older than a limit, and its owner answers that nothing uses it there any more; without an answer it is stale"},
 	{Stale, "stale", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},

@@ -14,13 +14,15 @@ import (
 type Cache struct {
 	mu     sync.Mutex
 	newest map[string]entry
+	// pending are the receives that are, by dataset.
+	pending map[string]pendingReceive
 	// unsaved is true when an entry changed since the last Save.
 	unsaved bool
 }
 
 // NewCache is an empty cache.
 func NewCache() *Cache {
-	return &Cache{newest: map[string]entry{}}
+	return &Cache{newest: map[string]entry{}, pending: map[string]pendingReceive{}}
 }
 
 // entry is what one dataset's newest managed snapshot was, and the facts it depends
@@ -111,6 +113,11 @@ func (c *Cache) retain(pool string, datasets map[string]bool) {
 	for name := range c.newest {
 		if zfs.Pool(name) == pool && !datasets[name] {
 			delete(c.newest, name)
+		}
+	}
+	for name := range c.pending {
+		if zfs.Pool(name) == pool && !datasets[name] {
+			delete(c.pending, name)
 		}
 	}
 }

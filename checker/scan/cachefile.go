@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 
 	"snapwatch/checker"
 	"snapwatch/internal/files"
@@ -14,8 +15,9 @@ import (
 // cacheFile is the part of a [Cache] that outlives the process: what depends on facts
 // that every scan reads anew, and on no name alone.
 type cacheFile struct {
-	Version int                  `json:"version"`
-	Newest  map[string]cacheLine `json:"newest"`
+	Version int                       `json:"version"`
+	Newest  map[string]cacheLine      `json:"newest"`
+	Pending map[string]pendingReceive `json:"pending,omitempty"`
 }
 
 type cacheLine struct {
@@ -90,6 +92,9 @@ func LoadCache(path string) (*Cache, error) {
 			return NewCache(), fmt.Errorf("cache %s ignored: %w", path, err)
 		}
 	}
+	if file.Pending != nil {
+		c.pending = file.Pending
+	}
 	return c, nil
 }
 
@@ -115,5 +120,6 @@ func (c *Cache) cacheFile() cacheFile {
 			file.Newest[dataset] = newCacheLine(k)
 		}
 	}
+	file.Pending = maps.Clone(c.pending)
 	return file
 }

@@ -132,6 +132,7 @@ func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *c
 		known[d.Dataset] = true
 	}
 	s.Cache.retain(pool.Name, known)
+	s.Cache.seePending(pool.Disks)
 	return nil
 }
 

@@ -190,6 +190,28 @@ func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	assert.Contains(t, first, "WARNING: disks seen before")
 }
 
+// A receive that works, or waits, is no alarm of a stopped disk before the warning limit.
+func TestCheckRemembersSinceWhenAReceiveIsPending(t *testing.T) {
+	d := vm(100, "stopped", 72*time.Hour)
+	d.Token = true
+	s := newSite(t, d)
+	now := noon
+	s.Now = func() time.Time { return now }
+	status, first := s.check()
+	assert.Equal(t, 0, status, first)
+	now = noon.Add(2 * time.Hour)
+	status, _ = s.check()
+	assert.Equal(t, 0, status)
+	now = noon.Add(2*time.Hour + time.Second)
+	status, _ = s.check("-v")
+	assert.Equal(t, 2, status)
+	assert.Contains(t, s.out.String(), "a receive is pending for 2h")
+	t.Setenv("XDG_CACHE_HOME", "")
+	t.Setenv("HOME", "")
+	status, _ = s.check()
+	assert.Equal(t, 2, status, "nothing remembers since when")
+}
+
 func TestCheckWithoutZFS(t *testing.T) {
 	s := newSite(t)
 	require.NoError(t, os.RemoveAll(s.Kstat))

@@ -133,6 +133,9 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, st
 		scanner.Trace = q.ran.add
 	}
 	pools := scanner.All(ctx, targets)
+	if r.cachePath == "" {
+		forgetPending(pools)
+	}
 	if ctx.Err() != nil && r.cache.Unsaved() {
 		notes = append(notes, r.keep()...)
 	}
@@ -141,6 +144,16 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, st
 		notes = append(notes, q.ran.notes()...)
 	}
 	return pools, notes, nil
+}
+
+// forgetPending takes from the pools since when receives have been pending, where nothing
+// remembers: it would be since now, at each check.
+func forgetPending(pools []checker.Pool) {
+	for i := range pools {
+		for k := range pools[i].Disks {
+			pools[i].Disks[k].PendingSince = time.Time{}
+		}
+	}
 }
 
 // unconfigured are the pools named on the command line, which must be there.

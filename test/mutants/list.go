@@ -124,7 +124,7 @@ var mutants = []mutant{
 	{"internal/zfs/history.go", `return s.Base < txg && txg < s.TXG`, `return s.Base <= txg && txg < s.TXG`, "discard the bookmark of the base"},
 	{"internal/zfs/history.go", `dataset, swapped := p.swaps[clone]`, `dataset, swapped := p.setBackBy(clone)`, "take a receive that was given up for a set-back"},
 	// What is said of a copy.
-	{"checker/judge.go", `class != zfs.Stopped || c.disk.PendingReceive || c.labelledRunning()`, `class != zfs.Stopped || c.labelledRunning()`, "stay silent while a receive is pending"},
+	{"checker/judge.go", `class != zfs.Stopped || c.pendingLong() || c.labelledRunning()`, `class != zfs.Stopped || c.labelledRunning()`, "stay silent while a receive is pending"},
 	{"checker/judge.go", `ahead > clockSlack {`, `ahead > 100*clockSlack {`, "believe a snapshot of the future"},
 	{"checker/judge.go", `return c.disk.HostClock.After(c.now.Add(clockSlack))`, `return false && c.disk.HostClock.After(c.now.Add(clockSlack))`, "believe a clock that went back"},
 	{"checker/report.go", `c.Outcome == OutcomeOrphaned && (d.Verdict == Stale || d.Verdict == Never)`, `d.Verdict == Stale || d.Verdict == Never`, "call any stale disk orphaned"},
