@@ -40,7 +40,8 @@ type Disk struct {
 	PendingSince time.Time
 	// Running and NoSnap are the labels.
 	Running, NoSnap zfs.Property
-	// Owned is whether the disk's guest is configured on this host.
+	// Owned is whether the disk's guest is configured on this host: only then its labels
+	// decide anything.
 	Owned Ownership
 	// Changed is when a snapshot last came or went here, by this host's clock; zero
 	// where ZFS does not tell (before 2.2).

@@ -222,7 +222,7 @@ func (doc DiskDocument) facts() (Disk, error) {
 		Dataset: doc.Dataset, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: guid,
 		Created: instant(doc.Created), NewestOfAny: doc.NewestOfAny,
 		Receiving: doc.Receiving, PendingReceive: doc.PendingReceive, PendingSince: instant(doc.PendingSince),
-		Running: doc.Label.property(), NoSnap: doc.NoSnap.property(),
+		Running: doc.Label.property(), NoSnap: doc.NoSnap.property(), Owned: doc.Owned,
 		Changed: instant(doc.Changed), ReadAt: instant(doc.ReadAt), HostClock: instant(doc.HostClock),
 		Gone: doc.Gone, Problem: doc.Problem,
 	}

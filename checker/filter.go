@@ -2,8 +2,10 @@ package checker
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"snapwatch/config"
 )
@@ -50,13 +52,26 @@ func matchesDisk(pattern string, d Disk) bool {
 	return (config.Selector{Disk: pattern}).Matches(d.Dataset, d.VMID)
 }
 
-// concerns reports whether a pool may hold disks that are asked for. A pool whose
-// disks are known and are others does not; one that nothing is known of may.
+// concerns reports whether a pool may hold disks that are asked for. One whose disks were
+// read and are others does not. One that was not read may, whatever was in it before.
 func (f Filter) concerns(p PoolResult) bool {
 	if len(f.VMIDs) == 0 && len(f.Disks) == 0 {
 		return true
 	}
+	if p.Problem != "" && f.mayHold(p.Name) {
+		return true
+	}
 	return len(p.Disks) == 0 || slices.ContainsFunc(p.Disks, f.disk)
+}
+
+// mayHold reports whether a pool may hold disks that match a pattern: a full name's does
+// in its own pool alone.
+func (f Filter) mayHold(pool string) bool {
+	return len(f.Disks) == 0 || slices.ContainsFunc(f.Disks, func(pattern string) bool {
+		first, _, full := strings.Cut(pattern, "/")
+		matches, err := path.Match(first, pool)
+		return !full || matches || err != nil
+	})
 }
 
 // unmatched are the words of the filter that match no disk.

@@ -143,11 +143,19 @@ func (c *evaluation) excluded() (match, bool) {
 	if c.disk.Template {
 		return match{limit: Limit{Rule: "template"}, reason: "a template's disk does not change"}, true
 	}
-	if c.disk.NoSnap.Excludes() {
+	if c.disk.NoSnap.Excludes() && c.disk.Owned == Owned {
 		rule := zfs.LabelNoSnap + "=" + c.disk.NoSnap.Value
 		return match{limit: Limit{Rule: rule}, reason: rule}, true
 	}
 	return match{}, false
+}
+
+// nosnap says that the label silences nothing here, "" where there is none.
+func (c *evaluation) nosnap() string {
+	if !c.disk.NoSnap.Excludes() {
+		return ""
+	}
+	return fmt.Sprintf("; %s=%s silences nothing on a copy: ask its owner (--owners), or put it under ignore:", zfs.LabelNoSnap, c.disk.NoSnap.Value)
 }
 
 func (c *evaluation) never() (match, bool) {
@@ -161,7 +169,7 @@ func (c *evaluation) never() (match, bool) {
 	if c.level == Within && c.clockWentBack() {
 		return match{BeyondWarning, c.limit, what + ", and its age is unknown: the clock here went back"}, true
 	}
-	return match{c.level, c.limit, fmt.Sprintf("%s since the dataset was made %s ago (%s)", what, text.Age(c.age), c.limit)}, true
+	return match{c.level, c.limit, fmt.Sprintf("%s since the dataset was made %s ago (%s)", what, text.Age(c.age), c.limit) + c.nosnap()}, true
 }
 
 func (c *evaluation) future() (match, bool) {
@@ -230,5 +238,5 @@ func (c *evaluation) stale() (match, bool) {
 	case c.age > deletedHint:
 		reason += ", perhaps its guest was deleted"
 	}
-	return match{c.level, c.limit, reason}, true
+	return match{c.level, c.limit, reason + c.nosnap()}, true
 }

@@ -90,8 +90,12 @@ func TestVerdicts(t *testing.T) {
 		"excluded: maintenance":                      {disk: aDisk("905", zfs.Hourly, day), verdict: Excluded, rule: "maintenance (vmid 905) until 2026-03-29T12:01:00Z"},
 		"not excluded: maintenance is over":          {disk: aDisk("906", zfs.Hourly, day), verdict: Stale, state: Critical, rule: "limits.critical"},
 		"excluded: template":                         {disk: aDisk("1", zfs.Hourly, day, bare, func(d *Disk) { d.Template = true }), verdict: Excluded, rule: "template"},
-		"excluded: nosnap":                           {disk: aDisk("1", zfs.Hourly, day, func(d *Disk) { d.NoSnap = label("nosnap", zfs.SourceReceived) }), verdict: Excluded, rule: "label:nosnap=nosnap"},
-		"excluded: nosnap inherited":                 {disk: aDisk("1", zfs.Hourly, day, func(d *Disk) { d.NoSnap = label("1", zfs.SourceInherited) }), verdict: Excluded, rule: "label:nosnap=1"},
+		"excluded: nosnap":                           {disk: aDisk("1", zfs.Hourly, day, func(d *Disk) { d.NoSnap, d.Owned = label("nosnap", zfs.SourceLocal), Owned }), verdict: Excluded, rule: "label:nosnap=nosnap"},
+		"not excluded: nosnap arrived":               {disk: aDisk("1", zfs.Hourly, day, func(d *Disk) { d.NoSnap, d.Owned = label("nosnap", zfs.SourceReceived), NotOwned }), verdict: Stale, state: Critical, rule: "limits.critical"},
+		"not excluded: nosnap, and it never came":    {disk: aDisk("1", zfs.Hourly, 0, bare, created(7*hour), func(d *Disk) { d.NoSnap = label("on", zfs.SourceInherited) }), verdict: Never, state: Critical, rule: "limits.critical"},
+		"not excluded: nosnap set on a copy":         {disk: aDisk("1", zfs.Hourly, day, func(d *Disk) { d.NoSnap, d.Owned = label("nosnap", zfs.SourceLocal), NotOwned }), verdict: Stale, state: Critical, rule: "limits.critical"},
+		"not excluded: whose it is is not known":     {disk: aDisk("1", zfs.Hourly, day, func(d *Disk) { d.NoSnap = label("on", zfs.SourceLocal) }), verdict: Stale, state: Critical, rule: "limits.critical"},
+		"excluded: nosnap inherited":                 {disk: aDisk("1", zfs.Hourly, day, func(d *Disk) { d.NoSnap, d.Owned = label("1", zfs.SourceInherited), Owned }), verdict: Excluded, rule: "label:nosnap=1"},
 		"excluded: before future":                    {disk: aDisk("901", zfs.Hourly, -day), verdict: Excluded, rule: "ignore vm-901-disk-*"},
 		"not excluded: nosnap off":                   {disk: aDisk("1", zfs.Hourly, day, func(d *Disk) { d.NoSnap = label("off", zfs.SourceLocal) }), verdict: Stale, state: Critical, rule: "limits.critical"},
 		"never: new":                                 {disk: aDisk("1", zfs.Hourly, 0, bare, created(hour)), verdict: Never, rule: "limits.warning"},
@@ -178,6 +182,7 @@ func anyDisk(t *rapid.T) Disk {
 	d.PendingReceive = rapid.Bool().Draw(t, "pending")
 	d.Gone = rapid.Bool().Draw(t, "gone")
 	d.Problem = rapid.SampledFrom([]string{"", "", "", "broken"}).Draw(t, "problem")
+	d.Owned = Ownership(rapid.IntRange(0, 2).Draw(t, "owned"))
 	d.NoSnap.Value = rapid.SampledFrom([]string{"", "on"}).Draw(t, "nosnap")
 	d.ReadAt = ago(time.Duration(rapid.Int64Range(0, int64(20*minute)).Draw(t, "read")))
 	d.HostClock = ago(time.Duration(rapid.Int64Range(-int64(day), int64(day)).Draw(t, "clock")))

@@ -130,14 +130,15 @@ func TestFilter(t *testing.T) {
 		note   string
 	}{
 		"all":               {Filter{}, 11, 4, Critical, ""},
-		"one disk":          {Filter{VMIDs: []int{3}}, 1, 2, Unknown, ""}, // pool weird may hold others of it
+		"one disk":          {Filter{VMIDs: []int{3}}, 1, 3, Critical, ""}, // what was not read may hold others of it
+		"another pool":      {Filter{Disks: []string{"tank/vm-3-*", "we*/vm-3-*"}}, 1, 2, Unknown, ""},
 		"a pool":            {Filter{Pools: []string{"fast"}}, 1, 1, OK, ""},
 		"disk and pool":     {Filter{Pools: []string{"tank"}, Disks: []string{"vm-3-*"}}, 1, 1, OK, ""},
 		"by dataset":        {Filter{Pools: []string{"tank", "fast"}, Disks: []string{"fast/vm-5-disk-0"}}, 1, 1, OK, ""},
-		"nothing":           {Filter{VMIDs: []int{77}}, 0, 1, Unknown, "no disk matches --vmid 77"},
+		"nothing":           {Filter{VMIDs: []int{77}}, 0, 2, Critical, "no disk matches --vmid 77"},
 		"one of two":        {Filter{Pools: []string{"tank"}, VMIDs: []int{3, 77}}, 1, 1, Unknown, "no disk matches --vmid 77"},
 		"misspelt pool":     {Filter{Pools: []string{"tnak"}}, 0, 0, Unknown, "no disk matches --pool tnak"},
-		"misspelt disk":     {Filter{Disks: []string{"vm-3-disk"}}, 0, 1, Unknown, `no disk matches --disk "vm-3-disk"`},
+		"misspelt disk":     {Filter{Disks: []string{"vm-3-disk"}}, 0, 2, Critical, `no disk matches --disk "vm-3-disk"`},
 		"a missing disk":    {Filter{VMIDs: []int{9}}, 1, 2, Critical, ""},
 		"unreadable pool":   {Filter{Pools: []string{"weird"}}, 0, 1, Unknown, "no disk matches --pool weird"},
 		"no common element": {Filter{Pools: []string{"fast"}, VMIDs: []int{3}}, 0, 0, Unknown, ""},

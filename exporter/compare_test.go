@@ -455,3 +455,33 @@ func TestDisksAPISaysWhatIsOwnedHere(t *testing.T) {
 	got = owned(newRig(t, primaryWorld()))
 	assert.Equal(t, checker.OwnershipUnknown, got["vm-100-disk-0"])
 }
+
+// A label decides where the disk's guest is configured, by what was read last: on a copy it
+// came with the stream, or was set for another purpose.
+func TestALabelOnACopySilencesNothing(t *testing.T) {
+	w := primaryWorld()
+	for i := range w.Datasets {
+		w.Datasets[i].Labels = map[string][3]string{"label:nosnap": {"on", "-", "inherited from x"}}
+		w.Datasets[i].Creation = start.Add(-48 * time.Hour).Unix()
+	}
+	var broken atomic.Bool
+	r := newRig(t, w, func(s *Settings) {
+		s.Owners = func() (pve.Owners, error) {
+			if broken.Load() {
+				return pve.Owners{}, errors.New("pmxcfs is not mounted")
+			}
+			return pve.Owners{Node: "pve1", Of: map[int]string{100: "pve1", 103: "pve2"}}, nil
+		}
+	})
+	state := func(metrics, dataset, verdict string) string {
+		return line(metrics, `snapwatch_disk_state{dataset="`+dataset+`",disk="`+dataset[len("rpool/data/"):]+`",pool="rpool",state="`+verdict+`",`)
+	}
+	for range 2 {
+		metrics := r.scrape()
+		assert.Equal(t, "1", state(metrics, "rpool/data/vm-100-disk-0", "excluded"))
+		assert.Equal(t, "1", state(metrics, "rpool/data/vm-103-disk-0", "never"))
+		broken.Store(true) // a moment without pmxcfs is no alarm
+	}
+	r.restart()
+	assert.Equal(t, "0", state(r.scrape(), "rpool/data/vm-100-disk-0", "excluded"), "nothing is known of whose it is")
+}

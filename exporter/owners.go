@@ -38,6 +38,25 @@ func ownership(o pve.Owners, err error, vmid int) checker.Ownership {
 	return checker.NotOwned
 }
 
+// setOwned says of each disk whether its guest is configured here, by what was read last;
+// only where that is nothing yet it waits.
+func (s *Store) setOwned(ctx context.Context, disks []checker.Disk) {
+	if s.settings.Owners == nil {
+		return
+	}
+	owners := s.guests.known()
+	if owners == nil {
+		read, err := s.owners(ctx)
+		if err != nil {
+			return
+		}
+		owners = &read
+	}
+	for i := range disks {
+		disks[i].Owned = ownership(*owners, nil, disks[i].VMID)
+	}
+}
+
 // isReplica reports whether the configuration says that this node receives a dataset
 // from elsewhere.
 func (s *Store) isReplica(dataset string) bool {

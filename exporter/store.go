@@ -147,7 +147,9 @@ func (s *Store) begin(name string, roots []string) <-chan struct{} {
 		defer close(ended)
 		ctx, cancel := context.WithTimeout(context.Background(), s.settings.ScanTimeout)
 		defer cancel()
-		s.end(p, s.settings.Scanner.Pool(ctx, name, roots))
+		result := s.settings.Scanner.Pool(ctx, name, roots)
+		s.setOwned(ctx, result.Disks)
+		s.end(p, result)
 	}()
 	return ended
 }

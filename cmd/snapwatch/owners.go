@@ -1,6 +1,13 @@
 package main
 
-import "snapwatch/config"
+import (
+	"context"
+	"slices"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+	"snapwatch/internal/pve"
+)
 
 // ownerFlags say which nodes may own the guests, and how to ask them. Each
 // replaces its key under owners: in the configuration.
@@ -29,6 +36,39 @@ func (f ownerFlags) over(p config.Owners) config.Owners {
 		}
 	}
 	return p
+}
+
+// setOwned says of each disk whether its guest is configured on this host, where any of
+// them has a label that counts only then. It stays unknown where Proxmox's configuration
+// cannot be read.
+func setOwned(ctx context.Context, env *environment, pools []checker.Pool) {
+	matters := func(d checker.Disk) bool { return d.NoSnap.Excludes() }
+	if !slices.ContainsFunc(pools, func(p checker.Pool) bool { return slices.ContainsFunc(p.Disks, matters) }) {
+		return
+	}
+	read := make(chan pve.Owners, 1)
+	go func() {
+		if owners, err := env.PVE.Owners(); err == nil {
+			read <- owners
+		}
+		close(read)
+	}()
+	select {
+	case owners, ok := <-read:
+		for i := range pools {
+			for k := range pools[i].Disks {
+				d := &pools[i].Disks[k]
+				switch {
+				case !ok:
+				case owners.Of[d.VMID] == owners.Node:
+					d.Owned = checker.Owned
+				default:
+					d.Owned = checker.NotOwned
+				}
+			}
+		}
+	case <-ctx.Done():
+	}
 }
 
 // localShare is the part of the time that reading the disks here may take where

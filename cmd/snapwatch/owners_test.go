@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -246,4 +247,33 @@ func TestCheckLogsInAndKnowsWhomItAsks(t *testing.T) {
 	status, first := s.check("--owners", "http://pve1.example:10191")
 	assert.Equal(t, 3, status)
 	assert.Contains(t, first, "is not https")
+}
+
+// On a node its own guests' labels count, on a copy none does.
+func TestCheckTakesLabelsOfItsOwnGuestsAlone(t *testing.T) {
+	d := vm(100, "hourly", 7*time.Hour)
+	d.Labels = map[string][3]string{"label:nosnap": {"on", "-", "local"}}
+	s := newSite(t, d)
+	status, _ := s.check("-v")
+	assert.Equal(t, 2, status)
+	assert.Contains(t, s.out.String(), "label:nosnap=on silences nothing on a copy: ask its owner (--owners), or put it under ignore:")
+	s.PVE.Etc = s.fake.Path("pve")
+	for _, node := range []string{"a", "b"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(s.PVE.Etc, "nodes", node, "qemu-server"), 0o755))
+	}
+	require.NoError(t, os.Symlink("nodes/a", filepath.Join(s.PVE.Etc, "local")))
+	config := filepath.Join(s.PVE.Etc, "nodes", "a", "qemu-server", "100.conf")
+	require.NoError(t, os.WriteFile(config, nil, 0o600))
+	status, first := s.check()
+	assert.Equal(t, 0, status)
+	assert.Contains(t, first, "1 excluded")
+	require.NoError(t, os.Rename(config, filepath.Join(s.PVE.Etc, "nodes", "b", "qemu-server", "100.conf")))
+	status, _ = s.check()
+	assert.Equal(t, 2, status, "a standby's disk is a copy")
+
+	owner := answering(t, checker.ComparedDisk{Owned: checker.Owned, Dataset: "rpool/vm-100-disk-0", Excluded: "label:nosnap=on"})
+	status, first = s.check("--owners", owner.URL, "-vv")
+	assert.Equal(t, 0, status)
+	assert.Contains(t, first, "1 excluded")
+	assert.Contains(t, s.out.String(), "takes no snapshots of it: label:nosnap=on")
 }

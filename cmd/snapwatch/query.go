@@ -136,6 +136,7 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, st
 	if r.cachePath == "" {
 		forgetPending(pools)
 	}
+	setOwned(ctx, env, pools)
 	if ctx.Err() != nil && r.cache.Unsaved() {
 		notes = append(notes, r.keep()...)
 	}
