@@ -101,6 +101,8 @@ func Suffixes() []string {
 // Pool is what one scan of a pool gave.
 type Pool struct {
 	Name string
+	// GUID is the pool's own, which it keeps under another name; 0 where ZFS does not tell.
+	GUID uint64
 	// ReadAt is when Disks was read, zero if it never was.
 	ReadAt time.Time
 	// Took is how long the scan took.

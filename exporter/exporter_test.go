@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"flag"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -256,24 +258,110 @@ func TestAPoolThatIsGoneIsMissingWithItsDisks(t *testing.T) {
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="missing"}`))
 
 	// Forgotten by somebody else who wrote the file.
-	path := filepath.Join(r.dir, InventoryName)
-	require.NoError(t, scan.Inventory{}.Save(path))
-	require.NoError(t, os.Chtimes(path, start, start.Add(time.Hour)))
-	r.scrape()
+	r.forget(t, "tank")
 	assert.NotContains(t, r.scrape(), "vm-100-disk-0")
 }
 
-func TestABrokenInventoryIsMovedAside(t *testing.T) {
-	r := newRig(t, world())
+// forget is what snapwatch forget does.
+func (r *rig) forget(t *testing.T, dataset string) {
+	t.Helper()
 	path := filepath.Join(r.dir, InventoryName)
-	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
-	r.restart()
-	r.scrape()
 	seen, err := scan.LoadInventory(path)
 	require.NoError(t, err)
-	assert.Len(t, seen, 4)
+	seen, _ = seen.Forget(dataset, r.clock.now())
+	require.NoError(t, seen.Save(path))
+}
+
+func (r *rig) seen(t *testing.T) []string {
+	t.Helper()
+	seen, err := scan.LoadInventory(filepath.Join(r.dir, InventoryName))
+	require.NoError(t, err)
+	return slices.Sorted(maps.Keys(seen.Disks))
+}
+
+// A memory that was cut short is not taken for an empty one: it is put aside, and told for a
+// day, on the page, by check, and as a metric.
+func TestADamagedInventoryIsToldForADay(t *testing.T) {
+	r := newRig(t, world())
+	r.scrape()
+	path := filepath.Join(r.dir, InventoryName)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, text[:len(text)/2], 0o600))
+	r.restart()
+	assert.Equal(t, "0", line(r.scrape(), "snapwatch_memory_kept"))
+	assert.Len(t, r.seen(t), 4)
 	assert.FileExists(t, path+".broken")
 	assert.Contains(t, r.log.String(), "disks seen before")
+	require.Len(t, r.Report().Notes, 1)
+	assert.Contains(t, r.Report().Notes[0].Text, "are not missed: disks seen before")
+	r.restart()
+	assert.Equal(t, "0", line(r.scrape(), "snapwatch_memory_kept"), "another process tells it, too")
+	r.clock.forward(25 * time.Hour)
+	assert.Equal(t, "1", line(r.scrape(), "snapwatch_memory_kept"))
+	assert.Empty(t, r.Report().Notes)
+
+	// The process that has it all in memory writes it again.
+	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
+	assert.Equal(t, "1", line(r.scrape(), "snapwatch_memory_kept"))
+	assert.Len(t, r.seen(t), 4)
+}
+
+// A memory that cannot be read may be whole: it is not written over, nor put aside.
+func TestAnInventoryThatCannotBeReadIsLeftAlone(t *testing.T) {
+	r := newRig(t, world())
+	r.scrape()
+	path := filepath.Join(r.dir, InventoryName)
+	require.NoError(t, os.Rename(path, path+".good"))
+	require.NoError(t, os.Mkdir(path, 0o700)) // read(2) fails, as with EIO
+	r.restart()
+	w := world()
+	w.Datasets = append(w.Datasets, disk("tank/a/vm-109-disk-0", 109, snapshot("hourly", 9, time.Hour)))
+	r.fake.Set(w)
+	for range 2 {
+		assert.Equal(t, "0", line(r.scrape(), "snapwatch_memory_kept"))
+	}
+	assert.DirExists(t, path)
+	assert.NoFileExists(t, path+".broken")
+	assert.Equal(t, 1, strings.Count(r.log.String(), "level=ERROR"), r.log.String())
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.Rename(path+".good", path))
+	assert.Equal(t, "1", line(r.scrape(), "snapwatch_memory_kept"))
+	assert.Len(t, r.seen(t), 5, "what was seen meanwhile is added")
+}
+
+func TestAnInventoryThatIsGoneIsWrittenAgain(t *testing.T) {
+	r := newRig(t, world())
+	r.scrape()
+	require.NoError(t, os.Remove(filepath.Join(r.dir, InventoryName)))
+	r.fake.Pool("tank", "")
+	r.scrape()
+	assert.Len(t, r.seen(t), 4)
+}
+
+// zfs destroy and snapwatch forget in one script, while scrapers are at work: what they read
+// before remembers nothing again.
+func TestWhatIsForgottenWhileAScrapeReadsStaysSo(t *testing.T) {
+	w := world()
+	r := newRig(t, w)
+	r.scrape()
+	gate := r.fake.Path("gate")
+	w.Faults = []zfstest.Fault{{Words: []string{"get", "tank"}, WaitFor: gate}}
+	r.fake.Set(w)
+	r.fake.Forget()
+	var scraping sync.WaitGroup
+	scraping.Go(func() { r.scrape() })
+	require.Eventually(t, func() bool { return len(r.fake.Calls()) > 0 }, 10*time.Second, time.Millisecond)
+	r.clock.forward(time.Second)
+	r.forget(t, "tank/a/vm-100-disk-0")
+	require.NoError(t, os.WriteFile(gate, nil, 0o600))
+	scraping.Wait()
+	assert.NotContains(t, r.seen(t), "tank/a/vm-100-disk-0")
+	w.Faults = nil
+	w.Datasets = slices.DeleteFunc(slices.Clone(w.Datasets), func(d zfstest.Dataset) bool { return d.Name == "tank/a/vm-100-disk-0" })
+	r.fake.Set(w)
+	r.clock.forward(time.Minute)
+	assert.NotContains(t, r.scrape(), "vm-100-disk-0")
 }
 
 func TestAStateDirectoryThatCannotBeWrittenIsSaidOnce(t *testing.T) {
@@ -327,7 +415,7 @@ func TestAScrapeAnswersInTimeWhileZFSHangs(t *testing.T) {
 	assert.Eventually(t, func() bool {
 		get(handler, "/metrics", "X-Prometheus-Scrape-Timeout-Seconds", "0.5")
 		seen, err := scan.LoadInventory(filepath.Join(r.dir, InventoryName))
-		return err == nil && len(seen) == 1
+		return err == nil && len(seen.Disks) == 1
 	}, 30*time.Second, time.Millisecond, "the other pool's disks are remembered all the same")
 }
 

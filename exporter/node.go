@@ -77,8 +77,11 @@ func (s *Store) ownsDisks(owners pve.Owners) bool {
 var runUnregistered = newMetric("run_unregistered",
 	"1 if disks of guests that are configured on this host are here and nothing starts snap: it is not registered, and has not run within limits.warning; else 0. Absent where it is not known which guests are configured here.")
 
+var memoryKept = newMetric("memory_kept",
+	"1 if the disks seen on this host are remembered over a restart, so that one that is gone is missed; 0 if they cannot be, or for a day after what was remembered was lost.")
+
 // nodeCatalogue are the metrics of the host itself.
-var nodeCatalogue = []metric{runUnregistered}
+var nodeCatalogue = []metric{runUnregistered, memoryKept}
 
 // nodeCollector sends what concerns the host itself.
 type nodeCollector struct{ store *Store }
@@ -92,6 +95,7 @@ func (nodeCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
+	sink{ch}.send(memoryKept, boolValue(len(c.store.inventory.notes(c.store.settings.Scanner.Now())) == 0))
 	if owners := c.store.guests.known(); owners != nil {
 		sink{ch}.send(runUnregistered, boolValue(c.store.snapMissing(*owners)))
 	}

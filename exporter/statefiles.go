@@ -3,6 +3,7 @@ package exporter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -27,17 +28,20 @@ type inventoryFile struct {
 
 	mu    sync.Mutex
 	known scan.Inventory
-	// readAt is the file's time when known was the same as it.
-	readAt time.Time
-	failed string
+	// same is the file that known was last the same as, nil if there is none.
+	same os.FileInfo
+	// problem is why known is not kept, nil if it is.
+	problem error
 }
 
-func newInventoryFile(dir string, log *slog.Logger) *inventoryFile {
-	f := &inventoryFile{log: log, known: scan.Inventory{}}
-	if dir != "" {
-		f.path = filepath.Join(dir, InventoryName)
-		f.load()
+func newInventoryFile(dir string, log *slog.Logger, now time.Time) *inventoryFile {
+	f := &inventoryFile{log: log}
+	if dir == "" {
+		f.problem = errors.New("there is no state directory")
+		return f
 	}
+	f.path = filepath.Join(dir, InventoryName)
+	f.tell(f.load(now))
 	return f
 }
 
@@ -48,8 +52,19 @@ func (f *inventoryFile) disks() scan.Inventory {
 	return f.known
 }
 
-// update adds what was read. If the file cannot be written, the inventory lives on
-// in memory, and the log says so once.
+// notes say what a person must know of the memory.
+func (f *inventoryFile) notes(now time.Time) []checker.Note {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	notes := f.known.Notes(now)
+	if f.problem != nil {
+		notes = append(notes, checker.Note{State: checker.Warning, Text: fmt.Sprintf("the disks that are here are not remembered over a restart, so that one that goes meanwhile is not missed: %v", f.problem)})
+	}
+	return notes
+}
+
+// update adds what was just read. Where the file cannot be read or written, this process
+// remembers all the same, and tries again.
 func (f *inventoryFile) update(pools []checker.Pool, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -57,66 +72,65 @@ func (f *inventoryFile) update(pools []checker.Pool, now time.Time) {
 		f.known, _ = f.known.Updated(pools, now)
 		return
 	}
+	f.tell(f.keep(pools, now))
+}
+
+func (f *inventoryFile) keep(pools []checker.Pool, now time.Time) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	l, err := lock.Wait(ctx, f.path+".lock", now)
-	if err != nil {
-		f.known, _ = f.known.Updated(pools, now)
-		f.fail(err)
-		return
+	if err == nil {
+		defer func() { _ = l.Release() }()
+		err = f.load(now)
 	}
-	defer func() { _ = l.Release() }()
-	if f.changed() {
-		f.load()
-	}
-	known, changed := f.known.Updated(pools, now)
-	f.known = known
-	if !changed && f.failed == "" {
-		return
+	changed := false
+	f.known, changed = f.known.Updated(pools, now)
+	if err != nil || (!changed && f.same != nil && f.problem == nil) {
+		return err
 	}
 	if err := f.known.Save(f.path); err != nil {
-		f.fail(err)
-		return
+		return err
 	}
-	f.failed = ""
-	f.readAt = modified(f.path)
+	f.same, _ = os.Stat(f.path)
+	return nil
 }
 
-// changed reports whether somebody else wrote the file.
-func (f *inventoryFile) changed() bool {
-	at := modified(f.path)
-	return !at.IsZero() && !at.Equal(f.readAt)
-}
-
-// load reads the file. One that cannot be understood is moved aside, not written
-// over: it is the only witness of disks that are gone.
-func (f *inventoryFile) load() {
-	at := modified(f.path)
-	known, err := scan.LoadInventory(f.path)
-	if err == nil {
-		f.known, f.readAt = known, at
-		return
+// load reads the file if it is another than the one that is known, and adds it to what is
+// known: this process may have seen what it could not write. One that is gone is written
+// again. One that cannot be read may be whole, and is left as it is.
+func (f *inventoryFile) load(now time.Time) error {
+	info, err := os.Stat(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		f.same = nil
+		return nil
 	}
-	f.fail(err)
-	if !errors.Is(err, fs.ErrPermission) {
-		f.fail(os.Rename(f.path, f.path+".broken"))
-	}
-}
-
-func (f *inventoryFile) fail(err error) {
-	if err == nil || err.Error() == f.failed {
-		return
-	}
-	f.failed = err.Error()
-	f.log.Error("disks seen before", "err", err)
-}
-
-func modified(path string) time.Time {
-	info, err := os.Stat(path)
 	if err != nil {
-		return time.Time{}
+		return err
 	}
-	return info.ModTime()
+	if f.same != nil && os.SameFile(info, f.same) && info.ModTime().Equal(f.same.ModTime()) && info.Size() == f.same.Size() {
+		return nil
+	}
+	loaded, err := scan.Reopen(f.path, now)
+	if err != nil {
+		return err
+	}
+	if loaded.Lost != nil && loaded.Disks == nil {
+		f.log.Error("disks seen before", "err", loaded.Lost.Why)
+		if f.same != nil {
+			loaded.Lost = f.known.Lost // this process has it all in memory
+		}
+		info = nil
+	}
+	f.known, f.same = loaded.With(f.known, now), info
+	return nil
+}
+
+// tell logs what is another fault than before.
+func (f *inventoryFile) tell(err error) {
+	if err != nil && (f.problem == nil || err.Error() != f.problem.Error()) {
+		f.log.Error("disks seen before", "err", err)
+	}
+	f.problem = err
 }
 
 // loadCache reads what the scanner knew before a restart.

@@ -17,7 +17,6 @@ import (
 	"snapwatch/config"
 	"snapwatch/exporter/page"
 	"snapwatch/internal/pve"
-	"snapwatch/internal/zfs"
 )
 
 // Store holds what was last read of each pool. It is made by [NewStore].
@@ -80,7 +79,7 @@ type pool struct {
 func NewStore(s Settings) *Store {
 	policy := checker.NewPolicy(s.Config)
 	policy.MaxDataAge = s.MaxDataAge
-	store := &Store{settings: s, policy: policy, pools: map[string]*pool{}, inventory: newInventoryFile(s.StateDir, s.Log)}
+	store := &Store{settings: s, policy: policy, pools: map[string]*pool{}, inventory: newInventoryFile(s.StateDir, s.Log, s.Scanner.Now())}
 	store.guests.read, store.runs.read = s.Owners, s.Runs.read
 	store.histories = &histories{list: s.Scanner.History, now: s.Scanner.Now, of: map[string]history{}}
 	store.loadCache()
@@ -120,7 +119,7 @@ func (s *Store) Refresh(ctx context.Context) {
 
 func (s *Store) targets() scan.Targets {
 	// No ZFS at all is told by the pools that are expected and missing.
-	imported, _ := zfs.Pools(s.settings.Scanner.Kstat)
+	imported, _ := scan.FindPools(s.settings.Scanner.Kstat)
 	return scan.NewTargets(s.settings.Config, imported, s.inventory.disks())
 }
 
@@ -195,9 +194,10 @@ func (s *Store) tidy() {
 // Report judges what was last read of every pool, at the time it is called. It
 // reads nothing.
 func (s *Store) Report() checker.Report {
-	pools := s.current()
-	s.inventory.disks().Recall(pools, s.targets())
-	return checker.Assemble(pools, s.policy, s.settings.Scanner.Now())
+	known := s.inventory.disks() // before the pools: what is remembered meanwhile is no disk that they lack
+	pools, now := s.current(), s.settings.Scanner.Now()
+	known.Recall(pools, s.targets())
+	return checker.Assemble(pools, s.policy, now, s.inventory.notes(now)...)
 }
 
 // current is what is known of each pool now: the last scan's result or, where that

@@ -180,9 +180,9 @@ func TestGarbledOutputNeverReadsAsWell(t *testing.T) {
 	locks, err := os.MkdirTemp("/dev/shm", "snapwatch")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(locks)) })
-	seen := Inventory{}
+	seen := Inventory{Disks: map[string]KnownDisk{}}
 	for _, d := range w.Datasets[2:] {
-		seen[d.Name] = KnownDisk{GUID: d.GUID}
+		seen.Disks[d.Name] = KnownDisk{GUID: d.GUID}
 	}
 	targets := Targets{"tank": {"tank"}}
 	wellRead := 0

@@ -1,140 +1,211 @@
 package scan
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 	"time"
 
 	"snapwatch/checker"
-	"snapwatch/internal/files"
 	"snapwatch/internal/zfs"
 )
 
 // Inventory are the disks that were here once, so that one that is gone is missed. The
-// exporter writes them, check reads them.
-type Inventory map[string]KnownDisk
+// exporter keeps one, and so does each user's check; none is changed, only replaced.
+type Inventory struct {
+	// Disks are they, by dataset; nil where there was no memory at all.
+	Disks map[string]KnownDisk `json:"disks"`
+	// Forgotten says when a dataset and all below it were to be forgotten. What was seen
+	// by then does not count, whoever remembers it.
+	Forgotten map[string]time.Time `json:"forgotten,omitempty"`
+	// Lost is what became of an earlier memory, nil if it was never lost.
+	Lost *Loss `json:"lost,omitempty"`
+}
 
 // KnownDisk is one disk that was here.
 type KnownDisk struct {
 	// GUID is the dataset's, which a renamed one keeps.
 	GUID uint64 `json:"guid,string"`
-	// Since is when the disk was first seen.
+	// Pool is the guid of its pool, which one that is imported under another name keeps; 0
+	// where ZFS does not tell.
+	Pool uint64 `json:"pool_guid,string,omitempty"`
+	// Since is when the read began that first saw the disk.
 	Since time.Time `json:"since"`
 }
 
-// inventoryFile is the form on disk.
-type inventoryFile struct {
-	Version int       `json:"version"`
-	Disks   Inventory `json:"disks"`
+// Loss says when a memory was lost, and why.
+type Loss struct {
+	At  time.Time `json:"at"`
+	Why string    `json:"why"`
 }
 
-const inventoryVersion = 1
+// toldFor is how long a loss is told: whoever is on duty then must have seen it.
+const toldFor = 24 * time.Hour
 
-// LoadInventory reads the file at path; one that is not there has no disks.
-func LoadInventory(path string) (Inventory, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Inventory{}, nil
+// Notes say that disks which were gone before a loss are not missed, for a day.
+func (s Inventory) Notes(now time.Time) []checker.Note {
+	if s.Lost == nil || now.Sub(s.Lost.At) > toldFor {
+		return nil
 	}
-	if err != nil {
-		return Inventory{}, fmt.Errorf("disks seen before: %w", err)
-	}
-	var file inventoryFile
-	if err := json.Unmarshal(text, &file); err != nil {
-		return Inventory{}, fmt.Errorf("disks seen before, %s: %w", path, err)
-	}
-	if file.Version != inventoryVersion {
-		return Inventory{}, fmt.Errorf("disks seen before, %s: version %d is not known", path, file.Version)
-	}
-	for name := range file.Disks {
-		if _, _, ok := zfs.ParseDiskName(zfs.Base(name)); !ok || !zfs.ValidDataset(name) {
-			return Inventory{}, fmt.Errorf("disks seen before, %s: %q is no disk", path, name)
-		}
-	}
-	if file.Disks == nil {
-		file.Disks = Inventory{}
-	}
-	return file.Disks, nil
-}
-
-// Save writes the file at path as one step, readable by all.
-func (s Inventory) Save(path string) error {
-	text, err := json.MarshalIndent(inventoryFile{inventoryVersion, s}, "", " ")
-	if err != nil {
-		return fmt.Errorf("disks seen before: %w", err)
-	}
-	if err := files.Replace(path, append(text, '\n'), 0o644); err != nil {
-		return fmt.Errorf("disks seen before: %w", err)
-	}
-	return nil
+	return []checker.Note{{State: checker.Warning, Text: fmt.Sprintf("disks that were gone before %s are not missed: %s", s.Lost.At.Format(time.DateTime), s.Lost.Why)}}
 }
 
 // Updated returns s plus the disks just read and minus those renamed, and whether anything
-// changed. If so, the result is a copy.
+// changed. If so, the result is a copy. What was read before it was forgotten, or before
+// what is known, changes nothing.
 func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Inventory, changed bool) {
 	updated = s
-	change := func() Inventory {
+	change := func() map[string]KnownDisk {
 		if !changed {
-			updated, changed = maps.Clone(s), true
+			updated.Disks, changed = maps.Clone(s.Disks), true
+			if updated.Disks == nil {
+				updated.Disks = map[string]KnownDisk{}
+			}
 		}
-		return updated
+		return updated.Disks
 	}
-	guids := guidsOf(pools)
-	for _, pool := range pools {
+	for i := range pools {
+		pool := &pools[i]
 		if pool.ReadAt.IsZero() {
 			continue
 		}
-		for i := range pool.Disks {
-			d := &pool.Disks[i]
-			if old, ok := s[d.Dataset]; !ok || old.GUID != d.GUID {
-				change()[d.Dataset] = KnownDisk{GUID: d.GUID, Since: now}
+		for k := range pool.Disks {
+			d := &pool.Disks[k]
+			old, known := s.Disks[d.Dataset]
+			if known && old.GUID == d.GUID && (old.Pool == pool.GUID || pool.GUID == 0) {
+				continue
 			}
+			later := old.Since.After(pool.ReadAt) && !old.Since.After(now)
+			if !wasWhole(d) || later || s.forgot(d.Dataset, pool.ReadAt, now) {
+				continue
+			}
+			seen := KnownDisk{GUID: d.GUID, Pool: pool.GUID, Since: pool.ReadAt}
+			if known && old.GUID == d.GUID {
+				seen.Since = old.Since
+			}
+			change()[d.Dataset] = seen
 		}
 	}
-	for name, disk := range s {
-		if renamed(name, disk, pools, guids) {
+	read := newReading(pools)
+	for name, disk := range s.Disks {
+		if read.renamed(name, disk) {
 			delete(change(), name)
 		}
 	}
 	return updated, changed
 }
 
-// renamed reports whether a disk that is not where it was is read under another name.
-func renamed(name string, disk KnownDisk, pools []checker.Pool, guids map[uint64]string) bool {
-	to, ok := guids[disk.GUID]
-	if !ok || to == name || disk.GUID == 0 {
-		return false
+// wasWhole reports whether the disk would be missed if it were gone: its first receive was
+// finished once.
+func wasWhole(d *checker.Disk) bool {
+	return !d.Receiving || d.Newest != nil || d.NewestOfAny != ""
+}
+
+// forgot reports whether what was seen of a dataset at a time is to be forgotten. A time
+// that is yet to come was that of a clock that was ahead.
+func (s Inventory) forgot(dataset string, seen, now time.Time) bool {
+	for within, at := range s.Forgotten {
+		if zfs.Within(dataset, within) && !seen.After(at) && !at.After(now) {
+			return true
+		}
 	}
-	for _, pool := range pools {
-		for i := range pool.Disks {
-			if pool.Disks[i].Dataset == name {
-				return false
+	return false
+}
+
+// Forget returns s without a dataset and all below it, and how many disks went. Whoever
+// remembers them, too, forgets them when he reads this.
+func (s Inventory) Forget(dataset string, now time.Time) (Inventory, int) {
+	forgotten := maps.Clone(s.Forgotten)
+	if forgotten == nil {
+		forgotten = map[string]time.Time{}
+	}
+	forgotten[dataset] = now
+	before := len(s.Disks)
+	s.Forgotten = forgotten
+	s = s.With(Inventory{}, now)
+	return s, before - len(s.Disks)
+}
+
+// With returns what both remember, less what either forgot.
+func (s Inventory) With(other Inventory, now time.Time) Inventory {
+	both := Inventory{Forgotten: maps.Clone(s.Forgotten), Lost: s.Lost}
+	if both.Forgotten == nil && len(other.Forgotten) > 0 {
+		both.Forgotten = map[string]time.Time{}
+	}
+	for dataset, at := range other.Forgotten {
+		if at.After(both.Forgotten[dataset]) {
+			both.Forgotten[dataset] = at
+		}
+	}
+	if s.Disks != nil || other.Disks != nil {
+		both.Disks = map[string]KnownDisk{}
+	}
+	for _, from := range []map[string]KnownDisk{other.Disks, s.Disks} {
+		for name, disk := range from {
+			if !both.forgot(name, disk.Since, now) {
+				both.Disks[name] = disk
 			}
 		}
 	}
-	return true
+	return both
 }
 
-func guidsOf(pools []checker.Pool) map[uint64]string {
-	guids := map[uint64]string{}
-	for _, pool := range pools {
-		for i := range pool.Disks {
-			guids[pool.Disks[i].GUID] = pool.Disks[i].Dataset
+// reading is what was read, by what a disk that is not where it was is looked for with.
+type reading struct {
+	pools  map[string]*checker.Pool
+	here   map[string]bool
+	byGUID func() map[uint64][]*checker.Pool
+}
+
+func newReading(pools []checker.Pool) reading {
+	r := reading{pools: map[string]*checker.Pool{}, here: map[string]bool{}}
+	for i := range pools {
+		r.pools[pools[i].Name] = &pools[i]
+		for k := range pools[i].Disks {
+			r.here[pools[i].Disks[k].Dataset] = true
 		}
 	}
-	return guids
+	r.byGUID = sync.OnceValue(func() map[uint64][]*checker.Pool {
+		guids := map[uint64][]*checker.Pool{}
+		for i := range pools {
+			for k := range pools[i].Disks {
+				guid := pools[i].Disks[k].GUID
+				guids[guid] = append(guids[guid], &pools[i])
+			}
+		}
+		return guids
+	})
+	return r
 }
 
-func (s Inventory) pools() []string {
+// renamed reports whether a disk that is not where it was is read under another name: its
+// pool was read and has it not, or the pool itself has another name now. That the guid is
+// somewhere else does not suffice: zpool split makes a second pool with the same guids, and
+// the first may be lost.
+func (r reading) renamed(name string, disk KnownDisk) bool {
+	if disk.GUID == 0 || r.here[name] {
+		return false
+	}
+	old := r.pools[zfs.Pool(name)]
+	read := old != nil && !old.ReadAt.IsZero() && !old.ReadAt.Before(disk.Since)
+	return slices.ContainsFunc(r.byGUID()[disk.GUID], func(now *checker.Pool) bool {
+		return read || (disk.Pool != 0 && now.GUID == disk.Pool && now.Name != zfs.Pool(name))
+	})
+}
+
+// pools are those that held the disks, less those that are imported under another name now.
+func (s Inventory) pools(imported Imported) []string {
+	names := map[uint64]string{}
+	for name, guid := range imported {
+		names[guid] = name
+	}
 	pools := map[string]bool{}
-	for name := range s {
-		pools[zfs.Pool(name)] = true
+	for name, disk := range s.Disks {
+		pool := zfs.Pool(name)
+		if _, here := imported[pool]; here || disk.Pool == 0 || names[disk.Pool] == "" {
+			pools[pool] = true
+		}
 	}
 	return sortedKeys(pools)
 }
@@ -143,22 +214,18 @@ func (s Inventory) pools() []string {
 // as gone where the pool was read or is missing, and as unreadable where it could
 // not be read.
 func (s Inventory) Recall(pools []checker.Pool, t Targets) {
-	guids := sync.OnceValue(func() map[uint64]string { return guidsOf(pools) })
+	read := newReading(pools)
+	absent := map[string][]string{} // by pool
+	for name, disk := range s.Disks {
+		if !read.here[name] && t.Covers(name) && !read.renamed(name, disk) {
+			absent[zfs.Pool(name)] = append(absent[zfs.Pool(name)], name)
+		}
+	}
 	for i := range pools {
 		pool := &pools[i]
-		read := make(map[string]bool, len(pool.Disks))
-		for k := range pool.Disks {
-			read[pool.Disks[k].Dataset] = true
-		}
-		var absent []string
-		for name := range s {
-			if zfs.Pool(name) == pool.Name && !read[name] && t.Covers(name) && !renamed(name, s[name], pools, guids()) {
-				absent = append(absent, name)
-			}
-		}
-		slices.Sort(absent)
-		for _, name := range absent {
-			pool.Disks = append(pool.Disks, s[name].absent(name, *pool))
+		slices.Sort(absent[pool.Name])
+		for _, name := range absent[pool.Name] {
+			pool.Disks = append(pool.Disks, s.Disks[name].absent(name, *pool))
 		}
 	}
 }

@@ -78,9 +78,9 @@ func TestWhatIsSeenIsWrittenOnlyWhenItChanges(t *testing.T) {
 	s := Inventory{}
 	p := tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0")
 	update := func(p checker.Pool) (changed bool) {
-		before, held := maps.Clone(s), s
+		before, held := maps.Clone(s.Disks), s
 		s, changed = s.Updated([]checker.Pool{p}, now)
-		assert.Equal(t, before, held, "others may read the one of before")
+		assert.Equal(t, before, held.Disks, "others may read the one of before")
 		return changed
 	}
 	assert.True(t, update(p))
@@ -88,18 +88,18 @@ func TestWhatIsSeenIsWrittenOnlyWhenItChanges(t *testing.T) {
 	assert.False(t, update(tankWith("tank/vm-1-disk-0")), "what is gone stays")
 	p.Disks[1].Dataset = "tank/b/vm-2-disk-0"
 	assert.True(t, update(p), "what is renamed moves")
-	assert.Equal(t, []string{"tank/b/vm-2-disk-0", "tank/vm-1-disk-0"}, sortedKeys(s))
+	assert.Equal(t, []string{"tank/b/vm-2-disk-0", "tank/vm-1-disk-0"}, sortedKeys(s.Disks))
 	p.Problem, p.ReadAt = "x", time.Time{}
 	p.Disks[0].Dataset = "tank/vm-9-disk-0"
 	update(p)
-	assert.NotContains(t, s, "tank/vm-9-disk-0", "a failed scan adds nothing")
+	assert.NotContains(t, s.Disks, "tank/vm-9-disk-0", "a failed scan adds nothing")
 }
 
 func TestSeenOnDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "seen.json")
 	none, err := LoadInventory(path)
 	require.NoError(t, err)
-	assert.Empty(t, none)
+	assert.Nil(t, none.Disks)
 
 	s := seenOf(tankWith("tank/vm-1-disk-0"))
 	require.NoError(t, s.Save(path))
@@ -108,30 +108,159 @@ func TestSeenOnDisk(t *testing.T) {
 	assert.Equal(t, os.FileMode(0o644), info.Mode(), "check runs as another user")
 	back, err := LoadInventory(path)
 	require.NoError(t, err)
-	assert.Equal(t, s["tank/vm-1-disk-0"].GUID, back["tank/vm-1-disk-0"].GUID)
+	assert.Equal(t, s.Disks["tank/vm-1-disk-0"].GUID, back.Disks["tank/vm-1-disk-0"].GUID)
 
 	for _, text := range []string{"", "{", `{"version":2}`, `{"version":1,"disks":{"tank/../x":{}}}`, `{"version":1,"disks":{"tank/data":{}}}`, "null\x00"} {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 		_, err := LoadInventory(path)
-		assert.Error(t, err, text)
+		assert.ErrorIs(t, err, ErrDamaged, text)
 	}
 }
 
 func TestTargets(t *testing.T) {
-	seen := Inventory{"old/vm-1-disk-0": {}}
+	seen := Inventory{Disks: map[string]KnownDisk{"old/vm-1-disk-0": {}, "drei/vm-1-disk-0": {Pool: 7}, "lost/vm-1-disk-0": {Pool: 8}}}
 	for name, c := range map[string]struct {
 		config config.Config
 		want   Targets
 	}{
-		"nothing said":      {config.Config{}, Targets{"rpool": {"rpool"}, "tank": {"tank"}, "old": {"old"}}},
-		"pools":             {config.Config{Pools: []string{"p"}}, Targets{"p": {"p"}, "rpool": {"rpool"}, "tank": {"tank"}, "old": {"old"}}},
+		"nothing said":      {config.Config{}, Targets{"rpool": {"rpool"}, "tank": {"tank"}, "old": {"old"}, "lost": {"lost"}}},
+		"pools":             {config.Config{Pools: []string{"p"}}, Targets{"p": {"p"}, "rpool": {"rpool"}, "tank": {"tank"}, "old": {"old"}, "lost": {"lost"}}},
 		"datasets":          {config.Config{Datasets: []string{"tank/b", "tank/a", "tank/a/c", "tank/ab"}}, Targets{"tank": {"tank/a", "tank/ab", "tank/b"}}},
 		"datasets and pool": {config.Config{Datasets: []string{"tank"}, Pools: []string{"tank", "p"}}, Targets{"tank": {"tank"}, "p": nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			assert.Equal(t, c.want, NewTargets(c.config, []string{"rpool", "tank"}, seen))
+			assert.Equal(t, c.want, NewTargets(c.config, Imported{"rpool": 1, "tank": 7}, seen))
 		})
 	}
+}
+
+// at is a pool as it was read at a time, with the guid of the pool and of its one disk.
+func at(read time.Time, name string, pool, guid uint64) checker.Pool {
+	d := checker.Disk{Dataset: name + "/vm-1-disk-0", GUID: guid, ReadAt: read, Newest: managed(zfs.Hourly, 0)}
+	return checker.Pool{Name: name, GUID: pool, ReadAt: read, Disks: []checker.Disk{d}}
+}
+
+func lostPool(name string) checker.Pool {
+	return checker.Pool{Name: name, Missing: true, Problem: "not imported"}
+}
+
+// The same guid elsewhere is a renamed disk only if the old place was looked at, or the pool
+// itself is called otherwise now.
+func TestWhatIsRenamed(t *testing.T) {
+	seen, _ := Inventory{}.Updated([]checker.Pool{at(now, "third", 7, 5)}, now)
+	empty := checker.Pool{Name: "third", GUID: 7, ReadAt: now}
+	unread := checker.Pool{Name: "third", Problem: "suspended"}
+	for name, c := range map[string]struct {
+		pools  []checker.Pool
+		missed bool
+	}{
+		"imported under another name":             {[]checker.Pool{at(now, "drei", 7, 5)}, false},
+		"and the old name is asked for":           {[]checker.Pool{at(now, "drei", 7, 5), lostPool("third")}, false},
+		"split off, and the first is lost":        {[]checker.Pool{at(now, "drei", 8, 5), lostPool("third")}, true},
+		"split off, and the first cannot be read": {[]checker.Pool{at(now, "drei", 8, 5), unread}, true},
+		"split off, and gone from the first":      {[]checker.Pool{at(now, "drei", 8, 5), empty}, false},
+		"split off":                               {[]checker.Pool{at(now, "drei", 8, 5), at(now, "third", 7, 5)}, false},
+		"a ZFS that does not tell":                {[]checker.Pool{at(now, "drei", 0, 5), lostPool("third")}, true},
+		"another disk":                            {[]checker.Pool{at(now, "drei", 7, 6), empty}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pools := slices.Clone(c.pools)
+			kept, _ := seen.Updated(pools, now)
+			seen.Recall(pools, Targets{"third": {"third"}, "drei": {"drei"}})
+			missed := false
+			for _, p := range pools {
+				for _, d := range p.Disks {
+					missed = missed || d.Gone || d.Problem != ""
+				}
+			}
+			_, known := kept.Disks["third/vm-1-disk-0"]
+			if _, old := kept.Disks["drei/vm-1-disk-0"]; !slices.ContainsFunc(pools, func(p checker.Pool) bool {
+				return p.Name == "third" && !p.Missing && p.Problem == "" && len(p.Disks) == 0
+			}) {
+				assert.True(t, old, "what is there is remembered")
+			}
+			if slices.ContainsFunc(pools, func(p checker.Pool) bool { return p.Name == "third" }) || !known {
+				assert.Equal(t, c.missed, missed)
+			}
+			if c.missed {
+				assert.True(t, known, "it stays")
+			}
+		})
+	}
+	// There and back again.
+	there, _ := seen.Updated([]checker.Pool{at(now.Add(hour), "drei", 7, 5)}, now.Add(hour))
+	assert.Equal(t, []string{"drei/vm-1-disk-0"}, sortedKeys(there.Disks))
+	assert.Equal(t, []string{"third"}, NewTargets(config.Config{}, Imported{"third": 7}, there).Pools(), "the old name is not missed by who only reads the memory")
+	back, _ := there.Updated([]checker.Pool{at(now.Add(2*hour), "third", 7, 5)}, now.Add(2*hour))
+	assert.Equal(t, []string{"third/vm-1-disk-0"}, sortedKeys(back.Disks))
+}
+
+// Only a read that began after the forgetting may remember a disk again, whoever remembers.
+func TestWhatIsForgottenStaysSo(t *testing.T) {
+	read, forgotten := now, now.Add(time.Second)
+	exporters, _ := Inventory{}.Updated([]checker.Pool{at(read, "tank", 1, 5)}, now)
+	checks, _ := Inventory{}.Updated([]checker.Pool{at(read, "tank", 1, 5)}, now)
+	exporters, n := exporters.Forget("tank", forgotten)
+	assert.Equal(t, 1, n)
+	later := now.Add(minute)
+	again, changed := exporters.Updated([]checker.Pool{at(read, "tank", 1, 5)}, later)
+	assert.False(t, changed, "it was read before")
+	assert.Empty(t, again.Disks)
+	assert.Empty(t, checks.With(Inventory{Forgotten: exporters.Forgotten}, later).Disks, "another memory hears of it")
+	slow, _ := checks.With(exporters, later).Updated([]checker.Pool{at(read, "tank", 1, 5)}, later)
+	assert.Empty(t, slow.Disks)
+
+	made := forgotten.Add(time.Second)
+	again, _ = exporters.Updated([]checker.Pool{at(made, "tank", 1, 6)}, later)
+	assert.Equal(t, uint64(6), again.Disks["tank/vm-1-disk-0"].GUID)
+	assert.Len(t, again.With(exporters, later).Disks, 1)
+	stale, changed := again.Updated([]checker.Pool{at(read, "tank", 1, 5)}, later)
+	assert.False(t, changed, "what is known is changed by nothing that was read before")
+	assert.Equal(t, again, stale)
+
+	_, n = again.Forget("elsewhere", later)
+	assert.Zero(t, n)
+	ahead, _ := Inventory{}.Forget("tank", now.Add(day))
+	ahead, _ = ahead.Updated([]checker.Pool{at(now, "tank", 1, 5)}, now)
+	assert.Len(t, ahead.Disks, 1, "a clock that was ahead")
+}
+
+// Only what was once whole is missed.
+func TestAFirstReceiveIsNotRemembered(t *testing.T) {
+	p := at(now, "tank", 1, 5)
+	p.Disks[0].Newest, p.Disks[0].Receiving = nil, true
+	seen, changed := Inventory{}.Updated([]checker.Pool{p}, now)
+	assert.False(t, changed)
+	assert.Empty(t, seen.Disks)
+}
+
+// A memory that is damaged is put aside and told for a day; one that cannot be read is left.
+func TestReopen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "seen.json")
+	require.NoError(t, seenOf(tankWith("tank/vm-1-disk-0")).Save(path))
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, text[:len(text)/2], 0o600))
+	s, err := Reopen(path, now)
+	require.NoError(t, err)
+	assert.Nil(t, s.Disks)
+	assert.FileExists(t, path+".broken")
+	require.NoError(t, s.Save(path))
+	s, err = Reopen(path, now.Add(hour))
+	require.NoError(t, err)
+	notes := s.Notes(now.Add(23 * hour))
+	require.Len(t, notes, 1)
+	assert.Equal(t, checker.Warning, notes[0].State)
+	assert.Contains(t, notes[0].Text, "disks that were gone before 2026-03-29 12:00:00 are not missed: disks seen before, "+path+" is damaged: ")
+	assert.Contains(t, notes[0].Text, "it is kept as "+path+".broken")
+	assert.Empty(t, s.Notes(now.Add(25*hour)))
+
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.Mkdir(path, 0o700)) // read(2) fails, as with EIO
+	_, err = Reopen(path, now)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, ErrDamaged)
+	assert.DirExists(t, path)
 }
 
 func TestCacheOnDisk(t *testing.T) {

@@ -54,7 +54,7 @@ func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool ch
 		}
 	}()
 	started := s.Now()
-	pool = checker.Pool{Name: name}
+	pool = checker.Pool{Name: name, GUID: zfs.PoolGUID(s.Kstat, name)}
 	err := zfs.CheckPool(s.Kstat, name)
 	pool.Missing = errors.Is(err, zfs.ErrNotImported) || errors.Is(err, zfs.ErrNoZFS)
 	switch {

@@ -12,9 +12,23 @@ import (
 // where only the pool itself must be there.
 type Targets map[string][]string
 
+// Imported are the pools that are imported, by name: their guids, 0 where ZFS does not tell.
+type Imported map[string]uint64
+
+// FindPools finds the imported pools. The error is [zfs.ErrNoZFS] where there is no ZFS.
+func FindPools(kstat string) (Imported, error) {
+	names, err := zfs.Pools(kstat)
+	pools := Imported{}
+	for _, name := range names {
+		pools[name] = zfs.PoolGUID(kstat, name)
+	}
+	return pools, err
+}
+
 // NewTargets is what the configuration asks for; without datasets in it, every
-// imported pool and every one that had disks before.
-func NewTargets(c config.Config, imported []string, seen Inventory) Targets {
+// imported pool and every one that had disks before, but for one that is imported under
+// another name.
+func NewTargets(c config.Config, imported Imported, seen Inventory) Targets {
 	t := Targets{}
 	for _, root := range outermost(c.Datasets) {
 		pool := zfs.Pool(root)
@@ -28,7 +42,7 @@ func NewTargets(c config.Config, imported []string, seen Inventory) Targets {
 		}
 	}
 	if len(c.Datasets) == 0 {
-		for _, pool := range append(slices.Clone(imported), seen.pools()...) {
+		for _, pool := range append(sortedKeys(imported), seen.pools(imported)...) {
 			t[pool] = []string{pool}
 		}
 	}

@@ -69,7 +69,6 @@ func (c *checkCmd) Run(env *environment) error {
 	if err := c.print(env.Stdout, r.report); err != nil {
 		return c.unknown(env, err)
 	}
-	_ = r.save(time.Duration(c.Timeout) - time.Since(begun))
 	if state := r.report.State(); state != checker.OK {
 		return &exit{code: int(state)}
 	}

@@ -152,26 +152,29 @@ func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 	status, _ := s.check("-t", "8s", "--cache", "/proc/none/newest.json")
 	assert.Equal(t, 3, status)
 	assert.Contains(t, s.out.String(), "listed the snapshots of 1 of 3 disks so far")
-	assert.Contains(t, s.out.String(), "the next check begins anew, as what was found cannot be kept; name a file with --cache: mkdir /proc/none: no such file or directory")
+	assert.Contains(t, s.out.String(), "the next check begins from the start, as what was found cannot be kept; name a file with --cache: mkdir /proc/none: no such file or directory")
 }
 
 func TestKeepWhatWasFound(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
-	r := result{cache: scan.NewCache()}
-	scanner := scan.Scanner{Kstat: s.fake.Kstat, LockDir: s.fake.LockDir, Now: func() time.Time { return noon }, Cache: r.cache}
+	m := memory{cache: scan.NewCache(), exporter: true}
+	scanner := scan.Scanner{Kstat: s.fake.Kstat, LockDir: s.fake.LockDir, Now: func() time.Time { return noon }, Cache: m.cache}
 	require.Empty(t, scanner.All(t.Context(), scan.Targets{"tank": {"tank"}})[0].Problem)
-	require.True(t, r.cache.Unsaved())
-	notes := r.keep()
+	require.True(t, m.cache.Unsaved())
+	kept, notes := m.keep(0, true)
+	assert.False(t, kept)
 	require.Len(t, notes, 1)
 	assert.Contains(t, notes[0].Text, "this user has no cache directory")
-	r.cachePath = filepath.Join(t.TempDir(), "deep", "newest.json")
-	assert.Empty(t, r.keep())
-	assert.FileExists(t, r.cachePath)
+	m.cachePath = filepath.Join(t.TempDir(), "deep", "newest.json")
+	kept, notes = m.keep(0, true)
+	assert.True(t, kept)
+	assert.Empty(t, notes)
+	assert.FileExists(t, m.cachePath)
 }
 
 func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
-	seen := scan.Inventory{"tank/vm-100-disk-0": {GUID: 100}, "tank/vm-200-disk-0": {GUID: 200}, "lost/vm-300-disk-0": {GUID: 300}}
+	seen := scan.Inventory{Disks: map[string]scan.KnownDisk{"tank/vm-100-disk-0": {GUID: 100}, "tank/vm-200-disk-0": {GUID: 200}, "lost/vm-300-disk-0": {GUID: 300}}}
 	require.NoError(t, seen.Save(s.seen))
 	status, first := s.check()
 	assert.Equal(t, 2, status)
@@ -179,10 +182,13 @@ func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 
 	s.out.Reset()
 	require.Equal(t, 0, execute([]string{"forget", "tank/vm-200-disk-0", "lost", "--state-dir", filepath.Dir(s.seen)}, s.environment))
-	assert.Equal(t, "forgot 2 disks\n", s.out.String())
+	assert.Equal(t, "tank/vm-200-disk-0: forgot 1 disks\nlost: forgot 1 disks\n", s.out.String())
 	status, _ = s.check()
 	assert.Equal(t, 0, status)
-	assert.NotEqual(t, 0, execute([]string{"forget", "tank/vm-200-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
+	s.out.Reset()
+	require.Equal(t, 0, execute([]string{"forget", "tank/vm-200-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
+	assert.Contains(t, s.out.String(), "tank/vm-200-disk-0: no exporter remembers it")
+	assert.Equal(t, 2, execute([]string{"forget", "tank@x", "--state-dir", filepath.Dir(s.seen)}, s.environment))
 
 	require.NoError(t, os.WriteFile(s.seen, []byte("{"), 0o600))
 	status, first = s.check()
@@ -210,6 +216,116 @@ func TestCheckRemembersSinceWhenAReceiveIsPending(t *testing.T) {
 	t.Setenv("HOME", "")
 	status, _ = s.check()
 	assert.Equal(t, 2, status, "nothing remembers since when")
+}
+
+// set makes these the disks that there are.
+func (s *site) set(disks ...zfstest.Dataset) {
+	s.fake.Set(zfstest.World{Datasets: append([]zfstest.Dataset{{Name: "tank", GUID: 1}}, disks...)})
+}
+
+// Without an exporter a check remembers itself, or says that nothing does.
+func TestCheckRemembersTheDisksItSaw(t *testing.T) {
+	one, other := vm(100, "hourly", time.Hour), vm(101, "hourly", time.Hour)
+	s := newSite(t, one, other)
+	now := noon
+	s.Now = func() time.Time { return now }
+	status, first := s.check()
+	assert.Equal(t, 0, status, first)
+	s.set(one)
+	for range 2 {
+		status, first = s.check()
+		assert.Equal(t, 2, status)
+		assert.Contains(t, first, "CRITICAL: 1 of 2 disks missing")
+	}
+	status, _ = s.check("--vmid", "100")
+	assert.Equal(t, 0, status)
+	now = noon.Add(time.Minute)
+	require.Equal(t, 0, execute([]string{"forget", "tank/vm-101-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
+	assert.Contains(t, s.out.String(), "tank/vm-101-disk-0: no exporter remembers it; a check that does forgets it now")
+	now = noon.Add(2 * time.Minute)
+	status, first = s.check()
+	assert.Equal(t, 0, status, first)
+	s.set(one, other)
+	s.check()
+	s.set(one)
+	now = noon.Add(3 * time.Minute)
+	status, _ = s.check()
+	assert.Equal(t, 2, status, "it was here again")
+}
+
+func TestCheckSaysWhatBecameOfItsMemory(t *testing.T) {
+	one := vm(100, "hourly", time.Hour)
+	s := newSite(t, one)
+	now := noon
+	s.Now = func() time.Time { return now }
+	s.check()
+	path := s.fake.Path("cache/snapwatch/newest.seen.json")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, text[:len(text)/2], 0o600))
+	status, first := s.check()
+	assert.Equal(t, 1, status)
+	assert.Contains(t, first, "WARNING: disks that were gone before 2026-03-29 12:00:00 are not missed")
+	assert.FileExists(t, path+".broken")
+	now = noon.Add(23 * time.Hour)
+	status, _ = s.check("-w", "2d", "-c", "2d")
+	assert.Equal(t, 1, status, "for a day")
+	now = noon.Add(25 * time.Hour)
+	status, _ = s.check("-w", "2d", "-c", "2d")
+	assert.Equal(t, 0, status)
+
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.Mkdir(path, 0o700)) // read(2) fails, as with EIO
+	status, first = s.check("-w", "2d", "-c", "2d")
+	assert.Equal(t, 1, status)
+	assert.Contains(t, first, "WARNING: nothing remembers the disks that are here")
+	assert.DirExists(t, path)
+
+	t.Setenv("XDG_CACHE_HOME", "")
+	t.Setenv("HOME", "")
+	status, _ = s.check("-w", "2d", "-c", "2d", "-v")
+	assert.Equal(t, 1, status)
+	assert.Contains(t, s.out.String(), "run an exporter, or name a file with --cache: this user has no cache directory")
+	require.NoError(t, scan.Inventory{}.Save(s.seen))
+	status, first = s.check("-w", "2d", "-c", "2d")
+	assert.Equal(t, 0, status, "an exporter remembers: %s", first)
+}
+
+// The pool is imported under another name and back, and nothing is missed, whoever remembers.
+func TestCheckKnowsAPoolByItsGUID(t *testing.T) {
+	renamed := func(name string) zfstest.Dataset {
+		d := vm(100, "hourly", time.Hour)
+		d.Name = name + "/vm-100-disk-0"
+		return d
+	}
+	s := newSite(t)
+	now := noon
+	s.Now = func() time.Time { return now }
+	be := func(name string, guid string) {
+		for _, other := range []string{"tank", "third", "drei"} {
+			s.fake.Pool(other, "")
+		}
+		s.fake.Set(zfstest.World{Datasets: []zfstest.Dataset{{Name: name, GUID: 1}, renamed(name)}})
+		s.fake.Pool(name, "ONLINE")
+		require.NoError(t, os.WriteFile(filepath.Join(s.Kstat, name, "guid"), []byte(guid+"\n"), 0o600))
+		now = now.Add(time.Second)
+	}
+	be("third", "7")
+	status, first := s.check()
+	require.Equal(t, 0, status, first)
+	require.NoError(t, os.MkdirAll(filepath.Dir(s.seen), 0o755))
+	memory, err := os.ReadFile(s.fake.Path("cache/snapwatch/newest.seen.json"))
+	require.NoError(t, err)
+	for _, name := range []string{"drei", "third", "drei"} {
+		require.NoError(t, os.WriteFile(s.seen, memory, 0o600)) // an exporter's, which was not scraped since
+		be(name, "7")
+		status, first = s.check()
+		assert.Equal(t, 0, status, first)
+	}
+	be("other", "8")
+	status, first = s.check()
+	assert.Equal(t, 2, status)
+	assert.Contains(t, first, "pool drei missing")
 }
 
 func TestCheckWithoutZFS(t *testing.T) {

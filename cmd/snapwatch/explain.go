@@ -47,7 +47,6 @@ func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomi
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	_ = r.save(time.Duration(c.Timeout) - time.Since(begun))
 	for _, p := range r.report.Pools {
 		if p.Reason != "" {
 			fmt.Fprintf(env.Stderr, "snapwatch: pool %s: %s\n", p.Name, p.Reason)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
 
 	"snapwatch/checker/scan"
 	"snapwatch/exporter"
+	"snapwatch/internal/files"
 	"snapwatch/internal/lock"
 	"snapwatch/internal/zfs"
 )
@@ -20,37 +22,45 @@ type forgetCmd struct {
 	StateDir string   `default:"/var/lib/snapwatch-exporter" placeholder:"DIR" help:"Where the exporter remembers the disks (default ${default})."`
 }
 
-// Run takes the datasets and all below them from what the exporter remembers. A
-// disk that is still there is remembered again at the next scan.
+// Run takes the datasets and all below them from what is remembered: at once from what the
+// exporter does, and from each check's own memory when it next reads the exporter's. A disk
+// that is still there is remembered again when it is next read.
 func (c *forgetCmd) Run(env *environment) error {
+	for _, dataset := range c.Dataset {
+		if !zfs.ValidDataset(dataset) {
+			return fmt.Errorf("%q is no name of a dataset", dataset)
+		}
+	}
+	if err := files.Directory(c.StateDir, 0o755); err != nil {
+		return asRoot(err)
+	}
 	path := filepath.Join(c.StateDir, exporter.InventoryName)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	l, err := lock.Wait(ctx, path+".lock", env.Now())
 	if err != nil {
-		return err
+		return asRoot(err)
 	}
 	defer func() { _ = l.Release() }()
 	seen, err := scan.LoadInventory(path)
 	if err != nil {
-		return err
+		return asRoot(err)
 	}
-	forgotten := 0
-	for name := range seen {
-		for _, dataset := range c.Dataset {
-			if zfs.Within(name, dataset) {
-				delete(seen, name)
-				forgotten++
-				break
-			}
+	for _, dataset := range c.Dataset {
+		var forgotten int
+		if seen, forgotten = seen.Forget(dataset, env.Now()); forgotten == 0 {
+			fmt.Fprintf(env.Stdout, "%s: no exporter remembers it; a check that does forgets it now\n", dataset)
+		} else {
+			fmt.Fprintf(env.Stdout, "%s: forgot %d disks\n", dataset, forgotten)
 		}
 	}
-	if forgotten == 0 {
-		return errors.New("none of these was seen before; snapwatch check names what is missing")
+	return asRoot(seen.Save(path))
+}
+
+// asRoot says who may do what this user may not.
+func asRoot(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("run it as root: %w", err)
 	}
-	if err := seen.Save(path); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(env.Stdout, "forgot %d disks\n", forgotten)
 	return err
 }

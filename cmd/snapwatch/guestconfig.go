@@ -37,7 +37,7 @@ func (c *guestConfigCmd) Run(env *environment) error {
 	if err != nil {
 		return err
 	}
-	imported, err := zfs.Pools(env.Kstat)
+	imported, err := scan.FindPools(env.Kstat)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (c *guestConfigCmd) Run(env *environment) error {
 	defer cancel()
 	var kept []zfs.KeptConfig
 	disks := 0
-	targets := scan.NewTargets(cfg, imported, nil)
+	targets := scan.NewTargets(cfg, imported, scan.Inventory{})
 	for _, pool := range targets.Pools() {
 		of, err := c.disks(ctx, env, pool, targets[pool])
 		if err != nil {

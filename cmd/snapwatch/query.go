@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -54,10 +53,8 @@ type result struct {
 	report checker.Report
 	// evidence is what the nodes say that may own the disks, by the disk's dataset; nil
 	// where none was asked.
-	evidence  map[string][]checker.Evidence
-	cache     *scan.Cache
-	cachePath string
-	err       error
+	evidence map[string][]checker.Evidence
+	err      error
 }
 
 // find reads and judges. It leaves a part of the time for printing.
@@ -84,7 +81,7 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	}
 	here, stop := context.WithTimeout(ctx, share)
 	defer stop()
-	r := result{cache: scan.NewCache()}
+	var r result
 	var pools []checker.Pool
 	var notes []checker.Note
 	if q.From != "" {
@@ -92,7 +89,7 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 		policy.MaxDataAge = checker.DefaultMaxDataAge
 		pools, err = remote.Pools(here, q.From, share)
 	} else {
-		pools, notes, err = q.scan(here, env, cfg, stage, &r)
+		pools, notes, err = q.scan(here, env, cfg, stage)
 	}
 	if err != nil {
 		return result{err: err}
@@ -108,39 +105,35 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 }
 
 // scan reads zfs.
-func (q query) scan(ctx context.Context, env *environment, cfg config.Config, stage *atomic.Value, r *result) ([]checker.Pool, []checker.Note, error) {
+func (q query) scan(ctx context.Context, env *environment, cfg config.Config, stage *atomic.Value) ([]checker.Pool, []checker.Note, error) {
 	stage.Store("reading what was seen before")
-	var notes []checker.Note
-	seen, err := scan.LoadInventory(q.Seen)
-	if err != nil {
-		notes = append(notes, seenNote(err))
-	}
-	if r.cachePath = cachePath(q.Cache); r.cachePath != "" {
-		if r.cache, err = scan.LoadCache(r.cachePath); err != nil {
-			notes = append(notes, checker.Note{Text: err.Error()})
-		}
-	}
+	memory, notes := q.remember(env.Now())
 	stage.Store("looking for pools")
-	imported, err := zfs.Pools(env.Kstat)
-	if err != nil && (!errors.Is(err, zfs.ErrNoZFS) || len(seen)+len(cfg.Pools)+len(cfg.Datasets) == 0) {
+	imported, err := scan.FindPools(env.Kstat)
+	if err != nil && (!errors.Is(err, zfs.ErrNoZFS) || len(memory.known.Disks)+len(cfg.Pools)+len(cfg.Datasets) == 0) {
 		return nil, nil, err
 	}
+	q.addUnconfigured(imported, cfg)
 	filter := checker.Filter{Pools: q.Pool}
-	targets := scan.NewTargets(cfg, append(imported, q.unconfigured(cfg)...), seen).Only(filter.Pool)
+	targets := scan.NewTargets(cfg, imported, memory.known).Only(filter.Pool)
 	stage.Store("reading " + strings.Join(targets.Pools(), ", "))
-	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Cache: r.cache}
+	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Cache: memory.cache}
 	if q.ran != nil {
 		scanner.Trace = q.ran.add
 	}
 	pools := scanner.All(ctx, targets)
-	if r.cachePath == "" {
+	memory.learn(pools, env.Now())
+	left := time.Duration(0)
+	if until, ok := ctx.Deadline(); ok {
+		left = time.Until(until)
+	}
+	kept, more := memory.keep(left, ctx.Err() != nil)
+	if !kept {
 		forgetPending(pools)
 	}
 	setOwned(ctx, env, pools)
-	if ctx.Err() != nil && r.cache.Unsaved() {
-		notes = append(notes, r.keep()...)
-	}
-	seen.Recall(pools, targets)
+	memory.known.Recall(pools, targets)
+	notes = append(notes, more...)
 	if q.ran != nil {
 		notes = append(notes, q.ran.notes()...)
 	}
@@ -157,22 +150,13 @@ func forgetPending(pools []checker.Pool) {
 	}
 }
 
-// unconfigured are the pools named on the command line, which must be there.
-func (q query) unconfigured(cfg config.Config) []string {
-	if len(cfg.Datasets) > 0 {
-		return nil
+// addUnconfigured adds the pools named on the command line, which must be there.
+func (q query) addUnconfigured(imported scan.Imported, cfg config.Config) {
+	for _, name := range q.Pool {
+		if _, here := imported[name]; !here && len(cfg.Datasets) == 0 {
+			imported[name] = 0
+		}
 	}
-	return q.Pool
-}
-
-// seenNote says that disks that are gone will not be missed. That another user may
-// not read the exporter's file is a matter of how it is installed, no alarm.
-func seenNote(err error) checker.Note {
-	note := checker.Note{State: checker.Warning, Text: err.Error()}
-	if errors.Is(err, fs.ErrPermission) {
-		note.State = checker.OK
-	}
-	return note
 }
 
 // policy is the one of the configuration with the limits of the command line.

@@ -80,7 +80,6 @@ func (c *statusCmd) show(ctx context.Context, env *environment, stage *atomic.Va
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	}
-	_ = r.save(time.Duration(c.Timeout) - time.Since(begun))
 	var text bytes.Buffer
 	if c.Format == "json" {
 		_ = format.JSON(&text, r.report) // into memory

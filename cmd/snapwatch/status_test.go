@@ -114,7 +114,7 @@ func TestExplainSaysWhichPoolHides(t *testing.T) {
 	assert.Equal(t, 2, s.look("explain", "vm-100-disk-0"))
 	assert.Contains(t, s.errors.String(), "pool tank is suspended")
 	require.NoError(t, os.MkdirAll(filepath.Dir(s.seen), 0o755))
-	require.NoError(t, scan.Inventory{"tank/vm-100-disk-0": {GUID: 100}}.Save(s.seen))
+	require.NoError(t, scan.Inventory{Disks: map[string]scan.KnownDisk{"tank/vm-100-disk-0": {GUID: 100}}}.Save(s.seen))
 	assert.Equal(t, 0, s.look("explain", "vm-100-disk-0"))
 	assert.Contains(t, s.out.String(), "zpool status tank")
 }

@@ -41,6 +41,20 @@ func Pools(dir string) ([]string, error) {
 	return pools, nil
 }
 
+// PoolGUID returns the guid of an imported pool, which it keeps when it is imported under
+// another name; 0 where ZFS does not tell (before 2.2).
+func PoolGUID(dir, pool string) uint64 {
+	text, err := os.ReadFile(filepath.Join(dir, pool, "guid"))
+	if err != nil {
+		return 0
+	}
+	guid, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return guid
+}
+
 // PoolTXG returns the transaction group that the pool is in, 0 where ZFS does not tell
 // (the module's zfs_txg_history may be 0).
 func PoolTXG(dir, pool string) uint64 {

@@ -65,8 +65,11 @@ func newWorldOf(t *testing.T, a, b, c string) *world {
 		if w.b, err = start(site.Config{Name: "B", Node: "pve-b", Cluster: "pve", Pool: "tb", Address: b}, quick); err != nil {
 			return err
 		}
-		w.c, err = start(site.Config{Name: "C", Pool: "tc", Address: c}, "datasets: [tc]\n")
-		return err
+		if w.c, err = start(site.Config{Name: "C", Pool: "tc", Address: c}, "datasets: [tc]\n"); err != nil {
+			return err
+		}
+		// An exporter's memory, in which there is nothing: check's user has no place for one.
+		return w.c.WriteFile("/var/lib/snapwatch-exporter/seen.json", `{"version":1,"disks":{}}`)
 	})
 	return w
 }
