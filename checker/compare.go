@@ -59,6 +59,10 @@ func Outcomes() []OutcomeRow { return slices.Clone(outcomes[:]) }
 type Evidence struct {
 	// Node names the node to a person.
 	Node string
+	// Cluster is where the disk comes from, by this host's sources:, "" if they do not say.
+	// Foreign is true where the node is of another cluster.
+	Cluster string
+	Foreign bool
 	// Failure is why the node could not be asked, "" if it answered.
 	Failure string
 	// Owned is whether the guest is its own, Why the reason if that is not known.
@@ -84,6 +88,8 @@ type Evidence struct {
 	// Gone is true where the node read all that it could be in, and has no such disk.
 	// Template is true where the guest is a template there.
 	Gone, Template bool
+	// NeverHad is true where the node can tell that it never had the replica's newest.
+	NeverHad bool
 	// Excluded is why the node takes no snapshots of the disk, "" if it does.
 	Excluded string
 	// Alive is true where the guest's process lives on the node, AliveSince since when,
@@ -148,7 +154,7 @@ func (e Evidence) isReplica(d Disk) bool {
 }
 
 func (e Evidence) owns(d Disk) bool {
-	return e.Failure == "" && e.Owned == Owned && !e.isReplica(d)
+	return e.Failure == "" && !e.Foreign && e.Owned == Owned && !e.isReplica(d)
 }
 
 // takesNone reports whether the owner says that nothing of the disk is to come.
@@ -158,11 +164,13 @@ func (e Evidence) takesNone() bool { return e.Gone || e.Excluded != "" }
 // makes it orphaned.
 func ownerless(d Disk, nodes []Evidence) Comparison {
 	var failed, unknown, elsewhere []string
-	denied := 0
+	denied, foreign := 0, ""
 	for _, e := range nodes {
 		switch {
 		case e.Failure != "":
 			failed = append(failed, e.Node+": "+e.Failure)
+		case e.Foreign:
+			foreign = e.Cluster
 		case e.isReplica(d):
 		case e.Owned == OwnershipUnknown:
 			unknown = append(unknown, e.Node+": "+e.Why)
@@ -182,6 +190,9 @@ func ownerless(d Disk, nodes []Evidence) Comparison {
 		return outcome(NoOwner, "guest %d is on %s, which was not asked or has just lost it", d.VMID, strings.Join(slices.Compact(elsewhere), ", "))
 	case denied > 0:
 		return outcome(OutcomeOrphaned, "no node has guest %d any more (%d asked): remove the disk, or ignore it", d.VMID, denied)
+	}
+	if foreign != "" {
+		return outcome(NoOwner, "no node of cluster %s was asked", foreign)
 	}
 	return outcome(NoOwner, "every node that was asked is itself a replica")
 }
@@ -207,6 +218,8 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 		return outcome(OwnerUnreadable, "%s does not say whether it has %s", o.Node, d.Newest.Name)
 	case o.Presence != Absent && o.PresenceGUID != d.Newest.GUID:
 		return outcome(Diverged, "%s has another %s %s under this name", o.Node, o.Presence, d.Newest.Name)
+	case o.Presence == Absent && o.NeverHad:
+		return outcome(Diverged, "%s never had %s: does something make snapshots on this copy, such as sanoid?", o.Node, d.Newest.Name)
 	case o.Presence == Absent && !d.Newest.Creation.Before(o.Newest.Creation):
 		return outcome(Diverged, "%s does not have %s, and its own newest, %s, is no newer", o.Node, d.Newest.Name, o.Newest.Name)
 	}

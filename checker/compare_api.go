@@ -80,6 +80,8 @@ type ComparedDisk struct {
 	// Template where the guest is a template there.
 	Gone     bool `json:"gone,omitempty"`
 	Template bool `json:"guest_is_template,omitempty"`
+	// NeverHad is true where the node's snapshots show that it never had the one asked for.
+	NeverHad bool `json:"never_had,omitempty"`
 	// Excluded is why the node takes no snapshots of the disk.
 	Excluded string `json:"excluded,omitempty"`
 	// Alive is true where the guest's process lives, AliveSince since when.
@@ -201,7 +203,7 @@ func (c ComparedDisk) evidence(asked CompareDisk, now time.Time) (Evidence, erro
 		Owned: c.Owned, Why: text.Clip(text.Plain(c.OwnedProblem), 200), ConfiguredOn: text.Clip(text.Plain(c.ConfiguredOn), 64), Replica: c.Replica,
 		Dataset: text.Clip(text.Plain(c.Dataset), 255), GUID: c.GUID, Problem: text.Clip(text.Plain(c.Problem), 200), Presence: c.Presence, PresenceGUID: c.PresenceGUID,
 		BehindSince: instant(c.BehindSince), Now: now,
-		Gone: c.Gone, Template: c.Template, Excluded: text.Clip(text.Plain(c.Excluded), 100), Alive: c.Alive, AliveSince: instant(c.AliveSince),
+		Gone: c.Gone, Template: c.Template, NeverHad: c.NeverHad, Excluded: text.Clip(text.Plain(c.Excluded), 100), Alive: c.Alive, AliveSince: instant(c.AliveSince),
 	}
 	if c.Gone {
 		e.Dataset = cmp.Or(asked.Dataset, asked.Disk)

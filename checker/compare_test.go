@@ -73,6 +73,7 @@ func TestCompare(t *testing.T) {
 		"diverged: the bookmark with another guid":   {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(AsBookmark, 6))}, outcome: Diverged, state: Critical, reason: "another bookmark"},
 		"not diverged: newer, and the owner has it":  {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 2*hour))}, outcome: InSync, rule: "limits.warning"},
 		"not diverged: older, and the owner lost it": {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(Absent, 0))}, outcome: InSync, rule: "limits.warning"},
+		"diverged: the owner never had it":           {disk: aDisk("1", zfs.Hourly, minute), nodes: []Evidence{says(other(zfs.Hourly, 0), presence(Absent, 0), func(e *Evidence) { e.NeverHad = true })}, outcome: Diverged, state: Critical, reason: "a never had autosnap_2026-03-29_11:59:00_hourly: does something make snapshots on this copy, such as sanoid?"},
 		"after failover: the other node owns it":     {disk: stopped, verdict: Stopped, nodes: []Evidence{node("a", NotOwned, func(e *Evidence) { e.ConfiguredOn = "b" }), says(other(zfs.Hourly, 0), func(e *Evidence) { e.Node = "b" })}, outcome: Lagging, state: Critical, reason: "of b", rule: "limits.critical"},
 		"one owner, another node is down":            {disk: fresh, nodes: []Evidence{says(fresh.Newest), {Node: "b", Failure: "refused"}}, outcome: InSync, rule: "limits.warning"},
 		"one owner, another node does not know":      {disk: fresh, nodes: []Evidence{says(fresh.Newest), node("b", OwnershipUnknown)}, outcome: InSync, rule: "limits.warning"},

@@ -50,6 +50,8 @@ func newSite(d Disk, n Evidence) Site {
 	switch {
 	case n.Failure != "":
 		s.What = "could not be asked: " + n.Failure
+	case n.Foreign:
+		s.What = "of another cluster than " + n.Cluster
 	case n.isReplica(d):
 		s.What = "a replica, too"
 	case n.Owned == OwnershipUnknown:

@@ -2,6 +2,7 @@ package checker
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"snapwatch/config"
@@ -21,6 +22,8 @@ type Policy struct {
 	Maintenance []config.Maintenance
 	// TrustLabel lets a label contradict a _stopped snapshot.
 	TrustLabel bool
+	// SeveralClusters is true where disks come from more than one.
+	SeveralClusters bool
 	// MaxDataAge is how old the facts may be, 0 for any age.
 	MaxDataAge time.Duration
 }
@@ -65,6 +68,7 @@ func NewPolicy(c config.Config) Policy {
 		Ignore:            c.Ignore,
 		Maintenance:       c.Maintenance,
 		TrustLabel:        c.ReplicaLabel == "trust",
+		SeveralClusters:   slices.ContainsFunc(c.Sources, func(s config.Source) bool { return s.Cluster != c.Sources[0].Cluster }),
 	}
 }
 

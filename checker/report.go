@@ -149,6 +149,9 @@ func (r Report) sort() {
 // any more, which is orphaned.
 func (r Report) WithOwners(p Policy, said map[string][]Evidence) Report {
 	r.Disks = slices.Clone(r.Disks)
+	if p.SeveralClusters {
+		said = sortedByCluster(r.Disks, said)
+	}
 	for i := range r.Disks {
 		d := &r.Disks[i]
 		c := Compare(d.Disk, d.Verdict, p, said[d.Dataset])

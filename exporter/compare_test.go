@@ -157,7 +157,7 @@ func TestCompareListsOnlyWhereTheAskerIsFarBehind(t *testing.T) {
 		"an hour and more":                 {held, true, &d.Snapshots[2]},
 		"something may have been rotated":  {d.Bookmarks[0], true, nil},
 		"another snapshot under this name": {zfstest.Snapshot{Name: held.Name, GUID: 1, Creation: held.Creation}, false, nil},
-		"not held":                         {snapshot("hourly", 9, 9*time.Hour), false, nil},
+		"not held":                         {snapshot("hourly", 9, 9*time.Hour), true, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.fake.Forget()
@@ -172,6 +172,34 @@ func TestCompareListsOnlyWhereTheAskerIsFarBehind(t *testing.T) {
 				require.NotNil(t, d.BehindSince)
 				assert.Equal(t, c.since.Creation, d.BehindSince.Unix())
 			}
+		})
+	}
+}
+
+// Something on the copy's host makes snapshots of our names, and replication is dead: the
+// owner shows that it never had that one, where nothing that old was rotated away.
+func TestCompareTellsWhatItNeverHad(t *testing.T) {
+	for name, c := range map[string]struct {
+		asked  zfstest.Snapshot
+		change func(old *zfstest.Snapshot)
+		never  bool
+	}{
+		"made on the copy":                   {snapshot("hourly", 9, 2*time.Hour), func(*zfstest.Snapshot) {}, true},
+		"it may have been rotated away":      {snapshot("hourly", 9, 7*time.Hour), func(*zfstest.Snapshot) {}, false},
+		"what is that old is held":           {snapshot("hourly", 9, 2*time.Hour), func(old *zfstest.Snapshot) { old.Holds = 1 }, false},
+		"what is that old is kept otherwise": {snapshot("hourly", 9, 2*time.Hour), func(old *zfstest.Snapshot) { *old = snapshot("daily", 10, 6*time.Hour); old.TXG = 2 }, false},
+		"it has it":                          {snapshot("hourly", 2, time.Hour), func(*zfstest.Snapshot) {}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := primaryWorld()
+			d := &w.Datasets[2]
+			d.Snapshots = append([]zfstest.Snapshot{snapshot("frequently", 10, 6*time.Hour)}, d.Snapshots...)
+			for i := range d.Snapshots {
+				d.Snapshots[i].TXG = uint64(i + 2)
+			}
+			c.change(&d.Snapshots[0])
+			answer := compared(t, newRig(t, w, owns(100)), ask("vm-100-disk-0", "", c.asked))
+			assert.Equal(t, c.never, answer[0].NeverHad)
 		})
 	}
 }

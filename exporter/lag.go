@@ -3,6 +3,7 @@ package exporter
 import (
 	"context"
 	"sync"
+	"time"
 
 	"snapwatch/checker"
 	"snapwatch/checker/scan"
@@ -26,6 +27,14 @@ func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, a
 		}
 	}
 	var asking sync.WaitGroup
+	for pool, unknown := range s.absent(request, answer) {
+		asking.Go(func() {
+			never := s.settings.Scanner.NeverHad(ctx, pool, unknown)
+			for _, d := range answerOf(answer, pool) {
+				d.NeverHad = d.Presence == checker.Absent && never[d.Dataset]
+			}
+		})
+	}
 	for pool, positions := range ask {
 		asking.Go(func() {
 			for at, since := range s.settings.Scanner.BehindSince(ctx, pool, positions) {
@@ -36,6 +45,37 @@ func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, a
 		})
 	}
 	asking.Wait()
+}
+
+// absent are the datasets, by pool, that lack the asker's newest snapshot though their own is
+// newer, and when that was made.
+func (*Store) absent(request checker.CompareRequest, answer checker.CompareAnswer) map[string]map[string]time.Time {
+	absent := map[string]map[string]time.Time{}
+	for i := range answer.Disks {
+		d, asked := &answer.Disks[i], request.Disks[i].Newest
+		if d.Problem != "" || d.Presence != checker.Absent || d.Newest == nil || !asked.Creation.Before(d.Newest.Creation) {
+			continue
+		}
+		pool := zfs.Pool(d.Dataset)
+		if absent[pool] == nil {
+			absent[pool] = map[string]time.Time{}
+		}
+		if at, twice := absent[pool][d.Dataset]; !twice || asked.Creation.Before(at) {
+			absent[pool][d.Dataset] = asked.Creation
+		}
+	}
+	return absent
+}
+
+// answerOf are the answer's disks of a pool.
+func answerOf(answer checker.CompareAnswer, pool string) []*checker.ComparedDisk {
+	var disks []*checker.ComparedDisk
+	for i := range answer.Disks {
+		if d := &answer.Disks[i]; zfs.Pool(d.Dataset) == pool {
+			disks = append(disks, d)
+		}
+	}
+	return disks
 }
 
 // farBehind reports whether a disk's newest snapshot is so much newer than the asker's,

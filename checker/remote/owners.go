@@ -96,6 +96,7 @@ func (o Owners) Ask(ctx context.Context, timeout time.Duration, r checker.Report
 	said := map[string][]checker.Evidence{}
 	for _, answer := range answers {
 		for i, dataset := range datasets {
+			answer[i].Cluster, _ = originOf(dataset)
 			said[dataset] = append(said[dataset], answer[i])
 		}
 	}

@@ -1,0 +1,43 @@
+package checker
+
+// sortedByCluster leaves of what the nodes say that which concerns a disk: where disks come
+// from several clusters, a guest's number and a dataset's name may be the same in each. A
+// node belongs to the cluster of the disks whose newest snapshot it holds, by guid. What
+// another cluster's node says of a disk is not about it; of a node that holds none it is not
+// known.
+func sortedByCluster(disks []Result, said map[string][]Evidence) map[string][]Evidence {
+	of := map[string]map[string]bool{} // the clusters of the disks that a node holds
+	for i := range disks {
+		for _, e := range said[disks[i].Dataset] {
+			if e.Cluster != "" && e.holds(disks[i].Disk) {
+				if of[e.Node] == nil {
+					of[e.Node] = map[string]bool{}
+				}
+				of[e.Node][e.Cluster] = true
+			}
+		}
+	}
+	sorted := make(map[string][]Evidence, len(said))
+	for dataset, nodes := range said {
+		for _, e := range nodes {
+			switch {
+			case e.Cluster == "" || e.Failure != "" || of[e.Node][e.Cluster]:
+			case len(of[e.Node]) > 0:
+				e.Foreign = true
+			default:
+				e = Evidence{Node: e.Node, Cluster: e.Cluster, Why: "it holds no disk that comes from cluster " + e.Cluster}
+			}
+			sorted[dataset] = append(sorted[dataset], e)
+		}
+	}
+	return sorted
+}
+
+// holds reports whether the node has the disk's newest snapshot, or a bookmark of it.
+func (e Evidence) holds(d Disk) bool {
+	if d.Newest == nil || e.Failure != "" || e.isReplica(d) {
+		return false
+	}
+	present := (e.Presence == AsSnapshot || e.Presence == AsBookmark) && e.PresenceGUID == d.Newest.GUID
+	return present || (e.Newest != nil && e.Newest.GUID == d.Newest.GUID)
+}

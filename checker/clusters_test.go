@@ -1,0 +1,72 @@
+package checker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+// Two clusters have guest 1, with a disk of the same name in the same place. Only one of their
+// nodes is asked, or both.
+func TestNoClusterAnswersForAnother(t *testing.T) {
+	in := func(cluster string, guid uint64, age time.Duration) Disk {
+		d := aDisk("1", zfs.Hourly, age)
+		d.Dataset, d.GUID, d.Newest.GUID = "tank/"+cluster+"/vm-1-disk-0", guid, guid
+		return d
+	}
+	east, west, old := in("east", 100, hour), in("west", 200, hour), in("west", 200, 73*hour)
+	from := func(node, cluster string, newest *zfs.Snapshot, d Disk) Evidence {
+		e := Evidence{Node: node, Cluster: cluster, Owned: Owned, Dataset: "rpool/vm-1-disk-0", GUID: 9, Newest: newest, Presence: Absent}
+		if newest.GUID == d.Newest.GUID {
+			e.Presence, e.PresenceGUID = AsSnapshot, newest.GUID
+		}
+		return e
+	}
+	gone := func(node, cluster string) Evidence { return Evidence{Node: node, Cluster: cluster, Owned: NotOwned} }
+	for name, c := range map[string]struct {
+		west     Disk
+		said     []Evidence // of west's disk
+		outcome  Outcome
+		verdict  Verdict
+		why      string
+		eastDisk bool
+	}{
+		"only east was asked":                {west, []Evidence{from("a", "west", east.Newest, west)}, NoOwner, Fresh, "no node of cluster west was asked", true},
+		"and it has no such guest":           {old, []Evidence{gone("a", "west")}, NoOwner, Stale, "no node of cluster west was asked", true},
+		"one disk alone":                     {west, []Evidence{from("a", "west", east.Newest, west)}, NoOwner, Fresh, "a: it holds no disk that comes from cluster west", false},
+		"one disk alone, not to be orphaned": {old, []Evidence{gone("a", "west")}, NoOwner, Stale, "a: it holds no disk", false},
+		"both were asked":                    {west, []Evidence{from("a", "west", east.Newest, west), from("b", "west", west.Newest, west)}, InSync, Fresh, "the newest of b", true},
+		"west's does not answer":             {west, []Evidence{from("a", "west", east.Newest, west), {Node: "b", Cluster: "west", Failure: "refused"}}, OwnerUnreachable, Fresh, "b: refused", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			settings := config.Default()
+			settings.Sources = []config.Source{{Dataset: "tank/east", Cluster: "east"}, {Dataset: "tank/west", Cluster: "west"}}
+			p := NewPolicy(settings)
+			said := map[string][]Evidence{c.west.Dataset: c.said}
+			disks := []Disk{c.west}
+			if c.eastDisk {
+				disks = append(disks, east)
+				said[east.Dataset] = []Evidence{from("a", "east", east.Newest, east)}
+			}
+			r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now).WithOwners(p, said)
+			for _, d := range r.Disks {
+				switch d.Dataset {
+				case c.west.Dataset:
+					assert.Equal(t, c.outcome.String(), d.Compared.Outcome.String(), d.Compared.Reason)
+					assert.Contains(t, d.Compared.Reason, c.why)
+					assert.Equal(t, c.verdict.String(), d.Verdict.String())
+				case east.Dataset:
+					assert.Equal(t, InSync, d.Compared.Outcome)
+				}
+			}
+		})
+	}
+	// Where all come from one cluster, its nodes answer.
+	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{old}}}, NewPolicy(config.Default()), now)
+	r = r.WithOwners(NewPolicy(config.Default()), map[string][]Evidence{old.Dataset: {gone("a", "west")}})
+	assert.Equal(t, Orphaned, r.Disks[0].Verdict)
+}
