@@ -24,6 +24,8 @@ type Disk struct {
 	Template bool
 	// GUID is that of the dataset, 0 if it was not read. A renamed dataset keeps it.
 	GUID uint64
+	// Origin is the snapshot that the dataset was cloned from, "" if it was not.
+	Origin string
 	// Created is when the dataset was made here, by this host's clock.
 	Created time.Time
 	// Newest is the managed snapshot with the highest createtxg, nil if there is none.
@@ -58,6 +60,10 @@ type Disk struct {
 
 // Name is the last component of the dataset's name: vm-100-disk-0.
 func (d Disk) Name() string { return zfs.Base(d.Dataset) }
+
+// BareClone reports whether the disk is a clone without a snapshot of its own, which is no
+// copy of anything: somebody tries something with it.
+func (d Disk) BareClone() bool { return d.Origin != "" && d.NewestOfAny == "" }
 
 // GuestID is the guest as Proxmox's own API calls it: qemu/100.
 func (d Disk) GuestID() string {

@@ -44,6 +44,7 @@ type DiskDocument struct {
 	VMID           int               `json:"vmid"`
 	Template       bool              `json:"template"`
 	GUID           string            `json:"guid"`
+	Origin         string            `json:"origin,omitempty"`
 	Created        *time.Time        `json:"created"`
 	Newest         *SnapshotDocument `json:"newest"`
 	NewestOfAny    string            `json:"newest_of_any,omitempty"`
@@ -132,7 +133,7 @@ func (r Report) Document() Document {
 func (d Result) document() DiskDocument {
 	doc := DiskDocument{
 		Dataset: d.Dataset, Disk: d.Name(), Pool: poolOf(d.Disk), VMID: d.VMID, Template: d.Template,
-		GUID: guidText(d.GUID), Created: optional(d.Created), NewestOfAny: valid(d.NewestOfAny), Suffix: d.Suffix(),
+		GUID: guidText(d.GUID), Origin: d.Origin, Created: optional(d.Created), NewestOfAny: valid(d.NewestOfAny), Suffix: d.Suffix(),
 		Receiving: d.Receiving, PendingReceive: d.PendingReceive, PendingSince: optional(d.PendingSince),
 		Label: label(d.Running), NoSnap: label(d.NoSnap), Owned: d.Owned,
 		Changed: optional(d.Changed), ReadAt: optional(d.ReadAt), HostClock: optional(d.HostClock), Gone: d.Gone, Problem: valid(d.Disk.Problem),
@@ -220,7 +221,7 @@ func (doc DiskDocument) facts() (Disk, error) {
 	}
 	disk := Disk{
 		Dataset: doc.Dataset, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: guid,
-		Created: instant(doc.Created), NewestOfAny: doc.NewestOfAny,
+		Origin: doc.Origin, Created: instant(doc.Created), NewestOfAny: doc.NewestOfAny,
 		Receiving: doc.Receiving, PendingReceive: doc.PendingReceive, PendingSince: instant(doc.PendingSince),
 		Running: doc.Label.property(), NoSnap: doc.NoSnap.property(), Owned: doc.Owned,
 		Changed: instant(doc.Changed), ReadAt: instant(doc.ReadAt), HostClock: instant(doc.HostClock),

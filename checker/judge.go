@@ -143,6 +143,9 @@ func (c *evaluation) excluded() (match, bool) {
 	if c.disk.Template {
 		return match{limit: Limit{Rule: "template"}, reason: "a template's disk does not change"}, true
 	}
+	if c.disk.BareClone() && c.disk.Owned == NotOwned {
+		return match{limit: Limit{Rule: "clone"}, reason: "a clone of " + c.disk.Origin + ", no copy"}, true
+	}
 	if c.disk.NoSnap.Excludes() && c.disk.Owned == Owned {
 		rule := zfs.LabelNoSnap + "=" + c.disk.NoSnap.Value
 		return match{limit: Limit{Rule: rule}, reason: rule}, true

@@ -52,6 +52,10 @@ func aDisk(vmid string, class zfs.Class, age time.Duration, change ...func(*Disk
 
 func bare(d *Disk) { d.Newest, d.NewestOfAny = nil, "" }
 
+func clone(owned Ownership) func(*Disk) {
+	return func(d *Disk) { d.Origin, d.Owned = "tank/vm-9-disk-0@x", owned }
+}
+
 func pending(since time.Duration) func(*Disk) {
 	return func(d *Disk) { d.PendingReceive, d.PendingSince = true, ago(since) }
 }
@@ -96,6 +100,10 @@ func TestVerdicts(t *testing.T) {
 		"not excluded: nosnap set on a copy":         {disk: aDisk("1", zfs.Hourly, day, func(d *Disk) { d.NoSnap, d.Owned = label("nosnap", zfs.SourceLocal), NotOwned }), verdict: Stale, state: Critical, rule: "limits.critical"},
 		"not excluded: whose it is is not known":     {disk: aDisk("1", zfs.Hourly, day, func(d *Disk) { d.NoSnap = label("on", zfs.SourceLocal) }), verdict: Stale, state: Critical, rule: "limits.critical"},
 		"excluded: nosnap inherited":                 {disk: aDisk("1", zfs.Hourly, day, func(d *Disk) { d.NoSnap, d.Owned = label("1", zfs.SourceInherited), Owned }), verdict: Excluded, rule: "label:nosnap=1"},
+		"excluded: a clone of a copy":                {disk: aDisk("1", zfs.Hourly, 0, bare, created(day), clone(NotOwned)), verdict: Excluded, rule: "clone"},
+		"not excluded: a linked clone that is used":  {disk: aDisk("1", zfs.Hourly, 0, bare, created(day), clone(Owned)), verdict: Never, state: Critical, rule: "limits.critical"},
+		"not excluded: perhaps it is used":           {disk: aDisk("1", zfs.Hourly, 0, bare, created(day), clone(OwnershipUnknown)), verdict: Never, state: Critical, rule: "limits.critical"},
+		"not excluded: a clone that got snapshots":   {disk: aDisk("1", zfs.Hourly, 7*hour, clone(NotOwned)), verdict: Stale, state: Critical, rule: "limits.critical"},
 		"excluded: before future":                    {disk: aDisk("901", zfs.Hourly, -day), verdict: Excluded, rule: "ignore vm-901-disk-*"},
 		"not excluded: nosnap off":                   {disk: aDisk("1", zfs.Hourly, day, func(d *Disk) { d.NoSnap = label("off", zfs.SourceLocal) }), verdict: Stale, state: Critical, rule: "limits.critical"},
 		"never: new":                                 {disk: aDisk("1", zfs.Hourly, 0, bare, created(hour)), verdict: Never, rule: "limits.warning"},
@@ -182,6 +190,7 @@ func anyDisk(t *rapid.T) Disk {
 	d.PendingReceive = rapid.Bool().Draw(t, "pending")
 	d.Gone = rapid.Bool().Draw(t, "gone")
 	d.Problem = rapid.SampledFrom([]string{"", "", "", "broken"}).Draw(t, "problem")
+	d.Origin = rapid.SampledFrom([]string{"", "tank/vm-9-disk-0@x"}).Draw(t, "origin")
 	d.Owned = Ownership(rapid.IntRange(0, 2).Draw(t, "owned"))
 	d.NoSnap.Value = rapid.SampledFrom([]string{"", "on"}).Draw(t, "nosnap")
 	d.ReadAt = ago(time.Duration(rapid.Int64Range(0, int64(20*minute)).Draw(t, "read")))

@@ -59,7 +59,7 @@ var table = [...]Row{
 	{Receiving, "receiving", [3]State{OK, Warning, Warning}, [3]string{"blue", "yellow", "yellow"},
 		"its first receive is not finished; alarms beyond max_initial_receive"},
 	{Excluded, "excluded", all(OK), colours("grey"),
-		"a template, ignore or maintenance keeps it from alarming, or label:nosnap where its guest is configured on this host, or its owner takes no snapshots of it"},
+		"a template, a clone of a copy, ignore or maintenance keeps it from alarming, or label:nosnap where its guest is configured on this host, or its owner takes no snapshots of it"},
 	{Never, "never", [3]State{OK, Warning, Critical}, [3]string{"blue", "yellow", "red"},
 		"it has no managed snapshot; the limits count from when the dataset was made"},
 	{Future, "future", all(Warning), colours("yellow"),

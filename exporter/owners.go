@@ -41,6 +41,12 @@ func ownership(o pve.Owners, err error, vmid int) checker.Ownership {
 // setOwned says of each disk whether its guest is configured here, by what was read last;
 // only where that is nothing yet it waits.
 func (s *Store) setOwned(ctx context.Context, disks []checker.Disk) {
+	if s.settings.NoGuests {
+		for i := range disks {
+			disks[i].Owned = checker.NotOwned
+		}
+		return
+	}
 	if s.settings.Owners == nil {
 		return
 	}

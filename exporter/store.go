@@ -45,6 +45,8 @@ type Settings struct {
 	// Owners reads which node has which guest; nil where no guests can be. It may
 	// hang.
 	Owners func() (pve.Owners, error)
+	// NoGuests is true where no guests can be: the host is no Proxmox node.
+	NoGuests bool
 	// Living says whether a guest lives here; nil where that cannot be told.
 	Living Living
 	// Runs tells of the runs of snap on this host; without a Last there are none.
@@ -161,7 +163,7 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	}
 	for _, remark := range result.Remarks {
 		if !slices.Contains(p.tried.Remarks, remark) {
-			s.settings.Log.Warn("pool read in part", "pool", result.Name, "err", remark)
+			s.settings.Log.Warn("pool read with a remark", "pool", result.Name, "remark", remark)
 		}
 	}
 	if result.Problem == "" && p.tried.Problem != "" {

@@ -97,8 +97,11 @@ func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Invento
 }
 
 // wasWhole reports whether the disk would be missed if it were gone: its first receive was
-// finished once.
+// finished once, and it is no clone that somebody made to try something.
 func wasWhole(d *checker.Disk) bool {
+	if d.BareClone() && d.Owned != checker.Owned {
+		return false
+	}
 	return !d.Receiving || d.Newest != nil || d.NewestOfAny != ""
 }
 

@@ -229,7 +229,9 @@ func TestWhatIsForgottenStaysSo(t *testing.T) {
 func TestAFirstReceiveIsNotRemembered(t *testing.T) {
 	p := at(now, "tank", 1, 5)
 	p.Disks[0].Newest, p.Disks[0].Receiving = nil, true
-	seen, changed := Inventory{}.Updated([]checker.Pool{p}, now)
+	q := at(now, "third", 1, 6)
+	q.Disks[0].Newest, q.Disks[0].Origin = nil, "third/vm-2-disk-0@x" // somebody tries a copy
+	seen, changed := Inventory{}.Updated([]checker.Pool{p, q}, now)
 	assert.False(t, changed)
 	assert.Empty(t, seen.Disks)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -136,12 +137,16 @@ func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *c
 	return nil
 }
 
+// otherVolume are the names of what a guest has beside its disks.
+var otherVolume = regexp.MustCompile(`^(vm|subvol|base|basevol)-\d+-(cloudinit|state|fleece)`)
+
 // heads reads the disks' heads, in order of their names.
 func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) ([]zfs.Dataset, error) {
 	heads, err := r.Descendants(ctx, roots...)
 	if err != nil && !zfs.OnlyMissing(err) {
 		return nil, err
 	}
+	var others []string
 	there := map[string]bool{}
 	var of []zfs.Dataset
 	for _, h := range heads {
@@ -151,7 +156,12 @@ func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *
 			if h.Unlabelled != "" {
 				pool.Remarks = append(pool.Remarks, fmt.Sprintf("%s: %s", h.Name, h.Unlabelled))
 			}
+		} else if checker.IsManaged(h.NewestSnapshot) && !otherVolume.MatchString(zfs.Base(h.Name)) {
+			others = append(others, h.Name)
 		}
+	}
+	if len(others) > 0 {
+		pool.Remarks = append(pool.Remarks, fmt.Sprintf("managed snapshots on %d datasets whose names are no disk's, such as %s: they are not watched", len(others), slices.Min(others)))
 	}
 	pool.MissingRoots = nil
 	for _, root := range roots {
@@ -176,6 +186,7 @@ func disks(heads []zfs.Dataset, found map[string]*zfs.Snapshot, unanswered map[s
 			VMID:           vmid,
 			Template:       kind == zfs.TemplateDisk,
 			GUID:           h.GUID,
+			Origin:         h.Origin,
 			Created:        h.Creation,
 			Newest:         found[h.Name],
 			NewestOfAny:    h.NewestSnapshot,

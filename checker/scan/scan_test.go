@@ -412,7 +412,7 @@ func TestScanOfHostileLabels(t *testing.T) {
 				assert.Empty(t, d.NoSnap.Value, d.Dataset)
 			}
 			if name != "invalid UTF-8" {
-				assert.Len(t, p.Remarks, 1)
+				assert.Len(t, p.Remarks, 2, "and a dataset that is no disk")
 				assert.Contains(t, p.Remarks[0], "tank/vm-100-disk-0: its labels could not be read")
 			}
 		})
@@ -482,4 +482,12 @@ func TestScanOfAnEmptyPoolAsksOnce(t *testing.T) {
 	assert.Empty(t, p.Disks)
 	assert.Len(t, f.Calls(), 1)
 	assert.Equal(t, checker.Unknown, assemble(p).State(), "nothing found is not OK")
+}
+
+// What is not in the list must not look as if it were watched.
+func TestManagedSnapshotsOfWhatIsNoDiskAreNamed(t *testing.T) {
+	w := plainWorld()
+	w.Datasets = append(w.Datasets, disk("tank/pve/web01", 110, snapshot(hourly, 8)), disk("tank/vm-103-disk-0_old", 111, snapshot(foreign, 9)))
+	f := zfstest.New(t, w)
+	assert.Equal(t, []string{"managed snapshots on 2 datasets whose names are no disk's, such as tank/pve/web01: they are not watched"}, scan(t, scanner(f)).Remarks)
 }

@@ -53,10 +53,11 @@ func (c *exporterCmd) Run(env *environment) error {
 		c.StateDir = ""
 	}
 	store := exporter.NewStore(exporter.Settings{
-		Config:  cfg,
-		Scanner: scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now},
-		Owners:  env.PVE.Owners,
-		Living:  env.living,
+		Config:   cfg,
+		Scanner:  scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now},
+		Owners:   env.PVE.Owners,
+		NoGuests: !env.PVE.Installed(),
+		Living:   env.living,
 		Runs: exporter.Runs{
 			Last:     func() (report.Run, error) { return report.Load(env.StateDir) },
 			Expected: func() bool { return registered(env) },

@@ -38,17 +38,19 @@ func (f ownerFlags) over(p config.Owners) config.Owners {
 	return p
 }
 
-// setOwned says of each disk whether its guest is configured on this host, where any of
-// them has a label that counts only then. It stays unknown where Proxmox's configuration
+// setOwned says of each disk whether its guest is configured on this host, where it matters
+// to any of them: of a label, or a clone. It stays unknown where Proxmox's configuration
 // cannot be read.
 func setOwned(ctx context.Context, env *environment, pools []checker.Pool) {
-	matters := func(d checker.Disk) bool { return d.NoSnap.Excludes() }
+	matters := func(d checker.Disk) bool { return d.NoSnap.Excludes() || d.BareClone() }
 	if !slices.ContainsFunc(pools, func(p checker.Pool) bool { return slices.ContainsFunc(p.Disks, matters) }) {
 		return
 	}
 	read := make(chan pve.Owners, 1)
 	go func() {
-		if owners, err := env.PVE.Owners(); err == nil {
+		if !env.PVE.Installed() {
+			read <- pve.Owners{Node: "no node"}
+		} else if owners, err := env.PVE.Owners(); err == nil {
 			read <- owners
 		}
 		close(read)

@@ -277,3 +277,20 @@ func TestCheckTakesLabelsOfItsOwnGuestsAlone(t *testing.T) {
 	assert.Contains(t, first, "1 excluded")
 	assert.Contains(t, s.out.String(), "takes no snapshots of it: label:nosnap=on")
 }
+
+// On a host without Proxmox nobody's guest uses a clone.
+func TestCheckKnowsAClone(t *testing.T) {
+	clone := zfstest.Dataset{Name: "tank/test/vm-100-disk-0", GUID: 7, Creation: noon.Add(-24 * time.Hour).Unix(), Origin: "tank/vm-100-disk-0@x"}
+	s := newSite(t, vm(100, "hourly", time.Hour), clone)
+	s.PVE.Etc = s.fake.Path("pve")
+	status, first := s.check("-vv")
+	assert.Equal(t, 0, status, first)
+	assert.Contains(t, s.out.String(), "OK tank/test/vm-100-disk-0 excluded: a clone of tank/vm-100-disk-0@x, no copy")
+	s.set(vm(100, "hourly", time.Hour))
+	status, first = s.check()
+	assert.Equal(t, 0, status, "a trial that ended is not missed: %s", first)
+	s.set(vm(100, "hourly", time.Hour), clone)
+	require.NoError(t, os.MkdirAll(s.PVE.Etc, 0o755))
+	status, _ = s.check()
+	assert.Equal(t, 2, status, "on a node that cannot be read it may be a guest's")
+}
