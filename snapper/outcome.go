@@ -72,10 +72,21 @@ func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 	return ready, refused
 }
 
+// ToldOnce returns the plan without the warnings of single disks: Proxmox could not be asked
+// which guests run, and that is told once.
+func (p Plan) ToldOnce() Plan {
+	p.Notes = slices.Clone(p.Notes)
+	for i := range p.Notes {
+		if n := &p.Notes[i]; n.Dataset != "" && n.Severity == report.Warning {
+			n.Severity = report.Info
+		}
+	}
+	return p
+}
+
 // Report returns what the plan and its outcomes mean for each disk, in order, and what is to
-// be told of them. asked is false where Proxmox could not be asked which guests run: that
-// is told once, not for every disk.
-func (p Plan) Report(outcomes map[string]Outcome, asked bool) ([]report.Disk, []report.Problem) {
+// be told of them.
+func (p Plan) Report(outcomes map[string]Outcome) ([]report.Disk, []report.Problem) {
 	var disks []report.Disk
 	var problems []report.Problem
 	said := map[string]bool{} // one failure undoes all disks of a guest
@@ -91,7 +102,7 @@ func (p Plan) Report(outcomes map[string]Outcome, asked bool) ([]report.Disk, []
 			tell(n.Severity, n.Reason)
 			continue
 		}
-		if n.Severity == report.Notice || n.Severity == report.Warning && asked {
+		if n.Severity == report.Notice || n.Severity == report.Warning {
 			tell(n.Severity, n.Dataset+": "+n.Reason)
 		}
 		o := outcomes[n.Dataset]

@@ -157,7 +157,7 @@ func TestPlanReport(t *testing.T) {
 		note("tank/d", report.Warning, Untouched), note("tank/e", report.Info, Snapshotted), {Severity: report.Notice, Reason: "many bookmarks"},
 	}}
 	outcomes := map[string]Outcome{"tank/a": {Err: errTest}, "tank/b": {Err: errTest}, "tank/c": {Snapshot: "new"}, "tank/e": {Left: "it was started"}}
-	disks, problems := plan.Report(outcomes, true)
+	disks, problems := plan.Report(outcomes)
 	assert.Equal(t, []report.Disk{
 		{Dataset: "tank/a", VMID: 100, Result: "unprotected", Reason: "as planned", Error: errTest.Error()},
 		{Dataset: "tank/b", VMID: 100, Result: "unprotected", Reason: "as planned", Error: errTest.Error()},
@@ -169,6 +169,6 @@ func TestPlanReport(t *testing.T) {
 		{Severity: report.Warning, Text: errTest.Error()}, {Severity: report.Warning, Text: "tank/d: as planned"},
 		{Severity: report.Notice, Text: "it was started"}, {Severity: report.Notice, Text: "many bookmarks"},
 	}, problems)
-	_, problems = plan.Report(nil, false)
+	_, problems = plan.ToldOnce().Report(nil)
 	assert.Equal(t, []report.Problem{{Severity: report.Notice, Text: "many bookmarks"}}, problems)
 }

@@ -60,7 +60,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 		whole.Add(plan)
 	}
 	var problems []report.Problem
-	r.report.Disks, problems = whole.Report(nil, true)
+	r.report.Disks, problems = whole.Report(nil)
 	for _, p := range problems {
 		r.note(p)
 	}

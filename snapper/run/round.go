@@ -30,7 +30,6 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 	defer func() { unlockAll(all) }()
 	var whole snapper.Plan
 	outcomes := map[string]snapper.Outcome{}
-	asked := true
 	for len(all) < len(parents) {
 		pools := next()
 		first := len(all) == 0
@@ -55,20 +54,19 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 			r.report.Pools = append(r.report.Pools, r.reportPool(p, r.start))
 		}
 		view = seen
-		asked = asked && view.ListErr == nil
 		if !r.DryRun {
 			maps.Copy(outcomes, r.carryOut(ctx, view, pools, plan))
 		}
 		whole.Add(plan)
 	}
-	r.finish(view, all, whole, outcomes, asked)
+	r.finish(view, all, whole, outcomes)
 	return whole, nil
 }
 
 // finish reports what became of the plan, and notes what the next run is to know.
-func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, outcomes map[string]snapper.Outcome, asked bool) {
+func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, outcomes map[string]snapper.Outcome) {
 	var problems []report.Problem
-	r.report.Disks, problems = plan.Report(outcomes, asked)
+	r.report.Disks, problems = plan.Report(outcomes)
 	for _, p := range problems {
 		r.note(p)
 	}
@@ -156,6 +154,8 @@ func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, be
 		}
 		plan := snapper.MakePlan(planned(pools), policy, r.World.Now())
 		switch {
+		case plan.Ask.None() && view.ListErr != nil:
+			return view, plan.ToldOnce(), nil
 		case plan.Ask.None():
 			return view, plan, nil
 		case asked == snapper.MaxAsked:
