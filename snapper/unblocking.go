@@ -37,6 +37,10 @@ func PlanUnblock(disks []Disk, snapshot string) Unblocking {
 	var u Unblocking
 	for i := range disks {
 		d := &disks[i]
+		if d.Problem != "" { // what is in the way, and what remains, is not known
+			u.Refusals = append(u.Refusals, d.Name+" could not be read: "+d.Problem)
+			continue
+		}
 		at := slices.IndexFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == snapshot })
 		if at < 0 {
 			continue

@@ -76,3 +76,12 @@ func TestPlanUnblock(t *testing.T) {
 	d.ResumeToken, d.Snapshots = true, []zfs.Snapshot{{Name: "to"}}
 	assert.Contains(t, PlanUnblock([]Disk{d}, "to").Refusals[0], "this is a copy")
 }
+
+// Of a disk that could not be read whole it is not known what is in the way.
+func TestPlanUnblockUnread(t *testing.T) {
+	good, bad := runningDisk(disk0, nil), runningDisk("tank/data/vm-100-disk-1", nil)
+	good.Snapshots = []zfs.Snapshot{{Name: "to", CreateTXG: 1}}
+	bad.Problem = "@x: creation"
+	u := PlanUnblock([]Disk{good, bad}, "to")
+	assert.Equal(t, []string{"tank/data/vm-100-disk-1 could not be read: @x: creation"}, u.Refusals)
+}

@@ -121,7 +121,7 @@ func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 		}
 		return nil
 	})
-	if err = faultsOf(byName, err); err != nil {
+	if err = faultsOf(disks, err); err != nil {
 		return err
 	}
 	err = p.Bookmarks(ctx, names, func(s zfs.Snapshot) error {
@@ -130,7 +130,7 @@ func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 		}
 		return nil
 	})
-	if err = faultsOf(byName, err); err != nil {
+	if err = faultsOf(disks, err); err != nil {
 		return err
 	}
 	for _, d := range disks {
@@ -143,15 +143,13 @@ func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 }
 
 // faultsOf lets what could not be read of some disks be the problem of these alone.
-func faultsOf(disks map[string]*snapper.Disk, err error) error {
+func faultsOf(disks []*snapper.Disk, err error) error {
 	faults, some := errors.AsType[zfs.Faults](err)
 	if !some {
 		return err
 	}
-	for dataset, why := range faults {
-		if d := disks[dataset]; d != nil {
-			d.Problem = cmp.Or(d.Problem, why)
-		}
+	for _, d := range disks {
+		d.Problem = cmp.Or(d.Problem, faults[d.Name])
 	}
 	return nil
 }

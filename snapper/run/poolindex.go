@@ -98,12 +98,12 @@ func (p *pool) listBookmarks(ctx context.Context, disks []*snapper.Disk) error {
 		marks[s.Dataset] = append(marks[s.Dataset], s)
 		return nil
 	})
-	if err != nil {
+	if err = faultsOf(disks, err); err != nil {
 		clear(marks)
 	}
 	for _, d := range disks {
-		d.Bookmarks, d.BookmarksUnread, d.Recalled = marks[d.Name], err != nil, false
-		if e := p.index.Entries[d.Name]; e != nil && err == nil {
+		d.Bookmarks, d.BookmarksUnread, d.Recalled = marks[d.Name], err != nil || d.Problem != "", false
+		if e := p.index.Entries[d.Name]; e != nil && !d.BookmarksUnread {
 			e.Bookmarks, p.index.Changed = slices.Clone(marks[d.Name]), true
 		}
 	}
