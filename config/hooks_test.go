@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +26,7 @@ func TestHook(t *testing.T) {
 
 // A file that names programs to run must be of those who may run them.
 func TestHooksOwner(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o022)) // what a test makes is its user's alone
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	write := func(text string, mode os.FileMode) error {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
@@ -45,6 +47,7 @@ func TestHooksOwner(t *testing.T) {
 
 // A program or a configuration is no safer than the directories and links that lead to it.
 func TestHooksDirectory(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o022)) // what a test makes is its user's alone
 	dir := filepath.Join(t.TempDir(), "open")
 	require.NoError(t, os.Mkdir(dir, 0o755))
 	program, config := filepath.Join(dir, "hook"), filepath.Join(dir, "config.yaml")

@@ -3,6 +3,7 @@ package files
 import (
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -11,6 +12,7 @@ import (
 
 // Whoever may write a directory may put another program in the place of root's own.
 func TestOnlyRoots(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o022)) // what a test makes is its user's alone
 	dir := t.TempDir()
 	at := func(path string) string { return filepath.Join(dir, path) }
 	for _, d := range []string{"good", "open/in", "links", "sticky"} {

@@ -82,6 +82,9 @@ func script(t *testing.T, text string) []string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "hook")
 	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755))
+	for dir := filepath.Dir(path); dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
+		require.NoError(t, os.Chmod(dir, 0o755)) // whatever the umask
+	}
 	return []string{path}
 }
 

@@ -19,7 +19,7 @@ find /run /var/lib/snapwatch /var/lib/snapwatch-exporter -type f -not -path '*/q
 	( exec 9<"$file" && flock -x -n 9 && echo "holds $file" && exec sleep infinity ) 2>/dev/null &
 	sleep 0.1
 done
-echo all
+echo that is everything
 exec sleep infinity
 `
 
@@ -28,12 +28,10 @@ exec sleep infinity
 // waited for is said.
 func TestAnotherUserHoldsEverything(t *testing.T) {
 	w := newWorld(t)
-	for _, disk := range []string{"vm-100-disk-0", "vm-101-disk-0"} {
-		w.vm(100, disk)
-	}
+	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
 	w.start(w.a, 100)
 	w.snap(w.a, "f4")
-	w.replicate("vm-100-disk-0", "vm-101-disk-0")
+	w.replicate("vm-100-disk-0", "vm-100-disk-1")
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\n"))
 	w.exporter(w.c, "--web.listen-address=127.0.0.1:10191", "--max-data-age=10m")
 	scrape := func() string {
@@ -48,14 +46,14 @@ func TestAnotherUserHoldsEverything(t *testing.T) {
 	for _, s := range []*site.Site{w.a, w.c} {
 		p, err := s.StartAs(w.ctx, "daemon", "sh", "-c", hog)
 		require.NoError(t, err)
-		require.NoError(t, p.WaitFor(w.ctx, "all"))
+		require.NoError(t, p.WaitFor(w.ctx, "that is everything"))
 		hogs = append(hogs, p)
 	}
 
 	w.snap(w.a, "f4")
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
-	w.replicate("vm-100-disk-0", "vm-101-disk-0")
-	r := w.check("-v")
+	w.replicate("vm-100-disk-0", "vm-100-disk-1")
+	r := w.check("-t", "40s")
 	assert.Zero(t, r.Code, "nothing is blinded")
 	assert.Contains(t, r.Stdout, "/run/lock/snapwatch-list-tc.lock is locked by another process: not waited for")
 
@@ -64,7 +62,7 @@ func TestAnotherUserHoldsEverything(t *testing.T) {
 	assert.Contains(t, scrape(), `disk="vm-102-disk-0"`)
 	w.zfs("destroy", "tc/vm-102-disk-0")
 	assert.Contains(t, scrape(), `disk="vm-102-disk-0"`)
-	r = w.check()
+	r = w.check("-t", "40s")
 	assert.Equal(t, 2, r.Code)
 	assert.Contains(t, r.Stdout, "vm-102-disk-0")
 
@@ -79,11 +77,10 @@ func TestAnotherUserHoldsEverything(t *testing.T) {
 // disk's. It is none, and the others are judged.
 func TestALabelMakesUpNoDisk(t *testing.T) {
 	w := newWorld(t)
-	w.vm(100, "vm-100-disk-0")
-	w.vm(100, "vm-101-disk-0")
+	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
 	w.start(w.a, 100)
 	w.snap(w.a, "f4")
-	w.replicate("vm-100-disk-0", "vm-101-disk-0")
+	w.replicate("vm-100-disk-0", "vm-100-disk-1")
 	const disk = "tc/vm-100-disk-0"
 	guid := strings.TrimSpace(w.zfs("get", "-Hp", "-o", "value", "guid", disk))
 	rows := "off\treceived\n" + disk + "\tlabel:nosnap\t-\t-\n" + disk + "\tguid\t" + guid + "\t-"
@@ -92,9 +89,9 @@ func TestALabelMakesUpNoDisk(t *testing.T) {
 	}
 	w.zfs("set", "label:running="+rows+"\ntc/vm-900-disk-0\tlabel:running\tx", disk)
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\n"))
-	r := w.check("-v")
+	r := w.check("-t", "40s", "--format", "json")
 	assert.Zero(t, r.Code)
-	assert.Contains(t, r.Stdout, "OK: 2 disks fresh")
 	assert.Contains(t, r.Stdout, disk+": its labels could not be read")
-	assert.NotContains(t, r.Stdout, "vm-900-disk-0 ")
+	assert.Contains(t, r.Stdout, `"tc/vm-100-disk-1"`)
+	assert.NotContains(t, r.Stdout, `"tc/vm-900-disk-0"`)
 }
