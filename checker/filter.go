@@ -2,7 +2,6 @@ package checker
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,8 +68,7 @@ func (f Filter) concerns(p PoolResult) bool {
 func (f Filter) mayHold(pool string) bool {
 	return len(f.Disks) == 0 || slices.ContainsFunc(f.Disks, func(pattern string) bool {
 		first, _, full := strings.Cut(pattern, "/")
-		matches, err := path.Match(first, pool)
-		return !full || matches || err != nil
+		return !full || (config.Selector{Disk: first}).Matches(pool, 0)
 	})
 }
 
