@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// Quiesced is the part of the file about guests that are held still while their
+// Quiesced is the part of the file about guests that are frozen while their
 // snapshot is taken, and about guests that belong together.
 type Quiesced struct {
-	// Quiesce says which guests are held still, and how.
+	// Quiesce says which guests are frozen, and how.
 	Quiesce []Quiesce `yaml:"quiesce"`
 	// Groups are guests whose disks get one snapshot together.
 	Groups []Group `yaml:"groups"`
-	// MaxFreeze is how long guests may be held still for one snapshot.
+	// MaxFreeze is how long guests may be frozen for one snapshot.
 	MaxFreeze Duration `yaml:"max_freeze"`
 }
 
@@ -22,7 +22,7 @@ type Quiesced struct {
 // for whoever uses it.
 const longestFreeze = time.Minute
 
-// Quiesce says of some guests how they are held still.
+// Quiesce says of some guests how they are frozen.
 type Quiesce struct {
 	VMID VMIDs `yaml:"vmid"`
 	How  How   `yaml:"how"`
@@ -37,7 +37,7 @@ type Group struct {
 	Quiesce How `yaml:"quiesce,omitempty"`
 }
 
-// How is the way a guest is held still; "" is none.
+// How is the way a guest is frozen; "" is none.
 type How string
 
 // The ways.
@@ -57,7 +57,7 @@ func (h *How) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// HowFor returns how a guest is held still, "" if it isn't, and the rule it comes from:
+// HowFor returns how a guest is frozen, "" if it isn't, and the rule it comes from:
 // its own entry, or else its group's.
 func (q Quiesced) HowFor(vmid int) (how How, rule string) {
 	for i, e := range q.Quiesce {

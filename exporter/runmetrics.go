@@ -28,9 +28,9 @@ var (
 	runUnprotected = newMetric("run_unprotected_disks",
 		"Disks of running guests that the last run of snap could not cover, by reason.", "reason")
 	runFrozen = newMetric("run_frozen_seconds",
-		"For how long a guest was held still at most when snap last took its snapshot. For guests under quiesce alone.", "vmid")
+		"For how long a guest was frozen at most when snap last took its snapshot. For guests under quiesce alone.", "vmid")
 	runQuiesced = newMetric("run_quiesced",
-		"1 if a guest was held still for its last snapshot, 0 if that is only crash-consistent. For guests under quiesce alone.", "vmid")
+		"1 if a guest was frozen for its last snapshot, 0 if that is only crash-consistent. For guests under quiesce alone.", "vmid")
 	runReadable = newMetric("run_report_readable",
 		"1 if the report of the last run could be read, or there is none, else 0.")
 )

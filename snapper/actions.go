@@ -43,7 +43,13 @@ func (n Names) Classify(p zfs.Property) Label {
 	case value == zfs.LabelStopped:
 		return StoppedLabel
 	case value == n.Node, value == n.Hostname && short == n.Node:
-		return OwnLabel
+		switch { // what was received is never this node's own word
+		case p.Source != zfs.SourceReceived:
+			return OwnLabel
+		case len(n.Peers) > 0:
+			return PeerLabel
+		}
+		return ForeignLabel
 	case slices.Contains(n.Peers, value):
 		return PeerLabel
 	}

@@ -102,7 +102,7 @@ func TestClassify(t *testing.T) {
 	}{
 		{"unset", zfs.Property{}, NoLabel},
 		{"own", local("pve1"), OwnLabel},
-		{"own, received", zfs.Property{Value: "pve1", Received: "pve1", Source: zfs.SourceReceived}, OwnLabel},
+		{"own, received", zfs.Property{Value: "pve1", Received: "pve1", Source: zfs.SourceReceived}, PeerLabel},
 		{"own, as pve-zfs-snap wrote it", local("pve1.example.org"), OwnLabel},
 		{"own name in another domain", local("pve1.example.net"), ForeignLabel},
 		{"in other letters", local("PVE1"), ForeignLabel},
@@ -116,6 +116,8 @@ func TestClassify(t *testing.T) {
 	} {
 		assert.Equal(t, test.want.String(), names.Classify(test.label).String(), test.name)
 	}
+	alone := Names{Node: "pve1", Hostname: "pve1"}
+	assert.Equal(t, ForeignLabel.String(), alone.Classify(zfs.Property{Value: "pve1", Source: zfs.SourceReceived}).String(), "of another pve1")
 	renamed := Names{Node: "pve1", Hostname: "other.example.org"}
 	assert.Equal(t, ForeignLabel.String(), renamed.Classify(local("other.example.org")).String(), "a hostname that is not the node's")
 }

@@ -93,6 +93,13 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 		if why := p.notFinal(d, action); why != "" {
 			return leave(report.Info, Untouched, "%s", why)
 		}
+		if why := strangers(d); action == Adopt && why != "" && !d.AdoptedBy(p.policy.Adopt) {
+			if relay := relayed(d); relay != "" {
+				p.bookmark(d)
+			}
+			p.noteStranger(d, why)
+			return diskTask{}, false
+		}
 		if label == StoppedLabel && !t.snapshot {
 			return leave(report.Info, Excluded, "stopped and labelled so; label:nosnap is %s", d.NoSnap.Value)
 		}
@@ -117,15 +124,6 @@ func (p *planner) notFinal(d *Disk, action Action) string {
 	}
 	if action == Recheck && d.Running.Source == zfs.SourceReceived {
 		return "stopped, as the label says that was received with it"
-	}
-	if action != Adopt {
-		return ""
-	}
-	if d.Running.Received != "" || d.NoSnap.Received != "" {
-		return "stopped, without a label, and it was received from elsewhere"
-	}
-	if _, any := newestManaged(d); any && !p.policy.Adopt {
-		return "stopped, never labelled, with managed snapshots: snapwatch snap --adopt at a terminal takes it over"
 	}
 	return ""
 }

@@ -66,24 +66,37 @@ func TestConditionalActions(t *testing.T) {
 		{"being received", "stopped", func(w *world, d *Disk) { last(w, d); d.Written, d.ResumeToken = 4096, true }, nil, "a receive is not finished"},
 
 		{"never labelled, no history", "", func(*world, *Disk) {}, finished, ""},
-		{"never labelled, only foreign history", "", foreign, finished, ""},
-		{"never labelled, managed history", "", periodic, nil, "snap --adopt"},
-		{"never labelled, managed history, --adopt", "", func(w *world, d *Disk) { periodic(w, d); w.policy.Adopt = true }, finished, ""},
-		{"never labelled, _stopped already, --adopt", "", func(w *world, d *Disk) { last(w, d); w.policy.Adopt = true }, labelled, ""},
+		{"never labelled, only foreign history", "", foreign, nil, "is not in the guest's configuration"},
+		{"never labelled, only qm's snapshots", "", func(w *world, d *Disk) { foreign(w, d); d.Named = []string{d.Snapshots[0].Name} }, finished, ""},
+		{"never labelled, qm's snapshots, once a copy", "", func(w *world, d *Disk) {
+			foreign(w, d)
+			d.Named, d.Sign = []string{d.Snapshots[0].Name}, "it has received properties"
+		}, nil, "it has received properties"},
+		{"never labelled, a snapshot older than the dataset", "", func(w *world, d *Disk) {
+			foreign(w, d)
+			d.Named, d.Creation = []string{d.Snapshots[0].Name}, noon
+		}, nil, "is older than the dataset"},
+		{"never labelled, only foreign history, named by its dataset", "", func(w *world, d *Disk) { foreign(w, d); w.policy.Adopt = []string{disk0} }, finished, ""},
+		{"never labelled, only foreign history, another is named", "", func(w *world, d *Disk) { foreign(w, d); w.policy.Adopt = []string{"101"} }, nil, "--adopt 100"},
+		{"never labelled, managed history", "", periodic, nil, "snap --adopt 100"},
+		{"never labelled, managed history, --adopt", "", func(w *world, d *Disk) { periodic(w, d); w.policy.Adopt = []string{"100"} }, finished, ""},
+		{"never labelled, _stopped already, --adopt", "", func(w *world, d *Disk) { last(w, d); w.policy.Adopt = []string{"100"} }, labelled, ""},
 		{"label inherited from the parent", "", func(w *world, d *Disk) {
 			periodic(w, d)
 			d.Running = zfs.Property{Value: "pve1", Source: zfs.SourceInherited}
-		}, nil, "snap --adopt"},
-		{"never labelled here, a value was received", "", func(w *world, d *Disk) { d.Running.Received = "pve2"; w.policy.Adopt = true }, nil, "received from elsewhere"},
-		{"never labelled, nosnap was received", "", func(w *world, d *Disk) { d.NoSnap = received; w.policy.Adopt = true }, nil, "received from elsewhere"},
-		{"never labelled, being received", "", func(w *world, d *Disk) { d.Inconsistent = true; w.policy.Adopt = true }, nil, "a receive is not finished"},
-		{"never labelled, resume token", "", func(w *world, d *Disk) { d.ResumeToken = true; w.policy.Adopt = true }, nil, "a receive is not finished"},
+		}, nil, "snap --adopt 100"},
+		{"never labelled here, a value was received", "", func(w *world, d *Disk) { d.Running.Received = "pve2" }, nil, "received properties"},
+		{"never labelled here, a value was received, named", "", func(w *world, d *Disk) { d.Running.Received = "pve2"; w.policy.Adopt = []string{"100"} }, finished, ""},
+		{"never labelled, nosnap was received", "", func(w *world, d *Disk) { d.NoSnap = received }, nil, "received properties"},
+		{"this node's name was received", "pve1", func(w *world, d *Disk) { periodic(w, d); d.Running.Source = zfs.SourceReceived }, nil, "adopt_peer_labels is off"},
+		{"never labelled, being received", "", func(w *world, d *Disk) { d.Inconsistent = true; w.policy.Adopt = []string{"100"} }, nil, "a receive is not finished"},
+		{"never labelled, resume token", "", func(w *world, d *Disk) { d.ResumeToken = true; w.policy.Adopt = []string{"100"} }, nil, "a receive is not finished"},
 
 		{"a peer's label", "pve2", periodic, nil, "adopt_peer_labels is off"},
 		{"a peer's label, taken over", "pve2", func(w *world, d *Disk) { periodic(w, d); w.policy.AdoptPeerLabels = true }, finished, ""},
 		{"another cluster's label", "node9", func(w *world, d *Disk) {
 			periodic(w, d)
-			w.policy.AdoptPeerLabels, w.policy.Adopt = true, true
+			w.policy.AdoptPeerLabels, w.policy.Adopt = true, []string{"100"}
 		}, nil, "stopped"},
 
 		{"renewed", "stopped", func(w *world, d *Disk) { last(w, d); w.policy.RefreshStopped = 2 * time.Hour }, finished, ""},
@@ -127,7 +140,7 @@ func TestStart(t *testing.T) {
 		{"never labelled", func(_ *world, d *Disk) { d.Running = zfs.Property{} }, []string{disk0 + " hourly label=pve1"}},
 		{"stopped before", func(_ *world, d *Disk) { d.Running.Value = "stopped" }, []string{disk0 + " hourly label=pve1"}},
 		{"another cluster's", func(_ *world, d *Disk) { d.Running.Value = "node9" }, []string{disk0 + " hourly label=pve1"}},
-		{"own by received value", func(_ *world, d *Disk) { d.Running.Source = zfs.SourceReceived }, []string{disk0 + " hourly"}},
+		{"own by received value", func(_ *world, d *Disk) { d.Running.Source = zfs.SourceReceived }, []string{disk0 + " hourly label=pve1"}},
 		{"nothing due, but started", func(w *world, d *Disk) {
 			d.Running.Value = "stopped"
 			w.managed(d, zfs.Hourly, noon.Add(-time.Minute))

@@ -90,7 +90,7 @@ func classSets(byClasses [][]diskTask) string {
 	return strings.Join(sets, "; ")
 }
 
-// Freeze is a guest that is to be held still while its disks get their snapshot.
+// Freeze is a guest that is to be frozen while its disks get their snapshot.
 type Freeze struct {
 	VMID int
 	How  config.How
@@ -100,7 +100,7 @@ type Freeze struct {
 	Passing bool
 }
 
-// freezes are the guests among those that get a snapshot which are to be held still.
+// freezes are the guests among those that get a snapshot which are to be frozen.
 // One that Proxmox works on is left alone: it may be freezing the guest itself.
 func (p *planner) freezes(tasks []diskTask) []Freeze {
 	var list []Freeze

@@ -96,7 +96,7 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// A guest alone is held still by its own entry, and a group without quiesce is none
+// A guest alone is frozen by its own entry, and a group without quiesce is none
 // the less one.
 func TestUnits(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon}

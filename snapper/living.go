@@ -24,7 +24,7 @@ func (l LastLook) Waits() string {
 		return "its configuration is gone from this node"
 	case slices.Contains(waitsFor, word):
 		return "locked: " + word
-	case l.LockErr == nil && l.Err == nil && !l.Process:
+	case l.LockErr == nil && l.Ended:
 		return "it has ended"
 	case l.LockErr == nil, l.Err == nil && word != "":
 		return ""

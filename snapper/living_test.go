@@ -17,7 +17,8 @@ func TestWaits(t *testing.T) {
 		want string
 	}{
 		"nothing":                  {LastLook{Process: true}, ""},
-		"ended":                    {LastLook{}, "it has ended"},
+		"ended":                    {LastLook{Ended: true}, "it has ended"},
+		"its process was not seen": {LastLook{}, ""},
 		"moved away":               {LastLook{Gone: true, Err: errTest}, "its configuration is gone from this node"},
 		"rollback, by its word":    {LastLook{Process: true, Config: word("rollback")}, "locked: rollback"},
 		"clone":                    {LastLook{Config: word("clone"), LockErr: errTest}, "locked: clone"},

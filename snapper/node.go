@@ -75,6 +75,8 @@ type LastLook struct {
 	Config    pve.Config
 	Process   bool
 	Rebooting bool
+	// Ended: its process was there when the guests were looked at, and is not any more.
+	Ended bool
 	// Gone: it has no configuration on this node any more.
 	Gone bool
 	// Err is why they could not be read.
@@ -98,6 +100,14 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 	for i := range disks {
 		d := &disks[i]
 		claims := g.GuestsOf(*d)
+		named := referencing(g.Cluster, g.storagesOf(*d), d.Name)
+		if len(named) == 1 { // a disk is the guest's that uses it, whatever its name says
+			d.VMID = named[0]
+		}
+		d.Named = nil
+		if config, here := g.Cluster.Guests[d.VMID]; here {
+			d.Named = config.SnapshotNames()
+		}
 		d.Guests, d.InUse = slices.DeleteFunc(slices.Clone(claims), func(vmid int) bool { _, here := g.Evidence[vmid]; return !here }), false
 		received := slices.ContainsFunc(replicas, func(root string) bool { return zfs.Within(d.Name, root) })
 		switch {
@@ -108,6 +118,8 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 					d.InUse, d.Why = true, fmt.Sprintf("guest %d runs on it here, but it is listed under replicas in the configuration, so that it gets no snapshots: take it out of there", vmid)
 				}
 			}
+		case len(claims) == 0 && d.Sign != "" && g.here(VmidOf(d.Name)):
+			d.State, d.Why = Replica, fmt.Sprintf("guest %d does not name it in its configuration, and it came from elsewhere (%s)", d.VMID, d.Sign)
 		case len(claims) == 0:
 			d.State, d.Why = Orphan, fmt.Sprintf("no guest %d in the cluster", d.VMID)
 		default:
@@ -125,12 +137,21 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 
 // UsersHere are the guests of this node that use a dataset, by VMID.
 func (g NodeView) UsersHere(dataset string) []int {
-	users := g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}, VMID: VmidOf(dataset)})
+	users := g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}})
 	return slices.DeleteFunc(users, func(vmid int) bool { _, here := g.Evidence[vmid]; return !here })
 }
 
-// GuestsOf are the guests that use a disk.
-func (g NodeView) GuestsOf(d Disk) []int { return GuestsOf(g.Cluster, g.storagesOf(d), d.Name, d.VMID) }
+func (g NodeView) here(vmid int) bool { _, here := g.Cluster.Guests[vmid]; return here }
+
+// GuestsOf are the guests that use a disk. One that no configuration names is of the guest of
+// its number only where nothing says that it came from elsewhere.
+func (g NodeView) GuestsOf(d Disk) []int {
+	claims := GuestsOf(g.Cluster, g.storagesOf(d), d.Name, VmidOf(d.Name))
+	if d.Sign == "" || len(referencing(g.Cluster, g.storagesOf(d), d.Name)) > 0 {
+		return claims
+	}
+	return slices.DeleteFunc(claims, g.here)
+}
 
 // Users are the guests that may use a disk which is listed as a copy. Beyond the storages
 // of this node a number is no sign: clusters use the same.
@@ -190,7 +211,7 @@ func (g NodeView) SeenStopped() []int {
 
 // ConfigOf is the configuration of the guest that uses a disk.
 func (g NodeView) ConfigOf(dataset string) (pve.Config, bool) {
-	for _, vmid := range g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}, VMID: VmidOf(dataset)}) {
+	for _, vmid := range g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}}) {
 		if config, here := g.Cluster.Guests[vmid]; here {
 			return config, true
 		}

@@ -165,3 +165,26 @@ func TestReceivedLabelsComeBeforeTheLook(t *testing.T) {
 	disks[1].ReceivedUnread = false
 	assert.Equal(t, []int{100}, MakePlan(disks, testPolicy(), noon).Ask.Looks)
 }
+
+// A disk is the guest's that uses it, whatever its name says. One that no configuration names
+// is of the guest of its number, but where something says that it came from elsewhere: other
+// clusters use the same numbers.
+func TestWhoseDiskItIs(t *testing.T) {
+	config := Evidence{Listed: "running", Process: true}
+	config.Config.Volumes = []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-200-disk-0"}}
+	view := sight(config)
+	view.Cluster.Elsewhere = nil
+	view.Cluster.Storages = []pve.Storage{{Name: "data", Dataset: "tank/data"}}
+	copied := runningDisk("tank/data/vm-100-disk-1", nil)
+	copied.Sign = "@a is older than the dataset"
+	disks := []Disk{runningDisk("tank/data/vm-200-disk-0", nil), copied, runningDisk("tank/data/vm-100-disk-2", nil)}
+	for range 2 { // each look assigns again
+		view.Assign(disks, nil)
+		assert.Equal(t, Running, disks[0].State)
+		assert.Equal(t, 100, disks[0].VMID, "grouped, frozen and reported with it")
+		assert.Equal(t, Replica, disks[1].State)
+		assert.Contains(t, disks[1].Why, "does not name it in its configuration, and it came from elsewhere (@a is older")
+		assert.Equal(t, Running, disks[2].State)
+	}
+	assert.Empty(t, view.UsersHere("tank/data/vm-300-disk-0"))
+}

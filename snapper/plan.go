@@ -28,6 +28,10 @@ type Disk struct {
 	Why   string
 	// Guests are those of this node that use it, by VMID.
 	Guests []int
+	// Sign is what says that it came from elsewhere, "" if nothing does or did.
+	Sign string
+	// Named are the snapshots that its guest's configuration names.
+	Named []string
 	// Supposed is the state where a second look finds its guests as the first did, and
 	// SupposedWhy says it in words. It is Unknown where that makes no difference.
 	Supposed    GuestState
@@ -72,8 +76,9 @@ type Policy struct {
 	StoppedGrace    time.Duration
 	RefreshStopped  time.Duration
 	AdoptPeerLabels bool
-	// Adopt takes over disks that were never labelled but have managed snapshots.
-	Adopt bool
+	// Adopt are the guests and disks that a person takes over: VMIDs, datasets, or the last
+	// components of those.
+	Adopt []string
 	// Final plans for the end of the host: the _stopped snapshots and labels of guests that
 	// ran here, and nothing else.
 	Final bool
@@ -156,6 +161,8 @@ type Note struct {
 	Severity report.Severity
 	Result   Result
 	Reason   string
+	// Adoptable: naming it to --adopt takes it over.
+	Adoptable bool
 }
 
 // Result is what a run means for a disk, in the words of the report.
@@ -263,6 +270,12 @@ func (p *planner) noteUnnamed() {
 		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: strings.Join(counts, ", ") +
 			" snapshots stay, since the retention does not name their class (0 after its letter lets them go)"})
 	}
+}
+
+// noteStranger notes a disk that a person may take over.
+func (p *planner) noteStranger(d *Disk, why string) {
+	p.note(d, report.Notice, Untouched, fmt.Sprintf("guest %d is stopped, and the disk, which was never labelled, may be a copy (%s): left alone; if it is the guest's own, snapwatch snap --adopt %d takes it over", d.VMID, why, d.VMID))
+	p.plan.Notes[len(p.plan.Notes)-1].Adoptable = true
 }
 
 func (p *planner) note(d *Disk, severity report.Severity, result Result, reason string) {

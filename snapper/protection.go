@@ -15,6 +15,11 @@ func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) 
 	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
 		return "", ""
 	}
+	for dataset := range known {
+		if v.Storage == "" && isAt(v.Name, dataset) {
+			return "", ""
+		}
+	}
 	i := slices.IndexFunc(c.Storages, func(s pve.Storage) bool { return s.Name == v.Storage })
 	if i < 0 {
 		return report.OtherStorage, fmt.Sprintf("storage %q is no ZFS storage of this node", v.Storage)

@@ -9,7 +9,7 @@ import (
 	"snapwatch/snapper"
 )
 
-// freezes lists the guests that are held still while a plan's snapshots are taken.
+// freezes lists the guests that are frozen while a plan's snapshots are taken.
 func freezes(plan snapper.Plan) []action {
 	list := []action{}
 	seen := map[int]bool{}
@@ -27,7 +27,7 @@ func freezes(plan snapper.Plan) []action {
 func freezeAction(g snapper.GuestPlan, f snapper.Freeze) action {
 	target, why := fmt.Sprintf("guest %d", f.VMID), "by "+string(f.How)
 	if f.Unfit != "" {
-		return action{"leave", target, "not held still: " + f.Unfit}
+		return action{"leave", target, "not frozen: " + f.Unfit}
 	}
 	if g.Group != "" {
 		why += ", with group " + g.Group
@@ -35,12 +35,12 @@ func freezeAction(g snapper.GuestPlan, f snapper.Freeze) action {
 	return action{"freeze", target, why}
 }
 
-// tellQuiesced says for how long guests were held still in this run.
+// tellQuiesced says for how long guests were frozen in this run.
 func tellQuiesced(w io.Writer, done report.Run) {
 	for _, q := range done.Quiesced {
 		if q.Consistent == report.Application && !q.At.Before(done.Start) {
 			held := time.Duration(q.Seconds * float64(time.Second)).Round(time.Millisecond)
-			fmt.Fprintf(w, "guest %d was held still for %s by its %s\n", q.VMID, held, q.How)
+			fmt.Fprintf(w, "guest %d was frozen for %s by its %s\n", q.VMID, held, q.How)
 		}
 	}
 }

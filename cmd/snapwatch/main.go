@@ -129,7 +129,7 @@ func execute(args []string, env *environment) (status int) {
 		fmt.Fprint(env.Stdout, firstScreen)
 		return 0
 	}
-	ctx, err := parser.Parse(withCommand(args))
+	ctx, err := parser.Parse(withAdopt(withCommand(args)))
 	if err != nil {
 		return fail(env, args, &exit{code: 2, err: fmt.Errorf("%w (snapwatch --help explains)", cmp.Or(renamed(args), err))})
 	}

@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 
 	"snapwatch/config"
 	"snapwatch/exporter"
+	"snapwatch/snapper"
 	"snapwatch/snapper/run"
 )
 
@@ -15,12 +18,12 @@ import (
 type snapCmd struct {
 	Keep []string `arg:"" optional:"" name:"retention" help:"What to keep: f48 h24 d30 w8 m12 y3 (frequently, hourly, daily, weekly, monthly, yearly). A letter left out leaves that class alone. Default: keep in the configuration, or else the words that cron runs snap with."`
 
-	Config  string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
-	DryRun  bool   `help:"Print what would be done, and why, and change nothing."`
-	NoCron  bool   `help:"Do not register in cron. Only a run at a terminal ever does."`
-	Adopt   bool   `help:"Take over disks of stopped guests that have managed snapshots but no label yet."`
-	Node    string `placeholder:"NAME" help:"Refuse to run unless this node has this name."`
-	Verbose bool   `short:"v" help:"Print every action and its reason."`
+	Config  string   `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
+	DryRun  bool     `help:"Print what would be done, and why, and change nothing."`
+	NoCron  bool     `help:"Do not register in cron. Only a run at a terminal ever does."`
+	Adopt   []string `sep:"," placeholder:"VMID|DISK,…" help:"Take over these disks of stopped guests, which may be copies. Without a name: list them, each with the reason, and change nothing."`
+	Node    string   `placeholder:"NAME" help:"Refuse to run unless this node has this name."`
+	Verbose bool     `short:"v" help:"Print every action and its reason."`
 
 	Format    string `enum:"text,json" default:"text" help:"What to print on standard output: text, or json with the report and every action."`
 	Textfile  string `placeholder:"FILE" help:"Also write the run's metrics there, for node_exporter's textfile collector (FILE must end in .prom)."`
@@ -59,21 +62,31 @@ func (c *snapCmd) Run(env *environment) error {
 	if !env.Root {
 		return &exit{2, errNotRoot}
 	}
-	if c.Adopt && !env.Terminal && !c.DryRun {
-		return &exit{2, errors.New("--adopt takes over disks that may be copies: run it at a terminal, once, and look at --dry-run first")}
+	lists := slices.Equal(c.Adopt, []string{""})
+	if len(c.Adopt) > 0 && !lists && !env.Terminal && !c.DryRun {
+		return &exit{2, errors.New("--adopt takes over disks that may be copies: run it at a terminal, once, and look at --adopt without a name first")}
 	}
 	ctx, stop := untilTold()
 	defer stop()
 	options := env.options(cfg)
-	options.Keep, options.Node, options.DryRun, options.Adopt = keep, c.Node, c.DryRun, c.Adopt
+	options.Keep, options.Node, options.DryRun, options.Adopt = keep, c.Node, c.DryRun || lists, c.Adopt
 	plan, done, err := run.Run(ctx, options)
 	if err != nil {
 		return &exit{2, err}
+	}
+	if lists {
+		return listAdoptable(env.Stdout, plan)
 	}
 	if err := c.tell(env, plan, done); err != nil {
 		return &exit{1, err}
 	}
 	status := env.snapStatus(done)
+	for _, name := range c.Adopt {
+		if !snapper.Knows(plan, name) {
+			status = max(status, 1)
+			fmt.Fprintf(env.Stderr, "snapwatch: nothing was adopted: no guest and no disk here is called %s (snapwatch snap --adopt lists what can be)\n", name)
+		}
+	}
 	if c.Textfile != "" && !c.DryRun {
 		if err := exporter.WriteTextfile(c.Textfile, done); err != nil {
 			return &exit{max(status, 1), fmt.Errorf("--textfile: %w", err)}
@@ -86,6 +99,32 @@ func (c *snapCmd) Run(env *environment) error {
 	}
 	if status != 0 {
 		return &exit{code: status}
+	}
+	return nil
+}
+
+// withAdopt gives --adopt without a name an empty one.
+func withAdopt(args []string) []string {
+	args = slices.Clone(args)
+	for i, arg := range args {
+		if arg == "--adopt" && (i == len(args)-1 || strings.HasPrefix(args[i+1], "-")) {
+			args[i] = "--adopt="
+		}
+	}
+	return args
+}
+
+// listAdoptable prints the disks that a person may take over.
+func listAdoptable(out io.Writer, plan snapper.Plan) error {
+	any := false
+	for _, n := range plan.Notes {
+		if n.Adoptable {
+			any = true
+			fmt.Fprintf(out, "%s: %s\n", n.Dataset, n.Reason)
+		}
+	}
+	if !any {
+		fmt.Fprintln(out, "no disk of a stopped guest waits for --adopt")
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 
 // watchdogCmd is `snapwatch watchdog`, which snap starts for itself.
 type watchdogCmd struct {
-	Budget time.Duration `arg:"" help:"For how long guests may be held still."`
+	Budget time.Duration `arg:"" help:"For how long guests may be frozen."`
 	Guests []string      `arg:"" help:"The guests, as qemu/101."`
 }
 
@@ -39,7 +39,7 @@ func (c *watchdogCmd) Run(env *environment) error {
 	return nil
 }
 
-// quiesce is how guests of this host are held still. The watchdog is this very program,
+// quiesce is how guests of this host are frozen. The watchdog is this very program,
 // even where the file was replaced since it was started.
 func (e *environment) quiesce() quiesce.Host {
 	return quiesce.Local(e.PVE, e.Self, e.Now)

@@ -157,6 +157,17 @@ func parseConfig(id ID, text string) Config {
 	return c
 }
 
+// SnapshotNames returns the names of the snapshots that Proxmox made of the guest.
+func (c Config) SnapshotNames() []string {
+	var names []string
+	for _, line := range numbered(c.Text) {
+		if begins, is := head(c.Kind, line); is && begins == past && !specialHead.MatchString(line) {
+			names = append(names, strings.Trim(line, "[] \t\v\f\r"))
+		}
+	}
+	return names
+}
+
 // strange is what is to be said of a line that Proxmox does not understand: something
 // where a person would.
 func strange(n int, line string) []oddity {

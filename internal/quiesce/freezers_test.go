@@ -30,7 +30,7 @@ func TestAgent(t *testing.T) {
 	}{
 		{name: "thawed", script: `case "$*" in *-status*) echo '{"result":"thawed"}';; *) echo '{"result":2}'; esac`},
 		{name: "frozen", script: `case "$*" in *-status*) echo '{"result":"frozen"}';; *-freeze\ *) echo '{"result":{"error":{"class":"CommandNotFound","desc":"Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state"}}}';; *) echo '{"result":2}'; esac`,
-			frozen: true, freeze: "somebody else holds it still already: the agent of guest 101 refuses fsfreeze-freeze: Command"},
+			frozen: true, freeze: "somebody else has frozen it already: the agent of guest 101 refuses fsfreeze-freeze: Command"},
 		{name: "no agent", script: `echo "QEMU guest agent is not running" >&2; exit 255`, status: "QEMU guest agent is not running", freeze: "QEMU guest agent is not running", thaw: "QEMU guest agent is not running"},
 		{name: "the guest has ended", script: `echo "VM 101 is not running" >&2; exit 255`, status: "VM 101", freeze: "VM 101", thaw: "it does not run any more"},
 		{name: "refuses", script: `echo '{"result":{"error":{"class":"GenericError","desc":"no"}}}'`, status: "refuses fsfreeze-status: no", freeze: "refuses fsfreeze-freeze: no", thaw: "refuses fsfreeze-thaw: no"},

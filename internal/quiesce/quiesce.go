@@ -1,7 +1,7 @@
 // Package quiesce holds guests still while their snapshot is taken, and lets them go
 // on, whatever happens to the process that asked for it.
 //
-// A window (window.go) is the time in which some guests are held still. Its calls are
+// A window (window.go) is the time in which some guests are frozen. Its calls are
 // made by the watchdog (watchdog.go), a process of its own: it freezes when it is told to,
 // and thaws when it is told to, when the budget is over, and when the process that
 // started it is gone. It only ever thaws what it began to freeze itself. It alone
@@ -22,7 +22,7 @@ import (
 
 // Freezer holds one guest still.
 type Freezer interface {
-	// Frozen tells whether it is held still, by whomever.
+	// Frozen tells whether it is frozen, by whomever.
 	Frozen(ctx context.Context) (bool, error)
 	// Freeze holds it still. After an error it may be so all the same, but for
 	// [ErrForeign]. The end of ctx ends the call, and what was started for it.
@@ -33,14 +33,14 @@ type Freezer interface {
 
 var (
 	// ErrForeign means that somebody else holds the guest still: it is not ours to thaw.
-	ErrForeign = errors.New("somebody else holds it still already")
+	ErrForeign = errors.New("somebody else has frozen it already")
 	// ErrLapsed means that the guest went on by itself, before it was told to.
 	ErrLapsed = errors.New("it did not stay still for so long")
 	// ErrGone means that the guest does not run any more.
 	ErrGone = errors.New("it does not run any more")
 )
 
-// Host is how guests of a host are held still.
+// Host is how guests of a host are frozen.
 type Host struct {
 	// Freezer is that of a guest: by its agent, or by its cgroup.
 	Freezer func(pve.ID) Freezer

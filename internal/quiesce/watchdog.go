@@ -138,7 +138,7 @@ func (g *Watchdog) freeze(ctx context.Context) []held {
 	return all
 }
 
-// thaw lets all guests go on that may be held still by us, at the same time.
+// thaw lets all guests go on that may be frozen by us, at the same time.
 func (g *Watchdog) thaw(all []held) error {
 	ctx, stop := context.WithTimeout(context.Background(), thawFor)
 	defer stop()

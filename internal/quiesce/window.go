@@ -20,7 +20,7 @@ const (
 	aloneTimeout = 5 * time.Second
 )
 
-// Window is the time in which some guests are held still.
+// Window is the time in which some guests are frozen.
 type Window struct {
 	host     Host
 	budget   time.Duration
@@ -47,12 +47,12 @@ type Ended struct {
 	// Early is why guests went on before they were told to, "" if they didn't: a
 	// snapshot that was made meanwhile may be one of guests that write.
 	Early string
-	// Frozen is for how long each guest was held still at most, from the call that
+	// Frozen is for how long each guest was frozen at most, from the call that
 	// freezes to the end of the one that thaws.
 	Frozen map[pve.ID]time.Duration
 	// Lapsed are those that went on by themselves before they were told to, and why.
 	Lapsed map[pve.ID]string
-	// Left are those that may be held still yet, and why.
+	// Left are those that may be frozen yet, and why.
 	Left map[pve.ID]string
 }
 
@@ -98,7 +98,7 @@ func (w *Window) close() {
 }
 
 // Freeze holds the guests still, all at the same time. It returns why some could not
-// be; those may be held still for a moment all the same.
+// be; those may be frozen for a moment all the same.
 func (w *Window) Freeze() map[pve.ID]string {
 	w.since = w.host.Now()
 	if _, err := io.WriteString(w.watchdog, sayFreeze+"\n"); err == nil {
@@ -150,7 +150,7 @@ func (w *Window) take(line string) {
 	}
 }
 
-// thawTimeout is how long a run whose guests are held still for so long already waits
+// thawTimeout is how long a run whose guests are frozen for so long already waits
 // for them to go on: until a fifth of the budget is left, so that a thaw that hangs
 // delays the run by less than the budget, and for another fifth at least.
 func (w *Window) thawTimeout(held time.Duration) time.Duration {
@@ -183,7 +183,7 @@ func (w *Window) Thaw() Ended {
 	return ended
 }
 
-// unsettled are the guests that may be held still, and of which nothing was said.
+// unsettled are the guests that may be frozen, and of which nothing was said.
 func (w *Window) unsettled() []pve.ID {
 	var open []pve.ID
 	for _, id := range w.guests {

@@ -47,7 +47,7 @@ func TestOneGuestFails(t *testing.T) {
 		{"cannot freeze", func(g *guest) { g.fails = errors.New("no\nagent") }, "no agent", true, false},
 		{"hangs", func(g *guest) { g.hangs = true }, "deadline", true, false},
 		{"hangs and freezes all the same", func(g *guest) { g.hangs, g.late = true, true }, "deadline", true, false},
-		{"is somebody else's", func(g *guest) { g.frozen = true }, "somebody else holds it still already", false, true},
+		{"is somebody else's", func(g *guest) { g.frozen = true }, "somebody else has frozen it already", false, true},
 		{"is thawed at the third try", func(g *guest) { g.stuck = 2 }, "", true, false},
 		{"ends meanwhile", func(g *guest) { g.gone = true }, "", true, true},
 	} {
@@ -65,7 +65,7 @@ func TestOneGuestFails(t *testing.T) {
 					assert.Len(t, failed, 1)
 				}
 				frozen, _ := r.guests[r.ids[0]].is()
-				assert.True(t, frozen, "the other is held still")
+				assert.True(t, frozen, "the other is frozen")
 				ended := w.Thaw()
 				<-r.ended
 				assert.Empty(t, ended.Early)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Quiesced is how a guest fared that was to be held still while its snapshot was taken.
+// Quiesced is how a guest fared that was to be frozen while its snapshot was taken.
 type Quiesced struct {
 	VMID int `json:"vmid"`
 	// Group is the one it is a member of, "" if it is alone.
@@ -18,7 +18,7 @@ type Quiesced struct {
 	Consistent Consistency `json:"consistent"`
 	// Reason is why it is but crash-consistent.
 	Reason string `json:"reason,omitempty"`
-	// Seconds is for how long it was held still at most.
+	// Seconds is for how long it was frozen at most.
 	Seconds float64 `json:"frozen_seconds"`
 	// At is when that was.
 	At time.Time `json:"at"`
@@ -29,14 +29,14 @@ type Consistency string
 
 // The consistencies.
 const (
-	// Application: the guest was held still; what was written is whole.
+	// Application: the guest was frozen; what was written is whole.
 	Application Consistency = "application"
 	// Crash: as after a power cut.
 	Crash Consistency = "crash"
 )
 
 // CarryOver keeps what an earlier run said of guests that were not due in this one.
-// wanted tells of a guest whether it is to be held still at all.
+// wanted tells of a guest whether it is to be frozen at all.
 func (r *Run) CarryOver(earlier []Quiesced, wanted func(vmid int) bool) {
 	for _, q := range earlier {
 		if wanted(q.VMID) && !slices.ContainsFunc(r.Quiesced, func(have Quiesced) bool { return have.VMID == q.VMID }) {

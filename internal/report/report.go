@@ -30,7 +30,7 @@ type Run struct {
 	Unprotected []Unprotected `json:"unprotected,omitempty"`
 	Problems    []Problem     `json:"problems,omitempty"`
 	Counts      map[Event]int `json:"counts"`
-	// Quiesced is how the guests fared that are to be held still, in this run or the
+	// Quiesced is how the guests fared that are to be frozen, in this run or the
 	// last one in which they were due.
 	Quiesced []Quiesced `json:"quiesced,omitempty"`
 	// Tokens says of each disk with an interrupted receive since when prune knows.

@@ -25,6 +25,9 @@ type State struct {
 	Checked map[string]Checked `json:"checked,omitempty"`
 	// SlowHistory says of pools when their history took too long to read.
 	SlowHistory map[string]time.Time `json:"slow_history,omitempty"`
+	// Signs say by the guid of a dataset what said that it came from elsewhere; "" where a
+	// person took it over all the same.
+	Signs map[string]string `json:"signs,omitempty"`
 	// Configs are the configurations that snapshots keep, by the disk's dataset.
 	Configs map[string]Kept `json:"configs,omitempty"`
 	// Busy says of living guests how many runs have waited for their locks, by VMID.

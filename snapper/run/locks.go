@@ -66,6 +66,7 @@ func (l *locks) look(ctx context.Context, view snapper.NodeView, vmid int, look 
 	if look.Config, look.Err = l.World.GuestConfig(ctx, id); look.Err == nil {
 		look.Process, look.Err = l.World.Process(id)
 	}
+	look.Ended = look.Err == nil && !look.Process && view.Evidence[vmid].Process
 	look.Gone = errors.Is(look.Err, fs.ErrNotExist)
 	look.Rebooting = l.World.Rebooting(id)
 	if look.LockErr != nil {

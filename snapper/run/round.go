@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,10 +78,36 @@ func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, ou
 		return how != "" && here
 	})
 	r.state.Checked = nextChecked(r.state.Checked, pools, plan.AbandonedLater)
+	r.state.Signs = nextSigns(r.state.Signs, pools, r.Adopt)
 	r.state.Busy = r.locks.now
 	r.state.SeenStopped = view.SeenStopped()
 	r.state.Configs = r.captures.kept(outcomes, pools)
 	r.succeeded(r.World.Now())
+}
+
+// nextSigns are the signs that the next run is to know. Those of disks that are gone stay:
+// a pool may come back. A guest that was seen to run on a disk makes it its own, and so does
+// a person.
+func nextSigns(before map[string]string, pools []*pool, adopted []string) map[string]string {
+	next := map[string]string{}
+	maps.Copy(next, before)
+	for _, p := range readable(pools) {
+		for i := range p.disks {
+			d := &p.disks[i]
+			guid := strconv.FormatUint(d.GUID, 10)
+			before, known := before[guid]
+			switch {
+			case d.AdoptedBy(adopted):
+				next[guid] = "" // no sign counts any more
+			case len(d.Guests) > 0 && d.State.Alive():
+				delete(next, guid)
+			case known && before == "":
+			case d.CameFrom(d.Sign) != "":
+				next[guid] = d.CameFrom(d.Sign)
+			}
+		}
+	}
+	return next
 }
 
 // openPools reads pools side by side. next returns those that are read: as many as are
@@ -120,6 +147,10 @@ func (r *run) openPool(ctx context.Context, name string, parents []string, read 
 		keep, _ := r.Config.KeepFor(d.Name, d.VMID, r.Keep)
 		d.Retention = snapper.RetentionOf(keep)
 		d.Ignored = cmp.Or(r.Config.IgnoredFor(d.Name, d.VMID), d.Problem, d.Unlabelled)
+		before, known := r.state.Signs[strconv.FormatUint(d.GUID, 10)]
+		if !d.AdoptedBy(r.Adopt) && (!known || before != "") {
+			d.Sign = d.CameFrom(before)
+		}
 		d.Checked, d.PoolTXG, d.ReceivedUnread = r.state.Checked[d.Name], txg, true
 	}
 	return p

@@ -29,8 +29,8 @@ type Options struct {
 	Node string
 	// DryRun ends the run after planning.
 	DryRun bool
-	// Adopt takes over disks that were never labelled but have managed snapshots.
-	Adopt bool
+	// Adopt are the guests and disks that a person takes over, see [snapper.Policy].
+	Adopt []string
 	// Final makes this the run at the end of the host: once the guests are down, those
 	// that ran here get their _stopped snapshots, by the proof of [snapper.Shutdown].
 	// Nothing else is done, and no report is kept.

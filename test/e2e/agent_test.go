@@ -46,7 +46,7 @@ done`)
 	written := func() int { return w.entries("/tmp/vm-102/db") }
 	w.until(func() bool { return written() > 2 })
 
-	// As a guest is found without being held still: its journal is to be played.
+	// As a guest is found without being frozen: its journal is to be played.
 	w.snap(w.a, "f9")
 	assert.True(t, w.needsRecovery(w.clone(disks[101], "crash")))
 

@@ -14,7 +14,7 @@ import (
 // Tests named TestCounted… compare times. They are for a machine whose clock counts
 // instructions, and knows nothing of what else this host does: make test-counted.
 
-// TestCountedFreeze: ten containers are held still for less than twice as long as one, on
+// TestCountedFreeze: ten containers are frozen for less than twice as long as one, on
 // a disk that needs 5 ms to write. The lab's own need none, which no host's do: there
 // ZFS' work for each snapshot is nearly all that is measured.
 func TestCountedFreeze(t *testing.T) {
@@ -32,7 +32,7 @@ func TestCountedFreeze(t *testing.T) {
 	slices.Sort(ones)
 	slices.Sort(tens)
 	one, ten := ones[len(ones)/2], tens[len(tens)/2]
-	t.Logf("held still for seconds: one %.3f, ten %.3f; %.2f times as long", ones, tens, ten/one)
+	t.Logf("frozen for seconds: one %.3f, ten %.3f; %.2f times as long", ones, tens, ten/one)
 	assert.Less(t, ten, 2*one)
 }
 

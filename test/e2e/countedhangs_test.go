@@ -14,7 +14,7 @@ import (
 )
 
 // TestCountedAgentHangs: an agent that hangs, in whatever it is asked, delays the run by its
-// budget at most; all guests get their snapshot, and the others are held still.
+// budget at most; all guests get their snapshot, and the others are frozen.
 func TestCountedAgentHangs(t *testing.T) {
 	w := newWorld(t)
 	const budget = 10 * time.Second
@@ -35,7 +35,7 @@ func TestCountedAgentHangs(t *testing.T) {
 		assert.Equal(t, report.Application, q[100].Consistent, what)
 		if what == "fsfreeze-thaw" {
 			assert.Equal(t, report.Application, q[101].Consistent)
-			assert.Contains(t, r.Stderr, "guest 101 was held still for its snapshot, and may be yet")
+			assert.Contains(t, r.Stderr, "guest 101 was frozen for its snapshot, and may be yet")
 		} else {
 			assert.Equal(t, report.Crash, q[101].Consistent, what)
 		}

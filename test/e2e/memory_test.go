@@ -54,7 +54,7 @@ func TestTwoCopiesOnOneHost(t *testing.T) {
 	assert.Equal(t, "fresh", alone.disks["tc/new/"+disk].Verdict)
 	metrics, err := w.c.Output(w.ctx, "curl", "-sS", "http://127.0.0.1:10191/metrics")
 	require.NoError(t, err)
-	assert.Contains(t, metrics, fmt.Sprintf("snapwatch_disk_state{pool=\"tc\",dataset=\"tc/%s\",disk=%q,vmid=\"104\",state=\"stale\"} 1\n", disk, disk))
+	assert.Contains(t, metrics, fmt.Sprintf("snapwatch_disk_state{dataset=\"tc/%s\",disk=%q,pool=\"tc\",state=\"stale\",vmid=\"104\"} 1\n", disk, disk))
 	page, err := w.c.Output(w.ctx, "curl", "-sS", "http://127.0.0.1:10191/?verdict=stale")
 	require.NoError(t, err)
 	assert.Contains(t, page, disk)
@@ -68,7 +68,8 @@ owners:
   password_file: /etc/snapwatch/password
 `))
 	// The storage's disk is a new one, without the copy's snapshots.
-	w.zfs("destroy", "-r", "ta/data/"+disk)
+	w.stop(w.a, 104)
+	require.NoError(t, site.DestroyDataset(w.ctx, "ta/data/"+disk))
 	require.NoError(t, site.CreateZvol(w.ctx, "ta/fast/"+disk, 16))
 	asked := w.compared()
 	old := asked.disks["tc/"+disk]

@@ -21,7 +21,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// still lets guests be held still for 20 seconds, since the machine is emulated.
+// still lets guests be frozen for 20 seconds, since the machine is emulated.
 const still = quick + "max_freeze: 20s\n"
 
 // machine runs a shell's command line on the machine itself, where disks are mounted:
@@ -58,7 +58,7 @@ func (w *world) boxes(first, last int) map[int]site.Cgroup {
 	return all
 }
 
-// holdGroup takes a snapshot of a group, the containers first to last, that is held still
+// holdGroup takes a snapshot of a group, the containers first to last, that is frozen
 // for it, and returns for how many seconds the one was that was so for the longest.
 func (w *world) holdGroup(first, last int) (longest float64) {
 	w.t.Helper()
@@ -78,7 +78,7 @@ func (w *world) holdGroup(first, last int) (longest float64) {
 	return longest
 }
 
-// quiesced is what the last report on A says of guests that were to be held still.
+// quiesced is what the last report on A says of guests that were to be frozen.
 func (w *world) quiesced() map[int]report.Quiesced {
 	w.t.Helper()
 	text, err := w.a.ReadFile("/var/lib/snapwatch/last-run.json")

@@ -215,7 +215,7 @@ func (w *World) stranger(d *dataset) bool {
 	if class, _ := newest.Class(); label == "stopped" && d.running.Source == zfs.SourceReceived && class != zfs.Stopped {
 		return true // sanoid's snapshot came after our _stopped one, and then the guest moved
 	}
-	return d.token || d.seeding || label == "" && (any || d.running.Received != "")
+	return d.token || d.seeding || label == "" && (any || len(d.snaps) > 0 || d.running.Received != "")
 }
 
 // labels holds what is on the nodes' disks against the truth, once two clean runs saw
