@@ -19,18 +19,22 @@ const restTimeout = 30 * time.Second
 // guests are locked meanwhile, so that it must take less than a second.
 const maxTogether = 50
 
-// carryOut carries the plan out, and returns what became of the disks' snapshots:
+// carryOut carries the plan out, and returns what became of the disks' snapshots. In order:
 //
-//  1. the bookmarks of a discarded history of the disks of guests that stopped go: nobody
-//     may send from them;
-//  2. the guests that stopped get their last snapshots, one guest after the other, each
-//     under its lock;
-//  3. the other bookmarks of a discarded history go;
-//  4. the hooks that the other snapshots wait for run;
-//  5. guests and groups that are to be frozen get their snapshots, each in its own window;
-//  6. the other guests get theirs, in one program a pool;
-//  7. older snapshots are bookmarked, labels given up, and old snapshots and bookmarks
-//     destroyed.
+//  1. It destroys abandoned bookmarks: those of a history that a receive or a rollback has
+//     discarded, so that nobody may send from them. First come the disks of guests that
+//     stopped, since nothing else is done while such a guest is locked.
+//  2. It takes the _stopped snapshots of the guests that stopped, one guest after the other,
+//     each under its lock, and starts the hooks that follow.
+//  3. It destroys the abandoned bookmarks of all other disks.
+//  4. It runs the hooks that living guests' snapshots wait for. A guest whose hook fails
+//     gets none.
+//  5. It takes the snapshots of living guests that are to be frozen, one guest or group after
+//     the other.
+//  6. It takes those of all other living guests, on all pools side by side, and starts the
+//     hooks that follow.
+//  7. On each pool it bookmarks older snapshots, gives up labels for received ones, and
+//     destroys what the retention lets go.
 func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool, plan snapper.Plan) map[string]snapper.Outcome {
 	pools = readable(pools)
 	r.captures.plan(plan, view, planned(pools))
@@ -92,10 +96,10 @@ func (r *run) takeLiving(ctx context.Context, view snapper.NodeView, p *pool, pl
 	return outcomes
 }
 
-// takeStops takes the last snapshots of guests that stopped.
+// takeStops takes the _stopped snapshots of guests that stopped.
 func (r *run) takeStops(ctx context.Context, view snapper.NodeView, pools []*pool, stops []snapper.Stop) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
-	if len(stops) > 0 { // what waits to be written is not written while a guest is locked
+	if len(stops) > 0 { // else the pool would write what waits while a guest is locked
 		eachPool(r.World, pools, func(p *pool) { _ = p.withTimeout(p.Sync) })
 	}
 	for _, s := range stops {
@@ -104,9 +108,9 @@ func (r *run) takeStops(ctx context.Context, view snapper.NodeView, pools []*poo
 	return outcomes
 }
 
-// takeStop takes the last snapshots of one guest, on all its pools side by side, and sets
-// its labels. Its lock is held meanwhile, so that nobody can start it; it is given up when
-// the programs have returned, or after maxLocked.
+// takeStop takes the _stopped snapshots of one guest, in one channel program on each of its
+// pools, side by side, and sets its labels. Meanwhile it holds the lock of each guest that
+// uses the disks, so that nobody can start it, for maxLocked at most.
 func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool, s snapper.Stop) map[string]snapper.Outcome {
 	disks := stopDisks(pools, s)
 	left := func(format string, args ...any) map[string]snapper.Outcome {
@@ -129,8 +133,8 @@ func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool
 	return takeOnPools(ctx, r.World, pools, s.Plans)
 }
 
-// takeOnPools takes the snapshots of one guest or group, in one program a pool, on all pools
-// at once.
+// takeOnPools takes the snapshots of one guest or group, in one channel program on each pool,
+// on all pools side by side.
 func takeOnPools(ctx context.Context, world Time, pools []*pool, plans []snapper.GuestPlan) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	var mu sync.Mutex

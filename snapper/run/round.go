@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// roundTimeout is how long the pools that were read wait for one that was not.
+	// roundTimeout is how long the pools that are read wait for the others.
 	roundTimeout = 30 * time.Second
 	// listTimeout is how long the reading of one pool may take. A pool whose disks
 	// are stuck never answers; one with very many snapshots takes minutes.
@@ -110,8 +110,8 @@ func nextSigns(before map[string]string, pools []*pool, adopted []string) map[st
 	return next
 }
 
-// openPools reads pools side by side. next returns those that are read: as many as are
-// missing, or those that there are after roundTimeout, at least one.
+// openPools reads pools side by side. next returns all that it has not returned yet, or
+// after roundTimeout those that are read by then: at least one.
 func (r *run) openPools(ctx context.Context, byPool map[string][]string, read func(context.Context, *pool) error) (next func() []*pool) {
 	var work []func()
 	pools := make([]*pool, len(byPool))
@@ -176,7 +176,7 @@ func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, be
 	policy.MaxDestroys = max(0, policy.MaxDestroys-len(before.Destroys))
 	policy.MaxBookmarkDestroys = max(0, policy.MaxBookmarkDestroys-len(before.DestroyBookmarks))
 	view = r.askRunStates(ctx, view, pools, policy.Names)
-	for asked := 0; ; asked++ {
+	for times := 0; ; times++ {
 		if ctx.Err() != nil {
 			return view, snapper.Plan{}, ctx.Err()
 		}
@@ -189,7 +189,7 @@ func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, be
 			return view, plan.ToldOnce(), nil
 		case plan.Ask.None():
 			return view, plan, nil
-		case asked == snapper.MaxAsked:
+		case times >= snapper.MaxAsked:
 			unanswered(pools, plan.Ask)
 			view.LooksDone = true
 		default:
@@ -198,8 +198,8 @@ func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, be
 	}
 }
 
-// answer finds out what a plan asks for. The second look comes last, so that nothing is old
-// when the guests' disks get their last snapshots.
+// answer finds out what a plan asks for. The second look comes last, so that it is the newest
+// of all when the guests get their _stopped snapshots.
 func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, ask snapper.Questions, names snapper.Names) snapper.NodeView {
 	for _, p := range readable(pools) {
 		p.readReceived(ctx, ask.Received)
@@ -215,7 +215,7 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	r.progress("%d guests seem stopped: looking again in %s", len(ask.Looks), r.confirmPause())
 	second, err := r.lookAgain(ctx, view, ask.Looks)
 	if err != nil {
-		// The first look stands for the guests that live; it proves no stop.
+		// By the first look guests live, but none is proven to have stopped.
 		r.problem(report.Warning, "a second look at the guests failed, so no stop is believed: %v", err)
 		view.LooksDone = true
 		return view
@@ -223,7 +223,7 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	return r.askRunStates(ctx, second, pools, names)
 }
 
-// unanswered makes the plan do without what it asks for once more.
+// unanswered marks what the plan asks for once more as not to be known.
 func unanswered(pools []*pool, ask snapper.Questions) {
 	const why = "the run has asked too often"
 	for _, p := range pools {
