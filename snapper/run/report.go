@@ -42,6 +42,9 @@ func (j *journal) reportLate(parents map[string][]string, done []*pool, err erro
 // reportGuests tells what of running guests no snapshot can cover, and that Proxmox
 // could not be asked.
 func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Time) {
+	for _, warning := range g.Cluster.Warnings {
+		j.problem(report.Notice, "%s", warning) // no reason for a mail a run
+	}
 	if g.ListErr != nil {
 		j.problem(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.ListErr)
 	}

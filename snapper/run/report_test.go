@@ -1,6 +1,9 @@
 package run
 
 import (
+	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
+	"snapwatch/snapper"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -20,4 +23,13 @@ func TestALateRoundThatFails(t *testing.T) {
 	}
 	assert.Equal(t, map[string]bool{"tank": false, "slow": true, "never": true}, errs)
 	assert.Len(t, r.report.Pools, 3)
+}
+
+// What in Proxmox's files is not as it seems is told to a person, and costs no success.
+func TestOddConfigurationIsTold(t *testing.T) {
+	j := testJournal()
+	j.reportGuests(snapper.NodeView{Cluster: pve.Cluster{Warnings: []string{"storage.cfg, line 3: odd"}}}, nil, noon)
+	j.succeeded(noon)
+	assert.Equal(t, []report.Problem{{Severity: report.Notice, Text: "storage.cfg, line 3: odd"}}, j.report.Problems)
+	assert.True(t, j.report.Success)
 }
