@@ -91,8 +91,16 @@ func (c collector) disk(out sink, now time.Time, d checker.Result) {
 	if !d.Created.IsZero() {
 		out.send(diskCreated, seconds(d.Created), labels...)
 	}
+	if owned, known := ownedValue(c.config, &d.Disk); known {
+		out.send(diskOwned, owned, labels...)
+	}
 	cluster, dataset := c.config.OriginOf(d.Dataset)
 	out.send(diskInfo, 1, append(labels, d.GuestID(), node(d.Running.Own()), cluster, dataset)...)
+}
+
+// ownedValue is the value of diskOwned, where that is known.
+func ownedValue(c config.Config, d *checker.Disk) (value float64, known bool) {
+	return boolValue(d.Owned == checker.Owned && !isCopy(c, d.Dataset)), d.Owned != checker.OwnershipUnknown
 }
 
 // sink sends metrics. A value that cannot be a metric, such as a label that is not

@@ -27,6 +27,7 @@ import (
 	"snapwatch/checker/remote"
 	"snapwatch/checker/scan"
 	"snapwatch/config"
+	"snapwatch/internal/pve"
 	"snapwatch/internal/zfstest"
 )
 
@@ -180,8 +181,11 @@ func TestExpositionIsAsInTheGoldenFile(t *testing.T) {
 }
 
 func TestMetricsAreLintedAndOfTheCatalogue(t *testing.T) {
-	r := newRig(t, world())
+	r := newRig(t, world(), func(s *Settings) {
+		s.Owners = func() (pve.Owners, error) { return pve.Owners{Node: "pve1"}, nil }
+	})
 	r.Refresh(t.Context())
+	require.Eventually(t, func() bool { return r.guests.known() != nil }, time.Minute, time.Millisecond)
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(collector{report: r.Report, config: r.settings.Config})
 	problems, err := testutil.GatherAndLint(registry)

@@ -69,6 +69,7 @@ func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
 	p.ages()
 	p.suffixes()
 	p.timestamps()
+	p.owned()
 	p.states()
 	p.flush()
 	return p.failed
@@ -189,6 +190,22 @@ func (p *textPage) ages() {
 }
 
 func (p *textPage) timestamps() { p.dated(diskTimestamp, newest, seconds) }
+
+// owned prints a metric that all disks have, or none.
+func (p *textPage) owned() {
+	begun := false
+	for i := range p.series {
+		value, known := ownedValue(p.config, &p.series[i].Disk)
+		if !known {
+			continue
+		}
+		if !begun {
+			p.family(diskOwned)
+			begun = true
+		}
+		p.sample(diskOwned.Name, &p.series[i], nil, nil, value)
+	}
+}
 
 func (p *textPage) created() {
 	p.dated(diskCreated, func(s *textSeries) time.Time { return s.Created }, seconds)

@@ -30,7 +30,9 @@ func odd() (checker.Report, config.Config) {
 		{Dataset: "tank/z/vm-2-disk-0", VMID: 2, Newest: snapshot, Running: running("pve1.example")},
 		{Dataset: "tank/a/vm-1-disk-0", VMID: 1, NewestOfAny: "by hand", Running: running("a\"b\\c\nd")},
 		{Dataset: "tank/a/my data/subvol-300-disk-12", VMID: 300, Gone: true, Running: running("stopped")},
-		{Dataset: "tank/a/vm-1-disk-1", VMID: 1, Newest: snapshot, Problem: "not read"},
+		{Dataset: "tank/a/vm-1-disk-1", VMID: 1, Newest: snapshot, Problem: "not read", Owned: checker.Owned},
+		{Dataset: "tank/b/vm-1-disk-1", VMID: 1, Newest: snapshot, Owned: checker.Owned},
+		{Dataset: "tank/b/vm-2-disk-1", VMID: 2, Newest: snapshot, Owned: checker.NotOwned},
 		{Dataset: "other/base-9-disk-0", VMID: 9, Template: true, Newest: &zfs.Snapshot{Name: "autosnap_1960-01-01_00:00:00_yearly", Creation: start.AddDate(-66, 0, 0)}},
 		{Dataset: "other/\xff", VMID: 9},
 	}

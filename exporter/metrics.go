@@ -51,6 +51,8 @@ var (
 	diskInfo = newMetric("disk_info",
 		"Always 1; its labels say more of the disk: the guest, the node it runs on by its label, and where it was received from.",
 		byDisk("id", "node", "origin_cluster", "origin_dataset")...)
+	diskOwned = newMetric("disk_owned",
+		"1 if the disk's guest is configured on this host and the configuration does not call the disk a copy, else 0. Absent where it is not known which guests are configured here.", byDisk()...)
 	poolState = newMetric("pool_state",
 		"1 for the verdict on the pool as a whole, else 0: ok, missing, unreadable, or incomplete where a dataset that the configuration names is not there. A scan that only takes longer than a scrape is ok while what was read before still counts.", "pool", "state")
 	poolScrapeSuccess = newMetric("pool_scrape_success",
@@ -67,7 +69,7 @@ var (
 
 // catalogue are all metrics of the exporter's own.
 var catalogue = append([]metric{
-	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskMaxStoppedAge, diskMaxInitialReceive, diskCreated, diskInfo,
+	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskMaxStoppedAge, diskMaxInitialReceive, diskCreated, diskOwned, diskInfo,
 }, poolCatalogue...)
 
 // poolCatalogue are those of them that are not about disks.

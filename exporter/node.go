@@ -74,14 +74,19 @@ func (s *Store) ownsDisks(owners pve.Owners) bool {
 	return false
 }
 
-var runUnregistered = newMetric("run_unregistered",
-	"1 if disks of guests that are configured on this host are here and nothing starts snap: it is not registered, and has not run within limits.warning; else 0. Absent where it is not known which guests are configured here.")
-
-var memoryKept = newMetric("memory_kept",
-	"1 if the disks seen on this host are remembered over a restart, so that one that is gone is missed; 0 if they cannot be, or for a day after what was remembered was lost.")
+var (
+	runUnregistered = newMetric("run_unregistered",
+		"1 if disks of guests that are configured on this host are here and nothing starts snap: it is not registered, and has not run within limits.warning; else 0. Absent where it is not known which guests are configured here.")
+	started = newMetric("start_timestamp_seconds",
+		"When this exporter started. Two that are scraped under the same labels are told apart by it.")
+	maintenanceExpired = newMetric("maintenance_expired",
+		"How many entries under maintenance: in the configuration are over, and silence nothing any more.")
+	memoryKept = newMetric("memory_kept",
+		"1 if the disks seen on this host are remembered over a restart, so that one that is gone is missed; 0 if they or the cache could not be written to the state directory, or for a day after what was remembered was lost.")
+)
 
 // nodeCatalogue are the metrics of the host itself.
-var nodeCatalogue = []metric{runUnregistered, memoryKept}
+var nodeCatalogue = []metric{runUnregistered, started, maintenanceExpired, memoryKept}
 
 // nodeCollector sends what concerns the host itself.
 type nodeCollector struct{ store *Store }
@@ -95,8 +100,18 @@ func (nodeCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
-	sink{ch}.send(memoryKept, boolValue(len(c.store.inventory.notes(c.store.settings.Scanner.Now())) == 0))
-	if owners := c.store.guests.known(); owners != nil {
-		sink{ch}.send(runUnregistered, boolValue(c.store.snapMissing(*owners)))
+	out, s := sink{ch}, c.store
+	now := s.settings.Scanner.Now()
+	if owners := s.guests.known(); owners != nil {
+		out.send(runUnregistered, boolValue(s.snapMissing(*owners)))
 	}
+	out.send(started, seconds(s.started))
+	out.send(memoryKept, boolValue(s.remembers(now)))
+	over := 0
+	for _, m := range s.settings.Config.Maintenance {
+		if !now.Before(m.Until) {
+			over++
+		}
+	}
+	out.send(maintenanceExpired, float64(over))
 }

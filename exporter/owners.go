@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
+	"snapwatch/config"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
 )
@@ -38,41 +41,57 @@ func ownership(o pve.Owners, err error, vmid int) checker.Ownership {
 	return checker.NotOwned
 }
 
-// setOwned says of each disk whether its guest is configured here, by what was read last;
-// only where that is nothing yet it waits.
-func (s *Store) setOwned(ctx context.Context, disks []checker.Disk) {
-	if s.settings.NoGuests {
-		for i := range disks {
-			disks[i].Owned = checker.NotOwned
-		}
-		return
+// ownersOnce is what was read last of Proxmox's configuration; only where that is nothing yet
+// it waits. It returns nil where nothing can be read.
+func (s *Store) ownersOnce(ctx context.Context) *pve.Owners {
+	if owners := s.guests.known(); owners != nil || s.settings.Owners == nil || s.settings.NoGuests {
+		return owners
 	}
-	if s.settings.Owners == nil {
-		return
+	owners, err := s.owners(ctx)
+	if err != nil {
+		return nil
 	}
-	owners := s.guests.known()
-	if owners == nil {
-		read, err := s.owners(ctx)
-		if err != nil {
-			return
-		}
-		owners = &read
-	}
+	return &owners
+}
+
+// setOwned says of each disk whether its guest is configured here.
+func (s *Store) setOwned(owners *pve.Owners, disks []checker.Disk) {
 	for i := range disks {
-		disks[i].Owned = ownership(*owners, nil, disks[i].VMID)
+		switch {
+		case s.settings.NoGuests:
+			disks[i].Owned = checker.NotOwned
+		case owners != nil:
+			disks[i].Owned = ownership(*owners, nil, disks[i].VMID)
+		}
 	}
 }
 
 // isReplica reports whether the configuration says that this node receives a dataset
 // from elsewhere.
-func (s *Store) isReplica(dataset string) bool {
-	if s.settings.Config.Role == "replica" {
-		return true
+func (s *Store) isReplica(dataset string) bool { return isReplica(s.settings.Config, dataset) }
+
+func isReplica(c config.Config, dataset string) bool {
+	return c.Role == "replica" || slices.ContainsFunc(c.Replicas, func(root string) bool { return zfs.Within(dataset, root) })
+}
+
+// isCopy reports whether the configuration says that a dataset is received here, or where
+// it comes from: then the number in its name is not that of a guest of this node.
+func isCopy(c config.Config, dataset string) bool {
+	_, origin := c.OriginOf(dataset)
+	return origin != "" || isReplica(c, dataset)
+}
+
+// guestsByDisk says which node has a disk's guest, by what Proxmox's configuration said
+// last; nil where it never said anything.
+func (s *Store) guestsByDisk() *scan.Guests {
+	owners := s.guests.known()
+	if owners == nil {
+		return nil
 	}
-	for _, root := range s.settings.Config.Replicas {
-		if zfs.Within(dataset, root) {
-			return true
+	return &scan.Guests{Here: owners.Node, Node: func(dataset string, vmid int) string {
+		if isCopy(s.settings.Config, dataset) {
+			return ""
 		}
-	}
-	return false
+		return owners.Of[vmid]
+	}}
 }

@@ -63,19 +63,20 @@ func (f *inventoryFile) notes(now time.Time) []checker.Note {
 	return notes
 }
 
-// update adds what was just read. Where the file cannot be read or written, this process
-// remembers all the same, and tries again.
-func (f *inventoryFile) update(pools []checker.Pool, now time.Time) {
+// update adds what was just read, and forgets the disks of guests that are gone; guests is
+// nil where it is not known where they are. Where the file cannot be read or written, this
+// process remembers all the same, and tries again.
+func (f *inventoryFile) update(pools []checker.Pool, guests *scan.Guests, now time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.path == "" {
-		f.known, _ = f.known.Updated(pools, now)
+		f.known, _ = updated(f.known, pools, guests, now)
 		return
 	}
-	f.tell(f.keep(pools, now))
+	f.tell(f.keep(pools, guests, now))
 }
 
-func (f *inventoryFile) keep(pools []checker.Pool, now time.Time) error {
+func (f *inventoryFile) keep(pools []checker.Pool, guests *scan.Guests, now time.Time) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	l, err := lock.Wait(ctx, f.path+".lock", now)
@@ -84,7 +85,7 @@ func (f *inventoryFile) keep(pools []checker.Pool, now time.Time) error {
 		err = f.load(now)
 	}
 	changed := false
-	f.known, changed = f.known.Updated(pools, now)
+	f.known, changed = updated(f.known, pools, guests, now)
 	if err != nil || (!changed && f.same != nil && f.problem == nil) {
 		return err
 	}
@@ -93,6 +94,15 @@ func (f *inventoryFile) keep(pools []checker.Pool, now time.Time) error {
 	}
 	f.same, _ = os.Stat(f.path)
 	return nil
+}
+
+func updated(known scan.Inventory, pools []checker.Pool, guests *scan.Guests, now time.Time) (all scan.Inventory, changed bool) {
+	all, changed = known.Updated(pools, now)
+	if guests == nil {
+		return all, changed
+	}
+	settled, also := all.Settled(pools, *guests, now)
+	return settled, changed || also
 }
 
 // load reads the file if it is another than the one that is known, and adds it to what is
@@ -152,10 +162,20 @@ func (s *Store) saveCache() {
 	if s.settings.StateDir == "" || !cache.Unsaved() {
 		return
 	}
-	if err := cache.Save(s.cachePath()); err != nil && err.Error() != s.cacheFailed {
-		s.cacheFailed = err.Error()
+	err := cache.Save(s.cachePath())
+	if err == nil {
+		s.cacheProblem.Store(nil)
+		return
+	}
+	problem := err.Error()
+	if last := s.cacheProblem.Swap(&problem); last == nil || *last != problem {
 		s.settings.Log.Warn("cache not kept", "err", err)
 	}
+}
+
+// remembers reports whether what is known here outlives this process.
+func (s *Store) remembers(now time.Time) bool {
+	return len(s.inventory.notes(now)) == 0 && s.cacheProblem.Load() == nil
 }
 
 func (s *Store) cachePath() string { return filepath.Join(s.settings.StateDir, "newest.json") }

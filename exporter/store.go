@@ -32,10 +32,12 @@ type Store struct {
 	histories  *histories
 	runs       reader[page.LastRun]
 	refreshing atomic.Bool
-	// tidying is held by the one who does what follows a scan; cacheFailed is what was said
-	// last of a cache that could not be kept.
-	tidying     sync.Mutex
-	cacheFailed string
+	// tidying is held by the one who does what follows a scan.
+	tidying sync.Mutex
+	// cacheProblem is why the cache could not be written, nil if it could.
+	cacheProblem atomic.Pointer[string]
+	// started is when this began.
+	started time.Time
 }
 
 // Settings are what a [Store] depends on.
@@ -82,6 +84,7 @@ func NewStore(s Settings) *Store {
 	policy := checker.NewPolicy(s.Config)
 	policy.MaxDataAge = s.MaxDataAge
 	store := &Store{settings: s, policy: policy, pools: map[string]*pool{}, inventory: newInventoryFile(s.StateDir, s.Log, s.Scanner.Now())}
+	store.started = s.Scanner.Now()
 	store.guests.read, store.runs.read = s.Owners, s.Runs.read
 	store.histories = &histories{list: s.Scanner.History, now: s.Scanner.Now, of: map[string]history{}}
 	store.loadCache()
@@ -149,7 +152,7 @@ func (s *Store) begin(name string, roots []string) <-chan struct{} {
 		ctx, cancel := context.WithTimeout(context.Background(), s.settings.ScanTimeout)
 		defer cancel()
 		result := s.settings.Scanner.Pool(ctx, name, roots)
-		s.setOwned(ctx, result.Disks)
+		s.setOwned(s.ownersOnce(ctx), result.Disks)
 		s.end(p, result)
 	}()
 	return ended
@@ -189,7 +192,7 @@ func (s *Store) tidy() {
 	}
 	defer s.tidying.Unlock()
 	pools := s.current()
-	s.inventory.update(pools, s.settings.Scanner.Now())
+	s.inventory.update(pools, s.guestsByDisk(), s.settings.Scanner.Now())
 	s.saveCache()
 }
 
@@ -198,7 +201,15 @@ func (s *Store) tidy() {
 func (s *Store) Report() checker.Report {
 	known := s.inventory.disks() // before the pools: what is remembered meanwhile is no disk that they lack
 	pools, now := s.current(), s.settings.Scanner.Now()
+	read := make([]int, len(pools))
+	for i := range pools {
+		read[i] = len(pools[i].Disks)
+	}
 	known.Recall(pools, s.targets())
+	owners := s.guests.known()
+	for i := range pools {
+		s.setOwned(owners, pools[i].Disks[read[i]:]) // each scan says it of those that it read
+	}
 	return checker.Assemble(pools, s.policy, now, s.inventory.notes(now)...)
 }
 

@@ -32,6 +32,10 @@ type KnownDisk struct {
 	Pool uint64 `json:"pool_guid,string,omitempty"`
 	// Since is when the read began that first saw the disk.
 	Since time.Time `json:"since"`
+	// Node is the node of this host's cluster on which its guest was configured, "" if none;
+	// Left is since when it is not any more, while that may be why the disk goes.
+	Node string    `json:"node,omitempty"`
+	Left time.Time `json:"left,omitzero"`
 }
 
 // Loss says when a memory was lost, and why.
@@ -40,8 +44,13 @@ type Loss struct {
 	Why string    `json:"why"`
 }
 
-// toldFor is how long a loss is told: whoever is on duty then must have seen it.
-const toldFor = 24 * time.Hour
+const (
+	// toldFor is how long a loss is told: whoever is on duty then must have seen it.
+	toldFor = 24 * time.Hour
+	// forgottenFor is how long it is known that a disk was forgotten: each check that
+	// remembers it must have run by then.
+	forgottenFor = 90 * 24 * time.Hour
+)
 
 // Notes say that disks which were gone before a loss are not missed, for a day.
 func (s Inventory) Notes(now time.Time) []checker.Note {
@@ -80,10 +89,11 @@ func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Invento
 			if !wasWhole(d) || later || s.forgot(d.Dataset, pool.ReadAt, now) {
 				continue
 			}
-			seen := KnownDisk{GUID: d.GUID, Pool: pool.GUID, Since: pool.ReadAt}
+			seen := KnownDisk{GUID: d.GUID, Since: pool.ReadAt}
 			if known && old.GUID == d.GUID {
-				seen.Since = old.Since
+				seen = old
 			}
+			seen.Pool = pool.GUID
 			change()[d.Dataset] = seen
 		}
 	}
@@ -108,8 +118,8 @@ func wasWhole(d *checker.Disk) bool {
 // forgot reports whether what was seen of a dataset at a time is to be forgotten. A time
 // that is yet to come was that of a clock that was ahead.
 func (s Inventory) forgot(dataset string, seen, now time.Time) bool {
-	for within, at := range s.Forgotten {
-		if zfs.Within(dataset, within) && !seen.After(at) && !at.After(now) {
+	for within := dataset; within != ""; within = zfs.Parent(within) {
+		if at, ok := s.Forgotten[within]; ok && !seen.After(at) && !at.After(now) {
 			return true
 		}
 	}
@@ -141,6 +151,7 @@ func (s Inventory) With(other Inventory, now time.Time) Inventory {
 			both.Forgotten[dataset] = at
 		}
 	}
+	maps.DeleteFunc(both.Forgotten, func(_ string, at time.Time) bool { return now.Sub(at) > forgottenFor })
 	if s.Disks != nil || other.Disks != nil {
 		both.Disks = map[string]KnownDisk{}
 	}
@@ -182,6 +193,12 @@ func newReading(pools []checker.Pool) reading {
 	return r
 }
 
+// looked reports whether a disk's place was read since it was seen there.
+func (r reading) looked(name string, disk KnownDisk) bool {
+	pool := r.pools[zfs.Pool(name)]
+	return pool != nil && !pool.ReadAt.IsZero() && !pool.ReadAt.Before(disk.Since)
+}
+
 // renamed reports whether a disk that is not where it was is read under another name: its
 // pool was read and has it not, or the pool itself has another name now. That the guid is
 // somewhere else does not suffice: zpool split makes a second pool with the same guids, and
@@ -190,8 +207,7 @@ func (r reading) renamed(name string, disk KnownDisk) bool {
 	if disk.GUID == 0 || r.here[name] {
 		return false
 	}
-	old := r.pools[zfs.Pool(name)]
-	read := old != nil && !old.ReadAt.IsZero() && !old.ReadAt.Before(disk.Since)
+	read := r.looked(name, disk)
 	return slices.ContainsFunc(r.byGUID()[disk.GUID], func(now *checker.Pool) bool {
 		return read || (disk.Pool != 0 && now.GUID == disk.Pool && now.Name != zfs.Pool(name))
 	})
