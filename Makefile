@@ -17,6 +17,8 @@ WEEKS   ?= 500
 WEEK    ?= 1
 # How many of them to play to Prometheus, too.
 SAMPLED ?= 5
+# What the rules are shown one by one at night, and at once otherwise.
+SHORT   ?= -short
 # Which of the lab's machines: trixie has OpenZFS 2.3, bookworm 2.1.
 SUITE   ?= trixie
 # What CI plays on OpenZFS 2.1, too; nightly plays everything there.
@@ -85,7 +87,7 @@ sim: setup ## Play random weeks on three sites against the promises of docs/reli
 check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check what is in deploy/.
 	@tools/need promtool=prometheus prometheus=prometheus amtool=prometheus-alertmanager prometheus-alertmanager=prometheus-alertmanager \
 		icinga2=icinga2-bin,icinga2-common nagios4=nagios4-core
-	$(GO) test -count=1 -tags deploy ./deploy
+	$(GO) test -count=1 $(SHORT) -tags deploy ./deploy
 	$(GO) test -count=1 -timeout 0 -tags deploy -run TestRulesAgree ./test/sim -weeks $(SAMPLED) -seed $(WEEK)
 	cd deploy/grafana && $(GO) test -count=1 ./...
 	$(GO) run ./test/fleet -nodes 5 -disks 8 -interval 2s -for 10s # that it works, not what it costs
@@ -185,7 +187,7 @@ nightly: test test-lab mutants mutants-lab ## What takes too long for every chan
 	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly SUITE=bookworm
 	@$(MAKE) --no-print-directory fuzz FUZZ=3600
 	@$(MAKE) --no-print-directory sim WEEK=$(SEED)
-	@$(MAKE) --no-print-directory check-deploy SAMPLED=300 WEEK=$(SEED)
+	@$(MAKE) --no-print-directory check-deploy SAMPLED=300 WEEK=$(SEED) SHORT=
 
 .PHONY: bench
 bench: job ## Measure scans and runs in the lab, and write docs/performance.md.

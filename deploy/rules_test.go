@@ -5,6 +5,7 @@ package deploy_test
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,6 +39,9 @@ func rules(t *testing.T) (alerts []rule, text string) {
 	return alerts, string(raw)
 }
 
+// homepage is what tools/homepage replaces by the project's address.
+const homepage = "https://snapwatch.example"
+
 func TestEveryAlertSaysWhatToDo(t *testing.T) {
 	page, err := os.ReadFile("../docs/alerts.md")
 	require.NoError(t, err)
@@ -48,11 +52,12 @@ func TestEveryAlertSaysWhatToDo(t *testing.T) {
 		assert.NotContains(t, a.Annotations["summary"], "{{", "%s: the summary is static", a.Alert)
 		assert.NotEmpty(t, a.Annotations["summary"], a.Alert)
 		assert.NotEmpty(t, a.Annotations["description"], a.Alert)
-		assert.Equal(t, "docs/alerts.md#"+strings.ToLower(a.Alert), a.Annotations["runbook_url"])
+		assert.Equal(t, homepage+"/docs/alerts.md#"+strings.ToLower(a.Alert), a.Annotations["runbook_url"])
 		if severity := a.Labels["severity"]; severity != "" {
 			assert.Contains(t, []string{"critical", "warning", "info"}, severity, a.Alert)
 		} else {
-			assert.Contains(t, a.Expr, "snapwatch_disk_limit_seconds", "%s: the severity comes from the limit", a.Alert)
+			fromLimit := strings.Contains(a.Expr, "snapwatch_disk_limit_seconds") || strings.Contains(a.Expr, `"severity", "critical"`)
+			assert.True(t, fromLimit, "%s: the severity comes from the expression", a.Alert)
 		}
 	}
 	var headings []string
@@ -62,18 +67,47 @@ func TestEveryAlertSaysWhatToDo(t *testing.T) {
 	assert.ElementsMatch(t, names, headings, "a runbook for every alert, and none else")
 }
 
+// A rule stands in the world that is shown to it in every way, or it is tested by itself.
 func TestEveryAlertIsTestedToFire(t *testing.T) {
-	tests := ""
-	for _, file := range []string{"prometheus/snapwatch.rules.test.yml", "prometheus/snapwatch.rules.long.test.yml"} {
-		text, err := os.ReadFile(file)
-		require.NoError(t, err)
-		tests += string(text)
-	}
+	world, err := os.ReadFile("ruleworld_test.go")
+	require.NoError(t, err)
+	alone, err := os.ReadFile("prometheus/snapwatch.rules.test.yml")
+	require.NoError(t, err)
 	alerts, _ := rules(t)
 	for _, a := range alerts {
-		if a.Alert != "SnapwatchWatchdog" {
-			assert.Contains(t, tests, `{labels: '{alertname="`+a.Alert+`"`, "no test expects %s", a.Alert)
+		switch a.Alert {
+		case "SnapwatchNoTargets", "SnapwatchWatchdog":
+			assert.True(t, strings.Contains(string(alone), `{labels: '{alertname="`+a.Alert+`"`), a.Alert)
+		default:
+			short := strings.TrimPrefix(a.Alert, "Snapwatch")
+			assert.True(t, strings.Contains(string(world), `"`+short+`"`) || strings.Contains(string(world), `"`+a.Alert+`"`), "no world has %s", a.Alert)
 		}
+	}
+}
+
+// No warning silences a page, and no node's fault another node's disks.
+func TestInhibitionsSilenceNoPageByAWarning(t *testing.T) {
+	raw, err := os.ReadFile("alertmanager/snapwatch.inhibit.yml")
+	require.NoError(t, err)
+	var file struct {
+		InhibitRules []struct {
+			SourceMatchers []string `yaml:"source_matchers"`
+			Equal          []string
+		} `yaml:"inhibit_rules"`
+	}
+	require.NoError(t, yaml.Unmarshal(raw, &file))
+	require.NotEmpty(t, file.InhibitRules)
+	for _, r := range file.InhibitRules {
+		bySeverity := slices.Contains(r.SourceMatchers, "severity = critical") || slices.Contains(r.Equal, "severity")
+		assert.True(t, bySeverity, "%v", r)
+		has := func(keys ...string) bool {
+			return !slices.ContainsFunc(keys, func(key string) bool { return !slices.Contains(r.Equal, key) })
+		}
+		sameThing := has("job", "cluster", "site", "instance") || has("origin_cluster", "origin_dataset", "disk")
+		whole := has("job") && !has("instance") && !has("severity") && slices.ContainsFunc(r.SourceMatchers, func(m string) bool {
+			return m == "alertname = SnapwatchNoTargets" || (m == "alertname = SnapwatchReplicationSiteDown" && has("site"))
+		})
+		assert.True(t, sameThing || whole, "%v", r)
 	}
 }
 

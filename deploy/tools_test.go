@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,9 +124,15 @@ func alert(name, severity string, more ...string) labels {
 
 func TestOneFaultIsOnePage(t *testing.T) {
 	c := func(more ...string) []string {
-		return append([]string{"instance=c", "role=replica", "site=vault", "pool=tank", "dataset=tank/vm-1-disk-0", "origin_cluster=east"}, more...)
+		return append([]string{"instance=c", "cluster=west", "site=vault", "pool=tank", "dataset=tank/vm-1-disk-0", "disk=vm-1-disk-0", "origin_cluster=east", "origin_dataset=rpool/vm-1-disk-0", "owner=no"}, more...)
 	}
-	a := []string{"instance=a", "role=primary", "site=office", "pool=rpool", "dataset=rpool/vm-1-disk-0", "origin_cluster=east"}
+	target := []string{"instance=a", "cluster=east", "site=office"}
+	a := slices.Concat(target, []string{"pool=rpool", "dataset=rpool/vm-1-disk-0", "disk=vm-1-disk-0", "origin_cluster=east", "origin_dataset=rpool/vm-1-disk-0", "owner=yes"})
+	// On a is a copy of a guest of its neighbour b, too.
+	copied := slices.Concat(target, []string{"pool=rpool", "dataset=rpool/vm-2-disk-0", "disk=vm-2-disk-0", "origin_cluster=east", "origin_dataset=rpool/vm-2-disk-0", "owner=no"})
+	on := func(instance, cluster, site string, more ...string) []string {
+		return append([]string{"instance=" + instance, "cluster=" + cluster, "site=" + site}, more...)
+	}
 	for name, test := range map[string]struct {
 		fires []labels
 		pages []string
@@ -135,49 +142,85 @@ func TestOneFaultIsOnePage(t *testing.T) {
 			[]string{"Lag critical c"},
 		},
 		"only the warning so far": {[]labels{alert("Lag", "warning", c()...)}, []string{"Lag warning c"}},
+		"replication died three hours before a shutdown": {
+			[]labels{alert("Lag", "warning", c()...), alert("Stale", "critical", c()...), alert("Stale", "warning", c()...)},
+			[]string{"Lag warning c", "Stale critical c"},
+		},
 		"the snapper died": {
-			[]labels{alert("RunLate", "critical", a...), alert("Stale", "critical", a...), alert("Stale", "critical", c()...)},
+			[]labels{alert("RunLate", "critical", target...), alert("Stale", "critical", a...), alert("Stale", "warning", a...), alert("Stale", "critical", c()...), alert("Stale", "warning", c()...)},
 			[]string{"RunLate critical a"},
 		},
+		"the snapper died, and so did a neighbour's replication to this node": {
+			[]labels{alert("RunLate", "critical", target...), alert("Stale", "critical", copied...), alert("Lag", "critical", copied...)},
+			[]string{"RunLate critical a", "Lag critical a"},
+		},
+		"the snapper died, and a copy of a neighbour's guest is old": {
+			[]labels{alert("RunLate", "critical", target...), alert("Stale", "critical", copied...), alert("Stale", "critical", c("disk=vm-2-disk-0", "origin_dataset=rpool/vm-2-disk-0")...)},
+			[]string{"RunLate critical a", "Stale critical a", "Stale critical c"},
+		},
 		"another cluster's snapper died": {
-			[]labels{alert("RunLate", "critical", "instance=z", "origin_cluster=north"), alert("Stale", "critical", c()...)},
+			[]labels{alert("RunLate", "critical", on("z", "north", "office")...), alert("Stale", "critical", c()...)},
 			[]string{"RunLate critical z", "Stale critical c"},
 		},
+		"the snapper of a node of the same name died": {
+			[]labels{alert("RunLate", "critical", on("a", "north", "annex")...), alert("Stale", "critical", a...)},
+			[]string{"RunLate critical a", "Stale critical a"},
+		},
 		"the snapper died, and replication too": {
-			[]labels{alert("RunLate", "critical", a...), alert("Lag", "critical", c()...)},
+			[]labels{alert("RunLate", "critical", target...), alert("Lag", "critical", c()...)},
 			[]string{"RunLate critical a", "Lag critical c"},
 		},
+		"snap is not registered": {
+			[]labels{alert("SnapNotRegistered", "critical", target...), alert("Stale", "critical", a...), alert("Stale", "critical", c()...)},
+			[]string{"SnapNotRegistered critical a"},
+		},
 		"a pool is gone": {
-			[]labels{alert("PoolUnreadable", "critical", "instance=c", "pool=tank"), alert("Missing", "critical", c()...), alert("DiskUnreadable", "warning", c()...)},
+			[]labels{alert("PoolUnreadable", "critical", on("c", "west", "vault", "pool=tank")...), alert("Missing", "critical", c()...), alert("DiskUnreadable", "warning", c()...)},
 			[]string{"PoolUnreadable critical c"},
 		},
 		"another pool is gone": {
-			[]labels{alert("PoolUnreadable", "critical", "instance=c", "pool=other"), alert("Missing", "critical", c()...)},
+			[]labels{alert("PoolUnreadable", "critical", on("c", "west", "vault", "pool=other")...), alert("Missing", "critical", c()...)},
+			[]string{"PoolUnreadable critical c", "Missing critical c"},
+		},
+		"a pool is gone on a host of the same name": {
+			[]labels{alert("PoolUnreadable", "critical", on("c", "west", "annex", "pool=tank")...), alert("Missing", "critical", c()...)},
 			[]string{"PoolUnreadable critical c", "Missing critical c"},
 		},
 		"a clock is wrong": {
-			[]labels{alert("ClockSkew", "warning", "instance=c"), alert("Stale", "critical", c()...), alert("Future", "warning", c("dataset=tank/vm-2-disk-0")...)},
+			[]labels{alert("ClockSkew", "warning", on("c", "west", "vault")...), alert("Stale", "warning", c()...), alert("Future", "warning", c("dataset=tank/vm-2-disk-0")...)},
 			[]string{"ClockSkew warning c"},
+		},
+		"a clock is wrong, and a disk is too old": {
+			[]labels{alert("ClockSkew", "warning", on("c", "west", "vault")...), alert("Stale", "critical", c()...)},
+			[]string{"ClockSkew warning c", "Stale critical c"},
 		},
 		"one snapshot is from the future": {
 			[]labels{alert("Future", "warning", c("dataset=tank/vm-2-disk-0")...), alert("Stale", "critical", c()...)},
 			[]string{"Future warning c", "Stale critical c"},
 		},
-		"the owner's exporter is down": {
-			[]labels{alert("ExporterDown", "warning", a...), alert("LagNotMeasurable", "warning", "origin_cluster=east")},
-			[]string{"ExporterDown warning a"},
+		"a node's exporter is down, and the neighbour's guest has no owner": {
+			[]labels{alert("ExporterDown", "warning", target...), alert("LagNotMeasurable", "warning", "origin_cluster=east", "origin_dataset=rpool/vm-2-disk-0")},
+			[]string{"ExporterDown warning a", "LagNotMeasurable warning "},
 		},
 		"a site is down": {
-			[]labels{alert("ReplicationSiteDown", "critical", "site=vault"), alert("ReplicaExporterDown", "critical", c()...)},
+			[]labels{alert("ReplicationSiteDown", "critical", "site=vault"), alert("ReplicaExporterDown", "critical", on("c", "west", "vault")...)},
 			[]string{"ReplicationSiteDown critical "},
+		},
+		"a site left": {
+			[]labels{alert("ReplicationSiteDown", "critical", "site=vault"), alert("TargetGone", "critical", on("c", "west", "vault")...), alert("TargetGone", "warning", target...)},
+			[]string{"ReplicationSiteDown critical ", "TargetGone warning a"},
+		},
+		"there are no targets": {
+			[]labels{alert("NoTargets", "critical"), alert("ReplicationSiteDown", "critical", "site=vault"), alert("TargetGone", "critical", on("c", "west", "vault")...)},
+			[]string{"NoTargets critical "},
 		},
 		"one disk stale, another lagging": {
 			[]labels{alert("Stale", "critical", c()...), alert("Lag", "critical", c("dataset=tank/vm-2-disk-0")...)},
 			[]string{"Stale critical c", "Lag critical c"},
 		},
 		"never snapshotted": {
-			[]labels{alert("RunNever", "critical", "instance=a"), alert("Never", "critical", "instance=a"), alert("Never", "critical", "instance=c")},
-			[]string{"RunNever critical a", "Never critical c"},
+			[]labels{alert("RunNever", "critical", target...), alert("Never", "critical", a...), alert("Never", "critical", copied...), alert("Never", "critical", c()...)},
+			[]string{"RunNever critical a", "Never critical a", "Never critical c"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -169,22 +169,19 @@ var mutants = []mutant{
 	{"checker/scan/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
 	{"checker/report.go", `result.State, result.Verdict = Unknown, PoolUnreadable`, `result.State = Unknown`, "never call a pool that hangs unreadable"},
 	// The rules.
-	{"deploy/prometheus/snapwatch.rules.yml", `receiving|excluded|future|stopped"}`, `receiving|excluded|future"}`, "call stopped guests stale"},
+	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_state:settled{state=~"missing|receiving|excluded|stopped"}`, `snapwatch:disk_state:settled{state=~"missing|receiving|excluded"}`, "call stopped guests stale"},
 	{"deploy/prometheus/snapwatch.rules.yml", `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
           >`, `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
           <`, "call fresh disks stale"},
-	{"deploy/prometheus/snapwatch.rules.yml", `max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, `min by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, "compare with the oldest copy"},
-	{"deploy/prometheus/snapwatch.rules.yml", `max without (id, node) (snapwatch_disk_info)`, `max without (id) (snapwatch_disk_info)`, "let a changed label break the join"},
-	{"deploy/prometheus/snapwatch.rules.yml", `time() - last_over_time(snapwatch_run_last_success_timestamp_seconds[10m]) > 2700`, `time() - last_over_time(snapwatch_run_last_success_timestamp_seconds[10m]) > 270000`, "wait days for a run that fails"},
-	{"deploy/prometheus/snapwatch.rules.yml", `max without (state) (last_over_time(snapwatch_pool_state{state=~"missing|unreadable"}[10m])) == 1`, `max without (state) (last_over_time(snapwatch_pool_state{state=~"missing|unreadable"}[10m])) == 2`, "not see a pool that cannot be read"},
-	{"deploy/prometheus/snapwatch.rules.yml", `last_over_time(snapwatch_disk_state{state="missing"}[10m]) == 1
-        for: 10m`, `last_over_time(snapwatch_disk_state{state="missing"}[10m]) == 1
+	{"deploy/prometheus/snapwatch.rules.yml", `expr: max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, `expr: min by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, "compare with the oldest copy"},
+	{"deploy/prometheus/snapwatch.rules.yml", `time() - max by (job, cluster, site, instance) (last_over_time(snapwatch_run_last_success_timestamp_seconds[10m])) > 2700`, `time() - max by (job, cluster, site, instance) (last_over_time(snapwatch_run_last_success_timestamp_seconds[10m])) > 270000`, "wait days for a run that fails"},
+	{"deploy/prometheus/snapwatch.rules.yml", `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state=~"missing|unreadable"})`, `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state=~"missing"})`, "not see a pool that cannot be read"},
+	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_state:settled{state="missing"})
+        for: 10m`, `snapwatch:disk_state:settled{state="missing"})
         for: 10d`, "wait days for a disk that is gone"},
-	{"deploy/prometheus/snapwatch.rules.yml", `receiving|excluded"}[10m]) == 1
-        for: 30m`, `receiving|excluded|stopped"}[10m]) == 1
-        for: 30m`, "let a _stopped copy hide that it is behind"},
+	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_silent:settled{state!="stopped"}`, `snapwatch:disk_silent:settled`, "let a _stopped copy hide that it is behind"},
 	{"deploy/prometheus/snapwatch.rules.yml", `last_over_time(snapwatch_disk_max_stopped_age_seconds[10m])`, `10 * last_over_time(snapwatch_disk_max_stopped_age_seconds[10m])`, "wait most of a year for a guest that is off"},
-	{"deploy/prometheus/snapwatch.rules.yml", `last_over_time(snapwatch_disk_newest_snapshot_timestamp_seconds[10m])
-          * on`, `snapwatch_disk_newest_snapshot_timestamp_seconds
-          * on`, "let a lost scrape begin the wait anew"},
+	{"deploy/prometheus/snapwatch.rules.yml", `(last_over_time(snapwatch_disk_newest_snapshot_timestamp_seconds[10m]))
+          * on`, `(snapwatch_disk_newest_snapshot_timestamp_seconds)
+          * on`, "let a lost scrape begin the wait again"},
 }

@@ -33,6 +33,8 @@ type record struct {
 	// must be before the rule fires, by its for. Before that many nothing is known.
 	stale       map[string]int
 	wait, blind int
+	// silent are the disks that were so when they could last be read.
+	silent map[string]bool
 }
 
 func (r *record) set(tick int, name, labels string, value float64) {
@@ -59,7 +61,7 @@ func truth(b bool) float64 {
 }
 
 // host adds what one exporter shows.
-func (r *record) host(tick int, target string, report checker.Report) {
+func (r *record) host(tick int, target string, report checker.Report, owns func(vmid int) bool) {
 	r.set(tick, "snapwatch_time_seconds", target, r.since(report.Now))
 	for _, p := range report.Pools {
 		for _, v := range checker.PoolVerdicts() {
@@ -74,12 +76,14 @@ func (r *record) host(tick int, target string, report checker.Report) {
 		for _, row := range checker.Verdicts() {
 			r.set(tick, "snapwatch_disk_state", labels+fmt.Sprintf(",state=%q", row.Name), truth(row.Verdict == d.Verdict))
 		}
+		r.set(tick, "snapwatch_disk_newest_snapshot_suffix", labels+`,suffix="stopped"`, truth(d.Suffix() == zfs.Stopped.String()))
 		r.set(tick, "snapwatch_disk_created_timestamp_seconds", labels, r.since(d.Created))
 		r.set(tick, "snapwatch_disk_max_initial_receive_seconds", labels, r.w.policy.MaxInitialReceive.Range.End)
 		r.set(tick, "snapwatch_disk_max_stopped_age_seconds", labels, r.w.policy.MaxStoppedAge.Range.End)
 		r.set(tick, "snapwatch_disk_limit_seconds", labels+`,severity="warning"`, d.Warning.Range.End)
 		r.set(tick, "snapwatch_disk_limit_seconds", labels+`,severity="critical"`, d.Critical.Range.End)
 		cluster, origin := "", ""
+		r.set(tick, "snapwatch_disk_owned", labels, truth(owns(d.VMID)))
 		if name, copied := strings.CutPrefix(d.Dataset, "vault/"); copied {
 			cluster, origin = "east", name
 		}
@@ -114,7 +118,7 @@ func (r *record) tick(report checker.Report) {
 	}
 	vault := `instance="c",cluster="vault",site="vault",role="replica"`
 	r.set(tick, "up", vault, 1)
-	r.host(tick, vault, report)
+	r.host(tick, vault, report, func(int) bool { return false })
 	for _, n := range w.nodes {
 		target := fmt.Sprintf(`instance=%q,cluster="east",site="office",role="primary"`, n.name)
 		if w.tick < n.down {
@@ -122,7 +126,10 @@ func (r *record) tick(report checker.Report) {
 			continue
 		}
 		r.set(tick, "up", target, 1)
-		r.host(tick, target, w.lookAt(n))
+		r.host(tick, target, w.lookAt(n), func(vmid int) bool {
+			g := w.guests[vmid]
+			return g != nil && !g.gone && w.nodes[g.home] == n
+		})
 		r.set(tick, "snapwatch_run_expected", target, 1)
 		r.set(tick, "snapwatch_run_last_success_timestamp_seconds", target, r.since(n.report.last.LastSuccess))
 	}
@@ -150,9 +157,10 @@ func (r *record) expect(tick int, report checker.Report) {
 	count := map[string]int{}
 	for _, d := range report.Disks {
 		dataset := fmt.Sprintf("dataset=%q", d.Dataset)
-		if d.Verdict == checker.Stale {
+		r.silent[d.Dataset] = r.isSilent(d)
+		if old := d.Newest != nil && w.now.Sub(d.Newest.Creation).Seconds() > d.Warning.Range.End; d.Verdict == checker.Stale || (old && !r.silent[d.Dataset]) {
 			stale = append(stale, dataset+`,severity="warning"`)
-			if d.Level == checker.BeyondCritical {
+			if w.now.Sub(d.Newest.Creation).Seconds() > d.Critical.Range.End {
 				stale = append(stale, dataset+`,severity="critical"`)
 			}
 		}
@@ -190,6 +198,18 @@ func (r *record) expect(tick int, report checker.Report) {
 		}
 	}
 	r.stale = count
+}
+
+// isSilent reports whether a disk may be silent for the rules: one that cannot be read, or of
+// which no age can be believed, is as silent as it was before.
+func (r *record) isSilent(d checker.Result) bool {
+	switch d.Verdict {
+	case checker.Missing, checker.Receiving, checker.Excluded, checker.Stopped:
+		return true
+	case checker.Unreadable, checker.Future:
+		return r.silent[d.Dataset]
+	}
+	return false
 }
 
 func (r *record) ask(tick int, expr string, want []string) {
@@ -246,7 +266,7 @@ func TestRulesAgree(t *testing.T) {
 			t.Parallel()
 			setup, steps := anyWeek(seed)
 			w := NewWorld(setup)
-			r := &record{w: w, ticks: weeks, series: samples{}, stale: map[string]int{}, wait: staleFor(t, rules)}
+			r := &record{w: w, ticks: weeks, series: samples{}, stale: map[string]int{}, silent: map[string]bool{}, wait: staleFor(t, rules)}
 			w.observe = r.tick
 			w.Play(weeks, steps)
 			require.Empty(t, w.Fail, "%s", w.Story())

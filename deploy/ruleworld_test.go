@@ -1,0 +1,722 @@
+//go:build deploy
+
+package deploy_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// A world is what Prometheus scrapes of many targets for some hours, and the alerts that it
+// must give. For every rule there is a target at fault, and one that has the same instance
+// on another site and is well. The same world is then shown in other ways, as [variants]:
+// whatever is listed twice, or lost or wrong now and then, the same alerts fire.
+type world struct {
+	series []series
+	// want are the labels of the alerts.
+	want []labels
+	// step is how many minutes lie between two scrapes; there are so many of them.
+	step, scrapes int
+}
+
+// series has a value at each scrape: first, and step more at each minute.
+type series struct {
+	name        string
+	labels      labels
+	first, step float64
+	// flag: it is 0 or 1, and may be wrong now and then.
+	flag bool
+	// from and until are the scrapes before and from which there is nothing; until 0: to the
+	// end.
+	from, until int
+	// lost and wrong report whether the scrape is.
+	lost, wrong func(scrape int) bool
+}
+
+// values are as promtool reads them.
+func (s series) values(w world) string {
+	until := s.until
+	if until == 0 {
+		until = w.scrapes
+	}
+	words := []string{fmt.Sprintf("_x%d", s.from)}
+	if s.from == 0 {
+		words = nil
+	}
+	for i := s.from; i < until; i++ {
+		value := s.first + s.step*float64(i*w.step)
+		switch {
+		case s.lost != nil && s.lost(i):
+			words = append(words, "stale")
+			continue
+		case s.flag && s.wrong != nil && s.wrong(i):
+			value = 1 - value
+		}
+		words = append(words, fmt.Sprintf("%g", value))
+	}
+	if until < w.scrapes {
+		words = append(words, "stale")
+	}
+	return strings.Join(words, " ")
+}
+
+func (l labels) with(more ...string) labels {
+	l = maps.Clone(l)
+	for _, word := range more {
+		key, value, _ := strings.Cut(word, "=")
+		l[key] = value
+	}
+	return l
+}
+
+func (l labels) String() string {
+	var words []string
+	for _, key := range slices.Sorted(maps.Keys(l)) {
+		if l[key] != "" {
+			words = append(words, fmt.Sprintf("%s=%q", key, l[key]))
+		}
+	}
+	return "{" + strings.Join(words, ",") + "}"
+}
+
+// place is a scraped target of the world.
+type place struct {
+	*world
+	labels labels
+}
+
+// target adds one that answers. Its cluster is its site's, too.
+func (w *world) target(instance, cluster, role string, more ...string) place {
+	p := place{w, labels{"job": "snapwatch", "instance": instance, "cluster": cluster, "site": cluster + "-" + role, "role": role}.with(more...)}
+	p.flag("up", 1)
+	p.add("snapwatch_start_timestamp_seconds", 1000)
+	return p
+}
+
+// add adds a series of the target, of one value unless there is a step.
+func (p place) add(name string, first float64, more ...string) {
+	p.world.series = append(p.world.series, series{name: name, labels: p.labels.with(more...), first: first})
+}
+
+func (p place) flag(name string, value float64, more ...string) {
+	p.world.series = append(p.world.series, series{name: name, labels: p.labels.with(more...), first: value, flag: true})
+}
+
+// id are the labels of the target that its alerts have.
+func (p place) id() labels {
+	id := labels{}
+	for _, key := range []string{"job", "cluster", "site", "instance"} {
+		id[key] = p.labels[key]
+	}
+	return id
+}
+
+// fires says that an alert of the target must fire.
+func (p place) fires(name, severity string, more ...string) {
+	p.world.want = append(p.world.want, p.id().with(append(more, "alertname=Snapwatch"+name, "alertstate=firing", "severity="+severity)...))
+}
+
+// hours is a time so long before the world begins, in seconds.
+func hours(n float64) float64 { return -3600 * n }
+
+// disk is a disk of the target. Its newest snapshot is always new unless ended says when
+// it was made.
+type disk struct {
+	pool, state string
+	// later is the state after an hour, if it is another.
+	later string
+	// origin is the cluster it is a copy from, "" for the guest's own.
+	origin string
+	ended  *float64
+	// none: there is no snapshot at all.
+	none bool
+	// early: the ended one is the newest only until this scrape.
+	early int
+}
+
+func at(t float64) *float64 { return &t }
+
+func (d disk) labels() []string {
+	pool := d.pool
+	if pool == "" {
+		pool = "tank"
+	}
+	return []string{"pool=" + pool, "dataset=" + pool + "/vm-1-disk-0", "disk=vm-1-disk-0", "vmid=1"}
+}
+
+// by are the labels of an alert about the disk beyond those of its target.
+func (p place) by(d disk) []string {
+	if d.origin == "" {
+		return append(d.labels(), "origin_cluster="+p.labels["cluster"], "origin_dataset=tank/vm-1-disk-0", "owner=yes")
+	}
+	return append(d.labels(), "origin_cluster="+d.origin, "origin_dataset=tank/vm-1-disk-0", "owner=no")
+}
+
+func (p place) disk(d disk) {
+	is := d.labels()
+	if !d.none {
+		s := series{name: "snapwatch_disk_newest_snapshot_timestamp_seconds", labels: p.labels.with(is...), step: 60}
+		if d.ended != nil {
+			old := s
+			old.first, old.step, old.until = *d.ended, 0, d.early
+			p.world.series = append(p.world.series, old)
+			s.from = d.early
+		}
+		if d.ended == nil || d.early > 0 {
+			p.world.series = append(p.world.series, s)
+		}
+	}
+	for _, state := range []string{"fresh", "stale", "never", "missing", "unreadable", "receiving", "excluded", "stopped", "future"} {
+		p.flag("snapwatch_disk_state", truth(state == d.state), append(is, "state="+state)...)
+		if d.later != "" {
+			first := &p.world.series[len(p.world.series)-1]
+			then := *first
+			first.until, then.from, then.first = 60, 60, truth(state == d.later)
+			p.world.series = append(p.world.series, then)
+		}
+	}
+	p.add("snapwatch_disk_newest_snapshot_suffix", truth(d.state == "stopped"), append(is, "suffix=stopped")...)
+	p.flag("snapwatch_disk_owned", truth(d.origin == ""), is...)
+	p.add("snapwatch_disk_created_timestamp_seconds", hours(1000), is...)
+	p.add("snapwatch_disk_max_stopped_age_seconds", -hours(720), is...)
+	p.add("snapwatch_disk_max_initial_receive_seconds", -hours(168), is...)
+	p.add("snapwatch_disk_limit_seconds", 1800, append(is, "severity=warning")...)
+	p.add("snapwatch_disk_limit_seconds", 3600, append(is, "severity=critical")...)
+	origin := ""
+	if d.origin != "" {
+		origin = "tank/vm-1-disk-0"
+	}
+	p.add("snapwatch_disk_info", 1, append(is, "id=qemu/1", "node=a", "origin_cluster="+d.origin, "origin_dataset="+origin)...)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// faults are for each alert a target at fault and one that is well; their clusters are
+// named after the alert.
+func faults() *world {
+	w := &world{step: 1, scrapes: 181}
+	own := func(cluster, state string) (place, disk) {
+		a, d := w.target("a", cluster, "primary"), disk{state: state}
+		return a, d
+	}
+	both := func(p place, name string, d disk) {
+		p.fires(name, "warning", p.by(d)...)
+		p.fires(name, "critical", p.by(d)...)
+	}
+
+	// Every copy is equally old: that is no lag.
+	a, d := own("stale", "stale")
+	d.ended = at(hours(10))
+	a.disk(d)
+	both(a, "Stale", d)
+	c := w.target("c", "stale", "replica")
+	d = disk{state: "stale", origin: "stale", ended: at(hours(10))}
+	c.disk(d)
+	both(c, "Stale", d)
+	a, d = own("stale-well", "fresh")
+	a.disk(d)
+	a, d = own("stale-off", "stopped")
+	d.ended = at(hours(10))
+	a.disk(d)
+	// A disk that cannot be read gets older all the same.
+	a, d = own("stale-unreadable", "unreadable")
+	d.ended = at(hours(10))
+	a.disk(d)
+	both(a, "Stale", d)
+	a.fires("DiskUnreadable", "warning", d.labels()...)
+
+	a, d = own("off-unreadable", "stopped")
+	d.ended, d.later = at(hours(10)), "unreadable"
+	a.disk(d)
+	a.fires("DiskUnreadable", "warning", d.labels()...)
+	a, d = own("old-unreadable", "stale")
+	d.ended, d.later = at(hours(10)), "unreadable"
+	a.disk(d)
+	both(a, "Stale", d)
+	a.fires("DiskUnreadable", "warning", d.labels()...)
+	a, d = own("old-future", "stale")
+	d.ended, d.later = at(hours(10)), "future"
+	a.disk(d)
+	both(a, "Stale", d)
+	a.fires("Future", "warning", d.labels()...)
+
+	// The replication died while the guest was off, which runs again since the world began.
+	a, d = own("lag", "fresh")
+	a.disk(d)
+	c = w.target("c", "lag", "replica")
+	d = disk{state: "stopped", origin: "lag", ended: at(hours(10))}
+	c.disk(d)
+	both(c, "Lag", d)
+	// The guest ran again after three days, and the replication went 40 minutes later.
+	a, d = own("lag-well", "fresh")
+	d.ended, d.early = at(hours(72)), 130
+	a.disk(d)
+	c = w.target("c", "lag-well", "replica")
+	c.disk(disk{state: "stopped", origin: "lag-well", ended: at(hours(72)), early: 170})
+	// The replication died 40 minutes before the guest was shut down: Lag is a warning for
+	// ever, and Stale must page.
+	a, d = own("shutdown", "stopped")
+	d.ended = at(hours(10))
+	a.disk(d)
+	c = w.target("c", "shutdown", "replica")
+	d = disk{state: "stale", origin: "shutdown", ended: at(hours(10) - 2400)}
+	c.disk(d)
+	both(c, "Stale", d)
+	both(c, "Lag", d)
+
+	c = w.target("c", "unseen", "replica")
+	c.disk(disk{state: "fresh", origin: "unseen"})
+	w.want = append(w.want, labels{
+		"alertname": "SnapwatchLagNotMeasurable", "alertstate": "firing", "severity": "warning",
+		"origin_cluster": "unseen", "origin_dataset": "tank/vm-1-disk-0", "disk": "vm-1-disk-0",
+	})
+	// A second replica is no owner.
+	c = w.target("d", "unseen", "replica")
+	c.disk(disk{state: "fresh", origin: "unseen"})
+	a, d = own("seen", "fresh")
+	a.disk(d)
+	c = w.target("c", "seen", "replica")
+	c.disk(disk{state: "fresh", origin: "seen"})
+
+	a, d = own("never", "never")
+	d.none = true
+	a.disk(d)
+	both(a, "Never", d)
+
+	for state, name := range map[string]string{"missing": "Missing", "unreadable": "DiskUnreadable", "future": "Future"} {
+		severity := "warning"
+		if state == "missing" {
+			severity = "critical"
+		}
+		a, d = own(state, state)
+		a.disk(d)
+		a.fires(name, severity, d.labels()...)
+		a, d = own(state+"-well", "fresh")
+		a.disk(d)
+	}
+	a, d = own("receiving", "receiving")
+	d.none = true
+	a.disk(d)
+	a.fires("ReceivingLong", "warning", d.labels()...)
+	a, d = own("stopped", "stopped")
+	d.ended = at(hours(721))
+	a.disk(d)
+	a.fires("StoppedVeryLong", "info", d.labels()...)
+
+	for _, state := range []string{"unreadable", "missing", "incomplete", "ok"} {
+		a, d = own("pool-"+state, "fresh")
+		a.disk(d)
+		for _, s := range []string{"ok", "missing", "unreadable", "incomplete"} {
+			a.flag("snapwatch_pool_state", truth(s == state), "pool=tank", "state="+s)
+		}
+		switch state {
+		case "unreadable", "missing":
+			a.fires("PoolUnreadable", "critical", "pool=tank")
+		case "incomplete":
+			a.fires("PoolIncomplete", "critical", "pool=tank")
+		}
+	}
+
+	c = w.target("c", "empty", "replica")
+	c.fires("NoDisks", "warning")
+
+	for cluster, skew := range map[string]float64{"clock": 600, "clock-behind": -600, "clock-well": 100} {
+		a = w.target("a", cluster, "primary")
+		a.world.series = append(a.world.series, series{name: "snapwatch_time_seconds", labels: a.labels, first: skew, step: 60})
+		if cluster != "clock-well" {
+			a.fires("ClockSkew", "warning")
+		}
+	}
+
+	runs := func(cluster, job string, last *float64, expected float64) place {
+		a := w.target("a", cluster, "primary")
+		a.flag("snapwatch_"+job+"_expected", expected)
+		if last != nil {
+			a.add("snapwatch_"+job+"_last_success_timestamp_seconds", *last)
+		}
+		return a
+	}
+	ever := func(p place, metric string) {
+		p.world.series = append(p.world.series, series{name: metric, labels: p.labels, step: 60})
+	}
+	runs("late", "run", at(hours(1)), 1).fires("RunLate", "critical")
+	ever(runs("late-well", "run", nil, 1), "snapwatch_run_last_success_timestamp_seconds")
+	runs("first", "run", nil, 1).fires("RunNever", "critical")
+	for cluster, missing := range map[string]float64{"unregistered": 1, "registered": 0} {
+		a = w.target("a", cluster, "primary")
+		a.flag("snapwatch_run_unregistered", missing)
+		if missing == 1 {
+			a.fires("SnapNotRegistered", "critical")
+		}
+	}
+	runs("prune", "prune", at(hours(7)), 1).fires("PruneLate", "warning")
+	runs("prune-never", "prune", nil, 1).fires("PruneLate", "warning")
+	ever(runs("prune-well", "prune", nil, 1), "snapwatch_prune_last_success_timestamp_seconds")
+	runs("prune-none", "prune", nil, 0)
+
+	a = w.target("a", "unprotected", "primary")
+	a.flag("snapwatch_run_unprotected_disks", 1, "reason=storage")
+	a.flag("snapwatch_run_unprotected_disks", 0, "reason=name")
+	a.fires("RunningDiskUnprotected", "warning", "reason=storage")
+	a = w.target("a", "over", "primary")
+	a.flag("snapwatch_maintenance_expired", 1)
+	a.fires("MaintenanceExpired", "warning")
+	a = w.target("a", "over-well", "primary")
+	a.flag("snapwatch_maintenance_expired", 0)
+	a = w.target("a", "forgetful", "primary")
+	a.flag("snapwatch_memory_kept", 0)
+	a.fires("MemoryNotKept", "warning")
+	a = w.target("a", "forgetful-well", "primary")
+	a.flag("snapwatch_memory_kept", 1)
+
+	// Another target of the site answers, or none does.
+	down := func(p place) place {
+		for i := range w.series {
+			if s := &w.series[i]; s.name == "up" && s.labels.String() == p.labels.String() {
+				s.first = 0
+			}
+		}
+		return p
+	}
+	w.target("b", "down", "primary")
+	down(w.target("a", "down", "primary")).fires("ExporterDown", "warning")
+	c = w.target("d", "down", "replica")
+	c.disk(disk{state: "stopped"})
+	c = down(w.target("c", "down", "replica"))
+	c.disk(disk{state: "stopped"})
+	c.fires("ReplicaExporterDown", "critical")
+	a = down(w.target("a", "dark", "primary"))
+	a.fires("ExporterDown", "warning")
+	w.want = append(w.want, labels{"alertname": "SnapwatchReplicationSiteDown", "alertstate": "firing", "severity": "critical", "job": "snapwatch", "site": "dark-primary"})
+
+	gone := func(p place) place {
+		for i := range w.series {
+			if s := &w.series[i]; s.labels.String() == p.labels.String() {
+				s.until = 20
+			}
+		}
+		return p
+	}
+	w.target("b", "left", "primary")
+	gone(w.target("a", "left", "primary")).fires("TargetGone", "warning")
+	c = w.target("d", "left", "replica")
+	c.disk(disk{state: "stopped"})
+	gone(w.target("c", "left", "replica")).fires("TargetGone", "critical")
+
+	a = w.target("a", "two", "primary", "host=1")
+	a.fires("TargetAmbiguous", "warning")
+	a = w.target("a", "two", "primary", "host=2")
+	w.series[len(w.series)-1].first = 2000
+	a = w.target("a", "roles", "primary")
+	a.fires("TargetAmbiguous", "warning")
+	c = w.target("a", "roles", "replica", "site=roles-primary")
+	c.disk(disk{state: "stopped"})
+
+	for instance, up := range map[string]float64{"prometheus-1": 0, "prometheus-2": 1} {
+		f := place{w, labels{"job": "federate", "instance": instance}}
+		f.flag("up", up)
+		if up == 0 {
+			w.want = append(w.want, labels{"alertname": "SnapwatchFederationDown", "alertstate": "firing", "severity": "critical", "job": "federate", "instance": instance})
+		}
+	}
+	w.want = append(w.want, labels{"alertname": "SnapwatchWatchdog", "alertstate": "firing", "severity": "info"})
+	return w
+}
+
+// copies is a world of longer than a day, in which C lacks what it must have.
+func copies() *world {
+	w := &world{step: 5, scrapes: 12*28 + 1}
+	for _, cluster := range []string{"lacks", "has"} {
+		w.target("a", cluster, "primary", "copies_of="+cluster).disk(disk{state: "fresh"})
+		c := w.target("c", cluster, "replica", "copies_of="+cluster)
+		if cluster == "has" {
+			c.disk(disk{state: "fresh", origin: cluster})
+			continue
+		}
+		c.disk(disk{state: "fresh", origin: "has"})
+		w.want = append(w.want, labels{
+			"alertname": "SnapwatchCopyMissing", "alertstate": "firing", "severity": "warning",
+			"origin_cluster": cluster, "origin_dataset": "tank/vm-1-disk-0", "disk": "vm-1-disk-0",
+		})
+	}
+	// Another target that must have one does not answer: that silences nothing.
+	dead := w.target("dead", "lacks", "replica", "copies_of=lacks")
+	for i := range w.series {
+		if s := &w.series[i]; s.name == "up" && s.labels["instance"] == "dead" {
+			s.first = 0
+		}
+	}
+	dead.fires("ReplicaExporterDown", "critical")
+	w.want = append(w.want, labels{"alertname": "SnapwatchWatchdog", "alertstate": "firing", "severity": "info"})
+	return w
+}
+
+// byRole are the alerts that depend on the role of a target.
+var byRole = []string{"NoDisks", "LagNotMeasurable", "ReplicaExporterDown", "ExporterDown", "TargetGone", "TargetAmbiguous", "ReplicationSiteDown"}
+
+// variants are other ways in which the same may be scraped.
+func variants() map[string]func(world) world {
+	each := func(change func(series, world) []series) func(world) world {
+		return func(w world) world {
+			var all []series
+			for _, s := range w.series {
+				all = append(all, change(s, w)...)
+			}
+			w.series = all
+			return w
+		}
+	}
+	doubled := func(one, other string) func(world) world {
+		return each(func(s series, _ world) []series {
+			twin := s
+			s.labels, twin.labels = s.labels.with(one), s.labels.with(other)
+			return []series{s, twin}
+		})
+	}
+	hourly := func(w world, minute int) func(int) bool {
+		return func(scrape int) bool { return scrape*w.step%60 == minute/w.step*w.step }
+	}
+	// split ends the series and begins it with other labels, each hour.
+	split := func(s series, w world, other func(labels) labels) (all []series) {
+		until := s.until
+		if until == 0 {
+			until = w.scrapes
+		}
+		hour := 60 / w.step
+		for from, turn := s.from, 0; from < until; turn++ {
+			part := s
+			part.from, part.until = from, min(until, (from/hour+1)*hour)
+			if turn%2 == 1 {
+				part.labels = other(s.labels)
+			}
+			all = append(all, part)
+			from = part.until
+		}
+		return all
+	}
+	all := map[string]func(world) world{
+		"plain":                     func(w world) world { return w },
+		"C listed twice":            each(listedTwice),
+		"an HA pair federated":      doubled("prometheus_replica=a", "prometheus_replica=b"),
+		"a sample an hour is lost":  each(func(s series, w world) []series { s.lost = hourly(w, 35); return []series{s} }),
+		"a sample an hour is wrong": each(func(s series, w world) []series { s.wrong = hourly(w, 50); return []series{s} }),
+		"a label changes": each(func(s series, w world) []series {
+			return split(s, w, func(l labels) labels { return l.with("rack=2") })
+		}),
+		"another label of a disk does": each(nodeChanges(split)),
+		"a role changes": func(w world) world {
+			keep := map[string]bool{} // the clusters where it decides
+			for _, l := range w.want {
+				if slices.Contains(byRole, strings.TrimPrefix(l["alertname"], "Snapwatch")) {
+					keep[l["cluster"]], keep[l["origin_cluster"]] = true, true
+					keep[strings.TrimSuffix(l["site"], "-primary")] = true
+				}
+			}
+			other := map[string]string{"primary": "replica", "replica": "primary"}
+			return each(func(s series, w world) []series {
+				if keep[s.labels["cluster"]] || s.labels["role"] == "replica" || !hasDisk(w, s.labels) {
+					return []series{s}
+				}
+				return split(s, w, func(l labels) labels { return l.with("role=" + other[l["role"]]) })
+			})(w)
+		},
+		"targets at fault are gone": targetsGone,
+		"two sites of the same names": func(w world) world {
+			for _, s := range w.series {
+				s.labels = elsewhere(s.labels)
+				w.series = append(w.series, s)
+			}
+			for _, l := range w.want {
+				if l["alertname"] != "SnapwatchWatchdog" {
+					w.want = append(w.want, elsewhere(l))
+				}
+			}
+			return w
+		},
+	}
+	all["at once"] = func(w world) world {
+		for _, name := range []string{"a label changes", "another label of a disk does", "a sample an hour is lost", "a sample an hour is wrong", "an HA pair federated"} {
+			w = all[name](w)
+		}
+		return w
+	}
+	return all
+}
+
+// targetsGone takes the targets at fault out of service discovery two hours before the end.
+func targetsGone(w world) world {
+	sick := map[string]bool{}
+	for _, l := range w.want {
+		sick[l["cluster"]], sick[l["origin_cluster"]], sick[strings.TrimSuffix(l["site"], "-primary")] = true, true, true
+	}
+	delete(sick, "")
+	want := map[string]labels{}
+	for i := range w.series {
+		s := &w.series[i]
+		l := s.labels
+		if !sick[l["cluster"]] {
+			continue
+		}
+		if end := w.scrapes - 120/w.step; s.until == 0 || s.until > end {
+			s.until = end
+		}
+		s.from = min(s.from, s.until)
+		gone := place{labels: l}.id().with("alertname=SnapwatchTargetGone", "alertstate=firing", "severity=warning")
+		if l["role"] == "replica" {
+			want[gone.String()+"critical"] = gone.with("severity=critical")
+		} else {
+			want[gone.String()] = gone
+		}
+		dark := labels{"alertname": "SnapwatchReplicationSiteDown", "alertstate": "firing", "severity": "critical", "job": l["job"], "site": l["site"]}
+		want[dark.String()] = dark
+	}
+	for key := range want {
+		if _, both := want[key+"critical"]; both {
+			delete(want, key)
+		}
+	}
+	for _, l := range w.want {
+		if l["alertname"] == "SnapwatchWatchdog" || l["job"] == "federate" {
+			want[l.String()] = l
+		}
+	}
+	w.want = slices.Collect(maps.Values(want))
+	return w
+}
+
+// listedTwice lists every replica for a second cluster, too.
+func listedTwice(s series, _ world) []series {
+	twin := s
+	twin.labels = s.labels.with("copies_of=elsewhere")
+	return []series{s, twin}
+}
+
+func hasDisk(w world, target labels) bool {
+	return slices.ContainsFunc(w.series, func(s series) bool {
+		return s.name == "snapwatch_disk_info" && s.labels["cluster"] == target["cluster"] && s.labels["instance"] == target["instance"]
+	})
+}
+
+// nodeChanges moves the guests of all disks to another node and back.
+func nodeChanges(split func(series, world, func(labels) labels) []series) func(series, world) []series {
+	return func(s series, w world) []series {
+		if s.name != "snapwatch_disk_info" {
+			return []series{s}
+		}
+		return split(s, w, func(l labels) labels { return l.with("node=b") })
+	}
+}
+
+func elsewhere(l labels) labels {
+	l = maps.Clone(l)
+	if l["cluster"]+l["site"]+l["origin_cluster"] == "" {
+		l["instance"] = "other-" + l["instance"]
+	}
+	for _, key := range []string{"cluster", "site", "origin_cluster", "copies_of"} {
+		if l[key] != "" {
+			l[key] = "other-" + l[key]
+		}
+	}
+	return l
+}
+
+// file is the world as a test of promtool: in its last part every alert fires all the time,
+// and no other ever.
+func (w world) file(t *testing.T) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "rule_files: [%q]\nevaluation_interval: %dm\ntests:\n  - interval: %dm\n    input_series:\n", abs(t, "prometheus/snapwatch.rules.yml"), w.step, w.step)
+	for key, values := range w.joined() {
+		fmt.Fprintf(&b, "      - {series: '%s', values: '%s'}\n", key, values)
+	}
+	last := (w.scrapes - 1) * w.step
+	fmt.Fprintf(&b, "    promql_expr_test:\n      - expr: 'count_over_time(ALERTS{alertstate=\"firing\"}[45m]) >= bool %d'\n        eval_time: %dm\n        exp_samples:\n", 45/w.step, last)
+	for _, l := range w.want {
+		fmt.Fprintf(&b, "          - {labels: '%s', value: 1}\n", l)
+	}
+	return b.String()
+}
+
+// joined are the values by series: parts of one series are put together.
+func (w world) joined() map[string]string {
+	parts := map[string][]series{}
+	for _, s := range w.series {
+		key := s.name + s.labels.String()
+		parts[key] = append(parts[key], s)
+	}
+	all := map[string]string{}
+	for key, list := range parts {
+		words := slices.Repeat([]string{"_"}, w.scrapes+1)
+		for _, s := range list {
+			at := s.from
+			for i, word := range strings.Fields(s.values(w)) {
+				if i == 0 && s.from > 0 {
+					continue
+				}
+				if words[at] == "_" || words[at] == "stale" {
+					words[at] = word
+				}
+				at++
+			}
+		}
+		all[key] = shorter(words)
+	}
+	return all
+}
+
+// shorter writes what is repeated once.
+func shorter(words []string) string {
+	var out []string
+	for i := 0; i < len(words); {
+		n := 1
+		for i+n < len(words) && words[i+n] == words[i] {
+			n++
+		}
+		switch {
+		case words[i] == "_":
+			out = append(out, fmt.Sprintf("_x%d", n))
+		case n == 1 || words[i] == "stale":
+			out = append(out, slices.Repeat([]string{words[i]}, n)...)
+		default:
+			out = append(out, fmt.Sprintf("%sx%d", words[i], n-1))
+		}
+		i += n
+	}
+	return strings.Join(out, " ")
+}
+
+// Every rule fires, and is silent, however its targets are scraped.
+func TestTheSameAlertsFireHoweverTargetsAreScraped(t *testing.T) {
+	tested := map[string]bool{}
+	for name, make := range map[string]func() *world{"faults": faults, "copies": copies} {
+		for _, l := range make().want {
+			tested[l["alertname"]] = true
+		}
+		for variant, change := range variants() {
+			t.Run(name+", "+variant, func(t *testing.T) {
+				if testing.Short() && variant != "at once" && variant != "targets at fault are gone" {
+					t.Skip("each alone is played at night")
+				}
+				t.Parallel()
+				file := write(t, t.TempDir()+"/world.yml", change(*make()).file(t))
+				tool(t, "promtool", "test", "rules", file)
+			})
+		}
+	}
+	alerts, _ := rules(t)
+	for _, a := range alerts {
+		// Without any target there is nothing to vary: that is in snapwatch.rules.test.yml.
+		if a.Alert != "SnapwatchNoTargets" {
+			assert.True(t, tested[a.Alert], "%s is in no world", a.Alert)
+		}
+	}
+}
