@@ -87,7 +87,7 @@ sim: setup ## Play random weeks on three sites against the promises of docs/reli
 check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check what is in deploy/.
 	@tools/need promtool=prometheus prometheus=prometheus amtool=prometheus-alertmanager prometheus-alertmanager=prometheus-alertmanager \
 		icinga2=icinga2-bin,icinga2-common nagios4=nagios4-core
-	$(GO) test -count=1 $(SHORT) -tags deploy ./deploy
+	$(GO) test -count=1 -timeout 60m $(SHORT) -tags deploy ./deploy
 	$(GO) test -count=1 -timeout 0 -tags deploy -run TestRulesAgree ./test/sim -weeks $(SAMPLED) -seed $(WEEK)
 	cd deploy/grafana && $(GO) test -count=1 ./...
 	$(GO) run ./test/fleet -nodes 5 -disks 8 -interval 2s -for 10s # that it works, not what it costs

@@ -53,14 +53,28 @@ func abs(t *testing.T, path string) string {
 }
 
 func TestPrometheusAcceptsTheRules(t *testing.T) {
-	tool(t, "promtool", "check", "rules", "--lint=all", "--lint-fatal", "prometheus/snapwatch.rules.yml")
+	for _, dir := range versions(t) {
+		tool(t, dir+"promtool", "check", "rules", "--lint=all", "--lint-fatal", "prometheus/snapwatch.rules.yml")
+		tool(t, dir+"promtool", "test", "rules", "prometheus/snapwatch.rules.test.yml", "prometheus/snapwatch.rules.long.test.yml")
+	}
 	scrapes, err := filepath.Glob("prometheus/scrape-*.yml")
 	require.NoError(t, err)
 	require.Len(t, scrapes, 3)
 	for _, file := range scrapes {
 		tool(t, "promtool", "check", "config", "--syntax-only", file)
 	}
-	tool(t, "promtool", "test", "rules", "prometheus/snapwatch.rules.test.yml", "prometheus/snapwatch.rules.long.test.yml")
+}
+
+// versions are the directories of the programs of Prometheus: "" for this system's, and at
+// night Debian's next, too.
+func versions(t *testing.T) []string {
+	t.Helper()
+	if testing.Short() {
+		return []string{""}
+	}
+	next, err := exec.Command("../tools/prometheus3").Output()
+	require.NoError(t, err, "Debian's next Prometheus")
+	return []string{"", strings.TrimSpace(string(next)) + "/"}
 }
 
 const inhibit = "alertmanager/snapwatch.inhibit.yml"
