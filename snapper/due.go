@@ -134,8 +134,8 @@ func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 // the new snapshot were there under that name, and beside it as if it were not.
 func (p *planner) rotate(t diskTask, name string) {
 	d := t.disk
-	if d.State != Running {
-		return // nothing is destroyed while Proxmox works on the guest or can't be asked
+	if d.State != Running || d.BookmarksUnread {
+		return // nothing is destroyed while Proxmox works on the guest or can't be asked, or by half of what is there
 	}
 	p.countUnnamed(d)
 	marks := Bookmarks{Have: d.Bookmarks, Keep: p.policy.Bookmarks}

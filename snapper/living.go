@@ -1,6 +1,7 @@
 package snapper
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -16,22 +17,24 @@ const maxBusyRuns = 2
 
 // Waits returns why a living guest gets no snapshot in this run, "" if it does. qm rollback
 // looks whether its snapshot is the newest, stops the guest, and only then writes what it
-// does into the configuration. Its lock is taken meanwhile, and a snapshot that is made then
-// ends it half way (seen of PVE 7.4 to 9.2).
+// does into the configuration. Its lock is taken meanwhile, and a snapshot that is made then,
+// or while it rolls back, ends it half way (seen of PVE 7.4 to 9.2). A configuration that
+// cannot be read says as little as a lock that is taken.
 func (l LastLook) Waits() string {
+	unsure := cmp.Or(l.LockErr, l.Err)
 	switch word := l.Config.Lock; {
 	case l.Gone:
 		return "its configuration is gone from this node"
 	case slices.Contains(waitsFor, word):
 		return "locked: " + word
-	case l.LockErr == nil && l.Ended:
-		return "it has ended"
-	case l.LockErr == nil, l.Err == nil && word != "":
-		return ""
 	case l.RollingBack:
 		return "it is being rolled back"
+	case l.LockErr == nil && l.Ended:
+		return "it has ended"
+	case unsure == nil, l.Err == nil && word != "":
+		return ""
 	case l.BusyRuns < maxBusyRuns:
-		return fmt.Sprintf("Proxmox works on it: %v", l.LockErr)
+		return fmt.Sprintf("Proxmox works on it: %v", unsure)
 	}
 	return ""
 }

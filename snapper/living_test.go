@@ -29,7 +29,9 @@ func TestWaits(t *testing.T) {
 		"no word, second":          {LastLook{Process: true, LockErr: errTest, BusyRuns: 1}, "Proxmox works on it: " + errTest.Error()},
 		"no word, third":           {LastLook{Process: true, LockErr: errTest, BusyRuns: 2}, ""},
 		"a rollback, by its task":  {LastLook{Process: true, LockErr: errTest, BusyRuns: 9, RollingBack: true}, "it is being rolled back"},
-		"its files hang":           {LastLook{Err: errTest}, ""},
+		"it rolls back, lock free": {LastLook{Process: true, RollingBack: true}, "it is being rolled back"},
+		"its files hang":           {LastLook{Err: errTest}, "Proxmox works on it: " + errTest.Error()},
+		"its files hang for long":  {LastLook{Err: errTest, BusyRuns: 2}, ""},
 		"its files hang, and busy": {LastLook{Err: errTest, LockErr: errTest, Config: word("migrate")}, "Proxmox works on it: " + errTest.Error()},
 	} {
 		assert.Equal(t, c.want, c.look.Waits(), name)

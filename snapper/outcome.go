@@ -14,8 +14,10 @@ type Outcome struct {
 	NoSpace  bool
 	// Config is the configuration that the snapshot keeps, nil for none.
 	Config *Capture
-	// Left is why the disk was left alone after all, without any fault.
-	Left string
+	// Left is why the disk was left alone after all, without any fault. Living is true where
+	// its guest lives, and has no snapshot then.
+	Left   string
+	Living bool
 }
 
 // Allowed returns what may be destroyed in the pool after all: nothing of a disk
@@ -113,6 +115,9 @@ func (p Plan) Report(outcomes map[string]Outcome) ([]report.Disk, []report.Probl
 			note(report.ProblemOf(report.Warning, o.Err))
 		case o.Left != "":
 			d.Result, d.Reason = string(Untouched), o.Left
+			if o.Living {
+				d.Result = string(Unprotected)
+			}
 			tell(report.Notice, o.Left)
 		}
 		disks = append(disks, d)

@@ -36,6 +36,9 @@ func received(d *Disk) bool {
 // bookmark plans the bookmarks that a disk's snapshots should have and don't, and
 // those that go.
 func (p *planner) bookmark(d *Disk) {
+	if d.BookmarksUnread {
+		return
+	}
 	marks := Bookmarks{Have: d.Bookmarks, Keep: p.policy.Bookmarks}
 	for _, s := range marks.Missing(d.Snapshots, p.now) {
 		s.Dataset = d.Name

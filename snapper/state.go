@@ -2,9 +2,12 @@ package snapper
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
 )
 
 // GuestState is what is known of a guest, in the words that decide what may be done to
@@ -206,19 +209,29 @@ func judgeDead(e Evidence, gate Gate) (GuestState, string) {
 // Proxmox, decision table).
 const stuckAfter = time.Hour
 
-// StuckLock says that a guest that does not run has been locked for long, "" where
-// that is not so. While it is, its stop is not recorded, and its replicas alarm.
-func StuckLock(e Evidence, now time.Time) string {
-	held := now.Sub(e.Config.Changed)
-	if e.Process || aliveStatus[e.Listed] || e.Config.Lock == "" || e.Config.Lock == "suspended" || e.Config.Changed.IsZero() || held <= stuckAfter {
-		return ""
+// StuckLock says that a guest has been locked for long and what that costs, and how loudly;
+// "" where it has not. Migrations and moves of disks take hours, so these are only mentioned.
+func StuckLock(e Evidence, now time.Time) (report.Severity, string) {
+	word, held := e.Config.Lock, now.Sub(e.Config.Changed)
+	if word == "" || word == "suspended" || e.Config.Changed.IsZero() || held <= stuckAfter || e.Alive() && word == "backup" {
+		return "", ""
 	}
 	tool := "qm"
 	if e.Config.Kind == pve.LXC {
 		tool = "pct"
 	}
-	return fmt.Sprintf("guest %d does not run and is locked (%s) since %s: its stop is not recorded meanwhile (if nothing works on it: %s unlock %d)",
-		e.Config.VMID, e.Config.Lock, e.Config.Changed.Format("2006-01-02 15:04"), tool, e.Config.VMID)
+	state, cost, severity := "does not run", "its stop is not recorded meanwhile", report.Notice
+	if e.Alive() {
+		state, cost = "runs", "nothing of it is rotated meanwhile"
+		switch {
+		case slices.Contains(waitsFor, word):
+			cost, severity = "it gets no snapshots meanwhile", report.Warning
+		case strings.HasPrefix(word, "snapshot"), word == "suspending":
+			severity = report.Warning
+		}
+	}
+	return severity, fmt.Sprintf("guest %d %s and is locked (%s) since %s: %s (if nothing works on it: %s unlock %d)",
+		e.Config.VMID, state, word, e.Config.Changed.Format("2006-01-02 15:04"), cost, tool, e.Config.VMID)
 }
 
 // Combine returns the state of a disk from those of the guests that claim it: alive

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
 )
 
 // openGate is a node that has been up for long and whose guests were all started.
@@ -299,15 +300,22 @@ func TestStuckLock(t *testing.T) {
 		{"not known since when", func(e *Evidence) { e.Config.Changed = time.Time{} }, false},
 		{"not locked", func(e *Evidence) { e.Config.Lock = "" }, false},
 		{"hibernated", func(e *Evidence) { e.Config.Lock = "suspended" }, false},
-		{"its process lives", func(e *Evidence) { e.Process = true }, false},
+		{"its process lives, and a backup rotates", func(e *Evidence) { e.Process = true }, false},
 		{"paused", func(e *Evidence) { e.Listed = "paused" }, false},
 	} {
-		got := StuckLock(with(with(dead(), locked), test.change), noon)
+		_, got := StuckLock(with(with(dead(), locked), test.change), noon)
 		assert.Equal(t, test.stuck, got != "", "%s: %s", test.name, got)
 	}
 	vm, ct := with(dead(), locked), with(dead(), locked)
 	vm.Config.ID, ct.Config.ID = pve.ID{VMID: 100, Kind: pve.QEMU}, pve.ID{VMID: 200, Kind: pve.LXC}
-	assert.Contains(t, StuckLock(vm, noon), "guest 100 does not run and is locked (backup) since 2026-07-15 11:06")
-	assert.Contains(t, StuckLock(vm, noon), "qm unlock 100")
-	assert.Contains(t, StuckLock(ct, noon), "pct unlock 200")
+	text := func(e Evidence) string { _, text := StuckLock(e, noon); return text }
+	assert.Contains(t, text(vm), "guest 100 does not run and is locked (backup) since 2026-07-15 11:06: its stop is not recorded")
+	assert.Contains(t, text(vm), "qm unlock 100")
+	assert.Contains(t, text(ct), "pct unlock 200")
+	for word, want := range map[string]report.Severity{"rollback": report.Warning, "snapshot-delete": report.Warning, "suspending": report.Warning, "migrate": report.Notice, "disk": report.Notice} {
+		vm.Process, vm.Config.Lock = true, word
+		severity, said := StuckLock(vm, noon)
+		assert.Equal(t, want, severity, word)
+		assert.Contains(t, said, "guest 100 runs and is locked ("+word+")")
+	}
 }

@@ -75,6 +75,9 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 	r.hooks.follow(plan, taken, begun.guests())
 	waitAll(rest)
 	maps.Copy(outcomes, taken)
+	for _, p := range pools {
+		p.carriedOut = true
+	}
 	return outcomes
 }
 
@@ -87,11 +90,11 @@ func (r *run) takeLiving(ctx context.Context, view snapper.NodeView, p *pool, pl
 		for ; n < len(plans) && (n == 0 || disks+len(plans[n].Disks) <= maxTogether); n++ {
 			disks += len(plans[n].Disks)
 		}
-		together, left, _, unlock := r.locks.living(ctx, view, plans[:n], maxLocked)
+		together, left, _, lease := r.locks.living(ctx, view, plans[:n], maxLocked)
 		plans = plans[n:]
 		maps.Copy(outcomes, left)
-		maps.Copy(outcomes, p.takeSnapshots(ctx, together))
-		unlock()
+		maps.Copy(outcomes, p.takeSnapshots(ctx, together, lease, programTimeout))
+		lease.giveUp()
 	}
 	return outcomes
 }
@@ -99,9 +102,6 @@ func (r *run) takeLiving(ctx context.Context, view snapper.NodeView, p *pool, pl
 // takeStops takes the _stopped snapshots of guests that stopped.
 func (r *run) takeStops(ctx context.Context, view snapper.NodeView, pools []*pool, stops []snapper.Stop) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
-	if len(stops) > 0 { // else the pool would write what waits while a guest is locked
-		eachPool(r.World, pools, func(p *pool) { _ = p.withTimeout(p.Sync) })
-	}
 	for _, s := range stops {
 		maps.Copy(outcomes, r.takeStop(ctx, view, pools, s))
 	}
@@ -113,6 +113,7 @@ func (r *run) takeStops(ctx context.Context, view snapper.NodeView, pools []*poo
 // uses the disks, so that nobody can start it, for maxLocked at most.
 func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool, s snapper.Stop) map[string]snapper.Outcome {
 	disks := stopDisks(pools, s)
+	syncPools(r.World, pools, s.Plans) // else they would write what waits while the guest is locked
 	left := func(format string, args ...any) map[string]snapper.Outcome {
 		outcomes := map[string]snapper.Outcome{}
 		for _, d := range disks {
@@ -120,8 +121,8 @@ func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool
 		}
 		return outcomes
 	}
-	looks, unlock := r.locks.take(ctx, view, usersOf(disks), maxLocked)
-	defer unlock()
+	looks, lease := r.locks.take(ctx, view, usersOf(disks), maxLocked)
+	defer lease.giveUp()
 	for _, l := range looks {
 		if l.LockErr != nil {
 			return left("stopped, but Proxmox works on it: %v", l.LockErr)
@@ -130,22 +131,31 @@ func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool
 	if why := view.StillStopped(disks, r.Config.Replicas, looks); why != "" {
 		return left("it seemed stopped, and is left to the next run: %s", why)
 	}
-	return takeOnPools(ctx, r.World, pools, s.Plans)
+	return takeOnPools(ctx, r.World, pools, s.Plans, lease)
 }
 
 // takeOnPools takes the snapshots of one guest or group, in one channel program on each pool,
 // on all pools side by side.
-func takeOnPools(ctx context.Context, world Time, pools []*pool, plans []snapper.GuestPlan) map[string]snapper.Outcome {
+func takeOnPools(ctx context.Context, world Time, pools []*pool, plans []snapper.GuestPlan, lease *lease) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	var mu sync.Mutex
 	eachPool(world, pools, func(p *pool) {
 		mine := slices.DeleteFunc(slices.Clone(plans), func(g snapper.GuestPlan) bool { return g.Pool != p.name })
-		got := p.takeSnapshots(ctx, mine)
+		got := p.takeSnapshots(ctx, mine, lease, soonTimeout)
 		mu.Lock()
 		defer mu.Unlock()
 		maps.Copy(outcomes, got)
 	})
 	return outcomes
+}
+
+// syncPools lets the pools of plans write what waits to be written. What fails here fails for
+// the snapshots, too, and is told there.
+func syncPools(world Time, pools []*pool, plans []snapper.GuestPlan) {
+	busy := slices.DeleteFunc(slices.Clone(pools), func(p *pool) bool {
+		return !slices.ContainsFunc(plans, func(g snapper.GuestPlan) bool { return g.Pool == p.name })
+	})
+	eachPool(world, busy, func(p *pool) { _ = p.within(soonTimeout, p.Sync) })
 }
 
 // stopDisks are the disks that a stopped guest's plan is about.

@@ -153,7 +153,7 @@ func TestToldToEnd(t *testing.T) {
 		Destroys: []snapper.Destroy{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}}, InheritReceived: []string{disk1},
 		DestroyBookmarks: []zfs.Snapshot{{Dataset: disk1, Name: "autosnap_2026-07-14_12:07:00_hourly"}},
 	}
-	outcomes := p.takeSnapshots(ctx, open)
+	outcomes := p.takeSnapshots(ctx, open, &lease{}, programTimeout)
 	p.finishPlan(ctx, plan, outcomes)
 	assert.ErrorContains(t, outcomes[disk0].Err, "told to end before its snapshots were made")
 	require.Len(t, p.report.Problems, 1)

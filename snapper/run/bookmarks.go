@@ -55,7 +55,7 @@ func (p *pool) destroyAbandoned(ctx context.Context, marks []snapper.JudgedBookm
 	for _, m := range marks {
 		err := ctx.Err()
 		if err == nil {
-			err = p.withTimeout(func(timeout context.Context) error { return p.destroyBookmark(timeout, m.Snapshot) })
+			err = p.within(soonTimeout, func(timeout context.Context) error { return p.destroyBookmark(timeout, m.Snapshot) })
 		}
 		if err != nil && !strings.Contains(err.Error(), "does not exist") {
 			p.problem(report.Warning, "a bookmark of a discarded history remains and must not be used as a send base: %s#%s: %v", m.Dataset, m.Name, err)

@@ -48,26 +48,22 @@ func (f *freezer) take(ctx context.Context, list []snapper.Frozen) map[string]sn
 // takeOne freezes a guest or the guests of a group, takes their snapshots, and thaws them.
 // How it ended is in the report.
 func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snapper.Outcome {
-	f.sync(u)
-	var looks map[int]snapper.LastLook
-	var left map[string]snapper.Outcome
-	var unlock func()
-	all := u.Plans
-	u.Plans, left, looks, unlock = f.locks.living(ctx, f.view, u.Plans, maxLocked+f.Config.MaxFreeze.Std())
-	defer unlock()
-	freezes, release := f.lockOut(u.Freezes, looks)
-	defer release()
+	syncPools(f.World, f.pools, u.Plans) // else they would write what waits while the guests are frozen
+	limit := maxLocked + f.Config.MaxFreeze.Std()
+	ready, left, looks, lease := f.locks.living(ctx, f.view, u.Plans, limit)
+	defer lease.giveUp()
+	freezes, apart := f.lockOut(u.Freezes, looks, limit)
+	defer apart.giveUp()
 	result := freezeResult{freezes: freezes, view: f.view}
-	outcomes := f.takeFrozen(ctx, u, &result)
+	outcomes := f.takeFrozen(ctx, ready, &result, lease)
 	maps.Copy(outcomes, left)
-	u.Plans = all
 	f.tell(u, result, outcomes)
 	return outcomes
 }
 
 // takeFrozen takes the snapshots inside a window. Where none can be opened it takes them
 // without.
-func (f *freezer) takeFrozen(ctx context.Context, u snapper.Frozen, result *freezeResult) map[string]snapper.Outcome {
+func (f *freezer) takeFrozen(ctx context.Context, plans []snapper.GuestPlan, result *freezeResult, lease *lease) map[string]snapper.Outcome {
 	var ids []pve.ID
 	for _, z := range result.freezes {
 		if z.Unfit == "" {
@@ -75,7 +71,7 @@ func (f *freezer) takeFrozen(ctx context.Context, u snapper.Frozen, result *free
 		}
 	}
 	if len(ids) == 0 || ctx.Err() != nil {
-		return takeOnPools(ctx, f.World, f.pools, u.Plans)
+		return takeOnPools(ctx, f.World, f.pools, plans, lease)
 	}
 	at := f.World.Now()
 	window, err := f.World.OpenWindow(ids, f.Config.MaxFreeze.Std())
@@ -84,23 +80,12 @@ func (f *freezer) takeFrozen(ctx context.Context, u snapper.Frozen, result *free
 		for _, id := range ids {
 			result.failed[id] = err.Error()
 		}
-		return takeOnPools(ctx, f.World, f.pools, u.Plans)
+		return takeOnPools(ctx, f.World, f.pools, plans, lease)
 	}
 	result.failed = window.Freeze()
-	outcomes := takeOnPools(ctx, f.World, f.pools, u.Plans)
+	outcomes := takeOnPools(ctx, f.World, f.pools, plans, lease)
 	result.ended, result.at = window.Thaw(), at
 	return outcomes
-}
-
-// sync lets the pools of a guest or group write what waits to be written, before the guests
-// are frozen: else their snapshot's transaction group has that to write, or the one before
-// it, and they are frozen for as long. What fails here fails for the snapshot, too, and is
-// told there.
-func (f *freezer) sync(u snapper.Frozen) {
-	busy := slices.DeleteFunc(slices.Clone(f.pools), func(p *pool) bool {
-		return !slices.ContainsFunc(u.Plans, func(g snapper.GuestPlan) bool { return g.Pool == p.name })
-	})
-	eachPool(f.World, busy, func(p *pool) { _ = p.withTimeout(p.Sync) })
 }
 
 // ask asks of each guest whether it can be frozen.
@@ -147,9 +132,9 @@ func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 }
 
 // lockOut keeps Proxmox's replication and migration away from the guests that can be frozen,
-// until release: both freeze and thaw on their own. A guest that Proxmox works on already
+// for limit at most: both freeze and thaw on their own. A guest that Proxmox works on already
 // is not frozen.
-func (f *freezer) lockOut(list []snapper.Freeze, looks map[int]snapper.LastLook) (locked []snapper.Freeze, release func()) {
+func (f *freezer) lockOut(list []snapper.Freeze, looks map[int]snapper.LastLook, limit time.Duration) ([]snapper.Freeze, *lease) {
 	var taken []func()
 	for i := range list {
 		z := &list[i]
@@ -170,9 +155,5 @@ func (f *freezer) lockOut(list []snapper.Freeze, looks map[int]snapper.LastLook)
 			z.Unfit, z.Passing = fmt.Sprintf("Proxmox works on it: %v", err), true
 		}
 	}
-	return list, func() {
-		for _, unlock := range taken {
-			unlock()
-		}
-	}
+	return list, newLease(f.World, limit, taken, func() {})
 }

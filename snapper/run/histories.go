@@ -19,19 +19,20 @@ const historyTimeout = 2 * time.Minute
 const historyAgain = 6 * time.Hour
 
 // readHistory reads the pool's history for those of the datasets that lie in it: their
-// bookmarks may be of a discarded history. slow says of pools when theirs took too long.
-func (p *pool) readHistory(ctx context.Context, datasets []string, now time.Time, slow map[string]time.Time) {
+// bookmarks may be of a discarded history. slow is when it took too long, zero if it did not.
+func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow time.Time) {
 	disks := p.find(datasets)
 	if len(disks) == 0 {
 		return
 	}
-	if since := now.Sub(slow[p.name]); since >= 0 && since < historyAgain {
+	p.slowHistory = slow
+	if since := now.Sub(slow); since >= 0 && since < historyAgain {
 		for _, d := range disks {
 			d.HistoryProblem = "it took longer than " + historyTimeout.String() + ", and is tried again after " + historyAgain.String()
 		}
 		return
 	}
-	delete(slow, p.name)
+	p.slowHistory = time.Time{}
 	var bookmarks []zfs.Snapshot
 	for _, d := range disks {
 		bookmarks = append(bookmarks, d.InQuestion()...)
@@ -41,7 +42,7 @@ func (p *pool) readHistory(ctx context.Context, datasets []string, now time.Time
 	defer cancel()
 	history, err := p.History(limited, bookmarks)
 	if limited.Err() != nil && ctx.Err() == nil {
-		slow[p.name] = now
+		p.slowHistory = now
 	}
 	for _, d := range disks {
 		if err != nil {
@@ -50,6 +51,22 @@ func (p *pool) readHistory(ctx context.Context, datasets []string, now time.Time
 			d.History = &history
 		}
 	}
+}
+
+// slowHistories says of pools when the reading of their history took too long.
+func slowHistories(before map[string]time.Time, pools []*pool, asked []string) map[string]time.Time {
+	next := map[string]time.Time{}
+	maps.Copy(next, before)
+	for _, p := range pools {
+		if len(p.find(asked)) == 0 {
+			continue
+		}
+		delete(next, p.name)
+		if !p.slowHistory.IsZero() {
+			next[p.name] = p.slowHistory
+		}
+	}
+	return next
 }
 
 // nextChecked is what the next run is to know of the disks' bookmarks. What is known of a
@@ -61,6 +78,9 @@ func nextChecked(before map[string]report.Checked, pools []*pool, later []string
 		next = map[string]report.Checked{}
 	}
 	for _, p := range readable(pools) {
+		if !p.carriedOut {
+			continue // what was found out is not done
+		}
 		maps.DeleteFunc(next, func(dataset string, _ report.Checked) bool {
 			return slices.Contains(p.parents, zfs.Parent(dataset))
 		})

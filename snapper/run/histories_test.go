@@ -54,6 +54,7 @@ func planFor(t *testing.T, r *run, p *pool) {
 	}
 	_, _, err := r.plan(t.Context(), view, []*pool{p}, snapper.Plan{})
 	require.NoError(t, err)
+	p.carriedOut = true
 }
 
 func next(r *run, p ...*pool) map[string]report.Checked { return nextChecked(r.state.Checked, p, nil) }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"snapwatch/internal/report"
@@ -17,6 +18,10 @@ import (
 // to start one of them gives up after 10 s.
 const maxLocked = 2 * time.Second
 
+// maxLook is how long a look at the files of locked guests may take: what is left of
+// maxLocked is for their programs.
+const maxLook = time.Second
+
 // locks takes the locks that Proxmox takes while it starts, stops or rolls back a guest.
 // While one is held only files are read, and only programs for its guest begin.
 type locks struct {
@@ -26,11 +31,40 @@ type locks struct {
 	before, now map[int]int
 }
 
+// lease is the time for which locks are held.
+type lease struct {
+	over   atomic.Bool
+	giveUp func()
+}
+
+// held reports whether the locks are still held, so that a program may begin.
+func (l *lease) held() bool { return !l.over.Load() }
+
+// newLease holds what was taken for limit at most.
+func newLease(world Time, limit time.Duration, taken []func(), late func()) *lease {
+	l := &lease{}
+	release := sync.OnceFunc(func() {
+		l.over.Store(true)
+		for _, give := range taken {
+			give()
+		}
+	})
+	cancel := world.After(limit, func() {
+		late()
+		release()
+	})
+	l.giveUp = func() {
+		cancel()
+		release()
+	}
+	return l
+}
+
 // take takes the locks of guests, as far as they can be had, and looks at the guests' files.
-// The locks are given up by unlock, or after limit.
-func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, limit time.Duration) (looks map[int]snapper.LastLook, unlock func()) {
+// They are held for limit at most.
+func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, limit time.Duration) (map[int]snapper.LastLook, *lease) {
 	var taken []func()
-	looks = map[int]snapper.LastLook{}
+	looks := map[int]snapper.LastLook{}
 	for _, vmid := range guests {
 		release, err := l.World.LockGuest(view.Evidence[vmid].Config.ID)
 		if err == nil {
@@ -38,26 +72,17 @@ func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, l
 		}
 		looks[vmid] = snapper.LastLook{LockErr: err}
 	}
-	release := sync.OnceFunc(func() {
-		for _, release := range taken {
-			release()
-		}
-	})
-	cancel := l.World.After(limit, func() {
+	lease := newLease(l.World, limit, taken, func() {
 		if len(taken) > 0 {
 			l.problem(report.Notice, "the locks of the guests %v were given up after %s, before their snapshots were known to be made", guests, limit)
 		}
-		release()
 	})
-	timeout, end := l.World.Timeout(ctx, maxLocked)
+	timeout, end := l.World.Timeout(ctx, maxLook)
 	defer end()
 	for vmid, look := range looks {
 		looks[vmid] = l.look(timeout, view, vmid, look)
 	}
-	return looks, func() {
-		cancel()
-		release()
-	}
+	return looks, lease
 }
 
 // look looks at the files of a guest.
@@ -69,16 +94,14 @@ func (l *locks) look(ctx context.Context, view snapper.NodeView, vmid int, look 
 	look.Ended = look.Err == nil && !look.Process && view.Evidence[vmid].Process
 	look.Gone = errors.Is(look.Err, fs.ErrNotExist)
 	look.Rebooting = l.World.Rebooting(id)
-	if look.LockErr != nil {
-		look.BusyRuns, look.RollingBack = l.before[vmid], l.World.RollingBack(id)
-	}
+	look.BusyRuns, look.RollingBack = l.before[vmid], l.World.RollingBack(id)
 	return look
 }
 
 // living takes the locks of the living guests that plans are for. It returns the plans
 // without the disks of guests that must wait, what becomes of these, and what the guests'
 // files say.
-func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapper.GuestPlan, limit time.Duration) (ready []snapper.GuestPlan, left map[string]snapper.Outcome, looks map[int]snapper.LastLook, unlock func()) {
+func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapper.GuestPlan, limit time.Duration) (ready []snapper.GuestPlan, left map[string]snapper.Outcome, looks map[int]snapper.LastLook, held *lease) {
 	var all []int
 	for _, g := range plans {
 		for _, d := range g.Disks {
@@ -86,14 +109,14 @@ func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapp
 		}
 	}
 	slices.Sort(all)
-	looks, unlock = l.take(ctx, view, slices.Compact(all), limit)
+	looks, held = l.take(ctx, view, slices.Compact(all), limit)
 	left = map[string]snapper.Outcome{}
 	for _, g := range plans {
 		g.Disks = slices.DeleteFunc(slices.Clone(g.Disks), func(d snapper.DiskPlan) bool {
 			for _, vmid := range view.UsersHere(d.Dataset) {
 				l.note(vmid, looks[vmid])
 				if why := looks[vmid].Waits(); why != "" {
-					left[d.Dataset] = snapper.Outcome{Left: fmt.Sprintf("guest %d: left to the next run: %s", vmid, why)}
+					left[d.Dataset] = snapper.Outcome{Living: true, Left: fmt.Sprintf("guest %d: left to the next run: %s", vmid, why)}
 					return true
 				}
 			}
@@ -103,14 +126,14 @@ func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapp
 			ready = append(ready, g)
 		}
 	}
-	return ready, left, looks, unlock
+	return ready, left, looks, held
 }
 
 // note counts the runs in which a living guest's lock was busy.
 func (l *locks) note(vmid int, look snapper.LastLook) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if look.LockErr != nil {
+	if look.LockErr != nil || look.Err != nil {
 		l.now[vmid] = l.before[vmid] + 1
 	}
 }

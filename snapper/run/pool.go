@@ -33,6 +33,10 @@ type pool struct {
 	indexMu sync.Mutex
 	// hangs: a step that changes the pool has not ended, and no other is begun.
 	hangs atomic.Bool
+	// slowHistory is when the reading of its history took too long, zero if it did not.
+	slowHistory time.Time
+	// carriedOut: its part of the plan was.
+	carriedOut bool
 	// unfinished are the disks whose discarded bookmarks could not all be destroyed.
 	unfinished map[string]bool
 	// destroyed are the snapshots that this run destroyed.

@@ -39,8 +39,8 @@ func (j *journal) reportLate(parents map[string][]string, done []*pool, err erro
 	}
 }
 
-// reportGuests tells what of running guests no snapshot can cover, and that Proxmox
-// could not be asked.
+// reportGuests tells what of running guests no snapshot can cover, which guests have been
+// locked for long, and that Proxmox could not be asked.
 func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Time) {
 	for _, warning := range g.Cluster.Warnings {
 		j.problem(report.Notice, "%s", warning) // no reason for a mail a run
@@ -49,8 +49,8 @@ func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Tim
 		j.problem(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.ListErr)
 	}
 	for _, vmid := range slices.Sorted(maps.Keys(g.Evidence)) {
-		if stuck := snapper.StuckLock(g.Evidence[vmid], start); stuck != "" {
-			j.problem(report.Notice, "%s", stuck)
+		if severity, stuck := snapper.StuckLock(g.Evidence[vmid], start); stuck != "" {
+			j.problem(severity, "%s", stuck)
 		}
 	}
 	known := map[string]bool{}

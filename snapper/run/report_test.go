@@ -1,10 +1,11 @@
 package run
 
 import (
+	"testing"
+
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
-	"testing"
 
 	"github.com/stretchr/testify/assert"
 )

@@ -19,6 +19,8 @@ const (
 	// listTimeout is how long the reading of one pool may take. A pool whose disks
 	// are stuck never answers; one with very many snapshots takes minutes.
 	listTimeout = 10 * time.Minute
+	// answerTimeout is how long a pool may take to answer what a plan asks. The others wait.
+	answerTimeout = time.Minute
 )
 
 // rounds reads all pools and works on them: on most in one round, so that a guest
@@ -201,14 +203,18 @@ func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, be
 // answer finds out what a plan asks for. The second look comes last, so that it is the newest
 // of all when the guests get their _stopped snapshots.
 func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, ask snapper.Questions, names snapper.Names) snapper.NodeView {
-	for _, p := range readable(pools) {
-		p.readReceived(ctx, ask.Received)
-		p.readBookmarks(ctx, ask.Bookmarks)
-		if r.state.SlowHistory == nil {
-			r.state.SlowHistory = map[string]time.Time{}
+	eachPool(r.World, readable(pools), func(p *pool) {
+		limited, cancel := r.World.Timeout(ctx, answerTimeout)
+		defer cancel()
+		p.readReceived(limited, ask.Received)
+		p.readBookmarks(limited, ask.Bookmarks)
+		p.readHistory(ctx, ask.Histories, r.start, r.state.SlowHistory[p.name])
+		for i := range p.disks {
+			d := &p.disks[i]
+			d.Ignored = cmp.Or(d.Ignored, d.Problem)
 		}
-		p.readHistory(ctx, ask.Histories, r.start, r.state.SlowHistory)
-	}
+	})
+	r.state.SlowHistory = slowHistories(r.state.SlowHistory, readable(pools), ask.Histories)
 	if len(ask.Looks) == 0 {
 		return view
 	}

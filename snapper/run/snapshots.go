@@ -45,14 +45,22 @@ func (p *pool) finishPlan(ctx context.Context, plan snapper.PoolPlan, outcomes m
 // errHangs is why a step is not begun.
 var errHangs = errors.New("not begun, since an earlier step on the pool has not ended")
 
+// soonTimeout is how long a run waits for a step while others wait for that: the guests of
+// other pools, and who wants to start a guest.
+const soonTimeout = 30 * time.Second
+
 // withTimeout takes one step that changes the pool, and waits for it for programTimeout.
 // A step that takes longer is the last of this run on the pool: the next would wait behind
 // it, with all that the run holds.
 func (p *pool) withTimeout(step func(context.Context) error) error {
+	return p.within(programTimeout, step)
+}
+
+func (p *pool) within(limit time.Duration, step func(context.Context) error) error {
 	if p.hangs.Load() {
 		return errHangs
 	}
-	timeout, cancel := p.World.Timeout(context.Background(), programTimeout)
+	timeout, cancel := p.World.Timeout(context.Background(), limit)
 	defer cancel()
 	err := step(timeout)
 	if errors.Is(err, command.ErrStillRunning) {
@@ -62,8 +70,9 @@ func (p *pool) withTimeout(step func(context.Context) error) error {
 }
 
 // takeSnapshots takes the snapshots of guests on this pool, sets their labels and makes
-// their bookmarks, in one program. A guest gets all of its snapshots or none.
-func (p *pool) takeSnapshots(ctx context.Context, open []snapper.GuestPlan) map[string]snapper.Outcome {
+// their bookmarks, in one program, for which it waits for limit. A guest gets all of its
+// snapshots or none. No program begins once the guests' locks are given up.
+func (p *pool) takeSnapshots(ctx context.Context, open []snapper.GuestPlan, lease *lease, limit time.Duration) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	for attempt := 0; len(open) > 0; attempt++ {
 		if ctx.Err() != nil {
@@ -72,8 +81,16 @@ func (p *pool) takeSnapshots(ctx context.Context, open []snapper.GuestPlan) map[
 			}
 			return outcomes
 		}
+		if !lease.held() {
+			for _, g := range open {
+				for _, d := range g.Disks {
+					outcomes[d.Dataset] = snapper.Outcome{Living: g.Class != zfs.Stopped, Left: fmt.Sprintf("guest %d: left to the next run: its lock had to be given up before its snapshots were made", d.VMID)}
+				}
+			}
+			return outcomes
+		}
 		var got map[string]lua.Outcome
-		err := p.withTimeout(func(timeout context.Context) (err error) {
+		err := p.within(limit, func(timeout context.Context) (err error) {
 			got, err = p.Snapshot(timeout, p.programGuests(open), nil)
 			return err
 		})

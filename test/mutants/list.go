@@ -46,7 +46,7 @@ var mutants = []mutant{
 	{"snapper/groups.go", `if t.disk.State != Running {`, `if false {`, "freeze a guest that Proxmox works on"},
 	{"snapper/run/quiesce.go", `case f.ended.Early != "":`, `case false:`, "call a snapshot consistent that came after the thaw"},
 	{"snapper/due.go", `plan.Bookmark = class == zfs.Stopped || firstOfDay(`, `plan.Bookmark = firstOfDay(`, "bookmark no _stopped snapshot"},
-	{"snapper/due.go", `if d.State != Running {`, `if false {`, "destroy while Proxmox works on the guest"},
+	{"snapper/due.go", `if d.State != Running ||`, `if false ||`, "destroy while Proxmox works on the guest"},
 	{"snapper/due.go", `t.snapshot && (!due || c > class)`, `t.snapshot && (!due || c < class)`, "take the shortest class that is due"},
 	{"snapper/due.go", `if !taken {`, `if taken || !taken {`, "take a name that is taken"},
 	{"snapper/outcome.go", `o.Err != nil || o.Left`, `o.Left`, "destroy after a failed snapshot"},
@@ -71,18 +71,20 @@ var mutants = []mutant{
 	{"snapper/decide.go", `if d.InUse {`, `if false {`, "take a running guest's disk for a copy, and call that a success"},
 	{"snapper/run/snapshots.go", `p.hangs.Store(true)`, `p.hangs.Store(false)`, "begin a step behind one that hangs"},
 	// What a run does, and in which order.
-	{"snapper/run/apply.go", `	defer unlock()
-	for _, l := range looks {`, `	unlock()
+	{"snapper/run/apply.go", `	defer lease.giveUp()
+	for _, l := range looks {`, `	lease.giveUp()
 	for _, l := range looks {`, "give the lock of a guest that stopped up at once"},
 	{"snapper/run/locks.go", `		cancel()
-		release()`, `		cancel()`, "never give locks up after the snapshots"},
+		release()`, `		cancel()
+		_ = release`, "never give locks up after the snapshots"},
 	{"snapper/run/locks.go", `looks[vmid] = snapper.LastLook{LockErr: err}`, `looks[vmid] = snapper.LastLook{}`, "take a guest for stopped whose lock another has"},
-	{"snapper/run/freeze.go", `	defer unlock()
-	freezes,`, `	unlock()
-	freezes,`, "give the lock of a guest up before it is frozen"},
-	{"snapper/run/locks.go", `	cancel := l.World.After(limit, func() {`, `	cancel := l.World.After(1000*limit, func() {`, "hold the lock of a guest for as long as a program takes"},
+	{"snapper/run/freeze.go", `	defer lease.giveUp()`, `	lease.giveUp()`, "give the lock of a guest up before it is frozen"},
+	{"snapper/run/locks.go", `	cancel := world.After(limit, func() {`, `	cancel := world.After(1000*limit, func() {`, "hold the lock of a guest for as long as a program takes"},
 	{"snapper/run/locks.go", `if why := looks[vmid].Waits(); why != "" {`, `if why := looks[vmid].Waits(); false {`, "snapshot a guest while it is rolled back"},
 	{"snapper/living.go", `	case l.RollingBack:`, `	case false:`, "go on with a guest whose rollback takes long"},
+	{"snapper/run/snapshots.go", `		if !lease.held() {`, `		if false {`, "begin a program again when the lock of its guest is given up"},
+	{"snapper/run/histories.go", `		if !p.carriedOut {`, `		if false {`, "take bookmarks for looked at whose plan was not carried out"},
+	{"snapper/due.go", `|| d.BookmarksUnread {`, `{`, "rotate a disk whose bookmarks could not be read"},
 	{"snapper/living.go", `	case l.BusyRuns < maxBusyRuns:`, `	case true:`, "wait for ever for a lock that nothing explains"},
 	{"snapper/plan.go", `p.plan.Ask.Looks = nil`, ``, "look twice before the received labels say at whom"},
 	{"snapper/run/round.go", `view.LooksDone = true
