@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -87,17 +88,46 @@ func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 	assert.Len(t, heads, 401)
 	assert.Less(t, calls, 25)
 
-	// Where many are spoilt, the rest has no labels, and the pool is read all the same.
-	calls = 0
-	running := map[string]string{}
-	for _, disk := range many[1:] {
-		running[disk] = "a\nb"
+	// Where many are spoilt, the others have their labels all the same.
+	for _, bad := range []int{10, 25, 110, 399} {
+		calls = 0
+		running := map[string]string{}
+		for i, disk := range many[1:] {
+			running[disk] = "pve1"
+			if (i*bad)%400 >= 400-bad {
+				running[disk] = "a\nb"
+			}
+		}
+		running[many[400]] = "pve1"
+		heads, err = labelledPool(&calls, running, many...).Descendants(t.Context(), "tank")
+		require.NoError(t, err)
+		assert.Len(t, heads, 401)
+		assert.LessOrEqual(t, calls, 2+2*400)
+		for _, h := range heads[1:] {
+			assert.Equal(t, running[h.Name] == "pve1", h.Unlabelled == "" && h.Running.Value == "pve1", "%s of %d bad ones", h.Name, bad)
+		}
 	}
-	heads, err = labelledPool(&calls, running, many...).Descendants(t.Context(), "tank")
+}
+
+// Labels that take long leave time for what is read after them.
+func TestLabelsTakeHalfOfTheTime(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
+	defer cancel()
+	calls, running := 0, map[string]string{"tank/vm-1-disk-0": "a\nb"}
+	r := labelledPool(&calls, running, "tank", "tank/vm-1-disk-0", "tank/vm-2-disk-0")
+	run := r.Run
+	r.Run = func(ctx context.Context, c command.Cmd, each func(string) error) error {
+		if slices.Contains(c.Argv, "0") {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return run(ctx, c, each)
+	}
+	heads, err := r.Descendants(ctx, "tank")
 	require.NoError(t, err)
-	assert.Len(t, heads, 401)
-	assert.LessOrEqual(t, calls, 2+maxLabelCalls)
-	assert.Contains(t, heads[400].Unlabelled, "too many of the pool's labels can't be read")
+	require.NoError(t, ctx.Err())
+	require.Len(t, heads, 3)
+	assert.Contains(t, heads[2].Unlabelled, "deadline exceeded")
 }
 
 // A value that can't be read is the problem of its own dataset.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // labelled reads heads with their labels. Where the list can't be read, the labels are asked
@@ -22,40 +23,40 @@ func (r Reader) labelled(ctx context.Context, depth, names []string) ([]Dataset,
 			disks[heads[i].Name] = &heads[i]
 		}
 	}
-	calls := 0
-	for chunk := range slices.Chunk(slices.Sorted(maps.Keys(disks)), namesPerCall) {
-		r.label(ctx, disks, chunk, &calls)
-	}
+	r.label(ctx, disks)
 	return heads, err
 }
 
-// maxLabelCalls bounds what senders can make a reader of the pool do.
-const maxLabelCalls = 200
-
-// label fills in the labels of the named disks, or why they can't be read. An answer that is
-// of the right form has no other line ends than those between its rows; of one that isn't,
-// each half is asked for again.
-func (r Reader) label(ctx context.Context, disks map[string]*Dataset, names []string, calls *int) {
-	var read []Dataset
-	err := errors.New("too many of the pool's labels can't be read")
-	if *calls < maxLabelCalls {
-		*calls++
-		read, err = r.heads(ctx, []string{"-d", "0"}, labelProperties, names)
+// label fills in the labels of the disks, or why they can't be read. An answer that is of the
+// right form has no other line ends than those between its rows; of one that isn't, each half
+// is asked for again: never more than twice as many calls as there are disks. The largest
+// parts come first, so that those that are well are read before it is known of each bad one
+// that it is bad; and half of the time stays for what has to be read after the labels.
+func (r Reader) label(ctx context.Context, disks map[string]*Dataset) {
+	if deadline, ends := ctx.Deadline(); ends {
+		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
+		defer cancel()
+		ctx = half
 	}
-	if half := len(names) / 2; half > 0 && errors.Is(err, ErrOutput) {
-		r.label(ctx, disks, names[:half], calls)
-		r.label(ctx, disks, names[half:], calls)
-		return
-	}
-	if err == nil {
-		err = errors.New("it was replaced meanwhile")
-	}
-	for _, name := range names {
-		disks[name].Unlabelled = fmt.Sprintf("its labels could not be read: %v", err)
-	}
-	for _, l := range read {
-		if d := disks[l.Name]; d != nil && d.GUID == l.GUID {
-			d.Running, d.NoSnap, d.Unlabelled = l.Running, l.NoSnap, ""
+	parts := slices.Collect(slices.Chunk(slices.Sorted(maps.Keys(disks)), namesPerCall))
+	for len(parts) > 0 {
+		names := parts[0]
+		parts = parts[1:]
+		read, err := r.heads(ctx, []string{"-d", "0"}, labelProperties, names)
+		if half := len(names) / 2; half > 0 && errors.Is(err, ErrOutput) {
+			parts = append(parts, names[:half], names[half:])
+			continue
+		}
+		if err == nil {
+			err = errors.New("it was replaced meanwhile")
+		}
+		for _, name := range names {
+			disks[name].Unlabelled = fmt.Sprintf("its labels could not be read: %v", err)
+		}
+		for _, l := range read {
+			if d := disks[l.Name]; d != nil && d.GUID == l.GUID {
+				d.Running, d.NoSnap, d.Unlabelled = l.Running, l.NoSnap, ""
+			}
 		}
 	}
 }
