@@ -15,12 +15,13 @@ import (
 
 // newest finds each head's newest managed snapshot, nil for none. It asks only for
 // what is not remembered: nothing at all where nothing changed. unanswered says
-// for which datasets zfs gave no complete answer, and why. Heads of a ZFS that does
+// for which datasets zfs gave no complete answer, or none in time, and why. Heads of a ZFS that does
 // not tell the newest snapshot learn it here.
 func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Dataset, readAt time.Time) (found map[string]*zfs.Snapshot, unanswered map[string]string, err error) {
 	found, unanswered = map[string]*zfs.Snapshot{}, map[string]string{}
 	names := map[string]string{} // of the newest managed snapshot, by dataset
 	list := map[string]zfs.Dataset{}
+	late := map[string]string{} // those that there was no time for
 	for _, h := range heads {
 		m, remembered := s.Cache.recall(h, readAt)
 		switch {
@@ -35,16 +36,34 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Dataset, 
 			list[h.Name] = h
 		}
 	}
-	ofAny, err := s.search(ctx, r, list, readAt, names, unanswered)
-	if err != nil {
-		return nil, nil, err
-	}
 	faults, err := s.lookUp(ctx, r, names, found, unanswered)
+	ofAny, listed := map[string]string{}, map[string]string{}
+	if err == nil && len(list) > 0 {
+		// What takes long comes last, so that it costs only itself.
+		if err = s.search(ctx, r, list, readAt, listed, ofAny, unanswered); err == nil {
+			var more zfs.Faults
+			more, err = s.lookUp(ctx, r, listed, found, unanswered)
+			faults = faults.With(more)
+		}
+	}
 	if err != nil {
-		return nil, nil, err
+		for _, h := range heads {
+			_, open := list[h.Name]
+			open = open || names[h.Name] != "" || listed[h.Name] != ""
+			if open && found[h.Name] == nil && faults[h.Name] == "" && unanswered[h.Name] == "" {
+				late[h.Name] = problemText(zfs.Pool(h.Name), err)
+			}
+		}
+		if ctx.Err() == nil || len(late) == len(heads) {
+			return nil, nil, err
+		}
 	}
 	for i, h := range heads {
 		heads[i].Problem = cmp.Or(h.Problem, faults[h.Name])
+		if why := late[h.Name]; why != "" {
+			unanswered[h.Name] = why
+			continue // what was found out of it is remembered
+		}
 		if _, bad := unanswered[h.Name]; bad || heads[i].Problem != "" {
 			s.Cache.forget(h.Name)
 			continue
@@ -72,11 +91,11 @@ func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Dataset, 
 const quickListing = 5 * time.Second
 
 // search lists the snapshots of the heads whose newest one is not managed, some disks
-// at a time, and adds the newest managed one's name to names. It remembers each at
-// once: a pool that takes longer than there is time is read to its end in the end. It
-// returns the newest of whatever kind, too.
-func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.Dataset, readAt time.Time, names map[string]string, unanswered map[string]string) (ofAny map[string]string, err error) {
-	ofAny = map[string]string{}
+// at a time, takes from list those that it is done with, and adds the newest managed one's
+// name to names and that of whatever kind to ofAny. It remembers each at once: a pool that
+// takes longer than there is time is read to its end in the end.
+func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.Dataset, readAt time.Time, names, ofAny, unanswered map[string]string) error {
+	all := len(list)
 	rest, size := sortedKeys(list), 1
 	for len(rest) > 0 {
 		some := rest[:min(size, len(rest))]
@@ -84,26 +103,29 @@ func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.D
 		l := listing{heads: list, newest: map[string]zfs.SnapshotName{}, ofAny: map[string]zfs.SnapshotName{}, complete: map[string]bool{}}
 		err := r.SnapshotNames(ctx, some, l.take)
 		if err != nil && !zfs.OnlyMissing(err) {
-			return nil, fmt.Errorf("listed the snapshots of %d of %d disks so far: %w", len(list)-len(rest), len(list), err)
+			return fmt.Errorf("listed the snapshots of %d of %d disks so far: %w", all-len(rest), all, err)
 		}
 		for _, dataset := range some {
+			h := list[dataset]
 			ofAny[dataset] = l.ofAny[dataset].Name
 			name := l.newest[dataset].Name
-			if why := l.lacks(dataset, err); why != "" {
+			why := l.lacks(dataset, err)
+			delete(list, dataset)
+			if why != "" {
 				unanswered[dataset] = why
 				continue
 			}
 			if name != "" {
 				names[dataset] = name
 			}
-			s.Cache.keep(list[dataset], readAt, ofAny[dataset], name, nil)
+			s.Cache.keep(h, readAt, ofAny[dataset], name, nil)
 		}
 		rest = rest[len(some):]
 		if s.Now().Sub(began) < quickListing {
 			size *= 2
 		}
 	}
-	return ofAny, nil
+	return nil
 }
 
 // listing is what a list of snapshots tells. Of the snapshots it keeps only the newest:
@@ -150,6 +172,9 @@ func (l listing) lacks(dataset string, err error) string {
 // lookUp reads the named snapshots into found. The faults are those that asking again would
 // not mend.
 func (s Scanner) lookUp(ctx context.Context, r zfs.Reader, names map[string]string, found map[string]*zfs.Snapshot, unanswered map[string]string) (zfs.Faults, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
 	var full []string
 	for _, dataset := range sortedKeys(names) {
 		full = append(full, dataset+"@"+names[dataset])

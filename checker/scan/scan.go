@@ -106,27 +106,19 @@ func problemText(pool string, err error) string {
 }
 
 // read fills in the pool's disks. What a lookup does not answer completely is read
-// once more, from fresh heads; a disk that is not answered for then is unreadable.
+// once more, from fresh heads; a disk that is not answered for then is unreadable. Where
+// there is no time for that, what was read first stands.
 func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) error {
-	var unanswered map[string]string
-	for attempt := range 2 {
-		pool.Remarks = nil
-		pool.ReadAt = s.Now()
-		heads, err := s.heads(ctx, r, roots, pool)
-		if attempt == 0 && zfs.OnlyMissing(err) {
-			continue // something vanished while zfs walked
+	unanswered, err := s.readOnce(ctx, r, roots, pool, false)
+	if ctx.Err() == nil && (zfs.OnlyMissing(err) || len(unanswered) > 0) {
+		again := *pool
+		_, failed := s.readOnce(ctx, r, roots, &again, true)
+		if failed == nil || ctx.Err() == nil || err != nil {
+			*pool, err = again, failed
 		}
-		if err != nil {
-			return err
-		}
-		var found map[string]*zfs.Snapshot
-		if found, unanswered, err = s.newest(ctx, r, heads, pool.ReadAt); err != nil {
-			return err
-		}
-		pool.Disks = disks(heads, found, unanswered, pool.ReadAt)
-		if len(unanswered) == 0 {
-			break
-		}
+	}
+	if err != nil {
+		return err
 	}
 	known := map[string]bool{}
 	for _, d := range pool.Disks {
@@ -137,13 +129,29 @@ func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *c
 	return nil
 }
 
+// readOnce fills in the pool's disks, and returns which were not answered for, and why.
+func (s Scanner) readOnce(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, again bool) (map[string]string, error) {
+	pool.Remarks, pool.ReadAt = nil, s.Now()
+	heads, err := s.heads(ctx, r, roots, pool, again)
+	if err != nil {
+		return nil, err
+	}
+	found, unanswered, err := s.newest(ctx, r, heads, pool.ReadAt)
+	if err != nil {
+		return nil, err
+	}
+	pool.Disks = disks(heads, found, unanswered, pool.ReadAt)
+	return unanswered, nil
+}
+
 // otherVolume are the names of what a guest has beside its disks.
 var otherVolume = regexp.MustCompile(`^(vm|subvol|base|basevol)-\d+-(cloudinit|state|fleece)`)
 
-// heads reads the disks' heads, in order of their names.
-func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) ([]zfs.Dataset, error) {
+// heads reads the disks' heads, in order of their names. What vanishes while zfs walks is an
+// error at first; if something does again, it is left out: it alone is not known.
+func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, again bool) ([]zfs.Dataset, error) {
 	heads, err := r.Descendants(ctx, roots...)
-	if err != nil && !zfs.OnlyMissing(err) {
+	if err != nil && !(again && zfs.OnlyMissing(err)) {
 		return nil, err
 	}
 	var others []string
@@ -168,9 +176,6 @@ func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *
 		if !there[root] {
 			pool.MissingRoots = append(pool.MissingRoots, root)
 		}
-	}
-	if err != nil && len(pool.MissingRoots) == 0 {
-		return nil, err // what zfs skipped below the roots is not known
 	}
 	slices.SortFunc(of, func(a, b zfs.Dataset) int { return strings.Compare(a.Name, b.Name) })
 	return of, nil

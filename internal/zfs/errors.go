@@ -43,6 +43,14 @@ func (f Faults) add(dataset string, err error) {
 	}
 }
 
+// With returns the faults of both calls.
+func (f Faults) With(other Faults) Faults {
+	both := Faults{}
+	maps.Copy(both, f)
+	maps.Copy(both, other)
+	return both
+}
+
 // orNil is the error, nil where there is no fault.
 func (f Faults) orNil() error {
 	if len(f) == 0 {
