@@ -54,6 +54,8 @@ type Disk struct {
 	HostClock time.Time
 	// Gone is true for a disk that was here once and is not any more.
 	Gone bool
+	// WasWhole is true for a clone without a snapshot that had its own before.
+	WasWhole bool
 	// Problem says why the disk could not be read, "" if it could.
 	Problem string
 }
@@ -61,9 +63,9 @@ type Disk struct {
 // Name is the last component of the dataset's name: vm-100-disk-0.
 func (d Disk) Name() string { return zfs.Base(d.Dataset) }
 
-// BareClone reports whether the disk is a clone without a snapshot of its own, which is no
-// copy of anything: somebody tries something with it.
-func (d Disk) BareClone() bool { return d.Origin != "" && d.NewestOfAny == "" }
+// BareClone reports whether the disk is a clone that never had a snapshot of its own, as far
+// as is known, and is no copy of anything: somebody tries something with it.
+func (d Disk) BareClone() bool { return d.Origin != "" && d.NewestOfAny == "" && !d.WasWhole }
 
 // GuestID is the guest as Proxmox's own API calls it: qemu/100.
 func (d Disk) GuestID() string {

@@ -62,17 +62,25 @@ func (s Inventory) Notes(now time.Time) []checker.Note {
 
 // Updated returns s plus the disks just read and minus those renamed, and whether anything
 // changed. If so, the result is a copy. What was read before it was forgotten, or before
-// what is known, changes nothing.
+// what is known, changes nothing. From then on there is a memory, though it be empty.
 func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Inventory, changed bool) {
+	s, changed = s.followed(pools)
 	updated = s
+	if kept := lasting(s.Forgotten, now); len(kept) != len(s.Forgotten) {
+		updated.Forgotten, changed = kept, true
+	}
+	copied := false
 	change := func() map[string]KnownDisk {
-		if !changed {
-			updated.Disks, changed = maps.Clone(s.Disks), true
+		if !copied {
+			updated.Disks, changed, copied = maps.Clone(s.Disks), true, true
 			if updated.Disks == nil {
 				updated.Disks = map[string]KnownDisk{}
 			}
 		}
 		return updated.Disks
+	}
+	if s.Disks == nil {
+		change()
 	}
 	for i := range pools {
 		pool := &pools[i]
@@ -86,7 +94,7 @@ func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Invento
 				continue
 			}
 			later := old.Since.After(pool.ReadAt) && !old.Since.After(now)
-			if !wasWhole(d) || later || s.forgot(d.Dataset, pool.ReadAt, now) {
+			if (!wasWhole(d) && !(known && old.GUID == d.GUID)) || later || s.forgot(d.Dataset, pool.ReadAt, now) {
 				continue
 			}
 			seen := KnownDisk{GUID: d.GUID, Since: pool.ReadAt}
@@ -126,6 +134,16 @@ func (s Inventory) forgot(dataset string, seen, now time.Time) bool {
 	return false
 }
 
+// lasting returns what is still to be forgotten. A time that is yet to come was that of a clock
+// that was ahead, and would forget later what nobody forgot; a few minutes are another process
+// that has just forgotten.
+func lasting(forgotten map[string]time.Time, now time.Time) map[string]time.Time {
+	const ahead = 5 * time.Minute
+	kept := maps.Clone(forgotten)
+	maps.DeleteFunc(kept, func(_ string, at time.Time) bool { return now.Sub(at) > forgottenFor || at.Sub(now) > ahead })
+	return kept
+}
+
 // Forget returns s without a dataset and all below it, and how many disks went. Whoever
 // remembers them, too, forgets them when he reads this.
 func (s Inventory) Forget(dataset string, now time.Time) (Inventory, int) {
@@ -151,7 +169,7 @@ func (s Inventory) With(other Inventory, now time.Time) Inventory {
 			both.Forgotten[dataset] = at
 		}
 	}
-	maps.DeleteFunc(both.Forgotten, func(_ string, at time.Time) bool { return now.Sub(at) > forgottenFor })
+	both.Forgotten = lasting(both.Forgotten, now)
 	if s.Disks != nil || other.Disks != nil {
 		both.Disks = map[string]KnownDisk{}
 	}
@@ -167,9 +185,10 @@ func (s Inventory) With(other Inventory, now time.Time) Inventory {
 
 // reading is what was read, by what a disk that is not where it was is looked for with.
 type reading struct {
-	pools  map[string]*checker.Pool
-	here   map[string]bool
-	byGUID func() map[uint64][]*checker.Pool
+	pools map[string]*checker.Pool
+	here  map[string]bool
+	// byGUID are the pools, by name, that have a dataset of this guid.
+	byGUID func() map[uint64][]string
 }
 
 func newReading(pools []checker.Pool) reading {
@@ -180,12 +199,12 @@ func newReading(pools []checker.Pool) reading {
 			r.here[pools[i].Disks[k].Dataset] = true
 		}
 	}
-	r.byGUID = sync.OnceValue(func() map[uint64][]*checker.Pool {
-		guids := map[uint64][]*checker.Pool{}
+	r.byGUID = sync.OnceValue(func() map[uint64][]string {
+		guids := map[uint64][]string{}
 		for i := range pools {
 			for k := range pools[i].Disks {
 				guid := pools[i].Disks[k].GUID
-				guids[guid] = append(guids[guid], &pools[i])
+				guids[guid] = append(guids[guid], pools[i].Name)
 			}
 		}
 		return guids
@@ -199,18 +218,16 @@ func (r reading) looked(name string, disk KnownDisk) bool {
 	return pool != nil && !pool.ReadAt.IsZero() && !pool.ReadAt.Before(disk.Since)
 }
 
-// renamed reports whether a disk that is not where it was is read under another name: its
-// pool was read and has it not, or the pool itself has another name now. That the guid is
-// somewhere else does not suffice: zpool split makes a second pool with the same guids, and
-// the first may be lost.
+// renamed reports whether a disk that is not where it was is read under another name in its
+// own pool. That the guid is in another pool shows nothing: zpool split makes a second pool
+// with the same guids, and the first may be lost, or the disk destroyed in it.
 func (r reading) renamed(name string, disk KnownDisk) bool {
-	if disk.GUID == 0 || r.here[name] {
+	pool := r.pools[zfs.Pool(name)]
+	if disk.GUID == 0 || r.here[name] || !r.looked(name, disk) {
 		return false
 	}
-	read := r.looked(name, disk)
-	return slices.ContainsFunc(r.byGUID()[disk.GUID], func(now *checker.Pool) bool {
-		return read || (disk.Pool != 0 && now.GUID == disk.Pool && now.Name != zfs.Pool(name))
-	})
+	samePool := disk.Pool == 0 || pool.GUID == 0 || disk.Pool == pool.GUID
+	return samePool && slices.Contains(r.byGUID()[disk.GUID], pool.Name)
 }
 
 // pools are those that held the disks, less those that are imported under another name now.
@@ -231,8 +248,9 @@ func (s Inventory) pools(imported Imported) []string {
 
 // Recall adds to the pools' disks those that were here before and are not read now:
 // as gone where the pool was read or is missing, and as unreadable where it could
-// not be read.
+// not be read. It says of clones without a snapshot which were whole before.
 func (s Inventory) Recall(pools []checker.Pool, t Targets) {
+	s, _ = s.followed(pools)
 	read := newReading(pools)
 	absent := map[string][]string{} // by pool
 	for name, disk := range s.Disks {
@@ -242,11 +260,29 @@ func (s Inventory) Recall(pools []checker.Pool, t Targets) {
 	}
 	for i := range pools {
 		pool := &pools[i]
+		pool.Disks = s.recognized(pool.Disks)
 		slices.Sort(absent[pool.Name])
 		for _, name := range absent[pool.Name] {
 			pool.Disks = append(pool.Disks, s.Disks[name].absent(name, *pool))
 		}
 	}
+}
+
+// recognized returns the disks with those marked that look like clones made for a trial, and
+// were whole before: their snapshots were promoted away. Others may read the list that it is
+// given.
+func (s Inventory) recognized(disks []checker.Disk) []checker.Disk {
+	copied := false
+	for i := range disks {
+		if d := disks[i]; !d.BareClone() || d.GUID == 0 || s.Disks[d.Dataset].GUID != d.GUID {
+			continue
+		}
+		if !copied {
+			disks, copied = slices.Clone(disks), true
+		}
+		disks[i].WasWhole = true
+	}
+	return disks
 }
 
 func (disk KnownDisk) absent(name string, pool checker.Pool) checker.Disk {

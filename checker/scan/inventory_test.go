@@ -158,7 +158,7 @@ func TestWhatIsRenamed(t *testing.T) {
 		"and the old name is asked for":           {[]checker.Pool{at(now, "drei", 7, 5), lostPool("third")}, false},
 		"split off, and the first is lost":        {[]checker.Pool{at(now, "drei", 8, 5), lostPool("third")}, true},
 		"split off, and the first cannot be read": {[]checker.Pool{at(now, "drei", 8, 5), unread}, true},
-		"split off, and gone from the first":      {[]checker.Pool{at(now, "drei", 8, 5), empty}, false},
+		"split off, and gone from the first":      {[]checker.Pool{at(now, "drei", 8, 5), empty}, true},
 		"split off":                               {[]checker.Pool{at(now, "drei", 8, 5), at(now, "third", 7, 5)}, false},
 		"a ZFS that does not tell":                {[]checker.Pool{at(now, "drei", 0, 5), lostPool("third")}, true},
 		"another disk":                            {[]checker.Pool{at(now, "drei", 7, 6), empty}, true},
@@ -193,6 +193,68 @@ func TestWhatIsRenamed(t *testing.T) {
 	assert.Equal(t, []string{"third"}, NewTargets(config.Config{}, Imported{"third": 7}, there).Pools(), "the old name is not missed by who only reads the memory")
 	back, _ := there.Updated([]checker.Pool{at(now.Add(2*hour), "third", 7, 5)}, now.Add(2*hour))
 	assert.Equal(t, []string{"third/vm-1-disk-0"}, sortedKeys(back.Disks))
+}
+
+// What was gone when its pool was imported under another name is missed under that one, also by
+// who only reads the memory; what was forgotten under that name before was something else.
+func TestAPoolIsRenamedWhileADiskIsGone(t *testing.T) {
+	p := at(now, "third", 7, 5)
+	p.Disks = append(p.Disks, checker.Disk{Dataset: "third/a/vm-2-disk-0", GUID: 6, ReadAt: now, Newest: managed(zfs.Hourly, 0)})
+	seen, _ := Inventory{Forgotten: map[string]time.Time{"drei": now}}.Updated([]checker.Pool{p}, now)
+	later := now.Add(hour)
+	read := []checker.Pool{at(later, "drei", 7, 5)}
+	targets := NewTargets(config.Config{}, Imported{"drei": 7}, seen)
+	missing := func(s Inventory) (names []string) {
+		pools := slices.Clone(read)
+		s.With(Inventory{}, later).Recall(pools, targets)
+		for _, d := range pools[0].Disks {
+			if d.Gone {
+				names = append(names, d.Dataset)
+			}
+		}
+		return names
+	}
+	assert.Equal(t, []string{"drei/a/vm-2-disk-0"}, missing(seen))
+	updated, changed := seen.Updated(read, later)
+	assert.True(t, changed)
+	assert.Equal(t, []string{"drei/a/vm-2-disk-0", "drei/vm-1-disk-0"}, sortedKeys(updated.Disks))
+	assert.Equal(t, []string{"drei/a/vm-2-disk-0"}, missing(updated))
+	forgotten, n := updated.Forget("drei/a/vm-2-disk-0", later.Add(minute))
+	assert.Equal(t, 1, n)
+	assert.Empty(t, missing(forgotten))
+	_, changed = updated.Updated(read, later)
+	assert.False(t, changed)
+}
+
+// A copy whose snapshots were promoted away looks like a clone made for a trial, but gets
+// nothing any more.
+func TestACopyWhoseSnapshotsWerePromotedAway(t *testing.T) {
+	p := at(now, "tank", 1, 5)
+	seen, _ := Inventory{}.Updated([]checker.Pool{p}, now)
+	later := at(now.Add(day), "tank", 1, 5)
+	d := &later.Disks[0]
+	d.Newest, d.Origin, d.Owned, d.Created = nil, "tank/test/vm-1-disk-0@"+hourly, checker.NotOwned, now.Add(-day)
+	verdict := func(guid uint64) checker.Verdict {
+		d.GUID = guid
+		pools := []checker.Pool{later}
+		seen.Recall(pools, wholeTank)
+		assert.False(t, later.Disks[0].WasWhole, "others read that list")
+		return assemble(pools...).Disks[0].Verdict
+	}
+	assert.Equal(t, checker.Never, verdict(5))
+	assert.Equal(t, checker.Excluded, verdict(6), "a clone in its place")
+}
+
+// A clock that was ahead when a disk was forgotten must not take, when that time comes, what
+// nobody forgot.
+func TestForgottenWhileTheClockWasAhead(t *testing.T) {
+	s, _ := Inventory{}.Updated([]checker.Pool{at(now, "tank", 1, 5)}, now)
+	s, _ = s.Forget("tank", now.Add(30*day))
+	s, changed := s.Updated([]checker.Pool{at(now.Add(day), "tank", 1, 5)}, now.Add(day))
+	assert.True(t, changed)
+	assert.Len(t, s.With(Inventory{}, now.Add(31*day)).Disks, 1)
+	s, _ = s.Forget("tank", now.Add(day+time.Second))
+	assert.Len(t, s.With(Inventory{}, now.Add(day)).Forgotten, 1, "another process has just forgotten it")
 }
 
 // Only a read that began after the forgetting may remember a disk again, whoever remembers.
@@ -231,7 +293,7 @@ func TestAFirstReceiveIsNotRemembered(t *testing.T) {
 	p.Disks[0].Newest, p.Disks[0].Receiving = nil, true
 	q := at(now, "third", 1, 6)
 	q.Disks[0].Newest, q.Disks[0].Origin = nil, "third/vm-2-disk-0@x" // somebody tries a copy
-	seen, changed := Inventory{}.Updated([]checker.Pool{p, q}, now)
+	seen, changed := Inventory{Disks: map[string]KnownDisk{}}.Updated([]checker.Pool{p, q}, now)
 	assert.False(t, changed)
 	assert.Empty(t, seen.Disks)
 }

@@ -24,7 +24,8 @@ const inventoryVersion = 1
 // cannot be read may be whole, and must not be written over.
 var ErrDamaged = errors.New("damaged")
 
-// LoadInventory reads the file at path; one that is not there has no Disks at all.
+// LoadInventory reads the file at path; one that is not there has no Disks at all, nor has one
+// of which only forget has written.
 func LoadInventory(path string) (Inventory, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -45,9 +46,6 @@ func LoadInventory(path string) (Inventory, error) {
 			return Inventory{}, fmt.Errorf("disks seen before, %s is %w: %q is no disk", path, ErrDamaged, name)
 		}
 	}
-	if file.Disks == nil {
-		file.Disks = map[string]KnownDisk{}
-	}
 	return file.Inventory, nil
 }
 
@@ -67,9 +65,6 @@ func Reopen(path string, now time.Time) (Inventory, error) {
 
 // Save writes the file at path as one step, readable by all.
 func (s Inventory) Save(path string) error {
-	if s.Disks == nil {
-		s.Disks = map[string]KnownDisk{}
-	}
 	text, err := json.MarshalIndent(inventoryFile{inventoryVersion, s}, "", " ")
 	if err != nil {
 		return fmt.Errorf("disks seen before: %w", err)

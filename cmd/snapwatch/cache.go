@@ -33,7 +33,8 @@ type memory struct {
 	// the exporter's.
 	own, known scan.Inventory
 	changed    bool
-	// exporter is true where an exporter remembers, too.
+	// exporter is true where an exporter remembers, too; a file of which only forget has
+	// written shows none.
 	exporter bool
 	// unreadable is why own may not be written over, nil if it may.
 	unreadable error

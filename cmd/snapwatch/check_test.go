@@ -286,7 +286,12 @@ func TestCheckSaysWhatBecameOfItsMemory(t *testing.T) {
 	status, _ = s.check("-w", "2d", "-c", "2d", "-v")
 	assert.Equal(t, 1, status)
 	assert.Contains(t, s.out.String(), "run an exporter, or name a file with --cache: this user has no cache directory")
-	require.NoError(t, scan.Inventory{}.Save(s.seen))
+	forgotten, _ := scan.Inventory{}.Forget("tank/vm-9-disk-0", now)
+	require.NoError(t, forgotten.Save(s.seen))
+	status, first = s.check("-w", "2d", "-c", "2d")
+	assert.Equal(t, 1, status, "no exporter wrote that: %s", first)
+	begun, _ := forgotten.Updated(nil, now)
+	require.NoError(t, begun.Save(s.seen))
 	status, first = s.check("-w", "2d", "-c", "2d")
 	assert.Equal(t, 0, status, "an exporter remembers: %s", first)
 }

@@ -1,0 +1,42 @@
+package scan
+
+import (
+	"maps"
+	"strings"
+
+	"snapwatch/checker"
+	"snapwatch/internal/zfs"
+)
+
+// followed returns s with the disks of each pool that is imported under another name now
+// under that name, also those that are gone: it is the same pool, by its guid. It reports
+// whether anything changed. If so, the result is a copy.
+func (s Inventory) followed(pools []checker.Pool) (moved Inventory, changed bool) {
+	names, guids := map[uint64]*checker.Pool{}, map[string]uint64{}
+	for i := range pools {
+		if pool := &pools[i]; !pool.Missing {
+			names[pool.GUID], guids[pool.Name] = pool, pool.GUID
+		}
+	}
+	moved = s
+	for _, name := range sortedKeys(s.Disks) {
+		disk := s.Disks[name]
+		pool := names[disk.Pool]
+		if disk.Pool == 0 || pool == nil || guids[zfs.Pool(name)] == disk.Pool {
+			continue
+		}
+		if !changed {
+			moved.Disks, changed = maps.Clone(s.Disks), true
+		}
+		delete(moved.Disks, name)
+		to := pool.Name + strings.TrimPrefix(name, zfs.Pool(name))
+		if at, there := moved.Disks[to]; there && at.Pool == disk.Pool {
+			continue // it was seen there
+		}
+		if disk.Since.Before(pool.ReadAt) {
+			disk.Since = pool.ReadAt // what was forgotten under that name was something else
+		}
+		moved.Disks[to] = disk
+	}
+	return moved, changed
+}
