@@ -1,6 +1,8 @@
 package scan
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -106,18 +108,14 @@ func (c *Cache) forget(dataset string) {
 	delete(c.newest, dataset)
 }
 
-// retain forgets the datasets of a pool that are not among those.
-func (c *Cache) retain(pool string, datasets map[string]bool) {
+// retain forgets the datasets below the roots that are not among those. What others search for
+// may be remembered here, too.
+func (c *Cache) retain(roots []string, datasets map[string]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for name := range c.newest {
-		if zfs.Pool(name) == pool && !datasets[name] {
-			delete(c.newest, name)
-		}
+	gone := func(name string) bool {
+		return !datasets[name] && slices.ContainsFunc(roots, func(root string) bool { return zfs.Within(name, root) })
 	}
-	for name := range c.pending {
-		if zfs.Pool(name) == pool && !datasets[name] {
-			delete(c.pending, name)
-		}
-	}
+	maps.DeleteFunc(c.newest, func(name string, _ entry) bool { return gone(name) })
+	maps.DeleteFunc(c.pending, func(name string, _ pendingReceive) bool { return gone(name) })
 }

@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/checker"
+	"snapwatch/internal/zfs"
 	"snapwatch/internal/zfstest"
 )
 
@@ -48,4 +50,41 @@ func TestPendingSince(t *testing.T) {
 	f.Set(zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}})
 	scan(t, s)
 	assert.Empty(t, s.Cache.pending)
+}
+
+// What this host itself makes beside a receive that is pending does not end it; a receive that
+// ended without a managed snapshot is another one by its token.
+func TestPendingBesideOtherSnapshots(t *testing.T) {
+	c := NewCache()
+	since := func(after time.Duration, ofAny, token, problem string) time.Time {
+		newest := managed(zfs.Stopped, hour)
+		disks := []checker.Disk{{Dataset: "tank/vm-1-disk-0", GUID: 1, Newest: newest, NewestOfAny: ofAny, PendingReceive: true, ReadAt: now.Add(after), Problem: problem}}
+		if problem != "" {
+			disks[0].Newest = nil
+		}
+		c.seePending(disks, map[string]string{"tank/vm-1-disk-0": token})
+		return disks[0].PendingSince
+	}
+	assert.Equal(t, now, since(0, stopped, "1-a", ""))
+	assert.Equal(t, now, since(hour, "zfs-auto-snap_hourly-1", "1-a", ""))
+	assert.Equal(t, now, since(2*hour, "zfs-auto-snap_hourly-2", "1-a", ""))
+	assert.Equal(t, now, since(2*hour, "zfs-auto-snap_hourly-2", "1-a", "its list took too long"))
+	assert.Equal(t, now, since(2*hour, stopped, "1-b", ""), "more of it arrived")
+	assert.Equal(t, now.Add(3*hour), since(3*hour, foreign, "1-c", ""), "one ended, and another began")
+}
+
+// Two configurations of one user share a cache.
+func TestConfigurationsShareACache(t *testing.T) {
+	clock := now
+	a := disk("tank/a/vm-1-disk-0", 1, snapshot(stopped, 2))
+	a.Token = true
+	f := zfstest.New(t, zfstest.World{Datasets: []zfstest.Dataset{pool("tank"), pool("tank/a"), pool("tank/b"), a, disk("tank/b/vm-2-disk-0", 2, snapshot(hourly, 3))}})
+	s := scanner(f)
+	s.Now = func() time.Time { return clock }
+	for i := range 3 {
+		clock = now.Add(time.Duration(i) * hour)
+		assert.Equal(t, now, scan(t, s, "tank/a").Disks[0].PendingSince)
+		scan(t, s, "tank/b")
+	}
+	assert.Len(t, f.Calls(), 2*3+2, "the newest are looked up once: %q", f.Calls())
 }

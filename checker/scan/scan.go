@@ -109,12 +109,12 @@ func problemText(pool string, err error) string {
 // once more, from fresh heads; a disk that is not answered for then is unreadable. Where
 // there is no time for that, what was read first stands.
 func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) error {
-	unanswered, err := s.readOnce(ctx, r, roots, pool, false)
+	heads, unanswered, err := s.readOnce(ctx, r, roots, pool, false)
 	if ctx.Err() == nil && (zfs.OnlyMissing(err) || len(unanswered) > 0) {
 		again := *pool
-		_, failed := s.readOnce(ctx, r, roots, &again, true)
+		fresh, _, failed := s.readOnce(ctx, r, roots, &again, true)
 		if failed == nil || ctx.Err() == nil || err != nil {
-			*pool, err = again, failed
+			*pool, heads, err = again, fresh, failed
 		}
 	}
 	if err != nil {
@@ -124,24 +124,28 @@ func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *c
 	for _, d := range pool.Disks {
 		known[d.Dataset] = true
 	}
-	s.Cache.retain(pool.Name, known)
-	s.Cache.seePending(pool.Disks)
+	s.Cache.retain(roots, known)
+	tokens := map[string]string{}
+	for _, h := range heads {
+		tokens[h.Name] = h.Token
+	}
+	s.Cache.seePending(pool.Disks, tokens)
 	return nil
 }
 
-// readOnce fills in the pool's disks, and returns which were not answered for, and why.
-func (s Scanner) readOnce(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, again bool) (map[string]string, error) {
+// readOnce fills in the pool's disks. It returns their heads, and which were not answered for,
+// and why.
+func (s Scanner) readOnce(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, again bool) (heads []zfs.Dataset, unanswered map[string]string, err error) {
 	pool.Remarks, pool.ReadAt = nil, s.Now()
-	heads, err := s.heads(ctx, r, roots, pool, again)
-	if err != nil {
-		return nil, err
+	if heads, err = s.heads(ctx, r, roots, pool, again); err != nil {
+		return nil, nil, err
 	}
 	found, unanswered, err := s.newest(ctx, r, heads, pool.ReadAt)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	pool.Disks = disks(heads, found, unanswered, pool.ReadAt)
-	return unanswered, nil
+	return heads, unanswered, nil
 }
 
 // otherVolume are the names of what a guest has beside its disks.

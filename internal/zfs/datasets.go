@@ -194,7 +194,8 @@ func (h *Dataset) set(property, value, source string) (err error) {
 	case "inconsistent":
 		h.Inconsistent = value == "1" || value == "yes" || value == "on"
 	case "receive_resume_token":
-		h.ResumeToken = unset(value) != ""
+		h.Token = unset(value)
+		h.ResumeToken = h.Token != ""
 	case "written":
 		if unset(value) != "" {
 			h.Written, err = strconv.ParseUint(value, 10, 64)

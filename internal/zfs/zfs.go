@@ -100,6 +100,8 @@ type Dataset struct {
 	Inconsistent bool
 	// ResumeToken is true when an interrupted receive waits to go on.
 	ResumeToken bool
+	// Token is its text, which is another one as soon as more has arrived.
+	Token string
 	// Written is how many bytes were written since the newest snapshot.
 	Written uint64
 	Running Property
