@@ -319,6 +319,13 @@ func TestReopen(t *testing.T) {
 	assert.Contains(t, notes[0].Text, "it is kept as "+path+".broken")
 	assert.Empty(t, s.Notes(now.Add(25*hour)))
 
+	require.NoError(t, os.Chmod(path, 0o666))
+	_, err = Reopen(path, now)
+	require.ErrorContains(t, err, "can be written by others than its owner")
+	require.NotErrorIs(t, err, ErrDamaged)
+	_, err = LoadInventory(path)
+	require.NoError(t, err, "whoever only reads it")
+
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, os.Mkdir(path, 0o700)) // read(2) fails, as with EIO
 	_, err = Reopen(path, now)

@@ -26,8 +26,10 @@ var ErrDamaged = errors.New("damaged")
 
 // LoadInventory reads the file at path; one that is not there has no Disks at all, nor has one
 // of which only forget has written.
-func LoadInventory(path string) (Inventory, error) {
-	text, err := os.ReadFile(path)
+func LoadInventory(path string) (Inventory, error) { return loadInventory(path, files.Read) }
+
+func loadInventory(path string, read func(string) ([]byte, error)) (Inventory, error) {
+	text, err := read(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Inventory{}, nil
 	}
@@ -49,10 +51,10 @@ func LoadInventory(path string) (Inventory, error) {
 	return file.Inventory, nil
 }
 
-// Reopen is [LoadInventory] for who keeps the file: one that is damaged is put aside, and the
-// inventory tells of the loss instead.
+// Reopen is [LoadInventory] for who keeps the file: one that another user may have written is
+// not believed; one that is damaged is put aside, and the inventory tells of the loss instead.
 func Reopen(path string, now time.Time) (Inventory, error) {
-	known, err := LoadInventory(path)
+	known, err := loadInventory(path, files.ReadPrivate)
 	if !errors.Is(err, ErrDamaged) {
 		return known, err
 	}

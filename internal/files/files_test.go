@@ -51,6 +51,15 @@ func TestReadPrivate(t *testing.T) {
 	assert.ErrorContains(t, err, "is no regular file")
 	_, err = ReadPrivate(path + "x")
 	assert.ErrorIs(t, err, os.ErrNotExist)
+	text, err = Read(path)
+	require.NoError(t, err)
+	assert.Equal(t, "a", string(text))
+	pipe := path + ".pipe"
+	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
+	for _, read := range []func(string) ([]byte, error){Read, ReadPrivate} {
+		_, err = read(pipe) // and does not wait
+		assert.ErrorContains(t, err, "is no regular file")
+	}
 	if os.Geteuid() == 0 {
 		require.NoError(t, os.Chmod(path, 0o600))
 		require.NoError(t, os.Chown(path, 65534, 65534))
