@@ -23,12 +23,12 @@ var configProperties = []string{"createtxg", "creation", GuestConfig, "guid"}
 
 // Configs reads all snapshots of a dataset with the configurations they keep, the
 // oldest first. Where they can't be read it returns none: a value may have made up a
-// snapshot. One of which something else can't be read is left out, with [Faults]. A value that is inherited is none: it would be that of the dataset as it is now
-// (facts: OpenZFS F). It costs time with every snapshot there is.
+// snapshot. One of which something else can't be read is left out, with [Faults]. A value
+// that is inherited is none: it would be that of the dataset as it is now. It costs time with every snapshot there is.
 func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, error) {
 	var all []KeptConfig
 	faults := Faults{}
-	bad := map[string]bool{}
+	bad, listed := map[string]bool{}, map[string]bool{}
 	at := len(configProperties)
 	argv := []string{"zfs", "get", "-Hp", "-d", "1", "-t", "snapshot", "-o", "name,property,value,source", strings.Join(configProperties, ","), dataset}
 	err := r.lines(ctx, argv, func(line string) error {
@@ -38,9 +38,10 @@ func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, erro
 		}
 		if at == len(configProperties) {
 			name, ok := strings.CutPrefix(f[0], dataset+"@")
-			if !ok || !printed(name) {
-				return unreadable("unexpected line %q: no snapshot of %s", clip(line), dataset)
+			if !ok || !printed(name) || listed[name] {
+				return unreadable("unexpected line %q: no snapshot of %s, or listed twice", clip(line), dataset)
 			}
+			listed[name] = true
 			all, at = append(all, KeptConfig{Snapshot: Snapshot{Dataset: dataset, Name: name}}), 0
 		}
 		c := &all[len(all)-1]
