@@ -50,10 +50,19 @@ func (s Scanner) Lookup(ctx context.Context, pool string, fullNames []string) (m
 			}
 		}
 		marks, err := r.LookupBookmarks(ctx, bookmarks)
+		faults, some = errors.AsType[zfs.Faults](err)
+		if err != nil && !some {
+			return err
+		}
+		for _, name := range bookmarks {
+			if dataset, snapshot, _ := strings.Cut(name, "#"); faults[dataset] != "" {
+				found[dataset+"@"+snapshot] = Lookup{} // likewise
+			}
+		}
 		for _, m := range marks {
 			found[m.FullName()] = Lookup{checker.AsBookmark, m.GUID, m.CreateTXG}
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("looking up snapshots: %s", problemText(pool, err))
