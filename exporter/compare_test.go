@@ -185,6 +185,7 @@ func TestCompareTellsWhatItNeverHad(t *testing.T) {
 		never  bool
 	}{
 		"made on the copy":                   {snapshot("hourly", 9, 2*time.Hour), func(*zfstest.Snapshot) {}, true},
+		"a _stopped, which goes by itself":   {snapshot("stopped", 9, 2*time.Hour), func(*zfstest.Snapshot) {}, false},
 		"it may have been rotated away":      {snapshot("hourly", 9, 7*time.Hour), func(*zfstest.Snapshot) {}, false},
 		"what is that old is held":           {snapshot("hourly", 9, 2*time.Hour), func(old *zfstest.Snapshot) { old.Holds = 1 }, false},
 		"what is that old is kept otherwise": {snapshot("hourly", 9, 2*time.Hour), func(old *zfstest.Snapshot) { *old = snapshot("daily", 10, 6*time.Hour); old.TXG = 2 }, false},

@@ -48,11 +48,15 @@ func (s *Store) tellSince(ctx context.Context, request checker.CompareRequest, a
 }
 
 // absent are the datasets, by pool, that lack the asker's newest snapshot though their own is
-// newer, and when that was made.
+// newer, and when that was made. A _stopped goes by rules of its own: that it is not there any
+// more shows nothing.
 func (*Store) absent(request checker.CompareRequest, answer checker.CompareAnswer) map[string]map[string]time.Time {
 	absent := map[string]map[string]time.Time{}
 	for i := range answer.Disks {
 		d, asked := &answer.Disks[i], request.Disks[i].Newest
+		if class, _ := zfs.ParseSnapshotName(asked.Name); class == zfs.Stopped {
+			continue
+		}
 		if d.Problem != "" || d.Presence != checker.Absent || d.Newest == nil || !asked.Creation.Before(d.Newest.Creation) {
 			continue
 		}
