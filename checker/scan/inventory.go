@@ -94,7 +94,8 @@ func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Invento
 				continue
 			}
 			later := old.Since.After(pool.ReadAt) && !old.Since.After(now)
-			if (!wasWhole(d) && !(known && old.GUID == d.GUID)) || later || s.forgot(d.Dataset, pool.ReadAt, now) {
+			counts := wasWhole(d) || (known && old.GUID == d.GUID)
+			if !counts || later || s.forgot(d.Dataset, pool.ReadAt, now) {
 				continue
 			}
 			seen := KnownDisk{GUID: d.GUID, Since: pool.ReadAt}

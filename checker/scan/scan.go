@@ -106,18 +106,18 @@ func problemText(pool string, err error) string {
 }
 
 // read fills in the pool's disks. What a lookup does not answer completely is read
-// once more, from fresh heads; a disk that is not answered for then is unreadable. Where
+// once more, from fresh heads, and so is all where something vanished; a disk that is not answered for then is unreadable. Where
 // there is no time for that, what was read first stands.
 func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) error {
-	heads, unanswered, err := s.readOnce(ctx, r, roots, pool, false)
+	heads, unanswered, err := s.readOnce(ctx, r, roots, pool)
 	if ctx.Err() == nil && (zfs.OnlyMissing(err) || len(unanswered) > 0) {
 		again := *pool
-		fresh, _, failed := s.readOnce(ctx, r, roots, &again, true)
-		if failed == nil || ctx.Err() == nil || err != nil {
+		fresh, _, failed := s.readOnce(ctx, r, roots, &again)
+		if failed == nil || zfs.OnlyMissing(failed) || ctx.Err() == nil {
 			*pool, heads, err = again, fresh, failed
 		}
 	}
-	if err != nil {
+	if err != nil && !zfs.OnlyMissing(err) {
 		return err
 	}
 	known := map[string]bool{}
@@ -134,28 +134,29 @@ func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *c
 }
 
 // readOnce fills in the pool's disks. It returns their heads, and which were not answered for,
-// and why.
-func (s Scanner) readOnce(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, again bool) (heads []zfs.Dataset, unanswered map[string]string, err error) {
+// and why. An error with heads is that something vanished while zfs walked, which is left out.
+func (s Scanner) readOnce(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) ([]zfs.Dataset, map[string]string, error) {
 	pool.Remarks, pool.ReadAt = nil, s.Now()
-	if heads, err = s.heads(ctx, r, roots, pool, again); err != nil {
-		return nil, nil, err
+	heads, vanished := s.heads(ctx, r, roots, pool)
+	if vanished != nil && !zfs.OnlyMissing(vanished) {
+		return nil, nil, vanished
 	}
 	found, unanswered, err := s.newest(ctx, r, heads, pool.ReadAt)
 	if err != nil {
 		return nil, nil, err
 	}
 	pool.Disks = disks(heads, found, unanswered, pool.ReadAt)
-	return heads, unanswered, nil
+	return heads, unanswered, vanished
 }
 
 // otherVolume are the names of what a guest has beside its disks.
 var otherVolume = regexp.MustCompile(`^(vm|subvol|base|basevol)-\d+-(cloudinit|state|fleece)`)
 
-// heads reads the disks' heads, in order of their names. What vanishes while zfs walks is an
-// error at first; if something does again, it is left out: it alone is not known.
-func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, again bool) ([]zfs.Dataset, error) {
+// heads reads the disks' heads, in order of their names. An error that says only what is
+// missing comes with all others.
+func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) ([]zfs.Dataset, error) {
 	heads, err := r.Descendants(ctx, roots...)
-	if err != nil && !(again && zfs.OnlyMissing(err)) {
+	if err != nil && !zfs.OnlyMissing(err) {
 		return nil, err
 	}
 	var others []string
@@ -182,7 +183,7 @@ func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *
 		}
 	}
 	slices.SortFunc(of, func(a, b zfs.Dataset) int { return strings.Compare(a.Name, b.Name) })
-	return of, nil
+	return of, err
 }
 
 // disks joins heads with what was found out about their snapshots.

@@ -34,7 +34,7 @@ func (r Reader) labelled(ctx context.Context, depth, names []string) ([]Dataset,
 // that it is bad; and half of the time stays for what has to be read after the labels.
 func (r Reader) label(ctx context.Context, disks map[string]*Dataset) {
 	if deadline, ends := ctx.Deadline(); ends {
-		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2)
+		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2) //nolint:forbidigo // a deadline is by this clock, too
 		defer cancel()
 		ctx = half
 	}
