@@ -67,6 +67,6 @@ func TestNoClusterAnswersForAnother(t *testing.T) {
 	}
 	// Where all come from one cluster, its nodes answer.
 	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{old}}}, NewPolicy(config.Default()), now)
-	r = r.WithOwners(NewPolicy(config.Default()), map[string][]Evidence{old.Dataset: {gone("a", "west")}})
+	r = r.WithOwners(NewPolicy(config.Default()), map[string][]Evidence{old.Dataset: {node("a", NotOwned, presence(AsBookmark, old.Newest.GUID))}})
 	assert.Equal(t, Orphaned, r.Disks[0].Verdict)
 }

@@ -44,11 +44,11 @@ var outcomes = [...]OutcomeRow{
 	{InSync, "in sync", all(OK), "the owner's newest snapshot is here, or the replica has not been behind for longer than a limit"},
 	{Lagging, "lagging", [3]State{OK, Warning, Critical}, "the owner has had newer snapshots for longer than a limit"},
 	{Diverged, "diverged", all(Critical), "its newest snapshot is not older than the owner's and not the owner's, or the owner has that name with another guid"},
-	{NoOwner, "no owner", all(Unknown), "no node that was asked has the guest, though it is somewhere, or may be"},
+	{NoOwner, "no owner", all(Unknown), "no node that was asked has the guest, though it is somewhere, or may be, or no node that was asked is known to have had the disk"},
 	{TwoOwners, "two owners", all(Unknown), "more than one node says that the guest is its own"},
 	{OwnerUnreachable, "owner unreachable", all(Unknown), "no node that answered has the guest, and one did not answer"},
 	{OwnerUnreadable, "owner unreadable", all(Unknown), "the owner cannot tell about its own disk, or has none of that name"},
-	{OutcomeOrphaned, "orphaned", all(Warning), "every node that may own the guest answered that none has it, or its owner that the disk is gone there: remove the copy, or ignore it"},
+	{OutcomeOrphaned, "orphaned", all(Warning), "no node that was asked has the guest, and one of them holds the copy's newest snapshot or has the guest as a template; or its owner answers that the disk is gone there: look before you remove the copy, or ignore it"},
 	{OutcomeExcluded, "excluded by its owner", all(OK), "its owner answers that it takes no snapshots of it: label:nosnap there, a template, or ignore in its configuration"},
 }
 
@@ -160,11 +160,19 @@ func (e Evidence) owns(d Disk) bool {
 // takesNone reports whether the owner says that nothing of the disk is to come.
 func (e Evidence) takesNone() bool { return e.Gone || e.Excluded != "" }
 
-// ownerless says why a disk has no owner. Only a no of every node that may own it
-// makes it orphaned.
+// look is what to do about a copy that its owner does not use any more. What says so may
+// have been installed again, or its pool made again, while the copy is all that is left.
+const look = "look before you remove it, or put it under ignore:"
+
+// hadIt reports whether the node is known to have had the disk.
+func (e Evidence) hadIt(d Disk) bool { return e.holds(d) || e.Template }
+
+// ownerless says why a disk has no owner. Only a no of every node that may own it, of which
+// one had it, makes it orphaned: a node that was installed again, or another's URL, says no
+// of every guest.
 func ownerless(d Disk, nodes []Evidence) Comparison {
 	var failed, unknown, elsewhere []string
-	denied, foreign := 0, ""
+	denied, had, foreign := 0, "", ""
 	for _, e := range nodes {
 		switch {
 		case e.Failure != "":
@@ -178,6 +186,9 @@ func ownerless(d Disk, nodes []Evidence) Comparison {
 			elsewhere = append(elsewhere, e.ConfiguredOn)
 		default:
 			denied++
+			if had == "" && e.hadIt(d) {
+				had = e.Node
+			}
 		}
 	}
 	switch {
@@ -188,8 +199,10 @@ func ownerless(d Disk, nodes []Evidence) Comparison {
 	case len(elsewhere) > 0:
 		slices.Sort(elsewhere)
 		return outcome(NoOwner, "guest %d is on %s, which was not asked or has just lost it", d.VMID, strings.Join(slices.Compact(elsewhere), ", "))
+	case had != "":
+		return outcome(OutcomeOrphaned, "no node has guest %d any more (%d asked), and %s had this disk: %s", d.VMID, denied, had, look)
 	case denied > 0:
-		return outcome(OutcomeOrphaned, "no node has guest %d any more (%d asked): remove the disk, or ignore it", d.VMID, denied)
+		return outcome(NoOwner, "no node has guest %d (%d asked), and none is known to have had this disk: was the guest deleted, or was its node not asked?", d.VMID, denied)
 	}
 	if foreign != "" {
 		return outcome(NoOwner, "no node of cluster %s was asked", foreign)
@@ -203,9 +216,9 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 	case o.Problem != "":
 		return outcome(OwnerUnreadable, "%s: %s", o.Node, o.Problem)
 	case o.Gone && o.Template:
-		return outcome(OutcomeOrphaned, "guest %d is a template on %s now: remove this copy of %s, or put it under ignore:", d.VMID, o.Node, o.Dataset)
+		return outcome(OutcomeOrphaned, "guest %d is a template on %s now, this is a copy of its %s: %s", d.VMID, o.Node, o.Dataset, look)
 	case o.Gone:
-		return outcome(OutcomeOrphaned, "%s is gone on %s, which has guest %d: remove this copy, or put it under ignore:", o.Dataset, o.Node, d.VMID)
+		return outcome(OutcomeOrphaned, "%s is gone on %s, which has guest %d: %s", o.Dataset, o.Node, d.VMID, look)
 	case o.Excluded != "":
 		return outcome(OutcomeExcluded, "%s takes no snapshots of it: %s", o.Node, o.Excluded)
 	case o.Newest == nil:

@@ -38,7 +38,7 @@ one. This page is made from the table in ` + "`checker/verdict.go`" + `.
 ## Comparison with the owner
 
 ` + "`check --owners`" + ` compares each disk with the node that owns its guest now. The worse of the verdict's state and
-this one counts; only a stale disk that its owner does not use any more becomes *orphaned*, and one that its owner takes no
+this one counts; only a stale disk that its owner is known to have had and does not use any more becomes *orphaned*, and one that its owner takes no
 snapshots of *excluded*. A disk that is unreadable, missing, receiving or excluded is not compared, and one that never had a
 snapshot only with an owner that says so. A lag is how long the owner has had a snapshot that
 the replica lacks (or the difference of the newest ones, where it does not know), held against the limits of an age.

@@ -115,8 +115,8 @@ func lagging(d Result, nodes []Evidence) string {
 // advice is what to do about an outcome, told before what to do about a verdict.
 var advice = map[Outcome][]string{
 	Diverged:         {"compare by guid, here and on the owner: zfs list -t snapshot -o name,guid -s createtxg DATASET"},
-	OutcomeOrphaned:  {"if the guest was deleted: zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
-	NoOwner:          {"name the node that has the guest: snapwatch explain DATASET --owners URL,…"},
+	OutcomeOrphaned:  {"look before you remove it: is the guest deleted for good? zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
+	NoOwner:          {"name the node that has the guest: snapwatch explain DATASET --owners URL,…", "if the guest was deleted: zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
 	TwoOwners:        {"on each of them: qm config VMID (pct config VMID); only one may have the guest"},
 	OwnerUnreachable: {"on the node that does not answer: systemctl status snapwatch-exporter"},
 	OwnerUnreadable:  {"on the owner: snapwatch check -v --vmid VMID"},
@@ -130,7 +130,7 @@ var nextByVerdict = map[Verdict][]string{
 	Never:      {"on the owner: snapwatch snap --dry-run -v", "does the replication send managed snapshots (autosnap_…), or only its own?"},
 	Future:     {"timedatectl, here and on the node that took the snapshot"},
 	Stopped:    {"ask the owner whether the guest is still off: snapwatch explain DATASET --owners URL,…"},
-	Orphaned:   {"zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
+	Orphaned:   {"look before you remove it: zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
 }
 
 func next(d Result, nodes []Evidence) []string {

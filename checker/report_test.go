@@ -72,7 +72,7 @@ func TestOrphanedNeedsAnAnswer(t *testing.T) {
 	stale, off := aDisk("1", zfs.Hourly, 73*hour), aDisk("2", zfs.Stopped, 73*hour)
 	p := NewPolicy(config.Default())
 	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{stale, off}}}, p, now)
-	gone := []Evidence{{Node: "a", Owned: NotOwned}}
+	gone := []Evidence{{Node: "a", Owned: NotOwned, Presence: AsSnapshot, PresenceGUID: 7}}
 	asked := r.WithOwners(p, map[string][]Evidence{stale.Dataset: gone, off.Dataset: gone})
 	assert.Equal(t, Warning, asked.State())
 	for _, d := range asked.Disks {
@@ -89,6 +89,10 @@ func TestOrphanedNeedsAnAnswer(t *testing.T) {
 	dead := r.WithOwners(p, map[string][]Evidence{stale.Dataset: {{Node: "a", Failure: "refused"}}, off.Dataset: gone})
 	assert.Equal(t, Critical, dead.State())
 	assert.Equal(t, Stale, dead.Disks[0].Verdict)
+	stranger := r.WithOwners(p, map[string][]Evidence{stale.Dataset: {{Node: "a", Owned: NotOwned, Gone: true}}, off.Dataset: gone})
+	assert.Equal(t, Critical, stranger.State(), "it never had the disk, as far as is known")
+	assert.Equal(t, Stale, stranger.Disks[0].Verdict)
+	assert.Contains(t, stranger.Disks[0].FullReason(), "was the guest deleted, or was its node not asked?")
 }
 
 func TestExpiredMaintenanceIsAWarning(t *testing.T) {

@@ -67,7 +67,7 @@ var table = [...]Row{
 	{Stopped, "stopped", [3]State{OK, Warning, Warning}, [3]string{"grey", "yellow", "yellow"},
 		"its newest snapshot ends in _stopped and no receive has been pending for longer than the warning limit; alarms beyond max_stopped_age"},
 	{Orphaned, "orphaned", all(Warning), colours("yellow"),
-		"it is older than a limit, and its owner answers that nothing uses it there any more; without an answer it is stale"},
+		"it is older than a limit, and a node that is known to have had it answers that nothing uses it there any more; without such an answer it is stale"},
 	{Stale, "stale", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
 		"its newest managed snapshot is older than a limit"},
 	{Fresh, "fresh", all(OK), colours("green"),

@@ -182,8 +182,9 @@ func TestCheckAndNodesThatCannotBeAsked(t *testing.T) {
 		})
 	}
 	s := newSite(t, vm(100, "hourly", time.Hour))
-	status, _ := s.check("-t", "30s", "--owners", say(strings.Replace(one, "%", `"no"`, 1)))
-	assert.Equal(t, 1, status, "fields of a newer owner are no error; %s", s.out.String())
+	status, first := s.check("-t", "30s", "--owners", say(strings.Replace(one, "%", `"no"`, 1)))
+	assert.Equal(t, 3, status)
+	assert.Contains(t, first, "1 of 1 disks no owner", "fields of a newer owner are no error; %s", s.out.String())
 }
 
 func TestCheckAsksTheOwnersThoughAPoolHangs(t *testing.T) {
@@ -228,7 +229,7 @@ func TestCheckLogsInAndKnowsWhomItAsks(t *testing.T) {
 	}{
 		"not trusted":      {"", 3, "certificate"},
 		"no password":      {"--owners-ca " + ca, 3, "401"},
-		"all of it":        {"--owners-ca " + ca + " --owners-user replica --owners-password-file " + password, 1, "orphaned"},
+		"all of it":        {"--owners-ca " + ca + " --owners-user replica --owners-password-file " + password, 3, "no owner"},
 		"no such ca":       {"--owners-ca /nonexistent", 3, "owners: ca: open /nonexistent"},
 		"no certificate":   {"--owners-ca " + password, 3, "no certificate in"},
 		"no password file": {"--owners-user u --owners-password-file /nonexistent", 3, "password_file"},

@@ -93,7 +93,7 @@ func TestReplicaVerdicts(t *testing.T) {
 	verdict("tc/"+reused, "stopped", "CRITICAL", "lagging")
 	verdict("tc/"+moved, "stale", "CRITICAL", "lagging")
 	verdict("tc/new/"+moved, "fresh", "OK", "in sync")
-	verdict("tc/"+deleted, "stopped", "WARNING", "orphaned")
+	verdict("tc/"+deleted, "stopped", "UNKNOWN", "no owner") // nothing of it is left to show that A had it
 
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\nlimits: {max_initial_receive: 1h}\n"))
 	late := w.judged("--disk", seeded)
