@@ -168,10 +168,16 @@ func readConfig(path string, id ID) (Config, error) {
 	return config, nil
 }
 
-// Installed reports whether Proxmox is on this machine at all, running or not.
+// Installed reports whether Proxmox is on this machine at all, running or not. It looks for
+// Etc's name only in the directory above: whoever looks at the mount waits for pmxcfs.
 func (h Host) Installed() bool {
-	_, err := os.Stat(h.Etc)
-	return !errors.Is(err, fs.ErrNotExist)
+	above, err := os.Open(filepath.Dir(h.Etc))
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	defer func() { _ = above.Close() }()
+	names, err := above.Readdirnames(-1)
+	return err != nil || slices.Contains(names, filepath.Base(h.Etc))
 }
 
 // Uptime is how long this machine has been up.
