@@ -10,10 +10,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"snapwatch/internal/command"
+	"snapwatch/internal/lock"
 )
 
 // ownersTimeout is how long the names below /etc/pve may take, which lie in memory.
@@ -63,10 +66,25 @@ func (h Host) ask(ctx context.Context, q question) (answer, error) {
 			err = ctx.Err()
 		}
 	}
-	if err != nil && ctx.Err() != nil {
-		return answer{}, fmt.Errorf("reading %s: %w (is pmxcfs hung? systemctl status pve-cluster)", h.Etc, ctx.Err())
+	if err == nil || ctx.Err() == nil {
+		return a, err
 	}
-	return a, err
+	last := ""
+	if busy, hangs := errors.AsType[*lock.Busy](err); hangs {
+		last = fmt.Sprintf("the reader before this one still hangs (%v): ", busy)
+	}
+	return answer{}, fmt.Errorf("reading %s: %s%w (is pmxcfs hung? systemctl status pve-cluster)", h.Etc, last, ctx.Err())
+}
+
+// turn waits until no other reader of this user reads on this machine, or until ctx ends.
+// A reader that hangs ends by no signal: each further one would stay, too. The lock is nil
+// where none can be made.
+func (h Host) turn(ctx context.Context) (*lock.Lock, error) {
+	l, err := lock.Wait(ctx, filepath.Join(h.Lock, fmt.Sprintf("snapwatch-read-pve@%d.lock", os.Geteuid())), time.Now())
+	if _, busy := errors.AsType[*lock.Busy](err); busy {
+		return nil, err
+	}
+	return l, nil
 }
 
 func askReader(ctx context.Context, q question) (answer, error) {
@@ -74,8 +92,17 @@ func askReader(ctx context.Context, q question) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	turn, err := q.Host.turn(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	reader := command.Cmd{Argv: q.Host.Reader, Stdin: string(asked)}
+	if turn != nil { // the reader keeps it for as long as it lives
+		defer func() { _ = turn.Release() }()
+		reader.Inherit = []*os.File{turn.File()}
+	}
 	var text strings.Builder
-	err = command.Lines(ctx, command.Cmd{Argv: q.Host.Reader, Stdin: string(asked)}, func(line string) error {
+	err = command.Lines(ctx, reader, func(line string) error {
 		text.WriteString(line)
 		return nil
 	})

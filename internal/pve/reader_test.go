@@ -3,8 +3,10 @@ package pve
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -83,4 +85,41 @@ func TestAnotherProcessHangs(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.ErrorContains(t, err, "is pmxcfs hung?")
 	assert.Less(t, time.Since(begun), 5*time.Second)
+}
+
+// A reader that hangs in the kernel ends by no signal. However often somebody asks, there is
+// one of them; when it is gone the next one reads.
+func TestOneReaderHangs(t *testing.T) {
+	h := testHost(t)
+	require.NoError(t, os.MkdirAll(h.Lock, 0o755))
+	begun, living := filepath.Join(h.Lock, "begun"), filepath.Join(h.Lock, "living")
+	h.Reader = []string{"sh", "-c", fmt.Sprintf("echo begun >>%s; setsid sh -c 'echo $$ >%s; exec sleep 60' & wait", begun, living)}
+	readers := func() int {
+		text, err := os.ReadFile(begun)
+		require.NoError(t, err)
+		return strings.Count(string(text), "begun")
+	}
+	ask := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		_, err := h.ask(ctx, question{What: "owners"})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		return err
+	}
+	require.NotContains(t, ask().Error(), "before this one")
+	for range 3 {
+		require.ErrorContains(t, ask(), "the reader before this one still hangs")
+	}
+	assert.Equal(t, 1, readers())
+	end := func() {
+		text, err := os.ReadFile(living)
+		require.NoError(t, err)
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		require.NoError(t, err)
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	end()
+	require.NotContains(t, ask().Error(), "before this one")
+	assert.Equal(t, 2, readers())
+	end()
 }
