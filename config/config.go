@@ -106,9 +106,10 @@ func Load(path string) (Config, error) {
 	return c, nil
 }
 
-// LoadDefault reads [Path] if it is there, and else returns the defaults.
+// LoadDefault reads [Path] if it is there, and else returns the defaults. A link to nowhere is
+// there: somebody meant to configure something.
 func LoadDefault(path string) (Config, error) {
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return Default(), nil
 	}
 	return Load(path)
@@ -161,7 +162,11 @@ func eachKey(n *yaml.Node, check func(key, value *yaml.Node) error) error {
 // emptySelector finds a key that says what an entry is for, without a value: the entry
 // would be for all, as if the key were not there.
 func emptySelector(key, value *yaml.Node) error {
-	if slices.Contains([]string{"vmid", "disk", "pool"}, key.Value) && value.ShortTag() == "!!null" {
+	if value.Kind == yaml.AliasNode {
+		value = value.Alias
+	}
+	nothing := value.ShortTag() == "!!null" || value.Kind == yaml.ScalarNode && value.Value == ""
+	if slices.Contains([]string{"vmid", "disk", "pool"}, key.Value) && nothing {
 		return fmt.Errorf("line %d: %s has no value, so that the entry would be for all; give it one, or take the key out", key.Line, key.Value)
 	}
 	return nil

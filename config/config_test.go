@@ -98,4 +98,21 @@ func TestLoadDefault(t *testing.T) {
 	assert.ErrorContains(t, err, `line 1: unknown key "bookmark"; did you mean "bookmarks"?`)
 	_, err = LoadDefault(filepath.Dir(path))
 	assert.ErrorContains(t, err, "is a directory")
+	link := filepath.Join(t.TempDir(), "config.yaml")
+	require.NoError(t, os.Symlink("/nonexistent/config.yaml", link))
+	_, err = LoadDefault(link)
+	assert.ErrorContains(t, err, "no such file", "somebody meant it to be there")
+}
+
+// A template whose variable was empty must not make an entry one for all.
+func TestAnEmptySelectorIsNone(t *testing.T) {
+	for _, text := range []string{
+		"overrides:\n- pool: tank\n  disk: \"\"\n  ignore: true\n",
+		"overrides:\n- vmid: 100\n  pool: ''\n  ignore: true\n",
+		"maintenance:\n- vmid:\n  disk: x\n  until: 2099-01-01T00:00:00Z\n",
+		"overrides:\n- {pool: tank, disk: &nothing '', ignore: true}\n- {pool: tank, disk: *nothing, ignore: true}\n",
+	} {
+		_, err := parse([]byte(text))
+		assert.ErrorContains(t, err, "has no value, so that the entry would be for all", text)
+	}
 }
