@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -12,16 +13,46 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// MaxBody is the largest request or answer of a comparison that is read, in bytes.
-const MaxBody = 16 << 20
+// How much a comparison may take: the bytes of a request and of an answer that are read, and
+// the disks of a request.
+const (
+	MaxRequest      = 8 << 20
+	MaxAnswer       = 16 << 20
+	MaxCompareDisks = 20000
+)
 
 const compareVersion = 2
 
 // CompareRequest is what a replica asks a node that may own its disks, by POST to
 // /api/v1/compare.
 type CompareRequest struct {
-	Version int           `json:"version"`
-	Disks   []CompareDisk `json:"disks"`
+	Version int          `json:"version"`
+	Disks   CompareDisks `json:"disks"`
+}
+
+// CompareDisks are the disks of a [CompareRequest], [MaxCompareDisks] at most.
+type CompareDisks []CompareDisk
+
+// UnmarshalJSON implements [json.Unmarshaler]. It ends at the first disk that is too many,
+// before there is room for all.
+func (c *CompareDisks) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if start, err := d.Token(); err != nil || start != json.Delim('[') {
+		return errors.Join(errors.New("disks: a list is needed"), err)
+	}
+	*c = CompareDisks{}
+	for d.More() {
+		if len(*c) == MaxCompareDisks {
+			return fmt.Errorf("more than %d disks; use --pool, --vmid or --disk", MaxCompareDisks)
+		}
+		var disk CompareDisk
+		if err := d.Decode(&disk); err != nil {
+			return err
+		}
+		*c = append(*c, disk)
+	}
+	return nil
 }
 
 // CompareDisk is one disk of a [CompareRequest].
@@ -105,7 +136,7 @@ func newCompareDisk(d Disk, origin string) CompareDisk {
 // NewCompareRequest asks about the report's disks that were read, whose datasets here
 // it returns, too. originOf tells where a dataset comes from, as [config.Watch.OriginOf].
 func NewCompareRequest(r Report, originOf func(dataset string) (cluster, origin string)) (request CompareRequest, datasets []string) {
-	request = CompareRequest{Version: compareVersion, Disks: []CompareDisk{}}
+	request = CompareRequest{Version: compareVersion, Disks: CompareDisks{}}
 	for _, d := range r.Disks {
 		if d.Newest != nil || d.Verdict == Never {
 			_, origin := originOf(d.Dataset)

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"snapwatch/checker"
 	"snapwatch/checker/scan"
@@ -16,16 +19,33 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// compareAPI answers a [checker.CompareRequest]. Half of its time is for reading the
-// pools, so that one that hangs leaves time to look names up in the others.
+// maxComparisons are under way at the same time: each holds its request and its answer.
+const maxComparisons = 2
+
+// compareAPI answers a [checker.CompareRequest]. A quarter of its time is for waiting until
+// others are at their end, half for reading the pools, so that one that hangs leaves time to
+// look names up in the others.
 func compareAPI(store *Store) http.Handler {
+	turns := make(chan struct{}, maxComparisons)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A page in a browser can send anything but this type to another site.
 		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 			http.Error(w, "the body must be application/json", http.StatusUnsupportedMediaType)
 			return
 		}
-		request, err := checker.ReadCompareRequest(http.MaxBytesReader(w, r.Body, checker.MaxBody))
+		ctx, cancel := context.WithTimeout(r.Context(), timeoutOf(r))
+		defer cancel()
+		select {
+		case turns <- struct{}{}:
+			defer func() { <-turns }()
+		case <-r.Context().Done():
+			return
+		case <-time.After(timeoutOf(r) / 4):
+			w.Header().Set("Retry-After", "10")
+			http.Error(w, fmt.Sprintf("%d others compare with this node already: ask again later, or not all at the same time", maxComparisons), http.StatusServiceUnavailable)
+			return
+		}
+		request, err := checker.ReadCompareRequest(http.MaxBytesReader(w, r.Body, checker.MaxRequest))
 		if err != nil {
 			status := http.StatusBadRequest
 			if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
@@ -34,8 +54,6 @@ func compareAPI(store *Store) http.Handler {
 			http.Error(w, err.Error(), status)
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), timeoutOf(r))
-		defer cancel()
 		reading, stop := context.WithTimeout(ctx, timeoutOf(r)/2)
 		defer stop()
 		store.Refresh(reading)
@@ -95,14 +113,18 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 	return answer
 }
 
-// wanted are full names of snapshots to look up, by pool.
-type wanted map[string][]string
+// wanted are full names of snapshots to look up, by pool, each once.
+type wanted map[string]map[string]bool
 
 func (w wanted) add(dataset string, asked checker.SnapshotRef) {
-	if asked.Name != "" {
-		pool := zfs.Pool(dataset)
-		w[pool] = append(w[pool], dataset+"@"+asked.Name)
+	if asked.Name == "" {
+		return
 	}
+	pool := zfs.Pool(dataset)
+	if w[pool] == nil {
+		w[pool] = map[string]bool{}
+	}
+	w[pool][dataset+"@"+asked.Name] = true
 }
 
 // renamed answers for a disk that is not where the asker says that it comes from: one of
@@ -129,7 +151,7 @@ func (s *Store) lookUp(ctx context.Context, wanted wanted) (all map[string]scan.
 	var asking sync.WaitGroup
 	for pool, names := range wanted {
 		asking.Go(func() {
-			found, err := s.settings.Scanner.Lookup(ctx, pool, names)
+			found, err := s.settings.Scanner.Lookup(ctx, pool, slices.Sorted(maps.Keys(names)))
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

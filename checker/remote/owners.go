@@ -139,8 +139,9 @@ func (o Owners) post(ctx context.Context, u *url.URL, timeout time.Duration, req
 	if err != nil {
 		return checker.CompareAnswer{}, err
 	}
-	if len(text) > checker.MaxBody {
-		return checker.CompareAnswer{}, fmt.Errorf("asking would take more than %d bytes; use --pool, --vmid or --disk", checker.MaxBody)
+	if len(text) > checker.MaxRequest || len(request.Disks) > checker.MaxCompareDisks {
+		return checker.CompareAnswer{}, fmt.Errorf("asking of %d disks would take %d bytes: at most %d and %d can be asked of at once; use --pool, --vmid or --disk",
+			len(request.Disks), len(text), checker.MaxCompareDisks, checker.MaxRequest)
 	}
 	post, err := http.NewRequestWithContext(ctx, http.MethodPost, u.JoinPath("/api/v1/compare").String(), bytes.NewReader(text))
 	if err != nil {
@@ -156,7 +157,7 @@ func (o Owners) post(ctx context.Context, u *url.URL, timeout time.Duration, req
 		return checker.CompareAnswer{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	body, err := readAnswer(response, checker.MaxBody)
+	body, err := readAnswer(response, checker.MaxAnswer)
 	if err != nil {
 		return checker.CompareAnswer{}, err
 	}
