@@ -140,6 +140,10 @@ func (s *Store) renamed(d *checker.ComparedDisk, same []checker.Result, here vie
 			return
 		}
 	}
+	if here.problem != "" {
+		d.Problem = "not every pool could be read, and it may be there: " + here.problem
+		return
+	}
 	vmid, _, _ := zfs.ParseDiskName(d.Disk)
 	d.Gone, d.Template = true, here.templates[vmid]
 }
@@ -174,16 +178,27 @@ type view struct {
 	// problems are those of the pools, by the pool's name; problem is any of them.
 	problems map[string]string
 	problem  string
+	// lost are the problems of the pools that had a disk of that name when they were last read,
+	// unread is the problem of one of which nothing is known.
+	lost   map[string]string
+	unread string
 }
 
 func look(r checker.Report) view {
-	v := view{byName: map[string][]checker.Result{}, templates: map[int]bool{}, problems: map[string]string{}}
+	v := view{byName: map[string][]checker.Result{}, templates: map[int]bool{}, problems: map[string]string{}, lost: map[string]string{}}
 	for _, p := range r.Pools {
-		if p.Problem != "" {
-			v.problems[p.Name], v.problem = p.Problem, p.Problem
+		if p.Problem == "" {
+			continue
+		}
+		v.problems[p.Name], v.problem = p.Problem, p.Problem
+		if p.ReadAt.IsZero() && len(p.Disks) == 0 {
+			v.unread = p.Problem
 		}
 	}
 	for _, d := range r.Disks {
+		if problem := v.problems[zfs.Pool(d.Dataset)]; d.Gone && problem != "" {
+			v.lost[d.Name()] = problem
+		}
 		if !d.Gone {
 			v.byName[d.Name()] = append(v.byName[d.Name()], d)
 			if d.Template {
@@ -261,6 +276,10 @@ func (v view) meant(asked checker.CompareDisk, covers func(dataset string) bool)
 		return nil, nil, "there is no disk " + asked.Disk + " in the datasets: that this exporter reads"
 	case len(same) == 0:
 		return nil, nil, ""
+	case len(same) == 1 && v.lost[asked.Disk] != "":
+		return nil, nil, fmt.Sprintf("%s is called so, but another one may be the guest's: %s; name the origin under sources:", names[0], v.lost[asked.Disk])
+	case len(same) == 1 && v.unread != "" && v.unread != v.problems[zfs.Pool(names[0])]:
+		return nil, nil, fmt.Sprintf("%s is called so, but another one may be the guest's: %s; name the origin under sources:", names[0], v.unread)
 	case len(same) == 1:
 		return &same[0], nil, ""
 	}

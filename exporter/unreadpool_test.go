@@ -1,0 +1,52 @@
+package exporter
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"snapwatch/internal/zfstest"
+)
+
+// The disk may have moved to a pool that cannot be read: it is not gone.
+func TestNotGoneWhileAPoolIsUnread(t *testing.T) {
+	newest := snapshot("hourly", 3, time.Hour)
+	r := newRig(t, zfstest.World{Datasets: []zfstest.Dataset{
+		{Name: "rpool", GUID: 1}, {Name: "rpool/data", GUID: 3}, {Name: "tank", GUID: 2}, disk("tank/vm-100-disk-0", 11, newest),
+	}}, owns(100))
+	r.fake.Pool("tank", "SUSPENDED")
+	asked := ask("vm-100-disk-0", "rpool/data/vm-100-disk-0", newest)
+	d := compared(t, r, asked)[0]
+	assert.False(t, d.Gone)
+	assert.Contains(t, d.Problem, "not every pool could be read, and it may be there")
+	r.fake.Pool("tank", "ONLINE")
+	r.clock.forward(time.Minute)
+	d = compared(t, r, asked)[0]
+	assert.Empty(t, d.Problem)
+	assert.Equal(t, "tank/vm-100-disk-0", d.Dataset, "it moved")
+}
+
+// Where the guest's own disk is in a pool that is lost, an old copy does not answer for it.
+func TestNoCopyAnswersForALostPool(t *testing.T) {
+	old := snapshot("hourly", 1, 30*24*time.Hour)
+	w := zfstest.World{Datasets: []zfstest.Dataset{
+		{Name: "rpool", GUID: 1}, {Name: "backup", GUID: 2}, {Name: "other", GUID: 3},
+		disk("rpool/data/vm-100-disk-0", 11, old, snapshot("hourly", 3, time.Minute)),
+		disk("backup/vm-100-disk-0", 12, old), disk("backup/vm-101-disk-0", 13, old),
+	}}
+	r := newRig(t, w, owns(100))
+	assert.Contains(t, compared(t, r, ask("vm-100-disk-0", "", old))[0].Problem, "2 disks are called")
+	r.fake.Pool("rpool", "")
+	r.clock.forward(time.Minute)
+	for _, after := range []time.Duration{0, time.Hour} {
+		r.clock.forward(after)
+		assert.NotEmpty(t, compared(t, r, ask("vm-100-disk-0", "", old))[0].Problem)
+		assert.Equal(t, "backup/vm-101-disk-0", compared(t, r, ask("vm-101-disk-0", "", old))[0].Dataset, "the lost pool never had that one")
+		assert.Empty(t, compared(t, r, ask("vm-101-disk-0", "", old))[0].Problem)
+	}
+	// One that was never read could hold any.
+	r = newRig(t, w, owns(100))
+	r.fake.Pool("rpool", "SUSPENDED")
+	assert.Contains(t, compared(t, r, ask("vm-101-disk-0", "", old))[0].Problem, "another one may be the guest's")
+}
