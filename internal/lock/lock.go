@@ -25,7 +25,11 @@ const careful = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 
 // Lock is a held lock. flock(2) is called here and not through a library, since
 // the ones there are keep the open file to themselves, and a child must inherit it.
-type Lock struct{ file *os.File }
+type Lock struct {
+	file *os.File
+	// before is what stood in the file of an exclusive lock when it was taken.
+	before string
+}
 
 // Busy is the error for a lock that somebody else holds.
 type Busy struct {
@@ -60,12 +64,19 @@ func tryExclusive(path string, mode fs.FileMode, now time.Time) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The text is for people; the lock itself does not depend on it.
-	note := fmt.Sprintf("%d %d\n", os.Getpid(), now.Unix())
-	if err := l.file.Truncate(0); err == nil {
-		_, _ = l.file.WriteAt([]byte(note), 0)
-	}
+	before := make([]byte, longestNote)
+	n, _ := l.file.ReadAt(before, 0)
+	l.before = string(before[:n])
+	l.note(now, "")
 	return l, nil
+}
+
+// note writes who holds the lock, since when, and what else there is to say. The text is for
+// people and for [WaitTurn]; the lock itself does not depend on it.
+func (l *Lock) note(now time.Time, more string) {
+	if err := l.file.Truncate(0); err == nil {
+		_, _ = l.file.WriteAt(fmt.Appendf(nil, "%d %d\n%s", os.Getpid(), now.Unix(), more), 0)
+	}
 }
 
 // TryShared takes the lock at path shared with other readers, without waiting.
@@ -97,7 +108,7 @@ func try(path string, how int, mode fs.FileMode) (*Lock, error) {
 		err = syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
 	}
 	if err == nil {
-		return &Lock{file}, nil
+		return &Lock{file: file}, nil
 	}
 	defer func() { _ = file.Close() }()
 	if errors.Is(err, syscall.EWOULDBLOCK) {
@@ -185,7 +196,8 @@ func holder(file *os.File) *Busy {
 	busy := &Busy{Path: file.Name()}
 	note := make([]byte, longestNote)
 	n, _ := file.ReadAt(note, 0)
-	pid, since, _ := strings.Cut(strings.TrimSpace(string(note[:n])), " ")
+	first, _, _ := strings.Cut(string(note[:n]), "\n")
+	pid, since, _ := strings.Cut(strings.TrimSpace(first), " ")
 	seconds, err := strconv.ParseInt(since, 10, 64)
 	if err != nil {
 		return busy

@@ -48,6 +48,7 @@ func TestTurn(t *testing.T) {
 	assert.Equal(t, fmt.Sprintf("%s/list.lock is locked by process %d since %s: not waited for", dir, os.Getpid(), taken.Local().Format(time.DateTime)), two.Note)
 	assert.Len(t, two.Files(), 1)
 	two.Release()
+	require.NoError(t, os.Remove(filepath.Join(dir, own))) // that nobody waits for a minute
 	go func() {
 		time.Sleep(100 * time.Millisecond)
 		_ = other.Release()
@@ -56,6 +57,52 @@ func TestTurn(t *testing.T) {
 	require.NoError(t, err)
 	assert.Empty(t, three.Note, "who ends soon is waited for")
 	three.Release()
+}
+
+// Another user holds the shared lock for ever: of those who come at once one waits for it.
+func TestOneWaitsInVain(t *testing.T) {
+	dir := t.TempDir()
+	other, err := tryExclusive(filepath.Join(dir, "list.lock"), shared, taken)
+	require.NoError(t, err)
+	began := time.Now()
+	notes := make(chan string)
+	for range 6 {
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			got, err := WaitTurn(ctx, dir, "list", taken)
+			if err != nil {
+				notes <- "kept out: " + err.Error()
+				return
+			}
+			got.Release()
+			notes <- got.Note
+		}()
+	}
+	for range 6 {
+		assert.Contains(t, <-notes, "not waited for")
+	}
+	assert.Less(t, time.Since(began), 2900*time.Millisecond)
+	held := filepath.Join(dir, fmt.Sprintf("list@%d.lock", os.Geteuid()))
+	own, err := TryExclusive(held, taken)
+	require.NoError(t, err)
+	_, err = TryExclusive(held, taken)
+	assert.Equal(t, os.Getpid(), busy(t, err).PID)
+	own.note(taken, own.before)
+	_, err = TryExclusive(held, taken)
+	assert.Equal(t, taken.Unix(), busy(t, err).Since.Unix(), "who holds it stands in the first line")
+	require.NoError(t, own.Release())
+	// Once it is free all is as before, and after a while one waits again.
+	require.NoError(t, other.Release())
+	free, err := turn(t, dir, time.Second)
+	require.NoError(t, err)
+	assert.Empty(t, free.Note)
+	free.Release()
+	text, err := os.ReadFile(held)
+	require.NoError(t, err)
+	assert.NotContains(t, string(text), vain)
+	_, again := (&Lock{before: fmt.Sprintf("1 1\n%s%d\n", vain, taken.Add(-2*time.Minute).Unix())}).waitedInVain(taken)
+	assert.False(t, again)
 }
 
 // Whatever another user puts where the locks are, nobody waits for it, or is kept out.
