@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -15,14 +16,15 @@ const (
 	bodyTimeout   = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
-	// maxConnections are open at most, maxOfOne of them from one address.
+	// maxConnections are open at most, maxOfOne of them from one address, or one network of
+	// IPv6, of which one machine has all addresses.
 	maxConnections = 256
 	maxOfOne       = 64
 )
 
 // connections are those that are open. A new one beyond what may be takes the place of the
 // one that has been idle for longest, or is closed where none is: who holds many keeps out
-// nobody who asks.
+// nobody who asks. One that owes a request's body is idle, too.
 type connections struct {
 	mu   sync.Mutex
 	open map[net.Conn]connection
@@ -42,10 +44,7 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	c.last++
 	switch state {
 	case http.StateNew:
-		host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
-		if err != nil {
-			host = "" // a socket in the file system
-		}
+		host := hostOf(conn)
 		if c.open == nil {
 			c.open = map[net.Conn]connection{}
 		}
@@ -57,6 +56,37 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 		}
 	default:
 		delete(c.open, conn)
+	}
+}
+
+// hostOf is who a connection is counted for, "" for a socket in the file system.
+func hostOf(conn net.Conn) string {
+	from, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return ""
+	}
+	const network = 64
+	address := from.Addr().Unmap().WithZone("")
+	if address.Is6() {
+		return netip.PrefixFrom(address, network).Masked().String()
+	}
+	return address.String()
+}
+
+// openConnection is where a request finds its connection in its context.
+type openConnection struct{}
+
+// noted is for [http.Server.ConnContext].
+func (c *connections) noted(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, openConnection{}, func(owesBody bool) { c.owes(conn, owesBody) })
+}
+
+// owes notes whether a connection that is at work owes the rest of a body.
+func (c *connections) owes(conn net.Conn, body bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o, is := c.open[conn]; is {
+		c.open[conn] = connection{o.host, o.since, body}
 	}
 }
 
@@ -94,7 +124,12 @@ func timed(next http.Handler, limit time.Duration) http.Handler {
 			if end, has := ctx.Deadline(); has {
 				control := http.NewResponseController(w)
 				_ = control.SetReadDeadline(end)
-				r.Body = timedBody{r.Body, control}
+				owes, _ := r.Context().Value(openConnection{}).(func(bool))
+				if owes == nil {
+					owes = func(bool) {}
+				}
+				owes(true)
+				r.Body = timedBody{r.Body, control, owes}
 			}
 		}
 		next.ServeHTTP(w, r)
@@ -106,12 +141,14 @@ func timed(next http.Handler, limit time.Duration) http.Handler {
 type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController
+	owes    func(body bool)
 }
 
 func (b timedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err == io.EOF {
 		_ = b.control.SetReadDeadline(time.Time{})
+		b.owes(false)
 	}
 	return n, err
 }

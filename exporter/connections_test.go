@@ -63,9 +63,43 @@ func TestConnections(t *testing.T) {
 	assert.False(t, scraper.closed)
 	late := enter("192.0.2.2", http.StateActive)
 	assert.False(t, late.closed, "there is room for who asks")
+	for i := range 5000 {
+		enter(fmt.Sprintf("2001:db8::%x:%x", i, i), http.StateActive)
+	}
+	inNetwork := 0
+	for _, o := range c.open {
+		if strings.HasPrefix(o.host, "2001:db8:") {
+			inNetwork++
+		}
+	}
+	assert.Equal(t, maxOfOne, inNetwork, "one machine has all addresses of a network")
 	c.changed(late, http.StateIdle)
 	c.changed(late, http.StateClosed)
 	assert.Len(t, c.open, maxConnections-1)
+}
+
+// Bodies that do not come, to whatever path, take no scrape's place.
+func TestBodiesThatDoNotComeKeepNobodyOut(t *testing.T) {
+	r := newRig(t, world())
+	live := server().server(r.Store)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer live.Close()
+	go func() { _ = live.Serve(l) }()
+	for i := range maxOfOne {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+		path := []string{"/nowhere", "/api/v1/compare"}[i%2]
+		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{", path)
+		require.NoError(t, err)
+	}
+	time.Sleep(300 * time.Millisecond)
+	for range 3 {
+		get, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get("http://" + l.Addr().String() + "/-/healthy")
+		require.NoError(t, err)
+		require.NoError(t, get.Body.Close())
+	}
 }
 
 // Idle connections and bodies that never come keep no scrape out, and end.

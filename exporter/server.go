@@ -54,9 +54,10 @@ func (s Server) Serve(ctx context.Context, store *Store) error {
 }
 
 func (s Server) server(store *Store) *http.Server {
+	open := new(connections)
 	return &http.Server{
 		Handler: timed(s.Handler(store), bodyTimeout), ReadHeaderTimeout: headerTimeout, WriteTimeout: longestWait + time.Minute,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ConnState: new(connections).changed,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ConnState: open.changed, ConnContext: open.noted,
 	}
 }
 
