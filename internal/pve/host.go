@@ -83,13 +83,11 @@ func (h Host) readCluster() (Cluster, error) {
 		return Cluster{}, fmt.Errorf("%w: %w", ErrNotPVE, err)
 	}
 	c := Cluster{Node: filepath.Base(local), Guests: map[int]Config{}, Elsewhere: map[int]string{}}
-	entries, err := os.ReadDir(filepath.Join(h.Etc, "nodes"))
-	if err != nil {
+	if c.Nodes, err = h.nodes(); err != nil {
 		return Cluster{}, err
 	}
-	for _, e := range entries {
-		c.Nodes = append(c.Nodes, e.Name())
-		if err := h.readNode(&c, e.Name()); err != nil {
+	for _, node := range c.Nodes {
+		if err := h.readNode(&c, node); err != nil {
 			return Cluster{}, err
 		}
 	}
@@ -108,6 +106,18 @@ func (h Host) readCluster() (Cluster, error) {
 		c.Warnings = append(c.Warnings, c.Guests[vmid].Warnings...)
 	}
 	return c, nil
+}
+
+// nodes are the names of the cluster's nodes. What is no directory is somebody's note.
+func (h Host) nodes() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(h.Etc, "nodes"))
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
 }
 
 func (h Host) readNode(c *Cluster, node string) error {

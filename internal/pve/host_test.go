@@ -47,6 +47,18 @@ func TestCluster(t *testing.T) {
 	assert.Empty(t, c.HAStarted)
 }
 
+// Somebody's note among the nodes is no node, and no reason to read none.
+func TestANoteAmongTheNodes(t *testing.T) {
+	h := testCluster(t)
+	write(t, h.Etc+"/nodes/notes.txt", "")
+	c, err := h.Cluster(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, []string{"pve1", "pve2", "pve3"}, c.Nodes)
+	owners, err := h.Owners()
+	require.NoError(t, err)
+	assert.Equal(t, "pve2", owners.Of[201])
+}
+
 func TestNoCluster(t *testing.T) {
 	_, err := testHost(t).Cluster(t.Context())
 	assert.ErrorIs(t, err, ErrNotPVE)

@@ -34,13 +34,13 @@ func (h Host) readOwners() (Owners, error) {
 	// A guest that migrates while the nodes are walked may be passed by: it leaves a
 	// node not yet seen for one already seen. The second walk meets it there.
 	for range 2 {
-		nodes, err := os.ReadDir(filepath.Join(h.Etc, "nodes"))
+		nodes, err := h.nodes()
 		if err != nil {
 			return Owners{}, err
 		}
 		for _, n := range nodes {
-			err := h.eachGuest(n.Name(), func(id ID, _ string) error {
-				o.Of[id.VMID] = n.Name()
+			err := h.eachGuest(n, func(id ID, _ string) error {
+				o.Of[id.VMID] = n
 				return nil
 			})
 			if err != nil {
