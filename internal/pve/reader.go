@@ -80,7 +80,7 @@ func (h Host) ask(ctx context.Context, q question) (answer, error) {
 // A reader that hangs ends by no signal: each further one would stay, too. The lock is nil
 // where none can be made.
 func (h Host) turn(ctx context.Context) (*lock.Lock, error) {
-	l, err := lock.Wait(ctx, filepath.Join(h.Lock, fmt.Sprintf("snapwatch-read-pve@%d.lock", os.Geteuid())), time.Now())
+	l, err := lock.Wait(ctx, filepath.Join(h.Lock, fmt.Sprintf("snapwatch-read-pve@%d.lock", os.Geteuid())), time.Now()) //nolint:forbidigo // a note for people, which steers nothing
 	if _, busy := errors.AsType[*lock.Busy](err); busy {
 		return nil, err
 	}
