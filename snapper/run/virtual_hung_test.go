@@ -1,0 +1,83 @@
+package run
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfs"
+)
+
+// A pool that hangs, whatever its guests are at, does not keep those of another for long, nor
+// the end of the host.
+func TestHungPoolDelaysOthers(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		alive, final bool
+	}{{name: "stopped"}, {name: "living", alive: true}, {name: "final", final: true}} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.shutdown = test.final
+				w.guest(99, test.alive, "ssd")
+				w.guest(100, false, "tank")
+				w.guest(101, !test.final, "tank")
+				w.pool("ssd").hangs()
+				w.run(t, func(o *Options) { o.Final = test.final })
+				made := w.happened("tank: snapshot")
+				require.Len(t, made, 2)
+				assert.Less(t, made[1].at, time.Minute)
+				if test.final {
+					assert.Less(t, time.Since(w.begin), time.Minute)
+				}
+				for _, e := range w.happened("99: lock released") {
+					assert.Less(t, e.at, time.Minute)
+				}
+			})
+		})
+	}
+}
+
+// Nor does one that hangs while its guest is frozen, and both of the guest's locks are given
+// up after max_freeze and two seconds.
+func TestHungPoolFrozen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "ssd")
+		w.guest(200, true, "tank")
+		w.pool("ssd").hangs()
+		w.pool("ssd").onSync = nil
+		o := w.options()
+		limit := o.Config.MaxFreeze.Std() + 2*time.Second
+		w.run(t, freezing("100"))
+		assert.Equal(t, limit, w.once(t, "100: lock released").at)
+		assert.Equal(t, limit, w.once(t, "100: migration lock released").at)
+		assert.Less(t, w.once(t, "tank: snapshot").at, time.Minute)
+	})
+}
+
+// Nor does one that hangs after it was read, when the plan asks it for more.
+func TestHangsWhenAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.guest(101, false, "ssd")
+		w.pool("ssd").heads[0].Running = zfs.Property{} // so that its received labels are asked for
+		var asked bool
+		w.pool("ssd").onReceived = func(ctx context.Context) error {
+			asked = true
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		_, _, err := Run(ctx, w.options())
+		require.NoError(t, err)
+		assert.True(t, asked)
+		assert.LessOrEqual(t, w.once(t, "tank: snapshot").at, time.Minute)
+	})
+}

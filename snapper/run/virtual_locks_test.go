@@ -1,0 +1,208 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/report"
+	"snapwatch/lua"
+)
+
+// busyDisk answers that the first disk gets a snapshot in this transaction group already,
+// after a while in which the guests' locks had to be given up.
+func busyDisk(guests []lua.Guest) (map[string]lua.Outcome, error) {
+	time.Sleep(3 * time.Second)
+	errno := syscall.EAGAIN
+	return map[string]lua.Outcome{guests[0].Disks[0].Dataset: {Snapshot: &errno}}, nil
+}
+
+// A stop is not tried again once the guest's lock is given up: somebody may have started it.
+func TestStopRetriedWithoutLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		g := w.guest(100, false, "tank")
+		w.pool("tank").onSnapshot = func(_ context.Context, guests []lua.Guest) (map[string]lua.Outcome, error) {
+			g.alive = true
+			return busyDisk(guests)
+		}
+		r := w.run(t)
+		assert.Equal(t, []int{100}, w.once(t, "tank: snapshot").held)
+		require.Len(t, r.Disks, 1)
+		assert.Contains(t, r.Disks[0].Reason, "left to the next run: its lock had to be given up")
+	})
+}
+
+// Neither is the snapshot of a living guest: a rollback may have begun.
+func TestLivingRetriedWithoutLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		g := w.guest(100, true, "tank")
+		w.pool("tank").onSnapshot = func(_ context.Context, guests []lua.Guest) (map[string]lua.Outcome, error) {
+			g.cfg.Lock, g.rolling, g.alive = "rollback", true, false
+			return busyDisk(guests)
+		}
+		r := w.run(t)
+		assert.Equal(t, []int{100}, w.once(t, "tank: snapshot").held)
+		require.Len(t, r.Disks, 1)
+		assert.Contains(t, r.Disks[0].Reason, "left to the next run: its lock had to be given up")
+	})
+}
+
+// The storage phase of a rollback holds no lock, but the task list names it, also where the
+// configuration cannot be read.
+func TestRollbackConfigUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		g := w.guest(100, true, "tank")
+		g.unread, g.rolling = true, true
+		r := w.run(t)
+		assert.Empty(t, w.happened("tank: snapshot"))
+		assert.Equal(t, time.Second, w.once(t, "100: lock released").at)
+		require.Len(t, r.Disks, 1)
+		assert.Contains(t, r.Disks[0].Reason, "it is being rolled back")
+	})
+}
+
+// What happens to a guest after it was seen stopped twice is seen under its lock.
+func TestThroughTheLook(t *testing.T) {
+	for name, change := range map[string]func(*virtualGuest){
+		"nothing": nil,
+		"alive":   func(g *virtualGuest) { g.alive = true },
+		"busy":    func(g *virtualGuest) { g.busy = true },
+		"locked":  func(g *virtualGuest) { g.cfg.Lock = "rollback" },
+		"unread":  func(g *virtualGuest) { g.unread = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				g := w.guest(100, false, "tank")
+				w.pool("tank").onSync = func(context.Context) error {
+					if change != nil {
+						change(g)
+					}
+					return nil
+				}
+				w.run(t)
+				assert.Equal(t, name == "nothing", len(w.happened("_stopped")) == 1)
+			})
+		})
+	}
+}
+
+// What waits to be written is written before a guest is locked for its snapshot.
+func TestSyncBeforeLocks(t *testing.T) {
+	for name, change := range map[string]func(*virtualWorld) []func(*Options){
+		"stopped": func(w *virtualWorld) []func(*Options) { w.guest(100, false, "tank"); return nil },
+		"frozen": func(w *virtualWorld) []func(*Options) {
+			w.guest(100, true, "tank")
+			return []func(*Options){freezing("100")}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.run(t, change(w)...)
+				steps := w.happened("tank: ")
+				require.Len(t, steps, 2)
+				assert.Equal(t, "tank: sync", steps[0].what)
+				assert.Empty(t, steps[0].held)
+				assert.Contains(t, steps[1].what, "tank: snapshot")
+				assert.Equal(t, []int{100}, steps[1].held)
+			})
+		})
+	}
+}
+
+// A living guest whose lock is busy waits for two runs, and then no longer.
+func TestBusyRunsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank").busy = true
+		for n := range 3 {
+			w.run(t)
+			assert.Equal(t, n == 2, len(w.happened("tank: snapshot")) == 1, "run %d", n+1)
+			time.Sleep(15 * time.Minute)
+		}
+	})
+}
+
+// Locked guests wait for the program of their snapshots, so that it is for 50 disks at most,
+// unless one guest has more.
+func TestFewDisksTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		for vmid := 100; vmid < 220; vmid++ {
+			w.guest(vmid, true, "tank")
+		}
+		w.guest(300, true, strings.Fields(strings.Repeat("tank ", 60))...)
+		w.run(t)
+		var disks int
+		for _, names := range w.pool("tank").programs {
+			disks += len(names)
+			if len(names) > 50 {
+				assert.Len(t, names, 60)
+				assert.True(t, strings.HasPrefix(names[0], "tank/data/vm-300-"), names[0])
+			}
+		}
+		assert.Equal(t, 180, disks)
+		for _, e := range w.happened("tank: snapshot") {
+			assert.LessOrEqual(t, len(e.held), 50)
+			for _, vmid := range e.held {
+				assert.Contains(t, e.what, fmt.Sprintf("/vm-%d-disk-0@", vmid), "locked, but not for its own program")
+			}
+		}
+	})
+}
+
+// Replication and migration are kept away for the time a guest is frozen, and no longer.
+func TestMigrationLockReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.pool("tank").onSnapshot = func(context.Context, []lua.Guest) (map[string]lua.Outcome, error) {
+			time.Sleep(time.Second)
+			return nil, nil
+		}
+		r := w.run(t, freezing("100"))
+		assert.Equal(t, time.Duration(0), w.once(t, "100: migration lock taken").at)
+		assert.Equal(t, time.Second, w.once(t, "thaw").at)
+		assert.Equal(t, time.Second, w.once(t, "100: migration lock released").at)
+		require.Len(t, r.Quiesced, 1)
+		assert.Equal(t, report.Application, r.Quiesced[0].Consistent)
+	})
+}
+
+// A guest that is being replicated or migrated is not frozen, and gets its snapshot all the
+// same.
+func TestNoFreezeWhileMigrating(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank").moving = true
+		r := w.run(t, freezing("100"))
+		assert.Empty(t, w.happened("freeze"))
+		w.once(t, "tank: snapshot")
+		require.Len(t, r.Quiesced, 1)
+		assert.Equal(t, report.Crash, r.Quiesced[0].Consistent)
+		assert.Contains(t, r.Quiesced[0].Reason, "Proxmox works on it")
+	})
+}
+
+// A guest that was to be frozen and had to wait is reported as such.
+func TestFrozenLeftIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank").busy = true
+		r := w.run(t, freezing("100"))
+		assert.Empty(t, w.happened("tank: snapshot"))
+		require.Len(t, r.Disks, 1)
+		assert.Contains(t, r.Disks[0].Reason, "guest 100: left to the next run: Proxmox works on it")
+	})
+}

@@ -1,0 +1,217 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"snapwatch/internal/command"
+	"snapwatch/internal/zfs"
+	"snapwatch/lua"
+	"snapwatch/snapper"
+	"snapwatch/snapper/index"
+)
+
+// virtualPool is a pool of a [virtualWorld]. The functions let steps take long, hang or fail;
+// where they are nil, all succeeds at once.
+type virtualPool struct {
+	w         *virtualWorld
+	name      string
+	heads     []zfs.Dataset
+	snapshots map[string][]zfs.Snapshot
+	bookmarks map[string][]zfs.Snapshot
+	txg       uint64
+	history   zfs.History
+	index     index.Index
+
+	slowList    time.Duration
+	onBookmarks func() error
+	onReceived  func(context.Context) error
+	onSync      func(context.Context) error
+	// onSnapshot answers a program of a living or stopped guest's snapshots, unless it
+	// returns neither outcomes nor an error.
+	onSnapshot func(context.Context, []lua.Guest) (map[string]lua.Outcome, error)
+	// programs are the snapshots that each program was to make.
+	programs [][]string
+}
+
+// hang is a step on a pool that never ends.
+func hang(ctx context.Context) error {
+	<-ctx.Done()
+	return fmt.Errorf("zfs: %w", command.ErrStillRunning)
+}
+
+// hangs lets whatever changes the pool hang.
+func (p *virtualPool) hangs() {
+	p.onSync = hang
+	p.onSnapshot = func(ctx context.Context, _ []lua.Guest) (map[string]lua.Outcome, error) { return nil, hang(ctx) }
+}
+
+// virtualSnapshot is a snapshot of so long ago.
+func virtualSnapshot(dataset string, ago time.Duration, class zfs.Class, txg uint64) zfs.Snapshot {
+	at := time.Now().Add(-ago)
+	return zfs.Snapshot{Dataset: dataset, Name: zfs.FormatSnapshotName(at, class), GUID: txg + 500_000, CreateTXG: txg, Creation: at}
+}
+
+func (p *virtualPool) addDisk(name string, guid uint64) {
+	s := virtualSnapshot(name, 15*time.Minute, zfs.Frequently, 900)
+	s.GUID += guid
+	p.snapshots[name] = []zfs.Snapshot{s}
+	p.heads = append(p.heads, zfs.Dataset{Name: name, GUID: guid, NewestSnapshot: s.Name, SnapshotsChanged: s.Creation.Unix(), Written: 5, Running: zfs.Property{Value: "pve1", Source: zfs.SourceLocal}})
+}
+
+// addOlder adds a snapshot that is older than all of a disk.
+func (p *virtualPool) addOlder(s zfs.Snapshot) {
+	p.snapshots[s.Dataset] = append([]zfs.Snapshot{s}, p.snapshots[s.Dataset]...)
+}
+
+// remember lets the index know all disks.
+func (p *virtualPool) remember() {
+	for _, h := range p.heads {
+		p.index.Keep(&snapper.Disk{Dataset: h, Snapshots: p.snapshots[h.Name], Bookmarks: p.bookmarks[h.Name]}, time.Now().Add(-time.Second))
+	}
+}
+
+func (p *virtualPool) TryLock(time.Time) error                   { return nil }
+func (p *virtualPool) WaitLock(context.Context, time.Time) error { return nil }
+func (p *virtualPool) Unlock()                                   {}
+func (p *virtualPool) Check() error                              { return nil }
+func (p *virtualPool) TXG() uint64                               { return p.txg }
+
+func (p *virtualPool) Children(context.Context, ...string) ([]zfs.Dataset, error) {
+	time.Sleep(p.slowList)
+	return slices.Clone(p.heads), nil
+}
+
+func (p *virtualPool) Descendants(ctx context.Context, roots ...string) ([]zfs.Dataset, error) {
+	return p.Children(ctx, roots...)
+}
+
+func (p *virtualPool) Snapshots(_ context.Context, datasets []string, each func(zfs.Snapshot) error) error {
+	return eachOf(p.snapshots, datasets, each)
+}
+
+func (p *virtualPool) Bookmarks(_ context.Context, datasets []string, each func(zfs.Snapshot) error) error {
+	if p.onBookmarks != nil && len(datasets) > 0 {
+		return p.onBookmarks()
+	}
+	return eachOf(p.bookmarks, datasets, each)
+}
+
+func eachOf(all map[string][]zfs.Snapshot, datasets []string, each func(zfs.Snapshot) error) error {
+	for _, d := range datasets {
+		for _, s := range all[d] {
+			if err := each(s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *virtualPool) Received(ctx context.Context, datasets []string) (map[string]zfs.ReceivedLabels, error) {
+	if p.onReceived != nil {
+		return nil, p.onReceived(ctx)
+	}
+	labels := map[string]zfs.ReceivedLabels{}
+	for _, d := range datasets {
+		labels[d] = zfs.ReceivedLabels{}
+	}
+	return labels, nil
+}
+
+func (p *virtualPool) WrittenSince(context.Context, zfs.Snapshot) (uint64, error) { return 0, nil }
+
+func (p *virtualPool) History(context.Context, []zfs.Snapshot) (zfs.History, error) {
+	p.w.log("%s: history", p.name)
+	return p.history, nil
+}
+
+func (p *virtualPool) LoadIndex() (index.Index, error) { return p.index, nil }
+func (p *virtualPool) SaveIndex(*index.Index) error    { return nil }
+
+func (p *virtualPool) Snapshot(ctx context.Context, guests []lua.Guest, bookmarks []lua.Bookmark) (map[string]lua.Outcome, error) {
+	if len(bookmarks) > 0 {
+		return p.bookmark(bookmarks), nil
+	}
+	var names []string
+	for _, g := range guests {
+		for _, d := range g.Disks {
+			names = append(names, d.Dataset+"@"+g.Snapshot)
+		}
+	}
+	p.w.log("%s: snapshot %v", p.name, names)
+	p.programs = append(p.programs, names)
+	if p.onSnapshot != nil {
+		if got, err := p.onSnapshot(ctx, guests); got != nil || err != nil {
+			return got, err
+		}
+	}
+	return p.snapshot(guests), nil
+}
+
+func (p *virtualPool) snapshot(guests []lua.Guest) map[string]lua.Outcome {
+	got := map[string]lua.Outcome{}
+	for _, g := range guests {
+		for _, d := range g.Disks {
+			o := lua.Outcome{}
+			if d.Snapshot {
+				p.txg++
+				p.snapshots[d.Dataset] = append(p.snapshots[d.Dataset], zfs.Snapshot{Dataset: d.Dataset, Name: g.Snapshot, GUID: p.txg + 9000, CreateTXG: p.txg, Creation: time.Now()})
+				o.Snapshot = new(syscall.Errno)
+				i := slices.IndexFunc(p.heads, func(h zfs.Dataset) bool { return h.Name == d.Dataset })
+				p.heads[i].NewestSnapshot, p.heads[i].SnapshotsChanged = g.Snapshot, time.Now().Unix()
+			}
+			if d.Label != "" {
+				o.Label = new(syscall.Errno)
+			}
+			if d.Bookmark {
+				o.Bookmark = new(syscall.Errno)
+			}
+			got[d.Dataset] = o
+		}
+	}
+	return got
+}
+
+func (p *virtualPool) bookmark(bookmarks []lua.Bookmark) map[string]lua.Outcome {
+	got := map[string]lua.Outcome{}
+	for _, b := range bookmarks {
+		o := got[b.Dataset]
+		if o.Bookmarks == nil {
+			o.Bookmarks = map[string]syscall.Errno{}
+		}
+		o.Bookmarks[b.Name] = 0
+		got[b.Dataset] = o
+	}
+	return got
+}
+
+func (p *virtualPool) Destroy(_ context.Context, disks []lua.DestroyRequest) (map[string]lua.Destroyed, error) {
+	got := map[string]lua.Destroyed{}
+	for _, d := range disks {
+		got[d.Dataset] = lua.Destroyed{Gone: map[string]syscall.Errno{}}
+		for _, name := range d.Destroy {
+			p.w.log("%s: destroy %s@%s", p.name, d.Dataset, name)
+			got[d.Dataset].Gone[name] = 0
+		}
+	}
+	return got, nil
+}
+
+func (p *virtualPool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
+	p.w.log("%s: destroy %s#%s", p.name, b.Dataset, b.Name)
+	return nil
+}
+
+func (p *virtualPool) InheritReceived(context.Context, string) error { return nil }
+
+func (p *virtualPool) Sync(ctx context.Context) error {
+	p.w.log("%s: sync", p.name)
+	if p.onSync != nil {
+		return p.onSync(ctx)
+	}
+	return nil
+}

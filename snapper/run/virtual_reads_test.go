@@ -1,0 +1,84 @@
+package run
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+)
+
+// A disk whose bookmarks cannot be read loses no snapshots: which of them are needed is not
+// known.
+func TestBookmarksUnread(t *testing.T) {
+	for name, err := range map[string]error{
+		"read":       nil,
+		"error":      errTest,
+		"disk fault": zfs.Faults{disk0: "creation is no time"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, true, "tank")
+				p := w.pool("tank")
+				for i := range 8 {
+					p.addOlder(virtualSnapshot(disk0, time.Duration(2+i)*time.Hour, zfs.Frequently, uint64(800-i)))
+				}
+				p.addOlder(virtualSnapshot(disk0, 30*time.Hour, zfs.Frequently, 700))
+				p.bookmarks[disk0] = []zfs.Snapshot{virtualSnapshot(disk0, 23*time.Hour, zfs.Frequently, 600)}
+				p.remember()
+				if err != nil {
+					p.onBookmarks = func() error { return err }
+				}
+				w.run(t)
+				assert.Equal(t, err == nil, len(w.happened("tank: destroy")) > 0)
+			})
+		})
+	}
+}
+
+// A run that is told to end between reading a history and carrying out what follows does not
+// forget it: the next one destroys the bookmark of what a rollback discarded.
+func TestDiscardedForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(99, true, "aaa")
+		w.guest(100, true, "tank")
+		w.guest(101, false, "tank") // it seems stopped: a second look
+		p := w.pool("tank")
+		p.slowList = 40 * time.Second // a round of its own
+		discarded := virtualSnapshot(disk0, 5*time.Hour, zfs.Daily, 950)
+		p.bookmarks[disk0] = []zfs.Snapshot{discarded}
+		p.history = zfs.History{Since: 1, SetBacks: []zfs.SetBack{{Dataset: disk0, Base: 900, TXG: 980}}}
+		ctx, end := context.WithCancel(t.Context())
+		w.onWait = end
+		_, _, err := Run(ctx, w.options())
+		require.NoError(t, err)
+		w.once(t, "tank: history")
+		require.Empty(t, w.happened("tank: destroy"))
+
+		w.onWait = nil
+		time.Sleep(15 * time.Minute)
+		w.run(t)
+		w.once(t, "tank: destroy "+disk0+"#"+discarded.Name)
+	})
+}
+
+// A guest that runs and is locked for days gets no snapshots, which somebody must hear.
+func TestRunningLockedForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		g := w.guest(100, true, "tank")
+		g.cfg.Lock, g.cfg.Changed = "rollback", time.Now().Add(-72*time.Hour)
+		r := w.run(t)
+		assert.Empty(t, w.happened("tank: snapshot"))
+		require.Len(t, r.Problems, 1)
+		assert.Equal(t, report.Warning, r.Problems[0].Severity)
+		assert.Contains(t, r.Problems[0].Text, "guest 100 runs and is locked (rollback)")
+	})
+}

@@ -1,0 +1,282 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/config"
+	"snapwatch/internal/lock"
+	"snapwatch/internal/pve"
+	"snapwatch/internal/quiesce"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
+)
+
+// virtualWorld is a world in which real goroutines run in virtual time (testing/synctest):
+// for what depends on how long a step takes while locks are held. What happens in it is
+// written down.
+type virtualWorld struct {
+	Local // its timers and lanes
+	begin time.Time
+	// shutdown makes the host go down.
+	shutdown bool
+	guests   map[int]*virtualGuest
+	pools    map[string]*virtualPool
+	state    report.State
+	// onWait is called when the run waits.
+	onWait func()
+
+	mu     sync.Mutex
+	held   map[int]int // shared locks
+	events []virtualEvent
+}
+
+// virtualGuest is a guest as it truly is.
+type virtualGuest struct {
+	cfg   pve.Config
+	alive bool
+	// busy and moving: somebody else has its lock, or that of its migration.
+	busy, moving bool
+	// unread: reading its configuration hangs.
+	unread bool
+	// rolling: the task list says that it is being rolled back.
+	rolling bool
+}
+
+// virtualEvent is something that happened, while the locks of some guests were held.
+type virtualEvent struct {
+	at   time.Duration
+	held []int
+	what string
+}
+
+// newVirtualWorld returns a world without guests. What happened is shown when a test fails.
+func newVirtualWorld(t *testing.T) *virtualWorld {
+	w := &virtualWorld{begin: time.Now(), guests: map[int]*virtualGuest{}, pools: map[string]*virtualPool{}, held: map[int]int{}}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		for _, e := range w.events {
+			t.Logf("%7.1fs %v %.200s", e.at.Seconds(), e.held, e.what)
+		}
+	})
+	return w
+}
+
+// guest adds a virtual machine with a disk on each of the pools, which had its last snapshot
+// a quarter of an hour ago.
+func (w *virtualWorld) guest(vmid int, alive bool, pools ...string) *virtualGuest {
+	g := &virtualGuest{alive: alive, cfg: pve.Config{ID: pve.ID{VMID: vmid, Kind: pve.QEMU}}}
+	for i, name := range pools {
+		v := pve.Volume{Key: fmt.Sprintf("scsi%d", i), Storage: name, Name: fmt.Sprintf("vm-%d-disk-%d", vmid, i)}
+		g.cfg.Volumes = append(g.cfg.Volumes, v)
+		w.pool(name).addDisk(name+"/data/"+v.Name, uint64(vmid*100+i))
+	}
+	w.guests[vmid] = g
+	return g
+}
+
+// pool returns the pool of that name, which is made if need be.
+func (w *virtualWorld) pool(name string) *virtualPool {
+	if w.pools[name] == nil {
+		w.pools[name] = &virtualPool{w: w, name: name, snapshots: map[string][]zfs.Snapshot{}, bookmarks: map[string][]zfs.Snapshot{}, txg: 1000}
+	}
+	return w.pools[name]
+}
+
+// options are those of a run that keeps four snapshots of quarters of an hour.
+func (w *virtualWorld) options(change ...func(*Options)) Options {
+	keep, err := config.ParseKeep([]string{"f4"})
+	if err != nil {
+		panic(err)
+	}
+	o := Options{Config: config.Default(), Keep: keep, World: w}
+	for _, c := range change {
+		c(&o)
+	}
+	return o
+}
+
+// run makes a run, which must be able to begin.
+func (w *virtualWorld) run(t *testing.T, change ...func(*Options)) report.Run {
+	t.Helper()
+	_, r, err := Run(t.Context(), w.options(change...))
+	require.NoError(t, err)
+	return r
+}
+
+// freezing lets guests be frozen for their snapshots.
+func freezing(vmids string) func(*Options) {
+	return func(o *Options) {
+		var v config.VMIDs
+		if err := v.UnmarshalText([]byte(vmids)); err != nil {
+			panic(err)
+		}
+		o.Config.Quiesced.Quiesce = []config.Quiesce{{VMID: v, How: config.Agent}}
+	}
+}
+
+func (w *virtualWorld) log(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, virtualEvent{time.Since(w.begin), slices.Sorted(maps.Keys(w.held)), fmt.Sprintf(format, args...)})
+}
+
+// happened returns the events that contain text, in order.
+func (w *virtualWorld) happened(text string) []virtualEvent {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(w.events), func(e virtualEvent) bool { return !strings.Contains(e.what, text) })
+}
+
+// once returns the only event that contains text.
+func (w *virtualWorld) once(t *testing.T, text string) virtualEvent {
+	t.Helper()
+	list := w.happened(text)
+	require.Len(t, list, 1, text)
+	return list[0]
+}
+
+func (w *virtualWorld) Now() time.Time { return time.Now() }
+
+func (w *virtualWorld) Wait(ctx context.Context, d time.Duration) error {
+	if w.onWait != nil {
+		w.onWait()
+	}
+	return w.Local.Wait(ctx, d)
+}
+
+func (w *virtualWorld) Installed() bool { return true }
+
+func (w *virtualWorld) Cluster(context.Context) (pve.Cluster, error) {
+	c := pve.Cluster{Node: "pve1", Nodes: []string{"pve1", "pve2"}, Guests: map[int]pve.Config{}, Elsewhere: map[int]string{}, HAStarted: map[int]bool{}}
+	for _, name := range slices.Sorted(maps.Keys(w.pools)) {
+		c.Storages = append(c.Storages, pve.Storage{Name: name, Dataset: name + "/data"})
+	}
+	for vmid, g := range w.guests {
+		c.Guests[vmid] = g.cfg
+	}
+	return c, nil
+}
+
+func (w *virtualWorld) List(context.Context) (map[pve.ID]pve.Listed, error) {
+	list := map[pve.ID]pve.Listed{}
+	for _, g := range w.guests {
+		status := "stopped"
+		if g.alive {
+			status = "running"
+		}
+		list[g.cfg.ID] = pve.Listed{ID: g.cfg.ID, Status: status}
+	}
+	return list, nil
+}
+
+func (w *virtualWorld) RunState(context.Context, int) (string, error) { return "running", nil }
+
+func (w *virtualWorld) Process(id pve.ID) (bool, error) { return w.guests[id.VMID].alive, nil }
+
+func (w *virtualWorld) Rebooting(pve.ID) bool { return false }
+
+func (w *virtualWorld) GuestConfig(ctx context.Context, id pve.ID) (pve.Config, error) {
+	g := w.guests[id.VMID]
+	if g.unread {
+		<-ctx.Done()
+		return pve.Config{}, ctx.Err()
+	}
+	return g.cfg, nil
+}
+
+func (w *virtualWorld) Uptime() (time.Duration, error) { return 24 * time.Hour, nil }
+
+func (w *virtualWorld) BootState(context.Context) (string, error) { return "active", nil }
+
+func (w *virtualWorld) Shutdown(context.Context) snapper.Shutdown {
+	if !w.shutdown {
+		return snapper.Shutdown{System: "running", Guests: "active", HA: "active"}
+	}
+	return snapper.Shutdown{System: "stopping", Guests: "inactive", HA: "inactive"}
+}
+
+func (w *virtualWorld) RollingBack(id pve.ID) bool { return w.guests[id.VMID].rolling }
+
+func (w *virtualWorld) LockMigration(id pve.ID) (func(), error) {
+	if w.guests[id.VMID].moving {
+		return nil, &lock.Busy{Path: "migration"}
+	}
+	w.log("%d: migration lock taken", id.VMID)
+	return func() { w.log("%d: migration lock released", id.VMID) }, nil
+}
+
+func (w *virtualWorld) LockGuest(id pve.ID) (func(), error) {
+	if w.guests[id.VMID].busy {
+		return nil, &lock.Busy{Path: "lock"}
+	}
+	w.hold(id.VMID, 1)
+	return func() {
+		w.hold(id.VMID, -1)
+		w.log("%d: lock released", id.VMID)
+	}, nil
+}
+
+func (w *virtualWorld) hold(vmid, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.held[vmid] += n; w.held[vmid] == 0 {
+		delete(w.held, vmid)
+	}
+}
+
+func (w *virtualWorld) Frozen(context.Context, pve.ID) (bool, error) { return false, nil }
+
+func (w *virtualWorld) OpenWindow(guests []pve.ID, _ time.Duration) (Window, error) {
+	return virtualWindow{w, guests}, nil
+}
+
+// virtualWindow freezes whatever it is asked to.
+type virtualWindow struct {
+	w      *virtualWorld
+	guests []pve.ID
+}
+
+func (v virtualWindow) Freeze() map[pve.ID]string {
+	v.w.log("freeze %v", v.guests)
+	return nil
+}
+
+func (v virtualWindow) Thaw() quiesce.Ended {
+	v.w.log("thaw %v", v.guests)
+	return quiesce.Ended{}
+}
+
+func (w *virtualWorld) LastReport(string) (report.Run, error) { return report.Run{}, nil }
+
+func (w *virtualWorld) SaveReport(string, *report.Run) error { return nil }
+
+func (w *virtualWorld) LoadState() (report.State, error) { return w.state, nil }
+
+func (w *virtualWorld) SaveState(s report.State) error {
+	w.state = s
+	return nil
+}
+
+func (w *virtualWorld) Hostname() (string, error) { return "pve1", nil }
+
+func (w *virtualWorld) Pools() ([]string, error) { return slices.Sorted(maps.Keys(w.pools)), nil }
+
+func (w *virtualWorld) Pool(name string) Pool { return w.pools[name] }
+
+func (w *virtualWorld) Trusted(config.Hook) error { return nil }
+
+func (w *virtualWorld) Hook(context.Context, config.Hook, string, []string) (string, error) {
+	return "", nil
+}
