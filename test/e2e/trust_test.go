@@ -53,7 +53,7 @@ func TestAnotherUserHoldsEverything(t *testing.T) {
 	w.snap(w.a, "f4")
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
 	w.replicate("vm-100-disk-0", "vm-100-disk-1")
-	r := w.check("-t", "40s")
+	r := w.check("-t", "40s", "-v")
 	assert.Zero(t, r.Code, "nothing is blinded")
 	assert.Contains(t, r.Stdout, "/run/lock/snapwatch-list-tc.lock is locked by another process: not waited for")
 
