@@ -133,7 +133,6 @@ func estate() zfstest.World {
 		return d
 	}
 	scratch := disk("backup/pve/vm-190-disk-0", "hourly", 300*time.Hour)
-	scratch.Labels["label:nosnap"] = [3]string{"on", "on", "received"}
 	receiving := zfstest.Dataset{Name: "backup/pve/vm-131-disk-0", GUID: 77, Creation: noon.Add(-3 * time.Hour).Unix(), Receiving: true, Token: true}
 	return zfstest.World{Datasets: []zfstest.Dataset{
 		{Name: "backup", GUID: 1}, {Name: "archive", GUID: 2},
@@ -158,6 +157,7 @@ func watched(s *exporter.Settings) {
 	s.Config.Maintenance = []config.Maintenance{{
 		Selector: config.Selector{Disk: "archive/pve/vm-101-*"}, Until: noon.Add(30 * time.Hour), Reason: "moves to new disks",
 	}}
+	s.Config.Overrides = []config.Override{{Selector: config.Selector{Disk: "backup/pve/vm-190-*"}, Ignore: true}}
 	s.Config.Sources = []config.Source{{Dataset: "backup/pve", Origin: "rpool/data", Cluster: "office"}}
 	s.Runs = exporter.Runs{
 		Last: func() (report.Run, error) {
