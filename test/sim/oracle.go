@@ -33,7 +33,7 @@ func (w *World) noBase(src, dst *dataset, site string) {
 		// The last common day may be the one before, and a clock that jumps makes days. A copy
 		// that was away at each midnight has no newer base, whatever it was sent since.
 		horizon := time.Duration(w.Bookmarks-2-w.jumps) * 24 * time.Hour
-		if w.now.Sub(p.last) < horizon && w.now.Sub(p.based) < horizon+24*time.Hour && !w.turnsOver() {
+		if w.now.Sub(p.last) < horizon && w.now.Sub(p.based) < horizon+24*time.Hour && !w.turnsOver() && !dst.blocked.After(p.last) {
 			w.broken("%s has no common base with %s any more, which was away for %s", src.name, dst.name, away)
 		}
 	}

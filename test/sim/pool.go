@@ -33,6 +33,9 @@ type dataset struct {
 	dropped uint64
 	// discarded are the bookmarks past which it was set back, by transaction group.
 	discarded map[uint64]bool
+	// blocked is when a receive last failed over a name that was taken: a clock was ahead, here
+	// or on another node. Until a person sees to it the source rotates on.
+	blocked time.Time
 	// unseen: it was set back past bookmarks, and no run has looked at it since.
 	unseen bool
 	// seeding: the first receive is not finished. token: one waits to be resumed.

@@ -205,6 +205,7 @@ func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 	for _, s := range list {
 		if dst.has(s.Name) {
 			w.say("%s: destination snapshot %s exists", dst.name, s.Name)
+			dst.blocked = w.now
 			return false
 		}
 		w.serial++
