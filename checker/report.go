@@ -194,42 +194,6 @@ func expiredText(m config.Maintenance) string {
 		m.Selector, m.Until.Format(time.RFC3339))
 }
 
-// judgePool says what is wrong with a pool as a whole; its disks are judged for
-// themselves. That a scan takes longer than somebody waits for it is no fault while what
-// the one before it read still counts.
-func judgePool(pool Pool, p Policy, now time.Time) PoolResult {
-	result := PoolResult{Pool: pool}
-	switch {
-	case pool.Missing && p.poolExcluded(pool.Name, now):
-		result.Reason = pool.Problem + ", under maintenance"
-	case pool.Missing:
-		result.State, result.Verdict, result.Reason = Critical, PoolMissing, pool.Problem
-	case pool.Problem != "":
-		result.Reason = pool.Problem
-		switch {
-		case p.tooOld(pool, now):
-			// What was read before stands for a while; then its disks are unreadable.
-			result.State, result.Verdict = Unknown, PoolUnreadable
-		case !pool.Unfinished:
-			result.Verdict = PoolUnreadable
-		case len(pool.MissingRoots) > 0:
-			result.Verdict = PoolIncomplete
-		}
-	case len(pool.MissingRoots) > 0:
-		result.State, result.Verdict = Critical, PoolIncomplete
-		result.Reason = fmt.Sprintf("%s: no such dataset, but the configuration names it", strings.Join(pool.MissingRoots, ", "))
-	}
-	return result
-}
-
-// poolExcluded reports whether the pool as a whole is under maintenance.
-func (p *Policy) poolExcluded(pool string, now time.Time) bool {
-	return slices.ContainsFunc(p.Maintenance, func(m config.Maintenance) bool {
-		whole := m.Disk == "" && len(m.VMID) == 0
-		return whole && now.Before(m.Until) && m.Matches(pool, 0)
-	})
-}
-
 // State is the worst of all there is. A report of no disks at all is never OK: the
 // check may look in the wrong place.
 func (r Report) State() State {
