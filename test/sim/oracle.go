@@ -202,6 +202,11 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 	if w.jumps > 0 && len(plan.DestroyBookmarks) > 0 {
 		again.CreateBookmarks = nil
 	}
+	// A pool that answered early was planned for before a late one's second look: what comes
+	// of age meanwhile is the next run's.
+	if w.tick < n.slow {
+		again.FullDestroys = nil
+	}
 	if len(again.InheritReceived)+len(again.FullDestroys)+len(again.CreateBookmarks)+len(again.Abandoned) > 0 {
 		w.broken("a second run at once on %s would give back %v, destroy %v, bookmark %v, and call %v abandoned", n.name, again.InheritReceived, again.FullDestroys, again.CreateBookmarks, again.Abandoned)
 	}

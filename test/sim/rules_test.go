@@ -35,6 +35,13 @@ type record struct {
 	wait, blind int
 	// silent are the disks that were so when they could last be read.
 	silent map[string]bool
+	// stopped says of disks since which look their newest snapshot is the same _stopped one.
+	stopped map[string]stoppedSince
+}
+
+type stoppedSince struct {
+	guid uint64
+	tick int
 }
 
 func (r *record) set(tick int, name, labels string, value float64) {
@@ -146,6 +153,24 @@ func (w *World) owned(d checker.Disk) *zfs.Snapshot {
 	return &newest
 }
 
+// seen reports whether Prometheus has seen for longer than the limit that a disk is behind:
+// where its newest snapshot is a _stopped one, it knows no other beginning.
+func (r *record) seen(tick int, d checker.Result) bool {
+	if d.Newest == nil {
+		return false
+	}
+	if class, _ := d.Newest.Class(); class != zfs.Stopped {
+		return true
+	}
+	known := r.stopped[d.Dataset]
+	if known.guid != d.Newest.GUID {
+		known = stoppedSince{d.Newest.GUID, tick}
+		r.stopped[d.Dataset] = known
+	}
+	const limit = 26 // ticks: six hours, and what scrapes and evaluations take
+	return tick-known.tick > limit
+}
+
 // expect writes down what the rules must say where check says this.
 func (r *record) expect(tick int, report checker.Report) {
 	w := r.w
@@ -175,7 +200,7 @@ func (r *record) expect(tick int, report checker.Report) {
 		// Check knows since when the copy is behind, the rules only by how much: of a guest
 		// that ran for a moment they say nothing.
 		src := w.owned(d.Disk)
-		if d.Compared.Outcome == checker.Lagging && src != nil && src.Creation.Sub(d.Newest.Creation) > 6*time.Hour {
+		if d.Compared.Outcome == checker.Lagging && src != nil && src.Creation.Sub(d.Newest.Creation) > 6*time.Hour && r.seen(tick, d) {
 			r.ask(tick, fmt.Sprintf(`count by (severity) (ALERTS{alertname="SnapwatchLag",instance="c",%s,severity="warning"})`, dataset), []string{`severity="warning"`})
 			if d.Compared.State == checker.Critical {
 				r.ask(tick, fmt.Sprintf(`count by (severity) (ALERTS{alertname="SnapwatchLag",instance="c",%s,severity="critical"})`, dataset), []string{`severity="critical"`})
@@ -266,7 +291,7 @@ func TestRulesAgree(t *testing.T) {
 			t.Parallel()
 			setup, steps := anyWeek(seed)
 			w := NewWorld(setup)
-			r := &record{w: w, ticks: weeks, series: samples{}, stale: map[string]int{}, silent: map[string]bool{}, wait: staleFor(t, rules)}
+			r := &record{w: w, ticks: weeks, series: samples{}, stale: map[string]int{}, silent: map[string]bool{}, stopped: map[string]stoppedSince{}, wait: staleFor(t, rules)}
 			w.observe = r.tick
 			w.Play(weeks, steps)
 			require.Empty(t, w.Fail, "%s", w.Story())
