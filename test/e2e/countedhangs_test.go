@@ -35,7 +35,7 @@ func TestCountedAgentHangs(t *testing.T) {
 		assert.Equal(t, report.Application, q[100].Consistent, what)
 		if what == "fsfreeze-thaw" {
 			assert.Equal(t, report.Application, q[101].Consistent)
-			assert.Contains(t, r.Stderr, "guest 101 was frozen for its snapshot, and may be yet")
+			assert.Contains(t, r.Stderr, "guest 101 was frozen for its snapshot, and may still be")
 		} else {
 			assert.Equal(t, report.Crash, q[101].Consistent, what)
 		}
