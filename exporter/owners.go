@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"snapwatch/checker"
@@ -35,7 +34,7 @@ func ownership(o pve.Owners, err error, vmid int) checker.Ownership {
 	switch {
 	case err != nil:
 		return checker.OwnershipUnknown
-	case o.Of[vmid] == o.Node:
+	case o.Here(vmid):
 		return checker.Owned
 	}
 	return checker.NotOwned
@@ -71,7 +70,7 @@ func (s *Store) setOwned(owners *pve.Owners, disks []checker.Disk) {
 func (s *Store) isReplica(dataset string) bool { return isReplica(s.settings.Config, dataset) }
 
 func isReplica(c config.Config, dataset string) bool {
-	return c.Role == "replica" || slices.ContainsFunc(c.Replicas, func(root string) bool { return zfs.Within(dataset, root) })
+	return c.Role == "replica" || zfs.WithinAny(dataset, c.Replicas)
 }
 
 // isCopy reports whether the configuration says that a dataset is received here, or where

@@ -99,21 +99,17 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 	}
 	for i := range disks {
 		d := &disks[i]
-		claims := g.GuestsOf(*d)
 		named := referencing(g.Cluster, g.storagesOf(*d), d.Name)
+		claims := g.claims(*d, named)
 		if len(named) == 1 { // a disk is the guest's that uses it, whatever its name says
 			d.VMID = named[0]
 		}
-		d.Named = nil
-		if config, here := g.Cluster.Guests[d.VMID]; here {
-			d.Named = config.SnapshotNames()
-		}
-		d.Guests, d.InUse = slices.DeleteFunc(slices.Clone(claims), func(vmid int) bool { _, here := g.Evidence[vmid]; return !here }), false
-		received := slices.ContainsFunc(replicas, func(root string) bool { return zfs.Within(d.Name, root) })
+		d.Named = g.Cluster.Guests[d.VMID].Snapshots
+		d.Guests, d.InUse = g.seen(claims), false
 		switch {
-		case received:
+		case zfs.WithinAny(d.Name, replicas):
 			d.State, d.Why = Replica, "listed under replicas in the configuration"
-			for _, vmid := range referencing(g.Cluster, g.storagesOf(*d), d.Name) {
+			for _, vmid := range named {
 				if judged[vmid].Alive() {
 					d.InUse, d.Why = true, fmt.Sprintf("guest %d runs on it here, but it is listed under replicas in the configuration, so that it gets no snapshots: take it out of there", vmid)
 				}
@@ -137,8 +133,12 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 
 // UsersHere are the guests of this node that use a dataset, by VMID.
 func (g NodeView) UsersHere(dataset string) []int {
-	users := g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}})
-	return slices.DeleteFunc(users, func(vmid int) bool { _, here := g.Evidence[vmid]; return !here })
+	return g.seen(g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}}))
+}
+
+// seen are those of the guests that were looked at: the ones of this node.
+func (g NodeView) seen(guests []int) []int {
+	return filter(guests, func(vmid int) bool { _, seen := g.Evidence[vmid]; return seen })
 }
 
 func (g NodeView) here(vmid int) bool { _, here := g.Cluster.Guests[vmid]; return here }
@@ -146,11 +146,16 @@ func (g NodeView) here(vmid int) bool { _, here := g.Cluster.Guests[vmid]; retur
 // GuestsOf are the guests that use a disk. One that no configuration names is of the guest of
 // its number only where nothing says that it came from elsewhere.
 func (g NodeView) GuestsOf(d Disk) []int {
-	claims := GuestsOf(g.Cluster, g.storagesOf(d), d.Name, VmidOf(d.Name))
-	if d.Sign == "" || len(referencing(g.Cluster, g.storagesOf(d), d.Name)) > 0 {
-		return claims
+	return g.claims(d, referencing(g.Cluster, g.storagesOf(d), d.Name))
+}
+
+// claims is GuestsOf for a disk that the configurations of the named guests name.
+func (g NodeView) claims(d Disk, named []int) []int {
+	number := VmidOf(d.Name)
+	if g.here(number) && d.Sign != "" && len(named) == 0 {
+		return nil
 	}
-	return slices.DeleteFunc(claims, g.here)
+	return claiming(g.Cluster, number, named)
 }
 
 // Users are the guests that may use a disk which is listed as a copy. Beyond the storages
@@ -160,7 +165,7 @@ func (g NodeView) Users(d Disk) []int {
 	if len(storages) == 0 {
 		return referencing(g.Cluster, nil, d.Name)
 	}
-	return GuestsOf(g.Cluster, storages, d.Name, d.VMID)
+	return claiming(g.Cluster, d.VMID, referencing(g.Cluster, storages, d.Name))
 }
 
 // storagesOf are the storages of this node that a disk lies in, by name.

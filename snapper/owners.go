@@ -22,17 +22,17 @@ func isAt(path, dataset string) bool {
 	return ok && (rest == "" || rest[0] == '/' || partition.MatchString(rest))
 }
 
-// GuestsOf returns the guests that use a disk: the one of its VMID, wherever in the
-// cluster it is, and every guest of this node whose configuration names the volume.
-func GuestsOf(c pve.Cluster, storages []string, dataset string, vmid int) []int {
+// claiming returns the guests that use a disk: the one of the number in its name, wherever
+// in the cluster it is, and those of this node whose configuration names the volume.
+func claiming(c pve.Cluster, number int, named []int) []int {
 	claims := map[int]bool{}
-	if _, here := c.Guests[vmid]; here {
-		claims[vmid] = true
-	} else if _, elsewhere := c.Elsewhere[vmid]; elsewhere {
-		claims[vmid] = true
+	if _, here := c.Guests[number]; here {
+		claims[number] = true
+	} else if _, elsewhere := c.Elsewhere[number]; elsewhere {
+		claims[number] = true
 	}
-	for _, id := range referencing(c, storages, dataset) {
-		claims[id] = true
+	for _, vmid := range named {
+		claims[vmid] = true
 	}
 	return slices.Sorted(maps.Keys(claims))
 }

@@ -282,7 +282,7 @@ func TestClaims(t *testing.T) {
 		{"tank/data/vm-200-disk-1", 200, []int{200}},
 		{"tank/data/vm-300-disk-0", 300, nil},
 	} {
-		assert.Equal(t, test.want, GuestsOf(cluster, []string{"data"}, test.dataset, test.vmid), test.dataset)
+		assert.Equal(t, test.want, claiming(cluster, test.vmid, referencing(cluster, []string{"data"}, test.dataset)), test.dataset)
 	}
 }
 

@@ -2,7 +2,6 @@ package scan
 
 import (
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -114,7 +113,7 @@ func (c *Cache) retain(roots []string, datasets map[string]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	gone := func(name string) bool {
-		return !datasets[name] && slices.ContainsFunc(roots, func(root string) bool { return zfs.Within(name, root) })
+		return !datasets[name] && zfs.WithinAny(name, roots)
 	}
 	maps.DeleteFunc(c.newest, func(name string, _ entry) bool { return gone(name) })
 	maps.DeleteFunc(c.pending, func(name string, _ pendingReceive) bool { return gone(name) })

@@ -65,7 +65,7 @@ func (t Targets) Only(keep func(pool string) bool) Targets {
 
 // Covers reports whether a dataset is searched.
 func (t Targets) Covers(dataset string) bool {
-	return slices.ContainsFunc(t[zfs.Pool(dataset)], func(root string) bool { return zfs.Within(dataset, root) })
+	return zfs.WithinAny(dataset, t[zfs.Pool(dataset)])
 }
 
 // outermost leaves out datasets that lie within another one: zfs would list them
@@ -75,7 +75,7 @@ func outermost(datasets []string) []string {
 	slices.SortFunc(sorted, strings.Compare)
 	var roots []string
 	for _, d := range sorted {
-		if !slices.ContainsFunc(roots, func(root string) bool { return zfs.Within(d, root) }) {
+		if !zfs.WithinAny(d, roots) {
 			roots = append(roots, d)
 		}
 	}

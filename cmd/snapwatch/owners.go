@@ -49,7 +49,7 @@ func setOwned(ctx context.Context, env *environment, pools []checker.Pool) {
 	read := make(chan pve.Owners, 1)
 	go func() {
 		if !env.PVE.Installed() {
-			read <- pve.Owners{Node: "no node"}
+			read <- pve.Owners{}
 		} else if owners, err := env.PVE.Owners(); err == nil {
 			read <- owners
 		}
@@ -62,7 +62,7 @@ func setOwned(ctx context.Context, env *environment, pools []checker.Pool) {
 				d := &pools[i].Disks[k]
 				switch {
 				case !ok:
-				case owners.Of[d.VMID] == owners.Node:
+				case owners.Here(d.VMID):
 					d.Owned = checker.Owned
 				default:
 					d.Owned = checker.NotOwned

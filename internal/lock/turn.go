@@ -90,28 +90,14 @@ func (l *Lock) waitedInVain(now time.Time) (at time.Time, is bool) {
 	return at, err == nil && now.Sub(at).Abs() < vainFor
 }
 
+// waitShared waits for a lock that all users share, during half of the time that ctx has left
+// and no longer than longestTurn.
 func waitShared(ctx context.Context, path string, now time.Time) (*Lock, error) {
-	tick := time.NewTicker(again)
-	defer tick.Stop()
-	var until time.Time
-	for {
-		l, err := tryExclusive(path, shared, now)
-		if _, busy := errors.AsType[*Busy](err); !busy {
-			return l, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case at := <-tick.C:
-			if until.IsZero() {
-				until = at.Add(longestTurn)
-				if end, has := ctx.Deadline(); has {
-					until = at.Add(min(longestTurn, end.Sub(at)/2))
-				}
-			}
-			if !at.Before(until) {
-				return nil, err
-			}
-		}
+	limit := longestTurn
+	if end, has := ctx.Deadline(); has {
+		limit = min(limit, time.Until(end)/2) //nolint:forbidigo // a deadline is by this clock, too
 	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return wait(ctx, path, shared, now)
 }

@@ -40,6 +40,8 @@ type Config struct {
 	Lock string
 	// Volumes are all volumes the current configuration names.
 	Volumes []Volume
+	// Snapshots are the names of the snapshots that Proxmox made of the guest.
+	Snapshots []string
 	// Text is the file.
 	Text string
 	// Changed is when the configuration was last written: a lock is not younger.
@@ -116,6 +118,9 @@ func parseConfig(id ID, text string) Config {
 	for n, line := range numbered(text) {
 		if begins, is := head(id.Kind, line); is {
 			in = begins
+			if in == past && !specialHead.MatchString(line) {
+				c.Snapshots = append(c.Snapshots, strings.Trim(line, "[] \t\v\f\r"))
+			}
 			if in == skipped {
 				odd = append(odd, oddity{n, "is a section that Proxmox does not know: version 9 skips what follows, older ones take it for current"})
 			}
@@ -155,17 +160,6 @@ func parseConfig(id ID, text string) Config {
 	}
 	c.Warnings = words(fmt.Sprintf("%s/%d.conf", id.Kind.configDir(), id.VMID), odd)
 	return c
-}
-
-// SnapshotNames returns the names of the snapshots that Proxmox made of the guest.
-func (c Config) SnapshotNames() []string {
-	var names []string
-	for _, line := range numbered(c.Text) {
-		if begins, is := head(c.Kind, line); is && begins == past && !specialHead.MatchString(line) {
-			names = append(names, strings.Trim(line, "[] \t\v\f\r"))
-		}
-	}
-	return names
 }
 
 // strange is what is to be said of a line that Proxmox does not understand: something

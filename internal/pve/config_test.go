@@ -36,7 +36,7 @@ func TestParseConfig(t *testing.T) {
 		{"device by path", "scsi0: /dev/disk/by-id/ata-x:y_1\n", Config{Volumes: []Volume{{"scsi0", "", "/dev/disk/by-id/ata-x:y_1"}}}},
 		{"not disks", "ide2: none,media=cdrom\nide3: local:iso/debian.iso,media=cdrom\nsata0: data:vm-1-cloudinit,media=cdrom\nscsihw: virtio-scsi-pci\nvmstate: data:vm-1-state-a\nnet0: virtio=00:11:22:33:44:55,bridge=vmbr0\nscsi: x:y\n", Config{}},
 		{"unused", "unused3: data:vm-1-disk-9\n", Config{Volumes: []Volume{{"unused3", "data", "vm-1-disk-9"}}}},
-		{"snapshots are the past", "lock: snapshot\n\n[before]\nscsi0: data:vm-1-disk-0\nlock: backup\ntemplate: 1\n", Config{Lock: "snapshot"}},
+		{"snapshots are the past", "lock: snapshot\n\n[before]\nscsi0: data:vm-1-disk-0\nlock: backup\ntemplate: 1\n", Config{Lock: "snapshot", Snapshots: []string{"before"}}},
 		{"pending counts", "scsi0: data:vm-1-disk-0\n\n[PENDING]\nscsi1: data:vm-1-disk-1\ndelete: scsi0\n\n[special:cloudinit]\nscsi2: data:vm-1-disk-2\n", Config{Volumes: []Volume{
 			{"scsi0", "data", "vm-1-disk-0"},
 			{"scsi1", "data", "vm-1-disk-1"},

@@ -213,19 +213,11 @@ func (h Host) ContainerCgroup(vmid int) string {
 // a moment at which the guest's lock is held and no process may be started. The end of ctx
 // ends the waiting.
 func (h Host) GuestConfig(ctx context.Context, id ID) (Config, error) {
-	type answer struct {
-		config Config
-		err    error
-	}
-	done := make(chan answer, 1)
-	go func() {
-		c, err := readConfig(filepath.Join(h.Etc, "local", id.Kind.configDir(), strconv.Itoa(id.VMID)+".conf"), id)
-		done <- answer{c, err}
-	}()
-	select {
-	case a := <-done:
-		return a.config, a.err
-	case <-ctx.Done():
+	config, err := beside(ctx, func() (Config, error) {
+		return readConfig(filepath.Join(h.Etc, "local", id.Kind.configDir(), strconv.Itoa(id.VMID)+".conf"), id)
+	})
+	if err != nil && ctx.Err() != nil {
 		return Config{}, fmt.Errorf("reading the configuration of guest %d: %w", id.VMID, ctx.Err())
 	}
+	return config, err
 }

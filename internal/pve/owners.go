@@ -15,6 +15,9 @@ type Owners struct {
 	Of map[int]string
 }
 
+// Here reports whether a guest is configured on this node.
+func (o Owners) Here(vmid int) bool { return o.Node != "" && o.Of[vmid] == o.Node }
+
 // Owners reads only the names of the configurations, which every user may list; the
 // configurations themselves are for root. The error is [ErrNotPVE] on a machine that
 // is no Proxmox node. It returns after half a minute, even where pmxcfs hangs.

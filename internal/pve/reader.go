@@ -36,7 +36,6 @@ type answer struct {
 	Err     string
 	// NotPVE and Missing are true where the error is [ErrNotPVE] and [fs.ErrNotExist].
 	NotPVE, Missing bool
-	err             error
 }
 
 // readError is an error that another process met.
@@ -57,14 +56,7 @@ func (h Host) ask(ctx context.Context, q question) (answer, error) {
 	if len(h.Reader) > 0 {
 		a, err = askReader(ctx, q)
 	} else {
-		done := make(chan answer, 1)
-		go func() { done <- q.answer() }()
-		select {
-		case a = <-done:
-			err = a.err
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
+		a, err = beside(ctx, q.answer)
 	}
 	if err == nil || ctx.Err() == nil {
 		return a, err
@@ -132,16 +124,35 @@ func (a answer) failure() error {
 }
 
 // answer reads, in this process.
-func (q question) answer() (a answer) {
+func (q question) answer() (a answer, err error) {
 	switch q.What {
 	case "cluster":
-		a.Cluster, a.err = q.Host.readCluster()
+		a.Cluster, err = q.Host.readCluster()
 	case "owners":
-		a.Owners, a.err = q.Host.readOwners()
+		a.Owners, err = q.Host.readOwners()
 	default:
-		a.err = fmt.Errorf("no question: %q", q.What)
+		err = fmt.Errorf("no question: %q", q.What)
 	}
-	return a
+	return a, err
+}
+
+// beside runs what may hang beside the caller, who waits for it until ctx ends.
+func beside[T any](ctx context.Context, read func() (T, error)) (value T, err error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := read()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		return value, ctx.Err()
+	}
 }
 
 // maxAnswerLine is well below what [command.Lines] takes.
@@ -153,9 +164,9 @@ func Answer(in io.Reader, out io.Writer) error {
 	if err := json.NewDecoder(in).Decode(&q); err != nil {
 		return err
 	}
-	a := q.answer()
-	if a.err != nil {
-		a = answer{Err: a.err.Error(), NotPVE: errors.Is(a.err, ErrNotPVE), Missing: errors.Is(a.err, fs.ErrNotExist)}
+	a, err := q.answer()
+	if err != nil {
+		a = answer{Err: err.Error(), NotPVE: errors.Is(err, ErrNotPVE), Missing: errors.Is(err, fs.ErrNotExist)}
 	}
 	var packed bytes.Buffer // not JSON, which would mend what is no UTF-8
 	if err := gob.NewEncoder(&packed).Encode(a); err != nil {

@@ -2,6 +2,7 @@ package zfs
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -145,9 +146,14 @@ func Pool(dataset string) string {
 	return pool
 }
 
-// Within tells whether dataset is root or lies below it.
+// Within reports whether dataset is root or lies below it.
 func Within(dataset, root string) bool {
 	return dataset == root || strings.HasPrefix(dataset, root+"/")
+}
+
+// WithinAny reports whether dataset is one of the roots or lies below one.
+func WithinAny(dataset string, roots []string) bool {
+	return slices.ContainsFunc(roots, func(root string) bool { return Within(dataset, root) })
 }
 
 var (

@@ -132,17 +132,12 @@ func copies(o Options, cluster pve.Cluster, pools []*pool) {
 					d.State, d.Why = snapper.Unknown, fmt.Sprintf("guest %d of this node has it", vmid)
 				}
 			}
-			if isReplica(o.Config.Replicas, d.Name) {
+			if zfs.WithinAny(d.Name, o.Config.Replicas) {
 				d.State, d.Why = snapper.Replica, "listed under replicas in the configuration"
 				checkUnused(o.World, cluster, guests.Users(*d), d)
 			}
 		}
 	}
-}
-
-// isReplica reports whether a dataset lies below one of the replicas' datasets.
-func isReplica(replicas []string, dataset string) bool {
-	return slices.ContainsFunc(replicas, func(root string) bool { return zfs.Within(dataset, root) })
 }
 
 // checkUnused looks whether one of the guests that may use it runs on a disk that is listed

@@ -105,7 +105,7 @@ func (r *run) openGuest(ctx context.Context, c pve.Cluster) ([]*pool, error) {
 			return pools, p.err
 		}
 		p.disks = slices.DeleteFunc(p.disks, func(d snapper.Disk) bool {
-			if isReplica(r.Config.Replicas, d.Name) {
+			if zfs.WithinAny(d.Name, r.Config.Replicas) {
 				return true
 			}
 			claims := (snapper.NodeView{Cluster: c}).GuestsOf(d)

@@ -21,7 +21,7 @@ var mutants = []mutant{
 	{"snapper/state.go", `case e.RunState == "prelaunch" && e.Config.Lock == "backup", `, `case `, "take the backup of a stopped guest for a start"},
 	{"snapper/state.go", `"running": true, "paused": true,`, `"running": true,`, "take a paused guest for none that lives"},
 	{"snapper/state.go", `return Disputed`, `return states[0]`, "decide between two guests that claim a disk"},
-	{"snapper/node.go", `received := slices.ContainsFunc(`, `received := false && slices.ContainsFunc(`, "treat a configured replica as one's own"},
+	{"snapper/node.go", `case zfs.WithinAny(d.Name, replicas):`, `case false:`, "treat a configured replica as one's own"},
 	{"snapper/node.go", `asked := e.Config.Lock == "backup" || unlabelled[vmid]`, `asked := unlabelled[vmid]`, "not ask QEMU about a backup"},
 	{"snapper/decide.go", `if !d.LooksDone {`, `if false {`, "never look twice"},
 	// What a state and a label call for.

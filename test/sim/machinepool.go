@@ -109,7 +109,7 @@ func (w *World) head(d *dataset) zfs.Dataset {
 
 func (p *machinePool) Descendants(_ context.Context, roots ...string) ([]zfs.Dataset, error) {
 	return p.heads(func(name string) bool {
-		return slices.ContainsFunc(roots, func(root string) bool { return zfs.Within(name, root) })
+		return zfs.WithinAny(name, roots)
 	})
 }
 
