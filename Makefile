@@ -117,7 +117,7 @@ lint: setup ## Run the linters.
 	cd test/browser && ../../$(BIN)/golangci-lint run ./...
 	cd deploy/grafana && ../../$(BIN)/golangci-lint run ./...
 	@tools/need shellcheck=shellcheck
-	shellcheck tools/probe-node deploy/pve/* test/lab/boot test/lab/guest/init test/lab/guest/run-job
+	shellcheck $$(grep -slE "^#!.*sh$$" tools/*) deploy/pve/* test/lab/boot test/lab/build test/lab/guest/init test/lab/guest/run-job
 
 .PHONY: job
 job: build
