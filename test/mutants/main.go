@@ -89,10 +89,14 @@ func copyTree(to string) error {
 		if err != nil {
 			return err
 		}
+		info, err := os.Stat(name)
+		if err != nil {
+			return err
+		}
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(to, name)), 0o755); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(to, name), text, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(to, name), text, info.Mode()); err != nil {
 			return err
 		}
 	}
