@@ -107,14 +107,12 @@ func copyTree(to string) error {
 func sound(tree string, tried []mutant) error {
 	seen := map[string]bool{}
 	for _, m := range tried {
-		dir := filepath.Dir(m.file)
-		if seen[dir] {
-			continue
-		}
-		seen[dir] = true
 		for _, test := range suiteOf(m) {
-			if out, ok := passes(tree, test); !ok {
-				return fmt.Errorf("go test %s fails without any mutant:\n%s", strings.Join(test, " "), out)
+			if line := strings.Join(test, " "); !seen[line] {
+				seen[line] = true
+				if out, ok := passes(tree, test); !ok {
+					return fmt.Errorf("go test %s fails without any mutant:\n%s", line, out)
+				}
 			}
 		}
 	}
