@@ -79,7 +79,7 @@ func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, ou
 		_, here := view.Cluster.Guests[vmid]
 		return how != "" && here
 	})
-	r.state.Checked = nextChecked(r.state.Checked, pools, plan.AbandonedLater)
+	r.state.Checked = nextChecked(r.state.Checked, pools, outcomes, plan.AbandonedLater)
 	r.state.Signs = nextSigns(r.state.Signs, pools, r.Adopt)
 	r.state.Busy = r.locks.now
 	r.state.SeenStopped = view.SeenStopped()

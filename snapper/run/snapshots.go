@@ -177,7 +177,10 @@ func (p *pool) recordDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outco
 		if got.Snapshot == nil {
 			o.Err = fmt.Errorf("snapshot of %s: the channel program does not say", d.Dataset)
 		} else {
-			o.Snapshot = g.Snapshot
+			o.Snapshot, o.TXG = g.Snapshot, p.TXG()
+			if made, told := got.Made(d.Dataset, g.Snapshot); told {
+				o.TXG = made.CreateTXG
+			}
 			p.count(report.DidSnapshot)
 		}
 	}
