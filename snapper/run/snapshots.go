@@ -192,11 +192,13 @@ func (p *pool) recordDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outco
 		}
 	}
 	if d.Bookmark && o.Err == nil {
-		// A bookmark that is there already, by that name, is as good.
-		if got.Bookmark == nil || *got.Bookmark != 0 && *got.Bookmark != syscall.EEXIST {
-			p.problem(report.Warning, "bookmark of %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Bookmark))
-		} else {
+		switch {
+		case got.Bookmark != nil && *got.Bookmark == 0:
 			p.count(report.DidBookmark)
+		case got.Bookmark != nil && *got.Bookmark == syscall.EEXIST:
+			p.problem(report.Warning, "bookmark of %s@%s: there is one of that name, of another snapshot", d.Dataset, g.Snapshot)
+		default:
+			p.problem(report.Warning, "bookmark of %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Bookmark))
 		}
 	}
 	if o.Snapshot != "" && d.Config != nil {
