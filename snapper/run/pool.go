@@ -160,6 +160,13 @@ func faultsOf(disks []*snapper.Disk, err error) error {
 	return nil
 }
 
+// lacks reports whether a dataset is known not to be there: the run has listed all that lies
+// beside it. A run may look at some datasets only, and a storage may be disabled for a while.
+func (p *pool) lacks(dataset string) bool {
+	return p.err == nil && !p.partly && slices.Contains(p.parents, zfs.Parent(dataset)) &&
+		!slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.Name == dataset })
+}
+
 // busy returns since when another run holds the pool, false if none does.
 func (p *pool) busy() (*lock.Busy, bool) {
 	busy, ok := errors.AsType[*lock.Busy](p.err)
