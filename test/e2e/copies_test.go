@@ -97,7 +97,7 @@ func TestCopiesOnAStandby(t *testing.T) {
 	require.NoError(t, site.CreateZvol(w.ctx, "tb/data/vm-110-disk-0", 16))
 	w.start(s, 110)
 	copies := regexp.MustCompile(`tb/data/vm-(10[1-6]-disk-0|110-disk-1)\b`)
-	for round := range 10 {
+	for round := range feeds {
 		for vmid := 101; vmid <= 107; vmid++ {
 			w.fill(fmt.Sprintf("ta/data/vm-%d-disk-0", vmid), 64)
 		}
@@ -150,7 +150,7 @@ func TestCopyAgainAfterAFailback(t *testing.T) {
 		w.send("tb"+disk, "ta"+disk)
 		w.start(w.a, 101)
 		last := w.last(back)
-		for round := range 10 {
+		for round := range feeds {
 			w.fill("ta"+disk, 64)
 			w.snap(w.a, "f4")
 			switch name := fmt.Sprintf("zrepl_%d_%d", len(way), round); {
