@@ -116,13 +116,15 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 	return name
 }
 
-// freeName is the name of a snapshot taken now. One that a disk has already, in the
-// night that has an hour twice or after the clock was set back, moves on by seconds.
+// freeName is the name of a snapshot taken now. One that a snapshot or bookmark of a disk has
+// already, in the night that has an hour twice or after the clock or the disk was set back,
+// moves on by seconds.
 func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 	for t := now; ; t = t.Add(time.Second) {
 		name := zfs.FormatSnapshotName(t, class)
+		named := func(s zfs.Snapshot) bool { return s.Name == name }
 		taken := slices.ContainsFunc(tasks, func(t diskTask) bool {
-			return slices.ContainsFunc(t.disk.Snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
+			return slices.ContainsFunc(t.disk.Snapshots, named) || slices.ContainsFunc(t.disk.Bookmarks, named)
 		})
 		if !taken {
 			return name

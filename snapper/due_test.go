@@ -30,6 +30,8 @@ func TestFreeName(t *testing.T) {
 	assert.Equal(t, "autosnap_2026-10-25_02:30:02_hourly", name(), "taken on the other, too")
 	one.Snapshots = append(one.Snapshots, zfs.Snapshot{Name: "autosnap_2026-10-25_02:30:02_daily"})
 	assert.Equal(t, "autosnap_2026-10-25_02:30:02_hourly", name(), "another class is another name")
+	one.Bookmarks = []zfs.Snapshot{{Name: "autosnap_2026-10-25_02:30:02_hourly"}}
+	assert.Equal(t, "autosnap_2026-10-25_02:30:03_hourly", name(), "a bookmark of a snapshot that is gone has it: the new one could have none")
 }
 
 func TestFirstOfDay(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 // Outcome is what became of a disk's part of the plan.
 type Outcome struct {
 	Snapshot string // the name it got, "" if none
+	TXG      uint64 // that in which it was made, 0 if none was
 	Err      error
 	NoSpace  bool
 	// Config is the configuration that the snapshot keeps, nil for none.

@@ -53,7 +53,7 @@ type Disk struct {
 	WrittenSinceStopped uint64
 	// Retention holds for this disk.
 	Retention Retention
-	// Checked is what an earlier run knew of its bookmarks, PoolTXG the pool's transaction
+	// Checked is what an earlier run knew of it, PoolTXG the pool's transaction
 	// group now, 0 where it is not known.
 	Checked report.Checked
 	PoolTXG uint64
@@ -193,8 +193,8 @@ func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 		p.plan = p.plan.finalOnly()
 	}
 	p.askBookmarks(disks)
-	if len(p.plan.Ask.Received) > 0 {
-		p.plan.Ask.Looks = nil // there is one second look, and the labels may say of more guests
+	if len(p.plan.Ask.Received)+len(p.plan.Ask.Histories) > 0 {
+		p.plan.Ask.Looks = nil // there is one second look, and what is asked may say of more guests
 	}
 	p.cap()
 	p.noteUnnamed()
@@ -272,9 +272,13 @@ func (p *planner) noteUnnamed() {
 	}
 }
 
-// noteStranger notes a disk that a person may take over.
+// noteStranger notes a disk that a person may take over. It is bookmarked as copies are where
+// it came from elsewhere.
 func (p *planner) noteStranger(d *Disk, why string) {
-	p.note(d, report.Notice, Untouched, fmt.Sprintf("guest %d is stopped, and the disk, which was never labelled, may be a copy (%s): left alone; if it is the guest's own, snapwatch snap --adopt %d takes it over", d.VMID, why, d.VMID))
+	if d.CameFrom(d.Sign) != "" && !d.Inconsistent && !d.NoSnap.Excludes() {
+		p.bookmark(d)
+	}
+	p.note(d, report.Notice, Untouched, fmt.Sprintf("guest %d is stopped, and the disk may be a copy (%s): left alone; if it is the guest's own, snapwatch snap --adopt %d takes it over", d.VMID, why, d.VMID))
 	p.plan.Notes[len(p.plan.Notes)-1].Adoptable = true
 }
 

@@ -17,7 +17,7 @@ type Questions struct {
 	Looks []int
 	// Received are the datasets whose received labels decide, Bookmarks those whose
 	// bookmarks decide and are only remembered, and Histories those with bookmarks that
-	// may be of a discarded history.
+	// may be of a discarded history, or snapshots that may have been received.
 	Received, Bookmarks, Histories []string
 }
 

@@ -94,7 +94,8 @@ func TestMissing(t *testing.T) {
 	assert.Equal(t, []string{"07-15 01:00", "07-14 12:00", "07-14 00:00"}, missing(Bookmarks{Keep: 30}))
 	assert.Equal(t, []string{"07-15 01:00", "07-14 12:00"}, missing(Bookmarks{Keep: 1}), "none that would go at once")
 	assert.Equal(t, []string{"07-14 12:00", "07-14 00:00"}, missing(Bookmarks{Keep: 30, Have: s[4:5]}))
-	assert.Equal(t, []string{"07-14 12:00", "07-14 00:00"}, missing(Bookmarks{Keep: 30, Have: s[5:6]}), "a day that has one needs no other, even if its first went before")
+	assert.Equal(t, []string{"07-15 01:00", "07-14 12:00", "07-14 00:00"}, missing(Bookmarks{Keep: 30, Have: s[5:6]}), "one of a later snapshot is somebody else's")
+	assert.Empty(t, Bookmarks{Keep: 30, Have: s[4:5]}.Missing(s[5:], noon), "a day that has one needs no other, even if its first snapshot went")
 	assert.Equal(t, []string{"07-15 01:00", "07-14 00:00"}, missing(Bookmarks{Keep: 30, Have: s[2:3]}), "a _stopped one is not the day's")
 	other := s[0]
 	other.GUID = 7

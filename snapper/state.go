@@ -133,6 +133,8 @@ func (e Evidence) dead() bool {
 func Judge(e Evidence, gate Gate) (GuestState, string) {
 	alive := e.Alive()
 	switch {
+	case e.Config.Problem != "":
+		return Unknown, "its configuration could not be read: " + e.Config.Problem
 	case e.RunState == "prelaunch" && e.Config.Lock == "backup", e.RunState == "shutdown" && e.Config.Lock == "backup":
 		return Backup, "QEMU runs only for a backup (" + e.RunState + ")"
 	case alive && e.Config.Template:

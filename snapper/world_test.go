@@ -54,7 +54,7 @@ func (w *world) run(fails ...string) Plan {
 	}
 	plan := MakePlan(w.disks, w.policy, w.now)
 	for i := range w.disks {
-		w.disks[i].Checked, _ = w.disks[i].NextChecked(false)
+		w.disks[i].Checked, _ = w.disks[i].NextChecked(0, false)
 	}
 	w.apply(plan, fails...)
 	for i := range w.disks {

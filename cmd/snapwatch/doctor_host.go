@@ -87,6 +87,9 @@ func readNode(ctx context.Context, env *environment) doctor.Node {
 	if err != nil {
 		return n
 	}
+	for _, vmid := range cluster.Unread() {
+		n.Warnings = append(n.Warnings, fmt.Sprintf("the configuration of guest %d could not be read: %s", vmid, cluster.Guests[vmid].Problem))
+	}
 	for _, s := range cluster.Storages {
 		if !slices.Contains(n.Storages, s.Dataset) {
 			n.Storages = append(n.Storages, s.Dataset)

@@ -55,7 +55,8 @@ type Cluster struct {
 	Nodes []string
 	// Storages are the ZFS storages that are enabled on this node.
 	Storages []Storage
-	// Guests are the guests configured on this node, by VMID.
+	// Guests are the guests configured on this node, by VMID, those with a [Config.Problem]
+	// among them.
 	Guests map[int]Config
 	// Elsewhere are the guests configured on other nodes, by VMID: the node's name.
 	Elsewhere map[int]string
@@ -130,8 +131,11 @@ func (h Host) readNode(c *Cluster, node string) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // migrated or destroyed between the listing and now
 		}
+		if err != nil { // one that cannot be read must not cost the others their snapshots
+			config = Config{ID: id, Problem: err.Error()}
+		}
 		c.Guests[id.VMID] = config
-		return err
+		return nil
 	})
 }
 
@@ -173,9 +177,24 @@ func readConfig(path string, id ID) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	if !isConfig(string(text)) {
+		return Config{}, fmt.Errorf("%s is no configuration of a guest: it has no option in it", path)
+	}
 	config := parseConfig(id, string(text))
 	config.Text, config.Changed = string(text), info.ModTime()
 	return config, nil
+}
+
+// Unread are the guests of this node whose configuration could not be read, by VMID.
+func (c Cluster) Unread() []int {
+	var unread []int
+	for vmid, config := range c.Guests {
+		if config.Problem != "" {
+			unread = append(unread, vmid)
+		}
+	}
+	slices.Sort(unread)
+	return unread
 }
 
 // Installed reports whether Proxmox is on this machine at all, running or not. It looks for

@@ -86,13 +86,17 @@ const (
 	OtherName Kind = "name"
 	// NotFound: the storage has no such dataset.
 	NotFound Kind = "not_found"
+	// BindMount: a directory of this node. Device: a device of it that is passed through. They lie
+	// outside of the storages on purpose, so they are listed and not counted.
+	BindMount Kind = "bind"
+	Device    Kind = "device"
 	// Failed: its snapshot failed.
 	Failed Kind = "failed"
 	// NotTouched: the guest's state or label did not allow one.
 	NotTouched Kind = "state"
 )
 
-// Kinds returns all kinds.
+// Kinds returns the kinds that are counted.
 func Kinds() []Kind { return []Kind{OtherStorage, OtherName, NotFound, Failed, NotTouched} }
 
 // ResultUnprotected is the result of a running guest's disk that got no snapshot and

@@ -52,7 +52,7 @@ func TestSettle(t *testing.T) {
 		{name: "label failed", first: lua.Outcome{Snapshot: errno(0), Label: errno(syscall.EIO), Bookmark: errno(0)}, second: done, failed: "label of " + disk0 + ": input/output error (errno 5)"},
 		{name: "no answer for the label", first: lua.Outcome{Snapshot: errno(0), Bookmark: errno(0)}, second: done, failed: "label of " + disk0 + ": the channel program does not say"},
 		{name: "bookmark failed", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.ENOSPC)}, second: done, warning: "bookmark of " + disk0},
-		{name: "bookmark there", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.EEXIST)}, second: done},
+		{name: "bookmark there", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.EEXIST)}, second: done, warning: "there is one of that name, of another snapshot"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p, outcomes := testPool(), map[string]snapper.Outcome{}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"snapwatch/internal/pve"
@@ -102,13 +103,6 @@ func (c *captures) kept(outcomes map[string]snapper.Outcome, pools []*pool) map[
 	if !c.on {
 		return nil
 	}
-	there, read := map[string]bool{}, map[string]bool{}
-	for _, p := range pools {
-		read[p.name] = p.err == nil
-		for _, d := range p.disks {
-			there[d.Name] = true
-		}
-	}
 	kept := maps.Clone(c.now)
 	for dataset, o := range outcomes {
 		if o.Config != nil {
@@ -116,7 +110,8 @@ func (c *captures) kept(outcomes map[string]snapper.Outcome, pools []*pool) map[
 		}
 	}
 	for dataset, before := range c.before {
-		if _, now := kept[dataset]; !now && (there[dataset] || !read[zfs.Pool(dataset)]) {
+		gone := slices.ContainsFunc(pools, func(p *pool) bool { return p.lacks(dataset) })
+		if _, now := kept[dataset]; !now && !gone {
 			kept[dataset] = before
 		}
 	}

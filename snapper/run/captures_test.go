@@ -101,10 +101,10 @@ func TestCaptureKept(t *testing.T) {
 	o := testOptions()
 	o.Config.CaptureConfig = true
 	kept := report.Kept{Sum: "1", Snapshot: "a"}
-	c := newCaptures(o, testJournal(), noon, "pve1", map[string]report.Kept{disk0: kept, disk1: kept, "ssd/vm-1-disk-0": kept})
-	read := &pool{name: "tank", disks: []snapper.Disk{{Dataset: zfs.Dataset{Name: disk0}}}}
+	c := newCaptures(o, testJournal(), noon, "pve1", map[string]report.Kept{disk0: kept, disk1: kept, "tank/other/vm-1-disk-0": kept, "ssd/vm-1-disk-0": kept})
+	read := &pool{name: "tank", parents: []string{"tank/data"}, disks: []snapper.Disk{{Dataset: zfs.Dataset{Name: disk0}}}}
 	unread := &pool{name: "ssd", err: errTest}
-	assert.Equal(t, map[string]report.Kept{disk0: kept, "ssd/vm-1-disk-0": kept}, c.kept(nil, []*pool{read, unread}))
+	assert.Equal(t, map[string]report.Kept{disk0: kept, "tank/other/vm-1-disk-0": kept, "ssd/vm-1-disk-0": kept}, c.kept(nil, []*pool{read, unread}))
 	made := map[string]snapper.Outcome{disk0: {Snapshot: "b", Config: &snapper.Capture{Sum: "2", Since: noon}}}
 	assert.Equal(t, report.Kept{Sum: "2", Since: noon, Snapshot: "b"}, c.kept(made, []*pool{read})[disk0])
 }

@@ -33,6 +33,8 @@ type pool struct {
 	indexMu sync.Mutex
 	// hangs: a step that changes the pool has not ended, and no other is begun.
 	hangs atomic.Bool
+	// partly: not all of its disks could be listed.
+	partly bool
 	// slowHistory is when the reading of its history took too long, zero if it did not.
 	slowHistory time.Time
 	// carriedOut: its part of the plan was.
@@ -84,7 +86,7 @@ func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error
 	if listErr != nil && len(heads) == 0 {
 		return listErr
 	}
-	if listErr != nil {
+	if p.partly = listErr != nil; p.partly {
 		p.problem(report.Warning, "pool %s: %v", p.name, listErr)
 	}
 	for _, h := range heads {
@@ -156,6 +158,13 @@ func faultsOf(disks []*snapper.Disk, err error) error {
 		d.Problem = cmp.Or(d.Problem, faults[d.Name])
 	}
 	return nil
+}
+
+// lacks reports whether a dataset is known not to be there: the run has listed all that lies
+// beside it. A run may look at some datasets only, and a storage may be disabled for a while.
+func (p *pool) lacks(dataset string) bool {
+	return p.err == nil && !p.partly && slices.Contains(p.parents, zfs.Parent(dataset)) &&
+		!slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.Name == dataset })
 }
 
 // busy returns since when another run holds the pool, false if none does.

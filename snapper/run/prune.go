@@ -64,6 +64,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	for _, p := range problems {
 		r.note(p)
 	}
+	r.reportUnread(cluster)
 	r.succeeded(r.World.Now())
 	r.hooks.after(afterPrune, destroyed(pools))
 	return whole, nil
@@ -135,6 +136,9 @@ func copies(o Options, cluster pve.Cluster, pools []*pool) {
 			if zfs.WithinAny(d.Name, o.Config.Replicas) {
 				d.State, d.Why = snapper.Replica, "listed under replicas in the configuration"
 				checkUnused(o.World, cluster, guests.Users(*d), d)
+			}
+			if why := guests.MayBeUsed(*d); why != "" {
+				d.State, d.Why = snapper.Unknown, why
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
@@ -45,6 +46,7 @@ func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Tim
 	for _, warning := range g.Cluster.Warnings {
 		j.problem(report.Notice, "%s", warning) // no reason for a mail a run
 	}
+	j.reportUnread(g.Cluster)
 	if g.ListErr != nil {
 		j.problem(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.ListErr)
 	}
@@ -67,7 +69,7 @@ func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Tim
 		}
 		for _, v := range config.Volumes {
 			if kind, reason := snapper.WhyUnprotected(v, g.Cluster, known, unread); reason != "" {
-				j.report.Unprotected = append(j.report.Unprotected, report.Unprotected{VMID: vmid, Volume: v.Storage + ":" + v.Name, Kind: kind, Reason: reason})
+				j.report.Unprotected = append(j.report.Unprotected, report.Unprotected{VMID: vmid, Volume: v.String(), Kind: kind, Reason: reason})
 			}
 		}
 	}
@@ -76,11 +78,21 @@ func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Tim
 	})
 }
 
-// succeeded ends the report, and decides whether the run was a success: a pool that could not be read or a
-// disk of a running guest without its snapshot makes it none.
+// reportUnread tells of the guests whose configuration could not be read. A run that does not
+// know their disks is no success.
+func (j *journal) reportUnread(c pve.Cluster) {
+	for _, vmid := range c.Unread() {
+		j.incomplete = true
+		j.problem(report.Warning, "guest %d: its configuration could not be read, so its disks are left alone: %s", vmid, c.Guests[vmid].Problem)
+	}
+}
+
+// succeeded ends the report, and decides whether the run was a success: a pool or a
+// configuration that could not be read or a disk of a running guest without its snapshot makes
+// it none.
 func (j *journal) succeeded(end time.Time) {
 	j.report.End = end
-	success := true
+	success := !j.incomplete
 	for _, p := range j.report.Pools {
 		success = success && p.Error == "" && p.LockedSince.IsZero()
 	}

@@ -79,9 +79,9 @@ func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, ou
 		_, here := view.Cluster.Guests[vmid]
 		return how != "" && here
 	})
-	r.state.Checked = nextChecked(r.state.Checked, pools, plan.AbandonedLater)
+	r.state.Checked = nextChecked(r.state.Checked, pools, outcomes, plan.AbandonedLater)
 	r.state.Signs = nextSigns(r.state.Signs, pools, r.Adopt)
-	r.state.Busy = r.locks.now
+	r.state.Busy = r.locks.next(view)
 	r.state.SeenStopped = view.SeenStopped()
 	r.state.Configs = r.captures.kept(outcomes, pools)
 	r.succeeded(r.World.Now())

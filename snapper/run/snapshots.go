@@ -177,7 +177,10 @@ func (p *pool) recordDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outco
 		if got.Snapshot == nil {
 			o.Err = fmt.Errorf("snapshot of %s: the channel program does not say", d.Dataset)
 		} else {
-			o.Snapshot = g.Snapshot
+			o.Snapshot, o.TXG = g.Snapshot, p.TXG()
+			if made, told := got.Made(d.Dataset, g.Snapshot); told {
+				o.TXG = made.CreateTXG
+			}
 			p.count(report.DidSnapshot)
 		}
 	}
@@ -189,11 +192,13 @@ func (p *pool) recordDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outco
 		}
 	}
 	if d.Bookmark && o.Err == nil {
-		// A bookmark that is there already, by that name, is as good.
-		if got.Bookmark == nil || *got.Bookmark != 0 && *got.Bookmark != syscall.EEXIST {
-			p.problem(report.Warning, "bookmark of %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Bookmark))
-		} else {
+		switch {
+		case got.Bookmark != nil && *got.Bookmark == 0:
 			p.count(report.DidBookmark)
+		case got.Bookmark != nil && *got.Bookmark == syscall.EEXIST:
+			p.problem(report.Warning, "bookmark of %s@%s: there is one of that name, of another snapshot", d.Dataset, g.Snapshot)
+		default:
+			p.problem(report.Warning, "bookmark of %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Bookmark))
 		}
 	}
 	if o.Snapshot != "" && d.Config != nil {

@@ -79,6 +79,8 @@ func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cl
 	switch {
 	case !here:
 		return c, release, fmt.Errorf("guest %d is gone from node %s", request.VMID, c.Node)
+	case guest.Problem != "":
+		return c, release, fmt.Errorf("the configuration of guest %d could not be read: %s", request.VMID, guest.Problem)
 	case guest.Lock != "":
 		return c, release, fmt.Errorf("guest %d is locked (%s): wait until Proxmox is done, or qm unlock %d", request.VMID, guest.Lock, request.VMID)
 	}

@@ -206,3 +206,29 @@ func TestFrozenLeftIsReported(t *testing.T) {
 		assert.Contains(t, r.Disks[0].Reason, "guest 100: left to the next run: Proxmox works on it")
 	})
 }
+
+// Two lines of cron take turns, each about other datasets: what one does not look at it leaves
+// to the other as it was.
+func TestRunsOfOtherDatasets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank").busy = true
+		w.guest(101, true, "ssd")
+		of := func(pool string) func(*Options) {
+			return func(o *Options) {
+				o.Config.Datasets = []string{pool + "/data"}
+			}
+		}
+		for run := range 3 {
+			w.run(t, of("tank"))
+			assert.Equal(t, run+1, w.state.Busy[100])
+			w.run(t, of("ssd"))
+			assert.Equal(t, run+1, w.state.Busy[100])
+		}
+		assert.Len(t, w.pool("tank").programs, 1, "nobody waits for ever")
+		assert.Contains(t, w.state.Checked, disk0)
+		w.guests[100].busy = false
+		w.run(t, of("tank"))
+		assert.Empty(t, w.state.Busy)
+	})
+}

@@ -39,6 +39,15 @@ var mutants = []mutant{
 	return d.Written`, "ask what was written since somebody else's snapshot"},
 	{"snapper/decide.go", `!p.stale(newest) && writtenSince(d, newest) == 0`, `!p.stale(newest)`, "not see that a stopped disk was written"},
 	{"snapper/decide.go", `newest.class == zfs.Stopped && !p.stale(newest)`, `!p.stale(newest)`, "take any last snapshot for a _stopped one"},
+	// Whose a disk is.
+	{"snapper/decide.go", `word != Own && d.Running.Source == zfs.SourceLocal`, `false && word != Own`, "believe every local label"},
+	{"snapper/ownership.go", `case d.History.Since > own:`, `case false:`, "take a history that does not reach back for a proof"},
+	{"snapper/ownership.go", `case made > 0, len(d.Guests) > 0 && d.State.Alive():`, `case made > 0:`, "not see that a guest runs on a copy"},
+	{"snapper/ownership.go", `case d.Checked.Elsewhere:`, `case false:`, "take the disk of a guest that came back for a copy"},
+	{"snapper/node.go", `why != "" && (d.State == Stopped || d.State == Template)`, `false && why != ""`, "end a disk that an unread configuration may name"},
+	{"snapper/run/prune.go", `if why := guests.MayBeUsed(*d); why != "" {`, `if why := guests.MayBeUsed(*d); false && why != "" {`, "prune what an unread configuration may name"},
+	{"snapper/run/locks.go", `if !l.looked[vmid] && `, `if false && `, "forget who waits for a lock between two lines of cron"},
+	{"snapper/bookmarks.go", `wanted = !any || at > s.CreateTXG`, `wanted = !any`, "take somebody else's bookmark for a day's"},
 	// What is taken.
 	{"snapper/due.go", `RefuseReceiving: class == zfs.Stopped,`, `RefuseReceiving: false,`, "drop the receive guard"},
 	{"snapper/due.go", `started := (whole || t.action == Start) && any`, `started := (whole || false) && any`, "take no snapshot at a start"},
@@ -117,7 +126,7 @@ var mutants = []mutant{
 			unproven = append(unproven, j)
 		}`, "destroy bookmarks of which nothing is proved"},
 	{"snapper/abandoned.go", `s.TXG <= lost.TXG {`, `false {`, "take a set-back of the origin for one of the promoted clone"},
-	{"snapper/abandoned.go", `|| unfinished ||`, `||`, "forget a bookmark that could not be destroyed"},
+	{"snapper/abandoned.go", `if unfinished ||`, `if`, "forget a bookmark that could not be destroyed"},
 	{"internal/zfs/history.go", `case ok && strings.Contains(from, "@") && strings.HasPrefix(to, "@"): // of a snapshot`, `case false:`, "take the rename of a snapshot for one of a dataset"},
 	{"snapper/abandoned.go", `|| d.BookmarksUnread ||`, `||`, "take bookmarks that could not be listed for none"},
 	{"snapper/abandoned.go", `		case any:

@@ -404,8 +404,24 @@ func (m *machine) SaveState(s report.State) error {
 		return err
 	}
 	m.n.report.state = s
+	m.noted(s)
 	m.n.states = append(m.n.states, s)
 	return nil
+}
+
+// noted takes in which disks the node knows for its own, or for those of another node's guest.
+func (m *machine) noted(s report.State) {
+	for name, d := range m.n.sets {
+		g := m.w.guests[m.w.parse(name).vmid]
+		if c := s.Checked[name]; g == nil || c.GUID != d.guid {
+			continue
+		}
+		away := m.w.nodes[g.home] != m.n
+		if away || d.away || g.alive {
+			d.received = false
+		}
+		d.away = away
+	}
 }
 
 // options are what cron calls snap, or prune, with on a host.

@@ -305,6 +305,13 @@ func (w *World) broken(format string, args ...any) {
 // until two more runs.
 func (g *guest) disturb() { g.quiet, g.disturbed = 0, true }
 
+// forgets is told that what the last run left is lost, or old.
+func (n *node) forgets() {
+	for _, d := range n.sets {
+		d.received, d.away = d.ever, false
+	}
+}
+
 func (w *World) disturbNode(n *node) {
 	n.disturbed = true
 	for _, g := range w.guests {
