@@ -15,21 +15,61 @@ import (
 )
 
 func TestFreeName(t *testing.T) {
-	zone := berlin(t)
-	// The night that has 02:30 twice.
-	first := time.Date(2026, 10, 25, 0, 30, 0, 0, time.UTC).In(zone)
-	second := first.Add(time.Hour)
 	one, other := runningDisk(disk0, nil), runningDisk("tank/data/vm-100-disk-1", nil)
 	name := func() string {
-		return freeName([]diskTask{{disk: &one}, {disk: &other}}, zfs.Hourly, second)
+		return freeName([]diskTask{{disk: &one}, {disk: &other}}, zfs.Hourly, noon)
 	}
-	assert.Equal(t, "autosnap_2026-10-25_02:30:00_hourly", name())
-	other.Snapshots = []zfs.Snapshot{{Name: zfs.FormatSnapshotName(first, zfs.Hourly)}}
-	assert.Equal(t, "autosnap_2026-10-25_02:30:01_hourly", name(), "taken on one disk")
-	one.Snapshots = []zfs.Snapshot{{Name: "autosnap_2026-10-25_02:30:01_hourly"}}
-	assert.Equal(t, "autosnap_2026-10-25_02:30:02_hourly", name(), "taken on the other, too")
-	one.Snapshots = append(one.Snapshots, zfs.Snapshot{Name: "autosnap_2026-10-25_02:30:02_daily"})
-	assert.Equal(t, "autosnap_2026-10-25_02:30:02_hourly", name(), "another class is another name")
+	assert.Equal(t, "autosnap_2026-07-15_12:07:00_hourly", name())
+	other.Snapshots = []zfs.Snapshot{{Name: name()}}
+	assert.Equal(t, "autosnap_2026-07-15_12:07:01_hourly", name(), "taken on one disk")
+	one.Snapshots = []zfs.Snapshot{{Name: "autosnap_2026-07-15_12:07:01_hourly"}}
+	assert.Equal(t, "autosnap_2026-07-15_12:07:02_hourly", name(), "taken on the other, too")
+	one.Snapshots = append(one.Snapshots, zfs.Snapshot{Name: "autosnap_2026-07-15_12:07:02_daily"})
+	assert.Equal(t, "autosnap_2026-07-15_12:07:02_hourly", name(), "another class is another name")
+}
+
+// In an hour that comes twice no name is made again, whatever was rotated away meanwhile.
+func TestNamesOfTheHourThatComesTwice(t *testing.T) {
+	berlin := berlin(t)
+	lordHowe, err := time.LoadLocation("Australia/Lord_Howe") // sets its clocks back by half an hour
+	require.NoError(t, err)
+	for _, test := range []struct {
+		zone *time.Location
+		at   string // in UTC
+		want string
+	}{
+		{berlin, "2026-10-24T23:59:59Z", "01:59:59"},
+		{berlin, "2026-10-25T00:00:00Z", "02:00:00"},
+		{berlin, "2026-10-25T00:00:01Z", "02:00:00"},
+		{berlin, "2026-10-25T00:59:59Z", "02:59:58"},
+		{berlin, "2026-10-25T01:00:00Z", "02:00:01"},
+		{berlin, "2026-10-25T01:00:01Z", "02:00:01"},
+		{berlin, "2026-10-25T01:59:58Z", "02:59:59"},
+		{berlin, "2026-10-25T02:00:00Z", "03:00:00"},
+		{berlin, "2026-10-25T02:00:01Z", "03:00:01"},
+		{berlin, "2026-03-29T00:59:59Z", "01:59:59"},
+		{berlin, "2026-03-29T01:00:00Z", "03:00:00"},
+		{lordHowe, "2026-04-04T14:29:59Z", "01:29:59"},
+		{lordHowe, "2026-04-04T14:30:01Z", "01:30:00"},
+		{lordHowe, "2026-04-04T15:00:00Z", "01:30:01"},
+		{lordHowe, "2026-04-04T15:30:00Z", "02:00:00"},
+		{time.UTC, "2026-10-25T01:00:00Z", "01:00:00"},
+	} {
+		now, err := time.Parse(time.RFC3339, test.at)
+		require.NoError(t, err)
+		assert.Equal(t, test.want, inPass(now.In(test.zone)).Format(time.TimeOnly), test.at)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		draw := func(label string) time.Time {
+			return time.Date(2026, 10, 25, 0, 0, 0, 0, time.UTC).Add(time.Duration(rapid.IntRange(-9000, 9000).Draw(t, label)) * time.Second).In(berlin)
+		}
+		first, second := draw("one"), draw("other")
+		_, summer := first.Zone()
+		_, winter := second.Zone()
+		if summer != winter && freeName(nil, zfs.Hourly, first) == freeName(nil, zfs.Hourly, second) {
+			t.Fatalf("%s and %s have one name", first, second)
+		}
+	})
 }
 
 func TestFirstOfDay(t *testing.T) {

@@ -175,5 +175,5 @@ func TestNothingIsBegunBehindAStepThatHangs(t *testing.T) {
 }
 
 func TestNextName(t *testing.T) {
-	assert.Equal(t, "autosnap_2026-10-25_03:00:00_hourly", nextName("autosnap_2026-10-25_02:59:59_hourly", zfs.Hourly))
+	assert.Equal(t, "autosnap_2026-10-25_03:00:01_hourly", nextName("autosnap_2026-10-25_02:59:59_hourly", zfs.Hourly))
 }

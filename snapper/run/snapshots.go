@@ -228,11 +228,12 @@ func explain(errno syscall.Errno) string {
 	return fmt.Sprintf("%s (errno %d)", errno.Error(), int(errno))
 }
 
-// nextName moves a snapshot's name on by a second.
+// nextName moves a snapshot's name on by two seconds: in an hour that comes twice each pass
+// has every other second.
 func nextName(name string, class zfs.Class) string {
 	t, err := zfs.ParseSnapshotTime(name)
 	if err != nil {
 		return name
 	}
-	return zfs.FormatSnapshotName(t.Add(time.Second), class)
+	return zfs.FormatSnapshotName(t.Add(2*time.Second), class)
 }
