@@ -198,7 +198,7 @@ func afterNew(list []Destroy, name string) []Destroy {
 func destroys(expired []Expired) []Destroy {
 	var list []Destroy
 	for _, e := range expired {
-		list = append(list, Destroy{Dataset: e.Snapshot.Dataset, Name: e.Snapshot.Name, Reason: e.Reason, Keepers: e.Keepers})
+		list = append(list, Destroy{Dataset: e.Snapshot.Dataset, Name: e.Snapshot.Name, Creation: e.Snapshot.Creation, Reason: e.Reason, Keepers: e.Keepers})
 	}
 	return list
 }

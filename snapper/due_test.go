@@ -311,18 +311,25 @@ func TestNewSnapshotIsAKeeper(t *testing.T) {
 	w.managed(&w.disks[0], zfs.Frequently, noon)
 	plan := MakePlan(w.disks, w.policy, w.now)
 	require.Len(t, plan.Destroys, 1)
-	got := plan.ForPool("tank").Allowed(map[string]Outcome{disk0: {Snapshot: "autosnap_2026-07-15_12:07:09_frequently"}})
+	allowed := func(pool string, outcomes map[string]Outcome) []Destroy {
+		now, waiting := plan.ForPool(pool).Allowed(outcomes)
+		assert.Empty(t, waiting)
+		return now
+	}
+	got := allowed("tank", map[string]Outcome{disk0: {Snapshot: "autosnap_2026-07-15_12:07:09_frequently"}})
 	require.Len(t, got, 1)
 	assert.Equal(t, "autosnap_2026-07-15_12:07:00_frequently", got[0].Name)
 	assert.Equal(t, []string{"autosnap_2026-07-15_12:07:09_frequently"}, got[0].Keepers)
 
-	assert.Empty(t, plan.ForPool("tank").Allowed(map[string]Outcome{disk0: {Err: errTest}}), "a snapshot that failed destroys nothing")
-	assert.Empty(t, plan.ForPool("ssd").Allowed(map[string]Outcome{disk0: {Snapshot: "x"}}))
-	assert.Empty(t, plan.ForPool("tank").Allowed(map[string]Outcome{}), "nobody tried to make it")
+	assert.Empty(t, allowed("tank", map[string]Outcome{disk0: {Err: errTest}}), "a snapshot that failed destroys nothing")
+	assert.Empty(t, allowed("ssd", map[string]Outcome{disk0: {Snapshot: "x"}}))
+	assert.Empty(t, allowed("tank", map[string]Outcome{}), "nobody tried to make it")
 }
 
+// What is over waits, and the oldest go first, whatever disk they are of.
 func TestMaxDestroys(t *testing.T) {
-	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1")), runningDisk("tank/data/vm-101-disk-0", words("f1"))}}
+	other := "tank/data/vm-101-disk-0"
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1")), runningDisk(other, words("f1"))}}
 	w.policy.MaxDestroys = 10
 	for i := range w.disks {
 		for j := range 9 {
@@ -331,17 +338,29 @@ func TestMaxDestroys(t *testing.T) {
 	}
 	plan := w.run()
 	assert.Len(t, plan.Destroys, 10)
-	assert.LessOrEqual(t, len(plan.FullDestroys), 10)
-	last := plan.Notes[len(plan.Notes)-1]
-	assert.Equal(t, report.Notice, last.Severity)
-	assert.Contains(t, last.Reason, "8 more snapshots are to be destroyed than one run may (max_destroys 10)")
-	assert.Equal(t, "autosnap_2026-07-15_03:07:00_frequently", plan.Destroys[0].Name, "the oldest go first")
+	assert.Len(t, plan.Waiting, 8)
+	assert.Equal(t, "autosnap_2026-07-15_03:07:00_frequently", plan.Destroys[0].Name)
+	assert.Equal(t, "autosnap_2026-07-15_03:07:00_frequently", plan.Destroys[1].Name)
+	for i := range w.disks {
+		assert.Len(t, w.disks[i].Snapshots, 5, "of each as many")
+	}
 	w.now = noon.Add(15 * time.Minute)
 	w.run()
 	for i := range w.disks {
 		assert.Len(t, w.disks[i].Snapshots, 1)
 	}
-	assert.Len(t, w.run().Notes, 2, "no message when nothing is over")
+
+	// Without room nothing is gained by a disk whose snapshot found none.
+	for j := range 15 {
+		w.managed(&w.disks[0], zfs.Frequently, noon.Add(time.Duration(j+20)*time.Minute))
+		w.managed(&w.disks[1], zfs.Frequently, noon.Add(time.Duration(j+20)*time.Minute))
+	}
+	w.now = noon.Add(40 * time.Minute)
+	plan = MakePlan(w.disks, w.policy, w.now)
+	now, waiting := plan.ForPool("tank").Allowed(map[string]Outcome{disk0: {Err: errTest, NoSpace: true}, other: {Snapshot: "made"}})
+	assert.Len(t, now, 10)
+	assert.Len(t, waiting, 16+15-10)
+	assert.True(t, slices.IsSortedFunc(waiting, func(a, b Destroy) int { return a.Creation.Compare(b.Creation) }))
 }
 
 // A disk that opens slowly for its many bookmarks is told of.

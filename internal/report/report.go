@@ -54,6 +54,10 @@ type Pool struct {
 	Error string `json:"error,omitempty"`
 	// LockedSince is since when another run holds the pool's lock, zero if none does.
 	LockedSince time.Time `json:"locked_since,omitzero"`
+	// Due is how many snapshots were to be destroyed and are still there, without those that
+	// are held or cloned. Grows: they were fewer after the run before.
+	Due   int  `json:"due,omitempty"`
+	Grows bool `json:"grows,omitempty"`
 }
 
 // Disk is what a run meant for one disk.

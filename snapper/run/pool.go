@@ -39,8 +39,12 @@ type pool struct {
 	carriedOut bool
 	// unfinished are the disks whose discarded bookmarks could not all be destroyed.
 	unfinished map[string]bool
-	// destroyed are the snapshots that this run destroyed.
+	// destroyed are the snapshots that this run destroyed, due those that it was to and did not
+	// try to, the oldest first.
 	destroyed []zfs.Snapshot
+	due       []snapper.Destroy
+	// stuck: a program that was to destroy failed, and no other is begun.
+	stuck bool
 }
 
 func unlockAll(pools []*pool) {

@@ -49,13 +49,15 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 			noteTokens(p, r.previous.Tokens, r.report.Tokens, r.start)
 		}
 		copies(r.Options, cluster, some)
+		r.disks += len(planned(some))
 		policy := snapper.PrunePolicy{
 			Node: node && r.Config.Role != "replica", Bookmarks: r.Config.Bookmarks,
-			StoppedGrace: r.Config.StoppedGrace.Std(), MaxDestroys: max(0, r.Config.MaxDestroys-len(whole.Destroys)),
+			StoppedGrace: r.Config.StoppedGrace.Std(), MaxDestroys: r.mayDestroy(whole),
 		}
 		plan := snapper.PlanPrune(planned(some), policy, r.report.Tokens, r.start)
 		if !r.DryRun {
 			eachPool(r.World, readable(some), func(p *pool) { p.finishPlan(ctx, plan.ForPool(p.name), nil) })
+			r.destroyMore(ctx, readable(some))
 		}
 		whole.Add(plan)
 	}
@@ -64,6 +66,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	for _, p := range problems {
 		r.note(p)
 	}
+	r.reportDue(pools, whole)
 	r.succeeded(r.World.Now())
 	r.hooks.after(afterPrune, destroyed(pools))
 	return whole, nil

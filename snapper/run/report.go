@@ -77,12 +77,12 @@ func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Tim
 }
 
 // succeeded ends the report, and decides whether the run was a success: a pool that could not be read or a
-// disk of a running guest without its snapshot makes it none.
+// disk of a running guest without its snapshot makes it none, and so do old snapshots that pile up.
 func (j *journal) succeeded(end time.Time) {
 	j.report.End = end
 	success := true
 	for _, p := range j.report.Pools {
-		success = success && p.Error == "" && p.LockedSince.IsZero()
+		success = success && p.Error == "" && p.LockedSince.IsZero() && !p.Grows
 	}
 	for _, d := range j.report.Disks {
 		success = success && d.Result != string(snapper.Unprotected) && d.Error == ""

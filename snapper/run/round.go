@@ -37,6 +37,7 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 		pools := next()
 		first := len(all) == 0
 		all = append(all, pools...)
+		r.disks += len(planned(pools))
 		seen := view
 		var err error
 		if !first { // what is known of the guests is old by now
@@ -79,6 +80,7 @@ func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, ou
 		_, here := view.Cluster.Guests[vmid]
 		return how != "" && here
 	})
+	r.reportDue(pools, plan)
 	r.state.Checked = nextChecked(r.state.Checked, pools, plan.AbandonedLater)
 	r.state.Signs = nextSigns(r.state.Signs, pools, r.Adopt)
 	r.state.Busy = r.locks.now
@@ -175,7 +177,7 @@ func (r *run) readPool(ctx context.Context, p *pool) error {
 // of the guests then, too. before is what earlier rounds of this run have planned already.
 func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.NodeView, snapper.Plan, error) {
 	policy := policy(r.Options, view.Cluster)
-	policy.MaxDestroys = max(0, policy.MaxDestroys-len(before.Destroys))
+	policy.MaxDestroys = r.mayDestroy(before)
 	policy.MaxBookmarkDestroys = max(0, policy.MaxBookmarkDestroys-len(before.DestroyBookmarks))
 	view = r.askRunStates(ctx, view, pools, policy.Names)
 	for times := 0; ; times++ {

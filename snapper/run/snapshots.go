@@ -37,7 +37,9 @@ func (p *pool) finishPlan(ctx context.Context, plan snapper.PoolPlan, outcomes m
 		}
 		p.count(report.DidLabel)
 	}
-	p.applyDestroys(ctx, plan.Allowed(outcomes))
+	var now []snapper.Destroy
+	now, p.due = plan.Allowed(outcomes)
+	p.applyDestroys(ctx, now)
 	p.destroyBookmarks(ctx, plan.DestroyBookmarks)
 	p.saveIndex()
 }

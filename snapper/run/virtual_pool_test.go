@@ -33,6 +33,10 @@ type virtualPool struct {
 	// onSnapshot answers a program of a living or stopped guest's snapshots, unless it
 	// returns neither outcomes nor an error.
 	onSnapshot func(context.Context, []lua.Guest) (map[string]lua.Outcome, error)
+	// onDestroy says how the destroying of a snapshot ends, nil for well.
+	onDestroy func(dataset, name string) syscall.Errno
+	// failDestroy is why its programs that destroy end early, nil if they do not.
+	failDestroy error
 	// programs are the snapshots that each program was to make.
 	programs [][]string
 }
@@ -190,12 +194,24 @@ func (p *virtualPool) bookmark(bookmarks []lua.Bookmark) map[string]lua.Outcome 
 }
 
 func (p *virtualPool) Destroy(_ context.Context, disks []lua.DestroyRequest) (map[string]lua.Destroyed, error) {
+	if p.failDestroy != nil {
+		return nil, p.failDestroy
+	}
 	got := map[string]lua.Destroyed{}
 	for _, d := range disks {
 		got[d.Dataset] = lua.Destroyed{Gone: map[string]syscall.Errno{}}
 		for _, name := range d.Destroy {
-			p.w.log("%s: destroy %s@%s", p.name, d.Dataset, name)
-			got[d.Dataset].Gone[name] = 0
+			var errno syscall.Errno
+			if p.onDestroy != nil {
+				errno = p.onDestroy(d.Dataset, name)
+			}
+			if errno != 0 {
+				p.w.log("%s: cannot destroy %s@%s", p.name, d.Dataset, name)
+			} else {
+				p.w.log("%s: destroy %s@%s", p.name, d.Dataset, name)
+				p.snapshots[d.Dataset] = slices.DeleteFunc(p.snapshots[d.Dataset], func(s zfs.Snapshot) bool { return s.Name == name })
+			}
+			got[d.Dataset].Gone[name] = errno
 		}
 	}
 	return got, nil
