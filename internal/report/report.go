@@ -33,6 +33,8 @@ type Run struct {
 	// Quiesced is how the guests fared that are to be frozen, in this run or the
 	// last one in which they were due.
 	Quiesced []Quiesced `json:"quiesced,omitempty"`
+	// Locked is how many guests have been locked for so long that this is a warning.
+	Locked int `json:"locked,omitempty"`
 	// Tokens says of each disk with an interrupted receive since when prune knows.
 	Tokens map[string]time.Time `json:"tokens,omitempty"`
 }

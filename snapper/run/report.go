@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
@@ -41,7 +42,7 @@ func (j *journal) reportLate(parents map[string][]string, done []*pool, err erro
 
 // reportGuests tells what of running guests no snapshot can cover, which guests have been
 // locked for long, and that Proxmox could not be asked.
-func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Time) {
+func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, pools []*pool, start time.Time) {
 	for _, warning := range g.Cluster.Warnings {
 		j.problem(report.Notice, "%s", warning) // no reason for a mail a run
 	}
@@ -49,8 +50,12 @@ func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Tim
 		j.problem(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.ListErr)
 	}
 	for _, vmid := range slices.Sorted(maps.Keys(g.Evidence)) {
-		if severity, stuck := snapper.StuckLock(g.Evidence[vmid], start); stuck != "" {
+		severity, stuck := snapper.StuckLock(g.Evidence[vmid], atWork, start)
+		if stuck != "" {
 			j.problem(severity, "%s", stuck)
+		}
+		if severity == report.Warning {
+			j.report.Locked++
 		}
 	}
 	known := map[string]bool{}

@@ -74,7 +74,7 @@ func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, ou
 	for _, p := range problems {
 		r.note(p)
 	}
-	r.reportGuests(view, pools, r.start)
+	r.reportGuests(view, r.atWork, pools, r.start)
 	r.report.CarryOver(r.previous.Quiesced, func(vmid int) bool {
 		how, _ := r.Config.HowFor(vmid)
 		_, here := view.Cluster.Guests[vmid]
