@@ -63,6 +63,9 @@ type Disk struct {
 	// though bookmarks are in question.
 	History        *zfs.History
 	HistoryProblem string
+	// Replicated: Proxmox's own replication sends it to this node. Bookmarking: snap on this
+	// node bookmarks what is received of it.
+	Replicated, Bookmarking bool
 	// InUse: a guest that lives here runs on it, though it is listed as a copy.
 	InUse bool
 	// Ignored is why the configuration leaves the disk alone, "" if it doesn't.

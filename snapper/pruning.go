@@ -23,7 +23,7 @@ const pvesrPrefix = "__replicate_"
 // PrunePolicy is what prune was asked for, beside the retention of each disk.
 type PrunePolicy struct {
 	// Node is true on a Proxmox node that also runs snap: what no guest has may then be
-	// a guest's that was removed, and others may fetch from here.
+	// a guest's that was removed.
 	Node bool
 	// Bookmarks is of how many days snap keeps the bookmarks there.
 	Bookmarks    int
@@ -52,7 +52,11 @@ func PlanPrune(disks []Disk, policy PrunePolicy, tokens map[string]time.Time, no
 			gone[i].Snapshot.Dataset = d.Name
 		}
 		p.plan.Destroys = append(p.plan.Destroys, destroys(gone)...)
-		p.note(d, report.Info, Pruned, fmt.Sprintf("%s: %d of %d managed snapshots may go", d.Why, len(gone), len(managedOf(d.Snapshots, now))))
+		why := fmt.Sprintf("%s: %d of %d managed snapshots may go", d.Why, len(gone), len(managedOf(d.Snapshots, now)))
+		if name := pvesrs(d); name != "" {
+			why += fmt.Sprintf("; @%s and others of pvesr are not ours and stay", name)
+		}
+		p.note(d, report.Info, Pruned, why)
 	}
 	p.cap()
 	p.noteUnnamed()
@@ -79,12 +83,20 @@ func (policy PrunePolicy) notPruned(d *Disk) string {
 	if d.ResumeToken {
 		return "a receive is under way, or was interrupted and waits to go on"
 	}
-	for _, s := range d.Snapshots {
-		if strings.HasPrefix(s.Name, pvesrPrefix) {
-			return "Proxmox replicates it (" + s.Name + ") and makes it equal to its source at each run: prune there"
-		}
+	if name := pvesrs(d); name != "" && d.Replicated {
+		return "Proxmox replicates it (" + name + ") and makes it equal to its source at each run: prune there"
 	}
 	return ""
+}
+
+// pvesrs returns the name of a snapshot of Proxmox's own replication that the disk has, "" if it
+// has none. By itself it says nothing: other replication carries it along.
+func pvesrs(d *Disk) string {
+	i := slices.IndexFunc(d.Snapshots, func(s zfs.Snapshot) bool { return strings.HasPrefix(s.Name, pvesrPrefix) })
+	if i < 0 {
+		return ""
+	}
+	return d.Snapshots[i].Name
 }
 
 // expire returns what the retention drops of a copy, less what always stays.
@@ -116,7 +128,7 @@ func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
 
 // staying are the names of the managed snapshots that no retention takes: the newest,
 // the newest day-first and _stopped ones, and where snap bookmarks what is received,
-// those that wait for their bookmark.
+// those that wait for their bookmark. Where nobody would make it none waits.
 func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
 	stays := map[string]bool{}
 	var past, stopped []zfs.Snapshot
@@ -138,7 +150,7 @@ func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
 	for _, s := range stopped[max(0, len(stopped)-keepOnCopy):] {
 		stays[s.Name] = true
 	}
-	if policy.Node {
+	if d.Bookmarking {
 		for _, s := range (Bookmarks{Have: d.Bookmarks, Keep: policy.Bookmarks}).Missing(d.Snapshots, now) {
 			stays[s.Name] = true
 		}

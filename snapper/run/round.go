@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 )
 
@@ -162,11 +163,16 @@ func (r *run) openPool(ctx context.Context, name string, parents []string, read 
 
 // readPool reads the disks directly below the pool's parents.
 func (r *run) readPool(ctx context.Context, p *pool) error {
+	return r.readIndexed(ctx, p, Pool.Children)
+}
+
+// readIndexed reads the disks that a list of heads has, with the help of the index.
+func (r *run) readIndexed(ctx context.Context, p *pool, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	var err error
 	if p.index, err = p.LoadIndex(); err != nil {
 		r.problem(report.Warning, "pool %s: %v", p.name, err)
 	}
-	if err := p.readDisks(ctx, Pool.Children); err != nil {
+	if err := p.readDisks(ctx, list); err != nil {
 		return err
 	}
 	p.keep()

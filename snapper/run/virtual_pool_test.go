@@ -26,10 +26,13 @@ type virtualPool struct {
 	history   zfs.History
 	index     index.Index
 
-	slowList    time.Duration
-	onBookmarks func() error
-	onReceived  func(context.Context) error
-	onSync      func(context.Context) error
+	slowList time.Duration
+	// endless are the disks whose snapshots are never listed to the end, listed all that were
+	// begun with.
+	endless, listed []string
+	onBookmarks     func() error
+	onReceived      func(context.Context) error
+	onSync          func(context.Context) error
 	// onSnapshot answers a program of a living or stopped guest's snapshots, unless it
 	// returns neither outcomes nor an error.
 	onSnapshot func(context.Context, []lua.Guest) (map[string]lua.Outcome, error)
@@ -93,7 +96,14 @@ func (p *virtualPool) Descendants(ctx context.Context, roots ...string) ([]zfs.D
 	return p.Children(ctx, roots...)
 }
 
-func (p *virtualPool) Snapshots(_ context.Context, datasets []string, each func(zfs.Snapshot) error) error {
+func (p *virtualPool) Snapshots(ctx context.Context, datasets []string, each func(zfs.Snapshot) error) error {
+	p.listed = append(p.listed, datasets...)
+	for _, d := range datasets {
+		if slices.Contains(p.endless, d) {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	}
 	return eachOf(p.snapshots, datasets, each)
 }
 
@@ -134,7 +144,10 @@ func (p *virtualPool) History(context.Context, []zfs.Snapshot) (zfs.History, err
 }
 
 func (p *virtualPool) LoadIndex() (index.Index, error) { return p.index, nil }
-func (p *virtualPool) SaveIndex(*index.Index) error    { return nil }
+func (p *virtualPool) SaveIndex(x *index.Index) error {
+	p.index = *x
+	return nil
+}
 
 func (p *virtualPool) Snapshot(ctx context.Context, guests []lua.Guest, bookmarks []lua.Bookmark) (map[string]lua.Outcome, error) {
 	if len(bookmarks) > 0 {
@@ -199,7 +212,10 @@ func (p *virtualPool) Destroy(_ context.Context, disks []lua.DestroyRequest) (ma
 	}
 	got := map[string]lua.Destroyed{}
 	for _, d := range disks {
-		got[d.Dataset] = lua.Destroyed{Gone: map[string]syscall.Errno{}}
+		i := slices.IndexFunc(p.heads, func(h zfs.Dataset) bool { return h.Name == d.Dataset })
+		changed := lua.ListChange{Before: p.heads[i].SnapshotsChanged, After: time.Now().Unix()}
+		p.heads[i].SnapshotsChanged = changed.After
+		got[d.Dataset] = lua.Destroyed{Gone: map[string]syscall.Errno{}, ListChange: changed}
 		for _, name := range d.Destroy {
 			var errno syscall.Errno
 			if p.onDestroy != nil {
