@@ -60,7 +60,32 @@ func PlanPrune(disks []Disk, policy PrunePolicy, tokens map[string]time.Time, no
 	}
 	p.cap()
 	p.noteUnnamed()
+	p.noteStandIns(disks)
 	return p.plan
+}
+
+// noteStandIns says which classes are named and come to none of the copies: their source does not
+// take them, and what is kept for them is of a shorter class.
+func (p *planner) noteStandIns(disks []Disk) {
+	var lacking []string
+	for _, class := range zfs.Rotating() {
+		named, comes := false, false
+		for i := range disks {
+			d := &disks[i]
+			named = named || d.Retention[class] > 0 && len(d.Snapshots) > 0
+			comes = comes || slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool {
+				c, ours := s.Class()
+				return ours && c >= class
+			})
+		}
+		if named && !comes {
+			lacking = append(lacking, class.String())
+		}
+	}
+	if len(lacking) > 0 {
+		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: fmt.Sprintf(
+			"no copy has a %s snapshot or a longer one: the oldest of each period is kept instead, whatever its class", strings.Join(lacking, " or "))})
+	}
 }
 
 // notPruned returns why nothing of a disk may go, "" if it is a copy at rest.

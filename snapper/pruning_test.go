@@ -183,3 +183,21 @@ func TestPruneProperties(t *testing.T) {
 		}
 	})
 }
+
+// A class that no source takes is said; its word keeps the oldest of each period all the same.
+func TestPruneSaysWhichClassesDoNotCome(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f0 d2 m24 y1"))}}
+	d := &w.disks[0]
+	d.State = Replica
+	for day := range 400 {
+		w.managed(d, zfs.Daily, noon.AddDate(0, 0, day-400))
+	}
+	plan := PlanPrune(w.disks, prunePolicy(), nil, noon)
+	assert.Len(t, plan.Destroys, 400-14-3, "14 months, the newest 3 days, and the oldest of this year is the first of January")
+	last := plan.Notes[len(plan.Notes)-1]
+	assert.Equal(t, report.Notice, last.Severity)
+	assert.Equal(t, "no copy has a yearly or monthly snapshot or a longer one: the oldest of each period is kept instead, whatever its class", last.Reason)
+	w.managed(d, zfs.Yearly, noon)
+	notes := PlanPrune(w.disks, prunePolicy(), nil, noon).Notes
+	assert.Len(t, notes, 1, "a longer one stands in by itself")
+}
