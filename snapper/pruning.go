@@ -43,6 +43,9 @@ func PlanPrune(disks []Disk, policy PrunePolicy, tokens map[string]time.Time, no
 				severity = report.Warning
 				why += fmt.Sprintf(" since %s or longer: let it go on, or give it up (zfs receive -A %s)", since.Format(time.DateTime), d.Name)
 			}
+			if of := zfs.ResumedSnapshot(d.Token); of != "" {
+				why += "; it can as long as its source has " + of
+			}
 			p.note(d, severity, Untouched, why)
 			continue
 		}

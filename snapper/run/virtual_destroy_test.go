@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
@@ -104,5 +105,37 @@ func TestDestroyFails(t *testing.T) {
 		done := w.run(t, destroying(100))
 		assert.Equal(t, []int{0, 68}, []int{w.destroyed("ssd"), w.destroyed("tank")}, "they take over what it could not do")
 		assert.Equal(t, []int{68, 0}, []int{done.Pools[0].Due, done.Pools[1].Due})
+	})
+}
+
+// More is due than a run may destroy: the disks of all pools lose as many snapshots each, and in
+// the end nothing is left over.
+func TestBacklogIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const disks, had, most, runs = 16, 10, 20, 40
+		w := newVirtualWorld(t)
+		w.quiet = true
+		for i := range disks {
+			pool := []string{"ssd", "tank", "tank"}[i%3]
+			w.guest(100+i, true, pool)
+			w.pool(pool).older(fmt.Sprintf("%s/data/vm-%d-disk-0", pool, 100+i), had+4-1-1, time.Hour)
+		}
+		left := 0
+		for run := range runs {
+			done := w.run(t, destroying(most))
+			require.True(t, done.Success, "in run %d what is left shrinks", run)
+			left = 0
+			least, greatest := 1000, 0
+			for _, p := range w.pools {
+				for _, list := range p.snapshots {
+					least, greatest = min(least, len(list)), max(greatest, len(list))
+					left += len(list) - 4
+				}
+			}
+			require.LessOrEqual(t, greatest-least, 2, "in run %d", run)
+			require.Equal(t, left, done.Pools[0].Due+done.Pools[1].Due)
+			time.Sleep(15 * time.Minute)
+		}
+		assert.Zero(t, left)
 	})
 }
