@@ -40,6 +40,9 @@ type Disk struct {
 	// PendingSince is when that was first seen of this newest snapshot; zero where nothing
 	// remembers.
 	PendingSince time.Time
+	// PendingSnapshot is what is received then, with the name that the source gives it: the
+	// source must still have it. "" where ZFS does not tell.
+	PendingSnapshot string
 	// Running and NoSnap are the labels.
 	Running, NoSnap zfs.Property
 	// Owned is whether the disk's guest is configured on this host: only then its labels

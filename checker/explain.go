@@ -137,6 +137,9 @@ func next(d Result, nodes []Evidence) []string {
 	var steps []string
 	if d.PendingReceive {
 		steps = append(steps, "a receive waits to be resumed: run the replication job again; if it cannot go on: zfs receive -A DATASET")
+		if of := d.PendingSnapshot; of != "" {
+			steps = append(steps, "it can as long as the source has "+of+": zfs hold keeps that from rotation")
+		}
 	}
 	if c := d.Compared; c != nil {
 		steps = append(steps, advice[c.Outcome]...)
@@ -182,6 +185,9 @@ func (e Explanation) Facts(now time.Time) [][2]string {
 	pending := "none"
 	if e.PendingReceive {
 		pending = "yes, with a resume token"
+		if e.PendingSnapshot != "" {
+			pending += ", of " + e.PendingSnapshot
+		}
 		if !e.PendingSince.IsZero() {
 			pending += fmt.Sprintf(", first seen %s ago", text.Age(max(0, now.Sub(e.PendingSince))))
 		}

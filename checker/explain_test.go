@@ -25,6 +25,7 @@ func TestExplain(t *testing.T) {
 	newer, same := other(zfs.Hourly, 10*minute), managed(zfs.Hourly, 7*hour)
 	stale, fresh, off := aDisk("1", zfs.Hourly, 7*hour), aDisk("1", zfs.Hourly, 10*minute), aDisk("1", zfs.Stopped, 4*day)
 	pending := aDisk("1", zfs.Hourly, 7*hour, func(d *Disk) { d.PendingReceive = true; d.Changed = ago(7 * hour) })
+	resumed := aDisk("1", zfs.Hourly, 7*hour, func(d *Disk) { d.PendingReceive, d.PendingSnapshot = true, "rpool/vm-1-disk-0@seed" })
 	for name, c := range map[string]struct {
 		disk   Disk
 		nodes  []Evidence
@@ -38,6 +39,7 @@ func TestExplain(t *testing.T) {
 		"stopped, but it ran since": {off, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 3d23h behind", "look at the job"},
 		"lagging":                   {stale, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "look at the job"},
 		"lagging, pending":          {pending, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "a receive waits to be resumed: run the replication job again; if it cannot go on: zfs receive -A tank/vm-1-disk-0"},
+		"of a known snapshot":       {resumed, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "the source has rpool/vm-1-disk-0@seed: zfs hold keeps that from rotation"},
 		"nothing in common":         {stale, []Evidence{ownerNode(newer, Absent)}, "pve1:10191 → here: ", "zfs list -t snapshot,bookmark -o name,guid rpool/data/vm-1-disk-0 (on pve1:10191)"},
 		"owner has no newer":        {stale, []Evidence{ownerNode(same, AsSnapshot)}, "before pve1:10191: its own newest is as old", "on pve1:10191: snapwatch snap --dry-run -v"},
 		"a relay before us works":   {stale, []Evidence{ownerNode(newer, AsSnapshot), replicaNode(newer)}, "pve2:10191 → here: pve2:10191 has newer", "look at the job"},

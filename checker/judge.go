@@ -235,6 +235,9 @@ func (c *evaluation) stale() (match, bool) {
 	switch {
 	case c.disk.PendingReceive:
 		reason += ", a receive is pending"
+		if of := c.disk.PendingSnapshot; of != "" {
+			reason += " (of " + of + ")"
+		}
 		if since := c.disk.PendingSince; !since.IsZero() {
 			reason += " for " + text.Age(max(0, c.now.Sub(since)))
 		}

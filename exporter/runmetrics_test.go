@@ -22,6 +22,8 @@ var lastRun = report.Run{
 	Counts:      map[report.Event]int{report.DidSnapshot: 3, report.DidFail: 1},
 	Unprotected: []report.Unprotected{{Kind: report.OtherStorage}, {Kind: report.OtherStorage}},
 	Quiesced:    []report.Quiesced{{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 102, Consistent: report.Crash}},
+	Pools:       []report.Pool{{Pool: "tank", Due: 7}},
+	Locked:      2,
 	Disks: []report.Disk{
 		{Result: "snapshot"}, {Result: report.ResultUnprotected, Error: "ENOSPC"}, {Result: report.ResultUnprotected},
 	},
@@ -59,6 +61,7 @@ run_actions{action="destroy"} 0
 run_actions{action="failure"} 1
 run_actions{action="label"} 0
 run_actions{action="snapshot"} 3
+run_due_snapshots{pool="tank"} 7
 run_duration_seconds 12
 run_expected 1
 run_frozen_seconds{vmid="101"} 0.5
@@ -66,6 +69,7 @@ run_frozen_seconds{vmid="102"} 0
 run_last_completion_timestamp_seconds 1012
 run_last_start_timestamp_seconds 1000
 run_last_success_timestamp_seconds 900
+run_locked_guests 2
 run_quiesced{vmid="101"} 1
 run_quiesced{vmid="102"} 0
 run_report_readable 1

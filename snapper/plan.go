@@ -63,6 +63,9 @@ type Disk struct {
 	// though bookmarks are in question.
 	History        *zfs.History
 	HistoryProblem string
+	// Replicated: Proxmox's own replication sends it to this node. Bookmarking: snap on this
+	// node bookmarks what is received of it.
+	Replicated, Bookmarking bool
 	// InUse: a guest that lives here runs on it, though it is listed as a copy.
 	InUse bool
 	// Ignored is why the configuration leaves the disk alone, "" if it doesn't.
@@ -91,8 +94,11 @@ type Policy struct {
 
 // Plan is what a run does, by pool, and why.
 type Plan struct {
-	Guests   []GuestPlan
-	Destroys []Destroy
+	Guests []GuestPlan
+	// Destroys are the snapshots to destroy, the oldest first over all disks. Waiting are those
+	// that are due beyond what one run may destroy: their turn comes where it could not destroy
+	// all of Destroys.
+	Destroys, Waiting []Destroy
 	// FullDestroys are what may go of a disk whose new snapshot found no room.
 	FullDestroys []Destroy
 	// CreateBookmarks are snapshots that are there already and are to be bookmarked.
@@ -146,6 +152,7 @@ type DiskPlan struct {
 // Destroy is one snapshot to destroy.
 type Destroy struct {
 	Dataset, Name, Reason string
+	Creation              time.Time
 	// Keepers are snapshots of the disk that must exist then.
 	Keepers []string
 	// AfterNew is true when the disk's new snapshot must exist, too. Its name is
@@ -249,12 +256,15 @@ func (p *planner) cap() {
 			"%d more bookmarks of discarded histories are left to the next runs, and must not be used as send bases until then", over)})
 	}
 	p.plan.DestroyBookmarks = p.plan.DestroyBookmarks[:min(len(p.plan.DestroyBookmarks), p.policy.MaxBookmarkDestroys)]
-	p.plan.FullDestroys = p.plan.FullDestroys[:min(len(p.plan.FullDestroys), p.policy.MaxDestroys)]
-	if over := len(p.plan.Destroys) - p.policy.MaxDestroys; over > 0 {
-		p.plan.Destroys = p.plan.Destroys[:p.policy.MaxDestroys]
-		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Result: Untouched, Reason: fmt.Sprintf(
-			"%d more snapshots are to be destroyed than one run may (max_destroys %d): the next runs go on; look at --dry-run if that surprises you", over, p.policy.MaxDestroys)})
-	}
+	OldestFirst(p.plan.Destroys) // else the same disks would come first in each run
+	OldestFirst(p.plan.FullDestroys)
+	now := min(len(p.plan.Destroys), p.policy.MaxDestroys)
+	p.plan.Destroys, p.plan.Waiting = p.plan.Destroys[:now:now], p.plan.Destroys[now:]
+}
+
+// OldestFirst sorts destroys by the age of their snapshots.
+func OldestFirst(list []Destroy) {
+	slices.SortStableFunc(list, func(a, b Destroy) int { return a.Creation.Compare(b.Creation) })
 }
 
 // noteUnnamed says what a retention that does not name a class leaves: nobody would

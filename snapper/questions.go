@@ -75,7 +75,7 @@ func (p Plan) reliesOnBookmarks() map[string]bool {
 	for _, j := range p.Abandoned {
 		disks[j.Dataset] = true
 	}
-	for _, list := range [][]Destroy{p.Destroys, p.FullDestroys} {
+	for _, list := range [][]Destroy{p.Destroys, p.Waiting, p.FullDestroys} {
 		for _, d := range list {
 			if class, ok := zfs.ParseSnapshotName(d.Name); ok && class == zfs.Stopped {
 				disks[d.Dataset] = true

@@ -163,3 +163,24 @@ func TestDayBeginsStopped(t *testing.T) {
 	assert.Empty(t, Bookmarks{Have: d.Bookmarks, Keep: 30}.Missing(d.Snapshots[1:], w.now))
 	assert.Empty(t, Bookmarks{Have: d.Bookmarks, Keep: 30}.Missing(d.Snapshots, w.now))
 }
+
+// Who waits for a bookmark knows that somebody makes it.
+func TestBookmarking(t *testing.T) {
+	parents := []string{"tank/data"}
+	for name, test := range map[string]struct {
+		change func(*Disk)
+		want   bool
+	}{
+		"a copy in a storage":      {func(*Disk) {}, true},
+		"outside of the storages":  {func(d *Disk) { d.Name = "backup/in/vm-100-disk-0" }, false},
+		"deeper than snap looks":   {func(d *Disk) { d.Name = "tank/data/in/vm-100-disk-0" }, false},
+		"excluded from snapshots":  {func(d *Disk) { d.NoSnap = zfs.Property{Value: "on", Source: zfs.SourceLocal} }, false},
+		"ignored":                  {func(d *Disk) { d.Ignored = "overrides[0].ignore" }, false},
+		"its first receive is due": {func(d *Disk) { d.Inconsistent = true }, false},
+	} {
+		d := runningDisk(disk0, nil)
+		d.State = Elsewhere
+		test.change(&d)
+		assert.Equal(t, test.want, Bookmarking(&d, parents), name)
+	}
+}

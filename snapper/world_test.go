@@ -101,7 +101,8 @@ func (w *world) apply(plan Plan, fails ...string) {
 		d.Running = zfs.Property{Value: d.Running.Received, Received: d.Running.Received, Source: zfs.SourceReceived}
 	}
 	for _, pool := range w.pools() {
-		for _, gone := range plan.ForPool(pool).Allowed(outcomes) {
+		now, _ := plan.ForPool(pool).Allowed(outcomes)
+		for _, gone := range now {
 			w.destroy(gone)
 		}
 	}

@@ -62,6 +62,8 @@ type Cluster struct {
 	Elsewhere map[int]string
 	// HAStarted are the guests that high availability keeps started.
 	HAStarted map[int]bool
+	// ReplicatedHere are the guests that Proxmox's own replication sends to this node.
+	ReplicatedHere map[int]bool
 	// Warnings are what in these files is not as it seems: Proxmox reads it in another way
 	// than a person does.
 	Warnings []string
@@ -95,14 +97,17 @@ func (h Host) readCluster() (Cluster, error) {
 	for vmid := range c.Guests {
 		delete(c.Elsewhere, vmid) // it moved while this was read
 	}
-	var storages, ha []string
+	var storages, ha, replication []string
 	if c.Storages, storages, err = readStorages(filepath.Join(h.Etc, "storage.cfg"), c.Node); err != nil {
 		return Cluster{}, err
 	}
 	if c.HAStarted, ha, err = readHA(filepath.Join(h.Etc, "ha", "resources.cfg")); err != nil {
 		return Cluster{}, err
 	}
-	c.Warnings = append(storages, ha...)
+	if c.ReplicatedHere, replication, err = readReplication(filepath.Join(h.Etc, "replication.cfg"), c.Node); err != nil {
+		return Cluster{}, err
+	}
+	c.Warnings = slices.Concat(storages, ha, replication)
 	for _, vmid := range slices.Sorted(maps.Keys(c.Guests)) {
 		c.Warnings = append(c.Warnings, c.Guests[vmid].Warnings...)
 	}

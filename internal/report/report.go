@@ -33,6 +33,8 @@ type Run struct {
 	// Quiesced is how the guests fared that are to be frozen, in this run or the
 	// last one in which they were due.
 	Quiesced []Quiesced `json:"quiesced,omitempty"`
+	// Locked is how many guests have been locked for so long that this is a warning.
+	Locked int `json:"locked,omitempty"`
 	// Tokens says of each disk with an interrupted receive since when prune knows.
 	Tokens map[string]time.Time `json:"tokens,omitempty"`
 }
@@ -54,6 +56,10 @@ type Pool struct {
 	Error string `json:"error,omitempty"`
 	// LockedSince is since when another run holds the pool's lock, zero if none does.
 	LockedSince time.Time `json:"locked_since,omitzero"`
+	// Due is how many snapshots were to be destroyed and are still there, without those that
+	// are held or cloned. Grows: they were fewer after the run before.
+	Due   int  `json:"due,omitempty"`
+	Grows bool `json:"grows,omitempty"`
 }
 
 // Disk is what a run meant for one disk.

@@ -34,7 +34,8 @@ const maxTogether = 50
 //  6. It takes those of all other living guests, on all pools side by side, and starts the
 //     hooks that follow.
 //  7. On each pool it bookmarks older snapshots, gives up labels for received ones, and
-//     destroys what the retention lets go.
+//     destroys what the retention lets go. What waits comes last, where the run may destroy
+//     more after that.
 func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool, plan snapper.Plan) map[string]snapper.Outcome {
 	pools = readable(pools)
 	r.captures.plan(plan, view, planned(pools))
@@ -74,6 +75,7 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 	maps.Copy(taken, refused)
 	r.hooks.follow(plan, taken, begun.guests())
 	waitAll(rest)
+	r.destroyMore(ctx, pools)
 	maps.Copy(outcomes, taken)
 	for _, p := range pools {
 		p.carriedOut = true

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
@@ -111,6 +112,16 @@ func (l *locks) look(ctx context.Context, view snapper.NodeView, vmid int, look 
 	look.Rebooting = l.World.Rebooting(id)
 	look.BusyRuns, look.RollingBack = l.before[vmid], l.World.RollingBack(id)
 	return look
+}
+
+// atWork reports whether somebody holds a guest's lock, as Proxmox does during all of a
+// migration and while it moves a disk.
+func (r *run) atWork(id pve.ID) bool {
+	release, err := r.World.LockGuest(id)
+	if err == nil {
+		release()
+	}
+	return err != nil
 }
 
 // living takes the locks of the living guests that plans are for. It returns the plans

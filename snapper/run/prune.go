@@ -36,7 +36,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	if err != nil {
 		return snapper.Plan{}, err
 	}
-	next := r.openPools(ctx, below, readCopies)
+	next := r.openPools(ctx, below, r.readCopies)
 	var pools []*pool
 	defer func() { unlockAll(pools) }()
 	var whole snapper.Plan
@@ -48,14 +48,16 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 			r.report.Pools = append(r.report.Pools, r.reportPool(p, r.start))
 			noteTokens(p, r.previous.Tokens, r.report.Tokens, r.start)
 		}
-		copies(r.Options, cluster, some)
+		r.copies(ctx, cluster, some)
+		r.disks += len(planned(some))
 		policy := snapper.PrunePolicy{
 			Node: node && r.Config.Role != "replica", Bookmarks: r.Config.Bookmarks,
-			StoppedGrace: r.Config.StoppedGrace.Std(), MaxDestroys: max(0, r.Config.MaxDestroys-len(whole.Destroys)),
+			StoppedGrace: r.Config.StoppedGrace.Std(), MaxDestroys: r.mayDestroy(whole),
 		}
 		plan := snapper.PlanPrune(planned(some), policy, r.report.Tokens, r.start)
 		if !r.DryRun {
 			eachPool(r.World, readable(some), func(p *pool) { p.finishPlan(ctx, plan.ForPool(p.name), nil) })
+			r.destroyMore(ctx, readable(some))
 		}
 		whole.Add(plan)
 	}
@@ -65,6 +67,13 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 		r.note(p)
 	}
 	r.reportUnread(cluster)
+	for i := range r.report.Disks {
+		d := &r.report.Disks[i]
+		if d.Reason == unlisted {
+			d.Error = unlisted
+		}
+	}
+	r.reportDue(pools, whole)
 	r.succeeded(r.World.Now())
 	r.hooks.after(afterPrune, destroyed(pools))
 	return whole, nil
@@ -112,11 +121,21 @@ func roots(o Options) (map[string][]string, error) {
 }
 
 // readCopies reads the disks anywhere below the pool's roots.
-func readCopies(ctx context.Context, p *pool) error { return p.readDisks(ctx, Pool.Descendants) }
+func (r *run) readCopies(ctx context.Context, p *pool) error {
+	p.inTurns = true
+	return r.readIndexed(ctx, p, Pool.Descendants)
+}
 
 // copies says of each disk whether it is one: State is Replica, Elsewhere or Orphan
-// only where no guest of this node has it.
-func copies(o Options, cluster pve.Cluster, pools []*pool) {
+// only where no guest of this node has it. And whether others are at work on it: Proxmox's
+// replication, or snap, of whose bookmarks a list is needed then and not a memory.
+func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
+	o := r.Options
+	var bookmarked []string
+	if r.Config.Role != "replica" {
+		byPool, _ := parents(r.Config, cluster) // without any snap does not run
+		bookmarked = slices.Concat(slices.Collect(maps.Values(byPool))...)
+	}
 	for _, p := range pools {
 		for i := range p.disks {
 			d := &p.disks[i]
@@ -140,6 +159,12 @@ func copies(o Options, cluster pve.Cluster, pools []*pool) {
 			if why := guests.MayBeUsed(*d); why != "" {
 				d.State, d.Why = snapper.Unknown, why
 			}
+			d.Bookmarking = snapper.Bookmarking(d, bookmarked)
+			d.Replicated = cluster.ReplicatedHere[snapper.VmidOf(d.Name)] && slices.ContainsFunc(cluster.Storages, func(s pve.Storage) bool { return s.Dataset == zfs.Parent(d.Name) })
+		}
+		waits := p.disksWhere(func(d *snapper.Disk) bool { return d.Bookmarking && d.Recalled })
+		if err := p.listBookmarks(ctx, waits); err != nil {
+			p.problem(report.Warning, "pool %s: bookmarks could not be listed, so that the snapshots which may wait for one stay: %v", p.name, err)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func (j *journal) reportLate(parents map[string][]string, done []*pool, err erro
 
 // reportGuests tells what of running guests no snapshot can cover, which guests have been
 // locked for long, and that Proxmox could not be asked.
-func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Time) {
+func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, pools []*pool, start time.Time) {
 	for _, warning := range g.Cluster.Warnings {
 		j.problem(report.Notice, "%s", warning) // no reason for a mail a run
 	}
@@ -51,8 +51,12 @@ func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Tim
 		j.problem(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.ListErr)
 	}
 	for _, vmid := range slices.Sorted(maps.Keys(g.Evidence)) {
-		if severity, stuck := snapper.StuckLock(g.Evidence[vmid], start); stuck != "" {
+		severity, stuck := snapper.StuckLock(g.Evidence[vmid], atWork, start)
+		if stuck != "" {
 			j.problem(severity, "%s", stuck)
+		}
+		if severity == report.Warning {
+			j.report.Locked++
 		}
 	}
 	known := map[string]bool{}
@@ -89,12 +93,12 @@ func (j *journal) reportUnread(c pve.Cluster) {
 
 // succeeded ends the report, and decides whether the run was a success: a pool or a
 // configuration that could not be read or a disk of a running guest without its snapshot makes
-// it none.
+// it none, and so do old snapshots that pile up.
 func (j *journal) succeeded(end time.Time) {
 	j.report.End = end
 	success := !j.incomplete
 	for _, p := range j.report.Pools {
-		success = success && p.Error == "" && p.LockedSince.IsZero()
+		success = success && p.Error == "" && p.LockedSince.IsZero() && !p.Grows
 	}
 	for _, d := range j.report.Disks {
 		success = success && d.Result != string(snapper.Unprotected) && d.Error == ""

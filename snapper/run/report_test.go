@@ -29,7 +29,7 @@ func TestALateRoundThatFails(t *testing.T) {
 // What in Proxmox's files is not as it seems is told to a person, and costs no success.
 func TestOddConfigurationIsTold(t *testing.T) {
 	j := testJournal()
-	j.reportGuests(snapper.NodeView{Cluster: pve.Cluster{Warnings: []string{"storage.cfg, line 3: odd"}}}, nil, noon)
+	j.reportGuests(snapper.NodeView{Cluster: pve.Cluster{Warnings: []string{"storage.cfg, line 3: odd"}}}, nil, nil, noon)
 	j.succeeded(noon)
 	assert.Equal(t, []report.Problem{{Severity: report.Notice, Text: "storage.cfg, line 3: odd"}}, j.report.Problems)
 	assert.True(t, j.report.Success)

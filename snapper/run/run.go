@@ -55,7 +55,9 @@ type run struct {
 	// previous is the report of the run before.
 	previous report.Run
 	// state is what that run left for this one, and in the end what this one leaves.
-	state    report.State
+	state report.State
+	// disks is how many it has read.
+	disks    int
 	captures *captures
 	hooks    *hooks
 	locks    *locks
@@ -187,7 +189,6 @@ func policy(o Options, c pve.Cluster) snapper.Policy {
 		Adopt:               o.Adopt,
 		Final:               o.Final,
 		Quiesced:            o.Config.Quiesced,
-		MaxDestroys:         o.Config.MaxDestroys,
 		MaxBookmarkDestroys: snapper.MaxBookmarkDestroys,
 	}
 }

@@ -37,7 +37,9 @@ func (p *pool) finishPlan(ctx context.Context, plan snapper.PoolPlan, outcomes m
 		}
 		p.count(report.DidLabel)
 	}
-	p.applyDestroys(ctx, plan.Allowed(outcomes))
+	var now []snapper.Destroy
+	now, p.due = plan.Allowed(outcomes)
+	p.applyDestroys(ctx, now)
 	p.destroyBookmarks(ctx, plan.DestroyBookmarks)
 	p.saveIndex()
 }
@@ -233,11 +235,12 @@ func explain(errno syscall.Errno) string {
 	return fmt.Sprintf("%s (errno %d)", errno.Error(), int(errno))
 }
 
-// nextName moves a snapshot's name on by a second.
+// nextName moves a snapshot's name on by two seconds: in an hour that comes twice each pass
+// has every other second.
 func nextName(name string, class zfs.Class) string {
 	t, err := zfs.ParseSnapshotTime(name)
 	if err != nil {
 		return name
 	}
-	return zfs.FormatSnapshotName(t.Add(time.Second), class)
+	return zfs.FormatSnapshotName(t.Add(2*time.Second), class)
 }

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -231,4 +232,21 @@ func TestRunsOfOtherDatasets(t *testing.T) {
 		w.run(t, of("tank"))
 		assert.Empty(t, w.state.Busy)
 	})
+}
+
+// A migration that ended and left its lock ends the rotation of a living guest: that is a
+// warning. One that is at work has the guest's lock.
+func TestLeftLock(t *testing.T) {
+	for _, busy := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newVirtualWorld(t)
+			g := w.guest(100, true, "tank")
+			g.busy, g.cfg.Lock, g.cfg.Changed = busy, "migrate", time.Now().Add(-2*time.Hour)
+			done := w.run(t)
+			assert.Equal(t, !busy, done.Failed())
+			assert.Equal(t, map[bool]int{false: 1, true: 0}[busy], done.Locked)
+			assert.Empty(t, w.held)
+			assert.True(t, slices.ContainsFunc(done.Problems, func(p report.Problem) bool { return strings.Contains(p.Text, "qm unlock 100") }))
+		})
+	}
 }

@@ -26,13 +26,20 @@ type virtualPool struct {
 	history   zfs.History
 	index     index.Index
 
-	slowList    time.Duration
-	onBookmarks func() error
-	onReceived  func(context.Context) error
-	onSync      func(context.Context) error
+	slowList time.Duration
+	// endless are the disks whose snapshots are never listed to the end, listed all that were
+	// begun with.
+	endless, listed []string
+	onBookmarks     func() error
+	onReceived      func(context.Context) error
+	onSync          func(context.Context) error
 	// onSnapshot answers a program of a living or stopped guest's snapshots, unless it
 	// returns neither outcomes nor an error.
 	onSnapshot func(context.Context, []lua.Guest) (map[string]lua.Outcome, error)
+	// onDestroy says how the destroying of a snapshot ends, nil for well.
+	onDestroy func(dataset, name string) syscall.Errno
+	// failDestroy is why its programs that destroy end early, nil if they do not.
+	failDestroy error
 	// programs are the snapshots that each program was to make.
 	programs [][]string
 }
@@ -89,7 +96,14 @@ func (p *virtualPool) Descendants(ctx context.Context, roots ...string) ([]zfs.D
 	return p.Children(ctx, roots...)
 }
 
-func (p *virtualPool) Snapshots(_ context.Context, datasets []string, each func(zfs.Snapshot) error) error {
+func (p *virtualPool) Snapshots(ctx context.Context, datasets []string, each func(zfs.Snapshot) error) error {
+	p.listed = append(p.listed, datasets...)
+	for _, d := range datasets {
+		if slices.Contains(p.endless, d) {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	}
 	return eachOf(p.snapshots, datasets, each)
 }
 
@@ -130,7 +144,10 @@ func (p *virtualPool) History(context.Context, []zfs.Snapshot) (zfs.History, err
 }
 
 func (p *virtualPool) LoadIndex() (index.Index, error) { return p.index, nil }
-func (p *virtualPool) SaveIndex(*index.Index) error    { return nil }
+func (p *virtualPool) SaveIndex(x *index.Index) error {
+	p.index = *x
+	return nil
+}
 
 func (p *virtualPool) Snapshot(ctx context.Context, guests []lua.Guest, bookmarks []lua.Bookmark) (map[string]lua.Outcome, error) {
 	if len(bookmarks) > 0 {
@@ -190,12 +207,27 @@ func (p *virtualPool) bookmark(bookmarks []lua.Bookmark) map[string]lua.Outcome 
 }
 
 func (p *virtualPool) Destroy(_ context.Context, disks []lua.DestroyRequest) (map[string]lua.Destroyed, error) {
+	if p.failDestroy != nil {
+		return nil, p.failDestroy
+	}
 	got := map[string]lua.Destroyed{}
 	for _, d := range disks {
-		got[d.Dataset] = lua.Destroyed{Gone: map[string]syscall.Errno{}}
+		i := slices.IndexFunc(p.heads, func(h zfs.Dataset) bool { return h.Name == d.Dataset })
+		changed := lua.ListChange{Before: p.heads[i].SnapshotsChanged, After: time.Now().Unix()}
+		p.heads[i].SnapshotsChanged = changed.After
+		got[d.Dataset] = lua.Destroyed{Gone: map[string]syscall.Errno{}, ListChange: changed}
 		for _, name := range d.Destroy {
-			p.w.log("%s: destroy %s@%s", p.name, d.Dataset, name)
-			got[d.Dataset].Gone[name] = 0
+			var errno syscall.Errno
+			if p.onDestroy != nil {
+				errno = p.onDestroy(d.Dataset, name)
+			}
+			if errno != 0 {
+				p.w.log("%s: cannot destroy %s@%s", p.name, d.Dataset, name)
+			} else {
+				p.w.log("%s: destroy %s@%s", p.name, d.Dataset, name)
+				p.snapshots[d.Dataset] = slices.DeleteFunc(p.snapshots[d.Dataset], func(s zfs.Snapshot) bool { return s.Name == name })
+			}
+			got[d.Dataset].Gone[name] = errno
 		}
 	}
 	return got, nil

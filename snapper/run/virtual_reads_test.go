@@ -131,7 +131,7 @@ func TestPruneBesideAnUnreadConfiguration(t *testing.T) {
 		if replicas != nil {
 			cluster.Guests = map[int]pve.Config{100: c.Guests[100]}
 		}
-		copies(o, cluster, []*pool{p})
+		(&run{Options: o}).copies(t.Context(), cluster, []*pool{p})
 		for _, d := range p.disks {
 			assert.Equal(t, snapper.Unknown, d.State, d.Name)
 		}

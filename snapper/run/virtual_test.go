@@ -27,17 +27,23 @@ import (
 type virtualWorld struct {
 	Local // its timers and lanes
 	begin time.Time
-	// shutdown makes the host go down.
-	shutdown bool
-	guests   map[int]*virtualGuest
-	pools    map[string]*virtualPool
-	state    report.State
+	// shutdown makes the host go down, plain one without Proxmox.
+	shutdown, plain bool
+	guests          map[int]*virtualGuest
+	pools           map[string]*virtualPool
+	state           report.State
+	last            report.Run
+	// elsewhere are the guests of other nodes, and replicated those that Proxmox sends here.
+	elsewhere  map[int]string
+	replicated map[int]bool
 	// onWait is called when the run waits.
 	onWait func()
 
 	mu     sync.Mutex
 	held   map[int]int // shared locks
 	events []virtualEvent
+	// quiet: nothing is written down.
+	quiet bool
 }
 
 // virtualGuest is a guest as it truly is.
@@ -127,6 +133,9 @@ func freezing(vmids string) func(*Options) {
 }
 
 func (w *virtualWorld) log(format string, args ...any) {
+	if w.quiet {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, virtualEvent{time.Since(w.begin), slices.Sorted(maps.Keys(w.held)), fmt.Sprintf(format, args...)})
@@ -156,10 +165,13 @@ func (w *virtualWorld) Wait(ctx context.Context, d time.Duration) error {
 	return w.Local.Wait(ctx, d)
 }
 
-func (w *virtualWorld) Installed() bool { return true }
+func (w *virtualWorld) Installed() bool { return !w.plain }
 
 func (w *virtualWorld) Cluster(context.Context) (pve.Cluster, error) {
-	c := pve.Cluster{Node: "pve1", Nodes: []string{"pve1", "pve2"}, Guests: map[int]pve.Config{}, Elsewhere: map[int]string{}, HAStarted: map[int]bool{}}
+	if w.plain {
+		return pve.Cluster{}, pve.ErrNotPVE
+	}
+	c := pve.Cluster{ReplicatedHere: w.replicated, Elsewhere: w.elsewhere, Node: "pve1", Nodes: []string{"pve1", "pve2"}, Guests: map[int]pve.Config{}, HAStarted: map[int]bool{}}
 	for _, name := range slices.Sorted(maps.Keys(w.pools)) {
 		c.Storages = append(c.Storages, pve.Storage{Name: name, Dataset: name + "/data"})
 	}
@@ -258,9 +270,12 @@ func (v virtualWindow) Thaw() quiesce.Ended {
 	return quiesce.Ended{}
 }
 
-func (w *virtualWorld) LastReport(string) (report.Run, error) { return report.Run{}, nil }
+func (w *virtualWorld) LastReport(string) (report.Run, error) { return w.last, nil }
 
-func (w *virtualWorld) SaveReport(string, *report.Run) error { return nil }
+func (w *virtualWorld) SaveReport(_ string, r *report.Run) error {
+	w.last = *r
+	return nil
+}
 
 func (w *virtualWorld) LoadState() (report.State, error) { return w.state, nil }
 

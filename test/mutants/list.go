@@ -1,7 +1,7 @@
 package main
 
 var suites = []suite{
-	{"snapper/", [][]string{{"./snapper", "./snapper/run", "-rapid.checks", "30"}, {"./snapper/index"}, {"./test/sim", "-weeks", "40"}}},
+	{"snapper/", [][]string{{"./snapper", "./snapper/run", "-rapid.checks", "30"}, {"./snapper/index"}, {"./test/retention"}, {"./test/sim", "-weeks", "40"}}},
 	{"internal/zfs/", [][]string{{"./internal/zfs"}, {"-run", "Judge", "./snapper"}}},
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
 	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
@@ -65,7 +65,17 @@ var mutants = []mutant{
 	{"snapper/retention.go", `!named || m.future || m.class == zfs.Stopped`, `!named || m.class == zfs.Stopped`, "destroy snapshots of the future"},
 	{"snapper/retention.go", `return w.CreateTXG > m.CreateTXG && !w.future`, `return !w.future`, "take an older snapshot for a _stopped one's successor"},
 	{"snapper/retention.go", `return bucket{year: year, part: week}`, `return bucket{year: t.Year() + 0*year, part: week}`, "split the week of the new year"},
-	{"snapper/retention.go", `order[max(0, len(order)-n):] {`, `order[max(0, len(order)-n+1):] {`, "keep one bucket too few"},
+	{"snapper/retention.go", `if i < n || isOwn && own <= n {`, `if i+1 < n || isOwn && own < n {`, "keep one bucket too few"},
+	{"snapper/retention.go", `if i < n || isOwn && own <= n {`, `if i < n {`, "let buckets with none of a class push out those that have one"},
+	{"snapper/retention.go", `if !seen || m.counts(class) && !list[before].counts(class) {`, `if !seen || false && list[before].counts(class) {`, "keep a shorter one where one of the class is there"},
+	{"snapper/plan.go", `OldestFirst(p.plan.Destroys)`, ``, "destroy on the same first disks in each run"},
+	{"snapper/run/apply.go", `r.destroyMore(ctx, pools)`, ``, "let what is held take the others' turn"},
+	{"snapper/run/destroy.go", `entry.Grows = before > 0 && entry.Due > before`, `entry.Grows = before < 0`, "call it a success while old snapshots pile up"},
+	{"snapper/run/destroy.go", `due = due[:min(len(due), r.mayDestroy(snapper.Plan{}))]`, ``, "destroy more than a run may"},
+	{"snapper/due.go", `return t.Add(-time.Second)`, `return t`, "give both passes of a repeated hour the same names"},
+	{"snapper/run/prune.go", `d.Replicated = cluster.ReplicatedHere`, `d.Replicated = true || cluster.ReplicatedHere`, "leave what syncoid carried on to pvesr"},
+	{"snapper/relay.go", `return slices.Contains(parents, zfs.Parent(d.Name)) &&`, `return (true || slices.Contains(parents, zfs.Parent(d.Name))) &&`, "wait for bookmarks that nobody makes"},
+	{"snapper/state.go", `|| !atWork(e.Config.ID):`, `|| false:`, "keep quiet of a lock that a migration left"},
 	{"snapper/retention.go", `hour: t.Hour(), offset: offset}`, `hour: t.Hour(), offset: 0 * offset}`, "lose an hour of the long night"},
 	{"snapper/retention.go", `marked := marks.hold(m.GUID) ||`, `marked := true ||`, "let a _stopped snapshot go without its bookmark"},
 	{"snapper/retention.go", `w.Creation.Before(now.Add(-grace))`, `w.Creation.Before(now)`, "give receivers no time"},
