@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -113,8 +114,23 @@ func execute(args []string, env *environment) (status int) {
 			}
 		}
 	}()
-	var cli grammar
-	parser, err := kong.New(&cli,
+	if len(args) == 0 {
+		fmt.Fprint(env.Stdout, firstScreen)
+		return 0
+	}
+	args = withCommand(args)
+	ctx, err := newParser(&grammar{}, env).Parse(withAdopt(args))
+	if err != nil {
+		return fail(env, args, &exit{code: 2, err: fmt.Errorf("%w (snapwatch --help explains)", cmp.Or(renamed(args), err))})
+	}
+	if err := ctx.Run(env); err != nil {
+		return fail(env, args, err)
+	}
+	return 0
+}
+
+func newParser(cli *grammar, env *environment) *kong.Kong {
+	parser, err := kong.New(cli,
 		kong.Name("snapwatch"),
 		kong.Description(description),
 		kong.Vars{"version": version, "config_path": env.ConfigPath},
@@ -125,24 +141,39 @@ func execute(args []string, env *environment) (status int) {
 	if err != nil {
 		panic(err) // the grammar itself is wrong
 	}
-	if len(args) == 0 {
-		fmt.Fprint(env.Stdout, firstScreen)
-		return 0
-	}
-	ctx, err := parser.Parse(withAdopt(withCommand(args)))
-	if err != nil {
-		return fail(env, args, &exit{code: 2, err: fmt.Errorf("%w (snapwatch --help explains)", cmp.Or(renamed(args), err))})
-	}
-	if err := ctx.Run(env); err != nil {
-		return fail(env, args, err)
-	}
-	return 0
+	return parser
+}
+
+// parse reads a command line that is not to be run.
+func parse(args []string) (cli grammar, err error) {
+	defer func() {
+		if e := recover(); e != nil {
+			if _, ok := e.(ended); !ok {
+				panic(e)
+			}
+			err = errors.New("it only prints a help")
+		}
+	}()
+	_, err = newParser(&cli, &environment{Stdout: io.Discard, Stderr: io.Discard}).Parse(withAdopt(withCommand(args)))
+	return cli, err
+}
+
+// commandWords are the words that a command line begins with.
+var commandWords = []string{
+	"snap", "check", "config", "guest-config", "cron", "explain", "exporter", "finalize", "forget", "unblock", "prune", "soon",
+	"status", "doctor", "completion", "watchdog", "manual", readPVEWord,
 }
 
 // withCommand lets an old cron line work: retention words without a command mean
-// snap. Flags may stand before the words.
+// snap. Flags may stand before the words, or before the command.
 func withCommand(args []string) []string {
-	if slices.ContainsFunc(args, config.IsKeepWord) && (config.IsKeepWord(args[0]) || strings.HasPrefix(args[0], "-")) {
+	if len(args) == 0 || args[0] == "" || args[0][0] != '-' && !config.IsKeepWord(args[0]) {
+		return args
+	}
+	if i := slices.IndexFunc(args, func(arg string) bool { return slices.Contains(commandWords, arg) }); i > 0 {
+		return slices.Concat(args[i:i+1], args[:i], args[i+1:])
+	}
+	if slices.ContainsFunc(args, config.IsKeepWord) {
 		return append([]string{"snap"}, args...)
 	}
 	return args

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 	syscall.Umask(0o022) // or others may write what the scripts make
 	testscript.Main(m, map[string]func(){
 		"snapwatch": func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
+		oldProgram:  func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
 		"zfs": func() {
 			if os.Getenv("WORK") == "" { // no script, but a test that describes its pools in Go
 				zfstest.Main(nil)
@@ -71,11 +72,11 @@ func scriptEnvironment() *environment {
 			}
 			return files.OnlyRoots(program)
 		},
-		Terminal: os.Getenv("TERMINAL") != "", Root: os.Getenv("NOROOT") == "",
+		Terminal: os.Getenv("TERMINAL") != "", Typed: os.Getenv("TERMINAL")+os.Getenv("TYPED") != "", Root: os.Getenv("NOROOT") == "",
 		Now:        func() time.Time { return now },
 		ConfigPath: work("etc/config.yaml"), Kstat: work("kstat"),
 		LockDir: work("lock"), RunDir: work("run/snapwatch"), StateDir: work("state"),
-		CronFile: work("cron.d/snapwatch"), RootCrontab: work("crontabs/root"), TimerLink: work("timers/snapwatch.timer"),
+		CronFile: work("cron.d/snapwatch"), Crontab: work("crontab"), RootCrontab: work("crontabs/root"), TimerLink: work("timers/snapwatch.timer"),
 		ZFSDevice: work("dev-zfs"), Sanoid: work("sanoid.conf"),
 		Hostname:  func() string { return "pve1" },
 		ClockSync: func() string { return os.Getenv("CLOCKSYNC") },
