@@ -116,8 +116,8 @@ func TestSettleDestroys(t *testing.T) {
 		got = append(got, string(said.Severity)+": "+said.Text)
 	}
 	assert.Equal(t, []string{
-		"notice: " + disk0 + "@held is kept: it is held, being sent or being received (EBUSY); the next run tries again",
-		"notice: " + disk0 + "@cloned is kept: the name is taken, or a clone depends on it (EEXIST); the next run tries again",
+		"notice: " + disk0 + "@held is kept: it is held, being sent or being received (EBUSY)",
+		"notice: " + disk0 + "@cloned is kept: the name is taken, or a clone depends on it (EEXIST)",
 		"warning: destroying " + disk0 + "@broken: input/output error (errno 5)",
 		"warning: destroying " + disk0 + "@unsaid: the channel program does not say",
 		"notice: " + disk1 + " is being received: nothing of it is destroyed",

@@ -110,7 +110,7 @@ func (p *pool) recordDestroys(batch []snapper.Destroy, results map[string]lua.De
 			p.gone(d)
 		case errno == syscall.EBUSY, errno == syscall.EEXIST:
 			// A hold or a clone stays until a person ends it; no reason for a mail a run.
-			p.problem(report.Notice, "%s@%s is kept: %s; the next run tries again", d.Dataset, d.Name, explain(errno))
+			p.problem(report.Notice, "%s@%s is kept: %s", d.Dataset, d.Name, explain(errno))
 		case !done:
 			p.problem(report.Warning, "destroying %s@%s: the channel program does not say", d.Dataset, d.Name)
 		default:
