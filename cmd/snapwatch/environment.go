@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -150,11 +148,6 @@ func (e *environment) local() run.Local {
 // options are those of every work on this host's pools.
 func (e *environment) options(cfg config.Config) run.Options {
 	return run.Options{Config: cfg, World: e.local(), Progress: e.progress()}
-}
-
-// untilTold ends when this process is told to end. What is half way is finished first.
-func untilTold() (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 }
 
 // checkTextfile refuses a name that node_exporter does not look at; "" is none.

@@ -146,10 +146,14 @@ func readWorld() playedWorld {
 	return w
 }
 
-// hangs waits for ever where a script wants that program to hang, by a file $WORK/hang/NAME.
+// hangs waits where a script wants that program to hang, for as long as there is a file
+// $WORK/hang/NAME.
 func hangs(program string) {
-	if _, err := os.Stat(filepath.Join(os.Getenv("WORK"), "hang", program)); err == nil {
-		time.Sleep(time.Hour)
+	for {
+		if _, err := os.Stat(filepath.Join(os.Getenv("WORK"), "hang", program)); err != nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -157,6 +161,10 @@ func hangs(program string) {
 func playZFS(args []string) int {
 	logCall("zfs", args)
 	hangs("zfs")
+	if args[0] == "program" {
+		_ = os.WriteFile(filepath.Join(os.Getenv("WORK"), "zfs.program"), nil, 0o644)
+	}
+	hangs("zfs-" + args[0])
 	w := readWorld()
 	switch {
 	case args[0] == "program":

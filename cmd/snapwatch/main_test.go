@@ -107,7 +107,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUpNode,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"told": told, "fifo": fifo,
+			"told": toldTo, "fifo": fifo,
 			"exits": exits, "alive": alive, "dead": dead, "holdlock": holdLock, "showplaces": showPlaces, "killfrozen": killFrozen,
 		},
 	})
@@ -210,7 +210,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 // told SIGNAL STATUS FILE PROGRAM ARG…: the program, which hangs, is told to end when the
 // file is there, or has a reader if it is a fifo, and ends with that status in less than five
 // seconds.
-func told(ts *testscript.TestScript, _ bool, args []string) {
+func toldTo(ts *testscript.TestScript, _ bool, args []string) {
 	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
 	want, err := strconv.Atoi(args[1])
 	ts.Check(err)

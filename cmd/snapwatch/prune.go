@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -42,8 +43,10 @@ func (c *pruneCmd) Run(env *environment) error {
 	if !env.Root {
 		return &exit{2, errors.New("prune must be run as root: channel programs need it")}
 	}
-	ctx, stop := untilTold()
-	defer stop()
+	return changing(env, func(ctx context.Context) error { return c.prune(ctx, env, cfg, keep) })
+}
+
+func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Config, keep config.Keep) error {
 	options := env.options(cfg)
 	options.Keep, options.DryRun = keep, c.DryRun
 	plan, done, err := run.Prune(ctx, options)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -72,12 +73,20 @@ func (c *snapCmd) Run(env *environment) error {
 	if !env.Root {
 		return &exit{2, errNotRoot}
 	}
-	lists := slices.Equal(c.Adopt, []string{""})
-	if len(c.Adopt) > 0 && !lists && !env.Terminal && !c.DryRun {
+	if len(c.Adopt) > 0 && !slices.Equal(c.Adopt, []string{""}) && !env.Terminal && !c.DryRun {
 		return &exit{2, errors.New("--adopt takes over disks that may be copies: run it at a terminal, once, and look at --adopt without a name first")}
 	}
-	ctx, stop := untilTold()
-	defer stop()
+	return changing(env, func(ctx context.Context) error {
+		return c.snap(ctx, env, cfg, keep, func() error {
+			already := len(unclear) > 0 || slices.ContainsFunc(runs, func(r regularRun) bool { return !r.Missing || !typed.same(env, r) })
+			return typed.registers(env, already)
+		})
+	})
+}
+
+// snap makes the run, and calls registers where that did something.
+func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config, keep config.Keep, registers func() error) error {
+	lists := slices.Equal(c.Adopt, []string{""})
 	options := env.options(cfg)
 	options.Keep, options.Node, options.DryRun, options.Adopt = keep, c.Node, c.DryRun || lists, c.Adopt
 	plan, done, err := run.Run(ctx, options)
@@ -102,9 +111,8 @@ func (c *snapCmd) Run(env *environment) error {
 			return &exit{max(status, 1), fmt.Errorf("--textfile: %w", err)}
 		}
 	}
-	if !c.DryRun && !done.Nothing() {
-		already := len(unclear) > 0 || slices.ContainsFunc(runs, func(r regularRun) bool { return !r.Missing || !typed.same(env, r) })
-		if err := typed.registers(env, already); err != nil {
+	if !c.DryRun && !done.Nothing() && ctx.Err() == nil {
+		if err := registers(); err != nil {
 			return &exit{max(status, 1), fmt.Errorf("not registered in cron: %w", err)}
 		}
 	}

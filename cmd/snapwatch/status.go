@@ -48,7 +48,7 @@ func (c *statusCmd) Run(env *environment) error {
 		return errors.New("--watch needs a terminal; without one, run it from watch(1) or a loop")
 	}
 	err := reading(0, &stage, func(ctx context.Context) error { return c.watch(ctx, env, &stage) })
-	if errors.Is(err, errTold) {
+	if _, is := errors.AsType[told](err); is {
 		return nil // that is how it ends
 	}
 	return err
