@@ -182,7 +182,7 @@ func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 
 	s.out.Reset()
 	require.Equal(t, 0, execute([]string{"forget", "tank/vm-200-disk-0", "lost", "--state-dir", filepath.Dir(s.seen)}, s.environment))
-	assert.Equal(t, "tank/vm-200-disk-0: forgot 1 disks\nlost: forgot 1 disks\n", s.out.String())
+	assert.Equal(t, "tank/vm-200-disk-0: forgot 1 disk\nlost: forgot 1 disk\n", s.out.String())
 	status, _ = s.check()
 	assert.Equal(t, 0, status)
 	s.out.Reset()

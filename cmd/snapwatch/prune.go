@@ -9,6 +9,7 @@ import (
 	"snapwatch/config"
 	"snapwatch/exporter"
 	"snapwatch/internal/report"
+	"snapwatch/internal/text"
 	"snapwatch/snapper"
 	"snapwatch/snapper/run"
 )
@@ -101,5 +102,5 @@ func (c *pruneCmd) tell(env *environment, plan snapper.Plan, done report.Run) {
 		return
 	}
 	n := done.Counts
-	fmt.Fprintf(env.Stdout, "%d snapshots destroyed, %d failures (%s)\n", n[report.DidDestroy], n[report.DidFail], done.End.Sub(done.Start).Round(100*time.Millisecond))
+	fmt.Fprintf(env.Stdout, "%s destroyed, %s (%s)\n", text.Count(n[report.DidDestroy], "snapshot"), text.Count(n[report.DidFail], "failure"), done.End.Sub(done.Start).Round(100*time.Millisecond))
 }
