@@ -60,22 +60,22 @@ When in doubt:
 type grammar struct {
 	Version kong.VersionFlag `short:"V" help:"Print the version and end."`
 
-	Snap        snapCmd        `cmd:"" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
-	Check       checkCmd       `cmd:"" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
-	Config      configCmd      `cmd:"" help:"Show the configuration, or what applies to a disk."`
-	GuestConfig guestConfigCmd `cmd:"" help:"Print a guest's configuration as it is kept with its snapshots, also where only copies are."`
-	Cron        cronCmd        `cmd:"" help:"Register snap in cron, or remove it from there."`
-	Explain     explainCmd     `cmd:"" help:"Say where a disk's snapshots got stuck, and what to do next."`
-	Exporter    exporterCmd    `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
-	Finalize    finalizeCmd    `cmd:"" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
-	Forget      forgetCmd      `cmd:"" help:"Forget disks that you removed on purpose, so that check no longer reports them missing."`
-	Unblock     unblockCmd     `cmd:"" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
-	Prune       pruneCmd       `cmd:"" help:"Rotate the snapshots of copies that are received here (as root)."`
-	Soon        soonCmd        `cmd:"" help:"Ask for a run of snap in a moment (for Proxmox's hookscript, as root)."`
-	Status      statusCmd      `cmd:"" help:"Show every disk's newest snapshot and verdict, for people."`
+	Snap        snapCmd        `cmd:"" group:"node" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
+	Check       checkCmd       `cmd:"" group:"replica" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
+	GuestConfig guestConfigCmd `cmd:"" group:"people" help:"Print a guest's configuration as it is kept with its snapshots, also where only copies are."`
+	Explain     explainCmd     `cmd:"" group:"people" help:"Say where a disk's snapshots got stuck, and what to do next."`
+	Exporter    exporterCmd    `cmd:"" group:"replica" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
+	Finalize    finalizeCmd    `cmd:"" group:"node" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
+	Forget      forgetCmd      `cmd:"" group:"replica" help:"Forget disks that you removed on purpose, so that check no longer reports them missing."`
+	Unblock     unblockCmd     `cmd:"" group:"node" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
+	Prune       pruneCmd       `cmd:"" group:"replica" help:"Rotate the snapshots of copies that are received here (as root)."`
+	Soon        soonCmd        `cmd:"" group:"node" help:"Ask for a run of snap in a moment (for Proxmox's hookscript, as root)."`
+	Status      statusCmd      `cmd:"" group:"people" help:"Show every disk's newest snapshot and verdict, for people."`
 
-	Doctor     doctorCmd     `cmd:"" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
-	Completion completionCmd `cmd:"" help:"Print the completion for a shell."`
+	Doctor     doctorCmd     `cmd:"" group:"people" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
+	Config     configCmd     `cmd:"" group:"setup" help:"Show the configuration, or what applies to a disk."`
+	Cron       cronCmd       `cmd:"" group:"setup" help:"Register snap in cron, or remove it from there."`
+	Completion completionCmd `cmd:"" group:"setup" help:"Print the completion for a shell."`
 	Watchdog   watchdogCmd   `cmd:"" hidden:"" help:"Hold guests still, and let them go on (snap starts it for itself)."`
 	Manual     manualCmd     `cmd:"" hidden:"" help:"Print the man page."`
 	ReadPVE    readPVECmd    `cmd:"" name:"read-pve" hidden:"" help:"Read Proxmox's files for another process."`
@@ -134,6 +134,12 @@ func newParser(cli *grammar, env *environment) *kong.Kong {
 		kong.Name("snapwatch"),
 		kong.Description(description),
 		kong.Vars{"version": version, "config_path": env.ConfigPath},
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "node", Title: "On a Proxmox node, as root:"},
+			{Key: "replica", Title: "Where copies are received:"},
+			{Key: "people", Title: "To look, as any user:"},
+			{Key: "setup", Title: "To set up:"},
+		}),
 		kong.Writers(env.Stdout, env.Stderr),
 		kong.Exit(func(code int) { panic(ended{code}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
@@ -167,6 +173,12 @@ var commandWords = []string{
 // withCommand lets an old cron line work: retention words without a command mean
 // snap. Flags may stand before the words, or before the command.
 func withCommand(args []string) []string {
+	switch {
+	case len(args) > 0 && args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case len(args) == 1 && args[0] == "version":
+		return []string{"--version"}
+	}
 	if len(args) == 0 || args[0] == "" || args[0][0] != '-' && !config.IsKeepWord(args[0]) {
 		return args
 	}

@@ -117,3 +117,18 @@ func TestAnyLine(t *testing.T) {
 		}
 	})
 }
+
+// FuzzRead: no text ends the reading, and what is said of a line is within the line.
+func FuzzRead(f *testing.F) {
+	for _, seed := range []string{"5 * * * * root snapwatch snap f4 >x 2>&1 | y", "PATH=/bin\n@daily root nice 'snapwatch' \"snap\"", "* * * * * root sh -c 'snapwatch snap %"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, e := range search.Read("x", text, true) {
+			if e.Problem == "" {
+				require.True(t, 0 < e.begin && e.begin < e.end && e.end <= len(e.Line), "%+v", e)
+				require.Equal(t, "snap", e.Job)
+			}
+		}
+	})
+}
