@@ -34,19 +34,22 @@ type Site struct {
 // here names this host.
 const here = "here"
 
-// Explain says where a disk's snapshots got stuck. own says that this host has its guest.
-// nodes are those that were asked, nil where none was. It looks only at what it is given.
-func Explain(d Result, own bool, nodes []Evidence) Explanation {
-	e := Explanation{Result: d, Own: own}
-	if own {
-		e.Sites = []Site{{here, d.Newest, "has the guest, " + d.Dataset}}
-		e.Broken = "none: " + d.Verdict.String()
-		if d.State != OK {
-			e.Broken = here + ": this host has the guest, and snap takes its snapshots here"
-		}
-		e.Next = filled(d, nextOfOwn(d))
-		return e
+// ExplainOwn says what is wrong with a disk of a guest that this host has.
+func ExplainOwn(d Result) Explanation {
+	e := Explanation{Result: d, Own: true}
+	e.Sites = []Site{{here, d.Newest, "has the guest, " + d.Dataset}}
+	e.Broken = "none: " + d.Verdict.String()
+	if d.State != OK {
+		e.Broken = here + ": this host has the guest, and snap takes its snapshots here"
 	}
+	e.Next = filled(d, nextOfOwn(d))
+	return e
+}
+
+// Explain says where a copy's snapshots got stuck. nodes are those that were asked,
+// nil where none was. It looks only at what it is given.
+func Explain(d Result, nodes []Evidence) Explanation {
+	e := Explanation{Result: d}
 	for _, n := range nodes {
 		e.Sites = append(e.Sites, newSite(d.Disk, n))
 	}

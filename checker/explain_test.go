@@ -57,7 +57,7 @@ func TestExplain(t *testing.T) {
 			if c.nodes != nil {
 				r = r.WithOwners(p, map[string][]Evidence{c.disk.Dataset: c.nodes})
 			}
-			e := Explain(r.Disks[0], false, c.nodes)
+			e := Explain(r.Disks[0], c.nodes)
 			assert.True(t, strings.HasPrefix(e.Broken, c.broken), e.Broken)
 			assert.Len(t, e.Sites, len(c.nodes)+1)
 			if c.next == "" {
@@ -105,7 +105,7 @@ func TestExplainOwn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{c.disk}}}, NewPolicy(config.Default()), now)
-			e := Explain(r.Disks[0], true, nil)
+			e := ExplainOwn(r.Disks[0])
 			assert.Contains(t, e.Broken, c.broken)
 			require.Len(t, e.Sites, 1)
 			assert.Contains(t, e.Sites[0].What, "has the guest")

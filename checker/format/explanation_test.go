@@ -37,10 +37,10 @@ func TestWriteExplanation(t *testing.T) {
 	p := checker.NewPolicy(config.Default())
 	r := checker.Assemble([]checker.Pool{{Name: "tank", ReadAt: now, Disks: []checker.Disk{d}}}, p, now).WithOwners(p, map[string][]checker.Evidence{d.Dataset: nodes})
 	var b bytes.Buffer
-	require.NoError(t, Explanation(&b, Table{}, checker.Explain(r.Disks[0], false, nodes), now))
+	require.NoError(t, Explanation(&b, Table{}, checker.Explain(r.Disks[0], nodes), now))
 	golden(t, "explanation", b.String())
 	var colour bytes.Buffer
-	require.NoError(t, Explanation(&colour, Table{Colour: true, Width: 60}, checker.Explain(r.Disks[0], false, nodes), now))
+	require.NoError(t, Explanation(&colour, Table{Colour: true, Width: 60}, checker.Explain(r.Disks[0], nodes), now))
 	assert.Contains(t, colour.String(), "\x1b[1;31mCRITICAL")
 	assert.NotContains(t, colour.String(), "\x1b[2J", "what another host says reaches no terminal")
 }

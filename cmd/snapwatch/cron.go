@@ -207,7 +207,11 @@ func (e *environment) cronLines() ([]crontab.Entry, error) {
 		if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
 			err = errors.Join(err, readErr)
 		}
-		all = append(all, cronSearch.Read(path, string(text), path != e.RootCrontab)...)
+		read := cronSearch.ReadSystem
+		if path == e.RootCrontab {
+			read = cronSearch.ReadRoots
+		}
+		all = append(all, read(path, string(text))...)
 	}
 	return all, err
 }

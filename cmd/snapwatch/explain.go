@@ -59,7 +59,11 @@ func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomi
 		if n > 0 {
 			fmt.Fprintln(env.Stdout)
 		}
-		if err := format.Explanation(env.Stdout, unbroken, checker.Explain(d, r.own(d.Disk), r.evidence[d.Dataset]), r.report.Now); err != nil {
+		explanation := checker.Explain(d, r.evidence[d.Dataset])
+		if r.own(d.Disk) {
+			explanation = checker.ExplainOwn(d)
+		}
+		if err := format.Explanation(env.Stdout, unbroken, explanation, r.report.Now); err != nil {
 			return err
 		}
 	}

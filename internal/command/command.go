@@ -55,7 +55,7 @@ type Error struct {
 // Error says the cause first and the command line last: where it is clipped the cause stays.
 // Of a command that was ended for a reason of its caller's own, that is all to be said.
 func (e *Error) Error() string {
-	if errors.Is(e.Err, context.Canceled) && e.Err != context.Canceled && !errors.Is(e.Err, ErrStillRunning) {
+	if errors.Is(e.Err, context.Canceled) && !errors.Is(context.Canceled, e.Err) && !errors.Is(e.Err, ErrStillRunning) {
 		return e.Err.Error()
 	}
 	var said []string

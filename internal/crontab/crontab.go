@@ -61,9 +61,29 @@ var (
 	user  = regexp.MustCompile(`^(\S+)\s+`)
 )
 
-// Read returns the entries of a crontab. In that of the system, and in /etc/cron.d, each
-// line names a user; in a user's own it does not.
-func (s Search) Read(file, text string, system bool) []Entry {
+// ReadSystem returns the entries of the system's crontab, or of a file in /etc/cron.d, where
+// each line names a user.
+func (s Search) ReadSystem(file, text string) []Entry {
+	return s.read(file, text, func(rest string) (account string, length int) {
+		m := user.FindStringSubmatch(rest)
+		if m == nil {
+			return "", 0
+		}
+		return m[1], len(m[0])
+	})
+}
+
+// ReadRoots returns those of root's own crontab.
+func (s Search) ReadRoots(file, text string) []Entry {
+	return s.read(file, text, func(string) (string, int) { return root, 0 })
+}
+
+// root is whom snapwatch runs as.
+const root = "root"
+
+// read returns the entries of a crontab. account returns the user that the command runs as,
+// and how much of the line behind its times names it.
+func (s Search) read(file, text string, account func(rest string) (string, int)) []Entry {
 	var all []Entry
 	where := defaultPath
 	for n, line := range strings.Split(text, "\n") {
@@ -77,7 +97,7 @@ func (s Search) Read(file, text string, system bool) []Entry {
 			}
 			continue
 		}
-		for _, e := range s.line(line, system) {
+		for _, e := range s.line(line, account) {
 			e.File, e.Number, e.Line, e.Path = file, n, line, where
 			all = append(all, e)
 		}
@@ -86,21 +106,16 @@ func (s Search) Read(file, text string, system bool) []Entry {
 }
 
 // line returns what one line starts.
-func (s Search) line(line string, system bool) []Entry {
+func (s Search) line(line string, account func(rest string) (string, int)) []Entry {
 	at := len(timed.FindString(line))
 	if at == 0 {
 		return nil // cron refuses it
 	}
-	account := "root"
-	if system {
-		m := user.FindStringSubmatch(line[at:])
-		if m == nil {
-			return nil
-		}
-		account = m[1]
-		at += len(m[0])
+	who, length := account(line[at:])
+	if who == "" {
+		return nil
 	}
-	commands, whole := split(line, at)
+	commands, whole := split(line, at+length)
 	var found []Entry
 	for _, c := range commands {
 		if e, is := s.command(c); is {
@@ -116,8 +131,8 @@ func (s Search) line(line string, system bool) []Entry {
 			e.Problem = "a quote in it does not end"
 		case len(found) > 1:
 			e.Problem = "it starts the program more than once"
-		case account != "root":
-			e.Problem = "it runs as " + account + ", not as root"
+		case who != root:
+			e.Problem = "it runs as " + who + ", not as root"
 		}
 	}
 	return found

@@ -44,7 +44,7 @@ func TestRead(t *testing.T) {
 		{"5 * * * * root /opt/mine snapwatch snap f4", "/opt/mine snapwatch snap f4", "what /opt/mine does with it is not known"},
 		{"5 * * * * root snapwatch snap 'f4", "", ""}, // the last word is never whole
 	} {
-		entries := search.Read("cron.d/x", "PATH=\"/opt/bin:/bin\"\n"+test.line+"\n", true)
+		entries := search.ReadSystem("cron.d/x", "PATH=\"/opt/bin:/bin\"\n"+test.line+"\n")
 		if test.command == "" {
 			require.LessOrEqual(t, len(entries), 1, test.line)
 			if len(entries) == 1 {
@@ -72,9 +72,9 @@ func TestReadPassesOverWhatStartsSomethingElse(t *testing.T) {
 		"5 * * * * root snapwatch check", "5 * * * * root rsync -a /etc/snapwatch/ backup:snap", "5 * * * * root /usr/bin/backup snap f9",
 		"5 * * * * root test -x /usr/bin/snapwatch && echo snap", "5 * * * * root echo 'snapwatch is here'",
 	} {
-		assert.Empty(t, search.Read("x", line, true), line)
+		assert.Empty(t, search.ReadSystem("x", line), line)
 	}
-	assert.Equal(t, defaultPath, search.Read("x", "5 * * * * snapwatch snap", false)[0].Path, "root's own crontab names no user")
+	assert.Equal(t, defaultPath, search.ReadRoots("x", "5 * * * * snapwatch snap")[0].Path, "root's own crontab names no user")
 }
 
 // A new program and its words keep the times, the wrapper and the redirections.
@@ -84,7 +84,7 @@ func TestWith(t *testing.T) {
 		"@daily root snapwatch snap 'f4'|logger":                        "@daily root /new snap f4|logger",
 		"5 * * * * root snapwatch snap f4 2>&1":                         "5 * * * * root /new snap f4 2>&1",
 	} {
-		entries := search.Read("x", line, true)
+		entries := search.ReadSystem("x", line)
 		require.Len(t, entries, 1, line)
 		assert.Equal(t, want, entries[0].With([]string{"/new", "snap", "f4"}))
 	}
@@ -95,7 +95,7 @@ func TestQuoteIsRead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		words := append([]string{"/usr/bin/snapwatch", "snap"}, rapid.SliceOf(rapid.StringMatching(`[ -~äß]*`)).Draw(t, "words")...)
 		any := Search{Names: search.Names, Job: func(args []string) (string, string) { return args[0], "" }}
-		entries := any.Read("x", "*/15 * * * * root "+Quote(words), true)
+		entries := any.ReadSystem("x", "*/15 * * * * root "+Quote(words))
 		require.Len(t, entries, 1)
 		require.Empty(t, entries[0].Problem)
 		require.Equal(t, words, entries[0].Command())
@@ -107,10 +107,10 @@ func TestQuoteIsRead(t *testing.T) {
 func TestAnyLine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		line := "5 * * * * root " + rapid.StringMatching(`([ -~]{0,8}(snapwatch snap)?[ "';&|<>\\%0-9]{0,4}){1,4}`).Draw(t, "line")
-		for _, e := range search.Read("x", line, true) {
+		for _, e := range search.ReadSystem("x", line) {
 			require.True(t, e.Problem != "" || strings.HasPrefix(line, e.Line[:e.begin]) && e.begin < e.end && e.end <= len(line), "%+v", e)
 			if e.Problem == "" {
-				again := search.Read("x", e.With(e.Command()[len(e.Wrapper):]), true)
+				again := search.ReadSystem("x", e.With(e.Command()[len(e.Wrapper):]))
 				require.NotEmpty(t, again)
 				require.Equal(t, e.Command(), again[0].Command())
 			}
@@ -124,7 +124,7 @@ func FuzzRead(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, e := range search.Read("x", text, true) {
+		for _, e := range search.ReadSystem("x", text) {
 			if e.Problem == "" {
 				require.True(t, 0 < e.begin && e.begin < e.end && e.end <= len(e.Line), "%+v", e)
 				require.Equal(t, "snap", e.Job)
