@@ -55,8 +55,9 @@ type Error struct {
 // Error says the cause first and the command line last: where it is clipped the cause stays.
 // Of a command that was ended for a reason of its caller's own, that is all to be said.
 func (e *Error) Error() string {
-	if errors.Is(e.Err, context.Canceled) && !errors.Is(context.Canceled, e.Err) && !errors.Is(e.Err, ErrStillRunning) {
-		return e.Err.Error()
+	why := e.Err.Error()
+	if errors.Is(e.Err, context.Canceled) && why != context.Canceled.Error() && !errors.Is(e.Err, ErrStillRunning) {
+		return why
 	}
 	var said []string
 	for line := range strings.Lines(e.Stderr) {
