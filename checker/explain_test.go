@@ -88,3 +88,37 @@ func TestThereIsAlwaysANextStep(t *testing.T) {
 		}
 	}
 }
+
+// On the node that has the guest there is no hop, and no advice for a copy.
+func TestExplainOwn(t *testing.T) {
+	label := func(source zfs.Source) func(*Disk) {
+		return func(d *Disk) { d.Running = zfs.Property{Value: "pve1", Source: source} }
+	}
+	for name, c := range map[string]struct {
+		disk                Disk
+		broken, next, label string
+	}{
+		"fresh":    {aDisk("1", zfs.Hourly, 10*minute, label(zfs.SourceLocal)), "none: fresh", "", "as it should be"},
+		"stale":    {aDisk("1", zfs.Hourly, 7*hour, label(zfs.SourceLocal)), "here: this host has the guest", "snapwatch snap --dry-run -v", "as it should be"},
+		"never":    {aDisk("1", zfs.Hourly, 0, bare), "here: this host has the guest", "snapwatch cron status", "none of its own"},
+		"off":      {aDisk("1", zfs.Stopped, 4*day), "none: stopped", "", "none of its own"},
+		"long off": {aDisk("1", zfs.Stopped, 40*day), "here: ", "qm status 1", "none of its own"},
+		"received": {aDisk("1", zfs.Hourly, 7*hour, label(zfs.SourceReceived)), "here: ", "snapwatch snap", "received: snap sets its own"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{c.disk}}}, NewPolicy(config.Default()), now)
+			e := ExplainOwn(r.Disks[0])
+			assert.Contains(t, e.Broken, c.broken)
+			require.Len(t, e.Sites, 1)
+			assert.Contains(t, e.Sites[0].What, "has the guest")
+			facts := e.Facts(now)
+			assert.Contains(t, facts[len(facts)-1][1], c.label)
+			all := strings.Join(e.Next, "\n")
+			assert.Contains(t, all, c.next)
+			assert.Equal(t, c.next == "", all == "")
+			for _, of := range []string{"--owners", "inherit -S", "on the owner", "sends to this host", "a copy"} {
+				assert.NotContains(t, all+facts[0][1]+facts[len(facts)-1][1], of)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -57,49 +58,71 @@ func (r Report) Summary() string {
 	if r.Failure != "" {
 		return r.Failure
 	}
-	var bad []string
+	causes := []cause{}
 	for _, p := range r.Pools {
-		if p.State != OK {
-			bad = append(bad, "pool "+p.Name+" "+poolWord(p))
-		}
+		causes = append(causes, cause{p.State, "pool " + p.Name + " " + poolWord(p)})
 	}
 	for _, n := range r.Notes {
-		if n.State != OK {
-			bad = append(bad, text.Clip(n.Text, 80))
-		}
+		causes = append(causes, cause{n.State, text.Clip(n.Text, 80)})
 	}
 	if len(r.Disks) == 0 {
-		return strings.Join(append(bad, "no disk found"), ", ")
+		return strings.Join(append(worstFirst(causes), "no disk found"), ", ")
 	}
-	bad = append(bad, badDisks(r)...)
+	bad := worstFirst(append(causes, badDisks(r)))
 	if len(bad) == 0 {
 		bad = append(bad, fmt.Sprintf("%d of %d disks fresh", r.Count(Fresh), len(r.Disks)))
 	}
 	return strings.Join(bad, ", ") + oldestText(r) + after("; ", quietDisks(r))
 }
 
-// badDisks counts the disks that alarm: "2 of 41 disks stale".
-func badDisks(r Report) []string {
-	counts := map[string]int{}
-	for _, d := range r.Disks {
-		if d.State != OK {
-			counts[d.Word()]++
+// cause is a part of what the report's state comes from.
+type cause struct {
+	State State
+	Text  string
+}
+
+// worstFirst returns the causes that alarm, those first that alarm most.
+func worstFirst(causes []cause) []string {
+	slices.SortStableFunc(causes, func(a, b cause) int { return cmp.Compare(b.State.severity(), a.State.severity()) })
+	var texts []string
+	for _, c := range causes {
+		if c.State != OK {
+			texts = append(texts, c.Text)
 		}
 	}
-	var words []string
+	return texts
+}
+
+// badDisks counts the disks that alarm: "2 of 41 disks stale".
+func badDisks(r Report) cause {
+	counts, worst := map[string]int{}, map[string]State{}
+	all := cause{State: OK}
+	for _, d := range r.Disks {
+		if d.State == OK {
+			continue
+		}
+		counts[d.Word()]++
+		if d.State.severity() > worst[d.Word()].severity() {
+			worst[d.Word()] = d.State
+		}
+		if d.State.severity() > all.State.severity() {
+			all.State = d.State
+		}
+	}
+	var words []cause
 	for _, word := range alarmWords() {
 		if n := counts[word]; n > 0 {
-			words = append(words, fmt.Sprintf("%d %s", n, word))
+			words = append(words, cause{worst[word], fmt.Sprintf("%d %s", n, word)})
 		}
 	}
-	if len(words) == 1 {
-		count, verdict, _ := strings.Cut(words[0], " ")
-		return []string{fmt.Sprintf("%s of %d disks %s", count, len(r.Disks), verdict)}
+	texts := worstFirst(words)
+	if len(texts) == 1 {
+		count, verdict, _ := strings.Cut(texts[0], " ")
+		all.Text = fmt.Sprintf("%s of %d disks %s", count, len(r.Disks), verdict)
+	} else {
+		all.Text = fmt.Sprintf("%s of %d disks", strings.Join(texts, ", "), len(r.Disks))
 	}
-	if len(words) > 0 {
-		words[len(words)-1] += fmt.Sprintf(" of %d disks", len(r.Disks))
-	}
-	return words
+	return all
 }
 
 // alarmWords are what [Result.Word] may be, the verdicts in their order first.

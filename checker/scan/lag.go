@@ -91,7 +91,7 @@ func (s Scanner) BehindSince(ctx context.Context, pool string, positions []Posit
 		}
 		for _, p := range positions {
 			next, evidence, found := FirstAfter(lists[p.Dataset], p.CreateTXG)
-			if found && slices.ContainsFunc(evidence, func(name string) bool { return !pinned[name] }) {
+			if found && slices.ContainsFunc(evidence, func(name string) bool { return pinned[name].Free() }) {
 				first[p] = p.Dataset + "@" + next.Name
 				names = append(names, first[p])
 			}

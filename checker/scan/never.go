@@ -40,7 +40,7 @@ func (s Scanner) NeverHad(ctx context.Context, pool string, made map[string]time
 		if err != nil {
 			return err
 		}
-		snapshots, err := r.Lookup(ctx, slices.DeleteFunc(names, func(name string) bool { return pinned[name] }))
+		snapshots, err := r.Lookup(ctx, slices.DeleteFunc(names, func(name string) bool { return !pinned[name].Free() }))
 		for _, snapshot := range snapshots {
 			if snapshot.Creation.Before(made[snapshot.Dataset]) {
 				never[snapshot.Dataset] = true

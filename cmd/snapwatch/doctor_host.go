@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"snapwatch/config"
+	"snapwatch/internal/crontab"
 	"snapwatch/internal/doctor"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
@@ -120,14 +121,19 @@ func readZFS(ctx context.Context, env *environment) doctor.ZFS {
 
 func readStarts(ctx context.Context, env *environment) doctor.Starts {
 	s := doctor.Starts{Timer: timerEnabled(env)}
-	lines, err := cronLines(env.CronFile)
-	if err != nil {
-		return s
+	lines, err := snapJob.lines(env)
+	if err != nil && env.Root {
+		s.CronErr = err
 	}
-	if i := slices.IndexFunc(lines, snapJob.wrote); i >= 0 {
-		s.Cron = lines[i]
-		s.Program = strings.Trim(programLine.FindStringSubmatch(lines[i])[1], "'")
-		_, s.ProgramErr = os.Stat(s.Program)
+	for _, line := range lines {
+		text := shown([]crontab.Entry{line})
+		if line.Problem != "" {
+			s.Unclear = append(s.Unclear, text)
+			continue
+		}
+		if s.Cron = append(s.Cron, text); s.ProgramErr == nil {
+			s.Program, s.ProgramErr = programPath(line)
+		}
 	}
 	if s.CronDaemon, err = unitOrNothing(ctx, env, "cron.service"); err == nil {
 		s.Finalize, err = unitOrNothing(ctx, env, "snapwatch-finalize.service")
@@ -163,6 +169,8 @@ func readOthers(ctx context.Context, env *environment) doctor.Others {
 	_, err = os.Stat(filepath.Join(filepath.Dir(env.CronFile), "sanoid"))
 	timer, _ := unitOrNothing(ctx, env, "sanoid.timer") // an error was told by the first unit
 	o.SanoidRuns = err == nil || timer == "active"
-	o.OldCron = oldCronLine(env)
+	if old := oldCronLines(env); len(old) > 0 {
+		o.OldCron = shown(old)
+	}
 	return o
 }

@@ -146,10 +146,14 @@ func readWorld() playedWorld {
 	return w
 }
 
-// hangs waits for ever where a script wants that program to hang, by a file $WORK/hang/NAME.
+// hangs waits where a script wants that program to hang, for as long as there is a file
+// $WORK/hang/NAME.
 func hangs(program string) {
-	if _, err := os.Stat(filepath.Join(os.Getenv("WORK"), "hang", program)); err == nil {
-		time.Sleep(time.Hour)
+	for {
+		if _, err := os.Stat(filepath.Join(os.Getenv("WORK"), "hang", program)); err != nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -157,6 +161,10 @@ func hangs(program string) {
 func playZFS(args []string) int {
 	logCall("zfs", args)
 	hangs("zfs")
+	if args[0] == "program" {
+		_ = os.WriteFile(filepath.Join(os.Getenv("WORK"), "zfs.program"), nil, 0o644)
+	}
+	hangs("zfs-" + args[0])
 	w := readWorld()
 	switch {
 	case args[0] == "program":
@@ -179,6 +187,8 @@ func playZFS(args []string) int {
 			below, args = zfs.Within, append([]string{""}, args...)
 		}
 		return w.playGet(strings.Split(args[8], ","), args[9:], below)
+	case args[0] == "list" && args[5] == "name,userrefs,clones":
+		playPins(args[6:])
 	case args[0] == "list":
 		// list -Hp -d 1 -t KIND -o COLUMNS -s createtxg DATASET…
 		kind := map[string]string{"snapshot": "snap", "bookmark": "mark"}[args[5]]
@@ -219,6 +229,21 @@ func (w playedWorld) playGet(properties, parents []string, below func(dataset, p
 		}
 	}
 	return status
+}
+
+// playPins prints holds and clones of snapshots. Those that have any stand in $WORK/zfs/pins,
+// as zfs prints them.
+func playPins(names []string) {
+	text, _ := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zfs/pins"))
+	for _, name := range names {
+		row := name + "\t0\t-"
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); f[0] == name {
+				row = strings.Join(f, "\t")
+			}
+		}
+		fmt.Println(row)
+	}
 }
 
 func (w playedWorld) playReceived(datasets []string) {
@@ -369,7 +394,7 @@ func playProgram(args []string) int {
 			case "disk":
 				dataset = words[i+1]
 				result[dataset] = map[string]any{"gone": map[string]syscall.Errno{}}
-			case "destroy":
+			case "destroy", "check":
 				gone := result[dataset].(map[string]any)["gone"].(map[string]syscall.Errno)
 				gone[words[i+1]] = errnos[dataset+"@"+words[i+1]]
 			}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +19,8 @@ import (
 type guestConfigCmd struct {
 	VMID int    `arg:"" name:"vmid" help:"The guest."`
 	At   string `placeholder:"SNAPSHOT" help:"As it was at this snapshot: its name, with or without the dataset. Default: the newest that is known."`
+
+	Output string `placeholder:"FILE" help:"Write it there, for its owner alone to read, and only where there is one. FILE must not exist."`
 
 	Config  string  `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 	Timeout seconds `short:"t" default:"5m" placeholder:"TIME" help:"Wait for zfs no longer than this (default ${default})."`
@@ -93,8 +97,24 @@ func (c *guestConfigCmd) print(env *environment, kept []zfs.KeptConfig) error {
 		return err
 	}
 	fmt.Fprintf(env.Stderr, "snapwatch: from %s of %s%s\n", found.FullName(), found.Creation.Local().Format(time.DateTime), found.caution(at))
+	if c.Output != "" {
+		return writeNew(c.Output, found.Text)
+	}
 	_, err = fmt.Fprint(env.Stdout, found.Text)
 	return err
+}
+
+// writeNew writes a file that is not there yet, in place: in /etc/pve modes cannot be changed.
+func writeNew(path, text string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already, and is not written over: move it away first", path)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text)
+	return errors.Join(err, file.Close())
 }
 
 // time is when the snapshot was made that is asked for, zero for the newest.

@@ -6,7 +6,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
@@ -56,19 +55,5 @@ func TestChooseConfig(t *testing.T) {
 			assert.Contains(t, got.Text, "name: "+test.want+"\n")
 			assert.Equal(t, test.caution, got.caution(test.at) != "")
 		})
-	}
-}
-
-// What quote writes for cron, commandOf reads: soon runs the same words.
-func TestCommandOf(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		words := append([]string{"/usr/bin/snapwatch", "snap"}, rapid.SliceOf(rapid.StringMatching(`[ -~]+`)).Draw(t, "words")...)
-		got, err := commandOf(snapJob.schedule + " root " + quote(words))
-		require.NoError(t, err)
-		require.Equal(t, words, got)
-	})
-	for _, line := range []string{"", "# */15 * * * * root /usr/bin/snapwatch snap", "*/15 * * * * root /usr/bin/snapwatch snap 'f4", "*/15 * * * * root /usr/bin/snapwatch snap $KEEP"} {
-		_, err := commandOf(line)
-		assert.Error(t, err, line)
 	}
 }

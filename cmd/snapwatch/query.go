@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,8 @@ type query struct {
 	filterFlags
 	sourceFlags
 	Timeout time.Duration
+	// whose asks of all disks whether their guests are this host's.
+	whose bool
 	// ran is told the commands that are run; nil tells nobody.
 	ran *commands
 }
@@ -54,7 +57,14 @@ type result struct {
 	// evidence is what the nodes say that may own the disks, by the disk's dataset; nil
 	// where none was asked.
 	evidence map[string][]checker.Evidence
-	err      error
+	// copies are the datasets below which this host receives copies, by its configuration.
+	copies []string
+	err    error
+}
+
+// own reports whether the disk is one of this host's own guests, and no copy.
+func (r result) own(d checker.Disk) bool {
+	return d.Owned == checker.Owned && !zfs.WithinAny(d.Dataset, r.copies) && !slices.Contains(r.copies, "")
 }
 
 // find reads and judges. It leaves a part of the time for printing.
@@ -81,7 +91,10 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	}
 	here, stop := context.WithTimeout(ctx, share)
 	defer stop()
-	var r result
+	r := result{copies: cfg.Replicas}
+	if cfg.Role == "replica" {
+		r.copies = []string{""}
+	}
 	var pools []checker.Pool
 	var notes []checker.Note
 	if q.From != "" {
@@ -131,7 +144,7 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, st
 	if !kept {
 		forgetPending(pools)
 	}
-	setOwned(ctx, env, pools)
+	setOwned(ctx, env, pools, q.whose)
 	memory.known.Recall(pools, targets)
 	notes = append(notes, more...)
 	if q.ran != nil {

@@ -37,7 +37,7 @@ func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) 
 	case err = <-ended:
 	case <-ctx.Done():
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		return output.String(), &Error{Argv: c.Argv, Err: ctx.Err()}
+		return output.String(), &Error{Argv: c.Argv, Err: context.Cause(ctx)}
 	}
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return output.String(), &Error{Argv: c.Argv, Err: err}

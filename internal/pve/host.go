@@ -241,7 +241,7 @@ func (h Host) GuestConfig(ctx context.Context, id ID) (Config, error) {
 		return readConfig(filepath.Join(h.Etc, "local", id.Kind.configDir(), strconv.Itoa(id.VMID)+".conf"), id)
 	})
 	if err != nil && ctx.Err() != nil {
-		return Config{}, fmt.Errorf("reading the configuration of guest %d: %w", id.VMID, ctx.Err())
+		return Config{}, fmt.Errorf("reading the configuration of guest %d: %w", id.VMID, context.Cause(ctx))
 	}
 	return config, err
 }

@@ -157,7 +157,7 @@ func TestToldToEnd(t *testing.T) {
 	p.finishPlan(ctx, plan, outcomes)
 	assert.ErrorContains(t, outcomes[disk0].Err, "told to end before its snapshots were made")
 	require.Len(t, p.report.Problems, 1)
-	assert.Contains(t, p.report.Problems[0].Text, "told to end, 1 snapshots are left")
+	assert.Contains(t, p.report.Problems[0].Text, "told to end, 1 snapshots that were to go are left")
 }
 
 // Behind a step that has not ended nothing else is begun on its pool: it would wait behind

@@ -107,7 +107,7 @@ func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 	size := firstBatch
 	for len(destroys) > 0 {
 		if ctx.Err() != nil {
-			p.problem(report.Notice, "pool %s: told to end, %d snapshots are left for the next run to destroy", p.name, len(destroys))
+			p.problem(report.Notice, "pool %s: told to end, %d snapshots that were to go are left for the next run", p.name, len(destroys))
 			p.due = slices.Concat(destroys, p.due)
 			return
 		}

@@ -136,7 +136,7 @@ func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall) map[int]
 // startHook runs one hook to its end.
 func (h *hooks) startHook(ctx context.Context, c hookCall) error {
 	if ctx.Err() != nil {
-		return c.failed(fmt.Errorf("not started: %w; the hooks of a kind have %s together before snapshots, %s after them", ctx.Err(), beforeTimeout, afterTimeout), nil)
+		return c.failed(fmt.Errorf("not started: %w; the hooks of a kind have %s together before snapshots, %s after them", context.Cause(ctx), beforeTimeout, afterTimeout), nil)
 	}
 	if err := h.World.Trusted(c.Hook); err != nil {
 		return c.failed(fmt.Errorf("not started: %w", err), nil)

@@ -83,6 +83,10 @@ func (p *localPool) Received(ctx context.Context, datasets []string) (map[string
 	return p.reader().Received(ctx, datasets)
 }
 
+func (p *localPool) Pinned(ctx context.Context, fullNames []string) (map[string]zfs.Pin, error) {
+	return p.reader().Pinned(ctx, fullNames)
+}
+
 func (p *localPool) WrittenSince(ctx context.Context, s zfs.Snapshot) (uint64, error) {
 	return p.reader().WrittenSince(ctx, s)
 }

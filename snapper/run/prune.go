@@ -27,6 +27,12 @@ func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	return plan, r.report, err
 }
 
+// PossiblePrune is [Possible] for [Prune].
+func PossiblePrune(ctx context.Context, o Options) error {
+	_, _, err := newRun(o, report.PruneName).whoseDisks(ctx)
+	return err
+}
+
 func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	cluster, node, err := r.whoseDisks(ctx)
 	if err != nil {

@@ -188,7 +188,7 @@ func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, be
 	view = r.askRunStates(ctx, view, pools, policy.Names)
 	for times := 0; ; times++ {
 		if ctx.Err() != nil {
-			return view, snapper.Plan{}, ctx.Err()
+			return view, snapper.Plan{}, context.Cause(ctx)
 		}
 		for _, p := range pools {
 			view.Assign(p.disks, r.Config.Replicas)

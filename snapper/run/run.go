@@ -68,10 +68,10 @@ type run struct {
 // never within a channel program.
 func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.Name)
-	if o.Config.Role == "replica" {
-		return snapper.Plan{}, r.report, errors.New("the configuration says role: replica: this host receives snapshots, it takes none (snapwatch prune rotates them)")
+	err := r.mayTake()
+	if err != nil {
+		return snapper.Plan{}, r.report, err
 	}
-	var err error
 	if r.state, err = o.World.LoadState(); err != nil {
 		r.problem(report.Notice, "what the last run left for this one is not used: %v", err)
 	}
@@ -87,6 +87,32 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	}
 	r.endHooks(report.Name)
 	return plan, r.report, nil
+}
+
+// Possible returns why every run must fail on this host, as far as the configuration and
+// Proxmox's files say, nil if one may succeed.
+func Possible(ctx context.Context, o Options) error {
+	r := newRun(o, report.Name)
+	if err := r.mayTake(); err != nil {
+		return err
+	}
+	cluster, err := o.World.Cluster(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.isNode(cluster); err != nil {
+		return err
+	}
+	_, err = parents(o.Config, cluster)
+	return err
+}
+
+// mayTake refuses to take snapshots where copies are received.
+func (r *run) mayTake() error {
+	if r.Config.Role == "replica" {
+		return errors.New("the configuration says role: replica: this host receives snapshots, it takes none (snapwatch prune rotates them)")
+	}
+	return nil
 }
 
 // newRun begins a run with the report of the last one of its kind.

@@ -233,6 +233,10 @@ func (p *virtualPool) Destroy(_ context.Context, disks []lua.DestroyRequest) (ma
 	return got, nil
 }
 
+func (p *virtualPool) Pinned(context.Context, []string) (map[string]zfs.Pin, error) {
+	return nil, nil
+}
+
 func (p *virtualPool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 	p.w.log("%s: destroy %s#%s", p.name, b.Dataset, b.Name)
 	return nil

@@ -133,6 +133,8 @@ type Pool interface {
 	Snapshots(ctx context.Context, datasets []string, each func(zfs.Snapshot) error) error
 	Bookmarks(ctx context.Context, datasets []string, each func(zfs.Snapshot) error) error
 	Received(ctx context.Context, datasets []string) (map[string]zfs.ReceivedLabels, error)
+	// Pinned returns what keeps snapshots, by full name, from being destroyed.
+	Pinned(ctx context.Context, fullNames []string) (map[string]zfs.Pin, error)
 	WrittenSince(ctx context.Context, s zfs.Snapshot) (uint64, error)
 	History(ctx context.Context, bookmarks []zfs.Snapshot) (zfs.History, error)
 	// LoadIndex returns what earlier runs remember of the pool.

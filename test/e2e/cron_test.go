@@ -35,6 +35,19 @@ func TestCron(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, line, "*/15 * * * * root "+installed+" snap f4\n")
 	require.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
+	// Other words destroy nothing that cron keeps, and change no registration.
+	r, err = w.a.Run(w.ctx, "script", "-qec", installed+" snap f1", "/dev/null")
+	require.NoError(t, err)
+	require.Zero(t, r.Code, r.Stdout)
+	assert.Contains(t, r.Stdout, "other words are registered, and this run goes by those: snap f4")
+	require.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 3)
+	r, err = w.a.Run(w.ctx, "script", "-qec", installed+" snap f1 >/dev/null 2>&1", "/dev/null")
+	require.NoError(t, err)
+	require.Zero(t, r.Code, r.Stdout)
+	require.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 4, "the terminal is standard input")
+	again, err := w.a.ReadFile("/etc/cron.d/snapwatch")
+	require.NoError(t, err)
+	require.Equal(t, line, again)
 
 	events, err := w.a.Start(w.ctx, "zpool", "events", "-f", "-v", "-H")
 	require.NoError(t, err)
@@ -46,5 +59,6 @@ func TestCron(t *testing.T) {
 	w.later(now.Truncate(15 * time.Minute).Add(15*time.Minute - 3*time.Second).Sub(now))
 	quarter := time.Now().Add(3 * time.Second).Format("2006-01-02_15:04")
 	require.NoError(t, events.WaitFor(w.ctx, "vm-100-disk-0@autosnap_"+quarter))
-	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 3)
+	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 4)
+	assert.Contains(t, w.snapshots("ta/data/vm-100-disk-0")[3], "autosnap_"+quarter)
 }

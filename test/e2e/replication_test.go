@@ -366,6 +366,30 @@ func TestUnblock(t *testing.T) {
 	require.Equal(t, 1, w.run(w.a, "unblock", "100", "before", "--yes").Code)
 	unchanged()
 	w.zfs("destroy", both[1]+"@manual")
+
+	// All or nothing: what keeps one snapshot of one disk keeps all of both.
+	last := both[1] + "@" + w.snapshots(both[1])[len(w.snapshots(both[1]))-1]
+	refused := func(why string) {
+		t.Helper()
+		r := w.run(w.a, "unblock", "100", "before", "--yes")
+		require.Equal(t, 1, r.Code, r.Stderr)
+		require.Contains(t, r.Stderr, why)
+		unchanged()
+	}
+	w.zfs("hold", "mine", last)
+	refused(last + " is held (zfs holds " + last)
+	w.zfs("release", "mine", last)
+	w.zfs("clone", last, "ta/trial")
+	refused(last + " has a clone, which must go first or be promoted: ta/trial")
+	w.zfs("destroy", "ta/trial")
+	sends, err := w.a.Start(w.ctx, "sh", "-c", "zfs send "+both[0]+"@"+w.snapshots(both[0])[len(w.snapshots(both[0]))-1]+" | (head -c 1 >/dev/null; echo going; until test -e /run/sent; do sleep 0.1; done)")
+	require.NoError(t, err)
+	require.NoError(t, sends.WaitFor(w.ctx, "going"))
+	refused("stays: it is held, being sent")
+	_, err = w.a.Output(w.ctx, "touch", "/run/sent")
+	require.NoError(t, err)
+	sends.Wait()
+
 	// One that syncoid --create-bookmark makes, of which no index and no head tells.
 	newest := w.snapshots(a)[len(w.snapshots(a))-1]
 	w.zfs("bookmark", a+"@"+newest, a+"#"+newest)

@@ -4,6 +4,8 @@ var suites = []suite{
 	{"snapper/", [][]string{{"./snapper", "./snapper/run", "-rapid.checks", "30"}, {"./snapper/index"}, {"./test/retention"}, {"./test/sim", "-weeks", "40"}}},
 	{"internal/zfs/", [][]string{{"./internal/zfs"}, {"-run", "Judge", "./snapper"}}},
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
+	{"internal/crontab/", [][]string{{"./internal/crontab"}}},
+	{"cmd/", [][]string{{"-run", "TestScripts/(otherwords|cronlines|register|ended)$", "./cmd/snapwatch"}}},
 	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
 }
 
@@ -206,4 +208,12 @@ var mutants = []mutant{
 	{"deploy/prometheus/snapwatch.rules.yml", `(last_over_time(snapwatch_disk_newest_snapshot_timestamp_seconds[10m]))
           * on`, `(snapwatch_disk_newest_snapshot_timestamp_seconds)
           * on`, "let a lost scrape begin the wait again"},
+	// What a person types, and what cron's lines say.
+	{"cmd/snapwatch/regular.go", `c.Keep, c.Config, c.Node = r.Keep, r.Config, r.Node`, `_ = r`, "destroy by words that were typed once"},
+	{"cmd/snapwatch/regular.go", `case len(unclear) > 0:`, `case false:`, "run by other words beside a line that is not understood"},
+	{"cmd/snapwatch/environment.go", `return config.Load(named)`, `return config.LoadDefault(named)`, "register a configuration that is not there"},
+	{"cmd/snapwatch/cron.go", `line.Problem == "" && !line.Beside {`, `line.Problem == "" {`, "remove a line that does more"},
+	{"internal/crontab/crontab.go", `case len(found) > 1:`, `case false:`, "rely on a line that starts the program twice"},
+	{"internal/crontab/crontab.go", `case unsure >= 0:`, `case false:`, "take a variable for a word"},
+	{"snapper/unblocking.go", `if pin.Held {`, `if false {`, "destroy what is beside a snapshot that is held"},
 }

@@ -320,6 +320,10 @@ func (p *machinePool) destroy(k lua.DestroyRequest) lua.Destroyed {
 	}
 	got := lua.Destroyed{Gone: map[string]syscall.Errno{}}
 	for _, name := range k.Destroy {
+		if k.Check {
+			got.Gone[name] = 0
+			continue
+		}
 		if d == nil || !d.has(name) {
 			got.Gone[name] = syscall.ENOENT
 			continue
@@ -338,6 +342,8 @@ func (p *machinePool) destroy(k lua.DestroyRequest) lua.Destroyed {
 	}
 	return got
 }
+
+func (p *machinePool) Pinned(context.Context, []string) (map[string]zfs.Pin, error) { return nil, nil }
 
 func (p *machinePool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 	if err := p.write(); err != nil {
