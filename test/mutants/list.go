@@ -170,7 +170,7 @@ var mutants = []mutant{
 	{"checker/report.go", `d.Compared, d.State = &c, Worst(d.State, c.State)`, `d.Compared, d.State = &c, c.State`, "let a comparison make a verdict better"},
 	{"checker/scan/inventory.go", `		d.Gone = true`, `		d.Gone = false`, "forget disks that are gone"},
 	{"checker/judge.go", `if c.disk.Unlisted != "" && !c.boundSuffices() {`, `if false {`, "let an old bound silence a disk"},
-	{"checker/judge.go", `return warning.onlyMost() && critical.onlyMost()`, `return true`, "let a bound silence what is too young"},
+	{"checker/judge.go", `return warning.onlyMost() && critical.onlyMost()`, `return warning.onlyMost() || critical.onlyMost()`, "let a bound silence what is too young"},
 	{"checker/scan/cache.go", `h.GUID != 0 && e.key.GUID == h.GUID`, `true`, "take another dataset's snapshot for a bound"},
 	{"checker/scan/shared.go", `!at.Before(asked.Add(-sharedBefore)) && `, ``, "share a listing of any age"},
 	{"checker/compare.go", `d.Newest.Creation.After(o.ReadAt):`, `d.Newest.Creation.Before(o.ReadAt):`, "call a copy diverged that is newer than what its owner read"},
