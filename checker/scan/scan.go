@@ -258,12 +258,22 @@ func (a *answers) disks() []checker.Disk {
 			NoSnap:         h.NoSnap,
 			Changed:        changed(h),
 			ReadAt:         a.readAt,
-			HostClock:      latest(a.readAt, h.Creation, time.Unix(h.SnapshotsChanged, 0)),
+			HostClock:      a.hostClock(h),
 			Problem:        cmp.Or(h.Problem, a.unanswered[h.Name]),
 			Unlisted:       a.unlisted[h.Name],
 		})
 	}
 	return all
+}
+
+// hostClock is the latest time that this host's clock left on a dataset. When it was made, perhaps
+// by a clock that was ahead, matters only while there is no snapshot: the next one mends the rest.
+func (a *answers) hostClock(h zfs.Dataset) time.Time {
+	clock := latest(a.readAt, time.Unix(h.SnapshotsChanged, 0))
+	if a.found[h.Name] == nil {
+		clock = latest(clock, h.Creation)
+	}
+	return clock
 }
 
 func changed(h zfs.Dataset) time.Time {

@@ -536,3 +536,18 @@ func TestManagedSnapshotsOfWhatIsNoDiskAreNamed(t *testing.T) {
 	f := zfstest.New(t, w)
 	assert.Equal(t, []string{"managed snapshots on 2 datasets whose names are no disk's, such as tank/pve/web01: they are not watched"}, scan(t, scanner(f)).Remarks)
 }
+
+// A dataset that was received while this host's clock was ahead is judged by its newest snapshot;
+// where there is none, nothing else tells its age.
+func TestReceivedWhileTheClockWasAhead(t *testing.T) {
+	w := zfstest.World{Datasets: []zfstest.Dataset{pool("tank"), disk("tank/vm-1-disk-0", 1, snapshot(hourly, 1)), disk("tank/vm-2-disk-0", 2)}}
+	for i := range w.Datasets {
+		w.Datasets[i].Creation = now.AddDate(1, 0, 0).Unix()
+	}
+	r := assemble(scan(t, scanner(zfstest.New(t, w))))
+	verdicts := map[string]checker.State{}
+	for _, d := range r.Disks {
+		verdicts[d.Dataset+" "+d.Verdict.String()] = d.State
+	}
+	assert.Equal(t, map[string]checker.State{"tank/vm-1-disk-0 fresh": checker.OK, "tank/vm-2-disk-0 never": checker.Warning}, verdicts)
+}
