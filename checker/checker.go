@@ -61,6 +61,9 @@ type Disk struct {
 	WasWhole bool
 	// Problem says why the disk could not be read, "" if it could.
 	Problem string
+	// Unlisted says why its snapshots were not listed since they changed, "" if Newest is the
+	// newest managed one. Else it was, and is still there, and others may have come.
+	Unlisted string
 }
 
 // Name is the last component of the dataset's name: vm-100-disk-0.

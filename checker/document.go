@@ -62,6 +62,7 @@ type DiskDocument struct {
 	Gone            bool              `json:"gone"`
 	WasWhole        bool              `json:"was_whole,omitempty"`
 	Problem         string            `json:"problem,omitempty"`
+	Unlisted        string            `json:"unlisted,omitempty"`
 	Verdict         string            `json:"verdict"`
 	State           string            `json:"state"`
 	Reason          string            `json:"reason"`
@@ -138,7 +139,7 @@ func (d Result) document() DiskDocument {
 		GUID: guidText(d.GUID), Origin: d.Origin, Created: optional(d.Created), NewestOfAny: valid(d.NewestOfAny), Suffix: d.Suffix(),
 		Receiving: d.Receiving, PendingReceive: d.PendingReceive, PendingSince: optional(d.PendingSince), PendingSnapshot: d.PendingSnapshot,
 		Label: label(d.Running), NoSnap: label(d.NoSnap), Owned: d.Owned,
-		Changed: optional(d.Changed), ReadAt: optional(d.ReadAt), HostClock: optional(d.HostClock), Gone: d.Gone, WasWhole: d.WasWhole, Problem: valid(d.Disk.Problem),
+		Changed: optional(d.Changed), ReadAt: optional(d.ReadAt), HostClock: optional(d.HostClock), Gone: d.Gone, WasWhole: d.WasWhole, Problem: valid(d.Disk.Problem), Unlisted: valid(d.Unlisted),
 		Verdict: d.Verdict.String(), State: d.State.String(), Reason: valid(d.Reason),
 		AgeSeconds: int64(d.Age.Seconds()), Rule: d.Limit.Rule,
 	}
@@ -227,7 +228,7 @@ func (doc DiskDocument) facts() (Disk, error) {
 		Receiving: doc.Receiving, PendingReceive: doc.PendingReceive, PendingSince: instant(doc.PendingSince), PendingSnapshot: doc.PendingSnapshot,
 		Running: doc.Label.property(), NoSnap: doc.NoSnap.property(), Owned: doc.Owned,
 		Changed: instant(doc.Changed), ReadAt: instant(doc.ReadAt), HostClock: instant(doc.HostClock),
-		Gone: doc.Gone, WasWhole: doc.WasWhole, Problem: doc.Problem,
+		Gone: doc.Gone, WasWhole: doc.WasWhole, Problem: doc.Problem, Unlisted: doc.Unlisted,
 	}
 	if s := doc.Newest; s != nil {
 		disk.Newest, err = s.Snapshot(doc.Dataset)

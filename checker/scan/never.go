@@ -17,7 +17,7 @@ import (
 func (s Scanner) NeverHad(ctx context.Context, pool string, made map[string]time.Time) map[string]bool {
 	never := map[string]bool{}
 	// What fails leaves it unknown.
-	_ = s.locked(ctx, pool, func(r zfs.Reader) error {
+	_ = s.asking(ctx, pool, func(r zfs.Reader) error {
 		oldest := map[string][]zfs.SnapshotName{}
 		err := r.SnapshotNames(ctx, sortedKeys(made), func(n zfs.SnapshotName) error {
 			if class, managed := n.Class(); managed && class == zfs.Frequently {

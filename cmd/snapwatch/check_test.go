@@ -151,7 +151,8 @@ func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 	})
 	status, _ := s.check("-t", "8s", "--cache", "/proc/none/newest.json")
 	assert.Equal(t, 3, status)
-	assert.Contains(t, s.out.String(), "listed the snapshots of 1 of 3 disks so far")
+	assert.Contains(t, s.out.String(), "UNKNOWN: 2 of 3 disks unreadable, ")
+	assert.Contains(t, s.out.String(), "UNKNOWN tank/vm-101-disk-0 unreadable: reading pool tank took too long: listed the snapshots of")
 	assert.Contains(t, s.out.String(), "the next check begins from the start, as what was found cannot be kept; name a file with --cache: mkdir /proc/none: no such file or directory")
 }
 

@@ -30,8 +30,9 @@ var update = flag.Bool("update", false, "write what the commands print into the 
 func TestMain(m *testing.M) {
 	syscall.Umask(0o022) // or others may write what the scripts make
 	testscript.Main(m, map[string]func(){
-		"snapwatch": func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
-		oldProgram:  func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
+		"snapwatch":           func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
+		oldProgram:            func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
+		"snapwatch-at-a-site": func() { os.Exit(execute(os.Args[1:], siteEnvironment(os.Getenv("SITE")))) },
 		"zfs": func() {
 			if os.Getenv("WORK") == "" { // no script, but a test that describes its pools in Go
 				zfstest.Main(nil)

@@ -130,7 +130,7 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, st
 	filter := checker.Filter{Pools: q.Pool}
 	targets := scan.NewTargets(cfg, imported, memory.known).Only(filter.Pool)
 	stage.Store("reading " + strings.Join(targets.Pools(), ", "))
-	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Cache: memory.cache}
+	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Cache: memory.cache, Shared: memory.shared()}
 	if q.ran != nil {
 		scanner.Trace = q.ran.add
 	}

@@ -275,3 +275,13 @@ func Last(stateDir, name string) (Run, error) {
 	}
 	return r, err
 }
+
+// LockedSince is since when another process held a pool's lock at that run, zero if none did.
+func (r Run) LockedSince(pool string) time.Time {
+	for _, p := range r.Pools {
+		if p.Pool == pool {
+			return p.LockedSince
+		}
+	}
+	return time.Time{}
+}

@@ -1,6 +1,7 @@
 package zfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,8 @@ import (
 const namesPerCall = 500
 
 // Lookup reads just the named snapshots, by full name. A snapshot that is gone
-// meanwhile is left out; the error of a call that failed for another reason, or
-// [Faults], comes with what could be read.
+// meanwhile is left out. An error of which [Complained] is true, or [Faults], comes with
+// what could be read.
 func (r Reader) Lookup(ctx context.Context, fullNames []string) ([]Snapshot, error) {
 	return r.named(ctx, "snapshot", "@", fullNames)
 }
@@ -28,6 +29,7 @@ func (r Reader) LookupBookmarks(ctx context.Context, fullNames []string) ([]Snap
 
 func (r Reader) named(ctx context.Context, kind, mark string, fullNames []string) ([]Snapshot, error) {
 	var found []Snapshot
+	var complaint error
 	faults := Faults{}
 	for chunk := range slices.Chunk(fullNames, namesPerCall) {
 		argv := append([]string{"zfs", "list", "-Hp", "-t", kind, "-o", "name,guid,createtxg,creation"}, chunk...)
@@ -35,11 +37,15 @@ func (r Reader) named(ctx context.Context, kind, mark string, fullNames []string
 			found = append(found, s)
 			return nil
 		})
-		if err != nil && !OnlyMissing(err) {
+		switch {
+		case err == nil, OnlyMissing(err):
+		case Complained(err):
+			complaint = cmp.Or(complaint, err)
+		default:
 			return found, err
 		}
 	}
-	return found, faults.orNil()
+	return found, cmp.Or(complaint, faults.orNil())
 }
 
 // Snapshots reads every snapshot of the datasets and calls each with them. Those of which

@@ -12,11 +12,16 @@ import (
 	"snapwatch/snapper"
 )
 
-// reportPool returns what became of a pool that was read, and tells what is wrong with it.
-func (j *journal) reportPool(p *pool, start time.Time) report.Pool {
+// reportPool returns what became of a pool that was read, and tells what is wrong with it. Who
+// does not say since when he holds its lock has held it since a run first saw that: previous is
+// the report of the one before.
+func (j *journal) reportPool(p *pool, previous report.Run, start time.Time) report.Pool {
 	entry := report.Pool{Pool: p.name}
 	if busy, ok := p.busy(); ok {
 		entry.LockedSince = busy.Since
+		if entry.LockedSince.IsZero() || entry.LockedSince.After(start) {
+			entry.LockedSince = previous.LockedSince(p.name)
+		}
 		if entry.LockedSince.IsZero() || entry.LockedSince.After(start) {
 			entry.LockedSince = start
 		}
