@@ -62,7 +62,7 @@ func (c *snapCmd) Run(env *environment) error {
 	if !env.Root {
 		return &exit{2, errNotRoot}
 	}
-	lists := slices.Equal(c.Adopt, []string{""})
+	lists := slices.Equal(c.Adopt, []string{nobody})
 	if len(c.Adopt) > 0 && !lists && !env.Terminal && !c.DryRun {
 		return &exit{2, errors.New("--adopt takes over disks that may be copies: run it at a terminal, once, and look at --adopt without a name first")}
 	}
@@ -103,12 +103,15 @@ func (c *snapCmd) Run(env *environment) error {
 	return nil
 }
 
-// withAdopt gives --adopt without a name an empty one.
+// nobody stands for --adopt without a name: kong makes no list of an empty one.
+const nobody = "-"
+
+// withAdopt gives --adopt without a name that of nobody.
 func withAdopt(args []string) []string {
 	args = slices.Clone(args)
 	for i, arg := range args {
 		if arg == "--adopt" && (i == len(args)-1 || strings.HasPrefix(args[i+1], "-")) {
-			args[i] = "--adopt="
+			args[i] = "--adopt=" + nobody
 		}
 	}
 	return args
