@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -203,4 +204,38 @@ func TestAdopt(t *testing.T) {
 	require.Zero(t, w.types(w.a, "snap f4 --no-cron --adopt 103").Code)
 	assert.Equal(t, []string{"stopped"}, w.classes(byHand))
 	assert.Equal(t, "stopped", w.label(byHand))
+}
+
+// TestCameBackWhileOff: a guest went to the other node of its cluster and comes back while it is
+// off, under A's label from before, and its disk was received without properties. It is A's again:
+// one _stopped when it was written between two runs, and C is silent.
+func TestCameBackWhileOff(t *testing.T) {
+	w := newWorld(t)
+	const diskA, diskB, diskC = "ta/data/vm-100-disk-0", "tb/data/vm-100-disk-0", "tc/vm-100-disk-0"
+	w.vm(100, "vm-100-disk-0")
+	w.start(w.a, 100)
+	w.snap(w.a, "f4")
+	w.send(diskA, diskB)
+	w.stop(w.a, 100)
+	require.NoError(t, w.a.MoveGuestTo(100, w.b))
+	w.start(w.b, 100)
+	w.fill(diskB, 64)
+	w.snap(w.b, "f4")
+	w.snap(w.a, "f4")
+	require.Equal(t, "pve-a local", w.labelSource(diskA), "it was seen to run here last")
+	w.stop(w.b, 100)
+	w.snap(w.b, "f4")
+	w.send(diskB, diskA)
+	require.NoError(t, w.b.MoveGuestTo(100, w.a))
+	w.snap(w.a, "f4")
+	assert.Equal(t, "stopped local", w.labelSource(diskA))
+	assert.Equal(t, w.classes(diskB), w.classes(diskA), "B has made its _stopped")
+	w.fill(diskA, 64)
+	w.snap(w.a, "f4")
+	w.snap(w.a, "f4")
+	assert.Equal(t, append(w.classes(diskB), "stopped"), w.classes(diskA), "it ran between two runs")
+	w.send(diskA, diskC)
+	w.later(10 * time.Hour)
+	w.snap(w.a, "f4")
+	assert.Zero(t, w.check().Code)
 }
