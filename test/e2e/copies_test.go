@@ -146,7 +146,7 @@ func TestCopyAgainAfterAFailback(t *testing.T) {
 	w.snap(w.a, "f4")
 	w.stop(w.a, 101)
 	s := w.standby(101)
-	for _, way := range []string{"syncoid", "syncoid --preserve-properties", "zrepl", "zrepl, no state"} {
+	for _, way := range []string{"syncoid", "syncoid --preserve-properties", "zrepl"} {
 		// The standby takes over, and gives the guest back.
 		w.send("ta"+disk, "tb"+disk)
 		w.start(s, 101)
