@@ -73,7 +73,8 @@ func (c *snapCmd) Run(env *environment) error {
 	if !env.Root {
 		return &exit{2, errNotRoot}
 	}
-	if len(c.Adopt) > 0 && !slices.Equal(c.Adopt, []string{""}) && !env.Terminal && !c.DryRun {
+	lists := slices.Equal(c.Adopt, []string{nobody})
+	if len(c.Adopt) > 0 && !lists && !env.Terminal && !c.DryRun {
 		return &exit{2, errors.New("--adopt takes over disks that may be copies: run it at a terminal, once, and look at --adopt without a name first")}
 	}
 	return changing(env, func(ctx context.Context) error {
@@ -86,7 +87,7 @@ func (c *snapCmd) Run(env *environment) error {
 
 // snap makes the run, and calls registers where that did something.
 func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config, keep config.Keep, registers func() error) error {
-	lists := slices.Equal(c.Adopt, []string{""})
+	lists := slices.Equal(c.Adopt, []string{nobody})
 	options := env.options(cfg)
 	options.Keep, options.Node, options.DryRun, options.Adopt = keep, c.Node, c.DryRun || lists, c.Adopt
 	plan, done, err := run.Run(ctx, options)
@@ -122,12 +123,15 @@ func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config,
 	return nil
 }
 
-// withAdopt gives --adopt without a name an empty one.
+// nobody stands for --adopt without a name: kong makes no list of an empty one.
+const nobody = "-"
+
+// withAdopt gives --adopt without a name that of nobody.
 func withAdopt(args []string) []string {
 	args = slices.Clone(args)
 	for i, arg := range args {
 		if arg == "--adopt" && (i == len(args)-1 || strings.HasPrefix(args[i+1], "-")) {
-			args[i] = "--adopt="
+			args[i] = "--adopt=" + nobody
 		}
 	}
 	return args
