@@ -191,8 +191,8 @@ func TestGuardDies(t *testing.T) {
 			_, _ = io.WriteString(out, "ready\n")
 			_, _ = in.Read(make([]byte, 100))
 			for _, id := range r.ids {
-				_ = r.guests[id].Freeze(t.Context())
-				_, _ = io.WriteString(out, "frozen "+id.String()+"\n")
+				_, _ = r.guests[id].Freeze(t.Context())
+				_, _ = io.WriteString(out, "frozen "+id.String()+" 2\n")
 			}
 			_, _ = out.Close(), in.Close()
 			close(dead)

@@ -16,9 +16,6 @@ import (
 	"snapwatch/snapper"
 )
 
-// asksAtOnce bounds the calls that ask whether a guest can be frozen.
-const asksAtOnce = 4
-
 // freezer takes the snapshots of guests that are frozen meanwhile.
 type freezer struct {
 	Options
@@ -54,7 +51,7 @@ func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snap
 	defer lease.giveUp()
 	freezes, apart := f.lockOut(u.Freezes, looks, limit)
 	defer apart.giveUp()
-	result := freezeResult{freezes: freezes, view: f.view}
+	result := freezeResult{freezes: freezes, view: f.view, lacks: f.lacks}
 	outcomes := f.takeFrozen(ctx, ready, &result, lease)
 	maps.Copy(outcomes, left)
 	f.tell(u, result, outcomes)
@@ -91,7 +88,7 @@ func (f *freezer) takeFrozen(ctx context.Context, plans []snapper.GuestPlan, res
 // ask asks of each guest whether it can be frozen.
 func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Frozen {
 	list = slices.Clone(list)
-	lanes := f.World.Lanes(asksAtOnce)
+	lanes := f.World.Lanes(f.World.FreezesAtOnce())
 	var asked []func()
 	for i := range list {
 		list[i].Freezes = slices.Clone(list[i].Freezes)
@@ -101,14 +98,33 @@ func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Froz
 				continue
 			}
 			asked = append(asked, lanes.Go(func() {
+				began := f.World.Now()
 				if err := f.fit(ctx, z.How, f.view.Evidence[z.VMID].Config.ID); err != nil {
 					z.Unfit = err.Error()
 				}
+				z.Takes = f.World.Now().Sub(began)
 			}))
 		}
 	}
 	waitAll(asked)
+	for _, u := range list {
+		why := snapper.TooMany(u.Freezes, f.World.FreezesAtOnce(), f.Config.MaxFreeze.Std())
+		for i := range u.Freezes {
+			if z := &u.Freezes[i]; why != "" && z.Unfit == "" {
+				z.Unfit = why
+			}
+		}
+	}
 	return list
+}
+
+// lacks returns what of a guest has no snapshot, of all that snap covers.
+func (f *freezer) lacks(vmid int, taken func(dataset string) bool) []snapper.Lack {
+	covered := func(dataset string) bool {
+		return len(f.Config.Datasets) == 0 || slices.Contains(f.Config.Datasets, dataset)
+	}
+	excluded := func(dataset string) bool { return f.Config.IgnoredFor(dataset, vmid) != "" }
+	return f.view.Lacks(vmid, planned(f.pools), covered, excluded, taken)
 }
 
 // fit returns why a guest cannot be frozen now.
@@ -125,7 +141,10 @@ func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 	if err != nil {
 		return err
 	}
-	if frozen {
+	switch {
+	case frozen && slices.Contains(f.report.LeftFrozen, id.VMID):
+		return quiesce.ErrOurs
+	case frozen:
 		return quiesce.ErrForeign
 	}
 	return nil

@@ -159,6 +159,14 @@ func (l Local) Frozen(ctx context.Context, id pve.ID) (bool, error) {
 	return l.Freezers.Freezer(id).Frozen(ctx)
 }
 
+// FreezesAtOnce implements [Quiesce].
+func (l Local) FreezesAtOnce() int { return max(1, l.Freezers.AtOnce) }
+
+// TakeOver implements [Quiesce].
+func (l Local) TakeOver(ctx context.Context) (map[pve.ID]quiesce.TakenOver, error) {
+	return l.Freezers.TakeOver(ctx)
+}
+
 // OpenWindow implements [Quiesce].
 func (l Local) OpenWindow(guests []pve.ID, budget time.Duration) (Window, error) {
 	w, err := l.Freezers.Open(guests, budget)

@@ -19,6 +19,9 @@ import (
 // then. ctx ends the run between two steps, never within a channel program.
 func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.PruneName)
+	if !o.DryRun {
+		r.takeOver(ctx)
+	}
 	plan, err := r.prune(ctx)
 	if err == nil && !o.DryRun {
 		r.save(report.PruneName)

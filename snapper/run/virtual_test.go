@@ -38,6 +38,10 @@ type virtualWorld struct {
 	replicated map[int]bool
 	// onWait is called when the run waits.
 	onWait func()
+	// taken is what becomes of the guests that an earlier run left frozen.
+	taken map[pve.ID]quiesce.TakenOver
+	// last is the report of the last run.
+	last report.Run
 
 	mu     sync.Mutex
 	held   map[int]int // shared locks
@@ -56,6 +60,10 @@ type virtualGuest struct {
 	unread bool
 	// rolling: the task list says that it is being rolled back.
 	rolling bool
+	// slowAgent is how long its agent takes to answer, lapses why it is not proven that it
+	// was frozen until it was thawed.
+	slowAgent time.Duration
+	lapses    string
 }
 
 // virtualEvent is something that happened, while the locks of some guests were held.
@@ -248,7 +256,16 @@ func (w *virtualWorld) hold(vmid, n int) {
 	}
 }
 
-func (w *virtualWorld) Frozen(context.Context, pve.ID) (bool, error) { return false, nil }
+func (w *virtualWorld) Frozen(_ context.Context, id pve.ID) (bool, error) {
+	time.Sleep(w.guests[id.VMID].slowAgent)
+	return w.taken[id].Err != nil, nil
+}
+
+func (w *virtualWorld) FreezesAtOnce() int { return 2 }
+
+func (w *virtualWorld) TakeOver(context.Context) (map[pve.ID]quiesce.TakenOver, error) {
+	return w.taken, nil
+}
 
 func (w *virtualWorld) OpenWindow(guests []pve.ID, _ time.Duration) (Window, error) {
 	return virtualWindow{w, guests}, nil
@@ -267,7 +284,13 @@ func (v virtualWindow) Freeze() map[pve.ID]string {
 
 func (v virtualWindow) Thaw() quiesce.Ended {
 	v.w.log("thaw %v", v.guests)
-	return quiesce.Ended{}
+	ended := quiesce.Ended{Lapsed: map[pve.ID]string{}}
+	for _, id := range v.guests {
+		if why := v.w.guests[id.VMID].lapses; why != "" {
+			ended.Lapsed[id] = why
+		}
+	}
+	return ended
 }
 
 func (w *virtualWorld) LastReport(string) (report.Run, error) { return w.last, nil }

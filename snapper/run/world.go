@@ -92,6 +92,10 @@ type Proxmox interface {
 type Quiesce interface {
 	// Frozen reports whether somebody holds the guest frozen.
 	Frozen(ctx context.Context, id pve.ID) (bool, error)
+	// FreezesAtOnce returns how many virtual machines are frozen at the same time.
+	FreezesAtOnce() int
+	// TakeOver thaws the guests that earlier runs froze and whose watchdogs are gone.
+	TakeOver(ctx context.Context) (map[pve.ID]quiesce.TakenOver, error)
 	// OpenWindow prepares the freezing of guests for no longer than budget.
 	OpenWindow(guests []pve.ID, budget time.Duration) (Window, error)
 }

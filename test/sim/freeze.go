@@ -40,6 +40,14 @@ func (m *machine) Frozen(_ context.Context, id pve.ID) (bool, error) {
 	return m.w.guests[id.VMID].frozen, m.ask("agent")
 }
 
+// FreezesAtOnce implements [run.Quiesce].
+func (m *machine) FreezesAtOnce() int { return 2 }
+
+// TakeOver implements [run.Quiesce].
+func (m *machine) TakeOver(context.Context) (map[pve.ID]quiesce.TakenOver, error) {
+	return nil, m.call()
+}
+
 // OpenWindow implements [run.Quiesce].
 func (m *machine) OpenWindow(guests []pve.ID, _ time.Duration) (run.Window, error) {
 	return &window{m, guests}, m.call()
