@@ -102,16 +102,14 @@ type TakenOver struct {
 	Err error
 }
 
-// TakeOver thaws the guests that earlier runs froze and whose watchdogs are gone, for
-// thawTry at most. It leaves those alone that another run is at work on, until their time is
+// TakeOver thaws the guests that earlier runs froze and whose watchdogs are gone. Each is
+// tried once, for thawTry at most: the next run tries again. It leaves those alone that another run is at work on, until their time is
 // over. The error says why it is not known which those are.
 func (h Host) TakeOver(ctx context.Context) (map[pve.ID]TakenOver, error) {
 	names, err := h.Notes.Names()
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	ctx, stop := context.WithTimeout(ctx, thawTry)
-	defer stop()
 	all := map[pve.ID]TakenOver{}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
@@ -150,7 +148,10 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, any bool) {
 		return t, false
 	}
 	_ = n.Read(&o) // the guest's name says enough
-	thawed, _, err := h.thaw(ctx, id, 0)
+	thawed, _, err := h.thawOnce(ctx, h.Freezer(id), 0)
+	if errors.Is(err, ErrLapsed) {
+		err = nil
+	}
 	endNote(n, err == nil || errors.Is(err, ErrGone))
 	return TakenOver{Since: o.Since, Thawed: thawed > 0, Err: err}, true
 }
