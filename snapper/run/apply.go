@@ -41,12 +41,14 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 	r.captures.plan(plan, view, planned(pools))
 
 	eachPool(r.World, pools, func(p *pool) { p.destroyAbandoned(ctx, plan.ForPool(p.name).AbandonedOfStops) })
+	r.hooks.settle(view, planned(pools), plan)
+	stopping := r.hooks.oweStops(plan)
 	outcomes := r.takeStops(ctx, view, pools, plan.Stops())
-	r.hooks.follow(plan, outcomes, nil)
+	r.hooks.followStops(plan, outcomes, stopping)
 	eachPool(r.World, pools, func(p *pool) { p.destroyAbandoned(ctx, plan.ForPool(p.name).Abandoned) })
 
-	begun := r.hooks.due(plan)
-	ready, refused := plan.Without(r.hooks.before(ctx, begun))
+	failed, begun := r.hooks.before(ctx, r.hooks.due(plan))
+	ready, refused := plan.Without(failed)
 	maps.Copy(outcomes, refused)
 	taken := newFreezer(r, view, pools).take(ctx, ready.Frozen())
 
@@ -73,7 +75,7 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 		}
 	}
 	maps.Copy(taken, refused)
-	r.hooks.follow(plan, taken, begun.guests())
+	r.hooks.follow(plan, taken, begun)
 	waitAll(rest)
 	r.destroyMore(ctx, pools)
 	maps.Copy(outcomes, taken)

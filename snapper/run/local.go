@@ -9,6 +9,7 @@ import (
 	"snapwatch/config"
 	"snapwatch/internal/command"
 	"snapwatch/internal/lock"
+	"snapwatch/internal/note"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/quiesce"
 	"snapwatch/internal/report"
@@ -196,6 +197,9 @@ func (l Local) Pools() ([]string, error) { return zfs.Pools(l.Kstat) }
 
 // Pool implements [World].
 func (l Local) Pool(name string) Pool { return &localPool{local: l, name: name} }
+
+// HookNotes implements [World]. What is owed outlives the host's going down.
+func (l Local) HookNotes() note.Dir { return note.Dir(filepath.Join(l.StateDir, "hooks")) }
 
 // Trusted implements [World].
 func (Local) Trusted(h config.Hook) error { return h.Trusted() }

@@ -84,7 +84,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	}
 	r.reportDue(pools, whole)
 	r.succeeded(r.World.Now())
-	r.hooks.after(afterPrune, destroyed(pools))
+	r.hooks.after(afterPrune, destroyed(pools), nil)
 	return whole, nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/internal/lock"
+	"snapwatch/internal/note"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/quiesce"
 	"snapwatch/internal/report"
@@ -40,6 +41,9 @@ type virtualWorld struct {
 	onWait func()
 	// taken is what becomes of the guests that an earlier run left frozen.
 	taken map[pve.ID]quiesce.TakenOver
+	// hookNotes are where hooks are noted; onHook is what one does.
+	hookNotes note.Dir
+	onHook    func(ctx context.Context, program, input string) (string, error)
 	// last is the report of the last run.
 	last report.Run
 
@@ -75,7 +79,7 @@ type virtualEvent struct {
 
 // newVirtualWorld returns a world without guests. What happened is shown when a test fails.
 func newVirtualWorld(t *testing.T) *virtualWorld {
-	w := &virtualWorld{begin: time.Now(), guests: map[int]*virtualGuest{}, pools: map[string]*virtualPool{}, held: map[int]int{}}
+	w := &virtualWorld{begin: time.Now(), guests: map[int]*virtualGuest{}, pools: map[string]*virtualPool{}, held: map[int]int{}, hookNotes: note.Dir(t.TempDir())}
 	t.Cleanup(func() {
 		if !t.Failed() {
 			return
@@ -315,6 +319,13 @@ func (w *virtualWorld) Pool(name string) Pool { return w.pools[name] }
 
 func (w *virtualWorld) Trusted(config.Hook) error { return nil }
 
-func (w *virtualWorld) Hook(context.Context, config.Hook, string, []string) (string, error) {
+func (w *virtualWorld) HookNotes() note.Dir { return w.hookNotes }
+
+func (w *virtualWorld) Hook(ctx context.Context, h config.Hook, input string, _ []string) (string, error) {
+	w.log("%s begins: %s", h.Argv[0], strings.TrimSpace(input))
+	defer w.log("%s ends: %s", h.Argv[0], strings.TrimSpace(input))
+	if w.onHook != nil {
+		return w.onHook(ctx, h.Argv[0], input)
+	}
 	return "", nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"snapwatch/config"
+	"snapwatch/internal/note"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/quiesce"
 	"snapwatch/internal/report"
@@ -28,6 +29,8 @@ type World interface {
 	Pools() ([]string, error)
 	// Pool returns the pool of that name, which need not be imported.
 	Pool(name string) Pool
+	// HookNotes are of the guests whose hooks are at work, or owed.
+	HookNotes() note.Dir
 	// Trusted returns why a hook must not be started, nil if it may be.
 	Trusted(h config.Hook) error
 	// Hook runs a hook to its end, or to that of ctx, and returns what it printed.

@@ -13,6 +13,7 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/internal/lock"
+	"snapwatch/internal/note"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
@@ -353,6 +354,9 @@ func (m *machine) Pools() ([]string, error) { return []string{"ssd", "tank"}, m.
 
 // Pool implements [run.World].
 func (m *machine) Pool(name string) run.Pool { return &machinePool{machine: m, name: name} }
+
+// HookNotes implements [run.World].
+func (m *machine) HookNotes() note.Dir { return "" }
 
 // Trusted implements [run.World].
 func (m *machine) Trusted(config.Hook) error { return errNone }
