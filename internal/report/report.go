@@ -45,8 +45,6 @@ type Run struct {
 type Kept struct {
 	// Sum tells it from others.
 	Sum string `json:"sum"`
-	// Since is from when on it was seen to be so.
-	Since time.Time `json:"since"`
 	// Snapshot is the newest one that keeps it.
 	Snapshot string `json:"snapshot"`
 }

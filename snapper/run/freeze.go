@@ -25,10 +25,11 @@ type freezer struct {
 	view     snapper.NodeView
 	pools    []*pool
 	locks    *locks
+	captures *captures
 }
 
 func newFreezer(r *run, view snapper.NodeView, pools []*pool) *freezer {
-	return &freezer{Options: r.Options, journal: r.journal, start: r.start, previous: r.previous.Quiesced, view: view, pools: pools, locks: r.locks}
+	return &freezer{Options: r.Options, journal: r.journal, start: r.start, previous: r.previous.Quiesced, view: view, pools: pools, locks: r.locks, captures: r.captures}
 }
 
 // take takes the snapshots of guests and groups that are to be frozen, one after the other,
@@ -52,7 +53,7 @@ func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snap
 	freezes, apart := f.lockOut(u.Freezes, looks, limit)
 	defer apart.giveUp()
 	result := freezeResult{freezes: freezes, view: f.view, lacks: f.lacks}
-	outcomes := f.takeFrozen(ctx, ready, &result, lease)
+	outcomes := f.takeFrozen(ctx, f.captures.fill(ready, f.view, looks), &result, lease)
 	maps.Copy(outcomes, left)
 	f.tell(u, result, outcomes)
 	return outcomes

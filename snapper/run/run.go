@@ -169,7 +169,7 @@ func (r *run) do(ctx context.Context) (snapper.Plan, error) {
 		return snapper.Plan{}, err
 	}
 	r.locks = &locks{Options: r.Options, journal: r.journal, before: r.state.Busy, now: map[int]int{}, looked: map[int]bool{}}
-	r.captures = newCaptures(r.Options, r.journal, r.start, view.Cluster.Node, r.state.Configs)
+	r.captures = newCaptures(r.Options, r.journal, view.Cluster.Node, r.state.Configs)
 	return r.rounds(ctx, view, parents)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/config"
+	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/lua"
 )
@@ -211,5 +212,29 @@ func TestLooksAfterHooks(t *testing.T) {
 			}
 		}
 		assert.Contains(t, r.Disks[1].Reason, "left to the next run")
+	})
+}
+
+// A snapshot keeps the configuration that is in force at its program, after the hooks.
+func TestConfigAtTheProgram(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		g := w.guest(100, true, "tank")
+		g.cfg.Text = "memory: 1\n"
+		w.onHook = func(_ context.Context, program, _ string) (string, error) {
+			if program == "before" {
+				g.cfg.Text = "memory: 2\n"
+			}
+			return "", nil
+		}
+		kept := ""
+		w.pool("tank").onSnapshot = func(_ context.Context, guests []lua.Guest) (map[string]lua.Outcome, error) {
+			kept = guests[0].Disks[0].Config
+			return nil, nil
+		}
+		w.run(t, hooking, func(o *Options) { o.Config.CaptureConfig = true })
+		c, err := pve.ReadCaptured(kept)
+		require.NoError(t, err)
+		assert.Contains(t, c.Text, "memory: 2\n")
 	})
 }
