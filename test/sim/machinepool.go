@@ -275,6 +275,10 @@ func (p *machinePool) labels(g lua.Guest, outcomes map[string]lua.Outcome) {
 			errno := p.bookmark(k.Dataset, g.Snapshot)
 			o.Bookmark = &errno
 		}
+		if k.Config != "" && d != nil {
+			p.kept(k.Dataset, g.Snapshot, k.Config)
+			o.Config = new(syscall.Errno)
+		}
 		outcomes[k.Dataset] = o
 	}
 }
