@@ -202,7 +202,7 @@ func playZFS(args []string) int {
 		}
 	case args[0] == "version":
 		fmt.Print("zfs-2.3.2-1\nzfs-kmod-2.3.2-1\n")
-	case args[0] == "inherit", args[0] == "destroy":
+	case args[0] == "inherit", args[0] == "destroy", args[0] == "set":
 	default:
 		fmt.Fprintln(os.Stderr, "the fake zfs does not know", args)
 		return 2

@@ -55,8 +55,30 @@ func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snap
 	result := freezeResult{freezes: freezes, view: f.view, lacks: f.lacks}
 	outcomes := f.takeFrozen(ctx, f.captures.fill(ready, f.view, looks), &result, lease)
 	maps.Copy(outcomes, left)
-	f.tell(u, result, outcomes)
+	apart.giveUp()
+	lease.giveUp()
+	f.note(u, f.tell(u, result, outcomes), outcomes)
 	return outcomes
+}
+
+// note notes on the snapshots of guests, by VMID, that they are consistent. It needs no lock.
+func (f *freezer) note(u snapper.Frozen, consistent map[int]bool, outcomes map[string]snapper.Outcome) {
+	eachPool(f.World, f.pools, func(p *pool) {
+		var names []string
+		for _, g := range u.Plans {
+			for _, d := range g.Disks {
+				if o := outcomes[d.Dataset]; g.Pool == p.name && consistent[d.VMID] && o.Snapshot != "" {
+					names = append(names, d.Dataset+"@"+o.Snapshot)
+				}
+			}
+		}
+		if len(names) == 0 {
+			return
+		}
+		if err := p.within(soonTimeout, func(timeout context.Context) error { return p.SetConsistent(timeout, names) }); err != nil {
+			f.problem(report.Warning, "snapshots of guests that were frozen do not say so: %v", err)
+		}
+	})
 }
 
 // takeFrozen takes the snapshots inside a window. Where none can be opened it takes them

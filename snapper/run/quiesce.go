@@ -16,9 +16,10 @@ import (
 	"snapwatch/snapper"
 )
 
-// tell says in the report what became of the guests that were to be frozen. The same of
-// several guests is said once.
-func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[string]snapper.Outcome) {
+// tell says in the report what became of the guests that were to be frozen, and returns those
+// whose snapshots are consistent, by VMID. The same of several guests is said once.
+func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[string]snapper.Outcome) (consistent map[int]bool) {
+	consistent = map[int]bool{}
 	said := map[string][]string{}
 	var texts []string
 	for _, z := range result.freezes {
@@ -27,6 +28,7 @@ func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[strin
 			q.At = f.start
 		}
 		if q.Consistent == report.Application {
+			consistent[z.VMID] = true
 			f.addQuiesced(q)
 			continue
 		}
@@ -55,6 +57,7 @@ func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[strin
 	if pools := poolsOf(u.Plans); u.Group != "" && len(pools) > 1 {
 		f.problem(report.Info, "group %s has disks in several pools (%s): their snapshots have a transaction group each, inside one freeze", u.Group, strings.Join(pools, ", "))
 	}
+	return consistent
 }
 
 func byVMID(a, b pve.ID) int { return a.VMID - b.VMID }

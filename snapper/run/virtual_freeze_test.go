@@ -85,6 +85,9 @@ func TestLapsedIsCrash(t *testing.T) {
 		require.Len(t, r.Quiesced, 2)
 		assert.Equal(t, report.Crash, r.Quiesced[0].Consistent)
 		assert.Equal(t, report.Application, r.Quiesced[1].Consistent)
+		noted := w.once(t, "tank: consistent")
+		assert.Contains(t, noted.what, "tank/data/vm-101-disk-0@")
+		assert.Empty(t, noted.held, "nobody waits for that")
 		assert.Equal(t, []string{"guest 100: its snapshot is only crash-consistent: it may have continued before the snapshot was made: reset"}, told(r, report.Warning, ""))
 	})
 }

@@ -253,6 +253,11 @@ func (p *virtualPool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 
 func (p *virtualPool) InheritReceived(context.Context, string) error { return nil }
 
+func (p *virtualPool) SetConsistent(_ context.Context, snapshots []string) error {
+	p.w.log("%s: consistent %v", p.name, snapshots)
+	return nil
+}
+
 func (p *virtualPool) Sync(ctx context.Context) error {
 	p.w.log("%s: sync", p.name)
 	if p.onSync != nil {

@@ -160,6 +160,9 @@ type Pool interface {
 	// InheritReceived gives a dataset's local label up for the received one. A channel
 	// program's inherit forgets the received value for good (zfs-program(8)).
 	InheritReceived(ctx context.Context, dataset string) error
+	// SetConsistent notes on snapshots, by their full names, that their guests were frozen
+	// until they were made. That is known only afterwards.
+	SetConsistent(ctx context.Context, snapshots []string) error
 	// Sync returns when the pool has written all that waited to be written (zpool-sync(8)).
 	Sync(ctx context.Context) error
 }

@@ -64,6 +64,10 @@ func (p proofs) frozen() bool {
 func (p proofs) worth(trial string) (vm, box report.Consistency) {
 	p.t.Helper()
 	all := p.quiesced()
+	if q := all[proofVM]; q.Snapshot != "" {
+		want := map[bool]string{true: "application", false: "-"}[q.Consistent == report.Application]
+		assert.Equal(p.t, want, strings.TrimSpace(p.zfs("get", "-H", "-o", "value", "snapwatch:consistent", proofDisk+"@"+q.Snapshot)), trial)
+	}
 	if q := all[proofVM]; q.Consistent == report.Application {
 		clone := proofDisk + "-" + trial
 		p.zfs("clone", proofDisk+"@"+q.Snapshot, clone)

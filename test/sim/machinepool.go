@@ -365,6 +365,21 @@ func (p *machinePool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 	return nil
 }
 
+// SetConsistent holds that it is said of snapshots that were taken of frozen guests.
+func (p *machinePool) SetConsistent(_ context.Context, snapshots []string) error {
+	if err := p.write(); err != nil {
+		return err
+	}
+	for _, name := range snapshots {
+		dataset, _, _ := strings.Cut(name, "@")
+		p.begins("note", dataset)
+		if !p.whileFrozen[name] {
+			p.w.broken("%s notes that %s is consistent, and its guest was not frozen", p.n.name, name)
+		}
+	}
+	return nil
+}
+
 func (p *machinePool) InheritReceived(_ context.Context, dataset string) error {
 	if err := p.write(); err != nil {
 		return err

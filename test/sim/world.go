@@ -185,7 +185,7 @@ type World struct {
 
 // Stats counts what was checked, to show that the properties were not empty.
 type Stats struct {
-	Histories, Abandoned                                                                                              int
+	Histories, Abandoned                                                                                                       int
 	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent, Consistent, Configs, Unblocked int
 }
 
