@@ -249,7 +249,7 @@ func (g guestConfigs) ofDisk(d diskConfigs, snapshot string, now time.Time) (ans
 			there, answer.at = true, k
 		case known && there && after == nil:
 			after = &c
-		case known && !there && !(snapshot == "" && k.Creation.After(now.Add(tooNew))):
+		case known && !there && (snapshot != "" || !k.Creation.After(now.Add(tooNew))):
 			before = &c
 		}
 	}

@@ -32,7 +32,12 @@ func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[strin
 			f.addQuiesced(q)
 			continue
 		}
-		severity := f.severity(&q, passing)
+		severity := report.Notice
+		if before := f.faultBefore(q.VMID); passing {
+			q.Fault = before // what is only so for the moment is no fault, and ends none
+		} else if q.Fault = faultOf(q.Reason); q.Fault != before {
+			severity = report.Warning // it begins
+		}
 		f.addQuiesced(q)
 		text := fmt.Sprintf("%s\x00%s\x00%s", severity, q.Consistent, q.Reason)
 		if said[text] == nil {
@@ -112,21 +117,14 @@ func poolsOf(plans []snapper.GuestPlan) []string {
 	return slices.Compact(pools)
 }
 
-// severity is how loudly to say that a snapshot is not consistent: by a mail when that fault
-// begins, and then at a terminal. What is only so for the moment is no fault, and ends none.
-func (f *freezer) severity(q *report.Quiesced, passing bool) report.Severity {
-	before := ""
-	if i := slices.IndexFunc(f.previous, func(p report.Quiesced) bool { return p.VMID == q.VMID }); i >= 0 {
-		before = f.previous[i].Fault
+// faultBefore is what was wrong with a guest's snapshot in the last run, "" for nothing. A fault
+// is mailed when it begins, and said at a terminal while it lasts.
+func (f *freezer) faultBefore(vmid int) string {
+	i := slices.IndexFunc(f.previous, func(p report.Quiesced) bool { return p.VMID == vmid })
+	if i < 0 {
+		return ""
 	}
-	if passing {
-		q.Fault = before
-		return report.Notice
-	}
-	if q.Fault = faultOf(q.Reason); q.Fault == before {
-		return report.Notice
-	}
-	return report.Warning
+	return f.previous[i].Fault
 }
 
 // faultOf is the key of a fault: why, without the numbers of processes, times and counts that

@@ -30,10 +30,10 @@ func (w *virtualWorld) steps() string {
 	var steps []string
 	for _, e := range w.happened("") {
 		words := strings.Fields(e.what)
-		switch {
-		case words[1] == "snapshot":
+		switch words[1] {
+		case "snapshot":
 			steps = append(steps, "snapshot")
-		case words[1] == "begins:" || words[1] == "ends:":
+		case "begins:", "ends:":
 			steps = append(steps, words[0]+" "+strings.TrimSuffix(words[1], ":"))
 		}
 	}

@@ -58,7 +58,7 @@ var mutants = []mutant{
 	{"snapper/groups.go", `if t.disk.State != Running {`, `if false {`, "freeze a guest that Proxmox works on"},
 	{"snapper/run/quiesce.go", `case f.ended.Early != "":`, `case false:`, "call a snapshot consistent that came after the thaw"},
 	{"snapper/run/quiesce.go", `if len(lacks) == 0 {`, `if true {`, "call a snapshot consistent that lacks a disk"},
-	{"snapper/run/quiesce.go", `q.Fault == before {`, `before != "" {`, "take a fault for told because of another one"},
+	{"snapper/run/quiesce.go", `q.Fault != before {`, `before == "" {`, "take a fault for told because of another one"},
 	{"internal/quiesce/watchdog.go", `case thawed < frozen:`, `case false:`, "believe in a freeze that lapsed"},
 	{"internal/quiesce/owned.go", `if n.Left {`, `if false {`, "freeze a guest whose earlier freeze has not ended"},
 	{"internal/quiesce/owned.go", `endNote(n, err == nil || errors.Is(err, ErrGone))`, `endNote(n, true)`, "forget a guest that is left frozen"},
