@@ -8,6 +8,7 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/internal/command"
+	"snapwatch/internal/files"
 	"snapwatch/internal/lock"
 	"snapwatch/internal/note"
 	"snapwatch/internal/pve"
@@ -199,7 +200,11 @@ func (l Local) Pools() ([]string, error) { return zfs.Pools(l.Kstat) }
 func (l Local) Pool(name string) Pool { return &localPool{local: l, name: name} }
 
 // HookNotes implements [World]. What is owed outlives the host's going down.
-func (l Local) HookNotes() note.Dir { return note.Dir(filepath.Join(l.StateDir, "hooks")) }
+// The exporter reads in the directory above it.
+func (l Local) HookNotes() note.Dir {
+	_ = files.Directory(l.StateDir, 0o755) // taking a note fails where it cannot be made
+	return note.Dir(filepath.Join(l.StateDir, "hooks"))
+}
 
 // Trusted implements [World].
 func (Local) Trusted(h config.Hook) error { return h.Trusted() }
