@@ -44,8 +44,6 @@ type virtualWorld struct {
 	// hookNotes are where hooks are noted; onHook is what one does.
 	hookNotes note.Dir
 	onHook    func(ctx context.Context, program, input string) (string, error)
-	// last is the report of the last run.
-	last report.Run
 
 	mu     sync.Mutex
 	held   map[int]int // shared locks

@@ -128,10 +128,11 @@ func TestFreezeProven(t *testing.T) {
 		require.NoError(t, err)
 		if i%2 == 0 {
 			p.untilFrozenOr(run)
-			time.Sleep(rand.N(time.Second))
+			time.Sleep(rand.N(200 * time.Millisecond))
 		} else {
 			time.Sleep(rand.N(usual))
 		}
+		trial += fmt.Sprintf("-%v", p.frozen())
 		events[name]()
 		r := run.Wait()
 		t.Logf("%s\n%s-> %d", trial, r.Stderr, r.Code)
