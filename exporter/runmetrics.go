@@ -30,7 +30,9 @@ var (
 	runFrozen = newMetric("run_frozen_seconds",
 		"For how long a guest was frozen at most when snap last took its snapshot. For guests under quiesce alone.", "vmid")
 	runQuiesced = newMetric("run_quiesced",
-		"1 if a guest was frozen for its last snapshot, 0 if that is only crash-consistent. For guests under quiesce alone.", "vmid")
+		"1 if a guest was frozen until all its disks had their last snapshot, 0 if that is only crash-consistent, or torn. For guests under quiesce alone.", "vmid")
+	runLeftFrozen = newMetric("run_left_frozen",
+		"Guests that snap froze, or an earlier run, and that may be frozen yet.")
 	runDue = newMetric("run_due_snapshots",
 		"Snapshots that the last run of snap was to destroy and did not, by pool, without those that are held or cloned.", "pool")
 	runLocked = newMetric("run_locked_guests",
@@ -40,7 +42,7 @@ var (
 )
 
 // runCatalogue are the metrics of the last run of snap.
-var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runUnprotected, runFrozen, runQuiesced, runDue, runLocked, runReadable}
+var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runUnprotected, runFrozen, runQuiesced, runLeftFrozen, runDue, runLocked, runReadable}
 
 // Runs says where the exporter finds out about the runs of snap on this host.
 type Runs struct {
@@ -101,7 +103,12 @@ func sendRun(out sink, last report.Run) {
 	}
 	out.send(runLocked, float64(last.Locked))
 	sendDue(out, runDue, last)
+	out.send(runLeftFrozen, float64(len(last.LeftFrozen)))
+	var guests report.Run // with one entry each, whatever the file has
 	for _, q := range last.Quiesced {
+		guests.AddQuiesced(q)
+	}
+	for _, q := range guests.Quiesced {
 		vmid := strconv.Itoa(q.VMID)
 		out.send(runFrozen, q.Seconds, vmid)
 		out.send(runQuiesced, boolValue(q.Consistent == report.Application), vmid)

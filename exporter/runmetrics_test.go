@@ -55,6 +55,17 @@ func uncommented(t *testing.T, path string) string {
 	return strings.Join(lines, "")
 }
 
+// A report with two entries of a guest costs neither the page nor the file: the one counts that
+// is worth less.
+func TestTwiceInAReport(t *testing.T) {
+	said := gathered(t, only(report.Run{LeftFrozen: []int{101}, Quiesced: []report.Quiesced{
+		{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 101, Consistent: report.Torn, Seconds: 0.2},
+	}}))
+	assert.Contains(t, said, "run_quiesced{vmid=\"101\"} 0\n")
+	assert.Contains(t, said, "run_frozen_seconds{vmid=\"101\"} 0.5\n")
+	assert.Contains(t, said, "run_left_frozen 1\n")
+}
+
 func TestRunMetrics(t *testing.T) {
 	assert.Equal(t, `run_actions{action="bookmark"} 0
 run_actions{action="destroy"} 0
@@ -69,6 +80,7 @@ run_frozen_seconds{vmid="102"} 0
 run_last_completion_timestamp_seconds 1012
 run_last_start_timestamp_seconds 1000
 run_last_success_timestamp_seconds 900
+run_left_frozen 0
 run_locked_guests 2
 run_quiesced{vmid="101"} 1
 run_quiesced{vmid="102"} 0

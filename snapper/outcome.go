@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 )
 
 // Outcome is what became of a disk's part of the plan.
@@ -44,6 +45,15 @@ func (p PoolPlan) Allowed(outcomes map[string]Outcome) (now, waiting []Destroy) 
 	now, waiting = append(now, full[:room]...), append(waiting, full[room:]...)
 	OldestFirst(waiting)
 	return now, waiting
+}
+
+// AllowedBookmarks returns which bookmarks may be destroyed in the pool after all: none of a
+// disk whose new snapshot failed, unless for lack of space.
+func (p PoolPlan) AllowedBookmarks(outcomes map[string]Outcome) []zfs.Snapshot {
+	return filter(p.DestroyBookmarks, func(b zfs.Snapshot) bool {
+		o := outcomes[b.Dataset]
+		return o.Err == nil && o.Left == "" || o.NoSpace
+	})
 }
 
 // Fail notes that what was planned for the disks of a guest was not done, and why.

@@ -300,8 +300,8 @@ func (p *planner) note(d *Disk, severity report.Severity, result Result, reason 
 type Capture struct {
 	// Value is what is written, Sum what tells two configurations apart.
 	Value, Sum string
-	// Since is from when on the configuration was seen to be so.
-	Since time.Time
+	// Reference: the value only says which it is. Another snapshot keeps it.
+	Reference bool
 }
 
 // VmidOf is the VMID in a disk's name, 0 if it is none.

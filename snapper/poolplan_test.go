@@ -174,3 +174,15 @@ func TestPlanReport(t *testing.T) {
 	_, problems = plan.ToldOnce().Report(nil)
 	assert.Equal(t, []report.Problem{{Severity: report.Notice, Text: "many bookmarks"}}, problems)
 }
+
+// Nothing of a disk goes whose snapshot failed, bookmarks among it.
+func TestAllowedBookmarks(t *testing.T) {
+	var plan PoolPlan
+	for _, name := range []string{"failed", "full", "left", "made", "none"} {
+		plan.DestroyBookmarks = append(plan.DestroyBookmarks, zfs.Snapshot{Dataset: name})
+	}
+	allowed := plan.AllowedBookmarks(map[string]Outcome{
+		"failed": {Err: errors.New("hook")}, "full": {Err: errors.New("full"), NoSpace: true}, "left": {Left: "busy"}, "made": {Snapshot: "s"},
+	})
+	assert.Equal(t, []zfs.Snapshot{{Dataset: "full"}, {Dataset: "made"}, {Dataset: "none"}}, allowed)
+}

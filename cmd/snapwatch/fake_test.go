@@ -49,25 +49,28 @@ func playPvesh(args []string) int {
 }
 
 // playAgent is a guest's agent: its state is what stands in the file, and it fails to
-// freeze with what stands in the file with .fail behind it.
+// freeze with what stands in the file with .fail behind it, to thaw with that in .thaw.
 func playAgent(state, what string) int {
-	var result string
+	result := "0"
 	is, err := os.ReadFile(state)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "QEMU guest agent is not running")
 		return 255
 	}
-	switch said, err := os.ReadFile(state + ".fail"); {
+	said, err := os.ReadFile(state + map[string]string{"fsfreeze-freeze": ".fail", "fsfreeze-thaw": ".thaw"}[what])
+	switch {
 	case what == "fsfreeze-status":
 		result = strconv.Quote(strings.TrimSpace(string(is)))
-	case what == "fsfreeze-freeze" && err == nil:
+	case err == nil:
 		result = `{"error":{"class":"GenericError","desc":` + strconv.Quote(strings.TrimSpace(string(said))) + `}}`
 	default:
 		to := map[string]string{"fsfreeze-freeze": "frozen", "fsfreeze-thaw": "thawed"}[what]
 		if err := os.WriteFile(state, []byte(to), 0o644); err != nil {
 			panic(err)
 		}
-		result = "2"
+		if to != strings.TrimSpace(string(is)) {
+			result = "2" // file systems
+		}
 	}
 	fmt.Printf(`{"result":%s}`, result)
 	return 0
@@ -199,7 +202,7 @@ func playZFS(args []string) int {
 		}
 	case args[0] == "version":
 		fmt.Print("zfs-2.3.2-1\nzfs-kmod-2.3.2-1\n")
-	case args[0] == "inherit", args[0] == "destroy":
+	case args[0] == "inherit", args[0] == "destroy", args[0] == "set":
 	default:
 		fmt.Fprintln(os.Stderr, "the fake zfs does not know", args)
 		return 2

@@ -52,6 +52,7 @@ func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Confi
 	options.Keep, options.DryRun = keep, c.DryRun
 	plan, done, err := run.Prune(ctx, options)
 	if err != nil {
+		(&snapCmd{LogFormat: c.LogFormat}).tellProblems(env, done)
 		return &exit{2, err}
 	}
 	c.tell(env, plan, done)

@@ -92,6 +92,7 @@ func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config,
 	options.Keep, options.Node, options.DryRun, options.Adopt = keep, c.Node, c.DryRun || lists, c.Adopt
 	plan, done, err := run.Run(ctx, options)
 	if err != nil {
+		c.tellProblems(env, done)
 		return &exit{2, err}
 	}
 	if lists {

@@ -43,6 +43,8 @@ type Cmd struct {
 	// Inherit are files the program keeps open until it ends. A lock file among
 	// them stays locked for as long as a hung program lives, which is the point.
 	Inherit []*os.File
+	// DiesWithUs kills the program when this process ends, however that comes.
+	DiesWithUs bool
 }
 
 // Error is a command that failed. It carries all a person needs to try it by hand.
@@ -228,6 +230,11 @@ func start(c Cmd) (*process, error) {
 	cmd.Stderr = said
 	cmd.ExtraFiles = c.Inherit
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if c.DiesWithUs {
+		// The signal comes when the thread ends that started it. Go ends no thread before the
+		// process, but those that a goroutine was locked to.
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
 	if err := cmd.Start(); err != nil {
 		_ = stdout.Close()
 		return nil, err

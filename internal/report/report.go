@@ -35,6 +35,8 @@ type Run struct {
 	Quiesced []Quiesced `json:"quiesced,omitempty"`
 	// Locked is how many guests have been locked for so long that this is a warning.
 	Locked int `json:"locked,omitempty"`
+	// LeftFrozen are the guests, by VMID, that snapwatch froze and that may be frozen yet.
+	LeftFrozen []int `json:"left_frozen,omitempty"`
 	// Tokens says of each disk with an interrupted receive since when prune knows.
 	Tokens map[string]time.Time `json:"tokens,omitempty"`
 }
@@ -43,8 +45,6 @@ type Run struct {
 type Kept struct {
 	// Sum tells it from others.
 	Sum string `json:"sum"`
-	// Since is from when on it was seen to be so.
-	Since time.Time `json:"since"`
 	// Snapshot is the newest one that keeps it.
 	Snapshot string `json:"snapshot"`
 }
@@ -284,4 +284,18 @@ func (r Run) LockedSince(pool string) time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// LastStart returns when the last run of snap began, zero if there was none. Of a report
+// that cannot be read it returns when that was written: it is there, so snap runs here.
+func LastStart(stateDir string) (time.Time, error) {
+	r, err := Last(stateDir, Name)
+	if err == nil {
+		return r.Start, nil
+	}
+	info, statErr := os.Stat(filepath.Join(stateDir, Name))
+	if statErr != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), err
 }

@@ -9,6 +9,7 @@ import (
 	"snapwatch/internal/command"
 	"snapwatch/internal/files"
 	"snapwatch/internal/lock"
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
 	"snapwatch/snapper/index"
@@ -119,6 +120,10 @@ func (p *localPool) DestroyBookmark(ctx context.Context, b zfs.Snapshot) error {
 
 func (p *localPool) InheritReceived(ctx context.Context, dataset string) error {
 	return p.finish(ctx, "zfs", "inherit", "-S", zfs.LabelRunning, dataset)
+}
+
+func (p *localPool) SetConsistent(ctx context.Context, snapshots []string) error {
+	return p.finish(ctx, append([]string{"zfs", "set", zfs.Consistent + "=" + string(report.Application)}, snapshots...)...)
 }
 
 func (p *localPool) Sync(ctx context.Context) error { return p.finish(ctx, "zpool", "sync", p.name) }

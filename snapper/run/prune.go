@@ -19,6 +19,9 @@ import (
 // then. ctx ends the run between two steps, never within a channel program.
 func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.PruneName)
+	if !o.DryRun {
+		r.takeOver(ctx)
+	}
 	plan, err := r.prune(ctx)
 	if err == nil && !o.DryRun {
 		r.save(report.PruneName)
@@ -81,7 +84,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	}
 	r.reportDue(pools, whole)
 	r.succeeded(r.World.Now())
-	r.hooks.after(afterPrune, destroyed(pools))
+	r.hooks.after(afterPrune, destroyed(pools), nil)
 	return whole, nil
 }
 

@@ -64,8 +64,9 @@ type run struct {
 }
 
 // Run makes one run and returns its plan and its report. The error is for a run that
-// could not begin: nothing was changed then. ctx ends the run between two steps,
-// never within a channel program.
+// could not begin: nothing was changed then, but for guests that an earlier run left frozen:
+// these are thawed first, and the report tells of them in any case. ctx ends the run between
+// two steps, never within a channel program.
 func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.Name)
 	err := r.mayTake()
@@ -74,6 +75,9 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	}
 	if r.state, err = o.World.LoadState(); err != nil {
 		r.problem(report.Notice, "what the last run left for this one is not used: %v", err)
+	}
+	if !o.DryRun {
+		r.takeOver(ctx)
 	}
 	plan, err := r.do(ctx)
 	if err != nil {
@@ -165,7 +169,7 @@ func (r *run) do(ctx context.Context) (snapper.Plan, error) {
 		return snapper.Plan{}, err
 	}
 	r.locks = &locks{Options: r.Options, journal: r.journal, before: r.state.Busy, now: map[int]int{}, looked: map[int]bool{}}
-	r.captures = newCaptures(r.Options, r.journal, r.start, view.Cluster.Node, r.state.Configs)
+	r.captures = newCaptures(r.Options, r.journal, view.Cluster.Node, r.state.Configs)
 	return r.rounds(ctx, view, parents)
 }
 

@@ -40,7 +40,7 @@ func (p *pool) finishPlan(ctx context.Context, plan snapper.PoolPlan, outcomes m
 	var now []snapper.Destroy
 	now, p.due = plan.Allowed(outcomes)
 	p.applyDestroys(ctx, now)
-	p.destroyBookmarks(ctx, plan.DestroyBookmarks)
+	p.destroyBookmarks(ctx, plan.AllowedBookmarks(outcomes))
 	p.saveIndex()
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"snapwatch/internal/command"
+	"snapwatch/internal/lock"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
 	"snapwatch/snapper"
@@ -26,6 +27,8 @@ type virtualPool struct {
 	history   zfs.History
 	index     index.Index
 
+	// busy: another run has its lock.
+	busy     bool
 	slowList time.Duration
 	// endless are the disks whose snapshots are never listed to the end, listed all that were
 	// begun with.
@@ -81,7 +84,13 @@ func (p *virtualPool) remember() {
 	}
 }
 
-func (p *virtualPool) TryLock(time.Time) error                   { return nil }
+func (p *virtualPool) TryLock(now time.Time) error {
+	if p.busy {
+		return &lock.Busy{Path: p.name, PID: 1, Since: now}
+	}
+	return nil
+}
+
 func (p *virtualPool) WaitLock(context.Context, time.Time) error { return nil }
 func (p *virtualPool) Unlock()                                   {}
 func (p *virtualPool) Check() error                              { return nil }
@@ -243,6 +252,11 @@ func (p *virtualPool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 }
 
 func (p *virtualPool) InheritReceived(context.Context, string) error { return nil }
+
+func (p *virtualPool) SetConsistent(_ context.Context, snapshots []string) error {
+	p.w.log("%s: consistent %v", p.name, snapshots)
+	return nil
+}
 
 func (p *virtualPool) Sync(ctx context.Context) error {
 	p.w.log("%s: sync", p.name)

@@ -2,6 +2,7 @@ package main
 
 var suites = []suite{
 	{"snapper/", [][]string{{"./snapper", "./snapper/run", "-rapid.checks", "30"}, {"./snapper/index"}, {"./test/retention"}, {"./test/sim", "-weeks", "40"}}},
+	{"internal/quiesce/", [][]string{{"./internal/quiesce"}}},
 	{"internal/zfs/", [][]string{{"./internal/zfs"}, {"-run", "Judge", "./snapper"}}},
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
 	{"internal/crontab/", [][]string{{"./internal/crontab"}}},
@@ -56,6 +57,15 @@ var mutants = []mutant{
 	{"snapper/due.go", `started := (whole || t.action == Start) && any`, `started := (whole && false || t.action == Start) && any`, "snapshot a part of a group at a start"},
 	{"snapper/groups.go", `if t.disk.State != Running {`, `if false {`, "freeze a guest that Proxmox works on"},
 	{"snapper/run/quiesce.go", `case f.ended.Early != "":`, `case false:`, "call a snapshot consistent that came after the thaw"},
+	{"snapper/run/quiesce.go", `if len(lacks) == 0 {`, `if true {`, "call a snapshot consistent that lacks a disk"},
+	{"snapper/run/quiesce.go", `q.Fault != before {`, `before == "" {`, "take a fault for told because of another one"},
+	{"internal/quiesce/watchdog.go", `case thawed < frozen:`, `case false:`, "believe in a freeze that lapsed"},
+	{"internal/quiesce/owned.go", `if n.Left {`, `if false {`, "freeze a guest whose earlier freeze has not ended"},
+	{"internal/quiesce/owned.go", `endNote(n, err == nil || errors.Is(err, ErrGone))`, `endNote(n, true)`, "forget a guest that is left frozen"},
+	{"snapper/run/hooknotes.go", `case view.Evidence[vmid].Alive():`, `case false:`, "run after_stop of a guest that runs again"},
+	{"snapper/run/hooknotes.go", `case len(t.owed) > 0 || t.End() != nil:`, `case t.End() != nil:`, "forget a hook that is owed"},
+	{"snapper/run/captures.go", `c.due(*guest, *d, look.Config)`, `c.due(*guest, *d, config)`, "keep the configuration from the start of the run"},
+	{"snapper/outcome.go", `return o.Err == nil && o.Left == "" || o.NoSpace`, `return o.Left == ""`, "destroy a bookmark after a failed snapshot"},
 	{"snapper/due.go", `plan.Bookmark = class == zfs.Stopped || firstOfDay(`, `plan.Bookmark = firstOfDay(`, "bookmark no _stopped snapshot"},
 	{"snapper/due.go", `if d.State != Running ||`, `if false ||`, "destroy while Proxmox works on the guest"},
 	{"snapper/due.go", `t.snapshot && (!due || c > class)`, `t.snapshot && (!due || c < class)`, "take the shortest class that is due"},

@@ -275,6 +275,10 @@ func (p *machinePool) labels(g lua.Guest, outcomes map[string]lua.Outcome) {
 			errno := p.bookmark(k.Dataset, g.Snapshot)
 			o.Bookmark = &errno
 		}
+		if k.Config != "" && d != nil {
+			p.kept(k.Dataset, g.Snapshot, k.Config)
+			o.Config = new(syscall.Errno)
+		}
 		outcomes[k.Dataset] = o
 	}
 }
@@ -358,6 +362,21 @@ func (p *machinePool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 		p.w.broken("%s destroyed the bookmark %s#%s of a discarded history only after it had snapshotted the disk", p.n.name, d.name, b.Name)
 	}
 	p.w.unmark(d, b.Name)
+	return nil
+}
+
+// SetConsistent holds that it is said of snapshots that were taken of frozen guests.
+func (p *machinePool) SetConsistent(_ context.Context, snapshots []string) error {
+	if err := p.write(); err != nil {
+		return err
+	}
+	for _, name := range snapshots {
+		dataset, _, _ := strings.Cut(name, "@")
+		p.begins("note", dataset)
+		if !p.whileFrozen[name] {
+			p.w.broken("%s notes that %s is consistent, and its guest was not frozen", p.n.name, name)
+		}
+	}
 	return nil
 }
 
