@@ -119,7 +119,7 @@ func (w *world) hostile() {
 	long := strings.Repeat("x", 190)
 	w.pipe(fmt.Sprintf("zfs create tc/hostile/subvol-911-disk-0 && for i in $(seq %d); do zfs snapshot tc/hostile/subvol-911-disk-0@foreign_$i; done", hostileSnapshots))
 	w.pipe(fmt.Sprintf("for i in $(seq %d); do zfs create -p tc/hostile/t$i/subvol-912-disk-0; done", hostileNames))
-	w.pipe(fmt.Sprintf("for i in $(seq %d); do zfs create tc/hostile/$i%s; zfs snapshot tc/hostile/$i%s@autosnap_2026-07-01_00:00:00_daily; done", hostileLong, long, long))
+	w.pipe(fmt.Sprintf("for i in $(seq %d); do zfs create tc/hostile/${i}%s; zfs snapshot tc/hostile/${i}%s@autosnap_2026-07-01_00:00:00_daily; done", hostileLong, long, long))
 }
 
 // ages are what changes between two scrapes.
