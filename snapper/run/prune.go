@@ -141,7 +141,7 @@ func (r *run) readCopies(ctx context.Context, p *pool) error {
 func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
 	o := r.Options
 	var bookmarked []string
-	if r.Config.Role != "replica" {
+	if cluster.Node != "" && r.Config.Role != "replica" {
 		byPool, _ := parents(r.Config, cluster) // without any snap does not run
 		bookmarked = slices.Concat(slices.Collect(maps.Values(byPool))...)
 	}

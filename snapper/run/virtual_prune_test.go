@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/config"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
@@ -144,10 +145,15 @@ func (w *virtualWorld) move(to string) {
 func TestPruneWaitsForBookmarksThatSnapMakes(t *testing.T) {
 	for name, test := range map[string]struct {
 		dataset string
+		change  func(*virtualWorld, *config.Config)
 		waits   bool
 	}{
-		"in a storage":        {"tank/data/vm-100-disk-0", true},
-		"beside the storages": {"tank/in/vm-100-disk-0", false},
+		"in a storage":                   {"tank/data/vm-100-disk-0", func(*virtualWorld, *config.Config) {}, true},
+		"beside the storages":            {"tank/in/vm-100-disk-0", func(*virtualWorld, *config.Config) {}, false},
+		"snap looks there":               {"tank/in/vm-100-disk-0", func(_ *virtualWorld, c *config.Config) { c.Datasets = []string{"tank/in"} }, true},
+		"prune does, without Proxmox":    {"tank/in/vm-100-disk-0", func(w *virtualWorld, c *config.Config) { w.plain, c.Datasets = true, []string{"tank/in"} }, false},
+		"a node that only receives":      {"tank/data/vm-100-disk-0", func(_ *virtualWorld, c *config.Config) { c.Role = "replica" }, false},
+		"a node that makes no bookmarks": {"tank/data/vm-100-disk-0", func(_ *virtualWorld, c *config.Config) { c.Bookmarks = 0 }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -157,7 +163,10 @@ func TestPruneWaitsForBookmarksThatSnapMakes(t *testing.T) {
 				for i := range 24 {
 					p.addOlder(virtualSnapshot(test.dataset, time.Duration(i+1)*24*time.Hour, zfs.Daily, uint64(800-i)))
 				}
-				copies := func(o *Options) { o.Config.Replicas = []string{"tank/in", "tank/data"} }
+				copies := func(o *Options) {
+					o.Config.Replicas = []string{"tank/in", "tank/data"}
+					test.change(w, &o.Config)
+				}
 				dailies := func(o *Options) { o.Keep = map[string]int{"daily": 5, "frequently": 1} }
 				done := w.prune(t, copies, dailies)
 				if !test.waits {
