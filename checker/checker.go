@@ -58,6 +58,10 @@ type Disk struct {
 	WasWhole bool
 	// Problem says why the disk could not be read, "" if it could.
 	Problem string
+	// Damaged says what permanent errors ZFS reports in it, "" for none.
+	Damaged string
+	// Looked is what was looked up to judge its guest, nil where nothing was.
+	Looked *Looked
 }
 
 // Name is the last component of the dataset's name: vm-100-disk-0.

@@ -24,6 +24,9 @@ type Policy struct {
 	TrustLabel bool
 	// SeveralClusters is true where disks come from more than one.
 	SeveralClusters bool
+	// OriginOf tells where a disk comes from, as [config.Watch.OriginOf]; nil where that is
+	// nowhere said.
+	OriginOf func(disk string) (cluster, dataset string)
 	// MaxDataAge is how old the facts may be, 0 for any age.
 	MaxDataAge time.Duration
 }
@@ -59,7 +62,7 @@ func (l Limit) String() string {
 // NewPolicy is the policy that the configuration asks for.
 func NewPolicy(c config.Config) Policy {
 	l := c.Limits
-	return Policy{
+	p := Policy{
 		Warning:           atMost(l.Warning.Std(), "limits.warning"),
 		Critical:          atMost(l.Critical.Std(), "limits.critical"),
 		MaxStoppedAge:     atMost(l.MaxStoppedAge.Std(), "limits.max_stopped_age"),
@@ -70,6 +73,10 @@ func NewPolicy(c config.Config) Policy {
 		TrustLabel:        c.ReplicaLabel == "trust",
 		SeveralClusters:   slices.ContainsFunc(c.Sources, func(s config.Source) bool { return s.Cluster != c.Sources[0].Cluster }),
 	}
+	if len(c.Sources) > 0 {
+		p.OriginOf = c.OriginOf
+	}
+	return p
 }
 
 // Limits are the ages at which the disk is a warning and critical.

@@ -18,6 +18,10 @@ type Report struct {
 	Pools   []PoolResult
 	// Disks are the worst first, and by name where they are equal.
 	Disks []Result
+	// Guests are those of the disks, the worst first; nil where disks alone were asked for.
+	Guests []Guest
+	// Questions are what must be looked up to judge them well.
+	Questions []GuestQuestion
 	// Notes are about the check itself: what was asked for and is not there, an
 	// entry of the configuration whose time is over.
 	Notes []Note
@@ -67,6 +71,7 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 		}
 	}
 	r.nameCopies()
+	r.Guests, r.Questions = judgeGuests(r.Disks, &p, now)
 	for _, m := range p.expired(now) {
 		r.Notes = append(r.Notes, Note{Warning, expiredText(m)})
 	}
@@ -164,6 +169,9 @@ func (r Report) WithOwners(p Policy, said map[string][]Evidence) Report {
 		}
 		d.Compared, d.State = &c, Worst(d.State, c.State)
 	}
+	if r.Guests != nil {
+		r.Guests, r.Questions = judgeGuests(r.Disks, &p, r.Now)
+	}
 	r.Notes = append(slices.Clone(r.Notes), unregistered(r.Disks, said)...)
 	r.sort()
 	return r
@@ -204,7 +212,7 @@ func (r Report) State() State {
 	return worst
 }
 
-// States are those of all pools, disks and notes.
+// States are those of all pools, disks, guests and notes.
 func (r Report) States() []State {
 	var states []State
 	for _, p := range r.Pools {
@@ -212,6 +220,9 @@ func (r Report) States() []State {
 	}
 	for _, d := range r.Disks {
 		states = append(states, d.State)
+	}
+	for i := range r.Guests {
+		states = append(states, r.Guests[i].State)
 	}
 	for _, n := range r.Notes {
 		states = append(states, n.State)

@@ -57,7 +57,7 @@ func (r Report) Summary() string {
 	if r.Failure != "" {
 		return r.Failure
 	}
-	var bad []string
+	bad := badGuests(r)
 	for _, p := range r.Pools {
 		if p.State != OK {
 			bad = append(bad, "pool "+p.Name+" "+poolWord(p))
@@ -73,9 +73,60 @@ func (r Report) Summary() string {
 	}
 	bad = append(bad, badDisks(r)...)
 	if len(bad) == 0 {
+		if len(r.Guests) > 0 {
+			bad = append(bad, fmt.Sprintf("%d of %d guests whole", r.CountGuests(GuestWhole), len(r.Guests)))
+		}
 		bad = append(bad, fmt.Sprintf("%d of %d disks fresh", r.Count(Fresh), len(r.Disks)))
 	}
 	return strings.Join(bad, ", ") + oldestText(r) + after("; ", quietDisks(r))
+}
+
+// CountGuests is how many guests have the verdict.
+func (r Report) CountGuests(v GuestVerdict) int {
+	n := 0
+	for i := range r.Guests {
+		if r.Guests[i].Verdict == v {
+			n++
+		}
+	}
+	return n
+}
+
+// badGuests counts the guests that alarm: "2 of 40 guests torn". Where that has several
+// reasons, those are named that no disk's own alarm says.
+func badGuests(r Report) []string {
+	counts, alone := map[string]int{}, map[string]int{}
+	all := 0
+	for i := range r.Guests {
+		g := &r.Guests[i]
+		if g.State == OK {
+			continue
+		}
+		all++
+		counts[g.Verdict.String()]++
+		if g.Alone {
+			alone[g.Verdict.String()]++
+		}
+	}
+	switch len(counts) {
+	case 0:
+		return nil
+	case 1:
+		for word := range counts {
+			return []string{fmt.Sprintf("%d of %d guests %s", all, len(r.Guests), word)}
+		}
+	}
+	var words []string
+	for _, row := range guestTable {
+		if n := alone[row.Name]; n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n, row.Name))
+		}
+	}
+	text := fmt.Sprintf("%d of %d guests alarm", all, len(r.Guests))
+	if len(words) > 0 {
+		text += " (" + strings.Join(words, ", ") + ")"
+	}
+	return []string{text}
 }
 
 // badDisks counts the disks that alarm: "2 of 41 disks stale".

@@ -17,6 +17,8 @@ type Cache struct {
 	newest map[string]entry
 	// pending are the receives that are, by dataset.
 	pending map[string]pendingReceive
+	// guests is what was looked up of guests' disks.
+	guests guestCache
 	// unsaved is true when an entry changed since the last Save.
 	unsaved bool
 }

@@ -18,6 +18,7 @@ type cacheFile struct {
 	Version int                       `json:"version"`
 	Newest  map[string]cacheLine      `json:"newest"`
 	Pending map[string]pendingReceive `json:"pending,omitempty"`
+	Guests  guestCache                `json:"guests,omitzero"`
 }
 
 type cacheLine struct {
@@ -92,6 +93,7 @@ func LoadCache(path string) (*Cache, error) {
 			return NewCache(), fmt.Errorf("cache %s ignored: %w", path, err)
 		}
 	}
+	c.guests = file.Guests
 	if file.Pending != nil {
 		c.pending = file.Pending
 	}
@@ -120,6 +122,6 @@ func (c *Cache) cacheFile() cacheFile {
 			file.Newest[dataset] = newCacheLine(k)
 		}
 	}
-	file.Pending = maps.Clone(c.pending)
+	file.Pending, file.Guests = maps.Clone(c.pending), c.guests.lasting()
 	return file
 }

@@ -23,9 +23,10 @@ type limitFlags struct {
 
 // filterFlags say which disks are asked for.
 type filterFlags struct {
-	Pool []string `placeholder:"NAME" help:"Only this pool; may be repeated."`
-	VMID []int    `name:"vmid" placeholder:"N" help:"Only this guest's disks; may be repeated."`
-	Disk []string `placeholder:"PATTERN" help:"Only disks with this dataset or last component, a shell pattern; may be repeated."`
+	Pool  []string `placeholder:"NAME" help:"Only this pool; may be repeated."`
+	VMID  []int    `name:"vmid" placeholder:"N" help:"Only this guest's disks; may be repeated."`
+	Guest []string `placeholder:"N|NAME" help:"Only this guest and its disks, by number or name; may be repeated."`
+	Disk  []string `placeholder:"PATTERN" help:"Only disks with this dataset or last component, a shell pattern; may be repeated."`
 }
 
 // sourceFlags say where the facts come from.
@@ -89,12 +90,12 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 		policy.MaxDataAge = checker.DefaultMaxDataAge
 		pools, err = remote.Pools(here, q.From, share)
 	} else {
-		pools, notes, err = q.scan(here, env, cfg, stage)
+		pools, notes, err = q.scan(here, env, cfg, policy, stage)
 	}
 	if err != nil {
 		return result{err: err}
 	}
-	filter := checker.Filter{Pools: q.Pool, VMIDs: q.VMID, Disks: q.Disk}
+	filter := checker.Filter{Pools: q.Pool, VMIDs: q.VMID, Guests: q.Guest, Disks: q.Disk}
 	r.report = filter.Apply(checker.Assemble(pools, policy, env.Now(), notes...))
 	if nodes.Configured() {
 		stage.Store("asking the nodes that may own the disks")
@@ -105,7 +106,7 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 }
 
 // scan reads zfs.
-func (q query) scan(ctx context.Context, env *environment, cfg config.Config, stage *atomic.Value) ([]checker.Pool, []checker.Note, error) {
+func (q query) scan(ctx context.Context, env *environment, cfg config.Config, policy checker.Policy, stage *atomic.Value) ([]checker.Pool, []checker.Note, error) {
 	stage.Store("reading what was seen before")
 	memory, notes := q.remember(env.Now())
 	stage.Store("looking for pools")
@@ -123,6 +124,12 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, st
 	}
 	pools := scanner.All(ctx, targets)
 	memory.learn(pools, env.Now())
+	setOwned(ctx, env, pools)
+	memory.known.Recall(pools, targets)
+	if len(q.Pool) == 0 && len(q.Disk) == 0 {
+		stage.Store("looking up what guests' disks have in common")
+		pools = scanner.LookAtGuests(ctx, pools, policy, env.Now())
+	}
 	left := time.Duration(0)
 	if until, ok := ctx.Deadline(); ok {
 		left = time.Until(until)
@@ -131,8 +138,6 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, st
 	if !kept {
 		forgetPending(pools)
 	}
-	setOwned(ctx, env, pools)
-	memory.known.Recall(pools, targets)
 	notes = append(notes, more...)
 	if q.ran != nil {
 		notes = append(notes, q.ran.notes()...)
