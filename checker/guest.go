@@ -49,6 +49,8 @@ type Point struct {
 
 // Looked is what was looked up of a disk that differs from the others of its guest.
 type Looked struct {
+	// Among are the datasets that Points and Ahead are about, each on a line.
+	Among string
 	// Points are managed snapshots of it, beside the newest, of times that others of its
 	// guest's disks have.
 	Points []zfs.Snapshot

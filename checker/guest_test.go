@@ -43,8 +43,15 @@ func damaged(d *Disk) { d.Damaged = "permanent errors" }
 
 func guestOf(t *testing.T, disks ...Disk) (Guest, Report) {
 	t.Helper()
-	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: disks}}, NewPolicy(config.Default()), now)
+	p := NewPolicy(config.Default())
+	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now)
 	require.Len(t, r.Guests, 1)
+	for i := range disks {
+		if disks[i].Looked != nil {
+			disks[i].Looked.Among = Among(r.Guests[0].Disks)
+		}
+	}
+	r = Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now)
 	return r.Guests[0], r
 }
 
@@ -158,6 +165,14 @@ func TestQuestions(t *testing.T) {
 	require.Len(t, r.Questions, 1)
 	assert.Len(t, r.Questions[0].Compare, 2)
 	assert.Empty(t, r.Questions[0].Common, "first which of them are one disk")
+}
+
+// What some of the disks lack shows nothing of the others.
+func TestNothingInCommonIsOfAllThatWasLookedAt(t *testing.T) {
+	one, two := part(first, zfs.Hourly, minute, has()), part(second, zfs.Hourly, hour, has())
+	one.Looked.Among, two.Looked.Among = Among([]string{first, second, third}), Among([]string{first, second, third})
+	r := Assemble([]Pool{{Name: "tank", Disks: []Disk{one, two}}}, NewPolicy(config.Default()), now)
+	assert.Equal(t, GuestUnreadable, r.Guests[0].Verdict)
 }
 
 // Whatever the disks have: the point is one that all have, and none that all have is newer.

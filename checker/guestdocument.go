@@ -38,6 +38,7 @@ func (g Guest) document() GuestDocument {
 // LookedDocument is a [Looked] in a [Document].
 type LookedDocument struct {
 	Points  []*SnapshotDocument `json:"points"`
+	Among   string              `json:"among,omitempty"`
 	Ahead   *time.Time          `json:"ahead_since,omitempty"`
 	Same    []string            `json:"copies,omitempty"`
 	Others  []string            `json:"other_disks,omitempty"`
@@ -48,7 +49,7 @@ func (l *Looked) document() *LookedDocument {
 	if l == nil {
 		return nil
 	}
-	doc := &LookedDocument{Points: []*SnapshotDocument{}, Ahead: optional(l.Ahead), Same: l.Same, Others: l.Others, Problem: valid(l.Problem)}
+	doc := &LookedDocument{Points: []*SnapshotDocument{}, Among: l.Among, Ahead: optional(l.Ahead), Same: l.Same, Others: l.Others, Problem: valid(l.Problem)}
 	for _, s := range l.Points {
 		doc.Points = append(doc.Points, NewSnapshotDocument(s))
 	}
@@ -59,7 +60,7 @@ func (doc *LookedDocument) looked(dataset string) (*Looked, error) {
 	if doc == nil {
 		return nil, nil
 	}
-	l := &Looked{Ahead: instant(doc.Ahead), Same: doc.Same, Others: doc.Others, Problem: doc.Problem}
+	l := &Looked{Among: doc.Among, Ahead: instant(doc.Ahead), Same: doc.Same, Others: doc.Others, Problem: doc.Problem}
 	for _, p := range doc.Points {
 		s, err := p.Snapshot(dataset)
 		if err != nil {

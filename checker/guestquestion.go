@@ -1,5 +1,10 @@
 package checker
 
+import (
+	"slices"
+	"strings"
+)
+
 // GuestQuestion is what must be looked up of a guest's disks before it can be judged well.
 // [Looked] is the answer. A question that was answered is asked again: the answer may be
 // another one now, and who answers knows what has not changed.
@@ -26,4 +31,9 @@ func (c *guestEvaluation) question() (q GuestQuestion, ask bool) {
 		q.Apart = c.found != nil && level > Within
 	}
 	return q, len(q.Compare)+len(q.Common) > 0
+}
+
+// Among is a set of datasets as [Looked] has it.
+func Among(datasets []string) string {
+	return strings.Join(slices.Sorted(slices.Values(datasets)), "\n")
 }

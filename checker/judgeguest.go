@@ -127,14 +127,14 @@ func (c *guestEvaluation) unreadable() (match, bool) {
 	return match{}, false
 }
 
-// looked reports whether it was looked for what the disks have in common.
+// looked reports whether it was looked for what just these disks have in common.
 func (c *guestEvaluation) looked() bool {
+	var among []string
 	for _, d := range c.serving {
-		if d.Looked == nil || d.Looked.Problem != "" {
-			return false
-		}
+		among = append(among, d.Dataset)
 	}
-	return true
+	all := Among(among)
+	return !slices.ContainsFunc(c.serving, func(d *Result) bool { return d.Looked == nil || d.Looked.Problem != "" || d.Looked.Among != all })
 }
 
 // problem is why something was not looked up, "" if nothing says why.

@@ -31,6 +31,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for _, d := range report.Disks {
 		c.disk(out, report.Now, d)
 	}
+	for _, g := range report.Guests {
+		c.guest(out, g)
+	}
 }
 
 // poolCollector is the part of [collector] that is not about disks.

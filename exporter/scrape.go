@@ -92,6 +92,9 @@ func (h textHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = writeDisks(out, report, h.store.settings.Config)
 	}
 	if err == nil {
+		err = writeGuests(out, report.Guests)
+	}
+	if err == nil {
 		err = out.Close()
 	}
 	if err != nil { // the one who asked is gone, most likely

@@ -28,6 +28,7 @@ type Store struct {
 	pools     map[string]*pool
 	inventory *inventoryFile
 	guests    reader[pve.Owners]
+	looked    lookedAt
 	// histories and runs are for the page.
 	histories  *histories
 	runs       reader[page.LastRun]
@@ -120,6 +121,7 @@ func (s *Store) Refresh(ctx context.Context) {
 	case <-tidied:
 	case <-ctx.Done():
 	}
+	s.lookAtGuests(ctx)
 }
 
 func (s *Store) targets() scan.Targets {
@@ -175,6 +177,7 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	// Round drops the monotonic clock, which stands still while a machine sleeps: what
 	// was read before a jump of the wall clock is not reused.
 	p.remember(result)
+	s.looked.see(p.good.Disks, result.Disks)
 	p.tried, p.endedAt, p.scanning = result, s.settings.Scanner.Now().Round(0), nil
 	switch {
 	case result.Problem == "":
@@ -198,9 +201,17 @@ func (s *Store) tidy() {
 
 // Report judges what was last read of every pool, at the time it is called. It
 // reads nothing.
-func (s *Store) Report() checker.Report {
+func (s *Store) Report() checker.Report { return s.judge(s.pooled()) }
+
+func (s *Store) judge(pools []checker.Pool) checker.Report {
+	now := s.settings.Scanner.Now()
+	return checker.Assemble(pools, s.policy, now, s.inventory.notes(now)...)
+}
+
+// pooled are the pools as they are known now, with the disks that were here before.
+func (s *Store) pooled() []checker.Pool {
 	known := s.inventory.disks() // before the pools: what is remembered meanwhile is no disk that they lack
-	pools, now := s.current(), s.settings.Scanner.Now()
+	pools := s.current()
 	read := make([]int, len(pools))
 	for i := range pools {
 		read[i] = len(pools[i].Disks)
@@ -210,7 +221,7 @@ func (s *Store) Report() checker.Report {
 	for i := range pools {
 		s.setOwned(owners, pools[i].Disks[read[i]:]) // each scan says it of those that it read
 	}
-	return checker.Assemble(pools, s.policy, now, s.inventory.notes(now)...)
+	return s.looked.with(pools)
 }
 
 // current is what is known of each pool now: the last scan's result or, where that

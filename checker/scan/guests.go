@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"snapwatch/checker"
 	"snapwatch/internal/zfs"
@@ -326,9 +325,13 @@ func (g *guests) answer(c common) {
 	if !c.known && c.remembered != nil {
 		row = c.remembered.snapshots(c.disks) // as last known
 	}
+	var among []string
+	for _, d := range c.disks {
+		among = append(among, d.Dataset)
+	}
 	for i, d := range c.disks {
 		l := g.of(d.Dataset)
-		l.Problem = problem
+		l.Problem, l.Among = problem, checker.Among(among)
 		if row != nil {
 			l.Points = []zfs.Snapshot{row[i]}
 		}
@@ -358,11 +361,12 @@ func (g *guests) answerPair(p pair) {
 const guestRounds = 3
 
 // LookAtGuests returns the pools with what judging their guests needs to know beside what was
-// read. It waits no longer than until ctx ends; then what is known decides.
-func (s Scanner) LookAtGuests(ctx context.Context, pools []checker.Pool, p checker.Policy, now time.Time) []checker.Pool {
+// read, by how judge judges them. It waits no longer than until ctx ends; then what is known
+// decides.
+func (s Scanner) LookAtGuests(ctx context.Context, pools []checker.Pool, judge func([]checker.Pool) checker.Report) []checker.Pool {
 	asked := ""
 	for range guestRounds {
-		questions := checker.Assemble(pools, p, now).Questions
+		questions := judge(pools).Questions
 		ask := inWords(questions)
 		if ask == asked || ctx.Err() != nil {
 			break

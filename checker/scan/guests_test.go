@@ -41,7 +41,8 @@ func guestsOf(t *testing.T, f *zfstest.Fake, s Scanner, pools ...string) (guests
 	read := s.All(t.Context(), targets)
 	f.Forget()
 	p := checker.NewPolicy(config.Default())
-	r := checker.Assemble(s.LookAtGuests(t.Context(), read, p, now), p, now)
+	judge := func(pools []checker.Pool) checker.Report { return checker.Assemble(pools, p, now) }
+	r := judge(s.LookAtGuests(t.Context(), read, judge))
 	for _, call := range f.Calls() {
 		if strings.Contains(call, "-d 1 -t snapshot") {
 			lists++

@@ -128,7 +128,7 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 	memory.known.Recall(pools, targets)
 	if len(q.Pool) == 0 && len(q.Disk) == 0 {
 		stage.Store("looking up what guests' disks have in common")
-		pools = scanner.LookAtGuests(ctx, pools, policy, env.Now())
+		pools = scanner.LookAtGuests(ctx, pools, func(pools []checker.Pool) checker.Report { return checker.Assemble(pools, policy, env.Now()) })
 	}
 	left := time.Duration(0)
 	if until, ok := ctx.Deadline(); ok {
