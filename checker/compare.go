@@ -98,6 +98,9 @@ type Evidence struct {
 	AliveSince time.Time
 	// Unregistered is true where nothing starts snap on the node.
 	Unregistered bool
+	// About is the guid of the replica's newest snapshot that the node was asked about, 0 if
+	// that is the newest still.
+	About uint64
 }
 
 // Comparison is what comparing a disk with its owner gave, and why.
@@ -114,6 +117,8 @@ type Comparison struct {
 	// Proven is true for a disk whose verdict is stopped and whose newest snapshot
 	// is the owner's newest.
 	Proven bool
+	// Alive is true where the owner says that the guest's process lives.
+	Alive bool
 	// Reason says why, in one line.
 	Reason string
 }
@@ -136,8 +141,8 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 		return ownerless(d, nodes)
 	case 1:
 		c := against(d, p, owners[0])
-		c.Owner = owners[0].Node
-		c.Proven = v == Stopped && c.Outcome == InSync && owners[0].Newest.GUID == d.Newest.GUID && !owners[0].Alive
+		c.Owner, c.Alive = owners[0].Node, owners[0].Alive
+		c.Proven = v == Stopped && c.Outcome == InSync && owners[0].Newest.GUID == d.Newest.GUID && !owners[0].Alive && !owners[0].outdated(d)
 		return c
 	}
 	var names []string
@@ -227,6 +232,12 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 		return o.startedAgain(d, p)
 	case o.Newest.GUID == d.Newest.GUID:
 		return inSync(d, p, 0, "the newest of "+o.Node+", too")
+	case o.outdated(d) && o.Newest.Creation.Before(d.Newest.Creation):
+		return inSync(d, p, 0, "newer than what "+o.Node+" answered last")
+	case o.outdated(d):
+		o.BehindSince = time.Time{} // was that of the one before
+		lag, text := o.lag(d)
+		return inSync(d, p, lag, text)
 	case o.Presence == PresenceUnknown:
 		return outcome(OwnerUnreadable, "%s does not say whether it has %s", o.Node, d.Newest.Name)
 	case o.Presence != Absent && o.PresenceGUID != d.Newest.GUID:
@@ -242,6 +253,10 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 	}
 	return inSync(d, p, lag, text)
 }
+
+// outdated reports whether the replica has another newest snapshot by now than the node was
+// asked about: then it did not say whether it has this one.
+func (e Evidence) outdated(d Disk) bool { return e.About != 0 && e.About != d.Newest.GUID }
 
 // lag is how long the replica has been behind. The difference of the newest creations
 // counts the time in which a guest was off, and there was nothing to send; so it stands

@@ -22,6 +22,8 @@ type Document struct {
 	Disks   []DiskDocument `json:"disks"`
 	// Guests are there where guests as a whole were judged.
 	Guests []GuestDocument `json:"guests,omitempty"`
+	// Owners are the nodes that were asked.
+	Owners []OwnerDocument `json:"owners,omitempty"`
 	Notes  []NoteDocument  `json:"notes"`
 }
 
@@ -74,6 +76,8 @@ type DiskDocument struct {
 	Looked *LookedDocument `json:"looked_up,omitempty"`
 	// Compared is there where nodes were asked that may own the disk.
 	Compared *ComparisonDocument `json:"compared,omitempty"`
+	// Owners is what each node said.
+	Owners []EvidenceDocument `json:"owners,omitempty"`
 }
 
 // ComparisonDocument is a [Comparison] in a [Document].
@@ -130,6 +134,9 @@ func (r Report) Document() Document {
 	for _, d := range r.Disks {
 		doc.Disks = append(doc.Disks, d.document())
 	}
+	for _, n := range r.Nodes {
+		doc.Owners = append(doc.Owners, n.document())
+	}
 	for i := range r.Guests {
 		doc.Guests = append(doc.Guests, r.Guests[i].document())
 	}
@@ -154,6 +161,9 @@ func (d Result) document() DiskDocument {
 	}
 	if c := d.Compared; c != nil {
 		doc.Compared = c.document()
+	}
+	for _, e := range d.Evidence {
+		doc.Owners = append(doc.Owners, e.document(d.Name()))
 	}
 	if s := d.Newest; s != nil {
 		doc.Newest = NewSnapshotDocument(*s)

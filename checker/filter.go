@@ -29,8 +29,12 @@ func (f Filter) Pool(pool string) bool { return len(f.Pools) == 0 || slices.Cont
 // Of guests nothing is said where pools or disks are asked for: others may hold the rest.
 func (f Filter) Apply(r Report) Report {
 	kept := Report{Now: r.Now, Notes: slices.Clone(r.Notes)}
+	if len(f.Pools)+len(f.VMIDs)+len(f.Guests)+len(f.Disks) > 0 {
+		kept.Notes = slices.DeleteFunc(kept.Notes, func(n Note) bool { return n.whole })
+	}
 	var unknown []string
 	f, unknown = f.named(r.Guests)
+	kept.filter, kept.Nodes, kept.absent, kept.names = f, r.Nodes, r.absent, r.names
 	if len(f.Pools) == 0 && len(f.Disks) == 0 {
 		kept.Guests = slices.DeleteFunc(slices.Clone(r.Guests), func(g Guest) bool { return !f.guest(g.VMID) })
 	}
@@ -45,7 +49,7 @@ func (f Filter) Apply(r Report) Report {
 		}
 	}
 	for _, missing := range append(f.unmatched(r), unknown...) {
-		kept.Notes = append(kept.Notes, Note{Unknown, "no disk matches " + missing})
+		kept.Notes = append(kept.Notes, Note{State: Unknown, Text: "no disk matches " + missing})
 	}
 	return kept
 }

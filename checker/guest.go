@@ -162,8 +162,9 @@ type guestDisks struct {
 	uncompared []*Result
 	// alike are the disks of a name that several have, if they are not all known to be copies
 	// of one disk by their newest snapshots.
-	alike   []*Result
-	lacking []string
+	alike []*Result
+	// absent are those that its owner has and that are not here.
+	absent []absence
 }
 
 // byGuest sorts the disks by guest.

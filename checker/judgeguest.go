@@ -11,31 +11,70 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// judgeGuests gives the verdicts on the guests of the disks, which are judged, and says what
-// must be looked up to give better ones.
-func judgeGuests(disks []Result, p *Policy, now time.Time) (guests []Guest, questions []GuestQuestion) {
-	all := byGuest(disks, p)
-	guests = make([]Guest, 0, len(all))
+// judgeGuests gives the verdicts on the guests of the disks, which are judged, and of those
+// whose owners have disks that are not here. It says what must be looked up to give better
+// ones.
+func (r *Report) judgeGuests(p *Policy) {
+	all := byGuest(r.Disks, p)
+	all = withAbsent(all, r.absent)
+	r.Guests, r.Questions = make([]Guest, 0, len(all)), nil
 	for i := range all {
-		c := guestEvaluation{guestDisks: &all[i], policy: p, now: now}
+		c := guestEvaluation{guestDisks: &all[i], policy: p, now: r.Now}
 		c.look()
 		g := c.judge()
+		g.Name = r.names[guestKey{g.Cluster, g.VMID}]
 		g.Alone = g.State != OK && !slices.ContainsFunc(c.serving, func(d *Result) bool { return d.State.severity() >= g.State.severity() })
-		guests = append(guests, g)
+		r.Guests = append(r.Guests, g)
 		if q, ask := c.question(); ask {
-			questions = append(questions, q)
+			r.Questions = append(r.Questions, q)
 		}
 	}
-	slices.SortStableFunc(guests, func(a, b Guest) int {
+	slices.SortStableFunc(r.Guests, func(a, b Guest) int {
 		return cmp.Or(b.State.severity()-a.State.severity(), cmp.Compare(a.Verdict, b.Verdict))
 	})
-	return guests, questions
+}
+
+// guestKey names a guest.
+type guestKey struct {
+	cluster string
+	vmid    int
+}
+
+// withAbsent adds to the guests what their owners have beside.
+func withAbsent(guests []guestDisks, absent []absence) []guestDisks {
+	for _, a := range absent {
+		at := slices.IndexFunc(guests, func(g guestDisks) bool { return g.vmid == a.vmid && g.cluster == a.cluster })
+		if at < 0 {
+			at = len(guests)
+			guests = append(guests, guestDisks{cluster: a.cluster, vmid: a.vmid})
+		}
+		guests[at].absent = append(guests[at].absent, a)
+	}
+	return guests
+}
+
+// namesOf are the guests' names, by what the nodes say.
+func namesOf(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool) map[guestKey]string {
+	names := map[guestKey]string{}
+	for _, n := range nodes {
+		cluster, known := clusterOf(n.Node, p, clusters)
+		for _, g := range n.Guests {
+			if known && g.Name != "" {
+				names[guestKey{cluster, g.VMID}] = g.Name
+			}
+		}
+	}
+	return names
 }
 
 // judge gives the verdict on the guest.
 func (c *guestEvaluation) judge() Guest {
 	disks := c.guestDisks
-	g := Guest{Cluster: disks.cluster, VMID: disks.vmid, Lacking: disks.lacking}
+	g := Guest{Cluster: disks.cluster, VMID: disks.vmid}
+	for _, a := range disks.absent {
+		g.Lacking = append(g.Lacking, a.Dataset)
+		g.ID = Disk{Dataset: a.Dataset, VMID: a.vmid}.GuestID()
+	}
 	for _, d := range disks.serving {
 		g.Disks = append(g.Disks, d.Dataset)
 	}
@@ -161,7 +200,28 @@ func (c *guestEvaluation) incomplete() (match, bool) {
 	if d := c.first(Missing); d != nil {
 		return match{level: BeyondCritical, reason: d.Dataset + " is gone"}, true
 	}
-	return match{}, false
+	var worst *absence
+	for i := range c.absent {
+		if a := &c.absent[i]; worst == nil || a.expected && !worst.expected {
+			worst = a
+		}
+	}
+	switch {
+	case worst == nil:
+		return match{}, false
+	case worst.expected:
+		return match{level: BeyondCritical, reason: fmt.Sprintf("%s has %s, which expect: names and which is not here%s", worst.node, worst.Dataset, more(len(c.absent)))}, true
+	}
+	return match{reason: fmt.Sprintf("%s has %s, which is not here%s: send it; or to be silent: ignore: [%s]; or to be critical: expect: [{vmid: %d}]",
+		worst.node, worst.Dataset, more(len(c.absent)), zfs.Base(worst.Dataset), worst.vmid)}, true
+}
+
+// more says that there are others.
+func more(all int) string {
+	if all < 2 {
+		return ""
+	}
+	return fmt.Sprintf(", nor are %d others", all-1)
 }
 
 // level is the one that an age is at by the limits of all disks: one that may be older than

@@ -24,6 +24,11 @@ type Policy struct {
 	TrustLabel bool
 	// SeveralClusters is true where disks come from more than one.
 	SeveralClusters bool
+	// Cluster is the one that all disks come from, "" if that is not said or not one.
+	Cluster string
+	// Expect are the disks, as their owners call them or as they are called here, that this
+	// host must hold.
+	Expect []config.Selector
 	// OriginOf tells where a disk comes from, as [config.Watch.OriginOf]; nil where that is
 	// nowhere said.
 	OriginOf func(disk string) (cluster, dataset string)
@@ -73,8 +78,12 @@ func NewPolicy(c config.Config) Policy {
 		TrustLabel:        c.ReplicaLabel == "trust",
 		SeveralClusters:   slices.ContainsFunc(c.Sources, func(s config.Source) bool { return s.Cluster != c.Sources[0].Cluster }),
 	}
+	p.Expect = c.Expect
 	if len(c.Sources) > 0 {
 		p.OriginOf = c.OriginOf
+		if !p.SeveralClusters {
+			p.Cluster = c.Sources[0].Cluster
+		}
 	}
 	return p
 }

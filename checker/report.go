@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"snapwatch/config"
+	"snapwatch/internal/text"
 )
 
 // Report is what is said of all disks at one time.
@@ -22,9 +23,17 @@ type Report struct {
 	Guests []Guest
 	// Questions are what must be looked up to judge them well.
 	Questions []GuestQuestion
+	// Nodes are those that were asked and may own guests.
+	Nodes []NodeAnswer
 	// Notes are about the check itself: what was asked for and is not there, an
 	// entry of the configuration whose time is over.
 	Notes []Note
+
+	// absent is what owners have and this host lacks, names what they call guests; filter is
+	// what was asked for.
+	absent []absence
+	names  map[guestKey]string
+	filter Filter
 }
 
 // Result is one disk with its judgement.
@@ -38,6 +47,8 @@ type Result struct {
 	// Compared is what the disk's owner says, nil where no node was asked. The
 	// judgement's State is the worse of the verdict's and the comparison's.
 	Compared *Comparison
+	// Evidence is what the nodes said that were asked.
+	Evidence []Evidence
 }
 
 // PoolResult is one pool with what is wrong with it as a whole.
@@ -53,6 +64,8 @@ type PoolResult struct {
 type Note struct {
 	State State
 	Text  string
+	// whole is true for one that says nothing where only some disks are asked for.
+	whole bool
 }
 
 // Assemble judges all disks of the pools at a time.
@@ -71,9 +84,10 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 		}
 	}
 	r.nameCopies()
-	r.Guests, r.Questions = judgeGuests(r.Disks, &p, now)
+	r.judgeGuests(&p)
+	r.Notes = append(slices.Clip(r.Notes), p.unmet(r.Disks)...)
 	for _, m := range p.expired(now) {
-		r.Notes = append(r.Notes, Note{Warning, expiredText(m)})
+		r.Notes = append(r.Notes, Note{State: Warning, Text: expiredText(m)})
 	}
 	r.sort()
 	return r
@@ -150,31 +164,67 @@ func (r Report) sort() {
 
 // WithOwners compares every disk with what the nodes said of it that may own it, by
 // the disk's dataset. The worse of verdict and comparison counts, but for a disk that
-// its owner takes no snapshots of, which is excluded, and a stale one that it does not use
-// any more, which is orphaned.
-func (r Report) WithOwners(p Policy, said map[string][]Evidence) Report {
+// its owner takes no snapshots of, which is excluded, a stale one that it does not use
+// any more, which is orphaned, and one whose guest is alive there, which is not stopped. What
+// the nodes have and this host lacks makes guests incomplete.
+func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAnswer) Report {
 	r.Disks = slices.Clone(r.Disks)
+	clusters := clustersOf(r.Disks, said)
 	if p.SeveralClusters {
 		said = sortedByCluster(r.Disks, said)
 	}
 	for i := range r.Disks {
 		d := &r.Disks[i]
-		c := Compare(d.Disk, d.Verdict, p, said[d.Dataset])
+		c := Comparison{Reason: "not compared: no node was asked of it yet"}
+		if len(said[d.Dataset]) > 0 || d.Newest == nil {
+			c = Compare(d.Disk, d.Verdict, p, said[d.Dataset])
+		}
 		switch {
 		case c.Outcome == OutcomeOrphaned && (d.Verdict == Stale || d.Verdict == Never):
 			d.become(Orphaned, c.Reason)
 		case c.Outcome == OutcomeExcluded:
 			d.become(Excluded, c.Reason)
 			d.Limit = Limit{Rule: "excluded by its owner"}
+		case d.Verdict == Stopped && c.Alive:
+			d.wake(&p, c)
 		}
-		d.Compared, d.State = &c, Worst(d.State, c.State)
+		d.Compared, d.State, d.Evidence = &c, Worst(d.State, c.State), said[d.Dataset]
 	}
+	r.Nodes = nodes
 	if r.Guests != nil {
-		r.Guests, r.Questions = judgeGuests(r.Disks, &p, r.Now)
+		r.absent = absences(r.Disks, &p, nodes, clusters, r.Now, r.filter.guest)
+		r.names = namesOf(nodes, &p, clusters)
+		r.judgeGuests(&p)
 	}
 	r.Notes = append(slices.Clone(r.Notes), unregistered(r.Disks, said)...)
+	r.Notes = append(r.Notes, unanswered(nodes, r.Now)...)
 	r.sort()
 	return r
+}
+
+// wake judges a disk whose newest snapshot says that its guest is off, while its owner says
+// that it lives: the time for which it has lacked something counts.
+func (d *Result) wake(p *Policy, c Comparison) {
+	level, limit := p.exceeded(&d.Disk, c.Lag)
+	if c.Outcome != InSync && c.Outcome != Lagging {
+		level = max(level, BeyondWarning) // it is not known for how long
+	}
+	v := Fresh
+	if level > Within {
+		v = Stale
+	}
+	d.Judgement = Judgement{Verdict: v, Level: level, State: table[v].States[level], Reason: c.Reason, Age: c.Lag, Limit: limit}
+}
+
+// unanswered names the nodes whose last answer stands for now.
+func unanswered(nodes []NodeAnswer, now time.Time) []Note {
+	var notes []Note
+	for _, n := range nodes {
+		if n.Failure != "" && !n.At.IsZero() {
+			notes = append(notes, Note{State: OK, Text: fmt.Sprintf("%s does not answer (%s): what it said %s ago stands for now", n.Node, n.Failure, text.Age(max(0, now.Sub(n.At))))})
+		}
+	}
+	return notes
 }
 
 // become gives the disk a verdict that its owner's answer is the reason for.
@@ -190,7 +240,7 @@ func unregistered(disks []Result, said map[string][]Evidence) []Note {
 		for _, e := range said[disks[i].Dataset] {
 			if e.Unregistered && e.owns(disks[i].Disk) && !named[e.Node] {
 				named[e.Node] = true
-				notes = append(notes, Note{Warning, "nothing starts snap on " + e.Node + ", which has guests: there, as root: snapwatch doctor; snapwatch cron install"})
+				notes = append(notes, Note{State: Warning, Text: "nothing starts snap on " + e.Node + ", which has guests: there, as root: snapwatch doctor; snapwatch cron install"})
 			}
 		}
 	}

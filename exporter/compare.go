@@ -110,6 +110,9 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 	}
 	s.tellSince(ctx, request, answer, found)
 	s.tellLiving(request, answer)
+	if err == nil {
+		answer.Guests = s.ownGuests(report, owners)
+	}
 	return answer
 }
 

@@ -540,9 +540,9 @@ func TestAPIAnswersWithTheFactsThatCheckNeeds(t *testing.T) {
 
 	live := httptest.NewServer(server().Handler(r.Store))
 	defer live.Close()
-	pools, err := remote.Pools(t.Context(), live.URL, time.Minute)
+	facts, err := remote.Read(t.Context(), live.URL, time.Minute)
 	require.NoError(t, err)
-	report := checker.Assemble(pools, checker.NewPolicy(config.Default()), start)
+	report := checker.Assemble(facts.Pools, checker.NewPolicy(config.Default()), start)
 	assert.Equal(t, checker.Critical, report.State())
 	assert.Len(t, report.Disks, 4)
 }

@@ -53,5 +53,5 @@ func (s *Store) Quiet() bool {
 	defer s.looked.looking.Unlock()
 	s.histories.mu.Lock()
 	defer s.histories.mu.Unlock()
-	return !s.refreshing.Load() && !s.histories.reading
+	return !s.refreshing.Load() && !s.histories.reading && s.asking.quiet()
 }

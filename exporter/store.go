@@ -29,6 +29,7 @@ type Store struct {
 	inventory *inventoryFile
 	guests    reader[pve.Owners]
 	looked    lookedAt
+	asking    asking
 	// histories and runs are for the page.
 	histories  *histories
 	runs       reader[page.LastRun]
@@ -50,6 +51,8 @@ type Settings struct {
 	Owners func() (pve.Owners, error)
 	// NoGuests is true where no guests can be: the host is no Proxmox node.
 	NoGuests bool
+	// Ask asks the nodes that may own the disks; nil where none is named.
+	Ask Ask
 	// Living says whether a guest lives here; nil where that cannot be told.
 	Living Living
 	// Runs tells of the runs of snap on this host; without a Last there are none.
@@ -122,6 +125,7 @@ func (s *Store) Refresh(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	s.lookAtGuests(ctx)
+	s.askLater()
 }
 
 func (s *Store) targets() scan.Targets {
@@ -205,7 +209,15 @@ func (s *Store) Report() checker.Report { return s.judge(s.pooled()) }
 
 func (s *Store) judge(pools []checker.Pool) checker.Report {
 	now := s.settings.Scanner.Now()
-	return checker.Assemble(pools, s.policy, now, s.inventory.notes(now)...)
+	r := checker.Assemble(pools, s.policy, now, s.inventory.notes(now)...)
+	if s.settings.Ask == nil {
+		return r
+	}
+	said, nodes := s.asking.answers(now, s.settings.MaxDataAge)
+	if len(nodes) == 0 {
+		return r // not yet
+	}
+	return r.WithOwners(s.policy, said, nodes...)
 }
 
 // pooled are the pools as they are known now, with the disks that were here before.

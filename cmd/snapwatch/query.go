@@ -83,26 +83,36 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	here, stop := context.WithTimeout(ctx, share)
 	defer stop()
 	var r result
-	var pools []checker.Pool
+	var facts remote.Facts
 	var notes []checker.Note
 	if q.From != "" {
 		stage.Store("asking " + q.From)
 		policy.MaxDataAge = checker.DefaultMaxDataAge
-		pools, err = remote.Pools(here, q.From, share)
+		facts, err = remote.Read(here, q.From, share)
 	} else {
-		pools, notes, err = q.scan(here, env, cfg, policy, stage)
+		facts.Pools, notes, err = q.scan(here, env, cfg, policy, stage)
 	}
 	if err != nil {
 		return result{err: err}
 	}
-	filter := checker.Filter{Pools: q.Pool, VMIDs: q.VMID, Guests: q.Guest, Disks: q.Disk}
-	r.report = filter.Apply(checker.Assemble(pools, policy, env.Now(), notes...))
+	r.report = q.filter().Apply(checker.Assemble(facts.Pools, policy, env.Now(), notes...))
 	if nodes.Configured() {
 		stage.Store("asking the nodes that may own the disks")
-		r.evidence = nodes.Ask(ctx, max(limit-time.Since(begun), time.Millisecond), r.report, cfg.OriginOf)
-		r.report = r.report.WithOwners(policy, r.evidence)
+		facts.Said, facts.Nodes = nodes.Ask(ctx, max(limit-time.Since(begun), time.Millisecond), r.report, cfg.OriginOf)
+	}
+	if len(facts.Nodes) > 0 {
+		r.evidence = facts.Said
+		r.report = r.report.WithOwners(policy, facts.Said, facts.Nodes...)
+	}
+	if len(q.Guest) > 0 {
+		r.report = checker.Filter{Guests: q.Guest}.Apply(r.report)
 	}
 	return r
+}
+
+// filter selects what is asked for, but for guests: the nodes say what they are called.
+func (q query) filter() checker.Filter {
+	return checker.Filter{Pools: q.Pool, VMIDs: q.VMID, Disks: q.Disk}
 }
 
 // scan reads zfs.
