@@ -202,6 +202,19 @@ func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAn
 	return r
 }
 
+// Absent is how many disks owners have that this host lacks: of those that the configuration
+// says it must hold, and of others.
+func (r Report) Absent() (expected, others int) {
+	for _, a := range r.absent {
+		if a.expected {
+			expected++
+		} else {
+			others++
+		}
+	}
+	return expected, others
+}
+
 // wake judges a disk whose newest snapshot says that its guest is off, while its owner says
 // that it lives: the time for which it has lacked something counts.
 func (d *Result) wake(p *Policy, c Comparison) {

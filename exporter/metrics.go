@@ -70,8 +70,8 @@ var (
 
 // catalogue are all metrics of the exporter's own.
 var catalogue = slices.Concat([]metric{
-	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskMaxStoppedAge, diskMaxInitialReceive, diskCreated, diskOwned, diskInfo,
-}, guestCatalogue, poolCatalogue)
+	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskMaxStoppedAge, diskMaxInitialReceive, diskCreated, diskOwned, diskInfo, diskComparison, diskLag,
+}, guestCatalogue, ownerCatalogue, poolCatalogue)
 
 // poolCatalogue are those of them that are not about disks.
 var poolCatalogue = []metric{poolState, poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, timeSeconds}
