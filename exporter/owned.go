@@ -10,8 +10,10 @@ import (
 )
 
 // ownGuests are this node's guests with the disks that snap covers: what somebody who keeps
-// copies must have.
+// copies must have. Their names are those of the last run of snap, which may read the
+// configurations.
 func (s *Store) ownGuests(report checker.Report, owners pve.Owners) []checker.OwnedGuest {
+	names := s.runs.known()
 	at := map[int]int{}
 	var guests []checker.OwnedGuest
 	for i := range report.Disks {
@@ -22,6 +24,9 @@ func (s *Store) ownGuests(report checker.Report, owners pve.Owners) []checker.Ow
 		if _, known := at[d.VMID]; !known {
 			at[d.VMID] = len(guests)
 			guests = append(guests, checker.OwnedGuest{VMID: d.VMID})
+			if names != nil {
+				guests[at[d.VMID]].Name = names.Run.Names[d.VMID]
+			}
 		}
 		g := &guests[at[d.VMID]]
 		g.Disks = append(g.Disks, checker.OwnedDisk{Dataset: d.Dataset, Created: d.Created, Newest: d.Newest.Creation})

@@ -33,6 +33,8 @@ type Run struct {
 	// Quiesced is how the guests fared that are to be frozen, in this run or the
 	// last one in which they were due.
 	Quiesced []Quiesced `json:"quiesced,omitempty"`
+	// Names are what people call the guests that are configured on the node, by VMID.
+	Names map[int]string `json:"guest_names,omitempty"`
 	// Tokens says of each disk with an interrupted receive since when prune knows.
 	Tokens map[string]time.Time `json:"tokens,omitempty"`
 }
