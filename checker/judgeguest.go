@@ -1,7 +1,6 @@
 package checker
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,62 +9,6 @@ import (
 	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
-
-// judgeGuests gives the verdicts on the guests of the disks, which are judged, and of those
-// whose owners have disks that are not here. It says what must be looked up to give better
-// ones.
-func (r *Report) judgeGuests(p *Policy) {
-	all := byGuest(r.Disks, p)
-	all = withAbsent(all, r.absent)
-	r.Guests, r.Questions = make([]Guest, 0, len(all)), nil
-	for i := range all {
-		c := guestEvaluation{guestDisks: &all[i], policy: p, now: r.Now}
-		c.look()
-		g := c.judge()
-		g.Name = r.names[guestKey{g.Cluster, g.VMID}]
-		g.Alone = g.State != OK && !slices.ContainsFunc(c.serving, func(d *Result) bool { return d.State.severity() >= g.State.severity() })
-		r.Guests = append(r.Guests, g)
-		if q, ask := c.question(); ask {
-			r.Questions = append(r.Questions, q)
-		}
-	}
-	slices.SortStableFunc(r.Guests, func(a, b Guest) int {
-		return cmp.Or(b.State.severity()-a.State.severity(), cmp.Compare(a.Verdict, b.Verdict))
-	})
-}
-
-// guestKey names a guest.
-type guestKey struct {
-	cluster string
-	vmid    int
-}
-
-// withAbsent adds to the guests what their owners have beside.
-func withAbsent(guests []guestDisks, absent []absence) []guestDisks {
-	for _, a := range absent {
-		at := slices.IndexFunc(guests, func(g guestDisks) bool { return g.vmid == a.vmid && g.cluster == a.cluster })
-		if at < 0 {
-			at = len(guests)
-			guests = append(guests, guestDisks{cluster: a.cluster, vmid: a.vmid})
-		}
-		guests[at].absent = append(guests[at].absent, a)
-	}
-	return guests
-}
-
-// namesOf are the guests' names, by what the nodes say.
-func namesOf(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool) map[guestKey]string {
-	names := map[guestKey]string{}
-	for _, n := range nodes {
-		cluster, known := clusterOf(n.Node, p, clusters)
-		for _, g := range n.Guests {
-			if known && g.Name != "" {
-				names[guestKey{cluster, g.VMID}] = g.Name
-			}
-		}
-	}
-	return names
-}
 
 // judge gives the verdict on the guest.
 func (c *guestEvaluation) judge() Guest {
@@ -235,66 +178,6 @@ func (c *guestEvaluation) level(age time.Duration) (limitLevel, Limit) {
 		}
 	}
 	return least, limit
-}
-
-// torn does not hold where a disk is stale by itself: then that is what is wrong.
-func (c *guestEvaluation) torn() (match, bool) {
-	if !c.snapshots || c.agreed || c.first(Stale) != nil || c.first(Future) != nil {
-		return match{}, false
-	}
-	apart := c.apart()
-	level, limit := c.level(apart)
-	if level == Within {
-		return match{}, false
-	}
-	if c.found == nil {
-		return match{level: BeyondCritical, limit: limit, reason: "its disks have no snapshot in common: " + c.newest()}, true
-	}
-	return match{level, limit, fmt.Sprintf("its disks have nothing newer in common than %s, %s old, and have been apart for %s (%s): %s",
-		c.found.Time, text.Age(c.age), text.Age(apart), limit, c.newest())}, true
-}
-
-// apart is for how long the disks have had nothing newer in common, while one of them had:
-// a guest that was off for a week and gets a snapshot is not torn until its last disk has it.
-// Without anything in common it is for how long all are here. What is not known is taken for
-// the longest.
-func (c *guestEvaluation) apart() time.Duration {
-	if c.found == nil {
-		last := c.serving[0].Created
-		for _, d := range c.serving {
-			if d.Created.After(last) {
-				last = d.Created
-			}
-		}
-		return max(0, c.now.Sub(last))
-	}
-	var since time.Time
-	for _, d := range c.serving {
-		if pointTime(d.Newest.Name) == c.found.Time {
-			continue
-		}
-		if d.Looked == nil || d.Looked.Ahead.IsZero() {
-			return c.age
-		}
-		if since.IsZero() || d.Looked.Ahead.Before(since) {
-			since = d.Looked.Ahead
-		}
-	}
-	return min(c.age, max(0, c.now.Sub(since)))
-}
-
-// newest says which disk's newest snapshot is the oldest, and which the newest.
-func (c *guestEvaluation) newest() string {
-	oldest, newest := c.serving[0], c.serving[0]
-	for _, d := range c.serving {
-		if d.Newest.Creation.Before(oldest.Newest.Creation) {
-			oldest = d
-		}
-		if d.Newest.Creation.After(newest.Newest.Creation) {
-			newest = d
-		}
-	}
-	return fmt.Sprintf("%s has %s, %s has %s", oldest.Dataset, oldest.Newest.Name, newest.Dataset, newest.Newest.Name)
 }
 
 func (c *guestEvaluation) damaged() (match, bool) {

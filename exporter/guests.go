@@ -102,18 +102,23 @@ func (s *Store) lookAtGuests(ctx context.Context) {
 	go func() {
 		defer close(done)
 		defer s.looked.looking.Unlock()
-		looking, cancel := context.WithTimeout(context.Background(), s.settings.ScanTimeout)
-		defer cancel()
-		open := false
-		pools := s.settings.Scanner.LookAtGuests(looking, s.pooled(), func(pools []checker.Pool) checker.Report {
-			r := s.judge(pools)
-			open = len(r.Questions) > 0
-			return r
-		})
-		s.looked.learn(pools, open)
+		s.lookUpGuests()
 	}()
 	select {
 	case <-done:
 	case <-ctx.Done():
 	}
+}
+
+// lookUpGuests looks up what is needed, however long the one who asked waits.
+func (s *Store) lookUpGuests() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.settings.ScanTimeout)
+	defer cancel()
+	open := false
+	pools := s.settings.Scanner.LookAtGuests(ctx, s.pooled(), func(pools []checker.Pool) checker.Report {
+		r := s.judge(pools)
+		open = len(r.Questions) > 0
+		return r
+	})
+	s.looked.learn(pools, open)
 }
