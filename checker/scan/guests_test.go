@@ -104,6 +104,23 @@ func TestATornGuestIsListedOnce(t *testing.T) {
 	assert.Zero(t, lists)
 }
 
+// What was in common and is destroyed is in common no longer, though each disk's newest is as
+// it was.
+func TestWhatGuestsHadInCommonIsLookedUpAgain(t *testing.T) {
+	one := []zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}
+	two := []zfstest.Snapshot{made(90*minute, "hourly", 2), made(30*minute, "hourly", 4)}
+	f := zfstest.New(t, twoPools(one, two))
+	s := scanner(f)
+	guests, _ := guestsOf(t, f, s, "fast", "tank")
+	require.NotNil(t, guests[0].Point)
+	w := twoPools(one[1:], two)
+	w.Datasets[2].Changed += 60
+	f.Set(w)
+	guests, _ = guestsOf(t, f, s, "fast", "tank")
+	assert.Nil(t, guests[0].Point)
+	assert.Equal(t, checker.GuestTorn, guests[0].Verdict)
+}
+
 // Two datasets of one name are one disk if they share a snapshot, and what was one disk is.
 func TestGuestsTellCopiesFromOtherDisks(t *testing.T) {
 	world := func(fresh, old []zfstest.Snapshot) zfstest.World {

@@ -170,7 +170,7 @@ var mutants = []mutant{
 	{"checker/withowners.go", `d.Compared, d.State, d.Evidence = &c, Worst(d.State, c.State),`, `d.Compared, d.State, d.Evidence = &c, c.State,`, "let a comparison make a verdict better"},
 	{"checker/withowners.go", `case d.Verdict == Stopped && c.Alive:`, `case false:`, "call a disk stopped whose guest lives"},
 	{"checker/lag.go", `return e.About != 0 && e.About != d.Newest.GUID`, `return false`, "hold an answer against a snapshot that it is not about"},
-	{"checker/guestpoint.go", `if last.Sub(first) > apartFor {`, `if false {`, "take one time of two clocks for one"},
+	{"checker/guestpoint.go", `if last.Sub(first) > apartFor {`, `if last.Sub(first) > 100*apartFor {`, "take one time of two clocks for one"},
 	{"checker/guestpoint.go", `best == nil || first.After(newest)`, `best == nil || first.Before(newest)`, "restore an older point than there is"},
 	{"checker/guestapart.go", `return min(c.age, max(0, c.now.Sub(since)))`, `return c.age`, "call a guest torn as soon as it starts after days"},
 	{"checker/judgeguest.go", `if !c.snapshots || !c.agreed {
@@ -180,11 +180,11 @@ var mutants = []mutant{
 		return match{}, false
 	}
 	level := Within`, "call a guest stopped of which one disk ran since"},
-	{"checker/judgeguest.go", `d.Looked.Problem != "" || d.Looked.Among != all`, `d.Looked.Problem != ""`, "believe of some disks what was looked up of others"},
-	{"checker/owned.go", `return lived && warning.exceeded(max(0, now.Sub(d.Created)))`, `return lived`, "miss a disk that was just made"},
+	{"checker/judgeguest.go", `d.Looked.Problem != "" || d.Looked.Among != all`, `d.Looked.Problem != "" || all == ""`, "believe of some disks what was looked up of others"},
+	{"checker/owned.go", `return lived && warning.exceeded(max(0, now.Sub(d.Created)))`, `return lived && !warning.exceeded(-now.Sub(d.Created))`, "miss a disk that was just made"},
 	{"checker/owned.go", `copies[d.Dataset] || d.Newest`, `d.Newest`, "take two copies of one disk for two disks"},
-	{"checker/scan/guestlook.go", `if best || before {`, `if row != nil {`, "be content with an older point than the newest"},
-	{"checker/scan/guestcache.go", `lasting && k.Lasting && k.Key == key && d.Newest`, `k.GUID == key.GUID && d.Newest`, "believe what was in common before a change"},
+	{"checker/scan/guestlook.go", `if best || before {`, `if best || before || row != nil {`, "be content with an older point than the newest"},
+	{"checker/scan/guestcache.go", `lasting && k.Lasting && k.Key == key && d.Newest`, `lasting && k.Lasting && k.Key.GUID == key.GUID && d.Newest`, "believe what was in common before a change"},
 	{"checker/scan/inventory.go", `		d.Gone = true`, `		d.Gone = false`, "forget disks that are gone"},
 	{"checker/scan/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
 	{"checker/poolverdict.go", `result.State, result.Verdict = Unknown, PoolUnreadable`, `result.State = Unknown`, "never call a pool that hangs unreadable"},
