@@ -121,6 +121,20 @@ func TestWhatGuestsHadInCommonIsLookedUpAgain(t *testing.T) {
 	assert.Equal(t, checker.GuestTorn, guests[0].Verdict)
 }
 
+// What was in common before may not be the newest any more, though it is still there.
+func TestANewerPointIsFoundBesideTheOneBefore(t *testing.T) {
+	f := zfstest.New(t, twoPools([]zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(90*minute, "hourly", 2), made(30*minute, "hourly", 4)}))
+	s := scanner(f)
+	guestsOf(t, f, s, "fast", "tank")
+	w := twoPools([]zfstest.Snapshot{made(90*minute, "hourly", 1), made(20*minute, "hourly", 5), made(0, "hourly", 6)},
+		[]zfstest.Snapshot{made(90*minute, "hourly", 2), made(30*minute, "hourly", 4), made(20*minute, "hourly", 7), made(10*minute, "hourly", 8)})
+	w.Datasets[2].Changed += 60
+	w.Datasets[3].Changed += 60
+	f.Set(w)
+	guests, _ := guestsOf(t, f, s, "fast", "tank")
+	assert.Equal(t, 20*minute, guests[0].Age)
+}
+
 // Two datasets of one name are one disk if they share a snapshot, and what was one disk is.
 func TestGuestsTellCopiesFromOtherDisks(t *testing.T) {
 	world := func(fresh, old []zfstest.Snapshot) zfstest.World {
