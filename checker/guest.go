@@ -98,13 +98,13 @@ type guestDisks struct {
 // byGuest sorts the disks by guest.
 func byGuest(disks []Result, p *Policy) []guestDisks {
 	type key struct {
-		vmid             int
-		cluster, dataset string
-		at               int
+		vmid                   int
+		cluster, name, dataset string
+		at                     int
 	}
 	keys := make([]key, len(disks))
 	for i := range disks {
-		keys[i] = key{vmid: disks[i].VMID, dataset: disks[i].Dataset, at: i}
+		keys[i] = key{vmid: disks[i].VMID, name: disks[i].Name(), dataset: disks[i].Dataset, at: i}
 		if p.OriginOf != nil {
 			keys[i].cluster, _ = p.OriginOf(disks[i].Dataset)
 		}
@@ -113,7 +113,10 @@ func byGuest(disks []Result, p *Policy) []guestDisks {
 		if a.vmid != b.vmid {
 			return cmp.Compare(a.vmid, b.vmid)
 		}
-		return cmp.Or(strings.Compare(a.cluster, b.cluster), strings.Compare(zfs.Base(a.dataset), zfs.Base(b.dataset)), strings.Compare(a.dataset, b.dataset))
+		if a.cluster == b.cluster && a.name != b.name { // nearly always
+			return strings.Compare(a.name, b.name)
+		}
+		return cmp.Or(strings.Compare(a.cluster, b.cluster), strings.Compare(a.name, b.name), strings.Compare(a.dataset, b.dataset))
 	})
 	var guests []guestDisks
 	var same []*Result // those of one guest and name
@@ -130,7 +133,7 @@ func byGuest(disks []Result, p *Policy) []guestDisks {
 		default:
 			same = append(same, d)
 		}
-		last := i == len(keys)-1 || keys[i+1].vmid != k.vmid || keys[i+1].cluster != k.cluster || zfs.Base(keys[i+1].dataset) != zfs.Base(k.dataset)
+		last := i == len(keys)-1 || keys[i+1].vmid != k.vmid || keys[i+1].cluster != k.cluster || keys[i+1].name != k.name
 		if last && len(same) > 0 {
 			g.add(same)
 			same = same[:0]

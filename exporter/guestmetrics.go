@@ -68,7 +68,10 @@ func writeGuests(w io.Writer, guests []checker.Guest) error {
 		return nil
 	}
 	slices.SortFunc(p.guests, func(a, b guestSeries) int {
-		return cmp.Or(strings.Compare(a.Cluster, b.Cluster), strings.Compare(strconv.Itoa(a.VMID), strconv.Itoa(b.VMID)))
+		if a.Cluster != b.Cluster {
+			return strings.Compare(a.Cluster, b.Cluster)
+		}
+		return cmp.Compare(a.VMID, b.VMID)
 	})
 	p.each(guestDisks, func(g *guestSeries) {
 		p.guest(guestDisks, `kind="expected",`, g, "", "", float64(g.Expected()))
