@@ -89,7 +89,7 @@ func (l *lookedAt) learn(pools []checker.Pool, open bool) {
 }
 
 // lookAtGuests looks up what is needed to judge guests, where something changed since it was
-// done last or where it found something. It waits until ctx ends; what takes longer goes on.
+// done last or where it found something. It waits until ctx ends; what takes longer continues.
 func (s *Store) lookAtGuests(ctx context.Context) {
 	if !s.looked.looking.TryLock() {
 		return // somebody does
