@@ -64,6 +64,10 @@ type Disk struct {
 	// Unlisted says why its snapshots were not listed since they changed, "" if Newest is the
 	// newest managed one. Else it was, and is still there, and others may have come.
 	Unlisted string
+	// Damaged says what permanent errors ZFS reports in it, "" for none.
+	Damaged string
+	// Looked is what was looked up to judge its guest, nil where nothing was.
+	Looked *Looked
 }
 
 // Name is the last component of the dataset's name: vm-100-disk-0.

@@ -6,17 +6,7 @@ package checker
 // another cluster's node says of a disk is not about it; of a node that holds none it is not
 // known.
 func sortedByCluster(disks []Result, said map[string][]Evidence) map[string][]Evidence {
-	of := map[string]map[string]bool{} // the clusters of the disks that a node holds
-	for i := range disks {
-		for _, e := range said[disks[i].Dataset] {
-			if e.Cluster != "" && e.holds(disks[i].Disk) {
-				if of[e.Node] == nil {
-					of[e.Node] = map[string]bool{}
-				}
-				of[e.Node][e.Cluster] = true
-			}
-		}
-	}
+	of := clustersOf(disks, said)
 	sorted := make(map[string][]Evidence, len(said))
 	for dataset, nodes := range said {
 		for _, e := range nodes {
@@ -31,6 +21,22 @@ func sortedByCluster(disks []Result, said map[string][]Evidence) map[string][]Ev
 		}
 	}
 	return sorted
+}
+
+// clustersOf are the clusters of the disks that each node holds.
+func clustersOf(disks []Result, said map[string][]Evidence) map[string]map[string]bool {
+	of := map[string]map[string]bool{}
+	for i := range disks {
+		for _, e := range said[disks[i].Dataset] {
+			if e.Cluster != "" && e.holds(disks[i].Disk) {
+				if of[e.Node] == nil {
+					of[e.Node] = map[string]bool{}
+				}
+				of[e.Node][e.Cluster] = true
+			}
+		}
+	}
+	return of
 }
 
 // holds reports whether the node has the disk's newest snapshot, or a bookmark of it.

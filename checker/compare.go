@@ -100,6 +100,9 @@ type Evidence struct {
 	AliveSince time.Time
 	// Unregistered is true where nothing starts snap on the node.
 	Unregistered bool
+	// About is the guid of the replica's newest snapshot that the node was asked about, 0 if
+	// that is the newest still.
+	About uint64
 }
 
 // Comparison is what comparing a disk with its owner gave, and why.
@@ -116,6 +119,8 @@ type Comparison struct {
 	// Proven is true for a disk whose verdict is stopped and whose newest snapshot
 	// is the owner's newest.
 	Proven bool
+	// Alive is true where the owner says that the guest's process lives.
+	Alive bool
 	// Reason says why, in one line.
 	Reason string
 }
@@ -138,8 +143,8 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 		return ownerless(d, nodes)
 	case 1:
 		c := against(d, p, owners[0])
-		c.Owner = owners[0].Node
-		c.Proven = v == Stopped && c.Outcome == InSync && owners[0].Newest.GUID == d.Newest.GUID && !owners[0].Alive
+		c.Owner, c.Alive = owners[0].Node, owners[0].Alive
+		c.Proven = v == Stopped && c.Outcome == InSync && owners[0].Newest.GUID == d.Newest.GUID && !owners[0].Alive && !owners[0].outdated(d)
 		return c
 	}
 	var names []string
@@ -238,6 +243,12 @@ func answered(d Disk, p Policy, o Evidence) Comparison {
 		return o.startedAgain(d, p)
 	case o.Newest.GUID == d.Newest.GUID:
 		return inSync(d, p, 0, "the newest of "+o.Node+", too")
+	case o.outdated(d) && o.Newest.Creation.Before(d.Newest.Creation):
+		return inSync(d, p, 0, "newer than what "+o.Node+" answered last")
+	case o.outdated(d):
+		o.BehindSince = time.Time{} // was that of the one before
+		lag, text := o.lag(d)
+		return inSync(d, p, lag, text)
 	case o.Presence == PresenceUnknown:
 		return outcome(OwnerUnreadable, "%s does not say whether it has %s", o.Node, d.Newest.Name)
 	case o.Presence != Absent && o.PresenceGUID != d.Newest.GUID:
@@ -254,48 +265,6 @@ func answered(d Disk, p Policy, o Evidence) Comparison {
 		text += ", where its own newest is gone and has no bookmark"
 	}
 	return inSync(d, p, lag, text)
-}
-
-// lag is how long the replica has been behind. The difference of the newest creations
-// counts the time in which a guest was off, and there was nothing to send; so it stands
-// only where the owner does not know better.
-func (e Evidence) lag(d Disk) (lag time.Duration, words string) {
-	if e.BehindSince.IsZero() {
-		lag = max(0, e.Newest.Creation.Sub(d.Newest.Creation))
-		return lag, fmt.Sprintf("%s behind %s of %s", text.Age(lag), e.Newest.Name, e.Node)
-	}
-	lag = max(0, e.Now.Sub(e.BehindSince))
-	return lag, fmt.Sprintf("behind %s of %s for %s", e.Newest.Name, e.Node, text.Age(lag))
-}
-
-// startedAgain judges a disk whose newest snapshot, here and at the owner, says that the
-// guest is off, while its process lives there: since it was started a snapshot is due. A
-// start that is not known is taken to be that of the snapshot.
-func (e Evidence) startedAgain(d Disk, p Policy) Comparison {
-	since := e.AliveSince
-	if since.IsZero() || since.Before(d.Newest.Creation) {
-		since = d.Newest.Creation
-	}
-	lag := max(0, e.Now.Sub(since))
-	words := fmt.Sprintf("guest %d runs on %s for %s, and its newest snapshot there is %s, too", d.VMID, e.Node, text.Age(lag), d.Newest.Name)
-	if e.Unregistered {
-		words += ": nothing starts snap there"
-	}
-	return inSync(d, p, lag, words)
-}
-
-// inSync judges a lag by the disk's limits.
-func inSync(d Disk, p Policy, lag time.Duration, text string) Comparison {
-	level, limit := p.exceeded(&d, lag)
-	if lag == 0 {
-		level = Within // a range may alert at 0, but nothing is wrong with being equal
-	}
-	is := InSync
-	if level > Within {
-		is = Lagging
-		text += fmt.Sprintf(" (%s)", limit)
-	}
-	return Comparison{Outcome: is, State: outcomes[is].States[level], Lag: lag, Limit: limit, Reason: text}
 }
 
 func outcome(o Outcome, format string, args ...any) Comparison {

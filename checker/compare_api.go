@@ -81,6 +81,8 @@ type CompareAnswer struct {
 	Disks   []ComparedDisk `json:"disks"`
 	// Unregistered is true where the node has guests and nothing starts snap.
 	Unregistered bool `json:"snap_unregistered,omitempty"`
+	// Guests are the node's own, with the disks that snap covers.
+	Guests []OwnedGuest `json:"guests,omitempty"`
 }
 
 // ComparedDisk is what a node says of one disk.

@@ -202,7 +202,7 @@ func TestAComparisonIsToldApartFromTheVerdict(t *testing.T) {
 	pools := []Pool{{Name: "tank", ReadAt: now, Disks: []Disk{dead, proven, off, aDisk("4", zfs.Hourly, hour)}}}
 	p := NewPolicy(config.Default())
 	r := Assemble(pools, p, now)
-	assert.Equal(t, "1 of 4 disks fresh, oldest vm-4-disk-0 1h (limit 2h); 3 stopped (unproven)", r.Summary())
+	assert.Equal(t, "1 of 4 guests whole, 1 of 4 disks fresh, oldest vm-4-disk-0 1h (limit 2h); 3 stopped (unproven)", r.Summary())
 	r = r.WithOwners(p, map[string][]Evidence{
 		dead.Dataset:            {says(other(zfs.Hourly, 0))},
 		proven.Dataset:          {says(proven.Newest)},

@@ -20,7 +20,11 @@ type Document struct {
 	Failure string         `json:"failure,omitempty"`
 	Pools   []PoolDocument `json:"pools"`
 	Disks   []DiskDocument `json:"disks"`
-	Notes   []NoteDocument `json:"notes"`
+	// Guests are there where guests as a whole were judged.
+	Guests []GuestDocument `json:"guests,omitempty"`
+	// Owners are the nodes that were asked.
+	Owners []OwnerDocument `json:"owners,omitempty"`
+	Notes  []NoteDocument  `json:"notes"`
 }
 
 // PoolDocument is one pool in a [Document].
@@ -69,8 +73,13 @@ type DiskDocument struct {
 	AgeSeconds      int64             `json:"age_seconds"`
 	Limit           string            `json:"limit,omitempty"`
 	Rule            string            `json:"rule"`
+	Damaged         string            `json:"damaged,omitempty"`
+	// Looked is there where something was looked up to judge the guest.
+	Looked *LookedDocument `json:"looked_up,omitempty"`
 	// Compared is there where nodes were asked that may own the disk.
 	Compared *ComparisonDocument `json:"compared,omitempty"`
+	// Owners is what each node said.
+	Owners []EvidenceDocument `json:"owners,omitempty"`
 }
 
 // ComparisonDocument is a [Comparison] in a [Document].
@@ -127,6 +136,12 @@ func (r Report) Document() Document {
 	for _, d := range r.Disks {
 		doc.Disks = append(doc.Disks, d.document())
 	}
+	for _, n := range r.Nodes {
+		doc.Owners = append(doc.Owners, n.document())
+	}
+	for i := range r.Guests {
+		doc.Guests = append(doc.Guests, r.Guests[i].document())
+	}
 	for _, n := range r.Notes {
 		doc.Notes = append(doc.Notes, NoteDocument{n.State.String(), valid(n.Text)})
 	}
@@ -141,13 +156,16 @@ func (d Result) document() DiskDocument {
 		Label: label(d.Running), NoSnap: label(d.NoSnap), Owned: d.Owned,
 		Changed: optional(d.Changed), ReadAt: optional(d.ReadAt), HostClock: optional(d.HostClock), Gone: d.Gone, WasWhole: d.WasWhole, Problem: valid(d.Disk.Problem), Unlisted: valid(d.Unlisted),
 		Verdict: d.Verdict.String(), State: d.State.String(), Reason: valid(d.Reason),
-		AgeSeconds: int64(d.Age.Seconds()), Rule: d.Limit.Rule,
+		AgeSeconds: int64(d.Age.Seconds()), Rule: d.Limit.Rule, Damaged: valid(d.Damaged), Looked: d.Looked.document(),
 	}
 	if d.Limit.Range != nil {
 		doc.Limit = d.Limit.Range.String()
 	}
 	if c := d.Compared; c != nil {
 		doc.Compared = c.document()
+	}
+	for _, e := range d.Evidence {
+		doc.Owners = append(doc.Owners, e.document(d.Name()))
 	}
 	if s := d.Newest; s != nil {
 		doc.Newest = NewSnapshotDocument(*s)
@@ -228,7 +246,10 @@ func (doc DiskDocument) facts() (Disk, error) {
 		Receiving: doc.Receiving, PendingReceive: doc.PendingReceive, PendingSince: instant(doc.PendingSince), PendingSnapshot: doc.PendingSnapshot,
 		Running: doc.Label.property(), NoSnap: doc.NoSnap.property(), Owned: doc.Owned,
 		Changed: instant(doc.Changed), ReadAt: instant(doc.ReadAt), HostClock: instant(doc.HostClock),
-		Gone: doc.Gone, WasWhole: doc.WasWhole, Problem: doc.Problem, Unlisted: doc.Unlisted,
+		Gone: doc.Gone, WasWhole: doc.WasWhole, Problem: doc.Problem, Unlisted: doc.Unlisted, Damaged: doc.Damaged,
+	}
+	if disk.Looked, err = doc.Looked.looked(doc.Dataset); err != nil {
+		return Disk{}, err
 	}
 	if s := doc.Newest; s != nil {
 		disk.Newest, err = s.Snapshot(doc.Dataset)

@@ -35,6 +35,26 @@ one. This page is made from the table in ` + "`checker/verdict.go`" + `.
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", row.Name, row.Meaning, row.States[0], row.States[1], row.States[2])
 	}
 	b.WriteString(`
+## Guests
+
+Every guest on a host with copies has a verdict, too: the disks here of one number that come from one cluster, less those
+that are excluded or orphaned. Its *restore point* is the newest time, as it stands in the snapshots' names, that all its disks
+have a managed snapshot of, whatever the class; its age counts from the first of them. It is held against the limits of all
+its disks: what one of them may be, the guest may be. Two datasets of one name are one disk twice if they share a snapshot;
+then the freshest that can be read serves the guest, and each keeps a verdict of its own.
+
+| verdict | it holds when | state within the limits | beyond warning | beyond critical |
+|---|---|---|---|---|
+`)
+	for _, row := range GuestVerdicts() {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", row.Name, row.Meaning, row.States[0], row.States[1], row.States[2])
+	}
+	b.WriteString(`
+## Pools
+
+A pool as a whole is missing (CRITICAL), unreadable (UNKNOWN once what was read before is too old), incomplete where a dataset that
+the configuration names is not there (CRITICAL), or ok.
+
 ## Comparison with the owner
 
 ` + "`check --owners`" + ` compares each disk with the node that owns its guest now. The worse of the verdict's state and

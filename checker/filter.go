@@ -14,6 +14,8 @@ import (
 type Filter struct {
 	Pools []string
 	VMIDs []int
+	// Guests are numbers or names of guests; one that is given selects as VMIDs do.
+	Guests []string
 	// Disks are shell patterns for the dataset's full name or its last component.
 	Disks []string
 }
@@ -23,8 +25,19 @@ func (f Filter) Pool(pool string) bool { return len(f.Pools) == 0 || slices.Cont
 
 // Apply leaves in the report what is asked for. Whatever is asked for and matches
 // nothing is a note that alarms: a misspelt name must not read as OK.
+//
+// Of guests nothing is said where pools or disks are asked for: others may hold the rest.
 func (f Filter) Apply(r Report) Report {
 	kept := Report{Now: r.Now, Notes: slices.Clone(r.Notes)}
+	if len(f.Pools)+len(f.VMIDs)+len(f.Guests)+len(f.Disks) > 0 {
+		kept.Notes = slices.DeleteFunc(kept.Notes, func(n Note) bool { return n.whole })
+	}
+	var unknown []string
+	f, unknown = f.named(r.Guests)
+	kept.filter, kept.Nodes, kept.absent, kept.names = f, r.Nodes, r.absent, r.names
+	if len(f.Pools) == 0 && len(f.Disks) == 0 {
+		kept.Guests = slices.DeleteFunc(slices.Clone(r.Guests), func(g Guest) bool { return !f.guest(g.VMID) })
+	}
 	for _, d := range r.Disks {
 		if f.Selects(d.Disk) {
 			kept.Disks = append(kept.Disks, d)
@@ -35,8 +48,8 @@ func (f Filter) Apply(r Report) Report {
 			kept.Pools = append(kept.Pools, p)
 		}
 	}
-	for _, missing := range f.unmatched(r) {
-		kept.Notes = append(kept.Notes, Note{Unknown, "no disk matches " + missing})
+	for _, missing := range append(f.unmatched(r), unknown...) {
+		kept.Notes = append(kept.Notes, Note{State: Unknown, Text: "no disk matches " + missing})
 	}
 	return kept
 }
@@ -44,8 +57,32 @@ func (f Filter) Apply(r Report) Report {
 // Selects reports whether the disk is asked for.
 func (f Filter) Selects(d Disk) bool {
 	return f.Pool(poolOf(d)) &&
-		(len(f.VMIDs) == 0 || slices.Contains(f.VMIDs, d.VMID)) &&
+		f.guest(d.VMID) &&
 		(len(f.Disks) == 0 || slices.ContainsFunc(f.Disks, func(pattern string) bool { return matchesDisk(pattern, d) }))
+}
+
+func (f Filter) guest(vmid int) bool {
+	return len(f.VMIDs) == 0 || slices.Contains(f.VMIDs, vmid)
+}
+
+// named returns the filter with the numbers of the guests that are asked for by number or
+// name, and what names none. No guest has the number -1, which keeps a filter of unknown
+// names from selecting all.
+func (f Filter) named(guests []Guest) (numbered Filter, unknown []string) {
+	f.VMIDs = slices.Clone(f.VMIDs)
+	for _, word := range f.Guests {
+		before := len(f.VMIDs)
+		for _, g := range guests {
+			if (word == strconv.Itoa(g.VMID) || word == g.Name) && !slices.Contains(f.VMIDs[before:], g.VMID) {
+				f.VMIDs = append(f.VMIDs, g.VMID)
+			}
+		}
+		if len(f.VMIDs) == before {
+			f.VMIDs = append(f.VMIDs, -1)
+			unknown = append(unknown, "--guest "+strconv.Quote(word))
+		}
+	}
+	return f, unknown
 }
 
 func matchesDisk(pattern string, d Disk) bool {
@@ -85,6 +122,9 @@ func (f Filter) unmatched(r Report) []string {
 		miss("--pool "+pool, func(d Disk) bool { return poolOf(d) == pool })
 	}
 	for _, vmid := range f.VMIDs {
+		if vmid < 0 {
+			continue
+		}
 		miss("--vmid "+strconv.Itoa(vmid), func(d Disk) bool { return d.VMID == vmid })
 	}
 	for _, pattern := range f.Disks {

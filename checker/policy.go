@@ -24,6 +24,14 @@ type Policy struct {
 	TrustLabel bool
 	// SeveralClusters is true where disks come from more than one.
 	SeveralClusters bool
+	// Cluster is the one that all disks come from, "" if that is not said or not one.
+	Cluster string
+	// Expect are the disks, as their owners call them or as they are called here, that this
+	// host must hold.
+	Expect []config.Selector
+	// OriginOf tells where a disk comes from, as [config.Watch.OriginOf]; nil where that is
+	// nowhere said.
+	OriginOf func(disk string) (cluster, dataset string)
 	// MaxDataAge is how old the facts may be, 0 for any age.
 	MaxDataAge time.Duration
 }
@@ -62,7 +70,7 @@ func (l Limit) String() string {
 // NewPolicy is the policy that the configuration asks for.
 func NewPolicy(c config.Config) Policy {
 	l := c.Limits
-	return Policy{
+	p := Policy{
 		Warning:           atMost(l.Warning.Std(), "limits.warning"),
 		Critical:          atMost(l.Critical.Std(), "limits.critical"),
 		MaxStoppedAge:     atMost(l.MaxStoppedAge.Std(), "limits.max_stopped_age"),
@@ -73,6 +81,14 @@ func NewPolicy(c config.Config) Policy {
 		TrustLabel:        c.ReplicaLabel == "trust",
 		SeveralClusters:   slices.ContainsFunc(c.Sources, func(s config.Source) bool { return s.Cluster != c.Sources[0].Cluster }),
 	}
+	p.Expect = c.Expect
+	if len(c.Sources) > 0 {
+		p.OriginOf = c.OriginOf
+		if !p.SeveralClusters {
+			p.Cluster = c.Sources[0].Cluster
+		}
+	}
+	return p
 }
 
 // Limits are the ages at which the disk is a warning and critical.

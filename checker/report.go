@@ -18,9 +18,21 @@ type Report struct {
 	Pools   []PoolResult
 	// Disks are the worst first, and by name where they are equal.
 	Disks []Result
+	// Guests are those of the disks, the worst first; nil where disks alone were asked for.
+	Guests []Guest
+	// Questions are what must be looked up to judge them well.
+	Questions []GuestQuestion
+	// Nodes are those that were asked and may own guests.
+	Nodes []NodeAnswer
 	// Notes are about the check itself: what was asked for and is not there, an
 	// entry of the configuration whose time is over.
 	Notes []Note
+
+	// absent is what owners have and this host lacks, names what they call guests; filter is
+	// what was asked for.
+	absent []absence
+	names  map[guestKey]string
+	filter Filter
 }
 
 // Result is one disk with its judgement.
@@ -34,6 +46,8 @@ type Result struct {
 	// Compared is what the disk's owner says, nil where no node was asked. The
 	// judgement's State is the worse of the verdict's and the comparison's.
 	Compared *Comparison
+	// Evidence is what the nodes said that were asked.
+	Evidence []Evidence
 }
 
 // PoolResult is one pool with what is wrong with it as a whole.
@@ -49,6 +63,8 @@ type PoolResult struct {
 type Note struct {
 	State State
 	Text  string
+	// whole is true for one that says nothing where only some disks are asked for.
+	whole bool
 }
 
 // Assemble judges all disks of the pools at a time.
@@ -67,8 +83,10 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 		}
 	}
 	r.nameCopies()
+	r.judgeGuests(&p)
+	r.Notes = append(slices.Clip(r.Notes), p.unmet(r.Disks)...)
 	for _, m := range p.expired(now) {
-		r.Notes = append(r.Notes, Note{Warning, expiredText(m)})
+		r.Notes = append(r.Notes, Note{State: Warning, Text: expiredText(m)})
 	}
 	r.sort()
 	return r
@@ -143,52 +161,6 @@ func (r Report) sort() {
 	}
 }
 
-// WithOwners compares every disk with what the nodes said of it that may own it, by
-// the disk's dataset. The worse of verdict and comparison counts, but for a disk that
-// its owner takes no snapshots of, which is excluded, and a stale one that it does not use
-// any more, which is orphaned.
-func (r Report) WithOwners(p Policy, said map[string][]Evidence) Report {
-	r.Disks = slices.Clone(r.Disks)
-	if p.SeveralClusters {
-		said = sortedByCluster(r.Disks, said)
-	}
-	for i := range r.Disks {
-		d := &r.Disks[i]
-		c := Compare(d.Disk, d.Verdict, p, said[d.Dataset])
-		switch {
-		case c.Outcome == OutcomeOrphaned && (d.Verdict == Stale || d.Verdict == Never):
-			d.become(Orphaned, c.Reason)
-		case c.Outcome == OutcomeExcluded:
-			d.become(Excluded, c.Reason)
-			d.Limit = Limit{Rule: "excluded by its owner"}
-		}
-		d.Compared, d.State = &c, Worst(d.State, c.State)
-	}
-	r.Notes = append(slices.Clone(r.Notes), unregistered(r.Disks, said)...)
-	r.sort()
-	return r
-}
-
-// become gives the disk a verdict that its owner's answer is the reason for.
-func (d *Result) become(v Verdict, reason string) {
-	d.Judgement = Judgement{Verdict: v, State: table[v].States[Within], Reason: reason, Age: d.Age, Limit: d.Limit}
-}
-
-// unregistered names the nodes that own disks and on which nothing starts snap.
-func unregistered(disks []Result, said map[string][]Evidence) []Note {
-	var notes []Note
-	named := map[string]bool{}
-	for i := range disks {
-		for _, e := range said[disks[i].Dataset] {
-			if e.Unregistered && e.owns(disks[i].Disk) && !named[e.Node] {
-				named[e.Node] = true
-				notes = append(notes, Note{Warning, "nothing starts snap on " + e.Node + ", which has guests: there, as root: snapwatch doctor; snapwatch cron install"})
-			}
-		}
-	}
-	return notes
-}
-
 func expiredText(m config.Maintenance) string {
 	return fmt.Sprintf("the maintenance of %s ended at %s: remove it from the configuration, or extend it",
 		m.Selector, m.Until.Format(time.RFC3339))
@@ -204,7 +176,7 @@ func (r Report) State() State {
 	return worst
 }
 
-// States are those of all pools, disks and notes.
+// States are those of all pools, disks, guests and notes.
 func (r Report) States() []State {
 	var states []State
 	for _, p := range r.Pools {
@@ -212,6 +184,9 @@ func (r Report) States() []State {
 	}
 	for _, d := range r.Disks {
 		states = append(states, d.State)
+	}
+	for i := range r.Guests {
+		states = append(states, r.Guests[i].State)
 	}
 	for _, n := range r.Notes {
 		states = append(states, n.State)

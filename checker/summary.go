@@ -58,7 +58,7 @@ func (r Report) Summary() string {
 	if r.Failure != "" {
 		return r.Failure
 	}
-	causes := []cause{}
+	causes := []cause{badGuests(r)}
 	for _, p := range r.Pools {
 		causes = append(causes, cause{p.State, "pool " + p.Name + " " + poolWord(p)})
 	}
@@ -70,9 +70,63 @@ func (r Report) Summary() string {
 	}
 	bad := worstFirst(append(causes, badDisks(r)))
 	if len(bad) == 0 {
+		if len(r.Guests) > 0 {
+			bad = append(bad, fmt.Sprintf("%d of %d guests whole", r.CountGuests(GuestWhole), len(r.Guests)))
+		}
 		bad = append(bad, fmt.Sprintf("%d of %d disks fresh", r.Count(Fresh), len(r.Disks)))
 	}
 	return strings.Join(bad, ", ") + oldestText(r) + after("; ", quietDisks(r))
+}
+
+// CountGuests is how many guests have the verdict.
+func (r Report) CountGuests(v GuestVerdict) int {
+	n := 0
+	for i := range r.Guests {
+		if r.Guests[i].Verdict == v {
+			n++
+		}
+	}
+	return n
+}
+
+// badGuests counts the guests that alarm: "2 of 40 guests torn". Where that has several
+// reasons, those are named that no disk's own alarm says.
+func badGuests(r Report) cause {
+	counts, alone := map[string]int{}, map[string]int{}
+	all, worst := 0, OK
+	for i := range r.Guests {
+		g := &r.Guests[i]
+		if g.State == OK {
+			continue
+		}
+		all++
+		if g.State.severity() > worst.severity() {
+			worst = g.State
+		}
+		counts[g.Verdict.String()]++
+		if g.Alone {
+			alone[g.Verdict.String()]++
+		}
+	}
+	switch len(counts) {
+	case 0:
+		return cause{State: OK}
+	case 1:
+		for word := range counts {
+			return cause{worst, fmt.Sprintf("%d of %d guests %s", all, len(r.Guests), word)}
+		}
+	}
+	var words []string
+	for _, row := range guestTable {
+		if n := alone[row.Name]; n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", n, row.Name))
+		}
+	}
+	text := fmt.Sprintf("%d of %d guests alarm", all, len(r.Guests))
+	if len(words) > 0 {
+		text += " (" + strings.Join(words, ", ") + ")"
+	}
+	return cause{worst, text}
 }
 
 // cause is a part of what the report's state comes from.

@@ -12,6 +12,8 @@ type Watch struct {
 	Limits Limits `yaml:"limits"`
 	// Ignore are shell patterns for disks that are listed but never alarm.
 	Ignore []string `yaml:"ignore"`
+	// Expect are the disks that this host must hold, whoever owns them.
+	Expect []Selector `yaml:"expect"`
 	// Maintenance silences disks until a time.
 	Maintenance []Maintenance `yaml:"maintenance"`
 	// ReplicaLabel is "show" or "trust": whether a label that arrived here may
@@ -103,6 +105,11 @@ func (w Watch) validate() error {
 	for i, pattern := range w.Ignore {
 		if err := (Selector{Disk: pattern}).validate(); err != nil {
 			return fmt.Errorf("ignore, entry %d: %w", i+1, err)
+		}
+	}
+	for i, s := range w.Expect {
+		if err := s.validate(); err != nil {
+			return fmt.Errorf("expect, entry %d: %w", i+1, err)
 		}
 	}
 	for i, s := range w.Sources {

@@ -56,7 +56,8 @@ func TestEveryAlertSaysWhatToDo(t *testing.T) {
 		if severity := a.Labels["severity"]; severity != "" {
 			assert.Contains(t, []string{"critical", "warning", "info"}, severity, a.Alert)
 		} else {
-			fromLimit := strings.Contains(a.Expr, "snapwatch_disk_limit_seconds") || strings.Contains(a.Expr, `"severity", "critical"`)
+			fromLimit := strings.Contains(a.Expr, "snapwatch_disk_limit_seconds") || strings.Contains(a.Expr, `"severity", "critical"`) ||
+				strings.Contains(a.Expr, "snapwatch_absent_disks")
 			assert.True(t, fromLimit, "%s: the severity comes from the expression", a.Alert)
 		}
 	}

@@ -304,6 +304,35 @@ func faults() *world {
 		a, d = own(state+"-well", "fresh")
 		a.disk(d)
 	}
+	for state, name := range map[string]string{"torn": "GuestTorn", "incomplete": "GuestIncomplete", "whole": ""} {
+		for status, severity := range map[float64]string{1: "warning", 2: "critical"} {
+			c = w.target("c", fmt.Sprintf("guest-%s-%s", state, severity), "replica")
+			c.disk(disk{state: "stopped"})
+			is := []string{"origin_cluster=east", "vmid=1"}
+			for _, s := range []string{"torn", "incomplete", "stale", "whole"} {
+				c.flag("snapwatch_guest_state", truth(s == state), append(is, "state="+s)...)
+			}
+			if state == "whole" {
+				c.add("snapwatch_guest_status", 0, is...)
+				continue
+			}
+			c.add("snapwatch_guest_status", status, is...)
+			c.fires(name, "warning", is...)
+			if severity == "critical" {
+				c.fires(name, "critical", is...)
+			}
+		}
+	}
+	for severity, absent := range map[string]float64{"warning": 2, "critical": 1, "none": 0} {
+		c = w.target("c", "absent-"+severity, "replica")
+		c.disk(disk{state: "stopped"})
+		for _, s := range []string{"warning", "critical"} {
+			c.add("snapwatch_absent_disks", truth(s == severity)*absent, "severity="+s)
+		}
+		if absent > 0 {
+			c.fires("Absent", severity)
+		}
+	}
 	a, d = own("receiving", "receiving")
 	d.none = true
 	a.disk(d)

@@ -25,7 +25,7 @@ func many(disks int) *Store {
 	pool := checker.Pool{Name: "tank", ReadAt: start}
 	for i := range disks {
 		dataset := fmt.Sprintf("tank/replica/site-a/vm-%d-disk-%d", 100+i/2, i%2)
-		made := start.Add(-time.Duration(i%90) * time.Minute)
+		made := start.Add(-time.Duration(i/2%90) * time.Minute) // of one run for both disks of a guest
 		pool.Disks = append(pool.Disks, checker.Disk{
 			Dataset: dataset, VMID: 100 + i/2, GUID: uint64(i + 1), Created: start.Add(-24 * time.Hour), ReadAt: start, HostClock: start,
 			Newest:  &zfs.Snapshot{Dataset: dataset, Name: zfs.FormatSnapshotName(made, zfs.Hourly), GUID: uint64(i), Creation: made},

@@ -28,8 +28,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	report := c.report()
 	out := sink{ch}
 	collectPools(out, report)
+	collectOwners(out, report)
 	for _, d := range report.Disks {
 		c.disk(out, report.Now, d)
+	}
+	for _, g := range report.Guests {
+		c.guest(out, g)
 	}
 }
 
@@ -94,6 +98,7 @@ func (c collector) disk(out sink, now time.Time, d checker.Result) {
 	if owned, known := ownedValue(c.config, &d.Disk); known {
 		out.send(diskOwned, owned, labels...)
 	}
+	c.compared(out, d, labels)
 	cluster, dataset := c.config.OriginOf(d.Dataset)
 	out.send(diskInfo, 1, append(labels, d.GuestID(), node(d.Running.Own()), cluster, dataset)...)
 }

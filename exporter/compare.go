@@ -111,6 +111,10 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 	}
 	s.tellSince(ctx, request, answer, found)
 	s.tellLiving(request, answer)
+	if err == nil {
+		_ = s.lastRun() // for the names, if they can be read
+		answer.Guests = s.ownGuests(report, owners)
+	}
 	return answer
 }
 

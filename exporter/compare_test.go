@@ -148,6 +148,7 @@ func TestCompareListsOnlyWhereTheAskerIsFarBehind(t *testing.T) {
 	}
 	d.Bookmarks[0].TXG = 1
 	r := newRig(t, w, owns(100))
+	r.Refresh(t.Context()) // its guest's disks differ, and are listed once
 	for name, c := range map[string]struct {
 		asked zfstest.Snapshot
 		lists bool

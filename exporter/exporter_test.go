@@ -181,10 +181,14 @@ func TestExpositionIsAsInTheGoldenFile(t *testing.T) {
 }
 
 func TestMetricsAreLintedAndOfTheCatalogue(t *testing.T) {
+	node := &owner{}
+	node.says(alive(start))
 	r := newRig(t, world(), func(s *Settings) {
+		s.Ask = node.ask
 		s.Owners = func() (pve.Owners, error) { return pve.Owners{Node: "pve1"}, nil }
 	})
 	r.Refresh(t.Context())
+	r.settle(t)
 	require.Eventually(t, func() bool { return r.guests.known() != nil }, time.Minute, time.Millisecond)
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(collector{report: r.Report, config: r.settings.Config})
@@ -540,9 +544,9 @@ func TestAPIAnswersWithTheFactsThatCheckNeeds(t *testing.T) {
 
 	live := httptest.NewServer(server().Handler(r.Store))
 	defer live.Close()
-	pools, err := remote.Pools(t.Context(), live.URL, time.Minute)
+	facts, err := remote.Read(t.Context(), live.URL, time.Minute)
 	require.NoError(t, err)
-	report := checker.Assemble(pools, checker.NewPolicy(config.Default()), start)
+	report := checker.Assemble(facts.Pools, checker.NewPolicy(config.Default()), start)
 	assert.Equal(t, checker.Critical, report.State())
 	assert.Len(t, report.Disks, 4)
 }

@@ -61,8 +61,10 @@ func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
 		return nil // a metric without a series is not named either
 	}
 	// In the order of their names, as client_golang prints them.
+	p.comparisons()
 	p.created()
 	p.info()
+	p.lags()
 	p.limits()
 	p.each(diskMaxInitialReceive, func(s *textSeries) float64 { return limitSeconds(s.MaxInitialReceive) })
 	p.each(diskMaxStoppedAge, func(s *textSeries) float64 { return limitSeconds(s.MaxStoppedAge) })

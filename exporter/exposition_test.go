@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,7 +24,7 @@ import (
 )
 
 // odd is a report of disks with all that can be odd about their labels and values.
-func odd() (checker.Report, config.Config) {
+func odd() (r checker.Report, _ config.Config) {
 	snapshot := &zfs.Snapshot{Name: "autosnap_2026-03-29_11:00:00_hourly", Creation: start.Add(-3661e9)}
 	running := func(value string) zfs.Property { return zfs.Property{Value: value, Source: zfs.SourceReceived} }
 	disks := []checker.Disk{
@@ -39,6 +40,7 @@ func odd() (checker.Report, config.Config) {
 	cfg := config.Default()
 	cfg.Sources = []config.Source{{Dataset: "tank/a", Origin: "rpool/da\"ta", Cluster: "ea\\st"}}
 	pools := []checker.Pool{{Name: "tank", ReadAt: start, Disks: disks}}
+	defer func() { r.Guests[0].Name = "we\"b\\01" }()
 	return checker.Assemble(pools, checker.NewPolicy(cfg), start), cfg
 }
 
@@ -54,15 +56,22 @@ func TestTextIsThatOfClientGolang(t *testing.T) {
 			registry.MustRegister(collector{report: func() checker.Report { return of }, config: cfg})
 			families, err := registry.Gather()
 			require.NoError(t, err)
-			var want, got bytes.Buffer
+			var want, got, wantGuests, gotGuests bytes.Buffer
+			guests := expfmt.NewEncoder(&wantGuests, expfmt.NewFormat(expfmt.TypeTextPlain))
 			encoder := expfmt.NewEncoder(&want, expfmt.NewFormat(expfmt.TypeTextPlain))
 			for _, f := range families {
 				if strings.HasPrefix(f.GetName(), "snapwatch_disk_") {
 					require.NoError(t, encoder.Encode(f))
 				}
+				if strings.HasPrefix(f.GetName(), "snapwatch_guest_") {
+					require.NoError(t, guests.Encode(f))
+				}
 			}
 			require.NoError(t, writeDisks(&got, of, cfg))
 			require.Equal(t, want.String(), got.String())
+			require.NoError(t, writeGuests(&gotGuests, of.Guests))
+			lines := func(b bytes.Buffer) []string { return slices.Sorted(strings.Lines(b.String())) }
+			require.Equal(t, lines(wantGuests), lines(gotGuests), "those of guests are the same, in another order")
 		})
 	}
 }

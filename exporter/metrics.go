@@ -2,6 +2,7 @@ package exporter
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -68,9 +69,9 @@ var (
 )
 
 // catalogue are all metrics of the exporter's own.
-var catalogue = append([]metric{
-	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskMaxStoppedAge, diskMaxInitialReceive, diskCreated, diskOwned, diskInfo,
-}, poolCatalogue...)
+var catalogue = slices.Concat([]metric{
+	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskMaxStoppedAge, diskMaxInitialReceive, diskCreated, diskOwned, diskInfo, diskComparison, diskLag,
+}, guestCatalogue, ownerCatalogue, poolCatalogue)
 
 // poolCatalogue are those of them that are not about disks.
 var poolCatalogue = []metric{poolState, poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, timeSeconds}

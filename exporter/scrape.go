@@ -72,7 +72,7 @@ func (h textHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	report := h.store.Report()
 	pools := prometheus.NewRegistry()
-	pools.MustRegister(poolCollector{report})
+	pools.MustRegister(poolCollector{report}, ownerCollector{report})
 	families, err := prometheus.Gatherers{h.others, pools}.Gather()
 	if err != nil {
 		h.log.Error("metrics not collected", "err", err)
@@ -90,6 +90,9 @@ func (h textHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err == nil {
 		err = writeDisks(out, report, h.store.settings.Config)
+	}
+	if err == nil {
+		err = writeGuests(out, report.Guests)
 	}
 	if err == nil {
 		err = out.Close()

@@ -28,6 +28,8 @@ type Store struct {
 	pools     map[string]*pool
 	inventory *inventoryFile
 	guests    reader[pve.Owners]
+	looked    lookedAt
+	asking    asking
 	// histories and runs are for the page.
 	histories  *histories
 	runs       reader[page.LastRun]
@@ -49,6 +51,8 @@ type Settings struct {
 	Owners func() (pve.Owners, error)
 	// NoGuests is true where no guests can be: the host is no Proxmox node.
 	NoGuests bool
+	// Ask asks the nodes that may own the disks; nil where none is named.
+	Ask Ask
 	// Living says whether a guest lives here; nil where that cannot be told.
 	Living Living
 	// Runs tells of the runs of snap on this host; without a Last there are none.
@@ -120,6 +124,8 @@ func (s *Store) Refresh(ctx context.Context) {
 	case <-tidied:
 	case <-ctx.Done():
 	}
+	s.lookAtGuests(ctx)
+	s.askLater()
 }
 
 func (s *Store) targets() scan.Targets {
@@ -175,6 +181,7 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	// Round drops the monotonic clock, which stands still while a machine sleeps: what
 	// was read before a jump of the wall clock is not reused.
 	p.remember(result)
+	s.looked.see(p.good.Disks, result.Disks)
 	p.tried, p.endedAt, p.scanning = result, s.settings.Scanner.Now().Round(0), nil
 	switch {
 	case result.Problem == "":
@@ -214,9 +221,25 @@ func (s *Store) tidy() {
 
 // Report judges what was last read of every pool, at the time it is called. It
 // reads nothing.
-func (s *Store) Report() checker.Report {
+func (s *Store) Report() checker.Report { return s.judge(s.pooled()) }
+
+func (s *Store) judge(pools []checker.Pool) checker.Report {
+	now := s.settings.Scanner.Now()
+	r := checker.Assemble(pools, s.policy, now, s.inventory.notes(now)...)
+	if s.settings.Ask == nil {
+		return r
+	}
+	said, nodes := s.asking.answers(now, s.settings.MaxDataAge)
+	if len(nodes) == 0 {
+		return r // not yet
+	}
+	return r.WithOwners(s.policy, said, nodes...)
+}
+
+// pooled are the pools as they are known now, with the disks that were here before.
+func (s *Store) pooled() []checker.Pool {
 	known := s.inventory.disks() // before the pools: what is remembered meanwhile is no disk that they lack
-	pools, now := s.current(), s.settings.Scanner.Now()
+	pools := s.current()
 	read := make([]int, len(pools))
 	for i := range pools {
 		read[i] = len(pools[i].Disks)
@@ -226,7 +249,7 @@ func (s *Store) Report() checker.Report {
 	for i := range pools {
 		s.setOwned(owners, pools[i].Disks[read[i]:]) // each scan says it of those that it read
 	}
-	return checker.Assemble(pools, s.policy, now, s.inventory.notes(now)...)
+	return s.looked.with(pools)
 }
 
 // current is what is known of each pool now: the last scan's result or, where that

@@ -12,7 +12,7 @@ import (
 )
 
 // Checkmk prints the report as a Checkmk local check: one service a pool,
-// worded like the Nagios output, and one for what is about no pool.
+// worded like the Nagios output, one for all guests, and one for what is about neither.
 func Checkmk(w io.Writer, r checker.Report) error {
 	var b strings.Builder
 	for _, pool := range r.Pools {
@@ -20,6 +20,15 @@ func Checkmk(w io.Writer, r checker.Report) error {
 		// An empty pool is no fault where other pools hold disks.
 		state := checker.Worst(part.States()...)
 		fmt.Fprintf(&b, "%d \"snapwatch %s\" %s %s\n", state, pool.Name, checkmkMetrics(part), text.Plain(checkmkText(state, part)))
+	}
+	if len(r.Guests) > 0 {
+		part := checker.Report{Now: r.Now, Guests: r.Guests}
+		state := checker.Worst(part.States()...)
+		words := fmt.Sprintf("%d of %d guests whole", r.CountGuests(checker.GuestWhole), len(r.Guests))
+		for _, line := range (Nagios{Verbosity: 1}).lines(part) {
+			words += `\n` + line
+		}
+		fmt.Fprintf(&b, "%d \"snapwatch guests\" guests=%d|torn=%d %s\n", state, len(r.Guests), r.CountGuests(checker.GuestTorn), text.Plain(text.Clip(state.String()+": "+words, packet)))
 	}
 	if len(r.Notes) > 0 || len(r.Disks) == 0 {
 		rest := checker.Report{Now: r.Now, Notes: r.Notes}

@@ -53,7 +53,7 @@ func TestFirstLineSaysTheStateAndIsShort(t *testing.T) {
 		first, _, _ := strings.Cut(b.String(), "\n")
 		assert.True(t, strings.HasPrefix(first, r.State().String()+": "), first)
 		text, perf, _ := strings.Cut(first, " | ")
-		assert.Less(t, len(text), 200)
+		assert.Less(t, len(text), 220)
 		assert.NotContains(t, perf, "|")
 		assert.Equal(t, 1, strings.Count(b.String(), "|"), "only before the performance data")
 	}

@@ -81,6 +81,11 @@ func (n Nagios) lines(r checker.Report) []string {
 		}
 		lines = append(lines, prefix+": "+n.text(note.Text))
 	}
+	for _, g := range r.Guests {
+		if g.Alone || n.Verbosity > 1 || (n.Verbosity == 1 && g.State != checker.OK) {
+			lines = append(lines, fmt.Sprintf("%s guest %s %s: %s", g.State, g.Number(), g.Verdict, n.text(g.Reason)))
+		}
+	}
 	for _, d := range r.Disks {
 		switch {
 		case n.Verbosity > 1 || (n.Verbosity == 1 && d.State != checker.OK):
@@ -103,13 +108,19 @@ func (n Nagios) text(reason string) string {
 
 // metrics are the performance data: few by default, since some consumers cut them.
 func (n Nagios) metrics(r checker.Report) []Metric {
-	m := []Metric{
+	var m []Metric
+	if r.Guests != nil {
+		m = append(m, Metric{Label: "guests", Value: int64(len(r.Guests))},
+			Metric{Label: "incomplete", Value: int64(r.CountGuests(checker.GuestIncomplete))},
+			Metric{Label: "torn", Value: int64(r.CountGuests(checker.GuestTorn))})
+	}
+	m = append(m, []Metric{
 		{Label: "disks", Value: int64(len(r.Disks))},
 		{Label: "stopped", Value: int64(r.Count(checker.Stopped))},
 		{Label: "unproven", Value: int64(r.Unproven())},
 		{Label: "stale", Value: int64(r.Count(checker.Stale))},
 		{Label: "missing", Value: int64(r.Count(checker.Missing))},
-	}
+	}...)
 	if d := r.Oldest(); d != nil {
 		m = append([]Metric{ageMetric("oldest_age", *d)}, m...)
 	}

@@ -35,6 +35,11 @@ func (t Table) Write(w io.Writer, r checker.Report) error {
 	for _, n := range r.Notes {
 		t.line(&b, n.State.Colour(), n.State.String(), ": "+text.Plain(n.Text))
 	}
+	for _, g := range r.Guests {
+		if g.State != checker.OK {
+			t.line(&b, g.Colour(), g.State.String(), fmt.Sprintf(" guest %s %s: %s", g.Number(), g.Verdict, text.Plain(g.Reason)))
+		}
+	}
 	t.disks(&b, r.Disks)
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -21,19 +21,29 @@ import (
 // maxDocument is the largest answer of an exporter that is read, in bytes.
 const maxDocument = 16 << 20
 
-// Pools reads the facts from the exporter at a URL instead of from zfs. The exporter is told
+// Facts are what an exporter has read, and what it was told by the nodes that may own the
+// disks, as of [checker.Document.Said].
+type Facts struct {
+	Pools []checker.Pool
+	Said  map[string][]checker.Evidence
+	Nodes []checker.NodeAnswer
+}
+
+// Read reads the facts from the exporter at a URL instead of from zfs. The exporter is told
 // how long it is waited for. The judgement is left to the caller: its own limits and its own
 // clock decide.
-func Pools(ctx context.Context, base string, timeout time.Duration) ([]checker.Pool, error) {
+func Read(ctx context.Context, base string, timeout time.Duration) (f Facts, err error) {
 	doc, err := fetch(ctx, base, timeout)
 	if err != nil {
-		return nil, fmt.Errorf("exporter %s: %w", base, err)
+		return f, fmt.Errorf("exporter %s: %w", base, err)
 	}
-	pools, err := doc.Facts()
+	if f.Pools, err = doc.Facts(); err == nil {
+		f.Said, f.Nodes, err = doc.Said()
+	}
 	if err != nil {
-		return nil, fmt.Errorf("exporter %s: %w", base, err)
+		return f, fmt.Errorf("exporter %s: %w", base, err)
 	}
-	return pools, nil
+	return f, nil
 }
 
 func fetch(ctx context.Context, base string, timeout time.Duration) (checker.Document, error) {

@@ -13,18 +13,18 @@ import (
 
 // An exporter that does not know how long it is waited for would wait for a pool that
 // hangs until nobody listens any more.
-func TestPoolsTellsTheExporterHowLongItWaits(t *testing.T) {
+func TestReadTellsTheExporterHowLongItWaits(t *testing.T) {
 	var told string
 	exporter := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		told = r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds")
 	}))
 	defer exporter.Close()
-	_, err := Pools(t.Context(), exporter.URL, 7500*time.Millisecond)
+	_, err := Read(t.Context(), exporter.URL, 7500*time.Millisecond)
 	assert.Error(t, err, "an empty answer is none")
 	assert.Equal(t, "7.500", told)
 }
 
-func TestPoolsRefusesWhatIsNoExporter(t *testing.T) {
+func TestReadRefusesWhatIsNoExporter(t *testing.T) {
 	live := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/redirect"):
@@ -47,7 +47,7 @@ func TestPoolsRefusesWhatIsNoExporter(t *testing.T) {
 		live.URL + "/redirect": "302", live.URL + "/version": "version 7", live.URL + "/nopool": "pool is not in",
 		live.URL + "/nodisk": "is no disk", live.URL + "/huge": "larger than", live.URL + "/x": "418",
 	} {
-		_, err := Pools(t.Context(), url, time.Minute)
+		_, err := Read(t.Context(), url, time.Minute)
 		assert.ErrorContains(t, err, want, url)
 	}
 }

@@ -80,31 +80,37 @@ func NewOwners(c config.Owners) (Owners, error) {
 func (o Owners) Configured() bool { return len(o.urls) > 0 }
 
 // Ask asks every node, all at the same time, about the report's disks that can be
-// compared, and returns what they say by the disk's dataset here. originOf tells
-// where a dataset comes from, as [config.Watch.OriginOf]. It returns within the
+// compared, and returns what they say by the disk's dataset here, and what guests they have.
+// originOf tells where a dataset comes from, as [config.Watch.OriginOf]. It returns within the
 // timeout; a node that cannot be asked says so in each disk's evidence.
-func (o Owners) Ask(ctx context.Context, timeout time.Duration, r checker.Report, originOf func(dataset string) (cluster, origin string)) map[string][]checker.Evidence {
+func (o Owners) Ask(ctx context.Context, timeout time.Duration, r checker.Report, originOf func(dataset string) (cluster, origin string)) (said map[string][]checker.Evidence, nodes []checker.NodeAnswer) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	request, datasets := checker.NewCompareRequest(r, originOf)
 	answers := make([][]checker.Evidence, len(o.urls))
+	nodes = make([]checker.NodeAnswer, len(o.urls))
 	var asking sync.WaitGroup
 	for i, u := range o.urls {
-		asking.Go(func() { answers[i] = o.node(ctx, u, timeout, request) })
+		asking.Go(func() { answers[i], nodes[i] = o.node(ctx, u, timeout, request) })
 	}
 	asking.Wait()
-	said := map[string][]checker.Evidence{}
+	for i := range nodes {
+		if nodes[i].Failure == "" {
+			nodes[i].At = r.Now
+		}
+	}
+	said = map[string][]checker.Evidence{}
 	for _, answer := range answers {
 		for i, dataset := range datasets {
 			answer[i].Cluster, _ = originOf(dataset)
 			said[dataset] = append(said[dataset], answer[i])
 		}
 	}
-	return said
+	return said, nodes
 }
 
 // node asks one node. What goes wrong is its answer about each disk.
-func (o Owners) node(ctx context.Context, u *url.URL, timeout time.Duration, request checker.CompareRequest) []checker.Evidence {
+func (o Owners) node(ctx context.Context, u *url.URL, timeout time.Duration, request checker.CompareRequest) ([]checker.Evidence, checker.NodeAnswer) {
 	answer, err := o.post(ctx, u, timeout, request)
 	if err == nil {
 		var all []checker.Evidence
@@ -112,14 +118,14 @@ func (o Owners) node(ctx context.Context, u *url.URL, timeout time.Duration, req
 			for i := range all {
 				all[i].Node = u.Host
 			}
-			return all
+			return all, answer.Node(u.Host)
 		}
 	}
 	failed := make([]checker.Evidence, len(request.Disks))
 	for i := range failed {
 		failed[i] = checker.Evidence{Node: u.Host, Failure: text.Clip(text.Plain(failure(err)), 200)}
 	}
-	return failed
+	return failed, checker.NodeAnswer{Node: u.Host, Failure: text.Clip(text.Plain(failure(err)), 200)}
 }
 
 // failure leaves out the method and the URL, which the client puts before its

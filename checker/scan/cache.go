@@ -19,6 +19,8 @@ type Cache struct {
 	pending map[string]pendingReceive
 	// slow are the datasets whose list took all the time that there was.
 	slow map[string]bool
+	// guests is what was looked up of guests' disks.
+	guests guestCache
 	// unsaved is true when an entry changed since the last Save.
 	unsaved bool
 }

@@ -19,6 +19,7 @@ type cacheFile struct {
 	Newest  map[string]cacheLine      `json:"newest"`
 	Pending map[string]pendingReceive `json:"pending,omitempty"`
 	Slow    []string                  `json:"slow,omitempty"`
+	Guests  guestCache                `json:"guests,omitzero"`
 }
 
 type cacheLine struct {
@@ -96,6 +97,7 @@ func LoadCache(path string) (*Cache, error) {
 			return NewCache(), fmt.Errorf("cache %s ignored: %w", path, err)
 		}
 	}
+	c.guests = file.Guests
 	if file.Pending != nil {
 		c.pending = file.Pending
 	}
@@ -127,7 +129,7 @@ func (c *Cache) cacheFile() cacheFile {
 			file.Newest[dataset] = newCacheLine(k)
 		}
 	}
-	file.Pending = maps.Clone(c.pending)
+	file.Pending, file.Guests = maps.Clone(c.pending), c.guests.lasting()
 	file.Slow = sortedKeys(c.slow)
 	return file
 }

@@ -70,9 +70,9 @@ func TestCheckExitStatus(t *testing.T) {
 		status int
 		first  string
 	}{
-		"ok":                  {[]zfstest.Dataset{fresh, stopped}, "", 0, "OK: 1 of 2 disks fresh, oldest vm-100-disk-0 1h (limit 2h); 1 stopped (unproven) | 'oldest_age'=3600s;"},
-		"warning":             {[]zfstest.Dataset{vm(100, "hourly", 3*time.Hour), stopped}, "", 1, "WARNING: 1 of 2 disks stale, oldest vm-100-disk-0 3h (limit 2h); 1 stopped (unproven) | "},
-		"critical":            {[]zfstest.Dataset{fresh, vm(102, "daily", 7*time.Hour)}, "", 2, "CRITICAL: 1 of 2 disks stale, oldest vm-102-disk-0 7h (limit 6h) | "},
+		"ok":                  {[]zfstest.Dataset{fresh, stopped}, "", 0, "OK: 1 of 2 guests whole, 1 of 2 disks fresh, oldest vm-100-disk-0 1h (limit 2h); 1 stopped (unproven) | 'oldest_age'=3600s;"},
+		"warning":             {[]zfstest.Dataset{vm(100, "hourly", 3*time.Hour), stopped}, "", 1, "WARNING: 1 of 2 guests stale, 1 of 2 disks stale, oldest vm-100-disk-0 3h (limit 2h); 1 stopped (unproven) | "},
+		"critical":            {[]zfstest.Dataset{fresh, vm(102, "daily", 7*time.Hour)}, "", 2, "CRITICAL: 1 of 2 guests stale, 1 of 2 disks stale, oldest vm-102-disk-0 7h (limit 6h) | "},
 		"nothing":             {nil, "", 3, "UNKNOWN: no disk found | "},
 		"-w":                  {[]zfstest.Dataset{fresh}, "-w 30m", 1, "WARNING: "},
 		"-w in seconds":       {[]zfstest.Dataset{fresh}, "-w 1800 -c 3599", 2, "CRITICAL: "},
@@ -89,8 +89,10 @@ func TestCheckExitStatus(t *testing.T) {
 		"-h":                  {[]zfstest.Dataset{fresh}, "-h", 3, "Usage: snapwatch check"},
 		"-V":                  {[]zfstest.Dataset{fresh}, "-V", 3, "devel"},
 		"timeout in seconds":  {[]zfstest.Dataset{fresh}, "-t 8", 0, "OK: "},
-		"one guest":           {[]zfstest.Dataset{fresh, vm(102, "daily", 7*time.Hour)}, "--vmid 100", 0, "OK: 1 of 1 disks fresh"},
-		"no such guest":       {[]zfstest.Dataset{fresh}, "--vmid 100 --vmid 7", 3, "UNKNOWN: no disk matches --vmid 7"},
+		"one guest":           {[]zfstest.Dataset{fresh, vm(102, "daily", 7*time.Hour)}, "--vmid 100", 0, "OK: 1 of 1 guests whole, 1 of 1 disks fresh"},
+		"a guest":             {[]zfstest.Dataset{fresh, vm(102, "daily", 7*time.Hour)}, "--guest 102", 2, "CRITICAL: 1 of 1 guests stale, 1 of 1 disks stale"},
+		"no such name":        {[]zfstest.Dataset{fresh}, "--guest web01", 3, "UNKNOWN: no disk matches --guest \"web01\""},
+		"no guest of a name":  {[]zfstest.Dataset{fresh}, "--vmid 100 --vmid 7", 3, "UNKNOWN: no disk matches --vmid 7"},
 		"by name":             {[]zfstest.Dataset{fresh, stopped}, "--disk vm-100-*", 0, "OK: 1 of 1 disks fresh"},
 		"a pool that is not":  {[]zfstest.Dataset{fresh}, "--pool tnak", 2, "CRITICAL: pool tnak missing"},
 		"quiet":               {[]zfstest.Dataset{fresh}, "--quiet", 0, ""},
@@ -103,7 +105,7 @@ func TestCheckExitStatus(t *testing.T) {
 		"usage error, json":   {[]zfstest.Dataset{fresh}, "-w 2h -c 1h --format json", 3, "{"},
 		"json":                {[]zfstest.Dataset{fresh}, "--format json", 0, "{"},
 		"commands run":        {[]zfstest.Dataset{fresh}, "-vvv", 0, "OK: "},
-		"each disk, perfdata": {[]zfstest.Dataset{fresh}, "--perfdata disks", 0, "OK: 1 of 1 disks fresh, oldest vm-100-disk-0 1h (limit 2h) | 'oldest_age'=3600s;7200;21600;0 'disks'=1;;;0 'stopped'=0;;;0 'unproven'=0;;;0 'stale'=0;;;0 'missing'=0;;;0 'tank/vm-100-disk-0'=3600s;7200;21600;0"},
+		"each disk, perfdata": {[]zfstest.Dataset{fresh}, "--perfdata disks", 0, "OK: 1 of 1 guests whole, 1 of 1 disks fresh, oldest vm-100-disk-0 1h (limit 2h) | 'oldest_age'=3600s;7200;21600;0 'guests'=1;;;0 'incomplete'=0;;;0 'torn'=0;;;0 'disks'=1;;;0 'stopped'=0;;;0 'unproven'=0;;;0 'stale'=0;;;0 'missing'=0;;;0 'tank/vm-100-disk-0'=3600s;7200;21600;0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, c.disks...)
@@ -126,7 +128,7 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 		begun := time.Now()
 		status, first := s.check("-t", "2s")
 		assert.Equal(t, 3, status)
-		assert.Equal(t, "UNKNOWN: pool tank unreadable, no disk found | 'disks'=0;;;0 'stopped'=0;;;0 'unproven'=0;;;0 'stale'=0;;;0 'missing'=0;;;0", first)
+		assert.Equal(t, "UNKNOWN: pool tank unreadable, no disk found | 'guests'=0;;;0 'incomplete'=0;;;0 'torn'=0;;;0 'disks'=0;;;0 'stopped'=0;;;0 'unproven'=0;;;0 'stale'=0;;;0 'missing'=0;;;0", first)
 		assert.Less(t, time.Since(begun), 6*time.Second)
 		if i == 0 {
 			assert.Contains(t, s.out.String(), "took too long")
@@ -179,7 +181,7 @@ func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	require.NoError(t, seen.Save(s.seen))
 	status, first := s.check()
 	assert.Equal(t, 2, status)
-	assert.True(t, strings.HasPrefix(first, "CRITICAL: pool lost missing, 2 of 3 disks missing"), first)
+	assert.True(t, strings.HasPrefix(first, "CRITICAL: 2 of 3 guests incomplete, pool lost missing, 2 of 3 disks missing"), first)
 
 	s.out.Reset()
 	require.Equal(t, 0, execute([]string{"forget", "tank/vm-200-disk-0", "lost", "--state-dir", filepath.Dir(s.seen)}, s.environment))
@@ -238,7 +240,7 @@ func TestCheckRemembersTheDisksItSaw(t *testing.T) {
 	for range 2 {
 		status, first = s.check()
 		assert.Equal(t, 2, status)
-		assert.Contains(t, first, "CRITICAL: 1 of 2 disks missing")
+		assert.Contains(t, first, "CRITICAL: 1 of 2 guests incomplete, 1 of 2 disks missing")
 	}
 	status, _ = s.check("--vmid", "100")
 	assert.Equal(t, 0, status)
@@ -351,10 +353,10 @@ func TestCheckWithoutZFS(t *testing.T) {
 func TestCheckUsesTheConfiguration(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 3*time.Hour), vm(101, "hourly", 30*time.Hour))
 	for text, want := range map[string]string{
-		"limits: {warning: 4h}\noverrides: [{vmid: 101, warning: 2d, critical: 3d}]\n": "OK: 2 of 2 disks fresh",
-		"ignore: [vm-101-*]\n": "WARNING: 1 of 2 disks stale",
-		"maintenance: [{pool: tank, until: 2026-03-29T13:00:00Z}]\n": "OK: 0 of 2 disks fresh; 2 excluded",
-		"maintenance: [{pool: tank, until: 2026-03-29T11:00:00Z}]\n": "CRITICAL: 2 of 2 disks stale, the maintenance of pool tank ended",
+		"limits: {warning: 4h}\noverrides: [{vmid: 101, warning: 2d, critical: 3d}]\n": "OK: 2 of 2 guests whole, 2 of 2 disks fresh",
+		"ignore: [vm-101-*]\n": "WARNING: 1 of 2 guests stale, 1 of 2 disks stale",
+		"maintenance: [{pool: tank, until: 2026-03-29T13:00:00Z}]\n": "OK: 0 of 2 guests whole, 0 of 2 disks fresh; 2 excluded",
+		"maintenance: [{pool: tank, until: 2026-03-29T11:00:00Z}]\n": "CRITICAL: 2 of 2 guests stale, the maintenance of pool tank ended",
 		"maintenance: [{pool: tank}]\n":                              "UNKNOWN: config ",
 		"limit: {}\n":                                                "UNKNOWN: config ",
 		"overrides: [{vmid: 101, warning: 7h}]\n":                    "UNKNOWN: config ",

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"snapwatch/checker"
+	"snapwatch/checker/remote"
 	"snapwatch/checker/scan"
 	"snapwatch/exporter"
 	"snapwatch/internal/pve"
@@ -52,7 +54,18 @@ func (c *exporterCmd) Run(env *environment) error {
 		log.Warn("nothing will be remembered over a restart", "err", err)
 		c.StateDir = ""
 	}
+	nodes, err := remote.NewOwners(cfg.Owners)
+	if err != nil {
+		return err
+	}
+	var ask exporter.Ask
+	if nodes.Configured() {
+		ask = func(ctx context.Context, timeout time.Duration, r checker.Report) (map[string][]checker.Evidence, []checker.NodeAnswer) {
+			return nodes.Ask(ctx, timeout, r, cfg.OriginOf)
+		}
+	}
 	store := exporter.NewStore(exporter.Settings{
+		Ask:      ask,
 		Config:   cfg,
 		Scanner:  scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now},
 		Owners:   env.PVE.Owners,

@@ -24,9 +24,10 @@ type limitFlags struct {
 
 // filterFlags say which disks are asked for.
 type filterFlags struct {
-	Pool []string `placeholder:"NAME" help:"Only this pool; may be repeated."`
-	VMID []int    `name:"vmid" placeholder:"N" help:"Only this guest's disks; may be repeated."`
-	Disk []string `placeholder:"PATTERN" help:"Only disks with this dataset or last component, a shell pattern; may be repeated."`
+	Pool  []string `placeholder:"NAME" help:"Only this pool; may be repeated."`
+	VMID  []int    `name:"vmid" placeholder:"N" help:"Only this guest's disks; may be repeated."`
+	Guest []string `placeholder:"N|NAME" help:"Only this guest and its disks, by number or name; may be repeated."`
+	Disk  []string `placeholder:"PATTERN" help:"Only disks with this dataset or last component, a shell pattern; may be repeated."`
 }
 
 // sourceFlags say where the facts come from.
@@ -95,30 +96,40 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	if cfg.Role == "replica" {
 		r.copies = []string{""}
 	}
-	var pools []checker.Pool
+	var facts remote.Facts
 	var notes []checker.Note
 	if q.From != "" {
 		stage.Store("asking " + q.From)
 		policy.MaxDataAge = checker.DefaultMaxDataAge
-		pools, err = remote.Pools(here, q.From, share)
+		facts, err = remote.Read(here, q.From, share)
 	} else {
-		pools, notes, err = q.scan(here, env, cfg, stage)
+		facts.Pools, notes, err = q.scan(here, env, cfg, policy, stage)
 	}
 	if err != nil {
 		return result{err: err}
 	}
-	filter := checker.Filter{Pools: q.Pool, VMIDs: q.VMID, Disks: q.Disk}
-	r.report = filter.Apply(checker.Assemble(pools, policy, env.Now(), notes...))
+	r.report = q.filter().Apply(checker.Assemble(facts.Pools, policy, env.Now(), notes...))
 	if nodes.Configured() {
 		stage.Store("asking the nodes that may own the disks")
-		r.evidence = nodes.Ask(ctx, max(limit-time.Since(begun), time.Millisecond), r.report, cfg.OriginOf)
-		r.report = r.report.WithOwners(policy, r.evidence)
+		facts.Said, facts.Nodes = nodes.Ask(ctx, max(limit-time.Since(begun), time.Millisecond), r.report, cfg.OriginOf)
+	}
+	if len(facts.Nodes) > 0 {
+		r.evidence = facts.Said
+		r.report = r.report.WithOwners(policy, facts.Said, facts.Nodes...)
+	}
+	if len(q.Guest) > 0 {
+		r.report = checker.Filter{Guests: q.Guest}.Apply(r.report)
 	}
 	return r
 }
 
+// filter selects what is asked for, but for guests: the nodes say what they are called.
+func (q query) filter() checker.Filter {
+	return checker.Filter{Pools: q.Pool, VMIDs: q.VMID, Disks: q.Disk}
+}
+
 // scan reads zfs.
-func (q query) scan(ctx context.Context, env *environment, cfg config.Config, stage *atomic.Value) ([]checker.Pool, []checker.Note, error) {
+func (q query) scan(ctx context.Context, env *environment, cfg config.Config, policy checker.Policy, stage *atomic.Value) ([]checker.Pool, []checker.Note, error) {
 	stage.Store("reading what was seen before")
 	memory, notes := q.remember(env.Now())
 	stage.Store("looking for pools")
@@ -136,6 +147,12 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, st
 	}
 	pools := scanner.All(ctx, targets)
 	memory.learn(pools, env.Now())
+	setOwned(ctx, env, pools, q.whose)
+	memory.known.Recall(pools, targets)
+	if len(q.Pool) == 0 && len(q.Disk) == 0 {
+		stage.Store("looking up what guests' disks have in common")
+		pools = scanner.LookAtGuests(ctx, pools, func(pools []checker.Pool) checker.Report { return checker.Assemble(pools, policy, env.Now()) })
+	}
 	left := time.Duration(0)
 	if until, ok := ctx.Deadline(); ok {
 		left = time.Until(until)
@@ -144,8 +161,6 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, st
 	if !kept {
 		forgetPending(pools)
 	}
-	setOwned(ctx, env, pools, q.whose)
-	memory.known.Recall(pools, targets)
 	notes = append(notes, more...)
 	if q.ran != nil {
 		notes = append(notes, q.ran.notes()...)

@@ -92,7 +92,7 @@ type count struct {
 func newView(f Facts, q query) view {
 	v := view{
 		Host: f.Host, Version: f.Version, MetricsPath: f.MetricsPath,
-		Now: f.Report.Now, State: f.Report.State(), Summary: f.Report.Summary(), Notes: f.Report.Notes,
+		Now: f.Report.Now, State: f.Report.State(), Summary: f.Report.Summary(), Notes: notes(f.Report),
 		Query: q, Disks: len(f.Report.Disks), Run: f.Run,
 		States: stateCounters(f.Report.Disks, q), Verdicts: verdictCounters(f.Report.Disks, q), Heads: heads(q),
 	}
@@ -250,3 +250,14 @@ func open(f Facts, dataset string) *openDisk {
 
 // path is a dataset's name up to its last component, with the slash.
 func path(dataset string) string { return strings.TrimSuffix(dataset, zfs.Base(dataset)) }
+
+// notes are the report's, and the guests that alarm though no disk does as much.
+func notes(r checker.Report) []checker.Note {
+	all := slices.Clone(r.Notes)
+	for _, g := range r.Guests {
+		if g.Alone {
+			all = append(all, checker.Note{State: g.State, Text: fmt.Sprintf("guest %s is %s: %s", g.Number(), g.Verdict, g.Reason)})
+		}
+	}
+	return all
+}

@@ -23,6 +23,14 @@ func (k Kind) configDir() string {
 	return "lxc"
 }
 
+// nameKey is the key of a guest's name.
+func (k Kind) nameKey() string {
+	if k == QEMU {
+		return "name"
+	}
+	return "hostname"
+}
+
 // ID names a guest as Proxmox and its exporters do.
 type ID struct {
 	VMID int
@@ -35,6 +43,8 @@ func (id ID) String() string { return fmt.Sprintf("%s/%d", id.Kind, id.VMID) }
 type Config struct {
 	ID
 	Template bool
+	// Name is what people call the guest, "" where it has none.
+	Name string
 	// Lock is Proxmox's own mark for an operation under way, such as backup,
 	// migrate or rollback; "suspended" is a hibernated guest.
 	Lock string
@@ -146,6 +156,8 @@ func parseConfig(id ID, text string) Config {
 			odd = append(odd, strange(n, line)...)
 		case in == current && m[1] == "lock":
 			c.Lock = m[2]
+		case in == current && m[1] == id.Kind.nameKey():
+			c.Name = m[2]
 		case in == current && m[1] == "template":
 			is, ok := boolean(m[2])
 			if ok || id.Kind == LXC { // a container's value counts though it is none

@@ -15,7 +15,8 @@ func TestParseConfig(t *testing.T) {
 		want       Config
 	}{
 		{"empty", "", Config{}},
-		{"description", "#scsi0: data:vm-9-disk-0\n#lock: backup\nname: web\n", Config{}},
+		{"description", "#scsi0: data:vm-9-disk-0\n#lock: backup\nname: web\n", Config{Name: "web"}},
+		{"the name of a snapshot's part is the past", "[before]\nname: old\n", Config{Snapshots: []string{"before"}}},
 		{"lock", "lock: rollback\n", Config{Lock: "rollback"}},
 		{"template", "template: 1\n", Config{Template: true}},
 		{"no template", "template: 0\n", Config{}},

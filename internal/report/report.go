@@ -37,6 +37,8 @@ type Run struct {
 	Locked int `json:"locked,omitempty"`
 	// LeftFrozen are the guests, by VMID, that snapwatch froze and that may be frozen yet.
 	LeftFrozen []int `json:"left_frozen,omitempty"`
+	// Names are what people call the guests that are configured on the node, by VMID.
+	Names map[int]string `json:"guest_names,omitempty"`
 	// Tokens says of each disk with an interrupted receive since when prune knows.
 	Tokens map[string]time.Time `json:"tokens,omitempty"`
 }

@@ -45,7 +45,7 @@ func (j *journal) reportLate(parents map[string][]string, done []*pool, err erro
 	}
 }
 
-// reportGuests tells what of running guests no snapshot can cover, which guests have been
+// reportGuests tells what the guests are called, what of running ones no snapshot can cover, which guests have been
 // locked for long, and that Proxmox could not be asked.
 func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, pools []*pool, start time.Time) {
 	for _, warning := range g.Cluster.Warnings {
@@ -72,7 +72,11 @@ func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, poo
 	for _, p := range pools {
 		unread[p.name] = p.err != nil
 	}
+	j.report.Names = map[int]string{}
 	for vmid, config := range g.Cluster.Guests {
+		if config.Name != "" {
+			j.report.Names[vmid] = config.Name
+		}
 		if !g.Evidence[vmid].Alive() {
 			continue
 		}

@@ -31,6 +31,14 @@ func TestOddConfigurationIsTold(t *testing.T) {
 	j := testJournal()
 	j.reportGuests(snapper.NodeView{Cluster: pve.Cluster{Warnings: []string{"storage.cfg, line 3: odd"}}}, nil, nil, noon)
 	j.succeeded(noon)
+	assert.Empty(t, j.report.Names)
 	assert.Equal(t, []report.Problem{{Severity: report.Notice, Text: "storage.cfg, line 3: odd"}}, j.report.Problems)
 	assert.True(t, j.report.Success)
+}
+
+// What the guests are called is for those who may not read their configurations.
+func TestGuestsAreNamed(t *testing.T) {
+	j := testJournal()
+	j.reportGuests(snapper.NodeView{Cluster: pve.Cluster{Guests: map[int]pve.Config{100: {Name: "web01"}, 101: {}}}}, nil, nil, noon)
+	assert.Equal(t, map[int]string{100: "web01"}, j.report.Names)
 }

@@ -204,7 +204,7 @@ func TestMonitoring(t *testing.T) {
 	check := w.nrpe()
 	text, code := check()
 	assert.Zero(t, code)
-	assert.Contains(t, text, "OK: 1 of 2 disks fresh")
+	assert.Contains(t, text, "1 of 2 disks fresh")
 	owner, err := w.c.Output(w.ctx, "stat", "-c", "%U", "/run/lock/snapwatch-list-tc.lock")
 	require.NoError(t, err)
 	assert.Equal(t, "nagios\n", owner, "it ran as NRPE's user")
@@ -213,7 +213,7 @@ func TestMonitoring(t *testing.T) {
 	w.snap(w.a, "f4")
 	text, code = check()
 	assert.Equal(t, 1, code)
-	assert.Contains(t, text, "WARNING: 1 of 2 disks stale")
+	assert.Contains(t, text, "1 of 2 disks stale")
 	assert.Contains(t, text, "vm-100-disk-0")
 
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/owner.yaml", "datasets: [ta]\n"))

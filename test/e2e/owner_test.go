@@ -21,12 +21,12 @@ const webAuth = "basic_auth_users:\n  replica: $2a$04$/tau3y8neWEU1SjYyYNOzuzRum
 
 // owners starts exporters on A and B, each for its own pool, and lets C's check ask
 // both, over the network, where names are told only to who has the password.
-func (w *world) owners() {
+func (w *world) owners() (exporters []*site.Process) {
 	w.t.Helper()
 	for _, node := range []*site.Site{w.a, w.b} {
 		require.NoError(w.t, node.WriteFile("/etc/snapwatch/owner.yaml", "datasets: ["+node.Pool+"]\n"))
 		require.NoError(w.t, node.WriteFile("/etc/snapwatch/web.yaml", webAuth))
-		w.exporter(node, "--config=/etc/snapwatch/owner.yaml", "--web.config.file=/etc/snapwatch/web.yaml", "--web.listen-address=:10191")
+		exporters = append(exporters, w.exporter(node, "--config=/etc/snapwatch/owner.yaml", "--web.config.file=/etc/snapwatch/web.yaml", "--web.listen-address=:10191"))
 	}
 	require.NoError(w.t, w.c.WriteFile("/etc/snapwatch/password", "replica\n"))
 	require.NoError(w.t, w.c.WriteFile("/etc/snapwatch/compare.yaml", `datasets: [tc]
@@ -36,6 +36,7 @@ owners:
   user: replica
   password_file: /etc/snapwatch/password
 `))
+	return exporters
 }
 
 // said is what a check found: pools by their names, disks by their datasets.

@@ -90,7 +90,7 @@ func TestReplicaVerdicts(t *testing.T) {
 	verdict("tc/"+seeded, "receiving", "OK", "not compared")
 	verdict("tc/"+broken, "stale", "CRITICAL", "lagging")
 	assert.Contains(t, then.disks["tc/"+broken].Reason, "a receive is pending")
-	verdict("tc/"+reused, "stopped", "CRITICAL", "lagging")
+	verdict("tc/"+reused, "stale", "CRITICAL", "lagging") // its owner says that it is alive
 	verdict("tc/"+moved, "stale", "CRITICAL", "lagging")
 	verdict("tc/new/"+moved, "fresh", "OK", "in sync")
 	verdict("tc/"+deleted, "stopped", "UNKNOWN", "no owner") // nothing of it is left to show that A had it

@@ -171,7 +171,7 @@ var mutants = []mutant{
 	{"checker/scan/inventory.go", `names[disk.Pool] == ""`, `names[disk.Pool] != ""`, "miss a pool under its old name"},
 	{"checker/judge.go", `ahead > clockSlack {`, `ahead > 100*clockSlack {`, "believe a snapshot of the future"},
 	{"checker/judge.go", `return c.disk.HostClock.After(c.now.Add(clockSlack))`, `return false && c.disk.HostClock.After(c.now.Add(clockSlack))`, "believe a clock that went back"},
-	{"checker/report.go", `c.Outcome == OutcomeOrphaned && (d.Verdict == Stale || d.Verdict == Never)`, `d.Verdict == Stale || d.Verdict == Never`, "call any stale disk orphaned"},
+	{"checker/withowners.go", `c.Outcome == OutcomeOrphaned && (d.Verdict == Stale || d.Verdict == Never)`, `d.Verdict == Stale || d.Verdict == Never`, "call any stale disk orphaned"},
 	{"checker/judge.go", `	case Stopped:
 		return c.stopped()
 	case Stale:
@@ -191,14 +191,31 @@ var mutants = []mutant{
 	case`, `	case critical.exceeded(age) && !warning.exceeded(age):
 		return BeyondCritical, critical
 	case`, "ask for the warning first"},
-	{"checker/compare.go", `max(0, e.Newest.Creation.Sub(d.Newest.Creation))`, `max(0, d.Newest.Creation.Sub(e.Newest.Creation))`, "measure the lag backwards"},
-	{"checker/compare.go", `max(0, e.Now.Sub(e.BehindSince))`, `max(0, e.BehindSince.Sub(e.Now))`, "measure backwards how long a copy has been behind"},
+	{"checker/lag.go", `max(0, e.Newest.Creation.Sub(d.Newest.Creation))`, `max(0, d.Newest.Creation.Sub(e.Newest.Creation))`, "measure the lag backwards"},
+	{"checker/lag.go", `max(0, e.Now.Sub(e.BehindSince))`, `max(0, e.BehindSince.Sub(e.Now))`, "measure backwards how long a copy has been behind"},
 	{"checker/scan/lag.go", `found && len(before) > 0 && !ahead`, `found && !ahead`, "trust a history of which the beginning is gone"},
 	{"checker/scan/lag.go", `found && len(before) > 0 && !ahead`, `found && len(before) > 0 && (!ahead || ahead)`, "believe a snapshot of the future since when a copy is behind"},
 	{"checker/compare.go", `case o.Presence == Absent && !d.Newest.Creation.Before(o.Newest.Creation):`, `case false:`, "not see that a copy diverged"},
 	{"checker/compare.go", `e.Owned == Owned && !e.isReplica(d)`, `e.Owned != NotOwned && !e.isReplica(d)`, "take a node that does not know for the owner"},
 	{"checker/compare.go", `	case len(failed) > 0:`, `	case false:`, "call a disk orphaned while a node does not answer"},
-	{"checker/report.go", `d.Compared, d.State = &c, Worst(d.State, c.State)`, `d.Compared, d.State = &c, c.State`, "let a comparison make a verdict better"},
+	{"checker/withowners.go", `d.Compared, d.State, d.Evidence = &c, Worst(d.State, c.State),`, `d.Compared, d.State, d.Evidence = &c, c.State,`, "let a comparison make a verdict better"},
+	{"checker/withowners.go", `case d.Verdict == Stopped && c.Alive:`, `case false:`, "call a disk stopped whose guest lives"},
+	{"checker/lag.go", `return e.About != 0 && e.About != d.Newest.GUID`, `return false`, "hold an answer against a snapshot that it is not about"},
+	{"checker/guestpoint.go", `if last.Sub(first) > apartFor {`, `if last.Sub(first) > 100*apartFor {`, "take one time of two clocks for one"},
+	{"checker/guestpoint.go", `best == nil || first.After(newest)`, `best == nil || first.Before(newest)`, "restore an older point than there is"},
+	{"checker/guestapart.go", `return min(c.age, max(0, c.now.Sub(since)))`, `return c.age`, "call a guest torn as soon as it starts after days"},
+	{"checker/judgeguest.go", `if !c.snapshots || !c.agreed {
+		return match{}, false
+	}
+	level := Within`, `if !c.snapshots {
+		return match{}, false
+	}
+	level := Within`, "call a guest stopped of which one disk ran since"},
+	{"checker/judgeguest.go", `d.Looked.Problem != "" || d.Looked.Among != all`, `d.Looked.Problem != "" || all == ""`, "believe of some disks what was looked up of others"},
+	{"checker/owned.go", `return lived && warning.exceeded(max(0, now.Sub(d.Created)))`, `return lived && !warning.exceeded(-now.Sub(d.Created))`, "miss a disk that was just made"},
+	{"checker/owned.go", `copies[d.Dataset] || d.Newest`, `d.Newest`, "take two copies of one disk for two disks"},
+	{"checker/scan/guestlook.go", `if best || before {`, `if best || before || row != nil {`, "be content with an older point than the newest"},
+	{"checker/scan/guestcache.go", `lasting && k.Lasting && k.Key == key && d.Newest`, `lasting && k.Lasting && k.Key.GUID == key.GUID && d.Newest`, "believe what was in common before a change"},
 	{"checker/scan/inventory.go", `		d.Gone = true`, `		d.Gone = false`, "forget disks that are gone"},
 	{"checker/judge.go", `if c.disk.Unlisted != "" && !c.boundSuffices() {`, `if false {`, "let an old bound silence a disk"},
 	{"checker/judge.go", `return warning.onlyMost() && critical.onlyMost()`, `return warning.onlyMost() || critical.onlyMost()`, "let a bound silence what is too young"},

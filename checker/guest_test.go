@@ -1,0 +1,207 @@
+package checker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+// part is a disk of guest 100 whose newest snapshot is so old; its guid tells it from others.
+func part(dataset string, class zfs.Class, age time.Duration, change ...func(*Disk)) Disk {
+	d := aDisk("100", class, age, change...)
+	d.Dataset = dataset
+	if d.Newest != nil {
+		d.Newest.GUID = uint64(len(dataset))*1000 + uint64(age/time.Second) + uint64(dataset[len(dataset)-1])
+	}
+	return d
+}
+
+// has says which further snapshots were looked up.
+func has(ages ...time.Duration) func(*Disk) {
+	return func(d *Disk) {
+		d.Looked = &Looked{}
+		for _, age := range ages {
+			d.Looked.Points = append(d.Looked.Points, *managed(zfs.Hourly, age))
+		}
+	}
+}
+
+// ahead says when the first snapshot was made that the other disks lack.
+func ahead(age time.Duration, ages ...time.Duration) func(*Disk) {
+	return func(d *Disk) { has(ages...)(d); d.Looked.Ahead = ago(age) }
+}
+
+func gone(d *Disk)    { d.Gone = true }
+func unread(d *Disk)  { d.Problem = "I/O error" }
+func damaged(d *Disk) { d.Damaged = "permanent errors" }
+
+func guestOf(t *testing.T, disks ...Disk) (Guest, Report) {
+	t.Helper()
+	p := NewPolicy(config.Default())
+	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now)
+	require.Len(t, r.Guests, 1)
+	for i := range disks {
+		if disks[i].Looked != nil {
+			disks[i].Looked.Among = Among(r.Guests[0].Disks)
+		}
+	}
+	r = Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now)
+	return r.Guests[0], r
+}
+
+const (
+	first, second, third = "tank/vm-100-disk-0", "fast/vm-100-disk-1", "tank/vm-100-disk-2"
+	copied               = "old/vm-100-disk-0"
+)
+
+func TestGuestVerdicts(t *testing.T) {
+	for name, c := range map[string]struct {
+		disks   []Disk
+		verdict GuestVerdict
+		state   State
+		point   time.Duration // its age, -1 for none
+	}{
+		"whole": {[]Disk{part(first, zfs.Hourly, 10*minute), part(second, zfs.Hourly, 10*minute), part(third, zfs.Daily, 10*minute)}, GuestWhole, OK, 10 * minute},
+		"one disk has not arrived yet": {
+			[]Disk{part(first, zfs.Hourly, 10*minute, has(25*minute)), part(second, zfs.Hourly, 25*minute, has())}, GuestWhole, OK, 25 * minute},
+		"torn: each is fresh": {
+			[]Disk{part(first, zfs.Hourly, 10*minute, ahead(7*hour, 8*hour)), part(second, zfs.Hourly, 30*minute, ahead(7*hour, 8*hour))}, GuestTorn, Critical, 8 * hour},
+		"torn beyond warning": {
+			[]Disk{part(first, zfs.Hourly, 10*minute, ahead(3*hour, 4*hour)), part(second, zfs.Hourly, 30*minute, ahead(3*hour, 4*hour))}, GuestTorn, Warning, 4 * hour},
+		"nothing in common": {
+			[]Disk{part(first, zfs.Hourly, 10*minute, has()), part(second, zfs.Hourly, 30*minute, has())}, GuestTorn, Critical, -1},
+		"a disk that was added has nothing in common yet": {
+			[]Disk{part(first, zfs.Hourly, 30*minute, has()), part(second, zfs.Hourly, 10*minute, has(), created(12*minute))}, GuestReceiving, OK, -1},
+		"off for days, started, and one disk has arrived": {
+			[]Disk{part(first, zfs.Hourly, minute, ahead(minute, 3*day)), part(second, zfs.Stopped, 3*day, has())}, GuestWhole, OK, 3 * day},
+		"started long ago, and one disk is still as it was": {
+			[]Disk{part(first, zfs.Hourly, minute, ahead(7*hour, 3*day)), part(second, zfs.Stopped, 3*day, has())}, GuestTorn, Critical, 3 * day},
+		"the same, and since when is not known": {
+			[]Disk{part(first, zfs.Hourly, minute, has(3*day)), part(second, zfs.Stopped, 3*day, has())}, GuestTorn, Critical, 3 * day},
+		"not looked up":        {[]Disk{part(first, zfs.Hourly, 10*minute), part(second, zfs.Hourly, 25*minute)}, GuestUnreadable, Unknown, -1},
+		"one cannot be read":   {[]Disk{part(first, zfs.Hourly, 10*minute, unread), part(second, zfs.Hourly, 10*minute)}, GuestUnreadable, Unknown, -1},
+		"one is gone":          {[]Disk{part(first, zfs.Hourly, 10*minute, gone), part(second, zfs.Hourly, 10*minute)}, GuestIncomplete, Critical, -1},
+		"one is damaged":       {[]Disk{part(first, zfs.Hourly, 10*minute, damaged), part(second, zfs.Hourly, 10*minute)}, GuestDamaged, Critical, 10 * minute},
+		"stale":                {[]Disk{part(first, zfs.Hourly, 7*hour, has()), part(second, zfs.Hourly, 10*minute, has(7*hour))}, GuestStale, Critical, 7 * hour},
+		"stale beyond warning": {[]Disk{part(first, zfs.Hourly, 3*hour)}, GuestStale, Warning, 3 * hour},
+		"from the future":      {[]Disk{part(first, zfs.Hourly, -day)}, GuestStale, Warning, 0},
+		"receiving":            {[]Disk{part(first, zfs.Hourly, 10*minute), part(second, zfs.Hourly, 0, bare, created(hour), func(d *Disk) { d.Receiving = true })}, GuestReceiving, OK, -1},
+		"never":                {[]Disk{part(first, zfs.Hourly, 10*minute), part(second, zfs.Hourly, 0, bare, created(7*hour))}, GuestReceiving, Critical, -1},
+		"stopped":              {[]Disk{part(first, zfs.Stopped, 3*day), part(second, zfs.Stopped, 3*day)}, GuestStopped, OK, 3 * day},
+		"off again, and one disk has not arrived": {
+			[]Disk{part(first, zfs.Stopped, minute, ahead(minute, 3*day)), part(second, zfs.Stopped, 3*day, has())}, GuestWhole, OK, 3 * day},
+		"stopped for very long":   {[]Disk{part(first, zfs.Stopped, 31*day), part(second, zfs.Stopped, 31*day)}, GuestStopped, Warning, 31 * day},
+		"excluded":                {[]Disk{part("tank/base-100-disk-0", zfs.Hourly, day, func(d *Disk) { d.Template = true })}, GuestExcluded, OK, -1},
+		"an excluded disk is out": {[]Disk{part(first, zfs.Hourly, 10*minute), part(second, zfs.Hourly, 9*day, func(d *Disk) { d.NoSnap = zfs.Property{Value: "true", Source: zfs.SourceLocal}; d.Owned = Owned })}, GuestWhole, OK, 10 * minute},
+		"an old copy beside the fresh one": {
+			[]Disk{part(first, zfs.Hourly, 10*minute), part(copied, zfs.Hourly, 73*hour, func(d *Disk) { d.Looked = &Looked{Same: []string{first}} })}, GuestWhole, OK, 10 * minute},
+		"two disks of one name": {
+			[]Disk{part(first, zfs.Hourly, 10*minute, has(73*hour)), part(copied, zfs.Hourly, 73*hour, func(d *Disk) { d.Looked = &Looked{Others: []string{first}} })}, GuestStale, Critical, 73 * hour},
+		"two disks of one name, or one": {[]Disk{part(first, zfs.Hourly, 10*minute), part(copied, zfs.Hourly, 10*minute)}, GuestUnreadable, Unknown, 10 * minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, r := guestOf(t, c.disks...)
+			assert.Equal(t, c.verdict.String(), g.Verdict.String(), g.Reason)
+			assert.Equal(t, c.state, g.State, g.Reason)
+			assert.NotEmpty(t, g.Reason)
+			if c.point < 0 {
+				assert.Nil(t, g.Point)
+			} else if assert.NotNil(t, g.Point) {
+				assert.Equal(t, c.point, g.Age)
+			}
+			assert.Equal(t, Worst(g.State, r.Disks[0].State), Worst(r.States()...), "nothing of it is silenced")
+		})
+	}
+}
+
+// The time counts, not the class; and two clocks that show one time show two.
+func TestThePointIsOneTime(t *testing.T) {
+	one, other := *managed(zfs.Hourly, hour), *managed(zfs.Daily, hour)
+	both := [][]zfs.Snapshot{{*managed(zfs.Hourly, minute), one}, {other, *managed(zfs.Hourly, day)}}
+	assert.Equal(t, []zfs.Snapshot{one, other}, CommonPoint(both))
+	other.Creation = other.Creation.Add(hour)
+	both[1][0] = other
+	assert.Nil(t, CommonPoint(both), "the hour that is there twice in autumn")
+	assert.Nil(t, CommonPoint(nil))
+	g, _ := guestOf(t, part(first, zfs.Hourly, hour, has()), part(second, zfs.Hourly, hour, has(), func(d *Disk) { d.Newest.Creation = ago(0) }))
+	assert.Nil(t, g.Point)
+}
+
+func TestTheLimitsOfAGuestAreThoseOfAllItsDisks(t *testing.T) {
+	p := NewPolicy(config.Default())
+	p.Overrides = []config.Override{{Selector: config.Selector{Disk: "vm-100-disk-1"}, WatchOverride: config.WatchOverride{Warning: config.Duration(day), Critical: config.Duration(2 * day)}}}
+	weekly := part(second, zfs.Daily, 20*hour, has())
+	r := Assemble([]Pool{{Disks: []Disk{part(first, zfs.Hourly, minute, ahead(19*hour, 20*hour)), weekly}}}, p, now)
+	assert.Equal(t, GuestWhole.String(), r.Guests[0].Verdict.String(), r.Guests[0].Reason)
+}
+
+func TestGuestsAreOfOneCluster(t *testing.T) {
+	c := config.Default()
+	c.Sources = []config.Source{{Dataset: "tank/east", Cluster: "east"}, {Dataset: "tank/west", Cluster: "west"}}
+	east, west := part("tank/east/vm-100-disk-0", zfs.Hourly, minute), part("tank/west/vm-100-disk-0", zfs.Hourly, 7*hour)
+	r := Assemble([]Pool{{Name: "tank", Disks: []Disk{east, west}}}, NewPolicy(c), now)
+	require.Len(t, r.Guests, 2)
+	assert.Equal(t, "west", r.Guests[0].Cluster)
+	assert.Equal(t, GuestStale, r.Guests[0].Verdict)
+	assert.Equal(t, GuestWhole, r.Guests[1].Verdict)
+	assert.Empty(t, r.Questions)
+}
+
+// What differs is looked up, and nothing else.
+func TestQuestions(t *testing.T) {
+	_, r := guestOf(t, part(first, zfs.Hourly, minute), part(second, zfs.Hourly, minute))
+	assert.Empty(t, r.Questions)
+	_, r = guestOf(t, part(first, zfs.Hourly, minute), part(second, zfs.Hourly, 20*minute), part(third, zfs.Hourly, minute))
+	require.Len(t, r.Questions, 1)
+	assert.Len(t, r.Questions[0].Common, 3)
+	assert.False(t, r.Questions[0].Apart)
+	_, r = guestOf(t, part(first, zfs.Hourly, minute, has(day)), part(second, zfs.Stopped, day, has()))
+	assert.True(t, r.Questions[0].Apart)
+	_, r = guestOf(t, part(first, zfs.Hourly, minute), part(copied, zfs.Hourly, 20*minute))
+	require.Len(t, r.Questions, 1)
+	assert.Len(t, r.Questions[0].Compare, 2)
+	assert.Empty(t, r.Questions[0].Common, "first which of them are one disk")
+}
+
+// What some of the disks lack shows nothing of the others.
+func TestNothingInCommonIsOfAllThatWasLookedAt(t *testing.T) {
+	one, two := part(first, zfs.Hourly, minute, has()), part(second, zfs.Hourly, hour, has())
+	one.Looked.Among, two.Looked.Among = Among([]string{first, second, third}), Among([]string{first, second, third})
+	r := Assemble([]Pool{{Name: "tank", Disks: []Disk{one, two}}}, NewPolicy(config.Default()), now)
+	assert.Equal(t, GuestUnreadable, r.Guests[0].Verdict)
+}
+
+// Whatever the disks have: the point is one that all have, and none that all have is newer.
+func TestCommonPointIsTheNewest(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		lists := make([][]zfs.Snapshot, rapid.IntRange(1, 4).Draw(t, "disks"))
+		counts := map[int]int{}
+		for i := range lists {
+			for _, h := range rapid.SliceOfDistinct(rapid.IntRange(0, 12), rapid.ID[int]).Draw(t, "hours") {
+				lists[i] = append(lists[i], *managed(zfs.Hourly, time.Duration(h)*hour))
+				counts[h]++
+			}
+		}
+		want := -1
+		for h, n := range counts {
+			if n == len(lists) && (want < 0 || h < want) {
+				want = h
+			}
+		}
+		got := CommonPoint(lists)
+		if want < 0 {
+			require.Nil(t, got)
+			return
+		}
+		require.Len(t, got, len(lists))
+		for _, s := range got {
+			require.True(t, s.Creation.Equal(ago(time.Duration(want)*hour)))
+		}
+	})
+}

@@ -1,0 +1,68 @@
+package checker
+
+import (
+	"fmt"
+	"time"
+
+	"snapwatch/internal/text"
+)
+
+// torn does not hold where a disk is stale by itself: then that is what is wrong.
+func (c *guestEvaluation) torn() (match, bool) {
+	if !c.snapshots || c.agreed || c.first(Stale) != nil || c.first(Future) != nil {
+		return match{}, false
+	}
+	apart := c.apart()
+	level, limit := c.level(apart)
+	if level == Within {
+		return match{}, false
+	}
+	if c.found == nil {
+		return match{level: BeyondCritical, limit: limit, reason: "its disks have no snapshot in common: " + c.newest()}, true
+	}
+	return match{level, limit, fmt.Sprintf("its disks have nothing newer in common than %s, %s old, and have been apart for %s (%s): %s",
+		c.found.Time, text.Age(c.age), text.Age(apart), limit, c.newest())}, true
+}
+
+// apart is for how long the disks have had nothing newer in common, while one of them had:
+// a guest that was off for a week and gets a snapshot is not torn until its last disk has it.
+// Without anything in common it is for how long all are here. What is not known is taken for
+// the longest.
+func (c *guestEvaluation) apart() time.Duration {
+	if c.found == nil {
+		last := c.serving[0].Created
+		for _, d := range c.serving {
+			if d.Created.After(last) {
+				last = d.Created
+			}
+		}
+		return max(0, c.now.Sub(last))
+	}
+	var since time.Time
+	for _, d := range c.serving {
+		if pointTime(d.Newest.Name) == c.found.Time {
+			continue
+		}
+		if d.Looked == nil || d.Looked.Ahead.IsZero() {
+			return c.age
+		}
+		if since.IsZero() || d.Looked.Ahead.Before(since) {
+			since = d.Looked.Ahead
+		}
+	}
+	return min(c.age, max(0, c.now.Sub(since)))
+}
+
+// newest says which disk's newest snapshot is the oldest, and which the newest.
+func (c *guestEvaluation) newest() string {
+	oldest, newest := c.serving[0], c.serving[0]
+	for _, d := range c.serving {
+		if d.Newest.Creation.Before(oldest.Newest.Creation) {
+			oldest = d
+		}
+		if d.Newest.Creation.After(newest.Newest.Creation) {
+			newest = d
+		}
+	}
+	return fmt.Sprintf("%s has %s, %s has %s", oldest.Dataset, oldest.Newest.Name, newest.Dataset, newest.Newest.Name)
+}

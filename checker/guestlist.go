@@ -1,0 +1,62 @@
+package checker
+
+import (
+	"cmp"
+	"slices"
+)
+
+// judgeGuests gives the verdicts on the guests of the disks, which are judged, and of those
+// whose owners have disks that are not here. It says what must be looked up to give better
+// ones.
+func (r *Report) judgeGuests(p *Policy) {
+	all := byGuest(r.Disks, p)
+	all = withAbsent(all, r.absent)
+	r.Guests, r.Questions = make([]Guest, 0, len(all)), nil
+	for i := range all {
+		c := guestEvaluation{guestDisks: &all[i], policy: p, now: r.Now}
+		c.look()
+		g := c.judge()
+		g.Name = r.names[guestKey{g.Cluster, g.VMID}]
+		g.Alone = g.State != OK && !slices.ContainsFunc(c.serving, func(d *Result) bool { return d.State.severity() >= g.State.severity() })
+		r.Guests = append(r.Guests, g)
+		if q, ask := c.question(); ask {
+			r.Questions = append(r.Questions, q)
+		}
+	}
+	slices.SortStableFunc(r.Guests, func(a, b Guest) int {
+		return cmp.Or(b.State.severity()-a.State.severity(), cmp.Compare(a.Verdict, b.Verdict))
+	})
+}
+
+// guestKey names a guest.
+type guestKey struct {
+	cluster string
+	vmid    int
+}
+
+// withAbsent adds to the guests what their owners have beside.
+func withAbsent(guests []guestDisks, absent []absence) []guestDisks {
+	for _, a := range absent {
+		at := slices.IndexFunc(guests, func(g guestDisks) bool { return g.vmid == a.vmid && g.cluster == a.cluster })
+		if at < 0 {
+			at = len(guests)
+			guests = append(guests, guestDisks{cluster: a.cluster, vmid: a.vmid})
+		}
+		guests[at].absent = append(guests[at].absent, a)
+	}
+	return guests
+}
+
+// namesOf are the guests' names, by what the nodes say.
+func namesOf(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool) map[guestKey]string {
+	names := map[guestKey]string{}
+	for _, n := range nodes {
+		cluster, known := clusterOf(n.Node, p, clusters)
+		for _, g := range n.Guests {
+			if known && g.Name != "" {
+				names[guestKey{cluster, g.VMID}] = g.Name
+			}
+		}
+	}
+	return names
+}

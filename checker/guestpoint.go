@@ -1,0 +1,120 @@
+package checker
+
+import (
+	"slices"
+	"time"
+
+	"snapwatch/internal/zfs"
+)
+
+// Point is the newest time that all disks of a guest have a managed snapshot of: the guest
+// can be started as of then.
+type Point struct {
+	// Time stands in the snapshots' names: 2026-03-29_12:15:00.
+	Time string
+	// Created is when the first of the snapshots was made.
+	Created time.Time
+}
+
+// apartFor is how far apart the snapshots of one time may have been made: each pool has a
+// program of its own. What is further apart has its time from two clocks, or from the hour
+// that is there twice in autumn.
+const apartFor = 10 * time.Minute
+
+// pointTime is the time in a managed snapshot's name, as it stands there.
+func pointTime(name string) string {
+	const from, to = len("autosnap_"), len("autosnap_2006-01-02_15:04:05")
+	return name[from:to]
+}
+
+// CommonPoint returns one snapshot of each list: those of the newest time that all lists
+// have, nil where there is none.
+func CommonPoint(lists [][]zfs.Snapshot) []zfs.Snapshot {
+	if len(lists) == 0 {
+		return nil
+	}
+	others := make([]map[string]zfs.Snapshot, len(lists)-1)
+	for i, list := range lists[1:] {
+		others[i] = make(map[string]zfs.Snapshot, len(list))
+		for _, s := range list {
+			if IsManaged(s.Name) {
+				others[i][pointTime(s.Name)] = s
+			}
+		}
+	}
+	var best []zfs.Snapshot
+	row := make([]zfs.Snapshot, 0, len(lists))
+next:
+	for _, s := range lists[0] {
+		if !IsManaged(s.Name) {
+			continue
+		}
+		row = append(row[:0], s)
+		for _, other := range others {
+			same, has := other[pointTime(s.Name)]
+			if !has {
+				continue next
+			}
+			row = append(row, same)
+		}
+		first, last := span(row)
+		if last.Sub(first) > apartFor {
+			continue
+		}
+		if newest, _ := span(best); best == nil || first.After(newest) {
+			best = slices.Clone(row)
+		}
+	}
+	return best
+}
+
+// span returns when the first and the last of the snapshots were made.
+func span(snapshots []zfs.Snapshot) (first, last time.Time) {
+	for i, s := range snapshots {
+		if i == 0 || s.Creation.Before(first) {
+			first = s.Creation
+		}
+		if i == 0 || s.Creation.After(last) {
+			last = s.Creation
+		}
+	}
+	return first, last
+}
+
+// agree reports whether the newest snapshots of all disks are of one time, and made at one.
+func (g *guestDisks) agree() bool {
+	first := g.serving[0].Newest
+	for _, d := range g.serving[1:] {
+		apart := d.Newest.Creation.Sub(first.Creation)
+		if d.Newest.Name != first.Name && pointTime(d.Newest.Name) != pointTime(first.Name) || apart > apartFor || apart < -apartFor {
+			return false
+		}
+	}
+	return true
+}
+
+// point finds the restore point by what is known of the disks, all of which have a
+// snapshot.
+func (g *guestDisks) point() *Point {
+	snapshots := make([]zfs.Snapshot, 0, len(g.serving))
+	if g.agree() {
+		for _, d := range g.serving {
+			snapshots = append(snapshots, *d.Newest)
+		}
+	} else {
+		var lists [][]zfs.Snapshot
+		for _, d := range g.serving {
+			list := []zfs.Snapshot{*d.Newest}
+			if d.Looked != nil {
+				list = append(list, d.Looked.Points...)
+			}
+			lists = append(lists, list)
+		}
+		snapshots = CommonPoint(lists)
+	}
+	if len(snapshots) == 0 {
+		return nil
+	}
+	first, _ := span(snapshots)
+	return &Point{Time: pointTime(snapshots[0].Name), Created: first}
+}

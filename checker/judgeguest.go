@@ -1,0 +1,246 @@
+package checker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/text"
+	"snapwatch/internal/zfs"
+)
+
+// judge gives the verdict on the guest.
+func (c *guestEvaluation) judge() Guest {
+	disks := c.guestDisks
+	g := Guest{Cluster: disks.cluster, VMID: disks.vmid}
+	for _, a := range disks.absent {
+		g.Lacking = append(g.Lacking, a.Dataset)
+		g.ID = Disk{Dataset: a.Dataset, VMID: a.vmid}.GuestID()
+	}
+	for _, d := range disks.serving {
+		g.Disks = append(g.Disks, d.Dataset)
+	}
+	for _, d := range []*Result{disks.excluded, disks.unwanted} {
+		if d != nil {
+			g.ID = d.GuestID()
+		}
+	}
+	if len(disks.serving) > 0 {
+		g.ID = disks.serving[0].GuestID()
+	}
+	if g.Point = c.found; g.Point != nil {
+		g.Age = c.age
+	}
+	for v := range GuestWhole {
+		if f, ok := c.holds(v); ok {
+			return g.become(v, f.level, f.reason)
+		}
+	}
+	if c.found == nil {
+		return g.become(GuestUnreadable, Within, "what it has in common is not known")
+	}
+	return g.become(GuestWhole, Within, "restore point "+c.found.Time+" is "+text.Age(c.age)+" old")
+}
+
+func (g Guest) become(v GuestVerdict, level limitLevel, reason string) Guest {
+	g.Verdict, g.Level, g.State, g.Reason = v, level, guestTable[v].States[level], reason
+	return g
+}
+
+// guestEvaluation is one guest before the judge.
+type guestEvaluation struct {
+	*guestDisks
+	policy *Policy
+	now    time.Time
+	// snapshots is true where each disk has a managed one, agreed where the newest are of one
+	// time.
+	snapshots, agreed bool
+	found             *Point
+	age               time.Duration
+}
+
+func (c *guestEvaluation) look() {
+	c.snapshots = len(c.serving) > 0
+	for _, d := range c.serving {
+		c.snapshots = c.snapshots && d.Newest != nil && !d.Gone && d.Disk.Problem == ""
+	}
+	if !c.snapshots {
+		return
+	}
+	c.agreed = c.agree()
+	if c.found = c.point(); c.found != nil {
+		c.age = max(0, c.now.Sub(c.found.Created))
+	}
+}
+
+func (c *guestEvaluation) holds(v GuestVerdict) (match, bool) {
+	switch v {
+	case GuestUnreadable:
+		return c.unreadable()
+	case GuestIncomplete:
+		return c.incomplete()
+	case GuestTorn:
+		return c.torn()
+	case GuestDamaged:
+		return c.damaged()
+	case GuestStale:
+		return c.stale()
+	case GuestReceiving:
+		return c.receiving()
+	case GuestStopped:
+		return c.stopped()
+	case GuestExcluded:
+		return c.excludedAll()
+	}
+	return match{}, false
+}
+
+func (c *guestEvaluation) unreadable() (match, bool) {
+	if d := c.first(Unreadable); d != nil {
+		return match{reason: d.Dataset + ": " + d.Reason}, true
+	}
+	if two := c.uncompared; two != nil {
+		return match{reason: fmt.Sprintf("it is not known whether %s and %s are copies of one disk%s", two[0].Dataset, two[1].Dataset, after(": ", problem(two)))}, true
+	}
+	if c.snapshots && !c.agreed && c.found == nil && !c.looked() {
+		return match{reason: "it is not known which snapshots its disks have in common" + after(": ", problem(c.serving))}, true
+	}
+	return match{}, false
+}
+
+// looked reports whether it was looked for what just these disks have in common.
+func (c *guestEvaluation) looked() bool {
+	var among []string
+	for _, d := range c.serving {
+		among = append(among, d.Dataset)
+	}
+	all := Among(among)
+	return !slices.ContainsFunc(c.serving, func(d *Result) bool { return d.Looked == nil || d.Looked.Problem != "" || d.Looked.Among != all })
+}
+
+// problem is why something was not looked up, "" if nothing says why.
+func problem(disks []*Result) string {
+	for _, d := range disks {
+		if d.Looked != nil && d.Looked.Problem != "" {
+			return d.Looked.Problem
+		}
+	}
+	return ""
+}
+
+// first is the first disk with the verdict, nil if there is none.
+func (c *guestEvaluation) first(v Verdict) *Result {
+	for _, d := range c.serving {
+		if d.Verdict == v {
+			return d
+		}
+	}
+	return nil
+}
+
+func (c *guestEvaluation) incomplete() (match, bool) {
+	if d := c.first(Missing); d != nil {
+		return match{level: BeyondCritical, reason: d.Dataset + " is gone"}, true
+	}
+	var worst *absence
+	for i := range c.absent {
+		if a := &c.absent[i]; worst == nil || a.expected && !worst.expected {
+			worst = a
+		}
+	}
+	switch {
+	case worst == nil:
+		return match{}, false
+	case worst.expected:
+		return match{level: BeyondCritical, reason: fmt.Sprintf("%s has %s, which expect: names and which is not here%s", worst.node, worst.Dataset, more(len(c.absent)))}, true
+	}
+	return match{reason: fmt.Sprintf("%s has %s, which is not here%s: send it; or to be silent: ignore: [%s]; or to be critical: expect: [{vmid: %d}]",
+		worst.node, worst.Dataset, more(len(c.absent)), zfs.Base(worst.Dataset), worst.vmid)}, true
+}
+
+// more says that there are others.
+func more(all int) string {
+	if all < 2 {
+		return ""
+	}
+	return fmt.Sprintf(", nor are %d others", all-1)
+}
+
+// level is the one that an age is at by the limits of all disks: one that may be older than
+// the others can have nothing newer in common with them.
+func (c *guestEvaluation) level(age time.Duration) (limitLevel, Limit) {
+	var least limitLevel
+	var limit Limit
+	for i, d := range c.serving {
+		if level, by := c.policy.exceeded(&d.Disk, age); i == 0 || level < least {
+			least, limit = level, by
+		}
+	}
+	return least, limit
+}
+
+func (c *guestEvaluation) damaged() (match, bool) {
+	for _, d := range c.serving {
+		if d.Damaged != "" {
+			return match{reason: d.Dataset + ": " + d.Damaged}, true
+		}
+	}
+	return match{}, false
+}
+
+func (c *guestEvaluation) stale() (match, bool) {
+	var worst *Result
+	level := BeyondWarning
+	for _, d := range c.serving {
+		if (d.Verdict == Stale || d.Verdict == Future) && (worst == nil || d.Level > worst.Level) {
+			worst = d
+			level = max(level, d.Level)
+		}
+	}
+	switch {
+	case worst != nil:
+		return match{level: level, reason: worst.Dataset + ": " + worst.Reason}, true
+	case len(c.serving) == 0 && c.unwanted != nil:
+		return match{level: BeyondWarning, reason: c.unwanted.Dataset + ": " + c.unwanted.Reason}, true
+	}
+	return match{}, false
+}
+
+func (c *guestEvaluation) receiving() (match, bool) {
+	var worst *Result
+	for _, d := range c.serving {
+		if (d.Verdict == Receiving || d.Verdict == Never) && (worst == nil || d.Level > worst.Level) {
+			worst = d
+		}
+	}
+	switch {
+	case worst != nil:
+		return match{level: worst.Level, reason: worst.Dataset + ": " + worst.Reason}, true
+	case c.snapshots && c.found == nil:
+		return match{reason: "its disks have no snapshot in common yet: " + c.newest()}, true
+	}
+	return match{}, false
+}
+
+// stopped needs one _stopped of all disks: where another one is newer, the guest ran since.
+func (c *guestEvaluation) stopped() (match, bool) {
+	if !c.snapshots || !c.agreed {
+		return match{}, false
+	}
+	level := Within
+	for _, d := range c.serving {
+		if d.Verdict != Stopped {
+			return match{}, false
+		}
+		level = max(level, d.Level)
+	}
+	return match{level: level, reason: fmt.Sprintf("restore point %s, %s, is %s old", c.found.Time, zfs.Stopped, text.Age(c.age))}, true
+}
+
+func (c *guestEvaluation) excludedAll() (match, bool) {
+	if len(c.serving) > 0 || c.excluded == nil {
+		return match{}, false
+	}
+	return match{reason: strings.TrimPrefix(c.excluded.Reason, "excluded: ")}, true
+}

@@ -1,0 +1,179 @@
+package checker
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+)
+
+// owning is a node that has guest 100 with these disks, all old and just snapshotted.
+func owning(datasets ...string) NodeAnswer {
+	g := OwnedGuest{VMID: 100, Name: "web01", Alive: true}
+	for _, d := range datasets {
+		g.Disks = append(g.Disks, OwnedDisk{Dataset: d, Created: ago(day), Newest: ago(minute)})
+	}
+	return NodeAnswer{Node: "pve1", At: now, Now: now, Guests: []OwnedGuest{g}}
+}
+
+func TestWhatAnOwnerHasAndIsNotHere(t *testing.T) {
+	vmid := config.Selector{VMID: config.VMIDs{{First: 100, Last: 100}}}
+	for name, c := range map[string]struct {
+		here    []Disk
+		node    NodeAnswer
+		policy  func(*Policy)
+		change  func(*NodeAnswer)
+		verdict GuestVerdict
+		state   State
+		lacking []string
+	}{
+		"all is here":            {here: []Disk{part(first, zfs.Hourly, minute)}, node: owning("rpool/data/vm-100-disk-0"), verdict: GuestWhole},
+		"a disk is not":          {here: []Disk{part(first, zfs.Hourly, minute)}, node: owning("rpool/data/vm-100-disk-0", "rpool/data/vm-100-disk-1"), verdict: GuestIncomplete, state: Warning, lacking: []string{"rpool/data/vm-100-disk-1"}},
+		"nothing is":             {node: owning("rpool/data/vm-100-disk-0"), verdict: GuestIncomplete, state: Warning, lacking: []string{"rpool/data/vm-100-disk-0"}},
+		"it is expected":         {node: owning("rpool/data/vm-100-disk-0"), policy: func(p *Policy) { p.Expect = []config.Selector{vmid} }, verdict: GuestIncomplete, state: Critical, lacking: []string{"rpool/data/vm-100-disk-0"}},
+		"one of two of one name": {here: []Disk{part(first, zfs.Hourly, minute)}, node: owning("rpool/data/vm-100-disk-0", "ssd/vm-100-disk-0"), verdict: GuestIncomplete, state: Warning, lacking: []string{"ssd/vm-100-disk-0"}},
+		"two copies are one of two": {here: []Disk{part(first, zfs.Hourly, minute), part(copied, zfs.Hourly, day, func(d *Disk) { d.Looked = &Looked{Same: []string{first}} })},
+			node: owning("rpool/data/vm-100-disk-0", "ssd/vm-100-disk-0"), verdict: GuestIncomplete, state: Warning, lacking: []string{"ssd/vm-100-disk-0"}},
+		"by where it is from": {here: []Disk{part(first, zfs.Hourly, minute)}, node: owning("rpool/data/vm-100-disk-0", "ssd/vm-100-disk-0"), policy: func(p *Policy) {
+			p.OriginOf = func(string) (string, string) { return "", "ssd/vm-100-disk-0" }
+		}, verdict: GuestIncomplete, state: Warning, lacking: []string{"rpool/data/vm-100-disk-0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := NewPolicy(config.Default())
+			if c.policy != nil {
+				c.policy(&p)
+			}
+			r := Assemble([]Pool{{Name: "tank", Disks: c.here}}, p, now).WithOwners(p, nil, c.node)
+			require.Len(t, r.Guests, 1)
+			g := r.Guests[0]
+			assert.Equal(t, c.verdict.String(), g.Verdict.String(), g.Reason)
+			assert.Equal(t, c.state, g.State)
+			assert.Equal(t, c.lacking, g.Lacking)
+			assert.Equal(t, "web01", g.Name)
+			assert.Equal(t, len(c.lacking), g.Expected()-g.Found())
+		})
+	}
+}
+
+// Silence has a reason: the guest is off for long, its disk is new, or the configuration.
+func TestWhatNeedNotBeHere(t *testing.T) {
+	disk := "rpool/data/vm-100-disk-0"
+	for name, c := range map[string]struct {
+		policy func(*Policy)
+		change func(*NodeAnswer)
+	}{
+		"off for longer than the limit": {change: func(n *NodeAnswer) { n.Guests[0].Alive, n.Guests[0].Disks[0].Newest = false, ago(7*hour) }},
+		"new":                           {change: func(n *NodeAnswer) { n.Guests[0].Disks[0].Created = ago(hour) }},
+		"the node's clock is ahead":     {change: func(n *NodeAnswer) { n.Now = now.Add(day); n.Guests[0].Disks[0].Created = now.Add(23 * hour) }},
+		"ignored":                       {policy: func(p *Policy) { p.Ignore = []string{"vm-100-disk-0"} }},
+		"its name there is ignored":     {policy: func(p *Policy) { p.Ignore = []string{"rpool/*/*"} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, n := NewPolicy(config.Default()), owning(disk)
+			if c.policy != nil {
+				c.policy(&p)
+			}
+			if c.change != nil {
+				c.change(&n)
+			}
+			assert.Empty(t, Assemble(nil, p, now).WithOwners(p, nil, n).Guests)
+		})
+	}
+	n := owning(disk)
+	n.Guests[0].Disks[0].Newest = ago(7 * hour)
+	p := NewPolicy(config.Default())
+	assert.Len(t, Assemble(nil, p, now).WithOwners(p, nil, n).Guests, 1, "it is alive")
+	r := Filter{VMIDs: []int{101}}.Apply(Assemble(nil, p, now)).WithOwners(p, nil, n)
+	assert.Empty(t, r.Guests, "another guest is asked for")
+}
+
+func TestExpectedAndNotHere(t *testing.T) {
+	p := NewPolicy(config.Default())
+	p.Expect = []config.Selector{{VMID: config.VMIDs{{First: 100, Last: 101}}}, {Disk: "rpool/data/vm-7-disk-0"}}
+	r := Assemble([]Pool{{Name: "tank", Disks: []Disk{aDisk("7", zfs.Hourly, minute)}}}, p, now)
+	assert.Equal(t, Critical, r.State())
+	require.Len(t, r.Notes, 1)
+	assert.Contains(t, r.Notes[0].Text, "no disk here is of vmid 100-101")
+	assert.Empty(t, Filter{VMIDs: []int{7}}.Apply(r).Notes)
+	r = Assemble([]Pool{{Name: "tank", Disks: []Disk{aDisk("101", zfs.Hourly, minute)}}}, p, now)
+	assert.Equal(t, OK, r.State())
+}
+
+// A disk whose guest lives is not stopped, whatever its newest snapshot says.
+func TestAliveIsNotStopped(t *testing.T) {
+	p := NewPolicy(config.Default())
+	off := aDisk("1", zfs.Stopped, 3*day)
+	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{off}}}, p, now)
+	for name, c := range map[string]struct {
+		since   time.Duration
+		verdict Verdict
+		state   State
+	}{"since a moment": {minute, Fresh, OK}, "beyond warning": {3 * hour, Stale, Warning}, "beyond critical": {7 * hour, Stale, Critical}} {
+		t.Run(name, func(t *testing.T) {
+			e := Evidence{Node: "a", Owned: Owned, GUID: 9, Newest: off.Newest, Presence: AsSnapshot, PresenceGUID: off.Newest.GUID, Alive: true, AliveSince: ago(c.since), Now: now}
+			asked := r.WithOwners(p, map[string][]Evidence{off.Dataset: {e}})
+			assert.Equal(t, c.verdict, asked.Disks[0].Verdict)
+			assert.Equal(t, c.state, asked.Disks[0].State)
+			assert.NotEqual(t, GuestStopped, asked.Guests[0].Verdict)
+			e.Problem = "I/O error"
+			asked = r.WithOwners(p, map[string][]Evidence{off.Dataset: {e}})
+			assert.Equal(t, Stale, asked.Disks[0].Verdict, "for how long is not known")
+		})
+	}
+}
+
+// What a node said of a snapshot that is the newest no longer shows nothing of the one that is.
+func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
+	p := NewPolicy(config.Default())
+	d := aDisk("1", zfs.Hourly, hour)
+	before := &zfs.Snapshot{Name: zfs.FormatSnapshotName(ago(5*hour), zfs.Hourly), GUID: 77, Creation: ago(5 * hour)}
+	e := Evidence{Node: "a", Owned: Owned, GUID: 9, Presence: AsSnapshot, PresenceGUID: before.GUID, About: before.GUID, BehindSince: ago(4 * hour), Now: now}
+	for name, c := range map[string]struct {
+		newest  *zfs.Snapshot
+		outcome Outcome
+		lag     time.Duration
+	}{
+		"it is the owner's newest": {d.Newest, InSync, 0},
+		"it came since":            {before, InSync, 0},
+		"there is a newer one":     {&zfs.Snapshot{Name: "x", GUID: 5, Creation: ago(0)}, InSync, hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e.Newest = c.newest
+			got := Compare(d, Fresh, p, []Evidence{e})
+			assert.Equal(t, c.outcome.String(), got.Outcome.String(), got.Reason)
+			assert.Equal(t, c.lag, got.Lag)
+			assert.False(t, got.Proven)
+		})
+	}
+}
+
+// What an exporter was told comes whole to who asks it.
+func TestWhatNodesSaidIsInTheDocument(t *testing.T) {
+	p := NewPolicy(config.Default())
+	d := aDisk("100", zfs.Stopped, 3*day)
+	d.Looked = &Looked{Points: []zfs.Snapshot{*managed(zfs.Hourly, hour)}, Among: "x", Ahead: ago(hour), Same: []string{"a"}, Others: []string{"b"}, Problem: "c"}
+	d.Looked.Points[0].Dataset = d.Dataset
+	node := owning("rpool/data/vm-100-disk-0", "rpool/data/vm-100-disk-1")
+	e := Evidence{Node: "pve1", Owned: Owned, Dataset: "rpool/data/vm-100-disk-0", GUID: 9, Presence: AsBookmark, PresenceGUID: 7, About: 3, BehindSince: ago(hour),
+		Newest: &zfs.Snapshot{Dataset: "rpool/data/vm-100-disk-0", Name: managed(zfs.Hourly, 0).Name, GUID: 4, Creation: now}, Now: now, Alive: true, AliveSince: ago(2 * hour)}
+	failed := Evidence{Node: "pve2", Failure: "refused"}
+	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{d}}}, p, now).WithOwners(p, map[string][]Evidence{d.Dataset: {e, failed}}, node)
+	text, err := json.Marshal(r.Document())
+	require.NoError(t, err)
+	var doc Document
+	require.NoError(t, json.Unmarshal(text, &doc))
+	pools, err := doc.Facts()
+	require.NoError(t, err)
+	assert.Equal(t, d.Looked, pools[0].Disks[0].Looked)
+	said, nodes, err := doc.Said()
+	require.NoError(t, err)
+	assert.Equal(t, []NodeAnswer{node}, nodes)
+	assert.Equal(t, map[string][]Evidence{d.Dataset: {e, failed}}, said)
+	again := Assemble(pools, p, now).WithOwners(p, said, nodes...)
+	assert.Equal(t, r.Guests, again.Guests)
+}

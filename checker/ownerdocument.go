@@ -1,0 +1,80 @@
+package checker
+
+import (
+	"fmt"
+	"time"
+
+	"snapwatch/internal/text"
+)
+
+// OwnerDocument is a node that may own guests in a [Document].
+type OwnerDocument struct {
+	Node string `json:"node"`
+	// Answered is when it did so last, by this host's clock, Time the node's clock then.
+	Answered *time.Time   `json:"answered"`
+	Time     *time.Time   `json:"time,omitempty"`
+	Failure  string       `json:"failure,omitempty"`
+	Guests   []OwnedGuest `json:"guests,omitempty"`
+}
+
+func (n NodeAnswer) document() OwnerDocument {
+	return OwnerDocument{Node: valid(n.Node), Answered: optional(n.At), Time: optional(n.Now), Failure: valid(n.Failure), Guests: n.Guests}
+}
+
+func (doc OwnerDocument) answer() NodeAnswer {
+	n := NodeAnswer{Node: text.Clip(text.Plain(doc.Node), 100), At: instant(doc.Answered), Now: instant(doc.Time), Failure: text.Clip(text.Plain(doc.Failure), 200)}
+	for _, g := range doc.Guests {
+		n.Guests = append(n.Guests, g.plain())
+	}
+	return n
+}
+
+// EvidenceDocument is what a node said of a disk in a [Document].
+type EvidenceDocument struct {
+	Node         string    `json:"node"`
+	Cluster      string    `json:"cluster,omitempty"`
+	Foreign      bool      `json:"other_cluster,omitempty"`
+	Failure      string    `json:"failure,omitempty"`
+	Unregistered bool      `json:"snap_unregistered,omitempty"`
+	Now          time.Time `json:"time"`
+	// About is the guid of the snapshot that was asked about.
+	About uint64 `json:"about,string,omitempty"`
+	ComparedDisk
+}
+
+func (e Evidence) document(disk string) EvidenceDocument {
+	doc := EvidenceDocument{
+		Node: valid(e.Node), Cluster: e.Cluster, Foreign: e.Foreign, Failure: valid(e.Failure), Unregistered: e.Unregistered, Now: e.Now, About: e.About,
+		ComparedDisk: ComparedDisk{
+			Disk: disk, Owned: e.Owned, OwnedProblem: valid(e.Why), ConfiguredOn: e.ConfiguredOn, Replica: e.Replica, Dataset: e.Dataset, GUID: e.GUID,
+			Problem: valid(e.Problem), Presence: e.Presence, PresenceGUID: e.PresenceGUID, BehindSince: optional(e.BehindSince),
+			Gone: e.Gone, Template: e.Template, NeverHad: e.NeverHad, Excluded: valid(e.Excluded), Alive: e.Alive, AliveSince: optional(e.AliveSince),
+		},
+	}
+	if e.Newest != nil {
+		ref := NewSnapshotRef(*e.Newest)
+		doc.Newest = &ref
+	}
+	return doc
+}
+
+// Said is what the document says that nodes said: of each disk, by its dataset, and of their
+// guests. The disks' newest snapshots may be others than those that were asked about.
+func (doc Document) Said() (said map[string][]Evidence, nodes []NodeAnswer, err error) {
+	for _, n := range doc.Owners {
+		nodes = append(nodes, n.answer())
+	}
+	said = map[string][]Evidence{}
+	for _, d := range doc.Disks {
+		for _, of := range d.Owners {
+			e, err := of.evidence(CompareDisk{Disk: of.Disk, Dataset: of.Dataset}, of.Now)
+			if err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", d.Dataset, err)
+			}
+			e.Node, e.Failure = text.Clip(text.Plain(of.Node), 100), text.Clip(text.Plain(of.Failure), 200)
+			e.Cluster, e.Foreign, e.Unregistered, e.About = of.Cluster, of.Foreign, of.Unregistered, of.About
+			said[d.Dataset] = append(said[d.Dataset], e)
+		}
+	}
+	return said, nodes, nil
+}

@@ -1,0 +1,174 @@
+package scan
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"snapwatch/checker"
+	"snapwatch/internal/zfs"
+)
+
+// names are what the disks may have of the time that none can have in common anything newer
+// than, whatever its class, and of the time that was the one before.
+func (c *common) names() []string {
+	var names []string
+	at := c.disks[c.oldest].Newest.Name
+	stem := at[:strings.LastIndexByte(at, '_')+1]
+	for i, d := range c.disks {
+		if i == c.oldest {
+			continue
+		}
+		for class := zfs.Stopped; class <= zfs.Yearly; class++ {
+			names = append(names, d.Dataset+"@"+stem+class.String())
+		}
+	}
+	if c.remembered != nil {
+		for _, s := range c.remembered.snapshots(c.disks) {
+			names = append(names, s.FullName())
+		}
+	}
+	return names
+}
+
+// match decides on the newest time in common by the names that were looked up, or has all
+// disks listed. Nothing in common can be newer than the oldest of the newest; and where that
+// disk has not changed, nothing newer than what it had in common before is in common now.
+func (g *guests) match(c *common) {
+	if c.known || g.problem(c.disks...) != "" {
+		return
+	}
+	lists := make([][]zfs.Snapshot, len(c.disks))
+	for i, d := range c.disks {
+		lists[i] = []zfs.Snapshot{*d.Newest}
+	}
+	for _, name := range c.names() {
+		dataset, _, _ := strings.Cut(name, "@")
+		at := slices.IndexFunc(c.disks, func(d checker.Disk) bool { return d.Dataset == dataset })
+		if s, has := g.snapshots[name]; has {
+			lists[at] = append(lists[at], s)
+		}
+	}
+	row := checker.CommonPoint(lists)
+	oldest := c.disks[c.oldest]
+	best := row != nil && row[c.oldest].Name == oldest.Newest.Name
+	before := row != nil && c.remembered.stays(oldest)
+	if best || before {
+		c.row, c.known = row, true
+		return
+	}
+	for _, d := range c.disks {
+		g.toList = append(g.toList, d.Dataset)
+	}
+}
+
+func (g *guests) matchLists(c *common) {
+	if c.known || g.problem(c.disks...) != "" {
+		return
+	}
+	var lists [][]zfs.Snapshot
+	for _, d := range c.disks {
+		lists = append(lists, g.lists[d.Dataset])
+	}
+	c.row, c.known = checker.CommonPoint(lists), true
+}
+
+// apart finds since when the disks that are ahead have been so. That is asked only where it
+// matters, and once of each point.
+func (g *guests) apart(ctx context.Context) {
+	byPool := map[string][]Position{}
+	for i := range g.commons {
+		c := &g.commons[i]
+		c.positions, c.asked = map[string]Position{}, map[string]bool{}
+		if c.row == nil {
+			continue
+		}
+		for k, s := range c.row {
+			if c.disks[k].Newest.Name == s.Name {
+				continue
+			}
+			since, asked := c.remembered.ahead(s)
+			g.of(s.Dataset).Ahead, c.asked[s.Dataset] = since, asked
+			if c.apart && !asked {
+				at := Position{Dataset: s.Dataset, CreateTXG: s.CreateTXG}
+				c.positions[s.Dataset], c.asked[s.Dataset] = at, true
+				byPool[zfs.Pool(s.Dataset)] = append(byPool[zfs.Pool(s.Dataset)], at)
+			}
+		}
+	}
+	var reading sync.WaitGroup
+	for pool, positions := range byPool {
+		reading.Go(func() {
+			since := g.scanner.BehindSince(ctx, pool, positions)
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			for i := range g.commons {
+				c := &g.commons[i]
+				for dataset, at := range c.positions {
+					if created, known := since[at]; known {
+						g.of(dataset).Ahead = created
+					}
+				}
+			}
+		})
+	}
+	reading.Wait()
+}
+
+// guestRounds is how often what was looked up may show that more must be: which datasets are
+// copies of one disk, what the disks have in common, and since when they have nothing newer.
+const guestRounds = 3
+
+// LookAtGuests returns the pools with what judging their guests needs to know beside what was
+// read, by how judge judges them. It waits no longer than until ctx ends; then what is known
+// decides.
+func (s Scanner) LookAtGuests(ctx context.Context, pools []checker.Pool, judge func([]checker.Pool) checker.Report) []checker.Pool {
+	asked := ""
+	for range guestRounds {
+		questions := judge(pools).Questions
+		ask := inWords(questions)
+		if ask == asked || ctx.Err() != nil {
+			break
+		}
+		asked = ask
+		pools = WithLooked(pools, s.Guests(ctx, questions))
+	}
+	return pools
+}
+
+// WithLooked returns the pools with what was looked up of their disks. The lists of those that
+// it concerns are copies.
+func WithLooked(pools []checker.Pool, looked map[string]*checker.Looked) []checker.Pool {
+	if len(looked) == 0 {
+		return pools
+	}
+	pools = slices.Clone(pools)
+	for i := range pools {
+		copied := false
+		for k := range pools[i].Disks {
+			l := looked[pools[i].Disks[k].Dataset]
+			if l == nil {
+				continue
+			}
+			if !copied {
+				pools[i].Disks, copied = slices.Clone(pools[i].Disks), true
+			}
+			pools[i].Disks[k].Looked = l
+		}
+	}
+	return pools
+}
+
+// inWords tells questions from others.
+func inWords(questions []checker.GuestQuestion) string {
+	var words strings.Builder
+	for _, q := range questions {
+		for _, d := range append(slices.Clone(q.Compare), q.Common...) {
+			words.WriteString(d.Dataset + "\n")
+		}
+		fmt.Fprintln(&words, len(q.Compare), q.Apart)
+	}
+	return words.String()
+}

@@ -1,0 +1,180 @@
+package scan
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+	"snapwatch/config"
+	"snapwatch/internal/zfstest"
+)
+
+// made is a snapshot of a time before now and a class.
+func made(age time.Duration, class string, guid uint64) zfstest.Snapshot {
+	return zfstest.Snapshot{Name: "autosnap_" + ago(age).Format("2006-01-02_15:04:05") + "_" + class, GUID: guid, TXG: 100000 - uint64(age/time.Second), Creation: ago(age).Unix()}
+}
+
+// ended is a process that is no more: its cache is what it left.
+func ended(t *testing.T, s Scanner) Scanner {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "newest.json")
+	require.NoError(t, s.Cache.Save(path))
+	var err error
+	s.Cache, err = LoadCache(path)
+	require.NoError(t, err)
+	return s
+}
+
+// guests scans and looks up until nothing more is asked, as those do who judge, and returns
+// the guests, and how many lists of snapshots were read.
+func guestsOf(t *testing.T, f *zfstest.Fake, s Scanner, pools ...string) (guests []checker.Guest, lists int) {
+	t.Helper()
+	targets := Targets{}
+	for _, p := range pools {
+		targets[p] = []string{p}
+	}
+	read := s.All(t.Context(), targets)
+	f.Forget()
+	p := checker.NewPolicy(config.Default())
+	judge := func(pools []checker.Pool) checker.Report { return checker.Assemble(pools, p, now) }
+	r := judge(s.LookAtGuests(t.Context(), read, judge))
+	for _, call := range f.Calls() {
+		if strings.Contains(call, "-d 1 -t snapshot") {
+			lists++
+		}
+	}
+	return r.Guests, lists
+}
+
+func twoPools(first, second []zfstest.Snapshot) zfstest.World {
+	return zfstest.World{Datasets: []zfstest.Dataset{pool("fast"), pool("tank"), disk("fast/vm-100-disk-0", 100, first...), disk("tank/vm-100-disk-1", 101, second...)}}
+}
+
+func TestGuestsFindTheRestorePoint(t *testing.T) {
+	for name, c := range map[string]struct {
+		first, second []zfstest.Snapshot
+		verdict       checker.GuestVerdict
+		point         time.Duration
+		lists         int
+	}{
+		"they agree":                   {[]zfstest.Snapshot{made(hour, "hourly", 1)}, []zfstest.Snapshot{made(hour, "hourly", 2)}, checker.GuestWhole, hour, 0},
+		"the class does not matter":    {[]zfstest.Snapshot{made(hour, "hourly", 1), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(hour, "daily", 2)}, checker.GuestWhole, hour, 0},
+		"only an older one is in both": {[]zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(90*minute, "hourly", 2), made(hour, "hourly", 4)}, checker.GuestWhole, 90 * minute, 2},
+		"none is":                      {[]zfstest.Snapshot{made(minute, "hourly", 3)}, []zfstest.Snapshot{made(hour, "hourly", 4)}, checker.GuestTorn, -1, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := zfstest.New(t, twoPools(c.first, c.second))
+			s := scanner(f)
+			guests, lists := guestsOf(t, f, s, "fast", "tank")
+			require.Len(t, guests, 1)
+			assert.Equal(t, c.verdict.String(), guests[0].Verdict.String(), guests[0].Reason)
+			assert.Equal(t, c.lists, lists)
+			if c.point < 0 {
+				assert.Nil(t, guests[0].Point)
+			} else if assert.NotNil(t, guests[0].Point, guests[0].Reason) {
+				assert.Equal(t, c.point, guests[0].Age)
+			}
+			again, lists := guestsOf(t, f, ended(t, s), "fast", "tank")
+			assert.Equal(t, guests, again)
+			assert.Zero(t, lists, "lists are read once a change, whichever process did")
+		})
+	}
+}
+
+// While one disk's replication is dead, each new snapshot of the others costs one look at
+// names, and no list.
+func TestATornGuestIsListedOnce(t *testing.T) {
+	fresh, cut := []zfstest.Snapshot{made(9*hour, "frequently", 11), made(8*hour, "hourly", 1), made(7*hour, "frequently", 5), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(8*hour, "hourly", 2), made(30*minute, "daily", 4)}
+	f := zfstest.New(t, twoPools(fresh, cut))
+	s := scanner(f)
+	guests, lists := guestsOf(t, f, s, "fast", "tank")
+	assert.Equal(t, checker.GuestTorn.String(), guests[0].Verdict.String(), guests[0].Reason)
+	assert.Equal(t, 8*hour, guests[0].Age)
+	assert.Positive(t, lists)
+	w := twoPools(append(fresh, made(0, "hourly", 6)), cut)
+	w.Datasets[2].Changed += 60
+	f.Set(w)
+	guests, lists = guestsOf(t, f, s, "fast", "tank")
+	assert.Equal(t, checker.GuestTorn, guests[0].Verdict)
+	assert.Zero(t, lists)
+}
+
+// What was in common and is destroyed is in common no longer, though each disk's newest is as
+// it was.
+func TestWhatGuestsHadInCommonIsLookedUpAgain(t *testing.T) {
+	one := []zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}
+	two := []zfstest.Snapshot{made(90*minute, "hourly", 2), made(30*minute, "hourly", 4)}
+	f := zfstest.New(t, twoPools(one, two))
+	s := scanner(f)
+	guests, _ := guestsOf(t, f, s, "fast", "tank")
+	require.NotNil(t, guests[0].Point)
+	w := twoPools(one[1:], two)
+	w.Datasets[2].Changed += 60
+	f.Set(w)
+	guests, _ = guestsOf(t, f, s, "fast", "tank")
+	assert.Nil(t, guests[0].Point)
+	assert.Equal(t, checker.GuestTorn, guests[0].Verdict)
+}
+
+// What was in common before may not be the newest any more, though it is still there.
+func TestANewerPointIsFoundBesideTheOneBefore(t *testing.T) {
+	f := zfstest.New(t, twoPools([]zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(90*minute, "hourly", 2), made(30*minute, "hourly", 4)}))
+	s := scanner(f)
+	guestsOf(t, f, s, "fast", "tank")
+	w := twoPools([]zfstest.Snapshot{made(90*minute, "hourly", 1), made(20*minute, "hourly", 5), made(0, "hourly", 6)},
+		[]zfstest.Snapshot{made(90*minute, "hourly", 2), made(30*minute, "hourly", 4), made(20*minute, "hourly", 7), made(10*minute, "hourly", 8)})
+	w.Datasets[2].Changed += 60
+	w.Datasets[3].Changed += 60
+	f.Set(w)
+	guests, _ := guestsOf(t, f, s, "fast", "tank")
+	assert.Equal(t, 20*minute, guests[0].Age)
+}
+
+// Two datasets of one name are one disk if they share a snapshot, and what was one disk is.
+func TestGuestsTellCopiesFromOtherDisks(t *testing.T) {
+	world := func(fresh, old []zfstest.Snapshot) zfstest.World {
+		return zfstest.World{Datasets: []zfstest.Dataset{pool("fast"), pool("tank"), disk("fast/vm-100-disk-0", 100, fresh...), disk("tank/vm-100-disk-0", 101, old...)}}
+	}
+	old := []zfstest.Snapshot{made(73*hour, "hourly", 1)}
+	for name, c := range map[string]struct {
+		fresh   []zfstest.Snapshot
+		verdict checker.GuestVerdict
+	}{
+		"a copy":               {[]zfstest.Snapshot{made(73*hour, "hourly", 1), made(minute, "hourly", 2)}, checker.GuestWhole},
+		"a copy, by its list":  {[]zfstest.Snapshot{made(80*hour, "hourly", 7), made(minute, "hourly", 2)}, checker.GuestWhole},
+		"another disk":         {[]zfstest.Snapshot{made(73*hour, "hourly", 9), made(minute, "hourly", 2)}, checker.GuestStale},
+		"another, no one time": {[]zfstest.Snapshot{made(minute, "hourly", 2)}, checker.GuestStale},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old := append([]zfstest.Snapshot{made(80*hour, "hourly", 7)}, old...)
+			f := zfstest.New(t, world(c.fresh, old))
+			s := scanner(f)
+			guests, _ := guestsOf(t, f, s, "fast", "tank")
+			assert.Equal(t, c.verdict.String(), guests[0].Verdict.String(), guests[0].Reason)
+			_, lists := guestsOf(t, f, ended(t, s), "fast", "tank")
+			assert.Zero(t, lists)
+			if c.verdict == checker.GuestWhole {
+				w := world([]zfstest.Snapshot{made(minute, "hourly", 2)}, old) // what they shared is rotated away
+				w.Datasets[2].Changed += 60
+				f.Set(w)
+				guests, lists = guestsOf(t, f, ended(t, s), "fast", "tank")
+				assert.Equal(t, c.verdict, guests[0].Verdict)
+				assert.Zero(t, lists)
+			}
+		})
+	}
+}
+
+func TestGuestsSayWhatCouldNotBeLookedUp(t *testing.T) {
+	w := twoPools([]zfstest.Snapshot{made(minute, "hourly", 3)}, []zfstest.Snapshot{made(hour, "hourly", 4)})
+	w.Faults = []zfstest.Fault{{Words: []string{"createtxg", "-s", "fast/vm-100-disk-0"}, Stderr: "cannot open: I/O error\n", Exit: 1}}
+	f := zfstest.New(t, w)
+	guests, _ := guestsOf(t, f, scanner(f), "fast", "tank")
+	assert.Equal(t, checker.GuestUnreadable.String(), guests[0].Verdict.String())
+	assert.Contains(t, guests[0].Reason, "I/O error")
+}

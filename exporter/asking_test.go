@@ -1,0 +1,159 @@
+package exporter
+
+import (
+	"context"
+	"encoding/json"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+	"snapwatch/checker/remote"
+	"snapwatch/internal/zfs"
+)
+
+// owner is a node that answers as it is told, and counts how often it is asked.
+type owner struct {
+	asked  atomic.Int32
+	answer atomic.Pointer[func(checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer)]
+}
+
+func (o *owner) says(answer func(checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer)) {
+	o.answer.Store(&answer)
+}
+
+func (o *owner) ask(ctx context.Context, _ time.Duration, r checker.Report) (map[string][]checker.Evidence, []checker.NodeAnswer) {
+	o.asked.Add(1)
+	answer := o.answer.Load()
+	if answer == nil {
+		<-ctx.Done()
+		return nil, []checker.NodeAnswer{{Node: "pve1", Failure: "no answer in time"}}
+	}
+	said, node := (*answer)(r)
+	return said, []checker.NodeAnswer{node}
+}
+
+// alive says that guest 101, whose newest snapshot is a _stopped, lives since a time, and that
+// guest 300 is there, too.
+func alive(since time.Time) func(checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
+	return func(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
+		said := map[string][]checker.Evidence{}
+		for _, d := range r.Disks {
+			e := checker.Evidence{Node: "pve1", Owned: checker.Owned, GUID: 99, Newest: d.Newest, Presence: checker.AsSnapshot, Now: r.Now}
+			if d.VMID == 101 {
+				e.Alive, e.AliveSince = true, since
+			}
+			if d.Newest != nil {
+				said[d.Dataset] = append(said[d.Dataset], e)
+			}
+		}
+		return said, checker.NodeAnswer{Node: "pve1", At: r.Now, Now: r.Now, Guests: []checker.OwnedGuest{{VMID: 300, Name: "new", Disks: []checker.OwnedDisk{{Dataset: "rpool/data/vm-300-disk-0", Created: r.Now.Add(-24 * time.Hour), Newest: r.Now}}}}}
+	}
+}
+
+func TestTheOwnersAreAskedInTheBackground(t *testing.T) {
+	node := &owner{}
+	r := newRig(t, world(), func(s *Settings) { s.Ask = node.ask; s.Reuse = 0 })
+	node.says(alive(start.Add(-7 * time.Hour)))
+	r.scrape()
+	r.settle(t)
+	page := r.scrape()
+	assert.Equal(t, int32(1), node.asked.Load(), "not more than once a minute")
+	const disk = `{dataset="tank/a/subvol-101-disk-0",disk="subvol-101-disk-0",`
+	assert.Equal(t, "1", line(page, "snapwatch_disk_comparison"+disk+`outcome="lagging"`))
+	assert.Equal(t, "1", line(page, "snapwatch_disk_state"+disk+`pool="tank",state="stale"`), "alive is not stopped")
+	assert.Equal(t, "0", line(page, "snapwatch_disk_state"+disk+`pool="tank",state="stopped"`))
+	assert.Equal(t, "25200", line(page, "snapwatch_disk_lag_seconds"+disk))
+	assert.Equal(t, "1", line(page, `snapwatch_absent_disks{severity="warning"}`))
+	assert.Equal(t, "1", line(page, `snapwatch_guest_state{origin_cluster="east",state="incomplete",vmid="300"}`))
+	assert.Equal(t, "1", line(page, `snapwatch_guest_info{id="qemu/300",name="new",origin_cluster="east",vmid="300"}`))
+
+	live := httptest.NewServer(server().Handler(r.Store))
+	defer live.Close()
+	facts, err := remote.Read(t.Context(), live.URL, time.Minute)
+	require.NoError(t, err)
+	from := checker.Assemble(facts.Pools, r.policy, start).WithOwners(r.policy, facts.Said, facts.Nodes...)
+	asJSON := func(r checker.Report) string {
+		text, err := json.Marshal(r.Document().Guests)
+		require.NoError(t, err)
+		return strings.ReplaceAll(string(text), "Z", "+00:00")
+	}
+	assert.Equal(t, asJSON(r.Report()), asJSON(from), "who asks this exporter is told the same")
+	for _, d := range from.Disks {
+		assert.NotEqual(t, checker.Stopped, d.Verdict)
+	}
+
+	r.clock.forward(5 * time.Minute)
+	r.scrape()
+	r.settle(t)
+	assert.Equal(t, int32(2), node.asked.Load())
+	assert.Equal(t, "25500", line(r.scrape(), "snapwatch_disk_lag_seconds"+disk))
+}
+
+// What a node said stands for a while when it does not answer any more, and that is told; then
+// nothing is known.
+func TestAnOwnerThatDoesNotAnswer(t *testing.T) {
+	node := &owner{}
+	r := newRig(t, world(), func(s *Settings) { s.Ask = node.ask; s.Reuse = 0 })
+	node.says(alive(start.Add(-time.Minute)))
+	r.scrape()
+	r.settle(t)
+	node.says(func(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
+		said := map[string][]checker.Evidence{}
+		for _, d := range r.Disks {
+			said[d.Dataset] = []checker.Evidence{{Node: "pve1", Failure: "refused"}}
+		}
+		return said, checker.NodeAnswer{Node: "pve1", Failure: "refused"}
+	})
+	r.clock.forward(2 * time.Minute)
+	r.scrape()
+	r.settle(t)
+	page := r.scrape()
+	assert.Equal(t, "0", line(page, `snapwatch_owner_answers{node="pve1"}`))
+	const inSync = `snapwatch_disk_comparison{dataset="tank/a/vm-100-disk-0",disk="vm-100-disk-0",outcome="in sync"`
+	assert.Equal(t, "1", line(page, inSync))
+	notes := ""
+	for _, n := range r.Report().Notes {
+		notes += n.Text
+	}
+	assert.Contains(t, notes, "pve1 does not answer (refused): what it said 2m ago stands for now")
+	r.clock.forward(time.Hour)
+	page = r.scrape()
+	assert.Equal(t, "0", line(page, inSync))
+	r.settle(t)
+	assert.Equal(t, "1", line(r.scrape(), `snapwatch_disk_comparison{dataset="tank/a/vm-100-disk-0",disk="vm-100-disk-0",outcome="owner unreachable"`))
+}
+
+// An owner that hangs costs no scrape anything, and is asked by one at a time.
+func TestAnOwnerThatHangs(t *testing.T) {
+	node := &owner{}
+	release := make(chan struct{})
+	node.says(func(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
+		<-release
+		return nil, checker.NodeAnswer{Node: "pve1", Failure: "no answer in time"}
+	})
+	r := newRig(t, world(), func(s *Settings) { s.Ask = node.ask; s.Reuse = 0 })
+	for range 3 {
+		assert.Contains(t, r.scrape(), "snapwatch_disk_state{")
+		r.clock.forward(2 * time.Minute)
+	}
+	assert.Equal(t, int32(1), node.asked.Load())
+	close(release)
+	r.settle(t)
+}
+
+// A replica that has a newer snapshot than when its owner was asked is not behind.
+func TestAnAnswerIsAboutWhatWasAsked(t *testing.T) {
+	a := asking{}
+	newest := &zfs.Snapshot{Name: "autosnap_2026-03-29_11:00:00_hourly", GUID: 5}
+	r := checker.Report{Disks: []checker.Result{{Disk: checker.Disk{Dataset: "tank/vm-1-disk-0", Newest: newest}}}}
+	a.learn(r, map[string][]checker.Evidence{"tank/vm-1-disk-0": {{Node: "pve1"}}}, []checker.NodeAnswer{{Node: "pve1", At: start, Now: start}})
+	said, nodes := a.answers(start.Add(time.Minute), time.Hour)
+	assert.Equal(t, uint64(5), said["tank/vm-1-disk-0"][0].About)
+	assert.Equal(t, start.Add(time.Minute), nodes[0].Now)
+}

@@ -1,0 +1,123 @@
+package exporter
+
+import (
+	"cmp"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"snapwatch/checker"
+)
+
+// byGuest are the labels of every guest's series.
+func byGuest(more ...string) []string { return append([]string{"origin_cluster", "vmid"}, more...) }
+
+var (
+	guestInfo = newMetric("guest_info",
+		"Always 1; its labels say more of the guest: Proxmox's id of it, and its name where that is known.", byGuest("id", "name")...)
+	guestState = newMetric("guest_state",
+		"1 for the verdict on the guest as a whole, else 0: the same verdict that snapwatch check gives.", byGuest("state")...)
+	guestStatus = newMetric("guest_status",
+		"What snapwatch check says of the guest as a whole: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.", byGuest()...)
+	guestPoint = newMetric("guest_restore_point_timestamp_seconds",
+		"When the first of the newest snapshots was made that all disks of the guest have here: it can be started as of then. Absent if there are none.", byGuest()...)
+	guestDisks = newMetric("guest_disks",
+		"How many disks of the guest are here, each once (found), and how many must be (expected).", byGuest("kind")...)
+)
+
+// guestCatalogue are the metrics about guests, by name.
+var guestCatalogue = []metric{guestDisks, guestInfo, guestPoint, guestState, guestStatus}
+
+// guest sends what is said of a guest.
+func (collector) guest(out sink, g checker.Guest) {
+	labels := []string{g.Cluster, strconv.Itoa(g.VMID)}
+	out.send(guestInfo, 1, append(labels, g.ID, g.Name)...)
+	for _, row := range checker.GuestVerdicts() {
+		out.send(guestState, boolValue(row.Verdict == g.Verdict), append(labels, row.Name)...)
+	}
+	out.send(guestStatus, float64(g.State), labels...)
+	if g.Point != nil {
+		out.send(guestPoint, seconds(g.Point.Created), labels...)
+	}
+	out.send(guestDisks, float64(g.Found()), append(labels, "found")...)
+	out.send(guestDisks, float64(g.Expected()), append(labels, "expected")...)
+}
+
+// guestPage prints what [collector.guest] collects, for the reason that [textPage] has.
+type guestPage struct {
+	textPage
+	guests []guestSeries
+}
+
+type guestSeries struct {
+	*checker.Guest
+	cluster, vmid string // as they are printed
+}
+
+// writeGuests prints the guests' metrics.
+func writeGuests(w io.Writer, guests []checker.Guest) error {
+	p := guestPage{textPage: textPage{out: w, block: make([]byte, 0, 2*textBlock), text: []byte("0")}}
+	for i := range guests {
+		if g := &guests[i]; utf8.ValidString(g.Cluster) && utf8.ValidString(g.Name) {
+			p.guests = append(p.guests, guestSeries{g, `origin_cluster="` + escape(g.Cluster) + `"`, `vmid="` + strconv.Itoa(g.VMID) + `"`})
+		}
+	}
+	if len(p.guests) == 0 {
+		return nil
+	}
+	slices.SortFunc(p.guests, func(a, b guestSeries) int {
+		if a.Cluster != b.Cluster {
+			return strings.Compare(a.Cluster, b.Cluster)
+		}
+		return cmp.Compare(a.VMID, b.VMID)
+	})
+	p.each(guestDisks, func(g *guestSeries) {
+		p.guest(guestDisks, `kind="expected",`, g, "", "", float64(g.Expected()))
+		p.guest(guestDisks, `kind="found",`, g, "", "", float64(g.Found()))
+	})
+	p.each(guestInfo, func(g *guestSeries) {
+		p.guest(guestInfo, `id="`+g.ID+`",name="`+escape(g.Name)+`",`, g, "", "", 1)
+	})
+	if slices.ContainsFunc(p.guests, func(g guestSeries) bool { return g.Point != nil }) {
+		p.each(guestPoint, func(g *guestSeries) {
+			if g.Point != nil {
+				p.guest(guestPoint, "", g, "", "", seconds(g.Point.Created))
+			}
+		})
+	}
+	rows := checker.GuestVerdicts()
+	slices.SortFunc(rows, func(a, b checker.GuestRow) int { return strings.Compare(a.Name, b.Name) })
+	p.each(guestState, func(g *guestSeries) {
+		for i := range rows {
+			p.guest(guestState, "", g, `,state="`, rows[i].Name, boolValue(rows[i].Verdict == g.Verdict))
+		}
+	})
+	p.each(guestStatus, func(g *guestSeries) { p.guest(guestStatus, "", g, "", "", float64(g.State)) })
+	p.flush()
+	return p.failed
+}
+
+// each prints a metric: each guest prints its own lines.
+func (p *guestPage) each(m metric, lines func(*guestSeries)) {
+	p.family(m)
+	for i := range p.guests {
+		lines(&p.guests[i])
+	}
+}
+
+// guest prints a line; before are the labels that come before origin_cluster in the
+// alphabet, and label and value the one that stands between it and vmid, if any.
+func (p *guestPage) guest(m metric, before string, g *guestSeries, label, value string, sample float64) {
+	b := append(p.block, m.Name...)
+	b = append(append(append(b, '{'), before...), g.cluster...)
+	if label != "" {
+		b = append(append(append(b, label...), value...), '"')
+	}
+	b = append(append(append(b, ','), g.vmid...), "} "...)
+	p.block = append(append(b, p.printed(sample)...), '\n')
+	if len(p.block) >= textBlock {
+		p.flush()
+	}
+}

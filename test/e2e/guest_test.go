@@ -1,0 +1,157 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+	"snapwatch/test/site"
+)
+
+// guests are those of a check on C, by number.
+func (w *world) guests(r site.Result) map[int]checker.GuestDocument {
+	w.t.Helper()
+	var doc checker.Document
+	require.NoError(w.t, json.Unmarshal([]byte(r.Stdout), &doc))
+	all := map[int]checker.GuestDocument{}
+	for _, g := range doc.Guests {
+		all[g.VMID] = g
+	}
+	return all
+}
+
+// counter writes how often the guest has written to each of its disks.
+func (w *world) counter(n int, disks ...string) {
+	w.t.Helper()
+	for _, d := range disks {
+		require.NoError(w.t, site.WaitZvol(w.ctx, "ta/data/"+d))
+		w.pipe(fmt.Sprintf("printf %%08d %d | dd of=/dev/zvol/ta/data/%s bs=8 conv=notrunc,fsync status=none", n, d))
+	}
+	w.pipe("zpool sync ta")
+}
+
+// counterOf is what stands there in a volume.
+func (w *world) counterOf(volume string) string {
+	w.t.Helper()
+	require.NoError(w.t, site.WaitZvol(w.ctx, volume))
+	out, err := w.c.Output(w.ctx, "head", "-c", "8", "/dev/zvol/"+volume)
+	require.NoError(w.t, err)
+	return out
+}
+
+// TestGuestTorn: three disks on two pools, each replicated as if the others were not there.
+// The one on the second pool gets other snapshots than the two: each is fresh, and the guest
+// can be started as of the last time that all have. Clones of that hold one state.
+func TestGuestTorn(t *testing.T) {
+	w := newWorld(t)
+	w.newPools([]string{"td"})
+	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc, td]\n"))
+	disks := []string{"vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2"}
+	w.vm(100, disks...)
+	w.start(w.a, 100)
+	copies := []string{"tc/" + disks[0], "tc/" + disks[1], "td/" + disks[2]}
+	last := map[string]string{}
+	newest := func() string { names := w.snapshots("ta/data/" + disks[0]); return names[len(names)-1] }
+	send := func(which ...int) {
+		for _, i := range which {
+			from, increment := "ta/data/"+disks[i], ""
+			if last[disks[i]] != "" {
+				increment = "-i @" + last[disks[i]] + " "
+			}
+			last[disks[i]] = newest()
+			w.pipe("zfs send " + increment + from + "@" + newest() + " | zfs receive -F " + copies[i])
+		}
+	}
+	w.counter(1, disks...)
+	w.snap(w.a, "f100")
+	send(0, 1, 2)
+	whole := w.guests(w.check("--format=json"))[100]
+	assert.Equal(t, "whole", whole.Verdict, whole.Reason)
+	common := newest()
+	for n := 2; n <= 5; n++ {
+		w.later(time.Hour)
+		w.counter(n, disks...)
+		w.snap(w.a, "f100")
+		if n%2 == 0 {
+			send(0, 1)
+		} else {
+			send(2)
+		}
+	}
+	r := w.judged()
+	for _, c := range copies {
+		assert.Equal(t, "fresh", r.disks[c].Verdict, c)
+	}
+	g := w.guests(r.Result)[100]
+	assert.Equal(t, "torn", g.Verdict, g.Reason)
+	assert.Equal(t, 1, r.Code)
+	assert.True(t, strings.HasPrefix(w.check().Stdout, "WARNING: 1 of 1 guests torn"))
+	assert.Equal(t, "autosnap_"+g.Point+"_frequently", common)
+	for i, c := range copies {
+		clone := zpoolOf(c) + fmt.Sprintf("/clone%d", i)
+		w.zfs("clone", c+"@"+common, clone)
+		assert.Equal(t, "00000001", w.counterOf(clone), "one state of all disks")
+	}
+	for i, c := range copies {
+		w.zfs("destroy", zpoolOf(c)+fmt.Sprintf("/clone%d", i))
+	}
+	send(0, 1)
+	assert.Zero(t, w.check("--guest", "100").Code, "what was sent mends it")
+}
+
+func zpoolOf(dataset string) string { return dataset[:strings.IndexByte(dataset, '/')] }
+
+// asker runs an exporter on C that asks the owners, and returns what its metrics and a check
+// from it say.
+func (w *world) asker() (metrics func() string, from func() said) {
+	w.t.Helper()
+	w.exporter(w.c, "--config=/etc/snapwatch/compare.yaml", "--web.listen-address=127.0.0.1:10195", "--state-dir=/var/lib/snapwatch-asker")
+	metrics = func() string {
+		out, err := w.c.Output(w.ctx, "curl", "-sf", "http://127.0.0.1:10195/metrics")
+		require.NoError(w.t, err)
+		return out
+	}
+	return metrics, func() said { return w.judged("--from=http://127.0.0.1:10195") }
+}
+
+// TestGuestAbsent: a guest that nobody ever sent is told of at once by who asks its owner, and
+// not any more once it is ignored.
+func TestGuestAbsent(t *testing.T) {
+	w := newNetwork(t)
+	w.vm(100, "vm-100-disk-0")
+	w.vm(101, "vm-101-disk-0")
+	w.owners()
+	w.start(w.a, 100)
+	w.start(w.a, 101)
+	w.snap(w.a, "f4")
+	w.replicate("vm-100-disk-0")
+	assert.Zero(t, w.compared().Code, "a new guest has the limit as its grace")
+	w.later(3 * time.Hour)
+	w.snap(w.a, "f4")
+	w.replicate("vm-100-disk-0")
+	told := w.compared()
+	assert.Equal(t, 1, told.Code)
+	g := w.guests(told.Result)[101]
+	assert.Equal(t, "incomplete", g.Verdict)
+	assert.Equal(t, []string{"ta/data/vm-101-disk-0"}, g.Lacking)
+	assert.Contains(t, g.Reason, "ignore: [vm-101-disk-0]")
+
+	metrics, from := w.asker()
+	w.until(func() bool { return strings.Contains(metrics(), `snapwatch_absent_disks{severity="warning"} 1`) })
+	assert.Equal(t, "incomplete", w.guests(from().Result)[101].Verdict)
+
+	config, err := w.c.ReadFile("/etc/snapwatch/compare.yaml")
+	require.NoError(t, err)
+	require.NoError(t, w.c.WriteFile("/etc/snapwatch/compare.yaml", config+"expect: [{vmid: 101}]\n"))
+	assert.Equal(t, 2, w.compared().Code)
+	require.NoError(t, w.c.WriteFile("/etc/snapwatch/compare.yaml", config+"ignore: [vm-101-disk-0]\n"))
+	assert.Zero(t, w.compared().Code)
+}
