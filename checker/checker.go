@@ -40,6 +40,9 @@ type Disk struct {
 	// PendingSince is when that was first seen of this newest snapshot; zero where nothing
 	// remembers.
 	PendingSince time.Time
+	// PendingSnapshot is what is received then, with the name that the source gives it: the
+	// source must still have it. "" where ZFS does not tell.
+	PendingSnapshot string
 	// Running and NoSnap are the labels.
 	Running, NoSnap zfs.Property
 	// Owned is whether the disk's guest is configured on this host: only then its labels
@@ -62,6 +65,9 @@ type Disk struct {
 	Damaged string
 	// Looked is what was looked up to judge its guest, nil where nothing was.
 	Looked *Looked
+	// Unlisted says why its snapshots were not listed since they changed, "" if Newest is the
+	// newest managed one. Else it was, and is still there, and others may have come.
+	Unlisted string
 }
 
 // Name is the last component of the dataset's name: vm-100-disk-0.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -84,6 +85,8 @@ type Evidence struct {
 	// BehindSince is when that disk's first managed snapshot after the replica's newest
 	// was made, zero if that is not known. Now is the node's clock.
 	BehindSince, Now time.Time
+	// ReadAt is when the node read its disk, zero if it did so to answer.
+	ReadAt time.Time
 	// Gone is true where the node read all that it could be in, and has no such disk.
 	// Template is true where the guest is a template there.
 	Gone, Template bool
@@ -214,8 +217,17 @@ func ownerless(d Disk, nodes []Evidence) Comparison {
 	return outcome(NoOwner, "every node that was asked is itself a replica")
 }
 
-// against compares with the one owner.
+// against compares with the one owner, and says how old its answer is where it is not new.
 func against(d Disk, p Policy, o Evidence) Comparison {
+	c := answered(d, p, o)
+	if !o.ReadAt.IsZero() {
+		c.Reason += fmt.Sprintf(", as %s read it %s ago", o.Node, text.Age(max(0, o.Now.Sub(o.ReadAt))))
+	}
+	return c
+}
+
+// answered compares with what the owner says.
+func answered(d Disk, p Policy, o Evidence) Comparison {
 	switch {
 	case o.Problem != "":
 		return outcome(OwnerUnreadable, "%s: %s", o.Node, o.Problem)
@@ -243,6 +255,8 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 		return outcome(Diverged, "%s has another %s %s under this name", o.Node, o.Presence, d.Newest.Name)
 	case o.Presence == Absent && o.NeverHad:
 		return outcome(Diverged, "%s never had %s: does something make snapshots on this copy, such as sanoid?", o.Node, d.Newest.Name)
+	case o.Presence == Absent && !o.ReadAt.IsZero() && d.Newest.Creation.After(o.ReadAt):
+		return outcome(OwnerUnreadable, "%s does not have %s any more, and has not read what came after it", o.Node, d.Newest.Name)
 	case o.Presence == Absent && !d.Newest.Creation.Before(o.Newest.Creation):
 		return outcome(Diverged, "%s does not have %s, and its own newest, %s, is no newer", o.Node, d.Newest.Name, o.Newest.Name)
 	}

@@ -100,6 +100,9 @@ type ComparedDisk struct {
 	Dataset string       `json:"dataset,omitempty"`
 	GUID    uint64       `json:"guid,string,omitempty"`
 	Newest  *SnapshotRef `json:"newest,omitempty"`
+	// ReadAt is when the node read its disk, where the reading that was asked for is not
+	// finished and the one before it still counts.
+	ReadAt *time.Time `json:"read_at,omitempty"`
 	// Problem is why the node cannot tell about its own disk.
 	Problem string `json:"problem,omitempty"`
 	// Presence is how the node's disk holds the name that was asked for, PresenceGUID the
@@ -235,7 +238,7 @@ func (c ComparedDisk) evidence(asked CompareDisk, now time.Time) (Evidence, erro
 	e := Evidence{
 		Owned: c.Owned, Why: text.Clip(text.Plain(c.OwnedProblem), 200), ConfiguredOn: text.Clip(text.Plain(c.ConfiguredOn), 64), Replica: c.Replica,
 		Dataset: text.Clip(text.Plain(c.Dataset), 255), GUID: c.GUID, Problem: text.Clip(text.Plain(c.Problem), 200), Presence: c.Presence, PresenceGUID: c.PresenceGUID,
-		BehindSince: instant(c.BehindSince), Now: now,
+		BehindSince: instant(c.BehindSince), Now: now, ReadAt: instant(c.ReadAt),
 		Gone: c.Gone, Template: c.Template, NeverHad: c.NeverHad, Excluded: text.Clip(text.Plain(c.Excluded), 100), Alive: c.Alive, AliveSince: instant(c.AliveSince),
 	}
 	if c.Gone {

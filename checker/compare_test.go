@@ -32,6 +32,10 @@ func presence(h Presence, guid uint64) func(*Evidence) {
 	return func(e *Evidence) { e.Presence, e.PresenceGUID = h, guid }
 }
 
+func readBefore(age time.Duration) func(*Evidence) {
+	return func(e *Evidence) { e.ReadAt, e.Now = ago(age), now }
+}
+
 func node(name string, owned Ownership, change ...func(*Evidence)) Evidence {
 	e := Evidence{Node: name, Owned: owned}
 	for _, c := range change {
@@ -67,6 +71,9 @@ func TestCompare(t *testing.T) {
 		"lagging: replication died while it was off": {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(AsBookmark, 7)), no}, outcome: Lagging, state: Critical, reason: "3d behind", rule: "limits.critical"},
 		"lagging: warning":                           {disk: aDisk("1", zfs.Stopped, 3*hour), verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0))}, outcome: Lagging, state: Warning, reason: "limit 2h, limits.warning", rule: "limits.warning"},
 		"lagging: and cannot go on":                  {disk: stopped, verdict: Stopped, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(Absent, 0))}, outcome: Lagging, state: Critical, reason: "gone and has no bookmark", rule: "limits.critical"},
+		"read before: the same newest":               {disk: fresh, nodes: []Evidence{says(fresh.Newest, readBefore(8*minute))}, outcome: InSync, reason: "the newest of a, too, as a read it 8m ago", rule: "limits.warning"},
+		"read before: ours was made after it":        {disk: aDisk("1", zfs.Hourly, minute), nodes: []Evidence{says(other(zfs.Hourly, hour), presence(Absent, 0), readBefore(8*minute))}, outcome: OwnerUnreadable, state: Unknown, reason: "does not have"},
+		"read before: ours was made before it":       {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 5*hour), presence(Absent, 0), readBefore(8*minute))}, outcome: Diverged, state: Critical, reason: "is no newer, as a read it 8m ago"},
 		"diverged: the owner was rolled back":        {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 5*hour), presence(Absent, 0))}, outcome: Diverged, state: Critical, reason: "does not have"},
 		"diverged: two of the same second":           {disk: fresh, nodes: []Evidence{says(other(zfs.Daily, hour), presence(Absent, 0))}, outcome: Diverged, state: Critical, reason: "is no newer"},
 		"diverged: the name with another guid":       {disk: fresh, nodes: []Evidence{says(other(zfs.Hourly, 0), presence(AsSnapshot, 6))}, outcome: Diverged, state: Critical, reason: "another snapshot"},

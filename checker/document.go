@@ -42,36 +42,38 @@ type PoolDocument struct {
 
 // DiskDocument is one disk in a [Document]: the facts first, then the verdict.
 type DiskDocument struct {
-	Dataset        string            `json:"dataset"`
-	Disk           string            `json:"disk"`
-	Pool           string            `json:"pool"`
-	VMID           int               `json:"vmid"`
-	Template       bool              `json:"template"`
-	GUID           string            `json:"guid"`
-	Origin         string            `json:"origin,omitempty"`
-	Created        *time.Time        `json:"created"`
-	Newest         *SnapshotDocument `json:"newest"`
-	NewestOfAny    string            `json:"newest_of_any,omitempty"`
-	Suffix         string            `json:"suffix"`
-	Receiving      bool              `json:"receiving"`
-	PendingReceive bool              `json:"pending_receive"`
-	PendingSince   *time.Time        `json:"pending_since,omitempty"`
-	Label          LabelDocument     `json:"label"`
-	NoSnap         LabelDocument     `json:"nosnap"`
-	Owned          Ownership         `json:"owned_here"`
-	Changed        *time.Time        `json:"snapshots_changed"`
-	ReadAt         *time.Time        `json:"read_at"`
-	HostClock      *time.Time        `json:"host_clock"`
-	Gone           bool              `json:"gone"`
-	WasWhole       bool              `json:"was_whole,omitempty"`
-	Problem        string            `json:"problem,omitempty"`
-	Verdict        string            `json:"verdict"`
-	State          string            `json:"state"`
-	Reason         string            `json:"reason"`
-	AgeSeconds     int64             `json:"age_seconds"`
-	Limit          string            `json:"limit,omitempty"`
-	Rule           string            `json:"rule"`
-	Damaged        string            `json:"damaged,omitempty"`
+	Dataset         string            `json:"dataset"`
+	Disk            string            `json:"disk"`
+	Pool            string            `json:"pool"`
+	VMID            int               `json:"vmid"`
+	Template        bool              `json:"template"`
+	GUID            string            `json:"guid"`
+	Origin          string            `json:"origin,omitempty"`
+	Created         *time.Time        `json:"created"`
+	Newest          *SnapshotDocument `json:"newest"`
+	NewestOfAny     string            `json:"newest_of_any,omitempty"`
+	Suffix          string            `json:"suffix"`
+	Receiving       bool              `json:"receiving"`
+	PendingReceive  bool              `json:"pending_receive"`
+	PendingSince    *time.Time        `json:"pending_since,omitempty"`
+	PendingSnapshot string            `json:"pending_snapshot,omitempty"`
+	Label           LabelDocument     `json:"label"`
+	NoSnap          LabelDocument     `json:"nosnap"`
+	Owned           Ownership         `json:"owned_here"`
+	Changed         *time.Time        `json:"snapshots_changed"`
+	ReadAt          *time.Time        `json:"read_at"`
+	HostClock       *time.Time        `json:"host_clock"`
+	Gone            bool              `json:"gone"`
+	WasWhole        bool              `json:"was_whole,omitempty"`
+	Problem         string            `json:"problem,omitempty"`
+	Unlisted        string            `json:"unlisted,omitempty"`
+	Verdict         string            `json:"verdict"`
+	State           string            `json:"state"`
+	Reason          string            `json:"reason"`
+	AgeSeconds      int64             `json:"age_seconds"`
+	Limit           string            `json:"limit,omitempty"`
+	Rule            string            `json:"rule"`
+	Damaged         string            `json:"damaged,omitempty"`
 	// Looked is there where something was looked up to judge the guest.
 	Looked *LookedDocument `json:"looked_up,omitempty"`
 	// Compared is there where nodes were asked that may own the disk.
@@ -150,9 +152,9 @@ func (d Result) document() DiskDocument {
 	doc := DiskDocument{
 		Dataset: d.Dataset, Disk: d.Name(), Pool: poolOf(d.Disk), VMID: d.VMID, Template: d.Template,
 		GUID: guidText(d.GUID), Origin: d.Origin, Created: optional(d.Created), NewestOfAny: valid(d.NewestOfAny), Suffix: d.Suffix(),
-		Receiving: d.Receiving, PendingReceive: d.PendingReceive, PendingSince: optional(d.PendingSince),
+		Receiving: d.Receiving, PendingReceive: d.PendingReceive, PendingSince: optional(d.PendingSince), PendingSnapshot: d.PendingSnapshot,
 		Label: label(d.Running), NoSnap: label(d.NoSnap), Owned: d.Owned,
-		Changed: optional(d.Changed), ReadAt: optional(d.ReadAt), HostClock: optional(d.HostClock), Gone: d.Gone, WasWhole: d.WasWhole, Problem: valid(d.Disk.Problem),
+		Changed: optional(d.Changed), ReadAt: optional(d.ReadAt), HostClock: optional(d.HostClock), Gone: d.Gone, WasWhole: d.WasWhole, Problem: valid(d.Disk.Problem), Unlisted: valid(d.Unlisted),
 		Verdict: d.Verdict.String(), State: d.State.String(), Reason: valid(d.Reason),
 		AgeSeconds: int64(d.Age.Seconds()), Rule: d.Limit.Rule, Damaged: valid(d.Damaged), Looked: d.Looked.document(),
 	}
@@ -241,10 +243,10 @@ func (doc DiskDocument) facts() (Disk, error) {
 	disk := Disk{
 		Dataset: doc.Dataset, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: guid,
 		Origin: doc.Origin, Created: instant(doc.Created), NewestOfAny: doc.NewestOfAny,
-		Receiving: doc.Receiving, PendingReceive: doc.PendingReceive, PendingSince: instant(doc.PendingSince),
+		Receiving: doc.Receiving, PendingReceive: doc.PendingReceive, PendingSince: instant(doc.PendingSince), PendingSnapshot: doc.PendingSnapshot,
 		Running: doc.Label.property(), NoSnap: doc.NoSnap.property(), Owned: doc.Owned,
 		Changed: instant(doc.Changed), ReadAt: instant(doc.ReadAt), HostClock: instant(doc.HostClock),
-		Gone: doc.Gone, WasWhole: doc.WasWhole, Problem: doc.Problem, Damaged: doc.Damaged,
+		Gone: doc.Gone, WasWhole: doc.WasWhole, Problem: doc.Problem, Unlisted: doc.Unlisted, Damaged: doc.Damaged,
 	}
 	if disk.Looked, err = doc.Looked.looked(doc.Dataset); err != nil {
 		return Disk{}, err

@@ -13,6 +13,8 @@ import (
 // Explanation is what a person needs to mend a disk.
 type Explanation struct {
 	Result
+	// Own is true where the disk is no copy: this host has its guest.
+	Own   bool
 	Sites []Site
 	// Broken says between which two sites snapshots do not arrive, or why that is not
 	// known.
@@ -32,7 +34,19 @@ type Site struct {
 // here names this host.
 const here = "here"
 
-// Explain says where a disk's snapshots got stuck. nodes are those that were asked,
+// ExplainOwn says what is wrong with a disk of a guest that this host has.
+func ExplainOwn(d Result) Explanation {
+	e := Explanation{Result: d, Own: true}
+	e.Sites = []Site{{here, d.Newest, "has the guest, " + d.Dataset}}
+	e.Broken = "none: " + d.Verdict.String()
+	if d.State != OK {
+		e.Broken = here + ": this host has the guest, and snap takes its snapshots here"
+	}
+	e.Next = filled(d, nextOfOwn(d))
+	return e
+}
+
+// Explain says where a copy's snapshots got stuck. nodes are those that were asked,
 // nil where none was. It looks only at what it is given.
 func Explain(d Result, nodes []Evidence) Explanation {
 	e := Explanation{Result: d}
@@ -133,10 +147,30 @@ var nextByVerdict = map[Verdict][]string{
 	Orphaned:   {"look before you remove it: zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
 }
 
+// nextOfOwn is what to do about a disk of this host's own guest.
+func nextOfOwn(d Result) []string {
+	if d.State == OK {
+		return nil
+	}
+	switch d.Verdict {
+	case Stale, Never, Orphaned:
+		return []string{
+			"what the next run would do with it, and why: snapwatch snap --dry-run -v",
+			"does snap run by itself, and how did the last run end? snapwatch cron status; snapwatch doctor",
+		}
+	case Stopped:
+		return []string{"is the guest still off? QM status VMID; if it runs: snapwatch snap --dry-run -v"}
+	}
+	return nextByVerdict[d.Verdict]
+}
+
 func next(d Result, nodes []Evidence) []string {
 	var steps []string
 	if d.PendingReceive {
 		steps = append(steps, "a receive waits to be resumed: run the replication job again; if it cannot go on: zfs receive -A DATASET")
+		if of := d.PendingSnapshot; of != "" {
+			steps = append(steps, "it can as long as the source has "+of+": zfs hold keeps that from rotation")
+		}
 	}
 	if c := d.Compared; c != nil {
 		steps = append(steps, advice[c.Outcome]...)
@@ -151,10 +185,21 @@ func next(d Result, nodes []Evidence) []string {
 	case alarms || (d.Verdict == Stopped && d.unproven() && d.Compared == nil):
 		steps = append(steps, nextByVerdict[d.Verdict]...)
 	}
-	for i := range steps {
-		steps[i] = strings.NewReplacer("DATASET", d.Dataset, "VMID", fmt.Sprint(d.VMID), "POOL", poolOf(d.Disk)).Replace(steps[i])
+	return filled(d, steps)
+}
+
+// filled returns the steps with the disk's names in them.
+func filled(d Result, steps []string) []string {
+	qm := "qm"
+	if strings.HasPrefix(d.GuestID(), "lxc/") {
+		qm = "pct"
 	}
-	return steps
+	names := strings.NewReplacer("DATASET", d.Dataset, "VMID", fmt.Sprint(d.VMID), "POOL", poolOf(d.Disk), "QM", qm)
+	var all []string
+	for _, step := range steps {
+		all = append(all, names.Replace(step))
+	}
+	return all
 }
 
 // afterComparison is what to do about a copy that is behind, or an owner that has
@@ -182,19 +227,37 @@ func (e Explanation) Facts(now time.Time) [][2]string {
 	pending := "none"
 	if e.PendingReceive {
 		pending = "yes, with a resume token"
+		if e.PendingSnapshot != "" {
+			pending += ", of " + e.PendingSnapshot
+		}
 		if !e.PendingSince.IsZero() {
 			pending += fmt.Sprintf(", first seen %s ago", text.Age(max(0, now.Sub(e.PendingSince))))
 		}
 	}
+	broken, changed, label := "broken hop", "last receive", labelArrival(e.Disk)
+	if e.Own {
+		broken, changed, label = "broken", "last change", ownLabel(e.Disk)
+	}
 	return [][2]string{
-		{"broken hop", e.Broken},
+		{broken, e.Broken},
 		{"warning", e.Warning.String()},
 		{"critical", e.Critical.String()},
 		{"decided by", e.Limit.String()},
-		{"last receive", last},
+		{changed, last},
 		{"pending", pending},
-		{"label", labelArrival(e.Disk)},
+		{"label", label},
 	}
+}
+
+// ownLabel says what label:running of this host's own disk means.
+func ownLabel(d Disk) string {
+	switch d.Running.Source {
+	case zfs.SourceLocal:
+		return d.Running.Value + ", set here: as it should be, on the host that has the guest"
+	case zfs.SourceReceived:
+		return d.Running.Value + ", received: snap sets its own as soon as it sees the guest run"
+	}
+	return "none of its own: snap sets it as soon as it sees the guest run; for one that is off: snapwatch snap --adopt"
 }
 
 // labelArrival says whether label:running arrives with the snapshots, and what is

@@ -25,6 +25,7 @@ func TestExplain(t *testing.T) {
 	newer, same := other(zfs.Hourly, 10*minute), managed(zfs.Hourly, 7*hour)
 	stale, fresh, off := aDisk("1", zfs.Hourly, 7*hour), aDisk("1", zfs.Hourly, 10*minute), aDisk("1", zfs.Stopped, 4*day)
 	pending := aDisk("1", zfs.Hourly, 7*hour, func(d *Disk) { d.PendingReceive = true; d.Changed = ago(7 * hour) })
+	resumed := aDisk("1", zfs.Hourly, 7*hour, func(d *Disk) { d.PendingReceive, d.PendingSnapshot = true, "rpool/vm-1-disk-0@seed" })
 	for name, c := range map[string]struct {
 		disk   Disk
 		nodes  []Evidence
@@ -38,6 +39,7 @@ func TestExplain(t *testing.T) {
 		"stopped, but it ran since": {off, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 3d23h behind", "look at the job"},
 		"lagging":                   {stale, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "look at the job"},
 		"lagging, pending":          {pending, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "a receive waits to be resumed: run the replication job again; if it cannot go on: zfs receive -A tank/vm-1-disk-0"},
+		"of a known snapshot":       {resumed, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "the source has rpool/vm-1-disk-0@seed: zfs hold keeps that from rotation"},
 		"nothing in common":         {stale, []Evidence{ownerNode(newer, Absent)}, "pve1:10191 → here: ", "zfs list -t snapshot,bookmark -o name,guid rpool/data/vm-1-disk-0 (on pve1:10191)"},
 		"owner has no newer":        {stale, []Evidence{ownerNode(same, AsSnapshot)}, "before pve1:10191: its own newest is as old", "on pve1:10191: snapwatch snap --dry-run -v"},
 		"a relay before us works":   {stale, []Evidence{ownerNode(newer, AsSnapshot), replicaNode(newer)}, "pve2:10191 → here: pve2:10191 has newer", "look at the job"},
@@ -84,5 +86,39 @@ func TestThereIsAlwaysANextStep(t *testing.T) {
 		if row.States[BeyondCritical] != OK && row.Outcome != Lagging {
 			assert.NotEmpty(t, advice[row.Outcome], row.Name)
 		}
+	}
+}
+
+// On the node that has the guest there is no hop, and no advice for a copy.
+func TestExplainOwn(t *testing.T) {
+	label := func(source zfs.Source) func(*Disk) {
+		return func(d *Disk) { d.Running = zfs.Property{Value: "pve1", Source: source} }
+	}
+	for name, c := range map[string]struct {
+		disk                Disk
+		broken, next, label string
+	}{
+		"fresh":    {aDisk("1", zfs.Hourly, 10*minute, label(zfs.SourceLocal)), "none: fresh", "", "as it should be"},
+		"stale":    {aDisk("1", zfs.Hourly, 7*hour, label(zfs.SourceLocal)), "here: this host has the guest", "snapwatch snap --dry-run -v", "as it should be"},
+		"never":    {aDisk("1", zfs.Hourly, 0, bare), "here: this host has the guest", "snapwatch cron status", "none of its own"},
+		"off":      {aDisk("1", zfs.Stopped, 4*day), "none: stopped", "", "none of its own"},
+		"long off": {aDisk("1", zfs.Stopped, 40*day), "here: ", "qm status 1", "none of its own"},
+		"received": {aDisk("1", zfs.Hourly, 7*hour, label(zfs.SourceReceived)), "here: ", "snapwatch snap", "received: snap sets its own"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{c.disk}}}, NewPolicy(config.Default()), now)
+			e := ExplainOwn(r.Disks[0])
+			assert.Contains(t, e.Broken, c.broken)
+			require.Len(t, e.Sites, 1)
+			assert.Contains(t, e.Sites[0].What, "has the guest")
+			facts := e.Facts(now)
+			assert.Contains(t, facts[len(facts)-1][1], c.label)
+			all := strings.Join(e.Next, "\n")
+			assert.Contains(t, all, c.next)
+			assert.Equal(t, c.next == "", all == "")
+			for _, of := range []string{"--owners", "inherit -S", "on the owner", "sends to this host", "a copy"} {
+				assert.NotContains(t, all+facts[0][1]+facts[len(facts)-1][1], of)
+			}
+		})
 	}
 }

@@ -39,7 +39,7 @@ func (f Filter) Apply(r Report) Report {
 		kept.Guests = slices.DeleteFunc(slices.Clone(r.Guests), func(g Guest) bool { return !f.guest(g.VMID) })
 	}
 	for _, d := range r.Disks {
-		if f.disk(d.Disk) {
+		if f.Selects(d.Disk) {
 			kept.Disks = append(kept.Disks, d)
 		}
 	}
@@ -54,7 +54,8 @@ func (f Filter) Apply(r Report) Report {
 	return kept
 }
 
-func (f Filter) disk(d Disk) bool {
+// Selects reports whether the disk is asked for.
+func (f Filter) Selects(d Disk) bool {
 	return f.Pool(poolOf(d)) &&
 		f.guest(d.VMID) &&
 		(len(f.Disks) == 0 || slices.ContainsFunc(f.Disks, func(pattern string) bool { return matchesDisk(pattern, d) }))
@@ -97,7 +98,7 @@ func (f Filter) concerns(p PoolResult) bool {
 	if p.Problem != "" && f.mayHold(p.Name) {
 		return true
 	}
-	return len(p.Disks) == 0 || slices.ContainsFunc(p.Disks, f.disk)
+	return len(p.Disks) == 0 || slices.ContainsFunc(p.Disks, f.Selects)
 }
 
 // mayHold reports whether a pool may hold disks that match a pattern: a full name's does

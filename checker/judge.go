@@ -99,6 +99,9 @@ type match struct {
 }
 
 func (c *evaluation) verdict(v Verdict, f match) Judgement {
+	if c.disk.Unlisted != "" && v != Unreadable {
+		f.reason += "; it may be younger: " + c.disk.Unlisted
+	}
 	return Judgement{Verdict: v, Level: f.level, State: table[v].States[f.level], Reason: f.reason, Age: c.age, Limit: f.limit}
 }
 
@@ -106,11 +109,26 @@ func (c *evaluation) unreadable() (match, bool) {
 	if c.disk.Problem != "" {
 		return match{reason: c.disk.Problem}, true
 	}
+	if c.disk.Unlisted != "" && !c.boundSuffices() {
+		return match{reason: fmt.Sprintf("%s is %s old, and what came after it is not known: %s", c.disk.Newest.Name, text.Age(c.age), c.disk.Unlisted)}, true
+	}
 	age := c.now.Sub(c.disk.ReadAt)
 	if limit := c.policy.MaxDataAge; !c.disk.Gone && limit > 0 && age > limit {
 		return match{limit: atMost(limit, "two intervals"), reason: fmt.Sprintf("last read %s ago, limit %s", text.Age(age), text.Age(limit))}, true
 	}
 	return match{}, false
+}
+
+// boundSuffices reports whether the newest snapshot that is known is so young that the disk is
+// well whatever came after it: that is younger. A _stopped one must be, too, since its guest may
+// have been started; and where a limit alarms of what is too young, no bound suffices.
+func (c *evaluation) boundSuffices() bool {
+	d := c.disk
+	if !c.snapshot || c.level != Within || d.Newest.Creation.After(c.now) || c.policy.maxStoppedAge(d).exceeded(c.age) {
+		return false
+	}
+	warning, critical := c.policy.Limits(d)
+	return warning.onlyMost() && critical.onlyMost()
 }
 
 // missing does not hold for a disk that the configuration excludes: an admin who
@@ -235,6 +253,9 @@ func (c *evaluation) stale() (match, bool) {
 	switch {
 	case c.disk.PendingReceive:
 		reason += ", a receive is pending"
+		if of := c.disk.PendingSnapshot; of != "" {
+			reason += " (of " + of + ")"
+		}
 		if since := c.disk.PendingSince; !since.IsZero() {
 			reason += " for " + text.Age(max(0, c.now.Sub(since)))
 		}

@@ -50,6 +50,8 @@ func aDisk(vmid string, class zfs.Class, age time.Duration, change ...func(*Disk
 	return d
 }
 
+func unlisted(d *Disk) { d.Unlisted = "no time" }
+
 func bare(d *Disk) { d.Newest, d.NewestOfAny = nil, "" }
 
 func clone(owned Ownership) func(*Disk) {
@@ -64,6 +66,8 @@ func created(age time.Duration) func(*Disk) { return func(d *Disk) { d.Created =
 
 func TestVerdicts(t *testing.T) {
 	label := func(value string, source zfs.Source) zfs.Property { return zfs.Property{Value: value, Source: source} }
+	tooYoung := testPolicy()
+	tooYoung.Warning = Limit{Range: &Range{Start: 60, End: 7200}, Rule: "-w"}
 	trusting := testPolicy()
 	trusting.TrustLabel = true
 	for name, c := range map[string]struct {
@@ -79,6 +83,12 @@ func TestVerdicts(t *testing.T) {
 		"unreadable: though stopped":                 {disk: aDisk("1", zfs.Stopped, minute, func(d *Disk) { d.ReadAt = ago(11 * minute) }), verdict: Unreadable, state: Unknown, rule: "two intervals"},
 		"unreadable: though ignored":                 {disk: aDisk("901", zfs.Stopped, minute, func(d *Disk) { d.Problem = "p" }), verdict: Unreadable, state: Unknown},
 		"read just in time":                          {disk: aDisk("1", zfs.Hourly, minute, func(d *Disk) { d.ReadAt = ago(10 * minute) }), verdict: Fresh, rule: "limits.warning"},
+		"unlisted: young enough":                     {disk: aDisk("1", zfs.Hourly, hour, unlisted), verdict: Fresh, rule: "limits.warning"},
+		"unlisted: beyond the limit":                 {disk: aDisk("1", zfs.Hourly, 3*hour, unlisted), verdict: Unreadable, state: Unknown},
+		"unlisted: stopped and young enough":         {disk: aDisk("1", zfs.Stopped, hour, unlisted), verdict: Stopped, rule: "limits.max_stopped_age"},
+		"unlisted: stopped, and perhaps started":     {disk: aDisk("1", zfs.Stopped, 3*hour, unlisted), verdict: Unreadable, state: Unknown},
+		"unlisted: from the future":                  {disk: aDisk("1", zfs.Hourly, -hour, unlisted), verdict: Unreadable, state: Unknown},
+		"unlisted: what is too young alarms":         {disk: aDisk("1", zfs.Hourly, hour, unlisted), policy: &tooYoung, verdict: Unreadable, state: Unknown},
 		"missing":                                    {disk: aDisk("1", zfs.Hourly, minute, func(d *Disk) { d.Gone = true }), verdict: Missing, state: Critical, rule: "seen before"},
 		"missing: though nothing was read for long":  {disk: aDisk("1", zfs.Hourly, minute, func(d *Disk) { d.Gone, d.ReadAt = true, ago(day) }), verdict: Missing, state: Critical, rule: "seen before"},
 		"missing: a template too":                    {disk: aDisk("1", zfs.Hourly, minute, func(d *Disk) { d.Gone, d.Template = true, true }), verdict: Missing, state: Critical, rule: "seen before"},
@@ -249,4 +259,26 @@ func TestWorst(t *testing.T) {
 	assert.Equal(t, Warning, Worst(OK, Warning))
 	assert.Equal(t, Unknown, Worst(Warning, Unknown, OK))
 	assert.Equal(t, Critical, Worst(Unknown, Critical, Warning))
+}
+
+// Where what came after a snapshot is not known, a disk is well only if it is whatever came.
+func TestABoundSilencesNothing(t *testing.T) {
+	classes := append(zfs.Rotating(), zfs.Stopped)
+	rapid.Check(t, func(t *rapid.T) {
+		p := testPolicy()
+		p.TrustLabel = rapid.Bool().Draw(t, "trust")
+		limit := rapid.SampledFrom([]Range{{End: 7200}, {Start: 60, End: 7200}, {Start: 600, End: 1200, Inside: true}})
+		p.Warning.Range, p.Critical.Range = new(limit.Draw(t, "warning")), new(limit.Draw(t, "critical"))
+		p.MaxStoppedAge.Range.End = float64(rapid.IntRange(600, 9000).Draw(t, "max stopped"))
+		age := rapid.IntRange(-600, 9000).Draw(t, "age")
+		known := aDisk("1", rapid.SampledFrom(classes).Draw(t, "class"), time.Duration(age)*time.Second, unlisted)
+		known.PendingReceive = rapid.Bool().Draw(t, "pending")
+		known.Running = zfs.Property{Value: "a", Source: zfs.SourceLocal}
+		truth := known
+		truth.Unlisted = ""
+		truth.Newest = managed(rapid.SampledFrom(classes).Draw(t, "class after"), time.Duration(rapid.IntRange(min(age, 0), max(age, 0)).Draw(t, "age after"))*time.Second)
+		if said, is := Judge(&known, &p, now), Judge(&truth, &p, now); said.State == OK && is.State != OK {
+			t.Fatalf("said %s (%s), and it is %s (%s)", said.Verdict, said.Reason, is.Verdict, is.Reason)
+		}
+	})
 }

@@ -56,6 +56,9 @@ func (l Limit) exceeded(age time.Duration) bool {
 	return l.Range != nil && l.Range.Alerts(age.Seconds())
 }
 
+// onlyMost reports whether the limit alarms of nothing but what is too old.
+func (l Limit) onlyMost() bool { return l.Range == nil || !l.Range.Inside && l.Range.Start <= 0 }
+
 // String is the limit for a person: "limit 2h, default".
 func (l Limit) String() string {
 	if l.Range == nil {

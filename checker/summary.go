@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -57,21 +58,17 @@ func (r Report) Summary() string {
 	if r.Failure != "" {
 		return r.Failure
 	}
-	bad := badGuests(r)
+	causes := []cause{badGuests(r)}
 	for _, p := range r.Pools {
-		if p.State != OK {
-			bad = append(bad, "pool "+p.Name+" "+poolWord(p))
-		}
+		causes = append(causes, cause{p.State, "pool " + p.Name + " " + poolWord(p)})
 	}
 	for _, n := range r.Notes {
-		if n.State != OK {
-			bad = append(bad, text.Clip(n.Text, 80))
-		}
+		causes = append(causes, cause{n.State, text.Clip(n.Text, 80)})
 	}
 	if len(r.Disks) == 0 {
-		return strings.Join(append(bad, "no disk found"), ", ")
+		return strings.Join(append(worstFirst(causes), "no disk found"), ", ")
 	}
-	bad = append(bad, badDisks(r)...)
+	bad := worstFirst(append(causes, badDisks(r)))
 	if len(bad) == 0 {
 		if len(r.Guests) > 0 {
 			bad = append(bad, fmt.Sprintf("%d of %d guests whole", r.CountGuests(GuestWhole), len(r.Guests)))
@@ -94,15 +91,17 @@ func (r Report) CountGuests(v GuestVerdict) int {
 
 // badGuests counts the guests that alarm: "2 of 40 guests torn". Where that has several
 // reasons, those are named that no disk's own alarm says.
-func badGuests(r Report) []string {
+func badGuests(r Report) cause {
 	counts, alone := map[string]int{}, map[string]int{}
 	all := 0
+	worst := OK
 	for i := range r.Guests {
 		g := &r.Guests[i]
 		if g.State == OK {
 			continue
 		}
 		all++
+		worst = Worst(worst, g.State)
 		counts[g.Verdict.String()]++
 		if g.Alone {
 			alone[g.Verdict.String()]++
@@ -110,10 +109,10 @@ func badGuests(r Report) []string {
 	}
 	switch len(counts) {
 	case 0:
-		return nil
+		return cause{}
 	case 1:
 		for word := range counts {
-			return []string{fmt.Sprintf("%d of %d guests %s", all, len(r.Guests), word)}
+			return cause{worst, fmt.Sprintf("%d of %d guests %s", all, len(r.Guests), word)}
 		}
 	}
 	var words []string
@@ -126,31 +125,57 @@ func badGuests(r Report) []string {
 	if len(words) > 0 {
 		text += " (" + strings.Join(words, ", ") + ")"
 	}
-	return []string{text}
+	return cause{worst, text}
+}
+
+// cause is a part of what the report's state comes from.
+type cause struct {
+	State State
+	Text  string
+}
+
+// worstFirst returns the causes that alarm, those first that alarm most.
+func worstFirst(causes []cause) []string {
+	slices.SortStableFunc(causes, func(a, b cause) int { return cmp.Compare(b.State.severity(), a.State.severity()) })
+	var texts []string
+	for _, c := range causes {
+		if c.State != OK {
+			texts = append(texts, c.Text)
+		}
+	}
+	return texts
 }
 
 // badDisks counts the disks that alarm: "2 of 41 disks stale".
-func badDisks(r Report) []string {
-	counts := map[string]int{}
+func badDisks(r Report) cause {
+	counts, worst := map[string]int{}, map[string]State{}
+	all := cause{State: OK}
 	for _, d := range r.Disks {
-		if d.State != OK {
-			counts[d.Word()]++
+		if d.State == OK {
+			continue
+		}
+		counts[d.Word()]++
+		if d.State.severity() > worst[d.Word()].severity() {
+			worst[d.Word()] = d.State
+		}
+		if d.State.severity() > all.State.severity() {
+			all.State = d.State
 		}
 	}
-	var words []string
+	var words []cause
 	for _, word := range alarmWords() {
 		if n := counts[word]; n > 0 {
-			words = append(words, fmt.Sprintf("%d %s", n, word))
+			words = append(words, cause{worst[word], fmt.Sprintf("%d %s", n, word)})
 		}
 	}
-	if len(words) == 1 {
-		count, verdict, _ := strings.Cut(words[0], " ")
-		return []string{fmt.Sprintf("%s of %d disks %s", count, len(r.Disks), verdict)}
+	texts := worstFirst(words)
+	if len(texts) == 1 {
+		count, verdict, _ := strings.Cut(texts[0], " ")
+		all.Text = fmt.Sprintf("%s of %d disks %s", count, len(r.Disks), verdict)
+	} else {
+		all.Text = fmt.Sprintf("%s of %d disks", strings.Join(texts, ", "), len(r.Disks))
 	}
-	if len(words) > 0 {
-		words[len(words)-1] += fmt.Sprintf(" of %d disks", len(r.Disks))
-	}
-	return words
+	return all
 }
 
 // alarmWords are what [Result.Word] may be, the verdicts in their order first.

@@ -51,8 +51,9 @@ type Config struct {
 	// AdoptPeerLabels lets snap take over the label of another node of the same
 	// cluster for a stopped guest whose configuration is here.
 	AdoptPeerLabels bool `yaml:"adopt_peer_labels"`
-	// MaxDestroys is how many snapshots one run destroys at most.
-	MaxDestroys int `yaml:"max_destroys"`
+	// MaxDestroys is how many snapshots one run destroys at most, nil where nothing is said:
+	// see [Config.MaxDestroysFor].
+	MaxDestroys *int `yaml:"max_destroys,omitempty"`
 	// CaptureConfig keeps a guest's configuration with its snapshots.
 	CaptureConfig bool `yaml:"capture_config"`
 	// Hooks are programs to start before and after snapshots.
@@ -83,7 +84,6 @@ func Default() Config {
 		StoppedGrace: Duration(24 * time.Hour),
 		ConfirmStop:  Duration(20 * time.Second),
 		BootGrace:    Duration(5 * time.Minute),
-		MaxDestroys:  1000,
 		Quiesced:     Quiesced{MaxFreeze: Duration(10 * time.Second)},
 		Watch:        defaultWatch(),
 	}
@@ -179,8 +179,8 @@ func (c Config) validate() error {
 	if c.Bookmarks < 0 {
 		return fmt.Errorf("bookmarks: %d is negative; write 0 to make none", c.Bookmarks)
 	}
-	if c.MaxDestroys < 1 {
-		return fmt.Errorf("max_destroys: %d; at least 1 is needed to rotate at all", c.MaxDestroys)
+	if c.MaxDestroys != nil && *c.MaxDestroys < 1 {
+		return fmt.Errorf("max_destroys: %d; at least 1 is needed to rotate at all", *c.MaxDestroys)
 	}
 	for _, list := range []struct {
 		key      string
@@ -209,6 +209,21 @@ func (c Config) validate() error {
 	}
 	return c.Watch.validate()
 }
+
+// MaxDestroysFor returns how many snapshots one run may destroy on so many disks. The limit is
+// for surprises: without a number in the file it is far above what a day makes due.
+func (c Config) MaxDestroysFor(disks int) int {
+	if c.MaxDestroys != nil {
+		return *c.MaxDestroys
+	}
+	return max(minDestroys, destroysPerDisk*disks)
+}
+
+// What one run may destroy where the file says nothing.
+const (
+	minDestroys     = 1000
+	destroysPerDisk = 20
+)
 
 // KeepFor returns the retention of a disk and the rule it comes from: the last
 // override that is for the disk and has one, or else the run's own.

@@ -73,7 +73,11 @@ func TestDefaults(t *testing.T) {
 	assert.Equal(t, 24*time.Hour, c.StoppedGrace.Std())
 	assert.Equal(t, 20*time.Second, c.ConfirmStop.Std())
 	assert.Equal(t, 5*time.Minute, c.BootGrace.Std())
-	assert.Equal(t, 1000, c.MaxDestroys)
+	assert.Equal(t, 1000, c.MaxDestroysFor(50))
+	assert.Equal(t, 1020, c.MaxDestroysFor(51), "twenty a disk")
+	c.MaxDestroys = new(int)
+	*c.MaxDestroys = 7
+	assert.Equal(t, 7, c.MaxDestroysFor(1000), "a number in the file is obeyed")
 	assert.Zero(t, c.RefreshStopped)
 	assert.False(t, c.AdoptPeerLabels)
 	assert.Equal(t, 2*time.Hour, c.Limits.Warning.Std())

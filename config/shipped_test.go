@@ -30,8 +30,8 @@ func TestShipped(t *testing.T) {
 	assert.Equal(t, d.Limits, c.Limits)
 	assert.Equal(t, d.ReplicaLabel, c.ReplicaLabel)
 	assert.Equal(t,
-		[]any{d.Bookmarks, d.MaxDestroys, d.StoppedGrace, d.ConfirmStop, d.BootGrace, d.RefreshStopped, d.AdoptPeerLabels},
-		[]any{c.Bookmarks, c.MaxDestroys, c.StoppedGrace, c.ConfirmStop, c.BootGrace, c.RefreshStopped, c.AdoptPeerLabels})
+		[]any{d.Bookmarks, d.MaxDestroysFor(1), d.StoppedGrace, d.ConfirmStop, d.BootGrace, d.RefreshStopped, d.AdoptPeerLabels},
+		[]any{c.Bookmarks, c.MaxDestroysFor(1), c.StoppedGrace, c.ConfirmStop, c.BootGrace, c.RefreshStopped, c.AdoptPeerLabels})
 	for _, key := range keysOf(reflect.TypeOf(c), "") {
 		name := key[strings.LastIndexAny(key, ".")+1:]
 		assert.Regexp(t, `(?m)^[ -]*`+name+`:`, string(live), key)

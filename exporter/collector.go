@@ -77,9 +77,9 @@ func collectPool(out sink, p checker.PoolResult) {
 
 func (c collector) disk(out sink, now time.Time, d checker.Result) {
 	labels := diskLabels(d.Disk)
-	if d.Newest != nil {
-		out.send(diskTimestamp, seconds(d.Newest.Creation), labels...)
-		out.send(diskAge, seconds(now)-seconds(d.Newest.Creation), labels...)
+	if at := newest(&d); !at.IsZero() {
+		out.send(diskTimestamp, seconds(at), labels...)
+		out.send(diskAge, seconds(now)-seconds(at), labels...)
 	}
 	suffix := d.Suffix()
 	for _, s := range checker.Suffixes() {

@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -105,7 +106,7 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 		}
 		if d.Problem = problems[zfs.Pool(d.Dataset)]; d.Problem == "" {
 			h := found[d.Dataset+"@"+asked.Name]
-			d.Presence, d.PresenceGUID = h.Presence, h.GUID
+			d.Presence, d.PresenceGUID, d.Problem = h.Presence, h.GUID, h.Problem
 		}
 	}
 	s.tellSince(ctx, request, answer, found)
@@ -136,7 +137,7 @@ func (w wanted) add(dataset string, asked checker.SnapshotRef) {
 // name alone is no proof.
 func (s *Store) renamed(d *checker.ComparedDisk, same []checker.Result, here view, asked checker.SnapshotRef, found map[string]scan.Lookup, problems map[string]string) {
 	for _, k := range same {
-		if d.Problem = problems[zfs.Pool(k.Dataset)]; d.Problem != "" {
+		if d.Problem = cmp.Or(problems[zfs.Pool(k.Dataset)], found[k.Dataset+"@"+asked.Name].Problem); d.Problem != "" {
 			return
 		}
 		if h := found[k.Dataset+"@"+asked.Name]; asked.Name != "" && h.GUID != 0 && h.GUID == asked.GUID {
@@ -182,6 +183,9 @@ type view struct {
 	// problems are those of the pools, by the pool's name; problem is any of them.
 	problems map[string]string
 	problem  string
+	// counts are the times at which those pools were read whose listing is only not finished,
+	// while that counts: what was there is known, but not what is not.
+	counts map[string]time.Time
 	// lost are the problems of the pools that had a disk of that name when they were last read,
 	// unread is the problem of one of which nothing is known.
 	lost   map[string]string
@@ -189,12 +193,15 @@ type view struct {
 }
 
 func look(r checker.Report) view {
-	v := view{byName: map[string][]checker.Result{}, templates: map[int]bool{}, problems: map[string]string{}, lost: map[string]string{}}
+	v := view{byName: map[string][]checker.Result{}, templates: map[int]bool{}, problems: map[string]string{}, counts: map[string]time.Time{}, lost: map[string]string{}}
 	for _, p := range r.Pools {
 		if p.Problem == "" {
 			continue
 		}
 		v.problems[p.Name], v.problem = p.Problem, p.Problem
+		if p.Unfinished && p.Verdict != checker.PoolUnreadable {
+			v.counts[p.Name] = p.ReadAt
+		}
 		if p.ReadAt.IsZero() && len(p.Disks) == 0 {
 			v.unread = p.Problem
 		}
@@ -227,10 +234,14 @@ func (s *Store) guest(asked checker.CompareDisk, owners pve.Owners, ownersErr er
 
 // describe says what is known of the disk itself.
 func (s *Store) describe(d *checker.ComparedDisk, is checker.Result, here view, asked checker.SnapshotRef) {
-	d.Dataset, d.GUID, d.Problem = is.Dataset, is.GUID, here.problems[zfs.Pool(is.Dataset)]
+	pool := zfs.Pool(is.Dataset)
+	d.Dataset, d.GUID, d.Problem = is.Dataset, is.GUID, here.problems[pool]
+	if at, counts := here.counts[pool]; counts {
+		d.ReadAt, d.Problem = &at, ""
+	}
 	d.Replica = s.isReplica(is.Dataset)
 	if d.Problem == "" {
-		d.Problem = is.Disk.Problem
+		d.Problem = cmp.Or(is.Disk.Problem, is.Unlisted)
 	}
 	d.Excluded = s.excluded(is)
 	if is.Newest == nil {

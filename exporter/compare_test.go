@@ -427,10 +427,22 @@ func TestCompareWhileAPoolHangs(t *testing.T) {
 	r.fake.Set(w)
 	for range 2 {
 		d := comparedWithin(t, "6", r, ask("vm-100-disk-0", "", snapshot("hourly", 3, time.Minute)), ask("vm-101-disk-0", "tank/vm-101-disk-0", snapshot("hourly", 8, 9*time.Hour)))
-		assert.Contains(t, d[0].Problem, "is not finished")
+		assert.Empty(t, d[0].Problem, "what was read last stands")
+		assert.Equal(t, checker.AsSnapshot, d[0].Presence)
+		require.NotNil(t, d[0].ReadAt)
+		assert.True(t, d[0].ReadAt.Equal(r.clock.now()))
 		assert.Equal(t, checker.Absent, d[1].Presence)
+		assert.Nil(t, d[1].ReadAt)
 	}
+	newer, unknown := ask("vm-100-disk-0", "", snapshot("hourly", 4, time.Second)), ask("vm-109-disk-0", "rpool/vm-109-disk-0", snapshot("hourly", 4, time.Second))
+	d := comparedWithin(t, "6", r, newer, unknown)
+	assert.Equal(t, checker.Absent, d[0].Presence, "a name is looked up while the listing hangs")
+	assert.Contains(t, d[1].Problem, "is not finished", "what was not there may be now")
+	assert.False(t, d[1].Gone)
 	assert.Equal(t, 1, r.fake.Hung())
+	r.clock.forward(11 * time.Minute)
+	d = comparedWithin(t, "6", r, ask("vm-100-disk-0", "", snapshot("hourly", 3, time.Minute)))
+	assert.Contains(t, d[0].Problem, "is not finished", "it does not count any longer")
 }
 
 func TestCompareRefusesWhatIsNoRequest(t *testing.T) {

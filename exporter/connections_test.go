@@ -102,7 +102,16 @@ func TestBodiesThatDoNotComeKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// Idle connections and bodies that never come keep no scrape out, and end.
+// inUse is how much memory is in use, in bytes.
+func inUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
+}
+
+// Idle connections and bodies that never come keep no scrape out, and end. They take little
+// memory, and a page that a stranger's name is used for is refused meanwhile.
 func TestServerUnderSiege(t *testing.T) {
 	r := newRig(t, world())
 	s := server()
@@ -130,11 +139,26 @@ func TestServerUnderSiege(t *testing.T) {
 	if limit.Cur < 8000 {
 		idle = 4 * maxOfOne
 	}
-	before := runtime.NumGoroutine()
+	before, memory := runtime.NumGoroutine(), inUse()
 	for range idle {
 		dial()
 	}
-	assert.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+2*maxOfOne }, 10*time.Second, 10*time.Millisecond, "the server keeps few")
+	few := func() bool { return runtime.NumGoroutine() <= before+2*maxOfOne }
+	assert.Eventually(t, few, 10*time.Second, 10*time.Millisecond, "the server keeps few")
+	foreign, err := http.NewRequest(http.MethodGet, "http://"+l.Addr().String()+"/", nil)
+	require.NoError(t, err)
+	for range 1000 {
+		conn := dial()
+		_, _ = fmt.Fprintf(conn, "POST /api/v1/compare HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 8000000\r\n\r\n{")
+	}
+	assert.Eventually(t, few, 10*time.Second, 10*time.Millisecond, "nor does it keep those that owe a body")
+	foreign.Host = "evil.example"
+	refused, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(foreign)
+	require.NoError(t, err)
+	require.NoError(t, refused.Body.Close())
+	assert.Equal(t, http.StatusForbidden, refused.StatusCode)
+	// The connections of this side are in this process, too: a few kB each.
+	assert.Less(t, inUse()-memory, int64(len(all)*8<<10+16<<20))
 	get, err := http.Get("http://" + l.Addr().String() + "/metrics")
 	require.NoError(t, err)
 	text, err := io.ReadAll(get.Body)

@@ -188,10 +188,12 @@ func (p *textPage) each(m metric, value func(*textSeries) float64) {
 }
 
 func (p *textPage) ages() {
-	p.dated(diskAge, newest, func(created time.Time) float64 { return seconds(p.now) - seconds(created) })
+	p.dated(diskAge, newestOf, func(created time.Time) float64 { return seconds(p.now) - seconds(created) })
 }
 
-func (p *textPage) timestamps() { p.dated(diskTimestamp, newest, seconds) }
+func (p *textPage) timestamps() { p.dated(diskTimestamp, newestOf, seconds) }
+
+func newestOf(s *textSeries) time.Time { return newest(s.Result) }
 
 // owned prints a metric that all disks have, or none.
 func (p *textPage) owned() {
@@ -213,12 +215,13 @@ func (p *textPage) created() {
 	p.dated(diskCreated, func(s *textSeries) time.Time { return s.Created }, seconds)
 }
 
-// newest is when the newest managed snapshot was made, the zero time without one.
-func newest(s *textSeries) time.Time {
-	if s.Newest == nil {
+// newest is when the newest managed snapshot was made, the zero time without one, and where
+// one that is known is too old to tell anything, as newer ones may have come.
+func newest(d *checker.Result) time.Time {
+	if d.Newest == nil || d.Unlisted != "" && d.Verdict == checker.Unreadable {
 		return time.Time{}
 	}
-	return s.Newest.Creation
+	return d.Newest.Creation
 }
 
 // dated prints a metric of the disks that have the time that it is about.

@@ -13,6 +13,8 @@ var (
 		"How many things went wrong in the last run of prune.")
 	pruneDestroyed = newMetric("prune_destroyed_snapshots",
 		"How many snapshots the last run of prune destroyed.")
+	pruneDue = newMetric("prune_due_snapshots",
+		"Snapshots that the last run of prune was to destroy and did not, by pool, without those that are held or cloned.", "pool")
 	pruneExpected = newMetric("prune_expected",
 		"1 if prune is registered in cron on this host, else 0.")
 	pruneReadable = newMetric("prune_report_readable",
@@ -20,7 +22,7 @@ var (
 )
 
 // pruneCatalogue are the metrics of the last run of prune.
-var pruneCatalogue = []metric{pruneEnd, pruneLastSuccess, pruneFailures, pruneDestroyed, pruneExpected, pruneReadable}
+var pruneCatalogue = []metric{pruneEnd, pruneLastSuccess, pruneFailures, pruneDestroyed, pruneDue, pruneExpected, pruneReadable}
 
 func pruneCollector(r Runs) runCollector {
 	return runCollector{r, pruneCatalogue, pruneExpected, pruneReadable, sendPrune}
@@ -30,6 +32,7 @@ func sendPrune(out sink, last report.Run) {
 	out.send(pruneEnd, seconds(last.End))
 	out.send(pruneFailures, float64(last.Counts[report.DidFail]))
 	out.send(pruneDestroyed, float64(last.Counts[report.DidDestroy]))
+	sendDue(out, pruneDue, last)
 	if !last.LastSuccess.IsZero() {
 		out.send(pruneLastSuccess, seconds(last.LastSuccess))
 	}

@@ -18,6 +18,7 @@ func TestPruneMetrics(t *testing.T) {
 	last := report.Run{
 		Start: time.Unix(1000, 0), End: time.Unix(1012, 0), LastSuccess: time.Unix(900, 0),
 		Counts: map[report.Event]int{report.DidDestroy: 7, report.DidFail: 1},
+		Pools:  []report.Pool{{Pool: "tank", Due: 12}, {Pool: "ssd"}},
 	}
 	gathered := func(c runCollector) string {
 		t.Helper()
@@ -34,6 +35,8 @@ func TestPruneMetrics(t *testing.T) {
 		return Runs{Last: func() (report.Run, error) { return run, err }, Expected: func() bool { return true }}
 	}
 	assert.Equal(t, `prune_destroyed_snapshots 7
+prune_due_snapshots{pool="ssd"} 0
+prune_due_snapshots{pool="tank"} 12
 prune_expected 1
 prune_failures 1
 prune_last_completion_timestamp_seconds 1012

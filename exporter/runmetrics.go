@@ -16,11 +16,11 @@ var (
 	runEnd = newMetric("run_last_completion_timestamp_seconds",
 		"When the last run of snap on this host ended.")
 	runLastSuccess = newMetric("run_last_success_timestamp_seconds",
-		"When snap last gave every running guest's disk what was due. Absent if it never did.")
+		"When snap last gave every running guest's disk what was due, and old snapshots did not pile up. Absent if it never did.")
 	runDuration = newMetric("run_duration_seconds",
 		"How long the last run of snap took.")
 	runSuccess = newMetric("run_success",
-		"1 if the last run of snap gave every running guest's disk what was due, else 0.")
+		"1 if the last run of snap gave every running guest's disk what was due, and old snapshots did not pile up, else 0.")
 	runActions = newMetric("run_actions",
 		"What the last run of snap did, by kind; failure counts what went wrong.", "action")
 	runExpected = newMetric("run_expected",
@@ -30,13 +30,19 @@ var (
 	runFrozen = newMetric("run_frozen_seconds",
 		"For how long a guest was frozen at most when snap last took its snapshot. For guests under quiesce alone.", "vmid")
 	runQuiesced = newMetric("run_quiesced",
-		"1 if a guest was frozen for its last snapshot, 0 if that is only crash-consistent. For guests under quiesce alone.", "vmid")
+		"1 if a guest was frozen until all its disks had their last snapshot, 0 if that is only crash-consistent, or torn. For guests under quiesce alone.", "vmid")
+	runLeftFrozen = newMetric("run_left_frozen",
+		"Guests that snap froze, or an earlier run, and that may be frozen yet.")
+	runDue = newMetric("run_due_snapshots",
+		"Snapshots that the last run of snap was to destroy and did not, by pool, without those that are held or cloned.", "pool")
+	runLocked = newMetric("run_locked_guests",
+		"Guests that Proxmox had locked for more than an hour at the last run of snap, so that it rotated nothing of them.")
 	runReadable = newMetric("run_report_readable",
 		"1 if the report of the last run could be read, or there is none, else 0.")
 )
 
 // runCatalogue are the metrics of the last run of snap.
-var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runUnprotected, runFrozen, runQuiesced, runReadable}
+var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runUnprotected, runFrozen, runQuiesced, runLeftFrozen, runDue, runLocked, runReadable}
 
 // Runs says where the exporter finds out about the runs of snap on this host.
 type Runs struct {
@@ -95,10 +101,24 @@ func sendRun(out sink, last report.Run) {
 	for _, kind := range report.Kinds() {
 		out.send(runUnprotected, float64(unprotected[kind]), string(kind))
 	}
+	out.send(runLocked, float64(last.Locked))
+	sendDue(out, runDue, last)
+	out.send(runLeftFrozen, float64(len(last.LeftFrozen)))
+	var guests report.Run // with one entry each, whatever the file has
 	for _, q := range last.Quiesced {
+		guests.AddQuiesced(q)
+	}
+	for _, q := range guests.Quiesced {
 		vmid := strconv.Itoa(q.VMID)
 		out.send(runFrozen, q.Seconds, vmid)
 		out.send(runQuiesced, boolValue(q.Consistent == report.Application), vmid)
+	}
+}
+
+// sendDue sends what was due on each pool.
+func sendDue(out sink, due metric, last report.Run) {
+	for _, p := range last.Pools {
+		out.send(due, float64(p.Due), p.Pool)
 	}
 }
 

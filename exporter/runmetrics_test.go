@@ -22,6 +22,8 @@ var lastRun = report.Run{
 	Counts:      map[report.Event]int{report.DidSnapshot: 3, report.DidFail: 1},
 	Unprotected: []report.Unprotected{{Kind: report.OtherStorage}, {Kind: report.OtherStorage}},
 	Quiesced:    []report.Quiesced{{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 102, Consistent: report.Crash}},
+	Pools:       []report.Pool{{Pool: "tank", Due: 7}},
+	Locked:      2,
 	Disks: []report.Disk{
 		{Result: "snapshot"}, {Result: report.ResultUnprotected, Error: "ENOSPC"}, {Result: report.ResultUnprotected},
 	},
@@ -53,12 +55,24 @@ func uncommented(t *testing.T, path string) string {
 	return strings.Join(lines, "")
 }
 
+// A report with two entries of a guest costs neither the page nor the file: the one counts that
+// is worth less.
+func TestTwiceInAReport(t *testing.T) {
+	said := gathered(t, only(report.Run{LeftFrozen: []int{101}, Quiesced: []report.Quiesced{
+		{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 101, Consistent: report.Torn, Seconds: 0.2},
+	}}))
+	assert.Contains(t, said, "run_quiesced{vmid=\"101\"} 0\n")
+	assert.Contains(t, said, "run_frozen_seconds{vmid=\"101\"} 0.5\n")
+	assert.Contains(t, said, "run_left_frozen 1\n")
+}
+
 func TestRunMetrics(t *testing.T) {
 	assert.Equal(t, `run_actions{action="bookmark"} 0
 run_actions{action="destroy"} 0
 run_actions{action="failure"} 1
 run_actions{action="label"} 0
 run_actions{action="snapshot"} 3
+run_due_snapshots{pool="tank"} 7
 run_duration_seconds 12
 run_expected 1
 run_frozen_seconds{vmid="101"} 0.5
@@ -66,6 +80,8 @@ run_frozen_seconds{vmid="102"} 0
 run_last_completion_timestamp_seconds 1012
 run_last_start_timestamp_seconds 1000
 run_last_success_timestamp_seconds 900
+run_left_frozen 0
+run_locked_guests 2
 run_quiesced{vmid="101"} 1
 run_quiesced{vmid="102"} 0
 run_report_readable 1

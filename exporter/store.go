@@ -186,9 +186,25 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	switch {
 	case result.Problem == "":
 		p.good = result
+	case len(result.Disks) > 0:
+		p.good.Disks = newer(result.Disks, p.good.Disks)
 	case result.Missing:
 		p.good = checker.Pool{} // nothing of it is here any more
 	}
+}
+
+// newer returns the disks that were just read, and of those that were not what was read before.
+func newer(read, before []checker.Disk) []checker.Disk {
+	all, is := slices.Clone(read), map[string]bool{}
+	for i := range read {
+		is[read[i].Dataset] = true
+	}
+	for i := range before {
+		if !is[before[i].Dataset] {
+			all = append(all, before[i])
+		}
+	}
+	return all
 }
 
 // tidy does what follows scans: it keeps the disks and the cache. One does it; who comes

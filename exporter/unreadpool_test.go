@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"snapwatch/checker"
+	"snapwatch/internal/zfs"
 	"snapwatch/internal/zfstest"
 )
 
@@ -49,4 +51,38 @@ func TestNoCopyAnswersForALostPool(t *testing.T) {
 	r = newRig(t, w, owns(100))
 	r.fake.Pool("rpool", "SUSPENDED")
 	assert.Contains(t, compared(t, r, ask("vm-101-disk-0", "", old))[0].Problem, "another one may be the guest's")
+}
+
+// What zfs could not read of a pool costs no other disk of it: these are new, and that one is
+// what it was, until that counts no longer.
+func TestOneDatasetThatCannotBeRead(t *testing.T) {
+	w := world()
+	r := newRig(t, w)
+	r.scrape()
+	w.Datasets[1].Snapshots = append(w.Datasets[1].Snapshots, snapshot("hourly", 50, 0))
+	w.Faults = []zfstest.Fault{{Words: []string{"get", "tank"}, DropRows: 15, Exit: 1, Stderr: "cannot open 'tank/x': I/O error\n"}}
+	r.fake.Set(w)
+	r.clock.forward(time.Minute)
+	read := map[time.Time]int{}
+	metrics := r.scrape()
+	for _, d := range r.Report().Disks {
+		if zfs.Pool(d.Dataset) == "tank" {
+			read[d.ReadAt]++
+			assert.NotEqual(t, checker.Unreadable, d.Verdict)
+		}
+	}
+	assert.Len(t, read, 2, "some now, and what is left before: %v", read)
+	assert.Equal(t, "0", line(metrics, `snapwatch_pool_scrape_success{pool="tank"}`))
+	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="unreadable"}`))
+	r.clock.forward(10 * time.Minute)
+	r.scrape()
+	unreadable := 0
+	for _, d := range r.Report().Disks {
+		if d.Verdict == checker.Unreadable {
+			unreadable++
+			assert.Equal(t, "tank", zfs.Pool(d.Dataset))
+		}
+	}
+	assert.Positive(t, unreadable)
+	assert.Less(t, unreadable, 4)
 }

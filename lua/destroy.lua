@@ -6,6 +6,7 @@
 --   watched DATASET likewise, one to tell of when its list of snapshots changed
 --   keeper NAME     a snapshot of it that must exist
 --   destroy NAME    a snapshot of it to destroy
+--   check NAME      one that only might be: its errno is that of destroying it
 -- Returns a table by dataset: { gone = {NAME = errno, …} }, or { missing = NAME }
 -- for a keeper that does not exist, or { receiving = 1 }; in these two nothing of
 -- the disk was touched. Beside gone are was and changed, the list's last change
@@ -19,7 +20,7 @@ local i = 1
 while argv[i] do
   local word, name = argv[i], argv[i + 1]
   if word == "disk" or word == "watched" then
-    disks[#disks + 1] = { name = name, watched = word == "watched", keepers = {}, doomed = {} }
+    disks[#disks + 1] = { name = name, watched = word == "watched", keepers = {}, doomed = {}, checked = {} }
   else
     if string.find(name, "^[%w_.:-]+$") == nil then error("no valid name: " .. name) end
     local d = disks[#disks]
@@ -27,6 +28,8 @@ while argv[i] do
       d.keepers[#d.keepers + 1] = name
     elseif word == "destroy" then
       d.doomed[#d.doomed + 1] = name
+    elseif word == "check" then
+      d.checked[#d.checked + 1] = name
     else
       error("unknown word: " .. word)
     end
@@ -46,6 +49,9 @@ local function destroy(disk)
     if not zfs.exists(disk.name .. "@" .. name) then return { missing = name } end
   end
   local gone, was = {}, changed(disk)
+  for _, name in ipairs(disk.checked) do
+    gone[name] = zfs.check.destroy(disk.name .. "@" .. name)
+  end
   for _, name in ipairs(disk.doomed) do
     gone[name] = zfs.sync.destroy(disk.name .. "@" .. name)
   end

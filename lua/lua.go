@@ -152,6 +152,9 @@ type DestroyRequest struct {
 	Keepers []string
 	// Watch asks when the list of its snapshots changed, as in [Disk].
 	Watch bool
+	// Check only looks whether they could be destroyed: their errnos are then those that
+	// destroying would have.
+	Check bool
 }
 
 // Destroyed is what became of one disk's doomed snapshots.
@@ -185,7 +188,11 @@ func (p Program) Destroy(timeout context.Context, disks []DestroyRequest) (map[s
 			if _, ok := zfs.ParseSnapshotName(name); !ok {
 				return nil, fmt.Errorf("refusing to destroy %s@%s: not a managed name", d.Dataset, name)
 			}
-			words = append(words, "destroy", name)
+			if d.Check {
+				words = append(words, "check", name)
+			} else {
+				words = append(words, "destroy", name)
+			}
 		}
 	}
 	results := map[string]Destroyed{}

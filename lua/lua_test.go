@@ -160,6 +160,7 @@ func TestDestroyWords(t *testing.T) {
 	_, err := Program{Pool: "tank"}.Destroy(t.Context(), []DestroyRequest{
 		{Dataset: disk, Keepers: []string{name, "manual"}, Destroy: []string{"autosnap_2026-07-14_00:00:00_daily", "autosnap_2026-07-13_00:00:00_stopped"}},
 		{Dataset: "tank/data/vm-101-disk-0", Destroy: []string{name}, Watch: true},
+		{Dataset: "tank/data/vm-102-disk-0", Keepers: []string{"manual"}, Destroy: []string{name}, Check: true},
 	})
 	require.NoError(t, err)
 	golden(t, "testdata/destroy.argv", given(t, dir, "argv"))

@@ -201,13 +201,23 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// NextChecked is what the next run is to know of the disk's bookmarks. It is false where
-// this run could not look, or did not finish: then that stays as it is.
-func (d *Disk) NextChecked(unfinished bool) (report.Checked, bool) { //nolint:revive // what became of the plan
-	if d.Ignored != "" || unfinished || d.BookmarksUnread || d.History == nil && len(d.InQuestion()) > 0 {
+// NextChecked is what the next run is to know of the disk. made is the transaction group of
+// the snapshot that this run made of it, 0 for none. It is false where this run could not look
+// at its bookmarks, or did not finish: then what is known of these stays as it is.
+func (d *Disk) NextChecked(made uint64, unfinished bool) (report.Checked, bool) { //nolint:revive // what became of the plan
+	if d.Ignored != "" {
 		return d.Checked, false
 	}
-	next := report.Checked{GUID: d.GUID, Origin: d.Origin, TXG: NewestTXG(d.Snapshots), Newest: d.NewestSnapshot, Changed: d.SnapshotsChanged}
+	own := d.nextOwn(made)
+	if unfinished || d.BookmarksUnread || d.History == nil && len(d.InQuestion()) > 0 {
+		next := d.Checked
+		if next.GUID != d.GUID { // it was another dataset's
+			next = report.Checked{GUID: d.GUID, Origin: d.Origin}
+		}
+		next.Own, next.Elsewhere = own, d.State == Elsewhere
+		return next, false
+	}
+	next := report.Checked{GUID: d.GUID, Origin: d.Origin, TXG: NewestTXG(d.Snapshots), Newest: d.NewestSnapshot, Changed: d.SnapshotsChanged, Own: own, Elsewhere: d.State == Elsewhere}
 	for _, j := range d.judgeBookmarks() {
 		if j.Standing == Unproven {
 			next.Unproven = append(next.Unproven, report.Unproven{Name: j.Name, GUID: j.GUID, Reason: j.Reason})

@@ -113,34 +113,34 @@ func TestAbandon(t *testing.T) {
 	require.Equal(t, report.Warning, plan.Notes[0].Severity)
 	assert.Equal(t, disk0+": 1 bookmark may be of a discarded history, from which nothing must be sent: the pool's history reaches back to txg 8 only, and the bookmark is of txg 5; left alone; if the disk was set back since (zfs rollback, or zfs receive -F over newer snapshots of its own), type: zfs destroy '"+disk0+"#"+of(5).Name+"'", plan.Notes[0].Reason)
 
-	next, moved := d.NextChecked(false)
+	next, moved := d.NextChecked(0, false)
 	assert.True(t, moved)
-	assert.Equal(t, report.Checked{GUID: 7, TXG: 45, Unproven: []report.Unproven{{Name: of(5).Name, GUID: 1005, Reason: "the pool's history reaches back to txg 8 only, and the bookmark is of txg 5"}}}, next)
+	assert.Equal(t, report.Checked{GUID: 7, TXG: 45, Own: 45, Elsewhere: true, Unproven: []report.Unproven{{Name: of(5).Name, GUID: 1005, Reason: "the pool's history reaches back to txg 8 only, and the bookmark is of txg 5"}}}, next)
 	stays := func(when string) {
 		t.Helper()
-		kept, moved := d.NextChecked(false)
+		kept, moved := d.NextChecked(0, false)
 		assert.Equal(t, d.Checked, kept, when)
 		assert.False(t, moved, when)
 	}
-	_, moved = d.NextChecked(true)
+	_, moved = d.NextChecked(0, true)
 	assert.False(t, moved, "what could not be destroyed is looked for again")
 	unread := d
 	unread.Bookmarks, unread.BookmarksUnread = nil, true
-	_, moved = unread.NextChecked(false)
+	_, moved = unread.NextChecked(0, false)
 	assert.False(t, moved, "what could not be listed is looked for again")
 
 	d.Checked, d.History, d.Bookmarks = next, nil, ofAll(5, 10)
 	plan = MakePlan([]Disk{d}, testPolicy(), noon)
 	assert.Empty(t, plan.Abandoned)
 	assert.Contains(t, plan.Notes[0].Reason, "may be of a discarded history", "each run warns, without looking again")
-	again, _ := d.NextChecked(false)
+	again, _ := d.NextChecked(0, false)
 	assert.Equal(t, next.Unproven, again.Unproven)
 	d.Bookmarks = ofAll(10)
 	assert.NotContains(t, MakePlan([]Disk{d}, testPolicy(), noon).Notes[0].Reason, "discarded", "until it is gone")
-	again, _ = d.NextChecked(false)
+	again, _ = d.NextChecked(0, false)
 	assert.Empty(t, again.Unproven)
 
-	d.Bookmarks, d.Checked, d.HistoryProblem = ofAll(20), report.Checked{GUID: 7, TXG: 5}, "it hangs"
+	d.Bookmarks, d.Checked, d.HistoryProblem = ofAll(20), report.Checked{GUID: 7, TXG: 5, Own: 45, Elsewhere: true}, "it hangs"
 	plan = MakePlan([]Disk{d}, testPolicy(), noon)
 	assert.Empty(t, plan.Abandoned, "what was not read proves nothing")
 	assert.Contains(t, plan.Notes[0].Reason, "it hangs")

@@ -76,17 +76,21 @@ func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 // Missing returns the snapshots that should have a bookmark and don't, the newest
 // first: each day's first one that is not _stopped, and every _stopped one. On the source
 // the program that makes them bookmarks them; a relay receives them without. A day that
-// has a bookmark needs no second one, and what [Bookmarks.Expire] would take away again
-// none at all.
+// has a bookmark of its first, or of an older one that is gone, needs no second one; what
+// [Bookmarks.Expire] would take away again needs none at all. A bookmark of a later snapshot
+// of the day is somebody else's, such as syncoid --create-bookmark makes.
 func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
 	}
-	marked, taken := map[string]bool{}, map[string]bool{}
+	taken := map[string]bool{}
+	first := map[string]uint64{} // by day, the transaction group of its first bookmark
 	for _, m := range b.Have {
 		taken[m.Name] = true
 		if class, ours := m.Class(); ours && class != zfs.Stopped {
-			marked[dayOf(m)] = true
+			if at, any := first[dayOf(m)]; !any || m.CreateTXG < at {
+				first[dayOf(m)] = m.CreateTXG
+			}
 		}
 	}
 	var missing []zfs.Snapshot
@@ -95,12 +99,12 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 		if s.future || s.class != zfs.Stopped && dayOf(s.Snapshot) == last {
 			continue
 		}
-		if s.class != zfs.Stopped {
+		wanted := s.class == zfs.Stopped
+		if !wanted {
 			last = dayOf(s.Snapshot)
-		}
-		wanted := s.class == zfs.Stopped || !marked[dayOf(s.Snapshot)]
-		if s.class != zfs.Stopped {
-			marked[dayOf(s.Snapshot)] = true
+			at, any := first[last]
+			wanted = !any || at > s.CreateTXG
+			first[last] = 0
 		}
 		if wanted && !taken[s.Name] && !b.hold(s.GUID) {
 			missing = append(missing, s.Snapshot)

@@ -68,7 +68,7 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 	if d.Ignored != "" {
 		return leave(report.Info, Excluded, "%s", d.Ignored)
 	}
-	label := p.policy.Names.Classify(d.Running)
+	label := p.label(d)
 	t := diskTask{disk: d, snapshot: !d.NoSnap.Excludes(), reason: d.State.String()}
 	if d.InUse {
 		return leave(report.Warning, Unprotected, "%s", d.Why)
@@ -94,9 +94,6 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 			return leave(report.Info, Untouched, "%s", why)
 		}
 		if why := strangers(d); action == Adopt && why != "" && !d.AdoptedBy(p.policy.Adopt) {
-			if relay := relayed(d); relay != "" {
-				p.bookmark(d)
-			}
 			p.noteStranger(d, why)
 			return diskTask{}, false
 		}
@@ -110,8 +107,26 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 				return leave(report.Info, Untouched, "stopped, and %s is its last state", newest.Name)
 			}
 		}
+		if word, why := d.word(); word != Own && d.Running.Source == zfs.SourceLocal && !d.AdoptedBy(p.policy.Adopt) {
+			if word == Unasked && !p.policy.Final { // there is no time for it at the end of the host
+				p.plan.Ask.Histories = append(p.plan.Ask.Histories, d.Name)
+			}
+			p.noteStranger(d, why)
+			return diskTask{}, false
+		}
 	}
 	return t, true
+}
+
+// label classifies the disk's label. A local one that says of a running guest's disk that it
+// ran here before is not believed where signs and state say that it is not this node's: the
+// guest was started on a copy.
+func (p *planner) label(d *Disk) Label {
+	label := p.policy.Names.Classify(d.Running)
+	if label == OwnLabel && d.State == Running && d.ownUpTo() == 0 && d.CameFrom(d.Sign) != "" {
+		return ForeignLabel
+	}
+	return label
 }
 
 // notFinal returns why a stopped disk gets no _stopped snapshot, "" if it does.

@@ -116,18 +116,38 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 	return name
 }
 
-// freeName is the name of a snapshot taken now. One that a disk has already, in the
-// night that has an hour twice or after the clock was set back, moves on by seconds.
+// freeName is the name of a snapshot taken now. One that a snapshot or bookmark of a disk has
+// already, since the clock or the disk was set back, moves on by seconds.
 func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 	for t := now; ; t = t.Add(time.Second) {
-		name := zfs.FormatSnapshotName(t, class)
+		name := zfs.FormatSnapshotName(inPass(t), class)
+		named := func(s zfs.Snapshot) bool { return s.Name == name }
 		taken := slices.ContainsFunc(tasks, func(t diskTask) bool {
-			return slices.ContainsFunc(t.disk.Snapshots, func(s zfs.Snapshot) bool { return s.Name == name })
+			return slices.ContainsFunc(t.disk.Snapshots, named) || slices.ContainsFunc(t.disk.Bookmarks, named)
 		})
 		if !taken {
 			return name
 		}
 	}
+}
+
+// inPass returns the time that a name made at t has. In an hour that comes twice, in the night
+// when clocks are set back, the first pass has the even seconds and the second the odd ones.
+// So no name of the first is made again, though it was rotated away meanwhile: a receiver
+// that keeps it would refuse the second.
+func inPass(t time.Time) time.Time {
+	begin, end := t.ZoneBounds()
+	_, offset := t.Zone()
+	_, before := begin.Add(-time.Second).In(t.Location()).Zone()
+	_, after := end.In(t.Location()).Zone()
+	again := func(to, from int) time.Duration { return time.Duration(max(0, from-to)) * time.Second }
+	switch odd := t.Second()%2 == 1; {
+	case !end.IsZero() && odd && end.Sub(t) <= again(after, offset):
+		return t.Add(-time.Second)
+	case !begin.IsZero() && !odd && t.Sub(begin) < again(offset, before):
+		return t.Add(time.Second)
+	}
+	return t
 }
 
 // rotate plans what the retention no longer keeps of a running guest's disk, as if
@@ -179,7 +199,7 @@ func afterNew(list []Destroy, name string) []Destroy {
 func destroys(expired []Expired) []Destroy {
 	var list []Destroy
 	for _, e := range expired {
-		list = append(list, Destroy{Dataset: e.Snapshot.Dataset, Name: e.Snapshot.Name, Reason: e.Reason, Keepers: e.Keepers})
+		list = append(list, Destroy{Dataset: e.Snapshot.Dataset, Name: e.Snapshot.Name, Creation: e.Snapshot.Creation, Reason: e.Reason, Keepers: e.Keepers})
 	}
 	return list
 }

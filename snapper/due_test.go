@@ -15,21 +15,63 @@ import (
 )
 
 func TestFreeName(t *testing.T) {
-	zone := berlin(t)
-	// The night that has 02:30 twice.
-	first := time.Date(2026, 10, 25, 0, 30, 0, 0, time.UTC).In(zone)
-	second := first.Add(time.Hour)
 	one, other := runningDisk(disk0, nil), runningDisk("tank/data/vm-100-disk-1", nil)
 	name := func() string {
-		return freeName([]diskTask{{disk: &one}, {disk: &other}}, zfs.Hourly, second)
+		return freeName([]diskTask{{disk: &one}, {disk: &other}}, zfs.Hourly, noon)
 	}
-	assert.Equal(t, "autosnap_2026-10-25_02:30:00_hourly", name())
-	other.Snapshots = []zfs.Snapshot{{Name: zfs.FormatSnapshotName(first, zfs.Hourly)}}
-	assert.Equal(t, "autosnap_2026-10-25_02:30:01_hourly", name(), "taken on one disk")
-	one.Snapshots = []zfs.Snapshot{{Name: "autosnap_2026-10-25_02:30:01_hourly"}}
-	assert.Equal(t, "autosnap_2026-10-25_02:30:02_hourly", name(), "taken on the other, too")
-	one.Snapshots = append(one.Snapshots, zfs.Snapshot{Name: "autosnap_2026-10-25_02:30:02_daily"})
-	assert.Equal(t, "autosnap_2026-10-25_02:30:02_hourly", name(), "another class is another name")
+	assert.Equal(t, "autosnap_2026-07-15_12:07:00_hourly", name())
+	other.Snapshots = []zfs.Snapshot{{Name: name()}}
+	assert.Equal(t, "autosnap_2026-07-15_12:07:01_hourly", name(), "taken on one disk")
+	one.Snapshots = []zfs.Snapshot{{Name: "autosnap_2026-07-15_12:07:01_hourly"}}
+	assert.Equal(t, "autosnap_2026-07-15_12:07:02_hourly", name(), "taken on the other, too")
+	one.Snapshots = append(one.Snapshots, zfs.Snapshot{Name: "autosnap_2026-07-15_12:07:02_daily"})
+	assert.Equal(t, "autosnap_2026-07-15_12:07:02_hourly", name(), "another class is another name")
+	one.Bookmarks = []zfs.Snapshot{{Name: "autosnap_2026-07-15_12:07:02_hourly"}}
+	assert.Equal(t, "autosnap_2026-07-15_12:07:03_hourly", name(), "a bookmark of a snapshot that is gone has it: the new one could have none")
+}
+
+// In an hour that comes twice no name is made again, whatever was rotated away meanwhile.
+func TestNamesOfTheHourThatComesTwice(t *testing.T) {
+	berlin := berlin(t)
+	lordHowe, err := time.LoadLocation("Australia/Lord_Howe") // sets its clocks back by half an hour
+	require.NoError(t, err)
+	for _, test := range []struct {
+		zone *time.Location
+		at   string // in UTC
+		want string
+	}{
+		{berlin, "2026-10-24T23:59:59Z", "01:59:59"},
+		{berlin, "2026-10-25T00:00:00Z", "02:00:00"},
+		{berlin, "2026-10-25T00:00:01Z", "02:00:00"},
+		{berlin, "2026-10-25T00:59:59Z", "02:59:58"},
+		{berlin, "2026-10-25T01:00:00Z", "02:00:01"},
+		{berlin, "2026-10-25T01:00:01Z", "02:00:01"},
+		{berlin, "2026-10-25T01:59:58Z", "02:59:59"},
+		{berlin, "2026-10-25T02:00:00Z", "03:00:00"},
+		{berlin, "2026-10-25T02:00:01Z", "03:00:01"},
+		{berlin, "2026-03-29T00:59:59Z", "01:59:59"},
+		{berlin, "2026-03-29T01:00:00Z", "03:00:00"},
+		{lordHowe, "2026-04-04T14:29:59Z", "01:29:59"},
+		{lordHowe, "2026-04-04T14:30:01Z", "01:30:00"},
+		{lordHowe, "2026-04-04T15:00:00Z", "01:30:01"},
+		{lordHowe, "2026-04-04T15:30:00Z", "02:00:00"},
+		{time.UTC, "2026-10-25T01:00:00Z", "01:00:00"},
+	} {
+		now, err := time.Parse(time.RFC3339, test.at)
+		require.NoError(t, err)
+		assert.Equal(t, test.want, inPass(now.In(test.zone)).Format(time.TimeOnly), test.at)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		draw := func(label string) time.Time {
+			return time.Date(2026, 10, 25, 0, 0, 0, 0, time.UTC).Add(time.Duration(rapid.IntRange(-9000, 9000).Draw(t, label)) * time.Second).In(berlin)
+		}
+		first, second := draw("one"), draw("other")
+		_, summer := first.Zone()
+		_, winter := second.Zone()
+		if summer != winter && freeName(nil, zfs.Hourly, first) == freeName(nil, zfs.Hourly, second) {
+			t.Fatalf("%s and %s have one name", first, second)
+		}
+	})
 }
 
 func TestFirstOfDay(t *testing.T) {
@@ -271,18 +313,25 @@ func TestNewSnapshotIsAKeeper(t *testing.T) {
 	w.managed(&w.disks[0], zfs.Frequently, noon)
 	plan := MakePlan(w.disks, w.policy, w.now)
 	require.Len(t, plan.Destroys, 1)
-	got := plan.ForPool("tank").Allowed(map[string]Outcome{disk0: {Snapshot: "autosnap_2026-07-15_12:07:09_frequently"}})
+	allowed := func(pool string, outcomes map[string]Outcome) []Destroy {
+		now, waiting := plan.ForPool(pool).Allowed(outcomes)
+		assert.Empty(t, waiting)
+		return now
+	}
+	got := allowed("tank", map[string]Outcome{disk0: {Snapshot: "autosnap_2026-07-15_12:07:09_frequently"}})
 	require.Len(t, got, 1)
 	assert.Equal(t, "autosnap_2026-07-15_12:07:00_frequently", got[0].Name)
 	assert.Equal(t, []string{"autosnap_2026-07-15_12:07:09_frequently"}, got[0].Keepers)
 
-	assert.Empty(t, plan.ForPool("tank").Allowed(map[string]Outcome{disk0: {Err: errTest}}), "a snapshot that failed destroys nothing")
-	assert.Empty(t, plan.ForPool("ssd").Allowed(map[string]Outcome{disk0: {Snapshot: "x"}}))
-	assert.Empty(t, plan.ForPool("tank").Allowed(map[string]Outcome{}), "nobody tried to make it")
+	assert.Empty(t, allowed("tank", map[string]Outcome{disk0: {Err: errTest}}), "a snapshot that failed destroys nothing")
+	assert.Empty(t, allowed("ssd", map[string]Outcome{disk0: {Snapshot: "x"}}))
+	assert.Empty(t, allowed("tank", map[string]Outcome{}), "nobody tried to make it")
 }
 
+// What is over waits, and the oldest go first, whatever disk they are of.
 func TestMaxDestroys(t *testing.T) {
-	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1")), runningDisk("tank/data/vm-101-disk-0", words("f1"))}}
+	other := "tank/data/vm-101-disk-0"
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1")), runningDisk(other, words("f1"))}}
 	w.policy.MaxDestroys = 10
 	for i := range w.disks {
 		for j := range 9 {
@@ -291,17 +340,29 @@ func TestMaxDestroys(t *testing.T) {
 	}
 	plan := w.run()
 	assert.Len(t, plan.Destroys, 10)
-	assert.LessOrEqual(t, len(plan.FullDestroys), 10)
-	last := plan.Notes[len(plan.Notes)-1]
-	assert.Equal(t, report.Notice, last.Severity)
-	assert.Contains(t, last.Reason, "8 more snapshots are to be destroyed than one run may (max_destroys 10)")
-	assert.Equal(t, "autosnap_2026-07-15_03:07:00_frequently", plan.Destroys[0].Name, "the oldest go first")
+	assert.Len(t, plan.Waiting, 8)
+	assert.Equal(t, "autosnap_2026-07-15_03:07:00_frequently", plan.Destroys[0].Name)
+	assert.Equal(t, "autosnap_2026-07-15_03:07:00_frequently", plan.Destroys[1].Name)
+	for i := range w.disks {
+		assert.Len(t, w.disks[i].Snapshots, 5, "of each as many")
+	}
 	w.now = noon.Add(15 * time.Minute)
 	w.run()
 	for i := range w.disks {
 		assert.Len(t, w.disks[i].Snapshots, 1)
 	}
-	assert.Len(t, w.run().Notes, 2, "no message when nothing is over")
+
+	// Without room nothing is gained by a disk whose snapshot found none.
+	for j := range 15 {
+		w.managed(&w.disks[0], zfs.Frequently, noon.Add(time.Duration(j+20)*time.Minute))
+		w.managed(&w.disks[1], zfs.Frequently, noon.Add(time.Duration(j+20)*time.Minute))
+	}
+	w.now = noon.Add(40 * time.Minute)
+	plan = MakePlan(w.disks, w.policy, w.now)
+	now, waiting := plan.ForPool("tank").Allowed(map[string]Outcome{disk0: {Err: errTest, NoSpace: true}, other: {Snapshot: "made"}})
+	assert.Len(t, now, 10)
+	assert.Len(t, waiting, 16+15-10)
+	assert.True(t, slices.IsSortedFunc(waiting, func(a, b Destroy) int { return a.Creation.Compare(b.Creation) }))
 }
 
 // A disk that opens slowly for its many bookmarks is told of.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"snapwatch/config"
 	"snapwatch/internal/report"
@@ -98,7 +99,32 @@ type Freeze struct {
 	// Proxmox works on the guest, and no fault.
 	Unfit   string
 	Passing bool
+	// Takes is how long it took to ask whether it can be: freezing takes as long.
+	Takes time.Duration
 }
+
+// TooMany returns why the virtual machines among some guests cannot all be frozen in time,
+// "" if they can: each takes a processor while it is frozen, and again while it is thawed.
+// atOnce are frozen at the same time, and all are to be within budget.
+func TooMany(freezes []Freeze, atOnce int, budget time.Duration) string {
+	n, sum := 0, time.Duration(0)
+	for _, f := range freezes {
+		if f.Unfit == "" && f.How == config.Agent {
+			n++
+			sum += f.Takes
+		}
+	}
+	takes := sum / time.Duration(atOnce)
+	if n <= atOnce || takes <= budget/freezeShare {
+		return ""
+	}
+	needed := (takes*freezeShare + time.Second - 1).Truncate(time.Second)
+	return fmt.Sprintf("freezing %d virtual machines takes about %s here, and as long again to thaw them: set max_freeze to %s, or make the group smaller", n, takes.Round(time.Second/10), needed)
+}
+
+// freezeShare is the part of max_freeze that freezing may take: a third, as thawing may and
+// the snapshots.
+const freezeShare = 3
 
 // freezes are the guests among those that get a snapshot which are to be frozen.
 // One that Proxmox works on is left alone: it may be freezing the guest itself.

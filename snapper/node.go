@@ -127,8 +127,28 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 			if len(claims) > 1 {
 				d.Why = fmt.Sprintf("used by the guests %v", claims)
 			}
+			// A configuration that could not be read may name any disk, and its guest may run
+			// on it. Where another one names the disk that is proof enough whose it is; the
+			// number in its name is not. A living guest's snapshots harm nobody.
+			if why := g.MayBeUsed(*d); why != "" && (d.State == Stopped || d.State == Template) {
+				d.State, d.Why = Unknown, why
+			}
 		}
 	}
+}
+
+// unreadText says that guests may use a disk, since their configurations could not be read.
+func unreadText(unread []int) string {
+	return fmt.Sprintf("no configuration names it that could be read, and those of the guests %v could not", unread)
+}
+
+// MayBeUsed returns why a disk that no configuration names may be a guest's of this node all
+// the same, "" if it cannot be.
+func (g NodeView) MayBeUsed(d Disk) string {
+	if unread := g.Cluster.Unread(); len(unread) > 0 && len(referencing(g.Cluster, g.storagesOf(d), d.Name)) == 0 {
+		return unreadText(unread)
+	}
+	return ""
 }
 
 // UsersHere are the guests of this node that use a dataset, by VMID.

@@ -188,3 +188,31 @@ func TestWhoseDiskItIs(t *testing.T) {
 	}
 	assert.Empty(t, view.UsersHere("tank/data/vm-300-disk-0"))
 }
+
+// A configuration that could not be read may name any disk. Its own disks are left alone, and
+// so are those of guests that stopped, where only the number in a disk's name says whose it is.
+func TestUnreadConfiguration(t *testing.T) {
+	dead, alive := Evidence{Listed: "stopped", SeenStopped: true}, Evidence{Listed: "running", Process: true}
+	view := sight(dead)
+	view.Cluster.Storages = []pve.Storage{{Name: "data", Dataset: "tank/data"}}
+	view.Evidence = map[int]Evidence{100: dead, 101: dead, 102: alive, 103: alive}
+	view.Evidence[103] = Evidence{Config: pve.Config{ID: pve.ID{VMID: 103}, Problem: "input/output error"}, Process: true, Listed: "running"}
+	view.Cluster.Guests = map[int]pve.Config{
+		100: {}, 101: {Volumes: []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-101-disk-0"}}},
+		102: {}, 103: view.Evidence[103].Config,
+	}
+	var disks []Disk
+	for _, vmid := range []string{"100", "101", "102", "103", "200"} {
+		disks = append(disks, runningDisk("tank/data/vm-"+vmid+"-disk-0", nil))
+	}
+	view.Assign(disks, nil)
+	var states []GuestState
+	for _, d := range disks {
+		states = append(states, d.State)
+	}
+	assert.Equal(t, []GuestState{Unknown, Stopped, Running, Unknown, Elsewhere}, states)
+	assert.Equal(t, "no configuration names it that could be read, and those of the guests [103] could not", disks[0].Why)
+	assert.Equal(t, "its configuration could not be read: input/output error", disks[3].Why)
+	plan := MakePlan(disks, testPolicy(), noon)
+	assert.Equal(t, []string{"tank/data/vm-101-disk-0 stopped label=stopped"}, did(plan))
+}

@@ -5,11 +5,13 @@ import (
 	"slices"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 )
 
 // Outcome is what became of a disk's part of the plan.
 type Outcome struct {
 	Snapshot string // the name it got, "" if none
+	TXG      uint64 // that in which it was made, 0 if none was
 	Err      error
 	NoSpace  bool
 	// Config is the configuration that the snapshot keeps, nil for none.
@@ -20,27 +22,38 @@ type Outcome struct {
 	Living bool
 }
 
-// Allowed returns what may be destroyed in the pool after all: nothing of a disk
-// whose new snapshot failed, unless for lack of space, where the policy is applied
-// as if the snapshot had not been planned.
-func (p PoolPlan) Allowed(outcomes map[string]Outcome) []Destroy {
-	var list []Destroy
-	for _, d := range p.Destroys {
-		o := outcomes[d.Dataset]
-		if o.Err != nil || o.Left != "" || d.AfterNew && o.Snapshot == "" {
-			continue
-		}
-		if d.AfterNew {
-			d.Keepers = append(slices.Clone(d.Keepers), o.Snapshot)
-		}
-		list = append(list, d)
-	}
-	for _, d := range p.FullDestroys {
-		if outcomes[d.Dataset].NoSpace {
+// Allowed returns what may be destroyed in the pool after all, now and once the run knows that
+// it may destroy more: nothing of a disk whose new snapshot failed, unless for lack of space,
+// where the policy is applied as if the snapshot had not been planned.
+func (p PoolPlan) Allowed(outcomes map[string]Outcome) (now, waiting []Destroy) {
+	allowed := func(due []Destroy) (list []Destroy) {
+		for _, d := range due {
+			o := outcomes[d.Dataset]
+			if o.Err != nil || o.Left != "" || d.AfterNew && o.Snapshot == "" {
+				continue
+			}
+			if d.AfterNew {
+				d.Keepers = append(slices.Clone(d.Keepers), o.Snapshot)
+			}
 			list = append(list, d)
 		}
+		return list
 	}
-	return list
+	now, waiting = allowed(p.Destroys), allowed(p.Waiting)
+	full := filter(p.FullDestroys, func(d Destroy) bool { return outcomes[d.Dataset].NoSpace })
+	room := min(len(full), len(p.Destroys)-len(now))
+	now, waiting = append(now, full[:room]...), append(waiting, full[room:]...)
+	OldestFirst(waiting)
+	return now, waiting
+}
+
+// AllowedBookmarks returns which bookmarks may be destroyed in the pool after all: none of a
+// disk whose new snapshot failed, unless for lack of space.
+func (p PoolPlan) AllowedBookmarks(outcomes map[string]Outcome) []zfs.Snapshot {
+	return filter(p.DestroyBookmarks, func(b zfs.Snapshot) bool {
+		o := outcomes[b.Dataset]
+		return o.Err == nil && o.Left == "" || o.NoSpace
+	})
 }
 
 // Fail notes that what was planned for the disks of a guest was not done, and why.

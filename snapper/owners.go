@@ -13,13 +13,26 @@ import (
 // pathOf is where a volume's device or a filesystem's mount point lies.
 var pathOf = regexp.MustCompile(`^/(dev/zvol/|dev/)?`)
 
-var partition = regexp.MustCompile(`^-part\d+$`)
+var (
+	partition        = regexp.MustCompile(`^-part\d+$`)
+	withoutPartition = regexp.MustCompile(`-part\d+$`)
+)
 
-// isAt tells whether a path that a configuration names without a storage is that of
+// isAt reports whether a path that a configuration names without a storage is that of
 // the dataset: its device, a partition of it, or something below its mount point.
 func isAt(path, dataset string) bool {
 	rest, ok := strings.CutPrefix(path[len(pathOf.FindString(path)):], dataset)
 	return ok && (rest == "" || rest[0] == '/' || partition.MatchString(rest))
+}
+
+// inside returns what a path has below the device directory or mount point of a dataset, "" if
+// it is not below it.
+func inside(path, dataset string) string {
+	rest, below := strings.CutPrefix(path[len(pathOf.FindString(path)):], dataset+"/")
+	if !below {
+		return ""
+	}
+	return rest
 }
 
 // claiming returns the guests that use a disk: the one of the number in its name, wherever

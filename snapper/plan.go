@@ -53,7 +53,7 @@ type Disk struct {
 	WrittenSinceStopped uint64
 	// Retention holds for this disk.
 	Retention Retention
-	// Checked is what an earlier run knew of its bookmarks, PoolTXG the pool's transaction
+	// Checked is what an earlier run knew of it, PoolTXG the pool's transaction
 	// group now, 0 where it is not known.
 	Checked report.Checked
 	PoolTXG uint64
@@ -63,6 +63,9 @@ type Disk struct {
 	// though bookmarks are in question.
 	History        *zfs.History
 	HistoryProblem string
+	// Replicated: Proxmox's own replication sends it to this node. Bookmarking: snap on this
+	// node bookmarks what is received of it.
+	Replicated, Bookmarking bool
 	// InUse: a guest that lives here runs on it, though it is listed as a copy.
 	InUse bool
 	// Ignored is why the configuration leaves the disk alone, "" if it doesn't.
@@ -91,8 +94,11 @@ type Policy struct {
 
 // Plan is what a run does, by pool, and why.
 type Plan struct {
-	Guests   []GuestPlan
-	Destroys []Destroy
+	Guests []GuestPlan
+	// Destroys are the snapshots to destroy, the oldest first over all disks. Waiting are those
+	// that are due beyond what one run may destroy: their turn comes where it could not destroy
+	// all of Destroys.
+	Destroys, Waiting []Destroy
 	// FullDestroys are what may go of a disk whose new snapshot found no room.
 	FullDestroys []Destroy
 	// CreateBookmarks are snapshots that are there already and are to be bookmarked.
@@ -146,6 +152,7 @@ type DiskPlan struct {
 // Destroy is one snapshot to destroy.
 type Destroy struct {
 	Dataset, Name, Reason string
+	Creation              time.Time
 	// Keepers are snapshots of the disk that must exist then.
 	Keepers []string
 	// AfterNew is true when the disk's new snapshot must exist, too. Its name is
@@ -193,8 +200,8 @@ func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 		p.plan = p.plan.finalOnly()
 	}
 	p.askBookmarks(disks)
-	if len(p.plan.Ask.Received) > 0 {
-		p.plan.Ask.Looks = nil // there is one second look, and the labels may say of more guests
+	if len(p.plan.Ask.Received)+len(p.plan.Ask.Histories) > 0 {
+		p.plan.Ask.Looks = nil // there is one second look, and what is asked may say of more guests
 	}
 	p.cap()
 	p.noteUnnamed()
@@ -249,12 +256,15 @@ func (p *planner) cap() {
 			"%d more bookmarks of discarded histories are left to the next runs, and must not be used as send bases until then", over)})
 	}
 	p.plan.DestroyBookmarks = p.plan.DestroyBookmarks[:min(len(p.plan.DestroyBookmarks), p.policy.MaxBookmarkDestroys)]
-	p.plan.FullDestroys = p.plan.FullDestroys[:min(len(p.plan.FullDestroys), p.policy.MaxDestroys)]
-	if over := len(p.plan.Destroys) - p.policy.MaxDestroys; over > 0 {
-		p.plan.Destroys = p.plan.Destroys[:p.policy.MaxDestroys]
-		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Result: Untouched, Reason: fmt.Sprintf(
-			"%d more snapshots are to be destroyed than one run may (max_destroys %d): the next runs go on; look at --dry-run if that surprises you", over, p.policy.MaxDestroys)})
-	}
+	OldestFirst(p.plan.Destroys) // else the same disks would come first in each run
+	OldestFirst(p.plan.FullDestroys)
+	now := min(len(p.plan.Destroys), p.policy.MaxDestroys)
+	p.plan.Destroys, p.plan.Waiting = p.plan.Destroys[:now:now], p.plan.Destroys[now:]
+}
+
+// OldestFirst sorts destroys by the age of their snapshots.
+func OldestFirst(list []Destroy) {
+	slices.SortStableFunc(list, func(a, b Destroy) int { return a.Creation.Compare(b.Creation) })
 }
 
 // noteUnnamed says what a retention that does not name a class leaves: nobody would
@@ -272,9 +282,13 @@ func (p *planner) noteUnnamed() {
 	}
 }
 
-// noteStranger notes a disk that a person may take over.
+// noteStranger notes a disk that a person may take over. It is bookmarked as copies are where
+// it came from elsewhere.
 func (p *planner) noteStranger(d *Disk, why string) {
-	p.note(d, report.Notice, Untouched, fmt.Sprintf("guest %d is stopped, and the disk, which was never labelled, may be a copy (%s): left alone; if it is the guest's own, snapwatch snap --adopt %d takes it over", d.VMID, why, d.VMID))
+	if d.CameFrom(d.Sign) != "" && !d.Inconsistent && !d.NoSnap.Excludes() {
+		p.bookmark(d)
+	}
+	p.note(d, report.Notice, Untouched, fmt.Sprintf("guest %d is stopped, and the disk may be a copy (%s): left alone; if it is the guest's own, snapwatch snap --adopt %d takes it over", d.VMID, why, d.VMID))
 	p.plan.Notes[len(p.plan.Notes)-1].Adoptable = true
 }
 
@@ -286,8 +300,8 @@ func (p *planner) note(d *Disk, severity report.Severity, result Result, reason 
 type Capture struct {
 	// Value is what is written, Sum what tells two configurations apart.
 	Value, Sum string
-	// Since is from when on the configuration was seen to be so.
-	Since time.Time
+	// Reference: the value only says which it is. Another snapshot keeps it.
+	Reference bool
 }
 
 // VmidOf is the VMID in a disk's name, 0 if it is none.

@@ -18,8 +18,8 @@ type PoolPlan struct {
 	CreateBookmarks []zfs.Snapshot
 	InheritReceived []string
 	// Destroys need the snapshots to be made, FullDestroys that there was no room.
-	Destroys, FullDestroys []Destroy
-	DestroyBookmarks       []zfs.Snapshot
+	Destroys, Waiting, FullDestroys []Destroy
+	DestroyBookmarks                []zfs.Snapshot
 }
 
 // ForPool returns the plan's part for a pool. Guests that stopped and those that are frozen
@@ -41,7 +41,7 @@ func (p Plan) ForPool(pool string) PoolPlan {
 		AbandonedOfStops: abandoned(true), Abandoned: abandoned(false),
 		Guests:          filter(p.Guests, func(g GuestPlan) bool { return g.Pool == pool && !g.final() && !p.frozen(g) }),
 		CreateBookmarks: filter(p.CreateBookmarks, marked), InheritReceived: filter(p.InheritReceived, on),
-		Destroys: filter(p.Destroys, gone), FullDestroys: filter(p.FullDestroys, gone), DestroyBookmarks: filter(p.DestroyBookmarks, marked),
+		Destroys: filter(p.Destroys, gone), Waiting: filter(p.Waiting, gone), FullDestroys: filter(p.FullDestroys, gone), DestroyBookmarks: filter(p.DestroyBookmarks, marked),
 	}
 }
 
@@ -139,6 +139,7 @@ func (p Plan) finalOnly() Plan {
 func (p *Plan) Add(more Plan) {
 	p.Guests = append(p.Guests, more.Guests...)
 	p.Destroys = append(p.Destroys, more.Destroys...)
+	p.Waiting = append(p.Waiting, more.Waiting...)
 	p.FullDestroys = append(p.FullDestroys, more.FullDestroys...)
 	p.CreateBookmarks = append(p.CreateBookmarks, more.CreateBookmarks...)
 	p.Abandoned = append(p.Abandoned, more.Abandoned...)

@@ -86,7 +86,8 @@ func TestPlanWithout(t *testing.T) {
 		assert.NotEqual(t, 100, g.VMID)
 	}
 	assert.Len(t, plan.Guests, 3)
-	assert.Equal(t, []Destroy{{Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}}, plan.ForPool("tank").Allowed(refused))
+	now, _ := plan.ForPool("tank").Allowed(refused)
+	assert.Equal(t, []Destroy{{Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}}, now)
 }
 
 // The other members of its group get their snapshot, and only they are frozen.
@@ -138,7 +139,8 @@ func TestAllowed(t *testing.T) {
 		{"no space", Outcome{Err: errTest, NoSpace: true}, []string{"full"}},
 	} {
 		var got []string
-		for _, d := range plan.ForPool("tank").Allowed(map[string]Outcome{disk0: test.outcome}) {
+		now, _ := plan.ForPool("tank").Allowed(map[string]Outcome{disk0: test.outcome})
+		for _, d := range now {
 			got = append(got, d.Name)
 		}
 		assert.Equal(t, test.want, got, test.name)
@@ -171,4 +173,16 @@ func TestPlanReport(t *testing.T) {
 	}, problems)
 	_, problems = plan.ToldOnce().Report(nil)
 	assert.Equal(t, []report.Problem{{Severity: report.Notice, Text: "many bookmarks"}}, problems)
+}
+
+// Nothing of a disk goes whose snapshot failed, bookmarks among it.
+func TestAllowedBookmarks(t *testing.T) {
+	var plan PoolPlan
+	for _, name := range []string{"failed", "full", "left", "made", "none"} {
+		plan.DestroyBookmarks = append(plan.DestroyBookmarks, zfs.Snapshot{Dataset: name})
+	}
+	allowed := plan.AllowedBookmarks(map[string]Outcome{
+		"failed": {Err: errors.New("hook")}, "full": {Err: errors.New("full"), NoSpace: true}, "left": {Left: "busy"}, "made": {Snapshot: "s"},
+	})
+	assert.Equal(t, []zfs.Snapshot{{Dataset: "full"}, {Dataset: "made"}, {Dataset: "none"}}, allowed)
 }

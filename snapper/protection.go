@@ -15,10 +15,8 @@ func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) 
 	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
 		return "", ""
 	}
-	for dataset := range known {
-		if v.Storage == "" && isAt(v.Name, dataset) {
-			return "", ""
-		}
+	if v.Storage == "" {
+		return whyPathUnprotected(v, c, known, unread)
 	}
 	i := slices.IndexFunc(c.Storages, func(s pve.Storage) bool { return s.Name == v.Storage })
 	if i < 0 {
@@ -36,4 +34,27 @@ func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) 
 		return report.OtherName, "its name is not that of a disk (vm-N-disk-M, subvol-N-disk-M)"
 	}
 	return report.NotFound, "the dataset was not found"
+}
+
+// whyPathUnprotected is WhyUnprotected for a path. One that leads to a dataset of a storage is
+// that volume.
+func whyPathUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
+	for dataset := range known {
+		if isAt(v.Name, dataset) {
+			return "", ""
+		}
+	}
+	for _, s := range c.Storages {
+		if path := inside(v.Name, s.Dataset); path != "" {
+			name, _, _ := strings.Cut(path, "/")
+			return WhyUnprotected(pve.Volume{Key: v.Key, Storage: s.Name, Name: withoutPartition.ReplaceAllString(name, "")}, c, known, unread)
+		}
+	}
+	switch {
+	case strings.HasPrefix(v.Name, "/dev/"):
+		return report.Device, "it is a device of this node on no ZFS storage"
+	case strings.HasPrefix(v.Key, "mp"), v.Key == "rootfs":
+		return report.BindMount, "it is a directory of this node on no ZFS storage"
+	}
+	return report.OtherStorage, "it is a file of this node on no ZFS storage"
 }

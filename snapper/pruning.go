@@ -23,7 +23,7 @@ const pvesrPrefix = "__replicate_"
 // PrunePolicy is what prune was asked for, beside the retention of each disk.
 type PrunePolicy struct {
 	// Node is true on a Proxmox node that also runs snap: what no guest has may then be
-	// a guest's that was removed, and others may fetch from here.
+	// a guest's that was removed.
 	Node bool
 	// Bookmarks is of how many days snap keeps the bookmarks there.
 	Bookmarks    int
@@ -43,6 +43,9 @@ func PlanPrune(disks []Disk, policy PrunePolicy, tokens map[string]time.Time, no
 				severity = report.Warning
 				why += fmt.Sprintf(" since %s or longer: let it go on, or give it up (zfs receive -A %s)", since.Format(time.DateTime), d.Name)
 			}
+			if of := zfs.ResumedSnapshot(d.Token); of != "" {
+				why += "; it can as long as its source has " + of
+			}
 			p.note(d, severity, Untouched, why)
 			continue
 		}
@@ -52,11 +55,40 @@ func PlanPrune(disks []Disk, policy PrunePolicy, tokens map[string]time.Time, no
 			gone[i].Snapshot.Dataset = d.Name
 		}
 		p.plan.Destroys = append(p.plan.Destroys, destroys(gone)...)
-		p.note(d, report.Info, Pruned, fmt.Sprintf("%s: %d of %d managed snapshots may go", d.Why, len(gone), len(managedOf(d.Snapshots, now))))
+		why := fmt.Sprintf("%s: %d of %d managed snapshots may go", d.Why, len(gone), len(managedOf(d.Snapshots, now)))
+		if name := pvesrs(d); name != "" {
+			why += fmt.Sprintf("; @%s and others of pvesr are not ours and stay", name)
+		}
+		p.note(d, report.Info, Pruned, why)
 	}
 	p.cap()
 	p.noteUnnamed()
+	p.noteStandIns(disks)
 	return p.plan
+}
+
+// noteStandIns says which classes are named and come to none of the copies: their source does not
+// take them, and what is kept for them is of a shorter class.
+func (p *planner) noteStandIns(disks []Disk) {
+	var lacking []string
+	for _, class := range zfs.Rotating() {
+		named, comes := false, false
+		for i := range disks {
+			d := &disks[i]
+			named = named || d.Retention[class] > 0 && len(d.Snapshots) > 0
+			comes = comes || slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool {
+				c, ours := s.Class()
+				return ours && c >= class
+			})
+		}
+		if named && !comes {
+			lacking = append(lacking, class.String())
+		}
+	}
+	if len(lacking) > 0 {
+		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: fmt.Sprintf(
+			"no copy has a %s snapshot or a longer one: the oldest of each period is kept instead, whatever its class", strings.Join(lacking, " or "))})
+	}
 }
 
 // notPruned returns why nothing of a disk may go, "" if it is a copy at rest.
@@ -79,12 +111,20 @@ func (policy PrunePolicy) notPruned(d *Disk) string {
 	if d.ResumeToken {
 		return "a receive is under way, or was interrupted and waits to go on"
 	}
-	for _, s := range d.Snapshots {
-		if strings.HasPrefix(s.Name, pvesrPrefix) {
-			return "Proxmox replicates it (" + s.Name + ") and makes it equal to its source at each run: prune there"
-		}
+	if name := pvesrs(d); name != "" && d.Replicated {
+		return "Proxmox replicates it (" + name + ") and makes it equal to its source at each run: prune there"
 	}
 	return ""
+}
+
+// pvesrs returns the name of a snapshot of Proxmox's own replication that the disk has, "" if it
+// has none. By itself it says nothing: other replication carries it along.
+func pvesrs(d *Disk) string {
+	i := slices.IndexFunc(d.Snapshots, func(s zfs.Snapshot) bool { return strings.HasPrefix(s.Name, pvesrPrefix) })
+	if i < 0 {
+		return ""
+	}
+	return d.Snapshots[i].Name
 }
 
 // expire returns what the retention drops of a copy, less what always stays.
@@ -116,7 +156,7 @@ func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
 
 // staying are the names of the managed snapshots that no retention takes: the newest,
 // the newest day-first and _stopped ones, and where snap bookmarks what is received,
-// those that wait for their bookmark.
+// those that wait for their bookmark. Where nobody would make it none waits.
 func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
 	stays := map[string]bool{}
 	var past, stopped []zfs.Snapshot
@@ -138,7 +178,7 @@ func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
 	for _, s := range stopped[max(0, len(stopped)-keepOnCopy):] {
 		stays[s.Name] = true
 	}
-	if policy.Node {
+	if d.Bookmarking {
 		for _, s := range (Bookmarks{Have: d.Bookmarks, Keep: policy.Bookmarks}).Missing(d.Snapshots, now) {
 			stays[s.Name] = true
 		}

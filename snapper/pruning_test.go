@@ -48,7 +48,12 @@ func TestWhatIsPruned(t *testing.T) {
 		{"first receive", func(_ *PrunePolicy, _ *world, d *Disk) { d.Inconsistent = true }, "first receive is not finished"},
 		{"resume token", func(_ *PrunePolicy, _ *world, d *Disk) { d.ResumeToken = true }, "a receive is under way, or was interrupted"},
 		{"of no guest, on a node, resume token", func(p *PrunePolicy, _ *world, d *Disk) { d.State, d.ResumeToken, p.Node = Orphan, true, true }, "a receive is under way, or was interrupted"},
-		{"pvesr", func(_ *PrunePolicy, w *world, d *Disk) { w.snap(d, "__replicate_100-0_1784000000__", noon) }, "Proxmox replicates it"},
+		{"pvesr", func(_ *PrunePolicy, w *world, d *Disk) {
+			d.Replicated = true
+			w.snap(d, "__replicate_100-0_1784000000__", noon)
+		}, "Proxmox replicates it"},
+		{"pvesr's, carried on by others", func(_ *PrunePolicy, w *world, d *Disk) { w.snap(d, "__replicate_100-0_1784000000__", noon) }, ""},
+		{"of a guest of pvesr's, a disk that it leaves out", func(_ *PrunePolicy, _ *world, d *Disk) { d.Replicated = true }, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w, d := weekOfCopies()
@@ -88,20 +93,22 @@ func TestWhatPruneKeeps(t *testing.T) {
 		}
 		return markNames(list)
 	}
-	want := []string{"07-10 12:07", "07-10 13:07", "07-11 12:07", "07-11 13:07", "07-12 13:07", "07-13 13:07", "07-14 13:07", "07-10 14:07", "07-11 14:07"}
+	want := []string{"07-10 12:07", "07-10 13:07", "07-10 14:07", "07-11 12:07", "07-11 13:07", "07-11 14:07", "07-12 13:07", "07-13 13:07", "07-14 13:07"}
 	assert.Equal(t, want, gone(prunePolicy()))
 	policy := prunePolicy()
 	policy.StoppedGrace = 200 * time.Hour // of the newer ones none is that old
-	assert.Equal(t, want[:7], gone(policy))
+	assert.Equal(t, []string{want[0], want[1], want[3], want[4], want[6], want[7], want[8]}, gone(policy))
 	policy = prunePolicy()
 	policy.Node = true
-	assert.Equal(t, []string{"07-10 13:07", "07-11 13:07", "07-12 13:07", "07-13 13:07", "07-14 13:07"}, gone(policy), "on a node what waits for its bookmark stays")
+	assert.Equal(t, want, gone(policy), "on a node whose snap does not look there nothing waits")
+	d.Bookmarking = true
+	assert.Equal(t, []string{"07-10 13:07", "07-11 13:07", "07-12 13:07", "07-13 13:07", "07-14 13:07"}, gone(policy), "where snap makes bookmarks what waits for one stays")
 	d.Bookmarks = slices.Clone(d.Snapshots)
 	assert.Equal(t, want, gone(policy))
 	policy.MaxDestroys = 2
 	plan := PlanPrune(w.disks, policy, nil, noon)
 	assert.Len(t, plan.Destroys, 2)
-	assert.Contains(t, plan.Notes[len(plan.Notes)-1].Reason, "7 more snapshots")
+	assert.Len(t, plan.Waiting, 7)
 }
 
 // A receive that waits for a day is told of.
@@ -128,7 +135,7 @@ func TestPruneProperties(t *testing.T) {
 			}
 		}
 		policy := prunePolicy()
-		policy.Node = rapid.Bool().Draw(t, "node")
+		policy.Node, d.Bookmarking = rapid.Bool().Draw(t, "node"), rapid.Bool().Draw(t, "bookmarking")
 		plan := PlanPrune([]Disk{d}, policy, nil, noon)
 		if len(plan.Guests)+len(plan.CreateBookmarks)+len(plan.DestroyBookmarks)+len(plan.InheritReceived)+len(plan.Abandoned)+len(plan.FullDestroys) > 0 {
 			t.Fatalf("it does more than destroy: %+v", plan)
@@ -175,4 +182,22 @@ func TestPruneProperties(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A class that no source takes is said; its word keeps the oldest of each period all the same.
+func TestPruneSaysWhichClassesDoNotCome(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f0 d2 m24 y1"))}}
+	d := &w.disks[0]
+	d.State = Replica
+	for day := range 400 {
+		w.managed(d, zfs.Daily, noon.AddDate(0, 0, day-400))
+	}
+	plan := PlanPrune(w.disks, prunePolicy(), nil, noon)
+	assert.Len(t, plan.Destroys, 400-14-3, "14 months, the newest 3 days, and the oldest of this year is the first of January")
+	last := plan.Notes[len(plan.Notes)-1]
+	assert.Equal(t, report.Notice, last.Severity)
+	assert.Equal(t, "no copy has a yearly or monthly snapshot or a longer one: the oldest of each period is kept instead, whatever its class", last.Reason)
+	w.managed(d, zfs.Yearly, noon)
+	notes := PlanPrune(w.disks, prunePolicy(), nil, noon).Notes
+	assert.Len(t, notes, 1, "a longer one stands in by itself")
 }

@@ -17,7 +17,7 @@ type Questions struct {
 	Looks []int
 	// Received are the datasets whose received labels decide, Bookmarks those whose
 	// bookmarks decide and are only remembered, and Histories those with bookmarks that
-	// may be of a discarded history.
+	// may be of a discarded history, or snapshots that may have been received.
 	Received, Bookmarks, Histories []string
 }
 
@@ -75,7 +75,7 @@ func (p Plan) reliesOnBookmarks() map[string]bool {
 	for _, j := range p.Abandoned {
 		disks[j.Dataset] = true
 	}
-	for _, list := range [][]Destroy{p.Destroys, p.FullDestroys} {
+	for _, list := range [][]Destroy{p.Destroys, p.Waiting, p.FullDestroys} {
 		for _, d := range list {
 			if class, ok := zfs.ParseSnapshotName(d.Name); ok && class == zfs.Stopped {
 				disks[d.Dataset] = true

@@ -2,6 +2,7 @@ package snapper
 
 import (
 	"fmt"
+	"slices"
 
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
@@ -25,6 +26,12 @@ func relayed(d *Disk) string {
 		}
 	}
 	return ""
+}
+
+// Bookmarking reports whether snap on this node bookmarks what is received of a copy, given the
+// datasets whose children it looks at.
+func Bookmarking(d *Disk, parents []string) bool {
+	return slices.Contains(parents, zfs.Parent(d.Name)) && d.Ignored == "" && relayed(d) != ""
 }
 
 // received tells whether a disk's properties came with a stream and rule here.

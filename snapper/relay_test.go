@@ -94,7 +94,8 @@ func TestMissing(t *testing.T) {
 	assert.Equal(t, []string{"07-15 01:00", "07-14 12:00", "07-14 00:00"}, missing(Bookmarks{Keep: 30}))
 	assert.Equal(t, []string{"07-15 01:00", "07-14 12:00"}, missing(Bookmarks{Keep: 1}), "none that would go at once")
 	assert.Equal(t, []string{"07-14 12:00", "07-14 00:00"}, missing(Bookmarks{Keep: 30, Have: s[4:5]}))
-	assert.Equal(t, []string{"07-14 12:00", "07-14 00:00"}, missing(Bookmarks{Keep: 30, Have: s[5:6]}), "a day that has one needs no other, even if its first went before")
+	assert.Equal(t, []string{"07-15 01:00", "07-14 12:00", "07-14 00:00"}, missing(Bookmarks{Keep: 30, Have: s[5:6]}), "one of a later snapshot is somebody else's")
+	assert.Empty(t, Bookmarks{Keep: 30, Have: s[4:5]}.Missing(s[5:], noon), "a day that has one needs no other, even if its first snapshot went")
 	assert.Equal(t, []string{"07-15 01:00", "07-14 00:00"}, missing(Bookmarks{Keep: 30, Have: s[2:3]}), "a _stopped one is not the day's")
 	other := s[0]
 	other.GUID = 7
@@ -161,4 +162,25 @@ func TestDayBeginsStopped(t *testing.T) {
 	assert.True(t, plan.Guests[0].Disks[0].Bookmark)
 	assert.Empty(t, Bookmarks{Have: d.Bookmarks, Keep: 30}.Missing(d.Snapshots[1:], w.now))
 	assert.Empty(t, Bookmarks{Have: d.Bookmarks, Keep: 30}.Missing(d.Snapshots, w.now))
+}
+
+// Who waits for a bookmark knows that somebody makes it.
+func TestBookmarking(t *testing.T) {
+	parents := []string{"tank/data"}
+	for name, test := range map[string]struct {
+		change func(*Disk)
+		want   bool
+	}{
+		"a copy in a storage":      {func(*Disk) {}, true},
+		"outside of the storages":  {func(d *Disk) { d.Name = "backup/in/vm-100-disk-0" }, false},
+		"deeper than snap looks":   {func(d *Disk) { d.Name = "tank/data/in/vm-100-disk-0" }, false},
+		"excluded from snapshots":  {func(d *Disk) { d.NoSnap = zfs.Property{Value: "on", Source: zfs.SourceLocal} }, false},
+		"ignored":                  {func(d *Disk) { d.Ignored = "overrides[0].ignore" }, false},
+		"its first receive is due": {func(d *Disk) { d.Inconsistent = true }, false},
+	} {
+		d := runningDisk(disk0, nil)
+		d.State = Elsewhere
+		test.change(&d)
+		assert.Equal(t, test.want, Bookmarking(&d, parents), name)
+	}
 }

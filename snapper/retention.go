@@ -155,8 +155,9 @@ func newestPast(list []managed) int {
 
 // kept is what one class keeps.
 type kept struct {
-	// index marks what is kept by its place in the list.
-	index []bool
+	// index marks what is kept by its place in the list, candidate what the class might
+	// have kept.
+	index, candidate []bool
 	// byBucket is the kept snapshot of a bucket.
 	byBucket map[bucket]string
 	// oldest is the name of the oldest one kept, "" if none is.
@@ -165,47 +166,59 @@ type kept struct {
 	beyond string
 }
 
-// keep finds what one class keeps: for frequently the newest n of all classes, else
-// the oldest of each of the newest n buckets. Buckets are ordered by time and not by
-// txg, which is another order after the clock was set back: what is kept must not
-// depend on what went before.
+// keep finds what one class keeps. Frequently keeps the newest n of all classes. Any other
+// keeps one snapshot in each of the newest n buckets that have any, and in each of the newest
+// n that have one of the class or longer. It is the oldest of the class or longer, and where
+// there is none, the oldest of all: a copy is often kept for longer than its source takes
+// snapshots of the class. Buckets are ordered by time and not by txg, which is another order
+// after the clock was set back: what is kept must not depend on what went before.
 func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	k := kept{
-		index: make([]bool, len(list)), byBucket: map[bucket]string{},
+		index: make([]bool, len(list)), candidate: make([]bool, len(list)), byBucket: map[bucket]string{},
 		beyond: fmt.Sprintf("beyond the %d kept %s", n, class),
 	}
+	if n <= 0 {
+		return k
+	}
 	if class == zfs.Frequently {
-		for i := len(list) - 1; i >= 0 && n > 0; i-- {
-			if list[i].counts(class) {
+		for i := len(list) - 1; i >= 0; i-- {
+			if k.candidate[i] = list[i].counts(class); k.candidate[i] && n > 0 {
 				k.index[i], k.oldest = true, list[i].Name
 				n--
 			}
 		}
 		return k
 	}
-	if n <= 0 {
-		return k
-	}
 	first := map[bucket]int{}
 	var order []bucket
 	for i, m := range list {
-		if !m.counts(class) {
+		if !m.counts(zfs.Frequently) {
 			continue
 		}
 		b := bucketOf(class, m.Creation.In(zone))
-		if _, seen := first[b]; !seen {
-			first[b] = i
+		before, seen := first[b]
+		if !seen {
 			order = append(order, b)
 		}
-	}
-	slices.SortFunc(order, func(a, b bucket) int { return list[first[a]].Creation.Compare(list[first[b]].Creation) })
-	for _, b := range order[max(0, len(order)-n):] {
-		i := first[b]
-		k.index[i] = true
-		k.byBucket[b] = list[i].Name
-		if k.oldest == "" {
-			k.oldest = list[i].Name
+		if !seen || m.counts(class) && !list[before].counts(class) {
+			first[b] = i
 		}
+	}
+	slices.SortFunc(order, func(a, b bucket) int { return list[first[b]].Creation.Compare(list[first[a]].Creation) })
+	own := 0
+	for i, b := range order { // the newest first
+		at := first[b]
+		isOwn := list[at].counts(class)
+		if isOwn {
+			own++
+		}
+		if i < n || isOwn && own <= n {
+			k.index[at], k.byBucket[b], k.oldest = true, list[at].Name, list[at].Name
+		}
+	}
+	for i, m := range list {
+		at, any := first[bucketOf(class, m.Creation.In(zone))]
+		k.candidate[i] = any && m.counts(zfs.Frequently) && (m.counts(class) || !list[at].counts(class))
 	}
 	return k
 }
@@ -221,10 +234,10 @@ func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.
 	created := m.Creation.In(zone)
 	reasons, keepers := make([]string, 0, len(kept)), make([]string, 0, len(kept)+1)
 	for _, class := range zfs.Rotating() {
-		if r[class] == 0 || m.class < class {
+		k, named := kept[class]
+		if !named || !k.candidate[i] {
 			continue
 		}
-		k := kept[class]
 		keeper, reason := k.oldest, k.beyond
 		if class != zfs.Frequently {
 			if inBucket, ok := k.byBucket[bucketOf(class, created)]; ok {

@@ -106,11 +106,12 @@ func short(list []zfs.Snapshot) (names []string) {
 }
 
 // checkCounts fails when more snapshots of a named class are left than all named
-// classes together ask for. The newest, and what is from the future, is extra.
+// classes together ask for: as many buckets as named, and as many that have one of the class
+// where those have none. The newest, and what is from the future, is extra.
 func checkCounts(t *rapid.T, keep Retention, left []zfs.Snapshot, now time.Time) {
 	asked := 1 // the newest
 	for _, class := range slices.Backward(zfs.Rotating()) {
-		asked += max(0, keep[class])
+		asked += 2 * max(0, keep[class])
 	}
 	have := 0
 	for _, m := range managedOf(left, now) {

@@ -137,12 +137,38 @@ func TestExpire(t *testing.T) {
 		{
 			"0 drops what only it kept", words("h0 d1"),
 			[]string{"07-14 10:00 hourly", "07-15 00:00 daily", "07-15 11:00 hourly", "07-15 12:00 hourly"},
-			[]string{"07-14 10:00 hourly: no class that is kept counts a hourly one", "07-15 11:00 hourly: no class that is kept counts a hourly one"},
+			[]string{"07-14 10:00 hourly: beyond the 1 kept daily", "07-15 11:00 hourly: no class that is kept counts a hourly one"},
 		},
 		{
 			"a daily one that hourly keeps", words("h1 d0"),
 			[]string{"07-13 00:00 daily", "07-15 12:00 daily", "07-15 12:05 hourly"},
 			[]string{"07-13 00:00 daily: beyond the 1 kept hourly"},
+		},
+		{
+			"months of a source that takes no monthly ones", words("d1 m3"),
+			[]string{"03-30 00:00 daily", "04-02 00:00 hourly", "05-09 00:00 daily", "06-02 00:00 daily", "06-20 00:00 daily", "07-01 06:00 stopped", "07-15 00:00 daily"},
+			[]string{
+				"03-30 00:00 daily: beyond the 3 kept monthly; beyond the 1 kept daily",
+				"06-20 00:00 daily: autosnap_2026-06-02_00:00:00_daily is kept for its monthly bucket; beyond the 1 kept daily",
+			},
+		},
+		{
+			"hours of a source that takes only frequently ones", words("f1 h2"),
+			[]string{"07-15 10:00 frequently", "07-15 11:00 frequently", "07-15 11:15 frequently", "07-15 12:00 frequently"},
+			[]string{
+				"07-15 10:00 frequently: beyond the 2 kept hourly; beyond the 1 kept frequently",
+				"07-15 11:15 frequently: autosnap_2026-07-15_11:00:00_frequently is kept for its hourly bucket; beyond the 1 kept frequently",
+			},
+		},
+		{
+			"one of the class stands before an older one of a shorter", words("f0 d2"),
+			[]string{"07-14 01:00 frequently", "07-14 08:00 daily", "07-15 01:00 frequently", "07-15 02:00 frequently"},
+			[]string{"07-14 01:00 frequently: no class that is kept counts a frequently one"},
+		},
+		{
+			"buckets with none of the class push out none that has one", words("f0 d1"),
+			[]string{"07-12 00:00 daily", "07-14 01:00 frequently", "07-15 01:00 frequently", "07-15 12:00 frequently"},
+			[]string{"07-14 01:00 frequently: beyond the 1 kept daily"},
 		},
 		{
 			"the future is kept and fills no bucket", words("f1"),

@@ -3,7 +3,6 @@ package snapper
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"snapwatch/internal/pve"
@@ -133,6 +132,8 @@ func (e Evidence) dead() bool {
 func Judge(e Evidence, gate Gate) (GuestState, string) {
 	alive := e.Alive()
 	switch {
+	case e.Config.Problem != "":
+		return Unknown, "its configuration could not be read: " + e.Config.Problem
 	case e.RunState == "prelaunch" && e.Config.Lock == "backup", e.RunState == "shutdown" && e.Config.Lock == "backup":
 		return Backup, "QEMU runs only for a backup (" + e.RunState + ")"
 	case alive && e.Config.Template:
@@ -209,9 +210,13 @@ func judgeDead(e Evidence, gate Gate) (GuestState, string) {
 // Proxmox, decision table).
 const stuckAfter = time.Hour
 
+// longWork is how long Proxmox may be at work on a guest before that is a warning.
+const longWork = 24 * time.Hour
+
 // StuckLock says that a guest has been locked for long and what that costs, and how loudly;
-// "" where it has not. Migrations and moves of disks take hours, so these are only mentioned.
-func StuckLock(e Evidence, now time.Time) (report.Severity, string) {
+// "" where it has not. Migrations and moves of disks take hours: they are only mentioned while
+// atWork reports that somebody holds the guest's lock file, as Proxmox does meanwhile.
+func StuckLock(e Evidence, atWork func(pve.ID) bool, now time.Time) (report.Severity, string) {
 	word, held := e.Config.Lock, now.Sub(e.Config.Changed)
 	if word == "" || word == "suspended" || e.Config.Changed.IsZero() || held <= stuckAfter || e.Alive() && word == "backup" {
 		return "", ""
@@ -226,7 +231,7 @@ func StuckLock(e Evidence, now time.Time) (report.Severity, string) {
 		switch {
 		case slices.Contains(waitsFor, word):
 			cost, severity = "it gets no snapshots meanwhile", report.Warning
-		case strings.HasPrefix(word, "snapshot"), word == "suspending":
+		case held > longWork || word != "migrate" && word != "disk" || !atWork(e.Config.ID):
 			severity = report.Warning
 		}
 	}

@@ -303,19 +303,34 @@ func TestStuckLock(t *testing.T) {
 		{"its process lives, and a backup rotates", func(e *Evidence) { e.Process = true }, false},
 		{"paused", func(e *Evidence) { e.Listed = "paused" }, false},
 	} {
-		_, got := StuckLock(with(with(dead(), locked), test.change), noon)
+		_, got := StuckLock(with(with(dead(), locked), test.change), nil, noon)
 		assert.Equal(t, test.stuck, got != "", "%s: %s", test.name, got)
 	}
 	vm, ct := with(dead(), locked), with(dead(), locked)
 	vm.Config.ID, ct.Config.ID = pve.ID{VMID: 100, Kind: pve.QEMU}, pve.ID{VMID: 200, Kind: pve.LXC}
-	text := func(e Evidence) string { _, text := StuckLock(e, noon); return text }
+	text := func(e Evidence) string { _, text := StuckLock(e, nil, noon); return text }
 	assert.Contains(t, text(vm), "guest 100 does not run and is locked (backup) since 2026-07-15 11:06: its stop is not recorded")
 	assert.Contains(t, text(vm), "qm unlock 100")
 	assert.Contains(t, text(ct), "pct unlock 200")
-	for word, want := range map[string]report.Severity{"rollback": report.Warning, "snapshot-delete": report.Warning, "suspending": report.Warning, "migrate": report.Notice, "disk": report.Notice} {
-		vm.Process, vm.Config.Lock = true, word
-		severity, said := StuckLock(vm, noon)
-		assert.Equal(t, want, severity, word)
-		assert.Contains(t, said, "guest 100 runs and is locked ("+word+")")
+	for _, test := range []struct {
+		word   string
+		atWork bool
+		age    time.Duration
+		want   report.Severity
+	}{
+		{"rollback", true, time.Hour, report.Warning},
+		{"snapshot-delete", true, time.Hour, report.Warning},
+		{"suspending", true, time.Hour, report.Warning},
+		{"migrate", false, time.Hour, report.Warning},
+		{"disk", false, time.Hour, report.Warning},
+		{"migrate", true, time.Hour, report.Notice},
+		{"disk", true, 24*time.Hour - time.Minute, report.Notice},
+		{"migrate", true, 24 * time.Hour, report.Warning},
+	} {
+		vm.Process, vm.Config.Lock, vm.Config.Changed = true, test.word, noon.Add(-test.age-time.Second)
+		severity, said := StuckLock(vm, func(id pve.ID) bool { return test.atWork && id.VMID == 100 }, noon)
+		assert.Equal(t, test.want, severity, "%+v", test)
+		assert.Contains(t, said, "guest 100 runs and is locked ("+test.word+")")
+		assert.Contains(t, said, "nothing works on it: qm unlock 100")
 	}
 }

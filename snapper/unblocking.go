@@ -26,13 +26,13 @@ type UnblockDisk struct {
 	// Base is the newest managed snapshot or bookmark that remains, for a receiver to go
 	// on from; its Name is "" if there is none.
 	Base zfs.Snapshot
-	// BaseIsBookmark tells which of the two it is.
+	// BaseIsBookmark says which of the two it is.
 	BaseIsBookmark bool
 }
 
 // PlanUnblock decides what is newer than the snapshot on the disks that have it, and may
 // go. Proxmox refuses a rollback while newer snapshots exist, and does not look at newer
-// bookmarks, over which zfs rollback then fails half way (facts: Proxmox 5).
+// bookmarks, over which zfs rollback then fails half way.
 func PlanUnblock(disks []Disk, snapshot string) Unblocking {
 	var u Unblocking
 	for i := range disks {
@@ -91,6 +91,35 @@ func (u *Unblocking) disk(d *Disk, to zfs.Snapshot) UnblockDisk {
 	return result
 }
 
+// Names returns the full names of the snapshots in the way, in one pool.
+func (u Unblocking) Names(pool string) []string {
+	var names []string
+	for _, d := range u.Disks {
+		for _, s := range d.Snapshots {
+			if zfs.Pool(d.Dataset) == pool {
+				names = append(names, s.FullName())
+			}
+		}
+	}
+	return names
+}
+
+// RefusePinned refuses while something keeps a snapshot that is in the way: without it
+// the rollback stays impossible, and the others would be lost for nothing.
+func (u *Unblocking) RefusePinned(pins map[string]zfs.Pin) {
+	for _, d := range u.Disks {
+		for _, s := range d.Snapshots {
+			name, pin := s.FullName(), pins[s.FullName()]
+			if pin.Held {
+				u.Refusals = append(u.Refusals, fmt.Sprintf("%s is held (zfs holds %s shows by whom; zfs release TAG %s ends that)", name, name, name))
+			}
+			if len(pin.Clones) > 0 {
+				u.Refusals = append(u.Refusals, fmt.Sprintf("%s has a clone, which must go first or be promoted: %s", name, strings.Join(pin.Clones, ", ")))
+			}
+		}
+	}
+}
+
 // Baseless returns the disks on which no managed snapshot or bookmark would remain.
 func (u Unblocking) Baseless() []string {
 	var names []string
@@ -102,7 +131,7 @@ func (u Unblocking) Baseless() []string {
 	return names
 }
 
-// Empty tells whether nothing is in the way.
+// Empty reports whether nothing is in the way.
 func (u Unblocking) Empty() bool {
 	return !slices.ContainsFunc(u.Disks, func(d UnblockDisk) bool { return len(d.Snapshots)+len(d.Bookmarks) > 0 })
 }

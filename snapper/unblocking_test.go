@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"snapwatch/internal/zfs"
 )
@@ -84,4 +85,20 @@ func TestPlanUnblockUnread(t *testing.T) {
 	bad.Problem = "@x: creation"
 	u := PlanUnblock([]Disk{good, bad}, "to")
 	assert.Equal(t, []string{"tank/data/vm-100-disk-1 could not be read: @x: creation"}, u.Refusals)
+}
+
+// All or nothing: one snapshot that stays makes the rollback impossible, and the rest a loss.
+func TestUnblockingRefusesWhatIsPinned(t *testing.T) {
+	const free, held, cloned = "autosnap_2026-07-14_00:00:00_daily", "autosnap_2026-07-15_00:00:00_daily", "autosnap_2026-07-16_00:00:00_daily"
+	d, other := runningDisk(disk0, nil), runningDisk("pool/vm-100-disk-1", nil)
+	d.Snapshots = []zfs.Snapshot{{Name: held, CreateTXG: 1}, {Name: "to", CreateTXG: 2}, {Name: free, CreateTXG: 3}}
+	other.Snapshots = []zfs.Snapshot{{Name: "to", CreateTXG: 2}, {Name: held, CreateTXG: 3}, {Name: cloned, CreateTXG: 4}}
+	u := PlanUnblock([]Disk{d, other}, "to")
+	require.Equal(t, []string{disk0 + "@" + free}, u.Names(zfs.Pool(disk0)), "what is older is not in the way")
+	u.RefusePinned(map[string]zfs.Pin{disk0 + "@" + held: {Held: true}, disk0 + "@" + free: {}})
+	require.Empty(t, u.Refusals)
+	u.RefusePinned(map[string]zfs.Pin{other.Name + "@" + held: {Held: true}, other.Name + "@" + cloned: {Held: true, Clones: []string{"pool/a", "pool/b"}}})
+	require.Len(t, u.Refusals, 3)
+	assert.Contains(t, u.Refusals[0], "zfs release TAG "+other.Name+"@"+held)
+	assert.Contains(t, u.Refusals[2], "promoted: pool/a, pool/b")
 }

@@ -54,7 +54,7 @@ func (w *world) run(fails ...string) Plan {
 	}
 	plan := MakePlan(w.disks, w.policy, w.now)
 	for i := range w.disks {
-		w.disks[i].Checked, _ = w.disks[i].NextChecked(false)
+		w.disks[i].Checked, _ = w.disks[i].NextChecked(0, false)
 	}
 	w.apply(plan, fails...)
 	for i := range w.disks {
@@ -101,7 +101,8 @@ func (w *world) apply(plan Plan, fails ...string) {
 		d.Running = zfs.Property{Value: d.Running.Received, Received: d.Running.Received, Source: zfs.SourceReceived}
 	}
 	for _, pool := range w.pools() {
-		for _, gone := range plan.ForPool(pool).Allowed(outcomes) {
+		now, _ := plan.ForPool(pool).Allowed(outcomes)
+		for _, gone := range now {
 			w.destroy(gone)
 		}
 	}

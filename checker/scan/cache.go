@@ -19,13 +19,15 @@ type Cache struct {
 	pending map[string]pendingReceive
 	// guests is what was looked up of guests' disks.
 	guests guestCache
+	// slow are the datasets whose list took all the time that there was.
+	slow map[string]bool
 	// unsaved is true when an entry changed since the last Save.
 	unsaved bool
 }
 
 // NewCache is an empty cache.
 func NewCache() *Cache {
-	return &Cache{newest: map[string]entry{}, pending: map[string]pendingReceive{}}
+	return &Cache{newest: map[string]entry{}, pending: map[string]pendingReceive{}, slow: map[string]bool{}}
 }
 
 // entry is what one dataset's newest managed snapshot was, and the facts it depends
@@ -85,14 +87,56 @@ func (c *Cache) recall(h zfs.Dataset, readAt time.Time) (entry, bool) {
 func (c *Cache) keep(h zfs.Dataset, readAt time.Time, ofAny, name string, newest *zfs.Snapshot) {
 	key, ok := keyOf(h, readAt)
 	if !ok {
-		return
+		key = noKey(h.GUID)
 	}
 	k := entry{key: key, name: name, ofAny: ofAny, snapshot: newest}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.newest[h.Name]
-	c.unsaved = c.unsaved || (key.lasting() && (before.key != key || (before.snapshot == nil) != (newest == nil)))
+	c.unsaved = c.unsaved || before.name != name || (key.lasting() && (before.key != key || (before.snapshot == nil) != (newest == nil)))
 	c.newest[h.Name] = k
+}
+
+// noKey is the key of an entry that tells nothing but which managed snapshot was the newest
+// one before: no head has it.
+func noKey(guid uint64) Key { return Key{GUID: guid} }
+
+// managedBefore returns the name of the newest managed snapshot that the dataset had before,
+// "" if none is known. Others may have come since, and it may be gone.
+func (c *Cache) managedBefore(h zfs.Dataset) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e := c.newest[h.Name]; h.GUID != 0 && e.key.GUID == h.GUID {
+		return e.name
+	}
+	return ""
+}
+
+// isSlow reports whether the dataset's list took all the time that there was.
+func (c *Cache) isSlow(dataset string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.slow[dataset]
+}
+
+// tookAll notes that the lists of these datasets took all the time that there was.
+func (c *Cache) tookAll(datasets []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, dataset := range datasets {
+		c.unsaved = c.unsaved || !c.slow[dataset]
+		c.slow[dataset] = true
+	}
+}
+
+// wasListed notes that the datasets were listed in time.
+func (c *Cache) wasListed(datasets []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, dataset := range datasets {
+		c.unsaved = c.unsaved || c.slow[dataset]
+		delete(c.slow, dataset)
+	}
 }
 
 // Unsaved reports whether there is something that [Cache.Save] has not written.
@@ -102,11 +146,14 @@ func (c *Cache) Unsaved() bool {
 	return c.unsaved
 }
 
-// forget drops what turned out wrong.
+// forget drops what turned out wrong. Which managed snapshot was the newest stays known: it is
+// believed only where it is still there.
 func (c *Cache) forget(dataset string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.newest, dataset)
+	if e, known := c.newest[dataset]; known {
+		c.newest[dataset] = entry{key: noKey(e.key.GUID), name: e.name}
+	}
 }
 
 // retain forgets the datasets below the roots that are not among those. What others search for
@@ -119,4 +166,5 @@ func (c *Cache) retain(roots []string, datasets map[string]bool) {
 	}
 	maps.DeleteFunc(c.newest, func(name string, _ entry) bool { return gone(name) })
 	maps.DeleteFunc(c.pending, func(name string, _ pendingReceive) bool { return gone(name) })
+	maps.DeleteFunc(c.slow, func(name string, _ bool) bool { return gone(name) })
 }

@@ -19,6 +19,7 @@ type cacheFile struct {
 	Newest  map[string]cacheLine      `json:"newest"`
 	Pending map[string]pendingReceive `json:"pending,omitempty"`
 	Guests  guestCache                `json:"guests,omitzero"`
+	Slow    []string                  `json:"slow,omitempty"`
 }
 
 type cacheLine struct {
@@ -35,6 +36,9 @@ type cacheLine struct {
 
 func (l cacheLine) entry(dataset string) (entry, error) {
 	k := entry{key: Key{l.GUID, l.Origin, l.Newest, l.Changed}, name: l.Managed, ofAny: cmp.Or(l.Newest, l.Listed)}
+	if !k.key.lasting() {
+		k.key = noKey(l.GUID)
+	}
 	if l.Managed != "" && !checker.IsManaged(l.Managed) {
 		return k, fmt.Errorf("%q is no managed snapshot", l.Managed)
 	}
@@ -97,6 +101,9 @@ func LoadCache(path string) (*Cache, error) {
 	if file.Pending != nil {
 		c.pending = file.Pending
 	}
+	for _, dataset := range file.Slow {
+		c.slow[dataset] = true
+	}
 	return c, nil
 }
 
@@ -118,10 +125,11 @@ func (c *Cache) cacheFile() cacheFile {
 	c.unsaved = false
 	file := cacheFile{Version: cacheVersion, Newest: map[string]cacheLine{}}
 	for dataset, k := range c.newest {
-		if k.key.lasting() {
+		if k.key.lasting() || k.name != "" {
 			file.Newest[dataset] = newCacheLine(k)
 		}
 	}
 	file.Pending, file.Guests = maps.Clone(c.pending), c.guests.lasting()
+	file.Slow = sortedKeys(c.slow)
 	return file
 }

@@ -195,7 +195,7 @@ func TestGarbledOutputNeverReadsAsWell(t *testing.T) {
 			pools[0].Disks[i].PendingSince, pools[0].Disks[i].Owned = time.Time{}, checker.Owned
 		}
 		seen.Recall(pools, targets)
-		if pools[0].Problem == "" {
+		if pools[0].Problem == "" && !slices.ContainsFunc(pools[0].Disks, func(d checker.Disk) bool { return d.Problem != "" }) {
 			wellRead++
 		}
 		return assemble(pools...)
@@ -224,5 +224,5 @@ func TestGarbledOutputNeverReadsAsWell(t *testing.T) {
 	}
 	assert.Len(t, g.done, 13, "each way was gone: %v", g.done)
 	assert.Greater(t, wellRead, garbledScans/20, "what harms nobody is read")
-	assert.Less(t, wellRead, garbledScans*19/20)
+	assert.Less(t, wellRead, garbledScans*99/100)
 }

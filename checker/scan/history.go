@@ -15,7 +15,7 @@ func (s Scanner) History(ctx context.Context, dataset string) ([]zfs.Snapshot, e
 		return nil, err
 	}
 	var all []zfs.Snapshot
-	err := s.locked(ctx, pool, func(r zfs.Reader) error {
+	err := s.listing(ctx, pool, func(r zfs.Reader) error {
 		return r.Snapshots(ctx, []string{dataset}, func(one zfs.Snapshot) error {
 			all = append(all, one)
 			return nil

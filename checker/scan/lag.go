@@ -66,12 +66,12 @@ type Position struct {
 }
 
 // BehindSince finds when the first managed snapshot after each of the positions, all of
-// one pool, was made. A position of which that is not known is left out. It waits for the
-// pool's lock as a scan does.
+// one pool, was made. A position of which that is not known is left out. It waits for no
+// scan.
 func (s Scanner) BehindSince(ctx context.Context, pool string, positions []Position) map[Position]time.Time {
 	since := map[Position]time.Time{}
 	// What fails leaves the difference of the newest creations, which is known.
-	_ = s.locked(ctx, pool, func(r zfs.Reader) error {
+	_ = s.asking(ctx, pool, func(r zfs.Reader) error {
 		lists := map[string][]zfs.SnapshotName{}
 		for _, p := range positions {
 			lists[p.Dataset] = nil
@@ -91,7 +91,7 @@ func (s Scanner) BehindSince(ctx context.Context, pool string, positions []Posit
 		}
 		for _, p := range positions {
 			next, evidence, found := FirstAfter(lists[p.Dataset], p.CreateTXG)
-			if found && slices.ContainsFunc(evidence, func(name string) bool { return !pinned[name] }) {
+			if found && slices.ContainsFunc(evidence, func(name string) bool { return pinned[name].Free() }) {
 				first[p] = p.Dataset + "@" + next.Name
 				names = append(names, first[p])
 			}

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,58 +18,64 @@ type Lookup struct {
 	GUID     uint64
 	// CreateTXG is its place among the dataset's snapshots.
 	CreateTXG uint64
+	// Problem is why it is not known, "" if it is.
+	Problem string
 }
 
 // Lookup looks up full names of snapshots, all of one pool, among the pool's snapshots
-// and, where there is none, among its bookmarks. It waits for the pool's lock as a
-// scan does. Its error is that nothing is known of any of them.
+// and, where there is none, among its bookmarks. It waits for no scan. Its error is that
+// nothing is known of any of them.
 func (s Scanner) Lookup(ctx context.Context, pool string, fullNames []string) (map[string]Lookup, error) {
 	if err := zfs.CheckPool(s.Kstat, pool); err != nil {
 		return nil, err
 	}
 	fullNames = slices.Compact(slices.Sorted(slices.Values(fullNames))) // two copies of one disk ask the same
 	found := map[string]Lookup{}
-	err := s.locked(ctx, pool, func(r zfs.Reader) error {
+	err := s.asking(ctx, pool, func(r zfs.Reader) error {
 		snapshots, err := r.Lookup(ctx, fullNames)
-		faults, some := errors.AsType[zfs.Faults](err)
-		if err != nil && !some {
+		if err := note(found, checker.AsSnapshot, fullNames, snapshots, err); err != nil {
 			return err
-		}
-		for _, name := range fullNames {
-			if dataset, _, _ := strings.Cut(name, "@"); faults[dataset] != "" {
-				found[name] = Lookup{} // it may be the one that can't be read
-			}
-		}
-		for _, s := range snapshots {
-			found[s.FullName()] = Lookup{checker.AsSnapshot, s.GUID, s.CreateTXG}
 		}
 		var bookmarks []string
 		for _, name := range fullNames {
 			if _, is := found[name]; !is {
-				found[name] = Lookup{Presence: checker.Absent}
 				bookmarks = append(bookmarks, strings.Replace(name, "@", "#", 1))
 			}
 		}
 		marks, err := r.LookupBookmarks(ctx, bookmarks)
-		faults, some = errors.AsType[zfs.Faults](err)
-		if err != nil && !some {
-			return err
-		}
-		for _, name := range bookmarks {
-			if dataset, snapshot, _ := strings.Cut(name, "#"); faults[dataset] != "" {
-				found[dataset+"@"+snapshot] = Lookup{} // likewise
-			}
-		}
-		for _, m := range marks {
-			found[m.FullName()] = Lookup{checker.AsBookmark, m.GUID, m.CreateTXG}
-		}
-		return nil
+		return note(found, checker.AsBookmark, bookmarks, marks, err)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("looking up snapshots: %s", problemText(pool, err))
+	}
+	for _, name := range fullNames {
+		if _, is := found[name]; !is {
+			found[name] = Lookup{Presence: checker.Absent}
+		}
 	}
 	if len(found) != len(fullNames) {
 		return nil, fmt.Errorf("%w: pool %s answered for names that were not asked for", zfs.ErrOutput, pool)
 	}
 	return found, nil
+}
+
+// note adds what a lookup of names answered: those that are there, and those that may be, as
+// zfs failed with them. It returns the error where that is of all.
+func note(all map[string]Lookup, as checker.Presence, names []string, answer []zfs.Snapshot, err error) error {
+	faults, some := errors.AsType[zfs.Faults](err)
+	if err != nil && !some && !zfs.Complained(err) {
+		return err
+	}
+	for _, s := range answer {
+		all[s.FullName()] = Lookup{Presence: as, GUID: s.GUID, CreateTXG: s.CreateTXG}
+	}
+	for _, name := range names {
+		name = strings.Replace(name, "#", "@", 1)
+		dataset, _, _ := strings.Cut(name, "@")
+		if _, is := all[name]; is || err == nil || some && faults[dataset] == "" {
+			continue
+		}
+		all[name] = Lookup{Problem: cmp.Or(faults[dataset], err.Error())}
+	}
+	return nil
 }

@@ -17,7 +17,7 @@ import (
 func (s Scanner) NeverHad(ctx context.Context, pool string, made map[string]time.Time) map[string]bool {
 	never := map[string]bool{}
 	// What fails leaves it unknown.
-	_ = s.locked(ctx, pool, func(r zfs.Reader) error {
+	_ = s.asking(ctx, pool, func(r zfs.Reader) error {
 		oldest := map[string][]zfs.SnapshotName{}
 		err := r.SnapshotNames(ctx, sortedKeys(made), func(n zfs.SnapshotName) error {
 			if class, managed := n.Class(); managed && class == zfs.Frequently {
@@ -40,7 +40,7 @@ func (s Scanner) NeverHad(ctx context.Context, pool string, made map[string]time
 		if err != nil {
 			return err
 		}
-		snapshots, err := r.Lookup(ctx, slices.DeleteFunc(names, func(name string) bool { return pinned[name] }))
+		snapshots, err := r.Lookup(ctx, slices.DeleteFunc(names, func(name string) bool { return !pinned[name].Free() }))
 		for _, snapshot := range snapshots {
 			if snapshot.Creation.Before(made[snapshot.Dataset]) {
 				never[snapshot.Dataset] = true

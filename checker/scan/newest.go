@@ -13,119 +13,228 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// newest finds each head's newest managed snapshot, nil for none. It asks only for
-// what is not remembered: nothing at all where nothing changed. unanswered says
-// for which datasets zfs gave no complete answer, or none in time, and why. Heads of a ZFS that does
-// not tell the newest snapshot learn it here.
-func (s Scanner) newest(ctx context.Context, r zfs.Reader, heads []zfs.Dataset, readAt time.Time) (found map[string]*zfs.Snapshot, unanswered map[string]string, err error) {
-	found, unanswered = map[string]*zfs.Snapshot{}, map[string]string{}
-	names := map[string]string{} // of the newest managed snapshot, by dataset
-	list := map[string]zfs.Dataset{}
-	late := map[string]string{} // those that there was no time for
+// answers is what was found out about the snapshots of a pool's heads.
+type answers struct {
+	heads  []zfs.Dataset
+	readAt time.Time
+	// found are the newest managed snapshots, by dataset.
+	found map[string]*zfs.Snapshot
+	// unanswered says for which datasets zfs gave no complete answer, or none in time, and why.
+	unanswered map[string]string
+	// unlisted says for which there was no time to list what came after the snapshot that
+	// found has, which was the newest managed one before and is still there.
+	unlisted map[string]string
+
+	// bounds are those snapshots, list are the heads whose snapshots are to be listed,
+	// names are the newest managed snapshots that are to be looked up.
+	bounds map[string]*zfs.Snapshot
+	list   map[string]zfs.Dataset
+	names  map[string]string
+	// ofAny are the newest snapshots of whatever kind where a list told them.
+	ofAny  map[string]string
+	faults zfs.Faults
+}
+
+// lookUpKnown finds the newest managed snapshots as far as the heads and the cache tell their
+// names. It asks for nothing where nothing changed.
+func (s Scanner) lookUpKnown(ctx context.Context, r zfs.Reader, heads []zfs.Dataset, readAt time.Time) (*answers, error) {
+	a := &answers{
+		heads: heads, readAt: readAt, found: map[string]*zfs.Snapshot{}, unanswered: map[string]string{}, unlisted: map[string]string{},
+		bounds: map[string]*zfs.Snapshot{}, list: map[string]zfs.Dataset{}, names: map[string]string{}, ofAny: map[string]string{},
+	}
+	known := map[string]string{}
 	for _, h := range heads {
-		m, remembered := s.Cache.recall(h, readAt)
+		e, remembered := s.Cache.recall(h, readAt)
 		switch {
 		case h.Problem != "", h.NewestSnapshot == "" && !h.NewestUnknown:
-		case remembered && (m.snapshot != nil || m.name == ""):
-			found[h.Name] = m.snapshot
+		case remembered && (e.snapshot != nil || e.name == ""):
+			a.found[h.Name] = e.snapshot
 		case remembered:
-			names[h.Name] = m.name
+			a.names[h.Name] = e.name
 		case checker.IsManaged(h.NewestSnapshot):
-			names[h.Name] = h.NewestSnapshot
+			a.names[h.Name] = h.NewestSnapshot
 		default:
-			list[h.Name] = h
-		}
-	}
-	faults, err := s.lookUp(ctx, r, names, found, unanswered)
-	ofAny, listed := map[string]string{}, map[string]string{}
-	if err == nil && len(list) > 0 {
-		// What takes long comes last, so that it costs only itself.
-		if err = s.search(ctx, r, list, readAt, listed, ofAny, unanswered); err == nil {
-			var more zfs.Faults
-			more, err = s.lookUp(ctx, r, listed, found, unanswered)
-			faults = faults.With(more)
-		}
-	}
-	if err != nil {
-		for _, h := range heads {
-			_, open := list[h.Name]
-			open = open || names[h.Name] != "" || listed[h.Name] != ""
-			if open && found[h.Name] == nil && faults[h.Name] == "" && unanswered[h.Name] == "" {
-				late[h.Name] = problemText(zfs.Pool(h.Name), err)
+			a.list[h.Name] = h
+			if name := s.Cache.managedBefore(h); name != "" {
+				known[h.Name] = name
 			}
 		}
-		if ctx.Err() == nil || len(late) == len(heads) {
-			return nil, nil, err
+	}
+	err := a.lookUp(ctx, r, a.names)
+	if err == nil {
+		// What cannot be read of these is no fault: they are not the newest.
+		a.bounds, _, _, err = lookUp(ctx, r, known)
+	}
+	if ctx.Err() == nil {
+		err = nil
+	}
+	return a, err
+}
+
+// lookUp finds the named snapshots, or says why there is no answer. The error is that the time
+// was over.
+func (a *answers) lookUp(ctx context.Context, r zfs.Reader, names map[string]string) error {
+	maps.Copy(a.names, names)
+	found, faults, why, err := lookUp(ctx, r, names)
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
+	for dataset := range names {
+		if err != nil {
+			a.unanswered[dataset] = problemText(zfs.Pool(dataset), err)
 		}
 	}
-	for i, h := range heads {
-		heads[i].Problem = cmp.Or(h.Problem, faults[h.Name])
-		if why := late[h.Name]; why != "" {
-			unanswered[h.Name] = why
+	maps.Copy(a.found, found)
+	maps.Copy(a.unanswered, why)
+	a.faults = a.faults.With(faults)
+	return nil
+}
+
+// finish says of each head that has no answer why, and remembers the others. err is why not
+// all was asked for, nil if it was. It reports whether there is an answer for any.
+func (s Scanner) finish(a *answers, err error) bool {
+	late := 0
+	for i, h := range a.heads {
+		_, open := a.list[h.Name]
+		open = (open || a.names[h.Name] != "") && a.found[h.Name] == nil
+		if err != nil && open && a.faults[h.Name] == "" && a.unanswered[h.Name] == "" {
+			a.wait(h.Name, problemText(zfs.Pool(h.Name), err))
+			if a.unlisted[h.Name] == "" {
+				late++
+			}
 			continue // what was found out of it is remembered
 		}
-		if _, bad := unanswered[h.Name]; bad || heads[i].Problem != "" {
+		a.heads[i].Problem = cmp.Or(h.Problem, a.faults[h.Name])
+		if a.unanswered[h.Name] != "" || a.heads[i].Problem != "" {
 			s.Cache.forget(h.Name)
 			continue
 		}
 		newest := h.NewestSnapshot
-		if m, remembered := s.Cache.recall(h, readAt); h.NewestUnknown && remembered {
-			newest = m.ofAny
+		if e, remembered := s.Cache.recall(h, a.readAt); h.NewestUnknown && remembered {
+			newest = e.ofAny
 		} else if h.NewestUnknown {
-			newest = ofAny[h.Name]
+			newest = a.ofAny[h.Name]
 		}
 		if newest != "" || h.NewestUnknown {
 			name := ""
-			if found[h.Name] != nil {
-				name = found[h.Name].Name
+			if a.found[h.Name] != nil {
+				name = a.found[h.Name].Name
 			}
-			s.Cache.keep(h, readAt, newest, name, found[h.Name])
+			s.Cache.keep(h, a.readAt, newest, name, a.found[h.Name])
 		}
-		heads[i].NewestSnapshot = newest
+		a.heads[i].NewestSnapshot = newest
 	}
-	return found, unanswered, nil
+	return late < len(a.heads) || late == 0
+}
+
+// wait answers for a dataset that was not listed yet, and says why not.
+func (a *answers) wait(dataset, why string) {
+	if bound := a.bounds[dataset]; bound != nil {
+		a.found[dataset], a.unlisted[dataset] = bound, why
+	} else {
+		a.unanswered[dataset] = why
+	}
+}
+
+// soFar is a copy of what is known while the lists are still to come.
+func (a *answers) soFar() *answers {
+	some := &answers{
+		heads: slices.Clone(a.heads), readAt: a.readAt, found: maps.Clone(a.found),
+		unanswered: maps.Clone(a.unanswered), unlisted: map[string]string{}, bounds: a.bounds,
+	}
+	for i, h := range some.heads {
+		some.heads[i].Problem = cmp.Or(h.Problem, a.faults[h.Name])
+		if _, open := a.list[h.Name]; open {
+			some.wait(h.Name, "another process is still listing its snapshots")
+		}
+	}
+	return some
 }
 
 // quickListing is below which the listing of some disks makes the next one be of twice
 // as many: few processes where it is quick, and little lost where one is given up.
 const quickListing = 5 * time.Second
 
-// search lists the snapshots of the heads whose newest one is not managed, some disks
-// at a time, takes from list those that it is done with, and adds the newest managed one's
-// name to names and that of whatever kind to ofAny. It remembers each at once: a pool that
-// takes longer than there is time is read to its end in the end.
-func (s Scanner) search(ctx context.Context, r zfs.Reader, list map[string]zfs.Dataset, readAt time.Time, names, ofAny, unanswered map[string]string) error {
-	all := len(list)
-	rest, size := sortedKeys(list), 1
+// listRest lists the snapshots of the heads whose newest managed one is not known, some disks at
+// a time, and looks those up that it finds. What takes long comes last, so that it costs only
+// itself, and each is remembered at once: a pool that takes longer than there is time is read to
+// its end in the end. Where zfs fails for some disks together, each is listed alone. The error
+// is that the time was over.
+func (s Scanner) listRest(ctx context.Context, r zfs.Reader, a *answers) error {
+	all, began, size := len(a.list), s.Now(), 1
+	rest := s.inOrder(a)
 	for len(rest) > 0 {
-		some := rest[:min(size, len(rest))]
-		began := s.Now()
-		l := listing{heads: list, newest: map[string]zfs.SnapshotName{}, ofAny: map[string]zfs.SnapshotName{}, complete: map[string]bool{}}
+		n := min(size, len(rest))
+		if slow := slices.IndexFunc(rest[:n], s.Cache.isSlow); slow >= 0 {
+			n = max(slow, 1) // these are listed alone
+		}
+		some, listed := rest[:n], s.Now()
+		l := listing{heads: a.list, newest: map[string]zfs.SnapshotName{}, ofAny: map[string]zfs.SnapshotName{}, complete: map[string]bool{}}
 		err := r.SnapshotNames(ctx, some, l.take)
-		if err != nil && !zfs.OnlyMissing(err) {
+		took := s.Now().Sub(listed)
+		if ctx.Err() != nil && err != nil {
+			if took >= listed.Sub(began) {
+				s.Cache.tookAll(some) // it had most of the time
+			}
 			return fmt.Errorf("listed the snapshots of %d of %d disks so far: %w", all-len(rest), all, err)
 		}
-		for _, dataset := range some {
-			h := list[dataset]
-			ofAny[dataset] = l.ofAny[dataset].Name
-			name := l.newest[dataset].Name
-			why := l.lacks(dataset, err)
-			delete(list, dataset)
-			if why != "" {
-				unanswered[dataset] = why
-				continue
-			}
-			if name != "" {
-				names[dataset] = name
-			}
-			s.Cache.keep(h, readAt, ofAny[dataset], name, nil)
+		if err != nil && !zfs.OnlyMissing(err) && n > 1 {
+			size = 1
+			continue
 		}
-		rest = rest[len(some):]
-		if s.Now().Sub(began) < quickListing {
+		s.Cache.wasListed(some)
+		if err := s.lookUpListed(ctx, r, a, some, l, err); err != nil {
+			return err
+		}
+		rest = rest[n:]
+		if err == nil && took < quickListing {
 			size *= 2
 		}
 	}
 	return nil
+}
+
+// lookUpListed answers for the datasets of a listing, of which complaint is what zfs said.
+func (s Scanner) lookUpListed(ctx context.Context, r zfs.Reader, a *answers, datasets []string, l listing, complaint error) error {
+	names := map[string]string{}
+	for _, dataset := range datasets {
+		h := a.list[dataset]
+		a.ofAny[dataset] = l.ofAny[dataset].Name
+		name := l.newest[dataset].Name
+		if why := l.lacks(dataset, complaint); why != "" {
+			a.unanswered[dataset] = why
+		} else {
+			s.Cache.keep(h, a.readAt, a.ofAny[dataset], name, nil)
+			if name != "" {
+				names[dataset] = name
+			}
+		}
+		delete(a.list, dataset)
+	}
+	return a.lookUp(ctx, r, names)
+}
+
+// inOrder returns the datasets to list, those first whose verdict depends on it most: of which
+// nothing is known, or the least recent snapshot. Those whose list took all the time before
+// come last.
+func (s Scanner) inOrder(a *answers) []string {
+	rest := sortedKeys(a.list)
+	due := func(dataset string) (at time.Time) {
+		if bound := a.bounds[dataset]; bound != nil {
+			at = bound.Creation
+		}
+		return at
+	}
+	slices.SortStableFunc(rest, func(x, y string) int {
+		if slow := s.Cache.isSlow(x); slow != s.Cache.isSlow(y) {
+			if slow {
+				return 1
+			}
+			return -1
+		}
+		return due(x).Compare(due(y))
+	})
+	return rest
 }
 
 // listing is what a list of snapshots tells. Of the snapshots it keeps only the newest:
@@ -161,6 +270,8 @@ func (l listing) take(n zfs.SnapshotName) error {
 func (l listing) lacks(dataset string, err error) string {
 	h := l.heads[dataset]
 	switch {
+	case err != nil && !zfs.OnlyMissing(err):
+		return err.Error()
 	case h.NewestUnknown && err != nil:
 		return fmt.Sprintf("it is not known whether the list of its snapshots is whole: %v", err)
 	case !h.NewestUnknown && !l.complete[dataset]:
@@ -169,11 +280,12 @@ func (l listing) lacks(dataset string, err error) string {
 	return ""
 }
 
-// lookUp reads the named snapshots into found. The faults are those that asking again would
-// not mend.
-func (s Scanner) lookUp(ctx context.Context, r zfs.Reader, names map[string]string, found map[string]*zfs.Snapshot, unanswered map[string]string) (zfs.Faults, error) {
+// lookUp reads the named snapshots, by dataset. The faults are those that asking again would
+// not mend; why says which were not answered.
+func lookUp(ctx context.Context, r zfs.Reader, names map[string]string) (found map[string]*zfs.Snapshot, faults zfs.Faults, why map[string]string, err error) {
+	found, why = map[string]*zfs.Snapshot{}, map[string]string{}
 	if len(names) == 0 {
-		return nil, nil
+		return found, nil, why, nil
 	}
 	var full []string
 	for _, dataset := range sortedKeys(names) {
@@ -181,21 +293,24 @@ func (s Scanner) lookUp(ctx context.Context, r zfs.Reader, names map[string]stri
 	}
 	snapshots, err := r.Lookup(ctx, full)
 	faults, some := errors.AsType[zfs.Faults](err)
-	if err != nil && !some {
-		return nil, err
+	if err != nil && !some && !zfs.Complained(err) {
+		return found, nil, why, err
 	}
 	for _, snapshot := range snapshots {
 		if names[snapshot.Dataset] != snapshot.Name || found[snapshot.Dataset] != nil {
-			return nil, fmt.Errorf("%w: %s was not asked for, or twice answered", zfs.ErrOutput, snapshot.FullName())
+			return map[string]*zfs.Snapshot{}, nil, why, fmt.Errorf("%w: %s was not asked for, or twice answered", zfs.ErrOutput, snapshot.FullName())
 		}
 		found[snapshot.Dataset] = &snapshot
 	}
 	for dataset, name := range names {
 		if found[dataset] == nil && faults[dataset] == "" {
-			unanswered[dataset] = fmt.Sprintf("zfs gave no answer for its newest snapshot %s", name)
+			why[dataset] = fmt.Sprintf("zfs gave no answer for its newest snapshot %s", name)
+			if err != nil && !some {
+				why[dataset] += ": " + err.Error()
+			}
 		}
 	}
-	return faults, nil
+	return found, faults, why, nil
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

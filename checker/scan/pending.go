@@ -51,7 +51,7 @@ func (c *Cache) seePending(disks []checker.Disk, tokens map[string]string) {
 		if d.Newest != nil {
 			now.Managed = d.Newest.GUID
 		}
-		if !known || (d.Problem == "" && !now.continues(before)) {
+		if !known || (d.Problem == "" && d.Unlisted == "" && !now.continues(before)) {
 			before = now
 			c.pending[d.Dataset] = now
 			c.unsaved = true

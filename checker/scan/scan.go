@@ -27,6 +27,9 @@ type Scanner struct {
 	Now func() time.Time
 	// Cache saves asking again for what has not changed.
 	Cache *Cache
+	// Shared begins the names of the files by which processes of one user that scan at the
+	// same time share what they read; "" shares nothing.
+	Shared string
 	// Trace is told the argv of every program started; nil tells nobody.
 	Trace func(argv []string)
 	// Run runs zfs; nil starts it.
@@ -47,7 +50,8 @@ func (s Scanner) All(ctx context.Context, targets Targets) []checker.Pool {
 
 // Pool scans the datasets below the roots, all of one pool; with no roots it only
 // looks whether the pool is there. It returns when ctx ends at the latest, even if
-// zfs hangs where no signal reaches it. A failure is told in the result.
+// zfs hangs where no signal reaches it. A failure is told in the result; disks beside
+// it were read, and are whole.
 func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool checker.Pool) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -63,36 +67,66 @@ func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool ch
 	case len(roots) == 0:
 		pool.ReadAt = started
 	default:
-		var note string
-		note, err = s.inTurn(ctx, name, func(r zfs.Reader) error { return s.read(ctx, r, roots, &pool) })
-		if note != "" {
-			pool.Remarks = append(pool.Remarks, note)
-		}
+		err = s.readOrShare(ctx, roots, &pool, started)
 	}
 	if err != nil {
-		pool.Disks, pool.ReadAt = nil, time.Time{}
+		pool.ReadAt = time.Time{}
 		pool.Problem = problemText(name, err)
 	}
 	pool.Took = s.Now().Sub(started)
 	return pool
 }
 
-// inTurn runs a listing of a pool while no other runs on this machine, or else returns a
-// note that says why not. Every zfs started for it inherits the lock, so that one that hangs
-// keeps out the next.
-func (s Scanner) inTurn(ctx context.Context, pool string, listing func(zfs.Reader) error) (note string, err error) {
-	turn, err := lock.WaitTurn(ctx, s.LockDir, "snapwatch-list-"+pool, s.Now())
+// readOrShare reads the pool, or takes what another process of this user read of it while
+// this one waited for its turn.
+func (s Scanner) readOrShare(ctx context.Context, roots []string, pool *checker.Pool, asked time.Time) error {
+	place := s.sharedScan(pool.Name, roots)
+	turn, err := lock.WaitTurn(ctx, s.LockDir, listLock(pool.Name), s.Now())
 	if err != nil {
-		return "", err
+		if other, ok := place.since(asked, s.Now()); ok {
+			other.into(pool)
+			return nil
+		}
+		return err
 	}
 	defer turn.Release()
-	return turn.Note, listing(zfs.Reader{Inherit: turn.Files(), Trace: s.Trace, Run: s.Run})
+	if other, ok := place.since(asked, s.Now()); ok && turn.Waited && other.Whole {
+		other.into(pool)
+		return nil
+	}
+	err = s.read(ctx, s.reader(turn), roots, pool, place)
+	if turn.Note != "" {
+		pool.Remarks = append(pool.Remarks, turn.Note)
+	}
+	return err
 }
 
-// locked is [Scanner.inTurn] for who has no place for a note.
-func (s Scanner) locked(ctx context.Context, pool string, listing func(zfs.Reader) error) error {
-	_, err := s.inTurn(ctx, pool, listing)
-	return err
+// listLock is the lock for listings of a pool: at most one runs on this machine.
+func listLock(pool string) string { return "snapwatch-list-" + pool }
+
+// reader starts each zfs with the locks, so that one that hangs keeps out the next.
+func (s Scanner) reader(turn lock.Turn) zfs.Reader {
+	return zfs.Reader{Inherit: turn.Files(), Trace: s.Trace, Run: s.Run}
+}
+
+// listing runs a listing of a pool while no other runs on this machine.
+func (s Scanner) listing(ctx context.Context, pool string, list func(zfs.Reader) error) error {
+	return s.locked(ctx, listLock(pool), list)
+}
+
+// asking runs what asks a pool of a few datasets, while nobody else on this machine does. It
+// waits for no scan, which may take long: two processes at most hang on a pool.
+func (s Scanner) asking(ctx context.Context, pool string, ask func(zfs.Reader) error) error {
+	return s.locked(ctx, "snapwatch-ask-"+pool, ask)
+}
+
+func (s Scanner) locked(ctx context.Context, name string, read func(zfs.Reader) error) error {
+	turn, err := lock.WaitTurn(ctx, s.LockDir, name, s.Now())
+	if err != nil {
+		return err
+	}
+	defer turn.Release()
+	return read(s.reader(turn))
 }
 
 func problemText(pool string, err error) string {
@@ -105,58 +139,76 @@ func problemText(pool string, err error) string {
 	return err.Error()
 }
 
-// read fills in the pool's disks. What a lookup does not answer completely is read
-// once more, from fresh heads, and so is all where something vanished; a disk that is not answered for then is unreadable. Where
-// there is no time for that, what was read first stands.
-func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) error {
-	heads, unanswered, err := s.readOnce(ctx, r, roots, pool)
-	if ctx.Err() == nil && (zfs.OnlyMissing(err) || len(unanswered) > 0) {
-		again := *pool
-		fresh, _, failed := s.readOnce(ctx, r, roots, &again)
-		if failed == nil || zfs.OnlyMissing(failed) || ctx.Err() == nil {
-			*pool, heads, err = again, fresh, failed
+// read fills in the pool's disks. What a lookup does not answer completely is read once more,
+// from fresh heads, and so is all where zfs complained; a disk that is not answered for then is
+// unreadable. Where there is no time for that, or it fails, what was read first stands. An error
+// with disks is that others may be there.
+func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, place sharedScan) error {
+	first := *pool
+	a, err := s.readOnce(ctx, r, roots, pool, place)
+	if ctx.Err() == nil && (err != nil && a != nil || a != nil && len(a.unanswered) > 0) {
+		again := first
+		if fresh, failed := s.readOnce(ctx, r, roots, &again, place); fresh != nil {
+			*pool, a, err = again, fresh, failed
 		}
 	}
-	if err != nil && !zfs.OnlyMissing(err) {
+	if a == nil {
 		return err
 	}
-	known := map[string]bool{}
-	for _, d := range pool.Disks {
-		known[d.Dataset] = true
+	if zfs.OnlyMissing(err) {
+		err = nil
 	}
-	s.Cache.retain(roots, known)
 	tokens := map[string]string{}
-	for _, h := range heads {
+	for _, h := range a.heads {
 		tokens[h.Name] = h.Token
 	}
+	if err == nil {
+		known := map[string]bool{}
+		for _, d := range pool.Disks {
+			known[d.Dataset] = true
+		}
+		s.Cache.retain(roots, known)
+	}
 	s.Cache.seePending(pool.Disks, tokens)
-	return nil
+	if err == nil {
+		place.publish(*pool, len(a.unanswered)+len(a.unlisted) == 0)
+	}
+	return err
 }
 
-// readOnce fills in the pool's disks. It returns their heads, and which were not answered for,
-// and why. An error with heads is that something vanished while zfs walked, which is left out.
-func (s Scanner) readOnce(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) ([]zfs.Dataset, map[string]string, error) {
+// readOnce fills in the pool's disks, and returns the answers that they are from. An error with
+// answers is that zfs complained while it walked: of something that vanished, which is left out,
+// or of what it could not read.
+func (s Scanner) readOnce(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, place sharedScan) (*answers, error) {
 	pool.Remarks, pool.ReadAt = nil, s.Now()
-	heads, vanished := s.heads(ctx, r, roots, pool)
-	if vanished != nil && !zfs.OnlyMissing(vanished) {
-		return nil, nil, vanished
+	heads, complaint := s.heads(ctx, r, roots, pool)
+	if complaint != nil && !zfs.Complained(complaint) || len(heads) == 0 && complaint != nil && !zfs.OnlyMissing(complaint) {
+		return nil, complaint
 	}
-	found, unanswered, err := s.newest(ctx, r, heads, pool.ReadAt)
-	if err != nil {
-		return nil, nil, err
+	a, err := s.lookUpKnown(ctx, r, heads, pool.ReadAt)
+	if err == nil && len(a.list) > 0 {
+		if complaint == nil {
+			some := *pool
+			some.Disks = a.soFar().disks()
+			place.publish(some, false)
+		}
+		err = s.listRest(ctx, r, a)
 	}
-	pool.Disks = disks(heads, found, unanswered, pool.ReadAt)
-	return heads, unanswered, vanished
+	if !s.finish(a, err) {
+		return nil, err
+	}
+	pool.Disks = a.disks()
+	return a, complaint
 }
 
 // otherVolume are the names of what a guest has beside its disks.
 var otherVolume = regexp.MustCompile(`^(vm|subvol|base|basevol)-\d+-(cloudinit|state|fleece)`)
 
-// heads reads the disks' heads, in order of their names. An error that says only what is
-// missing comes with all others.
+// heads reads the disks' heads, in order of their names. An error of which [zfs.Complained] is
+// true comes with all that are whole.
 func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) ([]zfs.Dataset, error) {
 	heads, err := r.Descendants(ctx, roots...)
-	if err != nil && !zfs.OnlyMissing(err) {
+	if err != nil && !zfs.Complained(err) {
 		return nil, err
 	}
 	var others []string
@@ -178,7 +230,7 @@ func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *
 	}
 	pool.MissingRoots = nil
 	for _, root := range roots {
-		if !there[root] {
+		if !there[root] && (err == nil || zfs.OnlyMissing(err)) {
 			pool.MissingRoots = append(pool.MissingRoots, root)
 		}
 	}
@@ -187,30 +239,42 @@ func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *
 }
 
 // disks joins heads with what was found out about their snapshots.
-func disks(heads []zfs.Dataset, found map[string]*zfs.Snapshot, unanswered map[string]string, readAt time.Time) []checker.Disk {
+func (a *answers) disks() []checker.Disk {
 	var all []checker.Disk
-	for _, h := range heads {
+	for _, h := range a.heads {
 		vmid, kind, _ := zfs.ParseDiskName(zfs.Base(h.Name))
 		all = append(all, checker.Disk{
-			Dataset:        h.Name,
-			VMID:           vmid,
-			Template:       kind == zfs.TemplateDisk,
-			GUID:           h.GUID,
-			Origin:         h.Origin,
-			Created:        h.Creation,
-			Newest:         found[h.Name],
-			NewestOfAny:    h.NewestSnapshot,
-			Receiving:      h.Inconsistent,
-			PendingReceive: h.ResumeToken,
-			Running:        h.Running,
-			NoSnap:         h.NoSnap,
-			Changed:        changed(h),
-			ReadAt:         readAt,
-			HostClock:      latest(readAt, h.Creation, time.Unix(h.SnapshotsChanged, 0)),
-			Problem:        cmp.Or(h.Problem, unanswered[h.Name]),
+			Dataset:         h.Name,
+			VMID:            vmid,
+			Template:        kind == zfs.TemplateDisk,
+			GUID:            h.GUID,
+			Origin:          h.Origin,
+			Created:         h.Creation,
+			Newest:          a.found[h.Name],
+			NewestOfAny:     h.NewestSnapshot,
+			Receiving:       h.Inconsistent,
+			PendingReceive:  h.ResumeToken,
+			PendingSnapshot: zfs.ResumedSnapshot(h.Token),
+			Running:         h.Running,
+			NoSnap:          h.NoSnap,
+			Changed:         changed(h),
+			ReadAt:          a.readAt,
+			HostClock:       a.hostClock(h),
+			Problem:         cmp.Or(h.Problem, a.unanswered[h.Name]),
+			Unlisted:        a.unlisted[h.Name],
 		})
 	}
 	return all
+}
+
+// hostClock is the latest time that this host's clock left on a dataset. When it was made, perhaps
+// by a clock that was ahead, matters only while there is no snapshot: the next one mends the rest.
+func (a *answers) hostClock(h zfs.Dataset) time.Time {
+	clock := latest(a.readAt, time.Unix(h.SnapshotsChanged, 0))
+	if a.found[h.Name] == nil {
+		clock = latest(clock, h.Creation)
+	}
+	return clock
 }
 
 func changed(h zfs.Dataset) time.Time {

@@ -253,11 +253,15 @@ func TestALongListingGoesOnWhereItEnded(t *testing.T) {
 
 	s.Cache, sizes, each = NewCache(), nil, 4*time.Second
 	p = read()
-	assert.Contains(t, p.Problem, "reading pool tank was given up: listed the snapshots of 7 of 20 disks so far")
+	require.Empty(t, p.Problem)
+	assert.Equal(t, "hourly", suffixOf(p, "tank/vm-106-disk-0"), "what was listed is whole")
+	assert.Contains(t, p.Disks[7].Problem, "reading pool tank was given up: listed the snapshots of 7 of 20 disks so far")
 	assert.Equal(t, []int{1, 2, 2, 2, 2}, sizes)
 	read()
 	p = read()
-	assert.Empty(t, p.Problem)
+	for _, d := range p.Disks {
+		assert.Empty(t, d.Problem)
+	}
 	assert.Equal(t, "hourly", suffixOf(p, "tank/vm-119-disk-0"))
 	assert.Equal(t, "hourly", suffixOf(p, "tank/vm-100-disk-0"))
 }
@@ -312,6 +316,7 @@ func TestScanOfAnIncompleteAnswer(t *testing.T) {
 	for name, c := range map[string]struct {
 		fault   zfstest.Fault
 		problem string            // of the pool
+		read    int               // how many disks were read all the same
 		disks   map[string]string // of single disks
 	}{
 		"a lookup lacks a row once":       {fault: zfstest.Fault{Words: lookup, DropRows: 1, Calls: 1}},
@@ -319,13 +324,17 @@ func TestScanOfAnIncompleteAnswer(t *testing.T) {
 		"a lookup always lacks a row":     {fault: zfstest.Fault{Words: append(lookup, "vm-100"), DropRows: 1}, disks: map[string]string{"tank/vm-100-disk-0": "no answer"}},
 		"a name list always lacks a row":  {fault: zfstest.Fault{Words: append(names, "vm-101"), DropRows: 1}, disks: map[string]string{"tank/sub/vm-101-disk-0": "lacks " + foreign}},
 		"a lookup prints nothing":         {fault: zfstest.Fault{Words: lookup, DropRows: 9}, disks: map[string]string{"tank/vm-100-disk-0": "no answer", "tank/sub/vm-101-disk-0": "no answer"}},
-		"a lookup is cut in a line":       {fault: zfstest.Fault{Words: lookup, CutBytes: 30}, problem: "unexpected line"},
+		"a lookup is cut in a line":       {fault: zfstest.Fault{Words: lookup, CutBytes: 30}, disks: map[string]string{"tank/vm-100-disk-0": "unexpected line", "tank/sub/vm-101-disk-0": "unexpected line"}},
 		"heads are cut in a line":         {fault: zfstest.Fault{Words: []string{"get"}, CutBytes: 5}, problem: "unexpected line"},
 		"heads end within a dataset":      {fault: zfstest.Fault{Words: []string{"get"}, DropRows: 3}, problem: "ends in the middle"},
-		"heads fail":                      {fault: zfstest.Fault{Words: []string{"get"}, Exit: 1, Stderr: "cannot open 'tank': pool I/O is currently suspended\n"}, problem: "suspended"},
-		"heads print all and fail":        {fault: zfstest.Fault{Words: []string{"get"}, Exit: 1}, problem: "exit status 1"},
-		"a lookup fails":                  {fault: zfstest.Fault{Words: lookup, Exit: 1, Stderr: "internal error: out of memory\n"}, problem: "out of memory"},
-		"a lookup answers something else": {fault: zfstest.Fault{Words: lookup, Output: "tank/vm-102-disk-0@" + hourly + "\t1\t2\t3\n"}, problem: "not asked for"},
+		"heads fail":                      {fault: zfstest.Fault{Words: []string{"get"}, Exit: 1, Stderr: "cannot open 'tank': pool I/O is currently suspended\n"}, problem: "suspended", read: 4},
+		"heads print all and fail":        {fault: zfstest.Fault{Words: []string{"get"}, Exit: 1}, problem: "exit status 1", read: 4},
+		"heads print some and fail":       {fault: zfstest.Fault{Words: []string{"get"}, DropRows: 35, Exit: 1, Stderr: "cannot open 'tank/vm-102-disk-0': I/O error\n"}, problem: "'tank/vm-102-disk-0': I/O error", read: 2},
+		"heads print nothing and fail":    {fault: zfstest.Fault{Words: []string{"get"}, DropRows: 99, Exit: 1}, problem: "exit status 1"},
+		"a lookup prints all and fails":   {fault: zfstest.Fault{Words: lookup, Exit: 1, Stderr: "internal error: out of memory\n"}},
+		"a lookup prints some and fails":  {fault: zfstest.Fault{Words: append(lookup, "vm-100"), DropRows: 1, Exit: 1, Stderr: "cannot open 'tank/vm-100-disk-0': I/O error\n"}, disks: map[string]string{"tank/vm-100-disk-0": "I/O error"}},
+		"a name list fails":               {fault: zfstest.Fault{Words: append(names, "vm-101"), Exit: 1, Stderr: "cannot open 'tank/sub/vm-101-disk-0': I/O error\n"}, disks: map[string]string{"tank/sub/vm-101-disk-0": "I/O error"}},
+		"a lookup answers something else": {fault: zfstest.Fault{Words: lookup, Output: "tank/vm-102-disk-0@" + hourly + "\t1\t2\t3\n"}, disks: map[string]string{"tank/vm-100-disk-0": "not asked for", "tank/sub/vm-101-disk-0": "not asked for"}},
 		"something vanishes once":         {fault: zfstest.Fault{Words: []string{"get"}, Exit: 1, Stderr: "cannot open 'tank/vm-1-disk-0': dataset does not exist\n", Calls: 1}},
 		"something vanishes again":        {fault: zfstest.Fault{Words: []string{"get"}, Exit: 1, Stderr: "cannot open 'tank/vm-1-disk-0': dataset does not exist\n"}},
 		"a line is huge":                  {fault: zfstest.Fault{Words: []string{"get"}, Output: strings.Repeat("x", 2<<20)}, problem: "longer than"},
@@ -337,8 +346,12 @@ func TestScanOfAnIncompleteAnswer(t *testing.T) {
 			p := scan(t, scanner(f))
 			if c.problem != "" {
 				assert.Contains(t, p.Problem, c.problem)
-				assert.Empty(t, p.Disks)
+				assert.Len(t, p.Disks, c.read)
 				assert.Zero(t, p.ReadAt)
+				for _, d := range p.Disks {
+					assert.Empty(t, d.Problem)
+				}
+				assert.Equal(t, checker.Unknown, assemble(p).Pools[0].State)
 				return
 			}
 			require.Empty(t, p.Problem)
@@ -522,4 +535,19 @@ func TestManagedSnapshotsOfWhatIsNoDiskAreNamed(t *testing.T) {
 	w.Datasets = append(w.Datasets, disk("tank/pve/web01", 110, snapshot(hourly, 8)), disk("tank/vm-103-disk-0_old", 111, snapshot(foreign, 9)))
 	f := zfstest.New(t, w)
 	assert.Equal(t, []string{"managed snapshots on 2 datasets whose names are no disk's, such as tank/pve/web01: they are not watched"}, scan(t, scanner(f)).Remarks)
+}
+
+// A dataset that was received while this host's clock was ahead is judged by its newest snapshot;
+// where there is none, nothing else tells its age.
+func TestReceivedWhileTheClockWasAhead(t *testing.T) {
+	w := zfstest.World{Datasets: []zfstest.Dataset{pool("tank"), disk("tank/vm-1-disk-0", 1, snapshot(hourly, 1)), disk("tank/vm-2-disk-0", 2)}}
+	for i := range w.Datasets {
+		w.Datasets[i].Creation = now.AddDate(1, 0, 0).Unix()
+	}
+	r := assemble(scan(t, scanner(zfstest.New(t, w))))
+	verdicts := map[string]checker.State{}
+	for _, d := range r.Disks {
+		verdicts[d.Dataset+" "+d.Verdict.String()] = d.State
+	}
+	assert.Equal(t, map[string]checker.State{"tank/vm-1-disk-0 fresh": checker.OK, "tank/vm-2-disk-0 never": checker.Warning}, verdicts)
 }

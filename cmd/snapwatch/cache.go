@@ -67,6 +67,14 @@ func (m *memory) inventoryPath() string {
 	return strings.TrimSuffix(m.cachePath, ".json") + ".seen.json"
 }
 
+// shared begins the names of the files by which checks share what they read, "" for none.
+func (m *memory) shared() string {
+	if m.cachePath == "" {
+		return ""
+	}
+	return strings.TrimSuffix(m.cachePath, ".json") + ".scan"
+}
+
 // learn adds what was just read.
 func (m *memory) learn(pools []checker.Pool, now time.Time) {
 	own, changed := m.own.Updated(pools, now)

@@ -153,7 +153,8 @@ func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 	})
 	status, _ := s.check("-t", "8s", "--cache", "/proc/none/newest.json")
 	assert.Equal(t, 3, status)
-	assert.Contains(t, s.out.String(), "listed the snapshots of 1 of 3 disks so far")
+	assert.Contains(t, s.out.String(), "UNKNOWN: 2 of 3 guests unreadable, 2 of 3 disks unreadable, ")
+	assert.Contains(t, s.out.String(), "UNKNOWN tank/vm-101-disk-0 unreadable: reading pool tank took too long: listed the snapshots of")
 	assert.Contains(t, s.out.String(), "the next check begins from the start, as what was found cannot be kept; name a file with --cache: mkdir /proc/none: no such file or directory")
 }
 
@@ -184,12 +185,14 @@ func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 
 	s.out.Reset()
 	require.Equal(t, 0, execute([]string{"forget", "tank/vm-200-disk-0", "lost", "--state-dir", filepath.Dir(s.seen)}, s.environment))
-	assert.Equal(t, "tank/vm-200-disk-0: forgot 1 disks\nlost: forgot 1 disks\n", s.out.String())
+	assert.Equal(t, "tank/vm-200-disk-0: forgot 1 disk\nlost: forgot 1 disk\n", s.out.String())
 	status, _ = s.check()
 	assert.Equal(t, 0, status)
 	s.out.Reset()
 	require.Equal(t, 0, execute([]string{"forget", "tank/vm-200-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
 	assert.Contains(t, s.out.String(), "tank/vm-200-disk-0: no exporter remembers it")
+	assert.Equal(t, 1, execute([]string{"forget", "tank/vm-200-disk-0", "tank/vm-20-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
+	assert.Contains(t, s.errors.String(), "the exporter here never saw tank/vm-20-disk-0: is the name whole?")
 	assert.Equal(t, 2, execute([]string{"forget", "tank@x", "--state-dir", filepath.Dir(s.seen)}, s.environment))
 
 	require.NoError(t, os.WriteFile(s.seen, []byte("{"), 0o600))
@@ -353,7 +356,7 @@ func TestCheckUsesTheConfiguration(t *testing.T) {
 		"limits: {warning: 4h}\noverrides: [{vmid: 101, warning: 2d, critical: 3d}]\n": "OK: 2 of 2 guests whole, 2 of 2 disks fresh",
 		"ignore: [vm-101-*]\n": "WARNING: 1 of 2 guests stale, 1 of 2 disks stale",
 		"maintenance: [{pool: tank, until: 2026-03-29T13:00:00Z}]\n": "OK: 0 of 2 guests whole, 0 of 2 disks fresh; 2 excluded",
-		"maintenance: [{pool: tank, until: 2026-03-29T11:00:00Z}]\n": "CRITICAL: 2 of 2 guests stale, the maintenance of pool tank ended",
+		"maintenance: [{pool: tank, until: 2026-03-29T11:00:00Z}]\n": "CRITICAL: 2 of 2 guests stale, 2 of 2 disks stale, the maintenance of pool tank ended",
 		"maintenance: [{pool: tank}]\n":                              "UNKNOWN: config ",
 		"limit: {}\n":                                                "UNKNOWN: config ",
 		"overrides: [{vmid: 101, warning: 7h}]\n":                    "UNKNOWN: config ",

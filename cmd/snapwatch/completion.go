@@ -100,14 +100,17 @@ func writeBash(w io.Writer, root *kong.Node) error {
 	}
 	_, err := fmt.Fprintf(w, `# bash completion for snapwatch, made by: snapwatch completion bash
 _snapwatch() {
-	local cur=${COMP_WORDS[COMP_CWORD]} path='' words='' word try
+	local cur=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} path='' words='' word try
+	# Readline takes --flag=value apart.
+	[ "$cur" = = ] && cur=''
+	[ "$before" = = ] && before=${COMP_WORDS[COMP_CWORD-2]}
 	COMPREPLY=()
 	for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
 		try="${path:+$path }$word"
 		case $try in
 %s		esac
 	done
-	case "$path ${COMP_WORDS[COMP_CWORD-1]}" in
+	case "$path $before" in
 %s	*)
 		case $path in
 %s		esac
@@ -143,9 +146,13 @@ func zshFunction(n *kong.Node) string {
 func writeZshCommand(b *strings.Builder, n *kong.Node) {
 	fmt.Fprintf(b, "%s() {\n\tlocal line state\n\t_arguments -C \\\n", zshFunction(n))
 	for _, f := range flagsOf(n) {
-		spec := fmt.Sprintf("--%s[%s]", f.Name, zshText.Replace(f.Help))
+		value := "="
+		if f.IsBool() || f.IsCounter() {
+			value = ""
+		}
+		spec := fmt.Sprintf("--%s%s[%s]", f.Name, value, zshText.Replace(f.Help))
 		switch {
-		case f.IsBool() || f.IsCounter():
+		case value == "":
 		case len(enumOf(f.Value)) > 0:
 			spec += fmt.Sprintf(":%s:(%s)", f.Name, strings.Join(enumOf(f.Value), " "))
 		case takesFile(f):

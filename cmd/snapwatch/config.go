@@ -42,6 +42,9 @@ func (c *configShowCmd) Run(env *environment) error {
 // showDisk prints what applies to one disk and the rule each setting comes from.
 func showDisk(env *environment, cfg config.Config, dataset string) error {
 	vmid, _, ok := zfs.ParseDiskName(zfs.Base(dataset))
+	if ok && zfs.Base(dataset) == dataset {
+		return fmt.Errorf("%s is not the whole name: what applies depends on where the disk is; give it as zfs list -r -o name prints it, such as rpool/data/%s", dataset, dataset)
+	}
 	if !ok {
 		return fmt.Errorf("%s is no guest's disk: its last part is not vm-N-disk-M, subvol-N-disk-M, base-N-disk-M or basevol-N-disk-M", dataset)
 	}

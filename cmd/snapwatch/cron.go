@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,9 +10,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
-	"snapwatch/config"
+	"snapwatch/internal/crontab"
 	"snapwatch/internal/files"
+	"snapwatch/snapper/run"
 )
 
 // cronCmd is `snapwatch cron`.
@@ -29,27 +32,53 @@ type cronInstallCmd struct {
 
 // Run implements the command.
 func (c *cronInstallCmd) Run(env *environment) error {
+	job, words, err := snapJob, []string(nil), error(nil)
 	if c.Prune {
-		prune := pruneCmd{Keep: c.Keep, Config: c.Config}
-		if _, _, err := prune.settings(env); err != nil {
-			return err
-		}
-		return pruneJob.register(env, prune.words())
+		job = pruneJob
+		words, err = c.prune(env)
+	} else {
+		words, err = c.snap(env)
 	}
+	if err != nil {
+		return fmt.Errorf("not registered: %w", err)
+	}
+	if err := job.register(env, words); err != nil {
+		return fmt.Errorf("not registered: %w", asRoot(err))
+	}
+	pointOutOld(env)
+	return nil
+}
+
+// possibleTimeout bounds the reading of Proxmox's files.
+const possibleTimeout = 30 * time.Second
+
+// snap returns the words to register, or why they could only fail.
+func (c *cronInstallCmd) snap(env *environment) ([]string, error) {
 	snap := snapCmd{Keep: c.Keep, Config: c.Config}
-	if len(c.Keep) > 0 {
-		if _, err := config.ParseKeep(c.Keep); err != nil {
-			return err
-		}
-	} else if cfg, err := env.loadConfig(c.Config); err != nil {
-		return err
-	} else if cfg.Keep == nil {
-		return errors.New("no retention given, and no keep in the configuration")
+	cfg, keep, err := snap.settings(env)
+	switch {
+	case err != nil:
+		return nil, err
+	case keep == nil:
+		return nil, errors.New("no retention given, and no keep in the configuration")
 	}
 	if timerEnabled(env) {
-		return errors.New("snapwatch.timer is enabled, and one of the two is enough: systemctl disable --now snapwatch.timer first")
+		return nil, errors.New("snapwatch.timer is enabled, and one of the two is enough: systemctl disable --now snapwatch.timer first")
 	}
-	return register(env, snap.words())
+	ctx, cancel := context.WithTimeout(context.Background(), possibleTimeout)
+	defer cancel()
+	return snap.words(), run.Possible(ctx, env.options(cfg))
+}
+
+func (c *cronInstallCmd) prune(env *environment) ([]string, error) {
+	prune := pruneCmd{Keep: c.Keep, Config: c.Config}
+	cfg, _, err := prune.settings(env)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), possibleTimeout)
+	defer cancel()
+	return prune.words(), run.PossiblePrune(ctx, env.options(cfg))
 }
 
 type cronRemoveCmd struct {
@@ -62,19 +91,35 @@ func (c cronRemoveCmd) Run(env *environment) error {
 	if c.Prune {
 		job = pruneJob
 	}
-	lines, err := cronLines(env.CronFile)
+	lines, err := job.lines(env)
 	if err != nil {
-		return err
+		return asRoot(err)
 	}
-	rest := job.without(lines)
-	if len(rest) == len(lines) {
-		fmt.Fprintf(env.Stdout, "%s is not registered in %s\n", job.word, env.CronFile)
-		return nil
+	var gone, left []crontab.Entry
+	for _, line := range lines {
+		if line.File == env.CronFile && line.Problem == "" && !line.Beside {
+			gone = append(gone, line)
+		} else {
+			left = append(left, line)
+		}
 	}
-	if err := writeCron(env.CronFile, rest); err != nil {
-		return err
+	if len(gone) > 0 {
+		if err := rewriteCron(env.CronFile, func(n int, _ *string) bool {
+			return !slices.ContainsFunc(gone, func(line crontab.Entry) bool { return line.Number == n })
+		}); err != nil {
+			return asRoot(err)
+		}
+		fmt.Fprintf(env.Stdout, "removed from %s\n", env.CronFile)
 	}
-	fmt.Fprintf(env.Stdout, "removed from %s\n", env.CronFile)
+	switch {
+	case len(left) > 0:
+		return &exit{1, fmt.Errorf("left alone, remove it there: %s", shown(left))}
+	case len(gone) == 0:
+		fmt.Fprintf(env.Stdout, "%s is not registered in cron\n", job.word)
+	}
+	if job == snapJob && timerEnabled(env) {
+		fmt.Fprintln(env.Stdout, "snapwatch.timer still runs snap: systemctl disable --now snapwatch.timer ends that")
+	}
 	return nil
 }
 
@@ -82,29 +127,27 @@ type cronStatusCmd struct{}
 
 // Run implements the command.
 func (cronStatusCmd) Run(env *environment) error {
-	lines, err := cronLines(env.CronFile)
+	lines, err := env.cronLines()
 	if err != nil {
-		return err
+		fmt.Fprintf(env.Stderr, "snapwatch: not all of cron's lines are seen: %v\n", asRoot(err))
 	}
-	found := false
 	for _, line := range lines {
-		if snapJob.wrote(line) || pruneJob.wrote(line) {
-			found = found || snapJob.wrote(line)
-			fmt.Fprintf(env.Stdout, "%s: %s\n", env.CronFile, line)
+		if !isOld(line) {
+			fmt.Fprintln(env.Stdout, shown([]crontab.Entry{line}))
 		}
 	}
 	if timerEnabled(env) {
-		found = true
 		fmt.Fprintln(env.Stdout, "snapwatch.timer is enabled (systemctl list-timers snapwatch.timer)")
 	}
-	if !found {
+	if !registered(env) {
 		fmt.Fprintf(env.Stdout, "snap is not registered: run snapwatch snap at a terminal, or snapwatch cron install\n")
 	}
+	pointOutTwice(env)
 	pointOutOld(env)
 	return nil
 }
 
-// cronJob is a line that this program writes for cron.
+// cronJob is what this program lets cron do.
 type cronJob struct{ word, head, schedule string }
 
 var (
@@ -116,32 +159,106 @@ var (
 	}
 )
 
-// programLine finds the program in a line of cron that runs one with the word snap or
-// prune, as it is written by quote.
-var programLine = regexp.MustCompile(`^[^#]*?\s(/\S*|'/[^']*')\s+(snap|prune)(\s|$)`)
+// oldProgram is the one that snapwatch replaces. Snapwatch may have its name, too.
+const oldProgram = "pve-zfs-snap"
 
-// wrote reports whether this program wrote the line for the job, with whatever words:
-// another program may have a word snap, too.
-func (j cronJob) wrote(line string) bool {
-	m := programLine.FindStringSubmatch(line)
-	return m != nil && m[2] == j.word && strings.HasPrefix(filepath.Base(strings.Trim(m[1], "'")), "snapwatch")
+// cronSearch finds the lines that start snap or prune.
+var cronSearch = crontab.Search{
+	Names: func(base string) bool {
+		return strings.HasPrefix(base, "snapwatch") || strings.HasPrefix(base, oldProgram)
+	},
+	Job: jobOf,
 }
 
-// register makes cron run snap by this very program with the words.
-func register(env *environment, words []string) error {
-	if timerEnabled(env) {
-		fmt.Fprintln(env.Stdout, "not registered in cron: snapwatch.timer is enabled")
-		return nil
+// jobOf returns what this program does with these arguments, where a schedule matters to it,
+// and what is wrong with them.
+func jobOf(args []string) (job, problem string) {
+	args = withCommand(args)
+	if len(args) == 0 || args[0] != snapJob.word && args[0] != pruneJob.word {
+		return "", ""
 	}
-	if err := snapJob.register(env, words); err != nil {
-		return err
+	cli, err := parse(args)
+	switch {
+	case err != nil:
+		return args[0], err.Error()
+	case cli.Snap.DryRun || cli.Prune.DryRun:
+		return "", ""
 	}
-	pointOutOld(env)
-	return nil
+	return args[0], ""
 }
 
-// register makes cron run this very program with the words. Of what stands in the file
-// it replaces only the job's own line.
+// cronNames are the files of a directory that cron reads (cron(8)).
+var cronNames = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// cronLines returns the lines of the system's crontabs and of root's that start snap or
+// prune, or the program that this one replaces, wherever they stand. With an error these
+// may not be all.
+func (e *environment) cronLines() ([]crontab.Entry, error) {
+	paths := []string{e.CronFile, e.Crontab, e.RootCrontab}
+	others, err := filepath.Glob(filepath.Join(filepath.Dir(e.CronFile), "*"))
+	for _, path := range others {
+		if path != e.CronFile && cronNames.MatchString(filepath.Base(path)) {
+			paths = append(paths, path)
+		}
+	}
+	var all []crontab.Entry
+	for _, path := range paths {
+		text, readErr := os.ReadFile(path)
+		if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
+			err = errors.Join(err, readErr)
+		}
+		read := cronSearch.ReadSystem
+		if path == e.RootCrontab {
+			read = cronSearch.ReadRoots
+		}
+		all = append(all, read(path, string(text))...)
+	}
+	return all, err
+}
+
+// lines returns those of the job, and those that may be, without the old program's.
+func (j cronJob) lines(env *environment) ([]crontab.Entry, error) {
+	all, err := env.cronLines()
+	return slices.DeleteFunc(all, func(line crontab.Entry) bool {
+		return isOld(line) || line.Job != "" && line.Job != j.word
+	}), err
+}
+
+// isOld reports whether the line starts the program that this one replaces: one of its
+// name that is not called as only this one is, and is not this very file.
+func isOld(line crontab.Entry) bool {
+	if !strings.HasPrefix(filepath.Base(line.Program), oldProgram) {
+		return false
+	}
+	if len(line.Args) > 0 && (line.Args[0] == snapJob.word || line.Args[0] == pruneJob.word) {
+		return false
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return true
+	}
+	mine, err := os.Stat(self)
+	its, itsErr := os.Stat(line.Program)
+	return err != nil || itsErr != nil || !os.SameFile(mine, its)
+}
+
+// shown names the lines for a person, with what is wrong with them.
+func shown(lines []crontab.Entry) string {
+	var all []string
+	for _, line := range lines {
+		text := line.File + ": " + line.Line
+		if line.Problem != "" {
+			text += " (not understood: " + line.Problem + ")"
+		} else if _, err := programPath(line); err != nil {
+			text += fmt.Sprintf(" (cron cannot start it: %v)", err)
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, "; ")
+}
+
+// register makes cron run this very program with the words. Its own line keeps its times
+// and what stands around the words; beside a line of somewhere else none is added.
 func (j cronJob) register(env *environment, words []string) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -150,15 +267,27 @@ func (j cronJob) register(env *environment, words []string) error {
 	if err := env.Trusted(program); err != nil {
 		return err
 	}
-	line := j.schedule + " root " + quote(append([]string{program}, words...))
-	lines, err := cronLines(env.CronFile)
+	words = append([]string{program}, words...)
+	lines, err := j.lines(env)
 	if err != nil {
 		return err
 	}
-	if len(lines) == 0 {
-		lines = []string{j.head}
+	line := j.schedule + " root " + crontab.Quote(words)
+	switch {
+	case len(lines) == 0:
+		err = addToCron(env.CronFile, j.head, line)
+	case len(lines) == 1 && lines[0].File == env.CronFile && lines[0].Problem == "":
+		line = lines[0].With(words)
+		err = rewriteCron(env.CronFile, func(n int, text *string) bool {
+			if n == lines[0].Number {
+				*text = line
+			}
+			return true
+		})
+	default:
+		return fmt.Errorf("cron starts %s already, and nothing is added beside it: %s; change or remove it there, or snapwatch cron remove", j.word, shown(lines))
 	}
-	if err := writeCron(env.CronFile, append(j.without(lines), line)); err != nil {
+	if err != nil {
 		return err
 	}
 	fmt.Fprintf(env.Stdout, "registered in %s: %s\n", env.CronFile, line)
@@ -184,54 +313,46 @@ func trusted(program string) error {
 	return nil
 }
 
-func (j cronJob) without(lines []string) []string {
-	var rest []string
-	for _, line := range lines {
-		if !j.wrote(line) {
-			rest = append(rest, line)
-		}
+// addToCron appends a line to a file of cron's, which begins with head.
+func addToCron(path, head, line string) error {
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return rest
+	if len(text) == 0 {
+		text = []byte(head + "\n")
+	} else if !strings.HasSuffix(string(text), "\n") {
+		text = append(text, '\n')
+	}
+	return writeCron(path, string(text)+line+"\n")
 }
 
-func cronLines(path string) ([]string, error) {
+// rewriteCron writes a file of cron's with those lines that change keeps, as it changes them.
+func rewriteCron(path string, change func(n int, line *string) bool) error {
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) || len(text) == 0 && err == nil {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n"), nil
+	var kept []string
+	for n, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
+		if change(n, &line) {
+			kept = append(kept, line)
+		}
+	}
+	return writeCron(path, strings.Join(kept, "\n")+"\n")
 }
 
 // writeCron replaces the file at once; cron reads only files that are root's and
 // writable by nobody else.
-func writeCron(path string, lines []string) error {
-	return files.Replace(path, []byte(strings.Join(lines, "\n")+"\n"), 0o644)
-}
-
-var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:=@+-]+$`)
-
-// quote writes words for the shell that cron starts; a percent sign means a newline
-// to cron itself (crontab(5)).
-func quote(words []string) string {
-	var quoted []string
-	for _, w := range words {
-		if !plainWord.MatchString(w) {
-			w = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
-		}
-		quoted = append(quoted, strings.ReplaceAll(w, "%", `\%`))
-	}
-	return strings.Join(quoted, " ")
-}
+func writeCron(path, text string) error { return files.Replace(path, []byte(text), 0o644) }
 
 // registered reports whether snap runs on this host by itself.
 func registered(env *environment) bool { return timerEnabled(env) || snapJob.registered(env) }
 
+// registered reports whether cron runs the job. A line that is not understood counts: it may.
 func (j cronJob) registered(env *environment) bool {
-	lines, err := cronLines(env.CronFile)
-	return err == nil && slices.ContainsFunc(lines, j.wrote)
+	lines, _ := j.lines(env) // this user may not read all, and what was read counts
+	return len(lines) > 0
 }
 
 func timerEnabled(env *environment) bool {
@@ -239,26 +360,27 @@ func timerEnabled(env *environment) bool {
 	return err == nil
 }
 
-// pointOutOld tells of a line of the program this one replaces. A person's crontab
-// is never edited.
-func pointOutOld(env *environment) {
-	if line := oldCronLine(env); line != "" {
-		fmt.Fprintf(env.Stdout, "root's crontab still runs pve-zfs-snap; remove that line with crontab -e: %s\n", line)
+// pointOutTwice says where both cron and the timer run snap.
+func pointOutTwice(env *environment) {
+	lines, _ := snapJob.lines(env)
+	if timerEnabled(env) && len(lines) > 0 {
+		fmt.Fprintf(env.Stderr, "snapwatch: both snapwatch.timer and cron run snap, and one of the two is enough: "+
+			"snapwatch cron remove, or systemctl disable --now snapwatch.timer (%s)\n", shown(lines))
 	}
 }
 
-// oldCronLine is the line of root's crontab that runs pve-zfs-snap, "" for none.
-func oldCronLine(env *environment) string {
-	lines, err := cronLines(env.RootCrontab)
-	if err != nil {
-		return ""
+// pointOutOld names lines of the program this one replaces. A person's crontab is never
+// edited.
+func pointOutOld(env *environment) {
+	for _, line := range oldCronLines(env) {
+		fmt.Fprintf(env.Stdout, "cron still runs pve-zfs-snap; remove that line from %s: %s\n", line.File, line.Line)
 	}
-	for _, line := range lines {
-		if strings.Contains(line, "pve-zfs-snap") && !strings.HasPrefix(strings.TrimSpace(line), "#") {
-			return line
-		}
-	}
-	return ""
+}
+
+// oldCronLines are the lines that run pve-zfs-snap.
+func oldCronLines(env *environment) []crontab.Entry {
+	lines, _ := env.cronLines()
+	return slices.DeleteFunc(lines, func(line crontab.Entry) bool { return !isOld(line) })
 }
 
 // absolute is the path as it is found from any directory.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"snapwatch/config"
+	"snapwatch/internal/crontab"
 	"snapwatch/internal/doctor"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
@@ -87,6 +88,9 @@ func readNode(ctx context.Context, env *environment) doctor.Node {
 	if err != nil {
 		return n
 	}
+	for _, vmid := range cluster.Unread() {
+		n.Warnings = append(n.Warnings, fmt.Sprintf("the configuration of guest %d could not be read: %s", vmid, cluster.Guests[vmid].Problem))
+	}
 	for _, s := range cluster.Storages {
 		if !slices.Contains(n.Storages, s.Dataset) {
 			n.Storages = append(n.Storages, s.Dataset)
@@ -117,14 +121,19 @@ func readZFS(ctx context.Context, env *environment) doctor.ZFS {
 
 func readStarts(ctx context.Context, env *environment) doctor.Starts {
 	s := doctor.Starts{Timer: timerEnabled(env)}
-	lines, err := cronLines(env.CronFile)
-	if err != nil {
-		return s
+	lines, err := snapJob.lines(env)
+	if err != nil && env.Root {
+		s.CronErr = err
 	}
-	if i := slices.IndexFunc(lines, snapJob.wrote); i >= 0 {
-		s.Cron = lines[i]
-		s.Program = strings.Trim(programLine.FindStringSubmatch(lines[i])[1], "'")
-		_, s.ProgramErr = os.Stat(s.Program)
+	for _, line := range lines {
+		text := shown([]crontab.Entry{line})
+		if line.Problem != "" {
+			s.Unclear = append(s.Unclear, text)
+			continue
+		}
+		if s.Cron = append(s.Cron, text); s.ProgramErr == nil {
+			s.Program, s.ProgramErr = programPath(line)
+		}
 	}
 	if s.CronDaemon, err = unitOrNothing(ctx, env, "cron.service"); err == nil {
 		s.Finalize, err = unitOrNothing(ctx, env, "snapwatch-finalize.service")
@@ -160,6 +169,8 @@ func readOthers(ctx context.Context, env *environment) doctor.Others {
 	_, err = os.Stat(filepath.Join(filepath.Dir(env.CronFile), "sanoid"))
 	timer, _ := unitOrNothing(ctx, env, "sanoid.timer") // an error was told by the first unit
 	o.SanoidRuns = err == nil || timer == "active"
-	o.OldCron = oldCronLine(env)
+	if old := oldCronLines(env); len(old) > 0 {
+		o.OldCron = shown(old)
+	}
 	return o
 }

@@ -1,11 +1,10 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -26,6 +25,9 @@ type environment struct {
 	Stdout, Stderr io.Writer
 	// Terminal is true when a person is watching standard output.
 	Terminal bool
+	// Typed is true when a person may have typed the command: it can reach a terminal, be it
+	// one that standard output does not go to.
+	Typed bool
 	// Size is the terminal's, in characters, zero where it is not known.
 	Size func() (width, height int)
 	// Getenv reads the environment's variables.
@@ -41,9 +43,10 @@ type environment struct {
 	// LockDir holds the locks that all users share, RunDir those of root's work, and
 	// StateDir what the last runs left.
 	LockDir, RunDir, StateDir string
-	// CronFile is where snap registers itself. RootCrontab is where the program it
-	// replaces did, and TimerLink is there while our systemd timer is enabled.
-	CronFile, RootCrontab, TimerLink string
+	// CronFile is where snap registers itself, among other files that cron reads. Crontab and
+	// RootCrontab are the system's and root's own. TimerLink is there while our systemd timer
+	// is enabled.
+	CronFile, Crontab, RootCrontab, TimerLink string
 	// ZFSDevice is what zfs needs to open, Sanoid its configuration.
 	ZFSDevice, Sanoid string
 	// Hostname is the kernel's name for the machine, ClockSync whether its clock is
@@ -65,7 +68,8 @@ func systemEnvironment() *environment {
 		Stdin:       os.Stdin,
 		Stdout:      os.Stdout,
 		Stderr:      os.Stderr,
-		Terminal:    term.IsTerminal(int(os.Stdout.Fd())),
+		Terminal:    isTerminal(os.Stdout),
+		Typed:       slices.ContainsFunc([]*os.File{os.Stdin, os.Stdout, os.Stderr}, isTerminal),
 		Size:        terminalSize,
 		Getenv:      os.Getenv,
 		Root:        os.Geteuid() == 0,
@@ -76,6 +80,7 @@ func systemEnvironment() *environment {
 		RunDir:      "/run/snapwatch",
 		StateDir:    "/var/lib/snapwatch",
 		CronFile:    "/etc/cron.d/snapwatch",
+		Crontab:     "/etc/crontab",
 		RootCrontab: "/var/spool/cron/crontabs/root",
 		TimerLink:   "/etc/systemd/system/timers.target.wants/snapwatch.timer",
 		ZFSDevice:   "/dev/zfs",
@@ -87,6 +92,8 @@ func systemEnvironment() *environment {
 		PVE:         proxmox,
 	}
 }
+
+func isTerminal(file *os.File) bool { return term.IsTerminal(int(file.Fd())) }
 
 func terminalSize() (width, height int) {
 	width, height, err := term.GetSize(int(os.Stdout.Fd()))
@@ -141,11 +148,6 @@ func (e *environment) local() run.Local {
 // options are those of every work on this host's pools.
 func (e *environment) options(cfg config.Config) run.Options {
 	return run.Options{Config: cfg, World: e.local(), Progress: e.progress()}
-}
-
-// untilTold ends when this process is told to end. What is half way is finished first.
-func untilTold() (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 }
 
 // checkTextfile refuses a name that node_exporter does not look at; "" is none.

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -39,7 +41,7 @@ func (c *explainCmd) Run(env *environment) error {
 
 func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomic.Value) error {
 	begun := time.Now()
-	q := query{filterFlags: filterFlags{Disk: c.Disk}, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}
+	q := query{filterFlags: filterFlags{Disk: c.Disk}, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout), whose: true}
 	r := q.find(ctx, env, stage, begun)
 	switch {
 	case r.err != nil:
@@ -52,17 +54,27 @@ func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomi
 			fmt.Fprintf(env.Stderr, "snapwatch: pool %s: %s\n", p.Name, p.Reason)
 		}
 	}
-	if len(r.report.Disks) == 0 {
-		return fmt.Errorf("no disk matches %q; snapwatch status lists the disks", c.Disk)
-	}
 	unbroken := format.Table{Colour: env.table().Colour} // its lines are wrapped, not cut
 	for n, d := range r.report.Disks {
 		if n > 0 {
 			fmt.Fprintln(env.Stdout)
 		}
-		if err := format.Explanation(env.Stdout, unbroken, checker.Explain(d, r.evidence[d.Dataset]), r.report.Now); err != nil {
+		explanation := checker.Explain(d, r.evidence[d.Dataset])
+		if r.own(d.Disk) {
+			explanation = checker.ExplainOwn(d)
+		}
+		if err := format.Explanation(env.Stdout, unbroken, explanation, r.report.Now); err != nil {
 			return err
 		}
+	}
+	var unmatched []string
+	for _, name := range c.Disk {
+		if !slices.ContainsFunc(r.report.Disks, func(d checker.Result) bool { return checker.Filter{Disks: []string{name}}.Selects(d.Disk) }) {
+			unmatched = append(unmatched, name)
+		}
+	}
+	if len(unmatched) > 0 {
+		return fmt.Errorf("no disk matches %s; snapwatch status lists the disks", strings.Join(unmatched, ", "))
 	}
 	return nil
 }

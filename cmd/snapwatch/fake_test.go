@@ -49,25 +49,28 @@ func playPvesh(args []string) int {
 }
 
 // playAgent is a guest's agent: its state is what stands in the file, and it fails to
-// freeze with what stands in the file with .fail behind it.
+// freeze with what stands in the file with .fail behind it, to thaw with that in .thaw.
 func playAgent(state, what string) int {
-	var result string
+	result := "0"
 	is, err := os.ReadFile(state)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "QEMU guest agent is not running")
 		return 255
 	}
-	switch said, err := os.ReadFile(state + ".fail"); {
+	said, err := os.ReadFile(state + map[string]string{"fsfreeze-freeze": ".fail", "fsfreeze-thaw": ".thaw"}[what])
+	switch {
 	case what == "fsfreeze-status":
 		result = strconv.Quote(strings.TrimSpace(string(is)))
-	case what == "fsfreeze-freeze" && err == nil:
+	case err == nil:
 		result = `{"error":{"class":"GenericError","desc":` + strconv.Quote(strings.TrimSpace(string(said))) + `}}`
 	default:
 		to := map[string]string{"fsfreeze-freeze": "frozen", "fsfreeze-thaw": "thawed"}[what]
 		if err := os.WriteFile(state, []byte(to), 0o644); err != nil {
 			panic(err)
 		}
-		result = "2"
+		if to != strings.TrimSpace(string(is)) {
+			result = "2" // file systems
+		}
 	}
 	fmt.Printf(`{"result":%s}`, result)
 	return 0
@@ -146,10 +149,14 @@ func readWorld() playedWorld {
 	return w
 }
 
-// hangs waits for ever where a script wants that program to hang, by a file $WORK/hang/NAME.
+// hangs waits where a script wants that program to hang, for as long as there is a file
+// $WORK/hang/NAME.
 func hangs(program string) {
-	if _, err := os.Stat(filepath.Join(os.Getenv("WORK"), "hang", program)); err == nil {
-		time.Sleep(time.Hour)
+	for {
+		if _, err := os.Stat(filepath.Join(os.Getenv("WORK"), "hang", program)); err != nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 
@@ -157,6 +164,10 @@ func hangs(program string) {
 func playZFS(args []string) int {
 	logCall("zfs", args)
 	hangs("zfs")
+	if args[0] == "program" {
+		_ = os.WriteFile(filepath.Join(os.Getenv("WORK"), "zfs.program"), nil, 0o644)
+	}
+	hangs("zfs-" + args[0])
 	w := readWorld()
 	switch {
 	case args[0] == "program":
@@ -179,6 +190,8 @@ func playZFS(args []string) int {
 			below, args = zfs.Within, append([]string{""}, args...)
 		}
 		return w.playGet(strings.Split(args[8], ","), args[9:], below)
+	case args[0] == "list" && args[5] == "name,userrefs,clones":
+		playPins(args[6:])
 	case args[0] == "list":
 		// list -Hp -d 1 -t KIND -o COLUMNS -s createtxg DATASET…
 		kind := map[string]string{"snapshot": "snap", "bookmark": "mark"}[args[5]]
@@ -189,7 +202,7 @@ func playZFS(args []string) int {
 		}
 	case args[0] == "version":
 		fmt.Print("zfs-2.3.2-1\nzfs-kmod-2.3.2-1\n")
-	case args[0] == "inherit", args[0] == "destroy":
+	case args[0] == "inherit", args[0] == "destroy", args[0] == "set":
 	default:
 		fmt.Fprintln(os.Stderr, "the fake zfs does not know", args)
 		return 2
@@ -219,6 +232,21 @@ func (w playedWorld) playGet(properties, parents []string, below func(dataset, p
 		}
 	}
 	return status
+}
+
+// playPins prints holds and clones of snapshots. Those that have any stand in $WORK/zfs/pins,
+// as zfs prints them.
+func playPins(names []string) {
+	text, _ := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zfs/pins"))
+	for _, name := range names {
+		row := name + "\t0\t-"
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); f[0] == name {
+				row = strings.Join(f, "\t")
+			}
+		}
+		fmt.Println(row)
+	}
 }
 
 func (w playedWorld) playReceived(datasets []string) {
@@ -369,7 +397,7 @@ func playProgram(args []string) int {
 			case "disk":
 				dataset = words[i+1]
 				result[dataset] = map[string]any{"gone": map[string]syscall.Errno{}}
-			case "destroy":
+			case "destroy", "check":
 				gone := result[dataset].(map[string]any)["gone"].(map[string]syscall.Errno)
 				gone[words[i+1]] = errnos[dataset+"@"+words[i+1]]
 			}

@@ -32,14 +32,14 @@ func (c *finalizeCmd) Run(env *environment) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	last, err := report.Last(env.StateDir, report.Name)
+	last, err := report.LastStart(env.StateDir)
 	if err != nil {
-		return &exit{2, err}
+		fmt.Fprintf(env.Stderr, "snapwatch: notice: the report of the last run is not used: %v\n", err)
 	}
 	if cfg.Role == "replica" {
 		return nil
 	}
-	if why := env.local().Shutdown(ctx).Finalizes(last.Start, env.Now()); why != "" {
+	if why := env.local().Shutdown(ctx).Finalizes(last, env.Now()); why != "" {
 		fmt.Fprintf(env.Stdout, "nothing to do: %s\n", why)
 		return nil
 	}
@@ -47,11 +47,11 @@ func (c *finalizeCmd) Run(env *environment) error {
 		return &exit{2, errNotRoot}
 	}
 	plan, done, err := run.Run(ctx, run.Options{Config: cfg, Keep: config.Keep{}, Final: true, World: env.local()})
+	(&snapCmd{LogFormat: "plain"}).tellProblems(env, done)
 	if err != nil {
 		return &exit{2, err}
 	}
 	printActions(env.Stdout, actions(plan))
-	(&snapCmd{LogFormat: "plain"}).tellProblems(env, done)
 	if done.Failed() {
 		return &exit{code: 1}
 	}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"os/exec"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -56,4 +58,37 @@ func TestCompletionAndManual(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestBashCompletes: bash offers a flag's values, in both forms that a flag may have.
+func TestBashCompletes(t *testing.T) {
+	var script bytes.Buffer
+	require.Zero(t, execute([]string{"completion", "bash"}, &environment{Stdout: &script, Stderr: &script}))
+	for line, want := range map[string]string{
+		"snapwatch check --format ''":        "nagios checkmk json table",
+		"snapwatch check --format = ''":      "nagios checkmk json table",
+		"snapwatch check --format =":         "nagios checkmk json table",
+		"snapwatch check --format = ch":      "checkmk",
+		"snapwatch check --pool = tank --fo": "--format",
+		"snapwatch cron ins":                 "install",
+	} {
+		words := strings.Fields(line)
+		bash := exec.Command("bash", "-c", script.String()+"COMP_WORDS=("+line+"); COMP_CWORD="+strconv.Itoa(len(words)-1)+"; _snapwatch; echo ${COMPREPLY[*]}")
+		out, err := bash.CombinedOutput()
+		require.NoError(t, err, string(out))
+		assert.Equal(t, want, strings.TrimSpace(string(out)), line)
+	}
+}
+
+// TestHelpAndVersionAreWords, as people type them.
+func TestHelpAndVersionAreWords(t *testing.T) {
+	say := func(args ...string) string {
+		var out bytes.Buffer
+		execute(args, &environment{Stdout: &out, Stderr: &out})
+		return out.String()
+	}
+	assert.Equal(t, say("--help"), say("help"))
+	assert.Contains(t, say("help"), "On a Proxmox node, as root:\n  snap ")
+	assert.Equal(t, say("cron", "install", "--help"), say("help", "cron", "install"))
+	assert.Equal(t, version+"\n", say("version"))
 }

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"snapwatch/checker/scan"
 	"snapwatch/exporter"
 	"snapwatch/internal/files"
 	"snapwatch/internal/lock"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -26,10 +28,14 @@ type forgetCmd struct {
 // exporter does, and from each check's own memory when it next reads the exporter's. A disk
 // that is still there is remembered again when it is next read.
 func (c *forgetCmd) Run(env *environment) error {
+	var invalid []error
 	for _, dataset := range c.Dataset {
 		if !zfs.ValidDataset(dataset) {
-			return fmt.Errorf("%q is no name of a dataset", dataset)
+			invalid = append(invalid, fmt.Errorf("%q is no name of a dataset", dataset))
 		}
+	}
+	if len(invalid) > 0 {
+		return errors.Join(invalid...)
 	}
 	if err := files.Directory(c.StateDir, 0o755); err != nil {
 		return asRoot(err)
@@ -46,15 +52,26 @@ func (c *forgetCmd) Run(env *environment) error {
 	if err != nil {
 		return asRoot(err)
 	}
+	var unknown []string
 	for _, dataset := range c.Dataset {
+		_, again := seen.Forgotten[dataset]
 		var forgotten int
-		if seen, forgotten = seen.Forget(dataset, env.Now()); forgotten == 0 {
-			fmt.Fprintf(env.Stdout, "%s: no exporter remembers it; a check that does forgets it now\n", dataset)
-		} else {
-			fmt.Fprintf(env.Stdout, "%s: forgot %d disks\n", dataset, forgotten)
+		if seen, forgotten = seen.Forget(dataset, env.Now()); forgotten > 0 {
+			fmt.Fprintf(env.Stdout, "%s: forgot %s\n", dataset, text.Count(forgotten, "disk"))
+			continue
+		}
+		fmt.Fprintf(env.Stdout, "%s: no exporter remembers it; a check that does forgets it now\n", dataset)
+		if !again && seen.Disks != nil { // one remembers others
+			unknown = append(unknown, dataset)
 		}
 	}
-	return asRoot(seen.Save(path))
+	if err := seen.Save(path); err != nil {
+		return asRoot(err)
+	}
+	if len(unknown) > 0 {
+		return &exit{1, fmt.Errorf("the exporter here never saw %s: is the name whole?", strings.Join(unknown, ", "))}
+	}
+	return nil
 }
 
 // asRoot says who may do what this user may not.

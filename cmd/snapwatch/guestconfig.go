@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +19,9 @@ import (
 // guestConfigCmd is `snapwatch guest-config`.
 type guestConfigCmd struct {
 	VMID int    `arg:"" name:"vmid" help:"The guest."`
-	At   string `placeholder:"SNAPSHOT" help:"As it was at this snapshot: its name, with or without the dataset. Default: the newest that is known."`
+	At   string `placeholder:"SNAPSHOT" help:"As it was at this snapshot: its name, or DATASET@NAME. Default: the newest that is known."`
+
+	Output string `placeholder:"FILE" help:"Write it there, for its owner alone to read, and only where there is one. FILE must not exist."`
 
 	Config  string  `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 	Timeout seconds `short:"t" default:"5m" placeholder:"TIME" help:"Wait for zfs no longer than this (default ${default})."`
@@ -28,7 +33,7 @@ func (guestConfigCmd) Help() string {
 passwords and keys. This prints it, also where only copies of the disks are. Standard error says which
 snapshot it is from. It needs no root.
 A replication carries it only with properties: zfs send -p or -R, syncoid --sendoptions=p.
-Exit status: 0 printed; 2 there is none.`
+Exit status: 0 printed; 2 it is not known.`
 }
 
 // Run implements the command.
@@ -43,27 +48,32 @@ func (c *guestConfigCmd) Run(env *environment) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(c.Timeout))
 	defer cancel()
-	var kept []zfs.KeptConfig
-	disks := 0
+	var disks []diskConfigs
 	targets := scan.NewTargets(cfg, imported, scan.Inventory{})
 	for _, pool := range targets.Pools() {
-		of, err := c.disks(ctx, env, pool, targets[pool])
+		names, err := c.disks(ctx, env, pool, targets[pool])
 		if err != nil {
 			fmt.Fprintf(env.Stderr, "snapwatch: pool %s: %v\n", pool, err)
 		}
-		for _, disk := range of {
-			disks++
-			list, err := zfs.Reader{}.Configs(ctx, disk)
+		for _, name := range names {
+			kept, err := zfs.Reader{}.Configs(ctx, name)
 			if err != nil {
-				fmt.Fprintf(env.Stderr, "snapwatch: %s: %v\n", disk, err)
+				fmt.Fprintf(env.Stderr, "snapwatch: %s: %v\n", name, err)
 			}
-			kept = append(kept, list...)
+			cluster, _ := cfg.OriginOf(name)
+			disks = append(disks, diskConfigs{name, cluster, kept})
 		}
 	}
-	if disks == 0 {
+	if len(disks) == 0 {
 		return fmt.Errorf("no disk of guest %d is here", c.VMID)
 	}
-	return c.print(env, kept)
+	found, err := newGuestConfigs(c.VMID, disks, func(s zfs.KeptConfig, err error) {
+		fmt.Fprintf(env.Stderr, "snapwatch: %s: not used: %v\n", s.FullName(), err)
+	}).at(c.At, env.Now())
+	if err != nil {
+		return err
+	}
+	return c.print(env, found)
 }
 
 // disks are the guest's disks of one pool.
@@ -81,83 +91,179 @@ func (c *guestConfigCmd) disks(ctx context.Context, env *environment, pool strin
 	return names, err
 }
 
-func (c *guestConfigCmd) print(env *environment, kept []zfs.KeptConfig) error {
-	at, err := c.time(kept)
-	if err != nil {
+func (c *guestConfigCmd) print(env *environment, found knownConfig) error {
+	fmt.Fprintf(env.Stderr, "snapwatch: as of %s of %s\n", found.at.FullName(), found.at.Creation.Local().Format(time.DateTime))
+	if c.Output == "" {
+		_, err := fmt.Fprint(env.Stdout, found.text)
 		return err
 	}
-	found, err := chooseConfig(kept, at, func(s zfs.KeptConfig, err error) {
-		fmt.Fprintf(env.Stderr, "snapwatch: %s: not used: %v\n", s.FullName(), err)
-	})
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(env.Stderr, "snapwatch: from %s of %s%s\n", found.FullName(), found.Creation.Local().Format(time.DateTime), found.caution(at))
-	_, err = fmt.Fprint(env.Stdout, found.Text)
-	return err
+	return writeNew(c.Output, found.text)
 }
 
-// time is when the snapshot was made that is asked for, zero for the newest.
-func (c *guestConfigCmd) time(kept []zfs.KeptConfig) (time.Time, error) {
-	if c.At == "" {
-		return time.Time{}, nil
+// writeNew writes a file that is not there yet, in place: in /etc/pve modes cannot be changed.
+func writeNew(path, text string) error {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already, and is not written over: move it away first", path)
 	}
-	for _, k := range kept {
-		if k.FullName() == c.At || k.Name == strings.TrimPrefix(c.At, "@") {
-			return k.Creation, nil
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(text)
+	return errors.Join(err, file.Close())
+}
+
+// diskConfigs are a disk's snapshots, the oldest first, and what they keep. cluster is where it
+// comes from, "" where that is not configured.
+type diskConfigs struct {
+	name, cluster string
+	kept          []zfs.KeptConfig
+}
+
+// is reports whether two datasets are one disk, here twice: they have a snapshot in common.
+func (d diskConfigs) is(o diskConfigs) bool {
+	return slices.ContainsFunc(d.kept, func(k zfs.KeptConfig) bool {
+		return slices.ContainsFunc(o.kept, func(other zfs.KeptConfig) bool { return other.GUID == k.GUID })
+	})
+}
+
+// guestConfigs are a guest's configurations: those that its disks' snapshots keep, by their
+// sums.
+type guestConfigs struct {
+	vmid  int
+	disks []diskConfigs
+	texts map[string]string
+}
+
+// knownConfig is the configuration that was in force at a snapshot.
+type knownConfig struct {
+	at   zfs.KeptConfig
+	text string
+}
+
+// newGuestConfigs reads what the snapshots keep. One of another guest, whose configuration
+// names the disk, is not this guest's. refused is told of each that cannot be read.
+func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig, error)) guestConfigs {
+	g := guestConfigs{vmid, slices.Clone(disks), map[string]string{}}
+	for i := range g.disks {
+		d := &g.disks[i]
+		d.kept = slices.Clone(d.kept)
+		for n := range d.kept {
+			k := &d.kept[n]
+			if _, refers := pve.ReadReference(k.Value); k.Value == "" || refers {
+				continue
+			}
+			c, err := pve.ReadCaptured(k.Value)
+			if err == nil && c.ID.VMID != vmid {
+				err = fmt.Errorf("it is that of guest %d", c.ID.VMID)
+			}
+			if err != nil {
+				refused(*k, err)
+				k.Value = ""
+				continue
+			}
+			k.Value = c.Reference()
+			g.texts[c.Sum()] = c.Text
 		}
 	}
-	return time.Time{}, fmt.Errorf("no disk of guest %d here has a snapshot %s", c.VMID, c.At)
+	return g
 }
 
-// chosenConfig is a configuration and the snapshot that keeps it.
-type chosenConfig struct {
-	zfs.KeptConfig
-	pve.Captured
-}
-
-// caution says that the configuration may have been another one by then.
-func (c chosenConfig) caution(at time.Time) string {
-	if at.IsZero() || !c.Creation.Before(at) {
-		return ""
-	}
-	return fmt.Sprintf(", the newest up to %s that has it: a change in between would not show", at.Local().Format(time.DateTime))
+// known returns the configuration at a snapshot, false where no snapshot here keeps it.
+func (g guestConfigs) known(k zfs.KeptConfig) (knownConfig, bool) {
+	sum, _ := pve.ReadReference(k.Value)
+	text, found := g.texts[sum]
+	return knownConfig{k, text}, found
 }
 
 var errNoConfig = errors.New("no snapshot here has the guest's configuration: either snap does not keep it (capture_config: true " +
 	"in the node's configuration), or the replication drops properties: they travel with zfs send -p or -R, " +
 	"syncoid --sendoptions=p; syncoid --preserve-properties is for datasets alone")
 
-// chooseConfig finds the configuration that held at a time, zero for now. A later one says
-// since when it has been so; without such, the newest up to then counts. refused is
-// told of each that cannot be read.
-func chooseConfig(kept []zfs.KeptConfig, at time.Time, refused func(zfs.KeptConfig, error)) (chosenConfig, error) {
-	kept = slices.DeleteFunc(slices.Clone(kept), func(k zfs.KeptConfig) bool { return k.Value == "" })
-	slices.SortStableFunc(kept, func(a, b zfs.KeptConfig) int { return a.Creation.Compare(b.Creation) })
-	var later *chosenConfig
-	for _, k := range slices.Backward(kept) {
-		text, err := pve.ReadCaptured(k.Value)
-		if err != nil {
-			refused(k, err)
+// at returns the configuration at a snapshot, by its name or DATASET@NAME, "" for the newest
+// of which it is known.
+func (g guestConfigs) at(name string, now time.Time) (knownConfig, error) {
+	dataset, snapshot, whole := strings.Cut(name, "@")
+	if !whole {
+		dataset, snapshot = "", name
+	}
+	var answers []knownConfig
+	var of []diskConfigs
+	any, unknown := false, error(nil)
+	for _, d := range g.disks {
+		if dataset != "" && d.name != dataset {
 			continue
 		}
-		found := chosenConfig{k, text}
+		answer, there, err := g.ofDisk(d, snapshot, now)
+		any = any || there
 		switch {
-		case at.IsZero(), k.Creation.Equal(at):
-			return found, nil
-		case k.Creation.After(at):
-			later = &found
-			continue
-		case later != nil && !later.Since.After(at):
-			return *later, nil
+		case !there:
+		case err != nil:
+			unknown = cmp.Or(unknown, err)
+		default:
+			answers, of = append(answers, answer), append(of, d)
 		}
-		return found, nil
 	}
-	if later != nil && !later.Since.After(at) {
-		return *later, nil
+	switch {
+	case !any && name != "":
+		return knownConfig{}, fmt.Errorf("no disk of guest %d here has a snapshot %s", g.vmid, name)
+	case len(g.texts) == 0:
+		return knownConfig{}, errNoConfig
+	case len(answers) == 0:
+		return knownConfig{}, cmp.Or(unknown, errNoConfig)
 	}
-	if later != nil {
-		return chosenConfig{}, fmt.Errorf("no snapshot up to then has the guest's configuration; the oldest that has it is %s", later.FullName())
+	best := answers[0]
+	for i, a := range answers {
+		for k := range i {
+			if a.text != answers[k].text && unlike(of[i], of[k]) {
+				return knownConfig{}, fmt.Errorf("the disks %s and %s of guest %d are of two guests, and their configurations differ: say which, with --at DATASET@SNAPSHOT (such as %s)", of[k].name, of[i].name, g.vmid, a.at.FullName())
+			}
+		}
+		if a.at.Creation.After(best.at.Creation) {
+			best = a
+		}
 	}
-	return chosenConfig{}, errNoConfig
+	return best, nil
+}
+
+// unlike reports whether two disks of one number may be of two guests: they come from two
+// clusters, or have one name and nothing in common.
+func unlike(a, b diskConfigs) bool {
+	return a.cluster != b.cluster || zfs.Base(a.name) == zfs.Base(b.name) && !a.is(b)
+}
+
+// tooNew is how far in the future a snapshot may be to count as the newest.
+const tooNew = 5 * time.Minute
+
+// ofDisk returns the configuration at a snapshot of one disk, "" for the newest of which it is
+// known. there is false where the disk has no such snapshot. The error says what is known
+// instead.
+func (g guestConfigs) ofDisk(d diskConfigs, snapshot string, now time.Time) (answer knownConfig, there bool, err error) {
+	var before, after *knownConfig
+	for _, k := range d.kept {
+		c, known := g.known(k)
+		switch {
+		case k.Name == snapshot && known:
+			return c, true, nil
+		case k.Name == snapshot:
+			there, answer.at = true, k
+		case known && there && after == nil:
+			after = &c
+		case known && !there && (snapshot != "" || !k.Creation.After(now.Add(tooNew))):
+			before = &c
+		}
+	}
+	switch {
+	case snapshot == "" && before != nil:
+		return *before, true, nil
+	case !there:
+		return answer, false, nil
+	}
+	near := func(what string, k *knownConfig) string {
+		if k == nil {
+			return "no snapshot " + what + " it has one"
+		}
+		return fmt.Sprintf("the nearest %s it is that of %s, %s", what, k.at.FullName(), k.at.Creation.Local().Format(time.DateTime))
+	}
+	return answer, true, fmt.Errorf("the configuration at %s is not known: no snapshot here keeps it; %s; %s", answer.at.FullName(), near("before", before), near("after", after))
 }

@@ -1,74 +1,79 @@
 package main
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 
 	"snapwatch/internal/pve"
 	"snapwatch/internal/zfs"
 )
 
-// Of several snapshots that have a configuration, the one counts that held at the time:
-// a later one says since when it has been so.
-func TestChooseConfig(t *testing.T) {
-	noon := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
-	hour := func(h int) time.Time { return noon.Add(time.Duration(h) * time.Hour) }
-	kept := func(made, since int, name string) zfs.KeptConfig {
-		value, err := pve.Capture(pve.ID{VMID: 100, Kind: pve.QEMU}, "pve1", "name: "+name+"\n", hour(since))
-		require.NoError(t, err)
-		return zfs.KeptConfig{Snapshot: zfs.Snapshot{Dataset: "tank/vm-100-disk-0", Name: name, Creation: hour(made)}, Value: value}
+// configDay makes the snapshots of a disk, an hour each: what each keeps is the name of a
+// configuration, the same with an @ for a reference to it, or "".
+func configDay(t *testing.T, dataset string, guid uint64, vmid int, kept ...string) []zfs.KeptConfig {
+	t.Helper()
+	var list []zfs.KeptConfig
+	for i, name := range kept {
+		k := zfs.KeptConfig{Snapshot: zfs.Snapshot{
+			Dataset: dataset, Name: fmt.Sprintf("s%d", i), GUID: guid + uint64(i), Creation: time.Date(2026, 7, 15, i, 0, 0, 0, time.Local),
+		}}
+		c := pve.Capture(pve.ID{VMID: vmid, Kind: pve.QEMU}, "pve1", "name: "+strings.TrimPrefix(name, "@")+"\n")
+		switch {
+		case strings.HasPrefix(name, "@"):
+			k.Value = c.Reference()
+		case name != "":
+			var err error
+			k.Value, err = c.Value()
+			require.NoError(t, err)
+		}
+		list = append(list, k)
 	}
-	none := zfs.KeptConfig{Snapshot: zfs.Snapshot{Creation: hour(20)}}
-	bad := zfs.KeptConfig{Snapshot: zfs.Snapshot{Creation: hour(21)}, Value: "H4s="}
-	a, b := kept(1, 0, "a"), kept(10, 4, "b")
-	for _, test := range []struct {
-		name    string
-		kept    []zfs.KeptConfig
-		at      time.Time
-		want    string
-		caution bool
-		err     string
+	return list
+}
+
+// The configuration printed is the one that was in force at the snapshot, or none.
+func TestGuestConfigAt(t *testing.T) {
+	const a, b = "tank/a/vm-100-disk-0", "tank/b/vm-100-disk-0"
+	disk := func(name, cluster string, kept []zfs.KeptConfig) diskConfigs { return diskConfigs{name, cluster, kept} }
+	aba := disk(a, "", configDay(t, a, 10, 100, "A", "@A", "B", "@B", "A", "@A"))
+	rotated := disk(a, "", configDay(t, a, 10, 100, "A", "@A", "", "@B", "", "@A"))
+	for name, test := range map[string]struct {
+		disks []diskConfigs
+		at    string
+		want  string
+		err   string
 	}{
-		{name: "the newest", kept: []zfs.KeptConfig{b, none, a}, want: "b"},
-		{name: "one that cannot be read", kept: []zfs.KeptConfig{a, bad, b}, want: "b"},
-		{name: "its own", kept: []zfs.KeptConfig{a, b}, at: hour(1), want: "a"},
-		{name: "unchanged until later", kept: []zfs.KeptConfig{a, b}, at: hour(5), want: "b"},
-		{name: "since just then", kept: []zfs.KeptConfig{a, b}, at: hour(4), want: "b"},
-		{name: "changed later", kept: []zfs.KeptConfig{a, b}, at: hour(3), want: "a", caution: true},
-		{name: "after all", kept: []zfs.KeptConfig{a, b}, at: hour(12), want: "b", caution: true},
-		{name: "before all, and the same", kept: []zfs.KeptConfig{b}, at: hour(6), want: "b"},
-		{name: "before all", kept: []zfs.KeptConfig{b}, at: hour(2), err: "no snapshot up to then has the guest's configuration; the oldest that has it is tank/vm-100-disk-0@b"},
-		{name: "none", kept: []zfs.KeptConfig{none, bad}, err: "properties: they travel with zfs send -p or -R"},
+		"the newest":                    {disks: []diskConfigs{aba}, want: "A"},
+		"its own":                       {disks: []diskConfigs{aba}, at: "s2", want: "B"},
+		"another keeps it":              {disks: []diskConfigs{aba}, at: "s3", want: "B"},
+		"kept before and again":         {disks: []diskConfigs{rotated}, at: "s5", want: "A"},
+		"the one that had it is gone":   {disks: []diskConfigs{rotated}, at: "s3", err: "the configuration at " + a + "@s3 is not known: no snapshot here keeps it; the nearest before it is that of " + a + "@s1, 2026-07-15 01:00:00; the nearest after it is that of " + a + "@s5, 2026-07-15 05:00:00"},
+		"nothing is said of it":         {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "", "A"))}, at: "s0", err: "no snapshot before it has one; the nearest after it is that of " + a + "@s1"},
+		"no such snapshot":              {disks: []diskConfigs{aba}, at: "s9", err: "no disk of guest 100 here has a snapshot s9"},
+		"none":                          {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "", ""))}, err: "no snapshot here has the guest's configuration"},
+		"another guest's":               {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 101, "A"))}, err: "no snapshot here has the guest's configuration"},
+		"of the future":                 {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, append(slices.Repeat([]string{"@A"}, 30), "A", "B")...))}, want: "A"},
+		"two clusters":                  {disks: []diskConfigs{disk(a, "x", configDay(t, a, 10, 100, "A")), disk(b, "y", configDay(t, b, 20, 100, "B"))}, err: "the disks " + a + " and " + b + " of guest 100 are of two guests"},
+		"two clusters, not configured":  {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "A")), disk(b, "", configDay(t, b, 20, 100, "B"))}, at: "s0", err: "say which, with --at DATASET@SNAPSHOT"},
+		"the one that is named":         {disks: []diskConfigs{disk(a, "x", configDay(t, a, 10, 100, "A")), disk(b, "y", configDay(t, b, 20, 100, "B", "A"))}, at: b + "@s0", want: "B"},
+		"a copy that lags":              {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "A", "B")), disk(b, "", configDay(t, b, 10, 100, "A"))}, want: "B"},
+		"another disk of the guest has": {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "@A")), disk("tank/a/vm-100-disk-1", "", configDay(t, a, 20, 100, "A"))}, at: a + "@s0", want: "A"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			refused := 0
-			got, err := chooseConfig(test.kept, test.at, func(zfs.KeptConfig, error) { refused++ })
+		t.Run(name, func(t *testing.T) {
+			g := newGuestConfigs(100, test.disks, func(zfs.KeptConfig, error) {})
+			got, err := g.at(test.at, time.Date(2026, 7, 16, 6, 0, 0, 0, time.Local))
 			if test.err != "" {
 				require.ErrorContains(t, err, test.err)
 				return
 			}
 			require.NoError(t, err)
-			assert.Equal(t, test.want, got.Name)
-			assert.Contains(t, got.Text, "name: "+test.want+"\n")
-			assert.Equal(t, test.caution, got.caution(test.at) != "")
+			assert.Contains(t, got.text, "name: "+test.want+"\n")
 		})
-	}
-}
-
-// What quote writes for cron, commandOf reads: soon runs the same words.
-func TestCommandOf(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		words := append([]string{"/usr/bin/snapwatch", "snap"}, rapid.SliceOf(rapid.StringMatching(`[ -~]+`)).Draw(t, "words")...)
-		got, err := commandOf(snapJob.schedule + " root " + quote(words))
-		require.NoError(t, err)
-		require.Equal(t, words, got)
-	})
-	for _, line := range []string{"", "# */15 * * * * root /usr/bin/snapwatch snap", "*/15 * * * * root /usr/bin/snapwatch snap 'f4", "*/15 * * * * root /usr/bin/snapwatch snap $KEEP"} {
-		_, err := commandOf(line)
-		assert.Error(t, err, line)
 	}
 }

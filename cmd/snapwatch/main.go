@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -59,22 +60,22 @@ When in doubt:
 type grammar struct {
 	Version kong.VersionFlag `short:"V" help:"Print the version and end."`
 
-	Snap        snapCmd        `cmd:"" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
-	Check       checkCmd       `cmd:"" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
-	Config      configCmd      `cmd:"" help:"Show the configuration, or what applies to a disk."`
-	GuestConfig guestConfigCmd `cmd:"" help:"Print a guest's configuration as it is kept with its snapshots, also where only copies are."`
-	Cron        cronCmd        `cmd:"" help:"Register snap in cron, or remove it from there."`
-	Explain     explainCmd     `cmd:"" help:"Say where a disk's snapshots got stuck, and what to do next."`
-	Exporter    exporterCmd    `cmd:"" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
-	Finalize    finalizeCmd    `cmd:"" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
-	Forget      forgetCmd      `cmd:"" help:"Forget disks that you removed on purpose, so that check no longer reports them missing."`
-	Unblock     unblockCmd     `cmd:"" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
-	Prune       pruneCmd       `cmd:"" help:"Rotate the snapshots of copies that are received here (as root)."`
-	Soon        soonCmd        `cmd:"" help:"Ask for a run of snap in a moment (for Proxmox's hookscript, as root)."`
-	Status      statusCmd      `cmd:"" help:"Show every disk's newest snapshot and verdict, for people."`
+	Snap        snapCmd        `cmd:"" group:"node" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
+	Check       checkCmd       `cmd:"" group:"replica" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
+	GuestConfig guestConfigCmd `cmd:"" group:"people" help:"Print a guest's configuration as it is kept with its snapshots, also where only copies are."`
+	Explain     explainCmd     `cmd:"" group:"people" help:"Say where a disk's snapshots got stuck, and what to do next."`
+	Exporter    exporterCmd    `cmd:"" group:"replica" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
+	Finalize    finalizeCmd    `cmd:"" group:"node" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
+	Forget      forgetCmd      `cmd:"" group:"replica" help:"Forget disks that you removed on purpose, so that check no longer reports them missing."`
+	Unblock     unblockCmd     `cmd:"" group:"node" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
+	Prune       pruneCmd       `cmd:"" group:"replica" help:"Rotate the snapshots of copies that are received here (as root)."`
+	Soon        soonCmd        `cmd:"" group:"node" help:"Ask for a run of snap in a moment (for Proxmox's hookscript, as root)."`
+	Status      statusCmd      `cmd:"" group:"people" help:"Show every disk's newest snapshot and verdict, for people."`
 
-	Doctor     doctorCmd     `cmd:"" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
-	Completion completionCmd `cmd:"" help:"Print the completion for a shell."`
+	Doctor     doctorCmd     `cmd:"" group:"people" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
+	Config     configCmd     `cmd:"" group:"setup" help:"Show the configuration, or what applies to a disk."`
+	Cron       cronCmd       `cmd:"" group:"setup" help:"Register snap in cron, or remove it from there."`
+	Completion completionCmd `cmd:"" group:"setup" help:"Print the completion for a shell."`
 	Watchdog   watchdogCmd   `cmd:"" hidden:"" help:"Hold guests still, and let them go on (snap starts it for itself)."`
 	Manual     manualCmd     `cmd:"" hidden:"" help:"Print the man page."`
 	ReadPVE    readPVECmd    `cmd:"" name:"read-pve" hidden:"" help:"Read Proxmox's files for another process."`
@@ -113,23 +114,12 @@ func execute(args []string, env *environment) (status int) {
 			}
 		}
 	}()
-	var cli grammar
-	parser, err := kong.New(&cli,
-		kong.Name("snapwatch"),
-		kong.Description(description),
-		kong.Vars{"version": version, "config_path": env.ConfigPath},
-		kong.Writers(env.Stdout, env.Stderr),
-		kong.Exit(func(code int) { panic(ended{code}) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-	)
-	if err != nil {
-		panic(err) // the grammar itself is wrong
-	}
 	if len(args) == 0 {
 		fmt.Fprint(env.Stdout, firstScreen)
 		return 0
 	}
-	ctx, err := parser.Parse(withAdopt(withCommand(args)))
+	args = withCommand(args)
+	ctx, err := newParser(&grammar{}, env).Parse(withAdopt(args))
 	if err != nil {
 		return fail(env, args, &exit{code: 2, err: fmt.Errorf("%w (snapwatch --help explains)", cmp.Or(renamed(args), err))})
 	}
@@ -139,10 +129,63 @@ func execute(args []string, env *environment) (status int) {
 	return 0
 }
 
+func newParser(cli *grammar, env *environment) *kong.Kong {
+	parser, err := kong.New(cli,
+		kong.Name("snapwatch"),
+		kong.Description(description),
+		kong.Vars{"version": version, "config_path": env.ConfigPath},
+		kong.ExplicitGroups([]kong.Group{
+			{Key: "node", Title: "On a Proxmox node, as root:"},
+			{Key: "replica", Title: "Where copies are received:"},
+			{Key: "people", Title: "To look, as any user:"},
+			{Key: "setup", Title: "To set up:"},
+		}),
+		kong.Writers(env.Stdout, env.Stderr),
+		kong.Exit(func(code int) { panic(ended{code}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	)
+	if err != nil {
+		panic(err) // the grammar itself is wrong
+	}
+	return parser
+}
+
+// parse reads a command line that is not to be run.
+func parse(args []string) (cli grammar, err error) {
+	defer func() {
+		if e := recover(); e != nil {
+			if _, ok := e.(ended); !ok {
+				panic(e)
+			}
+			err = errors.New("it only prints a help")
+		}
+	}()
+	_, err = newParser(&cli, &environment{Stdout: io.Discard, Stderr: io.Discard}).Parse(withAdopt(withCommand(args)))
+	return cli, err
+}
+
+// commandWords are the words that a command line begins with.
+var commandWords = []string{
+	"snap", "check", "config", "guest-config", "cron", "explain", "exporter", "finalize", "forget", "unblock", "prune", "soon",
+	"status", "doctor", "completion", "watchdog", "manual", readPVEWord,
+}
+
 // withCommand lets an old cron line work: retention words without a command mean
-// snap. Flags may stand before the words.
+// snap. Flags may stand before the words, or before the command.
 func withCommand(args []string) []string {
-	if slices.ContainsFunc(args, config.IsKeepWord) && (config.IsKeepWord(args[0]) || strings.HasPrefix(args[0], "-")) {
+	switch {
+	case len(args) > 0 && args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case len(args) == 1 && args[0] == "version":
+		return []string{"--version"}
+	}
+	if len(args) == 0 || args[0] == "" || args[0][0] != '-' && !config.IsKeepWord(args[0]) {
+		return args
+	}
+	if i := slices.IndexFunc(args, func(arg string) bool { return slices.Contains(commandWords, arg) }); i > 0 {
+		return slices.Concat(args[i:i+1], args[:i], args[i+1:])
+	}
+	if slices.ContainsFunc(args, config.IsKeepWord) {
 		return append([]string{"snap"}, args...)
 	}
 	return args

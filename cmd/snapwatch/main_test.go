@@ -30,7 +30,9 @@ var update = flag.Bool("update", false, "write what the commands print into the 
 func TestMain(m *testing.M) {
 	syscall.Umask(0o022) // or others may write what the scripts make
 	testscript.Main(m, map[string]func(){
-		"snapwatch": func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
+		"snapwatch":           func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
+		oldProgram:            func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
+		"snapwatch-at-a-site": func() { os.Exit(execute(os.Args[1:], siteEnvironment(os.Getenv("SITE")))) },
 		"zfs": func() {
 			if os.Getenv("WORK") == "" { // no script, but a test that describes its pools in Go
 				zfstest.Main(nil)
@@ -71,11 +73,11 @@ func scriptEnvironment() *environment {
 			}
 			return files.OnlyRoots(program)
 		},
-		Terminal: os.Getenv("TERMINAL") != "", Root: os.Getenv("NOROOT") == "",
+		Terminal: os.Getenv("TERMINAL") != "", Typed: os.Getenv("TERMINAL")+os.Getenv("TYPED") != "", Root: os.Getenv("NOROOT") == "",
 		Now:        func() time.Time { return now },
 		ConfigPath: work("etc/config.yaml"), Kstat: work("kstat"),
 		LockDir: work("lock"), RunDir: work("run/snapwatch"), StateDir: work("state"),
-		CronFile: work("cron.d/snapwatch"), RootCrontab: work("crontabs/root"), TimerLink: work("timers/snapwatch.timer"),
+		CronFile: work("cron.d/snapwatch"), Crontab: work("crontab"), RootCrontab: work("crontabs/root"), TimerLink: work("timers/snapwatch.timer"),
 		ZFSDevice: work("dev-zfs"), Sanoid: work("sanoid.conf"),
 		Hostname:  func() string { return "pve1" },
 		ClockSync: func() string { return os.Getenv("CLOCKSYNC") },
@@ -106,7 +108,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUpNode,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"told": told, "fifo": fifo,
+			"told": toldTo, "fifo": fifo,
 			"exits": exits, "alive": alive, "dead": dead, "holdlock": holdLock, "showplaces": showPlaces, "killfrozen": killFrozen,
 		},
 	})
@@ -209,7 +211,7 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 // told SIGNAL STATUS FILE PROGRAM ARG…: the program, which hangs, is told to end when the
 // file is there, or has a reader if it is a fifo, and ends with that status in less than five
 // seconds.
-func told(ts *testscript.TestScript, _ bool, args []string) {
+func toldTo(ts *testscript.TestScript, _ bool, args []string) {
 	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
 	want, err := strconv.Atoi(args[1])
 	ts.Check(err)

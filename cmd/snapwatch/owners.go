@@ -39,10 +39,10 @@ func (f ownerFlags) over(p config.Owners) config.Owners {
 }
 
 // setOwned says of each disk whether its guest is configured on this host, where it matters
-// to any of them: of a label, or a clone. It stays unknown where Proxmox's configuration
-// cannot be read.
-func setOwned(ctx context.Context, env *environment, pools []checker.Pool) {
-	matters := func(d checker.Disk) bool { return d.NoSnap.Excludes() || d.BareClone() }
+// to any of them: of a label, or a clone, or where all is wanted. It stays unknown where
+// Proxmox's configuration cannot be read.
+func setOwned(ctx context.Context, env *environment, pools []checker.Pool, all bool) {
+	matters := func(d checker.Disk) bool { return all || d.NoSnap.Excludes() || d.BareClone() }
 	if !slices.ContainsFunc(pools, func(p checker.Pool) bool { return slices.ContainsFunc(p.Disks, matters) }) {
 		return
 	}

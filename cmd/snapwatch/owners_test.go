@@ -295,3 +295,21 @@ func TestCheckKnowsAClone(t *testing.T) {
 	status, _ = s.check()
 	assert.Equal(t, 2, status, "on a node that cannot be read it may be a guest's")
 }
+
+// On the node that has the guest a disk is no copy.
+func TestExplainKnowsItsOwn(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", 7*time.Hour))
+	s.PVE.Etc = s.fake.Path("pve")
+	require.NoError(t, os.MkdirAll(filepath.Join(s.PVE.Etc, "nodes", "a", "qemu-server"), 0o755))
+	require.NoError(t, os.Symlink("nodes/a", filepath.Join(s.PVE.Etc, "local")))
+	require.NoError(t, os.WriteFile(filepath.Join(s.PVE.Etc, "nodes", "a", "qemu-server", "100.conf"), nil, 0o600))
+	require.Equal(t, 0, s.look("explain", "vm-100-disk-0"))
+	assert.Contains(t, s.out.String(), "has the guest, tank/vm-100-disk-0")
+	assert.Contains(t, s.out.String(), "snapwatch snap --dry-run -v")
+	assert.NotContains(t, s.out.String(), "--owners")
+	config := s.fake.Path("replica.yaml")
+	require.NoError(t, os.WriteFile(config, []byte("replicas: [tank]\n"), 0o600))
+	require.Equal(t, 0, s.look("explain", "vm-100-disk-0", "--config", config))
+	assert.Contains(t, s.out.String(), "this copy, tank/vm-100-disk-0")
+	assert.Contains(t, s.out.String(), "--owners")
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"snapwatch/config"
 	"snapwatch/exporter"
 	"snapwatch/internal/report"
+	"snapwatch/internal/text"
 	"snapwatch/snapper"
 	"snapwatch/snapper/run"
 )
@@ -42,12 +44,15 @@ func (c *pruneCmd) Run(env *environment) error {
 	if !env.Root {
 		return &exit{2, errors.New("prune must be run as root: channel programs need it")}
 	}
-	ctx, stop := untilTold()
-	defer stop()
+	return changing(env, func(ctx context.Context) error { return c.prune(ctx, env, cfg, keep) })
+}
+
+func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Config, keep config.Keep) error {
 	options := env.options(cfg)
 	options.Keep, options.DryRun = keep, c.DryRun
 	plan, done, err := run.Prune(ctx, options)
 	if err != nil {
+		(&snapCmd{LogFormat: c.LogFormat}).tellProblems(env, done)
 		return &exit{2, err}
 	}
 	c.tell(env, plan, done)
@@ -98,5 +103,5 @@ func (c *pruneCmd) tell(env *environment, plan snapper.Plan, done report.Run) {
 		return
 	}
 	n := done.Counts
-	fmt.Fprintf(env.Stdout, "%d snapshots destroyed, %d failures (%s)\n", n[report.DidDestroy], n[report.DidFail], done.End.Sub(done.Start).Round(100*time.Millisecond))
+	fmt.Fprintf(env.Stdout, "%s destroyed, %s (%s)\n", text.Count(n[report.DidDestroy], "snapshot"), text.Count(n[report.DidFail], "failure"), done.End.Sub(done.Start).Round(100*time.Millisecond))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,8 @@ type query struct {
 	filterFlags
 	sourceFlags
 	Timeout time.Duration
+	// whose asks of all disks whether their guests are this host's.
+	whose bool
 	// ran is told the commands that are run; nil tells nobody.
 	ran *commands
 }
@@ -55,7 +58,14 @@ type result struct {
 	// evidence is what the nodes say that may own the disks, by the disk's dataset; nil
 	// where none was asked.
 	evidence map[string][]checker.Evidence
-	err      error
+	// copies are the datasets below which this host receives copies, by its configuration.
+	copies []string
+	err    error
+}
+
+// own reports whether the disk is one of this host's own guests, and no copy.
+func (r result) own(d checker.Disk) bool {
+	return d.Owned == checker.Owned && !zfs.WithinAny(d.Dataset, r.copies) && !slices.Contains(r.copies, "")
 }
 
 // find reads and judges. It leaves a part of the time for printing.
@@ -82,7 +92,10 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	}
 	here, stop := context.WithTimeout(ctx, share)
 	defer stop()
-	var r result
+	r := result{copies: cfg.Replicas}
+	if cfg.Role == "replica" {
+		r.copies = []string{""}
+	}
 	var facts remote.Facts
 	var notes []checker.Note
 	if q.From != "" {
@@ -128,13 +141,13 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 	filter := checker.Filter{Pools: q.Pool}
 	targets := scan.NewTargets(cfg, imported, memory.known).Only(filter.Pool)
 	stage.Store("reading " + strings.Join(targets.Pools(), ", "))
-	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Cache: memory.cache}
+	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now, Cache: memory.cache, Shared: memory.shared()}
 	if q.ran != nil {
 		scanner.Trace = q.ran.add
 	}
 	pools := scanner.All(ctx, targets)
 	memory.learn(pools, env.Now())
-	setOwned(ctx, env, pools)
+	setOwned(ctx, env, pools, q.whose)
 	memory.known.Recall(pools, targets)
 	if len(q.Pool) == 0 && len(q.Disk) == 0 {
 		stage.Store("looking up what guests' disks have in common")

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,17 +18,20 @@ import (
 type snapCmd struct {
 	Keep []string `arg:"" optional:"" name:"retention" help:"What to keep: f48 h24 d30 w8 m12 y3 (frequently, hourly, daily, weekly, monthly, yearly). A letter left out leaves that class alone. Default: keep in the configuration, or else the words that cron runs snap with."`
 
-	Config  string   `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
-	DryRun  bool     `help:"Print what would be done, and why, and change nothing."`
-	NoCron  bool     `help:"Do not register in cron. Only a run at a terminal ever does."`
-	Adopt   []string `sep:"," placeholder:"VMID|DISK,…" help:"Take over these disks of stopped guests, which may be copies. Without a name: list them, each with the reason, and change nothing."`
-	Node    string   `placeholder:"NAME" help:"Refuse to run unless this node has this name."`
-	Verbose bool     `short:"v" help:"Print every action and its reason."`
+	Config   string   `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
+	DryRun   bool     `help:"Print what would be done, and why, and change nothing."`
+	NoCron   bool     `xor:"cron" help:"Run once by just these words, and do not register in cron. Only a run at a terminal ever does by itself."`
+	Register bool     `xor:"cron" help:"Register these words in cron also in place of others, which this run still goes by."`
+	Adopt    []string `sep:"," placeholder:"VMID|DISK,…" help:"Take over these disks of stopped guests, which may be copies. Without a name: list them, each with the reason, and change nothing."`
+	Node     string   `placeholder:"NAME" help:"Refuse to run unless this node has this name."`
+	Verbose  bool     `short:"v" help:"Print every action and its reason."`
 
 	Format    string `enum:"text,json" default:"text" help:"What to print on standard output: text, or json with the report and every action."`
 	Textfile  string `placeholder:"FILE" help:"Also write the run's metrics there, for node_exporter's textfile collector (FILE must end in .prom)."`
 	LogFormat string `name:"log.format" enum:"plain,logfmt,json" default:"plain" help:"How to print problems on standard error: plain for people and mails, logfmt or json for a log."`
 }
+
+var errNoRetention = errors.New("no retention given; say what to keep, for example: f48 h24 d30")
 
 var errNotRoot = errors.New("this must be run as root: channel programs need it")
 
@@ -36,42 +39,60 @@ var errNotRoot = errors.New("this must be run as root: channel programs need it"
 func (snapCmd) Help() string {
 	return `Exit status: 0 done; 1 something failed, the rest was done; 2 nothing could be done.
 From cron it is silent unless something failed. At a terminal it registers itself in
-cron, every 15 minutes with the same words (see snapwatch cron --help).`
+cron, every 15 minutes with the same words (see snapwatch cron --help). Where cron has other
+words already, a run that is typed goes by those: what they keep is not destroyed by a mistake.
+--no-cron runs once by the words typed, --register lets cron have them from the next run on.`
 }
 
 // Run implements the command.
 func (c *snapCmd) Run(env *environment) error {
-	cfg, err := env.loadConfig(c.Config)
+	runs, unclear := regularRuns(env)
+	cfg, keep, err := c.settings(env)
+	if err == nil && keep == nil && c.Config == "" && len(runs) == 1 {
+		c.asRegistered(env, runs[0])
+		cfg, keep, err = c.settings(env)
+	}
 	if err != nil {
 		return &exit{2, err}
 	}
-	if len(c.Keep) == 0 && cfg.Keep == nil && c.Config == "" && c.asRegistered(env) {
-		if cfg, err = env.loadConfig(c.Config); err != nil {
-			return &exit{2, err}
-		}
-	}
-	keep := cfg.Keep
-	if len(c.Keep) > 0 || keep == nil {
-		if keep, err = config.ParseKeep(c.Keep); err != nil {
-			return &exit{2, err}
-		}
+	if keep == nil {
+		return &exit{2, errNoRetention}
 	}
 	if err := checkTextfile(c.Textfile); err != nil {
 		return &exit{2, err}
 	}
+	typed := *c
+	if env.Typed && !c.DryRun && !c.NoCron {
+		if err := c.agree(env, runs, unclear); err != nil {
+			return &exit{2, err}
+		}
+		if cfg, keep, err = c.settings(env); err != nil {
+			return &exit{2, err}
+		}
+	}
 	if !env.Root {
 		return &exit{2, errNotRoot}
 	}
-	lists := slices.Equal(c.Adopt, []string{""})
+	lists := slices.Equal(c.Adopt, []string{nobody})
 	if len(c.Adopt) > 0 && !lists && !env.Terminal && !c.DryRun {
 		return &exit{2, errors.New("--adopt takes over disks that may be copies: run it at a terminal, once, and look at --adopt without a name first")}
 	}
-	ctx, stop := untilTold()
-	defer stop()
+	return changing(env, func(ctx context.Context) error {
+		return c.snap(ctx, env, cfg, keep, func() error {
+			already := len(unclear) > 0 || slices.ContainsFunc(runs, func(r regularRun) bool { return !r.Missing || !typed.same(env, r) })
+			return typed.registers(env, already)
+		})
+	})
+}
+
+// snap makes the run, and calls registers where that did something.
+func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config, keep config.Keep, registers func() error) error {
+	lists := slices.Equal(c.Adopt, []string{nobody})
 	options := env.options(cfg)
 	options.Keep, options.Node, options.DryRun, options.Adopt = keep, c.Node, c.DryRun || lists, c.Adopt
 	plan, done, err := run.Run(ctx, options)
 	if err != nil {
+		c.tellProblems(env, done)
 		return &exit{2, err}
 	}
 	if lists {
@@ -92,8 +113,8 @@ func (c *snapCmd) Run(env *environment) error {
 			return &exit{max(status, 1), fmt.Errorf("--textfile: %w", err)}
 		}
 	}
-	if env.Terminal && !c.NoCron && !c.DryRun && !done.Nothing() {
-		if err := register(env, c.words()); err != nil {
+	if !c.DryRun && !done.Nothing() && ctx.Err() == nil {
+		if err := registers(); err != nil {
 			return &exit{max(status, 1), fmt.Errorf("not registered in cron: %w", err)}
 		}
 	}
@@ -103,12 +124,15 @@ func (c *snapCmd) Run(env *environment) error {
 	return nil
 }
 
-// withAdopt gives --adopt without a name an empty one.
+// nobody stands for --adopt without a name: kong makes no list of an empty one.
+const nobody = "-"
+
+// withAdopt gives --adopt without a name that of nobody.
 func withAdopt(args []string) []string {
 	args = slices.Clone(args)
 	for i, arg := range args {
 		if arg == "--adopt" && (i == len(args)-1 || strings.HasPrefix(args[i+1], "-")) {
-			args[i] = "--adopt="
+			args[i] = "--adopt=" + nobody
 		}
 	}
 	return args
@@ -129,29 +153,14 @@ func listAdoptable(out io.Writer, plan snapper.Plan) error {
 	return nil
 }
 
-// asRegistered takes over the words that cron runs snap with: without any, who looks into
-// what the runs do means those. It is false where cron has none.
-func (c *snapCmd) asRegistered(env *environment) bool {
-	words, err := registeredWords(env)
-	if err != nil || len(words) == 0 {
-		return false
+// settings are the configuration and the retention, nil where none is given.
+func (c *snapCmd) settings(env *environment) (config.Config, config.Keep, error) {
+	cfg, err := env.loadConfig(c.Config)
+	if err != nil || len(c.Keep) == 0 {
+		return cfg, cfg.Keep, err
 	}
-	flags := map[string]*string{"--config": &c.Config, "--textfile": &c.Textfile, "--node": &c.Node}
-	for i := 0; i < len(words); i++ {
-		value := flags[words[i]]
-		switch {
-		case value == nil:
-			c.Keep = append(c.Keep, words[i])
-		case i+1 < len(words):
-			i++
-			*value = cmp.Or(*value, words[i])
-		}
-	}
-	c.NoCron = true // it is registered
-	if env.Terminal && c.Format == "text" {
-		fmt.Fprintf(env.Stdout, "as cron does: snap %s\n", strings.Join(words, " "))
-	}
-	return true
+	keep, err := config.ParseKeep(c.Keep)
+	return cfg, keep, err
 }
 
 // words is the command line to be repeated by cron.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 )
@@ -82,8 +83,9 @@ func (c *snapCmd) tellText(env *environment, plan snapper.Plan, done report.Run)
 	}
 	tellQuiesced(env.Stdout, done)
 	n := done.Counts
-	fmt.Fprintf(env.Stdout, "%d snapshots made, %d destroyed, %d labels set, %d bookmarks made, %d failures (%s)\n",
-		n[report.DidSnapshot], n[report.DidDestroy], n[report.DidLabel], n[report.DidBookmark], n[report.DidFail],
+	fmt.Fprintf(env.Stdout, "%s made, %d destroyed, %s set, %s made, %s (%s)\n",
+		text.Count(n[report.DidSnapshot], "snapshot"), n[report.DidDestroy], text.Count(n[report.DidLabel], "label"),
+		text.Count(n[report.DidBookmark], "bookmark"), text.Count(n[report.DidFail], "failure"),
 		done.End.Sub(done.Start).Round(100*time.Millisecond))
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"snapwatch/internal/command"
+	"snapwatch/internal/crontab"
 )
 
 // soonCmd is `snapwatch soon`.
@@ -35,7 +36,7 @@ func (soonCmd) Run(env *environment) error {
 	if !env.Root {
 		return errors.New("soon must be run as root: it asks systemd for a run of snap")
 	}
-	words, err := regularRun(env)
+	words, err := regularCommand(env)
 	if err != nil {
 		return err
 	}
@@ -75,81 +76,27 @@ func (soonCmd) Run(env *environment) error {
 	return nil // one runs and another waits for its end: more need not
 }
 
-// regularRun is what runs snap on this host by itself.
-func regularRun(env *environment) ([]string, error) {
+// regularCommand is what runs snap on this host by itself.
+func regularCommand(env *environment) ([]string, error) {
 	if timerEnabled(env) {
 		return []string{"systemctl", "start", "snapwatch.service"}, nil
 	}
-	words, err := registeredCommand(env)
-	if err != nil || len(words) > 0 {
-		return words, err
-	}
-	return nil, errors.New("snap does not run by itself on this host: snapwatch cron install, or systemctl enable --now snapwatch.timer")
-}
-
-// registeredCommand are the words of cron's line that runs snap, the program first; none
-// where there is no such line.
-func registeredCommand(env *environment) ([]string, error) {
-	lines, err := cronLines(env.CronFile)
+	lines, err := snapJob.lines(env)
 	if err != nil {
 		return nil, err
 	}
 	for _, line := range lines {
-		if snapJob.wrote(line) {
-			return commandOf(line)
+		switch {
+		case line.Problem != "":
+			err = fmt.Errorf("cron's line is not understood: %s", shown([]crontab.Entry{line}))
+		case line.Beside:
+			err = fmt.Errorf("the line of cron holds more than a run of snap: %s", line.Line)
+		default:
+			return line.Command(), nil
 		}
 	}
-	return nil, nil
-}
-
-// registeredWords are those of them that come after the word snap.
-func registeredWords(env *environment) ([]string, error) {
-	words, err := registeredCommand(env)
-	if err != nil || len(words) < 2 {
+	if err != nil {
 		return nil, err
 	}
-	return words[2:], nil
-}
-
-// commandOf are the words of a line of cron that this program wrote: the inverse of
-// quote, behind five fields of time and the user.
-func commandOf(line string) ([]string, error) {
-	m := programLine.FindStringSubmatchIndex(line)
-	if m == nil {
-		return nil, fmt.Errorf("the line of cron is not understood: %s", line)
-	}
-	text := strings.ReplaceAll(line[m[2]:], `\%`, "%")
-	var words []string
-	var word strings.Builder
-	begun, quoted := false, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '\'':
-			quoted, begun = !quoted, true
-		case quoted:
-			word.WriteByte(c)
-		case c == '\\' && i+1 < len(text):
-			i++
-			word.WriteByte(text[i])
-			begun = true
-		case c == ' ' || c == '\t':
-			if begun {
-				words = append(words, word.String())
-			}
-			word.Reset()
-			begun = false
-		case strings.ContainsRune("\"$`&|;<>()*?[#~{}!", rune(c)):
-			return nil, fmt.Errorf("the line of cron holds more than snapwatch writes there: %s", line)
-		default:
-			word.WriteByte(c)
-			begun = true
-		}
-	}
-	if quoted {
-		return nil, fmt.Errorf("the line of cron has a quote that does not end: %s", line)
-	}
-	if begun {
-		words = append(words, word.String())
-	}
-	return words, nil
+	return nil, errors.New("snap does not run by itself on this host: snapwatch cron install, or systemctl enable --now snapwatch.timer")
 }

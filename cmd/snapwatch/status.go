@@ -48,7 +48,7 @@ func (c *statusCmd) Run(env *environment) error {
 		return errors.New("--watch needs a terminal; without one, run it from watch(1) or a loop")
 	}
 	err := reading(0, &stage, func(ctx context.Context) error { return c.watch(ctx, env, &stage) })
-	if errors.Is(err, errTold) {
+	if _, is := errors.AsType[told](err); is {
 		return nil // that is how it ends
 	}
 	return err
@@ -90,8 +90,12 @@ func (c *statusCmd) show(ctx context.Context, env *environment, stage *atomic.Va
 	return err
 }
 
-// frame writes over the frame before without clearing it first, which would flicker.
+// frame writes over the frame before without clearing it first, which would flicker. A
+// terminal that cannot do that gets one below the other.
 func frame(text string, env *environment) string {
+	if env.dumb() {
+		return text + "\n"
+	}
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	if _, height := env.size(); height > 2 && len(lines) > height-1 {
 		lines = append(lines[:height-2], "…")
@@ -106,8 +110,11 @@ func (e *environment) table() format.Table {
 		return format.Table{}
 	}
 	width, _ := e.size()
-	return format.Table{Colour: e.Getenv("NO_COLOR") == "" && e.Getenv("TERM") != "dumb", Width: width}
+	return format.Table{Colour: e.Getenv("NO_COLOR") == "" && !e.dumb(), Width: width}
 }
+
+// dumb reports whether the terminal shows text alone.
+func (e *environment) dumb() bool { return e.Getenv("TERM") == "dumb" }
 
 // size is the terminal's, zero where it is not known.
 func (e *environment) size() (width, height int) {

@@ -81,6 +81,8 @@ func TestAFrameIsDrawnOverTheLast(t *testing.T) {
 	s.atTerminal(80, 4)
 	assert.Equal(t, "\x1b[Ha\x1b[K\nb\x1b[K\n\x1b[J", frame("a\nb\n", s.environment))
 	assert.Equal(t, "\x1b[Ha\x1b[K\nb\x1b[K\n…\x1b[K\n\x1b[J", frame("a\nb\nc\nd\n", s.environment), "no higher than the terminal")
+	s.atTerminal(80, 4, "TERM=dumb")
+	assert.Equal(t, "a\nb\nc\nd\n\n", frame("a\nb\nc\nd\n", s.environment), "one that cannot be drawn over")
 }
 
 func TestExplainNamesDisksAsPeopleDo(t *testing.T) {
@@ -97,6 +99,9 @@ func TestExplainNamesDisksAsPeopleDo(t *testing.T) {
 	}
 	assert.Equal(t, 2, s.look("explain", "vm-999-disk-0"))
 	assert.Contains(t, s.errors.String(), "no disk matches")
+	assert.Equal(t, 2, s.look("explain", "vm-102-disk-0", "vm-999-disk-0", "tank/nosuch"))
+	assert.Contains(t, s.out.String(), "tank/vm-102-disk-0")
+	assert.Contains(t, s.errors.String(), "no disk matches vm-999-disk-0, tank/nosuch; snapwatch status lists")
 	assert.Equal(t, 2, s.look("explain"))
 }
 

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 
+	"snapwatch/config"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
@@ -40,8 +42,10 @@ func (c *unblockCmd) Run(env *environment) error {
 	if !env.Root {
 		return &exit{2, errors.New("unblock must be run as root: the guest's lock and channel programs need it")}
 	}
-	ctx, stop := untilTold()
-	defer stop()
+	return changing(env, func(ctx context.Context) error { return c.unblock(ctx, env, cfg) })
+}
+
+func (c *unblockCmd) unblock(ctx context.Context, env *environment, cfg config.Config) error {
 	u, done, err := run.Unblock(ctx, env.options(cfg), run.UnblockRequest{VMID: c.VMID, Snapshot: c.Snapshot, Remove: c.Yes, LoseBase: c.LoseBase})
 	if err != nil {
 		return &exit{2, err}

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
+	"snapwatch/internal/note"
 	"snapwatch/internal/quiesce"
 )
 
@@ -42,5 +44,5 @@ func (c *watchdogCmd) Run(env *environment) error {
 // quiesce is how guests of this host are frozen. The watchdog is this very program,
 // even where the file was replaced since it was started.
 func (e *environment) quiesce() quiesce.Host {
-	return quiesce.Local(e.PVE, e.Self, e.Now)
+	return quiesce.Local(e.PVE, note.Dir(filepath.Join(e.RunDir, "frozen")), e.Self, e.Now)
 }

@@ -43,6 +43,8 @@ type Cmd struct {
 	// Inherit are files the program keeps open until it ends. A lock file among
 	// them stays locked for as long as a hung program lives, which is the point.
 	Inherit []*os.File
+	// DiesWithUs kills the program when this process ends, however that comes.
+	DiesWithUs bool
 }
 
 // Error is a command that failed. It carries all a person needs to try it by hand.
@@ -53,7 +55,12 @@ type Error struct {
 }
 
 // Error says the cause first and the command line last: where it is clipped the cause stays.
+// Of a command that was ended for a reason of its caller's own, that is all to be said.
 func (e *Error) Error() string {
+	why := e.Err.Error()
+	if errors.Is(e.Err, context.Canceled) && why != context.Canceled.Error() && !errors.Is(e.Err, ErrStillRunning) {
+		return why
+	}
 	var said []string
 	for line := range strings.Lines(e.Stderr) {
 		if line = strings.TrimSpace(line); line != "" {
@@ -132,14 +139,14 @@ func Lines(ctx context.Context, c Cmd, each func(line string) error) error {
 	_ = p.stdout.Close()
 	select {
 	case <-ctx.Done():
-		return &Error{Argv: c.Argv, Stderr: p.stderr.String(), Err: ctx.Err()}
+		return &Error{Argv: c.Argv, Stderr: p.stderr.String(), Err: context.Cause(ctx)}
 	case err = <-p.ended:
 	}
 	if readErr == nil && err == nil {
 		return nil
 	}
 	if ctx.Err() != nil {
-		err = ctx.Err()
+		err = context.Cause(ctx)
 	} else if readErr != nil && (!cut || err == nil) { // how it ended says more
 		err = readErr
 	}
@@ -181,13 +188,13 @@ func RunUnkillable(ctx context.Context, c Cmd) (string, error) {
 	var got answer
 	select {
 	case <-ctx.Done():
-		err := fmt.Errorf("%w (process %d): %w", ErrStillRunning, p.pid, ctx.Err())
+		err := fmt.Errorf("%w (process %d): %w", ErrStillRunning, p.pid, context.Cause(ctx))
 		return "", &Error{Argv: c.Argv, Stderr: p.stderr.String(), Err: err}
 	case got = <-read:
 	}
 	select {
 	case <-ctx.Done():
-		err = fmt.Errorf("%w (process %d): %w", ErrStillRunning, p.pid, ctx.Err())
+		err = fmt.Errorf("%w (process %d): %w", ErrStillRunning, p.pid, context.Cause(ctx))
 	case err = <-p.ended:
 	}
 	if err = errors.Join(err, got.err); err != nil {
@@ -223,6 +230,11 @@ func start(c Cmd) (*process, error) {
 	cmd.Stderr = said
 	cmd.ExtraFiles = c.Inherit
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if c.DiesWithUs {
+		// The signal comes when the thread ends that started it. Go ends no thread before the
+		// process, but those that a goroutine was locked to.
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
 	if err := cmd.Start(); err != nil {
 		_ = stdout.Close()
 		return nil, err

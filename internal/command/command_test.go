@@ -295,3 +295,23 @@ func TestFind(t *testing.T) {
 	assert.ErrorIs(t, err, ErrNotFound)
 	assert.ErrorContains(t, err, "in PATH or /usr/sbin, /sbin")
 }
+
+// A program that is to die with us does, however we end.
+func TestDiesWithUs(t *testing.T) {
+	if dir := os.Getenv("DIES_WITH"); dir != "" {
+		_, _ = Output(t.Context(), Cmd{Argv: []string{"sh", "-c", "echo $$ >" + dir + "/new; mv " + dir + "/new " + dir + "/pid; exec sleep 600"}, DiesWithUs: true})
+		return
+	}
+	dir := t.TempDir()
+	us := exec.Command(os.Args[0], "-test.run", "^TestDiesWithUs$")
+	us.Env = append(os.Environ(), "DIES_WITH="+dir)
+	require.NoError(t, us.Start())
+	require.Eventually(t, func() bool { _, err := os.Stat(dir + "/pid"); return err == nil }, time.Minute, time.Millisecond)
+	pid := pidIn(t, dir+"/pid")
+	require.NoError(t, us.Process.Kill())
+	_ = us.Wait()
+	require.Eventually(t, func() bool {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		return err != nil || len(text) == 0
+	}, time.Minute, time.Millisecond)
+}

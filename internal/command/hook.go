@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -16,11 +17,11 @@ import (
 const outputGrace = 200 * time.Millisecond
 
 // RunHook runs a program of the user's, named by its path, and returns what it printed, both outputs
-// as one, of which no more is kept than of any command's complaints. Its standard input is
+// as one, of which the end is kept, no more than of any command's complaints. Its standard input is
 // c.Stdin, env is added to its environment, and no file but these is open in it. When
 // ctx ends, its process group is killed.
 func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) {
-	output := &head{}
+	output := &tail{}
 	cmd := exec.Command(c.Argv[0], c.Argv[1:]...)
 	cmd.Env = append(append(slices.DeleteFunc(os.Environ(), isLocale), "LC_ALL=C"), env...)
 	cmd.Dir = "/"
@@ -37,10 +38,32 @@ func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) 
 	case err = <-ended:
 	case <-ctx.Done():
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		return output.String(), &Error{Argv: c.Argv, Err: ctx.Err()}
+		return output.String(), &Error{Argv: c.Argv, Err: context.Cause(ctx)}
 	}
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
 		return output.String(), &Error{Argv: c.Argv, Err: err}
 	}
 	return output.String(), nil
+}
+
+// tail keeps the last maxStderr bytes written to it.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.text = append(t.text, p...)
+	if over := len(t.text) - maxStderr; over > 0 {
+		t.text = append(t.text[:0], t.text[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.text)
 }

@@ -31,9 +31,10 @@ func TestHook(t *testing.T) {
 	_, err = RunHook(t.Context(), Cmd{Argv: []string{"/nowhere/hook"}}, nil)
 	assert.ErrorIs(t, err, os.ErrNotExist)
 
-	said, err = RunHook(t.Context(), sh("yes | head -c 300000"), nil)
+	said, err = RunHook(t.Context(), sh("yes | head -c 300000; echo end"), nil)
 	require.NoError(t, err)
 	assert.Len(t, said, maxStderr)
+	assert.True(t, strings.HasSuffix(said, "end\n"), "why it failed is said last")
 
 	// A hook that reads nothing of what it is told.
 	c = sh("exit 0")

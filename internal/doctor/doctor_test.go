@@ -19,7 +19,7 @@ func healthy() Facts {
 		ZFS:     ZFS{Userland: "2.3.2", Kernel: "2.3.2"},
 		Found:   []Pool{{Name: "tank", Bookmarks: "active"}},
 		Disks:   []Disk{{Dataset: "tank/data/vm-100-disk-0", Labelled: true, Gap: 15 * time.Minute, Newest: now.Add(-time.Minute)}},
-		Starts:  Starts{Cron: "*/15 * * * * root /usr/bin/snapwatch snap f4", Program: "/usr/bin/snapwatch", CronDaemon: "active", Finalize: "active"},
+		Starts:  Starts{Cron: []string{"cron.d/snapwatch: */15 * * * * root /usr/bin/snapwatch snap f4"}, Program: "/usr/bin/snapwatch", CronDaemon: "active", Finalize: "active"},
 		LastRun: LastRun{End: now.Add(-time.Minute), Success: true},
 		Clock:   Clock{Synchronized: "yes"},
 	}
@@ -79,7 +79,12 @@ func TestFindings(t *testing.T) {
 		{"pool without bookmarks", healthy, func(f *Facts) { f.Found[0].Bookmarks = "disabled" }, Warn, "pool", "bookmarks", "zpool set"},
 		{"pool that must be there", healthy, func(f *Facts) { f.Pools = []string{"away"} }, Fail, "pool", "away is not imported", "zpool import away"},
 		{"no pool", healthy, func(f *Facts) { f.Found = nil }, Fail, "pool", "no pool", "zpool import"},
-		{"nothing runs snap", healthy, func(f *Facts) { f.Starts.Cron = "" }, Warn, "cron or timer", "nothing runs", "snapwatch snap"},
+		{"nothing runs snap", healthy, func(f *Facts) { f.Starts.Cron = nil }, Warn, "cron or timer", "nothing runs", "snapwatch snap"},
+		{"several lines run snap", healthy, func(f *Facts) { f.Starts.Cron = append(f.Starts.Cron, "crontab: @daily root snapwatch snap d30") }, Warn, "cron or timer", "several lines of cron run snap: cron.d/snapwatch: */15 * * * * root /usr/bin/snapwatch snap f4; crontab: @daily", "keep one"},
+		{"a line is not understood", healthy, func(f *Facts) {
+			f.Starts.Cron, f.Starts.Unclear = nil, []string{"crontab: @daily root x snapwatch snap"}
+		}, Warn, "cron or timer", "crontab: @daily", "write the line as"},
+		{"cron cannot be read", healthy, func(f *Facts) { f.Starts.CronErr = errors.New("input/output error") }, Warn, "cron or timer", "input/output error", "mend"},
 		{"cron and timer", healthy, func(f *Facts) { f.Starts.Timer = true }, Warn, "cron or timer", "both", "cron remove"},
 		{"cron starts what is gone", healthy, func(f *Facts) { f.Starts.ProgramErr = oops }, Fail, "cron or timer", "/usr/bin/snapwatch: oops", "cron install"},
 		{"cron is off", healthy, func(f *Facts) { f.Starts.CronDaemon = "inactive" }, Fail, "cron or timer", "inactive", "systemctl enable"},

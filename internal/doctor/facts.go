@@ -83,9 +83,12 @@ type Disk struct {
 
 // Starts is how snap runs here by itself.
 type Starts struct {
-	// Cron is the registered line and Program what it starts; ProgramErr is why that can't
-	// be started. CronDaemon and Finalize are systemd's words for those units.
-	Cron, Program        string
+	// Cron are the lines of cron that start snap, each with its file, Unclear those that may,
+	// and CronErr is why not all could be read. Program is what the first starts that can't be
+	// started, by ProgramErr. CronDaemon and Finalize are systemd's words for those units.
+	Cron, Unclear        []string
+	CronErr              error
+	Program              string
 	ProgramErr           error
 	CronDaemon, Finalize string
 	Timer                bool
@@ -112,7 +115,7 @@ type Clock struct {
 // Others are programs that take or destroy snapshots of the same names.
 type Others struct {
 	// Sanoid is true where sanoid has a configuration, SanoidRuns where something starts
-	// it. OldCron is the line of pve-zfs-snap in root's crontab.
+	// it. OldCron is the line of cron that runs pve-zfs-snap, with its file.
 	Sanoid, SanoidRuns bool
 	OldCron            string
 }

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"snapwatch/internal/text"
 )
 
 func configuration(f Facts) []Finding {
@@ -60,7 +62,7 @@ func pvesh(f Facts) []Finding {
 	case f.Node.PveshTook > slowPvesh:
 		return warn(topic, "look what keeps it: a storage that does not answer, a full /var, load", "needed %s to list the guests", f.Node.PveshTook.Round(time.Second))
 	}
-	return ok(topic, "lists %d guests", f.Node.Listed)
+	return ok(topic, "lists %s", text.Count(f.Node.Listed, "guest"))
 }
 
 func storages(f Facts) []Finding {

@@ -1,6 +1,9 @@
 package doctor
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 func systemd(f Facts) []Finding {
 	if f.Starts.SystemdErr == nil {
@@ -12,24 +15,31 @@ func systemd(f Facts) []Finding {
 func starts(f Facts) []Finding {
 	const topic = "cron or timer"
 	s := f.Starts
-	on := s.Timer || s.Cron != ""
+	on := s.Timer || len(s.Cron)+len(s.Unclear) > 0
 	switch {
 	case f.Role == "replica" && on:
 		return fail(topic, "snapwatch cron remove; systemctl disable --now snapwatch.timer", "snap is registered, and role: replica refuses it")
 	case !f.primary():
 		return nil
+	case s.CronErr != nil:
+		return warn(topic, "mend what keeps root from reading it", "not all lines of cron could be read: %v", s.CronErr)
 	case !on:
 		return warn(topic, "at a terminal: snapwatch snap f48 h24 d30", "nothing runs snap on this node")
-	case s.Timer && s.Cron != "":
-		return warn(topic, "snapwatch cron remove, or systemctl disable --now snapwatch.timer", "cron and snapwatch.timer both run snap; the later one finds the pools locked")
+	case len(s.Unclear) > 0:
+		return warn(topic, "write the line as snapwatch cron install does, or remove it", "%s", strings.Join(s.Unclear, "; "))
+	case s.Timer && len(s.Cron) > 0:
+		return warn(topic, "snapwatch cron remove, or systemctl disable --now snapwatch.timer",
+			"cron and snapwatch.timer both run snap; the later one finds the pools locked: %s", strings.Join(s.Cron, "; "))
 	case s.Timer:
 		return append(ok(topic, "snapwatch.timer is enabled"), finalize(s)...)
+	case len(s.Cron) > 1:
+		return warn(topic, "keep one of them: each destroys what its own words do not keep", "several lines of cron run snap: %s", strings.Join(s.Cron, "; "))
 	case s.ProgramErr != nil:
-		return fail(topic, "snapwatch cron install with the same words writes the line anew", "cron's line starts %s: %v", s.Program, s.ProgramErr)
+		return fail(topic, "snapwatch cron install with the same words writes the line again", "cron's line starts %s: %v", s.Program, s.ProgramErr)
 	case s.CronDaemon != "active" && s.CronDaemon != "":
 		return fail(topic, "apt install cron; systemctl enable --now cron", "cron.service is %s", s.CronDaemon)
 	}
-	return append(ok(topic, "%s", s.Cron), finalize(s)...)
+	return append(ok(topic, "%s", s.Cron[0]), finalize(s)...)
 }
 
 func finalize(s Starts) []Finding {
@@ -45,7 +55,7 @@ const late = 45 * time.Minute
 
 func lastRun(f Facts) []Finding {
 	const topic = "last run"
-	if !f.primary() || !f.Starts.Timer && f.Starts.Cron == "" {
+	if !f.primary() || !f.Starts.Timer && len(f.Starts.Cron)+len(f.Starts.Unclear) == 0 {
 		return nil
 	}
 	age := f.Now.Sub(f.LastRun.End)
@@ -79,7 +89,7 @@ func clock(f Facts) []Finding {
 func others(f Facts) []Finding {
 	var all []Finding
 	if f.Others.OldCron != "" {
-		all = warn("pve-zfs-snap", "crontab -e, and remove it", "root's crontab still runs it: %s", f.Others.OldCron)
+		all = warn("pve-zfs-snap", "remove that line (root's crontab: crontab -e)", "cron still runs it: %s", f.Others.OldCron)
 	}
 	var autumn []string
 	for _, d := range f.Disks {

@@ -8,7 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/google/renameio/v2"
 )
@@ -16,16 +19,36 @@ import (
 // Replace writes a file as one step, so that a reader finds the old one or the new one, with
 // just this mode: neither the umask of a shell nor the mode of the file that was there counts,
 // or one run by hand would hide it from a reader for ever.
+// Until then it is beside the other, under a name of its own; what was cut off there is removed.
 func Replace(path string, text []byte, mode fs.FileMode) error {
-	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(mode), renameio.WithStaticPermissions(mode))
+	dir := filepath.Dir(path)
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithPermissions(mode), renameio.WithStaticPermissions(mode))
 	if err != nil {
 		return err
 	}
+	removeCutOff(dir, "."+filepath.Base(path))
 	defer func() { _ = f.Cleanup() }()
 	if _, err := f.Write(text); err != nil {
 		return err
 	}
 	return f.CloseAtomicallyReplace()
+}
+
+// removeCutOff removes the unfinished files of writers that were killed: no other takes an hour.
+func removeCutOff(dir, prefix string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return // the new file may be written all the same
+	}
+	for _, e := range entries {
+		number, unfinished := strings.CutPrefix(e.Name(), prefix)
+		if !unfinished || number == "" || strings.Trim(number, "0123456789") != "" {
+			continue
+		}
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > time.Hour { //nolint:forbidigo // a file's time is by this clock, too
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 // Directory makes a directory with this mode, whatever the umask. One that is there keeps

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -66,4 +67,40 @@ func TestReadPrivate(t *testing.T) {
 		_, err = ReadPrivate(path)
 		assert.ErrorContains(t, err, "belongs to user 65534")
 	}
+}
+
+// What a writer that was killed left is removed by the next one, and nothing else is.
+func TestReplaceRemovesWhatWasCutOff(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", t.TempDir())
+	path := filepath.Join(dir, "newest.json")
+	old := time.Now().Add(-2 * time.Hour)
+	for name, age := range map[string]time.Time{
+		".newest.json123": old, ".newest.json124": time.Now(), ".newest.json": old, ".newest.json12x": old, ".newest.seen.json125": old, "newest.json126": old,
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+		require.NoError(t, os.Chtimes(filepath.Join(dir, name), age, age))
+	}
+	require.NoError(t, Replace(path, []byte("a"), 0o600))
+	var names []string
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	assert.Equal(t, []string{".newest.json", ".newest.json124", ".newest.json12x", ".newest.seen.json125", "newest.json", "newest.json126"}, names)
+}
+
+// Until it is whole a file lies where it will be: elsewhere it may fill another file system, and
+// nobody would remove it.
+func TestReplaceWritesBesideTheFile(t *testing.T) {
+	tmp, dir := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	require.NoError(t, os.Chmod(tmp, 0o500))
+	before, err := os.Stat(tmp)
+	require.NoError(t, err)
+	require.NoError(t, Replace(filepath.Join(dir, "x"), []byte("a"), 0o600))
+	after, err := os.Stat(tmp)
+	require.NoError(t, err)
+	assert.Equal(t, before.ModTime(), after.ModTime())
 }

@@ -24,6 +24,8 @@ type Turn struct {
 	locks []*Lock
 	// Note says why others may do it at the same time, "" if none does.
 	Note string
+	// Waited is true where another process of this user had the turn first.
+	Waited bool
 }
 
 // Files are the open lock files, to be inherited by a child.
@@ -49,9 +51,14 @@ func (t Turn) Release() {
 // lock's file: else all of one user who come at once would wait, one after the other. Without
 // it, or where somebody else took even the place of the first, the turn comes with a note.
 func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, err error) {
-	own, err := Wait(ctx, filepath.Join(dir, fmt.Sprintf("%s@%d.lock", name, os.Geteuid())), now)
+	first := filepath.Join(dir, fmt.Sprintf("%s@%d.lock", name, os.Geteuid()))
+	own, err := TryExclusive(first, now)
 	if _, busy := errors.AsType[*Busy](err); busy {
-		return Turn{}, err
+		turn.Waited = true
+		own, err = Wait(ctx, first, now)
+	}
+	if _, busy := errors.AsType[*Busy](err); busy {
+		return turn, err
 	}
 	if err != nil {
 		turn.Note = fmt.Sprintf("%v: it keeps out no other listing", err)

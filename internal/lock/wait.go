@@ -18,7 +18,7 @@ const again = 50 * time.Millisecond
 func Wait(ctx context.Context, path string, now time.Time) (*Lock, error) {
 	l, err := wait(ctx, path, private, now)
 	if _, busy := errors.AsType[*Busy](err); busy {
-		return nil, fmt.Errorf("%w; waited for it: %w", err, ctx.Err())
+		return nil, fmt.Errorf("%w; waited for it: %w", err, context.Cause(ctx))
 	}
 	return l, err
 }

@@ -3,20 +3,21 @@ package pve
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
 
-// MaxCaptured is the longest value of a user property that ZFS takes, in bytes (facts:
-// OpenZFS A2).
+// MaxCaptured is the longest value of a user property that ZFS takes, in bytes.
 const MaxCaptured = 8191
 
 // maxCapturedText is the longest text that is kept or read back, in bytes. Proxmox's own
@@ -45,6 +46,7 @@ func Keepable(text string) (kept string, without []string) {
 		line = strings.TrimRight(line, "\r") // blanks stay: "boot: " is a value, "boot:" none
 		key := keyOf(line)
 		switch {
+		case ourHead.MatchString(line): // of one that was restored: it is no part of it
 		case onlyBlank.MatchString(line) || strings.HasPrefix(line, "[") || slices.Contains(passingKeys, key):
 		case secretKeys.MatchString(key):
 			if !slices.Contains(without, key) {
@@ -69,26 +71,46 @@ func keyOf(line string) string {
 	return strings.TrimSpace(line)
 }
 
-// Captured is a guest's configuration as it was kept.
+// Captured is a guest's configuration as it is kept.
 type Captured struct {
-	// Since is from when on it was seen to be so.
-	Since time.Time
-	// Text is what [Keepable] left, below a comment that says where it is from, since
-	// when it holds, and what was left out.
+	ID ID
+	// Text is what [Keepable] left, below a comment that says where it is from and what was
+	// left out.
 	Text string
 }
 
-// Capture is the property's value for a configuration of the node, [MaxCaptured] bytes at
-// most. The error wraps [ErrTooLong] where it would be more.
-func Capture(id ID, node, text string, since time.Time) (string, error) {
+// Capture returns what is kept of a guest's configuration on a node.
+func Capture(id ID, node, text string) Captured {
 	kept, without := Keepable(text)
 	left := "nothing"
 	if len(without) > 0 {
 		left = strings.Join(without, ", ")
 	}
-	text = fmt.Sprintf("# snapwatch: %s/%d.conf of %s, unchanged since %s, left out: %s\n%s",
-		id.Kind.configDir(), id.VMID, node, since.UTC().Format(time.RFC3339), left, kept)
-	if err := plainText(text); err != nil {
+	return Captured{id, fmt.Sprintf("# snapwatch: %s/%d.conf of %s, left out: %s\n%s", id.Kind.configDir(), id.VMID, node, left, kept)}
+}
+
+// Sum tells it from others.
+func (c Captured) Sum() string {
+	sum := sha256.Sum256([]byte(c.Text))
+	return hex.EncodeToString(sum[:8])
+}
+
+// Reference is the property's value of a snapshot for which this held, where another one
+// keeps it.
+func (c Captured) Reference() string { return referenceMark + c.Sum() }
+
+// referenceMark begins a reference. It is no character of base64's.
+const referenceMark = "@"
+
+// ReadReference returns the sum that a value refers to, false where it is no reference.
+func ReadReference(value string) (sum string, ok bool) {
+	return strings.CutPrefix(value, referenceMark)
+}
+
+// Value is the property's value of a snapshot that keeps it, [MaxCaptured] bytes at most. The
+// error wraps [ErrTooLong] where it would be more.
+func (c Captured) Value() (string, error) {
+	if err := plainText(c.Text); err != nil {
 		return "", err
 	}
 	var packed bytes.Buffer
@@ -96,7 +118,7 @@ func Capture(id ID, node, text string, since time.Time) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if _, err := z.Write([]byte(text)); err != nil {
+	if _, err := z.Write([]byte(c.Text)); err != nil {
 		return "", err
 	}
 	if err := z.Close(); err != nil {
@@ -109,7 +131,11 @@ func Capture(id ID, node, text string, since time.Time) (string, error) {
 	return value, nil
 }
 
-var capturedHead = regexp.MustCompile(`^# snapwatch: (?:qemu-server|lxc)/[1-9][0-9]{0,8}\.conf of [A-Za-z0-9.-]+, unchanged since (\S+), left out: [a-z., ]+\n`)
+var capturedHead = regexp.MustCompile(`^# snapwatch: (qemu-server|lxc)/([1-9][0-9]{0,8})\.conf of [A-Za-z0-9.-]+, left out: [a-z., ]+\n`)
+
+// ourHead is the first line of what was kept, as it stands in a configuration that was
+// restored: Proxmox writes a comment in its own way.
+var ourHead = regexp.MustCompile(`^# ?snapwatch(?::|%3A) (?:qemu-server|lxc)/[1-9][0-9]{0,8}\.conf of [A-Za-z0-9.-]+, left out(?::|%3A) [a-z., ]+$`)
 
 // ReadCaptured reads such a value, which may have come with a stream from anybody: it is
 // text, of bounded size, and nothing is behind it.
@@ -141,11 +167,14 @@ func ReadCaptured(value string) (Captured, error) {
 	if m == nil {
 		return Captured{}, errors.New("its first line is not that of a configuration that was kept")
 	}
-	since, err := time.Parse(time.RFC3339, string(m[1]))
-	if err != nil {
-		return Captured{}, errors.New("its first line has no time")
+	id := ID{Kind: QEMU}
+	if string(m[1]) == LXC.configDir() {
+		id.Kind = LXC
 	}
-	return Captured{Since: since, Text: string(text)}, nil
+	if id.VMID, err = strconv.Atoi(string(m[2])); err != nil {
+		return Captured{}, err
+	}
+	return Captured{id, string(text)}, nil
 }
 
 // plainText refuses what could do more to a terminal than show.

@@ -7,7 +7,6 @@ import (
 	"math/rand"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -44,8 +43,6 @@ scsi0: data:vm-100-disk-0,size=8G
 vmgenid: 1b8cbf4a-2a0c-4b1c-a1e5-4d8b1e9f6f10
 `
 
-var since = time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC)
-
 func TestKeepable(t *testing.T) {
 	kept, without := Keepable(fullConfig)
 	assert.Equal(t, keptConfig, kept)
@@ -59,29 +56,51 @@ func TestKeepable(t *testing.T) {
 	assert.Empty(t, without)
 }
 
+// capture is the value that is kept of a text.
+func capture(id ID, text string) (string, error) { return Capture(id, "pve1", text).Value() }
+
 func TestCapture(t *testing.T) {
-	value, err := Capture(ID{100, QEMU}, "pve1", fullConfig, since)
+	value, err := capture(ID{100, QEMU}, fullConfig)
 	require.NoError(t, err)
 	c, err := ReadCaptured(value)
 	require.NoError(t, err)
-	assert.Equal(t, "# snapwatch: qemu-server/100.conf of pve1, unchanged since 2026-07-15T12:07:00Z, left out: args, cipassword, sshkeys\n"+keptConfig, c.Text)
-	assert.True(t, since.Equal(c.Since))
-	value, err = Capture(ID{200, LXC}, "pve1", "rootfs: a\n", since)
+	assert.Equal(t, "# snapwatch: qemu-server/100.conf of pve1, left out: args, cipassword, sshkeys\n"+keptConfig, c.Text)
+	assert.Equal(t, ID{100, QEMU}, c.ID)
+	assert.Equal(t, Capture(ID{100, QEMU}, "pve1", fullConfig), c)
+	sum, refers := ReadReference(c.Reference())
+	assert.True(t, refers)
+	assert.Equal(t, c.Sum(), sum)
+	_, refers = ReadReference(value)
+	assert.False(t, refers)
+	assert.NotEqual(t, sum, Capture(ID{101, QEMU}, "pve1", fullConfig).Sum())
+	value, err = capture(ID{200, LXC}, "rootfs: a\n")
 	require.NoError(t, err)
 	c, err = ReadCaptured(value)
 	require.NoError(t, err)
-	assert.Contains(t, c.Text, "lxc/200.conf of pve1, unchanged since 2026-07-15T12:07:00Z, left out: nothing\nrootfs")
+	assert.Equal(t, ID{200, LXC}, c.ID)
+	assert.Contains(t, c.Text, "lxc/200.conf of pve1, left out: nothing\nrootfs")
 
-	_, err = Capture(ID{100, QEMU}, "pve1", "name: a\x1bb\n", since)
+	_, err = capture(ID{100, QEMU}, "name: a\x1bb\n")
 	assert.ErrorContains(t, err, "no text (U+001B)")
-	_, err = Capture(ID{100, QEMU}, "pve1", "name: \xff\n", since)
+	_, err = capture(ID{100, QEMU}, "name: \xff\n")
 	assert.ErrorContains(t, err, "not UTF-8")
 	noise := make([]byte, 7000)
 	rand.New(rand.NewSource(1)).Read(noise)
-	_, err = Capture(ID{100, QEMU}, "pve1", "#"+base64.StdEncoding.EncodeToString(noise)+"\n", since)
+	_, err = capture(ID{100, QEMU}, "#"+base64.StdEncoding.EncodeToString(noise)+"\n")
 	assert.ErrorIs(t, err, ErrTooLong)
-	_, err = Capture(ID{100, QEMU}, "pve1", "#"+strings.Repeat("a", maxCapturedText)+"\n", since)
+	_, err = capture(ID{100, QEMU}, "#"+strings.Repeat("a", maxCapturedText)+"\n")
 	assert.ErrorIs(t, err, ErrTooLong)
+}
+
+// A configuration that is printed, restored and kept again is the same, also where Proxmox
+// has written it anew in between.
+func TestCaptureAgain(t *testing.T) {
+	first := Capture(ID{200, LXC}, "pve1", "#a note\nrootfs: a\n")
+	again := Capture(ID{200, LXC}, "pve1", first.Text)
+	assert.Equal(t, first, again)
+	rewritten := strings.ReplaceAll(first.Text, ": lxc", "%3A lxc")
+	rewritten = strings.ReplaceAll(rewritten, "out: ", "out%3A ")
+	assert.Equal(t, first, Capture(ID{200, LXC}, "pve1", rewritten))
 }
 
 func packed(t *testing.T, text string) []byte {
@@ -96,7 +115,7 @@ func packed(t *testing.T, text string) []byte {
 
 // What arrives in a stream may be anything.
 func TestReadCapturedRefuses(t *testing.T) {
-	head := "# snapwatch: lxc/200.conf of pve1, unchanged since 2026-07-15T12:07:00Z, left out: nothing\n"
+	head := "# snapwatch: lxc/200.conf of pve1, left out: nothing\n"
 	b64 := base64.StdEncoding.EncodeToString
 	good := packed(t, head)
 	_, err := ReadCaptured(b64(good))
@@ -113,7 +132,6 @@ func TestReadCapturedRefuses(t *testing.T) {
 		"no text (U+001B)":        b64(packed(t, head+"\x1b[2J")),
 		"no text (U+202E)":        b64(packed(t, head+"\u202e")),
 		"its first line":          b64(packed(t, "name: a\n")),
-		"no time":                 b64(packed(t, strings.Replace(head, "2026-07-15T", "then", 1))),
 	} {
 		_, err := ReadCaptured(value)
 		assert.ErrorContains(t, err, want)
@@ -126,7 +144,7 @@ func TestReadCapturedRefuses(t *testing.T) {
 // text; and whatever a configuration holds, what is kept of it can be read, without
 // secrets.
 func FuzzCaptured(f *testing.F) {
-	value, err := Capture(ID{100, QEMU}, "pve1", fullConfig, since)
+	value, err := capture(ID{100, QEMU}, fullConfig)
 	require.NoError(f, err)
 	f.Add(value, fullConfig)
 	f.Add("H4sIAAAAAAAA/wMAAAAAAAAAAAA=", "env: a\r\n lock : x\n#cipassword: y\n")
@@ -135,7 +153,7 @@ func FuzzCaptured(f *testing.F) {
 			require.NoError(t, plainText(c.Text))
 			require.True(t, strings.HasPrefix(c.Text, "# snapwatch: "))
 		}
-		value, err := Capture(ID{100, QEMU}, "pve1", config, since)
+		value, err := capture(ID{100, QEMU}, config)
 		if err != nil {
 			return
 		}

@@ -56,6 +56,9 @@ type Config struct {
 	Text string
 	// Changed is when the configuration was last written: a lock is not younger.
 	Changed time.Time
+	// Problem is why the file could not be read, "" if it was. Then nothing else is known of
+	// the guest but its ID: it may be in any state and use any disk.
+	Problem string
 	// Warnings are lines that Proxmox reads in another way than a person does.
 	Warnings []string
 }
@@ -68,6 +71,14 @@ type Volume struct {
 	Storage string
 	// Name is the volume's last component, such as vm-100-disk-0.
 	Name string
+}
+
+// String returns the volume as it stands in a configuration.
+func (v Volume) String() string {
+	if v.Storage == "" {
+		return v.Name
+	}
+	return v.Storage + ":" + v.Name
 }
 
 // Unused reports whether the volume is kept but not attached to the guest.
@@ -172,6 +183,19 @@ func parseConfig(id ID, text string) Config {
 	}
 	c.Warnings = words(fmt.Sprintf("%s/%d.conf", id.Kind.configDir(), id.VMID), odd)
 	return c
+}
+
+// isConfig reports whether a text is a configuration at all: empty, or with one line of the
+// form of an option.
+func isConfig(text string) bool {
+	empty := true
+	for _, line := range numbered(text) {
+		if configLine.MatchString(line) {
+			return !strings.Contains(text, "\x00")
+		}
+		empty = empty && onlyBlank.MatchString(line)
+	}
+	return empty
 }
 
 // strange is what is to be said of a line that Proxmox does not understand: something

@@ -117,3 +117,19 @@ func TestReadHA(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, map[int]bool{100: true, 101: true, 104: true}, started)
 }
+
+func TestReadReplication(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "replication.cfg")
+	here, _, err := readReplication(path, "pve2")
+	require.NoError(t, err)
+	assert.Empty(t, here)
+	write(t, path, "local: 100-0\n\ttarget pve2\n\tschedule */5\n\nlocal: 101-0\n\ttarget pve3\n\nlocal: 101-1\n\ttarget pve2\n\tdisable 1\n\nlocal: 102-0\n\ttarget pve3\n\nlocal: 103-0\n\tcomment pve2\n\nremote: 104-0\n\ttarget pve2\n\nlocal: x-0\n\ttarget pve2\n")
+	here, warnings, err := readReplication(path, "pve2")
+	require.NoError(t, err)
+	assert.Empty(t, warnings)
+	assert.Equal(t, map[int]bool{100: true, 101: true, 102: false, 103: false}, here)
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, os.Mkdir(path, 0o755))
+	_, _, err = readReplication(path, "pve2")
+	assert.Error(t, err, "not read is not known")
+}

@@ -55,12 +55,15 @@ type Cluster struct {
 	Nodes []string
 	// Storages are the ZFS storages that are enabled on this node.
 	Storages []Storage
-	// Guests are the guests configured on this node, by VMID.
+	// Guests are the guests configured on this node, by VMID, those with a [Config.Problem]
+	// among them.
 	Guests map[int]Config
 	// Elsewhere are the guests configured on other nodes, by VMID: the node's name.
 	Elsewhere map[int]string
 	// HAStarted are the guests that high availability keeps started.
 	HAStarted map[int]bool
+	// ReplicatedHere are the guests that Proxmox's own replication sends to this node.
+	ReplicatedHere map[int]bool
 	// Warnings are what in these files is not as it seems: Proxmox reads it in another way
 	// than a person does.
 	Warnings []string
@@ -94,14 +97,17 @@ func (h Host) readCluster() (Cluster, error) {
 	for vmid := range c.Guests {
 		delete(c.Elsewhere, vmid) // it moved while this was read
 	}
-	var storages, ha []string
+	var storages, ha, replication []string
 	if c.Storages, storages, err = readStorages(filepath.Join(h.Etc, "storage.cfg"), c.Node); err != nil {
 		return Cluster{}, err
 	}
 	if c.HAStarted, ha, err = readHA(filepath.Join(h.Etc, "ha", "resources.cfg")); err != nil {
 		return Cluster{}, err
 	}
-	c.Warnings = append(storages, ha...)
+	if c.ReplicatedHere, replication, err = readReplication(filepath.Join(h.Etc, "replication.cfg"), c.Node); err != nil {
+		return Cluster{}, err
+	}
+	c.Warnings = slices.Concat(storages, ha, replication)
 	for _, vmid := range slices.Sorted(maps.Keys(c.Guests)) {
 		c.Warnings = append(c.Warnings, c.Guests[vmid].Warnings...)
 	}
@@ -130,8 +136,11 @@ func (h Host) readNode(c *Cluster, node string) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // migrated or destroyed between the listing and now
 		}
+		if err != nil { // one that cannot be read must not cost the others their snapshots
+			config = Config{ID: id, Problem: err.Error()}
+		}
 		c.Guests[id.VMID] = config
-		return err
+		return nil
 	})
 }
 
@@ -173,9 +182,24 @@ func readConfig(path string, id ID) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	if !isConfig(string(text)) {
+		return Config{}, fmt.Errorf("%s is no configuration of a guest: it has no option in it", path)
+	}
 	config := parseConfig(id, string(text))
 	config.Text, config.Changed = string(text), info.ModTime()
 	return config, nil
+}
+
+// Unread are the guests of this node whose configuration could not be read, by VMID.
+func (c Cluster) Unread() []int {
+	var unread []int
+	for vmid, config := range c.Guests {
+		if config.Problem != "" {
+			unread = append(unread, vmid)
+		}
+	}
+	slices.Sort(unread)
+	return unread
 }
 
 // Installed reports whether Proxmox is on this machine at all, running or not. It looks for
@@ -217,7 +241,7 @@ func (h Host) GuestConfig(ctx context.Context, id ID) (Config, error) {
 		return readConfig(filepath.Join(h.Etc, "local", id.Kind.configDir(), strconv.Itoa(id.VMID)+".conf"), id)
 	})
 	if err != nil && ctx.Err() != nil {
-		return Config{}, fmt.Errorf("reading the configuration of guest %d: %w", id.VMID, ctx.Err())
+		return Config{}, fmt.Errorf("reading the configuration of guest %d: %w", id.VMID, context.Cause(ctx))
 	}
 	return config, err
 }

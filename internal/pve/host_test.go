@@ -66,10 +66,26 @@ func TestNoCluster(t *testing.T) {
 	require.NoError(t, os.Remove(h.Etc+"/storage.cfg"))
 	_, err = h.Cluster(t.Context())
 	assert.ErrorContains(t, err, "storage.cfg: no such file")
-	h = testCluster(t)
-	require.NoError(t, os.MkdirAll(h.Etc+"/nodes/pve1/qemu-server/102.conf", 0o755))
-	_, err = h.Cluster(t.Context())
-	assert.ErrorContains(t, err, "102.conf: is a directory", "one that cannot be read makes none of the others true")
+}
+
+// A configuration that cannot be read is that guest's problem alone.
+func TestUnreadConfiguration(t *testing.T) {
+	direct := testCluster(t)
+	require.NoError(t, os.MkdirAll(direct.Etc+"/nodes/pve1/qemu-server/102.conf", 0o755))
+	write(t, direct.Etc+"/nodes/pve1/qemu-server/103.conf", "\x7fELF\x00\x01\n\x02")
+	write(t, direct.Etc+"/nodes/pve1/qemu-server/104.conf", "scsi0: data:vm-104-disk-0\nname: \x00\n")
+	write(t, direct.Etc+"/nodes/pve1/qemu-server/105.conf", "\n \n")
+	for _, h := range []Host{direct, withReader(t, direct)} {
+		c, err := h.Cluster(t.Context())
+		require.NoError(t, err)
+		assert.Equal(t, []int{102, 103, 104}, c.Unread())
+		assert.Contains(t, c.Guests[102].Problem, "102.conf: is a directory")
+		assert.Contains(t, c.Guests[103].Problem, "103.conf is no configuration of a guest")
+		assert.Equal(t, Config{ID: ID{104, QEMU}, Problem: c.Guests[104].Problem}, c.Guests[104])
+		assert.Len(t, c.Guests[100].Volumes, 1)
+		_, err = h.GuestConfig(t.Context(), ID{103, QEMU})
+		require.ErrorContains(t, err, "no configuration of a guest")
+	}
 }
 
 // A guest whose configuration moves while it is read is on one node or the other.

@@ -61,6 +61,9 @@ func (h Host) ask(ctx context.Context, q question) (answer, error) {
 	if err == nil || ctx.Err() == nil {
 		return a, err
 	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return answer{}, context.Cause(ctx)
+	}
 	last := ""
 	if busy, hangs := errors.AsType[*lock.Busy](err); hangs {
 		last = fmt.Sprintf("the reader before this one still hangs (%v): ", busy)
@@ -151,7 +154,7 @@ func beside[T any](ctx context.Context, read func() (T, error)) (value T, err er
 	case r := <-done:
 		return r.value, r.err
 	case <-ctx.Done():
-		return value, ctx.Err()
+		return value, context.Cause(ctx)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // agent asks the QEMU guest agent in a virtual machine, by way of pvesh: the agent's
-// socket belongs to Proxmox, and serves one client at a time (facts: Proxmox 7).
+// socket belongs to Proxmox, and serves one client at a time.
 type agent struct{ vmid int }
 
 // Frozen implements [Freezer]. Proxmox pings the agent first, for three seconds, so
@@ -31,38 +31,41 @@ func (a agent) Frozen(ctx context.Context) (bool, error) {
 
 // Freeze implements [Freezer]. An agent that is frozen refuses to freeze: that was
 // somebody else, since the watchdog asks once.
-func (a agent) Freeze(ctx context.Context) error {
-	var frozen int
-	err := a.call(ctx, "fsfreeze-freeze", &frozen)
+func (a agent) Freeze(ctx context.Context) (frozen int, err error) {
+	err = a.call(ctx, "fsfreeze-freeze", &frozen)
 	if err != nil && strings.Contains(err.Error(), "has been disabled") {
-		return fmt.Errorf("%w: %w", ErrForeign, err)
+		return 0, fmt.Errorf("%w: %w", ErrForeign, err)
 	}
 	if err == nil && frozen == 0 {
-		return fmt.Errorf("the agent of guest %d found no file system to freeze", a.vmid)
+		return 0, fmt.Errorf("the agent of guest %d found no file system to freeze", a.vmid)
 	}
-	return err
+	return frozen, err
 }
 
-// Thaw implements [Freezer].
-func (a agent) Thaw(ctx context.Context) error {
-	var thawed int
-	err := a.call(ctx, "fsfreeze-thaw", &thawed)
-	if err != nil && strings.Contains(err.Error(), fmt.Sprintf("VM %d is not running", a.vmid)) {
-		return fmt.Errorf("%w: %w", ErrGone, err)
+// Thaw implements [Freezer]. The agent counts the file systems that were frozen until then:
+// none after a reset of the guest, or after somebody else has thawed it.
+func (a agent) Thaw(ctx context.Context) (thawed int, err error) {
+	err = a.call(ctx, "fsfreeze-thaw", &thawed)
+	switch {
+	case err == nil:
+		return thawed, nil
+	case strings.Contains(err.Error(), fmt.Sprintf("VM %d is not running", a.vmid)):
+		return 0, fmt.Errorf("%w: %w", ErrGone, err)
+	case strings.Contains(err.Error(), fmt.Sprintf("/%d.conf' does not exist", a.vmid)):
+		return 0, fmt.Errorf("%w: it is not configured on this node any more; if it was migrated, thaw it there: %w", ErrGone, err)
+	case strings.Contains(err.Error(), "hold writes"):
+		// What QEMU's agent for Windows says when VSS, which holds writes for ten seconds at
+		// most, gave up before (qga/vss-win32/requester.cpp).
+		return 0, fmt.Errorf("%w: %w", ErrLapsed, err)
 	}
-	// What QEMU's agent for Windows says when VSS, which holds writes for ten seconds at most,
-	// gave up before (qga/vss-win32/requester.cpp).
-	if err != nil && strings.Contains(err.Error(), "hold writes") {
-		return fmt.Errorf("%w: %w", ErrLapsed, err)
-	}
-	return err
+	return 0, err
 }
 
 // call makes one call. What goes wrong in the guest comes with exit status 0, as an
 // object where the result should be.
 func (a agent) call(ctx context.Context, what string, into any) error {
 	path := fmt.Sprintf("/nodes/localhost/qemu/%d/agent/%s", a.vmid, what)
-	text, err := command.Output(ctx, command.Cmd{Argv: []string{"pvesh", "create", path, "--output-format", "json"}})
+	text, err := command.Output(ctx, command.Cmd{Argv: []string{"pvesh", "create", path, "--output-format", "json"}, DiesWithUs: true})
 	if err != nil {
 		return err
 	}

@@ -36,40 +36,52 @@ func (c cgroup) Frozen(context.Context) (bool, error) {
 
 // Freeze implements [Freezer]. A process that waits for a disk stops when it has been
 // served; until all have, the container is not frozen.
-func (c cgroup) Freeze(ctx context.Context) error {
+func (c cgroup) Freeze(ctx context.Context) (int, error) {
 	frozen, err := c.Frozen(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if frozen {
-		return ErrForeign
+		return 0, ErrForeign
 	}
 	if err := c.write("1"); err != nil {
-		return err
+		return 0, err
 	}
 	for {
-		events, err := os.ReadFile(filepath.Join(c.dir, "cgroup.events"))
+		stopped, err := c.stopped()
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if strings.Contains("\n"+string(events), "\nfrozen 1\n") {
-			return nil
+		if stopped {
+			return 1, nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("a process of it does not stop: %w", ctx.Err())
+			return 0, fmt.Errorf("a process of it does not stop: %w", ctx.Err())
 		case <-time.After(look):
 		}
 	}
 }
 
-// Thaw implements [Freezer].
-func (c cgroup) Thaw(context.Context) error {
+// stopped reports whether all its processes have come to a stop.
+func (c cgroup) stopped() (bool, error) {
+	events, err := os.ReadFile(filepath.Join(c.dir, "cgroup.events"))
+	return strings.Contains("\n"+string(events), "\nfrozen 1\n"), err
+}
+
+// Thaw implements [Freezer]. What was frozen is read before: the kernel takes a 0 from
+// everybody, and a container that was restarted has a cgroup of its own there.
+func (c cgroup) Thaw(ctx context.Context) (int, error) {
+	frozen, _ := c.Frozen(ctx)
+	stopped, _ := c.stopped()
 	err := c.write("0")
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
-		return fmt.Errorf("%w: %w", ErrGone, err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV):
+		return 0, fmt.Errorf("%w: %w", ErrGone, err)
+	case err == nil && frozen && stopped:
+		return 1, nil
 	}
-	return err
+	return 0, err
 }
 
 // write opens without O_CREAT: in a cgroup that is gone nothing is made.

@@ -11,8 +11,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/internal/note"
 	"snapwatch/internal/pve"
 )
+
+// fileSystems is how many each has.
+const fileSystems = 2
 
 // guest is a guest of the fake host: what it does when it is asked, and what it is.
 type guest struct {
@@ -21,12 +25,14 @@ type guest struct {
 	calls  []string
 	// hangs lets freeze wait for the end of its time; late freezes it even so.
 	hangs, late bool
+	// takes is how long it takes to be frozen.
+	takes time.Duration
 	// fails are errors of freeze, and of the first thaws.
 	fails error
 	stuck int
 	gone  bool
-	// lapses: it went on by itself before.
-	lapses bool
+	// lapses: it went on by itself before. lost: the answer of the first thaw is.
+	lapses, lost bool
 }
 
 func (g *guest) note(call string) {
@@ -46,35 +52,51 @@ func (g *guest) Frozen(context.Context) (bool, error) {
 	return frozen, nil
 }
 
-func (g *guest) Freeze(ctx context.Context) error {
+func (g *guest) Freeze(ctx context.Context) (int, error) {
 	g.note("freeze")
+	time.Sleep(g.takes)
 	if g.hangs {
 		<-ctx.Done()
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.frozen {
-		return ErrForeign
+		return 0, ErrForeign
 	}
 	g.frozen = g.fails == nil && (!g.hangs || g.late)
-	return errors.Join(g.fails, ctx.Err())
+	return fileSystems, errors.Join(g.fails, ctx.Err())
 }
 
-func (g *guest) Thaw(context.Context) error {
+func (g *guest) Thaw(context.Context) (int, error) {
 	g.note("thaw")
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.gone {
-		return ErrGone
+		return 0, ErrGone
 	}
 	if g.stuck--; g.stuck >= 0 {
-		return errors.New("does not thaw")
+		return 0, errors.New("does not thaw")
+	}
+	thawed := 0
+	if g.frozen {
+		thawed = fileSystems
 	}
 	g.frozen = false
-	if g.lapses {
-		return fmt.Errorf("%w: VSS gave up", ErrLapsed)
+	if g.lost {
+		g.lost = false
+		return 0, errors.New("the answer was lost")
 	}
-	return nil
+	if g.lapses {
+		return 0, fmt.Errorf("%w: VSS gave up", ErrLapsed)
+	}
+	return thawed, nil
+}
+
+// set lets somebody else freeze or thaw it.
+func (g *guest) set(frozen bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.frozen = frozen
 }
 
 // rig is a host of fake guests, whose watchdog runs in this process.
@@ -104,7 +126,7 @@ func newRig(t *testing.T, n int) *rig {
 		r.ids = append(r.ids, id)
 		r.guests[id] = &guest{}
 	}
-	r.Host = Host{Freezer: func(id pve.ID) Freezer { return r.guests[id] }, Now: time.Now}
+	r.Host = Host{Freezer: func(id pve.ID) Freezer { return r.guests[id] }, Notes: note.Dir(t.TempDir()), AtOnce: 8, Now: time.Now}
 	r.Host.Watchdog = func(budget time.Duration, guests []pve.ID) (io.ReadWriteCloser, error) {
 		in, toGuard := io.Pipe()
 		fromGuard, out := io.Pipe()

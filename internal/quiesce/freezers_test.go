@@ -34,7 +34,7 @@ func TestAgent(t *testing.T) {
 		{name: "no agent", script: `echo "QEMU guest agent is not running" >&2; exit 255`, status: "QEMU guest agent is not running", freeze: "QEMU guest agent is not running", thaw: "QEMU guest agent is not running"},
 		{name: "the guest has ended", script: `echo "VM 101 is not running" >&2; exit 255`, status: "VM 101", freeze: "VM 101", thaw: "it does not run any more"},
 		{name: "refuses", script: `echo '{"result":{"error":{"class":"GenericError","desc":"no"}}}'`, status: "refuses fsfreeze-status: no", freeze: "refuses fsfreeze-freeze: no", thaw: "refuses fsfreeze-thaw: no"},
-		{name: "VSS gave up", script: `case "$*" in *-thaw*) echo '{"result":{"error":{"class":"GenericError","desc":"couldn'"'"'t hold writes: fsfreeze is limited up to 10 seconds"}}}';; *-status*) echo '{"result":"thawed"}';; *) echo '{"result":2}'; esac`, thaw: "it did not stay still for so long: the agent of guest 101 refuses fsfreeze-thaw: couldn't hold writes"},
+		{name: "VSS gave up", script: `case "$*" in *-thaw*) echo '{"result":{"error":{"class":"GenericError","desc":"couldn'"'"'t hold writes: fsfreeze is limited up to 10 seconds"}}}';; *-status*) echo '{"result":"thawed"}';; *) echo '{"result":2}'; esac`, thaw: "it was not frozen until it was thawed: the agent of guest 101 refuses fsfreeze-thaw: couldn't hold writes"},
 		{name: "nothing to freeze", script: `case "$*" in *-status*) echo '{"result":"thawed"}';; *) echo '{"result":0}'; esac`, freeze: "found no file system to freeze"},
 		{name: "an odd word", script: `echo '{"result":"melting"}'`, status: `says "melting"`, freeze: "not what is expected", thaw: "not what is expected"},
 		{name: "no result", script: `echo '{}'`, status: "no result in it", freeze: "no result in it", thaw: "no result in it"},
@@ -47,8 +47,10 @@ func TestAgent(t *testing.T) {
 			frozen, err := a.Frozen(ctx)
 			assert.Equal(t, test.frozen, frozen)
 			says(t, test.status, err)
-			says(t, test.freeze, a.Freeze(ctx))
-			says(t, test.thaw, a.Thaw(ctx))
+			_, err = a.Freeze(ctx)
+			says(t, test.freeze, err)
+			_, err = a.Thaw(ctx)
+			says(t, test.thaw, err)
 		})
 	}
 }
@@ -68,7 +70,7 @@ func TestAgentHangs(t *testing.T) {
 	pvesh(t, "echo $$ >"+pid+"; sleep 1000; echo '{\"result\":1}'")
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- agent{vmid: 101}.Freeze(ctx) }()
+	go func() { _, err := agent{vmid: 101}.Freeze(ctx); ended <- err }()
 	var id string
 	require.Eventually(t, func() bool {
 		text, err := os.ReadFile(pid)
@@ -87,11 +89,13 @@ func TestCgroup(t *testing.T) {
 	ctx := t.Context()
 	root := t.TempDir()
 	h := pve.Host{Cgroup: root}
-	c := Local(h, "", time.Now).Freezer(pve.ID{VMID: 105, Kind: pve.LXC})
+	c := Local(h, "", "", time.Now).Freezer(pve.ID{VMID: 105, Kind: pve.LXC})
 	_, err := c.Frozen(ctx)
 	assert.ErrorContains(t, err, "it has no freezer (cgroup v2)")
-	assert.Error(t, c.Freeze(ctx))
-	assert.ErrorIs(t, c.Thaw(ctx), ErrGone)
+	freeze := func(ctx context.Context) error { _, err := c.Freeze(ctx); return err }
+	assert.Error(t, freeze(ctx))
+	_, err = c.Thaw(ctx)
+	assert.ErrorIs(t, err, ErrGone)
 	assert.NoDirExists(t, h.ContainerCgroup(105), "nothing is made where there is none")
 
 	require.NoError(t, os.MkdirAll(h.ContainerCgroup(105), 0o755))
@@ -100,18 +104,26 @@ func TestCgroup(t *testing.T) {
 	}
 	put("cgroup.freeze", "0\n")
 	put("cgroup.events", "populated 1\nfrozen 1\n")
-	require.NoError(t, c.Freeze(ctx))
+	require.NoError(t, freeze(ctx))
 	frozen, err := c.Frozen(ctx)
 	require.NoError(t, err)
 	assert.True(t, frozen)
-	assert.ErrorIs(t, c.Freeze(ctx), ErrForeign)
+	assert.ErrorIs(t, freeze(ctx), ErrForeign)
 	put("cgroup.freeze", "0\n")
 	put("cgroup.events", "populated 1\nfrozen 0\n")
 	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
-	assert.ErrorContains(t, c.Freeze(short), "a process of it does not stop")
-	put("cgroup.freeze", "1")
-	require.NoError(t, c.Thaw(ctx))
+	assert.ErrorContains(t, freeze(short), "a process of it does not stop")
+	for _, test := range []struct {
+		freeze, events string
+		want           int
+	}{{"1", "frozen 1\n", 1}, {"0", "frozen 0\n", 0}, {"1", "frozen 0\n", 0}} {
+		put("cgroup.freeze", test.freeze)
+		put("cgroup.events", test.events)
+		thawed, err := c.Thaw(ctx)
+		require.NoError(t, err)
+		assert.Equal(t, test.want, thawed, "%+v", test)
+	}
 	frozen, err = c.Frozen(ctx)
 	require.NoError(t, err)
 	assert.False(t, frozen)

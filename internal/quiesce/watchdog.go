@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"snapwatch/internal/note"
 	"snapwatch/internal/pve"
 )
 
@@ -19,10 +21,11 @@ const (
 	sayThaw   = "thaw"
 
 	saidReady   = "ready"
-	saidFrozen  = "frozen"  // ID
-	saidFailed  = "failed"  // ID and why
+	saidFrozen  = "frozen"  // ID and how much of it
+	saidFailed  = "failed"  // ID and why; it may be frozen for a moment all the same
+	saidLeave   = "leave"   // ID and why: it was not begun to freeze it, and is not ours to thaw
 	saidThawing = "thawing" // asked, or why not
-	saidLapsed  = "lapsed"  // ID and why: it went on by itself before
+	saidLapsed  = "lapsed"  // ID and why: it may have continued before it was thawed
 	saidThawed  = "thawed"  // ID and for how long it was frozen, at most
 	saidLeft    = "left"    // ID and why: it could not be thawed
 	saidEnd     = "end"
@@ -44,7 +47,7 @@ const (
 	thawFor = 10 * time.Minute
 )
 
-// Watchdog holds guests still for at most its budget.
+// Watchdog freezes guests for at most its budget.
 type Watchdog struct {
 	Host
 	Guests []pve.ID
@@ -56,15 +59,21 @@ type Watchdog struct {
 	out io.Writer
 }
 
-// held is a guest that the watchdog began to freeze.
+// held is a guest that the watchdog began to freeze, or that an earlier one did.
 type held struct {
 	id    pve.ID
+	note  *note.Note
 	since time.Time
-	err   error
+	// frozen is how much of it was.
+	frozen int
+	err    error
 }
 
+// ours reports whether the guest may be frozen by us, now or earlier.
+func (h held) ours() bool { return h.note != nil && !errors.Is(h.err, ErrForeign) }
+
 // Run does what the lines of in say, and returns when every guest that it began to
-// freeze goes on, or when that was tried for ten minutes.
+// freeze is thawed, or when that was tried for thawFor. Then their notes stay.
 func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	g.out = out
 	lines := make(chan string)
@@ -123,40 +132,60 @@ func (g *Watchdog) say(words ...string) {
 
 func (g *Watchdog) freeze(ctx context.Context) []held {
 	all := make([]held, len(g.Guests))
+	machines := make(chan struct{}, max(1, g.AtOnce))
 	var wait sync.WaitGroup
 	for i, id := range g.Guests {
 		wait.Go(func() {
-			all[i] = held{id: id, since: g.Now()}
-			if all[i].err = g.Freezer(id).Freeze(ctx); all[i].err != nil {
-				g.say(saidFailed, id.String(), all[i].err.Error())
-				return
+			if id.Kind == pve.QEMU {
+				machines <- struct{}{}
+				defer func() { <-machines }()
 			}
-			g.say(saidFrozen, id.String())
+			all[i] = g.freezeOne(ctx, id)
+			switch err := all[i].err; {
+			case err != nil && !all[i].ours():
+				g.say(saidLeave, id.String(), err.Error())
+			case err != nil:
+				g.say(saidFailed, id.String(), err.Error())
+			default:
+				g.say(saidFrozen, id.String(), strconv.Itoa(all[i].frozen))
+			}
 		})
 	}
 	wait.Wait()
 	return all
 }
 
-// thaw lets all guests go on that may be frozen by us, at the same time.
+func (g *Watchdog) freezeOne(ctx context.Context, id pve.ID) held {
+	h := held{id: id, since: g.Now()}
+	if h.err = ctx.Err(); h.err != nil {
+		return h
+	}
+	if h.note, h.err = g.own(id, g.Budget); h.err == nil {
+		h.frozen, h.err = g.Freezer(id).Freeze(ctx)
+	}
+	return h
+}
+
+// thaw thaws all guests that may be frozen by us, at the same time.
 func (g *Watchdog) thaw(all []held) error {
 	ctx, stop := context.WithTimeout(context.Background(), thawFor)
 	defer stop()
 	errs := make([]error, len(all))
 	var wait sync.WaitGroup
 	for i, h := range all {
-		if errors.Is(h.err, ErrForeign) {
+		if !h.ours() {
+			endNote(h.note, true)
 			continue
 		}
 		wait.Go(func() {
-			at, err := g.Host.thaw(ctx, h.id)
-			if errors.Is(err, ErrLapsed) {
-				g.say(saidLapsed, h.id.String(), err.Error())
-				err = nil
-			}
+			at, lapsed, err := g.thawProven(ctx, h.id, h.frozen)
+			endNote(h.note, err == nil)
 			if errs[i] = err; err != nil {
 				g.say(saidLeft, h.id.String(), err.Error())
 				return
+			}
+			if lapsed != nil {
+				g.say(saidLapsed, h.id.String(), lapsed.Error())
 			}
 			g.say(saidThawed, h.id.String(), at.Sub(h.since).String())
 		})
@@ -165,41 +194,60 @@ func (g *Watchdog) thaw(all []held) error {
 	return errors.Join(errs...)
 }
 
-// thaw tries until the guest is seen to go on, and returns since when it does. The error
-// wraps [ErrLapsed] where it did before it was told to.
-func (h Host) thaw(ctx context.Context, id pve.ID) (time.Time, error) {
+// thawProven thaws a guest of which so much was frozen, and returns since when it is not
+// frozen. lapsed is why it is not proven that all of it was frozen until then: no answer of
+// a thaw counts as one.
+func (h Host) thawProven(ctx context.Context, id pve.ID, frozen int) (at time.Time, lapsed, err error) {
+	thawed, at, err := h.thaw(ctx, id, frozen)
+	switch {
+	case errors.Is(err, ErrGone), errors.Is(err, ErrLapsed):
+		return at, err, nil
+	case err != nil:
+		return at, nil, err
+	case thawed < frozen:
+		lapsed = fmt.Errorf("%w: of %d that were frozen, the thaw found %d", ErrLapsed, frozen, thawed)
+	}
+	return at, lapsed, nil
+}
+
+// thaw tries until the guest is seen not to be frozen: by an answer that counts all that was,
+// 0 where that is not known, or by its own word. It returns since when, and how much of it
+// was frozen until then. The error wraps [ErrGone] where it ended, and [ErrLapsed] where it
+// continued before.
+func (h Host) thaw(ctx context.Context, id pve.ID, frozen int) (thawed int, at time.Time, err error) {
 	for pause := thawPause; ; pause = min(2*pause, thawPauseMost) {
-		at, err := h.thawOnce(ctx, h.Freezer(id))
-		if err == nil || errors.Is(err, ErrLapsed) {
-			return at, err
+		n, at, err := h.thawOnce(ctx, h.Freezer(id), frozen)
+		thawed += n
+		if err == nil || errors.Is(err, ErrGone) || errors.Is(err, ErrLapsed) {
+			return thawed, at, err
 		}
 		select {
 		case <-ctx.Done():
-			return at, err
+			return thawed, at, err
 		case <-time.After(pause):
 		}
 	}
 }
 
-func (h Host) thawOnce(ctx context.Context, f Freezer) (time.Time, error) {
+func (h Host) thawOnce(ctx context.Context, f Freezer, was int) (thawed int, at time.Time, err error) {
 	ctx, stop := context.WithTimeout(ctx, thawTry)
 	defer stop()
-	err := f.Thaw(ctx)
-	at := h.Now()
-	if errors.Is(err, ErrGone) {
-		return at, nil
+	thawed, err = f.Thaw(ctx)
+	at = h.Now()
+	if errors.Is(err, ErrGone) || err == nil && was > 0 && thawed >= was {
+		return thawed, at, err
 	}
 	// Asked even after an error: the answer may have been lost, not the call.
 	frozen, statusErr := f.Frozen(ctx)
 	switch {
 	case statusErr == nil && !frozen && errors.Is(err, ErrLapsed):
-		return at, err
+		return thawed, at, err
 	case statusErr == nil && !frozen:
-		return at, nil
+		return thawed, at, nil
 	case err != nil:
-		return at, err
+		return thawed, at, err
 	case statusErr != nil:
-		return at, statusErr
+		return thawed, at, statusErr
 	}
-	return at, errors.New("it is still frozen")
+	return thawed, at, errors.New("it is still frozen")
 }

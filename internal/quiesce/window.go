@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -16,8 +17,9 @@ import (
 const (
 	// watchdogTimeout is how long the watchdog may take to start.
 	watchdogTimeout = 10 * time.Second
-	// aloneTimeout is how long a run whose watchdog is gone tries to thaw.
-	aloneTimeout = 5 * time.Second
+	// aloneTimeout is how long a run whose watchdog is gone tries to thaw. The note stays for
+	// the next run.
+	aloneTimeout = thawTry
 )
 
 // Window is the time in which some guests are frozen.
@@ -30,9 +32,12 @@ type Window struct {
 	done     chan struct{}
 	closed   sync.Once
 	// since is when the watchdog was told to freeze, zero before.
-	since  time.Time
-	frozen map[pve.ID]bool
+	since time.Time
+	// frozen is how much of each was.
+	frozen map[pve.ID]int
 	failed map[pve.ID]string
+	// others are those that this window has nothing to thaw of.
+	others map[pve.ID]bool
 	// thawing is why the watchdog began to thaw, "" before.
 	thawing string
 	thawed  map[pve.ID]time.Duration
@@ -50,7 +55,8 @@ type Ended struct {
 	// Frozen is for how long each guest was frozen at most, from the call that
 	// freezes to the end of the one that thaws.
 	Frozen map[pve.ID]time.Duration
-	// Lapsed are those that went on by themselves before they were told to, and why.
+	// Lapsed are those of which it is not proven that they were frozen until they were
+	// thawed, and why.
 	Lapsed map[pve.ID]string
 	// Left are those that may be frozen yet, and why.
 	Left map[pve.ID]string
@@ -65,7 +71,7 @@ func (h Host) Open(guests []pve.ID, budget time.Duration) (*Window, error) {
 	}
 	w := &Window{
 		host: h, budget: budget, guests: guests, watchdog: watchdog, said: make(chan string), done: make(chan struct{}),
-		frozen: map[pve.ID]bool{}, failed: map[pve.ID]string{}, thawed: map[pve.ID]time.Duration{}, lapsed: map[pve.ID]string{}, left: map[pve.ID]string{},
+		frozen: map[pve.ID]int{}, failed: map[pve.ID]string{}, others: map[pve.ID]bool{}, thawed: map[pve.ID]time.Duration{}, lapsed: map[pve.ID]string{}, left: map[pve.ID]string{},
 	}
 	go w.listen()
 	select {
@@ -108,7 +114,7 @@ func (w *Window) Freeze() map[pve.ID]string {
 		}
 	}
 	for _, id := range w.guests {
-		if !w.frozen[id] && w.failed[id] == "" {
+		if w.frozen[id] == 0 && w.failed[id] == "" {
 			w.failed[id] = "the watchdog did not get so far"
 		}
 	}
@@ -134,9 +140,9 @@ func (w *Window) take(line string) {
 	id, _ := ParseID(name)
 	switch word {
 	case saidFrozen:
-		w.frozen[id] = true
-	case saidFailed:
-		w.failed[id] = more
+		w.frozen[id], _ = strconv.Atoi(more)
+	case saidFailed, saidLeave:
+		w.failed[id], w.others[id] = more, word == saidLeave
 	case saidThawing:
 		w.thawing = rest
 	case saidLapsed:
@@ -188,16 +194,11 @@ func (w *Window) unsettled() []pve.ID {
 	var open []pve.ID
 	for _, id := range w.guests {
 		_, thawed := w.thawed[id]
-		if !thawed && w.left[id] == "" && !w.isForeign(id) {
+		if !thawed && w.left[id] == "" && !w.others[id] {
 			open = append(open, id)
 		}
 	}
 	return open
-}
-
-// isForeign tells whether somebody else holds the guest still.
-func (w *Window) isForeign(id pve.ID) bool {
-	return strings.HasPrefix(w.failed[id], ErrForeign.Error())
 }
 
 // thawAlone thaws without the watchdog.
@@ -208,16 +209,18 @@ func (w *Window) thawAlone() {
 	var mu sync.Mutex
 	for _, id := range w.unsettled() {
 		wait.Go(func() {
-			at, err := w.host.thaw(ctx, id)
+			at, lapsed, err := w.host.thawProven(ctx, id, w.frozen[id])
+			if err == nil {
+				w.host.endLeft(ctx, id)
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			if errors.Is(err, ErrLapsed) {
-				w.lapsed[id] = err.Error()
-				err = nil
-			}
 			if err != nil {
 				w.left[id] = fmt.Sprintf("thaw it by hand: %v", err)
 				return
+			}
+			if lapsed != nil {
+				w.lapsed[id] = lapsed.Error()
 			}
 			w.thawed[id] = at.Sub(w.since)
 		})

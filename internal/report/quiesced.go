@@ -14,10 +14,13 @@ type Quiesced struct {
 	How string `json:"how"`
 	// Snapshot is the name of the snapshot, "" if none was made.
 	Snapshot string `json:"snapshot,omitempty"`
-	// Consistent is application or crash.
+	// Consistent is application, crash or torn.
 	Consistent Consistency `json:"consistent"`
-	// Reason is why it is but crash-consistent.
+	// Reason is why it is not application.
 	Reason string `json:"reason,omitempty"`
+	// Fault is the same for as long as the same is wrong, "" where nothing is, or only for
+	// the moment.
+	Fault string `json:"fault,omitempty"`
 	// Seconds is for how long it was frozen at most.
 	Seconds float64 `json:"frozen_seconds"`
 	// At is when that was.
@@ -29,18 +32,38 @@ type Consistency string
 
 // The consistencies.
 const (
-	// Application: the guest was frozen; what was written is whole.
+	// Application: the guest was frozen until all its disks had their snapshot; what was
+	// written is whole.
 	Application Consistency = "application"
 	// Crash: as after a power cut.
 	Crash Consistency = "crash"
+	// Torn: some of its disks are not in it, so that the others may not match them.
+	Torn Consistency = "torn"
 )
 
+// AddQuiesced adds what became of a guest. One whose disks got their snapshots at two moments
+// has one entry all the same, and the one that is worth less counts.
+func (r *Run) AddQuiesced(q Quiesced) {
+	i := slices.IndexFunc(r.Quiesced, func(have Quiesced) bool { return have.VMID == q.VMID })
+	if i < 0 {
+		r.Quiesced = append(r.Quiesced, q)
+		return
+	}
+	have := &r.Quiesced[i]
+	seconds := max(have.Seconds, q.Seconds)
+	if have.Consistent == Application {
+		*have = q
+	}
+	have.Seconds = seconds
+}
+
 // CarryOver keeps what an earlier run said of guests that were not due in this one.
-// wanted tells of a guest whether it is to be frozen at all.
+// wanted reports whether a guest is to be frozen at all.
 func (r *Run) CarryOver(earlier []Quiesced, wanted func(vmid int) bool) {
+	now := slices.Clone(r.Quiesced)
 	for _, q := range earlier {
-		if wanted(q.VMID) && !slices.ContainsFunc(r.Quiesced, func(have Quiesced) bool { return have.VMID == q.VMID }) {
-			r.Quiesced = append(r.Quiesced, q)
+		if wanted(q.VMID) && !slices.ContainsFunc(now, func(have Quiesced) bool { return have.VMID == q.VMID }) {
+			r.AddQuiesced(q)
 		}
 	}
 	slices.SortFunc(r.Quiesced, func(a, b Quiesced) int { return a.VMID - b.VMID })

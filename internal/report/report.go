@@ -35,6 +35,10 @@ type Run struct {
 	Quiesced []Quiesced `json:"quiesced,omitempty"`
 	// Names are what people call the guests that are configured on the node, by VMID.
 	Names map[int]string `json:"guest_names,omitempty"`
+	// Locked is how many guests have been locked for so long that this is a warning.
+	Locked int `json:"locked,omitempty"`
+	// LeftFrozen are the guests, by VMID, that snapwatch froze and that may be frozen yet.
+	LeftFrozen []int `json:"left_frozen,omitempty"`
 	// Tokens says of each disk with an interrupted receive since when prune knows.
 	Tokens map[string]time.Time `json:"tokens,omitempty"`
 }
@@ -43,8 +47,6 @@ type Run struct {
 type Kept struct {
 	// Sum tells it from others.
 	Sum string `json:"sum"`
-	// Since is from when on it was seen to be so.
-	Since time.Time `json:"since"`
 	// Snapshot is the newest one that keeps it.
 	Snapshot string `json:"snapshot"`
 }
@@ -56,6 +58,10 @@ type Pool struct {
 	Error string `json:"error,omitempty"`
 	// LockedSince is since when another run holds the pool's lock, zero if none does.
 	LockedSince time.Time `json:"locked_since,omitzero"`
+	// Due is how many snapshots were to be destroyed and are still there, without those that
+	// are held or cloned. Grows: they were fewer after the run before.
+	Due   int  `json:"due,omitempty"`
+	Grows bool `json:"grows,omitempty"`
 }
 
 // Disk is what a run meant for one disk.
@@ -88,13 +94,17 @@ const (
 	OtherName Kind = "name"
 	// NotFound: the storage has no such dataset.
 	NotFound Kind = "not_found"
+	// BindMount: a directory of this node. Device: a device of it that is passed through. They lie
+	// outside of the storages on purpose, so they are listed and not counted.
+	BindMount Kind = "bind"
+	Device    Kind = "device"
 	// Failed: its snapshot failed.
 	Failed Kind = "failed"
 	// NotTouched: the guest's state or label did not allow one.
 	NotTouched Kind = "state"
 )
 
-// Kinds returns all kinds.
+// Kinds returns the kinds that are counted.
 func Kinds() []Kind { return []Kind{OtherStorage, OtherName, NotFound, Failed, NotTouched} }
 
 // ResultUnprotected is the result of a running guest's disk that got no snapshot and
@@ -266,4 +276,28 @@ func Last(stateDir, name string) (Run, error) {
 		return Run{}, nil
 	}
 	return r, err
+}
+
+// LockedSince is since when another process held a pool's lock at that run, zero if none did.
+func (r Run) LockedSince(pool string) time.Time {
+	for _, p := range r.Pools {
+		if p.Pool == pool {
+			return p.LockedSince
+		}
+	}
+	return time.Time{}
+}
+
+// LastStart returns when the last run of snap began, zero if there was none. Of a report
+// that cannot be read it returns when that was written: it is there, so snap runs here.
+func LastStart(stateDir string) (time.Time, error) {
+	r, err := Last(stateDir, Name)
+	if err == nil {
+		return r.Start, nil
+	}
+	info, statErr := os.Stat(filepath.Join(stateDir, Name))
+	if statErr != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), err
 }

@@ -21,7 +21,7 @@ const stateVersion = 1
 // run looks at more.
 type State struct {
 	Version int `json:"version"`
-	// Checked is what is known of the disks' bookmarks, by dataset.
+	// Checked is what is known of the disks, by dataset.
 	Checked map[string]Checked `json:"checked,omitempty"`
 	// SlowHistory says of pools when their history took too long to read.
 	SlowHistory map[string]time.Time `json:"slow_history,omitempty"`
@@ -36,7 +36,8 @@ type State struct {
 	SeenStopped []int `json:"seen_stopped,omitempty"`
 }
 
-// Checked is what is known of a disk's bookmarks: which belong to its history.
+// Checked is what is known of a disk: which bookmarks belong to its history, and up to where
+// that is this node's own.
 type Checked struct {
 	// GUID and Origin are the dataset's.
 	GUID   uint64 `json:"guid"`
@@ -46,6 +47,13 @@ type Checked struct {
 	TXG     uint64 `json:"txg"`
 	Newest  string `json:"newest,omitempty"`
 	Changed int64  `json:"changed,omitempty"`
+	// Own is the transaction group of the newest snapshot that is this node's: it made that,
+	// or saw a guest run on the disk when that was there. It is 0 for a disk that is not known
+	// to have been this node's.
+	Own uint64 `json:"own,omitempty"`
+	// Elsewhere: its guest was on another node of the cluster. What it received by then is the
+	// guest's.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 	// Unproven are those of which nothing could be proved.
 	Unproven []Unproven `json:"unproven,omitempty"`
 }

@@ -3,6 +3,7 @@
 package text
 
 import (
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -34,4 +35,12 @@ func Clip(text string, limit int) string {
 		cut--
 	}
 	return text[:cut] + "…"
+}
+
+// Count returns a number of things in words: 1 disk, 2 disks.
+func Count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return strconv.Itoa(n) + " " + thing
 }

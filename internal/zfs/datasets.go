@@ -81,7 +81,7 @@ func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([
 		if err == nil {
 			err = errors.Join(end, p.lacks(names))
 		}
-		if err != nil && command.ExitCode(err) < 0 {
+		if err != nil && !Complained(err) {
 			return nil, err // it was killed, or what it printed cannot be read
 		}
 		return p.heads, err

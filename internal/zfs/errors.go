@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"snapwatch/internal/command"
 )
 
 // ErrOutput is in the chain of errors for output of zfs that is not of the form
@@ -19,6 +21,13 @@ func (e outputError) Unwrap() []error { return []error{ErrOutput, e.error} }
 
 func unreadable(format string, args ...any) error {
 	return outputError{fmt.Errorf(format, args...)}
+}
+
+// Complained reports whether zfs ended by itself and said that something is wrong: each row
+// that it printed is whole, and others may be lacking.
+func Complained(err error) bool {
+	_, is := errors.AsType[*command.Error](err)
+	return is && command.ExitCode(err) > 0
 }
 
 // Faults is the error of a call that could not read something of some datasets, and says

@@ -1,6 +1,7 @@
 package zfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,8 @@ import (
 const namesPerCall = 500
 
 // Lookup reads just the named snapshots, by full name. A snapshot that is gone
-// meanwhile is left out; the error of a call that failed for another reason, or
-// [Faults], comes with what could be read.
+// meanwhile is left out. An error of which [Complained] is true, or [Faults], comes with
+// what could be read.
 func (r Reader) Lookup(ctx context.Context, fullNames []string) ([]Snapshot, error) {
 	return r.named(ctx, "snapshot", "@", fullNames)
 }
@@ -28,6 +29,7 @@ func (r Reader) LookupBookmarks(ctx context.Context, fullNames []string) ([]Snap
 
 func (r Reader) named(ctx context.Context, kind, mark string, fullNames []string) ([]Snapshot, error) {
 	var found []Snapshot
+	var complaint error
 	faults := Faults{}
 	for chunk := range slices.Chunk(fullNames, namesPerCall) {
 		argv := append([]string{"zfs", "list", "-Hp", "-t", kind, "-o", "name,guid,createtxg,creation"}, chunk...)
@@ -35,11 +37,15 @@ func (r Reader) named(ctx context.Context, kind, mark string, fullNames []string
 			found = append(found, s)
 			return nil
 		})
-		if err != nil && !OnlyMissing(err) {
+		switch {
+		case err == nil, OnlyMissing(err):
+		case Complained(err):
+			complaint = cmp.Or(complaint, err)
+		default:
 			return found, err
 		}
 	}
-	return found, faults.orNil()
+	return found, cmp.Or(complaint, faults.orNil())
 }
 
 // Snapshots reads every snapshot of the datasets and calls each with them. Those of which
@@ -154,27 +160,43 @@ func (r Reader) WrittenSince(ctx context.Context, s Snapshot) (uint64, error) {
 	return written, nil
 }
 
-// Pinned tells which of the named snapshots, by full name, something keeps from being
-// destroyed: a hold or a clone. One that is gone meanwhile counts as pinned, since
-// nothing can be concluded from it.
-func (r Reader) Pinned(ctx context.Context, fullNames []string) (map[string]bool, error) {
-	pinned := map[string]bool{}
+// Pin is what keeps a snapshot from being destroyed; the zero value is nothing.
+type Pin struct {
+	// Held is true where it has a hold (zfs-hold(8)).
+	Held bool
+	// Clones are the datasets that were cloned from it.
+	Clones []string
+	// Gone is true where there is no such snapshot any more: nothing can be concluded from it.
+	Gone bool
+}
+
+// Free reports whether nothing keeps the snapshot.
+func (p Pin) Free() bool { return !p.Held && len(p.Clones) == 0 && !p.Gone }
+
+// Pinned returns what keeps the named snapshots, by full name, from being destroyed. A send
+// that is under way does so, too, and no property tells.
+func (r Reader) Pinned(ctx context.Context, fullNames []string) (map[string]Pin, error) {
+	pins := map[string]Pin{}
 	for _, name := range fullNames {
-		pinned[name] = true
+		pins[name] = Pin{Gone: true}
 	}
 	for chunk := range slices.Chunk(fullNames, namesPerCall) {
 		argv := append([]string{"zfs", "list", "-Hp", "-t", "snapshot", "-o", "name,userrefs,clones"}, chunk...)
 		err := r.lines(ctx, argv, func(line string) error {
 			f := strings.Split(line, "\t")
-			if len(f) != 3 || !pinned[f[0]] {
+			if len(f) != 3 || pins[f[0]].Free() {
 				return unreadable("unexpected line %q: no snapshot that was asked for, with its holds and clones", clip(line))
 			}
-			pinned[f[0]] = f[1] != "0" || f[2] != "" && f[2] != "-"
+			pin := Pin{Held: f[1] != "0"}
+			if f[2] != "" && f[2] != "-" {
+				pin.Clones = strings.Split(f[2], ",")
+			}
+			pins[f[0]] = pin
 			return nil
 		})
 		if err != nil && !OnlyMissing(err) {
-			return pinned, err
+			return pins, err
 		}
 	}
-	return pinned, nil
+	return pins, nil
 }

@@ -20,6 +20,9 @@ const (
 	LabelNoSnap = "label:nosnap"
 	// GuestConfig is kept on a snapshot: the configuration of the disk's guest.
 	GuestConfig = "snapwatch:config"
+	// Consistent is set on the snapshots of a guest that was proven to be frozen until all of
+	// them were made; then it is "application". Others do not have it.
+	Consistent = "snapwatch:consistent"
 	// LabelStopped is the value of LabelRunning for a guest that was seen to stop.
 	LabelStopped = "stopped"
 )

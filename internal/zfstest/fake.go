@@ -76,6 +76,8 @@ type Fault struct {
 	// Hang leaves behind a process that no signal of snapwatch's reaches, as one in
 	// uninterruptible sleep, with all files it inherited.
 	Hang bool
+	// Takes is how long the answer takes.
+	Takes time.Duration
 	// WaitFor is a file that must be there before the answer.
 	WaitFor string
 }

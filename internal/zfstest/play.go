@@ -35,6 +35,7 @@ func play(argv []string) int {
 	if fault.Hang {
 		hang(dir)
 	}
+	time.Sleep(fault.Takes)
 	for fault.WaitFor != "" {
 		if _, err := os.Stat(fault.WaitFor); err == nil {
 			break

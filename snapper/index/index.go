@@ -123,14 +123,16 @@ func (x *Index) forget(dataset string) {
 	}
 }
 
-// Retain drops the entries of datasets that are not there any more.
-func (x *Index) Retain(disks []snapper.Disk) {
+// Retain drops the entries of datasets that are not there any more. Others than the disks are
+// there, too: snap and prune share the index, and do not look at the same datasets. So an entry
+// goes when it is too old to stand for anything.
+func (x *Index) Retain(disks []snapper.Disk, now time.Time) {
 	there := map[string]bool{}
 	for _, d := range disks {
 		there[d.Name] = true
 	}
-	for dataset := range x.Entries {
-		if !there[dataset] {
+	for dataset, e := range x.Entries {
+		if !there[dataset] && now.Sub(e.listedAt) >= relistAfter {
 			x.forget(dataset)
 		}
 	}

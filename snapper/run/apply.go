@@ -34,18 +34,21 @@ const maxTogether = 50
 //  6. It takes those of all other living guests, on all pools side by side, and starts the
 //     hooks that follow.
 //  7. On each pool it bookmarks older snapshots, gives up labels for received ones, and
-//     destroys what the retention lets go.
+//     destroys what the retention lets go. What waits comes last, where the run may destroy
+//     more after that.
 func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool, plan snapper.Plan) map[string]snapper.Outcome {
 	pools = readable(pools)
-	r.captures.plan(plan, view, planned(pools))
+	r.captures.round(plan, planned(pools))
 
 	eachPool(r.World, pools, func(p *pool) { p.destroyAbandoned(ctx, plan.ForPool(p.name).AbandonedOfStops) })
+	r.hooks.settle(view, planned(pools), plan)
+	stopping := r.hooks.oweStops(plan)
 	outcomes := r.takeStops(ctx, view, pools, plan.Stops())
-	r.hooks.follow(plan, outcomes, nil)
+	r.hooks.followStops(plan, outcomes, stopping)
 	eachPool(r.World, pools, func(p *pool) { p.destroyAbandoned(ctx, plan.ForPool(p.name).Abandoned) })
 
-	begun := r.hooks.due(plan)
-	ready, refused := plan.Without(r.hooks.before(ctx, begun))
+	failed, begun := r.hooks.before(ctx, r.hooks.due(plan))
+	ready, refused := plan.Without(failed)
 	maps.Copy(outcomes, refused)
 	taken := newFreezer(r, view, pools).take(ctx, ready.Frozen())
 
@@ -72,8 +75,9 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 		}
 	}
 	maps.Copy(taken, refused)
-	r.hooks.follow(plan, taken, begun.guests())
+	r.hooks.follow(plan, taken, begun)
 	waitAll(rest)
+	r.destroyMore(ctx, pools)
 	maps.Copy(outcomes, taken)
 	for _, p := range pools {
 		p.carriedOut = true
@@ -90,10 +94,10 @@ func (r *run) takeLiving(ctx context.Context, view snapper.NodeView, p *pool, pl
 		for ; n < len(plans) && (n == 0 || disks+len(plans[n].Disks) <= maxTogether); n++ {
 			disks += len(plans[n].Disks)
 		}
-		together, left, _, lease := r.locks.living(ctx, view, plans[:n], maxLocked)
+		together, left, looks, lease := r.locks.living(ctx, view, plans[:n], maxLocked)
 		plans = plans[n:]
 		maps.Copy(outcomes, left)
-		maps.Copy(outcomes, p.takeSnapshots(ctx, together, lease, programTimeout))
+		maps.Copy(outcomes, p.takeSnapshots(ctx, r.captures.fill(together, view, looks), lease, programTimeout))
 		lease.giveUp()
 	}
 	return outcomes
@@ -131,7 +135,7 @@ func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool
 	if why := view.StillStopped(disks, r.Config.Replicas, looks); why != "" {
 		return left("it seemed stopped, and is left to the next run: %s", why)
 	}
-	return takeOnPools(ctx, r.World, pools, s.Plans, lease)
+	return takeOnPools(ctx, r.World, pools, r.captures.fill(s.Plans, view, looks), lease)
 }
 
 // takeOnPools takes the snapshots of one guest or group, in one channel program on each pool,

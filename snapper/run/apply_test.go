@@ -44,7 +44,7 @@ func TestSettle(t *testing.T) {
 	}{
 		{name: "done", first: done, second: done},
 		{name: "same txg", first: done, second: lua.Outcome{Snapshot: errno(syscall.EAGAIN)}, retry: "autosnap_2026-07-15_12:07:59_hourly", failed: "snapshot of " + disk1 + ": another snapshot of it is being made right now (EAGAIN)"},
-		{name: "name taken", first: lua.Outcome{Snapshot: errno(syscall.EEXIST)}, retry: "autosnap_2026-07-15_12:08:00_hourly", failed: "the name is taken"},
+		{name: "name taken", first: lua.Outcome{Snapshot: errno(syscall.EEXIST)}, retry: "autosnap_2026-07-15_12:08:01_hourly", failed: "the name is taken"},
 		{name: "no space", first: done, second: lua.Outcome{Snapshot: errno(syscall.ENOSPC)}, failed: "no space", noSpace: true},
 		{name: "busy", first: lua.Outcome{Snapshot: errno(syscall.EBUSY)}, failed: "snapshot of " + disk0 + ": it is held, being sent or being received (EBUSY)"},
 		{name: "unknown error", first: lua.Outcome{Snapshot: errno(syscall.EIO)}, failed: "input/output error (errno 5)"},
@@ -52,7 +52,7 @@ func TestSettle(t *testing.T) {
 		{name: "label failed", first: lua.Outcome{Snapshot: errno(0), Label: errno(syscall.EIO), Bookmark: errno(0)}, second: done, failed: "label of " + disk0 + ": input/output error (errno 5)"},
 		{name: "no answer for the label", first: lua.Outcome{Snapshot: errno(0), Bookmark: errno(0)}, second: done, failed: "label of " + disk0 + ": the channel program does not say"},
 		{name: "bookmark failed", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.ENOSPC)}, second: done, warning: "bookmark of " + disk0},
-		{name: "bookmark there", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.EEXIST)}, second: done},
+		{name: "bookmark there", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.EEXIST)}, second: done, warning: "there is one of that name, of another snapshot"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p, outcomes := testPool(), map[string]snapper.Outcome{}
@@ -116,12 +116,12 @@ func TestSettleDestroys(t *testing.T) {
 		got = append(got, string(said.Severity)+": "+said.Text)
 	}
 	assert.Equal(t, []string{
-		"notice: " + disk0 + "@held is kept: it is held, being sent or being received (EBUSY); the next run tries again",
-		"notice: " + disk0 + "@cloned is kept: the name is taken, or a clone depends on it (EEXIST); the next run tries again",
 		"warning: destroying " + disk0 + "@broken: input/output error (errno 5)",
 		"warning: destroying " + disk0 + "@unsaid: the channel program does not say",
 		"notice: " + disk1 + " is being received: nothing of it is destroyed",
 		"notice: tank/data/vm-101-disk-0@keeper is gone, which was to be kept: nothing of the disk is destroyed, the next run looks again",
+		"notice: " + disk0 + "@held is kept: it is held, being sent or being received (EBUSY); the next run tries again",
+		"notice: " + disk0 + "@cloned is kept: the name is taken, or a clone depends on it (EEXIST); the next run tries again",
 	}, got)
 }
 
@@ -157,7 +157,7 @@ func TestToldToEnd(t *testing.T) {
 	p.finishPlan(ctx, plan, outcomes)
 	assert.ErrorContains(t, outcomes[disk0].Err, "told to end before its snapshots were made")
 	require.Len(t, p.report.Problems, 1)
-	assert.Contains(t, p.report.Problems[0].Text, "told to end, 1 snapshots are left")
+	assert.Contains(t, p.report.Problems[0].Text, "told to end, 1 snapshots that were to go are left")
 }
 
 // Behind a step that has not ended nothing else is begun on its pool: it would wait behind
@@ -175,5 +175,5 @@ func TestNothingIsBegunBehindAStepThatHangs(t *testing.T) {
 }
 
 func TestNextName(t *testing.T) {
-	assert.Equal(t, "autosnap_2026-10-25_03:00:00_hourly", nextName("autosnap_2026-10-25_02:59:59_hourly", zfs.Hourly))
+	assert.Equal(t, "autosnap_2026-10-25_03:00:01_hourly", nextName("autosnap_2026-10-25_02:59:59_hourly", zfs.Hourly))
 }

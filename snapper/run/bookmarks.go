@@ -53,7 +53,7 @@ func (p *pool) createBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 // looks at the disk again.
 func (p *pool) destroyAbandoned(ctx context.Context, marks []snapper.JudgedBookmark) {
 	for _, m := range marks {
-		err := ctx.Err()
+		err := context.Cause(ctx)
 		if err == nil {
 			err = p.within(soonTimeout, func(timeout context.Context) error { return p.destroyBookmark(timeout, m.Snapshot) })
 		}

@@ -1,15 +1,12 @@
 package run
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"maps"
-	"time"
+	"slices"
+	"sync"
 
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
-	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 )
 
@@ -18,82 +15,85 @@ import (
 // waits for the next run.
 const maxCaptured = 512 << 10
 
-// captures decides which snapshots keep the configuration of their guest.
+// captures decides which snapshots keep the configuration of their guest, and which only say
+// by its sum which it was: every snapshot says so, and some one that is kept has it.
 type captures struct {
 	*journal
-	on    bool
-	start time.Time
-	node  string
-	// before is what earlier runs kept, now what this run has, by dataset.
-	before, now map[string]report.Kept
+	on   bool
+	node string
+	// stays reports whether a snapshot is there and is not destroyed by this round.
+	stays func(dataset, name string) bool
+	// before is what earlier runs kept, now what this run could not keep, by dataset.
+	before map[string]report.Kept
+	nowMu  sync.Mutex
+	now    map[string]report.Kept
 }
 
-func newCaptures(o Options, j *journal, start time.Time, node string, before map[string]report.Kept) *captures {
-	return &captures{journal: j, on: o.Config.CaptureConfig, start: start, node: node, before: before, now: map[string]report.Kept{}}
+func newCaptures(o Options, j *journal, node string, before map[string]report.Kept) *captures {
+	return &captures{journal: j, on: o.Config.CaptureConfig, node: node, before: before, now: map[string]report.Kept{}}
 }
 
-// plan puts into the plan which snapshots keep their guest's configuration: each
-// that a disk of the guest gets, since a receiver may have only some of the disks.
-func (c *captures) plan(plan snapper.Plan, view snapper.NodeView, disks []snapper.Disk) {
+// round begins a round of the run.
+func (c *captures) round(plan snapper.Plan, disks []snapper.Disk) {
+	c.stays = snapper.Survives(disks, plan)
+}
+
+// fill returns the plans of one program with what their snapshots keep of the guests'
+// configurations: those that the guests' files say now, under their locks. Each snapshot of a
+// guest has it, since a receiver may have only some of the disks. One that could not be read
+// is not kept.
+func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks map[int]snapper.LastLook) []snapper.GuestPlan {
 	if !c.on {
-		return
+		return plans
 	}
-	stays := snapper.Survives(disks, plan)
-	room, last := map[string]int{}, map[string]string{}
-	// Those that stopped come first: nothing may follow for long.
-	for _, final := range []bool{true, false} {
-		for _, guest := range plan.Guests {
-			if (guest.Class == zfs.Stopped) != final {
+	plans = slices.Clone(plans)
+	room, last := maxCaptured, ""
+	for i := range plans {
+		guest := &plans[i]
+		guest.Disks = slices.Clone(guest.Disks)
+		for k := range guest.Disks {
+			d := &guest.Disks[k]
+			config, found := view.ConfigOf(d.Dataset)
+			look, looked := looks[config.VMID]
+			if !d.Snapshot || !found || !looked || look.Err != nil {
 				continue
 			}
-			for i := range guest.Disks {
-				if d := &guest.Disks[i]; d.Snapshot {
-					d.Config = c.due(guest, *d, view, stays)
-				}
-				kept := guest.Disks[i].Config
-				if kept == nil || kept.Value == last[guest.Pool] {
-					continue
-				}
-				last[guest.Pool] = kept.Value
-				if room[guest.Pool] += len(kept.Value); room[guest.Pool] > maxCaptured {
-					guest.Disks[i].Config = nil
-				}
+			d.Config = c.due(*guest, *d, look.Config)
+			if d.Config == nil || d.Config.Value == last {
+				continue
 			}
+			if room -= len(d.Config.Value); room < 0 { // the next run keeps it
+				d.Config = referTo(pve.Capture(look.Config.ID, c.node, look.Config.Text))
+			}
+			last = d.Config.Value
 		}
 	}
+	return plans
 }
 
 // due is what a disk's snapshot is to keep, nil for nothing.
-func (c *captures) due(guest snapper.GuestPlan, d snapper.DiskPlan, view snapper.NodeView, stays func(dataset, name string) bool) *snapper.Capture {
-	config, found := view.ConfigOf(d.Dataset)
-	if !found {
-		return nil
-	}
+func (c *captures) due(guest snapper.GuestPlan, d snapper.DiskPlan, config pve.Config) *snapper.Capture {
 	before := c.before[d.Dataset]
-	sum := sumOf(config)
-	if !snapper.CaptureDue(before, sum, guest.Snapshot, guest.Class, stays(d.Dataset, before.Snapshot)) {
-		return nil
+	captured := pve.Capture(config.ID, c.node, config.Text)
+	sum := captured.Sum()
+	if !snapper.CaptureDue(before, sum, guest.Snapshot, guest.Class, c.stays(d.Dataset, before.Snapshot)) {
+		return referTo(captured)
 	}
-	due := snapper.Capture{Sum: sum, Since: c.start}
-	if before.Sum == sum {
-		due.Since = before.Since
+	value, err := captured.Value()
+	if err == nil {
+		return &snapper.Capture{Sum: sum, Value: value}
 	}
-	var err error
-	if due.Value, err = pve.Capture(config.ID, c.node, config.Text, due.Since); err != nil {
-		if before.Sum != sum || snapper.NameDay(before.Snapshot) != snapper.NameDay(guest.Snapshot) { // once a day
-			c.problem(report.Warning, "the configuration of guest %d is not kept with its snapshots: %v", config.VMID, err)
-		}
-		c.now[d.Dataset] = report.Kept{Sum: sum, Since: due.Since, Snapshot: guest.Snapshot}
-		return nil
+	if before.Sum != sum || snapper.NameDay(before.Snapshot) != snapper.NameDay(guest.Snapshot) { // once a day
+		c.problem(report.Warning, "the configuration of guest %d is not kept with its snapshots: %v", config.VMID, err)
 	}
-	return &due
+	c.nowMu.Lock()
+	defer c.nowMu.Unlock()
+	c.now[d.Dataset] = report.Kept{Sum: sum, Snapshot: guest.Snapshot}
+	return nil
 }
 
-// sumOf tells configurations apart by what would be kept of them.
-func sumOf(config pve.Config) string {
-	kept, without := pve.Keepable(config.Text)
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %q %s", config.ID, without, kept))
-	return hex.EncodeToString(sum[:8])
+func referTo(c pve.Captured) *snapper.Capture {
+	return &snapper.Capture{Sum: c.Sum(), Value: c.Reference(), Reference: true}
 }
 
 // kept is what snapshots keep after a run, given what became of the disks. What earlier runs
@@ -102,21 +102,15 @@ func (c *captures) kept(outcomes map[string]snapper.Outcome, pools []*pool) map[
 	if !c.on {
 		return nil
 	}
-	there, read := map[string]bool{}, map[string]bool{}
-	for _, p := range pools {
-		read[p.name] = p.err == nil
-		for _, d := range p.disks {
-			there[d.Name] = true
-		}
-	}
 	kept := maps.Clone(c.now)
 	for dataset, o := range outcomes {
-		if o.Config != nil {
-			kept[dataset] = report.Kept{Sum: o.Config.Sum, Since: o.Config.Since, Snapshot: o.Snapshot}
+		if o.Config != nil && !o.Config.Reference {
+			kept[dataset] = report.Kept{Sum: o.Config.Sum, Snapshot: o.Snapshot}
 		}
 	}
 	for dataset, before := range c.before {
-		if _, now := kept[dataset]; !now && (there[dataset] || !read[zfs.Pool(dataset)]) {
+		gone := slices.ContainsFunc(pools, func(p *pool) bool { return p.lacks(dataset) })
+		if _, now := kept[dataset]; !now && !gone {
 			kept[dataset] = before
 		}
 	}

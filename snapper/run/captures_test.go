@@ -5,7 +5,6 @@ import (
 	"math/rand"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -16,36 +15,40 @@ import (
 	"snapwatch/snapper"
 )
 
-// captureRun plans for one guest with two disks, of which one is snapshotted.
-func captureRun(config string, kept report.Kept, destroys ...snapper.Destroy) (*captures, snapper.Plan) {
+// captureRun fills the plan of one guest with two disks, of which one is snapshotted.
+func captureRun(config string, kept report.Kept, destroys ...snapper.Destroy) (*captures, []snapper.GuestPlan) {
 	o := testOptions()
 	o.Config.CaptureConfig = true
-	c := newCaptures(o, testJournal(), noon, "pve1", map[string]report.Kept{disk0: kept})
+	c := newCaptures(o, testJournal(), "pve1", map[string]report.Kept{disk0: kept})
 	id := pve.ID{VMID: 100, Kind: pve.QEMU}
-	view := snapper.NodeView{Cluster: pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{100: {ID: id, Text: config}}}}
+	view := snapper.NodeView{Cluster: pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{100: {ID: id, Text: "name: as it was\n"}}}}
 	plan := snapper.Plan{Destroys: destroys, Guests: []snapper.GuestPlan{{Pool: "tank", VMID: 100, Class: zfs.Hourly, Snapshot: "autosnap_2026-07-15_12:07:00_hourly",
 		Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}, {Dataset: disk1}}}}}
-	c.plan(plan, view, []snapper.Disk{{Dataset: zfs.Dataset{Name: disk0}, Snapshots: []zfs.Snapshot{{Dataset: disk0, Name: "autosnap_2026-07-15_10:00:00_hourly"}}}})
-	return c, plan
+	c.round(plan, []snapper.Disk{{Dataset: zfs.Dataset{Name: disk0}, Snapshots: []zfs.Snapshot{{Dataset: disk0, Name: "autosnap_2026-07-15_10:00:00_hourly"}}}})
+	return c, c.fill(plan.Guests, view, map[int]snapper.LastLook{100: {Config: pve.Config{ID: id, Text: config}}})
 }
 
 func TestCapture(t *testing.T) {
-	_, plan := captureRun("name: a\n", report.Kept{})
-	first := plan.Guests[0].Disks[0].Config
+	_, plans := captureRun("name: a\n", report.Kept{})
+	first := plans[0].Disks[0].Config
 	require.NotNil(t, first)
-	assert.Nil(t, plan.Guests[0].Disks[1].Config, "it gets no snapshot")
+	assert.False(t, first.Reference)
+	assert.Nil(t, plans[0].Disks[1].Config, "it gets no snapshot")
+	text, err := pve.ReadCaptured(first.Value)
+	require.NoError(t, err)
+	assert.Contains(t, text.Text, "name: a\n", "as it is at the program")
 
-	before := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
-	kept := report.Kept{Sum: first.Sum, Since: before, Snapshot: "autosnap_2026-07-15_10:00:00_hourly"}
-	_, plan = captureRun("name: a\nlock: backup\n[snap]\nname: b\n", kept)
-	assert.Nil(t, plan.Guests[0].Disks[0].Config, "what is not kept is no change")
+	kept := report.Kept{Sum: first.Sum, Snapshot: "autosnap_2026-07-15_10:00:00_hourly"}
+	_, plans = captureRun("name: a\nlock: backup\n[snap]\nname: b\n", kept)
+	sum, refers := pve.ReadReference(plans[0].Disks[0].Config.Value)
+	assert.True(t, refers, "what is not kept is no change")
+	assert.Equal(t, first.Sum, sum)
 
-	_, plan = captureRun("name: a\n", kept, snapper.Destroy{Dataset: disk0, Name: kept.Snapshot})
-	require.NotNil(t, plan.Guests[0].Disks[0].Config, "the snapshot that has it is rotated away")
-	assert.Equal(t, before, plan.Guests[0].Disks[0].Config.Since, "it is still the same")
+	_, plans = captureRun("name: a\n", kept, snapper.Destroy{Dataset: disk0, Name: kept.Snapshot})
+	assert.Equal(t, first, plans[0].Disks[0].Config, "the snapshot that has it is rotated away")
 
-	_, plan = captureRun("name: b\n", kept)
-	assert.Equal(t, time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC), plan.Guests[0].Disks[0].Config.Since)
+	_, plans = captureRun("name: b\n", kept)
+	assert.False(t, plans[0].Disks[0].Config.Reference)
 }
 
 // What can't be kept is told once a day, and leaves the snapshot alone.
@@ -54,8 +57,8 @@ func TestCaptureTooLong(t *testing.T) {
 	for i := range 40000 {
 		long.WriteByte("0123456789abcdef"[(i*i*31+i/7)%16])
 	}
-	c, plan := captureRun("#"+strings.Repeat(long.String(), 7)+"\n", report.Kept{})
-	assert.Nil(t, plan.Guests[0].Disks[0].Config)
+	c, plans := captureRun("#"+strings.Repeat(long.String(), 7)+"\n", report.Kept{})
+	assert.Nil(t, plans[0].Disks[0].Config)
 	require.Len(t, c.report.Problems, 1)
 	assert.Contains(t, c.report.Problems[0].Text, "the configuration of guest 100 is not kept with its snapshots")
 	kept := c.kept(nil, nil)[disk0]
@@ -64,36 +67,36 @@ func TestCaptureTooLong(t *testing.T) {
 	assert.Empty(t, c.report.Problems, "told today")
 }
 
-// No program gets more words than the kernel takes: what stopped comes first.
+// No program gets more words than the kernel takes.
 func TestCaptureRoom(t *testing.T) {
 	o := testOptions()
 	o.Config.CaptureConfig = true
-	c := newCaptures(o, testJournal(), noon, "pve1", nil)
+	c := newCaptures(o, testJournal(), "pve1", nil)
 	g := snapper.NodeView{Cluster: pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{}}}
-	plan := snapper.Plan{}
+	looks := map[int]snapper.LastLook{}
+	var plans []snapper.GuestPlan
 	for i := range 300 {
 		vmid := 100 + i
 		noise, text := rand.New(rand.NewSource(int64(i))), strings.Builder{}
 		for range 5000 {
 			text.WriteByte(byte('!' + noise.Intn(90)))
 		}
-		g.Cluster.Guests[vmid] = pve.Config{ID: pve.ID{VMID: vmid, Kind: pve.LXC}, Text: "#" + text.String() + "\n"}
-		plan.Guests = append(plan.Guests, snapper.GuestPlan{Pool: "tank", VMID: vmid, Class: zfs.Hourly, Snapshot: "autosnap_2026-07-15_12:07:00_hourly",
+		config := pve.Config{ID: pve.ID{VMID: vmid, Kind: pve.LXC}, Text: "#" + text.String() + "\n"}
+		g.Cluster.Guests[vmid], looks[vmid] = config, snapper.LastLook{Config: config}
+		plans = append(plans, snapper.GuestPlan{Pool: "tank", VMID: vmid, Class: zfs.Hourly, Snapshot: "autosnap_2026-07-15_12:07:00_hourly",
 			Disks: []snapper.DiskPlan{{Dataset: fmt.Sprintf("tank/vm-%d-disk-0", vmid), Snapshot: true}}})
 	}
-	plan.Guests[299].Class = zfs.Stopped
-	c.plan(plan, g, nil)
+	c.round(snapper.Plan{}, nil)
 	size, kept := 0, 0
-	for _, p := range plan.Guests {
-		if due := p.Disks[0].Config; due != nil {
-			size += len(due.Value)
+	for _, p := range c.fill(plans, g, looks) {
+		due := p.Disks[0].Config
+		if size += len(due.Value); !due.Reference {
 			kept++
 		}
 	}
-	assert.LessOrEqual(t, size, maxCaptured)
+	assert.LessOrEqual(t, size, maxCaptured+300*20)
 	assert.Greater(t, kept, 60)
 	assert.Less(t, kept, 300)
-	assert.NotNil(t, plan.Guests[299].Disks[0].Config)
 }
 
 // What is known of a disk's configuration stays while its pool is not read, and goes with it.
@@ -101,10 +104,12 @@ func TestCaptureKept(t *testing.T) {
 	o := testOptions()
 	o.Config.CaptureConfig = true
 	kept := report.Kept{Sum: "1", Snapshot: "a"}
-	c := newCaptures(o, testJournal(), noon, "pve1", map[string]report.Kept{disk0: kept, disk1: kept, "ssd/vm-1-disk-0": kept})
-	read := &pool{name: "tank", disks: []snapper.Disk{{Dataset: zfs.Dataset{Name: disk0}}}}
+	c := newCaptures(o, testJournal(), "pve1", map[string]report.Kept{disk0: kept, disk1: kept, "tank/other/vm-1-disk-0": kept, "ssd/vm-1-disk-0": kept})
+	read := &pool{name: "tank", parents: []string{"tank/data"}, disks: []snapper.Disk{{Dataset: zfs.Dataset{Name: disk0}}}}
 	unread := &pool{name: "ssd", err: errTest}
-	assert.Equal(t, map[string]report.Kept{disk0: kept, "ssd/vm-1-disk-0": kept}, c.kept(nil, []*pool{read, unread}))
-	made := map[string]snapper.Outcome{disk0: {Snapshot: "b", Config: &snapper.Capture{Sum: "2", Since: noon}}}
-	assert.Equal(t, report.Kept{Sum: "2", Since: noon, Snapshot: "b"}, c.kept(made, []*pool{read})[disk0])
+	assert.Equal(t, map[string]report.Kept{disk0: kept, "tank/other/vm-1-disk-0": kept, "ssd/vm-1-disk-0": kept}, c.kept(nil, []*pool{read, unread}))
+	made := map[string]snapper.Outcome{disk0: {Snapshot: "b", Config: &snapper.Capture{Sum: "2"}}}
+	assert.Equal(t, report.Kept{Sum: "2", Snapshot: "b"}, c.kept(made, []*pool{read})[disk0])
+	made[disk0].Config.Reference = true
+	assert.Equal(t, kept, c.kept(made, []*pool{read})[disk0])
 }

@@ -2,6 +2,10 @@ package run
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,20 +24,97 @@ const (
 	quickBatch = time.Second
 )
 
+// moreTimeout is how long a run destroys in place of what it could not destroy.
+const moreTimeout = 2 * time.Minute
+
+// mayDestroy returns how many snapshots the run may destroy yet. before is what was planned.
+func (r *run) mayDestroy(before snapper.Plan) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	done := r.report.Counts[report.DidDestroy]
+	if r.DryRun {
+		done = len(before.Destroys)
+	}
+	return max(0, r.Config.MaxDestroysFor(r.disks)-done)
+}
+
+// destroyMore destroys what waits, the oldest of all pools first, in place of snapshots that are
+// held or cloned: those are tried in each run, and take nobody's turn.
+func (r *run) destroyMore(ctx context.Context, pools []*pool) {
+	end := r.World.Now().Add(moreTimeout)
+	for r.World.Now().Before(end) && ctx.Err() == nil {
+		var due []snapper.Destroy
+		for _, p := range pools {
+			if !p.stuck && !p.hangs.Load() {
+				due = append(due, p.due...)
+			}
+		}
+		snapper.OldestFirst(due)
+		due = due[:min(len(due), r.mayDestroy(snapper.Plan{}))]
+		if len(due) == 0 {
+			return
+		}
+		turns := map[string]int{}
+		for _, d := range due {
+			turns[zfs.Pool(d.Dataset)]++
+		}
+		eachPool(r.World, pools, func(p *pool) {
+			if n := turns[p.name]; n > 0 {
+				now := p.due[:n]
+				p.due = p.due[n:]
+				p.applyDestroys(ctx, now)
+				p.saveIndex()
+			}
+		})
+	}
+}
+
+// reportDue notes what is due on each pool and was not destroyed. Where it grows from run to
+// run, what the pools hold has no bound.
+func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
+	most := r.Config.MaxDestroysFor(r.disks)
+	if r.DryRun {
+		if n := len(plan.Waiting); n > 0 {
+			r.problem(report.Notice, "%d more snapshots are due than one run destroys (max_destroys %d): the next runs continue", n, most)
+		}
+		return
+	}
+	for i := range r.report.Pools {
+		entry := &r.report.Pools[i]
+		j := slices.IndexFunc(r.previous.Pools, func(e report.Pool) bool { return e.Pool == entry.Pool })
+		before := 0
+		if j >= 0 {
+			before = r.previous.Pools[j].Due
+		}
+		entry.Due = before // of one that was not read
+		for _, p := range readable(pools) {
+			if p.name == entry.Pool {
+				entry.Due = len(p.due)
+			}
+		}
+		switch entry.Grows = before > 0 && entry.Due > before; {
+		case entry.Grows:
+			r.problem(report.Warning, "pool %s: %d snapshots are due and not destroyed, and there were %d after the last run: raise max_destroys in the configuration (%d now), or run it more often", entry.Pool, entry.Due, before, most)
+		case entry.Due > 0:
+			r.problem(report.Notice, "pool %s: %d snapshots are due and not destroyed (max_destroys %d): the next runs continue", entry.Pool, entry.Due, most)
+		}
+	}
+}
+
 // applyDestroys destroys in batches, each of which checks its keepers itself. ctx
-// ends it between two batches.
+// ends it between two batches. What it does not come to stays due.
 func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 	size := firstBatch
 	for len(destroys) > 0 {
 		if ctx.Err() != nil {
-			p.problem(report.Notice, "pool %s: told to end, %d snapshots are left for the next run to destroy", p.name, len(destroys))
+			p.problem(report.Notice, "pool %s: told to end, %d snapshots that were to go are left for the next run", p.name, len(destroys))
+			p.due = slices.Concat(destroys, p.due)
 			return
 		}
 		if len(destroys) > firstBatch {
 			p.progress("pool %s: %d snapshots to destroy", p.name, len(destroys))
 		}
 		batch := destroys[:min(size, len(destroys))]
-		destroys = destroys[len(batch):]
 		began := p.World.Now()
 		var results map[string]lua.Destroyed
 		err := p.withTimeout(func(timeout context.Context) (err error) {
@@ -43,8 +124,10 @@ func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 		p.index.DestroyedAll(batch, results)
 		if err != nil {
 			p.problem(report.Warning, "pool %s: destroying old snapshots: %v", p.name, err)
+			p.due, p.stuck = slices.Concat(destroys, p.due), true
 			return
 		}
+		destroys = destroys[len(batch):]
 		p.recordDestroys(batch, results)
 		if took := p.World.Now().Sub(began); took < quickBatch {
 			size = min(2*size, maxBatch)
@@ -91,6 +174,7 @@ func (p *pool) gone(d snapper.Destroy) {
 }
 
 func (p *pool) recordDestroys(batch []snapper.Destroy, results map[string]lua.Destroyed) {
+	held := map[string][]string{} // by disk, and why
 	said := map[string]bool{}
 	once := func(dataset, format string, args ...any) {
 		if !said[dataset] {
@@ -109,12 +193,21 @@ func (p *pool) recordDestroys(batch []snapper.Destroy, results map[string]lua.De
 		case done && errno == 0:
 			p.gone(d)
 		case errno == syscall.EBUSY, errno == syscall.EEXIST:
-			// A hold or a clone stays until a person ends it; no reason for a mail a run.
-			p.problem(report.Notice, "%s@%s is kept: %s; the next run tries again", d.Dataset, d.Name, explain(errno))
+			why := d.Dataset + "\x00" + explain(errno)
+			held[why] = append(held[why], d.Name)
 		case !done:
 			p.problem(report.Warning, "destroying %s@%s: the channel program does not say", d.Dataset, d.Name)
 		default:
 			p.problem(report.Warning, "destroying %s@%s: %s", d.Dataset, d.Name, explain(errno))
 		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(held)) {
+		// A hold or a clone stays until a person ends it; no reason for a mail a run.
+		dataset, why, _ := strings.Cut(key, "\x00")
+		names, are := held[key][0]+" is", len(held[key])-1
+		if are > 0 {
+			names = fmt.Sprintf("%s and %d more are", held[key][0], are)
+		}
+		p.problem(report.Notice, "%s@%s kept: %s; the next run tries again", dataset, names, why)
 	}
 }

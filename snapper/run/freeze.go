@@ -16,9 +16,6 @@ import (
 	"snapwatch/snapper"
 )
 
-// asksAtOnce bounds the calls that ask whether a guest can be frozen.
-const asksAtOnce = 4
-
 // freezer takes the snapshots of guests that are frozen meanwhile.
 type freezer struct {
 	Options
@@ -28,10 +25,11 @@ type freezer struct {
 	view     snapper.NodeView
 	pools    []*pool
 	locks    *locks
+	captures *captures
 }
 
 func newFreezer(r *run, view snapper.NodeView, pools []*pool) *freezer {
-	return &freezer{Options: r.Options, journal: r.journal, start: r.start, previous: r.previous.Quiesced, view: view, pools: pools, locks: r.locks}
+	return &freezer{Options: r.Options, journal: r.journal, start: r.start, previous: r.previous.Quiesced, view: view, pools: pools, locks: r.locks, captures: r.captures}
 }
 
 // take takes the snapshots of guests and groups that are to be frozen, one after the other,
@@ -54,11 +52,33 @@ func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snap
 	defer lease.giveUp()
 	freezes, apart := f.lockOut(u.Freezes, looks, limit)
 	defer apart.giveUp()
-	result := freezeResult{freezes: freezes, view: f.view}
-	outcomes := f.takeFrozen(ctx, ready, &result, lease)
+	result := freezeResult{freezes: freezes, view: f.view, lacks: f.lacks}
+	outcomes := f.takeFrozen(ctx, f.captures.fill(ready, f.view, looks), &result, lease)
 	maps.Copy(outcomes, left)
-	f.tell(u, result, outcomes)
+	apart.giveUp()
+	lease.giveUp()
+	f.note(u, f.tell(u, result, outcomes), outcomes)
 	return outcomes
+}
+
+// note notes on the snapshots of guests, by VMID, that they are consistent. It needs no lock.
+func (f *freezer) note(u snapper.Frozen, consistent map[int]bool, outcomes map[string]snapper.Outcome) {
+	eachPool(f.World, f.pools, func(p *pool) {
+		var names []string
+		for _, g := range u.Plans {
+			for _, d := range g.Disks {
+				if o := outcomes[d.Dataset]; g.Pool == p.name && consistent[d.VMID] && o.Snapshot != "" {
+					names = append(names, d.Dataset+"@"+o.Snapshot)
+				}
+			}
+		}
+		if len(names) == 0 {
+			return
+		}
+		if err := p.within(soonTimeout, func(timeout context.Context) error { return p.SetConsistent(timeout, names) }); err != nil {
+			f.problem(report.Warning, "snapshots of guests that were frozen do not say so: %v", err)
+		}
+	})
 }
 
 // takeFrozen takes the snapshots inside a window. Where none can be opened it takes them
@@ -91,7 +111,7 @@ func (f *freezer) takeFrozen(ctx context.Context, plans []snapper.GuestPlan, res
 // ask asks of each guest whether it can be frozen.
 func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Frozen {
 	list = slices.Clone(list)
-	lanes := f.World.Lanes(asksAtOnce)
+	lanes := f.World.Lanes(f.World.FreezesAtOnce())
 	var asked []func()
 	for i := range list {
 		list[i].Freezes = slices.Clone(list[i].Freezes)
@@ -101,14 +121,33 @@ func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Froz
 				continue
 			}
 			asked = append(asked, lanes.Go(func() {
+				began := f.World.Now()
 				if err := f.fit(ctx, z.How, f.view.Evidence[z.VMID].Config.ID); err != nil {
 					z.Unfit = err.Error()
 				}
+				z.Takes = f.World.Now().Sub(began)
 			}))
 		}
 	}
 	waitAll(asked)
+	for _, u := range list {
+		why := snapper.TooMany(u.Freezes, f.World.FreezesAtOnce(), f.Config.MaxFreeze.Std())
+		for i := range u.Freezes {
+			if z := &u.Freezes[i]; why != "" && z.Unfit == "" {
+				z.Unfit = why
+			}
+		}
+	}
 	return list
+}
+
+// lacks returns what of a guest has no snapshot, of all that snap covers.
+func (f *freezer) lacks(vmid int, taken func(dataset string) bool) []snapper.Lack {
+	covered := func(dataset string) bool {
+		return len(f.Config.Datasets) == 0 || slices.Contains(f.Config.Datasets, dataset)
+	}
+	excluded := func(dataset string) bool { return f.Config.IgnoredFor(dataset, vmid) != "" }
+	return f.view.Lacks(vmid, planned(f.pools), covered, excluded, taken)
 }
 
 // fit returns why a guest cannot be frozen now.
@@ -125,7 +164,10 @@ func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 	if err != nil {
 		return err
 	}
-	if frozen {
+	switch {
+	case frozen && slices.Contains(f.report.LeftFrozen, id.VMID):
+		return quiesce.ErrOurs
+	case frozen:
 		return quiesce.ErrForeign
 	}
 	return nil

@@ -30,8 +30,12 @@ func TestFreezeResult(t *testing.T) {
 		reason  string
 		frozen  float64
 		nothing bool
+		lacks   []snapper.Lack
+		passing bool
 	}{
 		{name: "frozen", want: report.Application, frozen: 0.5},
+		{name: "a disk is missing", lacks: []snapper.Lack{{Dataset: "a", NotDue: true}, {Dataset: "b"}}, want: report.Torn, reason: "the guest was frozen, and there is no snapshot of a, b", frozen: 0.5},
+		{name: "a disk is not due", lacks: []snapper.Lack{{Dataset: "a", NotDue: true}}, want: report.Torn, reason: "no snapshot of a", frozen: 0.5, passing: true},
 		{name: "unfit", unfit: "locked", want: report.Crash, reason: "it is not frozen: locked", frozen: 0.5},
 		{name: "failed", result: freezeResult{failed: map[pve.ID]string{id: "refuses"}}, want: report.Crash, reason: "it could not be frozen: refuses", frozen: 0.5},
 		{name: "no snapshot", unmade: true, want: report.Crash, reason: "no snapshot was made: exit status 255", frozen: 0.5},
@@ -51,8 +55,10 @@ func TestFreezeResult(t *testing.T) {
 			if test.unmade {
 				outcomes[disk0] = snapper.Outcome{Err: errTest}
 			}
-			q := test.result.guest(snapper.Freeze{VMID: 101, How: config.Agent, Unfit: test.unfit}, u, outcomes)
+			test.result.lacks = func(int, func(string) bool) []snapper.Lack { return test.lacks }
+			q, passing := test.result.guest(snapper.Freeze{VMID: 101, How: config.Agent, Unfit: test.unfit}, u, outcomes)
 			assert.Equal(t, test.want, q.Consistent)
+			assert.Equal(t, test.passing, passing)
 			assert.Contains(t, q.Reason, test.reason)
 			assert.Equal(t, test.reason == "", q.Reason == "")
 			assert.InDelta(t, test.frozen, q.Seconds, 0)
@@ -66,7 +72,7 @@ func TestFreezeResult(t *testing.T) {
 // when that begins.
 func TestTellFreeze(t *testing.T) {
 	id := func(vmid int) pve.ID { return pve.ID{VMID: vmid, Kind: pve.QEMU} }
-	f := &freezer{journal: testJournal(), previous: []report.Quiesced{{VMID: 102, Consistent: report.Crash}, {VMID: 101, Consistent: report.Application}}}
+	f := &freezer{journal: testJournal(), previous: []report.Quiesced{{VMID: 102, Consistent: report.Crash, Fault: "it is not frozen: no agent"}, {VMID: 101, Consistent: report.Application}}}
 	u := snapper.Frozen{Plans: []snapper.GuestPlan{{Pool: "tank"}}}
 	f.tell(u, freezeResult{
 		freezes: []snapper.Freeze{{VMID: 101, Unfit: "no agent"}, {VMID: 102, Unfit: "no agent"}, {VMID: 103, Unfit: "locked", Passing: true}},
@@ -81,7 +87,12 @@ func TestTellFreeze(t *testing.T) {
 }
 
 func TestCarryOver(t *testing.T) {
-	r := report.Run{Quiesced: []report.Quiesced{{VMID: 103, Seconds: 1}, {VMID: 101, Seconds: 1}}}
+	r := report.Run{Quiesced: []report.Quiesced{{VMID: 103, Seconds: 1, Consistent: report.Application}, {VMID: 101, Seconds: 1}}}
 	r.CarryOver([]report.Quiesced{{VMID: 101, Seconds: 2}, {VMID: 102, Seconds: 2}, {VMID: 104, Seconds: 2}}, func(vmid int) bool { return vmid != 104 })
-	assert.Equal(t, []report.Quiesced{{VMID: 101, Seconds: 1}, {VMID: 102, Seconds: 2}, {VMID: 103, Seconds: 1}}, r.Quiesced)
+	assert.Equal(t, []report.Quiesced{{VMID: 101, Seconds: 1}, {VMID: 102, Seconds: 2}, {VMID: 103, Seconds: 1, Consistent: report.Application}}, r.Quiesced)
+
+	// Of two moments the one counts that is worth less.
+	r.AddQuiesced(report.Quiesced{VMID: 103, Seconds: 0.5, Consistent: report.Torn})
+	r.AddQuiesced(report.Quiesced{VMID: 103, Seconds: 3, Consistent: report.Application})
+	assert.Equal(t, report.Quiesced{VMID: 103, Seconds: 3, Consistent: report.Torn}, r.Quiesced[2])
 }

@@ -19,7 +19,7 @@ const historyTimeout = 2 * time.Minute
 const historyAgain = 6 * time.Hour
 
 // readHistory reads the pool's history for those of the datasets that lie in it: their
-// bookmarks may be of a discarded history. slow is when it took too long, zero if it did not.
+// bookmarks may be of a discarded history, or their snapshots received. slow is when it took too long, zero if it did not.
 func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow time.Time) {
 	disks := p.find(datasets)
 	if len(disks) == 0 {
@@ -35,9 +35,9 @@ func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow tim
 	p.slowHistory = time.Time{}
 	var bookmarks []zfs.Snapshot
 	for _, d := range disks {
-		bookmarks = append(bookmarks, d.InQuestion()...)
+		bookmarks = append(bookmarks, d.Traced()...)
 	}
-	p.progress("pool %s: reading its history, since %d bookmarks of %d disks may be of a discarded one", p.name, len(bookmarks), len(disks))
+	p.progress("pool %s: reading its history, since %d bookmarks and snapshots of %d disks may be of another one", p.name, len(bookmarks), len(disks))
 	limited, cancel := p.World.Timeout(ctx, historyTimeout)
 	defer cancel()
 	history, err := p.History(limited, bookmarks)
@@ -69,10 +69,11 @@ func slowHistories(before map[string]time.Time, pools []*pool, asked []string) m
 	return next
 }
 
-// nextChecked is what the next run is to know of the disks' bookmarks. What is known of a
-// disk that this run did not look at stays, unless the disk is gone. later are the disks of
+// nextChecked is what the next run is to know of the disks. What is known of a disk that this
+// run did not look at stays, unless the disk is gone. outcomes are what became of the disks'
+// snapshots. later are the disks of
 // which the plan left something to the next run.
-func nextChecked(before map[string]report.Checked, pools []*pool, later []string) map[string]report.Checked {
+func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[string]snapper.Outcome, later []string) map[string]report.Checked {
 	next := maps.Clone(before)
 	if next == nil {
 		next = map[string]report.Checked{}
@@ -81,12 +82,10 @@ func nextChecked(before map[string]report.Checked, pools []*pool, later []string
 		if !p.carriedOut {
 			continue // what was found out is not done
 		}
-		maps.DeleteFunc(next, func(dataset string, _ report.Checked) bool {
-			return slices.Contains(p.parents, zfs.Parent(dataset))
-		})
+		maps.DeleteFunc(next, func(dataset string, _ report.Checked) bool { return p.lacks(dataset) })
 		for i := range p.disks {
 			d := &p.disks[i]
-			checked, moved := d.NextChecked(p.unfinished[d.Name] || slices.Contains(later, d.Name))
+			checked, moved := d.NextChecked(outcomes[d.Name].TXG, p.unfinished[d.Name] || slices.Contains(later, d.Name))
 			if e := p.index.Entries[d.Name]; e != nil && moved {
 				checked.TXG = max(checked.TXG, snapper.NewestTXG(e.Snapshots)) // what the run made itself
 			}

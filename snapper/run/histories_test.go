@@ -1,9 +1,12 @@
 package run
 
 import (
+	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,7 +60,9 @@ func planFor(t *testing.T, r *run, p *pool) {
 	p.carriedOut = true
 }
 
-func next(r *run, p ...*pool) map[string]report.Checked { return nextChecked(r.state.Checked, p, nil) }
+func next(r *run, p ...*pool) map[string]report.Checked {
+	return nextChecked(r.state.Checked, p, nil, nil)
+}
 
 func TestReadHistory(t *testing.T) {
 	r, p, d := bookmarked(t, aHistory)
@@ -65,10 +70,10 @@ func TestReadHistory(t *testing.T) {
 	require.NotNil(t, d.History)
 	assert.Equal(t, []zfs.SetBack{{Dataset: disk0, Base: 10, TXG: 35}}, d.History.SetBacks)
 
-	assert.Equal(t, report.Checked{GUID: 7, TXG: 35, Newest: d.NewestSnapshot}, next(r, p)[disk0])
-	assert.Empty(t, nextChecked(nil, []*pool{p}, []string{disk0}), "some are left to the next run")
+	assert.Equal(t, report.Checked{GUID: 7, TXG: 35, Newest: d.NewestSnapshot, Own: 35}, next(r, p)[disk0])
+	assert.Zero(t, nextChecked(nil, []*pool{p}, nil, []string{disk0})[disk0].TXG, "some are left to the next run")
 	p.unfinished = map[string]bool{disk0: true}
-	assert.Empty(t, next(r, p))
+	assert.Equal(t, report.Checked{GUID: 7, Own: 35}, next(r, p)[disk0], "that its guest runs here was seen all the same")
 
 	r, p, d = bookmarked(t, aHistory)
 	d.Checked = report.Checked{GUID: 7, TXG: 35}
@@ -83,7 +88,7 @@ func TestReadHistoryFails(t *testing.T) {
 	planFor(t, r, p)
 	assert.Nil(t, d.History)
 	assert.Contains(t, d.HistoryProblem, "cannot open")
-	assert.Empty(t, next(r, p))
+	assert.Zero(t, next(r, p)[disk0].TXG)
 
 	r, p, d = bookmarked(t, aHistory)
 	r.state.SlowHistory = map[string]time.Time{"tank": noon.Add(-time.Hour)}
@@ -109,6 +114,7 @@ func TestReadHistoryListsFirst(t *testing.T) {
 			d.Checked = report.Checked{GUID: 7, TXG: 35, Unproven: []report.Unproven{{Name: "x", GUID: 1020}}}
 		}
 		before := d.Checked
+		before.Own = 35 // its guest runs here
 		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(mustFind(t, "zpool")), "zfs"), []byte("#!/bin/sh\necho cannot open >&2\nexit 1\n"), 0o755))
 		planFor(t, r, p)
 		assert.True(t, d.BookmarksUnread)
@@ -136,4 +142,20 @@ func TestNextState(t *testing.T) {
 	assert.Equal(t, known, next["tank/other/vm-9-disk-0"], "this run did not look there")
 	assert.Equal(t, known, next["ssd/vm-1-disk-0"], "its pool was not read")
 	assert.Contains(t, next, disk0)
+}
+
+// What is known of a disk stays until a complete list lacks it: other storages, datasets that
+// could not be listed, and pools that were not read prove nothing.
+func TestCheckedIsCarriedOver(t *testing.T) {
+	_, p, _ := bookmarked(t, aHistory)
+	p.disks, p.carriedOut = nil, true
+	before := map[string]report.Checked{disk0: {GUID: 7}, "tank/other/vm-100-disk-0": {GUID: 8}, "rpool/data/vm-100-disk-0": {GUID: 9}}
+	left := func() []string { return slices.Sorted(maps.Keys(nextChecked(before, []*pool{p}, nil, nil))) }
+	all := slices.Sorted(maps.Keys(before))
+	p.partly = true
+	assert.Equal(t, all, left())
+	p.partly = false
+	assert.Equal(t, slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == disk0 }), left())
+	p.err = errors.New("cannot be read")
+	assert.Equal(t, all, left())
 }

@@ -77,6 +77,10 @@ func TestHookEnvironment(t *testing.T) {
 	assert.Contains(t, c.environment(), "SNAPWATCH_VMID=100\n101")
 }
 
+func testHooks(t *testing.T) *hooks {
+	return &hooks{Options: Options{World: Local{Clock: func() time.Time { return noon }, StateDir: t.TempDir()}}}
+}
+
 // script writes a hook.
 func script(t *testing.T, text string) []string {
 	t.Helper()
@@ -91,9 +95,11 @@ func script(t *testing.T, text string) []string {
 // One that hangs is killed, and costs the guest that it is for; one that would start too late is
 // not started; and what they print is in the log, in lines that only are text.
 func TestBeforeHooks(t *testing.T) {
-	h := &hooks{Options: testOptions()}
+	h := testHooks(t)
 	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, `[ "$SNAPWATCH_VMID" = 101 ] && exec sleep 600; printf 'a\033[31mb\n'`), Timeout: config.Duration(100 * time.Millisecond)}}
-	failed := h.before(t.Context(), h.due(hookPlan()))
+	failed, begun := h.before(t.Context(), h.due(hookPlan()))
+	assert.Len(t, begun, 2, "it is owed to both that after_snapshot follows")
+	h.follow(snapper.Plan{}, nil, begun)
 	assert.Len(t, failed, 1)
 	assert.ErrorContains(t, failed[101], "for guest 101: killed when its time was over (100ms)")
 	said := h.end()
@@ -102,20 +108,21 @@ func TestBeforeHooks(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	failed = h.before(ctx, h.due(hookPlan()))
+	failed, begun = h.before(ctx, h.due(hookPlan()))
+	assert.Empty(t, begun, "none was started")
 	assert.ErrorContains(t, failed[100], "not started: context canceled")
 	assert.Len(t, failed, 2)
 }
 
 // One for all guests that fails costs all that it is for.
 func TestBeforeHookOnce(t *testing.T) {
-	h := &hooks{Options: testOptions()}
+	h := testHooks(t)
 	var one config.VMIDs
 	require.NoError(t, one.UnmarshalText([]byte("100")))
 	h.Config.Hooks.BeforeSnapshot = []config.Hook{
 		{Argv: script(t, "exit 1"), Per: "run", VMID: one}, {Argv: script(t, "echo $SNAPWATCH_VMID")},
 	}
-	failed := h.before(t.Context(), h.due(hookPlan()))
+	failed, _ := h.before(t.Context(), h.due(hookPlan()))
 	assert.Len(t, failed, 1)
 	assert.ErrorContains(t, failed[100], "once: exit status 1")
 	said := h.end()
@@ -128,6 +135,7 @@ func TestHookLines(t *testing.T) {
 	assert.Equal(t, []string{"a b", "c"}, hookLines("a\tb\r\nc"))
 	lines := hookLines(strings.Repeat("y\n", 60))
 	assert.Len(t, lines, maxHookLines+1)
-	assert.Equal(t, "(10 more lines)", lines[maxHookLines])
+	assert.Equal(t, "(10 lines before)", lines[0])
+	assert.Equal(t, "the end", hookLines(strings.Repeat("y\n", 60) + "the end\n")[maxHookLines])
 	assert.Len(t, hookLines(strings.Repeat("ж", 1000))[0], maxHookLine+len("…"))
 }

@@ -184,7 +184,8 @@ func (w *indexed) apply(p *pool, plan snapper.Plan) {
 		p.index.BookmarkCreated(m.Dataset, m.Name, has(d, m.Name) && !there)
 	}
 	w.now = w.now.Add(time.Second)
-	for _, batch := range requests(plan.ForPool("tank").Allowed(outcomes), &p.index) {
+	now, _ := plan.ForPool("tank").Allowed(outcomes)
+	for _, batch := range requests(now, &p.index) {
 		w.destroy(p, batch)
 	}
 	for _, m := range plan.DestroyBookmarks {

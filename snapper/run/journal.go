@@ -10,6 +10,8 @@ import (
 type journal struct {
 	mu     sync.Mutex
 	report report.Run
+	// incomplete: not all guests could be looked at.
+	incomplete bool
 }
 
 func (j *journal) problem(severity report.Severity, format string, args ...any) {

@@ -8,7 +8,9 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/internal/command"
+	"snapwatch/internal/files"
 	"snapwatch/internal/lock"
+	"snapwatch/internal/note"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/quiesce"
 	"snapwatch/internal/report"
@@ -41,7 +43,7 @@ func (Local) Wait(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 
@@ -159,6 +161,14 @@ func (l Local) Frozen(ctx context.Context, id pve.ID) (bool, error) {
 	return l.Freezers.Freezer(id).Frozen(ctx)
 }
 
+// FreezesAtOnce implements [Quiesce].
+func (l Local) FreezesAtOnce() int { return max(1, l.Freezers.AtOnce) }
+
+// TakeOver implements [Quiesce].
+func (l Local) TakeOver(ctx context.Context) (map[pve.ID]quiesce.TakenOver, error) {
+	return l.Freezers.TakeOver(ctx)
+}
+
 // OpenWindow implements [Quiesce].
 func (l Local) OpenWindow(guests []pve.ID, budget time.Duration) (Window, error) {
 	w, err := l.Freezers.Open(guests, budget)
@@ -188,6 +198,13 @@ func (l Local) Pools() ([]string, error) { return zfs.Pools(l.Kstat) }
 
 // Pool implements [World].
 func (l Local) Pool(name string) Pool { return &localPool{local: l, name: name} }
+
+// HookNotes implements [World]. What is owed outlives the host's going down.
+// The exporter reads in the directory above it.
+func (l Local) HookNotes() note.Dir {
+	_ = files.Directory(l.StateDir, 0o755) // taking a note fails where it cannot be made
+	return note.Dir(filepath.Join(l.StateDir, "hooks"))
+}
 
 // Trusted implements [World].
 func (Local) Trusted(h config.Hook) error { return h.Trusted() }

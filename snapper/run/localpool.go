@@ -9,6 +9,7 @@ import (
 	"snapwatch/internal/command"
 	"snapwatch/internal/files"
 	"snapwatch/internal/lock"
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
 	"snapwatch/snapper/index"
@@ -83,6 +84,10 @@ func (p *localPool) Received(ctx context.Context, datasets []string) (map[string
 	return p.reader().Received(ctx, datasets)
 }
 
+func (p *localPool) Pinned(ctx context.Context, fullNames []string) (map[string]zfs.Pin, error) {
+	return p.reader().Pinned(ctx, fullNames)
+}
+
 func (p *localPool) WrittenSince(ctx context.Context, s zfs.Snapshot) (uint64, error) {
 	return p.reader().WrittenSince(ctx, s)
 }
@@ -115,6 +120,10 @@ func (p *localPool) DestroyBookmark(ctx context.Context, b zfs.Snapshot) error {
 
 func (p *localPool) InheritReceived(ctx context.Context, dataset string) error {
 	return p.finish(ctx, "zfs", "inherit", "-S", zfs.LabelRunning, dataset)
+}
+
+func (p *localPool) SetConsistent(ctx context.Context, snapshots []string) error {
+	return p.finish(ctx, append([]string{"zfs", "set", zfs.Consistent + "=" + string(report.Application)}, snapshots...)...)
 }
 
 func (p *localPool) Sync(ctx context.Context) error { return p.finish(ctx, "zpool", "sync", p.name) }

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
@@ -27,8 +29,22 @@ const maxLook = time.Second
 type locks struct {
 	Options
 	*journal
-	// before says how many runs have waited for a living guest, now how many will have.
+	// before says how many runs have waited for a living guest, now how many will have. looked
+	// are the living guests whose locks this run has tried.
 	before, now map[int]int
+	looked      map[int]bool
+}
+
+// next says how many runs will have waited for living guests. That of a guest whose lock this
+// run did not try stays: another run may be about its disks.
+func (l *locks) next(view snapper.NodeView) map[int]int {
+	next := maps.Clone(l.now)
+	for vmid, runs := range l.before {
+		if !l.looked[vmid] && view.Evidence[vmid].Alive() {
+			next[vmid] = runs
+		}
+	}
+	return next
 }
 
 // lease is the time for which locks are held.
@@ -98,6 +114,16 @@ func (l *locks) look(ctx context.Context, view snapper.NodeView, vmid int, look 
 	return look
 }
 
+// atWork reports whether somebody holds a guest's lock, as Proxmox does during all of a
+// migration and while it moves a disk.
+func (r *run) atWork(id pve.ID) bool {
+	release, err := r.World.LockGuest(id)
+	if err == nil {
+		release()
+	}
+	return err != nil
+}
+
 // living takes the locks of the living guests that plans are for. It returns the plans
 // without the disks of guests that must wait, what becomes of these, and what the guests'
 // files say.
@@ -133,6 +159,7 @@ func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapp
 func (l *locks) note(vmid int, look snapper.LastLook) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.looked[vmid] = true
 	if look.LockErr != nil || look.Err != nil {
 		l.now[vmid] = l.before[vmid] + 1
 	}

@@ -25,6 +25,8 @@ type pool struct {
 	parents []string
 	disks   []snapper.Disk
 	err     error
+	// inTurns lets its disks be listed in turns, see readInTurns.
+	inTurns bool
 	// readAt is when the reading of its disks began.
 	readAt time.Time
 	// index is what earlier runs remember of the disks. indexMu guards it while guests are
@@ -33,14 +35,20 @@ type pool struct {
 	indexMu sync.Mutex
 	// hangs: a step that changes the pool has not ended, and no other is begun.
 	hangs atomic.Bool
+	// partly: not all of its disks could be listed.
+	partly bool
 	// slowHistory is when the reading of its history took too long, zero if it did not.
 	slowHistory time.Time
 	// carriedOut: its part of the plan was.
 	carriedOut bool
 	// unfinished are the disks whose discarded bookmarks could not all be destroyed.
 	unfinished map[string]bool
-	// destroyed are the snapshots that this run destroyed.
+	// destroyed are the snapshots that this run destroyed, due those that it was to and did not
+	// try to, the oldest first.
 	destroyed []zfs.Snapshot
+	due       []snapper.Destroy
+	// stuck: a program that was to destroy failed, and no other is begun.
+	stuck bool
 }
 
 func unlockAll(pools []*pool) {
@@ -84,7 +92,7 @@ func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error
 	if listErr != nil && len(heads) == 0 {
 		return listErr
 	}
-	if listErr != nil {
+	if p.partly = listErr != nil; p.partly {
 		p.problem(report.Warning, "pool %s: %v", p.name, listErr)
 	}
 	for _, h := range heads {
@@ -92,13 +100,23 @@ func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error
 			p.disks = append(p.disks, snapper.Disk{Dataset: h, VMID: vmid})
 		}
 	}
-	if err := p.readSnapshots(ctx, p.recall()); err != nil {
+	read := p.readSnapshots
+	if p.inTurns {
+		read = p.readInTurns
+	}
+	if err := read(ctx, p.recall()); err != nil {
 		return err
 	}
 	for _, d := range p.disks {
-		if why := cmp.Or(d.Problem, d.Unlabelled); why != "" {
+		if why := cmp.Or(d.Problem, d.Unlabelled); why != "" && why != unlisted {
 			p.problem(report.Warning, "%s is left alone: %s", d.Name, why)
 		}
+	}
+	if n := len(p.disksWhere(func(d *snapper.Disk) bool { return d.Problem == unlisted })); n > 0 {
+		p.problem(report.Warning, "pool %s: there was no time to list the snapshots of %d of %d disks: they are left alone, and the next run begins elsewhere", p.name, n, len(p.disks))
+	}
+	if p.inTurns {
+		return nil
 	}
 	return p.readWritten(ctx)
 }
@@ -156,6 +174,13 @@ func faultsOf(disks []*snapper.Disk, err error) error {
 		d.Problem = cmp.Or(d.Problem, faults[d.Name])
 	}
 	return nil
+}
+
+// lacks reports whether a dataset is known not to be there: the run has listed all that lies
+// beside it. A run may look at some datasets only, and a storage may be disabled for a while.
+func (p *pool) lacks(dataset string) bool {
+	return p.err == nil && !p.partly && slices.Contains(p.parents, zfs.Parent(dataset)) &&
+		!slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.Name == dataset })
 }
 
 // busy returns since when another run holds the pool, false if none does.

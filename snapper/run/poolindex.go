@@ -1,8 +1,10 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
@@ -12,7 +14,7 @@ import (
 // recall fills in what the index remembers of the disks, and returns those that have
 // to be listed.
 func (p *pool) recall() []*snapper.Disk {
-	p.index.Retain(p.disks)
+	p.index.Retain(p.disks, p.readAt)
 	var unknown []*snapper.Disk
 	for i := range p.disks {
 		d := &p.disks[i]
@@ -30,6 +32,36 @@ func (p *pool) keep() {
 			p.index.Keep(d, p.readAt)
 		}
 	}
+}
+
+// inTurn is how many disks prune lists in one turn.
+const inTurn = 20
+
+// unlisted is the problem of a disk that prune did not come to.
+const unlisted = "there was no time to list its snapshots: another run begins elsewhere"
+
+// readInTurns lists the disks' snapshots in turns, as far as there is time. What a turn has
+// read stands, and each run begins elsewhere, so that a long list keeps no other disk from its
+// rotation for ever.
+func (p *pool) readInTurns(ctx context.Context, disks []*snapper.Disk) error {
+	if n := len(disks); n > inTurn {
+		first := int(p.readAt.Unix()/int64(time.Hour/time.Second)) * inTurn % n
+		disks = slices.Concat(disks[first:], disks[:first])
+	}
+	for turn := range slices.Chunk(disks, inTurn) {
+		if ctx.Err() == nil {
+			if err := p.readSnapshots(ctx, turn); err == nil || ctx.Err() == nil {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		for _, d := range turn {
+			d.Problem = cmp.Or(d.Problem, unlisted)
+		}
+	}
+	return nil
 }
 
 // readWritten asks what was written since a _stopped snapshot that is not the

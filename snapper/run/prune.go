@@ -19,12 +19,21 @@ import (
 // then. ctx ends the run between two steps, never within a channel program.
 func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.PruneName)
+	if !o.DryRun {
+		r.takeOver(ctx)
+	}
 	plan, err := r.prune(ctx)
 	if err == nil && !o.DryRun {
 		r.save(report.PruneName)
 		r.endHooks(report.PruneName)
 	}
 	return plan, r.report, err
+}
+
+// PossiblePrune is [Possible] for [Prune].
+func PossiblePrune(ctx context.Context, o Options) error {
+	_, _, err := newRun(o, report.PruneName).whoseDisks(ctx)
+	return err
 }
 
 func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
@@ -36,7 +45,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	if err != nil {
 		return snapper.Plan{}, err
 	}
-	next := r.openPools(ctx, below, readCopies)
+	next := r.openPools(ctx, below, r.readCopies)
 	var pools []*pool
 	defer func() { unlockAll(pools) }()
 	var whole snapper.Plan
@@ -45,17 +54,19 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 		some := next()
 		pools = append(pools, some...)
 		for _, p := range some {
-			r.report.Pools = append(r.report.Pools, r.reportPool(p, r.start))
+			r.report.Pools = append(r.report.Pools, r.reportPool(p, r.previous, r.start))
 			noteTokens(p, r.previous.Tokens, r.report.Tokens, r.start)
 		}
-		copies(r.Options, cluster, some)
+		r.copies(ctx, cluster, some)
+		r.disks += len(planned(some))
 		policy := snapper.PrunePolicy{
 			Node: node && r.Config.Role != "replica", Bookmarks: r.Config.Bookmarks,
-			StoppedGrace: r.Config.StoppedGrace.Std(), MaxDestroys: max(0, r.Config.MaxDestroys-len(whole.Destroys)),
+			StoppedGrace: r.Config.StoppedGrace.Std(), MaxDestroys: r.mayDestroy(whole),
 		}
 		plan := snapper.PlanPrune(planned(some), policy, r.report.Tokens, r.start)
 		if !r.DryRun {
 			eachPool(r.World, readable(some), func(p *pool) { p.finishPlan(ctx, plan.ForPool(p.name), nil) })
+			r.destroyMore(ctx, readable(some))
 		}
 		whole.Add(plan)
 	}
@@ -64,8 +75,16 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	for _, p := range problems {
 		r.note(p)
 	}
+	r.reportUnread(cluster)
+	for i := range r.report.Disks {
+		d := &r.report.Disks[i]
+		if d.Reason == unlisted {
+			d.Error = unlisted
+		}
+	}
+	r.reportDue(pools, whole)
 	r.succeeded(r.World.Now())
-	r.hooks.after(afterPrune, destroyed(pools))
+	r.hooks.after(afterPrune, destroyed(pools), nil)
 	return whole, nil
 }
 
@@ -111,11 +130,21 @@ func roots(o Options) (map[string][]string, error) {
 }
 
 // readCopies reads the disks anywhere below the pool's roots.
-func readCopies(ctx context.Context, p *pool) error { return p.readDisks(ctx, Pool.Descendants) }
+func (r *run) readCopies(ctx context.Context, p *pool) error {
+	p.inTurns = true
+	return r.readIndexed(ctx, p, Pool.Descendants)
+}
 
 // copies says of each disk whether it is one: State is Replica, Elsewhere or Orphan
-// only where no guest of this node has it.
-func copies(o Options, cluster pve.Cluster, pools []*pool) {
+// only where no guest of this node has it. And whether others are at work on it: Proxmox's
+// replication, or snap, of whose bookmarks a list is needed then and not a memory.
+func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
+	o := r.Options
+	var bookmarked []string
+	if cluster.Node != "" && r.Config.Role != "replica" {
+		byPool, _ := parents(r.Config, cluster) // without any snap does not run
+		bookmarked = slices.Concat(slices.Collect(maps.Values(byPool))...)
+	}
 	for _, p := range pools {
 		for i := range p.disks {
 			d := &p.disks[i]
@@ -136,6 +165,15 @@ func copies(o Options, cluster pve.Cluster, pools []*pool) {
 				d.State, d.Why = snapper.Replica, "listed under replicas in the configuration"
 				checkUnused(o.World, cluster, guests.Users(*d), d)
 			}
+			if why := guests.MayBeUsed(*d); why != "" {
+				d.State, d.Why = snapper.Unknown, why
+			}
+			d.Bookmarking = snapper.Bookmarking(d, bookmarked)
+			d.Replicated = cluster.ReplicatedHere[snapper.VmidOf(d.Name)] && slices.ContainsFunc(cluster.Storages, func(s pve.Storage) bool { return s.Dataset == zfs.Parent(d.Name) })
+		}
+		waits := p.disksWhere(func(d *snapper.Disk) bool { return d.Bookmarking && d.Recalled })
+		if err := p.listBookmarks(ctx, waits); err != nil {
+			p.problem(report.Warning, "pool %s: bookmarks could not be listed, so that the snapshots which may wait for one stay: %v", p.name, err)
 		}
 	}
 }

@@ -1,9 +1,12 @@
 package run
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,25 +16,94 @@ import (
 	"snapwatch/snapper"
 )
 
-// tell says in the report what became of the guests that were to be frozen.
-func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[string]snapper.Outcome) {
+// tell says in the report what became of the guests that were to be frozen, and returns those
+// whose snapshots are consistent, by VMID. The same of several guests is said once.
+func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[string]snapper.Outcome) (consistent map[int]bool) {
+	consistent = map[int]bool{}
+	said := map[string][]string{}
+	var texts []string
 	for _, z := range result.freezes {
-		q := result.guest(z, u, outcomes)
+		q, passing := result.guest(z, u, outcomes)
 		if q.At.IsZero() {
 			q.At = f.start
 		}
-		if q.Consistent == report.Crash {
-			f.problem(f.crashSeverity(z), "guest %d: its snapshot is only crash-consistent: %s", z.VMID, q.Reason)
+		if q.Consistent == report.Application {
+			consistent[z.VMID] = true
+			f.addQuiesced(q)
+			continue
 		}
-		f.mu.Lock()
-		f.report.Quiesced = append(f.report.Quiesced, q)
-		f.mu.Unlock()
+		severity := report.Notice
+		if before := f.faultBefore(q.VMID); passing {
+			q.Fault = before // what is only so for the moment is no fault, and ends none
+		} else if q.Fault = faultOf(q.Reason); q.Fault != before {
+			severity = report.Warning // it begins
+		}
+		f.addQuiesced(q)
+		text := fmt.Sprintf("%s\x00%s\x00%s", severity, q.Consistent, q.Reason)
+		if said[text] == nil {
+			texts = append(texts, text)
+		}
+		said[text] = append(said[text], strconv.Itoa(z.VMID))
 	}
-	for _, id := range slices.SortedFunc(maps.Keys(result.ended.Left), func(a, b pve.ID) int { return a.VMID - b.VMID }) {
-		f.problem(report.Warning, "guest %d was frozen for its snapshot, and may still be: %s", id.VMID, result.ended.Left[id])
+	for _, text := range texts {
+		part := strings.Split(text, "\x00")
+		who, worth := "guest "+said[text][0]+": its snapshot is ", "only crash-consistent"
+		if len(said[text]) > 1 {
+			who = "guests " + strings.Join(said[text], ", ") + ": their snapshots are "
+		}
+		if part[1] == string(report.Torn) {
+			worth = "torn"
+		}
+		f.problem(report.Severity(part[0]), "%s%s: %s", who, worth, part[2])
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(result.ended.Left), byVMID) {
+		f.leftFrozen(id, fmt.Sprintf("guest %d was frozen for its snapshot, and may still be: %s", id.VMID, result.ended.Left[id]))
 	}
 	if pools := poolsOf(u.Plans); u.Group != "" && len(pools) > 1 {
 		f.problem(report.Info, "group %s has disks in several pools (%s): their snapshots have a transaction group each, inside one freeze", u.Group, strings.Join(pools, ", "))
+	}
+	return consistent
+}
+
+func byVMID(a, b pve.ID) int { return a.VMID - b.VMID }
+
+func (j *journal) addQuiesced(q report.Quiesced) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.report.AddQuiesced(q)
+}
+
+// leftFrozen tells of a guest that we froze and that may be frozen yet, at each run.
+func (j *journal) leftFrozen(id pve.ID, text string) {
+	j.problem(report.Warning, "%s", text)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !slices.Contains(j.report.LeftFrozen, id.VMID) {
+		j.report.LeftFrozen = append(j.report.LeftFrozen, id.VMID)
+	}
+}
+
+// takeOver thaws what earlier runs have left frozen, and fails aloud while it cannot.
+func (r *run) takeOver(ctx context.Context) {
+	taken, err := r.World.TakeOver(ctx)
+	if err != nil {
+		r.problem(report.Warning, "not known which guests earlier runs have left frozen: %v", err)
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(taken), byVMID) {
+		since := "earlier"
+		if at := taken[id].Since; !at.IsZero() {
+			since = "at " + at.Local().Format(time.DateTime)
+		}
+		switch err := taken[id].Err; {
+		case errors.Is(err, quiesce.ErrGone):
+			r.problem(report.Warning, "guest %d was frozen for its snapshot %s and was never seen thawed; that is given up: %v", id.VMID, since, err)
+		case err != nil:
+			r.leftFrozen(id, fmt.Sprintf("guest %d was frozen for its snapshot %s, and may still be; each run tries to thaw it: %v", id.VMID, since, err))
+		case taken[id].Thawed:
+			r.problem(report.Warning, "guest %d was frozen for its snapshot %s and left so; it is thawed now", id.VMID, since)
+		default:
+			r.problem(report.Notice, "guest %d was frozen for its snapshot %s and not seen thawed by that run; it is not frozen", id.VMID, since)
+		}
 	}
 }
 
@@ -45,14 +117,20 @@ func poolsOf(plans []snapper.GuestPlan) []string {
 	return slices.Compact(pools)
 }
 
-// crashSeverity is how loudly to say that a guest could not be frozen: by a mail when
-// that begins, and then at a terminal; so, too, where Proxmox works on the guest.
-func (f *freezer) crashSeverity(z snapper.Freeze) report.Severity {
-	again := slices.ContainsFunc(f.previous, func(q report.Quiesced) bool { return q.VMID == z.VMID && q.Consistent == report.Crash })
-	if again || z.Passing {
-		return report.Notice
+// faultBefore is what was wrong with a guest's snapshot in the last run, "" for nothing. A fault
+// is mailed when it begins, and said at a terminal while it lasts.
+func (f *freezer) faultBefore(vmid int) string {
+	i := slices.IndexFunc(f.previous, func(p report.Quiesced) bool { return p.VMID == vmid })
+	if i < 0 {
+		return ""
 	}
-	return report.Warning
+	return f.previous[i].Fault
+}
+
+// faultOf is the key of a fault: why, without the numbers of processes, times and counts that
+// are others in each run.
+func faultOf(reason string) string {
+	return strings.Join(strings.FieldsFunc(reason, func(c rune) bool { return c >= '0' && c <= '9' }), "#")
 }
 
 // unmade is why a snapshot that was to be made is not there.
@@ -67,6 +145,8 @@ func unmade(err error) string {
 type freezeResult struct {
 	freezes []snapper.Freeze
 	view    snapper.NodeView
+	// lacks says what of a guest has no snapshot, given which disks have one.
+	lacks func(vmid int, taken func(dataset string) bool) []snapper.Lack
 	// failed are those that could not be frozen, and why.
 	failed map[pve.ID]string
 	ended  quiesce.Ended
@@ -76,11 +156,13 @@ type freezeResult struct {
 
 func (f freezeResult) id(vmid int) pve.ID { return f.view.Evidence[vmid].Config.ID }
 
-// guest returns what became of one guest. Its snapshot is consistent if it was frozen, and
-// if nothing thawed before the programs of all pools had ended.
-func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes map[string]snapper.Outcome) report.Quiesced {
+// guest returns what became of one guest. Its snapshot is consistent if all its disks are in
+// it, if it was frozen before the programs of all pools began, and if all of it was still
+// frozen when it was thawed, after they had ended. passing is true where what keeps it from
+// that is no fault.
+func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes map[string]snapper.Outcome) (q report.Quiesced, passing bool) {
 	id := f.id(freeze.VMID)
-	q := report.Quiesced{
+	q = report.Quiesced{
 		VMID: freeze.VMID, Group: u.Group, How: string(freeze.How), At: f.at,
 		Consistent: report.Crash, Seconds: f.ended.Frozen[id].Seconds(),
 	}
@@ -100,9 +182,25 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 	case f.ended.Early != "":
 		q.Reason = "it continued before the snapshot was made: " + f.ended.Early
 	default:
-		q.Consistent = report.Application
+		q.Consistent, q.Reason, passing = f.whole(freeze.VMID, outcomes)
 	}
-	return q
+	return q, passing || freeze.Passing
+}
+
+// whole is what the snapshots of a guest that was frozen throughout are worth. Disks that get
+// theirs at other times are missing by choice.
+func (f freezeResult) whole(vmid int, outcomes map[string]snapper.Outcome) (worth report.Consistency, reason string, byChoice bool) {
+	lacks := f.lacks(vmid, func(dataset string) bool { return outcomes[dataset].Snapshot != "" })
+	if len(lacks) == 0 {
+		return report.Application, "", false
+	}
+	var names []string
+	byChoice = true
+	for _, l := range lacks {
+		names = append(names, l.Dataset)
+		byChoice = byChoice && l.NotDue
+	}
+	return report.Torn, "the guest was frozen, and there is no snapshot of " + strings.Join(names, ", "), byChoice
 }
 
 // made is the name that a guest's snapshots got, "" and maybe why where one of its disks has

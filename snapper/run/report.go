@@ -7,15 +7,21 @@ import (
 	"strings"
 	"time"
 
+	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
 
-// reportPool returns what became of a pool that was read, and tells what is wrong with it.
-func (j *journal) reportPool(p *pool, start time.Time) report.Pool {
+// reportPool returns what became of a pool that was read, and tells what is wrong with it. Who
+// does not say since when he holds its lock has held it since a run first saw that: previous is
+// the report of the one before.
+func (j *journal) reportPool(p *pool, previous report.Run, start time.Time) report.Pool {
 	entry := report.Pool{Pool: p.name}
 	if busy, ok := p.busy(); ok {
 		entry.LockedSince = busy.Since
+		if entry.LockedSince.IsZero() || entry.LockedSince.After(start) {
+			entry.LockedSince = previous.LockedSince(p.name)
+		}
 		if entry.LockedSince.IsZero() || entry.LockedSince.After(start) {
 			entry.LockedSince = start
 		}
@@ -41,16 +47,21 @@ func (j *journal) reportLate(parents map[string][]string, done []*pool, err erro
 
 // reportGuests tells what the guests are called, what of running ones no snapshot can cover, which guests have been
 // locked for long, and that Proxmox could not be asked.
-func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Time) {
+func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, pools []*pool, start time.Time) {
 	for _, warning := range g.Cluster.Warnings {
 		j.problem(report.Notice, "%s", warning) // no reason for a mail a run
 	}
+	j.reportUnread(g.Cluster)
 	if g.ListErr != nil {
 		j.problem(report.Warning, "Proxmox could not be asked which guests run; no stop is believed: %v", g.ListErr)
 	}
 	for _, vmid := range slices.Sorted(maps.Keys(g.Evidence)) {
-		if severity, stuck := snapper.StuckLock(g.Evidence[vmid], start); stuck != "" {
+		severity, stuck := snapper.StuckLock(g.Evidence[vmid], atWork, start)
+		if stuck != "" {
 			j.problem(severity, "%s", stuck)
+		}
+		if severity == report.Warning {
+			j.report.Locked++
 		}
 	}
 	known := map[string]bool{}
@@ -71,7 +82,7 @@ func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Tim
 		}
 		for _, v := range config.Volumes {
 			if kind, reason := snapper.WhyUnprotected(v, g.Cluster, known, unread); reason != "" {
-				j.report.Unprotected = append(j.report.Unprotected, report.Unprotected{VMID: vmid, Volume: v.Storage + ":" + v.Name, Kind: kind, Reason: reason})
+				j.report.Unprotected = append(j.report.Unprotected, report.Unprotected{VMID: vmid, Volume: v.String(), Kind: kind, Reason: reason})
 			}
 		}
 	}
@@ -80,13 +91,23 @@ func (j *journal) reportGuests(g snapper.NodeView, pools []*pool, start time.Tim
 	})
 }
 
-// succeeded ends the report, and decides whether the run was a success: a pool that could not be read or a
-// disk of a running guest without its snapshot makes it none.
+// reportUnread tells of the guests whose configuration could not be read. A run that does not
+// know their disks is no success.
+func (j *journal) reportUnread(c pve.Cluster) {
+	for _, vmid := range c.Unread() {
+		j.incomplete = true
+		j.problem(report.Warning, "guest %d: its configuration could not be read, so its disks are left alone: %s", vmid, c.Guests[vmid].Problem)
+	}
+}
+
+// succeeded ends the report, and decides whether the run was a success: a pool or a
+// configuration that could not be read or a disk of a running guest without its snapshot makes
+// it none, and so do old snapshots that pile up.
 func (j *journal) succeeded(end time.Time) {
 	j.report.End = end
-	success := true
+	success := !j.incomplete
 	for _, p := range j.report.Pools {
-		success = success && p.Error == "" && p.LockedSince.IsZero()
+		success = success && p.Error == "" && p.LockedSince.IsZero() && !p.Grows
 	}
 	for _, d := range j.report.Disks {
 		success = success && d.Result != string(snapper.Unprotected) && d.Error == ""

@@ -14,7 +14,7 @@ import (
 func TestALateRoundThatFails(t *testing.T) {
 	r := testJournal()
 	first := &pool{name: "tank"}
-	r.report.Pools = append(r.report.Pools, r.reportPool(first, noon))
+	r.report.Pools = append(r.report.Pools, r.reportPool(first, report.Run{}, noon))
 	r.reportLate(map[string][]string{"tank": nil, "slow": nil, "never": nil}, []*pool{first}, errTest)
 	r.succeeded(noon)
 	assert.False(t, r.report.Success)
@@ -29,7 +29,7 @@ func TestALateRoundThatFails(t *testing.T) {
 // What in Proxmox's files is not as it seems is told to a person, and costs no success.
 func TestOddConfigurationIsTold(t *testing.T) {
 	j := testJournal()
-	j.reportGuests(snapper.NodeView{Cluster: pve.Cluster{Warnings: []string{"storage.cfg, line 3: odd"}}}, nil, noon)
+	j.reportGuests(snapper.NodeView{Cluster: pve.Cluster{Warnings: []string{"storage.cfg, line 3: odd"}}}, nil, nil, noon)
 	j.succeeded(noon)
 	assert.Empty(t, j.report.Names)
 	assert.Equal(t, []report.Problem{{Severity: report.Notice, Text: "storage.cfg, line 3: odd"}}, j.report.Problems)
@@ -39,6 +39,6 @@ func TestOddConfigurationIsTold(t *testing.T) {
 // What the guests are called is for those who may not read their configurations.
 func TestGuestsAreNamed(t *testing.T) {
 	j := testJournal()
-	j.reportGuests(snapper.NodeView{Cluster: pve.Cluster{Guests: map[int]pve.Config{100: {Name: "web01"}, 101: {}}}}, nil, noon)
+	j.reportGuests(snapper.NodeView{Cluster: pve.Cluster{Guests: map[int]pve.Config{100: {Name: "web01"}, 101: {}}}}, nil, nil, noon)
 	assert.Equal(t, map[int]string{100: "web01"}, j.report.Names)
 }

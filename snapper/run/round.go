@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 )
 
@@ -37,6 +38,7 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 		pools := next()
 		first := len(all) == 0
 		all = append(all, pools...)
+		r.disks += len(planned(pools))
 		seen := view
 		var err error
 		if !first { // what is known of the guests is old by now
@@ -54,7 +56,7 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 			break
 		}
 		for _, p := range pools {
-			r.report.Pools = append(r.report.Pools, r.reportPool(p, r.start))
+			r.report.Pools = append(r.report.Pools, r.reportPool(p, r.previous, r.start))
 		}
 		view = seen
 		if !r.DryRun {
@@ -73,15 +75,16 @@ func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, ou
 	for _, p := range problems {
 		r.note(p)
 	}
-	r.reportGuests(view, pools, r.start)
+	r.reportGuests(view, r.atWork, pools, r.start)
 	r.report.CarryOver(r.previous.Quiesced, func(vmid int) bool {
 		how, _ := r.Config.HowFor(vmid)
 		_, here := view.Cluster.Guests[vmid]
 		return how != "" && here
 	})
-	r.state.Checked = nextChecked(r.state.Checked, pools, plan.AbandonedLater)
+	r.reportDue(pools, plan)
+	r.state.Checked = nextChecked(r.state.Checked, pools, outcomes, plan.AbandonedLater)
 	r.state.Signs = nextSigns(r.state.Signs, pools, r.Adopt)
-	r.state.Busy = r.locks.now
+	r.state.Busy = r.locks.next(view)
 	r.state.SeenStopped = view.SeenStopped()
 	r.state.Configs = r.captures.kept(outcomes, pools)
 	r.succeeded(r.World.Now())
@@ -160,11 +163,16 @@ func (r *run) openPool(ctx context.Context, name string, parents []string, read 
 
 // readPool reads the disks directly below the pool's parents.
 func (r *run) readPool(ctx context.Context, p *pool) error {
+	return r.readIndexed(ctx, p, Pool.Children)
+}
+
+// readIndexed reads the disks that a list of heads has, with the help of the index.
+func (r *run) readIndexed(ctx context.Context, p *pool, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	var err error
 	if p.index, err = p.LoadIndex(); err != nil {
 		r.problem(report.Warning, "pool %s: %v", p.name, err)
 	}
-	if err := p.readDisks(ctx, Pool.Children); err != nil {
+	if err := p.readDisks(ctx, list); err != nil {
 		return err
 	}
 	p.keep()
@@ -175,12 +183,12 @@ func (r *run) readPool(ctx context.Context, p *pool) error {
 // of the guests then, too. before is what earlier rounds of this run have planned already.
 func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.NodeView, snapper.Plan, error) {
 	policy := policy(r.Options, view.Cluster)
-	policy.MaxDestroys = max(0, policy.MaxDestroys-len(before.Destroys))
+	policy.MaxDestroys = r.mayDestroy(before)
 	policy.MaxBookmarkDestroys = max(0, policy.MaxBookmarkDestroys-len(before.DestroyBookmarks))
 	view = r.askRunStates(ctx, view, pools, policy.Names)
 	for times := 0; ; times++ {
 		if ctx.Err() != nil {
-			return view, snapper.Plan{}, ctx.Err()
+			return view, snapper.Plan{}, context.Cause(ctx)
 		}
 		for _, p := range pools {
 			view.Assign(p.disks, r.Config.Replicas)

@@ -55,23 +55,29 @@ type run struct {
 	// previous is the report of the run before.
 	previous report.Run
 	// state is what that run left for this one, and in the end what this one leaves.
-	state    report.State
+	state report.State
+	// disks is how many it has read.
+	disks    int
 	captures *captures
 	hooks    *hooks
 	locks    *locks
 }
 
 // Run makes one run and returns its plan and its report. The error is for a run that
-// could not begin: nothing was changed then. ctx ends the run between two steps,
-// never within a channel program.
+// could not begin: nothing was changed then, but for guests that an earlier run left frozen:
+// these are thawed first, and the report tells of them in any case. ctx ends the run between
+// two steps, never within a channel program.
 func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.Name)
-	if o.Config.Role == "replica" {
-		return snapper.Plan{}, r.report, errors.New("the configuration says role: replica: this host receives snapshots, it takes none (snapwatch prune rotates them)")
+	err := r.mayTake()
+	if err != nil {
+		return snapper.Plan{}, r.report, err
 	}
-	var err error
 	if r.state, err = o.World.LoadState(); err != nil {
 		r.problem(report.Notice, "what the last run left for this one is not used: %v", err)
+	}
+	if !o.DryRun {
+		r.takeOver(ctx)
 	}
 	plan, err := r.do(ctx)
 	if err != nil {
@@ -85,6 +91,32 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	}
 	r.endHooks(report.Name)
 	return plan, r.report, nil
+}
+
+// Possible returns why every run must fail on this host, as far as the configuration and
+// Proxmox's files say, nil if one may succeed.
+func Possible(ctx context.Context, o Options) error {
+	r := newRun(o, report.Name)
+	if err := r.mayTake(); err != nil {
+		return err
+	}
+	cluster, err := o.World.Cluster(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.isNode(cluster); err != nil {
+		return err
+	}
+	_, err = parents(o.Config, cluster)
+	return err
+}
+
+// mayTake refuses to take snapshots where copies are received.
+func (r *run) mayTake() error {
+	if r.Config.Role == "replica" {
+		return errors.New("the configuration says role: replica: this host receives snapshots, it takes none (snapwatch prune rotates them)")
+	}
+	return nil
 }
 
 // newRun begins a run with the report of the last one of its kind.
@@ -136,8 +168,8 @@ func (r *run) do(ctx context.Context) (snapper.Plan, error) {
 	if err != nil {
 		return snapper.Plan{}, err
 	}
-	r.locks = &locks{Options: r.Options, journal: r.journal, before: r.state.Busy, now: map[int]int{}}
-	r.captures = newCaptures(r.Options, r.journal, r.start, view.Cluster.Node, r.state.Configs)
+	r.locks = &locks{Options: r.Options, journal: r.journal, before: r.state.Busy, now: map[int]int{}, looked: map[int]bool{}}
+	r.captures = newCaptures(r.Options, r.journal, view.Cluster.Node, r.state.Configs)
 	return r.rounds(ctx, view, parents)
 }
 
@@ -187,7 +219,6 @@ func policy(o Options, c pve.Cluster) snapper.Policy {
 		Adopt:               o.Adopt,
 		Final:               o.Final,
 		Quiesced:            o.Config.Quiesced,
-		MaxDestroys:         o.Config.MaxDestroys,
 		MaxBookmarkDestroys: snapper.MaxBookmarkDestroys,
 	}
 }

@@ -37,8 +37,10 @@ func (p *pool) finishPlan(ctx context.Context, plan snapper.PoolPlan, outcomes m
 		}
 		p.count(report.DidLabel)
 	}
-	p.applyDestroys(ctx, plan.Allowed(outcomes))
-	p.destroyBookmarks(ctx, plan.DestroyBookmarks)
+	var now []snapper.Destroy
+	now, p.due = plan.Allowed(outcomes)
+	p.applyDestroys(ctx, now)
+	p.destroyBookmarks(ctx, plan.AllowedBookmarks(outcomes))
 	p.saveIndex()
 }
 
@@ -177,7 +179,10 @@ func (p *pool) recordDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outco
 		if got.Snapshot == nil {
 			o.Err = fmt.Errorf("snapshot of %s: the channel program does not say", d.Dataset)
 		} else {
-			o.Snapshot = g.Snapshot
+			o.Snapshot, o.TXG = g.Snapshot, p.TXG()
+			if made, told := got.Made(d.Dataset, g.Snapshot); told {
+				o.TXG = made.CreateTXG
+			}
 			p.count(report.DidSnapshot)
 		}
 	}
@@ -189,11 +194,13 @@ func (p *pool) recordDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outco
 		}
 	}
 	if d.Bookmark && o.Err == nil {
-		// A bookmark that is there already, by that name, is as good.
-		if got.Bookmark == nil || *got.Bookmark != 0 && *got.Bookmark != syscall.EEXIST {
-			p.problem(report.Warning, "bookmark of %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Bookmark))
-		} else {
+		switch {
+		case got.Bookmark != nil && *got.Bookmark == 0:
 			p.count(report.DidBookmark)
+		case got.Bookmark != nil && *got.Bookmark == syscall.EEXIST:
+			p.problem(report.Warning, "bookmark of %s@%s: there is one of that name, of another snapshot", d.Dataset, g.Snapshot)
+		default:
+			p.problem(report.Warning, "bookmark of %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Bookmark))
 		}
 	}
 	if o.Snapshot != "" && d.Config != nil {
@@ -228,11 +235,12 @@ func explain(errno syscall.Errno) string {
 	return fmt.Sprintf("%s (errno %d)", errno.Error(), int(errno))
 }
 
-// nextName moves a snapshot's name on by a second.
+// nextName moves a snapshot's name on by two seconds: in an hour that comes twice each pass
+// has every other second.
 func nextName(name string, class zfs.Class) string {
 	t, err := zfs.ParseSnapshotTime(name)
 	if err != nil {
 		return name
 	}
-	return zfs.FormatSnapshotName(t.Add(time.Second), class)
+	return zfs.FormatSnapshotName(t.Add(2*time.Second), class)
 }

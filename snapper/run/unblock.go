@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"syscall"
 
 	"snapwatch/internal/lock"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
+	"snapwatch/lua"
 	"snapwatch/snapper"
 )
 
@@ -42,7 +44,24 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 	}
 	u := snapper.PlanUnblock(planned(pools), request.Snapshot)
 	u.Kind = cluster.Guests[request.VMID].Kind
+	for _, p := range pools {
+		pins, err := p.Pinned(ctx, u.Names(p.name))
+		if err != nil {
+			return u, r.report, fmt.Errorf("pool %s: what keeps the snapshots is not known: %w", p.name, err)
+		}
+		u.RefusePinned(pins)
+	}
 	if !request.Remove || len(u.Refusals) > 0 || len(u.Baseless()) > 0 && !request.LoseBase {
+		return u, r.report, nil
+	}
+	for _, p := range pools {
+		refusals, err := p.checkDestroys(p.inTheWay(u, request.Snapshot))
+		if err != nil {
+			return u, r.report, fmt.Errorf("pool %s: whether the snapshots can be destroyed is not known: %w", p.name, err)
+		}
+		u.Refusals = append(u.Refusals, refusals...)
+	}
+	if len(u.Refusals) > 0 {
 		return u, r.report, nil
 	}
 	for _, p := range pools {
@@ -79,6 +98,8 @@ func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cl
 	switch {
 	case !here:
 		return c, release, fmt.Errorf("guest %d is gone from node %s", request.VMID, c.Node)
+	case guest.Problem != "":
+		return c, release, fmt.Errorf("the configuration of guest %d could not be read: %s", request.VMID, guest.Problem)
 	case guest.Lock != "":
 		return c, release, fmt.Errorf("guest %d is locked (%s): wait until Proxmox is done, or qm unlock %d", request.VMID, guest.Lock, request.VMID)
 	}
@@ -120,12 +141,9 @@ func (r *run) openGuest(ctx context.Context, c pve.Cluster) ([]*pool, error) {
 	return pools, nil
 }
 
-// unblock removes what is in the way in one pool: the snapshots first, since without
-// them the bookmarks are of no use, while the other way round a receiver could lose
-// both. What remains is checked by the program that destroys.
-func (p *pool) unblock(ctx context.Context, u snapper.Unblocking, snapshot string) {
+// inTheWay returns what is to be destroyed in the pool, and what must remain.
+func (p *pool) inTheWay(u snapper.Unblocking, snapshot string) []snapper.Destroy {
 	var gone []snapper.Destroy
-	var marks []zfs.Snapshot
 	for _, d := range u.Disks {
 		if zfs.Pool(d.Dataset) != p.name {
 			continue
@@ -137,7 +155,65 @@ func (p *pool) unblock(ctx context.Context, u snapper.Unblocking, snapshot strin
 		for _, s := range d.Snapshots {
 			gone = append(gone, snapper.Destroy{Dataset: d.Dataset, Name: s.Name, Keepers: keepers})
 		}
-		marks = append(marks, d.Bookmarks...)
+	}
+	return gone
+}
+
+// checkDestroys asks ZFS whether it would destroy the snapshots, and returns why not. It
+// knows what no property tells: a receive or a send that is under way.
+func (p *pool) checkDestroys(destroys []snapper.Destroy) ([]string, error) {
+	var refusals []string
+	for batch := range slices.Chunk(destroys, maxBatch) {
+		disks := requests(batch, &p.index)
+		for i := range disks {
+			disks[i].Check, disks[i].Watch = true, false
+		}
+		var results map[string]lua.Destroyed
+		err := p.withTimeout(func(timeout context.Context) (err error) {
+			results, err = p.Destroy(timeout, disks)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, disk := range disks {
+			refusals = append(refusals, whyKept(disk, results[disk.Dataset])...)
+		}
+	}
+	return refusals, nil
+}
+
+// whyKept returns why snapshots of a disk would not all be destroyed.
+func whyKept(disk lua.DestroyRequest, got lua.Destroyed) []string {
+	switch {
+	case got.Receiving != 0:
+		return []string{disk.Dataset + " is being received: this is a copy"}
+	case got.Missing != "":
+		return []string{fmt.Sprintf("%s@%s is gone, which was to remain", disk.Dataset, got.Missing)}
+	}
+	var all []string
+	for _, name := range disk.Destroy {
+		errno, told := got.Gone[name]
+		switch {
+		case !told:
+			all = append(all, fmt.Sprintf("%s@%s: the channel program does not say whether it can go", disk.Dataset, name))
+		case errno != 0 && errno != syscall.ENOENT:
+			all = append(all, fmt.Sprintf("%s@%s stays: %s", disk.Dataset, name, explain(errno)))
+		}
+	}
+	return all
+}
+
+// unblock removes what is in the way in one pool: the snapshots first, since without
+// them the bookmarks are of no use, while the other way round a receiver could lose
+// both. What remains is checked by the program that destroys.
+func (p *pool) unblock(ctx context.Context, u snapper.Unblocking, snapshot string) {
+	gone := p.inTheWay(u, snapshot)
+	var marks []zfs.Snapshot
+	for _, d := range u.Disks {
+		if zfs.Pool(d.Dataset) == p.name {
+			marks = append(marks, d.Bookmarks...)
+		}
 	}
 	before := p.report.Counts[report.DidDestroy]
 	p.applyDestroys(ctx, gone)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"snapwatch/internal/command"
+	"snapwatch/internal/lock"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
 	"snapwatch/snapper"
@@ -26,13 +27,22 @@ type virtualPool struct {
 	history   zfs.History
 	index     index.Index
 
-	slowList    time.Duration
-	onBookmarks func() error
-	onReceived  func(context.Context) error
-	onSync      func(context.Context) error
+	// busy: another run has its lock.
+	busy     bool
+	slowList time.Duration
+	// endless are the disks whose snapshots are never listed to the end, listed all that were
+	// begun with.
+	endless, listed []string
+	onBookmarks     func() error
+	onReceived      func(context.Context) error
+	onSync          func(context.Context) error
 	// onSnapshot answers a program of a living or stopped guest's snapshots, unless it
 	// returns neither outcomes nor an error.
 	onSnapshot func(context.Context, []lua.Guest) (map[string]lua.Outcome, error)
+	// onDestroy says how the destroying of a snapshot ends, nil for well.
+	onDestroy func(dataset, name string) syscall.Errno
+	// failDestroy is why its programs that destroy end early, nil if they do not.
+	failDestroy error
 	// programs are the snapshots that each program was to make.
 	programs [][]string
 }
@@ -74,7 +84,13 @@ func (p *virtualPool) remember() {
 	}
 }
 
-func (p *virtualPool) TryLock(time.Time) error                   { return nil }
+func (p *virtualPool) TryLock(now time.Time) error {
+	if p.busy {
+		return &lock.Busy{Path: p.name, PID: 1, Since: now}
+	}
+	return nil
+}
+
 func (p *virtualPool) WaitLock(context.Context, time.Time) error { return nil }
 func (p *virtualPool) Unlock()                                   {}
 func (p *virtualPool) Check() error                              { return nil }
@@ -89,7 +105,14 @@ func (p *virtualPool) Descendants(ctx context.Context, roots ...string) ([]zfs.D
 	return p.Children(ctx, roots...)
 }
 
-func (p *virtualPool) Snapshots(_ context.Context, datasets []string, each func(zfs.Snapshot) error) error {
+func (p *virtualPool) Snapshots(ctx context.Context, datasets []string, each func(zfs.Snapshot) error) error {
+	p.listed = append(p.listed, datasets...)
+	for _, d := range datasets {
+		if slices.Contains(p.endless, d) {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	}
 	return eachOf(p.snapshots, datasets, each)
 }
 
@@ -130,7 +153,10 @@ func (p *virtualPool) History(context.Context, []zfs.Snapshot) (zfs.History, err
 }
 
 func (p *virtualPool) LoadIndex() (index.Index, error) { return p.index, nil }
-func (p *virtualPool) SaveIndex(*index.Index) error    { return nil }
+func (p *virtualPool) SaveIndex(x *index.Index) error {
+	p.index = *x
+	return nil
+}
 
 func (p *virtualPool) Snapshot(ctx context.Context, guests []lua.Guest, bookmarks []lua.Bookmark) (map[string]lua.Outcome, error) {
 	if len(bookmarks) > 0 {
@@ -190,15 +216,34 @@ func (p *virtualPool) bookmark(bookmarks []lua.Bookmark) map[string]lua.Outcome 
 }
 
 func (p *virtualPool) Destroy(_ context.Context, disks []lua.DestroyRequest) (map[string]lua.Destroyed, error) {
+	if p.failDestroy != nil {
+		return nil, p.failDestroy
+	}
 	got := map[string]lua.Destroyed{}
 	for _, d := range disks {
-		got[d.Dataset] = lua.Destroyed{Gone: map[string]syscall.Errno{}}
+		i := slices.IndexFunc(p.heads, func(h zfs.Dataset) bool { return h.Name == d.Dataset })
+		changed := lua.ListChange{Before: p.heads[i].SnapshotsChanged, After: time.Now().Unix()}
+		p.heads[i].SnapshotsChanged = changed.After
+		got[d.Dataset] = lua.Destroyed{Gone: map[string]syscall.Errno{}, ListChange: changed}
 		for _, name := range d.Destroy {
-			p.w.log("%s: destroy %s@%s", p.name, d.Dataset, name)
-			got[d.Dataset].Gone[name] = 0
+			var errno syscall.Errno
+			if p.onDestroy != nil {
+				errno = p.onDestroy(d.Dataset, name)
+			}
+			if errno != 0 {
+				p.w.log("%s: cannot destroy %s@%s", p.name, d.Dataset, name)
+			} else {
+				p.w.log("%s: destroy %s@%s", p.name, d.Dataset, name)
+				p.snapshots[d.Dataset] = slices.DeleteFunc(p.snapshots[d.Dataset], func(s zfs.Snapshot) bool { return s.Name == name })
+			}
+			got[d.Dataset].Gone[name] = errno
 		}
 	}
 	return got, nil
+}
+
+func (p *virtualPool) Pinned(context.Context, []string) (map[string]zfs.Pin, error) {
+	return nil, nil
 }
 
 func (p *virtualPool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
@@ -207,6 +252,11 @@ func (p *virtualPool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 }
 
 func (p *virtualPool) InheritReceived(context.Context, string) error { return nil }
+
+func (p *virtualPool) SetConsistent(_ context.Context, snapshots []string) error {
+	p.w.log("%s: consistent %v", p.name, snapshots)
+	return nil
+}
 
 func (p *virtualPool) Sync(ctx context.Context) error {
 	p.w.log("%s: sync", p.name)

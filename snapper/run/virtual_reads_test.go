@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,8 +10,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
 )
 
 // A disk whose bookmarks cannot be read loses no snapshots: which of them are needed is not
@@ -81,4 +84,56 @@ func TestRunningLockedForEver(t *testing.T) {
 		assert.Equal(t, report.Warning, r.Problems[0].Severity)
 		assert.Contains(t, r.Problems[0].Text, "guest 100 runs and is locked (rollback)")
 	})
+}
+
+// A configuration that cannot be read costs the others nothing, and the run is no success: its
+// guest is left alone, and so is the disk of a guest that stopped which it may name.
+func TestUnreadConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.guest(101, false, "tank")
+		unread := w.guest(102, true, "tank")
+		unread.cfg = pve.Config{ID: unread.cfg.ID, Problem: "input/output error"}
+		unnamed := w.guest(103, false, "tank")
+		unnamed.cfg.Volumes = nil
+		r := w.run(t)
+		assert.False(t, r.Success)
+		results := map[int]string{}
+		for _, d := range r.Disks {
+			results[d.VMID] = d.Result
+		}
+		assert.Equal(t, map[int]string{100: "snapshot", 101: "snapshot", 102: "untouched", 103: "untouched"}, results)
+		var texts []string
+		for _, p := range r.Problems {
+			texts = append(texts, p.Text)
+		}
+		assert.Contains(t, texts, "guest 102: its configuration could not be read, so its disks are left alone: input/output error")
+
+		unread.cfg.Problem = ""
+		assert.True(t, w.run(t).Success)
+		assert.NotEmpty(t, w.pool("tank").programs)
+	})
+}
+
+// Nor is anything pruned that it may name.
+func TestPruneBesideAnUnreadConfiguration(t *testing.T) {
+	c := pve.Cluster{Guests: map[int]pve.Config{100: {Problem: "input/output error"}, 101: {Volumes: []pve.Volume{{Name: "/dev/zvol/tank/in/vm-7-disk-0"}}}}}
+	var disks []snapper.Disk
+	for _, name := range []string{"tank/in/vm-7-disk-0", "tank/in/vm-8-disk-0"} {
+		disks = append(disks, snapper.Disk{Dataset: zfs.Dataset{Name: name}, VMID: snapper.VmidOf(name)})
+	}
+	o := Options{World: newVirtualWorld(t)}
+	for _, replicas := range [][]string{nil, {"tank/in"}} {
+		o.Config.Replicas = replicas
+		p := &pool{disks: slices.Clone(disks)}
+		cluster := c
+		if replicas != nil {
+			cluster.Guests = map[int]pve.Config{100: c.Guests[100]}
+		}
+		(&run{Options: o}).copies(t.Context(), cluster, []*pool{p})
+		for _, d := range p.disks {
+			assert.Equal(t, snapper.Unknown, d.State, d.Name)
+		}
+	}
 }

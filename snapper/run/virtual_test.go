@@ -14,6 +14,7 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/internal/lock"
+	"snapwatch/internal/note"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/quiesce"
 	"snapwatch/internal/report"
@@ -27,17 +28,28 @@ import (
 type virtualWorld struct {
 	Local // its timers and lanes
 	begin time.Time
-	// shutdown makes the host go down.
-	shutdown bool
-	guests   map[int]*virtualGuest
-	pools    map[string]*virtualPool
-	state    report.State
+	// shutdown makes the host go down, plain one without Proxmox.
+	shutdown, plain bool
+	guests          map[int]*virtualGuest
+	pools           map[string]*virtualPool
+	state           report.State
+	last            report.Run
+	// elsewhere are the guests of other nodes, and replicated those that Proxmox sends here.
+	elsewhere  map[int]string
+	replicated map[int]bool
 	// onWait is called when the run waits.
 	onWait func()
+	// taken is what becomes of the guests that an earlier run left frozen.
+	taken map[pve.ID]quiesce.TakenOver
+	// hookNotes are where hooks are noted; onHook is what one does.
+	hookNotes note.Dir
+	onHook    func(ctx context.Context, program, input string) (string, error)
 
 	mu     sync.Mutex
 	held   map[int]int // shared locks
 	events []virtualEvent
+	// quiet: nothing is written down.
+	quiet bool
 }
 
 // virtualGuest is a guest as it truly is.
@@ -50,6 +62,10 @@ type virtualGuest struct {
 	unread bool
 	// rolling: the task list says that it is being rolled back.
 	rolling bool
+	// slowAgent is how long its agent takes to answer, lapses why it is not proven that it
+	// was frozen until it was thawed.
+	slowAgent time.Duration
+	lapses    string
 }
 
 // virtualEvent is something that happened, while the locks of some guests were held.
@@ -61,7 +77,7 @@ type virtualEvent struct {
 
 // newVirtualWorld returns a world without guests. What happened is shown when a test fails.
 func newVirtualWorld(t *testing.T) *virtualWorld {
-	w := &virtualWorld{begin: time.Now(), guests: map[int]*virtualGuest{}, pools: map[string]*virtualPool{}, held: map[int]int{}}
+	w := &virtualWorld{begin: time.Now(), guests: map[int]*virtualGuest{}, pools: map[string]*virtualPool{}, held: map[int]int{}, hookNotes: note.Dir(t.TempDir())}
 	t.Cleanup(func() {
 		if !t.Failed() {
 			return
@@ -127,6 +143,9 @@ func freezing(vmids string) func(*Options) {
 }
 
 func (w *virtualWorld) log(format string, args ...any) {
+	if w.quiet {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, virtualEvent{time.Since(w.begin), slices.Sorted(maps.Keys(w.held)), fmt.Sprintf(format, args...)})
@@ -156,10 +175,13 @@ func (w *virtualWorld) Wait(ctx context.Context, d time.Duration) error {
 	return w.Local.Wait(ctx, d)
 }
 
-func (w *virtualWorld) Installed() bool { return true }
+func (w *virtualWorld) Installed() bool { return !w.plain }
 
 func (w *virtualWorld) Cluster(context.Context) (pve.Cluster, error) {
-	c := pve.Cluster{Node: "pve1", Nodes: []string{"pve1", "pve2"}, Guests: map[int]pve.Config{}, Elsewhere: map[int]string{}, HAStarted: map[int]bool{}}
+	if w.plain {
+		return pve.Cluster{}, pve.ErrNotPVE
+	}
+	c := pve.Cluster{ReplicatedHere: w.replicated, Elsewhere: w.elsewhere, Node: "pve1", Nodes: []string{"pve1", "pve2"}, Guests: map[int]pve.Config{}, HAStarted: map[int]bool{}}
 	for _, name := range slices.Sorted(maps.Keys(w.pools)) {
 		c.Storages = append(c.Storages, pve.Storage{Name: name, Dataset: name + "/data"})
 	}
@@ -236,7 +258,16 @@ func (w *virtualWorld) hold(vmid, n int) {
 	}
 }
 
-func (w *virtualWorld) Frozen(context.Context, pve.ID) (bool, error) { return false, nil }
+func (w *virtualWorld) Frozen(_ context.Context, id pve.ID) (bool, error) {
+	time.Sleep(w.guests[id.VMID].slowAgent)
+	return w.taken[id].Err != nil, nil
+}
+
+func (w *virtualWorld) FreezesAtOnce() int { return 2 }
+
+func (w *virtualWorld) TakeOver(context.Context) (map[pve.ID]quiesce.TakenOver, error) {
+	return w.taken, nil
+}
 
 func (w *virtualWorld) OpenWindow(guests []pve.ID, _ time.Duration) (Window, error) {
 	return virtualWindow{w, guests}, nil
@@ -255,12 +286,21 @@ func (v virtualWindow) Freeze() map[pve.ID]string {
 
 func (v virtualWindow) Thaw() quiesce.Ended {
 	v.w.log("thaw %v", v.guests)
-	return quiesce.Ended{}
+	ended := quiesce.Ended{Lapsed: map[pve.ID]string{}}
+	for _, id := range v.guests {
+		if why := v.w.guests[id.VMID].lapses; why != "" {
+			ended.Lapsed[id] = why
+		}
+	}
+	return ended
 }
 
-func (w *virtualWorld) LastReport(string) (report.Run, error) { return report.Run{}, nil }
+func (w *virtualWorld) LastReport(string) (report.Run, error) { return w.last, nil }
 
-func (w *virtualWorld) SaveReport(string, *report.Run) error { return nil }
+func (w *virtualWorld) SaveReport(_ string, r *report.Run) error {
+	w.last = *r
+	return nil
+}
 
 func (w *virtualWorld) LoadState() (report.State, error) { return w.state, nil }
 
@@ -277,6 +317,13 @@ func (w *virtualWorld) Pool(name string) Pool { return w.pools[name] }
 
 func (w *virtualWorld) Trusted(config.Hook) error { return nil }
 
-func (w *virtualWorld) Hook(context.Context, config.Hook, string, []string) (string, error) {
+func (w *virtualWorld) HookNotes() note.Dir { return w.hookNotes }
+
+func (w *virtualWorld) Hook(ctx context.Context, h config.Hook, input string, _ []string) (string, error) {
+	w.log("%s begins: %s", h.Argv[0], strings.TrimSpace(input))
+	defer w.log("%s ends: %s", h.Argv[0], strings.TrimSpace(input))
+	if w.onHook != nil {
+		return w.onHook(ctx, h.Argv[0], input)
+	}
 	return "", nil
 }

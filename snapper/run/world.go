@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"snapwatch/config"
+	"snapwatch/internal/note"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/quiesce"
 	"snapwatch/internal/report"
@@ -28,6 +29,8 @@ type World interface {
 	Pools() ([]string, error)
 	// Pool returns the pool of that name, which need not be imported.
 	Pool(name string) Pool
+	// HookNotes are of the guests whose hooks are at work, or owed.
+	HookNotes() note.Dir
 	// Trusted returns why a hook must not be started, nil if it may be.
 	Trusted(h config.Hook) error
 	// Hook runs a hook to its end, or to that of ctx, and returns what it printed.
@@ -92,6 +95,10 @@ type Proxmox interface {
 type Quiesce interface {
 	// Frozen reports whether somebody holds the guest frozen.
 	Frozen(ctx context.Context, id pve.ID) (bool, error)
+	// FreezesAtOnce returns how many virtual machines are frozen at the same time.
+	FreezesAtOnce() int
+	// TakeOver thaws the guests that earlier runs froze and whose watchdogs are gone.
+	TakeOver(ctx context.Context) (map[pve.ID]quiesce.TakenOver, error)
 	// OpenWindow prepares the freezing of guests for no longer than budget.
 	OpenWindow(guests []pve.ID, budget time.Duration) (Window, error)
 }
@@ -133,6 +140,8 @@ type Pool interface {
 	Snapshots(ctx context.Context, datasets []string, each func(zfs.Snapshot) error) error
 	Bookmarks(ctx context.Context, datasets []string, each func(zfs.Snapshot) error) error
 	Received(ctx context.Context, datasets []string) (map[string]zfs.ReceivedLabels, error)
+	// Pinned returns what keeps snapshots, by full name, from being destroyed.
+	Pinned(ctx context.Context, fullNames []string) (map[string]zfs.Pin, error)
 	WrittenSince(ctx context.Context, s zfs.Snapshot) (uint64, error)
 	History(ctx context.Context, bookmarks []zfs.Snapshot) (zfs.History, error)
 	// LoadIndex returns what earlier runs remember of the pool.
@@ -151,6 +160,9 @@ type Pool interface {
 	// InheritReceived gives a dataset's local label up for the received one. A channel
 	// program's inherit forgets the received value for good (zfs-program(8)).
 	InheritReceived(ctx context.Context, dataset string) error
+	// SetConsistent notes on snapshots, by their full names, that their guests were frozen
+	// until they were made. That is known only afterwards.
+	SetConsistent(ctx context.Context, snapshots []string) error
 	// Sync returns when the pool has written all that waited to be written (zpool-sync(8)).
 	Sync(ctx context.Context) error
 }

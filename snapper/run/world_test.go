@@ -2,9 +2,16 @@ package run
 
 import (
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"testing"
 	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"snapwatch/config"
 	"snapwatch/internal/zfs"
@@ -65,5 +72,18 @@ func hookPlan() snapper.Plan {
 		Destroys:        []snapper.Destroy{{Dataset: "tank/vm-100-disk-0", Name: "old", AfterNew: true}, {Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}},
 		CreateBookmarks: []zfs.Snapshot{{Dataset: "tank/vm-102-disk-0", Name: "a"}, {Dataset: "tank/vm-101-disk-0", Name: "a"}},
 		InheritReceived: []string{"tank/vm-104-disk-0"},
+	}
+}
+
+// The first hook of a host must not shut the exporter out of what runs leave.
+func TestHookNotesDirectory(t *testing.T) {
+	l := Local{StateDir: filepath.Join(t.TempDir(), "state")}
+	n, err := l.HookNotes().Take("100")
+	require.NoError(t, err)
+	require.NoError(t, n.End())
+	for path, mode := range map[string]fs.FileMode{l.StateDir: 0o755, filepath.Join(l.StateDir, "hooks"): 0o700} {
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		assert.Equal(t, mode, info.Mode().Perm(), path)
 	}
 }

@@ -42,7 +42,7 @@ func TestGuestConfig(t *testing.T) {
 		assert.Greater(t, len(w.keptOn(newest(disk))), 100, disk)
 	}
 	w.snap(w.a, "f2")
-	assert.Equal(t, "-", w.keptOn(newest(first)), "nothing changed")
+	assert.Regexp(t, "^@[0-9a-f]{16}$", w.keptOn(newest(first)), "nothing changed")
 	r := w.run(w.a, "guest-config", "100")
 	require.Zero(t, r.Code)
 	assert.Contains(t, r.Stdout, "scsi1: local-zfs:vm-100-disk-1")
@@ -51,9 +51,9 @@ func TestGuestConfig(t *testing.T) {
 
 	// The snapshot that has it is rotated away: another has it then.
 	w.snap(w.a, "f2")
-	assert.NotEqual(t, "-", w.keptOn(newest(first)))
+	assert.Greater(t, len(w.keptOn(newest(first))), 100)
 	unchanged := w.run(w.a, "guest-config", "100").Stdout
-	assert.Equal(t, r.Stdout, unchanged, "since when it is so, too")
+	assert.Equal(t, r.Stdout, unchanged)
 
 	// The copies have it, to an ordinary user, if properties travel.
 	w.send(first, "tc/vm-100-disk-0", "--sendoptions=p")
@@ -72,11 +72,11 @@ func TestGuestConfig(t *testing.T) {
 	require.NoError(t, w.a.SetOption(100, "memory", "2048"))
 	w.snap(w.a, "f9")
 	w.snap(w.a, "f9")
-	assert.Equal(t, "-", w.keptOn(newest(first)))
+	assert.Regexp(t, "^@", w.keptOn(newest(first)))
 	w.stop(w.a, 100)
 	w.snap(w.a, "f9")
 	require.Contains(t, newest(first), "_stopped")
-	assert.NotEqual(t, "-", w.keptOn(newest(first)))
+	assert.Greater(t, len(w.keptOn(newest(first))), 100)
 	w.send(first, "tc/vm-100-disk-0", "--sendoptions=R")
 	assert.Contains(t, w.run(w.c, "guest-config", "100").Stdout, "memory: 2048")
 	assert.Equal(t, unchanged, w.run(w.c, "guest-config", "100", "--at", before).Stdout)

@@ -19,8 +19,6 @@ import (
 // gauges are what an exporter says of itself.
 type gauges struct{ goroutines, fds, rss float64 }
 
-const exporterURL = "http://127.0.0.1:10191"
-
 // loaded starts an exporter on C over two fresh disks.
 func (w *world) loaded(args ...string) *site.Process {
 	w.t.Helper()

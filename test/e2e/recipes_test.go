@@ -7,18 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"snapwatch/internal/zfs"
-	"snapwatch/test/site"
 )
-
-// labelSource is a dataset's label and where it comes from.
-func (w *world) labelSource(dataset string) string {
-	w.t.Helper()
-	value, source, err := site.Property(w.ctx, dataset, zfs.LabelRunning)
-	require.NoError(w.t, err)
-	return value + " " + source
-}
 
 // TestRecipes is what docs/replication.md says of each way to replicate.
 func TestRecipes(t *testing.T) {

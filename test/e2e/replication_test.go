@@ -256,14 +256,16 @@ func TestPruneOnAReplica(t *testing.T) {
 	r := w.run(w.c, "prune", "f1", "--dry-run")
 	require.Zero(t, r.Code)
 	require.Contains(t, r.Stdout, "destroy  "+c+"@")
-	require.Contains(t, r.Stdout, "tc/vm-100-disk-1: untouched: Proxmox replicates it (__replicate_100-0_1784000000__)")
+	require.Contains(t, r.Stdout, "@__replicate_100-0_1784000000__ and others of pvesr are not ours and stay")
 	for _, d := range disks {
 		require.Equal(t, before[d], w.snapshots("tc/"+d))
 	}
 	r = w.run(w.c, "prune", "f1", "-v")
 	require.Zero(t, r.Code)
 	require.Contains(t, r.Stderr, third+" is being received: nothing of it is destroyed")
-	require.Equal(t, before["vm-100-disk-1"], w.snapshots("tc/vm-100-disk-1"))
+	carried := w.snapshots("tc/vm-100-disk-1")
+	require.Less(t, len(carried), len(before["vm-100-disk-1"]), "no Proxmox replicates to here")
+	require.Contains(t, carried, "__replicate_100-0_1784000000__")
 	require.Equal(t, before["vm-100-disk-2"], w.snapshots(third))
 	left := w.snapshots(c)
 	was := before["vm-100-disk-0"]
@@ -275,6 +277,13 @@ func TestPruneOnAReplica(t *testing.T) {
 	cut, err := w.c.Run(w.ctx, "sh", "-c", "zfs send -i @"+list[len(list)-2]+" "+source+" | head -c 2000000 | zfs receive -s "+third)
 	require.NoError(t, err)
 	require.Contains(t, cut.Stderr, "zfs send -t")
+	token := strings.TrimSpace(w.zfs("get", "-H", "-o", "value", "receive_resume_token", third))
+	needs, err := w.c.RunAs(w.ctx, "nobody", "zfs", "send", "-nvt", token)
+	require.NoError(t, err)
+	require.Contains(t, needs.Stdout+needs.Stderr, "toname = "+source, "as the runbook says")
+	explained, err := w.c.RunAs(w.ctx, "nobody", program(t), "explain", "vm-100-disk-2")
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(strings.Fields(explained.Stdout), " "), "the source has "+source)
 	r = w.run(w.c, "prune", "f1", "-v")
 	require.Zero(t, r.Code)
 	require.Contains(t, r.Stdout, third+": untouched: a receive is under way, or was interrupted and waits to go on")
@@ -357,6 +366,30 @@ func TestUnblock(t *testing.T) {
 	require.Equal(t, 1, w.run(w.a, "unblock", "100", "before", "--yes").Code)
 	unchanged()
 	w.zfs("destroy", both[1]+"@manual")
+
+	// All or nothing: what keeps one snapshot of one disk keeps all of both.
+	last := both[1] + "@" + w.snapshots(both[1])[len(w.snapshots(both[1]))-1]
+	refused := func(why string) {
+		t.Helper()
+		r := w.run(w.a, "unblock", "100", "before", "--yes")
+		require.Equal(t, 1, r.Code, r.Stderr)
+		require.Contains(t, r.Stderr, why)
+		unchanged()
+	}
+	w.zfs("hold", "mine", last)
+	refused(last + " is held (zfs holds " + last)
+	w.zfs("release", "mine", last)
+	w.zfs("clone", last, "ta/trial")
+	refused(last + " has a clone, which must go first or be promoted: ta/trial")
+	w.zfs("destroy", "ta/trial")
+	sends, err := w.a.Start(w.ctx, "sh", "-c", "zfs send "+both[0]+"@"+w.snapshots(both[0])[len(w.snapshots(both[0]))-1]+" | (head -c 1 >/dev/null; echo going; until test -e /run/sent; do sleep 0.1; done)")
+	require.NoError(t, err)
+	require.NoError(t, sends.WaitFor(w.ctx, "going"))
+	refused("stays: it is held, being sent")
+	_, err = w.a.Output(w.ctx, "touch", "/run/sent")
+	require.NoError(t, err)
+	sends.Wait()
+
 	// One that syncoid --create-bookmark makes, of which no index and no head tells.
 	newest := w.snapshots(a)[len(w.snapshots(a))-1]
 	w.zfs("bookmark", a+"@"+newest, a+"#"+newest)

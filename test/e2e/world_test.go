@@ -245,6 +245,14 @@ func (w *world) label(dataset string) string {
 	return value
 }
 
+// labelSource is a dataset's label and where it comes from.
+func (w *world) labelSource(dataset string) string {
+	w.t.Helper()
+	value, source, err := site.Property(w.ctx, dataset, zfs.LabelRunning)
+	require.NoError(w.t, err)
+	return value + " " + source
+}
+
 // zfs runs a zfs command.
 func (w *world) zfs(args ...string) string {
 	w.t.Helper()

@@ -1,9 +1,12 @@
 package main
 
 var suites = []suite{
-	{"snapper/", [][]string{{"./snapper", "./snapper/run", "-rapid.checks", "30"}, {"./snapper/index"}, {"./test/sim", "-weeks", "40"}}},
+	{"snapper/", [][]string{{"./snapper", "./snapper/run", "-rapid.checks", "30"}, {"./snapper/index"}, {"./test/retention"}, {"./test/sim", "-weeks", "40"}}},
+	{"internal/quiesce/", [][]string{{"./internal/quiesce"}}},
 	{"internal/zfs/", [][]string{{"./internal/zfs"}, {"-run", "Judge", "./snapper"}}},
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
+	{"internal/crontab/", [][]string{{"./internal/crontab"}}},
+	{"cmd/", [][]string{{"-run", "TestScripts/(otherwords|cronlines|register|ended)$", "./cmd/snapwatch"}}},
 	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
 }
 
@@ -39,12 +42,30 @@ var mutants = []mutant{
 	return d.Written`, "ask what was written since somebody else's snapshot"},
 	{"snapper/decide.go", `!p.stale(newest) && writtenSince(d, newest) == 0`, `!p.stale(newest)`, "not see that a stopped disk was written"},
 	{"snapper/decide.go", `newest.class == zfs.Stopped && !p.stale(newest)`, `!p.stale(newest)`, "take any last snapshot for a _stopped one"},
+	// Whose a disk is.
+	{"snapper/decide.go", `word != Own && d.Running.Source == zfs.SourceLocal`, `false && word != Own`, "believe every local label"},
+	{"snapper/ownership.go", `case d.History.Since > own:`, `case false:`, "take a history that does not reach back for a proof"},
+	{"snapper/ownership.go", `case made > 0, len(d.Guests) > 0 && d.State.Alive():`, `case made > 0:`, "not see that a guest runs on a copy"},
+	{"snapper/ownership.go", `case d.Checked.Elsewhere:`, `case false:`, "take the disk of a guest that came back for a copy"},
+	{"snapper/node.go", `why != "" && (d.State == Stopped || d.State == Template)`, `false && why != ""`, "end a disk that an unread configuration may name"},
+	{"snapper/run/prune.go", `if why := guests.MayBeUsed(*d); why != "" {`, `if why := guests.MayBeUsed(*d); false && why != "" {`, "prune what an unread configuration may name"},
+	{"snapper/run/locks.go", `if !l.looked[vmid] && `, `if false && `, "forget who waits for a lock between two lines of cron"},
+	{"snapper/bookmarks.go", `wanted = !any || at > s.CreateTXG`, `wanted = !any || false && at > s.CreateTXG`, "take somebody else's bookmark for a day's"},
 	// What is taken.
 	{"snapper/due.go", `RefuseReceiving: class == zfs.Stopped,`, `RefuseReceiving: false,`, "drop the receive guard"},
 	{"snapper/due.go", `started := (whole || t.action == Start) && any`, `started := (whole || false) && any`, "take no snapshot at a start"},
 	{"snapper/due.go", `started := (whole || t.action == Start) && any`, `started := (whole && false || t.action == Start) && any`, "snapshot a part of a group at a start"},
 	{"snapper/groups.go", `if t.disk.State != Running {`, `if false {`, "freeze a guest that Proxmox works on"},
 	{"snapper/run/quiesce.go", `case f.ended.Early != "":`, `case false:`, "call a snapshot consistent that came after the thaw"},
+	{"snapper/run/quiesce.go", `if len(lacks) == 0 {`, `if true {`, "call a snapshot consistent that lacks a disk"},
+	{"snapper/run/quiesce.go", `q.Fault != before {`, `before == "" {`, "take a fault for told because of another one"},
+	{"internal/quiesce/watchdog.go", `case thawed < frozen:`, `case false:`, "believe in a freeze that lapsed"},
+	{"internal/quiesce/owned.go", `if n.Left {`, `if false {`, "freeze a guest whose earlier freeze has not ended"},
+	{"internal/quiesce/owned.go", `endNote(n, err == nil || errors.Is(err, ErrGone))`, `endNote(n, true)`, "forget a guest that is left frozen"},
+	{"snapper/run/hooknotes.go", `case view.Evidence[vmid].Alive():`, `case false:`, "run after_stop of a guest that runs again"},
+	{"snapper/run/hooknotes.go", `case len(t.owed) > 0 || t.End() != nil:`, `case t.End() != nil:`, "forget a hook that is owed"},
+	{"snapper/run/captures.go", `c.due(*guest, *d, look.Config)`, `c.due(*guest, *d, config)`, "keep the configuration from the start of the run"},
+	{"snapper/outcome.go", `return o.Err == nil && o.Left == "" || o.NoSpace`, `return o.Left == ""`, "destroy a bookmark after a failed snapshot"},
 	{"snapper/due.go", `plan.Bookmark = class == zfs.Stopped || firstOfDay(`, `plan.Bookmark = firstOfDay(`, "bookmark no _stopped snapshot"},
 	{"snapper/due.go", `if d.State != Running ||`, `if false ||`, "destroy while Proxmox works on the guest"},
 	{"snapper/due.go", `t.snapshot && (!due || c > class)`, `t.snapshot && (!due || c < class)`, "take the shortest class that is due"},
@@ -56,7 +77,17 @@ var mutants = []mutant{
 	{"snapper/retention.go", `!named || m.future || m.class == zfs.Stopped`, `!named || m.class == zfs.Stopped`, "destroy snapshots of the future"},
 	{"snapper/retention.go", `return w.CreateTXG > m.CreateTXG && !w.future`, `return !w.future`, "take an older snapshot for a _stopped one's successor"},
 	{"snapper/retention.go", `return bucket{year: year, part: week}`, `return bucket{year: t.Year() + 0*year, part: week}`, "split the week of the new year"},
-	{"snapper/retention.go", `order[max(0, len(order)-n):] {`, `order[max(0, len(order)-n+1):] {`, "keep one bucket too few"},
+	{"snapper/retention.go", `if i < n || isOwn && own <= n {`, `if i+1 < n || isOwn && own < n {`, "keep one bucket too few"},
+	{"snapper/retention.go", `if i < n || isOwn && own <= n {`, `if i < n {`, "let buckets with none of a class push out those that have one"},
+	{"snapper/retention.go", `if !seen || m.counts(class) && !list[before].counts(class) {`, `if !seen || false && list[before].counts(class) {`, "keep a shorter one where one of the class is there"},
+	{"snapper/plan.go", `OldestFirst(p.plan.Destroys)`, ``, "destroy on the same first disks in each run"},
+	{"snapper/run/apply.go", `r.destroyMore(ctx, pools)`, ``, "let what is held take the others' turn"},
+	{"snapper/run/destroy.go", `entry.Grows = before > 0 && entry.Due > before`, `entry.Grows = before < 0`, "call it a success while old snapshots pile up"},
+	{"snapper/run/destroy.go", `due = due[:min(len(due), r.mayDestroy(snapper.Plan{}))]`, ``, "destroy more than a run may"},
+	{"snapper/due.go", `return t.Add(-time.Second)`, `return t`, "give both passes of a repeated hour the same names"},
+	{"snapper/run/prune.go", `d.Replicated = cluster.ReplicatedHere`, `d.Replicated = true || cluster.ReplicatedHere`, "leave what syncoid carried on to pvesr"},
+	{"snapper/relay.go", `return slices.Contains(parents, zfs.Parent(d.Name)) &&`, `return (true || slices.Contains(parents, zfs.Parent(d.Name))) &&`, "wait for bookmarks that nobody makes"},
+	{"snapper/state.go", `|| !atWork(e.Config.ID):`, `|| false:`, "keep quiet of a lock that a migration left"},
 	{"snapper/retention.go", `hour: t.Hour(), offset: offset}`, `hour: t.Hour(), offset: 0 * offset}`, "lose an hour of the long night"},
 	{"snapper/retention.go", `marked := marks.hold(m.GUID) ||`, `marked := true ||`, "let a _stopped snapshot go without its bookmark"},
 	{"snapper/retention.go", `w.Creation.Before(now.Add(-grace))`, `w.Creation.Before(now)`, "give receivers no time"},
@@ -117,7 +148,7 @@ var mutants = []mutant{
 			unproven = append(unproven, j)
 		}`, "destroy bookmarks of which nothing is proved"},
 	{"snapper/abandoned.go", `s.TXG <= lost.TXG {`, `false {`, "take a set-back of the origin for one of the promoted clone"},
-	{"snapper/abandoned.go", `|| unfinished ||`, `||`, "forget a bookmark that could not be destroyed"},
+	{"snapper/abandoned.go", `if unfinished ||`, `if`, "forget a bookmark that could not be destroyed"},
 	{"internal/zfs/history.go", `case ok && strings.Contains(from, "@") && strings.HasPrefix(to, "@"): // of a snapshot`, `case false:`, "take the rename of a snapshot for one of a dataset"},
 	{"snapper/abandoned.go", `|| d.BookmarksUnread ||`, `||`, "take bookmarks that could not be listed for none"},
 	{"snapper/abandoned.go", `		case any:
@@ -186,6 +217,11 @@ var mutants = []mutant{
 	{"checker/scan/guestlook.go", `if best || before {`, `if best || before || row != nil {`, "be content with an older point than the newest"},
 	{"checker/scan/guestcache.go", `lasting && k.Lasting && k.Key == key && d.Newest`, `lasting && k.Lasting && k.Key.GUID == key.GUID && d.Newest`, "believe what was in common before a change"},
 	{"checker/scan/inventory.go", `		d.Gone = true`, `		d.Gone = false`, "forget disks that are gone"},
+	{"checker/judge.go", `if c.disk.Unlisted != "" && !c.boundSuffices() {`, `if false {`, "let an old bound silence a disk"},
+	{"checker/judge.go", `return warning.onlyMost() && critical.onlyMost()`, `return warning.onlyMost() || critical.onlyMost()`, "let a bound silence what is too young"},
+	{"checker/scan/cache.go", `h.GUID != 0 && e.key.GUID == h.GUID`, `true`, "take another dataset's snapshot for a bound"},
+	{"checker/scan/shared.go", `!at.Before(asked.Add(-sharedBefore)) && `, ``, "share a listing of any age"},
+	{"checker/compare.go", `d.Newest.Creation.After(o.ReadAt):`, `d.Newest.Creation.Before(o.ReadAt):`, "call a copy diverged that is newer than what its owner read"},
 	{"checker/scan/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
 	{"checker/poolverdict.go", `result.State, result.Verdict = Unknown, PoolUnreadable`, `result.State = Unknown`, "never call a pool that hangs unreadable"},
 	// The rules.
@@ -204,4 +240,12 @@ var mutants = []mutant{
 	{"deploy/prometheus/snapwatch.rules.yml", `(last_over_time(snapwatch_disk_newest_snapshot_timestamp_seconds[10m]))
           * on`, `(snapwatch_disk_newest_snapshot_timestamp_seconds)
           * on`, "let a lost scrape begin the wait again"},
+	// What a person types, and what cron's lines say.
+	{"cmd/snapwatch/regular.go", `c.Keep, c.Config, c.Node = r.Keep, r.Config, r.Node`, `_ = r`, "destroy by words that were typed once"},
+	{"cmd/snapwatch/regular.go", `case len(unclear) > 0:`, `case false:`, "run by other words beside a line that is not understood"},
+	{"cmd/snapwatch/environment.go", `return config.Load(named)`, `return config.LoadDefault(named)`, "register a configuration that is not there"},
+	{"cmd/snapwatch/cron.go", `line.Problem == "" && !line.Beside {`, `line.Problem == "" {`, "remove a line that does more"},
+	{"internal/crontab/crontab.go", `case len(found) > 1:`, `case false:`, "rely on a line that starts the program twice"},
+	{"internal/crontab/crontab.go", `case unsure >= 0:`, `case false:`, "take a variable for a word"},
+	{"snapper/unblocking.go", `if pin.Held {`, `if false {`, "destroy what is beside a snapshot that is held"},
 }

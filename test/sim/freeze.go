@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -40,6 +39,35 @@ func (m *machine) Frozen(_ context.Context, id pve.ID) (bool, error) {
 	return m.w.guests[id.VMID].frozen, m.ask("agent")
 }
 
+// FreezesAtOnce implements [run.Quiesce].
+func (m *machine) FreezesAtOnce() int { return 2 }
+
+// TakeOver implements [run.Quiesce]: what an agent refuses once it does the next time.
+func (m *machine) TakeOver(context.Context) (map[pve.ID]quiesce.TakenOver, error) {
+	if err := m.call(); err != nil {
+		return nil, err
+	}
+	taken := map[pve.ID]quiesce.TakenOver{}
+	for _, vmid := range m.w.order {
+		g := m.w.guests[vmid]
+		if g.owned == nil || m.w.nodes[g.home] != m.n {
+			continue
+		}
+		t := quiesce.TakenOver{Since: *g.owned, Thawed: g.frozen}
+		if g.refuses > 0 && g.frozen {
+			g.refuses--
+			t = quiesce.TakenOver{Since: *g.owned, Err: errFailed}
+		} else {
+			g.thaw()
+		}
+		taken[pve.ID{VMID: vmid, Kind: g.kind}] = t
+	}
+	return taken, nil
+}
+
+// thaw ends a freeze, and the note of it.
+func (g *guest) thaw() { g.frozen, g.owned, g.refuses, g.runsFrozen = false, nil, 0, 0 }
+
 // OpenWindow implements [run.Quiesce].
 func (m *machine) OpenWindow(guests []pve.ID, _ time.Duration) (run.Window, error) {
 	return &window{m, guests}, m.call()
@@ -51,7 +79,8 @@ type window struct {
 	guests []pve.ID
 }
 
-// Freeze implements [run.Window]. A guest that does not live has no agent.
+// Freeze implements [run.Window]. A guest that does not live has no agent. Now and then
+// somebody thaws one at once.
 func (f *window) Freeze() map[pve.ID]string {
 	failed := map[pve.ID]string{}
 	for _, id := range f.guests {
@@ -59,35 +88,63 @@ func (f *window) Freeze() map[pve.ID]string {
 		switch {
 		case f.call() != nil || !g.alive:
 			failed[id] = "no answer"
+		case g.owned != nil:
+			failed[id] = quiesce.ErrOurs.Error()
 		case f.holds[id.VMID] == 0:
 			f.w.broken("%s freezes guest %d without its lock", f.n.name, id.VMID)
 		default:
-			g.frozen = true
+			now := f.w.now
+			g.owned, g.frozen = &now, f.chance.IntN(8) > 0
 		}
 	}
 	return failed
 }
 
-// Thaw implements [run.Window].
+// Thaw implements [run.Window]. Now and then a thaw fails, and where the run was killed its
+// watchdog may be, too.
 func (f *window) Thaw() quiesce.Ended {
-	ended := quiesce.Ended{Frozen: map[pve.ID]time.Duration{}, Left: map[pve.ID]string{}}
+	ended := quiesce.Ended{Frozen: map[pve.ID]time.Duration{}, Left: map[pve.ID]string{}, Lapsed: map[pve.ID]string{}}
 	for _, id := range f.guests {
+		g := f.w.guests[id.VMID]
 		if f.call() != nil {
-			return ended // the watchdog thaws
+			return ended
 		}
-		f.w.guests[id.VMID].frozen, ended.Frozen[id] = false, time.Second
+		switch {
+		case g.owned == nil || g.runsFrozen > 0:
+		case !g.frozen:
+			ended.Lapsed[id] = "thawed by somebody else"
+			g.thaw()
+		case f.chance.IntN(8) == 0:
+			ended.Left[id] = "no answer"
+			g.refuses = 1
+		default:
+			ended.Frozen[id] = time.Second
+			g.thaw()
+		}
 	}
 	return ended
 }
 
-// thawed holds after a run that no guest is frozen, and that those snapshots are called
-// consistent that were taken of frozen guests. Where the run was killed its watchdog thaws.
+// thawed holds after a run that guests which are left frozen are told of, and thawed by the
+// run after the next, and that those snapshots are called consistent that were taken of guests
+// which were frozen throughout, with all their disks. Where a run was killed its watchdog
+// thaws, unless that was killed, too.
 func (w *World) thawed(n *node, m *machine, done report.Run) {
-	for _, vmid := range slices.Sorted(maps.Keys(w.guests)) {
-		if g := w.guests[vmid]; g.frozen && m.dead == nil {
-			w.broken("guest %d is left frozen on %s", vmid, n.name)
+	for _, vmid := range w.order {
+		g := w.guests[vmid]
+		if g.owned == nil || w.nodes[g.home] != n {
+			continue
 		}
-		w.guests[vmid].frozen = false
+		switch g.runsFrozen++; {
+		case !g.alive || m.dead != nil && m.chance.IntN(2) == 0:
+			g.thaw()
+		case m.dead != nil:
+			g.runsFrozen = 0
+		case g.runsFrozen > 2:
+			w.broken("guest %d is frozen two runs after the run on %s that froze it", vmid, n.name)
+		case !slices.Contains(done.LeftFrozen, vmid):
+			w.broken("guest %d is left frozen on %s, and nobody is told", vmid, n.name)
+		}
 	}
 	for _, q := range done.Quiesced {
 		if q.Consistent != report.Application || q.At.Before(done.Start) {
@@ -101,3 +158,24 @@ func (w *World) thawed(n *node, m *machine, done report.Run) {
 		}
 	}
 }
+
+// kept holds that what a snapshot keeps is the configuration that is in force at its program.
+func (p *machinePool) kept(dataset, snapshot, value string) {
+	g := p.w.guests[p.w.parse(dataset).vmid]
+	now := pve.Capture(pve.ID{VMID: g.vmid, Kind: g.kind}, p.n.name, g.text())
+	sum, refers := pve.ReadReference(value)
+	if !refers {
+		c, err := pve.ReadCaptured(value)
+		if err != nil {
+			p.w.broken("%s keeps with %s@%s what cannot be read: %v", p.n.name, dataset, snapshot, err)
+		}
+		sum = c.Sum()
+	}
+	if sum != now.Sum() {
+		p.w.broken("%s keeps with %s@%s a configuration that is not in force", p.n.name, dataset, snapshot)
+	}
+	p.w.stats.Configs++
+}
+
+// text is a guest's configuration, which a person changes now and then.
+func (g *guest) text() string { return fmt.Sprintf("memory: %d\n", g.memory) }

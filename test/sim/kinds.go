@@ -237,10 +237,12 @@ func stepKinds() map[string]kind {
 		}},
 		"no state": {"what snap left for its next run on NODE is lost", false, false, func(_ *World, _ *guest, n *node, _ Step) {
 			n.report.state = report.State{}
+			n.forgets()
 		}},
 		"old state": {"NODE gets back what snap left for its next run a while ago", false, false, func(_ *World, _ *guest, n *node, s Step) {
 			if at := len(n.states) - 1 - 8*s.N; at >= 0 {
 				n.report.state = n.states[at]
+				n.forgets()
 			}
 		}},
 		"ignored": {"the configuration of NODE leaves out all disks for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {

@@ -13,6 +13,7 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/internal/lock"
+	"snapwatch/internal/note"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
@@ -206,7 +207,7 @@ func (w *World) cluster(n *node) pve.Cluster {
 		case w.nodes[k.home] != n:
 			c.Elsewhere[vmid] = w.nodes[k.home].name
 		default:
-			c.Guests[vmid] = pve.Config{ID: pve.ID{VMID: vmid, Kind: k.kind}, Template: k.template, Lock: k.lock, Volumes: k.volumes()}
+			c.Guests[vmid] = pve.Config{ID: pve.ID{VMID: vmid, Kind: k.kind}, Template: k.template, Lock: k.lock, Volumes: k.volumes(), Text: k.text()}
 			c.HAStarted[vmid] = k.ha
 		}
 	}
@@ -329,6 +330,9 @@ func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
 		m.refused[id.VMID] = true
 		return nil, &lock.Busy{Path: fmt.Sprintf("lock-%d.conf", id.VMID)}
 	}
+	if m.w.held[id.VMID] == 0 && m.chance.IntN(8) == 0 {
+		m.w.guests[id.VMID].memory++ // just before
+	}
 	m.holds[id.VMID]++
 	m.w.held[id.VMID]++
 	locked := m.w.now
@@ -353,6 +357,9 @@ func (m *machine) Pools() ([]string, error) { return []string{"ssd", "tank"}, m.
 
 // Pool implements [run.World].
 func (m *machine) Pool(name string) run.Pool { return &machinePool{machine: m, name: name} }
+
+// HookNotes implements [run.World].
+func (m *machine) HookNotes() note.Dir { return "" }
 
 // Trusted implements [run.World].
 func (m *machine) Trusted(config.Hook) error { return errNone }
@@ -404,8 +411,24 @@ func (m *machine) SaveState(s report.State) error {
 		return err
 	}
 	m.n.report.state = s
+	m.noted(s)
 	m.n.states = append(m.n.states, s)
 	return nil
+}
+
+// noted takes in which disks the node knows for its own, or for those of another node's guest.
+func (m *machine) noted(s report.State) {
+	for name, d := range m.n.sets {
+		g := m.w.guests[m.w.parse(name).vmid]
+		if c := s.Checked[name]; g == nil || c.GUID != d.guid {
+			continue
+		}
+		away := m.w.nodes[g.home] != m.n
+		if away || d.away || g.alive {
+			d.received = false
+		}
+		d.away = away
+	}
 }
 
 // options are what cron calls snap, or prune, with on a host.
@@ -417,7 +440,7 @@ func (w *World) options(n *node, at run.World, words string) run.Options {
 	cfg := config.Default()
 	cfg.Bookmarks, cfg.StoppedGrace, cfg.AdoptPeerLabels = w.Bookmarks, config.Duration(w.Grace), true
 	cfg.ConfirmStop = config.Duration(confirmStop)
-	cfg.Quiesced = w.quiesced()
+	cfg.Quiesced, cfg.CaptureConfig = w.quiesced(), w.Configs
 	if w.tick < n.ignored {
 		cfg.Overrides = []config.Override{{Ignore: true}}
 	}

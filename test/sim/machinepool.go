@@ -275,6 +275,10 @@ func (p *machinePool) labels(g lua.Guest, outcomes map[string]lua.Outcome) {
 			errno := p.bookmark(k.Dataset, g.Snapshot)
 			o.Bookmark = &errno
 		}
+		if k.Config != "" && d != nil {
+			p.kept(k.Dataset, g.Snapshot, k.Config)
+			o.Config = new(syscall.Errno)
+		}
 		outcomes[k.Dataset] = o
 	}
 }
@@ -320,6 +324,10 @@ func (p *machinePool) destroy(k lua.DestroyRequest) lua.Destroyed {
 	}
 	got := lua.Destroyed{Gone: map[string]syscall.Errno{}}
 	for _, name := range k.Destroy {
+		if k.Check {
+			got.Gone[name] = 0
+			continue
+		}
 		if d == nil || !d.has(name) {
 			got.Gone[name] = syscall.ENOENT
 			continue
@@ -339,6 +347,8 @@ func (p *machinePool) destroy(k lua.DestroyRequest) lua.Destroyed {
 	return got
 }
 
+func (p *machinePool) Pinned(context.Context, []string) (map[string]zfs.Pin, error) { return nil, nil }
+
 func (p *machinePool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 	if err := p.write(); err != nil {
 		return err
@@ -352,6 +362,21 @@ func (p *machinePool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 		p.w.broken("%s destroyed the bookmark %s#%s of a discarded history only after it had snapshotted the disk", p.n.name, d.name, b.Name)
 	}
 	p.w.unmark(d, b.Name)
+	return nil
+}
+
+// SetConsistent holds that it is said of snapshots that were taken of frozen guests.
+func (p *machinePool) SetConsistent(_ context.Context, snapshots []string) error {
+	if err := p.write(); err != nil {
+		return err
+	}
+	for _, name := range snapshots {
+		dataset, _, _ := strings.Cut(name, "@")
+		p.begins("note", dataset)
+		if !p.whileFrozen[name] {
+			p.w.broken("%s notes that %s is consistent, and its guest was not frozen", p.n.name, name)
+		}
+	}
 	return nil
 }
 

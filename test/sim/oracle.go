@@ -220,6 +220,9 @@ func (w *World) stranger(d *dataset) bool {
 	if class, _ := newest.Class(); label == "stopped" && d.running.Source == zfs.SourceReceived && class != zfs.Stopped {
 		return true // sanoid's snapshot came after our _stopped one, and then the guest moved
 	}
+	if d.running.Source == zfs.SourceLocal && d.received {
+		return true // nothing says that the label is from after the receive
+	}
 	return d.token || d.seeding || label == "" && (any || len(d.snaps) > 0 || d.running.Received != "")
 }
 

@@ -38,6 +38,9 @@ type dataset struct {
 	blocked time.Time
 	// unseen: it was set back past bookmarks, and no run has looked at it since.
 	unseen bool
+	// ever: it was received. received: since its node last noted that its guest lives there. away:
+	// the last time, that guest was noted to be on another node.
+	ever, received, away bool
 	// seeding: the first receive is not finished. token: one waits to be resumed.
 	seeding, token bool
 	// tip is the newest snapshot of its history, by guid, even one that is gone.

@@ -203,6 +203,7 @@ func (w *World) txgOf(src *dataset, guid uint64) uint64 {
 // set back makes such.
 func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 	for _, s := range list {
+		dst.ever, dst.received = true, true
 		if dst.has(s.Name) {
 			w.say("%s: destination snapshot %s exists", dst.name, s.Name)
 			dst.blocked = w.now

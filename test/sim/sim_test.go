@@ -39,6 +39,7 @@ func anySetup(t *rapid.T) Setup {
 	if rapid.Bool().Draw(t, "some are frozen") {
 		s.Frozen = []int{100, 101, 102}[:rapid.IntRange(1, 3).Draw(t, "frozen")]
 	}
+	s.Configs = rapid.Bool().Draw(t, "configurations are kept")
 	return s
 }
 
@@ -129,5 +130,6 @@ func (s *Stats) add(o Stats) {
 	s.Labels += o.Labels
 	s.Idempotent += o.Idempotent
 	s.Consistent += o.Consistent
+	s.Configs += o.Configs
 	s.Unblocked += o.Unblocked
 }

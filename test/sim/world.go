@@ -53,6 +53,8 @@ type Setup struct {
 	Sanoid bool
 	// Frozen are guests that are frozen while their snapshots are taken.
 	Frozen []int
+	// Configs: the guests' configurations are kept with their snapshots.
+	Configs bool
 	// Off are guests that are off when the week begins.
 	Off []int
 	// Order decides in which order a run does what it does side by side.
@@ -124,6 +126,12 @@ type guest struct {
 	prelaunch  bool // the process is there just for a backup
 	paused     bool
 	frozen     bool // by a run
+	// owned is since when a run's note of a freeze is there. refuses is how often its agent
+	// will refuse to thaw, runsFrozen how many runs have left it frozen.
+	owned      *time.Time
+	refuses    int
+	runsFrozen int
+	memory     int // what its configuration says
 	lock       string
 	lockEnd    int
 	rebooting  int // until then
@@ -177,8 +185,8 @@ type World struct {
 
 // Stats counts what was checked, to show that the properties were not empty.
 type Stats struct {
-	Histories, Abandoned                                                                                              int
-	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent, Consistent, Unblocked int
+	Histories, Abandoned                                                                                                       int
+	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent, Consistent, Configs, Unblocked int
 }
 
 // underway is what the model knows of a run.
@@ -304,6 +312,13 @@ func (w *World) broken(format string, args ...any) {
 // disturb says that something happened to a guest: what is known of it may be wrong
 // until two more runs.
 func (g *guest) disturb() { g.quiet, g.disturbed = 0, true }
+
+// forgets is told that what the last run left is lost, or old.
+func (n *node) forgets() {
+	for _, d := range n.sets {
+		d.received, d.away = d.ever, false
+	}
+}
 
 func (w *World) disturbNode(n *node) {
 	n.disturbed = true

@@ -89,6 +89,8 @@ func played(state, id, what string) (json.RawMessage, error) {
 		return json.Marshal(strings.TrimSpace(string(is)))
 	case to == "":
 		return json.RawMessage("{}"), nil
+	case to == "thawed" && strings.TrimSpace(string(is)) == "thawed":
+		return json.RawMessage("0"), nil
 	case to == "frozen" && strings.TrimSpace(string(is)) == "frozen":
 		return json.RawMessage(`{"error":{"class":"CommandNotFound","desc":"Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state"}}`), nil
 	}

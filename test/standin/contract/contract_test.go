@@ -56,9 +56,8 @@ func TestThePageIsTheContract(t *testing.T) {
 // probe-node finds what is there, and prints no name.
 func TestProbeNode(t *testing.T) {
 	for _, program := range []string{"bash", "jq"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skip(program + " is not installed")
-		}
+		_, err := exec.LookPath(program)
+		require.NoError(t, err, "install it: what is not tested is not known")
 	}
 	root := t.TempDir()
 	place := func(name, text string) string {

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfstest"
+)
+
+// siteEnvironment is that of a process at a replica with a fake zfs below dir.
+func siteEnvironment(dir string) *environment {
+	at := func(name string) string { return filepath.Join(dir, name) }
+	return &environment{
+		Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now,
+		ConfigPath: at("config.yaml"), Kstat: at("kstat"), LockDir: at("lock"), StateDir: at("state"),
+	}
+}
+
+// TestChecksAtTheSameTime: forty services of forty guests are checked at once, and zfs is slow.
+// What one reads serves those who wait, so that none is late.
+func TestChecksAtTheSameTime(t *testing.T) {
+	w := zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}, Faults: []zfstest.Fault{{Takes: 200 * time.Millisecond}}}
+	for i := range 40 {
+		d := vm(100+i, "hourly", time.Since(noon)-time.Hour)
+		d.Snapshots[0].Creation = time.Now().Add(-time.Hour).Unix()
+		w.Datasets = append(w.Datasets, d)
+	}
+	f := zfstest.New(t, w)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	var checks sync.WaitGroup
+	for i := range 40 {
+		checks.Go(func() {
+			var out bytes.Buffer
+			// The processes share two processors with other tests: the time is that of a check that waits for all others.
+			check := exec.CommandContext(t.Context(), self, "check", "--seen", f.Path("seen.json"), "-t", "60s", "--vmid", strconv.Itoa(100+i))
+			check.Args[0] = "snapwatch-at-a-site"
+			check.Env = append(os.Environ(), "SITE="+filepath.Dir(f.Kstat), "XDG_CACHE_HOME="+f.Path("cache"))
+			check.Stdout, check.Stderr = &out, &out
+			assert.NoError(t, check.Run(), "%s", &out)
+			assert.Contains(t, out.String(), "OK: 1 of 1 guests whole, 1 of 1 disks fresh")
+		})
+	}
+	checks.Wait()
+	listings := 0
+	for _, call := range f.Calls() {
+		if strings.HasPrefix(call, "get ") {
+			listings++
+		}
+	}
+	assert.Less(t, listings, 20, "without sharing it is 40")
+	t.Log(listings, "listings")
+}

@@ -1,0 +1,152 @@
+package crontab
+
+import "strings"
+
+// word is one word of a simple command, as the shell takes it.
+type word struct {
+	text string
+	// begin and end are where it stands in the line.
+	begin, end int
+	// expands is true where the shell makes something else of it.
+	expands bool
+	// redirected is true where a redirection stands before it.
+	redirected bool
+}
+
+// splitter cuts a line into simple commands.
+type splitter struct {
+	line     string
+	at       int
+	commands [][]word
+	current  []word
+	word     word
+	// begun: a word is under way. quoted: a part of it is in quotes.
+	begun, quoted bool
+	// skip: the next word is a redirection's target; redirected: one was read.
+	skip, redirected bool
+}
+
+// split returns the simple commands of a line from a place on, without their redirections,
+// and false where a quote does not end. A percent sign ends what the shell gets.
+func split(line string, at int) (commands [][]word, whole bool) {
+	s := splitter{line: line, at: at}
+	whole = s.run()
+	s.endCommand()
+	return s.commands, whole
+}
+
+func (s *splitter) run() bool {
+	for s.at < len(s.line) {
+		c := s.line[s.at]
+		switch {
+		case c == '%':
+			return true
+		case c == '\\':
+			s.escape()
+			continue
+		case c == '\'' || c == '"':
+			if !s.quote(c) {
+				return false
+			}
+			continue
+		case c == ' ' || c == '\t':
+			s.endWord()
+		case c == '#' && !s.begun:
+			return true
+		case c == '&' && strings.HasPrefix(s.line[s.at:], "&>"):
+			s.endWord()
+		case c == '<' || c == '>':
+			s.redirect()
+			continue
+		case strings.IndexByte(";&|()", c) >= 0:
+			s.endCommand()
+		default:
+			s.add(c)
+			s.word.expands = s.word.expands || strings.IndexByte("$`*?[{}~!", c) >= 0
+		}
+		s.at++
+	}
+	return true
+}
+
+// add puts a character to the word.
+func (s *splitter) add(c byte) {
+	if !s.begun {
+		s.begun, s.word = true, word{begin: s.at, redirected: s.redirected}
+	}
+	s.word.text += string([]byte{c})
+	s.word.end = s.at + 1
+}
+
+// escape takes a backslash and what follows.
+func (s *splitter) escape() {
+	if s.at+1 >= len(s.line) {
+		s.at++
+		return
+	}
+	if !s.begun {
+		s.begun, s.word = true, word{begin: s.at, redirected: s.redirected}
+	}
+	s.at++
+	s.add(s.line[s.at])
+	s.at++
+	s.quoted = true
+}
+
+// quote takes what stands between two quotes, false where the second is missing.
+func (s *splitter) quote(mark byte) bool {
+	if !s.begun {
+		s.begun, s.word = true, word{begin: s.at, redirected: s.redirected}
+	}
+	s.quoted = true
+	for s.at++; s.at < len(s.line); s.at++ {
+		c := s.line[s.at]
+		switch {
+		case c == mark:
+			s.at++
+			s.word.end = s.at
+			return true
+		case c == '%':
+			return false // cron ends the command within the quotes
+		case c == '\\' && s.at+1 < len(s.line) && s.line[s.at+1] == '%':
+			s.at++ // cron takes the backslash away, also in quotes
+		case mark == '"' && c == '\\' && s.at+1 < len(s.line) && strings.IndexByte("$`\"\\", s.line[s.at+1]) >= 0:
+			s.at++
+		case mark == '"' && (c == '$' || c == '`'):
+			s.word.expands = true
+		}
+		s.add(s.line[s.at])
+	}
+	return false
+}
+
+// redirect takes an operator such as 2>&1; its target may be the next word.
+func (s *splitter) redirect() {
+	if s.begun && !s.quoted && strings.Trim(s.word.text, "0123456789") == "" {
+		s.begun = false // the number of a file
+	}
+	s.endWord()
+	for s.at < len(s.line) && strings.IndexByte("<>&|", s.line[s.at]) >= 0 {
+		s.at++
+	}
+	s.skip, s.redirected = true, true
+}
+
+func (s *splitter) endWord() {
+	switch {
+	case !s.begun:
+	case s.skip:
+		s.skip = false
+	default:
+		s.current = append(s.current, s.word)
+	}
+	s.begun, s.quoted = false, false
+}
+
+func (s *splitter) endCommand() {
+	s.endWord()
+	if len(s.current) > 0 {
+		s.commands = append(s.commands, s.current)
+	}
+	s.current, s.skip, s.redirected = nil, false, false
+}

@@ -1,0 +1,214 @@
+package quiesce
+
+import (
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/note"
+	"snapwatch/internal/pve"
+)
+
+// noNotes holds when every freeze was seen to end.
+func (r *rig) noNotes(t *testing.T) {
+	t.Helper()
+	names, err := r.Notes.Names()
+	require.NoError(t, err)
+	assert.Empty(t, names)
+}
+
+// A snapshot counts as one of a frozen guest where the thaw finds frozen all that the freeze
+// froze, and nowhere else.
+func TestProof(t *testing.T) {
+	for name, test := range map[string]struct {
+		is     func(*guest)
+		lapsed string
+	}{
+		"frozen throughout":    {func(*guest) {}, ""},
+		"thawed in between":    {func(g *guest) { g.set(false) }, "of 2 that were frozen, the thaw found 0"},
+		"ended in between":     {func(g *guest) { g.gone = true }, "it does not run any more"},
+		"its answer is lost":   {func(g *guest) { g.lost = true }, "of 2 that were frozen, the thaw found 0"},
+		"thawed at the second": {func(g *guest) { g.stuck = 1 }, ""},
+		"gave up by itself":    {func(g *guest) { g.lapses = true }, "VSS gave up"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, 2)
+				w := r.open(t, ample)
+				require.Empty(t, w.Freeze())
+				test.is(r.guests[r.ids[0]])
+				ended := w.Thaw()
+				<-r.ended
+				assert.Equal(t, test.lapsed == "", ended.Lapsed[r.ids[0]] == "", ended.Lapsed)
+				assert.Contains(t, ended.Lapsed[r.ids[0]], test.lapsed)
+				assert.NotContains(t, ended.Lapsed, r.ids[1])
+				assert.Empty(t, ended.Left)
+				r.noNotes(t)
+			})
+		})
+	}
+}
+
+// An agent that is silent for longer than the watchdog tries leaves a note, and each run
+// tries again until the guest is thawed.
+func TestTakeOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 2)
+		odd := r.guests[r.ids[1]]
+		w := r.open(t, 10*time.Second)
+		require.Empty(t, w.Freeze())
+		odd.stuck = 1000
+		ended := w.Thaw()
+		assert.Contains(t, ended.Left[r.ids[1]], "not known yet")
+		assert.NotContains(t, ended.Left, r.ids[0])
+
+		// Its watchdog is at work: within its time that is nobody's business.
+		got, err := r.TakeOver(t.Context())
+		require.NoError(t, err)
+		assert.Empty(t, got)
+		time.Sleep(2 * time.Minute)
+		got, err = r.TakeOver(t.Context())
+		require.NoError(t, err)
+		assert.ErrorContains(t, got[r.ids[1]].Err, "still tries to thaw it")
+
+		<-r.ended // it gave up
+		for range 2 {
+			got, err = r.TakeOver(t.Context())
+			require.NoError(t, err)
+			require.Len(t, got, 1)
+			assert.ErrorContains(t, got[r.ids[1]].Err, "does not thaw")
+		}
+		odd.stuck = 0
+		got, err = r.TakeOver(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, got[r.ids[1]].Err)
+		assert.True(t, got[r.ids[1]].Thawed)
+		assert.GreaterOrEqual(t, time.Since(got[r.ids[1]].Since), 10*time.Minute)
+		r.thawed(t)
+		got, err = r.TakeOver(t.Context())
+		require.NoError(t, err)
+		assert.Empty(t, got)
+		r.noNotes(t)
+	})
+}
+
+// Run and watchdog are killed together, at any point: what is left is thawed by the next.
+func TestBothAreKilled(t *testing.T) {
+	for name, test := range map[string]struct {
+		written, frozen, gone bool
+		want                  int
+		err                   error
+	}{
+		"before the note":   {},
+		"before the freeze": {written: true, want: 1},
+		"frozen":            {written: true, frozen: true, want: 1},
+		"and it ended":      {written: true, gone: true, want: 1, err: ErrGone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1)
+			g := r.guests[r.ids[0]]
+			n, err := r.Notes.Take(noteName(r.ids[0]))
+			require.NoError(t, err)
+			if test.written {
+				require.NoError(t, n.Write(Owned{Since: time.Now()}))
+			}
+			n.Leave()
+			g.frozen, g.gone = test.frozen, test.gone
+			got, err := r.TakeOver(t.Context())
+			require.NoError(t, err)
+			assert.Len(t, got, test.want)
+			require.ErrorIs(t, got[r.ids[0]].Err, test.err)
+			assert.Equal(t, test.frozen, got[r.ids[0]].Thawed)
+			r.thawed(t)
+			r.noNotes(t)
+		})
+	}
+}
+
+// A guest that an earlier watchdog of ours still tries to thaw is not frozen: it would be
+// thawed under the next program. One whose watchdog is gone is thawed.
+func TestOneOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 2)
+		n, err := r.Notes.Take(noteName(r.ids[0]))
+		require.NoError(t, err)
+		require.NoError(t, n.Write(Owned{}))
+		left, err := r.Notes.Take(noteName(r.ids[1]))
+		require.NoError(t, err)
+		require.NoError(t, left.Write(Owned{}))
+		left.Leave()
+		w := r.open(t, ample)
+		failed := w.Freeze()
+		require.Len(t, failed, 2)
+		for _, id := range r.ids {
+			assert.Contains(t, failed[id], ErrOurs.Error())
+		}
+		ended := w.Thaw()
+		<-r.ended
+		assert.Empty(t, ended.Left)
+		_, calls := r.guests[r.ids[0]].is()
+		assert.Empty(t, calls)
+		_, calls = r.guests[r.ids[1]].is()
+		assert.Equal(t, []string{"thaw"}, calls)
+		require.NoError(t, n.End())
+		r.noNotes(t)
+	})
+}
+
+// Where no note can be written nothing is frozen.
+func TestNoNote(t *testing.T) {
+	r := newRig(t, 1)
+	r.Notes = note.Dir("/dev/null/notes")
+	w := r.open(t, ample)
+	failed := w.Freeze()
+	assert.Contains(t, failed[r.ids[0]], "not frozen without a note of it")
+	w.Thaw()
+	<-r.ended
+	_, calls := r.guests[r.ids[0]].is()
+	assert.Empty(t, calls)
+}
+
+// A run whose watchdog died thaws for as long as a thaw may take.
+func TestAloneThawsSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 1)
+		w := r.open(t, 10*time.Second)
+		require.Empty(t, w.Freeze())
+		r.guests[r.ids[0]].stuck = 4 // for longer than five seconds
+		w.ended = true
+		w.thawing = ""
+		w.watchdog = pipes{Reader: w.watchdog, Writer: io.Discard, close: w.watchdog.Close}
+		w.thawAlone()
+		assert.Empty(t, w.left)
+		r.thawed(t)
+		w.close()
+		<-r.ended
+	})
+}
+
+// As many virtual machines are frozen at once as there are processors; containers cost none.
+func TestFewAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, 12)
+		r.AtOnce = 2
+		for _, g := range r.guests {
+			g.takes = time.Second
+		}
+		box := pve.ID{VMID: 300, Kind: pve.LXC}
+		r.guests[box] = &guest{takes: time.Second}
+		r.ids = append(r.ids, box)
+		w := r.open(t, 20*time.Second)
+		began := time.Now()
+		assert.Empty(t, w.Freeze())
+		assert.Equal(t, 6*time.Second, time.Since(began))
+		ended := w.Thaw()
+		<-r.ended
+		assert.Empty(t, ended.Lapsed)
+		assert.Equal(t, time.Second, ended.Frozen[box]-5*time.Second)
+		r.thawed(t)
+	})
+}

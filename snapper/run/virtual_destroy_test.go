@@ -1,0 +1,141 @@
+package run
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+)
+
+// destroying bounds what a run destroys.
+func destroying(most int) func(*Options) {
+	return func(o *Options) { o.Config.MaxDestroys = &most }
+}
+
+// older gives a guest's disk so many more snapshots, a minute apart, the newest so long ago.
+func (p *virtualPool) older(dataset string, n int, ago time.Duration) {
+	for i := range n {
+		p.addOlder(virtualSnapshot(dataset, ago+time.Duration(i)*time.Minute, zfs.Frequently, uint64(800-i)))
+	}
+}
+
+// destroyed counts what was destroyed, by pool.
+func (w *virtualWorld) destroyed(pool string) int { return len(w.happened(pool + ": destroy ")) }
+
+// The oldest go first, on whatever pool they are, and no more than one run may destroy. What is
+// left is noted; that is no failure until it grows from run to run.
+func TestDestroysOverPools(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "ssd")
+		w.guest(101, true, "tank")
+		w.pool("ssd").older("ssd/data/vm-100-disk-0", 30, 40*time.Hour)
+		w.pool("tank").older("tank/data/vm-101-disk-0", 30, 20*time.Hour)
+		done := w.run(t, destroying(20))
+		assert.Equal(t, []int{20, 0}, []int{w.destroyed("ssd"), w.destroyed("tank")})
+		assert.True(t, done.Success)
+		assert.Equal(t, []int{8, 28}, []int{done.Pools[0].Due, done.Pools[1].Due})
+		assert.False(t, done.Failed())
+
+		time.Sleep(15 * time.Minute)
+		w.pool("ssd").older("ssd/data/vm-100-disk-0", 20, 70*time.Hour)
+		done = w.run(t, destroying(10))
+		assert.False(t, done.Success, "more are due than before")
+		assert.True(t, done.Failed())
+		assert.True(t, done.Pools[0].Grows)
+		assert.True(t, done.LastSuccess.Before(done.End))
+
+		time.Sleep(15 * time.Minute)
+		done = w.run(t)
+		assert.True(t, done.Success)
+		assert.Equal(t, []int{0, 0}, []int{done.Pools[0].Due, done.Pools[1].Due})
+		assert.Equal(t, 1+50+3-4+1+30+3-4, w.destroyed("ssd")+w.destroyed("tank"))
+	})
+}
+
+// Snapshots that are held are tried, and take nobody's turn, on whatever pool the others are.
+func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "ssd")
+		w.guest(101, true, "ssd")
+		w.guest(102, true, "tank")
+		w.pool("ssd").older("ssd/data/vm-100-disk-0", 300, 90*time.Hour)
+		w.pool("ssd").older("ssd/data/vm-101-disk-0", 30, 20*time.Hour)
+		w.pool("tank").older("tank/data/vm-102-disk-0", 30, 20*time.Hour)
+		w.pool("ssd").onDestroy = func(dataset, _ string) syscall.Errno {
+			if dataset == "ssd/data/vm-100-disk-0" {
+				return syscall.EBUSY
+			}
+			return 0
+		}
+		done := w.run(t, destroying(20))
+		assert.Equal(t, 20, done.Counts[report.DidDestroy], "what was done counts")
+		assert.Equal(t, []int{10, 10}, []int{w.destroyed("ssd"), w.destroyed("tank")})
+		assert.True(t, done.Success)
+		assert.Equal(t, []int{18, 18}, []int{done.Pools[0].Due, done.Pools[1].Due})
+		said := slices.IndexFunc(done.Problems, func(p report.Problem) bool { return strings.Contains(p.Text, "more are kept: it is held") })
+		assert.GreaterOrEqual(t, said, 0, done.Problems)
+		for range 2 {
+			time.Sleep(15 * time.Minute)
+			w.run(t, destroying(20))
+		}
+		assert.Len(t, w.pool("tank").snapshots["tank/data/vm-102-disk-0"], 4)
+	})
+}
+
+// A program that fails leaves what it was for due, and the other pools go on.
+func TestDestroyFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "ssd")
+		w.guest(101, true, "tank")
+		w.pool("ssd").older("ssd/data/vm-100-disk-0", 70, 40*time.Hour)
+		w.pool("tank").older("tank/data/vm-101-disk-0", 70, 20*time.Hour)
+		w.pool("ssd").failDestroy = fmt.Errorf("zfs: exit 1")
+		done := w.run(t, destroying(100))
+		assert.Equal(t, []int{0, 68}, []int{w.destroyed("ssd"), w.destroyed("tank")}, "they take over what it could not do")
+		assert.Equal(t, []int{68, 0}, []int{done.Pools[0].Due, done.Pools[1].Due})
+	})
+}
+
+// More is due than a run may destroy: the disks of all pools lose as many snapshots each, and in
+// the end nothing is left over.
+func TestBacklogIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const disks, had, most, runs = 16, 10, 20, 40
+		w := newVirtualWorld(t)
+		w.quiet = true
+		for i := range disks {
+			pool := []string{"ssd", "tank", "tank"}[i%3]
+			w.guest(100+i, true, pool)
+			w.pool(pool).older(fmt.Sprintf("%s/data/vm-%d-disk-0", pool, 100+i), had+4-1-1, time.Hour)
+		}
+		left := 0
+		for run := range runs {
+			done := w.run(t, destroying(most))
+			require.True(t, done.Success, "in run %d what is left shrinks", run)
+			left = 0
+			least, greatest := 1000, 0
+			for _, p := range w.pools {
+				for _, list := range p.snapshots {
+					least, greatest = min(least, len(list)), max(greatest, len(list))
+					left += len(list) - 4
+				}
+			}
+			require.LessOrEqual(t, greatest-least, 2, "in run %d", run)
+			require.Equal(t, left, done.Pools[0].Due+done.Pools[1].Due)
+			time.Sleep(15 * time.Minute)
+		}
+		assert.Zero(t, left)
+	})
+}

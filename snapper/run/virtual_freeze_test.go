@@ -1,0 +1,178 @@
+package run
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/config"
+	"snapwatch/internal/pve"
+	"snapwatch/internal/quiesce"
+	"snapwatch/internal/report"
+)
+
+func qemu(vmid int) pve.ID { return pve.ID{VMID: vmid, Kind: pve.QEMU} }
+
+// told returns the texts of a severity that contain some words.
+func told(r report.Run, severity report.Severity, words string) (texts []string) {
+	for _, p := range r.Problems {
+		if p.Severity == severity && strings.Contains(p.Text, words) {
+			texts = append(texts, p.Text)
+		}
+	}
+	return texts
+}
+
+// What earlier runs left frozen is told by each run until it is thawed, and it is ours, not
+// somebody else's.
+func TestLeftFrozen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.taken = map[pve.ID]quiesce.TakenOver{qemu(100): {Since: time.Now(), Err: errors.New("the agent is silent")}}
+		for range 3 {
+			r := w.run(t, freezing("100"))
+			assert.Len(t, told(r, report.Warning, "guest 100 was frozen for its snapshot at"), 1)
+			assert.Equal(t, []int{100}, r.LeftFrozen)
+			require.Len(t, r.Quiesced, 1)
+			assert.Equal(t, "it is not frozen: an earlier freeze of it has not ended yet", r.Quiesced[0].Reason)
+			time.Sleep(15 * time.Minute)
+		}
+		w.taken[qemu(100)] = quiesce.TakenOver{Since: time.Now(), Thawed: true}
+		r := w.run(t, freezing("100"))
+		assert.Len(t, told(r, report.Warning, "it is thawed now"), 1)
+		assert.Empty(t, r.LeftFrozen)
+		assert.Equal(t, report.Application, r.Quiesced[0].Consistent)
+		w.taken = nil
+		assert.Empty(t, w.run(t, freezing("100")).Problems)
+	})
+}
+
+// A run that cannot begin thaws all the same, and so does prune.
+func TestThawedBeforeAllElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.taken = map[pve.ID]quiesce.TakenOver{qemu(100): {Err: errors.New("silent")}}
+		o := w.options()
+		o.Node = "another"
+		_, r, err := Run(t.Context(), o)
+		require.Error(t, err)
+		assert.Len(t, told(r, report.Warning, "may still be"), 1)
+		o.DryRun = true
+		_, r, _ = Run(t.Context(), o)
+		assert.Empty(t, r.Problems)
+		w.guest(101, true, "tank")
+		_, r, err = Prune(t.Context(), w.options())
+		require.NoError(t, err)
+		assert.Len(t, told(r, report.Warning, "may still be"), 1)
+	})
+}
+
+// A guest that was not frozen until it was thawed has no consistent snapshot.
+func TestLapsedIsCrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank").lapses = "reset"
+		w.guest(101, true, "tank")
+		r := w.run(t, freezing("100-101"))
+		require.Len(t, r.Quiesced, 2)
+		assert.Equal(t, report.Crash, r.Quiesced[0].Consistent)
+		assert.Equal(t, report.Application, r.Quiesced[1].Consistent)
+		noted := w.once(t, "tank: consistent")
+		assert.Contains(t, noted.what, "tank/data/vm-101-disk-0@")
+		assert.Empty(t, noted.held, "nobody waits for that")
+		assert.Equal(t, []string{"guest 100: its snapshot is only crash-consistent: it may have continued before the snapshot was made: reset"}, told(r, report.Warning, ""))
+	})
+}
+
+// A guest of which one pool is another run's, or answers late, has no consistent snapshot, and
+// one entry.
+func TestTorn(t *testing.T) {
+	for name, odd := range map[string]func(*virtualPool){
+		"locked": func(p *virtualPool) { p.busy = true },
+		"late":   func(p *virtualPool) { p.slowList = time.Minute },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, true, "ssd", "tank")
+				odd(w.pool("tank"))
+				r := w.run(t, freezing("100"))
+				require.Len(t, r.Quiesced, 1)
+				assert.Equal(t, report.Torn, r.Quiesced[0].Consistent)
+				assert.Contains(t, r.Quiesced[0].Reason, "there is no snapshot of tank/data/vm-100-disk-1")
+				assert.NotEmpty(t, told(r, report.Warning, "guest 100: its snapshot is torn: the guest was frozen, and there is no snapshot of tank/data/vm-100-disk-1"))
+
+				w.pool("tank").busy, w.pool("tank").slowList = false, 0
+				time.Sleep(15 * time.Minute)
+				r = w.run(t, freezing("100"))
+				require.Len(t, r.Quiesced, 1)
+				assert.Equal(t, report.Application, r.Quiesced[0].Consistent)
+			})
+		})
+	}
+}
+
+// Each fault is told when it begins, whatever there was before, and not again while it lasts.
+// What was only passing tells nothing for later.
+func TestEachFaultIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		g := w.guest(100, true, "tank")
+		for n, step := range []struct {
+			lock, lapses string
+			want         int
+		}{
+			{lock: "backup", want: 0},
+			{lapses: "reset in process 17", want: 1},
+			{lapses: "reset in process 23", want: 0},
+			{lock: "backup", want: 0},
+			{lapses: "reset in process 42", want: 0},
+			{lapses: "agent dead", want: 1},
+			{want: 0},
+			{lapses: "agent dead", want: 1},
+		} {
+			g.cfg.Lock, g.lapses = step.lock, step.lapses
+			r := w.run(t, freezing("100"))
+			assert.Len(t, told(r, report.Warning, ""), step.want, "run %d: %v", n+1, r.Problems)
+			time.Sleep(15 * time.Minute)
+		}
+	})
+}
+
+// A group that cannot be frozen in time is not frozen at all, and that is said once.
+func TestGroupTooLarge(t *testing.T) {
+	for limit, frozen := range map[time.Duration]bool{26 * time.Second: false, 27 * time.Second: true} {
+		t.Run(limit.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				var names []string
+				for vmid := 101; vmid <= 112; vmid++ {
+					w.guest(vmid, true, "tank").slowAgent = 1500 * time.Millisecond
+					names = append(names, fmt.Sprint(vmid))
+				}
+				r := w.run(t, func(o *Options) {
+					var all config.VMIDs
+					require.NoError(t, all.UnmarshalText([]byte("101-112")))
+					o.Config.Groups = []config.Group{{Name: "shop", VMID: all, Quiesce: config.Agent}}
+					o.Config.MaxFreeze = config.Duration(limit)
+				})
+				require.Len(t, r.Quiesced, 12)
+				assert.Equal(t, frozen, len(w.happened("freeze")) == 1)
+				assert.Equal(t, frozen, !slices.ContainsFunc(r.Quiesced, func(q report.Quiesced) bool { return q.Consistent != report.Application }))
+				want := []string{"guests " + strings.Join(names, ", ") + ": their snapshots are only crash-consistent: it is not frozen: freezing 12 virtual machines takes about 9s here, and as long again to thaw them: set max_freeze to 27s, or make the group smaller"}
+				if frozen {
+					want = nil
+				}
+				assert.Equal(t, want, told(r, report.Warning, ""))
+			})
+		})
+	}
+}

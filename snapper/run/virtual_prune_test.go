@@ -1,0 +1,231 @@
+package run
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/config"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+)
+
+// copy adds a copy that no guest here has, with so many snapshots, a quarter of an hour apart.
+func (w *virtualWorld) copy(name string, n int) {
+	p := w.pool(zfs.Pool(name))
+	p.addDisk(name, uint64(7000+len(p.heads)))
+	for i := range n - 1 {
+		p.addOlder(virtualSnapshot(name, time.Duration(i+2)*15*time.Minute, zfs.Frequently, uint64(800-i)))
+	}
+}
+
+// prune makes a run of prune, which must be able to begin.
+func (w *virtualWorld) prune(t *testing.T, change ...func(*Options)) report.Run {
+	t.Helper()
+	_, r, err := Prune(t.Context(), w.options(change...))
+	require.NoError(t, err)
+	return r
+}
+
+// reasonOf is what a report says of a disk.
+func reasonOf(r report.Run, dataset string) string {
+	for _, d := range r.Disks {
+		if d.Dataset == dataset {
+			return d.Reason
+		}
+	}
+	return ""
+}
+
+// What did not change since the last run is not listed again.
+func TestPruneListsWhatChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.plain = true
+		w.copy("tank/in/vm-100-disk-0", 10)
+		w.copy("tank/in/vm-101-disk-0", 10)
+		p := w.pool("tank")
+		done := w.prune(t)
+		assert.Equal(t, 10, done.Counts[report.DidDestroy], "the newest 4 stay, and the first of the day")
+		assert.ElementsMatch(t, []string{"tank/in/vm-100-disk-0", "tank/in/vm-101-disk-0"}, p.listed)
+
+		time.Sleep(time.Hour)
+		p.listed = nil
+		received := virtualSnapshot("tank/in/vm-101-disk-0", time.Minute, zfs.Frequently, 2000)
+		p.snapshots[received.Dataset] = append(p.snapshots[received.Dataset], received)
+		p.heads[1].NewestSnapshot, p.heads[1].SnapshotsChanged = received.Name, time.Now().Unix()-60
+		done = w.prune(t)
+		assert.Equal(t, []string{"tank/in/vm-101-disk-0"}, p.listed)
+		assert.Equal(t, 1, done.Counts[report.DidDestroy])
+		assert.Len(t, p.snapshots[received.Dataset], 5)
+	})
+}
+
+// A disk whose list takes for ever costs its turn, and in the next runs others come first.
+func TestPruneListsInTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.plain = true
+		const disks = 5 * inTurn
+		for i := range disks {
+			w.copy(fmt.Sprintf("tank/in/vm-%d-disk-0", 100+i), 10)
+		}
+		w.copy("ssd/in/vm-100-disk-0", 10)
+		p := w.pool("tank")
+		p.endless = []string{"tank/in/vm-150-disk-0"}
+		done := w.prune(t)
+		assert.False(t, done.Success)
+		assert.True(t, done.Failed())
+		assert.False(t, done.Nothing())
+		assert.Len(t, w.pool("ssd").snapshots["ssd/in/vm-100-disk-0"], 5, "the other pool's is done")
+		for range 5 {
+			time.Sleep(time.Hour)
+			w.prune(t)
+		}
+		late := 0
+		for i := range disks {
+			if len(p.snapshots[fmt.Sprintf("tank/in/vm-%d-disk-0", 100+i)]) > 5 {
+				late++
+			}
+		}
+		assert.Equal(t, inTurn, late, "only those of its own turn")
+	})
+}
+
+// Only what Proxmox replicates to this node is its own business: other replication carries its
+// snapshots on.
+func TestPruneOfGuestsOfPvesr(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*virtualWorld)
+		pruned bool
+	}{
+		"replicated here":          {func(w *virtualWorld) { w.replicated = map[int]bool{100: true} }, false},
+		"replicated to another":    {func(w *virtualWorld) { w.replicated = map[int]bool{100: false} }, true},
+		"another guest's job":      {func(w *virtualWorld) { w.replicated = map[int]bool{101: true} }, true},
+		"on a host without any":    {func(w *virtualWorld) { w.plain = true }, true},
+		"a copy beside the target": {func(w *virtualWorld) { w.replicated = map[int]bool{100: true}; w.move("tank/other/vm-100-disk-0") }, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.elsewhere = map[int]string{100: "pve2"}
+				w.copy("tank/data/vm-100-disk-0", 10)
+				w.pool("tank").addOlder(zfs.Snapshot{Dataset: "tank/data/vm-100-disk-0", Name: "__replicate_100-0_1784000000__", GUID: 5, CreateTXG: 5, Creation: time.Now().Add(-time.Hour)})
+				test.change(w)
+				done := w.prune(t, func(o *Options) { o.Config.Bookmarks = 0 })
+				dataset := w.pool("tank").heads[0].Name
+				assert.Equal(t, test.pruned, done.Counts[report.DidDestroy] > 0, reasonOf(done, dataset))
+				if test.pruned {
+					assert.Contains(t, reasonOf(done, dataset), "5 of 10 managed snapshots may go; @__replicate_100-0_1784000000__ and others of pvesr are not ours and stay")
+				} else {
+					assert.Contains(t, reasonOf(done, dataset), "Proxmox replicates it")
+				}
+			})
+		})
+	}
+}
+
+// move renames the first disk of the pool.
+func (w *virtualWorld) move(to string) {
+	p := w.pool(zfs.Pool(to))
+	from := p.heads[0].Name
+	p.heads[0].Name, p.snapshots[to] = to, p.snapshots[from]
+	for i := range p.snapshots[to] {
+		p.snapshots[to][i].Dataset = to
+	}
+	delete(p.snapshots, from)
+}
+
+// Copies beside the storages get no bookmarks from snap, so that none of their snapshots waits
+// for one. In a storage they do, whatever an index remembers of bookmarks.
+func TestPruneWaitsForBookmarksThatSnapMakes(t *testing.T) {
+	for name, test := range map[string]struct {
+		dataset string
+		change  func(*virtualWorld, *config.Config)
+		waits   bool
+	}{
+		"in a storage":                   {"tank/data/vm-100-disk-0", func(*virtualWorld, *config.Config) {}, true},
+		"beside the storages":            {"tank/in/vm-100-disk-0", func(*virtualWorld, *config.Config) {}, false},
+		"snap looks there":               {"tank/in/vm-100-disk-0", func(_ *virtualWorld, c *config.Config) { c.Datasets = []string{"tank/in"} }, true},
+		"prune does, without Proxmox":    {"tank/in/vm-100-disk-0", func(w *virtualWorld, c *config.Config) { w.plain, c.Datasets = true, []string{"tank/in"} }, false},
+		"a node that only receives":      {"tank/data/vm-100-disk-0", func(_ *virtualWorld, c *config.Config) { c.Role = "replica" }, false},
+		"a node that makes no bookmarks": {"tank/data/vm-100-disk-0", func(_ *virtualWorld, c *config.Config) { c.Bookmarks = 0 }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				p := w.pool("tank")
+				p.addDisk(test.dataset, 7000)
+				for i := range 24 {
+					p.addOlder(virtualSnapshot(test.dataset, time.Duration(i+1)*24*time.Hour, zfs.Daily, uint64(800-i)))
+				}
+				copies := func(o *Options) {
+					o.Config.Replicas = []string{"tank/in", "tank/data"}
+					test.change(w, &o.Config)
+				}
+				dailies := func(o *Options) { o.Keep = map[string]int{"daily": 5, "frequently": 1} }
+				done := w.prune(t, copies, dailies)
+				if !test.waits {
+					assert.Equal(t, 25-6, done.Counts[report.DidDestroy], reasonOf(done, test.dataset))
+					return
+				}
+				assert.Zero(t, done.Counts[report.DidDestroy])
+				p.bookmarks[test.dataset] = p.snapshots[test.dataset]
+				time.Sleep(time.Hour)
+				done = w.prune(t, copies, dailies)
+				assert.Equal(t, 25-6, done.Counts[report.DidDestroy], "bookmarks are listed again: no head tells of them")
+			})
+		})
+	}
+}
+
+// 400 copies that get four snapshots an hour each lose as many: none holds more than its
+// retention and what came since the last run.
+func TestPruneKeepsUp(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a week of runs over 400 disks")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		const disks, hours, keep = 400, 7 * 24, 4
+		w := newVirtualWorld(t)
+		w.plain, w.quiet = true, true
+		for i := range disks {
+			w.copy(fmt.Sprintf("%s/in/vm-%d-disk-0", []string{"ssd", "tank"}[i%2], 100+i), 1)
+		}
+		for hour := range hours {
+			for range 4 {
+				time.Sleep(15 * time.Minute)
+				for _, p := range w.pools {
+					p.receive()
+				}
+			}
+			done := w.prune(t)
+			require.True(t, done.Success, hour)
+			for _, p := range w.pools {
+				for name, list := range p.snapshots {
+					// The newest ones that are the first of their day stay whatever is asked for.
+					require.LessOrEqual(t, len(list), keep+keepsDays, "%s in hour %d", name, hour)
+				}
+			}
+		}
+	})
+}
+
+// keepsDays is how many days' first snapshots prune keeps.
+const keepsDays = 3
+
+// receive gives each disk another snapshot.
+func (p *virtualPool) receive() {
+	for i := range p.heads {
+		h := &p.heads[i]
+		p.txg++
+		s := virtualSnapshot(h.Name, 0, zfs.Frequently, p.txg)
+		s.GUID = p.txg<<20 + h.GUID
+		p.snapshots[h.Name] = append(p.snapshots[h.Name], s)
+		h.NewestSnapshot, h.SnapshotsChanged = s.Name, s.Creation.Unix()
+	}
+}

@@ -1,0 +1,160 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfs"
+	"snapwatch/test/site"
+)
+
+// expired gives the disks of A so many snapshots of the last minutes, one at a time for all.
+func (w *world) expired(n int, disks ...string) (names []string) {
+	w.t.Helper()
+	now := time.Now().UTC()
+	for i := range n {
+		name := zfs.FormatSnapshotName(now.Add(time.Duration(i-n-1)*time.Minute), zfs.Frequently)
+		argv := []string{"snapshot"}
+		for _, d := range disks {
+			argv = append(argv, "ta/data/"+d+"@"+name)
+		}
+		w.zfs(argv...)
+		names = append(names, name)
+	}
+	return names
+}
+
+// TestHeldTakeNobodysTurn: what is held is tried in each run, and does not count as destroyed.
+func TestHeldTakeNobodysTurn(t *testing.T) {
+	const held, most = 60, 20
+	w := newWorld(t)
+	w.container(100, "subvol-100-disk-0")
+	w.container(101, "subvol-101-disk-0")
+	w.start(w.a, 100)
+	w.start(w.a, 101)
+	first, second := "ta/data/subvol-100-disk-0", "ta/data/subvol-101-disk-0"
+	hold := []string{"hold", "keep"}
+	for _, name := range w.expired(held, "subvol-100-disk-0") {
+		hold = append(hold, first+"@"+name)
+	}
+	w.zfs(hold...)
+	w.expired(12, "subvol-101-disk-0")
+	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", fmt.Sprintf("%smax_destroys: %d\n", quick, most)))
+	r := w.run(w.a, "snap", "f1", "--no-cron", "-v")
+	assert.Zero(t, r.Code)
+	assert.Contains(t, r.Stderr, "19 more are kept: it is held")
+	assert.Len(t, w.snapshots(second), 1)
+	assert.Len(t, w.snapshots(first), held+1)
+}
+
+// TestPruneForLonger: C keeps months of a source that takes only dailies, and what a retention
+// keeps of it nobody destroys at the second look either.
+func TestPruneForLonger(t *testing.T) {
+	const months, keeps = 26, 24
+	w := newWorld(t)
+	w.container(100, "subvol-100-disk-0")
+	a, c := "ta/data/subvol-100-disk-0", "tc/subvol-100-disk-0"
+	var first []string
+	for month := range months {
+		for i := range 2 {
+			at := time.Now().UTC()
+			to := time.Date(at.Year(), at.Month()+1, 2, 8, 0, 0, 0, time.UTC)
+			if i > 0 {
+				to = at.Add(10 * 24 * time.Hour)
+			}
+			if month+i > 0 {
+				w.later(to.Sub(at))
+				t.Cleanup(func() { w.later(at.Sub(to)) })
+			}
+			name := zfs.FormatSnapshotName(to, zfs.Daily)
+			w.zfs("snapshot", a+"@"+name)
+			if i == 0 {
+				first = append(first, name)
+			}
+		}
+	}
+	w.send(a, c)
+	all := w.snapshots(c)
+	require.Len(t, all, 2*months)
+	for range 2 {
+		r := w.run(w.c, "prune", "d2", "m24", "-v")
+		require.Zero(t, r.Code)
+		require.Contains(t, r.Stderr, "no copy has a monthly snapshot or a longer one")
+		left := w.snapshots(c)
+		for _, name := range first[months-keeps:] {
+			assert.Contains(t, left, name)
+		}
+		assert.Len(t, left, keeps+2, "and the newest days")
+		assert.Equal(t, all[len(all)-1], left[len(left)-1])
+	}
+	require.NotEmpty(t, w.common(a, c))
+}
+
+// TestPruneOnANode: a copy that Proxmox replicates here is its business, one that it replicates
+// elsewhere is not. A copy in a storage waits for its bookmarks, one beside it for nobody.
+func TestPruneOnANode(t *testing.T) {
+	w := newWorld(t)
+	w.zfs("create", "tb/in")
+	require.NoError(t, w.b.WriteFile("/etc/snapwatch/config.yaml", quick+"datasets: [tb/data]\nreplicas: [tb/in]\n"))
+	w.container(100, "subvol-100-disk-0")
+	w.start(w.a, 100)
+	a, b, in := "ta/data/subvol-100-disk-0", "tb/data/subvol-100-disk-0", "tb/in/subvol-100-disk-0"
+	w.days(w.a, 5, 2, "f100")
+	carried := "__replicate_100-0_1784000000__"
+	w.zfs("snapshot", a+"@"+carried)
+	w.snap(w.a, "f100")
+	w.send(a, b)
+	w.send(a, in)
+	had := w.snapshots(b)
+	require.Len(t, had, 12)
+
+	replicate := func(to string) {
+		require.NoError(t, w.b.WriteFile("/etc/pve/replication.cfg", "local: 100-0\n\ttarget "+to+"\n\tschedule */15\n"))
+	}
+	prune := func() site.Result {
+		r := w.run(w.b, "prune", "f1", "-v")
+		require.Zero(t, r.Code)
+		return r
+	}
+	replicate("pve-b")
+	r := prune()
+	assert.Contains(t, r.Stdout, b+": untouched: Proxmox replicates it ("+carried+")")
+	assert.Equal(t, had, w.snapshots(b))
+	left := w.snapshots(in)
+	assert.Less(t, len(left), 6, "nobody makes bookmarks there, so that none is waited for")
+	assert.Contains(t, left, carried)
+	assert.Empty(t, w.bookmarks(in))
+
+	replicate("pve-a")
+	prune()
+	waits := w.snapshots(b)
+	assert.Less(t, len(waits), len(had))
+	for _, day := range firstsOfDays(had) {
+		assert.Contains(t, waits, day, "it waits for its bookmark")
+	}
+	w.snap(w.b, "f100")
+	require.NotEmpty(t, w.bookmarks(b))
+	prune()
+	assert.Equal(t, left, w.snapshots(b))
+	w.send(a, in)
+	w.send(a, b)
+}
+
+// firstsOfDays are the first managed names of each day.
+func firstsOfDays(names []string) (firsts []string) {
+	for _, name := range names {
+		if day, _, ours := strings.Cut(strings.TrimPrefix(name, "autosnap_"), "_"); ours && strings.HasPrefix(name, "autosnap_") &&
+			!slices.ContainsFunc(firsts, func(f string) bool { return strings.HasPrefix(f, "autosnap_"+day) }) {
+			firsts = append(firsts, name)
+		}
+	}
+	return firsts
+}

@@ -1,0 +1,241 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
+)
+
+// standby is a node of another cluster, which has the name of A, a pool tb and copies of A's
+// guests' configurations.
+func (w *world) standby(vmids ...int) *site.Site {
+	w.t.Helper()
+	s, err := site.Start(w.ctx, site.Config{Name: "S", Node: "pve-a", Cluster: "standby", Pool: "tb"})
+	require.NoError(w.t, err)
+	w.t.Cleanup(func() { require.NoError(w.t, s.Close()) })
+	require.NoError(w.t, s.WriteFile("/etc/snapwatch/config.yaml", quick))
+	for _, vmid := range vmids {
+		require.NoError(w.t, s.AddVM(vmid, fmt.Sprintf("vm-%d-disk-0", vmid)))
+	}
+	return s
+}
+
+// changes runs snap on a site and returns what the history of tb says that it did to the
+// disks.
+func (w *world) changes(s *site.Site, disks *regexp.Regexp, args ...string) []string {
+	w.t.Helper()
+	events := func() []string { return strings.Split(strings.TrimSpace(w.zpoolHistory("tb")), "\n") }
+	before := len(events())
+	r := w.run(s, append([]string{"snap"}, args...)...)
+	require.Zero(w.t, r.Code)
+	return slices.DeleteFunc(events()[before:], func(line string) bool {
+		return !strings.Contains(line, "[txg:") || !disks.MatchString(line)
+	})
+}
+
+func (w *world) zpoolHistory(pool string) string {
+	w.t.Helper()
+	out, err := w.c.Output(w.ctx, "zpool", "history", "-i", pool)
+	require.NoError(w.t, err)
+	return out
+}
+
+// sendAs sends a disk's newest state under the name of another tool's snapshot, without
+// properties.
+func (w *world) sendAs(from, to, name, last string) {
+	w.t.Helper()
+	w.zfs("snapshot", from+"@"+name)
+	base := ""
+	if last != "" {
+		base = "-i @" + last + " "
+	}
+	w.pipe("zfs send " + base + from + "@" + name + " | zfs receive -F " + to)
+}
+
+// sendByAll replicates A's disks to the standby, each in another way: under names of three
+// tools, and by syncoid plain, with received and with local properties.
+func (w *world) sendByAll(round int) {
+	w.t.Helper()
+	for i, name := range []string{"zrepl_20260715_%04d00_000", "auto-2026-07-15_10-%02d", "rep_default_2026-07-15_10:%02d:00"} {
+		last := ""
+		if round > 0 {
+			last = fmt.Sprintf(name, round-1)
+		}
+		disk := fmt.Sprintf("/data/vm-%d-disk-0", 101+i)
+		w.sendAs("ta"+disk, "tb"+disk, fmt.Sprintf(name, round), last)
+	}
+	for vmid, flags := range map[int][]string{104: nil, 105: {"--sendoptions=p"}, 106: {"--preserve-properties"}, 107: nil} {
+		disk := fmt.Sprintf("/data/vm-%d-disk-0", vmid)
+		to := "tb" + disk
+		if vmid == 107 {
+			to = "tb/data/vm-110-disk-1"
+		}
+		w.send("ta"+disk, to, flags...)
+	}
+}
+
+// types runs the program as a person does, at a terminal.
+func (w *world) types(s *site.Site, line string) site.Result {
+	w.t.Helper()
+	r, err := s.Run(w.ctx, "script", "-qec", program(w.t)+" "+line, "/dev/null")
+	require.NoError(w.t, err)
+	w.tell(s, strings.Fields(line), r)
+	return r
+}
+
+// TestCopiesOnAStandby: a node that has the configurations of guests which run elsewhere, and
+// copies of their disks, does nothing to these, whoever feeds them; nor to another cluster's copy
+// that has the number of a guest that runs here. The guest that is started there is served.
+func TestCopiesOnAStandby(t *testing.T) {
+	w := newWorld(t)
+	for vmid := 101; vmid <= 107; vmid++ {
+		w.vm(vmid, fmt.Sprintf("vm-%d-disk-0", vmid))
+		w.start(w.a, vmid)
+	}
+	s := w.standby(101, 102, 103, 104, 105, 106, 110)
+	require.NoError(t, site.CreateZvol(w.ctx, "tb/data/vm-110-disk-0", 16))
+	w.start(s, 110)
+	copies := regexp.MustCompile(`tb/data/vm-(10[1-6]-disk-0|110-disk-1)\b`)
+	for round := range feeds {
+		for vmid := 101; vmid <= 107; vmid++ {
+			w.fill(fmt.Sprintf("ta/data/vm-%d-disk-0", vmid), 64)
+		}
+		w.snap(w.a, "f4")
+		w.sendByAll(round)
+		did := slices.DeleteFunc(w.changes(s, copies, "f4"), func(line string) bool { return strings.Contains(line, "] bookmark ") })
+		require.Empty(t, did, "round %d", round)
+	}
+	assert.NotEmpty(t, w.classes("tb/data/vm-110-disk-0"), "the guest that runs here has its snapshots")
+	assert.Equal(t, "pve-a local", w.labelSource("tb/data/vm-106-disk-0"))
+
+	for vmid := 101; vmid <= 106; vmid++ {
+		w.start(s, vmid)
+	}
+	w.snap(s, "f4")
+	for vmid := 101; vmid <= 106; vmid++ {
+		disk := fmt.Sprintf("tb/data/vm-%d-disk-0", vmid)
+		assert.Equal(t, "pve-a local", w.labelSource(disk))
+		assert.NotContains(t, w.snapshots("ta/data/"+disk[len("tb/data/"):]), w.last(disk), disk)
+	}
+	for vmid := 101; vmid <= 106; vmid++ {
+		w.stop(s, vmid)
+	}
+	w.snap(s, "f4")
+	for vmid := 101; vmid <= 106; vmid++ {
+		assert.Regexp(t, "_stopped$", w.last(fmt.Sprintf("tb/data/vm-%d-disk-0", vmid)), "it is its own guest's now")
+	}
+}
+
+// TestCopyAgainAfterAFailback: a standby ran the guest and stopped it. Fed from the other side
+// again it is a copy, which it finds in the pool's history.
+func TestCopyAgainAfterAFailback(t *testing.T) {
+	w := newWorld(t)
+	const disk, back = "/data/vm-101-disk-0", "tb/data/vm-101-disk-0"
+	w.vm(101, "vm-101-disk-0")
+	w.start(w.a, 101)
+	w.snap(w.a, "f4")
+	w.stop(w.a, 101)
+	s := w.standby(101)
+	for _, way := range []string{"syncoid", "syncoid --preserve-properties", "zrepl"} {
+		// The standby takes over, and gives the guest back.
+		w.send("ta"+disk, "tb"+disk)
+		w.start(s, 101)
+		w.fill(back, 64)
+		w.snap(s, "f4")
+		w.stop(s, 101)
+		w.snap(s, "f4")
+		require.Equal(t, "stopped", w.label(back), way)
+		require.Regexp(t, "_stopped$", w.last(back), way)
+		w.send("tb"+disk, "ta"+disk)
+		w.start(w.a, 101)
+		last := w.last(back)
+		for round := range feeds {
+			w.fill("ta"+disk, 64)
+			w.snap(w.a, "f4")
+			switch name := fmt.Sprintf("zrepl_%d_%d", len(way), round); {
+			case strings.HasPrefix(way, "syncoid"):
+				w.send("ta"+disk, "tb"+disk, strings.Fields(way)[1:]...)
+			default:
+				w.zfs("snapshot", "ta"+disk+"@"+name)
+				w.pipe("zfs send -i @" + last + " ta" + disk + "@" + name + " | zfs receive -F tb" + disk)
+				last = name
+			}
+			did := slices.DeleteFunc(w.changes(s, regexp.MustCompile(back+`\b`), "f4"), func(line string) bool { return strings.Contains(line, "] bookmark ") })
+			require.Empty(t, did, "%s, round %d", way, round)
+		}
+		w.stop(w.a, 101)
+		w.snap(w.a, "f4")
+	}
+	// A person may know better.
+	require.Zero(t, w.types(s, "snap f4 --no-cron --adopt 101").Code)
+	assert.Equal(t, "stopped", w.label(back))
+}
+
+// TestAdopt: disks that were never seen are taken unasked where they have no snapshot but
+// those that their guest's configuration names; others are listed, and taken by name.
+func TestAdopt(t *testing.T) {
+	w := newWorld(t)
+	for vmid := 101; vmid <= 103; vmid++ {
+		w.vm(vmid, fmt.Sprintf("vm-%d-disk-0", vmid))
+	}
+	w.zfs("snapshot", "ta/data/vm-102-disk-0@before")
+	config, err := w.a.Configuration(102)
+	require.NoError(t, err)
+	require.NoError(t, w.a.WriteFile("/etc/pve/nodes/pve-a/qemu-server/102.conf", config+"\n[before]\nscsi0: local-zfs:vm-102-disk-0,size=1G\nsnaptime: 1784116021\n"))
+	w.zfs("snapshot", "ta/data/vm-103-disk-0@byhand")
+	const byHand = "ta/data/vm-103-disk-0"
+	w.snap(w.a, "f4")
+	assert.Equal(t, []string{"stopped"}, w.classes("ta/data/vm-101-disk-0"))
+	assert.Equal(t, []string{"stopped"}, w.classes("ta/data/vm-102-disk-0"))
+	assert.Empty(t, w.classes(byHand))
+	r := w.types(w.a, "snap f4 --no-cron --adopt")
+	assert.Contains(t, r.Stdout, byHand)
+	assert.Empty(t, w.classes(byHand), "without a name nothing is taken")
+	require.Zero(t, w.types(w.a, "snap f4 --no-cron --adopt 103").Code)
+	assert.Equal(t, []string{"stopped"}, w.classes(byHand))
+	assert.Equal(t, "stopped", w.label(byHand))
+}
+
+// TestCameBackWhileOff: a guest went to the other node of its cluster and comes back while it is
+// off, under A's label from before, and its disk was received without properties. It is A's again:
+// one _stopped when it was written between two runs, and C is silent.
+func TestCameBackWhileOff(t *testing.T) {
+	w := newWorld(t)
+	const diskA, diskB, diskC = "ta/data/vm-100-disk-0", "tb/data/vm-100-disk-0", "tc/vm-100-disk-0"
+	w.vm(100, "vm-100-disk-0")
+	w.start(w.a, 100)
+	w.snap(w.a, "f4")
+	w.send(diskA, diskB)
+	w.stop(w.a, 100)
+	require.NoError(t, w.a.MoveGuestTo(100, w.b))
+	w.start(w.b, 100)
+	w.fill(diskB, 64)
+	w.snap(w.b, "f4")
+	w.snap(w.a, "f4")
+	require.Equal(t, "pve-a local", w.labelSource(diskA), "it was seen to run here last")
+	w.stop(w.b, 100)
+	w.snap(w.b, "f4")
+	w.send(diskB, diskA)
+	require.NoError(t, w.b.MoveGuestTo(100, w.a))
+	w.snap(w.a, "f4")
+	assert.Equal(t, "stopped local", w.labelSource(diskA))
+	assert.Equal(t, w.classes(diskB), w.classes(diskA), "B has made its _stopped")
+	w.fill(diskA, 64)
+	w.snap(w.a, "f4")
+	w.snap(w.a, "f4")
+	assert.Equal(t, append(w.classes(diskB), "stopped"), w.classes(diskA), "it ran between two runs")
+	w.send(diskA, diskC)
+	w.later(10 * time.Hour)
+	w.snap(w.a, "f4")
+	assert.Zero(t, w.check().Code)
+}

@@ -1,0 +1,236 @@
+// Package retention holds the rotation to what docs/replication.md says of it, with a reading
+// of that page that shares nothing with the code.
+package retention
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfs"
+	"snapwatch/snapper"
+)
+
+// lengths orders the classes by the page, from the shortest to the longest.
+var lengths = []string{"frequently", "hourly", "daily", "weekly", "monthly", "yearly"}
+
+var ours = regexp.MustCompile(`^autosnap_\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d_([a-z]+)$`)
+
+// classOf is the place of a snapshot's class among the lengths, -1 if it has none of them.
+func classOf(s zfs.Snapshot) int {
+	name := ours.FindStringSubmatch(s.Name)
+	if name == nil {
+		return -1
+	}
+	return slices.Index(lengths, name[1])
+}
+
+// period is the hour, day, week, month or year of a time, as a word.
+func period(class int, t time.Time) string {
+	switch lengths[class] {
+	case "hourly":
+		return t.Format("2006-01-02 15 MST")
+	case "daily":
+		return t.Format(time.DateOnly)
+	case "weekly":
+		year, week := t.ISOWeek()
+		return fmt.Sprint(year, " week ", week)
+	case "monthly":
+		return t.Format("2006-01")
+	}
+	return t.Format("2006")
+}
+
+// goes returns the names of the snapshots, the oldest first, that the words let go.
+func goes(words map[string]int, list []zfs.Snapshot, now time.Time) (names []string) {
+	var counted []zfs.Snapshot // neither foreign nor _stopped nor of the future
+	newest := ""
+	for _, s := range list {
+		if ours.MatchString(s.Name) {
+			newest = s.Name
+		}
+		if classOf(s) >= 0 && !s.Creation.After(now.Add(5*time.Minute)) {
+			counted = append(counted, s)
+		}
+	}
+	newestPast := ""
+	for _, s := range list {
+		if ours.MatchString(s.Name) && !s.Creation.After(now.Add(5*time.Minute)) {
+			newestPast = s.Name
+		}
+	}
+	for i, s := range counted {
+		_, named := words[lengths[classOf(s)]]
+		if !named || s.Name == newest || s.Name == newestPast {
+			continue
+		}
+		stays := len(counted)-1-i < words["frequently"]
+		for class := 1; class < len(lengths); class++ {
+			stays = stays || keeps(class, words[lengths[class]], s, counted, now.Location())
+		}
+		if !stays {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// keeps reports whether a word keeps a snapshot.
+func keeps(class, n int, s zfs.Snapshot, counted []zfs.Snapshot, zone *time.Location) bool {
+	mine := period(class, s.Creation.In(zone))
+	var first, firstLong *zfs.Snapshot // of its period
+	any, long := map[string]bool{}, map[string]bool{}
+	for i := range counted {
+		o := &counted[i]
+		p := period(class, o.Creation.In(zone))
+		if p == mine && first == nil {
+			first = o
+		}
+		if p == mine && firstLong == nil && classOf(*o) >= class {
+			firstLong = o
+		}
+		if p == mine || o.Creation.Before(s.Creation) {
+			continue
+		}
+		any[p] = true // a newer period
+		if classOf(*o) >= class {
+			long[p] = true
+		}
+	}
+	if firstLong != nil {
+		return firstLong.Name == s.Name && (len(any) < n || len(long) < n)
+	}
+	return first.Name == s.Name && len(any) < n
+}
+
+// anyWords draws a retention.
+func anyWords(t *rapid.T) (config.Keep, map[string]int) {
+	words := map[string]int{}
+	for _, class := range lengths {
+		if n := rapid.SampledFrom([]int{-1, 0, 1, 2, 3, 5}).Draw(t, class); n >= 0 {
+			words[class] = n
+		}
+	}
+	keep := config.Keep{}
+	for class, n := range words {
+		keep[class] = n
+	}
+	return keep, words
+}
+
+// take adds a snapshot, of the class that is due or of any.
+func take(t *rapid.T, list []zfs.Snapshot, keep snapper.Retention, now time.Time, txg uint64) []zfs.Snapshot {
+	class := rapid.IntRange(0, len(lengths)).Draw(t, "class")
+	suffix := "stopped"
+	if class < len(lengths) {
+		suffix = lengths[class]
+	}
+	if due, any := keep.Due(list, now); any && rapid.Bool().Draw(t, "due") {
+		suffix = due.String()
+	}
+	name := now.Format("autosnap_2006-01-02_15:04:05_") + suffix
+	if rapid.IntRange(0, 15).Draw(t, "foreign") == 0 {
+		name = rapid.SampledFrom([]string{"manual", "syncoid_c", name + "-keep", "__replicate_100-0_1784000000__"}).Draw(t, "name") + fmt.Sprint(txg)
+	}
+	if slices.ContainsFunc(list, func(s zfs.Snapshot) bool { return s.Name == name }) {
+		return list
+	}
+	return append(list, zfs.Snapshot{Dataset: "tank/vm-100-disk-0", Name: name, GUID: txg, CreateTXG: txg, Creation: now.UTC()})
+}
+
+// TestRotationIsWhatThePageSays plays years of a disk's life, with words that change.
+func TestRotationIsWhatThePageSays(t *testing.T) {
+	zone, err := time.LoadLocation("Europe/Berlin")
+	require.NoError(t, err)
+	starts := []time.Time{
+		time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC), time.Date(2026, 10, 24, 20, 0, 0, 0, time.UTC),
+		time.Date(2027, 3, 27, 20, 0, 0, 0, time.UTC), time.Date(2026, 12, 28, 9, 0, 0, 0, time.UTC),
+	}
+	destroyed := 0
+	rapid.Check(t, func(t *rapid.T) {
+		now := rapid.SampledFrom(starts).Draw(t, "start").In(zone)
+		var list []zfs.Snapshot
+		var words map[string]int
+		var keep config.Keep
+		for step := range rapid.IntRange(1, 80).Draw(t, "steps") {
+			if words == nil || rapid.IntRange(0, 9).Draw(t, "words") == 0 {
+				keep, words = anyWords(t)
+			}
+			now = now.Add(rapid.SampledFrom([]time.Duration{
+				7 * time.Minute, 15 * time.Minute, 40 * time.Minute, 5 * time.Hour, 30 * time.Hour, 9 * 24 * time.Hour, 50 * 24 * time.Hour, -3 * time.Hour, -40 * time.Hour,
+			}).Draw(t, "later"))
+			r := snapper.RetentionOf(keep)
+			list = take(t, list, r, now, uint64(step+1))
+			if rapid.IntRange(0, 2).Draw(t, "rotates") > 0 {
+				continue
+			}
+			want := goes(words, list, now)
+			var got []string
+			for _, e := range r.Expire(list, now) {
+				got = append(got, e.Snapshot.Name)
+			}
+			if !slices.Equal(want, got) {
+				t.Fatalf("%v at %s\nof   %s\nwant %v\ngot  %v", words, now.Format(time.RFC3339), said(list), want, got)
+			}
+			destroyed += len(got)
+			list = slices.DeleteFunc(list, func(s zfs.Snapshot) bool { return slices.Contains(got, s.Name) })
+		}
+	})
+	require.Positive(t, destroyed)
+}
+
+func said(list []zfs.Snapshot) string {
+	var lines []string
+	for _, s := range list {
+		lines = append(lines, s.Creation.Format("2006-01-02T15:04 ")+s.Name)
+	}
+	return strings.Join(lines, "\n     ")
+}
+
+// anyCopy draws what prune is given.
+func anyCopy(t *rapid.T, now time.Time) (snapper.Disk, map[string]int) {
+	keep, words := anyWords(t)
+	d := snapper.Disk{State: snapper.Replica, Retention: snapper.RetentionOf(keep), Bookmarking: rapid.Bool().Draw(t, "bookmarking")}
+	d.Name = "tank/vm-100-disk-0"
+	at := now.Add(-300 * 24 * time.Hour)
+	for i := range rapid.IntRange(0, 60).Draw(t, "snapshots") {
+		at = at.Add(rapid.SampledFrom([]time.Duration{20 * time.Minute, 7 * time.Hour, 3 * 24 * time.Hour, 20 * 24 * time.Hour, -9 * time.Hour}).Draw(t, "later"))
+		d.Snapshots = take(t, d.Snapshots, d.Retention, at, uint64(i+1))
+	}
+	return d, words
+}
+
+// TestPruneNeverTakesMore: prune takes nothing that the page keeps, and never the newest.
+func TestPruneNeverTakesMore(t *testing.T) {
+	now := time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC)
+	destroyed := 0
+	rapid.Check(t, func(t *rapid.T) {
+		d, words := anyCopy(t, now)
+		policy := snapper.PrunePolicy{Bookmarks: rapid.IntRange(0, 40).Draw(t, "bookmarks"), StoppedGrace: 24 * time.Hour, MaxDestroys: rapid.SampledFrom([]int{3, 1000}).Draw(t, "most")}
+		plan := snapper.PlanPrune([]snapper.Disk{d}, policy, nil, now)
+		may := goes(words, d.Snapshots, now)
+		newest := ""
+		for _, s := range d.Snapshots {
+			if ours.MatchString(s.Name) {
+				newest = s.Name
+			}
+		}
+		if len(plan.Destroys) > policy.MaxDestroys {
+			t.Fatalf("%d at once", len(plan.Destroys))
+		}
+		for _, g := range slices.Concat(plan.Destroys, plan.Waiting) {
+			destroyed++
+			if g.Name == newest || !strings.HasSuffix(g.Name, "_stopped") && !slices.Contains(may, g.Name) {
+				t.Fatalf("%v: %s goes of\n     %s", words, g.Name, said(d.Snapshots))
+			}
+		}
+	})
+	require.Positive(t, destroyed)
+}
