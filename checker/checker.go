@@ -61,13 +61,13 @@ type Disk struct {
 	WasWhole bool
 	// Problem says why the disk could not be read, "" if it could.
 	Problem string
-	// Unlisted says why its snapshots were not listed since they changed, "" if Newest is the
-	// newest managed one. Else it was, and is still there, and others may have come.
-	Unlisted string
 	// Damaged says what permanent errors ZFS reports in it, "" for none.
 	Damaged string
 	// Looked is what was looked up to judge its guest, nil where nothing was.
 	Looked *Looked
+	// Unlisted says why its snapshots were not listed since they changed, "" if Newest is the
+	// newest managed one. Else it was, and is still there, and others may have come.
+	Unlisted string
 }
 
 // Name is the last component of the dataset's name: vm-100-disk-0.

@@ -159,7 +159,7 @@ func TestWhatNodesSaidIsInTheDocument(t *testing.T) {
 	d.Looked = &Looked{Points: []zfs.Snapshot{*managed(zfs.Hourly, hour)}, Among: "x", Ahead: ago(hour), Same: []string{"a"}, Others: []string{"b"}, Problem: "c"}
 	d.Looked.Points[0].Dataset = d.Dataset
 	node := owning("rpool/data/vm-100-disk-0", "rpool/data/vm-100-disk-1")
-	e := Evidence{Node: "pve1", Owned: Owned, Dataset: "rpool/data/vm-100-disk-0", GUID: 9, Presence: AsBookmark, PresenceGUID: 7, About: 3, BehindSince: ago(hour),
+	e := Evidence{Node: "pve1", Owned: Owned, Dataset: "rpool/data/vm-100-disk-0", GUID: 9, Presence: AsBookmark, PresenceGUID: 7, About: 3, BehindSince: ago(hour), ReadAt: ago(minute),
 		Newest: &zfs.Snapshot{Dataset: "rpool/data/vm-100-disk-0", Name: managed(zfs.Hourly, 0).Name, GUID: 4, Creation: now}, Now: now, Alive: true, AliveSince: ago(2 * hour)}
 	failed := Evidence{Node: "pve2", Failure: "refused"}
 	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{d}}}, p, now).WithOwners(p, map[string][]Evidence{d.Dataset: {e, failed}}, node)

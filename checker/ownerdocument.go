@@ -47,7 +47,7 @@ func (e Evidence) document(disk string) EvidenceDocument {
 		Node: valid(e.Node), Cluster: e.Cluster, Foreign: e.Foreign, Failure: valid(e.Failure), Unregistered: e.Unregistered, Now: e.Now, About: e.About,
 		ComparedDisk: ComparedDisk{
 			Disk: disk, Owned: e.Owned, OwnedProblem: valid(e.Why), ConfiguredOn: e.ConfiguredOn, Replica: e.Replica, Dataset: e.Dataset, GUID: e.GUID,
-			Problem: valid(e.Problem), Presence: e.Presence, PresenceGUID: e.PresenceGUID, BehindSince: optional(e.BehindSince),
+			Problem: valid(e.Problem), Presence: e.Presence, PresenceGUID: e.PresenceGUID, BehindSince: optional(e.BehindSince), ReadAt: optional(e.ReadAt),
 			Gone: e.Gone, Template: e.Template, NeverHad: e.NeverHad, Excluded: valid(e.Excluded), Alive: e.Alive, AliveSince: optional(e.AliveSince),
 		},
 	}

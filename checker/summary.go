@@ -93,16 +93,15 @@ func (r Report) CountGuests(v GuestVerdict) int {
 // reasons, those are named that no disk's own alarm says.
 func badGuests(r Report) cause {
 	counts, alone := map[string]int{}, map[string]int{}
-	all, worst := 0, OK
+	all := 0
+	worst := OK
 	for i := range r.Guests {
 		g := &r.Guests[i]
 		if g.State == OK {
 			continue
 		}
 		all++
-		if g.State.severity() > worst.severity() {
-			worst = g.State
-		}
+		worst = Worst(worst, g.State)
 		counts[g.Verdict.String()]++
 		if g.Alone {
 			alone[g.Verdict.String()]++
@@ -110,7 +109,7 @@ func badGuests(r Report) cause {
 	}
 	switch len(counts) {
 	case 0:
-		return cause{State: OK}
+		return cause{}
 	case 1:
 		for word := range counts {
 			return cause{worst, fmt.Sprintf("%d of %d guests %s", all, len(r.Guests), word)}

@@ -17,10 +17,10 @@ type Cache struct {
 	newest map[string]entry
 	// pending are the receives that are, by dataset.
 	pending map[string]pendingReceive
-	// slow are the datasets whose list took all the time that there was.
-	slow map[string]bool
 	// guests is what was looked up of guests' disks.
 	guests guestCache
+	// slow are the datasets whose list took all the time that there was.
+	slow map[string]bool
 	// unsaved is true when an entry changed since the last Save.
 	unsaved bool
 }

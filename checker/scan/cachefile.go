@@ -18,8 +18,8 @@ type cacheFile struct {
 	Version int                       `json:"version"`
 	Newest  map[string]cacheLine      `json:"newest"`
 	Pending map[string]pendingReceive `json:"pending,omitempty"`
-	Slow    []string                  `json:"slow,omitempty"`
 	Guests  guestCache                `json:"guests,omitzero"`
+	Slow    []string                  `json:"slow,omitempty"`
 }
 
 type cacheLine struct {

@@ -48,7 +48,7 @@ func TestChecksAtTheSameTime(t *testing.T) {
 			check.Env = append(os.Environ(), "SITE="+filepath.Dir(f.Kstat), "XDG_CACHE_HOME="+f.Path("cache"))
 			check.Stdout, check.Stderr = &out, &out
 			assert.NoError(t, check.Run(), "%s", &out)
-			assert.Contains(t, out.String(), "OK: 1 of 1 disks fresh")
+			assert.Contains(t, out.String(), "OK: 1 of 1 guests whole, 1 of 1 disks fresh")
 		})
 	}
 	checks.Wait()

@@ -153,7 +153,7 @@ func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 	})
 	status, _ := s.check("-t", "8s", "--cache", "/proc/none/newest.json")
 	assert.Equal(t, 3, status)
-	assert.Contains(t, s.out.String(), "UNKNOWN: 2 of 3 disks unreadable, ")
+	assert.Contains(t, s.out.String(), "UNKNOWN: 2 of 3 guests unreadable, 2 of 3 disks unreadable, ")
 	assert.Contains(t, s.out.String(), "UNKNOWN tank/vm-101-disk-0 unreadable: reading pool tank took too long: listed the snapshots of")
 	assert.Contains(t, s.out.String(), "the next check begins from the start, as what was found cannot be kept; name a file with --cache: mkdir /proc/none: no such file or directory")
 }
@@ -356,7 +356,7 @@ func TestCheckUsesTheConfiguration(t *testing.T) {
 		"limits: {warning: 4h}\noverrides: [{vmid: 101, warning: 2d, critical: 3d}]\n": "OK: 2 of 2 guests whole, 2 of 2 disks fresh",
 		"ignore: [vm-101-*]\n": "WARNING: 1 of 2 guests stale, 1 of 2 disks stale",
 		"maintenance: [{pool: tank, until: 2026-03-29T13:00:00Z}]\n": "OK: 0 of 2 guests whole, 0 of 2 disks fresh; 2 excluded",
-		"maintenance: [{pool: tank, until: 2026-03-29T11:00:00Z}]\n": "CRITICAL: 2 of 2 guests stale, the maintenance of pool tank ended",
+		"maintenance: [{pool: tank, until: 2026-03-29T11:00:00Z}]\n": "CRITICAL: 2 of 2 guests stale, 2 of 2 disks stale, the maintenance of pool tank ended",
 		"maintenance: [{pool: tank}]\n":                              "UNKNOWN: config ",
 		"limit: {}\n":                                                "UNKNOWN: config ",
 		"overrides: [{vmid: 101, warning: 7h}]\n":                    "UNKNOWN: config ",

@@ -33,12 +33,12 @@ type Run struct {
 	// Quiesced is how the guests fared that are to be frozen, in this run or the
 	// last one in which they were due.
 	Quiesced []Quiesced `json:"quiesced,omitempty"`
+	// Names are what people call the guests that are configured on the node, by VMID.
+	Names map[int]string `json:"guest_names,omitempty"`
 	// Locked is how many guests have been locked for so long that this is a warning.
 	Locked int `json:"locked,omitempty"`
 	// LeftFrozen are the guests, by VMID, that snapwatch froze and that may be frozen yet.
 	LeftFrozen []int `json:"left_frozen,omitempty"`
-	// Names are what people call the guests that are configured on the node, by VMID.
-	Names map[int]string `json:"guest_names,omitempty"`
 	// Tokens says of each disk with an interrupted receive since when prune knows.
 	Tokens map[string]time.Time `json:"tokens,omitempty"`
 }
