@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -103,5 +104,18 @@ func TestTheTestsThatPagesNameAreThere(t *testing.T) {
 			assert.True(t, there, "%s names %s", page, m[0])
 		}
 		assert.True(t, page != "docs/reliability.md" || len(found) > 40, "it names the tests of its promises")
+	}
+}
+
+// Each promise, by its number, names a test of its own.
+func TestEachPromiseNamesItsTests(t *testing.T) {
+	text, err := fs.ReadFile(snapwatch.Pages, "docs/reliability.md")
+	require.NoError(t, err)
+	promises, rest, found := strings.Cut(string(text), "## How each is tested")
+	require.True(t, found)
+	numbers := regexp.MustCompile(`(?m)^(\d+)\. \*{0,2}\w`).FindAllStringSubmatch(promises, -1)
+	require.Len(t, numbers, 8)
+	for _, m := range numbers {
+		assert.Regexp(t, `(?m)^\| `+m[1]+` \|.*\bTest[A-Z]\w+`, rest, "promise %s", m[1])
 	}
 }
