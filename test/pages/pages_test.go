@@ -114,8 +114,9 @@ func TestEachPromiseNamesItsTests(t *testing.T) {
 	promises, rest, found := strings.Cut(string(text), "## How each is tested")
 	require.True(t, found)
 	numbers := regexp.MustCompile(`(?m)^(\d+)\. \*{0,2}\w`).FindAllStringSubmatch(promises, -1)
-	require.Len(t, numbers, 8)
+	require.GreaterOrEqual(t, len(numbers), 8)
 	for _, m := range numbers {
-		assert.Regexp(t, `(?m)^\| `+m[1]+` \|.*\bTest[A-Z]\w+`, rest, "promise %s", m[1])
+		row := regexp.MustCompile(`(?m)^\| ` + m[1] + ` \|.*\bTest[A-Z]\w+`)
+		assert.True(t, row.MatchString(rest), "promise %s names no test", m[1])
 	}
 }
