@@ -136,7 +136,7 @@ func TestPages(t *testing.T) {
 	require.NoError(t, exporter.WaitFor(w.ctx, "Listening on"))
 	assert.Contains(t, w.typed(w.c, "curl -s http://127.0.0.1:10191/metrics"), "snapwatch_disk_state")
 	exporter.Stop()
-	assert.Contains(t, w.typed(w.c, "status=0; timeout --foreground 5 "+strings.Split(lines[2], "#")[0]+" || status=$?; test $status = 124"), "vm-100-disk-0")
+	assert.Contains(t, w.typed(w.c, "status=0; timeout --foreground 10 "+strings.Split(lines[2], "#")[0]+" || status=$?; test $status = 124"), "vm-100-disk-0")
 	assert.Contains(t, w.typed(w.c, lines[3]), "vm-100-disk-0")
 	assert.Equal(t, []string{""}, lines[4:])
 
@@ -193,6 +193,8 @@ func TestPages(t *testing.T) {
 	for _, line := range made[:2] {
 		assert.Contains(t, w.typed(w.c, line), "scsi0: local-zfs:vm-100-disk-0")
 	}
+	require.NoError(t, w.b.WriteFile("/etc/snapwatch/config.yaml", quick+"datasets: [tb/data]\n"))
+	w.send(c, "tb/data/vm-100-disk-0", "--sendoptions=p")
 	w.typed(w.b, made[2])
 	taken, err := w.b.ReadFile("/etc/pve/qemu-server/100.conf")
 	require.NoError(t, err)
