@@ -65,3 +65,15 @@ func TestTheDashboardReadsMetricsThatThereAre(t *testing.T) {
 		assert.NotContains(t, q, "$", "%s: a variable that is not replaced", name)
 	}
 }
+
+// What is joined on a target or a disk names all that makes one: two sites may have hosts,
+// and datasets, of the same names.
+func TestTheDashboardJoinsByAllThatMakesATarget(t *testing.T) {
+	for name, q := range queries(t) {
+		for _, m := range regexp.MustCompile(`\bon \(([^)]*)\)`).FindAllStringSubmatch(q, -1) {
+			if !strings.HasPrefix(m[1], "origin_cluster, origin_dataset, disk") {
+				assert.Regexp(t, "^job, cluster, site, instance(, pool, dataset, disk, vmid)?$", m[1], name)
+			}
+		}
+	}
+}

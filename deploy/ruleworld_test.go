@@ -544,9 +544,17 @@ func variants() map[string]func(world) world {
 		return all
 	}
 	all := map[string]func(world) world{
-		"plain":                     func(w world) world { return w },
-		"C listed twice":            each(listedTwice),
-		"an HA pair federated":      doubled("prometheus_replica=a", "prometheus_replica=b"),
+		"plain":                func(w world) world { return w },
+		"C listed twice":       each(listedTwice),
+		"an HA pair federated": doubled("prometheus_replica=a", "prometheus_replica=b"),
+		"half of an HA pair is blind": each(func(s series, _ world) []series {
+			twin := s
+			s.labels, twin.labels, twin.first = s.labels.with("prometheus_replica=a"), s.labels.with("prometheus_replica=b"), 0
+			if s.name != "up" {
+				return []series{s}
+			}
+			return []series{s, twin}
+		}),
 		"a sample an hour is lost":  each(func(s series, w world) []series { s.lost = hourly(w, 35); return []series{s} }),
 		"a sample an hour is wrong": each(func(s series, w world) []series { s.wrong = hourly(w, 50); return []series{s} }),
 		"a label changes": each(func(s series, w world) []series {

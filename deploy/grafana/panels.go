@@ -17,8 +17,16 @@ type row struct {
 }
 
 const (
+	// What makes a target and a disk, as in the rules. A target that is listed twice, or
+	// federated, counts once.
+	aTarget   = "job, cluster, site, instance"
+	aDisk     = aTarget + ", pool, dataset, disk, vmid"
+	perTarget = "max by (" + aTarget + ") "
+	perPool   = "max by (" + aTarget + ", pool) "
+	perDisk   = "max by (" + aDisk + ") "
+
 	// silent are verdicts whose age says nothing.
-	silent = `on (job, instance, dataset) snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|stopped"} == 1`
+	silent = `on (` + aDisk + `) snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|stopped"} == 1`
 	// lag is how far each copy is behind the freshest of the same disk, as in the
 	// alert SnapwatchLag.
 	lag = `max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
@@ -29,43 +37,43 @@ snapwatch:disk_newest_snapshot_timestamp_seconds:origin{site=~"$site"}`
 func rows() []row {
 	return []row{
 		{"Sites", []cog.Builder[dashboard.Panel]{
-			number("Stale", "Disks whose newest snapshot is older than a limit.", `count(snapwatch_disk_state{site=~"$site", state="stale"} == 1) or vector(0)`),
-			number("Missing or unreadable", "Disks that are gone, or that cannot be read.", `count(snapwatch_disk_state{site=~"$site", state=~"missing|unreadable"} == 1) or vector(0)`),
-			number("Pools not read", "Pools that are suspended, gone or hanging, or lack a dataset that the configuration names.", `count(snapwatch_pool_state{site=~"$site", state="ok"} == 0) or vector(0)`),
-			number("Late runs", "Nodes where snap is registered and had no good run for 45 minutes.", `count(time() - snapwatch_run_last_success_timestamp_seconds{site=~"$site"} > 2700 and on (job, instance) snapwatch_run_expected == 1) or vector(0)`),
-			number("Exporters down", "Targets of the job snapwatch that do not answer.", `count(up{job="snapwatch", site=~"$site"} == 0) or vector(0)`),
-			number("Running disks without snapshots", "Volumes of running guests that snap cannot cover.", `sum(snapwatch_run_unprotected_disks{site=~"$site"}) or vector(0)`),
+			number("Stale", "Disks whose newest snapshot is older than a limit.", "count("+perDisk+`(snapwatch_disk_state{site=~"$site", state="stale"}) == 1) or vector(0)`),
+			number("Missing or unreadable", "Disks that are gone, or that cannot be read.", "count("+perDisk+`(snapwatch_disk_state{site=~"$site", state=~"missing|unreadable"}) == 1) or vector(0)`),
+			number("Pools not read", "Pools that are suspended, gone or hanging, or lack a dataset that the configuration names.", "count("+perPool+`(snapwatch_pool_state{site=~"$site", state="ok"}) == 0) or vector(0)`),
+			number("Late runs", "Nodes where snap is registered and had no good run for 45 minutes.", "count(time() - "+perTarget+`(snapwatch_run_last_success_timestamp_seconds{site=~"$site"}) > 2700 and on (`+aTarget+`) snapwatch_run_expected == 1) or vector(0)`),
+			number("Exporters down", "Targets of the job snapwatch that do not answer.", "count("+perTarget+`(up{job="snapwatch", site=~"$site"}) == 0) or vector(0)`),
+			number("Running disks without snapshots", "Volumes of running guests that snap cannot cover.", "sum(max by ("+aTarget+`, reason) (snapwatch_run_unprotected_disks{site=~"$site"})) or vector(0)`),
 			list("Disks by verdict", "How many disks each exporter has, by what is said of them.",
-				`count by (site, instance, state) (snapwatch_disk_state{site=~"$site"} == 1)`),
+				"count by (site, instance, state) (max by ("+aDisk+`, state) (snapwatch_disk_state{site=~"$site"}) == 1)`),
 			lines("Verdicts", "Disks by what is said of them, over time.", "short",
-				query{`count by (state) (snapwatch_disk_state{site=~"$site"} == 1)`, "{{state}}"}),
+				query{"count by (state) (max by (" + aDisk + `, state) (snapwatch_disk_state{site=~"$site"}) == 1)`, "{{state}}"}),
 		}},
 		{"Replication", []cog.Builder[dashboard.Panel]{
 			lines("Lag, the ten worst", "How far a copy is behind the freshest copy of the same disk. A guest that is off has no lag, whatever the age.", "s",
 				query{"topk(10, " + lag + ")", "{{dataset}} on {{instance}}"}),
 			lines("Age, the ten worst", "Age of the newest snapshot of the disks whose age is judged.", "s",
-				query{`topk(10, time() - snapwatch_disk_newest_snapshot_timestamp_seconds{site=~"$site"} unless ` + silent + `)`, "{{dataset}} on {{instance}}"}),
+				query{"topk(10, time() - " + perDisk + `(snapwatch_disk_newest_snapshot_timestamp_seconds{site=~"$site"}) unless ` + silent + `)`, "{{dataset}} on {{instance}}"}),
 		}},
 		{"Guest $vmid", []cog.Builder[dashboard.Panel]{
 			list("Copies of its disks", "What is said of each copy now.",
 				`max by (site, instance, dataset, state) (snapwatch_disk_state{site=~"$site", vmid=~"$vmid"} == 1)`),
 			lines("Age of each copy", "Age of the newest snapshot, and the limit beyond which it is critical.", "s",
-				query{`time() - snapwatch_disk_newest_snapshot_timestamp_seconds{site=~"$site", vmid=~"$vmid"}`, "{{dataset}} on {{instance}}"},
+				query{"time() - " + perDisk + `(snapwatch_disk_newest_snapshot_timestamp_seconds{site=~"$site", vmid=~"$vmid"})`, "{{dataset}} on {{instance}}"},
 				query{`max(snapwatch_disk_limit_seconds{site=~"$site", vmid=~"$vmid", severity="critical"})`, "critical"}),
 			lines("Lag of each copy", "How far each copy is behind the freshest one.", "s",
-				query{"(" + lag + `) and on (job, instance, dataset) snapwatch_disk_info{vmid=~"$vmid"}`, "{{dataset}} on {{instance}}"}),
+				query{"(" + lag + `) and on (` + aDisk + `) snapwatch_disk_info{vmid=~"$vmid"}`, "{{dataset}} on {{instance}}"}),
 			list("Newest snapshots", "The suffix of each copy's newest snapshot; stopped means that the guest was off.",
 				`max by (site, instance, dataset, suffix) (snapwatch_disk_newest_snapshot_suffix{site=~"$site", vmid=~"$vmid"} == 1)`),
 		}},
 		{"Runs and scans", []cog.Builder[dashboard.Panel]{
 			lines("Since the last good run", "Time since snap gave every running guest's disk what was due. It runs every 15 minutes.", "s",
-				query{`time() - snapwatch_run_last_success_timestamp_seconds{site=~"$site"}`, "{{instance}}"}),
+				query{"time() - " + perTarget + `(snapwatch_run_last_success_timestamp_seconds{site=~"$site"})`, "{{instance}}"}),
 			lines("Duration of the runs", "How long the last run of snap took.", "s",
-				query{`snapwatch_run_duration_seconds{site=~"$site"}`, "{{instance}}"}),
+				query{perTarget + `(snapwatch_run_duration_seconds{site=~"$site"})`, "{{instance}}"}),
 			lines("What the runs did", "Snapshots, destroys, labels, bookmarks and failures of the last run.", "short",
-				query{`sum by (action) (snapwatch_run_actions{site=~"$site"})`, "{{action}}"}),
+				query{"sum by (action) (max by (" + aTarget + `, action) (snapwatch_run_actions{site=~"$site"}))`, "{{action}}"}),
 			lines("Scans of the pools", "How long the last scan of each pool took. Its cost grows with the disks, not with the snapshots.", "s",
-				query{`snapwatch_pool_scrape_duration_seconds{site=~"$site"}`, "{{pool}} on {{instance}}"}),
+				query{perPool + `(snapwatch_pool_scrape_duration_seconds{site=~"$site"})`, "{{pool}} on {{instance}}"}),
 		}},
 	}
 }

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -105,7 +106,8 @@ func (w *world) awaitNotice(notices <-chan notice, wanted func(notice) bool) (al
 }
 
 // prometheus starts Prometheus and Alertmanager on B with what is shipped, but for
-// addresses and for times.
+// addresses and for times, and that C is listed twice, as one that holds the copies of two
+// clusters: each alert must fire once all the same.
 func (w *world) prometheus(webhook string) {
 	w.t.Helper()
 	rules := shipped[entry](w.t, "prometheus/snapwatch.rules.yml")
@@ -120,6 +122,11 @@ func (w *world) prometheus(webhook string) {
 	scrape["alerting"] = entry{"alertmanagers": []any{entry{"static_configs": []any{entry{"targets": []string{"127.0.0.1:9093"}}}}}}
 	targets := shipped[[]entry](w.t, "prometheus/snapwatch-targets.yml")
 	targets[0]["targets"], targets[1]["targets"] = []string{"192.0.2.1:10191"}, []string{"192.0.2.3:10191"}
+	twin := maps.Clone(targets[1])
+	labels := maps.Clone(twin["labels"].(entry))
+	labels["copies_of"] = "elsewhere"
+	twin["labels"] = labels
+	targets = append(targets, twin)
 	routes := shipped[entry](w.t, "alertmanager/snapwatch.inhibit.yml")
 	shorten(w.t, routes, "group_wait", "group_interval", "repeat_interval")
 	for _, r := range routes["receivers"].([]any) {

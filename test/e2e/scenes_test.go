@@ -13,39 +13,29 @@ import (
 	"snapwatch/test/site"
 )
 
-// hook puts a hook on a site, as docs/recipes.md has it, and returns its path.
-func (w *world) hook(s *site.Site, name, text string) string {
-	w.t.Helper()
-	path := "/etc/snapwatch/" + name
-	require.NoError(w.t, s.WriteFile(path, "#!/bin/sh\nset -eu\nsnapwatch() { "+program(w.t)+" \"$@\"; }\n"+text))
-	_, err := s.Output(w.ctx, "chmod", "755", path)
-	require.NoError(w.t, err)
-	return path
-}
-
-// copyHook copies each disk of a running guest, and what the guest is made of.
-const copyHook = `
-for disk in $SNAPWATCH_DISKS; do
-	copy=tc/${disk##*/}
-	zfs send -p "$disk@$SNAPWATCH_SNAPSHOT" | sh -c "zfs receive -u $copy.new && { zfs destroy -r $copy; zfs rename $copy.new $copy; }"
-done
-snapwatch guest-config "$SNAPWATCH_VMID" --at "$SNAPWATCH_SNAPSHOT" >"/etc/snapwatch/copied-$SNAPWATCH_VMID.conf"
-`
+// pathHere is what the scripts of the pages have as PATH, with what stands in for ssh.
+var pathHere = []string{"PATH=/usr/sbin", "PATH=" + site.BinDir + ":/usr/sbin"}
 
 // TestSceneCopyContainers: each running container is copied as it was at one moment, with its
-// configuration, and nothing is left behind on the node but the snapshot.
+// configuration, and nothing is left behind on the node but the snapshot. A copy that failed
+// at any point is in nobody's way.
 func TestSceneCopyContainers(t *testing.T) {
 	w := newWorld(t)
+	shown := w.shown()
+	w.terminal(w.a, `exec sh -c "$*"`)
 	for vmid, disk := range map[int]string{200: "subvol-200-disk-0", 201: "subvol-201-disk-0", 202: "subvol-202-disk-0"} {
 		w.container(vmid, disk)
-		w.pipe("zfs set mountpoint=/run/" + disk + " ta/data/" + disk + " && zfs mount ta/data/" + disk + "; echo " + disk + " >/run/" + disk + "/file")
+		w.machine("zfs set mountpoint=/tmp/" + disk + " ta/data/" + disk + "; mountpoint -q /tmp/" + disk + " || zfs mount ta/data/" + disk + "; echo " + disk + " >/tmp/" + disk + "/file")
 	}
 	w.start(w.a, 200)
 	w.start(w.a, 201)
-	path := w.hook(w.a, "copy", copyHook)
-	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"bookmarks: 0\ncapture_config: true\nhooks: {after_snapshot: [{argv: ["+path+"], timeout: 5m}]}\n"))
+	const recipes = "docs/recipes.md"
+	leisure := shown.block(recipes, "snapwatch snap", "/rpool/data/", "/tmp/", "rpool/data/", "ta/data/", "ct-201", "/tmp/ct-201")
+	require.NoError(t, w.a.Install("take-copy", shown.block(recipes, "#!/bin/sh", pathHere...)))
+	require.NoError(t, w.a.Install("copy-guest", shown.block(recipes, "#!/bin/sh", append(pathHere, "tank/copies/", "tc/", "/srv/copies/", "/etc/snapwatch/copied-")...)))
+	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"bookmarks: 0\n"+shown.block(recipes, "capture_config")))
 	mounts := func() string {
-		out, err := w.c.Output(w.ctx, "sh", "-c", "grep ' zfs ' /proc/self/mounts | cut -d' ' -f1 | sort")
+		out, err := w.a.Output(w.ctx, "sh", "-c", "grep ' zfs ' /proc/self/mounts | cut -d' ' -f1 | sort")
 		require.NoError(t, err)
 		return out
 	}
@@ -71,16 +61,28 @@ func TestSceneCopyContainers(t *testing.T) {
 	for line := range strings.Lines(w.zfs("get", "-H", "-o", "value", "-r", "-t", "snapshot", "userrefs,clones", "ta")) {
 		assert.Contains(t, []string{"0\n", "-\n", "\n"}, line, "a hold or a clone")
 	}
-}
 
-// deltaHook sends what is missing on the other side when the guest has stopped.
-const deltaHook = `
-for disk in $SNAPWATCH_DISKS; do
-	there=td/data/${disk##*/}
-	newest=$(zfs list -H -d 1 -t snapshot -o name -S createtxg "$there" | head -n 1)
-	zfs send -p -I "@${newest#*@}" "$disk@$SNAPWATCH_SNAPSHOT" | zfs receive "$there"
-done
-`
+	// The old copy cannot go, and then the run ends between the two steps of the swap.
+	const source, there = "ta/data/subvol-200-disk-0", "tc/subvol-200-disk-0"
+	old := there + "@" + w.snapshots(there)[0]
+	w.zfs("hold", "mine", old)
+	require.Contains(t, w.run(w.a, "snap", "f1").Stderr, "copy-guest")
+	require.Contains(t, w.zfs("list", "-H", "-o", "name", "-r", "tc"), there+".new")
+	w.zfs("release", "mine", old)
+	w.snap(w.a, "f1")
+	require.Equal(t, w.snapshots(source), w.common(source, there))
+	w.zfs("rename", there, there+".new")
+	w.snap(w.a, "f1")
+	assert.Equal(t, w.snapshots(source), w.common(source, there))
+	assert.NotContains(t, w.zfs("list", "-H", "-o", "name", "-r", "tc"), ".new")
+
+	// What cron runs, typed; and the frozen state is packed at leisure.
+	require.NoError(t, w.a.WriteFile("/etc/cron.d/snapwatch", "*/15 * * * * root "+site.BinDir+"/snapwatch snap f1\n"))
+	snap, pack, _ := strings.Cut(leisure, "\n")
+	w.typed(w.a, snap)
+	w.machine(pack)
+	assert.Equal(t, "subvol-201-disk-0\n", w.machine("zstd -dc /tmp/ct-201.tar.zst | tar -xOf - ./file"))
+}
 
 // TestSceneMove moves a guest to a node of another cluster: the big pass while it runs,
 // the rest once it has stopped, by a hook.
@@ -96,19 +98,24 @@ func TestSceneMove(t *testing.T) {
 	w.start(w.a, 100)
 	w.vm(101, "vm-101-disk-0")
 	w.start(w.a, 101)
+	shown := w.shown()
+	w.terminal(w.a, `exec sh -c "$(printf '%s' "$*" | sed 's,\bta/,td/,g')"`)
+	w.terminal(d, "exit 1")
+	words := []string{"rpool/", "ta/"}
+	const recipes = "docs/recipes.md"
 	// Proxmox could start a guest while hooks run, also while those of another guest do. It
 	// takes the lock for itself alone, so the two hooks try that one after the other.
 	const free = "mkdir -p /run/lock/qemu-server\nflock /run/lock/trying flock -n /run/lock/qemu-server/lock-100.conf true || exit 9\n"
-	delta := w.hook(w.a, "delta", free+deltaHook)
-	other := w.hook(w.a, "other", free+"zfs get -H -o value label:running "+here+" >/etc/snapwatch/seen\n")
+	require.NoError(t, w.a.Install("send-rest", shown.block(recipes, "#!/bin/sh", append(pathHere, "set -eu\n", "set -eu\n"+free)...)))
+	require.NoError(t, w.a.Install("other", "#!/bin/sh\nset -eu\n"+free+"zfs get -H -o value label:running "+here+" >/etc/snapwatch/seen\n"))
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"capture_config: true\n"+
-		"hooks:\n  after_stop: [{argv: ["+delta+"], vmid: 100, timeout: 10m}]\n  before_snapshot: [{argv: ["+other+"], vmid: 101}]\n"))
+		shown.block(recipes, "hooks:")+"  before_snapshot: [{argv: ["+site.BinDir+"/other], vmid: 101}]\n"))
+	require.NoError(t, w.a.WriteFile("/etc/cron.d/snapwatch", "*/15 * * * * root "+site.BinDir+"/snapwatch snap f4\n"))
 
 	// The big pass: the guest runs, and writes on.
 	w.fill(here, 8000)
-	w.snap(w.a, "f4")
 	begun := time.Now()
-	w.pipe("zfs send -p " + here + "@" + w.snapshots(here)[0] + " | zfs receive " + there)
+	w.typed(w.a, shown.block(recipes, "snapwatch snap", words...))
 	big := time.Since(begun)
 	w.fill(here, 200)
 
@@ -117,6 +124,7 @@ func TestSceneMove(t *testing.T) {
 	down := time.Now()
 	w.snap(w.a, "f4")
 	sent := time.Since(down)
+	w.typed(w.a, shown.block(recipes, "ssh pve9", words...))
 	newest := w.snapshots(there)[len(w.snapshots(there))-1]
 	require.Contains(t, newest, "_stopped")
 	w.same(here, there)
@@ -125,9 +133,9 @@ func TestSceneMove(t *testing.T) {
 	assert.Equal(t, "stopped\n", seen, "a stop waits for no other guest's hook")
 
 	// It starts there, as it was here.
-	r := w.run(d, "guest-config", "100")
-	require.Zero(t, r.Code)
-	require.NoError(t, d.WriteFile("/etc/pve/nodes/pve-d/qemu-server/100.conf", r.Stdout))
+	line, rest, _ := strings.Cut(shown.block(recipes, "snapwatch guest-config"), "\n")
+	w.typed(d, line)
+	require.Equal(t, "qm start 100\n", rest)
 	w.start(d, 100)
 	t.Logf("big pass %s while it ran; down for %s, of which stop, look again and delta pass took %s",
 		big.Round(time.Second/10), time.Since(down).Round(time.Second/10), sent.Round(time.Second/10))

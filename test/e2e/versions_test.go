@@ -10,7 +10,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"snapwatch/docs"
 	"snapwatch/test/site"
 )
 
@@ -22,7 +21,7 @@ func TestZFSVersions(t *testing.T) {
 	version := regexp.MustCompile(`zfs-kmod-(\d+\.\d+)`).FindStringSubmatch(w.zfs("version"))
 	require.NotNil(t, version)
 
-	column := columnOf(t, docs.ZFSVersions, version[1])
+	column := columnOf(t, page(t, "docs/zfs-versions.md"), version[1])
 	for _, question := range []struct {
 		begins string
 		ask    func() bool

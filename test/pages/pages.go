@@ -1,0 +1,85 @@
+// Package pages finds what the project's pages show to be typed, so that tests type
+// that, and no copy of it.
+//
+// Each block of a page, which is what stands indented as code, has a mark before it, a
+// comment that no reader sees:
+//
+//	<!-- played by TestName -->
+//	<!-- not played: why it cannot be, or need not -->
+package pages
+
+import (
+	"io/fs"
+	"regexp"
+	"strings"
+
+	"snapwatch"
+)
+
+// Block is what a page shows as code.
+type Block struct {
+	Page string
+	Line int // of its first line
+	// Text is the block without its indentation.
+	Text string
+	// PlayedBy is the test that plays it, or Because says why none does. Without a mark
+	// both are empty.
+	PlayedBy, Because string
+}
+
+// All are the blocks of all pages, in their order.
+func All() ([]Block, error) {
+	var all []Block
+	err := fs.WalkDir(snapwatch.Pages, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(snapwatch.Pages, path)
+		all = append(all, blocks(path, string(text))...)
+		return err
+	})
+	return all, err
+}
+
+// PlayedBy are the blocks that the pages say a test plays.
+func PlayedBy(test string) ([]Block, error) {
+	all, err := All()
+	var its []Block
+	for _, b := range all {
+		if b.PlayedBy == test {
+			its = append(its, b)
+		}
+	}
+	return its, err
+}
+
+var mark = regexp.MustCompile(`^\s*<!-- (?:played by (\w+)|not played: (.+)) -->$`)
+
+// blocks are those of one page.
+func blocks(page, text string) []Block {
+	const indented = "    "
+	var all []Block
+	lines := strings.Split(text, "\n")
+	before := "" // the last line that is not empty
+	for i := 0; i < len(lines); i++ {
+		if !strings.HasPrefix(lines[i], indented) || i > 0 && lines[i-1] != "" {
+			if lines[i] != "" {
+				before = lines[i]
+			}
+			continue
+		}
+		indentation := lines[i][:len(lines[i])-len(strings.TrimLeft(lines[i], " "))]
+		b := Block{Page: page, Line: i + 1}
+		if m := mark.FindStringSubmatch(before); m != nil {
+			b.PlayedBy, b.Because = m[1], m[2]
+		}
+		for ; i < len(lines) && (lines[i] == "" || strings.HasPrefix(lines[i], indented)); i++ {
+			b.Text += strings.TrimPrefix(lines[i], indentation) + "\n"
+		}
+		b.Text = strings.TrimRight(b.Text, "\n") + "\n"
+		all = append(all, b)
+		i--
+		before = ""
+	}
+	return all
+}
