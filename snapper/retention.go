@@ -55,29 +55,6 @@ func (m managed) counts(class zfs.Class) bool {
 	return !m.future && m.class != zfs.Stopped && m.class >= class
 }
 
-// bucket is the hour, day, ISO week, month or year of a class that a time is in, in
-// the zone of t. An hour is told by its UTC offset, too: the night that has 02:00
-// twice has two of them.
-type bucket struct{ year, part, hour, offset int }
-
-func bucketOf(class zfs.Class, t time.Time) bucket {
-	switch class {
-	case zfs.Yearly:
-		return bucket{year: t.Year()}
-	case zfs.Monthly:
-		return bucket{year: t.Year(), part: int(t.Month())}
-	case zfs.Weekly:
-		year, week := t.ISOWeek()
-		return bucket{year: year, part: week}
-	case zfs.Daily:
-		return bucket{year: t.Year(), part: t.YearDay()}
-	case zfs.Hourly:
-		_, offset := t.Zone()
-		return bucket{year: t.Year(), part: t.YearDay(), hour: t.Hour(), offset: offset}
-	}
-	return bucket{}
-}
-
 // Due returns the longest class that is named with more than 0 and has no snapshot
 // of it or a longer one in the current bucket. Frequently is due at every run. The
 // zone is that of now. It is false when nothing is due.
