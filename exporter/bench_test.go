@@ -116,4 +116,6 @@ func BenchmarkReport(b *testing.B) {
 	cputime.Report(b, began)
 }
 
-func readPool(read checker.Pool) *pool { return &pool{tried: read, good: read, endedAt: start, roots: []string{read.Name}} }
+func readPool(read checker.Pool) *pool {
+	return &pool{tried: read, good: read, endedAt: start, roots: []string{read.Name}}
+}
