@@ -473,7 +473,7 @@ func faults() *world {
 			w.want = append(w.want, labels{"alertname": "SnapwatchFederationDown", "alertstate": "firing", "severity": "critical", "job": "federate", "instance": instance})
 		}
 	}
-	w.want = append(w.want, labels{"alertname": "SnapwatchWatchdog", "alertstate": "firing", "severity": "info"})
+	w.want = append(w.want, labels{"alertname": "SnapwatchWatchdog", "alertstate": "firing", "severity": "none"})
 	return w
 }
 
@@ -501,7 +501,7 @@ func copies() *world {
 		}
 	}
 	dead.fires("ReplicaExporterDown", "critical")
-	w.want = append(w.want, labels{"alertname": "SnapwatchWatchdog", "alertstate": "firing", "severity": "info"})
+	w.want = append(w.want, labels{"alertname": "SnapwatchWatchdog", "alertstate": "firing", "severity": "none"})
 	return w
 }
 
