@@ -71,8 +71,7 @@ func (f *configFile) follow(asked bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	info, err := os.Stat(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		f.read = nil
+	if _, there := os.Lstat(f.path); errors.Is(err, fs.ErrNotExist) && there != nil {
 		f.gone(err)
 		return
 	}

@@ -124,6 +124,11 @@ func TestAConfigurationThatIsGone(t *testing.T) {
 	metric, onPage, _ := c.inForce(t)
 	assert.Equal(t, "1", metric)
 	assert.False(t, onPage)
+	require.NoError(t, os.Symlink("nowhere", c.path))
+	metric, _, _ = c.inForce(t)
+	assert.Equal(t, "0", metric, "somebody meant to configure something")
+	require.NoError(t, os.Remove(c.path))
+	assert.Equal(t, "1", line(c.scrape(), "snapwatch_config_last_reload_successful"))
 	c.write(t, quiet, start.Add(-time.Minute))
 	assert.Equal(t, "1", c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "excluded"))
 
