@@ -10,6 +10,7 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/checker/format"
+	"snapwatch/config"
 )
 
 // checkUnknown is the exit status of a check that could not find out, the one for
@@ -61,11 +62,26 @@ func (c *checkCmd) Validate() error {
 // answers in time and with a state.
 func (c *checkCmd) Run(env *environment) error {
 	begun := time.Now()
+	var pings atomic.Pointer[[]config.Ping]
+	said := &head{}
+	listened := *env
+	listened.Stdout = io.MultiWriter(env.Stdout, said)
+	err := c.run(&listened, &pings, begun)
+	if all := pings.Load(); all != nil {
+		const least = 500 * time.Millisecond
+		left := time.Duration(c.Timeout) - time.Since(begun)
+		sendEnd(env, pingsOf(*all, "check"), said, err, min(max(left, least), pingTime))
+	}
+	return err
+}
+
+// run is the check but for the pings, which it says as soon as it knows them.
+func (c *checkCmd) run(env *environment, pings *atomic.Pointer[[]config.Ping], begun time.Time) error {
 	left := func() time.Duration { return time.Duration(c.Timeout) - time.Since(begun) }
 	var stage atomic.Value
 	stage.Store("starting")
 	results := make(chan result, 1)
-	go func() { results <- c.guarded(env, &stage, begun) }()
+	go func() { results <- c.guarded(env, pings, &stage, begun) }()
 
 	timer := time.NewTimer(time.Duration(c.Timeout))
 	defer timer.Stop()
@@ -88,14 +104,14 @@ func (c *checkCmd) Run(env *environment) error {
 }
 
 // guarded turns a panic into an answer: a plugin that dies says nothing.
-func (c *checkCmd) guarded(env *environment, stage *atomic.Value, begun time.Time) (r result) {
+func (c *checkCmd) guarded(env *environment, pings *atomic.Pointer[[]config.Ping], stage *atomic.Value, begun time.Time) (r result) {
 	defer func() {
 		if e := recover(); e != nil {
 			_, _ = fmt.Fprintf(env.Stderr, "%s\n", debug.Stack())
 			r = result{err: fmt.Errorf("internal error while %s: %v", stage.Load(), e)}
 		}
 	}()
-	q := query{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}
+	q := query{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout), pings: pings}
 	if c.Verbose > 2 {
 		q.ran = &commands{}
 	}
