@@ -18,14 +18,18 @@ type Ping struct {
 	Token Secret `yaml:"token,omitempty"`
 }
 
-// Secret is a text that is never printed.
+// Secret is a text that is never printed as a whole.
 type Secret string
 
 const hidden = "(hidden)"
 
+// String is the secret but for what is secret in it: of a URL its host is shown.
 func (s Secret) String() string {
 	if s == "" {
 		return ""
+	}
+	if u, err := url.Parse(s.Reveal()); err == nil && u.Scheme != "" && u.Host != "" {
+		return u.Scheme + "://" + u.Host + "/" + hidden
 	}
 	return hidden
 }
