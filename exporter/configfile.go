@@ -62,9 +62,17 @@ func (f *configFile) use(c config.Config) {
 	f.current.Store(&inForce{config: c, policy: policy})
 }
 
-// follow reads the file if it is another than the one that was read last, or if it is asked
-// to. It may hang.
-func (f *configFile) follow(asked bool) {
+// follow reads the file if it is another than the one that was read last. It may hang.
+func (f *configFile) follow() { f.look(f.settled) }
+
+// reload reads the file whatever it is. It may hang.
+func (f *configFile) reload() {
+	f.log.Info("told to read the configuration again", "file", f.path)
+	f.look(func(os.FileInfo) bool { return true })
+}
+
+// look reads the file if it is wanted.
+func (f *configFile) look(wanted func(os.FileInfo) bool) {
 	if f.path == "" {
 		return
 	}
@@ -79,9 +87,7 @@ func (f *configFile) follow(asked bool) {
 		f.refuse(err)
 		return
 	}
-	// A refused one is read each time: a right that was missing does not change the file.
-	last := f.current.Load()
-	if !asked && (last.problem == "" && sameFile(info, f.read) || f.changing(info)) {
+	if !wanted(info) {
 		return
 	}
 	f.read = info
@@ -90,16 +96,21 @@ func (f *configFile) follow(asked bool) {
 		f.refuse(err)
 		return
 	}
-	if asked || last.problem != "" || !reflect.DeepEqual(c, last.config) {
+	if last := f.current.Load(); last.problem != "" || !reflect.DeepEqual(c, last.config) {
 		f.log.Info("configuration read again", "file", f.path)
 		f.use(c)
 	}
 }
 
-// changing reports whether the file was changed so recently that it may not be whole.
-func (f *configFile) changing(info os.FileInfo) bool {
+// settled reports whether the file is another than the one that was read last, and was not
+// changed so recently that it may not be whole. A refused one is read each time: a right that
+// was missing does not change the file.
+func (f *configFile) settled(info os.FileInfo) bool {
+	if f.current.Load().problem == "" && sameFile(info, f.read) {
+		return false
+	}
 	ago := f.now().Sub(info.ModTime())
-	return ago >= 0 && ago < configSettled
+	return ago < 0 || ago >= configSettled
 }
 
 // gone is no fault where there never was a file.
@@ -142,7 +153,7 @@ func (s *Store) configNotes() []checker.Note {
 
 // Reload reads the configuration's file, whether it has changed or not. A scan under way
 // ends by the configuration with which it began.
-func (s *Store) Reload() { s.file.follow(true) }
+func (s *Store) Reload() { s.file.reload() }
 
 // followConfig reads the configuration's file if it has changed, and waits a moment for that.
 func (s *Store) followConfig(ctx context.Context) { _, _, _ = s.following.get(ctx, configWait) }

@@ -95,7 +95,7 @@ type pool struct {
 func NewStore(s Settings) *Store {
 	store := &Store{settings: s, file: newConfigFile(s), pools: map[string]*pool{}, inventory: newInventoryFile(s.StateDir, s.Log, s.Scanner.Now())}
 	store.started = s.Scanner.Now()
-	store.following.read = func() (struct{}, error) { store.file.follow(false); return struct{}{}, nil }
+	store.following.read = func() (struct{}, error) { store.file.follow(); return struct{}{}, nil }
 	store.guests.read, store.runs.read = s.Owners, s.Runs.read
 	store.histories = &histories{list: s.Scanner.History, now: s.Scanner.Now, of: map[string]history{}}
 	store.loadCache()

@@ -24,7 +24,7 @@ func TestSend(t *testing.T) {
 	mux.Handle("/away/secret", http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
 	mux.Handle("/here/secret", http.RedirectHandler("/secret", http.StatusTemporaryRedirect))
 	mux.Handle("/round/secret", http.RedirectHandler("/round/secret", http.StatusTemporaryRedirect))
-	mux.HandleFunc("/broken/secret", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+	mux.HandleFunc("/broken/secret", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	dead := httptest.NewServer(nil)
