@@ -124,6 +124,14 @@ func standings(r Report) map[string]Standing {
 			add("note "+n.Text, n.State, "note", n.Text)
 		}
 	}
+	for i := range r.Guests {
+		g := &r.Guests[i]
+		about := fmt.Sprintf("guest %d", g.VMID)
+		if g.Cluster != "" {
+			about += " of " + g.Cluster
+		}
+		add(about, g.State, g.Verdict.String(), about+" "+g.Verdict.String())
+	}
 	for i := range r.Disks {
 		d := &r.Disks[i]
 		kind := d.Verdict.String()

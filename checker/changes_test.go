@@ -21,7 +21,8 @@ func TestChanges(t *testing.T) {
 	fresh := Report{Disks: []Result{standingDisk("vm-1-disk-0", OK, Fresh)}}
 	lagging := stale(Warning)
 	lagging.Disks[0].Compared = &Comparison{Outcome: Lagging, State: Warning}
-	noted := Report{Disks: fresh.Disks, Notes: []Note{{Warning, "a note"}, {OK, "a remark"}}}
+	noted := Report{Disks: fresh.Disks, Notes: []Note{{State: Warning, Text: "a note"}, {State: OK, Text: "a remark"}}}
+	torn := Report{Disks: fresh.Disks, Guests: []Guest{{VMID: 1, Cluster: "east", Verdict: GuestTorn, State: Warning}}}
 	pool := Report{Disks: fresh.Disks, Pools: []PoolResult{{Pool: Pool{Name: "tank"}, Verdict: PoolUnreadable, State: Unknown, Reason: "why"}}}
 	for name, test := range map[string]struct {
 		before, now Report
@@ -48,6 +49,7 @@ func TestChanges(t *testing.T) {
 		"a note":                    {fresh, noted, time.Hour, "began: WARNING a note"},
 		"a note is gone":            {noted, fresh, time.Hour, "ended after 1h: note a note is not reported any more"},
 		"a pool":                    {fresh, pool, time.Hour, "began: UNKNOWN pool tank unreadable: why"},
+		"a guest":                   {fresh, torn, time.Hour, "began: WARNING guest 1 of east torn"},
 		"one ends, and one begins":  {stale(Critical), Report{Disks: []Result{standingDisk("vm-1-disk-0", OK, Fresh), standingDisk("vm-0-disk-0", Critical, Missing)}}, time.Hour, "began: CRITICAL tank/vm-0-disk-0 missing\nended after 1h: OK tank/vm-1-disk-0 fresh"},
 	} {
 		t.Run(name, func(t *testing.T) {

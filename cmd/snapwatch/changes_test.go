@@ -25,7 +25,7 @@ func TestAFaultOf36HoursIsThreeMails(t *testing.T) {
 		require.Equal(t, want, status, s.out.String())
 		if first != "" {
 			mails = append(mails, first)
-			assert.Contains(t, s.out.String(), map[int]string{0: "\nOK: ", 2: "\nCRITICAL: 1 of 2 disks missing"}[want], "the whole picture follows")
+			assert.Contains(t, s.out.String(), map[int]string{0: "\nOK: ", 2: "\nCRITICAL: 1 of 2 guests incomplete, 1 of 2 disks missing"}[want], "the whole picture follows")
 		}
 		now = now.Add(30 * time.Minute)
 	}
@@ -36,9 +36,9 @@ func TestAFaultOf36HoursIsThreeMails(t *testing.T) {
 	run(0, one, other)
 	run(0, one, other)
 	assert.Equal(t, []string{
-		"began: CRITICAL tank/vm-101-disk-0 missing",
+		"began: CRITICAL guest 101 incomplete",
 		"reminder: nothing has changed for 1d",
-		"ended after 1d12h: OK tank/vm-101-disk-0 fresh 1d13h (limit 30d)",
+		"ended after 1d12h: OK guest 101 whole",
 	}, mails)
 }
 
