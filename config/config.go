@@ -61,6 +61,8 @@ type Config struct {
 	// Overrides change settings for some guests, disks or pools; for each setting
 	// the last entry that applies and has it decides.
 	Overrides []Override `yaml:"overrides"`
+	// Ping is who is told of runs, so that silence is an alarm elsewhere.
+	Ping []Ping `yaml:"ping,omitempty"`
 
 	Quiesced `yaml:",inline"`
 	Watch    `yaml:",inline"`
@@ -199,6 +201,11 @@ func (c Config) validate() error {
 		}
 		if err := o.WatchOverride.validate(c.Limits); err != nil {
 			return fmt.Errorf("overrides, entry %d: %w", i+1, err)
+		}
+	}
+	for i, p := range c.Ping {
+		if err := p.validate(); err != nil {
+			return fmt.Errorf("ping, entry %d: %w", i+1, err)
 		}
 	}
 	if err := c.Quiesced.validate(); err != nil {

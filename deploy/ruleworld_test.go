@@ -412,6 +412,11 @@ func faults() *world {
 	a.fires("MaintenanceExpired", "warning")
 	a = w.target("a", "over-well", "primary")
 	a.flag("snapwatch_maintenance_expired", 0)
+	a = w.target("a", "refused", "primary")
+	a.flag("snapwatch_config_last_reload_successful", 0)
+	a.fires("ConfigRefused", "warning")
+	a = w.target("a", "refused-well", "primary")
+	a.flag("snapwatch_config_last_reload_successful", 1)
 	a = w.target("a", "forgetful", "primary")
 	a.flag("snapwatch_memory_kept", 0)
 	a.fires("MemoryNotKept", "warning")
@@ -468,7 +473,7 @@ func faults() *world {
 			w.want = append(w.want, labels{"alertname": "SnapwatchFederationDown", "alertstate": "firing", "severity": "critical", "job": "federate", "instance": instance})
 		}
 	}
-	w.want = append(w.want, labels{"alertname": "SnapwatchWatchdog", "alertstate": "firing", "severity": "info"})
+	w.want = append(w.want, labels{"alertname": "SnapwatchWatchdog", "alertstate": "firing", "severity": "none"})
 	return w
 }
 
@@ -496,7 +501,7 @@ func copies() *world {
 		}
 	}
 	dead.fires("ReplicaExporterDown", "critical")
-	w.want = append(w.want, labels{"alertname": "SnapwatchWatchdog", "alertstate": "firing", "severity": "info"})
+	w.want = append(w.want, labels{"alertname": "SnapwatchWatchdog", "alertstate": "firing", "severity": "none"})
 	return w
 }
 

@@ -84,7 +84,7 @@ func TestAlertmanagerRoutes(t *testing.T) {
 	for labels, receiver := range map[string]string{
 		"alertname=SnapwatchLag severity=critical":         "page",
 		"alertname=SnapwatchLag severity=warning":          "default",
-		"alertname=SnapwatchWatchdog severity=info":        "watchdog",
+		"alertname=SnapwatchWatchdog severity=none":        "watchdog",
 		"alertname=SnapwatchStoppedVeryLong severity=info": "quiet",
 		"alertname=Other severity=critical":                "default",
 	} {

@@ -53,7 +53,7 @@ func (s *Store) askLater() {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), askTime)
 		defer cancel()
-		r := checker.Assemble(s.pooled(), s.policy, s.settings.Scanner.Now())
+		r := checker.Assemble(s.pooled(), s.file.current.Load().policy, s.settings.Scanner.Now())
 		said, nodes := s.settings.Ask(ctx, askTime, r)
 		a.learn(r, said, nodes)
 		s.looked.stir() // what an owner excludes is no disk that a guest must have

@@ -77,7 +77,7 @@ func TestTheOwnersAreAskedInTheBackground(t *testing.T) {
 	defer live.Close()
 	facts, err := remote.Read(t.Context(), live.URL, time.Minute)
 	require.NoError(t, err)
-	from := checker.Assemble(facts.Pools, r.policy, start).WithOwners(r.policy, facts.Said, facts.Nodes...)
+	from := checker.Assemble(facts.Pools, r.file.current.Load().policy, start).WithOwners(r.file.current.Load().policy, facts.Said, facts.Nodes...)
 	asJSON := func(r checker.Report) string {
 		text, err := json.Marshal(r.Document().Guests)
 		require.NoError(t, err)

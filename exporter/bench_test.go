@@ -92,7 +92,7 @@ func BenchmarkScrape(b *testing.B) {
 func BenchmarkClientGolang(b *testing.B) {
 	store := many(10000)
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collector{report: store.Report, config: store.settings.Config})
+	registry.MustRegister(collector{report: store.Report, config: store.config})
 	b.ReportAllocs()
 	began := cputime.Used()
 	for b.Loop() {
@@ -116,4 +116,6 @@ func BenchmarkReport(b *testing.B) {
 	cputime.Report(b, began)
 }
 
-func readPool(read checker.Pool) *pool { return &pool{tried: read, good: read, endedAt: start} }
+func readPool(read checker.Pool) *pool {
+	return &pool{tried: read, good: read, endedAt: start, roots: []string{read.Name}}
+}

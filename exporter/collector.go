@@ -13,7 +13,7 @@ import (
 // scrape, so that what is gone leaves nothing behind.
 type collector struct {
 	report func() checker.Report
-	config config.Config
+	config func() config.Config
 }
 
 // Describe implements [prometheus.Collector].
@@ -25,12 +25,12 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c collector) Collect(ch chan<- prometheus.Metric) {
-	report := c.report()
+	report, cfg := c.report(), c.config()
 	out := sink{ch}
 	collectPools(out, report)
 	collectOwners(out, report)
 	for _, d := range report.Disks {
-		c.disk(out, report.Now, d)
+		c.disk(out, cfg, report.Now, d)
 	}
 	for _, g := range report.Guests {
 		c.guest(out, g)
@@ -75,7 +75,7 @@ func collectPool(out sink, p checker.PoolResult) {
 	out.send(poolDisks, float64(disks), p.Name)
 }
 
-func (c collector) disk(out sink, now time.Time, d checker.Result) {
+func (c collector) disk(out sink, cfg config.Config, now time.Time, d checker.Result) {
 	labels := diskLabels(d.Disk)
 	if at := newest(&d); !at.IsZero() {
 		out.send(diskTimestamp, seconds(at), labels...)
@@ -95,11 +95,11 @@ func (c collector) disk(out sink, now time.Time, d checker.Result) {
 	if !d.Created.IsZero() {
 		out.send(diskCreated, seconds(d.Created), labels...)
 	}
-	if owned, known := ownedValue(c.config, &d.Disk); known {
+	if owned, known := ownedValue(cfg, &d.Disk); known {
 		out.send(diskOwned, owned, labels...)
 	}
 	c.compared(out, d, labels)
-	cluster, dataset := c.config.OriginOf(d.Dataset)
+	cluster, dataset := cfg.OriginOf(d.Dataset)
 	out.send(diskInfo, 1, append(labels, d.GuestID(), node(d.Running.Own()), cluster, dataset)...)
 }
 

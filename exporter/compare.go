@@ -223,7 +223,7 @@ func look(r checker.Report) view {
 // guest says whether the disk's guest is ours.
 func (s *Store) guest(asked checker.CompareDisk, owners pve.Owners, ownersErr error) checker.ComparedDisk {
 	vmid, _, _ := zfs.ParseDiskName(asked.Disk)
-	d := checker.ComparedDisk{Disk: asked.Disk, Owned: ownership(owners, ownersErr, vmid), Replica: s.settings.Config.Role == "replica"}
+	d := checker.ComparedDisk{Disk: asked.Disk, Owned: ownership(owners, ownersErr, vmid), Replica: s.config().Role == "replica"}
 	if ownersErr != nil {
 		d.OwnedProblem = ownersErr.Error()
 	} else if node := owners.Of[vmid]; node != owners.Node {
@@ -262,7 +262,7 @@ func (s *Store) excluded(is checker.Result) string {
 	case is.Template:
 		return "a template's disk"
 	}
-	return s.settings.Config.IgnoredFor(is.Dataset, is.VMID)
+	return s.config().IgnoredFor(is.Dataset, is.VMID)
 }
 
 // meant finds the disk that is asked for: the dataset of that name or, where the asker names
@@ -304,7 +304,7 @@ func (v view) meant(asked checker.CompareDisk, covers func(dataset string) bool)
 // covers reports whether a dataset is searched for disks; "" stands for all of them.
 func (s *Store) covers(dataset string) bool {
 	if dataset == "" {
-		return len(s.settings.Config.Datasets) == 0
+		return len(s.config().Datasets) == 0
 	}
 	return s.targets().Covers(dataset)
 }

@@ -191,7 +191,7 @@ func TestMetricsAreLintedAndOfTheCatalogue(t *testing.T) {
 	r.settle(t)
 	require.Eventually(t, func() bool { return r.guests.known() != nil }, time.Minute, time.Millisecond)
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(collector{report: r.Report, config: r.settings.Config})
+	registry.MustRegister(collector{report: r.Report, config: r.config})
 	problems, err := testutil.GatherAndLint(registry)
 	require.NoError(t, err)
 	assert.Empty(t, problems)

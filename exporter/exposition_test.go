@@ -53,7 +53,7 @@ func TestTextIsThatOfClientGolang(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			registry := prometheus.NewRegistry()
-			registry.MustRegister(collector{report: func() checker.Report { return of }, config: cfg})
+			registry.MustRegister(collector{report: func() checker.Report { return of }, config: func() config.Config { return cfg }})
 			families, err := registry.Gather()
 			require.NoError(t, err)
 			var want, got, wantGuests, gotGuests bytes.Buffer

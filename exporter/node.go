@@ -59,7 +59,7 @@ func (s *Store) snapMissing(owners pve.Owners) bool {
 		return errors.Is(err, fs.ErrNotExist)
 	}
 	ago := s.settings.Scanner.Now().Sub(last.End)
-	return ago < 0 || ago > s.settings.Config.Limits.Warning.Std()
+	return ago < 0 || ago > s.config().Limits.Warning.Std()
 }
 
 // ownsDisks reports whether a disk of this node's own guests is here, which is no copy.
@@ -79,6 +79,8 @@ var (
 		"1 if disks of guests that are configured on this host are here and nothing starts snap: it is not registered, and has not run within limits.warning; else 0. Absent where it is not known which guests are configured here.")
 	started = newMetric("start_timestamp_seconds",
 		"When this exporter started. Two that are scraped under the same labels are told apart by it.")
+	configReloaded = newMetric("config_last_reload_successful",
+		"1 if the configuration's file, as it was last read, is in force; 0 if it is faulty or gone, and the last good one stays in force.")
 	maintenanceExpired = newMetric("maintenance_expired",
 		"How many entries under maintenance: in the configuration are over, and silence nothing any more.")
 	memoryKept = newMetric("memory_kept",
@@ -86,7 +88,7 @@ var (
 )
 
 // nodeCatalogue are the metrics of the host itself.
-var nodeCatalogue = []metric{runUnregistered, started, maintenanceExpired, memoryKept}
+var nodeCatalogue = []metric{runUnregistered, started, configReloaded, maintenanceExpired, memoryKept}
 
 // nodeCollector sends what concerns the host itself.
 type nodeCollector struct{ store *Store }
@@ -106,9 +108,10 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 		out.send(runUnregistered, boolValue(s.snapMissing(*owners)))
 	}
 	out.send(started, seconds(s.started))
+	out.send(configReloaded, boolValue(len(s.configNotes()) == 0))
 	out.send(memoryKept, boolValue(s.remembers(now)))
 	over := 0
-	for _, m := range s.settings.Config.Maintenance {
+	for _, m := range s.config().Maintenance {
 		if !now.Before(m.Until) {
 			over++
 		}

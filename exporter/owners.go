@@ -67,7 +67,7 @@ func (s *Store) setOwned(owners *pve.Owners, disks []checker.Disk) {
 
 // isReplica reports whether the configuration says that this node receives a dataset
 // from elsewhere.
-func (s *Store) isReplica(dataset string) bool { return isReplica(s.settings.Config, dataset) }
+func (s *Store) isReplica(dataset string) bool { return isReplica(s.config(), dataset) }
 
 func isReplica(c config.Config, dataset string) bool {
 	return c.Role == "replica" || zfs.WithinAny(dataset, c.Replicas)
@@ -88,7 +88,7 @@ func (s *Store) guestsByDisk() *scan.Guests {
 		return nil
 	}
 	return &scan.Guests{Here: owners.Node, Node: func(dataset string, vmid int) string {
-		if isCopy(s.settings.Config, dataset) {
+		if isCopy(s.config(), dataset) {
 			return ""
 		}
 		return owners.Of[vmid]

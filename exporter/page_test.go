@@ -77,7 +77,7 @@ func holding(t *testing.T, disks []checker.Disk) *rig {
 	t.Helper()
 	r := newRig(t, zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}}, func(s *Settings) { s.Reuse = time.Hour })
 	read := checker.Pool{Name: "tank", ReadAt: start, Disks: disks}
-	r.pools["tank"] = &pool{tried: read, good: read, endedAt: start}
+	r.pools["tank"] = &pool{tried: read, good: read, endedAt: start, roots: []string{read.Name}}
 	return r
 }
 

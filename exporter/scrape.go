@@ -34,7 +34,7 @@ func (s Server) metrics(store *Store) http.Handler {
 		others.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 	disks := prometheus.NewRegistry()
-	disks.MustRegister(collector{report: store.Report, config: store.settings.Config})
+	disks.MustRegister(collector{report: store.Report, config: store.config})
 	whole := promhttp.HandlerFor(prometheus.Gatherers{others, disks}, promhttp.HandlerOpts{
 		ErrorLog:            slog.NewLogLogger(s.Log.Handler(), slog.LevelError),
 		ErrorHandling:       promhttp.HTTPErrorOnError,
@@ -89,7 +89,7 @@ func (h textHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err == nil {
-		err = writeDisks(out, report, h.store.settings.Config)
+		err = writeDisks(out, report, h.store.config())
 	}
 	if err == nil {
 		err = writeGuests(out, report.Guests)

@@ -83,7 +83,7 @@ func (s Server) facts(store *Store) func(disk string) page.Facts {
 	return func(disk string) page.Facts {
 		f := page.Facts{
 			Host: s.Host, Version: s.Version, MetricsPath: s.MetricsPath,
-			Report: store.Report(), Listings: store.listings(), Run: store.lastRun(), Config: store.settings.Config,
+			Report: store.Report(), Listings: store.listings(), Run: store.lastRun(), Config: store.config(),
 		}
 		for _, d := range f.Report.Disks {
 			if disk != "" && d.Dataset == disk && !d.Gone {

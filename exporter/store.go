@@ -22,7 +22,9 @@ import (
 // Store holds what was last read of each pool. It is made by [NewStore].
 type Store struct {
 	settings Settings
-	policy   checker.Policy
+	file     *configFile
+	// following reads the file without making anybody wait who finds it hung.
+	following reader[struct{}]
 
 	mu        sync.Mutex
 	pools     map[string]*pool
@@ -44,8 +46,12 @@ type Store struct {
 
 // Settings are what a [Store] depends on.
 type Settings struct {
-	Config  config.Config
-	Scanner scan.Scanner
+	// Config is the configuration at the start.
+	Config config.Config
+	// ConfigFile is where it is from, and LoadConfig reads it again; "" never does.
+	ConfigFile string
+	LoadConfig func() (config.Config, error)
+	Scanner    scan.Scanner
 	// Owners reads which node has which guest; nil where no guests can be. It may
 	// hang.
 	Owners func() (pve.Owners, error)
@@ -79,16 +85,17 @@ type pool struct {
 	// scanning is closed when the scan under way ends, nil while there is none.
 	scanning chan struct{}
 	begunAt  time.Time
+	// roots are what the scan under way, or else the last one, was asked to search.
+	roots []string
 	// past are the last listings, for the page.
 	past []page.Listing
 }
 
 // NewStore makes a store that has read nothing yet but what the last process left.
 func NewStore(s Settings) *Store {
-	policy := checker.NewPolicy(s.Config)
-	policy.MaxDataAge = s.MaxDataAge
-	store := &Store{settings: s, policy: policy, pools: map[string]*pool{}, inventory: newInventoryFile(s.StateDir, s.Log, s.Scanner.Now())}
+	store := &Store{settings: s, file: newConfigFile(s), pools: map[string]*pool{}, inventory: newInventoryFile(s.StateDir, s.Log, s.Scanner.Now())}
 	store.started = s.Scanner.Now()
+	store.following.read = func() (struct{}, error) { store.file.follow(); return struct{}{}, nil }
 	store.guests.read, store.runs.read = s.Owners, s.Runs.read
 	store.histories = &histories{list: s.Scanner.History, now: s.Scanner.Now, of: map[string]history{}}
 	store.loadCache()
@@ -97,8 +104,10 @@ func NewStore(s Settings) *Store {
 
 // Refresh scans every pool that is not being scanned, and waits for the scans and
 // for what follows them until ctx ends. What takes longer goes on: a pool that
-// hangs keeps neither the others nor the memory of their disks waiting.
+// hangs keeps neither the others nor the memory of their disks waiting. A configuration
+// that has changed is taken before.
 func (s *Store) Refresh(ctx context.Context) {
+	s.followConfig(ctx)
 	if s.settings.Owners != nil {
 		s.guests.join()
 	}
@@ -131,7 +140,7 @@ func (s *Store) Refresh(ctx context.Context) {
 func (s *Store) targets() scan.Targets {
 	// No ZFS at all is told by the pools that are expected and missing.
 	imported, _ := scan.FindPools(s.settings.Scanner.Kstat)
-	return scan.NewTargets(s.settings.Config, imported, s.inventory.disks())
+	return scan.NewTargets(s.config(), imported, s.inventory.disks())
 }
 
 // begin starts a scan unless one is under way or has just ended, and returns what
@@ -148,11 +157,11 @@ func (s *Store) begin(name string, roots []string) <-chan struct{} {
 	if p.scanning != nil {
 		return p.scanning
 	}
-	if since := now.Sub(p.endedAt); !p.endedAt.IsZero() && since >= 0 && since < s.settings.Reuse {
+	if since := now.Sub(p.endedAt); !p.endedAt.IsZero() && since >= 0 && since < s.settings.Reuse && slices.Equal(roots, p.roots) {
 		return nil
 	}
 	ended := make(chan struct{})
-	p.scanning, p.begunAt = ended, now
+	p.scanning, p.begunAt, p.roots = ended, now, roots
 	go func() {
 		defer close(ended)
 		ctx, cancel := context.WithTimeout(context.Background(), s.settings.ScanTimeout)
@@ -224,8 +233,8 @@ func (s *Store) tidy() {
 func (s *Store) Report() checker.Report { return s.judge(s.pooled()) }
 
 func (s *Store) judge(pools []checker.Pool) checker.Report {
-	now := s.settings.Scanner.Now()
-	r := checker.Assemble(pools, s.policy, now, s.inventory.notes(now)...)
+	now, policy := s.settings.Scanner.Now(), s.file.current.Load().policy
+	r := checker.Assemble(pools, policy, now, append(s.inventory.notes(now), s.configNotes()...)...)
 	if s.settings.Ask == nil {
 		return r
 	}
@@ -233,7 +242,7 @@ func (s *Store) judge(pools []checker.Pool) checker.Report {
 	if len(nodes) == 0 {
 		return r // not yet
 	}
-	return r.WithOwners(s.policy, said, nodes...)
+	return r.WithOwners(policy, said, nodes...)
 }
 
 // pooled are the pools as they are known now, with the disks that were here before.

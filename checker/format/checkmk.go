@@ -11,8 +11,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Checkmk prints the report as a Checkmk local check: one service a pool,
-// worded like the Nagios output, one for all guests, and one for what is about neither.
+// Checkmk prints the report as a Checkmk local check: one service a pool, worded like the
+// Nagios output, one for all guests, and one for what is about neither. That one is always
+// there: a service that comes with its fault is not discovered, and vanishes when all is well.
 func Checkmk(w io.Writer, r checker.Report) error {
 	var b strings.Builder
 	for _, pool := range r.Pools {
@@ -30,14 +31,12 @@ func Checkmk(w io.Writer, r checker.Report) error {
 		}
 		fmt.Fprintf(&b, "%d \"snapwatch guests\" guests=%d|torn=%d %s\n", state, len(r.Guests), r.CountGuests(checker.GuestTorn), text.Plain(text.Clip(state.String()+": "+words, packet)))
 	}
-	if len(r.Notes) > 0 || len(r.Disks) == 0 {
-		rest := checker.Report{Now: r.Now, Notes: r.Notes}
-		state := checker.Worst(rest.States()...)
-		if len(r.Disks) == 0 {
-			state = checker.Worst(state, checker.Unknown)
-		}
-		fmt.Fprintf(&b, "%d \"snapwatch\" - %s\n", state, text.Plain(notesText(state, r)))
+	rest := checker.Report{Now: r.Now, Notes: r.Notes}
+	state := checker.Worst(rest.States()...)
+	if len(r.Disks) == 0 {
+		state = checker.Worst(state, checker.Unknown)
 	}
+	fmt.Fprintf(&b, "%d \"snapwatch\" - %s\n", state, text.Plain(notesText(state, r)))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -51,6 +50,8 @@ func notesText(state checker.State, r checker.Report) string {
 		words = append(words, r.Failure)
 	} else if len(r.Disks) == 0 {
 		words = append(words, "no disk found")
+	} else if len(words) == 0 {
+		words = append(words, fmt.Sprintf("no more than the other services say (pools: %d, disks: %d)", len(r.Pools), len(r.Disks)))
 	}
 	return state.String() + ": " + strings.Join(words, ", ")
 }

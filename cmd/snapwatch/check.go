@@ -10,6 +10,7 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/checker/format"
+	"snapwatch/config"
 )
 
 // checkUnknown is the exit status of a check that could not find out, the one for
@@ -24,10 +25,12 @@ type checkCmd struct {
 	filterFlags
 	sourceFlags
 
-	Format   string `enum:"nagios,checkmk,json,table" default:"nagios" help:"nagios, checkmk, json or table."`
-	Perfdata string `enum:"summary,disks" default:"summary" help:"disks adds each disk's age to the performance data."`
-	Quiet    bool   `short:"q" help:"Print nothing while all is well."`
-	Verbose  int    `short:"v" type:"counter" help:"Say more: the disks that are not well with the reason, all disks (-vv), the commands run (-vvv)."`
+	Format   string  `enum:"nagios,checkmk,json,table" default:"nagios" help:"nagios, checkmk, json or table."`
+	Perfdata string  `enum:"summary,disks" default:"summary" help:"disks adds each disk's age to the performance data."`
+	Quiet    bool    `short:"q" help:"Print nothing while all is well."`
+	Changes  bool    `help:"Print only when something began, got worse or better, or ended since the last such check of this user that asked the same; for cron's mail."`
+	Remind   seconds `default:"1d" placeholder:"TIME" help:"With --changes, also print when something has been wrong and nothing was printed for that time (default ${default})."`
+	Verbose  int     `short:"v" type:"counter" help:"Say more: the disks that are not well with the reason, all disks (-vv), the commands run (-vvv)."`
 }
 
 // Help is the long help of the command.
@@ -40,20 +43,45 @@ EXAMPLES
   snapwatch check                          every disk, with the limits of the configuration
   snapwatch check -w 90m -c 4h --pool tank
   snapwatch check --vmid 100 -v            one guest, with the reasons
+  snapwatch check --changes -v             for cron: a mail when something changes, and each day
   snapwatch check --owners https://pve1.example:10191,https://pve2.example:10191
 
 WITHOUT --owners a disk whose newest snapshot ends in _stopped is believed to be off.
 If replication dies meanwhile and the guest starts again, only its owner can tell.`
 }
 
+// Validate refuses what no program could read.
+func (c *checkCmd) Validate() error {
+	if c.Changes && c.Format != "nagios" && c.Format != "table" {
+		return fmt.Errorf("--changes is for people, and --format %s for programs, which must be told each time; leave one out", c.Format)
+	}
+	return nil
+}
+
 // Run prints the check's result and ends with its state. Whatever happens, it
 // answers in time and with a state.
 func (c *checkCmd) Run(env *environment) error {
 	begun := time.Now()
+	var pings atomic.Pointer[[]config.Ping]
+	said := &head{}
+	listened := *env
+	listened.Stdout = io.MultiWriter(env.Stdout, said)
+	err := c.run(&listened, &pings, begun)
+	if all := pings.Load(); all != nil {
+		const least = 500 * time.Millisecond
+		left := time.Duration(c.Timeout) - time.Since(begun)
+		sendEnd(env, pingsOf(*all, "check"), said, err, min(max(left, least), pingTime))
+	}
+	return err
+}
+
+// run is the check but for the pings, which it says as soon as it knows them.
+func (c *checkCmd) run(env *environment, pings *atomic.Pointer[[]config.Ping], begun time.Time) error {
+	left := func() time.Duration { return time.Duration(c.Timeout) - time.Since(begun) }
 	var stage atomic.Value
 	stage.Store("starting")
 	results := make(chan result, 1)
-	go func() { results <- c.guarded(env, &stage, begun) }()
+	go func() { results <- c.guarded(env, pings, &stage, begun) }()
 
 	timer := time.NewTimer(time.Duration(c.Timeout))
 	defer timer.Stop()
@@ -61,13 +89,13 @@ func (c *checkCmd) Run(env *environment) error {
 	select {
 	case r = <-results:
 	case <-timer.C:
-		return c.unknown(env, fmt.Errorf("no answer within %s while %s", c.Timeout, stage.Load()))
+		return c.unknown(env, 0, fmt.Errorf("no answer within %s while %s", c.Timeout, stage.Load()))
 	}
 	if r.err != nil {
-		return c.unknown(env, r.err)
+		return c.unknown(env, left(), r.err)
 	}
-	if err := c.print(env.Stdout, r.report); err != nil {
-		return c.unknown(env, err)
+	if err := c.print(env.Stdout, r.report, left()); err != nil {
+		return c.unknown(env, left(), err)
 	}
 	if state := r.report.State(); state != checker.OK {
 		return &exit{code: int(state)}
@@ -76,24 +104,40 @@ func (c *checkCmd) Run(env *environment) error {
 }
 
 // guarded turns a panic into an answer: a plugin that dies says nothing.
-func (c *checkCmd) guarded(env *environment, stage *atomic.Value, begun time.Time) (r result) {
+func (c *checkCmd) guarded(env *environment, pings *atomic.Pointer[[]config.Ping], stage *atomic.Value, begun time.Time) (r result) {
 	defer func() {
 		if e := recover(); e != nil {
 			_, _ = fmt.Fprintf(env.Stderr, "%s\n", debug.Stack())
 			r = result{err: fmt.Errorf("internal error while %s: %v", stage.Load(), e)}
 		}
 	}()
-	q := query{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}
+	q := query{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout), pings: pings}
 	if c.Verbose > 2 {
 		q.ran = &commands{}
 	}
 	return q.find(context.Background(), env, stage, begun)
 }
 
-func (c *checkCmd) print(w io.Writer, r checker.Report) error {
-	if c.Quiet && r.State() == checker.OK {
+// print prints the report if it is to be told. It may take as long as is left.
+func (c *checkCmd) print(w io.Writer, r checker.Report, left time.Duration) error {
+	lines, tell := c.toTell(r, left)
+	if !tell {
 		return nil
 	}
+	for _, line := range lines {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			c.untold()
+			return err
+		}
+	}
+	err := c.write(w, r)
+	if err != nil && c.Changes {
+		c.untold()
+	}
+	return err
+}
+
+func (c *checkCmd) write(w io.Writer, r checker.Report) error {
 	switch c.Format {
 	case "checkmk":
 		return format.Checkmk(w, r)
@@ -106,7 +150,7 @@ func (c *checkCmd) print(w io.Writer, r checker.Report) error {
 }
 
 // unknown prints why nothing was found out, in the form that is read.
-func (c *checkCmd) unknown(env *environment, err error) error {
-	_ = c.print(env.Stdout, checker.Report{Now: env.Now(), Failure: err.Error()})
+func (c *checkCmd) unknown(env *environment, left time.Duration, err error) error {
+	_ = c.print(env.Stdout, checker.Report{Now: env.Now(), Failure: err.Error()}, left)
 	return &exit{code: checkUnknown}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -11,12 +12,14 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"snapwatch/checker"
 	"snapwatch/checker/remote"
 	"snapwatch/checker/scan"
+	"snapwatch/config"
 	"snapwatch/exporter"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
@@ -41,8 +44,20 @@ type exporterCmd struct {
 
 // Run serves until it is asked to end.
 func (c *exporterCmd) Run(env *environment) error {
+	// At once: a reload must not end what has only just begun.
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
 	log := c.logger(env)
-	cfg, err := env.loadConfig(c.Config)
+	var owners exporterOwners
+	load := func() (config.Config, error) {
+		cfg, err := env.loadConfig(c.Config)
+		if err == nil {
+			err = owners.follow(cfg)
+		}
+		return cfg, err
+	}
+	cfg, err := load()
 	if err != nil {
 		return err
 	}
@@ -54,23 +69,15 @@ func (c *exporterCmd) Run(env *environment) error {
 		log.Warn("nothing will be remembered over a restart", "err", err)
 		c.StateDir = ""
 	}
-	nodes, err := remote.NewOwners(cfg.Owners)
-	if err != nil {
-		return err
-	}
-	var ask exporter.Ask
-	if nodes.Configured() {
-		ask = func(ctx context.Context, timeout time.Duration, r checker.Report) (map[string][]checker.Evidence, []checker.NodeAnswer) {
-			return nodes.Ask(ctx, timeout, r, cfg.OriginOf)
-		}
-	}
 	store := exporter.NewStore(exporter.Settings{
-		Ask:      ask,
-		Config:   cfg,
-		Scanner:  scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now},
-		Owners:   env.PVE.Owners,
-		NoGuests: !env.PVE.Installed(),
-		Living:   env.living,
+		Ask:        owners.ask,
+		Config:     cfg,
+		ConfigFile: cmp.Or(c.Config, env.ConfigPath),
+		LoadConfig: load,
+		Scanner:    scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now},
+		Owners:     env.PVE.Owners,
+		NoGuests:   !env.PVE.Installed(),
+		Living:     env.living,
 		Runs: exporter.Runs{
 			Last:     func() (report.Run, error) { return report.Load(env.StateDir) },
 			Expected: func() bool { return registered(env) },
@@ -87,6 +94,16 @@ func (c *exporterCmd) Run(env *environment) error {
 	})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
+	go func() {
+		for {
+			select {
+			case <-reload:
+				store.Reload()
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
 	host, _ := os.Hostname() // without a name, the page names none
 	server := exporter.Server{
 		Host: host, Version: version, AllowedHosts: c.AllowedHost,
@@ -94,6 +111,32 @@ func (c *exporterCmd) Run(env *environment) error {
 		MetricsPath: metrics, OwnMetrics: !c.NoOwnMetrics, Log: log,
 	}
 	return server.Serve(ctx, store)
+}
+
+// exporterOwners asks the nodes that the configuration names, as it was read last.
+type exporterOwners struct {
+	current atomic.Pointer[exporterAsk]
+}
+
+type exporterAsk struct {
+	nodes  remote.Owners
+	origin func(disk string) (cluster, dataset string)
+}
+
+func (o *exporterOwners) follow(cfg config.Config) error {
+	nodes, err := remote.NewOwners(cfg.Owners)
+	if err == nil {
+		o.current.Store(&exporterAsk{nodes, cfg.OriginOf})
+	}
+	return err
+}
+
+func (o *exporterOwners) ask(ctx context.Context, timeout time.Duration, r checker.Report) (map[string][]checker.Evidence, []checker.NodeAnswer) {
+	a := o.current.Load()
+	if !a.nodes.Configured() {
+		return nil, nil
+	}
+	return a.nodes.Ask(ctx, timeout, r, a.origin)
 }
 
 // living says whether a guest's process lives here, and since when.

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,4 +53,38 @@ func TestMetricsPath(t *testing.T) {
 		assert.Equal(t, want, got, given)
 		assert.Equal(t, want == "", err != nil, given)
 	}
+}
+
+// A reload reads the configuration again, and ends nothing: not with a faulty one either.
+func TestReload(t *testing.T) {
+	work := t.TempDir()
+	write := func(text string) {
+		require.NoError(t, os.MkdirAll(filepath.Join(work, "etc"), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(work, "etc/config.yaml"), []byte(text), 0o600))
+	}
+	write("limits: {warning: 2h}\n")
+	cmd := exec.CommandContext(t.Context(), "snapwatch", "exporter", "--web.listen-address=127.0.0.1:0", "--state-dir="+work)
+	cmd.Env = append(os.Environ(), "WORK="+work, "NOW=2026-07-15T12:07:00Z", "GORACE=atexit_sleep_ms=0")
+	log, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	lines := bufio.NewScanner(io.LimitReader(log, 1<<20))
+	await := func(text string) {
+		t.Helper()
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), text) {
+				return
+			}
+		}
+		t.Fatalf("%q was never said", text)
+	}
+	await("Listening on")
+	write("limit: {warning: 3h}\n")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
+	await("configuration refused, the last good one stays in force")
+	write("limits: {warning: 3h}\n")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
+	await("configuration read again")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	assert.NoError(t, cmd.Wait())
 }

@@ -44,7 +44,13 @@ func (c *pruneCmd) Run(env *environment) error {
 	if !env.Root {
 		return &exit{2, errors.New("prune must be run as root: channel programs need it")}
 	}
-	return changing(env, func(ctx context.Context) error { return c.prune(ctx, env, cfg, keep) })
+	work := func(env *environment) error {
+		return changing(env, func(ctx context.Context) error { return c.prune(ctx, env, cfg, keep) })
+	}
+	if c.DryRun {
+		return work(env)
+	}
+	return pinged(env, cfg.Ping, "prune", work)
 }
 
 func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Config, keep config.Keep) error {

@@ -48,6 +48,8 @@ type query struct {
 	Timeout time.Duration
 	// whose asks of all disks whether their guests are this host's.
 	whose bool
+	// pings is told whom the configuration wants to know of checks; nil is told nothing.
+	pings *atomic.Pointer[[]config.Ping]
 	// ran is told the commands that are run; nil tells nobody.
 	ran *commands
 }
@@ -77,6 +79,9 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	cfg, err := env.loadConfig(q.Config)
 	if err != nil {
 		return result{err: err}
+	}
+	if q.pings != nil {
+		q.pings.Store(&cfg.Ping)
 	}
 	policy, err := q.policy(cfg)
 	if err != nil {

@@ -77,12 +77,18 @@ func (c *snapCmd) Run(env *environment) error {
 	if len(c.Adopt) > 0 && !lists && !env.Terminal && !c.DryRun {
 		return &exit{2, errors.New("--adopt takes over disks that may be copies: run it at a terminal, once, and look at --adopt without a name first")}
 	}
-	return changing(env, func(ctx context.Context) error {
-		return c.snap(ctx, env, cfg, keep, func() error {
-			already := len(unclear) > 0 || slices.ContainsFunc(runs, func(r regularRun) bool { return !r.Missing || !typed.same(env, r) })
-			return typed.registers(env, already)
+	work := func(env *environment) error {
+		return changing(env, func(ctx context.Context) error {
+			return c.snap(ctx, env, cfg, keep, func() error {
+				already := len(unclear) > 0 || slices.ContainsFunc(runs, func(r regularRun) bool { return !r.Missing || !typed.same(env, r) })
+				return typed.registers(env, already)
+			})
 		})
-	})
+	}
+	if c.DryRun || lists {
+		return work(env)
+	}
+	return pinged(env, cfg.Ping, "snap", work)
 }
 
 // snap makes the run, and calls registers where that did something.

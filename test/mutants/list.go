@@ -5,6 +5,7 @@ var suites = []suite{
 	{"internal/quiesce/", [][]string{{"./internal/quiesce"}}},
 	{"internal/zfs/", [][]string{{"./internal/zfs"}, {"-run", "Judge", "./snapper"}}},
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
+	{"exporter/", [][]string{{"-run", "Configur|OtherDatasets|BeingWritten", "./exporter"}}},
 	{"internal/crontab/", [][]string{{"./internal/crontab"}}},
 	{"cmd/", [][]string{{"-run", "TestScripts/(otherwords|cronlines|register|ended)$", "./cmd/snapwatch"}}},
 	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
@@ -12,6 +13,15 @@ var suites = []suite{
 
 // mutants are the breaks. Each is one that a person could make.
 var mutants = []mutant{
+	// Which configuration is in force.
+	{"exporter/configfile.go", `if !reflect.DeepEqual(last.config, config.Default()) {`, `if false {`, "not say that the configuration is gone"},
+	{"exporter/configfile.go", `return ago < 0 || ago >= configSettled`, `return true`, "read a file that is being written"},
+	{"exporter/configfile.go", `if f.current.Load().problem == "" && sameFile`, `if sameFile`, "not read a refused file again"},
+	{"exporter/store.go", ` && slices.Equal(roots, p.roots)`, ``, "serve what was read of other datasets"},
+	// What is told of changes.
+	{"checker/changes.go", `blind := r.Failure != "" || len(r.Disks) == 0`, `blind := r.Failure != ""`, "end what a check that finds nothing does not see"},
+	{"checker/changes.go", `was.State == is.State && was.Kind == is.Kind`, `was.State == is.State`, "not tell that something else is wrong"},
+	{"checker/changes.go", `ago >= remind || ago < 0`, `ago >= remind`, "never remind after the clock was ahead"},
 	// What is believed of a guest.
 	{"snapper/state.go", `return e.ListErr == nil && e.Listed == "stopped" && e.ProcessErr`, `return !aliveStatus[e.Listed] && e.ProcessErr`, "take an unknown guest for stopped"},
 	{"snapper/state.go", `e.Listed == "stopped" && e.ProcessErr == nil && !e.Process`, `e.Listed == "stopped" && !e.Process`, "believe a stop though the process could not be looked at"},

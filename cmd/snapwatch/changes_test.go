@@ -1,0 +1,139 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfstest"
+)
+
+// A fault of 36 hours, checked every half hour, is three mails: it began, it lasts, it ended.
+func TestAFaultOf36HoursIsThreeMails(t *testing.T) {
+	one, other := vm(100, "hourly", time.Hour), vm(101, "hourly", time.Hour)
+	s := newSite(t, one, other)
+	now := noon
+	s.Now = func() time.Time { return now }
+	var mails []string
+	run := func(want int, disks ...zfstest.Dataset) {
+		s.set(disks...)
+		status, first := s.check("--changes", "-w", "30d", "-c", "30d")
+		require.Equal(t, want, status, s.out.String())
+		if first != "" {
+			mails = append(mails, first)
+			assert.Contains(t, s.out.String(), map[int]string{0: "\nOK: ", 2: "\nCRITICAL: 1 of 2 guests incomplete, 1 of 2 disks missing"}[want], "the whole picture follows")
+		}
+		now = now.Add(30 * time.Minute)
+	}
+	run(0, one, other)
+	for range 72 {
+		run(2, one)
+	}
+	run(0, one, other)
+	run(0, one, other)
+	assert.Equal(t, []string{
+		"began: CRITICAL guest 101 incomplete",
+		"reminder: nothing has changed for 1d",
+		"ended after 1d12h: OK guest 101 whole",
+	}, mails)
+}
+
+// A check of other disks, or with other limits, has a memory of its own.
+func TestChangesAreThoseOfOneQuestion(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", 7*time.Hour), vm(101, "hourly", time.Hour))
+	for _, args := range [][]string{{}, {"--vmid", "100"}, {"-w", "~:30m"}} {
+		_, first := s.check(append(args, "--changes")...)
+		assert.Contains(t, first, "began: ", args)
+		_, first = s.check(append(args, "--changes")...)
+		assert.Empty(t, first, args)
+	}
+	for _, args := range [][]string{{"--vmid", "101"}, {"-w", "1d", "-c", "2d"}, {}} {
+		_, first := s.check(append(args, "--changes")...)
+		assert.Empty(t, first, args)
+	}
+}
+
+// A check that fails says so once, and that it works again.
+func TestChangesOfTheCheckItself(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("limit: {}\n"), 0o600))
+	for _, want := range []string{"began: UNKNOWN config", ""} {
+		status, first := s.check("--changes")
+		assert.Equal(t, 3, status)
+		assert.Contains(t, first, want)
+		assert.Equal(t, want == "", first == "", s.out.String())
+	}
+	require.NoError(t, os.Remove(s.ConfigPath))
+	status, first := s.check("--changes")
+	assert.Equal(t, 0, status)
+	assert.Contains(t, first, "OK the check finds disks again")
+}
+
+// Where nothing can be kept, a check says all that is not well each time, and why.
+func TestChangesThatCannotBeKept(t *testing.T) {
+	stale := vm(100, "hourly", 7*time.Hour)
+	s := newSite(t, stale)
+	const cannot = "changes cannot be told, so that this check says all that is not well: "
+	_, first := s.check("--changes")
+	assert.Contains(t, first, "began: ")
+	require.NoError(t, os.WriteFile(s.seen, []byte(`{"version":1,"disks":{}}`), 0o600))
+	full := filepath.Join(t.TempDir(), "full")
+	require.NoError(t, os.WriteFile(full, nil, 0o600))
+	for range 2 {
+		status, first := s.check("--changes", "--cache", filepath.Join(full, "newest.json"))
+		assert.Equal(t, 2, status)
+		assert.Contains(t, first, cannot)
+		assert.Contains(t, s.out.String(), "\nCRITICAL: ")
+	}
+	t.Setenv("XDG_CACHE_HOME", "")
+	t.Setenv("HOME", "")
+	_, first = s.check("--changes")
+	assert.Contains(t, first, cannot+"this user has no cache directory; name a file with --cache")
+}
+
+// What was told and cannot be read is told again, and that it is lost.
+func TestChangesThatWereLost(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", 7*time.Hour))
+	s.check("--changes")
+	found, err := filepath.Glob(s.fake.Path("cache/snapwatch/newest.changes-*.json"))
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	for text, mode := range map[string]os.FileMode{"{": 0o600, `{"version":9}`: 0o600, `{"version":1}`: 0o666} {
+		require.NoError(t, os.WriteFile(found[0], []byte(text), 0o600))
+		require.NoError(t, os.Chmod(found[0], mode))
+		status, first := s.check("--changes")
+		assert.Equal(t, 2, status)
+		assert.Contains(t, first, "what was told before is lost", text)
+		assert.Contains(t, s.out.String(), "began: CRITICAL", text)
+		_, first = s.check("--changes")
+		assert.Empty(t, first, text)
+	}
+}
+
+// What could not be printed was not told.
+func TestChangesThatWereNotPrinted(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", 7*time.Hour))
+	s.Stdout = broken{}
+	s.check("--changes")
+	s.Stdout = &s.out
+	_, first := s.check("--changes")
+	assert.Contains(t, first, "began: ")
+}
+
+// broken is an output that takes nothing.
+type broken struct{}
+
+func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+func TestChangesAreForPeople(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	for _, format := range []string{"json", "checkmk"} {
+		status, first := s.check("--changes", "--format", format)
+		assert.Equal(t, 3, status)
+		assert.Contains(t, first, "--changes is for people")
+	}
+}

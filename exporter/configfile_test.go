@@ -1,0 +1,173 @@
+package exporter
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/config"
+	"snapwatch/internal/zfstest"
+)
+
+// configured is a rig with a configuration's file.
+type configured struct {
+	*rig
+	path string
+}
+
+func newConfigured(t *testing.T, text string) *configured {
+	t.Helper()
+	c := &configured{path: filepath.Join(t.TempDir(), "config.yaml")}
+	if text != "" {
+		c.write(t, text, start.Add(-time.Hour))
+	}
+	load := func() (config.Config, error) { return config.LoadDefault(c.path) }
+	cfg, err := load()
+	require.NoError(t, err)
+	w := world()
+	w.Datasets = append(w.Datasets, zfstest.Dataset{Name: "tank/a", GUID: 10}, zfstest.Dataset{Name: "tank/b", GUID: 11})
+	c.rig = newRig(t, w, func(s *Settings) {
+		s.Config, s.ConfigFile, s.LoadConfig = cfg, c.path, load
+		s.Reuse = 5 * time.Second
+	})
+	return c
+}
+
+func (c *configured) write(t *testing.T, text string, at time.Time) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(c.path, []byte(text), 0o600))
+	require.NoError(t, os.Chtimes(c.path, at, at))
+}
+
+// inForce returns the metric, and whether the problem is on the page and in the log.
+func (c *configured) inForce(t *testing.T) (metric string, onPage, logged bool) {
+	t.Helper()
+	const problem = "the last good one stays in force"
+	return line(c.scrape(), "snapwatch_config_last_reload_successful"), strings.Contains(c.shown(t, "/"), problem), strings.Contains(c.log.String(), problem)
+}
+
+func (c *configured) state(metrics, dataset, name, vmid, state string) string {
+	return line(metrics, `snapwatch_disk_state{dataset="`+dataset+`",disk="`+name+`",pool="tank",state="`+state+`",vmid="`+vmid+`"}`)
+}
+
+const (
+	quiet    = "maintenance:\n  - {vmid: 103, until: 2026-04-01T00:00:00Z, reason: work}\n"
+	narrowed = "datasets: [tank/a]\n"
+	misspelt = "limit: {warning: 3h}\n"
+)
+
+// What was just written is in force at the next scrape, and not at the next restart.
+func TestAChangedConfigurationIsTakenBetweenTwoScans(t *testing.T) {
+	c := newConfigured(t, "limits: {warning: 2h}\n")
+	assert.Equal(t, "1", c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "stale"))
+	assert.Empty(t, c.log.String(), "the file of the start is no change")
+
+	c.write(t, quiet, start.Add(-time.Minute))
+	metrics := c.scrape()
+	assert.Equal(t, "1", c.state(metrics, "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "excluded"))
+	assert.Equal(t, "1", line(metrics, "snapwatch_config_last_reload_successful"))
+	assert.Contains(t, c.log.String(), "configuration read again")
+	assert.Contains(t, c.shown(t, "/"), "work")
+}
+
+// Other datasets are read at once, although what was read last is good for a moment more, and
+// a disk that is not looked for any more is not missing.
+func TestOtherDatasetsAreReadAtOnce(t *testing.T) {
+	c := newConfigured(t, narrowed)
+	metrics := c.scrape()
+	assert.Equal(t, "no such series", c.state(metrics, "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "stale"))
+	c.write(t, "datasets: [tank/a, tank/b]\n", start.Add(-time.Minute))
+	assert.Equal(t, "1", c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "stale"))
+	c.write(t, "datasets: [tank/a, tank/b, tank/c]\n", start.Add(-30*time.Second))
+	metrics = c.scrape()
+	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="incomplete"}`))
+	c.write(t, narrowed, start.Add(-2*time.Minute))
+	metrics = c.scrape()
+	assert.NotContains(t, metrics, "vm-103-disk-0")
+	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="ok"}`))
+}
+
+// A faulty file changes nothing, and is said in the log once, on the page and as a metric
+// until it is mended.
+func TestAFaultyConfigurationIsRefused(t *testing.T) {
+	c := newConfigured(t, quiet)
+	assert.Equal(t, "1", line(c.scrape(), "snapwatch_config_last_reload_successful"))
+	c.write(t, misspelt, start.Add(-time.Minute))
+	for range 2 {
+		metric, onPage, logged := c.inForce(t)
+		assert.Equal(t, "0", metric)
+		assert.True(t, onPage && logged)
+		assert.Equal(t, "1", c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "excluded"), "the last good one")
+	}
+	assert.Equal(t, 1, strings.Count(c.log.String(), "level=ERROR"))
+	assert.Contains(t, c.log.String(), "limit")
+
+	load := c.file.load
+	c.file.load = func() (config.Config, error) { return config.Config{}, os.ErrPermission }
+	c.write(t, quiet, start.Add(-30*time.Second))
+	metric, _, _ := c.inForce(t)
+	assert.Equal(t, "0", metric)
+	c.file.load = load
+	metric, onPage, _ := c.inForce(t)
+	assert.Equal(t, "1", metric)
+	assert.False(t, onPage)
+}
+
+// A file that is gone is refused like a faulty one; one that never was is none.
+func TestAConfigurationThatIsGone(t *testing.T) {
+	c := newConfigured(t, "")
+	metric, onPage, _ := c.inForce(t)
+	assert.Equal(t, "1", metric)
+	assert.False(t, onPage)
+	require.NoError(t, os.Symlink("nowhere", c.path))
+	metric, _, _ = c.inForce(t)
+	assert.Equal(t, "0", metric, "somebody meant to configure something")
+	require.NoError(t, os.Remove(c.path))
+	assert.Equal(t, "1", line(c.scrape(), "snapwatch_config_last_reload_successful"))
+	c.write(t, quiet, start.Add(-time.Minute))
+	assert.Equal(t, "1", c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "excluded"))
+
+	require.NoError(t, os.Remove(c.path))
+	metric, onPage, _ = c.inForce(t)
+	assert.Equal(t, "0", metric)
+	assert.True(t, onPage)
+	assert.Equal(t, "1", c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "excluded"))
+}
+
+// An editor may be halfway, and half a file may be a whole one that says less: what was
+// changed just now is read when it has settled, or when a person asks for it.
+func TestAFileThatIsBeingWrittenIsNotRead(t *testing.T) {
+	c := newConfigured(t, quiet)
+	c.scrape()
+	c.write(t, "", start.Add(-time.Second))
+	excluded := func() string {
+		return c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "excluded")
+	}
+	assert.Equal(t, "1", excluded())
+	c.write(t, quiet+"limits: {warning: 1h}\n", start)
+	assert.Equal(t, "1", excluded())
+	c.write(t, "# nothing\n", start)
+	c.Reload()
+	assert.Equal(t, "0", excluded(), "asked for")
+	c.write(t, quiet, start)
+	assert.Equal(t, "0", excluded())
+	c.clock.forward(2 * time.Second)
+	assert.Equal(t, "1", excluded(), "settled")
+}
+
+// A look at the file may hang, as below /etc/pve: neither a scrape nor the page does.
+func TestAHungConfigurationKeepsNobodyWaiting(t *testing.T) {
+	c := newConfigured(t, quiet)
+	hung := make(chan struct{})
+	c.file.load = func() (config.Config, error) { <-hung; return config.Default(), nil }
+	c.file.read = nil
+	assert.Equal(t, "1", c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "excluded"))
+	close(hung)
+	_, waited, _ := c.following.get(t.Context(), time.Minute)
+	assert.True(t, waited)
+}

@@ -1,0 +1,65 @@
+// Package ping tells a dead man's switch that something ran. The addresses are secrets: no
+// error has one in it.
+package ping
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// maxAnswer is how much of an answer is read, so that its connection ends in peace.
+const maxAnswer = 4096
+
+// Send posts the body to the address, with the token if there is one. A server that takes no
+// POST there is asked without the body. It follows redirects on the same host only.
+func Send(ctx context.Context, address, token, body string) error {
+	status, err := send(ctx, http.MethodPost, address, token, body)
+	if err == nil && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
+		status, err = send(ctx, http.MethodGet, address, token, "")
+	}
+	switch {
+	case err != nil:
+		return err
+	case status/100 == 3:
+		return errors.New("it redirects to another host, or too often")
+	case status/100 != 2:
+		return fmt.Errorf("it answers %d %s", status, http.StatusText(status))
+	}
+	return nil
+}
+
+func send(ctx context.Context, method, address, token, body string) (status int, err error) {
+	request, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
+	if err != nil {
+		return 0, errors.New("not a URL such as https://hc-ping.com/…")
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	client := http.Client{CheckRedirect: func(next *http.Request, before []*http.Request) error {
+		if first := before[0].URL; next.URL.Host != first.Host || next.URL.Scheme != first.Scheme || len(before) > 3 {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}
+	response, err := client.Do(request)
+	if err != nil {
+		return 0, withoutAddress(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	_, _ = io.CopyN(io.Discard, response.Body, maxAnswer)
+	return response.StatusCode, nil
+}
+
+// withoutAddress leaves out the address, which an error of the client begins with.
+func withoutAddress(err error) error {
+	if of, ok := errors.AsType[*url.Error](err); ok {
+		return of.Err
+	}
+	return err
+}
