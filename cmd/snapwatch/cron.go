@@ -159,6 +159,14 @@ var (
 	}
 )
 
+// of returns the job's command of a command line.
+func (j cronJob) of(cli *grammar) regularCmd {
+	if j == pruneJob {
+		return &cli.Prune
+	}
+	return &cli.Snap
+}
+
 // oldProgram is the one that snapwatch replaces. Snapwatch may have its name, too.
 const oldProgram = "pve-zfs-snap"
 
