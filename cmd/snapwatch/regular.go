@@ -32,9 +32,10 @@ type regularFlags struct {
 // regularRun is how a command runs on this host by itself.
 type regularRun struct {
 	regularCmd
-	// By says what starts it. Missing is true where that does not find the program.
-	By      string
-	Missing bool
+	// By says what starts it. Idle is true where cron does not: it does not find the program,
+	// or never runs the line.
+	By   string
+	Idle bool
 }
 
 // timerName is what starts snap where systemd does, and serviceName what it starts.
@@ -59,7 +60,7 @@ func regularRuns(env *environment, job cronJob) (runs []regularRun, unclear []cr
 			runs = append(runs, regularRun{regularCmd: job.of(&cli), By: timerName})
 		default:
 			_, err = programPath(line)
-			runs = append(runs, regularRun{job.of(&cli), shown([]crontab.Entry{line}), err != nil})
+			runs = append(runs, regularRun{job.of(&cli), shown([]crontab.Entry{line}), err != nil || line.Never() != ""})
 		}
 	}
 	return runs, unclear
@@ -182,7 +183,7 @@ func (c *snapCmd) registers(env *environment) error {
 		pointOutTwice(env)
 	default:
 		runs, unclear := regularRuns(env, snapJob)
-		if len(unclear) > 0 || slices.ContainsFunc(runs, func(r regularRun) bool { return !r.Missing || !same(env, c, r) }) {
+		if len(unclear) > 0 || slices.ContainsFunc(runs, func(r regularRun) bool { return !r.Idle || !same(env, c, r) }) {
 			break
 		}
 		if err := snapJob.register(env, c.words()); err != nil {

@@ -29,6 +29,10 @@ type Entry struct {
 	Path string
 	// Beside is true where the line does more than to start the program.
 	Beside bool
+	// AtBoot is true where cron starts it at boot only, Ignored is why it ignores the whole
+	// file, "" if it does not.
+	AtBoot  bool
+	Ignored string
 	// Problem is why the line must not be relied on, "" if it may be.
 	Problem string
 	// begin and end are where the program and its arguments stand in the line.
@@ -41,6 +45,14 @@ func (e Entry) With(words []string) string { return e.Line[:e.begin] + Quote(wor
 // Command returns all words that are started: wrapper, program and arguments.
 func (e Entry) Command() []string {
 	return slices.Concat(e.Wrapper, []string{e.Program}, e.Args)
+}
+
+// Never returns why cron does not start the line again and again, "" if it does.
+func (e Entry) Never() string {
+	if e.Ignored == "" && e.AtBoot {
+		return "at boot only"
+	}
+	return e.Ignored
 }
 
 // Search says which lines are looked for.
@@ -152,6 +164,7 @@ func (s Search) line(line string, account func(rest string) (string, int)) []Ent
 	for i := range found {
 		e := &found[i]
 		e.Beside = len(commands) > 1
+		e.AtBoot = strings.EqualFold(strings.Fields(line)[0], atBoot)
 		switch {
 		case e.Problem != "":
 		case !whole:
