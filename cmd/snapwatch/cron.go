@@ -32,6 +32,12 @@ type cronInstallCmd struct {
 	Prune  bool     `help:"Register prune, on a host with copies, instead of snap."`
 }
 
+// Help implements kong's HelpProvider.
+func (cronInstallCmd) Help() string {
+	return `What else the registered line has, such as --config, --textfile or --node, stays unless it is typed,
+and so do its times. To begin without them: snapwatch cron remove.`
+}
+
 // Run implements the command.
 func (c *cronInstallCmd) Run(env *environment) error {
 	job, words, err := snapJob, []string(nil), error(nil)
@@ -56,7 +62,7 @@ const possibleTimeout = 30 * time.Second
 
 // snap returns the words to register, or why they could only fail.
 func (c *cronInstallCmd) snap(env *environment) ([]string, error) {
-	snap := snapCmd{Keep: c.Keep, Config: c.Config}
+	snap := snapJob.merged(env, &snapCmd{Keep: c.Keep, Config: c.Config})
 	cfg, keep, err := snap.settings(env)
 	switch {
 	case err != nil:
@@ -73,7 +79,7 @@ func (c *cronInstallCmd) snap(env *environment) ([]string, error) {
 }
 
 func (c *cronInstallCmd) prune(env *environment) ([]string, error) {
-	prune := pruneCmd{Keep: c.Keep, Config: c.Config}
+	prune := pruneJob.merged(env, &pruneCmd{Keep: c.Keep, Config: c.Config})
 	cfg, _, err := prune.settings(env)
 	if err != nil {
 		return nil, err
@@ -372,6 +378,44 @@ func (j cronJob) register(env *environment, words []string) error {
 		fmt.Fprintf(env.Stdout, "left alone; remove it there, or it destroys by its own words: %s\n", shown(left))
 	}
 	return nil
+}
+
+// merged returns the command to register: what is typed, and what the registered line says
+// beside the retention, unless that is typed, too.
+func (j cronJob) merged(env *environment, typed regularCmd) regularCmd {
+	args := []string{j.word}
+	lines, _ := j.lines(env) // what cannot be read is not registered either
+	own := slices.DeleteFunc(lines, func(line crontab.Entry) bool {
+		return line.File != env.CronFile || line.Problem != "" || line.AtBoot
+	})
+	if len(own) == 1 {
+		args = own[0].Args
+	}
+	cli, err := parse(args)
+	if err != nil {
+		return typed // such a line has a problem
+	}
+	command := j.of(&cli)
+	to, from := command.flags(), typed.flags()
+	*to.keep, *to.node = *from.keep, cmp.Or(*from.node, *to.node)
+	if *from.config != "" {
+		*to.config = absolute(*from.config)
+	}
+	if *from.textfile != "" {
+		*to.textfile = absolute(*from.textfile)
+	}
+	return command
+}
+
+// registerTyped is register for a command that was typed.
+func (j cronJob) registerTyped(env *environment, typed regularCmd) error {
+	command := j.merged(env, typed)
+	if _, keep, err := command.settings(env); err != nil {
+		return err
+	} else if keep == nil {
+		return errNoRetention
+	}
+	return j.register(env, command.words())
 }
 
 // trusted returns why cron must not run a program as root: somebody else could put another

@@ -101,13 +101,16 @@ func (c *pruneCmd) flags() regularFlags {
 	return regularFlags{&c.Keep, &c.Config, &c.Textfile, new(string)}
 }
 
-// words is the command line to be repeated by cron.
+// words is the command line, without what holds for one run only.
 func (c *pruneCmd) words() []string {
 	words := append([]string{"prune"}, c.Keep...)
 	if c.Config != "" {
-		words = append(words, "--config", absolute(c.Config))
+		words = append(words, "--config", c.Config)
 	}
-	return words
+	if c.Textfile != "" {
+		words = append(words, "--textfile", c.Textfile)
+	}
+	return append(words, outputWords(c.Verbose, c.LogFormat)...)
 }
 
 func (c *pruneCmd) tell(env *environment, plan snapper.Plan, done report.Run) {

@@ -18,7 +18,7 @@ import (
 type regularCmd interface {
 	// settings are the configuration and the retention, nil where none is given.
 	settings(env *environment) (config.Config, config.Keep, error)
-	// words is the command line to be repeated.
+	// words is the command line, without what holds for one run only.
 	words() []string
 	flags() regularFlags
 }
@@ -173,7 +173,7 @@ func (c *snapCmd) registers(env *environment) error {
 	case timerEnabled(env) && c.Register:
 		return errors.New("snapwatch.timer is enabled: write keep: into the configuration, or systemctl disable --now snapwatch.timer first")
 	case c.Register:
-		if err := snapJob.register(env, c.words()); err != nil {
+		if err := snapJob.registerTyped(env, c); err != nil {
 			return err
 		}
 	case !env.Terminal || c.NoCron:
@@ -186,7 +186,7 @@ func (c *snapCmd) registers(env *environment) error {
 		if len(unclear) > 0 || slices.ContainsFunc(runs, func(r regularRun) bool { return !r.Idle || !same(env, c, r) }) {
 			break
 		}
-		if err := snapJob.register(env, c.words()); err != nil {
+		if err := snapJob.registerTyped(env, c); err != nil {
 			return err
 		}
 	}

@@ -170,17 +170,31 @@ func (c *snapCmd) settings(env *environment) (config.Config, config.Keep, error)
 
 func (c *snapCmd) flags() regularFlags { return regularFlags{&c.Keep, &c.Config, &c.Textfile, &c.Node} }
 
-// words is the command line to be repeated by cron.
+// words is the command line, without what holds for one run only.
 func (c *snapCmd) words() []string {
 	words := append([]string{"snap"}, c.Keep...)
 	if c.Config != "" {
-		words = append(words, "--config", absolute(c.Config))
+		words = append(words, "--config", c.Config)
 	}
 	if c.Textfile != "" {
-		words = append(words, "--textfile", absolute(c.Textfile))
+		words = append(words, "--textfile", c.Textfile)
 	}
 	if c.Node != "" {
 		words = append(words, "--node", c.Node)
+	}
+	if c.Format != "text" {
+		words = append(words, "--format", c.Format)
+	}
+	return append(words, outputWords(c.Verbose, c.LogFormat)...)
+}
+
+// outputWords are the flags that say what a run prints.
+func outputWords(verbose bool, logFormat string) (words []string) {
+	if verbose {
+		words = append(words, "-v")
+	}
+	if logFormat != "plain" {
+		words = append(words, "--log.format", logFormat)
 	}
 	return words
 }

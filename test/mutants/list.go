@@ -231,6 +231,7 @@ var mutants = []mutant{
 	{"cmd/snapwatch/cron.go", `case system && perm&0o022 != 0:`, `case false:`, "count on a line of a file that cron ignores"},
 	{"internal/crontab/ignored.go", `!f.has(m[1])`, `false`, "count on a file with a line that cron does not understand"},
 	{"internal/crontab/crontab.go", `strings.EqualFold(strings.Fields(line)[0], atBoot)`, `false`, "take a line for boot for a regular one"},
+	{"cmd/snapwatch/cron.go", `args = own[0].Args`, `_ = own`, "lose the other flags of a registered line"},
 	{"cmd/snapwatch/environment.go", `return config.Load(named)`, `return config.LoadDefault(named)`, "register a configuration that is not there"},
 	{"cmd/snapwatch/cron.go", `line.Problem == "" && !line.Beside {`, `line.Problem == "" {`, "remove a line that does more"},
 	{"internal/crontab/crontab.go", `case len(found) > 1:`, `case false:`, "rely on a line that starts the program twice"},
