@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"snapwatch/internal/crontab"
@@ -28,6 +30,12 @@ type cronInstallCmd struct {
 	Keep   []string `arg:"" optional:"" name:"retention" help:"What to keep, as for snap. Default: keep in the configuration."`
 	Config string   `placeholder:"FILE" help:"Read this configuration."`
 	Prune  bool     `help:"Register prune, on a host with copies, instead of snap."`
+}
+
+// Help implements kong's HelpProvider.
+func (cronInstallCmd) Help() string {
+	return `What else the registered line has, such as --config, --textfile or --node, stays unless it is typed,
+and so do its times. To begin without them: snapwatch cron remove.`
 }
 
 // Run implements the command.
@@ -54,7 +62,7 @@ const possibleTimeout = 30 * time.Second
 
 // snap returns the words to register, or why they could only fail.
 func (c *cronInstallCmd) snap(env *environment) ([]string, error) {
-	snap := snapCmd{Keep: c.Keep, Config: c.Config}
+	snap := snapJob.merged(env, &snapCmd{Keep: c.Keep, Config: c.Config})
 	cfg, keep, err := snap.settings(env)
 	switch {
 	case err != nil:
@@ -71,7 +79,7 @@ func (c *cronInstallCmd) snap(env *environment) ([]string, error) {
 }
 
 func (c *cronInstallCmd) prune(env *environment) ([]string, error) {
-	prune := pruneCmd{Keep: c.Keep, Config: c.Config}
+	prune := pruneJob.merged(env, &pruneCmd{Keep: c.Keep, Config: c.Config})
 	cfg, _, err := prune.settings(env)
 	if err != nil {
 		return nil, err
@@ -159,6 +167,14 @@ var (
 	}
 )
 
+// of returns the job's command of a command line.
+func (j cronJob) of(cli *grammar) regularCmd {
+	if j == pruneJob {
+		return &cli.Prune
+	}
+	return &cli.Snap
+}
+
 // oldProgram is the one that snapwatch replaces. Snapwatch may have its name, too.
 const oldProgram = "pve-zfs-snap"
 
@@ -207,13 +223,59 @@ func (e *environment) cronLines() ([]crontab.Entry, error) {
 		if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
 			err = errors.Join(err, readErr)
 		}
-		read := cronSearch.ReadSystem
+		system, read := true, cronSearch.ReadSystem
 		if path == e.RootCrontab {
-			read = cronSearch.ReadRoots
+			system, read = false, cronSearch.ReadRoots
 		}
-		all = append(all, read(path, string(text))...)
+		found := read(path, string(text))
+		ignored := ""
+		if len(found) > 0 {
+			ignored = cmp.Or(insecure(path, system), crontab.Ignored(string(text), system))
+		}
+		for i := range found {
+			found[i].Ignored = ignored
+		}
+		all = append(all, found...)
 	}
 	return all, err
+}
+
+// insecure returns why cron does not take a file in, whatever it says, "" if it does. It is
+// Debian's cron that is asked: one of the system's files may be a link, root's own is read
+// with mode 0600 only.
+func insecure(path string, system bool) string {
+	link, err := os.Lstat(path)
+	if err != nil {
+		return ""
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return ""
+	}
+	isLink := link.Mode()&fs.ModeSymlink != 0
+	stat, known := info.Sys().(*syscall.Stat_t)
+	switch perm := info.Mode().Perm(); {
+	case !system && isLink:
+		return "it is a link"
+	case !info.Mode().IsRegular():
+		return "it is no regular file"
+	case !owned(info) || isLink && !owned(link):
+		return "it is not root's: chown root it"
+	case !system && perm != 0o600:
+		return fmt.Sprintf("its mode is %04o, not 0600: chmod 600 it", perm)
+	case system && perm&0o022 != 0:
+		return fmt.Sprintf("others may write it (%s): chmod go-w it", info.Mode())
+	case known && stat.Nlink != 1:
+		return fmt.Sprintf("it has %d hard links: copy it", stat.Nlink)
+	}
+	return ""
+}
+
+// owned reports whether a file is root's, or this user's: who is not root looks at files of
+// his own only in tests.
+func owned(info fs.FileInfo) bool {
+	stat, known := info.Sys().(*syscall.Stat_t)
+	return !known || stat.Uid == 0 || int(stat.Uid) == os.Geteuid()
 }
 
 // lines returns those of the job, and those that may be, without the old program's.
@@ -247,6 +309,9 @@ func shown(lines []crontab.Entry) string {
 	var all []string
 	for _, line := range lines {
 		text := line.File + ": " + line.Line
+		if why := line.Never(); why != "" {
+			text += " (cron never runs it regularly: " + why + ")"
+		}
 		if line.Problem != "" {
 			text += " (not understood: " + line.Problem + ")"
 		} else if _, err := programPath(line); err != nil {
@@ -258,7 +323,8 @@ func shown(lines []crontab.Entry) string {
 }
 
 // register makes cron run this very program with the words. Its own line keeps its times
-// and what stands around the words; beside a line of somewhere else none is added.
+// and what stands around the words; beside a line of somewhere else none is added, unless
+// cron never runs that one.
 func (j cronJob) register(env *environment, words []string) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -272,6 +338,20 @@ func (j cronJob) register(env *environment, words []string) error {
 	if err != nil {
 		return err
 	}
+	if text, err := os.ReadFile(env.CronFile); err == nil {
+		if why := crontab.Ignored(strings.TrimSuffix(string(text), "\n")+"\n", true); why != "" {
+			return fmt.Errorf("cron would ignore %s: %s; correct or remove that line first", env.CronFile, why)
+		}
+	}
+	// What is wrong with the file itself is mended when it is written.
+	idle := func(line crontab.Entry) bool { return line.AtBoot || line.Ignored != "" && line.File != env.CronFile }
+	var left []crontab.Entry
+	for _, line := range lines {
+		if idle(line) {
+			left = append(left, line)
+		}
+	}
+	lines = slices.DeleteFunc(lines, idle)
 	line := j.schedule + " root " + crontab.Quote(words)
 	switch {
 	case len(lines) == 0:
@@ -291,7 +371,51 @@ func (j cronJob) register(env *environment, words []string) error {
 		return err
 	}
 	fmt.Fprintf(env.Stdout, "registered in %s: %s\n", env.CronFile, line)
+	if len(lines) == 1 && lines[0].Line != line || len(lines) == 1 && lines[0].Ignored != "" {
+		fmt.Fprintf(env.Stdout, "it was: %s\n", shown(lines))
+	}
+	if len(left) > 0 {
+		fmt.Fprintf(env.Stdout, "left alone; remove it there, or it destroys by its own words: %s\n", shown(left))
+	}
 	return nil
+}
+
+// merged returns the command to register: what is typed, and what the registered line says
+// beside the retention, unless that is typed, too.
+func (j cronJob) merged(env *environment, typed regularCmd) regularCmd {
+	args := []string{j.word}
+	lines, _ := j.lines(env) // what cannot be read is not registered either
+	own := slices.DeleteFunc(lines, func(line crontab.Entry) bool {
+		return line.File != env.CronFile || line.Problem != "" || line.AtBoot
+	})
+	if len(own) == 1 {
+		args = own[0].Args
+	}
+	cli, err := parse(args)
+	if err != nil {
+		return typed // such a line has a problem
+	}
+	command := j.of(&cli)
+	to, from := command.flags(), typed.flags()
+	*to.keep, *to.node = *from.keep, cmp.Or(*from.node, *to.node)
+	if *from.config != "" {
+		*to.config = absolute(*from.config)
+	}
+	if *from.textfile != "" {
+		*to.textfile = absolute(*from.textfile)
+	}
+	return command
+}
+
+// registerTyped is register for a command that was typed.
+func (j cronJob) registerTyped(env *environment, typed regularCmd) error {
+	command := j.merged(env, typed)
+	if _, keep, err := command.settings(env); err != nil {
+		return err
+	} else if keep == nil {
+		return errNoRetention
+	}
+	return j.register(env, command.words())
 }
 
 // trusted returns why cron must not run a program as root: somebody else could put another
@@ -350,9 +474,12 @@ func writeCron(path, text string) error { return files.Replace(path, []byte(text
 func registered(env *environment) bool { return timerEnabled(env) || snapJob.registered(env) }
 
 // registered reports whether cron runs the job. A line that is not understood counts: it may.
-func (j cronJob) registered(env *environment) bool {
+func (j cronJob) registered(env *environment) bool { return len(j.running(env)) > 0 }
+
+// running returns those of the job's lines that cron starts again and again.
+func (j cronJob) running(env *environment) []crontab.Entry {
 	lines, _ := j.lines(env) // this user may not read all, and what was read counts
-	return len(lines) > 0
+	return slices.DeleteFunc(lines, func(line crontab.Entry) bool { return line.Never() != "" })
 }
 
 func timerEnabled(env *environment) bool {
@@ -362,7 +489,7 @@ func timerEnabled(env *environment) bool {
 
 // pointOutTwice says where both cron and the timer run snap.
 func pointOutTwice(env *environment) {
-	lines, _ := snapJob.lines(env)
+	lines := snapJob.running(env)
 	if timerEnabled(env) && len(lines) > 0 {
 		fmt.Fprintf(env.Stderr, "snapwatch: both snapwatch.timer and cron run snap, and one of the two is enough: "+
 			"snapwatch cron remove, or systemctl disable --now snapwatch.timer (%s)\n", shown(lines))

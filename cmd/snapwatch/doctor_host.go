@@ -131,6 +131,10 @@ func readStarts(ctx context.Context, env *environment) doctor.Starts {
 			s.Unclear = append(s.Unclear, text)
 			continue
 		}
+		if line.Never() != "" {
+			s.Idle = append(s.Idle, text)
+			continue
+		}
 		if s.Cron = append(s.Cron, text); s.ProgramErr == nil {
 			s.Program, s.ProgramErr = programPath(line)
 		}

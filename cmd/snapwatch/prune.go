@@ -8,6 +8,7 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/exporter"
+	"snapwatch/internal/crontab"
 	"snapwatch/internal/report"
 	"snapwatch/internal/text"
 	"snapwatch/snapper"
@@ -20,6 +21,7 @@ type pruneCmd struct {
 
 	Config    string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 	DryRun    bool   `help:"Print what would be destroyed, and why, and change nothing."`
+	NoCron    bool   `help:"Run once by just these words, also where cron has others."`
 	Verbose   bool   `short:"v" help:"Print every action and its reason."`
 	Textfile  string `placeholder:"FILE" help:"Also write the run's metrics there, for node_exporter's textfile collector (FILE must end in .prom)."`
 	LogFormat string `name:"log.format" enum:"plain,logfmt,json" default:"plain" help:"How to print problems on standard error: plain, logfmt or json."`
@@ -32,7 +34,8 @@ Proxmox replicates. Whatever the retention says it keeps the newest snapshot of 
 disk, the newest 3 of those that are the first of a day, and the newest 3 _stopped
 ones: the source has bookmarks of these. Held and cloned ones stay, too.
 Exit status: 0 done; 1 something failed, the rest was done; 2 nothing could be done.
-It never registers itself: snapwatch cron install --prune f96 h48 d60 m24 runs it hourly.`
+Where cron runs prune by other words, a run that is typed goes by those; --no-cron runs once
+by the words typed. It never registers itself: snapwatch cron install --prune f96 h48 d60 m24 runs it hourly.`
 }
 
 // Run implements the command.
@@ -40,6 +43,15 @@ func (c *pruneCmd) Run(env *environment) error {
 	cfg, keep, err := c.settings(env)
 	if err != nil {
 		return &exit{2, err}
+	}
+	if env.Typed && !c.DryRun && !c.NoCron {
+		always := "cron install --prune " + crontab.Quote(c.words()[1:])
+		if err := agree(env, pruneJob, c, always); err != nil {
+			return &exit{2, err}
+		}
+		if cfg, keep, err = c.settings(env); err != nil {
+			return &exit{2, err}
+		}
 	}
 	if !env.Root {
 		return &exit{2, errors.New("prune must be run as root: channel programs need it")}
@@ -91,13 +103,20 @@ func (c *pruneCmd) settings(env *environment) (config.Config, config.Keep, error
 	return cfg, keep, err
 }
 
-// words is the command line to be repeated by cron.
+func (c *pruneCmd) flags() regularFlags {
+	return regularFlags{&c.Keep, &c.Config, &c.Textfile, new(string)}
+}
+
+// words is the command line, without what holds for one run only.
 func (c *pruneCmd) words() []string {
 	words := append([]string{"prune"}, c.Keep...)
 	if c.Config != "" {
-		words = append(words, "--config", absolute(c.Config))
+		words = append(words, "--config", c.Config)
 	}
-	return words
+	if c.Textfile != "" {
+		words = append(words, "--textfile", c.Textfile)
+	}
+	return append(words, outputWords(c.Verbose, c.LogFormat)...)
 }
 
 func (c *pruneCmd) tell(env *environment, plan snapper.Plan, done report.Run) {

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"snapwatch/snapper/run"
 )
 
 // killTime is how long programs that were started have to be killed when this one ends.
@@ -103,9 +106,9 @@ func changing(env *environment, work func(ctx context.Context) error) error {
 	select {
 	case <-ended:
 	case <-came:
-		return left(why)
+		return left(env, why)
 	case <-time.After(leaveTime):
-		return left(why)
+		return left(env, why)
 	}
 	if result != nil && errors.Is(result, context.Canceled) {
 		return &exit{why.status(), fmt.Errorf("%w: nothing was changed", why)}
@@ -117,7 +120,11 @@ func changing(env *environment, work func(ctx context.Context) error) error {
 	return &exit{why.status(), fmt.Errorf("%w: what is said above was done, and nothing else was begun", why)}
 }
 
-func left(why told) error {
+func left(env *environment, why told) error {
+	owed := ""
+	if hooks := run.Owed(env.local()); len(hooks) > 0 {
+		owed = fmt.Sprintf("; %s: the next run of snap starts what is owed first, snapwatch snap does now", strings.Join(hooks, ", "))
+	}
 	return &exit{why.status(), fmt.Errorf("%w, and what ZFS or a hook was at was left to end by itself: "+
-		"a channel program that is half way is never killed, and its pool stays locked until then", why)}
+		"a channel program that is half way is never killed, and its pool stays locked until then%s", why, owed)}
 }

@@ -2,42 +2,87 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"snapwatch/config"
 	"snapwatch/internal/crontab"
 )
 
-// regularRun is how snap runs on this host by itself.
-type regularRun struct {
-	snapCmd
-	// By says what starts it. Missing is true where that does not find the program.
-	By      string
-	Missing bool
+// regularCmd is a command that runs on a host by itself: snap or prune.
+type regularCmd interface {
+	// settings are the configuration and the retention, nil where none is given.
+	settings(env *environment) (config.Config, config.Keep, error)
+	// words is the command line, without what holds for one run only.
+	words() []string
+	flags() regularFlags
 }
 
-// regularRuns returns how snap runs on this host by itself, and the lines of cron that may
-// run it, too, and are not understood.
-func regularRuns(env *environment) (runs []regularRun, unclear []crontab.Entry) {
-	if timerEnabled(env) {
-		if cfg, err := env.loadConfig(""); err == nil && cfg.Keep != nil {
-			runs = append(runs, regularRun{By: "snapwatch.timer"})
-		}
+// regularFlags are those by which two runs of a command differ.
+type regularFlags struct {
+	keep                   *[]string
+	config, textfile, node *string
+}
+
+// regularRun is how a command runs on this host by itself.
+type regularRun struct {
+	regularCmd
+	// By says what starts it. Idle is true where cron does not: it does not find the program,
+	// or never runs the line.
+	By   string
+	Idle bool
+}
+
+// timerName is what starts snap where systemd does, and serviceName what it starts.
+const (
+	timerName   = "snapwatch.timer"
+	serviceName = "snapwatch.service"
+)
+
+// regularRuns returns how a job runs on this host by itself, and the lines that may run it,
+// too, and are not understood: none of both means that nothing runs it.
+func regularRuns(env *environment, job cronJob) (runs []regularRun, unclear []crontab.Entry) {
+	lines, _ := job.lines(env) // only root may run snap, and reads all
+	if job == snapJob && timerEnabled(env) {
+		lines = append(timerLines(env), lines...)
 	}
-	lines, _ := snapJob.lines(env) // only root may run snap, and reads all
 	for _, line := range lines {
 		cli, err := parse(line.Args)
-		if line.Problem != "" || err != nil {
+		switch {
+		case line.Problem != "" || err != nil:
 			unclear = append(unclear, line)
-			continue
+		case line.File == timerName:
+			runs = append(runs, regularRun{regularCmd: job.of(&cli), By: timerName})
+		default:
+			_, err = programPath(line)
+			runs = append(runs, regularRun{job.of(&cli), shown([]crontab.Entry{line}), err != nil || line.Never() != ""})
 		}
-		_, err = programPath(line)
-		runs = append(runs, regularRun{cli.Snap, shown([]crontab.Entry{line}), err != nil})
 	}
 	return runs, unclear
+}
+
+// timerLines returns what the timer's service starts: the words may stand in a drop-in.
+// Where that is not known, the line says why.
+func timerLines(env *environment) []crontab.Entry {
+	ctx, cancel := context.WithTimeout(context.Background(), partTimeout)
+	defer cancel()
+	commands, err := env.PVE.UnitCommands(ctx, serviceName)
+	var lines []crontab.Entry
+	for _, command := range commands {
+		lines = append(lines, cronSearch.ReadRoots(timerName, "@hourly "+command)...)
+	}
+	if err == nil && len(lines) == 0 {
+		err = fmt.Errorf("it starts no run of snap that is known (%s)", strings.Join(commands, "; "))
+	}
+	if err != nil {
+		return []crontab.Entry{{File: timerName, Line: serviceName, Problem: err.Error()}}
+	}
+	return lines
 }
 
 // programPath returns where cron finds a line's program.
@@ -57,30 +102,33 @@ func programPath(line crontab.Entry) (string, error) {
 
 // asRegistered takes over the words of the regular run: who types none means those.
 func (c *snapCmd) asRegistered(env *environment, r regularRun) {
-	c.Keep, c.Config = r.Keep, r.Config
-	c.Textfile, c.Node = cmp.Or(c.Textfile, r.Textfile), cmp.Or(c.Node, r.Node)
+	f := r.flags()
+	c.Keep, c.Config = *f.keep, *f.config
+	c.Textfile, c.Node = cmp.Or(c.Textfile, *f.textfile), cmp.Or(c.Node, *f.node)
 	if env.Terminal && c.Format == "text" {
 		fmt.Fprintf(env.Stdout, "as cron does: %s\n", strings.Join(r.words(), " "))
 	}
 }
 
-// agree makes a run that a person types go by the words that the regular runs have: what
-// those keep must not be destroyed by others that were typed once. It refuses where it is
-// not known what they keep.
-func (c *snapCmd) agree(env *environment, runs []regularRun, unclear []crontab.Entry) error {
+// agree makes a run that a person types go by the words that the job's regular runs have:
+// what those keep must not be destroyed by others that were typed once. It refuses where it
+// is not known what they keep. always is how typed would become the regular one, "" where it
+// does with this run.
+func agree(env *environment, job cronJob, typed regularCmd, always string) error {
+	runs, unclear := regularRuns(env, job)
 	for _, r := range runs {
-		if c.same(env, r) {
+		if same(env, typed, r) {
 			return nil
 		}
 	}
 	const once = "--no-cron runs once by the words typed"
 	switch {
 	case len(unclear) > 0:
-		return fmt.Errorf("what cron's runs keep is not known, so nothing was done; %s: %s", once, shown(unclear))
+		return fmt.Errorf("what the regular runs keep is not known, so nothing was done; %s: %s", once, shown(unclear))
 	case len(runs) == 0:
 		return nil
 	case len(runs) > 1:
-		return fmt.Errorf("snap runs here by several words, and these are others, so nothing was done; %s: %s", once, by(runs))
+		return fmt.Errorf("%s runs here by several words, and these are others, so nothing was done; %s: %s", job.word, once, by(runs))
 	}
 	r := runs[0]
 	_, keep, err := r.settings(env)
@@ -88,14 +136,15 @@ func (c *snapCmd) agree(env *environment, runs []regularRun, unclear []crontab.E
 		err = errNoRetention
 	}
 	if err != nil {
-		return fmt.Errorf("what cron's runs keep is not known, so nothing was done; %s, and snapwatch cron install registers others: %w (%s)", once, err, r.By)
+		return fmt.Errorf("what the regular runs keep is not known, so nothing was done; %s: %w (%s)", once, err, r.By)
 	}
 	fmt.Fprintf(env.Stderr, "snapwatch: other words are registered, and this run goes by those: %s (%s)\n", strings.Join(r.words(), " "), r.By)
-	if !c.Register {
-		typed := crontab.Quote(c.words())
-		fmt.Fprintf(env.Stderr, "snapwatch: what yours would do: snapwatch %[1]s --dry-run; once: snapwatch %[1]s --no-cron; from now on: snapwatch %[1]s --register\n", typed)
+	if always != "" {
+		words := crontab.Quote(typed.words())
+		fmt.Fprintf(env.Stderr, "snapwatch: what yours would do: snapwatch %[1]s --dry-run; once: snapwatch %[1]s --no-cron; from now on: snapwatch %[2]s\n", words, always)
 	}
-	c.Keep, c.Config, c.Node = r.Keep, r.Config, r.Node
+	to, from := typed.flags(), r.flags()
+	*to.keep, *to.config, *to.node = *from.keep, *from.config, *from.node
 	return nil
 }
 
@@ -108,22 +157,23 @@ func by(runs []regularRun) string {
 }
 
 // same reports whether the words mean what the regular run's do.
-func (c *snapCmd) same(env *environment, r regularRun) bool {
-	_, typed, err := c.settings(env)
+func same(env *environment, typed regularCmd, r regularRun) bool {
+	_, keep, err := typed.settings(env)
 	_, registered, registeredErr := r.settings(env)
 	config := func(named string) string { return absolute(cmp.Or(named, env.ConfigPath)) }
-	return err == nil && registeredErr == nil && typed.String() == registered.String() && config(c.Config) == config(r.Config) &&
-		(c.Node == "" || c.Node == r.Node) && (c.Textfile == "" || absolute(c.Textfile) == r.Textfile)
+	t, f := typed.flags(), r.flags()
+	return err == nil && registeredErr == nil && keep.String() == registered.String() && config(*t.config) == config(*f.config) &&
+		(*t.node == "" || *t.node == *f.node) && (*t.textfile == "" || absolute(*t.textfile) == *f.textfile)
 }
 
 // registers registers the words in cron, where a person wants that: a first run at a
 // terminal, or one that is told to.
-func (c *snapCmd) registers(env *environment, already bool) error {
+func (c *snapCmd) registers(env *environment) error {
 	switch {
 	case timerEnabled(env) && c.Register:
 		return errors.New("snapwatch.timer is enabled: write keep: into the configuration, or systemctl disable --now snapwatch.timer first")
 	case c.Register:
-		if err := snapJob.register(env, c.words()); err != nil {
+		if err := snapJob.registerTyped(env, c); err != nil {
 			return err
 		}
 	case !env.Terminal || c.NoCron:
@@ -131,8 +181,12 @@ func (c *snapCmd) registers(env *environment, already bool) error {
 	case timerEnabled(env):
 		fmt.Fprintln(env.Stdout, "not registered in cron: snapwatch.timer is enabled")
 		pointOutTwice(env)
-	case !already:
-		if err := snapJob.register(env, c.words()); err != nil {
+	default:
+		runs, unclear := regularRuns(env, snapJob)
+		if len(unclear) > 0 || slices.ContainsFunc(runs, func(r regularRun) bool { return !r.Idle || !same(env, c, r) }) {
+			break
+		}
+		if err := snapJob.registerTyped(env, c); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/exporter"
+	"snapwatch/internal/crontab"
 	"snapwatch/snapper"
 	"snapwatch/snapper/run"
 )
@@ -46,11 +47,12 @@ words already, a run that is typed goes by those: what they keep is not destroye
 
 // Run implements the command.
 func (c *snapCmd) Run(env *environment) error {
-	runs, unclear := regularRuns(env)
 	cfg, keep, err := c.settings(env)
-	if err == nil && keep == nil && c.Config == "" && len(runs) == 1 {
-		c.asRegistered(env, runs[0])
-		cfg, keep, err = c.settings(env)
+	if err == nil && keep == nil && c.Config == "" {
+		if runs, _ := regularRuns(env, snapJob); len(runs) == 1 {
+			c.asRegistered(env, runs[0])
+			cfg, keep, err = c.settings(env)
+		}
 	}
 	if err != nil {
 		return &exit{2, err}
@@ -63,7 +65,11 @@ func (c *snapCmd) Run(env *environment) error {
 	}
 	typed := *c
 	if env.Typed && !c.DryRun && !c.NoCron {
-		if err := c.agree(env, runs, unclear); err != nil {
+		always := crontab.Quote(c.words()) + " --register"
+		if c.Register {
+			always = ""
+		}
+		if err := agree(env, snapJob, c, always); err != nil {
 			return &exit{2, err}
 		}
 		if cfg, keep, err = c.settings(env); err != nil {
@@ -79,10 +85,7 @@ func (c *snapCmd) Run(env *environment) error {
 	}
 	work := func(env *environment) error {
 		return changing(env, func(ctx context.Context) error {
-			return c.snap(ctx, env, cfg, keep, func() error {
-				already := len(unclear) > 0 || slices.ContainsFunc(runs, func(r regularRun) bool { return !r.Missing || !typed.same(env, r) })
-				return typed.registers(env, already)
-			})
+			return c.snap(ctx, env, cfg, keep, func() error { return typed.registers(env) })
 		})
 	}
 	if c.DryRun || lists {
@@ -169,17 +172,33 @@ func (c *snapCmd) settings(env *environment) (config.Config, config.Keep, error)
 	return cfg, keep, err
 }
 
-// words is the command line to be repeated by cron.
+func (c *snapCmd) flags() regularFlags { return regularFlags{&c.Keep, &c.Config, &c.Textfile, &c.Node} }
+
+// words is the command line, without what holds for one run only.
 func (c *snapCmd) words() []string {
 	words := append([]string{"snap"}, c.Keep...)
 	if c.Config != "" {
-		words = append(words, "--config", absolute(c.Config))
+		words = append(words, "--config", c.Config)
 	}
 	if c.Textfile != "" {
-		words = append(words, "--textfile", absolute(c.Textfile))
+		words = append(words, "--textfile", c.Textfile)
 	}
 	if c.Node != "" {
 		words = append(words, "--node", c.Node)
+	}
+	if c.Format != "text" {
+		words = append(words, "--format", c.Format)
+	}
+	return append(words, outputWords(c.Verbose, c.LogFormat)...)
+}
+
+// outputWords are the flags that say what a run prints.
+func outputWords(verbose bool, logFormat string) (words []string) {
+	if verbose {
+		words = append(words, "-v")
+	}
+	if logFormat != "plain" {
+		words = append(words, "--log.format", logFormat)
 	}
 	return words
 }

@@ -89,6 +89,8 @@ func regularCommand(env *environment) ([]string, error) {
 		switch {
 		case line.Problem != "":
 			err = fmt.Errorf("cron's line is not understood: %s", shown([]crontab.Entry{line}))
+		case line.Never() != "":
+			err = fmt.Errorf("snap does not run by itself on this host: %s", shown([]crontab.Entry{line}))
 		case line.Beside:
 			err = fmt.Errorf("the line of cron holds more than a run of snap: %s", line.Line)
 		default:

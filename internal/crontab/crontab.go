@@ -4,6 +4,7 @@
 package crontab
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"regexp"
@@ -28,6 +29,10 @@ type Entry struct {
 	Path string
 	// Beside is true where the line does more than to start the program.
 	Beside bool
+	// AtBoot is true where cron starts it at boot only, Ignored is why it ignores the whole
+	// file, "" if it does not.
+	AtBoot  bool
+	Ignored string
 	// Problem is why the line must not be relied on, "" if it may be.
 	Problem string
 	// begin and end are where the program and its arguments stand in the line.
@@ -40,6 +45,14 @@ func (e Entry) With(words []string) string { return e.Line[:e.begin] + Quote(wor
 // Command returns all words that are started: wrapper, program and arguments.
 func (e Entry) Command() []string {
 	return slices.Concat(e.Wrapper, []string{e.Program}, e.Args)
+}
+
+// Never returns why cron does not start the line again and again, "" if it does.
+func (e Entry) Never() string {
+	if e.Ignored == "" && e.AtBoot {
+		return "at boot only"
+	}
+	return e.Ignored
 }
 
 // Search says which lines are looked for.
@@ -56,6 +69,7 @@ const defaultPath = "/usr/bin:/bin"
 var (
 	assignment = regexp.MustCompile(`^\s*["']?([A-Za-z_][A-Za-z0-9_]*)["']?\s*=\s*(.*?)\s*$`)
 	variable   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+	reference  = regexp.MustCompile(`\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})`)
 	// timed splits a line into its times and the rest.
 	timed = regexp.MustCompile(`^\s*(?:@\S+|(?:\S+\s+){4}\S+)\s+`)
 	user  = regexp.MustCompile(`^(\S+)\s+`)
@@ -85,24 +99,49 @@ const root = "root"
 // and how much of the line behind its times names it.
 func (s Search) read(file, text string, account func(rest string) (string, int)) []Entry {
 	var all []Entry
-	where := defaultPath
+	where, variables := defaultPath, map[string]string{}
 	for n, line := range strings.Split(text, "\n") {
 		trimmed := strings.TrimSpace(line)
 		if trimmed == "" || trimmed[0] == '#' {
 			continue
 		}
 		if m := assignment.FindStringSubmatch(line); m != nil {
-			if m[1] == "PATH" {
-				where = strings.Trim(m[2], `"'`)
-			}
+			variables[m[1]] = strings.Trim(m[2], `"'`)
+			where = cmp.Or(variables["PATH"], defaultPath)
 			continue
 		}
-		for _, e := range s.line(line, account) {
+		found := s.line(line, account)
+		if len(found) == 0 {
+			found = s.withVariables(line, variables, account)
+		}
+		for _, e := range found {
 			e.File, e.Number, e.Line, e.Path = file, n, line, where
 			all = append(all, e)
 		}
 	}
 	return all
+}
+
+// withVariables returns what a line starts by the variables that the crontab sets. They are
+// the shell's to expand, so that this is never certain.
+func (s Search) withVariables(line string, variables map[string]string, account func(rest string) (string, int)) []Entry {
+	var used string
+	expanded := reference.ReplaceAllStringFunc(line, func(text string) string {
+		value, set := variables[strings.Trim(text, "${}")]
+		if !set {
+			return text
+		}
+		used = text
+		return value
+	})
+	if used == "" {
+		return nil
+	}
+	found := s.line(expanded, account)
+	for i := range found {
+		found[i].Problem = "only the shell knows what " + used + " is"
+	}
+	return found
 }
 
 // line returns what one line starts.
@@ -125,6 +164,7 @@ func (s Search) line(line string, account func(rest string) (string, int)) []Ent
 	for i := range found {
 		e := &found[i]
 		e.Beside = len(commands) > 1
+		e.AtBoot = strings.EqualFold(strings.Fields(line)[0], atBoot)
 		switch {
 		case e.Problem != "":
 		case !whole:
@@ -151,10 +191,15 @@ func (s Search) command(words []word) (Entry, bool) {
 		return Entry{}, false
 	}
 	for i := first; i < len(words); i++ {
+		args := texts(words[i+1:])
+		if words[i].expands {
+			if job, _ := s.Job(args); job != "" { // it may be the program, by a variable
+				return Entry{Job: job, Problem: "only the shell knows what " + words[i].text + " is", Program: words[i].text, Args: args}, true
+			}
+		}
 		if !s.Names(path.Base(words[i].text)) || strings.HasSuffix(words[i].text, "/") {
 			continue
 		}
-		args := texts(words[i+1:])
 		job, problem := s.Job(args)
 		if job == "" {
 			continue // an argument, such as a lock file; or the program with other work

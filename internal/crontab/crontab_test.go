@@ -42,9 +42,16 @@ func TestRead(t *testing.T) {
 		{"5 * * * * root snapwatch snap f4; snapwatch snap f5", "snapwatch snap f4", "it starts the program more than once"},
 		{"5 * * * * root sh -c 'sleep 5; snapwatch snap f4'", "snapwatch", "what sh does with it is not known"},
 		{"5 * * * * root /opt/mine snapwatch snap f4", "/opt/mine snapwatch snap f4", "what /opt/mine does with it is not known"},
+		{"5 * * * * root $SNAP snap f48", "$SNAP snap f48", "only the shell knows what $SNAP is"},
+		{"5 * * * * root nice ${SNAP:-x} snap f48 >/dev/null", "${SNAP:-x} snap f48", "only the shell knows what ${SNAP:-x} is"},
+		{"5 * * * * root \"$SNAP\" snap", "$SNAP snap", "only the shell knows what $SNAP is"},
+		{"5 * * * * root $(command -v snapwatch) snap f48", "$(…) snap f48", "only the shell knows what $(…) is"},
+		{"5 * * * * root (cd /; snapwatch snap f48)", "snapwatch snap f48", ""},
+		{"5 * * * * root `which snapwatch` snap f48", "snapwatch` snap f48", "only the shell knows what snapwatch` is"},
+		{"5 * * * * root $RUN f48", "snapwatch snap f48", "only the shell knows what $RUN is"},
 		{"5 * * * * root snapwatch snap 'f4", "", ""}, // the last word is never whole
 	} {
-		entries := search.ReadSystem("cron.d/x", "PATH=\"/opt/bin:/bin\"\n"+test.line+"\n")
+		entries := search.ReadSystem("cron.d/x", "PATH=\"/opt/bin:/bin\"\nRUN='snapwatch snap'\n"+test.line+"\n")
 		if test.command == "" {
 			require.LessOrEqual(t, len(entries), 1, test.line)
 			if len(entries) == 1 {
@@ -61,7 +68,7 @@ func TestRead(t *testing.T) {
 		} else {
 			assert.Contains(t, e.Problem, test.problem, test.line)
 		}
-		assert.Equal(t, Entry{File: "cron.d/x", Number: 1, Line: test.line, Path: "/opt/bin:/bin"},
+		assert.Equal(t, Entry{File: "cron.d/x", Number: 2, Line: test.line, Path: "/opt/bin:/bin"},
 			Entry{File: e.File, Number: e.Number, Line: e.Line, Path: e.Path})
 	}
 }
@@ -71,6 +78,7 @@ func TestReadPassesOverWhatStartsSomethingElse(t *testing.T) {
 		"", "# */15 * * * * root snapwatch snap f48", "MAILTO=snapwatch snap", "snapwatch snap f48", "5 * * * * root", "5 * * *",
 		"5 * * * * root snapwatch check", "5 * * * * root rsync -a /etc/snapwatch/ backup:snap", "5 * * * * root /usr/bin/backup snap f9",
 		"5 * * * * root test -x /usr/bin/snapwatch && echo snap", "5 * * * * root echo 'snapwatch is here'",
+		"5 * * * * root $MINE check", "5 * * * * root tar cf $TARGET /etc", "SNAP=snapwatch\n5 * * * * root $SNAP check", "5 * * * * root a$(b) check",
 	} {
 		assert.Empty(t, search.ReadSystem("x", line), line)
 	}

@@ -24,6 +24,8 @@ type splitter struct {
 	begun, quoted bool
 	// skip: the next word is a redirection's target; redirected: one was read.
 	skip, redirected bool
+	// open are the brackets that were opened, true for that of a command substitution.
+	open []bool
 }
 
 // split returns the simple commands of a line from a place on, without their redirections,
@@ -58,7 +60,13 @@ func (s *splitter) run() bool {
 		case c == '<' || c == '>':
 			s.redirect()
 			continue
-		case strings.IndexByte(";&|()", c) >= 0:
+		case c == '(':
+			s.open = append(s.open, s.begun && strings.HasSuffix(s.word.text, "$"))
+			s.endCommand()
+		case c == ')':
+			s.endCommand()
+			s.closeBracket()
+		case strings.IndexByte(";&|", c) >= 0:
 			s.endCommand()
 		default:
 			s.add(c)
@@ -67,6 +75,18 @@ func (s *splitter) run() bool {
 		s.at++
 	}
 	return true
+}
+
+// closeBracket begins a word that only the shell knows where a command substitution ends.
+func (s *splitter) closeBracket() {
+	last := len(s.open) - 1
+	if last < 0 {
+		return
+	}
+	if s.open[last] {
+		s.begun, s.word = true, word{text: "$(…)", begin: s.at, end: s.at + 1, expands: true}
+	}
+	s.open = s.open[:last]
 }
 
 // add puts a character to the word.

@@ -80,6 +80,9 @@ func TestFindings(t *testing.T) {
 		{"pool that must be there", healthy, func(f *Facts) { f.Pools = []string{"away"} }, Fail, "pool", "away is not imported", "zpool import away"},
 		{"no pool", healthy, func(f *Facts) { f.Found = nil }, Fail, "pool", "no pool", "zpool import"},
 		{"nothing runs snap", healthy, func(f *Facts) { f.Starts.Cron = nil }, Warn, "cron or timer", "nothing runs", "snapwatch snap"},
+		{"cron never runs the line", healthy, func(f *Facts) {
+			f.Starts.Cron, f.Starts.Idle = nil, []string{"cron.d/snapwatch: @daily root snapwatch snap (cron never runs it regularly: others may write it)"}
+		}, Fail, "cron or timer", "others may write it", "correct the line"},
 		{"several lines run snap", healthy, func(f *Facts) { f.Starts.Cron = append(f.Starts.Cron, "crontab: @daily root snapwatch snap d30") }, Warn, "cron or timer", "several lines of cron run snap: cron.d/snapwatch: */15 * * * * root /usr/bin/snapwatch snap f4; crontab: @daily", "keep one"},
 		{"a line is not understood", healthy, func(f *Facts) {
 			f.Starts.Cron, f.Starts.Unclear = nil, []string{"crontab: @daily root x snapwatch snap"}

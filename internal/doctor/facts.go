@@ -83,10 +83,11 @@ type Disk struct {
 
 // Starts is how snap runs here by itself.
 type Starts struct {
-	// Cron are the lines of cron that start snap, each with its file, Unclear those that may,
+	// Cron are the lines of cron that start snap, each with its file, Idle those that cron
+	// never runs, or at boot only, each with the reason, Unclear those that may start it,
 	// and CronErr is why not all could be read. Program is what the first starts that can't be
 	// started, by ProgramErr. CronDaemon and Finalize are systemd's words for those units.
-	Cron, Unclear        []string
+	Cron, Idle, Unclear  []string
 	CronErr              error
 	Program              string
 	ProgramErr           error

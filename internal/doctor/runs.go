@@ -23,6 +23,8 @@ func starts(f Facts) []Finding {
 		return nil
 	case s.CronErr != nil:
 		return warn(topic, "mend what keeps root from reading it", "not all lines of cron could be read: %v", s.CronErr)
+	case !on && len(s.Idle) > 0:
+		return fail(topic, "correct the line, or snapwatch cron install", "nothing runs snap on this node: %s", strings.Join(s.Idle, "; "))
 	case !on:
 		return warn(topic, "at a terminal: snapwatch snap f48 h24 d30", "nothing runs snap on this node")
 	case len(s.Unclear) > 0:

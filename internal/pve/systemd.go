@@ -26,6 +26,25 @@ func (h Host) UnitState(ctx context.Context, unit string) (string, error) {
 	return state["ActiveState"], nil
 }
 
+// UnitCommands returns the command lines that a service starts, drop-ins included, each as
+// systemd prints it: its words joined by spaces.
+func (h Host) UnitCommands(ctx context.Context, unit string) ([]string, error) {
+	state, err := h.show(ctx, "-p", "ExecStart", unit)
+	if err != nil {
+		return nil, err
+	}
+	var commands []string
+	for line := range strings.Lines(state["ExecStart"]) {
+		_, argv, _ := strings.Cut(line, "argv[]=")
+		argv, _, whole := strings.Cut(argv, " ; ignore_errors=")
+		if !whole {
+			return nil, fmt.Errorf("systemctl show %s: ExecStart is not understood: %s", unit, strings.TrimSpace(line))
+		}
+		commands = append(commands, argv)
+	}
+	return commands, nil
+}
+
 // SystemState is what systemd says of the whole machine: running or degraded,
 // starting, stopping once a shutdown has begun (systemctl(1), is-system-running);
 // "absent" where there is no systemd.
@@ -58,6 +77,9 @@ func (h Host) show(ctx context.Context, args ...string) (map[string]string, erro
 	state := map[string]string{}
 	for line := range strings.Lines(text) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		if before, more := state[key]; more { // a service may start several programs
+			value = before + "\n" + value
+		}
 		state[key] = value
 	}
 	return state, nil

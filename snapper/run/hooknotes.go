@@ -93,6 +93,24 @@ func (t *turn) end() {
 	}
 }
 
+// Owed names the hooks that are noted and have not run yet: what a run that ends now leaves
+// to the next.
+func Owed(w World) []string {
+	notes := w.HookNotes()
+	names, _ := notes.Names() // where none can be read, none can be named
+	var all []string
+	for _, vmid := range names {
+		var owed []owedHook
+		if notes.Read(vmid, &owed) != nil {
+			continue // it has just ended
+		}
+		for _, o := range owed {
+			all = append(all, fmt.Sprintf("%s is owed to guest %s", o.On, vmid))
+		}
+	}
+	return all
+}
+
 // turns are those of the guests whose hooks of a kind are started, side by side.
 type turns struct {
 	*hooks

@@ -251,8 +251,14 @@ var mutants = []mutant{
           * on`, `(snapwatch_disk_newest_snapshot_timestamp_seconds)
           * on`, "let a lost scrape begin the wait again"},
 	// What a person types, and what cron's lines say.
-	{"cmd/snapwatch/regular.go", `c.Keep, c.Config, c.Node = r.Keep, r.Config, r.Node`, `_ = r`, "destroy by words that were typed once"},
+	{"cmd/snapwatch/regular.go", `*to.keep, *to.config, *to.node = *from.keep, *from.config, *from.node`, `_, _ = to, from`, "destroy by words that were typed once"},
 	{"cmd/snapwatch/regular.go", `case len(unclear) > 0:`, `case false:`, "run by other words beside a line that is not understood"},
+	{"cmd/snapwatch/regular.go", `if err == nil && len(lines) == 0 {`, `if false {`, "take a timer whose words are not known for one that runs nothing"},
+	{"internal/crontab/crontab.go", `if words[i].expands {`, `if false {`, "pass over a line whose program is a variable"},
+	{"cmd/snapwatch/cron.go", `case system && perm&0o022 != 0:`, `case false:`, "count on a line of a file that cron ignores"},
+	{"internal/crontab/ignored.go", `!f.has(m[1])`, `false`, "count on a file with a line that cron does not understand"},
+	{"internal/crontab/crontab.go", `strings.EqualFold(strings.Fields(line)[0], atBoot)`, `false`, "take a line for boot for a regular one"},
+	{"cmd/snapwatch/cron.go", `args = own[0].Args`, `_ = own`, "lose the other flags of a registered line"},
 	{"cmd/snapwatch/environment.go", `return config.Load(named)`, `return config.LoadDefault(named)`, "register a configuration that is not there"},
 	{"cmd/snapwatch/cron.go", `line.Problem == "" && !line.Beside {`, `line.Problem == "" {`, "remove a line that does more"},
 	{"internal/crontab/crontab.go", `case len(found) > 1:`, `case false:`, "rely on a line that starts the program twice"},

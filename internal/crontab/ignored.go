@@ -1,0 +1,104 @@
+package crontab
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var (
+	setting = regexp.MustCompile(`^\s*(?:"[^"]*"|'[^']*'|[^\s=]+)\s*=`)
+	account = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*\$?$`)
+	// value is what a part of a field begins with; cron passes over what follows.
+	value = regexp.MustCompile(`^(?:\*|([0-9A-Za-z]+)(?:-([0-9A-Za-z]+))?)`)
+)
+
+// field is one of the five that a line's times consist of.
+type field struct {
+	name      string
+	low, high int
+	// names stand for the numbers from low on.
+	names []string
+}
+
+var fields = []field{
+	{"minute", 0, 59, nil},
+	{"hour", 0, 23, nil},
+	{"day of the month", 1, 31, nil},
+	{"month", 1, 12, strings.Fields("jan feb mar apr may jun jul aug sep oct nov dec")},
+	{"day of the week", 0, 7, strings.Fields("sun mon tue wed thu fri sat")},
+}
+
+// atBoot is the time of a line that is started at boot only.
+const atBoot = "@reboot"
+
+var times = []string{atBoot, "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
+
+// Ignored returns why cron ignores all of a crontab with that text, "" where no reason is
+// known: Debian's takes none of a file of which it does not understand a line. system is
+// true where each line names a user.
+func Ignored(text string, system bool) string {
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		return "its last line does not end with a newline"
+	}
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' || setting.MatchString(line) {
+			continue
+		}
+		if fault := faultOf(line, system); fault != "" {
+			return fmt.Sprintf("cron does not understand its line %d: %s", n, fault)
+		}
+	}
+	return ""
+}
+
+func faultOf(line string, system bool) string {
+	words := strings.Fields(line)
+	rest := words[1:]
+	if strings.HasPrefix(line, "@") {
+		if !slices.Contains(times, strings.ToLower(words[0])) {
+			return words[0] + " is no time"
+		}
+	} else {
+		for i, f := range fields {
+			if i >= len(words) {
+				return "no " + f.name
+			}
+			if !f.takes(words[i]) {
+				return fmt.Sprintf("%s is no %s", words[i], f.name)
+			}
+		}
+		rest = words[len(fields):]
+	}
+	switch {
+	case system && (len(rest) == 0 || !account.MatchString(rest[0])):
+		return "no user is named before the command"
+	case !system && len(rest) == 0:
+		return "no command"
+	}
+	return ""
+}
+
+// takes reports whether cron may understand a field.
+func (f field) takes(text string) bool {
+	if strings.Contains(text, "~") || strings.HasPrefix(text, "-") {
+		return true // other crons than Debian's
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		m := value.FindStringSubmatch(part)
+		if m == nil || !f.has(m[1]) || !f.has(m[2]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (f field) has(text string) bool {
+	n, err := strconv.Atoi(text)
+	return text == "" || err == nil && f.low <= n && n <= f.high || slices.Contains(f.names, strings.ToLower(text))
+}
