@@ -108,7 +108,7 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 			}
 		}
 		if word, why := d.word(); word != Own && d.Running.Source == zfs.SourceLocal && !d.AdoptedBy(p.policy.Adopt) {
-			if word == Unasked && !p.policy.Final { // there is no time for it at the end of the host
+			if word == Unasked {
 				p.plan.Ask.Histories = append(p.plan.Ask.Histories, d.Name)
 			}
 			p.noteStranger(d, why)

@@ -197,7 +197,7 @@ func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 		p.unit(u, guests)
 	}
 	if policy.Final {
-		p.plan = p.plan.finalOnly()
+		p.plan = p.plan.finalOnly(disks, policy.Names)
 	}
 	p.askBookmarks(disks)
 	if len(p.plan.Ask.Received)+len(p.plan.Ask.Histories) > 0 {

@@ -1,0 +1,96 @@
+package run
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+)
+
+// foreign adds a newest snapshot to a disk that no run made, and returns it.
+func (p *virtualPool) foreign(dataset, name string) zfs.Snapshot {
+	p.txg++
+	s := zfs.Snapshot{Dataset: dataset, Name: name, GUID: p.txg + 9000, CreateTXG: p.txg, Creation: time.Now()}
+	p.snapshots[dataset] = append(p.snapshots[dataset], s)
+	h := p.head(dataset)
+	h.NewestSnapshot, h.SnapshotsChanged = name, time.Now().Unix()
+	return s
+}
+
+func (p *virtualPool) head(dataset string) *zfs.Dataset {
+	for i := range p.heads {
+		if p.heads[i].Name == dataset {
+			return &p.heads[i]
+		}
+	}
+	return nil
+}
+
+// stops counts the _stopped snapshots of a disk.
+func (p *virtualPool) stops(dataset string) int {
+	n := 0
+	for _, s := range p.snapshots[dataset] {
+		if class, ours := s.Class(); ours && class == zfs.Stopped {
+			n++
+		}
+	}
+	return n
+}
+
+// texts are what a report tells, by how loud.
+func texts(r report.Run) map[report.Severity]string {
+	all := map[report.Severity]string{}
+	for _, p := range r.Problems {
+		all[p.Severity] += p.Text + "\n"
+	}
+	return all
+}
+
+// At the end of the host there is no time to read a history. A snapshot of pvesr or of a
+// person, since the last run, is no reason to doubt a disk whose guest ran here then; one that
+// may have come from elsewhere is, and that is said.
+func TestFinalizeWithNewerSnapshots(t *testing.T) {
+	const d = "tank/data/vm-100-disk-0"
+	for name, test := range map[string]struct {
+		newer  string
+		change func(w *virtualWorld)
+		warns  string
+	}{
+		"nothing since":    {},
+		"pvesr":            {newer: "__replicate_100-0_1784000000__"},
+		"a person":         {newer: "before-update"},
+		"a managed one":    {newer: "autosnap_2000-01-01_00:03:00_hourly", warns: "no last snapshot, so that its copies alarm until the host is up again: guest 100 is stopped, and the disk may be a copy (@autosnap_2000-01-01_00:03:00_hourly"},
+		"never seen here":  {change: func(w *virtualWorld) { w.pool("tank").heads[0].Creation = time.Now(); w.state = report.State{} }, warns: "is older than the dataset"},
+		"it still lives":   {change: func(w *virtualWorld) { w.guests[100].alive = true }, warns: "its guest still lives"},
+		"Proxmox is at it": {change: func(w *virtualWorld) { w.guests[100].cfg.Lock = "backup" }, warns: "stopped, but locked: backup"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				g := w.guest(100, true, "tank")
+				w.run(t)
+				time.Sleep(time.Minute)
+				if test.newer != "" {
+					w.pool("tank").foreign(d, test.newer)
+				}
+				g.alive, w.shutdown = false, true
+				if test.change != nil {
+					test.change(w)
+				}
+				r := w.run(t, func(o *Options) { o.Final = true })
+				if test.warns == "" {
+					assert.Equal(t, 1, w.pool("tank").stops(d))
+					assert.Empty(t, r.Problems)
+					return
+				}
+				assert.Zero(t, w.pool("tank").stops(d))
+				assert.Contains(t, texts(r)[report.Warning], d+": no last snapshot")
+				assert.Contains(t, texts(r)[report.Warning], test.warns)
+			})
+		})
+	}
+}
