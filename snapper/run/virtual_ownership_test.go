@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
@@ -90,6 +91,68 @@ func TestFinalizeWithNewerSnapshots(t *testing.T) {
 				assert.Zero(t, w.pool("tank").stops(d))
 				assert.Contains(t, texts(r)[report.Warning], d+": no last snapshot")
 				assert.Contains(t, texts(r)[report.Warning], test.warns)
+			})
+		})
+	}
+}
+
+// A disk that its guest keeps as unused, since qm rescan found the number in its name, is a
+// copy where it came from elsewhere: it is not rotated, labelled, or stopped with the guest.
+func TestUnusedCopy(t *testing.T) {
+	const d = "tank/data/vm-100-disk-7"
+	for name, unused := range map[string]bool{"named nowhere": false, "unused": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				g := w.guest(100, true, "tank")
+				p := w.pool("tank")
+				p.addDisk(d, 7777)
+				for i := range 9 {
+					p.addOlder(virtualSnapshot(d, time.Duration(i+2)*15*time.Minute, zfs.Frequently, uint64(800-i)))
+				}
+				h := p.head(d)
+				h.Creation, h.Running = time.Now(), zfs.Property{Value: "other", Source: zfs.SourceReceived}
+				if unused {
+					g.cfg.Volumes = append(g.cfg.Volumes, pve.Volume{Key: "unused0", Storage: "tank", Name: "vm-100-disk-7"})
+				}
+				w.run(t)
+				time.Sleep(15 * time.Minute)
+				h.Creation = time.Time{} // the sign has faded, and is remembered
+				h.Running = zfs.Property{}
+				w.run(t)
+				time.Sleep(15 * time.Minute)
+				g.alive = false
+				w.run(t)
+				assert.Len(t, p.snapshots[d], 10)
+				assert.Empty(t, h.Running)
+				assert.Equal(t, 1, p.stops("tank/data/vm-100-disk-0"))
+			})
+		})
+	}
+}
+
+// The number in a disk's name says nothing where another guest uses the disk: that one stops.
+func TestStopOfWhoUsesTheDisk(t *testing.T) {
+	const d = "tank/data/vm-100-disk-7"
+	for name, change := range map[string]func(*virtualWorld){
+		"the number is free":           func(w *virtualWorld) { delete(w.guests, 100) },
+		"its guest is off":             func(*virtualWorld) {},
+		"its guest runs":               func(w *virtualWorld) { w.guests[100].alive = true },
+		"its guest is on another node": func(w *virtualWorld) { delete(w.guests, 100); w.elsewhere = map[int]string{100: "pve2"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, false, "tank")
+				g := w.guest(200, true, "tank")
+				g.cfg.Volumes = append(g.cfg.Volumes, pve.Volume{Key: "scsi1", Storage: "tank", Name: "vm-100-disk-7"})
+				change(w)
+				w.pool("tank").addDisk(d, 7777)
+				w.run(t)
+				time.Sleep(15 * time.Minute)
+				g.alive = false
+				w.run(t)
+				assert.Equal(t, 1, w.pool("tank").stops(d))
 			})
 		})
 	}
