@@ -199,12 +199,15 @@ func (g NodeView) claims(d Disk, using, keeping []int) []int {
 // Users are the guests that may use a disk which is listed as a copy. Beyond the storages
 // of this node a number is no sign: clusters use the same.
 func (g NodeView) Users(d Disk) []int {
-	storages := g.storagesOf(d)
-	users := union(referencing(g.Cluster, storages, d.Name))
-	if len(storages) > 0 {
-		users = union(users, []int{VmidOf(d.Name)})
+	if len(g.storagesOf(d)) == 0 {
+		return g.Naming(d)
 	}
-	return users
+	return union(g.Naming(d), []int{VmidOf(d.Name)})
+}
+
+// Naming are the guests of this node whose configuration names a disk, as unused or not.
+func (g NodeView) Naming(d Disk) []int {
+	return union(referencing(g.Cluster, g.storagesOf(d), d.Name))
 }
 
 // storagesOf are the storages of this node that a disk lies in, by name.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
@@ -156,4 +157,97 @@ func TestStopOfWhoUsesTheDisk(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What unblock destroys are the snapshots of the guest's own disks, by all that snap knows.
+func TestUnblockOnlyTheGuestsDisks(t *testing.T) {
+	const own, other = "tank/data/vm-100-disk-0", "tank/data/vm-100-disk-7"
+	uses := func(vmid int) func(*virtualWorld) {
+		return func(w *virtualWorld) {
+			g := w.guests[vmid]
+			g.cfg.Volumes = append(g.cfg.Volumes, pve.Volume{Key: "scsi1", Storage: "tank", Name: "vm-100-disk-7"})
+		}
+	}
+	for name, test := range map[string]struct {
+		change  func(*virtualWorld)
+		both    bool
+		refusal string
+	}{
+		"only its number says so":             {change: func(*virtualWorld) {}, both: true},
+		"it uses it":                          {change: uses(100), both: true},
+		"another guest uses it":               {change: uses(200)},
+		"two guests use it":                   {change: func(w *virtualWorld) { uses(100)(w); uses(200)(w) }, refusal: other + " may be another guest's: used by the guests [100 200]"},
+		"another's configuration is unread":   {change: func(w *virtualWorld) { w.guests[200].cfg.Problem = "EIO" }, refusal: "no configuration uses it that could be read, and those of the guests [200] could not"},
+		"it is a copy, as an earlier run saw": {change: func(w *virtualWorld) { w.state.Signs = map[string]string{"7777": "it has received properties"} }},
+		"a person took the copy over": {change: func(w *virtualWorld) {
+			w.state.Signs = map[string]string{"7777": ""}
+			w.pool("tank").head(other).Creation = time.Now()
+		}, both: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, true, "tank")
+				w.guest(200, true, "tank")
+				p := w.pool("tank")
+				p.addDisk(other, 7777)
+				for _, h := range p.heads {
+					p.addOlder(zfs.Snapshot{Dataset: h.Name, Name: "before", GUID: 5 + h.GUID, CreateTXG: 500, Creation: time.Now().Add(-time.Hour)})
+				}
+				test.change(w)
+				u, _, err := Unblock(t.Context(), w.options(), UnblockRequest{VMID: 100, Snapshot: "before", Remove: true, LoseBase: true})
+				require.NoError(t, err)
+				assert.Equal(t, test.both, len(w.happened("destroy "+other)) > 0)
+				assert.Equal(t, test.refusal == "", len(w.happened("destroy "+own)) > 0)
+				if test.refusal != "" {
+					require.Len(t, u.Refusals, 1)
+					assert.Contains(t, u.Refusals[0], test.refusal)
+				}
+			})
+		})
+	}
+}
+
+// What a person took over is no copy for prune, and neither is what a guest keeps as unused.
+func TestPruneLeavesAdoptedDisks(t *testing.T) {
+	const d = "tank/data/vm-100-disk-7"
+	for name, test := range map[string]struct {
+		change func(*virtualWorld)
+		pruned bool
+	}{
+		"a copy":     {change: func(*virtualWorld) {}, pruned: true},
+		"taken over": {change: func(w *virtualWorld) { w.state.Signs = map[string]string{"7777": ""} }},
+		"kept as unused": {change: func(w *virtualWorld) {
+			w.guests[100].cfg.Volumes = append(w.guests[100].cfg.Volumes, pve.Volume{Key: "unused0", Storage: "tank", Name: "vm-100-disk-7"})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, true, "tank")
+				p := w.pool("tank")
+				p.addDisk(d, 7777)
+				for i := range 9 {
+					p.addOlder(virtualSnapshot(d, time.Duration(i+2)*15*time.Minute, zfs.Frequently, uint64(800-i)))
+				}
+				p.head(d).Running = zfs.Property{Value: "other", Source: zfs.SourceReceived}
+				test.change(w)
+				w.prune(t)
+				assert.Equal(t, test.pruned, len(p.snapshots[d]) < 10)
+			})
+		})
+	}
+}
+
+// Where what earlier runs saw cannot be read, nothing is destroyed by who has a disk.
+func TestNothingIsDestroyedWithoutTheState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.stateErr = errTest
+		_, _, err := Unblock(t.Context(), w.options(), UnblockRequest{VMID: 100, Snapshot: "before", Remove: true})
+		assert.ErrorIs(t, err, errTest)
+		_, _, err = Prune(t.Context(), w.options())
+		assert.ErrorIs(t, err, errTest)
+	})
 }
