@@ -96,10 +96,11 @@ func (d *Disk) wordSince(own uint64) (w Word, why string) {
 	return Own, ""
 }
 
-// remembered reports whether an earlier run has looked at this dataset. A pool that was
-// rewound counts from an older transaction group.
+// remembered reports whether an earlier run has said whose this dataset is: an older version
+// did not. A pool that was rewound counts from an older transaction group.
 func (d *Disk) remembered() bool {
-	return d.GUID != 0 && d.Checked.GUID == d.GUID && (d.PoolTXG == 0 || d.Checked.Own <= d.PoolTXG)
+	said := d.Checked.Own > 0 || d.Checked.Foreign || d.Checked.Elsewhere
+	return said && d.GUID != 0 && d.Checked.GUID == d.GUID && (d.PoolTXG == 0 || d.Checked.Own <= d.PoolTXG)
 }
 
 // ownUpTo is the transaction group up to which all on the disk is this node's, 0 if nothing is

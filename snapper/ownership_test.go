@@ -27,7 +27,7 @@ func TestWhoseWordALabelIs(t *testing.T) {
 	taken := []string{disk0 + " stopped label=stopped"}
 	older := func(d *Disk) { d.Creation = noon }
 	known := func(own uint64) func(*Disk) {
-		return func(d *Disk) { d.Checked = report.Checked{GUID: d.GUID, Own: own} }
+		return func(d *Disk) { d.Checked = report.Checked{GUID: d.GUID, Own: own, Foreign: own == 0} }
 	}
 	history := func(h zfs.History) func(*Disk) { return func(d *Disk) { d.History = &h } }
 	unread := func(d *Disk) { d.HistoryProblem = "it was not there" }
@@ -44,6 +44,8 @@ func TestWhoseWordALabelIs(t *testing.T) {
 		{"the state was lost, with a sign", "", []func(*Disk){older}, nil, false, "is older than the dataset"},
 		{"the state has another dataset of that name", "", []func(*Disk){known(1), func(d *Disk) { d.Checked.GUID++ }}, taken, false, ""},
 		{"the pool was rewound, with a sign", "", []func(*Disk){known(60), older}, nil, false, "is older than"},
+		{"the state does not say whose it is", "", []func(*Disk){known(0), func(d *Disk) { d.Checked.Foreign = false }}, taken, false, ""},
+		{"the state does not say whose it is, with a sign", "", []func(*Disk){known(0), func(d *Disk) { d.Checked.Foreign = false }, older}, nil, false, "is older than the dataset"},
 		{"never this node's", "", []func(*Disk){known(0)}, nil, false, "never seen to run on it here"},
 		{"this node's", "", []func(*Disk){known(1)}, taken, false, ""},
 		{"this node's, restored from a copy once", "", []func(*Disk){known(1), older}, taken, false, ""},
@@ -99,7 +101,8 @@ func TestNextOwn(t *testing.T) {
 		{"its last snapshot was made", func(*Disk) {}, 9, 9},
 		{"nothing happened", func(*Disk) {}, 0, 1},
 		{"it was received onto", func(d *Disk) { d.History = arrivals(d, 1) }, 0, 0},
-		{"never this node's", func(d *Disk) { d.Checked.Own = 0 }, 0, 0},
+		{"never this node's", func(d *Disk) { d.Checked.Own, d.Checked.Foreign = 0, true }, 0, 0},
+		{"the state did not say whose it is", func(d *Disk) { d.Checked.Own = 0 }, 0, 2},
 		{"the state was lost", func(d *Disk) { d.Checked = report.Checked{} }, 0, 2},
 		{"the state was lost, with a sign", func(d *Disk) { d.Checked, d.Creation = report.Checked{}, noon }, 0, 0},
 		{"the state was lost, not labelled", func(d *Disk) { d.Checked, d.Running = report.Checked{}, zfs.Property{} }, 0, 0},
@@ -115,6 +118,7 @@ func TestNextOwn(t *testing.T) {
 			test.change(&d)
 			next, _ := d.NextChecked(test.made, false)
 			assert.Equal(t, test.want, next.Own)
+			assert.True(t, (test.want == 0) == next.Foreign || d.Ignored != "")
 		})
 	}
 }

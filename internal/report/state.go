@@ -49,8 +49,9 @@ type Checked struct {
 	Changed int64  `json:"changed,omitempty"`
 	// Own is the transaction group of the newest snapshot that is this node's: it made that,
 	// or saw a guest run on the disk when that was there. It is 0 for a disk that is not known
-	// to have been this node's.
-	Own uint64 `json:"own,omitempty"`
+	// to have been this node's; Foreign says that it was not.
+	Own     uint64 `json:"own,omitempty"`
+	Foreign bool   `json:"foreign,omitempty"`
 	// Elsewhere: its guest was on another node of the cluster. What it received by then is the
 	// guest's.
 	Elsewhere bool `json:"elsewhere,omitempty"`

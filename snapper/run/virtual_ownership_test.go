@@ -251,3 +251,23 @@ func TestNothingIsDestroyedWithoutTheState(t *testing.T) {
 		assert.ErrorIs(t, err, errTest)
 	})
 }
+
+// What a version left that did not note whose a disk is counts as lost: a guest that was off
+// when the program was replaced has its last snapshot, then and later.
+func TestStateOfAnOlderVersion(t *testing.T) {
+	const d = "tank/data/vm-100-disk-0"
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, false, "tank")
+		p := w.pool("tank")
+		h := p.head(d)
+		w.state = report.State{Version: 1, Checked: map[string]report.Checked{d: {GUID: h.GUID, TXG: 900, Newest: h.NewestSnapshot, Changed: h.SnapshotsChanged}}}
+		w.run(t)
+		assert.Equal(t, 1, p.stops(d))
+		assert.Equal(t, zfs.LabelStopped, h.Running.Value)
+		time.Sleep(30 * 24 * time.Hour)
+		h.Written = 1 << 30 // it ran between two runs
+		w.run(t)
+		assert.Equal(t, 2, p.stops(d))
+	})
+}
