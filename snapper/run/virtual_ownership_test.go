@@ -1,6 +1,7 @@
 package run
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -270,4 +271,43 @@ func TestStateOfAnOlderVersion(t *testing.T) {
 		w.run(t)
 		assert.Equal(t, 2, p.stops(d))
 	})
+}
+
+// A copy that zrepl feeds, of a guest that ran here once: where the pool's history does not
+// reach back to then, or takes too long, no receive gets a _stopped snapshot, and that warns.
+func TestCopyFedByZrepl(t *testing.T) {
+	const d = "tank/data/vm-100-disk-0"
+	for name, test := range map[string]struct {
+		since uint64
+		slow  bool
+		says  report.Severity
+	}{
+		"the history tells":        {1, false, report.Notice},
+		"the history begins later": {950, false, report.Warning},
+		"the history is slow":      {1, true, report.Warning},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, false, "tank")
+				p := w.pool("tank")
+				p.heads[0].Running.Value = zfs.LabelStopped
+				p.history.Since = test.since
+				w.state = report.State{Version: 1, Checked: map[string]report.Checked{d: {GUID: p.heads[0].GUID, TXG: 900, Own: 900}}}
+				if test.slow {
+					w.state.SlowHistory = map[string]time.Time{"tank": time.Now()}
+				}
+				for i := range 4 {
+					s := p.foreign(d, fmt.Sprintf("zrepl_20000101_00%02d00_000", 15*i))
+					p.history.Received = append(p.history.Received, zfs.Received{Dataset: d, Name: s.Name, TXG: s.CreateTXG})
+					if test.since > 1 { // what is older is written over meanwhile
+						p.history.Received, p.history.Since = nil, p.txg+1
+					}
+					assert.Contains(t, texts(w.run(t))[test.says], "the disk may be a copy")
+					time.Sleep(15 * time.Minute)
+				}
+				assert.Zero(t, p.stops(d))
+			})
+		})
+	}
 }
