@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -34,6 +36,19 @@ type State struct {
 	Busy map[int]int `json:"busy,omitempty"`
 	// SeenStopped are the guests that did not run, by VMID.
 	SeenStopped []int `json:"seen_stopped,omitempty"`
+}
+
+// CheckedOf returns what is known of a disk, also where it was renamed since, or its pool.
+func (s State) CheckedOf(dataset string, guid uint64) Checked {
+	if c := s.Checked[dataset]; c.GUID == guid {
+		return c
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Checked)) {
+		if c := s.Checked[name]; c.GUID == guid {
+			return c
+		}
+	}
+	return Checked{}
 }
 
 // Checked is what is known of a disk: which bookmarks belong to its history, and up to where

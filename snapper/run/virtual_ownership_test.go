@@ -311,3 +311,23 @@ func TestCopyFedByZrepl(t *testing.T) {
 		})
 	}
 }
+
+// What is known of a disk goes with it when it is renamed: one that came here by a migration,
+// and ran here for long, has its last snapshot.
+func TestStopAfterARename(t *testing.T) {
+	const d = "tank/data/vm-100-disk-1"
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		g := w.guest(100, true, "tank")
+		p := w.pool("tank")
+		p.heads[0].Creation = time.Now() // its snapshot is older
+		w.run(t)
+		time.Sleep(15 * time.Minute)
+		g.alive = false
+		w.move(d)
+		g.cfg.Volumes = []pve.Volume{{Key: "scsi0", Storage: "tank", Name: "vm-100-disk-1"}}
+		w.run(t)
+		assert.Equal(t, 1, p.stops(d))
+		assert.Len(t, w.state.Checked, 1)
+	})
+}
