@@ -214,10 +214,10 @@ func (d *Disk) NextChecked(made uint64, unfinished bool) (report.Checked, bool) 
 		if next.GUID != d.GUID { // it was another dataset's
 			next = report.Checked{GUID: d.GUID, Origin: d.Origin}
 		}
-		next.Own, next.Elsewhere = own, d.State == Elsewhere
+		next.Own, next.Foreign, next.Elsewhere = own, own == 0, d.State == Elsewhere
 		return next, false
 	}
-	next := report.Checked{GUID: d.GUID, Origin: d.Origin, TXG: NewestTXG(d.Snapshots), Newest: d.NewestSnapshot, Changed: d.SnapshotsChanged, Own: own, Elsewhere: d.State == Elsewhere}
+	next := report.Checked{GUID: d.GUID, Origin: d.Origin, TXG: NewestTXG(d.Snapshots), Newest: d.NewestSnapshot, Changed: d.SnapshotsChanged, Own: own, Foreign: own == 0, Elsewhere: d.State == Elsewhere}
 	for _, j := range d.judgeBookmarks() {
 		if j.Standing == Unproven {
 			next.Unproven = append(next.Unproven, report.Unproven{Name: j.Name, GUID: j.GUID, Reason: j.Reason})

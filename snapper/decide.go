@@ -94,7 +94,7 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 			return leave(report.Info, Untouched, "%s", why)
 		}
 		if why := strangers(d); action == Adopt && why != "" && !d.AdoptedBy(p.policy.Adopt) {
-			p.noteStranger(d, why)
+			p.noteStranger(d, report.Notice, why)
 			return diskTask{}, false
 		}
 		if label == StoppedLabel && !t.snapshot {
@@ -108,10 +108,14 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 			}
 		}
 		if word, why := d.word(); word != Own && d.Running.Source == zfs.SourceLocal && !d.AdoptedBy(p.policy.Adopt) {
-			if word == Unasked && !p.policy.Final { // there is no time for it at the end of the host
+			severity := report.Notice
+			switch word {
+			case Unasked:
 				p.plan.Ask.Histories = append(p.plan.Ask.Histories, d.Name)
+			case Untold: // its copies alarm until a person says what it is
+				severity = report.Warning
 			}
-			p.noteStranger(d, why)
+			p.noteStranger(d, severity, why)
 			return diskTask{}, false
 		}
 	}

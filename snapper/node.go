@@ -99,25 +99,29 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 	}
 	for i := range disks {
 		d := &disks[i]
-		named := referencing(g.Cluster, g.storagesOf(*d), d.Name)
-		claims := g.claims(*d, named)
-		if len(named) == 1 { // a disk is the guest's that uses it, whatever its name says
-			d.VMID = named[0]
+		using, keeping := referencing(g.Cluster, g.storagesOf(*d), d.Name)
+		claims := g.claims(*d, using, keeping)
+		if named := slices.Concat(using, keeping); len(named) == 1 || len(using) == 1 {
+			d.VMID = named[0] // a disk is the guest's that uses it, whatever its name says
 		}
 		d.Named = g.Cluster.Guests[d.VMID].Snapshots
 		d.Guests, d.InUse = g.seen(claims), false
 		switch {
 		case zfs.WithinAny(d.Name, replicas):
 			d.State, d.Why = Replica, "listed under replicas in the configuration"
-			for _, vmid := range named {
+			for _, vmid := range using {
 				if judged[vmid].Alive() {
 					d.InUse, d.Why = true, fmt.Sprintf("guest %d runs on it here, but it is listed under replicas in the configuration, so that it gets no snapshots: take it out of there", vmid)
 				}
 			}
+		case len(claims) == 0 && len(keeping) > 0:
+			d.State, d.Why = Replica, fmt.Sprintf("guest %d only keeps it as unused, and it came from elsewhere (%s)", d.VMID, d.Sign)
 		case len(claims) == 0 && d.Sign != "" && g.here(VmidOf(d.Name)):
 			d.State, d.Why = Replica, fmt.Sprintf("guest %d does not name it in its configuration, and it came from elsewhere (%s)", d.VMID, d.Sign)
 		case len(claims) == 0:
 			d.State, d.Why = Orphan, fmt.Sprintf("no guest %d in the cluster", d.VMID)
+		case len(using) == 0 && len(keeping) > 0 && !slices.Equal(keeping, []int{VmidOf(d.Name)}):
+			d.State, d.Why = Busy, fmt.Sprintf("kept as unused by the guests %v, and its name has another's number: nothing says whether a guest runs on it", keeping)
 		default:
 			var states []GuestState
 			for _, c := range claims {
@@ -139,13 +143,14 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 
 // unreadText says that guests may use a disk, since their configurations could not be read.
 func unreadText(unread []int) string {
-	return fmt.Sprintf("no configuration names it that could be read, and those of the guests %v could not", unread)
+	return fmt.Sprintf("no configuration uses it that could be read, and those of the guests %v could not", unread)
 }
 
-// MayBeUsed returns why a disk that no configuration names may be a guest's of this node all
+// MayBeUsed returns why a disk that no configuration uses may be a guest's of this node all
 // the same, "" if it cannot be.
 func (g NodeView) MayBeUsed(d Disk) string {
-	if unread := g.Cluster.Unread(); len(unread) > 0 && len(referencing(g.Cluster, g.storagesOf(d), d.Name)) == 0 {
+	using, _ := referencing(g.Cluster, g.storagesOf(d), d.Name)
+	if unread := g.Cluster.Unread(); len(unread) > 0 && len(using) == 0 {
 		return unreadText(unread)
 	}
 	return ""
@@ -163,29 +168,46 @@ func (g NodeView) seen(guests []int) []int {
 
 func (g NodeView) here(vmid int) bool { _, here := g.Cluster.Guests[vmid]; return here }
 
-// GuestsOf are the guests that use a disk. One that no configuration names is of the guest of
-// its number only where nothing says that it came from elsewhere.
+// GuestsOf are the guests whose disk it is: those that use it. One that no configuration uses
+// is the guest's that keeps it as unused, and one that none names is the guest's of its number,
+// wherever in the cluster that is. Both hold only where nothing says that it came from
+// elsewhere: qm rescan lists a copy as unused because of its number.
 func (g NodeView) GuestsOf(d Disk) []int {
-	return g.claims(d, referencing(g.Cluster, g.storagesOf(d), d.Name))
+	using, keeping := referencing(g.Cluster, g.storagesOf(d), d.Name)
+	return g.claims(d, using, keeping)
 }
 
-// claims is GuestsOf for a disk that the configurations of the named guests name.
-func (g NodeView) claims(d Disk, named []int) []int {
+// claims is GuestsOf for a disk that the configurations of these guests name.
+func (g NodeView) claims(d Disk, using, keeping []int) []int {
 	number := VmidOf(d.Name)
-	if g.here(number) && d.Sign != "" && len(named) == 0 {
+	_, elsewhere := g.Cluster.Elsewhere[number]
+	switch {
+	case len(using) > 0 && g.Cluster.Guests[number].Problem != "": // that may use it, too
+		return union(using, []int{number})
+	case len(using) > 0:
+		return using
+	case d.Sign != "" && (g.here(number) || len(keeping) > 0):
 		return nil
+	case len(keeping) > 0:
+		return keeping
+	case elsewhere, g.here(number):
+		return []int{number}
 	}
-	return claiming(g.Cluster, number, named)
+	return nil
 }
 
 // Users are the guests that may use a disk which is listed as a copy. Beyond the storages
 // of this node a number is no sign: clusters use the same.
 func (g NodeView) Users(d Disk) []int {
-	storages := g.storagesOf(d)
-	if len(storages) == 0 {
-		return referencing(g.Cluster, nil, d.Name)
+	if len(g.storagesOf(d)) == 0 {
+		return g.Naming(d)
 	}
-	return claiming(g.Cluster, d.VMID, referencing(g.Cluster, storages, d.Name))
+	return union(g.Naming(d), []int{VmidOf(d.Name)})
+}
+
+// Naming are the guests of this node whose configuration names a disk, as unused or not.
+func (g NodeView) Naming(d Disk) []int {
+	return union(referencing(g.Cluster, g.storagesOf(d), d.Name))
 }
 
 // storagesOf are the storages of this node that a disk lies in, by name.

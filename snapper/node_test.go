@@ -1,6 +1,7 @@
 package snapper
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -189,6 +190,30 @@ func TestWhoseDiskItIs(t *testing.T) {
 	assert.Empty(t, view.UsersHere("tank/data/vm-300-disk-0"))
 }
 
+// That a guest keeps a disk as unused gives it no life: it has the guest's only by its number,
+// and where nothing says that it came from elsewhere.
+func TestUnusedDisk(t *testing.T) {
+	config := Evidence{Listed: "running", Process: true}
+	for i, name := range []string{"vm-100-disk-1", "vm-100-disk-2", "vm-300-disk-0"} {
+		config.Config.Volumes = append(config.Config.Volumes, pve.Volume{Key: fmt.Sprintf("unused%d", i), Storage: "data", Name: name})
+	}
+	view := sight(config)
+	view.Cluster.Storages = []pve.Storage{{Name: "data", Dataset: "tank/data"}}
+	disks := []Disk{runningDisk("tank/data/vm-100-disk-1", nil), runningDisk("tank/data/vm-100-disk-2", nil), runningDisk("tank/data/vm-300-disk-0", nil)}
+	disks[1].Sign = "@a is older than the dataset"
+	view.Assign(disks, nil)
+	var states []GuestState
+	for _, d := range disks {
+		states = append(states, d.State)
+		assert.Equal(t, 100, d.VMID)
+	}
+	assert.Equal(t, []GuestState{Running, Replica, Busy}, states)
+	assert.Contains(t, disks[1].Why, "guest 100 only keeps it as unused, and it came from elsewhere (@a is older")
+	assert.Contains(t, disks[2].Why, "kept as unused by the guests [100], and its name has another's number")
+	view.Assign(disks, []string{"tank/data"})
+	assert.False(t, disks[0].InUse)
+}
+
 // A configuration that could not be read may name any disk. Its own disks are left alone, and
 // so are those of guests that stopped, where only the number in a disk's name says whose it is.
 func TestUnreadConfiguration(t *testing.T) {
@@ -211,7 +236,7 @@ func TestUnreadConfiguration(t *testing.T) {
 		states = append(states, d.State)
 	}
 	assert.Equal(t, []GuestState{Unknown, Stopped, Running, Unknown, Elsewhere}, states)
-	assert.Equal(t, "no configuration names it that could be read, and those of the guests [103] could not", disks[0].Why)
+	assert.Equal(t, "no configuration uses it that could be read, and those of the guests [103] could not", disks[0].Why)
 	assert.Equal(t, "its configuration could not be read: input/output error", disks[3].Why)
 	plan := MakePlan(disks, testPolicy(), noon)
 	assert.Equal(t, []string{"tank/data/vm-101-disk-0 stopped label=stopped"}, did(plan))

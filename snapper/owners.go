@@ -35,32 +35,29 @@ func inside(path, dataset string) string {
 	return rest
 }
 
-// claiming returns the guests that use a disk: the one of the number in its name, wherever
-// in the cluster it is, and those of this node whose configuration names the volume.
-func claiming(c pve.Cluster, number int, named []int) []int {
-	claims := map[int]bool{}
-	if _, here := c.Guests[number]; here {
-		claims[number] = true
-	} else if _, elsewhere := c.Elsewhere[number]; elsewhere {
-		claims[number] = true
-	}
-	for _, vmid := range named {
-		claims[vmid] = true
-	}
-	return slices.Sorted(maps.Keys(claims))
-}
-
-// referencing returns the guests of this node whose configuration names the volume.
-func referencing(c pve.Cluster, storages []string, dataset string) []int {
-	var guests []int
-	for id, g := range c.Guests {
-		if slices.ContainsFunc(g.Volumes, func(v pve.Volume) bool {
+// referencing returns the guests of this node whose configuration names the volume: those that
+// use it, and those that only keep it, as unusedN.
+func referencing(c pve.Cluster, storages []string, dataset string) (using, keeping []int) {
+	for _, id := range slices.Sorted(maps.Keys(c.Guests)) {
+		uses, keeps := false, false
+		for _, v := range c.Guests[id].Volumes {
 			named := v.Name == zfs.Base(dataset) && slices.Contains(storages, v.Storage)
-			return named || v.Storage == "" && isAt(v.Name, dataset)
-		}) {
-			guests = append(guests, id)
+			if named || v.Storage == "" && isAt(v.Name, dataset) {
+				uses, keeps = uses || !v.Unused(), true
+			}
+		}
+		switch {
+		case uses:
+			using = append(using, id)
+		case keeps:
+			keeping = append(keeping, id)
 		}
 	}
-	slices.Sort(guests)
-	return guests
+	return using, keeping
+}
+
+func union(a, b []int) []int {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
 }

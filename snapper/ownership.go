@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"snapwatch/internal/zfs"
 )
@@ -50,6 +51,8 @@ const (
 	Others
 	// Unasked: the pool's history must be read first.
 	Unasked
+	// Untold: it was this node's, and nothing tells whether it still is.
+	Untold
 )
 
 // word returns whose word the disk's local label is, and why it is not this node's. It is this
@@ -88,18 +91,27 @@ func (d *Disk) wordSince(own uint64) (w Word, why string) {
 	default:
 		return Own, ""
 	}
-	for _, s := range newer {
-		if _, managed := s.Class(); managed {
-			return Others, fmt.Sprintf("@%s may have been received, and the pool's history does not tell: %s", s.Name, lost)
-		}
+	if i := slices.IndexFunc(newer, d.mayBeReceived); i >= 0 {
+		return Untold, fmt.Sprintf("@%s may have been received, and the pool's history does not tell: %s", newer[i].Name, lost)
 	}
 	return Own, ""
 }
 
-// remembered reports whether an earlier run has looked at this dataset. A pool that was
-// rewound counts from an older transaction group.
+// mayBeReceived reports whether a snapshot that this node did not make may have been received,
+// on a disk that was this node's. pvesr makes its own on the node of the guest. Others, such as
+// those of zrepl, a person or sanoid, look the same here and on a copy: one that is not managed
+// is no doubt where the disk never came from elsewhere and its guest ran at the last run.
+func (d *Disk) mayBeReceived(s zfs.Snapshot) bool {
+	_, managed := s.Class()
+	pvesr := strings.HasPrefix(s.Name, fmt.Sprintf("%s%d-", pvesrPrefix, d.VMID))
+	return managed || !pvesr && (d.Sign != "" || d.Running.Value == zfs.LabelStopped)
+}
+
+// remembered reports whether an earlier run has said whose this dataset is: an older version
+// did not. A pool that was rewound counts from an older transaction group.
 func (d *Disk) remembered() bool {
-	return d.GUID != 0 && d.Checked.GUID == d.GUID && (d.PoolTXG == 0 || d.Checked.Own <= d.PoolTXG)
+	said := d.Checked.Own > 0 || d.Checked.Foreign || d.Checked.Elsewhere
+	return said && d.GUID != 0 && d.Checked.GUID == d.GUID && (d.PoolTXG == 0 || d.Checked.Own <= d.PoolTXG)
 }
 
 // ownUpTo is the transaction group up to which all on the disk is this node's, 0 if nothing is

@@ -1,6 +1,8 @@
 package snapper
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,10 +29,11 @@ func TestWhoseWordALabelIs(t *testing.T) {
 	taken := []string{disk0 + " stopped label=stopped"}
 	older := func(d *Disk) { d.Creation = noon }
 	known := func(own uint64) func(*Disk) {
-		return func(d *Disk) { d.Checked = report.Checked{GUID: d.GUID, Own: own} }
+		return func(d *Disk) { d.Checked = report.Checked{GUID: d.GUID, Own: own, Foreign: own == 0} }
 	}
 	history := func(h zfs.History) func(*Disk) { return func(d *Disk) { d.History = &h } }
 	unread := func(d *Disk) { d.HistoryProblem = "it was not there" }
+	sign := func(d *Disk) { d.Sign = "it has received properties" }
 	received := func(d *Disk) { d.History = arrivals(d, 1) }
 	for _, test := range []struct {
 		name    string
@@ -44,6 +47,8 @@ func TestWhoseWordALabelIs(t *testing.T) {
 		{"the state was lost, with a sign", "", []func(*Disk){older}, nil, false, "is older than the dataset"},
 		{"the state has another dataset of that name", "", []func(*Disk){known(1), func(d *Disk) { d.Checked.GUID++ }}, taken, false, ""},
 		{"the pool was rewound, with a sign", "", []func(*Disk){known(60), older}, nil, false, "is older than"},
+		{"the state does not say whose it is", "", []func(*Disk){known(0), func(d *Disk) { d.Checked.Foreign = false }}, taken, false, ""},
+		{"the state does not say whose it is, with a sign", "", []func(*Disk){known(0), func(d *Disk) { d.Checked.Foreign = false }, older}, nil, false, "is older than the dataset"},
 		{"never this node's", "", []func(*Disk){known(0)}, nil, false, "never seen to run on it here"},
 		{"this node's", "", []func(*Disk){known(1)}, taken, false, ""},
 		{"this node's, restored from a copy once", "", []func(*Disk){known(1), older}, taken, false, ""},
@@ -54,7 +59,9 @@ func TestWhoseWordALabelIs(t *testing.T) {
 		{"a newer one, the history does not tell", "managed", []func(*Disk){known(1), history(zfs.History{Since: 1, Breaks: map[string]zfs.Break{disk0: {TXG: 2, Why: "it was promoted"}}})}, nil, false, "it was promoted"},
 		{"a newer one, the history cannot be read", "managed", []func(*Disk){known(1), unread}, nil, false, "could not be read: it was not there"},
 		{"a newer one of others, received", "zrepl_1", []func(*Disk){known(1), received}, nil, false, "was received here"},
-		{"a newer one of others, the history cannot be read", "zrepl_1", []func(*Disk){known(1), unread}, taken, false, ""},
+		{"a newer one of pvesr, the history cannot be read", "__replicate_100-0_1784000000__", []func(*Disk){known(1), unread, sign}, taken, false, ""},
+		{"a newer one of another guest's pvesr, the history cannot be read", "__replicate_10-0_1784000000__", []func(*Disk){known(1), unread, sign}, nil, false, "may have been received"},
+		{"a newer one of others and a sign, the history cannot be read", "zrepl_1", []func(*Disk){known(1), unread, sign}, nil, false, "may have been received"},
 		{"received while its guest was elsewhere in the cluster", "managed", []func(*Disk){known(1), func(d *Disk) { d.Checked.Elsewhere = true }}, taken, false, ""},
 		{"a person says so", "managed", []func(*Disk){known(1), received, func(d *Disk) { d.VMID = 7 }}, taken, false, ""},
 	} {
@@ -79,8 +86,24 @@ func TestWhoseWordALabelIs(t *testing.T) {
 				require.Len(t, plan.Notes, 1)
 				assert.Contains(t, plan.Notes[0].Reason, test.why)
 				assert.Equal(t, test.why != "", plan.Notes[0].Adoptable)
+				warns := strings.Contains(test.why, "may have been received") || slices.Contains([]string{"reaches back to txg 2 only", "it was promoted", "could not be read: it was not there"}, test.why)
+				assert.Equal(t, warns, plan.Notes[0].Severity == report.Warning, "nothing tells, of a disk that was this node's")
 			})
 		}
+	}
+}
+
+// A snapshot of zrepl looks the same on a source and on a copy. Where the history does not tell,
+// it is no doubt while the guest ran here at the last run, and one after that.
+func TestNewerOnesOfOthersUntold(t *testing.T) {
+	for label, want := range map[string]Word{"pve1": Own, "stopped": Untold} {
+		w := &world{}
+		d := stoppedDisk(label)
+		d.GUID, d.PoolTXG, d.Checked, d.HistoryProblem = 5, 50, report.Checked{GUID: 5, Own: 1}, "it was not there"
+		w.managed(&d, zfs.Hourly, noon.Add(-4*time.Hour))
+		w.snap(&d, "zrepl_1", noon.Add(-3*time.Hour))
+		word, _ := d.word()
+		assert.Equal(t, want, word, label)
 	}
 }
 
@@ -99,7 +122,8 @@ func TestNextOwn(t *testing.T) {
 		{"its last snapshot was made", func(*Disk) {}, 9, 9},
 		{"nothing happened", func(*Disk) {}, 0, 1},
 		{"it was received onto", func(d *Disk) { d.History = arrivals(d, 1) }, 0, 0},
-		{"never this node's", func(d *Disk) { d.Checked.Own = 0 }, 0, 0},
+		{"never this node's", func(d *Disk) { d.Checked.Own, d.Checked.Foreign = 0, true }, 0, 0},
+		{"the state did not say whose it is", func(d *Disk) { d.Checked.Own = 0 }, 0, 2},
 		{"the state was lost", func(d *Disk) { d.Checked = report.Checked{} }, 0, 2},
 		{"the state was lost, with a sign", func(d *Disk) { d.Checked, d.Creation = report.Checked{}, noon }, 0, 0},
 		{"the state was lost, not labelled", func(d *Disk) { d.Checked, d.Running = report.Checked{}, zfs.Property{} }, 0, 0},
@@ -115,6 +139,7 @@ func TestNextOwn(t *testing.T) {
 			test.change(&d)
 			next, _ := d.NextChecked(test.made, false)
 			assert.Equal(t, test.want, next.Own)
+			assert.True(t, (test.want == 0) == next.Foreign || d.Ignored != "")
 		})
 	}
 }

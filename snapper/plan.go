@@ -197,7 +197,7 @@ func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 		p.unit(u, guests)
 	}
 	if policy.Final {
-		p.plan = p.plan.finalOnly()
+		p.plan = p.plan.finalOnly(disks, policy.Names)
 	}
 	p.askBookmarks(disks)
 	if len(p.plan.Ask.Received)+len(p.plan.Ask.Histories) > 0 {
@@ -284,11 +284,11 @@ func (p *planner) noteUnnamed() {
 
 // noteStranger notes a disk that a person may take over. It is bookmarked as copies are where
 // it came from elsewhere.
-func (p *planner) noteStranger(d *Disk, why string) {
+func (p *planner) noteStranger(d *Disk, severity report.Severity, why string) {
 	if d.CameFrom(d.Sign) != "" && !d.Inconsistent && !d.NoSnap.Excludes() {
 		p.bookmark(d)
 	}
-	p.note(d, report.Notice, Untouched, fmt.Sprintf("guest %d is stopped, and the disk may be a copy (%s): left alone; if it is the guest's own, snapwatch snap --adopt %d takes it over", d.VMID, why, d.VMID))
+	p.note(d, severity, Untouched, fmt.Sprintf("guest %d is stopped, and the disk may be a copy (%s): left alone; if it is the guest's own, snapwatch snap --adopt %d takes it over", d.VMID, why, d.VMID))
 	p.plan.Notes[len(p.plan.Notes)-1].Adoptable = true
 }
 

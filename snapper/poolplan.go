@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
@@ -114,9 +115,9 @@ func (p Plan) Frozen() []Frozen {
 }
 
 // finalOnly is what remains of a plan while the host shuts down: the _stopped snapshots
-// and labels of guests that ran here. Nothing rotates, and a guest that still lives is
-// left to the next run.
-func (p Plan) finalOnly() Plan {
+// and labels of guests that ran here, and what is to be told of the other disks. Nothing
+// rotates, and a guest that still lives is left to the next run.
+func (p Plan) finalOnly(disks []Disk, names Names) Plan {
 	final := Plan{Ask: p.Ask}
 	labelled := map[string]bool{}
 	for _, g := range p.Guests {
@@ -127,10 +128,25 @@ func (p Plan) finalOnly() Plan {
 			}
 		}
 	}
-	for _, n := range p.Notes {
-		if labelled[n.Dataset] {
-			final.Notes = append(final.Notes, n)
+	running := map[string]*Disk{} // by their labels
+	for i := range disks {
+		if d := &disks[i]; len(d.Guests) > 0 && names.Classify(d.Running) == OwnLabel {
+			running[d.Name] = d
 		}
+	}
+	for _, n := range p.Notes {
+		d := running[n.Dataset]
+		switch {
+		case labelled[n.Dataset]:
+		case d != nil && n.Result != Excluded:
+			if d.State.Alive() {
+				n.Result, n.Reason = Untouched, "its guest still lives"
+			}
+			n.Severity, n.Reason = report.Warning, "no last snapshot, so that its copies alarm until the host is up again: "+n.Reason
+		case n.Dataset == "" || n.Severity == report.Info:
+			continue
+		}
+		final.Notes = append(final.Notes, n)
 	}
 	return final
 }

@@ -1,6 +1,7 @@
 package snapper
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -54,11 +55,15 @@ func (s Shutdown) Finalizes(lastRun, now time.Time) string {
 	return ""
 }
 
-// ranHere are the disks whose label says that snap of this node has worked on them.
+// ranHere are the disks whose label says that snap of this node has worked on them. There is
+// no time to read a pool's history for them.
 func ranHere(disks []Disk, names Names) []Disk {
 	var own []Disk
 	for _, d := range disks {
 		if label := names.Classify(d.Running); label == OwnLabel || label == StoppedLabel {
+			if d.History == nil {
+				d.HistoryProblem = cmp.Or(d.HistoryProblem, "the host goes down")
+			}
 			own = append(own, d)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 )
 
 // openGate is a node that has been up for long and whose guests were all started.
@@ -255,34 +256,42 @@ func TestAlive(t *testing.T) {
 	}
 }
 
-func TestClaims(t *testing.T) {
-	cluster := pve.Cluster{
+// Who uses a disk owns it. One that none uses is of who keeps it as unused, and one that none
+// names of the guest of its number, unless it came from elsewhere.
+func TestGuestsOf(t *testing.T) {
+	view := NodeView{Cluster: pve.Cluster{
+		Storages: []pve.Storage{{Name: "data", Dataset: "tank/data"}},
 		Guests: map[int]pve.Config{
-			100: {Volumes: []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-100-disk-0"}}},
-			101: {Volumes: []pve.Volume{{Key: "scsi1", Storage: "data", Name: "vm-100-disk-1"}, {Key: "scsi2", Storage: "other", Name: "vm-100-disk-2"}}},
+			100: {Volumes: []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-100-disk-0"}, {Key: "unused0", Storage: "data", Name: "vm-100-disk-6"}}},
+			101: {Volumes: []pve.Volume{{Key: "scsi1", Storage: "data", Name: "vm-100-disk-1"}, {Key: "scsi2", Storage: "other", Name: "vm-100-disk-2"}, {Key: "scsi3", Storage: "data", Name: "vm-105-disk-0"}}},
 			102: {Volumes: []pve.Volume{{Key: "virtio0", Name: "/dev/zvol/tank/data/vm-100-disk-3"}, {Key: "mp0", Name: "/tank/data/subvol-100-disk-4"}}},
-			103: {Volumes: []pve.Volume{{Key: "unused0", Storage: "data", Name: "vm-200-disk-0"}}},
+			103: {Volumes: []pve.Volume{{Key: "unused0", Storage: "data", Name: "vm-200-disk-0"}, {Key: "unused1", Storage: "data", Name: "vm-100-disk-1"}}},
 			104: {Volumes: []pve.Volume{{Key: "scsi0", Name: "/dev/zvol/tank/data/vm-100-disk-5-part1"}}},
+			105: {Problem: "input/output error"},
 		},
 		Elsewhere: map[int]string{200: "pve2"},
-	}
+	}}
 	for _, test := range []struct {
-		dataset string
-		vmid    int
-		want    []int
+		dataset        string
+		want, withSign []int
 	}{
-		{"tank/data/vm-100-disk-0", 100, []int{100}},
-		{"tank/data/vm-100-disk-1", 100, []int{100, 101}},
-		{"tank/data/vm-100-disk-2", 100, []int{100}}, // named on another storage
-		{"tank/data/vm-100-disk-3", 100, []int{100, 102}},
-		{"tank/data/subvol-100-disk-4", 100, []int{100, 102}},
-		{"tank/data/vm-100-disk-5", 100, []int{100, 104}},
-		{"tank/data/vm-100-disk-30", 100, []int{100}},
-		{"tank/data/vm-200-disk-0", 200, []int{103, 200}},
-		{"tank/data/vm-200-disk-1", 200, []int{200}},
-		{"tank/data/vm-300-disk-0", 300, nil},
+		{"tank/data/vm-100-disk-0", []int{100}, []int{100}},
+		{"tank/data/vm-100-disk-1", []int{101}, []int{101}},
+		{"tank/data/vm-100-disk-2", []int{100}, nil}, // named on another storage
+		{"tank/data/vm-100-disk-3", []int{102}, []int{102}},
+		{"tank/data/subvol-100-disk-4", []int{102}, []int{102}},
+		{"tank/data/vm-100-disk-5", []int{104}, []int{104}},
+		{"tank/data/vm-100-disk-6", []int{100}, nil},
+		{"tank/data/vm-100-disk-30", []int{100}, nil},
+		{"tank/data/vm-105-disk-0", []int{101, 105}, []int{101, 105}}, // its configuration may name it
+		{"tank/data/vm-200-disk-0", []int{103}, nil},
+		{"tank/data/vm-200-disk-1", []int{200}, []int{200}},
+		{"tank/data/vm-300-disk-0", nil, nil},
 	} {
-		assert.Equal(t, test.want, claiming(cluster, test.vmid, referencing(cluster, []string{"data"}, test.dataset)), test.dataset)
+		d := Disk{Dataset: zfs.Dataset{Name: test.dataset}}
+		assert.Equal(t, test.want, view.GuestsOf(d), test.dataset)
+		d.Sign = "it has received properties"
+		assert.Equal(t, test.withSign, view.GuestsOf(d), test.dataset)
 	}
 }
 

@@ -45,6 +45,9 @@ func PlanUnblock(disks []Disk, snapshot string) Unblocking {
 		if at < 0 {
 			continue
 		}
+		if d.State == Disputed {
+			u.Refusals = append(u.Refusals, d.Name+" may be another guest's: "+d.Why)
+		}
 		if d.Inconsistent || d.ResumeToken {
 			u.Refusals = append(u.Refusals, d.Name+": a receive is not finished: this is a copy")
 		}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -36,6 +38,19 @@ type State struct {
 	SeenStopped []int `json:"seen_stopped,omitempty"`
 }
 
+// CheckedOf returns what is known of a disk, also where it was renamed since, or its pool.
+func (s State) CheckedOf(dataset string, guid uint64) Checked {
+	if c := s.Checked[dataset]; c.GUID == guid {
+		return c
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Checked)) {
+		if c := s.Checked[name]; c.GUID == guid {
+			return c
+		}
+	}
+	return Checked{}
+}
+
 // Checked is what is known of a disk: which bookmarks belong to its history, and up to where
 // that is this node's own.
 type Checked struct {
@@ -49,8 +64,9 @@ type Checked struct {
 	Changed int64  `json:"changed,omitempty"`
 	// Own is the transaction group of the newest snapshot that is this node's: it made that,
 	// or saw a guest run on the disk when that was there. It is 0 for a disk that is not known
-	// to have been this node's.
-	Own uint64 `json:"own,omitempty"`
+	// to have been this node's; Foreign says that it was not.
+	Own     uint64 `json:"own,omitempty"`
+	Foreign bool   `json:"foreign,omitempty"`
 	// Elsewhere: its guest was on another node of the cluster. What it received by then is the
 	// guest's.
 	Elsewhere bool `json:"elsewhere,omitempty"`

@@ -29,3 +29,17 @@ func TestState(t *testing.T) {
 		assert.Equal(t, State{Version: stateVersion}, s, text)
 	}
 }
+
+// What is known of a disk goes with its guid, and another disk of its name does not have it.
+func TestCheckedOf(t *testing.T) {
+	s := State{Checked: map[string]Checked{"tank/a": {GUID: 1, Own: 5}, "tank/b": {GUID: 2, Own: 6}, "half/a": {GUID: 1, Own: 7}}}
+	for _, test := range []struct {
+		dataset string
+		guid    uint64
+		own     uint64
+	}{
+		{"tank/a", 1, 5}, {"half/a", 1, 7}, {"tank/c", 2, 6}, {"new/b", 2, 6}, {"tank/a", 2, 6}, {"tank/a", 3, 0},
+	} {
+		assert.Equal(t, test.own, s.CheckedOf(test.dataset, test.guid).Own, "%s %d", test.dataset, test.guid)
+	}
+}

@@ -82,7 +82,7 @@ func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[s
 		if !p.carriedOut {
 			continue // what was found out is not done
 		}
-		maps.DeleteFunc(next, func(dataset string, _ report.Checked) bool { return p.lacks(dataset) })
+		maps.DeleteFunc(next, func(dataset string, c report.Checked) bool { return p.lacks(dataset) || p.renamed(dataset, c.GUID) })
 		for i := range p.disks {
 			d := &p.disks[i]
 			checked, moved := d.NextChecked(outcomes[d.Name].TXG, p.unfinished[d.Name] || slices.Contains(later, d.Name))

@@ -135,10 +135,12 @@ func mustFind(t *testing.T, name string) string {
 func TestNextState(t *testing.T) {
 	r, p, _ := bookmarked(t, aHistory)
 	known := report.Checked{GUID: 9, TXG: 3}
-	r.state.Checked = map[string]report.Checked{"tank/data/vm-9-disk-0": known, "tank/other/vm-9-disk-0": known, "ssd/vm-1-disk-0": known}
+	r.state.Checked = map[string]report.Checked{"tank/renamed/vm-100-disk-0": {GUID: 7}, "ssd/vm-100-disk-0": {GUID: 7}, "tank/data/vm-9-disk-0": known, "tank/other/vm-9-disk-0": known, "ssd/vm-1-disk-0": known}
 	planFor(t, r, p)
 	next := next(r, p, &pool{name: "ssd", parents: []string{"ssd"}, err: errTest})
 	assert.NotContains(t, next, "tank/data/vm-9-disk-0", "gone")
+	assert.NotContains(t, next, "tank/renamed/vm-100-disk-0", "another name of a disk that is there")
+	assert.Contains(t, next, "ssd/vm-100-disk-0", "a split-off pool has the same guids")
 	assert.Equal(t, known, next["tank/other/vm-9-disk-0"], "this run did not look there")
 	assert.Equal(t, known, next["ssd/vm-1-disk-0"], "its pool was not read")
 	assert.Contains(t, next, disk0)

@@ -183,6 +183,12 @@ func (p *pool) lacks(dataset string) bool {
 		!slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.Name == dataset })
 }
 
+// renamed reports whether a dataset of the pool has another name now.
+func (p *pool) renamed(dataset string, guid uint64) bool {
+	return zfs.Pool(dataset) == p.name && guid != 0 &&
+		slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.GUID == guid && d.Name != dataset })
+}
+
 // busy returns since when another run holds the pool, false if none does.
 func (p *pool) busy() (*lock.Busy, bool) {
 	busy, ok := errors.AsType[*lock.Busy](p.err)

@@ -41,6 +41,9 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	if err != nil {
 		return snapper.Plan{}, err
 	}
+	if err := r.loadSigns(); err != nil {
+		return snapper.Plan{}, err
+	}
 	below, err := roots(r.Options)
 	if err != nil {
 		return snapper.Plan{}, err
@@ -103,6 +106,15 @@ func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, e
 	return cluster, true, r.isNode(cluster)
 }
 
+// loadSigns reads what runs of snap know of the disks. What is destroyed goes by it: without it
+// a copy may look like a guest's disk, and one that a person took over like a copy.
+func (r *run) loadSigns() (err error) {
+	if r.state, err = r.World.LoadState(); err != nil {
+		return fmt.Errorf("which disks came from elsewhere is not known, so nothing is destroyed until snap has run again: %w", err)
+	}
+	return nil
+}
+
 // roots are the datasets below which copies are looked for, by pool: those of the
 // configuration, or every pool. None lies below another.
 func roots(o Options) (map[string][]string, error) {
@@ -156,7 +168,7 @@ func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
 					d.State, d.Why = snapper.Elsewhere, fmt.Sprintf("guest %d is configured on node %s", vmid, where)
 				}
 			}
-			for _, vmid := range claims {
+			for _, vmid := range append(claims, guests.Naming(*d)...) {
 				if _, here := cluster.Guests[vmid]; here {
 					d.State, d.Why = snapper.Unknown, fmt.Sprintf("guest %d of this node has it", vmid)
 				}

@@ -156,7 +156,7 @@ func (r *run) openPool(ctx context.Context, name string, parents []string, read 
 		if !d.AdoptedBy(r.Adopt) && (!known || before != "") {
 			d.Sign = d.CameFrom(before)
 		}
-		d.Checked, d.PoolTXG, d.ReceivedUnread = r.state.Checked[d.Name], txg, true
+		d.Checked, d.PoolTXG, d.ReceivedUnread = r.state.CheckedOf(d.Name, d.GUID), txg, true
 	}
 	return p
 }

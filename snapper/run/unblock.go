@@ -32,12 +32,15 @@ type UnblockRequest struct {
 func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Unblocking, report.Run, error) {
 	o.DryRun = !request.Remove
 	r := newRun(o, report.Name)
+	if err := r.loadSigns(); err != nil {
+		return snapper.Unblocking{}, r.report, err
+	}
 	cluster, release, err := r.lockedGuest(ctx, request)
 	defer release()
 	if err != nil {
 		return snapper.Unblocking{}, r.report, err
 	}
-	pools, err := r.openGuest(ctx, cluster)
+	pools, err := r.openGuest(ctx, snapper.NodeView{Cluster: cluster}, request)
 	defer func() { unlockAll(pools) }()
 	if err != nil {
 		return snapper.Unblocking{}, r.report, err
@@ -103,15 +106,13 @@ func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cl
 	case guest.Lock != "":
 		return c, release, fmt.Errorf("guest %d is locked (%s): wait until Proxmox is done, or qm unlock %d", request.VMID, guest.Lock, request.VMID)
 	}
-	c.Guests = map[int]pve.Config{request.VMID: guest}
 	return c, release, nil
 }
 
-// openGuest locks and reads the pools of the storages, and keeps the disks of the only
-// guest that the cluster is left with. An error with any of them ends it: a guest is
-// rolled back as a whole.
-func (r *run) openGuest(ctx context.Context, c pve.Cluster) ([]*pool, error) {
-	below, err := parents(r.Config, c)
+// openGuest locks and reads the pools of the storages, and keeps the disks of the guest, as
+// snap would find them. An error with any of them ends it: a guest is rolled back as a whole.
+func (r *run) openGuest(ctx context.Context, view snapper.NodeView, request UnblockRequest) ([]*pool, error) {
+	below, err := parents(r.Config, view.Cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -126,12 +127,16 @@ func (r *run) openGuest(ctx context.Context, c pve.Cluster) ([]*pool, error) {
 			return pools, p.err
 		}
 		p.disks = slices.DeleteFunc(p.disks, func(d snapper.Disk) bool {
-			if zfs.WithinAny(d.Name, r.Config.Replicas) {
-				return true
-			}
-			claims := (snapper.NodeView{Cluster: c}).GuestsOf(d)
-			return !slices.ContainsFunc(claims, func(vmid int) bool { _, its := c.Guests[vmid]; return its })
+			return zfs.WithinAny(d.Name, r.Config.Replicas) || !slices.Contains(view.GuestsOf(d), request.VMID)
 		})
+		for i := range p.disks {
+			d := &p.disks[i]
+			if users := view.GuestsOf(*d); len(users) > 1 {
+				d.State, d.Why = snapper.Disputed, fmt.Sprintf("used by the guests %v", users)
+			} else if why := view.MayBeUsed(*d); why != "" {
+				d.State, d.Why = snapper.Disputed, why
+			}
+		}
 		// No head tells that bookmarks changed, and one that is not known makes the
 		// rollback fail half way.
 		if err := p.listBookmarks(ctx, p.disksWhere(func(d *snapper.Disk) bool { return d.Recalled })); err != nil {

@@ -183,14 +183,15 @@ func (p *virtualPool) snapshot(guests []lua.Guest) map[string]lua.Outcome {
 	for _, g := range guests {
 		for _, d := range g.Disks {
 			o := lua.Outcome{}
+			i := slices.IndexFunc(p.heads, func(h zfs.Dataset) bool { return h.Name == d.Dataset })
 			if d.Snapshot {
 				p.txg++
 				p.snapshots[d.Dataset] = append(p.snapshots[d.Dataset], zfs.Snapshot{Dataset: d.Dataset, Name: g.Snapshot, GUID: p.txg + 9000, CreateTXG: p.txg, Creation: time.Now()})
 				o.Snapshot = new(syscall.Errno)
-				i := slices.IndexFunc(p.heads, func(h zfs.Dataset) bool { return h.Name == d.Dataset })
-				p.heads[i].NewestSnapshot, p.heads[i].SnapshotsChanged = g.Snapshot, time.Now().Unix()
+				p.heads[i].NewestSnapshot, p.heads[i].SnapshotsChanged, p.heads[i].Written = g.Snapshot, time.Now().Unix(), 0
 			}
 			if d.Label != "" {
+				p.heads[i].Running = zfs.Property{Value: d.Label, Source: zfs.SourceLocal}
 				o.Label = new(syscall.Errno)
 			}
 			if d.Bookmark {

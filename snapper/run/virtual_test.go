@@ -33,6 +33,7 @@ type virtualWorld struct {
 	guests          map[int]*virtualGuest
 	pools           map[string]*virtualPool
 	state           report.State
+	stateErr        error
 	last            report.Run
 	// elsewhere are the guests of other nodes, and replicated those that Proxmox sends here.
 	elsewhere  map[int]string
@@ -302,7 +303,7 @@ func (w *virtualWorld) SaveReport(_ string, r *report.Run) error {
 	return nil
 }
 
-func (w *virtualWorld) LoadState() (report.State, error) { return w.state, nil }
+func (w *virtualWorld) LoadState() (report.State, error) { return w.state, w.stateErr }
 
 func (w *virtualWorld) SaveState(s report.State) error {
 	w.state = s

@@ -1,0 +1,333 @@
+package run
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/pve"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+)
+
+// foreign adds a newest snapshot to a disk that no run made, and returns it.
+func (p *virtualPool) foreign(dataset, name string) zfs.Snapshot {
+	p.txg++
+	s := zfs.Snapshot{Dataset: dataset, Name: name, GUID: p.txg + 9000, CreateTXG: p.txg, Creation: time.Now()}
+	p.snapshots[dataset] = append(p.snapshots[dataset], s)
+	h := p.head(dataset)
+	h.NewestSnapshot, h.SnapshotsChanged = name, time.Now().Unix()
+	return s
+}
+
+func (p *virtualPool) head(dataset string) *zfs.Dataset {
+	for i := range p.heads {
+		if p.heads[i].Name == dataset {
+			return &p.heads[i]
+		}
+	}
+	return nil
+}
+
+// stops counts the _stopped snapshots of a disk.
+func (p *virtualPool) stops(dataset string) int {
+	n := 0
+	for _, s := range p.snapshots[dataset] {
+		if class, ours := s.Class(); ours && class == zfs.Stopped {
+			n++
+		}
+	}
+	return n
+}
+
+// texts are what a report tells, by how loud.
+func texts(r report.Run) map[report.Severity]string {
+	all := map[report.Severity]string{}
+	for _, p := range r.Problems {
+		all[p.Severity] += p.Text + "\n"
+	}
+	return all
+}
+
+// At the end of the host there is no time to read a history. A snapshot of pvesr or of a
+// person, since the last run, is no reason to doubt a disk whose guest ran here then; one that
+// may have come from elsewhere is, and that is said.
+func TestFinalizeWithNewerSnapshots(t *testing.T) {
+	const d = "tank/data/vm-100-disk-0"
+	for name, test := range map[string]struct {
+		newer  string
+		change func(w *virtualWorld)
+		warns  string
+	}{
+		"nothing since":    {},
+		"pvesr":            {newer: "__replicate_100-0_1784000000__"},
+		"a person":         {newer: "before-update"},
+		"a managed one":    {newer: "autosnap_2000-01-01_00:03:00_hourly", warns: "no last snapshot, so that its copies alarm until the host is up again: guest 100 is stopped, and the disk may be a copy (@autosnap_2000-01-01_00:03:00_hourly"},
+		"never seen here":  {change: func(w *virtualWorld) { w.pool("tank").heads[0].Creation = time.Now(); w.state = report.State{} }, warns: "is older than the dataset"},
+		"it still lives":   {change: func(w *virtualWorld) { w.guests[100].alive = true }, warns: "its guest still lives"},
+		"Proxmox is at it": {change: func(w *virtualWorld) { w.guests[100].cfg.Lock = "backup" }, warns: "stopped, but locked: backup"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				g := w.guest(100, true, "tank")
+				w.run(t)
+				time.Sleep(time.Minute)
+				if test.newer != "" {
+					w.pool("tank").foreign(d, test.newer)
+				}
+				g.alive, w.shutdown = false, true
+				if test.change != nil {
+					test.change(w)
+				}
+				r := w.run(t, func(o *Options) { o.Final = true })
+				if test.warns == "" {
+					assert.Equal(t, 1, w.pool("tank").stops(d))
+					assert.Empty(t, r.Problems)
+					return
+				}
+				assert.Zero(t, w.pool("tank").stops(d))
+				assert.Contains(t, texts(r)[report.Warning], d+": no last snapshot")
+				assert.Contains(t, texts(r)[report.Warning], test.warns)
+			})
+		})
+	}
+}
+
+// A disk that its guest keeps as unused, since qm rescan found the number in its name, is a
+// copy where it came from elsewhere: it is not rotated, labelled, or stopped with the guest.
+func TestUnusedCopy(t *testing.T) {
+	const d = "tank/data/vm-100-disk-7"
+	for name, unused := range map[string]bool{"named nowhere": false, "unused": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				g := w.guest(100, true, "tank")
+				p := w.pool("tank")
+				p.addDisk(d, 7777)
+				for i := range 9 {
+					p.addOlder(virtualSnapshot(d, time.Duration(i+2)*15*time.Minute, zfs.Frequently, uint64(800-i)))
+				}
+				h := p.head(d)
+				h.Creation, h.Running = time.Now(), zfs.Property{Value: "other", Source: zfs.SourceReceived}
+				if unused {
+					g.cfg.Volumes = append(g.cfg.Volumes, pve.Volume{Key: "unused0", Storage: "tank", Name: "vm-100-disk-7"})
+				}
+				w.run(t)
+				time.Sleep(15 * time.Minute)
+				h.Creation = time.Time{} // the sign has faded, and is remembered
+				h.Running = zfs.Property{}
+				w.run(t)
+				time.Sleep(15 * time.Minute)
+				g.alive = false
+				w.run(t)
+				assert.Len(t, p.snapshots[d], 10)
+				assert.Empty(t, h.Running)
+				assert.Equal(t, 1, p.stops("tank/data/vm-100-disk-0"))
+			})
+		})
+	}
+}
+
+// The number in a disk's name says nothing where another guest uses the disk: that one stops.
+func TestStopOfWhoUsesTheDisk(t *testing.T) {
+	const d = "tank/data/vm-100-disk-7"
+	for name, change := range map[string]func(*virtualWorld){
+		"the number is free":           func(w *virtualWorld) { delete(w.guests, 100) },
+		"its guest is off":             func(*virtualWorld) {},
+		"its guest runs":               func(w *virtualWorld) { w.guests[100].alive = true },
+		"its guest is on another node": func(w *virtualWorld) { delete(w.guests, 100); w.elsewhere = map[int]string{100: "pve2"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, false, "tank")
+				g := w.guest(200, true, "tank")
+				g.cfg.Volumes = append(g.cfg.Volumes, pve.Volume{Key: "scsi1", Storage: "tank", Name: "vm-100-disk-7"})
+				change(w)
+				w.pool("tank").addDisk(d, 7777)
+				w.run(t)
+				time.Sleep(15 * time.Minute)
+				g.alive = false
+				w.run(t)
+				assert.Equal(t, 1, w.pool("tank").stops(d))
+			})
+		})
+	}
+}
+
+// What unblock destroys are the snapshots of the guest's own disks, by all that snap knows.
+func TestUnblockOnlyTheGuestsDisks(t *testing.T) {
+	const own, other = "tank/data/vm-100-disk-0", "tank/data/vm-100-disk-7"
+	uses := func(vmid int) func(*virtualWorld) {
+		return func(w *virtualWorld) {
+			g := w.guests[vmid]
+			g.cfg.Volumes = append(g.cfg.Volumes, pve.Volume{Key: "scsi1", Storage: "tank", Name: "vm-100-disk-7"})
+		}
+	}
+	for name, test := range map[string]struct {
+		change  func(*virtualWorld)
+		both    bool
+		refusal string
+	}{
+		"only its number says so":             {change: func(*virtualWorld) {}, both: true},
+		"it uses it":                          {change: uses(100), both: true},
+		"another guest uses it":               {change: uses(200)},
+		"two guests use it":                   {change: func(w *virtualWorld) { uses(100)(w); uses(200)(w) }, refusal: other + " may be another guest's: used by the guests [100 200]"},
+		"another's configuration is unread":   {change: func(w *virtualWorld) { w.guests[200].cfg.Problem = "EIO" }, refusal: "no configuration uses it that could be read, and those of the guests [200] could not"},
+		"it is a copy, as an earlier run saw": {change: func(w *virtualWorld) { w.state.Signs = map[string]string{"7777": "it has received properties"} }},
+		"a person took the copy over": {change: func(w *virtualWorld) {
+			w.state.Signs = map[string]string{"7777": ""}
+			w.pool("tank").head(other).Creation = time.Now()
+		}, both: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, true, "tank")
+				w.guest(200, true, "tank")
+				p := w.pool("tank")
+				p.addDisk(other, 7777)
+				for _, h := range p.heads {
+					p.addOlder(zfs.Snapshot{Dataset: h.Name, Name: "before", GUID: 5 + h.GUID, CreateTXG: 500, Creation: time.Now().Add(-time.Hour)})
+				}
+				test.change(w)
+				u, _, err := Unblock(t.Context(), w.options(), UnblockRequest{VMID: 100, Snapshot: "before", Remove: true, LoseBase: true})
+				require.NoError(t, err)
+				assert.Equal(t, test.both, len(w.happened("destroy "+other)) > 0)
+				assert.Equal(t, test.refusal == "", len(w.happened("destroy "+own)) > 0)
+				if test.refusal != "" {
+					require.Len(t, u.Refusals, 1)
+					assert.Contains(t, u.Refusals[0], test.refusal)
+				}
+			})
+		})
+	}
+}
+
+// What a person took over is no copy for prune, and neither is what a guest keeps as unused.
+func TestPruneLeavesAdoptedDisks(t *testing.T) {
+	const d = "tank/data/vm-100-disk-7"
+	for name, test := range map[string]struct {
+		change func(*virtualWorld)
+		pruned bool
+	}{
+		"a copy":     {change: func(*virtualWorld) {}, pruned: true},
+		"taken over": {change: func(w *virtualWorld) { w.state.Signs = map[string]string{"7777": ""} }},
+		"kept as unused": {change: func(w *virtualWorld) {
+			w.guests[100].cfg.Volumes = append(w.guests[100].cfg.Volumes, pve.Volume{Key: "unused0", Storage: "tank", Name: "vm-100-disk-7"})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, true, "tank")
+				p := w.pool("tank")
+				p.addDisk(d, 7777)
+				for i := range 9 {
+					p.addOlder(virtualSnapshot(d, time.Duration(i+2)*15*time.Minute, zfs.Frequently, uint64(800-i)))
+				}
+				p.head(d).Running = zfs.Property{Value: "other", Source: zfs.SourceReceived}
+				test.change(w)
+				w.prune(t)
+				assert.Equal(t, test.pruned, len(p.snapshots[d]) < 10)
+			})
+		})
+	}
+}
+
+// Where what earlier runs saw cannot be read, nothing is destroyed by who has a disk.
+func TestNothingIsDestroyedWithoutTheState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.stateErr = errTest
+		_, _, err := Unblock(t.Context(), w.options(), UnblockRequest{VMID: 100, Snapshot: "before", Remove: true})
+		assert.ErrorIs(t, err, errTest)
+		_, _, err = Prune(t.Context(), w.options())
+		assert.ErrorIs(t, err, errTest)
+	})
+}
+
+// What a version left that did not note whose a disk is counts as lost: a guest that was off
+// when the program was replaced has its last snapshot, then and later.
+func TestStateOfAnOlderVersion(t *testing.T) {
+	const d = "tank/data/vm-100-disk-0"
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, false, "tank")
+		p := w.pool("tank")
+		h := p.head(d)
+		w.state = report.State{Version: 1, Checked: map[string]report.Checked{d: {GUID: h.GUID, TXG: 900, Newest: h.NewestSnapshot, Changed: h.SnapshotsChanged}}}
+		w.run(t)
+		assert.Equal(t, 1, p.stops(d))
+		assert.Equal(t, zfs.LabelStopped, h.Running.Value)
+		time.Sleep(30 * 24 * time.Hour)
+		h.Written = 1 << 30 // it ran between two runs
+		w.run(t)
+		assert.Equal(t, 2, p.stops(d))
+	})
+}
+
+// A copy that zrepl feeds, of a guest that ran here once: where the pool's history does not
+// reach back to then, or takes too long, no receive gets a _stopped snapshot, and that warns.
+func TestCopyFedByZrepl(t *testing.T) {
+	const d = "tank/data/vm-100-disk-0"
+	for name, test := range map[string]struct {
+		since uint64
+		slow  bool
+		says  report.Severity
+	}{
+		"the history tells":        {1, false, report.Notice},
+		"the history begins later": {950, false, report.Warning},
+		"the history is slow":      {1, true, report.Warning},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, false, "tank")
+				p := w.pool("tank")
+				p.heads[0].Running.Value = zfs.LabelStopped
+				p.history.Since = test.since
+				w.state = report.State{Version: 1, Checked: map[string]report.Checked{d: {GUID: p.heads[0].GUID, TXG: 900, Own: 900}}}
+				if test.slow {
+					w.state.SlowHistory = map[string]time.Time{"tank": time.Now()}
+				}
+				for i := range 4 {
+					s := p.foreign(d, fmt.Sprintf("zrepl_20000101_00%02d00_000", 15*i))
+					p.history.Received = append(p.history.Received, zfs.Received{Dataset: d, Name: s.Name, TXG: s.CreateTXG})
+					if test.since > 1 { // what is older is written over meanwhile
+						p.history.Received, p.history.Since = nil, p.txg+1
+					}
+					assert.Contains(t, texts(w.run(t))[test.says], "the disk may be a copy")
+					time.Sleep(15 * time.Minute)
+				}
+				assert.Zero(t, p.stops(d))
+			})
+		})
+	}
+}
+
+// What is known of a disk goes with it when it is renamed: one that came here by a migration,
+// and ran here for long, has its last snapshot.
+func TestStopAfterARename(t *testing.T) {
+	const d = "tank/data/vm-100-disk-1"
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		g := w.guest(100, true, "tank")
+		p := w.pool("tank")
+		p.heads[0].Creation = time.Now() // its snapshot is older
+		w.run(t)
+		time.Sleep(15 * time.Minute)
+		g.alive = false
+		w.move(d)
+		g.cfg.Volumes = []pve.Volume{{Key: "scsi0", Storage: "tank", Name: "vm-100-disk-1"}}
+		w.run(t)
+		assert.Equal(t, 1, p.stops(d))
+		assert.Len(t, w.state.Checked, 1)
+	})
+}
