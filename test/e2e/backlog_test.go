@@ -55,49 +55,6 @@ func TestHeldTakeNobodysTurn(t *testing.T) {
 	assert.Len(t, w.snapshots(first), held+1)
 }
 
-// TestPruneForLonger: C keeps months of a source that takes only dailies, and what a retention
-// keeps of it nobody destroys at the second look either.
-func TestPruneForLonger(t *testing.T) {
-	const months, keeps = 26, 24
-	w := newWorld(t)
-	w.container(100, "subvol-100-disk-0")
-	a, c := "ta/data/subvol-100-disk-0", "tc/subvol-100-disk-0"
-	var first []string
-	for month := range months {
-		for i := range 2 {
-			at := time.Now().UTC()
-			to := time.Date(at.Year(), at.Month()+1, 2, 8, 0, 0, 0, time.UTC)
-			if i > 0 {
-				to = at.Add(10 * 24 * time.Hour)
-			}
-			if month+i > 0 {
-				w.later(to.Sub(at))
-				t.Cleanup(func() { w.later(at.Sub(to)) })
-			}
-			name := zfs.FormatSnapshotName(to, zfs.Daily)
-			w.zfs("snapshot", a+"@"+name)
-			if i == 0 {
-				first = append(first, name)
-			}
-		}
-	}
-	w.send(a, c)
-	all := w.snapshots(c)
-	require.Len(t, all, 2*months)
-	for range 2 {
-		r := w.run(w.c, "prune", "d2", "m24", "-v")
-		require.Zero(t, r.Code)
-		require.Contains(t, r.Stderr, "no copy has a monthly snapshot or a longer one")
-		left := w.snapshots(c)
-		for _, name := range first[months-keeps:] {
-			assert.Contains(t, left, name)
-		}
-		assert.Len(t, left, keeps+2, "and the newest days")
-		assert.Equal(t, all[len(all)-1], left[len(left)-1])
-	}
-	require.NotEmpty(t, w.common(a, c))
-}
-
 // TestPruneOnANode: a copy that Proxmox replicates here is its business, one that it replicates
 // elsewhere is not. A copy in a storage waits for its bookmarks, one beside it for nobody.
 func TestPruneOnANode(t *testing.T) {
