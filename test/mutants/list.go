@@ -147,7 +147,7 @@ var mutants = []mutant{
 	{"snapper/decide.go", `case masked && d.ReceivedProblem != "":`, `case false:`, "take a guest for stopped whose received labels could not be read"},
 	{"snapper/run/snapshots.go", `plan.Allowed(outcomes)`, `plan.Allowed(nil)`, "destroy without regard to what was taken"},
 	{"snapper/run/pool.go", `p.Bookmarks(ctx, names, func`, `p.Bookmarks(ctx, listed, func`, "not see the bookmarks of a disk without snapshots"},
-	{"snapper/node.go", `if len(storages) == 0 {`, `if false {`, "take another cluster's disk for the own guest of that number"},
+	{"snapper/node.go", `if len(g.storagesOf(d)) == 0 {`, `if false {`, "take another cluster's disk for the own guest of that number"},
 	{"snapper/abandoned.go", `		return Discarded, fmt.Sprintf(`, `		return Good, fmt.Sprintf(`, "leave bookmarks of a history that is gone"},
 	{"snapper/abandoned.go", `b.CreateTXG > sound && !d.hasGUID(b.GUID)`, `b.CreateTXG > d.Checked.TXG && !d.hasGUID(b.GUID)`, "take what is remembered for a proof that no set-back was"},
 	{"snapper/abandoned.go", `case b.CreateTXG < h.Since:`, `case false:`, "call a bookmark good of which the history does not tell"},
