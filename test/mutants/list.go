@@ -92,7 +92,7 @@ var mutants = []mutant{
 	{"snapper/retention.go", `if !seen || m.counts(class) && !list[before].counts(class) {`, `if !seen || false && list[before].counts(class) {`, "keep a shorter one where one of the class is there"},
 	{"snapper/plan.go", `OldestFirst(p.plan.Destroys)`, ``, "destroy on the same first disks in each run"},
 	{"snapper/run/apply.go", `r.destroyMore(ctx, pools)`, ``, "let what is held take the others' turn"},
-	{"snapper/run/destroy.go", `entry.Grows = before > 0 && entry.Due > before`, `entry.Grows = before < 0`, "call it a success while old snapshots pile up"},
+	{"snapper/run/report.go", `success = success && p.Error == "" && p.LockedSince.IsZero() && !p.Backlog.Grows()`, `success = success && p.Error == "" && p.LockedSince.IsZero()`, "call it a success while old snapshots pile up"},
 	{"snapper/run/destroy.go", `due = due[:min(len(due), r.mayDestroy(snapper.Plan{}))]`, ``, "destroy more than a run may"},
 	{"snapper/due.go", `return t.Add(-time.Second)`, `return t`, "give both passes of a repeated hour the same names"},
 	{"snapper/run/prune.go", `d.Replicated = cluster.ReplicatedHere`, `d.Replicated = true || cluster.ReplicatedHere`, "leave what syncoid carried on to pvesr"},
