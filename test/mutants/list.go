@@ -255,7 +255,7 @@ var mutants = []mutant{
 	{"cmd/snapwatch/regular.go", `case len(unclear) > 0:`, `case false:`, "run by other words beside a line that is not understood"},
 	{"cmd/snapwatch/regular.go", `if err == nil && len(lines) == 0 {`, `if false {`, "take a timer whose words are not known for one that runs nothing"},
 	{"internal/crontab/crontab.go", `if words[i].expands {`, `if false {`, "pass over a line whose program is a variable"},
-	{"cmd/snapwatch/cron.go", `case system && perm&0o022 != 0:`, `case false:`, "count on a line of a file that cron ignores"},
+	{"cmd/snapwatch/cronlines.go", `case system && perm&0o022 != 0:`, `case false:`, "count on a line of a file that cron ignores"},
 	{"internal/crontab/ignored.go", `!f.has(m[1])`, `false`, "count on a file with a line that cron does not understand"},
 	{"internal/crontab/crontab.go", `strings.EqualFold(strings.Fields(line)[0], atBoot)`, `false`, "take a line for boot for a regular one"},
 	{"cmd/snapwatch/cron.go", `args = own[0].Args`, `_ = own`, "lose the other flags of a registered line"},
