@@ -8,10 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"snapwatch/internal/crontab"
@@ -201,125 +199,6 @@ func jobOf(args []string) (job, problem string) {
 		return "", ""
 	}
 	return args[0], ""
-}
-
-// cronNames are the files of a directory that cron reads (cron(8)).
-var cronNames = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-
-// cronLines returns the lines of the system's crontabs and of root's that start snap or
-// prune, or the program that this one replaces, wherever they stand. With an error these
-// may not be all.
-func (e *environment) cronLines() ([]crontab.Entry, error) {
-	paths := []string{e.CronFile, e.Crontab, e.RootCrontab}
-	others, err := filepath.Glob(filepath.Join(filepath.Dir(e.CronFile), "*"))
-	for _, path := range others {
-		if path != e.CronFile && cronNames.MatchString(filepath.Base(path)) {
-			paths = append(paths, path)
-		}
-	}
-	var all []crontab.Entry
-	for _, path := range paths {
-		text, readErr := os.ReadFile(path)
-		if readErr != nil && !errors.Is(readErr, fs.ErrNotExist) {
-			err = errors.Join(err, readErr)
-		}
-		system, read := true, cronSearch.ReadSystem
-		if path == e.RootCrontab {
-			system, read = false, cronSearch.ReadRoots
-		}
-		found := read(path, string(text))
-		ignored := ""
-		if len(found) > 0 {
-			ignored = cmp.Or(insecure(path, system), crontab.Ignored(string(text), system))
-		}
-		for i := range found {
-			found[i].Ignored = ignored
-		}
-		all = append(all, found...)
-	}
-	return all, err
-}
-
-// insecure returns why cron does not take a file in, whatever it says, "" if it does. It is
-// Debian's cron that is asked: one of the system's files may be a link, root's own is read
-// with mode 0600 only.
-func insecure(path string, system bool) string {
-	link, err := os.Lstat(path)
-	if err != nil {
-		return ""
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return ""
-	}
-	isLink := link.Mode()&fs.ModeSymlink != 0
-	stat, known := info.Sys().(*syscall.Stat_t)
-	switch perm := info.Mode().Perm(); {
-	case !system && isLink:
-		return "it is a link"
-	case !info.Mode().IsRegular():
-		return "it is no regular file"
-	case !owned(info) || isLink && !owned(link):
-		return "it is not root's: chown root it"
-	case !system && perm != 0o600:
-		return fmt.Sprintf("its mode is %04o, not 0600: chmod 600 it", perm)
-	case system && perm&0o022 != 0:
-		return fmt.Sprintf("others may write it (%s): chmod go-w it", info.Mode())
-	case known && stat.Nlink != 1:
-		return fmt.Sprintf("it has %d hard links: copy it", stat.Nlink)
-	}
-	return ""
-}
-
-// owned reports whether a file is root's, or this user's: who is not root looks at files of
-// his own only in tests.
-func owned(info fs.FileInfo) bool {
-	stat, known := info.Sys().(*syscall.Stat_t)
-	return !known || stat.Uid == 0 || int(stat.Uid) == os.Geteuid()
-}
-
-// lines returns those of the job, and those that may be, without the old program's.
-func (j cronJob) lines(env *environment) ([]crontab.Entry, error) {
-	all, err := env.cronLines()
-	return slices.DeleteFunc(all, func(line crontab.Entry) bool {
-		return isOld(line) || line.Job != "" && line.Job != j.word
-	}), err
-}
-
-// isOld reports whether the line starts the program that this one replaces: one of its
-// name that is not called as only this one is, and is not this very file.
-func isOld(line crontab.Entry) bool {
-	if !strings.HasPrefix(filepath.Base(line.Program), oldProgram) {
-		return false
-	}
-	if len(line.Args) > 0 && (line.Args[0] == snapJob.word || line.Args[0] == pruneJob.word) {
-		return false
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return true
-	}
-	mine, err := os.Stat(self)
-	its, itsErr := os.Stat(line.Program)
-	return err != nil || itsErr != nil || !os.SameFile(mine, its)
-}
-
-// shown names the lines for a person, with what is wrong with them.
-func shown(lines []crontab.Entry) string {
-	var all []string
-	for _, line := range lines {
-		text := line.File + ": " + line.Line
-		if why := line.Never(); why != "" {
-			text += " (cron never runs it regularly: " + why + ")"
-		}
-		if line.Problem != "" {
-			text += " (not understood: " + line.Problem + ")"
-		} else if _, err := programPath(line); err != nil {
-			text += fmt.Sprintf(" (cron cannot start it: %v)", err)
-		}
-		all = append(all, text)
-	}
-	return strings.Join(all, "; ")
 }
 
 // register makes cron run this very program with the words. Its own line keeps its times

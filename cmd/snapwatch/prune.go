@@ -116,7 +116,10 @@ func (c *pruneCmd) words() []string {
 	if c.Textfile != "" {
 		words = append(words, "--textfile", c.Textfile)
 	}
-	return append(words, outputWords(c.Verbose, c.LogFormat)...)
+	if c.Verbose {
+		words = append(words, "-v")
+	}
+	return append(words, logFormatWords(c.LogFormat)...)
 }
 
 func (c *pruneCmd) tell(env *environment, plan snapper.Plan, done report.Run) {

@@ -189,16 +189,15 @@ func (c *snapCmd) words() []string {
 	if c.Format != "text" {
 		words = append(words, "--format", c.Format)
 	}
-	return append(words, outputWords(c.Verbose, c.LogFormat)...)
-}
-
-// outputWords are the flags that say what a run prints.
-func outputWords(verbose bool, logFormat string) (words []string) {
-	if verbose {
+	if c.Verbose {
 		words = append(words, "-v")
 	}
-	if logFormat != "plain" {
-		words = append(words, "--log.format", logFormat)
+	return append(words, logFormatWords(c.LogFormat)...)
+}
+
+func logFormatWords(format string) []string {
+	if format == "plain" {
+		return nil
 	}
-	return words
+	return []string{"--log.format", format}
 }

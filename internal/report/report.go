@@ -59,9 +59,9 @@ type Pool struct {
 	// LockedSince is since when another run holds the pool's lock, zero if none does.
 	LockedSince time.Time `json:"locked_since,omitzero"`
 	// Due is how many snapshots were to be destroyed and are still there, without those that
-	// are held or cloned. Grows: they were fewer after the run before.
-	Due   int  `json:"due,omitempty"`
-	Grows bool `json:"grows,omitempty"`
+	// are held or cloned. Backlog is how they were day by day.
+	Due     int     `json:"due,omitempty"`
+	Backlog Backlog `json:"backlog,omitzero"`
 }
 
 // Disk is what a run meant for one disk.

@@ -69,8 +69,8 @@ func (r *run) destroyMore(ctx context.Context, pools []*pool) {
 	}
 }
 
-// reportDue notes what is due on each pool and was not destroyed. Where it grows from run to
-// run, what the pools hold has no bound.
+// reportDue notes what is due on each pool and was not destroyed. Where it grows from day to
+// day, what the pools hold has no bound.
 func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 	most := r.Config.MaxDestroysFor(r.disks)
 	if r.DryRun {
@@ -82,19 +82,18 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 	for i := range r.report.Pools {
 		entry := &r.report.Pools[i]
 		j := slices.IndexFunc(r.previous.Pools, func(e report.Pool) bool { return e.Pool == entry.Pool })
-		before := 0
-		if j >= 0 {
-			before = r.previous.Pools[j].Due
+		if j >= 0 { // stays of one that was not read
+			entry.Due, entry.Backlog = r.previous.Pools[j].Due, r.previous.Pools[j].Backlog
 		}
-		entry.Due = before // of one that was not read
 		for _, p := range readable(pools) {
 			if p.name == entry.Pool {
 				entry.Due = len(p.due)
+				entry.Backlog = entry.Backlog.With(entry.Due, r.start)
 			}
 		}
-		switch entry.Grows = before > 0 && entry.Due > before; {
-		case entry.Grows:
-			r.problem(report.Warning, "pool %s: %d snapshots are due and not destroyed, and there were %d after the last run: raise max_destroys in the configuration (%d now), or run it more often", entry.Pool, entry.Due, before, most)
+		switch b := entry.Backlog; {
+		case b.Grows():
+			r.problem(report.Warning, "pool %s: %d snapshots are due and not destroyed, and more from day to day (at least %d, and %d the day before): raise max_destroys in the configuration (%d now), or run it more often", entry.Pool, entry.Due, b.Yesterday, b.Before, most)
 		case entry.Due > 0:
 			r.problem(report.Notice, "pool %s: %d snapshots are due and not destroyed (max_destroys %d): the next runs continue", entry.Pool, entry.Due, most)
 		}

@@ -32,7 +32,7 @@ func (p *virtualPool) older(dataset string, n int, ago time.Duration) {
 func (w *virtualWorld) destroyed(pool string) int { return len(w.happened(pool + ": destroy ")) }
 
 // The oldest go first, on whatever pool they are, and no more than one run may destroy. What is
-// left is noted; that is no failure until it grows from run to run.
+// left is noted; that is no failure, nor is it that a run finds more than the one before.
 func TestDestroysOverPools(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -49,10 +49,9 @@ func TestDestroysOverPools(t *testing.T) {
 		time.Sleep(15 * time.Minute)
 		w.pool("ssd").older("ssd/data/vm-100-disk-0", 20, 70*time.Hour)
 		done = w.run(t, destroying(10))
-		assert.False(t, done.Success, "more are due than before")
-		assert.True(t, done.Failed())
-		assert.True(t, done.Pools[0].Grows)
-		assert.True(t, done.LastSuccess.Before(done.End))
+		assert.Positive(t, done.Pools[0].Due)
+		assert.True(t, done.Success, "many came at once")
+		assert.False(t, done.Failed())
 
 		time.Sleep(15 * time.Minute)
 		done = w.run(t)

@@ -229,3 +229,37 @@ func (p *virtualPool) receive() {
 		h.NewestSnapshot, h.SnapshotsChanged = s.Name, s.Creation.Unix()
 	}
 }
+
+// Each night brings twice as many copies' snapshots as a day's runs destroy. Although most runs leave less than
+// the one before did, none is a success once that is known.
+func TestPruneBacklogGrowsDaily(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.plain, w.quiet = true, true
+		for i := range 5 {
+			w.copy(fmt.Sprintf("tank/in/vm-%d-disk-0", 100+i), 1)
+		}
+		p := w.pool("tank")
+		most := 5 // 240 come each night, 24 * 5 go
+		for day := range 7 {
+			for k := range 48 {
+				for i := range p.heads {
+					h := &p.heads[i]
+					p.txg++
+					s := virtualSnapshot(h.Name, time.Duration(48-k)*29*time.Minute, zfs.Frequently, p.txg)
+					s.GUID = p.txg<<20 + h.GUID
+					p.snapshots[h.Name] = append(p.snapshots[h.Name], s)
+					h.NewestSnapshot, h.SnapshotsChanged = s.Name, time.Now().Unix()
+				}
+			}
+			if day == 6 {
+				most = 500
+			}
+			for range 24 {
+				time.Sleep(time.Hour)
+				r := w.prune(t, func(o *Options) { o.Config.MaxDestroys = &most })
+				assert.Equal(t, day < 2 || day == 6, r.Success, "%d: %d due", day, r.Pools[0].Due)
+			}
+		}
+	})
+}

@@ -1,0 +1,33 @@
+package report
+
+import "time"
+
+// Backlog is how much was due on a pool and not destroyed, from day to day. Snapshots that
+// a night brings and the next day's runs destroy come and go, so days are compared by the
+// least that was due in them.
+type Backlog struct {
+	// Since is when the day under way began, a day being what passes from run to run, and
+	// Least is the least that was due in it.
+	Since time.Time `json:"since,omitzero"`
+	Least int       `json:"least,omitempty"`
+	// Yesterday and Before are those of the two days before it, 0 where there were none.
+	Yesterday int `json:"yesterday,omitempty"`
+	Before    int `json:"before,omitempty"`
+}
+
+// With returns the backlog after a run that left so many.
+func (b Backlog) With(due int, now time.Time) Backlog {
+	const day = 24 * time.Hour
+	switch passed := now.Sub(b.Since); {
+	case b.Since.IsZero() || passed < 0:
+		return Backlog{Since: now, Least: due}
+	case passed >= day:
+		return Backlog{Since: now, Least: due, Yesterday: b.Least, Before: b.Yesterday}
+	}
+	b.Least = min(b.Least, due)
+	return b
+}
+
+// Grows reports whether more was always due than a day before. Where nothing was, much may
+// have come at once: the next days show whether it goes.
+func (b Backlog) Grows() bool { return b.Before > 0 && b.Yesterday > b.Before && b.Least > b.Before }
