@@ -1,7 +1,6 @@
 package scan
 
 import (
-	"maps"
 	"sync"
 	"time"
 
@@ -21,13 +20,15 @@ type Cache struct {
 	guests guestCache
 	// slow are the datasets whose list took all the time that there was.
 	slow map[string]bool
+	// learnt is what this process found out since the last Save.
+	learnt learnt
 	// unsaved is true when an entry changed since the last Save.
 	unsaved bool
 }
 
 // NewCache is an empty cache.
 func NewCache() *Cache {
-	return &Cache{newest: map[string]entry{}, pending: map[string]pendingReceive{}, slow: map[string]bool{}}
+	return &Cache{newest: map[string]entry{}, pending: map[string]pendingReceive{}, slow: map[string]bool{}, learnt: newLearnt()}
 }
 
 // entry is what one dataset's newest managed snapshot was, and the facts it depends
@@ -40,6 +41,8 @@ type entry struct {
 	ofAny string
 	// snapshot is nil where only its name is known.
 	snapshot *zfs.Snapshot
+	// readAt is when that was read.
+	readAt time.Time
 }
 
 // Key are the facts that a disk's list of snapshots depends on.
@@ -89,12 +92,13 @@ func (c *Cache) keep(h zfs.Dataset, readAt time.Time, ofAny, name string, newest
 	if !ok {
 		key = noKey(h.GUID)
 	}
-	k := entry{key: key, name: name, ofAny: ofAny, snapshot: newest}
+	k := entry{key: key, name: name, ofAny: ofAny, snapshot: newest, readAt: readAt}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.newest[h.Name]
 	c.unsaved = c.unsaved || before.name != name || (key.lasting() && (before.key != key || (before.snapshot == nil) != (newest == nil)))
 	c.newest[h.Name] = k
+	c.learnt.newest[h.Name] = readAt
 }
 
 // noKey is the key of an entry that tells nothing but which managed snapshot was the newest
@@ -120,22 +124,24 @@ func (c *Cache) isSlow(dataset string) bool {
 }
 
 // tookAll notes that the lists of these datasets took all the time that there was.
-func (c *Cache) tookAll(datasets []string) {
+func (c *Cache) tookAll(datasets []string, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, dataset := range datasets {
 		c.unsaved = c.unsaved || !c.slow[dataset]
 		c.slow[dataset] = true
+		c.learnt.slow[dataset] = readAt
 	}
 }
 
 // wasListed notes that the datasets were listed in time.
-func (c *Cache) wasListed(datasets []string) {
+func (c *Cache) wasListed(datasets []string, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, dataset := range datasets {
 		c.unsaved = c.unsaved || c.slow[dataset]
 		delete(c.slow, dataset)
+		c.learnt.slow[dataset] = readAt
 	}
 }
 
@@ -148,23 +154,24 @@ func (c *Cache) Unsaved() bool {
 
 // forget drops what turned out wrong. Which managed snapshot was the newest stays known: it is
 // believed only where it is still there.
-func (c *Cache) forget(dataset string) {
+func (c *Cache) forget(dataset string, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e, known := c.newest[dataset]; known {
-		c.newest[dataset] = entry{key: noKey(e.key.GUID), name: e.name}
+		c.newest[dataset] = entry{key: noKey(e.key.GUID), name: e.name, readAt: readAt}
+		c.learnt.newest[dataset] = readAt
 	}
 }
 
 // retain forgets the datasets below the roots that are not among those. What others search for
 // may be remembered here, too.
-func (c *Cache) retain(roots []string, datasets map[string]bool) {
+func (c *Cache) retain(roots []string, datasets map[string]bool, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	gone := func(name string) bool {
 		return !datasets[name] && zfs.WithinAny(name, roots)
 	}
-	maps.DeleteFunc(c.newest, func(name string, _ entry) bool { return gone(name) })
-	maps.DeleteFunc(c.pending, func(name string, _ pendingReceive) bool { return gone(name) })
-	maps.DeleteFunc(c.slow, func(name string, _ bool) bool { return gone(name) })
+	drop(c.newest, c.learnt.newest, gone, readAt)
+	drop(c.pending, c.learnt.pending, gone, readAt)
+	drop(c.slow, c.learnt.slow, gone, readAt)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"time"
 
 	"snapwatch/checker"
 	"snapwatch/internal/files"
@@ -30,12 +31,14 @@ type cacheLine struct {
 	Listed  string `json:"newest_listed,omitempty"`
 	Changed int64  `json:"snapshots_changed"`
 	Managed string `json:"newest_managed"`
+	// Read is when that was read, in milliseconds since 1970.
+	Read int64 `json:"read_ms,omitempty"`
 	// Snapshot is the managed one, nil where only its name is known.
 	Snapshot *checker.SnapshotDocument `json:"snapshot,omitempty"`
 }
 
 func (l cacheLine) entry(dataset string) (entry, error) {
-	k := entry{key: Key{l.GUID, l.Origin, l.Newest, l.Changed}, name: l.Managed, ofAny: cmp.Or(l.Newest, l.Listed)}
+	k := entry{key: Key{l.GUID, l.Origin, l.Newest, l.Changed}, name: l.Managed, ofAny: cmp.Or(l.Newest, l.Listed), readAt: time.UnixMilli(l.Read)}
 	if !k.key.lasting() {
 		k.key = noKey(l.GUID)
 	}
@@ -61,7 +64,7 @@ func (l cacheLine) entry(dataset string) (entry, error) {
 }
 
 func newCacheLine(k entry) cacheLine {
-	l := cacheLine{GUID: k.key.GUID, Origin: k.key.Origin, Newest: k.key.Newest, Changed: k.key.Changed, Managed: k.name}
+	l := cacheLine{GUID: k.key.GUID, Origin: k.key.Origin, Newest: k.key.Newest, Changed: k.key.Changed, Managed: k.name, Read: k.readAt.UnixMilli()}
 	if l.Newest == "" {
 		l.Listed = k.ofAny
 	}
@@ -122,7 +125,7 @@ func (c *Cache) Save(path string) error {
 func (c *Cache) cacheFile() cacheFile {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.unsaved = false
+	c.unsaved, c.learnt = false, newLearnt()
 	file := cacheFile{Version: cacheVersion, Newest: map[string]cacheLine{}}
 	for dataset, k := range c.newest {
 		if k.key.lasting() || k.name != "" {

@@ -155,6 +155,7 @@ func (c *Cache) keepCommon(found common, looked map[string]*checker.Looked) {
 		c.guests.Commons = map[string]commonEntry{}
 	}
 	c.guests.Commons[commonName(found.disks)] = e
+	c.learnt.guests[commonName(found.disks)] = true
 	c.unsaved = true
 }
 
@@ -211,6 +212,7 @@ func (c *Cache) keepPair(p pair) {
 		c.guests.Pairs = map[string]pairEntry{}
 	}
 	c.guests.Pairs[p.name()] = e
+	c.learnt.guests[p.name()] = true
 	c.unsaved = true
 }
 

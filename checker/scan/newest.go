@@ -106,7 +106,7 @@ func (s Scanner) finish(a *answers, err error) bool {
 		}
 		a.heads[i].Problem = cmp.Or(h.Problem, a.faults[h.Name])
 		if a.unanswered[h.Name] != "" || a.heads[i].Problem != "" {
-			s.Cache.forget(h.Name)
+			s.Cache.forget(h.Name, a.readAt)
 			continue
 		}
 		newest := h.NewestSnapshot
@@ -174,7 +174,7 @@ func (s Scanner) listRest(ctx context.Context, r zfs.Reader, a *answers) error {
 		took := s.Now().Sub(listed)
 		if ctx.Err() != nil && err != nil {
 			if took >= listed.Sub(began) {
-				s.Cache.tookAll(some) // it had most of the time
+				s.Cache.tookAll(some, a.readAt) // it had most of the time
 			}
 			return fmt.Errorf("listed the snapshots of %d of %d disks so far: %w", all-len(rest), all, err)
 		}
@@ -182,7 +182,7 @@ func (s Scanner) listRest(ctx context.Context, r zfs.Reader, a *answers) error {
 			size = 1
 			continue
 		}
-		s.Cache.wasListed(some)
+		s.Cache.wasListed(some, a.readAt)
 		if err := s.lookUpListed(ctx, r, a, some, l, err); err != nil {
 			return err
 		}

@@ -42,6 +42,7 @@ func (c *Cache) seePending(disks []checker.Disk, tokens map[string]string) {
 		if !d.PendingReceive {
 			if known {
 				delete(c.pending, d.Dataset)
+				c.learnt.pending[d.Dataset] = d.ReadAt
 				c.unsaved = true
 			}
 			continue
@@ -54,6 +55,7 @@ func (c *Cache) seePending(disks []checker.Disk, tokens map[string]string) {
 		if !known || (d.Problem == "" && d.Unlisted == "" && !now.continues(before)) {
 			before = now
 			c.pending[d.Dataset] = now
+			c.learnt.pending[d.Dataset] = d.ReadAt
 			c.unsaved = true
 		}
 		d.PendingSince = before.Since

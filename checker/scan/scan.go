@@ -167,7 +167,7 @@ func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *c
 		for _, d := range pool.Disks {
 			known[d.Dataset] = true
 		}
-		s.Cache.retain(roots, known)
+		s.Cache.retain(roots, known, pool.ReadAt)
 	}
 	s.Cache.seePending(pool.Disks, tokens)
 	if err == nil {

@@ -1,16 +1,19 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"snapwatch/checker"
 	"snapwatch/checker/scan"
+	"snapwatch/internal/lock"
 )
 
 // cachePath is where the cache is, "" where this user has no place for one.
@@ -33,6 +36,11 @@ type memory struct {
 	// the exporter's.
 	own, known scan.Inventory
 	changed    bool
+	// read are the pools as they were just read, forgotten what the exporter was told to forget.
+	read      []checker.Pool
+	forgotten scan.Inventory
+	// now is when that was.
+	now time.Time
 	// exporter is true where an exporter remembers, too; a file of which only forget has
 	// written shows none.
 	exporter bool
@@ -42,24 +50,35 @@ type memory struct {
 
 // remember reads what was seen before. What cannot be read is told.
 func (q query) remember(now time.Time) (m memory, notes []checker.Note) {
-	m.cache, m.cachePath = scan.NewCache(), cachePath(q.Cache)
+	m.now, m.cache, m.cachePath = now, scan.NewCache(), cachePath(q.Cache)
 	shared, err := scan.LoadInventory(q.Seen)
 	if err != nil {
 		notes = append(notes, seenNote(err))
 	}
 	m.exporter = shared.Disks != nil
 	notes = append(notes, shared.Notes(now)...)
+	m.forgotten = scan.Inventory{Forgotten: shared.Forgotten}
 	if m.cachePath != "" {
 		if m.cache, err = scan.LoadCache(m.cachePath); err != nil {
 			notes = append(notes, checker.Note{Text: err.Error()})
 		}
-		m.own, m.unreadable = scan.Reopen(m.inventoryPath(), now)
+		m.unreadable = m.open()
 		notes = append(notes, m.own.Notes(now)...)
 		m.changed = m.own.Disks == nil && m.unreadable == nil
 	}
-	m.own = m.own.With(scan.Inventory{Forgotten: shared.Forgotten}, now)
 	m.known = m.own.With(shared, now)
 	return m, notes
+}
+
+// open reads this user's inventory. That it was lost once stays known.
+func (m *memory) open() (err error) {
+	lost := m.own.Lost
+	m.own, err = scan.Reopen(m.inventoryPath(), m.now)
+	if m.own.Lost == nil {
+		m.own.Lost = lost
+	}
+	m.own = m.own.With(m.forgotten, m.now)
+	return err
 }
 
 // inventoryPath is where this user's inventory is: beside the cache, and called like it.
@@ -77,7 +96,11 @@ func (m *memory) shared() string {
 
 // learn adds what was just read.
 func (m *memory) learn(pools []checker.Pool, now time.Time) {
-	own, changed := m.own.Updated(pools, now)
+	m.now, m.read = now, slices.Clone(pools)
+	for i := range m.read {
+		m.read[i].Disks = slices.Clone(m.read[i].Disks) // more is said of them later
+	}
+	own, changed := m.own.Updated(m.read, m.now)
 	m.own, m.changed = own, m.changed || changed
 }
 
@@ -91,23 +114,42 @@ func (m *memory) save(left time.Duration) error {
 	case !m.cache.Unsaved() && !m.changed:
 		return nil
 	}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), max(left, 0), errors.New("writing "+m.cachePath+" takes too long"))
+	defer cancel()
 	saved := make(chan error, 1)
-	go func() {
-		err := os.MkdirAll(filepath.Dir(m.cachePath), 0o700)
-		if m.changed {
-			err = errors.Join(err, m.own.Save(m.inventoryPath()))
-		}
-		if m.cache.Unsaved() {
-			err = errors.Join(err, m.cache.Save(m.cachePath))
-		}
-		saved <- err
-	}()
+	go func() { saved <- m.merge(ctx) }()
 	select {
 	case err := <-saved:
 		return err
-	case <-time.After(max(left, 0)):
-		return errors.New("writing " + m.cachePath + " takes too long")
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
+}
+
+// merge writes what was found out here into the files as they are now: other checks of this user
+// may have written them since they were read. One does so at a time.
+func (m *memory) merge(ctx context.Context) error {
+	if err := os.MkdirAll(filepath.Dir(m.cachePath), 0o700); err != nil {
+		return err
+	}
+	l, err := lock.Wait(ctx, m.cachePath+".lock", m.now)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.Release() }()
+	if m.changed {
+		err = m.open()
+		changed := m.own.Disks == nil
+		m.own, m.changed = m.own.Updated(m.read, m.now)
+		if err == nil && (changed || m.changed) {
+			err = m.own.Save(m.inventoryPath())
+		}
+	}
+	if m.cache.Unsaved() {
+		m.cache.Merge(m.cachePath)
+		err = errors.Join(err, m.cache.Save(m.cachePath))
+	}
+	return err
 }
 
 // keep saves what a scan found, and says what does not work where it cannot. What is here is

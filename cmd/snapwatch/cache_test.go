@@ -1,0 +1,58 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+	"snapwatch/checker/scan"
+	"snapwatch/internal/zfstest"
+)
+
+// TestChecksKeepWhatOthersLearnt: two checks of one user begin together, each of a pool of its
+// own. Who saves last leaves what the other saved: the disks that are here, and since when a
+// receive has been pending.
+func TestChecksKeepWhatOthersLearnt(t *testing.T) {
+	pending := vm(100, "stopped", 48*time.Hour)
+	pending.Token = true
+	other := vm(200, "hourly", time.Hour)
+	other.Name = "big/vm-200-disk-0"
+	f := zfstest.New(t, zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}, pending, {Name: "big", GUID: 1}, other}})
+	q := query{sourceFlags: sourceFlags{Seen: f.Path("seen.json"), Cache: filepath.Join(f.Path("cache"), "newest.json")}}
+	clock := noon
+	begin := func() memory {
+		m, notes := q.remember(clock)
+		require.Empty(t, notes)
+		return m
+	}
+	check := func(m memory, pool string) checker.Pool {
+		s := scan.Scanner{Kstat: f.Kstat, LockDir: f.LockDir, Now: func() time.Time { return clock }, Cache: m.cache}
+		pools := []checker.Pool{s.Pool(t.Context(), pool, []string{pool})}
+		require.Empty(t, pools[0].Problem)
+		m.learn(pools, clock)
+		kept, notes := m.keep(time.Minute, false)
+		require.True(t, kept, "%v", notes)
+		return pools[0]
+	}
+	a, b := begin(), begin()
+	check(a, "tank")
+	check(b, "big")
+	assert.Len(t, begin().own.Disks, 2, "both are missed when they go")
+
+	clock = clock.Add(time.Hour)
+	a, b = begin(), begin()
+	assert.Equal(t, noon.Unix(), check(a, "tank").Disks[0].PendingSince.Unix())
+
+	// What was forgotten stays so, though one that does not know of it yet saves last.
+	forgotten, _ := scan.Inventory{}.Forget(other.Name, clock)
+	require.NoError(t, forgotten.Save(q.Seen))
+	f.Set(zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}, pending, vm(101, "hourly", time.Hour), {Name: "big", GUID: 1}}})
+	check(begin(), "big")
+	check(b, "tank")
+	assert.NotContains(t, begin().own.Disks, other.Name)
+	assert.Len(t, begin().own.Disks, 2)
+}
