@@ -126,7 +126,11 @@ func TestBetter(t *testing.T) {
 		if c.second != "" {
 			second = append(second, is(c.second))
 		}
-		assert.Equal(t, c.want, better(second, []checker.Disk{is(c.first)}, c.failed), "%v", c)
+		var failed error
+		if c.failed {
+			failed = assert.AnError
+		}
+		assert.Equal(t, c.want, better(second, []checker.Disk{is(c.first)}, failed), "%v", c)
 	}
 }
 

@@ -161,7 +161,7 @@ func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *c
 		place.publish(*pool, serious(err), a.digests(), false)
 		again := first
 		if fresh, failed := s.readOnce(ctx, r, roots, &again, sharedScan{}); fresh != nil {
-			again.Disks = better(again.Disks, pool.Disks, serious(failed) != nil)
+			again.Disks = better(again.Disks, pool.Disks, serious(failed))
 			*pool, a.heads, err = again, append(a.heads, fresh.heads...), failed
 		}
 	}
@@ -191,7 +191,7 @@ func serious(err error) error {
 
 // better returns the disks of the second look, and those of the first that the second answered for
 // less; where it failed in part, those too that it did not see.
-func better(second, first []checker.Disk, failed bool) []checker.Disk {
+func better(second, first []checker.Disk, failed error) []checker.Disk {
 	worth := func(d checker.Disk) int {
 		switch {
 		case d.Problem != "":
@@ -213,7 +213,7 @@ func better(second, first []checker.Disk, failed bool) []checker.Disk {
 		}
 		delete(answered, d.Dataset)
 	}
-	if failed {
+	if failed != nil {
 		for _, dataset := range sortedKeys(answered) {
 			second = append(second, answered[dataset])
 		}
