@@ -186,6 +186,8 @@ type view struct {
 	// counts are the times at which those pools were read whose listing is only not finished,
 	// while that counts: what was there is known, but not what is not.
 	counts map[string]time.Time
+	// readAt are the times at which the pools with a problem were last read as a whole.
+	readAt map[string]time.Time
 	// lost are the problems of the pools that had a disk of that name when they were last read,
 	// unread is the problem of one of which nothing is known.
 	lost   map[string]string
@@ -193,12 +195,12 @@ type view struct {
 }
 
 func look(r checker.Report) view {
-	v := view{byName: map[string][]checker.Result{}, templates: map[int]bool{}, problems: map[string]string{}, counts: map[string]time.Time{}, lost: map[string]string{}}
+	v := view{byName: map[string][]checker.Result{}, templates: map[int]bool{}, problems: map[string]string{}, counts: map[string]time.Time{}, readAt: map[string]time.Time{}, lost: map[string]string{}}
 	for _, p := range r.Pools {
 		if p.Problem == "" {
 			continue
 		}
-		v.problems[p.Name], v.problem = p.Problem, p.Problem
+		v.problems[p.Name], v.problem, v.readAt[p.Name] = p.Problem, p.Problem, p.ReadAt
 		if p.Unfinished && p.Verdict != checker.PoolUnreadable {
 			v.counts[p.Name] = p.ReadAt
 		}
@@ -238,6 +240,9 @@ func (s *Store) describe(d *checker.ComparedDisk, is checker.Result, here view, 
 	d.Dataset, d.GUID, d.Problem = is.Dataset, is.GUID, here.problems[pool]
 	if at, counts := here.counts[pool]; counts {
 		d.ReadAt, d.Problem = &at, ""
+	}
+	if d.Problem != "" && is.ReadAt.After(here.readAt[pool]) && is.Verdict != checker.Unreadable {
+		d.ReadAt, d.Problem = &is.ReadAt, "" // only others of its pool could not be read
 	}
 	d.Replica = s.isReplica(is.Dataset)
 	if d.Problem == "" {

@@ -174,6 +174,7 @@ func (s *Store) begin(name string, roots []string) <-chan struct{} {
 }
 
 func (s *Store) end(p *pool, result checker.Pool) {
+	known, now := s.inventory.disks(), s.settings.Scanner.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if result.Problem != "" && result.Problem != p.tried.Problem {
@@ -196,20 +197,22 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	case result.Problem == "":
 		p.good = result
 	case len(result.Disks) > 0:
-		p.good.Disks = newer(result.Disks, p.good.Disks)
+		p.good.Disks = newer(result.Disks, p.good.Disks, func(d checker.Disk) bool { return known.Forgot(d, now) })
 	case result.Missing:
 		p.good = checker.Pool{} // nothing of it is here any more
 	}
 }
 
-// newer returns the disks that were just read, and of those that were not what was read before.
-func newer(read, before []checker.Disk) []checker.Disk {
-	all, is := slices.Clone(read), map[string]bool{}
+// newer returns the disks of a pool that were just read, and of those that were not what was read
+// before, but for what was forgotten since, and what was read under another name.
+func newer(read, before []checker.Disk, forgotten func(checker.Disk) bool) []checker.Disk {
+	all, is, renamed := slices.Clone(read), map[string]bool{}, map[uint64]bool{}
 	for i := range read {
 		is[read[i].Dataset] = true
+		renamed[read[i].GUID] = read[i].GUID != 0
 	}
 	for i := range before {
-		if !is[before[i].Dataset] {
+		if !is[before[i].Dataset] && !renamed[before[i].GUID] && !forgotten(before[i]) {
 			all = append(all, before[i])
 		}
 	}

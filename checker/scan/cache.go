@@ -18,8 +18,8 @@ type Cache struct {
 	pending map[string]pendingReceive
 	// guests is what was looked up of guests' disks.
 	guests guestCache
-	// slow are the datasets whose list took all the time that there was.
-	slow map[string]bool
+	// slow says of datasets when their list alone took nearly all the time that there was.
+	slow map[string]time.Time
 	// learnt is what this process found out since the last Save.
 	learnt learnt
 	// unsaved is true when an entry changed since the last Save.
@@ -28,7 +28,7 @@ type Cache struct {
 
 // NewCache is an empty cache.
 func NewCache() *Cache {
-	return &Cache{newest: map[string]entry{}, pending: map[string]pendingReceive{}, slow: map[string]bool{}, learnt: newLearnt()}
+	return &Cache{newest: map[string]entry{}, pending: map[string]pendingReceive{}, slow: map[string]time.Time{}, learnt: newLearnt()}
 }
 
 // entry is what one dataset's newest managed snapshot was, and the facts it depends
@@ -116,22 +116,23 @@ func (c *Cache) managedBefore(h zfs.Dataset) string {
 	return ""
 }
 
-// isSlow reports whether the dataset's list took all the time that there was.
-func (c *Cache) isSlow(dataset string) bool {
+// slowFor is how long a list comes last that took all the time: what made it slow may be over.
+const slowFor = 2 * time.Hour
+
+// isSlow reports whether the dataset's list took all the time that there was, not long before.
+func (c *Cache) isSlow(dataset string, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.slow[dataset]
+	at, marked := c.slow[dataset]
+	return marked && !at.After(now) && now.Sub(at) < slowFor
 }
 
-// tookAll notes that the lists of these datasets took all the time that there was.
-func (c *Cache) tookAll(datasets []string, readAt time.Time) {
+// tookAll notes that the list of this dataset took all the time that there was.
+func (c *Cache) tookAll(dataset string, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, dataset := range datasets {
-		c.unsaved = c.unsaved || !c.slow[dataset]
-		c.slow[dataset] = true
-		c.learnt.slow[dataset] = readAt
-	}
+	c.unsaved = true
+	c.slow[dataset], c.learnt.slow[dataset] = readAt, readAt
 }
 
 // wasListed notes that the datasets were listed in time.
@@ -139,7 +140,8 @@ func (c *Cache) wasListed(datasets []string, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, dataset := range datasets {
-		c.unsaved = c.unsaved || c.slow[dataset]
+		_, marked := c.slow[dataset]
+		c.unsaved = c.unsaved || marked
 		delete(c.slow, dataset)
 		c.learnt.slow[dataset] = readAt
 	}

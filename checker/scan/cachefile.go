@@ -20,7 +20,7 @@ type cacheFile struct {
 	Newest  map[string]cacheLine      `json:"newest"`
 	Pending map[string]pendingReceive `json:"pending,omitempty"`
 	Guests  guestCache                `json:"guests,omitzero"`
-	Slow    []string                  `json:"slow,omitempty"`
+	Slow    map[string]time.Time      `json:"slow_at,omitempty"`
 }
 
 type cacheLine struct {
@@ -104,8 +104,8 @@ func LoadCache(path string) (*Cache, error) {
 	if file.Pending != nil {
 		c.pending = file.Pending
 	}
-	for _, dataset := range file.Slow {
-		c.slow[dataset] = true
+	if file.Slow != nil {
+		c.slow = file.Slow
 	}
 	return c, nil
 }
@@ -133,6 +133,6 @@ func (c *Cache) cacheFile() cacheFile {
 		}
 	}
 	file.Pending, file.Guests = maps.Clone(c.pending), c.guests.lasting()
-	file.Slow = sortedKeys(c.slow)
+	file.Slow = maps.Clone(c.slow)
 	return file
 }

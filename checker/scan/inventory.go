@@ -124,6 +124,11 @@ func wasWhole(d *checker.Disk) bool {
 	return !d.Receiving || d.Newest != nil || d.NewestOfAny != ""
 }
 
+// Forgot is [Inventory.forgot] for who keeps what was read of disks himself.
+func (s Inventory) Forgot(d checker.Disk, now time.Time) bool {
+	return s.forgot(d.Dataset, d.ReadAt, now)
+}
+
 // forgot reports whether what was seen of a dataset at a time is to be forgotten. A time
 // that is yet to come was that of a clock that was ahead.
 func (s Inventory) forgot(dataset string, seen, now time.Time) bool {

@@ -32,7 +32,7 @@ func (c *Cache) Merge(path string) {
 	c.pending = merged(c.pending, saved.pending, c.learnt.pending, func(theirs, ours pendingReceive, at time.Time) bool {
 		return ours.continues(theirs) || theirs.Since.After(at) && !theirs.continues(ours)
 	})
-	c.slow = merged(c.slow, saved.slow, c.learnt.slow, func(bool, bool, time.Time) bool { return false })
+	c.slow = merged(c.slow, saved.slow, c.learnt.slow, func(theirs, _ time.Time, at time.Time) bool { return theirs.After(at) })
 	c.guests = guestCache{
 		Commons: mergedGuests(c.guests.Commons, saved.guests.Commons, c.learnt.guests),
 		Pairs:   mergedGuests(c.guests.Pairs, saved.guests.Pairs, c.learnt.guests),

@@ -163,18 +163,19 @@ const quickListing = 5 * time.Second
 func (s Scanner) listRest(ctx context.Context, r zfs.Reader, a *answers) error {
 	all, began, size := len(a.list), s.Now(), 1
 	rest := s.inOrder(a)
+	slow := func(dataset string) bool { return s.Cache.isSlow(dataset, a.readAt) }
 	for len(rest) > 0 {
 		n := min(size, len(rest))
-		if slow := slices.IndexFunc(rest[:n], s.Cache.isSlow); slow >= 0 {
-			n = max(slow, 1) // these are listed alone
+		if at := slices.IndexFunc(rest[:n], slow); at >= 0 {
+			n = max(at, 1) // these are listed alone
 		}
 		some, listed := rest[:n], s.Now()
 		l := listing{heads: a.list, newest: map[string]zfs.SnapshotName{}, ofAny: map[string]zfs.SnapshotName{}, complete: map[string]bool{}}
 		err := r.SnapshotNames(ctx, some, l.take)
 		took := s.Now().Sub(listed)
 		if ctx.Err() != nil && err != nil {
-			if took >= listed.Sub(began) {
-				s.Cache.tookAll(some, a.readAt) // it had most of the time
+			if n == 1 && listed.Sub(began) <= took/10 {
+				s.Cache.tookAll(some[0], a.readAt) // others had next to nothing
 			}
 			return fmt.Errorf("listed the snapshots of %d of %d disks so far: %w", all-len(rest), all, err)
 		}
@@ -226,7 +227,7 @@ func (s Scanner) inOrder(a *answers) []string {
 		return at
 	}
 	slices.SortStableFunc(rest, func(x, y string) int {
-		if slow := s.Cache.isSlow(x); slow != s.Cache.isSlow(y) {
+		if slow := s.Cache.isSlow(x, a.readAt); slow != s.Cache.isSlow(y, a.readAt) {
 			if slow {
 				return 1
 			}

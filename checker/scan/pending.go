@@ -30,10 +30,16 @@ func (p pendingReceive) continues(before pendingReceive) bool {
 		(p.Newest == before.Newest || p.Token == before.Token)
 }
 
+// digest tells a token from others; it is no secret.
+func digest(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:8])
+}
+
 // seePending says of each disk of a pool since when its receive has been pending, and
 // remembers it for the next scan. A time that is still to come was that of a clock that
 // was ahead. Of a disk that could not be read it is not known whether the receive is another.
-func (c *Cache) seePending(disks []checker.Disk, tokens map[string]string) {
+func (c *Cache) seePending(disks []checker.Disk, digests map[string]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range disks {
@@ -47,8 +53,7 @@ func (c *Cache) seePending(disks []checker.Disk, tokens map[string]string) {
 			}
 			continue
 		}
-		digest := sha256.Sum256([]byte(tokens[d.Dataset]))
-		now := pendingReceive{GUID: d.GUID, Newest: d.NewestOfAny, Token: hex.EncodeToString(digest[:8]), Since: d.ReadAt}
+		now := pendingReceive{GUID: d.GUID, Newest: d.NewestOfAny, Token: digests[d.Dataset], Since: d.ReadAt}
 		if d.Newest != nil {
 			now.Managed = d.Newest.GUID
 		}

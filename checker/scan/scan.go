@@ -70,11 +70,16 @@ func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool ch
 		err = s.readOrShare(ctx, roots, &pool, started)
 	}
 	if err != nil {
-		pool.ReadAt = time.Time{}
-		pool.Problem = problemText(name, err)
+		fail(&pool, err)
 	}
 	pool.Took = s.Now().Sub(started)
 	return pool
+}
+
+// fail says that the pool could not be read, or not all of it.
+func fail(pool *checker.Pool, err error) {
+	pool.ReadAt = time.Time{}
+	pool.Problem = problemText(pool.Name, err)
 }
 
 // readOrShare reads the pool, or takes what another process of this user read of it while
@@ -84,14 +89,14 @@ func (s Scanner) readOrShare(ctx context.Context, roots []string, pool *checker.
 	turn, err := lock.WaitTurn(ctx, s.LockDir, listLock(pool.Name), s.Now())
 	if err != nil {
 		if other, ok := place.since(asked, s.Now()); ok {
-			other.into(pool)
+			s.take(other, pool)
 			return nil
 		}
 		return err
 	}
 	defer turn.Release()
 	if other, ok := place.since(asked, s.Now()); ok && turn.Waited && other.Whole {
-		other.into(pool)
+		s.take(other, pool)
 		return nil
 	}
 	err = s.read(ctx, s.reader(turn), roots, pool, place)
@@ -99,6 +104,12 @@ func (s Scanner) readOrShare(ctx context.Context, roots []string, pool *checker.
 		pool.Remarks = append(pool.Remarks, turn.Note)
 	}
 	return err
+}
+
+// take fills in what another process read, and remembers it as if it were read here.
+func (s Scanner) take(other scanned, pool *checker.Pool) {
+	other.into(pool)
+	s.Cache.seePending(pool.Disks, other.Pending)
 }
 
 // listLock is the lock for listings of a pool: at most one runs on this machine.
@@ -139,29 +150,25 @@ func problemText(pool string, err error) string {
 	return err.Error()
 }
 
-// read fills in the pool's disks. What a lookup does not answer completely is read once more,
-// from fresh heads, and so is all where zfs complained; a disk that is not answered for then is
-// unreadable. Where there is no time for that, or it fails, what was read first stands. An error
-// with disks is that others may be there.
+// read fills in the pool's disks. Where a lookup does not answer completely, or zfs complained, all
+// is read once more, from fresh heads; a disk that is answered for neither time is unreadable.
+// Where there is no time for that, or it fails, what was read first stands. An error with disks is
+// that others may be there.
 func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, place sharedScan) error {
 	first := *pool
 	a, err := s.readOnce(ctx, r, roots, pool, place)
 	if ctx.Err() == nil && (err != nil && a != nil || a != nil && len(a.unanswered) > 0) {
+		place.publish(*pool, serious(err), a.digests(), false)
 		again := first
-		if fresh, failed := s.readOnce(ctx, r, roots, &again, place); fresh != nil {
-			*pool, a, err = again, fresh, failed
+		if fresh, failed := s.readOnce(ctx, r, roots, &again, sharedScan{}); fresh != nil {
+			again.Disks = better(again.Disks, pool.Disks, serious(failed))
+			*pool, a.heads, err = again, append(a.heads, fresh.heads...), failed
 		}
 	}
 	if a == nil {
 		return err
 	}
-	if zfs.OnlyMissing(err) {
-		err = nil
-	}
-	tokens := map[string]string{}
-	for _, h := range a.heads {
-		tokens[h.Name] = h.Token
-	}
+	err = serious(err)
 	if err == nil {
 		known := map[string]bool{}
 		for _, d := range pool.Disks {
@@ -169,11 +176,61 @@ func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *c
 		}
 		s.Cache.retain(roots, known, pool.ReadAt)
 	}
-	s.Cache.seePending(pool.Disks, tokens)
-	if err == nil {
-		place.publish(*pool, len(a.unanswered)+len(a.unlisted) == 0)
+	place.publish(*pool, err, a.digests(), ctx.Err() == nil)
+	s.Cache.seePending(pool.Disks, a.digests())
+	return err
+}
+
+// serious is what is wrong but for what vanished meanwhile.
+func serious(err error) error {
+	if zfs.OnlyMissing(err) {
+		return nil
 	}
 	return err
+}
+
+// better returns the disks of the second look, and those of the first that the second answered for
+// less; where it failed in part, those too that it did not see.
+func better(second, first []checker.Disk, failed error) []checker.Disk {
+	worth := func(d checker.Disk) int {
+		switch {
+		case d.Problem != "":
+			return 0
+		case d.Unlisted != "":
+			return 1
+		}
+		return 2
+	}
+	answered := map[string]checker.Disk{}
+	for _, d := range first {
+		if worth(d) > 0 {
+			answered[d.Dataset] = d
+		}
+	}
+	for i, d := range second {
+		if before := answered[d.Dataset]; before.GUID == d.GUID && worth(before) > worth(d) {
+			second[i] = before
+		}
+		delete(answered, d.Dataset)
+	}
+	if failed != nil {
+		for _, dataset := range sortedKeys(answered) {
+			second = append(second, answered[dataset])
+		}
+		slices.SortFunc(second, func(a, b checker.Disk) int { return strings.Compare(a.Dataset, b.Dataset) })
+	}
+	return second
+}
+
+// digests are those of the tokens of receives that are pending, by dataset.
+func (a *answers) digests() map[string]string {
+	all := map[string]string{}
+	for _, h := range a.heads {
+		if h.ResumeToken {
+			all[h.Name] = digest(h.Token)
+		}
+	}
+	return all
 }
 
 // readOnce fills in the pool's disks, and returns the answers that they are from. An error with
@@ -187,11 +244,9 @@ func (s Scanner) readOnce(ctx context.Context, r zfs.Reader, roots []string, poo
 	}
 	a, err := s.lookUpKnown(ctx, r, heads, pool.ReadAt)
 	if err == nil && len(a.list) > 0 {
-		if complaint == nil {
-			some := *pool
-			some.Disks = a.soFar().disks()
-			place.publish(some, false)
-		}
+		some := *pool
+		some.Disks = a.soFar().disks()
+		place.publish(some, serious(complaint), a.digests(), false)
 		err = s.listRest(ctx, r, a)
 	}
 	if !s.finish(a, err) {

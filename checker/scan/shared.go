@@ -23,15 +23,20 @@ type sharedScan struct {
 
 // scanned is one scan as it is shared.
 type scanned struct {
-	Version int          `json:"version"`
-	Roots   []string     `json:"roots"`
-	Pool    checker.Pool `json:"pool"`
+	Version int      `json:"version"`
+	Roots   []string `json:"roots"`
+	// ReadAt is when the pool was read. Its own time is zero where that failed in part.
+	ReadAt time.Time    `json:"read_at"`
+	Pool   checker.Pool `json:"pool"`
 	// Whole is false while lists are still to come, or where there was no time for all.
 	Whole bool `json:"whole"`
+	// Pending are digests of the tokens of the receives that are pending. Since when they are is
+	// not shared: each must remember it, or say that nothing does.
+	Pending map[string]string `json:"pending,omitempty"`
 }
 
 const (
-	scannedVersion = 1
+	scannedVersion = 2
 	// sharedBefore is how long before it was asked for a scan may have begun that serves
 	// somebody who waits.
 	sharedBefore = time.Second
@@ -46,12 +51,17 @@ func (s Scanner) sharedScan(pool string, roots []string) sharedScan {
 	return sharedScan{path: s.Shared + "." + pool + "-" + hex.EncodeToString(asked[:8]) + ".json", roots: roots}
 }
 
-// publish leaves a scan for others. Where that does not work, they read the pool themselves.
-func (p sharedScan) publish(pool checker.Pool, whole bool) {
+// publish leaves a scan for others; complaint is what zfs said beside it. Where that does not
+// work, they read the pool themselves.
+func (p sharedScan) publish(pool checker.Pool, complaint error, digests map[string]string, whole bool) {
 	if p.path == "" {
 		return
 	}
-	text, err := json.Marshal(scanned{scannedVersion, p.roots, pool, whole})
+	readAt := pool.ReadAt
+	if complaint != nil {
+		fail(&pool, complaint)
+	}
+	text, err := json.Marshal(scanned{scannedVersion, p.roots, readAt, pool, whole, digests})
 	if err != nil || os.MkdirAll(filepath.Dir(p.path), 0o700) != nil {
 		return
 	}
@@ -68,7 +78,7 @@ func (p sharedScan) since(asked, now time.Time) (scanned, bool) {
 	if err != nil || json.Unmarshal(text, &last) != nil || last.Version != scannedVersion || !slices.Equal(last.Roots, p.roots) {
 		return scanned{}, false
 	}
-	at := last.Pool.ReadAt
+	at := last.ReadAt
 	return last, !at.Before(asked.Add(-sharedBefore)) && !at.After(now)
 }
 

@@ -92,7 +92,7 @@ func TestWhatScanServes(t *testing.T) {
 	at := time.Now()
 	s := Scanner{Shared: filepath.Join(t.TempDir(), "deep", "newest.scan")}
 	place := s.sharedScan("tank", []string{"tank/a", "tank/b"})
-	place.publish(checker.Pool{Name: "tank", ReadAt: at}, true)
+	place.publish(checker.Pool{Name: "tank", ReadAt: at}, nil, nil, true)
 	for name, c := range map[string]struct {
 		pool       string
 		roots      []string

@@ -39,7 +39,8 @@ type memory struct {
 	// read are the pools as they were just read, forgotten what the exporter was told to forget.
 	read      []checker.Pool
 	forgotten scan.Inventory
-	now       func() time.Time
+	// now is when that was.
+	now time.Time
 	// exporter is true where an exporter remembers, too; a file of which only forget has
 	// written shows none.
 	exporter bool
@@ -48,9 +49,8 @@ type memory struct {
 }
 
 // remember reads what was seen before. What cannot be read is told.
-func (q query) remember(clock func() time.Time) (m memory, notes []checker.Note) {
-	now := clock()
-	m.now, m.cache, m.cachePath = clock, scan.NewCache(), cachePath(q.Cache)
+func (q query) remember(now time.Time) (m memory, notes []checker.Note) {
+	m.now, m.cache, m.cachePath = now, scan.NewCache(), cachePath(q.Cache)
 	shared, err := scan.LoadInventory(q.Seen)
 	if err != nil {
 		notes = append(notes, seenNote(err))
@@ -73,11 +73,11 @@ func (q query) remember(clock func() time.Time) (m memory, notes []checker.Note)
 // open reads this user's inventory. That it was lost once stays known.
 func (m *memory) open() (err error) {
 	lost := m.own.Lost
-	m.own, err = scan.Reopen(m.inventoryPath(), m.now())
+	m.own, err = scan.Reopen(m.inventoryPath(), m.now)
 	if m.own.Lost == nil {
 		m.own.Lost = lost
 	}
-	m.own = m.own.With(m.forgotten, m.now())
+	m.own = m.own.With(m.forgotten, m.now)
 	return err
 }
 
@@ -95,12 +95,12 @@ func (m *memory) shared() string {
 }
 
 // learn adds what was just read.
-func (m *memory) learn(pools []checker.Pool) {
-	m.read = slices.Clone(pools)
+func (m *memory) learn(pools []checker.Pool, now time.Time) {
+	m.now, m.read = now, slices.Clone(pools)
 	for i := range m.read {
 		m.read[i].Disks = slices.Clone(m.read[i].Disks) // more is said of them later
 	}
-	own, changed := m.own.Updated(m.read, m.now())
+	own, changed := m.own.Updated(m.read, m.now)
 	m.own, m.changed = own, m.changed || changed
 }
 
@@ -132,7 +132,7 @@ func (m *memory) merge(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(m.cachePath), 0o700); err != nil {
 		return err
 	}
-	l, err := lock.Wait(ctx, m.cachePath+".lock", m.now())
+	l, err := lock.Wait(ctx, m.cachePath+".lock", m.now)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (m *memory) merge(ctx context.Context) error {
 	if m.changed {
 		err = m.open()
 		changed := m.own.Disks == nil
-		m.own, m.changed = m.own.Updated(m.read, m.now())
+		m.own, m.changed = m.own.Updated(m.read, m.now)
 		if err == nil && (changed || m.changed) {
 			err = m.own.Save(m.inventoryPath())
 		}

@@ -25,15 +25,15 @@ func TestChecksKeepWhatOthersLearnt(t *testing.T) {
 	q := query{sourceFlags: sourceFlags{Seen: f.Path("seen.json"), Cache: filepath.Join(f.Path("cache"), "newest.json")}}
 	clock := noon
 	begin := func() memory {
-		m, notes := q.remember(func() time.Time { return clock })
+		m, notes := q.remember(clock)
 		require.Empty(t, notes)
 		return m
 	}
 	check := func(m memory, pool string) checker.Pool {
-		s := scan.Scanner{Kstat: f.Kstat, LockDir: f.LockDir, Now: m.now, Cache: m.cache}
+		s := scan.Scanner{Kstat: f.Kstat, LockDir: f.LockDir, Now: func() time.Time { return clock }, Cache: m.cache}
 		pools := []checker.Pool{s.Pool(t.Context(), pool, []string{pool})}
 		require.Empty(t, pools[0].Problem)
-		m.learn(pools)
+		m.learn(pools, clock)
 		kept, notes := m.keep(time.Minute, false)
 		require.True(t, kept, "%v", notes)
 		return pools[0]

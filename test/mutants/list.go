@@ -234,6 +234,10 @@ var mutants = []mutant{
 	{"checker/judge.go", `if c.disk.Unlisted != "" && !c.boundSuffices() {`, `if false {`, "let an old bound silence a disk"},
 	{"checker/judge.go", `return warning.onlyMost() && critical.onlyMost()`, `return warning.onlyMost() || critical.onlyMost()`, "let a bound silence what is too young"},
 	{"checker/scan/cache.go", `h.GUID != 0 && e.key.GUID == h.GUID`, `true`, "take another dataset's snapshot for a bound"},
+	{"checker/scan/scan.go", `worth(before) > worth(d)`, `false`, "let a second look spoil the first"},
+	{"checker/scan/merge.go", `		case has:
+			theirs[name] = our`, `		case has:
+			_ = our`, "save nothing beside what others saved"},
 	{"checker/scan/shared.go", `!at.Before(asked.Add(-sharedBefore)) && `, ``, "share a listing of any age"},
 	{"checker/compare.go", `d.Newest.Creation.After(o.ReadAt):`, `d.Newest.Creation.Before(o.ReadAt):`, "call a copy diverged that is newer than what its owner read"},
 	{"checker/scan/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
