@@ -160,7 +160,7 @@ func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 
 func TestKeepWhatWasFound(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
-	m := memory{cache: scan.NewCache(), exporter: true, now: s.Now}
+	m := memory{cache: scan.NewCache(), exporter: true}
 	scanner := scan.Scanner{Kstat: s.fake.Kstat, LockDir: s.fake.LockDir, Now: func() time.Time { return noon }, Cache: m.cache}
 	require.Empty(t, scanner.All(t.Context(), scan.Targets{"tank": {"tank"}})[0].Problem)
 	require.True(t, m.cache.Unsaved())

@@ -136,7 +136,7 @@ func (q query) filter() checker.Filter {
 // scan reads zfs.
 func (q query) scan(ctx context.Context, env *environment, cfg config.Config, policy checker.Policy, stage *atomic.Value) ([]checker.Pool, []checker.Note, error) {
 	stage.Store("reading what was seen before")
-	memory, notes := q.remember(env.Now)
+	memory, notes := q.remember(env.Now())
 	stage.Store("looking for pools")
 	imported, err := scan.FindPools(env.Kstat)
 	if err != nil && (!errors.Is(err, zfs.ErrNoZFS) || len(memory.known.Disks)+len(cfg.Pools)+len(cfg.Datasets) == 0) {
@@ -151,7 +151,7 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 		scanner.Trace = q.ran.add
 	}
 	pools := scanner.All(ctx, targets)
-	memory.learn(pools)
+	memory.learn(pools, env.Now())
 	setOwned(ctx, env, pools, q.whose)
 	memory.known.Recall(pools, targets)
 	if len(q.Pool) == 0 && len(q.Disk) == 0 {
