@@ -296,16 +296,28 @@ func (v virtualWindow) Thaw() quiesce.Ended {
 	return ended
 }
 
-func (w *virtualWorld) LastReport(string) (report.Run, error) { return w.last, nil }
+func (w *virtualWorld) LastReport(string) (report.Run, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last, nil
+}
 
 func (w *virtualWorld) SaveReport(_ string, r *report.Run) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.last = *r
 	return nil
 }
 
-func (w *virtualWorld) LoadState() (report.State, error) { return w.state, w.stateErr }
+func (w *virtualWorld) LoadState() (report.State, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.state, w.stateErr
+}
 
 func (w *virtualWorld) SaveState(s report.State) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.state = s
 	return nil
 }

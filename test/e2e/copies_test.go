@@ -125,7 +125,8 @@ func TestCopiesOnAStandby(t *testing.T) {
 	for vmid := 101; vmid <= 106; vmid++ {
 		disk := fmt.Sprintf("tb/data/vm-%d-disk-0", vmid)
 		assert.Equal(t, "pve-a local", w.labelSource(disk))
-		assert.NotContains(t, w.snapshots("ta/data/"+disk[len("tb/data/"):]), w.last(disk), disk)
+		list := w.snapshots(disk)
+		assert.NotContains(t, w.snapshots("ta/data/"+disk[len("tb/data/"):]), list[len(list)-1], disk)
 	}
 	for vmid := 101; vmid <= 106; vmid++ {
 		w.stop(s, vmid)
