@@ -11,7 +11,6 @@ package snapper
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"snapwatch/config"
@@ -265,35 +264,6 @@ func (p *planner) cap() {
 // OldestFirst sorts destroys by the age of their snapshots.
 func OldestFirst(list []Destroy) {
 	slices.SortStableFunc(list, func(a, b Destroy) int { return a.Creation.Compare(b.Creation) })
-}
-
-// noteUnnamed says what a retention that does not name a class leaves: nobody would
-// expect snapshots to stay for ever because a letter was dropped.
-func (p *planner) noteUnnamed() {
-	var counts []string
-	for _, class := range zfs.Rotating() {
-		if n := p.unnamed[class]; n > 0 {
-			counts = append(counts, fmt.Sprintf("%d %s", n, class))
-		}
-	}
-	if len(counts) > 0 {
-		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: strings.Join(counts, ", ") +
-			" snapshots stay, since the retention does not name their class (0 after its letter lets them go)"})
-	}
-}
-
-// noteStranger notes a disk that a person may take over. It is bookmarked as copies are where
-// it came from elsewhere.
-func (p *planner) noteStranger(d *Disk, severity report.Severity, why string) {
-	if d.CameFrom(d.Sign) != "" && !d.Inconsistent && !d.NoSnap.Excludes() {
-		p.bookmark(d)
-	}
-	p.note(d, severity, Untouched, fmt.Sprintf("guest %d is stopped, and the disk may be a copy (%s): left alone; if it is the guest's own, snapwatch snap --adopt %d takes it over", d.VMID, why, d.VMID))
-	p.plan.Notes[len(p.plan.Notes)-1].Adoptable = true
-}
-
-func (p *planner) note(d *Disk, severity report.Severity, result Result, reason string) {
-	p.plan.Notes = append(p.plan.Notes, Note{Dataset: d.Name, VMID: d.VMID, Severity: severity, Result: result, Reason: reason})
 }
 
 // Capture is a guest's configuration that is to be kept with a snapshot.

@@ -13,28 +13,6 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// answers is what was found out about the snapshots of a pool's heads.
-type answers struct {
-	heads  []zfs.Dataset
-	readAt time.Time
-	// found are the newest managed snapshots, by dataset.
-	found map[string]*zfs.Snapshot
-	// unanswered says for which datasets zfs gave no complete answer, or none in time, and why.
-	unanswered map[string]string
-	// unlisted says for which there was no time to list what came after the snapshot that
-	// found has, which was the newest managed one before and is still there.
-	unlisted map[string]string
-
-	// bounds are those snapshots, list are the heads whose snapshots are to be listed,
-	// names are the newest managed snapshots that are to be looked up.
-	bounds map[string]*zfs.Snapshot
-	list   map[string]zfs.Dataset
-	names  map[string]string
-	// ofAny are the newest snapshots of whatever kind where a list told them.
-	ofAny  map[string]string
-	faults zfs.Faults
-}
-
 // lookUpKnown finds the newest managed snapshots as far as the heads and the cache tell their
 // names. It asks for nothing where nothing changed.
 func (s Scanner) lookUpKnown(ctx context.Context, r zfs.Reader, heads []zfs.Dataset, readAt time.Time) (*answers, error) {

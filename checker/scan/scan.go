@@ -3,7 +3,6 @@
 package scan
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -222,17 +221,6 @@ func better(second, first []checker.Disk, failed error) []checker.Disk {
 	return second
 }
 
-// digests are those of the tokens of receives that are pending, by dataset.
-func (a *answers) digests() map[string]string {
-	all := map[string]string{}
-	for _, h := range a.heads {
-		if h.ResumeToken {
-			all[h.Name] = digest(h.Token)
-		}
-	}
-	return all
-}
-
 // readOnce fills in the pool's disks, and returns the answers that they are from. An error with
 // answers is that zfs complained while it walked: of something that vanished, which is left out,
 // or of what it could not read.
@@ -292,51 +280,3 @@ func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *
 	slices.SortFunc(of, func(a, b zfs.Dataset) int { return strings.Compare(a.Name, b.Name) })
 	return of, err
 }
-
-// disks joins heads with what was found out about their snapshots.
-func (a *answers) disks() []checker.Disk {
-	var all []checker.Disk
-	for _, h := range a.heads {
-		vmid, kind, _ := zfs.ParseDiskName(zfs.Base(h.Name))
-		all = append(all, checker.Disk{
-			Dataset:         h.Name,
-			VMID:            vmid,
-			Template:        kind == zfs.TemplateDisk,
-			GUID:            h.GUID,
-			Origin:          h.Origin,
-			Created:         h.Creation,
-			Newest:          a.found[h.Name],
-			NewestOfAny:     h.NewestSnapshot,
-			Receiving:       h.Inconsistent,
-			PendingReceive:  h.ResumeToken,
-			PendingSnapshot: zfs.ResumedSnapshot(h.Token),
-			Running:         h.Running,
-			NoSnap:          h.NoSnap,
-			Changed:         changed(h),
-			ReadAt:          a.readAt,
-			HostClock:       a.hostClock(h),
-			Problem:         cmp.Or(h.Problem, a.unanswered[h.Name]),
-			Unlisted:        a.unlisted[h.Name],
-		})
-	}
-	return all
-}
-
-// hostClock is the latest time that this host's clock left on a dataset. When it was made, perhaps
-// by a clock that was ahead, matters only while there is no snapshot: the next one mends the rest.
-func (a *answers) hostClock(h zfs.Dataset) time.Time {
-	clock := latest(a.readAt, time.Unix(h.SnapshotsChanged, 0))
-	if a.found[h.Name] == nil {
-		clock = latest(clock, h.Creation)
-	}
-	return clock
-}
-
-func changed(h zfs.Dataset) time.Time {
-	if h.SnapshotsChanged == 0 {
-		return time.Time{}
-	}
-	return time.Unix(h.SnapshotsChanged, 0)
-}
-
-func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }

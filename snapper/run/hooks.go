@@ -2,16 +2,12 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
-	"snapwatch/internal/command"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
@@ -236,51 +232,6 @@ func (h *hooks) startHook(ctx context.Context, c hookCall) (started bool, err er
 		return true, c.failed(hookError(err, ctx.Err(), c.Limit()), lines)
 	}
 	return true, nil
-}
-
-// failed says in a line how a hook ended, and the last it printed.
-func (c hookCall) failed(err error, lines []string) error {
-	text := c.says(err.Error())
-	if len(lines) == 0 {
-		return errors.New(text)
-	}
-	return &report.Printed{Err: errors.New(text), All: c.says(fmt.Sprintf("%v: %s", err, lines[len(lines)-1]))}
-}
-
-// hookError returns how a hook ended.
-func hookError(err, timeout error, limit time.Duration) error {
-	if errors.Is(timeout, context.Canceled) {
-		return errors.New("killed, since the run was told to end")
-	} else if timeout != nil {
-		return fmt.Errorf("killed when its time was over (%s)", limit)
-	} else if code := command.ExitCode(err); code >= 0 {
-		return fmt.Errorf("exit status %d", code)
-	}
-	return err
-}
-
-// hookLines are the last lines that a hook printed, shortened, without what could write more
-// than text on a terminal. The end says most of why it failed.
-func hookLines(said string) []string {
-	var lines []string
-	for line := range strings.Lines(said) {
-		line = strings.Map(func(c rune) rune {
-			if c == unicode.ReplacementChar || !unicode.IsPrint(c) {
-				return ' '
-			}
-			return c
-		}, strings.TrimSpace(line))
-		if len(line) > maxHookLine {
-			line = strings.ToValidUTF8(line[:maxHookLine], "") + "…"
-		}
-		if line != "" {
-			lines = append(lines, line)
-		}
-	}
-	if over := len(lines) - maxHookLines; over > 0 {
-		lines = append([]string{fmt.Sprintf("(%d lines before)", over)}, lines[over:]...)
-	}
-	return lines
 }
 
 // hookWork are the hooks of an event: those for all guests and those of each.

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+
+	"snapwatch/internal/files"
+)
+
+// addToCron appends a line to a file of cron's, which begins with head.
+func addToCron(path, head, line string) error {
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if len(text) == 0 {
+		text = []byte(head + "\n")
+	} else if !strings.HasSuffix(string(text), "\n") {
+		text = append(text, '\n')
+	}
+	return writeCron(path, string(text)+line+"\n")
+}
+
+// rewriteCron writes a file of cron's with those lines that change keeps, as it changes them.
+func rewriteCron(path string, change func(n int, line *string) bool) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var kept []string
+	for n, line := range strings.Split(strings.TrimSuffix(string(text), "\n"), "\n") {
+		if change(n, &line) {
+			kept = append(kept, line)
+		}
+	}
+	return writeCron(path, strings.Join(kept, "\n")+"\n")
+}
+
+// writeCron replaces the file at once; cron reads only files that are root's and
+// writable by nobody else.
+func writeCron(path, text string) error { return files.Replace(path, []byte(text), 0o644) }
