@@ -2,6 +2,7 @@ package main
 
 var suites = []suite{
 	{"snapper/", [][]string{{"./snapper", "./snapper/run", "-rapid.checks", "30"}, {"./snapper/index"}, {"./test/retention"}, {"./test/sim", "-weeks", "40"}}},
+	{"internal/report/", [][]string{{"./internal/report"}}},
 	{"internal/quiesce/", [][]string{{"./internal/quiesce"}}},
 	{"internal/zfs/", [][]string{{"./internal/zfs"}, {"-run", "Judge", "./snapper"}}},
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
@@ -92,6 +93,8 @@ var mutants = []mutant{
 	{"snapper/retention.go", `if !seen || m.counts(class) && !list[before].counts(class) {`, `if !seen || false && list[before].counts(class) {`, "keep a shorter one where one of the class is there"},
 	{"snapper/plan.go", `OldestFirst(p.plan.Destroys)`, ``, "destroy on the same first disks in each run"},
 	{"snapper/run/apply.go", `r.destroyMore(ctx, pools)`, ``, "let what is held take the others' turn"},
+	{"internal/report/sighting.go", `age <= sightingFor`, `true`, "take two short locks, days apart, for one"},
+	{"internal/report/sighting.go", `lone && now.Sub(s.Last) > loneFor`, `false`, "take two short locks, a day apart, for one"},
 	{"snapper/run/report.go", `success = success && p.Error == "" && p.LockedSince.IsZero() && !p.Backlog.Grows()`, `success = success && p.Error == "" && p.LockedSince.IsZero()`, "call it a success while old snapshots pile up"},
 	{"snapper/run/destroy.go", `due = due[:min(len(due), r.mayDestroy(snapper.Plan{}))]`, ``, "destroy more than a run may"},
 	{"snapper/due.go", `return t.Add(-time.Second)`, `return t`, "give both passes of a repeated hour the same names"},
