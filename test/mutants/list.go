@@ -94,7 +94,7 @@ var mutants = []mutant{
 	{"snapper/plan.go", `OldestFirst(p.plan.Destroys)`, ``, "destroy on the same first disks in each run"},
 	{"snapper/run/apply.go", `r.destroyMore(ctx, pools)`, ``, "let what is held take the others' turn"},
 	{"internal/report/sighting.go", `age <= sightingFor`, `true`, "take two short locks, days apart, for one"},
-	{"internal/report/sighting.go", `lone && now.Sub(s.Last) > loneFor`, `false`, "take two short locks, a day apart, for one"},
+	{"internal/report/sighting.go", `now.Sub(s.Last) > loneFor {`, `false {`, "take two short locks, a day apart, for one"},
 	{"snapper/run/report.go", `success = success && p.Error == "" && p.LockedSince.IsZero() && !p.Backlog.Grows()`, `success = success && p.Error == "" && p.LockedSince.IsZero()`, "call it a success while old snapshots pile up"},
 	{"snapper/run/destroy.go", `due = due[:min(len(due), r.mayDestroy(snapper.Plan{}))]`, ``, "destroy more than a run may"},
 	{"snapper/due.go", `return t.Add(-time.Second)`, `return t`, "give both passes of a repeated hour the same names"},
