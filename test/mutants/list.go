@@ -6,7 +6,7 @@ var suites = []suite{
 	{"internal/quiesce/", [][]string{{"./internal/quiesce"}}},
 	{"internal/zfs/", [][]string{{"./internal/zfs"}, {"-run", "Judge", "./snapper"}}},
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
-	{"exporter/", [][]string{{"-run", "Configur|OtherDatasets|BeingWritten", "./exporter"}}},
+	{"exporter/", [][]string{{"-run", "Configur|OtherDatasets|BeingWritten|WhoWaitsIs|NoTurn", "./exporter"}}},
 	{"internal/crontab/", [][]string{{"./internal/crontab"}}},
 	{"cmd/", [][]string{{"-run", "TestScripts/(otherwords|cronlines|register|ended)$", "./cmd/snapwatch"}}},
 	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
@@ -19,6 +19,10 @@ var mutants = []mutant{
 	{"exporter/configfile.go", `return ago < 0 || ago >= configSettled`, `return ago < 0 || ago >= 0`, "read a file that is being written"},
 	{"exporter/configfile.go", `if f.current.Load().problem == "" && sameFile`, `if sameFile`, "not read a refused file again"},
 	{"exporter/store.go", ` && slices.Equal(roots, p.roots)`, ``, "serve what was read of other datasets"},
+	// Who is answered together.
+	{"exporter/together.go", `deadline.Sub(b.deadline).Abs() <= similar`, `true`, "let who is in haste cut off who has time"},
+	{"exporter/together.go", `deadline.Before(b.deadline)`, `false`, "answer when nobody listens any more"},
+	{"exporter/together.go", `len(b.request.Disks)+len(request.Disks) <= checker.MaxCompareDisks`, `true`, "look up more together than one may ask"},
 	// What is told of changes.
 	{"checker/changes.go", `blind := r.Failure != "" || len(r.Disks) == 0`, `blind := r.Failure != ""`, "end what a check that finds nothing does not see"},
 	{"checker/changes.go", `was.State == is.State && was.Kind == is.Kind`, `was.State == is.State`, "not tell that something else is wrong"},
