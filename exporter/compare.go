@@ -19,14 +19,17 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// maxComparisons are under way at the same time: each holds its request and its answer.
+// maxComparisons are under way at the same time, and as many large requests are held.
 const maxComparisons = 2
 
-// compareAPI answers a [checker.CompareRequest]. A quarter of its time is for waiting until
-// others are at their end, half for reading the pools, so that one that hangs leaves time to
-// look names up in the others.
+// smallRequest is how long a body may be, in bytes, that waits for no turn to be read.
+const smallRequest = 64 << 10
+
+// compareAPI answers a [checker.CompareRequest]. Half of its time is for reading the pools, so
+// that one that hangs leaves time to look names up in the others.
 func compareAPI(store *Store) http.Handler {
-	turns := make(chan struct{}, maxComparisons)
+	large := make(chan struct{}, maxComparisons)
+	together := comparisons{compare: store.compare, turns: make(chan struct{}, maxComparisons)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A page in a browser can send anything but this type to another site.
 		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
@@ -35,15 +38,16 @@ func compareAPI(store *Store) http.Handler {
 		}
 		ctx, cancel := context.WithTimeout(r.Context(), timeoutOf(r))
 		defer cancel()
-		select {
-		case turns <- struct{}{}:
-			defer func() { <-turns }()
-		case <-r.Context().Done():
-			return
-		case <-time.After(timeoutOf(r) / 4):
-			w.Header().Set("Retry-After", "10")
-			http.Error(w, fmt.Sprintf("%d others compare with this node already: ask again later, or not all at the same time", maxComparisons), http.StatusServiceUnavailable)
-			return
+		if r.ContentLength < 0 || r.ContentLength > smallRequest {
+			select {
+			case large <- struct{}{}:
+				defer func() { <-large }()
+			case <-r.Context().Done():
+				return
+			case <-time.After(timeoutOf(r) / 4):
+				tellBusy(w)
+				return
+			}
 		}
 		request, err := checker.ReadCompareRequest(http.MaxBytesReader(w, r.Body, checker.MaxRequest))
 		if err != nil {
@@ -57,12 +61,27 @@ func compareAPI(store *Store) http.Handler {
 		reading, stop := context.WithTimeout(ctx, timeoutOf(r)/2)
 		defer stop()
 		store.Refresh(reading)
-		answer := store.compare(ctx, request)
+		deadline, _ := ctx.Deadline()
+		answer, err := together.answer(r.Context(), deadline, request)
+		switch {
+		case errors.Is(err, errBusy):
+			tellBusy(w)
+			return
+		case err != nil:
+			store.settings.Log.Error("not compared", "err", err)
+			http.Error(w, "the comparison failed, see the log", http.StatusInternalServerError)
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
 		// An error here is a client that has gone.
 		_ = json.NewEncoder(w).Encode(answer)
 	})
+}
+
+func tellBusy(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, fmt.Sprintf("%d others compare with this node already: ask again later, or not all at the same time", maxComparisons), http.StatusServiceUnavailable)
 }
 
 // compare answers from what was last read, and looks up the names that are asked for

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -149,9 +150,34 @@ func (o Owners) post(ctx context.Context, u *url.URL, timeout time.Duration, req
 		return checker.CompareAnswer{}, fmt.Errorf("asking of %d disks would take %d bytes: at most %d and %d can be asked of at once; use --pool, --vmid or --disk",
 			len(request.Disks), len(text), checker.MaxCompareDisks, checker.MaxRequest)
 	}
+	for {
+		body, wait, err := o.try(ctx, u, timeout, text)
+		if err == nil {
+			var answer checker.CompareAnswer
+			// Unknown fields are allowed: the owner may be newer than this.
+			err = json.Unmarshal(body, &answer)
+			return answer, err
+		}
+		end, bounded := ctx.Deadline()
+		left := time.Until(end) - wait //nolint:forbidigo // a deadline is by this clock, too
+		if wait <= 0 || !bounded || left <= 0 {
+			return checker.CompareAnswer{}, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return checker.CompareAnswer{}, err
+		}
+		timeout = min(timeout, left)
+	}
+}
+
+// try sends a request once. With an error comes how long to wait before it is sent again, 0
+// where that is of no use.
+func (o Owners) try(ctx context.Context, u *url.URL, timeout time.Duration, text []byte) (body []byte, wait time.Duration, err error) {
 	post, err := http.NewRequestWithContext(ctx, http.MethodPost, u.JoinPath("/api/v1/compare").String(), bytes.NewReader(text))
 	if err != nil {
-		return checker.CompareAnswer{}, err
+		return nil, 0, err
 	}
 	post.Header.Set("Content-Type", "application/json")
 	tellTimeout(post, timeout)
@@ -160,15 +186,21 @@ func (o Owners) post(ctx context.Context, u *url.URL, timeout time.Duration, req
 	}
 	response, err := o.client.Do(post)
 	if err != nil {
-		return checker.CompareAnswer{}, err
+		return nil, 0, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	body, err := readAnswer(response, checker.MaxAnswer)
-	if err != nil {
-		return checker.CompareAnswer{}, err
+	if response.StatusCode == http.StatusServiceUnavailable {
+		wait = retryAfter(response)
 	}
-	var answer checker.CompareAnswer
-	// Unknown fields are allowed: the owner may be newer than this.
-	err = json.Unmarshal(body, &answer)
-	return answer, err
+	body, err = readAnswer(response, checker.MaxAnswer)
+	return body, wait, err
+}
+
+// retryAfter is how long a server that is busy wants to be left alone, 0 if it does not say.
+func retryAfter(response *http.Response) time.Duration {
+	seconds, err := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
 }

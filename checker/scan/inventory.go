@@ -61,7 +61,8 @@ func (s Inventory) Notes(now time.Time) []checker.Note {
 
 // Updated returns s plus the disks just read and minus those renamed, and whether anything
 // changed. If so, the result is a copy. What was read before it was forgotten, or before
-// what is known, changes nothing. From then on there is a memory, though it be empty.
+// what is known, changes nothing. When each disk was read decides, not its pool: something
+// beside it may be unreadable for days. From then on there is a memory, though it be empty.
 func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Inventory, changed bool) {
 	s, changed = s.followed(pools)
 	updated = s
@@ -83,21 +84,18 @@ func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Invento
 	}
 	for i := range pools {
 		pool := &pools[i]
-		if pool.ReadAt.IsZero() {
-			continue
-		}
 		for k := range pool.Disks {
 			d := &pool.Disks[k]
 			old, known := s.Disks[d.Dataset]
 			if known && old.GUID == d.GUID && (old.Pool == pool.GUID || pool.GUID == 0) {
 				continue
 			}
-			later := old.Since.After(pool.ReadAt) && !old.Since.After(now)
+			later := old.Since.After(d.ReadAt) && !old.Since.After(now)
 			counts := wasWhole(d) || (known && old.GUID == d.GUID)
-			if !counts || later || s.forgot(d.Dataset, pool.ReadAt, now) {
+			if !counts || later || s.Forgot(*d, now) {
 				continue
 			}
-			seen := KnownDisk{GUID: d.GUID, Since: pool.ReadAt}
+			seen := KnownDisk{GUID: d.GUID, Since: d.ReadAt}
 			if known && old.GUID == d.GUID {
 				seen = old
 			}
@@ -123,7 +121,7 @@ func wasWhole(d *checker.Disk) bool {
 	return !d.Receiving || d.Newest != nil || d.NewestOfAny != ""
 }
 
-// Forgot is [Inventory.forgot] for who keeps what was read of disks himself.
+// Forgot is [Inventory.forgot] of a disk as it was read.
 func (s Inventory) Forgot(d checker.Disk, now time.Time) bool {
 	return s.forgot(d.Dataset, d.ReadAt, now)
 }
@@ -246,7 +244,7 @@ func (s Inventory) recognized(disks []checker.Disk) []checker.Disk {
 func (disk KnownDisk) absent(name string, pool checker.Pool) checker.Disk {
 	vmid, kind, _ := zfs.ParseDiskName(zfs.Base(name))
 	d := checker.Disk{Dataset: name, VMID: vmid, Template: kind == zfs.TemplateDisk, GUID: disk.GUID, ReadAt: pool.ReadAt}
-	if pool.Problem != "" && !pool.Missing && pool.ReadAt.IsZero() {
+	if pool.Problem != "" && !pool.Missing && !disk.lookedFor(pool) {
 		d.Problem = pool.Problem
 	} else {
 		d.Gone = true

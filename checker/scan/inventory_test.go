@@ -89,10 +89,7 @@ func TestWhatIsSeenIsWrittenOnlyWhenItChanges(t *testing.T) {
 	p.Disks[1].Dataset = "tank/b/vm-2-disk-0"
 	assert.True(t, update(p), "what is renamed moves")
 	assert.Equal(t, []string{"tank/b/vm-2-disk-0", "tank/vm-1-disk-0"}, sortedKeys(s.Disks))
-	p.Problem, p.ReadAt = "x", time.Time{}
-	p.Disks[0].Dataset = "tank/vm-9-disk-0"
-	update(p)
-	assert.NotContains(t, s.Disks, "tank/vm-9-disk-0", "a failed scan adds nothing")
+	assert.False(t, update(checker.Pool{Name: "tank", Problem: "x"}), "a failed scan says nothing")
 }
 
 func TestSeenOnDisk(t *testing.T) {
@@ -193,6 +190,67 @@ func TestWhatIsRenamed(t *testing.T) {
 	assert.Equal(t, []string{"third"}, NewTargets(config.Config{}, Imported{"third": 7}, there).Pools(), "the old name is not missed by who only reads the memory")
 	back, _ := there.Updated([]checker.Pool{at(now.Add(2*hour), "third", 7, 5)}, now.Add(2*hour))
 	assert.Equal(t, []string{"third/vm-1-disk-0"}, sortedKeys(back.Disks))
+}
+
+// While something beside them cannot be read, for days, what was read counts: a disk that came is
+// remembered, one that was renamed is under its new name only, and one that is not seen stays, and
+// is no news.
+func TestWhatIsReadBesideAFault(t *testing.T) {
+	const renamed, unseen = "tank/vm-2-disk-0", "tank/vm-3-disk-0"
+	before := tankWith("tank/vm-1-disk-0", renamed, unseen)
+	later := now.Add(hour)
+	partly := func(at time.Time) checker.Pool {
+		p := tankWith("tank/vm-1-disk-0", "tank/new/vm-2-disk-0")
+		p.ReadAt, p.Problem = time.Time{}, "cannot open 'tank/x': I/O error"
+		p.Disks = append(p.Disks, checker.Disk{Dataset: "tank/vm-4-disk-0", GUID: 104, Newest: managed(zfs.Hourly, 0)})
+		for i := range p.Disks {
+			p.Disks[i].ReadAt = at
+		}
+		return p
+	}
+	seen, changed := seenOf(before).Updated([]checker.Pool{partly(later)}, later)
+	assert.True(t, changed)
+	assert.Equal(t, []string{"tank/new/vm-2-disk-0", "tank/vm-1-disk-0", unseen, "tank/vm-4-disk-0"}, sortedKeys(seen.Disks))
+	assert.Equal(t, later, seen.Disks["tank/vm-4-disk-0"].Since)
+	_, changed = seen.Updated([]checker.Pool{partly(later.Add(hour))}, later.Add(hour))
+	assert.False(t, changed)
+
+	pools := []checker.Pool{partly(later)}
+	seenOf(before).Recall(pools, wholeTank)
+	assert.Equal(t, []string{"tank/vm-1-disk-0", "tank/new/vm-2-disk-0", "tank/vm-4-disk-0", unseen}, datasetsOf(pools[0]))
+	assert.NotEmpty(t, pools[0].Disks[3].Problem)
+
+	// What was read before the disk was seen where it was shows no renaming, and before it was
+	// forgotten none that came.
+	early := now.Add(-hour)
+	same, _ := Inventory{Disks: seenOf(before).Disks, Forgotten: map[string]time.Time{"tank/vm-4-disk-0": now}}.Updated([]checker.Pool{partly(early)}, now)
+	assert.Contains(t, same.Disks, renamed)
+	assert.NotContains(t, same.Disks, "tank/vm-4-disk-0")
+
+	// It came after the pool was last read as a whole, and is not seen now: that it is gone was
+	// not looked at.
+	pool := tankWith("tank/vm-1-disk-0")
+	pool.Problem = "cannot open 'tank/x': I/O error"
+	pools = []checker.Pool{pool}
+	seen.Recall(pools, wholeTank)
+	for _, d := range pools[0].Disks[1:] {
+		assert.Equal(t, d.Dataset == unseen, d.Gone, d.Dataset)
+		assert.Equal(t, d.Dataset != unseen, d.Problem != "", d.Dataset)
+	}
+	// Once it can be read it is missing.
+	pool = tankWith("tank/vm-1-disk-0")
+	pool.ReadAt = later.Add(hour)
+	pools = []checker.Pool{pool}
+	seen.Recall(pools, wholeTank)
+	require.Len(t, pools[0].Disks, 4)
+	assert.True(t, pools[0].Disks[3].Gone)
+}
+
+func datasetsOf(pool checker.Pool) (names []string) {
+	for _, d := range pool.Disks {
+		names = append(names, d.Dataset)
+	}
+	return names
 }
 
 // What was gone when its pool was imported under another name is missed under that one, also by

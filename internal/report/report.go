@@ -41,6 +41,9 @@ type Run struct {
 	LeftFrozen []int `json:"left_frozen,omitempty"`
 	// Tokens says of each disk with an interrupted receive since when prune knows.
 	Tokens map[string]time.Time `json:"tokens,omitempty"`
+	// Sightings are, by pool, those of locks whose holders do not say since when. One of a pool
+	// that this run did not look at is from an earlier run.
+	Sightings map[string]Sighting `json:"lock_sightings,omitempty"`
 }
 
 // Kept is a guest's configuration that a snapshot of a disk keeps.
@@ -220,16 +223,6 @@ func Last(stateDir, name string) (Run, error) {
 		return Run{}, nil
 	}
 	return r, err
-}
-
-// LockedSince is since when another process held a pool's lock at that run, zero if none did.
-func (r Run) LockedSince(pool string) time.Time {
-	for _, p := range r.Pools {
-		if p.Pool == pool {
-			return p.LockedSince
-		}
-	}
-	return time.Time{}
 }
 
 // LastStart returns when the last run of snap began, zero if there was none. Of a report

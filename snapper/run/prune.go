@@ -57,7 +57,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 		some := next()
 		pools = append(pools, some...)
 		for _, p := range some {
-			r.report.Pools = append(r.report.Pools, r.reportPool(p, r.previous, r.start))
+			r.report.Pools = append(r.report.Pools, r.reportPool(p, r.start))
 			noteTokens(p, r.previous.Tokens, r.report.Tokens, r.start)
 		}
 		r.copies(ctx, cluster, some)

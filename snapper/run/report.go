@@ -12,18 +12,18 @@ import (
 	"snapwatch/snapper"
 )
 
-// reportPool returns what became of a pool that was read, and tells what is wrong with it. Who
-// does not say since when he holds its lock has held it since a run first saw that: previous is
-// the report of the one before.
-func (j *journal) reportPool(p *pool, previous report.Run, start time.Time) report.Pool {
+// reportPool returns what became of a pool that was read, and tells what is wrong with it. Of who
+// does not say since when he holds its lock it keeps when runs saw that.
+func (j *journal) reportPool(p *pool, start time.Time) report.Pool {
 	entry := report.Pool{Pool: p.name}
-	if busy, ok := p.busy(); ok {
-		entry.LockedSince = busy.Since
-		if entry.LockedSince.IsZero() || entry.LockedSince.After(start) {
-			entry.LockedSince = previous.LockedSince(p.name)
-		}
-		if entry.LockedSince.IsZero() || entry.LockedSince.After(start) {
-			entry.LockedSince = start
+	busy, locked := p.busy()
+	noted := locked && !busy.Since.IsZero() && !busy.Since.After(start)
+	if noted || p.err == nil {
+		delete(j.report.Sightings, p.name)
+	}
+	if locked {
+		if entry.LockedSince = busy.Since; !noted {
+			j.report.Sightings[p.name], entry.LockedSince = j.report.Sightings[p.name].Again(start)
 		}
 		j.problem(report.Notice, "pool %s: another run is at work: %v", p.name, busy)
 	} else if p.err != nil {

@@ -14,7 +14,7 @@ import (
 func TestALateRoundThatFails(t *testing.T) {
 	r := testJournal()
 	first := &pool{name: "tank"}
-	r.report.Pools = append(r.report.Pools, r.reportPool(first, report.Run{}, noon))
+	r.report.Pools = append(r.report.Pools, r.reportPool(first, noon))
 	r.reportLate(map[string][]string{"tank": nil, "slow": nil, "never": nil}, []*pool{first}, errTest)
 	r.succeeded(noon)
 	assert.False(t, r.report.Success)

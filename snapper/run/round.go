@@ -56,7 +56,7 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 			break
 		}
 		for _, p := range pools {
-			r.report.Pools = append(r.report.Pools, r.reportPool(p, r.previous, r.start))
+			r.report.Pools = append(r.report.Pools, r.reportPool(p, r.start))
 		}
 		view = seen
 		if !r.DryRun {

@@ -1,0 +1,110 @@
+package exporter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"snapwatch/checker"
+)
+
+// comparisons answers what comes while others are answered as one request: forty checks that
+// begin at the same time cost the pools little more than one.
+type comparisons struct {
+	compare func(context.Context, checker.CompareRequest) checker.CompareAnswer
+	// turns holds one for each comparison that is under way.
+	turns chan struct{}
+
+	mu sync.Mutex
+	// next takes more requests until its turn comes, nil while none waits.
+	next *batch
+}
+
+// batch is several requests that are answered as one.
+type batch struct {
+	request checker.CompareRequest
+	// deadline is the earliest of the requests'.
+	deadline time.Time
+	// done is closed when answer or err is there.
+	done   chan struct{}
+	answer checker.CompareAnswer
+	err    error
+}
+
+// similar is how far apart the deadlines of requests may be that are answered together: who is
+// in a hurry must not cut off who has time.
+const similar = 2 * time.Second
+
+var errBusy = errors.New("no turn came in time")
+
+// answer returns the answer to a request whose time ends at the deadline, or an error where there
+// is none or where ctx ends.
+func (c *comparisons) answer(ctx context.Context, deadline time.Time, request checker.CompareRequest) (checker.CompareAnswer, error) {
+	b, from := c.join(deadline, request)
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		return checker.CompareAnswer{}, ctx.Err()
+	}
+	answer := b.answer
+	if b.err == nil {
+		answer.Disks = answer.Disks[from : from+len(request.Disks)]
+	}
+	return answer, b.err
+}
+
+// join adds a request to the batch that waits, or begins one, and returns which of its disks are
+// the request's.
+func (c *comparisons) join(deadline time.Time, request checker.CompareRequest) (b *batch, from int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if b = c.next; b != nil && len(b.request.Disks)+len(request.Disks) <= checker.MaxCompareDisks && deadline.Sub(b.deadline).Abs() <= similar {
+		from = len(b.request.Disks)
+		b.request.Disks = append(b.request.Disks, request.Disks...)
+		if deadline.Before(b.deadline) {
+			b.deadline = deadline
+		}
+		return b, from
+	}
+	b = &batch{request: request, deadline: deadline, done: make(chan struct{})}
+	b.request.Disks = slices.Clip(b.request.Disks)
+	c.next = b
+	go c.carryOut(b, time.Until(deadline)/2) //nolint:forbidigo // a deadline is by this clock, too
+	return b, 0
+}
+
+// carryOut answers a batch when its turn comes.
+func (c *comparisons) carryOut(b *batch, wait time.Duration) {
+	defer close(b.done)
+	defer func() {
+		if e := recover(); e != nil {
+			b.err = fmt.Errorf("internal error while comparing: %v\n%s", e, debug.Stack())
+		}
+	}()
+	turn := false
+	select {
+	case c.turns <- struct{}{}:
+		turn = true
+		defer func() { <-c.turns }()
+	case <-time.After(wait):
+	}
+	ctx, cancel := context.WithDeadline(context.Background(), c.close(b))
+	defer cancel()
+	if b.err = errBusy; turn {
+		b.answer, b.err = c.compare(ctx, b.request), nil
+	}
+}
+
+// close lets no more requests in, and returns the deadline of those that are.
+func (c *comparisons) close(b *batch) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.next == b {
+		c.next = nil
+	}
+	return b.deadline
+}
