@@ -86,7 +86,7 @@ func (w *world) toldAlike(disk string, checked said) {
 
 	table := w.run(w.c, "status", "--config=/etc/snapwatch/compare.yaml")
 	assert.Contains(w.t, table.Stdout, zfs.Base(disk))
-	assert.Contains(w.t, table.Stdout, d.Newest.Name)
+	assert.Contains(w.t, table.Stdout, d.Verdict)
 	explained := w.run(w.c, "explain", zfs.Base(disk), "--config=/etc/snapwatch/compare.yaml")
 	assert.Zero(w.t, explained.Code, explained.Stderr)
 	assert.Contains(w.t, explained.Stdout, d.Compared.Owner)
