@@ -83,6 +83,14 @@ func (j *journal) leftFrozen(id pve.ID, text string) {
 	}
 }
 
+// TakeOver thaws what earlier runs have left frozen where no run can begin, and returns what
+// there is to say of it.
+func TakeOver(ctx context.Context, world World) report.Run {
+	r := &run{Options: Options{World: world}, journal: &journal{report: report.Run{Counts: map[report.Event]int{}}}}
+	r.takeOver(ctx)
+	return r.report
+}
+
 // takeOver thaws what earlier runs have left frozen, and fails aloud while it cannot.
 func (r *run) takeOver(ctx context.Context) {
 	taken, err := r.World.TakeOver(ctx)
