@@ -131,7 +131,7 @@ func newRun(o Options, name string) *run {
 	if r.previous, err = o.World.LastReport(name); err != nil {
 		r.problem(report.Notice, "the report of the last run is not used: %v", err)
 	}
-	r.report.LastSuccess, r.report.Sightings = r.previous.LastSuccess, r.previous.SightingsAt(r.start)
+	r.report.LastSuccess, r.report.Sightings = r.previous.SuccessBefore(r.start), r.previous.SightingsAt(r.start)
 	return r
 }
 
