@@ -57,7 +57,7 @@ func TestNoLastSuccess(t *testing.T) {
 				_, r, err := Run(t.Context(), o)
 				require.NoError(t, err)
 				require.False(t, r.Success)
-						assert.Zero(t, r.LastSuccess)
+				assert.Zero(t, r.LastSuccess)
 			})
 		})
 	}
