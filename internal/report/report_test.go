@@ -39,6 +39,13 @@ func TestSaveAndLoad(t *testing.T) {
 	assert.Equal(t, Run{}, loaded, "all of it or nothing")
 }
 
+func TestSuccessBefore(t *testing.T) {
+	now := time.Unix(1000, 0)
+	assert.Equal(t, now, (&Run{LastSuccess: now}).SuccessBefore(now))
+	assert.Zero(t, (&Run{LastSuccess: now.Add(time.Second)}).SuccessBefore(now))
+	assert.Zero(t, (&Run{}).SuccessBefore(now))
+}
+
 func TestFailedAndNothing(t *testing.T) {
 	run := Run{Counts: map[Event]int{}}
 	run.Add(Notice, "a hold")
