@@ -36,6 +36,19 @@ func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) 
 	return report.NotFound, "the dataset was not found"
 }
 
+// volumeIn returns the name of a volume in a storage, "" where it is not there. A path may lead
+// into the storage's dataset.
+func volumeIn(v pve.Volume, s pve.Storage) string {
+	switch v.Storage {
+	case s.Name:
+		return v.Name
+	case "":
+		name, _, _ := strings.Cut(inside(v.Name, s.Dataset), "/")
+		return withoutPartition.ReplaceAllString(name, "")
+	}
+	return ""
+}
+
 // whyPathUnprotected is WhyUnprotected for a path. One that leads to a dataset of a storage is
 // that volume.
 func whyPathUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
@@ -45,9 +58,8 @@ func whyPathUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bo
 		}
 	}
 	for _, s := range c.Storages {
-		if path := inside(v.Name, s.Dataset); path != "" {
-			name, _, _ := strings.Cut(path, "/")
-			return WhyUnprotected(pve.Volume{Key: v.Key, Storage: s.Name, Name: withoutPartition.ReplaceAllString(name, "")}, c, known, unread)
+		if name := volumeIn(v, s); name != "" {
+			return WhyUnprotected(pve.Volume{Key: v.Key, Storage: s.Name, Name: name}, c, known, unread)
 		}
 	}
 	switch {

@@ -79,11 +79,11 @@ func (c *exporterCmd) Run(env *environment) error {
 		NoGuests:   !env.PVE.Installed(),
 		Living:     env.living,
 		Runs: exporter.Runs{
-			Last:     func() (report.Run, error) { return report.Load(env.StateDir) },
+			Last:     func() (report.Run, error) { return env.lastRun(report.Name) },
 			Expected: func() bool { return registered(env) },
 		},
 		Prunes: exporter.Runs{
-			Last:     func() (report.Run, error) { return report.LoadFile(env.StateDir, report.PruneName) },
+			Last:     func() (report.Run, error) { return env.lastRun(report.PruneName) },
 			Expected: func() bool { return pruneJob.registered(env) },
 		},
 		StateDir:    c.StateDir,
@@ -137,6 +137,14 @@ func (o *exporterOwners) ask(ctx context.Context, timeout time.Duration, r check
 		return nil, nil
 	}
 	return a.nodes.Ask(ctx, timeout, r, a.origin)
+}
+
+// lastRun returns the report of the last run. A success in the future is none: to Prometheus it
+// would be recent for as long as the clock was wrong.
+func (e *environment) lastRun(name string) (report.Run, error) {
+	last, err := report.LoadFile(e.StateDir, name)
+	last.LastSuccess = last.SuccessBefore(e.Now())
+	return last, err
 }
 
 // living says whether a guest's process lives here, and since when.

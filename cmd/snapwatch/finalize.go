@@ -28,6 +28,7 @@ snap ran during the last day. Exit status: 0 done or nothing to do; 1 something 
 func (c *finalizeCmd) Run(env *environment) error {
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil {
+		thawLeft(env, "plain")
 		return &exit{2, err}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
@@ -37,6 +38,7 @@ func (c *finalizeCmd) Run(env *environment) error {
 		fmt.Fprintf(env.Stderr, "snapwatch: notice: the report of the last run is not used: %v\n", err)
 	}
 	if cfg.Role == "replica" {
+		thawLeft(env, "plain")
 		return nil
 	}
 	if why := env.local().Shutdown(ctx).Finalizes(last, env.Now()); why != "" {

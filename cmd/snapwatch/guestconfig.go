@@ -127,24 +127,24 @@ func (d diskConfigs) is(o diskConfigs) bool {
 	})
 }
 
-// guestConfigs are a guest's configurations: those that its disks' snapshots keep, by their
-// sums.
+// guestConfigs are the configurations that snapshots of disks of one number keep, by their sums.
 type guestConfigs struct {
 	vmid  int
 	disks []diskConfigs
-	texts map[string]string
+	texts map[string]pve.Captured
 }
 
 // knownConfig is the configuration that was in force at a snapshot.
 type knownConfig struct {
 	at   zfs.KeptConfig
+	kind pve.Kind
 	text string
 }
 
 // newGuestConfigs reads what the snapshots keep. One of another guest, whose configuration
 // names the disk, is not this guest's. refused is told of each that cannot be read.
 func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig, error)) guestConfigs {
-	g := guestConfigs{vmid, slices.Clone(disks), map[string]string{}}
+	g := guestConfigs{vmid, slices.Clone(disks), map[string]pve.Captured{}}
 	for i := range g.disks {
 		d := &g.disks[i]
 		d.kept = slices.Clone(d.kept)
@@ -163,7 +163,7 @@ func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig,
 				continue
 			}
 			k.Value = c.Reference()
-			g.texts[c.Sum()] = c.Text
+			g.texts[c.Sum()] = c
 		}
 	}
 	return g
@@ -172,8 +172,8 @@ func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig,
 // known returns the configuration at a snapshot, false where no snapshot here keeps it.
 func (g guestConfigs) known(k zfs.KeptConfig) (knownConfig, bool) {
 	sum, _ := pve.ReadReference(k.Value)
-	text, found := g.texts[sum]
-	return knownConfig{k, text}, found
+	c, found := g.texts[sum]
+	return knownConfig{k, c.ID.Kind, c.Text}, found
 }
 
 var errNoConfig = errors.New("no snapshot here has the guest's configuration: either snap does not keep it (capture_config: true " +
@@ -215,7 +215,7 @@ func (g guestConfigs) at(name string, now time.Time) (knownConfig, error) {
 	best := answers[0]
 	for i, a := range answers {
 		for k := range i {
-			if a.text != answers[k].text && unlike(of[i], of[k]) {
+			if a.kind != answers[k].kind || a.text != answers[k].text && unlike(of[i], of[k]) {
 				return knownConfig{}, fmt.Errorf("the disks %s and %s of guest %d are of two guests, and their configurations differ: say which, with --at DATASET@SNAPSHOT (such as %s)", of[k].name, of[i].name, g.vmid, a.at.FullName())
 			}
 		}

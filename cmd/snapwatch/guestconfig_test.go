@@ -37,6 +37,25 @@ func configDay(t *testing.T, dataset string, guid uint64, vmid int, kept ...stri
 	return list
 }
 
+// A VM and a container of one number are two guests, whatever their clusters and disks are called.
+func TestGuestConfigOfTwoKinds(t *testing.T) {
+	disk := func(dataset string, guid uint64, kind pve.Kind, hour int) diskConfigs {
+		value, err := pve.Capture(pve.ID{VMID: 100, Kind: kind}, "pve1", "memory: 512\n").Value()
+		require.NoError(t, err)
+		return diskConfigs{dataset, "", []zfs.KeptConfig{{Snapshot: zfs.Snapshot{Dataset: dataset, Name: "s", GUID: guid, Creation: time.Date(2026, 7, 15, hour, 0, 0, 0, time.Local)}, Value: value}}}
+	}
+	vm, ct := disk("tank/a/vm-100-disk-0", 1, pve.QEMU, 12), disk("tank/b/subvol-100-disk-0", 2, pve.LXC, 13)
+	g := newGuestConfigs(100, []diskConfigs{vm, ct}, func(zfs.KeptConfig, error) {})
+	now := time.Date(2026, 7, 16, 6, 0, 0, 0, time.Local)
+	for _, at := range []string{"", "s"} {
+		_, err := g.at(at, now)
+		assert.ErrorContains(t, err, "the disks "+vm.name+" and "+ct.name+" of guest 100 are of two guests")
+	}
+	got, err := g.at(vm.name+"@s", now)
+	require.NoError(t, err)
+	assert.Contains(t, got.text, "qemu-server/100.conf")
+}
+
 // The configuration printed is the one that was in force at the snapshot, or none.
 func TestGuestConfigAt(t *testing.T) {
 	const a, b = "tank/a/vm-100-disk-0", "tank/b/vm-100-disk-0"

@@ -121,6 +121,9 @@ func execute(args []string, env *environment) (status int) {
 	args = withCommand(args)
 	ctx, err := newParser(&grammar{}, env).Parse(withAdopt(args))
 	if err != nil {
+		if slices.Contains([]string{"snap", "prune", "finalize"}, args[0]) && !slices.Contains(args, "--dry-run") {
+			thawLeft(env, "plain")
+		}
 		return fail(env, args, &exit{code: 2, err: fmt.Errorf("%w (snapwatch --help explains)", cmp.Or(renamed(args), err))})
 	}
 	if err := ctx.Run(env); err != nil {

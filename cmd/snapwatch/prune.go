@@ -40,21 +40,12 @@ by the words typed. It never registers itself: snapwatch cron install --prune f9
 
 // Run implements the command.
 func (c *pruneCmd) Run(env *environment) error {
-	cfg, keep, err := c.settings(env)
+	cfg, keep, err := c.prepare(env)
 	if err != nil {
+		if !c.DryRun {
+			thawLeft(env, c.LogFormat)
+		}
 		return &exit{2, err}
-	}
-	if env.Typed && !c.DryRun && !c.NoCron {
-		always := "cron install --prune " + crontab.Quote(c.words()[1:])
-		if err := agree(env, pruneJob, c, always); err != nil {
-			return &exit{2, err}
-		}
-		if cfg, keep, err = c.settings(env); err != nil {
-			return &exit{2, err}
-		}
-	}
-	if !env.Root {
-		return &exit{2, errors.New("prune must be run as root: channel programs need it")}
 	}
 	work := func(env *environment) error {
 		return changing(env, func(ctx context.Context) error { return c.prune(ctx, env, cfg, keep) })
@@ -63,6 +54,27 @@ func (c *pruneCmd) Run(env *environment) error {
 		return work(env)
 	}
 	return pinged(env, cfg.Ping, "prune", work)
+}
+
+// prepare returns what the run goes by. The error is why there is none.
+func (c *pruneCmd) prepare(env *environment) (config.Config, config.Keep, error) {
+	cfg, keep, err := c.settings(env)
+	if err != nil {
+		return cfg, keep, err
+	}
+	if env.Typed && !c.DryRun && !c.NoCron {
+		always := "cron install --prune " + crontab.Quote(c.words()[1:])
+		if err := agree(env, pruneJob, c, always); err != nil {
+			return cfg, keep, err
+		}
+		if cfg, keep, err = c.settings(env); err != nil {
+			return cfg, keep, err
+		}
+	}
+	if !env.Root {
+		return cfg, keep, errors.New("prune must be run as root: channel programs need it")
+	}
+	return cfg, keep, nil
 }
 
 func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Config, keep config.Keep) error {

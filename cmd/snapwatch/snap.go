@@ -47,7 +47,31 @@ words already, a run that is typed goes by those: what they keep is not destroye
 
 // Run implements the command.
 func (c *snapCmd) Run(env *environment) error {
-	cfg, keep, err := c.settings(env)
+	cfg, keep, typed, err := c.prepare(env)
+	if err != nil {
+		if !c.DryRun && !c.lists() {
+			thawLeft(env, c.LogFormat)
+		}
+		return &exit{2, err}
+	}
+	work := func(env *environment) error {
+		return changing(env, func(ctx context.Context) error {
+			return c.snap(ctx, env, cfg, keep, func() error { return typed.registers(env) })
+		})
+	}
+	if c.DryRun || c.lists() {
+		return work(env)
+	}
+	return pinged(env, cfg.Ping, "snap", work)
+}
+
+// lists reports whether the run only lists what can be adopted.
+func (c *snapCmd) lists() bool { return slices.Equal(c.Adopt, []string{nobody}) }
+
+// prepare returns what the run goes by, and the command as it was typed. The error is why
+// there is none.
+func (c *snapCmd) prepare(env *environment) (cfg config.Config, keep config.Keep, typed snapCmd, err error) {
+	cfg, keep, err = c.settings(env)
 	if err == nil && keep == nil && c.Config == "" {
 		if runs, _ := regularRuns(env, snapJob); len(runs) == 1 {
 			c.asRegistered(env, runs[0])
@@ -55,48 +79,51 @@ func (c *snapCmd) Run(env *environment) error {
 		}
 	}
 	if err != nil {
-		return &exit{2, err}
+		return cfg, keep, typed, err
 	}
 	if keep == nil {
-		return &exit{2, errNoRetention}
+		return cfg, keep, typed, errNoRetention
 	}
 	if err := checkTextfile(c.Textfile); err != nil {
-		return &exit{2, err}
+		return cfg, keep, typed, err
 	}
-	typed := *c
+	typed = *c
 	if env.Typed && !c.DryRun && !c.NoCron {
 		always := crontab.Quote(c.words()) + " --register"
 		if c.Register {
 			always = ""
 		}
 		if err := agree(env, snapJob, c, always); err != nil {
-			return &exit{2, err}
+			return cfg, keep, typed, err
 		}
 		if cfg, keep, err = c.settings(env); err != nil {
-			return &exit{2, err}
+			return cfg, keep, typed, err
 		}
 	}
 	if !env.Root {
-		return &exit{2, errNotRoot}
+		return cfg, keep, typed, errNotRoot
 	}
-	lists := slices.Equal(c.Adopt, []string{nobody})
-	if len(c.Adopt) > 0 && !lists && !env.Terminal && !c.DryRun {
-		return &exit{2, errors.New("--adopt takes over disks that may be copies: run it at a terminal, once, and look at --adopt without a name first")}
+	if len(c.Adopt) > 0 && !c.lists() && !env.Terminal && !c.DryRun {
+		return cfg, keep, typed, errors.New("--adopt takes over disks that may be copies: run it at a terminal, once, and look at --adopt without a name first")
 	}
-	work := func(env *environment) error {
-		return changing(env, func(ctx context.Context) error {
-			return c.snap(ctx, env, cfg, keep, func() error { return typed.registers(env) })
-		})
+	return cfg, keep, typed, nil
+}
+
+// thawLeft thaws the guests that earlier runs left frozen, and says so. It is for commands that
+// refuse to run: those guests wait for the next run, and there may be none.
+func thawLeft(env *environment, logFormat string) {
+	if !env.Root {
+		return
 	}
-	if c.DryRun || lists {
-		return work(env)
-	}
-	return pinged(env, cfg.Ping, "snap", work)
+	_ = changing(env, func(ctx context.Context) error {
+		(&snapCmd{LogFormat: logFormat}).tellProblems(env, run.TakeOver(ctx, env.local()))
+		return nil
+	})
 }
 
 // snap makes the run, and calls registers where that did something.
 func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config, keep config.Keep, registers func() error) error {
-	lists := slices.Equal(c.Adopt, []string{nobody})
+	lists := c.lists()
 	options := env.options(cfg)
 	options.Keep, options.Node, options.DryRun, options.Adopt = keep, c.Node, c.DryRun || lists, c.Adopt
 	plan, done, err := run.Run(ctx, options)

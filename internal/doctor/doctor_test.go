@@ -95,6 +95,7 @@ func TestFindings(t *testing.T) {
 		{"registered on a replica", replica, func(f *Facts) { f.Starts.Timer = true }, Fail, "cron or timer", "refuses", "disable"},
 		{"never ran", healthy, func(f *Facts) { f.LastRun = LastRun{Err: oops} }, Warn, "last run", "oops", "--dry-run"},
 		{"ran long ago", healthy, func(f *Facts) { f.LastRun.End = now.Add(-46 * time.Minute) }, Fail, "last run", "46m0s ago", "journalctl"},
+		{"ran in the future", healthy, func(f *Facts) { f.LastRun.End = now.Add(6 * time.Minute) }, Warn, "last run", "6m0s in the future", "timedatectl"},
 		{"ran without success", healthy, func(f *Facts) { f.LastRun = LastRun{End: now, FirstWords: "tank is locked"} }, Warn, "last run", "tank is locked", "--dry-run"},
 		{"clock runs free", healthy, func(f *Facts) { f.Clock.Synchronized = "no" }, Warn, "clock", "not synchronized", "timedatectl"},
 		{"a snapshot from the future", replica, func(f *Facts) { f.Disks[0].Newest = now.Add(6 * time.Minute) }, Warn, "clock", "6m0s in the future", "timedatectl"},

@@ -55,6 +55,9 @@ func finalize(s Starts) []Finding {
 // late is how old the last run may be: two intervals and some.
 const late = 45 * time.Minute
 
+// future is how far in the future a run or a snapshot may lie: clocks are set back a little now and then.
+const future = 5 * time.Minute
+
 func lastRun(f Facts) []Finding {
 	const topic = "last run"
 	if !f.primary() || !f.Starts.Timer && len(f.Starts.Cron)+len(f.Starts.Unclear) == 0 {
@@ -66,6 +69,8 @@ func lastRun(f Facts) []Finding {
 		return warn(topic, "snapwatch snap --dry-run -v", "no report: %v", f.LastRun.Err)
 	case age > late:
 		return fail(topic, "journalctl -u cron -u snapwatch.service; is the host's mail read?", "ended %s ago, every 15 minutes one should", short(age))
+	case age < -future:
+		return warn(topic, "timedatectl", "ended %s in the future: the clock was wrong then, or is now", short(-age))
 	case !f.LastRun.Success:
 		return warn(topic, "snapwatch snap --dry-run -v", "was no success: %s", f.LastRun.FirstWords)
 	}
@@ -75,7 +80,7 @@ func lastRun(f Facts) []Finding {
 func clock(f Facts) []Finding {
 	const topic = "clock"
 	for _, d := range f.Disks {
-		if ahead := d.Newest.Sub(f.Now); ahead > 5*time.Minute {
+		if ahead := d.Newest.Sub(f.Now); ahead > future {
 			return warn(topic, "timedatectl, here and on the node that took it", "the newest snapshot of %s is from %s in the future", d.Dataset, short(ahead))
 		}
 	}

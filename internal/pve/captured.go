@@ -49,8 +49,8 @@ func Keepable(text string) (kept string, without []string) {
 		case ourHead.MatchString(line): // of one that was restored: it is no part of it
 		case onlyBlank.MatchString(line) || strings.HasPrefix(line, "[") || slices.Contains(passingKeys, key):
 		case secretKeys.MatchString(key):
-			if !slices.Contains(without, key) {
-				without = append(without, key)
+			if name := secretName(key); !slices.Contains(without, name) {
+				without = append(without, name)
 			}
 		default:
 			b.WriteString(line + "\n")
@@ -131,11 +131,25 @@ func (c Captured) Value() (string, error) {
 	return value, nil
 }
 
-var capturedHead = regexp.MustCompile(`^# snapwatch: (qemu-server|lxc)/([1-9][0-9]{0,8})\.conf of [A-Za-z0-9.-]+, left out: [a-z., ]+\n`)
+// leftOut are the keys of secrets as the first line names them, see [secretName].
+const leftOut = `[A-Za-z0-9._, -]+`
+
+var plainKey = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
+// secretName is how the first line names a secret key. Only an environment's may hold anything
+// behind its dot, even its value.
+func secretName(key string) string {
+	if !plainKey.MatchString(key) {
+		return "lxc.environment"
+	}
+	return key
+}
+
+var capturedHead = regexp.MustCompile(`^# snapwatch: (qemu-server|lxc)/([1-9][0-9]{0,8})\.conf of [A-Za-z0-9.-]+, left out: ` + leftOut + `\n`)
 
 // ourHead is the first line of what was kept, as it stands in a configuration that was
 // restored: Proxmox writes a comment in its own way.
-var ourHead = regexp.MustCompile(`^# ?snapwatch(?::|%3A) (?:qemu-server|lxc)/[1-9][0-9]{0,8}\.conf of [A-Za-z0-9.-]+, left out(?::|%3A) [a-z., ]+$`)
+var ourHead = regexp.MustCompile(`^# ?snapwatch(?::|%3A) (?:qemu-server|lxc)/[1-9][0-9]{0,8}\.conf of [A-Za-z0-9.-]+, left out(?::|%3A) ` + leftOut + `$`)
 
 // ReadCaptured reads such a value, which may have come with a stream from anybody: it is
 // text, of bounded size, and nothing is behind it.

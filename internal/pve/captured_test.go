@@ -103,6 +103,22 @@ func TestCaptureAgain(t *testing.T) {
 	assert.Equal(t, first, Capture(ID{200, LXC}, "pve1", rewritten))
 }
 
+// What is kept is read again whatever keys were left out.
+func TestKeptIsRead(t *testing.T) {
+	for _, line := range []string{
+		"lxc.environment.A: b", "lxc.environment.runtime2: b", "lxc.environment.my_app: b",
+		"lxc.environment.a-b = x", "lxc.environment.hooks: PW=x", "lxc.environment.a b: x", "lxc.environment.\u00e4: x",
+	} {
+		c := Capture(ID{200, LXC}, "pve1", "rootfs: data:subvol-200-disk-0\n"+line+"\n")
+		value, err := c.Value()
+		require.NoError(t, err)
+		read, err := ReadCaptured(value)
+		require.NoError(t, err, c.Text)
+		assert.Equal(t, c, read)
+		assert.Equal(t, c, Capture(ID{200, LXC}, "pve1", strings.ReplaceAll(c.Text, "out: ", "out%3A ")+line+"\n"), "it is kept again")
+	}
+}
+
 func packed(t *testing.T, text string) []byte {
 	t.Helper()
 	var b bytes.Buffer

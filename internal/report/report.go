@@ -183,9 +183,18 @@ func LoadFile(stateDir, name string) (Run, error) {
 		return r, err
 	}
 	if err := json.Unmarshal(text, &r); err != nil {
-		return r, fmt.Errorf("%s: %w", filepath.Join(stateDir, name), err)
+		return Run{}, fmt.Errorf("%s: %w", filepath.Join(stateDir, name), err) // r has half of it
 	}
 	return r, nil
+}
+
+// SuccessBefore returns the end of the last run that was a success, zero where there was none
+// or where it lies after now: a clock that was wrong proves nothing.
+func (r *Run) SuccessBefore(now time.Time) time.Time {
+	if r.LastSuccess.After(now) {
+		return time.Time{}
+	}
+	return r.LastSuccess
 }
 
 // Save writes the report into one of the files so that a reader finds either the old

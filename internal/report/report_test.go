@@ -31,6 +31,19 @@ func TestSaveAndLoad(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, Name), []byte("{"), 0o644))
 	_, err = Last(dir, Name)
 	assert.ErrorContains(t, err, filepath.Join(dir, Name))
+
+	half := `{"last_success":"1999-12-31T23:00:00Z","quiesced":[{"vmid":100}],"locked":{"of":3}}`
+	require.NoError(t, os.WriteFile(filepath.Join(dir, Name), []byte(half), 0o644))
+	loaded, err = Last(dir, Name)
+	require.ErrorContains(t, err, filepath.Join(dir, Name))
+	assert.Equal(t, Run{}, loaded, "all of it or nothing")
+}
+
+func TestSuccessBefore(t *testing.T) {
+	now := time.Unix(1000, 0)
+	assert.Equal(t, now, (&Run{LastSuccess: now}).SuccessBefore(now))
+	assert.Zero(t, (&Run{LastSuccess: now.Add(time.Second)}).SuccessBefore(now))
+	assert.Zero(t, (&Run{}).SuccessBefore(now))
 }
 
 func TestFailedAndNothing(t *testing.T) {

@@ -141,13 +141,14 @@ func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Froz
 	return list
 }
 
-// lacks returns what of a guest has no snapshot, of all that snap covers.
-func (f *freezer) lacks(vmid int, taken func(dataset string) bool) []snapper.Lack {
+// lacks returns what of a guest has no snapshot as of the time it was frozen, of all that snap
+// covers.
+func (f *freezer) lacks(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack {
 	covered := func(dataset string) bool {
 		return len(f.Config.Datasets) == 0 || slices.Contains(f.Config.Datasets, dataset)
 	}
 	excluded := func(dataset string) bool { return f.Config.IgnoredFor(dataset, vmid) != "" }
-	return f.view.Lacks(vmid, planned(f.pools), covered, excluded, taken)
+	return f.view.Lacks(vmid, planned(f.pools), covered, excluded, taken, frozen)
 }
 
 // fit returns why a guest cannot be frozen now.

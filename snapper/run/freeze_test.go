@@ -55,7 +55,7 @@ func TestFreezeResult(t *testing.T) {
 			if test.unmade {
 				outcomes[disk0] = snapper.Outcome{Err: errTest}
 			}
-			test.result.lacks = func(int, func(string) bool) []snapper.Lack { return test.lacks }
+			test.result.lacks = func(int, func(string) bool, func(int) bool) []snapper.Lack { return test.lacks }
 			q, passing := test.result.guest(snapper.Freeze{VMID: 101, How: config.Agent, Unfit: test.unfit}, u, outcomes)
 			assert.Equal(t, test.want, q.Consistent)
 			assert.Equal(t, test.passing, passing)

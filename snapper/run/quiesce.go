@@ -83,6 +83,14 @@ func (j *journal) leftFrozen(id pve.ID, text string) {
 	}
 }
 
+// TakeOver thaws what earlier runs have left frozen where no run can begin, and returns what
+// there is to say of it.
+func TakeOver(ctx context.Context, world World) report.Run {
+	r := &run{Options: Options{World: world}, journal: &journal{report: report.Run{Counts: map[report.Event]int{}}}}
+	r.takeOver(ctx)
+	return r.report
+}
+
 // takeOver thaws what earlier runs have left frozen, and fails aloud while it cannot.
 func (r *run) takeOver(ctx context.Context) {
 	taken, err := r.World.TakeOver(ctx)
@@ -145,8 +153,9 @@ func unmade(err error) string {
 type freezeResult struct {
 	freezes []snapper.Freeze
 	view    snapper.NodeView
-	// lacks says what of a guest has no snapshot, given which disks have one.
-	lacks func(vmid int, taken func(dataset string) bool) []snapper.Lack
+	// lacks says what of a guest has no snapshot as of the time it was frozen, given which disks
+	// have one and which guests were frozen.
+	lacks func(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack
 	// failed are those that could not be frozen, and why.
 	failed map[pve.ID]string
 	ended  quiesce.Ended
@@ -190,17 +199,31 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 // whole is what the snapshots of a guest that was frozen throughout are worth. Disks that get
 // theirs at other times are missing by choice.
 func (f freezeResult) whole(vmid int, outcomes map[string]snapper.Outcome) (worth report.Consistency, reason string, byChoice bool) {
-	lacks := f.lacks(vmid, func(dataset string) bool { return outcomes[dataset].Snapshot != "" })
+	lacks := f.lacks(vmid, func(dataset string) bool { return outcomes[dataset].Snapshot != "" }, f.frozen)
 	if len(lacks) == 0 {
 		return report.Application, "", false
 	}
-	var names []string
+	var names, reasons []string
 	byChoice = true
 	for _, l := range lacks {
-		names = append(names, l.Dataset)
-		byChoice = byChoice && l.NotDue
+		if byChoice = byChoice && l.NotDue; l.Writer == 0 {
+			names = append(names, l.Dataset)
+		} else {
+			reasons = append(reasons, fmt.Sprintf("guest %d, which was not, uses %s", l.Writer, l.Dataset))
+		}
 	}
-	return report.Torn, "the guest was frozen, and there is no snapshot of " + strings.Join(names, ", "), byChoice
+	if len(names) > 0 {
+		reasons = append([]string{"there is no snapshot of " + strings.Join(names, ", ")}, reasons...)
+	}
+	return report.Torn, "the guest was frozen, and " + strings.Join(reasons, "; "), byChoice
+}
+
+// frozen reports whether a guest was frozen throughout.
+func (f freezeResult) frozen(vmid int) bool {
+	return slices.ContainsFunc(f.freezes, func(z snapper.Freeze) bool {
+		id := f.id(z.VMID)
+		return z.VMID == vmid && z.Unfit == "" && f.failed[id] == "" && f.ended.Lapsed[id] == ""
+	})
 }
 
 // made is the name that a guest's snapshots got, "" and maybe why where one of its disks has

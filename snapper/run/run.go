@@ -69,15 +69,15 @@ type run struct {
 // two steps, never within a channel program.
 func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.Name)
+	if !o.DryRun {
+		r.takeOver(ctx)
+	}
 	err := r.mayTake()
 	if err != nil {
 		return snapper.Plan{}, r.report, err
 	}
 	if r.state, err = o.World.LoadState(); err != nil {
 		r.problem(report.Notice, "what the last run left for this one is not used: %v", err)
-	}
-	if !o.DryRun {
-		r.takeOver(ctx)
 	}
 	plan, err := r.do(ctx)
 	if err != nil {
@@ -131,7 +131,7 @@ func newRun(o Options, name string) *run {
 	if r.previous, err = o.World.LastReport(name); err != nil {
 		r.problem(report.Notice, "the report of the last run is not used: %v", err)
 	}
-	r.report.LastSuccess, r.report.Sightings = r.previous.LastSuccess, r.previous.SightingsAt(r.start)
+	r.report.LastSuccess, r.report.Sightings = r.previous.SuccessBefore(r.start), r.previous.SightingsAt(r.start)
 	return r
 }
 

@@ -120,6 +120,67 @@ func TestTorn(t *testing.T) {
 	}
 }
 
+// A disk that two guests use, of which one is frozen, is none of a moment while the other runs.
+func TestSharedDiskIsTorn(t *testing.T) {
+	for name, alive := range map[string]bool{"runs": true, "stopped": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				g := w.guest(100, true, "tank")
+				other := w.guest(101, alive, "tank")
+				other.cfg.Volumes = append(other.cfg.Volumes, pve.Volume{Key: "scsi5", Storage: "tank", Name: g.cfg.Volumes[0].Name})
+				r := w.run(t, freezing("100"))
+				require.Len(t, r.Quiesced, 1)
+				if !alive {
+					assert.Equal(t, report.Application, r.Quiesced[0].Consistent)
+					return
+				}
+				assert.Equal(t, report.Torn, r.Quiesced[0].Consistent)
+				assert.Contains(t, r.Quiesced[0].Reason, "guest 101, which was not, uses tank/data/vm-100-disk-0")
+				assert.Empty(t, w.happened("tank: consistent"))
+			})
+		})
+	}
+}
+
+// Two guests that share a disk and are frozen together are consistent.
+func TestSharedDiskOfAGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		g := w.guest(100, true, "tank")
+		other := w.guest(101, true, "tank")
+		other.cfg.Volumes = append(other.cfg.Volumes, pve.Volume{Key: "scsi5", Storage: "tank", Name: g.cfg.Volumes[0].Name})
+		r := w.run(t, func(o *Options) {
+			var all config.VMIDs
+			require.NoError(t, all.UnmarshalText([]byte("100-101")))
+			o.Config.Groups = []config.Group{{Name: "shop", VMID: all, Quiesce: config.Agent}}
+		})
+		require.Len(t, r.Quiesced, 2)
+		for _, q := range r.Quiesced {
+			assert.Equal(t, report.Application, q.Consistent, q.Reason)
+		}
+	})
+}
+
+// A disk that is named by its path is missed as one of a storage is.
+func TestTornByPath(t *testing.T) {
+	for name, path := range map[string]string{"zvol": "/dev/zvol/tank/data/vm-100-disk-5", "partition": "/dev/zvol/tank/data/vm-100-disk-5-part1", "short": "/dev/tank/data/vm-100-disk-5"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				g := w.guest(100, true, "ssd")
+				g.cfg.Volumes = append(g.cfg.Volumes, pve.Volume{Key: "scsi5", Name: path})
+				w.pool("tank").addDisk("tank/data/vm-100-disk-5", 77)
+				w.pool("tank").busy = true
+				r := w.run(t, freezing("100"))
+				require.Len(t, r.Quiesced, 1)
+				assert.Equal(t, report.Torn, r.Quiesced[0].Consistent)
+				assert.Contains(t, r.Quiesced[0].Reason, "there is no snapshot of tank/data/vm-100-disk-5")
+			})
+		})
+	}
+}
+
 // Each fault is told when it begins, whatever there was before, and not again while it lasts.
 // What was only passing tells nothing for later.
 func TestEachFaultIsTold(t *testing.T) {
