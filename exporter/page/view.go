@@ -251,13 +251,19 @@ func open(f Facts, dataset string) *openDisk {
 // path is a dataset's name up to its last component, with the slash.
 func path(dataset string) string { return strings.TrimSuffix(dataset, zfs.Base(dataset)) }
 
-// notes are the report's, and the guests that alarm though no disk does as much.
+// maxGuestNotes is how many guests the page names above the disks.
+const maxGuestNotes = 10
+
+// notes are the report's, and the guests that alarm though no disk does as much, the worst
+// first. Of many the page says only how many more there are.
 func notes(r checker.Report) []checker.Note {
 	all := slices.Clone(r.Notes)
-	for _, g := range r.Guests {
-		if g.Alone {
-			all = append(all, checker.Note{State: g.State, Text: fmt.Sprintf("guest %s is %s: %s", g.Number(), g.Verdict, g.Reason)})
-		}
+	alone := slices.DeleteFunc(slices.Clone(r.Guests), func(g checker.Guest) bool { return !g.Alone })
+	for _, g := range alone[:min(len(alone), maxGuestNotes)] {
+		all = append(all, checker.Note{State: g.State, Text: fmt.Sprintf("guest %s is %s: %s", g.Number(), g.Verdict, g.Reason)})
+	}
+	if more := len(alone) - maxGuestNotes; more > 0 {
+		all = append(all, checker.Note{State: alone[maxGuestNotes].State, Text: fmt.Sprintf("%d more guests alarm though no disk of theirs does as much: snapwatch check -v names them", more)})
 	}
 	return all
 }
