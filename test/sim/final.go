@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"snapwatch/config"
 	"snapwatch/internal/zfs"
@@ -89,8 +90,12 @@ func (w *World) unblock(g *guest, back int) {
 			}
 			continue
 		}
-		if !slices.Equal(d.snaps, was.snaps[:at+1]) {
-			w.broken("unblock of guest %d to %s left %d snapshots of %s, not %d", g.vmid, to, len(d.snaps), name, at+1)
+		// Proxmox itself removes those of its own replication before it rolls back.
+		remain := slices.DeleteFunc(slices.Clone(was.snaps), func(s zfs.Snapshot) bool {
+			return s.CreateTXG > was.snaps[at].CreateTXG && !strings.HasPrefix(s.Name, "__replicate_")
+		})
+		if !slices.Equal(d.snaps, remain) {
+			w.broken("unblock of guest %d to %s left %d snapshots of %s, not %d", g.vmid, to, len(d.snaps), name, len(remain))
 		}
 		for _, b := range d.marks {
 			if b.CreateTXG > was.snaps[at].CreateTXG {
