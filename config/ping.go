@@ -59,10 +59,13 @@ func (p Ping) validate() error {
 	if p.Start == "" && p.Success == "" && p.Failure == "" {
 		return errors.New("no address is given: start, success or failure")
 	}
-	for key, address := range map[string]Secret{"start": p.Start, "success": p.Success, "failure": p.Failure} {
-		u, err := url.Parse(address.Reveal())
-		if address != "" && (err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https")) {
-			return fmt.Errorf("%s: not a URL such as https://hc-ping.com/…", key) // which is a secret
+	for _, address := range []struct {
+		key string
+		to  Secret
+	}{{"start", p.Start}, {"success", p.Success}, {"failure", p.Failure}} {
+		u, err := url.Parse(address.to.Reveal())
+		if address.to != "" && (err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https")) {
+			return fmt.Errorf("%s: not a URL such as https://hc-ping.com/…", address.key) // which is a secret
 		}
 	}
 	return nil

@@ -34,6 +34,7 @@ func TestPingRefuses(t *testing.T) {
 		"{run: snap, success: 'hush'}":                                    "success: not a URL",
 		"{run: snap, failure: 'ftp://a/hush'}":                            "failure: not a URL",
 		"{run: snap, failure: \"https://a/hush\\x7f\"}":                   "failure: not a URL",
+		"{run: snap, failure: 'hush', success: 'hush', start: 'hush'}":    "start: not a URL", // always the first
 		"{run: snap, failed: 'https://a/hush'}":                           "failed",
 		"{run: snap, success: ['https://a/hush'], failure: 'https://a/'}": "",
 	} {
