@@ -19,10 +19,10 @@ WEEK    ?= 1
 SAMPLED ?= 5
 # What the rules are shown one by one at night, and at once otherwise.
 SHORT   ?= -short
-# Which of the lab's machines: trixie has OpenZFS 2.3, bookworm 2.1.
+# Which of the lab's machines: trixie has OpenZFS 2.3, bookworm 2.1, trixie-backports 2.4.
 SUITE   ?= trixie
-# What CI plays on OpenZFS 2.1, too; nightly plays everything there.
-OLDZFS  := ^(TestStory|TestZFSVersions)$$$$
+# What CI plays on OpenZFS 2.1 and 2.4, too; nightly plays everything there.
+MAINJOB := ^(TestStory|TestZFSVersions)$$$$
 # What soak plays on real ZFS.
 SOAK    ?= RandomSteps|Killed|KilledWhileFrozen|ExporterForLong
 # How many random steps it takes there, how many kills and minutes of the exporter.
@@ -60,7 +60,9 @@ test: setup ## Run everything: lint, unit tests, end-to-end tests in the lab.
 	@tools/stage browser $(MAKE) --no-print-directory test-browser
 	@tools/beside e2e $(MAKE) --no-print-directory test-e2e -- $(MAKE) --no-print-directory test-beside
 	@tools/stage image-2.1 test/lab/build --suite bookworm
-	@tools/stage e2e-2.1 $(MAKE) --no-print-directory test-e2e SUITE=bookworm E2E='$(OLDZFS)'
+	@tools/stage e2e-2.1 $(MAKE) --no-print-directory test-e2e SUITE=bookworm E2E='$(MAINJOB)'
+	@tools/stage image-2.4 test/lab/build --suite trixie-backports
+	@tools/stage e2e-2.4 $(MAKE) --no-print-directory test-e2e SUITE=trixie-backports E2E='$(MAINJOB)'
 	@tools/stage systemd $(MAKE) --no-print-directory test-systemd
 	@tools/stage counted $(MAKE) --no-print-directory test-counted
 	@tools/stage --summary
@@ -117,7 +119,7 @@ lint: setup ## Run the linters.
 	cd test/browser && ../../$(BIN)/golangci-lint run ./...
 	cd deploy/grafana && ../../$(BIN)/golangci-lint run ./...
 	@tools/need shellcheck=shellcheck
-	shellcheck $$(grep -slE "^#!.*sh$$" tools/*) deploy/pve/* test/lab/boot test/lab/build test/lab/guest/init test/lab/guest/run-job
+	shellcheck $$(grep -slE "^#!.*sh$$" tools/* test/lab/* test/lab/image/*) deploy/pve/* test/lab/guest/init test/lab/guest/run-job
 
 .PHONY: job
 job: build
@@ -185,6 +187,7 @@ nightly: test test-lab mutants mutants-lab ## What takes too long for every chan
 	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly
 	@$(MAKE) --no-print-directory test-systemd TAGS=e2e,nightly
 	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly SUITE=bookworm
+	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly SUITE=trixie-backports
 	@$(MAKE) --no-print-directory fuzz FUZZ=3600
 	@$(MAKE) --no-print-directory sim WEEK=$(SEED)
 	@$(MAKE) --no-print-directory check-deploy SAMPLED=300 WEEK=$(SEED) SHORT=
