@@ -181,17 +181,18 @@ func TestScanWithWhatZFSTells(t *testing.T) {
 		return disks
 	}
 	for name, c := range map[string]struct {
-		noPrevsnap, noChanged bool
-		first, second         int // disks whose snapshots are listed
+		noPrevsnap, oddPrevsnap, noChanged bool
+		first, second                      int // disks whose snapshots are listed
 	}{
 		"all":                   {first: 2},
 		"not when they changed": {noChanged: true, first: 2, second: 2},
 		"not the newest":        {noPrevsnap: true, first: 4},
+		"the newest otherwise":  {oddPrevsnap: true, first: 4},
 		"neither":               {noPrevsnap: true, noChanged: true, first: 4, second: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := plainWorld()
-			w.NoPrevsnap, w.NoSnapshotsChanged = c.noPrevsnap, c.noChanged
+			w.NoPrevsnap, w.OddPrevsnap, w.NoSnapshotsChanged = c.noPrevsnap, c.oddPrevsnap, c.noChanged
 			f := zfstest.New(t, w)
 			s := scanner(f)
 			path := f.Path("cache")

@@ -46,7 +46,7 @@ func readPool(ctx context.Context, env *environment, name string, roots []string
 	if p.Err = zfs.CheckPool(env.Kstat, name); p.Err != nil {
 		return p, nil
 	}
-	disks, p.Err = readDisks(ctx, roots, search)
+	disks, p.Lists, p.Err = readDisks(ctx, roots, search)
 	if features, err := zfs.Features(ctx, "bookmarks", name); p.Err == nil && err == nil {
 		p.Bookmarks = features[name]
 	}
@@ -64,15 +64,16 @@ func rootsIn(roots []string, pool string) []string {
 // autumnName is a snapshot of sanoid's of the hour that comes twice.
 var autumnName = regexp.MustCompile(`^autosnap_[0-9-]+_[0-9:]+dst_[a-z]+$`)
 
-func readDisks(ctx context.Context, roots []string, search diskSearch) ([]doctor.Disk, error) {
+// readDisks finds the disks, and reports whether they must be listed to know their newest
+// snapshots.
+func readDisks(ctx context.Context, roots []string, search diskSearch) (disks []doctor.Disk, lists bool, err error) {
 	if len(roots) == 0 {
-		return nil, nil
+		return nil, false, nil
 	}
 	heads, err := search.list(ctx, roots...)
 	if err != nil && !zfs.OnlyMissing(err) {
-		return nil, err
+		return nil, false, err
 	}
-	var disks []doctor.Disk
 	var names []string
 	for _, h := range heads {
 		if _, _, disk := zfs.ParseDiskName(zfs.Base(h.Name)); !disk {
@@ -82,12 +83,13 @@ func readDisks(ctx context.Context, roots []string, search diskSearch) ([]doctor
 			Dataset: h.Name, Received: search.received(h),
 			Labelled: h.Running.Own() != "", ReceivedLabel: h.Running.Received != "",
 		})
-		if h.NewestSnapshot != "" {
+		lists = lists || h.NewestUnknown
+		if h.NewestSnapshot != "" || h.NewestUnknown {
 			names = append(names, h.Name)
 		}
 	}
 	if len(names) == 0 {
-		return disks, nil
+		return disks, lists, nil
 	}
 	taken, autumn := map[string][]zfs.Snapshot{}, map[string][]string{}
 	if err := (zfs.Reader{}).Snapshots(ctx, names, func(s zfs.Snapshot) error {
@@ -99,13 +101,13 @@ func readDisks(ctx context.Context, roots []string, search diskSearch) ([]doctor
 		}
 		return nil
 	}); err != nil {
-		return disks, err
+		return disks, lists, err
 	}
 	for i := range disks {
 		fillTimes(&disks[i], taken[disks[i].Dataset])
 		disks[i].Autumn = autumn[disks[i].Dataset]
 	}
-	return disks, nil
+	return disks, lists, nil
 }
 
 // fillTimes tells when the disk's snapshots were made.

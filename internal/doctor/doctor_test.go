@@ -76,6 +76,7 @@ func TestFindings(t *testing.T) {
 		{"old ZFS", healthy, func(f *Facts) { f.ZFS = ZFS{Userland: "0.8.6", Kernel: "0.8.6"} }, Warn, "ZFS", "0.8.6", "2.1"},
 		{"mixed ZFS", healthy, func(f *Facts) { f.ZFS.Userland = "2.4.0" }, Warn, "ZFS", "zfs is 2.4.0", "reboot"},
 		{"suspended pool", healthy, func(f *Facts) { f.Found[0].Err = oops }, Fail, "pool", "tank: oops", "zpool status tank"},
+		{"newest not told", healthy, func(f *Facts) { f.Found[0].Lists = true }, Warn, "pool", "prevsnap", "slower"},
 		{"pool without bookmarks", healthy, func(f *Facts) { f.Found[0].Bookmarks = "disabled" }, Warn, "pool", "bookmarks", "zpool set"},
 		{"pool that must be there", healthy, func(f *Facts) { f.Pools = []string{"away"} }, Fail, "pool", "away is not imported", "zpool import away"},
 		{"no pool", healthy, func(f *Facts) { f.Found = nil }, Fail, "pool", "no pool", "zpool import"},

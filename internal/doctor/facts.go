@@ -65,6 +65,9 @@ type Pool struct {
 	// Bookmarks is the state of feature@bookmarks: active, enabled or disabled; "" where
 	// not known.
 	Bookmarks string
+	// Lists is true where this ZFS does not tell the newest snapshot of a disk (prevsnap), so
+	// that its snapshots are listed.
+	Lists bool
 }
 
 // Disk is one guest's disk.

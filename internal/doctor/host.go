@@ -118,6 +118,9 @@ func pools(f Facts) []Finding {
 		case p.Bookmarks == "disabled":
 			all = append(all, warn(topic, "zpool set feature@bookmarks=enabled "+p.Name+", or bookmarks: 0",
 				"%s: bookmarks can't be made, for a receiver that was away long", p.Name)...)
+		case p.Lists:
+			all = append(all, warn(topic, "nothing: all is right, and slower; tell the project which version of OpenZFS this is (zfs version)",
+				"%s: this OpenZFS does not tell a disk's newest snapshot (prevsnap), so snapshots are listed", p.Name)...)
 		default:
 			all = append(all, ok(topic, "%s", p.Name)...)
 		}

@@ -190,7 +190,9 @@ func (h *Dataset) set(property, value, source string) (err error) {
 	case "origin":
 		h.Origin = unset(value)
 	case prevsnap:
-		h.NewestSnapshot, err = h.newestOf(value)
+		var known bool
+		h.NewestSnapshot, known = h.newestOf(value)
+		h.NewestUnknown = !known
 	case "inconsistent":
 		h.Inconsistent = value == "1" || value == "yes" || value == "on"
 	case "receive_resume_token":
@@ -214,16 +216,17 @@ func (h *Dataset) set(property, value, source string) (err error) {
 	return err
 }
 
-// newestOf reads prevsnap. A clone without snapshots of its own shows its origin there.
-func (h *Dataset) newestOf(value string) (string, error) {
+// newestOf reads prevsnap, and reports whether it could. A clone without snapshots of its own
+// shows its origin there. In a ZFS where the property means something else it tells nothing.
+func (h *Dataset) newestOf(value string) (name string, known bool) {
 	name, own := strings.CutPrefix(value, h.Name+"@")
 	switch {
 	case own && name != "":
-		return name, nil
+		return name, true
 	case value == "-", value != "" && value == h.Origin:
-		return "", nil
+		return "", true
 	}
-	return "", fmt.Errorf("%q is neither a snapshot of it nor its origin", clip(value))
+	return "", false
 }
 
 func parseProperty(value, source string) Property {

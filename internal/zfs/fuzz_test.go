@@ -112,19 +112,20 @@ func TestHeadsAreReadWhole(t *testing.T) {
 	}
 }
 
-// A newest snapshot that is neither of the dataset nor what it was cloned from is none:
+// A newest snapshot that is neither of the dataset nor what it was cloned from is not known:
 // read as none at all it would make a disk look as if it had just come.
 func TestNewestSnapshotIsOfTheDataset(t *testing.T) {
 	for value, want := range map[string]string{
 		"tank/vm-1-disk-0@a": "a", "tank/vm-1-disk-0@by hand": "by hand", "-": "", "tank/base-9-disk-0@__base__": "",
-		"": "error", "tank/vm-1-disk-0@": "error", "tank/vm-1-disk-0": "error", "tank/vm-2-disk-0@a": "error", "a": "error",
+		"": "unknown", "tank/vm-1-disk-0@": "unknown", "tank/vm-1-disk-0": "unknown", "tank/vm-2-disk-0@a": "unknown", "a": "unknown", "yes": "unknown",
 	} {
 		h := Dataset{Name: "tank/vm-1-disk-0", Origin: "tank/base-9-disk-0@__base__"}
-		if err := h.set(prevsnap, value, "-"); h.NewestSnapshot != want && want != "error" || (err != nil) != (want == "error") {
-			t.Errorf("%q: %q, %v", value, h.NewestSnapshot, err)
+		if err := h.set(prevsnap, value, "-"); err != nil || h.NewestSnapshot != want && want != "unknown" || h.NewestUnknown != (want == "unknown") {
+			t.Errorf("%q: %q, %v, %v", value, h.NewestSnapshot, h.NewestUnknown, err)
 		}
 	}
-	if err := new(Dataset).set(prevsnap, "", "-"); err == nil {
+	var h Dataset
+	if err := h.set(prevsnap, "", "-"); err != nil || !h.NewestUnknown {
 		t.Error("no value passes for the origin of a dataset that has none")
 	}
 }

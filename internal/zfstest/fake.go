@@ -28,6 +28,8 @@ type World struct {
 	NoSnapshotsChanged bool
 	// NoPrevsnap plays a ZFS that lost the hidden property.
 	NoPrevsnap bool
+	// OddPrevsnap plays a ZFS in which it means something else.
+	OddPrevsnap bool
 }
 
 // Dataset is one filesystem or volume.

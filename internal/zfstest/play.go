@@ -184,6 +184,9 @@ func (w World) get(properties, roots []string, options map[string]string) (out, 
 			found = found || d.Name == root
 			for _, p := range properties {
 				v := d.property(p)
+				if p == "prevsnap" && w.OddPrevsnap {
+					v = [3]string{"yes", "-", "-"}
+				}
 				cells := map[string]string{"name": d.Name, "property": p, "value": v[0], "received": v[1], "source": v[2]}
 				var row []string
 				for column := range strings.SplitSeq(options["-o"], ",") {

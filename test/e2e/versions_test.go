@@ -40,6 +40,7 @@ func TestZFSVersions(t *testing.T) {
 		{"destroy a bookmark", func() bool {
 			return w.program(`return zfs.sync.destroy("ta/data/vm-100-disk-0#three")`)
 		}},
+		{"let a user receive", func() bool { return w.appends("ta/data/vm-100-disk-0", "tc/appended") }},
 	} {
 		said, ok := "", false
 		for row, answer := range column {
@@ -50,10 +51,10 @@ func TestZFSVersions(t *testing.T) {
 		require.True(t, ok, "no row: %s", question.begins)
 		assert.Equal(t, said, map[bool]string{true: "yes", false: "no"}[question.ask()], "%s, on %s", question.begins, version[1])
 	}
-	assert.Len(t, column, 5, "a row that nobody asks")
+	assert.Len(t, column, 6, "a row that nobody asks")
 }
 
-// tellsChanges tells whether this ZFS says when a dataset's list of snapshots changed.
+// tellsChanges reports whether this ZFS says when a dataset's list of snapshots changed.
 func (w *world) tellsChanges(dataset string) bool {
 	w.t.Helper()
 	r, err := w.c.Run(w.ctx, "zfs", "get", "-Hpo", "value", "snapshots_changed", dataset)
@@ -61,7 +62,28 @@ func (w *world) tellsChanges(dataset string) bool {
 	return r.Code == 0
 }
 
-// program tells whether a channel program works and returns 0.
+// appends reports whether a user who may only append receives an increment of the disk, and
+// cannot roll the copy back for one.
+func (w *world) appends(disk, copied string) bool {
+	w.t.Helper()
+	sh := func(user, script string) int {
+		r, err := w.c.RunAs(w.ctx, user, "sh", "-c", script, "sh", disk, copied)
+		require.NoError(w.t, err)
+		w.t.Logf("%s: %s: %d\n%s%s", user, script, r.Code, r.Stdout, r.Stderr)
+		return r.Code
+	}
+	require.Zero(w.t, sh("root", `zfs send "$1@two" >/tmp/full && zfs send -i @two "$1@three" >/tmp/increment && chmod a+r /tmp/increment
+		zfs receive -u "$2@two" </tmp/full`))
+	if sh("root", `zfs allow -u nobody receive:append,create,mount "$2"`) != 0 {
+		return false
+	}
+	require.Zero(w.t, sh("root", `zfs snapshot "$2@own"`))
+	assert.NotZero(w.t, sh("nobody", `zfs receive -F -u "$2" </tmp/increment`), "a user who may only append rolled the copy back")
+	require.Zero(w.t, sh("root", `zfs list "$2@own" && zfs destroy "$2@own"`))
+	return sh("nobody", `zfs receive -u "$2" </tmp/increment`) == 0
+}
+
+// program reports whether a channel program works and returns 0.
 func (w *world) program(lua string) bool {
 	w.t.Helper()
 	r, err := w.c.Run(w.ctx, "sh", "-c", `printf '%s' "$1" | zfs program -j ta -`, "sh", lua)
