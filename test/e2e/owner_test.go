@@ -16,8 +16,11 @@ import (
 	"snapwatch/test/site"
 )
 
-// webAuth asks for the password "replica" of a user of that name.
-const webAuth = "basic_auth_users:\n  replica: $2a$04$/tau3y8neWEU1SjYyYNOzuzRumlNocspRUS0kaQmsiZN.jaZ6fude\n"
+const (
+	replicaHash = "$2a$04$/tau3y8neWEU1SjYyYNOzuzRumlNocspRUS0kaQmsiZN.jaZ6fude"
+	// webAuth asks for the password "replica" of a user of that name.
+	webAuth = "basic_auth_users:\n  replica: " + replicaHash + "\n"
+)
 
 // owners starts exporters on A and B, each for its own pool, and lets C's check ask
 // both, over the network, where names are told only to who has the password.

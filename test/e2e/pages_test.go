@@ -128,7 +128,7 @@ func TestPages(t *testing.T) {
 	assert.Regexp(t, `(?m)^tc/vm-101-disk-0\s+-\s+-\s+-\s*$`, labels, "sent without properties")
 
 	t.Log("README.md: on C")
-	lines := strings.Split(shown.block("README.md", "snapwatch check", " --owners https://a:10191", ""), "\n")
+	lines := strings.Split(shown.block("README.md", "snapwatch check"), "\n")
 	assert.Contains(t, w.typed(w.c, lines[0]), "OK")
 	// Two that do not end by themselves.
 	exporter, err := w.c.Start(w.ctx, "sh", "-c", "PATH="+site.BinDir+":$PATH; exec "+lines[1])
@@ -137,7 +137,12 @@ func TestPages(t *testing.T) {
 	assert.Contains(t, w.typed(w.c, "curl -s http://127.0.0.1:10191/metrics"), "snapwatch_disk_state")
 	exporter.Stop()
 	assert.Contains(t, w.typed(w.c, "status=0; timeout --foreground 10 "+strings.Split(lines[2], "#")[0]+" || status=$?; test $status = 124"), "vm-100-disk-0")
-	assert.Contains(t, w.typed(w.c, lines[3]), "vm-100-disk-0")
+	exporter = w.answersByTLS(shown)
+	said = w.typed(w.c, lines[3])
+	assert.Contains(t, said, "vm-100-disk-0")
+	assert.Contains(t, said, a, "A did not answer")
+	exporter.Stop()
+	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\n"))
 	assert.Equal(t, []string{""}, lines[4:])
 
 	t.Log("configuration.md, runbooks.md: a seed is held")
@@ -200,4 +205,23 @@ func TestPages(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, taken, "scsi0: local-zfs:vm-100-disk-0")
 	assert.Equal(t, []string{""}, made[3:])
+}
+
+// answersByTLS starts an exporter on A, and lets C ask it by the name of a, as the pages say.
+func (w *world) answersByTLS(shown *shown) *site.Process {
+	w.t.Helper()
+	w.typed(w.a, shown.block("docs/exporter.md", "openssl req", "snapwatch-exporter", "root"))
+	require.NoError(w.t, w.a.WriteFile("/etc/snapwatch/web.yaml", shown.block("docs/exporter.md", "tls_server_config", "$2y$10$…", replicaHash)))
+	require.NoError(w.t, w.a.WriteFile("/etc/snapwatch/owner.yaml", "datasets: [ta]\n"))
+	exporter := w.exporter(w.a, "--config=/etc/snapwatch/owner.yaml", "--web.config.file=/etc/snapwatch/web.yaml", "--web.listen-address=:10191")
+
+	certificate, err := w.a.ReadFile("/etc/snapwatch/tls.crt")
+	require.NoError(w.t, err)
+	for path, text := range map[string]string{
+		"/etc/snapwatch/ca.crt": certificate, "/etc/snapwatch/password": "replica\n", "/etc/hosts": "127.0.0.1 a\n",
+		"/etc/snapwatch/config.yaml": "datasets: [tc]\n" + shown.block("docs/check.md", "owners:"),
+	} {
+		require.NoError(w.t, w.c.WriteFile(path, text))
+	}
+	return exporter
 }
