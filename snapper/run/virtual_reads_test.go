@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -69,6 +70,23 @@ func TestDiscardedForgotten(t *testing.T) {
 		time.Sleep(15 * time.Minute)
 		w.run(t)
 		w.once(t, "tank: destroy "+disk0+"#"+discarded.Name)
+	})
+}
+
+// A second look that fails is not taken once more, is told once, and proves no stop.
+func TestSecondLookFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, false, "tank")
+		w.onWait = func() {
+			w.log("looks again")
+			w.clusterErr = errors.New("pmxcfs is away")
+		}
+		r := w.run(t)
+		w.once(t, "looks again")
+		require.Len(t, r.Problems, 1)
+		assert.Contains(t, r.Problems[0].Text, "so no stop is believed: pmxcfs is away")
+		assert.Empty(t, w.happened("_stopped"))
 	})
 }
 

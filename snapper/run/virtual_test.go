@@ -34,6 +34,7 @@ type virtualWorld struct {
 	pools           map[string]*virtualPool
 	state           report.State
 	stateErr        error
+	clusterErr      error
 	last            report.Run
 	// elsewhere are the guests of other nodes, and replicated those that Proxmox sends here.
 	elsewhere  map[int]string
@@ -181,6 +182,9 @@ func (w *virtualWorld) Installed() bool { return !w.plain }
 func (w *virtualWorld) Cluster(context.Context) (pve.Cluster, error) {
 	if w.plain {
 		return pve.Cluster{}, pve.ErrNotPVE
+	}
+	if w.clusterErr != nil {
+		return pve.Cluster{}, w.clusterErr
 	}
 	c := pve.Cluster{ReplicatedHere: w.replicated, Elsewhere: w.elsewhere, Node: "pve1", Nodes: []string{"pve1", "pve2"}, Guests: map[int]pve.Config{}, HAStarted: map[int]bool{}}
 	for _, name := range slices.Sorted(maps.Keys(w.pools)) {
