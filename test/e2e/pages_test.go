@@ -84,7 +84,7 @@ func (w *world) typed(s *site.Site, lines string) string {
 // TestPages types what the pages tell to type, on the sites they name, and sees that it
 // prints and leaves what they say.
 func TestPages(t *testing.T) {
-	w := newWorld(t)
+	w := newNetwork(t)
 	shown := w.shown()
 	for _, s := range []*site.Site{w.a, w.b, w.c} {
 		w.terminal(s, `exec sh -c "$*"`)
@@ -218,7 +218,7 @@ func (w *world) answersByTLS(shown *shown) *site.Process {
 	certificate, err := w.a.ReadFile("/etc/snapwatch/tls.crt")
 	require.NoError(w.t, err)
 	for path, text := range map[string]string{
-		"/etc/snapwatch/ca.crt": certificate, "/etc/snapwatch/password": "replica\n", "/etc/hosts": "127.0.0.1 a\n",
+		"/etc/snapwatch/ca.crt": certificate, "/etc/snapwatch/password": "replica\n", "/etc/hosts": "192.0.2.1 a\n",
 		"/etc/snapwatch/config.yaml": "datasets: [tc]\n" + shown.block("docs/check.md", "owners:"),
 	} {
 		require.NoError(w.t, w.c.WriteFile(path, text))
