@@ -31,17 +31,17 @@ type PrunePolicy struct {
 	MaxDestroys  int
 }
 
-// PlanPrune decides what may go of copies. Tokens says since when each disk's
+// PlanPrune decides what may go of copies. interrupted says since when each disk's
 // interrupted receive is known. It is a pure function.
-func PlanPrune(disks []Disk, policy PrunePolicy, tokens map[string]time.Time, now time.Time) Plan {
+func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.Interrupted, now time.Time) Plan {
 	p := planner{policy: Policy{MaxDestroys: policy.MaxDestroys}, now: now, unnamed: map[zfs.Class]int{}}
 	for i := range disks {
 		d := &disks[i]
 		if why := policy.notPruned(d); why != "" {
 			severity := report.Info
-			if since, known := tokens[d.Name]; known && d.ResumeToken && now.Sub(since) >= oldToken {
+			if seen, known := interrupted[d.Name]; known && d.ResumeToken && now.Sub(seen.Since) >= oldToken {
 				severity = report.Warning
-				why += fmt.Sprintf(" since %s or longer: let it go on, or give it up (zfs receive -A %s)", since.Format(time.DateTime), d.Name)
+				why += fmt.Sprintf(" since %s or longer: let it go on, or give it up (zfs receive -A %s)", seen.Since.Format(time.DateTime), d.Name)
 			}
 			if of := zfs.ResumedSnapshot(d.Token); of != "" {
 				why += "; it can as long as its source has " + of

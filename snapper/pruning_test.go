@@ -119,7 +119,7 @@ func TestOldToken(t *testing.T) {
 		age      time.Duration
 		severity report.Severity
 	}{{0, report.Info}, {24*time.Hour - time.Second, report.Info}, {24 * time.Hour, report.Warning}} {
-		plan := PlanPrune(w.disks, prunePolicy(), map[string]time.Time{disk0: noon.Add(-test.age)}, noon)
+		plan := PlanPrune(w.disks, prunePolicy(), map[string]report.Interrupted{disk0: {Since: noon.Add(-test.age)}}, noon)
 		assert.Equal(t, test.severity, plan.Notes[0].Severity, test.age)
 	}
 }

@@ -39,8 +39,9 @@ type Run struct {
 	Locked int `json:"locked,omitempty"`
 	// LeftFrozen are the guests, by VMID, that snapwatch froze and that may be frozen yet.
 	LeftFrozen []int `json:"left_frozen,omitempty"`
-	// Tokens says of each disk with an interrupted receive since when prune knows.
-	Tokens map[string]time.Time `json:"tokens,omitempty"`
+	// Interrupted are the receives, by dataset, that prune found broken off. One that this run did
+	// not look at is from an earlier run.
+	Interrupted map[string]Interrupted `json:"interrupted,omitempty"`
 	// Sightings are, by pool, those of locks whose holders do not say since when. One of a pool
 	// that this run did not look at is from an earlier run.
 	Sightings map[string]Sighting `json:"lock_sightings,omitempty"`

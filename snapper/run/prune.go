@@ -52,13 +52,13 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	var pools []*pool
 	defer func() { unlockAll(pools) }()
 	var whole snapper.Plan
-	r.report.Tokens = unreadTokens(r.previous.Tokens, below)
+	r.report.Interrupted = r.previous.InterruptedAt(r.start)
 	for len(pools) < len(below) {
 		some := next()
 		pools = append(pools, some...)
 		for _, p := range some {
 			r.report.Pools = append(r.report.Pools, r.reportPool(p, r.start))
-			noteTokens(p, r.previous.Tokens, r.report.Tokens, r.start)
+			r.noteInterrupted(p)
 		}
 		r.copies(ctx, cluster, some)
 		r.disks += len(planned(some))
@@ -66,7 +66,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 			Node: node && r.Config.Role != "replica", Bookmarks: r.Config.Bookmarks,
 			StoppedGrace: r.Config.StoppedGrace.Std(), MaxDestroys: r.mayDestroy(whole),
 		}
-		plan := snapper.PlanPrune(planned(some), policy, r.report.Tokens, r.start)
+		plan := snapper.PlanPrune(planned(some), policy, r.report.Interrupted, r.start)
 		if !r.DryRun {
 			eachPool(r.World, readable(some), func(p *pool) { p.finishPlan(ctx, plan.ForPool(p.name), nil) })
 			r.destroyMore(ctx, readable(some))
@@ -204,31 +204,28 @@ func checkUnused(world Proxmox, cluster pve.Cluster, users []int, d *snapper.Dis
 	}
 }
 
-// unreadTokens is what is known of interrupted receives in pools that are not asked.
-func unreadTokens(previous map[string]time.Time, roots map[string][]string) map[string]time.Time {
-	tokens := maps.Clone(previous)
-	maps.DeleteFunc(tokens, func(dataset string, _ time.Time) bool { return roots[zfs.Pool(dataset)] != nil })
-	if tokens == nil {
-		tokens = map[string]time.Time{}
+// noteInterrupted notes since when each disk of a pool that was read has its interrupted receive. What
+// is known of disks that were not looked at stays.
+func (r *run) noteInterrupted(p *pool) {
+	if p.err != nil {
+		return
 	}
-	return tokens
-}
-
-// noteTokens notes since when each disk of a pool has an interrupted receive: ZFS does not
-// tell.
-func noteTokens(p *pool, previous, tokens map[string]time.Time, now time.Time) {
-	for dataset, since := range previous {
-		if p.err != nil && zfs.Pool(dataset) == p.name {
-			tokens[dataset] = since
-		}
-	}
+	maps.DeleteFunc(r.report.Interrupted, func(dataset string, _ report.Interrupted) bool {
+		return !p.partly && zfs.WithinAny(dataset, p.parents)
+	})
 	for _, d := range p.disks {
 		if !d.ResumeToken {
+			delete(r.report.Interrupted, d.Name)
 			continue
 		}
-		tokens[d.Name] = now
-		if since, known := previous[d.Name]; known {
-			tokens[d.Name] = since
+		newest := uint64(0)
+		if n := len(d.Snapshots); n > 0 {
+			newest = d.Snapshots[n-1].GUID
 		}
+		before := r.previous.Interrupted[d.Name]
+		if before.Ahead(r.start) {
+			p.problem(report.Notice, "%s: its interrupted receive was noted at %s, by a clock that was ahead: its age counts from now", d.Name, before.Seen.Format(time.DateTime))
+		}
+		r.report.Interrupted[d.Name] = before.Again(d.Token, newest, r.start)
 	}
 }

@@ -102,7 +102,8 @@ func (p *virtualPool) Children(context.Context, ...string) ([]zfs.Dataset, error
 }
 
 func (p *virtualPool) Descendants(ctx context.Context, roots ...string) ([]zfs.Dataset, error) {
-	return p.Children(ctx, roots...)
+	heads, err := p.Children(ctx)
+	return slices.DeleteFunc(heads, func(h zfs.Dataset) bool { return !zfs.WithinAny(h.Name, roots) }), err
 }
 
 func (p *virtualPool) Snapshots(ctx context.Context, datasets []string, each func(zfs.Snapshot) error) error {

@@ -263,3 +263,78 @@ func TestPruneBacklogGrowsDaily(t *testing.T) {
 		}
 	})
 }
+
+// A receive that is at work at each run was not broken off, and one that was is told of after a day.
+func TestPruneOfInterruptedReceives(t *testing.T) {
+	const dataset = "tank/in/vm-100-disk-0"
+	arrives := func(p *virtualPool) { p.receive() }
+	for name, test := range map[string]struct {
+		nextDay func(*virtualPool)
+		warns   []bool // day by day
+	}{
+		"it waits": {func(*virtualPool) {}, []bool{false, true, true}},
+		"a healthy one is at work at each run": {func(p *virtualPool) {
+			p.receive()
+			p.heads[0].Token += "x"
+		}, []bool{false, false, false}},
+		"it is tried, and broken off again": {func(p *virtualPool) { p.heads[0].Token += "x" }, []bool{false, false, false}},
+		"another was received":              {arrives, []bool{false, false, false}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.plain = true
+				w.copy(dataset, 10)
+				p := w.pool("tank")
+				p.heads[0].ResumeToken, p.heads[0].Token = true, "1-token"
+				for day, warns := range test.warns {
+					done := w.prune(t)
+					assert.Equal(t, warns, done.Failed(), "day %d: %v", day, done.Problems)
+					assert.Zero(t, done.Counts[report.DidDestroy])
+					time.Sleep(24 * time.Hour)
+					test.nextDay(p)
+				}
+			})
+		})
+	}
+}
+
+// What is noted of a receive is kept while nobody looks at its pool, and begins again where a clock
+// was ahead.
+func TestPruneKeepsNotesOfInterruptedReceives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.plain = true
+		w.copy("tank/in/vm-100-disk-0", 2)
+		w.copy("ssd/in/vm-101-disk-0", 2)
+		p := w.pool("tank")
+		p.heads[0].ResumeToken, p.heads[0].Token = true, "1-token"
+		only := func(dataset string) func(*Options) {
+			return func(o *Options) { o.Config.Datasets = []string{dataset} }
+		}
+		w.prune(t, only("tank/in"))
+		noted := w.last.Interrupted["tank/in/vm-100-disk-0"]
+		time.Sleep(time.Hour)
+		for _, other := range []string{"ssd/in", "tank/other"} {
+			w.prune(t, only(other))
+			assert.Equal(t, noted, w.last.Interrupted["tank/in/vm-100-disk-0"], other)
+		}
+		time.Sleep(24 * time.Hour)
+		late := w.prune(t, only("tank/in"))
+		assert.True(t, late.Failed())
+
+		ahead := noted
+		ahead.Since, ahead.Seen = time.Now().Add(1000*time.Hour), time.Now().Add(1000*time.Hour)
+		w.last.Interrupted = map[string]report.Interrupted{"tank/in/vm-100-disk-0": ahead}
+		done := w.prune(t)
+		assert.False(t, done.Failed(), done.Problems)
+		assert.Contains(t, fmt.Sprint(done.Problems), "by a clock that was ahead: its age counts from now")
+		assert.Equal(t, done.Start, done.Interrupted["tank/in/vm-100-disk-0"].Since)
+		time.Sleep(24 * time.Hour)
+		late = w.prune(t)
+		assert.True(t, late.Failed())
+
+		p.heads[0].ResumeToken, p.heads[0].Token = false, ""
+		assert.Empty(t, w.prune(t).Interrupted)
+	})
+}

@@ -101,6 +101,8 @@ var mutants = []mutant{
 	{"snapper/retention.go", `if !seen || m.counts(class) && !list[before].counts(class) {`, `if !seen || false && list[before].counts(class) {`, "keep a shorter one where one of the class is there"},
 	{"snapper/plan.go", `OldestFirst(p.plan.Destroys)`, ``, "destroy on the same first disks in each run"},
 	{"snapper/run/apply.go", `r.destroyMore(ctx, pools)`, ``, "let what is held take the others' turn"},
+	{"internal/report/interrupted.go", `i.Token == next.Token &&`, `true &&`, "count a healthy receive as the one that was seen before"},
+	{"internal/report/interrupted.go", `return !i.Ahead(now) &&`, `return true &&`, "count from a time that is still to come"},
 	{"internal/report/sighting.go", `age <= sightingFor`, `true`, "take two short locks, days apart, for one"},
 	{"internal/report/sighting.go", `now.Sub(s.Last) > loneFor {`, `false {`, "take two short locks, a day apart, for one"},
 	{"snapper/run/report.go", `success = success && p.Error == "" && p.LockedSince.IsZero() && !p.Backlog.Grows()`, `success = success && p.Error == "" && p.LockedSince.IsZero()`, "call it a success while old snapshots pile up"},
