@@ -17,8 +17,9 @@ import (
 func TestPruneMetrics(t *testing.T) {
 	last := report.Run{
 		Start: time.Unix(1000, 0), End: time.Unix(1012, 0), LastSuccess: time.Unix(900, 0),
-		Counts: map[report.Event]int{report.DidDestroy: 7, report.DidFail: 1},
-		Pools:  []report.Pool{{Pool: "tank", Due: 12}, {Pool: "ssd"}},
+		Counts:   map[report.Event]int{report.DidDestroy: 7, report.DidFail: 1},
+		Pools:    []report.Pool{{Pool: "tank"}},
+		Backlogs: map[string]report.Backlog{"tank": {Due: 12}, "ssd": {}},
 	}
 	gathered := func(c runCollector) string {
 		t.Helper()

@@ -34,7 +34,7 @@ var (
 	runLeftFrozen = newMetric("run_left_frozen",
 		"Guests that snap froze, or an earlier run, and that may be frozen yet.")
 	runDue = newMetric("run_due_snapshots",
-		"Snapshots that the last run of snap was to destroy and did not, by pool, without those that are held or cloned.", "pool")
+		"Snapshots that snap was to destroy and did not when it last read the pool, without those that are held or cloned. Absent where that is more than 8 days ago.", "pool")
 	runLocked = newMetric("run_locked_guests",
 		"Guests that Proxmox had locked for more than an hour at the last run of snap, so that it rotated nothing of them.")
 	runReadable = newMetric("run_report_readable",
@@ -117,8 +117,8 @@ func sendRun(out sink, last report.Run) {
 
 // sendDue sends what was due on each pool.
 func sendDue(out sink, due metric, last report.Run) {
-	for _, p := range last.Pools {
-		out.send(due, float64(p.Due), p.Pool)
+	for pool, b := range last.Backlogs {
+		out.send(due, float64(b.Due), pool)
 	}
 }
 

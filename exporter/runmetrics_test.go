@@ -22,7 +22,8 @@ var lastRun = report.Run{
 	Counts:      map[report.Event]int{report.DidSnapshot: 3, report.DidFail: 1},
 	Unprotected: []report.Unprotected{{Kind: report.OtherStorage}, {Kind: report.OtherStorage}},
 	Quiesced:    []report.Quiesced{{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 102, Consistent: report.Crash}},
-	Pools:       []report.Pool{{Pool: "tank", Due: 7}},
+	Pools:       []report.Pool{{Pool: "tank"}},
+	Backlogs:    map[string]report.Backlog{"tank": {Due: 7}},
 	Locked:      2,
 	Disks: []report.Disk{
 		{Result: "snapshot"}, {Result: report.ResultUnprotected, Error: "ENOSPC"}, {Result: report.ResultUnprotected},

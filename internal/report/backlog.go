@@ -1,11 +1,18 @@
 package report
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
 // Backlog is how much was due on a pool and not destroyed, from day to day. Snapshots that
 // a night brings and the next day's runs destroy come and go, so days are compared by the
 // least that was due in them.
 type Backlog struct {
+	// Due is how many snapshots were to be destroyed and are still there, without those that
+	// are held or cloned, and At when that was counted.
+	Due int       `json:"due"`
+	At  time.Time `json:"at"`
 	// Since is when the day under way began, a day being what passes from run to run, and
 	// Least is the least that was due in it.
 	Since time.Time `json:"since,omitzero"`
@@ -20,12 +27,24 @@ func (b Backlog) With(due int, now time.Time) Backlog {
 	const day = 24 * time.Hour
 	switch passed := now.Sub(b.Since); {
 	case b.Since.IsZero() || passed < 0:
-		return Backlog{Since: now, Least: due}
+		b = Backlog{Since: now, Least: due}
 	case passed >= day:
-		return Backlog{Since: now, Least: due, Yesterday: b.Least, Before: b.Yesterday}
+		b = Backlog{Since: now, Least: due, Yesterday: b.Least, Before: b.Yesterday}
 	}
-	b.Least = min(b.Least, due)
+	b.Due, b.At, b.Least = due, now, min(b.Least, due)
 	return b
+}
+
+// backlogFor is how long a backlog counts that no run has counted again: until the next run, if
+// there is one a week.
+const backlogFor = 8 * 24 * time.Hour
+
+// BacklogsAt returns those of the run's backlogs that count at a time.
+func (r *Run) BacklogsAt(now time.Time) map[string]Backlog {
+	counting := map[string]Backlog{}
+	maps.Copy(counting, r.Backlogs)
+	maps.DeleteFunc(counting, func(_ string, b Backlog) bool { return b.At.After(now) || now.Sub(b.At) > backlogFor })
+	return counting
 }
 
 // Grows reports whether more was always due than a day before. Where nothing was, much may

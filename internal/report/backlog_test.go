@@ -37,5 +37,14 @@ func TestBacklog(t *testing.T) {
 	assert.True(t, mended.Grows())
 	assert.False(t, mended.With(3, start.Add(time.Hour)).Grows(), "more is destroyed now")
 	back := start.Add(-time.Hour)
-	assert.Equal(t, Backlog{Since: back, Least: 5}, mended.With(5, back), "the clock was set back")
+	assert.Equal(t, Backlog{Due: 5, At: back, Since: back, Least: 5}, mended.With(5, back), "the clock was set back")
+}
+
+// What a run did not count itself stays for a week.
+func TestBacklogsAt(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	at := func(ago time.Duration) Backlog { return Backlog{}.With(3, now.Add(-ago)) }
+	r := Run{Backlogs: map[string]Backlog{"now": at(0), "week": at(7 * 24 * time.Hour), "old": at(9 * 24 * time.Hour), "ahead": at(-time.Second)}}
+	assert.Equal(t, map[string]Backlog{"now": at(0), "week": at(7 * 24 * time.Hour)}, r.BacklogsAt(now))
+	assert.Len(t, r.Backlogs, 4)
 }

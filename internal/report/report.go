@@ -39,6 +39,9 @@ type Run struct {
 	Locked int `json:"locked,omitempty"`
 	// LeftFrozen are the guests, by VMID, that snapwatch froze and that may be frozen yet.
 	LeftFrozen []int `json:"left_frozen,omitempty"`
+	// Backlogs are, by pool, what is due there and was not destroyed. One of a pool that this run
+	// could not read or did not look at is from an earlier run.
+	Backlogs map[string]Backlog `json:"backlogs,omitempty"`
 	// Interrupted are the receives, by dataset, that prune found broken off. One that this run did
 	// not look at is from an earlier run.
 	Interrupted map[string]Interrupted `json:"interrupted,omitempty"`
@@ -62,10 +65,6 @@ type Pool struct {
 	Error string `json:"error,omitempty"`
 	// LockedSince is since when another run holds the pool's lock, zero if none does.
 	LockedSince time.Time `json:"locked_since,omitzero"`
-	// Due is how many snapshots were to be destroyed and are still there, without those that
-	// are held or cloned. Backlog is how they were day by day.
-	Due     int     `json:"due,omitempty"`
-	Backlog Backlog `json:"backlog,omitzero"`
 }
 
 // Disk is what a run meant for one disk.

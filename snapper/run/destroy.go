@@ -79,23 +79,20 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 		}
 		return
 	}
-	for i := range r.report.Pools {
-		entry := &r.report.Pools[i]
-		j := slices.IndexFunc(r.previous.Pools, func(e report.Pool) bool { return e.Pool == entry.Pool })
-		if j >= 0 { // stays of one that was not read
-			entry.Due, entry.Backlog = r.previous.Pools[j].Due, r.previous.Pools[j].Backlog
+	r.report.Backlogs = r.latest().BacklogsAt(r.World.Now())
+	for _, p := range readable(pools) {
+		r.report.Backlogs[p.name] = r.previous.BacklogsAt(r.start)[p.name].With(len(p.due), r.start)
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.report.Backlogs)) {
+		severity := report.Warning
+		if !slices.ContainsFunc(r.report.Pools, func(e report.Pool) bool { return e.Pool == name }) {
+			severity = report.Notice // told by the runs that look at it
 		}
-		for _, p := range readable(pools) {
-			if p.name == entry.Pool {
-				entry.Due = len(p.due)
-				entry.Backlog = entry.Backlog.With(entry.Due, r.start)
-			}
-		}
-		switch b := entry.Backlog; {
+		switch b := r.report.Backlogs[name]; {
 		case b.Grows():
-			r.problem(report.Warning, "pool %s: %d snapshots are due and not destroyed, and more from day to day (at least %d, and %d the day before): raise max_destroys in the configuration (%d now), or run it more often", entry.Pool, entry.Due, b.Yesterday, b.Before, most)
-		case entry.Due > 0:
-			r.problem(report.Notice, "pool %s: %d snapshots are due and not destroyed (max_destroys %d): the next runs continue", entry.Pool, entry.Due, most)
+			r.problem(severity, "pool %s: %d snapshots are due and not destroyed, and more from day to day (at least %d, and %d the day before): raise max_destroys in the configuration (%d now), or run it more often", name, b.Due, b.Yesterday, b.Before, most)
+		case b.Due > 0:
+			r.problem(report.Notice, "pool %s: %d snapshots are due and not destroyed (max_destroys %d): the next runs continue", name, b.Due, most)
 		}
 	}
 }

@@ -24,8 +24,8 @@ func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	}
 	plan, err := r.prune(ctx)
 	if err == nil && !o.DryRun {
-		r.save(report.PruneName)
-		r.endHooks(report.PruneName)
+		r.save()
+		r.endHooks()
 	}
 	return plan, r.report, err
 }
@@ -52,7 +52,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	var pools []*pool
 	defer func() { unlockAll(pools) }()
 	var whole snapper.Plan
-	r.report.Interrupted = r.previous.InterruptedAt(r.start)
+	r.report.Interrupted = map[string]report.Interrupted{}
 	for len(pools) < len(below) {
 		some := next()
 		pools = append(pools, some...)
@@ -85,6 +85,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 			d.Error = unlisted
 		}
 	}
+	r.keepInterrupted(pools)
 	r.reportDue(pools, whole)
 	r.succeeded(r.World.Now())
 	r.hooks.after(afterPrune, destroyed(pools), nil)
@@ -204,18 +205,10 @@ func checkUnused(world Proxmox, cluster pve.Cluster, users []int, d *snapper.Dis
 	}
 }
 
-// noteInterrupted notes since when each disk of a pool that was read has its interrupted receive. What
-// is known of disks that were not looked at stays.
+// noteInterrupted notes since when each disk of a pool that was read has its interrupted receive.
 func (r *run) noteInterrupted(p *pool) {
-	if p.err != nil {
-		return
-	}
-	maps.DeleteFunc(r.report.Interrupted, func(dataset string, _ report.Interrupted) bool {
-		return !p.partly && zfs.WithinAny(dataset, p.parents)
-	})
 	for _, d := range p.disks {
 		if !d.ResumeToken {
-			delete(r.report.Interrupted, d.Name)
 			continue
 		}
 		newest := uint64(0)
@@ -227,5 +220,18 @@ func (r *run) noteInterrupted(p *pool) {
 			p.problem(report.Notice, "%s: its interrupted receive was noted at %s, by a clock that was ahead: its age counts from now", d.Name, before.Seen.Format(time.DateTime))
 		}
 		r.report.Interrupted[d.Name] = before.Again(d.Token, newest, r.start)
+	}
+}
+
+// keepInterrupted keeps what is noted of disks that this run did not look at.
+func (r *run) keepInterrupted(pools []*pool) {
+	for dataset, noted := range r.latest().InterruptedAt(r.World.Now()) {
+		looked := slices.ContainsFunc(readable(pools), func(p *pool) bool {
+			seen := slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.Name == dataset })
+			return seen || !p.partly && zfs.WithinAny(dataset, p.parents)
+		})
+		if !looked {
+			r.report.Interrupted[dataset] = noted
+		}
 	}
 }

@@ -107,7 +107,10 @@ func (j *journal) succeeded(end time.Time) {
 	j.report.End = end
 	success := !j.incomplete
 	for _, p := range j.report.Pools {
-		success = success && p.Error == "" && p.LockedSince.IsZero() && !p.Backlog.Grows()
+		success = success && p.Error == "" && p.LockedSince.IsZero()
+	}
+	for _, b := range j.report.Backlogs {
+		success = success && !b.Grows()
 	}
 	for _, d := range j.report.Disks {
 		success = success && d.Result != string(snapper.Unprotected) && d.Error == ""

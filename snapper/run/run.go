@@ -52,6 +52,8 @@ type run struct {
 	Options
 	*journal
 	start time.Time
+	// name is that of its report.
+	name string
 	// previous is the report of the run before.
 	previous report.Run
 	// state is what that run left for this one, and in the end what this one leaves.
@@ -87,9 +89,9 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 		if err := o.World.SaveState(r.state); err != nil { // without it the next run looks at more
 			r.problem(report.Warning, "what the next run is to know is not kept: %v", err)
 		}
-		r.save(report.Name)
+		r.save()
 	}
-	r.endHooks(report.Name)
+	r.endHooks()
 	return plan, r.report, nil
 }
 
@@ -121,7 +123,7 @@ func (r *run) mayTake() error {
 
 // newRun begins a run with the report of the last one of its kind.
 func newRun(o Options, name string) *run {
-	r := &run{Options: o, journal: &journal{}, start: o.World.Now()}
+	r := &run{Options: o, journal: &journal{}, start: o.World.Now(), name: name}
 	r.hooks = &hooks{Options: o}
 	r.report = report.Run{Start: r.start, Retention: o.Keep.String(), Counts: map[report.Event]int{}}
 	for _, event := range report.Events() {
@@ -135,15 +137,25 @@ func newRun(o Options, name string) *run {
 	return r
 }
 
-func (r *run) save(name string) {
-	if err := r.World.SaveReport(name, &r.report); err != nil {
+// latest is the report that is on file now. Another run of this kind, for other pools, may have left its
+// own since this one began.
+func (r *run) latest() *report.Run {
+	latest, err := r.World.LastReport(r.name)
+	if err != nil {
+		return &r.previous
+	}
+	return &latest
+}
+
+func (r *run) save() {
+	if err := r.World.SaveReport(r.name, &r.report); err != nil {
 		r.problem(report.Warning, "the report of this run is not kept: %v", err)
 	}
 }
 
 // endHooks waits for the hooks and tells what they said, also in the report that is
-// kept under that name, unless a later run has left its own there meanwhile.
-func (r *run) endHooks(name string) {
+// kept, unless a later run has left its own there meanwhile.
+func (r *run) endHooks() {
 	problems := r.hooks.end()
 	for _, p := range problems {
 		r.note(p)
@@ -151,8 +163,8 @@ func (r *run) endHooks(name string) {
 	if len(problems) == 0 {
 		return
 	}
-	if kept, err := r.World.LastReport(name); err == nil && kept.Start.Equal(r.report.Start) {
-		r.save(name)
+	if kept, err := r.World.LastReport(r.name); err == nil && kept.Start.Equal(r.report.Start) {
+		r.save()
 	}
 }
 

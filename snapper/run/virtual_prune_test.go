@@ -258,7 +258,7 @@ func TestPruneBacklogGrowsDaily(t *testing.T) {
 			for range 24 {
 				time.Sleep(time.Hour)
 				r := w.prune(t, func(o *Options) { o.Config.MaxDestroys = &most })
-				assert.Equal(t, day < 2 || day == 6, r.Success, "%d: %d due", day, r.Pools[0].Due)
+				assert.Equal(t, day < 2 || day == 6, r.Success, "%d: %d due", day, r.Backlogs["tank"].Due)
 			}
 		}
 	})
@@ -337,4 +337,50 @@ func TestPruneKeepsNotesOfInterruptedReceives(t *testing.T) {
 		p.heads[0].ResumeToken, p.heads[0].Token = false, ""
 		assert.Empty(t, w.prune(t).Interrupted)
 	})
+}
+
+// Lines of cron that prune a pool each share the report. What is due on a pool stays there until it is
+// counted again, also where both run at once.
+func TestPrunesOfOtherPools(t *testing.T) {
+	for name, offset := range map[string]time.Duration{"one after the other": time.Minute, "at once": 0} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.plain, w.quiet = true, true
+				w.copy("ssd/in/vm-100-disk-0", 1)
+				w.copy("tank/in/vm-100-disk-0", 1)
+				p := w.pool("tank")
+				w.pool("ssd").slowList = 2 * time.Second // it ends last, and began as early
+				of := func(pool string) report.Run {
+					most := 5
+					_, r, err := Prune(t.Context(), w.options(func(o *Options) { o.Config.Datasets, o.Config.MaxDestroys = []string{pool + "/in"}, &most }))
+					assert.NoError(t, err)
+					return r
+				}
+				for day := range 6 {
+					for range 40 {
+						p.receive()
+						time.Sleep(time.Second)
+					}
+					other := make(chan report.Run)
+					var tank, ssd report.Run
+					go func() { other <- of("tank") }()
+					time.Sleep(offset)
+					ssd, tank = of("ssd"), <-other
+					synctest.Wait()
+					grows := day >= 2
+					assert.Equal(t, grows, tank.Failed(), "day %d", day)
+					assert.False(t, ssd.Failed(), "day %d: it is told by the pool's own runs", day)
+					assert.Equal(t, []bool{!grows, !grows}, []bool{tank.Success, ssd.Success}, "day %d: both are said in one file", day)
+					kept := w.last.Backlogs["tank"]
+					assert.Equal(t, tank.Backlogs["tank"], kept, "day %d", day)
+					assert.Equal(t, tank.Start, kept.At)
+					assert.Positive(t, kept.Due)
+					time.Sleep(25 * time.Hour)
+				}
+				time.Sleep(8 * 24 * time.Hour)
+				assert.NotContains(t, of("ssd").Backlogs, "tank", "nobody counts there any more")
+			})
+		})
+	}
 }
