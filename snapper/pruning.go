@@ -155,23 +155,24 @@ func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
 }
 
 // staying are the names of the managed snapshots that no retention takes: the newest,
-// the newest day-first and _stopped ones, and where snap bookmarks what is received,
+// the newest day-first regular and _stopped ones, and where snap bookmarks what is received,
 // those that wait for their bookmark. Where nobody would make it none waits.
 func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
 	stays := map[string]bool{}
-	var past, stopped []zfs.Snapshot
+	var regular, stopped []zfs.Snapshot
 	list := managedOf(d.Snapshots, now)
 	for i, m := range list {
 		stays[m.Name] = i == len(list)-1
 		if m.future { // it stays, and stands for none
 			continue
 		}
-		if m.class == zfs.Stopped {
+		if m.class == zfs.Stopped { // no day's first to the source: its bookmarks count apart
 			stopped = append(stopped, m.Snapshot)
+		} else {
+			regular = append(regular, m.Snapshot)
 		}
-		past = append(past, m.Snapshot)
 	}
-	days := byDay(past)
+	days := byDay(regular)
 	for _, day := range days[max(0, len(days)-keepOnCopy):] {
 		stays[day[0].Name] = true
 	}

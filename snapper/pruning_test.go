@@ -161,7 +161,7 @@ func TestPruneProperties(t *testing.T) {
 		stopped, days := 0, map[string]string{}
 		var order []string
 		for _, m := range list {
-			if day := dayOf(m.Snapshot); days[day] == "" && !m.future {
+			if day := dayOf(m.Snapshot); days[day] == "" && !m.future && m.class != zfs.Stopped {
 				days[day] = m.Name
 				order = append(order, m.Name)
 			}
@@ -200,4 +200,28 @@ func TestPruneSaysWhichClassesDoNotCome(t *testing.T) {
 	w.managed(d, zfs.Yearly, noon)
 	notes := PlanPrune(w.disks, prunePolicy(), nil, noon).Notes
 	assert.Len(t, notes, 1, "a longer one stands in by itself")
+}
+
+// A guest that is started in the night has a _stopped snapshot before its first regular one of the
+// day. The source bookmarks both, so both are a base and stay.
+func TestPruneKeepsTheFirstAfterAStopOfTheDay(t *testing.T) {
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
+	d := &w.disks[0]
+	d.State = Replica
+	var want []string
+	for day := range 3 {
+		at := noon.AddDate(0, 0, day-3)
+		w.managed(d, zfs.Stopped, at)
+		w.managed(d, zfs.Frequently, at.Add(time.Hour))
+		want = append(want, d.Snapshots[len(d.Snapshots)-2].Name, d.Snapshots[len(d.Snapshots)-1].Name)
+		for i := range 5 {
+			w.managed(d, zfs.Frequently, at.Add(time.Duration(i+2)*time.Hour))
+		}
+	}
+	want = append(want, d.Snapshots[len(d.Snapshots)-1].Name)
+	gone := map[string]bool{}
+	for _, g := range PlanPrune(w.disks, prunePolicy(), nil, noon).Destroys {
+		gone[g.Name] = true
+	}
+	assert.Equal(t, want, filter(names(d), func(name string) bool { return !gone[name] }))
 }

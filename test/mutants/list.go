@@ -109,6 +109,7 @@ var mutants = []mutant{
 	{"snapper/run/destroy.go", `r.latest().BacklogsAt(`, `r.previous.BacklogsAt(`, "lose what a run of another pool counted meanwhile"},
 	{"snapper/run/destroy.go", `due = due[:min(len(due), r.mayDestroy(snapper.Plan{}))]`, ``, "destroy more than a run may"},
 	{"snapper/due.go", `return t.Add(-time.Second)`, `return t`, "give both passes of a repeated hour the same names"},
+	{"snapper/pruning.go", `if m.class == zfs.Stopped { //`, `if regular = append(regular, m.Snapshot); m.class == zfs.Stopped { //`, "take a _stopped snapshot for a day's first on a copy"},
 	{"snapper/run/prune.go", `d.Replicated = cluster.ReplicatedHere`, `d.Replicated = true || cluster.ReplicatedHere`, "leave what syncoid carried on to pvesr"},
 	{"snapper/relay.go", `return slices.Contains(parents, zfs.Parent(d.Name)) &&`, `return (true || slices.Contains(parents, zfs.Parent(d.Name))) &&`, "wait for bookmarks that nobody makes"},
 	{"snapper/state.go", `|| !atWork(e.Config.ID):`, `|| false:`, "keep quiet of a lock that a migration left"},

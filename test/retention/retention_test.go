@@ -207,6 +207,32 @@ func anyCopy(t *rapid.T, now time.Time) (snapper.Disk, map[string]int) {
 	return d, words
 }
 
+// always are the snapshots that prune keeps whatever is asked for: the newest 3 that are the first of
+// their day by the days in their names, _stopped ones and those of the future apart, and the newest
+// 3 _stopped ones.
+func always(list []zfs.Snapshot, now time.Time) map[string]bool {
+	stays := map[string]bool{}
+	var days, stopped []string // the names of the firsts
+	seen := map[string]bool{}
+	for _, s := range list {
+		day := strings.TrimPrefix(s.Name, "autosnap_")
+		switch {
+		case !ours.MatchString(s.Name), s.Creation.After(now.Add(5 * time.Minute)):
+		case strings.HasSuffix(s.Name, "_stopped"):
+			stopped = append(stopped, s.Name)
+		case !seen[day[:10]]:
+			seen[day[:10]] = true
+			days = append(days, s.Name)
+		}
+	}
+	for _, names := range [][]string{days, stopped} {
+		for _, name := range names[max(0, len(names)-3):] {
+			stays[name] = true
+		}
+	}
+	return stays
+}
+
 // TestPruneNeverTakesMore: prune takes nothing that the page keeps, and never the newest.
 func TestPruneNeverTakesMore(t *testing.T) {
 	now := time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC)
@@ -227,7 +253,7 @@ func TestPruneNeverTakesMore(t *testing.T) {
 		}
 		for _, g := range slices.Concat(plan.Destroys, plan.Waiting) {
 			destroyed++
-			if g.Name == newest || !strings.HasSuffix(g.Name, "_stopped") && !slices.Contains(may, g.Name) {
+			if g.Name == newest || always(d.Snapshots, now)[g.Name] || !strings.HasSuffix(g.Name, "_stopped") && !slices.Contains(may, g.Name) {
 				t.Fatalf("%v: %s goes of\n     %s", words, g.Name, said(d.Snapshots))
 			}
 		}
