@@ -19,8 +19,8 @@ import (
 )
 
 // The index of a pool is a text file, a line of columns parted by tabs for each disk
-// and, after it, for each of its snapshots and bookmarks. The last line holds a sum
-// of all before it.
+// and, after it, for each of its snapshots and bookmarks. Before these stands one for
+// each disk that had a turn. The last line holds a sum of all before it.
 const indexHead = "snapwatch index 1"
 
 // Path is where a pool's index lies; there is no slash in a pool's name.
@@ -53,7 +53,7 @@ func Parse(text []byte) (Index, error) {
 	if !found || string(end) != sum(body)+"\n" {
 		return Index{}, fmt.Errorf("%w: its end is missing or does not fit", errIndex)
 	}
-	x := Index{Entries: map[string]*entry{}}
+	x := Index{Entries: map[string]*entry{}, turns: map[string]turn{}}
 	var dataset string
 	lines := bufio.NewScanner(bytes.NewReader(body))
 	lines.Buffer(nil, 1<<16)
@@ -80,6 +80,11 @@ func (x *Index) line(dataset string, f []string) (string, error) {
 		e, err := parseEntry(f[2:])
 		x.Entries[f[1]] = e
 		return f[1], err
+	}
+	if f[0] == "turn" && len(f) == 4 && zfs.ValidDataset(f[1]) {
+		var p numbers
+		x.turns[f[1]] = turn{p.uint(f[2]), f[3] == "whole"}
+		return "", p.err
 	}
 	e := x.Entries[dataset]
 	if e == nil || len(f) != 5 {
@@ -141,6 +146,13 @@ func (x *Index) Save(path string) error {
 func (x *Index) Text() []byte {
 	var b bytes.Buffer
 	b.WriteString(indexHead)
+	for _, dataset := range slices.Sorted(maps.Keys(x.turns)) {
+		end := ""
+		if x.turns[dataset].whole {
+			end = "whole"
+		}
+		fmt.Fprintf(&b, "\nturn\t%s\t%d\t%s", dataset, x.turns[dataset].number, end)
+	}
 	for _, dataset := range slices.Sorted(maps.Keys(x.Entries)) {
 		e := x.Entries[dataset]
 		written := ""

@@ -35,6 +35,8 @@ const (
 // Index is what is remembered of one pool's disks, by dataset.
 type Index struct {
 	Entries map[string]*entry
+	// turns say when disks were last listed in turns, by dataset.
+	turns map[string]turn
 	// Changed is true when it is not what was saved last.
 	Changed bool
 }
@@ -132,7 +134,7 @@ func (x *Index) Retain(disks []snapper.Disk, now time.Time) {
 		there[d.Name] = true
 	}
 	for dataset, e := range x.Entries {
-		if !there[dataset] && now.Sub(e.listedAt) >= relistAfter {
+		if age := now.Sub(e.listedAt); !there[dataset] && (age < 0 || age >= relistAfter) {
 			x.forget(dataset)
 		}
 	}

@@ -3,8 +3,8 @@ package run
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
-	"time"
 
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
@@ -38,19 +38,22 @@ func (p *pool) keep() {
 const inTurn = 20
 
 // unlisted is the problem of a disk that prune did not come to.
-const unlisted = "there was no time to list its snapshots: another run begins elsewhere"
+const unlisted = "there was no time to list its snapshots: the next run begins with it"
 
 // readInTurns lists the disks' snapshots in turns, as far as there is time. What a turn has
-// read stands, and each run begins elsewhere, so that a long list keeps no other disk from its
-// rotation for ever.
+// read stands, and the next run continues with those that had none.
 func (p *pool) readInTurns(ctx context.Context, disks []*snapper.Disk) error {
-	if n := len(disks); n > inTurn {
-		first := int(p.readAt.Unix()/int64(time.Hour/time.Second)) * inTurn % n
-		disks = slices.Concat(disks[first:], disks[:first])
+	if !p.partly {
+		p.index.RetainTurns(p.disks, p.parents)
 	}
-	for turn := range slices.Chunk(disks, inTurn) {
+	for i, turn := range p.index.Turns(disks, inTurn) {
 		if ctx.Err() == nil {
-			if err := p.readSnapshots(ctx, turn); err == nil || ctx.Err() == nil {
+			err := p.readSnapshots(ctx, turn)
+			ended := err == nil || ctx.Err() == nil
+			if ended || i == 0 && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				p.index.Took(turn, !ended)
+			}
+			if ended {
 				if err != nil {
 					return err
 				}

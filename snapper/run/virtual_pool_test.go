@@ -33,9 +33,11 @@ type virtualPool struct {
 	// endless are the disks whose snapshots are never listed to the end, listed all that were
 	// begun with.
 	endless, listed []string
-	onBookmarks     func() error
-	onReceived      func(context.Context) error
-	onSync          func(context.Context) error
+	// slowLists is how long each list of disks' snapshots takes.
+	slowLists   time.Duration
+	onBookmarks func() error
+	onReceived  func(context.Context) error
+	onSync      func(context.Context) error
 	// onSnapshot answers a program of a living or stopped guest's snapshots, unless it
 	// returns neither outcomes nor an error.
 	onSnapshot func(context.Context, []lua.Guest) (map[string]lua.Outcome, error)
@@ -107,6 +109,13 @@ func (p *virtualPool) Descendants(ctx context.Context, roots ...string) ([]zfs.D
 }
 
 func (p *virtualPool) Snapshots(ctx context.Context, datasets []string, each func(zfs.Snapshot) error) error {
+	if p.slowLists > 0 && len(datasets) > 0 {
+		select {
+		case <-time.After(p.slowLists):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	p.listed = append(p.listed, datasets...)
 	for _, d := range datasets {
 		if slices.Contains(p.endless, d) {

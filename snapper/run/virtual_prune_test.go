@@ -65,35 +65,85 @@ func TestPruneListsWhatChanged(t *testing.T) {
 	})
 }
 
-// A disk whose list takes for ever costs its turn, and in the next runs others come first.
+// late counts the copies of a pool that hold more than f4 leaves: the newest, and the first of the day.
+func (p *virtualPool) late() (n int) {
+	for _, list := range p.snapshots {
+		if len(list) > 5 {
+			n++
+		}
+	}
+	return n
+}
+
+// A disk whose list takes for ever costs a run or two, and in the next ones all others are listed, those of
+// its own turn, too.
 func TestPruneListsInTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newVirtualWorld(t)
-		w.plain = true
-		const disks = 5 * inTurn
-		for i := range disks {
-			w.copy(fmt.Sprintf("tank/in/vm-%d-disk-0", 100+i), 10)
-		}
-		w.copy("ssd/in/vm-100-disk-0", 10)
-		p := w.pool("tank")
-		p.endless = []string{"tank/in/vm-150-disk-0"}
-		done := w.prune(t)
-		assert.False(t, done.Success)
-		assert.True(t, done.Failed())
-		assert.False(t, done.Nothing())
-		assert.Len(t, w.pool("ssd").snapshots["ssd/in/vm-100-disk-0"], 5, "the other pool's is done")
-		for range 5 {
-			time.Sleep(time.Hour)
-			w.prune(t)
-		}
-		late := 0
-		for i := range disks {
-			if len(p.snapshots[fmt.Sprintf("tank/in/vm-%d-disk-0", 100+i)]) > 5 {
-				late++
-			}
-		}
-		assert.Equal(t, inTurn, late, "only those of its own turn")
-	})
+	for name, disks := range map[string]int{"many turns": 5 * inTurn, "one": inTurn} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.plain = true
+				for i := range disks {
+					w.copy(fmt.Sprintf("tank/in/vm-%d-disk-0", 100+i), 10)
+				}
+				w.copy("ssd/in/vm-100-disk-0", 10)
+				p := w.pool("tank")
+				p.endless = []string{fmt.Sprintf("tank/in/vm-%d-disk-0", 100+disks/2)}
+				done := w.prune(t)
+				assert.False(t, done.Success)
+				assert.True(t, done.Failed())
+				assert.False(t, done.Nothing())
+				assert.Len(t, w.pool("ssd").snapshots["ssd/in/vm-100-disk-0"], 5, "the other pool's is done")
+				for range 5 {
+					time.Sleep(time.Hour)
+					w.prune(t)
+				}
+				assert.Equal(t, 1, p.late())
+			})
+		})
+	}
+}
+
+// Where the time is enough for one turn a run, each disk gets its turn before any gets a second one, at
+// whatever hours prune runs, and whatever else is pruned in the pool.
+func TestPruneTurnsAreFair(t *testing.T) {
+	for name, test := range map[string]struct {
+		disks int
+		every time.Duration
+	}{
+		"480, each day":  {480, 24 * time.Hour},
+		"470, each day":  {470, 24 * time.Hour},
+		"480, each hour": {480, time.Hour},
+		"60, each week":  {60, 7 * 24 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.plain, w.quiet = true, true
+				for i := range test.disks {
+					w.copy(fmt.Sprintf("tank/in/vm-%d-disk-0", 100+i), 2)
+				}
+				for i := range 2 * inTurn {
+					w.copy(fmt.Sprintf("tank/xl/vm-%d-disk-0", 100+i), 2)
+				}
+				p := w.pool("tank")
+				p.slowLists = listTimeout * 2 / 3
+				for range 2 {
+					p.listed = nil
+					for range (test.disks + inTurn - 1) / inTurn {
+						p.receive()
+						time.Sleep(test.every / 2)
+						w.prune(t, func(o *Options) { o.Config.Datasets = []string{"tank/in"} })
+						time.Sleep(test.every / 2)
+						w.prune(t, func(o *Options) { o.Config.Datasets = []string{"tank/xl"} })
+					}
+					for _, h := range p.heads {
+						require.Contains(t, p.listed, h.Name)
+					}
+				}
+			})
+		})
+	}
 }
 
 // Only what Proxmox replicates to this node is its own business: other replication carries its

@@ -106,6 +106,8 @@ var mutants = []mutant{
 	{"internal/report/sighting.go", `age <= sightingFor`, `true`, "take two short locks, days apart, for one"},
 	{"internal/report/sighting.go", `now.Sub(s.Last) > loneFor {`, `false {`, "take two short locks, a day apart, for one"},
 	{"snapper/run/report.go", `success = success && !b.Grows()`, ``, "call it a success while old snapshots pile up"},
+	{"snapper/index/turns.go", `cmp.Or(cmp.Compare(x.turns[a.Name].number, x.turns[b.Name].number), cmp.Compare(a.Name, b.Name))`, `cmp.Compare(a.Name, b.Name)`, "list the same disks first in each run"},
+	{"snapper/index/turns.go", `alone := x.turns[d.Name].whole`, `alone := false`, "let a list without an end keep those of its turn from theirs"},
 	{"snapper/run/destroy.go", `r.latest().BacklogsAt(`, `r.previous.BacklogsAt(`, "lose what a run of another pool counted meanwhile"},
 	{"snapper/run/destroy.go", `due = due[:min(len(due), r.mayDestroy(snapper.Plan{}))]`, ``, "destroy more than a run may"},
 	{"snapper/due.go", `return t.Add(-time.Second)`, `return t`, "give both passes of a repeated hour the same names"},
