@@ -63,6 +63,8 @@ func whyPathUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bo
 		}
 	}
 	switch {
+	case v.Raw() && !strings.HasPrefix(v.Name, "/dev/zvol/"): // no disk, as far as is known
+		return "", ""
 	case strings.HasPrefix(v.Name, "/dev/"):
 		return report.Device, "it is a device of this node on no ZFS storage"
 	case strings.HasPrefix(v.Key, "mp"), v.Key == "rootfs":

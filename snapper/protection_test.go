@@ -42,6 +42,20 @@ func TestUncovered(t *testing.T) {
 	}
 }
 
+// What a guest is given by options of QEMU itself is told where it is a dataset.
+func TestUncoveredInArgs(t *testing.T) {
+	cluster := pve.Cluster{Storages: []pve.Storage{{Name: "local-zfs", Dataset: "tank/data"}}}
+	known := map[string]bool{"tank/data/vm-100-disk-0": true}
+	for path, want := range map[string]report.Kind{
+		"/dev/zvol/tank/data/vm-100-disk-0": "", "/dev/zvol/tank/data/vm-100-disk-7": report.NotFound, "/dev/zvol/tank/data/scratch": report.OtherName,
+		"/dev/zvol/other/scratch": report.Device, "/usr/share/OVMF/code.fd": "", "/dev/vfio/3": "",
+	} {
+		kind, reason := WhyUnprotected(pve.Volume{Key: "args", Name: path}, cluster, known, nil)
+		assert.Equal(t, want, kind, path)
+		assert.Equal(t, kind == "", reason == "")
+	}
+}
+
 // A bind mount is listed, and is nothing that a snapshot was to protect.
 func TestBindMount(t *testing.T) {
 	cluster := pve.Cluster{Storages: []pve.Storage{{Name: "local-zfs", Dataset: "tank/data"}}}

@@ -268,6 +268,7 @@ func TestGuestsOf(t *testing.T) {
 			103: {Volumes: []pve.Volume{{Key: "unused0", Storage: "data", Name: "vm-200-disk-0"}, {Key: "unused1", Storage: "data", Name: "vm-100-disk-1"}}},
 			104: {Volumes: []pve.Volume{{Key: "scsi0", Name: "/dev/zvol/tank/data/vm-100-disk-5-part1"}}},
 			105: {Problem: "input/output error"},
+			106: {Volumes: []pve.Volume{{Key: "args", Name: "/dev/zvol/tank/data/vm-100-disk-7"}, {Key: "args", Name: "/dev/zvol/tank/in/vm-300-disk-1"}}},
 		},
 		Elsewhere: map[int]string{200: "pve2"},
 	}}
@@ -282,6 +283,8 @@ func TestGuestsOf(t *testing.T) {
 		{"tank/data/subvol-100-disk-4", []int{102}, []int{102}},
 		{"tank/data/vm-100-disk-5", []int{104}, []int{104}},
 		{"tank/data/vm-100-disk-6", []int{100}, nil},
+		{"tank/data/vm-100-disk-7", []int{106}, []int{106}},
+		{"tank/in/vm-300-disk-1", []int{106}, []int{106}},
 		{"tank/data/vm-100-disk-30", []int{100}, nil},
 		{"tank/data/vm-105-disk-0", []int{101, 105}, []int{101, 105}}, // its configuration may name it
 		{"tank/data/vm-200-disk-0", []int{103}, nil},

@@ -2,6 +2,7 @@ package pve
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -48,7 +49,8 @@ type Config struct {
 	// Lock is Proxmox's own mark for an operation under way, such as backup,
 	// migrate or rollback; "suspended" is a hibernated guest.
 	Lock string
-	// Volumes are all volumes the current configuration names.
+	// Volumes are all volumes the current configuration names, and the paths in options that
+	// Proxmox does not read itself.
 	Volumes []Volume
 	// Snapshots are the names of the snapshots that Proxmox made of the guest.
 	Snapshots []string
@@ -63,9 +65,9 @@ type Config struct {
 	Warnings []string
 }
 
-// Volume is one disk line of a configuration.
+// Volume is one disk line of a configuration, or a path in another one.
 type Volume struct {
-	// Key is the line's key, such as scsi0, rootfs or unused1.
+	// Key is the line's key, such as scsi0, rootfs, unused1 or args.
 	Key string
 	// Storage is the storage's name; "" for a path on the node.
 	Storage string
@@ -83,6 +85,30 @@ func (v Volume) String() string {
 
 // Unused reports whether the volume is kept but not attached to the guest.
 func (v Volume) Unused() bool { return strings.HasPrefix(v.Key, "unused") }
+
+// Raw reports whether Proxmox hands the volume on as it stands, to QEMU or LXC: it is a path then.
+func (v Volume) Raw() bool { return rawKey.MatchString(v.Key) }
+
+var (
+	rawKey  = regexp.MustCompile(`^(?:args|lxc\.mount\.entry|dev\d+)$`)
+	rawLine = map[Kind]*regexp.Regexp{
+		QEMU: regexp.MustCompile(`^(args):(.*)$`),
+		LXC:  regexp.MustCompile(`^(lxc\.mount\.entry|dev\d+)` + blank + `*[:=]` + blank + `*([^ \t]*)`),
+	}
+	rawPath = regexp.MustCompile(`(?:^|[^A-Za-z0-9_.-])(/[A-Za-z0-9_.:/-]+)`)
+)
+
+// rawVolumes are the paths that a line names which Proxmox hands on to QEMU or LXC.
+func rawVolumes(kind Kind, line string) (volumes []Volume) {
+	m := rawLine[kind].FindStringSubmatch(line)
+	if m == nil {
+		return nil
+	}
+	for _, p := range rawPath.FindAllStringSubmatch(m[2], -1) {
+		volumes = append(volumes, Volume{Key: m[1], Name: path.Clean(p[1])})
+	}
+	return volumes
+}
 
 var volumeKey = regexp.MustCompile(`^(?:(?:ide|sata|scsi|virtio|unused|mp)\d+|efidisk0|tpmstate0|rootfs)$`)
 
@@ -150,6 +176,7 @@ func parseConfig(id ID, text string) Config {
 		if in > pending {
 			continue
 		}
+		c.Volumes = append(c.Volumes, rawVolumes(id.Kind, line)...)
 		m := configLine.FindStringSubmatch(line)
 		switch {
 		case m == nil:

@@ -43,11 +43,25 @@ func TestParseConfig(t *testing.T) {
 			{"scsi1", "data", "vm-1-disk-1"},
 		}}},
 		{"carriage returns", "lock: backup\r\nscsi0: data:vm-1-disk-0\r\n", Config{Lock: "backup", Volumes: []Volume{{"scsi0", "data", "vm-1-disk-0"}}}},
+		{"paths in args", `args: -drive file=/dev/zvol/tank/data/vm-9-disk-0,if=none -blockdev {"filename":"/dev//tank/data/vm-9-disk-1"} -fsdev local,path='/tank/data/subvol-9-disk-0' -nbd dev/shm` + "\n[PENDING]\nargs: -hda host_device:/dev/zvol/a\n[old]\nargs: /dev/zvol/b\n", Config{Snapshots: []string{"old"}, Volumes: []Volume{
+			{"args", "", "/dev/zvol/tank/data/vm-9-disk-0"},
+			{"args", "", "/dev/tank/data/vm-9-disk-1"},
+			{"args", "", "/tank/data/subvol-9-disk-0"},
+			{"args", "", "/dev/zvol/a"},
+		}}},
+		{"what runs hooks is no disk", "hookscript: /dev/zvol/a\ndescription: /dev/zvol/b\nlxc.mount.entry: /dev/zvol/c d\n", Config{}},
 		{"no newline at the end", "lock: migrate", Config{Lock: "migrate"}},
 	} {
 		test.want.ID = ID{VMID: 1, Kind: QEMU}
 		assert.Equal(t, test.want, parseConfig(test.want.ID, test.text), test.name)
 	}
+	raw := parseConfig(ID{2, LXC}, "lxc.mount.entry: /dev/zvol/tank/data/vm-9-disk-0 /dev/x none bind\nlxc.mount.entry = /tank/data/subvol-9-disk-0/srv srv none bind\nlxc.mount.entry: tmpfs dev/shm tmpfs\ndev0: path=/dev/zvol/tank/data/vm-9-disk-1,mode=0660\nargs: /dev/zvol/a\nlxc.hook.mount: /dev/zvol/b\n")
+	assert.Empty(t, raw.Warnings)
+	assert.Equal(t, []Volume{{"lxc.mount.entry", "", "/dev/zvol/tank/data/vm-9-disk-0"}, {"lxc.mount.entry", "", "/tank/data/subvol-9-disk-0/srv"}, {"dev0", "", "/dev/zvol/tank/data/vm-9-disk-1"}}, raw.Volumes)
+	for _, v := range raw.Volumes {
+		assert.True(t, v.Raw(), v)
+	}
+	assert.False(t, Volume{Key: "scsi0"}.Raw())
 	assert.True(t, Volume{Key: "unused3"}.Unused())
 	assert.False(t, Volume{Key: "scsi3"}.Unused())
 }

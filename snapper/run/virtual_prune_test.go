@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/config"
+	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
@@ -433,4 +434,22 @@ func TestPrunesOfOtherPools(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What a guest of this node is given by QEMU's own options is no copy.
+func TestPruneLeavesWhatArgsName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.copy("tank/in/vm-300-disk-0", 10)
+		w.copy("tank/in/vm-301-disk-0", 10)
+		g := w.guest(100, false, "ssd")
+		g.cfg.Volumes = append(g.cfg.Volumes, pve.Volume{Key: "args", Name: "/dev/zvol/tank/in/vm-300-disk-0"})
+		for i := range w.pool("tank").heads {
+			w.pool("tank").heads[i].Running = zfs.Property{Value: "pve2", Received: "pve2", Source: zfs.SourceReceived}
+		}
+		done := w.prune(t, func(o *Options) { o.Config.Datasets = []string{"tank/in"} })
+		assert.Equal(t, 5, done.Counts[report.DidDestroy])
+		assert.Len(t, w.pool("tank").snapshots["tank/in/vm-300-disk-0"], 10)
+		assert.Contains(t, reasonOf(done, "tank/in/vm-300-disk-0"), "guest 100 of this node has it")
+	})
 }

@@ -4,6 +4,7 @@ var suites = []suite{
 	{"snapper/", [][]string{{"./snapper", "./snapper/run", "-rapid.checks", "30"}, {"./snapper/index"}, {"./test/retention"}, {"./test/sim", "-weeks", "40"}}},
 	{"internal/report/", [][]string{{"./internal/report"}}},
 	{"internal/quiesce/", [][]string{{"./internal/quiesce"}}},
+	{"internal/pve/", [][]string{{"-run", "ParseConfig", "./internal/pve"}}},
 	{"internal/zfs/", [][]string{{"./internal/zfs"}, {"-run", "Judge", "./snapper"}}},
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
 	{"exporter/", [][]string{{"-run", "Configur|OtherDatasets|BeingWritten|WhoWaitsIs|NoTurn", "./exporter"}}},
@@ -64,6 +65,7 @@ var mutants = []mutant{
 	{"snapper/ownership.go", `case d.Checked.Elsewhere:`, `case false:`, "take the disk of a guest that came back for a copy"},
 	{"snapper/node.go", `why != "" && (d.State == Stopped || d.State == Template)`, `false && why != ""`, "end a disk that an unread configuration may name"},
 	{"snapper/run/prune.go", `if why := guests.MayBeUsed(*d); why != "" {`, `if why := guests.MayBeUsed(*d); false && why != "" {`, "prune what an unread configuration may name"},
+	{"internal/pve/config.go", `c.Volumes = append(c.Volumes, rawVolumes(id.Kind, line)...)`, ``, "not see that a guest uses what its args name"},
 	{"snapper/run/locks.go", `if !l.looked[vmid] && `, `if false && `, "forget who waits for a lock between two lines of cron"},
 	{"snapper/bookmarks.go", `wanted = !any || at > s.CreateTXG`, `wanted = !any || false && at > s.CreateTXG`, "take somebody else's bookmark for a day's"},
 	// What is taken.
