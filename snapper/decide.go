@@ -147,9 +147,11 @@ func (p *planner) notFinal(d *Disk, action Action) string {
 	return ""
 }
 
-// stale tells whether a stopped guest's last snapshot is due for renewal.
+// stale reports whether a stopped guest's last snapshot is due for renewal. One from the future
+// would not be for as long as a clock was ahead.
 func (p *planner) stale(newest managed) bool {
-	return p.policy.RefreshStopped > 0 && p.now.Sub(newest.Creation) >= p.policy.RefreshStopped
+	age := p.now.Sub(newest.Creation)
+	return p.policy.RefreshStopped > 0 && (age >= p.policy.RefreshStopped || age < -futureSlack)
 }
 
 func writtenSince(d *Disk, newest managed) uint64 {

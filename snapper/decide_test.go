@@ -100,6 +100,11 @@ func TestConditionalActions(t *testing.T) {
 		}, nil, "stopped"},
 
 		{"renewed", "stopped", func(w *world, d *Disk) { last(w, d); w.policy.RefreshStopped = 2 * time.Hour }, finished, ""},
+		{"renewed, since it is from the future", "stopped", func(w *world, d *Disk) {
+			w.managed(d, zfs.Stopped, noon.AddDate(1, 0, 0))
+			w.policy.RefreshStopped = 3 * time.Hour
+		}, finished, ""},
+		{"from the future, not to be renewed", "stopped", func(w *world, d *Disk) { w.managed(d, zfs.Stopped, noon.AddDate(1, 0, 0)) }, nil, "is its last state"},
 		{"not old enough to be renewed", "stopped", func(w *world, d *Disk) { last(w, d); w.policy.RefreshStopped = 3 * time.Hour }, nil, "is its last state"},
 
 		{"nosnap, final", "pve1", func(w *world, d *Disk) { periodic(w, d); d.NoSnap.Value = "on" }, labelled, ""},

@@ -157,7 +157,7 @@ func (p *planner) rotate(t diskTask, name string) {
 	if d.State != Running || d.BookmarksUnread {
 		return // nothing is destroyed while Proxmox works on the guest or can't be asked, or by half of what is there
 	}
-	p.countUnnamed(d)
+	p.countStaying(d)
 	marks := Bookmarks{Have: d.Bookmarks, Keep: p.policy.Bookmarks}
 	expire := func(snapshots []zfs.Snapshot) []Destroy {
 		gone := d.Retention.Expire(snapshots, p.now)
@@ -175,13 +175,20 @@ func (p *planner) rotate(t diskTask, name string) {
 	p.bookmark(d)
 }
 
-// countUnnamed counts the snapshots that the disk's retention leaves alone.
-func (p *planner) countUnnamed(d *Disk) {
+// countStaying counts the snapshots that the disk's retention leaves alone.
+func (p *planner) countStaying(d *Disk) {
 	for _, s := range d.Snapshots {
-		if class, ours := s.Class(); ours && class != zfs.Stopped {
-			if _, named := d.Retention[class]; !named {
-				p.unnamed[class]++
+		class, ours := s.Class()
+		_, named := d.Retention[class]
+		switch {
+		case !ours:
+		case s.Creation.After(p.now.Add(futureSlack)):
+			p.future++
+			if s.Creation.After(p.until) {
+				p.until = s.Creation
 			}
+		case class != zfs.Stopped && !named:
+			p.unnamed[class]++
 		}
 	}
 }

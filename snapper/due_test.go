@@ -396,3 +396,18 @@ func TestUnnamedClassesAreMentioned(t *testing.T) {
 	}
 	assert.Len(t, MakePlan(w.disks, w.policy, w.now).Notes, 2)
 }
+
+// What a clock that was ahead has made stays until its time comes, and that is said.
+func TestTheFutureIsSaid(t *testing.T) {
+	const said = "2 snapshots are dated later than now, the last 2027-07-15 12:07:00, and stay until then: a clock was ahead when they were made, or is behind now"
+	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1 h1"))}}
+	d := &w.disks[0]
+	w.managed(d, zfs.Hourly, noon.AddDate(1, 0, 0))
+	w.managed(d, zfs.Stopped, noon.AddDate(0, 1, 0))
+	w.managed(d, zfs.Hourly, noon.Add(-time.Hour))
+	last := func(notes []Note) Note { return notes[len(notes)-1] }
+	note := Note{Severity: report.Notice, Reason: said}
+	assert.Equal(t, note, last(MakePlan(w.disks, w.policy, noon).Notes))
+	d.State = Replica
+	assert.Equal(t, note, last(PlanPrune(w.disks, prunePolicy(), nil, noon).Notes))
+}

@@ -3,14 +3,15 @@ package snapper
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
-// noteUnnamed says what a retention that does not name a class leaves: nobody would
-// expect snapshots to stay for ever because a letter was dropped.
-func (p *planner) noteUnnamed() {
+// noteStaying says what a retention that does not name a class leaves: nobody would
+// expect snapshots to stay for ever because a letter was dropped. Nor because a clock was ahead.
+func (p *planner) noteStaying() {
 	var counts []string
 	for _, class := range zfs.Rotating() {
 		if n := p.unnamed[class]; n > 0 {
@@ -20,6 +21,10 @@ func (p *planner) noteUnnamed() {
 	if len(counts) > 0 {
 		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: strings.Join(counts, ", ") +
 			" snapshots stay, since the retention does not name their class (0 after its letter lets them go)"})
+	}
+	if p.future > 0 {
+		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: fmt.Sprintf(
+			"%d snapshots are dated later than now, the last %s, and stay until then: a clock was ahead when they were made, or is behind now", p.future, p.until.In(p.now.Location()).Format(time.DateTime))})
 	}
 }
 

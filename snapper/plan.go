@@ -203,7 +203,7 @@ func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 		p.plan.Ask.Looks = nil // there is one second look, and what is asked may say of more guests
 	}
 	p.cap()
-	p.noteUnnamed()
+	p.noteStaying()
 	return p.plan
 }
 
@@ -221,6 +221,9 @@ type planner struct {
 	plan   Plan
 	// unnamed counts the snapshots of classes that their disk's retention leaves alone.
 	unnamed map[zfs.Class]int
+	// future counts those that are dated later than now, until the latest.
+	future int
+	until  time.Time
 }
 
 // tasks decides for each disk of a guest: those of the living, and those that get a

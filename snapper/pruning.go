@@ -49,7 +49,7 @@ func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.I
 			p.note(d, severity, Untouched, why)
 			continue
 		}
-		p.countUnnamed(d)
+		p.countStaying(d)
 		gone := policy.expire(d, now)
 		for i := range gone {
 			gone[i].Snapshot.Dataset = d.Name
@@ -62,7 +62,7 @@ func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.I
 		p.note(d, report.Info, Pruned, why)
 	}
 	p.cap()
-	p.noteUnnamed()
+	p.noteStaying()
 	p.noteStandIns(disks)
 	return p.plan
 }

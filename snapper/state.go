@@ -218,6 +218,9 @@ const longWork = 24 * time.Hour
 // atWork reports that somebody holds the guest's lock file, as Proxmox does meanwhile.
 func StuckLock(e Evidence, atWork func(pve.ID) bool, now time.Time) (report.Severity, string) {
 	word, held := e.Config.Lock, now.Sub(e.Config.Changed)
+	if held < -futureSlack { // a clock was ahead: since when is not known, and it must not stay untold
+		held = stuckAfter + 1
+	}
 	if word == "" || word == "suspended" || e.Config.Changed.IsZero() || held <= stuckAfter || e.Alive() && word == "backup" {
 		return "", ""
 	}

@@ -309,6 +309,8 @@ func TestStuckLock(t *testing.T) {
 		{"for more than an hour", func(*Evidence) {}, true},
 		{"Proxmox can't be asked", func(e *Evidence) { e.Listed, e.ListErr = "", errTest }, true},
 		{"for less", func(e *Evidence) { e.Config.Changed = noon.Add(-time.Hour) }, false},
+		{"since a time to come", func(e *Evidence) { e.Config.Changed = noon.AddDate(1, 0, 0) }, true},
+		{"since just now, by another clock", func(e *Evidence) { e.Config.Changed = noon.Add(futureSlack) }, false},
 		{"not known since when", func(e *Evidence) { e.Config.Changed = time.Time{} }, false},
 		{"not locked", func(e *Evidence) { e.Config.Lock = "" }, false},
 		{"hibernated", func(e *Evidence) { e.Config.Lock = "suspended" }, false},

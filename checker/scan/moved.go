@@ -51,7 +51,7 @@ func (s Inventory) Settled(pools []checker.Pool, g Guests, now time.Time) (settl
 func (disk KnownDisk) follow(node, here string, now time.Time) KnownDisk {
 	left := disk.Node != "" && node != disk.Node && (disk.Node == here || node == "")
 	switch {
-	case !left || (!disk.Left.IsZero() && now.Sub(disk.Left) > leftFor):
+	case !left || (!disk.Left.IsZero() && now.Sub(disk.Left).Abs() > leftFor):
 		disk.Node, disk.Left = node, time.Time{}
 	case disk.Left.IsZero():
 		disk.Left = now

@@ -35,6 +35,7 @@ func TestADiskThatGoesWithItsGuestIsNotMissed(t *testing.T) {
 		"a copy of nobody's":                       {[]look{there(""), gone("")}, true},
 		"a copy, and a guest of the number later":  {[]look{there(""), there("a"), there(""), gone("")}, false},
 		"migrated, and it stays as a copy":         {[]look{there("a"), there("b"), {25 * time.Hour, "b", true}, {time.Minute, "b", true}, gone("b")}, true},
+		"migrated by a clock that was ahead":       {[]look{there("a"), {10000 * time.Hour, "b", true}, {-10000 * time.Hour, "b", true}, {time.Minute, "b", true}, gone("b")}, true},
 		"migrated and back, and lost":              {[]look{there("a"), there("b"), there("a"), gone("a")}, true},
 		"the guest was destroyed long ago":         {[]look{there("b"), there(""), {25 * time.Hour, "", true}, {time.Minute, "", true}, gone("")}, true},
 		"the guest moves from one node to a third": {[]look{there("b"), there("c"), gone("c")}, true},

@@ -76,7 +76,7 @@ func TestReplaceRemovesWhatWasCutOff(t *testing.T) {
 	path := filepath.Join(dir, "newest.json")
 	old := time.Now().Add(-2 * time.Hour)
 	for name, age := range map[string]time.Time{
-		".newest.json123": old, ".newest.json124": time.Now(), ".newest.json": old, ".newest.json12x": old, ".newest.seen.json125": old, "newest.json126": old,
+		".newest.json123": old, ".newest.json124": time.Now(), ".newest.json127": time.Now().AddDate(1, 0, 0), ".newest.json": old, ".newest.json12x": old, ".newest.seen.json125": old, "newest.json126": old,
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
 		require.NoError(t, os.Chtimes(filepath.Join(dir, name), age, age))

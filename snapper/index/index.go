@@ -102,9 +102,10 @@ func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 // Keep remembers a disk that was listed after readAt, when the reading of its head
 // began, unless the list may have changed without a trace.
 func (x *Index) Keep(d *snapper.Disk, readAt time.Time) {
-	changed := time.Unix(d.SnapshotsChanged, 0)
+	age := readAt.Sub(time.Unix(d.SnapshotsChanged, 0))
+	settled := age >= minChangeAge || age <= -relistAfter // its second comes when the entry is gone
 	complete := d.NewestSnapshot == "" && len(d.Snapshots) == 0 || slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == d.NewestSnapshot })
-	if d.SnapshotsChanged == 0 || readAt.Sub(changed) < minChangeAge || !complete {
+	if d.SnapshotsChanged == 0 || !settled || !complete {
 		x.forget(d.Name)
 		return
 	}

@@ -75,6 +75,8 @@ func TestKeep(t *testing.T) {
 		{"changed two seconds ago", func(d *snapper.Disk) { d.SnapshotsChanged = noon.Unix() - 2 }, true},
 		{"changed a second ago", func(d *snapper.Disk) { d.SnapshotsChanged = noon.Unix() - 1 }, false},
 		{"changed in the future", func(d *snapper.Disk) { d.SnapshotsChanged = noon.Unix() + 1 }, false},
+		{"changed by a clock that was ahead", func(d *snapper.Disk) { d.SnapshotsChanged = noon.Add(24 * time.Hour).Unix() }, true},
+		{"by less than an entry stands", func(d *snapper.Disk) { d.SnapshotsChanged = noon.Add(23 * time.Hour).Unix() }, false},
 		{"before 2.2", func(d *snapper.Disk) { d.SnapshotsChanged = 0 }, false},
 		{"the newest is not in the list", func(d *snapper.Disk) { d.Snapshots = d.Snapshots[:1] }, false},
 	} {
