@@ -15,7 +15,8 @@ type Interrupted struct {
 	Seen  time.Time `json:"seen"`
 	// Token is a digest of its resume token, which is another one as soon as more has arrived.
 	Token string `json:"token"`
-	// Newest is the guid of the dataset's newest snapshot, 0 where that is not known.
+	// Newest is the guid of the dataset's newest managed snapshot, 0 where that is not known or
+	// there is none. Others may be made on this host while the receive waits.
 	Newest uint64 `json:"newest,omitempty"`
 }
 
@@ -30,7 +31,7 @@ func (i Interrupted) counts(now time.Time) bool {
 }
 
 // Again returns the note of a receive that a run sees now, by the text of its resume token and the
-// guid of the dataset's newest snapshot, 0 where that is not known. It is the receive of i only
+// guid of the dataset's newest managed snapshot, 0 where that is not known. It is the receive of i only
 // where neither has changed: each receive of a stream that can be resumed has a token while it is
 // at work.
 func (i Interrupted) Again(token string, newest uint64, now time.Time) Interrupted {

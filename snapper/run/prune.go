@@ -212,8 +212,10 @@ func (r *run) noteInterrupted(p *pool) {
 			continue
 		}
 		newest := uint64(0)
-		if n := len(d.Snapshots); n > 0 {
-			newest = d.Snapshots[n-1].GUID
+		for _, s := range d.Snapshots {
+			if _, ours := s.Class(); ours && d.Problem == "" { // else there may be half of them
+				newest = s.GUID
+			}
 		}
 		before := r.previous.Interrupted[d.Name]
 		if before.Ahead(r.start) {

@@ -34,7 +34,7 @@ func (w *world) expired(n int, disks ...string) (names []string) {
 
 // TestHeldTakeNobodysTurn: what is held is tried in each run, and does not count as destroyed.
 func TestHeldTakeNobodysTurn(t *testing.T) {
-	const held, most = 60, 20
+	const held, most = heldSnapshots, 20
 	w := newWorld(t)
 	w.container(100, "subvol-100-disk-0")
 	w.container(101, "subvol-101-disk-0")
