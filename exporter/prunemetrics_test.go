@@ -19,7 +19,7 @@ func TestPruneMetrics(t *testing.T) {
 		Start: time.Unix(1000, 0), End: time.Unix(1012, 0), LastSuccess: time.Unix(900, 0),
 		Counts:   map[report.Event]int{report.DidDestroy: 7, report.DidFail: 1},
 		Pools:    []report.Pool{{Pool: "tank"}},
-		Backlogs: map[string]report.Backlog{"tank": {Due: 12}, "ssd": {}},
+		Backlogs: map[string]report.Backlog{"tank/a,tank/c": {Due: 7}, "tank/b": {Due: 5}, "ssd": {}},
 	}
 	gathered := func(c runCollector) string {
 		t.Helper()

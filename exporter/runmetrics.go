@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 )
 
 var (
@@ -117,8 +118,12 @@ func sendRun(out sink, last report.Run) {
 
 // sendDue sends what was due on each pool.
 func sendDue(out sink, due metric, last report.Run) {
-	for pool, b := range last.Backlogs {
-		out.send(due, float64(b.Due), pool)
+	pools := map[string]int{}
+	for place, b := range last.Backlogs {
+		pools[zfs.Pool(place)] += b.Due
+	}
+	for pool, n := range pools {
+		out.send(due, float64(n), pool)
 	}
 }
 

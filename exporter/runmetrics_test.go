@@ -23,7 +23,7 @@ var lastRun = report.Run{
 	Unprotected: []report.Unprotected{{Kind: report.OtherStorage}, {Kind: report.OtherStorage}},
 	Quiesced:    []report.Quiesced{{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 102, Consistent: report.Crash}},
 	Pools:       []report.Pool{{Pool: "tank"}},
-	Backlogs:    map[string]report.Backlog{"tank": {Due: 7}},
+	Backlogs:    map[string]report.Backlog{"tank/data": {Due: 7}},
 	Locked:      2,
 	Disks: []report.Disk{
 		{Result: "snapshot"}, {Result: report.ResultUnprotected, Error: "ENOSPC"}, {Result: report.ResultUnprotected},

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Backlog is how much was due on a pool and not destroyed, from day to day. Snapshots that
+// Backlog is how much was due in a place and not destroyed, from day to day. Snapshots that
 // a night brings and the next day's runs destroy come and go, so days are compared by the
 // least that was due in them.
 type Backlog struct {

@@ -39,8 +39,9 @@ type Run struct {
 	Locked int `json:"locked,omitempty"`
 	// LeftFrozen are the guests, by VMID, that snapwatch froze and that may be frozen yet.
 	LeftFrozen []int `json:"left_frozen,omitempty"`
-	// Backlogs are, by pool, what is due there and was not destroyed. One of a pool that this run
-	// could not read or did not look at is from an earlier run.
+	// Backlogs are what is due and was not destroyed, by the datasets of one pool below which that
+	// is, parted by commas. One of a pool that this run could not read, or of datasets that it did not
+	// look at, is from an earlier run.
 	Backlogs map[string]Backlog `json:"backlogs,omitempty"`
 	// Interrupted are the receives, by dataset, that prune found broken off. One that this run did
 	// not look at is from an earlier run.

@@ -81,20 +81,31 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 	}
 	r.report.Backlogs = r.latest().BacklogsAt(r.World.Now())
 	for _, p := range readable(pools) {
-		r.report.Backlogs[p.name] = r.previous.BacklogsAt(r.start)[p.name].With(len(p.due), r.start)
+		maps.DeleteFunc(r.report.Backlogs, func(place string, _ report.Backlog) bool { return p.overlaps(place) })
+		r.report.Backlogs[p.place()] = r.previous.BacklogsAt(r.start)[p.place()].With(len(p.due), r.start)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.report.Backlogs)) {
-		severity := report.Warning
-		if !slices.ContainsFunc(r.report.Pools, func(e report.Pool) bool { return e.Pool == name }) {
-			severity = report.Notice // told by the runs that look at it
+		severity := report.Notice // told by the runs that look there
+		if slices.ContainsFunc(pools, func(p *pool) bool { return p.place() == name }) {
+			severity = report.Warning
 		}
 		switch b := r.report.Backlogs[name]; {
 		case b.Grows():
-			r.problem(severity, "pool %s: %d snapshots are due and not destroyed, and more from day to day (at least %d, and %d the day before): raise max_destroys in the configuration (%d now), or run it more often", name, b.Due, b.Yesterday, b.Before, most)
+			r.problem(severity, "%s: %d snapshots are due and not destroyed, and more from day to day (at least %d, and %d the day before): raise max_destroys in the configuration (%d now), or run it more often", name, b.Due, b.Yesterday, b.Before, most)
 		case b.Due > 0:
-			r.problem(report.Notice, "pool %s: %d snapshots are due and not destroyed (max_destroys %d): the next runs continue", name, b.Due, most)
+			r.problem(report.Notice, "%s: %d snapshots are due and not destroyed (max_destroys %d): the next runs continue", name, b.Due, most)
 		}
 	}
+}
+
+// place are the datasets that the run looks at in the pool, as its report names them.
+func (p *pool) place() string { return strings.Join(slices.Sorted(slices.Values(p.parents)), ",") }
+
+// overlaps reports whether another place has a part of this one, or all of it.
+func (p *pool) overlaps(place string) bool {
+	return slices.ContainsFunc(strings.Split(place, ","), func(other string) bool {
+		return zfs.WithinAny(other, p.parents) || slices.ContainsFunc(p.parents, func(own string) bool { return zfs.Within(own, other) })
+	})
 }
 
 // applyDestroys destroys in batches, each of which checks its keepers itself. ctx

@@ -43,20 +43,20 @@ func TestDestroysOverPools(t *testing.T) {
 		done := w.run(t, destroying(20))
 		assert.Equal(t, []int{20, 0}, []int{w.destroyed("ssd"), w.destroyed("tank")})
 		assert.True(t, done.Success)
-		assert.Equal(t, []int{8, 28}, []int{done.Backlogs["ssd"].Due, done.Backlogs["tank"].Due})
+		assert.Equal(t, []int{8, 28}, []int{done.Backlogs["ssd/data"].Due, done.Backlogs["tank/data"].Due})
 		assert.False(t, done.Failed())
 
 		time.Sleep(15 * time.Minute)
 		w.pool("ssd").older("ssd/data/vm-100-disk-0", 20, 70*time.Hour)
 		done = w.run(t, destroying(10))
-		assert.Positive(t, done.Backlogs["ssd"].Due)
+		assert.Positive(t, done.Backlogs["ssd/data"].Due)
 		assert.True(t, done.Success, "many came at once")
 		assert.False(t, done.Failed())
 
 		time.Sleep(15 * time.Minute)
 		done = w.run(t)
 		assert.True(t, done.Success)
-		assert.Equal(t, []int{0, 0}, []int{done.Backlogs["ssd"].Due, done.Backlogs["tank"].Due})
+		assert.Equal(t, []int{0, 0}, []int{done.Backlogs["ssd/data"].Due, done.Backlogs["tank/data"].Due})
 		assert.Equal(t, 1+50+3-4+1+30+3-4, w.destroyed("ssd")+w.destroyed("tank"))
 	})
 }
@@ -81,7 +81,7 @@ func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
 		assert.Equal(t, 20, done.Counts[report.DidDestroy], "what was done counts")
 		assert.Equal(t, []int{10, 10}, []int{w.destroyed("ssd"), w.destroyed("tank")})
 		assert.True(t, done.Success)
-		assert.Equal(t, []int{18, 18}, []int{done.Backlogs["ssd"].Due, done.Backlogs["tank"].Due})
+		assert.Equal(t, []int{18, 18}, []int{done.Backlogs["ssd/data"].Due, done.Backlogs["tank/data"].Due})
 		said := slices.IndexFunc(done.Problems, func(p report.Problem) bool { return strings.Contains(p.Text, "more are kept: it is held") })
 		assert.GreaterOrEqual(t, said, 0, done.Problems)
 		for range 2 {
@@ -103,7 +103,7 @@ func TestDestroyFails(t *testing.T) {
 		w.pool("ssd").failDestroy = fmt.Errorf("zfs: exit 1")
 		done := w.run(t, destroying(100))
 		assert.Equal(t, []int{0, 68}, []int{w.destroyed("ssd"), w.destroyed("tank")}, "they take over what it could not do")
-		assert.Equal(t, []int{68, 0}, []int{done.Backlogs["ssd"].Due, done.Backlogs["tank"].Due})
+		assert.Equal(t, []int{68, 0}, []int{done.Backlogs["ssd/data"].Due, done.Backlogs["tank/data"].Due})
 	})
 }
 
@@ -132,7 +132,7 @@ func TestBacklogIsShared(t *testing.T) {
 				}
 			}
 			require.LessOrEqual(t, greatest-least, 2, "in run %d", run)
-			require.Equal(t, left, done.Backlogs["ssd"].Due+done.Backlogs["tank"].Due)
+			require.Equal(t, left, done.Backlogs["ssd/data"].Due+done.Backlogs["tank/data"].Due)
 			time.Sleep(15 * time.Minute)
 		}
 		assert.Zero(t, left)

@@ -274,13 +274,16 @@ const keepsDays = 3
 // receive gives each disk another snapshot.
 func (p *virtualPool) receive() {
 	for i := range p.heads {
-		h := &p.heads[i]
-		p.txg++
-		s := virtualSnapshot(h.Name, 0, zfs.Frequently, p.txg)
-		s.GUID = p.txg<<20 + h.GUID
-		p.snapshots[h.Name] = append(p.snapshots[h.Name], s)
-		h.NewestSnapshot, h.SnapshotsChanged = s.Name, s.Creation.Unix()
+		p.receiveOn(&p.heads[i])
 	}
+}
+
+func (p *virtualPool) receiveOn(h *zfs.Dataset) {
+	p.txg++
+	s := virtualSnapshot(h.Name, 0, zfs.Frequently, p.txg)
+	s.GUID = p.txg<<20 + h.GUID
+	p.snapshots[h.Name] = append(p.snapshots[h.Name], s)
+	h.NewestSnapshot, h.SnapshotsChanged = s.Name, s.Creation.Unix()
 }
 
 // Each night brings twice as many copies' snapshots as a day's runs destroy. Although most runs leave less than
@@ -405,47 +408,57 @@ func TestPruneKeepsNotesOfInterruptedReceives(t *testing.T) {
 	})
 }
 
-// Lines of cron that prune a pool each share the report. What is due on a pool stays there until it is
-// counted again, also where both run at once.
-func TestPrunesOfOtherPools(t *testing.T) {
-	for name, offset := range map[string]time.Duration{"one after the other": time.Minute, "at once": 0} {
+// Lines of cron that prune other datasets share the report. What is due stays there until it is counted
+// again, also where both run at once, or in one pool.
+func TestPrunesOfOtherDatasets(t *testing.T) {
+	for name, test := range map[string]struct {
+		other string
+		pause time.Duration
+	}{
+		"one after the other": {"ssd/in", time.Minute},
+		"at once":             {"ssd/in", 0},
+		"of one pool":         {"tank/other", time.Minute},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newVirtualWorld(t)
 				w.plain, w.quiet = true, true
-				w.copy("ssd/in/vm-100-disk-0", 1)
 				w.copy("tank/in/vm-100-disk-0", 1)
+				w.copy(test.other+"/vm-100-disk-0", 1)
 				p := w.pool("tank")
 				w.pool("ssd").slowList = 2 * time.Second // it ends last, and began as early
-				of := func(pool string) report.Run {
+				of := func(dataset string) report.Run {
 					most := 5
-					_, r, err := Prune(t.Context(), w.options(func(o *Options) { o.Config.Datasets, o.Config.MaxDestroys = []string{pool + "/in"}, &most }))
+					_, r, err := Prune(t.Context(), w.options(func(o *Options) { o.Config.Datasets, o.Config.MaxDestroys = []string{dataset}, &most }))
 					assert.NoError(t, err)
 					return r
 				}
 				for day := range 6 {
 					for range 40 {
-						p.receive()
+						p.receiveOn(&p.heads[0])
 						time.Sleep(time.Second)
 					}
-					other := make(chan report.Run)
-					var tank, ssd report.Run
-					go func() { other <- of("tank") }()
-					time.Sleep(offset)
-					ssd, tank = of("ssd"), <-other
-					synctest.Wait()
+					ended := make(chan report.Run)
+					var in, other report.Run
+					go func() { ended <- of("tank/in") }()
+					time.Sleep(test.pause)
+					other, in = of(test.other), <-ended
 					grows := day >= 2
-					assert.Equal(t, grows, tank.Failed(), "day %d", day)
-					assert.False(t, ssd.Failed(), "day %d: it is told by the pool's own runs", day)
-					assert.Equal(t, []bool{!grows, !grows}, []bool{tank.Success, ssd.Success}, "day %d: both are said in one file", day)
-					kept := w.last.Backlogs["tank"]
-					assert.Equal(t, tank.Backlogs["tank"], kept, "day %d", day)
-					assert.Equal(t, tank.Start, kept.At)
+					assert.Equal(t, grows, in.Failed(), "day %d", day)
+					assert.False(t, other.Failed(), "day %d: it is told by the datasets' own runs", day)
+					assert.Equal(t, []bool{!grows, !grows}, []bool{in.Success, other.Success}, "day %d: both are said in one file", day)
+					kept := w.last.Backlogs["tank/in"]
+					assert.Equal(t, in.Backlogs["tank/in"], kept, "day %d", day)
+					assert.Equal(t, in.Start, kept.At)
 					assert.Positive(t, kept.Due)
+					assert.Zero(t, w.last.Backlogs[test.other].Due)
 					time.Sleep(25 * time.Hour)
 				}
-				time.Sleep(8 * 24 * time.Hour)
-				assert.NotContains(t, of("ssd").Backlogs, "tank", "nobody counts there any more")
+				whole := of("tank")
+				assert.NotContains(t, whole.Backlogs, "tank/in", "counted with the pool's")
+				assert.Positive(t, whole.Backlogs["tank"].Due)
+				time.Sleep(9 * 24 * time.Hour)
+				assert.NotContains(t, of("ssd/in").Backlogs, "tank", "nobody counts there any more")
 			})
 		})
 	}

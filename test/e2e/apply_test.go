@@ -66,7 +66,7 @@ func TestManyDestroys(t *testing.T) {
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", fmt.Sprintf("%smax_destroys: %d\n", quick, most)))
 	r := w.run(w.a, "snap", "f1", "--no-cron", "-v")
 	assert.Zero(t, r.Code)
-	assert.Contains(t, r.Stderr, "pool ta: 100 snapshots are due and not destroyed (max_destroys 200): the next runs continue")
+	assert.Contains(t, r.Stderr, "ta/data: 100 snapshots are due and not destroyed (max_destroys 200): the next runs continue")
 	left := 0
 	for _, d := range disks {
 		left += len(w.snapshots("ta/data/" + d))
