@@ -40,7 +40,7 @@ func (x *Index) Turns(disks []*snapper.Disk, size int) [][]*snapper.Disk {
 }
 
 // Took notes that disks had their turn, and whether that had the whole time of a run and did not end.
-func (x *Index) Took(disks []*snapper.Disk, whole bool) { //nolint:revive // what became of the turn, no way to do it
+func (x *Index) Took(disks []*snapper.Disk, whole bool) {
 	number := uint64(0)
 	for _, t := range x.turns {
 		number = max(number, t.number)
