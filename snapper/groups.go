@@ -99,6 +99,8 @@ type Freeze struct {
 	// Proxmox works on the guest, and no fault.
 	Unfit   string
 	Passing bool
+	// Fault is the key of that fault, see [report.Quiesced].
+	Fault string
 	// Takes is how long it took to ask whether it can be: freezing takes as long.
 	Takes time.Duration
 }

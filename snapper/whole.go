@@ -3,11 +3,13 @@ package snapper
 import (
 	"slices"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
 )
 
 // Lack is a disk of a guest that its snapshots do not have, or not as of the time of the others.
 type Lack struct {
+	// Dataset is the disk's, or the volume as the configuration names it where snap has none.
 	Dataset string
 	// Writer is another guest that uses the disk and was not frozen, 0 where there is no
 	// snapshot of it.
@@ -16,15 +18,17 @@ type Lack struct {
 	NotDue bool
 }
 
-// Lacks returns the disks of a guest that snap covers and that got no snapshot, or that another
-// guest may have written to meanwhile. disks are those that were read, covered says of a parent
-// whether snap covers its children, excluded which disks a person left out, taken which got a
-// snapshot, and frozen which guests were frozen.
-func (g NodeView) Lacks(vmid int, disks []Disk, covered, excluded, taken func(dataset string) bool, frozen func(vmid int) bool) []Lack {
+// Lacks returns the disks of a guest that got no snapshot, or that another guest may have written
+// to meanwhile, wherever they lie; without what a person left out and what is passed through on
+// purpose (directories, devices). disks are those that were read, excluded says which disks a
+// person left out, taken which got a snapshot, and frozen which guests were frozen.
+func (g NodeView) Lacks(vmid int, disks []Disk, excluded, taken func(dataset string) bool, frozen func(vmid int) bool) []Lack {
 	known := map[string]*Disk{}
+	read := map[string]bool{}
+	var lacks []Lack
 	var names []string
 	for i := range disks {
-		known[disks[i].Name] = &disks[i]
+		known[disks[i].Name], read[disks[i].Name] = &disks[i], true
 		if slices.Contains(disks[i].Guests, vmid) {
 			names = append(names, disks[i].Name)
 		}
@@ -33,13 +37,16 @@ func (g NodeView) Lacks(vmid int, disks []Disk, covered, excluded, taken func(da
 		for _, s := range g.Cluster.Storages {
 			name := volumeIn(v, s)
 			_, kind, isDisk := zfs.ParseDiskName(name)
-			if isDisk && kind != zfs.TemplateDisk && !v.Unused() && covered(s.Dataset) {
+			if isDisk && kind != zfs.TemplateDisk && !v.Unused() {
 				names = append(names, s.Dataset+"/"+name)
 			}
 		}
+		switch kind, _ := WhyUnprotected(v, g.Cluster, read, nil); kind {
+		case report.OtherStorage, report.OtherName:
+			lacks = append(lacks, Lack{Dataset: v.String()})
+		}
 	}
 	slices.Sort(names)
-	var lacks []Lack
 	for _, name := range slices.Compact(names) {
 		d := known[name]
 		switch {

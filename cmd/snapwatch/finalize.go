@@ -48,8 +48,8 @@ func (c *finalizeCmd) Run(env *environment) error {
 	if !env.Root {
 		return &exit{2, errNotRoot}
 	}
-	plan, done, err := run.Run(ctx, run.Options{Config: cfg, Keep: config.Keep{}, Final: true, World: env.local()})
-	(&snapCmd{LogFormat: "plain"}).tellProblems(env, done)
+	plan, done, err := run.Run(ctx, run.Options{Config: cfg, Keep: config.Keep{}, Final: true, World: env.local(), Tell: problemTeller(env, "plain", false)})
+	tellLocked(env, "plain", done)
 	if err != nil {
 		return &exit{2, err}
 	}

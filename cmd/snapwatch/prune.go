@@ -79,10 +79,9 @@ func (c *pruneCmd) prepare(env *environment) (config.Config, config.Keep, error)
 
 func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Config, keep config.Keep) error {
 	options := env.options(cfg)
-	options.Keep, options.DryRun = keep, c.DryRun
+	options.Keep, options.DryRun, options.Tell = keep, c.DryRun, problemTeller(env, c.LogFormat, c.Verbose)
 	plan, done, err := run.Prune(ctx, options)
 	if err != nil {
-		(&snapCmd{LogFormat: c.LogFormat}).tellProblems(env, done)
 		return &exit{2, err}
 	}
 	c.tell(env, plan, done)
@@ -135,7 +134,7 @@ func (c *pruneCmd) words() []string {
 }
 
 func (c *pruneCmd) tell(env *environment, plan snapper.Plan, done report.Run) {
-	(&snapCmd{Verbose: c.Verbose, LogFormat: c.LogFormat}).tellProblems(env, done)
+	tellLocked(env, c.LogFormat, done)
 	if c.DryRun || c.Verbose {
 		printActions(env.Stdout, actions(plan))
 	}

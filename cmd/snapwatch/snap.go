@@ -116,7 +116,7 @@ func thawLeft(env *environment, logFormat string) {
 		return
 	}
 	_ = changing(env, func(ctx context.Context) error {
-		(&snapCmd{LogFormat: logFormat}).tellProblems(env, run.TakeOver(ctx, env.local()))
+		run.TakeOver(ctx, env.local(), problemTeller(env, logFormat, false))
 		return nil
 	})
 }
@@ -126,9 +126,15 @@ func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config,
 	lists := c.lists()
 	options := env.options(cfg)
 	options.Keep, options.Node, options.DryRun, options.Adopt = keep, c.Node, c.DryRun || lists, c.Adopt
+	tell := problemTeller(env, c.LogFormat, c.Verbose)
+	if !lists {
+		options.Tell = tell
+	}
 	plan, done, err := run.Run(ctx, options)
 	if err != nil {
-		c.tellProblems(env, done)
+		if lists {
+			tell(done.Problems)
+		}
 		return &exit{2, err}
 	}
 	if lists {

@@ -27,7 +27,7 @@ func (e *environment) progress() func(string) {
 
 // tell prints the problems, and what was done in the format asked for.
 func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) error {
-	c.tellProblems(env, done)
+	tellLocked(env, c.LogFormat, done)
 	if c.Format == "json" {
 		out := json.NewEncoder(env.Stdout)
 		out.SetIndent("", "  ")
@@ -41,24 +41,36 @@ func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) err
 	return nil
 }
 
-// tellProblems prints what went wrong; from cron only what is worth a mail.
-func (c *snapCmd) tellProblems(env *environment, done report.Run) {
-	say := func(s report.Severity, text string) { fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", s, text) }
-	if c.LogFormat != "plain" {
-		log := newLogger(env, c.LogFormat, slog.LevelInfo)
-		say = func(s report.Severity, text string) {
-			if s == report.Warning {
-				log.Warn(text)
-			} else {
-				log.Info(text)
+// problemTeller returns what prints problems; from cron only what is worth a mail, unless all
+// are asked for.
+func problemTeller(env *environment, logFormat string, all bool) func([]report.Problem) {
+	say := problemPrinter(env, logFormat)
+	return func(problems []report.Problem) {
+		for _, p := range problems {
+			if p.Severity == report.Warning || env.Terminal || all {
+				say(p.Severity, p.Text)
 			}
 		}
 	}
-	for _, p := range done.Problems {
-		if p.Severity == report.Warning || env.Terminal || c.Verbose {
-			say(p.Severity, p.Text)
+}
+
+func problemPrinter(env *environment, logFormat string) func(s report.Severity, text string) {
+	if logFormat == "plain" {
+		return func(s report.Severity, text string) { fmt.Fprintf(env.Stderr, "snapwatch: %s: %s\n", s, text) }
+	}
+	log := newLogger(env, logFormat, slog.LevelInfo)
+	return func(s report.Severity, text string) {
+		if s == report.Warning {
+			log.Warn(text)
+		} else {
+			log.Info(text)
 		}
 	}
+}
+
+// tellLocked prints which pools are locked for too long.
+func tellLocked(env *environment, logFormat string, done report.Run) {
+	say := problemPrinter(env, logFormat)
 	for _, p := range done.Pools {
 		if !env.Terminal && !p.LockedSince.IsZero() && done.Start.Sub(p.LockedSince) > lockedTooLong {
 			say(report.Warning, fmt.Sprintf("pool %s is locked by another run since %s", p.Pool, p.LockedSince.Local().Format(time.DateTime)))

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -16,9 +17,12 @@ import (
 // left running in the background may hold it open.
 const outputGrace = 200 * time.Millisecond
 
+// ErrNotStarted is in the chain of errors of [RunHook] for a program that never ran.
+var ErrNotStarted = errors.New("not started")
+
 // RunHook runs a program of the user's, named by its path, and returns what it printed, both outputs
 // as one, of which the end is kept, no more than of any command's complaints. Its standard input is
-// c.Stdin, env is added to its environment, and no file but these is open in it. When
+// c.Stdin, env is added to its environment, and no file but these and c.Inherit is open in it. When
 // ctx ends, its process group is killed.
 func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) {
 	output := &tail{}
@@ -29,8 +33,9 @@ func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) 
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.WaitDelay = outputGrace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.ExtraFiles = c.Inherit
 	if err := cmd.Start(); err != nil {
-		return "", &Error{Argv: c.Argv, Err: err}
+		return "", &Error{Argv: c.Argv, Err: fmt.Errorf("%w: %w", ErrNotStarted, err)}
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()

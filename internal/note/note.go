@@ -23,8 +23,7 @@ type Dir string
 // Note is a note that this process holds.
 type Note struct {
 	file *os.File
-	// Left is true for one that a process left behind that is gone.
-	Left bool
+	left bool
 }
 
 // Busy means that another process holds the note, or that this one does already.
@@ -63,7 +62,7 @@ func (d Dir) take(name string, create int) (*Note, error) {
 		held, err := file.Stat()
 		there, statErr := os.Lstat(path)
 		if err == nil && statErr == nil && os.SameFile(held, there) {
-			return &Note{file: file, Left: held.Size() > 0}, nil
+			return &Note{file: file, left: held.Size() > 0}, nil
 		}
 		_ = file.Close()
 		if err := errors.Join(err, statErr); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -93,6 +92,9 @@ func (d Dir) Names() ([]string, error) {
 	}
 	return names, err
 }
+
+// Left reports whether a process left the note behind that is gone.
+func (n *Note) Left() bool { return n.left }
 
 // Read reads what the note says into v.
 func (n *Note) Read(v any) error {
@@ -125,8 +127,20 @@ func (n *Note) Write(v any) error {
 	return n.file.Truncate(int64(len(text) + 1))
 }
 
-// End removes the note: what it tells of has ended.
-func (n *Note) End() error { return errors.Join(os.Remove(n.file.Name()), n.file.Close()) }
+// File is what a program inherits that works on what the note tells of: should this process
+// be killed, the note stays held until all programs have ended that inherited it.
+func (n *Note) File() *os.File { return n.file }
 
-// Leave gives the note up and lets it stand, for whoever comes next.
-func (n *Note) Leave() { _ = n.file.Close() }
+// End removes the note: what it tells of has ended.
+func (n *Note) End() error {
+	err := os.Remove(n.file.Name())
+	n.Leave()
+	return err
+}
+
+// Leave gives the note up and lets it stand, for whoever comes next. It is given up for the
+// programs that inherited it, too: they may have left something in the background.
+func (n *Note) Leave() {
+	_ = syscall.Flock(int(n.file.Fd()), syscall.LOCK_UN)
+	_ = n.file.Close()
+}

@@ -22,7 +22,7 @@ func TestNote(t *testing.T) {
 
 	n, err := d.Take("a")
 	require.NoError(t, err)
-	assert.False(t, n.Left)
+	assert.False(t, n.Left())
 	require.NoError(t, n.Write("a rather long text"))
 	require.NoError(t, n.Write("short"))
 	_, err = d.Take("a")
@@ -35,7 +35,7 @@ func TestNote(t *testing.T) {
 	n.Leave()
 	n, err = d.Find("a")
 	require.NoError(t, err)
-	assert.True(t, n.Left)
+	assert.True(t, n.Left())
 	said = ""
 	require.NoError(t, n.Read(&said))
 	assert.Equal(t, "short", said)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"snapwatch/internal/command"
@@ -130,19 +131,63 @@ func (h Host) Process(id ID) (alive bool, err error) {
 	return h.qemuLives(id.VMID)
 }
 
+// ProcessID returns what tells a guest's process from any later one of that guest, until the
+// host is booted: its number and when it was started, or the number of its cgroup. It is ""
+// where there is none.
+func (h Host) ProcessID(id ID) (string, error) {
+	if id.Kind == LXC {
+		var s syscall.Stat_t
+		if err := syscall.Stat(h.ContainerCgroup(id.VMID), &s); errors.Is(err, fs.ErrNotExist) {
+			return "", nil
+		} else if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("cgroup %d", s.Ino), nil
+	}
+	if lives, err := h.qemuLives(id.VMID); err != nil || !lives {
+		return "", err
+	}
+	pid, err := h.qemuPID(id.VMID)
+	if err != nil {
+		return "", err
+	}
+	stat, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return "", err
+	}
+	// proc_pid_stat(5): the second field, a name, may hold anything.
+	_, rest, _ := strings.Cut(string(stat[max(0, strings.LastIndexByte(string(stat), ')')):]), " ")
+	const started = 22 - 3
+	fields := strings.Fields(rest)
+	if len(fields) <= started {
+		return "", fmt.Errorf("/proc/%d/stat is too short", pid)
+	}
+	return fmt.Sprintf("process %d of %s", pid, fields[started]), nil
+}
+
 var qemuProgram = regexp.MustCompile(`(^|/)(kvm|qemu-[^/]*)$`)
 
-func (h Host) qemuLives(vmid int) (bool, error) {
+// qemuPID reads the number of a guest's process. The error is a [fs.ErrNotExist] where it has
+// none.
+func (h Host) qemuPID(vmid int) (int, error) {
 	text, err := os.ReadFile(filepath.Join(h.Run, "qemu-server", strconv.Itoa(vmid)+".pid"))
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0, fmt.Errorf("the pid file of guest %d holds no number", vmid)
+	}
+	return pid, nil
+}
+
+func (h Host) qemuLives(vmid int) (bool, error) {
+	pid, err := h.qemuPID(vmid)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return false, fmt.Errorf("the pid file of guest %d holds no number", vmid)
 	}
 	cmdline, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "cmdline"))
 	if errors.Is(err, fs.ErrNotExist) {

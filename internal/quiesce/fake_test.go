@@ -31,6 +31,8 @@ type guest struct {
 	fails error
 	stuck int
 	gone  bool
+	// process is its process.
+	process string
 	// lapses: it went on by itself before. lost: the answer of the first thaw is.
 	lapses, lost bool
 }
@@ -127,6 +129,7 @@ func newRig(t *testing.T, n int) *rig {
 		r.guests[id] = &guest{}
 	}
 	r.Host = Host{Freezer: func(id pve.ID) Freezer { return r.guests[id] }, Notes: note.Dir(t.TempDir()), AtOnce: 8, Now: time.Now}
+	r.Process = func(id pve.ID) (string, error) { return r.guests[id].process, nil }
 	r.Host.Watchdog = func(budget time.Duration, guests []pve.ID) (io.ReadWriteCloser, error) {
 		in, toGuard := io.Pipe()
 		fromGuard, out := io.Pipe()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,8 @@ type Owned struct {
 	// Since is when it began, Until when it is to end at the latest.
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until"`
+	// Process tells the guest's process from any later one of it, "" where that is not known.
+	Process string `json:"process,omitempty"`
 }
 
 // endGrace is how long after the end of its budget a watchdog may take to thaw, before
@@ -50,11 +53,12 @@ func (h Host) own(id pve.ID, budget time.Duration) (*note.Note, error) {
 	if err != nil {
 		return nil, fmt.Errorf("not frozen without a note of it: %w", err)
 	}
-	if n.Left {
+	if n.Left() {
 		return n, ErrOurs
 	}
 	now := h.Now()
-	if err := n.Write(Owned{How: howOf(id), Run: os.Getppid(), Since: now, Until: now.Add(budget)}); err != nil {
+	process, _ := h.Process(id)
+	if err := n.Write(Owned{How: howOf(id), Run: os.Getppid(), Since: now, Until: now.Add(budget), Process: process}); err != nil {
 		return nil, errors.Join(fmt.Errorf("not frozen without a note of it: %w", err), n.End())
 	}
 	return n, nil
@@ -103,55 +107,81 @@ type TakenOver struct {
 }
 
 // TakeOver thaws the guests that earlier runs froze and whose watchdogs are gone. Each is
-// tried once, for thawTry at most: the next run tries again. It leaves those alone that another run is at work on, until their time is
-// over. The error says why it is not known which those are.
-func (h Host) TakeOver(ctx context.Context) (map[pve.ID]TakenOver, error) {
+// tried once, for thawTry at most: the next run tries again. It leaves those alone that another
+// run is at work on, until their time is over. It tells what became of each, and forgets only
+// then that it was frozen: whoever is killed in between leaves that to the next run. The error
+// says why it is not known which those are.
+func (h Host) TakeOver(ctx context.Context, tell func(pve.ID, TakenOver)) error {
 	names, err := h.Notes.Names()
-	if err != nil || len(names) == 0 {
-		return nil, err
+	if err != nil {
+		return err
 	}
-	all := map[pve.ID]TakenOver{}
-	var mu sync.Mutex
+	type taken struct {
+		id   pve.ID
+		note *note.Note
+		TakenOver
+	}
+	all := make([]taken, len(names))
 	var wait sync.WaitGroup
-	for _, name := range names {
+	for i, name := range names {
 		id, ok := noteID(name)
 		if !ok {
 			continue
 		}
 		wait.Go(func() {
-			if t, any := h.takeOver(ctx, id); any {
-				mu.Lock()
-				defer mu.Unlock()
-				all[id] = t
+			if t, n, any := h.takeOver(ctx, id); any {
+				all[i] = taken{id, n, t}
 			}
 		})
 	}
 	wait.Wait()
-	return all, nil
+	slices.SortFunc(all, func(a, b taken) int { return a.id.VMID - b.id.VMID })
+	for _, t := range all {
+		if t.id.VMID != 0 {
+			tell(t.id, t.TakenOver)
+			endNote(t.note, t.Err == nil || errors.Is(t.Err, ErrGone))
+		}
+	}
+	return nil
 }
 
-func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, any bool) {
+func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Note, any bool) {
 	n, err := h.Notes.Find(noteName(id))
 	var o Owned
 	switch _, busy := errors.AsType[*note.Busy](err); {
 	case errors.Is(err, fs.ErrNotExist):
-		return t, false
+		return t, nil, false
 	case busy:
 		if h.Notes.Read(noteName(id), &o) != nil || h.Now().Before(o.Until.Add(endGrace)) {
-			return t, false
+			return t, nil, false
 		}
-		return TakenOver{Since: o.Since, Err: fmt.Errorf("the watchdog of the run that froze it (process %d) still tries to thaw it", o.Run)}, true
+		return TakenOver{Since: o.Since, Err: fmt.Errorf("the watchdog of the run that froze it (process %d) still tries to thaw it", o.Run)}, nil, true
 	case err != nil:
-		return TakenOver{Err: err}, true
-	case !n.Left: // nothing was frozen yet
+		return TakenOver{Err: err}, nil, true
+	case !n.Left(): // nothing was frozen yet
 		endNote(n, true)
-		return t, false
+		return t, nil, false
 	}
 	_ = n.Read(&o) // the guest's name says enough
+	if err := h.another(id, o); err != nil {
+		return TakenOver{Since: o.Since, Err: err}, n, true
+	}
 	thawed, _, err := h.thawOnce(ctx, h.Freezer(id), 0)
 	if errors.Is(err, ErrLapsed) {
 		err = nil
 	}
-	endNote(n, err == nil || errors.Is(err, ErrGone))
-	return TakenOver{Since: o.Since, Thawed: thawed > 0, Err: err}, true
+	return TakenOver{Since: o.Since, Thawed: thawed > 0, Err: err}, n, true
+}
+
+// another returns an [ErrGone] where what was frozen has ended and nothing or something else
+// runs in its place: that is not ours to thaw, and it may have no agent that could say so.
+func (h Host) another(id pve.ID, o Owned) error {
+	process, err := h.Process(id)
+	switch {
+	case err != nil || o.Process == "" || process == o.Process:
+		return nil
+	case process == "":
+		return ErrGone
+	}
+	return fmt.Errorf("%w: it was started again since", ErrGone)
 }

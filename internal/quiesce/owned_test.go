@@ -2,6 +2,7 @@ package quiesce
 
 import (
 	"io"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,29 +68,29 @@ func TestTakeOver(t *testing.T) {
 		assert.NotContains(t, ended.Left, r.ids[0])
 
 		// Its watchdog is at work: within its time that is nobody's business.
-		got, err := r.TakeOver(t.Context())
+		got, err := r.takenOver(t)
 		require.NoError(t, err)
 		assert.Empty(t, got)
 		time.Sleep(2 * time.Minute)
-		got, err = r.TakeOver(t.Context())
+		got, err = r.takenOver(t)
 		require.NoError(t, err)
 		assert.ErrorContains(t, got[r.ids[1]].Err, "still tries to thaw it")
 
 		<-r.ended // it gave up
 		for range 2 {
-			got, err = r.TakeOver(t.Context())
+			got, err = r.takenOver(t)
 			require.NoError(t, err)
 			require.Len(t, got, 1)
 			assert.ErrorContains(t, got[r.ids[1]].Err, "does not thaw")
 		}
 		odd.stuck = 0
-		got, err = r.TakeOver(t.Context())
+		got, err = r.takenOver(t)
 		require.NoError(t, err)
 		require.NoError(t, got[r.ids[1]].Err)
 		assert.True(t, got[r.ids[1]].Thawed)
 		assert.GreaterOrEqual(t, time.Since(got[r.ids[1]].Since), 10*time.Minute)
 		r.thawed(t)
-		got, err = r.TakeOver(t.Context())
+		got, err = r.takenOver(t)
 		require.NoError(t, err)
 		assert.Empty(t, got)
 		r.noNotes(t)
@@ -118,7 +119,7 @@ func TestBothAreKilled(t *testing.T) {
 			}
 			n.Leave()
 			g.frozen, g.gone = test.frozen, test.gone
-			got, err := r.TakeOver(t.Context())
+			got, err := r.takenOver(t)
 			require.NoError(t, err)
 			assert.Len(t, got, test.want)
 			require.ErrorIs(t, got[r.ids[0]].Err, test.err)
@@ -211,4 +212,52 @@ func TestFewAtOnce(t *testing.T) {
 		assert.Equal(t, time.Second, ended.Frozen[box]-5*time.Second)
 		r.thawed(t)
 	})
+}
+
+// takenOver returns what is told.
+func (r *rig) takenOver(t *testing.T) (map[pve.ID]TakenOver, error) {
+	t.Helper()
+	all := map[pve.ID]TakenOver{}
+	err := r.TakeOver(t.Context(), func(id pve.ID, taken TakenOver) {
+		assert.FileExists(t, filepath.Join(string(r.Notes), noteName(id)), "it is told before it is forgotten")
+		all[id] = taken
+	})
+	return all, err
+}
+
+// A freeze ends with the guest's process: one that was started again without an agent is given
+// up once, and one that somebody else has frozen since is not thawed.
+func TestFrozenAndStartedAgain(t *testing.T) {
+	for name, test := range map[string]struct {
+		was, is string
+		given   bool
+	}{
+		"another":   {"process 17 of 4000", "process 17 of 9000", true},
+		"gone":      {"process 17 of 4000", "", true},
+		"the same":  {"process 17 of 4000", "process 17 of 4000", false},
+		"not known": {"", "process 17 of 9000", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 1)
+			g := r.guests[r.ids[0]]
+			g.process = test.was
+			n, err := r.own(r.ids[0], ample)
+			require.NoError(t, err)
+			n.Leave()
+			g.process, g.frozen, g.stuck = test.is, true, 1
+			got, err := r.takenOver(t)
+			require.NoError(t, err)
+			_, calls := g.is()
+			if !test.given {
+				assert.NotErrorIs(t, got[r.ids[0]].Err, ErrGone)
+				assert.Equal(t, []string{"thaw"}, calls)
+				return
+			}
+			require.ErrorIs(t, got[r.ids[0]].Err, ErrGone)
+			assert.Empty(t, calls)
+			got, err = r.takenOver(t)
+			require.NoError(t, err)
+			assert.Empty(t, got, "said once")
+		})
+	}
 }

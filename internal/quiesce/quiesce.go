@@ -56,6 +56,8 @@ type Host struct {
 	Freezer func(pve.ID) Freezer
 	// Watchdog starts a watchdog for these guests, which says what it does in lines.
 	Watchdog func(budget time.Duration, guests []pve.ID) (io.ReadWriteCloser, error)
+	// Process returns what tells a guest's process from any later one of it, "" where none is.
+	Process func(pve.ID) (string, error)
 	// Notes are of the guests that are frozen.
 	Notes note.Dir
 	// AtOnce is how many virtual machines are frozen at the same time: each takes a
@@ -82,9 +84,10 @@ func Local(h pve.Host, notes note.Dir, watchdog string, now func() time.Time) Ho
 			}
 			return command.StartDetached(watchdog, argv)
 		},
-		Notes:  notes,
-		AtOnce: runtime.NumCPU(),
-		Now:    now,
+		Process: h.ProcessID,
+		Notes:   notes,
+		AtOnce:  runtime.NumCPU(),
+		Now:     now,
 	}
 }
 

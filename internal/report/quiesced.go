@@ -18,9 +18,9 @@ type Quiesced struct {
 	Consistent Consistency `json:"consistent"`
 	// Reason is why it is not application.
 	Reason string `json:"reason,omitempty"`
-	// Fault is the same for as long as the same is wrong, "" where nothing is, or only for
-	// the moment.
-	Fault string `json:"fault,omitempty"`
+	// Faults are the keys of what is wrong: one is the same for as long as the same is. What
+	// is only so for the moment is none, and ends none.
+	Faults []string `json:"faults,omitempty"`
 	// Seconds is for how long it was frozen at most.
 	Seconds float64 `json:"frozen_seconds"`
 	// At is when that was.
@@ -50,11 +50,12 @@ func (r *Run) AddQuiesced(q Quiesced) {
 		return
 	}
 	have := &r.Quiesced[i]
-	seconds := max(have.Seconds, q.Seconds)
+	seconds, faults := max(have.Seconds, q.Seconds), slices.Concat(have.Faults, q.Faults)
 	if have.Consistent == Application {
 		*have = q
 	}
-	have.Seconds = seconds
+	slices.Sort(faults)
+	have.Seconds, have.Faults = seconds, slices.Compact(faults)
 }
 
 // CarryOver keeps what an earlier run said of guests that were not due in this one.

@@ -41,15 +41,16 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 	r.captures.round(plan, planned(pools))
 
 	eachPool(r.World, pools, func(p *pool) { p.destroyAbandoned(ctx, plan.ForPool(p.name).AbandonedOfStops) })
-	r.hooks.settle(view, planned(pools), plan)
+	r.hooks.settle(func(o owedHook) string { return stopUndone(o, view, planned(pools), plan) })
 	stopping := r.hooks.oweStops(plan)
 	outcomes := r.takeStops(ctx, view, pools, plan.Stops())
 	r.hooks.followStops(plan, outcomes, stopping)
 	eachPool(r.World, pools, func(p *pool) { p.destroyAbandoned(ctx, plan.ForPool(p.name).Abandoned) })
 
-	failed, begun := r.hooks.before(ctx, r.hooks.due(plan))
+	failed, owed := r.hooks.before(ctx, r.hooks.due(plan))
 	ready, refused := plan.Without(failed)
 	maps.Copy(outcomes, refused)
+	r.hooks.oweAll(afterSnapshot, dueFor(ready), owed)
 	taken := newFreezer(r, view, pools).take(ctx, ready.Frozen())
 
 	var mu sync.Mutex
@@ -75,7 +76,7 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 		}
 	}
 	maps.Copy(taken, refused)
-	r.hooks.follow(plan, taken, begun)
+	r.hooks.follow(plan, taken, owed)
 	waitAll(rest)
 	r.destroyMore(ctx, pools)
 	maps.Copy(outcomes, taken)

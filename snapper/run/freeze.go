@@ -123,7 +123,7 @@ func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Froz
 			asked = append(asked, lanes.Go(func() {
 				began := f.World.Now()
 				if err := f.fit(ctx, z.How, f.view.Evidence[z.VMID].Config.ID); err != nil {
-					z.Unfit = err.Error()
+					z.Unfit, z.Fault = err.Error(), unfitKey(err)
 				}
 				z.Takes = f.World.Now().Sub(began)
 			}))
@@ -134,30 +134,42 @@ func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Froz
 		why := snapper.TooMany(u.Freezes, f.World.FreezesAtOnce(), f.Config.MaxFreeze.Std())
 		for i := range u.Freezes {
 			if z := &u.Freezes[i]; why != "" && z.Unfit == "" {
-				z.Unfit = why
+				z.Unfit, z.Fault = why, "too many"
 			}
 		}
 	}
 	return list
 }
 
-// lacks returns what of a guest has no snapshot as of the time it was frozen, of all that snap
-// covers.
+// lacks returns what of a guest has no snapshot as of the time it was frozen.
 func (f *freezer) lacks(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack {
-	covered := func(dataset string) bool {
-		return len(f.Config.Datasets) == 0 || slices.Contains(f.Config.Datasets, dataset)
-	}
 	excluded := func(dataset string) bool { return f.Config.IgnoredFor(dataset, vmid) != "" }
-	return f.view.Lacks(vmid, planned(f.pools), covered, excluded, taken, frozen)
+	return f.view.Lacks(vmid, planned(f.pools), excluded, taken, frozen)
+}
+
+// errWrongHow means that a guest of its kind cannot be frozen as the configuration has it.
+var errWrongHow = errors.New("not possible")
+
+// unfitKey is the key of why a guest cannot be frozen.
+func unfitKey(err error) string {
+	switch {
+	case errors.Is(err, errWrongHow):
+		return "wrong how"
+	case errors.Is(err, quiesce.ErrOurs):
+		return "left frozen"
+	case errors.Is(err, quiesce.ErrForeign):
+		return "frozen by others"
+	}
+	return "no answer"
 }
 
 // fit returns why a guest cannot be frozen now.
 func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 	if id.Kind == pve.LXC && how == config.Agent {
-		return errors.New("it is a container and has no agent: write cgroup")
+		return fmt.Errorf("%w: it is a container and has no agent: write cgroup", errWrongHow)
 	}
 	if id.Kind == pve.QEMU && how == config.Cgroup {
-		return errors.New("it is a virtual machine: a stopped QEMU writes nothing, and its disk is as after a power cut all the same; write agent")
+		return fmt.Errorf("%w: it is a virtual machine: a stopped QEMU writes nothing, and its disk is as after a power cut all the same; write agent", errWrongHow)
 	}
 	ctx, cancel := f.World.Timeout(ctx, quiesce.Timeout(f.Config.MaxFreeze.Std()))
 	defer cancel()

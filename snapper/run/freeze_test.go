@@ -72,10 +72,10 @@ func TestFreezeResult(t *testing.T) {
 // when that begins.
 func TestTellFreeze(t *testing.T) {
 	id := func(vmid int) pve.ID { return pve.ID{VMID: vmid, Kind: pve.QEMU} }
-	f := &freezer{journal: testJournal(), previous: []report.Quiesced{{VMID: 102, Consistent: report.Crash, Fault: "it is not frozen: no agent"}, {VMID: 101, Consistent: report.Application}}}
+	f := &freezer{journal: testJournal(), previous: []report.Quiesced{{VMID: 102, Consistent: report.Crash, Faults: []string{"no answer"}}, {VMID: 101, Consistent: report.Application}}}
 	u := snapper.Frozen{Plans: []snapper.GuestPlan{{Pool: "tank"}}}
 	f.tell(u, freezeResult{
-		freezes: []snapper.Freeze{{VMID: 101, Unfit: "no agent"}, {VMID: 102, Unfit: "no agent"}, {VMID: 103, Unfit: "locked", Passing: true}},
+		freezes: []snapper.Freeze{{VMID: 101, Unfit: "no agent for 9s", Fault: "no answer"}, {VMID: 102, Unfit: "no agent for 9.3s", Fault: "no answer"}, {VMID: 103, Unfit: "locked", Passing: true}},
 		ended:   quiesce.Ended{Left: map[pve.ID]string{id(101): "no answer"}},
 	}, nil)
 	said := f.report.Problems

@@ -56,6 +56,29 @@ func dueFor(p snapper.Plan) []hookGuest {
 	return sorted(guests)
 }
 
+// stoppingIn are the guests that a plan takes _stopped snapshots of.
+func stoppingIn(p snapper.Plan) []hookGuest {
+	guests := map[int]*hookGuest{}
+	for _, g := range p.Guests {
+		for _, d := range g.Disks {
+			if d.Snapshot && g.Class == zfs.Stopped {
+				entry(guests, d.VMID).add(d.Dataset, g.Snapshot, g.Class)
+			}
+		}
+	}
+	return sorted(guests)
+}
+
+// losingIn are the guests of which a plan destroys snapshots.
+func losingIn(p snapper.Plan) []hookGuest {
+	guests := map[int]*hookGuest{}
+	for _, d := range p.Destroys {
+		class, _ := zfs.Snapshot{Name: d.Name}.Class()
+		entry(guests, snapper.VmidOf(d.Dataset)).add(d.Dataset, d.Name, class)
+	}
+	return sorted(guests)
+}
+
 // takenOf are the guests that got snapshots, or should have: the living ones and those that stopped.
 func takenOf(p snapper.Plan, outcomes map[string]snapper.Outcome) (live, stopped []hookGuest) {
 	lives, stops := map[int]*hookGuest{}, map[int]*hookGuest{}

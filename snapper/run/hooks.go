@@ -2,12 +2,14 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"snapwatch/internal/command"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
@@ -30,6 +32,8 @@ const (
 // those that run after snapshots do so beside the rest of the run.
 type hooks struct {
 	Options
+	// run is told what is given up, before that is forgotten.
+	run      *journal
 	node     string
 	mu       sync.Mutex
 	problems []report.Problem
@@ -52,74 +56,79 @@ func (h *hooks) end() []report.Problem {
 // due are the hooks that the snapshots of living guests wait for.
 func (h *hooks) due(plan snapper.Plan) hookWork { return h.callsFor(beforeSnapshot, dueFor(plan)) }
 
+// oweStops notes the after_stop of guests that stop, before there is a _stopped snapshot.
+func (h *hooks) oweStops(plan snapper.Plan) map[int]*turn {
+	noted := map[int]*turn{}
+	h.oweAll(afterStop, stoppingIn(plan), noted)
+	return noted
+}
+
 // followStops starts after_stop for the guests that have all their _stopped snapshots and
-// labels. turns are those of oweStops: what failed stays owed.
-func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outcome, turns map[int]*turn) {
+// labels. noted are those of oweStops: what failed stays owed.
+func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn) {
 	_, stopped := takenOf(plan, outcomes)
-	var ready []hookGuest
-	for _, g := range stopped {
-		t := turns[g.VMID]
-		switch {
-		case len(g.Errors) > 0:
-			t.end()
-		case len(g.Snapshots) > 0:
-			h.owe(t, afterStop, g)
-			ready = append(ready, g)
-			continue
+	ready := slices.DeleteFunc(stopped, func(g hookGuest) bool {
+		if len(g.Errors) > 0 && noted[g.VMID] != nil {
+			noted[g.VMID].late = true
+			h.endTurn(noted[g.VMID])
+			delete(noted, g.VMID)
 		}
-		delete(turns, g.VMID)
-	}
-	for vmid, t := range turns {
-		if !slices.ContainsFunc(ready, func(g hookGuest) bool { return g.VMID == vmid }) { // it was left to the next run
-			h.paid(t, afterStop)
-			t.end()
-			delete(turns, vmid)
-		}
-	}
-	h.after(afterStop, ready, turns)
+		return len(g.Errors) > 0 || len(g.Snapshots) == 0
+	})
+	h.after(afterStop, ready, noted)
 }
 
 // follow starts the hooks that follow the snapshots of living guests, as soon as these are
-// there. turns are those of the guests whose before_snapshot was started.
-func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, turns map[int]*turn) {
+// there. noted are the turns of the guests whose before_snapshot was started, and of those to
+// which after_snapshot is owed once they have their snapshots.
+func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn) {
 	live, _ := takenOf(plan, outcomes)
-	for vmid := range turns {
-		if !slices.ContainsFunc(live, func(g hookGuest) bool { return g.VMID == vmid }) {
+	prepared := func(vmid int) bool { return noted[vmid] != nil && noted[vmid].lock != nil }
+	live = slices.DeleteFunc(live, func(g hookGuest) bool { return len(g.Snapshots) == 0 && !prepared(g.VMID) })
+	for vmid := range noted {
+		if prepared(vmid) && !slices.ContainsFunc(live, func(g hookGuest) bool { return g.VMID == vmid }) {
 			live = append(live, hookGuest{VMID: vmid, Snapshots: []hookSnapshot{}})
 		}
 	}
-	live = slices.DeleteFunc(live, func(g hookGuest) bool { return len(g.Snapshots) == 0 && turns[g.VMID] == nil })
-	h.after(afterSnapshot, live, turns)
+	slices.SortFunc(live, func(a, b hookGuest) int { return a.VMID - b.VMID })
+	h.after(afterSnapshot, live, noted)
 }
 
 // after starts hooks that nothing waits for but the end of the run, for each guest in its
 // turn, which ends with them. They are not ended with the run: they may be what makes good
-// what an earlier hook did.
-func (h *hooks) after(on hookEvent, guests []hookGuest, taken map[int]*turn) {
+// what an earlier hook did, and so all of a guest are started, whatever came of the others.
+// What is noted for other guests is not owed after all.
+func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	work := h.callsFor(on, guests)
-	for vmid, t := range taken {
+	for vmid, t := range noted {
 		if !slices.Contains(work.guests(), vmid) {
-			h.paid(t, on)
-			t.end()
+			h.endTurn(t)
 		}
 	}
 	if work.none() {
 		return
 	}
+	turns := &turns{hooks: h, on: on, taken: map[int]*turn{}}
+	for _, g := range guests { // all are noted before the first has a lane
+		if slices.Contains(work.guests(), g.VMID) {
+			if t := noted[g.VMID]; t != nil {
+				turns.taken[g.VMID] = t
+			}
+			h.owe(turns.of(g.VMID), on, g)
+		}
+	}
 	h.running = append(h.running, h.World.Lanes(0).Go(func() {
 		ctx, cancel := h.World.Timeout(context.Background(), afterTimeout)
 		defer cancel()
-		turns := &turns{hooks: h, on: on, taken: maps.Clone(taken)}
-		if turns.taken == nil {
-			turns.taken = map[int]*turn{}
-		}
-		failed := h.eachGuest(ctx, work.each, func(g hookGuest) error { return turns.begin(ctx, g) }, func(vmid int) {
+		failed := h.eachGuest(ctx, work.each, turns, true, func(vmid int) {
 			if !work.perRun(vmid) {
 				turns.end(vmid)
 			}
 		})
 		for _, vmid := range slices.Sorted(maps.Keys(failed)) {
-			h.add(report.ProblemOf(report.Warning, failed[vmid]))
+			for _, err := range failed[vmid] {
+				h.add(report.ProblemOf(report.Warning, err))
+			}
 		}
 		for _, c := range work.once {
 			c.guests = slices.DeleteFunc(c.guests, func(g hookGuest) bool {
@@ -132,7 +141,7 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, taken map[int]*turn) {
 			if len(c.guests) == 0 {
 				continue
 			}
-			if _, err := h.startHook(ctx, c); err != nil {
+			if _, err := h.startHook(ctx, c, turns); err != nil {
 				h.add(report.ProblemOf(report.Warning, err))
 			}
 		}
@@ -160,9 +169,8 @@ func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error
 		if len(c.guests) == 0 {
 			continue
 		}
-		started, err := h.startHook(ctx, c)
+		_, err := h.startHook(ctx, c, turns)
 		for _, g := range c.guests {
-			turns.use(g.VMID, started)
 			if err != nil {
 				failed[g.VMID] = err
 			}
@@ -170,28 +178,27 @@ func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error
 	}
 	each := maps.Clone(work.each)
 	maps.DeleteFunc(each, func(vmid int, _ []hookCall) bool { return failed[vmid] != nil })
-	maps.Copy(failed, h.eachGuest(ctx, each, func(g hookGuest) error { return turns.begin(ctx, g) }, func(vmid int) { turns.use(vmid, true) }))
+	for vmid, errs := range h.eachGuest(ctx, each, turns, false, func(int) {}) {
+		failed[vmid] = errs[0]
+	}
 	return failed, turns.used()
 }
 
-// eachGuest runs the hooks of guests side by side, those of one guest one after the other
-// until one fails. begin is called before the first of a guest, and ended after the last, if
-// any was started.
-func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, begin func(hookGuest) error, ended func(vmid int)) map[int]error {
+// eachGuest runs the hooks of guests side by side, those of one guest one after the other:
+// until one fails, or all of them. ended is called after the last of a guest.
+func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, turns *turns, all bool, ended func(vmid int)) map[int][]error {
 	var started []func()
 	var mu sync.Mutex
-	failed := map[int]error{}
+	failed := map[int][]error{}
 	lanes := h.World.Lanes(hooksAtOnce)
 	for _, vmid := range slices.Sorted(maps.Keys(each)) {
 		started = append(started, lanes.Go(func() {
-			any, err := h.oneGuest(ctx, each[vmid], begin)
-			if any {
-				ended(vmid)
-			}
-			if err != nil {
+			errs := h.oneGuest(ctx, each[vmid], turns, all)
+			ended(vmid)
+			if len(errs) > 0 {
 				mu.Lock()
 				defer mu.Unlock()
-				failed[vmid] = err
+				failed[vmid] = errs
 			}
 		}))
 	}
@@ -199,21 +206,29 @@ func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, begin fu
 	return failed
 }
 
-func (h *hooks) oneGuest(ctx context.Context, calls []hookCall, begin func(hookGuest) error) (any bool, err error) {
-	if err := begin(calls[0].guests[0]); err != nil {
-		return false, calls[0].failed(err, nil)
+func (h *hooks) oneGuest(ctx context.Context, calls []hookCall, turns *turns, all bool) (errs []error) {
+	if err := turns.begin(ctx, calls[0].guests[0]); err != nil {
+		return []error{calls[0].failed(err, nil)}
 	}
-	for _, c := range calls {
-		started, err := h.startHook(ctx, c)
-		if any = any || started; err != nil {
-			return any, err
+	for i, c := range calls {
+		started, err := h.startHook(ctx, c, turns)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if ctx.Err() != nil && !started && i == 0 {
+			turns.of(c.guests[0].VMID).late = true
+			return errs
+		}
+		if err != nil && !all {
+			return errs
 		}
 	}
-	return any, nil
+	return errs
 }
 
-// startHook runs one hook to its end, and returns whether it was started.
-func (h *hooks) startHook(ctx context.Context, c hookCall) (started bool, err error) {
+// startHook runs one hook to its end, in the turns of its guests, and returns whether it was
+// started.
+func (h *hooks) startHook(ctx context.Context, c hookCall, turns *turns) (started bool, err error) {
 	if ctx.Err() != nil {
 		return false, c.failed(fmt.Errorf("not started: %w; the hooks of a kind have %s together before snapshots, %s after them", context.Cause(ctx), beforeTimeout, afterTimeout), nil)
 	}
@@ -223,7 +238,11 @@ func (h *hooks) startHook(ctx context.Context, c hookCall) (started bool, err er
 	ctx, cancel := h.World.Timeout(ctx, c.Limit())
 	defer cancel()
 	h.progress("hook %s", c)
-	said, err := h.World.Hook(ctx, c.Hook, c.input(), c.environment())
+	said, err := h.World.Hook(ctx, c.Hook, c.input(), c.environment(), turns.locks(c.guests))
+	if errors.Is(err, command.ErrNotStarted) {
+		return false, c.failed(err, nil)
+	}
+	turns.use(c.guests)
 	lines := hookLines(said)
 	for _, line := range lines {
 		h.add(report.Problem{Severity: report.Notice, Text: c.says(line), Kept: new(string)})

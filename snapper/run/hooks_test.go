@@ -5,7 +5,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/config"
+	"snapwatch/internal/note"
 	"snapwatch/snapper"
 )
 
@@ -78,7 +81,7 @@ func TestHookEnvironment(t *testing.T) {
 }
 
 func testHooks(t *testing.T) *hooks {
-	return &hooks{Options: Options{World: Local{Clock: func() time.Time { return noon }, StateDir: t.TempDir()}}}
+	return &hooks{Options: Options{World: Local{Clock: func() time.Time { return noon }, StateDir: t.TempDir()}}, run: testJournal()}
 }
 
 // script writes a hook.
@@ -138,4 +141,54 @@ func TestHookLines(t *testing.T) {
 	assert.Equal(t, "(10 lines before)", lines[0])
 	assert.Equal(t, "the end", hookLines(strings.Repeat("y\n", 60) + "the end\n")[maxHookLines])
 	assert.Len(t, hookLines(strings.Repeat("ж", 1000))[0], maxHookLine+len("…"))
+}
+
+// Where the run is killed a hook lives on, and keeps others of its guest away until it ends.
+func TestHookOutlivesTheRun(t *testing.T) {
+	h := testHooks(t)
+	dir := t.TempDir()
+	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "end"), 0o600))
+	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "begun"), 0o600))
+	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, "echo >"+dir+"/begun; read x <"+dir+"/end"), Per: "run"}}
+	turns := &turns{hooks: h, on: afterSnapshot, taken: map[int]*turn{}}
+	for _, g := range dueFor(hookPlan()) {
+		require.NoError(t, turns.begin(t.Context(), g))
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := h.startHook(t.Context(), h.due(hookPlan()).once[0], turns)
+		ended <- err
+	}()
+	_, err := os.ReadFile(filepath.Join(dir, "begun"))
+	require.NoError(t, err)
+	for _, vmid := range []int{100, 101} { // all that the death of a process does
+		require.NoError(t, turns.taken[vmid].lock.(*note.Note).File().Close())
+		_, err := h.World.HookNotes().Take(strconv.Itoa(vmid))
+		assert.True(t, isBusy(err), "%d: %v", vmid, err)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "end"), []byte("now\n"), 0o600))
+	require.NoError(t, <-ended)
+	for _, vmid := range []int{100, 101} {
+		lock, err := h.World.HookNotes().Take(strconv.Itoa(vmid))
+		require.NoError(t, err)
+		require.NoError(t, lock.End())
+	}
+}
+
+// What a hook leaves in the background keeps nobody away.
+func TestHookLeavesSomething(t *testing.T) {
+	h := testHooks(t)
+	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, "sleep 600 & echo $!")}}
+	_, begun := h.before(t.Context(), h.due(hookPlan()))
+	h.follow(snapper.Plan{}, nil, begun)
+	for _, p := range h.end() {
+		pid, err := strconv.Atoi(strings.Fields(p.Text)[5])
+		require.NoError(t, err, p.Text)
+		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	}
+	for _, vmid := range []int{100, 101} {
+		lock, err := h.World.HookNotes().Take(strconv.Itoa(vmid))
+		require.NoError(t, err)
+		require.NoError(t, lock.End())
+	}
 }

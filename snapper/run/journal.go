@@ -1,6 +1,7 @@
 package run
 
 import (
+	"slices"
 	"sync"
 
 	"snapwatch/internal/report"
@@ -12,6 +13,21 @@ type journal struct {
 	report report.Run
 	// incomplete: not all guests could be looked at.
 	incomplete bool
+	// said is how many of the problems were told to listener, which may be nil.
+	said     int
+	listener func([]report.Problem)
+}
+
+// tell tells the problems that were not told yet. That comes before anything is kept by which a
+// later run would take them for told: a run that is killed in between tells them twice, not never.
+func (j *journal) tell() {
+	j.mu.Lock()
+	problems := slices.Clone(j.report.Problems[j.said:])
+	j.said = len(j.report.Problems)
+	j.mu.Unlock()
+	if j.listener != nil && len(problems) > 0 {
+		j.listener(problems)
+	}
 }
 
 func (j *journal) problem(severity report.Severity, format string, args ...any) {

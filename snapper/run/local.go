@@ -165,8 +165,8 @@ func (l Local) Frozen(ctx context.Context, id pve.ID) (bool, error) {
 func (l Local) FreezesAtOnce() int { return max(1, l.Freezers.AtOnce) }
 
 // TakeOver implements [Quiesce].
-func (l Local) TakeOver(ctx context.Context) (map[pve.ID]quiesce.TakenOver, error) {
-	return l.Freezers.TakeOver(ctx)
+func (l Local) TakeOver(ctx context.Context, tell func(pve.ID, quiesce.TakenOver)) error {
+	return l.Freezers.TakeOver(ctx, tell)
 }
 
 // OpenWindow implements [Quiesce].
@@ -201,15 +201,32 @@ func (l Local) Pool(name string) Pool { return &localPool{local: l, name: name} 
 
 // HookNotes implements [World]. What is owed outlives the host's going down.
 // The exporter reads in the directory above it.
-func (l Local) HookNotes() note.Dir {
+func (l Local) HookNotes() Notes {
 	_ = files.Directory(l.StateDir, 0o755) // taking a note fails where it cannot be made
-	return note.Dir(filepath.Join(l.StateDir, "hooks"))
+	return localNotes{note.Dir(filepath.Join(l.StateDir, "hooks"))}
+}
+
+// localNotes are notes as files.
+type localNotes struct{ note.Dir }
+
+func (d localNotes) Take(name string) (Note, error) { return noteOf(d.Dir.Take(name)) }
+func (d localNotes) Find(name string) (Note, error) { return noteOf(d.Dir.Find(name)) }
+
+func noteOf(n *note.Note, err error) (Note, error) {
+	if err != nil {
+		return nil, err // not n, which is a Note though it is nil
+	}
+	return n, nil
 }
 
 // Trusted implements [World].
 func (Local) Trusted(h config.Hook) error { return h.Trusted() }
 
 // Hook implements [World].
-func (Local) Hook(ctx context.Context, h config.Hook, input string, env []string) (string, error) {
-	return command.RunHook(ctx, command.Cmd{Argv: h.Argv, Stdin: input}, env)
+func (Local) Hook(ctx context.Context, h config.Hook, input string, env []string, locks []Note) (string, error) {
+	c := command.Cmd{Argv: h.Argv, Stdin: input}
+	for _, l := range locks {
+		c.Inherit = append(c.Inherit, l.(*note.Note).File())
+	}
+	return command.RunHook(ctx, c, env)
 }

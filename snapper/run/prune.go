@@ -19,10 +19,12 @@ import (
 // then. ctx ends the run between two steps, never within a channel program.
 func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.PruneName)
+	defer r.tell()
 	if !o.DryRun {
 		r.takeOver(ctx)
 	}
 	plan, err := r.prune(ctx)
+	r.tell()
 	if err == nil && !o.DryRun {
 		r.save()
 		r.endHooks()
@@ -48,6 +50,8 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	if err != nil {
 		return snapper.Plan{}, err
 	}
+	r.hooks.settle(func(owedHook) string { return waits }) // whether a guest stopped is not looked at
+	owed := map[int]*turn{}
 	next := r.openPools(ctx, below, r.readCopies)
 	var pools []*pool
 	defer func() { unlockAll(pools) }()
@@ -67,11 +71,12 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 			StoppedGrace: r.Config.StoppedGrace.Std(), MaxDestroys: r.mayDestroy(whole),
 		}
 		plan := snapper.PlanPrune(planned(some), policy, r.report.Interrupted, r.start)
+		whole.Add(plan)
 		if !r.DryRun {
+			r.hooks.oweAll(afterPrune, losingIn(whole), owed)
 			eachPool(r.World, readable(some), func(p *pool) { p.finishPlan(ctx, plan.ForPool(p.name), nil) })
 			r.destroyMore(ctx, readable(some))
 		}
-		whole.Add(plan)
 	}
 	var problems []report.Problem
 	r.report.Disks, problems = whole.Report(nil)
@@ -88,7 +93,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	r.keepInterrupted(pools)
 	r.reportDue(pools, whole)
 	r.succeeded(r.World.Now())
-	r.hooks.after(afterPrune, destroyed(pools), nil)
+	r.hooks.after(afterPrune, destroyed(pools), owed)
 	return whole, nil
 }
 

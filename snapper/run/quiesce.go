@@ -33,9 +33,9 @@ func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[strin
 			continue
 		}
 		severity := report.Notice
-		if before := f.faultBefore(q.VMID); passing {
-			q.Fault = before // what is only so for the moment is no fault, and ends none
-		} else if q.Fault = faultOf(q.Reason); q.Fault != before {
+		if before := f.faultsBefore(q.VMID); passing {
+			q.Faults = before // what is only so for the moment is no fault, and ends none
+		} else if slices.ContainsFunc(q.Faults, func(key string) bool { return !slices.Contains(before, key) }) {
 			severity = report.Warning // it begins
 		}
 		f.addQuiesced(q)
@@ -83,35 +83,34 @@ func (j *journal) leftFrozen(id pve.ID, text string) {
 	}
 }
 
-// TakeOver thaws what earlier runs have left frozen where no run can begin, and returns what
-// there is to say of it.
-func TakeOver(ctx context.Context, world World) report.Run {
-	r := &run{Options: Options{World: world}, journal: &journal{report: report.Run{Counts: map[report.Event]int{}}}}
+// TakeOver thaws what earlier runs have left frozen where no run can begin, and tells of it.
+func TakeOver(ctx context.Context, world World, tell func([]report.Problem)) {
+	r := &run{Options: Options{World: world}, journal: &journal{listener: tell, report: report.Run{Counts: map[report.Event]int{}}}}
 	r.takeOver(ctx)
-	return r.report
+	r.tell()
 }
 
 // takeOver thaws what earlier runs have left frozen, and fails aloud while it cannot.
 func (r *run) takeOver(ctx context.Context) {
-	taken, err := r.World.TakeOver(ctx)
-	if err != nil {
-		r.problem(report.Warning, "not known which guests earlier runs have left frozen: %v", err)
-	}
-	for _, id := range slices.SortedFunc(maps.Keys(taken), byVMID) {
+	err := r.World.TakeOver(ctx, func(id pve.ID, taken quiesce.TakenOver) {
+		defer r.tell()
 		since := "earlier"
-		if at := taken[id].Since; !at.IsZero() {
+		if at := taken.Since; !at.IsZero() {
 			since = "at " + at.Local().Format(time.DateTime)
 		}
-		switch err := taken[id].Err; {
+		switch err := taken.Err; {
 		case errors.Is(err, quiesce.ErrGone):
 			r.problem(report.Warning, "guest %d was frozen for its snapshot %s and was never seen thawed; that is given up: %v", id.VMID, since, err)
 		case err != nil:
 			r.leftFrozen(id, fmt.Sprintf("guest %d was frozen for its snapshot %s, and may still be; each run tries to thaw it: %v", id.VMID, since, err))
-		case taken[id].Thawed:
+		case taken.Thawed:
 			r.problem(report.Warning, "guest %d was frozen for its snapshot %s and left so; it is thawed now", id.VMID, since)
 		default:
 			r.problem(report.Notice, "guest %d was frozen for its snapshot %s and not seen thawed by that run; it is not frozen", id.VMID, since)
 		}
+	})
+	if err != nil {
+		r.problem(report.Warning, "not known which guests earlier runs have left frozen: %v", err)
 	}
 }
 
@@ -125,20 +124,14 @@ func poolsOf(plans []snapper.GuestPlan) []string {
 	return slices.Compact(pools)
 }
 
-// faultBefore is what was wrong with a guest's snapshot in the last run, "" for nothing. A fault
+// faultsBefore are the keys of what was wrong with a guest's snapshots in the last run. A fault
 // is mailed when it begins, and said at a terminal while it lasts.
-func (f *freezer) faultBefore(vmid int) string {
+func (f *freezer) faultsBefore(vmid int) []string {
 	i := slices.IndexFunc(f.previous, func(p report.Quiesced) bool { return p.VMID == vmid })
 	if i < 0 {
-		return ""
+		return nil
 	}
-	return f.previous[i].Fault
-}
-
-// faultOf is the key of a fault: why, without the numbers of processes, times and counts that
-// are others in each run.
-func faultOf(reason string) string {
-	return strings.Join(strings.FieldsFunc(reason, func(c rune) bool { return c >= '0' && c <= '9' }), "#")
+	return f.previous[i].Faults
 }
 
 // unmade is why a snapshot that was to be made is not there.
@@ -177,45 +170,52 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 	}
 	name, err := made(u, freeze.VMID, outcomes)
 	q.Snapshot = name
+	fault := ""
 	switch {
 	case freeze.Unfit != "":
-		q.Reason = "it is not frozen: " + freeze.Unfit
+		fault, q.Reason = freeze.Fault, "it is not frozen: "+freeze.Unfit
 	case f.failed[id] != "":
-		q.Reason = "it could not be frozen: " + f.failed[id]
+		fault, q.Reason = "not frozen", "it could not be frozen: "+f.failed[id]
 	case f.at.IsZero():
-		q.Reason = "the run was told to end"
+		fault, q.Reason = "told to end", "the run was told to end"
 	case name == "":
-		q.Reason = unmade(err)
+		fault, q.Reason = "no snapshot", unmade(err)
 	case f.ended.Lapsed[id] != "":
-		q.Reason = "it may have continued before the snapshot was made: " + f.ended.Lapsed[id]
+		fault, q.Reason = "lapsed", "it may have continued before the snapshot was made: "+f.ended.Lapsed[id]
 	case f.ended.Early != "":
-		q.Reason = "it continued before the snapshot was made: " + f.ended.Early
+		fault, q.Reason = "early", "it continued before the snapshot was made: "+f.ended.Early
 	default:
-		q.Consistent, q.Reason, passing = f.whole(freeze.VMID, outcomes)
+		passing = f.whole(&q, outcomes)
+		return q, passing || freeze.Passing
 	}
-	return q, passing || freeze.Passing
+	q.Faults = []string{fault}
+	return q, freeze.Passing
 }
 
-// whole is what the snapshots of a guest that was frozen throughout are worth. Disks that get
+// whole says what the snapshots of a guest that was frozen throughout are worth. Disks that get
 // theirs at other times are missing by choice.
-func (f freezeResult) whole(vmid int, outcomes map[string]snapper.Outcome) (worth report.Consistency, reason string, byChoice bool) {
-	lacks := f.lacks(vmid, func(dataset string) bool { return outcomes[dataset].Snapshot != "" }, f.frozen)
+func (f freezeResult) whole(q *report.Quiesced, outcomes map[string]snapper.Outcome) (byChoice bool) {
+	lacks := f.lacks(q.VMID, func(dataset string) bool { return outcomes[dataset].Snapshot != "" }, f.frozen)
 	if len(lacks) == 0 {
-		return report.Application, "", false
+		q.Consistent = report.Application
+		return false
 	}
 	var names, reasons []string
 	byChoice = true
 	for _, l := range lacks {
 		if byChoice = byChoice && l.NotDue; l.Writer == 0 {
 			names = append(names, l.Dataset)
+			q.Faults = append(q.Faults, "no snapshot of "+l.Dataset)
 		} else {
 			reasons = append(reasons, fmt.Sprintf("guest %d, which was not, uses %s", l.Writer, l.Dataset))
+			q.Faults = append(q.Faults, fmt.Sprintf("%s written by guest %d", l.Dataset, l.Writer))
 		}
 	}
 	if len(names) > 0 {
 		reasons = append([]string{"there is no snapshot of " + strings.Join(names, ", ")}, reasons...)
 	}
-	return report.Torn, "the guest was frozen, and " + strings.Join(reasons, "; "), byChoice
+	q.Consistent, q.Reason = report.Torn, "the guest was frozen, and "+strings.Join(reasons, "; ")
+	return byChoice
 }
 
 // frozen reports whether a guest was frozen throughout.

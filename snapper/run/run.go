@@ -39,6 +39,9 @@ type Options struct {
 	World World
 	// Progress is told what a long run is at, nil if nobody is there to read it.
 	Progress func(string)
+	// Tell is told the problems, each once: before the report is kept, of what hooks say when
+	// they have ended. nil is for who reads them in the report.
+	Tell func([]report.Problem)
 }
 
 func (o Options) progress(format string, args ...any) {
@@ -71,6 +74,7 @@ type run struct {
 // two steps, never within a channel program.
 func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.Name)
+	defer r.tell()
 	if !o.DryRun {
 		r.takeOver(ctx)
 	}
@@ -85,6 +89,7 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	if err != nil {
 		return plan, r.report, err
 	}
+	r.tell()
 	if !o.DryRun && !o.Final {
 		if err := o.World.SaveState(r.state); err != nil { // without it the next run looks at more
 			r.problem(report.Warning, "what the next run is to know is not kept: %v", err)
@@ -123,8 +128,8 @@ func (r *run) mayTake() error {
 
 // newRun begins a run with the report of the last one of its kind.
 func newRun(o Options, name string) *run {
-	r := &run{Options: o, journal: &journal{}, start: o.World.Now(), name: name}
-	r.hooks = &hooks{Options: o}
+	r := &run{Options: o, journal: &journal{listener: o.Tell}, start: o.World.Now(), name: name}
+	r.hooks = &hooks{Options: o, run: r.journal}
 	r.report = report.Run{Start: r.start, Retention: o.Keep.String(), Counts: map[report.Event]int{}}
 	for _, event := range report.Events() {
 		r.report.Counts[event] = 0
@@ -163,6 +168,7 @@ func (r *run) endHooks() {
 	if len(problems) == 0 {
 		return
 	}
+	r.tell()
 	if kept, err := r.World.LastReport(r.name); err == nil && kept.Start.Equal(r.report.Start) {
 		r.save()
 	}

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -188,19 +189,19 @@ func TestEachFaultIsTold(t *testing.T) {
 		w := newVirtualWorld(t)
 		g := w.guest(100, true, "tank")
 		for n, step := range []struct {
-			lock, lapses string
-			want         int
+			lock, lapses, refuses string
+			want                  int
 		}{
 			{lock: "backup", want: 0},
-			{lapses: "reset in process 17", want: 1},
-			{lapses: "reset in process 23", want: 0},
+			{lapses: "reset after 9.3s", want: 1},
+			{lapses: "reset after about 9s", want: 0},
 			{lock: "backup", want: 0},
-			{lapses: "reset in process 42", want: 0},
-			{lapses: "agent dead", want: 1},
+			{lapses: "reset after 10s", want: 0},
+			{refuses: "agent dead", want: 1},
 			{want: 0},
-			{lapses: "agent dead", want: 1},
+			{refuses: "agent dead", want: 1},
 		} {
-			g.cfg.Lock, g.lapses = step.lock, step.lapses
+			g.cfg.Lock, g.lapses, g.refuses = step.lock, step.lapses, step.refuses
 			r := w.run(t, freezing("100"))
 			assert.Len(t, told(r, report.Warning, ""), step.want, "run %d: %v", n+1, r.Problems)
 			time.Sleep(15 * time.Minute)
@@ -236,4 +237,105 @@ func TestGroupTooLarge(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Which disk is missing, or whose guest wrote to it, is a fault of its own, though only a number
+// tells it from another; and two rounds of a run have two faults that are both told once.
+func TestFaultsOfDisks(t *testing.T) {
+	t.Run("another disk", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newVirtualWorld(t)
+			w.guest(100, true, "ssd1", "ssd2", "tank")
+			for n, step := range []struct {
+				busy string
+				want int
+			}{{"ssd1", 1}, {"ssd1", 0}, {"ssd2", 1}, {"ssd2", 0}, {"", 0}, {"ssd2", 1}} {
+				for name, p := range w.pools {
+					p.busy = name == step.busy
+				}
+				r := w.run(t, freezing("100"))
+				assert.Len(t, told(r, report.Warning, "torn"), step.want, "run %d: %v", n+1, r.Problems)
+				time.Sleep(15 * time.Minute)
+			}
+		})
+	})
+	t.Run("two rounds", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newVirtualWorld(t)
+			w.guest(100, true, "ssd1", "ssd2")
+			w.pool("ssd2").slowList = time.Minute
+			for n, want := range []int{2, 0, 0} {
+				r := w.run(t, freezing("100"))
+				assert.Len(t, told(r, report.Warning, "torn"), want, "run %d: %v", n+1, r.Problems)
+				time.Sleep(15 * time.Minute)
+			}
+		})
+	})
+}
+
+// A guest with a disk that snap takes no snapshots of is frozen for the others, and these are
+// not all of it. What is passed through on purpose, or left out, is none of it.
+func TestTornElsewhere(t *testing.T) {
+	for name, test := range map[string]struct {
+		volume pve.Volume
+		lacks  string
+	}{
+		"another storage":        {pve.Volume{Key: "scsi5", Storage: "ceph", Name: "vm-100-disk-5"}, "ceph:vm-100-disk-5"},
+		"a file":                 {pve.Volume{Key: "scsi5", Name: "/srv/images/5.qcow2"}, "/srv/images/5.qcow2"},
+		"the name is no disk's":  {pve.Volume{Key: "scsi5", Storage: "tank", Name: "data5"}, "tank:data5"},
+		"not attached":           {pve.Volume{Key: "unused0", Storage: "ceph", Name: "vm-100-disk-5"}, ""},
+		"a device":               {pve.Volume{Key: "scsi5", Name: "/dev/disk/by-id/ata-5"}, ""},
+		"what cloud-init made":   {pve.Volume{Key: "ide2", Storage: "ceph", Name: "vm-100-cloudinit"}, ""},
+		"a storage left out":     {pve.Volume{Key: "scsi5", Storage: "other", Name: "vm-100-disk-5"}, "other/data/vm-100-disk-5"},
+		"a disk that is ignored": {pve.Volume{Key: "scsi5", Storage: "other", Name: "vm-100-disk-6"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				g := w.guest(100, true, "tank")
+				g.cfg.Volumes = append(g.cfg.Volumes, test.volume)
+				if test.volume.Storage == "other" {
+					w.pool("other").addDisk("other/data/"+test.volume.Name, 77)
+				}
+				r := w.run(t, freezing("100"), func(o *Options) {
+					if test.volume.Storage == "other" {
+						o.Config.Datasets = []string{"tank/data"}
+						o.Config.Overrides = []config.Override{{Selector: config.Selector{Disk: "other/data/vm-100-disk-6"}, Ignore: true}}
+					}
+				})
+				require.Len(t, r.Quiesced, 1)
+				if test.lacks == "" {
+					assert.Equal(t, report.Application, r.Quiesced[0].Consistent, r.Quiesced[0].Reason)
+					return
+				}
+				assert.Equal(t, report.Torn, r.Quiesced[0].Consistent)
+				assert.Equal(t, "the guest was frozen, and there is no snapshot of "+test.lacks, r.Quiesced[0].Reason)
+				assert.Empty(t, w.happened("tank: consistent"))
+				assert.Len(t, told(r, report.Warning, "guest 100: its snapshot is torn"), 1)
+			})
+		})
+	}
+}
+
+// A fault is told before it is kept as one that was told: a run that is killed in between tells
+// it twice, not never.
+func TestToldBeforeItIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank").lapses = "reset"
+		w.onHook = func(context.Context, string, string) (string, error) { return "", errTest }
+		var heard []report.Problem
+		kept := 0
+		w.onSave = func(r report.Run) {
+			kept++
+			assert.Equal(t, r.Problems, heard)
+		}
+		r := w.run(t, freezing("100"), func(o *Options) {
+			o.Tell = func(p []report.Problem) { heard = append(heard, p...) }
+			o.Config.Hooks.AfterSnapshot = []config.Hook{{Argv: []string{"after"}}}
+		})
+		assert.Equal(t, r.Problems, heard)
+		assert.Equal(t, 2, kept, "once more with what hooks said")
+		assert.Len(t, told(r, report.Warning, "only crash-consistent"), 1)
+	})
 }

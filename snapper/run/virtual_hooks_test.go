@@ -3,7 +3,11 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,9 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/config"
+	"snapwatch/internal/command"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/lua"
+	"snapwatch/snapper"
 )
 
 // hooking lets hooks run whose programs are called before, after, stop.
@@ -115,10 +121,9 @@ func TestOwedAfterKill(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "tank")
 		h := &hooks{Options: w.options(hooking)}
-		turn, err := h.take(100)
-		require.NoError(t, err)
-		h.owe(turn, afterSnapshot, hookGuest{VMID: 100, Snapshots: []hookSnapshot{}})
-		turn.Leave()
+		killed := &turn{vmid: 100}
+		h.owe(killed, afterSnapshot, hookGuest{VMID: 100, Snapshots: []hookSnapshot{}})
+		killed.owed.Leave()
 		w.run(t, hooking)
 		assert.Equal(t, "after begins, after ends, "+wholeTurn, w.steps())
 		assert.Contains(t, w.happened("after begins")[0].what, "the run that began this ended before this hook did")
@@ -236,5 +241,220 @@ func TestConfigAtTheProgram(t *testing.T) {
 		c, err := pve.ReadCaptured(kept)
 		require.NoError(t, err)
 		assert.Contains(t, c.Text, "memory: 2\n")
+	})
+}
+
+// sendsAfter lets only after_snapshot have hooks.
+func sendsAfter(programs ...string) func(*Options) {
+	return func(o *Options) {
+		for _, name := range programs {
+			o.Config.Hooks.AfterSnapshot = append(o.Config.Hooks.AfterSnapshot, config.Hook{Argv: []string{name}})
+		}
+	}
+}
+
+// owed names the notes of what is owed.
+func (w *virtualWorld) owed(t *testing.T) (names []string) {
+	t.Helper()
+	all, err := w.hookNotes.Names()
+	require.NoError(t, err)
+	return slices.DeleteFunc(all, func(name string) bool { return !strings.Contains(name, ".") })
+}
+
+// What is to follow is noted before there is a snapshot, for all guests, also those whose hooks
+// wait for a lane.
+func TestOwedBeforeTheSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		const n = hooksAtOnce + 4
+		for i := range n {
+			w.guest(100+i, true, "tank")
+		}
+		w.pool("tank").onSnapshot = func(context.Context, []lua.Guest) (map[string]lua.Outcome, error) {
+			assert.Len(t, w.owed(t), n)
+			return nil, nil
+		}
+		var once sync.Once
+		w.onHook = func(context.Context, string, string) (string, error) {
+			once.Do(func() { assert.Len(t, w.owed(t), n) })
+			time.Sleep(time.Minute)
+			return "", nil
+		}
+		w.run(t, sendsAfter("after"))
+		assert.Len(t, w.happened("after begins"), n)
+		w.nothingOwed(t)
+	})
+}
+
+// after_stop is noted also while other hooks of the guest are at work, which it waits for.
+func TestStopOwedWhileHooksRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		g := w.guest(100, true, "tank")
+		w.onHook = func(_ context.Context, program, _ string) (string, error) {
+			if program == "after" {
+				time.Sleep(9 * time.Minute)
+			}
+			return "", nil
+		}
+		ended := make(chan report.Run)
+		go func() { ended <- w.run(t, hooking) }()
+		time.Sleep(time.Minute)
+		g.alive = false
+		noted := false
+		w.pool("tank").onSnapshot = func(context.Context, []lua.Guest) (map[string]lua.Outcome, error) {
+			noted = slices.Contains(w.owed(t), "100.after_stop.0")
+			w.pool("tank").heads[0].Running.Value, w.pool("tank").heads[0].Written = "stopped", 0
+			return nil, nil
+		}
+		w.run(t, hooking)
+		<-ended
+		assert.True(t, noted)
+		assert.Equal(t, wholeTurn+", snapshot, stop begins, stop ends", strings.Replace(w.steps(), "after begins, snapshot, after ends", "after begins, after ends, snapshot", 1))
+		w.nothingOwed(t)
+	})
+}
+
+// What cannot run is given up within a day, aloud: nothing is owed for ever.
+func TestOwedIsGivenUp(t *testing.T) {
+	for name, test := range map[string]struct {
+		on     hookEvent
+		change func(*Options)
+		why    string
+		runs   int
+	}{
+		"no such hook any more":  {afterSnapshot, func(o *Options) { o.Config.Hooks.AfterSnapshot = nil }, "the configuration has none for the guest any more", 1},
+		"none for the guest":     {afterSnapshot, func(o *Options) { _ = o.Config.Hooks.AfterSnapshot[0].VMID.UnmarshalText([]byte("101")) }, "the configuration has none for the guest any more", 1},
+		"its label never comes":  {afterStop, func(*Options) {}, "it could not run for 24h0m0s", 25},
+		"the clock was set back": {afterStop, func(*Options) {}, "it could not run for 24h0m0s", 25},
+		"the guest is gone":      {afterStop, func(*Options) {}, "the guest is not configured on this node any more", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				g := w.guest(100, false, "tank")
+				w.guest(101, true, "tank")
+				h := &hooks{Options: w.options(hooking)}
+				killed := &turn{vmid: 100}
+				if name == "the clock was set back" {
+					killed.since = time.Now().Add(1000 * time.Hour)
+				}
+				h.owe(killed, test.on, hookGuest{VMID: 100, Snapshots: []hookSnapshot{{Dataset: "tank/data/vm-100-disk-0", Name: "gone"}}})
+				killed.owed.Leave()
+				g.cfg.Lock = "backup" // nothing is made of it
+				if strings.HasSuffix(name, "gone") {
+					delete(w.guests, 100)
+				}
+				for n := range test.runs {
+					r := w.run(t, hooking, test.change)
+					last := 0
+					if n == test.runs-1 {
+						last = 1
+					}
+					require.Len(t, told(r, report.Warning, "hook "+string(test.on)+", for guest 100: owed since"), last, "%d: %v", n, r.Problems)
+					if last == 1 {
+						assert.Len(t, told(r, report.Warning, "and given up: "+test.why), 1, "%v", r.Problems)
+					}
+					time.Sleep(time.Hour)
+				}
+				assert.Empty(t, w.owed(t))
+				assert.Empty(t, told(w.run(t, hooking, test.change), report.Warning, ""), "once")
+			})
+		})
+	}
+}
+
+// prune runs what is owed, by itself and by snap. It knows of no guest whether that stopped.
+func TestPruneSettles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		h := &hooks{Options: w.options(hooking, func(o *Options) { o.Config.Hooks.AfterPrune = o.Config.Hooks.AfterStop })}
+		for _, on := range []hookEvent{afterSnapshot, afterStop} {
+			killed := &turn{vmid: 100}
+			h.owe(killed, on, hookGuest{VMID: 100, Snapshots: []hookSnapshot{}})
+			killed.owed.Leave()
+		}
+		_, r, err := Prune(t.Context(), h.Options)
+		require.NoError(t, err)
+		assert.Empty(t, told(r, report.Warning, ""))
+		assert.Equal(t, "after begins, after ends", w.steps())
+		assert.Equal(t, []string{"100.after_stop.0"}, w.owed(t))
+	})
+}
+
+// What prune destroys is noted before it goes.
+func TestPruneIsOwed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		for range 8 {
+			w.run(t)
+			time.Sleep(15 * time.Minute)
+		}
+		delete(w.guests, 100) // its disk is a copy now
+		w.plain = true
+		w.pool("tank").onDestroy = func(string, string) syscall.Errno {
+			assert.Equal(t, []string{"100.after_prune.0"}, w.owed(t))
+			return 0
+		}
+		_, _, err := Prune(t.Context(), w.options(func(o *Options) {
+			o.Keep, _ = config.ParseKeep([]string{"f1"})
+			o.Config.Hooks.AfterPrune = []config.Hook{{Argv: []string{"pruned"}}}
+		}))
+		require.NoError(t, err)
+		assert.Len(t, w.happened("pruned begins"), 1)
+		w.nothingOwed(t)
+	})
+}
+
+// All that follows is started: each may undo something else. One that never ran is undone by
+// nobody.
+func TestAfterAFailedHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.onHook = func(_ context.Context, program, _ string) (string, error) {
+			if program == "undo1" || program == "before" {
+				return "", errTest
+			}
+			return "", nil
+		}
+		before := func(o *Options) { o.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: []string{"before"}}} }
+		r := w.run(t, before, sendsAfter("undo1", "undo2"))
+		assert.Equal(t, "before begins, before ends, undo1 begins, undo1 ends, undo2 begins, undo2 ends", w.steps())
+		assert.Len(t, told(r, report.Warning, "hook after_snapshot, for guest 100"), 1)
+		w.nothingOwed(t)
+
+		w.onHook = func(context.Context, string, string) (string, error) { return "", command.ErrNotStarted }
+		w.events = nil
+		w.run(t, before, sendsAfter("undo1"))
+		assert.Equal(t, "before begins, before ends", w.steps(), "it could not be started")
+		w.nothingOwed(t)
+	})
+}
+
+// Guests are told in their order, also those of whose snapshots nothing is known.
+func TestHookGuestsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		h := &hooks{Options: w.options(func(o *Options) {
+			o.Config.Hooks.AfterSnapshot = []config.Hook{{Argv: []string{"after"}, Per: "run"}}
+		})}
+		begun := map[int]*turn{}
+		for vmid := 100; vmid < 120; vmid++ {
+			lock, err := h.takeLock(t.Context(), vmid)
+			require.NoError(t, err)
+			begun[vmid] = &turn{vmid: vmid, lock: lock}
+		}
+		h.follow(hookPlan(), map[string]snapper.Outcome{"tank/vm-101-disk-0": {Snapshot: "a"}}, begun)
+		h.end()
+		text := w.once(t, "after begins").what
+		at := -1
+		for vmid := 100; vmid < 120; vmid++ {
+			next := strings.Index(text, fmt.Sprintf(`"vmid":%d,`, vmid))
+			assert.Greater(t, next, at)
+			at = next
+		}
 	})
 }

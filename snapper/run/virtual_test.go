@@ -39,8 +39,9 @@ type virtualWorld struct {
 	// elsewhere are the guests of other nodes, and replicated those that Proxmox sends here.
 	elsewhere  map[int]string
 	replicated map[int]bool
-	// onWait is called when the run waits.
+	// onWait is called when the run waits, onSave when it has kept its report.
 	onWait func()
+	onSave func(report.Run)
 	// taken is what becomes of the guests that an earlier run left frozen.
 	taken map[pve.ID]quiesce.TakenOver
 	// hookNotes are where hooks are noted; onHook is what one does.
@@ -64,10 +65,10 @@ type virtualGuest struct {
 	unread bool
 	// rolling: the task list says that it is being rolled back.
 	rolling bool
-	// slowAgent is how long its agent takes to answer, lapses why it is not proven that it
-	// was frozen until it was thawed.
-	slowAgent time.Duration
-	lapses    string
+	// slowAgent is how long its agent takes to answer, refuses why it cannot be frozen, lapses
+	// why it is not proven that it was frozen until it was thawed.
+	slowAgent       time.Duration
+	refuses, lapses string
 }
 
 // virtualEvent is something that happened, while the locks of some guests were held.
@@ -270,8 +271,11 @@ func (w *virtualWorld) Frozen(_ context.Context, id pve.ID) (bool, error) {
 
 func (w *virtualWorld) FreezesAtOnce() int { return 2 }
 
-func (w *virtualWorld) TakeOver(context.Context) (map[pve.ID]quiesce.TakenOver, error) {
-	return w.taken, nil
+func (w *virtualWorld) TakeOver(_ context.Context, tell func(pve.ID, quiesce.TakenOver)) error {
+	for id, t := range w.taken {
+		tell(id, t)
+	}
+	return nil
 }
 
 func (w *virtualWorld) OpenWindow(guests []pve.ID, _ time.Duration) (Window, error) {
@@ -286,7 +290,13 @@ type virtualWindow struct {
 
 func (v virtualWindow) Freeze() map[pve.ID]string {
 	v.w.log("freeze %v", v.guests)
-	return nil
+	failed := map[pve.ID]string{}
+	for _, id := range v.guests {
+		if why := v.w.guests[id.VMID].refuses; why != "" {
+			failed[id] = why
+		}
+	}
+	return failed
 }
 
 func (v virtualWindow) Thaw() quiesce.Ended {
@@ -310,6 +320,9 @@ func (w *virtualWorld) SaveReport(_ string, r *report.Run) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last = *r
+	if w.onSave != nil {
+		w.onSave(*r)
+	}
 	return nil
 }
 
@@ -334,9 +347,9 @@ func (w *virtualWorld) Pool(name string) Pool { return w.pools[name] }
 
 func (w *virtualWorld) Trusted(config.Hook) error { return nil }
 
-func (w *virtualWorld) HookNotes() note.Dir { return w.hookNotes }
+func (w *virtualWorld) HookNotes() Notes { return localNotes{w.hookNotes} }
 
-func (w *virtualWorld) Hook(ctx context.Context, h config.Hook, input string, _ []string) (string, error) {
+func (w *virtualWorld) Hook(ctx context.Context, h config.Hook, input string, _ []string, _ []Note) (string, error) {
 	w.log("%s begins: %s", h.Argv[0], strings.TrimSpace(input))
 	defer w.log("%s ends: %s", h.Argv[0], strings.TrimSpace(input))
 	if w.onHook != nil {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"snapwatch/config"
-	"snapwatch/internal/note"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/quiesce"
 	"snapwatch/internal/report"
@@ -30,11 +29,31 @@ type World interface {
 	// Pool returns the pool of that name, which need not be imported.
 	Pool(name string) Pool
 	// HookNotes are of the guests whose hooks are at work, or owed.
-	HookNotes() note.Dir
+	HookNotes() Notes
 	// Trusted returns why a hook must not be started, nil if it may be.
 	Trusted(h config.Hook) error
-	// Hook runs a hook to its end, or to that of ctx, and returns what it printed.
-	Hook(ctx context.Context, h config.Hook, input string, env []string) (string, error)
+	// Hook runs a hook to its end, or to that of ctx, and returns what it printed. It holds
+	// the locks, too, should this process be killed. The error is a [command.ErrNotStarted]
+	// where the hook never ran.
+	Hook(ctx context.Context, h config.Hook, input string, env []string, locks []Note) (string, error)
+}
+
+// Notes are what [note.Dir] is.
+type Notes interface {
+	Take(name string) (Note, error)
+	Find(name string) (Note, error)
+	Read(name string, v any) error
+	Names() ([]string, error)
+}
+
+// Note is what a [note.Note] is.
+type Note interface {
+	// Left is true for one that a process left behind that is gone.
+	Left() bool
+	Read(v any) error
+	Write(v any) error
+	End() error
+	Leave()
 }
 
 // Time is the clock, and what waits or runs side by side.
@@ -97,8 +116,9 @@ type Quiesce interface {
 	Frozen(ctx context.Context, id pve.ID) (bool, error)
 	// FreezesAtOnce returns how many virtual machines are frozen at the same time.
 	FreezesAtOnce() int
-	// TakeOver thaws the guests that earlier runs froze and whose watchdogs are gone.
-	TakeOver(ctx context.Context) (map[pve.ID]quiesce.TakenOver, error)
+	// TakeOver thaws the guests that earlier runs froze and whose watchdogs are gone. It
+	// tells what became of each before it forgets that it was frozen.
+	TakeOver(ctx context.Context, tell func(pve.ID, quiesce.TakenOver)) error
 	// OpenWindow prepares the freezing of guests for no longer than budget.
 	OpenWindow(guests []pve.ID, budget time.Duration) (Window, error)
 }
