@@ -26,7 +26,8 @@ func (w *World) shutdown(i, ticks int) {
 			g.autostart = autostart
 		}
 	}
-	m := &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance}, w: w, n: n, reached: AfterRun, final: true}
+	m := w.machineOn(n)
+	m.late, m.reached, m.final = false, AfterRun, true
 	options := w.options(n, m, w.Keep)
 	options.Keep, options.Final = config.Keep{}, true
 	other := w.underway
@@ -74,7 +75,8 @@ func (w *World) unblock(g *guest, back int) {
 	for name, d := range n.sets {
 		before[name] = had{slices.Clone(d.snaps), slices.Clone(d.marks)}
 	}
-	m := &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance}, w: w, n: n, reached: AfterRun, unblocks: true}
+	m := w.machineOn(n)
+	m.late, m.reached, m.unblocks = false, AfterRun, true
 	other := w.underway
 	w.underway = underway{planned: n.clock(w.now), before: map[string][]zfs.Snapshot{}}
 	u, _, err := run.Unblock(context.Background(), w.options(n, m, w.Keep), run.UnblockRequest{VMID: g.vmid, Snapshot: to, Remove: true})

@@ -43,11 +43,10 @@ func (m *machine) Frozen(_ context.Context, id pve.ID) (bool, error) {
 func (m *machine) FreezesAtOnce() int { return 2 }
 
 // TakeOver implements [run.Quiesce]: what an agent refuses once it does the next time.
-func (m *machine) TakeOver(context.Context) (map[pve.ID]quiesce.TakenOver, error) {
+func (m *machine) TakeOver(_ context.Context, tell func(pve.ID, quiesce.TakenOver)) error {
 	if err := m.call(); err != nil {
-		return nil, err
+		return err
 	}
-	taken := map[pve.ID]quiesce.TakenOver{}
 	for _, vmid := range m.w.order {
 		g := m.w.guests[vmid]
 		if g.owned == nil || m.w.nodes[g.home] != m.n {
@@ -60,9 +59,9 @@ func (m *machine) TakeOver(context.Context) (map[pve.ID]quiesce.TakenOver, error
 		} else {
 			g.thaw()
 		}
-		taken[pve.ID{VMID: vmid, Kind: g.kind}] = t
+		tell(pve.ID{VMID: vmid, Kind: g.kind}, t)
 	}
-	return taken, nil
+	return nil
 }
 
 // thaw ends a freeze, and the note of it.

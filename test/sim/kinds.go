@@ -245,6 +245,16 @@ func stepKinds() map[string]kind {
 				n.forgets()
 			}
 		}},
+		"no index": {"what snap remembers of the snapshots on NODE is lost", false, false, func(_ *World, _ *guest, n *node, _ Step) {
+			n.report.indexes = nil
+		}},
+		"old index": {"NODE gets back what snap remembered of the snapshots a while ago", false, false, func(_ *World, _ *guest, n *node, s Step) {
+			for name, kept := range n.report.indexes {
+				if at := len(kept) - 1 - 8*s.N; at >= 0 {
+					n.report.indexes[name] = append(kept, kept[at])
+				}
+			}
+		}},
 		"ignored": {"the configuration of NODE leaves out all disks for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
 			n.ignored = w.tick + s.N
 			w.disturbNode(n)

@@ -13,7 +13,6 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/internal/lock"
-	"snapwatch/internal/note"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
 	"snapwatch/internal/zfs"
@@ -33,7 +32,7 @@ var (
 // run is killed before its first change, its second, ….
 const (
 	killBeforeAll = 1
-	killPoints    = 8
+	killPoints    = 12
 )
 
 // confirmStop is the time between the two looks.
@@ -52,6 +51,8 @@ type machine struct {
 	// that lives.
 	kill int
 	dead error
+	// ended is true when the run is over; unindexed for one that has no index.
+	ended, unindexed bool
 	// holds are the guests whose locks the run has, refused those that are served without: somebody else has
 	// theirs, or it was given up when their programs took long.
 	holds   map[int]int
@@ -129,15 +130,26 @@ func (m *machine) begins(what, dataset string) {
 // Now implements [run.Time].
 func (m *machine) Now() time.Time { return m.n.clock(m.w.now) }
 
-// Wait implements [run.Time]. The only wait is that between the two looks.
-func (m *machine) Wait(_ context.Context, d time.Duration) error {
+// Wait implements [run.Time]: between the two looks, and for hooks of other rounds and runs.
+func (m *machine) Wait(ctx context.Context, d time.Duration) error {
 	if err := m.call(); err != nil || m.looks {
 		return err
 	}
+	if until, limited := ctx.Value(deadline{}).(time.Time); limited && m.w.now.Add(d).After(until) {
+		return context.DeadlineExceeded
+	}
 	m.pass(d)
-	m.reach(betweenLooks)
+	if d == confirmStop {
+		m.reach(betweenLooks)
+	}
 	return m.call()
 }
+
+// deadline is the key of when waiting is to end.
+type deadline struct{}
+
+// maxWait is how long anything is waited for.
+const maxWait = 20 * time.Second
 
 // timer is something that is to be done at a time.
 type timer struct {
@@ -179,9 +191,9 @@ func (m *machine) ask(what string) error {
 	return nil
 }
 
-// Timeout implements [run.Time]: what hangs in the model says so itself.
-func (m *machine) Timeout(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
-	return ctx, func() {}
+// Timeout implements [run.Time]: what hangs in the model says so itself, and only waiting ends.
+func (m *machine) Timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithValue(ctx, deadline{}, m.w.now.Add(min(d, maxWait))), func() {}
 }
 
 // Installed implements [run.Proxmox].
@@ -358,18 +370,6 @@ func (m *machine) Pools() ([]string, error) { return []string{"ssd", "tank"}, m.
 // Pool implements [run.World].
 func (m *machine) Pool(name string) run.Pool { return &machinePool{machine: m, name: name} }
 
-// HookNotes implements [run.World].
-func (m *machine) HookNotes() note.Dir { return "" }
-
-// Trusted implements [run.World].
-func (m *machine) Trusted(config.Hook) error { return errNone }
-
-// Hook implements [run.World].
-func (m *machine) Hook(context.Context, config.Hook, string, []string) (string, error) {
-	m.begins("hook", "")
-	return "", errNone
-}
-
 // LastReport implements [run.Records].
 func (m *machine) LastReport(string) (report.Run, error) {
 	return m.n.report.last, m.call()
@@ -440,7 +440,7 @@ func (w *World) options(n *node, at run.World, words string) run.Options {
 	cfg := config.Default()
 	cfg.Bookmarks, cfg.StoppedGrace, cfg.AdoptPeerLabels = w.Bookmarks, config.Duration(w.Grace), true
 	cfg.ConfirmStop = config.Duration(confirmStop)
-	cfg.Quiesced, cfg.CaptureConfig = w.quiesced(), w.Configs
+	cfg.Quiesced, cfg.CaptureConfig, cfg.Hooks = w.quiesced(), w.Configs, w.hooksOf()
 	if w.tick < n.ignored {
 		cfg.Overrides = []config.Override{{Ignore: true}}
 	}
@@ -453,7 +453,9 @@ func (w *World) snap(n *node, between func(phase int)) {
 		between(betweenLooks)
 		return
 	}
-	m := &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n, between: between, kill: n.kill}
+	w.sameWithoutIndex(n)
+	m := w.machineOn(n)
+	m.between, m.kill = between, n.kill
 	n.kill = 0
 	if m.kill == killBeforeAll {
 		w.lab.Killed(w.siteOf(n))
@@ -468,6 +470,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 	before := n.report
 	plan, done, err := run.Run(context.Background(), w.options(n, m, w.Keep))
 	m.planMade()
+	m.ended = true
 	w.thawed(n, m, done)
 	if !maps.Equal(held, w.held) {
 		w.broken("the run on %s never gave up a guest's lock", n.name)
@@ -482,14 +485,20 @@ func (w *World) snap(n *node, between func(phase int)) {
 		w.broken("the run on %s could not begin: %v", n.name, err)
 	default:
 		w.nothingLeft(n, n.report.state, done)
+		w.hooked(n, done)
 		w.idempotent(n, plan, complete(done), func() (snapper.Plan, error) { return w.again(n, before.state.SeenStopped) })
 	}
 }
 
+// machineOn is a host as one run finds it.
+func (w *World) machineOn(n *node) *machine {
+	return &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n}
+}
+
 // again is what a run at once after another would do.
 func (w *World) again(n *node, seenStopped []int) (snapper.Plan, error) {
-	m := &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n, looks: true, seenStopped: seenStopped}
-	m.reached = AfterRun
+	m := w.machineOn(n)
+	m.looks, m.seenStopped, m.reached = true, seenStopped, AfterRun
 	options := w.options(n, m, w.Keep)
 	options.DryRun = true
 	plan, _, err := run.Run(context.Background(), options)

@@ -12,7 +12,6 @@ import (
 	"snapwatch/internal/lock"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
-	"snapwatch/snapper/index"
 )
 
 // machinePool is a pool of a machine, with programs that do what those of package lua do.
@@ -71,11 +70,9 @@ func (p *machinePool) write() error {
 	return nil
 }
 
-func (p *machinePool) Check() error                    { return p.read() }
-func (p *machinePool) TXG() uint64                     { return p.w.serial }
-func (p *machinePool) LoadIndex() (index.Index, error) { return index.Index{}, p.call() }
-func (p *machinePool) SaveIndex(*index.Index) error    { return p.save() }
-func (p *machinePool) Sync(context.Context) error      { return p.write() }
+func (p *machinePool) Check() error               { return p.read() }
+func (p *machinePool) TXG() uint64                { return p.w.serial }
+func (p *machinePool) Sync(context.Context) error { return p.write() }
 
 func (p *machinePool) Children(_ context.Context, parents ...string) ([]zfs.Dataset, error) {
 	return p.heads(func(name string) bool { return slices.Contains(parents, zfs.Parent(name)) })
@@ -88,7 +85,11 @@ func (p *machinePool) heads(wanted func(name string) bool) ([]zfs.Dataset, error
 	var list []zfs.Dataset
 	for i, name := range sortedNames(p.n.sets) {
 		if wanted(name) && !p.n.lacksDisk(p.w.tick, i) {
-			list = append(list, p.w.head(p.n.sets[name]))
+			head := p.w.head(p.n.sets[name])
+			if p.w.Index {
+				head.SnapshotsChanged = p.listChanged(p.n.sets[name], 5)
+			}
+			list = append(list, head)
 		}
 	}
 	return list, nil
@@ -213,8 +214,15 @@ func (p *machinePool) snapshots(g lua.Guest, outcomes map[string]lua.Outcome) bo
 		if !k.Snapshot {
 			continue
 		}
-		errno := p.snapshot(g, k)
-		outcomes[k.Dataset] = lua.Outcome{Snapshot: &errno}
+		var errno syscall.Errno
+		d := p.n.sets[k.Dataset]
+		o := lua.Outcome{Snapshot: &errno}
+		o.ListChange = p.watched(d, k.TrackChanges, func() { errno = p.snapshot(g, k) })
+		if errno == 0 && k.TrackChanges {
+			s, _ := d.newest()
+			o.GUID, o.CreateTXG, o.Creation = int64(s.GUID), int64(s.CreateTXG), s.Creation.Unix()
+		}
+		outcomes[k.Dataset] = o
 		if errno == 0 {
 			made = append(made, k)
 			continue
@@ -229,6 +237,7 @@ func (p *machinePool) snapshots(g lua.Guest, outcomes map[string]lua.Outcome) bo
 		if strings.HasSuffix(g.Snapshot, "_stopped") {
 			p.w.say("%s: %s@%s", p.n.name, k.Dataset, g.Snapshot)
 			p.w.stopTaken(p.n, p.w.parse(k.Dataset).vmid, k.Dataset)
+			p.stopHooked(p.w.parse(k.Dataset).vmid)
 			if vmid := p.w.parse(k.Dataset).vmid; p.holds[vmid] == 0 && !p.refused[vmid] {
 				p.w.broken("%s took %s@%s without its guest's lock", p.n.name, k.Dataset, g.Snapshot)
 			}
@@ -242,6 +251,8 @@ func (p *machinePool) snapshot(g lua.Guest, k lua.Disk) syscall.Errno {
 	switch {
 	case d == nil:
 		return syscall.ENOENT
+	case p.w.Again && p.chance.IntN(16) == 0:
+		return syscall.EAGAIN
 	case g.RefuseReceiving && d.token:
 		return syscall.EBUSY
 	case d.has(g.Snapshot):
@@ -303,7 +314,10 @@ func (p *machinePool) Destroy(_ context.Context, disks []lua.DestroyRequest) (ma
 	results := map[string]lua.Destroyed{}
 	for _, k := range disks {
 		p.begins("destroy", k.Dataset)
-		results[k.Dataset] = p.destroy(k)
+		var got lua.Destroyed
+		change := p.watched(p.n.sets[k.Dataset], k.Watch, func() { got = p.destroy(k) })
+		got.ListChange = change
+		results[k.Dataset] = got
 	}
 	return results, nil
 }

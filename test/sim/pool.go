@@ -44,8 +44,12 @@ type dataset struct {
 	// seeding: the first receive is not finished. token: one waits to be resumed.
 	seeding, token bool
 	// tip is the newest snapshot of its history, by guid, even one that is gone.
-	tip     uint64
-	changed time.Time // of its list of snapshots, by its host's clock
+	tip uint64
+	// list stands for the snapshots it had when that was last asked for, listChanged when that
+	// list changed.
+	list        uint64
+	listChanged int64
+	changed     time.Time // of its list of snapshots, by its host's clock
 	// unannounced is the last run that should have snapshotted and labelled it after its
 	// guest's start, and could not.
 	unannounced time.Time

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -44,14 +45,19 @@ func rotated(d *dataset, to int) (gone []string) {
 // prune is one run of snapwatch prune on C.
 func (w *World) prune() {
 	w.lab.Prune()
-	c := &node{name: siteNames[SiteC], skew: w.c.skew, sets: w.c.sets, pools: map[string]*poolState{"vault": {}}, report: w.c.report}
-	m := &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance}, w: w, n: c, replica: true, reached: AfterRun}
+	c := &node{name: siteNames[SiteC], skew: w.c.skew, sets: w.c.sets, pools: map[string]*poolState{"vault": {}}, report: w.c.report, hooks: w.c.hooks}
+	m := w.machineOn(c)
+	m.replica, m.reached = true, AfterRun
 	options := w.options(c, m, w.VaultKeeps())
 	options.Config.Datasets = []string{"vault"}
 	if _, done, err := run.Prune(context.Background(), options); err != nil || !done.Success {
 		w.broken("prune on C failed: %v %v", err, done.Problems)
 	}
+	m.ended = true
 	w.c.report = c.report
+	if len(c.hooks.notes) > 0 {
+		w.broken("prune on C leaves notes of hooks: %v", slices.Sorted(maps.Keys(c.hooks.notes)))
+	}
 }
 
 // mayPrune is told of every snapshot that prune destroys.

@@ -40,6 +40,9 @@ func anySetup(t *rapid.T) Setup {
 		s.Frozen = []int{100, 101, 102}[:rapid.IntRange(1, 3).Draw(t, "frozen")]
 	}
 	s.Configs = rapid.Bool().Draw(t, "configurations are kept")
+	s.Hooks = rapid.SampledFrom([]string{"", "guest", "run"}).Draw(t, "hooks")
+	s.Index = rapid.Bool().Draw(t, "the index is kept")
+	s.Again = rapid.Bool().Draw(t, "ZFS is busy")
 	return s
 }
 
@@ -132,4 +135,6 @@ func (s *Stats) add(o Stats) {
 	s.Consistent += o.Consistent
 	s.Configs += o.Configs
 	s.Unblocked += o.Unblocked
+	s.Hooks += o.Hooks
+	s.Indexed += o.Indexed
 }

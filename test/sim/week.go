@@ -210,8 +210,8 @@ func (w *World) elsewhere(n *node, d *dataset) bool {
 // about them.
 func (w *World) Story() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nsetup: keep %q, %d bookmarks, grace %s, properties sent: %v, syncoid's own snapshots: %v, sent with -R: %v, records of history: %d, C receives from A only: %v, replication every %d runs, sanoid beside us: %v, frozen: %v, configurations kept: %v, off at first: %v\n\nsteps:\n",
-		w.Fail, w.Keep, w.Bookmarks, w.Grace, w.Properties, w.SyncSnaps, w.Whole, w.History, w.Relay, w.Every, w.Sanoid, w.Frozen, w.Configs, w.Off)
+	fmt.Fprintf(&b, "%s\n\nsetup: keep %q, %d bookmarks, grace %s, properties sent: %v, syncoid's own snapshots: %v, sent with -R: %v, records of history: %d, C receives from A only: %v, replication every %d runs, sanoid beside us: %v, frozen: %v, configurations kept: %v, hooks: %q, index kept: %v, ZFS busy: %v, off at first: %v\n\nsteps:\n",
+		w.Fail, w.Keep, w.Bookmarks, w.Grace, w.Properties, w.SyncSnaps, w.Whole, w.History, w.Relay, w.Every, w.Sanoid, w.Frozen, w.Configs, w.Hooks, w.Index, w.Again, w.Off)
 	plan := slices.DeleteFunc(slices.Clone(w.plan), func(s Step) bool { return s.Tick > w.tick })
 	slices.SortStableFunc(plan, func(a, b Step) int { return (a.Tick*phases + a.Phase) - (b.Tick*phases + b.Phase) })
 	for _, s := range plan {
@@ -239,7 +239,8 @@ func Shorten(ticks int, setup Setup, plan []Step) (Setup, []Step) {
 		func(s *Setup) { s.Start = time.Date(2026, 7, 13, 9, 0, 0, 0, time.UTC) }, func(s *Setup) { s.Keep = "f4" },
 		func(s *Setup) { s.Bookmarks = 30 }, func(s *Setup) { s.Grace = 24 * time.Hour }, func(s *Setup) { s.Properties = false },
 		func(s *Setup) { s.SyncSnaps = false }, func(s *Setup) { s.Whole = false }, func(s *Setup) { s.History = 0 }, func(s *Setup) { s.Relay = false }, func(s *Setup) { s.Every = 1 },
-		func(s *Setup) { s.Sanoid = false }, func(s *Setup) { s.Frozen = nil }, func(s *Setup) { s.Configs = false }, func(s *Setup) { s.Off = nil },
+		func(s *Setup) { s.Sanoid = false }, func(s *Setup) { s.Frozen = nil }, func(s *Setup) { s.Configs = false },
+		func(s *Setup) { s.Hooks = "" }, func(s *Setup) { s.Index = false }, func(s *Setup) { s.Again = false }, func(s *Setup) { s.Off = nil },
 	} {
 		tried := setup
 		if simpler(&tried); fails(tried, plan) {

@@ -55,6 +55,13 @@ type Setup struct {
 	Frozen []int
 	// Configs: the guests' configurations are kept with their snapshots.
 	Configs bool
+	// Hooks are there before and after snapshots, after stops and after prune: for each guest,
+	// or once a run; "" for none.
+	Hooks string
+	// Index: what was read of the snapshots is kept for the next run.
+	Index bool
+	// Again: now and then ZFS tells a program to try again.
+	Again bool
 	// Off are guests that are off when the week begins.
 	Off []int
 	// Order decides in which order a run does what it does side by side.
@@ -89,6 +96,7 @@ type node struct {
 	sets   map[string]*dataset
 	pools  map[string]*poolState
 	report recorded
+	hooks  hooking
 	// states are what its runs left for the next one, the last of each run.
 	states []report.State
 	// ignored is until which tick the configuration leaves all disks out.
@@ -107,6 +115,8 @@ type node struct {
 type recorded struct {
 	last  report.Run
 	state report.State
+	// indexes are those of the pools, the last of each run.
+	indexes map[string][]string
 }
 
 // poolState is until when a pool is full or suspended, or another run is at work on it.
@@ -167,7 +177,7 @@ type World struct {
 	cutMid                bool            // the next replication to C breaks off in the middle
 	held                  map[int]int     // how often the runs hold a guest's lock
 	busy                  map[string]bool // the pools, by host, that a run has locked
-	chance                *rand.Rand
+	chance, aside         *rand.Rand
 	plan                  []Step
 	later                 []Step // steps that wait for a lock
 	underway                     // the run that is
@@ -185,8 +195,8 @@ type World struct {
 
 // Stats counts what was checked, to show that the properties were not empty.
 type Stats struct {
-	Histories, Abandoned                                                                                                       int
-	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent, Consistent, Configs, Unblocked int
+	Histories, Abandoned                                                                                                                       int
+	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent, Consistent, Configs, Unblocked, Hooks, Indexed int
 }
 
 // underway is what the model knows of a run.
@@ -206,6 +216,7 @@ type vault struct {
 	sets    map[string]*dataset
 	seen    scan.Inventory
 	report  recorded // of prune
+	hooks   hooking
 	cut     int
 }
 
@@ -234,13 +245,13 @@ func NewWorld(s Setup) *World {
 		lab: nowhere{}, parsed: map[string]diskName{}, Setup: s, now: s.Start, guests: map[int]*guest{}, taken: map[uint64]taken{},
 		retention: retentionOf(s.Keep), vaultKeeps: retentionOf(s.VaultKeeps()), policy: checker.NewPolicy(config.Default()),
 		pairs: map[string]*pair{}, histories: map[string][]event{}, busy: map[string]bool{}, held: map[int]int{},
-		chance: rand.New(rand.NewPCG(s.Order, 0)),
-		c:      vault{sets: map[string]*dataset{}, seen: scan.Inventory{}},
+		chance: rand.New(rand.NewPCG(s.Order, 0)), aside: rand.New(rand.NewPCG(s.Order, 1)),
+		c: vault{sets: map[string]*dataset{}, seen: scan.Inventory{}, hooks: newHooking()},
 	}
 	w.policy.MaxDataAge = checker.DefaultMaxDataAge
 	for i := range w.nodes {
 		w.nodes[i] = &node{
-			name: nodeNames[i], booted: s.Start.Add(-24 * time.Hour), sets: map[string]*dataset{},
+			name: nodeNames[i], booted: s.Start.Add(-24 * time.Hour), sets: map[string]*dataset{}, hooks: newHooking(),
 			pools: map[string]*poolState{"tank": {}, "ssd": {}},
 		}
 		w.nodes[i].report.last.LastSuccess = w.nodes[i].clock(s.Start)

@@ -1,0 +1,264 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/config"
+	"snapwatch/internal/command"
+	"snapwatch/internal/note"
+	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
+	"snapwatch/snapper/run"
+)
+
+// hooksOf are the hooks of a week, by guest or once a run.
+func (s Setup) hooksOf() config.Hooks {
+	if s.Hooks == "" {
+		return config.Hooks{}
+	}
+	hook := func(name string) []config.Hook {
+		return []config.Hook{{Argv: []string{name}, Per: s.Hooks}}
+	}
+	return config.Hooks{BeforeSnapshot: hook("before"), AfterSnapshot: hook("after"), AfterStop: hook("stop"), AfterPrune: hook("prune")}
+}
+
+// hooking is what is true of the hooks on a host.
+type hooking struct {
+	// notes are those that runs leave.
+	notes map[string]*hookNote
+	// atWork says of a guest how many of its hooks are, outlived until which tick one is that
+	// its run did not survive.
+	atWork, outlived map[int]int
+	// prepared counts the runs since before_snapshot was started for a guest that nothing has
+	// followed yet, stopped those since a guest has its _stopped snapshot, and no hook.
+	prepared, stopped map[int]int
+}
+
+func newHooking() hooking {
+	return hooking{map[string]*hookNote{}, map[int]int{}, map[int]int{}, map[int]int{}, map[int]int{}}
+}
+
+// hookNote is a note as it stands on a host.
+type hookNote struct {
+	text []byte
+	// holder is the run that holds it, outlived until which tick a hook does that inherited it.
+	holder   *machine
+	outlived int
+}
+
+// notes are those of a machine's host.
+type notes struct{ *machine }
+
+// HookNotes implements [run.World].
+func (m *machine) HookNotes() run.Notes { return notes{m} }
+
+func (s notes) Take(name string) (run.Note, error) {
+	if s.n.hooks.notes[name] == nil {
+		if err := s.change(); err != nil {
+			return nil, err
+		}
+		s.n.hooks.notes[name] = &hookNote{}
+	}
+	return s.Find(name)
+}
+
+func (s notes) Find(name string) (run.Note, error) {
+	if err := s.call(); err != nil {
+		return nil, err
+	}
+	n := s.n.hooks.notes[name]
+	switch {
+	case n == nil:
+		return nil, fs.ErrNotExist
+	case n.holder != nil && n.holder.dead == nil && !n.holder.ended, s.w.tick < n.outlived:
+		if g := s.w.guests[vmidIn(name)]; g != nil {
+			g.disturb() // it may go without a snapshot
+		}
+		return nil, &note.Busy{Path: name}
+	}
+	n.holder = s.machine
+	return heldNote{s.machine, name, n, len(n.text) > 0}, nil
+}
+
+func vmidIn(name string) (vmid int) {
+	_, _ = fmt.Sscanf(name, "%d", &vmid)
+	return vmid
+}
+
+func (s notes) Read(name string, v any) error {
+	n := s.n.hooks.notes[name]
+	if n == nil {
+		return fs.ErrNotExist
+	}
+	return json.Unmarshal(n.text, v)
+}
+
+func (s notes) Names() ([]string, error) {
+	return slices.Sorted(maps.Keys(s.n.hooks.notes)), s.call()
+}
+
+// heldNote is a note that a run holds.
+type heldNote struct {
+	*machine
+	name string
+	note *hookNote
+	left bool
+}
+
+func (h heldNote) Left() bool { return h.left }
+
+func (h heldNote) Read(v any) error { return json.Unmarshal(h.note.text, v) }
+
+func (h heldNote) Write(v any) (err error) {
+	if err := h.change(); err != nil {
+		return err
+	}
+	h.note.text, err = json.Marshal(v)
+	return err
+}
+
+func (h heldNote) End() error {
+	if err := h.change(); err != nil {
+		return err
+	}
+	if h.n.hooks.notes[h.name] == h.note {
+		delete(h.n.hooks.notes, h.name)
+	}
+	h.note.holder = nil
+	return nil
+}
+
+func (h heldNote) Leave() {
+	if h.dead == nil && h.note.holder == h.machine {
+		h.note.holder = nil
+	}
+}
+
+// Trusted implements [run.World].
+func (m *machine) Trusted(config.Hook) error {
+	if m.chance.IntN(32) == 0 {
+		return errFailed
+	}
+	return m.call()
+}
+
+// Hook implements [run.World]. Some fail, some cannot be started, some are slow. One whose run
+// is killed meanwhile lives on.
+func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []string, locks []run.Note) (string, error) {
+	if err := m.change(); err != nil {
+		return "", fmt.Errorf("%w: %w", command.ErrNotStarted, err)
+	}
+	var told struct {
+		Hook   string
+		Guests []struct{ VMID int }
+	}
+	if err := json.Unmarshal([]byte(input), &told); err != nil {
+		panic(err)
+	}
+	if told.Hook == "before_snapshot" { // the others run beside what the run does
+		m.begins("hook", "")
+	}
+	fails := m.chance.IntN(8) == 0
+	if m.chance.IntN(32) == 0 {
+		m.disturbs(told.Guests)
+		return "", command.ErrNotStarted
+	}
+	m.w.stats.Hooks++
+	h := &m.n.hooks
+	for i, g := range told.Guests {
+		if h.atWork[g.VMID] > 0 || m.w.tick < h.outlived[g.VMID] {
+			m.w.broken("%s starts %s of guest %d while another hook of it is at work", m.n.name, told.Hook, g.VMID)
+		}
+		if i > 0 && told.Guests[i-1].VMID >= g.VMID {
+			m.w.broken("%s tells %s of guests out of order", m.n.name, told.Hook)
+		}
+		switch h.atWork[g.VMID]++; told.Hook {
+		case "before_snapshot":
+			h.prepared[g.VMID] = 0
+		case "after_snapshot":
+			delete(h.prepared, g.VMID)
+		case "after_stop":
+			delete(h.stopped, g.VMID)
+		}
+	}
+	for range m.chance.IntN(4) {
+		m.turn()
+	}
+	if len(m.holds) == 0 && m.chance.IntN(8) == 0 {
+		m.pass(10 * time.Second)
+	}
+	err := m.change()
+	for _, g := range told.Guests {
+		if h.atWork[g.VMID]--; err == errKilled {
+			h.outlived[g.VMID] = m.w.tick + 1 + m.chance.IntN(2)
+		}
+	}
+	if err == errKilled {
+		for _, l := range locks {
+			n := l.(heldNote).note
+			n.outlived = max(n.outlived, h.outlived[told.Guests[0].VMID])
+		}
+	}
+	if fails && err == nil {
+		m.disturbs(told.Guests)
+		err = errFailed
+	}
+	return "", err
+}
+
+// disturbs notes that guests may go without a snapshot.
+func (m *machine) disturbs(guests []struct{ VMID int }) {
+	for _, g := range guests {
+		if g := m.w.guests[g.VMID]; g != nil {
+			g.disturb()
+		}
+	}
+}
+
+// stopHooked notes that a hook is to follow a _stopped snapshot.
+func (m *machine) stopHooked(vmid int) {
+	if m.w.Hooks != "" && !m.final {
+		m.n.hooks.stopped[vmid] = 0
+	}
+}
+
+// hooked holds after a run that ended well that what hooks are owed has run, or was given up
+// aloud, within some runs.
+func (w *World) hooked(n *node, done report.Run) {
+	const runs = 3
+	aloud := func(event string, vmid int) bool {
+		return slices.ContainsFunc(done.Problems, func(p report.Problem) bool {
+			return p.Severity == report.Warning && (strings.HasPrefix(p.Text, fmt.Sprintf("hook %s, for guest %d: ", event, vmid)) ||
+				strings.HasPrefix(p.Text, "hook "+event+", once: "))
+		})
+	}
+	for vmid := range n.hooks.prepared {
+		if aloud("after_snapshot", vmid) {
+			delete(n.hooks.prepared, vmid)
+		} else if n.hooks.prepared[vmid]++; n.hooks.prepared[vmid] > runs && w.tick >= n.hooks.outlived[vmid] {
+			w.broken("nothing has followed before_snapshot of guest %d on %s for %d runs", vmid, n.name, runs)
+		}
+	}
+	for vmid := range n.hooks.stopped {
+		waits := !w.guests[vmid].alive && slices.ContainsFunc(w.guests[vmid].disks, func(name string) bool {
+			d := n.sets[name]
+			return d == nil || d.running.Own() != zfs.Stopped.String()
+		})
+		limit := runs
+		if waits { // for a label
+			limit = 3 * day
+		}
+		if aloud("after_stop", vmid) {
+			delete(n.hooks.stopped, vmid)
+		} else if n.hooks.stopped[vmid]++; n.hooks.stopped[vmid] > limit && w.tick >= n.hooks.outlived[vmid] {
+			w.broken("after_stop of guest %d on %s has not run for %d runs", vmid, n.name, limit)
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+
+	"snapwatch/lua"
+	"snapwatch/snapper"
+	"snapwatch/snapper/index"
+	"snapwatch/snapper/run"
+)
+
+// LoadIndex returns what the last run that could save it left of the pool.
+func (p *machinePool) LoadIndex() (index.Index, error) {
+	if err := p.call(); err != nil || p.unindexed || !p.w.Index {
+		return index.Index{}, err
+	}
+	kept := p.n.report.indexes[p.name]
+	if len(kept) == 0 {
+		return index.Index{}, nil
+	}
+	return index.Parse([]byte(kept[len(kept)-1]))
+}
+
+func (p *machinePool) SaveIndex(x *index.Index) error {
+	if err := p.save(); err != nil || !p.w.Index {
+		return err
+	}
+	if p.n.report.indexes == nil {
+		p.n.report.indexes = map[string][]string{}
+	}
+	kept := p.n.report.indexes[p.name]
+	p.n.report.indexes[p.name] = append(kept[max(0, len(kept)-100):len(kept):len(kept)], string(x.Text()))
+	return nil
+}
+
+var fingerprints = maphash.MakeSeed()
+
+// listChanged returns when the list of a dataset's snapshots changed, as ZFS tells it: in whole
+// seconds of its host's clock, 0 if it never had any. Changes are seen when they are asked for, and
+// were a little earlier, each in a second of its own.
+func (m *machine) listChanged(d *dataset, secondsAgo int64) int64 {
+	var h maphash.Hash
+	h.SetSeed(fingerprints)
+	for _, s := range d.snaps {
+		fmt.Fprintf(&h, "%s %d\n", s.Name, s.GUID)
+	}
+	if sum := h.Sum64(); sum != d.list && (len(d.snaps) > 0 || d.listChanged > 0) {
+		d.list, d.listChanged = sum, max(d.listChanged+1, m.Now().Unix()-secondsAgo)
+	}
+	return d.listChanged
+}
+
+// before and after a program on a disk whose changes are watched.
+func (m *machine) watched(d *dataset, watch bool, do func()) (change lua.ListChange) {
+	if watch && d != nil {
+		change.Before = m.listChanged(d, 5)
+	}
+	do()
+	if watch && d != nil {
+		change.After = m.listChanged(d, 0)
+	}
+	return change
+}
+
+// sameWithoutIndex holds that a run with the index plans what one without plans.
+func (w *World) sameWithoutIndex(n *node) {
+	if !w.Index || w.tick%8 != 3 {
+		return
+	}
+	planned := func(unindexed bool) snapper.Plan {
+		m := w.machineOn(n)
+		m.looks, m.seenStopped, m.reached, m.unindexed = true, n.report.state.SeenStopped, AfterRun, unindexed
+		m.crew.chance = w.aside // the week's own chances stay as they are
+		options := w.options(n, m, w.Keep)
+		options.DryRun = true
+		plan, _, err := run.Run(context.Background(), options)
+		if err != nil {
+			w.broken("a run at %s that changes nothing could not begin: %v", n.name, err)
+		}
+		return plan
+	}
+	with, without := planned(false), planned(true)
+	w.stats.Indexed++
+	for _, part := range []struct {
+		what string
+		a, b any
+	}{{"guests", named(with), named(without)}, {"destroys", victims(with), victims(without)}} {
+		if fmt.Sprint(part.a) != fmt.Sprint(part.b) {
+			w.broken("with the index a run on %s plans other %s: %v, not %v", n.name, part.what, part.a, part.b)
+		}
+	}
+}
+
+func victims(p snapper.Plan) []string {
+	all := map[string]bool{}
+	for _, d := range p.Destroys {
+		all[d.Dataset+"@"+d.Name] = true
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+func named(p snapper.Plan) []string {
+	var all []string
+	for _, g := range p.Guests {
+		for _, d := range g.Disks {
+			all = append(all, fmt.Sprintf("%s@%s %v %q", d.Dataset, g.Snapshot, d.Snapshot, d.Label))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
