@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,7 +27,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements [prometheus.Collector].
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	report, cfg := c.report(), c.config()
-	out := sink{ch}
+	out := newSink(ch)
 	collectPools(out, report)
 	collectOwners(out, report)
 	for _, d := range report.Disks {
@@ -48,7 +49,7 @@ func (poolCollector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect implements [prometheus.Collector].
-func (c poolCollector) Collect(ch chan<- prometheus.Metric) { collectPools(sink{ch}, c.report) }
+func (c poolCollector) Collect(ch chan<- prometheus.Metric) { collectPools(newSink(ch), c.report) }
 
 func collectPools(out sink, report checker.Report) {
 	out.send(timeSeconds, seconds(report.Now))
@@ -108,11 +109,21 @@ func ownedValue(c config.Config, d *checker.Disk) (value float64, known bool) {
 	return boolValue(d.Owned == checker.Owned && !isCopy(c, d.Dataset)), d.Owned != checker.OwnershipUnknown
 }
 
-// sink sends metrics. A value that cannot be a metric, such as a label that is not
-// UTF-8, is left out: an invalid metric would fail the whole page.
-type sink struct{ ch chan<- prometheus.Metric }
+// sink sends metrics. What would fail the whole page is left out: a value that cannot be a
+// metric, such as a label that is not UTF-8, and a series that was sent already.
+type sink struct {
+	ch   chan<- prometheus.Metric
+	sent map[string]bool
+}
+
+func newSink(ch chan<- prometheus.Metric) sink { return sink{ch, map[string]bool{}} }
 
 func (s sink) send(m metric, value float64, labels ...string) {
+	series := m.Name + "\x00" + strings.Join(labels, "\x00")
+	if s.sent[series] {
+		return
+	}
+	s.sent[series] = true
 	if made, err := prometheus.NewConstMetric(m.desc, prometheus.GaugeValue, value, labels...); err == nil {
 		s.ch <- made
 	}

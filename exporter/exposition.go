@@ -56,7 +56,8 @@ func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
 			p.add(d)
 		}
 	}
-	slices.SortFunc(p.series, func(a, b textSeries) int { return strings.Compare(a.Dataset, b.Dataset) })
+	slices.SortStableFunc(p.series, func(a, b textSeries) int { return strings.Compare(a.Dataset, b.Dataset) })
+	p.series = slices.CompactFunc(p.series, func(a, b textSeries) bool { return a.Dataset == b.Dataset })
 	if len(p.series) == 0 {
 		return nil // a metric without a series is not named either
 	}

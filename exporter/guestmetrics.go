@@ -67,12 +67,11 @@ func writeGuests(w io.Writer, guests []checker.Guest) error {
 	if len(p.guests) == 0 {
 		return nil
 	}
-	slices.SortFunc(p.guests, func(a, b guestSeries) int {
-		if a.Cluster != b.Cluster {
-			return strings.Compare(a.Cluster, b.Cluster)
-		}
-		return cmp.Compare(a.VMID, b.VMID)
-	})
+	order := func(a, b guestSeries) int {
+		return cmp.Or(strings.Compare(a.Cluster, b.Cluster), cmp.Compare(a.VMID, b.VMID))
+	}
+	slices.SortStableFunc(p.guests, order)
+	p.guests = slices.CompactFunc(p.guests, func(a, b guestSeries) bool { return order(a, b) == 0 })
 	p.each(guestDisks, func(g *guestSeries) {
 		p.guest(guestDisks, `kind="expected",`, g, "", "", float64(g.Expected()))
 		p.guest(guestDisks, `kind="found",`, g, "", "", float64(g.Found()))

@@ -102,7 +102,7 @@ func (nodeCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
-	out, s := sink{ch}, c.store
+	out, s := newSink(ch), c.store
 	now := s.settings.Scanner.Now()
 	if owners := s.guests.known(); owners != nil {
 		out.send(runUnregistered, boolValue(s.snapMissing(*owners)))

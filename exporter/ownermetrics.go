@@ -36,7 +36,7 @@ func (ownerCollector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect implements [prometheus.Collector].
-func (c ownerCollector) Collect(ch chan<- prometheus.Metric) { collectOwners(sink{ch}, c.report) }
+func (c ownerCollector) Collect(ch chan<- prometheus.Metric) { collectOwners(newSink(ch), c.report) }
 
 func collectOwners(out sink, report checker.Report) {
 	if len(report.Nodes) == 0 {

@@ -72,7 +72,7 @@ func (c runCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c runCollector) Collect(ch chan<- prometheus.Metric) {
-	out := sink{ch}
+	out := newSink(ch)
 	if c.Expected != nil {
 		out.send(c.expected, boolValue(c.Expected()))
 	}

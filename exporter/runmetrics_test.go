@@ -1,8 +1,10 @@
 package exporter
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,9 +13,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
+	"snapwatch/checker"
+	"snapwatch/config"
 	"snapwatch/internal/report"
 )
 
@@ -65,6 +72,69 @@ func TestTwiceInAReport(t *testing.T) {
 	assert.Contains(t, said, "run_quiesced{vmid=\"101\"} 0\n")
 	assert.Contains(t, said, "run_frozen_seconds{vmid=\"101\"} 0.5\n")
 	assert.Contains(t, said, "run_left_frozen 1\n")
+}
+
+// Whatever stands in a report, a scrape has what it means, each series once.
+func TestAnyReportCanBeScraped(t *testing.T) {
+	policy := checker.NewPolicy(config.Default())
+	disk := checker.Assemble([]checker.Pool{{Name: "tank", Disks: []checker.Disk{{Dataset: "tank/vm-1-disk-0", VMID: 1}}}}, policy, time.Unix(1000, 0)).Disks[0]
+	rapid.Check(t, func(t *rapid.T) {
+		names := rapid.SampledFrom([]string{"tank", "ssd", "", "a\"b\n", "\xff", "ж"})
+		numbers := rapid.SampledFrom([]int{0, 1, 100, 101, -1, math.MaxInt})
+		times := rapid.Custom(func(t *rapid.T) time.Time {
+			return time.Unix(rapid.Int64Range(-1<<40, 1<<40).Draw(t, "second"), 0)
+		})
+		r := report.Run{Backlogs: map[string]report.Backlog{}}
+		r.Start, r.End, r.LastSuccess = times.Draw(t, "start"), times.Draw(t, "end"), times.Draw(t, "success")
+		for range rapid.IntRange(0, 6).Draw(t, "entries") {
+			r.Pools = append(r.Pools, report.Pool{Pool: names.Draw(t, "pool")})
+			r.Backlogs[names.Draw(t, "place")] = report.Backlog{Due: numbers.Draw(t, "due")}
+			r.Quiesced = append(r.Quiesced, report.Quiesced{
+				VMID: numbers.Draw(t, "vmid"), Consistent: report.Consistency(names.Draw(t, "consistent")),
+				Seconds: rapid.SampledFrom([]float64{0, 0.5, -1, math.Inf(1), math.NaN()}).Draw(t, "seconds"),
+			})
+			r.Disks = append(r.Disks, report.Disk{Dataset: names.Draw(t, "dataset"), Result: report.ResultUnprotected})
+			r.Unprotected = append(r.Unprotected, report.Unprotected{Kind: report.Kind(names.Draw(t, "kind"))})
+			r.LeftFrozen = append(r.LeftFrozen, numbers.Draw(t, "frozen"))
+		}
+		c := checker.Report{Now: times.Draw(t, "now")}
+		for range rapid.IntRange(0, 4).Draw(t, "results") {
+			var p checker.PoolResult
+			p.Name = names.Draw(t, "pool")
+			c.Pools = append(c.Pools, p)
+			c.Guests = append(c.Guests, checker.Guest{VMID: numbers.Draw(t, "guest"), Cluster: names.Draw(t, "cluster"), Name: names.Draw(t, "name")})
+			d := disk
+			d.Dataset, d.VMID = names.Draw(t, "dataset"), numbers.Draw(t, "of guest")
+			c.Disks = append(c.Disks, d)
+			var n checker.NodeAnswer
+			n.Node, n.At = names.Draw(t, "node"), times.Draw(t, "at")
+			c.Nodes = append(c.Nodes, n)
+		}
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(snapCollector(only(r)), pruneCollector(only(r)), poolCollector{c}, ownerCollector{c})
+		families, err := registry.Gather()
+		require.NoError(t, err)
+		disks := prometheus.NewRegistry()
+		disks.MustRegister(collector{report: func() checker.Report { return c }, config: config.Default})
+		_, err = disks.Gather()
+		require.NoError(t, err)
+		var page bytes.Buffer
+		for _, f := range families {
+			require.NoError(t, expfmt.NewEncoder(&page, expfmt.NewFormat(expfmt.TypeTextPlain)).Encode(f))
+		}
+		require.NoError(t, writeDisks(&page, c, config.Default()))
+		require.NoError(t, writeGuests(&page, c.Guests))
+		seen := map[string]bool{}
+		for line := range strings.Lines(page.String()) {
+			if series := line[:strings.LastIndexByte(line, ' ')+1]; !strings.HasPrefix(line, "#") {
+				require.False(t, seen[series], "twice: %s", line)
+				seen[series] = true
+			}
+		}
+		parser := expfmt.NewTextParser(model.UTF8Validation)
+		_, err = parser.TextToMetricFamilies(&page)
+		require.NoError(t, err)
+	})
 }
 
 func TestRunMetrics(t *testing.T) {
