@@ -28,8 +28,12 @@ const maxCapturedText = 256 << 10
 var ErrTooLong = errors.New("too long for a property (8 KiB)")
 
 // secretKeys are left out of what is kept: passwords, keys, and free text for other
-// programs that may hold either. The environment of a container is among them.
-var secretKeys = regexp.MustCompile(`^(?:cipassword|sshkeys|args|env|lxc\.environment(?:\..*)?)$`)
+// programs that may hold either: a container's environment, and the command lines that LXC starts.
+var secretKeys = regexp.MustCompile(`(?i)^(?:cipassword|sshkeys|args|env|lxc\.environment.*|lxc\.(?:init|execute)\.cmd|lxc\.hook\..*)$`)
+
+// secretValues are in lines that are left out, whatever their key: passwords and keys among the
+// options of a mount or a disk, and those of an address.
+var secretValues = regexp.MustCompile(`(?i)(?:pass|passw|passwd|password|passphrase|passwort|pw|pwd|secret|token|credentials?|cred|auth|key)(?:_?\d+)?\s*=\s*[^\s,]|[a-z][a-z0-9+.-]*://[^/\s@]*[:%][^/\s@]*@`)
 
 // passingKeys say what Proxmox is at, or belong to the sections that are left out.
 var passingKeys = []string{"lock", "parent", "digest"}
@@ -48,7 +52,7 @@ func Keepable(text string) (kept string, without []string) {
 		switch {
 		case ourHead.MatchString(line): // of one that was restored: it is no part of it
 		case onlyBlank.MatchString(line) || strings.HasPrefix(line, "[") || slices.Contains(passingKeys, key):
-		case secretKeys.MatchString(key):
+		case secretKeys.MatchString(key), !strings.HasPrefix(line, "#") && secretValues.MatchString(line):
 			if name := secretName(key); !slices.Contains(without, name) {
 				without = append(without, name)
 			}
@@ -136,13 +140,16 @@ const leftOut = `[A-Za-z0-9._, -]+`
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
-// secretName is how the first line names a secret key. Only an environment's may hold anything
-// behind its dot, even its value.
+// secretName is how the first line names a secret key: as far as it is one. Anything may stand
+// behind, even its value.
 func secretName(key string) string {
-	if !plainKey.MatchString(key) {
+	if plainKey.MatchString(key) {
+		return key
+	}
+	if strings.HasPrefix(key, "lxc.environment") {
 		return "lxc.environment"
 	}
-	return key
+	return "a line"
 }
 
 var capturedHead = regexp.MustCompile(`^# snapwatch: (qemu-server|lxc)/([1-9][0-9]{0,8})\.conf of [A-Za-z0-9.-]+, left out: ` + leftOut + `\n`)

@@ -51,6 +51,43 @@ func TestKeepable(t *testing.T) {
 	kept, without = Keepable("rootfs: data:subvol-200-disk-0\nenv: A=b\nlxc.environment: PASSWORD=x\nlxc.environment.runtime: B=y\nlxc.environment: C=z\nlxc.environment = D=hunter2:x\nlxc.environment.runtime=E=w\nlxc.mount.entry = /a:b c none bind\nlxc.apparmor.profile: unconfined\n")
 	assert.Equal(t, "rootfs: data:subvol-200-disk-0\nlxc.mount.entry = /a:b c none bind\nlxc.apparmor.profile: unconfined\n", kept)
 	assert.Equal(t, []string{"env", "lxc.environment", "lxc.environment.runtime"}, without)
+	for line, name := range map[string]string{
+		"lxc.init.cmd = /sbin/app --password hunter2":                                          "lxc.init.cmd",
+		"lxc.execute.cmd: /sbin/app hunter2":                                                   "lxc.execute.cmd",
+		"lxc.hook.pre-start = /sbin/mount-it hunter2":                                          "lxc.hook.pre-start",
+		"lxc.environment+=A=hunter2":                                                           "lxc.environment",
+		"lxc.environment += A=hunter2":                                                         "lxc.environment",
+		"LXC.Environment = A=hunter2":                                                          "a line",
+		"CIPassword: hunter2":                                                                  "CIPassword",
+		"lxc.mount.entry = //nas/x mnt cifs username=u,password=hunter2,ro 0 0":                "lxc.mount.entry",
+		"lxc.mount.entry: //nas/x mnt cifs username=u,PASS = hunter2 0 0":                      "lxc.mount.entry",
+		"mp0: data:subvol-200-disk-1,mp=/a,mountoptions=secret=hunter2":                        "mp0",
+		"scsi0: rbd:pool/image:id=admin:key=hunter2,size=8G":                                   "scsi0",
+		"scsi0: nbd://user:hunter2@10.0.0.1/x":                                                 "scsi0",
+		"scsi0: iscsi://user%hunter2@10.0.0.1/iqn/0":                                           "scsi0",
+		"net0: virtio=AA:BB:CC:DD:EE:FF,token=hunter2":                                         "net0",
+		"scsi0: file.driver=curl,file.password-secret=hunter2,file.url=x":                      "scsi0",
+		"lxc.mount.entry = tank/x mnt zfs keylocation=file:///hunter2,access_key2=hunter2 0 0": "lxc.mount.entry",
+		"a strange line with password=hunter2":                                                 "a line",
+	} {
+		kept, without = Keepable("name: a\n" + line + "\n")
+		assert.Equal(t, "name: a\n", kept, line)
+		assert.Equal(t, []string{name}, without, line)
+		value, err := capture(ID{200, LXC}, line+"\n")
+		require.NoError(t, err)
+		c, err := ReadCaptured(value)
+		require.NoError(t, err, line)
+		assert.NotContains(t, c.Text, "hunter2")
+	}
+	for _, line := range []string{
+		"hookscript: local:snippets/keys.sh", "efidisk0: data:vm-100-disk-1,efitype=4m,pre-enrolled-keys=1,size=1M",
+		"tags: pass;auth", "lxc.mount.entry = /a:b c none bind", "net0: virtio=AA:BB:CC:DD:EE:FF,bridge=vmbr0,tag=5", "features: keyctl=1,nesting=1",
+		"keyboard: de", "#key=in the description", "ciuser: key", "smbios1: uuid=1b8cbf4a-2a0c-4b1c-a1e5-4d8b1e9f6f10,serial=x", "ostype: win11",
+	} {
+		kept, without = Keepable(line + "\n")
+		assert.Equal(t, line+"\n", kept)
+		assert.Empty(t, without, line)
+	}
 	kept, without = Keepable("[before]\nname: a\n")
 	assert.Empty(t, kept)
 	assert.Empty(t, without)

@@ -229,3 +229,41 @@ func TestBootState(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "absent", got, "a machine without systemd")
 }
+
+// A process is told from a later one of the same number by when it was started, and a
+// container's cgroup by its own number.
+func TestProcessID(t *testing.T) {
+	h := Host{Run: t.TempDir(), Proc: t.TempDir(), Cgroup: t.TempDir()}
+	write := func(path, text string) {
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o644))
+	}
+	id := func(kind Kind, vmid int) string {
+		t.Helper()
+		text, err := h.ProcessID(ID{VMID: vmid, Kind: kind})
+		require.NoError(t, err)
+		return text
+	}
+	assert.Empty(t, id(QEMU, 100))
+	write(h.Run+"/qemu-server/100.pid", "17\n")
+	assert.Empty(t, id(QEMU, 100), "a crash left the file behind")
+	write(h.Proc+"/17/cmdline", "/usr/bin/kvm\x00-pidfile\x00/var/run/qemu-server/100.pid\x00")
+	stat := "17 (kvm) x) 9 (y) S 1 17 17 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 7 0 %s 8 9\n"
+	write(h.Proc+"/17/stat", fmt.Sprintf(stat, "4000"))
+	first := id(QEMU, 100)
+	assert.Equal(t, "process 17 of 4000", first)
+	write(h.Proc+"/17/stat", fmt.Sprintf(stat, "9000"))
+	assert.NotEqual(t, first, id(QEMU, 100))
+	write(h.Proc+"/17/stat", "17 (kvm) S 1")
+	_, err := h.ProcessID(ID{VMID: 100, Kind: QEMU})
+	assert.Error(t, err)
+
+	assert.Empty(t, id(LXC, 200))
+	require.NoError(t, os.MkdirAll(h.ContainerCgroup(200), 0o755))
+	first = id(LXC, 200)
+	assert.NotEmpty(t, first)
+	require.NoError(t, os.Mkdir(filepath.Join(h.Cgroup, "other"), 0o755))
+	require.NoError(t, os.Remove(h.ContainerCgroup(200)))
+	require.NoError(t, os.Rename(filepath.Join(h.Cgroup, "other"), h.ContainerCgroup(200)))
+	assert.NotEqual(t, first, id(LXC, 200))
+}
