@@ -253,7 +253,7 @@ func (w *World) hooked(n *node, done report.Run) {
 		})
 		limit := runs
 		if waits { // for a label
-			limit = 3 * day
+			limit = int(3 * 24 * time.Hour / w.Tick)
 		}
 		if aloud("after_stop", vmid) {
 			delete(n.hooks.stopped, vmid)
