@@ -77,7 +77,7 @@ func (h *hooks) owe(t *turn, on hookEvent, guest hookGuest) {
 		err = t.owed.Write(owedHook{on, t.since, guest})
 	}
 	if err != nil {
-		h.add(report.ProblemOf(report.Warning, fmt.Errorf("a hook that is owed is forgotten if this run is killed: %w", err)))
+		h.note(report.ProblemOf(report.Warning, fmt.Errorf("a hook that is owed is forgotten if this run is killed: %w", err)))
 	}
 }
 
@@ -109,8 +109,10 @@ func (h *hooks) oweAll(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	}
 }
 
-// endTurn ends a turn. What could not begin is left to the next run.
+// endTurn ends a turn, and tells before what went wrong in it. What could not begin is left to
+// the next run.
 func (h *hooks) endTurn(t *turn) {
+	h.tell()
 	if t.owed != nil && (t.late || t.owed.End() != nil) {
 		t.owed.Leave()
 	}

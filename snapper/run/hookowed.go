@@ -27,7 +27,7 @@ func (h *hooks) settle(undone func(owedHook) string) {
 	notes := h.World.HookNotes()
 	names, err := notes.Names()
 	if err != nil {
-		h.run.problem(report.Warning, "which hooks earlier runs owe is not known: %v", err)
+		h.problem(report.Warning, "which hooks earlier runs owe is not known: %v", err)
 	}
 	for _, name := range names {
 		number, _, owed := strings.Cut(name, ".")
@@ -89,8 +89,8 @@ func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) {
 
 // giveUp tells that a hook is not owed any more, and only then forgets it.
 func (h *hooks) giveUp(n Note, format string, args ...any) {
-	h.run.problem(report.Warning, format, args...)
-	h.run.tell()
+	h.problem(report.Warning, format, args...)
+	h.tell()
 	if n.End() != nil {
 		n.Leave()
 	}

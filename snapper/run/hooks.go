@@ -28,30 +28,17 @@ const (
 	maxHookLine  = 300
 )
 
-// hooks runs the programs of the admin around snapshots. What they say is collected apart:
-// those that run after snapshots do so beside the rest of the run.
+// hooks runs the programs of the admin around snapshots.
 type hooks struct {
 	Options
-	// run is told what is given up, before that is forgotten.
-	run      *journal
-	node     string
-	mu       sync.Mutex
-	problems []report.Problem
+	*journal
+	node string
 	// running wait for the hooks that were started.
 	running []func()
 }
 
-func (h *hooks) add(p report.Problem) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.problems = append(h.problems, p)
-}
-
-// end waits for the hooks and returns what they said.
-func (h *hooks) end() []report.Problem {
-	waitAll(h.running)
-	return h.problems
-}
+// end waits for the hooks.
+func (h *hooks) end() { waitAll(h.running) }
 
 // due are the hooks that the snapshots of living guests wait for.
 func (h *hooks) due(plan snapper.Plan) hookWork { return h.callsFor(beforeSnapshot, dueFor(plan)) }
@@ -125,16 +112,11 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 				turns.end(vmid)
 			}
 		})
-		for _, vmid := range slices.Sorted(maps.Keys(failed)) {
-			for _, err := range failed[vmid] {
-				h.add(report.ProblemOf(report.Warning, err))
-			}
-		}
 		for _, c := range work.once {
 			c.guests = slices.DeleteFunc(c.guests, func(g hookGuest) bool {
 				err := turns.begin(ctx, g)
 				if err != nil && failed[g.VMID] == nil {
-					h.add(report.ProblemOf(report.Warning, c.failed(err, nil)))
+					h.note(report.ProblemOf(report.Warning, c.failed(err, nil)))
 				}
 				return err != nil
 			})
@@ -142,7 +124,7 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 				continue
 			}
 			if _, err := h.startHook(ctx, c, turns); err != nil {
-				h.add(report.ProblemOf(report.Warning, err))
+				h.note(report.ProblemOf(report.Warning, err))
 			}
 		}
 		for _, vmid := range work.guests() {
@@ -185,7 +167,8 @@ func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error
 }
 
 // eachGuest runs the hooks of guests side by side, those of one guest one after the other:
-// until one fails, or all of them. ended is called after the last of a guest.
+// until one fails, or all of them, and then it notes what failed. ended is called after the last
+// of a guest.
 func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, turns *turns, all bool, ended func(vmid int)) map[int][]error {
 	var started []func()
 	var mu sync.Mutex
@@ -194,6 +177,11 @@ func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, turns *t
 	for _, vmid := range slices.Sorted(maps.Keys(each)) {
 		started = append(started, lanes.Go(func() {
 			errs := h.oneGuest(ctx, each[vmid], turns, all)
+			for _, err := range errs {
+				if all {
+					h.note(report.ProblemOf(report.Warning, err))
+				}
+			}
 			ended(vmid)
 			if len(errs) > 0 {
 				mu.Lock()
@@ -245,7 +233,7 @@ func (h *hooks) startHook(ctx context.Context, c hookCall, turns *turns) (starte
 	turns.use(c.guests)
 	lines := hookLines(said)
 	for _, line := range lines {
-		h.add(report.Problem{Severity: report.Notice, Text: c.says(line), Kept: new(string)})
+		h.note(report.Problem{Severity: report.Notice, Text: c.says(line), Kept: new(string)})
 	}
 	if err != nil {
 		return true, c.failed(hookError(err, ctx.Err(), c.Limit()), lines)

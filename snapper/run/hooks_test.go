@@ -81,7 +81,7 @@ func TestHookEnvironment(t *testing.T) {
 }
 
 func testHooks(t *testing.T) *hooks {
-	return &hooks{Options: Options{World: Local{Clock: func() time.Time { return noon }, StateDir: t.TempDir()}}, run: testJournal()}
+	return &hooks{Options: Options{World: Local{Clock: func() time.Time { return noon }, StateDir: t.TempDir()}}, journal: testJournal()}
 }
 
 // script writes a hook.
@@ -105,7 +105,8 @@ func TestBeforeHooks(t *testing.T) {
 	h.follow(snapper.Plan{}, nil, begun)
 	assert.Len(t, failed, 1)
 	assert.ErrorContains(t, failed[101], "for guest 101: killed when its time was over (100ms)")
-	said := h.end()
+	h.end()
+	said := h.report.Problems
 	require.Len(t, said, 1)
 	assert.Regexp(t, `for guest 100: a \[31mb \(/\S+/hook\)$`, said[0].Text)
 
@@ -128,7 +129,8 @@ func TestBeforeHookOnce(t *testing.T) {
 	failed, _ := h.before(t.Context(), h.due(hookPlan()))
 	assert.Len(t, failed, 1)
 	assert.ErrorContains(t, failed[100], "once: exit status 1")
-	said := h.end()
+	h.end()
+	said := h.report.Problems
 	require.Len(t, said, 1, "the other hook ran for 101 alone")
 	assert.Regexp(t, `: 101 \(/\S+/hook\)$`, said[0].Text)
 }
@@ -181,7 +183,8 @@ func TestHookLeavesSomething(t *testing.T) {
 	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, "sleep 600 & echo $!")}}
 	_, begun := h.before(t.Context(), h.due(hookPlan()))
 	h.follow(snapper.Plan{}, nil, begun)
-	for _, p := range h.end() {
+	h.end()
+	for _, p := range h.report.Problems {
 		pid, err := strconv.Atoi(strings.Fields(p.Text)[5])
 		require.NoError(t, err, p.Text)
 		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -13,14 +14,18 @@ type journal struct {
 	report report.Run
 	// incomplete: not all guests could be looked at.
 	incomplete bool
-	// said is how many of the problems were told to listener, which may be nil.
+	// said is how many of the problems were told to listener, which may be nil, telling is held
+	// meanwhile.
 	said     int
 	listener func([]report.Problem)
+	telling  sync.Mutex
 }
 
 // tell tells the problems that were not told yet. That comes before anything is kept by which a
 // later run would take them for told: a run that is killed in between tells them twice, not never.
 func (j *journal) tell() {
+	j.telling.Lock()
+	defer j.telling.Unlock()
 	j.mu.Lock()
 	problems := slices.Clone(j.report.Problems[j.said:])
 	j.said = len(j.report.Problems)
@@ -28,6 +33,15 @@ func (j *journal) tell() {
 	if j.listener != nil && len(problems) > 0 {
 		j.listener(problems)
 	}
+}
+
+// sofar returns the report as it is now.
+func (j *journal) sofar() report.Run {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := j.report
+	r.Problems, r.Counts = slices.Clone(r.Problems), maps.Clone(r.Counts)
+	return r
 }
 
 func (j *journal) problem(severity report.Severity, format string, args ...any) {

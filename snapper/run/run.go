@@ -66,6 +66,8 @@ type run struct {
 	captures *captures
 	hooks    *hooks
 	locks    *locks
+	// saved is how many problems the report has that is kept.
+	saved int
 }
 
 // Run makes one run and returns its plan and its report. The error is for a run that
@@ -129,7 +131,7 @@ func (r *run) mayTake() error {
 // newRun begins a run with the report of the last one of its kind.
 func newRun(o Options, name string) *run {
 	r := &run{Options: o, journal: &journal{listener: o.Tell}, start: o.World.Now(), name: name}
-	r.hooks = &hooks{Options: o, run: r.journal}
+	r.hooks = &hooks{Options: o, journal: r.journal}
 	r.report = report.Run{Start: r.start, Retention: o.Keep.String(), Counts: map[report.Event]int{}}
 	for _, event := range report.Events() {
 		r.report.Counts[event] = 0
@@ -153,7 +155,9 @@ func (r *run) latest() *report.Run {
 }
 
 func (r *run) save() {
-	if err := r.World.SaveReport(r.name, &r.report); err != nil {
+	kept := r.sofar() // hooks may be at work
+	r.saved = len(kept.Problems)
+	if err := r.World.SaveReport(r.name, &kept); err != nil {
 		r.problem(report.Warning, "the report of this run is not kept: %v", err)
 	}
 }
@@ -161,11 +165,8 @@ func (r *run) save() {
 // endHooks waits for the hooks and tells what they said, also in the report that is
 // kept, unless a later run has left its own there meanwhile.
 func (r *run) endHooks() {
-	problems := r.hooks.end()
-	for _, p := range problems {
-		r.note(p)
-	}
-	if len(problems) == 0 {
+	r.hooks.end()
+	if len(r.report.Problems) == r.saved {
 		return
 	}
 	r.tell()

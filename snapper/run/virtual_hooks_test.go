@@ -120,7 +120,7 @@ func TestOwedAfterKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "tank")
-		h := &hooks{Options: w.options(hooking)}
+		h := &hooks{journal: testJournal(), Options: w.options(hooking)}
 		killed := &turn{vmid: 100}
 		h.owe(killed, afterSnapshot, hookGuest{VMID: 100, Snapshots: []hookSnapshot{}})
 		killed.owed.Leave()
@@ -334,7 +334,7 @@ func TestOwedIsGivenUp(t *testing.T) {
 				w := newVirtualWorld(t)
 				g := w.guest(100, false, "tank")
 				w.guest(101, true, "tank")
-				h := &hooks{Options: w.options(hooking)}
+				h := &hooks{journal: testJournal(), Options: w.options(hooking)}
 				killed := &turn{vmid: 100}
 				if name == "the clock was set back" {
 					killed.since = time.Now().Add(1000 * time.Hour)
@@ -369,7 +369,7 @@ func TestPruneSettles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "tank")
-		h := &hooks{Options: w.options(hooking, func(o *Options) { o.Config.Hooks.AfterPrune = o.Config.Hooks.AfterStop })}
+		h := &hooks{journal: testJournal(), Options: w.options(hooking, func(o *Options) { o.Config.Hooks.AfterPrune = o.Config.Hooks.AfterStop })}
 		for _, on := range []hookEvent{afterSnapshot, afterStop} {
 			killed := &turn{vmid: 100}
 			h.owe(killed, on, hookGuest{VMID: 100, Snapshots: []hookSnapshot{}})
@@ -438,7 +438,7 @@ func TestAfterAFailedHook(t *testing.T) {
 func TestHookGuestsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
-		h := &hooks{Options: w.options(func(o *Options) {
+		h := &hooks{journal: testJournal(), Options: w.options(func(o *Options) {
 			o.Config.Hooks.AfterSnapshot = []config.Hook{{Argv: []string{"after"}, Per: "run"}}
 		})}
 		begun := map[int]*turn{}

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -39,10 +40,12 @@ type hooking struct {
 	// prepared counts the runs since before_snapshot was started for a guest that nothing has
 	// followed yet, stopped those since a guest has its _stopped snapshot, and no hook.
 	prepared, stopped map[int]int
+	// told is what runs have told since one ended well.
+	told []report.Problem
 }
 
 func newHooking() hooking {
-	return hooking{map[string]*hookNote{}, map[int]int{}, map[int]int{}, map[int]int{}, map[int]int{}}
+	return hooking{map[string]*hookNote{}, map[int]int{}, map[int]int{}, map[int]int{}, map[int]int{}, nil}
 }
 
 // hookNote is a note as it stands on a host.
@@ -66,7 +69,11 @@ func (s notes) Take(name string) (run.Note, error) {
 		}
 		s.n.hooks.notes[name] = &hookNote{}
 	}
-	return s.Find(name)
+	n, err := s.Find(name)
+	if errors.Is(err, fs.ErrNotExist) { // ended by whoever held it
+		return s.Take(name)
+	}
+	return n, err
 }
 
 func (s notes) Find(name string) (run.Note, error) {
@@ -194,16 +201,20 @@ func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []strin
 	if len(m.holds) == 0 && m.chance.IntN(8) == 0 {
 		m.pass(10 * time.Second)
 	}
+	if m.n.killHook--; m.n.killHook == 0 && m.dead == nil {
+		m.dead = errKilled
+	}
 	err := m.change()
+	until := m.w.tick + 1 + m.chance.IntN(2)
 	for _, g := range told.Guests {
 		if h.atWork[g.VMID]--; err == errKilled {
-			h.outlived[g.VMID] = m.w.tick + 1 + m.chance.IntN(2)
+			h.outlived[g.VMID] = max(h.outlived[g.VMID], until)
 		}
 	}
 	if err == errKilled {
 		for _, l := range locks {
 			n := l.(heldNote).note
-			n.outlived = max(n.outlived, h.outlived[told.Guests[0].VMID])
+			n.outlived = max(n.outlived, until)
 		}
 	}
 	if fails && err == nil {
@@ -231,14 +242,15 @@ func (m *machine) stopHooked(vmid int) {
 
 // hooked holds after a run that ended well that what hooks are owed has run, or was given up
 // aloud, within some runs.
-func (w *World) hooked(n *node, done report.Run) {
+func (w *World) hooked(n *node) {
 	const runs = 3
 	aloud := func(event string, vmid int) bool {
-		return slices.ContainsFunc(done.Problems, func(p report.Problem) bool {
+		return slices.ContainsFunc(n.hooks.told, func(p report.Problem) bool {
 			return p.Severity == report.Warning && (strings.HasPrefix(p.Text, fmt.Sprintf("hook %s, for guest %d: ", event, vmid)) ||
 				strings.HasPrefix(p.Text, "hook "+event+", once: "))
 		})
 	}
+	defer func() { n.hooks.told = nil }()
 	for vmid := range n.hooks.prepared {
 		if aloud("after_snapshot", vmid) {
 			delete(n.hooks.prepared, vmid)

@@ -201,6 +201,10 @@ func stepKinds() map[string]kind {
 			n.kill = 1 + s.N%killPoints
 			w.disturbNode(n)
 		}},
+		"kill hook": {"the next run on NODE will be killed while one of its hooks is at work", false, false, func(w *World, _ *guest, n *node, s Step) {
+			n.killHook = 1 + s.N%6
+			w.disturbNode(n)
+		}},
 		"cron": {"cron of NODE is off for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
 			n.cronOff = w.tick + s.N
 			w.disturbNode(n)

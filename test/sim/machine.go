@@ -468,7 +468,13 @@ func (w *World) snap(n *node, between func(phase int)) {
 	defer func() { w.underway = other }()
 	held := maps.Clone(w.held)
 	before := n.report
-	plan, done, err := run.Run(context.Background(), w.options(n, m, w.Keep))
+	options := w.options(n, m, w.Keep)
+	options.Tell = func(problems []report.Problem) {
+		if m.dead == nil {
+			n.hooks.told = append(n.hooks.told, problems...)
+		}
+	}
+	plan, done, err := run.Run(context.Background(), options)
 	m.planMade()
 	m.ended = true
 	w.thawed(n, m, done)
@@ -485,7 +491,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 		w.broken("the run on %s could not begin: %v", n.name, err)
 	default:
 		w.nothingLeft(n, n.report.state, done)
-		w.hooked(n, done)
+		w.hooked(n)
 		w.idempotent(n, plan, complete(done), func() (snapper.Plan, error) { return w.again(n, before.state.SeenStopped) })
 	}
 }

@@ -108,6 +108,7 @@ type node struct {
 	pvesh     string // what is wrong with pvesh
 	kill      int    // the next run is killed at this point, 0 if not
 	skewEnd   int
+	killHook  int  // a run is killed while the hook of this number is at work, 0 if none is
 	disturbed bool // in this tick
 }
 

@@ -1,0 +1,34 @@
+package sim
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// A run that is killed while hooks are at work, at any of its changes, and again and again: what
+// it leaves is kept away from the next one's hooks, and runs.
+func TestHooksOfKilledRuns(t *testing.T) {
+	hooks := 0
+	for order := range uint64(30) {
+		s := plain()
+		s.Hooks, s.Order = []string{"guest", "run"}[order%2], order
+		var steps []Step
+		for tick := 4; tick < 200; tick += 7 {
+			step := Step{Tick: tick, Kind: "kill hook", N: tick}
+			if tick%2 == 0 {
+				step = Step{Tick: tick, Kind: "kill", N: tick}
+			}
+			steps = append(steps, step, Step{Tick: tick, Kind: []string{"stop", "start", "crash"}[tick%3], Guest: tick % 2}, Step{Tick: tick + 1 + int(order)%3, Kind: "start", Guest: tick % 2})
+		}
+		w := NewWorld(s)
+		w.Play(220, steps)
+		assert.Empty(t, w.Fail, "%s", w.Story())
+		for i := range w.nodes {
+			assert.Empty(t, w.nodes[i].hooks.notes, fmt.Sprint(order))
+		}
+		hooks += w.stats.Hooks
+	}
+	assert.Greater(t, hooks, 1000)
+}
