@@ -323,7 +323,10 @@ func TestToldBeforeItIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "tank").lapses = "reset"
-		w.onHook = func(context.Context, string, string) (string, error) { return "", errTest }
+		w.onHook = func(context.Context, string, string) (string, error) {
+			time.Sleep(time.Minute)
+			return "", errTest
+		}
 		var heard []report.Problem
 		kept := 0
 		w.onSave = func(r report.Run) {

@@ -434,6 +434,36 @@ func TestAfterAFailedHook(t *testing.T) {
 	})
 }
 
+// What went wrong with a hook is told before the note goes by which the next run would make it
+// good, and what is given up before it is forgotten.
+func TestHookFaultIsToldBeforeItsNoteGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.onHook = func(context.Context, string, string) (string, error) { return "", command.ErrNotStarted }
+		left := 0
+		listens := func(o *Options) {
+			o.Tell = func(problems []report.Problem) {
+				for _, p := range problems {
+					if strings.HasPrefix(p.Text, "hook after_snapshot, for guest 100: ") {
+						left++
+						assert.Contains(t, w.owed(t), "100.after_snapshot.0", p.Text)
+					}
+				}
+			}
+		}
+		w.run(t, sendsAfter("after"), listens)
+		assert.Equal(t, 1, left)
+		h := &hooks{journal: testJournal(), Options: w.options(hooking)}
+		killed := &turn{vmid: 100}
+		h.owe(killed, afterSnapshot, hookGuest{VMID: 100})
+		killed.owed.Leave()
+		w.run(t, listens)
+		assert.Equal(t, 2, left, "given up")
+		w.nothingOwed(t)
+	})
+}
+
 // Guests are told in their order, also those of whose snapshots nothing is known.
 func TestHookGuestsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

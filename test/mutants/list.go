@@ -79,12 +79,30 @@ var mutants = []mutant{
 	{"snapper/protection.go", `withoutPartition.ReplaceAllString(name, "")`, `name`, "not miss a disk that is named by a partition's path"},
 	{"internal/report/report.go", `r.LastSuccess.After(now)`, `false`, "carry on a success of the future"},
 	{"internal/report/report.go", `return Run{}, fmt.Errorf("%s: %w", filepath.Join(stateDir, name), err)`, `return r, fmt.Errorf("%s: %w", filepath.Join(stateDir, name), err)`, "use the half of a report"},
-	{"snapper/run/quiesce.go", `q.Fault != before {`, `before == "" {`, "take a fault for told because of another one"},
+	{"snapper/run/quiesce.go", `return !slices.Contains(before, key) })`, `return len(before) == 0 })`, "take a fault for told because of another one"},
+	{"snapper/run/quiesce.go", `"no snapshot of "+l.Dataset)`, `"no snapshot")`, "take a disk that is missing for told because of another one"},
+	{"internal/report/quiesced.go", `slices.Concat(have.Faults, q.Faults)`, `have.Faults`, "tell the fault of a second round in each run"},
+	{"snapper/whole.go", `lacks = append(lacks, Lack{Dataset: v.String()})`, ``, "call a guest whole that has a disk elsewhere"},
+	{"snapper/run/run.go", `	r.tell()
+	if !o.DryRun && !o.Final {`, `	if !o.DryRun && !o.Final {`, "keep a fault as told before it is"},
 	{"internal/quiesce/watchdog.go", `case thawed < frozen:`, `case false:`, "believe in a freeze that lapsed"},
-	{"internal/quiesce/owned.go", `if n.Left {`, `if false {`, "freeze a guest whose earlier freeze has not ended"},
-	{"internal/quiesce/owned.go", `endNote(n, err == nil || errors.Is(err, ErrGone))`, `endNote(n, true)`, "forget a guest that is left frozen"},
-	{"snapper/run/hooknotes.go", `case view.Evidence[vmid].Alive():`, `case false:`, "run after_stop of a guest that runs again"},
-	{"snapper/run/hooknotes.go", `case len(t.owed) > 0 || t.End() != nil:`, `case t.End() != nil:`, "forget a hook that is owed"},
+	{"internal/quiesce/owned.go", `if n.Left() {`, `if false {`, "freeze a guest whose earlier freeze has not ended"},
+	{"internal/quiesce/owned.go", `endNote(t.note, t.Err == nil || errors.Is(t.Err, ErrGone))`, `endNote(t.note, true)`, "forget a guest that is left frozen"},
+	{"internal/quiesce/owned.go", `process == o.Process:`, `process != "":`, "wait for ever for the agent of a guest that was started again"},
+	{"snapper/run/hookowed.go", `case view.Evidence[vmid].Alive():`, `case false:`, "run after_stop of a guest that runs again"},
+	{"snapper/run/hookowed.go", `case why == waits && now.Sub(o.Since) < maxOwed:`, `case why == waits:`, "owe a hook for ever"},
+	{"snapper/run/hookowed.go", `	h.problem(report.Warning, format, args...)
+	h.tell()
+`, `	h.problem(report.Warning, format, args...)
+`, "forget what is given up before that is told"},
+	{"snapper/run/hooknotes.go", `(t.late || t.owed.End() != nil)`, `(t.owed.End() != nil)`, "forget a hook that is owed"},
+	{"snapper/run/hooknotes.go", `	h.tell()
+	if t.owed != nil`, `	if t.owed != nil`, "forget that a hook failed before that is told"},
+	{"snapper/run/hooknotes.go", `list = append(list, s.of(g.VMID).lock)`, `_ = g`, "start a hook beside one that its run has left behind"},
+	{"snapper/run/apply.go", `	r.hooks.oweAll(afterSnapshot, dueFor(ready), owed)
+`, ``, "forget after_snapshot where a run is killed between the snapshot and the hook"},
+	{"snapper/run/prune.go", `			r.hooks.oweAll(afterPrune, losingIn(whole), owed)
+`, ``, "forget after_prune where prune is killed"},
 	{"snapper/run/captures.go", `c.due(*guest, *d, look.Config)`, `c.due(*guest, *d, config)`, "keep the configuration from the start of the run"},
 	{"snapper/outcome.go", `return o.Err == nil && o.Left == "" || o.NoSpace`, `return o.Left == ""`, "destroy a bookmark after a failed snapshot"},
 	{"snapper/due.go", `plan.Bookmark = class == zfs.Stopped || firstOfDay(`, `plan.Bookmark = firstOfDay(`, "bookmark no _stopped snapshot"},
