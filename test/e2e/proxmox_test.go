@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/test/site"
-	"snapwatch/test/standin/contract"
 )
 
 // pve runs one of Proxmox's programs on A.
@@ -42,73 +41,6 @@ func (w *world) busy(vmid int) bool {
 		require.NoError(w.t, release())
 	}
 	return err != nil
-}
-
-// TestStandinsAreLikeProxmox: the stand-ins take the locks of the contract, wait for them
-// as long, and do things in its order.
-func TestStandinsAreLikeProxmox(t *testing.T) {
-	w := newWorld(t)
-	disk := "ta/data/vm-100-disk-0"
-	w.vm(100, "vm-100-disk-0")
-
-	release, err := w.a.HoldFlock(100)
-	require.NoError(t, err)
-	begun := time.Now()
-	r := w.pve("qm", "start", "100")
-	assert.Equal(t, 255, r.Code)
-	assert.GreaterOrEqual(t, time.Since(begun), contract.ConfigWait)
-	assert.Contains(t, r.Stderr, contract.Timeout("/var/lock/qemu-server/lock-100.conf"))
-	require.NoError(t, release())
-	require.Zero(t, w.pve("qm", "start", "100").Code)
-	assert.Contains(t, w.pve("pvesh", "get", "/nodes/localhost/qemu", "--output-format", "json").Stdout, `"status":"running"`)
-
-	w.zfs("snapshot", disk+"@before")
-	w.zfs("snapshot", disk+"@newer")
-	r = w.pve("qm", "rollback", "100", "before")
-	assert.Equal(t, 255, r.Code)
-	assert.Contains(t, r.Stderr, "can't rollback, 'before' is not most recent snapshot on 'local-zfs:vm-100-disk-0'")
-	w.zfs("destroy", disk+"@newer")
-
-	// A rollback holds the lock from its look over the stop to the word.
-	w.takes("stop", "4s")
-	rollback, err := w.a.Start(w.ctx, "qm", "rollback", "100", "before")
-	require.NoError(t, err)
-	require.NoError(t, rollback.WaitFor(w.ctx, "stop takes 4s"))
-	assert.True(t, w.busy(100))
-	config, err := w.a.Configuration(100)
-	require.NoError(t, err)
-	assert.NotContains(t, config, "lock:", "it stops first")
-	w.zfs("snapshot", disk+"@between")
-	r = rollback.Wait()
-	assert.Equal(t, 255, r.Code, r.Stderr)
-	assert.Contains(t, r.Stderr, "more recent snapshots or bookmarks exist")
-	config, err = w.a.Configuration(100)
-	require.NoError(t, err)
-	assert.Contains(t, config, "lock: rollback\n", "it is left off and locked")
-	require.NoError(t, w.a.SetLock(100, ""))
-	w.zfs("destroy", disk+"@between")
-	w.takes("stop", "")
-	require.Zero(t, w.pve("qm", "rollback", "100", "before").Code)
-
-	require.Zero(t, w.pve("qm", "start", "100").Code)
-	require.Zero(t, w.pve("qm", "reboot", "100").Code)
-	assert.Contains(t, w.pve("pvesh", "get", "/nodes/localhost/qemu", "--output-format", "json").Stdout, `"status":"running"`)
-
-	// pvesr has a lock of its own, and thaws whoever froze.
-	require.NoError(t, w.a.SetOption(100, "agent", "1"))
-	require.NoError(t, w.a.WriteFile("/run/standin/agent-100", "frozen"))
-	release, err = w.a.HoldMigrateLock(100)
-	require.NoError(t, err)
-	r = w.pve("pvesr", "100")
-	assert.Equal(t, 255, r.Code)
-	assert.Contains(t, r.Stderr, contract.Timeout("/var/lock/pve-manager/pve-migrate-100"))
-	require.NoError(t, release())
-	require.Zero(t, w.pve("pvesr", "100").Code)
-	text, err := w.a.ReadFile("/run/standin/agent-100")
-	require.NoError(t, err)
-	assert.Equal(t, "thawed", text)
-	assert.Contains(t, strings.Join(w.snapshots(disk), " "), "__replicate_100-0_")
-	require.Zero(t, w.pve("qm", "stop", "100").Code)
 }
 
 // TestPmxcfsHangs: whatever waits for pmxcfs in the kernel, doctor and snap end when they are

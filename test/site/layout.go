@@ -54,7 +54,7 @@ func (s *Site) layout() error {
 		links[filepath.Join(pve, "local")] = "nodes/" + s.Node
 		links[filepath.Join(pve, "qemu-server")] = "local/qemu-server"
 		links[filepath.Join(pve, "lxc")] = "local/lxc"
-		for _, name := range []string{"pvesh", "kvm", "lxc-start", "pmxcfs", "qm", "pvesr"} {
+		for _, name := range []string{"pvesh", "kvm", "lxc-start", "pmxcfs", "qm", "pct", "vzdump", "pvesr"} {
 			links[filepath.Join(upper, "usr/bin", name)] = s.Standin
 		}
 		files[filepath.Join(pve, "storage.cfg")] = s.Storage

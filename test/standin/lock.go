@@ -11,8 +11,9 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// flock takes a lock as Proxmox does: it says when it must wait, and gives up in time.
-func flock(path string, wait time.Duration) (release func(), err error) {
+// flock takes a lock as Proxmox does, shared or exclusive: it says when it must wait, and gives
+// up in time.
+func flock(how int, path string, wait time.Duration) (release func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
@@ -22,7 +23,7 @@ func flock(path string, wait time.Duration) (release func(), err error) {
 	}
 	said := false
 	for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
 		switch {
 		case err == nil:
 			return func() { _ = file.Close() }, nil
@@ -37,13 +38,22 @@ func flock(path string, wait time.Duration) (release func(), err error) {
 	}
 }
 
-func configLock(id string) string { return "/var/lock/qemu-server/lock-" + id + ".conf" }
+func configLock(kind, id string) string {
+	if kind == "lxc" {
+		return "/run/lock/lxc/pve-config-" + id + ".lock"
+	}
+	return "/var/lock/qemu-server/lock-" + id + ".conf"
+}
 
 func migrateLock(id string) string { return "/var/lock/pve-manager/pve-migrate-" + id }
 
-// locked does something with a lock held.
+// locked does something with a lock held that nobody else has.
 func locked(path string, wait time.Duration, do func() error) error {
-	release, err := flock(path, wait)
+	return lockedAs(syscall.LOCK_EX, path, wait, do)
+}
+
+func lockedAs(how int, path string, wait time.Duration, do func() error) error {
+	release, err := flock(how, path, wait)
 	if err != nil {
 		return err
 	}

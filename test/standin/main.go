@@ -8,8 +8,10 @@
 //	           and holds its disks open
 //	lxc-start  lives like the process of a container: holds its command socket
 //	pmxcfs     is the file system of the cluster when it hangs
-//	qm, pvesr  start, stop, roll back, move and replicate virtual machines, with
-//	           Proxmox's locks, its waits for them and its order (package contract)
+//	qm, pct    change virtual machines and containers, with Proxmox's locks, its
+//	           waits for them and its order (package contract)
+//	vzdump     backs a guest up, likewise
+//	pvesr      replicates one, likewise
 //
 // The files are where Proxmox has them. What a test wants to go wrong stands in
 // /run/standin, see pvesh.go. All else in the lab is the real thing.
@@ -37,14 +39,19 @@ func main() {
 		err = pmxcfs(os.Args[1:])
 	case "qm":
 		err = qm(os.Args[1:])
+	case "pct":
+		err = pct(os.Args[1:])
+	case "vzdump":
+		err = vzdump(os.Args[1:])
 	case "pvesr":
 		err = pvesr(os.Args[1:])
 	default:
-		err = fmt.Errorf("started as %q, want pvesh, kvm, lxc-start, pmxcfs, qm or pvesr", name)
+		err = fmt.Errorf("started as %q, want pvesh, kvm, lxc-start, pmxcfs, qm, pct, vzdump or pvesr", name)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		if name == "qm" || name == "pvesr" {
+		switch name {
+		case "qm", "pct", "vzdump", "pvesr":
 			os.Exit(255) // as Proxmox's commands
 		}
 		os.Exit(1)

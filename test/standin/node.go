@@ -33,8 +33,7 @@ func readNode(etc string) (node, error) {
 	}
 	n := node{name: filepath.Base(local)}
 	for _, kind := range []string{"qemu", "lxc"} {
-		dir := map[string]string{"qemu": "qemu-server", "lxc": "lxc"}[kind]
-		paths, err := filepath.Glob(filepath.Join(etc, "nodes", "*", dir, "*.conf"))
+		paths, err := filepath.Glob(filepath.Join(etc, "nodes", "*", configDirs[kind], "*.conf"))
 		if err != nil {
 			return node{}, err
 		}

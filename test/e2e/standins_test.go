@@ -1,0 +1,277 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
+	"snapwatch/test/standin/contract"
+)
+
+// TestStandinsAreLikeProxmox: the stand-ins take the locks of the contract, wait for them
+// as long, and do things in its order.
+func TestStandinsAreLikeProxmox(t *testing.T) {
+	for name, play := range map[string]func(*standins){
+		"virtual machine": (*standins).vms, "container": (*standins).containers, "disks": (*standins).disks, "backup and migration": (*standins).away,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &standins{newWorld(t)}
+			play(s)
+		})
+	}
+}
+
+// standins are asked one by one.
+type standins struct{ *world }
+
+// fails asserts that a call ends as Proxmox's do, and says this.
+func (s *standins) fails(says string, argv ...string) {
+	s.t.Helper()
+	r := s.pve(argv...)
+	assert.Equal(s.t, 255, r.Code, argv)
+	assert.Contains(s.t, r.Stderr, says, argv)
+}
+
+func (s *standins) does(argv ...string) {
+	s.t.Helper()
+	require.Zero(s.t, s.pve(argv...).Code, argv)
+}
+
+// waitsInVain asserts that a call gives up after this time.
+func (s *standins) waitsInVain(wait time.Duration, path string, argv ...string) {
+	s.t.Helper()
+	begun := time.Now()
+	s.fails(contract.Timeout(path), argv...)
+	assert.GreaterOrEqual(s.t, time.Since(begun), wait, argv)
+}
+
+// held runs something while somebody has the guest's configuration.
+func (s *standins) held(vmid int, do func()) {
+	s.t.Helper()
+	release, err := s.a.HoldFlock(vmid)
+	require.NoError(s.t, err)
+	do()
+	require.NoError(s.t, release())
+}
+
+// begun starts a call whose step takes a while, and returns when it is in the midst of it.
+func (s *standins) begun(step, time string, argv ...string) *site.Process {
+	s.t.Helper()
+	s.takes(step, time)
+	p, err := s.a.Start(s.ctx, argv...)
+	require.NoError(s.t, err)
+	require.NoError(s.t, p.WaitFor(s.ctx, step+" takes "+time))
+	s.takes(step, "")
+	return p
+}
+
+func (s *standins) ended(p *site.Process) {
+	s.t.Helper()
+	r := p.Wait()
+	require.Zero(s.t, r.Code, r.Stderr)
+}
+
+// says asserts whether the guest's configuration has a line.
+func (s *standins) says(vmid int, line string, there bool) {
+	s.t.Helper()
+	config, err := s.a.Configuration(vmid)
+	require.NoError(s.t, err)
+	current, _, _ := strings.Cut(config, "[")
+	assert.Equal(s.t, there, strings.Contains(current, line), "%q in %s", line, current)
+}
+
+func (s *standins) running(kind string) bool {
+	s.t.Helper()
+	return strings.Contains(s.pve("pvesh", "get", "/nodes/localhost/"+kind, "--output-format", "json").Stdout, `"status":"running"`)
+}
+
+const (
+	vmLock = "/var/lock/qemu-server/lock-100.conf"
+	ctLock = "/run/lock/lxc/pve-config-200.lock"
+)
+
+func (s *standins) vms() {
+	t, disk := s.t, "ta/data/vm-100-disk-0"
+	s.vm(100, "vm-100-disk-0")
+	s.held(100, func() { s.waitsInVain(contract.ConfigWait, vmLock, "qm", "start", "100") })
+	s.does("qm", "start", "100")
+	assert.True(t, s.running("qemu"))
+
+	s.does("qm", "snapshot", "100", "before")
+	s.says(100, "lock:", false)
+	s.zfs("snapshot", disk+"@newer")
+	s.fails("can't rollback, 'before' is not most recent snapshot on 'local-zfs:vm-100-disk-0'", "qm", "rollback", "100", "before")
+	s.zfs("destroy", disk+"@newer")
+
+	// A rollback holds the lock from its look over the stop to the word.
+	rollback := s.begun("stop", "4s", "qm", "rollback", "100", "before")
+	assert.True(t, s.busy(100))
+	s.says(100, "lock:", false) // it stops first
+	s.zfs("snapshot", disk+"@between")
+	r := rollback.Wait()
+	assert.Equal(t, 255, r.Code, r.Stderr)
+	assert.Contains(t, r.Stderr, "more recent snapshots or bookmarks exist")
+	s.says(100, "lock: rollback\n", true) // it is left off and locked
+	s.fails("VM is locked (rollback)", "qm", "start", "100")
+	require.NoError(t, s.a.SetLock(100, ""))
+	s.zfs("destroy", disk+"@between")
+	s.does("qm", "rollback", "100", "before")
+	s.says(100, "parent: before\n", true)
+
+	s.does("qm", "start", "100")
+	s.does("qm", "reboot", "100")
+	assert.True(t, s.running("qemu"))
+
+	// pvesr has a lock of its own, and thaws whoever froze.
+	require.NoError(t, s.a.SetOption(100, "agent", "1"))
+	require.NoError(t, s.a.WriteFile("/run/standin/agent-100", "frozen"))
+	release, err := s.a.HoldMigrateLock(100)
+	require.NoError(t, err)
+	s.waitsInVain(contract.ReplicateWait, "/var/lock/pve-manager/pve-migrate-100", "pvesr", "100")
+	require.NoError(t, release())
+	s.does("pvesr", "100")
+	text, err := s.a.ReadFile("/run/standin/agent-100")
+	require.NoError(t, err)
+	assert.Equal(t, "thawed", text)
+	assert.Contains(t, strings.Join(s.snapshots(disk), " "), "__replicate_100-0_")
+	s.does("qm", "stop", "100")
+}
+
+func (s *standins) containers() {
+	t, disk := s.t, "ta/data/subvol-200-disk-0"
+	s.container(200, "subvol-200-disk-0")
+	s.held(200, func() { s.waitsInVain(contract.ConfigWait, ctLock, "pct", "start", "200") })
+	s.does("pct", "start", "200")
+	assert.True(t, s.running("lxc"))
+
+	// A reboot has the lock until the container runs again.
+	reboot := s.begun("stop", "2s", "pct", "reboot", "200")
+	assert.True(t, s.busy(200))
+	s.ended(reboot)
+	assert.True(t, s.running("lxc"))
+
+	s.does("pct", "snapshot", "200", "before")
+	s.says(200, "lock:", false)
+	rollback := s.begun("stop", "2s", "pct", "rollback", "200", "before")
+	assert.True(t, s.busy(200))
+	s.says(200, "lock:", false) // it stops first
+	s.ended(rollback)
+	s.says(200, "parent: before\n", true)
+	assert.False(t, s.running("lxc"))
+	s.zfs("snapshot", disk+"@newer")
+	s.fails("can't rollback, 'before' is not most recent snapshot on 'local-zfs:subvol-200-disk-0'", "pct", "rollback", "200", "before")
+	s.does("pct", "delsnapshot", "200", "before")
+	assert.Equal(t, []string{"newer"}, s.snapshots(disk))
+
+	require.NoError(t, s.a.SetLock(200, "mounted"))
+	s.does("pct", "stop", "200")
+	s.fails("CT is locked (mounted)", "pct", "snapshot", "200", "more")
+	require.NoError(t, s.a.SetLock(200, ""))
+	s.does("pct", "start", "200")
+	for _, word := range []string{"shutdown", "start", "stop"} {
+		s.does("pct", word, "200")
+		assert.Equal(t, word == "start", s.running("lxc"))
+	}
+}
+
+func (s *standins) disks() {
+	t := s.t
+	s.zfs("create", "ta/more")
+	storage, err := s.a.ReadFile("/etc/pve/storage.cfg")
+	require.NoError(t, err)
+	require.NoError(t, s.a.WriteFile("/etc/pve/storage.cfg", storage+"\nzfspool: more\n\tpool ta/more\n\tcontent images,rootdir\n"))
+	s.vm(100, "vm-100-disk-0")
+	s.container(200, "subvol-200-disk-0")
+
+	s.does("qm", "resize", "100", "scsi0", "24M")
+	assert.Equal(t, "24M\n", s.zfs("get", "-H", "-o", "value", "volsize", "ta/data/vm-100-disk-0"))
+	s.says(100, "size=24M", true)
+	s.does("pct", "resize", "200", "rootfs", "32M")
+	assert.Equal(t, "32M\n", s.zfs("get", "-H", "-o", "value", "refquota", "ta/data/subvol-200-disk-0"))
+
+	// A machine is locked while a disk is copied, without a word; a container by a word alone.
+	s.does("qm", "start", "100")
+	move := s.begun("copy", "2s", "qm", "move-disk", "100", "scsi0", "more")
+	assert.True(t, s.busy(100))
+	s.says(100, "lock:", false)
+	s.ended(move)
+	s.says(100, "scsi0: more:vm-100-disk-0", true)
+	s.says(100, "unused0: local-zfs:vm-100-disk-0\n", true)
+	s.does("qm", "stop", "100")
+	s.does("pct", "start", "200")
+	s.fails("cannot move volumes of a running container", "pct", "move-volume", "200", "rootfs", "more")
+	s.does("pct", "stop", "200")
+	move = s.begun("copy", "2s", "pct", "move-volume", "200", "rootfs", "more")
+	assert.False(t, s.busy(200))
+	s.says(200, "lock: disk\n", true)
+	s.ended(move)
+	s.says(200, "rootfs: more:subvol-200-disk-0", true)
+
+	for program, of := range map[string][3]string{"qm": {"100", "101", "vm"}, "pct": {"200", "201", "subvol"}} {
+		id, clone, name := of[0], of[1], of[2]
+		full := s.begun("copy", "2s", program, "clone", id, clone)
+		assert.Equal(t, program == "qm", s.busy(map[string]int{"qm": 100, "pct": 200}[program]), program)
+		s.ended(full)
+		s.does(program, "destroy", clone)
+		s.does(program, "template", id)
+		s.fails("if it's a template", program, "start", id)
+		s.does(program, "clone", id, clone)
+		linked := "ta/more/" + name + "-" + clone + "-disk-0"
+		assert.Contains(t, s.zfs("get", "-H", "-o", "value", "origin", linked), "@__base__")
+		s.does(program, "start", clone)
+		s.does(program, "stop", clone)
+		s.does(program, "destroy", clone)
+		s.does(program, "destroy", id)
+	}
+	assert.Equal(t, "ta/data\nta/more\n", s.zfs("list", "-H", "-o", "name", "-r", "-d", "1", "ta/data", "ta/more"))
+}
+
+func (s *standins) away() {
+	t := s.t
+	s.vm(100, "vm-100-disk-0")
+	s.container(200, "subvol-200-disk-0")
+
+	// A machine that is off has a process while it is backed up.
+	backup := s.begun("copy", "2s", "vzdump", "100")
+	assert.False(t, s.busy(100))
+	s.says(100, "lock: backup\n", true)
+	assert.Contains(t, s.pve("pvesh", "get", "/nodes/localhost/qemu/100/status/current", "--output-format", "json").Stdout, `"qmpstatus":"prelaunch"`)
+	s.ended(backup)
+	assert.False(t, s.running("qemu"))
+	s.does("pct", "start", "200")
+	backup = s.begun("copy", "2s", "vzdump", "200")
+	s.says(200, "lock: backup\n", true)
+	assert.Equal(t, []string{"vzdump"}, s.snapshots("ta/data/subvol-200-disk-0"))
+	s.ended(backup)
+	s.says(200, "lock:", false)
+	assert.Empty(t, s.snapshots("ta/data/subvol-200-disk-0"))
+
+	// A container is stopped before the word migrate is there, and the lock held throughout.
+	require.NoError(t, s.a.WriteFile("/run/standin/migrate.to", "tb/data"))
+	s.fails("running container can only be migrated in restart mode", "pct", "migrate", "200", "pve-b")
+	s.takes("copy", "2s")
+	migration := s.begun("stop", "2s", "pct", "migrate", "200", "pve-b", "--restart")
+	assert.True(t, s.busy(200))
+	s.says(200, "lock:", false)
+	require.NoError(t, migration.WaitFor(s.ctx, "copy takes"))
+	assert.True(t, s.busy(200))
+	s.says(200, "lock: migrate\n", true)
+	s.takes("copy", "")
+	s.ended(migration)
+	config, err := s.b.Configuration(200)
+	require.NoError(t, err)
+	assert.NotContains(t, config, "lock:")
+	assert.Equal(t, "tb/data/subvol-200-disk-0\n", s.zfs("list", "-H", "-o", "name", "tb/data/subvol-200-disk-0"))
+
+	s.does("qm", "start", "100")
+	s.does("qm", "migrate", "100", "pve-b")
+	assert.False(t, s.running("qemu"))
+	assert.Empty(t, s.snapshots("tb/data/vm-100-disk-0"), "a machine that runs is mirrored")
+	assert.NotContains(t, s.zfs("list", "-H", "-o", "name", "-r", "ta"), "disk")
+}

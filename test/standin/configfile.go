@@ -1,0 +1,154 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// configFile is a guest's configuration: the lines that count now, and those of its other
+// sections, of which each snapshot has one.
+type configFile struct {
+	path          string
+	current, rest []string
+}
+
+func openConfig(path string) (*configFile, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	lines := slices.Collect(strings.Lines(string(text)))
+	at := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "[") })
+	if at < 0 {
+		at = len(lines)
+	}
+	current := slices.DeleteFunc(lines[:at:at], func(line string) bool { return line == "\n" })
+	return &configFile{path, current, lines[at:]}, nil
+}
+
+func (c *configFile) save() error {
+	text := strings.Join(slices.Concat(c.current, c.rest), "")
+	return errors.Join(os.WriteFile(c.path+".new", []byte(text), 0o644), os.Rename(c.path+".new", c.path))
+}
+
+func (c *configFile) get(key string) string {
+	for _, line := range c.current {
+		if value, found := strings.CutPrefix(line, key+":"); found {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// set sets a key, and removes it for "".
+func (c *configFile) set(key, value string) {
+	c.current = slices.DeleteFunc(c.current, func(line string) bool { return strings.HasPrefix(line, key+":") })
+	if value != "" {
+		c.current = append(c.current, key+": "+value+"\n")
+	}
+}
+
+// snapshot is the section of a snapshot.
+func (c *configFile) snapshot(name string) (lines []string, found bool) {
+	for _, line := range c.rest {
+		if strings.HasPrefix(line, "[") {
+			if found {
+				break
+			}
+			found = strings.TrimSpace(line) == "["+name+"]"
+		} else if found {
+			lines = append(lines, line)
+		}
+	}
+	return lines, found
+}
+
+// snapshots reports whether the guest has any.
+func (c *configFile) snapshots() bool {
+	return slices.ContainsFunc(c.rest, func(line string) bool { return strings.HasPrefix(line, "[") })
+}
+
+// addSnapshot adds the section of a snapshot, with what counts now.
+func (c *configFile) addSnapshot(name string) {
+	c.rest = append(append(c.rest, "\n", "["+name+"]\n"), slices.DeleteFunc(slices.Clone(c.current), func(line string) bool {
+		return strings.HasPrefix(line, "lock:") || strings.HasPrefix(line, "parent:")
+	})...)
+}
+
+// removeSnapshot removes the section of a snapshot.
+func (c *configFile) removeSnapshot(name string) {
+	inside := false
+	c.rest = slices.DeleteFunc(c.rest, func(line string) bool {
+		if strings.HasPrefix(line, "[") {
+			inside = strings.TrimSpace(line) == "["+name+"]"
+		}
+		return inside
+	})
+}
+
+// volume is a disk in a configuration.
+type volume struct{ key, storage, name, options, dataset string }
+
+// base is the name of its dataset below the storage's: a linked clone has its base before it.
+func (v volume) base() string { return filepath.Base(v.name) }
+
+func (v volume) String() string { return v.storage + ":" + v.name + v.options }
+
+var (
+	diskKey = regexp.MustCompile(`^(?:scsi|mp|unused)\d+$|^rootfs$`)
+	zfsPool = regexp.MustCompile(`(?m)^zfspool: (\S+)\n\s+pool (\S+)$`)
+)
+
+// storages are the datasets of all storages, by name.
+func storages() (map[string]string, error) {
+	text, err := os.ReadFile("/etc/pve/storage.cfg")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, m := range zfsPool.FindAllStringSubmatch(string(text), -1) {
+		all[m[1]] = m[2]
+	}
+	return all, nil
+}
+
+// volumes are the disks, in the order of their keys; unused ones count only for who removes all.
+func (c *configFile) volumes(unused bool) ([]volume, error) {
+	pools, err := storages()
+	if err != nil {
+		return nil, err
+	}
+	var all []volume
+	for _, line := range c.current {
+		key, value, _ := strings.Cut(line, ":")
+		if !diskKey.MatchString(key) || strings.HasPrefix(key, "unused") && !unused {
+			continue
+		}
+		value = strings.TrimSpace(value)
+		full, _, _ := strings.Cut(value, ",")
+		storage, name, found := strings.Cut(full, ":")
+		if pool := pools[storage]; found && pool != "" {
+			all = append(all, volume{key, storage, name, value[len(full):], pool + "/" + filepath.Base(name)})
+		}
+	}
+	slices.SortFunc(all, func(a, b volume) int { return strings.Compare(a.key, b.key) })
+	return all, nil
+}
+
+// volume is the disk of a key.
+func (c *configFile) volume(key string) (volume, error) {
+	all, err := c.volumes(false)
+	i := slices.IndexFunc(all, func(v volume) bool { return v.key == key })
+	if err == nil && i < 0 {
+		err = fmt.Errorf("disk '%s' does not exist", key)
+	}
+	if err != nil {
+		return volume{}, err
+	}
+	return all[i], nil
+}

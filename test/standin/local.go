@@ -1,0 +1,208 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"snapwatch/test/standin/contract"
+)
+
+// local is a guest of this node with which a command does something, step by step in
+// Proxmox's order, see package contract. How long the slow steps take stands in
+// /run/standin: stop.takes for the end of the guest, copy.takes for the data of a backup, a
+// replication, a migration, a clone or a moved disk.
+type local struct {
+	guest
+	id string
+	// has: the configuration's lock is held; who takes it again inside has it.
+	has bool
+}
+
+// findLocal finds a guest of this kind, or of either for "".
+func findLocal(kind, id string) (local, error) {
+	n, err := readNode("/etc/pve")
+	if err != nil {
+		return local{}, err
+	}
+	i := slices.IndexFunc(n.guests, func(g guest) bool {
+		return (kind == "" || g.kind == kind) && fmt.Sprint(g.vmid) == id && g.node == n.name
+	})
+	if i < 0 {
+		return local{}, fmt.Errorf("configuration file 'nodes/%s/%s/%s.conf' does not exist", n.name, configDirs[kind], id)
+	}
+	return local{guest: n.guests[i], id: id}, nil
+}
+
+// configDirs are where configurations are, by the guests' kind.
+var configDirs = map[string]string{"qemu": "qemu-server", "lxc": "lxc", "": "qemu-server"}
+
+func (l local) path() string { return "/etc/pve/local/" + configDirs[l.kind] + "/" + l.id + ".conf" }
+
+// word is what Proxmox calls a guest of this kind.
+func (l local) word() string { return map[string]string{"qemu": "VM", "lxc": "CT"}[l.kind] }
+
+// held does something with the configuration's lock held.
+func (l local) held(do func() error) error {
+	if l.has {
+		return do()
+	}
+	return locked(configLock(l.kind, l.id), contract.ConfigWait, do)
+}
+
+// moving does something with the lock held that migrations have, too.
+func (l local) moving(do func() error) error {
+	return locked(migrateLock(l.id), contract.MigrateWait, do)
+}
+
+// checkLock reads the configuration again: another may have changed it before the lock was had.
+func (l local) checkLock() (*configFile, error) {
+	c, err := openConfig(l.path())
+	if err == nil && c.get("lock") != "" {
+		err = fmt.Errorf("%s is locked (%s)", l.word(), c.get("lock"))
+	}
+	return c, err
+}
+
+// change changes the configuration. Whoever calls it has its lock.
+func (l local) change(do func(c *configFile) error) error {
+	c, err := openConfig(l.path())
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(c), c.save())
+}
+
+// setLock takes the lock for as long as it writes the lock word, which must not be there.
+func (l local) setLock(word string) error {
+	return l.held(func() error {
+		c, err := l.checkLock()
+		if err != nil {
+			return err
+		}
+		c.set("lock", word)
+		return c.save()
+	})
+}
+
+// removeLock takes the lock for as long as it removes the lock word.
+func (l local) removeLock() error {
+	return l.held(func() error {
+		return l.change(func(c *configFile) error {
+			c.set("lock", "")
+			return nil
+		})
+	})
+}
+
+// start starts the guest. Whoever calls it has the lock.
+func (l local) start() error {
+	c, err := l.checkLock()
+	if err == nil && c.get("template") == "1" {
+		err = fmt.Errorf("you can't start a %s if it's a template", l.word())
+	}
+	if err != nil {
+		return err
+	}
+	return l.run(c)
+}
+
+// run starts the guest whatever it is locked for.
+func (l local) run(c *configFile) error {
+	if l.pid() != 0 {
+		return fmt.Errorf("%s %s already running", l.word(), l.id)
+	}
+	argv := []string{"/usr/bin/lxc-start", "-F", "-n", l.id}
+	if l.kind == "qemu" {
+		disks, err := c.volumes(false)
+		if err != nil {
+			return err
+		}
+		argv = []string{"/usr/bin/kvm", "-id", l.id, "-name", l.name() + ",debug-threads=on", "-pidfile", "/var/run/qemu-server/" + l.id + ".pid"}
+		for _, d := range disks {
+			device := "/dev/zvol/" + d.dataset
+			if !within(30*time.Second, func() bool { return exists(device) }) {
+				return fmt.Errorf("timeout: no zvol device link for '%s' found", d.base())
+			}
+			argv = append(argv, "-drive", "file="+device+",format=raw")
+		}
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	if !within(10*time.Second, func() bool { return l.pid() != 0 }) {
+		return fmt.Errorf("start of %s %s failed", l.word(), l.id)
+	}
+	return cmd.Process.Release()
+}
+
+// within waits for something for so long, and returns whether it came.
+func within(wait time.Duration, reached func() bool) bool {
+	for end := time.Now().Add(wait); !reached(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
+// stop ends the guest and waits for its end. Whoever calls it has the lock.
+func (l local) stop() error {
+	pid := l.pid()
+	if pid == 0 {
+		return nil
+	}
+	if err := takes("stop"); err != nil {
+		return err
+	}
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		return err
+	}
+	for l.pid() != 0 {
+		time.Sleep(20 * time.Millisecond)
+	}
+	return nil
+}
+
+// frozen does something while the guest's agent, if it has one, has frozen it; it thaws
+// whatever came of it, and whoever froze.
+func (l local) frozen(do func() error) error {
+	if l.pid() == 0 || !strings.HasPrefix(l.config["agent"], "1") {
+		return do()
+	}
+	if _, err := ask(l.id, "fsfreeze-freeze"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	err := do()
+	if _, err := ask(l.id, "fsfreeze-thaw"); err != nil {
+		fmt.Fprintln(os.Stderr, "guest-fsfreeze-thaw problems -", err)
+	}
+	return err
+}
+
+// zfs runs a command of zfs.
+func zfs(args ...string) error {
+	if out, err := exec.Command("zfs", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("zfs error: %s", strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// free destroys a disk with its snapshots; who uses it has five seconds to let it go.
+func free(dataset string) (err error) {
+	for range 6 {
+		err = zfs("destroy", "-r", dataset)
+		if err == nil || !strings.Contains(err.Error(), "dataset is busy") {
+			return err
+		}
+		time.Sleep(time.Second)
+	}
+	return err
+}
