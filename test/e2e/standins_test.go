@@ -60,19 +60,20 @@ func (s *standins) held(vmid int, do func()) {
 	require.NoError(s.t, release())
 }
 
-// begun starts a call whose step takes a while, and returns when it is in the midst of it.
-func (s *standins) begun(step, time string, argv ...string) *site.Process {
+// begun starts a call, and returns when it is in the midst of a step.
+func (s *standins) begun(step string, argv ...string) *site.Process {
 	s.t.Helper()
-	s.takes(step, time)
+	s.takes(step, "1h")
 	p, err := s.a.Start(s.ctx, argv...)
 	require.NoError(s.t, err)
-	require.NoError(s.t, p.WaitFor(s.ctx, step+" takes "+time))
-	s.takes(step, "")
+	require.NoError(s.t, p.WaitFor(s.ctx, step+" takes"))
 	return p
 }
 
-func (s *standins) ended(p *site.Process) {
+// ended ends the step that was waited for, and the call.
+func (s *standins) ended(step string, p *site.Process) {
 	s.t.Helper()
+	s.takes(step, "")
 	r := p.Wait()
 	require.Zero(s.t, r.Code, r.Stderr)
 }
@@ -110,10 +111,11 @@ func (s *standins) vms() {
 	s.zfs("destroy", disk+"@newer")
 
 	// A rollback holds the lock from its look over the stop to the word.
-	rollback := s.begun("stop", "4s", "qm", "rollback", "100", "before")
+	rollback := s.begun("stop", "qm", "rollback", "100", "before")
 	assert.True(t, s.busy(100))
 	s.says(100, "lock:", false) // it stops first
 	s.zfs("snapshot", disk+"@between")
+	s.takes("stop", "")
 	r := rollback.Wait()
 	assert.Equal(t, 255, r.Code, r.Stderr)
 	assert.Contains(t, r.Stderr, "more recent snapshots or bookmarks exist")
@@ -151,17 +153,17 @@ func (s *standins) containers() {
 	assert.True(t, s.running("lxc"))
 
 	// A reboot has the lock until the container runs again.
-	reboot := s.begun("stop", "2s", "pct", "reboot", "200")
+	reboot := s.begun("stop", "pct", "reboot", "200")
 	assert.True(t, s.busy(200))
-	s.ended(reboot)
+	s.ended("stop", reboot)
 	assert.True(t, s.running("lxc"))
 
 	s.does("pct", "snapshot", "200", "before")
 	s.says(200, "lock:", false)
-	rollback := s.begun("stop", "2s", "pct", "rollback", "200", "before")
+	rollback := s.begun("stop", "pct", "rollback", "200", "before")
 	assert.True(t, s.busy(200))
 	s.says(200, "lock:", false) // it stops first
-	s.ended(rollback)
+	s.ended("stop", rollback)
 	s.says(200, "parent: before\n", true)
 	assert.False(t, s.running("lxc"))
 	s.zfs("snapshot", disk+"@newer")
@@ -197,27 +199,27 @@ func (s *standins) disks() {
 
 	// A machine is locked while a disk is copied, without a word; a container by a word alone.
 	s.does("qm", "start", "100")
-	move := s.begun("copy", "2s", "qm", "move-disk", "100", "scsi0", "more")
+	move := s.begun("copy", "qm", "move-disk", "100", "scsi0", "more")
 	assert.True(t, s.busy(100))
 	s.says(100, "lock:", false)
-	s.ended(move)
+	s.ended("copy", move)
 	s.says(100, "scsi0: more:vm-100-disk-0", true)
 	s.says(100, "unused0: local-zfs:vm-100-disk-0\n", true)
 	s.does("qm", "stop", "100")
 	s.does("pct", "start", "200")
 	s.fails("cannot move volumes of a running container", "pct", "move-volume", "200", "rootfs", "more")
 	s.does("pct", "stop", "200")
-	move = s.begun("copy", "2s", "pct", "move-volume", "200", "rootfs", "more")
+	move = s.begun("copy", "pct", "move-volume", "200", "rootfs", "more")
 	assert.False(t, s.busy(200))
 	s.says(200, "lock: disk\n", true)
-	s.ended(move)
+	s.ended("copy", move)
 	s.says(200, "rootfs: more:subvol-200-disk-0", true)
 
 	for program, of := range map[string][3]string{"qm": {"100", "101", "vm"}, "pct": {"200", "201", "subvol"}} {
 		id, clone, name := of[0], of[1], of[2]
-		full := s.begun("copy", "2s", program, "clone", id, clone)
+		full := s.begun("copy", program, "clone", id, clone)
 		assert.Equal(t, program == "qm", s.busy(map[string]int{"qm": 100, "pct": 200}[program]), program)
-		s.ended(full)
+		s.ended("copy", full)
 		s.does(program, "destroy", clone)
 		s.does(program, "template", id)
 		s.fails("if it's a template", program, "start", id)
@@ -238,32 +240,32 @@ func (s *standins) away() {
 	s.container(200, "subvol-200-disk-0")
 
 	// A machine that is off has a process while it is backed up.
-	backup := s.begun("copy", "2s", "vzdump", "100")
+	backup := s.begun("copy", "vzdump", "100")
 	assert.False(t, s.busy(100))
 	s.says(100, "lock: backup\n", true)
 	assert.Contains(t, s.pve("pvesh", "get", "/nodes/localhost/qemu/100/status/current", "--output-format", "json").Stdout, `"qmpstatus":"prelaunch"`)
-	s.ended(backup)
+	s.ended("copy", backup)
 	assert.False(t, s.running("qemu"))
 	s.does("pct", "start", "200")
-	backup = s.begun("copy", "2s", "vzdump", "200")
+	backup = s.begun("copy", "vzdump", "200")
 	s.says(200, "lock: backup\n", true)
 	assert.Equal(t, []string{"vzdump"}, s.snapshots("ta/data/subvol-200-disk-0"))
-	s.ended(backup)
+	s.ended("copy", backup)
 	s.says(200, "lock:", false)
 	assert.Empty(t, s.snapshots("ta/data/subvol-200-disk-0"))
 
 	// A container is stopped before the word migrate is there, and the lock held throughout.
 	require.NoError(t, s.a.WriteFile("/run/standin/migrate.to", "tb/data"))
 	s.fails("running container can only be migrated in restart mode", "pct", "migrate", "200", "pve-b")
-	s.takes("copy", "2s")
-	migration := s.begun("stop", "2s", "pct", "migrate", "200", "pve-b", "--restart")
+	s.takes("copy", "1h")
+	migration := s.begun("stop", "pct", "migrate", "200", "pve-b", "--restart")
 	assert.True(t, s.busy(200))
 	s.says(200, "lock:", false)
+	s.takes("stop", "")
 	require.NoError(t, migration.WaitFor(s.ctx, "copy takes"))
 	assert.True(t, s.busy(200))
 	s.says(200, "lock: migrate\n", true)
-	s.takes("copy", "")
-	s.ended(migration)
+	s.ended("copy", migration)
 	config, err := s.b.Configuration(200)
 	require.NoError(t, err)
 	assert.NotContains(t, config, "lock:")

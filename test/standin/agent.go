@@ -94,12 +94,8 @@ func played(state, id, what string) (json.RawMessage, error) {
 	case to == "frozen" && strings.TrimSpace(string(is)) == "frozen":
 		return json.RawMessage(`{"error":{"class":"CommandNotFound","desc":"Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state"}}`), nil
 	}
-	log, err := os.OpenFile(filepath.Join(faultDir, "agent.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	_, err = fmt.Fprintln(log, id, to, time.Now().UnixNano())
-	if err = errors.Join(err, log.Close(), os.WriteFile(state+".new", []byte(to), 0o644), os.Rename(state+".new", state)); err != nil {
+	err = note("agent.log", fmt.Sprint(id, " ", to, " ", time.Now().UnixNano()))
+	if err = errors.Join(err, os.WriteFile(state+".new", []byte(to), 0o644), os.Rename(state+".new", state)); err != nil {
 		return nil, err
 	}
 	return json.RawMessage("1"), nil

@@ -107,7 +107,12 @@ func vzdump(args []string) error {
 	if err != nil {
 		return err
 	}
-	if err := l.setLock("backup"); err != nil {
+	return task("vzdump", l.id, l.backUp)
+}
+
+func (l local) backUp() error {
+	err := l.setLock("backup")
+	if err != nil {
 		return err
 	}
 	runs := l.pid() != 0

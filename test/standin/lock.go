@@ -21,12 +21,15 @@ func flock(how int, path string, wait time.Duration) (release func(), err error)
 	if err != nil {
 		return nil, err
 	}
-	said := false
-	for end := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
+	said, begun := false, time.Now()
+	for end := begun.Add(wait); ; time.Sleep(20 * time.Millisecond) {
 		err := syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
 		switch {
 		case err == nil:
-			return func() { _ = file.Close() }, nil
+			if said {
+				err = note("waits.log", fmt.Sprintf("%s %d", path, time.Since(begun).Milliseconds()))
+			}
+			return func() { _ = file.Close() }, err
 		case !errors.Is(err, syscall.EWOULDBLOCK):
 			return nil, errors.Join(err, file.Close())
 		case time.Now().After(end):
@@ -62,14 +65,15 @@ func lockedAs(how int, path string, wait time.Duration, do func() error) error {
 }
 
 // takes waits for as long as a step takes, which stands in /run/standin/NAME.takes as 3s, and
-// says when it begins.
+// says when it begins. It ends when the file goes.
 func takes(name string) error {
-	text, err := os.ReadFile(filepath.Join(faultDir, name+".takes"))
+	path := filepath.Join(faultDir, name+".takes")
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil // no time
 	}
 	d, err := time.ParseDuration(string(text))
 	fmt.Fprintf(os.Stderr, "%s takes %s\n", name, d)
-	time.Sleep(d)
+	within(d, func() bool { return !exists(path) })
 	return err
 }

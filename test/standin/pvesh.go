@@ -12,8 +12,9 @@ import (
 	"time"
 )
 
-// faultDir holds pvesh.log, the arguments of each call, one call a line, and what
-// a test wants to go wrong: pvesh.KIND for all calls, pvesh.KIND.WHAT for one sort
+// faultDir holds pvesh.log, the arguments of each call, one call a line, waits.log, the locks
+// that somebody had to wait for and for how many milliseconds, and what a test wants to go
+// wrong: pvesh.KIND for all calls, pvesh.KIND.WHAT for one sort
 // of them (qemu, lxc, current, resources, and those of agent.go), either with .once for just one call.
 //
 //	fail     the content goes to standard error, exit status 255
@@ -43,7 +44,7 @@ func fault(kind, what string) (content string, found bool) {
 
 // pvesh answers one call and returns its exit status.
 func pvesh(args []string, stdout, stderr io.Writer) int {
-	if err := record(args); err != nil {
+	if err := note("pvesh.log", strings.Join(args, " ")); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
@@ -119,16 +120,16 @@ func get(what string, parts []string, kind string) (any, error) {
 	return node.list(what)
 }
 
-// record appends the arguments to the log. One write: calls come in parallel.
-func record(args []string) error {
+// note appends a line to a log of the stand-ins. One write: calls come in parallel.
+func note(name, line string) error {
 	if err := os.MkdirAll(faultDir, 0o755); err != nil {
 		return err
 	}
-	log, err := os.OpenFile(filepath.Join(faultDir, "pvesh.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	log, err := os.OpenFile(filepath.Join(faultDir, name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = log.WriteString(strings.Join(args, " ") + "\n")
+	_, err = log.WriteString(line + "\n")
 	return errors.Join(err, log.Close())
 }
 

@@ -29,12 +29,17 @@ func change(kind, program string, args []string) error {
 	if err != nil {
 		return err
 	}
-	rest := args[2:]
-	switch word := args[0]; word {
+	prefix := map[string]string{"qemu": "qm", "lxc": "vz"}[kind]
+	return task(prefix+args[0], l.id, func() error { return l.do(program, args[0], args[2:]) })
+}
+
+// do does what a command says.
+func (l local) do(program, word string, rest []string) error {
+	switch word {
 	case "start":
 		return l.held(l.start)
 	case "stop", "shutdown", "reboot":
-		if kind == "lxc" {
+		if l.kind == "lxc" {
 			return l.held(func() error { return l.end(word) })
 		}
 		return l.stopAndCleanUp(word == "reboot")

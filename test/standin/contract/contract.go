@@ -111,6 +111,7 @@ var Rows = []Row{
 	{"pct start, pct stop, pct shutdown", "any", "start and end the container; the command socket is gone when its file systems are unmounted", config("it runs or is gone"), "PVE/API2/LXC/Status.pm", "vm_start, vm_stop, vm_shutdown", container, Read},
 	{"pct reboot", "running", "stops and starts it", config("it runs again"), "PVE/LXC.pm", "vm_reboot", container, Read},
 	{"a reboot from within a container", "running", "for less than a second there is neither /var/lib/lxc/ID/reboot nor the command socket", nil, "lxc-pve-poststop-hook", "", container, Code},
+	{"any call of qm, pct and vzdump", "under way", "is listed in /var/log/pve/tasks/active with its kind (qmrollback, vzrollback, …) and guest; when it has ended, with time and status", nil, "PVE/RESTEnvironment.pm", "fork_worker, active_workers", common, Read},
 	{"pvesr run", "running, with a working agent", "freezes (an error is a warning), makes __replicate_ID-N_TIME__ of all disks, and thaws, whatever came of it and whoever froze", []Held{{Migrate, ReplicateWait, "all is sent"}}, "PVE/Replication.pm", "run_replication, replicate", guestCommon, Code},
 	{"pvesr run", "pve-migrate-ID is held", "gives up after two seconds, and is run again a minute later or more", []Held{{Migrate, ReplicateWait, "never"}}, "PVE/Replication.pm", "run_replication", guestCommon, Read},
 	{"pvesh get /nodes/localhost/qemu, lxc", "any", "the live list, from pid files and sockets; one configuration that goes away meanwhile fails the call", nil, "PVE/QemuServer.pm", "vmstatus", qemuServer, Read},

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// activeTasks is where Proxmox lists its tasks: those under way, and the last that ended, with
+// time and status.
+const activeTasks = "/var/log/pve/tasks/active"
+
+// task does something that is listed meanwhile.
+func task(kind, id string, do func() error) error {
+	node, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	now := time.Now().Unix()
+	upid := fmt.Sprintf("UPID:%s:%08X:%08X:%08X:%s:%s:root@pam:", node, os.Getpid(), 0, now, kind, id)
+	if err := listTask(upid + " 0"); err != nil {
+		return err
+	}
+	err = do()
+	status := "OK"
+	if err != nil {
+		status, _, _ = strings.Cut(err.Error(), "\n")
+	}
+	return errors.Join(err, listTask(fmt.Sprintf("%s 1 %08X %s", upid, time.Now().Unix(), status)))
+}
+
+// listTask puts a task's line in the place of the one it had.
+func listTask(line string) error {
+	return locked(activeTasks+".lock", 10*time.Second, func() error {
+		text, err := os.ReadFile(activeTasks)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		upid, _, _ := strings.Cut(line, " ")
+		lines := []string{line + "\n"}
+		for old := range strings.Lines(string(text)) {
+			if !strings.HasPrefix(old, upid+" ") {
+				lines = append(lines, old)
+			}
+		}
+		made := filepath.Dir(activeTasks) + "/active.new"
+		return errors.Join(os.WriteFile(made, []byte(strings.Join(lines, "")), 0o644), os.Rename(made, activeTasks))
+	})
+}
