@@ -1,0 +1,326 @@
+//go:build e2e && nightly
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/test/site"
+)
+
+// slowPrograms is a zfs whose programs take as long as on a pool with much to do, so that
+// the runs are met while they hold a lock.
+const slowPrograms = "#!/bin/sh\n[ \"$1\" != program ] || sleep 0.5\nexec /usr/sbin/zfs \"$@\"\n"
+
+// longestFreezeHere is max_freeze. While a guest is frozen Proxmox may wait for so long.
+const longestFreezeHere = 6 * time.Second
+
+// beside is a cluster at work while runs of snap come one after the other, on both nodes. Of
+// its guests 100 is a machine with an agent and 200 a container; both are frozen for their
+// snapshots on A.
+type beside struct {
+	*standins
+	mu   sync.Mutex
+	ran  []site.Result
+	more chan struct{}
+}
+
+func newBeside(t *testing.T) *beside {
+	b := &beside{standins: &standins{newWorld(t)}, more: make(chan struct{})}
+	b.configure(quick + fmt.Sprintf("max_freeze: %s\nquiesce: [{vmid: 100, how: agent}, {vmid: 200, how: cgroup}]\n", longestFreezeHere))
+	b.vm(100, "vm-100-disk-0")
+	require.NoError(t, b.a.SetOption(100, "agent", "1"))
+	require.NoError(t, b.a.PlayAgent(100))
+	b.container(200, "subvol-200-disk-0")
+	group, err := site.NewCgroup(200)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, group.Close(context.Background())) })
+	require.NoError(t, group.Start("sleep", "infinity"))
+	b.does("qm", "start", "100")
+	b.does("pct", "start", "200")
+	b.snap(b.a, "f100")
+	for _, s := range []*site.Site{b.a, b.b} {
+		require.NoError(t, s.Install("zfs", slowPrograms))
+	}
+	for on, to := range map[*site.Site]string{b.a: "tb/data", b.b: "ta/data"} {
+		require.NoError(t, on.WriteFile("/run/standin/migrate.to", to))
+	}
+	ctx, stop := context.WithCancel(b.ctx)
+	var running sync.WaitGroup
+	running.Go(func() { b.runAgain(ctx, t) })
+	t.Cleanup(func() { stop(); running.Wait() })
+	return b
+}
+
+// runAgain runs snap on A and B until ctx ends.
+func (b *beside) runAgain(ctx context.Context, t *testing.T) {
+	for ctx.Err() == nil {
+		for _, s := range []*site.Site{b.a, b.b} {
+			r, err := s.Run(b.ctx, program(t), "snap", "f100")
+			assert.NoError(t, err)
+			b.mu.Lock()
+			b.ran = append(b.ran, r)
+			close(b.more)
+			b.more = make(chan struct{})
+			b.mu.Unlock()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// next waits for the end of the next run on either node.
+func (b *beside) next() {
+	b.t.Helper()
+	b.mu.Lock()
+	more := b.more
+	b.mu.Unlock()
+	select {
+	case <-more:
+	case <-b.ctx.Done():
+		require.NoError(b.t, b.ctx.Err())
+	}
+}
+
+// lockOf is where Proxmox locks a guest's configuration.
+func lockOf(vmid int) string {
+	if vmid >= 200 {
+		return fmt.Sprintf("/run/lock/lxc/pve-config-%d.lock", vmid)
+	}
+	return fmt.Sprintf("/run/lock/qemu-server/lock-%d.conf", vmid)
+}
+
+// ours reports whether a run on A has the guest's lock: it alone shares it.
+func (b *beside) ours(vmid int) bool {
+	b.t.Helper()
+	var inode uint64
+	err := b.a.Inside(func() error {
+		info, err := os.Stat(lockOf(vmid))
+		if err == nil {
+			inode = info.Sys().(*syscall.Stat_t).Ino
+		}
+		return err
+	})
+	if os.IsNotExist(err) {
+		return false
+	}
+	require.NoError(b.t, err)
+	locks, err := os.ReadFile("/proc/locks")
+	require.NoError(b.t, err)
+	for line := range strings.Lines(string(locks)) {
+		f := strings.Fields(line)
+		if len(f) > 5 && f[1] == "FLOCK" && f[3] == "READ" && strings.HasSuffix(f[5], fmt.Sprintf(":%d", inode)) {
+			return true
+		}
+	}
+	return false
+}
+
+// meets makes a call at the moment when a run has the guest's lock. It must not fail.
+func (b *beside) meets(vmid int, argv ...string) {
+	b.t.Helper()
+	b.until(func() bool { return b.ours(vmid) })
+	b.does(argv...)
+}
+
+// onB makes a call on B.
+func (b *beside) onB(argv ...string) {
+	b.t.Helper()
+	r, err := b.b.Run(b.ctx, argv...)
+	require.NoError(b.t, err)
+	require.Zero(b.t, r.Code, "B# %v\n%s%s", argv, r.Stdout, r.Stderr)
+}
+
+// waited are the longest and the sum of what Proxmox's calls have waited for locks since it was
+// asked the last time, and clears that.
+func (b *beside) waited() (longest time.Duration, count int) {
+	b.t.Helper()
+	const log = "/run/standin/waits.log"
+	for _, s := range []*site.Site{b.a, b.b} {
+		text, err := s.ReadFile(log)
+		if os.IsNotExist(err) {
+			continue
+		}
+		require.NoError(b.t, err)
+		require.NoError(b.t, s.Remove(log))
+		for line := range strings.Lines(text) {
+			var path string
+			var ms int64
+			_, err := fmt.Sscan(line, &path, &ms)
+			require.NoError(b.t, err)
+			longest = max(longest, time.Duration(ms)*time.Millisecond)
+			count++
+		}
+	}
+	return longest, count
+}
+
+// kinds are the guests with the program that changes each.
+var kinds = map[int]string{100: "qm", 200: "pct"}
+
+// TestBesideProxmox: while runs come every few seconds no call of Proxmox's fails, and none
+// waits for longer than a run needs for the guest that it is about.
+func TestBesideProxmox(t *testing.T) {
+	b := newBeside(t)
+	for _, story := range []struct {
+		name  string
+		most  time.Duration // that a call waits
+		meets bool          // whether one must have waited
+		play  func(*beside)
+	}{
+		{"start", 3 * time.Second, true, (*beside).starts},
+		{"stop", longestFreezeHere + 3*time.Second, true, (*beside).stops},
+		{"pvesr", 2 * time.Second, true, (*beside).replicates},
+		{"backup", longestFreezeHere + 3*time.Second, true, (*beside).backsUp},
+		{"rollback", longestFreezeHere + 3*time.Second, false, (*beside).rollsBack},
+		{"migration", longestFreezeHere + 3*time.Second, true, (*beside).migrates},
+	} {
+		t.Run(story.name, func(t *testing.T) {
+			b.t = t
+			b.waited()
+			story.play(b)
+			longest, count := b.waited()
+			t.Logf("%d calls waited, the longest %s", count, longest)
+			assert.LessOrEqual(t, longest, story.most)
+			assert.Equal(t, story.meets, story.meets && count > 0, "no call met a run: this proves nothing")
+			for _, disk := range []string{"ta/data/vm-100-disk-0", "ta/data/subvol-200-disk-0"} {
+				b.until(func() bool { return b.label(disk) == "pve-a" })
+			}
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			for _, r := range b.ran {
+				if r.Code != 0 {
+					t.Logf("%s%s-> %d", r.Stdout, r.Stderr, r.Code)
+				}
+			}
+			t.Logf("%d runs", len(b.ran))
+			b.ran = nil
+		})
+	}
+}
+
+// starts starts guests at the moment when a run has found that they stopped.
+func (b *beside) starts() {
+	for range 2 {
+		for vmid, program := range kinds {
+			b.does(program, "stop", fmt.Sprint(vmid))
+			b.meets(vmid, program, "start", fmt.Sprint(vmid))
+		}
+	}
+}
+
+// stops stops and reboots guests at the moment when a run takes their snapshots.
+func (b *beside) stops() {
+	for vmid, program := range kinds {
+		for _, word := range []string{"stop", "shutdown"} {
+			b.meets(vmid, program, word, fmt.Sprint(vmid))
+			b.does(program, "start", fmt.Sprint(vmid))
+		}
+		b.meets(vmid, program, "reboot", fmt.Sprint(vmid))
+	}
+}
+
+// replicates replicates guests at the moment when a run takes their snapshots, or has frozen
+// them for that.
+func (b *beside) replicates() {
+	for range 3 {
+		for vmid := range kinds {
+			b.meets(vmid, "pvesr", fmt.Sprint(vmid))
+		}
+	}
+	b.next()
+	b.next()
+	state, err := b.a.Agent(100)
+	require.NoError(b.t, err)
+	assert.Equal(b.t, "thawed", state)
+}
+
+// backsUp backs up guests that run, and a machine that is off and stays so.
+func (b *beside) backsUp() {
+	const disk = "ta/data/vm-100-disk-0"
+	b.takes("copy", "8s")
+	for vmid := range kinds {
+		b.meets(vmid, "vzdump", fmt.Sprint(vmid))
+	}
+	b.does("qm", "stop", "100")
+	b.until(func() bool { return b.label(disk) == "stopped" })
+	was := b.snapshots(disk)
+	b.does("vzdump", "100")
+	b.next()
+	b.next()
+	assert.Equal(b.t, was, b.snapshots(disk))
+	b.takes("copy", "")
+	b.does("qm", "start", "100")
+}
+
+// rollsBack rolls a machine back whose QEMU takes a minute to end, and a container that takes
+// some seconds. Where a run was faster than the person Proxmox refuses, and nothing has changed.
+func (b *beside) rollsBack() {
+	for vmid, takes := range map[int]string{100: "1m", 200: "8s"} {
+		program := kinds[vmid]
+		for n := 0; ; n++ {
+			name := fmt.Sprintf("before%d", n)
+			b.next()
+			b.takes("stop", "")
+			b.does(program, "snapshot", fmt.Sprint(vmid), name)
+			b.takes("stop", takes)
+			r := b.pve(program, "rollback", fmt.Sprint(vmid), name)
+			if n < 5 && strings.Contains(r.Stderr, "is not most recent snapshot") {
+				continue
+			}
+			require.Zero(b.t, r.Code)
+			break
+		}
+		b.takes("stop", "")
+		b.says(vmid, "lock:", false)
+		b.does(program, "start", fmt.Sprint(vmid))
+	}
+}
+
+// migrates moves the guests to B and back.
+func (b *beside) migrates() {
+	b.takes("copy", "8s")
+	b.meets(100, "qm", "migrate", "100", "pve-b")
+	b.onB("qm", "start", "100")
+	b.meets(200, "pct", "migrate", "200", "pve-b", "--restart")
+	b.onB("pct", "start", "200")
+	for _, disk := range []string{"tb/data/vm-100-disk-0", "tb/data/subvol-200-disk-0"} {
+		b.until(func() bool { return b.label(disk) == "pve-b" })
+	}
+	b.onB("qm", "migrate", "100", "pve-a")
+	b.does("qm", "start", "100")
+	b.onB("pct", "migrate", "200", "pve-a", "--restart")
+	b.does("pct", "start", "200")
+	b.takes("copy", "")
+}
+
+// TestLongMigration: a migration of three hours costs its guest no snapshot.
+func TestLongMigration(t *testing.T) {
+	const disk, runs = "ta/data/vm-100-disk-0", 12
+	s := &standins{newWorld(t)}
+	s.vm(100, "vm-100-disk-0")
+	s.does("qm", "start", "100")
+	s.snap(s.a, "f100")
+	migration := s.begun("copy", "qm", "migrate", "100", "pve-b")
+	for n := range runs {
+		s.later(15 * time.Minute)
+		require.Zero(t, s.run(s.a, "snap", "f100").Code)
+		assert.Len(t, s.snapshots(disk), n+2)
+	}
+	s.ended("copy", migration)
+	was := s.snapshots(disk)
+	s.snap(s.a, "f100")
+	assert.Equal(t, was, s.snapshots(disk), "it is B's")
+}
