@@ -97,7 +97,7 @@ func inWords(sign string, list []zfs.Snapshot) []string {
 
 // readPools reads what the pools have of all disks, by dataset.
 func (r *replay) readPools() map[string]onPool {
-	roots := []string{"ta/data", "tb/data", "tc"}
+	roots := []string{"ta", "tb", "tc"}
 	all := map[string]onPool{}
 	labels := r.rows(append([]string{"get", "-Hp", "-r", "-t", "filesystem,volume", "-o", "name,value,received,source", zfs.LabelRunning}, roots...))
 	lists := r.rows(append([]string{"list", "-Hp", "-r", "-t", "snapshot,bookmark", "-o", "name,guid,createtxg,creation"}, roots...))

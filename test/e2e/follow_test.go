@@ -97,6 +97,7 @@ func (r *replay) follow() {
 	}
 	r.datasets()
 	r.written(guests)
+	r.wanted(guests)
 	for _, g := range guests {
 		r.configure(g)
 		r.begin(g)
@@ -132,6 +133,7 @@ func (r *replay) end(g sim.Guest) {
 func (r *replay) datasets() {
 	for at := range 2 {
 		is := r.model.Disks(at)
+		r.renamed(at, is)
 		for _, name := range sorted(r.sets[at]) {
 			if is[name].GUID != r.sets[at][name].GUID {
 				require.NoError(r.t, site.DestroyDataset(r.ctx, real(at, name)))
@@ -142,12 +144,35 @@ func (r *replay) datasets() {
 			if _, there := r.sets[at][name]; there {
 				continue
 			}
-			if strings.Contains(name, "subvol-") {
+			switch origin, snapshot, cloned := strings.Cut(is[name].Origin, "@"); {
+			case cloned:
+				r.zfs("clone", real(at, origin)+"@"+snapshot, real(at, name))
+			case strings.Contains(name, "subvol-"):
 				require.NoError(r.t, site.CreateFilesystem(r.ctx, real(at, name)))
-			} else {
-				require.NoError(r.t, site.CreateZvol(r.ctx, real(at, name), 8))
+			default:
+				require.NoError(r.t, site.CreateZvol(r.ctx, real(at, name), firstSize))
 			}
 			r.sets[at][name] = sim.Disk{GUID: is[name].GUID}
+		}
+	}
+}
+
+// firstSize is how many MiB a new disk has. Each time it grows it gets one more.
+const firstSize = 8
+
+// renamed renames disks.
+func (r *replay) renamed(at int, is map[string]sim.Disk) {
+	for _, old := range sorted(r.sets[at]) {
+		if _, there := is[old]; there {
+			continue
+		}
+		for _, name := range sorted(is) {
+			if _, known := r.sets[at][name]; !known && is[name].GUID == r.sets[at][old].GUID {
+				r.zfs("rename", real(at, old), real(at, name))
+				r.sets[at][name] = r.sets[at][old]
+				delete(r.sets[at], old)
+				break
+			}
 		}
 	}
 }
@@ -180,6 +205,20 @@ func (r *replay) unwritten(guests []sim.Guest) string {
 					was.Content = content
 				}
 				fmt.Fprintf(&script, "zfs snapshot %s@%s\n", real(g.Node, name), s.Name)
+			}
+			if is.Size != was.Size {
+				property := "volsize"
+				if g.Kind == pve.LXC {
+					property = "refquota"
+				}
+				fmt.Fprintf(&script, "zfs set %s=%dM %s\n", property, firstSize+is.Size, real(g.Node, name))
+			}
+			if is.RolledBack != was.RolledBack {
+				i := slices.IndexFunc(is.Snapshots, func(s zfs.Snapshot) bool { return s.GUID == is.RolledBack })
+				require.GreaterOrEqual(r.t, i, 0, "%s was rolled back to what is gone", name)
+				r.writeTo(&script, real(g.Node, name))
+				fmt.Fprintf(&script, "zfs rollback %s@%s\n", real(g.Node, name), is.Snapshots[i].Name)
+				was.Content = is.Content
 			}
 			if is.Content != was.Content {
 				r.writeTo(&script, real(g.Node, name))
@@ -221,13 +260,35 @@ func (r *replay) configure(g sim.Guest) {
 		}
 		var volumes []string
 		for _, name := range g.Disks {
-			volumes = append(volumes, zfs.Base(name))
+			volume := zfs.Base(name)
+			if onSSD(name) {
+				volume = "ssd:" + volume
+			}
+			volumes = append(volumes, volume)
 		}
 		require.NoError(r.t, add(g.VMID, volumes...))
 		was.Lock = ""
+		if g.Template {
+			require.NoError(r.t, node.SetTemplate(g.VMID))
+		}
 	}
 	if was.Lock != g.Lock {
 		require.NoError(r.t, node.SetLock(g.VMID, g.Lock))
+	}
+}
+
+// wanted lets high availability want what it wants in the model.
+func (r *replay) wanted(guests []sim.Guest) {
+	var resources strings.Builder
+	changed := false
+	for _, g := range guests {
+		changed = changed || g.HA != r.guests[g.VMID].HA
+		if g.HA {
+			fmt.Fprintf(&resources, "%s: %d\n\tstate started\n\n", map[pve.Kind]string{pve.QEMU: "vm", pve.LXC: "ct"}[g.Kind], g.VMID)
+		}
+	}
+	if changed {
+		require.NoError(r.t, r.a.WriteFile("/etc/pve/ha/resources.cfg", resources.String()))
 	}
 }
 

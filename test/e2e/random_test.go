@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -41,7 +42,13 @@ func TestRandomSteps(t *testing.T) {
 
 func playWeek(t *testing.T, seed uint64, steps int) {
 	setup, plan := sim.LabWeek(seed, steps)
+	playInLab(t, setup, plan, steps)
+}
+
+// playInLab plays steps in the model and on real sites, and compares both after each.
+func playInLab(t *testing.T, setup sim.Setup, plan []sim.Step, ticks int) {
 	w := newWorld(t)
+	w.secondStorage()
 	setup.RollsBack = !w.laterSyncoid()
 	w.backToday()
 	w.later(time.Until(setup.Start))
@@ -66,7 +73,7 @@ func playWeek(t *testing.T, seed uint64, steps int) {
 			t.Log(r.model.Story())
 		}
 	}()
-	r.model.PlayIn(r, steps, plan)
+	r.model.PlayIn(r, ticks, plan)
 	require.Empty(t, r.model.Fail)
 	r.sameBytes()
 	t.Log(r.spent)
@@ -101,9 +108,29 @@ func (r *replay) took(what string) func() {
 	return func() { r.spent[what] += time.Since(begun) }
 }
 
+// secondStorage gives the nodes the storage ssd, beside the one that they have.
+func (w *world) secondStorage() {
+	for s, pool := range map[*site.Site]string{w.a: "ta", w.b: "tb", w.c: "tc"} {
+		w.zfs("create", pool+"/ssd")
+		if s == w.c {
+			continue
+		}
+		storages, err := s.ReadFile("/etc/pve/storage.cfg")
+		require.NoError(w.t, err)
+		require.NoError(w.t, s.WriteFile("/etc/pve/storage.cfg", storages+"\nzfspool: ssd\n\tpool "+pool+"/ssd\n\tcontent images,rootdir\n"))
+	}
+}
+
+// onSSD reports whether a dataset of the model is in the storage ssd.
+func onSSD(name string) bool { return strings.HasPrefix(strings.TrimPrefix(name, "vault/"), "ssd/") }
+
 // real is a dataset's name in the lab.
 func real(at int, name string) string {
-	return [...]string{"ta/data/", "tb/data/", "tc/"}[at] + path.Base(name)
+	parents := [...]string{"ta/data/", "tb/data/", "tc/"}
+	if onSSD(name) {
+		parents = [...]string{"ta/ssd/", "tb/ssd/", "tc/ssd/"}
+	}
+	return parents[at] + path.Base(name)
 }
 
 // Run is a run of cron. The nodes run at the same time.
@@ -137,6 +164,12 @@ func (r *replay) Send(s sim.Sending) {
 	if s.Anew {
 		require.NoError(r.t, site.DestroyDataset(r.ctx, to))
 	}
+	if s.Proxmox {
+		r.goOn(going{what: "syncoid", reads: from, writes: to, then: func(result site.Result) {
+			require.Zero(r.t, result.Code, "%s to %s: %s", from, to, result.Stderr)
+		}}, r.c, "sh", "-c", r.pvesr(s))
+		return
+	}
 	argv := []string{"syncoid", "--no-sync-snap", "--compress=none"}
 	if r.setup.Properties {
 		argv = append(argv, "--sendoptions=p")
@@ -153,6 +186,23 @@ func (r *replay) Send(s sim.Sending) {
 	}}, r.c, append(argv, from, to)...)
 }
 
+// pvesr is how Proxmox sends a disk: from the snapshot of its last replication to that of this one.
+func (r *replay) pvesr(s sim.Sending) string {
+	newest := func(at int, name string) string {
+		for _, s := range slices.Backward(r.model.Disks(at)[name].Snapshots) {
+			if strings.HasPrefix(s.Name, "__replicate_") {
+				return s.Name
+			}
+		}
+		return ""
+	}
+	send := "zfs send -Rp "
+	if base := newest(s.To, s.As); base != "" {
+		send += "-I @" + base + " "
+	}
+	return send + real(s.From, s.Name) + "@" + newest(s.From, s.Name) + " | zfs receive -u -F " + real(s.To, s.As)
+}
+
 // Sent takes in what the model now has where something was received.
 func (r *replay) Sent(s sim.Sending) { r.sets[s.To][s.As] = r.model.Disks(s.To)[s.As] }
 
@@ -167,8 +217,11 @@ func (r *replay) Prune() {
 // Rotated lets somebody else's rotation on a receiver happen here, too.
 func (r *replay) Rotated(at int, name string, snapshots []string) {
 	r.settle(all)
-	for _, s := range snapshots {
-		r.zfs("destroy", real(at, name)+"@"+r.names[path.Base(name)+"@"+s])
+	for i, s := range snapshots {
+		snapshots[i] = cmp.Or(r.names[path.Base(name)+"@"+s], s) // others' names are the same in both
+	}
+	if len(snapshots) > 0 {
+		r.zfs("destroy", real(at, name)+"@"+strings.Join(snapshots, ","))
 	}
 }
 

@@ -69,6 +69,10 @@ func (w *World) history(n *node, pool string, bookmarks []zfs.Snapshot) zfs.Hist
 				lines = append(lines, at+"rename "+e.dataset+" (7) -> "+e.name)
 				continue
 			}
+			if e.snapshot == "" {
+				lines = append(lines, at+fmt.Sprintf("destroy %s/%%rollback (bptree, mintxg=%d)", e.dataset, e.base))
+				continue
+			}
 			clone := e.dataset + "/%recv (" + fmt.Sprint(e.txg) + ")"
 			lines = append(lines, at+"finish receiving "+clone+" snap="+e.snapshot, at+"clone swap "+clone+" parent="+zfs.Base(e.dataset), at+fmt.Sprintf("destroy %s (bptree, mintxg=%d)", clone, e.base))
 		}

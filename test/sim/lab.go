@@ -43,11 +43,12 @@ type Lab interface {
 }
 
 // Sending is one disk on its way from a node to another site. As is the name it gets
-// there. Anew: what is there has no common base with it, and a person removed it.
+// there. Anew: what is there has no common base with it, and a person removed it. Proxmox: it is
+// Proxmox that sends.
 type Sending struct {
-	From, To int
-	Name, As string
-	Anew     bool
+	From, To      int
+	Name, As      string
+	Anew, Proxmox bool
 }
 
 type nowhere struct{}
@@ -76,9 +77,9 @@ type Guest struct {
 	Alive bool
 	Since time.Time
 	// Prelaunch: its process is there, but only for a backup.
-	Prelaunch, Paused, HA, Gone bool
-	Lock                        string
-	Disks                       []string
+	Prelaunch, Paused, HA, Gone, Template bool
+	Lock                                  string
+	Disks                                 []string
 }
 
 // Guests are all guests there ever were, in order.
@@ -88,17 +89,20 @@ func (w *World) Guests() []Guest {
 		g := w.guests[vmid]
 		all = append(all, Guest{
 			VMID: vmid, Kind: g.kind, Node: g.home, Alive: g.alive, Since: g.since,
-			Prelaunch: g.prelaunch, Paused: g.paused, HA: g.ha, Gone: g.gone, Lock: g.lock, Disks: slices.Clone(g.disks),
+			Prelaunch: g.prelaunch, Paused: g.paused, HA: g.ha, Gone: g.gone, Template: g.template, Lock: g.lock, Disks: slices.Clone(g.disks),
 		})
 	}
 	return all
 }
 
-// Disk is a dataset of a site. Content numbers the state of its data.
+// Disk is a dataset of a site. Content numbers the state of its data, Size how often it grew.
+// Origin is the snapshot that it is a clone of, RolledBack the one to which it was rolled back
+// last, by guid.
 type Disk struct {
 	Name                 string
-	GUID                 uint64
-	Content              int
+	GUID, RolledBack     uint64
+	Content, Size        int
+	Origin               string
 	Snapshots, Bookmarks []zfs.Snapshot
 	Running              zfs.Property
 }
@@ -112,7 +116,7 @@ func (w *World) Disks(site int) map[string]Disk {
 	all := map[string]Disk{}
 	for name, d := range sets {
 		all[name] = Disk{
-			Name: name, GUID: d.guid, Content: d.content, Running: d.running,
+			Name: name, GUID: d.guid, Content: d.content, Running: d.running, Size: d.size, Origin: d.origin, RolledBack: d.rolledBack,
 			Snapshots: slices.Clone(d.snaps), Bookmarks: slices.Clone(d.marks),
 		}
 	}

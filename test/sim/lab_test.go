@@ -1,10 +1,14 @@
 package sim
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"snapwatch/internal/zfs"
 )
@@ -30,6 +34,32 @@ func TestLabWeeks(t *testing.T) {
 	t.Logf("%+v", sum)
 	assert.Greater(t, sum.Stops, 500)
 	assert.Greater(t, sum.Based, 1000)
+}
+
+// The day that is made for a lab keeps its promises in the model, and each step does what it is
+// there for.
+func TestLabDay(t *testing.T) {
+	setup, plan := LabDay()
+	w := NewWorld(setup)
+	w.PlayIn(nowhere{}, DayTicks, plan)
+	require.Empty(t, w.Fail, w.Story())
+	story := strings.Join(w.story, "\n")
+	for _, words := range []string{"guest 100 is on pve-b now", "guest 101 is on pve-b now", "guest 100 is on pve-a now", "guest 101 is on pve-a now"} {
+		assert.Contains(t, story, words)
+	}
+	disks := w.Disks(SiteA)
+	assert.Equal(t, []string{"tank/data/base-102-disk-0", "tank/data/subvol-101-disk-0", "tank/data/vm-100-disk-0", "tank/data/vm-100-disk-1"}, slices.Sorted(maps.Keys(disks)))
+	assert.Equal(t, 1, disks["tank/data/vm-100-disk-0"].Size)
+	for _, name := range []string{"tank/data/subvol-101-disk-0", "tank/data/vm-100-disk-0", "tank/data/vm-100-disk-1"} {
+		d := disks[name]
+		assert.NotZero(t, d.RolledBack, name)
+		assert.Len(t, slices.DeleteFunc(slices.Clone(d.Snapshots), func(s zfs.Snapshot) bool { return !strings.HasPrefix(s.Name, "__replicate_") }), 1, name)
+		assert.True(t, slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return strings.HasSuffix(s.Name, "_stopped") }), name)
+		assert.Contains(t, w.Disks(SiteB), name)
+	}
+	assert.Len(t, w.Disks(SiteB), 4, "with the template")
+	assert.Contains(t, w.Disks(SiteC), "vault/tank/data/vm-103-disk-0")
+	t.Logf("%+v", w.stats)
 }
 
 // replicated is a world in which B has a copy of the disks on A, and the first of these.

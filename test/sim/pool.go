@@ -43,6 +43,11 @@ type dataset struct {
 	ever, received, away bool
 	// seeding: the first receive is not finished. token: one waits to be resumed.
 	seeding, token bool
+	// size is how often it grew. origin is what it was cloned from. rolledBack is the snapshot
+	// to which it was rolled back last, by guid.
+	size       int
+	origin     string
+	rolledBack uint64
 	// tip is the newest snapshot of its history, by guid, even one that is gone.
 	tip uint64
 	// list stands for the snapshots it had when that was last asked for, listChanged when that

@@ -33,7 +33,7 @@ func (w *World) replicate() {
 		home, other := w.nodes[g.home], w.nodes[1-g.home]
 		for _, name := range g.disks {
 			both := w.tick >= max(home.down, other.down, w.apart)
-			if both && g.lock != "migrate" {
+			if both && !w.Pvesr && g.lock != "migrate" {
 				w.send(home, name, other.sets, name, other, false)
 			}
 			from := home
@@ -75,7 +75,7 @@ func (w *World) send(from *node, name string, to map[string]*dataset, as string,
 	if len(src.snaps) == 0 {
 		return
 	}
-	sending := Sending{From: w.siteOf(from), To: w.siteOf(at), Name: name, As: as}
+	sending := Sending{From: w.siteOf(from), To: w.siteOf(at), Name: name, As: as, Proxmox: w.byProxmox}
 	dst := to[as]
 	host := w.c.clock(w.now)
 	if at != nil {
@@ -154,7 +154,7 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 		return false
 	}
 	fresh := src.snaps[from:]
-	if w.RollsBack {
+	if w.RollsBack && !sending.Proxmox {
 		to := dst.snaps[at].CreateTXG
 		dst.marks = slices.DeleteFunc(dst.marks, func(m zfs.Snapshot) bool { return m.CreateTXG > to })
 	}
@@ -167,11 +167,11 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 	if slices.Contains(dst.logged, base) {
 		dst.dropped = w.serial + 1
 	}
-	if w.tick%4 == 0 {
+	if w.tick%4 == 0 && !sending.Proxmox {
 		w.lab.Rotated(sending.To, dst.name, rotated(dst, sending.To))
 	}
 	whole := w.receive(dst, fresh) && !breaks
-	if w.Whole && whole {
+	if (w.Whole || sending.Proxmox) && whole {
 		dst.snaps = slices.DeleteFunc(dst.snaps, func(s zfs.Snapshot) bool { return !hasGUID(src.snaps, s.GUID) })
 	}
 	return whole

@@ -49,10 +49,16 @@ type kind struct {
 // Nothing is the kind of a step that is none.
 const Nothing = "nothing"
 
-// Kinds are the names of all steps, in order.
-func Kinds() []string { return slices.Sorted(maps.Keys(kinds)) }
+// Kinds are the names of the steps that random weeks are made of, in order.
+func Kinds() []string { return slices.Sorted(maps.Keys(stepKinds())) }
 
-var kinds = stepKinds()
+var kinds = allKinds()
+
+func allKinds() map[string]kind {
+	all := stepKinds()
+	maps.Copy(all, dayKinds)
+	return all
+}
 
 func (w *World) steps(phase int, only func(Step) bool) {
 	for _, s := range w.plan {
@@ -159,6 +165,11 @@ func (w *World) move(g *guest) bool {
 // deltas brings the other node's copies to the last bit, as a migration does before
 // it hands over, with a snapshot of its own.
 func (w *World) deltas(g *guest) bool {
+	if w.Pvesr {
+		same := w.pvesr(g)
+		w.dropReplicated(g)
+		return same
+	}
 	home, other := w.nodes[g.home], w.nodes[1-g.home]
 	for _, name := range g.disks {
 		d := home.sets[name]

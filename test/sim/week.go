@@ -23,6 +23,7 @@ func (w *World) replicateFirst() {
 		w.snap(n, func(int) {})
 	}
 	w.tick = 0
+	w.pvesrAll()
 	w.replicate()
 	w.watch()
 	w.lab.Looked()
@@ -53,6 +54,7 @@ func (w *World) play() {
 	w.afterRun()
 	w.lab.TimePasses()
 	w.now = w.Start.Add(time.Duration(w.tick+1)*w.Tick + 5*time.Minute)
+	w.pvesrAll()
 	if w.tick%w.Every == 0 {
 		w.replicate()
 	}

@@ -41,6 +41,8 @@ type Setup struct {
 	// RollsBack: replication is syncoid before 2.2, which rolls a copy back by itself; that
 	// takes the newer bookmarks along.
 	RollsBack bool
+	// Pvesr: between the nodes Proxmox replicates, after each run.
+	Pvesr bool
 	// Relay: C receives from A whatever node runs the guest (B -> A -> C).
 	Relay bool
 	// Every is how many ticks lie between two replications.
@@ -175,6 +177,7 @@ type World struct {
 
 	retention, vaultKeeps snapper.Retention
 	policy                checker.Policy
+	byProxmox             bool            // what is sent is sent by Proxmox
 	cutMid                bool            // the next replication to C breaks off in the middle
 	held                  map[int]int     // how often the runs hold a guest's lock
 	busy                  map[string]bool // the pools, by host, that a run has locked

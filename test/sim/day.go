@@ -1,0 +1,100 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"snapwatch/internal/pve"
+	"snapwatch/internal/zfs"
+)
+
+// dayKinds are steps that random weeks do not have.
+var dayKinds = map[string]kind{
+	"resize": {"a disk of guest GUEST grows", true, true, func(w *World, g *guest, _ *node, _ Step) {
+		if d := w.source(g, g.disks[0]); d != nil && w.up(g) {
+			d.size++
+			w.write(d)
+		}
+	}},
+	"undo": {"guest GUEST is rolled back to a snapshot that Proxmox took a moment ago, for N runs", true, true, func(w *World, g *guest, _ *node, s Step) {
+		if !w.up(g) {
+			return
+		}
+		n := w.nodes[g.home]
+		for _, name := range g.disks {
+			w.snapshot(n, n.sets[name], fmt.Sprintf("before%d", w.tick))
+		}
+		w.writeAll(g)
+		w.stop(g)
+		g.lock, g.lockEnd = "rollback", w.tick+s.N
+		for _, name := range g.disks {
+			d := n.sets[name]
+			newest, _ := d.newest()
+			w.serial++
+			w.setBack(d, newest.CreateTXG, "")
+			d.content, d.rolledBack = w.taken[newest.GUID].content, newest.GUID
+		}
+	}},
+	"linked clone": {"a linked clone is made of template GUEST, and started", true, false, func(w *World, g *guest, _ *node, _ Step) {
+		const vmid = 103
+		if !g.template || w.guests[vmid] != nil {
+			return
+		}
+		w.addGuest(vmid, g.kind)
+		made := w.guests[vmid]
+		made.home = g.home
+		for i, base := range g.disks {
+			d := w.create(w.nodes[g.home], fmt.Sprintf("%s/vm-%d-disk-%d", zfs.Parent(base), vmid, i))
+			d.content, d.log, d.origin = w.source(g, base).content, false, base+"@__base__"
+			made.disks = append(made.disks, d.name)
+		}
+		w.start(made)
+	}},
+}
+
+// DayTicks is how many ticks a day has.
+const DayTicks = 96
+
+// LabDay is a day of a node, from one evening to the next, for [World.PlayIn]: what Proxmox
+// does on one, at its hours, while it replicates every quarter of an hour. Guest 102 is off at
+// first, becomes a template, and 103 is its linked clone.
+func LabDay() (Setup, []Step) {
+	s := Setup{
+		// In winter: no clock is set forward.
+		Start: time.Date(2035, time.February, 8, 17, 0, 0, 0, time.UTC), Keep: "f48 h24 d30", Bookmarks: 30, Grace: 24 * time.Hour,
+		Every: 4, Pvesr: true, Properties: true, Off: []int{102},
+		Guests: []Owner{
+			{100, pve.QEMU, []string{"tank/data/vm-100-disk-0", "ssd/vm-100-disk-1"}},
+			{101, pve.LXC, []string{"tank/data/subvol-101-disk-0"}},
+			{102, pve.QEMU, []string{"tank/data/vm-102-disk-0"}},
+		},
+	}
+	const vm, container, template, clone = 0, 1, 2, 3
+	at := func(hour, minute, phase int, kind string, guest, n int) Step {
+		return Step{Tick: ((hour+24-18)%24*60 + minute) / 15, Phase: phase, Kind: kind, Guest: guest, N: n}
+	}
+	return s, []Step{
+		at(18, 30, BeforeRun, "resize", vm, 0),
+		at(19, 0, AfterRun, "movedisk", vm, 0),
+		at(19, 30, BeforeRun, "template", template, 0),
+		at(20, 0, BeforeRun, "linked clone", template, 0),
+		at(21, 0, BeforeRun, "stop", clone, 0),
+		at(22, 0, BeforeRun, "backup", vm, 2),
+		at(22, 30, AfterRun, "backup", container, 1),
+		at(23, 0, BeforeRun, "backup", clone, 2),
+		at(2, 0, BeforeRun, "migrate", vm, 2),
+		at(3, 0, AfterRun, "migrate", container, 1),
+		at(6, 0, BeforeRun, "migrate", vm, 2),
+		at(6, 30, BeforeRun, "migrate", container, 1),
+		at(9, 0, AfterRun, "undo", container, 1),
+		at(9, 30, BeforeRun, "start", container, 0),
+		at(10, 0, BeforeRun, "undo", vm, 1),
+		at(11, 0, BeforeRun, "start", vm, 0),
+		at(12, 0, BeforeRun, "ha", container, 0),
+		at(12, 0, AfterRun, "crash", container, 0),
+		at(14, 0, BeforeRun, "hostreboot", vm, 0),
+		at(15, 0, BeforeRun, "start", clone, 0),
+		at(15, 30, AfterRun, "stop", clone, 0),
+		at(16, 30, AfterRun, "destroy", clone, 0),
+	}
+}
