@@ -19,12 +19,9 @@ import (
 // noting is a program that notes when it starts, with the containers whose locks a run has:
 // its own lock is shared, Proxmox's are not.
 const noting = `#!/bin/sh
-held=$(awk '$2 == "FLOCK" && $4 == "READ" { split($6, at, ":"); print at[3] }' /proc/locks)
-for lock in $(stat -c %%i:%%n /run/lock/lxc/pve-config-* 2>/dev/null); do
-	if echo "$held" | grep -qx "${lock%%%%:*}"; then
-		who="$who ${lock#*pve-config-}"
-	fi
-done
+who=$(stat -c '%%i %%n' /run/lock/lxc/pve-config-* 2>/dev/null | awk '
+FILENAME == "/proc/locks" { if ($2 == "FLOCK" && $4 == "READ") { split($6, at, ":"); held[at[3]] = 1 }; next }
+$1 in held { gsub(/.*pve-config-|[.]lock/, "", $2); printf "%%s ", $2 }' /proc/locks -)
 echo "$who|%[1]s $*" >>/run/started.log
 exec %[2]s "$@"
 `
@@ -77,7 +74,7 @@ func TestOnlyOwnProgramsUnderLocks(t *testing.T) {
 			continue
 		}
 		assert.Regexp(t, `^zfs program -j ta - `, started)
-		locked := strings.Fields(strings.ReplaceAll(held, ".lock", ""))
+		locked := strings.Fields(held)
 		for _, m := range vmidInName.FindAllStringSubmatch(started, -1) {
 			assert.Contains(t, locked, m[1], started)
 			under[m[1]]++
