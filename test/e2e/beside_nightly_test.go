@@ -327,6 +327,6 @@ func TestLongMigration(t *testing.T) {
 	}
 	s.ended("copy", migration)
 	was := s.snapshots(disk)
-	s.snap(s.a, "f100")
+	require.Zero(t, s.run(s.a, "snap", "f100").Code)
 	assert.Equal(t, was, s.snapshots(disk), "it is B's")
 }

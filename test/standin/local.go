@@ -155,12 +155,18 @@ func within(wait time.Duration, reached func() bool) bool {
 
 // stop ends the guest and waits for its end. Whoever calls it has the lock.
 func (l local) stop() error {
-	pid := l.pid()
-	if pid == 0 {
+	if l.pid() == 0 {
 		return nil
 	}
 	if err := takes("stop"); err != nil {
 		return err
+	}
+	pid := l.pid()
+	if pid == 0 {
+		return nil // it ended by itself
+	}
+	if pid == 1 {
+		return fmt.Errorf("%s %s runs in no process that is known", l.word(), l.id)
 	}
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
 		return err
