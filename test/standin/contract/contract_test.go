@@ -67,6 +67,7 @@ func TestProbeNode(t *testing.T) {
 		return path
 	}
 	place("usr/share/perl5/PVE/QemuServer.pm", "sub vm_start {\n")
+	place("usr/share/perl5/PVE/Replication.pm", "sub run_replication {\n")
 	place("etc/pve/local/qemu-server/4711.conf", "lock: rollback\nname: secret\n[snap]\nlock: past\n")
 	lock, err := os.Open(place("run/lock/qemu-server/lock-4711.conf", ""))
 	require.NoError(t, err)
@@ -81,6 +82,8 @@ func TestProbeNode(t *testing.T) {
 	text := string(said)
 	assert.Contains(t, text, "| qm start | PVE/QemuServer.pm, vm_start, "+qemuServer+" | found |")
 	assert.Contains(t, text, "| qm reboot | PVE/QemuServer.pm, vm_reboot, "+qemuServer+" | no such function |")
+	assert.Contains(t, text, "| pvesr run | PVE/Replication.pm, run_replication, replicate, "+guestCommon+" | no such function |", "each of a row's functions is looked for")
+	assert.Contains(t, text, "| pvesr run | PVE/Replication.pm, run_replication, "+guestCommon+" | found |")
 	assert.Contains(t, text, "| pvesh get /nodes/localhost/qemu | name string, status string, vmid number | 0 | ")
 	assert.Regexp(t, `\| \d\.\d\d s \| guest1 \| config \| rollback \| no \|`, text)
 	assert.NotContains(t, text, "secret")
