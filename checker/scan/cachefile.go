@@ -11,6 +11,7 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/internal/files"
+	"snapwatch/internal/zfs"
 )
 
 // cacheFile is the part of a [Cache] that outlives the process: what depends on facts
@@ -55,12 +56,17 @@ func (l cacheLine) entry(dataset string) (entry, error) {
 	if err != nil {
 		return k, fmt.Errorf("%s: %w", dataset, err)
 	}
-	if s.Name != l.Managed || s.GUID == 0 || s.CreateTXG == 0 || s.Creation.Unix() <= 0 {
+	if s.Name != l.Managed || !possible(*s) {
 		return k, fmt.Errorf("%s is no snapshot that %s can have", s.FullName(), dataset)
 	}
 	s.Creation = s.Creation.Local() // as zfs tells it
 	k.snapshot = s
 	return k, nil
+}
+
+// possible reports whether zfs can have told of such a snapshot.
+func possible(s zfs.Snapshot) bool {
+	return s.GUID != 0 && s.CreateTXG != 0 && s.Creation.Unix() > 0
 }
 
 func newCacheLine(k entry) cacheLine {

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -93,6 +94,22 @@ func (e *commonEntry) snapshots(disks []checker.Disk) []zfs.Snapshot {
 	return row
 }
 
+// sensible reports whether this could have been found: one snapshot of each disk, all of one
+// time, or none of any.
+func (e *commonEntry) sensible(disks []checker.Disk) bool {
+	if !slices.ContainsFunc(disks, func(d checker.Disk) bool { return e.Disks[d.Dataset].Point != nil }) {
+		return true
+	}
+	var lists [][]zfs.Snapshot
+	for _, s := range e.snapshots(disks) {
+		if !possible(s) {
+			return false
+		}
+		lists = append(lists, []zfs.Snapshot{s})
+	}
+	return checker.CommonPoint(lists) != nil
+}
+
 // ahead is since when the disk has been ahead of a snapshot, zero if that is not known, and
 // whether it was looked for.
 func (e *commonEntry) ahead(s zfs.Snapshot) (since time.Time, asked bool) {
@@ -118,8 +135,8 @@ func commonName(disks []checker.Disk) string {
 	return strings.Join(names, "\n")
 }
 
-// recallCommon returns what is remembered of these disks, nil where that is nothing or one
-// of them is another dataset by now.
+// recallCommon returns what is remembered of these disks, nil where that is nothing or makes
+// no sense, or where one of them is another dataset by now.
 func (c *Cache) recallCommon(disks []checker.Disk) *commonEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -131,6 +148,9 @@ func (c *Cache) recallCommon(disks []checker.Disk) *commonEntry {
 		if e.Disks[d.Dataset].GUID != d.GUID || d.GUID == 0 {
 			return nil
 		}
+	}
+	if !e.sensible(disks) {
+		return nil
 	}
 	return &e
 }

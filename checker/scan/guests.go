@@ -12,7 +12,7 @@ import (
 
 // Guests looks up what is asked of guests' disks, and returns it by the disk's dataset.
 // Exact names are looked up first; lists are read only where these do not answer, and once a
-// change. It waits for each pool's lock as a scan does.
+// change. Lists wait for each pool's lock as a scan does, names only for others that look up names.
 func (s Scanner) Guests(ctx context.Context, questions []checker.GuestQuestion) map[string]*checker.Looked {
 	g := guests{scanner: s, looked: map[string]*checker.Looked{}, snapshots: map[string]zfs.Snapshot{}, lists: map[string][]zfs.Snapshot{}, problems: map[string]string{}}
 	for _, q := range questions {
@@ -117,7 +117,7 @@ func (g *guests) ask(q checker.GuestQuestion) {
 
 // exact looks up all names that are wanted, in all pools at the same time.
 func (g *guests) exact(ctx context.Context) {
-	g.eachPool(ctx, g.wanted, func(ctx context.Context, r zfs.Reader, names []string) error {
+	g.eachPool(ctx, g.wanted, g.scanner.asking, func(r zfs.Reader, names []string) error {
 		slices.Sort(names)
 		found, err := r.Lookup(ctx, slices.Compact(names))
 		if _, some := errors.AsType[zfs.Faults](err); some {
@@ -134,7 +134,7 @@ func (g *guests) exact(ctx context.Context) {
 
 // list reads the lists that are wanted.
 func (g *guests) list(ctx context.Context) {
-	g.eachPool(ctx, g.toList, func(ctx context.Context, r zfs.Reader, datasets []string) error {
+	g.eachPool(ctx, g.toList, g.scanner.listing, func(r zfs.Reader, datasets []string) error {
 		slices.Sort(datasets)
 		return r.Snapshots(ctx, slices.Compact(datasets), func(s zfs.Snapshot) error {
 			g.mu.Lock()
@@ -145,8 +145,11 @@ func (g *guests) list(ctx context.Context) {
 	})
 }
 
-// eachPool runs a listing for the names of each pool. A failure is the pool's problem.
-func (g *guests) eachPool(ctx context.Context, names []string, listing func(context.Context, zfs.Reader, []string) error) {
+// turn waits for a turn on a pool, as [Scanner.listing] and [Scanner.asking] do.
+type turn func(ctx context.Context, pool string, read func(zfs.Reader) error) error
+
+// eachPool reads the names of each pool in a turn there. A failure is the pool's problem.
+func (g *guests) eachPool(ctx context.Context, names []string, inTurn turn, read func(r zfs.Reader, names []string) error) {
 	byPool := map[string][]string{}
 	for _, name := range names {
 		pool := zfs.Pool(name)
@@ -157,7 +160,7 @@ func (g *guests) eachPool(ctx context.Context, names []string, listing func(cont
 		reading.Go(func() {
 			err := zfs.CheckPool(g.scanner.Kstat, pool)
 			if err == nil {
-				err = g.scanner.locked(ctx, pool, func(r zfs.Reader) error { return listing(ctx, r, of) })
+				err = inTurn(ctx, pool, func(r zfs.Reader) error { return read(r, of) })
 			}
 			if err != nil {
 				g.mu.Lock()

@@ -1,8 +1,10 @@
 package scan
 
 import (
+	"context"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/config"
+	"snapwatch/internal/command"
 	"snapwatch/internal/zfstest"
 )
 
@@ -177,4 +180,56 @@ func TestGuestsSayWhatCouldNotBeLookedUp(t *testing.T) {
 	guests, _ := guestsOf(t, f, scanner(f), "fast", "tank")
 	assert.Equal(t, checker.GuestUnreadable.String(), guests[0].Verdict.String())
 	assert.Contains(t, guests[0].Reason, "I/O error")
+}
+
+// One listing at a time runs on a pool, whoever wants one: a second one would cost the pool as
+// much again, and hang beside the first. Names that are looked up wait for no listing.
+func TestGuestsWaitForTheirTurn(t *testing.T) {
+	f := zfstest.New(t, twoPools([]zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(90*minute, "hourly", 2), made(hour, "hourly", 4)}))
+	var mu sync.Mutex
+	locks := map[string]int{}
+	s := scanner(f)
+	s.Run = func(ctx context.Context, c command.Cmd, each func(string) error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		kind := "names"
+		if strings.Contains(strings.Join(c.Argv, " "), "-d 1 -t snapshot") {
+			kind = "lists"
+		}
+		for _, held := range c.Inherit {
+			name, _, _ := strings.Cut(filepath.Base(held.Name()), "@")
+			locks[kind+" "+strings.TrimSuffix(name, ".lock")]++
+		}
+		return command.Lines(ctx, c, each)
+	}
+	read := s.All(t.Context(), Targets{"fast": {"fast"}, "tank": {"tank"}})
+	clear(locks)
+	s.LookAtGuests(t.Context(), read, func(pools []checker.Pool) checker.Report { return assemble(pools...) })
+	assert.ElementsMatch(t, []string{"names snapwatch-ask-fast", "lists snapwatch-list-fast", "lists snapwatch-list-tank"}, sortedKeys(locks))
+}
+
+// What is remembered and makes no sense says nothing: it is looked up again.
+func TestWhatIsRememberedOfGuestsMustMakeSense(t *testing.T) {
+	for name, spoil := range map[string]func(*commonDisk){
+		"no name of ours":   func(k *commonDisk) { k.Point.Name = "rep_1" },
+		"no number":         func(k *commonDisk) { k.Point.GUID = "x" },
+		"no guid":           func(k *commonDisk) { k.Point.GUID = "0" },
+		"on some of them":   func(k *commonDisk) { k.Point = nil },
+		"of several times":  func(k *commonDisk) { k.Point.Name = "autosnap_2020-01-01_00:00:00_hourly" },
+		"made before there": func(k *commonDisk) { k.Point.Creation = time.Unix(0, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := zfstest.New(t, twoPools([]zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(90*minute, "hourly", 2), made(hour, "hourly", 4)}))
+			s := scanner(f)
+			before, _ := guestsOf(t, f, s, "fast", "tank")
+			for _, e := range s.Cache.guests.Commons {
+				k := e.Disks["tank/vm-100-disk-1"]
+				spoil(&k)
+				e.Disks["tank/vm-100-disk-1"] = k
+			}
+			after, lists := guestsOf(t, f, ended(t, s), "fast", "tank")
+			assert.Equal(t, before, after)
+			assert.Equal(t, 2, lists)
+		})
+	}
 }
