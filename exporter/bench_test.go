@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
 
 	"snapwatch/checker"
 	"snapwatch/checker/scan"
@@ -41,8 +42,18 @@ func many(disks int) *Store {
 		Scanner: scan.Scanner{Kstat: "/nonexistent", Now: func() time.Time { return start.Add(time.Minute) }},
 		Reuse:   time.Hour, MaxDataAge: time.Hour, ScanTimeout: time.Minute, Log: slog.New(slog.DiscardHandler),
 	})
-	store.pools["tank"] = readPool(pool)
+	store.pools["tank"] = readPool(pool, store.targets()["tank"])
 	return store
+}
+
+// The store that is measured serves its disks, and still does at the next scrape.
+func TestManyAreScraped(t *testing.T) {
+	h := Server{MetricsPath: "/metrics", Log: slog.New(slog.DiscardHandler)}.Handler(many(10))
+	for range 2 {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+		assert.Equal(t, 10, strings.Count(w.Body.String(), "\nsnapwatch_disk_info{"))
+	}
 }
 
 // scraped asks for the metrics once, as Prometheus does.
@@ -116,6 +127,6 @@ func BenchmarkReport(b *testing.B) {
 	cputime.Report(b, began)
 }
 
-func readPool(read checker.Pool) *pool {
-	return &pool{tried: read, good: read, endedAt: start, roots: []string{read.Name}}
+func readPool(read checker.Pool, roots []string) *pool {
+	return &pool{tried: read, good: read, endedAt: start, roots: roots}
 }
