@@ -201,7 +201,7 @@ func TestAComparisonIsToldApartFromTheVerdict(t *testing.T) {
 	dead, proven, off := aDisk("1", zfs.Stopped, 3*day), aDisk("2", zfs.Stopped, day), aDisk("3", zfs.Stopped, day)
 	pools := []Pool{{Name: "tank", ReadAt: now, Disks: []Disk{dead, proven, off, aDisk("4", zfs.Hourly, hour)}}}
 	p := NewPolicy(config.Default())
-	r := Assemble(pools, p, now)
+	r := Assemble(pools, p, now).WithGuests(p)
 	assert.Equal(t, "1 of 4 guests whole, 1 of 4 disks fresh, oldest vm-4-disk-0 1h (limit 2h); 3 stopped (unproven)", r.Summary())
 	r = r.WithOwners(p, map[string][]Evidence{
 		dead.Dataset:            {says(other(zfs.Hourly, 0))},
@@ -209,7 +209,7 @@ func TestAComparisonIsToldApartFromTheVerdict(t *testing.T) {
 		off.Dataset:             {says(other(zfs.Stopped, day-hour))},
 		"tank/vm-4-disk-0":      {says(other(zfs.Hourly, 0))},
 		"tank/nobody-asked-for": nil,
-	})
+	}).WithGuests(p)
 	assert.Equal(t, "1 of 4 disks lagging, oldest vm-4-disk-0 1h (limit 2h); 1 stopped, 1 stopped (unproven)", r.Summary())
 	assert.Equal(t, "stopped, lagging 3d (limit 6h)", r.Disks[0].Brief())
 	assert.Contains(t, r.Disks[0].FullReason(), "; lagging: 3d behind autosnap_2026-03-29_12:00:00_hourly of a (limit 6h, limits.critical)")

@@ -25,17 +25,15 @@ func (f Filter) Pool(pool string) bool { return len(f.Pools) == 0 || slices.Cont
 
 // Apply leaves in the report what is asked for. Whatever is asked for and matches
 // nothing is a note that alarms: a misspelt name must not read as OK.
-//
-// Of guests nothing is said where pools or disks are asked for: others may hold the rest.
 func (f Filter) Apply(r Report) Report {
 	kept := Report{Now: r.Now, Notes: slices.Clone(r.Notes)}
 	if len(f.Pools)+len(f.VMIDs)+len(f.Guests)+len(f.Disks) > 0 {
 		kept.Notes = slices.DeleteFunc(kept.Notes, func(n Note) bool { return n.whole })
 	}
 	var unknown []string
-	f, unknown = f.named(r.Guests)
+	f, unknown = f.named(r)
 	kept.filter, kept.Nodes, kept.absent, kept.names = f, r.Nodes, r.absent, r.names
-	if len(f.Pools) == 0 && len(f.Disks) == 0 {
+	if f.whole() {
 		kept.Guests = slices.DeleteFunc(slices.Clone(r.Guests), func(g Guest) bool { return !f.guest(g.VMID) })
 	}
 	for _, d := range r.Disks {
@@ -61,6 +59,9 @@ func (f Filter) Selects(d Disk) bool {
 		(len(f.Disks) == 0 || slices.ContainsFunc(f.Disks, func(pattern string) bool { return matchesDisk(pattern, d) }))
 }
 
+// whole reports whether all that is here of a guest is asked for.
+func (f Filter) whole() bool { return len(f.Pools)+len(f.Disks) == 0 }
+
 func (f Filter) guest(vmid int) bool {
 	return len(f.VMIDs) == 0 || slices.Contains(f.VMIDs, vmid)
 }
@@ -68,15 +69,29 @@ func (f Filter) guest(vmid int) bool {
 // named returns the filter with the numbers of the guests that are asked for by number or
 // name, and what names none. No guest has the number -1, which keeps a filter of unknown
 // names from selecting all.
-func (f Filter) named(guests []Guest) (numbered Filter, unknown []string) {
+func (f Filter) named(r Report) (numbered Filter, unknown []string) {
+	if len(f.Guests) == 0 {
+		return f, nil
+	}
+	numbers := map[string][]int{}
+	add := func(word string, vmid int) {
+		if !slices.Contains(numbers[word], vmid) {
+			numbers[word] = append(numbers[word], vmid)
+		}
+	}
+	for i := range r.Disks {
+		add(strconv.Itoa(r.Disks[i].VMID), r.Disks[i].VMID)
+	}
+	for _, a := range r.absent {
+		add(strconv.Itoa(a.vmid), a.vmid)
+	}
+	for guest, name := range r.names {
+		add(name, guest.vmid)
+	}
 	f.VMIDs = slices.Clone(f.VMIDs)
 	for _, word := range f.Guests {
 		before := len(f.VMIDs)
-		for _, g := range guests {
-			if (word == strconv.Itoa(g.VMID) || word == g.Name) && !slices.Contains(f.VMIDs[before:], g.VMID) {
-				f.VMIDs = append(f.VMIDs, g.VMID)
-			}
-		}
+		f.VMIDs = append(f.VMIDs, numbers[word]...)
 		if len(f.VMIDs) == before {
 			f.VMIDs = append(f.VMIDs, -1)
 			unknown = append(unknown, "--guest "+strconv.Quote(word))

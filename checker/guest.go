@@ -118,11 +118,21 @@ func byGuest(disks []Result, p *Policy) []guestDisks {
 		}
 		return cmp.Or(strings.Compare(a.cluster, b.cluster), strings.Compare(a.name, b.name), strings.Compare(a.dataset, b.dataset))
 	})
-	var guests []guestDisks
-	var same []*Result // those of one guest and name
+	first := func(i int) bool {
+		return i == 0 || keys[i-1].vmid != keys[i].vmid || keys[i-1].cluster != keys[i].cluster
+	}
+	all := 0
+	for i := range keys {
+		if first(i) {
+			all++
+		}
+	}
+	guests := make([]guestDisks, 0, all)
+	room := make([]*Result, len(keys)) // for what serves: a guest has its part of it
+	var same []*Result                 // those of one guest and name
 	for i, k := range keys {
-		if i == 0 || keys[i-1].vmid != k.vmid || keys[i-1].cluster != k.cluster {
-			guests = append(guests, guestDisks{cluster: k.cluster, vmid: k.vmid})
+		if first(i) {
+			guests = append(guests, guestDisks{cluster: k.cluster, vmid: k.vmid, serving: room[i:i]})
 		}
 		g := &guests[len(guests)-1]
 		switch d := &disks[k.at]; d.Verdict {
@@ -133,7 +143,7 @@ func byGuest(disks []Result, p *Policy) []guestDisks {
 		default:
 			same = append(same, d)
 		}
-		last := i == len(keys)-1 || keys[i+1].vmid != k.vmid || keys[i+1].cluster != k.cluster || keys[i+1].name != k.name
+		last := i == len(keys)-1 || first(i+1) || keys[i+1].name != k.name
 		if last && len(same) > 0 {
 			g.add(same)
 			same = same[:0]

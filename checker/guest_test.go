@@ -44,14 +44,14 @@ func damaged(d *Disk) { d.Damaged = "permanent errors" }
 func guestOf(t *testing.T, disks ...Disk) (Guest, Report) {
 	t.Helper()
 	p := NewPolicy(config.Default())
-	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now)
+	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now).WithGuests(p)
 	require.Len(t, r.Guests, 1)
 	for i := range disks {
 		if disks[i].Looked != nil {
 			disks[i].Looked.Among = Among(r.Guests[0].Disks)
 		}
 	}
-	r = Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now)
+	r = Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now).WithGuests(p)
 	return r.Guests[0], r
 }
 
@@ -137,7 +137,7 @@ func TestTheLimitsOfAGuestAreThoseOfAllItsDisks(t *testing.T) {
 	p := NewPolicy(config.Default())
 	p.Overrides = []config.Override{{Selector: config.Selector{Disk: "vm-100-disk-1"}, WatchOverride: config.WatchOverride{Warning: config.Duration(day), Critical: config.Duration(2 * day)}}}
 	weekly := part(second, zfs.Daily, 20*hour, has())
-	r := Assemble([]Pool{{Disks: []Disk{part(first, zfs.Hourly, minute, ahead(19*hour, 20*hour)), weekly}}}, p, now)
+	r := Assemble([]Pool{{Disks: []Disk{part(first, zfs.Hourly, minute, ahead(19*hour, 20*hour)), weekly}}}, p, now).WithGuests(p)
 	assert.Equal(t, GuestWhole.String(), r.Guests[0].Verdict.String(), r.Guests[0].Reason)
 }
 
@@ -145,7 +145,7 @@ func TestGuestsAreOfOneCluster(t *testing.T) {
 	c := config.Default()
 	c.Sources = []config.Source{{Dataset: "tank/east", Cluster: "east"}, {Dataset: "tank/west", Cluster: "west"}}
 	east, west := part("tank/east/vm-100-disk-0", zfs.Hourly, minute), part("tank/west/vm-100-disk-0", zfs.Hourly, 7*hour)
-	r := Assemble([]Pool{{Name: "tank", Disks: []Disk{east, west}}}, NewPolicy(c), now)
+	r := Assemble([]Pool{{Name: "tank", Disks: []Disk{east, west}}}, NewPolicy(c), now).WithGuests(NewPolicy(c))
 	require.Len(t, r.Guests, 2)
 	assert.Equal(t, "west", r.Guests[0].Cluster)
 	assert.Equal(t, GuestStale, r.Guests[0].Verdict)
@@ -173,7 +173,7 @@ func TestQuestions(t *testing.T) {
 func TestNothingInCommonIsOfAllThatWasLookedAt(t *testing.T) {
 	one, two := part(first, zfs.Hourly, minute, has()), part(second, zfs.Hourly, hour, has())
 	one.Looked.Among, two.Looked.Among = Among([]string{first, second, third}), Among([]string{first, second, third})
-	r := Assemble([]Pool{{Name: "tank", Disks: []Disk{one, two}}}, NewPolicy(config.Default()), now)
+	r := Assemble([]Pool{{Name: "tank", Disks: []Disk{one, two}}}, NewPolicy(config.Default()), now).WithGuests(NewPolicy(config.Default()))
 	assert.Equal(t, GuestUnreadable, r.Guests[0].Verdict)
 }
 

@@ -5,10 +5,15 @@ import (
 	"slices"
 )
 
-// judgeGuests gives the verdicts on the guests of the disks, which are judged, and of those
-// whose owners have disks that are not here. It says what must be looked up to give better
-// ones.
-func (r *Report) judgeGuests(p *Policy) {
+// WithGuests returns the report with the verdicts on the guests of its disks, which are
+// judged, and of those whose owners have disks that are not here. It says what must be looked
+// up to give better ones. Of guests nothing is said where pools or disks were asked for: others
+// may hold the rest.
+func (r Report) WithGuests(policy Policy) Report {
+	if !r.filter.whole() {
+		return r
+	}
+	p := &policy
 	all := byGuest(r.Disks, p)
 	all = withAbsent(all, r.absent)
 	r.Guests, r.Questions = make([]Guest, 0, len(all)), nil
@@ -26,6 +31,7 @@ func (r *Report) judgeGuests(p *Policy) {
 	slices.SortStableFunc(r.Guests, func(a, b Guest) int {
 		return cmp.Or(b.State.severity()-a.State.severity(), cmp.Compare(a.Verdict, b.Verdict))
 	})
+	return r
 }
 
 // guestKey names a guest.

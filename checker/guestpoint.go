@@ -94,24 +94,26 @@ func (g *guestDisks) agree() bool {
 }
 
 // point finds the restore point by what is known of the disks, all of which have a
-// snapshot.
-func (g *guestDisks) point() *Point {
-	snapshots := make([]zfs.Snapshot, 0, len(g.serving))
-	if g.agree() {
+// snapshot; agreed is what [guestDisks.agree] says.
+func (g *guestDisks) point(agreed bool) *Point {
+	if agreed {
+		p := &Point{Time: pointTime(g.serving[0].Newest.Name), Created: g.serving[0].Newest.Creation}
 		for _, d := range g.serving {
-			snapshots = append(snapshots, *d.Newest)
-		}
-	} else {
-		var lists [][]zfs.Snapshot
-		for _, d := range g.serving {
-			list := []zfs.Snapshot{*d.Newest}
-			if d.Looked != nil {
-				list = append(list, d.Looked.Points...)
+			if d.Newest.Creation.Before(p.Created) {
+				p.Created = d.Newest.Creation
 			}
-			lists = append(lists, list)
 		}
-		snapshots = CommonPoint(lists)
+		return p
 	}
+	var lists [][]zfs.Snapshot
+	for _, d := range g.serving {
+		list := []zfs.Snapshot{*d.Newest}
+		if d.Looked != nil {
+			list = append(list, d.Looked.Points...)
+		}
+		lists = append(lists, list)
+	}
+	snapshots := CommonPoint(lists)
 	if len(snapshots) == 0 {
 		return nil
 	}

@@ -18,6 +18,9 @@ func (c *guestEvaluation) judge() Guest {
 		g.Lacking = append(g.Lacking, a.Dataset)
 		g.ID = Disk{Dataset: a.Dataset, VMID: a.vmid}.GuestID()
 	}
+	if len(disks.serving) > 0 {
+		g.Disks = make([]string, 0, len(disks.serving))
+	}
 	for _, d := range disks.serving {
 		g.Disks = append(g.Disks, d.Dataset)
 	}
@@ -40,7 +43,14 @@ func (c *guestEvaluation) judge() Guest {
 	if c.found == nil {
 		return g.become(GuestUnreadable, Within, "what it has in common is not known")
 	}
-	return g.become(GuestWhole, Within, "restore point "+c.found.Time+" is "+text.Age(c.age)+" old")
+	return g.become(GuestWhole, Within, c.wholeness())
+}
+
+// wholeness is why a guest is whole: the one reason that nearly every guest has.
+func (c *guestEvaluation) wholeness() string {
+	words := append(make([]byte, 0, 64), "restore point "...)
+	words = append(append(words, c.found.Time...), " is "...)
+	return string(append(text.AppendAge(words, c.age), " old"...))
 }
 
 func (g Guest) become(v GuestVerdict, level limitLevel, reason string) Guest {
@@ -69,7 +79,7 @@ func (c *guestEvaluation) look() {
 		return
 	}
 	c.agreed = c.agree()
-	if c.found = c.point(); c.found != nil {
+	if c.found = c.point(c.agreed); c.found != nil {
 		c.age = max(0, c.now.Sub(c.found.Created))
 	}
 }

@@ -48,7 +48,7 @@ func TestWhatAnOwnerHasAndIsNotHere(t *testing.T) {
 			if c.policy != nil {
 				c.policy(&p)
 			}
-			r := Assemble([]Pool{{Name: "tank", Disks: c.here}}, p, now).WithOwners(p, nil, c.node)
+			r := Assemble([]Pool{{Name: "tank", Disks: c.here}}, p, now).WithOwners(p, nil, c.node).WithGuests(p)
 			require.Len(t, r.Guests, 1)
 			g := r.Guests[0]
 			assert.Equal(t, c.verdict.String(), g.Verdict.String(), g.Reason)
@@ -81,14 +81,14 @@ func TestWhatNeedNotBeHere(t *testing.T) {
 			if c.change != nil {
 				c.change(&n)
 			}
-			assert.Empty(t, Assemble(nil, p, now).WithOwners(p, nil, n).Guests)
+			assert.Empty(t, Assemble(nil, p, now).WithOwners(p, nil, n).WithGuests(p).Guests)
 		})
 	}
 	n := owning(disk)
 	n.Guests[0].Disks[0].Newest = ago(7 * hour)
 	p := NewPolicy(config.Default())
-	assert.Len(t, Assemble(nil, p, now).WithOwners(p, nil, n).Guests, 1, "it is alive")
-	r := Filter{VMIDs: []int{101}}.Apply(Assemble(nil, p, now)).WithOwners(p, nil, n)
+	assert.Len(t, Assemble(nil, p, now).WithOwners(p, nil, n).WithGuests(p).Guests, 1, "it is alive")
+	r := Filter{VMIDs: []int{101}}.Apply(Assemble(nil, p, now)).WithOwners(p, nil, n).WithGuests(p)
 	assert.Empty(t, r.Guests, "another guest is asked for")
 }
 
@@ -116,7 +116,7 @@ func TestAliveIsNotStopped(t *testing.T) {
 	}{"since a moment": {minute, Fresh, OK}, "beyond warning": {3 * hour, Stale, Warning}, "beyond critical": {7 * hour, Stale, Critical}} {
 		t.Run(name, func(t *testing.T) {
 			e := Evidence{Node: "a", Owned: Owned, GUID: 9, Newest: off.Newest, Presence: AsSnapshot, PresenceGUID: off.Newest.GUID, Alive: true, AliveSince: ago(c.since), Now: now}
-			asked := r.WithOwners(p, map[string][]Evidence{off.Dataset: {e}})
+			asked := r.WithOwners(p, map[string][]Evidence{off.Dataset: {e}}).WithGuests(p)
 			assert.Equal(t, c.verdict, asked.Disks[0].Verdict)
 			assert.Equal(t, c.state, asked.Disks[0].State)
 			assert.NotEqual(t, GuestStopped, asked.Guests[0].Verdict)
@@ -162,7 +162,7 @@ func TestWhatNodesSaidIsInTheDocument(t *testing.T) {
 	e := Evidence{Node: "pve1", Owned: Owned, Dataset: "rpool/data/vm-100-disk-0", GUID: 9, Presence: AsBookmark, PresenceGUID: 7, About: 3, BehindSince: ago(hour), ReadAt: ago(minute),
 		Newest: &zfs.Snapshot{Dataset: "rpool/data/vm-100-disk-0", Name: managed(zfs.Hourly, 0).Name, GUID: 4, Creation: now}, Now: now, Alive: true, AliveSince: ago(2 * hour)}
 	failed := Evidence{Node: "pve2", Failure: "refused"}
-	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{d}}}, p, now).WithOwners(p, map[string][]Evidence{d.Dataset: {e, failed}}, node)
+	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{d}}}, p, now).WithOwners(p, map[string][]Evidence{d.Dataset: {e, failed}}, node).WithGuests(p)
 	text, err := json.Marshal(r.Document())
 	require.NoError(t, err)
 	var doc Document
@@ -174,6 +174,6 @@ func TestWhatNodesSaidIsInTheDocument(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, []NodeAnswer{node}, nodes)
 	assert.Equal(t, map[string][]Evidence{d.Dataset: {e, failed}}, said)
-	again := Assemble(pools, p, now).WithOwners(p, said, nodes...)
+	again := Assemble(pools, p, now).WithOwners(p, said, nodes...).WithGuests(p)
 	assert.Equal(t, r.Guests, again.Guests)
 }

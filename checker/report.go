@@ -18,7 +18,8 @@ type Report struct {
 	Pools   []PoolResult
 	// Disks are the worst first, and by name where they are equal.
 	Disks []Result
-	// Guests are those of the disks, the worst first; nil where disks alone were asked for.
+	// Guests are those of the disks, the worst first; nil where disks alone were asked for,
+	// and before [Report.WithGuests].
 	Guests []Guest
 	// Questions are what must be looked up to judge them well.
 	Questions []GuestQuestion
@@ -67,7 +68,8 @@ type Note struct {
 	whole bool
 }
 
-// Assemble judges all disks of the pools at a time.
+// Assemble judges all disks of the pools at a time. What owners say of them comes next, by
+// [Report.WithOwners], and then the guests that they make, by [Report.WithGuests].
 func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 	r := Report{Now: now, Notes: notes}
 	all := 0
@@ -83,7 +85,6 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 		}
 	}
 	r.nameCopies()
-	r.judgeGuests(&p)
 	r.Notes = append(slices.Clip(r.Notes), p.unmet(r.Disks)...)
 	for _, m := range p.expired(now) {
 		r.Notes = append(r.Notes, Note{State: Warning, Text: expiredText(m)})

@@ -36,7 +36,7 @@ func someReport() Report {
 	}
 	p := testPolicy()
 	p.Maintenance = p.Maintenance[:1]
-	return Assemble(pools, p, now)
+	return Assemble(pools, p, now).WithGuests(p)
 }
 
 // A fresh copy elsewhere on the host excuses none: the name proves nothing, and a copy that

@@ -12,7 +12,7 @@ import (
 // the disk's dataset. The worse of verdict and comparison counts, but for a disk that
 // its owner takes no snapshots of, which is excluded, a stale one that it does not use
 // any more, which is orphaned, and one whose guest is alive there, which is not stopped. What
-// the nodes have and this host lacks makes guests incomplete.
+// the nodes have and this host lacks makes guests incomplete: [Report.WithGuests] is to follow.
 func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAnswer) Report {
 	r.Disks = slices.Clone(r.Disks)
 	clusters := clustersOf(r.Disks, said)
@@ -37,11 +37,10 @@ func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAn
 		d.Compared, d.State, d.Evidence = &c, Worst(d.State, c.State), said[d.Dataset]
 	}
 	r.Nodes = nodes
-	if r.Guests != nil {
+	if r.filter.whole() {
 		r.absent = absences(r.Disks, &p, nodes, clusters, r.Now, r.filter.guest)
-		r.names = namesOf(nodes, &p, clusters)
-		r.judgeGuests(&p)
 	}
+	r.names = namesOf(nodes, &p, clusters)
 	r.Notes = append(slices.Clone(r.Notes), unregistered(r.Disks, said)...)
 	r.Notes = append(r.Notes, unanswered(nodes, r.Now)...)
 	r.sort()

@@ -37,11 +37,14 @@ type nodeSaid struct {
 	of map[string]checker.Evidence
 }
 
+// asks reports whether there are nodes to ask.
+func (s *Store) asks() bool { return s.settings.Ask != nil && len(s.config().Owners.URLs) > 0 }
+
 // askLater begins to ask unless that is under way or was done within the last minute. It waits
 // for nothing.
 func (s *Store) askLater() {
 	a, now := &s.asking, s.settings.Scanner.Now()
-	if s.settings.Ask == nil {
+	if !s.asks() {
 		return
 	}
 	a.mu.Lock()

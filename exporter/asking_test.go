@@ -56,9 +56,17 @@ func alive(since time.Time) func(checker.Report) (map[string][]checker.Evidence,
 	}
 }
 
+// asks lets the exporter ask a node, and read again at each scrape.
+func asks(node *owner) func(*Settings) {
+	return func(s *Settings) {
+		s.Ask, s.Reuse = node.ask, 0
+		s.Config.Owners.URLs = []string{"http://pve1:10191"}
+	}
+}
+
 func TestTheOwnersAreAskedInTheBackground(t *testing.T) {
 	node := &owner{}
-	r := newRig(t, world(), func(s *Settings) { s.Ask = node.ask; s.Reuse = 0 })
+	r := newRig(t, world(), asks(node))
 	node.says(alive(start.Add(-7 * time.Hour)))
 	r.scrape()
 	r.settle(t)
@@ -77,7 +85,7 @@ func TestTheOwnersAreAskedInTheBackground(t *testing.T) {
 	defer live.Close()
 	facts, err := remote.Read(t.Context(), live.URL, time.Minute)
 	require.NoError(t, err)
-	from := checker.Assemble(facts.Pools, r.file.current.Load().policy, start).WithOwners(r.file.current.Load().policy, facts.Said, facts.Nodes...)
+	from := checker.Assemble(facts.Pools, r.file.current.Load().policy, start).WithOwners(r.file.current.Load().policy, facts.Said, facts.Nodes...).WithGuests(r.file.current.Load().policy)
 	asJSON := func(r checker.Report) string {
 		text, err := json.Marshal(r.Document().Guests)
 		require.NoError(t, err)
@@ -99,7 +107,7 @@ func TestTheOwnersAreAskedInTheBackground(t *testing.T) {
 // nothing is known.
 func TestAnOwnerThatDoesNotAnswer(t *testing.T) {
 	node := &owner{}
-	r := newRig(t, world(), func(s *Settings) { s.Ask = node.ask; s.Reuse = 0 })
+	r := newRig(t, world(), asks(node))
 	node.says(alive(start.Add(-time.Minute)))
 	r.scrape()
 	r.settle(t)
@@ -137,7 +145,7 @@ func TestAnOwnerThatHangs(t *testing.T) {
 		<-release
 		return nil, checker.NodeAnswer{Node: "pve1", Failure: "no answer in time"}
 	})
-	r := newRig(t, world(), func(s *Settings) { s.Ask = node.ask; s.Reuse = 0 })
+	r := newRig(t, world(), asks(node))
 	for range 3 {
 		assert.Contains(t, r.scrape(), "snapwatch_disk_state{")
 		r.clock.forward(2 * time.Minute)
@@ -145,6 +153,20 @@ func TestAnOwnerThatHangs(t *testing.T) {
 	assert.Equal(t, int32(1), node.asked.Load())
 	close(release)
 	r.settle(t)
+}
+
+// Where the configuration names no node nobody is asked, whatever was said before.
+func TestNobodyIsAskedWhereNoneIsNamed(t *testing.T) {
+	node := &owner{}
+	node.says(alive(start))
+	r := newRig(t, world(), func(s *Settings) { s.Ask = node.ask; s.Reuse = 0 })
+	for range 3 {
+		r.scrape()
+		r.settle(t)
+		r.clock.forward(2 * time.Minute)
+	}
+	assert.Zero(t, node.asked.Load())
+	assert.Empty(t, r.Report().Nodes)
 }
 
 // A replica that has a newer snapshot than when its owner was asked is not behind.

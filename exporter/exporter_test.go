@@ -183,8 +183,7 @@ func TestExpositionIsAsInTheGoldenFile(t *testing.T) {
 func TestMetricsAreLintedAndOfTheCatalogue(t *testing.T) {
 	node := &owner{}
 	node.says(alive(start))
-	r := newRig(t, world(), func(s *Settings) {
-		s.Ask = node.ask
+	r := newRig(t, world(), asks(node), func(s *Settings) {
 		s.Owners = func() (pve.Owners, error) { return pve.Owners{Node: "pve1"}, nil }
 	})
 	r.Refresh(t.Context())

@@ -41,7 +41,8 @@ func odd() (r checker.Report, _ config.Config) {
 	cfg.Sources = []config.Source{{Dataset: "tank/a", Origin: "rpool/da\"ta", Cluster: "ea\\st"}}
 	pools := []checker.Pool{{Name: "tank", ReadAt: start, Disks: disks}}
 	defer func() { r.Guests[0].Name = "we\"b\\01" }()
-	return checker.Assemble(pools, checker.NewPolicy(cfg), start), cfg
+	p := checker.NewPolicy(cfg)
+	return checker.Assemble(pools, p, start).WithGuests(p), cfg
 }
 
 // What is printed here is what client_golang prints.

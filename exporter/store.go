@@ -57,7 +57,7 @@ type Settings struct {
 	Owners func() (pve.Owners, error)
 	// NoGuests is true where no guests can be: the host is no Proxmox node.
 	NoGuests bool
-	// Ask asks the nodes that may own the disks; nil where none is named.
+	// Ask asks the nodes that the configuration names; nil asks nobody.
 	Ask Ask
 	// Living says whether a guest lives here; nil where that cannot be told.
 	Living Living
@@ -238,14 +238,12 @@ func (s *Store) Report() checker.Report { return s.judge(s.pooled()) }
 func (s *Store) judge(pools []checker.Pool) checker.Report {
 	now, policy := s.settings.Scanner.Now(), s.file.current.Load().policy
 	r := checker.Assemble(pools, policy, now, append(s.inventory.notes(now), s.configNotes()...)...)
-	if s.settings.Ask == nil {
-		return r
+	if s.asks() {
+		if said, nodes := s.asking.answers(now, s.settings.MaxDataAge); len(nodes) > 0 {
+			r = r.WithOwners(policy, said, nodes...)
+		}
 	}
-	said, nodes := s.asking.answers(now, s.settings.MaxDataAge)
-	if len(nodes) == 0 {
-		return r // not yet
-	}
-	return r.WithOwners(policy, said, nodes...)
+	return r.WithGuests(policy)
 }
 
 // pooled are the pools as they are known now, with the disks that were here before.

@@ -20,7 +20,7 @@ func TestOutputs(t *testing.T) {
 	over := somePolicy()
 	over.Maintenance = []config.Maintenance{{Selector: config.Selector{VMID: config.VMIDs{{First: 906, Last: 906}}}, Until: now}}
 	reports := map[string]checker.Report{
-		"some": someReport(), "good": goodReport(), "empty": checker.Assemble(nil, over, now),
+		"some": someReport(), "good": goodReport(), "empty": checker.Assemble(nil, over, now).WithGuests(over),
 		"failed": {Now: now, Failure: "no answer within 8s while reading tank | x\ny"},
 	}
 	for name, r := range reports {

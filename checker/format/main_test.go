@@ -88,10 +88,11 @@ func someReport() checker.Report {
 		}, Remarks: []string{"labels not read"}},
 		{Name: "weird", Problem: "zfs get: exit status 1: a | b\nc\xff"},
 	}
-	return checker.Assemble(pools, somePolicy(), now)
+	return checker.Assemble(pools, somePolicy(), now).WithGuests(somePolicy())
 }
 
 func goodReport() checker.Report {
 	disks := []checker.Disk{aDisk("1", zfs.Hourly, 20*minute), aDisk("2", zfs.Stopped, day)}
-	return checker.Assemble([]checker.Pool{{Name: "tank", ReadAt: now, Disks: disks}}, checker.NewPolicy(config.Default()), now)
+	p := checker.NewPolicy(config.Default())
+	return checker.Assemble([]checker.Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now).WithGuests(p)
 }

@@ -44,7 +44,7 @@ func guestsOf(t *testing.T, f *zfstest.Fake, s Scanner, pools ...string) (guests
 	read := s.All(t.Context(), targets)
 	f.Forget()
 	p := checker.NewPolicy(config.Default())
-	judge := func(pools []checker.Pool) checker.Report { return checker.Assemble(pools, p, now) }
+	judge := func(pools []checker.Pool) checker.Report { return checker.Assemble(pools, p, now).WithGuests(p) }
 	r := judge(s.LookAtGuests(t.Context(), read, judge))
 	for _, call := range f.Calls() {
 		if strings.Contains(call, "-d 1 -t snapshot") {

@@ -29,5 +29,6 @@ func managed(class zfs.Class, age time.Duration) *zfs.Snapshot {
 }
 
 func assemble(pools ...checker.Pool) checker.Report {
-	return checker.Assemble(pools, checker.NewPolicy(config.Default()), now)
+	p := checker.NewPolicy(config.Default())
+	return checker.Assemble(pools, p, now).WithGuests(p)
 }

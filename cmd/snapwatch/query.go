@@ -122,6 +122,7 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 		r.evidence = facts.Said
 		r.report = r.report.WithOwners(policy, facts.Said, facts.Nodes...)
 	}
+	r.report = r.report.WithGuests(policy)
 	if len(q.Guest) > 0 {
 		r.report = checker.Filter{Guests: q.Guest}.Apply(r.report)
 	}
@@ -156,7 +157,9 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 	memory.known.Recall(pools, targets)
 	if len(q.Pool) == 0 && len(q.Disk) == 0 {
 		stage.Store("looking up what guests' disks have in common")
-		pools = scanner.LookAtGuests(ctx, pools, func(pools []checker.Pool) checker.Report { return checker.Assemble(pools, policy, env.Now()) })
+		pools = scanner.LookAtGuests(ctx, pools, func(pools []checker.Pool) checker.Report {
+			return checker.Assemble(pools, policy, env.Now()).WithGuests(policy)
+		})
 	}
 	left := time.Duration(0)
 	if until, ok := ctx.Deadline(); ok {

@@ -115,7 +115,7 @@ func (w *World) lookAt(n *node) checker.Report {
 		}
 		p.Disks = append(p.Disks, k)
 	}
-	return checker.Assemble([]checker.Pool{*pools["ssd"], *pools["tank"]}, w.policy, now)
+	return checker.Assemble([]checker.Pool{*pools["ssd"], *pools["tank"]}, w.policy, now).WithGuests(w.policy)
 }
 
 func (r *record) tick(report checker.Report) {

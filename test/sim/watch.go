@@ -51,7 +51,7 @@ func (w *World) lookAtC() checker.Report {
 			said[k.Dataset] = append(said[k.Dataset], w.answer(i, k.Disk))
 		}
 	}
-	return report.WithOwners(w.policy, said)
+	return report.WithOwners(w.policy, said).WithGuests(w.policy)
 }
 
 func later(times ...time.Time) time.Time {
