@@ -144,9 +144,11 @@ test-systemd: job ## Play what needs a real systemd, likewise.
 	test/lab/boot --timeout 1800 --systemd $(JOB)
 
 .PHONY: test-counted
-test-counted: job ## Compare times, on a machine whose clock counts instructions.
-	$(STATIC) test -c -tags e2e,counted -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
-	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 30m -test.run ^TestCounted\n' >$(JOB)/run
+test-counted: job ## Compare times, on a machine whose clock counts instructions; with BEFORE=COMMIT also a scrape with that commit's.
+	if [ -n '$(BEFORE)' ]; then rm -rf $(BIN)/before && mkdir $(BIN)/before && git archive '$(BEFORE)' | tar -x -C $(BIN)/before && \
+		cd $(BIN)/before && $(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o ../../$(JOB)/before ./cmd/snapwatch; fi
+	$(STATIC) test -c -tags 'e2e,counted $(if $(BEFORE),before)' -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
+	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 30m -test.run "%s"\n' '$(if $(filter .,$(E2E)),^TestCounted,$(E2E))' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --icount --timeout 1800 $(JOB)
 
