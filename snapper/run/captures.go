@@ -48,6 +48,7 @@ func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks 
 	}
 	plans = slices.Clone(plans)
 	room, last := maxCaptured, ""
+	packed := map[int]*packing{} // by guest
 	for i := range plans {
 		guest := &plans[i]
 		guest.Disks = slices.Clone(guest.Disks)
@@ -58,12 +59,17 @@ func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks 
 			if !d.Snapshot || !found || !looked || look.Err != nil {
 				continue
 			}
-			d.Config = c.due(*guest, *d, look.Config)
+			p := packed[config.VMID]
+			if p == nil {
+				p = newPacking(look.Config, c.node)
+				packed[config.VMID] = p
+			}
+			d.Config = c.due(*guest, *d, p)
 			if d.Config == nil || d.Config.Value == last {
 				continue
 			}
 			if room -= len(d.Config.Value); room < 0 { // the next run keeps it
-				d.Config = referTo(pve.Capture(look.Config.ID, c.node, look.Config.Text))
+				d.Config = p.reference()
 			}
 			last = d.Config.Value
 		}
@@ -72,28 +78,42 @@ func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks 
 }
 
 // due is what a disk's snapshot is to keep, nil for nothing.
-func (c *captures) due(guest snapper.GuestPlan, d snapper.DiskPlan, config pve.Config) *snapper.Capture {
+func (c *captures) due(guest snapper.GuestPlan, d snapper.DiskPlan, p *packing) *snapper.Capture {
 	before := c.before[d.Dataset]
-	captured := pve.Capture(config.ID, c.node, config.Text)
-	sum := captured.Sum()
-	if !snapper.CaptureDue(before, sum, guest.Snapshot, guest.Class, c.stays(d.Dataset, before.Snapshot)) {
-		return referTo(captured)
+	if !snapper.CaptureDue(before, p.sum, guest.Snapshot, guest.Class, c.stays(d.Dataset, before.Snapshot)) {
+		return p.reference()
 	}
-	value, err := captured.Value()
+	value, err := p.value()
 	if err == nil {
-		return &snapper.Capture{Sum: sum, Value: value}
+		return &snapper.Capture{Sum: p.sum, Value: value}
 	}
-	if before.Sum != sum || snapper.NameDay(before.Snapshot) != snapper.NameDay(guest.Snapshot) { // once a day
-		c.problem(report.Warning, "the configuration of guest %d is not kept with its snapshots: %v", config.VMID, err)
+	if !p.told && (before.Sum != p.sum || snapper.NameDay(before.Snapshot) != snapper.NameDay(guest.Snapshot)) { // once a day
+		p.told = true
+		c.problem(report.Warning, "the configuration of guest %d is not kept with its snapshots: %v", p.captured.ID.VMID, err)
 	}
 	c.nowMu.Lock()
 	defer c.nowMu.Unlock()
-	c.now[d.Dataset] = report.Kept{Sum: sum, Snapshot: guest.Snapshot}
+	c.now[d.Dataset] = report.Kept{Sum: p.sum, Snapshot: guest.Snapshot}
 	return nil
 }
 
-func referTo(c pve.Captured) *snapper.Capture {
-	return &snapper.Capture{Sum: c.Sum(), Value: c.Reference(), Reference: true}
+// packing is a guest's configuration on its way into the snapshots of its disks.
+type packing struct {
+	captured pve.Captured
+	sum      string
+	// value packs it, when it is called first.
+	value func() (string, error)
+	// told is true once it was reported that it cannot be kept.
+	told bool
+}
+
+func newPacking(config pve.Config, node string) *packing {
+	captured := pve.Capture(config.ID, node, config.Text)
+	return &packing{captured: captured, sum: captured.Sum(), value: sync.OnceValues(captured.Value)}
+}
+
+func (p *packing) reference() *snapper.Capture {
+	return &snapper.Capture{Sum: p.sum, Value: p.captured.Reference(), Reference: true}
 }
 
 // kept is what snapshots keep after a run, given what became of the disks. What earlier runs

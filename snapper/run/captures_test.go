@@ -67,6 +67,39 @@ func TestCaptureTooLong(t *testing.T) {
 	assert.Empty(t, c.report.Problems, "told today")
 }
 
+// A guest's configuration is packed once, however many disks it has: its lock is held meanwhile.
+func TestCapturePacksAGuestOnce(t *testing.T) {
+	fill := func(disks int, line string) (*captures, float64) {
+		o := testOptions()
+		o.Config.CaptureConfig = true
+		c := newCaptures(o, testJournal(), "pve1", nil)
+		config := pve.Config{ID: pve.ID{VMID: 100, Kind: pve.QEMU}, Text: line}
+		plan := snapper.GuestPlan{Pool: "tank", VMID: 100, Class: zfs.Hourly, Snapshot: "autosnap_2026-07-15_12:07:00_hourly"}
+		for i := range disks {
+			plan.Disks = append(plan.Disks, snapper.DiskPlan{Dataset: fmt.Sprintf("tank/vm-100-disk-%d", i), Snapshot: true})
+		}
+		c.round(snapper.Plan{}, nil)
+		view := snapper.NodeView{Cluster: pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{100: config}}}
+		looks := map[int]snapper.LastLook{100: {Config: config}}
+		return c, testing.AllocsPerRun(1, func() {
+			for _, d := range c.fill([]snapper.GuestPlan{plan}, view, looks)[0].Disks {
+				if config.Text == "name: a\n" {
+					assert.False(t, d.Config.Reference)
+				}
+			}
+		})
+	}
+	_, one := fill(1, "name: a\n")
+	_, three := fill(3, "name: a\n")
+	assert.Less(t, three, 1.5*one)
+	noise, long := rand.New(rand.NewSource(1)), strings.Builder{}
+	for range 20000 {
+		long.WriteByte(byte('!' + noise.Intn(90)))
+	}
+	c, _ := fill(3, "#"+long.String()+"\n")
+	assert.Len(t, c.report.Problems, 2, "once a program, of which there were two")
+}
+
 // No program gets more words than the kernel takes.
 func TestCaptureRoom(t *testing.T) {
 	o := testOptions()
