@@ -20,6 +20,8 @@ type NodeAnswer struct {
 	Failure string
 	// Guests are those that are its own.
 	Guests []OwnedGuest
+	// Former are the disks that it had and has not any more.
+	Former []Former
 }
 
 // OwnedGuest is a guest of a node, with the disks that snap takes snapshots of there.

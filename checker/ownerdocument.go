@@ -15,16 +15,20 @@ type OwnerDocument struct {
 	Time     *time.Time   `json:"time,omitempty"`
 	Failure  string       `json:"failure,omitempty"`
 	Guests   []OwnedGuest `json:"guests,omitempty"`
+	Former   []Former     `json:"former,omitempty"`
 }
 
 func (n NodeAnswer) document() OwnerDocument {
-	return OwnerDocument{Node: valid(n.Node), Answered: optional(n.At), Time: optional(n.Now), Failure: valid(n.Failure), Guests: n.Guests}
+	return OwnerDocument{Node: valid(n.Node), Answered: optional(n.At), Time: optional(n.Now), Failure: valid(n.Failure), Guests: n.Guests, Former: n.Former}
 }
 
 func (doc OwnerDocument) answer() NodeAnswer {
 	n := NodeAnswer{Node: text.Clip(text.Plain(doc.Node), 100), At: instant(doc.Answered), Now: instant(doc.Time), Failure: text.Clip(text.Plain(doc.Failure), 200)}
 	for _, g := range doc.Guests {
 		n.Guests = append(n.Guests, g.plain())
+	}
+	for _, f := range doc.Former {
+		n.Former = append(n.Former, Former{VMID: f.VMID, Guest: text.Clip(text.Plain(f.Guest), 100), Dataset: text.Clip(text.Plain(f.Dataset), 256), Since: f.Since})
 	}
 	return n
 }

@@ -43,6 +43,9 @@ func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAn
 	r.names = namesOf(nodes, &p, clusters)
 	r.Notes = append(slices.Clone(r.Notes), unregistered(r.Disks, said)...)
 	r.Notes = append(r.Notes, unanswered(nodes, r.Now)...)
+	if r.filter.whole() {
+		r.Notes = append(r.Notes, p.former(nodes, r.filter.guest, r.Now)...)
+	}
 	r.sort()
 	return r
 }

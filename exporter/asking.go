@@ -58,6 +58,7 @@ func (s *Store) askLater() {
 		defer cancel()
 		r := checker.Assemble(s.pooled(), s.file.current.Load().policy, s.settings.Scanner.Now())
 		said, nodes := s.settings.Ask(ctx, askTime, r)
+		s.inventory.hear(nodes, s.settings.Scanner.Now())
 		a.learn(r, said, nodes)
 		s.looked.stir() // what an owner excludes is no disk that a guest must have
 	}()

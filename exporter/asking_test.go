@@ -155,6 +155,36 @@ func TestAnOwnerThatHangs(t *testing.T) {
 	r.settle(t)
 }
 
+// What an owner had and has not any more is told for a day, also after a restart, and to those who
+// read this exporter.
+func TestWhatAnOwnerHadIsTold(t *testing.T) {
+	node := &owner{}
+	node.says(alive(start.Add(-time.Minute)))
+	r := newRig(t, world(), asks(node))
+	r.scrape()
+	r.settle(t)
+	node.says(func(report checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
+		said, n := alive(start.Add(-time.Minute))(report)
+		n.Guests = nil
+		return said, n
+	})
+	r.clock.forward(2 * time.Minute)
+	r.scrape()
+	r.settle(t)
+	r.restart(asks(node))
+	r.clock.forward(20 * time.Minute)
+	r.scrape()
+	r.settle(t)
+	const told = "rpool/data/vm-300-disk-0 of guest 300 (new) on pve1"
+	assert.Contains(t, get(server().Handler(r.Store), "/api/v1/disks").Body.String(), told)
+	live := httptest.NewServer(server().Handler(r.Store))
+	defer live.Close()
+	facts, err := remote.Read(t.Context(), live.URL, time.Minute)
+	require.NoError(t, err)
+	require.Len(t, facts.Nodes, 1)
+	assert.Equal(t, []checker.Former{{VMID: 300, Guest: "new", Dataset: "rpool/data/vm-300-disk-0", Since: start.Add(2 * time.Minute)}}, facts.Nodes[0].Former)
+}
+
 // Where the configuration names no node nobody is asked, whatever was said before.
 func TestNobodyIsAskedWhereNoneIsNamed(t *testing.T) {
 	node := &owner{}

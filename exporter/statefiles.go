@@ -67,16 +67,26 @@ func (f *inventoryFile) notes(now time.Time) []checker.Note {
 // nil where it is not known where they are. Where the file cannot be read or written, this
 // process remembers all the same, and tries again.
 func (f *inventoryFile) update(pools []checker.Pool, guests *scan.Guests, now time.Time) {
+	f.change(now, func(known scan.Inventory) (scan.Inventory, bool) { return updated(known, pools, guests, now) })
+}
+
+// hear adds what nodes said of their own guests, likewise.
+func (f *inventoryFile) hear(nodes []checker.NodeAnswer, now time.Time) {
+	f.change(now, func(known scan.Inventory) (scan.Inventory, bool) { return known.Heard(nodes, now) })
+}
+
+// change makes a change of what is known, which says whether it is one.
+func (f *inventoryFile) change(now time.Time, change func(scan.Inventory) (scan.Inventory, bool)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.path == "" {
-		f.known, _ = updated(f.known, pools, guests, now)
+		f.known, _ = change(f.known)
 		return
 	}
-	f.tell(f.keep(pools, guests, now))
+	f.tell(f.keep(now, change))
 }
 
-func (f *inventoryFile) keep(pools []checker.Pool, guests *scan.Guests, now time.Time) error {
+func (f *inventoryFile) keep(now time.Time, change func(scan.Inventory) (scan.Inventory, bool)) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	l, err := lock.Wait(ctx, f.path+".lock", now)
@@ -85,7 +95,7 @@ func (f *inventoryFile) keep(pools []checker.Pool, guests *scan.Guests, now time
 		err = f.load(now)
 	}
 	changed := false
-	f.known, changed = updated(f.known, pools, guests, now)
+	f.known, changed = change(f.known)
 	if err != nil || (!changed && f.same != nil && f.problem == nil) {
 		return err
 	}

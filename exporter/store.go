@@ -240,7 +240,7 @@ func (s *Store) judge(pools []checker.Pool) checker.Report {
 	r := checker.Assemble(pools, policy, now, append(s.inventory.notes(now), s.configNotes()...)...)
 	if s.asks() {
 		if said, nodes := s.asking.answers(now, s.settings.MaxDataAge); len(nodes) > 0 {
-			r = r.WithOwners(policy, said, nodes...)
+			r = r.WithOwners(policy, said, s.inventory.disks().Former(nodes)...)
 		}
 	}
 	return r.WithGuests(policy)

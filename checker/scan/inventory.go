@@ -18,6 +18,8 @@ type Inventory struct {
 	// Forgotten says when a dataset and all below it were to be forgotten. What was seen
 	// by then does not count, whoever remembers it.
 	Forgotten map[string]time.Time `json:"forgotten,omitempty"`
+	// Owners are the disks that the nodes had of their own guests, by node and dataset there.
+	Owners map[string]map[string]OwnerDisk `json:"owners,omitempty"`
 	// Lost is what became of an earlier memory, nil if it was never lost.
 	Lost *Loss `json:"lost,omitempty"`
 }
@@ -163,7 +165,10 @@ func (s Inventory) Forget(dataset string, now time.Time) (Inventory, int) {
 
 // With returns what both remember, less what either forgot.
 func (s Inventory) With(other Inventory, now time.Time) Inventory {
-	both := Inventory{Forgotten: maps.Clone(s.Forgotten), Lost: s.Lost}
+	both := Inventory{Forgotten: maps.Clone(s.Forgotten), Lost: s.Lost, Owners: s.Owners}
+	if other.Owners != nil {
+		both.Owners = other.Owners
+	}
 	if both.Forgotten == nil && len(other.Forgotten) > 0 {
 		both.Forgotten = map[string]time.Time{}
 	}

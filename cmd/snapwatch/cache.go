@@ -37,7 +37,9 @@ type memory struct {
 	own, known scan.Inventory
 	changed    bool
 	// read are the pools as they were just read, forgotten what the exporter was told to forget.
-	read      []checker.Pool
+	read []checker.Pool
+	// heard are the nodes that answered.
+	heard     []checker.NodeAnswer
 	forgotten scan.Inventory
 	// now is when that was.
 	now time.Time
@@ -104,6 +106,17 @@ func (m *memory) learn(pools []checker.Pool, now time.Time) {
 	m.own, m.changed = own, m.changed || changed
 }
 
+// hear adds what nodes said of their own guests, and keeps that if it takes no longer than the
+// time that is left. It returns the nodes with the disks that they had before.
+func (m *memory) hear(nodes []checker.NodeAnswer, left time.Duration) []checker.NodeAnswer {
+	m.heard = nodes
+	var changed bool
+	m.own, changed = m.own.Heard(nodes, m.now)
+	m.changed = m.changed || changed
+	_, _ = m.keep(left, false) // where that is not possible it was said when the disks were kept
+	return m.own.Former(nodes)
+}
+
 // save keeps the memory if that takes no longer than the time that is left.
 func (m *memory) save(left time.Duration) error {
 	switch {
@@ -141,6 +154,11 @@ func (m *memory) merge(ctx context.Context) error {
 		err = m.open()
 		changed := m.own.Disks == nil
 		m.own, m.changed = m.own.Updated(m.read, m.now)
+		if m.heard != nil {
+			var more bool
+			m.own, more = m.own.Heard(m.heard, m.now)
+			changed = changed || more
+		}
 		if err == nil && (changed || m.changed) {
 			err = m.own.Save(m.inventoryPath())
 		}

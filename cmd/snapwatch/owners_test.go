@@ -21,6 +21,7 @@ import (
 	"snapwatch/checker/scan"
 	"snapwatch/exporter"
 	"snapwatch/internal/pve"
+	"snapwatch/internal/zfs"
 	"snapwatch/internal/zfstest"
 )
 
@@ -105,6 +106,44 @@ func TestCheckSaysThatNothingStartsSnap(t *testing.T) {
 	status, first = s.check("--owners", node.URL)
 	assert.Equal(t, 2, status)
 	assert.Contains(t, first, "1 of 1 disks stale")
+}
+
+// What the owner had yesterday and has not today is told: else a copy that is missing would be
+// silent from then on.
+func TestCheckSaysWhatNoOwnerHasAnyMore(t *testing.T) {
+	s := newSite(t, vm(100, "stopped", time.Hour))
+	disks := []string{"rpool/data/vm-100-disk-0", "rpool/data/vm-101-disk-0"}
+	clock := noon
+	s.Now = func() time.Time { return clock }
+	node := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		request, err := checker.ReadCompareRequest(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer := checker.NewCompareAnswer(clock)
+		for _, d := range request.Disks {
+			answer.Disks = append(answer.Disks, checker.ComparedDisk{Disk: d.Disk, Owned: checker.Owned, Dataset: disks[0], Newest: &d.Newest, Presence: checker.AsSnapshot, PresenceGUID: d.Newest.GUID})
+		}
+		for _, d := range disks {
+			vmid, _, _ := zfs.ParseDiskName(zfs.Base(d))
+			answer.Guests = append(answer.Guests, checker.OwnedGuest{VMID: vmid, Disks: []checker.OwnedDisk{{Dataset: d, Created: clock, Newest: clock}}})
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	})
+	status, _ := s.check("--owners", node.URL)
+	assert.Zero(t, status, s.out.String())
+	disks = disks[:1]
+	clock = noon.Add(15 * time.Minute)
+	status, _ = s.check("--owners", node.URL)
+	assert.Zero(t, status, s.out.String())
+	clock = noon.Add(30 * time.Minute)
+	status, _ = s.check("--owners", node.URL)
+	assert.Equal(t, 1, status)
+	assert.Contains(t, s.out.String(), "no owner has these disks any more, so that nobody will miss a copy: rpool/data/vm-101-disk-0 of guest 101 on 127.0.0.1:")
+	clock = noon.Add(25 * time.Hour)
+	status, _ = s.check("--owners", node.URL)
+	assert.Zero(t, status, s.out.String())
 }
 
 func TestCheckComparesWithARealExporter(t *testing.T) {

@@ -103,12 +103,13 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	}
 	var facts remote.Facts
 	var notes []checker.Note
+	var memory *memory
 	if q.From != "" {
 		stage.Store("asking " + q.From)
 		policy.MaxDataAge = checker.DefaultMaxDataAge
 		facts, err = remote.Read(here, q.From, share)
 	} else {
-		facts.Pools, notes, err = q.scan(here, env, cfg, policy, stage)
+		facts.Pools, memory, notes, err = q.scan(here, env, cfg, policy, stage)
 	}
 	if err != nil {
 		return result{err: err}
@@ -117,6 +118,9 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	if nodes.Configured() {
 		stage.Store("asking the nodes that may own the disks")
 		facts.Said, facts.Nodes = nodes.Ask(ctx, max(limit-time.Since(begun), time.Millisecond), r.report, cfg.OriginOf)
+		if memory != nil {
+			facts.Nodes = memory.hear(facts.Nodes, timeLeft(ctx))
+		}
 	}
 	if len(facts.Nodes) > 0 {
 		r.evidence = facts.Said
@@ -134,14 +138,23 @@ func (q query) filter() checker.Filter {
 	return checker.Filter{Pools: q.Pool, VMIDs: q.VMID, Disks: q.Disk}
 }
 
-// scan reads zfs.
-func (q query) scan(ctx context.Context, env *environment, cfg config.Config, policy checker.Policy, stage *atomic.Value) ([]checker.Pool, []checker.Note, error) {
+// timeLeft is how much time there is until ctx ends, 0 where it does not.
+func timeLeft(ctx context.Context) time.Duration {
+	until, ok := ctx.Deadline()
+	if !ok {
+		return 0
+	}
+	return time.Until(until)
+}
+
+// scan reads zfs, and returns what is remembered now, too.
+func (q query) scan(ctx context.Context, env *environment, cfg config.Config, policy checker.Policy, stage *atomic.Value) ([]checker.Pool, *memory, []checker.Note, error) {
 	stage.Store("reading what was seen before")
 	memory, notes := q.remember(env.Now())
 	stage.Store("looking for pools")
 	imported, err := scan.FindPools(env.Kstat)
 	if err != nil && (!errors.Is(err, zfs.ErrNoZFS) || len(memory.known.Disks)+len(cfg.Pools)+len(cfg.Datasets) == 0) {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	q.addUnconfigured(imported, cfg)
 	filter := checker.Filter{Pools: q.Pool}
@@ -161,11 +174,7 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 			return checker.Assemble(pools, policy, env.Now()).WithGuests(policy)
 		})
 	}
-	left := time.Duration(0)
-	if until, ok := ctx.Deadline(); ok {
-		left = time.Until(until)
-	}
-	kept, more := memory.keep(left, ctx.Err() != nil)
+	kept, more := memory.keep(timeLeft(ctx), ctx.Err() != nil)
 	if !kept {
 		forgetPending(pools)
 	}
@@ -173,7 +182,7 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 	if q.ran != nil {
 		notes = append(notes, q.ran.notes()...)
 	}
-	return pools, notes, nil
+	return pools, &memory, notes, nil
 }
 
 // forgetPending takes from the pools since when receives have been pending, where nothing

@@ -1,0 +1,77 @@
+package scan
+
+import (
+	"maps"
+	"time"
+
+	"snapwatch/checker"
+)
+
+// OwnerDisk is a disk that a node had of its own guests.
+type OwnerDisk struct {
+	VMID  int    `json:"vmid"`
+	Guest string `json:"guest,omitempty"`
+	// Left is when the node first answered without it, zero while it has it.
+	Left time.Time `json:"left,omitzero"`
+}
+
+// ownerLeftFor is how long is known that a node had a disk: for longer than anybody tells it.
+const ownerLeftFor = 48 * time.Hour
+
+// Heard returns s with what the nodes said of their own guests, and whether anything changed.
+// If so, the result is a copy. A node that did not answer has what it had; one that is not
+// asked any more is forgotten.
+func (s Inventory) Heard(nodes []checker.NodeAnswer, now time.Time) (heard Inventory, changed bool) {
+	owners := map[string]map[string]OwnerDisk{}
+	for _, n := range nodes {
+		before := s.Owners[n.Node]
+		if n.Failure != "" || n.At.IsZero() {
+			if before != nil {
+				owners[n.Node] = before
+			}
+			continue
+		}
+		has := map[string]OwnerDisk{}
+		for _, g := range n.Guests {
+			for _, d := range g.Disks {
+				has[d.Dataset] = OwnerDisk{VMID: g.VMID, Guest: g.Name}
+			}
+		}
+		for dataset, d := range before {
+			if _, still := has[dataset]; still {
+				continue
+			}
+			if d.Left.IsZero() || d.Left.After(now) {
+				d.Left = now
+			}
+			if now.Sub(d.Left) < ownerLeftFor {
+				has[dataset] = d
+			}
+		}
+		owners[n.Node] = has
+	}
+	if maps.EqualFunc(owners, s.Owners, func(a, b map[string]OwnerDisk) bool { return maps.EqualFunc(a, b, OwnerDisk.same) }) {
+		return s, false
+	}
+	s.Owners = owners
+	return s, true
+}
+
+func (d OwnerDisk) same(o OwnerDisk) bool {
+	return d.VMID == o.VMID && d.Guest == o.Guest && d.Left.Equal(o.Left)
+}
+
+// Former returns the nodes with the disks that they had and have not any more.
+func (s Inventory) Former(nodes []checker.NodeAnswer) []checker.NodeAnswer {
+	var all []checker.NodeAnswer
+	for _, n := range nodes {
+		n.Former = nil
+		for _, dataset := range sortedKeys(s.Owners[n.Node]) {
+			if d := s.Owners[n.Node][dataset]; !d.Left.IsZero() {
+				n.Former = append(n.Former, checker.Former{VMID: d.VMID, Guest: d.Guest, Dataset: dataset, Since: d.Left})
+			}
+		}
+		all = append(all, n)
+	}
+	return all
+}

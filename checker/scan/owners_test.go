@@ -1,0 +1,54 @@
+package scan
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+)
+
+// hasDisks is the answer of a node that has these disks of guest 100.
+func hasDisks(datasets ...string) checker.NodeAnswer {
+	g := checker.OwnedGuest{VMID: 100, Name: "web01"}
+	for _, d := range datasets {
+		g.Disks = append(g.Disks, checker.OwnedDisk{Dataset: d})
+	}
+	return checker.NodeAnswer{Node: "pve1", At: now, Now: now, Guests: []checker.OwnedGuest{g}}
+}
+
+// What a node had and has not any more is remembered with when that was seen first, over the
+// end of the process, until it has it again.
+func TestWhatOwnersHadIsRemembered(t *testing.T) {
+	const one, two = "rpool/data/vm-100-disk-0", "rpool/data/vm-100-disk-1"
+	former := func(s Inventory) []checker.Former { return s.Former([]checker.NodeAnswer{{Node: "pve1"}})[0].Former }
+	s, changed := Inventory{}.Heard([]checker.NodeAnswer{hasDisks(one, two)}, now)
+	assert.True(t, changed)
+	assert.Empty(t, former(s))
+	_, changed = s.Heard([]checker.NodeAnswer{hasDisks(one, two)}, now.Add(hour))
+	assert.False(t, changed)
+
+	s, changed = s.Heard([]checker.NodeAnswer{hasDisks(one)}, now.Add(hour))
+	assert.True(t, changed)
+	gone := []checker.Former{{VMID: 100, Guest: "web01", Dataset: two, Since: now.Add(hour)}}
+	assert.Equal(t, gone, former(s))
+	path := filepath.Join(t.TempDir(), "seen.json")
+	require.NoError(t, s.Save(path))
+	s, err := LoadInventory(path)
+	require.NoError(t, err)
+	assert.Equal(t, gone, former(s))
+	assert.Equal(t, gone, former(s.With(Inventory{}, now)))
+	assert.Equal(t, gone, former(Inventory{}.With(s, now)))
+
+	failed := checker.NodeAnswer{Node: "pve1", Failure: "refused", At: now}
+	s, changed = s.Heard([]checker.NodeAnswer{failed}, now.Add(2*hour))
+	assert.False(t, changed, "who does not answer has what it had")
+	again, _ := s.Heard([]checker.NodeAnswer{hasDisks(one, two)}, now.Add(2*hour))
+	assert.Empty(t, former(again))
+	later, _ := s.Heard([]checker.NodeAnswer{hasDisks(one)}, now.Add(3*day))
+	assert.Empty(t, former(later))
+	other, _ := s.Heard([]checker.NodeAnswer{{Node: "pve2", At: now}}, now.Add(2*hour))
+	assert.Empty(t, former(other), "a node that is not asked any more")
+}
