@@ -10,29 +10,34 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/checker/format"
+	"snapwatch/internal/zfs"
 )
 
 // explainCmd is `snapwatch explain`.
 type explainCmd struct {
-	Disk []string `arg:"" help:"The disk: its dataset or last component (vm-100-disk-0), or a shell pattern."`
+	Words []string `arg:"" name:"guest-or-disk" help:"A guest: its number or name. Or a disk: its dataset or last component (vm-100-disk-0), or a shell pattern."`
 	sourceFlags
 
 	Timeout seconds `short:"t" default:"30s" placeholder:"TIME" help:"Wait for zfs and the other sites no longer than this (default ${default})."`
+	Format  string  `enum:"text,json" default:"text" help:"text or json; json is that of check."`
 }
 
 // Help is the long help of the command.
 func (explainCmd) Help() string {
-	return `What each site has of the disk, which hop broke, by which limit it is judged, when a
+	return `Of a guest: whether it can be started here, as of when, what is lost since, and the commands
+that bring its disks up beside the copies. Nothing is done.
+Of a disk: what each site has of it, which hop broke, by which limit it is judged, when a
 snapshot last came here, whether a receive is pending, and what to do next.
 It needs no root. With --owners, or owners: in the configuration, it asks the nodes
 that may own the guest; without, it knows only this host.
 
 EXAMPLES
+  snapwatch explain 100
   snapwatch explain vm-100-disk-0
   snapwatch explain tank/data/vm-100-disk-0 --owners https://pve1.example:10191`
 }
 
-// Run prints an explanation for each disk that is asked for.
+// Run prints an explanation for each guest and disk that is asked for.
 func (c *explainCmd) Run(env *environment) error {
 	var stage atomic.Value
 	stage.Store("starting")
@@ -41,7 +46,11 @@ func (c *explainCmd) Run(env *environment) error {
 
 func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomic.Value) error {
 	begun := time.Now()
-	q := query{filterFlags: filterFlags{Disk: c.Disk}, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout), whose: true}
+	guests, disks := splitWords(c.Words)
+	q := query{sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout), whose: true}
+	if len(guests) == 0 {
+		q.Disk = disks // else all that is here of the guests must be read
+	}
 	r := q.find(ctx, env, stage, begun)
 	switch {
 	case r.err != nil:
@@ -54,11 +63,74 @@ func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomi
 			fmt.Fprintf(env.Stderr, "snapwatch: pool %s: %s\n", p.Name, p.Reason)
 		}
 	}
+	var unmatched []string
+	var named checker.Report // what is asked for
+	for _, word := range guests {
+		of := checker.Filter{Guests: []string{word}}.Apply(r.report)
+		if len(of.Guests) == 0 {
+			unmatched = append(unmatched, "guest "+word)
+		}
+		named.Guests = append(named.Guests, of.Guests...)
+	}
+	for _, word := range disks {
+		of := checker.Filter{Disks: []string{word}}
+		found := slices.DeleteFunc(slices.Clone(r.report.Disks), func(d checker.Result) bool { return !of.Selects(d.Disk) })
+		if len(found) == 0 {
+			unmatched = append(unmatched, word)
+		}
+		named.Disks = append(named.Disks, found...)
+	}
+	if err := c.print(env, r, named); err != nil {
+		return err
+	}
+	if len(unmatched) > 0 {
+		return fmt.Errorf("no disk matches %s; snapwatch status lists the disks", strings.Join(unmatched, ", "))
+	}
+	return nil
+}
+
+// splitWords tells the words that name guests from those that name disks: a disk's name has a
+// number of its own behind its guest's, and a pattern has a sign of one.
+func splitWords(words []string) (guests, disks []string) {
+	for _, word := range words {
+		if _, _, disk := zfs.ParseDiskName(zfs.Base(word)); disk || strings.ContainsAny(word, "/*?[") {
+			disks = append(disks, word)
+		} else {
+			guests = append(guests, word)
+		}
+	}
+	return guests, disks
+}
+
+// print prints what is said of the guests and disks that were asked for.
+func (c *explainCmd) print(env *environment, r result, named checker.Report) error {
+	if c.Format == "json" {
+		named.Now = r.report.Now
+		for _, g := range named.Guests {
+			for _, d := range r.report.Disks {
+				if slices.Contains(g.Disks, d.Dataset) {
+					named.Disks = append(named.Disks, d)
+				}
+			}
+		}
+		return format.JSON(env.Stdout, named)
+	}
 	unbroken := format.Table{Colour: env.table().Colour} // its lines are wrapped, not cut
-	for n, d := range r.report.Disks {
-		if n > 0 {
+	printed := false
+	gap := func() {
+		if printed {
 			fmt.Fprintln(env.Stdout)
 		}
+		printed = true
+	}
+	for _, g := range named.Guests {
+		gap()
+		if err := format.GuestExplanation(env.Stdout, unbroken, checker.ExplainGuest(r.report, g), r.report.Now); err != nil {
+			return err
+		}
+	}
+	for _, d := range named.Disks {
+		gap()
 		explanation := checker.Explain(d, r.evidence[d.Dataset])
 		if r.own(d.Disk) {
 			explanation = checker.ExplainOwn(d)
@@ -66,15 +138,6 @@ func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomi
 		if err := format.Explanation(env.Stdout, unbroken, explanation, r.report.Now); err != nil {
 			return err
 		}
-	}
-	var unmatched []string
-	for _, name := range c.Disk {
-		if !slices.ContainsFunc(r.report.Disks, func(d checker.Result) bool { return checker.Filter{Disks: []string{name}}.Selects(d.Disk) }) {
-			unmatched = append(unmatched, name)
-		}
-	}
-	if len(unmatched) > 0 {
-		return fmt.Errorf("no disk matches %s; snapwatch status lists the disks", strings.Join(unmatched, ", "))
 	}
 	return nil
 }

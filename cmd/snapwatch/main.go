@@ -30,7 +30,7 @@ const description = `Snapshots of running Proxmox VE guests on ZFS, and alarms w
 
     On each Proxmox node, from cron:     snapwatch snap f48 h24 d30
     On each site that receives copies:   snapwatch check, snapwatch exporter
-    To look at it:                       snapwatch status, snapwatch explain DISK
+    To look at it:                       snapwatch status, snapwatch explain GUEST|DISK
     Does it work on this host?           snapwatch doctor`
 
 // firstScreen is what a person sees who types the name alone.
@@ -51,6 +51,7 @@ On each site that receives copies of the disks, as any user:
 When in doubt:
   snapwatch status                       every disk, for people
   snapwatch explain DISK                 where its snapshots got stuck
+  snapwatch explain GUEST                as of when it can be started here
   snapwatch doctor                       does it work here, and what to do
   snapwatch config show DATASET          what applies to a disk, and why
   snapwatch --help                       all commands
@@ -63,7 +64,7 @@ type grammar struct {
 	Snap        snapCmd        `cmd:"" group:"node" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
 	Check       checkCmd       `cmd:"" group:"replica" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
 	GuestConfig guestConfigCmd `cmd:"" group:"people" help:"Print a guest's configuration as it is kept with its snapshots, also where only copies are."`
-	Explain     explainCmd     `cmd:"" group:"people" help:"Say where a disk's snapshots got stuck, and what to do next."`
+	Explain     explainCmd     `cmd:"" group:"people" help:"Say as of when a guest can be started here, or where a disk's snapshots got stuck, and what to do next."`
 	Exporter    exporterCmd    `cmd:"" group:"replica" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
 	Finalize    finalizeCmd    `cmd:"" group:"node" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
 	Forget      forgetCmd      `cmd:"" group:"replica" help:"Forget disks that you removed on purpose, so that check no longer reports them missing."`

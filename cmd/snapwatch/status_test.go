@@ -123,3 +123,33 @@ func TestExplainSaysWhichPoolHides(t *testing.T) {
 	assert.Equal(t, 0, s.look("explain", "vm-100-disk-0"))
 	assert.Contains(t, s.out.String(), "zpool status tank")
 }
+
+// A guest is named by its number: it says as of when it can be started here, and with what.
+func TestExplainGuest(t *testing.T) {
+	one, two := vm(100, "hourly", time.Hour), vm(100, "daily", time.Hour)
+	two.Name, two.GUID, two.Snapshots[0].GUID = "tank/vm-100-disk-1", 1001, 2
+	s := newSite(t, one, two, vm(102, "daily", 7*time.Hour))
+	require.Equal(t, 0, s.look("explain", "100"), s.errors.String())
+	for _, text := range []string{
+		"OK whole  guest 100\n",
+		"Guest 100 can be started here as of 2026-03-29 11:00:00, 1h ago: all 2 disks that it has here have a snapshot of that time.",
+		"What it has written since is not known: no owner was asked",
+		"    zfs create tank/start-100\n    zfs clone tank/vm-100-disk-0@autosnap_2026-03-29_11:00:00_hourly tank/start-100/vm-100-disk-0\n" +
+			"    zfs clone tank/vm-100-disk-1@autosnap_2026-03-29_11:00:00_daily tank/start-100/vm-100-disk-1\n",
+		"    zfs destroy -r tank/start-100\n",
+		"snapwatch guest-config 100 --at tank/vm-100-disk-0@autosnap_2026-03-29_11:00:00_hourly\n",
+	} {
+		assert.Contains(t, s.out.String(), text)
+	}
+	assert.NotContains(t, s.out.String(), "vm-102")
+	require.Equal(t, 0, s.look("explain", "100", "vm-102-disk-0"))
+	assert.Contains(t, s.out.String(), "\n\nCRITICAL stale  tank/vm-102-disk-0, guest 102\n")
+	require.Equal(t, 0, s.look("explain", "100", "--format", "json"))
+	var doc checker.Document
+	require.NoError(t, json.Unmarshal(s.out.Bytes(), &doc))
+	require.Len(t, doc.Guests, 1)
+	assert.Equal(t, "2026-03-29_11:00:00", doc.Guests[0].Point)
+	assert.Len(t, doc.Disks, 2)
+	assert.Equal(t, 2, s.look("explain", "100", "7", "web01"))
+	assert.Contains(t, s.errors.String(), "no disk matches guest 7, guest web01; snapwatch status lists the disks")
+}

@@ -1,0 +1,154 @@
+package checker
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/text"
+	"snapwatch/internal/zfs"
+)
+
+// GuestExplanation is what a person needs to know of a guest's copies, and to start it from
+// them.
+type GuestExplanation struct {
+	Guest
+	// Words say in sentences whether it can be started here, as of when, and what is lost.
+	Words []string
+	Disks []GuestDisk
+	// Start are the commands that bring its disks up here as of the restore point, beside the
+	// copies, Back those that take them away again. Nothing was done.
+	Start, Back []string
+}
+
+// GuestDisk is one of its disks here.
+type GuestDisk struct {
+	Result
+	// At is its snapshot of the restore point, nil without one.
+	At *zfs.Snapshot
+}
+
+// ExplainGuest says what there is of a guest of the report.
+func ExplainGuest(r Report, g Guest) GuestExplanation {
+	e := GuestExplanation{Guest: g}
+	for i := range r.Disks {
+		if d := &r.Disks[i]; slices.Contains(g.Disks, d.Dataset) {
+			e.Disks = append(e.Disks, GuestDisk{*d, d.at(g.Point)})
+		}
+	}
+	slices.SortFunc(e.Disks, func(a, b GuestDisk) int { return strings.Compare(a.Dataset, b.Dataset) })
+	e.Words = e.words(r)
+	if e.startable() {
+		e.Start, e.Back = e.plan()
+	}
+	return e
+}
+
+// at is the disk's snapshot of a restore point, nil where it has none.
+func (d *Result) at(p *Point) *zfs.Snapshot {
+	switch {
+	case p == nil || d.Newest == nil:
+		return nil
+	case pointTime(d.Newest.Name) == p.Time:
+		return d.Newest
+	case d.Looked != nil:
+		for i, s := range d.Looked.Points {
+			if pointTime(s.Name) == p.Time {
+				return &d.Looked.Points[i]
+			}
+		}
+	}
+	return nil
+}
+
+// startable reports whether each of its disks is here with a snapshot of the restore point.
+func (e GuestExplanation) startable() bool {
+	return e.Point != nil && len(e.Lacking) == 0 && !slices.ContainsFunc(e.Disks, func(d GuestDisk) bool { return d.At == nil })
+}
+
+func (e GuestExplanation) words(r Report) []string {
+	var words []string
+	number := e.Number()
+	switch {
+	case e.startable():
+		words = append(words, fmt.Sprintf("Guest %s can be started here as of %s, %s ago: %s that it has here %s a snapshot of that time.",
+			number, pointWords(e.Point), text.Age(e.Age), counted(len(e.Disks), "disk"), have(len(e.Disks))))
+	case e.Point != nil:
+		words = append(words, fmt.Sprintf("Guest %s is not complete here. What is here has snapshots of %s, %s ago, in common.", number, pointWords(e.Point), text.Age(e.Age)))
+	default:
+		words = append(words, fmt.Sprintf("Guest %s cannot be started here: %s.", number, e.Reason))
+	}
+	if len(e.Lacking) > 0 {
+		words = append(words, "Not here: "+strings.Join(e.Lacking, ", ")+".")
+	}
+	var excluded []string
+	for i := range r.Disks {
+		if d := &r.Disks[i]; d.VMID == e.VMID && d.Verdict == Excluded {
+			excluded = append(excluded, d.Dataset)
+		}
+	}
+	if len(excluded) > 0 {
+		words = append(words, "Excluded, and so no part of this: "+strings.Join(excluded, ", ")+".")
+	}
+	return append(words, e.lost(r))
+}
+
+// lost says what the guest wrote since that is not here.
+func (e GuestExplanation) lost(r Report) string {
+	var owner string
+	var lag time.Duration
+	for _, d := range e.Disks {
+		if c := d.Compared; c != nil && (c.Outcome == InSync || c.Outcome == Lagging) && (owner == "" || c.Lag > lag) {
+			owner, lag = c.Owner, c.Lag
+		}
+	}
+	switch {
+	case owner == "" && len(r.Nodes) == 0:
+		return "What it has written since is not known: no owner was asked (--owners URL,…)."
+	case owner == "":
+		return "What it has written since is not known: no owner answers for it."
+	case lag > 0:
+		return fmt.Sprintf("Its owner, %s, has had newer snapshots for %s: what they hold is not here.", owner, text.Age(lag))
+	}
+	return fmt.Sprintf("Its owner, %s, has no newer snapshots.", owner)
+}
+
+// pointWords is a restore point's time for people.
+func pointWords(p *Point) string { return strings.Replace(p.Time, "_", " ", 1) }
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "the " + what
+	}
+	return fmt.Sprintf("all %d %ss", n, what)
+}
+
+func have(n int) string {
+	if n == 1 {
+		return "has"
+	}
+	return "have"
+}
+
+// plan are the commands that clone its disks. The clones stand below a dataset of their own, so
+// that it can be a storage of Proxmox, and the copies stay as they are for the replication.
+func (e GuestExplanation) plan() (start, back []string) {
+	var clones []string
+	made := map[string]bool{}
+	for _, d := range e.Disks {
+		parent := path.Join(zfs.Pool(d.Dataset), fmt.Sprintf("start-%d", e.VMID))
+		for n := 2; made[path.Join(parent, d.Name())]; n++ { // two storages may each have one of that name
+			parent = path.Join(zfs.Pool(d.Dataset), fmt.Sprintf("start-%d-%d", e.VMID, n))
+		}
+		if !made[parent] {
+			start = append(start, "zfs create "+parent)
+			back = append(back, "zfs destroy -r "+parent)
+		}
+		clone := path.Join(parent, d.Name())
+		made[parent], made[clone] = true, true
+		clones = append(clones, fmt.Sprintf("zfs clone %s@%s %s", d.Dataset, d.At.Name, clone))
+	}
+	return append(start, clones...), back
+}
