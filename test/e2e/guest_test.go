@@ -95,19 +95,39 @@ func TestGuestTorn(t *testing.T) {
 	assert.Equal(t, 1, r.Code)
 	assert.True(t, strings.HasPrefix(w.check().Stdout, "WARNING: 1 of 1 guests torn"))
 	assert.Equal(t, "autosnap_"+g.Point+"_frequently", common)
-	for i, c := range copies {
-		clone := zpoolOf(c) + fmt.Sprintf("/clone%d", i)
-		w.zfs("clone", c+"@"+common, clone)
+	// explain prints what brings the guest's disks up, as of that time, and takes them away.
+	explained := w.run(w.c, "explain", "100")
+	require.Zero(t, explained.Code, explained.Stderr)
+	assert.Contains(t, explained.Stdout, "Guest 100 can be started here as of "+strings.Replace(g.Point, "_", " ", 1))
+	var start, back []string
+	for line := range strings.Lines(explained.Stdout) {
+		command, is := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "    zfs ")
+		switch {
+		case is && strings.HasPrefix(command, "destroy "):
+			back = append(back, "zfs "+command)
+		case is:
+			start = append(start, "zfs "+command)
+		}
+	}
+	require.Len(t, start, 5, explained.Stdout)
+	require.Len(t, back, 2)
+	for _, command := range start {
+		w.pipe(command)
+	}
+	for _, clone := range []string{"tc/start-100/" + disks[0], "tc/start-100/" + disks[1], "td/start-100/" + disks[2]} {
 		assert.Equal(t, "00000001", w.counterOf(clone), "one state of all disks")
 	}
-	for i, c := range copies {
-		w.zfs("destroy", zpoolOf(c)+fmt.Sprintf("/clone%d", i))
+	r = w.judged()
+	assert.Equal(t, "excluded", r.disks["tc/start-100/"+disks[0]].Verdict)
+	beside := w.guests(r.Result)[100]
+	assert.Equal(t, "torn", beside.Verdict, "clones are no copies: %s", beside.Reason)
+	assert.Equal(t, g.Disks, beside.Disks)
+	send(0, 1) // replication goes on beside them
+	for _, command := range back {
+		w.pipe(command)
 	}
-	send(0, 1)
 	assert.Zero(t, w.check("--guest", "100").Code, "what was sent mends it")
 }
-
-func zpoolOf(dataset string) string { return dataset[:strings.IndexByte(dataset, '/')] }
 
 // asker runs an exporter on C that asks the owners, and returns what its metrics and a check
 // from it say.
