@@ -88,6 +88,9 @@ func (f Filter) named(r Report) (numbered Filter, unknown []string) {
 	for guest, name := range r.names {
 		add(name, guest.vmid)
 	}
+	for i := range r.Guests {
+		add(r.Guests[i].Name, r.Guests[i].VMID)
+	}
 	f.VMIDs = slices.Clone(f.VMIDs)
 	for _, word := range f.Guests {
 		before := len(f.VMIDs)

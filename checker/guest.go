@@ -50,6 +50,9 @@ type Looked struct {
 	// Same are the datasets of its name that are copies of this disk, Others those that are
 	// other disks.
 	Same, Others []string
+	// Config is what is kept with its snapshots of its guest's configuration, nil where nothing
+	// was looked for.
+	Config *KeptConfig
 	// Problem is why something of this is not known, "" if it is.
 	Problem string
 }

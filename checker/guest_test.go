@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -150,13 +151,18 @@ func TestGuestsAreOfOneCluster(t *testing.T) {
 	assert.Equal(t, "west", r.Guests[0].Cluster)
 	assert.Equal(t, GuestStale, r.Guests[0].Verdict)
 	assert.Equal(t, GuestWhole, r.Guests[1].Verdict)
-	assert.Empty(t, r.Questions)
+	assert.Empty(t, differing(r))
+}
+
+// differing are the questions about what differs among disks.
+func differing(r Report) []GuestQuestion {
+	return slices.DeleteFunc(slices.Clone(r.Questions), func(q GuestQuestion) bool { return len(q.Compare)+len(q.Common) == 0 })
 }
 
 // What differs is looked up, and nothing else.
 func TestQuestions(t *testing.T) {
 	_, r := guestOf(t, part(first, zfs.Hourly, minute), part(second, zfs.Hourly, minute))
-	assert.Empty(t, r.Questions)
+	assert.Empty(t, differing(r))
 	_, r = guestOf(t, part(first, zfs.Hourly, minute), part(second, zfs.Hourly, 20*minute), part(third, zfs.Hourly, minute))
 	require.Len(t, r.Questions, 1)
 	assert.Len(t, r.Questions[0].Common, 3)

@@ -1,6 +1,10 @@
 package checker
 
-import "time"
+import (
+	"time"
+
+	"snapwatch/internal/text"
+)
 
 // GuestDocument is one guest in a [Document].
 type GuestDocument struct {
@@ -42,6 +46,7 @@ type LookedDocument struct {
 	Ahead   *time.Time          `json:"ahead_since,omitempty"`
 	Same    []string            `json:"copies,omitempty"`
 	Others  []string            `json:"other_disks,omitempty"`
+	Config  *KeptConfig         `json:"config,omitempty"`
 	Problem string              `json:"problem,omitempty"`
 }
 
@@ -49,7 +54,7 @@ func (l *Looked) document() *LookedDocument {
 	if l == nil {
 		return nil
 	}
-	doc := &LookedDocument{Points: []*SnapshotDocument{}, Among: l.Among, Ahead: optional(l.Ahead), Same: l.Same, Others: l.Others, Problem: valid(l.Problem)}
+	doc := &LookedDocument{Points: []*SnapshotDocument{}, Among: l.Among, Ahead: optional(l.Ahead), Same: l.Same, Others: l.Others, Config: l.Config, Problem: valid(l.Problem)}
 	for _, s := range l.Points {
 		doc.Points = append(doc.Points, NewSnapshotDocument(s))
 	}
@@ -61,6 +66,10 @@ func (doc *LookedDocument) looked(dataset string) (*Looked, error) {
 		return nil, nil
 	}
 	l := &Looked{Among: doc.Among, Ahead: instant(doc.Ahead), Same: doc.Same, Others: doc.Others, Problem: doc.Problem}
+	if k := doc.Config; k != nil {
+		k.Name = text.Clip(text.Plain(k.Name), 100)
+		l.Config = k
+	}
 	for _, p := range doc.Points {
 		s, err := p.Snapshot(dataset)
 		if err != nil {

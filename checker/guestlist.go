@@ -18,10 +18,16 @@ func (r Report) WithGuests(policy Policy) Report {
 	all = withAbsent(all, r.absent)
 	r.Guests, r.Questions = make([]Guest, 0, len(all)), nil
 	for i := range all {
-		c := guestEvaluation{guestDisks: &all[i], policy: p, now: r.Now}
+		key := guestKey{all[i].cluster, all[i].vmid}
+		name, owned := r.names[key]
+		c := guestEvaluation{guestDisks: &all[i], policy: p, now: r.Now, owned: owned}
+		if k := all[i].config(); k != nil && !owned {
+			name = k.Name
+			all[i].absent = append(all[i].absent, all[i].lacking(r.Disks, p, r.Now)...)
+		}
 		c.look()
 		g := c.judge()
-		g.Name = r.names[guestKey{g.Cluster, g.VMID}]
+		g.Name = name
 		g.Alone = g.State != OK && !slices.ContainsFunc(c.serving, func(d *Result) bool { return d.State.severity() >= g.State.severity() })
 		r.Guests = append(r.Guests, g)
 		if q, ask := c.question(); ask {
@@ -53,13 +59,13 @@ func withAbsent(guests []guestDisks, absent []absence) []guestDisks {
 	return guests
 }
 
-// namesOf are the guests' names, by what the nodes say.
+// namesOf are the guests that nodes answer for with their names, "" where that is not known.
 func namesOf(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool) map[guestKey]string {
 	names := map[guestKey]string{}
 	for _, n := range nodes {
 		cluster, known := clusterOf(n.Node, p, clusters)
 		for _, g := range n.Guests {
-			if known && g.Name != "" {
+			if known {
 				names[guestKey{cluster, g.VMID}] = g.Name
 			}
 		}

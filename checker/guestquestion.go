@@ -16,6 +16,9 @@ type GuestQuestion struct {
 	Common []Disk
 	// Apart asks, too, since when they have had nothing newer in common.
 	Apart bool
+	// Config is a disk whose newest snapshot may keep the guest's configuration; nil asks for
+	// none.
+	Config *Disk
 }
 
 // question returns what is to be looked up of the guest, false for nothing.
@@ -30,7 +33,10 @@ func (c *guestEvaluation) question() (q GuestQuestion, ask bool) {
 		level, _ := c.level(c.age)
 		q.Apart = c.found != nil && level > Within
 	}
-	return q, len(q.Compare)+len(q.Common) > 0
+	if d := c.unconfigured(); d != nil && !c.owned {
+		q.Config = &d.Disk
+	}
+	return q, len(q.Compare)+len(q.Common) > 0 || q.Config != nil
 }
 
 // Among is a set of datasets as [Looked] has it.

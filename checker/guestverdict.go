@@ -36,7 +36,7 @@ var guestTable = [...]GuestRow{
 	{GuestUnreadable, "unreadable", all(Unknown), colours("purple"),
 		"one of its disks could not be read, or it could not be found out which snapshots they have in common"},
 	{GuestIncomplete, "incomplete", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
-		"one of its disks is gone, which is critical; or its owner takes snapshots of a disk that is not here, which is a warning and critical where `expect:` names it"},
+		"one of its disks is gone, which is critical; or its owner takes snapshots of a disk that is not here, or, where no owner answers, its kept configuration names one, which is a warning and critical where `expect:` names it"},
 	{GuestTorn, "torn", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
 		"no disk is stale by itself, but they have had no newer snapshot in common for longer than a limit, or have none at all"},
 	{GuestDamaged, "damaged", all(Critical), colours("red"),

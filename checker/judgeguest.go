@@ -68,6 +68,8 @@ type guestEvaluation struct {
 	snapshots, agreed bool
 	found             *Point
 	age               time.Duration
+	// owned is true where an owner answers for the guest.
+	owned bool
 }
 
 func (c *guestEvaluation) look() {

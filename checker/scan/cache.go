@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -176,4 +177,5 @@ func (c *Cache) retain(roots []string, datasets map[string]bool, readAt time.Tim
 	drop(c.newest, c.learnt.newest, gone, readAt)
 	drop(c.pending, c.learnt.pending, gone, readAt)
 	drop(c.slow, c.learnt.slow, gone, readAt)
+	maps.DeleteFunc(c.guests.Configs, func(dataset string, _ configEntry) bool { return gone(dataset) })
 }

@@ -17,6 +17,8 @@ type guestCache struct {
 	Commons map[string]commonEntry `json:"commons,omitempty"`
 	// Pairs says of two datasets, by guid, whether they are copies of one disk.
 	Pairs map[string]pairEntry `json:"pairs,omitempty"`
+	// Configs are the configurations that are kept with snapshots, by dataset.
+	Configs map[string]configEntry `json:"configs,omitempty"`
 }
 
 // guestCacheAge is how long is remembered what nobody asked for: a guest's disks agree most of
@@ -238,7 +240,7 @@ func (c *Cache) keepPair(p pair) {
 
 // lasting is what is worth to be written: what was used since long before the last use.
 func (g guestCache) lasting() guestCache {
-	kept := guestCache{Commons: maps.Clone(g.Commons), Pairs: maps.Clone(g.Pairs)}
+	kept := guestCache{Commons: maps.Clone(g.Commons), Pairs: maps.Clone(g.Pairs), Configs: maps.Clone(g.Configs)}
 	var last time.Time
 	for _, e := range kept.Commons {
 		last = latest(last, e.Used)

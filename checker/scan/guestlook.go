@@ -155,6 +155,11 @@ func WithLooked(pools []checker.Pool, looked map[string]*checker.Looked) []check
 			if !copied {
 				pools[i].Disks, copied = slices.Clone(pools[i].Disks), true
 			}
+			if before := pools[i].Disks[k].Looked; l.Config == nil && before != nil && before.Config != nil {
+				both := *l
+				both.Config = before.Config
+				l = &both
+			}
 			pools[i].Disks[k].Looked = l
 		}
 	}
@@ -169,6 +174,9 @@ func inWords(questions []checker.GuestQuestion) string {
 			words.WriteString(d.Dataset + "\n")
 		}
 		fmt.Fprintln(&words, len(q.Compare), q.Apart)
+		if q.Config != nil {
+			words.WriteString("config of " + q.Config.Dataset + "\n")
+		}
 	}
 	return words.String()
 }

@@ -33,6 +33,7 @@ func (s Scanner) Guests(ctx context.Context, questions []checker.GuestQuestion) 
 		g.matchLists(&g.commons[i])
 	}
 	g.apart(ctx)
+	g.configs(ctx)
 	for _, c := range g.commons {
 		g.answer(c)
 	}
@@ -48,6 +49,8 @@ type guests struct {
 	looked  map[string]*checker.Looked
 	pairs   []pair
 	commons []common
+	// unconfigured are the disks whose guest's configuration is asked for.
+	unconfigured []checker.Disk
 
 	mu        sync.Mutex
 	wanted    []string                  // full names to look up
@@ -96,6 +99,9 @@ func (g *guests) ask(q checker.GuestQuestion) {
 			}
 			g.pairs = append(g.pairs, p)
 		}
+	}
+	if q.Config != nil {
+		g.unconfigured = append(g.unconfigured, *q.Config)
 	}
 	if len(q.Common) == 0 {
 		return
@@ -150,6 +156,21 @@ type turn func(ctx context.Context, pool string, read func(zfs.Reader) error) er
 
 // eachPool reads the names of each pool in a turn there. A failure is the pool's problem.
 func (g *guests) eachPool(ctx context.Context, names []string, inTurn turn, read func(r zfs.Reader, names []string) error) {
+	inPools(names, func(pool string, of []string) {
+		err := zfs.CheckPool(g.scanner.Kstat, pool)
+		if err == nil {
+			err = inTurn(ctx, pool, func(r zfs.Reader) error { return read(r, of) })
+		}
+		if err != nil {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.problems[pool] = "looking up snapshots: " + problemText(pool, err)
+		}
+	})
+}
+
+// inPools reads the names of each pool, all pools at the same time.
+func inPools(names []string, read func(pool string, names []string)) {
 	byPool := map[string][]string{}
 	for _, name := range names {
 		pool := zfs.Pool(name)
@@ -157,17 +178,7 @@ func (g *guests) eachPool(ctx context.Context, names []string, inTurn turn, read
 	}
 	var reading sync.WaitGroup
 	for pool, of := range byPool {
-		reading.Go(func() {
-			err := zfs.CheckPool(g.scanner.Kstat, pool)
-			if err == nil {
-				err = inTurn(ctx, pool, func(r zfs.Reader) error { return read(r, of) })
-			}
-			if err != nil {
-				g.mu.Lock()
-				defer g.mu.Unlock()
-				g.problems[pool] = "looking up snapshots: " + problemText(pool, err)
-			}
-		})
+		reading.Go(func() { read(pool, of) })
 	}
 	reading.Wait()
 }

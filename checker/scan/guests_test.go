@@ -14,6 +14,7 @@ import (
 	"snapwatch/checker"
 	"snapwatch/config"
 	"snapwatch/internal/command"
+	"snapwatch/internal/pve"
 	"snapwatch/internal/zfstest"
 )
 
@@ -232,4 +233,77 @@ func TestWhatIsRememberedOfGuestsMustMakeSense(t *testing.T) {
 			assert.Equal(t, 2, lists)
 		})
 	}
+}
+
+// keeps is a snapshot that keeps a configuration of guest 100, or refers to it.
+func keeps(s zfstest.Snapshot, whole bool, text string) zfstest.Snapshot {
+	c := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "pve1", text)
+	s.Config = c.Reference()
+	if whole {
+		s.Config, _ = c.Value()
+	}
+	return s
+}
+
+// A guest's name is in the configuration that its newest snapshot keeps or refers to. It is
+// asked for once a day, and its disk is listed only where nobody knows to what that refers.
+func TestGuestsAreCalledAsTheirSnapshotsSay(t *testing.T) {
+	const before, after = "name: web01\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1,size=8G\nunused0: zfs:vm-100-disk-9\n", "name: web02\n"
+	world := func(snapshots ...zfstest.Snapshot) zfstest.World {
+		return zfstest.World{Datasets: []zfstest.Dataset{pool("tank"), disk("tank/vm-100-disk-0", 100, snapshots...)}}
+	}
+	f := zfstest.New(t, world(keeps(made(26*hour, "daily", 1), true, before), keeps(made(25*hour, "hourly", 2), false, before)))
+	s := scanner(f)
+	asked := func() (names []string, lists int) {
+		targets := Targets{"tank": {"tank"}}
+		read := s.All(t.Context(), targets)
+		f.Forget()
+		r := assemble(s.LookAtGuests(t.Context(), read, func(pools []checker.Pool) checker.Report { return assemble(pools...) })...)
+		for _, g := range r.Guests {
+			names = append(names, g.Name)
+		}
+		for _, call := range f.Calls() {
+			if strings.Contains(call, "-d 1 -t snapshot") {
+				lists++
+			}
+		}
+		return names, lists
+	}
+	names, lists := asked()
+	assert.Equal(t, []string{"web01"}, names)
+	assert.Equal(t, 1, lists, "the newest refers to another")
+	k := s.Cache.guests.Configs["tank/vm-100-disk-0"].Config
+	assert.Equal(t, []string{"zfs:vm-100-disk-0", "zfs:vm-100-disk-1"}, k.Volumes)
+	assert.True(t, k.Since.Equal(ago(26*hour)))
+
+	s = ended(t, s)
+	names, lists = asked()
+	assert.Equal(t, []string{"web01"}, names)
+	assert.Zero(t, lists)
+	assert.Empty(t, f.Calls(), "nothing changed")
+
+	f.Set(world(keeps(made(26*hour, "daily", 1), true, before), keeps(made(minute, "daily", 3), true, before)))
+	names, lists = asked()
+	assert.Equal(t, []string{"web01"}, names)
+	assert.Zero(t, lists)
+	assert.True(t, s.Cache.guests.Configs["tank/vm-100-disk-0"].Config.Since.Equal(ago(26*hour)), "it is the same one")
+
+	s.Cache = NewCache()
+	f.Set(world(keeps(made(minute, "daily", 3), true, after)))
+	names, lists = asked()
+	assert.Equal(t, []string{"web02"}, names)
+	assert.Zero(t, lists, "the newest keeps it")
+
+	s.Cache = NewCache()
+	f.Set(world(made(minute, "daily", 3)))
+	names, lists = asked()
+	assert.Equal(t, []string{""}, names)
+	assert.Zero(t, lists, "none is kept")
+
+	s.Cache = NewCache()
+	other := keeps(made(minute, "daily", 3), true, after)
+	other.Config = strings.Repeat("x", 40)
+	f.Set(world(other))
+	names, _ = asked()
+	assert.Equal(t, []string{""}, names, "what is none")
 }

@@ -36,6 +36,7 @@ func (c *Cache) Merge(path string) {
 	c.guests = guestCache{
 		Commons: mergedGuests(c.guests.Commons, saved.guests.Commons, c.learnt.guests),
 		Pairs:   mergedGuests(c.guests.Pairs, saved.guests.Pairs, c.learnt.guests),
+		Configs: mergedGuests(c.guests.Configs, saved.guests.Configs, c.learnt.guests),
 	}
 }
 

@@ -130,6 +130,13 @@ func (s Scanner) asking(ctx context.Context, pool string, ask func(zfs.Reader) e
 	return s.locked(ctx, "snapwatch-ask-"+pool, ask)
 }
 
+// askingAlone is asking where nobody else asks the pool now, and else does nothing.
+func (s Scanner) askingAlone(ctx context.Context, pool string, ask func(zfs.Reader) error) error {
+	atOnce, cancel := context.WithCancel(ctx)
+	cancel()
+	return s.locked(atOnce, "snapwatch-ask-"+pool, ask)
+}
+
 func (s Scanner) locked(ctx context.Context, name string, read func(zfs.Reader) error) error {
 	turn, err := lock.WaitTurn(ctx, s.LockDir, name, s.Now())
 	if err != nil {

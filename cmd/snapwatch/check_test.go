@@ -408,7 +408,7 @@ func TestCheckKeepsItsCache(t *testing.T) {
 	s := newSite(t, d)
 	_, first := s.check()
 	assert.Contains(t, first, "OK: ")
-	assert.Len(t, s.fake.Calls(), 3)
+	assert.Len(t, s.fake.Calls(), 4)
 	s.fake.Forget()
 	s.check()
 	assert.Len(t, s.fake.Calls(), 1, "%q", s.fake.Calls())

@@ -93,6 +93,9 @@ func Capture(id ID, node, text string) Captured {
 	return Captured{id, fmt.Sprintf("# snapwatch: %s/%d.conf of %s, left out: %s\n%s", id.Kind.configDir(), id.VMID, node, left, kept)}
 }
 
+// Config is what it says.
+func (c Captured) Config() Config { return parseConfig(c.ID, c.Text) }
+
 // Sum tells it from others.
 func (c Captured) Sum() string {
 	sum := sha256.Sum256([]byte(c.Text))

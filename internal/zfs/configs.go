@@ -66,6 +66,27 @@ func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, erro
 	return all, cmp.Or(err, faults.orNil())
 }
 
+// ConfigsOf reads the configurations that the named snapshots keep, by full name. One that is
+// gone meanwhile is left out; one that keeps none has "".
+func (r Reader) ConfigsOf(ctx context.Context, fullNames []string) (map[string]string, error) {
+	values := map[string]string{}
+	for chunk := range slices.Chunk(fullNames, namesPerCall) {
+		argv := append([]string{"zfs", "get", "-Hp", "-t", "snapshot", "-o", "name,value,source", GuestConfig}, chunk...)
+		err := r.lines(ctx, argv, func(line string) error {
+			f := strings.Split(line, "\t")
+			if len(f) != 3 || !slices.Contains(chunk, f[0]) {
+				return unreadable("unexpected line %q: no snapshot that was asked for, or not 3 columns", clip(line))
+			}
+			values[f[0]] = parseProperty(f[1], f[2]).Own()
+			return nil
+		})
+		if err != nil && !OnlyMissing(err) {
+			return values, err
+		}
+	}
+	return values, nil
+}
+
 func (c *KeptConfig) set(property, value, source string) (err error) {
 	switch property {
 	case "guid":

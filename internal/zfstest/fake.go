@@ -58,6 +58,8 @@ type Snapshot struct {
 	// Holds is how many holds are on it, Clones what was cloned from it.
 	Holds  int
 	Clones string
+	// Config is its own value of snapwatch:config, "" for none.
+	Config string
 }
 
 // Fault makes some calls go wrong.

@@ -170,6 +170,9 @@ func (w World) get(properties, roots []string, options map[string]string) (out, 
 			return "", "bad property list: invalid property '" + unknown + "'\nusage: …\n", 2
 		}
 	}
+	if options["-t"] == "snapshot" {
+		return w.getOfSnapshots(properties, roots, options)
+	}
 	var b strings.Builder
 	for _, root := range roots {
 		found := false
@@ -197,6 +200,42 @@ func (w World) get(properties, roots []string, options map[string]string) (out, 
 		}
 		if !found {
 			complaints += fmt.Sprintf("cannot open '%s': dataset does not exist\n", root)
+			status = 1
+		}
+	}
+	return b.String(), complaints, status
+}
+
+// getOfSnapshots tells properties of snapshots by name, or of all of a dataset.
+func (w World) getOfSnapshots(properties, names []string, options map[string]string) (out, complaints string, status int) {
+	var b strings.Builder
+	for _, name := range names {
+		dataset, snapshot, one := strings.Cut(name, "@")
+		found := false
+		for _, d := range w.Datasets {
+			for _, s := range d.Snapshots {
+				if d.Name != dataset || one && s.Name != snapshot {
+					continue
+				}
+				found = true
+				for _, p := range properties {
+					cells := map[string]string{"name": d.Name + "@" + s.Name, "property": p, "value": "-", "source": "-"}
+					if p != "snapwatch:config" {
+						cells["value"] = s.row("", []string{p})
+					} else if s.Config != "" {
+						cells["value"], cells["source"] = s.Config, "local"
+					}
+					var row []string
+					for column := range strings.SplitSeq(options["-o"], ",") {
+						row = append(row, cells[column])
+					}
+					b.WriteString(strings.Join(row, "\t") + "\n")
+				}
+			}
+			found = found || d.Name == dataset && !one
+		}
+		if !found {
+			complaints += fmt.Sprintf("cannot open '%s': dataset does not exist\n", name)
 			status = 1
 		}
 	}
