@@ -276,6 +276,7 @@ func TestGuestsAreCalledAsTheirSnapshotsSay(t *testing.T) {
 	assert.Equal(t, []string{"zfs:vm-100-disk-0", "zfs:vm-100-disk-1"}, k.Volumes)
 	assert.True(t, k.Since.Equal(ago(26*hour)))
 
+	yesterday := ended(t, s)
 	s = ended(t, s)
 	names, lists = asked()
 	assert.Equal(t, []string{"web01"}, names)
@@ -287,6 +288,11 @@ func TestGuestsAreCalledAsTheirSnapshotsSay(t *testing.T) {
 	assert.Equal(t, []string{"web01"}, names)
 	assert.Zero(t, lists)
 	assert.True(t, s.Cache.guests.Configs["tank/vm-100-disk-0"].Config.Since.Equal(ago(26*hour)), "it is the same one")
+
+	s = yesterday
+	f.Set(world(keeps(made(26*hour, "daily", 1), true, before), keeps(made(minute, "daily", 3), true, after)))
+	names, _ = asked()
+	assert.Equal(t, []string{"web02"}, names, "another one is known, and does not count")
 
 	s.Cache = NewCache()
 	f.Set(world(keeps(made(minute, "daily", 3), true, after)))
