@@ -31,6 +31,7 @@ func TestGuestConfig(t *testing.T) {
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"capture_config: true\n"))
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
 	require.NoError(t, w.a.SetOption(100, "cipassword", "secret"))
+	require.NoError(t, w.a.SetOption(100, "name", "web01"))
 	w.start(w.a, 100)
 	const first, second = "ta/data/vm-100-disk-0", "ta/data/vm-100-disk-1"
 	newest := func(disk string) string {
@@ -57,8 +58,13 @@ func TestGuestConfig(t *testing.T) {
 
 	// The copies have it, to an ordinary user, if properties travel.
 	w.send(first, "tc/vm-100-disk-0", "--sendoptions=p")
+	lacks := w.guests(w.judged("-w", "1s", "-c", "10d").Result)[100]
+	assert.Equal(t, "web01", lacks.Name)
+	assert.Equal(t, []string{"vm-100-disk-1"}, lacks.Lacking, "a disk that was never sent: %s", lacks.Reason)
 	w.zfs("create", "tc/plain")
 	w.send(second, "tc/plain/vm-100-disk-1")
+	assert.Empty(t, w.guests(w.judged("-w", "1s", "-c", "10d").Result)[100].Lacking)
+	assert.Contains(t, w.run(w.c, "explain", "web01").Stdout, "guest 100 (web01)")
 	got, err := w.c.RunAs(w.ctx, "nobody", program(t), "guest-config", "100")
 	require.NoError(t, err)
 	assert.Equal(t, unchanged, got.Stdout, got.Stderr)
