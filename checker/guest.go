@@ -98,31 +98,30 @@ type guestDisks struct {
 	absent []absence
 }
 
-// byGuest sorts the disks by guest.
+// byGuest sorts the disks by guest, and those of a guest by name.
 func byGuest(disks []Result, p *Policy) []guestDisks {
 	type key struct {
-		vmid                   int
-		cluster, name, dataset string
-		at                     int
+		vmid, at int // no more: this is sorted at each scrape
 	}
 	keys := make([]key, len(disks))
+	clusters := make([]string, len(disks))
 	for i := range disks {
-		keys[i] = key{vmid: disks[i].VMID, name: disks[i].Name(), dataset: disks[i].Dataset, at: i}
+		keys[i] = key{disks[i].VMID, i}
 		if p.OriginOf != nil {
-			keys[i].cluster, _ = p.OriginOf(disks[i].Dataset)
+			clusters[i], _ = p.OriginOf(disks[i].Dataset)
 		}
 	}
-	slices.SortFunc(keys, func(a, b key) int {
-		if a.vmid != b.vmid {
-			return cmp.Compare(a.vmid, b.vmid)
+	slices.SortFunc(keys, func(a, b key) int { return cmp.Or(a.vmid-b.vmid, a.at-b.at) })
+	for i, j := 0, 0; i < len(keys); i = j {
+		for j = i; j < len(keys) && keys[j].vmid == keys[i].vmid; j++ {
 		}
-		if a.cluster == b.cluster && a.name != b.name { // nearly always
-			return strings.Compare(a.name, b.name)
-		}
-		return cmp.Or(strings.Compare(a.cluster, b.cluster), strings.Compare(a.name, b.name), strings.Compare(a.dataset, b.dataset))
-	})
+		slices.SortFunc(keys[i:j], func(a, b key) int {
+			x, y := &disks[a.at], &disks[b.at]
+			return cmp.Or(strings.Compare(clusters[a.at], clusters[b.at]), strings.Compare(x.Name(), y.Name()), strings.Compare(x.Dataset, y.Dataset))
+		})
+	}
 	first := func(i int) bool {
-		return i == 0 || keys[i-1].vmid != keys[i].vmid || keys[i-1].cluster != keys[i].cluster
+		return i == 0 || keys[i-1].vmid != keys[i].vmid || clusters[keys[i-1].at] != clusters[keys[i].at]
 	}
 	all := 0
 	for i := range keys {
@@ -135,7 +134,7 @@ func byGuest(disks []Result, p *Policy) []guestDisks {
 	var same []*Result                 // those of one guest and name
 	for i, k := range keys {
 		if first(i) {
-			guests = append(guests, guestDisks{cluster: k.cluster, vmid: k.vmid, serving: room[i:i]})
+			guests = append(guests, guestDisks{cluster: clusters[k.at], vmid: k.vmid, serving: room[i:i]})
 		}
 		g := &guests[len(guests)-1]
 		switch d := &disks[k.at]; d.Verdict {
@@ -146,7 +145,7 @@ func byGuest(disks []Result, p *Policy) []guestDisks {
 		default:
 			same = append(same, d)
 		}
-		last := i == len(keys)-1 || first(i+1) || keys[i+1].name != k.name
+		last := i == len(keys)-1 || first(i+1) || disks[keys[i+1].at].Name() != disks[k.at].Name()
 		if last && len(same) > 0 {
 			g.add(same)
 			same = same[:0]

@@ -31,6 +31,7 @@ func many(disks int) *Store {
 			Dataset: dataset, VMID: 100 + i/2, GUID: uint64(i + 1), Created: start.Add(-24 * time.Hour), ReadAt: start, HostClock: start,
 			Newest:  &zfs.Snapshot{Dataset: dataset, Name: zfs.FormatSnapshotName(made, zfs.Hourly), GUID: uint64(i), Creation: made},
 			Running: zfs.Property{Value: "pve1", Received: "pve1", Source: zfs.SourceReceived},
+			Looked:  &checker.Looked{Config: &checker.KeptConfig{Day: made.Format(time.DateOnly)}}, // looked for today
 		})
 	}
 	// As zfs lists them.
