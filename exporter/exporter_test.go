@@ -91,8 +91,22 @@ func newRig(t *testing.T, w zfstest.World, change ...func(*Settings)) *rig {
 	t.Helper()
 	r := &rig{fake: zfstest.New(t, w), clock: &clock{at: start}, log: &bytes.Buffer{}, dir: t.TempDir()}
 	r.restart(change...)
-	t.Cleanup(func() { r.settle(t) })
+	t.Cleanup(func() {
+		assert.Eventually(t, func() bool { r.fake.EndHung(); return r.Quiet() && !r.scans() }, time.Minute, time.Millisecond)
+	})
 	return r
+}
+
+// scans reports whether a pool is being read, which may outlive who asked for it.
+func (r *rig) scans() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range r.pools {
+		if p.scanning != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // settle waits for what the page began in the background.

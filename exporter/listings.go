@@ -45,12 +45,16 @@ func (s *Store) RefreshLater() {
 	}()
 }
 
-// Quiet reports whether nothing is being read that [Store.RefreshLater] or a page began.
+// Quiet reports whether nothing is being read or kept that [Store.RefreshLater] or a page began.
 func (s *Store) Quiet() bool {
 	if !s.looked.looking.TryLock() {
 		return false
 	}
 	defer s.looked.looking.Unlock()
+	if !s.tidying.TryLock() {
+		return false
+	}
+	defer s.tidying.Unlock()
 	s.histories.mu.Lock()
 	defer s.histories.mu.Unlock()
 	return !s.refreshing.Load() && !s.histories.reading && s.asking.quiet()

@@ -124,13 +124,8 @@ func (s *Store) Refresh(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-	tidied := make(chan struct{})
-	go func() {
-		defer close(tidied)
-		s.tidy()
-	}()
 	select {
-	case <-tidied:
+	case <-s.tidy():
 	case <-ctx.Done():
 	}
 	s.lookAtGuests(ctx)
@@ -219,16 +214,21 @@ func newer(read, before []checker.Disk, forgotten func(checker.Disk) bool) []che
 	return all
 }
 
-// tidy does what follows scans: it keeps the disks and the cache. One does it; who comes
-// meanwhile does not wait.
-func (s *Store) tidy() {
+// tidy begins what follows scans: to keep the disks and the cache. It returns what is closed at
+// the end. One does it; who comes meanwhile does not wait.
+func (s *Store) tidy() <-chan struct{} {
+	tidied := make(chan struct{})
 	if !s.tidying.TryLock() {
-		return
+		close(tidied)
+		return tidied
 	}
-	defer s.tidying.Unlock()
-	pools := s.current()
-	s.inventory.update(pools, s.guestsByDisk(), s.settings.Scanner.Now())
-	s.saveCache()
+	go func() {
+		defer close(tidied)
+		defer s.tidying.Unlock()
+		s.inventory.update(s.current(), s.guestsByDisk(), s.settings.Scanner.Now())
+		s.saveCache()
+	}()
+	return tidied
 }
 
 // Report judges what was last read of every pool, at the time it is called. It
