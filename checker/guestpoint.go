@@ -93,18 +93,19 @@ func (g *guestDisks) agree() bool {
 	return true
 }
 
-// point finds the restore point by what is known of the disks, all of which have a
-// snapshot; agreed is what [guestDisks.agree] says.
-func (g *guestDisks) point(agreed bool) *Point {
-	if agreed {
-		p := &Point{Time: pointTime(g.serving[0].Newest.Name), Created: g.serving[0].Newest.Creation}
-		for _, d := range g.serving {
-			if d.Newest.Creation.Before(p.Created) {
-				p.Created = d.Newest.Creation
-			}
+// newestPoint is the restore point of disks that [guestDisks.agree].
+func (g *guestDisks) newestPoint() *Point {
+	p := &Point{Time: pointTime(g.serving[0].Newest.Name), Created: g.serving[0].Newest.Creation}
+	for _, d := range g.serving {
+		if d.Newest.Creation.Before(p.Created) {
+			p.Created = d.Newest.Creation
 		}
-		return p
 	}
+	return p
+}
+
+// olderPoint is that of disks that do not, by what is known of them; all have a snapshot.
+func (g *guestDisks) olderPoint() *Point {
 	var lists [][]zfs.Snapshot
 	for _, d := range g.serving {
 		list := []zfs.Snapshot{*d.Newest}

@@ -80,8 +80,12 @@ func (c *guestEvaluation) look() {
 	if !c.snapshots {
 		return
 	}
-	c.agreed = c.agree()
-	if c.found = c.point(c.agreed); c.found != nil {
+	if c.agreed = c.agree(); c.agreed {
+		c.found = c.newestPoint()
+	} else {
+		c.found = c.olderPoint()
+	}
+	if c.found != nil {
 		c.age = max(0, c.now.Sub(c.found.Created))
 	}
 }
