@@ -1,0 +1,128 @@
+package zfs
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// number is a number that zpool prints as one, or in quotes.
+type number uint64
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (n *number) UnmarshalJSON(text []byte) error {
+	v, err := strconv.ParseUint(strings.Trim(string(text), `"`), 10, 64)
+	*n = number(v)
+	return err
+}
+
+// statusJSON is what `zpool status -j -p` prints, since OpenZFS 2.3.
+type statusJSON struct {
+	Pools map[string]*poolJSON `json:"pools"`
+}
+
+type poolJSON struct {
+	State string    `json:"state"`
+	Scan  *scanJSON `json:"scan_stats"`
+	// Errors is always there; List is an array, or a text that says why there is none.
+	Errors  *number             `json:"error_count"`
+	List    json.RawMessage     `json:"errlist"`
+	Devices map[string]vdevJSON `json:"vdevs"`
+	Logs    map[string]vdevJSON `json:"logs"`
+	Special map[string]vdevJSON `json:"special"`
+	Dedup   map[string]vdevJSON `json:"dedup"`
+	Cache   map[string]vdevJSON `json:"l2cache"`
+	Spares  map[string]vdevJSON `json:"spares"`
+}
+
+type scanJSON struct {
+	Function string `json:"function"`
+	State    string `json:"state"`
+	Start    number `json:"start_time"`
+	End      number `json:"end_time"`
+	Paused   number `json:"scrub_pause"`
+	Errors   number `json:"errors"`
+}
+
+type vdevJSON struct {
+	Name     string              `json:"name"`
+	State    string              `json:"state"`
+	Read     number              `json:"read_errors"`
+	Write    number              `json:"write_errors"`
+	Checksum number              `json:"checksum_errors"`
+	Devices  map[string]vdevJSON `json:"vdevs"`
+}
+
+// parsePoolJSON reads what `zpool status -j -p`, or with -v, printed of one pool.
+func parsePoolJSON(text, pool string) (PoolHealth, error) {
+	var status statusJSON
+	if err := json.Unmarshal([]byte(text), &status); err != nil {
+		return PoolHealth{}, unreadable("zpool status -j of pool %s: %w", pool, err)
+	}
+	p := status.Pools[pool]
+	if p == nil || p.State == "" || p.Errors == nil || len(p.Devices) == 0 {
+		return PoolHealth{}, unreadable("zpool status -j says not all of pool %s: %q", pool, text)
+	}
+	h := PoolHealth{State: p.State, DataErrors: uint64(*p.Errors)}
+	if p.Scan != nil {
+		h.scanned(*p.Scan)
+	}
+	for _, group := range []map[string]vdevJSON{p.Devices, p.Logs, p.Special, p.Dedup, p.Cache, p.Spares} {
+		h.look(group)
+	}
+	if p.List != nil && json.Unmarshal(p.List, &h.Damaged) != nil {
+		h.Damaged = nil
+	}
+	return h, nil
+}
+
+// look adds the devices that are not well, each group before its parts.
+func (h *PoolHealth) look(devices map[string]vdevJSON) {
+	for _, name := range slices.Sorted(maps.Keys(devices)) {
+		d := devices[name]
+		device := Device{name, d.State, uint64(d.Read), uint64(d.Write), uint64(d.Checksum)}
+		if !device.well() {
+			h.Devices = append(h.Devices, device)
+		}
+		h.look(d.Devices)
+	}
+}
+
+func (h *PoolHealth) scanned(s scanJSON) {
+	scan := PoolScan{Errors: uint64(s.Errors)}
+	switch s.State {
+	case "SCANNING":
+		scan.State, scan.Start = ScanRunning, unix(s.Start)
+		if s.Paused != 0 {
+			scan.State = ScanPaused
+		}
+	case "FINISHED":
+		scan.State, scan.Start, scan.End = ScanFinished, unix(s.Start), unix(s.End)
+	case "CANCELED":
+		scan.State, scan.Start, scan.End = ScanCanceled, unix(s.Start), unix(s.End)
+	case "NONE":
+		return
+	default:
+		h.Unknown = append(h.Unknown, "scan: "+s.Function+" "+s.State)
+		return
+	}
+	switch s.Function {
+	case "SCRUB":
+		h.Scrub = scan
+	case "RESILVER":
+		h.Resilver = scan
+	case "NONE":
+	default:
+		h.Unknown = append(h.Unknown, "scan: "+s.Function+" "+s.State)
+	}
+}
+
+func unix(n number) time.Time {
+	if n == 0 || n > 1<<40 {
+		return time.Time{}
+	}
+	return time.Unix(int64(n), 0)
+}

@@ -1,0 +1,185 @@
+package zfs
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// What `zpool status -p` prints, up to OpenZFS 2.2. Lines that are none of these are told, and
+// nothing is guessed from them.
+var (
+	statusKey = regexp.MustCompile(`^ {0,2}([a-z]+): ?(.*)$`)
+	// deviceLine is indented by a tab; a name may hold spaces. Spares have no counters.
+	deviceLine = regexp.MustCompile(`^\t *(\S.*?)  +(ONLINE|DEGRADED|FAULTED|OFFLINE|REMOVED|UNAVAIL|SPLIT|SUSPENDED|CANT_OPEN|CLOSED) +(\d+) +(\d+) +(\d+)(?: .*)?$`)
+	spareLine  = regexp.MustCompile(`^\t *(\S.*?)  +(INUSE|AVAIL|FAULTED|UNAVAIL|OFFLINE|REMOVED)(?: .*)?$`)
+	groupLine  = regexp.MustCompile(`^\t(logs|cache|spares|special|dedup)\s*$`)
+	columnLine = regexp.MustCompile(`^\tNAME +STATE +READ +WRITE +CKSUM`)
+
+	scanFinished = regexp.MustCompile(`^(scrub repaired|resilvered) .* with (\d+) errors on (.*)$`)
+	scanCanceled = regexp.MustCompile(`^(scrub|resilver) canceled on (.*)$`)
+	scanRunning  = regexp.MustCompile(`^(scrub|resilver) (?:\(\S+\) )?in progress since (.*)$`)
+	scanPaused   = regexp.MustCompile(`^scrub paused since (.*)$`)
+	scanStarted  = regexp.MustCompile(`^\tscrub started on (.*)$`)
+
+	errorCount = regexp.MustCompile(`^(\d+) data errors, use '-v' for a list$`)
+)
+
+const (
+	noDataErrors    = "No known data errors"
+	permanentErrors = "Permanent errors have been detected in the following files:"
+	// ctime is how ctime(3) prints a time, in the zone of this host.
+	ctime = "Mon Jan _2 15:04:05 2006"
+)
+
+// statusText is a status that is being read.
+type statusText struct {
+	PoolHealth
+	zone *time.Location
+	// key is that of the section under way, scan the scan that its lines are about.
+	key  string
+	scan *PoolScan
+	// named, stated and counted say that the lines were there that every status has.
+	named, stated, counted bool
+}
+
+// parsePoolStatus reads what `zpool status -p`, or -vp, printed of one pool.
+func parsePoolStatus(text, pool string, zone *time.Location) (PoolHealth, error) {
+	s := statusText{zone: zone}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if m := statusKey.FindStringSubmatch(line); m != nil {
+			s.begin(m[1], m[2], line, pool)
+		} else if strings.TrimSpace(line) != "" {
+			s.next(line)
+		}
+	}
+	if !s.named || !s.stated || !s.counted {
+		return PoolHealth{}, unreadable("zpool status says not all of pool %s: %q", pool, text)
+	}
+	return s.PoolHealth, nil
+}
+
+func (s *statusText) unknown(line string) { s.Unknown = append(s.Unknown, strings.TrimSpace(line)) }
+
+// begin reads the line that a section begins with.
+func (s *statusText) begin(key, value, line, pool string) {
+	s.key, s.scan = key, nil
+	switch key {
+	case "pool":
+		s.named = value == pool
+	case "state":
+		s.State, s.stated = strings.TrimSpace(value), true
+	case "scan":
+		s.begins(value, line)
+	case "errors":
+		s.counts(value, line)
+	case "status", "action", "see", "remove", "checkpoint", "config", "comment", "dedup", "expand":
+	default:
+		s.unknown(line)
+	}
+}
+
+// begins reads how a scan is.
+func (s *statusText) begins(value, line string) {
+	scan := PoolScan{}
+	kind, at, err := "scrub", "", error(nil)
+	switch m := []string(nil); {
+	case value == "none requested":
+		return
+	case match(&m, scanFinished, value):
+		scan.State, kind, at = ScanFinished, strings.TrimSuffix(strings.Fields(m[1])[0], "ed"), m[3]
+		scan.Errors, err = strconv.ParseUint(m[2], 10, 64)
+	case match(&m, scanCanceled, value):
+		scan.State, kind, at = ScanCanceled, m[1], m[2]
+	case match(&m, scanRunning, value):
+		scan.State, kind, at = ScanRunning, m[1], m[2]
+	case match(&m, scanPaused, value):
+		scan.State, at = ScanPaused, m[1]
+	default:
+		s.unknown(line)
+		return
+	}
+	when, timeErr := time.ParseInLocation(ctime, strings.TrimSpace(at), s.zone)
+	if err != nil || timeErr != nil {
+		s.unknown(line)
+		return
+	}
+	if scan.UnderWay() {
+		scan.Start = when
+	} else {
+		scan.End = when
+	}
+	s.scan = &s.Scrub
+	if kind == "resilver" {
+		s.scan = &s.Resilver
+	}
+	*s.scan = scan
+}
+
+func match(m *[]string, form *regexp.Regexp, text string) bool {
+	*m = form.FindStringSubmatch(text)
+	return *m != nil
+}
+
+// counts reads how many permanent errors there are.
+func (s *statusText) counts(value, line string) {
+	switch m := errorCount.FindStringSubmatch(value); {
+	case value == noDataErrors:
+		s.counted = true
+	case value == permanentErrors:
+		s.counted, s.Damaged = true, []string{}
+	case m != nil:
+		n, err := strconv.ParseUint(m[1], 10, 64)
+		s.DataErrors, s.counted = n, err == nil
+	default:
+		s.unknown(line)
+	}
+}
+
+// next reads a line within a section.
+func (s *statusText) next(line string) {
+	switch s.key {
+	case "config":
+		s.device(line)
+	case "errors":
+		if s.Damaged == nil {
+			s.unknown(line)
+			return
+		}
+		s.Damaged = append(s.Damaged, strings.TrimSpace(line))
+		s.DataErrors = uint64(len(s.Damaged))
+	case "scan":
+		if m := scanStarted.FindStringSubmatch(line); m != nil && s.scan != nil {
+			if at, err := time.ParseInLocation(ctime, strings.TrimSpace(m[1]), s.zone); err == nil {
+				s.scan.Start = at
+			}
+		}
+	}
+}
+
+func (s *statusText) device(line string) {
+	if columnLine.MatchString(line) || groupLine.MatchString(line) {
+		return
+	}
+	m := deviceLine.FindStringSubmatch(line)
+	if m == nil {
+		if m = spareLine.FindStringSubmatch(line); m == nil {
+			s.unknown(line)
+			return
+		}
+		m = append(m, "0", "0", "0")
+	}
+	d := Device{Name: m[1], State: m[2]}
+	for i, n := range []*uint64{&d.Read, &d.Write, &d.Checksum} {
+		var err error
+		if *n, err = strconv.ParseUint(m[3+i], 10, 64); err != nil {
+			s.unknown(line)
+			return
+		}
+	}
+	if !d.well() {
+		s.Devices = append(s.Devices, d)
+	}
+}
