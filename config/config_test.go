@@ -84,6 +84,16 @@ func TestDefaults(t *testing.T) {
 	assert.Equal(t, 6*time.Hour, c.Limits.Critical.Std())
 	assert.Equal(t, 30*24*time.Hour, c.Limits.MaxStoppedAge.Std())
 	assert.Equal(t, 7*24*time.Hour, c.Limits.MaxInitialReceive.Std())
+	assert.Equal(t, 45*24*time.Hour, c.Limits.MaxScrubAge.Std())
+	assert.Equal(t, "80% 90%", c.Limits.FillWarning.String()+" "+c.Limits.FillCritical.String())
+}
+
+func TestLimitsOfPoolsCanBeSwitchedOff(t *testing.T) {
+	c, err := parse([]byte("limits: {max_scrub_age: 0s, fill_critical: 0%}\n"))
+	require.NoError(t, err)
+	assert.Zero(t, c.Limits.MaxScrubAge)
+	assert.Zero(t, c.Limits.FillCritical)
+	assert.Equal(t, "80%", c.Limits.FillWarning.String())
 }
 
 func TestLoadDefault(t *testing.T) {

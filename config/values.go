@@ -38,6 +38,25 @@ func (d Duration) String() string { return model.Duration(d).String() }
 // Std is the duration as the standard library has it.
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
+// Percent is a share of something, written as 80%.
+type Percent int
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (p *Percent) UnmarshalText(text []byte) error {
+	number, percent := strings.CutSuffix(string(text), "%")
+	n, err := strconv.Atoi(number)
+	if !percent || err != nil || n < 0 || n > 100 || number[0] == '+' {
+		return fmt.Errorf("%q is no share; write it as 80%%, or 0%% for no limit", text)
+	}
+	*p = Percent(n)
+	return nil
+}
+
+// MarshalText implements [encoding.TextMarshaler].
+func (p Percent) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
+
 // Selector says which disks an entry is for. Every key that is given must match;
 // at least one must be given.
 type Selector struct {

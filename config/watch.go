@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -10,6 +11,8 @@ import (
 // Watch is the part of the file for check and exporter.
 type Watch struct {
 	Limits Limits `yaml:"limits"`
+	// PoolIgnore are verdicts on pools that are never given, such as scrub.
+	PoolIgnore []string `yaml:"pool_ignore,omitempty"`
 	// Ignore are shell patterns for disks that are listed but never alarm.
 	Ignore []string `yaml:"ignore"`
 	// Expect are the disks that this host must hold, whoever owns them.
@@ -62,6 +65,11 @@ type Limits struct {
 	MaxStoppedAge Duration `yaml:"max_stopped_age"`
 	// MaxInitialReceive is how long a disk's first receive may take.
 	MaxInitialReceive Duration `yaml:"max_initial_receive"`
+	// MaxScrubAge is how long ago a pool's last scrub may have ended; 0 for ever.
+	MaxScrubAge Duration `yaml:"max_scrub_age"`
+	// FillWarning and FillCritical are how much of a pool may be taken; 0% sets no limit.
+	FillWarning  Percent `yaml:"fill_warning"`
+	FillCritical Percent `yaml:"fill_critical"`
 }
 
 // WatchOverride are the limits an override may change; zero leaves one alone.
@@ -79,6 +87,9 @@ type Maintenance struct {
 	Reason   string    `yaml:"reason"`
 }
 
+// poolVerdicts are those that pool_ignore may name. The others say that a pool cannot be used.
+var poolVerdicts = []string{"errors", "degraded", "scrub", "full"}
+
 func defaultWatch() Watch {
 	return Watch{
 		Limits: Limits{
@@ -86,6 +97,9 @@ func defaultWatch() Watch {
 			Critical:          Duration(6 * time.Hour),
 			MaxStoppedAge:     Duration(30 * 24 * time.Hour),
 			MaxInitialReceive: Duration(7 * 24 * time.Hour),
+			MaxScrubAge:       Duration(45 * 24 * time.Hour),
+			FillWarning:       80,
+			FillCritical:      90,
 		},
 		ReplicaLabel: "show",
 	}
@@ -94,10 +108,18 @@ func defaultWatch() Watch {
 func (w Watch) validate() error {
 	l := w.Limits
 	if l.Warning <= 0 || l.Critical <= 0 || l.MaxStoppedAge <= 0 || l.MaxInitialReceive <= 0 {
-		return errors.New("limits: each must be more than 0")
+		return errors.New("limits: each age must be more than 0, but for max_scrub_age")
 	}
 	if w.Limits.Critical < w.Limits.Warning {
 		return fmt.Errorf("limits: critical (%s) comes before warning (%s); give both", w.Limits.Critical, w.Limits.Warning)
+	}
+	if l.FillWarning > 0 && l.FillCritical > 0 && l.FillCritical < l.FillWarning {
+		return fmt.Errorf("limits.fill_critical (%s) comes before fill_warning (%s); write them as fill_warning: 80%%, fill_critical: 90%%", l.FillCritical, l.FillWarning)
+	}
+	for _, name := range w.PoolIgnore {
+		if !slices.Contains(poolVerdicts, name) {
+			return fmt.Errorf("pool_ignore: %q is no verdict that can be left out; write one of %s", name, strings.Join(poolVerdicts, ", "))
+		}
 	}
 	if w.ReplicaLabel != "show" && w.ReplicaLabel != "trust" {
 		return fmt.Errorf("replica_label: %q is not known; write show or trust", w.ReplicaLabel)
