@@ -129,6 +129,11 @@ type Pool struct {
 	Missing bool
 	// Problem says why this scan did not succeed, "" if it did.
 	Problem string
+	// ZFSState is what ZFS calls the pool: ONLINE, DEGRADED, SUSPENDED or another word of its
+	// own; "" where the kernel does not say.
+	ZFSState string
+	// Health is what zpool says of it, nil where that was not read.
+	Health *Health
 	// Unfinished: the scan before this one succeeded, and this one is only not at its end.
 	Unfinished bool
 	// MissingRoots are datasets to be searched that are not there.

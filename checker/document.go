@@ -31,6 +31,7 @@ type Document struct {
 type PoolDocument struct {
 	Pool         string     `json:"pool"`
 	State        string     `json:"state"`
+	Verdict      string     `json:"verdict"`
 	Reason       string     `json:"reason,omitempty"`
 	ReadAt       *time.Time `json:"read_at"`
 	Missing      bool       `json:"missing"`
@@ -38,6 +39,9 @@ type PoolDocument struct {
 	MissingRoots []string   `json:"missing_datasets,omitempty"`
 	Remarks      []string   `json:"remarks,omitempty"`
 	Seconds      float64    `json:"scan_seconds"`
+	// ZFSState is what ZFS calls the pool, Health what zpool says of it.
+	ZFSState string  `json:"zfs_state,omitempty"`
+	Health   *Health `json:"health,omitempty"`
 }
 
 // DiskDocument is one disk in a [Document]: the facts first, then the verdict.
@@ -129,7 +133,7 @@ func (r Report) Document() Document {
 	}
 	for _, p := range r.Pools {
 		doc.Pools = append(doc.Pools, PoolDocument{
-			Pool: p.Name, State: p.State.String(), Reason: valid(p.Reason), ReadAt: optional(p.ReadAt), Missing: p.Missing,
+			Pool: p.Name, State: p.State.String(), Verdict: p.Verdict.String(), ZFSState: p.ZFSState, Health: p.Health, Reason: valid(p.Reason), ReadAt: optional(p.ReadAt), Missing: p.Missing,
 			Problem: valid(p.Problem), MissingRoots: p.MissingRoots, Remarks: p.Remarks, Seconds: p.Took.Seconds(),
 		})
 	}
@@ -214,7 +218,7 @@ func (doc Document) Facts() ([]Pool, error) {
 		at[p.Pool] = i
 		pools = append(pools, Pool{
 			Name: p.Pool, ReadAt: instant(p.ReadAt), Took: time.Duration(p.Seconds * float64(time.Second)),
-			Missing: p.Missing, Problem: p.Problem, MissingRoots: p.MissingRoots, Remarks: p.Remarks,
+			Missing: p.Missing, Problem: p.Problem, MissingRoots: p.MissingRoots, Remarks: p.Remarks, ZFSState: p.ZFSState, Health: p.Health,
 		})
 	}
 	for _, d := range doc.Disks {

@@ -52,9 +52,17 @@ then the freshest that can be read serves the guest, and each keeps a verdict of
 	b.WriteString(`
 ## Pools
 
-A pool as a whole is missing (CRITICAL), unreadable (UNKNOWN once what was read before is too old), incomplete where a dataset that
-the configuration names is not there (CRITICAL), or ok.
+A pool as a whole has a verdict, too. More than one of these may hold: then the one is given that alarms most, and of those that
+alarm as much the first in this table; the reason names them all. What a pool is asked for, and how often, is in
+[check.md](check.md#pools). ` + "`pool_ignore: [scrub]`" + ` in the configuration leaves a verdict out: errors, degraded, scrub or full.
 
+| verdict | it holds when | state within the limits | beyond warning | beyond critical |
+|---|---|---|---|---|
+`)
+	for _, row := range PoolVerdicts() {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", row.Name, row.Meaning, row.States[0], row.States[1], row.States[2])
+	}
+	b.WriteString(`
 ## Comparison with the owner
 
 ` + "`check --owners`" + ` compares each disk with the node that owns its guest now. The worse of the verdict's state and

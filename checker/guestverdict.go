@@ -10,8 +10,8 @@ type GuestVerdict int
 const (
 	GuestUnreadable GuestVerdict = iota
 	GuestIncomplete
-	GuestTorn
 	GuestDamaged
+	GuestTorn
 	GuestStale
 	GuestReceiving
 	GuestStopped
@@ -37,10 +37,10 @@ var guestTable = [...]GuestRow{
 		"one of its disks could not be read, or it could not be found out which snapshots they have in common"},
 	{GuestIncomplete, "incomplete", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
 		"one of its disks is gone, which is critical; or its owner takes snapshots of a disk that is not here, or, where no owner answers, its kept configuration names one, which is a warning and critical where `expect:` names it"},
-	{GuestTorn, "torn", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
-		"no disk is stale by itself, but they have had no newer snapshot in common for longer than a limit, or have none at all"},
 	{GuestDamaged, "damaged", all(Critical), colours("red"),
 		"ZFS reports permanent errors in one of its disks"},
+	{GuestTorn, "torn", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
+		"no disk is stale by itself, but they have had no newer snapshot in common for longer than a limit, or have none at all"},
 	{GuestStale, "stale", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
 		"its restore point is older than a limit because one of its disks is, or the age of a disk cannot be believed"},
 	{GuestReceiving, "receiving", [3]State{OK, Warning, Critical}, [3]string{"blue", "yellow", "red"},

@@ -64,6 +64,8 @@ func (c *evaluation) holds(v Verdict) (match, bool) {
 		return c.unreadable()
 	case Missing:
 		return c.missing()
+	case Damaged:
+		return c.damaged()
 	case Receiving:
 		return c.receiving()
 	case Excluded:
@@ -141,6 +143,14 @@ func (c *evaluation) missing() (match, bool) {
 		limit:  Limit{Rule: "seen before"},
 		reason: "was here and is gone; if that is right: snapwatch forget " + c.disk.Dataset,
 	}, true
+}
+
+// damaged does not hold for a disk that the configuration excludes, as missing does not.
+func (c *evaluation) damaged() (match, bool) {
+	if _, excluded := c.policy.exclusion(c.disk, c.now); c.disk.Damaged == "" || excluded {
+		return match{}, false
+	}
+	return match{limit: Limit{Rule: "zpool status"}, reason: c.disk.Damaged}, true
 }
 
 func (c *evaluation) receiving() (match, bool) {

@@ -32,6 +32,8 @@ type Policy struct {
 	// OriginOf tells where a disk comes from, as [config.Watch.OriginOf]; nil where that is
 	// nowhere said.
 	OriginOf func(disk string) (cluster, dataset string)
+	// Pools is what holds for pools as a whole.
+	Pools PoolPolicy
 	// MaxDataAge is how old the facts may be, 0 for any age.
 	MaxDataAge time.Duration
 }
@@ -82,6 +84,7 @@ func NewPolicy(c config.Config) Policy {
 		SeveralClusters:   slices.ContainsFunc(c.Sources, func(s config.Source) bool { return s.Cluster != c.Sources[0].Cluster }),
 	}
 	p.Expect = c.Expect
+	p.Pools = PoolPolicy{MaxScrubAge: l.MaxScrubAge.Std(), FillWarning: int(l.FillWarning), FillCritical: int(l.FillCritical), Ignore: c.PoolIgnore}
 	if len(c.Sources) > 0 {
 		p.OriginOf = c.OriginOf
 		if !p.SeveralClusters {

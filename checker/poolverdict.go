@@ -9,61 +9,137 @@ import (
 	"snapwatch/config"
 )
 
-// PoolVerdict is what is said of a pool as a whole; its disks have verdicts of their own.
+// PoolVerdict is what is said of a pool as a whole; its disks have verdicts of their own. Of
+// those that hold, the one is said that alarms most; among equals, the first in this order.
 type PoolVerdict int
 
 // The verdicts on a pool, in precedence.
 const (
-	// PoolOK: it was read, or what was read before still counts and nothing failed since.
-	PoolOK PoolVerdict = iota
-	// PoolMissing: it is not imported, and no maintenance says so.
-	PoolMissing
-	// PoolUnreadable: the last scan of it failed, or what was read is too old.
+	PoolSuspended PoolVerdict = iota
 	PoolUnreadable
-	// PoolIncomplete: it lacks a dataset that the configuration names.
+	PoolMissing
+	PoolFaulted
 	PoolIncomplete
+	PoolErrors
+	PoolDegraded
+	PoolScrub
+	PoolFull
+	PoolOK
 )
 
-var poolVerdicts = [...]string{"ok", "missing", "unreadable", "incomplete"}
+func (v PoolVerdict) String() string { return poolTable[v].Name }
 
-func (v PoolVerdict) String() string { return poolVerdicts[v] }
-
-// PoolVerdicts are all verdicts on a pool, in precedence.
-func PoolVerdicts() []PoolVerdict {
-	return []PoolVerdict{PoolOK, PoolMissing, PoolUnreadable, PoolIncomplete}
+// PoolRow is one line of the table of verdicts on pools.
+type PoolRow struct {
+	Verdict PoolVerdict
+	Name    string
+	// States are as of [Row].
+	States [3]State
+	// Meaning says to a person when the verdict holds.
+	Meaning string
 }
+
+var poolTable = [...]PoolRow{
+	{PoolSuspended, "suspended", all(Critical),
+		"its I/O failed, and ZFS waits for its devices; it is asked nothing then"},
+	{PoolUnreadable, "unreadable", [3]State{OK, Unknown, Unknown},
+		"the last scan of it failed; alarms once what was read before is too old, or zpool has not answered for 15 minutes"},
+	{PoolMissing, "missing", all(Critical),
+		"it is not imported, and no maintenance says so"},
+	{PoolFaulted, "faulted", all(Critical),
+		"ZFS calls it FAULTED, UNAVAIL, REMOVED or OFFLINE"},
+	{PoolIncomplete, "incomplete", all(Critical),
+		"a dataset that the configuration names is not there"},
+	{PoolErrors, "errors", [3]State{Warning, Warning, Critical},
+		"ZFS reports permanent errors, which is critical; or devices have counted errors, which is a warning"},
+	{PoolDegraded, "degraded", all(Warning),
+		"ZFS calls it DEGRADED, or a device of it is not there"},
+	{PoolScrub, "scrub", all(Warning),
+		"no scrub has ended for longer than max_scrub_age, counted from when the pool was made where there was none; or one has been under way for 14 days, or found errors that are not listed any more"},
+	{PoolFull, "full", [3]State{OK, Warning, Critical},
+		"more of it is taken than fill_warning or fill_critical"},
+	{PoolOK, "ok", all(OK),
+		"nothing of this is known of it"},
+}
+
+// PoolVerdicts is the table of verdicts on pools, in precedence.
+func PoolVerdicts() []PoolRow { return slices.Clone(poolTable[:]) }
 
 // tooOld reports whether what was read of a pool counts no longer.
 func (p *Policy) tooOld(pool Pool, now time.Time) bool {
 	return pool.ReadAt.IsZero() || now.Sub(pool.ReadAt) > p.MaxDataAge
 }
 
+// poolMatch is a verdict that holds, and why.
+type poolMatch struct {
+	verdict PoolVerdict
+	match
+}
+
+func (m poolMatch) state() State { return poolTable[m.verdict].States[m.level] }
+
 // judgePool says what is wrong with a pool as a whole; its disks are judged for
 // themselves. That a scan takes longer than somebody waits for it is no fault while what
 // the one before it read still counts.
 func judgePool(pool Pool, p Policy, now time.Time) PoolResult {
-	result := PoolResult{Pool: pool}
+	result := PoolResult{Pool: pool, Verdict: PoolOK}
+	excluded := p.poolExcluded(pool.Name, now)
+	var found []poolMatch
+	add := func(v PoolVerdict, level limitLevel, reason string) {
+		found = append(found, poolMatch{v, match{level: level, reason: reason}})
+	}
 	switch {
-	case pool.Missing && p.poolExcluded(pool.Name, now):
+	case pool.Missing && excluded:
 		result.Reason = pool.Problem + ", under maintenance"
+		return result
 	case pool.Missing:
-		result.State, result.Verdict, result.Reason = Critical, PoolMissing, pool.Problem
+		add(PoolMissing, Within, pool.Problem)
+	case pool.ZFSState == "SUSPENDED":
+		add(PoolSuspended, Within, pool.Problem)
+	case slices.Contains(faultedStates, pool.ZFSState):
+		add(PoolFaulted, Within, pool.Problem)
 	case pool.Problem != "":
 		result.Reason = pool.Problem
 		switch {
 		case p.tooOld(pool, now):
 			// What was read before stands for a while; then its disks are unreadable.
-			result.State, result.Verdict = Unknown, PoolUnreadable
+			add(PoolUnreadable, BeyondWarning, pool.Problem)
 		case !pool.Unfinished:
-			result.Verdict = PoolUnreadable
+			add(PoolUnreadable, Within, pool.Problem)
 		case len(pool.MissingRoots) > 0:
 			result.Verdict = PoolIncomplete
 		}
 	case len(pool.MissingRoots) > 0:
-		result.State, result.Verdict = Critical, PoolIncomplete
-		result.Reason = fmt.Sprintf("%s: no such dataset, but the configuration names it", strings.Join(pool.MissingRoots, ", "))
+		add(PoolIncomplete, Within, fmt.Sprintf("%s: no such dataset, but the configuration names it", strings.Join(pool.MissingRoots, ", ")))
 	}
-	return result
+	if pool.Health != nil && !pool.Missing && !excluded {
+		found = append(found, pool.Health.judge(pool, p.Pools, now)...)
+		for _, line := range pool.Health.Unknown {
+			result.Remarks = append(slices.Clip(result.Remarks), fmt.Sprintf("zpool status says of %s what snapwatch does not know: %s", pool.Name, line))
+		}
+	}
+	return result.become(found)
+}
+
+// become takes the verdict that alarms most of those that hold, and the reasons of all that
+// alarm.
+func (r PoolResult) become(found []poolMatch) PoolResult {
+	slices.SortStableFunc(found, func(a, b poolMatch) int {
+		if by := b.state().severity() - a.state().severity(); by != 0 {
+			return by
+		}
+		return int(a.verdict - b.verdict)
+	})
+	if len(found) == 0 {
+		return r
+	}
+	r.Verdict, r.Level, r.State, r.Reason = found[0].verdict, found[0].level, found[0].state(), found[0].reason
+	for _, other := range found[1:] {
+		if other.state() != OK {
+			r.Reason += "; " + other.reason
+		}
+	}
+	return r
 }
 
 // poolExcluded reports whether the pool as a whole is under maintenance.

@@ -55,6 +55,7 @@ type Result struct {
 type PoolResult struct {
 	Pool
 	Verdict PoolVerdict
+	Level   limitLevel
 	State   State
 	// Reason is "" where all is well.
 	Reason string
@@ -81,6 +82,7 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 		r.Pools = append(r.Pools, judgePool(pool, p, now))
 		for i := range pool.Disks {
 			r.Disks = append(r.Disks, Result{Disk: pool.Disks[i]})
+			r.Disks[len(r.Disks)-1].damagedBy(pool.Health)
 			r.Disks[len(r.Disks)-1].judge(&p, now)
 		}
 	}
@@ -91,6 +93,13 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 	}
 	r.sort()
 	return r
+}
+
+// damagedBy notes what root found of the disk, unless that is known already.
+func (d *Result) damagedBy(h *Health) {
+	if d.Damaged == "" {
+		d.Damaged = h.damageOf(d.Dataset)
+	}
 }
 
 // judge fills in the judgement of the disk, and the limits that hold for it.

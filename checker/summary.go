@@ -233,11 +233,13 @@ func after(separator, text string) string {
 }
 
 func poolWord(p PoolResult) string {
-	switch {
-	case p.Missing:
-		return "missing"
-	case p.Problem != "":
-		return "unreadable"
+	switch p.Verdict {
+	case PoolIncomplete:
+		return "lacks a dataset"
+	case PoolErrors:
+		return "has errors"
+	case PoolScrub:
+		return "needs a scrub"
 	}
-	return "lacks a dataset"
+	return p.Verdict.String()
 }

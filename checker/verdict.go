@@ -10,6 +10,7 @@ type Verdict int
 const (
 	Unreadable Verdict = iota
 	Missing
+	Damaged
 	Receiving
 	Excluded
 	Never
@@ -56,6 +57,8 @@ var table = [...]Row{
 		"the disk could not be read, or what is known of it is too old"},
 	{Missing, "missing", all(Critical), colours("red"),
 		"the disk was here and is gone, or its pool is"},
+	{Damaged, "damaged", all(Critical), colours("red"),
+		"ZFS reports permanent errors in it, whatever its age; root finds out: `snapwatch health`"},
 	{Receiving, "receiving", [3]State{OK, Warning, Warning}, [3]string{"blue", "yellow", "yellow"},
 		"its first receive is not finished; alarms beyond max_initial_receive"},
 	{Excluded, "excluded", all(OK), colours("grey"),

@@ -28,7 +28,7 @@ func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAn
 		switch {
 		case c.Outcome == OutcomeOrphaned && (d.Verdict == Stale || d.Verdict == Never):
 			d.become(Orphaned, c.Reason)
-		case c.Outcome == OutcomeExcluded:
+		case c.Outcome == OutcomeExcluded && d.Verdict != Damaged:
 			d.become(Excluded, c.Reason)
 			d.Limit = Limit{Rule: "excluded by its owner"}
 		case d.Verdict == Stopped && c.Alive:

@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ type poolCollector struct{ report checker.Report }
 
 // Describe implements [prometheus.Collector].
 func (poolCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, m := range poolCatalogue {
+	for _, m := range slices.Concat(poolCatalogue, healthCatalogue) {
 		ch <- m.desc
 	}
 }
@@ -59,9 +60,11 @@ func collectPools(out sink, report checker.Report) {
 }
 
 func collectPool(out sink, p checker.PoolResult) {
-	for _, v := range checker.PoolVerdicts() {
-		out.send(poolState, boolValue(v == p.Verdict), p.Name, v.String())
+	for _, row := range checker.PoolVerdicts() {
+		out.send(poolState, boolValue(row.Verdict == p.Verdict), p.Name, row.Name)
 	}
+	out.send(poolStatus, float64(p.State), p.Name)
+	collectHealth(out, p)
 	out.send(poolScrapeSuccess, boolValue(p.Problem == ""), p.Name)
 	out.send(poolScrapeDuration, p.Took.Seconds(), p.Name)
 	if !p.ReadAt.IsZero() {

@@ -176,6 +176,8 @@ func line(metrics, begin string) string {
 
 func TestExpositionIsAsInTheGoldenFile(t *testing.T) {
 	r := newRig(t, world())
+	r.scrape()
+	r.settle(t) // how the pools are is asked in the background
 	metrics := r.scrape()
 	var kept []string
 	for l := range strings.Lines(metrics) {
@@ -199,6 +201,8 @@ func TestMetricsAreLintedAndOfTheCatalogue(t *testing.T) {
 	node.says(alive(start))
 	r := newRig(t, world(), asks(node), func(s *Settings) {
 		s.Owners = func() (pve.Owners, error) { return pve.Owners{Node: "pve1"}, nil }
+		s.DamageReport = filepath.Join(t.TempDir(), scan.DamageName)
+		require.NoError(t, scan.SaveDamage(s.DamageReport, map[string]*checker.Damage{"tank": {At: start}}))
 	})
 	r.Refresh(t.Context())
 	r.settle(t)
@@ -257,7 +261,8 @@ func TestWhatWasReadLastIsServedWhileAPoolFails(t *testing.T) {
 	metrics := r.scrape()
 	assert.Equal(t, "0", line(metrics, `snapwatch_pool_scrape_success{pool="tank"}`))
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_scrape_success{pool="rpool"}`))
-	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="unreadable"}`))
+	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="suspended"}`))
+	assert.Equal(t, "2", line(metrics, `snapwatch_pool_status{pool="tank"}`), "at once")
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="rpool",state="ok"}`))
 	assert.Equal(t, "1.7747856e+09", line(metrics, `snapwatch_pool_last_success_timestamp_seconds{pool="tank"}`))
 	assert.Equal(t, "1860", line(metrics, `snapwatch_disk_newest_snapshot_age_seconds{dataset="tank/a/vm-100-disk-0"`))
@@ -480,6 +485,8 @@ func TestAHostileStreamCannotChangeTheSeries(t *testing.T) {
 		return series
 	}
 	r := newRig(t, world())
+	r.scrape()
+	r.settle(t)
 	want := names(r.scrape())
 	for _, value := range []string{"a\nb", "a\tb", "\xff\xfe", `x",y="z`, strings.Repeat("n", 8000), "a\n# HELP x y\nx 1", "tank/a/vm-999-disk-0"} {
 		w := world()

@@ -113,7 +113,7 @@ func TestFormsOfMetrics(t *testing.T) {
 				series[f.GetName()] = len(f.Metric)
 			}
 			assert.Equal(t, 4, series["snapwatch_disk_info"])
-			assert.Equal(t, 40, series["snapwatch_disk_state"], fmt.Sprint(series))
+			assert.Equal(t, 44, series["snapwatch_disk_state"], fmt.Sprint(series))
 			assert.Equal(t, 2, series["snapwatch_pool_disks"])
 			assert.Contains(t, series, "snapwatch_build_info")
 		})

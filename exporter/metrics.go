@@ -55,7 +55,7 @@ var (
 	diskOwned = newMetric("disk_owned",
 		"1 if the disk's guest is configured on this host and the configuration does not call the disk a copy, else 0. Absent where it is not known which guests are configured here.", byDisk()...)
 	poolState = newMetric("pool_state",
-		"1 for the verdict on the pool as a whole, else 0: ok, missing, unreadable, or incomplete where a dataset that the configuration names is not there. A scan that only takes longer than a scrape is ok while what was read before still counts.", "pool", "state")
+		"1 for the verdict on the pool as a whole, else 0: the same verdict that snapwatch check gives. Of several that hold it is the one that alarms most. A scan that only takes longer than a scrape is ok while what was read before still counts.", "pool", "state")
 	poolScrapeSuccess = newMetric("pool_scrape_success",
 		"1 if the pool was read for this scrape, 0 if it failed or is still being read: then what was read last is served.", "pool")
 	poolScrapeDuration = newMetric("pool_scrape_duration_seconds",
@@ -71,7 +71,7 @@ var (
 // catalogue are all metrics of the exporter's own.
 var catalogue = slices.Concat([]metric{
 	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskMaxStoppedAge, diskMaxInitialReceive, diskCreated, diskOwned, diskInfo, diskComparison, diskLag,
-}, guestCatalogue, ownerCatalogue, poolCatalogue)
+}, guestCatalogue, ownerCatalogue, poolCatalogue, healthCatalogue)
 
 // poolCatalogue are those of them that are not about disks.
 var poolCatalogue = []metric{poolState, poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, timeSeconds}

@@ -32,6 +32,7 @@ type Store struct {
 	guests    reader[pve.Owners]
 	looked    lookedAt
 	asking    asking
+	health    health
 	// histories and runs are for the page.
 	histories  *histories
 	runs       reader[page.LastRun]
@@ -65,6 +66,8 @@ type Settings struct {
 	Runs Runs
 	// Prunes tells the same of prune.
 	Prunes Runs
+	// DamageReport is root's report of pools' permanent errors, "" for none.
+	DamageReport string
 	// StateDir keeps what must outlive the process; "" keeps nothing.
 	StateDir string
 	// ScanTimeout is when a listing is given up, however long the one who asked
@@ -99,6 +102,7 @@ func NewStore(s Settings) *Store {
 	store.guests.read, store.runs.read = s.Owners, s.Runs.read
 	store.histories = &histories{list: s.Scanner.History, now: s.Scanner.Now, of: map[string]history{}}
 	store.loadCache()
+	store.health.file = healthFile(s)
 	return store
 }
 
@@ -112,6 +116,7 @@ func (s *Store) Refresh(ctx context.Context) {
 		s.guests.join()
 	}
 	targets := s.targets()
+	s.askHealth(targets.Pools())
 	var scans []<-chan struct{}
 	for _, name := range targets.Pools() {
 		if scanning := s.begin(name, targets[name]); scanning != nil {
@@ -198,22 +203,6 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	}
 }
 
-// newer returns the disks of a pool that were just read, and of those that were not what was read
-// before, but for what was forgotten since, and what was read under another name.
-func newer(read, before []checker.Disk, forgotten func(checker.Disk) bool) []checker.Disk {
-	all, is, renamed := slices.Clone(read), map[string]bool{}, map[uint64]bool{}
-	for i := range read {
-		is[read[i].Dataset] = true
-		renamed[read[i].GUID] = read[i].GUID != 0
-	}
-	for i := range before {
-		if !is[before[i].Dataset] && !renamed[before[i].GUID] && !forgotten(before[i]) {
-			all = append(all, before[i])
-		}
-	}
-	return all
-}
-
 // tidy begins what follows scans: to keep the disks and the cache. It returns what is closed at
 // the end. One does it; who comes meanwhile does not wait.
 func (s *Store) tidy() <-chan struct{} {
@@ -275,7 +264,9 @@ func (s *Store) current() []checker.Pool {
 		if p == nil {
 			p = &pool{}
 		}
-		pools = append(pools, p.current(name))
+		now := p.current(name)
+		now.Health = s.health.of(name)
+		pools = append(pools, now)
 	}
 	return pools
 }

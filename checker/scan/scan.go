@@ -59,7 +59,8 @@ func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool ch
 	}()
 	started := s.Now()
 	pool = checker.Pool{Name: name, GUID: zfs.PoolGUID(s.Kstat, name)}
-	err := zfs.CheckPool(s.Kstat, name)
+	state, err := zfs.PoolState(s.Kstat, name)
+	pool.ZFSState = state
 	pool.Missing = errors.Is(err, zfs.ErrNotImported) || errors.Is(err, zfs.ErrNoZFS)
 	switch {
 	case err != nil:

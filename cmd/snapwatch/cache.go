@@ -96,6 +96,15 @@ func (m *memory) shared() string {
 	return strings.TrimSuffix(m.cachePath, ".json") + ".scan"
 }
 
+// health is where check remembers how pools are, and finds root's report.
+func (m *memory) health(env *environment) scan.HealthFile {
+	f := scan.HealthFile{Report: filepath.Join(env.StateDir, scan.DamageName)}
+	if m.cachePath != "" {
+		f.Prefix = strings.TrimSuffix(m.cachePath, ".json") + ".health."
+	}
+	return f
+}
+
 // learn adds what was just read.
 func (m *memory) learn(pools []checker.Pool, now time.Time) {
 	m.now, m.read = now, slices.Clone(pools)

@@ -49,6 +49,8 @@ type environment struct {
 	CronFile, Crontab, RootCrontab, TimerLink string
 	// ZFSDevice is what zfs needs to open, Sanoid its configuration.
 	ZFSDevice, Sanoid string
+	// Mounts lists what is mounted, /proc/self/mounts.
+	Mounts string
 	// Hostname is the kernel's name for the machine, ClockSync whether its clock is
 	// synchronized: yes, no, or "" where that is not known.
 	Hostname, ClockSync func() string
@@ -85,6 +87,7 @@ func systemEnvironment() *environment {
 		TimerLink:   "/etc/systemd/system/timers.target.wants/snapwatch.timer",
 		ZFSDevice:   "/dev/zfs",
 		Sanoid:      "/etc/sanoid/sanoid.conf",
+		Mounts:      "/proc/self/mounts",
 		Hostname:    hostname,
 		ClockSync:   clockSync,
 		Self:        self,

@@ -86,11 +86,12 @@ func (c *exporterCmd) Run(env *environment) error {
 			Last:     func() (report.Run, error) { return env.lastRun(report.PruneName) },
 			Expected: func() bool { return pruneJob.registered(env) },
 		},
-		StateDir:    c.StateDir,
-		ScanTimeout: c.ScanTimeout,
-		MaxDataAge:  c.MaxDataAge,
-		Reuse:       5 * time.Second,
-		Log:         log,
+		DamageReport: filepath.Join(env.StateDir, scan.DamageName),
+		StateDir:     c.StateDir,
+		ScanTimeout:  c.ScanTimeout,
+		MaxDataAge:   c.MaxDataAge,
+		Reuse:        5 * time.Second,
+		Log:          log,
 	})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()

@@ -93,6 +93,32 @@ func playSystemctl(args []string) int {
 	return 0
 }
 
+// playZpool answers for a pool from $WORK/zpool: what zpool status -j says of it stands between
+// braces in the file of its name, and a pool without one is well; NAME.size has its size and what
+// of it is allocated.
+func playZpool(args []string) int {
+	logCall("zpool", args)
+	hangs("zpool")
+	pool := args[len(args)-1]
+	read := func(name, usual string) string {
+		text, err := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zpool", name))
+		if err != nil {
+			return usual
+		}
+		return strings.TrimSpace(string(text))
+	}
+	switch args[0] {
+	case "status":
+		said := read(pool, `"state":"ONLINE","error_count":"0","scan_stats":{"function":"SCRUB","state":"FINISHED","end_time":"4000000000"}`)
+		fmt.Printf(`{"pools":{%q:{%s,"vdevs":{%q:{"state":"ONLINE"}}}}}`, pool, said, pool)
+	case "list":
+		fmt.Println(pool + "\t" + strings.ReplaceAll(read(pool+".size", "1000 250"), " ", "\t"))
+	default:
+		fmt.Println("tank\tactive")
+	}
+	return 0
+}
+
 func logCall(program string, args []string) {
 	log, err := os.OpenFile(filepath.Join(os.Getenv("WORK"), program+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {

@@ -63,6 +63,7 @@ type grammar struct {
 
 	Snap        snapCmd        `cmd:"" group:"node" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
 	Check       checkCmd       `cmd:"" group:"replica" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
+	Health      healthCmd      `cmd:"" group:"replica" help:"Find the disks with permanent errors, for check and exporter (as root)."`
 	GuestConfig guestConfigCmd `cmd:"" group:"people" help:"Print a guest's configuration as it is kept with its snapshots, also where only copies are."`
 	Explain     explainCmd     `cmd:"" group:"people" help:"Say as of when a guest can be started here, or where a disk's snapshots got stuck, and what to do next."`
 	Exporter    exporterCmd    `cmd:"" group:"replica" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
@@ -170,7 +171,7 @@ func parse(args []string) (cli grammar, err error) {
 
 // commandWords are the words that a command line begins with.
 var commandWords = []string{
-	"snap", "check", "config", "guest-config", "cron", "explain", "exporter", "finalize", "forget", "unblock", "prune", "soon",
+	"snap", "check", "config", "guest-config", "cron", "explain", "exporter", "finalize", "forget", "health", "unblock", "prune", "soon",
 	"status", "doctor", "completion", "watchdog", "manual", readPVEWord,
 }
 

@@ -39,7 +39,12 @@ func TestMain(m *testing.M) {
 			}
 			os.Exit(playZFS(os.Args[1:]))
 		},
-		"zpool": func() { fmt.Println("tank\tactive") },
+		"zpool": func() {
+			if os.Getenv("WORK") == "" {
+				zfstest.Main(nil)
+			}
+			os.Exit(playZpool(os.Args[1:]))
+		},
 		"pvesh": func() { os.Exit(playPvesh(os.Args[1:])) },
 		"systemd-run": func() {
 			logCall("systemd-run", os.Args[1:])

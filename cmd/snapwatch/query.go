@@ -164,7 +164,12 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 	if q.ran != nil {
 		scanner.Trace = q.ran.add
 	}
+	healths := askHealths(ctx, scanner, memory.health(env), targets.Pools())
 	pools := scanner.All(ctx, targets)
+	known := healths()
+	for i := range pools {
+		pools[i].Health = known[pools[i].Name]
+	}
 	memory.learn(pools, env.Now())
 	setOwned(ctx, env, pools, q.whose)
 	memory.known.Recall(pools, targets)

@@ -76,22 +76,29 @@ func PoolTXG(dir, pool string) uint64 {
 // the reach of any signal, and `zfs list` without names leaves it out and exits 0
 // (facts: OpenZFS D).
 func CheckPool(dir, pool string) error {
+	_, err := PoolState(dir, pool)
+	return err
+}
+
+// PoolState returns ZFS's word for the state of a pool, "" where there is none, with the error
+// of [CheckPool].
+func PoolState(dir, pool string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(dir, pool, "state"))
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("pool %s: %w", pool, ErrNoZFS)
+			return "", fmt.Errorf("pool %s: %w", pool, ErrNoZFS)
 		}
-		return fmt.Errorf("pool %s is %w (zpool import %s)", pool, ErrNotImported, pool)
+		return "", fmt.Errorf("pool %s is %w (zpool import %s)", pool, ErrNotImported, pool)
 	}
 	if err != nil {
-		return fmt.Errorf("pool %s: %w", pool, err)
+		return "", fmt.Errorf("pool %s: %w", pool, err)
 	}
 	switch state := strings.TrimSpace(string(text)); state {
 	case "ONLINE", "DEGRADED":
-		return nil
+		return state, nil
 	case "SUSPENDED":
-		return fmt.Errorf("pool %s is suspended: its I/O failed (zpool status %s, then zpool clear %s)", pool, pool, pool)
+		return state, fmt.Errorf("pool %s is suspended: its I/O failed (zpool status %s, then zpool clear %s)", pool, pool, pool)
 	default:
-		return fmt.Errorf("pool %s is %s (zpool status %s)", pool, state, pool)
+		return state, fmt.Errorf("pool %s is %s (zpool status %s)", pool, state, pool)
 	}
 }

@@ -142,6 +142,12 @@ func (r Reader) created(ctx context.Context, pool string) (time.Time, error) {
 	return time.Unix(seconds, 0), nil
 }
 
+// Feature is the state of a feature on a pool: active, enabled or disabled.
+func (r Reader) Feature(ctx context.Context, pool, feature string) (string, error) {
+	text, err := r.output(ctx, "zpool", "get", "-Hp", "-o", "value", "feature@"+feature, pool)
+	return strings.TrimSpace(text), err
+}
+
 // output runs one program and returns what it printed.
 func (r Reader) output(ctx context.Context, argv ...string) (string, error) {
 	var text strings.Builder

@@ -28,6 +28,9 @@ type World struct {
 	NoSnapshotsChanged bool
 	// NoPrevsnap plays a ZFS that lost the hidden property.
 	NoPrevsnap bool
+	// Zpool is what zpool status -j prints of each pool between the braces, by pool; one that is
+	// not named is well.
+	Zpool map[string]string
 	// OddPrevsnap plays a ZFS in which it means something else.
 	OddPrevsnap bool
 }
@@ -99,7 +102,10 @@ const hungPrefix = "hung"
 
 // Main runs the tests, or plays zfs where the binary is called by that name.
 func Main(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "zfs" {
+	switch filepath.Base(os.Args[0]) {
+	case "zpool":
+		os.Exit(playZpool(os.Args[1:]))
+	case "zfs":
 		os.Exit(play(os.Args))
 	}
 	os.Exit(m.Run())
@@ -116,6 +122,7 @@ func New(t *testing.T, w World) *Fake {
 		f.must(os.MkdirAll(dir, 0o755))
 	}
 	f.must(os.Symlink(binary, filepath.Join(f.dir, "bin", "zfs")))
+	f.must(os.Symlink(binary, filepath.Join(f.dir, "bin", "zpool")))
 	t.Setenv("PATH", filepath.Join(f.dir, "bin"))
 	t.Setenv(stateVariable, f.dir)
 	t.Setenv("GORACE", "atexit_sleep_ms=0") // each played zfs would sleep a second at its end
@@ -155,9 +162,14 @@ func (f *Fake) Pool(name, state string) {
 }
 
 // Calls are the command lines of all calls so far, in order, without "zfs".
-func (f *Fake) Calls() []string {
+func (f *Fake) Calls() []string { return f.calls("log") }
+
+// ZpoolCalls are those of zpool likewise.
+func (f *Fake) ZpoolCalls() []string { return f.calls("zpool.log") }
+
+func (f *Fake) calls(log string) []string {
 	f.t.Helper()
-	text, err := os.ReadFile(filepath.Join(f.dir, "log"))
+	text, err := os.ReadFile(filepath.Join(f.dir, log))
 	if os.IsNotExist(err) {
 		return nil
 	}

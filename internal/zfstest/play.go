@@ -30,7 +30,7 @@ func play(argv []string) int {
 		return 99
 	}
 	args := argv[1:]
-	record(dir, args)
+	record(dir, "log", args)
 	fault := w.fault(dir, args)
 	if fault.Hang {
 		hang(dir)
@@ -55,8 +55,8 @@ func play(argv []string) int {
 	return status
 }
 
-func record(dir string, args []string) {
-	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+func record(dir, name string, args []string) {
+	log, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return
 	}

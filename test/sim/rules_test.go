@@ -71,9 +71,10 @@ func truth(b bool) float64 {
 func (r *record) host(tick int, target string, report checker.Report, owns func(vmid int) bool) {
 	r.set(tick, "snapwatch_time_seconds", target, r.since(report.Now))
 	for _, p := range report.Pools {
-		for _, v := range checker.PoolVerdicts() {
-			r.set(tick, "snapwatch_pool_state", target+fmt.Sprintf(",pool=%q,state=%q", p.Name, v), truth(v == p.Verdict))
+		for _, row := range checker.PoolVerdicts() {
+			r.set(tick, "snapwatch_pool_state", target+fmt.Sprintf(",pool=%q,state=%q", p.Name, row.Name), truth(row.Verdict == p.Verdict))
 		}
+		r.set(tick, "snapwatch_pool_status", target+fmt.Sprintf(",pool=%q", p.Name), float64(p.State))
 	}
 	for _, d := range report.Disks {
 		labels := target + fmt.Sprintf(",pool=%q,dataset=%q,disk=%q,vmid=\"%d\"", zfs.Pool(d.Dataset), d.Dataset, d.Name(), d.VMID)

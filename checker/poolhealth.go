@@ -1,0 +1,238 @@
+package checker
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/text"
+	"snapwatch/internal/zfs"
+)
+
+// Health is what is known of a pool from zpool(8), and from root's report of its errors.
+type Health struct {
+	zfs.PoolHealth
+	// ReadAt is when that was read, zero if it never was; AskedAt is when zpool was asked last.
+	ReadAt  time.Time `json:"read_at,omitzero"`
+	AskedAt time.Time `json:"asked_at,omitzero"`
+	// Problem is why it could not be read since, "" if it was; FailingSince is since when.
+	Problem      string    `json:"problem,omitempty"`
+	FailingSince time.Time `json:"failing_since,omitzero"`
+	// LastScrub is when the last scrub that is known of ended: ZFS forgets it when the next
+	// one, or a resilver, begins.
+	LastScrub time.Time `json:"last_scrub,omitzero"`
+	// Damage is where the permanent errors are, nil where root has not looked.
+	Damage *Damage `json:"damage,omitempty"`
+}
+
+// Damage is where root found a pool's permanent errors.
+type Damage struct {
+	zfs.Damage
+	At time.Time `json:"at"`
+	// Exact is true where ZFS tells each snapshot with an error. Without its feature
+	// head_errlog it names one of them, and others of the disk may have the same block.
+	Exact bool `json:"exact"`
+}
+
+// PoolPolicy is what a judgement of a pool's health depends on.
+type PoolPolicy struct {
+	// MaxScrubAge is how old the last scrub may be, 0 for any age.
+	MaxScrubAge time.Duration
+	// FillWarning and FillCritical are in percent, 0 for no limit.
+	FillWarning, FillCritical int
+	// Ignore are names of verdicts that are not given.
+	Ignore []string
+}
+
+const (
+	// HealthInterval is how often a pool is asked for its health, at most.
+	HealthInterval = 5 * time.Minute
+	// healthMissing is for how long zpool may fail before that is a fault of its own.
+	healthMissing = 3 * HealthInterval
+	// longestScrub is how long a scrub may be under way.
+	longestScrub = 14 * 24 * time.Hour
+	// damageFresh is how old root's report may be before its age is said.
+	damageFresh = 3 * time.Hour
+	// fewNames is how many disks or devices a reason names.
+	fewNames = 3
+)
+
+// faultedStates are ZFS's words for a pool that cannot be used.
+var faultedStates = []string{"FAULTED", "UNAVAIL", "REMOVED", "OFFLINE"}
+
+// judge returns the verdicts that hold for the pool by its health.
+func (h *Health) judge(pool Pool, p PoolPolicy, now time.Time) []poolMatch {
+	var found []poolMatch
+	for _, c := range []struct {
+		verdict PoolVerdict
+		holds   func(Pool, PoolPolicy, time.Time) (match, bool)
+	}{
+		{PoolUnreadable, h.unreadable}, {PoolFaulted, h.faulted}, {PoolErrors, h.errors},
+		{PoolDegraded, h.degraded}, {PoolScrub, h.scrub}, {PoolFull, h.full},
+	} {
+		if m, holds := c.holds(pool, p, now); holds && !slices.Contains(p.Ignore, c.verdict.String()) {
+			found = append(found, poolMatch{c.verdict, m})
+		}
+	}
+	return found
+}
+
+func (h *Health) unreadable(_ Pool, _ PoolPolicy, now time.Time) (match, bool) {
+	if h.Problem == "" || now.Sub(h.FailingSince) <= healthMissing {
+		return match{}, false
+	}
+	return match{level: BeyondWarning, reason: fmt.Sprintf("its health has not been read for %s: %s", text.Age(now.Sub(h.FailingSince)), h.Problem)}, true
+}
+
+func (h *Health) faulted(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
+	if slices.Contains(faultedStates, pool.ZFSState) || !slices.Contains(faultedStates, h.State) {
+		return match{}, false // or it is said already
+	}
+	return match{reason: fmt.Sprintf("ZFS calls it %s%s (zpool status %s)", h.State, h.brokenDevices(), pool.Name)}, true
+}
+
+func (h *Health) errors(pool Pool, _ PoolPolicy, now time.Time) (match, bool) {
+	if h.DataErrors > 0 {
+		return match{level: BeyondCritical, reason: text.Count(int(min(h.DataErrors, 1<<31)), "permanent error") + h.where(pool.Name, now)}, true
+	}
+	var counted []string
+	for _, d := range h.Devices {
+		if d.Errors() > 0 {
+			counted = append(counted, fmt.Sprintf("%s (%d read, %d write, %d checksum)", d.Name, d.Read, d.Write, d.Checksum))
+		}
+	}
+	if len(counted) == 0 {
+		return match{}, false
+	}
+	return match{level: BeyondWarning, reason: fmt.Sprintf("errors on %s: find out why, then zpool clear %s", few(counted), pool.Name)}, true
+}
+
+// where says which disks have the errors, or who can find out.
+func (h *Health) where(pool string, now time.Time) string {
+	d := h.Damage
+	if d == nil {
+		return ", disks unknown: needs root (snapwatch health)"
+	}
+	words := ""
+	if names := slices.Sorted(maps.Keys(d.Snapshots)); len(names) > 0 {
+		words += " in " + few(names)
+	}
+	if d.Unresolved > 0 {
+		words += fmt.Sprintf(", %d in no dataset that is there (zpool scrub %s)", d.Unresolved, pool)
+	}
+	if age := now.Sub(d.At); age > damageFresh {
+		words += fmt.Sprintf(", as of %s ago (snapwatch health)", text.Age(age))
+	}
+	return words
+}
+
+func (h *Health) degraded(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
+	broken := h.brokenDevices()
+	state := h.State
+	if pool.ZFSState == "DEGRADED" {
+		state = pool.ZFSState // the kernel's own word is newer
+	}
+	switch {
+	case slices.Contains(faultedStates, state):
+		return match{}, false
+	case state != "DEGRADED" && broken == "":
+		return match{}, false
+	}
+	reason := fmt.Sprintf("ZFS calls it %s%s (zpool status %s)", state, broken, pool.Name)
+	if h.Resilver.UnderWay() {
+		reason += ", a resilver is under way"
+	}
+	return match{reason: reason}, true
+}
+
+// brokenDevices names the devices that are not there, without the groups they are in.
+func (h *Health) brokenDevices() string {
+	var names []string
+	for _, d := range h.Devices {
+		if !slices.Contains([]string{"ONLINE", "DEGRADED", "AVAIL", "INUSE"}, d.State) {
+			names = append(names, d.Name+" is "+d.State)
+		}
+	}
+	return after(": ", few(names))
+}
+
+func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
+	s := h.Scrub
+	do := fmt.Sprintf(": zpool scrub %s", pool.Name)
+	limit := fmt.Sprintf(" (limit %s, limits.max_scrub_age)", text.Age(p.MaxScrubAge))
+	old := func(t time.Time) bool { return p.MaxScrubAge > 0 && !t.IsZero() && now.Sub(t) > p.MaxScrubAge }
+	switch {
+	case s.UnderWay() && now.Sub(s.Start) > longestScrub:
+		return match{reason: fmt.Sprintf("a scrub has been under way for %s (%s)", text.Age(now.Sub(s.Start)), s.State)}, true
+	case s.UnderWay():
+		return match{}, false
+	case s.State == zfs.ScanFinished && s.Errors > 0 && h.DataErrors == 0:
+		return match{reason: fmt.Sprintf("the last scrub found %s that ZFS does not list any more%s", text.Count(int(min(s.Errors, 1<<31)), "error"), do)}, true
+	case old(h.LastScrub):
+		return match{reason: fmt.Sprintf("its last scrub ended %s ago%s%s", text.Age(now.Sub(h.LastScrub)), limit, do)}, true
+	case !h.LastScrub.IsZero():
+		return match{}, false
+	case old(h.Resilver.End):
+		return match{reason: fmt.Sprintf("no scrub has ended since its resilver %s ago%s%s", text.Age(now.Sub(h.Resilver.End)), limit, do)}, true
+	case old(h.Created):
+		return match{reason: fmt.Sprintf("no scrub has ended since it was made %s ago%s%s", text.Age(now.Sub(h.Created)), limit, do)}, true
+	}
+	return match{}, false
+}
+
+// Fill is how much of the pool is taken, from 0 to 1; false where that is not known.
+func (h *Health) Fill() (ratio float64, known bool) {
+	if h == nil || h.Size == 0 {
+		return 0, false
+	}
+	return float64(h.Allocated) / float64(h.Size), true
+}
+
+func (h *Health) full(_ Pool, p PoolPolicy, _ time.Time) (match, bool) {
+	ratio, known := h.Fill()
+	percent := 100 * ratio
+	for _, l := range []struct {
+		percent int
+		level   limitLevel
+		rule    string
+	}{{p.FillCritical, BeyondCritical, "limits.fill_critical"}, {p.FillWarning, BeyondWarning, "limits.fill_warning"}} {
+		if known && l.percent > 0 && percent >= float64(l.percent) {
+			return match{level: l.level, reason: fmt.Sprintf("%.0f%% of it is taken (limit %d%%, %s)", percent, l.percent, l.rule)}, true
+		}
+	}
+	return match{}, false
+}
+
+// few names the first of many.
+func few(names []string) string {
+	if len(names) <= fewNames {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:fewNames], ", "), len(names)-fewNames)
+}
+
+// damageOf says what permanent errors there are in a dataset, "" for none. While ZFS lists no
+// error, what root found before is mended or gone.
+func (h *Health) damageOf(dataset string) string {
+	if h == nil || h.Damage == nil || h.DataErrors == 0 {
+		return ""
+	}
+	snapshots, damaged := h.Damage.Snapshots[dataset]
+	switch {
+	case !damaged:
+		return ""
+	case !h.Damage.Exact:
+		return "permanent errors; which of its snapshots have them ZFS does not tell (zpool upgrade: head_errlog)"
+	}
+	var names []string
+	for _, s := range snapshots {
+		if s == "" {
+			names = append(names, "its newest data")
+			continue
+		}
+		names = append(names, "@"+s)
+	}
+	return "permanent errors in " + few(names)
+}

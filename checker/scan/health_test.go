@@ -1,0 +1,144 @@
+package scan
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+	"snapwatch/internal/zfs"
+	"snapwatch/internal/zfstest"
+)
+
+// tank is a world with one pool, of which zpool says that.
+func tank(zpool string) zfstest.World {
+	return zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank"}}, Zpool: map[string]string{"tank": zpool}}
+}
+
+const (
+	scrubbed  = `"state":"ONLINE","error_count":"0","scan_stats":{"function":"SCRUB","state":"FINISHED","start_time":"1774000000","end_time":"1774000100","errors":"0"}`
+	scrubbing = `"state":"ONLINE","error_count":"0","scan_stats":{"function":"SCRUB","state":"SCANNING","start_time":"1774500000","end_time":"0","errors":"0"}`
+)
+
+// clocked is a scanner whose clock the test sets.
+func clocked(f *zfstest.Fake, now *time.Time) Scanner {
+	return Scanner{Kstat: f.Kstat, LockDir: f.LockDir, Now: func() time.Time { return *now }, Cache: NewCache()}
+}
+
+func TestHealthIsAskedOnceInFiveMinutes(t *testing.T) {
+	f := zfstest.New(t, tank(scrubbed))
+	clock := time.Unix(1774600000, 0)
+	s, file := clocked(f, &clock), HealthFile{Prefix: filepath.Join(t.TempDir(), "health-")}
+	h := s.Health(t.Context(), file, "tank", nil)
+	assert.Equal(t, uint64(250), h.Allocated)
+	assert.Len(t, f.ZpoolCalls(), 2)
+
+	clock = clock.Add(5*time.Minute - 1)
+	assert.Equal(t, h, s.Health(t.Context(), file, "tank", h), "this process knows")
+	again := s.Health(t.Context(), file, "tank", nil)
+	assert.Equal(t, h.LastScrub.Unix(), again.LastScrub.Unix(), "another process left it")
+	assert.Len(t, f.ZpoolCalls(), 2)
+
+	clock = clock.Add(1)
+	s.Health(t.Context(), file, "tank", h)
+	assert.Len(t, f.ZpoolCalls(), 4)
+	clock = clock.Add(-time.Hour)
+	s.Health(t.Context(), file, "tank", h)
+	assert.Len(t, f.ZpoolCalls(), 6, "a clock that went back keeps nothing fresh")
+}
+
+func TestTheLastScrubIsRememberedWhileAnotherRuns(t *testing.T) {
+	f := zfstest.New(t, tank(scrubbed))
+	clock := time.Unix(1774600000, 0)
+	s, file := clocked(f, &clock), HealthFile{Prefix: filepath.Join(t.TempDir(), "health-")}
+	s.Health(t.Context(), file, "tank", nil)
+	f.Set(tank(scrubbing))
+	clock = clock.Add(time.Hour)
+	h := s.Health(t.Context(), file, "tank", nil)
+	assert.True(t, h.Scrub.UnderWay())
+	assert.Equal(t, int64(1774000100), h.LastScrub.Unix())
+}
+
+func TestASuspendedPoolIsAskedNothing(t *testing.T) {
+	f := zfstest.New(t, tank(scrubbed))
+	clock := time.Unix(1774600000, 0)
+	s := clocked(f, &clock)
+	h := s.Health(t.Context(), HealthFile{}, "tank", nil)
+	f.Pool("tank", "SUSPENDED")
+	clock = clock.Add(time.Hour)
+	assert.Equal(t, h, s.Health(t.Context(), HealthFile{}, "tank", h), "what was known stands")
+	assert.Len(t, f.ZpoolCalls(), 2)
+	assert.Equal(t, "SUSPENDED", s.Pool(t.Context(), "tank", []string{"tank"}).ZFSState)
+}
+
+func TestZpoolThatFailsIsAskedNoMoreOften(t *testing.T) {
+	w := tank(scrubbed)
+	f := zfstest.New(t, w)
+	clock := time.Unix(1774600000, 0)
+	s, file := clocked(f, &clock), HealthFile{Prefix: filepath.Join(t.TempDir(), "health-")}
+	s.Health(t.Context(), file, "tank", nil)
+	w.Faults = []zfstest.Fault{{Words: []string{"zpool", "status"}, Exit: 1, Stderr: "no luck\n"}}
+	f.Set(w)
+	clock = clock.Add(time.Hour)
+	began := clock
+	for range 3 {
+		h := s.Health(t.Context(), file, "tank", nil)
+		assert.Contains(t, h.Problem, "no luck")
+		assert.Equal(t, began.Unix(), h.FailingSince.Unix())
+		assert.Equal(t, int64(1774000100), h.LastScrub.Unix(), "what was known stands")
+		clock = clock.Add(4 * time.Minute)
+	}
+	assert.Len(t, f.ZpoolCalls(), 2+2, "not within five minutes")
+
+	f.Set(tank(scrubbed))
+	clock = clock.Add(time.Hour)
+	assert.Empty(t, s.Health(t.Context(), file, "tank", nil).Problem)
+}
+
+func TestHealthDoesNotWaitForZpoolThatHangs(t *testing.T) {
+	w := tank(scrubbed)
+	w.Faults = []zfstest.Fault{{Words: []string{"zpool", "status"}, Hang: true}}
+	f := zfstest.New(t, w)
+	clock := time.Unix(1774600000, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { f.AwaitHung(1); cancel() }()
+	h := clocked(f, &clock).Health(ctx, HealthFile{}, "tank", nil)
+	assert.Contains(t, h.Problem, "was given up")
+	assert.Equal(t, clock, h.FailingSince)
+}
+
+func TestOnlyRootsReportIsBelieved(t *testing.T) {
+	f := zfstest.New(t, tank(`"errlist":["tank/vm-100-disk-0@a:<0x1>","<0x3>:<0x1>"],"error_count":"2",`+strings.Replace(scrubbed, `"error_count":"0",`, "", 1)))
+	clock := time.Unix(1774600000, 0)
+	s, path := clocked(f, &clock), filepath.Join(t.TempDir(), DamageName)
+	file := HealthFile{Report: path}
+	assert.Nil(t, s.Health(t.Context(), file, "tank", nil).Damage, "no report")
+
+	d, err := s.FindDamage(t.Context(), "tank", nil)
+	require.NoError(t, err)
+	want := &checker.Damage{At: clock, Exact: true, Damage: zfs.Damage{Snapshots: map[string][]string{"tank/vm-100-disk-0": {"a"}}, Unresolved: 1}}
+	assert.Equal(t, want, d)
+	require.NoError(t, SaveDamage(path, DamageOf(map[string]*checker.Damage{"gone": want, "kept": want}, map[string]*checker.Damage{"tank": d}, []string{"tank", "kept"})))
+	h := s.Health(t.Context(), file, "tank", nil)
+	require.NotNil(t, h.Damage)
+	assert.Equal(t, want.Damage, h.Damage.Damage)
+	report, err := LoadDamage(path)
+	require.NoError(t, err)
+	assert.Len(t, report, 2, "without the pool that is gone")
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	assert.Equal(t, fs.FileMode(0o644), info.Mode().Perm(), "the exporter is another user")
+
+	require.NoError(t, os.Chmod(path, 0o666))
+	assert.Nil(t, s.Health(t.Context(), file, "tank", h).Damage, "somebody else may have written it")
+	f.Pool("tank", "SUSPENDED")
+	_, err = s.FindDamage(t.Context(), "tank", nil)
+	require.ErrorContains(t, err, "suspended")
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/checker/scan"
+	"snapwatch/internal/files"
+	"snapwatch/internal/zfs"
+)
+
+// healthCmd is `snapwatch health`.
+type healthCmd struct{}
+
+// Help implements kong's HelpProvider.
+func (healthCmd) Help() string {
+	return `Any user sees that a pool has permanent errors; only root can find out where. This leaves a
+report for check and the exporter, by which a disk with an error and its guest are damaged.
+It changes nothing on a pool. snapwatch-health.timer starts it hourly.
+Exit status: 0 done; 1 a pool could not be asked, and what was known of it stands; 2 nothing
+could be done.`
+}
+
+// healthTime is how long pools are waited for, each beside the others.
+const healthTime = time.Minute
+
+// Run implements the command.
+func (healthCmd) Run(env *environment) error {
+	if !env.Root {
+		return errors.New("health must be run as root: nobody else can read where errors are")
+	}
+	var stage atomic.Value
+	stage.Store("asking zpool")
+	return reading(healthTime+10*time.Second, &stage, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, healthTime)
+		defer cancel()
+		found, err := reportDamage(ctx, env)
+		printDamage(env.Stdout, found)
+		if err != nil {
+			return &exit{1, err}
+		}
+		return nil
+	})
+}
+
+// reportDamage finds the permanent errors of all pools, and writes the report of them. Of a
+// pool that cannot be asked the error says why.
+func reportDamage(ctx context.Context, env *environment) (map[string]*checker.Damage, error) {
+	pools, err := zfs.Pools(env.Kstat)
+	if err != nil {
+		return nil, err
+	}
+	mounts, err := os.ReadFile(env.Mounts)
+	if err != nil {
+		return nil, err
+	}
+	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now}
+	damages, errs := make([]*checker.Damage, len(pools)), make([]error, len(pools))
+	var asking sync.WaitGroup
+	for i, pool := range pools {
+		asking.Go(func() { damages[i], errs[i] = scanner.FindDamage(ctx, pool, zfs.ParseMounts(string(mounts))) })
+	}
+	asking.Wait()
+	found := map[string]*checker.Damage{}
+	for i, pool := range pools {
+		if damages[i] != nil {
+			found[pool] = damages[i]
+		}
+	}
+	path := filepath.Join(env.StateDir, scan.DamageName)
+	last, err := scan.LoadDamage(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(env.Stderr, "snapwatch: the last report is not used: %v\n", err)
+	}
+	if err := files.Directory(env.StateDir, 0o755); err != nil {
+		return found, err
+	}
+	return found, errors.Join(append(errs, scan.SaveDamage(path, scan.DamageOf(last, found, pools)))...)
+}
+
+// printDamage says where errors are, and nothing where there are none.
+func printDamage(w io.Writer, found map[string]*checker.Damage) {
+	for _, pool := range slices.Sorted(maps.Keys(found)) {
+		d := found[pool]
+		for _, dataset := range slices.Sorted(maps.Keys(d.Snapshots)) {
+			var where []string
+			for _, name := range d.Snapshots[dataset] {
+				if name == "" {
+					where = append(where, dataset)
+				} else {
+					where = append(where, dataset+"@"+name)
+				}
+			}
+			fmt.Fprintf(w, "permanent errors in %s\n", strings.Join(where, ", "))
+		}
+		if d.Unresolved > 0 {
+			fmt.Fprintf(w, "%d permanent errors of pool %s are in no dataset that is there: zpool scrub %s\n", d.Unresolved, pool, pool)
+		}
+	}
+}
+
+// askHealths begins to ask how pools are, and returns what waits for the answer. It leaves half
+// of the time to others.
+func askHealths(ctx context.Context, s scan.Scanner, f scan.HealthFile, pools []string) func() map[string]*checker.Health {
+	cancel := context.CancelFunc(func() {})
+	if until, has := ctx.Deadline(); has {
+		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/2)
+	}
+	answer := make(chan map[string]*checker.Health, 1)
+	go func() {
+		defer cancel()
+		answer <- s.Healths(ctx, f, pools)
+	}()
+	return func() map[string]*checker.Health { return <-answer }
+}

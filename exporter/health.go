@@ -1,0 +1,128 @@
+package exporter
+
+import (
+	"context"
+	"path/filepath"
+	"sync"
+
+	"snapwatch/checker"
+	"snapwatch/checker/scan"
+)
+
+// health is how the pools are, as zpool said last. It is asked in the background: a scrape has
+// what is known.
+type health struct {
+	file scan.HealthFile
+
+	mu    sync.Mutex
+	known map[string]*checker.Health
+	// busy are the pools that are asked now.
+	busy map[string]bool
+}
+
+func healthFile(s Settings) scan.HealthFile {
+	f := scan.HealthFile{Report: s.DamageReport}
+	if s.StateDir != "" {
+		f.Prefix = filepath.Join(s.StateDir, "health-")
+	}
+	return f
+}
+
+// askHealth begins to ask the pools that are not being asked. It waits for nothing, and zpool
+// is asked at most every five minutes: see [scan.Scanner.Health].
+func (s *Store) askHealth(pools []string) {
+	h := &s.health
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.known == nil {
+		h.known, h.busy = map[string]*checker.Health{}, map[string]bool{}
+	}
+	for _, pool := range pools {
+		if h.busy[pool] {
+			continue
+		}
+		h.busy[pool] = true
+		last := h.known[pool]
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), s.settings.ScanTimeout)
+			defer cancel()
+			h.learn(pool, s.settings.Scanner.Health(ctx, h.file, pool, last))
+		}()
+	}
+}
+
+func (h *health) learn(pool string, known *checker.Health) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.known[pool] = known
+	delete(h.busy, pool)
+}
+
+// of is what is known of a pool, nil where nothing is. Nobody may change it.
+func (h *health) of(pool string) *checker.Health {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.known[pool]
+}
+
+// quiet reports whether no pool is asked.
+func (h *health) quiet() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.busy) == 0
+}
+
+var (
+	poolStatus = newMetric("pool_status",
+		"What snapwatch check says of the pool as a whole: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.", "pool")
+	poolFill = newMetric("pool_fill_ratio",
+		"How much of the pool is taken, from 0 to 1. Absent until zpool has told.", "pool")
+	poolSize = newMetric("pool_size_bytes",
+		"How large the pool is, as its devices have it: with the parity.", "pool")
+	poolScrubbed = newMetric("pool_last_scrub_timestamp_seconds",
+		"When the last scrub ended that is known of. Absent if none is.", "pool")
+	poolScrubbing = newMetric("pool_scrub_running",
+		"1 while a scrub is under way or paused, else 0.", "pool")
+	poolErrors = newMetric("pool_permanent_errors",
+		"How many permanent errors ZFS reports in the pool.", "pool")
+	poolDeviceErrors = newMetric("pool_device_errors",
+		"How many errors the pool's devices have counted since zpool clear or the import, each where it was counted.", "pool", "kind")
+	poolHealthRead = newMetric("pool_health_timestamp_seconds",
+		"When zpool was last asked with success how the pool is.", "pool")
+	poolDamageRead = newMetric("pool_damage_report_timestamp_seconds",
+		"When root last looked where the pool's permanent errors are. Absent where it never did.", "pool")
+)
+
+// healthCatalogue are the metrics of pools' health.
+var healthCatalogue = []metric{poolStatus, poolFill, poolSize, poolScrubbed, poolScrubbing, poolErrors, poolDeviceErrors, poolHealthRead, poolDamageRead}
+
+// collectHealth sends what is known of a pool's health.
+func collectHealth(out sink, p checker.PoolResult) {
+	h := p.Health
+	if h == nil {
+		return
+	}
+	if h.Damage != nil {
+		out.send(poolDamageRead, seconds(h.Damage.At), p.Name)
+	}
+	if h.ReadAt.IsZero() {
+		return
+	}
+	out.send(poolHealthRead, seconds(h.ReadAt), p.Name)
+	if fill, known := h.Fill(); known {
+		out.send(poolFill, fill, p.Name)
+		out.send(poolSize, float64(h.Size), p.Name)
+	}
+	if !h.LastScrub.IsZero() {
+		out.send(poolScrubbed, seconds(h.LastScrub), p.Name)
+	}
+	out.send(poolScrubbing, boolValue(h.Scrub.UnderWay()), p.Name)
+	out.send(poolErrors, float64(h.DataErrors), p.Name)
+	var read, write, checksum uint64
+	for _, d := range h.Devices {
+		read, write, checksum = read+d.Read, write+d.Write, checksum+d.Checksum
+	}
+	out.send(poolDeviceErrors, float64(read), p.Name, "read")
+	out.send(poolDeviceErrors, float64(write), p.Name, "write")
+	out.send(poolDeviceErrors, float64(checksum), p.Name, "checksum")
+}
