@@ -1,0 +1,228 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/checker"
+	"snapwatch/test/site"
+)
+
+// TestPoolHealth plays what zpool says of pools: a mirror loses a device, a byte under a
+// snapshot breaks and a scrub finds it, the last scrub is 50 days old, and the device of a pool
+// is gone. It plays on a zpool that knows no JSON, too, as before OpenZFS 2.3.
+func TestPoolHealth(t *testing.T) {
+	for name, zpool := range map[string]string{
+		"as it is": `exec /usr/sbin/zpool "$@"`,
+		"as text":  `case " $* " in *" -j "*) echo "invalid option 'j'" >&2; exit 2 ;; esac; exec /usr/sbin/zpool "$@"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.backToday()
+			require.NoError(t, w.c.Install("zpool", "#!/bin/sh\necho \"$*\" >>/tmp/zpool.log\n"+zpool+"\n"))
+			w.breakAByte()
+			w.loseADevice()
+			w.waitForAScrub()
+		})
+	}
+}
+
+// pools runs check on C with much time, and returns what it says of pools, and its document.
+func (w *world) pools() (map[string]checker.PoolDocument, checker.Document) {
+	w.t.Helper()
+	s := w.judged()
+	var doc checker.Document
+	require.NoError(w.t, json.Unmarshal([]byte(s.Stdout), &doc))
+	for _, p := range doc.Pools {
+		if p.Health != nil {
+			assert.Empty(w.t, p.Health.Unknown, "every line of zpool status is understood")
+			assert.Empty(w.t, p.Health.Problem)
+		}
+		w.t.Logf("%s: %s %s: %s", p.Pool, p.State, p.Verdict, p.Reason)
+	}
+	return s.pools, doc
+}
+
+// breakAByte breaks a block that only an old snapshot of one disk has, on the device itself.
+func (w *world) breakAByte() {
+	t := w.t
+	const disk, other = "tc/data/vm-100-disk-0", "tc/data/vm-101-disk-0"
+	for _, d := range []string{disk, other} {
+		require.NoError(t, site.CreateZvol(w.ctx, d, 8))
+	}
+	old, newest := "autosnap_"+time.Now().UTC().Add(-time.Minute).Format("2006-01-02_15:04:05")+"_hourly", "autosnap_"+time.Now().UTC().Format("2006-01-02_15:04:05")+"_hourly"
+	w.pipe("dd if=/dev/urandom of=/tmp/block bs=64k count=1 status=none && dd if=/tmp/block of=/dev/zvol/" + disk + " bs=64k oflag=direct status=none && zpool sync tc")
+	w.zfs("snapshot", disk+"@"+old)
+	w.pipe("dd if=/dev/urandom of=/dev/zvol/" + disk + " bs=64k count=1 oflag=direct status=none && zpool sync tc")
+	w.zfs("snapshot", disk+"@"+newest)
+	w.zfs("snapshot", other+"@"+newest)
+	w.pipe("zpool sync tc")
+
+	pools, _ := w.pools()
+	assert.Equal(t, "ok", pools["tc"].Verdict)
+	assert.Equal(t, "ONLINE", pools["tc"].Health.State)
+	assert.Positive(t, pools["tc"].Health.Allocated)
+	assert.False(t, pools["tc"].Health.Created.IsZero(), "never scrubbed: it counts from when it was made")
+
+	block, err := w.c.Output(w.ctx, "head", "-c", "4096", "/tmp/block")
+	require.NoError(t, err)
+	const vdev = "/tmp/tc.vdev"
+	device, err := os.ReadFile(vdev)
+	require.NoError(t, err)
+	at := bytes.Index(device, []byte(block))
+	require.Positive(t, at, "the block is on the device as it was written")
+	file, err := os.OpenFile(vdev, os.O_RDWR, 0)
+	require.NoError(t, err)
+	_, err = file.WriteAt([]byte{^device[at]}, int64(at))
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
+	w.pipe("zpool scrub -w tc")
+
+	pools, doc := w.pools()
+	assert.Equal(t, []string{"errors", "CRITICAL"}, []string{pools["tc"].Verdict, pools["tc"].State})
+	assert.Contains(t, pools["tc"].Reason, "disks unknown: needs root (snapwatch health)")
+	assert.Positive(t, pools["tc"].Health.DataErrors)
+	for _, d := range doc.Disks {
+		assert.Equal(t, "fresh", d.Verdict, d.Dataset)
+	}
+
+	_, err = w.c.Output(w.ctx, program(t), "health")
+	require.NoError(t, err)
+	pools, doc = w.pools()
+	assert.Contains(t, pools["tc"].Reason, "permanent error")
+	assert.Contains(t, pools["tc"].Reason, " in "+disk)
+	verdicts := map[string]string{}
+	for _, d := range doc.Disks {
+		verdicts[d.Dataset] = d.Verdict
+		if d.Dataset == disk {
+			w.saysWhichSnapshot(d.Reason, old, newest)
+		}
+	}
+	assert.Equal(t, map[string]string{disk: "damaged", other: "fresh"}, verdicts)
+	for _, g := range doc.Guests {
+		assert.Equal(t, map[int]string{100: "damaged", 101: "whole"}[g.VMID], g.Verdict)
+	}
+
+	// The snapshot goes, and what ZFS lists belongs to nothing until it has looked again.
+	w.zfs("destroy", disk+"@"+old)
+	w.pipe("zpool scrub -w tc; zpool scrub -w tc; zpool clear tc")
+	_, err = w.c.Output(w.ctx, program(t), "health")
+	require.NoError(t, err)
+	pools, doc = w.pools()
+	assert.Equal(t, "ok", pools["tc"].Verdict)
+	for _, d := range doc.Disks {
+		assert.Equal(t, "fresh", d.Verdict, d.Dataset)
+	}
+}
+
+// saysWhichSnapshot holds the reason of a damaged disk against what this pool can tell.
+func (w *world) saysWhichSnapshot(reason, damaged, sound string) {
+	feature, err := w.c.Run(w.ctx, "zpool", "get", "-H", "-o", "value", "feature@head_errlog", "tc")
+	require.NoError(w.t, err)
+	if strings.TrimSpace(feature.Stdout) == "active" {
+		assert.Equal(w.t, "permanent errors in @"+damaged, reason)
+	} else {
+		assert.Contains(w.t, reason, "which of its snapshots have them ZFS does not tell")
+	}
+	assert.NotContains(w.t, reason, sound)
+}
+
+// loseADevice takes one half of a mirror away, and then the device of a pool that has no other.
+func (w *world) loseADevice() {
+	t := w.t
+	half, single := w.newDevice("half", 128, sound), w.newDevice("single", 128, sound)
+	w.pipe("truncate -s 128M /tmp/whole.img && zpool create -o cachefile=none -O mountpoint=none tm mirror /tmp/whole.img /dev/mapper/half")
+	t.Cleanup(func() { w.ctx = context.Background(); half.remove("tm"); w.pipe("rm -f /tmp/whole.img") })
+	w.pipe("zpool create -o cachefile=none -o failmode=wait -O mountpoint=none ts /dev/mapper/single")
+	t.Cleanup(func() { single.remove("ts") })
+	for _, d := range []string{"tm/subvol-102-disk-0", "ts/subvol-103-disk-0"} {
+		require.NoError(t, site.CreateFilesystem(w.ctx, d))
+		w.zfs("snapshot", d+"@autosnap_"+time.Now().UTC().Format("2006-01-02_15:04:05")+"_hourly")
+	}
+	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc, tm, ts]\n"))
+	pools, _ := w.pools()
+	assert.Equal(t, "ok", pools["tm"].Verdict)
+
+	half.fail()
+	w.until(func() bool {
+		w.pipe("zfs set test:written=$(date +%N) tm && zpool sync tm")
+		return w.poolState("tm") == "DEGRADED"
+	})
+	pools, _ = w.pools()
+	assert.Equal(t, "WARNING", pools["tm"].State)
+	assert.Contains(t, []string{"degraded", "errors"}, pools["tm"].Verdict)
+	assert.Contains(t, pools["tm"].Reason, "ZFS calls it DEGRADED: half is ")
+	assert.Equal(t, "ok", pools["ts"].Verdict)
+
+	// A pool that is suspended is asked nothing, and keeps nobody waiting.
+	single.fail()
+	w.pipe("timeout -s KILL 60 zfs set test:written=1 ts >/dev/null 2>&1 </dev/null & :")
+	w.until(func() bool { return w.poolState("ts") == "SUSPENDED" })
+	w.pipe(": >/tmp/zpool.log")
+	begun := time.Now()
+	pools, _ = w.pools()
+	assert.Less(t, time.Since(begun), 30*time.Second)
+	assert.Equal(t, []string{"suspended", "CRITICAL"}, []string{pools["ts"].Verdict, pools["ts"].State})
+	assert.Equal(t, "ok", pools["tc"].Verdict)
+	asked, err := w.c.Output(w.ctx, "cat", "/tmp/zpool.log")
+	require.NoError(t, err)
+	assert.Contains(t, asked, "status")
+	assert.NotContains(t, asked, "ts\n")
+	_, err = w.c.Output(w.ctx, "timeout", "60", program(t), "health")
+	require.ErrorContains(t, err, "pool ts is suspended")
+	single.mend()
+	w.pipe("zpool clear ts")
+	w.until(func() bool { return w.poolState("ts") == "ONLINE" })
+}
+
+func (w *world) poolState(pool string) string {
+	state, err := os.ReadFile("/proc/spl/kstat/zfs/" + pool + "/state")
+	require.NoError(w.t, err)
+	return strings.TrimSpace(string(state))
+}
+
+// waitForAScrub lets 50 days pass since the last one.
+func (w *world) waitForAScrub() {
+	w.later(50 * 24 * time.Hour)
+	pools, _ := w.pools()
+	assert.Equal(w.t, []string{"scrub", "WARNING"}, []string{pools["tc"].Verdict, pools["tc"].State})
+	assert.Contains(w.t, pools["tc"].Reason, "its last scrub ended 50d ago (limit 45d, limits.max_scrub_age): zpool scrub tc")
+	assert.Contains(w.t, pools["tm"].Reason, "no scrub has ended since it was made 50d ago")
+	w.pipe("zpool scrub -w tc")
+	pools, _ = w.pools()
+	assert.Equal(w.t, "ok", pools["tc"].Verdict)
+}
+
+// TestFullPool: what a pool has taken is told, and beyond its limits it alarms.
+func TestFullPool(t *testing.T) {
+	w := newWorld(t)
+	require.NoError(t, site.NewPool(w.ctx, "tf", 2048))
+	t.Cleanup(func() { require.NoError(t, site.DestroyPool(context.Background(), "tf")) })
+	require.NoError(t, site.CreateFilesystem(w.ctx, "tf/subvol-100-disk-0"))
+	w.zfs("snapshot", "tf/subvol-100-disk-0@autosnap_"+time.Now().UTC().Format("2006-01-02_15:04:05")+"_hourly")
+	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tf]\n"))
+	pools, _ := w.pools()
+	assert.Equal(t, "ok", pools["tf"].Verdict)
+	// What ZFS keeps for itself leaves room for a little more.
+	w.pipe(`zfs create -o mountpoint=/tmp/tf -o compression=off -o checksum=off -o recordsize=1M tf/fill &&
+size=$(zpool list -Hpo size tf) && dd if=/dev/zero of=/tmp/tf/zero bs=1M count=$((size * 91 / 100 / 1048576 + 4)) status=none && zpool sync tf`)
+	pools, _ = w.pools()
+	assert.Equal(t, []string{"full", "CRITICAL"}, []string{pools["tf"].Verdict, pools["tf"].State})
+	assert.Regexp(t, `^9[12]% of it is taken \(limit 90%, limits\.fill_critical\)`, pools["tf"].Reason)
+	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tf]\nlimits: {fill_critical: 95%}\n"))
+	pools, _ = w.pools()
+	assert.Equal(t, []string{"full", "WARNING"}, []string{pools["tf"].Verdict, pools["tf"].State})
+	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tf]\npool_ignore: [full]\n"))
+	pools, _ = w.pools()
+	assert.Equal(t, "ok", pools["tf"].Verdict)
+}
