@@ -82,7 +82,7 @@ func (m poolMatch) state() State { return poolTable[m.verdict].States[m.level] }
 // themselves. That a scan takes longer than somebody waits for it is no fault while what
 // the one before it read still counts.
 func judgePool(pool Pool, p Policy, now time.Time) PoolResult {
-	result := PoolResult{Pool: pool, Verdict: PoolOK}
+	result := PoolResult{Pool: pool, Verdict: PoolOK, FillWarning: p.Pools.FillWarning, FillCritical: p.Pools.FillCritical}
 	excluded := p.poolExcluded(pool.Name, now)
 	var found []poolMatch
 	add := func(v PoolVerdict, level limitLevel, reason string) {

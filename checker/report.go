@@ -59,6 +59,8 @@ type PoolResult struct {
 	State   State
 	// Reason is "" where all is well.
 	Reason string
+	// FillWarning and FillCritical are the limits in percent, 0 for none.
+	FillWarning, FillCritical int
 }
 
 // Note is a remark with the state it asks for.

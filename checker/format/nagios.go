@@ -121,6 +121,11 @@ func (n Nagios) metrics(r checker.Report) []Metric {
 		{Label: "stale", Value: int64(r.Count(checker.Stale))},
 		{Label: "missing", Value: int64(r.Count(checker.Missing))},
 	}...)
+	for _, p := range r.Pools {
+		if fill, known := p.Health.Fill(); known {
+			m = append(m, fillMetric(p, fill))
+		}
+	}
 	if d := r.Oldest(); d != nil {
 		m = append([]Metric{ageMetric("oldest_age", *d)}, m...)
 	}
@@ -135,6 +140,17 @@ func (n Nagios) metrics(r checker.Report) []Metric {
 		}
 	}
 	return m
+}
+
+// fillMetric is how much of a pool is taken, in percent.
+func fillMetric(p checker.PoolResult, fill float64) Metric {
+	limit := func(percent int) *checker.Range {
+		if percent == 0 {
+			return nil
+		}
+		return &checker.Range{End: float64(percent)}
+	}
+	return Metric{"fill_" + p.Name, int64(100 * fill), "%", limit(p.FillWarning), limit(p.FillCritical)}
 }
 
 func ageMetric(label string, d checker.Result) Metric {

@@ -12,7 +12,7 @@ import (
 type Metric struct {
 	Label string
 	Value int64
-	// Unit is "s" for seconds, "" for a count.
+	// Unit is "s" for seconds, "%" for a share, "" for a count.
 	Unit              string
 	Warning, Critical *checker.Range
 }

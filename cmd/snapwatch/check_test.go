@@ -175,6 +175,37 @@ func TestKeepWhatWasFound(t *testing.T) {
 	assert.FileExists(t, m.cachePath)
 }
 
+func TestCheckTellsHowPoolsAre(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour), vm(101, "hourly", time.Hour))
+	s.fake.Set(zfstest.World{
+		Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}, vm(100, "hourly", time.Hour), vm(101, "hourly", time.Hour)},
+		Zpool:    map[string]string{"tank": `"state":"ONLINE","error_count":"1","errlist":["tank/vm-100-disk-0@old:<0x1>"],"scan_stats":{"function":"SCRUB","state":"FINISHED","end_time":"4000000000"}`},
+	})
+	status, first := s.check()
+	assert.Equal(t, 2, status)
+	assert.True(t, strings.HasPrefix(first, "CRITICAL: pool tank has errors, oldest"), first)
+	assert.Contains(t, first, "'fill_tank'=25%;80;90;0")
+	assert.Contains(t, s.out.String(), "CRITICAL pool tank: 1 permanent error, disks unknown: needs root (snapwatch health)")
+	asked := len(s.fake.ZpoolCalls())
+	s.check()
+	assert.Len(t, s.fake.ZpoolCalls(), asked, "not again within five minutes")
+
+	s.Root, s.Mounts = true, s.fake.Path("mounts")
+	require.NoError(t, os.WriteFile(s.Mounts, nil, 0o600))
+	require.Equal(t, 0, execute([]string{"health"}, s.environment))
+	s.Root = false
+	status, first = s.check()
+	assert.Equal(t, 2, status)
+	assert.True(t, strings.HasPrefix(first, "CRITICAL: 1 of 2 guests damaged, pool tank has errors, 1 of 2 disks damaged"), first)
+	assert.Contains(t, s.out.String(), "CRITICAL pool tank: 1 permanent error in tank/vm-100-disk-0")
+	s.check("-v", "--vmid", "100")
+	assert.Contains(t, s.out.String(), "CRITICAL tank/vm-100-disk-0 damaged: permanent errors in @old")
+	status, _ = s.check("--vmid", "101", "--disk", "vm-101-*")
+	assert.Equal(t, 2, status, "the pool of the disk has errors")
+	s.check("--format", "checkmk")
+	assert.Contains(t, s.out.String(), "fill_tank=25;80;90")
+}
+
 func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
 	seen := scan.Inventory{Disks: map[string]scan.KnownDisk{"tank/vm-100-disk-0": {GUID: 100}, "tank/vm-200-disk-0": {GUID: 200}, "lost/vm-300-disk-0": {GUID: 300}}}

@@ -110,7 +110,7 @@ func playZpool(args []string) int {
 	switch args[0] {
 	case "status":
 		said := read(pool, `"state":"ONLINE","error_count":"0","scan_stats":{"function":"SCRUB","state":"FINISHED","end_time":"4000000000"}`)
-		fmt.Printf(`{"pools":{%q:{%s,"vdevs":{%q:{"state":"ONLINE"}}}}}`, pool, said, pool)
+		fmt.Printf(`{"pools":{%q:{%s,"vdevs":{%q:{"state":"ONLINE"}}}}}`+"\n", pool, said, pool)
 	case "list":
 		fmt.Println(pool + "\t" + strings.ReplaceAll(read(pool+".size", "1000 250"), " ", "\t"))
 	default:

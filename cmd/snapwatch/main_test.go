@@ -84,6 +84,7 @@ func scriptEnvironment() *environment {
 		LockDir: work("lock"), RunDir: work("run/snapwatch"), StateDir: work("state"),
 		CronFile: work("cron.d/snapwatch"), Crontab: work("crontab"), RootCrontab: work("crontabs/root"), TimerLink: work("timers/snapwatch.timer"),
 		ZFSDevice: work("dev-zfs"), Sanoid: work("sanoid.conf"),
+		Mounts:    work("mounts"),
 		Hostname:  func() string { return "pve1" },
 		ClockSync: func() string { return os.Getenv("CLOCKSYNC") },
 		PVE: pve.Host{
@@ -143,6 +144,7 @@ func setUpNode(e *testscript.Env) error {
 		"proc/net/unix":                       "Num       RefCount Protocol Flags    Type St Inode Path\n",
 		"zfs/world":                           "disk tank/data/vm-100-disk-0 running=pve1\n",
 		"etc/config.yaml":                     "confirm_stop: 1ms\n",
+		"mounts":                              "",
 	} {
 		path = filepath.Join(e.WorkDir, path)
 		if _, err := os.Stat(path); err == nil {
