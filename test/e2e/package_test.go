@@ -24,10 +24,11 @@ func TestSystemdPackage(t *testing.T) {
 	// Install: nothing is on but the unit that waits for the end of the host.
 	w.apt("install", "--no-install-recommends", builtPackage(t, "old"))
 	assert.Equal(t, "disabled", w.unit("is-enabled", "snapwatch.timer"))
+	assert.Equal(t, "disabled", w.unit("is-enabled", "snapwatch-health.timer"))
 	assert.Equal(t, "disabled", w.unit("is-enabled", "snapwatch-exporter.service"))
 	assert.Equal(t, "enabled", w.unit("is-enabled", "snapwatch-finalize.service"))
 	assert.Equal(t, "active", w.unit("is-active", "snapwatch-finalize.service"))
-	assert.Empty(t, w.host("systemd-analyze", "verify", "--man=no", "snapwatch.timer", "snapwatch-exporter.service", "snapwatch-finalize.service"))
+	assert.Empty(t, w.host("systemd-analyze", "verify", "--man=no", "snapwatch.timer", "snapwatch-health.timer", "snapwatch-exporter.service", "snapwatch-finalize.service"))
 	assert.NoFileExists(t, "/etc/cron.d/snapwatch")
 	w.host("snapwatch", "config", "check")
 	require.NoError(t, os.WriteFile("/etc/snapwatch/config.yaml", []byte("keep: f4\nboot_grace: 1s\n"+quick), 0o644))
@@ -35,8 +36,10 @@ func TestSystemdPackage(t *testing.T) {
 	// The test says when runs begin, not the time of day.
 	w.place("/run/systemd/system/snapwatch.timer.d/seldom.conf", "[Timer]\nOnCalendar=\nOnCalendar=2099-01-01\n")
 	w.host("systemctl", "daemon-reload")
-	w.host("systemctl", "enable", "--now", "snapwatch.timer", "snapwatch-exporter.service")
+	w.host("systemctl", "enable", "--now", "snapwatch.timer", "snapwatch-health.timer", "snapwatch-exporter.service")
 	w.host("systemctl", "start", "snapwatch.service")
+	w.host("systemctl", "start", "snapwatch-health.service")
+	assert.FileExists(t, "/var/lib/snapwatch/pool-health.json")
 	assert.Equal(t, []string{"frequently"}, w.classes(disk))
 	assert.Contains(t, w.host("snapwatch", "cron", "status"), "snapwatch.timer is enabled")
 	_, err := w.tryHost("snapwatch", "cron", "install", "f4")
@@ -58,7 +61,7 @@ func TestSystemdPackage(t *testing.T) {
 	// Removed, and back: what was on is on again.
 	w.apt("remove", "snapwatch")
 	w.apt("install", "--no-install-recommends", builtPackage(t, "latest"))
-	for _, unit := range []string{"snapwatch.timer", "snapwatch-exporter.service", "snapwatch-finalize.service"} {
+	for _, unit := range []string{"snapwatch.timer", "snapwatch-health.timer", "snapwatch-exporter.service", "snapwatch-finalize.service"} {
 		assert.Equal(t, "active", w.unit("is-active", unit), unit)
 	}
 
