@@ -75,11 +75,13 @@ func TestEveryAlertIsTestedToFire(t *testing.T) {
 	require.NoError(t, err)
 	alone, err := os.ReadFile("prometheus/snapwatch.rules.test.yml")
 	require.NoError(t, err)
+	long, err := os.ReadFile("prometheus/snapwatch.rules.long.test.yml")
+	require.NoError(t, err)
 	alerts, _ := rules(t)
 	for _, a := range alerts {
 		switch a.Alert {
-		case "SnapwatchNoTargets", "SnapwatchWatchdog":
-			assert.True(t, strings.Contains(string(alone), `{labels: '{alertname="`+a.Alert+`"`), a.Alert)
+		case "SnapwatchNoTargets", "SnapwatchWatchdog", "SnapwatchPoolFilling": // of days, the last one
+			assert.True(t, strings.Contains(string(alone)+string(long), `{labels: '{alertname="`+a.Alert+`"`), a.Alert)
 		default:
 			short := strings.TrimPrefix(a.Alert, "Snapwatch")
 			assert.True(t, strings.Contains(string(world), `"`+short+`"`) || strings.Contains(string(world), `"`+a.Alert+`"`), "no world has %s", a.Alert)

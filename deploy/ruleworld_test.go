@@ -201,6 +201,42 @@ func truth(b bool) float64 {
 	return 0
 }
 
+// pools adds a host for each verdict on a pool.
+func (w *world) pools(own func(cluster, state string) (place, disk)) {
+	levels := func(a place, name string, status int) {
+		a.fires(name, "warning", "pool=tank")
+		if status == 2 {
+			a.fires(name, "critical", "pool=tank")
+		}
+	}
+	verdicts := []string{"suspended", "unreadable", "missing", "faulted", "incomplete", "errors", "degraded", "scrub", "full", "ok"}
+	for _, verdict := range verdicts {
+		for status := range 3 {
+			a, d := own(fmt.Sprintf("pool-%s-%d", verdict, status), "fresh")
+			a.disk(d)
+			for _, v := range verdicts {
+				a.flag("snapwatch_pool_state", truth(v == verdict), "pool=tank", "state="+v)
+			}
+			a.add("snapwatch_pool_status", float64(status), "pool=tank")
+			a.add("snapwatch_pool_fill_ratio", 0.95, "pool=tank") // and stays so
+			switch verdict {
+			case "suspended", "unreadable", "missing", "faulted":
+				a.fires("PoolUnreadable", "critical", "pool=tank")
+			case "incomplete":
+				a.fires("PoolIncomplete", "critical", "pool=tank")
+			case "degraded":
+				a.fires("PoolDegraded", "warning", "pool=tank")
+			case "scrub":
+				a.fires("PoolScrub", "warning", "pool=tank")
+			case "errors":
+				levels(a, "PoolErrors", status)
+			case "full":
+				levels(a, "PoolFull", status)
+			}
+		}
+	}
+}
+
 // faults are for each alert a target at fault and one that is well; their clusters are
 // named after the alert.
 func faults() *world {
@@ -293,9 +329,9 @@ func faults() *world {
 	a.disk(d)
 	both(a, "Never", d)
 
-	for state, name := range map[string]string{"missing": "Missing", "unreadable": "DiskUnreadable", "future": "Future"} {
+	for state, name := range map[string]string{"missing": "Missing", "damaged": "Damaged", "unreadable": "DiskUnreadable", "future": "Future"} {
 		severity := "warning"
-		if state == "missing" {
+		if state == "missing" || state == "damaged" {
 			severity = "critical"
 		}
 		a, d = own(state, state)
@@ -342,19 +378,7 @@ func faults() *world {
 	a.disk(d)
 	a.fires("StoppedVeryLong", "info", d.labels()...)
 
-	for _, state := range []string{"unreadable", "missing", "incomplete", "ok"} {
-		a, d = own("pool-"+state, "fresh")
-		a.disk(d)
-		for _, s := range []string{"ok", "missing", "unreadable", "incomplete"} {
-			a.flag("snapwatch_pool_state", truth(s == state), "pool=tank", "state="+s)
-		}
-		switch state {
-		case "unreadable", "missing":
-			a.fires("PoolUnreadable", "critical", "pool=tank")
-		case "incomplete":
-			a.fires("PoolIncomplete", "critical", "pool=tank")
-		}
-	}
+	w.pools(own)
 
 	c = w.target("c", "empty", "replica")
 	c.fires("NoDisks", "warning")
