@@ -58,7 +58,7 @@ func TestPoolHealth(t *testing.T) {
 		"a scrub of 45 days":            {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanFinished, End: ago(45 * day)}, ago(45*day))), PoolOK, OK, ""},
 		"a scrub of 50 days":            {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanFinished, End: ago(50 * day)}, ago(50*day))), PoolScrub, Warning, "its last scrub ended 50d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"a scrub from the future":       {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanFinished, End: ago(-day)}, ago(-day))), PoolOK, OK, ""},
-		"one runs, and none was before": {healthy(never, func(h *Health) { h.Scrub = zfs.PoolScan{State: zfs.ScanRunning, Start: ago(13 * day)} }), PoolOK, OK, ""},
+		"one runs, and none was before": {healthy(never, func(h *Health) { h.Created, h.Scrub = ago(60*day), zfs.PoolScan{State: zfs.ScanRunning, Start: ago(13 * day)} }), PoolOK, OK, ""},
 		"one has run too long":          {healthy(func(h *Health) { h.Scrub = zfs.PoolScan{State: zfs.ScanPaused, Start: ago(15 * day)} }), PoolScrub, Warning, "a scrub has been under way for 15d (paused)"},
 		"canceled, after an old one":    {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanCanceled, End: ago(day)}, ago(50*day))), PoolScrub, Warning, "its last scrub ended 50d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"canceled, after a recent one":  {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanCanceled, End: ago(day)}, ago(5*day))), PoolOK, OK, ""},

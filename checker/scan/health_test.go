@@ -142,3 +142,15 @@ func TestOnlyRootsReportIsBelieved(t *testing.T) {
 	_, err = s.FindDamage(t.Context(), "tank", nil)
 	require.ErrorContains(t, err, "suspended")
 }
+
+func TestWhoWaitedTakesWhatTheOtherRead(t *testing.T) {
+	f := zfstest.New(t, tank(scrubbed))
+	clock := time.Unix(1774600000, 0)
+	s, file := clocked(f, &clock), HealthFile{Prefix: filepath.Join(t.TempDir(), "health-")}
+	old := s.Health(t.Context(), file, "tank", nil)
+	clock = clock.Add(time.Hour)
+	s.Health(t.Context(), file, "tank", old)
+	calls := len(f.ZpoolCalls())
+	assert.Equal(t, clock.Unix(), s.Health(t.Context(), file, "tank", old).ReadAt.Unix())
+	assert.Len(t, f.ZpoolCalls(), calls)
+}

@@ -171,3 +171,28 @@ func TestHealth(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, *asked, 2, "when the pool was made matters only without a scrub")
 }
+
+// Before OpenZFS 2.3 zpool status knows no -j, and says so by the exit status of its usage.
+func TestHealthFromText(t *testing.T) {
+	r, asked := plays(map[string]string{
+		"zpool status -p tank":                       statusOf("DEGRADED", "  scan: scrub repaired 0B in 00:00:01 with 0 errors on Sun Oct 10 00:24:02 2021\n", wellDevices, noErrors),
+		"zpool list -Hp -o name,size,allocated tank": "tank\t1000\t910\n",
+	})
+	play, exit := r.Run, "2"
+	r.Run = func(ctx context.Context, c command.Cmd, each func(string) error) error {
+		if c.Argv[2] == "-j" {
+			return command.Lines(ctx, command.Cmd{Argv: []string{"sh", "-c", "exit " + exit}}, each)
+		}
+		return play(ctx, c, each)
+	}
+	h, err := r.Health(t.Context(), "tank", false)
+	require.NoError(t, err)
+	assert.Equal(t, "DEGRADED", h.State)
+	assert.Equal(t, time.Date(2021, 10, 10, 0, 24, 2, 0, time.Local), h.Scrub.End, "in the zone of this host")
+	assert.Len(t, *asked, 2)
+
+	exit = "1"
+	_, err = r.Health(t.Context(), "tank", false)
+	require.Error(t, err)
+	assert.Len(t, *asked, 2, "another fault is no lack of JSON")
+}

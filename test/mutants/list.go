@@ -14,7 +14,7 @@ var suites = []suite{
 }
 
 // mutants are the breaks. Each is one that a person could make.
-var mutants = []mutant{
+var mutants = append([]mutant{
 	// Which configuration is in force.
 	{"exporter/configfile.go", `if !reflect.DeepEqual(last.config, config.Default()) {`, `if false {`, "not say that the configuration is gone"},
 	{"exporter/configfile.go", `return ago < 0 || ago >= configSettled`, `return ago < 0 || ago >= 0`, "read a file that is being written"},
@@ -291,7 +291,7 @@ var mutants = []mutant{
 	{"checker/scan/shared.go", `!at.Before(asked.Add(-sharedBefore)) && `, ``, "share a listing of any age"},
 	{"checker/compare.go", `d.Newest.Creation.After(o.ReadAt):`, `d.Newest.Creation.Before(o.ReadAt):`, "call a copy diverged that is newer than what its owner read"},
 	{"checker/scan/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
-	{"checker/poolverdict.go", `result.State, result.Verdict = Unknown, PoolUnreadable`, `result.State = Unknown`, "never call a pool that hangs unreadable"},
+	{"checker/poolverdict.go", `add(PoolUnreadable, BeyondWarning, pool.Problem)`, `add(PoolUnreadable, Within, pool.Problem)`, "never call a pool that hangs unreadable"},
 	// The rules.
 	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_state:settled{state=~"missing|receiving|excluded|stopped"}`, `snapwatch:disk_state:settled{state=~"missing|receiving|excluded"}`, "call stopped guests stale"},
 	{"deploy/prometheus/snapwatch.rules.yml", `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
@@ -299,7 +299,7 @@ var mutants = []mutant{
           <`, "call fresh disks stale"},
 	{"deploy/prometheus/snapwatch.rules.yml", `expr: max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, `expr: min by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, "compare with the oldest copy"},
 	{"deploy/prometheus/snapwatch.rules.yml", `time() - max by (job, cluster, site, instance) (last_over_time(snapwatch_run_last_success_timestamp_seconds[10m])) > 2700`, `time() - max by (job, cluster, site, instance) (last_over_time(snapwatch_run_last_success_timestamp_seconds[10m])) > 270000`, "wait days for a run that fails"},
-	{"deploy/prometheus/snapwatch.rules.yml", `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state=~"missing|unreadable"})`, `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state=~"missing"})`, "not see a pool that cannot be read"},
+	{"deploy/prometheus/snapwatch.rules.yml", `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state=~"missing|unreadable|suspended|faulted"})`, `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state=~"missing"})`, "not see a pool that cannot be read"},
 	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_state:settled{state="missing"})
         for: 10m`, `snapwatch:disk_state:settled{state="missing"})
         for: 10d`, "wait days for a disk that is gone"},
@@ -322,4 +322,4 @@ var mutants = []mutant{
 	{"internal/crontab/crontab.go", `case len(found) > 1:`, `case false:`, "rely on a line that starts the program twice"},
 	{"internal/crontab/crontab.go", `case unsure >= 0:`, `case false:`, "take a variable for a word"},
 	{"snapper/unblocking.go", `if pin.Held {`, `if false {`, "destroy what is beside a snapshot that is held"},
-}
+}, poolMutants...)

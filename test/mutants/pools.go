@@ -1,0 +1,34 @@
+package main
+
+// poolMutants are those of what is said of pools.
+var poolMutants = []mutant{
+	{"checker/poolverdict.go", `b.state().severity() - a.state().severity()`, `a.state().severity() - b.state().severity()`, "say of a pool what alarms least"},
+	{"checker/poolverdict.go", `&& !pool.Missing && !excluded`, `&& !pool.Missing`, "alarm of a pool under maintenance"},
+	{"checker/poolhealth.go", `now.Sub(h.FailingSince) <= healthMissing`, `h.FailingSince.IsZero()`, "alarm when zpool fails once"},
+	{"checker/poolhealth.go", `case old(h.LastScrub):`, `case old(s.End):`, "believe a scrub that was canceled"},
+	{"checker/poolhealth.go", `case s.UnderWay():`, `case false:`, "alarm while a scrub mends the alarm"},
+	{"checker/poolhealth.go", `s.UnderWay() && now.Sub(s.Start) > longestScrub`, `false`, "wait for ever for a scrub"},
+	{"checker/poolhealth.go", `h.Damage == nil || h.DataErrors == 0`, `h.Damage == nil`, "call a disk damaged that was mended"},
+	{"checker/poolhealth.go", `case !h.Damage.Exact:`, `case false:`, "name one snapshot where ZFS does not tell all"},
+	{"checker/poolhealth.go", `percent >= float64(l.percent)`, `percent > float64(l.percent)`, "wait until a pool has more than its limit"},
+	{"checker/report.go", `if d.Damaged == "" {`, `if false {`, "not believe root's report"},
+	{"checker/scan/health.go", `!s.due(last) || zfs.CheckPool(s.Kstat, pool) != nil`, `!s.due(last)`, "ask a pool that is suspended"},
+	{"checker/scan/health.go", `since < 0 || since >= checker.HealthInterval`, `since >= checker.HealthInterval`, "ask nothing after the clock was ahead"},
+	{"checker/scan/health.go", `next.LastScrub = last.LastScrub`, `_ = last.LastScrub`, "forget the last scrub when the next begins"},
+	{"checker/scan/health.go", `if next.Problem == "" {`, `if true {`, "never see that zpool has failed for long"},
+	{"checker/scan/health.go", `other != nil && !s.due(other)`, `false`, "ask zpool once for each check that waits"},
+	{"internal/zfs/zpooltext.go", `if !s.named || !s.stated || !s.counted {`, `if !s.named || !s.stated {`, "take half a status for a whole one"},
+	{"internal/zfs/zpooltext.go", `	default:
+		s.unknown(line)
+		return
+	}
+	when, timeErr`, `	default:
+		return
+	}
+	when, timeErr`, "pass over what is not understood"},
+	{"internal/zfs/zpool.go", `if command.ExitCode(err) == usage {`, `if command.ExitCode(err) == -usage {`, "not know a zpool without JSON"},
+	{"internal/zfs/damage.go", `strings.TrimSuffix(point, "/")+"/"`, `point`, "take one container's file for another's"},
+	{"deploy/prometheus/snapwatch.rules.yml", `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state="full"})
+            and on (job, cluster, site, instance, pool) snapwatch:pool_status:settled >= 2`, `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state="full"})
+            and on (job, cluster, site, instance, pool) snapwatch:pool_status:settled >= 3`, "only warn of a pool that is far too full"},
+}
