@@ -20,6 +20,9 @@ type Filter struct {
 	Disks []string
 }
 
+// None reports whether nothing is left out.
+func (f Filter) None() bool { return len(f.Pools)+len(f.VMIDs)+len(f.Guests)+len(f.Disks) == 0 }
+
 // Pool reports whether the pool may hold disks that are asked for.
 func (f Filter) Pool(pool string) bool { return len(f.Pools) == 0 || slices.Contains(f.Pools, pool) }
 
@@ -27,7 +30,7 @@ func (f Filter) Pool(pool string) bool { return len(f.Pools) == 0 || slices.Cont
 // nothing is a note that alarms: a misspelt name must not read as OK.
 func (f Filter) Apply(r Report) Report {
 	kept := Report{Now: r.Now, Notes: slices.Clone(r.Notes)}
-	if len(f.Pools)+len(f.VMIDs)+len(f.Guests)+len(f.Disks) > 0 {
+	if !f.None() {
 		kept.Notes = slices.DeleteFunc(kept.Notes, func(n Note) bool { return n.whole })
 	}
 	var unknown []string

@@ -34,6 +34,9 @@ type Damage struct {
 	// Exact is true where ZFS tells each snapshot with an error. Without its feature
 	// head_errlog it names one of them, and others of the disk may have the same block.
 	Exact bool `json:"exact"`
+	// Unlisted is true where ZFS counts more errors than it names places. With head_errlog it
+	// finds none in an old snapshot whose block was rewritten before a newer one was taken.
+	Unlisted bool `json:"unlisted,omitempty"`
 }
 
 // PoolPolicy is what a judgement of a pool's health depends on.
@@ -122,6 +125,9 @@ func (h *Health) where(pool string, now time.Time) string {
 	if d.Unresolved > 0 {
 		words += fmt.Sprintf(", %d in no dataset that is there (zpool scrub %s)", d.Unresolved, pool)
 	}
+	if d.Unlisted {
+		words += ", and ZFS does not say where all are: any disk of the pool may be damaged"
+	}
 	if age := now.Sub(d.At); age > damageFresh {
 		words += fmt.Sprintf(", as of %s ago (snapwatch health)", text.Age(age))
 	}
@@ -169,7 +175,7 @@ func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
 	case s.UnderWay():
 		return match{}, false
 	case s.State == zfs.ScanFinished && s.Errors > 0 && h.DataErrors == 0:
-		return match{reason: fmt.Sprintf("the last scrub found %s that ZFS does not list any more%s", text.Count(int(min(s.Errors, 1<<31)), "error"), do)}, true
+		return match{level: BeyondCritical, reason: fmt.Sprintf("the last scrub found %s that ZFS does not list any more%s", text.Count(int(min(s.Errors, 1<<31)), "error"), do)}, true
 	case old(h.LastScrub):
 		return match{reason: fmt.Sprintf("its last scrub ended %s ago%s%s", text.Age(now.Sub(h.LastScrub)), limit, do)}, true
 	case !h.LastScrub.IsZero():

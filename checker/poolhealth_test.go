@@ -51,14 +51,16 @@ func TestPoolHealth(t *testing.T) {
 		state   State
 		reason  string
 	}{
-		"well":                          {healthy(), PoolOK, OK, ""},
-		"a fifth is free":               {healthy(taken(799)), PoolOK, OK, ""},
-		"too full":                      {healthy(taken(800)), PoolFull, Warning, "80% of it is taken (limit 80%, limits.fill_warning)"},
-		"far too full":                  {healthy(taken(910)), PoolFull, Critical, "91% of it is taken (limit 90%, limits.fill_critical)"},
-		"a scrub of 45 days":            {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanFinished, End: ago(45 * day)}, ago(45*day))), PoolOK, OK, ""},
-		"a scrub of 50 days":            {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanFinished, End: ago(50 * day)}, ago(50*day))), PoolScrub, Warning, "its last scrub ended 50d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
-		"a scrub from the future":       {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanFinished, End: ago(-day)}, ago(-day))), PoolOK, OK, ""},
-		"one runs, and none was before": {healthy(never, func(h *Health) { h.Created, h.Scrub = ago(60*day), zfs.PoolScan{State: zfs.ScanRunning, Start: ago(13 * day)} }), PoolOK, OK, ""},
+		"well":                    {healthy(), PoolOK, OK, ""},
+		"a fifth is free":         {healthy(taken(799)), PoolOK, OK, ""},
+		"too full":                {healthy(taken(800)), PoolFull, Warning, "80% of it is taken (limit 80%, limits.fill_warning)"},
+		"far too full":            {healthy(taken(910)), PoolFull, Critical, "91% of it is taken (limit 90%, limits.fill_critical)"},
+		"a scrub of 45 days":      {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanFinished, End: ago(45 * day)}, ago(45*day))), PoolOK, OK, ""},
+		"a scrub of 50 days":      {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanFinished, End: ago(50 * day)}, ago(50*day))), PoolScrub, Warning, "its last scrub ended 50d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
+		"a scrub from the future": {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanFinished, End: ago(-day)}, ago(-day))), PoolOK, OK, ""},
+		"one runs, and none was before": {healthy(never, func(h *Health) {
+			h.Created, h.Scrub = ago(60*day), zfs.PoolScan{State: zfs.ScanRunning, Start: ago(13 * day)}
+		}), PoolOK, OK, ""},
 		"one has run too long":          {healthy(func(h *Health) { h.Scrub = zfs.PoolScan{State: zfs.ScanPaused, Start: ago(15 * day)} }), PoolScrub, Warning, "a scrub has been under way for 15d (paused)"},
 		"canceled, after an old one":    {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanCanceled, End: ago(day)}, ago(50*day))), PoolScrub, Warning, "its last scrub ended 50d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"canceled, after a recent one":  {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanCanceled, End: ago(day)}, ago(5*day))), PoolOK, OK, ""},
@@ -66,7 +68,7 @@ func TestPoolHealth(t *testing.T) {
 		"never, and old":                {healthy(never, func(h *Health) { h.Created = ago(46 * day) }), PoolScrub, Warning, "no scrub has ended since it was made 46d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"only an old resilver is known": {healthy(never, func(h *Health) { h.Resilver.End = ago(46 * day) }), PoolScrub, Warning, "no scrub has ended since its resilver 46d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"a resilver hides the scrub":    {healthy(never, func(h *Health) { h.Resilver.End = ago(day) }), PoolOK, OK, ""},
-		"the scrub found errors":        {healthy(func(h *Health) { h.Scrub.Errors = 2 }), PoolScrub, Warning, "the last scrub found 2 errors that ZFS does not list any more: zpool scrub tank"},
+		"the scrub found errors":        {healthy(func(h *Health) { h.Scrub.Errors = 2 }), PoolScrub, Critical, "the last scrub found 2 errors that ZFS does not list any more: zpool scrub tank"},
 		"errors that only root can find": {
 			healthy(errors), PoolErrors, Critical, "3 permanent errors, disks unknown: needs root (snapwatch health)"},
 		"errors in disks": {healthy(damagedAt(ago(hour), true, in("tank/a", "tank/b", "tank/c", "tank/d"))), PoolErrors, Critical, "3 permanent errors in tank/a, tank/b, tank/c and 1 more"},
@@ -74,6 +76,8 @@ func TestPoolHealth(t *testing.T) {
 			healthy(damagedAt(ago(4*hour), true, in("tank/a"))), PoolErrors, Critical, "3 permanent errors in tank/a, as of 4h ago (snapwatch health)"},
 		"errors in nothing that is there": {
 			healthy(damagedAt(now, true, nil), func(h *Health) { h.Damage.Unresolved = 3 }), PoolErrors, Critical, "3 permanent errors, 3 in no dataset that is there (zpool scrub tank)"},
+		"errors of which ZFS does not say where": {
+			healthy(damagedAt(now, true, nil), func(h *Health) { h.Damage.Unlisted = true }), PoolErrors, Critical, "3 permanent errors, and ZFS does not say where all are: any disk of the pool may be damaged"},
 		"a device counts errors": {healthy(func(h *Health) { h.Devices = []zfs.Device{{Name: "sda", State: "ONLINE", Checksum: 5}} }), PoolErrors, Warning, "errors on sda (0 read, 0 write, 5 checksum): find out why, then zpool clear tank"},
 		"degraded":               {healthy(degraded), PoolDegraded, Warning, "ZFS calls it DEGRADED: sdb is UNAVAIL (zpool status tank)"},
 		"degraded just now":      {func() Pool { p := healthy(); p.ZFSState = "DEGRADED"; return p }(), PoolDegraded, Warning, "ZFS calls it DEGRADED (zpool status tank)"},

@@ -25,6 +25,8 @@ type Report struct {
 	Questions []GuestQuestion
 	// Nodes are those that were asked and may own guests.
 	Nodes []NodeAnswer
+	// Runs are the ages of this host's own runs, where those were asked for.
+	Runs []RunAge
 	// Notes are about the check itself: what was asked for and is not there, an
 	// entry of the configuration whose time is over.
 	Notes []Note

@@ -227,7 +227,7 @@ func (w *world) pools(own func(cluster, state string) (place, disk)) {
 			case "degraded":
 				a.fires("PoolDegraded", "warning", "pool=tank")
 			case "scrub":
-				a.fires("PoolScrub", "warning", "pool=tank")
+				levels(a, "PoolScrub", status)
 			case "errors":
 				levels(a, "PoolErrors", status)
 			case "full":

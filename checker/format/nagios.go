@@ -126,6 +126,9 @@ func (n Nagios) metrics(r checker.Report) []Metric {
 			m = append(m, fillMetric(p, fill))
 		}
 	}
+	for _, run := range r.Runs {
+		m = append(m, Metric{run.Command + "_age", int64(run.Age.Seconds()), "s", &checker.Range{End: run.Limit.Seconds()}, nil})
+	}
 	if d := r.Oldest(); d != nil {
 		m = append([]Metric{ageMetric("oldest_age", *d)}, m...)
 	}

@@ -210,7 +210,8 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 			return errors.New("zpool status -v does not say where the errors are")
 		}
 		d.Damage = zfs.ResolveDamage(h.Damaged, mounts)
-		if len(h.Damaged) > 0 {
+		d.Unlisted = h.DataErrors > uint64(len(h.Damaged))
+		if h.DataErrors > 0 {
 			// An OpenZFS that does not know the feature (before 2.2) says so by failing.
 			feature, err := r.Feature(ctx, pool, "head_errlog")
 			d.Exact = err == nil && feature == "active"

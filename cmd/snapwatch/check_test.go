@@ -16,6 +16,7 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/checker/scan"
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfstest"
 )
 
@@ -105,7 +106,7 @@ func TestCheckExitStatus(t *testing.T) {
 		"usage error, json":   {[]zfstest.Dataset{fresh}, "-w 2h -c 1h --format json", 3, "{"},
 		"json":                {[]zfstest.Dataset{fresh}, "--format json", 0, "{"},
 		"commands run":        {[]zfstest.Dataset{fresh}, "-vvv", 0, "OK: "},
-		"each disk, perfdata": {[]zfstest.Dataset{fresh}, "--perfdata disks", 0, "OK: 1 of 1 guests whole, 1 of 1 disks fresh, oldest vm-100-disk-0 1h (limit 2h) | 'oldest_age'=3600s;7200;21600;0 'guests'=1;;;0 'incomplete'=0;;;0 'torn'=0;;;0 'disks'=1;;;0 'stopped'=0;;;0 'unproven'=0;;;0 'stale'=0;;;0 'missing'=0;;;0 'tank/vm-100-disk-0'=3600s;7200;21600;0"},
+		"each disk, perfdata": {[]zfstest.Dataset{fresh}, "--perfdata disks", 0, "OK: 1 of 1 guests whole, 1 of 1 disks fresh, oldest vm-100-disk-0 1h (limit 2h) | 'oldest_age'=3600s;7200;21600;0 'guests'=1;;;0 'incomplete'=0;;;0 'torn'=0;;;0 'disks'=1;;;0 'stopped'=0;;;0 'unproven'=0;;;0 'stale'=0;;;0 'missing'=0;;;0 'fill_tank'=25%;80;90;0 'tank/vm-100-disk-0'=3600s;7200;21600;0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, c.disks...)
@@ -128,6 +129,7 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 		begun := time.Now()
 		status, first := s.check("-t", "2s")
 		assert.Equal(t, 3, status)
+		first, _, _ = strings.Cut(first, " 'fill_tank'=") // zpool does not hang
 		assert.Equal(t, "UNKNOWN: pool tank unreadable, no disk found | 'guests'=0;;;0 'incomplete'=0;;;0 'torn'=0;;;0 'disks'=0;;;0 'stopped'=0;;;0 'unproven'=0;;;0 'stale'=0;;;0 'missing'=0;;;0", first)
 		assert.Less(t, time.Since(begun), 6*time.Second)
 		if i == 0 {
@@ -204,6 +206,26 @@ func TestCheckTellsHowPoolsAre(t *testing.T) {
 	assert.Equal(t, 2, status, "the pool of the disk has errors")
 	s.check("--format", "checkmk")
 	assert.Contains(t, s.out.String(), "fill_tank=25;80;90")
+}
+
+func TestCheckTellsOfRunsOnThisHost(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	s.TimerLink = s.fake.Path("timer")
+	require.NoError(t, os.WriteFile(s.TimerLink, nil, 0o600))
+	last := report.Run{LastSuccess: noon.Add(-time.Hour), Counts: map[report.Event]int{}, LeftFrozen: []int{100}}
+	require.NoError(t, last.Save(s.StateDir, report.Name))
+	status, first := s.check()
+	assert.Equal(t, 2, status)
+	assert.Contains(t, first, "'snap_age'=3600s;2700;;0")
+	assert.Contains(t, s.out.String(), "CRITICAL: the last good run of snap ended 1h ago (limit 45m)")
+	assert.Contains(t, s.out.String(), "CRITICAL: 1 guest may be frozen still (100)")
+	status, first = s.check("--vmid", "100")
+	assert.Equal(t, 0, status, "of a guest alone nothing of the host is said")
+	assert.NotContains(t, first, "snap_age")
+
+	require.NoError(t, os.WriteFile(filepath.Join(s.StateDir, report.Name), []byte("{"), 0o600))
+	_, _ = s.check()
+	assert.Contains(t, s.out.String(), "CRITICAL: the report of snap cannot be read: ")
 }
 
 func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {

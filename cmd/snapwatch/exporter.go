@@ -3,7 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -146,6 +148,22 @@ func (e *environment) lastRun(name string) (report.Run, error) {
 	last, err := report.LoadFile(e.StateDir, name)
 	last.LastSuccess = last.SuccessBefore(e.Now())
 	return last, err
+}
+
+// runs are what snap and prune left on this host.
+func (e *environment) runs() (snap, prune checker.Runs) {
+	read := func(name string, expected bool) checker.Runs { //nolint:revive // a value, which steers nothing
+		r := checker.Runs{Expected: expected}
+		last, err := e.lastRun(name)
+		switch {
+		case err == nil:
+			r.Last = &last
+		case !errors.Is(err, fs.ErrNotExist):
+			r.Problem = err.Error()
+		}
+		return r
+	}
+	return read(report.Name, registered(e)), read(report.PruneName, pruneJob.registered(e))
 }
 
 // living says whether a guest's process lives here, and since when.

@@ -105,6 +105,9 @@ func printDamage(w io.Writer, found map[string]*checker.Damage) {
 			}
 			fmt.Fprintf(w, "permanent errors in %s\n", strings.Join(where, ", "))
 		}
+		if d.Unlisted {
+			fmt.Fprintf(w, "pool %s has permanent errors of which ZFS does not say where they are\n", pool)
+		}
 		if d.Unresolved > 0 {
 			fmt.Fprintf(w, "%d permanent errors of pool %s are in no dataset that is there: zpool scrub %s\n", d.Unresolved, pool, pool)
 		}

@@ -104,17 +104,24 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	var facts remote.Facts
 	var notes []checker.Note
 	var memory *memory
+	var runs []checker.RunAge
 	if q.From != "" {
 		stage.Store("asking " + q.From)
 		policy.MaxDataAge = checker.DefaultMaxDataAge
 		facts, err = remote.Read(here, q.From, share)
 	} else {
 		facts.Pools, memory, notes, err = q.scan(here, env, cfg, policy, stage)
+		stage.Store("reading the reports of snap and prune")
+		snap, prune := env.runs()
+		notes, runs = append(notes, checker.RunNotes(snap, prune, env.Now())...), checker.RunAges(snap, prune, env.Now())
 	}
 	if err != nil {
 		return result{err: err}
 	}
 	r.report = q.filter().Apply(checker.Assemble(facts.Pools, policy, env.Now(), notes...))
+	if q.filter().None() {
+		r.report.Runs = runs
+	}
 	if nodes.Configured() {
 		stage.Store("asking the nodes that may own the disks")
 		facts.Said, facts.Nodes = nodes.Ask(ctx, max(limit-time.Since(begun), time.Millisecond), r.report, cfg.OriginOf)

@@ -66,6 +66,9 @@ func TestPoolStatusText(t *testing.T) {
 		"where the errors are": {
 			statusOf("ONLINE", finished, wellDevices, "errors: Permanent errors have been detected in the following files:\n\n        tank/vm-100-disk-0@a:<0x1>\n        <metadata>:<0x3f>\n"),
 			PoolHealth{State: "ONLINE", Scrub: PoolScan{State: ScanFinished, End: end}, DataErrors: 2, Damaged: []string{"tank/vm-100-disk-0@a:<0x1>", "<metadata>:<0x3f>"}}},
+		"and where none has a place": {
+			statusOf("ONLINE", finished, wellDevices, "errors: Permanent errors have been detected in the following files:\n\n"),
+			PoolHealth{State: "ONLINE", Scrub: PoolScan{State: ScanFinished, End: end}, DataErrors: 1, Damaged: []string{}}},
 		"what nobody has seen": {
 			statusOf("ONLINE", "  scan: scrub dreamt of on Sunday\nmood: blue\n", wellDevices+"\tsomething else\n", noErrors),
 			PoolHealth{State: "ONLINE", Unknown: []string{"scan: scrub dreamt of on Sunday", "mood: blue", "something else"}}},

@@ -129,7 +129,8 @@ func (s *statusText) counts(value, line string) {
 	case value == noDataErrors:
 		s.counted = true
 	case value == permanentErrors:
-		s.counted, s.Damaged = true, []string{}
+		// There is at least one, even where OpenZFS finds the place of none.
+		s.counted, s.Damaged, s.DataErrors = true, []string{}, 1
 	case m != nil:
 		n, err := strconv.ParseUint(m[1], 10, 64)
 		s.DataErrors, s.counted = n, err == nil

@@ -1,0 +1,118 @@
+package checker
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"snapwatch/internal/report"
+	"snapwatch/internal/text"
+)
+
+// Runs is what snap, or prune, left on this host.
+type Runs struct {
+	// Last is the report of the last run, nil where there is none; Problem is why it could not
+	// be read, "" if it could.
+	Last    *report.Run
+	Problem string
+	// Expected is true where a run is registered here.
+	Expected bool
+}
+
+const (
+	// SnapLate is how long ago the last good run of snap may have ended, PruneLate that of prune:
+	// as in the alert rules.
+	SnapLate  = 45 * time.Minute
+	PruneLate = 6 * time.Hour
+)
+
+// Age is how long ago the last good run ended, false where none is known. A time in the future
+// is none.
+func (r Runs) Age(now time.Time) (age time.Duration, known bool) {
+	if r.Last == nil {
+		return 0, false
+	}
+	good := r.Last.SuccessBefore(now)
+	return now.Sub(good), !good.IsZero()
+}
+
+// RunAge is how long ago the last good run of a command ended, for performance data.
+type RunAge struct {
+	Command    string
+	Age, Limit time.Duration
+}
+
+// RunAges are those that are known of the commands that are registered here.
+func RunAges(snap, prune Runs, now time.Time) []RunAge {
+	var ages []RunAge
+	for _, r := range []struct {
+		Runs
+		command string
+		limit   time.Duration
+	}{{snap, "snap", SnapLate}, {prune, "prune", PruneLate}} {
+		if age, known := r.Age(now); known && r.Expected {
+			ages = append(ages, RunAge{r.command, age, r.limit})
+		}
+	}
+	return ages
+}
+
+// RunNotes are what the last runs of snap and prune on this host say that alarms.
+func RunNotes(snap, prune Runs, now time.Time) []Note {
+	notes := append(snap.late("snap", SnapLate, Critical, now), prune.late("prune", PruneLate, Warning, now)...)
+	add := func(s State, format string, args ...any) {
+		notes = append(notes, Note{State: s, Text: fmt.Sprintf(format, args...), whole: true})
+	}
+	last := snap.Last
+	if last == nil {
+		return notes
+	}
+	if frozen := last.LeftFrozen; len(frozen) > 0 {
+		add(Critical, "%s may be frozen still (%s): snapwatch snap thaws them, or says how", text.Count(len(frozen), "guest"), numbers(frozen))
+	}
+	counts := last.UnprotectedByKind()
+	var kinds []string
+	for _, kind := range report.Kinds() {
+		if n := counts[kind]; n > 0 {
+			kinds = append(kinds, fmt.Sprintf("%d %s", n, kind))
+		}
+	}
+	if len(kinds) > 0 {
+		add(Warning, "no snapshot covers disks of running guests (%s): snapwatch snap --dry-run -v names them", strings.Join(kinds, ", "))
+	}
+	if last.Locked > 0 {
+		add(Warning, "%s locked for long, and nothing of them is rotated: snapwatch snap --dry-run -v names them", text.Count(last.Locked, "guest"))
+	}
+	return notes
+}
+
+// late says that a run that is registered here had no good end for too long.
+func (r Runs) late(command string, limit time.Duration, state State, now time.Time) []Note {
+	if !r.Expected {
+		return nil
+	}
+	age, known := r.Age(now)
+	words := ""
+	switch {
+	case r.Problem != "":
+		words = fmt.Sprintf("the report of %s cannot be read: %s", command, r.Problem)
+	case !known:
+		words = fmt.Sprintf("%s is registered here and had no good run yet: snapwatch cron status; snapwatch %s --dry-run", command, command)
+		state = Warning // it may have been registered just now
+	case age > limit:
+		words = fmt.Sprintf("the last good run of %s ended %s ago (limit %s): snapwatch cron status; snapwatch %s --dry-run -v", command, text.Age(age), text.Age(limit), command)
+	default:
+		return nil
+	}
+	return []Note{{State: state, Text: words, whole: true}}
+}
+
+// numbers are the first of many VMIDs.
+func numbers(vmids []int) string {
+	var words []string
+	for _, vmid := range slices.Sorted(slices.Values(vmids)) {
+		words = append(words, fmt.Sprint(vmid))
+	}
+	return few(words)
+}

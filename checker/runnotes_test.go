@@ -1,0 +1,49 @@
+package checker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"snapwatch/internal/report"
+)
+
+func TestRunNotes(t *testing.T) {
+	good := func(age time.Duration) Runs {
+		return Runs{Expected: true, Last: &report.Run{LastSuccess: ago(age)}}
+	}
+	unprotected := good(minute)
+	unprotected.Last.Unprotected = []report.Unprotected{{VMID: 100, Kind: report.OtherStorage}, {VMID: 101, Kind: report.BindMount}}
+	unprotected.Last.Disks = []report.Disk{{Result: report.ResultUnprotected, Error: "x"}}
+	unprotected.Last.Locked, unprotected.Last.LeftFrozen = 2, []int{105, 100}
+	for name, c := range map[string]struct {
+		snap, prune Runs
+		want        []string
+	}{
+		"nothing runs here":           {Runs{}, Runs{}, nil},
+		"both ran":                    {good(45 * minute), good(6 * hour), nil},
+		"snap is late":                {good(46 * minute), Runs{}, []string{"CRITICAL: the last good run of snap ended 46m ago (limit 45m): snapwatch cron status; snapwatch snap --dry-run -v"}},
+		"prune is late":               {Runs{}, good(7 * hour), []string{"WARNING: the last good run of prune ended 7h ago (limit 6h): snapwatch cron status; snapwatch prune --dry-run -v"}},
+		"it ran, and does not now":    {Runs{Last: good(day).Last}, Runs{}, nil},
+		"registered and never ran":    {Runs{Expected: true}, Runs{}, []string{"WARNING: snap is registered here and had no good run yet: snapwatch cron status; snapwatch snap --dry-run"}},
+		"a success in the future":     {good(-hour), Runs{}, []string{"WARNING: snap is registered here and had no good run yet: snapwatch cron status; snapwatch snap --dry-run"}},
+		"a report that is unreadable": {Runs{Expected: true, Problem: "no"}, Runs{}, []string{"CRITICAL: the report of snap cannot be read: no"}},
+		"what it says of guests": {unprotected, Runs{}, []string{
+			"CRITICAL: 2 guests may be frozen still (100, 105): snapwatch snap thaws them, or says how",
+			"WARNING: no snapshot covers disks of running guests (1 storage, 1 failed): snapwatch snap --dry-run -v names them",
+			"WARNING: 2 guests locked for long, and nothing of them is rotated: snapwatch snap --dry-run -v names them",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var said []string
+			notes := RunNotes(c.snap, c.prune, now)
+			for _, n := range notes {
+				said = append(said, n.State.String()+": "+n.Text)
+			}
+			assert.Equal(t, c.want, said)
+			r := Filter{VMIDs: []int{1}}.Apply(Report{Now: now, Notes: notes})
+			assert.Len(t, r.Notes, 1, "of one guest nothing of the host is said, but that it is not here")
+		})
+	}
+}
