@@ -92,7 +92,7 @@ func TestPoolHealth(t *testing.T) {
 			"95% of it is taken (limit 90%, limits.fill_critical); ZFS calls it DEGRADED: sdb is UNAVAIL (zpool status tank); its last scrub ended 50d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := judgePool(c.pool, testPolicy(), now)
+			r := JudgePool(c.pool, testPolicy(), now)
 			assert.Equal(t, []any{c.verdict.String(), c.state, c.reason}, []any{r.Verdict.String(), r.State, r.Reason})
 		})
 	}
@@ -105,26 +105,26 @@ func TestPoolHealthCanBeSwitchedOff(t *testing.T) {
 	cfg := config.Default()
 	cfg.Limits.MaxScrubAge, cfg.Limits.FillWarning, cfg.Limits.FillCritical = 0, 0, 0
 	assert.Equal(t, "1 permanent error, disks unknown: needs root (snapwatch health); ZFS calls it DEGRADED (zpool status tank)",
-		judgePool(bad, NewPolicy(cfg), now).Reason, "no limits, no verdicts of theirs")
+		JudgePool(bad, NewPolicy(cfg), now).Reason, "no limits, no verdicts of theirs")
 	cfg.PoolIgnore = []string{"errors", "degraded"}
-	assert.Equal(t, PoolOK, judgePool(bad, NewPolicy(cfg), now).Verdict)
+	assert.Equal(t, PoolOK, JudgePool(bad, NewPolicy(cfg), now).Verdict)
 
 	cfg = config.Default()
 	cfg.Maintenance = []config.Maintenance{{Selector: config.Selector{Pool: "tank"}, Until: now.Add(hour)}}
-	assert.Equal(t, OK, judgePool(bad, NewPolicy(cfg), now).State, "under maintenance")
+	assert.Equal(t, OK, JudgePool(bad, NewPolicy(cfg), now).State, "under maintenance")
 }
 
 func TestSuspendedAndFaultedPoolsAreCritical(t *testing.T) {
 	for state, want := range map[string]PoolVerdict{"SUSPENDED": PoolSuspended, "FAULTED": PoolFaulted, "UNAVAIL": PoolFaulted} {
 		pool := healthy(func(h *Health) { h.Allocated = 950 })
 		pool.ZFSState, pool.Problem = state, "pool tank is "+state
-		r := judgePool(pool, testPolicy(), now)
+		r := JudgePool(pool, testPolicy(), now)
 		assert.Equal(t, []any{want.String(), Critical, "pool tank is " + state + "; 95% of it is taken (limit 90%, limits.fill_critical)"}, []any{r.Verdict.String(), r.State, r.Reason})
 	}
 }
 
 func TestWhatZpoolSaysAndNobodyKnowsIsTold(t *testing.T) {
-	r := judgePool(healthy(func(h *Health) { h.Unknown = []string{"mood: blue"} }), testPolicy(), now)
+	r := JudgePool(healthy(func(h *Health) { h.Unknown = []string{"mood: blue"} }), testPolicy(), now)
 	assert.Equal(t, []string{"zpool status says of tank what snapwatch does not know: mood: blue"}, r.Remarks)
 	assert.Equal(t, OK, r.State)
 }

@@ -78,10 +78,10 @@ type poolMatch struct {
 
 func (m poolMatch) state() State { return poolTable[m.verdict].States[m.level] }
 
-// judgePool says what is wrong with a pool as a whole; its disks are judged for
+// JudgePool says what is wrong with a pool as a whole; its disks are judged for
 // themselves. That a scan takes longer than somebody waits for it is no fault while what
 // the one before it read still counts.
-func judgePool(pool Pool, p Policy, now time.Time) PoolResult {
+func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 	result := PoolResult{Pool: pool, Verdict: PoolOK, FillWarning: p.Pools.FillWarning, FillCritical: p.Pools.FillCritical}
 	excluded := p.poolExcluded(pool.Name, now)
 	var found []poolMatch

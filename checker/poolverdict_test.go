@@ -36,11 +36,11 @@ func TestPoolVerdict(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := testPolicy()
-			assert.Equal(t, c.want.String(), judgePool(c.pool, p, now).Verdict.String())
+			assert.Equal(t, c.want.String(), JudgePool(c.pool, p, now).Verdict.String())
 		})
 	}
 	p := testPolicy()
 	p.Maintenance = []config.Maintenance{{Selector: config.Selector{Pool: "tank"}, Until: now.Add(hour)}}
-	assert.Equal(t, PoolOK, judgePool(read(gone), p, now).Verdict, "exported for maintenance")
-	assert.Equal(t, PoolUnreadable, judgePool(read(failed), p, now).Verdict, "that it is suspended is told all the same")
+	assert.Equal(t, PoolOK, JudgePool(read(gone), p, now).Verdict, "exported for maintenance")
+	assert.Equal(t, PoolUnreadable, JudgePool(read(failed), p, now).Verdict, "that it is suspended is told all the same")
 }

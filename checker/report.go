@@ -83,7 +83,7 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 	}
 	r.Disks = make([]Result, 0, all)
 	for _, pool := range pools {
-		r.Pools = append(r.Pools, judgePool(pool, p, now))
+		r.Pools = append(r.Pools, JudgePool(pool, p, now))
 		for i := range pool.Disks {
 			r.Disks = append(r.Disks, Result{Disk: pool.Disks[i]})
 			r.Disks[len(r.Disks)-1].damagedBy(pool.Health)

@@ -48,6 +48,7 @@ func (c *doctorCmd) read(ctx context.Context, env *environment, stage *atomic.Va
 			f.Node.Absent = append(f.Node.Absent, s)
 		}
 	}
+	f.DamageAt = addHealth(ctx, env, cfg, f.Found)
 	stage.Store("asking systemd")
 	units, cancel := context.WithTimeout(ctx, partTimeout)
 	defer cancel()

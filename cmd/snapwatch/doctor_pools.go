@@ -2,10 +2,15 @@ package main
 
 import (
 	"context"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"sync"
+	"time"
 
+	"snapwatch/checker"
+	"snapwatch/checker/scan"
+	"snapwatch/config"
 	"snapwatch/internal/doctor"
 	"snapwatch/internal/zfs"
 )
@@ -51,6 +56,46 @@ func readPool(ctx context.Context, env *environment, name string, roots []string
 		p.Bookmarks = features[name]
 	}
 	return p, disks
+}
+
+// addHealth adds what check says of the pools as a whole, and returns when root last looked where
+// all of them have permanent errors, zero if it did not.
+func addHealth(ctx context.Context, env *environment, cfg config.Config, pools []doctor.Pool) time.Time {
+	ctx, cancel := context.WithTimeout(ctx, partTimeout)
+	defer cancel()
+	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now}
+	report := filepath.Join(env.StateDir, scan.DamageName)
+	var names []string
+	for _, p := range pools {
+		names = append(names, p.Name)
+	}
+	known := scanner.Healths(ctx, scan.HealthFile{Report: report}, names)
+	policy := checker.NewPolicy(cfg)
+	for i, p := range pools {
+		if p.Err != nil {
+			continue
+		}
+		now := env.Now()
+		judged := checker.JudgePool(checker.Pool{Name: p.Name, ReadAt: now, Health: known[p.Name]}, policy, now)
+		if h := known[p.Name]; judged.State == checker.OK && h != nil && h.Problem != "" {
+			judged.State, judged.Reason = checker.Warning, h.Problem
+		}
+		if judged.State != checker.OK {
+			pools[i].Unwell, pools[i].Critical = judged.Reason, judged.State == checker.Critical
+		}
+	}
+	damages, _ := scan.LoadDamage(report) // one that cannot be read tells nothing
+	oldest := time.Time{}
+	for i, name := range names {
+		d := damages[name]
+		if d == nil {
+			return time.Time{}
+		}
+		if i == 0 || d.At.Before(oldest) {
+			oldest = d.At
+		}
+	}
+	return oldest
 }
 
 // rootsIn are those of the roots that lie in the pool; with no roots at all, the pool.

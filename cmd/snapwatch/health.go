@@ -90,6 +90,35 @@ func reportDamage(ctx context.Context, env *environment) (map[string]*checker.Da
 	return found, errors.Join(append(errs, scan.SaveDamage(path, scan.DamageOf(last, found, pools)))...)
 }
 
+const (
+	// refreshAfter is how old the report may be before a run of snap or prune makes it again: a
+	// little less than an hour, since its own timer is hourly.
+	refreshAfter = 50 * time.Minute
+	// refreshTime is how long a run waits for that.
+	refreshTime = 30 * time.Second
+)
+
+// refreshDamage makes the report of permanent errors again where it is old. A run of snap or
+// prune ends with it; that it does not work is no fault of the run, and check says how old
+// the report is.
+func refreshDamage(ctx context.Context, env *environment) {
+	last, err := scan.LoadDamage(filepath.Join(env.StateDir, scan.DamageName))
+	pools, poolsErr := zfs.Pools(env.Kstat)
+	old := err != nil || slices.ContainsFunc(pools, func(pool string) bool {
+		age := refreshAfter
+		if d := last[pool]; d != nil {
+			age = env.Now().Sub(d.At)
+		}
+		return age < 0 || age >= refreshAfter
+	})
+	if poolsErr != nil || !old {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, refreshTime)
+	defer cancel()
+	_, _ = reportDamage(ctx, env)
+}
+
 // printDamage says where errors are, and nothing where there are none.
 func printDamage(w io.Writer, found map[string]*checker.Damage) {
 	for _, pool := range slices.Sorted(maps.Keys(found)) {

@@ -91,6 +91,9 @@ func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Confi
 			return &exit{max(status, 1), fmt.Errorf("--textfile: %w", err)}
 		}
 	}
+	if !c.DryRun {
+		refreshDamage(ctx, env)
+	}
 	if status != 0 {
 		return &exit{code: status}
 	}

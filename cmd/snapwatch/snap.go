@@ -160,6 +160,9 @@ func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config,
 			return &exit{max(status, 1), fmt.Errorf("not registered in cron: %w", err)}
 		}
 	}
+	if !c.DryRun {
+		refreshDamage(ctx, env)
+	}
 	if status != 0 {
 		return &exit{code: status}
 	}

@@ -31,7 +31,7 @@ type Finding struct {
 func Judge(f Facts) []Finding {
 	var all []Finding
 	for _, look := range []func(Facts) []Finding{
-		configuration, node, files, pvesh, storages, software, pools,
+		configuration, node, files, pvesh, storages, software, pools, damage,
 		systemd, starts, lastRun, clock, others, locks, labels, limits,
 	} {
 		all = append(all, look(f)...)

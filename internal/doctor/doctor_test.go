@@ -15,9 +15,9 @@ var now = time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 func healthy() Facts {
 	return Facts{
 		Now: now, Root: true, Warning: 2 * time.Hour,
-		Node:    Node{PVE: true, Name: "pve1", Hostname: "pve1", Configured: 2, Listed: 2, PveshTook: time.Second, Storages: []string{"tank/data"}},
-		ZFS:     ZFS{Userland: "2.3.2", Kernel: "2.3.2"},
-		Found:   []Pool{{Name: "tank", Bookmarks: "active"}},
+		Node:  Node{PVE: true, Name: "pve1", Hostname: "pve1", Configured: 2, Listed: 2, PveshTook: time.Second, Storages: []string{"tank/data"}},
+		ZFS:   ZFS{Userland: "2.3.2", Kernel: "2.3.2"},
+		Found: []Pool{{Name: "tank", Bookmarks: "active"}}, DamageAt: now.Add(-time.Hour),
 		Disks:   []Disk{{Dataset: "tank/data/vm-100-disk-0", Labelled: true, Gap: 15 * time.Minute, Newest: now.Add(-time.Minute)}},
 		Starts:  Starts{Cron: []string{"cron.d/snapwatch: */15 * * * * root /usr/bin/snapwatch snap f4"}, Program: "/usr/bin/snapwatch", CronDaemon: "active", Finalize: "active"},
 		LastRun: LastRun{End: now.Add(-time.Minute), Success: true},
@@ -56,6 +56,10 @@ func TestFindings(t *testing.T) {
 		text    string
 		command string
 	}{
+		{"a pool lacks a device", healthy, func(f *Facts) { f.Found[0].Unwell = "ZFS calls it DEGRADED" }, Warn, "pool", "tank: ZFS calls it DEGRADED", "zpool status tank"},
+		{"a pool has errors", healthy, func(f *Facts) { f.Found[0].Unwell, f.Found[0].Critical = "2 permanent errors", true }, Fail, "pool", "2 permanent errors", "zpool status -v tank"},
+		{"nobody looks for errors", healthy, func(f *Facts) { f.DamageAt = time.Time{} }, Warn, "errors", "nobody looks where", "snapwatch-health.timer"},
+		{"nobody has looked of late", healthy, func(f *Facts) { f.DamageAt = now.Add(-4 * time.Hour) }, Warn, "errors", "it is 4h", "snapwatch-health.timer"},
 		{"bad configuration", healthy, func(f *Facts) { f.ConfigErr = oops }, Fail, "configuration", "oops", "mend"},
 		{"pmxcfs is down", healthy, func(f *Facts) { f.Node.Err = oops }, Fail, "node", "oops", "pve-cluster"},
 		{"a zone that is none", healthy, func(f *Facts) { f.Clock.ZoneErr = oops }, Warn, "clock", "times are UTC: oops", "TZ="},

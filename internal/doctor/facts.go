@@ -26,6 +26,8 @@ type Facts struct {
 	LastRun LastRun
 	Clock   Clock
 	Others  Others
+	// DamageAt is when root last looked where pools have permanent errors, zero if it never did.
+	DamageAt time.Time
 	// LocksErr is why not every user can lock a listing.
 	LocksErr error
 }
@@ -65,6 +67,10 @@ type Pool struct {
 	// Bookmarks is the state of feature@bookmarks: active, enabled or disabled; "" where
 	// not known.
 	Bookmarks string
+	// Unwell is what check says of the pool as a whole where that alarms, "" where all is well;
+	// Critical is how much.
+	Unwell   string
+	Critical bool
 	// Lists is true where this ZFS does not tell the newest snapshot of a disk (prevsnap), so
 	// that its snapshots are listed.
 	Lists bool

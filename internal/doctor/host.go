@@ -115,6 +115,10 @@ func pools(f Facts) []Finding {
 		switch {
 		case p.Err != nil:
 			all = append(all, fail(topic, "zpool status "+p.Name, "%s: %v", p.Name, p.Err)...)
+		case p.Unwell != "" && p.Critical:
+			all = append(all, fail(topic, "zpool status -v "+p.Name, "%s: %s", p.Name, p.Unwell)...)
+		case p.Unwell != "":
+			all = append(all, warn(topic, "zpool status "+p.Name, "%s: %s", p.Name, p.Unwell)...)
 		case p.Bookmarks == "disabled":
 			all = append(all, warn(topic, "zpool set feature@bookmarks=enabled "+p.Name+", or bookmarks: 0",
 				"%s: bookmarks can't be made, for a receiver that was away long", p.Name)...)
@@ -129,4 +133,21 @@ func pools(f Facts) []Finding {
 		return fail(topic, "zpool import", "no pool is imported")
 	}
 	return all
+}
+
+// damageOld is how old root's report of permanent errors may be: its timer is hourly.
+const damageOld = 3 * time.Hour
+
+// damage says whether root looks where pools have permanent errors. snap and prune do, too.
+func damage(f Facts) []Finding {
+	const topic, do = "errors", "systemctl enable --now snapwatch-health.timer"
+	switch age := f.Now.Sub(f.DamageAt); {
+	case len(f.Found) == 0:
+		return nil
+	case f.DamageAt.IsZero():
+		return warn(topic, do, "nobody looks where pools have permanent errors: check could not name a damaged disk")
+	case age > damageOld:
+		return warn(topic, do, "it is %s since somebody looked where pools have permanent errors", short(age))
+	}
+	return ok(topic, "where pools have permanent errors is known")
 }
