@@ -69,3 +69,16 @@ func TestRootsReportDamagesADisk(t *testing.T) {
 	assert.Equal(t, "1", line(metrics, `snapwatch_guest_state{origin_cluster="east",state="damaged",vmid="100"`))
 	assert.Equal(t, "0", line(metrics, `snapwatch_guest_state{origin_cluster="east",state="damaged",vmid="101"`))
 }
+
+func TestPageShowsPoolsThatAreNotWell(t *testing.T) {
+	w := world()
+	w.Zpool = map[string]string{"tank": damagedTank}
+	r := newRig(t, w)
+	r.shown(t, "/")
+	page := r.shown(t, "/")
+	assert.Contains(t, page, `<p class="bar red"><strong>✕ pool tank is not well: errors</strong>`)
+	assert.Contains(t, page, "2 permanent errors, disks unknown: needs root (snapwatch health); ZFS calls it DEGRADED")
+	assert.NotContains(t, page, "cannot be read")
+	assert.NotContains(t, page, "pool rpool is not well")
+	assert.Contains(t, page, "; 25% taken")
+}

@@ -40,9 +40,12 @@ type view struct {
 	Maintenance []maintenance
 }
 
-// bar is a pool that could not be read, with the error.
+// bar is a pool that could not be read, or is not well, with the reason.
 type bar struct {
 	Pool, Text string
+	// Unwell is the verdict on a pool that could be read, "" for one that could not, and Colour
+	// what it is shown in.
+	Unwell, Colour string
 	// ReadAt is when the pool was last read, zero if it never was.
 	ReadAt time.Time
 }
@@ -67,6 +70,14 @@ type poolView struct {
 	Listings Listings
 	Colour   string
 	Failures int
+}
+
+// Taken is how much of the pool is taken, "" where that is not known.
+func (p poolView) Taken() string {
+	if fill, known := p.Health.Fill(); known {
+		return fmt.Sprintf("%.0f%%", 100*fill)
+	}
+	return ""
 }
 
 // openDisk is the disk that is open, nil Disk where there is none of that name.
@@ -139,7 +150,9 @@ func (v *view) addPool(p checker.PoolResult, l Listings) {
 	pool := poolView{p, l, p.State.Colour(), failures}
 	if trouble(p) {
 		pool.Colour = checker.Critical.Colour()
-		v.Bars = append(v.Bars, bar{p.Name, p.Reason, p.ReadAt})
+		v.Bars = append(v.Bars, bar{Pool: p.Name, Text: p.Reason, Colour: pool.Colour, ReadAt: p.ReadAt})
+	} else if p.State != checker.OK && !notYet(p) {
+		v.Bars = append(v.Bars, bar{Pool: p.Name, Text: p.Reason, Unwell: p.Verdict.String(), Colour: pool.Colour, ReadAt: p.ReadAt})
 	}
 	old := func(t time.Time) bool { return v.Now.Sub(t) > fresh }
 	if old(p.ReadAt) && (len(l.Past) == 0 || old(l.Past[0].Begun)) {
@@ -158,7 +171,8 @@ func beforeListing(p checker.PoolResult, l Listings) checker.PoolResult {
 	if len(l.Past) > 0 {
 		p.Problem = l.Past[0].Problem
 	}
-	if p.Problem != "" || len(p.MissingRoots) == 0 {
+	read := p.Verdict == checker.PoolOK || p.Verdict == checker.PoolUnreadable
+	if read && (p.Problem != "" || len(p.MissingRoots) == 0) {
 		p.Reason = p.Problem
 	}
 	return p
