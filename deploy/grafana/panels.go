@@ -38,8 +38,8 @@ func rows() []row {
 	return []row{
 		{"Sites", []cog.Builder[dashboard.Panel]{
 			number("Stale", "Disks whose newest snapshot is older than a limit.", "count("+perDisk+`(snapwatch_disk_state{site=~"$site", state="stale"}) == 1) or vector(0)`),
-			number("Missing or unreadable", "Disks that are gone, or that cannot be read.", "count("+perDisk+`(snapwatch_disk_state{site=~"$site", state=~"missing|unreadable"}) == 1) or vector(0)`),
-			number("Pools not read", "Pools that are suspended, gone or hanging, or lack a dataset that the configuration names.", "count("+perPool+`(snapwatch_pool_state{site=~"$site", state="ok"}) == 0) or vector(0)`),
+			number("Missing, damaged or unreadable", "Disks that are gone, have permanent errors, or cannot be read.", "count("+perDisk+`(snapwatch_disk_state{site=~"$site", state=~"missing|damaged|unreadable"}) == 1) or vector(0)`),
+			number("Pools not well", "Pools that cannot be read, lack a dataset that the configuration names, have errors, lack a device, need a scrub or are nearly full.", "count("+perPool+`(snapwatch_pool_state{site=~"$site", state="ok"}) == 0) or vector(0)`),
 			number("Late runs", "Nodes where snap is registered and had no good run for 45 minutes.", "count(time() - "+perTarget+`(snapwatch_run_last_success_timestamp_seconds{site=~"$site"}) > 2700 and on (`+aTarget+`) snapwatch_run_expected == 1) or vector(0)`),
 			number("Exporters down", "Targets of the job snapwatch that do not answer.", "count("+perTarget+`(up{job="snapwatch", site=~"$site"}) == 0) or vector(0)`),
 			number("Running disks without snapshots", "Volumes of running guests that snap cannot cover.", "sum(max by ("+aTarget+`, reason) (snapwatch_run_unprotected_disks{site=~"$site"})) or vector(0)`),
@@ -53,6 +53,14 @@ func rows() []row {
 				query{"topk(10, " + lag + ")", "{{dataset}} on {{instance}}"}),
 			lines("Age, the ten worst", "Age of the newest snapshot of the disks whose age is judged.", "s",
 				query{"topk(10, time() - " + perDisk + `(snapwatch_disk_newest_snapshot_timestamp_seconds{site=~"$site"}) unless ` + silent + `)`, "{{dataset}} on {{instance}}"}),
+		}},
+		{"Pools", []cog.Builder[dashboard.Panel]{
+			list("Pools by verdict", "What is said of each pool now.",
+				`max by (site, instance, pool, state) (snapwatch_pool_state{site=~"$site"} == 1)`),
+			lines("Space taken", "How much of each pool is taken.", "percentunit",
+				query{perPool + `(snapwatch_pool_fill_ratio{site=~"$site"})`, "{{pool}} on {{instance}}"}),
+			lines("Time since the last scrub", "How long ago the last scrub of each pool ended.", "s",
+				query{"time() - " + perPool + `(snapwatch_pool_last_scrub_timestamp_seconds{site=~"$site"})`, "{{pool}} on {{instance}}"}),
 		}},
 		{"Guest $vmid", []cog.Builder[dashboard.Panel]{
 			list("Copies of its disks", "What is said of each copy now.",
