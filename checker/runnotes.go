@@ -20,11 +20,10 @@ type Runs struct {
 	Expected bool
 }
 
+// How long ago the last good run of snap, and of prune, may have ended: as in the alert rules.
 const (
-	// SnapLate is how long ago the last good run of snap may have ended, PruneLate that of prune:
-	// as in the alert rules.
-	SnapLate  = 45 * time.Minute
-	PruneLate = 6 * time.Hour
+	snapLate  = 45 * time.Minute
+	pruneLate = 6 * time.Hour
 )
 
 // Age is how long ago the last good run ended, false where none is known. A time in the future
@@ -50,7 +49,7 @@ func RunAges(snap, prune Runs, now time.Time) []RunAge {
 		Runs
 		command string
 		limit   time.Duration
-	}{{snap, "snap", SnapLate}, {prune, "prune", PruneLate}} {
+	}{{snap, "snap", snapLate}, {prune, "prune", pruneLate}} {
 		if age, known := r.Age(now); known && r.Expected {
 			ages = append(ages, RunAge{r.command, age, r.limit})
 		}
@@ -60,7 +59,7 @@ func RunAges(snap, prune Runs, now time.Time) []RunAge {
 
 // RunNotes are what the last runs of snap and prune on this host say that alarms.
 func RunNotes(snap, prune Runs, now time.Time) []Note {
-	notes := append(snap.late("snap", SnapLate, Critical, now), prune.late("prune", PruneLate, Warning, now)...)
+	notes := append(snap.late("snap", snapLate, Critical, now), prune.late("prune", pruneLate, Warning, now)...)
 	add := func(s State, format string, args ...any) {
 		notes = append(notes, Note{State: s, Text: fmt.Sprintf(format, args...), whole: true})
 	}

@@ -95,7 +95,7 @@ func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *ch
 			return nil
 		}
 		asked = true
-		next.PoolHealth, err = r.Health(ctx, pool, false)
+		next.PoolHealth, err = r.Health(ctx, pool)
 		return err
 	})
 	switch {
@@ -202,7 +202,7 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 	}
 	d := checker.Damage{At: s.Now()}
 	err := s.asking(ctx, pool, func(r zfs.Reader) error {
-		h, err := r.Health(ctx, pool, true)
+		h, err := r.HealthAndDamage(ctx, pool)
 		if err != nil {
 			return err
 		}

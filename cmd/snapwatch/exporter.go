@@ -152,7 +152,7 @@ func (e *environment) lastRun(name string) (report.Run, error) {
 
 // runs are what snap and prune left on this host.
 func (e *environment) runs() (snap, prune checker.Runs) {
-	read := func(name string, expected bool) checker.Runs { //nolint:revive // a value, which steers nothing
+	read := func(name string, expected bool) checker.Runs {
 		r := checker.Runs{Expected: expected}
 		last, err := e.lastRun(name)
 		switch {

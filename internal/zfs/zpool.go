@@ -75,9 +75,18 @@ func (d Device) well() bool {
 }
 
 // Health asks zpool(8) how a pool is, which must not be suspended: see [CheckPool]. It needs
-// no root. With damaged, it also asks where permanent errors are, which does.
-func (r Reader) Health(ctx context.Context, pool string, damaged bool) (PoolHealth, error) { //nolint:revive // one more thing to ask, as zpool status has -v
-	h, err := r.status(ctx, pool, damaged)
+// no root.
+func (r Reader) Health(ctx context.Context, pool string) (PoolHealth, error) {
+	return r.health(ctx, pool, "-p")
+}
+
+// HealthAndDamage is Health with the places of permanent errors, which needs root.
+func (r Reader) HealthAndDamage(ctx context.Context, pool string) (PoolHealth, error) {
+	return r.health(ctx, pool, "-vp")
+}
+
+func (r Reader) health(ctx context.Context, pool, flags string) (PoolHealth, error) {
+	h, err := r.status(ctx, pool, flags)
 	if err != nil {
 		return PoolHealth{}, err
 	}
@@ -92,11 +101,7 @@ func (r Reader) Health(ctx context.Context, pool string, damaged bool) (PoolHeal
 
 // status runs zpool status for JSON, and for text where zpool does not know the flag (before
 // 2.3): then it ends with its usage before it looks at the pool.
-func (r Reader) status(ctx context.Context, pool string, damaged bool) (PoolHealth, error) {
-	flags := "-p"
-	if damaged {
-		flags = "-vp"
-	}
+func (r Reader) status(ctx context.Context, pool, flags string) (PoolHealth, error) {
 	text, err := r.output(ctx, "zpool", "status", "-j", flags, pool)
 	const usage = 2
 	if command.ExitCode(err) == usage {

@@ -160,17 +160,17 @@ func TestHealth(t *testing.T) {
 		"zpool status -j -p strange":                    strings.ReplaceAll(status, "tank", "strange"),
 	}
 	r, asked := plays(answers)
-	h, err := r.Health(t.Context(), "tank", false)
+	h, err := r.Health(t.Context(), "tank")
 	require.NoError(t, err)
 	assert.Equal(t, PoolHealth{State: "ONLINE", Size: 1000, Allocated: 910, Created: time.Unix(1700000000, 0)}, h)
 	assert.Len(t, *asked, 3)
 
-	_, err = r.Health(t.Context(), "strange", false)
+	_, err = r.Health(t.Context(), "strange")
 	require.ErrorIs(t, err, ErrOutput, "more than there is")
 
 	answers["zpool status -j -p tank"] = strings.Replace(status, `"error_count"`, `"scan_stats":{"function":"SCRUB","state":"FINISHED","end_time":"1700000100"},"error_count"`, 1)
 	*asked = nil
-	_, err = r.Health(t.Context(), "tank", false)
+	_, err = r.Health(t.Context(), "tank")
 	require.NoError(t, err)
 	assert.Len(t, *asked, 2, "when the pool was made matters only without a scrub")
 }
@@ -188,14 +188,14 @@ func TestHealthFromText(t *testing.T) {
 		}
 		return play(ctx, c, each)
 	}
-	h, err := r.Health(t.Context(), "tank", false)
+	h, err := r.Health(t.Context(), "tank")
 	require.NoError(t, err)
 	assert.Equal(t, "DEGRADED", h.State)
 	assert.Equal(t, time.Date(2021, 10, 10, 0, 24, 2, 0, time.Local), h.Scrub.End, "in the zone of this host")
 	assert.Len(t, *asked, 2)
 
 	exit = "1"
-	_, err = r.Health(t.Context(), "tank", false)
+	_, err = r.Health(t.Context(), "tank")
 	require.Error(t, err)
 	assert.Len(t, *asked, 2, "another fault is no lack of JSON")
 }
