@@ -140,7 +140,7 @@ func TestADamagedDiskAndItsGuest(t *testing.T) {
 	policy.Ignore = []string{"vm-103-*"}
 	judged := func(pool Pool) map[string]string {
 		said := map[string]string{}
-		r := Assemble([]Pool{pool}, policy, now)
+		r := Assemble([]Pool{pool}, policy, now).WithGuests(policy)
 		for _, d := range r.Disks {
 			said[d.Name()] = d.State.String() + " " + d.Verdict.String() + ": " + d.Reason
 		}
