@@ -36,15 +36,15 @@ type checkCmd struct {
 // Help is the long help of the command.
 func (checkCmd) Help() string {
 	return `EXIT STATUS
-  0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; the worst of all disks counts, in the order
-  CRITICAL, UNKNOWN, WARNING, OK. Help and usage errors are 3, and so is finding no disk.
+0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; the worst of all disks counts, in the order
+CRITICAL, UNKNOWN, WARNING, OK. Help and usage errors are 3, and so is finding no disk.
 
 EXAMPLES
-  snapwatch check                          every disk, with the limits of the configuration
+  snapwatch check                       every disk
   snapwatch check -w 90m -c 4h --pool tank
-  snapwatch check --vmid 100 -v            one guest, with the reasons
-  snapwatch check --changes -v             for cron: a mail when something changes, and each day
-  snapwatch check --owners https://pve1.example:10191,https://pve2.example:10191
+  snapwatch check --vmid 100 -v         one guest, with the reasons
+  snapwatch check --changes -v          for cron: a mail of each change
+  snapwatch check --owners https://a:10191,https://b:10191
 
 WITHOUT --owners a disk whose newest snapshot ends in _stopped is believed to be off.
 If replication dies meanwhile and the guest starts again, only its owner can tell.`

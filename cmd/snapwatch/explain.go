@@ -34,7 +34,7 @@ that may own the guest; without, it knows only this host.
 EXAMPLES
   snapwatch explain 100
   snapwatch explain vm-100-disk-0
-  snapwatch explain tank/data/vm-100-disk-0 --owners https://pve1.example:10191`
+  snapwatch explain tank/data/vm-100-disk-0 --owners https://a:10191`
 }
 
 // Run prints an explanation for each guest and disk that is asked for.

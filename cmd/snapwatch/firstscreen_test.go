@@ -60,6 +60,33 @@ func TestCompletionAndManual(t *testing.T) {
 	}
 }
 
+// TestManualFitsATerminal: section 8 is for administration, and what man does not fill itself
+// fits into 80 columns, of which its margin takes 7.
+func TestManualFitsATerminal(t *testing.T) {
+	var page bytes.Buffer
+	require.Zero(t, execute([]string{"manual"}, &environment{Stdout: &page, Stderr: &page}))
+	assert.Regexp(t, `^\.TH SNAPWATCH 8 `, page.String())
+	for _, section := range []string{"EXIT STATUS", "ENVIRONMENT", "FILES"} {
+		assert.Contains(t, page.String(), "\n.SH "+section+"\n")
+	}
+	literal, lines := false, 0
+	for line := range strings.Lines(page.String()) {
+		switch line = strings.TrimSuffix(line, "\n"); line {
+		case ".nf", ".fi":
+			literal = line == ".nf"
+		default:
+			if literal {
+				lines++
+				assert.LessOrEqual(t, len(strings.ReplaceAll(line, `\-`, "-")), 73, line)
+			}
+			for word := range strings.FieldsSeq(line) {
+				assert.LessOrEqual(t, len(word), 66, "man cannot break it")
+			}
+		}
+	}
+	assert.Greater(t, lines, 10)
+}
+
 // TestBashCompletes: bash offers a flag's values, in both forms that a flag may have.
 func TestBashCompletes(t *testing.T) {
 	var script bytes.Buffer

@@ -28,10 +28,10 @@ var version = "devel"
 
 const description = `Snapshots of running Proxmox VE guests on ZFS, and alarms when they stop arriving.
 
-    On each Proxmox node, from cron:     snapwatch snap f48 h24 d30
-    On each site that receives copies:   snapwatch check, snapwatch exporter
-    To look at it:                       snapwatch status, snapwatch explain GUEST|DISK
-    Does it work on this host?           snapwatch doctor`
+  On each Proxmox node, from cron:    snapwatch snap f48 h24 d30
+  On each site that receives copies:  snapwatch check, snapwatch exporter
+  To look at it:                      snapwatch status, snapwatch explain GUEST|DISK
+  Does it work on this host?          snapwatch doctor`
 
 // firstScreen is what a person sees who types the name alone.
 const firstScreen = `Snapshots of running Proxmox VE guests on ZFS, and an alarm when they stop

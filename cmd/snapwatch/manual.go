@@ -28,7 +28,7 @@ func roff(s string) string {
 
 func writeManual(w io.Writer, root *kong.Node) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, ".TH SNAPWATCH 1 \"\" \"snapwatch %s\" \"User Commands\"\n", version)
+	fmt.Fprintf(&b, ".TH SNAPWATCH 8 \"\" \"snapwatch %s\" \"System Manager's Manual\"\n", version)
 	summary, rest, _ := strings.Cut(root.Help, "\n")
 	fmt.Fprintf(&b, ".SH NAME\nsnapwatch \\- %s\n", roff(strings.TrimSuffix(strings.ToLower(summary[:1])+summary[1:], ".")))
 	b.WriteString(".SH SYNOPSIS\n")
@@ -37,7 +37,8 @@ func writeManual(w io.Writer, root *kong.Node) error {
 			fmt.Fprintf(&b, ".B snapwatch\n%s\n.br\n", roff(strings.TrimPrefix(n.Summary(), " ")))
 		}
 	}
-	fmt.Fprintf(&b, ".SH DESCRIPTION\n.nf\n%s\n.fi\n", roff(strings.TrimSpace(rest)))
+	b.WriteString(".SH DESCRIPTION\n")
+	writeManualDetail(&b, strings.Trim(rest, "\n"))
 	b.WriteString(".SH COMMANDS\n")
 	for _, n := range commandsOf(root) {
 		if n.Parent != nil && n.Leaf() {
@@ -52,7 +53,8 @@ func writeManual(w io.Writer, root *kong.Node) error {
 func writeManualCommand(b *strings.Builder, n *kong.Node) {
 	fmt.Fprintf(b, ".SS snapwatch %s\n%s\n", roff(commandPath(n)), roff(n.Help))
 	if n.Detail != "" {
-		fmt.Fprintf(b, ".PP\n.nf\n%s\n.fi\n", roff(n.Detail))
+		b.WriteString(".PP\n")
+		writeManualDetail(b, n.Detail)
 	}
 	for _, p := range n.Positional {
 		fmt.Fprintf(b, ".TP\n.I %s\n%s\n", roff(p.Name), roff(p.Help))
@@ -72,7 +74,73 @@ func writeManualCommand(b *strings.Builder, n *kong.Node) {
 	}
 }
 
-const manualEnd = `.SH FILES
+// writeManualDetail writes a command's help: its paragraphs are filled, its headings stand
+// alone, and what is indented is printed as it is.
+func writeManualDetail(b *strings.Builder, detail string) {
+	literal := false
+	for line := range strings.Lines(detail) {
+		line = strings.TrimRight(line, "\n")
+		if indented := strings.HasPrefix(line, " "); indented != literal {
+			literal = indented
+			b.WriteString(map[bool]string{true: ".nf\n", false: ".fi\n"}[literal])
+		}
+		switch {
+		case line == "":
+			b.WriteString(".PP\n")
+		case line == strings.ToUpper(line):
+			fmt.Fprintf(b, ".B %s\n.br\n", roff(line))
+		case strings.HasPrefix(line, "Exit status:"):
+			fmt.Fprintf(b, ".br\n%s\n", roff(line))
+		default:
+			b.WriteString(roff(line) + "\n")
+		}
+	}
+	if literal {
+		b.WriteString(".fi\n")
+	}
+}
+
+const manualEnd = `.SH EXIT STATUS
+.TP
+.BR snap ", " prune ", " finalize
+0: done; 1: something failed, the rest was done; 2: nothing could be done.
+.TP
+.B check
+0: OK; 1: WARNING; 2: CRITICAL; 3: UNKNOWN, also for a usage error.
+.TP
+.B doctor
+0: all is well; 1: something should be looked at; 2: something does not work.
+.TP
+.B unblock
+0: nothing is in the way, or it was only listed; 1: it stays in the way;
+2: nothing could be done.
+.TP
+.BR "cron remove" ", " forget
+0: done; 1: a line stays in cron, or the exporter never saw such a disk;
+2: it failed.
+.TP
+all others
+0: done; 2: it failed, and standard error says why.
+.PP
+A command that is ended early exits with 130 (Ctrl\-C) or 143 (SIGTERM),
+status \-\-watch with 0.
+.SH ENVIRONMENT
+.TP
+.BR XDG_CACHE_HOME ", " HOME
+Below these check keeps its cache, snapwatch/newest.json, where
+.B \-\-cache
+names no other.
+.TP
+.B STATE_DIRECTORY
+Where the exporter remembers the disks; systemd sets it.
+.TP
+.B TZ
+The zone in which days, weeks and months begin for snap and prune, as for every
+program; without it /etc/localtime.
+.TP
+.BR NO_COLOR ", " TERM
+Any NO_COLOR, and TERM=dumb, print status and explain without colours.
+.SH FILES
 .TP
 .I /etc/snapwatch/config.yaml
 The configuration; every key is optional.
@@ -80,14 +148,26 @@ The configuration; every key is optional.
 .I /etc/cron.d/snapwatch
 Written by a run of snap at a terminal, or by cron install.
 .TP
+.I /etc/default/snapwatch\-exporter
+ARGS, the flags of the exporter as a service.
+.TP
 .I /var/lib/snapwatch/last\-run.json
 What the last run of snap did.
+.TP
+.I /var/lib/snapwatch/state.json
+What the next run of snap must know: last snapshots, hooks that are owed.
 .TP
 .I /var/lib/snapwatch\-exporter/seen.json
 The disks that were seen, so that one that is gone is missing.
 .TP
+.I /run/snapwatch
+The locks of snap, prune and unblock.
+.TP
 .I /usr/share/snapwatch
 Alert rules, dashboards, and definitions for Icinga, Nagios and NRPE.
+.TP
+.I /usr/share/doc/snapwatch
+The documents, docs/two\-sites.md the first of them.
 .SH SEE ALSO
 .BR zfs (8),
 .BR syncoid (8),

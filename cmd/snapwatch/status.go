@@ -32,7 +32,7 @@ system there is snapwatch check.
 EXAMPLES
   snapwatch status --pool tank
   snapwatch status --vmid 100 --watch
-  snapwatch status --from http://127.0.0.1:10191    what the exporter read last`
+  snapwatch status --from http://127.0.0.1:10191  what the exporter read`
 }
 
 // Run prints the table once, or until it is asked to end.
