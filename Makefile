@@ -139,6 +139,7 @@ test-systemd: job ## Play what needs a real systemd, likewise.
 	$(STATIC) test -c -tags '$(TAGS),systemd' -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
 	ARCHS=amd64 tools/deb '0~0' $(JOB)/old
 	ARCHS=amd64 tools/deb $(VERSION) $(JOB)/latest
+	ADDRESS=file:/run/repository tools/test-repo $(JOB)
 	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 30m -test.run "%s"\n' '$(if $(filter .,$(E2E)),^TestSystemd,$(E2E))' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 1800 --systemd $(JOB)
@@ -228,6 +229,12 @@ deb: setup ## Make the Debian packages in dist/, for amd64 and arm64.
 check-deb: setup ## Build the packages twice, and let lintian, man and the shells look at them.
 	@tools/need lintian=lintian man=man-db zsh=zsh fish=fish shellcheck=shellcheck
 	@tools/check-deb $(VERSION)
+	@tools/check-repo $(VERSION)
+
+.PHONY: repo
+repo: deb ## Add them to a signed apt repository in dist/repo: make repo SIGN=KEY ADDRESS=https://…
+	@tools/need apt-ftparchive=apt-utils gpg=gpg
+	@tools/repo dist/repo dist/*.deb
 
 .PHONY: release
 release: setup ## Make a release in dist/ from a clean tree: make release VERSION=v1.2.0
