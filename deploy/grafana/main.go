@@ -5,7 +5,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/common"
@@ -26,6 +28,55 @@ func main() {
 	}
 }
 
+// shared is a dashboard as Grafana exports one for sharing: its import asks for the inputs.
+type shared struct {
+	Inputs   []input    `json:"__inputs"`
+	Requires []required `json:"__requires"`
+	dashboard.Dashboard
+}
+
+// input is what a person chooses at the import; ${Name} stands for it.
+type input struct {
+	Name        string `json:"name"`
+	Label       string `json:"label"`
+	Description string `json:"description"`
+	Type        string `json:"type"`
+	PluginID    string `json:"pluginId"`
+	PluginName  string `json:"pluginName"`
+}
+
+// required is a plugin that the dashboard needs.
+type required struct {
+	Type    string `json:"type"`
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// share adds what the import asks for: the Prometheus that the variable begins with. Where
+// nobody asks, as for a provisioned dashboard, Grafana takes the first that there is.
+func share(board dashboard.Dashboard) shared {
+	s := shared{
+		Inputs: []input{{Name: "DS_PROMETHEUS", Label: "Prometheus", Type: "datasource", PluginID: "prometheus", PluginName: "Prometheus",
+			Description: "The Prometheus that scrapes snapwatch's exporters, and has loaded its rules"}},
+		Requires: []required{
+			{Type: "grafana", ID: "grafana", Name: "Grafana"},
+			{Type: "datasource", ID: "prometheus", Name: "Prometheus"},
+		},
+		Dashboard: board,
+	}
+	kinds := map[string]bool{}
+	for _, p := range board.Panels {
+		if p.Panel != nil {
+			kinds[p.Panel.Type] = true
+		}
+	}
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		s.Requires = append(s.Requires, required{Type: "panel", ID: kind, Name: kind})
+	}
+	return s
+}
+
 // render is the dashboard as JSON that Grafana imports.
 func render() ([]byte, error) {
 	board, err := newDashboard().Build()
@@ -36,7 +87,7 @@ func render() ([]byte, error) {
 	e := json.NewEncoder(&text)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	err = e.Encode(board)
+	err = e.Encode(share(board))
 	return text.Bytes(), err
 }
 
@@ -51,7 +102,11 @@ func newDashboard() *dashboard.DashboardBuilder {
 		Tags([]string{"snapwatch", "zfs", "proxmox"}).
 		Time("now-24h", "now").Refresh("1m").Timezone(common.TimeZoneBrowser).
 		Tooltip(dashboard.DashboardCursorSyncCrosshair).
-		WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Prometheus").Type("prometheus")).
+		WithVariable(dashboard.NewDatasourceVariableBuilder("datasource").Label("Prometheus").Type("prometheus").
+			Current(dashboard.VariableOption{
+				Text:  dashboard.StringOrArrayOfString{String: cog.ToPtr("Prometheus")},
+				Value: dashboard.StringOrArrayOfString{String: cog.ToPtr("${DS_PROMETHEUS}")},
+			})).
 		WithVariable(variable("site", "Site", `label_values(snapwatch_time_seconds, site)`)).
 		WithVariable(variable("vmid", "Guest", `label_values(snapwatch_disk_info{site=~"$site"}, vmid)`))
 	for _, row := range rows() {
