@@ -1,0 +1,206 @@
+package deploy_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"gopkg.in/yaml.v3"
+)
+
+// zabbixTrigger is one of the template, or what another depends on.
+type zabbixTrigger struct {
+	UUID, Expression, Name, Priority, URL, Description string
+	Dependencies                                       []struct{ Name, Expression string }
+	Tags                                               []struct{ Tag, Value string }
+}
+
+// zabbixItem is an item, a prototype of one, or a discovery.
+type zabbixItem struct {
+	UUID, Name, Type, Key string
+	Preprocessing         []struct {
+		Type       string
+		Parameters []string
+	}
+	MasterItem        struct{ Key string }    `yaml:"master_item"`
+	Triggers          []zabbixTrigger         `yaml:"triggers"`
+	TriggerPrototypes []zabbixTrigger         `yaml:"trigger_prototypes"`
+	ItemPrototypes    []zabbixItem            `yaml:"item_prototypes"`
+	Macros            []struct{ Path string } `yaml:"lld_macro_paths"`
+}
+
+// zabbix is the template for Zabbix: its items, discoveries and triggers.
+type zabbix struct {
+	Version   string
+	Templates []struct {
+		UUID, Template string
+		Items          []zabbixItem
+		Discoveries    []zabbixItem `yaml:"discovery_rules"`
+	}
+	Triggers []zabbixTrigger
+}
+
+func zabbixTemplate(t *testing.T) (z zabbix, text string) {
+	t.Helper()
+	raw, err := os.ReadFile("zabbix/snapwatch.yaml")
+	require.NoError(t, err)
+	var file struct {
+		Export zabbix `yaml:"zabbix_export"`
+	}
+	require.NoError(t, yaml.Unmarshal(raw, &file))
+	require.Len(t, file.Export.Templates, 1)
+	return file.Export, string(raw)
+}
+
+// items are all items and discoveries, by key; a discovery's prototypes among them.
+func (z zabbix) items() map[string]zabbixItem {
+	all := map[string]zabbixItem{}
+	for _, i := range slices.Concat(z.Templates[0].Items, z.Templates[0].Discoveries) {
+		all[i.Key] = i
+		for _, p := range i.ItemPrototypes {
+			all[p.Key] = p
+		}
+	}
+	return all
+}
+
+// triggers are all triggers and prototypes of them.
+func (z zabbix) triggers() (all []zabbixTrigger) {
+	all = slices.Clone(z.Triggers)
+	for _, i := range z.items() {
+		all = append(all, slices.Concat(i.Triggers, i.TriggerPrototypes)...)
+	}
+	return all
+}
+
+// Each value comes from a metric that there is, by labels and states that it has.
+func TestTheZabbixTemplateReadsMetricsThatThereAre(t *testing.T) {
+	page, err := os.ReadFile("../docs/metrics.md")
+	require.NoError(t, err)
+	labels := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(snapwatch_\\w+)` \\|([^|]*)\\|").FindAllStringSubmatch(string(page), -1) {
+		labels[m[1]] = m[2]
+	}
+	served, err := os.ReadFile("../exporter/testdata/metrics.prom")
+	require.NoError(t, err)
+	z, text := zabbixTemplate(t)
+	assert.Equal(t, "6.0", z.Version)
+	pattern := regexp.MustCompile(`^(snapwatch_\w+)(?:\{([^}]*(?:\{#\w+\}[^}]*)*)\})?(?: == 1)?$`)
+	read := 0
+	for key, i := range z.items() {
+		if key == "snapwatch.metrics" {
+			continue
+		}
+		assert.Equal(t, "snapwatch.metrics", i.MasterItem.Key, key)
+		require.Len(t, i.Preprocessing, 1, key)
+		step := i.Preprocessing[0]
+		m := pattern.FindStringSubmatch(step.Parameters[0])
+		require.NotNil(t, m, step.Parameters[0])
+		require.Contains(t, labels, m[1], key)
+		named := regexp.MustCompile(`(\w+)="`).FindAllStringSubmatch(m[2], -1)
+		if len(step.Parameters) == 3 && step.Parameters[1] == "label" {
+			named = append(named, []string{"", step.Parameters[2]})
+		}
+		for _, macro := range i.Macros {
+			named = append(named, regexp.MustCompile(`^\$\.labels\['(\w+)'\]$`).FindStringSubmatch(macro.Path))
+		}
+		for _, label := range named {
+			assert.Contains(t, labels[m[1]], "`"+label[1]+"`", key)
+		}
+		read++
+	}
+	assert.Greater(t, read, 25)
+	for _, m := range regexp.MustCompile(`snapwatch\.(pool|guest|disk)\.(?:state|pool)\[[^\]]*\],\w+,"ne","(\w+)"`).FindAllStringSubmatch(text, -1) {
+		assert.Contains(t, string(served), fmt.Sprintf(`state=%q`, m[2]), m[1])
+	}
+}
+
+// alone are the rules that a host cannot decide by itself, or that Zabbix has of its own.
+var alone = map[string]string{
+	"SnapwatchLagNotMeasurable":    "owners: says it",
+	"SnapwatchCopyMissing":         "compares sites; SnapwatchAbsent asks the owner",
+	"SnapwatchNoDisks":             "check says it; a discovery that finds nothing is no event",
+	"SnapwatchReplicaExporterDown": "the same as SnapwatchExporterDown",
+	"SnapwatchReplicationSiteDown": "compares sites",
+	"SnapwatchTargetGone":          "of Prometheus' targets",
+	"SnapwatchTargetAmbiguous":     "of Prometheus' targets",
+	"SnapwatchFederationDown":      "of Prometheus",
+	"SnapwatchNoTargets":           "of Prometheus' targets",
+	"SnapwatchWatchdog":            "of Prometheus",
+}
+
+// What one host can tell raises the same alerts as the rules, as severe as these.
+func TestTheZabbixTemplateHasTheRules(t *testing.T) {
+	alerts, _ := rules(t)
+	severities := map[string][]string{}
+	for _, a := range alerts {
+		if alone[a.Alert] == "" {
+			severities[a.Alert] = []string{a.Labels["severity"]}
+			if a.Labels["severity"] == "" {
+				severities[a.Alert] = []string{"critical", "warning"}
+			}
+		}
+	}
+	// It cannot know which of its hosts is a replica.
+	severities["SnapwatchExporterDown"] = []string{"critical"}
+	got := map[string][]string{}
+	priority := map[string]string{"HIGH": "critical", "WARNING": "warning", "INFO": "info"}
+	z, _ := zabbixTemplate(t)
+	for _, trigger := range z.triggers() {
+		require.Len(t, trigger.Tags, 1, trigger.Name)
+		alert := trigger.Tags[0].Value
+		got[alert] = append(got[alert], priority[trigger.Priority])
+		assert.Equal(t, homepage+"/docs/alerts.md#"+strings.ToLower(alert), trigger.URL)
+	}
+	for _, alert := range slices.Sorted(maps.Keys(severities)) {
+		assert.ElementsMatch(t, severities[alert], got[alert], alert)
+		delete(got, alert)
+	}
+	assert.Empty(t, got, "not among the rules")
+}
+
+// What the template names is there: items in expressions, triggers that others depend on.
+// And one fault is one event: all wait for an exporter that answers, a warning for its
+// critical one.
+func TestTheZabbixTemplateIsWhole(t *testing.T) {
+	z, text := zabbixTemplate(t)
+	items := z.items()
+	known := map[string]bool{}
+	byName := map[string]zabbixTrigger{}
+	for _, trigger := range z.triggers() {
+		known[trigger.Name+"\n"+trigger.Expression] = true
+		require.NotContains(t, byName, trigger.Name)
+		byName[trigger.Name] = trigger
+	}
+	prefix := regexp.MustCompile(`/` + z.Templates[0].Template + `/(snapwatch\.[a-z.]+(?:\[[^\]]*\])?)`)
+	for _, trigger := range z.triggers() {
+		keys := prefix.FindAllStringSubmatch(trigger.Expression, -1)
+		assert.NotEmpty(t, keys, trigger.Expression)
+		for _, m := range keys {
+			assert.Contains(t, items, m[1], trigger.Name)
+		}
+		var on []string
+		for _, d := range trigger.Dependencies {
+			on = append(on, d.Name)
+			assert.True(t, known[d.Name+"\n"+d.Expression], "%s depends on %s, which is not there", trigger.Name, d.Name)
+		}
+		if trigger.Tags[0].Value != "SnapwatchExporterDown" {
+			assert.Contains(t, on, "Snapwatch: the exporter does not answer", trigger.Name)
+		}
+		if severe, is := strings.CutSuffix(trigger.Name, " (warning)"); is {
+			assert.Contains(t, on, severe)
+		}
+	}
+	uuids := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)uuid: (\S+)$`).FindAllStringSubmatch(text, -1) {
+		assert.Regexp(t, `^[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}$`, m[1], "Zabbix takes only version 4")
+		assert.False(t, uuids[m[1]], m[1])
+		uuids[m[1]] = true
+	}
+}
