@@ -153,6 +153,11 @@ test-counted: job ## Compare times, on a machine whose clock counts instructions
 	chmod +x $(JOB)/run
 	test/lab/boot --icount --timeout 1800 $(JOB)
 
+.PHONY: test-zabbix
+test-zabbix: setup ## Let real Zabbix servers, 6.0 and 7.0, import the template, raise and clear an event; as root.
+	$(GO) test -count=1 -timeout 30m -tags zabbix ./test/zabbix -suite bookworm
+	$(GO) test -count=1 -timeout 30m -tags zabbix ./test/zabbix -suite trixie
+
 .PHONY: test-lab
 test-lab: job ## Test the lab itself: machines that hang; its hosts, stand-ins and faults, in both boot modes.
 	$(GO) test -count=1 -timeout 60m -tags lab ./test/lab
@@ -191,6 +196,7 @@ nightly: test test-lab mutants mutants-lab ## What takes too long for every chan
 	@$(MAKE) --no-print-directory test-systemd TAGS=e2e,nightly
 	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly SUITE=bookworm
 	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly SUITE=trixie-backports
+	@$(MAKE) --no-print-directory test-zabbix
 	@$(MAKE) --no-print-directory fuzz FUZZ=3600
 	@$(MAKE) --no-print-directory sim WEEK=$(SEED)
 	@$(MAKE) --no-print-directory check-deploy SAMPLED=300 WEEK=$(SEED) SHORT=

@@ -146,7 +146,7 @@ func licenceOf(text string) (string, error) {
 	return "", errors.New("its licence is not known here: look at it, and add it to licenceOf")
 }
 
-// indent is text as a field of the file goes on: a space before each line, and a point
+// indent is text as a continued field of the file: a space before each line, and a point
 // for an empty one.
 func indent(text string) string {
 	var b strings.Builder
