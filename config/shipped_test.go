@@ -38,6 +38,22 @@ func TestShipped(t *testing.T) {
 	}
 }
 
+// TestShippedExample: the whole example on top of it can be used as it is.
+func TestShippedExample(t *testing.T) {
+	text, err := os.ReadFile(shipped)
+	require.NoError(t, err)
+	head, _, found := strings.Cut(string(text), "# docs/two-sites.md")
+	require.True(t, found)
+	var example strings.Builder
+	for _, m := range regexp.MustCompile(`(?m)^#   (.*)$`).FindAllStringSubmatch(head, -1) {
+		example.WriteString(m[1] + "\n")
+	}
+	c, err := parse([]byte(example.String()))
+	require.NoError(t, err)
+	assert.Equal(t, "replica", c.Role)
+	assert.Equal(t, []Source{{Dataset: "tank/from-a", Origin: "rpool/data", Cluster: "a"}}, c.Sources)
+}
+
 // TestKeysAreDocumented: docs/configuration.md has a row for every key, with its default.
 func TestKeysAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../docs/configuration.md")

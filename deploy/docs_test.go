@@ -57,13 +57,33 @@ func TestLinks(t *testing.T) {
 	for _, page := range append(pages, top...) {
 		for _, part := range skeleton(t, page) {
 			target, ok := strings.CutPrefix(part, "link ")
-			if !ok || strings.Contains(target, "://") || strings.HasPrefix(target, "#") {
+			if !ok || strings.Contains(target, "://") {
 				continue
 			}
-			path, _, _ := strings.Cut(target, "#")
-			assert.FileExists(t, dirOrFile(filepath.Join(filepath.Dir(page), path)), page)
+			if strings.HasPrefix(target, "#") {
+				target = filepath.Base(page) + target
+			}
+			path, heading, _ := strings.Cut(target, "#")
+			path = filepath.Join(filepath.Dir(page), path)
+			assert.FileExists(t, dirOrFile(path), page)
+			if heading != "" {
+				assert.Contains(t, anchors(t, path), heading, "%s links to %s", page, target)
+			}
 		}
 	}
+}
+
+// anchors are the places in a page that a link can lead to: its headings, as they are
+// spelt in an address.
+func anchors(t *testing.T, page string) (all []string) {
+	t.Helper()
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	dropped := regexp.MustCompile(`[^\p{L}\p{N}_ -]`)
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(string(text), -1) {
+		all = append(all, strings.ReplaceAll(dropped.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-"))
+	}
+	return all
 }
 
 // dirOrFile is a file that proves that path is there.

@@ -164,7 +164,8 @@ The disks that were seen, so that one that is gone is missing.
 The locks of snap, prune and unblock.
 .TP
 .I /usr/share/snapwatch
-Alert rules, dashboards, and definitions for Icinga, Nagios and NRPE.
+Alert rules, a dashboard, a template for Zabbix, and definitions for Icinga,
+Nagios and NRPE.
 .TP
 .I /usr/share/doc/snapwatch
 The documents, docs/two\-sites.md the first of them.
