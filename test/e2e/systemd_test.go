@@ -85,7 +85,7 @@ func TestSystemdExporter(t *testing.T) {
 	w.host("systemd-sysusers")
 	w.host("systemctl", "daemon-reload")
 	defer func() { w.host("systemctl", "stop", "snapwatch-exporter") }()
-	assert.Empty(t, w.host("systemd-analyze", "verify", "/etc/systemd/system/snapwatch-exporter.service"))
+	assert.Empty(t, w.host("systemd-analyze", "verify", "--man=no", "/etc/systemd/system/snapwatch-exporter.service"))
 
 	scrape := func() string {
 		w.host("systemctl", "restart", "snapwatch-exporter")
