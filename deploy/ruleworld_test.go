@@ -3,6 +3,7 @@
 package deploy_test
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -29,6 +30,8 @@ type series struct {
 	name        string
 	labels      labels
 	first, step float64
+	// alternate is added at every second scrape.
+	alternate float64
 	// flag: it is 0 or 1, and may be wrong now and then.
 	flag bool
 	// from and until are the scrapes before and from which there is nothing; until 0: to the
@@ -49,7 +52,7 @@ func (s series) values(w world) string {
 		words = nil
 	}
 	for i := s.from; i < until; i++ {
-		value := s.first + s.step*float64(i*w.step)
+		value := s.first + s.step*float64(i*w.step) + s.alternate*float64(i%2)
 		switch {
 		case s.lost != nil && s.lost(i):
 			words = append(words, "stale")
@@ -128,8 +131,9 @@ func hours(n float64) float64 { return -3600 * n }
 // it was made.
 type disk struct {
 	pool, state string
-	// later is the state after an hour, if it is another.
-	later string
+	// later is the state from the scrape laterFrom on, if it is another.
+	later     string
+	laterFrom int
 	// origin is the cluster it is a copy from, "" for the guest's own.
 	origin string
 	ended  *float64
@@ -137,7 +141,17 @@ type disk struct {
 	none bool
 	// early: the ended one is the newest only until this scrape.
 	early int
+	// ahead: at the first scrape after that the newest is from the next year.
+	ahead bool
+	// until is the scrape from which there is nothing of the disk.
+	until int
 }
+
+// laterFrom is the scrape at which a disk gets its later state where it names none.
+const laterFrom = 40
+
+// aYear is longer than any world is played for.
+const aYear = 365 * 86400
 
 func at(t float64) *float64 { return &t }
 
@@ -159,6 +173,14 @@ func (p place) by(d disk) []string {
 
 func (p place) disk(d disk) {
 	is := d.labels()
+	begin := len(p.world.series)
+	defer func() {
+		for i := range p.world.series[begin:] {
+			if s := &p.world.series[begin+i]; d.until > 0 && (s.until == 0 || s.until > d.until) {
+				s.until = d.until
+			}
+		}
+	}()
 	if !d.none {
 		s := series{name: "snapwatch_disk_newest_snapshot_timestamp_seconds", labels: p.labels.with(is...), step: 60}
 		if d.ended != nil {
@@ -167,16 +189,23 @@ func (p place) disk(d disk) {
 			p.world.series = append(p.world.series, old)
 			s.from = d.early
 		}
+		if d.ahead {
+			jump := s
+			jump.first, jump.step, jump.until = aYear, 0, s.from+1
+			p.world.series = append(p.world.series, jump)
+			s.from++
+		}
 		if d.ended == nil || d.early > 0 {
 			p.world.series = append(p.world.series, s)
 		}
 	}
-	for _, state := range []string{"fresh", "stale", "never", "missing", "unreadable", "receiving", "excluded", "stopped", "future"} {
+	for _, state := range []string{"fresh", "stale", "never", "missing", "unreadable", "receiving", "excluded", "stopped", "future", "orphaned"} {
 		p.flag("snapwatch_disk_state", truth(state == d.state), append(is, "state="+state)...)
 		if d.later != "" {
 			first := &p.world.series[len(p.world.series)-1]
 			then := *first
-			first.until, then.from, then.first = 60, 60, truth(state == d.later)
+			first.until = cmp.Or(d.laterFrom, laterFrom)
+			then.from, then.first = first.until, truth(state == d.later)
 			p.world.series = append(p.world.series, then)
 		}
 	}
@@ -269,16 +298,31 @@ func faults() *world {
 	d.ended = at(hours(10))
 	a.disk(d)
 	both(a, "Stale", d)
-	a.fires("DiskUnreadable", "warning", d.labels()...)
+	unreadable := func(p place, d disk) {
+		p.fires("DiskUnreadable", "warning", d.labels()...)
+		p.fires("DiskUnreadable", "critical", d.labels()...)
+	}
+	unreadable(a, d)
 
+	// One of a guest that is off is silent as before, and no longer than for the critical limit.
 	a, d = own("off-unreadable", "stopped")
 	d.ended, d.later = at(hours(10)), "unreadable"
 	a.disk(d)
-	a.fires("DiskUnreadable", "warning", d.labels()...)
+	unreadable(a, d)
 	a, d = own("old-unreadable", "stale")
 	d.ended, d.later = at(hours(10)), "unreadable"
 	a.disk(d)
 	both(a, "Stale", d)
+	unreadable(a, d)
+	// Nothing was ever known of it.
+	a, d = own("none-unreadable", "unreadable")
+	d.none = true
+	a.disk(d)
+	unreadable(a, d)
+	// Under ignore: it is a warning.
+	a, d = own("ignored-unreadable", "excluded")
+	d.ended, d.later = at(hours(10)), "unreadable"
+	a.disk(d)
 	a.fires("DiskUnreadable", "warning", d.labels()...)
 	a, d = own("old-future", "stale")
 	d.ended, d.later = at(hours(10)), "future"
@@ -310,6 +354,108 @@ func faults() *world {
 	both(c, "Stale", d)
 	both(c, "Lag", d)
 
+	// For one scrape the owner's clock was ahead by a year.
+	a, d = own("ahead", "fresh")
+	d.ended, d.early, d.ahead = at(hours(10)), 5, true
+	a.disk(d)
+	c = w.target("c", "ahead", "replica")
+	d = disk{state: "stopped", origin: "ahead", ended: at(hours(10))}
+	c.disk(d)
+	both(c, "Lag", d)
+	// Another copy's newest is from the next year: it is no word on the others.
+	a, d = own("future-copy", "fresh")
+	a.disk(d)
+	c = w.target("c", "future-copy", "replica")
+	d = disk{state: "stopped", origin: "future-copy", ended: at(hours(10))}
+	c.disk(d)
+	both(c, "Lag", d)
+	b := w.target("b", "future-copy", "replica")
+	d = disk{state: "future", origin: "future-copy", ended: at(aYear)}
+	b.disk(d)
+	b.fires("Future", "warning", d.labels()...)
+	a, d = own("future-alone", "stopped")
+	d.ended = at(hours(10))
+	a.disk(d)
+	b = w.target("b", "future-alone", "replica")
+	d = disk{state: "future", origin: "future-alone", ended: at(aYear)}
+	b.disk(d)
+	b.fires("Future", "warning", d.labels()...)
+	// A copy's own newest became one from the next year: it is behind all the same.
+	a, d = own("future-behind", "fresh")
+	a.disk(d)
+	c = w.target("c", "future-behind", "replica")
+	d = disk{state: "stale", later: "future", origin: "future-behind", ended: at(hours(10)), early: laterFrom, ahead: true, until: laterFrom + 1}
+	c.disk(d)
+	d.ended, d.early, d.ahead, d.until = at(aYear), 0, false, 0
+	c.disk(d)
+	both(c, "Lag", d)
+	c.fires("Future", "warning", d.labels()...)
+	// The owner's exporter goes down when the page fires already.
+	w.target("b", "lag-owner", "primary")
+	a, d = own("lag-owner", "fresh")
+	d.until = 110
+	a.disk(d)
+	a.fires("ExporterDown", "warning")
+	for i := range w.series {
+		if s := &w.series[i]; s.name == "up" && s.labels.String() == a.labels.String() {
+			on := *s
+			on.until = d.until
+			s.first, s.from = 0, d.until
+			w.series = append(w.series, on)
+		}
+	}
+	c = w.target("c", "lag-owner", "replica")
+	d = disk{state: "stopped", origin: "lag-owner", ended: at(hours(10))}
+	c.disk(d)
+	both(c, "Lag", d)
+
+	// What an exporter itself was told by the owner: the owner is no target here.
+	compared := func(cluster, outcome, state string, lag float64) (place, disk) {
+		w.target("a", cluster, "primary").disk(disk{state: "fresh"})
+		c := w.target("c", cluster, "replica")
+		d := disk{state: state, origin: cluster}
+		if state != "fresh" {
+			d.ended = at(hours(10))
+		}
+		c.disk(d)
+		for _, o := range []string{"in sync", "lagging", "diverged", "no owner", "two owners", "owner unreachable", "owner unreadable", "orphaned"} {
+			c.flag("snapwatch_disk_comparison", truth(o == outcome), append(d.labels(), "outcome="+o)...)
+		}
+		if lag >= 0 {
+			c.add("snapwatch_disk_lag_seconds", lag, d.labels()...)
+		}
+		return c, d
+	}
+	c, d = compared("told-lag", "lagging", "fresh", 2000)
+	c.fires("Lag", "warning", c.by(d)...)
+	compared("told-well", "in sync", "fresh", 60)
+	c, d = compared("told-diverged", "diverged", "fresh", -1)
+	c.fires("Diverged", "critical", d.labels()...)
+	for _, outcome := range []string{"two owners", "no owner", "owner unreadable"} {
+		c, d = compared("told-"+strings.ReplaceAll(outcome, " ", "-"), outcome, "fresh", -1)
+		c.fires("OwnerUnclear", "warning", append(d.labels(), "outcome="+outcome)...)
+	}
+	for node, up := range map[string]float64{"https://a": 1, "https://b": 0} {
+		c.flag("snapwatch_owner_answers", up, "node="+node)
+		if up == 0 {
+			c.fires("OwnerSilent", "warning", "node="+node)
+		}
+	}
+	// The owner said that the guest lives, and then nothing more.
+	c, d = compared("told-alive", "owner unreachable", "stale", -1)
+	d.ended, d.later, d.laterFrom = at(hours(10)), "stopped", 110
+	for i := range w.series {
+		if s := &w.series[i]; s.labels["cluster"] == "told-alive" && s.labels["instance"] == "c" {
+			s.until = map[bool]int{true: d.laterFrom}[s.name == "snapwatch_disk_state"]
+		}
+	}
+	c.disk(d)
+	both(c, "Stale", d)
+	both(c, "Lag", d)
+	// Its owner does not use it any more: that is a warning, however old it is.
+	c, d = compared("orphaned", "orphaned", "orphaned", -1)
+	c.fires("Orphaned", "warning", d.labels()...)
+
 	c = w.target("c", "unseen", "replica")
 	c.disk(disk{state: "fresh", origin: "unseen"})
 	w.want = append(w.want, labels{
@@ -337,15 +483,18 @@ func faults() *world {
 		a, d = own(state, state)
 		a.disk(d)
 		a.fires(name, severity, d.labels()...)
+		if state == "unreadable" {
+			a.fires(name, "critical", d.labels()...)
+		}
 		a, d = own(state+"-well", "fresh")
 		a.disk(d)
 	}
-	for state, name := range map[string]string{"torn": "GuestTorn", "incomplete": "GuestIncomplete", "whole": ""} {
+	for state, name := range map[string]string{"torn": "GuestTorn", "incomplete": "GuestIncomplete", "damaged": "GuestDamaged", "whole": ""} {
 		for status, severity := range map[float64]string{1: "warning", 2: "critical"} {
 			c = w.target("c", fmt.Sprintf("guest-%s-%s", state, severity), "replica")
 			c.disk(disk{state: "stopped"})
 			is := []string{"origin_cluster=east", "vmid=1"}
-			for _, s := range []string{"torn", "incomplete", "stale", "whole"} {
+			for _, s := range []string{"torn", "incomplete", "damaged", "stale", "whole"} {
 				c.flag("snapwatch_guest_state", truth(s == state), append(is, "state="+s)...)
 			}
 			if state == "whole" {
@@ -353,6 +502,10 @@ func faults() *world {
 				continue
 			}
 			c.add("snapwatch_guest_status", status, is...)
+			if state == "damaged" {
+				c.fires(name, "critical", is...)
+				continue
+			}
 			c.fires(name, "warning", is...)
 			if severity == "critical" {
 				c.fires(name, "critical", is...)
@@ -404,6 +557,27 @@ func faults() *world {
 	}
 	runs("late", "run", at(hours(1)), 1).fires("RunLate", "critical")
 	ever(runs("late-well", "run", nil, 1), "snapwatch_run_last_success_timestamp_seconds")
+	// Cron starts it hourly; the host was off for a night.
+	a = runs("hourly", "run", at(2*3600), 1)
+	a.add("snapwatch_run_period_seconds", 3600)
+	a = runs("hourly-late", "run", at(hours(2)), 1)
+	a.add("snapwatch_run_period_seconds", 3600)
+	a.fires("RunLate", "critical")
+	a = runs("booted", "run", at(hours(10)), 1)
+	a.add("snapwatch_run_period_seconds", 3600)
+	a.add("snapwatch_boot_timestamp_seconds", 3600)
+	a = runs("booted-late", "run", at(hours(10)), 1)
+	a.add("snapwatch_boot_timestamp_seconds", hours(1))
+	a.fires("RunLate", "critical")
+	// A boot in the future counts for nothing.
+	a = runs("booted-ahead", "run", at(hours(10)), 1)
+	a.add("snapwatch_boot_timestamp_seconds", aYear)
+	a.fires("RunLate", "critical")
+	a = runs("prune-daily", "prune", at(hours(30)), 1)
+	a.add("snapwatch_prune_period_seconds", 86400)
+	a = runs("prune-daily-late", "prune", at(hours(54)), 1)
+	a.add("snapwatch_prune_period_seconds", 86400)
+	a.fires("PruneLate", "warning")
 	runs("first", "run", nil, 1).fires("RunNever", "critical")
 	for cluster, missing := range map[string]float64{"unregistered": 1, "registered": 0} {
 		a = w.target("a", cluster, "primary")
@@ -490,6 +664,17 @@ func faults() *world {
 	c = w.target("a", "roles", "replica", "site=roles-primary")
 	c.disk(disk{state: "stopped"})
 
+	// Two hosts that are scraped as one and the same series.
+	a = w.target("a", "alike", "primary")
+	w.series[len(w.series)-1].alternate = 1000
+	a.fires("TargetAmbiguous", "warning")
+	// One that is started again and again is one.
+	a = w.target("a", "restarted", "primary")
+	w.series[len(w.series)-1].step = 60
+	w.target("a", "misspelt", "Primary", "site=misspelt-primary").fires("TargetAmbiguous", "warning")
+	a = w.target("a", "job", "primary", "job=other")
+	a.fires("TargetAmbiguous", "warning")
+
 	for instance, up := range map[string]float64{"prometheus-1": 0, "prometheus-2": 1} {
 		f := place{w, labels{"job": "federate", "instance": instance}}
 		f.flag("up", up)
@@ -517,6 +702,31 @@ func copies() *world {
 			"origin_cluster": cluster, "origin_dataset": "tank/vm-1-disk-0", "disk": "vm-1-disk-0",
 		})
 	}
+	// It is away for a quarter of an hour after 20 hours, and another one has the copy.
+	w.target("a", "away", "primary", "copies_of=away").disk(disk{state: "fresh"})
+	c := w.target("c", "away", "replica", "copies_of=away")
+	c.disk(disk{state: "fresh", origin: "has"})
+	for i := range w.series {
+		if s := &w.series[i]; s.labels.String() != "" && s.labels["instance"] == "c" && s.labels["cluster"] == "away" && s.until == 0 {
+			back := *s
+			s.until, back.from = 240, 243
+			w.series = append(w.series, back)
+			if s.name == "up" {
+				off := *s
+				off.from, off.until, off.first = 240, 243, 0
+				w.series = append(w.series, off)
+			}
+		}
+	}
+	w.target("d", "away", "replica", "copies_of=away").disk(disk{state: "fresh", origin: "away"})
+	w.want = append(w.want, labels{
+		"alertname": "SnapwatchCopyMissing", "alertstate": "firing", "severity": "warning",
+		"origin_cluster": "away", "origin_dataset": "tank/vm-1-disk-0", "disk": "vm-1-disk-0",
+	})
+	// An owner that is asked has not answered for more than a day.
+	c.flag("snapwatch_owner_answers", 0, "node=https://a")
+	c.fires("OwnerSilent", "warning", "node=https://a")
+	c.fires("OwnerSilent", "critical", "node=https://a")
 	// Another target that must have one does not answer: that silences nothing.
 	dead := w.target("dead", "lacks", "replica", "copies_of=lacks")
 	for i := range w.series {
@@ -529,7 +739,7 @@ func copies() *world {
 	return w
 }
 
-// byRole are the alerts that depend on the role of a target.
+// byRole are the alerts that depend on the role of a target. These worlds keep theirs.
 var byRole = []string{"NoDisks", "LagNotMeasurable", "ReplicaExporterDown", "ExporterDown", "TargetGone", "TargetAmbiguous", "ReplicationSiteDown"}
 
 // variants are other ways in which the same may be scraped.
@@ -647,6 +857,9 @@ func targetsGone(w world) world {
 			s.until = end
 		}
 		s.from = min(s.from, s.until)
+		if l["job"] != "snapwatch" {
+			continue
+		}
 		gone := place{labels: l}.id().with("alertname=SnapwatchTargetGone", "alertstate=firing", "severity=warning")
 		if l["role"] == "replica" {
 			want[gone.String()+"critical"] = gone.with("severity=critical")
