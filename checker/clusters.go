@@ -11,9 +11,11 @@ func sortedByCluster(disks []Result, said map[string][]Evidence) map[string][]Ev
 	for dataset, nodes := range said {
 		for _, e := range nodes {
 			switch {
-			case e.Cluster == "" || e.Failure != "" || of[e.Node][e.Cluster]:
+			case e.Cluster == "" || of[e.Node][e.Cluster]:
 			case len(of[e.Node]) > 0:
 				e.Foreign = true
+			case e.Failure != "":
+				e = Evidence{Node: e.Node, Cluster: e.Cluster, Failure: e.Failure}
 			default:
 				e = Evidence{Node: e.Node, Cluster: e.Cluster, Why: "it holds no disk that comes from cluster " + e.Cluster}
 			}
@@ -39,9 +41,10 @@ func clustersOf(disks []Result, said map[string][]Evidence) map[string]map[strin
 	return of
 }
 
-// holds reports whether the node has the disk's newest snapshot, or a bookmark of it.
+// holds reports whether the node has the disk's newest snapshot, or a bookmark of it, or had
+// when it answered last.
 func (e Evidence) holds(d Disk) bool {
-	if d.Newest == nil || e.Failure != "" || e.isReplica(d) {
+	if d.Newest == nil || e.isReplica(d) {
 		return false
 	}
 	present := (e.Presence == AsSnapshot || e.Presence == AsBookmark) && e.PresenceGUID == d.Newest.GUID

@@ -63,7 +63,8 @@ type Evidence struct {
 	// Foreign is true where the node is of another cluster.
 	Cluster string
 	Foreign bool
-	// Failure is why the node could not be asked, "" if it answered.
+	// Failure is why the node could not be asked, "" if it answered. What else is said then is
+	// its last answer.
 	Failure string
 	// Owned is whether the guest is its own, Why the reason if that is not known.
 	Owned Ownership
@@ -140,7 +141,11 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 	}
 	switch len(owners) {
 	case 0:
-		return ownerless(d, nodes)
+		c := ownerless(d, nodes)
+		if c.Outcome == OwnerUnreachable {
+			c.remember(d, p, nodes)
+		}
+		return c
 	case 1:
 		c := against(d, p, owners[0])
 		c.Owner, c.Alive = owners[0].Node, owners[0].Alive
@@ -166,6 +171,29 @@ func (e Evidence) owns(d Disk) bool {
 
 // takesNone reports whether the owner says that nothing of the disk is to come.
 func (e Evidence) takesNone() bool { return e.Gone || e.Excluded != "" }
+
+// remember keeps of what the owner said last, before it could not be asked any more, what
+// alarms: that the copy is behind or diverged, and that the guest lives. That the copy is well
+// is not kept, nor what would silence it.
+func (c *Comparison) remember(d Disk, p Policy, nodes []Evidence) {
+	for _, e := range nodes {
+		failure := e.Failure
+		e.Failure = ""
+		if failure == "" || !e.owns(d) {
+			continue
+		}
+		last := against(d, p, e)
+		if last.Outcome == Lagging || last.Outcome == Diverged {
+			last.Reason += fmt.Sprintf("; %s does not answer (%s)", e.Node, failure)
+			*c = last
+		}
+		c.Owner, c.Alive, c.Lag = e.Node, e.Alive && !e.outdated(d), last.Lag
+		if c.Alive && c.Outcome == OwnerUnreachable {
+			c.Reason = fmt.Sprintf("guest %d ran when its node answered last; %s does not answer (%s)", d.VMID, e.Node, failure)
+		}
+		return
+	}
+}
 
 // look is what to do about a copy that its owner does not use any more. What says so may
 // have been installed again, or its pool made again, while the copy is all that is left.

@@ -18,7 +18,7 @@ type NodeAnswer struct {
 	At, Now time.Time
 	// Failure is why it could not be asked last, "" if it answered.
 	Failure string
-	// Guests are those that are its own.
+	// Guests are those that are its own, or were when it answered last.
 	Guests []OwnedGuest
 	// Former are the disks that it had and has not any more.
 	Former []Former
@@ -76,6 +76,7 @@ type absence struct {
 // owners have for longer than the warning limit and this host does not hold.
 func absences(disks []Result, p *Policy, nodes []NodeAnswer, clusters map[string]map[string]bool, now time.Time, asked func(vmid int) bool) []absence {
 	here := newHoldings(disks, p)
+	moved := answering(nodes, p, clusters)
 	var absent []absence
 	for _, n := range nodes {
 		cluster, known := clusterOf(n.Node, p, clusters)
@@ -85,6 +86,9 @@ func absences(disks []Result, p *Policy, nodes []NodeAnswer, clusters map[string
 		for _, g := range n.Guests {
 			for _, d := range g.Disks {
 				stand := Disk{Dataset: d.Dataset, VMID: g.VMID}
+				if n.Failure != "" && moved[guestKey{cluster, g.VMID}] {
+					continue
+				}
 				if !asked(g.VMID) || here.holds(cluster, d.Dataset) {
 					continue
 				}
@@ -96,6 +100,20 @@ func absences(disks []Result, p *Policy, nodes []NodeAnswer, clusters map[string
 		}
 	}
 	return absent
+}
+
+// answering are the guests of the nodes that answer. What another node said of them last is
+// out of date: they moved.
+func answering(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool) map[guestKey]bool {
+	guests := map[guestKey]bool{}
+	for _, n := range nodes {
+		if cluster, known := clusterOf(n.Node, p, clusters); known && n.Failure == "" {
+			for _, g := range n.Guests {
+				guests[guestKey{cluster, g.VMID}] = true
+			}
+		}
+	}
+	return guests
 }
 
 // due reports whether a copy of the disk should be here by now, by the node's clock.

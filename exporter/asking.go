@@ -98,8 +98,9 @@ func (a *asking) learn(r checker.Report, said map[string][]checker.Evidence, nod
 	}
 }
 
-// answers are what the nodes said last, at a time: each is so much older by then. A node that
-// has not answered for longer than maxAge has said nothing.
+// answers are what the nodes said last, at a time: each is so much older by then. Of a node
+// that has not answered for longer than maxAge it is said that it cannot be asked; then what
+// it said stands only as far as it alarms.
 func (a *asking) answers(now time.Time, maxAge time.Duration) (said map[string][]checker.Evidence, nodes []checker.NodeAnswer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -112,17 +113,14 @@ func (a *asking) answers(now time.Time, maxAge time.Duration) (said map[string][
 		if tooOld && node.Failure == "" {
 			node.Failure = "it was not asked"
 		}
-		if tooOld {
-			node.Guests = nil
-		} else {
-			node.Now = node.Now.Add(age)
+		if !tooOld {
+			node.Now = node.Now.Add(age) // else what lacked a copy then would be long past
 		}
 		nodes = append(nodes, node)
 		for dataset, e := range n.of {
+			e.Now = e.Now.Add(age)
 			if tooOld {
-				e = checker.Evidence{Node: e.Node, Cluster: e.Cluster, Failure: node.Failure}
-			} else {
-				e.Now = e.Now.Add(age)
+				e.Failure = node.Failure
 			}
 			said[dataset] = append(said[dataset], e)
 		}

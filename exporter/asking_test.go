@@ -111,13 +111,7 @@ func TestAnOwnerThatDoesNotAnswer(t *testing.T) {
 	node.says(alive(start.Add(-time.Minute)))
 	r.scrape()
 	r.settle(t)
-	node.says(func(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
-		said := map[string][]checker.Evidence{}
-		for _, d := range r.Disks {
-			said[d.Dataset] = []checker.Evidence{{Node: "pve1", Failure: "refused"}}
-		}
-		return said, checker.NodeAnswer{Node: "pve1", Failure: "refused"}
-	})
+	node.says(refuses)
 	r.clock.forward(2 * time.Minute)
 	r.scrape()
 	r.settle(t)
@@ -135,6 +129,60 @@ func TestAnOwnerThatDoesNotAnswer(t *testing.T) {
 	assert.Equal(t, "0", line(page, inSync))
 	r.settle(t)
 	assert.Equal(t, "1", line(r.scrape(), `snapwatch_disk_comparison{dataset="tank/a/vm-100-disk-0",disk="vm-100-disk-0",outcome="owner unreachable"`))
+}
+
+// What an owner said that alarms stands when it does not answer any more, however long that is:
+// nothing becomes silent by an owner that is down, or that refuses a password.
+func TestAnOwnerThatIsSilentSilencesNothing(t *testing.T) {
+	const disk = `{dataset="tank/a/subvol-101-disk-0",disk="subvol-101-disk-0",`
+	for name, since := range map[string]time.Duration{"long behind": 7 * time.Hour, "just started": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			node := &owner{}
+			r := newRig(t, world(), func(s *Settings) { s.Ask = node.ask; s.Reuse = 0 })
+			node.says(alive(start.Add(-since)))
+			r.scrape()
+			r.settle(t)
+			node.says(refuses)
+			for _, after := range []time.Duration{15 * time.Minute, 6 * time.Hour, 48 * time.Hour} {
+				r.clock.forward(after)
+				r.scrape()
+				r.settle(t)
+				page := r.scrape()
+				assert.Equal(t, "1", line(page, "snapwatch_disk_state"+disk+`pool="tank",state="stale"`), after)
+				assert.Equal(t, "1", line(page, `snapwatch_absent_disks{severity="warning"}`))
+				assert.Equal(t, "1", line(page, `snapwatch_guest_state{origin_cluster="east",state="incomplete",vmid="300"}`))
+				assert.Equal(t, "1", line(page, `snapwatch_disk_comparison{dataset="tank/a/vm-100-disk-0",disk="vm-100-disk-0",outcome="owner unreachable"`), "what it said that is well does not stand")
+			}
+			assert.Equal(t, "1", line(r.scrape(), "snapwatch_disk_comparison"+disk+`outcome="lagging"`), "its guest lives for longer than a limit by now")
+			for _, d := range r.Report().Disks {
+				if d.VMID == 101 {
+					assert.Equal(t, checker.Critical, d.State)
+					assert.Contains(t, d.Reason, "pve1 does not answer (refused)")
+				}
+			}
+		})
+	}
+}
+
+// refuses answers nothing.
+func refuses(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
+	said := map[string][]checker.Evidence{}
+	for _, d := range r.Disks {
+		said[d.Dataset] = []checker.Evidence{{Node: "pve1", Failure: "refused"}}
+	}
+	return said, checker.NodeAnswer{Node: "pve1", Failure: "refused"}
+}
+
+// None lacking is known only from an owner that answers.
+func TestWhatIsAbsentIsNotKnownWithoutAnAnswer(t *testing.T) {
+	node := &owner{}
+	r := newRig(t, world(), func(s *Settings) { s.Ask = node.ask; s.Reuse = 0 })
+	node.says(refuses)
+	r.scrape()
+	r.settle(t)
+	page := r.scrape()
+	assert.NotContains(t, page, "snapwatch_absent_disks")
+	assert.Equal(t, "0", line(page, `snapwatch_owner_answers{node="pve1"}`))
 }
 
 // An owner that hangs costs no scrape anything, and is asked by one at a time.

@@ -216,10 +216,10 @@ func (p *textPage) created() {
 	p.dated(diskCreated, func(s *textSeries) time.Time { return s.Created }, seconds)
 }
 
-// newest is when the newest managed snapshot was made, the zero time without one, and where
-// one that is known is too old to tell anything, as newer ones may have come.
+// newest is when the newest managed snapshot that is known was made, the zero time without
+// one. Of a disk that cannot be read it stays: without it the alert of its age would end.
 func newest(d *checker.Result) time.Time {
-	if d.Newest == nil || d.Unlisted != "" && d.Verdict == checker.Unreadable {
+	if d.Newest == nil {
 		return time.Time{}
 	}
 	return d.Newest.Creation

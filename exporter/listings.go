@@ -59,19 +59,3 @@ func (s *Store) Quiet() bool {
 	defer s.histories.mu.Unlock()
 	return !s.refreshing.Load() && !s.histories.reading && s.asking.quiet() && s.health.quiet()
 }
-
-// newer returns the disks of a pool that were just read, and of those that were not what was read
-// before, but for what was forgotten since, and what was read under another name.
-func newer(read, before []checker.Disk, forgotten func(checker.Disk) bool) []checker.Disk {
-	all, is, renamed := slices.Clone(read), map[string]bool{}, map[uint64]bool{}
-	for i := range read {
-		is[read[i].Dataset] = true
-		renamed[read[i].GUID] = read[i].GUID != 0
-	}
-	for i := range before {
-		if !is[before[i].Dataset] && !renamed[before[i].GUID] && !forgotten(before[i]) {
-			all = append(all, before[i])
-		}
-	}
-	return all
-}

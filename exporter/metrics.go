@@ -34,7 +34,7 @@ func byDisk(more ...string) []string {
 
 var (
 	diskTimestamp = newMetric("disk_newest_snapshot_timestamp_seconds",
-		"Creation time of the disk's newest managed snapshot, by the clock of the host that took it. Absent if there is none.", byDisk()...)
+		"Creation time of the disk's newest managed snapshot, by the clock of the host that took it: while the disk cannot be read, of the newest that is known. Absent if there is none.", byDisk()...)
 	diskAge = newMetric("disk_newest_snapshot_age_seconds",
 		"Age of the disk's newest managed snapshot at the time of this scrape. Absent if there is none.", byDisk()...)
 	diskSuffix = newMetric("disk_newest_snapshot_suffix",

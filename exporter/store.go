@@ -190,6 +190,7 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	}
 	// Round drops the monotonic clock, which stands still while a machine sleeps: what
 	// was read before a jump of the wall clock is not reused.
+	keepNewest(result.Disks, p.good.Disks)
 	p.remember(result)
 	s.looked.see(p.good.Disks, result.Disks)
 	p.tried, p.endedAt, p.scanning = result, s.settings.Scanner.Now().Round(0), nil
