@@ -26,6 +26,7 @@ func TestNoClusterAnswersForAnother(t *testing.T) {
 		}
 		return e
 	}
+	silent := func(e Evidence) Evidence { e.Failure = "refused"; return e }
 	gone := func(node, cluster string) Evidence { return Evidence{Node: node, Cluster: cluster, Owned: NotOwned} }
 	for name, c := range map[string]struct {
 		west     Disk
@@ -41,6 +42,8 @@ func TestNoClusterAnswersForAnother(t *testing.T) {
 		"one disk alone, not to be orphaned": {old, []Evidence{gone("a", "west")}, NoOwner, Stale, "a: it holds no disk", false},
 		"both were asked":                    {west, []Evidence{from("a", "west", east.Newest, west), from("b", "west", west.Newest, west)}, InSync, Fresh, "the newest of b", true},
 		"west's does not answer":             {west, []Evidence{from("a", "west", east.Newest, west), {Node: "b", Cluster: "west", Failure: "refused"}}, OwnerUnreachable, Fresh, "b: refused", true},
+		"east's does not answer any more":    {old, []Evidence{silent(from("a", "west", east.Newest, old))}, OwnerUnreachable, Stale, "a: refused", true},
+		"nor west's, which said that":        {old, []Evidence{silent(from("b", "west", &zfs.Snapshot{GUID: 7, Creation: ago(hour)}, old)), silent(Evidence{Node: "c", Cluster: "west"})}, OwnerUnreachable, Stale, "b: refused", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			settings := config.Default()

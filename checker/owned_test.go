@@ -127,6 +127,58 @@ func TestAliveIsNotStopped(t *testing.T) {
 	}
 }
 
+// A guest moved from a node that does not answer any more: what that said of it last takes no
+// copy from the other's.
+func TestAGuestThatMovedFromANodeThatIsDown(t *testing.T) {
+	p := NewPolicy(config.Default())
+	down, up := owning("rpool/data/vm-100-disk-0"), owning("rpool/data/vm-100-disk-0")
+	down.Failure, up.Node = "refused", "pve2"
+	r := Assemble([]Pool{{Name: "tank", Disks: []Disk{part(first, zfs.Hourly, minute)}}}, p, now).WithOwners(p, nil, down, up)
+	expected, others := r.Absent()
+	assert.Zero(t, expected+others)
+	r = Assemble([]Pool{{Name: "tank"}}, p, now).WithOwners(p, nil, down)
+	_, others = r.Absent()
+	assert.Equal(t, 1, others, "what only that said stands")
+}
+
+// What a node said last before it was silent stands where it alarms, of the snapshot that it was
+// asked about.
+func TestWhatASilentNodeSaidLast(t *testing.T) {
+	p := NewPolicy(config.Default())
+	off := aDisk("1", zfs.Stopped, 3*day)
+	newer := &zfs.Snapshot{Name: zfs.FormatSnapshotName(ago(hour), zfs.Hourly), GUID: 77, Creation: ago(hour)}
+	is := Evidence{Node: "a", Failure: "refused", Owned: Owned, GUID: 9, Newest: off.Newest, Presence: AsSnapshot, PresenceGUID: off.Newest.GUID, About: off.Newest.GUID, Now: now}
+	for name, c := range map[string]struct {
+		change  func(*Evidence)
+		outcome Outcome
+		verdict Verdict
+		state   State
+	}{
+		"it was well":                  {func(*Evidence) {}, OwnerUnreachable, Stopped, Unknown},
+		"its guest lived for a moment": {func(e *Evidence) { e.Alive, e.AliveSince = true, ago(minute) }, OwnerUnreachable, Stale, Unknown},
+		"for longer than the limit":    {func(e *Evidence) { e.Alive, e.AliveSince = true, ago(7*hour) }, Lagging, Stale, Critical},
+		"it was behind":                {func(e *Evidence) { e.Newest, e.BehindSince = newer, ago(7*hour) }, Lagging, Stopped, Critical},
+		"it diverged":                  {func(e *Evidence) { e.Newest, e.PresenceGUID = newer, 5 }, Diverged, Stopped, Critical},
+		"of another snapshot": {func(e *Evidence) {
+			e.Alive, e.AliveSince, e.About, e.Newest = true, ago(7*hour), 5, &zfs.Snapshot{GUID: 5, Creation: ago(4 * day)}
+		}, OwnerUnreachable, Stopped, Unknown},
+		"it was not its guest":       {func(e *Evidence) { e.Alive, e.Owned = true, NotOwned }, OwnerUnreachable, Stopped, Unknown},
+		"it took no snapshots of it": {func(e *Evidence) { e.Excluded = "nosnap" }, OwnerUnreachable, Stopped, Unknown},
+		"its disk was gone":          {func(e *Evidence) { e.Gone = true }, OwnerUnreachable, Stopped, Unknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := is
+			c.change(&e)
+			r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{off}}}, p, now).WithOwners(p, map[string][]Evidence{off.Dataset: {e}})
+			d := r.Disks[0]
+			assert.Equal(t, c.outcome.String(), d.Compared.Outcome.String(), d.Compared.Reason)
+			assert.Equal(t, c.verdict, d.Verdict, d.Reason)
+			assert.Equal(t, c.state, d.State)
+			assert.Contains(t, d.Compared.Reason, "refused")
+		})
+	}
+}
+
 // What a node said of a snapshot that is the newest no longer shows nothing of the one that is.
 func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
 	p := NewPolicy(config.Default())
