@@ -79,6 +79,8 @@ var (
 		"1 if disks of guests that are configured on this host are here and nothing starts snap: it is not registered, and has not run within limits.warning; else 0. Absent where it is not known which guests are configured here.")
 	started = newMetric("start_timestamp_seconds",
 		"When this exporter started. Two that are scraped under the same labels are told apart by it.")
+	booted = newMetric("boot_timestamp_seconds",
+		"When this host was started, by its clock now. Absent where that is not known.")
 	configReloaded = newMetric("config_last_reload_successful",
 		"1 if the configuration's file, as it was last read, is in force; 0 if it is faulty or gone, and the last good one stays in force.")
 	maintenanceExpired = newMetric("maintenance_expired",
@@ -88,10 +90,18 @@ var (
 )
 
 // nodeCatalogue are the metrics of the host itself.
-var nodeCatalogue = []metric{runUnregistered, started, configReloaded, maintenanceExpired, memoryKept}
+var nodeCatalogue = []metric{runUnregistered, started, booted, configReloaded, maintenanceExpired, memoryKept}
 
 // nodeCollector sends what concerns the host itself.
 type nodeCollector struct{ store *Store }
+
+// uptime is how long this host has been up.
+func (s *Store) uptime() (time.Duration, error) {
+	if s.settings.Uptime == nil {
+		return 0, errors.ErrUnsupported
+	}
+	return s.settings.Uptime()
+}
 
 // Describe implements [prometheus.Collector].
 func (nodeCollector) Describe(ch chan<- *prometheus.Desc) {
@@ -108,6 +118,9 @@ func (c nodeCollector) Collect(ch chan<- prometheus.Metric) {
 		out.send(runUnregistered, boolValue(s.snapMissing(*owners)))
 	}
 	out.send(started, seconds(s.started))
+	if up, err := s.uptime(); err == nil {
+		out.send(booted, seconds(now.Add(-up)))
+	}
 	out.send(configReloaded, boolValue(len(s.configNotes()) == 0))
 	out.send(memoryKept, boolValue(s.remembers(now)))
 	over := 0

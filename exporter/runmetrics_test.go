@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -153,6 +154,7 @@ run_last_start_timestamp_seconds 1000
 run_last_success_timestamp_seconds 900
 run_left_frozen 0
 run_locked_guests 2
+run_period_seconds 3600
 run_quiesced{vmid="101"} 1
 run_quiesced{vmid="102"} 0
 run_report_readable 1
@@ -165,12 +167,14 @@ run_unprotected_disks{reason="storage"} 2
 `, gathered(t, Runs{
 		Last:     func() (report.Run, error) { return lastRun, nil },
 		Expected: func() bool { return true },
+		Period:   func() time.Duration { return time.Hour },
 	}))
 }
 
 // A host where snap never ran has no run, and one whose report is broken says so.
 func TestRunMetricsWithoutAReport(t *testing.T) {
 	none := func() bool { return false }
+	assert.NotContains(t, gathered(t, Runs{Last: func() (report.Run, error) { return lastRun, nil }, Period: func() time.Duration { return 0 }}), "period", "it is not known")
 	assert.Equal(t, "run_expected 0\nrun_report_readable 1\n",
 		gathered(t, Runs{Last: func() (report.Run, error) { return report.Run{}, fs.ErrNotExist }, Expected: none}))
 	assert.Equal(t, "run_expected 0\nrun_report_readable 0\n",
@@ -184,4 +188,12 @@ func TestWriteTextfile(t *testing.T) {
 	assert.Contains(t, text, "run_last_success_timestamp_seconds 900\n")
 	assert.NotContains(t, text, "run_expected", "whoever wrote the file is no news")
 	assert.Error(t, WriteTextfile(filepath.Join(t.TempDir(), "none", "snapwatch.prom"), lastRun))
+}
+
+// When the host was started follows from how long it has been up.
+func TestBoot(t *testing.T) {
+	r := newRig(t, world(), func(s *Settings) { s.Uptime = func() (time.Duration, error) { return time.Hour, nil } })
+	assert.Equal(t, strconv.FormatFloat(seconds(start.Add(-time.Hour)), 'g', -1, 64), line(r.scrape(), "snapwatch_boot_timestamp_seconds"))
+	r = newRig(t, world())
+	assert.NotContains(t, r.scrape(), "snapwatch_boot_timestamp_seconds")
 }

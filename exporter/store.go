@@ -62,6 +62,8 @@ type Settings struct {
 	Ask Ask
 	// Living says whether a guest lives here; nil where that cannot be told.
 	Living Living
+	// Uptime is how long this host has been up; nil where that cannot be told.
+	Uptime func() (time.Duration, error)
 	// Runs tells of the runs of snap on this host; without a Last there are none.
 	Runs Runs
 	// Prunes tells the same of prune.

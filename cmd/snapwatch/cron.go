@@ -201,6 +201,15 @@ func jobOf(args []string) (job, problem string) {
 // registered reports whether snap runs on this host by itself.
 func registered(env *environment) bool { return timerEnabled(env) || snapJob.registered(env) }
 
+// snapPeriod returns how often snap is started, 0 where that is not known: where the timer
+// starts it, its units say so.
+func snapPeriod(env *environment) time.Duration {
+	if timerEnabled(env) {
+		return 0
+	}
+	return snapJob.period(env)
+}
+
 // registered reports whether cron runs the job. A line that is not understood counts: it may.
 func (j cronJob) registered(env *environment) bool { return len(j.running(env)) > 0 }
 
@@ -208,6 +217,18 @@ func (j cronJob) registered(env *environment) bool { return len(j.running(env)) 
 func (j cronJob) running(env *environment) []crontab.Entry {
 	lines, _ := j.lines(env) // this user may not read all, and what was read counts
 	return slices.DeleteFunc(lines, func(line crontab.Entry) bool { return line.Never() != "" })
+}
+
+// period returns the longest time between two starts of the job by cron, 0 where that is not
+// known.
+func (j cronJob) period(env *environment) time.Duration {
+	var shortest time.Duration // each line starts all of it
+	for _, line := range j.running(env) {
+		if p := line.Period(); p > 0 && (shortest == 0 || p < shortest) {
+			shortest = p
+		}
+	}
+	return shortest
 }
 
 func timerEnabled(env *environment) bool {

@@ -80,13 +80,16 @@ func (c *exporterCmd) Run(env *environment) error {
 		Owners:     env.PVE.Owners,
 		NoGuests:   !env.PVE.Installed(),
 		Living:     env.living,
+		Uptime:     env.PVE.Uptime,
 		Runs: exporter.Runs{
 			Last:     func() (report.Run, error) { return env.lastRun(report.Name) },
 			Expected: func() bool { return registered(env) },
+			Period:   func() time.Duration { return snapPeriod(env) },
 		},
 		Prunes: exporter.Runs{
 			Last:     func() (report.Run, error) { return env.lastRun(report.PruneName) },
 			Expected: func() bool { return pruneJob.registered(env) },
+			Period:   func() time.Duration { return pruneJob.period(env) },
 		},
 		DamageReport: filepath.Join(env.StateDir, scan.DamageName),
 		StateDir:     c.StateDir,

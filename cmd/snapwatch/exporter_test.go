@@ -88,3 +88,17 @@ func TestReload(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	assert.NoError(t, cmd.Wait())
 }
+
+// How often a job starts is read from cron's lines; how often a timer starts it is not known.
+func TestHowOftenJobsStart(t *testing.T) {
+	dir := t.TempDir()
+	env := &environment{CronFile: filepath.Join(dir, "cron.d/snapwatch"), Crontab: filepath.Join(dir, "crontab"), RootCrontab: filepath.Join(dir, "root"), TimerLink: filepath.Join(dir, "timer")}
+	require.NoError(t, os.Mkdir(filepath.Dir(env.CronFile), 0o755))
+	lines := func(text string) { require.NoError(t, os.WriteFile(env.CronFile, []byte(text), 0o600)) }
+	assert.Zero(t, snapPeriod(env))
+	lines("0 * * * * root /usr/bin/snapwatch snap f48\n*/30 * * * * root /usr/bin/snapwatch snap h24\n@daily root /usr/bin/snapwatch prune h24\n")
+	assert.Equal(t, 30*time.Minute, snapPeriod(env))
+	assert.Equal(t, 24*time.Hour, pruneJob.period(env))
+	require.NoError(t, os.WriteFile(env.TimerLink, nil, 0o600))
+	assert.Zero(t, snapPeriod(env))
+}
