@@ -839,7 +839,7 @@ func variants() map[string]func(world) world {
 	return all
 }
 
-// targetsGone takes the targets at fault out of service discovery two hours before the end.
+// targetsGone takes the targets at fault out of service discovery hours before the end.
 func targetsGone(w world) world {
 	sick := map[string]bool{}
 	for _, l := range w.want {
@@ -853,7 +853,7 @@ func targetsGone(w world) world {
 		if !sick[l["cluster"]] {
 			continue
 		}
-		if end := w.scrapes - 120/w.step; s.until == 0 || s.until > end {
+		if end := w.scrapes - max(120/w.step, w.scrapes/4); s.until == 0 || s.until > end {
 			s.until = end
 		}
 		s.from = min(s.from, s.until)
@@ -1006,6 +1006,32 @@ func TestTheSameAlertsFireHoweverTargetsAreScraped(t *testing.T) {
 		// Without any target there is nothing to vary: that is in snapwatch.rules.test.yml.
 		if a.Alert != "SnapwatchNoTargets" {
 			assert.True(t, tested[a.Alert], "%s is in no world", a.Alert)
+		}
+	}
+}
+
+// The watchdog ends where a relabelling drops what the rules need of a disk: of all targets, or
+// of one.
+func TestTheWatchdogEndsWhereTheRulesAreBlind(t *testing.T) {
+	needed := []string{"disk_newest_snapshot_timestamp_seconds", "disk_info", "disk_limit_seconds", "disk_state", "disk_newest_snapshot_suffix"}
+	for _, dropped := range append(needed, "", "disk_created_timestamp_seconds") {
+		for _, instance := range []string{"a", "b", ""} {
+			w := &world{step: 5, scrapes: 13}
+			for _, name := range []string{"a", "b"} {
+				p := w.target(name, name, "primary")
+				p.disk(disk{state: "fresh"})
+				p.add("snapwatch_disk_newest_snapshot_age_seconds", 60, disk{}.labels()...)
+			}
+			w.series = slices.DeleteFunc(w.series, func(s series) bool {
+				return s.name == "snapwatch_"+dropped && (instance == "" || s.labels["instance"] == instance)
+			})
+			if !slices.Contains(needed, dropped) {
+				w.want = []labels{{"alertname": "SnapwatchWatchdog", "alertstate": "firing", "severity": "none"}}
+			}
+			t.Run(dropped+" of "+instance, func(t *testing.T) {
+				t.Parallel()
+				tool(t, "promtool", "test", "rules", write(t, t.TempDir()+"/world.yml", w.file(t)))
+			})
 		}
 	}
 }
