@@ -192,6 +192,14 @@ func TestOneFaultIsOnePage(t *testing.T) {
 			[]labels{alert("PoolUnreadable", "critical", on("c", "west", "vault", "pool=tank")...), alert("Missing", "critical", c()...), alert("DiskUnreadable", "warning", c()...)},
 			[]string{"PoolUnreadable critical c"},
 		},
+		"a disk cannot be read for long": {
+			[]labels{alert("DiskUnreadable", "critical", c()...), alert("DiskUnreadable", "warning", c()...), alert("Stale", "critical", c()...), alert("Stale", "warning", c()...)},
+			[]string{"DiskUnreadable critical c"},
+		},
+		"an owner is silent for a day": {
+			[]labels{alert("OwnerSilent", "critical", on("c", "west", "vault", "node=https://a")...), alert("OwnerSilent", "warning", on("c", "west", "vault", "node=https://a")...), alert("OwnerSilent", "warning", on("c", "west", "vault", "node=https://b")...)},
+			[]string{"OwnerSilent critical c", "OwnerSilent warning c"},
+		},
 		"another pool is gone": {
 			[]labels{alert("PoolUnreadable", "critical", on("c", "west", "vault", "pool=other")...), alert("Missing", "critical", c()...)},
 			[]string{"PoolUnreadable critical c", "Missing critical c"},
