@@ -29,9 +29,9 @@ const (
 	silent = `on (` + aDisk + `) snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|stopped"} == 1`
 	// lag is how far each copy is behind the freshest of the same disk, as in the
 	// alert SnapwatchLag.
-	lag = `max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
+	lag = `max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest_snapshot_timestamp_seconds:known)
 - on (origin_cluster, origin_dataset, disk) group_right ()
-snapwatch:disk_newest_snapshot_timestamp_seconds:origin{site=~"$site"}`
+snapwatch:disk_newest_snapshot_timestamp_seconds:known{site=~"$site"}`
 )
 
 func rows() []row {
@@ -40,7 +40,7 @@ func rows() []row {
 			number("Stale", "Disks whose newest snapshot is older than a limit.", "count("+perDisk+`(snapwatch_disk_state{site=~"$site", state="stale"}) == 1) or vector(0)`),
 			number("Missing, damaged or unreadable", "Disks that are gone, have permanent errors, or cannot be read.", "count("+perDisk+`(snapwatch_disk_state{site=~"$site", state=~"missing|damaged|unreadable"}) == 1) or vector(0)`),
 			number("Pools not well", "Pools that cannot be read, lack a dataset that the configuration names, have errors, lack a device, need a scrub or are nearly full.", "count("+perPool+`(snapwatch_pool_state{site=~"$site", state="ok"}) == 0) or vector(0)`),
-			number("Late runs", "Nodes where snap is registered and had no good run for 45 minutes.", "count(time() - "+perTarget+`(snapwatch_run_last_success_timestamp_seconds{site=~"$site"}) > 2700 and on (`+aTarget+`) snapwatch_run_expected == 1) or vector(0)`),
+			number("Late runs", "Nodes where snap is registered and had no good run for three periods.", "count("+perTarget+`(ALERTS{alertname="SnapwatchRunLate", site=~"$site", alertstate="firing"})) or vector(0)`),
 			number("Exporters down", "Targets of the job snapwatch that do not answer.", "count("+perTarget+`(up{job="snapwatch", site=~"$site"}) == 0) or vector(0)`),
 			number("Running disks without snapshots", "Volumes of running guests that snap cannot cover.", "sum(max by ("+aTarget+`, reason) (snapwatch_run_unprotected_disks{site=~"$site"})) or vector(0)`),
 			list("Disks by verdict", "How many disks each exporter has, by what is said of them.",
@@ -62,6 +62,16 @@ func rows() []row {
 			lines("Time since the last scrub", "How long ago the last scrub of each pool ended.", "s",
 				query{"time() - " + perPool + `(snapwatch_pool_last_scrub_timestamp_seconds{site=~"$site"})`, "{{pool}} on {{instance}}"}),
 		}},
+		{"Guests and owners", []cog.Builder[dashboard.Panel]{
+			number("Absent disks", "Disks that owners take snapshots of and that are not on a replica.", "sum(max by ("+aTarget+`, severity) (snapwatch_absent_disks{site=~"$site"})) or vector(0)`),
+			number("Silent owners", "Owners that do not answer a replica.", "count(max by ("+aTarget+`, node) (snapwatch_owner_answers{site=~"$site"}) == 0) or vector(0)`),
+			number("Copies at odds", "Copies that have diverged from their owner, or that have no clear one.", "count("+perDisk+`(snapwatch_disk_comparison{site=~"$site", outcome=~"diverged|no owner|two owners|owner unreadable"}) == 1) or vector(0)`),
+			number("Damaged guests", "Guests with permanent errors in a disk.", "count(max by ("+aTarget+`, origin_cluster, vmid) (snapwatch_guest_state{site=~"$site", state="damaged"}) == 1) or vector(0)`),
+			list("Guests by verdict", "How many guests each exporter has, by what is said of them.",
+				"count by (site, instance, state) (max by ("+aTarget+`, origin_cluster, vmid, state) (snapwatch_guest_state{site=~"$site"}) == 1)`),
+			lines("Restore points, the ten oldest", "Age of the newest time that all disks of a guest have a snapshot of.", "s",
+				query{"topk(10, time() - max by (" + aTarget + `, origin_cluster, vmid) (snapwatch_guest_restore_point_timestamp_seconds{site=~"$site"}))`, "{{vmid}} of {{origin_cluster}} on {{instance}}"}),
+		}},
 		{"Guest $vmid", []cog.Builder[dashboard.Panel]{
 			list("Copies of its disks", "What is said of each copy now.",
 				`max by (site, instance, dataset, state) (snapwatch_disk_state{site=~"$site", vmid=~"$vmid"} == 1)`),
@@ -74,7 +84,7 @@ func rows() []row {
 				`max by (site, instance, dataset, suffix) (snapwatch_disk_newest_snapshot_suffix{site=~"$site", vmid=~"$vmid"} == 1)`),
 		}},
 		{"Runs and scans", []cog.Builder[dashboard.Panel]{
-			lines("Since the last good run", "Time since snap gave every running guest's disk what was due. It runs every 15 minutes.", "s",
+			lines("Since the last good run", "Time since snap gave every running guest's disk what was due.", "s",
 				query{"time() - " + perTarget + `(snapwatch_run_last_success_timestamp_seconds{site=~"$site"})`, "{{instance}}"}),
 			lines("Duration of the runs", "How long the last run of snap took.", "s",
 				query{perTarget + `(snapwatch_run_duration_seconds{site=~"$site"})`, "{{instance}}"}),
