@@ -7,10 +7,10 @@ var suites = []suite{
 	{"internal/pve/", [][]string{{"-run", "ParseConfig", "./internal/pve"}}},
 	{"internal/zfs/", [][]string{{"./internal/zfs"}, {"-run", "Judge", "./snapper"}}},
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
-	{"exporter/", [][]string{{"-run", "Configur|OtherDatasets|BeingWritten|WhoWaitsIs|NoTurn", "./exporter"}}},
+	{"exporter/", [][]string{{"-run", "Configur|OtherDatasets|BeingWritten|WhoWaitsIs|NoTurn|AnOwnerThatIsSilent|CannotBeReadKeeps", "./exporter"}}},
 	{"internal/crontab/", [][]string{{"./internal/crontab"}}},
 	{"cmd/", [][]string{{"-run", "TestScripts/(otherwords|cronlines|register|ended)$", "./cmd/snapwatch"}}},
-	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
+	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "TestTheSameAlerts.*/faults,_plain$", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
 }
 
 // mutants are the breaks. Each is one that a person could make.
@@ -20,6 +20,13 @@ var mutants = append([]mutant{
 	{"exporter/configfile.go", `return ago < 0 || ago >= configSettled`, `return ago < 0 || ago >= 0`, "read a file that is being written"},
 	{"exporter/configfile.go", `if f.current.Load().problem == "" && sameFile`, `if sameFile`, "not read a refused file again"},
 	{"exporter/store.go", ` && slices.Equal(roots, p.roots)`, ``, "serve what was read of other datasets"},
+	// What stays of what cannot be read or asked any more.
+	{"exporter/kept.go", `if failed(*d) && was != nil`, `if false && was != nil`, "end an alert by a disk that cannot be read"},
+	{"exporter/asking.go", `				e.Failure = node.Failure
+`, ``, "believe for ever that a copy is well"},
+	{"checker/compare.go", `if last.Outcome == Lagging || last.Outcome == Diverged {`, `if false {`, "forget that a copy is behind when its owner is silent"},
+	{"checker/owned.go", `if n.Failure != "" && moved[`, `if false && moved[`, "let a silent node claim a copy of a guest that moved"},
+	{"internal/crontab/period.go", `if !anyDay && !anyWeekday {`, `if false {`, "take either day of a line in cron for both"},
 	// Who is answered together.
 	{"exporter/together.go", `deadline.Sub(b.deadline).Abs() <= similar`, `true`, "let who is in haste cut off who has time"},
 	{"exporter/together.go", `deadline.Before(b.deadline)`, `false`, "answer when nobody listens any more"},
@@ -293,12 +300,19 @@ var mutants = append([]mutant{
 	{"checker/scan/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
 	{"checker/poolverdict.go", `add(PoolUnreadable, BeyondWarning, pool.Problem)`, `add(PoolUnreadable, Within, pool.Problem)`, "never call a pool that hangs unreadable"},
 	// The rules.
-	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_state:settled{state=~"missing|receiving|excluded|stopped"}`, `snapwatch:disk_state:settled{state=~"missing|receiving|excluded"}`, "call stopped guests stale"},
+	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_state:settled{state=~"missing|receiving|excluded|stopped|orphaned"}`, `snapwatch:disk_state:settled{state=~"missing|receiving|excluded|orphaned"}`, "call stopped guests stale"},
 	{"deploy/prometheus/snapwatch.rules.yml", `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
           >`, `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
           <`, "call fresh disks stale"},
 	{"deploy/prometheus/snapwatch.rules.yml", `expr: max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, `expr: min by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, "compare with the oldest copy"},
-	{"deploy/prometheus/snapwatch.rules.yml", `time() - max by (job, cluster, site, instance) (last_over_time(snapwatch_run_last_success_timestamp_seconds[10m])) > 2700`, `time() - max by (job, cluster, site, instance) (last_over_time(snapwatch_run_last_success_timestamp_seconds[10m])) > 270000`, "wait days for a run that fails"},
+	{"deploy/prometheus/snapwatch.rules.yml", `          > on (job, cluster, site, instance) 3 * (`, `          > on (job, cluster, site, instance) 300 * (`, "wait days for a run that fails"},
+	{"deploy/prometheus/snapwatch.rules.yml", `<= time() + 300
+          or on`, `> 0
+          or on`, "believe a time from the future"},
+	{"deploy/prometheus/snapwatch.rules.yml", `resets(snapwatch_start_timestamp_seconds[30m])) > 2`, `resets(snapwatch_start_timestamp_seconds[30m])) > 200`, "take two exporters for one"},
+	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_lag_seconds:told
+          >`, `0 * snapwatch:disk_lag_seconds:told
+          >`, "not believe an exporter that a copy is behind"},
 	{"deploy/prometheus/snapwatch.rules.yml", `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state=~"missing|unreadable|suspended|faulted"})`, `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state=~"missing"})`, "not see a pool that cannot be read"},
 	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_state:settled{state="missing"})
         for: 10m`, `snapwatch:disk_state:settled{state="missing"})
