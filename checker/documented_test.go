@@ -71,6 +71,9 @@ snapshots of *excluded*. A disk that is unreadable, missing, receiving or exclud
 snapshot only with an owner that says so. A lag is how long the owner has had a snapshot that
 the replica lacks (or the difference of the newest ones, where it does not know), held against the limits of an age.
 
+What a node said before it stopped answering counts where an exporter remembers it, as far as it alarms: that the copy is behind or has
+diverged, that the guest lives, that a disk is absent. That the copy is well, excluded or orphaned is then not known.
+
 A stopped disk whose newest snapshot is also its owner's newest is proven to be stopped. Any other is counted apart, as
 stopped (unproven): its silence rests on a suffix alone. While the owner says that the guest's process lives, a
 ` + "`_stopped`" + ` that is the newest proves nothing: since the guest was started a snapshot is due, and the time since then is

@@ -27,8 +27,8 @@ import (
 const quicker = 60
 
 var (
-	durations = regexp.MustCompile(`\[(\d+)([mhd])\]|for: (\d+)([mhd])\b`)
-	bounds    = regexp.MustCompile(`([<>]) (2700|21600|300)\b`)
+	durations = regexp.MustCompile(`(\[|for: |offset )(\d+)([mhd])\b`)
+	bounds    = regexp.MustCompile(`\b(300|900|3600|14400)\b`)
 )
 
 // quickRules are the rules for a world that is played that much quicker.
@@ -38,17 +38,12 @@ func quickRules(t *testing.T) string {
 	require.NoError(t, err)
 	text := durations.ReplaceAllStringFunc(string(raw), func(word string) string {
 		m := durations.FindStringSubmatch(word)
-		n, _ := strconv.Atoi(m[1] + m[3])
-		seconds := n * map[string]int{"m": 60, "h": 3600, "d": 86400}[m[2]+m[4]] / quicker
-		if m[1] != "" {
-			return fmt.Sprintf("[%ds]", seconds)
-		}
-		return fmt.Sprintf("for: %ds", seconds)
+		n, _ := strconv.Atoi(m[2])
+		return fmt.Sprintf("%s%ds", m[1], n*map[string]int{"m": 60, "h": 3600, "d": 86400}[m[3]]/quicker)
 	})
 	return bounds.ReplaceAllStringFunc(text, func(word string) string {
-		sign, number, _ := strings.Cut(word, " ")
-		n, _ := strconv.Atoi(number)
-		return fmt.Sprintf("%s %d", sign, n/quicker)
+		n, _ := strconv.Atoi(word)
+		return strconv.Itoa(n / quicker)
 	})
 }
 
