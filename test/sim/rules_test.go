@@ -195,6 +195,8 @@ func (r *record) expect(tick int, report checker.Report) {
 			other = append(other, `alertname="SnapwatchNever",`+dataset)
 		case d.Verdict == checker.Missing:
 			other = append(other, `alertname="SnapwatchMissing",`+dataset)
+		case d.Verdict == checker.Orphaned:
+			other = append(other, `alertname="SnapwatchOrphaned",`+dataset)
 		case d.Verdict == checker.Receiving && d.Level > checker.Within:
 			other = append(other, `alertname="SnapwatchReceivingLong",`+dataset)
 		}
@@ -217,7 +219,7 @@ func (r *record) expect(tick int, report checker.Report) {
 	if r.blind--; r.blind < 0 {
 		r.ask(tick, `count by (dataset, severity) (ALERTS{alertname="SnapwatchStale",instance="c",alertstate="firing"})`, fire)
 	}
-	r.ask(tick, `count by (alertname, dataset) (max by (alertname, dataset) (ALERTS{alertname=~"SnapwatchNever|SnapwatchMissing|SnapwatchReceivingLong",instance="c"}))`, other)
+	r.ask(tick, `count by (alertname, dataset) (max by (alertname, dataset) (ALERTS{alertname=~"SnapwatchNever|SnapwatchMissing|SnapwatchOrphaned|SnapwatchReceivingLong",instance="c"}))`, other)
 	for _, n := range w.nodes {
 		if w.tick >= n.down && n.skew == 0 && w.now.Sub(n.report.last.LastSuccess) > 45*time.Minute && n.report.last.LastSuccess.Before(w.now) {
 			r.ask(tick, fmt.Sprintf(`count by (alertname) (ALERTS{alertname="SnapwatchRunLate",instance=%q})`, n.name), []string{`alertname="SnapwatchRunLate"`})
@@ -230,7 +232,7 @@ func (r *record) expect(tick int, report checker.Report) {
 // which no age can be believed, is as silent as it was before.
 func (r *record) isSilent(d checker.Result) bool {
 	switch d.Verdict {
-	case checker.Missing, checker.Receiving, checker.Excluded, checker.Stopped:
+	case checker.Missing, checker.Receiving, checker.Excluded, checker.Stopped, checker.Orphaned:
 		return true
 	case checker.Unreadable, checker.Future:
 		return r.silent[d.Dataset]
