@@ -64,3 +64,21 @@ func TestConfigsRefuses(t *testing.T) {
 	assert.EqualError(t, err, `@b: creation: "568971820800" is no time between 1970 and 9999, in seconds (tank/d)`)
 	assert.Len(t, got, 1, "the other snapshot's is good")
 }
+
+// Only what was asked for is answered, and an inherited value is none.
+func TestConfigsOf(t *testing.T) {
+	read := func(text string) (map[string]string, error) {
+		r := Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
+			assert.Equal(t, "zfs get -Hp -t snapshot -o name,value,source snapwatch:config tank/d@a tank/e@b", strings.Join(c.Argv, " "))
+			return command.ReadLines(strings.NewReader(text), each)
+		}}
+		return r.ConfigsOf(t.Context(), []string{"tank/d@a", "tank/e@b"})
+	}
+	got, err := read("tank/d@a\tH4s=\treceived\ntank/e@b\tH4s=\tinherited from tank/e\n")
+	require.NoError(t, err)
+	assert.Equal(t, map[string]string{"tank/d@a": "H4s=", "tank/e@b": ""}, got)
+	for _, text := range []string{"tank/x@a\tH4s=\tlocal\n", "tank/d@a\tH4s=\n", "\n"} {
+		_, err = read(text)
+		assert.ErrorIs(t, err, ErrOutput, text)
+	}
+}
