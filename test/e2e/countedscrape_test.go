@@ -31,7 +31,7 @@ func TestCountedScrape(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, e.WaitFor(w.ctx, "Listening on"))
 	}
-	for round := range 9 {
+	for round := range 5 {
 		for i, p := range programs {
 			w.later(time.Minute) // what was read a moment before is not read again
 			out, err := w.c.Output(w.ctx, "curl", "-sf", "-H", "X-Prometheus-Scrape-Timeout-Seconds: 60", "-w", "took %{time_total}", fmt.Sprintf("http://127.0.0.1:1020%d/metrics", i))
