@@ -388,6 +388,10 @@ func TestPruneKeepsNotesOfInterruptedReceives(t *testing.T) {
 			w.prune(t, only(other))
 			assert.Equal(t, noted, w.last.Interrupted["tank/in/vm-100-disk-0"], other)
 		}
+		p.busy = true
+		w.prune(t)
+		assert.Equal(t, noted, w.last.Interrupted["tank/in/vm-100-disk-0"], "another run has the pool")
+		p.busy = false
 		time.Sleep(24 * time.Hour)
 		late := w.prune(t, only("tank/in"))
 		assert.True(t, late.Failed())
