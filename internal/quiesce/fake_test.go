@@ -129,7 +129,12 @@ func newRig(t *testing.T, n int) *rig {
 		r.guests[id] = &guest{}
 	}
 	r.Host = Host{Freezer: func(id pve.ID) Freezer { return r.guests[id] }, Notes: note.Dir(t.TempDir()), AtOnce: 8, Now: time.Now}
-	r.Process = func(id pve.ID) (string, error) { return r.guests[id].process, nil }
+	r.Process = func(id pve.ID) (string, error) {
+		g := r.guests[id]
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return g.process, nil
+	}
 	r.Host.Watchdog = func(budget time.Duration, guests []pve.ID) (io.ReadWriteCloser, error) {
 		in, toGuard := io.Pipe()
 		fromGuard, out := io.Pipe()

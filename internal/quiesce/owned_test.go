@@ -261,3 +261,32 @@ func TestFrozenAndStartedAgain(t *testing.T) {
 		})
 	}
 }
+
+// A guest that was started again while it was to be frozen had no freeze until the end of the
+// program, whoever has frozen it since: that is not thawed, and its snapshot is not consistent.
+func TestStartedAgainWhileFrozen(t *testing.T) {
+	for name, frozenSince := range map[string]bool{"frozen by others": true, "running": false} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, 2)
+			for _, g := range r.guests {
+				g.process = "process 17 of 4000"
+			}
+			w := r.open(t, ample)
+			require.Empty(t, w.Freeze())
+			g := r.guests[r.ids[0]]
+			g.set(frozenSince)
+			g.mu.Lock()
+			g.process = "process 18 of 9000"
+			g.mu.Unlock()
+			ended := w.Thaw()
+			<-r.ended
+			assert.Len(t, ended.Lapsed, 1)
+			assert.Contains(t, ended.Lapsed[r.ids[0]], "it was started again since")
+			assert.Empty(t, ended.Left)
+			frozen, calls := g.is()
+			assert.Equal(t, frozenSince, frozen)
+			assert.NotContains(t, calls, "thaw")
+			r.noNotes(t)
+		})
+	}
+}

@@ -212,10 +212,15 @@ func (h Host) thawProven(ctx context.Context, id pve.ID, frozen int) (at time.Ti
 
 // thaw tries until the guest is seen not to be frozen: by an answer that counts all that was,
 // 0 where that is not known, or by its own word. It returns since when, and how much of it
-// was frozen until then. The error wraps [ErrGone] where it ended, and [ErrLapsed] where it
-// continued before.
+// was frozen until then. The error wraps [ErrGone] where it ended, also where it was started
+// again and somebody has frozen it since, and [ErrLapsed] where it continued before.
 func (h Host) thaw(ctx context.Context, id pve.ID, frozen int) (thawed int, at time.Time, err error) {
+	var o Owned
+	_ = h.Notes.Read(noteName(id), &o) // without it the answers of the guest must do
 	for pause := thawPause; ; pause = min(2*pause, thawPauseMost) {
+		if err := h.another(id, o); err != nil {
+			return thawed, h.Now(), err
+		}
 		n, at, err := h.thawOnce(ctx, h.Freezer(id), frozen)
 		thawed += n
 		if err == nil || errors.Is(err, ErrGone) || errors.Is(err, ErrLapsed) {

@@ -94,16 +94,27 @@ func TestFrozenResetAndSuspended(t *testing.T) {
 	assert.Equal(t, report.Application, vm)
 
 	// Nobody can ask a guest without an agent whether it is frozen, but it is another process.
-	p.dirty()
-	r = p.whileFrozen(func() {
+	restart := func() {
 		p.endAgent()
 		require.NoError(t, p.a.KillGuest(proofVM))
 		p.start(p.a, proofVM)
-	})
+	}
+	p.dirty()
+	r = p.whileFrozen(restart)
 	assert.Equal(t, 1, r.Code)
+	assert.Contains(t, r.Stderr, "it was started again since")
 	vm, _ = p.worth("restarted")
 	assert.NotEqual(t, report.Application, vm)
-	p.kill("snapwatch watchdog")
+	p.nobodyThaws()
+	assert.Empty(t, p.notes())
+
+	p.startAgent()
+	p.dirty()
+	p.whileFrozen(func() {
+		p.kill("snapwatch watchdog", "snap f48")
+		p.nobodyThaws()
+		restart()
+	})
 	p.nobodyThaws()
 	r = p.run(p.a, "snap", "f48")
 	assert.Contains(t, r.Stderr, "guest 100 was frozen for its snapshot at")
