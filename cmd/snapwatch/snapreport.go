@@ -43,7 +43,7 @@ func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) err
 
 // problemTeller returns what prints problems; from cron only what is worth a mail, unless all
 // are asked for.
-func problemTeller(env *environment, logFormat string, all bool) func([]report.Problem) {
+func problemTeller(env *environment, logFormat string, all bool) func([]report.Problem) { //nolint:revive // as the user asks for it
 	say := problemPrinter(env, logFormat)
 	return func(problems []report.Problem) {
 		for _, p := range problems {

@@ -142,7 +142,9 @@ func Owed(w World) []string {
 type turns struct {
 	*hooks
 	// on is what is owed from the begin of a turn until its end.
-	on    hookEvent
+	on hookEvent
+	// all hooks of a guest are started, whatever becomes of them; else until one fails.
+	all   bool
 	mu    sync.Mutex
 	taken map[int]*turn
 }

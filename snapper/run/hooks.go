@@ -95,7 +95,7 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	if work.none() {
 		return
 	}
-	turns := &turns{hooks: h, on: on, taken: map[int]*turn{}}
+	turns := &turns{hooks: h, on: on, all: true, taken: map[int]*turn{}}
 	for _, g := range guests { // all are noted before the first has a lane
 		if slices.Contains(work.guests(), g.VMID) {
 			if t := noted[g.VMID]; t != nil {
@@ -107,7 +107,7 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	h.running = append(h.running, h.World.Lanes(0).Go(func() {
 		ctx, cancel := h.World.Timeout(context.Background(), afterTimeout)
 		defer cancel()
-		failed := h.eachGuest(ctx, work.each, turns, true, func(vmid int) {
+		failed := h.eachGuest(ctx, work.each, turns, func(vmid int) {
 			if !work.perRun(vmid) {
 				turns.end(vmid)
 			}
@@ -160,25 +160,25 @@ func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error
 	}
 	each := maps.Clone(work.each)
 	maps.DeleteFunc(each, func(vmid int, _ []hookCall) bool { return failed[vmid] != nil })
-	for vmid, errs := range h.eachGuest(ctx, each, turns, false, func(int) {}) {
+	for vmid, errs := range h.eachGuest(ctx, each, turns, func(int) {}) {
 		failed[vmid] = errs[0]
 	}
 	return failed, turns.used()
 }
 
-// eachGuest runs the hooks of guests side by side, those of one guest one after the other:
-// until one fails, or all of them, and then it notes what failed. ended is called after the last
+// eachGuest runs the hooks of guests side by side, those of one guest one after the other.
+// Where all are started it notes what failed. ended is called after the last
 // of a guest.
-func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, turns *turns, all bool, ended func(vmid int)) map[int][]error {
+func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, turns *turns, ended func(vmid int)) map[int][]error {
 	var started []func()
 	var mu sync.Mutex
 	failed := map[int][]error{}
 	lanes := h.World.Lanes(hooksAtOnce)
 	for _, vmid := range slices.Sorted(maps.Keys(each)) {
 		started = append(started, lanes.Go(func() {
-			errs := h.oneGuest(ctx, each[vmid], turns, all)
+			errs := h.oneGuest(ctx, each[vmid], turns)
 			for _, err := range errs {
-				if all {
+				if turns.all {
 					h.note(report.ProblemOf(report.Warning, err))
 				}
 			}
@@ -194,7 +194,7 @@ func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, turns *t
 	return failed
 }
 
-func (h *hooks) oneGuest(ctx context.Context, calls []hookCall, turns *turns, all bool) (errs []error) {
+func (h *hooks) oneGuest(ctx context.Context, calls []hookCall, turns *turns) (errs []error) {
 	if err := turns.begin(ctx, calls[0].guests[0]); err != nil {
 		return []error{calls[0].failed(err, nil)}
 	}
@@ -207,7 +207,7 @@ func (h *hooks) oneGuest(ctx context.Context, calls []hookCall, turns *turns, al
 			turns.of(c.guests[0].VMID).late = true
 			return errs
 		}
-		if err != nil && !all {
+		if err != nil && !turns.all {
 			return errs
 		}
 	}

@@ -205,13 +205,14 @@ func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []strin
 		m.dead = errKilled
 	}
 	err := m.change()
+	killed := errors.Is(err, errKilled)
 	until := m.w.tick + 1 + m.chance.IntN(2)
 	for _, g := range told.Guests {
-		if h.atWork[g.VMID]--; err == errKilled {
+		if h.atWork[g.VMID]--; killed {
 			h.outlived[g.VMID] = max(h.outlived[g.VMID], until)
 		}
 	}
-	if err == errKilled {
+	if killed {
 		for _, l := range locks {
 			n := l.(heldNote).note
 			n.outlived = max(n.outlived, until)
