@@ -29,15 +29,23 @@ func (e Entry) Period() time.Duration {
 			return 0
 		}
 	}
-	return longest(at, strings.HasPrefix(words[2], "*"), strings.HasPrefix(words[4], "*"))
+	anyDay, anyWeekday := strings.HasPrefix(words[2], "*"), strings.HasPrefix(words[4], "*")
+	return longest(at[0], at[1], func(date time.Time) bool {
+		monthday, weekday := slices.Contains(at[2], date.Day()), slices.Contains(at[4], int(date.Weekday()))
+		today := monthday && weekday
+		if !anyDay && !anyWeekday {
+			today = monthday || weekday // either is enough where both are named
+		}
+		return today && slices.Contains(at[3], int(date.Month()))
+	})
 }
 
-// longest is the longest time between two starts within some years, 0 where there are none. Where both the day of the
-// month and that of the week are named, either is enough.
-func longest(at [5][]int, anyDay, anyWeekday bool) time.Duration {
+// longest is the longest time between two starts within some years, 0 where there are none:
+// at these minutes of these hours of some days.
+func longest(minutes, hours []int, on func(date time.Time) bool) time.Duration {
 	var starts []int // minutes of a day
-	for _, hour := range at[1] {
-		for _, minute := range at[0] {
+	for _, hour := range hours {
+		for _, minute := range minutes {
 			starts = append(starts, hour*60+minute)
 		}
 	}
@@ -48,13 +56,7 @@ func longest(at [5][]int, anyDay, anyWeekday bool) time.Duration {
 	// The years are any that hold a leap day.
 	begin, before := time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC), -1
 	for day := range 3 * 366 {
-		date := begin.AddDate(0, 0, day)
-		monthday, weekday := slices.Contains(at[2], date.Day()), slices.Contains(at[4], int(date.Weekday()))
-		today := monthday && weekday
-		if !anyDay && !anyWeekday {
-			today = monthday || weekday
-		}
-		if !today || !slices.Contains(at[3], int(date.Month())) {
+		if !on(begin.AddDate(0, 0, day)) {
 			continue
 		}
 		if before >= 0 {
