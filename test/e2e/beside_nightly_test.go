@@ -69,6 +69,9 @@ func (b *beside) runAgain(ctx context.Context, t *testing.T) {
 	for ctx.Err() == nil {
 		for _, s := range []*site.Site{b.a, b.b} {
 			r, err := s.Run(b.ctx, program(t), "snap", "f100")
+			if b.ctx.Err() != nil {
+				return // the test is over, and ended the run
+			}
 			assert.NoError(t, err)
 			b.mu.Lock()
 			b.ran = append(b.ran, r)
