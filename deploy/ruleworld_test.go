@@ -314,6 +314,17 @@ func faults() *world {
 	a.disk(d)
 	both(a, "Stale", d)
 	unreadable(a, d)
+	// Its exporter was restarted, and does not know any more what was known of it.
+	a, d = own("forgot-unreadable", "stale")
+	d.ended, d.later = at(hours(10)), "unreadable"
+	a.disk(d)
+	for i := range w.series {
+		if s := &w.series[i]; s.labels["cluster"] == "forgot-unreadable" && s.name == "snapwatch_disk_newest_snapshot_timestamp_seconds" {
+			s.until = 70
+		}
+	}
+	both(a, "Stale", d)
+	unreadable(a, d)
 	// Nothing was ever known of it.
 	a, d = own("none-unreadable", "unreadable")
 	d.none = true

@@ -321,8 +321,8 @@ var mutants = append([]mutant{
 	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_silent:settled{state!="stopped"}`, `snapwatch:disk_silent:settled`, "let a _stopped copy hide that it is behind"},
 	{"deploy/prometheus/snapwatch.rules.yml", `last_over_time(snapwatch_disk_max_stopped_age_seconds[10m])`, `10 * last_over_time(snapwatch_disk_max_stopped_age_seconds[10m])`, "wait most of a year for a guest that is off"},
 	{"deploy/prometheus/snapwatch.rules.yml", `(last_over_time(snapwatch_disk_newest_snapshot_timestamp_seconds[10m]))
-          * on`, `(snapwatch_disk_newest_snapshot_timestamp_seconds)
-          * on`, "let a lost scrape begin the wait again"},
+            or on`, `(snapwatch_disk_newest_snapshot_timestamp_seconds)
+            or on`, "let a lost scrape begin the wait again"},
 	// What a person types, and what cron's lines say.
 	{"cmd/snapwatch/regular.go", `*to.keep, *to.config, *to.node = *from.keep, *from.config, *from.node`, `_, _ = to, from`, "destroy by words that were typed once"},
 	{"cmd/snapwatch/regular.go", `case len(unclear) > 0:`, `case false:`, "run by other words beside a line that is not understood"},
