@@ -50,7 +50,7 @@ func newServer(t *testing.T) *server {
 	go func() { ended <- serve.Wait() }()
 	t.Cleanup(func() {
 		_ = serve.Process.Kill() // what it started ends with it
-		<-ended
+		t.Log("the server has ended:", <-ended)
 	})
 	s := &server{t: t, ctx: ctx, api: fmt.Sprintf("http://127.0.0.1:%d/api_jsonrpc.php", port)}
 	s.until("login", func() bool {
