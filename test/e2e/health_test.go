@@ -158,28 +158,38 @@ func (w *world) scrubTwice() { w.pipe("zpool scrub -w tc; zpool scrub -w tc; zpo
 
 const brokenVdev = "/tmp/tc.vdev"
 
-// onDevice finds the block that was written last on the device of pool tc.
-func (w *world) onDevice() int64 {
+// onDevice finds the block that was written last on the device of pool tc, wherever it lies: the
+// intent log may have a copy.
+func (w *world) onDevice() (places []int64) {
 	w.t.Helper()
 	block, err := w.c.Output(w.ctx, "head", "-c", "4096", "/tmp/block")
 	require.NoError(w.t, err)
 	device, err := os.ReadFile(brokenVdev)
 	require.NoError(w.t, err)
-	at := bytes.Index(device, []byte(block))
-	require.Positive(w.t, at, "the block is on the device as it was written")
-	return int64(at)
+	for from := 0; ; {
+		at := bytes.Index(device[from:], []byte(block))
+		if at < 0 {
+			break
+		}
+		places = append(places, int64(from+at))
+		from += at + len(block)
+	}
+	require.NotEmpty(w.t, places, "the block is on the device as it was written")
+	return places
 }
 
-// breakAt flips the bits of one byte of the device.
-func (w *world) breakAt(at int64) {
+// breakAt flips the bits of one byte at each of these places of the device.
+func (w *world) breakAt(places []int64) {
 	w.t.Helper()
 	file, err := os.OpenFile(brokenVdev, os.O_RDWR, 0)
 	require.NoError(w.t, err)
-	one := make([]byte, 1)
-	_, err = file.ReadAt(one, at)
-	require.NoError(w.t, err)
-	_, err = file.WriteAt([]byte{^one[0]}, at)
-	require.NoError(w.t, err)
+	for _, at := range places {
+		one := make([]byte, 1)
+		_, err = file.ReadAt(one, at)
+		require.NoError(w.t, err)
+		_, err = file.WriteAt([]byte{^one[0]}, at)
+		require.NoError(w.t, err)
+	}
 	require.NoError(w.t, file.Close())
 }
 
