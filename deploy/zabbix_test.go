@@ -204,3 +204,32 @@ func TestTheZabbixTemplateIsWhole(t *testing.T) {
 		uuids[m[1]] = true
 	}
 }
+
+// A pool that can be read silences none of its disks, whatever else is wrong with it. What
+// cannot be read is what the rule says.
+func TestTheZabbixTemplateTakesAPoolForUnreadableAsTheRulesDo(t *testing.T) {
+	alerts, _ := rules(t)
+	i := slices.IndexFunc(alerts, func(a rule) bool { return a.Alert == "SnapwatchPoolUnreadable" })
+	require.GreaterOrEqual(t, i, 0)
+	states := regexp.MustCompile(`state=~"([^"]+)"`).FindStringSubmatch(alerts[i].Expr)
+	require.NotNil(t, states)
+	z, _ := zabbixTemplate(t)
+	ofDisk := regexp.MustCompile(`snapwatch\.disk\.pool\[[^\]]*\]([^ ]*)`)
+	var disks, pools []string
+	for _, trigger := range z.triggers() {
+		alert := trigger.Tags[0].Value
+		for _, m := range ofDisk.FindAllStringSubmatch(trigger.Expression, -1) {
+			assert.Equal(t, `,#1,"regexp","^(`+states[1]+`)$")=0`, m[1], trigger.Name)
+			disks = append(disks, alert)
+		}
+		if alert == "SnapwatchPoolUnreadable" {
+			all := regexp.MustCompile(`"\^\(([^)]+)\)\$"`).FindAllStringSubmatch(trigger.Expression, -1)
+			for _, m := range all {
+				assert.Equal(t, states[1], m[1])
+				pools = append(pools, m[1])
+			}
+		}
+	}
+	assert.ElementsMatch(t, []string{"SnapwatchMissing", "SnapwatchDiskUnreadable", "SnapwatchDiskUnreadable"}, disks)
+	assert.NotEmpty(t, pools)
+}
