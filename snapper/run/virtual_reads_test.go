@@ -90,6 +90,28 @@ func TestSecondLookFails(t *testing.T) {
 	})
 }
 
+// The bookmark of what a rollback discarded goes before the _stopped snapshot of its disk is
+// there: a receiver that still has the discarded snapshot would mix two histories.
+func TestDiscardedGoesBeforeTheStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, false, "tank")
+		p := w.pool("tank")
+		discarded := virtualSnapshot(disk0, 5*time.Hour, zfs.Daily, 950)
+		p.bookmarks[disk0] = []zfs.Snapshot{discarded}
+		p.history = zfs.History{Since: 1, SetBacks: []zfs.SetBack{{Dataset: disk0, Base: 900, TXG: 980}}}
+		w.run(t)
+		var order []string
+		for _, e := range slices.Concat(w.happened("tank: destroy "), w.happened("_stopped")) {
+			order = append(order, e.what)
+		}
+		require.Len(t, order, 2)
+		all := w.happened("tank: ")
+		at := func(text string) int { return slices.IndexFunc(all, func(e virtualEvent) bool { return e.what == text }) }
+		assert.Less(t, at(order[0]), at(order[1]))
+	})
+}
+
 // A guest that runs and is locked for days gets no snapshots, which somebody must hear.
 func TestRunningLockedForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
