@@ -156,7 +156,7 @@ test-counted: job ## Compare times, on a machine whose clock counts instructions
 	test/lab/boot --icount --timeout 1800 $(JOB)
 
 .PHONY: test-zabbix
-test-zabbix: setup ## Let real Zabbix servers, 6.0 and 7.0, import the template, raise and clear an event; as root.
+test-zabbix: setup ## Let real Zabbix servers, 6.0 and 7.0, import the template, raise and clear events; as root.
 	$(ROOT) $(GO) test -count=1 -timeout 30m -tags zabbix ./test/zabbix -suite bookworm
 	$(ROOT) $(GO) test -count=1 -timeout 30m -tags zabbix ./test/zabbix -suite trixie
 

@@ -1,7 +1,7 @@
 //go:build zabbix
 
-// Package zabbix lets real Zabbix servers import the template of deploy/zabbix, and raise and
-// clear an event of a disk: make test-zabbix. Go builds it with the tag zabbix alone.
+// Package zabbix lets real Zabbix servers import the template of deploy/zabbix, raise an event
+// for each of several faults, and clear one: make test-zabbix. Go builds it with the tag zabbix alone.
 package zabbix
 
 import (
@@ -10,11 +10,14 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -117,19 +120,20 @@ func (s *server) must(method string, params, result any) {
 	require.NoError(s.t, s.call(method, params, result))
 }
 
-// host makes a host of the template, whose exporter is at the address.
-func (s *server) host(template, address string) {
+// host makes a host of the template, whose exporter is at the address, and returns its id.
+func (s *server) host(template, address string) string {
 	s.t.Helper()
 	var groups, templates []map[string]string
 	s.must("hostgroup.get", map[string]any{"output": []string{"groupid"}, "limit": 1}, &groups)
 	s.must("template.get", map[string]any{"output": []string{"templateid"}, "filter": map[string]any{"host": template}}, &templates)
 	require.Len(s.t, templates, 1)
-	var made any
+	var made struct{ HostIDs []string }
 	s.must("host.create", map[string]any{
 		"host": "c", "groups": []any{map[string]string{"groupid": groups[0]["groupid"]}},
 		"templates": []any{map[string]string{"templateid": templates[0]["templateid"]}},
 		"macros":    []any{map[string]string{"macro": "{$SNAPWATCH.URL}", "value": address}},
 	}, &made)
+	return made.HostIDs[0]
 }
 
 // problems are the events that are open, by name.
@@ -146,25 +150,59 @@ func (s *server) problems() []string {
 	return names
 }
 
-// TestTemplate: the import takes the template as it is, without a word of what it left out;
-// pools, guests and disks are discovered; a disk that is stale is one event, and none when a
-// snapshot has arrived.
-func TestTemplate(t *testing.T) {
+// faulty is what an exporter serves where much is wrong at once: each state, and each outcome
+// of a comparison, is another alert.
+func faulty(t *testing.T) string {
+	t.Helper()
 	served, err := os.ReadFile("../../exporter/testdata/metrics.prom")
 	require.NoError(t, err)
+	text := string(served)
+	for _, is := range []struct{ family, of, state string }{
+		{"snapwatch_disk_state{", `disk="subvol-101-disk-0"`, "damaged"},
+		{"snapwatch_disk_state{", `disk="vm-102-disk-0"`, "unreadable"},
+		{"snapwatch_guest_state{", `vmid="101"`, "damaged"},
+		{"snapwatch_pool_state{", `pool="rpool"`, "full"},
+		{"snapwatch_pool_state{", `pool="tank"`, "errors"},
+	} {
+		text = become(text, is.family, is.of, is.state)
+	}
+	return strings.NewReplacer(
+		"snapwatch_pool_status{pool=\"rpool\"} 0\n", "snapwatch_pool_status{pool=\"rpool\"} 1\n",
+		"snapwatch_pool_status{pool=\"tank\"} 0\n", "snapwatch_pool_status{pool=\"tank\"} 2\n",
+	).Replace(text) + `snapwatch_owner_answers{node="pve1"} 0
+snapwatch_disk_comparison{dataset="tank/a/vm-100-disk-0",disk="vm-100-disk-0",outcome="diverged",pool="tank",vmid="100"} 1
+snapwatch_disk_comparison{dataset="tank/b/vm-102-disk-0",disk="vm-102-disk-0",outcome="two owners",pool="tank",vmid="102"} 1
+`
+}
+
+// become sets the state in the lines of a family that are of something to 1, its others to 0.
+func become(text, family, of, state string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, family) && strings.Contains(line, of) {
+			line = line[:strings.LastIndex(line, " ")] + map[bool]string{true: " 1\n", false: " 0\n"}[strings.Contains(line, fmt.Sprintf("state=%q", state))]
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+// TestTemplate: the import takes the template as it is, without a word of what it left out;
+// pools, owners, guests and disks are discovered; each fault is one event, and a disk that was
+// stale is none when a snapshot has arrived. Most hosts ask no owner: a discovery that finds
+// none is no error.
+func TestTemplate(t *testing.T) {
 	const stale = "tank/b/vm-103-disk-0"
+	served := faulty(t)
 	var mended atomic.Bool
 	exporter := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		now := fmt.Sprint(time.Now().Unix())
-		for line := range strings.Lines(string(served)) {
-			switch {
-			case strings.HasPrefix(line, "snapwatch_time_seconds "):
-				line = "snapwatch_time_seconds " + now + "\n"
-			case mended.Load() && strings.HasPrefix(line, "snapwatch_disk_state{") && strings.Contains(line, stale):
-				line = line[:strings.LastIndex(line, " ")] + map[bool]string{true: " 1\n", false: " 0\n"}[strings.Contains(line, `state="fresh"`)]
-			}
-			_, _ = w.Write([]byte(line))
+		text := served
+		if mended.Load() {
+			text = become(text, "snapwatch_disk_state{", stale, "fresh")
+			text = strings.Replace(text, "snapwatch_owner_answers{node=\"pve1\"} 0\n", "", 1)
 		}
+		now := fmt.Sprintf("\nsnapwatch_time_seconds %d\n", time.Now().Unix())
+		_, _ = io.WriteString(w, regexp.MustCompile(`\nsnapwatch_time_seconds .*\n`).ReplaceAllString(text, now))
 	}))
 	defer exporter.Close()
 
@@ -181,25 +219,59 @@ func TestTemplate(t *testing.T) {
 	}
 	s.must("configuration.import", map[string]any{"format": "yaml", "source": string(template), "rules": rules}, &done)
 	require.True(t, done)
-	s.host("Snapwatch by HTTP", exporter.URL)
+	host := s.host("Snapwatch by HTTP", exporter.URL)
 
-	var items []struct{ Name, Error string }
+	type item struct {
+		Name, Error string
+		Discovery   struct {
+			Lost string `json:"ts_delete"`
+		} `json:"itemDiscovery"`
+	}
+	var items []item
+	withoutErrors := func(method string) {
+		t.Helper()
+		s.must(method, map[string]any{"output": []string{"name", "error"}, "host": "c"}, &items)
+		for _, i := range items {
+			assert.Empty(t, i.Error, i.Name)
+		}
+	}
 	s.until("all disks", func() bool {
 		s.must("item.get", map[string]any{"output": []string{"name", "error"}, "host": "c", "search": map[string]string{"key_": "snapwatch.disk.state"}}, &items)
 		return len(items) == 4
 	})
-	s.must("item.get", map[string]any{"output": []string{"name", "error"}, "host": "c"}, &items)
-	for _, i := range items {
-		assert.Empty(t, i.Error, i.Name)
-	}
+	withoutErrors("item.get")
+	withoutErrors("discoveryrule.get")
 	name := "Snapwatch: " + stale + " has no fresh snapshot"
-	s.until("it alone", func() bool {
-		open := s.problems()
-		return strings.Contains(strings.Join(open, "\n")+"\n", name+"\n")
+	faults := []string{
+		name,
+		"Snapwatch: tank/a/subvol-101-disk-0 is damaged",
+		"Snapwatch: guest 101 has a damaged disk",
+		"Snapwatch: tank/a/vm-100-disk-0 has diverged from its owner",
+		"Snapwatch: tank/b/vm-102-disk-0 cannot be compared: two owners",
+		"Snapwatch: tank/b/vm-102-disk-0 cannot be read (warning)",
+		"Snapwatch: owner pve1 does not answer (warning)",
+		"Snapwatch: pool rpool is nearly full (warning)",
+		"Snapwatch: pool tank has errors",
+	}
+	var open []string
+	defer func() { t.Logf("raised %q", open) }()
+	s.until("an event of each fault", func() bool {
+		open = s.problems()
+		return !slices.ContainsFunc(faults, func(fault string) bool { return !slices.Contains(open, fault) })
 	})
-	open := s.problems()
 	mended.Store(true)
 	s.until("its end", func() bool { return !strings.Contains(strings.Join(s.problems(), "\n"), stale) })
-	t.Logf("raised %q, and left %q", open, s.problems())
-	assert.NotContains(t, open, name+" (warning)", "one fault is one event")
+	t.Logf("left %q", s.problems())
+	var made any
+	s.must("usermacro.create", map[string]any{"hostid": host, "macro": `{$SNAPWATCH.UNREADABLE:"tank/b/vm-102-disk-0"}`, "value": "1m"}, &made)
+	s.until("the critical event of a disk that cannot be read", func() bool {
+		return slices.Contains(s.problems(), "Snapwatch: tank/b/vm-102-disk-0 cannot be read")
+	})
+	s.until("the end of an owner", func() bool {
+		s.must("item.get", map[string]any{"output": []string{"name"}, "host": "c", "search": map[string]string{"key_": "snapwatch.owner.answers"}, "selectItemDiscovery": []string{"ts_delete"}}, &items)
+		return len(items) == 0 || items[0].Discovery.Lost != "0"
+	})
+	withoutErrors("item.get")
+	withoutErrors("discoveryrule.get")
+	assert.ElementsMatch(t, faults, open, "one fault is one event")
 }
