@@ -47,10 +47,10 @@ func (f *freezer) take(ctx context.Context, list []snapper.Frozen) map[string]sn
 // How it ended is in the report.
 func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snapper.Outcome {
 	syncPools(f.World, f.pools, u.Plans) // else they would write what waits while the guests are frozen
-	limit := maxLocked + f.Config.MaxFreeze.Std()
+	limit := min(maxLocked+f.Config.MaxFreeze.Std(), maxLockedFrozen)
 	ready, left, looks, lease := f.locks.living(ctx, f.view, u.Plans, limit)
 	defer lease.giveUp()
-	freezes, apart := f.lockOut(u.Freezes, looks, limit)
+	freezes, apart := f.lockOut(u.Freezes, looks)
 	defer apart.giveUp()
 	result := freezeResult{freezes: freezes, view: f.view, lacks: f.lacks}
 	outcomes := f.takeFrozen(ctx, f.captures.fill(ready, f.view, looks), &result, lease)
@@ -186,10 +186,11 @@ func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 	return nil
 }
 
-// lockOut keeps Proxmox's replication and migration away from the guests that can be frozen,
-// for limit at most: both freeze and thaw on their own. A guest that Proxmox works on already
-// is not frozen.
-func (f *freezer) lockOut(list []snapper.Freeze, looks map[int]snapper.LastLook, limit time.Duration) ([]snapper.Freeze, *lease) {
+// lockOut keeps Proxmox's replication and migration away from the guests that can be frozen, for
+// maxMigrationLocked at most: both freeze and thaw on their own. What comes later may thaw a
+// guest, which makes its snapshot crash-consistent; a replication that fails would be worse. A
+// guest that Proxmox works on already is not frozen.
+func (f *freezer) lockOut(list []snapper.Freeze, looks map[int]snapper.LastLook) ([]snapper.Freeze, *lease) {
 	var taken []func()
 	for i := range list {
 		z := &list[i]
@@ -210,5 +211,5 @@ func (f *freezer) lockOut(list []snapper.Freeze, looks map[int]snapper.LastLook,
 			z.Unfit, z.Passing = fmt.Sprintf("Proxmox works on it: %v", err), true
 		}
 	}
-	return list, newLease(f.World, limit, taken, func() {})
+	return list, newLease(f.World, maxMigrationLocked, taken, func() {})
 }

@@ -20,6 +20,14 @@ import (
 // to start one of them gives up after 10 s.
 const maxLocked = 2 * time.Second
 
+const (
+	// maxLockedFrozen is how long a run holds the locks of guests that it freezes, at most.
+	maxLockedFrozen = 8 * time.Second
+	// maxMigrationLocked is how long it keeps out Proxmox's replication and migration, which
+	// give up after 2 s (guest_migration_lock). That is long enough for a freeze that is quick.
+	maxMigrationLocked = 1500 * time.Millisecond
+)
+
 // maxLook is how long a look at the files of locked guests may take: what is left of
 // maxLocked is for their programs.
 const maxLook = time.Second

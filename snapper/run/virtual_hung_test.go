@@ -43,7 +43,7 @@ func TestHungPoolDelaysOthers(t *testing.T) {
 }
 
 // Nor does one that hangs while its guest is frozen, and both of the guest's locks are given
-// up after max_freeze and two seconds.
+// up before Proxmox gives up waiting for them.
 func TestHungPoolFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -51,11 +51,9 @@ func TestHungPoolFrozen(t *testing.T) {
 		w.guest(200, true, "tank")
 		w.pool("ssd").hangs()
 		w.pool("ssd").onSync = nil
-		o := w.options()
-		limit := o.Config.MaxFreeze.Std() + 2*time.Second
 		w.run(t, freezing("100"))
-		assert.Equal(t, limit, w.once(t, "100: lock released").at)
-		assert.Equal(t, limit, w.once(t, "100: migration lock released").at)
+		assert.Less(t, w.once(t, "100: lock released").at, 10*time.Second)
+		assert.Less(t, w.once(t, "100: migration lock released").at, 2*time.Second)
 		assert.Less(t, w.once(t, "tank: snapshot").at, time.Minute)
 	})
 }

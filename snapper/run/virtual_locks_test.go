@@ -181,6 +181,23 @@ func TestMigrationLockReleased(t *testing.T) {
 	})
 }
 
+// Proxmox waits ten seconds for a guest's lock, and two for that of its replication. However
+// long a pool takes while a guest is frozen, neither gives up because of us.
+func TestLocksOfFrozenEndInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.pool("tank").onSnapshot = func(context.Context, []lua.Guest) (map[string]lua.Outcome, error) {
+			time.Sleep(20 * time.Second)
+			return nil, nil
+		}
+		w.run(t, freezing("100"))
+		assert.Less(t, w.once(t, "100: migration lock released").at, 2*time.Second)
+		assert.Less(t, w.once(t, "100: lock released").at, 10*time.Second)
+		assert.Equal(t, 20*time.Second, w.once(t, "thaw").at)
+	})
+}
+
 // A guest that is being replicated or migrated is not frozen, and gets its snapshot all the
 // same.
 func TestNoFreezeWhileMigrating(t *testing.T) {

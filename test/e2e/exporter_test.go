@@ -5,6 +5,7 @@ package e2e
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -41,6 +42,7 @@ func TestExporter(t *testing.T) {
 	w.stop(w.a, 100)
 	w.snap(w.a, "f4")
 	w.replicate("vm-100-disk-0")
+	w.later(time.Minute) // what was read in the last seconds is told again
 	metrics = scrape()
 	assert.Contains(t, metrics, "snapwatch_disk_newest_snapshot_suffix"+disk+`suffix="stopped",vmid="100"} 1`)
 	assert.Contains(t, metrics, "snapwatch_disk_state"+disk+`state="stopped",vmid="100"} 1`)
