@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/test/site"
-	"snapwatch/test/standin/contract"
 )
 
 // slowPrograms is a zfs whose programs take as long as on a pool with much to do, so that
@@ -243,16 +242,11 @@ func (b *beside) stops() {
 }
 
 // replicates replicates guests at the moment when a run takes their snapshots, or has frozen
-// them for that. Proxmox waits for two seconds only, and freezing by an agent may take as long
-// here: then it says so, has done nothing, and is content when it tries again.
+// them for that.
 func (b *beside) replicates() {
 	for range 3 {
-		b.meets(200, "pvesr", "200")
-		b.until(func() bool { return b.ours(100) })
-		if r := b.pve("pvesr", "100"); r.Code != 0 {
-			assert.Contains(b.t, r.Stderr, contract.Timeout("/var/lock/pve-manager/pve-migrate-100"))
-			b.until(func() bool { return !b.ours(100) })
-			b.does("pvesr", "100")
+		for vmid := range kinds {
+			b.meets(vmid, "pvesr", fmt.Sprint(vmid))
 		}
 	}
 	b.next()
