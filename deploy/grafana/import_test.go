@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"reflect"
 	"regexp"
@@ -67,7 +68,7 @@ func TestTheDashboardImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var board dashboard.Dashboard
+	var board dashboard.Dashboard //nolint:staticcheck // its successor is for Grafana 12 and later only
 	errs := []error{board.UnmarshalJSONStrict(rest), board.Validate()}
 	// The library leaves the panels of its list empty.
 	kinds := map[string]bool{"prometheus": true, "grafana": true}
@@ -89,7 +90,7 @@ func TestTheDashboardImports(t *testing.T) {
 	}
 	for _, err := range errs {
 		// Where all is well the library returns a list of errors that is empty.
-		if list, is := err.(cog.BuildErrors); err != nil && (!is || len(list) > 0) {
+		if list, is := errors.AsType[cog.BuildErrors](err); err != nil && (!is || len(list) > 0) {
 			t.Error(err)
 		}
 	}

@@ -55,7 +55,7 @@ type required struct {
 
 // share adds what the import asks for: the Prometheus that the variable begins with. Where
 // nobody asks, as for a provisioned dashboard, Grafana takes the first that there is.
-func share(board dashboard.Dashboard) shared {
+func share(board dashboard.Dashboard) shared { //nolint:staticcheck // its successor is for Grafana 12 and later only
 	s := shared{
 		Inputs: []input{{Name: "DS_PROMETHEUS", Label: "Prometheus", Type: "datasource", PluginID: "prometheus", PluginName: "Prometheus",
 			Description: "The Prometheus that scrapes snapwatch's exporters, and has loaded its rules"}},

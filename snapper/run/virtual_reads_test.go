@@ -107,7 +107,9 @@ func TestDiscardedGoesBeforeTheStop(t *testing.T) {
 		}
 		require.Len(t, order, 2)
 		all := w.happened("tank: ")
-		at := func(text string) int { return slices.IndexFunc(all, func(e virtualEvent) bool { return e.what == text }) }
+		at := func(text string) int {
+			return slices.IndexFunc(all, func(e virtualEvent) bool { return e.what == text })
+		}
 		assert.Less(t, at(order[0]), at(order[1]))
 	})
 }
