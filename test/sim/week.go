@@ -150,6 +150,9 @@ func (w *World) settle() {
 		for _, p := range n.pools {
 			busy = busy || w.tick < max(p.full, p.suspended, p.locked)
 		}
+		// Here one pool's program begins when the other's has ended, and the guest's lock has been
+		// given up by then.
+		busy = busy || w.tick < n.slowPrograms && slices.ContainsFunc(g.disks, func(d string) bool { return zfs.Pool(d) != zfs.Pool(g.disks[0]) })
 		if busy {
 			g.quiet = 0
 		} else {
