@@ -36,12 +36,12 @@ type Bookmarks struct {
 	Keep int
 }
 
-// hold tells whether there is a bookmark of the snapshot with this guid.
+// hold reports whether there is a bookmark of the snapshot with this guid.
 func (b Bookmarks) hold(guid uint64) bool {
 	return slices.ContainsFunc(b.Have, func(s zfs.Snapshot) bool { return s.GUID == guid })
 }
 
-// need tells whether a bookmark of this snapshot, were it there, would stay.
+// need reports whether a bookmark of this snapshot, were it there, would stay.
 func (b Bookmarks) need(s zfs.Snapshot) bool {
 	return len(b.withRoom([]zfs.Snapshot{s})) > 0
 }
@@ -61,7 +61,7 @@ func (b Bookmarks) withRoom(list []zfs.Snapshot) []zfs.Snapshot {
 // same snapshots as the source, or they have no bookmark in common.
 func dayOf(s zfs.Snapshot) string { return s.Name[len("autosnap_"):][:len(time.DateOnly)] }
 
-// firstOfDay tells whether a snapshot taken now is the disk's first in the calendar
+// firstOfDay reports whether a snapshot taken now is the disk's first in the calendar
 // day of now's zone, beside these snapshots or bookmarks. One from the future is none of
 // today's. A _stopped one does not count: its bookmark is kept by other numbers than those
 // of days.

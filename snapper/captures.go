@@ -7,7 +7,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// CaptureDue tells whether a snapshot is to keep the configuration with that sum:
+// CaptureDue reports whether a snapshot is to keep the configuration with that sum:
 // where it changed; on each day's first and on every _stopped one, so that none is
 // far from one that has it; and where the one that has it is gone or goes now, so that some
 // snapshot that is kept always has what holds.

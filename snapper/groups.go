@@ -51,7 +51,7 @@ func (u batch) vmid() int {
 	return u.vmids[0]
 }
 
-// startsTogether tells whether all living members are due because one was started: a group
+// startsTogether reports whether all living members are due because one was started: a group
 // has no snapshot of a part of it.
 func (u batch) startsTogether(tasks []diskTask) bool {
 	return u.group != "" && slices.ContainsFunc(tasks, func(t diskTask) bool { return t.action == Start })

@@ -138,7 +138,7 @@ func TestCommonPoints(t *testing.T) {
 	})
 }
 
-// leftovers tells whether a disk has snapshots of a class that is not named, which
+// leftovers reports whether a disk has snapshots of a class that is not named, which
 // nothing ever removes.
 func leftovers(keep Retention, w *world) bool {
 	for i := range w.disks {

@@ -51,7 +51,7 @@ const (
 	Others
 	// Unasked: the pool's history must be read first.
 	Unasked
-	// Untold: it was this node's, and nothing tells whether it still is.
+	// Untold: it was this node's, and nothing says whether it still is.
 	Untold
 )
 

@@ -34,7 +34,7 @@ func Bookmarking(d *Disk, parents []string) bool {
 	return slices.Contains(parents, zfs.Parent(d.Name)) && d.Ignored == "" && relayed(d) != ""
 }
 
-// received tells whether a disk's properties came with a stream and rule here.
+// received reports whether a disk's properties came with a stream and rule here.
 func received(d *Disk) bool {
 	return d.Running.Source == zfs.SourceReceived || d.NoSnap.Source == zfs.SourceReceived ||
 		d.Running.Source != zfs.SourceLocal && (d.Running.Received != "" || d.NoSnap.Received != "")

@@ -50,7 +50,7 @@ func managedOf(snapshots []zfs.Snapshot, now time.Time) []managed {
 	return list
 }
 
-// counts tells whether a snapshot fills a bucket of a class.
+// counts reports whether a snapshot fills a bucket of a class.
 func (m managed) counts(class zfs.Class) bool {
 	return !m.future && m.class != zfs.Stopped && m.class >= class
 }
@@ -200,7 +200,7 @@ func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	return k
 }
 
-// expire tells whether no named class keeps the snapshot at place i, and which ones
+// expire reports whether no named class keeps the snapshot at place i, and which ones
 // stand in for it.
 func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.Location) (Expired, bool) {
 	for _, k := range kept {

@@ -50,7 +50,7 @@ var stateNames = [...]string{
 
 func (s GuestState) String() string { return stateNames[s] }
 
-// Alive tells whether the guest runs as far as snapshots are concerned.
+// Alive reports whether the guest runs as far as snapshots are concerned.
 func (s GuestState) Alive() bool { return s == Running || s == LockedAlive || s == UnknownAlive }
 
 // Evidence is what was found out about a guest at one time.
@@ -60,7 +60,7 @@ type Evidence struct {
 	Listed string
 	// ListErr is why there is no list.
 	ListErr error
-	// Process tells whether the guest's process lives, by the files Proxmox looks at.
+	// Process is whether the guest's process lives, by the files Proxmox looks at.
 	Process    bool
 	ProcessErr error
 	// Rebooting is true when Proxmox is about to start the guest again.
@@ -119,10 +119,10 @@ var aliveStatus = map[string]bool{
 	"finish-migrate": true, "postmigrate": true, "debug": true,
 }
 
-// Alive tells whether anything says that the guest lives.
+// Alive reports whether anything says that the guest lives.
 func (e Evidence) Alive() bool { return e.Process || aliveStatus[e.Listed] }
 
-// dead tells whether everything says that it does not.
+// dead reports whether everything says that it does not.
 func (e Evidence) dead() bool {
 	return e.ListErr == nil && e.Listed == "stopped" && e.ProcessErr == nil && !e.Process
 }

@@ -10,7 +10,7 @@ function next(wait) {
   timer = setTimeout(refresh, wait);
 }
 
-// marked tells whether text in the part is being marked.
+// marked reports whether text in the part is being marked.
 function marked(part) {
   const chosen = getSelection();
   return !chosen.isCollapsed && part.contains(chosen.anchorNode);

@@ -86,7 +86,7 @@ func ParseSnapshotName(name string) (Class, bool) {
 	return 0, false
 }
 
-// isTime tells whether text has digits where nameTime has, and else the same. A
+// isTime reports whether text has digits where nameTime has, and else the same. A
 // regular expression would be most of the time that planning takes.
 func isTime(text string) bool {
 	for i := range len(nameTime) {
@@ -164,10 +164,10 @@ var (
 // maxName is the longest full name of a snapshot or bookmark, in bytes.
 const maxName = 255
 
-// ValidDataset tells whether name is one that zfs itself would accept.
+// ValidDataset reports whether name is one that zfs itself would accept.
 func ValidDataset(name string) bool { return len(name) <= maxName && datasetName.MatchString(name) }
 
-// ValidSnapshot tells whether dataset@name may be handed to a channel program,
+// ValidSnapshot reports whether dataset@name may be handed to a channel program,
 // which checks nothing itself: an empty name wrecks the pool (openzfs #13548).
 func ValidSnapshot(dataset, name string) bool {
 	return ValidDataset(dataset) && snapshotPart.MatchString(name) && len(dataset)+1+len(name) <= maxName

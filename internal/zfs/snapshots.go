@@ -86,7 +86,7 @@ func (r Reader) list(ctx context.Context, argv []string, mark string, faults Fau
 	})
 }
 
-// OnlyMissing tells whether every line zfs complained with says that a dataset or
+// OnlyMissing reports whether every line zfs complained with says that a dataset or
 // snapshot does not exist. A line that is not understood counts as trouble.
 func OnlyMissing(err error) bool {
 	failed, ok := errors.AsType[*command.Error](err)
@@ -108,7 +108,7 @@ func missing(complaint string) bool {
 	return strings.HasSuffix(complaint, "does not exist") || isBookmark && strings.Contains(what, "#")
 }
 
-// printed tells whether zfs may print this as a snapshot's name. What others call their
+// printed reports whether zfs may print this as a snapshot's name. What others call their
 // snapshots is only looked at here, so anything but bytes that no name has is good.
 func printed(name string) bool {
 	for i := range len(name) {

@@ -72,7 +72,7 @@ func (p Property) Own() string {
 	return ""
 }
 
-// Excludes tells whether the value of label:nosnap excludes a dataset from snapshots.
+// Excludes reports whether the value of label:nosnap excludes a dataset from snapshots.
 // An inherited value counts.
 func (p Property) Excludes() bool {
 	switch p.Value {

@@ -225,9 +225,9 @@ func (x *Index) DestroyedAll(batch []snapper.Destroy, results map[string]lua.Des
 	}
 }
 
-// Knows tells whether there is an entry for the dataset. An index that was never
+// Knows reports whether there is an entry for the dataset. An index that was never
 // read knows nothing.
 func (x *Index) Knows(dataset string) bool { return x != nil && x.Entries[dataset] != nil }
 
-// done tells whether a step of a program was tried and succeeded.
+// done reports whether a step of a program was tried and succeeded.
 func done(errno *syscall.Errno) bool { return errno != nil && *errno == 0 }

@@ -20,7 +20,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// playing tells whether this process plays zfs for a test.
+// playing reports whether this process plays zfs for a test.
 func playing() bool { return filepath.Base(os.Args[0]) == "zfs" }
 
 // noon is when all tests begin.

@@ -93,7 +93,7 @@ func (w *world) clone(disk, name string) string {
 	return "/dev/zvol/" + clone
 }
 
-// needsRecovery tells whether an ext4 has a journal that is to be played.
+// needsRecovery reports whether an ext4 has a journal that is to be played.
 func (w *world) needsRecovery(device string) bool {
 	w.t.Helper()
 	return strings.Contains(w.machine("dumpe2fs -h "+device+" 2>/dev/null"), "needs_recovery")

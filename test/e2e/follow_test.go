@@ -108,10 +108,10 @@ func (r *replay) follow() {
 	}
 }
 
-// lives tells whether a guest has a process.
+// lives reports whether a guest has a process.
 func lives(g sim.Guest) bool { return g.Alive || g.Prelaunch }
 
-// goesOn tells whether the process of before is that of now.
+// goesOn reports whether the process of before is that of now.
 func goesOn(was, is sim.Guest) bool {
 	return lives(was) && lives(is) && was.Node == is.Node && was.Prelaunch == is.Prelaunch && was.Since.Equal(is.Since) && !is.Gone
 }

@@ -113,7 +113,7 @@ func (w *world) tomorrow() {
 	w.later(time.Date(now.Year(), now.Month(), now.Day()+1, 8, 0, 0, 0, time.UTC).Sub(now))
 }
 
-// laterSyncoid tells whether this syncoid is 2.2 or later: it has --preserve-properties,
+// laterSyncoid reports whether this syncoid is 2.2 or later: it has --preserve-properties,
 // and leaves it to zfs receive to roll a copy back.
 func (w *world) laterSyncoid() bool {
 	w.t.Helper()

@@ -14,7 +14,7 @@ import (
 	"snapwatch/checker"
 )
 
-// wrong tells whether the other one is known to be wrong about a range: it drops an @
+// wrong reports whether the other one is known to be wrong about a range: it drops an @
 // before a ~, and takes "~:" for "~:0", against the table of the Monitoring Plugins
 // guidelines. Our own test has these.
 func wrong(text string) bool { return strings.HasPrefix(text, "@~") || text == "~:" }

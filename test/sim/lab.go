@@ -137,7 +137,7 @@ func (w *World) Pvesh(node int) string {
 	return ""
 }
 
-// Booting tells whether a node starts its guests just now.
+// Booting reports whether a node starts its guests just now.
 func (w *World) Booting(node int) bool { return w.tick < w.nodes[node].booting }
 
 // Verdicts are what a check on C says of each disk there, without asking their owners.

@@ -43,7 +43,7 @@ func (w *World) noBase(src, dst *dataset, site string) {
 	w.receive(dst, src.snaps)
 }
 
-// turnsOver tells whether what is sent may leave its source before the next run of
+// turnsOver reports whether what is sent may leave its source before the next run of
 // replication goes on from it. Then syncoid goes on from an older snapshot that is still
 // there, rolls the copy back, and may destroy the day's first on it. Sanoid's snapshots,
 // one to four of ours, count among the newest (docs/replication.md).
@@ -124,7 +124,7 @@ func (w *World) mustNotRotate(n *node, d *dataset) string {
 	return ""
 }
 
-// hasRoom tells whether a disk would keep the bookmark of a _stopped snapshot: as one of
+// hasRoom reports whether a disk would keep the bookmark of a _stopped snapshot: as one of
 // the newest ten of such, or as the first of its day.
 func (w *World) hasRoom(d *dataset, s zfs.Snapshot) bool {
 	day := func(s zfs.Snapshot) string { return s.Name[:len("autosnap_2006-01-02")] }
@@ -212,7 +212,7 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 	}
 }
 
-// stranger tells whether a stopped guest's disk may not be labelled without a person:
+// stranger reports whether a stopped guest's disk may not be labelled without a person:
 // it came from elsewhere without a label, or a receive of it is pending.
 func (w *World) stranger(d *dataset) bool {
 	newest, any := d.newestManaged()

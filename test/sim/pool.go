@@ -68,7 +68,7 @@ type taken struct {
 	parent uint64
 }
 
-// descends tells whether a dataset's history goes through a snapshot.
+// descends reports whether a dataset's history goes through a snapshot.
 func (w *World) descends(d *dataset, guid uint64) bool {
 	for at := d.tip; at != 0; at = w.taken[at].parent {
 		if at == guid {

@@ -105,7 +105,7 @@ func orDash(s string) string {
 	return s
 }
 
-// up tells whether a guest can be worked with: its host is up, and no lock is in the
+// up reports whether a guest can be worked with: its host is up, and no lock is in the
 // way.
 func (w *World) up(g *guest) bool {
 	return w.tick >= w.nodes[g.home].down && w.tick >= w.nodes[g.home].booting && g.lock == "" && !g.prelaunch

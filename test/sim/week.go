@@ -172,7 +172,7 @@ func (w *World) unannounced(g *guest) {
 	}
 }
 
-// olderThanStart tells whether the disk's newest managed snapshot is from before its guest was
+// olderThanStart reports whether the disk's newest managed snapshot is from before its guest was
 // started.
 func (w *World) olderThanStart(g *guest, d *dataset) bool {
 	newest, any := d.newestManaged()
@@ -204,7 +204,7 @@ func (w *World) sanoid() {
 	}
 }
 
-// elsewhere tells whether a dataset is a copy of a disk whose guest is on the other
+// elsewhere reports whether a dataset is a copy of a disk whose guest is on the other
 // node: nobody lets sanoid snapshot what is being received.
 func (w *World) elsewhere(n *node, d *dataset) bool {
 	g := w.guests[w.parse(d.name).vmid]

@@ -90,7 +90,7 @@ func (c Cgroup) Start(argv ...string) error {
 	return nil
 }
 
-// Frozen tells whether its processes are to be stopped.
+// Frozen reports whether its processes are to be stopped.
 func (c Cgroup) Frozen() (bool, error) {
 	text, err := os.ReadFile(filepath.Join(c.dir, "cgroup.freeze"))
 	return strings.TrimSpace(string(text)) == "1", err
