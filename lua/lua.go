@@ -4,7 +4,7 @@
 //
 // A program is not a transaction: it is atomic on disk, all its changes carry one
 // txg, but what fails in it fails alone and what was done stays. So every change
-// returns its own errno, and no deadline ever ends a program (facts: OpenZFS A3).
+// returns its own errno, and no deadline ever ends a program.
 package lua
 
 import (

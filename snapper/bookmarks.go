@@ -14,7 +14,7 @@ import (
 const keepStoppedBookmarks = 10
 
 // MaxBookmarkDestroys is how many bookmarks one run destroys at most: each takes a process and
-// a transaction group (facts: OpenZFS F).
+// a transaction group.
 const MaxBookmarkDestroys = 20
 
 // maxAbandoned is how many bookmarks of discarded histories one run destroys at most, before
@@ -26,7 +26,7 @@ const maxAbandoned = 200
 const maxBookmarkCreates = 200
 
 // manyBookmarks is the number of bookmarks above which a disk is slow to open: each
-// opening loads them all (facts: OpenZFS F).
+// opening loads them all.
 const manyBookmarks = 100
 
 // Bookmarks are a disk's bookmarks and of how many days it keeps them; with Keep 0 none

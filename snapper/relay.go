@@ -10,7 +10,7 @@ import (
 
 // relayed returns why a disk to which nothing else is done may be bookmarked, "" if it
 // may not. In B -> A -> C the disks on A are copies that C fetches in turn. Bookmarks
-// are not sent (facts: OpenZFS F), so A makes its own, of the same snapshots as B: the
+// are not sent, so A makes its own, of the same snapshots as B: the
 // one write that a received dataset gets. While its first receive is not finished it
 // has no snapshots to speak of.
 func relayed(d *Disk) string {

@@ -128,7 +128,7 @@ func (e Evidence) dead() bool {
 }
 
 // Judge says what a guest of this node is, and why. A stop is believed only when
-// nothing speaks against it (facts: Proxmox, stop confirmation).
+// nothing speaks against it.
 func Judge(e Evidence, gate Gate) (GuestState, string) {
 	alive := e.Alive()
 	switch {
@@ -206,8 +206,7 @@ func judgeDead(e Evidence, gate Gate) (GuestState, string) {
 	return Stopped, "stopped"
 }
 
-// stuckAfter is how old a stopped guest's lock is when it is mentioned (facts:
-// Proxmox, decision table).
+// stuckAfter is how old a stopped guest's lock is when it is mentioned.
 const stuckAfter = time.Hour
 
 // longWork is how long Proxmox may be at work on a guest before that is a warning.

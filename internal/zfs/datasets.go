@@ -28,7 +28,7 @@ var (
 // Properties that not every ZFS has. Asking for one that it does not know fails the
 // call.
 const (
-	// prevsnap is not documented (facts: OpenZFS B2), so that it may go any day.
+	// prevsnap is not documented, so it may go any day (docs/zfs-versions.md).
 	prevsnap = "prevsnap"
 	// snapshotsChanged came with OpenZFS 2.2.
 	snapshotsChanged = "snapshots_changed"

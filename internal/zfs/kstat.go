@@ -73,8 +73,7 @@ func PoolTXG(dir, pool string) uint64 {
 
 // CheckPool returns nil when the pool can be asked, and otherwise an error that
 // says why not. A suspended pool is never asked: commands on it may hang beyond
-// the reach of any signal, and `zfs list` without names leaves it out and exits 0
-// (facts: OpenZFS D).
+// the reach of any signal, and `zfs list` without names leaves it out and exits 0.
 func CheckPool(dir, pool string) error {
 	_, err := PoolState(dir, pool)
 	return err

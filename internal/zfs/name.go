@@ -116,7 +116,7 @@ var diskName = regexp.MustCompile(`^(vm|subvol|base|basevol)-([1-9]\d{0,8})-disk
 
 // ParseDiskName tells the VMID and kind of a guest's disk from the last component
 // of its dataset's name. It is false for anything else: cloudinit, state and
-// fleece volumes are not disks (facts: Proxmox 4).
+// fleece volumes are not disks.
 func ParseDiskName(name string) (vmid int, kind DiskKind, ok bool) {
 	m := diskName.FindStringSubmatch(name)
 	if m == nil {

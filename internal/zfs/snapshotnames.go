@@ -8,7 +8,7 @@ import (
 )
 
 // SnapshotName is a snapshot as the fast columns tell it: without its creation,
-// which costs zfs opening the snapshot (facts: OpenZFS B1).
+// which costs zfs opening the snapshot.
 type SnapshotName struct {
 	Dataset   string
 	Name      string

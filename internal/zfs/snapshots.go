@@ -50,7 +50,7 @@ func (r Reader) named(ctx context.Context, kind, mark string, fullNames []string
 
 // Snapshots reads every snapshot of the datasets and calls each with them. Those of which
 // something could not be read are left out; the error is [Faults] then. It costs time with
-// every snapshot there is (facts: OpenZFS B1).
+// every snapshot there is.
 func (r Reader) Snapshots(ctx context.Context, datasets []string, each func(Snapshot) error) error {
 	return r.all(ctx, "snapshot", "@", datasets, each)
 }

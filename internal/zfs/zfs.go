@@ -57,7 +57,7 @@ func (s Source) String() string {
 type Property struct {
 	Value string
 	// Received is the value that came with a stream, "" if none did. A local value
-	// masks it, and so does zfs inherit (facts: Proxmox 5): then it is known only where
+	// masks it, and so does zfs inherit: then it is known only where
 	// [Reader.Received] has read it.
 	Received string
 	Source   Source

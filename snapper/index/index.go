@@ -15,7 +15,7 @@ import (
 
 // The index remembers what a listing of a disk's snapshots said, so that a run in
 // which nothing changed from outside lists none: listing costs time with every
-// snapshot there is, a head costs the same whatever it carries (facts: OpenZFS B).
+// snapshot there is, a head costs the same whatever it carries.
 //
 // An entry is a hint. Its gate sees every change of the list of snapshots but one in
 // the very second of our own last change; and a destroying program checks that what
@@ -41,8 +41,8 @@ type Index struct {
 	Changed bool
 }
 
-// gateKey are the facts of a head that change with its list of snapshots (facts:
-// OpenZFS B2, B3). A promotion changes no time on the side that gains snapshots, but
+// gateKey are the facts of a head that change with its list of snapshots. A
+// promotion changes no time on the side that gains snapshots, but
 // its origin.
 type gateKey struct {
 	GUID    uint64
