@@ -141,7 +141,7 @@ var nextByVerdict = map[Verdict][]string{
 	Unreadable: {"zpool status POOL", "snapwatch check -vvv --disk DATASET"},
 	Missing:    {"zpool history POOL, or zpool import", "if it was removed on purpose: snapwatch forget DATASET"},
 	Damaged:    {"as root, which places have errors: zpool status -v POOL", "another copy, or the owner, may have it whole: send it to a new dataset, then zfs destroy -rnv DATASET shows what would go here", "after that: zpool scrub POOL; zpool clear POOL"},
-	Receiving:  {"look at the job that sends it", "zfs get receive_resume_token DATASET; to begin anew: zfs receive -A DATASET"},
+	Receiving:  {"look at the job that sends it", "zfs get receive_resume_token DATASET; to begin again: zfs receive -A DATASET"},
 	Never:      {"on the owner: snapwatch snap --dry-run -v", "does the replication send managed snapshots (autosnap_…), or only its own?"},
 	Future:     {"timedatectl, here and on the node that took the snapshot"},
 	Stopped:    {"ask the owner whether the guest is still off: snapwatch explain DATASET --owners URL,…"},

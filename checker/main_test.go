@@ -7,7 +7,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 // now is the time of all tests.
 var now = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)

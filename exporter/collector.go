@@ -11,7 +11,7 @@ import (
 	"snapwatch/config"
 )
 
-// collector turns a report into metrics. All are constants made anew for each
+// collector turns a report into metrics. All are constants made for each
 // scrape, so that what is gone leaves nothing behind.
 type collector struct {
 	report func() checker.Report

@@ -31,7 +31,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 func TestMain(m *testing.M) { zfstest.Main(m) }
 

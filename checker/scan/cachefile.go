@@ -15,7 +15,7 @@ import (
 )
 
 // cacheFile is the part of a [Cache] that outlives the process: what depends on facts
-// that every scan reads anew, and on no name alone.
+// that every scan reads again, and on no name alone.
 type cacheFile struct {
 	Version int                       `json:"version"`
 	Newest  map[string]cacheLine      `json:"newest"`

@@ -53,7 +53,7 @@ func TestADiskThatIsGoneIsMissing(t *testing.T) {
 			func() checker.Pool { p := tankWith("tank/vm-1-disk-0", "tank/new/vm-2-disk-0"); return p }(), wholeTank,
 			map[string]checker.Verdict{"tank/vm-1-disk-0": checker.Fresh, "tank/new/vm-2-disk-0": checker.Fresh},
 		},
-		"made anew": {
+		"made again": {
 			func() checker.Pool {
 				p := tankWith("tank/vm-1-disk-0", "tank/vm-2-disk-0")
 				p.Disks[1].GUID = 999

@@ -13,7 +13,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// A receive is pending since it was first seen, over a restart, too, and begins anew with
+// A receive is pending since it was first seen, over a restart, too, and begins again with
 // each snapshot that arrives, whatever prune destroys meanwhile.
 func TestPendingSince(t *testing.T) {
 	clock := now

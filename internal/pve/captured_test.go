@@ -130,7 +130,7 @@ func TestCapture(t *testing.T) {
 }
 
 // A configuration that is printed, restored and kept again is the same, also where Proxmox
-// has written it anew in between.
+// has written it again in between.
 func TestCaptureAgain(t *testing.T) {
 	first := Capture(ID{200, LXC}, "pve1", "#a note\nrootfs: a\n")
 	again := Capture(ID{200, LXC}, "pve1", first.Text)

@@ -70,7 +70,7 @@ func without(heads []Dataset, parents []string) []Dataset {
 
 // heads asks with zfs get and not with zfs list, which does not tell the source of
 // a property. It does not ask for the received values: zfs then reads each dataset
-// anew for every single property, which takes ten times as long ([Reader.Received]).
+// again for every single property, which takes ten times as long ([Reader.Received]).
 func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([]Dataset, error) {
 	ask := func(properties []string) ([]Dataset, error) {
 		argv := append([]string{"zfs", "get", "-Hp"}, depth...)

@@ -69,7 +69,7 @@ func launch(words []string) (*exporter, error) {
 	}
 }
 
-// outlive sets the clock to where the exporter reads the pools anew: for a while it
+// outlive sets the clock to where the exporter reads the pools again: for a while it
 // answers who else asks with what it has.
 func outlive() error { return later(5100 * time.Millisecond) }
 

@@ -25,7 +25,7 @@ var (
 	randomSeed  = flag.Uint64("seed", 835, "what they are drawn from")
 )
 
-// weekSteps is how many steps are taken before the sites are made anew.
+// weekSteps is how many steps are taken before the sites are made again.
 const weekSteps = 40
 
 // TestRandomSteps plays random steps in the model of test/sim and on real sites, with

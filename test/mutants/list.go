@@ -154,7 +154,7 @@ var mutants = append([]mutant{
 	{"snapper/bookmarks.go", `kept := days[max(0, len(days)-b.Keep):]`, `kept := days[len(days):]`, "keep no day's first bookmark of a guest that is off"},
 	{"snapper/bookmarks.go", `len(stopped)-keepStoppedBookmarks)]`, `len(stopped)-1)]`, "keep one bookmark of a _stopped snapshot beside the days' first"},
 	{"snapper/due.go", ` && firstOfDay(d.Bookmarks, p.now)`, ``, "bookmark every snapshot that somebody else rotates away at once"},
-	{"snapper/bookmarks.go", `return strings.Compare(dayOf(x[0]), dayOf(y[0]))`, `return 0 * strings.Compare(dayOf(x[0]), dayOf(y[0]))`, "make room anew with each bookmark that goes"},
+	{"snapper/bookmarks.go", `return strings.Compare(dayOf(x[0]), dayOf(y[0]))`, `return 0 * strings.Compare(dayOf(x[0]), dayOf(y[0]))`, "make room again with each bookmark that goes"},
 	{"snapper/bookmarks.go", `if len(day) == 1 {`, `if len(day) > 0 {`, "destroy somebody else's bookmarks, one at each run"},
 	{"snapper/bookmarks.go", `Have: slices.Concat(b.Have, list), Keep`, `Have: b.Have, Keep`, "let no _stopped snapshot go without its bookmark, which never comes"},
 	{"snapper/decide.go", `if d.InUse {`, `if false {`, "take a running guest's disk for a copy, and call that a success"},

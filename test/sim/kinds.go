@@ -77,7 +77,7 @@ func stepKinds() map[string]kind {
 			if !g.gone {
 				return
 			}
-			// Proxmox makes a volume anew only where none of that name is.
+			// Proxmox makes a volume of a name again only where none of it is.
 			for _, name := range g.disks {
 				delete(w.nodes[0].sets, name)
 			}
