@@ -50,7 +50,7 @@ func TestOnlyThisHostsNamesOnLoopback(t *testing.T) {
 }
 
 // That a certificate is asked for proves nothing: a server that was started without TLS
-// goes on in plain HTTP when its file says so afterwards.
+// continues in plain HTTP when its file says so afterwards.
 func TestACertificateIsShown(t *testing.T) {
 	r := newRig(t, world())
 	s := server()

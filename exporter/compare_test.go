@@ -411,7 +411,7 @@ func TestCompareSaysWhatCannotBeRead(t *testing.T) {
 	d := compared(t, r, ask("vm-100-disk-0", "", snapshot("hourly", 9, time.Hour*9)), ask("vm-101-disk-0", "tank/vm-101-disk-0", snapshot("hourly", 8, time.Hour*9)))
 	assert.Contains(t, d[0].Problem, "I/O error")
 	assert.Equal(t, checker.PresenceUnknown, d[0].Presence)
-	assert.Equal(t, checker.Absent, d[1].Presence, "another pool goes on")
+	assert.Equal(t, checker.Absent, d[1].Presence, "another pool is answered for")
 
 	r.fake.Pool("rpool", "SUSPENDED")
 	d = compared(t, r, ask("vm-100-disk-0", "", snapshot("hourly", 3, time.Minute)), ask("vm-101-disk-0", "tank/vm-101-disk-0", snapshot("hourly", 6, time.Hour)))

@@ -109,7 +109,7 @@ func NewStore(s Settings) *Store {
 }
 
 // Refresh scans every pool that is not being scanned, and waits for the scans and
-// for what follows them until ctx ends. What takes longer goes on: a pool that
+// for what follows them until ctx ends. What takes longer continues: a pool that
 // hangs keeps neither the others nor the memory of their disks waiting. A configuration
 // that has changed is taken before.
 func (s *Store) Refresh(ctx context.Context) {

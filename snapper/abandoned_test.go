@@ -82,7 +82,7 @@ func TestInQuestion(t *testing.T) {
 		"another dataset":                        {report.Checked{GUID: 8, TXG: 40}, []uint64{40}, nil, []uint64{10, 20, 30}},
 		"promoted since":                         {report.Checked{GUID: 7, TXG: 40}, []uint64{40}, func(d *Disk) { d.Origin = "tank/x@y" }, []uint64{10, 20, 30}},
 		"the pool was rewound":                   {report.Checked{GUID: 7, TXG: 40}, []uint64{35}, func(d *Disk) { d.PoolTXG = 39 }, []uint64{10, 20, 30, 40}},
-		"the pool goes on":                       {report.Checked{GUID: 7, TXG: 40}, []uint64{40}, func(d *Disk) { d.PoolTXG = 40 }, nil},
+		"the pool is still used":                 {report.Checked{GUID: 7, TXG: 40}, []uint64{40}, func(d *Disk) { d.PoolTXG = 40 }, nil},
 		"the pool does not tell its txg":         {report.Checked{GUID: 7, TXG: 40}, []uint64{40}, func(d *Disk) { d.PoolTXG = 0 }, []uint64{10, 20, 30}},
 		"nothing changed":                        {report.Checked{GUID: 7, TXG: 5, Changed: 9, Newest: "x"}, nil, func(d *Disk) { d.SnapshotsChanged, d.NewestSnapshot = 9, "x" }, nil},
 		"another newest":                         {report.Checked{GUID: 7, TXG: 5, Changed: 9, Newest: "x"}, nil, func(d *Disk) { d.SnapshotsChanged, d.NewestSnapshot = 9, "y" }, []uint64{10, 20, 30, 40}},

@@ -165,7 +165,7 @@ func TestOneBookmarkADay(t *testing.T) {
 }
 
 // A guest that is off, and changed all day by others, has a _stopped snapshot each hour.
-// A copy that is away since the first of a day goes on from that one's bookmark, however
+// A copy that is away since the first of a day continues from that one's bookmark, however
 // many there are until the guest starts.
 func TestBookmarksOfAGuestThatStopsAllDay(t *testing.T) {
 	at := func(day, hour int) time.Time { return time.Date(2026, time.July, day, hour, 30, 0, 0, time.UTC) }

@@ -123,7 +123,7 @@ func TestCommonPoints(t *testing.T) {
 		}
 		w.disks = append(w.disks, runningDisk("tank/data/vm-100-disk-3", keep))
 		w.disks[3].Running = zfs.Property{}
-		for range 6 * 7 { // a clock that goes on for a week
+		for range 6 * 7 { // a clock that runs for a week
 			w.now = w.now.Add(4 * time.Hour)
 			w.run()
 		}

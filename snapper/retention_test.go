@@ -90,7 +90,7 @@ func TestDueZones(t *testing.T) {
 	assert.False(t, due(words("d1"), "07-15 00:00", "07-15 23:59"))
 	assert.False(t, due(words("d1"), "07-15 00:30", "07-15 23:59"), "in UTC that is the day before")
 	assert.True(t, due(words("w1"), "07-12 23:59", "07-13 00:00"), "the week begins on Monday")
-	assert.False(t, due(words("w1"), "2026-12-31 12:00", "2027-01-01 12:00"), "the week goes on over the new year")
+	assert.False(t, due(words("w1"), "2026-12-31 12:00", "2027-01-01 12:00"), "the week continues over the new year")
 	assert.True(t, due(words("m1"), "07-31 23:59", "08-01 00:00"))
 	assert.True(t, due(words("y1"), "2026-12-31 12:00", "2027-01-01 12:00"))
 	assert.True(t, due(words("h1"), "07-14 12:07", "07-15 12:07"), "the same hour of another day")

@@ -164,7 +164,7 @@ func (w *Window) thawTimeout(held time.Duration) time.Duration {
 }
 
 // Thaw lets the guests go on. It waits until they do, but not for longer than its
-// timeout; then the watchdog goes on trying without us.
+// timeout; then the watchdog continues to try without us.
 func (w *Window) Thaw() Ended {
 	defer w.close()
 	_, _ = io.WriteString(w.watchdog, sayThaw+"\n") // one that has ended said why

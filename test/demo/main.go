@@ -128,7 +128,7 @@ func (s *stage) started() {
 }
 
 func (s *stage) broken() {
-	say("Replication breaks. A goes on, C receives nothing: first a warning, then critical.")
+	say("Replication breaks. A keeps taking snapshots, C receives nothing: first a warning, then critical.")
 	s.later(3 * time.Hour)
 	s.root(s.a, 0, "snapwatch snap f48 h24 d30")
 	s.user(s.c, 1, "snapwatch check -v")

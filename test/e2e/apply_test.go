@@ -44,7 +44,7 @@ exec /usr/sbin/zfs "$@"
 }
 
 // TestManyDestroys: a run destroys no more than it may, in batches that begin small,
-// and the next run goes on.
+// and the next run continues.
 func TestManyDestroys(t *testing.T) {
 	const had, most = 50, 200 // a disk, a run
 	w := newWorld(t)

@@ -21,7 +21,7 @@ func (w *world) bookmarks(dataset string) []string {
 }
 
 // TestReceivesFromABookmark: C is cut off; A rotates away every common snapshot; C comes
-// back and goes on from a bookmark, without a full send.
+// back and continues from a bookmark, without a full send.
 func TestReceivesFromABookmark(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

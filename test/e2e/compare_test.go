@@ -51,7 +51,7 @@ func (r *replay) comparePools() {
 }
 
 // sameGUIDs asserts that what is one snapshot in the model is one on the pools, on all
-// sites: only then replication goes on from it.
+// sites: only then replication continues from it.
 func (r *replay) sameGUIDs(disk string, model, pool []zfs.Snapshot) {
 	for i, m := range model {
 		guid, known := r.guids[m.GUID]

@@ -43,7 +43,7 @@ func TestCountedAgentHangs(t *testing.T) {
 			assert.Len(t, w.snapshots(fmt.Sprintf("ta/data/vm-%d-disk-0", vmid)), i+2, "%s: guest %d", what, vmid)
 		}
 		require.NoError(t, w.a.ClearPveshFault())
-		w.nobodyThaws() // the watchdog goes on until the guest does
+		w.nobodyThaws() // the watchdog tries until the guest is thawed
 		state, err := w.a.Agent(101)
 		require.NoError(t, err)
 		assert.Equal(t, "thawed", state, what)

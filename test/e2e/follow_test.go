@@ -27,7 +27,7 @@ func (w *world) backToday() {
 	})
 }
 
-// going is a command that goes on while others of its kind do: the dataset it reads, the one
+// going is a command that runs while others of its kind do: the dataset it reads, the one
 // it writes, where another of its kind could be in its way, and what is to be said of its end.
 type going struct {
 	what, reads, writes string
@@ -48,7 +48,7 @@ func (r *replay) goOn(g going, on *site.Site, argv ...string) {
 	r.going = append(r.going, g)
 }
 
-// beside makes ready for what may go on beside others of its kind, but of no other.
+// beside makes ready for what may run beside others of its kind, but of no other.
 func (r *replay) beside(kind string) {
 	r.t.Helper()
 	if len(r.going) == 0 || r.going[0].what != kind {
@@ -58,7 +58,7 @@ func (r *replay) beside(kind string) {
 
 func all(going) bool { return true }
 
-// settle waits for what goes on and is in the way.
+// settle waits for the commands that run and are in the way.
 func (r *replay) settle(inTheWay func(going) bool) {
 	r.t.Helper()
 	for i := 0; i < len(r.going); {
@@ -70,7 +70,7 @@ func (r *replay) settle(inTheWay func(going) bool) {
 	}
 }
 
-// ends waits for one of those that go on.
+// ends waits for one of the commands that run.
 func (r *replay) ends(i int) {
 	r.t.Helper()
 	g := r.going[i]
@@ -82,7 +82,7 @@ func (r *replay) ends(i int) {
 	g.then(said)
 }
 
-// follow brings guests, disks and clock to where the model is, when nothing goes on any
+// follow brings guests, disks and clock to where the model is, when no command runs any
 // longer.
 func (r *replay) follow() {
 	r.t.Helper()

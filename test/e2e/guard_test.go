@@ -84,7 +84,7 @@ func TestProgramsGuard(t *testing.T) {
 	require.Len(t, have, 3)
 	w.before(w.c, "destroy", receiving(source, have[2], next[3], copied))
 	w.run(w.c, "prune", "f1")
-	assert.Equal(t, have, w.snapshots(copied), "nothing goes on a disk that is being received")
+	assert.Equal(t, have, w.snapshots(copied), "no snapshot on a disk that is being received")
 	w.endReceive(copied)
 	require.NoError(t, w.c.Remove(site.BinDir+"/zfs"))
 	w.run(w.c, "prune", "f1")

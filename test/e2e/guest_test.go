@@ -122,7 +122,7 @@ func TestGuestTorn(t *testing.T) {
 	beside := w.guests(r.Result)[100]
 	assert.Equal(t, "torn", beside.Verdict, "clones are no copies: %s", beside.Reason)
 	assert.Equal(t, g.Disks, beside.Disks)
-	send(0, 1) // replication goes on beside them
+	send(0, 1) // replication continues beside them
 	for _, command := range back {
 		w.pipe(command)
 	}

@@ -52,7 +52,7 @@ func (w *world) histories(run func()) int {
 }
 
 // TestGoodBookmarksStay: C is away, and meanwhile its last common snapshots go, each time in
-// another way that is no set-back. Their bookmarks stay, and C goes on from them.
+// another way that is no set-back. Their bookmarks stay, and C continues from them.
 func TestGoodBookmarksStay(t *testing.T) {
 	w := newWorld(t)
 	ways := map[string]func(disk string){
@@ -213,7 +213,7 @@ func (w *world) sh(line string) {
 }
 
 // TestBookmarkedAndKilled: on a relay a run bookmarks B's new snapshot, and ends before it
-// can write down anything. B is rolled back, and goes on.
+// can write down anything. B is rolled back, and continues.
 func TestBookmarkedAndKilled(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")

@@ -56,7 +56,7 @@ func TestSystemdPackage(t *testing.T) {
 	assert.Equal(t, "active", w.unit("is-active", "snapwatch-exporter.service"))
 	assert.NotEqual(t, exporter, w.unitProperty("snapwatch-exporter.service", "ExecMainPID"), "the exporter is the new one")
 	w.host("systemctl", "start", "snapwatch.service")
-	assert.Len(t, w.classes(disk), 3, "the new one goes on")
+	assert.Len(t, w.classes(disk), 3, "the new one continues")
 
 	// Removed, and back: what was on is on again.
 	w.apt("remove", "snapwatch")

@@ -134,7 +134,7 @@ func TestTwoRuns(t *testing.T) {
 }
 
 // TestTerminated: told to end while its channel program is at work, a run lets that
-// finish and begins nothing more; the next run goes on from there.
+// finish and begins nothing more; the next run continues from there.
 func TestTerminated(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

@@ -96,7 +96,7 @@ type replay struct {
 	guids map[uint64]uint64
 	names map[string]string
 	begun time.Time
-	// going is what goes on just now.
+	// going are the commands that run just now.
 	going []going
 	// spent is how long everything was waited for.
 	spent map[string]time.Duration

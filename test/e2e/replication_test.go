@@ -179,7 +179,7 @@ func (w *world) ownPools(more string) {
 }
 
 // TestRelay: B -> A -> C, where A only relays. C is cut off; A rotates away all that C
-// has; C goes on from a bookmark that A made of what it received.
+// has; C continues from a bookmark that A made of what it received.
 func TestRelay(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
@@ -215,7 +215,7 @@ func TestRelay(t *testing.T) {
 	assert.NotEmpty(t, w.common(b, a), "what prune left is enough for B")
 }
 
-// TestPruneOnAReplica: what goes, what stays, and that syncoid goes on.
+// TestPruneOnAReplica: what goes, what stays, and that syncoid continues.
 func TestPruneOnAReplica(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2")
@@ -329,7 +329,7 @@ func (w *world) killChildren(p *site.Process) error {
 	return err
 }
 
-// TestUnblock: newer snapshots and bookmarks go, and a plain zfs rollback works; C goes on.
+// TestUnblock: newer snapshots and bookmarks go, and a plain zfs rollback works; C continues.
 func TestUnblock(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")

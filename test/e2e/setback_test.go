@@ -115,7 +115,7 @@ func TestSetBackOtherwise(t *testing.T) {
 	good, lost := w.failedOver(disks...)
 	disk := func(i int) (a, b string) { return "ta/data/" + disks[i], "tb/data/" + disks[i] }
 
-	t.Log("a receive that is cut off, and goes on")
+	t.Log("a receive that is cut off, and continues")
 	a, b := disk(0)
 	w.fill(b, 3000)
 	w.snap(w.b, "f4")

@@ -54,7 +54,7 @@ func TestNoStopOnAGuess(t *testing.T) {
 			assert.NotContains(t, w.classes(disk), "stopped")
 			assert.Equal(t, "pve-a", w.label(disk))
 			if c.alive {
-				assert.Len(t, w.snapshots(disk), before+1, "a living guest goes on being snapshotted")
+				assert.Len(t, w.snapshots(disk), before+1, "a living guest is still snapshotted")
 			} else {
 				assert.Len(t, w.snapshots(disk), before)
 			}

@@ -27,7 +27,7 @@ type Lab interface {
 	// anything.
 	Run(node int)
 	Killed(node int)
-	// TimePasses comes before the clock goes on by minutes, when all that happened so far is
+	// TimePasses comes before the clock moves on by minutes, when all that happened so far is
 	// to have happened.
 	TimePasses()
 	// Send is one run of syncoid. Sent comes when the model has done it, too.

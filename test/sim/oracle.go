@@ -44,7 +44,7 @@ func (w *World) noBase(src, dst *dataset, site string) {
 }
 
 // turnsOver reports whether what is sent may leave its source before the next run of
-// replication goes on from it. Then syncoid goes on from an older snapshot that is still
+// replication continues from it. Then syncoid continues from an older snapshot that is still
 // there, rolls the copy back, and may destroy the day's first on it. Sanoid's snapshots,
 // one to four of ours, count among the newest (docs/replication.md).
 func (w *World) turnsOver() bool {
