@@ -19,7 +19,11 @@ import (
 //
 // An entry is a hint. Its gate sees every change of the list of snapshots but one in
 // the very second of our own last change; and a destroying program checks that what
-// is to stay is there, whatever the index says.
+// is to stay is there, whatever the index says. So the index may be deleted at any time.
+//
+// What a run does itself is taken in without a listing: its programs say when the list
+// changed before and after them, so that a change by somebody else in between is seen. No
+// head shows that bookmarks changed: where a plan relies on them, they are listed first.
 
 const (
 	// relistAfter is the longest an entry stands without a new listing.
@@ -41,9 +45,8 @@ type Index struct {
 	Changed bool
 }
 
-// gateKey are the facts of a head that change with its list of snapshots. A
-// promotion changes no time on the side that gains snapshots, but
-// its origin.
+// gateKey are the facts of a head that change with its list of snapshots. A promotion
+// changes no time on the side that gains snapshots, but its origin.
 type gateKey struct {
 	GUID    uint64
 	Origin  string
