@@ -25,19 +25,19 @@ type checkCmd struct {
 	filterFlags
 	sourceFlags
 
-	Format   string  `enum:"nagios,checkmk,json,table" default:"nagios" help:"nagios, checkmk, json or table."`
-	Perfdata string  `enum:"summary,disks" default:"summary" help:"disks adds each disk's age to the performance data."`
+	Format   string  `enum:"nagios,checkmk,json,table" default:"nagios" help:"What to print: nagios, checkmk, json or table."`
+	Perfdata string  `enum:"summary,disks" default:"summary" help:"The performance data: summary, or disks, which adds each disk's age."`
 	Quiet    bool    `short:"q" help:"Print nothing while all is well."`
-	Changes  bool    `help:"Print only when something began, got worse or better, or ended since the last such check of this user that asked the same; for cron's mail."`
-	Remind   seconds `default:"1d" placeholder:"TIME" help:"With --changes, also print when something has been wrong and nothing was printed for that time (default ${default})."`
-	Verbose  int     `short:"v" type:"counter" help:"Say more: the disks that are not well with the reason, all disks (-vv), the commands run (-vvv)."`
+	Changes  bool    `help:"For cron's mail: print only what began, got worse or better, or ended since this user's last check that asked the same."`
+	Remind   seconds `default:"1d" placeholder:"TIME" help:"With --changes: print again what is still wrong when nothing was printed for this long (default ${default})."`
+	Verbose  int     `short:"v" type:"counter" help:"Say more: the disks that are not well, with the reason; all disks (-vv); the commands run (-vvv)."`
 }
 
 // Help is the long help of the command.
 func (checkCmd) Help() string {
 	return `EXIT STATUS
 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; the worst of all disks counts, in the order
-CRITICAL, UNKNOWN, WARNING, OK. Help and usage errors are 3, and so is finding no disk.
+CRITICAL, UNKNOWN, WARNING, OK. Help, usage errors and finding no disk are 3, too.
 
 EXAMPLES
   snapwatch check                       every disk
@@ -46,8 +46,8 @@ EXAMPLES
   snapwatch check --changes -v          for cron: a mail of each change
   snapwatch check --owners https://a:10191,https://b:10191
 
-WITHOUT --owners a disk whose newest snapshot ends in _stopped is believed to be off.
-If replication dies meanwhile and the guest starts again, only its owner can tell.`
+WITHOUT --owners check believes that a guest is off while the newest snapshot of its disk ends
+in _stopped. If replication dies and the guest then starts again, only its owner can tell.`
 }
 
 // Validate refuses what no program could read.

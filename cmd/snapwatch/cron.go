@@ -29,8 +29,8 @@ type cronInstallCmd struct {
 
 // Help implements kong's HelpProvider.
 func (cronInstallCmd) Help() string {
-	return `What else the registered line has, such as --config, --textfile or --node, stays unless it is typed,
-and so do its times. To begin without them: snapwatch cron remove.`
+	return `The other flags of a line that is registered already, such as --config, --textfile or --node, stay unless you
+type them; so do its times. To be rid of them, run snapwatch cron remove first.`
 }
 
 // Run implements the command.

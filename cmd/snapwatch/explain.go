@@ -19,17 +19,17 @@ type explainCmd struct {
 	sourceFlags
 
 	Timeout seconds `short:"t" default:"30s" placeholder:"TIME" help:"Wait for zfs and the other sites no longer than this (default ${default})."`
-	Format  string  `enum:"text,json" default:"text" help:"text or json; json is that of check."`
+	Format  string  `enum:"text,json" default:"text" help:"What to print: text, or json as check prints it."`
 }
 
 // Help is the long help of the command.
 func (explainCmd) Help() string {
-	return `Of a guest: whether it can be started here, as of when, what is lost since, and the commands
-that bring its disks up beside the copies. Nothing is done.
-Of a disk: what each site has of it, which hop broke, by which limit it is judged, when a
-snapshot last came here, whether a receive is pending, and what to do next.
+	return `For a guest: whether it can be started here, as of when, what is lost since then, and the
+commands that bring its disks up beside the copies. explain runs none of these.
+For a disk: what each site has of it, between which two sites its snapshots got stuck, which
+limit applies, when a snapshot last arrived, whether a receive is pending, and what to do next.
 It needs no root. With --owners, or owners: in the configuration, it asks the nodes
-that may own the guest; without, it knows only this host.
+that may own the guest. Without, it knows only this host.
 
 EXAMPLES
   snapwatch explain 100

@@ -29,19 +29,19 @@ import (
 
 // exporterCmd is `snapwatch exporter`. Its flags are named as every exporter's are.
 type exporterCmd struct {
-	Listen        []string `name:"web.listen-address" default:":10191" placeholder:"ADDRESS" help:"Listen there; may be repeated (default ${default})."`
-	WebConfig     string   `name:"web.config.file" placeholder:"FILE" help:"TLS and passwords, exporter-toolkit's web configuration."`
-	AllowedHost   []string `name:"web.allowed-host" placeholder:"NAME" help:"Show the page under this name, too, by which a proxy or a tunnel that ends here asks for it; may be repeated."`
+	Listen        []string `name:"web.listen-address" default:":10191" placeholder:"ADDRESS" help:"Listen on this address; may be repeated (default ${default})."`
+	WebConfig     string   `name:"web.config.file" placeholder:"FILE" help:"The file with TLS and passwords, in the format of exporter-toolkit's web configuration."`
+	AllowedHost   []string `name:"web.allowed-host" placeholder:"NAME" help:"Also answer to this host name, for the page: the name by which a proxy or tunnel on this host asks for it; may be repeated."`
 	SystemdSocket bool     `name:"web.systemd-socket" help:"Listen on the socket that systemd passes."`
-	Path          string   `name:"web.telemetry-path" default:"/metrics" placeholder:"PATH" help:"Where the metrics are (default ${default})."`
+	Path          string   `name:"web.telemetry-path" default:"/metrics" placeholder:"PATH" help:"The path of the metrics (default ${default})."`
 	NoOwnMetrics  bool     `name:"web.disable-exporter-metrics" help:"Leave out metrics about the exporter itself (go_*, process_*, promhttp_*)."`
-	LogFormat     string   `name:"log.format" enum:"logfmt,json" default:"logfmt" help:"logfmt or json."`
-	LogLevel      string   `name:"log.level" enum:"debug,info,warn,error" default:"info" help:"debug, info, warn or error."`
+	LogFormat     string   `name:"log.format" enum:"logfmt,json" default:"logfmt" help:"The log's format: logfmt or json."`
+	LogLevel      string   `name:"log.level" enum:"debug,info,warn,error" default:"info" help:"What to log: debug, info, warn or error."`
 
 	Config      string        `placeholder:"FILE" help:"Read this configuration instead of the default one."`
-	StateDir    string        `default:"/var/lib/snapwatch-exporter" env:"STATE_DIRECTORY" placeholder:"DIR" help:"Remember there the disks seen, so that one that is gone is missing (default ${default})."`
+	StateDir    string        `default:"/var/lib/snapwatch-exporter" env:"STATE_DIRECTORY" placeholder:"DIR" help:"Remember in this directory which disks were seen: one that is gone then counts as missing (default ${default})."`
 	ScanTimeout time.Duration `default:"2m" placeholder:"TIME" help:"Give up a listing after this time (default ${default})."`
-	MaxDataAge  time.Duration `default:"10m" placeholder:"TIME" help:"What was read longer ago is unreadable: two scrape intervals (default ${default})."`
+	MaxDataAge  time.Duration `default:"10m" placeholder:"TIME" help:"Call a disk unreadable when it was last read longer ago than this. Two scrape intervals suit (default ${default})."`
 }
 
 // Run serves until it is asked to end.

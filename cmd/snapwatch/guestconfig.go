@@ -19,9 +19,9 @@ import (
 // guestConfigCmd is `snapwatch guest-config`.
 type guestConfigCmd struct {
 	VMID int    `arg:"" name:"vmid" help:"The guest."`
-	At   string `placeholder:"SNAPSHOT" help:"As it was at this snapshot: its name, or DATASET@NAME. Default: the newest that is known."`
+	At   string `placeholder:"SNAPSHOT" help:"Print it as it was at this snapshot: its name, or DATASET@NAME. Default: the newest that is known."`
 
-	Output string `placeholder:"FILE" help:"Write it there, for its owner alone to read, and only where there is one. FILE must not exist."`
+	Output string `placeholder:"FILE" help:"Write it to this new file, which only you can read. FILE must not exist; where no configuration is found, none is made."`
 
 	Config  string  `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 	Timeout seconds `short:"t" default:"5m" placeholder:"TIME" help:"Wait for zfs no longer than this (default ${default})."`
@@ -32,8 +32,8 @@ func (guestConfigCmd) Help() string {
 	return `With capture_config: true, snap keeps each guest's configuration with its snapshots, without
 passwords and keys. This prints it, also where only copies of the disks are. Standard error says which
 snapshot it is from. It needs no root.
-A replication carries it only with properties: zfs send -p or -R, syncoid --sendoptions=p.
-Exit status: 0 printed; 2 it is not known.`
+Replication carries it only if it sends properties: zfs send -p or -R, syncoid --sendoptions=p.
+Exit status: 0 printed; 2 no configuration was found.`
 }
 
 // Run implements the command.

@@ -27,9 +27,9 @@ type healthCmd struct{}
 // Help implements kong's HelpProvider.
 func (healthCmd) Help() string {
 	return `Any user sees that a pool has permanent errors; only root can find out where. This leaves a
-report for check and the exporter, by which a disk with an error and its guest are damaged.
+report, from which check and the exporter see which disks are damaged, and which guests.
 It changes nothing on a pool. snapwatch-health.timer starts it hourly.
-Exit status: 0 done; 1 a pool could not be asked, and what was known of it stands; 2 nothing
+Exit status: 0 done; 1 a pool could not be asked, and what was known of it before is kept; 2 nothing
 could be done.`
 }
 

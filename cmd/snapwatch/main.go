@@ -28,10 +28,10 @@ var version = "devel"
 
 const description = `Snapshots of running Proxmox VE guests on ZFS, and alarms when they stop arriving.
 
-  On each Proxmox node, from cron:    snapwatch snap f48 h24 d30
-  On each site that receives copies:  snapwatch check, snapwatch exporter
-  To look at it:                      snapwatch status, snapwatch explain GUEST|DISK
-  Does it work on this host?          snapwatch doctor`
+  On each node, from cron: snapwatch snap f48 h24 d30
+  Where copies arrive:     snapwatch check, snapwatch exporter
+  To look at it:           snapwatch status, snapwatch explain GUEST|DISK
+  Does it work here?       snapwatch doctor`
 
 // firstScreen is what a person sees who types the name alone.
 const firstScreen = `Snapshots of running Proxmox VE guests on ZFS, and an alarm when they stop
@@ -64,7 +64,7 @@ type grammar struct {
 	Snap        snapCmd        `cmd:"" group:"node" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
 	Check       checkCmd       `cmd:"" group:"replica" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
 	Health      healthCmd      `cmd:"" group:"replica" help:"Find the disks with permanent errors, for check and exporter (as root)."`
-	GuestConfig guestConfigCmd `cmd:"" group:"people" help:"Print a guest's configuration as it is kept with its snapshots, also where only copies are."`
+	GuestConfig guestConfigCmd `cmd:"" group:"people" help:"Print the configuration of a guest that is kept with its snapshots, also where only copies are."`
 	Explain     explainCmd     `cmd:"" group:"people" help:"Say as of when a guest can be started here, or where a disk's snapshots got stuck, and what to do next."`
 	Exporter    exporterCmd    `cmd:"" group:"replica" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
 	Finalize    finalizeCmd    `cmd:"" group:"node" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
@@ -78,7 +78,7 @@ type grammar struct {
 	Config     configCmd     `cmd:"" group:"setup" help:"Show the configuration, or what applies to a disk."`
 	Cron       cronCmd       `cmd:"" group:"setup" help:"Register snap in cron, or remove it from there."`
 	Completion completionCmd `cmd:"" group:"setup" help:"Print the completion for a shell."`
-	Watchdog   watchdogCmd   `cmd:"" hidden:"" help:"Hold guests still, and let them go on (snap starts it for itself)."`
+	Watchdog   watchdogCmd   `cmd:"" hidden:"" help:"Freeze guests, and thaw them (snap starts it for itself)."`
 	Manual     manualCmd     `cmd:"" hidden:"" help:"Print the man page."`
 	ReadPVE    readPVECmd    `cmd:"" name:"read-pve" hidden:"" help:"Read Proxmox's files for another process."`
 }

@@ -12,13 +12,13 @@ import (
 // ownerFlags say which nodes may own the guests, and how to ask them. Each
 // replaces its key under owners: in the configuration.
 type ownerFlags struct {
-	URLs         []string `name:"owners" placeholder:"URL,…" help:"Compare each disk with the node that owns it now: the exporters of every node that may."`
-	AllowHTTP    bool     `name:"owners-allow-http" help:"Let these URLs be http for other hosts than this one."`
+	URLs         []string `name:"owners" placeholder:"URL" help:"Compare each disk with its owner: the addresses of the exporters on all nodes that may own the guest."`
+	AllowHTTP    bool     `name:"owners-allow-http" help:"Allow these URLs to be http, without encryption, also where they name another host."`
 	CA           string   `name:"owners-ca" placeholder:"FILE" help:"Trust these certificates instead of the system's."`
-	Cert         string   `name:"owners-cert" placeholder:"FILE" help:"Show this client certificate."`
-	Key          string   `name:"owners-key" placeholder:"FILE" help:"Its key."`
+	Cert         string   `name:"owners-cert" placeholder:"FILE" help:"Use this client certificate."`
+	Key          string   `name:"owners-key" placeholder:"FILE" help:"The key of the client certificate."`
 	User         string   `name:"owners-user" placeholder:"NAME" help:"Log in as this user."`
-	PasswordFile string   `name:"owners-password-file" placeholder:"FILE" help:"The file with its password."`
+	PasswordFile string   `name:"owners-password-file" placeholder:"FILE" help:"The file with that user's password."`
 }
 
 // over is the configuration's entry with what the flags say instead.

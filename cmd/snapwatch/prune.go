@@ -21,7 +21,7 @@ type pruneCmd struct {
 
 	Config    string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 	DryRun    bool   `help:"Print what would be destroyed, and why, and change nothing."`
-	NoCron    bool   `help:"Run once by just these words, also where cron has others."`
+	NoCron    bool   `help:"Run once with exactly these words, even if cron has others."`
 	Verbose   bool   `short:"v" help:"Print every action and its reason."`
 	Textfile  string `placeholder:"FILE" help:"Also write the run's metrics there, for node_exporter's textfile collector (FILE must end in .prom)."`
 	LogFormat string `name:"log.format" enum:"plain,logfmt,json" default:"plain" help:"How to print problems on standard error: plain, logfmt or json."`
@@ -30,12 +30,12 @@ type pruneCmd struct {
 // Help implements kong's HelpProvider.
 func (pruneCmd) Help() string {
 	return `It leaves alone the disks of this node's guests, what is being received, and what
-Proxmox replicates. Whatever the retention says it keeps the newest snapshot of a
+Proxmox replicates. Whatever the retention says, it keeps the newest snapshot of a
 disk, the newest 3 of those that are the first of a day, and the newest 3 _stopped
 ones: the source has bookmarks of these. Held and cloned ones stay, too.
 Exit status: 0 done; 1 something failed, the rest was done; 2 nothing could be done.
-Where cron runs prune by other words, a run that is typed goes by those; --no-cron runs once
-by the words typed. It never registers itself: snapwatch cron install --prune f96 h48 d60 m24 runs it hourly.`
+If cron runs prune with other words, a run that you type uses cron's; --no-cron uses the words that
+you typed, once. It never registers itself: snapwatch cron install --prune f96 h48 d60 m24 runs it hourly.`
 }
 
 // Run implements the command.

@@ -18,8 +18,8 @@ import (
 
 // limitFlags are limits for this call.
 type limitFlags struct {
-	Warning  *checker.Threshold `short:"w" placeholder:"AGE" help:"Warn when a disk's newest snapshot is older: seconds, a duration (2h, 1d12h), or a Nagios range of these. Replaces the default limit only, not the overrides of the configuration."`
-	Critical *checker.Threshold `short:"c" placeholder:"AGE" help:"Be critical when it is older, likewise."`
+	Warning  *checker.Threshold `short:"w" placeholder:"AGE" help:"Warn when a disk's newest snapshot is older than this: seconds, a duration (2h, 1d12h), or a Nagios range of these. It replaces only the default limit, not the overrides in the configuration."`
+	Critical *checker.Threshold `short:"c" placeholder:"AGE" help:"The same for critical."`
 }
 
 // filterFlags say which disks are asked for.
@@ -27,7 +27,7 @@ type filterFlags struct {
 	Pool  []string `placeholder:"NAME" help:"Only this pool; may be repeated."`
 	VMID  []int    `name:"vmid" placeholder:"N" help:"Only this guest's disks; may be repeated."`
 	Guest []string `placeholder:"N|NAME" help:"Only this guest and its disks, by number or name; may be repeated."`
-	Disk  []string `placeholder:"PATTERN" help:"Only disks with this dataset or last component, a shell pattern; may be repeated."`
+	Disk  []string `placeholder:"PATTERN" help:"Only disks whose dataset, or its last component, matches this shell pattern; may be repeated."`
 }
 
 // sourceFlags say where the facts come from.
@@ -36,8 +36,8 @@ type sourceFlags struct {
 
 	From   string `placeholder:"URL" help:"Read the exporter at this URL instead of zfs."`
 	Config string `placeholder:"FILE" help:"Read this configuration instead of the default one."`
-	Seen   string `default:"/var/lib/snapwatch-exporter/seen.json" placeholder:"FILE" help:"The disks that the exporter has seen: one that is gone is missing."`
-	Cache  string `placeholder:"FILE" help:"Where to remember what is slow to find (default: in the user's cache directory)."`
+	Seen   string `default:"/var/lib/snapwatch-exporter/seen.json" placeholder:"FILE" help:"The file in which the exporter remembers the disks that it saw: one that is gone counts as missing."`
+	Cache  string `placeholder:"FILE" help:"The file in which to remember what takes long to find out (default: in the user's cache directory)."`
 }
 
 // query is what check, status and explain have in common: they read and judge.

@@ -21,9 +21,9 @@ type snapCmd struct {
 
 	Config   string   `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 	DryRun   bool     `help:"Print what would be done, and why, and change nothing."`
-	NoCron   bool     `xor:"cron" help:"Run once by just these words, and do not register in cron. Only a run at a terminal ever does by itself."`
-	Register bool     `xor:"cron" help:"Register these words in cron also in place of others, which this run still goes by."`
-	Adopt    []string `sep:"," placeholder:"VMID|DISK,…" help:"Take over these disks of stopped guests, which may be copies. Without a name: list them, each with the reason, and change nothing."`
+	NoCron   bool     `xor:"cron" help:"Run once with exactly these words, and do not register in cron. Only a run at a terminal registers itself."`
+	Register bool     `xor:"cron" help:"Register these words in cron, also in place of others. This run still uses the others."`
+	Adopt    []string `sep:"," placeholder:"VMID|DISK" help:"Take over these disks of stopped guests. snap leaves them alone otherwise, since they may be copies. Without a value: list such disks, each with the reason, and change nothing."`
 	Node     string   `placeholder:"NAME" help:"Refuse to run unless this node has this name."`
 	Verbose  bool     `short:"v" help:"Print every action and its reason."`
 
@@ -40,9 +40,9 @@ var errNotRoot = errors.New("this must be run as root: channel programs need it"
 func (snapCmd) Help() string {
 	return `Exit status: 0 done; 1 something failed, the rest was done; 2 nothing could be done.
 From cron it is silent unless something failed. At a terminal it registers itself in
-cron, every 15 minutes with the same words (see snapwatch cron --help). Where cron has other
-words already, a run that is typed goes by those: what they keep is not destroyed by a mistake.
---no-cron runs once by the words typed, --register lets cron have them from the next run on.`
+cron, every 15 minutes with the same words (see snapwatch cron --help). If cron has other
+words already, a run that you type uses cron's, so that a slip destroys nothing that those keep.
+--no-cron uses the words that you typed, once; --register writes them into cron for the next run.`
 }
 
 // Run implements the command.

@@ -17,9 +17,9 @@ type soonCmd struct{}
 
 // Help implements kong's HelpProvider.
 func (soonCmd) Help() string {
-	return `For Proxmox's hookscript (/usr/share/snapwatch/pve/snapwatch-hookscript), which calls it when a guest has stopped.
-systemd starts the run ten seconds later, with the words that cron or the timer has; guests
-that stop meanwhile share it. It returns at once. Exit status: 0 the run will come; 2 it won't.`
+	return `Proxmox's hookscript (/usr/share/snapwatch/pve/snapwatch-hookscript) calls it when a guest has stopped.
+It returns at once. systemd starts the run ten seconds later, with the words that cron or the timer
+has; guests that stop in these ten seconds share it. Exit status: 0 the run will come; 2 it won't.`
 }
 
 // The unit that makes the run, and a second one for a guest that stops during it.

@@ -18,16 +18,15 @@ type statusCmd struct {
 	sourceFlags
 
 	Timeout seconds `short:"t" default:"30s" placeholder:"TIME" help:"Wait for zfs no longer than this (default ${default})."`
-	Format  string  `enum:"table,json" default:"table" help:"table or json."`
-	Watch   bool    `help:"Show it again and again, until Ctrl-C; at a terminal."`
-	Every   seconds `default:"5s" placeholder:"TIME" help:"How often with --watch (default ${default})."`
+	Format  string  `enum:"table,json" default:"table" help:"What to print: table or json."`
+	Watch   bool    `help:"At a terminal: show the table again and again, until Ctrl-C."`
+	Every   seconds `default:"5s" placeholder:"TIME" help:"With --watch: show it this often (default ${default})."`
 }
 
 // Help is the long help of the command.
 func (statusCmd) Help() string {
-	return `The table that the exporter's page shows, with the verdicts of check, for a person.
-It needs no root. Its exit status is 0 whatever the disks are like; for a monitoring
-system there is snapwatch check.
+	return `It prints the table of the exporter's page, with the verdicts of check. It needs no root.
+Its exit status is 0 whatever the verdicts are: in a monitoring system, use snapwatch check.
 
 EXAMPLES
   snapwatch status --pool tank

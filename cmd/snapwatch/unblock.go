@@ -19,18 +19,18 @@ type unblockCmd struct {
 	Snapshot string `arg:"" help:"The snapshot to roll back to, as Proxmox calls it."`
 
 	Yes      bool   `help:"Remove what is listed. Without it nothing is changed."`
-	LoseBase bool   `help:"Remove it even where receivers have nothing left to go on from, and need all of the disk again."`
+	LoseBase bool   `help:"Remove it even if receivers then have nothing to continue from, and need the whole disk again."`
 	Config   string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 }
 
 // Help implements kong's HelpProvider.
 func (unblockCmd) Help() string {
-	return `Proxmox rolls back only to the newest snapshot of a disk. This lists the snapshots and
-bookmarks of snapwatch that are newer, on all disks of the guest, and what remains for
-receivers to go on from; --yes removes just these. It refuses while Proxmox works on the
-guest, and while a snapshot of somebody else's is newer.
-Exit status: 0 nothing is in the way (any more), or it was listed; 1 it stays in the way;
-2 nothing could be done.`
+	return `Proxmox rolls back only to the newest snapshot of a disk. This lists the newer
+snapshots and bookmarks of snapwatch, on all disks of the guest, and says from what receivers
+could continue without them. --yes removes what is listed, and nothing else. unblock refuses
+while Proxmox works on the guest, and while a snapshot that is not snapwatch's is newer.
+Exit status: 0 nothing is in the way (any more), or it was listed; 1 something stays in the
+way; 2 nothing could be done.`
 }
 
 // Run implements the command.
