@@ -29,7 +29,7 @@ type Policy struct {
 	// Expect are the disks, as their owners call them or as they are called here, that this
 	// host must hold.
 	Expect []config.Selector
-	// OriginOf tells where a disk comes from, as [config.Watch.OriginOf]; nil where that is
+	// OriginOf returns where a disk comes from, as [config.Watch.OriginOf]; nil where that is
 	// nowhere said.
 	OriginOf func(disk string) (cluster, dataset string)
 	// Pools is what holds for pools as a whole.
@@ -128,7 +128,7 @@ func (p *Policy) overridden(d *Disk, limit Limit, key string, setting func(confi
 	return limit
 }
 
-// exceeded tells which level the age is at and the limit that says so; where none
+// exceeded returns which level the age is at and the limit that says so; where none
 // is exceeded, the limit that comes next. Critical is asked first: with ranges, or
 // with overrides from two entries, it need not lie beyond warning.
 func (p *Policy) exceeded(d *Disk, age time.Duration) (limitLevel, Limit) {
@@ -142,7 +142,7 @@ func (p *Policy) exceeded(d *Disk, age time.Duration) (limitLevel, Limit) {
 	return Within, warning
 }
 
-// exclusion tells which rule of the configuration keeps the disk from alarming.
+// exclusion returns which rule of the configuration keeps the disk from alarming.
 func (p *Policy) exclusion(d *Disk, now time.Time) (rule string, ok bool) {
 	for _, pattern := range p.Ignore {
 		if (config.Selector{Disk: pattern}).Matches(d.Dataset, d.VMID) {

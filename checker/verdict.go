@@ -28,7 +28,7 @@ func (v Verdict) String() string {
 	return table[v].Name
 }
 
-// limitLevel tells which of a verdict's limits the age is beyond.
+// limitLevel says which of a verdict's limits the age is beyond.
 type limitLevel int
 
 // The levels of a verdict.

@@ -37,7 +37,7 @@ type Source struct {
 	Cluster string `yaml:"cluster"`
 }
 
-// OriginOf tells where a disk comes from: the cluster and the disk's dataset there.
+// OriginOf returns where a disk comes from: the cluster and the disk's dataset there.
 // The source with the longest dataset that holds the disk decides; both are empty
 // where there is none.
 func (w Watch) OriginOf(disk string) (cluster, dataset string) {

@@ -21,7 +21,7 @@ func NameDay(name string) string {
 	return name[:min(len(name), day)]
 }
 
-// Survives tells which snapshots of the disks are there and stay so.
+// Survives reports which snapshots of the disks are there and stay so.
 func Survives(disks []Disk, plan Plan) func(dataset, name string) bool {
 	there, goes := map[string]*Disk{}, map[string]bool{}
 	for i := range disks {

@@ -82,7 +82,7 @@ func (o Owners) Configured() bool { return len(o.urls) > 0 }
 
 // Ask asks every node, all at the same time, about the report's disks that can be
 // compared, and returns what they say by the disk's dataset here, and what guests they have.
-// originOf tells where a dataset comes from, as [config.Watch.OriginOf]. It returns within the
+// originOf returns where a dataset comes from, as [config.Watch.OriginOf]. It returns within the
 // timeout; a node that cannot be asked says so in each disk's evidence.
 func (o Owners) Ask(ctx context.Context, timeout time.Duration, r checker.Report, originOf func(dataset string) (cluster, origin string)) (said map[string][]checker.Evidence, nodes []checker.NodeAnswer) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -59,7 +59,7 @@ func pinged(env *environment, all []config.Ping, run string, work func(*environm
 	return err
 }
 
-// sendEnd tells how a run ended.
+// sendEnd reports how a run ended.
 func sendEnd(env *environment, pings []config.Ping, said *head, err error, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()

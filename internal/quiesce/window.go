@@ -184,7 +184,7 @@ func (w *Window) Thaw() Ended {
 	}
 	for _, id := range w.unsettled() {
 		w.thawed[id] = w.host.Now().Sub(w.since) // so far
-		w.left[id] = "whether it goes on is not known yet; that is tried for " + thawFor.String()
+		w.left[id] = "whether it is thawed is not known yet; the watchdog tries for " + thawFor.String()
 	}
 	return ended
 }

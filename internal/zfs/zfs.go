@@ -27,7 +27,7 @@ const (
 	LabelStopped = "stopped"
 )
 
-// Source tells where a property's value comes from, as zfs-get(8) has it.
+// Source says where a property's value comes from, as zfs-get(8) has it.
 type Source int
 
 // The sources; SourceNone is a property without a value.

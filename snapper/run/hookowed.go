@@ -87,7 +87,7 @@ func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) {
 	}
 }
 
-// giveUp tells that a hook is not owed any more, and only then forgets it.
+// giveUp reports that a hook is not owed any more, and only then forgets it.
 func (h *hooks) giveUp(n Note, format string, args ...any) {
 	h.problem(report.Warning, format, args...)
 	h.tell()

@@ -2,5 +2,5 @@
 
 package e2e
 
-// frozenKills is how often a run is killed while it holds guests still.
+// frozenKills is how often a run is killed while it has guests frozen.
 const frozenKills = 10

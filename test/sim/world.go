@@ -316,7 +316,7 @@ func (w *World) say(format string, args ...any) {
 	w.story = append(w.story, fmt.Sprintf("%s  %s", w.now.In(zone).Format("Mon 02.01. 15:04:05"), fmt.Sprintf(format, args...)))
 }
 
-// broken tells that a promise was broken; only the first is kept.
+// broken records that a promise was broken; only the first is kept.
 func (w *World) broken(format string, args ...any) {
 	if w.Fail == "" {
 		w.Fail = fmt.Sprintf(format, args...)
