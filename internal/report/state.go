@@ -72,6 +72,8 @@ type Checked struct {
 	Elsewhere bool `json:"elsewhere,omitempty"`
 	// Unproven are those of which nothing could be proved.
 	Unproven []Unproven `json:"unproven,omitempty"`
+	// Gone is since when no list has the dataset, zero where it is there.
+	Gone time.Time `json:"gone,omitzero"`
 }
 
 // Unproven is a bookmark of which nothing could be proved, and why.

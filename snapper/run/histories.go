@@ -69,11 +69,14 @@ func slowHistories(before map[string]time.Time, pools []*pool, asked []string) m
 	return next
 }
 
+// goneFor is how long is known whose a disk was that no list has any more: a list may lack one
+// that is there, and a disk may come back under another name.
+const goneFor = 30 * 24 * time.Hour
+
 // nextChecked is what the next run is to know of the disks. What is known of a disk that this
-// run did not look at stays, unless the disk is gone. outcomes are what became of the disks'
-// snapshots. later are the disks of
-// which the plan left something to the next run.
-func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[string]snapper.Outcome, later []string) map[string]report.Checked {
+// run did not look at stays, unless the disk has been gone for long. outcomes are what became of
+// the disks' snapshots. later are the disks of which the plan left something to the next run.
+func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[string]snapper.Outcome, later []string, now time.Time) map[string]report.Checked {
 	next := maps.Clone(before)
 	if next == nil {
 		next = map[string]report.Checked{}
@@ -82,14 +85,25 @@ func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[s
 		if !p.carriedOut {
 			continue // what was found out is not done
 		}
-		maps.DeleteFunc(next, func(dataset string, c report.Checked) bool { return p.lacks(dataset) || p.renamed(dataset, c.GUID) })
+		for dataset, c := range next {
+			switch away := now.Sub(c.Gone); {
+			case p.renamed(dataset, c.GUID):
+				delete(next, dataset)
+			case !p.lacks(dataset):
+			case c.Gone.IsZero() || away < 0:
+				c.Gone = now
+				next[dataset] = c
+			case away >= goneFor:
+				delete(next, dataset)
+			}
+		}
 		for i := range p.disks {
 			d := &p.disks[i]
 			checked, moved := d.NextChecked(outcomes[d.Name].TXG, p.unfinished[d.Name] || slices.Contains(later, d.Name))
 			if e := p.index.Entries[d.Name]; e != nil && moved {
 				checked.TXG = max(checked.TXG, snapper.NewestTXG(e.Snapshots)) // what the run made itself
 			}
-			if checked.GUID != 0 {
+			if checked.Gone = (time.Time{}); checked.GUID != 0 {
 				next[d.Name] = checked
 			}
 		}

@@ -61,7 +61,7 @@ func planFor(t *testing.T, r *run, p *pool) {
 }
 
 func next(r *run, p ...*pool) map[string]report.Checked {
-	return nextChecked(r.state.Checked, p, nil, nil)
+	return nextChecked(r.state.Checked, p, nil, nil, noon)
 }
 
 func TestReadHistory(t *testing.T) {
@@ -71,7 +71,7 @@ func TestReadHistory(t *testing.T) {
 	assert.Equal(t, []zfs.SetBack{{Dataset: disk0, Base: 10, TXG: 35}}, d.History.SetBacks)
 
 	assert.Equal(t, report.Checked{GUID: 7, TXG: 35, Newest: d.NewestSnapshot, Own: 35}, next(r, p)[disk0])
-	assert.Zero(t, nextChecked(nil, []*pool{p}, nil, []string{disk0})[disk0].TXG, "some are left to the next run")
+	assert.Zero(t, nextChecked(nil, []*pool{p}, nil, []string{disk0}, noon)[disk0].TXG, "some are left to the next run")
 	p.unfinished = map[string]bool{disk0: true}
 	assert.Equal(t, report.Checked{GUID: 7, Own: 35}, next(r, p)[disk0], "that its guest runs here was seen all the same")
 
@@ -131,14 +131,14 @@ func mustFind(t *testing.T, name string) string {
 	return path
 }
 
-// What is known of a disk stays while nobody looked at it, and goes with the disk.
+// What is known of a disk stays while nobody looked at it, and goes long after the disk.
 func TestNextState(t *testing.T) {
 	r, p, _ := bookmarked(t, aHistory)
 	known := report.Checked{GUID: 9, TXG: 3}
 	r.state.Checked = map[string]report.Checked{"tank/renamed/vm-100-disk-0": {GUID: 7}, "ssd/vm-100-disk-0": {GUID: 7}, "tank/data/vm-9-disk-0": known, "tank/other/vm-9-disk-0": known, "ssd/vm-1-disk-0": known}
 	planFor(t, r, p)
 	next := next(r, p, &pool{name: "ssd", parents: []string{"ssd"}, err: errTest})
-	assert.NotContains(t, next, "tank/data/vm-9-disk-0", "gone")
+	assert.Equal(t, noon, next["tank/data/vm-9-disk-0"].Gone)
 	assert.NotContains(t, next, "tank/renamed/vm-100-disk-0", "another name of a disk that is there")
 	assert.Contains(t, next, "ssd/vm-100-disk-0", "a split-off pool has the same guids")
 	assert.Equal(t, known, next["tank/other/vm-9-disk-0"], "this run did not look there")
@@ -152,12 +152,26 @@ func TestCheckedIsCarriedOver(t *testing.T) {
 	_, p, _ := bookmarked(t, aHistory)
 	p.disks, p.carriedOut = nil, true
 	before := map[string]report.Checked{disk0: {GUID: 7}, "tank/other/vm-100-disk-0": {GUID: 8}, "rpool/data/vm-100-disk-0": {GUID: 9}}
-	left := func() []string { return slices.Sorted(maps.Keys(nextChecked(before, []*pool{p}, nil, nil))) }
+	now := noon
+	left := func() []string {
+		before = nextChecked(before, []*pool{p}, nil, nil, now)
+		return slices.Sorted(maps.Keys(before))
+	}
 	all := slices.Sorted(maps.Keys(before))
 	p.partly = true
 	assert.Equal(t, all, left())
 	p.partly = false
-	assert.Equal(t, slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == disk0 }), left())
-	p.err = errors.New("cannot be read")
+	assert.Equal(t, all, left(), "a list may lack a disk that is there")
+	now = now.Add(29 * 24 * time.Hour)
 	assert.Equal(t, all, left())
+	p.err = errors.New("cannot be read")
+	now = now.Add(2 * 24 * time.Hour)
+	assert.Equal(t, all, left())
+	p.err = nil
+	assert.Equal(t, slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == disk0 }), left())
+
+	before[disk0] = report.Checked{GUID: 7, Gone: noon}
+	p.disks = []snapper.Disk{{Dataset: zfs.Dataset{Name: disk0, GUID: 7}, Checked: before[disk0]}}
+	left()
+	assert.Zero(t, before[disk0].Gone, "it is back")
 }

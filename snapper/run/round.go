@@ -82,7 +82,7 @@ func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, ou
 		return how != "" && here
 	})
 	r.reportDue(pools, plan)
-	r.state.Checked = nextChecked(r.state.Checked, pools, outcomes, plan.AbandonedLater)
+	r.state.Checked = nextChecked(r.state.Checked, pools, outcomes, plan.AbandonedLater, r.start)
 	r.state.Signs = nextSigns(r.state.Signs, pools, r.Adopt)
 	r.state.Busy = r.locks.next(view)
 	r.state.SeenStopped = view.SeenStopped()
