@@ -146,7 +146,7 @@ func TestNextState(t *testing.T) {
 	assert.Contains(t, next, disk0)
 }
 
-// What is known of a disk stays until a complete list lacks it: other storages, datasets that
+// What is known of a disk stays until complete lists have lacked it for a month: other storages, datasets that
 // could not be listed, and pools that were not read prove nothing.
 func TestCheckedIsCarriedOver(t *testing.T) {
 	_, p, _ := bookmarked(t, aHistory)
