@@ -145,14 +145,13 @@ func (w *World) settle() {
 		g := w.guests[vmid]
 		n := w.nodes[g.home]
 		w.unannounced(g)
+		// Where programs are slow, one of another pool, or one that ZFS was too busy for, begins
+		// here when the guest's lock has been given up.
 		busy := g.disturbed || n.disturbed || g.lock != "" || g.flocked || w.tick < g.rebooting ||
-			w.tick < max(n.down, n.booting, n.cronOff, n.pveshBad, n.ignored, n.unsaved, n.lacking, n.unread) || w.now.Sub(n.booted) < 5*time.Minute
+			w.tick < max(n.down, n.booting, n.cronOff, n.pveshBad, n.ignored, n.unsaved, n.lacking, n.unread, n.slowPrograms) || w.now.Sub(n.booted) < 5*time.Minute
 		for _, p := range n.pools {
 			busy = busy || w.tick < max(p.full, p.suspended, p.locked)
 		}
-		// Here one pool's program begins when the other's has ended, and the guest's lock has been
-		// given up by then.
-		busy = busy || w.tick < n.slowPrograms && slices.ContainsFunc(g.disks, func(d string) bool { return zfs.Pool(d) != zfs.Pool(g.disks[0]) })
 		if busy {
 			g.quiet = 0
 		} else {
