@@ -202,9 +202,9 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 	if w.jumps > 0 && len(plan.DestroyBookmarks) > 0 {
 		again.CreateBookmarks = nil
 	}
-	// A pool that answered early was planned for before a late one's second look: what comes
-	// of age meanwhile is the next run's.
-	if w.tick < n.slow {
+	// A pool that answered early was planned for before a late one's second look, and hooks and a
+	// busy ZFS take time, too: what comes of age meanwhile is the next run's.
+	if w.tick < n.slow || w.Hooks != "" || w.Again {
 		again.FullDestroys = nil
 	}
 	if len(again.InheritReceived)+len(again.FullDestroys)+len(again.CreateBookmarks)+len(again.Abandoned) > 0 {
