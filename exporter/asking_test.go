@@ -176,7 +176,7 @@ func refuses(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswe
 // None lacking is known only from an owner that answers.
 func TestWhatIsAbsentIsNotKnownWithoutAnAnswer(t *testing.T) {
 	node := &owner{}
-	r := newRig(t, world(), func(s *Settings) { s.Ask = node.ask; s.Reuse = 0 })
+	r := newRig(t, world(), asks(node))
 	node.says(refuses)
 	r.scrape()
 	r.settle(t)
