@@ -36,7 +36,7 @@ func (c *checkCmd) changesPath() (string, error) {
 			limits[i] = *given
 		}
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%+v %q %d %q %q %q %q", limits, c.Pool, c.VMID, c.Disk, c.Owners.URLs, c.From, c.Config))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%+v %#v %q %q %q", limits, c.filterFlags, c.Owners.URLs, c.From, c.Config))
 	return strings.TrimSuffix(cache, ".json") + ".changes-" + hex.EncodeToString(sum[:6]) + ".json", nil
 }
 

@@ -45,13 +45,13 @@ func TestAFaultOf36HoursIsThreeMails(t *testing.T) {
 // A check of other disks, or with other limits, has a memory of its own.
 func TestChangesAreThoseOfOneQuestion(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour), vm(101, "hourly", time.Hour))
-	for _, args := range [][]string{{}, {"--vmid", "100"}, {"-w", "~:30m"}} {
+	for _, args := range [][]string{{}, {"--vmid", "100"}, {"--guest", "100"}, {"-w", "~:30m"}} {
 		_, first := s.check(append(args, "--changes")...)
 		assert.Contains(t, first, "began: ", args)
 		_, first = s.check(append(args, "--changes")...)
 		assert.Empty(t, first, args)
 	}
-	for _, args := range [][]string{{"--vmid", "101"}, {"-w", "1d", "-c", "2d"}, {}} {
+	for _, args := range [][]string{{"--vmid", "101"}, {"--guest", "101"}, {"-w", "1d", "-c", "2d"}, {}} {
 		_, first := s.check(append(args, "--changes")...)
 		assert.Empty(t, first, args)
 	}
