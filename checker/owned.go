@@ -29,7 +29,7 @@ type OwnedGuest struct {
 	VMID int `json:"vmid"`
 	// Name is what people call it, "" where the node does not know.
 	Name string `json:"name,omitempty"`
-	// Alive is true where its process lives. It is not asked where the newest snapshot shows it.
+	// Alive is true where its process lives.
 	Alive bool        `json:"alive,omitempty"`
 	Disks []OwnedDisk `json:"disks"`
 }
@@ -72,8 +72,9 @@ type absence struct {
 	expected bool
 }
 
-// absences are the disks of guests that live, or did within the critical limit, which their
-// owners have for longer than the warning limit and this host does not hold.
+// absences are the disks that their owners have had for longer than the warning limit and this
+// host does not hold: those that are expected, and those of guests that live, or did within the
+// critical limit.
 func absences(disks []Result, p *Policy, nodes []NodeAnswer, clusters map[string]map[string]bool, now time.Time, asked func(vmid int) bool) []absence {
 	here := newHoldings(disks, p)
 	moved := answering(nodes, p, clusters)
@@ -116,10 +117,11 @@ func answering(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]boo
 	return guests
 }
 
-// due reports whether a copy of the disk should be here by now, by the node's clock.
+// due reports whether a copy of the disk should be here by now, by the node's clock. What is
+// expected should, whether its guest lives or not.
 func (p *Policy) due(stand *Disk, g OwnedGuest, d OwnedDisk, now time.Time) bool {
 	warning, critical := p.Limits(stand)
-	lived := g.Alive || !critical.exceeded(max(0, now.Sub(d.Newest)))
+	lived := p.expects(stand) || g.Alive || !critical.exceeded(max(0, now.Sub(d.Newest)))
 	return lived && warning.exceeded(max(0, now.Sub(d.Created)))
 }
 

@@ -92,6 +92,21 @@ func TestWhatNeedNotBeHere(t *testing.T) {
 	assert.Empty(t, r.Guests, "another guest is asked for")
 }
 
+// What expect: names must be here, also long after its guest was stopped; a new disk has its time.
+func TestWhatIsExpectedOfAGuestThatIsOff(t *testing.T) {
+	p, n := NewPolicy(config.Default()), owning("rpool/data/vm-100-disk-0")
+	p.Expect = []config.Selector{{Disk: "vm-100-disk-0"}}
+	n.Guests[0].Alive = false
+	for _, age := range []time.Duration{hour, 7 * hour, 30 * day} {
+		n.Guests[0].Disks[0] = OwnedDisk{Dataset: "rpool/data/vm-100-disk-0", Created: ago(60 * day), Newest: ago(age)}
+		expected, _ := Assemble(nil, p, now).WithOwners(p, nil, n).Absent()
+		assert.Equal(t, 1, expected, "off for %s", age)
+	}
+	n.Guests[0].Disks[0].Created = ago(hour)
+	expected, _ := Assemble(nil, p, now).WithOwners(p, nil, n).Absent()
+	assert.Zero(t, expected, "it is new")
+}
+
 func TestExpectedAndNotHere(t *testing.T) {
 	p := NewPolicy(config.Default())
 	p.Expect = []config.Selector{{VMID: config.VMIDs{{First: 100, Last: 101}}}, {Disk: "rpool/data/vm-7-disk-0"}}

@@ -128,10 +128,11 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 		}
 	}
 	s.tellSince(ctx, request, answer, found)
-	s.tellLiving(request, answer)
+	living := s.settings.Living.once()
+	tellLiving(request, answer, living)
 	if err == nil {
 		_ = s.lastRun() // for the names, if they can be read
-		answer.Guests = s.ownGuests(report, owners)
+		answer.Guests = s.ownGuests(report, owners, living)
 	}
 	return answer
 }

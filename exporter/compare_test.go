@@ -301,7 +301,8 @@ func TestCompareSaysWhatTheOwnerExcludes(t *testing.T) {
 	assert.Empty(t, d[2].Excluded)
 }
 
-// Only of a guest that the asker takes for stopped it matters whether it lives.
+// Of a disk that the asker takes for stopped it is told whether its guest lives. No guest is looked
+// at twice.
 func TestCompareSaysWhoLives(t *testing.T) {
 	since := start.Add(-3 * time.Hour)
 	var asked []int

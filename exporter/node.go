@@ -16,17 +16,25 @@ import (
 // is not known. It is not alive where that cannot be seen.
 type Living func(vmid int) (since time.Time, alive bool)
 
-// tellLiving adds to an answer whether the guests live that the asker takes for stopped. It
-// reads nothing for the others.
-func (s *Store) tellLiving(request checker.CompareRequest, answer checker.CompareAnswer) {
-	if s.settings.Living == nil {
-		return
-	}
+// once returns the same, which looks at each guest once. A nil one says that no guest lives.
+func (l Living) once() Living {
 	type life struct {
 		since time.Time
 		alive bool
 	}
-	lives := map[int]life{}
+	seen := map[int]life{}
+	return func(vmid int) (time.Time, bool) {
+		is, known := seen[vmid]
+		if !known && l != nil {
+			is.since, is.alive = l(vmid)
+			seen[vmid] = is
+		}
+		return is.since, is.alive
+	}
+}
+
+// tellLiving adds to an answer whether the guests live that the asker takes for stopped.
+func tellLiving(request checker.CompareRequest, answer checker.CompareAnswer, living Living) {
 	for i := range answer.Disks {
 		d := &answer.Disks[i]
 		class, managed := zfs.ParseSnapshotName(request.Disks[i].Newest.Name)
@@ -34,14 +42,10 @@ func (s *Store) tellLiving(request checker.CompareRequest, answer checker.Compar
 			continue
 		}
 		vmid, _, _ := zfs.ParseDiskName(d.Disk)
-		l, asked := lives[vmid]
-		if !asked {
-			l.since, l.alive = s.settings.Living(vmid)
-			lives[vmid] = l
-		}
-		d.Alive = l.alive
-		if l.alive && !l.since.IsZero() {
-			d.AliveSince = &l.since
+		since, alive := living(vmid)
+		d.Alive = alive
+		if alive && !since.IsZero() {
+			d.AliveSince = &since
 		}
 	}
 }

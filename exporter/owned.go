@@ -6,13 +6,12 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/internal/pve"
-	"snapwatch/internal/zfs"
 )
 
 // ownGuests are this node's guests with the disks that snap covers: what somebody who keeps
 // copies must have. Their names are those of the last run of snap, which may read the
 // configurations.
-func (s *Store) ownGuests(report checker.Report, owners pve.Owners) []checker.OwnedGuest {
+func (s *Store) ownGuests(report checker.Report, owners pve.Owners, living Living) []checker.OwnedGuest {
 	names := s.runs.known()
 	at := map[int]int{}
 	var guests []checker.OwnedGuest
@@ -30,12 +29,10 @@ func (s *Store) ownGuests(report checker.Report, owners pve.Owners) []checker.Ow
 		}
 		g := &guests[at[d.VMID]]
 		g.Disks = append(g.Disks, checker.OwnedDisk{Dataset: d.Dataset, Created: d.Created, Newest: d.Newest.Creation})
-		if class, _ := d.Newest.Class(); class == zfs.Stopped && !g.Alive && s.settings.Living != nil {
-			_, g.Alive = s.settings.Living(d.VMID)
-		}
 	}
 	slices.SortFunc(guests, func(a, b checker.OwnedGuest) int { return cmp.Compare(a.VMID, b.VMID) })
 	for i := range guests {
+		_, guests[i].Alive = living(guests[i].VMID)
 		slices.SortFunc(guests[i].Disks, func(a, b checker.OwnedDisk) int { return cmp.Compare(a.Dataset, b.Dataset) })
 	}
 	return guests

@@ -35,3 +35,17 @@ func TestANodeTellsWhatItHas(t *testing.T) {
 	assert.True(t, off1.Alive, "its newest snapshot does not show it")
 	assert.False(t, web.Alive, "its newest snapshot does")
 }
+
+// While snap fails, the newest snapshot grows old and shows nothing: that the guest lives is asked
+// whatever its class.
+func TestANodeTellsThatAGuestLivesWhileSnapFails(t *testing.T) {
+	w := primaryWorld()
+	w.Datasets = append(w.Datasets, disk("rpool/data/vm-104-disk-0", 16, snapshot("hourly", 8, 30*time.Hour)))
+	r := newRig(t, w, owns(104), func(s *Settings) {
+		s.Living = func(vmid int) (time.Time, bool) { return start, vmid == 104 }
+	})
+	r.Refresh(t.Context())
+	answer := r.compare(t.Context(), checker.CompareRequest{})
+	require.Len(t, answer.Guests, 1)
+	assert.True(t, answer.Guests[0].Alive)
+}
