@@ -1,11 +1,10 @@
 package checker
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
-
-	"snapwatch/internal/zfs"
 )
 
 // KeptConfig is what the configuration says of a guest that is kept with its snapshots.
@@ -51,46 +50,89 @@ func (g *guestDisks) unconfigured() *Result {
 }
 
 // lacking are the disks that the kept configuration names and that are not here. Which
-// storages are on ZFS it does not say: those are on which a disk is that is here. A new disk
-// has the warning limit as its grace.
+// storages are on ZFS it does not say: those are of which a disk is here for certain. Where
+// several storages have a disk of one name and fewer are here, the others are missed, whatever
+// their storage is: nobody knows. A new disk has the warning limit as its grace.
 func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence {
 	k := g.config()
-	if len(k.Volumes) <= len(g.serving) && !slices.ContainsFunc(k.Volumes, func(v string) bool { return !g.serves(v) }) {
+	if !slices.ContainsFunc(k.Volumes, func(v string) bool { return g.serves(volumeName(v)) < named(k.Volumes, volumeName(v)) }) {
 		return nil // nearly always
 	}
-	here := namesHere(disks, g.vmid)
-	var storages []string
-	for _, v := range k.Volumes {
-		if storage, name, _ := strings.Cut(v, ":"); here[name] {
-			storages = append(storages, storage)
+	volumes := slices.DeleteFunc(slices.Clone(k.Volumes), func(v string) bool {
+		return slices.ContainsFunc(g.standsFor(v), func(d Disk) bool { _, ignored := p.exclusion(&d, now); return ignored })
+	})
+	all, here := newHoldings(disks, p), map[string]int{}
+	certain := map[string]bool{} // storages
+	for _, v := range volumes {
+		name := volumeName(v)
+		if here[name] = all.count(g.cluster, name); here[name] >= named(volumes, name) {
+			certain[storageName(v)] = true
 		}
 	}
+	slices.SortStableFunc(volumes, func(a, b string) int { // what is here is of these first
+		switch {
+		case certain[storageName(a)] == certain[storageName(b)]:
+			return 0
+		case certain[storageName(a)]:
+			return -1
+		}
+		return 1
+	})
+	found := maps.Clone(here)
 	var absent []absence
-	for _, v := range k.Volumes {
-		storage, name, _ := strings.Cut(v, ":")
-		stand := Disk{Dataset: name, VMID: g.vmid}
-		_, ignored := p.exclusion(&stand, now)
-		if warning, _ := p.Limits(&stand); here[name] || ignored || !slices.Contains(storages, storage) || !warning.exceeded(max(0, now.Sub(k.Since))) {
+	for _, v := range volumes {
+		name := volumeName(v)
+		if found[name]--; found[name] >= 0 || here[name] == 0 && !certain[storageName(v)] {
 			continue
 		}
-		absent = append(absent, absence{OwnedDisk: OwnedDisk{Dataset: name}, cluster: g.cluster, vmid: g.vmid, node: "its configuration, as it is kept with its snapshots,", expected: p.expects(&stand)})
+		stands := g.standsFor(v)
+		if warning, _ := p.Limits(&stands[0]); !warning.exceeded(max(0, now.Sub(k.Since))) {
+			continue
+		}
+		dataset := name
+		if named(volumes, name) > 1 {
+			dataset = v
+		}
+		expected := slices.ContainsFunc(stands, func(d Disk) bool { return p.expects(&d) })
+		absent = append(absent, absence{OwnedDisk: OwnedDisk{Dataset: dataset}, cluster: g.cluster, vmid: g.vmid, node: "its configuration, as it is kept with its snapshots,", expected: expected})
 	}
 	return absent
 }
 
-// serves reports whether a volume is one of the disks that count.
-func (g *guestDisks) serves(volume string) bool {
-	_, name, _ := strings.Cut(volume, ":")
-	return slices.ContainsFunc(g.serving, func(d *Result) bool { return d.Name() == name })
+// standsFor is a volume as the entries of the configuration may name it: by the name of its disk,
+// or with its storage.
+func (g *guestDisks) standsFor(volume string) []Disk {
+	return []Disk{{Dataset: volumeName(volume), VMID: g.vmid}, {Dataset: volume, VMID: g.vmid}}
 }
 
-// namesHere are the names of all disks here of a guest, those that do not count, too.
-func namesHere(disks []Result, vmid int) map[string]bool {
-	here := map[string]bool{}
-	for i := range disks {
-		if disks[i].VMID == vmid {
-			here[zfs.Base(disks[i].Dataset)] = true
+// serves is how many of the disks that count have the name.
+func (g *guestDisks) serves(name string) int {
+	n := 0
+	for _, d := range g.serving {
+		if d.Name() == name {
+			n++
 		}
 	}
-	return here
+	return n
+}
+
+// named is how many of the volumes have the name.
+func named(volumes []string, name string) int {
+	n := 0
+	for _, v := range volumes {
+		if volumeName(v) == name {
+			n++
+		}
+	}
+	return n
+}
+
+func volumeName(volume string) string {
+	_, name, _ := strings.Cut(volume, ":")
+	return name
+}
+
+func storageName(volume string) string {
+	storage, _, _ := strings.Cut(volume, ":")
+	return storage
 }

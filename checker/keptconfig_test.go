@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -29,13 +30,17 @@ func TestWhatAKeptConfigurationNames(t *testing.T) {
 		state   State
 		lacking []string
 	}{
-		"all is here":           {disk: configured(day, both[0]), verdict: GuestWhole},
-		"a disk is not":         {disk: configured(day, both...), verdict: GuestIncomplete, state: Warning, lacking: []string{"vm-100-disk-1"}},
-		"it is new":             {disk: configured(hour, both...), verdict: GuestWhole},
-		"on another storage":    {disk: configured(day, both[0], "ceph:vm-100-disk-1"), verdict: GuestWhole},
-		"ignored":               {disk: configured(day, both...), policy: func(p *Policy) { p.Ignore = []string{"vm-100-disk-1"} }, verdict: GuestWhole},
-		"expected":              {disk: configured(day, both...), policy: func(p *Policy) { p.Expect = []config.Selector{{Disk: "vm-100-disk-1"}} }, verdict: GuestIncomplete, state: Critical, lacking: []string{"vm-100-disk-1"}},
-		"it names none of ours": {disk: configured(day, "zfs:vm-100-disk-7"), verdict: GuestWhole},
+		"all is here":                          {disk: configured(day, both[0]), verdict: GuestWhole},
+		"a disk is not":                        {disk: configured(day, both...), verdict: GuestIncomplete, state: Warning, lacking: []string{"vm-100-disk-1"}},
+		"it is new":                            {disk: configured(hour, both...), verdict: GuestWhole},
+		"on another storage":                   {disk: configured(day, both[0], "ceph:vm-100-disk-1"), verdict: GuestWhole},
+		"ignored":                              {disk: configured(day, both...), policy: func(p *Policy) { p.Ignore = []string{"vm-100-disk-1"} }, verdict: GuestWhole},
+		"expected":                             {disk: configured(day, both...), policy: func(p *Policy) { p.Expect = []config.Selector{{Disk: "vm-100-disk-1"}} }, verdict: GuestIncomplete, state: Critical, lacking: []string{"vm-100-disk-1"}},
+		"two storages have one of that name":   {disk: configured(day, "zfs:vm-100-disk-0", "fast:vm-100-disk-0"), verdict: GuestIncomplete, state: Warning, lacking: []string{"fast:vm-100-disk-0"}},
+		"the other one's storage is ignored":   {disk: configured(day, "fast:vm-100-disk-0", "zfs:vm-100-disk-0"), policy: func(p *Policy) { p.Ignore = []string{"fast:*"} }, verdict: GuestWhole},
+		"the other one is expected":            {disk: configured(day, "zfs:vm-100-disk-0", "fast:vm-100-disk-0"), policy: func(p *Policy) { p.Expect = []config.Selector{{Disk: "vm-100-disk-0"}} }, verdict: GuestIncomplete, state: Critical, lacking: []string{"fast:vm-100-disk-0"}},
+		"a storage that shares just that name": {disk: configured(day, "zfs:vm-100-disk-0", "lvm:vm-100-disk-0", "lvm:vm-100-disk-1"), policy: func(p *Policy) { p.Ignore = []string{"lvm:vm-100-disk-0"} }, verdict: GuestWhole},
+		"it names none of ours":                {disk: configured(day, "zfs:vm-100-disk-7"), verdict: GuestWhole},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := NewPolicy(config.Default())
@@ -66,10 +71,71 @@ func TestAKeptConfigurationYields(t *testing.T) {
 	assert.Equal(t, "as it is called now", r.Guests[0].Name)
 	assert.Empty(t, r.Questions)
 
-	p.Ignore = []string{"tank/x/*"}
+	p.Maintenance = []config.Maintenance{{Selector: config.Selector{Disk: "tank/x/*"}, Until: now.Add(day)}}
 	excluded := part("tank/x/vm-100-disk-1", zfs.Hourly, day)
 	r = Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{d, excluded}}}, p, now).WithGuests(p)
 	assert.Equal(t, GuestWhole, r.Guests[0].Verdict, r.Guests[0].Reason)
+}
+
+// lackingHere are the disks that the guest lacks whose configuration the first disk keeps.
+func lackingHere(p Policy, disks ...Disk) []string {
+	return Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now).WithGuests(p).guestOf(disks[0]).Lacking
+}
+
+func (r Report) guestOf(d Disk) (g Guest) {
+	for _, g = range r.Guests {
+		if slices.Contains(g.Disks, d.Dataset) {
+			break
+		}
+	}
+	return g
+}
+
+// What is left out of the verdicts is no disk of the guest's: an old rest, or a clone that
+// somebody tries something with.
+func TestWhatIsLeftOutIsNotTheDisk(t *testing.T) {
+	p := testPolicy()
+	p.Ignore = []string{"old/*"}
+	guest := part(first, zfs.Hourly, minute, configured(day, "zfs:vm-100-disk-0", "zfs:vm-100-disk-1"))
+	clone := part("tank/start-100/vm-100-disk-1", zfs.Hourly, minute)
+	clone.Newest, clone.NewestOfAny, clone.Origin, clone.Owned = nil, "", first+"@"+guest.Newest.Name, NotOwned
+	for name, d := range map[string]Disk{"an ignored rest": part("old/vm-100-disk-1", zfs.Hourly, 300*day), "a trial clone": clone} {
+		t.Run(name, func(t *testing.T) {
+			assert.Equal(t, []string{"vm-100-disk-1"}, lackingHere(p, guest, d))
+			bare := part(first, zfs.Hourly, minute)
+			r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{bare, d}}}, p, now)
+			_, others := r.WithOwners(p, nil, owning(first, "tank/vm-100-disk-1")).Absent()
+			assert.Equal(t, 1, others)
+			e := p
+			e.Expect = []config.Selector{{Disk: "vm-100-disk-1"}}
+			assert.Equal(t, Critical, Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{bare, d}}}, e, now).State())
+		})
+	}
+	live := part("old/vm-100-disk-1", zfs.Hourly, hour)
+	e := Evidence{Node: "pve1", Owned: Owned, GUID: 9, Newest: live.Newest, Presence: AsSnapshot, PresenceGUID: live.Newest.GUID, Now: now}
+	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{part(first, zfs.Hourly, minute), live}}}, p, now)
+	_, others := r.WithOwners(p, map[string][]Evidence{live.Dataset: {e}}, owning(first, "tank/vm-100-disk-1")).Absent()
+	assert.Zero(t, others, "an ignored copy that the owner knows is the disk")
+}
+
+// Another cluster's guest of that number has its own disks; a disk may have another guest's number.
+func TestWhoseDiskAKeptConfigurationNames(t *testing.T) {
+	p := testPolicy()
+	other := part("tank/vm-200-disk-0", zfs.Hourly, hour)
+	other.VMID = 200
+	assert.Empty(t, lackingHere(p, part(first, zfs.Hourly, minute, configured(day, "zfs:vm-100-disk-0", "zfs:vm-200-disk-0")), other))
+
+	p.SeveralClusters = true
+	p.OriginOf = func(d string) (string, string) {
+		return map[bool]string{true: "A", false: "B"}[zfs.Within(d, "tank/a")], ""
+	}
+	a := part("tank/a/vm-100-disk-0", zfs.Hourly, minute, configured(day, "zfs:vm-100-disk-0", "zfs:vm-100-disk-1"))
+	assert.Equal(t, []string{"vm-100-disk-1"}, lackingHere(p, a, part("tank/b/vm-100-disk-0", zfs.Hourly, hour), part("tank/b/vm-100-disk-1", zfs.Hourly, hour)))
+	p.OriginOf = func(d string) (string, string) {
+		return map[bool]string{true: "A", false: "B"}[zfs.Within(d, "tank/a")], "rpool/data/" + zfs.Base(d)
+	}
+	assert.Equal(t, []string{"vm-100-disk-1"}, lackingHere(p, a, part("tank/b/vm-100-disk-1", zfs.Hourly, hour)))
+	assert.Empty(t, lackingHere(p, a, part("tank/a/vm-100-disk-1", zfs.Hourly, minute)), "by where it is from")
 }
 
 func TestAConfigurationIsAskedForOnceADay(t *testing.T) {

@@ -140,7 +140,7 @@ func (p *Policy) expects(d *Disk) bool {
 func (p *Policy) unmet(disks []Result) []Note {
 	var notes []Note
 	for _, s := range p.Expect {
-		here := slices.ContainsFunc(disks, func(d Result) bool { return s.Matches(d.Dataset, d.VMID) })
+		here := slices.ContainsFunc(disks, func(d Result) bool { return s.Matches(d.Dataset, d.VMID) && !d.rest(p) })
 		if !here && !strings.Contains(s.Disk, "/") {
 			notes = append(notes, Note{State: Critical, Text: fmt.Sprintf("expect: no disk here is of %s: send it, or take the entry out of the configuration", s), whole: true})
 		}
@@ -166,7 +166,7 @@ func clusterOf(node string, p *Policy, clusters map[string]map[string]bool) (clu
 
 // holdings are the disks here, by where they come from or what they are called.
 type holdings struct {
-	origins map[[2]string]bool // cluster and dataset there
+	origins map[[2]string]bool // cluster and dataset there; true where names has it, too
 	names   map[[2]string]int  // cluster and name, of those that come from nowhere by name
 }
 
@@ -176,12 +176,16 @@ func newHoldings(disks []Result, p *Policy) holdings {
 	newest := map[uint64]bool{}
 	for i := range disks {
 		d := &disks[i]
+		if d.rest(p) {
+			continue
+		}
 		cluster, origin := "", ""
 		if p.OriginOf != nil {
 			cluster, origin = p.OriginOf(d.Dataset)
 		}
 		if _, _, disk := zfs.ParseDiskName(zfs.Base(origin)); disk {
-			h.origins[[2]string{cluster, origin}] = true
+			from := [2]string{cluster, origin}
+			h.origins[from] = h.origins[from] || origin == d.Dataset
 			if origin != d.Dataset {
 				continue
 			}
@@ -202,9 +206,34 @@ func newHoldings(disks []Result, p *Policy) holdings {
 	return h
 }
 
+// rest reports whether the disk is left out of the verdicts and stands for no disk of a guest: it
+// is ignored, or a clone that somebody tries something with. One that an owner knows as a copy
+// of its disk is that disk all the same.
+func (d *Result) rest(p *Policy) bool {
+	if d.Verdict != Excluded {
+		return false
+	}
+	_, ignored := p.ignores(&d.Disk)
+	return (ignored || d.BareClone()) && !slices.ContainsFunc(d.Evidence, func(e Evidence) bool { return e.holds(d.Disk) })
+}
+
+// count is how many disks of a name are here that come from the cluster, or may.
+func (h holdings) count(cluster, name string) int {
+	n := h.names[[2]string{cluster, name}]
+	if cluster != "" {
+		n += h.names[[2]string{"", name}] // where sources: does not say
+	}
+	for origin, named := range h.origins {
+		if origin[0] == cluster && zfs.Base(origin[1]) == name && !named {
+			n++
+		}
+	}
+	return n
+}
+
 // holds reports whether a disk of an owner is here. Each one here is one of them.
 func (h holdings) holds(cluster, dataset string) bool {
-	if h.origins[[2]string{cluster, dataset}] {
+	if _, here := h.origins[[2]string{cluster, dataset}]; here {
 		return true
 	}
 	name := [2]string{cluster, zfs.Base(dataset)}

@@ -144,6 +144,19 @@ func (p *Policy) exceeded(d *Disk, age time.Duration) (limitLevel, Limit) {
 
 // exclusion returns which rule of the configuration keeps the disk from alarming.
 func (p *Policy) exclusion(d *Disk, now time.Time) (rule string, ok bool) {
+	if rule, ok = p.ignores(d); ok {
+		return rule, true
+	}
+	for _, m := range p.Maintenance {
+		if now.Before(m.Until) && m.Matches(d.Dataset, d.VMID) {
+			return fmt.Sprintf("maintenance (%s) until %s", m.Selector, m.Until.Format(time.RFC3339)), true
+		}
+	}
+	return "", false
+}
+
+// ignores is the rule by which the disk is left out whatever the time, false for none.
+func (p *Policy) ignores(d *Disk) (rule string, ok bool) {
 	for _, pattern := range p.Ignore {
 		if (config.Selector{Disk: pattern}).Matches(d.Dataset, d.VMID) {
 			return "ignore " + pattern, true
@@ -152,11 +165,6 @@ func (p *Policy) exclusion(d *Disk, now time.Time) (rule string, ok bool) {
 	for i, o := range p.Overrides {
 		if o.Ignore && o.Matches(d.Dataset, d.VMID) {
 			return fmt.Sprintf("overrides[%d].ignore (%s)", i, o.Selector), true
-		}
-	}
-	for _, m := range p.Maintenance {
-		if now.Before(m.Until) && m.Matches(d.Dataset, d.VMID) {
-			return fmt.Sprintf("maintenance (%s) until %s", m.Selector, m.Until.Format(time.RFC3339)), true
 		}
 	}
 	return "", false
