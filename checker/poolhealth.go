@@ -17,7 +17,8 @@ type Health struct {
 	// ReadAt is when that was read, zero if it never was; AskedAt is when zpool was asked last.
 	ReadAt  time.Time `json:"read_at,omitzero"`
 	AskedAt time.Time `json:"asked_at,omitzero"`
-	// Problem is why it could not be read since, "" if it was; FailingSince is since when.
+	// Problem is why it could not be read since, "" if it was; FailingSince is since when, zero
+	// where nothing remembers that.
 	Problem      string    `json:"problem,omitempty"`
 	FailingSince time.Time `json:"failing_since,omitzero"`
 	// LastScrub is when the last scrub that is known of ended: ZFS forgets it when the next
@@ -83,10 +84,21 @@ func (h *Health) judge(pool Pool, p PoolPolicy, now time.Time) []poolMatch {
 }
 
 func (h *Health) unreadable(_ Pool, _ PoolPolicy, now time.Time) (match, bool) {
-	if h.Problem == "" || now.Sub(h.FailingSince) <= healthMissing {
+	failing := now.Sub(h.FailingSince)
+	reason := ""
+	switch {
+	case h.Problem == "":
 		return match{}, false
+	case h.ReadAt.IsZero():
+		reason = "its health was never read"
+	case h.FailingSince.IsZero():
+		reason = "its health is not read, and nothing remembers since when zpool fails"
+	case failing <= healthMissing:
+		return match{}, false
+	default:
+		reason = fmt.Sprintf("its health has not been read for %s", text.Age(failing))
 	}
-	return match{level: BeyondWarning, reason: fmt.Sprintf("its health has not been read for %s: %s", text.Age(now.Sub(h.FailingSince)), h.Problem)}, true
+	return match{level: BeyondWarning, reason: reason + ": " + h.Problem}, true
 }
 
 func (h *Health) faulted(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {

@@ -43,7 +43,7 @@ var poolTable = [...]PoolRow{
 	{PoolSuspended, "suspended", all(Critical),
 		"its I/O failed, and ZFS waits for its devices; it is asked nothing then"},
 	{PoolUnreadable, "unreadable", [3]State{OK, Unknown, Unknown},
-		"the last scan of it failed; alarms once what was read before is too old, or zpool has not answered for 15 minutes"},
+		"the last scan of it failed; alarms once what was read before is too old. Or zpool fails; alarms after 15 minutes, and at once where nothing was read before or nothing remembers since when"},
 	{PoolMissing, "missing", all(Critical),
 		"it is not imported, and no maintenance says so"},
 	{PoolFaulted, "faulted", all(Critical),

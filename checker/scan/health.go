@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"snapwatch/checker"
 	"snapwatch/internal/files"
@@ -77,10 +78,11 @@ func (s Scanner) Healths(ctx context.Context, f HealthFile, pools []string) map[
 func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *checker.Health) (h *checker.Health) {
 	defer func() {
 		if e := recover(); e != nil {
-			// Without a time since when, it alarms at once.
+			// What was never read alarms at once.
 			h = &checker.Health{Problem: fmt.Sprintf("internal error while asking zpool of %s: %v\n%s", pool, e, debug.Stack())}
 		}
 	}()
+	remembered := last != nil
 	if last == nil {
 		last = f.Load(pool)
 	}
@@ -105,8 +107,11 @@ func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *ch
 		last = s.learn(last, next)
 	}
 	if err != nil || asked {
-		// What cannot be kept is asked again by the next process.
-		_ = f.save(pool, *last)
+		began := last.FailingSince.Equal(last.AskedAt)
+		if f.save(pool, *last) != nil && began && !remembered {
+			// The next process would count from then, too, and never alarm.
+			last.FailingSince = time.Time{}
+		}
 	}
 	return s.withDamage(f, pool, last)
 }
@@ -133,14 +138,14 @@ func (s Scanner) learn(last *checker.Health, next checker.Health) *checker.Healt
 
 // failed is what is known after zpool failed.
 func (s Scanner) failed(last *checker.Health, pool string, err error) *checker.Health {
-	next := checker.Health{}
+	next, now := checker.Health{}, s.Now()
 	if last != nil {
 		next = *last
 	}
 	if next.Problem == "" {
-		next.FailingSince = s.Now()
+		next.FailingSince = now
 	}
-	next.Problem, next.AskedAt = problemText(pool, err), s.Now()
+	next.Problem, next.AskedAt = problemText(pool, err), now
 	return &next
 }
 

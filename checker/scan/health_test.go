@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/checker"
+	"snapwatch/config"
 	"snapwatch/internal/zfs"
 	"snapwatch/internal/zfstest"
 )
@@ -153,4 +154,45 @@ func TestWhoWaitedTakesWhatTheOtherRead(t *testing.T) {
 	calls := len(f.ZpoolCalls())
 	assert.Equal(t, clock.Unix(), s.Health(t.Context(), file, "tank", old).ReadAt.Unix())
 	assert.Len(t, f.ZpoolCalls(), calls)
+}
+
+// failing is a world in which zpool status fails.
+func failing() zfstest.World {
+	w := tank(scrubbed)
+	w.Faults = []zfstest.Fault{{Words: []string{"zpool", "status"}, Exit: 1, Stderr: "no luck\n"}}
+	return w
+}
+
+// judged is what is said of tank by its health.
+func judged(h *checker.Health, now time.Time) checker.PoolResult {
+	return checker.JudgePool(checker.Pool{Name: "tank", ReadAt: now, ZFSState: "ONLINE", Health: h}, checker.NewPolicy(config.Default()), now)
+}
+
+func TestZpoolThatFailsWhereNothingIsRememberedAlarmsAtOnce(t *testing.T) {
+	clock := time.Unix(1774600000, 0)
+	nowhere := HealthFile{Prefix: "/proc/nothing/health-"}
+	s := clocked(zfstest.New(t, failing()), &clock)
+	for name, file := range map[string]HealthFile{"nowhere to write": nowhere, "no cache": {}} {
+		r := judged(s.Health(t.Context(), file, "tank", nil), clock)
+		assert.Equal(t, checker.Unknown, r.State, name)
+		assert.Contains(t, r.Reason, "its health was never read: ", name)
+		assert.Contains(t, r.Reason, "no luck", name)
+	}
+
+	// What is remembered can be read but not written: beside a name as long as a name can be,
+	// there is no room for that of the new file.
+	f := zfstest.New(t, tank(scrubbed))
+	s = clocked(f, &clock)
+	dir := t.TempDir()
+	read := s.Health(t.Context(), HealthFile{Prefix: filepath.Join(dir, "health-")}, "tank", nil)
+	file := HealthFile{Prefix: filepath.Join(dir, strings.Repeat("x", 255-len("tank.json")))}
+	require.NoError(t, os.Rename(filepath.Join(dir, "health-tank.json"), file.path("tank")))
+	f.Set(failing())
+	for range 3 {
+		clock = clock.Add(24 * time.Hour)
+		r := judged(s.Health(t.Context(), file, "tank", nil), clock)
+		assert.Equal(t, checker.Unknown, r.State)
+		assert.Contains(t, r.Reason, "nothing remembers since when zpool fails: ")
+	}
+	assert.Equal(t, checker.OK, judged(s.Health(t.Context(), file, "tank", read), clock).State, "this process remembers")
 }

@@ -77,9 +77,6 @@ func addHealth(ctx context.Context, env *environment, cfg config.Config, pools [
 		}
 		now := env.Now()
 		judged := checker.JudgePool(checker.Pool{Name: p.Name, ReadAt: now, Health: known[p.Name]}, policy, now)
-		if h := known[p.Name]; judged.State == checker.OK && h != nil && h.Problem != "" {
-			judged.State, judged.Reason = checker.Warning, h.Problem
-		}
 		if judged.State != checker.OK {
 			pools[i].Unwell, pools[i].Critical = judged.Reason, judged.State == checker.Critical
 		}

@@ -4,7 +4,10 @@ package main
 var poolMutants = []mutant{
 	{"checker/poolverdict.go", `b.state().severity() - a.state().severity()`, `a.state().severity() - b.state().severity()`, "say of a pool what alarms least"},
 	{"checker/poolverdict.go", `&& !pool.Missing && !excluded`, `&& !pool.Missing`, "alarm of a pool under maintenance"},
-	{"checker/poolhealth.go", `now.Sub(h.FailingSince) <= healthMissing`, `h.FailingSince.IsZero()`, "alarm when zpool fails once"},
+	{"checker/poolhealth.go", `failing <= healthMissing`, `false`, "alarm when zpool fails once"},
+	{"checker/poolhealth.go", `case h.ReadAt.IsZero():`, `case h.ReadAt.IsZero() && failing > healthMissing:`, "say ok of a pool of which nothing was ever read"},
+	{"checker/scan/health.go", `began && !remembered`, `false`, "never see that zpool fails where that cannot be remembered"},
+	{"checker/scan/health.go", `began && !remembered`, `began`, "alarm at once though this process remembers"},
 	{"checker/poolhealth.go", `case old(h.LastScrub):`, `case old(s.End):`, "believe a scrub that was canceled"},
 	{"checker/poolhealth.go", `case s.UnderWay():`, `case false:`, "alarm while a scrub mends the alarm"},
 	{"checker/poolhealth.go", `s.UnderWay() && now.Sub(s.Start) > longestScrub`, `false`, "wait for ever for a scrub"},
