@@ -193,9 +193,9 @@ func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
 	case !h.LastScrub.IsZero():
 		return match{}, false
 	case old(h.Resilver.End):
-		return match{reason: fmt.Sprintf("no scrub has ended since its resilver %s ago%s%s", text.Age(now.Sub(h.Resilver.End)), limit, do)}, true
+		return match{reason: fmt.Sprintf("no scrub is known to have ended since its resilver %s ago%s%s", text.Age(now.Sub(h.Resilver.End)), limit, do)}, true
 	case old(h.Created):
-		return match{reason: fmt.Sprintf("no scrub has ended since it was made %s ago%s%s", text.Age(now.Sub(h.Created)), limit, do)}, true
+		return match{reason: fmt.Sprintf("no scrub is known to have ended since it was made %s ago%s%s", text.Age(now.Sub(h.Created)), limit, do)}, true
 	}
 	return match{}, false
 }

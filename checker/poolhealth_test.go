@@ -65,8 +65,8 @@ func TestPoolHealth(t *testing.T) {
 		"canceled, after an old one":    {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanCanceled, End: ago(day)}, ago(50*day))), PoolScrub, Warning, "its last scrub ended 50d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"canceled, after a recent one":  {healthy(scrubbed(zfs.PoolScan{State: zfs.ScanCanceled, End: ago(day)}, ago(5*day))), PoolOK, OK, ""},
 		"never, and new":                {healthy(never, func(h *Health) { h.Created = ago(44 * day) }), PoolOK, OK, ""},
-		"never, and old":                {healthy(never, func(h *Health) { h.Created = ago(46 * day) }), PoolScrub, Warning, "no scrub has ended since it was made 46d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
-		"only an old resilver is known": {healthy(never, func(h *Health) { h.Resilver.End = ago(46 * day) }), PoolScrub, Warning, "no scrub has ended since its resilver 46d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
+		"never, and old":                {healthy(never, func(h *Health) { h.Created = ago(46 * day) }), PoolScrub, Warning, "no scrub is known to have ended since it was made 46d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
+		"only an old resilver is known": {healthy(never, func(h *Health) { h.Resilver.End = ago(46 * day) }), PoolScrub, Warning, "no scrub is known to have ended since its resilver 46d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"a resilver hides the scrub":    {healthy(never, func(h *Health) { h.Resilver.End = ago(day) }), PoolOK, OK, ""},
 		"the scrub found errors":        {healthy(func(h *Health) { h.Scrub.Errors = 2 }), PoolScrub, Critical, "the last scrub found 2 errors that ZFS does not list any more: zpool scrub tank"},
 		"errors that only root can find": {

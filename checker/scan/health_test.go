@@ -20,7 +20,7 @@ import (
 
 // tank is a world with one pool, of which zpool says that.
 func tank(zpool string) zfstest.World {
-	return zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank"}}, Zpool: map[string]string{"tank": zpool}}
+	return zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", Creation: 1700000000}}, Zpool: map[string]string{"tank": zpool}}
 }
 
 const (
@@ -195,4 +195,14 @@ func TestZpoolThatFailsWhereNothingIsRememberedAlarmsAtOnce(t *testing.T) {
 		assert.Contains(t, r.Reason, "nothing remembers since when zpool fails: ")
 	}
 	assert.Equal(t, checker.OK, judged(s.Health(t.Context(), file, "tank", read), clock).State, "this process remembers")
+}
+
+func TestACanceledScrubIsNoScrub(t *testing.T) {
+	w := tank(`"state":"ONLINE","error_count":"0","scan_stats":{"function":"SCRUB","state":"CANCELED","start_time":"1774000000","end_time":"1774000100","errors":"0"}`)
+	w.Datasets = []zfstest.Dataset{{Name: "tank", GUID: 1, Creation: 1500000000}}
+	clock := time.Unix(1774600000, 0)
+	h := clocked(zfstest.New(t, w), &clock).Health(t.Context(), HealthFile{}, "tank", nil)
+	r := judged(h, clock)
+	assert.Equal(t, checker.PoolScrub, r.Verdict)
+	assert.Contains(t, r.Reason, "no scrub is known to have ended since it was made 3178d5h ago")
 }

@@ -17,7 +17,8 @@ type PoolHealth struct {
 	// Size and Allocated are in bytes, as the devices have them: with the parity.
 	Size      uint64 `json:"size"`
 	Allocated uint64 `json:"allocated"`
-	// Created is when the pool was made, zero where that was not asked.
+	// Created is when the pool was made; zero, and not asked for, where a scrub or a resilver
+	// has ended.
 	Created time.Time `json:"created,omitzero"`
 	// Scrub is the last scrub, or the one under way, Resilver likewise. Of both, ZFS may tell
 	// only the later one.
@@ -93,7 +94,7 @@ func (r Reader) health(ctx context.Context, pool, flags string) (PoolHealth, err
 	if h.Size, h.Allocated, err = r.space(ctx, pool); err != nil {
 		return PoolHealth{}, err
 	}
-	if h.Scrub.State == "" && h.Resilver.State == "" {
+	if h.Scrub.State != ScanFinished && h.Resilver.State != ScanFinished {
 		h.Created, err = r.created(ctx, pool)
 	}
 	return h, err

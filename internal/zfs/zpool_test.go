@@ -168,11 +168,19 @@ func TestHealth(t *testing.T) {
 	_, err = r.Health(t.Context(), "strange")
 	require.ErrorIs(t, err, ErrOutput, "more than there is")
 
-	answers["zpool status -j -p tank"] = strings.Replace(status, `"error_count"`, `"scan_stats":{"function":"SCRUB","state":"FINISHED","end_time":"1700000100"},"error_count"`, 1)
-	*asked = nil
-	_, err = r.Health(t.Context(), "tank")
-	require.NoError(t, err)
-	assert.Len(t, *asked, 2, "when the pool was made matters only without a scrub")
+	for scan, calls := range map[string]int{
+		`"SCRUB","state":"FINISHED"`:    2,
+		`"RESILVER","state":"FINISHED"`: 2,
+		`"SCRUB","state":"CANCELED"`:    3,
+		`"SCRUB","state":"SCANNING"`:    3,
+		`"RESILVER","state":"CANCELED"`: 3,
+	} {
+		answers["zpool status -j -p tank"] = strings.Replace(status, `"error_count"`, `"scan_stats":{"function":`+scan+`,"end_time":"1700000100"},"error_count"`, 1)
+		*asked = nil
+		_, err = r.Health(t.Context(), "tank")
+		require.NoError(t, err)
+		assert.Len(t, *asked, calls, "%s: when the pool was made matters only where no scan has ended", scan)
+	}
 }
 
 // Before OpenZFS 2.3 zpool status knows no -j, and says so by the exit status of its usage.

@@ -22,6 +22,10 @@ func (w World) list(names []string, options map[string]string) (out, complaints 
 		i, found := at[dataset]
 		if found {
 			d := w.Datasets[i]
+			if options["-d"] == "0" && options["-o"] == "creation" {
+				b.WriteString(strconv.FormatInt(d.Creation, 10) + "\n")
+				continue
+			}
 			found = !one
 			kept := d.Snapshots
 			if mark == "#" {
