@@ -21,9 +21,10 @@ type Health struct {
 	// where nothing remembers that.
 	Problem      string    `json:"problem,omitempty"`
 	FailingSince time.Time `json:"failing_since,omitzero"`
-	// LastScrub is when the last scrub that is known of ended: ZFS forgets it when the next
-	// one, or a resilver, begins.
-	LastScrub time.Time `json:"last_scrub,omitzero"`
+	// LastScrub is when the last scrub that is known of ended, LastScrubErrors how many errors it
+	// found and could not mend: ZFS forgets both when the next one, or a resilver, begins.
+	LastScrub       time.Time `json:"last_scrub,omitzero"`
+	LastScrubErrors uint64    `json:"last_scrub_errors,omitempty"`
 	// Damage is where the permanent errors are, nil where root has not looked.
 	Damage *Damage `json:"damage,omitempty"`
 }
@@ -182,12 +183,15 @@ func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
 	limit := fmt.Sprintf(" (limit %s, limits.max_scrub_age)", text.Age(p.MaxScrubAge))
 	old := func(t time.Time) bool { return p.MaxScrubAge > 0 && !t.IsZero() && now.Sub(t) > p.MaxScrubAge }
 	switch {
+	case h.LastScrubErrors > 0 && h.DataErrors == 0:
+		if s.UnderWay() {
+			do = ", and another is under way"
+		}
+		return match{level: BeyondCritical, reason: fmt.Sprintf("the last scrub found %s that ZFS does not list any more%s", text.Count(int(min(h.LastScrubErrors, 1<<31)), "error"), do)}, true
 	case s.UnderWay() && now.Sub(s.Start) > longestScrub:
 		return match{reason: fmt.Sprintf("a scrub has been under way for %s (%s)", text.Age(now.Sub(s.Start)), s.State)}, true
 	case s.UnderWay():
 		return match{}, false
-	case s.State == zfs.ScanFinished && s.Errors > 0 && h.DataErrors == 0:
-		return match{level: BeyondCritical, reason: fmt.Sprintf("the last scrub found %s that ZFS does not list any more%s", text.Count(int(min(s.Errors, 1<<31)), "error"), do)}, true
 	case old(h.LastScrub):
 		return match{reason: fmt.Sprintf("its last scrub ended %s ago%s%s", text.Age(now.Sub(h.LastScrub)), limit, do)}, true
 	case !h.LastScrub.IsZero():

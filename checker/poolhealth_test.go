@@ -68,7 +68,7 @@ func TestPoolHealth(t *testing.T) {
 		"never, and old":                {healthy(never, func(h *Health) { h.Created = ago(46 * day) }), PoolScrub, Warning, "no scrub is known to have ended since it was made 46d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"only an old resilver is known": {healthy(never, func(h *Health) { h.Resilver.End = ago(46 * day) }), PoolScrub, Warning, "no scrub is known to have ended since its resilver 46d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},
 		"a resilver hides the scrub":    {healthy(never, func(h *Health) { h.Resilver.End = ago(day) }), PoolOK, OK, ""},
-		"the scrub found errors":        {healthy(func(h *Health) { h.Scrub.Errors = 2 }), PoolScrub, Critical, "the last scrub found 2 errors that ZFS does not list any more: zpool scrub tank"},
+		"the scrub found errors":        {healthy(func(h *Health) { h.LastScrubErrors = 2 }), PoolScrub, Critical, "the last scrub found 2 errors that ZFS does not list any more: zpool scrub tank"},
 		"errors that only root can find": {
 			healthy(errors), PoolErrors, Critical, "3 permanent errors, disks unknown: needs root (snapwatch health)"},
 		"errors in disks": {healthy(damagedAt(ago(hour), true, in("tank/a", "tank/b", "tank/c", "tank/d"))), PoolErrors, Critical, "3 permanent errors in tank/a, tank/b, tank/c and 1 more"},

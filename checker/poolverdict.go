@@ -55,7 +55,7 @@ var poolTable = [...]PoolRow{
 	{PoolDegraded, "degraded", all(Warning),
 		"ZFS calls it DEGRADED, or a device of it is not there"},
 	{PoolScrub, "scrub", [3]State{Warning, Warning, Critical},
-		"no scrub has ended for longer than max_scrub_age, counted from the last resilver or from when the pool was made where none is known to have ended; or one has been under way for 14 days; or the last one found errors that are not listed any more, which is critical"},
+		"no scrub has ended for longer than max_scrub_age, counted from the last resilver or from when the pool was made where none is known to have ended; or one has been under way for 14 days; or the last one that ended found errors that are not listed any more, which is critical until one ends without"},
 	{PoolFull, "full", [3]State{OK, Warning, Critical},
 		"more of it is taken than fill_warning or fill_critical"},
 	{PoolOK, "ok", all(OK),

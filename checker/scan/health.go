@@ -129,9 +129,9 @@ func (s Scanner) learn(last *checker.Health, next checker.Health) *checker.Healt
 	next.ReadAt, next.AskedAt = s.Now(), s.Now()
 	switch {
 	case next.Scrub.State == zfs.ScanFinished:
-		next.LastScrub = next.Scrub.End
+		next.LastScrub, next.LastScrubErrors = next.Scrub.End, next.Scrub.Errors
 	case last != nil:
-		next.LastScrub = last.LastScrub
+		next.LastScrub, next.LastScrubErrors = last.LastScrub, last.LastScrubErrors
 	}
 	return &next
 }

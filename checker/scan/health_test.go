@@ -206,3 +206,27 @@ func TestACanceledScrubIsNoScrub(t *testing.T) {
 	assert.Equal(t, checker.PoolScrub, r.Verdict)
 	assert.Contains(t, r.Reason, "no scrub is known to have ended since it was made 3178d5h ago")
 }
+
+func TestErrorsOfAScrubStandUntilOneEndsWell(t *testing.T) {
+	scan := func(function, state, errors string) zfstest.World {
+		return tank(`"state":"ONLINE","error_count":"0","scan_stats":{"function":"` + function + `","state":"` + state + `","start_time":"1774500000","end_time":"1774500100","errors":"` + errors + `"}`)
+	}
+	f := zfstest.New(t, scan("SCRUB", "FINISHED", "7"))
+	clock := time.Unix(1774600000, 0)
+	s, file := clocked(f, &clock), HealthFile{Prefix: filepath.Join(t.TempDir(), "health-")}
+	asked := func() checker.PoolResult {
+		clock = clock.Add(time.Hour)
+		return judged(s.Health(t.Context(), file, "tank", nil), clock)
+	}
+	assert.Equal(t, "the last scrub found 7 errors that ZFS does not list any more: zpool scrub tank", asked().Reason)
+	for _, then := range [][2]string{{"SCRUB", "SCANNING"}, {"SCRUB", "CANCELED"}, {"RESILVER", "SCANNING"}, {"RESILVER", "FINISHED"}} {
+		f.Set(scan(then[0], then[1], "0"))
+		r := asked()
+		assert.Equal(t, []any{checker.PoolScrub, checker.Critical}, []any{r.Verdict, r.State}, then)
+		assert.Contains(t, r.Reason, "the last scrub found 7 errors", then)
+	}
+	f.Set(scan("SCRUB", "SCANNING", "0"))
+	assert.Contains(t, asked().Reason, "any more, and another is under way")
+	f.Set(scan("SCRUB", "FINISHED", "0"))
+	assert.Equal(t, checker.OK, asked().State)
+}
