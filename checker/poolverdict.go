@@ -106,10 +106,10 @@ func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 			add(PoolUnreadable, BeyondWarning, pool.Problem)
 		case !pool.Unfinished:
 			add(PoolUnreadable, Within, pool.Problem)
-		case len(pool.MissingRoots) > 0:
-			result.Verdict = PoolIncomplete
 		}
-	case len(pool.MissingRoots) > 0:
+	}
+	if len(pool.MissingRoots) > 0 && !pool.Missing {
+		// Known from the last scan that ended, and true until another finds them.
 		add(PoolIncomplete, Within, fmt.Sprintf("%s: no such dataset, but the configuration names it", strings.Join(pool.MissingRoots, ", ")))
 	}
 	if pool.Health != nil && !pool.Missing && !excluded {

@@ -33,10 +33,17 @@ func TestPoolVerdict(t *testing.T) {
 		"not imported":                        {read(gone), PoolMissing},
 		"a dataset is not there":              {read(lacking), PoolIncomplete},
 		"nor was it when the slow scan began": {read(slow, lacking), PoolIncomplete},
+		"nor was it before the scan failed":   {read(failed, lacking), PoolIncomplete},
+		"nor was it when it was last read":    {read(slow, old, lacking), PoolIncomplete},
+		"it is not imported as a whole":       {read(gone, lacking), PoolMissing},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := testPolicy()
-			assert.Equal(t, c.want.String(), JudgePool(c.pool, p, now).Verdict.String())
+			r := JudgePool(c.pool, testPolicy(), now)
+			assert.Equal(t, c.want.String(), r.Verdict.String())
+			assert.Equal(t, poolTable[r.Verdict].States[r.Level], r.State, "verdict and state go together")
+			if c.want == PoolIncomplete {
+				assert.Contains(t, r.Reason, "tank/a: no such dataset, but the configuration names it")
+			}
 		})
 	}
 	p := testPolicy()
