@@ -64,8 +64,30 @@ const (
 	fewNames = 3
 )
 
-// faultedStates are ZFS's words for a pool that cannot be used.
-var faultedStates = []string{"FAULTED", "UNAVAIL", "REMOVED", "OFFLINE"}
+const suspendedState = "SUSPENDED"
+
+var (
+	// faultedStates are ZFS's words for a pool that cannot be used.
+	faultedStates = []string{"FAULTED", "UNAVAIL", "REMOVED", "OFFLINE"}
+	// otherStates are its words for any other pool; the last is one of a moment, while a pool is
+	// imported or exported. "" is where ZFS was not asked.
+	otherStates = []string{"", "ONLINE", "DEGRADED", suspendedState, "TRANSITIONING"}
+)
+
+// strangeState returns the first of ZFS's words for a pool that means nothing to snapwatch, ""
+// where all do.
+func strangeState(pool Pool) string {
+	words := []string{pool.ZFSState}
+	if pool.Health != nil {
+		words = append(words, pool.Health.State)
+	}
+	for _, w := range words {
+		if !slices.Contains(faultedStates, w) && !slices.Contains(otherStates, w) {
+			return w
+		}
+	}
+	return ""
+}
 
 // judge returns the verdicts that hold for the pool by its health.
 func (h *Health) judge(pool Pool, p PoolPolicy, now time.Time) []poolMatch {
@@ -74,7 +96,7 @@ func (h *Health) judge(pool Pool, p PoolPolicy, now time.Time) []poolMatch {
 		verdict PoolVerdict
 		holds   func(Pool, PoolPolicy, time.Time) (match, bool)
 	}{
-		{PoolUnreadable, h.unreadable}, {PoolFaulted, h.faulted}, {PoolErrors, h.errors},
+		{PoolUnreadable, h.unreadable}, {PoolSuspended, h.suspended}, {PoolFaulted, h.faulted}, {PoolErrors, h.errors},
 		{PoolDegraded, h.degraded}, {PoolScrub, h.scrub}, {PoolFull, h.full},
 	} {
 		if m, holds := c.holds(pool, p, now); holds && !slices.Contains(p.Ignore, c.verdict.String()) {
@@ -100,6 +122,14 @@ func (h *Health) unreadable(_ Pool, _ PoolPolicy, now time.Time) (match, bool) {
 		reason = fmt.Sprintf("its health has not been read for %s", text.Age(failing))
 	}
 	return match{level: BeyondWarning, reason: reason + ": " + h.Problem}, true
+}
+
+// suspended holds where only zpool says so: see docs/zfs-versions.md.
+func (h *Health) suspended(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
+	if pool.ZFSState == suspendedState || h.State != suspendedState {
+		return match{}, false
+	}
+	return match{reason: fmt.Sprintf("ZFS calls it %s (zpool status %s)", h.State, pool.Name)}, true
 }
 
 func (h *Health) faulted(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {

@@ -123,6 +123,21 @@ func TestSuspendedAndFaultedPoolsAreCritical(t *testing.T) {
 	}
 }
 
+func TestAStateThatNobodyKnowsIsUnknown(t *testing.T) {
+	reason := "ZFS calls it SPLIT, a state that snapwatch does not know (zpool status tank)"
+	for name, pool := range map[string]Pool{
+		"zpool":  healthy(func(h *Health) { h.State = "SPLIT" }),
+		"kernel": {Name: "tank", ReadAt: now, ZFSState: "SPLIT"},
+		"both":   func() Pool { p := healthy(func(h *Health) { h.State = "SPLIT" }); p.ZFSState = "SPLIT"; return p }(),
+	} {
+		r := JudgePool(pool, testPolicy(), now)
+		assert.Equal(t, []any{PoolUnreadable, Unknown, reason}, []any{r.Verdict, r.State, r.Reason}, name)
+	}
+	r := JudgePool(healthy(func(h *Health) { h.State = "SUSPENDED" }), testPolicy(), now)
+	assert.Equal(t, []any{PoolSuspended, Critical, "ZFS calls it SUSPENDED (zpool status tank)"}, []any{r.Verdict, r.State, r.Reason},
+		"OpenZFS 2.1 does not tell in /proc where failmode is continue")
+}
+
 func TestWhatZpoolSaysAndNobodyKnowsIsTold(t *testing.T) {
 	r := JudgePool(healthy(func(h *Health) { h.Unknown = []string{"mood: blue"} }), testPolicy(), now)
 	assert.Equal(t, []string{"zpool status says of tank what snapwatch does not know: mood: blue"}, r.Remarks)

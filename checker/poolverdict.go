@@ -43,7 +43,7 @@ var poolTable = [...]PoolRow{
 	{PoolSuspended, "suspended", all(Critical),
 		"its I/O failed, and ZFS waits for its devices; it is asked nothing then"},
 	{PoolUnreadable, "unreadable", [3]State{OK, Unknown, Unknown},
-		"the last scan of it failed; alarms once what was read before is too old. Or zpool fails; alarms after 15 minutes, and at once where nothing was read before or nothing remembers since when"},
+		"the last scan of it failed; alarms once what was read before is too old. Or zpool fails; alarms after 15 minutes, and at once where nothing was read before or nothing remembers since when. Or ZFS calls it what snapwatch does not know; alarms at once"},
 	{PoolMissing, "missing", all(Critical),
 		"it is not imported, and no maintenance says so"},
 	{PoolFaulted, "faulted", all(Critical),
@@ -94,7 +94,7 @@ func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 		return result
 	case pool.Missing:
 		add(PoolMissing, Within, pool.Problem)
-	case pool.ZFSState == "SUSPENDED":
+	case pool.ZFSState == suspendedState:
 		add(PoolSuspended, Within, pool.Problem)
 	case slices.Contains(faultedStates, pool.ZFSState):
 		add(PoolFaulted, Within, pool.Problem)
@@ -111,6 +111,9 @@ func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 	if len(pool.MissingRoots) > 0 && !pool.Missing {
 		// Known from the last scan that ended, and true until another finds them.
 		add(PoolIncomplete, Within, fmt.Sprintf("%s: no such dataset, but the configuration names it", strings.Join(pool.MissingRoots, ", ")))
+	}
+	if word := strangeState(pool); word != "" && !excluded {
+		add(PoolUnreadable, BeyondWarning, fmt.Sprintf("ZFS calls it %s, a state that snapwatch does not know (zpool status %s)", word, pool.Name))
 	}
 	if pool.Health != nil && !pool.Missing && !excluded {
 		found = append(found, pool.Health.judge(pool, p.Pools, now)...)

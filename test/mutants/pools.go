@@ -5,6 +5,8 @@ var poolMutants = []mutant{
 	{"checker/poolverdict.go", `b.state().severity() - a.state().severity()`, `a.state().severity() - b.state().severity()`, "say of a pool what alarms least"},
 	{"checker/poolverdict.go", `&& !pool.Missing && !excluded`, `&& !pool.Missing`, "alarm of a pool under maintenance"},
 	{"checker/poolverdict.go", `len(pool.MissingRoots) > 0 && !pool.Missing`, `len(pool.MissingRoots) > 0 && pool.Problem == ""`, "say ok of an incomplete pool while a scan takes long"},
+	{"checker/poolhealth.go", `!slices.Contains(faultedStates, w) && !slices.Contains(otherStates, w)`, `false`, "say ok of a pool in a state that nobody knows"},
+	{"checker/poolhealth.go", `pool.ZFSState == suspendedState || h.State != suspendedState`, `true`, "pass over a suspended pool where only zpool says so"},
 	{"checker/poolhealth.go", `failing <= healthMissing`, `false`, "alarm when zpool fails once"},
 	{"checker/poolhealth.go", `case h.ReadAt.IsZero():`, `case h.ReadAt.IsZero() && failing > healthMissing:`, "say ok of a pool of which nothing was ever read"},
 	{"checker/scan/health.go", `began && !remembered`, `false`, "never see that zpool fails where that cannot be remembered"},
