@@ -114,7 +114,7 @@ func (h *Health) unreadable(_ Pool, _ PoolPolicy, now time.Time) (match, bool) {
 		return match{}, false
 	case h.ReadAt.IsZero():
 		reason = "its health was never read"
-	case h.FailingSince.IsZero():
+	case h.FailingSince.IsZero() || failing < -healthMissing:
 		reason = "its health is not read, and nothing remembers since when zpool fails"
 	case failing <= healthMissing:
 		return match{}, false

@@ -87,6 +87,8 @@ func TestPoolHealth(t *testing.T) {
 		"zpool fails":            {healthy(func(h *Health) { h.Problem, h.FailingSince = "no such program", ago(15*minute) }), PoolOK, OK, ""},
 		"zpool has failed for long": {
 			healthy(func(h *Health) { h.Problem, h.FailingSince = "no such program", ago(16*minute) }), PoolUnreadable, Unknown, "its health has not been read for 16m: no such program"},
+		"zpool fails since a time that is far ahead": {
+			healthy(func(h *Health) { h.Problem, h.FailingSince = "no such program", ago(-day) }), PoolUnreadable, Unknown, "its health is not read, and nothing remembers since when zpool fails: no such program"},
 		"what alarms most comes first": {
 			healthy(degraded, taken(950), scrubbed(zfs.PoolScan{}, ago(50*day))), PoolFull, Critical,
 			"95% of it is taken (limit 90%, limits.fill_critical); ZFS calls it DEGRADED: sdb is UNAVAIL (zpool status tank); its last scrub ended 50d ago (limit 45d, limits.max_scrub_age): zpool scrub tank"},

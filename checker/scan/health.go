@@ -142,7 +142,7 @@ func (s Scanner) failed(last *checker.Health, pool string, err error) *checker.H
 	if last != nil {
 		next = *last
 	}
-	if next.Problem == "" {
+	if next.Problem == "" || next.FailingSince.After(now) {
 		next.FailingSince = now
 	}
 	next.Problem, next.AskedAt = problemText(pool, err), now

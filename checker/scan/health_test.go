@@ -230,3 +230,20 @@ func TestErrorsOfAScrubStandUntilOneEndsWell(t *testing.T) {
 	f.Set(scan("SCRUB", "FINISHED", "0"))
 	assert.Equal(t, checker.OK, asked().State)
 }
+
+func TestATimeAheadSinceWhenZpoolFailsBeginsAgain(t *testing.T) {
+	f := zfstest.New(t, tank(scrubbed))
+	right := time.Unix(1774600000, 0)
+	clock := right.Add(365 * 24 * time.Hour)
+	s, file := clocked(f, &clock), HealthFile{Prefix: filepath.Join(t.TempDir(), "health-")}
+	s.Health(t.Context(), file, "tank", nil)
+	f.Set(failing())
+	clock = clock.Add(time.Hour)
+	s.Health(t.Context(), file, "tank", nil)
+	clock = right
+	h := s.Health(t.Context(), file, "tank", nil)
+	assert.Equal(t, right.Unix(), h.FailingSince.Unix())
+	assert.Equal(t, checker.OK, judged(h, clock).State)
+	clock = right.Add(16 * time.Minute)
+	assert.Equal(t, checker.Unknown, judged(s.Health(t.Context(), file, "tank", nil), clock).State)
+}

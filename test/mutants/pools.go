@@ -22,7 +22,8 @@ var poolMutants = []mutant{
 	{"checker/scan/health.go", `since < 0 || since >= checker.HealthInterval`, `since >= checker.HealthInterval`, "ask nothing after the clock was ahead"},
 	{"checker/scan/health.go", `next.LastScrub, next.LastScrubErrors = last.LastScrub, last.LastScrubErrors`, `next.LastScrubErrors = last.LastScrubErrors`, "forget the last scrub when the next begins"},
 	{"checker/scan/health.go", `next.LastScrub, next.LastScrubErrors = last.LastScrub, last.LastScrubErrors`, `next.LastScrub = last.LastScrub`, "forget the errors of the last scrub when the next begins"},
-	{"checker/scan/health.go", `if next.Problem == "" {`, `if true {`, "never see that zpool has failed for long"},
+	{"checker/scan/health.go", `next.Problem == "" || next.FailingSince.After(now)`, `true`, "never see that zpool has failed for long"},
+	{"checker/scan/health.go", `next.Problem == "" || next.FailingSince.After(now)`, `next.Problem == ""`, "wait for a time that is ahead"},
 	{"checker/scan/health.go", `other != nil && !s.due(other)`, `false`, "ask zpool once for each check that waits"},
 	{"internal/zfs/zpooltext.go", `if !s.named || !s.stated || !s.counted {`, `if !s.named || !s.stated {`, "take half a status for a whole one"},
 	{"internal/zfs/zpooltext.go", `	default:
