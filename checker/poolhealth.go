@@ -14,6 +14,8 @@ import (
 // Health is what is known of a pool from zpool(8), and from root's report of its errors.
 type Health struct {
 	zfs.PoolHealth
+	// GUID is the pool's, 0 where ZFS does not tell: another may have its name later.
+	GUID uint64 `json:"guid,string,omitempty"`
 	// ReadAt is when that was read, zero if it never was; AskedAt is when zpool was asked last.
 	ReadAt  time.Time `json:"read_at,omitzero"`
 	AskedAt time.Time `json:"asked_at,omitzero"`
@@ -32,7 +34,9 @@ type Health struct {
 // Damage is where root found a pool's permanent errors.
 type Damage struct {
 	zfs.Damage
-	At time.Time `json:"at"`
+	// GUID is the pool's, as in [Health].
+	GUID uint64    `json:"guid,string,omitempty"`
+	At   time.Time `json:"at"`
 	// Exact is true where ZFS tells each snapshot with an error. Without its feature
 	// head_errlog it names one of them, and others of the disk may have the same block.
 	Exact bool `json:"exact"`

@@ -27,15 +27,18 @@ type HealthFile struct {
 
 func (f HealthFile) path(pool string) string { return f.Prefix + pool + ".json" }
 
-// Load returns what was known of a pool, nil where nothing was or it cannot be read: then the
+// samePool reports whether two guids may be one pool's; 0 is one that is not known.
+func samePool(a, b uint64) bool { return a == b || a == 0 || b == 0 }
+
+// load returns what was known of a pool, nil where nothing was or it cannot be read: then the
 // pool is asked.
-func (f HealthFile) Load(pool string) *checker.Health {
+func (f HealthFile) load(pool string, guid uint64) *checker.Health {
 	if f.Prefix == "" {
 		return nil
 	}
 	text, err := files.ReadPrivate(f.path(pool))
 	var h checker.Health
-	if err != nil || json.Unmarshal(text, &h) != nil {
+	if err != nil || json.Unmarshal(text, &h) != nil || !samePool(h.GUID, guid) {
 		return nil
 	}
 	h.Damage = nil
@@ -82,17 +85,21 @@ func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *ch
 			h = &checker.Health{Problem: fmt.Sprintf("internal error while asking zpool of %s: %v\n%s", pool, e, debug.Stack())}
 		}
 	}()
+	guid := zfs.PoolGUID(s.Kstat, pool)
+	if last != nil && !samePool(last.GUID, guid) {
+		last = nil
+	}
 	remembered := last != nil
 	if last == nil {
-		last = f.Load(pool)
+		last = f.load(pool, guid)
 	}
 	if !s.due(last) || zfs.CheckPool(s.Kstat, pool) != nil {
-		return s.withDamage(f, pool, last)
+		return s.withDamage(f, pool, guid, last)
 	}
 	var next checker.Health
 	asked := false
 	err := s.asking(ctx, pool, func(r zfs.Reader) (err error) {
-		if other := f.Load(pool); other != nil && !s.due(other) {
+		if other := f.load(pool, guid); other != nil && !s.due(other) {
 			last = other // of a process that had its turn before this one
 			return nil
 		}
@@ -107,13 +114,14 @@ func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *ch
 		last = s.learn(last, next)
 	}
 	if err != nil || asked {
+		last.GUID = guid
 		began := last.FailingSince.Equal(last.AskedAt)
 		if f.save(pool, *last) != nil && began && !remembered {
 			// The next process would count from then, too, and never alarm.
 			last.FailingSince = time.Time{}
 		}
 	}
-	return s.withDamage(f, pool, last)
+	return s.withDamage(f, pool, guid, last)
 }
 
 func (s Scanner) due(h *checker.Health) bool {
@@ -150,14 +158,16 @@ func (s Scanner) failed(last *checker.Health, pool string, err error) *checker.H
 }
 
 // withDamage adds where root found errors.
-func (s Scanner) withDamage(f HealthFile, pool string, h *checker.Health) *checker.Health {
+func (s Scanner) withDamage(f HealthFile, pool string, guid uint64, h *checker.Health) *checker.Health {
 	if h == nil || f.Report == "" {
 		return h
 	}
 	with := *h
 	with.Damage = nil
 	if report, err := LoadDamage(f.Report); err == nil {
-		with.Damage = report[pool]
+		if d := report[pool]; d != nil && samePool(d.GUID, guid) {
+			with.Damage = d
+		}
 	}
 	return &with
 }
@@ -205,7 +215,7 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 	if err := zfs.CheckPool(s.Kstat, pool); err != nil {
 		return nil, err
 	}
-	d := checker.Damage{At: s.Now()}
+	d := checker.Damage{GUID: zfs.PoolGUID(s.Kstat, pool), At: s.Now()}
 	err := s.asking(ctx, pool, func(r zfs.Reader) error {
 		h, err := r.HealthAndDamage(ctx, pool)
 		if err != nil {

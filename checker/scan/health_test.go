@@ -247,3 +247,37 @@ func TestATimeAheadSinceWhenZpoolFailsBeginsAgain(t *testing.T) {
 	clock = right.Add(16 * time.Minute)
 	assert.Equal(t, checker.Unknown, judged(s.Health(t.Context(), file, "tank", nil), clock).State)
 }
+
+func TestAnotherPoolOfTheSameNameHasNoPast(t *testing.T) {
+	const resilvered = `"state":"ONLINE","error_count":"2","scan_stats":{"function":"RESILVER","state":"FINISHED","start_time":"1500000000","end_time":"1500000100","errors":"0"},"errlist":["tank/vm-100-disk-0@a:<0x1>","<0x3>:<0x1>"]`
+	f := zfstest.New(t, tank(scrubbed))
+	guid := func(text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(f.Kstat, "tank", "guid"), []byte(text+"\n"), 0o600))
+	}
+	guid("11")
+	clock := time.Unix(1774600000, 0)
+	dir := t.TempDir()
+	s, file := clocked(f, &clock), HealthFile{Prefix: filepath.Join(dir, "health-"), Report: filepath.Join(dir, DamageName)}
+	first := s.Health(t.Context(), file, "tank", nil)
+	f.Set(tank(resilvered))
+	found, err := s.FindDamage(t.Context(), "tank", nil)
+	require.NoError(t, err)
+	require.NoError(t, SaveDamage(file.Report, map[string]*checker.Damage{"tank": found}))
+	for name, last := range map[string]*checker.Health{"another process": nil, "this process": first} {
+		guid("11")
+		clock = clock.Add(time.Hour)
+		h := s.Health(t.Context(), file, "tank", last)
+		assert.False(t, h.LastScrub.IsZero(), name)
+		assert.NotNil(t, h.Damage, name)
+
+		guid("22")
+		clock = clock.Add(time.Minute)
+		h = s.Health(t.Context(), file, "tank", h)
+		assert.Equal(t, clock, h.ReadAt, "%s asks at once", name)
+		assert.True(t, h.LastScrub.IsZero(), name)
+		assert.Nil(t, h.Damage, "%s: root looked at another pool", name)
+		require.NoError(t, HealthFile{Prefix: file.Prefix}.save("tank", *first))
+	}
+	require.NoError(t, os.Remove(filepath.Join(f.Kstat, "tank", "guid")))
+	assert.NotNil(t, s.Health(t.Context(), file, "tank", first).Damage, "before OpenZFS 2.2 only the name is known")
+}

@@ -24,6 +24,9 @@ var poolMutants = []mutant{
 	{"checker/scan/health.go", `next.LastScrub, next.LastScrubErrors = last.LastScrub, last.LastScrubErrors`, `next.LastScrub = last.LastScrub`, "forget the errors of the last scrub when the next begins"},
 	{"checker/scan/health.go", `next.Problem == "" || next.FailingSince.After(now)`, `true`, "never see that zpool has failed for long"},
 	{"checker/scan/health.go", `next.Problem == "" || next.FailingSince.After(now)`, `next.Problem == ""`, "wait for a time that is ahead"},
+	{"checker/scan/health.go", `!samePool(h.GUID, guid)`, `false`, "believe what was known of another pool of that name"},
+	{"checker/scan/health.go", `last != nil && !samePool(last.GUID, guid)`, `false`, "believe what this process knew of another pool of that name"},
+	{"checker/scan/health.go", `d != nil && samePool(d.GUID, guid)`, `d != nil`, "take another pool's errors for this one's"},
 	{"checker/scan/health.go", `other != nil && !s.due(other)`, `false`, "ask zpool once for each check that waits"},
 	{"internal/zfs/zpooltext.go", `if !s.named || !s.stated || !s.counted {`, `if !s.named || !s.stated {`, "take half a status for a whole one"},
 	{"internal/zfs/zpooltext.go", `	default:
