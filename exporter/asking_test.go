@@ -138,7 +138,7 @@ func TestAnOwnerThatIsSilentSilencesNothing(t *testing.T) {
 	for name, since := range map[string]time.Duration{"long behind": 7 * time.Hour, "just started": time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			node := &owner{}
-			r := newRig(t, world(), func(s *Settings) { s.Ask = node.ask; s.Reuse = 0 })
+			r := newRig(t, world(), asks(node))
 			node.says(alive(start.Add(-since)))
 			r.scrape()
 			r.settle(t)
@@ -237,7 +237,7 @@ func TestWhatAnOwnerHadIsTold(t *testing.T) {
 func TestNobodyIsAskedWhereNoneIsNamed(t *testing.T) {
 	node := &owner{}
 	node.says(alive(start))
-	r := newRig(t, world(), func(s *Settings) { s.Ask = node.ask; s.Reuse = 0 })
+	r := newRig(t, world(), asks(node))
 	for range 3 {
 		r.scrape()
 		r.settle(t)
