@@ -40,6 +40,8 @@ type commonDisk struct {
 	Lasting bool
 	// Point is its snapshot, nil where there is none in common.
 	Point *checker.SnapshotDocument `json:",omitempty"`
+	// Oldest is true where its newest managed snapshot was older than those of the others.
+	Oldest bool `json:",omitempty"`
 	// Ahead is as of [checker.Looked]; Asked is true where it was looked for.
 	Ahead time.Time `json:",omitzero"`
 	Asked bool      `json:",omitempty"`
@@ -124,9 +126,14 @@ func (e *commonEntry) ahead(s zfs.Snapshot) (since time.Time, asked bool) {
 	return since, false
 }
 
-// stays reports whether the disk's newest managed snapshot is the one that it was.
-func (e *commonEntry) stays(d checker.Disk) bool {
-	return e != nil && d.GUID != 0 && e.Disks[d.Dataset].GUID == d.GUID && e.Disks[d.Dataset].Managed == d.Newest.GUID
+// limits reports whether the disk had the oldest of the newest managed snapshots, and still has
+// it. Then all others were past it, and could receive nothing since that it has.
+func (e *commonEntry) limits(d checker.Disk) bool {
+	if e == nil || d.GUID == 0 {
+		return false
+	}
+	was := e.Disks[d.Dataset]
+	return was.Oldest && was.GUID == d.GUID && was.Managed == d.Newest.GUID
 }
 
 func commonName(disks []checker.Disk) string {
@@ -160,7 +167,7 @@ func (c *Cache) recallCommon(disks []checker.Disk) *commonEntry {
 func (c *Cache) keepCommon(found common, looked map[string]*checker.Looked) {
 	e := commonEntry{Disks: map[string]commonDisk{}, Used: wholeDay(found.disks[0].ReadAt)}
 	for i, d := range found.disks {
-		k := commonDisk{Managed: d.Newest.GUID, Ahead: looked[d.Dataset].Ahead, Asked: found.asked[d.Dataset]}
+		k := commonDisk{Managed: d.Newest.GUID, Ahead: looked[d.Dataset].Ahead, Asked: found.asked[d.Dataset], Oldest: i == found.oldest}
 		k.Key, k.Lasting = diskKey(d)
 		if found.row != nil {
 			k.Point = checker.NewSnapshotDocument(found.row[i])

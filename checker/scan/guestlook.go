@@ -35,7 +35,8 @@ func (c *common) names() []string {
 
 // match decides on the newest time in common by the names that were looked up, or has all
 // disks listed. Nothing in common can be newer than the oldest of the newest; and where that
-// disk has not changed, nothing newer than what it had in common before is in common now.
+// disk was the oldest before, too, and has not changed, nothing newer than what was in common
+// before is in common now.
 func (g *guests) match(c *common) {
 	if c.known || g.problem(c.disks...) != "" {
 		return
@@ -54,7 +55,7 @@ func (g *guests) match(c *common) {
 	row := checker.CommonPoint(lists)
 	oldest := c.disks[c.oldest]
 	best := row != nil && row[c.oldest].Name == oldest.Newest.Name
-	before := row != nil && c.remembered.stays(oldest)
+	before := row != nil && c.remembered.limits(oldest)
 	if best || before {
 		c.row, c.known = row, true
 		return

@@ -139,6 +139,21 @@ func TestANewerPointIsFoundBesideTheOneBefore(t *testing.T) {
 	assert.Equal(t, 20*minute, guests[0].Age)
 }
 
+// What was in common before may not be the newest either where the disk that has not changed was
+// ahead then: the other one may have received what it lacked.
+func TestANewerPointIsFoundWhereTheOtherDiskCatchesUp(t *testing.T) {
+	fast := []zfstest.Snapshot{made(5*hour, "hourly", 1), made(60*minute, "hourly", 3), made(30*minute, "frequently", 5)}
+	tank := []zfstest.Snapshot{made(5*hour, "hourly", 2)}
+	f := zfstest.New(t, twoPools(fast, tank))
+	s := scanner(f)
+	guestsOf(t, f, s, "fast", "tank")
+	w := twoPools(fast, append(tank, made(60*minute, "hourly", 4), made(minute, "frequently", 6)))
+	w.Datasets[3].Changed += 60
+	f.Set(w)
+	guests, _ := guestsOf(t, f, s, "fast", "tank")
+	assert.Equal(t, 60*minute, guests[0].Age)
+}
+
 // Two datasets of one name are one disk if they share a snapshot, and what was one disk is.
 func TestGuestsTellCopiesFromOtherDisks(t *testing.T) {
 	world := func(fresh, old []zfstest.Snapshot) zfstest.World {

@@ -293,6 +293,7 @@ var mutants = append([]mutant{
 	{"exporter/node.go", `!known && l != nil`, `!known && l != nil && vmid == 0`, "take each guest for dead"},
 	{"checker/keptconfig.go", `!warning.exceeded(max(0, now.Sub(k.Since)))`, `!warning.exceeded(max(0, now.Sub(time.Time{})))`, "miss a disk that is new"},
 	{"checker/explainguest.go", `return e.Point != nil && len(e.Lacking) == 0 && `, `return e.Point != nil && `, "start a guest that lacks a disk"},
+	{"checker/scan/guestcache.go", `was.Oldest && was.GUID`, `was.GUID`, "miss a newer point where the other disk caught up"},
 	{"checker/scan/guestcache.go", `lasting && k.Lasting && k.Key == key && d.Newest`, `lasting && k.Lasting && k.Key.GUID == key.GUID && d.Newest`, "believe what was in common before a change"},
 	{"checker/scan/inventory.go", `		d.Gone = true`, `		d.Gone = false`, "forget disks that are gone"},
 	{"checker/judge.go", `if c.disk.Unlisted != "" && !c.boundSuffices() {`, `if false {`, "let an old bound silence a disk"},
