@@ -18,16 +18,16 @@ type configEntry struct {
 }
 
 // configs finds the configurations that were asked for: by the newest snapshot alone where
-// that keeps one, or refers to the one that is known, and else by the list of this one disk. What
-// cannot be read, or somebody else asks for now, spoils no verdict: what was known before counts
-// until the next time.
+// that keeps one, or refers to the one that is known, or where none was ever kept, and else by
+// the list of this one disk. What cannot be read, or somebody else asks for now, spoils no
+// verdict: what was known before counts until the next time.
 func (g *guests) configs(ctx context.Context) {
 	disks := map[string]checker.Disk{} // by the newest snapshot's full name
 	var names, lists []string
 	for _, d := range g.unconfigured {
-		if e, known := g.scanner.Cache.recallConfig(d); known {
-			g.of(d.Dataset).Config = &e.Config
-			if e.Config.Day == checker.DayOf(d.Newest.Name) {
+		if known := g.scanner.Cache.recallConfig(d); known.Day != "" {
+			g.of(d.Dataset).Config = &known
+			if known.Day == checker.DayOf(d.Newest.Name) {
 				continue
 			}
 		}
@@ -50,7 +50,7 @@ func (g *guests) configs(ctx context.Context) {
 	for _, name := range names {
 		value, answered := values[name]
 		d := disks[name]
-		if answered && !g.configured(d, []zfs.KeptConfig{{Snapshot: *d.Newest, Value: value}}) {
+		if answered && !g.configured(d, zfs.KeptConfig{Snapshot: *d.Newest, Value: value}) {
 			lists = append(lists, d.Dataset)
 		}
 	}
@@ -66,31 +66,54 @@ func (g *guests) configs(ctx context.Context) {
 	})
 }
 
-// configuredByList answers by all snapshots of a dataset.
+// configured answers by a disk's newest snapshot, and what it keeps or refers to. It is false
+// where that does not show which configuration counts.
+func (g *guests) configured(d checker.Disk, newest zfs.KeptConfig) bool {
+	sum, known := sumOf(newest.Value), g.scanner.Cache.recallConfig(d)
+	switch {
+	case sum == known.Sum: // the same one, or none
+		g.keepConfig(d, known)
+		return true
+	case sum == "":
+		return false
+	}
+	found := newestConfig(d, []zfs.KeptConfig{newest})
+	if found.Sum != "" {
+		g.keepConfig(d, found)
+	}
+	return found.Sum != ""
+}
+
+// configuredByList answers by all snapshots of a dataset, the oldest first: the last
+// configuration that is here counts, also where newer snapshots refer to one that was not sent.
+// Where none is kept any more, none counts.
 func (g *guests) configuredByList(dataset string, kept []zfs.KeptConfig) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	at := slices.IndexFunc(g.unconfigured, func(d checker.Disk) bool { return d.Dataset == dataset })
-	if d := g.unconfigured[at]; !g.configured(d, kept) {
-		g.keepConfig(d, checker.KeptConfig{})
+	d := g.unconfigured[slices.IndexFunc(g.unconfigured, func(d checker.Disk) bool { return d.Dataset == dataset })]
+	known := g.scanner.Cache.recallConfig(d)
+	for at := len(kept); at > 0; at-- {
+		if sum := sumOf(kept[at-1].Value); sum != "" && sum == known.Sum {
+			g.keepConfig(d, known)
+			return
+		}
+		if found := newestConfig(d, kept[:at]); found.Sum != "" {
+			g.keepConfig(d, found)
+			return
+		}
 	}
+	g.keepConfig(d, checker.KeptConfig{})
 }
 
-// configured answers by some of a disk's snapshots, the oldest first, with its newest. It is
-// false where these do not show which configuration the newest is of.
-func (g *guests) configured(d checker.Disk, kept []zfs.KeptConfig) bool {
-	at := slices.IndexFunc(kept, func(k zfs.KeptConfig) bool { return k.Name == d.Newest.Name })
-	if at < 0 {
-		return false
-	}
-	sum := sumOf(kept[at].Value)
-	if e, known := g.scanner.Cache.recallConfig(d); sum == "" || known && e.Config.Sum == sum {
-		g.keepConfig(d, e.Config) // none is kept any more, or the same one
-		return true
+// newestConfig is the configuration that the last of the snapshots keeps or refers to, if one of
+// them keeps it.
+func newestConfig(d checker.Disk, kept []zfs.KeptConfig) (found checker.KeptConfig) {
+	sum := sumOf(kept[len(kept)-1].Value)
+	if sum == "" {
+		return found
 	}
 	var since time.Time
-	var found checker.KeptConfig
-	for _, k := range slices.Backward(kept[:at+1]) {
+	for _, k := range slices.Backward(kept) {
 		if sumOf(k.Value) != sum {
 			break
 		}
@@ -99,12 +122,8 @@ func (g *guests) configured(d checker.Disk, kept []zfs.KeptConfig) bool {
 			found = newKeptConfig(c)
 		}
 	}
-	if found.Sum == "" {
-		return false
-	}
 	found.Since = since
-	g.keepConfig(d, found)
-	return true
+	return found
 }
 
 // sumOf tells the configuration that a value keeps or refers to from others, "" for none that
@@ -138,11 +157,15 @@ func (g *guests) keepConfig(d checker.Disk, k checker.KeptConfig) {
 	g.scanner.Cache.keepConfig(d, configEntry{d.GUID, k})
 }
 
-func (c *Cache) recallConfig(d checker.Disk) (configEntry, bool) {
+// recallConfig is what is known of the configuration with a disk, without a day where nothing was
+// looked for.
+func (c *Cache) recallConfig(d checker.Disk) checker.KeptConfig {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e, ok := c.guests.Configs[d.Dataset]
-	return e, ok && d.GUID != 0 && e.GUID == d.GUID
+	if e := c.guests.Configs[d.Dataset]; d.GUID != 0 && e.GUID == d.GUID {
+		return e.Config
+	}
+	return checker.KeptConfig{}
 }
 
 func (c *Cache) keepConfig(d checker.Disk, e configEntry) {

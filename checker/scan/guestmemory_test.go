@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
+	"github.com/stretchr/testify/assert"
 
 	"snapwatch/checker"
 	"snapwatch/internal/zfstest"
@@ -13,7 +13,7 @@ import (
 
 // Whatever two disks receive and lose, what is remembered of them changes no restore point.
 func TestARestorePointIsTheSameWithAndWithoutMemory(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := uint64(70); seed < 78; seed++ { // one of these showed an older point than there was
 		chance := rand.New(rand.NewPCG(seed, 28))
 		var kept [2]map[int]bool // snapshots by their time, of both disks
 		var newest [2]int
@@ -47,7 +47,7 @@ func TestARestorePointIsTheSameWithAndWithoutMemory(t *testing.T) {
 			f.Set(w)
 			with, _ := guestsOf(t, f, warm, "fast", "tank")
 			without, _ := guestsOf(t, f, scanner(f), "fast", "tank")
-			require.Equal(t, pointOf(without), pointOf(with), "seed %d, step %d", seed, step)
+			assert.Equal(t, pointOf(without), pointOf(with), "seed %d, step %d", seed, step)
 		}
 	}
 }

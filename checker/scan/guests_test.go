@@ -3,6 +3,7 @@ package scan
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -327,4 +328,47 @@ func TestGuestsAreCalledAsTheirSnapshotsSay(t *testing.T) {
 	f.Set(world(other))
 	names, _ = asked()
 	assert.Equal(t, []string{""}, names, "what is none")
+}
+
+const twoDisks = "name: web01\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1,size=8G\n"
+
+// volumesOf are the volumes that guest 100 uses, by what is kept with its only disk's snapshots.
+func volumesOf(t *testing.T, f *zfstest.Fake, s Scanner, snapshots ...zfstest.Snapshot) []string {
+	t.Helper()
+	f.Set(zfstest.World{Datasets: []zfstest.Dataset{pool("tank"), disk("tank/vm-100-disk-0", 100, snapshots...)}})
+	read := s.LookAtGuests(t.Context(), s.All(t.Context(), Targets{"tank": {"tank"}}), func(pools []checker.Pool) checker.Report { return assemble(pools...) })
+	require.NotNil(t, read[0].Disks[0].Looked)
+	require.NotNil(t, read[0].Disks[0].Looked.Config)
+	return read[0].Disks[0].Looked.Config.Volumes
+}
+
+// Where the newest snapshot refers to a configuration that was not sent, the last one that is here
+// counts, with and without memory.
+func TestAReferenceToAConfigurationThatWasNotSent(t *testing.T) {
+	before := []zfstest.Snapshot{keeps(made(26*hour, "daily", 1), true, twoDisks), keeps(made(25*hour, "daily", 2), true, twoDisks)}
+	after := append(slices.Clone(before), keeps(made(minute, "hourly", 3), false, twoDisks+"memory: 4096\n"))
+	f := zfstest.New(t, zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}})
+	s := scanner(f)
+	both := []string{"zfs:vm-100-disk-0", "zfs:vm-100-disk-1"}
+	assert.Equal(t, both, volumesOf(t, f, s, before...))
+	assert.Equal(t, both, volumesOf(t, f, s, after...))
+	assert.Equal(t, both, volumesOf(t, f, scanner(f), after...))
+}
+
+// A configuration counts for as long as a snapshot here keeps it.
+func TestAConfigurationThatNothingKeepsIsForgotten(t *testing.T) {
+	kept := keeps(made(26*hour, "daily", 1), true, twoDisks)
+	f := zfstest.New(t, zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}})
+	s := scanner(f)
+	assert.Len(t, volumesOf(t, f, s, kept), 2)
+	s = ended(t, s)
+	assert.Len(t, volumesOf(t, f, s, kept, made(hour, "hourly", 5)), 2, "it is kept still")
+	s.Cache.guests.Configs["tank/vm-100-disk-0"] = yesterday(s.Cache.guests.Configs["tank/vm-100-disk-0"])
+	assert.Empty(t, volumesOf(t, f, s, made(hour, "daily", 5), made(minute, "hourly", 6)))
+}
+
+// yesterday is what was found out the day before.
+func yesterday(e configEntry) configEntry {
+	e.Config.Day = "2026-03-28"
+	return e
 }
