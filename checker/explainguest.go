@@ -63,9 +63,16 @@ func (d *Result) at(p *Point) *zfs.Snapshot {
 	return nil
 }
 
-// startable reports whether each of its disks is here with a snapshot of the restore point.
+// doubtful reports whether a disk of it is damaged, or cannot be read, or it is not known which
+// its disks are.
+func (e GuestExplanation) doubtful() bool {
+	return e.Verdict == GuestUnreadable || slices.ContainsFunc(e.Disks, func(d GuestDisk) bool { return d.Damaged != "" })
+}
+
+// startable reports whether each of its disks is here, well, and with a snapshot of the restore
+// point.
 func (e GuestExplanation) startable() bool {
-	return e.Point != nil && len(e.Lacking) == 0 && !slices.ContainsFunc(e.Disks, func(d GuestDisk) bool { return d.At == nil })
+	return !e.doubtful() && e.Point != nil && len(e.Lacking) == 0 && !slices.ContainsFunc(e.Disks, func(d GuestDisk) bool { return d.At == nil })
 }
 
 func (e GuestExplanation) words(r Report) []string {
@@ -75,6 +82,8 @@ func (e GuestExplanation) words(r Report) []string {
 	case e.startable():
 		words = append(words, fmt.Sprintf("Guest %s can be started here as of %s, %s ago: %s that it has here %s a snapshot of that time.",
 			number, pointWords(e.Point), text.Age(e.Age), counted(len(e.Disks), "disk"), have(len(e.Disks))))
+	case e.Point != nil && e.doubtful():
+		words = append(words, fmt.Sprintf("Guest %s cannot be relied on here: %s. What is here has snapshots of %s, %s ago, in common.", number, e.Reason, pointWords(e.Point), text.Age(e.Age)))
 	case e.Point != nil:
 		words = append(words, fmt.Sprintf("Guest %s is not complete here. What is here has snapshots of %s, %s ago, in common.", number, pointWords(e.Point), text.Age(e.Age)))
 	default:
@@ -132,6 +141,15 @@ func have(n int) string {
 	return "have"
 }
 
+// quoted is a dataset's or a snapshot's name as a shell takes it. The only character in it that
+// means something there is the blank.
+func quoted(name string) string {
+	if strings.Contains(name, " ") {
+		return "'" + name + "'"
+	}
+	return name
+}
+
 // plan are the commands that clone its disks. The clones stand below a dataset of their own, so
 // that it can be a storage of Proxmox, and the copies stay as they are for the replication.
 func (e GuestExplanation) plan() (start, back []string) {
@@ -143,12 +161,12 @@ func (e GuestExplanation) plan() (start, back []string) {
 			parent = path.Join(zfs.Pool(d.Dataset), fmt.Sprintf("start-%d-%d", e.VMID, n))
 		}
 		if !made[parent] {
-			start = append(start, "zfs create "+parent)
-			back = append(back, "zfs destroy -r "+parent)
+			start = append(start, "zfs create "+quoted(parent))
+			back = append(back, "zfs destroy -r "+quoted(parent))
 		}
 		clone := path.Join(parent, d.Name())
 		made[parent], made[clone] = true, true
-		clones = append(clones, fmt.Sprintf("zfs clone %s@%s %s", d.Dataset, d.At.Name, clone))
+		clones = append(clones, "zfs clone "+quoted(d.Dataset+"@"+d.At.Name)+" "+quoted(clone))
 	}
 	return append(start, clones...), back
 }

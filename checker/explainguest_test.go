@@ -56,6 +56,8 @@ func TestExplainGuestThatCannotBeStarted(t *testing.T) {
 		words string
 	}{
 		"a disk is not here":     {[]Disk{part(first, zfs.Hourly, minute)}, []NodeAnswer{lacks}, "Guest 100 (web01) is not complete here. What is here has snapshots of 2026-03-29 11:59:00, 1m ago, in common."},
+		"a disk is damaged":      {[]Disk{part(first, zfs.Hourly, minute, damaged)}, nil, "Guest 100 cannot be relied on here: " + first + ": permanent errors. What is here has snapshots of 2026-03-29 11:59:00, 1m ago, in common."},
+		"two are not compared":   {[]Disk{part(first, zfs.Hourly, minute), part(copied, zfs.Hourly, minute)}, nil, "Guest 100 cannot be relied on here: it is not known whether "},
 		"a disk is gone":         {[]Disk{part(first, zfs.Hourly, minute), part(second, zfs.Hourly, minute, gone)}, nil, "Guest 100 cannot be started here: " + second + " is gone."},
 		"nothing is in common":   {[]Disk{part(first, zfs.Hourly, minute, has()), part(second, zfs.Hourly, hour, has())}, nil, "Guest 100 cannot be started here: "},
 		"a disk has none at all": {[]Disk{part(first, zfs.Hourly, minute), part(second, zfs.Hourly, 0, bare, created(hour))}, nil, "Guest 100 cannot be started here: "},
@@ -91,4 +93,11 @@ func TestExplainGuestSaysWhatIsLost(t *testing.T) {
 			assert.Contains(t, strings.Join(e.Words, " "), c.words)
 		})
 	}
+}
+
+// The commands can be pasted, also where a dataset's name has a blank in it.
+func TestExplainGuestWithABlankInAName(t *testing.T) {
+	d := part("tank/my backup/vm-100-disk-0", zfs.Hourly, minute)
+	e := explained(t, nil, nil, d)
+	assert.Equal(t, "zfs clone 'tank/my backup/vm-100-disk-0@"+d.Newest.Name+"' tank/start-100/vm-100-disk-0", e.Start[1])
 }
