@@ -2,7 +2,6 @@ package checker
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -31,20 +30,6 @@ type Health struct {
 	Damage *Damage `json:"damage,omitempty"`
 }
 
-// Damage is where root found a pool's permanent errors.
-type Damage struct {
-	zfs.Damage
-	// GUID is the pool's, as in [Health].
-	GUID uint64    `json:"guid,string,omitempty"`
-	At   time.Time `json:"at"`
-	// Exact is true where ZFS tells each snapshot with an error. Without its feature
-	// head_errlog it names one of them, and others of the disk may have the same block.
-	Exact bool `json:"exact"`
-	// Unlisted is true where ZFS counts more errors than it names places. With head_errlog it
-	// finds none in an old snapshot whose block was rewritten before a newer one was taken.
-	Unlisted bool `json:"unlisted,omitempty"`
-}
-
 // PoolPolicy is what a judgement of a pool's health depends on.
 type PoolPolicy struct {
 	// MaxScrubAge is how old the last scrub may be, 0 for any age.
@@ -62,8 +47,6 @@ const (
 	healthMissing = 3 * HealthInterval
 	// longestScrub is how long a scrub may be under way.
 	longestScrub = 14 * 24 * time.Hour
-	// damageFresh is how old root's report may be before its age is said.
-	damageFresh = 3 * time.Hour
 	// fewNames is how many disks or devices a reason names.
 	fewNames = 3
 )
@@ -159,28 +142,6 @@ func (h *Health) errors(pool Pool, _ PoolPolicy, now time.Time) (match, bool) {
 	return match{level: BeyondWarning, reason: fmt.Sprintf("errors on %s: find out why, then zpool clear %s", few(counted), pool.Name)}, true
 }
 
-// where says which disks have the errors, or who can find out.
-func (h *Health) where(pool string, now time.Time) string {
-	d := h.Damage
-	if d == nil {
-		return ", disks unknown: needs root (snapwatch health)"
-	}
-	words := ""
-	if names := slices.Sorted(maps.Keys(d.Snapshots)); len(names) > 0 {
-		words += " in " + few(names)
-	}
-	if d.Unresolved > 0 {
-		words += fmt.Sprintf(", %d in no dataset that is there (zpool scrub %s)", d.Unresolved, pool)
-	}
-	if d.Unlisted {
-		words += ", and ZFS does not say where all are: any disk of the pool may be damaged"
-	}
-	if age := now.Sub(d.At); age > damageFresh {
-		words += fmt.Sprintf(", as of %s ago (snapwatch health)", text.Age(age))
-	}
-	return words
-}
-
 func (h *Health) degraded(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
 	broken := h.brokenDevices()
 	state := h.State
@@ -267,28 +228,4 @@ func few(names []string) string {
 		return strings.Join(names, ", ")
 	}
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:fewNames], ", "), len(names)-fewNames)
-}
-
-// damageOf says what permanent errors there are in a dataset, "" for none. While ZFS lists no
-// error, what root found before is mended or gone.
-func (h *Health) damageOf(dataset string) string {
-	if h == nil || h.Damage == nil || h.DataErrors == 0 {
-		return ""
-	}
-	snapshots, damaged := h.Damage.Snapshots[dataset]
-	switch {
-	case !damaged:
-		return ""
-	case !h.Damage.Exact:
-		return "permanent errors; which of its snapshots have them ZFS does not tell (zpool upgrade: head_errlog)"
-	}
-	var names []string
-	for _, s := range snapshots {
-		if s == "" {
-			names = append(names, "its newest data")
-			continue
-		}
-		names = append(names, "@"+s)
-	}
-	return "permanent errors in " + few(names)
 }

@@ -76,6 +76,12 @@ func TestPoolHealth(t *testing.T) {
 			healthy(damagedAt(ago(4*hour), true, in("tank/a"))), PoolErrors, Critical, "3 permanent errors in tank/a, as of 4h ago (snapwatch health)"},
 		"errors in nothing that is there": {
 			healthy(damagedAt(now, true, nil), func(h *Health) { h.Damage.Unresolved = 3 }), PoolErrors, Critical, "3 permanent errors, 3 in no dataset that is there (zpool scrub tank)"},
+		"errors since root looked": {
+			healthy(damagedAt(ago(hour), true, in("tank/a")), func(h *Health) { h.Damage.Counted, h.DataErrors = 3, 5 }), PoolErrors, Critical, "5 permanent errors, disks unknown: needs root (snapwatch health)"},
+		"as many errors as when root looked": {
+			healthy(damagedAt(ago(hour), true, in("tank/a")), func(h *Health) { h.Damage.Counted = 3 }), PoolErrors, Critical, "3 permanent errors in tank/a"},
+		"there were none when root looked": {
+			healthy(damagedAt(ago(hour), true, nil)), PoolErrors, Critical, "3 permanent errors, disks unknown: needs root (snapwatch health)"},
 		"errors of which ZFS does not say where": {
 			healthy(damagedAt(now, true, nil), func(h *Health) { h.Damage.Unlisted = true }), PoolErrors, Critical, "3 permanent errors, and ZFS does not say where all are: any disk of the pool may be damaged"},
 		"a device counts errors": {healthy(func(h *Health) { h.Devices = []zfs.Device{{Name: "sda", State: "ONLINE", Checksum: 5}} }), PoolErrors, Warning, "errors on sda (0 read, 0 write, 5 checksum): find out why, then zpool clear tank"},

@@ -217,6 +217,11 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 	}
 	d := checker.Damage{GUID: zfs.PoolGUID(s.Kstat, pool), At: s.Now()}
 	err := s.asking(ctx, pool, func(r zfs.Reader) error {
+		// The count comes first: an error that is found meanwhile is one more than was counted.
+		counted, err := r.Health(ctx, pool)
+		if err != nil || counted.DataErrors == 0 {
+			return err
+		}
 		h, err := r.HealthAndDamage(ctx, pool)
 		if err != nil {
 			return err
@@ -226,10 +231,10 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 		}
 		d.Damage = zfs.ResolveDamage(h.Damaged, mounts)
 		d.Unlisted = h.DataErrors > uint64(len(h.Damaged))
-		if h.DataErrors > 0 {
-			// An OpenZFS that does not know the feature (before 2.2) says so by failing.
-			feature, err := r.Feature(ctx, pool, "head_errlog")
-			d.Exact = err == nil && feature == "active"
+		// An OpenZFS that does not know the feature (before 2.2) says so by failing. There root
+		// counts an error once, and others as often as it was found.
+		if feature, err := r.Feature(ctx, pool, "head_errlog"); err == nil {
+			d.Exact, d.Counted = feature == "active", counted.DataErrors
 		}
 		return nil
 	})

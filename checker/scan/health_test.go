@@ -124,7 +124,7 @@ func TestOnlyRootsReportIsBelieved(t *testing.T) {
 
 	d, err := s.FindDamage(t.Context(), "tank", nil)
 	require.NoError(t, err)
-	want := &checker.Damage{At: clock, Exact: true, Damage: zfs.Damage{Snapshots: map[string][]string{"tank/vm-100-disk-0": {"a"}}, Unresolved: 1}}
+	want := &checker.Damage{At: clock, Exact: true, Counted: 2, Damage: zfs.Damage{Snapshots: map[string][]string{"tank/vm-100-disk-0": {"a"}}, Unresolved: 1}}
 	assert.Equal(t, want, d)
 	require.NoError(t, SaveDamage(path, DamageOf(map[string]*checker.Damage{"gone": want, "kept": want}, map[string]*checker.Damage{"tank": d}, []string{"tank", "kept"})))
 	h := s.Health(t.Context(), file, "tank", nil)
