@@ -40,12 +40,10 @@ func ResolveDamage(places []string, mounts map[string]string) Damage {
 
 // datasetOf is the dataset, or the snapshot, that a place is in, "" where it is in none.
 func datasetOf(place string, mounts map[string]string) string {
-	if at := object.FindStringIndex(place); at != nil {
-		return place[:at[0]]
-	}
 	if !strings.HasPrefix(place, "/") {
+		// A file's name comes first: it may end as an object does.
 		name, _, _ := strings.Cut(place, ":/")
-		return name
+		return object.ReplaceAllString(name, "")
 	}
 	longest, dataset := "", ""
 	for point, mounted := range mounts {

@@ -41,6 +41,7 @@ var poolMutants = []mutant{
 	when, timeErr`, "pass over what is not understood"},
 	{"internal/zfs/zpool.go", `if command.ExitCode(err) == usage {`, `if command.ExitCode(err) == -usage {`, "not know a zpool without JSON"},
 	{"internal/zfs/zpool.go", `h.Scrub.State != ScanFinished &&`, `h.Scrub.State == "" &&`, "let a canceled scrub silence the lack of one"},
+	{"internal/zfs/damage.go", `if !strings.HasPrefix(place, "/") {`, `if !strings.HasPrefix(place, "/") || object.MatchString(place) {`, "take a file's name for an object's"},
 	{"internal/zfs/damage.go", `strings.TrimSuffix(point, "/")+"/"`, `point`, "take one container's file for another's"},
 	{"deploy/prometheus/snapwatch.rules.yml", `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state="full"})
             and on (job, cluster, site, instance, pool) snapwatch:pool_status:settled >= 2`, `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state="full"})
