@@ -83,6 +83,9 @@ type CompareAnswer struct {
 	Unregistered bool `json:"snap_unregistered,omitempty"`
 	// Guests are the node's own, with the disks that snap covers.
 	Guests []OwnedGuest `json:"guests,omitempty"`
+	// Unread are the pools that the node has not read since it was started: Guests lacks what is
+	// there.
+	Unread []string `json:"unread,omitempty"`
 }
 
 // ComparedDisk is what a node says of one disk.

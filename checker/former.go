@@ -28,11 +28,12 @@ const (
 
 // former says which disks were expected here, since a node had them, and are not any more,
 // as no node has them: from then on nobody alarms when there is no copy. That may be right, so
-// it is told for a day. While a node does not answer, they may be there.
+// it is told for a day. While a node does not answer, or has not
+// read a pool, they may be there.
 func (p *Policy) former(nodes []NodeAnswer, asked func(vmid int) bool, now time.Time) []Note {
 	has := map[string]bool{}
 	for _, n := range nodes {
-		if n.Failure != "" {
+		if n.Failure != "" || len(n.Unread) > 0 {
 			return nil
 		}
 		for _, g := range n.Guests {

@@ -20,6 +20,8 @@ type NodeAnswer struct {
 	Failure string
 	// Guests are those that are its own, or were when it answered last.
 	Guests []OwnedGuest
+	// Unread are pools of it of which it is not known what is there.
+	Unread []string
 	// Former are the disks that it had and has not any more.
 	Former []Former
 }
@@ -48,7 +50,15 @@ func (a CompareAnswer) Node(name string) NodeAnswer {
 	for _, g := range a.Guests {
 		n.Guests = append(n.Guests, g.plain())
 	}
+	n.Unread = plainNames(a.Unread)
 	return n
+}
+
+func plainNames(names []string) (plain []string) {
+	for _, name := range names {
+		plain = append(plain, text.Clip(text.Plain(name), 100))
+	}
+	return plain
 }
 
 // plain is the guest without what no node of ours says.

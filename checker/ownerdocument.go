@@ -15,11 +15,12 @@ type OwnerDocument struct {
 	Time     *time.Time   `json:"time,omitempty"`
 	Failure  string       `json:"failure,omitempty"`
 	Guests   []OwnedGuest `json:"guests,omitempty"`
+	Unread   []string     `json:"unread,omitempty"`
 	Former   []Former     `json:"former,omitempty"`
 }
 
 func (n NodeAnswer) document() OwnerDocument {
-	return OwnerDocument{Node: valid(n.Node), Answered: optional(n.At), Time: optional(n.Now), Failure: valid(n.Failure), Guests: n.Guests, Former: n.Former}
+	return OwnerDocument{Node: valid(n.Node), Answered: optional(n.At), Time: optional(n.Now), Failure: valid(n.Failure), Guests: n.Guests, Unread: n.Unread, Former: n.Former}
 }
 
 func (doc OwnerDocument) answer() NodeAnswer {
@@ -27,6 +28,7 @@ func (doc OwnerDocument) answer() NodeAnswer {
 	for _, g := range doc.Guests {
 		n.Guests = append(n.Guests, g.plain())
 	}
+	n.Unread = plainNames(doc.Unread)
 	for _, f := range doc.Former {
 		n.Former = append(n.Former, Former{VMID: f.VMID, Guest: text.Clip(text.Plain(f.Guest), 100), Dataset: text.Clip(text.Plain(f.Dataset), 256), Since: f.Since})
 	}

@@ -3,6 +3,7 @@ package checker
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"snapwatch/internal/text"
@@ -77,10 +78,13 @@ func (d *Result) wake(p *Policy, c Comparison) {
 	d.Judgement = Judgement{Verdict: v, Level: level, State: table[v].States[level], Reason: c.Reason, Age: c.Lag, Limit: limit}
 }
 
-// unanswered names the nodes whose last answer stands for now.
+// unanswered names the nodes whose last answer stands for now, and those that do not know all.
 func unanswered(nodes []NodeAnswer, now time.Time) []Note {
 	var notes []Note
 	for _, n := range nodes {
+		if len(n.Unread) > 0 {
+			notes = append(notes, Note{State: OK, Text: fmt.Sprintf("%s has not read %s since its exporter was started: what its guests have there is not known", n.Node, strings.Join(n.Unread, ", "))})
+		}
 		if n.Failure != "" && !n.At.IsZero() {
 			notes = append(notes, Note{State: OK, Text: fmt.Sprintf("%s does not answer (%s): what it said %s ago stands for now", n.Node, n.Failure, text.Age(max(0, now.Sub(n.At))))})
 		}

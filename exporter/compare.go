@@ -133,6 +133,11 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 	if err == nil {
 		_ = s.lastRun() // for the names, if they can be read
 		answer.Guests = s.ownGuests(report, owners, living)
+		for _, p := range report.Pools {
+			if p.ReadAt.IsZero() {
+				answer.Unread = append(answer.Unread, p.Name)
+			}
+		}
 	}
 	return answer
 }

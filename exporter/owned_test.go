@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"snapwatch/checker"
+	"snapwatch/checker/scan"
 	"snapwatch/internal/report"
 )
 
@@ -48,4 +49,23 @@ func TestANodeTellsThatAGuestLivesWhileSnapFails(t *testing.T) {
 	answer := r.compare(t.Context(), checker.CompareRequest{})
 	require.Len(t, answer.Guests, 1)
 	assert.True(t, answer.Guests[0].Alive)
+}
+
+// An exporter that was started while a pool is suspended says that it has not read it: what its
+// guests have there has not gone.
+func TestANodeTellsWhatItHasNotRead(t *testing.T) {
+	r := newRig(t, primaryWorld(), owns(100, 101))
+	r.Refresh(t.Context())
+	before := r.compare(t.Context(), checker.CompareRequest{})
+	assert.Empty(t, before.Unread)
+	r.fake.Pool("rpool", "SUSPENDED")
+	r.restart(owns(100, 101))
+	r.Refresh(t.Context())
+	answer := r.compare(t.Context(), checker.CompareRequest{})
+	assert.Equal(t, []string{"rpool"}, answer.Unread)
+	had, has := before.Node("pve1"), answer.Node("pve1")
+	had.At, has.At = start, start.Add(time.Minute)
+	known, _ := scan.Inventory{}.Heard([]checker.NodeAnswer{had}, had.At)
+	known, _ = known.Heard([]checker.NodeAnswer{has}, has.At)
+	assert.Empty(t, known.Former([]checker.NodeAnswer{has})[0].Former)
 }

@@ -15,7 +15,7 @@ var (
 	diskLag = newMetric("disk_lag_seconds",
 		"For how long the disk's owner has had a snapshot that is not here. Absent where that could not be compared.", byDisk()...)
 	absentDisks = newMetric("absent_disks",
-		"How many disks owners take snapshots of that are not here: severity critical for those under expect: in the configuration, else warning. What a node said last counts while it does not answer. Absent where no node is asked, and where none answers and nothing is known to lack.", "severity")
+		"How many disks owners take snapshots of that are not here: severity critical for those under expect: in the configuration, else warning. What a node said last counts while it does not answer. Absent where no node is asked, and where none answers whole and nothing is known to lack.", "severity")
 	ownerAnswer = newMetric("owner_last_answer_timestamp_seconds",
 		"When a node that may own disks answered last. Absent if it never did.", "node")
 	ownerUp = newMetric("owner_answers",
@@ -43,7 +43,7 @@ func collectOwners(out sink, report checker.Report) {
 		return
 	}
 	expected, others := report.Absent()
-	answers := slices.ContainsFunc(report.Nodes, func(n checker.NodeAnswer) bool { return n.Failure == "" })
+	answers := slices.ContainsFunc(report.Nodes, func(n checker.NodeAnswer) bool { return n.Failure == "" && len(n.Unread) == 0 })
 	if answers || expected+others > 0 {
 		out.send(absentDisks, float64(expected), "critical")
 		out.send(absentDisks, float64(others), "warning")

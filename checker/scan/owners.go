@@ -41,6 +41,10 @@ func (s Inventory) Heard(nodes []checker.NodeAnswer, now time.Time) (heard Inven
 			if _, still := has[dataset]; still {
 				continue
 			}
+			if len(n.Unread) > 0 && d.Left.IsZero() { // it may be where the node has not read
+				has[dataset] = d
+				continue
+			}
 			if d.Left.IsZero() || d.Left.After(now) {
 				d.Left = now
 			}
