@@ -237,7 +237,7 @@ func TestWhatAnOwnerHadIsTold(t *testing.T) {
 func TestNobodyIsAskedWhereNoneIsNamed(t *testing.T) {
 	node := &owner{}
 	node.says(alive(start))
-	r := newRig(t, world(), asks(node))
+	r := newRig(t, world(), func(s *Settings) { s.Ask = node.ask; s.Reuse = 0 })
 	for range 3 {
 		r.scrape()
 		r.settle(t)

@@ -171,7 +171,7 @@ func TestKeepWhatWasFound(t *testing.T) {
 	require.Len(t, notes, 1)
 	assert.Contains(t, notes[0].Text, "this user has no cache directory")
 	m.cachePath = filepath.Join(t.TempDir(), "deep", "newest.json")
-	kept, notes = m.keep(0, true)
+	kept, notes = m.keep(time.Minute, true)
 	assert.True(t, kept)
 	assert.Empty(t, notes)
 	assert.FileExists(t, m.cachePath)
