@@ -70,11 +70,11 @@ func (g *guests) configs(ctx context.Context) {
 // where that does not show which configuration counts.
 func (g *guests) configured(d checker.Disk, newest zfs.KeptConfig) bool {
 	sum, known := sumOf(newest.Value), g.scanner.Cache.recallConfig(d)
-	switch {
-	case sum == known.Sum: // the same one, or none
+	switch sum {
+	case known.Sum: // the same one, or none
 		g.keepConfig(d, known)
 		return true
-	case sum == "":
+	case "":
 		return false
 	}
 	found := newestConfig(d, []zfs.KeptConfig{newest})

@@ -282,7 +282,9 @@ var mutants = append([]mutant{
 	{"checker/scan/guestlook.go", `if best || before {`, `if best || before || row != nil {`, "be content with an older point than the newest"},
 	{"checker/scan/guestcache.go", `if !e.sensible(disks) {`, `if false {`, "call a guest torn by a line of the cache that makes no sense"},
 	{"checker/scan/guests.go", `g.eachPool(ctx, g.toList, g.scanner.listing,`, `g.eachPool(ctx, g.toList, g.scanner.asking,`, "list guests' disks beside a scan"},
-	{"checker/scan/guestconfig.go", `case sum == known.Sum: `, `case known.Sum != "": `, "take a guest's new configuration for the one before"},
+	{"checker/scan/guestconfig.go", `switch sum {
+	case known.Sum: `, `switch {
+	case known.Sum != "": `, "take a guest's new configuration for the one before"},
 	{"checker/scan/owners.go", `if d.Left.IsZero() || d.Left.After(now) {`, `if true {`, "never tell for long enough that no owner has a disk any more"},
 	{"checker/former.go", `if n.Failure != "" || len(n.Unread) > 0 {`, `if len(n.Unread) > 0 {`, "miss a disk that may be where nobody answers"},
 	{"checker/keptconfig.go", ` || here[name] == 0 && !certain[storageName(v)]`, ` || here[name] == 0 && !certain[storageName(v)] && name == ""`, "miss a disk that ZFS does not hold"},
