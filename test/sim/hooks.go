@@ -262,10 +262,15 @@ func (w *World) hooked(n *node) {
 	for vmid := range n.hooks.stopped {
 		waits := !w.guests[vmid].alive && slices.ContainsFunc(w.guests[vmid].disks, func(name string) bool {
 			d := n.sets[name]
-			return d == nil || d.running.Own() != zfs.Stopped.String()
+			if d == nil || d.running.Own() != zfs.Stopped.String() {
+				return true
+			}
+			newest, _ := d.newestManaged()
+			class, _ := newest.Class()
+			return class != zfs.Stopped
 		})
 		limit := runs
-		if waits { // for a label
+		if waits { // for a label or a snapshot
 			limit = int(3 * 24 * time.Hour / w.Tick)
 		}
 		if aloud("after_stop", vmid) {
