@@ -96,9 +96,9 @@ func TestPoolStatusJSON(t *testing.T) {
 		return `{"output_version":{"command":"zpool status","vers_major":0,"vers_minor":1},"pools":{"tank":{"name":"tank","type":"POOL","state":"DEGRADED","pool_guid":"1","txg":"9","error_count":"2",` + more +
 			`"vdevs":{"tank":{"name":"tank","vdev_type":"root","state":"DEGRADED","read_errors":"0","write_errors":"0","checksum_errors":"0","vdevs":{
 "/a":{"name":"a","state":"ONLINE","read_errors":"0","write_errors":"0","checksum_errors":"5"},"/b":{"name":"b","state":"ONLINE","read_errors":0,"write_errors":0,"checksum_errors":0}}}},
-"logs":{"/c":{"name":"c","state":"FAULTED","read_errors":"1","write_errors":"2","checksum_errors":"0"}}}}}`
+"logs":{"/c":{"name":"c","state":"CANT_OPEN","read_errors":"1","write_errors":"2","checksum_errors":"0"}}}}}`
 	}
-	devices := []Device{{Name: "tank", State: "DEGRADED"}, {Name: "/a", State: "ONLINE", Checksum: 5}, {Name: "/c", State: "FAULTED", Read: 1, Write: 2}}
+	devices := []Device{{Name: "tank", State: "DEGRADED"}, {Name: "/a", State: "ONLINE", Checksum: 5}, {Name: "/c", State: "UNAVAIL", Read: 1, Write: 2}}
 	start, end := time.Unix(1700000000, 0), time.Unix(1700000100, 0)
 	scan := func(function, state, paused string) string {
 		return `"scan_stats":{"function":"` + function + `","state":"` + state + `","start_time":"1700000000","end_time":"1700000100","scrub_pause":"` + paused + `","errors":"3"},`

@@ -66,7 +66,7 @@ func parsePoolJSON(text, pool string) (PoolHealth, error) {
 	if p == nil || p.State == "" || p.Errors == nil || len(p.Devices) == 0 {
 		return PoolHealth{}, unreadable("zpool status -j says not all of pool %s: %q", pool, text)
 	}
-	h := PoolHealth{State: p.State, DataErrors: uint64(*p.Errors)}
+	h := PoolHealth{State: stateInText(p.State), DataErrors: uint64(*p.Errors)}
 	if p.Scan != nil {
 		h.scanned(*p.Scan)
 	}
@@ -83,7 +83,7 @@ func parsePoolJSON(text, pool string) (PoolHealth, error) {
 func (h *PoolHealth) look(devices map[string]vdevJSON) {
 	for _, name := range slices.Sorted(maps.Keys(devices)) {
 		d := devices[name]
-		device := Device{name, d.State, uint64(d.Read), uint64(d.Write), uint64(d.Checksum)}
+		device := Device{name, stateInText(d.State), uint64(d.Read), uint64(d.Write), uint64(d.Checksum)}
 		if !device.well() {
 			h.Devices = append(h.Devices, device)
 		}
@@ -125,4 +125,13 @@ func unix(n number) time.Time {
 		return time.Time{}
 	}
 	return time.Unix(int64(n), 0)
+}
+
+// stateInText returns the word that zpool status prints as text, which people know, for what it
+// has in JSON.
+func stateInText(state string) string {
+	if state == "CANT_OPEN" {
+		return "UNAVAIL"
+	}
+	return state
 }
