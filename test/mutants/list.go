@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 var suites = []suite{
 	{"snapper/", [][]string{{"./snapper", "./snapper/run", "-rapid.checks", "30"}, {"./snapper/index"}, {"./test/retention"}, {"./test/sim", "-weeks", "40"}}},
 	{"internal/report/", [][]string{{"./internal/report"}}},
@@ -14,7 +16,7 @@ var suites = []suite{
 }
 
 // mutants are the breaks. Each is one that a person could make.
-var mutants = append([]mutant{
+var mutants = slices.Concat([]mutant{
 	// Which configuration is in force.
 	{"exporter/configfile.go", `if !reflect.DeepEqual(last.config, config.Default()) {`, `if false {`, "not say that the configuration is gone"},
 	{"exporter/configfile.go", `return ago < 0 || ago >= configSettled`, `return ago < 0 || ago >= 0`, "read a file that is being written"},
@@ -219,134 +221,4 @@ var mutants = append([]mutant{
 `, "discard a bookmark whose snapshot was received again"},
 	{"internal/zfs/history.go", `return s.Base < txg && txg < s.TXG`, `return s.Base <= txg && txg < s.TXG`, "discard the bookmark of the base"},
 	{"internal/zfs/history.go", `dataset, swapped := p.swaps[clone]`, `dataset, swapped := p.setBackBy(clone)`, "take a receive that was given up for a set-back"},
-	// What is said of a copy.
-	{"checker/judge.go", `class != zfs.Stopped || c.pendingLong() || c.labelledRunning()`, `class != zfs.Stopped || c.labelledRunning()`, "stay silent while a receive is pending"},
-	{"checker/judge.go", `warning.exceeded(max(0, c.now.Sub(d.PendingSince)))`, `warning.exceeded(0)`, "never alarm for a receive that is pending"},
-	{"checker/judge.go", `c.disk.NoSnap.Excludes() && c.disk.Owned == Owned`, `c.disk.NoSnap.Excludes()`, "let a label that arrived silence a copy"},
-	{"checker/judge.go", `c.disk.BareClone() && c.disk.Owned == NotOwned`, `c.disk.BareClone()`, "take a guest's linked clone for a trial"},
-	{"checker/filter.go", `p.Problem != "" && f.mayHold(p.Name)`, `false`, "be content with a pool that was not read"},
-	{"checker/compare.go", `o.Newest.GUID == d.Newest.GUID && o.Alive &&`, `false &&`, "take a _stopped for a proof while the guest lives"},
-	{"checker/compare.go", `case o.Presence == Absent && o.NeverHad:`, `case false:`, "believe a snapshot that the owner never had"},
-	{"checker/clusters.go", `				e.Foreign = true`, `				e.Foreign = false`, "ask one cluster about another's disk"},
-	{"checker/scan/inventory.go", `later || s.Forgot(*d, now)`, `later`, "remember what was forgotten"},
-	{"checker/scan/seenreading.go", `d.pool == pool.Name && `, ``, "take what was split off for what is gone"},
-	{"checker/scan/seenreading.go", ` && !d.at.Before(disk.Since)`, ``, "take what was read before for a new name"},
-	{"checker/scan/inventory.go", ` && !disk.lookedFor(pool)`, ` && pool.ReadAt.IsZero()`, "miss what came after its pool was last read"},
-	{"checker/scan/poolnames.go", `		moved.Disks[to] = disk`, `		_ = to`, "forget what was gone when its pool was imported under another name"},
-	{"checker/scan/inventory.go", `names[disk.Pool] == ""`, `names[disk.Pool] != ""`, "miss a pool under its old name"},
-	{"checker/judge.go", `ahead > clockSlack {`, `ahead > 100*clockSlack {`, "believe a snapshot of the future"},
-	{"checker/judge.go", `return c.disk.HostClock.After(c.now.Add(clockSlack))`, `return false && c.disk.HostClock.After(c.now.Add(clockSlack))`, "believe a clock that went back"},
-	{"checker/withowners.go", `c.Outcome == OutcomeOrphaned && (d.Verdict == Stale || d.Verdict == Never)`, `d.Verdict == Stale || d.Verdict == Never`, "call any stale disk orphaned"},
-	{"checker/judge.go", `	case Stopped:
-		return c.stopped()
-	case Stale:
-		return c.stale()`, `	case Stopped:
-		return c.stale()
-	case Stale:
-		return c.stopped()`, "swap two verdicts"},
-	{"checker/scan/cache.go", `return k.Changed != 0`, `return true`, "remember beyond the process what depends on a name alone"},
-	{"checker/scan/cache.go", `> minChangeAge {`, `> 0 {`, "remember what may change within the second"},
-	{"checker/scan/cache.go", `ok && found.key == key`, `ok && found.key.GUID == key.GUID`, "remember what has changed"},
-	{"checker/judge.go", `!c.disk.Gone || excluded {`, `!c.disk.Gone || !excluded {`, "not miss a disk that is gone"},
-	{"checker/verdict.go", `[3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
-		"its newest managed snapshot is older than a limit"`, `[3]State{Warning, Warning, Warning}, [3]string{"yellow", "yellow", "red"},
-		"its newest managed snapshot is older than a limit"`, "never call a stale disk critical"},
-	{"checker/policy.go", `	case critical.exceeded(age):
-		return BeyondCritical, critical
-	case`, `	case critical.exceeded(age) && !warning.exceeded(age):
-		return BeyondCritical, critical
-	case`, "ask for the warning first"},
-	{"checker/lag.go", `max(0, e.Newest.Creation.Sub(d.Newest.Creation))`, `max(0, d.Newest.Creation.Sub(e.Newest.Creation))`, "measure the lag backwards"},
-	{"checker/lag.go", `max(0, e.Now.Sub(e.BehindSince))`, `max(0, e.BehindSince.Sub(e.Now))`, "measure backwards how long a copy has been behind"},
-	{"checker/scan/lag.go", `found && len(before) > 0 && !ahead`, `found && !ahead`, "trust a history of which the beginning is gone"},
-	{"checker/scan/lag.go", `found && len(before) > 0 && !ahead`, `found && len(before) > 0 && (!ahead || ahead)`, "believe a snapshot of the future since when a copy is behind"},
-	{"checker/compare.go", `case o.Presence == Absent && !d.Newest.Creation.Before(o.Newest.Creation):`, `case false:`, "not see that a copy diverged"},
-	{"checker/compare.go", `e.Owned == Owned && !e.isReplica(d)`, `e.Owned != NotOwned && !e.isReplica(d)`, "take a node that does not know for the owner"},
-	{"checker/compare.go", `	case len(failed) > 0:`, `	case false:`, "call a disk orphaned while a node does not answer"},
-	{"checker/withowners.go", `d.Compared, d.State, d.Evidence = &c, Worst(d.State, c.State),`, `d.Compared, d.State, d.Evidence = &c, c.State,`, "let a comparison make a verdict better"},
-	{"checker/withowners.go", `case d.Verdict == Stopped && c.Alive:`, `case false:`, "call a disk stopped whose guest lives"},
-	{"checker/lag.go", `return e.About != 0 && e.About != d.Newest.GUID`, `return false`, "hold an answer against a snapshot that it is not about"},
-	{"checker/guestpoint.go", `if last.Sub(first) > apartFor {`, `if last.Sub(first) > 100*apartFor {`, "take one time of two clocks for one"},
-	{"checker/guestpoint.go", `best == nil || first.After(newest)`, `best == nil || first.Before(newest)`, "restore an older point than there is"},
-	{"checker/guestapart.go", `return min(c.age, max(0, c.now.Sub(since)))`, `return c.age`, "call a guest torn as soon as it starts after days"},
-	{"checker/judgeguest.go", `if !c.snapshots || !c.agreed {
-		return match{}, false
-	}
-	level := Within`, `if !c.snapshots {
-		return match{}, false
-	}
-	level := Within`, "call a guest stopped of which one disk ran since"},
-	{"checker/judgeguest.go", `d.Looked.Problem != "" || d.Looked.Among != all`, `d.Looked.Problem != "" || all == ""`, "believe of some disks what was looked up of others"},
-	{"checker/owned.go", `return lived && warning.exceeded(max(0, now.Sub(d.Created)))`, `return lived && !warning.exceeded(-now.Sub(d.Created))`, "miss a disk that was just made"},
-	{"checker/owned.go", `copies[d.Dataset] || d.Newest`, `d.Newest`, "take two copies of one disk for two disks"},
-	{"checker/scan/guestlook.go", `if best || before {`, `if best || before || row != nil {`, "be content with an older point than the newest"},
-	{"checker/scan/guestcache.go", `if !e.sensible(disks) {`, `if false {`, "call a guest torn by a line of the cache that makes no sense"},
-	{"checker/scan/guests.go", `g.eachPool(ctx, g.toList, g.scanner.listing,`, `g.eachPool(ctx, g.toList, g.scanner.asking,`, "list guests' disks beside a scan"},
-	{"checker/scan/guestconfig.go", `switch sum {
-	case known.Sum: `, `switch {
-	case known.Sum != "": `, "take a guest's new configuration for the one before"},
-	{"checker/scan/owners.go", `if d.Left.IsZero() || d.Left.After(now) {`, `if true {`, "never tell for long enough that no owner has a disk any more"},
-	{"checker/former.go", `if n.Failure != "" || len(n.Unread) > 0 {`, `if len(n.Unread) > 0 {`, "miss a disk that may be where nobody answers"},
-	{"checker/keptconfig.go", ` || here[name] == 0 && !certain[storageName(v)]`, ` || here[name] == 0 && !certain[storageName(v)] && name == ""`, "miss a disk that ZFS does not hold"},
-	{"checker/scan/guestconfig.go", `for at := len(kept); at > 0; at-- {`, `for at := len(kept); at == len(kept); at-- {`, "forget a guest's configuration for a reference to one that was not sent"},
-	{"checker/scan/owners.go", `len(n.Unread) > 0 && d.Left.IsZero()`, `false`, "take what a node has not read for gone"},
-	{"checker/keptconfig.go", `found[name]--; found[name] >= 0`, `here[name] > 0`, "take the disk of one storage for that of another"},
-	{"checker/owned.go", `origin[0] == cluster && `, ``, "take another cluster's disk for this guest's"},
-	{"checker/owned.go", `(ignored || d.BareClone()) && `, `ignored && `, "take a trial clone for the disk"},
-	{"checker/owned.go", `p.expects(stand) || g.Alive`, `g.Alive`, "expect nothing of a guest that is off"},
-	{"exporter/node.go", `!known && l != nil`, `!known && l != nil && vmid == 0`, "take each guest for dead"},
-	{"checker/keptconfig.go", `!warning.exceeded(max(0, now.Sub(k.Since)))`, `!warning.exceeded(max(0, now.Sub(time.Time{})))`, "miss a disk that is new"},
-	{"checker/explainguest.go", `!e.doubtful() && e.Point != nil && len(e.Lacking) == 0 && `, `!e.doubtful() && e.Point != nil && `, "start a guest that lacks a disk"},
-	{"checker/explainguest.go", `return !e.doubtful() && `, `return `, "start a guest from a damaged disk"},
-	{"checker/scan/guestcache.go", `was.Oldest && was.GUID`, `was.GUID`, "miss a newer point where the other disk caught up"},
-	{"checker/scan/guestcache.go", `lasting && k.Lasting && k.Key == key && d.Newest`, `lasting && k.Lasting && k.Key.GUID == key.GUID && d.Newest`, "believe what was in common before a change"},
-	{"checker/scan/inventory.go", `		d.Gone = true`, `		d.Gone = false`, "forget disks that are gone"},
-	{"checker/judge.go", `if c.disk.Unlisted != "" && !c.boundSuffices() {`, `if false {`, "let an old bound silence a disk"},
-	{"checker/judge.go", `return warning.onlyMost() && critical.onlyMost()`, `return warning.onlyMost() || critical.onlyMost()`, "let a bound silence what is too young"},
-	{"checker/scan/cache.go", `h.GUID != 0 && e.key.GUID == h.GUID`, `true`, "take another dataset's snapshot for a bound"},
-	{"checker/scan/scan.go", `worth(before) > worth(d)`, `false`, "let a second look spoil the first"},
-	{"checker/scan/merge.go", `		case has:
-			theirs[name] = our`, `		case has:
-			_ = our`, "save nothing beside what others saved"},
-	{"checker/scan/shared.go", `!at.Before(asked.Add(-sharedBefore)) && `, ``, "share a listing of any age"},
-	{"checker/compare.go", `d.Newest.Creation.After(o.ReadAt):`, `d.Newest.Creation.Before(o.ReadAt):`, "call a copy diverged that is newer than what its owner read"},
-	{"checker/scan/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
-	{"checker/poolverdict.go", `add(PoolUnreadable, BeyondWarning, pool.Problem)`, `add(PoolUnreadable, Within, pool.Problem)`, "never call a pool that hangs unreadable"},
-	// The rules.
-	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_state:settled{state=~"missing|receiving|excluded|stopped|orphaned"}`, `snapwatch:disk_state:settled{state=~"missing|receiving|excluded|orphaned"}`, "call stopped guests stale"},
-	{"deploy/prometheus/snapwatch.rules.yml", `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
-          >`, `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
-          <`, "call fresh disks stale"},
-	{"deploy/prometheus/snapwatch.rules.yml", `expr: max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, `expr: min by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, "compare with the oldest copy"},
-	{"deploy/prometheus/snapwatch.rules.yml", `          > on (job, cluster, site, instance) 3 * (`, `          > on (job, cluster, site, instance) 300 * (`, "wait days for a run that fails"},
-	{"deploy/prometheus/snapwatch.rules.yml", `<= time() + 300
-          or on`, `> 0
-          or on`, "believe a time from the future"},
-	{"deploy/prometheus/snapwatch.rules.yml", `resets(snapwatch_start_timestamp_seconds[30m])) > 2`, `resets(snapwatch_start_timestamp_seconds[30m])) > 200`, "take two exporters for one"},
-	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_lag_seconds:told
-          >`, `0 * snapwatch:disk_lag_seconds:told
-          >`, "not believe an exporter that a copy is behind"},
-	{"deploy/prometheus/snapwatch.rules.yml", `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state=~"missing|unreadable|suspended|faulted"})`, `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state=~"missing"})`, "not see a pool that cannot be read"},
-	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_state:settled{state="missing"})
-        for: 10m`, `snapwatch:disk_state:settled{state="missing"})
-        for: 10d`, "wait days for a disk that is gone"},
-	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_silent:settled{state!="stopped"}`, `snapwatch:disk_silent:settled`, "let a _stopped copy hide that it is behind"},
-	{"deploy/prometheus/snapwatch.rules.yml", `last_over_time(snapwatch_disk_max_stopped_age_seconds[10m])`, `10 * last_over_time(snapwatch_disk_max_stopped_age_seconds[10m])`, "wait most of a year for a guest that is off"},
-	{"deploy/prometheus/snapwatch.rules.yml", `(last_over_time(snapwatch_disk_newest_snapshot_timestamp_seconds[10m]))
-            or on`, `(snapwatch_disk_newest_snapshot_timestamp_seconds)
-            or on`, "let a lost scrape begin the wait again"},
-	// What a person types, and what cron's lines say.
-	{"cmd/snapwatch/regular.go", `*to.keep, *to.config, *to.node = *from.keep, *from.config, *from.node`, `_, _ = to, from`, "destroy by words that were typed once"},
-	{"cmd/snapwatch/regular.go", `case len(unclear) > 0:`, `case false:`, "run by other words beside a line that is not understood"},
-	{"cmd/snapwatch/regular.go", `if err == nil && len(lines) == 0 {`, `if false {`, "take a timer whose words are not known for one that runs nothing"},
-	{"internal/crontab/crontab.go", `if words[i].expands {`, `if false {`, "pass over a line whose program is a variable"},
-	{"cmd/snapwatch/cronlines.go", `case system && perm&0o022 != 0:`, `case false:`, "count on a line of a file that cron ignores"},
-	{"internal/crontab/ignored.go", `!f.has(m[1])`, `false`, "count on a file with a line that cron does not understand"},
-	{"internal/crontab/crontab.go", `strings.EqualFold(strings.Fields(line)[0], atBoot)`, `false`, "take a line for boot for a regular one"},
-	{"cmd/snapwatch/cronregister.go", `args = own[0].Args`, `_ = own`, "lose the other flags of a registered line"},
-	{"cmd/snapwatch/environment.go", `return config.Load(named)`, `return config.LoadDefault(named)`, "register a configuration that is not there"},
-	{"cmd/snapwatch/cron.go", `line.Problem == "" && !line.Beside {`, `line.Problem == "" {`, "remove a line that does more"},
-	{"internal/crontab/crontab.go", `case len(found) > 1:`, `case false:`, "rely on a line that starts the program twice"},
-	{"internal/crontab/crontab.go", `case unsure >= 0:`, `case false:`, "take a variable for a word"},
-	{"snapper/unblocking.go", `if pin.Held {`, `if false {`, "destroy what is beside a snapshot that is held"},
-}, poolMutants...)
+}, copyMutants, poolMutants)
