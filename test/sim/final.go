@@ -34,7 +34,9 @@ func (w *World) shutdown(i, ticks int) {
 	w.underway = underway{planned: n.clock(w.now), before: map[string][]zfs.Snapshot{}, unmarked: map[string]bool{}}
 	_, done, err := run.Run(context.Background(), options)
 	w.underway = other
-	switch clean := w.tick >= max(n.pveshBad, n.ignored, n.lacking) && n.skew == 0; {
+	// Of what a killed run made only the pool's history says whose it is, and finalize has no time
+	// for that: it says which disks it leaves.
+	switch clean := w.tick >= max(n.pveshBad, n.ignored, n.lacking) && n.skew == 0 && !n.disturbed; {
 	case err != nil:
 		w.broken("finalize on %s could not begin: %v", n.name, err)
 	case clean && done.Success:
