@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +22,7 @@ import (
 )
 
 // playing reports whether this process plays zfs for a test.
-func playing() bool { return filepath.Base(os.Args[0]) == "zfs" }
+func playing() bool { return slices.Contains([]string{"zfs", "zpool"}, filepath.Base(os.Args[0])) }
 
 // noon is when all tests begin.
 var noon = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
