@@ -106,7 +106,7 @@ func TestASuspendedPool(t *testing.T) {
 	s.read()
 	b.refresh()
 	assert.Contains(t, upper(b.text("#counters")), "12 UNREADABLE")
-	assert.Equal(t, "/page/unknown.svg", eval[string](b, "document.querySelector('link[rel=icon]').getAttribute('href')"))
+	assert.Equal(t, "/page/critical.svg", eval[string](b, "document.querySelector('link[rel=icon]').getAttribute('href')"))
 	s.fake.Pool("backup", "ONLINE")
 	s.read()
 	b.refresh()
