@@ -199,7 +199,11 @@ func (p place) disk(d disk) {
 			p.world.series = append(p.world.series, s)
 		}
 	}
-	for _, state := range []string{"fresh", "stale", "never", "missing", "unreadable", "receiving", "excluded", "stopped", "future", "orphaned", "damaged"} {
+	states := []string{"fresh", "stale", "never", "missing", "unreadable", "receiving", "excluded", "stopped", "future", "orphaned"}
+	if d.state == "damaged" { // promtool can hold no more series than there are
+		states = append(states, d.state)
+	}
+	for _, state := range states {
 		p.flag("snapwatch_disk_state", truth(state == d.state), append(is, "state="+state)...)
 		if d.later != "" {
 			first := &p.world.series[len(p.world.series)-1]
