@@ -20,6 +20,7 @@ SAMPLED ?= 5
 # What the rules are shown one by one at night, and at once otherwise.
 SHORT   ?= -short
 # Which of the lab's machines: trixie has OpenZFS 2.3, bookworm 2.1, trixie-backports 2.4.
+COMMA   := ,
 SUITE   ?= trixie
 # What CI plays on OpenZFS 2.1 and 2.4, too; nightly plays everything there.
 MAINJOB := ^(TestStory|TestZFSVersions)$$$$
@@ -150,7 +151,7 @@ test-systemd: job ## Play what needs a real systemd, likewise.
 test-counted: job ## Compare times, on a machine whose clock counts instructions; with BEFORE=COMMIT also a scrape with that commit's.
 	if [ -n '$(BEFORE)' ]; then rm -rf $(BIN)/before && mkdir $(BIN)/before && git archive '$(BEFORE)' | tar -x -C $(BIN)/before && \
 		cd $(BIN)/before && $(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o ../../$(JOB)/before ./cmd/snapwatch; fi
-	$(STATIC) test -c -tags 'e2e,counted $(if $(BEFORE),before)' -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
+	$(STATIC) test -c -tags 'e2e,counted$(if $(BEFORE),$(COMMA)before)' -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
 	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 30m -test.run "%s"\n' '$(if $(filter .,$(E2E)),^TestCounted,$(E2E))' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --icount --timeout 1800 $(JOB)
