@@ -19,8 +19,8 @@ WEEK    ?= 1
 SAMPLED ?= 5
 # What the rules are shown one by one at night, and at once otherwise.
 SHORT   ?= -short
-# Which of the lab's machines: trixie has OpenZFS 2.3, bookworm 2.1, trixie-backports 2.4.
 COMMA   := ,
+# Which of the lab's machines: trixie has OpenZFS 2.3, bookworm 2.1, trixie-backports 2.4.
 SUITE   ?= trixie
 # What CI plays on OpenZFS 2.1 and 2.4, too; nightly plays everything there.
 MAINJOB := ^(TestStory|TestZFSVersions)$$$$
