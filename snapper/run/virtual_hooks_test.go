@@ -300,6 +300,7 @@ func TestStopOwedWhileHooksRun(t *testing.T) {
 		ended := make(chan report.Run)
 		go func() { ended <- w.run(t, hooking) }()
 		time.Sleep(time.Minute)
+		synctest.Wait() // until the first run waits for its hook
 		g.alive = false
 		noted := false
 		w.pool("tank").onSnapshot = func(context.Context, []lua.Guest) (map[string]lua.Outcome, error) {
