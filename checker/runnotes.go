@@ -20,7 +20,8 @@ type Runs struct {
 	Expected bool
 }
 
-// How long ago the last good run of snap, and of prune, may have ended: as in the alert rules.
+// How long ago the last good run of snap, and of prune, may have ended. The alert rules go by
+// the period of cron's line instead: these are theirs for a quarter of an hour, and an hour.
 const (
 	snapLate  = 45 * time.Minute
 	pruneLate = 6 * time.Hour
