@@ -128,7 +128,7 @@ func (h *Health) faulted(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
 
 func (h *Health) errors(pool Pool, _ PoolPolicy, now time.Time) (match, bool) {
 	if h.DataErrors > 0 {
-		return match{level: BeyondCritical, reason: text.Count(int(min(h.DataErrors, 1<<31)), "permanent error") + h.where(pool.Name, now)}, true
+		return match{level: BeyondCritical, reason: errorCount(h.DataErrors, "permanent error") + h.where(pool.Name, now)}, true
 	}
 	var counted []string
 	for _, d := range h.Devices {
@@ -141,6 +141,9 @@ func (h *Health) errors(pool Pool, _ PoolPolicy, now time.Time) (match, bool) {
 	}
 	return match{level: BeyondWarning, reason: fmt.Sprintf("errors on %s: find out why, then zpool clear %s", few(counted), pool.Name)}, true
 }
+
+// errorCount is a number of errors in words, of so many that it fits.
+func errorCount(n uint64, what string) string { return text.Count(int(min(n, 1<<31)), what) }
 
 func (h *Health) degraded(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
 	broken := h.brokenDevices()
@@ -165,7 +168,7 @@ func (h *Health) degraded(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
 func (h *Health) brokenDevices() string {
 	var names []string
 	for _, d := range h.Devices {
-		if !slices.Contains([]string{"ONLINE", "DEGRADED", "AVAIL", "INUSE"}, d.State) {
+		if !d.There() {
 			names = append(names, d.Name+" is "+d.State)
 		}
 	}
@@ -182,7 +185,7 @@ func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
 		if s.UnderWay() {
 			do = ", and another is under way"
 		}
-		return match{level: BeyondCritical, reason: fmt.Sprintf("the last scrub found %s that ZFS does not list any more%s", text.Count(int(min(h.LastScrubErrors, 1<<31)), "error"), do)}, true
+		return match{level: BeyondCritical, reason: fmt.Sprintf("the last scrub found %s that ZFS does not list any more%s", errorCount(h.LastScrubErrors, "error"), do)}, true
 	case s.UnderWay() && now.Sub(s.Start) > longestScrub:
 		return match{reason: fmt.Sprintf("a scrub has been under way for %s (%s)", text.Age(now.Sub(s.Start)), s.State)}, true
 	case s.UnderWay():

@@ -52,8 +52,8 @@ func readPool(ctx context.Context, env *environment, name string, roots []string
 		return p, nil
 	}
 	disks, p.Lists, p.Err = readDisks(ctx, roots, search)
-	if features, err := zfs.Features(ctx, "bookmarks", name); p.Err == nil && err == nil {
-		p.Bookmarks = features[name]
+	if state, err := (zfs.Reader{}).Feature(ctx, name, "bookmarks"); p.Err == nil && err == nil {
+		p.Bookmarks = state
 	}
 	return p, disks
 }

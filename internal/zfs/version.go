@@ -31,15 +31,3 @@ func parseVersions(text string) (userland, kernel string) {
 	}
 	return userland, kernel
 }
-
-// Features are the states of one feature on the pools: active, enabled or disabled.
-func Features(ctx context.Context, feature string, pools ...string) (map[string]string, error) {
-	argv := append([]string{"zpool", "get", "-Hp", "-o", "name,value", "feature@" + feature}, pools...)
-	states := map[string]string{}
-	err := command.Lines(ctx, command.Cmd{Argv: argv}, func(line string) error {
-		pool, state, _ := strings.Cut(line, "\t")
-		states[pool] = state
-		return nil
-	})
-	return states, err
-}

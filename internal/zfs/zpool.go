@@ -71,9 +71,12 @@ type Device struct {
 // Errors is how many errors of any kind were counted.
 func (d Device) Errors() uint64 { return d.Read + d.Write + d.Checksum }
 
-func (d Device) well() bool {
-	return d.Errors() == 0 && slices.Contains([]string{"ONLINE", "AVAIL", "INUSE"}, d.State)
+// There reports whether the device can be used; a group also where parts of it cannot.
+func (d Device) There() bool {
+	return slices.Contains([]string{"ONLINE", "DEGRADED", "AVAIL", "INUSE"}, d.State)
 }
+
+func (d Device) well() bool { return d.Errors() == 0 && d.State != "DEGRADED" && d.There() }
 
 // Health asks zpool(8) how a pool is, which must not be suspended: see [CheckPool]. It needs
 // no root.
@@ -141,11 +144,11 @@ func (r Reader) created(ctx context.Context, pool string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	seconds, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
-	if err != nil || seconds <= 0 {
-		return time.Time{}, unreadable("zfs list printed %q for the creation of %s", text, pool)
+	made, err := parseTime(strings.TrimSpace(text))
+	if err != nil {
+		return time.Time{}, unreadable("zfs list printed for the creation of %s: %w", pool, err)
 	}
-	return time.Unix(seconds, 0), nil
+	return made, nil
 }
 
 // Feature is the state of a feature on a pool: active, enabled or disabled.
