@@ -1,9 +1,6 @@
 package report
 
-import (
-	"maps"
-	"time"
-)
+import "time"
 
 // Backlog is how much was due in a place and not destroyed, from day to day. Snapshots that
 // a night brings and the next day's runs destroy come and go, so days are compared by the
@@ -41,9 +38,17 @@ const backlogFor = 8 * 24 * time.Hour
 
 // BacklogsAt returns those of the run's backlogs that count at a time.
 func (r *Run) BacklogsAt(now time.Time) map[string]Backlog {
-	counting := map[string]Backlog{}
-	maps.Copy(counting, r.Backlogs)
-	maps.DeleteFunc(counting, func(_ string, b Backlog) bool { return b.At.After(now) || now.Sub(b.At) > backlogFor })
+	return those(r.Backlogs, func(b Backlog) bool { return !b.At.After(now) && now.Sub(b.At) <= backlogFor })
+}
+
+// those returns the entries that count, in a map of their own.
+func those[V any](all map[string]V, counts func(V) bool) map[string]V {
+	counting := map[string]V{}
+	for name, v := range all {
+		if counts(v) {
+			counting[name] = v
+		}
+	}
 	return counting
 }
 

@@ -3,7 +3,6 @@ package report
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"maps"
 	"time"
 )
 
@@ -48,8 +47,5 @@ func (i Interrupted) Again(token string, newest uint64, now time.Time) Interrupt
 
 // InterruptedAt returns those of the run's notes that count for one that begins at a time.
 func (r *Run) InterruptedAt(now time.Time) map[string]Interrupted {
-	counting := map[string]Interrupted{}
-	maps.Copy(counting, r.Interrupted)
-	maps.DeleteFunc(counting, func(_ string, i Interrupted) bool { return !i.counts(now) })
-	return counting
+	return those(r.Interrupted, func(i Interrupted) bool { return i.counts(now) })
 }

@@ -80,9 +80,10 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 		return
 	}
 	r.report.Backlogs = r.latest().BacklogsAt(r.World.Now())
+	before := r.previous.BacklogsAt(r.start)
 	for _, p := range readable(pools) {
 		maps.DeleteFunc(r.report.Backlogs, func(place string, _ report.Backlog) bool { return p.overlaps(place) })
-		r.report.Backlogs[p.place()] = r.previous.BacklogsAt(r.start)[p.place()].With(len(p.due), r.start)
+		r.report.Backlogs[p.place()] = before[p.place()].With(len(p.due), r.start)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.report.Backlogs)) {
 		severity := report.Notice // told by the runs that look there
