@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"snapwatch/internal/zfs"
 )
 
 // KeptConfig is what the configuration says of a guest that is kept with its snapshots.
@@ -21,9 +23,6 @@ type KeptConfig struct {
 	// Since is when the first snapshot was made that is known to be of it.
 	Since time.Time `json:"since,omitzero"`
 }
-
-// DayOf is the day in a managed snapshot's name.
-func DayOf(name string) string { return pointTime(name)[:len("2006-01-02")] }
 
 // config is what is known of the guest's kept configuration, nil where nothing is.
 func (g *guestDisks) config() *KeptConfig {
@@ -43,7 +42,7 @@ func (g *guestDisks) unconfigured() *Result {
 	if d.Newest == nil || d.Gone || d.Disk.Problem != "" || d.Owned == Owned {
 		return nil
 	}
-	if k := g.config(); k != nil && k.Day == DayOf(d.Newest.Name) {
+	if k := g.config(); k != nil && k.Day == zfs.DayOf(d.Newest.Name) {
 		return nil
 	}
 	return d

@@ -15,7 +15,7 @@ import (
 // configured says what is kept of the guest's configuration, since when.
 func configured(since time.Duration, volumes ...string) func(*Disk) {
 	return func(d *Disk) {
-		d.Looked = &Looked{Config: &KeptConfig{Day: DayOf(d.Newest.Name), Sum: "1", Name: "web01", Volumes: volumes, Since: ago(since)}}
+		d.Looked = &Looked{Config: &KeptConfig{Day: zfs.DayOf(d.Newest.Name), Sum: "1", Name: "web01", Volumes: volumes, Since: ago(since)}}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -186,19 +187,12 @@ func unprovenText(dataset string, list []JudgedBookmark) string {
 	for _, j := range list[:min(len(list), named)] {
 		commands = append(commands, fmt.Sprintf("zfs destroy '%s#%s'", dataset, j.Name))
 	}
-	text := strings.Join(commands, "; ")
+	words := strings.Join(commands, "; ")
 	if more := len(list) - named; more > 0 {
-		text += fmt.Sprintf("; and %d more (zfs list -t bookmark %s)", more, dataset)
+		words += fmt.Sprintf("; and %d more (zfs list -t bookmark %s)", more, dataset)
 	}
 	return fmt.Sprintf("%s: %s may be of a discarded history, from which nothing must be sent: %s; left alone; if the disk was set back since (zfs rollback, or zfs receive -F over newer snapshots of its own), type: %s",
-		dataset, plural(len(list), "bookmark"), list[0].Reason, text)
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+		dataset, text.Count(len(list), "bookmark"), list[0].Reason, words)
 }
 
 // NextChecked is what the next run is to know of the disk. made is the transaction group of

@@ -56,11 +56,6 @@ func (b Bookmarks) withRoom(list []zfs.Snapshot) []zfs.Snapshot {
 	return slices.DeleteFunc(list, func(s zfs.Snapshot) bool { return gone[s] })
 }
 
-// dayOf is the calendar day of a managed snapshot in the zone of the node that made
-// it: its name has that node's local time. A relay in another zone must choose the
-// same snapshots as the source, or they have no bookmark in common.
-func dayOf(s zfs.Snapshot) string { return s.Name[len("autosnap_"):][:len(time.DateOnly)] }
-
 // firstOfDay reports whether a snapshot taken now is the disk's first in the calendar
 // day of now's zone, beside these snapshots or bookmarks. One from the future is none of
 // today's. A _stopped one does not count: its bookmark is kept by other numbers than those
@@ -69,7 +64,7 @@ func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 	today := now.Format(time.DateOnly)
 	return !slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool {
 		class, ours := s.Class()
-		return ours && class != zfs.Stopped && !s.Creation.After(now.Add(futureSlack)) && dayOf(s) == today
+		return ours && class != zfs.Stopped && !s.Creation.After(now.Add(futureSlack)) && zfs.DayOf(s.Name) == today
 	})
 }
 
@@ -88,20 +83,20 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 	for _, m := range b.Have {
 		taken[m.Name] = true
 		if class, ours := m.Class(); ours && class != zfs.Stopped {
-			if at, any := first[dayOf(m)]; !any || m.CreateTXG < at {
-				first[dayOf(m)] = m.CreateTXG
+			if at, any := first[zfs.DayOf(m.Name)]; !any || m.CreateTXG < at {
+				first[zfs.DayOf(m.Name)] = m.CreateTXG
 			}
 		}
 	}
 	var missing []zfs.Snapshot
 	last := "" // day: most snapshots are a day's later ones
 	for _, s := range managedOf(snapshots, now) {
-		if s.future || s.class != zfs.Stopped && dayOf(s.Snapshot) == last {
+		if s.future || s.class != zfs.Stopped && zfs.DayOf(s.Snapshot.Name) == last {
 			continue
 		}
 		wanted := s.class == zfs.Stopped
 		if !wanted {
-			last = dayOf(s.Snapshot)
+			last = zfs.DayOf(s.Snapshot.Name)
 			at, any := first[last]
 			wanted = !any || at > s.CreateTXG
 			first[last] = 0
@@ -151,7 +146,7 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 	// Sorted by name, a day to which a clock was set back is as old as before, so that
 	// what comes later in it has no room once its first is gone.
 	days = byDay(stopped)
-	slices.SortFunc(days, func(x, y []zfs.Snapshot) int { return strings.Compare(dayOf(x[0]), dayOf(y[0])) })
+	slices.SortFunc(days, func(x, y []zfs.Snapshot) int { return strings.Compare(zfs.DayOf(x[0].Name), zfs.DayOf(y[0].Name)) })
 	kept := days[max(0, len(days)-b.Keep):]
 	for _, m := range stopped[:max(0, len(stopped)-keepStoppedBookmarks)] {
 		if !slices.ContainsFunc(kept, func(day []zfs.Snapshot) bool { return day[0] == m }) {
@@ -167,7 +162,7 @@ func byDay(list []zfs.Snapshot) [][]zfs.Snapshot {
 	var days [][]zfs.Snapshot
 	at := map[string]int{}
 	for _, s := range list {
-		day := dayOf(s)
+		day := zfs.DayOf(s.Name)
 		if _, known := at[day]; !known {
 			at[day] = len(days)
 			days = append(days, nil)

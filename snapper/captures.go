@@ -12,13 +12,7 @@ import (
 // far from one that has it; and where the one that has it is gone or goes now, so that some
 // snapshot that is kept always has what holds.
 func CaptureDue(kept report.Kept, sum, name string, class zfs.Class, stays bool) bool {
-	return kept.Sum != sum || class == zfs.Stopped || NameDay(kept.Snapshot) != NameDay(name) || !stays
-}
-
-// NameDay is the part of a managed snapshot's name that is its day.
-func NameDay(name string) string {
-	const day = len("autosnap_2026-07-15")
-	return name[:min(len(name), day)]
+	return kept.Sum != sum || class == zfs.Stopped || zfs.DayOf(kept.Snapshot) != zfs.DayOf(name) || !stays
 }
 
 // Survives reports which snapshots of the disks are there and stay so.

@@ -161,7 +161,7 @@ func TestPruneProperties(t *testing.T) {
 		stopped, days := 0, map[string]string{}
 		var order []string
 		for _, m := range list {
-			if day := dayOf(m.Snapshot); days[day] == "" && !m.future && m.class != zfs.Stopped {
+			if day := zfs.DayOf(m.Name); days[day] == "" && !m.future && m.class != zfs.Stopped {
 				days[day] = m.Name
 				order = append(order, m.Name)
 			}

@@ -27,7 +27,7 @@ func (g *guests) configs(ctx context.Context) {
 	for _, d := range g.unconfigured {
 		if known := g.scanner.Cache.recallConfig(d); known.Day != "" {
 			g.of(d.Dataset).Config = &known
-			if known.Day == checker.DayOf(d.Newest.Name) {
+			if known.Day == zfs.DayOf(d.Newest.Name) {
 				continue
 			}
 		}
@@ -152,7 +152,7 @@ func newKeptConfig(c pve.Captured) checker.KeptConfig {
 
 // keepConfig answers for a disk, and remembers that.
 func (g *guests) keepConfig(d checker.Disk, k checker.KeptConfig) {
-	k.Day = checker.DayOf(d.Newest.Name)
+	k.Day = zfs.DayOf(d.Newest.Name)
 	g.of(d.Dataset).Config = &k
 	g.scanner.Cache.keepConfig(d, configEntry{d.GUID, k})
 }

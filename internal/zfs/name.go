@@ -86,6 +86,17 @@ func ParseSnapshotName(name string) (Class, bool) {
 	return 0, false
 }
 
+// DayOf returns the calendar day in a managed snapshot's name, in the zone of the node that made
+// it, "" for a name that is too short. A relay in another zone must choose the same snapshots as
+// the source, or they have no bookmark in common.
+func DayOf(name string) string {
+	const from, to = len("autosnap_"), len("autosnap_2006-01-02")
+	if len(name) < to {
+		return ""
+	}
+	return name[from:to]
+}
+
 // isTime reports whether text has digits where nameTime has, and else the same. A
 // regular expression would be most of the time that planning takes.
 func isTime(text string) bool {

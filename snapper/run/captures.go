@@ -7,6 +7,7 @@ import (
 
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
+	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 )
 
@@ -87,7 +88,7 @@ func (c *captures) due(guest snapper.GuestPlan, d snapper.DiskPlan, p *packing) 
 	if err == nil {
 		return &snapper.Capture{Sum: p.sum, Value: value}
 	}
-	if !p.told && (before.Sum != p.sum || snapper.NameDay(before.Snapshot) != snapper.NameDay(guest.Snapshot)) { // once a day
+	if !p.told && (before.Sum != p.sum || zfs.DayOf(before.Snapshot) != zfs.DayOf(guest.Snapshot)) { // once a day
 		p.told = true
 		c.problem(report.Warning, "the configuration of guest %d is not kept with its snapshots: %v", p.captured.ID.VMID, err)
 	}
