@@ -90,15 +90,7 @@ func TestHooksNeverOverlap(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newVirtualWorld(t)
 			w.guest(100, true, "tank")
-			w.onHook = func(_ context.Context, program, _ string) (string, error) {
-				if program == "after" {
-					time.Sleep(9 * time.Minute)
-				}
-				return "", nil
-			}
-			ended := make(chan report.Run)
-			go func() { ended <- w.run(t, hooking) }()
-			time.Sleep(time.Minute)
+			ended := w.runWithSlowAfter(t)
 			r := w.run(t, hooking)
 			assert.False(t, r.Success)
 			assert.Len(t, told(r, report.Warning, "not started: hooks of guest 100 that were started earlier are still at work"), 1)
@@ -286,21 +278,28 @@ func TestOwedBeforeTheSnapshot(t *testing.T) {
 	})
 }
 
+// runWithSlowAfter begins a run whose after_snapshot takes nine minutes, and returns when that has
+// been at work for one.
+func (w *virtualWorld) runWithSlowAfter(t *testing.T) (ended chan report.Run) {
+	w.onHook = func(_ context.Context, program, _ string) (string, error) {
+		if program == "after" {
+			time.Sleep(9 * time.Minute)
+		}
+		return "", nil
+	}
+	ended = make(chan report.Run)
+	go func() { ended <- w.run(t, hooking) }()
+	time.Sleep(time.Minute)
+	synctest.Wait() // until the run waits for its hook
+	return ended
+}
+
 // after_stop is noted also while other hooks of the guest are at work, which it waits for.
 func TestStopOwedWhileHooksRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
 		g := w.guest(100, true, "tank")
-		w.onHook = func(_ context.Context, program, _ string) (string, error) {
-			if program == "after" {
-				time.Sleep(9 * time.Minute)
-			}
-			return "", nil
-		}
-		ended := make(chan report.Run)
-		go func() { ended <- w.run(t, hooking) }()
-		time.Sleep(time.Minute)
-		synctest.Wait() // until the first run waits for its hook
+		ended := w.runWithSlowAfter(t)
 		g.alive = false
 		noted := false
 		w.pool("tank").onSnapshot = func(context.Context, []lua.Guest) (map[string]lua.Outcome, error) {
