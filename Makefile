@@ -13,7 +13,7 @@ E2E     ?= .
 TAGS    ?= e2e
 # How many random weeks to play, and the seed of the first: the same weeks in every run,
 # but for nightly's and soak's.
-WEEKS   ?= 960
+WEEKS   ?= 1000
 WEEK    ?= 1
 # How many of them to play to Prometheus, too.
 SAMPLED ?= 5

@@ -213,7 +213,8 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 }
 
 // stranger reports whether a stopped guest's disk may not be labelled without a person:
-// it came from elsewhere without a label, or a receive of it is pending.
+// it came from elsewhere without a label, which a node may remember when no snapshot shows it, or
+// a receive of it is pending.
 func (w *World) stranger(d *dataset) bool {
 	newest, any := d.newestManaged()
 	label := d.running.Own()
@@ -223,7 +224,7 @@ func (w *World) stranger(d *dataset) bool {
 	if d.running.Source == zfs.SourceLocal && d.received {
 		return true // nothing says that the label is from after the receive
 	}
-	return d.token || d.seeding || label == "" && (any || len(d.snaps) > 0 || d.running.Received != "")
+	return d.token || d.seeding || label == "" && (d.ever || any || len(d.snaps) > 0 || d.running.Received != "")
 }
 
 // labels holds what is on the nodes' disks against the truth, once two clean runs saw
