@@ -28,7 +28,7 @@ var mutants = slices.Concat([]mutant{
 `, ``, "believe for ever that a copy is well"},
 	{"checker/compare.go", `if last.Outcome == Lagging || last.Outcome == Diverged {`, `if false {`, "forget that a copy is behind when its owner is silent"},
 	{"checker/owned.go", `if n.Failure != "" && moved[`, `if false && moved[`, "let a silent node claim a copy of a guest that moved"},
-	{"internal/crontab/period.go", `if !anyDay && !anyWeekday {`, `if false {`, "take either day of a line in cron for both"},
+	{"internal/crontab/period.go", `if !anyDay && !anyWeekday {`, `if !anyDay && !anyWeekday && false {`, "take either day of a line in cron for both"},
 	// Who is answered together.
 	{"exporter/together.go", `deadline.Sub(b.deadline).Abs() <= similar`, `true`, "let who is in haste cut off who has time"},
 	{"exporter/together.go", `deadline.Before(b.deadline)`, `false`, "answer when nobody listens any more"},
