@@ -1,10 +1,21 @@
-// Package checker is the replica mode: it judges how old the newest snapshot of each
-// guest's disk is. It is pure: it reads nothing but what it is given, and can touch no
-// pool, no file and no network.
+// Package checker judges disks, guests and pools on a host that has copies: how old the
+// newest snapshot of each disk is, whether a guest can be started here, and whether a pool can
+// be trusted. It is pure: it gets what was read and the time.
 //
-// Package scan reads, and remote asks other hosts. [Judge] decides on a disk, [Assemble]
-// puts many judgements into a [Report], and package format prints one. The exporter uses
-// the same judgement, so that a metric, a check and a page cannot disagree.
+// Package scan reads, remote asks other hosts, and format prints. The exporter uses the same
+// verdicts, so that a metric, a check and a page cannot disagree.
+//
+// # Verdicts
+//
+// [Judge] decides on a disk, [Report.WithGuests] on guests, [JudgePool] on pools, each from a
+// table of one form (verdict.go, guestverdict.go, poolverdict.go). [Assemble] puts all into one
+// [Report].
+//
+// # Owners
+//
+// Where the owners of guests were asked, compare.go holds their answers against the copies. An
+// answer can make a state worse. It makes one better only where the owner says that its disk is
+// gone or left out.
 package checker
 
 import (

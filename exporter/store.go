@@ -1,7 +1,13 @@
-// Package exporter serves what the checker finds to Prometheus, and the same as
-// JSON and as a page. It scans when it is asked, shares one scan among those who
-// ask at the same time, and judges at each answer what was last read, so that a
-// pool that hangs can neither hang an answer nor keep an old verdict alive.
+// Package exporter serves what package checker finds: metrics for Prometheus, JSON, and a page.
+//
+// [Store] reads, [Server] answers. A scan begins when somebody asks, and all who ask at the same
+// time share it. Each answer judges again what was read last, so that a pool that hangs can
+// neither hang an answer nor keep an old verdict alive.
+//
+// # In the background
+//
+// Pools' health (health.go), the owners (asking.go) and histories (histories.go) are read in the
+// background, never in the way of an answer, and age where everybody sees it.
 package exporter
 
 import (

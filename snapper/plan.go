@@ -1,11 +1,27 @@
-// Package snapper decides, and touches nothing: which guest is taken for stopped, what is
-// snapshotted, labelled and bookmarked, and what may go. [MakePlan] turns disks into a
-// [Plan], [NodeView.Assign] gives each disk the state of its guests, [JudgeBookmarks] says
-// which bookmarks are of a discarded history. All of it are functions of what was read and
-// of the time; package run reads and applies.
+// Package snapper decides what a run does to disks, snapshots, labels and bookmarks. It is
+// pure: it gets what was read and the time, and returns a plan in which each step has its
+// reason. Package run reads and applies.
 //
-// When in doubt nothing is changed, and that is said: a _stopped snapshot taken on a guess
-// silences the alarm for ever.
+// When in doubt nothing is changed, and the plan says so: a _stopped snapshot that is taken on
+// a guess silences the alarm for ever.
+//
+// # Guests
+//
+// [Judge] makes the evidence of Proxmox's files and lists a [GuestState]. One sign suffices for
+// alive; stopped needs all of them, twice. [NodeView.Assign] gives each disk the state of the
+// guests that use it, and says whose it is: ours, a copy, or unclear. [Decide] is the table of
+// state and label.
+//
+// # The plan
+//
+// [MakePlan] turns disks into a [Plan]. Where it needs more than was read, [Plan.Ask] says so:
+// the run finds it out and plans again (questions.go). [PlanPrune] is the same for copies.
+//
+// # Retention and bookmarks
+//
+// [ExpireStopped] and retention.go say which snapshots may go; captures.go does so for kept
+// configurations. [JudgeBookmarks] says by the pool's history which bookmarks are of a
+// discarded history. Nothing that is only remembered is a reason to destroy.
 package snapper
 
 import (

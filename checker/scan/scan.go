@@ -1,5 +1,19 @@
-// Package scan reads pools: the guests' disks with their newest snapshots, and what was there
-// before. What it learnt it keeps in a [Cache].
+// Package scan reads pools for package checker: the guests' disks with their newest snapshots,
+// and what was there before.
+//
+// [Scanner] is the entry. What it learnt it keeps in a [Cache], and the disks that were seen in
+// an [Inventory].
+//
+// # The cost
+//
+// One listing a pool gives all disks with the name of their newest snapshot (prevsnap). Only
+// names that are not known yet are looked up. A disk whose newest snapshot is not managed is
+// listed, once a change where ZFS tells of changes. docs/zfs-facts.md has the numbers.
+//
+// # What is missing
+//
+// A disk that was seen and is gone is missing until its inventory forgets it. An inventory that
+// cannot be read is told, and is not taken for an empty one.
 package scan
 
 import (

@@ -1,5 +1,13 @@
-// Package index remembers what a listing of a disk's snapshots said. [Load] reads it from
-// its file, [Index.Recall] fills it in.
+// Package index remembers what a listing of a disk's snapshots said, so that the next run
+// need not list them again. [Load] reads it from its file, [Index.Recall] fills it in.
+//
+// # What is believed
+//
+// A list is used again only while snapshots_changed (zfsprops(7)) has not changed, and was at
+// least two seconds old when it was read; what this program changed itself is entered from
+// the program's own answer. A ZFS older than 2.2 does not have the property: then every run
+// lists. The index is never the only proof for a destroy: a channel program looks at each
+// snapshot again. docs/zfs-facts.md has the source of these rules.
 package index
 
 import (

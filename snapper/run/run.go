@@ -1,8 +1,22 @@
-// Package run is one run of snap, prune, unblock or finalize. It reads (guests.go,
-// pool.go), lets package snapper decide, and applies (apply.go, and on one pool
-// snapshots.go, destroy.go and bookmarks.go, the only writers). [Run] begins it, round.go
-// plans, and apply.go tells the order of what is done. All that it reaches outside is
-// behind [World].
+// Package run is one run of snap, prune, unblock or finalize. It reads, lets package snapper
+// decide, and applies the plan.
+//
+// [Run], [Prune] and [Unblock] are the entries. All that they reach outside is behind
+// [World], so that test/sim plays them in a world of its own.
+//
+// # The order
+//
+// round.go plans: it reads guests (guests.go) and pools (pool.go), which are locked and read
+// side by side. A pool that answers late gets a round of its own. apply.go is the order of
+// what is done: hooks and freezes, snapshots (snapshots.go), then labels, bookmarks
+// (bookmarks.go), and destroys (destroy.go) last. These three files are the only ones that
+// write to a pool.
+//
+// # Ends
+//
+// A run may be killed at any moment. What somebody must end, such as a freeze or an owed
+// hook, has a note before it begins, and the next run ends it ([TakeOver]). report.go and
+// journal.go keep what was done and what went wrong.
 package run
 
 import (
