@@ -179,3 +179,30 @@ func TestPruneBesideAnUnreadConfiguration(t *testing.T) {
 		}
 	}
 }
+
+// A guest that seems stopped only at the second look, which the run takes because of another
+// guest, is not proved to be: it ran at the first look, or somebody was at work on it.
+func TestOneLookIsNotEnough(t *testing.T) {
+	for name, c := range map[string]struct {
+		alive bool
+		lock  string
+	}{
+		"it ran":                {alive: true},
+		"it was being migrated": {lock: "migrate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, false, "tank")
+				g := w.guest(101, c.alive, "tank")
+				g.cfg.Lock = c.lock
+				w.onWait = func() { g.alive, g.cfg.Lock = false, "" }
+				w.run(t)
+				stops := w.happened("_stopped")
+				require.Len(t, stops, 1)
+				assert.Contains(t, stops[0].what, "vm-100-disk-0")
+				assert.NotContains(t, stops[0].what, "vm-101-disk-0")
+			})
+		})
+	}
+}
