@@ -29,7 +29,7 @@ func TestLookupOfWhatCannotBeRead(t *testing.T) {
 	assert.Equal(t, map[string]Lookup{
 		"tank/vm-1-disk-0@" + hourly:  {Presence: checker.AsSnapshot, GUID: 1001, CreateTXG: 1},
 		"tank/vm-1-disk-0@" + older:   {Presence: checker.Absent},
-		"tank/vm-2-disk-0@" + hourly:  {Problem: "@" + hourly + `: creation: "568971820800" is no time between 1970 and 9999, in seconds`},
-		"tank/vm-3-disk-0@" + stopped: {Problem: "#" + stopped + `: creation: "568971820800" is no time between 1970 and 9999, in seconds`},
+		"tank/vm-2-disk-0@" + hourly:  {Problem: "@" + hourly + `: creation: "568971820800" is not a time between 1970 and 9999, in seconds`},
+		"tank/vm-3-disk-0@" + stopped: {Problem: "#" + stopped + `: creation: "568971820800" is not a time between 1970 and 9999, in seconds`},
 	}, found)
 }

@@ -10,21 +10,22 @@ import (
 	"strings"
 )
 
-// KeptConfig is a snapshot and the configuration that it keeps.
+// KeptConfig is a snapshot together with the guest's configuration that is stored on the snapshot.
 type KeptConfig struct {
 	Snapshot
-	// Value is that of [GuestConfig], "" where the snapshot has none of its own.
+	// Value is the snapshot's own value of [GuestConfig], "" if the snapshot has none.
 	Value string
 }
 
-// configProperties are asked of every snapshot, in this order. One of ZFS's own is the last,
-// as among headProperties.
+// configProperties are the properties that [Reader.Configs] reads of every snapshot, in this order.
+// A native ZFS property comes last, for the reason given at headProperties.
 var configProperties = []string{"createtxg", "creation", GuestConfig, "guid"}
 
-// Configs reads all snapshots of a dataset with the configurations they keep, the
-// oldest first. Where they can't be read it returns none: a value may have made up a
-// snapshot. One of which something else can't be read is left out, with [Faults]. A value
-// that is inherited is none: it would be that of the dataset as it is now. It costs time with every snapshot there is.
+// Configs reads all snapshots of a dataset with the configurations stored on them, the oldest
+// first. If the output is malformed, Configs returns no snapshots, because a property value may
+// have imitated a row. A snapshot with an unreadable property is left out, and the error is
+// [Faults]. Inherited values are ignored: they are the dataset's current value, not the snapshot's.
+// The cost grows with the number of snapshots.
 func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, error) {
 	var all []KeptConfig
 	faults := Faults{}
@@ -39,7 +40,7 @@ func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, erro
 		if at == len(configProperties) {
 			name, ok := strings.CutPrefix(f[0], dataset+"@")
 			if !ok || !printed(name) || listed[name] {
-				return unreadable("unexpected line %q: no snapshot of %s, or listed twice", clip(line), dataset)
+				return unreadable("unexpected line %q: not a snapshot of %s, or listed twice", clip(line), dataset)
 			}
 			listed[name] = true
 			all, at = append(all, KeptConfig{Snapshot: Snapshot{Dataset: dataset, Name: name}}), 0
@@ -66,8 +67,8 @@ func (r Reader) Configs(ctx context.Context, dataset string) ([]KeptConfig, erro
 	return all, cmp.Or(err, faults.orNil())
 }
 
-// ConfigsOf reads the configurations that the named snapshots keep, by full name. One that is
-// gone meanwhile is left out; one that keeps none has "".
+// ConfigsOf returns the configurations stored on the named snapshots, by full name. A snapshot that
+// no longer exists is left out. A snapshot without a configuration has the value "".
 func (r Reader) ConfigsOf(ctx context.Context, fullNames []string) (map[string]string, error) {
 	values := map[string]string{}
 	for chunk := range slices.Chunk(fullNames, namesPerCall) {
@@ -75,7 +76,7 @@ func (r Reader) ConfigsOf(ctx context.Context, fullNames []string) (map[string]s
 		err := r.lines(ctx, argv, func(line string) error {
 			f := strings.Split(line, "\t")
 			if len(f) != 3 || !slices.Contains(chunk, f[0]) {
-				return unreadable("unexpected line %q: no snapshot that was asked for, or not 3 columns", clip(line))
+				return unreadable("unexpected line %q: not one of the requested snapshots, or not 3 columns", clip(line))
 			}
 			values[f[0]] = parseProperty(f[1], f[2]).Own()
 			return nil

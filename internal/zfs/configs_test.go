@@ -61,7 +61,7 @@ func TestConfigsRefuses(t *testing.T) {
 		assert.Empty(t, got, text)
 	}
 	got, err := configsFrom(t, strings.Replace(keptRows, "1700000100", "568971820800", 1))
-	assert.EqualError(t, err, `@b: creation: "568971820800" is no time between 1970 and 9999, in seconds (tank/d)`)
+	assert.EqualError(t, err, `@b: creation: "568971820800" is not a time between 1970 and 9999, in seconds (tank/d)`)
 	assert.Len(t, got, 1, "the other snapshot's is good")
 }
 

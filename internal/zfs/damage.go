@@ -5,21 +5,21 @@ import (
 	"strings"
 )
 
-// Damage is where permanent errors are, as far as their places have names.
+// Damage lists the snapshots and datasets that have permanent errors, as far as they are known.
 type Damage struct {
-	// Snapshots are the names of the snapshots with errors, by dataset; "" stands for the live
+	// Snapshots are the names of the snapshots with errors, by dataset. The name "" means the live
 	// dataset.
 	Snapshots map[string][]string `json:"datasets,omitempty"`
-	// Unresolved is how many places belong to no dataset that is there: the pool's own data, or
-	// what was destroyed since.
+	// Unresolved is the number of damaged places that belong to no existing dataset, such as the
+	// pool's own metadata or a dataset destroyed since.
 	Unresolved int `json:"unresolved,omitempty"`
 }
 
-// object is how zpool status ends a place that it has no file's name for.
+// object matches the object number with which zpool status ends a place whose file name is unknown.
 var object = regexp.MustCompile(`:<0x[0-9a-f]+>$`)
 
 // ResolveDamage finds the datasets of the places that `zpool status -v` lists. mounts are the
-// mounted datasets by mount point: of a file in them ZFS tells only the path.
+// mounted datasets by mount point, because ZFS names a file in a mounted dataset by its path only.
 func ResolveDamage(places []string, mounts map[string]string) Damage {
 	d := Damage{Snapshots: map[string][]string{}}
 	seen := map[string]bool{}
@@ -38,10 +38,10 @@ func ResolveDamage(places []string, mounts map[string]string) Damage {
 	return d
 }
 
-// datasetOf is the dataset, or the snapshot, that a place is in, "" where it is in none.
+// datasetOf returns the dataset or snapshot that contains a place, "" if none does.
 func datasetOf(place string, mounts map[string]string) string {
 	if !strings.HasPrefix(place, "/") {
-		// A file's name comes first: it may end as an object does.
+		// Cut the file name off first, because a file name may end like an object number.
 		name, _, _ := strings.Cut(place, ":/")
 		return object.ReplaceAllString(name, "")
 	}
@@ -55,7 +55,7 @@ func datasetOf(place string, mounts map[string]string) string {
 	return dataset
 }
 
-// octal are the characters that /proc/self/mounts writes as numbers.
+// octal decodes the characters that /proc/self/mounts writes as octal numbers.
 var octal = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
 // ParseMounts returns the ZFS datasets by mount point, from the text of /proc/self/mounts.

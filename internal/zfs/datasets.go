@@ -12,44 +12,44 @@ import (
 	"snapwatch/internal/command"
 )
 
-// headProperties are asked of every dataset, in this order. The values of user properties
-// are free text, which a received stream may have chosen, with line ends that pass for rows
-// of another dataset. So a property of ZFS's own comes last: after whatever such rows there
-// are zfs still prints that one, which then does not fit.
+// headProperties are the properties that are read of every dataset, in this order. User properties
+// are free text that a received stream may have chosen: a value with line breaks can imitate the
+// rows of another dataset. Therefore a native ZFS property comes last: zfs prints its row after any
+// imitated rows, where the parser does not expect it.
 var (
 	headProperties  = slices.Concat(nativeProperties[:len(nativeProperties)-1], labelProperties)
 	labelProperties = []string{LabelRunning, LabelNoSnap, "guid"}
-	// nativeProperties are those whose values nobody can choose.
+	// nativeProperties are the properties whose values no user and no stream can choose.
 	nativeProperties = []string{
 		"creation", "origin", prevsnap, "inconsistent", "receive_resume_token", "written", snapshotsChanged, "guid",
 	}
 )
 
-// Properties that not every ZFS has. Asking for one that it does not know fails the
-// call.
+// These properties are unknown to some ZFS versions. Reading an unknown property makes the whole
+// call fail.
 const (
-	// prevsnap is not documented, so it may go any day (docs/zfs-versions.md).
+	// prevsnap is undocumented, so any ZFS release may remove it (docs/zfs-versions.md).
 	prevsnap = "prevsnap"
-	// snapshotsChanged came with OpenZFS 2.2.
+	// snapshotsChanged exists since OpenZFS 2.2.
 	snapshotsChanged = "snapshots_changed"
 )
 
-// Children lists the filesystems and volumes directly below each of the parents,
-// all of one pool, with one zfs process. An error with heads is a [*command.Error] of a
-// zfs that ended by itself and complained; what it printed of these is whole. Where a
-// label makes the list unreadable, it takes some more processes.
+// Children lists the filesystems and volumes directly below each of the parents, which must be in
+// one pool, with one zfs process. If Children returns both heads and an error, the error is a
+// [*command.Error]: zfs complained and exited by itself, and each returned head is complete. If a
+// label makes the list unreadable, Children starts more zfs processes to read the labels.
 func (r Reader) Children(ctx context.Context, parents ...string) ([]Dataset, error) {
 	heads, err := r.labelled(ctx, []string{"-d", "1"}, parents)
 	return without(heads, parents), err
 }
 
-// Descendants lists the filesystems and volumes anywhere below the roots, all of
-// one pool, and the roots themselves, as [Reader.Children] does.
+// Descendants lists the roots and all filesystems and volumes below the roots, which must be in one
+// pool. Its errors are those of [Reader.Children].
 func (r Reader) Descendants(ctx context.Context, roots ...string) ([]Dataset, error) {
 	return r.labelled(ctx, []string{"-r"}, roots)
 }
 
-// DescendantsUnlabelled is [Reader.Descendants] without the user properties.
+// DescendantsUnlabelled does the same as [Reader.Descendants], but reads no user properties.
 func (r Reader) DescendantsUnlabelled(ctx context.Context, roots ...string) ([]Dataset, error) {
 	return r.heads(ctx, []string{"-r"}, nativeProperties, roots)
 }
@@ -68,9 +68,9 @@ func without(heads []Dataset, parents []string) []Dataset {
 	return below
 }
 
-// heads asks with zfs get and not with zfs list, which does not tell the source of
-// a property. It does not ask for the received values: zfs then reads each dataset
-// again for every single property, which takes ten times as long ([Reader.Received]).
+// heads reads datasets with zfs get, because zfs list does not print the source of a property.
+// heads does not read received values: zfs would read each dataset again for every property, which
+// takes ten times as long (see [Reader.Received]).
 func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([]Dataset, error) {
 	ask := func(properties []string) ([]Dataset, error) {
 		argv := append([]string{"zfs", "get", "-Hp"}, depth...)
@@ -82,7 +82,7 @@ func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([
 			err = errors.Join(end, p.lacks(names))
 		}
 		if err != nil && !Complained(err) {
-			return nil, err // it was killed, or what it printed cannot be read
+			return nil, err // zfs was killed, or its output is unreadable
 		}
 		return p.heads, err
 	}
@@ -96,8 +96,9 @@ func (r Reader) heads(ctx context.Context, depth, properties, names []string) ([
 	}
 }
 
-// withoutUnknown leaves out the property that zfs did not know, one of those that it
-// may not if it does not say which. That is a usage error, which costs no I/O.
+// withoutUnknown removes the property that zfs rejected as unknown. If zfs does not name the
+// rejected property, withoutUnknown removes all properties that some ZFS versions do not know. A
+// rejected call costs no I/O.
 func withoutUnknown(properties []string, err error) []string {
 	failed, ok := errors.AsType[*command.Error](err)
 	if !ok || command.ExitCode(err) != 2 {
@@ -125,15 +126,15 @@ func withoutProperty(properties []string, name string) []string {
 	return rest
 }
 
-// datasetParser turns the rows of zfs get into heads. It insists on the order zfs
-// prints them in, every property of a dataset and then the next dataset, so that a
-// newline inside a received property cannot pass for a row of another dataset.
+// datasetParser turns the rows of zfs get into heads. It accepts rows only in the order in which
+// zfs prints them: all properties of a dataset, then the next dataset. So a newline inside a
+// received property cannot imitate a row of another dataset.
 type datasetParser struct {
 	properties []string
 	heads      []Dataset
 	seen       map[string]bool
-	blind      bool // the newest snapshot is not asked for
-	at         int  // how many properties of the last head were read
+	blind      bool // prevsnap is not among the properties
+	at         int  // the number of properties read of the last head
 }
 
 func (p *datasetParser) line(line string) error {
@@ -160,18 +161,18 @@ func (p *datasetParser) line(line string) error {
 	return nil
 }
 
-// lacks finds a dataset that was asked for and of which nothing was printed, though zfs
-// complained of nothing.
+// lacks returns an error if zfs printed no row of a requested dataset although zfs exited without
+// an error.
 func (p *datasetParser) lacks(names []string) error {
 	for _, name := range names {
 		if !p.seen[name] {
-			return unreadable("zfs get printed nothing of %s, and ended well", name)
+			return unreadable("zfs get printed nothing about %s, and exited with status 0", name)
 		}
 	}
 	return nil
 }
 
-// end drops a head that is not whole, and says so.
+// end drops the last head if its rows are incomplete, and returns an error then.
 func (p *datasetParser) end() error {
 	if p.at != 0 && p.at != len(p.properties) {
 		last := p.heads[len(p.heads)-1].Name
@@ -216,8 +217,9 @@ func (h *Dataset) set(property, value, source string) (err error) {
 	return err
 }
 
-// newestOf reads prevsnap, and reports whether it could. A clone without snapshots of its own
-// shows its origin there. In a ZFS where the property means something else it tells nothing.
+// newestOf returns the newest snapshot's name from the value of prevsnap, and whether the value was
+// understood. A clone without snapshots of its own shows its origin in prevsnap. Any other value
+// means that this ZFS uses prevsnap differently, so the newest snapshot is unknown.
 func (h *Dataset) newestOf(value string) (name string, known bool) {
 	name, own := strings.CutPrefix(value, h.Name+"@")
 	switch {
@@ -244,7 +246,7 @@ func parseProperty(value, source string) Property {
 	return p
 }
 
-// unset turns zfs's mark for a property without a value into "".
+// unset replaces "-", with which zfs marks a property without a value, by "".
 func unset(value string) string {
 	if value == "-" {
 		return ""
@@ -252,14 +254,15 @@ func unset(value string) string {
 	return value
 }
 
-// endOfTime is where times end that can be written in JSON in every zone: the year 9999.
+// endOfTime is the Unix time after which a time may not fit into JSON: the end of the year 9999.
 const endOfTime = 253370764800
 
-// parseTime reads a time, which for a snapshot came with a stream.
+// parseTime parses a Unix time in seconds. A received snapshot's time may be any text from the
+// stream.
 func parseTime(seconds string) (time.Time, error) {
 	n, err := strconv.ParseInt(seconds, 10, 64)
 	if err != nil || n <= 0 || n >= endOfTime {
-		return time.Unix(0, 0), fmt.Errorf("%q is no time between 1970 and 9999, in seconds", clip(seconds))
+		return time.Unix(0, 0), fmt.Errorf("%q is not a time between 1970 and 9999, in seconds", clip(seconds))
 	}
 	return time.Unix(n, 0), nil
 }

@@ -135,9 +135,9 @@ func TestAValueSpoilsNoOtherDisk(t *testing.T) {
 	good := headLines()
 	for _, bad := range []struct{ old, new, said string }{
 		{"\t12\t", "\t-1\t", "guid: "},
-		{"creation\t1700000000", "creation\t0", `creation: "0" is no time between 1970 and 9999`},
-		{"creation\t1700000000", "creation\t9223372036854775808", `creation: "9223372036854775808" is no time`},
-		{"creation\t1700000000", "creation\t568971820800", `creation: "568971820800" is no time`},
+		{"creation\t1700000000", "creation\t0", `creation: "0" is not a time between 1970 and 9999`},
+		{"creation\t1700000000", "creation\t9223372036854775808", `creation: "9223372036854775808" is not a time`},
+		{"creation\t1700000000", "creation\t568971820800", `creation: "568971820800" is not a time`},
 		{"1700000001", "568971820800", "snapshots_changed: "},
 		{"written\t0", "written\tx", "written: "},
 	} {
@@ -161,7 +161,7 @@ func TestASnapshotSpoilsNoOtherDisk(t *testing.T) {
 			return nil
 		}}
 		check := func(found []Snapshot, err error) {
-			assert.Equal(t, Faults{"tank/b": `@t: creation: "` + creation + `" is no time between 1970 and 9999, in seconds`}, err)
+			assert.Equal(t, Faults{"tank/b": `@t: creation: "` + creation + `" is not a time between 1970 and 9999, in seconds`}, err)
 			assert.ErrorIs(t, err, ErrOutput)
 			assert.False(t, OnlyMissing(err))
 			assert.Len(t, found, 3)
@@ -202,8 +202,8 @@ func TestHeadsOfAListingThatFails(t *testing.T) {
 		"it complains, in the midst":       {half, complained, one, "exit status 1"},
 		"it complains, and prints nothing": {"", complained, nil, "exit status 1"},
 		"it ends well, in the midst":       {half, nil, nil, "in the middle of tank/vm-2-disk-0"},
-		"it ends well, and lacks one":      {strings.Join(rows[:len(headProperties)], ""), nil, nil, "printed nothing of tank/vm-2-disk-0"},
-		"it ends well, and prints nothing": {"", nil, nil, "printed nothing of tank/vm-1-disk-0"},
+		"it ends well, and lacks one":      {strings.Join(rows[:len(headProperties)], ""), nil, nil, "printed nothing about tank/vm-2-disk-0"},
+		"it ends well, and prints nothing": {"", nil, nil, "printed nothing about tank/vm-1-disk-0"},
 		"a row is not whole":               {half + "tank/vm-2-disk-0\tprev", complained, nil, "2 columns instead of 4"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,11 +10,10 @@ import (
 	"snapwatch/internal/command"
 )
 
-// ErrOutput is in the chain of errors for output of zfs that is not of the form
-// that was asked for.
+// ErrOutput is in the chain of every error that reports unexpected output of zfs or zpool.
 var ErrOutput = errors.New("unreadable output")
 
-// outputError is an error about output, with its own text.
+// outputError adds [ErrOutput] to an error's chain without changing the error's text.
 type outputError struct{ error }
 
 func (e outputError) Unwrap() []error { return []error{ErrOutput, e.error} }
@@ -23,15 +22,15 @@ func unreadable(format string, args ...any) error {
 	return outputError{fmt.Errorf(format, args...)}
 }
 
-// Complained reports whether zfs ended by itself and said that something is wrong: each row
-// that it printed is whole, and others may be lacking.
+// Complained reports whether zfs exited by itself with an error status. Then each row that zfs
+// printed is complete, but rows may be missing.
 func Complained(err error) bool {
 	_, is := errors.AsType[*command.Error](err)
 	return is && command.ExitCode(err) > 0
 }
 
-// Faults is the error of a call that could not read something of some datasets, and says
-// why, by dataset. What it read of the others is whole.
+// Faults is the error of a call that could not read some properties of some datasets: the reason,
+// by dataset. The results for all other datasets are complete.
 type Faults map[string]string
 
 func (f Faults) Error() string {
@@ -42,17 +41,17 @@ func (f Faults) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// Unwrap lets a Faults be an [ErrOutput].
+// Unwrap makes errors.Is(f, ErrOutput) true.
 func (f Faults) Unwrap() error { return ErrOutput }
 
-// add notes the first fault of a dataset.
+// add records the first fault of a dataset and ignores later ones.
 func (f Faults) add(dataset string, err error) {
 	if _, has := f[dataset]; !has {
 		f[dataset] = err.Error()
 	}
 }
 
-// With returns the faults of both calls.
+// With returns the union of both sets of faults.
 func (f Faults) With(other Faults) Faults {
 	both := Faults{}
 	maps.Copy(both, f)
@@ -60,7 +59,7 @@ func (f Faults) With(other Faults) Faults {
 	return both
 }
 
-// orNil is the error, nil where there is no fault.
+// orNil returns f as an error, or nil if there are no faults.
 func (f Faults) orNil() error {
 	if len(f) == 0 {
 		return nil

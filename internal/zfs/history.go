@@ -8,55 +8,54 @@ import (
 	"strings"
 )
 
-// SetBack is the return of a dataset to an earlier snapshot. zfs rollback does it, and
-// so does every zfs receive: it returns to the snapshot that the stream begins with.
-// What the dataset got after Base and before TXG belongs to a history that it has no
-// longer.
+// SetBack is the return of a dataset to an earlier snapshot, by zfs rollback or by a zfs receive,
+// which returns the dataset to the snapshot that the stream starts from. Everything that the
+// dataset got between Base and TXG is discarded history.
 type SetBack struct {
-	// Dataset is its name at the end of the history.
+	// Dataset is the dataset's name at the end of the pool's history.
 	Dataset string
-	// Base is the transaction group of the snapshot that it returned to, TXG the one in
-	// which it did.
+	// Base is the transaction group of the snapshot that the dataset returned to. TXG is the
+	// transaction group of the return itself.
 	Base, TXG uint64
 }
 
-// Over reports whether what was made in the transaction group txg was discarded by it.
+// Over reports whether the set-back s discarded changes made in the transaction group txg.
 func (s SetBack) Over(txg uint64) bool { return s.Base < txg && txg < s.TXG }
 
-// Received is a snapshot that a dataset received, and when.
+// Received is a snapshot that a dataset received, and the transaction group of its arrival.
 type Received struct {
 	Dataset, Name string
 	TXG           uint64
 }
 
-// History is what a pool's own history tells of its datasets.
+// History is the part of a pool's own history that concerns the given bookmarks.
 type History struct {
-	// Since is the first transaction group after which no record is missing. ZFS writes
-	// over the oldest ones.
+	// Since is the first transaction group from which the record is complete. ZFS overwrites the
+	// oldest records.
 	Since uint64
-	// SetBacks are those over any of the bookmarks that were asked for, or in the same
-	// transaction group, in order.
+	// SetBacks are the set-backs that discarded one of the given bookmarks, or happened in the
+	// transaction group of one, in order.
 	SetBacks []SetBack
-	// Received are snapshots of the names of these bookmarks.
+	// Received are the received snapshots that have the name of one of the given bookmarks.
 	Received []Received
-	// Breaks hold, by dataset, the last event through which its bookmarks cannot be
-	// followed.
+	// Breaks holds, by dataset, the last event after which the fate of earlier bookmarks is
+	// unknown.
 	Breaks map[string]Break
 }
 
-// Break is an event after which nothing is known of a dataset's bookmarks from before.
+// Break is an event after which the fate of a dataset's earlier bookmarks is unknown.
 type Break struct {
 	TXG uint64
 	Why string
 }
 
-// errHistory is in the chain of errors for a history that is not what zpool prints.
+// errHistory is in the chain of errors for a history that has an unexpected form.
 var errHistory = errors.New("the pool's history is not as expected")
 
-// History reads a pool's history (zpool-history(8), -i): what it tells of these bookmarks,
-// how far back it reaches, and what it leaves unclear. It is read as a stream and takes as
-// much memory as what it returns. Only root may do it. What it takes for a set-back was
-// seen on OpenZFS 2.1 and 2.3: docs/replication.md.
+// History reads a pool's history (zpool-history(8), -i) for events that concern the given
+// bookmarks. The history is read as a stream, so History needs memory for its result only. Only
+// root may read the history. The events that History counts as set-backs were seen on OpenZFS 2.1
+// and 2.3 (docs/replication.md).
 func (r Reader) History(ctx context.Context, pool string, bookmarks []Snapshot) (History, error) {
 	p := historyParser{pool: pool, bookmarks: bookmarks, names: map[string]bool{}, swaps: map[string]string{}}
 	for _, b := range bookmarks {
@@ -68,7 +67,7 @@ func (r Reader) History(ctx context.Context, pool string, bookmarks []Snapshot) 
 		if first {
 			first = false
 			if line != "History for '"+pool+"':" {
-				return fmt.Errorf("%w: it begins with %q", errHistory, clip(line))
+				return fmt.Errorf("%w: the history begins with %q", errHistory, clip(line))
 			}
 			return nil
 		}
@@ -80,33 +79,34 @@ func (r Reader) History(ctx context.Context, pool string, bookmarks []Snapshot) 
 	}
 	p.next(p.txg + 1)
 	if p.history.Since == 0 {
-		return History{}, fmt.Errorf("%w: it has no events", errHistory)
+		return History{}, fmt.Errorf("%w: the history has no events", errHistory)
 	}
 	return p.history, nil
 }
 
-// historyParser takes a history line by line, the oldest first.
+// historyParser parses a history line by line, the oldest line first.
 type historyParser struct {
 	pool      string
 	bookmarks []Snapshot
-	names     map[string]bool // theirs
+	names     map[string]bool // the names of bookmarks
 	history   History
-	// command is true after the first command, txg is that of the last event.
+	// command is true after the first command; txg is the transaction group of the last event.
 	command bool
 	txg     uint64
-	// swaps are the datasets that changed their contents in this transaction group, by
-	// the name and number of the clone that they got them from.
+	// swaps are the datasets that exchanged contents with a clone in the current transaction group,
+	// by the clone's name and object number.
 	swaps map[string]string
 }
 
-// historyTime is how each record begins.
+// historyTime is the time format at the beginning of each record.
 const historyTime = "2006-01-02.15:04:05 "
 
-// line takes in a line. Commands and ioctls have no transaction group, and may print
-// anything in the lines that follow: only what looks like an event is read.
+// line parses one line. Only lines that look like an event are read, because commands and ioctls
+// have no transaction group and may print any text in the lines after them.
 //
-// ZFS keeps the records up to the first command, zpool create, for ever, and writes over
-// those that follow it (seen on OpenZFS 2.1 and 2.3): what is known begins behind it.
+// ZFS keeps the records up to the first command, zpool create, for ever, and overwrites later
+// records (seen on OpenZFS 2.1 and 2.3). So the complete record can begin only after the first
+// command.
 func (p *historyParser) line(line string) {
 	if len(line) < len(historyTime) {
 		return
@@ -125,8 +125,9 @@ func (p *historyParser) line(line string) {
 		return
 	}
 	if txg < p.txg {
-		// Records are in order: one that is not, or the one before it, was made up by a
-		// value with line ends in it. Nothing before now is believed.
+		// Events are in the order of their transaction groups. An event out of order means that a
+		// property value with line breaks made up this event or an earlier one, so all earlier
+		// records are dropped.
 		p.forget(p.txg)
 		return
 	}
@@ -137,22 +138,22 @@ func (p *historyParser) line(line string) {
 		p.next(txg)
 	}
 	if at := strings.LastIndex(event, " [on "); at >= 0 && strings.HasSuffix(event, "]") {
-		event = event[:at] // since 2.3
+		event = event[:at] // OpenZFS 2.3 and later add " [on HOST]"
 	}
 	p.event(strings.TrimRight(event, " "))
 }
 
-// forget drops all that was read: what is known begins with the transaction group since.
+// forget drops all events read so far; the complete record begins with the transaction group since.
 func (p *historyParser) forget(since uint64) {
 	p.history = History{Since: since, Breaks: map[string]Break{}}
 	clear(p.swaps)
 }
 
-// next ends a transaction group. A change of contents whose base was not told in it
-// is no set-back that anything could be proved by.
+// next ends the current transaction group. A dataset that exchanged its contents without naming a
+// base gets a break, because such an exchange proves no set-back.
 func (p *historyParser) next(txg uint64) {
 	for _, dataset := range p.swaps {
-		p.history.Breaks[dataset] = Break{p.txg, "its contents were exchanged, and the history does not tell since when they differ"}
+		p.history.Breaks[dataset] = Break{p.txg, "its contents were exchanged, and the history does not say from which snapshot on they differ"}
 	}
 	clear(p.swaps)
 	p.txg = max(p.txg, txg)
@@ -189,11 +190,11 @@ func (p *historyParser) event(event string) {
 		}
 	case strings.HasPrefix(event, "promote "):
 		dataset := p.dataset(event[len("promote "):])
-		p.history.Breaks[dataset] = Break{p.txg, "it was promoted, and a clone that is promoted takes over the bookmarks of its origin"}
+		p.history.Breaks[dataset] = Break{p.txg, "it was promoted, and a promoted clone takes over the bookmarks of its origin"}
 	}
 }
 
-// setBack keeps a set-back that was asked for.
+// setBack records a set-back if it concerns one of the given bookmarks.
 func (p *historyParser) setBack(s SetBack) {
 	for _, b := range p.bookmarks {
 		if s.Over(b.CreateTXG) || s.TXG == b.CreateTXG {
@@ -203,8 +204,8 @@ func (p *historyParser) setBack(s SetBack) {
 	}
 }
 
-// rename gives what is known of a dataset and those below it to its new name. What was
-// known of that name was of another dataset, which is gone.
+// rename moves the recorded events of a dataset, and of all datasets below it, to the new name.
+// Events recorded under the new name belong to an earlier, destroyed dataset and are dropped.
 func (p *historyParser) rename(from, to string) {
 	kept := p.history.SetBacks[:0]
 	for _, s := range p.history.SetBacks {
@@ -239,7 +240,7 @@ func renamed(dataset, from, to string) string {
 	return dataset
 }
 
-// setBackBy returns the dataset whose contents a clone of this name and number replaces.
+// setBackBy returns the dataset whose contents the given clone replaces in a set-back.
 func (p *historyParser) setBackBy(clone string) (dataset string, ok bool) {
 	name := p.dataset(clone)
 	for _, suffix := range []string{"/%recv", "/%rollback"} {
@@ -250,8 +251,9 @@ func (p *historyParser) setBackBy(clone string) (dataset string, ok bool) {
 	return "", false
 }
 
-// dataset is the name in an event's text: without the object number behind it, and with
-// the name that the pool has now (zpool import can give it another).
+// dataset returns the dataset's name in an event's text, without the object number after the name.
+// The pool's part is replaced by the current name of the pool, because zpool import can rename a
+// pool.
 func (p *historyParser) dataset(text string) string {
 	name, _, _ := strings.Cut(text, " (")
 	return p.pool + name[len(Pool(name)):]

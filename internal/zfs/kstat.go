@@ -11,18 +11,18 @@ import (
 	"strings"
 )
 
-// KstatDir is where ZFS on Linux tells about its pools without taking a lock, so
-// that reading there never hangs.
+// KstatDir is the directory in which ZFS on Linux publishes the state of its pools. Reading files
+// in KstatDir takes no lock, so it never hangs.
 const KstatDir = "/proc/spl/kstat/zfs"
 
 // ErrNoZFS means that the ZFS module is not loaded on this machine.
 var ErrNoZFS = errors.New("the ZFS module is not loaded (modprobe zfs)")
 
-// ErrNotImported means that there is no such pool on this machine now.
+// ErrNotImported means that no pool of this name is imported on this machine.
 var ErrNotImported = errors.New("not imported")
 
-// Pools lists the imported pools by name, in order. dir is [KstatDir] but in tests.
-// The error is [ErrNoZFS] where there is no ZFS.
+// Pools returns the names of the imported pools, sorted. dir is [KstatDir] except in tests. The
+// error is [ErrNoZFS] if the ZFS module is not loaded.
 func Pools(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -41,8 +41,8 @@ func Pools(dir string) ([]string, error) {
 	return pools, nil
 }
 
-// PoolGUID returns the guid of an imported pool, which it keeps when it is imported under
-// another name; 0 where ZFS does not tell (before 2.2).
+// PoolGUID returns the guid of an imported pool, or 0 if ZFS does not publish the guid (before
+// 2.2). A pool keeps its guid when it is imported under another name.
 func PoolGUID(dir, pool string) uint64 {
 	text, err := os.ReadFile(filepath.Join(dir, pool, "guid"))
 	if err != nil {
@@ -55,8 +55,8 @@ func PoolGUID(dir, pool string) uint64 {
 	return guid
 }
 
-// PoolTXG returns the transaction group that the pool is in, 0 where ZFS does not tell
-// (the module's zfs_txg_history may be 0).
+// PoolTXG returns the pool's current transaction group, or 0 if ZFS does not publish it (if the
+// module parameter zfs_txg_history is 0).
 func PoolTXG(dir, pool string) uint64 {
 	text, err := os.ReadFile(filepath.Join(dir, pool, "txgs"))
 	if err != nil {
@@ -71,16 +71,16 @@ func PoolTXG(dir, pool string) uint64 {
 	return txg
 }
 
-// CheckPool returns nil when the pool can be asked, and otherwise an error that
-// says why not. A suspended pool is never asked: commands on it may hang beyond
-// the reach of any signal, and `zfs list` without names leaves it out and exits 0.
+// CheckPool returns nil if commands may be run on the pool, and otherwise an error with the reason.
+// Commands must not be run on a suspended pool: they may hang, where no signal can end them, and
+// `zfs list` without names leaves a suspended pool out and exits with status 0.
 func CheckPool(dir, pool string) error {
 	_, err := PoolState(dir, pool)
 	return err
 }
 
-// PoolState returns ZFS's word for the state of a pool, "" where there is none, with the error
-// of [CheckPool].
+// PoolState returns ZFS's word for the state of a pool, such as ONLINE, or "" if the state cannot
+// be read. The error is the one that [CheckPool] returns.
 func PoolState(dir, pool string) (string, error) {
 	text, err := os.ReadFile(filepath.Join(dir, pool, "state"))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// labelled reads heads with their labels. Where the list can't be read, the labels are asked
-// for apart, so that text which a received stream has chosen spoils one disk and not all.
+// labelled reads heads with their labels. If the list is unreadable, labelled reads the labels in
+// separate calls, so that text chosen by a received stream spoils the labels of one disk only.
 func (r Reader) labelled(ctx context.Context, depth, names []string) ([]Dataset, error) {
 	heads, err := r.heads(ctx, depth, headProperties, names)
 	if !errors.Is(err, ErrOutput) {
@@ -27,11 +27,11 @@ func (r Reader) labelled(ctx context.Context, depth, names []string) ([]Dataset,
 	return heads, err
 }
 
-// label fills in the labels of the disks, or why they can't be read. An answer that is of the
-// right form has no other line ends than those between its rows; of one that isn't, each half
-// is asked for again: never more than twice as many calls as there are disks. The largest
-// parts come first, so that those that are well are read before it is known of each bad one
-// that it is bad; and half of the time stays for what has to be read after the labels.
+// label fills in the labels of the disks, or the reason why a disk's labels are unreadable. If an
+// answer is malformed, label reads each half of its disks again, which makes at most twice as many
+// calls as there are disks. The largest parts are read first, so that the good disks have their
+// labels before each bad disk is found. label uses at most half of the remaining time, because the
+// snapshots must be read after the labels.
 func (r Reader) label(ctx context.Context, disks map[string]*Dataset) {
 	if deadline, ends := ctx.Deadline(); ends {
 		half, cancel := context.WithTimeout(ctx, time.Until(deadline)/2) //nolint:forbidigo // a deadline is by this clock, too
@@ -48,7 +48,7 @@ func (r Reader) label(ctx context.Context, disks map[string]*Dataset) {
 			continue
 		}
 		if err == nil {
-			err = errors.New("it was replaced meanwhile")
+			err = errors.New("the dataset was replaced while it was read")
 		}
 		for _, name := range names {
 			disks[name].Unlabelled = fmt.Sprintf("its labels could not be read: %v", err)

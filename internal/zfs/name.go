@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Class is the kind of a managed snapshot. The classes that rotate are ordered
-// from the shortest to the longest period, so they can be compared with <.
+// Class is the class of a managed snapshot. The classes that rotate are ordered from the shortest
+// to the longest period, so that they can be compared with <.
 type Class int
 
-// The classes, from the shortest to the longest; Stopped stands outside the order.
+// The classes, from the shortest to the longest period. Stopped has no place in this order.
 const (
 	Stopped Class = iota
 	Frequently
@@ -23,10 +23,10 @@ const (
 	Yearly
 )
 
-// rotating are the classes that are taken periodically, the longest first.
+// rotating are the classes that are taken periodically, the longest period first.
 var rotating = [...]Class{Yearly, Monthly, Weekly, Daily, Hourly, Frequently}
 
-// Rotating returns the classes that are taken periodically, the longest first.
+// Rotating returns the classes that are taken periodically, the longest period first.
 func Rotating() []Class { return append([]Class(nil), rotating[:]...) }
 
 func (c Class) String() string {
@@ -49,19 +49,18 @@ func (c Class) String() string {
 	return "class " + strconv.Itoa(int(c))
 }
 
-// nameTime is the time in a snapshot's name: the node's local time, as sanoid and
-// pve-zfs-snap write it.
+// nameTime is the format of the time in a snapshot's name. The time is the node's local time, as in
+// the names that sanoid and pve-zfs-snap write.
 const nameTime = "2006-01-02_15:04:05"
 
-// FormatSnapshotName returns the name of a managed snapshot, the part after the @.
-// The time is written as it stands in t's zone.
+// FormatSnapshotName returns the name of a managed snapshot, without the dataset and the @. The
+// name shows the time in t's zone.
 func FormatSnapshotName(t time.Time, c Class) string {
 	return "autosnap_" + t.Format(nameTime) + "_" + c.String()
 }
 
-// ParseSnapshotName tells the class of a snapshot from its name, the part after
-// the @. It is false for any name that is not wholly of our form: such a snapshot
-// is never destroyed and never counted.
+// ParseSnapshotName returns the class of a managed snapshot from its name, the part after the @. It
+// returns false for any other name. A snapshot with another name is never destroyed or counted.
 func ParseSnapshotName(name string) (Class, bool) {
 	text, ours := strings.CutPrefix(name, "autosnap_")
 	if !ours || len(text) <= len(nameTime) || text[len(nameTime)] != '_' || !isTime(text[:len(nameTime)]) {
@@ -87,8 +86,8 @@ func ParseSnapshotName(name string) (Class, bool) {
 }
 
 // DayOf returns the calendar day in a managed snapshot's name, in the zone of the node that made
-// it, "" for a name that is too short. A relay in another zone must choose the same snapshots as
-// the source, or they have no bookmark in common.
+// the snapshot, or "" if the name is too short. The day is taken from the name, because a relay in
+// another zone must keep the same snapshots as the source to have a bookmark in common.
 func DayOf(name string) string {
 	const from, to = len("autosnap_"), len("autosnap_2006-01-02")
 	if len(name) < to {
@@ -97,8 +96,8 @@ func DayOf(name string) string {
 	return name[from:to]
 }
 
-// isTime reports whether text has digits where nameTime has, and else the same. A
-// regular expression would be most of the time that planning takes.
+// isTime reports whether text has digits where nameTime has digits, and is equal to nameTime
+// elsewhere. A regular expression here would take most of the time of planning.
 func isTime(text string) bool {
 	for i := range len(nameTime) {
 		digit := '0' <= text[i] && text[i] <= '9'
@@ -113,7 +112,7 @@ func isTime(text string) bool {
 	return true
 }
 
-// DiskKind says what the name of a guest's dataset makes it.
+// DiskKind is the kind of a guest's disk, according to the disk's name.
 type DiskKind int
 
 const (
@@ -125,9 +124,9 @@ const (
 
 var diskName = regexp.MustCompile(`^(vm|subvol|base|basevol)-([1-9]\d{0,8})-disk-\d+$`)
 
-// ParseDiskName tells the VMID and kind of a guest's disk from the last component
-// of its dataset's name. It is false for anything else: cloudinit, state and
-// fleece volumes are not disks.
+// ParseDiskName returns the VMID and kind of a guest's disk from the last component of its
+// dataset's name. It returns false for every other dataset, including cloudinit, state and fleece
+// volumes.
 func ParseDiskName(name string) (vmid int, kind DiskKind, ok bool) {
 	m := diskName.FindStringSubmatch(name)
 	if m == nil {
@@ -143,26 +142,26 @@ func ParseDiskName(name string) (vmid int, kind DiskKind, ok bool) {
 	return vmid, kind, true
 }
 
-// Base is the last component of a dataset's name.
+// Base returns the last component of a dataset's name.
 func Base(dataset string) string { return dataset[strings.LastIndexByte(dataset, '/')+1:] }
 
-// Parent is a dataset's name without its last component, "" for a pool.
+// Parent returns a dataset's name without its last component, or "" for the root dataset of a pool.
 func Parent(dataset string) string {
 	return dataset[:max(0, strings.LastIndexByte(dataset, '/'))]
 }
 
-// Pool is the first component of a dataset's name.
+// Pool returns the first component of a dataset's name.
 func Pool(dataset string) string {
 	pool, _, _ := strings.Cut(dataset, "/")
 	return pool
 }
 
-// Within reports whether dataset is root or lies below it.
+// Within reports whether dataset is root or lies below root.
 func Within(dataset, root string) bool {
 	return dataset == root || strings.HasPrefix(dataset, root+"/")
 }
 
-// WithinAny reports whether dataset is one of the roots or lies below one.
+// WithinAny reports whether dataset is one of the roots or lies below one of them.
 func WithinAny(dataset string, roots []string) bool {
 	return slices.ContainsFunc(roots, func(root string) bool { return Within(dataset, root) })
 }
@@ -175,17 +174,17 @@ var (
 // maxName is the longest full name of a snapshot or bookmark, in bytes.
 const maxName = 255
 
-// ValidDataset reports whether name is one that zfs itself would accept.
+// ValidDataset reports whether zfs accepts name as the name of a dataset.
 func ValidDataset(name string) bool { return len(name) <= maxName && datasetName.MatchString(name) }
 
-// ValidSnapshot reports whether dataset@name may be handed to a channel program,
-// which checks nothing itself: an empty name wrecks the pool (openzfs #13548).
+// ValidSnapshot reports whether dataset@name may be passed to a channel program. Channel programs
+// do not check names, and an empty name corrupts the pool (openzfs #13548).
 func ValidSnapshot(dataset, name string) bool {
 	return ValidDataset(dataset) && snapshotPart.MatchString(name) && len(dataset)+1+len(name) <= maxName
 }
 
-// ParseSnapshotTime returns the time in a managed snapshot's name, as if it were
-// UTC: the name does not tell its zone.
+// ParseSnapshotTime returns the time in a managed snapshot's name, read as UTC because the name
+// does not contain a zone.
 func ParseSnapshotTime(name string) (time.Time, error) {
 	text := strings.TrimPrefix(name, "autosnap_")
 	return time.Parse(nameTime, text[:min(len(nameTime), len(text))])

@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// ReceivedLabels are the values of the labels that came to a dataset with a stream,
-// masked ones, too; "" where none did.
+// ReceivedLabels are the values of the labels that a dataset received with a stream, including
+// values masked by a local one; "" if no value was received.
 type ReceivedLabels struct{ Running, NoSnap string }
 
-// Received reads the received labels of the datasets. It costs as much as reading all
-// their other properties, for each property once more. A dataset that is gone meanwhile is
-// left out; so is one whose labels can't be read, with [Faults].
+// Received reads the received labels of the datasets. Each property costs as much time as reading
+// all other properties of the datasets together. A dataset that no longer exists is left out. A
+// dataset with unreadable labels is left out, too, and the error is [Faults].
 func (r Reader) Received(ctx context.Context, datasets []string) (map[string]ReceivedLabels, error) {
 	all, faults := map[string]ReceivedLabels{}, Faults{}
 	for chunk := range slices.Chunk(datasets, namesPerCall) {
@@ -26,7 +26,7 @@ func (r Reader) Received(ctx context.Context, datasets []string) (map[string]Rec
 	return all, faults.orNil()
 }
 
-// received asks for each half again where an answer is not of the right form.
+// received reads the received labels, and reads each half again if the output is malformed.
 func (r Reader) received(ctx context.Context, datasets []string, all map[string]ReceivedLabels, faults Faults) error {
 	argv := []string{"zfs", "get", "-Hp", "-o", "name,property,received", strings.Join(labelProperties, ",")}
 	p := receivedParser{asked: datasets, all: map[string]ReceivedLabels{}}
@@ -50,14 +50,14 @@ func (r Reader) received(ctx context.Context, datasets []string, all map[string]
 	return nil
 }
 
-// receivedParser takes the rows of a dataset in the order in which they were asked for,
-// which end with a property of ZFS's own, as among headProperties.
+// receivedParser parses the rows of one dataset after the other, in the order of the requested
+// properties. A native ZFS property comes last, for the reason given at headProperties.
 type receivedParser struct {
 	asked   []string
 	all     map[string]ReceivedLabels
 	dataset string
 	labels  ReceivedLabels
-	at      int // how many rows of the dataset were read
+	at      int // the number of rows read of the dataset
 }
 
 func (p *receivedParser) line(line string) error {
@@ -69,7 +69,7 @@ func (p *receivedParser) line(line string) error {
 		p.dataset, p.labels = f[0], ReceivedLabels{}
 	}
 	if f[0] != p.dataset || f[1] != labelProperties[p.at] {
-		return unreadable("unexpected line %q: not the received label that was asked for", clip(line))
+		return unreadable("unexpected line %q: not the requested received label", clip(line))
 	}
 	switch f[1] {
 	case LabelRunning:

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// SnapshotName is a snapshot as the fast columns tell it: without its creation,
-// which costs zfs opening the snapshot.
+// SnapshotName is a snapshot without its creation time. To read the creation time zfs must open the
+// snapshot, which is slow.
 type SnapshotName struct {
 	Dataset   string
 	Name      string
@@ -16,12 +16,12 @@ type SnapshotName struct {
 	CreateTXG uint64
 }
 
-// Class is the snapshot's class, false if its name is not managed.
+// Class returns the snapshot's class, or false if the snapshot is not managed.
 func (s SnapshotName) Class() (Class, bool) { return ParseSnapshotName(s.Name) }
 
-// SnapshotNames reads the name, guid and txg of every snapshot of the datasets and
-// calls each with them, in no order. Its cost grows with the snapshots, about half
-// as fast as that of [Reader.Snapshots].
+// SnapshotNames reads the name, guid and txg of every snapshot of the datasets and calls each with
+// every snapshot, in no particular order. The cost grows with the number of snapshots, and is about
+// half the cost of [Reader.Snapshots].
 func (r Reader) SnapshotNames(ctx context.Context, datasets []string, each func(SnapshotName) error) error {
 	for chunk := range slices.Chunk(datasets, namesPerCall) {
 		argv := []string{"zfs", "list", "-Hp", "-d", "1", "-t", "snapshot", "-o", "name,guid,createtxg"}
@@ -40,8 +40,8 @@ func (r Reader) SnapshotNames(ctx context.Context, datasets []string, each func(
 	return nil
 }
 
-// nameParser parses the lines of a list. It looks at a dataset's name once, not with
-// each of a hundred thousand snapshots.
+// nameParser parses the lines of a list. It checks the name of a dataset once, not again for each
+// of the dataset's many snapshots.
 type nameParser struct{ dataset string }
 
 func (p *nameParser) parse(line string) (SnapshotName, error) {
@@ -52,7 +52,7 @@ func (p *nameParser) parse(line string) (SnapshotName, error) {
 	}
 	dataset, name, ok := strings.Cut(full, "@")
 	if !ok || !printed(name) || dataset != p.dataset && !ValidDataset(dataset) {
-		return SnapshotName{}, unreadable("unexpected line %q: %q is no name with @", clip(line), clip(full))
+		return SnapshotName{}, unreadable("unexpected line %q: %q is not a name with @", clip(line), clip(full))
 	}
 	p.dataset = dataset
 	guid, guidErr := strconv.ParseUint(guidText, 10, 64)

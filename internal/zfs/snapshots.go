@@ -12,17 +12,18 @@ import (
 	"snapwatch/internal/command"
 )
 
-// namesPerCall keeps an argv far below ARG_MAX.
+// namesPerCall is the most names in one command line, which keeps it far below the system's
+// ARG_MAX.
 const namesPerCall = 500
 
-// Lookup reads just the named snapshots, by full name. A snapshot that is gone
-// meanwhile is left out. An error of which [Complained] is true, or [Faults], comes with
-// what could be read.
+// Lookup reads the named snapshots only, by full name. A snapshot that no longer exists is left
+// out. If [Complained] is true for the error, or the error is [Faults], all readable snapshots are
+// returned.
 func (r Reader) Lookup(ctx context.Context, fullNames []string) ([]Snapshot, error) {
 	return r.named(ctx, "snapshot", "@", fullNames)
 }
 
-// LookupBookmarks is [Reader.Lookup] for bookmarks, whose full names have a #.
+// LookupBookmarks does the same as [Reader.Lookup] for bookmarks, whose full names contain a #.
 func (r Reader) LookupBookmarks(ctx context.Context, fullNames []string) ([]Snapshot, error) {
 	return r.named(ctx, "bookmark", "#", fullNames)
 }
@@ -48,14 +49,15 @@ func (r Reader) named(ctx context.Context, kind, mark string, fullNames []string
 	return found, cmp.Or(complaint, faults.orNil())
 }
 
-// Snapshots reads every snapshot of the datasets and calls each with them. Those of which
-// something could not be read are left out; the error is [Faults] then. It costs time with
-// every snapshot there is.
+// Snapshots reads every snapshot of the datasets and calls each with every snapshot. Unreadable
+// snapshots are left out, and the error is [Faults] then. The cost grows with the number of
+// snapshots.
 func (r Reader) Snapshots(ctx context.Context, datasets []string, each func(Snapshot) error) error {
 	return r.all(ctx, "snapshot", "@", datasets, each)
 }
 
-// Bookmarks reads every bookmark of the datasets, as [Reader.Snapshots] does snapshots.
+// Bookmarks reads every bookmark of the datasets in the same way as [Reader.Snapshots] reads
+// snapshots.
 func (r Reader) Bookmarks(ctx context.Context, datasets []string, each func(Snapshot) error) error {
 	return r.all(ctx, "bookmark", "#", datasets, each)
 }
@@ -71,7 +73,7 @@ func (r Reader) all(ctx context.Context, kind, mark string, datasets []string, e
 	return faults.orNil()
 }
 
-// list adds to faults what could not be read of a snapshot. Its error is that of all.
+// list adds each unreadable snapshot to faults. It returns an error only if the whole list failed.
 func (r Reader) list(ctx context.Context, argv []string, mark string, faults Faults, each func(Snapshot) error) error {
 	return r.lines(ctx, argv, func(line string) error {
 		s, err := parseSnapshot(line, mark)
@@ -86,8 +88,8 @@ func (r Reader) list(ctx context.Context, argv []string, mark string, faults Fau
 	})
 }
 
-// OnlyMissing reports whether every line zfs complained with says that a dataset or
-// snapshot does not exist. A line that is not understood counts as trouble.
+// OnlyMissing reports whether every line of zfs's complaint says that a dataset or snapshot does
+// not exist. It returns false if a line is not understood.
 func OnlyMissing(err error) bool {
 	failed, ok := errors.AsType[*command.Error](err)
 	if !ok || command.ExitCode(err) != 1 {
@@ -101,15 +103,15 @@ func OnlyMissing(err error) bool {
 	return failed.Stderr != ""
 }
 
-// missing reads one complaint. Of a bookmark zfs has other words than of the rest, which
-// it else uses of a pool that is gone.
+// missing reports whether a line of zfs's complaint says that something does not exist. For a
+// missing bookmark, zfs prints the words that it otherwise prints for a missing pool.
 func missing(complaint string) bool {
 	what, isBookmark := strings.CutSuffix(complaint, ": no such pool or dataset")
 	return strings.HasSuffix(complaint, "does not exist") || isBookmark && strings.Contains(what, "#")
 }
 
-// printed reports whether zfs may print this as a snapshot's name. What others call their
-// snapshots is only looked at here, so anything but bytes that no name has is good.
+// printed reports whether name consists of characters that zfs may print in a snapshot's name. The
+// test is loose because foreign snapshots are only read, never changed.
 func printed(name string) bool {
 	for i := range len(name) {
 		if name[i] < ' ' || name[i] > '~' {
@@ -119,8 +121,8 @@ func printed(name string) bool {
 	return name != ""
 }
 
-// parseSnapshot reads a row. With an error the snapshot has its name where that could be
-// read: then nothing but the snapshot is at fault.
+// parseSnapshot parses a row. If it returns an error and the snapshot's name, only this snapshot is
+// unreadable, and the rest of the list is good.
 func parseSnapshot(line, mark string) (Snapshot, error) {
 	f := strings.Split(line, "\t")
 	if len(f) != 4 {
@@ -128,7 +130,7 @@ func parseSnapshot(line, mark string) (Snapshot, error) {
 	}
 	dataset, name, ok := strings.Cut(f[0], mark)
 	if !ok || !ValidDataset(dataset) || !printed(name) {
-		return Snapshot{}, unreadable("unexpected line %q: %q is no name with %s", clip(line), clip(f[0]), mark)
+		return Snapshot{}, unreadable("unexpected line %q: %q is not a name with %s", clip(line), clip(f[0]), mark)
 	}
 	guid, guidErr := strconv.ParseUint(f[1], 10, 64)
 	txg, txgErr := strconv.ParseUint(f[2], 10, 64)
@@ -145,8 +147,8 @@ func parseSnapshot(line, mark string) (Snapshot, error) {
 	return s, nil
 }
 
-// WrittenSince reads how many bytes were written to a dataset since one of its
-// snapshots. It costs the same however many snapshots are newer.
+// WrittenSince returns the number of bytes written to a dataset since one of its snapshots. The
+// cost does not depend on the number of newer snapshots.
 func (r Reader) WrittenSince(ctx context.Context, s Snapshot) (uint64, error) {
 	argv := []string{"zfs", "get", "-Hp", "-o", "value", "written@" + s.Name, s.Dataset}
 	text, err := command.Output(ctx, command.Cmd{Argv: argv, Inherit: r.Inherit})
@@ -160,21 +162,21 @@ func (r Reader) WrittenSince(ctx context.Context, s Snapshot) (uint64, error) {
 	return written, nil
 }
 
-// Pin is what keeps a snapshot from being destroyed; the zero value is nothing.
+// Pin lists the reasons why zfs refuses to destroy a snapshot. The zero value means no reason.
 type Pin struct {
-	// Held is true where it has a hold (zfs-hold(8)).
+	// Held is true if the snapshot has a hold (zfs-hold(8)).
 	Held bool
-	// Clones are the datasets that were cloned from it.
+	// Clones are the datasets that were cloned from the snapshot.
 	Clones []string
-	// Gone is true where there is no such snapshot any more: nothing can be concluded from it.
+	// Gone is true if the snapshot does not exist; then the other fields mean nothing.
 	Gone bool
 }
 
-// Free reports whether nothing keeps the snapshot.
+// Free reports whether the snapshot exists and nothing prevents its destruction.
 func (p Pin) Free() bool { return !p.Held && len(p.Clones) == 0 && !p.Gone }
 
-// Pinned returns what keeps the named snapshots, by full name, from being destroyed. A send
-// that is under way does so, too, and no property tells.
+// Pinned returns the reasons, by full name, why zfs refuses to destroy the named snapshots. A
+// running send also prevents destruction, but no property shows a running send.
 func (r Reader) Pinned(ctx context.Context, fullNames []string) (map[string]Pin, error) {
 	pins := map[string]Pin{}
 	for _, name := range fullNames {
@@ -185,7 +187,7 @@ func (r Reader) Pinned(ctx context.Context, fullNames []string) (map[string]Pin,
 		err := r.lines(ctx, argv, func(line string) error {
 			f := strings.Split(line, "\t")
 			if len(f) != 3 || pins[f[0]].Free() {
-				return unreadable("unexpected line %q: no snapshot that was asked for, with its holds and clones", clip(line))
+				return unreadable("unexpected line %q: not one of the requested snapshots with its holds and clones", clip(line))
 			}
 			pin := Pin{Held: f[1] != "0"}
 			if f[2] != "" && f[2] != "-" {

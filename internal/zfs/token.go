@@ -8,12 +8,13 @@ import (
 	"strings"
 )
 
-// maxToken bounds what a token may unpack to: one that was received may say anything.
+// maxToken is the largest unpacked token in bytes. A received token may be of any size.
 const maxToken = 64 << 10
 
-// ResumedSnapshot returns the snapshot that a receive_resume_token is of, with the name that its
-// source gives it: to resume, the source must still have it. It is "" where the token is not
-// understood. zfs send -nvt TOKEN says the same, after toname.
+// ResumedSnapshot returns the snapshot, under its name on the source host, whose receive a
+// receive_resume_token continues. To resume, the source host must still have this snapshot.
+// ResumedSnapshot returns "" if it does not understand the token. The command `zfs send -nvt TOKEN`
+// prints the same snapshot after toname.
 func ResumedSnapshot(token string) string {
 	parts := strings.Split(token, "-") // version, checksum, size, payload
 	if len(parts) != 4 || parts[0] != "1" {
@@ -31,8 +32,8 @@ func ResumedSnapshot(token string) string {
 	if err != nil {
 		return ""
 	}
-	// A list of names and values in the machine's own layout, in which strings end in a zero and
-	// are filled up with more of them.
+	// The token holds names and values in the machine's own layout. Each string ends with zero
+	// bytes, which fill the string up to the next boundary.
 	_, value, _ := bytes.Cut(list, []byte("toname\x00"))
 	value, _, _ = bytes.Cut(bytes.TrimLeft(value, "\x00"), []byte{0})
 	dataset, name, _ := strings.Cut(string(value), "@")

@@ -10,8 +10,8 @@ import (
 
 var versionNumber = regexp.MustCompile(`-(\d+\.\d+[\w.]*)`)
 
-// Versions are those of zfs(8) and of the kernel's module, such as 2.3.2; either is ""
-// where it is not told.
+// Versions returns the versions of zfs(8) and of the kernel module, such as 2.3.2, or "" for a
+// version that zfs version does not print.
 func Versions(ctx context.Context) (userland, kernel string, err error) {
 	text, err := command.Output(ctx, command.Cmd{Argv: []string{"zfs", "version"}})
 	userland, kernel = parseVersions(text)

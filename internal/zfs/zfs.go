@@ -1,7 +1,7 @@
-// Package zfs reads pools, datasets, snapshots and bookmarks with zfs(8), and
-// knows the names they have. It never writes to a pool, needs no root, and asks
-// only for what costs the same whatever the number of snapshots, unless a caller
-// names the datasets whose snapshots it wants.
+// Package zfs reads pools, datasets, snapshots and bookmarks with zfs(8), and parses and checks
+// their names. It never writes to a pool and needs no root, except where a function says so. The
+// cost of a call does not grow with the number of snapshots, unless the caller names the datasets
+// whose snapshots it wants.
 package zfs
 
 import (
@@ -12,25 +12,25 @@ import (
 	"snapwatch/internal/command"
 )
 
-// Properties of the field's tools that this project reads and keeps.
+// These properties come from sanoid and pve-zfs-snap, or belong to snapwatch.
 const (
-	// LabelRunning holds the name of the node a guest runs on, or LabelStopped.
+	// LabelRunning holds the name of the node on which the guest runs, or LabelStopped.
 	LabelRunning = "label:running"
 	// LabelNoSnap excludes a disk from snapshots.
 	LabelNoSnap = "label:nosnap"
-	// GuestConfig is kept on a snapshot: the configuration of the disk's guest.
+	// GuestConfig is set on a snapshot and holds the configuration of the disk's guest.
 	GuestConfig = "snapwatch:config"
-	// Consistent is set on the snapshots of a guest that was proven to be frozen until all of
-	// them were made; then it is "application". Others do not have it.
+	// Consistent is set to "application" on the snapshots of a guest if the guest was provably
+	// frozen until all of its snapshots were made. Other snapshots do not have this property.
 	Consistent = "snapwatch:consistent"
 	// LabelStopped is the value of LabelRunning for a guest that was seen to stop.
 	LabelStopped = "stopped"
 )
 
-// Source says where a property's value comes from, as zfs-get(8) has it.
+// Source is the origin of a property's value, as zfs-get(8) prints it.
 type Source int
 
-// The sources; SourceNone is a property without a value.
+// The sources of a property's value. SourceNone means that the property has no value.
 const (
 	SourceNone Source = iota
 	SourceLocal
@@ -56,15 +56,14 @@ func (s Source) String() string {
 // Property is a user property of a dataset.
 type Property struct {
 	Value string
-	// Received is the value that came with a stream, "" if none did. A local value
-	// masks it, and so does zfs inherit: then it is known only where
-	// [Reader.Received] has read it.
+	// Received is the value received with a stream, "" if there is none. If a local value or zfs
+	// inherit masks the received value, Received is set only after [Reader.Received] was called.
 	Received string
 	Source   Source
 }
 
-// Own is the value set on the dataset itself or received with it, "" where there
-// is none: an inherited value says nothing about this dataset.
+// Own returns the value that was set on the dataset itself or received with it, or "" if there is
+// none. An inherited value says nothing about this dataset in particular.
 func (p Property) Own() string {
 	if p.Source == SourceLocal || p.Source == SourceReceived {
 		return p.Value
@@ -72,8 +71,8 @@ func (p Property) Own() string {
 	return ""
 }
 
-// Excludes reports whether the value of label:nosnap excludes a dataset from snapshots.
-// An inherited value counts.
+// Excludes reports whether the value of label:nosnap, own or inherited, excludes a dataset from
+// snapshots.
 func (p Property) Excludes() bool {
 	switch p.Value {
 	case "nosnap", "on", "true", "yes", "1":
@@ -82,74 +81,76 @@ func (p Property) Excludes() bool {
 	return false
 }
 
-// Dataset is the live part of a filesystem or volume: what zfs knows of it without
-// looking at its snapshots.
+// Dataset is a filesystem or volume without its snapshots: all that zfs can print without reading
+// the list of snapshots.
 type Dataset struct {
 	Name string
 	GUID uint64
-	// Creation is when the dataset was made here, also for a received one.
+	// Creation is the time when the dataset was made on this host, even for a received dataset.
 	Creation time.Time
 	Origin   string
-	// NewestSnapshot is the part after the @ of the snapshot with the highest txg,
-	// of whatever kind, "" if there is none.
+	// NewestSnapshot is the name, after the @, of the snapshot with the highest txg, managed or
+	// not; "" if there is no snapshot.
 	NewestSnapshot string
-	// NewestUnknown is true where this ZFS does not tell the newest snapshot: then
-	// NewestSnapshot is "", and only a list of all of them tells.
+	// NewestUnknown is true if this ZFS does not print the newest snapshot. Then NewestSnapshot is
+	// "", and only a list of all snapshots shows the newest.
 	NewestUnknown bool
-	// SnapshotsChanged is when the list of snapshots last changed here, in seconds
-	// of this host's clock; 0 if this ZFS does not tell (before 2.2) or it never did.
+	// SnapshotsChanged is the time of the last change of the dataset's list of snapshots, in Unix
+	// seconds by this host's clock. It is 0 if the list never changed or if this ZFS does not print
+	// the time (before 2.2).
 	SnapshotsChanged int64
-	// Inconsistent is true while the first receive is not finished.
+	// Inconsistent is true while the dataset's first receive is unfinished.
 	Inconsistent bool
-	// ResumeToken is true when an interrupted receive waits to go on.
+	// ResumeToken is true if an interrupted receive can be resumed.
 	ResumeToken bool
-	// Token is its text, which is another one as soon as more has arrived.
+	// Token is the text of the resume token. The text changes whenever more of the stream arrives.
 	Token string
-	// Written is how many bytes were written since the newest snapshot.
+	// Written is the number of bytes written since the newest snapshot.
 	Written uint64
 	Running Property
 	NoSnap  Property
-	// Unlabelled is why its labels could not be read, "" if they were.
+	// Unlabelled is the reason why the dataset's labels could not be read, "" if they were read.
 	Unlabelled string
-	// Problem is why something else of it could not be read, "" if all was.
+	// Problem is the reason why another property could not be read, "" if all were read.
 	Problem string
 }
 
-// Snapshot is a snapshot or a bookmark of one: a bookmark has the same name, guid
-// and times, and stays when the snapshot is destroyed.
+// Snapshot is a snapshot, or a bookmark of a snapshot. A bookmark has the snapshot's name, guid and
+// times, and is kept when the snapshot is destroyed.
 type Snapshot struct {
 	Dataset string
 	// Name is the part after the @ or #.
 	Name string
-	// GUID is the same on every host the snapshot was sent to.
+	// GUID is the same on every host that has a copy of the snapshot.
 	GUID uint64
-	// CreateTXG orders the snapshots of one pool; another pool counts differently.
+	// CreateTXG orders the snapshots of one pool. The numbers of different pools are not
+	// comparable.
 	CreateTXG uint64
-	// Creation is when it was made, by the clock of the host that made it.
+	// Creation is the time when the snapshot was made, by the clock of the host that made it.
 	Creation time.Time
 }
 
-// Class is the snapshot's class, false if its name is not managed.
+// Class returns the snapshot's class, or false if the snapshot is not managed.
 func (s Snapshot) Class() (Class, bool) { return ParseSnapshotName(s.Name) }
 
-// FullName is the snapshot's name with its dataset.
+// FullName returns the snapshot's name with its dataset: dataset@name.
 func (s Snapshot) FullName() string { return s.Dataset + "@" + s.Name }
 
-// Reader reads one pool. Its zero value reads with the zfs found in PATH.
+// Reader reads pools with zfs and zpool. The zero Reader runs the programs found in PATH.
 type Reader struct {
-	// Inherit are files that every zfs started keeps open, such as a lock that must
-	// live as long as a hung zfs does.
+	// Inherit are files that every started zfs process keeps open, such as a lock that must be held
+	// as long as a hung zfs process lives.
 	Inherit []*os.File
-	// Trace is told the argv of every zfs before it is started; nil tells nobody.
+	// Trace, unless nil, is called with each command line before zfs is started.
 	Trace func(argv []string)
-	// Run runs zfs, [command.Lines] if it is nil.
+	// Run runs zfs; nil means [command.Lines].
 	Run Run
 }
 
-// Run runs a command and calls each with every line of its output.
+// Run runs a command and calls each with every line of the command's output.
 type Run func(ctx context.Context, c command.Cmd, each func(line string) error) error
 
-// lines runs one zfs and calls each with every line it prints.
+// lines runs one command and calls each with every line of the command's output.
 func (r Reader) lines(ctx context.Context, argv []string, each func(string) error) error {
 	if r.Trace != nil {
 		r.Trace(argv)

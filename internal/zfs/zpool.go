@@ -10,35 +10,35 @@ import (
 	"snapwatch/internal/command"
 )
 
-// PoolHealth is what zpool(8) says of one pool.
+// PoolHealth is the state of one pool according to zpool(8).
 type PoolHealth struct {
 	// State is ONLINE, DEGRADED, FAULTED, UNAVAIL, SUSPENDED or another word of ZFS's own.
 	State string `json:"state"`
-	// Size and Allocated are in bytes, as the devices have them: with the parity.
+	// Size and Allocated are raw sizes in bytes, including parity.
 	Size      uint64 `json:"size"`
 	Allocated uint64 `json:"allocated"`
-	// Created is when the pool was made; zero, and not asked for, where a scrub or a resilver
-	// has ended.
+	// Created is the time when the pool was made. It is read only if no scrub or resilver has
+	// finished, and is zero otherwise.
 	Created time.Time `json:"created,omitzero"`
-	// Scrub is the last scrub, or the one under way, Resilver likewise. Of both, ZFS may tell
-	// only the later one.
+	// Scrub is the running or last scrub, Resilver the running or last resilver. ZFS may report
+	// only the later of the two.
 	Scrub    PoolScan `json:"scrub,omitzero"`
 	Resilver PoolScan `json:"resilver,omitzero"`
-	// DataErrors is how many permanent errors there are.
+	// DataErrors is the number of permanent errors.
 	DataErrors uint64 `json:"data_errors,omitempty"`
-	// Devices are those that are not well.
+	// Devices are the devices that are faulty or have errors.
 	Devices []Device `json:"devices,omitempty"`
-	// Unknown are lines that could not be understood.
+	// Unknown are lines of zpool's output that were not understood.
 	Unknown []string `json:"unknown,omitempty"`
-	// Damaged are the places of permanent errors as ZFS names them; nil where they were not
-	// asked for, which needs root.
+	// Damaged are the places of permanent errors as ZFS names them. Damaged is nil if the places
+	// were not requested; reading them needs root.
 	Damaged []string `json:"-"`
 }
 
-// ScanState is how far a scrub or a resilver is.
+// ScanState is the stage of a scrub or a resilver.
 type ScanState string
 
-// The states of a scan; "" is none.
+// The stages of a scrub or a resilver. The empty ScanState means that there was none.
 const (
 	ScanRunning  ScanState = "running"
 	ScanPaused   ScanState = "paused"
@@ -49,17 +49,17 @@ const (
 // PoolScan is a scrub or a resilver.
 type PoolScan struct {
 	State ScanState `json:"state,omitempty"`
-	// Start is zero where ZFS tells only the end, End while it is under way.
+	// Start is zero if ZFS reports only the end of the scan. End is zero while the scan runs.
 	Start time.Time `json:"start,omitzero"`
 	End   time.Time `json:"end,omitzero"`
-	// Errors is how many it found and could not mend.
+	// Errors is the number of errors that the scan found and could not repair.
 	Errors uint64 `json:"errors,omitempty"`
 }
 
 // UnderWay reports whether the scan has begun and not ended.
 func (s PoolScan) UnderWay() bool { return s.State == ScanRunning || s.State == ScanPaused }
 
-// Device is a device of a pool, or a group of them, that is not well.
+// Device is a faulty device of a pool, or a faulty group of devices.
 type Device struct {
 	Name     string `json:"name"`
 	State    string `json:"state"`
@@ -68,23 +68,25 @@ type Device struct {
 	Checksum uint64 `json:"checksum_errors,omitempty"`
 }
 
-// Errors is how many errors of any kind were counted.
+// Errors returns the number of all read, write and checksum errors.
 func (d Device) Errors() uint64 { return d.Read + d.Write + d.Checksum }
 
-// There reports whether the device can be used; a group also where parts of it cannot.
+// There reports whether the device can be used. A group can be used even if some of its devices
+// cannot.
 func (d Device) There() bool {
 	return slices.Contains([]string{"ONLINE", "DEGRADED", "AVAIL", "INUSE"}, d.State)
 }
 
 func (d Device) well() bool { return d.Errors() == 0 && d.State != "DEGRADED" && d.There() }
 
-// Health asks zpool(8) how a pool is, which must not be suspended: see [CheckPool]. It needs
-// no root.
+// Health returns the state of a pool, read with zpool(8). The pool must not be suspended (see
+// [CheckPool]). Health needs no root.
 func (r Reader) Health(ctx context.Context, pool string) (PoolHealth, error) {
 	return r.health(ctx, pool, "-p")
 }
 
-// HealthAndDamage is Health with the places of permanent errors, which needs root.
+// HealthAndDamage does the same as Health and also reads the places of permanent errors. It needs
+// root.
 func (r Reader) HealthAndDamage(ctx context.Context, pool string) (PoolHealth, error) {
 	return r.health(ctx, pool, "-vp")
 }
@@ -103,8 +105,8 @@ func (r Reader) health(ctx context.Context, pool, flags string) (PoolHealth, err
 	return h, err
 }
 
-// status runs zpool status for JSON, and for text where zpool does not know the flag (before
-// 2.3): then it ends with its usage before it looks at the pool.
+// status runs zpool status with JSON output. If zpool does not know the JSON flag (before 2.3),
+// zpool exits with its usage before it touches the pool, and status runs it again with text output.
 func (r Reader) status(ctx context.Context, pool, flags string) (PoolHealth, error) {
 	text, err := r.output(ctx, "zpool", "status", "-j", flags, pool)
 	const usage = 2
@@ -120,7 +122,7 @@ func (r Reader) status(ctx context.Context, pool, flags string) (PoolHealth, err
 	return parsePoolJSON(text, pool)
 }
 
-// space is how large the pool is, and how much of it is taken.
+// space returns the pool's size and its allocated part, in bytes.
 func (r Reader) space(ctx context.Context, pool string) (size, allocated uint64, err error) {
 	text, err := r.output(ctx, "zpool", "list", "-Hp", "-o", "name,size,allocated", pool)
 	if err != nil {
@@ -138,7 +140,8 @@ func (r Reader) space(ctx context.Context, pool string) (size, allocated uint64,
 	return 0, 0, unreadable("zpool list printed %q for the size of pool %s", text, pool)
 }
 
-// created is when the pool was made: its first dataset was made with it.
+// created returns the creation time of the pool's root dataset, which is the creation time of the
+// pool.
 func (r Reader) created(ctx context.Context, pool string) (time.Time, error) {
 	text, err := r.output(ctx, "zfs", "list", "-Hp", "-d", "0", "-o", "creation", pool)
 	if err != nil {
@@ -146,7 +149,7 @@ func (r Reader) created(ctx context.Context, pool string) (time.Time, error) {
 	}
 	made, err := parseTime(strings.TrimSpace(text))
 	if err != nil {
-		return time.Time{}, unreadable("zfs list printed for the creation of %s: %w", pool, err)
+		return time.Time{}, unreadable("zfs list printed an unreadable creation time of %s: %w", pool, err)
 	}
 	return made, nil
 }
@@ -157,7 +160,7 @@ func (r Reader) Feature(ctx context.Context, pool, feature string) (string, erro
 	return strings.TrimSpace(text), err
 }
 
-// output runs one program and returns what it printed.
+// output runs one program and returns the program's output.
 func (r Reader) output(ctx context.Context, argv ...string) (string, error) {
 	var text strings.Builder
 	err := r.lines(ctx, argv, func(line string) error {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// number is a number that zpool prints as one, or in quotes.
+// number is a number that zpool prints either as a JSON number or as a string.
 type number uint64
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -19,7 +19,7 @@ func (n *number) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// statusJSON is what `zpool status -j -p` prints, since OpenZFS 2.3.
+// statusJSON is the output of `zpool status -j -p`, which exists since OpenZFS 2.3.
 type statusJSON struct {
 	Pools map[string]*poolJSON `json:"pools"`
 }
@@ -27,7 +27,7 @@ type statusJSON struct {
 type poolJSON struct {
 	State string    `json:"state"`
 	Scan  *scanJSON `json:"scan_stats"`
-	// Errors is always there; List is an array, or a text that says why there is none.
+	// Errors is always present. List is an array of places, or a text with the reason for no list.
 	Errors  *number             `json:"error_count"`
 	List    json.RawMessage     `json:"errlist"`
 	Devices map[string]vdevJSON `json:"vdevs"`
@@ -56,7 +56,7 @@ type vdevJSON struct {
 	Devices  map[string]vdevJSON `json:"vdevs"`
 }
 
-// parsePoolJSON reads what `zpool status -j -p`, or with -v, printed of one pool.
+// parsePoolJSON parses the output of `zpool status -j -p`, with or without -v, for one pool.
 func parsePoolJSON(text, pool string) (PoolHealth, error) {
 	var status statusJSON
 	if err := json.Unmarshal([]byte(text), &status); err != nil {
@@ -64,7 +64,7 @@ func parsePoolJSON(text, pool string) (PoolHealth, error) {
 	}
 	p := status.Pools[pool]
 	if p == nil || p.State == "" || p.Errors == nil || len(p.Devices) == 0 {
-		return PoolHealth{}, unreadable("zpool status -j says not all of pool %s: %q", pool, text)
+		return PoolHealth{}, unreadable("zpool status -j lacks the state, errors or devices of pool %s: %q", pool, text)
 	}
 	h := PoolHealth{State: stateInText(p.State), DataErrors: uint64(*p.Errors)}
 	if p.Scan != nil {
@@ -79,7 +79,7 @@ func parsePoolJSON(text, pool string) (PoolHealth, error) {
 	return h, nil
 }
 
-// look adds the devices that are not well, each group before its parts.
+// look records the faulty devices, each group before the devices in the group.
 func (h *PoolHealth) look(devices map[string]vdevJSON) {
 	for _, name := range slices.Sorted(maps.Keys(devices)) {
 		d := devices[name]
@@ -127,8 +127,8 @@ func unix(n number) time.Time {
 	return time.Unix(int64(n), 0)
 }
 
-// stateInText returns the word that zpool status prints as text, which people know, for what it
-// has in JSON.
+// stateInText returns the word for a state that zpool status prints as text, which people know, in
+// place of the word in zpool's JSON.
 func stateInText(state string) string {
 	if state == "CANT_OPEN" {
 		return "UNAVAIL"

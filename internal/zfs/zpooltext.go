@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// What `zpool status -p` prints, up to OpenZFS 2.2. Lines that are none of these are told, and
-// nothing is guessed from them.
+// These patterns match the output of `zpool status -p` up to OpenZFS 2.2. A line that matches none
+// of the patterns is reported as unknown, and nothing is guessed from such a line.
 var (
 	statusKey = regexp.MustCompile(`^ {0,2}([a-z]+): ?(.*)$`)
-	// deviceLine is indented by a tab; a name may hold spaces. Spares have no counters.
+	// deviceLine begins with a tab; a device name may contain spaces. Spares have no counters.
 	deviceLine = regexp.MustCompile(`^\t *(\S.*?)  +(ONLINE|DEGRADED|FAULTED|OFFLINE|REMOVED|UNAVAIL|SPLIT|SUSPENDED|CANT_OPEN|CLOSED) +(\d+) +(\d+) +(\d+)(?: .*)?$`)
 	spareLine  = regexp.MustCompile(`^\t *(\S.*?)  +(INUSE|AVAIL|FAULTED|UNAVAIL|OFFLINE|REMOVED)(?: .*)?$`)
 	groupLine  = regexp.MustCompile(`^\t(logs|cache|spares|special|dedup)\s*$`)
@@ -29,22 +29,22 @@ var (
 const (
 	noDataErrors    = "No known data errors"
 	permanentErrors = "Permanent errors have been detected in the following files:"
-	// ctime is how ctime(3) prints a time, in the zone of this host.
+	// ctime is the format in which ctime(3) prints a time, in the zone of this host.
 	ctime = "Mon Jan _2 15:04:05 2006"
 )
 
-// statusText is a status that is being read.
+// statusText is a partly parsed output of zpool status.
 type statusText struct {
 	PoolHealth
 	zone *time.Location
-	// key is that of the section under way, scan the scan that its lines are about.
+	// key is the name of the current section; scan is the scan that the section's lines describe.
 	key  string
 	scan *PoolScan
-	// named, stated and counted say that the lines were there that every status has.
+	// named, stated and counted are true once the lines were read that every status has.
 	named, stated, counted bool
 }
 
-// parsePoolStatus reads what `zpool status -p`, or -vp, printed of one pool.
+// parsePoolStatus parses the output of `zpool status -p`, with or without -v, for one pool.
 func parsePoolStatus(text, pool string, zone *time.Location) (PoolHealth, error) {
 	s := statusText{zone: zone}
 	for line := range strings.Lines(text) {
@@ -56,14 +56,14 @@ func parsePoolStatus(text, pool string, zone *time.Location) (PoolHealth, error)
 		}
 	}
 	if !s.named || !s.stated || !s.counted {
-		return PoolHealth{}, unreadable("zpool status says not all of pool %s: %q", pool, text)
+		return PoolHealth{}, unreadable("zpool status lacks the name, state or errors of pool %s: %q", pool, text)
 	}
 	return s.PoolHealth, nil
 }
 
 func (s *statusText) unknown(line string) { s.Unknown = append(s.Unknown, strings.TrimSpace(line)) }
 
-// begin reads the line that a section begins with.
+// begin parses the first line of a section.
 func (s *statusText) begin(key, value, line, pool string) {
 	s.key, s.scan = key, nil
 	switch key {
@@ -81,7 +81,7 @@ func (s *statusText) begin(key, value, line, pool string) {
 	}
 }
 
-// begins reads how a scan is.
+// begins parses the state of a scrub or resilver.
 func (s *statusText) begins(value, line string) {
 	scan := PoolScan{}
 	kind, at, err := "scrub", "", error(nil)
@@ -123,13 +123,13 @@ func match(m *[]string, form *regexp.Regexp, text string) bool {
 	return *m != nil
 }
 
-// counts reads how many permanent errors there are.
+// counts parses the number of permanent errors.
 func (s *statusText) counts(value, line string) {
 	switch m := errorCount.FindStringSubmatch(value); {
 	case value == noDataErrors:
 		s.counted = true
 	case value == permanentErrors:
-		// There is at least one, even where OpenZFS finds the place of none.
+		// OpenZFS may list no place at all, but there is at least one error.
 		s.counted, s.Damaged, s.DataErrors = true, []string{}, 1
 	case m != nil:
 		n, err := strconv.ParseUint(m[1], 10, 64)
@@ -139,7 +139,7 @@ func (s *statusText) counts(value, line string) {
 	}
 }
 
-// next reads a line within a section.
+// next parses a further line of a section.
 func (s *statusText) next(line string) {
 	switch s.key {
 	case "config":

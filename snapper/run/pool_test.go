@@ -129,7 +129,7 @@ func TestAStrangeTime(t *testing.T) {
 		require.NoError(t, p.readDisks(t.Context(), Pool.Descendants))
 		p.keep()
 		require.Len(t, p.disks, 2)
-		assert.Contains(t, p.disks[0].Problem, `@a: creation: "568971820800" is no time`)
+		assert.Contains(t, p.disks[0].Problem, `@a: creation: "568971820800" is not a time`)
 		assert.Empty(t, p.disks[1].Problem)
 		assert.Len(t, p.disks[1].Snapshots, 1)
 		require.Len(t, p.report.Problems, 1)

@@ -175,7 +175,7 @@ func TestHostileDatasetsSpoilOnlyThemselves(t *testing.T) {
 	r := w.check("-t", "60s", "-v", "--disk", "vm-90*")
 	assert.Equal(t, 3, r.Code)
 	assert.Contains(t, r.Stdout, "tc/hostile/vm-901-disk-0")
-	assert.Contains(t, r.Stdout, "is no time between 1970 and 9999")
+	assert.Contains(t, r.Stdout, "is not a time between 1970 and 9999")
 	r = w.check("-t", "60s", "-v", "--vmid", "100")
 	assert.Contains(t, r.Stdout, "managed snapshots on "+fmt.Sprint(hostileLong)+" datasets whose names are no disk's")
 }
