@@ -17,40 +17,42 @@ import (
 	"unicode/utf8"
 )
 
-// MaxCaptured is the longest value of a user property that ZFS takes, in bytes.
+// MaxCaptured is the longest value of a user property that ZFS accepts, in bytes.
 const MaxCaptured = 8191
 
-// maxCapturedText is the longest text that is kept or read back, in bytes. Proxmox's own
-// files have no more than 1 MiB, and one that fits into a property is far shorter.
+// maxCapturedText is the longest unpacked configuration that is stored or read, in bytes. Proxmox
+// allows at most 1 MiB for its own files, and a text that fits into a property is far shorter.
 const maxCapturedText = 256 << 10
 
-// ErrTooLong is in the chain of errors for a configuration that no property can hold.
+// ErrTooLong is in the chain of errors for a configuration that is too long for a property.
 var ErrTooLong = errors.New("too long for a property (8 KiB)")
 
-// secretKeys are left out of what is kept: passwords, keys, and free text for other
-// programs that may hold either: a container's environment, and the command lines that LXC starts.
+// secretKeys match the keys that are left out of a stored configuration: passwords, keys, and free
+// text that may contain a password, namely QEMU arguments, a container's environment and the
+// command lines that LXC starts.
 var secretKeys = regexp.MustCompile(`(?i)^(?:cipassword|sshkeys|args|env|lxc\.environment.*|lxc\.(?:init|execute)\.cmd|lxc\.hook\..*)$`)
 
-// secretValues are in lines that are left out, whatever their key: passwords and keys among the
-// options of a mount or a disk, and those of an address.
+// secretValues match lines that are left out whatever their key is. Such a line has a password or
+// key among the options of a mount or disk, or inside a URL.
 var secretValues = regexp.MustCompile(`(?i)(?:pass|passw|passwd|password|passphrase|passwort|pw|pwd|secret|token|credentials?|cred|auth|key)(?:_?\d+)?\s*=\s*[^\s,]|[a-z][a-z0-9+.-]*://[^/\s@]*[:%][^/\s@]*@`)
 
-// passingKeys say what Proxmox is at, or belong to the sections that are left out.
+// passingKeys are keys that hold Proxmox's state of the moment or belong to sections that are left
+// out.
 var passingKeys = []string{"lock", "parent", "digest"}
 
-// Keepable is what of a guest's configuration is kept beside its disks: its current
-// part, without secrets and without what only holds for the moment. without are the keys of the
-// secrets that were there.
+// Keepable returns the part of a guest's configuration that is stored on the snapshots of its
+// disks: the current section, without secrets and without the state of the moment. without lists
+// the keys of the secrets that were left out.
 func Keepable(text string) (kept string, without []string) {
 	var b strings.Builder
 	for _, line := range numbered(text) {
 		if pendingHead[LXC].MatchString(line) || snapshotHead.MatchString(line) || specialHead.MatchString(line) {
-			break // what is pending, cloud-init's, or a snapshot's
+			break // a pending, cloud-init or snapshot section begins
 		}
-		line = strings.TrimRight(line, "\r") // blanks stay: "boot: " is a value, "boot:" none
+		line = strings.TrimRight(line, "\r") // keep spaces: "boot: " sets a value, "boot:" does not
 		key := keyOf(line)
 		switch {
-		case ourHead.MatchString(line): // of one that was restored: it is no part of it
+		case ourHead.MatchString(line): // the first line of a stored configuration that was restored
 		case onlyBlank.MatchString(line) || strings.HasPrefix(line, "[") || slices.Contains(passingKeys, key):
 		case secretKeys.MatchString(key), !strings.HasPrefix(line, "#") && secretValues.MatchString(line):
 			if name := secretName(key); !slices.Contains(without, name) {
@@ -63,7 +65,8 @@ func Keepable(text string) (kept string, without []string) {
 	return b.String(), without
 }
 
-// keyOf is a line's key. Proxmox reads LXC's own keys as LXC writes them, too: with an =.
+// keyOf returns a line's key. The keys of LXC may be followed by "=" instead of ":", as Proxmox
+// allows.
 func keyOf(line string) string {
 	end := ":"
 	if strings.HasPrefix(strings.TrimSpace(line), "lxc.") {
@@ -75,15 +78,15 @@ func keyOf(line string) string {
 	return strings.TrimSpace(line)
 }
 
-// Captured is a guest's configuration as it is kept.
+// Captured is a guest's configuration in the form in which it is stored on a snapshot.
 type Captured struct {
 	ID ID
-	// Text is what [Keepable] left, below a comment that says where it is from and what was
-	// left out.
+	// Text is the result of [Keepable] below a comment line that names the guest, the node and the
+	// keys that were left out.
 	Text string
 }
 
-// Capture returns what is kept of a guest's configuration on a node.
+// Capture returns the configuration of a guest on a node in the form in which it is stored.
 func Capture(id ID, node, text string) Captured {
 	kept, without := Keepable(text)
 	left := "nothing"
@@ -93,29 +96,31 @@ func Capture(id ID, node, text string) Captured {
 	return Captured{id, fmt.Sprintf("# snapwatch: %s/%d.conf of %s, left out: %s\n%s", id.Kind.configDir(), id.VMID, node, left, kept)}
 }
 
-// Config is what it says.
+// Config returns the parsed configuration.
 func (c Captured) Config() Config { return parseConfig(c.ID, c.Text) }
 
-// Sum tells it from others.
+// Sum returns a short hash of the text, by which other snapshots can refer to the stored
+// configuration.
 func (c Captured) Sum() string {
 	sum := sha256.Sum256([]byte(c.Text))
 	return hex.EncodeToString(sum[:8])
 }
 
-// Reference is the property's value of a snapshot for which this held, where another one
-// keeps it.
+// Reference returns the property's value for a snapshot whose guest had the same configuration when
+// another snapshot stored it.
 func (c Captured) Reference() string { return referenceMark + c.Sum() }
 
-// referenceMark begins a reference. It is no character of base64's.
+// referenceMark begins a reference. It is not a character of base64, so no stored text begins with
+// it.
 const referenceMark = "@"
 
-// ReadReference returns the sum that a value refers to, false where it is no reference.
+// ReadReference returns the hash in a reference, or false if the value is not a reference.
 func ReadReference(value string) (sum string, ok bool) {
 	return strings.CutPrefix(value, referenceMark)
 }
 
-// Value is the property's value of a snapshot that keeps it, [MaxCaptured] bytes at most. The
-// error wraps [ErrTooLong] where it would be more.
+// Value returns the property's value for a snapshot that stores the configuration. The error wraps
+// [ErrTooLong] if the value would exceed [MaxCaptured] bytes.
 func (c Captured) Value() (string, error) {
 	if err := plainText(c.Text); err != nil {
 		return "", err
@@ -138,13 +143,13 @@ func (c Captured) Value() (string, error) {
 	return value, nil
 }
 
-// leftOut are the keys of secrets as the first line names them, see [secretName].
+// leftOut matches the list of left-out keys in the first line of a stored configuration.
 const leftOut = `[A-Za-z0-9._, -]+`
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
-// secretName is how the first line names a secret key: as far as it is one. Anything may stand
-// behind, even its value.
+// secretName returns the name by which the first line mentions a secret key. A key that is not of
+// plain characters is not repeated, because it may contain the secret itself.
 func secretName(key string) string {
 	if plainKey.MatchString(key) {
 		return key
@@ -157,12 +162,12 @@ func secretName(key string) string {
 
 var capturedHead = regexp.MustCompile(`^# snapwatch: (qemu-server|lxc)/([1-9][0-9]{0,8})\.conf of [A-Za-z0-9.-]+, left out: ` + leftOut + `\n`)
 
-// ourHead is the first line of what was kept, as it stands in a configuration that was
-// restored: Proxmox writes a comment in its own way.
+// ourHead matches the first line of a stored configuration after the configuration was restored:
+// Proxmox writes comments in its own way, with %3A for a colon.
 var ourHead = regexp.MustCompile(`^# ?snapwatch(?::|%3A) (?:qemu-server|lxc)/[1-9][0-9]{0,8}\.conf of [A-Za-z0-9.-]+, left out(?::|%3A) ` + leftOut + `$`)
 
-// ReadCaptured reads such a value, which may have come with a stream from anybody: it is
-// text, of bounded size, and nothing is behind it.
+// ReadCaptured reads the value of the property. The value may have arrived with a stream from an
+// attacker, so ReadCaptured checks that it holds only printable text of bounded size.
 func ReadCaptured(value string) (Captured, error) {
 	if len(value) > MaxCaptured {
 		return Captured{}, ErrTooLong
@@ -185,11 +190,11 @@ func ReadCaptured(value string) (Captured, error) {
 		return Captured{}, err
 	}
 	if rest.Len() > 0 {
-		return Captured{}, errors.New("something follows its end")
+		return Captured{}, errors.New("unexpected data after the end of the gzip data")
 	}
 	m := capturedHead.FindSubmatch(text)
 	if m == nil {
-		return Captured{}, errors.New("its first line is not that of a configuration that was kept")
+		return Captured{}, errors.New("the first line is not the one with which snapwatch begins a stored configuration")
 	}
 	id := ID{Kind: QEMU}
 	if string(m[1]) == LXC.configDir() {
@@ -201,7 +206,7 @@ func ReadCaptured(value string) (Captured, error) {
 	return Captured{id, string(text)}, nil
 }
 
-// plainText refuses what could do more to a terminal than show.
+// plainText refuses text with characters that could control a terminal, and text that is too long.
 func plainText(text string) error {
 	if len(text) > maxCapturedText {
 		return fmt.Errorf("more than %d bytes of text: %w", maxCapturedText, ErrTooLong)
@@ -211,7 +216,7 @@ func plainText(text string) error {
 	}
 	for _, c := range text {
 		if c != '\n' && c != '\t' && !unicode.IsPrint(c) {
-			return fmt.Errorf("a character that is no text (%U)", c)
+			return fmt.Errorf("a character that is not printable (%U)", c)
 		}
 	}
 	return nil

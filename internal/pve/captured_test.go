@@ -118,7 +118,7 @@ func TestCapture(t *testing.T) {
 	assert.Contains(t, c.Text, "lxc/200.conf of pve1, left out: nothing\nrootfs")
 
 	_, err = capture(ID{100, QEMU}, "name: a\x1bb\n")
-	assert.ErrorContains(t, err, "no text (U+001B)")
+	assert.ErrorContains(t, err, "not printable (U+001B)")
 	_, err = capture(ID{100, QEMU}, "name: \xff\n")
 	assert.ErrorContains(t, err, "not UTF-8")
 	noise := make([]byte, 7000)
@@ -179,12 +179,12 @@ func TestReadCapturedRefuses(t *testing.T) {
 		"not gzip":                b64([]byte("text")),
 		"unexpected EOF":          b64(good[:len(good)-3]),
 		"checksum":                b64(append(append([]byte{}, good[:len(good)-6]...), 0, 0, 0, 0, 0, 0)),
-		"something follows":       b64(append(append([]byte{}, good...), good...)),
+		"unexpected data":       b64(append(append([]byte{}, good...), good...)),
 		"more than 262144 bytes":  b64(packed(t, head+strings.Repeat("\n", 4<<20))),
 		"not UTF-8":               b64(packed(t, head+"\xff")),
-		"no text (U+001B)":        b64(packed(t, head+"\x1b[2J")),
-		"no text (U+202E)":        b64(packed(t, head+"\u202e")),
-		"its first line":          b64(packed(t, "name: a\n")),
+		"not printable (U+001B)":        b64(packed(t, head+"\x1b[2J")),
+		"not printable (U+202E)":        b64(packed(t, head+"\u202e")),
+		"the first line":          b64(packed(t, "name: a\n")),
 	} {
 		_, err := ReadCaptured(value)
 		assert.ErrorContains(t, err, want)

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Kind is what a guest is run by.
+// Kind is the kind of a guest: a virtual machine (qemu) or a container (lxc).
 type Kind string
 
-// The kinds of guests, as they stand in Proxmox's ids.
+// The kinds of guests, as Proxmox writes them in ids.
 const (
 	QEMU Kind = "qemu"
 	LXC  Kind = "lxc"
@@ -24,7 +24,7 @@ func (k Kind) configDir() string {
 	return "lxc"
 }
 
-// nameKey is the key of a guest's name.
+// nameKey returns the configuration key that holds the guest's name.
 func (k Kind) nameKey() string {
 	if k == QEMU {
 		return "name"
@@ -32,7 +32,7 @@ func (k Kind) nameKey() string {
 	return "hostname"
 }
 
-// ID names a guest as Proxmox and its exporters do.
+// ID identifies a guest in the form of Proxmox and its exporters, such as qemu/100.
 type ID struct {
 	VMID int
 	Kind Kind
@@ -40,42 +40,42 @@ type ID struct {
 
 func (id ID) String() string { return fmt.Sprintf("%s/%d", id.Kind, id.VMID) }
 
-// Config is what a guest's configuration file says that matters for its disks.
+// Config is the part of a guest's configuration file that matters for the guest's disks.
 type Config struct {
 	ID
 	Template bool
-	// Name is what people call the guest, "" where it has none.
+	// Name is the guest's name, "" if the guest has no name.
 	Name string
-	// Lock is Proxmox's own mark for an operation under way, such as backup,
-	// migrate or rollback; "suspended" is a hibernated guest.
+	// Lock is Proxmox's mark for an operation that is running, such as backup, migrate or rollback.
+	// The lock "suspended" marks a hibernated guest.
 	Lock string
-	// Volumes are all volumes the current configuration names, and the paths in options that
-	// Proxmox does not read itself.
+	// Volumes are all volumes that the current configuration names, and all paths in options that
+	// Proxmox passes on without reading them.
 	Volumes []Volume
 	// Snapshots are the names of the snapshots that Proxmox made of the guest.
 	Snapshots []string
-	// Text is the file.
+	// Text is the whole text of the file.
 	Text string
-	// Changed is when the configuration was last written: a lock is not younger.
+	// Changed is the time when the file was last written. The lock is at least as old.
 	Changed time.Time
-	// Problem is why the file could not be read, "" if it was. Then nothing else is known of
-	// the guest but its ID: it may be in any state and use any disk.
+	// Problem is the reason why the file could not be read, "" if it was read. If Problem is set,
+	// only the guest's ID is known: the guest may be in any state and use any disk.
 	Problem string
-	// Warnings are lines that Proxmox reads in another way than a person does.
+	// Warnings describe lines that Proxmox reads in another way than a person would.
 	Warnings []string
 }
 
-// Volume is one disk line of a configuration, or a path in another one.
+// Volume is a disk line of a configuration, or a path in another line.
 type Volume struct {
 	// Key is the line's key, such as scsi0, rootfs, unused1 or args.
 	Key string
-	// Storage is the storage's name; "" for a path on the node.
+	// Storage is the storage's name, or "" for a path on the node.
 	Storage string
-	// Name is the volume's last component, such as vm-100-disk-0.
+	// Name is the last component of the volume's name, such as vm-100-disk-0.
 	Name string
 }
 
-// String returns the volume as it stands in a configuration.
+// String returns the volume in the form used in a configuration.
 func (v Volume) String() string {
 	if v.Storage == "" {
 		return v.Name
@@ -83,10 +83,10 @@ func (v Volume) String() string {
 	return v.Storage + ":" + v.Name
 }
 
-// Unused reports whether the volume is kept but not attached to the guest.
+// Unused reports whether the volume is listed as unused, that is, not attached to the guest.
 func (v Volume) Unused() bool { return strings.HasPrefix(v.Key, "unused") }
 
-// Raw reports whether Proxmox hands the volume on as it stands, to QEMU or LXC: it is a path then.
+// Raw reports whether the volume is a path that Proxmox passes to QEMU or LXC without reading it.
 func (v Volume) Raw() bool { return rawKey.MatchString(v.Key) }
 
 var (
@@ -98,7 +98,7 @@ var (
 	rawPath = regexp.MustCompile(`(?:^|[^A-Za-z0-9_.-])(/[A-Za-z0-9_.:/-]+)`)
 )
 
-// rawVolumes are the paths that a line names which Proxmox hands on to QEMU or LXC.
+// rawVolumes returns the paths in a line that Proxmox passes to QEMU or LXC without reading them.
 func rawVolumes(kind Kind, line string) (volumes []Volume) {
 	m := rawLine[kind].FindStringSubmatch(line)
 	if m == nil {
@@ -112,14 +112,14 @@ func rawVolumes(kind Kind, line string) (volumes []Volume) {
 
 var volumeKey = regexp.MustCompile(`^(?:(?:ide|sata|scsi|virtio|unused|mp)\d+|efidisk0|tpmstate0|rootfs)$`)
 
-// part is a part of a configuration.
+// part is the kind of a section of a configuration.
 type part int
 
 const (
-	// current is what holds, pending what will hold at the guest's next start.
+	// current is the section in force; pending takes effect at the guest's next start.
 	current part = iota
 	pending
-	// past is a snapshot's, or what Proxmox notes for itself.
+	// past is the section of a snapshot, or a section with Proxmox's own notes.
 	past
 	// skipped is a section that Proxmox does not know.
 	skipped
@@ -134,13 +134,15 @@ var (
 	}
 	specialHead = regexp.MustCompile(`(?i)^\[special:(?:cloudinit|fleecing)\]` + blank + `*$`)
 	configLine  = regexp.MustCompile(`^([a-z][a-z_-]*[0-9]*):` + blank + `*(.+?)` + blank + `*$`)
-	// misread is a line that a person takes for one of those that count.
+	// misread matches a line that a person would read as a relevant option although Proxmox does
+	// not.
 	misread = regexp.MustCompile(`(?i)^` + blank + `*((?:ide|sata|scsi|virtio|unused|mp)[0-9]+|efidisk0|tpmstate0|rootfs|lock|template)` + blank + `*[:=]`)
 )
 
-// head returns the part that a line begins, if it begins one. A container's snapshot may be
-// called pending. What is in brackets and no name is a section that Proxmox 9 skips, in a
-// virtual machine's configuration only; in all others the line alone is not understood.
+// head returns the kind of the section that a line begins, and whether the line begins a section. A
+// container's snapshot may be called pending. In a virtual machine's configuration, brackets around
+// something that is not a name begin a section that Proxmox 9 skips. In a container's
+// configuration, such a line is only a line that Proxmox does not understand.
 func head(kind Kind, line string) (begins part, is bool) {
 	switch {
 	case !strings.HasPrefix(line, "["):
@@ -155,8 +157,8 @@ func head(kind Kind, line string) (begins part, is bool) {
 	return current, false
 }
 
-// parseConfig reads the current part of a configuration and the disks that are pending; the
-// sections of snapshots describe the past.
+// parseConfig reads the current section of a configuration and the disks of the pending section.
+// The sections of snapshots describe the past and are ignored.
 func parseConfig(id ID, text string) Config {
 	c := Config{ID: id}
 	var odd []oddity
@@ -169,7 +171,7 @@ func parseConfig(id ID, text string) Config {
 				c.Snapshots = append(c.Snapshots, strings.Trim(line, "[] \t\v\f\r"))
 			}
 			if in == skipped {
-				odd = append(odd, oddity{n, "is a section that Proxmox does not know: version 9 skips what follows, older ones take it for current"})
+				odd = append(odd, oddity{n, "begins a section that Proxmox does not know: version 9 skips the section, older versions read it as part of the current one"})
 			}
 			continue
 		}
@@ -187,19 +189,19 @@ func parseConfig(id ID, text string) Config {
 			c.Name = m[2]
 		case in == current && m[1] == "template":
 			is, ok := boolean(m[2])
-			if ok || id.Kind == LXC { // a container's value counts though it is none
+			if ok || id.Kind == LXC { // a container's invalid value counts as no
 				c.Template = is
 			}
 		default:
 			key := m[1]
 			if key == "cdrom" && id.Kind == QEMU {
-				key = "ide2" // its older name
+				key = "ide2" // ide2's older name
 			}
 			if !volumeKey.MatchString(key) {
 				continue
 			}
 			if place := fmt.Sprint(in, key); lines[place] {
-				odd = append(odd, oddity{n, key + " stands there twice: Proxmox takes the last, and both disks are looked after"})
+				odd = append(odd, oddity{n, key + " appears twice: Proxmox uses the last, snapwatch looks after both disks"})
 			} else {
 				lines[place] = true
 			}
@@ -212,8 +214,8 @@ func parseConfig(id ID, text string) Config {
 	return c
 }
 
-// isConfig reports whether a text is a configuration at all: empty, or with one line of the
-// form of an option.
+// isConfig reports whether a text is a guest's configuration: an empty text, or a text with at
+// least one line in the form of an option.
 func isConfig(text string) bool {
 	empty := true
 	for _, line := range numbered(text) {
@@ -225,19 +227,19 @@ func isConfig(text string) bool {
 	return empty
 }
 
-// strange is what is to be said of a line that Proxmox does not understand: something
-// where a person would.
+// strange returns a warning about a line that Proxmox does not understand, if a person would
+// understand the line.
 func strange(n int, line string) []oddity {
 	if m := misread.FindStringSubmatch(line); m != nil {
-		return []oddity{{n, fmt.Sprintf("Proxmox does not read this %s: a key begins its line, in lower case, and a colon and a value follow", m[1])}}
+		return []oddity{{n, fmt.Sprintf("Proxmox ignores this %s: write the key in lower case at the beginning of the line, then a colon and a value", m[1])}}
 	}
 	if strings.HasPrefix(line, "[") {
-		return []oddity{{n, "begins no section: Proxmox takes what follows for a part of the one before"}}
+		return []oddity{{n, "does not begin a section: Proxmox reads the following lines as part of the section before"}}
 	}
 	return nil
 }
 
-// boolean reads one as configurations of guests have it; storage.cfg is stricter.
+// boolean parses a truth value as Proxmox does in a guest's configuration; storage.cfg is stricter.
 func boolean(value string) (is, ok bool) {
 	switch strings.ToLower(value) {
 	case "1", "on", "yes", "true":
@@ -248,8 +250,8 @@ func boolean(value string) (is, ok bool) {
 	return false, false
 }
 
-// parseVolume reads the value of a disk's line. The volume stands anywhere in it, alone or
-// behind its key.
+// parseVolume parses the value of a disk's line. The volume may be anywhere in the value, alone or
+// as file=VOLUME or volume=VOLUME.
 func parseVolume(key, value string) (Volume, bool) {
 	volid := ""
 	for o := range strings.SplitSeq(value, ",") {
@@ -270,6 +272,6 @@ func parseVolume(key, value string) (Volume, bool) {
 	if !ok || strings.HasPrefix(volid, "/") {
 		return Volume{Key: key, Name: volid}, true
 	}
-	// A linked clone is written base-100-disk-0/vm-101-disk-0.
+	// A linked clone's volume has the form base-100-disk-0/vm-101-disk-0.
 	return Volume{Key: key, Storage: storage, Name: name[strings.LastIndexByte(name, '/')+1:]}, true
 }

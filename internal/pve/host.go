@@ -1,6 +1,6 @@
-// Package pve reads what Proxmox VE knows about this node: its name, its storages,
-// the guests configured on it and whether they live. It asks pvesh for the live
-// lists and looks at the files Proxmox itself looks at; it never writes.
+// Package pve reads Proxmox VE's view of this node: the node's name, its storages, the configured
+// guests and whether they are alive. It runs pvesh for the live lists and reads the files that
+// Proxmox reads; it never writes.
 package pve
 
 import (
@@ -18,63 +18,62 @@ import (
 	"time"
 )
 
-// Host is where Proxmox keeps its state.
+// Host holds the paths at which Proxmox, the kernel and systemd keep their state.
 type Host struct {
 	// Etc is the cluster's file system, /etc/pve.
 	Etc string
-	// Run holds the pid files of QEMU guests, below qemu-server.
+	// Run is the directory that holds qemu-server with the pid files of QEMU guests.
 	Run string
-	// Proc is the kernel's process information.
+	// Proc is the kernel's process information, /proc.
 	Proc string
-	// Lock holds the locks of guests' configurations.
+	// Lock is the directory of the locks of guests' configurations.
 	Lock string
-	// LXC holds what lxc keeps of each container.
+	// LXC is the directory of lxc's files about each container.
 	LXC string
-	// Cgroup is where cgroup v2 is mounted.
+	// Cgroup is the mount point of cgroup v2.
 	Cgroup string
-	// Tasks is Proxmox's list of active tasks.
+	// Tasks is the file in which Proxmox lists its active tasks.
 	Tasks string
-	// Systemd is there while systemd runs the machine, sd_booted(3).
+	// Systemd is a directory that exists while systemd runs the machine (see sd_booted(3)).
 	Systemd string
-	// Reader is the command that reads below Etc for this process, by [Answer]; without one
-	// this process reads itself. While pmxcfs hangs, whoever reads there waits in the kernel
-	// and ends by no signal, with all locks that it has: so it must be another process.
+	// Reader is the command that reads the files below Etc for this process, by [Answer]. If Reader
+	// is empty, this process reads the files itself. A separate process is needed because a process
+	// that reads below Etc while pmxcfs hangs cannot be killed and keeps all its locks.
 	Reader []string
 }
 
-// LocalHost is the machine this process runs on.
+// LocalHost returns the paths on the machine on which this process runs.
 func LocalHost() Host {
 	return Host{Etc: "/etc/pve", Run: "/run", Proc: "/proc", Lock: "/run/lock", LXC: "/var/lib/lxc", Cgroup: "/sys/fs/cgroup", Tasks: "/var/log/pve/tasks/active", Systemd: "/run/systemd/system"}
 }
 
-// Cluster is what stands in Proxmox's configuration, read at one time.
+// Cluster is the content of Proxmox's configuration, read at one time.
 type Cluster struct {
-	// Node is this node's name, short, as Proxmox has it.
+	// Node is this node's short name, as Proxmox writes it.
 	Node string
-	// Nodes are all nodes of the cluster by name.
+	// Nodes are the names of all nodes of the cluster.
 	Nodes []string
 	// Storages are the ZFS storages that are enabled on this node.
 	Storages []Storage
-	// Guests are the guests configured on this node, by VMID, those with a [Config.Problem]
-	// among them.
+	// Guests are the guests configured on this node, by VMID, including guests with a
+	// [Config.Problem].
 	Guests map[int]Config
-	// Elsewhere are the guests configured on other nodes, by VMID: the node's name.
+	// Elsewhere are the names of the other nodes by the VMIDs of the guests configured there.
 	Elsewhere map[int]string
 	// HAStarted are the guests that high availability keeps started.
 	HAStarted map[int]bool
 	// ReplicatedHere are the guests that Proxmox's own replication sends to this node.
 	ReplicatedHere map[int]bool
-	// Warnings are what in these files is not as it seems: Proxmox reads it in another way
-	// than a person does.
+	// Warnings describe lines of these files that Proxmox reads in another way than a person would.
 	Warnings []string
 }
 
-// ErrNotPVE means that this machine is no Proxmox node, or that its cluster file
-// system is not mounted.
-var ErrNotPVE = errors.New("no Proxmox VE node here: /etc/pve/local is missing (systemctl status pve-cluster)")
+// ErrNotPVE means that this machine is not a Proxmox node, or that the cluster's file system is not
+// mounted.
+var ErrNotPVE = errors.New("not a Proxmox VE node: /etc/pve/local is missing (systemctl status pve-cluster)")
 
-// Cluster reads the configuration. /etc/pve is a FUSE file system whose daemon may
-// hang, so the end of ctx ends the waiting.
+// Cluster reads the configuration. It stops waiting when ctx ends, because /etc/pve is a FUSE file
+// system whose daemon may hang.
 func (h Host) Cluster(ctx context.Context) (Cluster, error) {
 	a, err := h.ask(ctx, question{What: "cluster"})
 	return a.Cluster, err
@@ -95,7 +94,7 @@ func (h Host) readCluster() (Cluster, error) {
 		}
 	}
 	for vmid := range c.Guests {
-		delete(c.Elsewhere, vmid) // it moved while this was read
+		delete(c.Elsewhere, vmid) // the guest moved here while this was read
 	}
 	var storages, ha, replication []string
 	if c.Storages, storages, err = readStorages(filepath.Join(h.Etc, "storage.cfg"), c.Node); err != nil {
@@ -114,7 +113,7 @@ func (h Host) readCluster() (Cluster, error) {
 	return c, nil
 }
 
-// nodes are the names of the cluster's nodes. What is no directory is somebody's note.
+// nodes returns the names of the cluster's nodes. Files in the directory of nodes are ignored.
 func (h Host) nodes() ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(h.Etc, "nodes"))
 	var names []string
@@ -134,9 +133,9 @@ func (h Host) readNode(c *Cluster, node string) error {
 		}
 		config, err := readConfig(path, id)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // migrated or destroyed between the listing and now
+			return nil // migrated or destroyed after the directory was listed
 		}
-		if err != nil { // one that cannot be read must not cost the others their snapshots
+		if err != nil { // an unreadable configuration must not cost other guests their snapshots
 			config = Config{ID: id, Problem: err.Error()}
 		}
 		c.Guests[id.VMID] = config
@@ -144,11 +143,11 @@ func (h Host) readNode(c *Cluster, node string) error {
 	})
 }
 
-// guestFile is the name of a guest's configuration. Proxmox takes 0100.conf and +102.conf
-// for files of no guest.
+// guestFile matches the file name of a guest's configuration. Proxmox does not accept names such as
+// 0100.conf and +102.conf.
 var guestFile = regexp.MustCompile(`^([1-9]\d{0,8})\.conf$`)
 
-// eachGuest calls do with each guest that a node has a configuration of, and its path.
+// eachGuest calls do for each guest configured on a node, with the path of its configuration.
 func (h Host) eachGuest(node string, do func(id ID, path string) error) error {
 	for _, kind := range []Kind{QEMU, LXC} {
 		dir := filepath.Join(h.Etc, "nodes", node, kind.configDir())
@@ -183,14 +182,14 @@ func readConfig(path string, id ID) (Config, error) {
 		return Config{}, err
 	}
 	if !isConfig(string(text)) {
-		return Config{}, fmt.Errorf("%s is no configuration of a guest: it has no option in it", path)
+		return Config{}, fmt.Errorf("%s is not a guest's configuration: the file contains no option", path)
 	}
 	config := parseConfig(id, string(text))
 	config.Text, config.Changed = string(text), info.ModTime()
 	return config, nil
 }
 
-// Unread are the guests of this node whose configuration could not be read, by VMID.
+// Unread returns the VMIDs of this node's guests whose configurations could not be read, sorted.
 func (c Cluster) Unread() []int {
 	var unread []int
 	for vmid, config := range c.Guests {
@@ -202,8 +201,9 @@ func (c Cluster) Unread() []int {
 	return unread
 }
 
-// Installed reports whether Proxmox is on this machine at all, running or not. It looks for
-// Etc's name only in the directory above: whoever looks at the mount waits for pmxcfs.
+// Installed reports whether Proxmox is installed on this machine, running or not. It only searches
+// the parent directory for the name of Etc, because a process that looks at the mount itself waits
+// while pmxcfs hangs.
 func (h Host) Installed() bool {
 	above, err := os.Open(filepath.Dir(h.Etc))
 	if err != nil {
@@ -214,7 +214,7 @@ func (h Host) Installed() bool {
 	return err != nil || slices.Contains(names, filepath.Base(h.Etc))
 }
 
-// Uptime is how long this machine has been up.
+// Uptime returns the time since this machine was booted.
 func (h Host) Uptime() (time.Duration, error) {
 	text, err := os.ReadFile(filepath.Join(h.Proc, "uptime"))
 	if err != nil {
@@ -228,14 +228,14 @@ func (h Host) Uptime() (time.Duration, error) {
 	return time.Duration(seconds * float64(time.Second)), nil
 }
 
-// ContainerCgroup is the cgroup that holds a container's processes.
+// ContainerCgroup returns the directory of the cgroup that holds a container's processes.
 func (h Host) ContainerCgroup(vmid int) string {
 	return filepath.Join(h.Cgroup, "lxc", strconv.Itoa(vmid))
 }
 
-// GuestConfig reads the configuration of one guest of this node, in this process: it is for
-// a moment at which the guest's lock is held and no process may be started. The end of ctx
-// ends the waiting.
+// GuestConfig reads the configuration of one guest of this node, in this process. It is meant for
+// the moment when the guest's lock is held and no process may be started. It stops waiting when ctx
+// ends.
 func (h Host) GuestConfig(ctx context.Context, id ID) (Config, error) {
 	config, err := beside(ctx, func() (Config, error) {
 		return readConfig(filepath.Join(h.Etc, "local", id.Kind.configDir(), strconv.Itoa(id.VMID)+".conf"), id)

@@ -80,11 +80,11 @@ func TestUnreadConfiguration(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, []int{102, 103, 104}, c.Unread())
 		assert.Contains(t, c.Guests[102].Problem, "102.conf: is a directory")
-		assert.Contains(t, c.Guests[103].Problem, "103.conf is no configuration of a guest")
+		assert.Contains(t, c.Guests[103].Problem, "103.conf is not a guest's configuration")
 		assert.Equal(t, Config{ID: ID{104, QEMU}, Problem: c.Guests[104].Problem}, c.Guests[104])
 		assert.Len(t, c.Guests[100].Volumes, 1)
 		_, err = h.GuestConfig(t.Context(), ID{103, QEMU})
-		require.ErrorContains(t, err, "no configuration of a guest")
+		require.ErrorContains(t, err, "not a guest's configuration")
 	}
 }
 
@@ -145,8 +145,8 @@ func TestQEMUProcess(t *testing.T) {
 		{"another program", "4711\n", "/usr/bin/vim\x00-pidfile\x00/var/run/qemu-server/100.pid\x00", false, ""},
 		{"a program that is named alike", "4711\n", "/usr/bin/xkvm\x00-pidfile\x00/var/run/qemu-server/100.pid\x00", false, ""},
 		{"QEMU without a pid file", "4711\n", "/usr/bin/kvm\x00-pidfile\x00", false, ""},
-		{"no number", "x\n", ours, false, "pid file of guest 100 holds no number"},
-		{"empty", "\n", ours, false, "pid file of guest 100 holds no number"},
+		{"no number", "x\n", ours, false, "pid file of guest 100 does not contain a number"},
+		{"empty", "\n", ours, false, "pid file of guest 100 does not contain a number"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := testHost(t)

@@ -18,20 +18,20 @@ import (
 	"snapwatch/internal/command"
 )
 
-// PveshTimeout is how long one pvesh may take. It normally needs a second or two,
-// and waits for ever when pmxcfs hangs.
+// PveshTimeout is the longest time that one pvesh may take. pvesh normally needs one or two
+// seconds, and waits for ever if pmxcfs hangs.
 const PveshTimeout = 30 * time.Second
 
-// Listed is a guest as Proxmox's live list of this node shows it.
+// Listed is a guest in Proxmox's live list of this node.
 type Listed struct {
 	ID
-	// Status is running or stopped; anything else decides nothing.
+	// Status is running or stopped; any other value decides nothing.
 	Status string
 }
 
-// List asks Proxmox for the live state of all guests on this node. One guest that
-// is migrated away during the call fails the whole call, so it is tried twice, but
-// not where it hung: that would only double the wait.
+// List returns Proxmox's live state of all guests on this node. A guest that migrates away during
+// the call makes pvesh fail, so List runs a failed pvesh a second time. If pvesh hung, List does
+// not repeat it, since that would only double the wait.
 func List(ctx context.Context) (map[ID]Listed, error) {
 	type answer struct {
 		list []Listed
@@ -80,8 +80,8 @@ func listKind(ctx context.Context, kind Kind) ([]Listed, error) {
 	return list, nil
 }
 
-// RunState asks for the state QEMU itself tells, such as running, paused,
-// prelaunch or shutdown.
+// RunState returns the guest's state according to QEMU, such as running, paused, prelaunch or
+// shutdown.
 func RunState(ctx context.Context, vmid int) (string, error) {
 	var current struct {
 		QMPStatus string `json:"qmpstatus"`
@@ -96,7 +96,7 @@ func RunState(ctx context.Context, vmid int) (string, error) {
 	return current.QMPStatus, nil
 }
 
-// pvesh gets a path below "localhost": with a node's name it would log in to that
+// pvesh reads a path below "localhost". With a node's name in the path, pvesh would log in to that
 // node by ssh.
 func pvesh(ctx context.Context, path string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, PveshTimeout)
@@ -112,8 +112,8 @@ func pvesh(ctx context.Context, path string, into any) error {
 	return nil
 }
 
-// number is a JSON number or a string that holds one: containers' VMIDs were
-// strings until PVE 8.1.
+// number is a JSON number, or a string that contains a number. The VMIDs of containers were strings
+// until PVE 8.1.
 type number int
 
 func (n *number) UnmarshalJSON(text []byte) error {
@@ -122,8 +122,8 @@ func (n *number) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// Process tells from the files Proxmox looks at itself whether the guest's process
-// lives. An error means that this cannot be told.
+// Process reports whether the guest's process is alive, according to the files that Proxmox itself
+// checks. An error means that the answer is unknown.
 func (h Host) Process(id ID) (alive bool, err error) {
 	if id.Kind == LXC {
 		return h.containerLives(id.VMID)
@@ -131,9 +131,9 @@ func (h Host) Process(id ID) (alive bool, err error) {
 	return h.qemuLives(id.VMID)
 }
 
-// ProcessID returns what tells a guest's process from any later one of that guest, until the
-// host is booted: its number and when it was started, or the number of its cgroup. It is ""
-// where there is none.
+// ProcessID returns a text that identifies a guest's process until the host's next boot: the
+// process number and start time of a virtual machine, or the number of a container's cgroup. It is
+// "" if the guest has no process. A later process of the same guest has another text.
 func (h Host) ProcessID(id ID) (string, error) {
 	if id.Kind == LXC {
 		var s syscall.Stat_t
@@ -155,7 +155,7 @@ func (h Host) ProcessID(id ID) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// proc_pid_stat(5): the second field, a name, may hold anything.
+	// The second field of proc_pid_stat(5) is a name, which may contain any character.
 	_, rest, _ := strings.Cut(string(stat[max(0, strings.LastIndexByte(string(stat), ')')):]), " ")
 	const started = 22 - 3
 	fields := strings.Fields(rest)
@@ -167,8 +167,8 @@ func (h Host) ProcessID(id ID) (string, error) {
 
 var qemuProgram = regexp.MustCompile(`(^|/)(kvm|qemu-[^/]*)$`)
 
-// qemuPID reads the number of a guest's process. The error is a [fs.ErrNotExist] where it has
-// none.
+// qemuPID returns the process number of a virtual machine. The error is [fs.ErrNotExist] if the
+// machine has no pid file.
 func (h Host) qemuPID(vmid int) (int, error) {
 	text, err := os.ReadFile(filepath.Join(h.Run, "qemu-server", strconv.Itoa(vmid)+".pid"))
 	if err != nil {
@@ -176,7 +176,7 @@ func (h Host) qemuPID(vmid int) (int, error) {
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil {
-		return 0, fmt.Errorf("the pid file of guest %d holds no number", vmid)
+		return 0, fmt.Errorf("the pid file of guest %d does not contain a number", vmid)
 	}
 	return pid, nil
 }
@@ -191,15 +191,14 @@ func (h Host) qemuLives(vmid int) (bool, error) {
 	}
 	cmdline, err := os.ReadFile(filepath.Join(h.Proc, strconv.Itoa(pid), "cmdline"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil // a crash leaves the file behind
+		return false, nil // a crashed process leaves its pid file behind
 	}
 	if err != nil {
 		return false, err
 	}
 	argv := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
 	pidfile := slices.Index(argv, "-pidfile")
-	// A zombie has no command line left, and a process that took over the number
-	// has another one.
+	// A zombie has an empty command line, and a new process with the same number has another one.
 	return qemuProgram.MatchString(argv[0]) && pidfile >= 0 && pidfile+1 < len(argv) &&
 		strings.HasSuffix(argv[pidfile+1], fmt.Sprintf("/qemu-server/%d.pid", vmid)), nil
 }
@@ -228,8 +227,8 @@ func (h Host) Rebooting(id ID) bool {
 	return err == nil
 }
 
-// ConfigLock is the path of the lock Proxmox holds while it starts, stops, rolls
-// back or reconfigures the guest.
+// ConfigLock returns the path of the lock that Proxmox holds while it starts, stops, rolls back or
+// reconfigures the guest.
 func (h Host) ConfigLock(id ID) string {
 	if id.Kind == LXC {
 		return filepath.Join(h.Lock, "lxc", fmt.Sprintf("pve-config-%d.lock", id.VMID))
@@ -237,9 +236,8 @@ func (h Host) ConfigLock(id ID) string {
 	return filepath.Join(h.Lock, "qemu-server", fmt.Sprintf("lock-%d.conf", id.VMID))
 }
 
-// BootState is what systemd says of pve-guests.service, which starts the guests at
-// boot and stops them at shutdown: active, activating, deactivating, failed or
-// inactive; "absent" where there is no such unit or no systemd.
+// BootState returns the state of pve-guests.service, which starts the guests at boot and stops them
+// at shutdown. The values are those of [Host.UnitState].
 func (h Host) BootState(ctx context.Context) (string, error) {
 	return h.UnitState(ctx, "pve-guests.service")
 }

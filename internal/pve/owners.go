@@ -7,20 +7,20 @@ import (
 	"path/filepath"
 )
 
-// Owners says on which node of the cluster each guest is configured.
+// Owners lists the node of the cluster on which each guest is configured.
 type Owners struct {
 	// Node is this node's name.
 	Node string
-	// Of is the node's name by the guest's VMID.
+	// Of maps a guest's VMID to the name of the node on which the guest is configured.
 	Of map[int]string
 }
 
 // Here reports whether a guest is configured on this node.
 func (o Owners) Here(vmid int) bool { return o.Node != "" && o.Of[vmid] == o.Node }
 
-// Owners reads only the names of the configurations, which every user may list; the
-// configurations themselves are for root. The error is [ErrNotPVE] on a machine that
-// is no Proxmox node. It returns after half a minute, even where pmxcfs hangs.
+// Owners reads only the file names of the configurations, which every user may list; only root may
+// read the configurations. The error is [ErrNotPVE] on a machine that is not a Proxmox node. Owners
+// returns after at most half a minute, even if pmxcfs hangs.
 func (h Host) Owners() (Owners, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), ownersTimeout)
 	defer cancel()
@@ -34,8 +34,8 @@ func (h Host) readOwners() (Owners, error) {
 		return Owners{}, fmt.Errorf("%w: %w", ErrNotPVE, err)
 	}
 	o := Owners{Node: filepath.Base(local), Of: map[int]string{}}
-	// A guest that migrates while the nodes are walked may be passed by: it leaves a
-	// node not yet seen for one already seen. The second walk meets it there.
+	// The nodes are read twice, because a guest that migrates from a node not yet read to a node
+	// already read is missed the first time.
 	for range 2 {
 		nodes, err := h.nodes()
 		if err != nil {

@@ -19,26 +19,27 @@ import (
 	"snapwatch/internal/lock"
 )
 
-// ownersTimeout is how long the names below /etc/pve may take, which lie in memory.
+// ownersTimeout is the longest time for listing the names below /etc/pve, which pmxcfs has in
+// memory.
 const ownersTimeout = 30 * time.Second
 
-// question is what is to be read below /etc/pve.
+// question names the data to read below /etc/pve.
 type question struct {
 	Host Host
-	// What is cluster or owners.
+	// What is "cluster" or "owners".
 	What string
 }
 
-// answer is what was read, or why nothing was.
+// answer holds the data that was read, or the error.
 type answer struct {
 	Cluster Cluster
 	Owners  Owners
 	Err     string
-	// NotPVE and Missing are true where the error is [ErrNotPVE] and [fs.ErrNotExist].
+	// NotPVE and Missing are true if the error is [ErrNotPVE] or [fs.ErrNotExist].
 	NotPVE, Missing bool
 }
 
-// readError is an error that another process met.
+// readError is an error of the reading process, passed on to this process.
 type readError struct {
 	text string
 	is   []error
@@ -47,8 +48,8 @@ type readError struct {
 func (e *readError) Error() string   { return e.text }
 func (e *readError) Unwrap() []error { return e.is }
 
-// ask has a question answered by [Host.Reader], or by this process where there is none. The
-// end of ctx ends the waiting; the error says where pmxcfs is to be looked at.
+// ask gets the answer to a question from [Host.Reader], or from this process if there is no reader.
+// It stops waiting when ctx ends; the error then names the command to check pmxcfs with.
 func (h Host) ask(ctx context.Context, q question) (answer, error) {
 	q.Host = h
 	var a answer
@@ -71,9 +72,9 @@ func (h Host) ask(ctx context.Context, q question) (answer, error) {
 	return answer{}, fmt.Errorf("reading %s: %s%w (is pmxcfs hung? systemctl status pve-cluster)", h.Etc, last, ctx.Err())
 }
 
-// turn waits until no other reader of this user reads on this machine, or until ctx ends.
-// A reader that hangs ends by no signal: each further one would stay, too. The lock is nil
-// where none can be made.
+// turn waits until no other reader of this user runs on this machine, or until ctx ends. Only one
+// reader may run, because hung readers cannot be killed and would pile up. The lock is nil if the
+// lock file cannot be created.
 func (h Host) turn(ctx context.Context) (*lock.Lock, error) {
 	l, err := lock.Wait(ctx, filepath.Join(h.Lock, fmt.Sprintf("snapwatch-read-pve@%d.lock", os.Geteuid())), time.Now()) //nolint:forbidigo // a note for people, which steers nothing
 	if _, busy := errors.AsType[*lock.Busy](err); busy {
@@ -92,7 +93,7 @@ func askReader(ctx context.Context, q question) (answer, error) {
 		return answer{}, err
 	}
 	reader := command.Cmd{Argv: q.Host.Reader, Stdin: string(asked)}
-	if turn != nil { // the reader keeps it for as long as it lives
+	if turn != nil { // the reader process keeps the lock as long as it lives
 		defer func() { _ = turn.Release() }()
 		reader.Inherit = []*os.File{turn.File()}
 	}
@@ -106,12 +107,12 @@ func askReader(ctx context.Context, q question) (answer, error) {
 	}
 	var a answer
 	if err := gob.NewDecoder(base64.NewDecoder(base64.StdEncoding, strings.NewReader(text.String()))).Decode(&a); err != nil {
-		return answer{}, fmt.Errorf("%s: the answer is not the one expected: %w", strings.Join(q.Host.Reader, " "), err)
+		return answer{}, fmt.Errorf("%s: the answer has an unexpected form: %w", strings.Join(q.Host.Reader, " "), err)
 	}
 	return a, a.failure()
 }
 
-// failure is the error that the other process met, nil for none.
+// failure returns the error of the reading process, or nil if the reading process had none.
 func (a answer) failure() error {
 	if a.Err == "" {
 		return nil
@@ -126,7 +127,7 @@ func (a answer) failure() error {
 	return e
 }
 
-// answer reads, in this process.
+// answer reads the requested data in this process.
 func (q question) answer() (a answer, err error) {
 	switch q.What {
 	case "cluster":
@@ -134,12 +135,12 @@ func (q question) answer() (a answer, err error) {
 	case "owners":
 		a.Owners, err = q.Host.readOwners()
 	default:
-		err = fmt.Errorf("no question: %q", q.What)
+		err = fmt.Errorf("unknown question: %q", q.What)
 	}
 	return a, err
 }
 
-// beside runs what may hang beside the caller, who waits for it until ctx ends.
+// beside runs read, which may hang, in another goroutine and waits for read until ctx ends.
 func beside[T any](ctx context.Context, read func() (T, error)) (value T, err error) {
 	type result struct {
 		value T
@@ -158,10 +159,12 @@ func beside[T any](ctx context.Context, read func() (T, error)) (value T, err er
 	}
 }
 
-// maxAnswerLine is well below what [command.Lines] takes.
+// maxAnswerLine is the length of an answer's lines in bytes, well below the limit of
+// [command.Lines].
 const maxAnswerLine = 64 << 10
 
-// Answer is what [Host.Reader] does: it answers the one question on in.
+// Answer does the work of [Host.Reader]: it reads one question from in and writes the answer to
+// out.
 func Answer(in io.Reader, out io.Writer) error {
 	var q question
 	if err := json.NewDecoder(in).Decode(&q); err != nil {
@@ -171,7 +174,7 @@ func Answer(in io.Reader, out io.Writer) error {
 	if err != nil {
 		a = answer{Err: err.Error(), NotPVE: errors.Is(err, ErrNotPVE), Missing: errors.Is(err, fs.ErrNotExist)}
 	}
-	var packed bytes.Buffer // not JSON, which would mend what is no UTF-8
+	var packed bytes.Buffer // not JSON, which would replace bytes that are not UTF-8
 	if err := gob.NewEncoder(&packed).Encode(a); err != nil {
 		return err
 	}

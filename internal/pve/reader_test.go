@@ -64,7 +64,7 @@ func TestAnotherProcessSaysWhatIsWrong(t *testing.T) {
 	require.ErrorContains(t, err, "/nonexistent")
 	h.Reader = []string{"echo", "abc"}
 	_, err = h.Cluster(t.Context())
-	require.ErrorContains(t, err, "echo abc: the answer is not the one expected")
+	require.ErrorContains(t, err, "echo abc: the answer has an unexpected form")
 	require.Error(t, Answer(strings.NewReader("{}{"), &brokenWriter{}))
 	require.Error(t, Answer(strings.NewReader(""), &bytes.Buffer{}))
 }

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// readReplication reads which guests Proxmox's own replication (pvesr) sends to the node, by
-// VMID. A job that is disabled counts: it may be enabled again. A missing file means that
-// there is no job.
+// readReplication returns the VMIDs of the guests that Proxmox's own replication (pvesr) sends to
+// the node. A disabled job counts, because it may be enabled again. A missing file means that there
+// is no job.
 func readReplication(path, node string) (here map[int]bool, warnings []string, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -24,7 +24,7 @@ func parseReplication(text, node string) (here map[int]bool, odd []oddity) {
 	here = map[int]bool{}
 	sections, odd := parseSections(text)
 	for _, s := range sections {
-		guest, _, _ := strings.Cut(s.name, "-") // the job's number among those of the guest
+		guest, _, _ := strings.Cut(s.name, "-") // the rest is the number of the guest's job
 		vmid, err := strconv.Atoi(guest)
 		if s.kind != "local" || err != nil {
 			continue

@@ -14,15 +14,15 @@ import (
 // Storage is an entry of type zfspool in storage.cfg.
 type Storage struct {
 	Name string
-	// Dataset is the parent of the storage's volumes, "pool" in storage.cfg.
+	// Dataset is the parent of the storage's volumes; its key in storage.cfg is "pool".
 	Dataset string
 }
 
 var (
-	// storageName and nodeName are what Proxmox takes for such.
+	// storageName and nodeName match the names that Proxmox accepts.
 	storageName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]*[A-Za-z0-9]$`)
 	nodeName    = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?$`)
-	// datasetName is a name that ZFS takes and that no command takes for a flag.
+	// datasetName matches a name that ZFS accepts and that no command reads as a flag.
 	datasetName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.: -]*(?:/[A-Za-z0-9_.: -]+)*$`)
 )
 
@@ -44,7 +44,7 @@ func parseStorages(text, node string) (all []Storage, odd []oddity) {
 		}
 		again := func(other section) bool { return other.name == s.name }
 		if next := slices.IndexFunc(sections[i+1:], again); next >= 0 {
-			say(sections[i+1+next].line, "storage %q stands there twice: Proxmox takes the last", s.name)
+			say(sections[i+1+next].line, "storage %q appears twice: Proxmox uses the last", s.name)
 			if sections[i+1+next].kind == zfspool {
 				continue
 			}
@@ -52,9 +52,9 @@ func parseStorages(text, node string) (all []Storage, odd []oddity) {
 		switch {
 		case s.kind != zfspool:
 		case !storageName.MatchString(s.name):
-			say(s.line, "Proxmox skips storage %q: that is no name for one", s.name)
+			say(s.line, "Proxmox skips storage %q: the name is not valid for a storage", s.name)
 		case s.name == "local":
-			say(s.line, `Proxmox makes a directory of the storage "local", whatever stands there`)
+			say(s.line, `Proxmox always reads the storage "local" as a directory`)
 		default:
 			storage, here, more := s.storage(node)
 			odd = append(odd, more...)
@@ -68,7 +68,8 @@ func parseStorages(text, node string) (all []Storage, odd []oddity) {
 
 const zfspool = "zfspool"
 
-// storage is what a section says, and whether it is enabled on the node.
+// storage returns the storage that a section describes, and whether the storage is enabled on the
+// node.
 func (s section) storage(node string) (storage Storage, here bool, odd []oddity) {
 	disable, disabled, odd := s.accepted("disable", "the storage stays enabled", func(t setting) bool {
 		return t.bare || t.value == "0" || t.value == "1"
@@ -86,7 +87,7 @@ func (s section) storage(node string) (storage Storage, here bool, odd []oddity)
 	case !found:
 		odd = append(odd, oddity{s.line, fmt.Sprintf("storage %q has no pool: Proxmox does not use it", s.name)})
 	case !datasetName.MatchString(pool.value):
-		odd = append(odd, oddity{pool.line, fmt.Sprintf("pool %q of %q is no dataset's name: its disks are not looked for", pool.value, s.name)})
+		odd = append(odd, oddity{pool.line, fmt.Sprintf("pool %q of %q is not a dataset's name: snapwatch does not look for its disks", pool.value, s.name)})
 		found = false
 	case told && !slices.Contains(kinds, "images") && !slices.Contains(kinds, "rootdir"):
 		odd = append(odd, oddity{content.line, fmt.Sprintf("content %q of %q: Proxmox does not use a ZFS storage without images or rootdir", content.value, s.name)})
@@ -100,13 +101,13 @@ func splitList(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(",; \t\v\f\r", r) })
 }
 
-// haStates are the values that Proxmox takes; without one the guest is kept started.
+// haStates are the values of state that Proxmox accepts. A guest without a state is kept started.
 var haStates = []string{"started", "stopped", "enabled", "disabled", "ignored"}
 
 var haName = regexp.MustCompile(`^[1-9][0-9]+$`)
 
-// readHA reads which guests high availability keeps started. A missing file means
-// that nothing is managed.
+// readHA returns the guests that high availability keeps started. A missing file means that no
+// guest is managed by high availability.
 func readHA(path string) (started map[int]bool, warnings []string, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

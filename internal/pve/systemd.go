@@ -11,8 +11,8 @@ import (
 	"snapwatch/internal/command"
 )
 
-// UnitState is what systemd says of a unit: active, activating, deactivating, failed
-// or inactive; "absent" where there is no such unit or no systemd.
+// UnitState returns systemd's state of a unit: active, activating, deactivating, failed or
+// inactive. It returns "absent" if the unit or systemd does not exist.
 func (h Host) UnitState(ctx context.Context, unit string) (string, error) {
 	state, err := h.show(ctx, "-p", "LoadState", "-p", "ActiveState", unit)
 	switch {
@@ -26,8 +26,8 @@ func (h Host) UnitState(ctx context.Context, unit string) (string, error) {
 	return state["ActiveState"], nil
 }
 
-// UnitCommands returns the command lines that a service starts, drop-ins included, each as
-// systemd prints it: its words joined by spaces.
+// UnitCommands returns the command lines that a service starts, including those from drop-ins. Each
+// is in the form that systemd prints: the arguments joined by spaces.
 func (h Host) UnitCommands(ctx context.Context, unit string) ([]string, error) {
 	state, err := h.show(ctx, "-p", "ExecStart", unit)
 	if err != nil {
@@ -45,9 +45,9 @@ func (h Host) UnitCommands(ctx context.Context, unit string) ([]string, error) {
 	return commands, nil
 }
 
-// SystemState is what systemd says of the whole machine: running or degraded,
-// starting, stopping once a shutdown has begun (systemctl(1), is-system-running);
-// "absent" where there is no systemd.
+// SystemState returns systemd's state of the whole machine: running or degraded, starting, or
+// stopping once a shutdown has begun (see is-system-running in systemctl(1)). It returns "absent"
+// if the machine does not run systemd.
 func (h Host) SystemState(ctx context.Context) (string, error) {
 	state, err := h.show(ctx, "-p", "SystemState")
 	switch {
@@ -63,7 +63,7 @@ func (h Host) SystemState(ctx context.Context) (string, error) {
 
 var errNoSystemd = errors.New("systemd does not run this machine")
 
-// show asks systemd for properties.
+// show returns the properties that systemctl show prints.
 func (h Host) show(ctx context.Context, args ...string) (map[string]string, error) {
 	if _, err := os.Stat(h.Systemd); errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoSystemd

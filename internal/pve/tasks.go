@@ -14,9 +14,9 @@ func (h Host) MigrationLock(id ID) string {
 	return filepath.Join(h.Lock, "pve-manager", fmt.Sprintf("pve-migrate-%d", id.VMID))
 }
 
-// RollingBack reports whether Proxmox's list of active tasks has a rollback of the guest. A
-// line is a task's UPID (node, process, start, time, type, guest, user), a number, and when
-// the task has ended also the time and how it ended.
+// RollingBack reports whether Proxmox's list of active tasks contains a rollback of the guest. A
+// line has a task's UPID (node, process, start, time, type, guest, user) and a number. The line of
+// an ended task also has the end time and the result.
 func (h Host) RollingBack(id ID) bool {
 	text, err := os.ReadFile(h.Tasks)
 	if err != nil {
