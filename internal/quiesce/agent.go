@@ -9,12 +9,12 @@ import (
 	"snapwatch/internal/command"
 )
 
-// agent asks the QEMU guest agent in a virtual machine, by way of pvesh: the agent's
-// socket belongs to Proxmox, and serves one client at a time.
+// agent freezes a virtual machine through its QEMU guest agent, by way of pvesh. pvesh is used
+// because the agent's socket belongs to Proxmox and serves one client at a time.
 type agent struct{ vmid int }
 
-// Frozen implements [Freezer]. Proxmox pings the agent first, for three seconds, so
-// that one that does not answer is an error.
+// Frozen implements [Freezer]. Proxmox first pings the agent for three seconds, so an agent that
+// does not answer gives an error.
 func (a agent) Frozen(ctx context.Context) (bool, error) {
 	var status string
 	if err := a.call(ctx, "fsfreeze-status", &status); err != nil {
@@ -29,8 +29,8 @@ func (a agent) Frozen(ctx context.Context) (bool, error) {
 	return false, fmt.Errorf("the agent of guest %d says %q, not thawed or frozen", a.vmid, status)
 }
 
-// Freeze implements [Freezer]. An agent that is frozen refuses to freeze: that was
-// somebody else, since the watchdog asks once.
+// Freeze implements [Freezer]. A frozen agent refuses to freeze again. Such a refusal means that
+// somebody else froze the guest, since the watchdog asks only once.
 func (a agent) Freeze(ctx context.Context) (frozen int, err error) {
 	err = a.call(ctx, "fsfreeze-freeze", &frozen)
 	if err != nil && strings.Contains(err.Error(), "has been disabled") {
@@ -42,8 +42,9 @@ func (a agent) Freeze(ctx context.Context) (frozen int, err error) {
 	return frozen, err
 }
 
-// Thaw implements [Freezer]. The agent counts the file systems that were frozen until then:
-// none after a reset of the guest, or after somebody else has thawed it.
+// Thaw implements [Freezer]. The agent returns the number of file systems that were frozen until
+// the thaw. The number is zero after a reset of the guest, or after somebody else has thawed the
+// guest.
 func (a agent) Thaw(ctx context.Context) (thawed int, err error) {
 	err = a.call(ctx, "fsfreeze-thaw", &thawed)
 	switch {
@@ -54,15 +55,15 @@ func (a agent) Thaw(ctx context.Context) (thawed int, err error) {
 	case strings.Contains(err.Error(), fmt.Sprintf("/%d.conf' does not exist", a.vmid)):
 		return 0, fmt.Errorf("%w: it is not configured on this node any more; if it was migrated, thaw it there: %w", ErrGone, err)
 	case strings.Contains(err.Error(), "hold writes"):
-		// What QEMU's agent for Windows says when VSS, which holds writes for ten seconds at
-		// most, gave up before (qga/vss-win32/requester.cpp).
+		// QEMU's agent for Windows says this if VSS gave up before the thaw. VSS holds writes for
+		// at most ten seconds (qga/vss-win32/requester.cpp).
 		return 0, fmt.Errorf("%w: %w", ErrLapsed, err)
 	}
 	return 0, err
 }
 
-// call makes one call. What goes wrong in the guest comes with exit status 0, as an
-// object where the result should be.
+// call makes one call to the agent. For an error inside the guest, pvesh exits with status 0 and
+// prints an object with the error in place of the result.
 func (a agent) call(ctx context.Context, what string, into any) error {
 	path := fmt.Sprintf("/nodes/localhost/qemu/%d/agent/%s", a.vmid, what)
 	text, err := command.Output(ctx, command.Cmd{Argv: []string{"pvesh", "create", path, "--output-format", "json"}, DiesWithUs: true})
@@ -74,7 +75,7 @@ func (a agent) call(ctx context.Context, what string, into any) error {
 	}
 	err = json.Unmarshal([]byte(text), &answer)
 	if err == nil && len(answer.Result) == 0 {
-		err = fmt.Errorf("no result in it")
+		err = fmt.Errorf("the answer has no result")
 	}
 	if err != nil {
 		return fmt.Errorf("pvesh create %s: the answer is not the JSON expected: %w: %.200s", path, err, text)
@@ -88,7 +89,7 @@ func (a agent) call(ctx context.Context, what string, into any) error {
 		return fmt.Errorf("the agent of guest %d refuses %s: %s", a.vmid, what, failed.Error.Desc)
 	}
 	if err := json.Unmarshal(answer.Result, into); err != nil {
-		return fmt.Errorf("pvesh create %s: the result is not what is expected: %w: %.200s", path, err, text)
+		return fmt.Errorf("pvesh create %s: the result has an unexpected form: %w: %.200s", path, err, text)
 	}
 	return nil
 }

@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// cgroup stops all processes of a container: cgroup.freeze of cgroup v2, in the
-// kernel's Documentation/admin-guide/cgroup-v2.rst.
+// cgroup freezes all processes of a container by cgroup.freeze of cgroup v2 (see
+// Documentation/admin-guide/cgroup-v2.rst in the kernel).
 type cgroup struct{ dir string }
 
-// look is how often cgroup.events is read while processes come to a stop.
+// look is the interval at which cgroup.events is read until all processes are frozen.
 const look = 5 * time.Millisecond
 
 // Frozen implements [Freezer].
 func (c cgroup) Frozen(context.Context) (bool, error) {
 	text, err := os.ReadFile(filepath.Join(c.dir, "cgroup.freeze"))
 	if err != nil {
-		return false, fmt.Errorf("it has no freezer (cgroup v2): %w", err)
+		return false, fmt.Errorf("the container has no freezer (cgroup v2): %w", err)
 	}
 	switch strings.TrimSpace(string(text)) {
 	case "0":
@@ -34,8 +34,8 @@ func (c cgroup) Frozen(context.Context) (bool, error) {
 	return false, fmt.Errorf("%s/cgroup.freeze says %q", c.dir, text)
 }
 
-// Freeze implements [Freezer]. A process that waits for a disk stops when it has been
-// served; until all have, the container is not frozen.
+// Freeze implements [Freezer]. It waits until all processes of the container are frozen. A process
+// that waits for a disk freezes only after the disk has answered.
 func (c cgroup) Freeze(ctx context.Context) (int, error) {
 	frozen, err := c.Frozen(ctx)
 	if err != nil {
@@ -57,20 +57,21 @@ func (c cgroup) Freeze(ctx context.Context) (int, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("a process of it does not stop: %w", ctx.Err())
+			return 0, fmt.Errorf("a process of the container cannot be frozen: %w", ctx.Err())
 		case <-time.After(look):
 		}
 	}
 }
 
-// stopped reports whether all its processes have come to a stop.
+// stopped reports whether all processes of the container are frozen.
 func (c cgroup) stopped() (bool, error) {
 	events, err := os.ReadFile(filepath.Join(c.dir, "cgroup.events"))
 	return strings.Contains("\n"+string(events), "\nfrozen 1\n"), err
 }
 
-// Thaw implements [Freezer]. What was frozen is read before: the kernel takes a 0 from
-// everybody, and a container that was restarted has a cgroup of its own there.
+// Thaw implements [Freezer]. It reads whether the container was frozen before it thaws, because the
+// kernel accepts a thaw of a cgroup that is not frozen. Such a cgroup may belong to a container
+// that was restarted.
 func (c cgroup) Thaw(ctx context.Context) (int, error) {
 	frozen, _ := c.Frozen(ctx)
 	stopped, _ := c.stopped()
@@ -84,7 +85,8 @@ func (c cgroup) Thaw(ctx context.Context) (int, error) {
 	return 0, err
 }
 
-// write opens without O_CREAT: in a cgroup that is gone nothing is made.
+// write opens the file without O_CREAT, so that it creates no file when the cgroup no longer
+// exists.
 func (c cgroup) write(value string) error {
 	file, err := os.OpenFile(filepath.Join(c.dir, "cgroup.freeze"), os.O_WRONLY, 0)
 	if err != nil {

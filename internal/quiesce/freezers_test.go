@@ -32,12 +32,12 @@ func TestAgent(t *testing.T) {
 		{name: "frozen", script: `case "$*" in *-status*) echo '{"result":"frozen"}';; *-freeze\ *) echo '{"result":{"error":{"class":"CommandNotFound","desc":"Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state"}}}';; *) echo '{"result":2}'; esac`,
 			frozen: true, freeze: "somebody else has frozen it already: the agent of guest 101 refuses fsfreeze-freeze: Command"},
 		{name: "no agent", script: `echo "QEMU guest agent is not running" >&2; exit 255`, status: "QEMU guest agent is not running", freeze: "QEMU guest agent is not running", thaw: "QEMU guest agent is not running"},
-		{name: "the guest has ended", script: `echo "VM 101 is not running" >&2; exit 255`, status: "VM 101", freeze: "VM 101", thaw: "it does not run any more"},
+		{name: "the guest has ended", script: `echo "VM 101 is not running" >&2; exit 255`, status: "VM 101", freeze: "VM 101", thaw: "it no longer runs"},
 		{name: "refuses", script: `echo '{"result":{"error":{"class":"GenericError","desc":"no"}}}'`, status: "refuses fsfreeze-status: no", freeze: "refuses fsfreeze-freeze: no", thaw: "refuses fsfreeze-thaw: no"},
-		{name: "VSS gave up", script: `case "$*" in *-thaw*) echo '{"result":{"error":{"class":"GenericError","desc":"couldn'"'"'t hold writes: fsfreeze is limited up to 10 seconds"}}}';; *-status*) echo '{"result":"thawed"}';; *) echo '{"result":2}'; esac`, thaw: "it was not frozen until it was thawed: the agent of guest 101 refuses fsfreeze-thaw: couldn't hold writes"},
+		{name: "VSS gave up", script: `case "$*" in *-thaw*) echo '{"result":{"error":{"class":"GenericError","desc":"couldn'"'"'t hold writes: fsfreeze is limited up to 10 seconds"}}}';; *-status*) echo '{"result":"thawed"}';; *) echo '{"result":2}'; esac`, thaw: "it was no longer fully frozen when it was thawed: the agent of guest 101 refuses fsfreeze-thaw: couldn't hold writes"},
 		{name: "nothing to freeze", script: `case "$*" in *-status*) echo '{"result":"thawed"}';; *) echo '{"result":0}'; esac`, freeze: "found no file system to freeze"},
-		{name: "an odd word", script: `echo '{"result":"melting"}'`, status: `says "melting"`, freeze: "not what is expected", thaw: "not what is expected"},
-		{name: "no result", script: `echo '{}'`, status: "no result in it", freeze: "no result in it", thaw: "no result in it"},
+		{name: "an odd word", script: `echo '{"result":"melting"}'`, status: `says "melting"`, freeze: "unexpected form", thaw: "unexpected form"},
+		{name: "no result", script: `echo '{}'`, status: "the answer has no result", freeze: "the answer has no result", thaw: "the answer has no result"},
 		{name: "no JSON", script: `echo fine`, status: "not the JSON expected", freeze: "not the JSON expected", thaw: "not the JSON expected"},
 		{name: "a wrong path", script: `[ "$*" = "create /nodes/localhost/qemu/101/agent/fsfreeze-status --output-format json" ] && echo '{"result":"thawed"}'`, freeze: "exit status 1", thaw: "exit status 1"},
 	} {
@@ -91,7 +91,7 @@ func TestCgroup(t *testing.T) {
 	h := pve.Host{Cgroup: root}
 	c := Local(h, "", "", time.Now).Freezer(pve.ID{VMID: 105, Kind: pve.LXC})
 	_, err := c.Frozen(ctx)
-	assert.ErrorContains(t, err, "it has no freezer (cgroup v2)")
+	assert.ErrorContains(t, err, "the container has no freezer (cgroup v2)")
 	freeze := func(ctx context.Context) error { _, err := c.Freeze(ctx); return err }
 	assert.Error(t, freeze(ctx))
 	_, err = c.Thaw(ctx)
@@ -113,7 +113,7 @@ func TestCgroup(t *testing.T) {
 	put("cgroup.events", "populated 1\nfrozen 0\n")
 	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
-	assert.ErrorContains(t, freeze(short), "a process of it does not stop")
+	assert.ErrorContains(t, freeze(short), "a process of the container cannot be frozen")
 	for _, test := range []struct {
 		freeze, events string
 		want           int

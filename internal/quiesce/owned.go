@@ -15,21 +15,21 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// Owned is the note of a guest that we freeze.
+// Owned is the content of the note about a guest that snapwatch freezes.
 type Owned struct {
-	// How is agent or cgroup.
+	// How is "agent" or "cgroup".
 	How string `json:"how"`
-	// Run is the process of the run that wanted it.
+	// Run is the process number of the run that wanted the freeze.
 	Run int `json:"run"`
-	// Since is when it began, Until when it is to end at the latest.
+	// Since is the beginning of the freeze; Until is its latest end.
 	Since time.Time `json:"since"`
 	Until time.Time `json:"until"`
-	// Process tells the guest's process from any later one of it, "" where that is not known.
+	// Process identifies the guest's process (see [pve.Host.ProcessID]), "" if it is unknown.
 	Process string `json:"process,omitempty"`
 }
 
-// endGrace is how long after the end of its budget a watchdog may take to thaw, before
-// others call its guests left frozen.
+// endGrace is the time that a watchdog may need to thaw after the end of its budget. After this
+// time, other runs report the watchdog's guests as left frozen.
 const endGrace = time.Minute
 
 func noteName(id pve.ID) string { return string(id.Kind) + "-" + fmt.Sprint(id.VMID) }
@@ -43,15 +43,16 @@ func howOf(id pve.ID) string {
 	return "agent"
 }
 
-// own takes the note of a guest for budget, before it is frozen. The error is ErrOurs where
-// an earlier freeze has not ended: a note that was left behind is returned with it.
+// own takes the note of a guest for budget, before the guest is frozen. The error is ErrOurs if an
+// earlier freeze of the guest has not ended. If a dead process left the note, own returns the note
+// together with ErrOurs.
 func (h Host) own(id pve.ID, budget time.Duration) (*note.Note, error) {
 	n, err := h.Notes.Take(noteName(id))
 	if _, busy := errors.AsType[*note.Busy](err); busy {
 		return nil, fmt.Errorf("%w: %w", ErrOurs, err)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("not frozen without a note of it: %w", err)
+		return nil, fmt.Errorf("not frozen, because its note cannot be taken: %w", err)
 	}
 	if n.Left() {
 		return n, ErrOurs
@@ -59,13 +60,13 @@ func (h Host) own(id pve.ID, budget time.Duration) (*note.Note, error) {
 	now := h.Now()
 	process, _ := h.Process(id)
 	if err := n.Write(Owned{How: howOf(id), Run: os.Getppid(), Since: now, Until: now.Add(budget), Process: process}); err != nil {
-		return nil, errors.Join(fmt.Errorf("not frozen without a note of it: %w", err), n.End())
+		return nil, errors.Join(fmt.Errorf("not frozen, because its note cannot be written: %w", err), n.End())
 	}
 	return n, nil
 }
 
-// endNote gives a note up, which may be nil: it is removed if the guest was seen thawed, or
-// is gone.
+// endNote removes the note n if ended is true, that is, if the guest was seen thawed or no longer
+// exists. Otherwise it releases n and keeps the file. n may be nil.
 func endNote(n *note.Note, ended bool) {
 	switch {
 	case n == nil:
@@ -74,8 +75,9 @@ func endNote(n *note.Note, ended bool) {
 	}
 }
 
-// endLeft removes the note of a guest that was thawed without its watchdog, which the kernel
-// may still be ending. One that hangs keeps its note: it may thaw again.
+// endLeft removes the note of a guest that the run thawed without the watchdog. It waits a short
+// time for a watchdog that is still exiting. A watchdog that hangs keeps its note, because it may
+// thaw again.
 func (h Host) endLeft(ctx context.Context, id pve.ID) {
 	ctx, stop := context.WithTimeout(ctx, watchdogTimeout/10)
 	defer stop()
@@ -95,22 +97,22 @@ func (h Host) endLeft(ctx context.Context, id pve.ID) {
 	}
 }
 
-// TakenOver is what became of a guest that an earlier run froze, and that nobody saw thawed.
+// TakenOver is the outcome for a guest that an earlier run froze and was not seen to thaw.
 type TakenOver struct {
-	// Since is when that run froze it, zero where that is not known.
+	// Since is the time when the earlier run froze the guest, zero if the time is unknown.
 	Since time.Time
-	// Thawed: it was frozen until now.
+	// Thawed is true if the guest was frozen until this thaw.
 	Thawed bool
-	// Err is why it may be frozen yet. It wraps [ErrGone] where we have nothing to thaw any
-	// more, and that was not seen before.
+	// Err is the reason why the guest may still be frozen. It wraps [ErrGone] if the frozen process
+	// ended before anybody saw it thawed.
 	Err error
 }
 
-// TakeOver thaws the guests that earlier runs froze and whose watchdogs are gone. Each is
-// tried once, for thawTry at most: the next run tries again. It leaves those alone that another
-// run is at work on, until their time is over. It tells what became of each, and forgets only
-// then that it was frozen: whoever is killed in between leaves that to the next run. The error
-// says why it is not known which those are.
+// TakeOver thaws the guests that earlier runs froze and whose watchdogs have died. It tries each
+// guest once, for at most thawTry; the next run tries again. Guests of another run that still works
+// are left alone until that run's time is over. TakeOver calls tell with the outcome of each guest
+// before it removes the guest's note, so that a run that is killed in between leaves the guest to
+// the next run. The error means that the notes could not be listed.
 func (h Host) TakeOver(ctx context.Context, tell func(pve.ID, TakenOver)) error {
 	names, err := h.Notes.Names()
 	if err != nil {
@@ -158,11 +160,11 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Not
 		return TakenOver{Since: o.Since, Err: fmt.Errorf("the watchdog of the run that froze it (process %d) still tries to thaw it", o.Run)}, nil, true
 	case err != nil:
 		return TakenOver{Err: err}, nil, true
-	case !n.Left(): // nothing was frozen yet
+	case !n.Left(): // not frozen yet when its watchdog died
 		endNote(n, true)
 		return t, nil, false
 	}
-	_ = n.Read(&o) // the guest's name says enough
+	_ = n.Read(&o) // without the content, the guest's name is enough
 	if err := h.another(id, o); err != nil {
 		return TakenOver{Since: o.Since, Err: err}, n, true
 	}
@@ -173,8 +175,8 @@ func (h Host) takeOver(ctx context.Context, id pve.ID) (t TakenOver, n *note.Not
 	return TakenOver{Since: o.Since, Thawed: thawed > 0, Err: err}, n, true
 }
 
-// another returns an [ErrGone] where what was frozen has ended and nothing or something else
-// runs in its place: that is not ours to thaw, and it may have no agent that could say so.
+// another returns [ErrGone] if the process that was frozen has ended, even if the guest was started
+// again. snapwatch must not thaw the new process, whose guest agent may not even exist.
 func (h Host) another(id pve.ID, o Owned) error {
 	process, err := h.Process(id)
 	switch {
@@ -183,5 +185,5 @@ func (h Host) another(id pve.ID, o Owned) error {
 	case process == "":
 		return ErrGone
 	}
-	return fmt.Errorf("%w: it was started again since", ErrGone)
+	return fmt.Errorf("%w: it was started again since then", ErrGone)
 }

@@ -30,9 +30,9 @@ func TestProof(t *testing.T) {
 		lapsed string
 	}{
 		"frozen throughout":    {func(*guest) {}, ""},
-		"thawed in between":    {func(g *guest) { g.set(false) }, "of 2 that were frozen, the thaw found 0"},
-		"ended in between":     {func(g *guest) { g.gone = true }, "it does not run any more"},
-		"its answer is lost":   {func(g *guest) { g.lost = true }, "of 2 that were frozen, the thaw found 0"},
+		"thawed in between":    {func(g *guest) { g.set(false) }, "of 2 frozen parts, the thaw found 0"},
+		"ended in between":     {func(g *guest) { g.gone = true }, "it no longer runs"},
+		"its answer is lost":   {func(g *guest) { g.lost = true }, "of 2 frozen parts, the thaw found 0"},
 		"thawed at the second": {func(g *guest) { g.stuck = 1 }, ""},
 		"gave up by itself":    {func(g *guest) { g.lapses = true }, "VSS gave up"},
 	} {
@@ -64,7 +64,7 @@ func TestTakeOver(t *testing.T) {
 		require.Empty(t, w.Freeze())
 		odd.stuck = 1000
 		ended := w.Thaw()
-		assert.Contains(t, ended.Left[r.ids[1]], "not known yet")
+		assert.Contains(t, ended.Left[r.ids[1]], "may still be frozen")
 		assert.NotContains(t, ended.Left, r.ids[0])
 
 		// Its watchdog is at work: within its time that is nobody's business.
@@ -166,7 +166,7 @@ func TestNoNote(t *testing.T) {
 	r.Notes = note.Dir("/dev/null/notes")
 	w := r.open(t, ample)
 	failed := w.Freeze()
-	assert.Contains(t, failed[r.ids[0]], "not frozen without a note of it")
+	assert.Contains(t, failed[r.ids[0]], "not frozen, because its note cannot be")
 	w.Thaw()
 	<-r.ended
 	_, calls := r.guests[r.ids[0]].is()
@@ -281,7 +281,7 @@ func TestStartedAgainWhileFrozen(t *testing.T) {
 			ended := w.Thaw()
 			<-r.ended
 			assert.Len(t, ended.Lapsed, 1)
-			assert.Contains(t, ended.Lapsed[r.ids[0]], "it was started again since")
+			assert.Contains(t, ended.Lapsed[r.ids[0]], "it was started again since then")
 			assert.Empty(t, ended.Left)
 			frozen, calls := g.is()
 			assert.Equal(t, frozenSince, frozen)

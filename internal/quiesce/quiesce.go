@@ -1,15 +1,16 @@
-// Package quiesce freezes guests while their snapshot is taken, and thaws them, whatever
-// happens to the process that asked for it.
+// Package quiesce freezes guests while their snapshots are taken, and thaws them even if the
+// process that wanted the freeze dies.
 //
-// A window (window.go) is the time in which some guests are frozen. Its calls are
-// made by the watchdog (watchdog.go), a process of its own: it freezes when it is told to,
-// and thaws when it is told to, when the budget is over, and when the process that
-// started it is gone. It alone starts what freezes, and what it starts ends with it, so
-// that nothing can freeze behind its back once it thaws.
+// A window (window.go) is the time in which some guests are frozen. A separate process, the
+// watchdog (watchdog.go), freezes the guests of a window when the run commands it. The watchdog
+// thaws the guests when the run commands it, when the budget is over, or when the run has died.
+// Only the watchdog starts the programs that freeze, and these programs die with the watchdog, so
+// no program can freeze a guest after the watchdog has thawed it.
 //
-// Each freeze has one owner: whoever holds the guest's note ([Owned]). It is written before
-// the guest is frozen, and removed by whoever saw it thawed. A note that nobody holds is of
-// a watchdog that died or gave up: the next run takes it over (owned.go).
+// Each freeze has one owner: the process that holds the guest's note ([Owned]). The watchdog writes
+// the note before it freezes the guest, and the process that saw the guest thawed removes the note.
+// A note without a holder comes from a watchdog that died or gave up. The next run takes such a
+// note over (owned.go).
 package quiesce
 
 import (
@@ -26,49 +27,52 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// Freezer freezes one guest.
+// Freezer freezes and thaws one guest.
 type Freezer interface {
-	// Frozen reports whether it is frozen, by whomever.
+	// Frozen reports whether the guest is frozen, no matter who froze it.
 	Frozen(ctx context.Context) (bool, error)
-	// Freeze freezes it, and returns how much of it: the file systems of a virtual machine,
-	// or 1. After an error it may be frozen all the same, but for [ErrForeign]. The end of
-	// ctx ends the call, and what was started for it.
+	// Freeze freezes the guest and returns the number of frozen file systems of a virtual machine,
+	// or the number one for a container. After any error except [ErrForeign], the guest may be
+	// frozen nevertheless. The end of ctx ends the call and the programs that were started for it.
 	Freeze(ctx context.Context) (frozen int, err error)
-	// Thaw thaws it, and returns how much of it was frozen until then. A guest that is not
-	// frozen is no error. [ErrGone] is one that ended.
+	// Thaw thaws the guest and returns the number of its parts that were frozen until the thaw. For
+	// a guest that is not frozen Thaw returns no error. For a guest that has ended, the error is
+	// [ErrGone].
 	Thaw(ctx context.Context) (thawed int, err error)
 }
 
 var (
-	// ErrForeign means that somebody else froze the guest: it is not ours to thaw.
+	// ErrForeign means that somebody else froze the guest, so snapwatch must not thaw it.
 	ErrForeign = errors.New("somebody else has frozen it already")
-	// ErrOurs means that an earlier freeze of ours has not ended yet.
+	// ErrOurs means that an earlier freeze by snapwatch has not ended yet.
 	ErrOurs = errors.New("an earlier freeze of it has not ended yet")
-	// ErrLapsed means that it is not proven that the guest was frozen until it was thawed.
-	ErrLapsed = errors.New("it was not frozen until it was thawed")
-	// ErrGone means that the guest does not run any more.
-	ErrGone = errors.New("it does not run any more")
+	// ErrLapsed means that the guest may have continued before it was thawed.
+	ErrLapsed = errors.New("it was no longer fully frozen when it was thawed")
+	// ErrGone means that the guest no longer runs.
+	ErrGone = errors.New("it no longer runs")
 )
 
-// Host is how guests of a host are frozen.
+// Host holds the functions and values that are needed to freeze the guests of a host.
 type Host struct {
-	// Freezer is that of a guest: by its agent, or by its cgroup.
+	// Freezer returns the freezer of a guest: its agent for a virtual machine, its cgroup for a
+	// container.
 	Freezer func(pve.ID) Freezer
-	// Watchdog starts a watchdog for these guests, which says what it does in lines.
+	// Watchdog starts a watchdog for these guests. The watchdog reports its work in lines of text.
 	Watchdog func(budget time.Duration, guests []pve.ID) (io.ReadWriteCloser, error)
-	// Process returns what tells a guest's process from any later one of it, "" where none is.
+	// Process returns a text that identifies the guest's process, "" if the guest has none.
 	Process func(pve.ID) (string, error)
-	// Notes are of the guests that are frozen.
+	// Notes is the directory of the notes about frozen guests.
 	Notes note.Dir
-	// AtOnce is how many virtual machines are frozen at the same time: each takes a
-	// processor for a second or two, in pvesh.
+	// AtOnce is the number of virtual machines that are frozen at the same time. It is limited
+	// because pvesh occupies a processor for one or two seconds per machine.
 	AtOnce int
-	// Now is the clock.
+	// Now returns the current time.
 	Now func() time.Time
 }
 
-// Local is the host this process runs on. watchdog is the program of the watchdog, which is
-// started with the words snapwatch watchdog, the budget and the guests' ids.
+// Local returns the Host for the machine on which this process runs. watchdog is the path of the
+// watchdog's program, which is started with the arguments "snapwatch watchdog", the budget and the
+// guests' ids.
 func Local(h pve.Host, notes note.Dir, watchdog string, now func() time.Time) Host {
 	return Host{
 		Freezer: func(id pve.ID) Freezer {
@@ -91,7 +95,7 @@ func Local(h pve.Host, notes note.Dir, watchdog string, now func() time.Time) Ho
 	}
 }
 
-// ParseID reads an id as qemu/101.
+// ParseID parses an id such as qemu/101.
 func ParseID(text string) (pve.ID, bool) {
 	kind, number, _ := strings.Cut(text, "/")
 	vmid, err := strconv.Atoi(number)

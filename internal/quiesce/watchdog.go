@@ -15,35 +15,35 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// What the watchdog is told, and what it says; a guest's id and more follow.
+// The first words of the lines to and from the watchdog; a guest's id and more may follow.
 const (
 	sayFreeze = "freeze"
 	sayThaw   = "thaw"
 
 	saidReady   = "ready"
-	saidFrozen  = "frozen"  // ID and how much of it
-	saidFailed  = "failed"  // ID and why; it may be frozen for a moment all the same
-	saidLeave   = "leave"   // ID and why: it was not begun to freeze it, and is not ours to thaw
-	saidThawing = "thawing" // asked, or why not
-	saidLapsed  = "lapsed"  // ID and why: it may have continued before it was thawed
-	saidThawed  = "thawed"  // ID and for how long it was frozen, at most
-	saidLeft    = "left"    // ID and why: it could not be thawed
+	saidFrozen  = "frozen"  // ID and the number of frozen parts
+	saidFailed  = "failed"  // ID and reason; the guest may be frozen for a moment nevertheless
+	saidLeave   = "leave"   // ID and reason: this watchdog has nothing to thaw of the guest
+	saidThawing = "thawing" // asked, or another reason why the thaw begins
+	saidLapsed  = "lapsed"  // ID and reason: the guest may have continued before it was thawed
+	saidThawed  = "thawed"  // ID and the longest time for which the guest may have been frozen
+	saidLeft    = "left"    // ID and reason: the guest could not be thawed
 	saidEnd     = "end"
 
 	asked = "asked"
 )
 
-// Timeout is how long a guest may take to be frozen, or to say whether it is: half of
-// the budget, so that time is left for the snapshot of the others.
+// Timeout returns the time that freezing one guest may take: half of the budget, so that time is
+// left for the snapshots of the other guests.
 func Timeout(budget time.Duration) time.Duration { return budget / 2 }
 
 const (
-	// thawTry is how long one call to thaw may take, and thawPause the time between
-	// two, which doubles up to thawPauseMost.
+	// thawTry is the longest time for one call to thaw. thawPause is the first pause between two
+	// calls; the pause doubles up to thawPauseMost.
 	thawTry       = 30 * time.Second
 	thawPause     = 100 * time.Millisecond
 	thawPauseMost = 5 * time.Second
-	// thawFor is how long it is tried.
+	// thawFor is the time after which the watchdog gives up thawing.
 	thawFor = 10 * time.Minute
 )
 
@@ -52,28 +52,28 @@ type Watchdog struct {
 	Host
 	Guests []pve.ID
 	Budget time.Duration
-	// Told ends the window as the end of what the watchdog reads does.
+	// Told ends the window, as does the end of the watchdog's input.
 	Told <-chan struct{}
 
 	mu  sync.Mutex
 	out io.Writer
 }
 
-// held is a guest that the watchdog began to freeze, or that an earlier one did.
+// held is a guest that this watchdog or an earlier one began to freeze.
 type held struct {
 	id    pve.ID
 	note  *note.Note
 	since time.Time
-	// frozen is how much of it was.
+	// frozen is the number of the guest's frozen parts (see [Freezer]).
 	frozen int
 	err    error
 }
 
-// ours reports whether the guest may be frozen by us, now or earlier.
+// ours reports whether the guest may be frozen by snapwatch, now or earlier.
 func (h held) ours() bool { return h.note != nil && !errors.Is(h.err, ErrForeign) }
 
-// Run does what the lines of in say, and returns when every guest that it began to
-// freeze is thawed, or when that was tried for thawFor. Then their notes stay.
+// Run follows the lines of in. It returns when every guest that it began to freeze is thawed, or
+// after it has tried to thaw for thawFor. In the latter case, the notes of the guests are kept.
 func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	g.out = out
 	lines := make(chan string)
@@ -93,7 +93,7 @@ func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	select {
 	case line := <-lines:
 		if line != sayFreeze {
-			return nil // gone, or none is to be frozen after all
+			return nil // the run has ended, or wants no freeze after all
 		}
 	case <-g.Told:
 		return nil
@@ -108,21 +108,21 @@ func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	select {
 	case line := <-lines:
 		if line != sayThaw {
-			why = "the run that asked for it is gone"
+			why = "the run that wanted the freeze has ended"
 		}
 	case <-began.C:
 		why = fmt.Sprintf("max_freeze (%s) is over", g.Budget)
 	case <-g.Told:
 		why = "told to end"
 	}
-	stop() // ends what still freezes, before anything is thawed
+	stop() // end all freezing before the thaw begins
 	g.say(saidThawing, why)
 	err := g.thaw(<-all)
 	g.say(saidEnd)
 	return err
 }
 
-// say tells one line. Nobody may be there to read it.
+// say writes one line. Write errors are ignored, because the reading run may have ended.
 func (g *Watchdog) say(words ...string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -166,7 +166,7 @@ func (g *Watchdog) freezeOne(ctx context.Context, id pve.ID) held {
 	return h
 }
 
-// thaw thaws all guests that may be frozen by us, at the same time.
+// thaw thaws, at the same time, all guests that snapwatch may have frozen.
 func (g *Watchdog) thaw(all []held) error {
 	ctx, stop := context.WithTimeout(context.Background(), thawFor)
 	defer stop()
@@ -194,9 +194,9 @@ func (g *Watchdog) thaw(all []held) error {
 	return errors.Join(errs...)
 }
 
-// thawProven thaws a guest of which so much was frozen, and returns since when it is not
-// frozen. lapsed is why it is not proven that all of it was frozen until then: no answer of
-// a thaw counts as one.
+// thawProven thaws a guest and returns the time from which the guest is not frozen. frozen is the
+// number of parts that were frozen. lapsed is the reason why the guest may have continued before
+// the thaw, nil if the thaw found as many frozen parts.
 func (h Host) thawProven(ctx context.Context, id pve.ID, frozen int) (at time.Time, lapsed, err error) {
 	thawed, at, err := h.thaw(ctx, id, frozen)
 	switch {
@@ -205,18 +205,19 @@ func (h Host) thawProven(ctx context.Context, id pve.ID, frozen int) (at time.Ti
 	case err != nil:
 		return at, nil, err
 	case thawed < frozen:
-		lapsed = fmt.Errorf("%w: of %d that were frozen, the thaw found %d", ErrLapsed, frozen, thawed)
+		lapsed = fmt.Errorf("%w: of %d frozen parts, the thaw found %d", ErrLapsed, frozen, thawed)
 	}
 	return at, lapsed, nil
 }
 
-// thaw tries until the guest is seen not to be frozen: by an answer that counts all that was,
-// 0 where that is not known, or by its own word. It returns since when, and how much of it
-// was frozen until then. The error wraps [ErrGone] where it ended, also where it was started
-// again and somebody has frozen it since, and [ErrLapsed] where it continued before.
+// thaw repeats the thaw until the guest is seen to be thawed. A guest counts as thawed if the thaw
+// found all frozen parts (0 if their number is unknown), or if the guest says that it is not
+// frozen. thaw returns the number of parts that were frozen until the thaw, and the time of the
+// thaw. The error wraps [ErrGone] if the frozen process ended, and [ErrLapsed] if the guest
+// continued before the thaw.
 func (h Host) thaw(ctx context.Context, id pve.ID, frozen int) (thawed int, at time.Time, err error) {
 	var o Owned
-	_ = h.Notes.Read(noteName(id), &o) // without it the answers of the guest must do
+	_ = h.Notes.Read(noteName(id), &o) // without the note, the guest's answers must do
 	for pause := thawPause; ; pause = min(2*pause, thawPauseMost) {
 		if err := h.another(id, o); err != nil {
 			return thawed, h.Now(), err
@@ -242,7 +243,7 @@ func (h Host) thawOnce(ctx context.Context, f Freezer, was int) (thawed int, at 
 	if errors.Is(err, ErrGone) || err == nil && was > 0 && thawed >= was {
 		return thawed, at, err
 	}
-	// Asked even after an error: the answer may have been lost, not the call.
+	// Ask for the state even after an error: perhaps the thaw worked and only its answer was lost.
 	frozen, statusErr := f.Frozen(ctx)
 	switch {
 	case statusErr == nil && !frozen && errors.Is(err, ErrLapsed):

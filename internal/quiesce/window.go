@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// watchdogTimeout is how long the watchdog may take to start.
+	// watchdogTimeout is the longest time that the watchdog may take to start.
 	watchdogTimeout = 10 * time.Second
-	// aloneTimeout is how long a run whose watchdog is gone tries to thaw. The note stays for
-	// the next run.
+	// aloneTimeout is the time for which a run whose watchdog has died tries to thaw. After that,
+	// the note is left to the next run.
 	aloneTimeout = thawTry
 )
 
@@ -31,39 +31,38 @@ type Window struct {
 	said     chan string // closed when the watchdog has ended
 	done     chan struct{}
 	closed   sync.Once
-	// since is when the watchdog was told to freeze, zero before.
+	// since is the time when the watchdog was told to freeze, zero before.
 	since time.Time
-	// frozen is how much of each was.
+	// frozen is the number of frozen parts of each guest (see [Freezer]).
 	frozen map[pve.ID]int
 	failed map[pve.ID]string
-	// others are those that this window has nothing to thaw of.
+	// others are the guests that this window did not freeze and must not thaw.
 	others map[pve.ID]bool
-	// thawing is why the watchdog began to thaw, "" before.
+	// thawing is the reason why the watchdog began to thaw, "" before.
 	thawing string
 	thawed  map[pve.ID]time.Duration
 	lapsed  map[pve.ID]string
 	left    map[pve.ID]string
-	// ended is true when the watchdog says nothing any more.
+	// ended is true after the watchdog's last line.
 	ended bool
 }
 
-// Ended is what became of a window.
+// Ended is the outcome of a window.
 type Ended struct {
-	// Early is why guests went on before they were told to, "" if they didn't: a
-	// snapshot that was made meanwhile may be one of guests that write.
+	// Early is the reason why guests continued before the run thawed them, "" if they did not. A
+	// snapshot that was made in such a window may show guests in the middle of writing.
 	Early string
-	// Frozen is for how long each guest was frozen at most, from the call that
-	// freezes to the end of the one that thaws.
+	// Frozen is the longest time for which each guest may have been frozen, from the call that
+	// freezes to the end of the call that thaws.
 	Frozen map[pve.ID]time.Duration
-	// Lapsed are those of which it is not proven that they were frozen until they were
-	// thawed, and why.
+	// Lapsed are the guests that may have continued before they were thawed, with the reasons.
 	Lapsed map[pve.ID]string
-	// Left are those that may be frozen yet, and why.
+	// Left are the guests that may still be frozen, with the reasons.
 	Left map[pve.ID]string
 }
 
-// Open starts the watchdog of a window and returns when it is ready. Nothing is frozen
-// yet.
+// Open starts the watchdog of a window and returns when the watchdog is ready. Open freezes no
+// guest.
 func (h Host) Open(guests []pve.ID, budget time.Duration) (*Window, error) {
 	watchdog, err := h.Watchdog(budget, guests)
 	if err != nil {
@@ -79,9 +78,9 @@ func (h Host) Open(guests []pve.ID, budget time.Duration) (*Window, error) {
 		if ok && line == saidReady {
 			return w, nil
 		}
-		err = errors.New("the watchdog that is to thaw them ended before it was ready")
+		err = errors.New("the watchdog ended before it was ready")
 	case <-time.After(watchdogTimeout):
-		err = errors.New("the watchdog that is to thaw them does not start")
+		err = errors.New("the watchdog does not start")
 	}
 	w.close()
 	return nil, err
@@ -98,13 +97,13 @@ func (w *Window) listen() {
 	}
 }
 
-// close leaves the watchdog alone: one that has something to thaw thaws it.
+// close closes the pipes to the watchdog. The watchdog then thaws all that it has frozen.
 func (w *Window) close() {
 	w.closed.Do(func() { close(w.done); _ = w.watchdog.Close() })
 }
 
-// Freeze holds the guests still, all at the same time. It returns why some could not
-// be; those may be frozen for a moment all the same.
+// Freeze freezes all guests at the same time. It returns the guests that could not be frozen, with
+// the reasons. Such a guest may be frozen for a moment nevertheless.
 func (w *Window) Freeze() map[pve.ID]string {
 	w.since = w.host.Now()
 	if _, err := io.WriteString(w.watchdog, sayFreeze+"\n"); err == nil {
@@ -115,13 +114,14 @@ func (w *Window) Freeze() map[pve.ID]string {
 	}
 	for _, id := range w.guests {
 		if w.frozen[id] == 0 && w.failed[id] == "" {
-			w.failed[id] = "the watchdog did not get so far"
+			w.failed[id] = "the watchdog did not freeze it in time"
 		}
 	}
 	return w.failed
 }
 
-// hear takes one line in. It is false when there are no more, or when it is time.
+// hear waits for one line of the watchdog. It returns false after the last line, and when over
+// fires.
 func (w *Window) hear(over <-chan time.Time) bool {
 	select {
 	case line, ok := <-w.said:
@@ -156,18 +156,18 @@ func (w *Window) take(line string) {
 	}
 }
 
-// thawTimeout is how long a run whose guests are frozen for so long already waits
-// for them to go on: until a fifth of the budget is left, so that a thaw that hangs
-// delays the run by less than the budget, and for another fifth at least.
+// thawTimeout returns the time that a run waits for its guests to thaw. held is the time for which
+// they have been frozen. The run waits until a fifth of the budget is left, but at least for a
+// fifth of the budget, so that a thaw that hangs delays the run by less than the budget.
 func (w *Window) thawTimeout(held time.Duration) time.Duration {
 	return max(w.budget/5, w.budget*4/5-held)
 }
 
-// Thaw lets the guests go on. It waits until they do, but not for longer than its
-// timeout; then the watchdog continues to try without us.
+// Thaw thaws the guests and waits until they are thawed, at most for thawTimeout. After that, the
+// watchdog continues to try without this run.
 func (w *Window) Thaw() Ended {
 	defer w.close()
-	_, _ = io.WriteString(w.watchdog, sayThaw+"\n") // one that has ended said why
+	_, _ = io.WriteString(w.watchdog, sayThaw+"\n") // a watchdog that has ended has already given its reason
 	over := time.NewTimer(w.thawTimeout(w.host.Now().Sub(w.since)))
 	defer over.Stop()
 	for len(w.unsettled()) > 0 && w.hear(over.C) {
@@ -176,7 +176,7 @@ func (w *Window) Thaw() Ended {
 		w.thawAlone()
 	}
 	if w.thawing == "" {
-		w.thawing = "the watchdog that was to thaw them ended or hangs"
+		w.thawing = "the watchdog ended or hangs"
 	}
 	ended := Ended{Frozen: w.thawed, Lapsed: w.lapsed, Left: w.left}
 	if w.thawing != asked {
@@ -184,12 +184,12 @@ func (w *Window) Thaw() Ended {
 	}
 	for _, id := range w.unsettled() {
 		w.thawed[id] = w.host.Now().Sub(w.since) // so far
-		w.left[id] = "whether it is thawed is not known yet; the watchdog tries for " + thawFor.String()
+		w.left[id] = "it may still be frozen: the watchdog tries to thaw it for " + thawFor.String()
 	}
 	return ended
 }
 
-// unsettled are the guests that may be frozen, and of which nothing was said.
+// unsettled returns the guests that may be frozen and whose outcome is unknown.
 func (w *Window) unsettled() []pve.ID {
 	var open []pve.ID
 	for _, id := range w.guests {
@@ -201,7 +201,7 @@ func (w *Window) unsettled() []pve.ID {
 	return open
 }
 
-// thawAlone thaws without the watchdog.
+// thawAlone thaws the guests without the watchdog.
 func (w *Window) thawAlone() {
 	ctx, stop := context.WithTimeout(context.Background(), aloneTimeout)
 	defer stop()

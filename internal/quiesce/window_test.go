@@ -110,7 +110,7 @@ func TestHangsWithinTheBudget(t *testing.T) {
 				ended := w.Thaw()
 				assert.Equal(t, test.want, time.Since(began))
 				if test.thawHangs {
-					assert.Contains(t, ended.Left[r.ids[1]], "not known yet")
+					assert.Contains(t, ended.Left[r.ids[1]], "may still be frozen")
 				} else {
 					assert.Empty(t, ended.Left)
 				}
@@ -205,7 +205,7 @@ func TestGuardDies(t *testing.T) {
 	<-dead
 	ended := w.Thaw()
 	r.thawed(t)
-	assert.Contains(t, ended.Early, "the watchdog that was to thaw them")
+	assert.Contains(t, ended.Early, "the watchdog ended or hangs")
 	assert.Empty(t, ended.Left)
 }
 

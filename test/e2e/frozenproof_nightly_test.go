@@ -101,7 +101,7 @@ func TestFreezeProven(t *testing.T) {
 		p.before(p.a, "guest", test.line)
 		r := p.run(p.a, "snap", "f48")
 		assert.Equal(t, 1, r.Code)
-		assert.Contains(t, r.Stderr, "it was not frozen until it was thawed")
+		assert.Contains(t, r.Stderr, "it was no longer fully frozen when it was thawed")
 		vm, box := p.worth("thawed-" + name)
 		assert.Equal(t, test.vm, vm, name)
 		assert.Equal(t, test.box, box, name)
