@@ -1,7 +1,7 @@
-// Package command starts the programs snapwatch depends on, zfs, pvesh and systemctl,
-// and the hooks that the user asks for. It is the only place that does so. Programs are
-// started by argv, never through a shell, with LC_ALL=C and in a process group of their
-// own, so that Ctrl-C at a terminal does not reach a channel program that is half way.
+// Package command is the only place that starts programs: zfs, pvesh, systemctl and the user's
+// hooks. It starts programs by argv, never through a shell, with LC_ALL=C. Each program gets a
+// process group of its own, so that Ctrl-C at a terminal does not interrupt a running channel
+// program.
 package command
 
 import (
@@ -17,42 +17,42 @@ import (
 	"syscall"
 )
 
-// MaxLine is the longest line of output that is read, in bytes. A line of zfs
-// holds a name of at most 255 bytes and property values of at most 8 KiB.
+// MaxLine is the longest line of output that is read, in bytes. A line of zfs holds a name of at
+// most 255 bytes and property values of at most 8 KiB.
 const MaxLine = 1 << 20
 
-// maxStderr is how much of a command's standard error is kept, in bytes.
+// maxStderr is the longest part of a command's standard error that is kept, in bytes.
 const maxStderr = 64 << 10
 
 // ErrNotFound is in the chain of errors for a program that is not installed.
 var ErrNotFound = exec.ErrNotFound
 
-// ErrStillRunning is in the chain of errors of [RunUnkillable] when timeout ended first.
+// ErrStillRunning is in the chain of errors of [RunUnkillable] if ctx ended before the command.
 var ErrStillRunning = errors.New("still running, left behind")
 
-// ErrCut is in the chain of errors for output that ends within a line.
-var ErrCut = errors.New("its output ends within a line")
+// ErrCut is in the chain of errors for output whose last line has no newline.
+var ErrCut = errors.New("the output ends in the middle of a line")
 
 // Cmd is one program to start.
 type Cmd struct {
 	Argv  []string
 	Stdin string
-	// Inherit are files the program keeps open until it ends. A lock file among
-	// them stays locked for as long as a hung program lives, which is the point.
+	// Inherit are files that the program keeps open until it ends. A lock file among them stays
+	// locked for as long as a hung program lives, as it should.
 	Inherit []*os.File
-	// DiesWithUs kills the program when this process ends, however that comes.
+	// DiesWithUs makes the kernel kill the program when this process ends, even if it is killed.
 	DiesWithUs bool
 }
 
-// Error is a command that failed. It carries all a person needs to try it by hand.
+// Error is a failed command, with all that a person needs to repeat the command by hand.
 type Error struct {
 	Argv   []string
 	Stderr string
 	Err    error
 }
 
-// Error says the cause first and the command line last: where it is clipped the cause stays.
-// Of a command that was ended for a reason of its caller's own, that is all to be said.
+// Error returns the cause first and the command line last, so that a clipped text keeps the cause.
+// If the caller ended the command for a reason of its own, the text is that reason only.
 func (e *Error) Error() string {
 	why := e.Err.Error()
 	if errors.Is(e.Err, context.Canceled) && why != context.Canceled.Error() && !errors.Is(e.Err, ErrStillRunning) {
@@ -67,7 +67,7 @@ func (e *Error) Error() string {
 	cause, complaints := e.Err.Error(), strings.ReplaceAll(strings.Join(said, "; "), ":; ", ": ")
 	switch {
 	case complaints == "":
-	case ExitCode(e.Err) >= 0: // a number says least
+	case ExitCode(e.Err) >= 0: // the exit status is the least useful part
 		cause = complaints + ", " + cause
 	default:
 		cause += ": " + complaints
@@ -77,7 +77,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// ExitCode is the exit status behind err, or -1 when no command ended with one.
+// ExitCode returns the exit status in err's chain, or -1 if err has none.
 func ExitCode(err error) int {
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
@@ -85,7 +85,7 @@ func ExitCode(err error) int {
 	return -1
 }
 
-// printable shortens a long argv: a thousand snapshot names help nobody.
+// printable joins argv, and cuts a long one short after sixteen words.
 func printable(argv []string) string {
 	const maxWords = 16
 	if len(argv) > maxWords {
@@ -94,11 +94,11 @@ func printable(argv []string) string {
 	return strings.Join(argv, " ")
 }
 
-// sbin is searched after PATH: cron's PATH lacks the directories that hold zfs.
+// sbin is searched after PATH, because the PATH of cron lacks the directories that contain zfs.
 var sbin = []string{"/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"}
 
-// Find returns the path of a program, from PATH or else from the system's sbin
-// directories. The error wraps [ErrNotFound].
+// Find returns the path of a program in PATH, or else in the system's own directories for programs.
+// The error wraps [ErrNotFound].
 func Find(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
@@ -111,13 +111,13 @@ func Find(name string) (string, error) {
 	return "", fmt.Errorf("%s: %w in PATH or %s", name, ErrNotFound, strings.Join(sbin, ", "))
 }
 
-// Lines runs a command that only reads, and calls each with every line of its
-// output, without the newline, as it comes. It returns the first error of each,
-// of reading, or of the command, as an [*Error]. A last line without a newline is an
-// error, too, [ErrCut], after each was called with it.
+// Lines runs a command that only reads, and calls each with every line of the output, without its
+// newline, as soon as the line arrives. It returns the first error of each, of reading, or of the
+// command, as an [*Error]. If the last line has no newline, Lines calls each with it and returns
+// [ErrCut].
 //
-// When ctx ends, the process group is killed and Lines returns at once, even if
-// the program hangs in the kernel where no signal reaches it (openzfs #5345).
+// When ctx ends, Lines kills the process group and returns immediately, even if the program hangs
+// in the kernel, where no signal reaches it (openzfs #5345).
 func Lines(ctx context.Context, c Cmd, each func(line string) error) error {
 	p, err := start(c)
 	if err != nil {
@@ -144,14 +144,14 @@ func Lines(ctx context.Context, c Cmd, each func(line string) error) error {
 	}
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
-	} else if readErr != nil && (!cut || err == nil) { // how it ended says more
+	} else if readErr != nil && (!cut || err == nil) { // the exit status says more
 		err = readErr
 	}
 	return &Error{Argv: c.Argv, Stderr: p.stderr.String(), Err: err}
 }
 
-// Output runs a command that only reads and returns what it prints, with a newline at
-// its end.
+// Output runs a command that only reads and returns its output, which always ends with a newline
+// unless it is empty.
 func Output(ctx context.Context, c Cmd) (string, error) {
 	var out strings.Builder
 	err := Lines(ctx, c, func(line string) error {
@@ -165,9 +165,9 @@ func Output(ctx context.Context, c Cmd) (string, error) {
 	return out.String(), err
 }
 
-// RunUnkillable runs a command that changes something, and returns what it prints. Nothing
-// here ever kills it: a killed channel program stops half done. When ctx ends we stop
-// waiting, with [ErrStillRunning]; the command continues.
+// RunUnkillable runs a command that changes something, and returns its output. The command is never
+// killed, because a killed channel program stops half done. When ctx ends, RunUnkillable returns
+// [ErrStillRunning] and the command continues.
 func RunUnkillable(ctx context.Context, c Cmd) (string, error) {
 	p, err := start(c)
 	if err != nil {
@@ -200,8 +200,8 @@ func RunUnkillable(ctx context.Context, c Cmd) (string, error) {
 	return string(got.text), nil
 }
 
-// process is a started program. Its end is told on a channel, because waiting for
-// a program in uninterruptible sleep would block its caller for ever.
+// process is a started program. The channel ended reports the program's end, because a caller that
+// waited for a program in uninterruptible sleep would block for ever.
 type process struct {
 	pid    int
 	stdout *os.File
@@ -228,8 +228,8 @@ func start(c Cmd) (*process, error) {
 	cmd.ExtraFiles = c.Inherit
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if c.DiesWithUs {
-		// The signal comes when the thread ends that started it. Go ends no thread before the
-		// process, but those that a goroutine was locked to.
+		// The kernel sends the signal when the thread that started the program ends. Go ends a
+		// thread before the process only if a goroutine was locked to the thread.
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	if err := cmd.Start(); err != nil {
@@ -241,7 +241,7 @@ func start(c Cmd) (*process, error) {
 	return &process{pid: cmd.Process.Pid, stdout: stdout, stderr: said, ended: ended}, nil
 }
 
-// kill ends the whole process group: pvesh starts children of its own.
+// kill kills the whole process group, because pvesh starts children of its own.
 func (p *process) kill() { _ = syscall.Kill(-p.pid, syscall.SIGKILL) }
 
 func isLocale(env string) bool { return strings.HasPrefix(env, "LC_ALL=") }

@@ -168,7 +168,7 @@ func TestLines(t *testing.T) {
 	require.ErrorIs(t, err, ErrCut)
 	assert.Equal(t, []string{whole}, got)
 	_, err = read(actor("long", strconv.Itoa(2*MaxLine)))
-	assert.ErrorContains(t, err, "a line of its output is longer than 1048576 bytes (actor long 2097152)")
+	assert.ErrorContains(t, err, "a line of the output is longer than 1048576 bytes (actor long 2097152)")
 }
 
 func TestWhatProgramsGet(t *testing.T) {

@@ -7,14 +7,14 @@ import (
 	"syscall"
 )
 
-// Detached is a program that runs beside this one and continues when this one is
-// killed: it has a session of its own, and of the files that are open here it gets
-// none, so that it keeps no lock. What it reads ends when this process ends.
+// Detached is a program that runs next to this process and continues when this process is killed.
+// It has a session of its own and inherits no open file, so it keeps no lock. Its input ends when
+// this process ends.
 type Detached struct {
 	stdin, stdout *os.File
 }
 
-// StartDetached starts the program at path, detached.
+// StartDetached starts the program at path detached from this process.
 func StartDetached(path string, argv []string) (*Detached, error) {
 	childStdin, stdin, err := os.Pipe()
 	if err != nil {
@@ -37,17 +37,17 @@ func StartDetached(path string, argv []string) (*Detached, error) {
 		_, _ = stdin.Close(), stdout.Close()
 		return nil, &Error{Argv: argv, Err: err}
 	}
-	go func() { _ = cmd.Wait() }() // its end shows in what it prints
+	go func() { _ = cmd.Wait() }() // the end of the program's output shows that it ended
 	return &Detached{stdin: stdin, stdout: stdout}, nil
 }
 
-// Read reads what it prints.
+// Read reads the program's output.
 func (c *Detached) Read(p []byte) (int, error) { return c.stdout.Read(p) }
 
-// Write gives it something to read.
+// Write writes to the program's input.
 func (c *Detached) Write(p []byte) (int, error) { return c.stdin.Write(p) }
 
-// Close ends what it reads. What it prints after that is lost.
+// Close ends the program's input. Output that the program prints afterwards is lost.
 func (c *Detached) Close() error {
 	_ = c.stdout.Close()
 	return c.stdin.Close()

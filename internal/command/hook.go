@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// outputGrace is how long the output is read on when the program has ended: what it
-// left running in the background may hold it open.
+// outputGrace is the time for which output is still read after the hook has ended. It is limited
+// because a background process of the hook may keep the output open.
 const outputGrace = 200 * time.Millisecond
 
-// ErrNotStarted is in the chain of errors of [RunHook] for a program that never ran.
+// ErrNotStarted is in the chain of errors of [RunHook] if the program could not be started.
 var ErrNotStarted = errors.New("not started")
 
-// RunHook runs a program of the user's, named by its path, and returns what it printed, both outputs
-// as one, of which the end is kept, no more than of any command's complaints. Its standard input is
-// c.Stdin, env is added to its environment, and no file but these and c.Inherit is open in it. When
-// ctx ends, its process group is killed.
+// RunHook runs a user's program, named by its path. It returns the last maxStderr bytes of the
+// program's standard output and standard error together. The program's standard input is c.Stdin,
+// and env is added to its environment. Of the open files, the program inherits c.Inherit only. When
+// ctx ends, RunHook kills the program's process group.
 func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) {
 	output := &tail{}
 	cmd := exec.Command(c.Argv[0], c.Argv[1:]...)
@@ -51,7 +51,7 @@ func RunHook(ctx context.Context, c Cmd, env []string) (said string, err error) 
 	return output.String(), nil
 }
 
-// tail keeps the last maxStderr bytes written to it.
+// tail keeps the last maxStderr bytes of the text written to it.
 type tail struct {
 	mu   sync.Mutex
 	text []byte

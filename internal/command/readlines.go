@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// ReadLines calls each with every line, without its newline. It returns the first error
-// of each, or of reading, and [ErrCut] where the last line has no newline.
+// ReadLines calls each with every line, without the newline. It returns the first error of each or
+// of reading, and [ErrCut] if the last line has no newline.
 func ReadLines(from io.Reader, each func(string) error) error {
 	r := bufio.NewReaderSize(from, 64<<10)
 	var long []byte
@@ -18,7 +18,7 @@ func ReadLines(from io.Reader, each func(string) error) error {
 		part, err := r.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
 			if long = append(long, part...); len(long) > MaxLine {
-				return fmt.Errorf("a line of its output is longer than %d bytes", MaxLine)
+				return fmt.Errorf("a line of the output is longer than %d bytes", MaxLine)
 			}
 			continue
 		}
@@ -45,7 +45,7 @@ func ReadLines(from io.Reader, each func(string) error) error {
 	}
 }
 
-// head keeps the first maxStderr bytes written to it.
+// head keeps the first maxStderr bytes of the text written to it.
 type head struct {
 	mu   sync.Mutex
 	text []byte
