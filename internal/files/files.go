@@ -1,5 +1,5 @@
-// Package files writes files that other processes read, and reads those that only this user
-// or root may have written.
+// Package files writes files that other processes read, and reads files that only this user or root
+// may have written.
 package files
 
 import (
@@ -16,10 +16,11 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Replace writes a file as one step, so that a reader finds the old one or the new one, with
-// just this mode: neither the umask of a shell nor the mode of the file that was there counts,
-// or one run by hand would hide it from a reader for ever.
-// Until then it is beside the other, under a name of its own; what was cut off there is removed.
+// Replace replaces a file in one step, so that a reader finds either the old file or the new file.
+// The new file gets exactly the given mode. Neither the umask nor the mode of the old file counts,
+// because a run started by hand could otherwise hide the file from its readers for ever. The new
+// file is first written next to the old one under a temporary name. Replace removes temporary files
+// that killed writers left.
 func Replace(path string, text []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(path)
 	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(dir), renameio.WithPermissions(mode), renameio.WithStaticPermissions(mode))
@@ -34,11 +35,12 @@ func Replace(path string, text []byte, mode fs.FileMode) error {
 	return f.CloseAtomicallyReplace()
 }
 
-// removeCutOff removes the unfinished files of writers that were killed: no other takes an hour.
+// removeCutOff removes unfinished files older than an hour, which writers left when they were
+// killed.
 func removeCutOff(dir, prefix string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return // the new file may be written all the same
+		return // writing the new file may work nevertheless
 	}
 	for _, e := range entries {
 		number, unfinished := strings.CutPrefix(e.Name(), prefix)
@@ -51,8 +53,8 @@ func removeCutOff(dir, prefix string) {
 	}
 }
 
-// Directory makes a directory with this mode, whatever the umask. One that is there keeps
-// its own.
+// Directory creates a directory with the given mode, whatever the umask is. An existing directory
+// keeps its mode.
 func Directory(path string, mode fs.FileMode) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -63,8 +65,8 @@ func Directory(path string, mode fs.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-// ReadPrivate reads a file that nobody but this user or root could have written: another's
-// could hold anything.
+// ReadPrivate reads a file that only this user or root could have written. It refuses other files,
+// because they may contain anything.
 func ReadPrivate(path string) ([]byte, error) {
 	return read(path, func(info fs.FileInfo) error {
 		owner, ok := info.Sys().(*syscall.Stat_t)
@@ -80,7 +82,7 @@ func ReadPrivate(path string) ([]byte, error) {
 	})
 }
 
-// Read reads a regular file, and does not wait for whoever made a pipe of it.
+// Read reads a regular file. It refuses a pipe instead of waiting for a writer.
 func Read(path string) ([]byte, error) {
 	return read(path, func(fs.FileInfo) error { return nil })
 }
@@ -96,10 +98,10 @@ func read(path string, trust func(fs.FileInfo) error) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", path)
+		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
 	if err := trust(info); err != nil {
 		return nil, err
 	}
-	return io.ReadAll(file) // the one that was looked at
+	return io.ReadAll(file) // read the same open file that was checked
 }

@@ -49,7 +49,7 @@ func TestReadPrivate(t *testing.T) {
 	_, err = ReadPrivate(path)
 	assert.ErrorContains(t, err, "can be written by others")
 	_, err = ReadPrivate(filepath.Dir(path))
-	assert.ErrorContains(t, err, "is no regular file")
+	assert.ErrorContains(t, err, "is not a regular file")
 	_, err = ReadPrivate(path + "x")
 	assert.ErrorIs(t, err, os.ErrNotExist)
 	text, err = Read(path)
@@ -59,7 +59,7 @@ func TestReadPrivate(t *testing.T) {
 	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
 	for _, read := range []func(string) ([]byte, error){Read, ReadPrivate} {
 		_, err = read(pipe) // and does not wait
-		assert.ErrorContains(t, err, "is no regular file")
+		assert.ErrorContains(t, err, "is not a regular file")
 	}
 	if os.Geteuid() == 0 {
 		require.NoError(t, os.Chmod(path, 0o600))

@@ -10,20 +10,21 @@ import (
 	"syscall"
 )
 
-// maxLinks is how many symbolic links a path may lead through, as in the kernel.
+// maxLinks is the largest number of symbolic links in a path, the same as in the kernel.
 const maxLinks = 40
 
-// OnlyRoots returns why somebody else than root, or whoever runs this, could change what is
-// found at path: the file, each directory up to /, and each link that leads there must be
-// theirs and not writable by others. A sticky directory such as /tmp may be: what is theirs
-// there nobody else can move or remove.
+// OnlyRoots returns an error if a user other than root and the current user could change the file
+// at path. The file, each directory above it and each symbolic link on the way must belong to root
+// or the current user, and others must not be able to write to them. A sticky directory such as
+// /tmp may be writable by others, because nobody else can move or remove files of root or the
+// current user there.
 func OnlyRoots(path string) error {
 	if !filepath.IsAbs(path) {
 		dir, err := os.Getwd()
 		if err != nil {
 			return err
 		}
-		path = dir + "/" + path // not cleaned: what .. means depends on the links before it
+		path = dir + "/" + path // not cleaned, because the meaning of .. depends on the links before it
 	}
 	at, rest := "/", strings.Split(path, "/")
 	links := 0
@@ -36,12 +37,12 @@ func OnlyRoots(path string) error {
 		if name == "" {
 			continue
 		}
-		next := filepath.Join(at, name) // at has no links, so that its .. is its parent
+		next := filepath.Join(at, name) // at contains no links, so .. leads to the parent of at
 		if err := onlyRoots(next); err != nil {
 			return err
 		}
 		target, err := os.Readlink(next)
-		if errors.Is(err, syscall.EINVAL) { // no link
+		if errors.Is(err, syscall.EINVAL) { // not a link
 			at = next
 			continue
 		}
@@ -59,7 +60,7 @@ func OnlyRoots(path string) error {
 	return nil
 }
 
-// onlyRoots is [OnlyRoots] for one step of a path.
+// onlyRoots does the same as [OnlyRoots] for one step of a path.
 func onlyRoots(step string) error {
 	info, err := os.Lstat(step)
 	if err != nil {

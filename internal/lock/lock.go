@@ -1,8 +1,8 @@
-// Package lock takes flock(2) locks: one per pool for writing, one per pool for
-// listing, and a guest's own, which Proxmox takes while it starts, stops or rolls
-// back the guest. A flock dies with the last process that holds the file open, so
-// a lock inherited by a child lives exactly as long as a hung child does, and a
-// lock file that is left behind locks nothing.
+// Package lock takes flock(2) locks. There is one lock per pool for writing, one per pool for
+// listing, and one per guest, which Proxmox takes while it starts, stops or rolls back the guest.
+// The kernel releases a flock when the last process that has the file open closes it. So a lock
+// inherited by a child lasts exactly as long as a hung child lives, and a lock file without a
+// process locks nothing.
 package lock
 
 import (
@@ -17,26 +17,26 @@ import (
 	"time"
 )
 
-// longestNote is more than what says who holds a lock has, in bytes.
+// longestNote is the longest text about a lock's holder that is read, in bytes.
 const longestNote = 64
 
-// careful opens a file that somebody else may have put there.
+// careful are the flags to open a file that another user may have put there.
 const careful = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 
-// Lock is a held lock. flock(2) is called here and not through a library, since
-// the ones there are keep the open file to themselves, and a child must inherit it.
+// Lock is a lock that this process holds. The code calls flock(2) directly, because the usual
+// libraries hide the open file, which a child must inherit.
 type Lock struct {
 	file *os.File
-	// before is what stood in the file of an exclusive lock when it was taken.
+	// before is the text in the file of an exclusive lock before this process took the lock.
 	before string
 }
 
-// Busy is the error for a lock that somebody else holds.
+// Busy is the error for a lock that another process holds.
 type Busy struct {
 	Path string
-	// PID is the process that said it holds the lock, 0 if none did.
+	// PID is the process number of the holder according to the lock file, 0 if the file names none.
 	PID int
-	// Since is when it took the lock, zero if it did not say.
+	// Since is the time when the holder took the lock, zero if the file names none.
 	Since time.Time
 }
 
@@ -47,16 +47,16 @@ func (b *Busy) Error() string {
 	return fmt.Sprintf("%s is locked by process %d since %s", b.Path, b.PID, b.Since.Local().Format(time.DateTime))
 }
 
-// The modes of lock files. Whoever can open a file can lock it, and keep others out: so a
-// lock is private unless several users are to share it.
+// The modes of lock files. Every user who can open a lock file can lock it and keep others out.
+// Therefore a lock file is private unless several users must share it.
 const (
 	private = 0o600
 	shared  = 0o644
 )
 
-// TryExclusive takes the lock at path for this process alone and writes into the
-// file who holds it since when. It never waits: the error is a [*Busy] when
-// somebody else holds it. Only root and the owner of the directory can open the file.
+// TryExclusive takes the lock at path for this process alone, and writes the process number and the
+// time into the file. It never waits: the error is a [*Busy] if another process holds the lock.
+// Only root and the owner of the directory can open the file.
 func TryExclusive(path string, now time.Time) (*Lock, error) { return tryExclusive(path, private, now) }
 
 func tryExclusive(path string, mode fs.FileMode, now time.Time) (*Lock, error) {
@@ -71,7 +71,7 @@ func tryExclusive(path string, mode fs.FileMode, now time.Time) (*Lock, error) {
 	return l, nil
 }
 
-// note writes who holds the lock, since when, and what else there is to say. The text is for
+// note writes the holder's process number, the time and more into the lock file. The text is for
 // people and for [WaitTurn]; the lock itself does not depend on it.
 func (l *Lock) note(now time.Time, more string) {
 	if err := l.file.Truncate(0); err == nil {
@@ -79,16 +79,16 @@ func (l *Lock) note(now time.Time, more string) {
 	}
 }
 
-// TryShared takes the lock at path shared with other readers, without waiting.
-// The error is a [*Busy] when somebody holds it exclusively.
+// TryShared takes the lock at path shared with other readers, without waiting. The error is a
+// [*Busy] if another process holds the lock exclusively.
 func TryShared(path string) (*Lock, error) { return try(path, syscall.LOCK_SH, shared) }
 
-// File is the open lock file, to be inherited by a child.
+// File returns the open lock file, which a child may inherit.
 func (l *Lock) File() *os.File { return l.file }
 
-// Release gives the lock up in this process; a child that inherited it keeps it.
-// It closes the file and leaves LOCK_UN alone, which would unlock it for the child,
-// too: the lock belongs to the open file that both share (flock(2)).
+// Release releases the lock in this process; a child that inherited the lock keeps it. Release
+// closes the file and does not use LOCK_UN, which would also release the child's lock: the lock
+// belongs to the open file that both processes share (flock(2)).
 func (l *Lock) Release() error { return l.file.Close() }
 
 func try(path string, how int, mode fs.FileMode) (*Lock, error) {
@@ -100,7 +100,7 @@ func try(path string, how int, mode fs.FileMode) (*Lock, error) {
 	switch {
 	case err != nil:
 	case !info.Mode().IsRegular():
-		err = errors.New("it is no regular file: remove it")
+		err = errors.New("it is not a regular file: remove it")
 	case mode == private:
 		err = claim(file, info)
 	}
@@ -117,12 +117,11 @@ func try(path string, how int, mode fs.FileMode) (*Lock, error) {
 	return nil, fmt.Errorf("lock %s: %w", path, err)
 }
 
-// open opens the lock file, or makes it. A file that is there is opened without
-// O_CREAT: with fs.protected_regular the kernel refuses O_CREAT on another user's
-// file in a sticky directory such as /run/lock, even to root. One that may only be
-// read can be locked all the same. A link is refused: it could lead root to a file that
-// is then overwritten. In a directory that all may write to, a pipe may be in its place,
-// which must not be waited for.
+// open opens the lock file, or creates it. An existing file is opened without O_CREAT: with
+// fs.protected_regular, the kernel refuses O_CREAT on another user's file in a sticky directory
+// such as /run/lock, even to root. A file that may only be read can still be locked. A symbolic
+// link is refused, because it could make root overwrite another file. In a directory that all users
+// may write to, somebody may have put a pipe in the file's place, so open must not block on a pipe.
 func open(path string, mode fs.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|careful, 0)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
@@ -134,9 +133,9 @@ func open(path string, mode fs.FileMode) (*os.File, error) {
 	return file, err
 }
 
-// create makes the lock file, with this mode whatever the umask. A private one belongs to
-// whom its directory does, or what root made there would keep that one out. Where another
-// user was quicker, that one's file is opened.
+// create creates the lock file with the given mode, whatever the umask is. A private file gets the
+// owner of its directory, because a file that root owns would keep that owner out. If another user
+// has created the file in the meantime, create opens that file.
 func create(path string, mode fs.FileMode) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, mode)
 	if errors.Is(err, fs.ErrExist) {
@@ -156,7 +155,7 @@ func create(path string, mode fs.FileMode) (*os.File, error) {
 	return file, nil
 }
 
-// claim makes a file that is there private, and refuses one that is another user's.
+// claim makes an existing file private, and refuses a file of another user.
 func claim(file *os.File, info fs.FileInfo) error {
 	dir, err := os.Stat(filepath.Dir(file.Name()))
 	if err != nil {
@@ -166,12 +165,12 @@ func claim(file *os.File, info fs.FileInfo) error {
 		return fmt.Errorf("it belongs to user %d: remove it", owner)
 	}
 	if info.Mode().Perm() != private {
-		_ = file.Chmod(private) // only its owner and root can
+		_ = file.Chmod(private) // only the file's owner and root can do this
 	}
 	return nil
 }
 
-// ownerOf is the user that a file belongs to, -1 where that is not known.
+// ownerOf returns the user id of a file's owner, -1 if it is unknown.
 func ownerOf(info fs.FileInfo) int {
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok {
 		return int(owner.Uid)
@@ -179,7 +178,7 @@ func ownerOf(info fs.FileInfo) int {
 	return -1
 }
 
-// give makes a file belong to whom the directory does.
+// give changes the owner of a file to the owner of the directory.
 func give(file *os.File, dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -191,7 +190,7 @@ func give(file *os.File, dir string) error {
 	return nil
 }
 
-// holder reads who holds a lock. Anybody may have written the file.
+// holder reads the holder of a lock from the lock file, whose content any user may have written.
 func holder(file *os.File) *Busy {
 	busy := &Busy{Path: file.Name()}
 	note := make([]byte, longestNote)

@@ -202,9 +202,9 @@ func TestNoRegularFile(t *testing.T) {
 	defer held.Close()
 	require.NoError(t, syscall.Flock(int(held.Fd()), syscall.LOCK_EX))
 	_, err = TryExclusive(path, time.Now())
-	require.ErrorContains(t, err, "no regular file")
+	require.ErrorContains(t, err, "not a regular file")
 	_, err = TryShared(path)
-	require.ErrorContains(t, err, "no regular file")
+	require.ErrorContains(t, err, "not a regular file")
 
 	huge := filepath.Join(t.TempDir(), "lock")
 	file, err := os.Create(huge)

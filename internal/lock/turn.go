@@ -12,23 +12,24 @@ import (
 )
 
 const (
-	// longestTurn is how long other users are waited for at most.
+	// longestTurn is the longest time to wait for a process of another user.
 	longestTurn = 5 * time.Second
-	// vainFor is for how long nobody of a user waits again after one has waited in vain.
+	// vainFor is the time for which a user's processes do not wait again after one has waited in
+	// vain.
 	vainFor = time.Minute
 	vain    = "waited in vain at "
 )
 
-// Turn is leave to do what only one process on the machine should do at a time.
+// Turn is the permission for work that only one process on the machine should do at a time.
 type Turn struct {
 	locks []*Lock
-	// Note says why others may do it at the same time, "" if none does.
+	// Note is the reason why other processes may do the work at the same time, "" if none does.
 	Note string
-	// Waited is true where another process of this user had the turn first.
+	// Waited is true if another process of this user had the turn first.
 	Waited bool
 }
 
-// Files are the open lock files, to be inherited by a child.
+// Files returns the open lock files, which a child may inherit.
 func (t Turn) Files() []*os.File {
 	var files []*os.File
 	for _, l := range t.locks {
@@ -37,19 +38,19 @@ func (t Turn) Files() []*os.File {
 	return files
 }
 
-// Release gives the turn up in this process, as [Lock.Release] does.
+// Release releases the turn in this process, as [Lock.Release] does.
 func (t Turn) Release() {
 	for _, l := range t.locks {
 		_ = l.Release()
 	}
 }
 
-// WaitTurn waits for two locks called name in dir. The first is this user's, and waited for
-// until ctx ends: the error then holds a [*Busy]. The second all users of the machine share.
-// Any of them can hold it for ever, so that it is waited for during half of the time that
-// ctx has left, and no longer than longestTurn. Who has waited in vain says so in the first
-// lock's file: else all of one user who come at once would wait, one after the other. Without
-// it, or where somebody else took even the place of the first, the turn comes with a note.
+// WaitTurn waits for two locks called name in dir. The first lock belongs to this user; WaitTurn
+// waits for it until ctx ends, and then returns an error that holds a [*Busy]. The second lock is
+// shared by all users. Any user could hold the second lock for ever, so WaitTurn waits for it for
+// half of ctx's remaining time, but at most for longestTurn. A process that waited in vain for the
+// second lock writes this into the first lock's file. Otherwise, many processes of one user would
+// each wait in turn. If a lock cannot be taken, WaitTurn returns a turn with a note.
 func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, err error) {
 	first := filepath.Join(dir, fmt.Sprintf("%s@%d.lock", name, os.Geteuid()))
 	own, err := TryExclusive(first, now)
@@ -61,7 +62,7 @@ func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, 
 		return turn, err
 	}
 	if err != nil {
-		turn.Note = fmt.Sprintf("%v: it keeps out no other listing", err)
+		turn.Note = fmt.Sprintf("%v: other listings may run at the same time", err)
 	} else {
 		turn.locks = append(turn.locks, own)
 	}
@@ -85,8 +86,8 @@ func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, 
 	return turn, nil
 }
 
-// waitedInVain returns when another holder of this lock waited in vain for the second one, if
-// that was a short time ago.
+// waitedInVain returns the time when an earlier holder of this lock waited in vain for the second
+// lock. The result is valid only if that was less than vainFor ago.
 func (l *Lock) waitedInVain(now time.Time) (at time.Time, is bool) {
 	if l == nil {
 		return time.Time{}, false
@@ -97,8 +98,8 @@ func (l *Lock) waitedInVain(now time.Time) (at time.Time, is bool) {
 	return at, err == nil && now.Sub(at).Abs() < vainFor
 }
 
-// waitShared waits for a lock that all users share, during half of the time that ctx has left
-// and no longer than longestTurn.
+// waitShared waits for a lock that all users share, for half of ctx's remaining time, but at most
+// for longestTurn.
 func waitShared(ctx context.Context, path string, now time.Time) (*Lock, error) {
 	limit := longestTurn
 	if end, has := ctx.Deadline(); has {

@@ -112,7 +112,7 @@ func TestTurnWithout(t *testing.T) {
 		spoil func(path string) error
 		said  string
 	}{
-		"pipe":      {func(path string) error { return syscall.Mkfifo(path, 0o666) }, "it is no regular file: remove it"},
+		"pipe":      {func(path string) error { return syscall.Mkfifo(path, 0o666) }, "it is not a regular file: remove it"},
 		"link":      {func(path string) error { return os.Symlink("/etc/passwd", path) }, "too many levels of symbolic links"},
 		"directory": {func(path string) error { return os.Mkdir(path, 0o777) }, "is a directory"},
 	} {
@@ -121,7 +121,7 @@ func TestTurnWithout(t *testing.T) {
 			require.NoError(t, test.spoil(filepath.Join(dir, own)))
 			got, err := turn(t, dir, time.Minute)
 			require.NoError(t, err)
-			assert.Contains(t, got.Note, test.said+": it keeps out no other listing")
+			assert.Contains(t, got.Note, test.said+": other listings may run at the same time")
 			assert.Len(t, got.Files(), 1)
 			got.Release()
 			require.NoError(t, os.Remove(filepath.Join(dir, "list.lock")))

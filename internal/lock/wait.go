@@ -8,13 +8,12 @@ import (
 	"time"
 )
 
-// again is how long [Wait] waits between two tries. flock(2) itself can only be
-// waited for by a thread that nothing but the lock's holder can wake.
+// again is the pause between two tries of [Wait]. Wait does not block in flock(2), because only the
+// lock's holder can wake a thread that is blocked there.
 const again = 50 * time.Millisecond
 
-// Wait takes the lock at path for this process alone, as [TryExclusive] does, and
-// waits for it until ctx ends. The error then holds the [*Busy] of the last try
-// and the one of ctx.
+// Wait takes the lock at path for this process alone, as [TryExclusive] does, and waits for the
+// lock until ctx ends. The error then holds the [*Busy] of the last try and the cause of ctx's end.
 func Wait(ctx context.Context, path string, now time.Time) (*Lock, error) {
 	l, err := wait(ctx, path, private, now)
 	if _, busy := errors.AsType[*Busy](err); busy {
@@ -23,7 +22,7 @@ func Wait(ctx context.Context, path string, now time.Time) (*Lock, error) {
 	return l, err
 }
 
-// wait is Wait for a lock of any mode. The error is that of the last try.
+// wait does the same as Wait for a lock file of any mode. The error is that of the last try.
 func wait(ctx context.Context, path string, mode fs.FileMode, now time.Time) (*Lock, error) {
 	tick := time.NewTicker(again)
 	defer tick.Stop()

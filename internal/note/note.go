@@ -1,6 +1,6 @@
-// Package note keeps notes of what was begun and must be ended, one a file. Whoever works
-// on it holds its note locked. A note that nobody holds is of a process that died: whoever
-// finds it ends what it tells of.
+// Package note keeps notes about work that was begun and must be ended, one note per file. A
+// process that works on something holds its note locked. A note without a holder comes from a
+// process that died; the next process that finds the note ends the work described in it.
 package note
 
 import (
@@ -17,7 +17,8 @@ import (
 	"snapwatch/internal/files"
 )
 
-// Dir is a directory of notes, which only root may open. It is made when the first one is.
+// Dir is a directory of notes, which only root may open. Taking the first note creates the
+// directory.
 type Dir string
 
 // Note is a note that this process holds.
@@ -26,13 +27,13 @@ type Note struct {
 	left bool
 }
 
-// Busy means that another process holds the note, or that this one does already.
+// Busy is the error for a note that another process or this process already holds.
 type Busy struct{ Path string }
 
 func (b *Busy) Error() string { return b.Path + " is held by a process that is still at work" }
 
-// Take returns the note of that name, without waiting. The error is a [*Busy] where somebody
-// holds it.
+// Take returns the note of the given name without waiting, and creates the note if it does not
+// exist. The error is a [*Busy] if a process holds the note.
 func (d Dir) Take(name string) (*Note, error) {
 	if err := files.Directory(string(d), 0o700); err != nil {
 		return nil, err
@@ -40,8 +41,8 @@ func (d Dir) Take(name string) (*Note, error) {
 	return d.take(name, os.O_CREATE)
 }
 
-// Find is Take for a note that is there already. Without one the error wraps
-// [fs.ErrNotExist].
+// Find does the same as Take for an existing note. The error wraps [fs.ErrNotExist] if the note
+// does not exist.
 func (d Dir) Find(name string) (*Note, error) { return d.take(name, 0) }
 
 func (d Dir) take(name string, create int) (*Note, error) {
@@ -58,7 +59,7 @@ func (d Dir) take(name string, create int) (*Note, error) {
 			}
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		// Whoever held it may have removed it since it was opened.
+		// The previous holder may have removed the file after this process opened it.
 		held, err := file.Stat()
 		there, statErr := os.Lstat(path)
 		if err == nil && statErr == nil && os.SameFile(held, there) {
@@ -71,7 +72,7 @@ func (d Dir) take(name string, create int) (*Note, error) {
 	}
 }
 
-// Read reads a note into v, also one that somebody holds.
+// Read decodes the content of a note into v, even if a process holds the note.
 func (d Dir) Read(name string, v any) error {
 	text, err := os.ReadFile(filepath.Join(string(d), name))
 	if err != nil {
@@ -80,7 +81,7 @@ func (d Dir) Read(name string, v any) error {
 	return decode(filepath.Join(string(d), name), string(text), v)
 }
 
-// Names returns the names of the notes there are, in order.
+// Names returns the names of all existing notes, sorted.
 func (d Dir) Names() ([]string, error) {
 	entries, err := os.ReadDir(string(d))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -93,10 +94,10 @@ func (d Dir) Names() ([]string, error) {
 	return names, err
 }
 
-// Left reports whether a process left the note behind that is gone.
+// Left reports whether the note was left by a process that no longer exists.
 func (n *Note) Left() bool { return n.left }
 
-// Read reads what the note says into v.
+// Read decodes the content of the note into v.
 func (n *Note) Read(v any) error {
 	text, err := io.ReadAll(io.NewSectionReader(n.file, 0, 1<<20))
 	if err != nil {
@@ -105,8 +106,8 @@ func (n *Note) Read(v any) error {
 	return decode(n.file.Name(), string(text), v)
 }
 
-// decode reads the first of what stands there: a note that was written over a longer one may
-// not be cut yet.
+// decode decodes the first JSON value of the text. More text may follow if a process was killed
+// between writing a shorter note and cutting the file.
 func decode(path, text string, v any) error {
 	if err := json.NewDecoder(strings.NewReader(text)).Decode(v); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
@@ -114,8 +115,8 @@ func decode(path, text string, v any) error {
 	return nil
 }
 
-// Write lets the note say v. A process that is killed meanwhile leaves the old text or the
-// new one.
+// Write replaces the content of the note by v. A process that is killed during Write leaves either
+// the old content or the new content.
 func (n *Note) Write(v any) error {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -127,19 +128,19 @@ func (n *Note) Write(v any) error {
 	return n.file.Truncate(int64(len(text) + 1))
 }
 
-// File is what a program inherits that works on what the note tells of: should this process
-// be killed, the note stays held until all programs have ended that inherited it.
+// File returns the open file of the note, which programs that do the noted work must inherit. If
+// this process is killed, the note stays held until all these programs have ended.
 func (n *Note) File() *os.File { return n.file }
 
-// End removes the note: what it tells of has ended.
+// End removes the note, because the noted work has ended.
 func (n *Note) End() error {
 	err := os.Remove(n.file.Name())
 	n.Leave()
 	return err
 }
 
-// Leave gives the note up and lets it stand, for whoever comes next. It is given up for the
-// programs that inherited it, too: they may have left something in the background.
+// Leave releases the note but keeps its file for the next process. It also releases the note for
+// the programs that inherited the file, because they may have left processes in the background.
 func (n *Note) Leave() {
 	_ = syscall.Flock(int(n.file.Fd()), syscall.LOCK_UN)
 	_ = n.file.Close()

@@ -1,5 +1,5 @@
-// Package ping tells a dead man's switch that something ran. The addresses are secrets: no
-// error has one in it.
+// Package ping reports to a dead man's switch that a command ran. The switch's addresses are
+// secrets, so no error contains an address.
 package ping
 
 import (
@@ -12,11 +12,12 @@ import (
 	"strings"
 )
 
-// maxAnswer is how much of an answer is read, so that its connection ends in peace.
+// maxAnswer is the largest part of an answer that is read, in bytes, to end the connection
+// properly.
 const maxAnswer = 4096
 
-// Send posts the body to the address, with the token if there is one. A server that takes no
-// POST there is asked without the body. It follows redirects on the same host only.
+// Send posts the body to the address, with the token unless it is empty. If the server does not
+// accept POST, Send uses GET without the body. Send follows redirects on the same host only.
 func Send(ctx context.Context, address, token, body string) error {
 	status, err := send(ctx, http.MethodPost, address, token, body)
 	if err == nil && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
@@ -26,9 +27,9 @@ func Send(ctx context.Context, address, token, body string) error {
 	case err != nil:
 		return err
 	case status/100 == 3:
-		return errors.New("it redirects to another host, or too often")
+		return errors.New("the server redirects to another host, or too often")
 	case status/100 != 2:
-		return fmt.Errorf("it answers %d %s", status, http.StatusText(status))
+		return fmt.Errorf("the server answers %d %s", status, http.StatusText(status))
 	}
 	return nil
 }
@@ -56,7 +57,7 @@ func send(ctx context.Context, method, address, token, body string) (status int,
 	return response.StatusCode, nil
 }
 
-// withoutAddress leaves out the address, which an error of the client begins with.
+// withoutAddress removes the address from an error of the HTTP client.
 func withoutAddress(err error) error {
 	if of, ok := errors.AsType[*url.Error](err); ok {
 		return of.Err

@@ -40,7 +40,7 @@ func TestSend(t *testing.T) {
 		"redirects here":       {server.URL + "/here/secret", "", []string{"POST  what"}, ""},
 		"redirects elsewhere":  {server.URL + "/away/secret", "t", nil, "another host"},
 		"redirects for ever":   {server.URL + "/round/secret", "", nil, "too often"},
-		"does not work":        {server.URL + "/broken/secret", "", nil, "it answers 500 Internal Server Error"},
+		"does not work":        {server.URL + "/broken/secret", "", nil, "the server answers 500 Internal Server Error"},
 		"is down":              {dead.URL + "/secret", "", nil, "refused"},
 		"is no URL":            {"http://a b/secret", "", nil, "not a URL"},
 		"has no such protocol": {"gopher://a/secret", "", nil, "unsupported protocol"},

@@ -179,11 +179,11 @@ func TestReadCapturedRefuses(t *testing.T) {
 		"not gzip":                b64([]byte("text")),
 		"unexpected EOF":          b64(good[:len(good)-3]),
 		"checksum":                b64(append(append([]byte{}, good[:len(good)-6]...), 0, 0, 0, 0, 0, 0)),
-		"unexpected data":       b64(append(append([]byte{}, good...), good...)),
+		"unexpected data":         b64(append(append([]byte{}, good...), good...)),
 		"more than 262144 bytes":  b64(packed(t, head+strings.Repeat("\n", 4<<20))),
 		"not UTF-8":               b64(packed(t, head+"\xff")),
-		"not printable (U+001B)":        b64(packed(t, head+"\x1b[2J")),
-		"not printable (U+202E)":        b64(packed(t, head+"\u202e")),
+		"not printable (U+001B)":  b64(packed(t, head+"\x1b[2J")),
+		"not printable (U+202E)":  b64(packed(t, head+"\u202e")),
 		"the first line":          b64(packed(t, "name: a\n")),
 	} {
 		_, err := ReadCaptured(value)

@@ -5,11 +5,10 @@ import (
 	"time"
 )
 
-// Age returns a span of time for people, in its two largest units: 45s, 12m, 3h50m,
-// 2d4h.
+// Age returns a span of time for people, in the two largest units, such as 45s, 12m, 3h50m or 2d4h.
 func Age(d time.Duration) string { return string(AppendAge(make([]byte, 0, 24), d)) }
 
-// AppendAge appends what [Age] returns to text.
+// AppendAge appends the result of [Age] to text.
 func AppendAge(text []byte, d time.Duration) []byte {
 	units := []struct {
 		name byte

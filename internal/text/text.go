@@ -1,5 +1,5 @@
-// Package text prepares words for people: ages, and text of strangers that must not
-// break the output it stands in.
+// Package text prepares text for people: ages, and foreign text that must not break the output
+// around it.
 package text
 
 import (
@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Plain makes text harmless to those who parse a plugin's output: a bar would begin
-// performance data, a newline another line.
+// Plain replaces characters that would mislead the programs that parse a plugin's output. A bar
+// would begin performance data, and a newline would begin another line.
 func Plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -25,7 +25,7 @@ func Plain(text string) string {
 	}, text)
 }
 
-// Clip shortens text to at most that many bytes, at the boundary of a character.
+// Clip shortens text to at most limit bytes, at the boundary of a character.
 func Clip(text string, limit int) string {
 	if len(text) <= limit {
 		return text
@@ -37,7 +37,7 @@ func Clip(text string, limit int) string {
 	return text[:cut] + "…"
 }
 
-// Count returns a number of things in words: 1 disk, 2 disks.
+// Count returns a number of things in words, such as 1 disk or 2 disks.
 func Count(n int, thing string) string {
 	if n != 1 {
 		thing += "s"
