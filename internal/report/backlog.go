@@ -2,24 +2,24 @@ package report
 
 import "time"
 
-// Backlog is how much was due in a place and not destroyed, from day to day. Snapshots that
-// a night brings and the next day's runs destroy come and go, so days are compared by the
-// least that was due in them.
+// Backlog is the number of snapshots in one place that were due for destruction but not destroyed,
+// from day to day. The next day's runs may destroy the snapshots of a night, so days are compared
+// by the smallest number of the day.
 type Backlog struct {
-	// Due is how many snapshots were to be destroyed and are still there, without those that
-	// are held or cloned, and At when that was counted.
+	// Due is the number of snapshots that were due and still exist, without held or cloned ones. At
+	// is the time of the count.
 	Due int       `json:"due"`
 	At  time.Time `json:"at"`
-	// Since is when the day under way began, a day being what passes from run to run, and
-	// Least is the least that was due in it.
+	// Since is the beginning of the current day. A day lasts from one run to the first run at least
+	// twenty-four hours later. Least is the smallest number due in the current day.
 	Since time.Time `json:"since,omitzero"`
 	Least int       `json:"least,omitempty"`
-	// Yesterday and Before are those of the two days before it, 0 where there were none.
+	// Yesterday and Before are the smallest numbers of the two days before, 0 if there were none.
 	Yesterday int `json:"yesterday,omitempty"`
 	Before    int `json:"before,omitempty"`
 }
 
-// With returns the backlog after a run that left so many.
+// With returns the backlog after a run that left the given number of due snapshots.
 func (b Backlog) With(due int, now time.Time) Backlog {
 	const day = 24 * time.Hour
 	switch passed := now.Sub(b.Since); {
@@ -32,16 +32,16 @@ func (b Backlog) With(due int, now time.Time) Backlog {
 	return b
 }
 
-// backlogFor is how long a backlog counts that no run has counted again: until the next run, if
-// there is one a week.
+// backlogFor is the time for which a backlog is valid if no run counts it again: long enough for
+// one run a week.
 const backlogFor = 8 * 24 * time.Hour
 
-// BacklogsAt returns those of the run's backlogs that count at a time.
+// BacklogsAt returns the run's backlogs that are still valid at the given time.
 func (r *Run) BacklogsAt(now time.Time) map[string]Backlog {
 	return those(r.Backlogs, func(b Backlog) bool { return !b.At.After(now) && now.Sub(b.At) <= backlogFor })
 }
 
-// those returns the entries that count, in a map of their own.
+// those returns the entries for which counts is true, in a new map.
 func those[V any](all map[string]V, counts func(V) bool) map[string]V {
 	counting := map[string]V{}
 	for name, v := range all {
@@ -52,6 +52,7 @@ func those[V any](all map[string]V, counts func(V) bool) map[string]V {
 	return counting
 }
 
-// Grows reports whether more was always due than a day before. Where nothing was, much may
-// have come at once: the next days show whether it goes.
+// Grows reports whether the backlog was larger on each of the last two days than on the day before
+// them. A day without a backlog proves no growth, because many snapshots may have become due in one
+// day.
 func (b Backlog) Grows() bool { return b.Before > 0 && b.Yesterday > b.Before && b.Least > b.Before }

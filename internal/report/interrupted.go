@@ -6,33 +6,35 @@ import (
 	"time"
 )
 
-// Interrupted is what prune noted of a receive that was broken off: ZFS does not say since when it
-// waits.
+// Interrupted is prune's note about a receive that was interrupted. The note is needed because ZFS
+// does not record the time of the interruption.
 type Interrupted struct {
-	// Since is when a run first saw it like this, Seen when one last did.
+	// Since is the time when a run first saw the receive in its present state; Seen is the time
+	// when a run last saw it.
 	Since time.Time `json:"since"`
 	Seen  time.Time `json:"seen"`
-	// Token is a digest of its resume token, which is another one as soon as more has arrived.
+	// Token is a digest of the receive's resume token. The token changes whenever more data
+	// arrives.
 	Token string `json:"token"`
-	// Newest is the guid of the dataset's newest managed snapshot, 0 where that is not known or
-	// there is none. Others may be made on this host while the receive waits.
+	// Newest is the guid of the dataset's newest managed snapshot, 0 if it is unknown or if there
+	// is none. Snapshots that are not managed may be made on this host while the receive waits.
 	Newest uint64 `json:"newest,omitempty"`
 }
 
-// interruptedFor is how long a note stays of a dataset that no run looks at.
+// interruptedFor is the time after which a note is dropped if no run looks at its dataset.
 const interruptedFor = 30 * 24 * time.Hour
 
-// Ahead reports whether a clock was ahead when the note was made.
+// Ahead reports whether the note has a time in the future, because a clock was wrong.
 func (i Interrupted) Ahead(now time.Time) bool { return i.Since.After(now) || i.Seen.After(now) }
 
 func (i Interrupted) counts(now time.Time) bool {
 	return !i.Ahead(now) && now.Sub(i.Seen) <= interruptedFor
 }
 
-// Again returns the note of a receive that a run sees now, by the text of its resume token and the
-// guid of the dataset's newest managed snapshot, 0 where that is not known. It is the receive of i only
-// where neither has changed: each receive of a stream that can be resumed has a token while it is
-// at work.
+// Again returns the note about an interrupted receive that a run sees now. token is the text of the
+// receive's resume token. newest is the guid of the dataset's newest managed snapshot, 0 if it is
+// unknown. The receive is the one noted in i only if neither value has changed: every resumable
+// receive has a token while it is running.
 func (i Interrupted) Again(token string, newest uint64, now time.Time) Interrupted {
 	sum := sha256.Sum256([]byte(token))
 	next := Interrupted{Since: now, Seen: now, Token: hex.EncodeToString(sum[:8]), Newest: newest}
@@ -45,7 +47,7 @@ func (i Interrupted) Again(token string, newest uint64, now time.Time) Interrupt
 	return next
 }
 
-// InterruptedAt returns those of the run's notes that count for one that begins at a time.
+// InterruptedAt returns the run's notes that are still valid at the given time.
 func (r *Run) InterruptedAt(now time.Time) map[string]Interrupted {
 	return those(r.Interrupted, func(i Interrupted) bool { return i.counts(now) })
 }

@@ -4,17 +4,17 @@ import (
 	"errors"
 )
 
-// Problem is something a person should know.
+// Problem is a message that a person should read.
 type Problem struct {
 	Severity Severity `json:"level"`
 	Text     string   `json:"text"`
-	// Kept stands for Text in the file, which others may read: less than Text, or nothing.
-	// Without it the file has Text.
+	// Kept is written to the report file in place of Text, because other users may read the file.
+	// It has less than Text, or nothing. If Kept is nil, the file gets Text.
 	Kept *string `json:"-"`
 }
 
-// Printed is an error of a program of the user's. Its text leaves out what that printed,
-// which is only for whoever starts the run: All has it.
+// Printed is an error of a user's program. Its text leaves out the program's output. Only the
+// person who starts the run may read the output, which is in All.
 type Printed struct {
 	Err error
 	All string
@@ -24,7 +24,7 @@ func (p *Printed) Error() string { return p.Err.Error() }
 
 func (p *Printed) Unwrap() error { return p.Err }
 
-// ProblemOf returns the problem that err is.
+// ProblemOf turns err into a problem.
 func ProblemOf(severity Severity, err error) Problem {
 	p := Problem{Severity: severity, Text: err.Error()}
 	if printed, ok := errors.AsType[*Printed](err); ok {
@@ -34,11 +34,11 @@ func ProblemOf(severity Severity, err error) Problem {
 	return p
 }
 
-// Severity is how much a problem matters.
+// Severity is the importance of a problem.
 type Severity string
 
-// The severities. A notice is for a person at a terminal, who can do something about it
-// in his own time; a warning is worth a mail.
+// The severities. A notice is meant for a person at a terminal, who may act on it later; a warning
+// is important enough for a mail.
 const (
 	Info    Severity = "info"
 	Notice  Severity = "notice"

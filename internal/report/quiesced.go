@@ -5,44 +5,45 @@ import (
 	"time"
 )
 
-// Quiesced is how a guest fared that was to be frozen while its snapshot was taken.
+// Quiesced is the outcome for a guest that should have been frozen while its snapshot was taken.
 type Quiesced struct {
 	VMID int `json:"vmid"`
-	// Group is the one it is a member of, "" if it is alone.
+	// Group is the name of the guest's group, "" if the guest is not in a group.
 	Group string `json:"group,omitempty"`
-	// How is agent or cgroup.
+	// How is "agent" or "cgroup".
 	How string `json:"how"`
 	// Snapshot is the name of the snapshot, "" if none was made.
 	Snapshot string `json:"snapshot,omitempty"`
 	// Consistent is application, crash or torn.
 	Consistent Consistency `json:"consistent"`
-	// Reason is why it is not application.
+	// Reason is the reason why Consistent is not application.
 	Reason string `json:"reason,omitempty"`
-	// Faults are the keys of what is wrong: one is the same for as long as the same is. What
-	// is only so for the moment is none, and ends none.
+	// Faults are the keys of the lasting faults. A fault keeps its key for as long as it lasts. A
+	// momentary fault has no key, and does not end a lasting fault.
 	Faults []string `json:"faults,omitempty"`
-	// Seconds is for how long it was frozen at most.
+	// Seconds is the longest time for which the guest may have been frozen.
 	Seconds float64 `json:"frozen_seconds"`
-	// At is when that was.
+	// At is the time of the freeze.
 	At time.Time `json:"at"`
 }
 
-// Consistency is what a snapshot of a running guest is worth to what runs in it.
+// Consistency describes how well a snapshot of a running guest fits the programs in the guest.
 type Consistency string
 
 // The consistencies.
 const (
-	// Application: the guest was frozen until all its disks had their snapshot; what was
-	// written is whole.
+	// Application means that the guest was frozen until all its disks had their snapshots, so all
+	// data written before the freeze is complete.
 	Application Consistency = "application"
-	// Crash: as after a power cut.
+	// Crash means that the snapshot is like the disks after a power cut.
 	Crash Consistency = "crash"
-	// Torn: some of its disks are not in it, so that the others may not match them.
+	// Torn means that some of the guest's disks have no snapshot, so the other disks may not match
+	// them.
 	Torn Consistency = "torn"
 )
 
-// AddQuiesced adds what became of a guest. One whose disks got their snapshots at two moments
-// has one entry all the same, and the one that is worth less counts.
+// AddQuiesced adds the outcome for a guest. A guest whose disks got their snapshots at two moments
+// has only one entry, and the worse outcome counts.
 func (r *Run) AddQuiesced(q Quiesced) {
 	i := slices.IndexFunc(r.Quiesced, func(have Quiesced) bool { return have.VMID == q.VMID })
 	if i < 0 {
@@ -58,8 +59,8 @@ func (r *Run) AddQuiesced(q Quiesced) {
 	have.Seconds, have.Faults = seconds, slices.Compact(faults)
 }
 
-// CarryOver keeps what an earlier run said of guests that were not due in this one.
-// wanted reports whether a guest is to be frozen at all.
+// CarryOver keeps an earlier run's outcomes for guests that were not due in this run. wanted
+// reports whether a guest should be frozen at all.
 func (r *Run) CarryOver(earlier []Quiesced, wanted func(vmid int) bool) {
 	now := slices.Clone(r.Quiesced)
 	for _, q := range earlier {

@@ -1,5 +1,5 @@
-// Package report is the file that a run of snap leaves for people, for the exporter
-// and for the next run: what became of every disk, and when a run last succeeded.
+// Package report reads and writes the files that a run leaves in the state directory: the report
+// for people and the exporter, and the state for the next run.
 package report
 
 import (
@@ -14,15 +14,15 @@ import (
 	"snapwatch/internal/files"
 )
 
-// Run is what a run did. It is kept as last-run.json in the state directory.
+// Run is the report of one run. It is stored as last-run.json in the state directory.
 type Run struct {
 	Node  string    `json:"node"`
 	Start time.Time `json:"start"`
 	End   time.Time `json:"end"`
-	// Success is true when every running guest's disk that is not excluded has the
-	// snapshots that were due. A destroy that failed does not make it false.
+	// Success is true if every disk of a running guest has the snapshots that were due, except
+	// excluded disks. A failed destroy does not make Success false.
 	Success bool `json:"success"`
-	// LastSuccess is the end of the last run that was one, this or an earlier.
+	// LastSuccess is the end of the last successful run, this run or an earlier one.
 	LastSuccess time.Time     `json:"last_success,omitzero"`
 	Retention   string        `json:"retention"`
 	Pools       []Pool        `json:"pools"`
@@ -30,45 +30,47 @@ type Run struct {
 	Unprotected []Unprotected `json:"unprotected,omitempty"`
 	Problems    []Problem     `json:"problems,omitempty"`
 	Counts      map[Event]int `json:"counts"`
-	// Quiesced is how the guests fared that are to be frozen, in this run or the
-	// last one in which they were due.
+	// Quiesced are the outcomes for the guests that should be frozen, from this run or from the
+	// last run in which they were due.
 	Quiesced []Quiesced `json:"quiesced,omitempty"`
-	// Names are what people call the guests that are configured on the node, by VMID.
+	// Names are the names of the guests configured on the node, by VMID.
 	Names map[int]string `json:"guest_names,omitempty"`
-	// Locked is how many guests have been locked for so long that this is a warning.
+	// Locked is the number of guests that have been locked long enough for a warning.
 	Locked int `json:"locked,omitempty"`
-	// LeftFrozen are the guests, by VMID, that snapwatch froze and that may be frozen yet.
+	// LeftFrozen are the VMIDs of the guests that snapwatch froze and that may still be frozen.
 	LeftFrozen []int `json:"left_frozen,omitempty"`
-	// Backlogs are what is due and was not destroyed, by the datasets of one pool below which that
-	// is, parted by commas. One of a pool that this run could not read, or of datasets that it did not
-	// look at, is from an earlier run.
+	// Backlogs are the snapshots that were due for destruction but not destroyed. The key is a list
+	// of datasets of one pool, separated by commas: the backlog is below these datasets. If this
+	// run could not read the pool, or did not look at the datasets, the backlog is from an earlier
+	// run.
 	Backlogs map[string]Backlog `json:"backlogs,omitempty"`
-	// Interrupted are the receives, by dataset, that prune found broken off. One that this run did
-	// not look at is from an earlier run.
+	// Interrupted are the interrupted receives that prune found, by dataset. If this run did not
+	// look at a dataset, its entry is from an earlier run.
 	Interrupted map[string]Interrupted `json:"interrupted,omitempty"`
-	// Sightings are, by pool, those of locks whose holders do not say since when. One of a pool
-	// that this run did not look at is from an earlier run.
+	// Sightings are the sightings, by pool, of locks whose holders do not record the time of
+	// locking. If this run did not look at a pool, its sighting is from an earlier run.
 	Sightings map[string]Sighting `json:"lock_sightings,omitempty"`
 }
 
-// Kept is a guest's configuration that a snapshot of a disk keeps.
+// Kept is a guest's configuration that is stored on a snapshot of a disk.
 type Kept struct {
-	// Sum tells it from others.
+	// Sum is a hash of the configuration.
 	Sum string `json:"sum"`
-	// Snapshot is the newest one that keeps it.
+	// Snapshot is the newest snapshot that stores the configuration.
 	Snapshot string `json:"snapshot"`
 }
 
-// Pool is what became of one pool.
+// Pool is the outcome for one pool.
 type Pool struct {
 	Pool string `json:"pool"`
-	// Error is why nothing could be done there, "" if something could.
+	// Error is the reason why the run could do nothing on the pool, "" if it could work.
 	Error string `json:"error,omitempty"`
-	// LockedSince is since when another run holds the pool's lock, zero if none does.
+	// LockedSince is the time when another run locked the pool, zero if no other run holds the
+	// lock.
 	LockedSince time.Time `json:"locked_since,omitzero"`
 }
 
-// Disk is what a run meant for one disk.
+// Disk is the outcome for one disk.
 type Disk struct {
 	Dataset string `json:"dataset"`
 	VMID    int    `json:"vmid"`
@@ -87,36 +89,37 @@ type Unprotected struct {
 	Reason string `json:"reason"`
 }
 
-// Kind is why a running guest's disk is not covered, in one word of a closed set.
+// Kind is the reason why a running guest's disk is unprotected, as one of a fixed set of words.
 type Kind string
 
 // The kinds.
 const (
-	// OtherStorage: the volume is on no ZFS storage of this node.
+	// OtherStorage means that the volume is not on a ZFS storage of this node.
 	OtherStorage Kind = "storage"
-	// OtherName: its name is not that of a disk.
+	// OtherName means that the volume's name is not the name of a disk.
 	OtherName Kind = "name"
-	// NotFound: the storage has no such dataset.
+	// NotFound means that the storage has no dataset of the volume's name.
 	NotFound Kind = "not_found"
-	// BindMount: a directory of this node. Device: a device of it that is passed through. They lie
-	// outside of the storages on purpose, so they are listed and not counted.
+	// BindMount means that the volume is a directory of this node, Device that it is a device of
+	// this node. Such volumes are outside the storages on purpose, so they are listed but not
+	// counted.
 	BindMount Kind = "bind"
 	Device    Kind = "device"
-	// Failed: its snapshot failed.
+	// Failed means that the disk's snapshot failed.
 	Failed Kind = "failed"
-	// NotTouched: the guest's state or label did not allow one.
+	// NotTouched means that the guest's state or label did not allow a snapshot.
 	NotTouched Kind = "state"
 )
 
 // Kinds returns the kinds that are counted.
 func Kinds() []Kind { return []Kind{OtherStorage, OtherName, NotFound, Failed, NotTouched} }
 
-// ResultUnprotected is the result of a running guest's disk that got no snapshot and
-// should have.
+// ResultUnprotected is the result for a running guest's disk that should have got a snapshot and
+// did not.
 const ResultUnprotected = "unprotected"
 
-// UnprotectedByKind counts what no snapshot covers: volumes that are none of our disks,
-// and disks that should have got one.
+// UnprotectedByKind counts the unprotected volumes and the disks that should have got a snapshot
+// and did not, by kind.
 func (r *Run) UnprotectedByKind() map[Kind]int {
 	counts := map[Kind]int{}
 	for _, u := range r.Unprotected {
@@ -133,12 +136,12 @@ func (r *Run) UnprotectedByKind() map[Kind]int {
 	return counts
 }
 
-// Add notes a problem. A warning counts as a failure.
+// Add adds a problem to the report. A warning also counts as a failure.
 func (r *Run) Add(severity Severity, format string, args ...any) {
 	r.Note(Problem{Severity: severity, Text: fmt.Sprintf(format, args...)})
 }
 
-// Note is [Run.Add] for a problem that is there already.
+// Note does the same as [Run.Add] for an existing Problem.
 func (r *Run) Note(p Problem) {
 	r.Problems = append(r.Problems, p)
 	if p.Severity == Warning {
@@ -146,7 +149,7 @@ func (r *Run) Note(p Problem) {
 	}
 }
 
-// Failed reports whether something went wrong that a person must hear of.
+// Failed reports whether the report contains a warning.
 func (r *Run) Failed() bool {
 	for _, p := range r.Problems {
 		if p.Severity == Warning {
@@ -156,7 +159,7 @@ func (r *Run) Failed() bool {
 	return false
 }
 
-// Nothing reports whether no pool could be worked on at all.
+// Nothing reports whether the run could not work on any pool.
 func (r *Run) Nothing() bool {
 	for _, p := range r.Pools {
 		if p.Error == "" && p.LockedSince.IsZero() {
@@ -166,17 +169,17 @@ func (r *Run) Nothing() bool {
 	return true
 }
 
-// The reports' files in the state directory: of snap, and of prune.
+// The files of the reports in the state directory: of snap, and of prune.
 const (
 	Name      = "last-run.json"
 	PruneName = "last-prune.json"
 )
 
-// Load reads the report of the last run of snap. Without one it returns an error that
-// wraps [fs.ErrNotExist].
+// Load reads the report of the last run of snap. If there is no report, the error wraps
+// [fs.ErrNotExist].
 func Load(stateDir string) (Run, error) { return LoadFile(stateDir, Name) }
 
-// LoadFile is Load for one of the files.
+// LoadFile reads the report in the file of the given name in the state directory.
 func LoadFile(stateDir, name string) (Run, error) {
 	var r Run
 	text, err := os.ReadFile(filepath.Join(stateDir, name))
@@ -184,13 +187,13 @@ func LoadFile(stateDir, name string) (Run, error) {
 		return r, err
 	}
 	if err := json.Unmarshal(text, &r); err != nil {
-		return Run{}, fmt.Errorf("%s: %w", filepath.Join(stateDir, name), err) // r has half of it
+		return Run{}, fmt.Errorf("%s: %w", filepath.Join(stateDir, name), err) // r may be only half filled
 	}
 	return r, nil
 }
 
-// SuccessBefore returns the end of the last run that was a success, zero where there was none
-// or where it lies after now: a clock that was wrong proves nothing.
+// SuccessBefore returns the end of the last successful run. It returns zero if there was none, or
+// if that end is after now, because a clock that was wrong proves nothing.
 func (r *Run) SuccessBefore(now time.Time) time.Time {
 	if r.LastSuccess.After(now) {
 		return time.Time{}
@@ -198,8 +201,8 @@ func (r *Run) SuccessBefore(now time.Time) time.Time {
 	return r.LastSuccess
 }
 
-// Save writes the report into one of the files so that a reader finds either the old
-// one or the new one. It is readable for all: the exporter runs as another user.
+// Save writes the report into the file of the given name, so that a reader finds either the old
+// report or the new one. All users may read the file, because the exporter runs as another user.
 func (r *Run) Save(stateDir, name string) error {
 	kept := *r
 	kept.Problems = nil
@@ -218,7 +221,7 @@ func (r *Run) Save(stateDir, name string) error {
 	return save(stateDir, name, text, 0o644)
 }
 
-// save writes a file in the state directory as one step, and makes the directory.
+// save writes a file in the state directory in one step, and creates the directory if necessary.
 func save(stateDir, name string, text []byte, mode fs.FileMode) error {
 	if err := files.Directory(stateDir, 0o755); err != nil {
 		return err
@@ -226,7 +229,7 @@ func save(stateDir, name string, text []byte, mode fs.FileMode) error {
 	return files.Replace(filepath.Join(stateDir, name), append(text, '\n'), mode)
 }
 
-// Last is LoadFile for the next run: without a report it returns an empty one.
+// Last does the same as LoadFile, but returns an empty report if there is no file.
 func Last(stateDir, name string) (Run, error) {
 	r, err := LoadFile(stateDir, name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -235,8 +238,9 @@ func Last(stateDir, name string) (Run, error) {
 	return r, err
 }
 
-// LastStart returns when the last run of snap began, zero if there was none. Of a report
-// that cannot be read it returns when that was written: it is there, so snap runs here.
+// LastStart returns the start of the last run of snap, zero if there was none. If the report cannot
+// be read, LastStart returns the time when the file was written, because the file proves that snap
+// runs here.
 func LastStart(stateDir string) (time.Time, error) {
 	r, err := Last(stateDir, Name)
 	if err == nil {

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// Sighting is when runs saw that somebody held a pool's lock who does not say since when: the
-// first, and the last.
+// Sighting records the first and the last time that runs saw a pool's lock held by a process that
+// does not record the time of locking.
 type Sighting struct {
 	First time.Time `json:"first"`
 	Last  time.Time `json:"last"`
 }
 
 const (
-	// sightingFor is how long a sighting counts: until the next run, if there is one a day.
+	// sightingFor is the time for which a sighting is valid: long enough for one run a day.
 	sightingFor = 25 * time.Hour
-	// loneFor is how long it counts alone. Somebody else may have had the lock for a moment
-	// each time, and then two runs are no proof.
+	// loneFor is the time for which a single sighting is valid. After a longer time, two sightings
+	// prove nothing, because a process may have held the lock for a moment each time.
 	loneFor = 2 * time.Hour
 )
 
@@ -25,8 +25,8 @@ func (s Sighting) counts(now time.Time) bool {
 	return age >= 0 && age <= sightingFor
 }
 
-// Again returns the sighting with another one now, and since when that lock has been held as far
-// as they show.
+// Again returns s extended by a sighting now, and the time since when the lock has been held
+// according to the sightings.
 func (s Sighting) Again(now time.Time) (next Sighting, since time.Time) {
 	if !s.counts(now) {
 		return Sighting{now, now}, now
@@ -38,7 +38,7 @@ func (s Sighting) Again(now time.Time) (next Sighting, since time.Time) {
 	return next, s.First
 }
 
-// SightingsAt returns those of the run's sightings that count for one that begins at a time.
+// SightingsAt returns the run's sightings that are still valid at the given time.
 func (r *Run) SightingsAt(now time.Time) map[string]Sighting {
 	counting := map[string]Sighting{}
 	maps.Copy(counting, r.Sightings)

@@ -12,33 +12,33 @@ import (
 	"time"
 )
 
-// StateName is the file in the state directory that holds what only the next run needs.
+// StateName is the name of the file with the state for the next run, in the state directory.
 const StateName = "state.json"
 
-// stateVersion is the form of that file.
+// stateVersion is the version of that file's format.
 const stateVersion = 1
 
-// State is what a run of snap leaves for the next one. It says where to look, and is
-// never by itself a reason to destroy anything: without it, or with an old one, the next
-// run looks at more.
+// State is the information that a run of snap leaves for the next run. It only helps to find the
+// disks to look at and is never by itself a reason to destroy anything. Without a valid state, the
+// next run looks at more disks.
 type State struct {
 	Version int `json:"version"`
-	// Checked is what is known of the disks, by dataset.
+	// Checked is the known history of the disks, by dataset.
 	Checked map[string]Checked `json:"checked,omitempty"`
-	// SlowHistory says of pools when their history took too long to read.
+	// SlowHistory holds, by pool, the time when reading the pool's history took too long.
 	SlowHistory map[string]time.Time `json:"slow_history,omitempty"`
-	// Signs say by the guid of a dataset what said that it came from elsewhere; "" where a
-	// person took it over all the same.
+	// Signs holds, by the guid of a dataset, the sign that the dataset came from another host. The
+	// sign is "" if a person took the dataset over nevertheless.
 	Signs map[string]string `json:"signs,omitempty"`
-	// Configs are the configurations that snapshots keep, by the disk's dataset.
+	// Configs are the configurations stored on snapshots, by the disk's dataset.
 	Configs map[string]Kept `json:"configs,omitempty"`
-	// Busy says of living guests how many runs have waited for their locks, by VMID.
+	// Busy is the number of runs that have waited for the lock of a running guest, by VMID.
 	Busy map[int]int `json:"busy,omitempty"`
-	// SeenStopped are the guests that did not run, by VMID.
+	// SeenStopped are the VMIDs of the guests that were not running.
 	SeenStopped []int `json:"seen_stopped,omitempty"`
 }
 
-// CheckedOf returns what is known of a disk, also where it was renamed since, or its pool.
+// CheckedOf returns the known history of a disk, even if the disk or its pool was renamed.
 func (s State) CheckedOf(dataset string, guid uint64) Checked {
 	if c := s.Checked[dataset]; c.GUID == guid {
 		return c
@@ -51,40 +51,43 @@ func (s State) CheckedOf(dataset string, guid uint64) Checked {
 	return Checked{}
 }
 
-// Checked is what is known of a disk: which bookmarks belong to its history, and up to where
-// that is this node's own.
+// Checked is the known history of a disk: which bookmarks belong to the disk's history, and up to
+// which point the history is this node's own.
 type Checked struct {
-	// GUID and Origin are the dataset's.
+	// GUID and Origin are the properties of the dataset.
 	GUID   uint64 `json:"guid"`
 	Origin string `json:"origin,omitempty"`
-	// TXG is up to which transaction group of its pool they were looked at. Newest is its
-	// newest snapshot then, Changed when its list of snapshots had last changed, in seconds.
+	// TXG is the last transaction group of the pool for which the bookmarks were checked. Newest is
+	// the disk's newest snapshot at that time, and Changed is the last change of the disk's list of
+	// snapshots, in Unix seconds.
 	TXG     uint64 `json:"txg"`
 	Newest  string `json:"newest,omitempty"`
 	Changed int64  `json:"changed,omitempty"`
-	// Own is the transaction group of the newest snapshot that is this node's: it made that,
-	// or saw a guest run on the disk when that was there. It is 0 for a disk that is not known
-	// to have been this node's; Foreign says that it was not.
+	// Own is the transaction group of the newest snapshot that belongs to this node. A snapshot
+	// belongs to this node if this node made the snapshot or saw a guest run on the disk while the
+	// snapshot existed. Own is 0 if the disk is not known to belong to this node; Foreign is true
+	// if it is known not to belong to this node.
 	Own     uint64 `json:"own,omitempty"`
 	Foreign bool   `json:"foreign,omitempty"`
-	// Elsewhere: its guest was on another node of the cluster. What it received by then is the
-	// guest's.
+	// Elsewhere is true if the guest was on another node of the cluster. Then snapshots received up
+	// to that time belong to the guest.
 	Elsewhere bool `json:"elsewhere,omitempty"`
-	// Unproven are those of which nothing could be proved.
+	// Unproven are the bookmarks whose history is unproven.
 	Unproven []Unproven `json:"unproven,omitempty"`
-	// Gone is since when no list has the dataset, zero where it is there.
+	// Gone is the time since when the dataset is missing from the lists, zero if the dataset
+	// exists.
 	Gone time.Time `json:"gone,omitzero"`
 }
 
-// Unproven is a bookmark of which nothing could be proved, and why.
+// Unproven is a bookmark whose history could not be proved, with the reason.
 type Unproven struct {
 	Name   string `json:"name"`
 	GUID   uint64 `json:"guid"`
 	Reason string `json:"reason"`
 }
 
-// LoadState reads the state that the last run left. Where there is none, or it cannot be
-// used, it is empty; the error says why, and is nil for a file that is not there.
+// LoadState reads the state that the last run left. It returns an empty state if the file is
+// missing or unusable. The error is the reason, and is nil if the file is missing.
 func LoadState(stateDir string) (State, error) {
 	empty := State{Version: stateVersion}
 	path := filepath.Join(stateDir, StateName)
@@ -105,7 +108,7 @@ func LoadState(stateDir string) (State, error) {
 	return s, nil
 }
 
-// Save writes the state as one step. Only root can read it.
+// Save writes the state in one step. Only root can read the file.
 func (s State) Save(stateDir string) error {
 	text, err := json.Marshal(s)
 	if err != nil {
