@@ -1,7 +1,6 @@
-// Package zfstest lets the test binary play zfs(8). A test package calls [Main]
-// from its TestMain; [New] then puts the binary on PATH under zfs's name, with
-// pools that the test describes and faults that it asks for, and records every
-// command line.
+// Package zfstest makes the test binary play zfs(8) and zpool(8). A test package calls [Main] from
+// its TestMain. [New] puts the binary on PATH under the names zfs and zpool. The binary answers for
+// the pools and faults that the test describes, and records every command line.
 package zfstest
 
 import (
@@ -17,21 +16,21 @@ import (
 	"time"
 )
 
-// stateVariable tells the fake zfs where its pools are.
+// stateVariable names the environment variable with the directory of the fake zfs.
 const stateVariable = "SNAPWATCH_TEST_ZFS"
 
-// World is what the fake zfs knows.
+// World describes the pools and faults of the fake zfs.
 type World struct {
 	Datasets []Dataset
 	Faults   []Fault
-	// NoSnapshotsChanged plays OpenZFS 2.1, which does not know the property.
+	// NoSnapshotsChanged plays OpenZFS 2.1, which does not know the property snapshots_changed.
 	NoSnapshotsChanged bool
-	// NoPrevsnap plays a ZFS that lost the hidden property.
+	// NoPrevsnap plays a ZFS without the undocumented property prevsnap.
 	NoPrevsnap bool
-	// Zpool is what zpool status -j prints of each pool between the braces, by pool; one that is
-	// not named is well.
+	// Zpool is the output of zpool status -j between a pool's braces, by pool. A pool without an
+	// entry is healthy.
 	Zpool map[string]string
-	// OddPrevsnap plays a ZFS in which it means something else.
+	// OddPrevsnap plays a ZFS in which prevsnap has another meaning.
 	OddPrevsnap bool
 }
 
@@ -48,7 +47,7 @@ type Dataset struct {
 	Labels    map[string][3]string
 	Snapshots []Snapshot
 	Bookmarks []Snapshot
-	// Many is how many more snapshots of others a full list holds, older than all.
+	// Many is the number of additional foreign snapshots in a full list, all older than the others.
 	Many int
 }
 
@@ -58,34 +57,35 @@ type Snapshot struct {
 	GUID     uint64
 	TXG      uint64
 	Creation int64
-	// Holds is how many holds are on it, Clones what was cloned from it.
+	// Holds is the number of holds on the snapshot. Clones are the datasets cloned from the
+	// snapshot.
 	Holds  int
 	Clones string
-	// Config is its own value of snapwatch:config, "" for none.
+	// Config is the snapshot's own value of snapwatch:config, "" for none.
 	Config string
 }
 
-// Fault makes some calls go wrong.
+// Fault makes some calls fail.
 type Fault struct {
-	// Words must all be in the command line.
+	// Words must all occur in the command line.
 	Words []string
-	// Calls is how many calls go wrong, 0 for all.
+	// Calls is the number of calls that fail, 0 for all.
 	Calls int
-	// Output, when not "", is printed instead of the answer.
+	// Output, unless empty, is printed in place of the answer.
 	Output string
-	// DropRows leaves out that many rows at the end.
+	// DropRows is the number of rows that are left out at the end.
 	DropRows int
-	// CutBytes leaves out that many bytes at the end.
+	// CutBytes is the number of bytes that are left out at the end.
 	CutBytes int
-	// Stderr and Exit end the call after its output.
+	// Stderr and Exit are the call's standard error and exit status.
 	Stderr string
 	Exit   int
-	// Hang leaves behind a process that no signal of snapwatch's reaches, as one in
-	// uninterruptible sleep, with all files it inherited.
+	// Hang starts a process that no signal of snapwatch reaches, like one in uninterruptible sleep.
+	// The process keeps all inherited files open.
 	Hang bool
-	// Takes is how long the answer takes.
+	// Takes is the time that the answer takes.
 	Takes time.Duration
-	// WaitFor is a file that must be there before the answer.
+	// WaitFor is a file that must exist before the call answers.
 	WaitFor string
 }
 
@@ -97,10 +97,11 @@ type Fake struct {
 	Kstat, LockDir string
 }
 
-// hungPrefix is what the file of a process that hangs is called before its number.
+// hungPrefix is the beginning of the name of the file of a hanging process; the process number
+// follows.
 const hungPrefix = "hung"
 
-// Main runs the tests, or plays zfs where the binary is called by that name.
+// Main runs the tests, or plays zfs or zpool if the binary was started under that name.
 func Main(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
 	case "zpool":
@@ -111,7 +112,7 @@ func Main(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// New makes a fake zfs for this test, with the pools of the world online.
+// New makes a fake zfs for this test. All pools of w are online.
 func New(t *testing.T, w World) *Fake {
 	t.Helper()
 	f := &Fake{t: t, dir: t.TempDir()}
@@ -125,7 +126,7 @@ func New(t *testing.T, w World) *Fake {
 	f.must(os.Symlink(binary, filepath.Join(f.dir, "bin", "zpool")))
 	t.Setenv("PATH", filepath.Join(f.dir, "bin"))
 	t.Setenv(stateVariable, f.dir)
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // each played zfs would sleep a second at its end
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each played zfs would sleep a second at its end
 	t.Cleanup(f.endHung)
 	f.Set(w)
 	online := map[string]bool{}
@@ -139,17 +140,17 @@ func New(t *testing.T, w World) *Fake {
 	return f
 }
 
-// Set changes the world.
+// Set replaces the world.
 func (f *Fake) Set(w World) {
 	f.t.Helper()
 	text, err := json.Marshal(w)
 	f.must(err)
-	// As one step: a fake zfs may be reading.
+	// Replace the file in one step, because a fake zfs may be reading it.
 	f.must(os.WriteFile(filepath.Join(f.dir, "world.new"), text, 0o600))
 	f.must(os.Rename(filepath.Join(f.dir, "world.new"), filepath.Join(f.dir, "world")))
 }
 
-// Pool sets the state that the kernel tells of a pool; "" exports it.
+// Pool sets the state that the kernel shows for a pool; "" exports the pool.
 func (f *Fake) Pool(name, state string) {
 	f.t.Helper()
 	dir := filepath.Join(f.Kstat, name)
@@ -161,10 +162,10 @@ func (f *Fake) Pool(name, state string) {
 	f.must(os.WriteFile(filepath.Join(dir, "state"), []byte(state+"\n"), 0o600))
 }
 
-// Calls are the command lines of all calls so far, in order, without "zfs".
+// Calls returns the command lines of all zfs calls so far, in order, without "zfs".
 func (f *Fake) Calls() []string { return f.calls("log") }
 
-// ZpoolCalls are those of zpool likewise.
+// ZpoolCalls returns the command lines of all zpool calls so far, in order, without "zpool".
 func (f *Fake) ZpoolCalls() []string { return f.calls("zpool.log") }
 
 func (f *Fake) calls(log string) []string {
@@ -181,22 +182,23 @@ func (f *Fake) calls(log string) []string {
 	return calls
 }
 
-// Forget empties the list of calls.
+// Forget empties the list of zfs calls.
 func (f *Fake) Forget() {
 	f.t.Helper()
 	f.must(os.RemoveAll(filepath.Join(f.dir, "log")))
 }
 
-// Path is a path in the fake's directory.
+// Path returns a path in the fake's directory.
 func (f *Fake) Path(name string) string { return filepath.Join(f.dir, name) }
 
-// EndHung ends the processes that hang.
+// EndHung kills the hanging processes.
 func (f *Fake) EndHung() { f.endHung() }
 
 func (f *Fake) endHung() {
 	entries, _ := os.ReadDir(filepath.Join(f.dir, "calls"))
 	for _, e := range entries {
-		// The name holds it: who makes the file may be killed before it has written anything.
+		// The process number is in the name, because the maker of the file may be killed before
+		// writing to it.
 		number, _ := strings.CutPrefix(e.Name(), hungPrefix)
 		if pid, err := strconv.Atoi(number); err == nil {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -205,14 +207,14 @@ func (f *Fake) endHung() {
 	}
 }
 
-// Hung is how many processes hang.
+// Hung returns the number of hanging processes.
 func (f *Fake) Hung() int {
 	entries, err := os.ReadDir(filepath.Join(f.dir, "calls"))
 	f.must(err)
 	return len(slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !strings.HasPrefix(e.Name(), hungPrefix) }))
 }
 
-// AwaitHung waits until that many processes hang.
+// AwaitHung waits until n processes hang.
 func (f *Fake) AwaitHung(n int) {
 	f.t.Helper()
 	for end := time.Now().Add(10 * time.Second); f.Hung() < n; time.Sleep(time.Millisecond) {

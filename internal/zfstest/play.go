@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// play answers as zfs(8) would, for the command lines that snapwatch uses.
+// play answers as zfs(8) does, for the command lines that snapwatch uses.
 func play(argv []string) int {
 	dir := os.Getenv(stateVariable)
 	if len(argv) == 2 && argv[1] == "hang" {
@@ -64,7 +64,7 @@ func record(dir, name string, args []string) {
 	_, _ = fmt.Fprintln(log, strings.Join(args, " "))
 }
 
-// fault is the first one for this call that is not used up.
+// fault returns the first fault for this call that is not used up.
 func (w World) fault(dir string, args []string) Fault {
 	for i, f := range w.Faults {
 		if slices.ContainsFunc(f.Words, func(word string) bool { return !strings.Contains(strings.Join(args, " "), word) }) {
@@ -77,7 +77,7 @@ func (w World) fault(dir string, args []string) Fault {
 	return Fault{}
 }
 
-// used counts the calls that a fault has spoilt.
+// used returns the number of calls that the fault has already spoilt, and counts one more.
 func used(dir string, fault int) int {
 	for n := 0; ; n++ {
 		file, err := os.OpenFile(filepath.Join(dir, "calls", fmt.Sprintf("fault%d-%d", fault, n)), os.O_CREATE|os.O_EXCL, 0o600)
@@ -88,8 +88,8 @@ func used(dir string, fault int) int {
 	}
 }
 
-// hang starts a process out of reach of the caller's signals that keeps the
-// caller's files open, and waits for it.
+// hang starts a process that keeps the caller's files open and that no signal to the caller
+// reaches, and waits for the process.
 func hang(dir string) {
 	binary, err := os.Executable()
 	if err != nil {
@@ -119,8 +119,8 @@ func (f Fault) spoil(out string) string {
 	return out[:max(0, len(out)-f.CutBytes)]
 }
 
-// stream prints the many snapshots of the datasets that a list is asked for, one by
-// one: as a whole they would need much memory.
+// stream prints the many foreign snapshots of the listed datasets one by one, because a single text
+// would need much memory.
 func (w World) stream(args []string) {
 	options, names := split(args)
 	if _, whole := options["-d"]; args[0] != "list" || options["-t"] != "snapshot" || !whole {
@@ -137,8 +137,7 @@ func (w World) stream(args []string) {
 	_ = out.Flush()
 }
 
-// Answer is what zfs prints and says for a command line without "zfs", and its exit
-// status.
+// Answer returns the output, complaints and exit status of zfs for a command line without "zfs".
 func (w World) Answer(args []string) (out, complaints string, status int) {
 	options, names := split(args)
 	if args[0] == "get" {
@@ -147,7 +146,7 @@ func (w World) Answer(args []string) (out, complaints string, status int) {
 	return w.list(names, options)
 }
 
-// split tells a command line's options, with their values, from its words.
+// split separates a command line's options, with their values, from its other words.
 func split(args []string) (options map[string]string, words []string) {
 	options = map[string]string{}
 	for i := 1; i < len(args); i++ {
@@ -206,7 +205,7 @@ func (w World) get(properties, roots []string, options map[string]string) (out, 
 	return b.String(), complaints, status
 }
 
-// getOfSnapshots tells properties of snapshots by name, or of all of a dataset.
+// getOfSnapshots prints properties of the named snapshots, or of all snapshots of a dataset.
 func (w World) getOfSnapshots(properties, names []string, options map[string]string) (out, complaints string, status int) {
 	var b strings.Builder
 	for _, name := range names {
@@ -242,7 +241,7 @@ func (w World) getOfSnapshots(properties, names []string, options map[string]str
 	return b.String(), complaints, status
 }
 
-// property is a property's value, received value and source.
+// property returns a property's value, received value and source.
 func (d Dataset) property(name string) [3]string {
 	number := func(n uint64) [3]string { return [3]string{strconv.FormatUint(n, 10), "-", "-"} }
 	none := [3]string{"-", "-", "-"}

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// playZpool answers as zpool(8) of OpenZFS 2.3 would, for the command lines that snapwatch
-// uses. It is no part of the faults of zfs, but for those that name zpool among their words.
+// playZpool answers as zpool(8) of OpenZFS 2.3 does, for the command lines that snapwatch uses.
+// Only faults with zpool among their words apply to playZpool.
 func playZpool(args []string) int {
 	dir := os.Getenv(stateVariable)
 	var w World
