@@ -25,13 +25,13 @@ func labels(f Facts) []Finding {
 	case f.primary() && received == 0:
 		return ok(topic, "%d of %d disks have label:running", own, len(f.Disks))
 	case received > 0 && arrived == 0:
-		return ok(topic, "none arrives with the %d disks received here; the suffix of the newest snapshot decides alone (syncoid --sendoptions=p sends labels, too)", received)
+		return ok(topic, "no label arrived with the %d disks received here, so only the suffix of the newest snapshot decides (syncoid --sendoptions=p also sends labels)", received)
 	}
 	return ok(topic, "label:running arrived with %d of %d disks received here", arrived, received)
 }
 
-// limits compares how often snapshots come with the age at which their lack alarms: a
-// limit that is below the gaps seen alarms though all is well.
+// limits compares the usual time between snapshots with the age at which missing snapshots alarm. A
+// limit below the usual time would alarm although all is well.
 func limits(f Facts) []Finding {
 	const topic = "limits"
 	var worst Disk
@@ -50,26 +50,27 @@ func limits(f Facts) []Finding {
 	}
 	switch {
 	case judged == 0:
-		return ok(topic, "too few snapshots to compare the limits with")
+		return ok(topic, "there are too few snapshots to compare the limits with")
 	case over > 0:
-		return warn(topic, "snapshots or replication paused then; where that is usual, raise limits, for such disks under overrides: (snapwatch config show DISK)",
-			"%d of %d disks had no new snapshot for longer than warning: %s of late, %s for %s", over, judged, short(f.Warning), short(worst.Gap), worst.Dataset)
+		return warn(topic, "snapshots or replication paused; if such pauses are usual, raise limits, for these disks under overrides: (snapwatch config show DISK)",
+			"%d of %d disks recently had no new snapshot for longer than limits.warning (%s): the longest time was %s, for %s", over, judged, short(f.Warning), short(worst.Gap), worst.Dataset)
 	}
 	return ok(topic, "warning is %s; the longest time without a new snapshot was %s", short(f.Warning), short(worst.Gap))
 }
 
-// GapsSeen is how many of the newest snapshots are looked at for [LongestGap].
+// GapsSeen is the number of newest snapshots that [LongestGap] looks at.
 const GapsSeen = 20
 
-// Taken is a managed snapshot: its creation, and whether it says that the guest was off
-// from then on.
+// Taken is a managed snapshot: the time of its creation, and whether the guest was off from that
+// time on.
 type Taken struct {
 	At      time.Time
 	Stopped bool
 }
 
-// LongestGap is the longest time between two of the newest snapshots, the oldest first.
-// A time when the guest was off does not count. It is 0 for fewer than three snapshots.
+// LongestGap returns the longest time between two successive snapshots among the newest ones.
+// snapshots are sorted, the oldest first. A time when the guest was off does not count. LongestGap
+// returns 0 for fewer than three snapshots.
 func LongestGap(snapshots []Taken) time.Duration {
 	if len(snapshots) < 3 {
 		return 0

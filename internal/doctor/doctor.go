@@ -2,16 +2,16 @@ package doctor
 
 import "fmt"
 
-// Status says how much a finding matters: the exit status that it calls for.
+// Status is the importance of a finding, which decides the exit status.
 type Status int
 
 // The statuses.
 const (
-	// OK is as it should be.
+	// OK means that the examined thing is in order.
 	OK Status = iota
-	// Warn works, and a person should look.
+	// Warn means that the examined thing works, but that a person should look at it.
 	Warn
-	// Fail does not work.
+	// Fail means that the examined thing does not work.
 	Fail
 )
 
@@ -19,15 +19,15 @@ var statusNames = [...]string{OK: "ok", Warn: "warning", Fail: "FAILED"}
 
 func (s Status) String() string { return statusNames[s] }
 
-// Finding is one thing that was looked at.
+// Finding is the result of one examination.
 type Finding struct {
 	Status Status
-	// Topic is a word or two, Text what was found, Do what to do about it.
+	// Topic names the examined thing in one or two words. Text is the result. Do says what to do
+	// about it.
 	Topic, Text, Do string
 }
 
-// Judge looks at everything and returns what it finds, in the order in which one thing
-// needs the other.
+// Judge examines everything and returns the findings, the most basic things first.
 func Judge(f Facts) []Finding {
 	var all []Finding
 	for _, look := range []func(Facts) []Finding{
@@ -39,7 +39,7 @@ func Judge(f Facts) []Finding {
 	return all
 }
 
-// Worst is the worst status of the findings.
+// Worst returns the worst status of the findings.
 func Worst(findings []Finding) Status {
 	worst := OK
 	for _, f := range findings {
@@ -48,7 +48,7 @@ func Worst(findings []Finding) Status {
 	return worst
 }
 
-// primary reports whether snap has work here.
+// primary reports whether snap has work to do on this host.
 func (f Facts) primary() bool { return f.Node.PVE && f.Role != "replica" }
 
 func ok(topic, format string, args ...any) []Finding {

@@ -58,12 +58,12 @@ func TestFindings(t *testing.T) {
 	}{
 		{"a pool lacks a device", healthy, func(f *Facts) { f.Found[0].Unwell = "ZFS calls it DEGRADED" }, Warn, "pool", "tank: ZFS calls it DEGRADED", "zpool status tank"},
 		{"a pool has errors", healthy, func(f *Facts) { f.Found[0].Unwell, f.Found[0].Critical = "2 permanent errors", true }, Fail, "pool", "2 permanent errors", "zpool status -v tank"},
-		{"nobody looks for errors", healthy, func(f *Facts) { f.DamageAt = time.Time{} }, Warn, "errors", "nobody looks where", "snapwatch-health.timer"},
-		{"nobody has looked of late", healthy, func(f *Facts) { f.DamageAt = now.Add(-4 * time.Hour) }, Warn, "errors", "it is 4h", "snapwatch-health.timer"},
-		{"bad configuration", healthy, func(f *Facts) { f.ConfigErr = oops }, Fail, "configuration", "oops", "mend"},
+		{"nobody looks for errors", healthy, func(f *Facts) { f.DamageAt = time.Time{} }, Warn, "errors", "root never looked where", "snapwatch-health.timer"},
+		{"nobody has looked of late", healthy, func(f *Facts) { f.DamageAt = now.Add(-4 * time.Hour) }, Warn, "errors", "root last looked 4h", "snapwatch-health.timer"},
+		{"bad configuration", healthy, func(f *Facts) { f.ConfigErr = oops }, Fail, "configuration", "oops", "correct"},
 		{"pmxcfs is down", healthy, func(f *Facts) { f.Node.Err = oops }, Fail, "node", "oops", "pve-cluster"},
 		{"a zone that is none", healthy, func(f *Facts) { f.Clock.ZoneErr = oops }, Warn, "clock", "times are UTC: oops", "TZ="},
-		{"sanoid's autumn", healthy, func(f *Facts) { f.Disks[0].Autumn = []string{"d@x", "d@y"} }, Warn, "sanoid", "2 snapshots stay for ever, such as d@x", "zfs destroy"},
+		{"sanoid's autumn", healthy, func(f *Facts) { f.Disks[0].Autumn = []string{"d@x", "d@y"} }, Warn, "sanoid", "2 such snapshots remain, such as d@x", "zfs destroy"},
 		{"locks of root alone", replica, func(f *Facts) { f.LocksErr = oops }, Fail, "locks", "UNKNOWN: oops", "1777"},
 		{"systemd hangs", healthy, func(f *Facts) { f.Starts.SystemdErr = oops }, Fail, "systemd", "oops", "is-system-running"},
 		{"a file that is not what it seems", healthy, func(f *Facts) { f.Node.Warnings = []string{"storage.cfg line 3: oops"} }, Warn, "/etc/pve", "line 3: oops", "correct"},
@@ -92,12 +92,12 @@ func TestFindings(t *testing.T) {
 		{"a line is not understood", healthy, func(f *Facts) {
 			f.Starts.Cron, f.Starts.Unclear = nil, []string{"crontab: @daily root x snapwatch snap"}
 		}, Warn, "cron or timer", "crontab: @daily", "write the line as"},
-		{"cron cannot be read", healthy, func(f *Facts) { f.Starts.CronErr = errors.New("input/output error") }, Warn, "cron or timer", "input/output error", "mend"},
+		{"cron cannot be read", healthy, func(f *Facts) { f.Starts.CronErr = errors.New("input/output error") }, Warn, "cron or timer", "input/output error", "correct"},
 		{"cron and timer", healthy, func(f *Facts) { f.Starts.Timer = true }, Warn, "cron or timer", "both", "cron remove"},
 		{"cron starts what is gone", healthy, func(f *Facts) { f.Starts.ProgramErr = oops }, Fail, "cron or timer", "/usr/bin/snapwatch: oops", "cron install"},
 		{"cron is off", healthy, func(f *Facts) { f.Starts.CronDaemon = "inactive" }, Fail, "cron or timer", "inactive", "systemctl enable"},
 		{"no last snapshots at shutdown", healthy, func(f *Facts) { f.Starts.Finalize = "inactive" }, Warn, "host shutdown", "inactive", "systemctl enable"},
-		{"registered on a replica", replica, func(f *Facts) { f.Starts.Timer = true }, Fail, "cron or timer", "refuses", "disable"},
+		{"registered on a replica", replica, func(f *Facts) { f.Starts.Timer = true }, Fail, "cron or timer", "forbids", "disable"},
 		{"never ran", healthy, func(f *Facts) { f.LastRun = LastRun{Err: oops} }, Warn, "last run", "oops", "--dry-run"},
 		{"ran long ago", healthy, func(f *Facts) { f.LastRun.End = now.Add(-46 * time.Minute) }, Fail, "last run", "46m0s ago", "journalctl"},
 		{"ran in the future", healthy, func(f *Facts) { f.LastRun.End = now.Add(6 * time.Minute) }, Warn, "last run", "6m0s in the future", "timedatectl"},
@@ -105,11 +105,11 @@ func TestFindings(t *testing.T) {
 		{"clock runs free", healthy, func(f *Facts) { f.Clock.Synchronized = "no" }, Warn, "clock", "not synchronized", "timedatectl"},
 		{"a snapshot from the future", replica, func(f *Facts) { f.Disks[0].Newest = now.Add(6 * time.Minute) }, Warn, "clock", "6m0s in the future", "timedatectl"},
 		{"the old program", healthy, func(f *Facts) { f.Others.OldCron = "0 * * * * pve-zfs-snap" }, Warn, "pve-zfs-snap", "0 * * * *", "crontab -e"},
-		{"sanoid beside snap", healthy, func(f *Facts) { f.Others = Others{Sanoid: true, SanoidRuns: true} }, Warn, "sanoid", "beside snap", "sanoid.conf"},
+		{"sanoid beside snap", healthy, func(f *Facts) { f.Others = Others{Sanoid: true, SanoidRuns: true} }, Warn, "sanoid", "in addition to snap", "sanoid.conf"},
 		{"sanoid on a replica", replica, func(f *Facts) { f.Others = Others{Sanoid: true, SanoidRuns: true} }, Warn, "sanoid", "receives", "autosnap = no"},
 		{"no disks", healthy, func(f *Facts) { f.Disks = nil }, Warn, "labels", "no guest's disk", "datasets:"},
 		{"a label set on a replica", replica, func(f *Facts) { f.Disks[0].ReceivedLabel = false }, Warn, "labels", "set here", "zfs inherit -S label:running tank/vm-100-disk-0"},
-		{"snapshots come too seldom", replica, func(f *Facts) { f.Disks[0].Gap = 24 * time.Hour }, Warn, "limits", "warning: 2h0m0s of late, 24h0m0s for tank/vm-100-disk-0", "limits"},
+		{"snapshots come too seldom", replica, func(f *Facts) { f.Disks[0].Gap = 24 * time.Hour }, Warn, "limits", "(2h0m0s): the longest time was 24h0m0s, for tank/vm-100-disk-0", "limits"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := test.from()

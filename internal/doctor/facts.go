@@ -1,17 +1,17 @@
-// Package doctor judges a host: whether snapwatch can do its work there, and what to do
-// where it can't. What was read of the host comes in as [Facts]; nothing is read here.
+// Package doctor judges whether snapwatch can work on a host, and says what to do if it cannot. The
+// package reads nothing itself: it gets all that was read of the host as [Facts].
 package doctor
 
 import "time"
 
-// Facts is what was read of a host at one time. The zero value of a part means that
-// there was nothing to read.
+// Facts is all that was read of a host at one time. The zero value of a field means that there was
+// nothing to read.
 type Facts struct {
 	Now time.Time
-	// Root is true where all could be looked at that snap needs.
+	// Root is true if everything that snap needs could be examined, which takes root's rights.
 	Root bool
-	// ConfigErr is what is wrong with the configuration. Role, WantNode and Warning are
-	// its keys role, node and limits.warning, Pools those that must be imported.
+	// ConfigErr is the fault of the configuration. Role, WantNode and Warning are its keys role,
+	// node and limits.warning. Pools are the pools that must be imported.
 	ConfigErr error
 	Role      string
 	WantNode  string
@@ -26,83 +26,88 @@ type Facts struct {
 	LastRun LastRun
 	Clock   Clock
 	Others  Others
-	// DamageAt is when root last looked where pools have permanent errors, zero if it never did.
+	// DamageAt is the time when root last read the places of permanent errors, zero if root never
+	// did.
 	DamageAt time.Time
-	// LocksErr is why not every user can lock a listing.
+	// LocksErr is the reason why some users cannot lock a pool's listing.
 	LocksErr error
 }
 
-// Node is what Proxmox knows of the host.
+// Node is Proxmox's view of the host.
 type Node struct {
-	// PVE is true on a node of Proxmox VE; Err is why its configuration can't be read.
+	// PVE is true on a node of Proxmox VE. Err is the reason why Proxmox's configuration cannot be
+	// read.
 	PVE bool
 	Err error
-	// Name is Proxmox's name for this node, Hostname the kernel's.
+	// Name is Proxmox's name for this node. Hostname is the kernel's name for it.
 	Name, Hostname string
-	// Configured and Listed count the guests by their files and by pvesh.
+	// Configured is the number of configured guests. Listed is the number of guests that pvesh
+	// lists.
 	Configured, Listed int
 	PveshErr           error
 	PveshTook          time.Duration
-	// Storages are the datasets of the ZFS storages that are enabled here, Absent those
-	// that no pool has.
+	// Storages are the datasets of the ZFS storages that are enabled here. Absent are the storages'
+	// datasets that do not exist.
 	Storages, Absent []string
-	// Warnings are what in Proxmox's files is not as it seems.
+	// Warnings describe lines of Proxmox's files that Proxmox reads in another way than a person
+	// would.
 	Warnings []string
 }
 
-// ZFS is the software.
+// ZFS is the installed software of ZFS.
 type ZFS struct {
-	// Userland and Kernel are versions such as 2.3.2, "" where not known.
+	// Userland and Kernel are versions such as 2.3.2, or "" if they are unknown.
 	Userland, Kernel string
 	Err              error
-	// DeviceErr is why /dev/zfs can't be opened to write, as even reading needs.
+	// DeviceErr is the reason why /dev/zfs cannot be opened for writing, which even reading needs.
 	DeviceErr error
 }
 
 // Pool is one imported pool.
 type Pool struct {
 	Name string
-	// Err is why it can't be asked.
+	// Err is the reason why commands cannot be run on the pool.
 	Err error
-	// Bookmarks is the state of feature@bookmarks: active, enabled or disabled; "" where
-	// not known.
+	// Bookmarks is the state of feature@bookmarks: active, enabled or disabled; "" if it is
+	// unknown.
 	Bookmarks string
-	// Unwell is what check says of the pool as a whole where that alarms, "" where all is well;
-	// Critical is how much.
+	// Unwell is the alarm that check raises for the pool as a whole, "" if all is well. Critical is
+	// true if the alarm is critical.
 	Unwell   string
 	Critical bool
-	// Lists is true where this ZFS does not tell the newest snapshot of a disk (prevsnap), so
-	// that its snapshots are listed.
+	// Lists is true if this ZFS does not print a disk's newest snapshot (prevsnap), so that
+	// snapwatch must list the snapshots.
 	Lists bool
 }
 
 // Disk is one guest's disk.
 type Disk struct {
 	Dataset string
-	// Received is true where a receive left its marks; Labelled where label:running has a
-	// value of its own, ReceivedLabel where that came with the data.
+	// Received is true if the disk shows signs of a receive. Labelled is true if label:running has
+	// an own value, and ReceivedLabel is true if that value was received.
 	Received, Labelled, ReceivedLabel bool
-	// Gap is the longest time between two managed snapshots of late, 0 for too few.
+	// Gap is the longest time between two recent managed snapshots, 0 if there are too few.
 	Gap time.Duration
-	// Newest is the creation of the newest managed snapshot, zero without one.
+	// Newest is the time when the newest managed snapshot was made, zero if there is none.
 	Newest time.Time
-	// Autumn are sanoid's snapshots of the hour that comes twice when clocks go back.
+	// Autumn are sanoid's snapshots of the hour that occurs twice when clocks are set back.
 	Autumn []string
 }
 
-// Starts is how snap runs here by itself.
+// Starts lists the ways in which snap is started automatically on this host.
 type Starts struct {
-	// Cron are the lines of cron that start snap, each with its file, Idle those that cron
-	// never runs, or at boot only, each with the reason, Unclear those that may start it,
-	// and CronErr is why not all could be read. Program is what the first starts that can't be
-	// started, by ProgramErr. CronDaemon and Finalize are systemd's words for those units.
+	// Cron are the lines of cron that start snap, each with its file. Idle are the lines that cron
+	// never runs, or runs at boot only, each with the reason. Unclear are the lines that may start
+	// snap. CronErr is the reason why some lines could not be read. Program is the first program in
+	// these lines that cannot be started, and ProgramErr is the reason. CronDaemon and Finalize are
+	// systemd's states of these units.
 	Cron, Idle, Unclear  []string
 	CronErr              error
 	Program              string
 	ProgramErr           error
 	CronDaemon, Finalize string
 	Timer                bool
-	// SystemdErr is why systemd can't be asked.
+	// SystemdErr is the reason why systemd does not answer.
 	SystemdErr error
 }
 
@@ -114,18 +119,18 @@ type LastRun struct {
 	FirstWords string
 }
 
-// Clock is the host's.
+// Clock is the state of the host's clock.
 type Clock struct {
-	// Synchronized is systemd's word: yes, no, "" where not known.
+	// Synchronized is systemd's answer: yes, no, or "" if it is unknown.
 	Synchronized string
-	// ZoneErr is why the time zone of the environment can't be used.
+	// ZoneErr is the reason why the time zone of the environment cannot be used.
 	ZoneErr error
 }
 
-// Others are programs that take or destroy snapshots of the same names.
+// Others are other programs that take or destroy snapshots with the names that snapwatch uses.
 type Others struct {
-	// Sanoid is true where sanoid has a configuration, SanoidRuns where something starts
-	// it. OldCron is the line of cron that runs pve-zfs-snap, with its file.
+	// Sanoid is true if sanoid has a configuration. SanoidRuns is true if something starts sanoid.
+	// OldCron is the line of cron that runs pve-zfs-snap, with its file.
 	Sanoid, SanoidRuns bool
 	OldCron            string
 }

@@ -11,7 +11,7 @@ import (
 
 func configuration(f Facts) []Finding {
 	if f.ConfigErr != nil {
-		return fail("configuration", "mend the file; every command refuses to run with it", "%v", f.ConfigErr)
+		return fail("configuration", "correct the file; until then, every command refuses to run", "%v", f.ConfigErr)
 	}
 	return ok("configuration", "can be used")
 }
@@ -22,21 +22,22 @@ func node(f Facts) []Finding {
 	host, _, _ := strings.Cut(f.Node.Hostname, ".")
 	switch {
 	case !f.Node.PVE && f.Role == "replica":
-		return ok(topic, "no Proxmox node: this host only receives")
+		return ok(topic, "not a Proxmox node: this host only receives")
 	case !f.Node.PVE:
-		return ok(topic, "no Proxmox node: snap has no work here, check and exporter have")
+		return ok(topic, "not a Proxmox node: snap has no work here, but check and exporter do")
 	case f.Node.Err != nil:
 		return fail(topic, "systemctl status pve-cluster", "Proxmox's configuration can't be read: %v", f.Node.Err)
 	case f.WantNode != "" && short != f.Node.Name:
-		return fail(topic, "correct node: in the configuration, or take it out", "Proxmox calls this node %s, the configuration %s", f.Node.Name, f.WantNode)
+		return fail(topic, "correct node: in the configuration, or remove it", "Proxmox calls this node %s, the configuration %s", f.Node.Name, f.WantNode)
 	case host != f.Node.Name:
-		return warn(topic, "labels name the node as Proxmox does; older ones with the host's name are another's: snapwatch snap --dry-run shows what that means",
+		return warn(topic, "labels use Proxmox's name for the node; older labels with the kernel's name count as another node's: snapwatch snap --dry-run shows the effect",
 			"Proxmox calls this node %s, the kernel %s", f.Node.Name, f.Node.Hostname)
 	}
 	return ok(topic, "%s", f.Node.Name)
 }
 
-// files says what in Proxmox's files Proxmox reads in another way than a person does.
+// files returns warnings about lines in Proxmox's files that Proxmox reads in another way than a
+// person would.
 func files(f Facts) []Finding {
 	var all []Finding
 	for _, text := range f.Node.Warnings {
@@ -45,7 +46,7 @@ func files(f Facts) []Finding {
 	return all
 }
 
-// slowPvesh is how long pvesh takes where something is wrong: a second or two is usual.
+// slowPvesh is the time after which a slow pvesh is suspicious; one or two seconds are usual.
 const slowPvesh = 10 * time.Second
 
 func pvesh(f Facts) []Finding {
@@ -56,11 +57,11 @@ func pvesh(f Facts) []Finding {
 	case f.Node.PveshErr != nil && !f.Root:
 		return warn(topic, "run snapwatch doctor as root", "not asked: %v", f.Node.PveshErr)
 	case f.Node.PveshErr != nil:
-		return fail(topic, "run pvesh get /nodes/localhost/qemu by hand; until it answers no stop is believed", "%v", f.Node.PveshErr)
+		return fail(topic, "run pvesh get /nodes/localhost/qemu by hand; until pvesh answers, no guest counts as stopped", "%v", f.Node.PveshErr)
 	case f.Node.Listed == 0 && f.Node.Configured > 0:
 		return fail(topic, "systemctl status pve-cluster pvestatd", "lists no guest, while %d are configured here", f.Node.Configured)
 	case f.Node.PveshTook > slowPvesh:
-		return warn(topic, "look what keeps it: a storage that does not answer, a full /var, load", "needed %s to list the guests", f.Node.PveshTook.Round(time.Second))
+		return warn(topic, "find the cause: a storage that does not answer, a full /var, high load", "needed %s to list the guests", f.Node.PveshTook.Round(time.Second))
 	}
 	return ok(topic, "lists %s", text.Count(f.Node.Listed, "guest"))
 }
@@ -74,7 +75,7 @@ func storages(f Facts) []Finding {
 		return fail(topic, "enable a zfspool storage on this node, or name datasets: in the configuration",
 			"no ZFS storage is enabled on this node in /etc/pve/storage.cfg")
 	case len(f.Node.Absent) > 0:
-		return warn(topic, "import the pool, or disable the storage", "%s: not there", strings.Join(f.Node.Absent, ", "))
+		return warn(topic, "import the pool, or disable the storage", "missing datasets: %s", strings.Join(f.Node.Absent, ", "))
 	}
 	return ok(topic, "%s", strings.Join(f.Node.Storages, ", "))
 }
@@ -88,7 +89,7 @@ func software(f Facts) []Finding {
 	case z.DeviceErr != nil:
 		return fail(topic, "ls -l /dev/zfs: all users need rw; in a service DeviceAllow=/dev/zfs rw", "%v", z.DeviceErr)
 	case older(z.Kernel, 2, 1):
-		return warn(topic, "upgrade; 2.1 is the oldest that is tested", "version %s", z.Kernel)
+		return warn(topic, "upgrade; 2.1 is the oldest tested version", "version %s", z.Kernel)
 	case z.Userland != "" && z.Kernel != "" && z.Userland != z.Kernel:
 		return warn(topic, "reboot after an upgrade of ZFS", "zfs is %s, the kernel's module %s", z.Userland, z.Kernel)
 	}
@@ -108,7 +109,7 @@ func pools(f Facts) []Finding {
 	var all []Finding
 	for _, want := range f.Pools {
 		if !slices.ContainsFunc(f.Found, func(p Pool) bool { return p.Name == want }) {
-			all = append(all, fail(topic, "zpool import "+want+", or take it out of pools: in the configuration", "%s is not imported", want)...)
+			all = append(all, fail(topic, "zpool import "+want+", or remove it from pools: in the configuration", "%s is not imported", want)...)
 		}
 	}
 	for _, p := range f.Found {
@@ -121,10 +122,10 @@ func pools(f Facts) []Finding {
 			all = append(all, warn(topic, "zpool status "+p.Name, "%s: %s", p.Name, p.Unwell)...)
 		case p.Bookmarks == "disabled":
 			all = append(all, warn(topic, "zpool set feature@bookmarks=enabled "+p.Name+", or bookmarks: 0",
-				"%s: bookmarks can't be made, for a receiver that was away long", p.Name)...)
+				"%s: snapwatch cannot make bookmarks, which a receiver needs after a long absence", p.Name)...)
 		case p.Lists:
-			all = append(all, warn(topic, "nothing: all is right, and slower; tell the project which version of OpenZFS this is (zfs version)",
-				"%s: this OpenZFS does not tell a disk's newest snapshot (prevsnap), so snapshots are listed", p.Name)...)
+			all = append(all, warn(topic, "nothing: snapwatch works, but slower; please report this version of OpenZFS to the project (zfs version)",
+				"%s: this OpenZFS does not print a disk's newest snapshot (prevsnap), so snapwatch lists the snapshots", p.Name)...)
 		default:
 			all = append(all, ok(topic, "%s", p.Name)...)
 		}
@@ -135,19 +136,21 @@ func pools(f Facts) []Finding {
 	return all
 }
 
-// damageOld is how old root's report of permanent errors may be: its timer is hourly.
+// damageOld is the largest age of root's report of permanent errors, which a timer makes every
+// hour.
 const damageOld = 3 * time.Hour
 
-// damage says whether root looks where pools have permanent errors. snap and prune do, too.
+// damage reports whether root regularly reads the places of permanent errors, by a timer or by snap
+// and prune.
 func damage(f Facts) []Finding {
 	const topic, do = "errors", "systemctl enable --now snapwatch-health.timer"
 	switch age := f.Now.Sub(f.DamageAt); {
 	case len(f.Found) == 0:
 		return nil
 	case f.DamageAt.IsZero():
-		return warn(topic, do, "nobody looks where pools have permanent errors: check could not name a damaged disk")
+		return warn(topic, do, "root never looked where pools have permanent errors, so check could not name a damaged disk")
 	case age > damageOld:
-		return warn(topic, do, "it is %s since somebody looked where pools have permanent errors", short(age))
+		return warn(topic, do, "root last looked %s ago where pools have permanent errors", short(age))
 	}
-	return ok(topic, "where pools have permanent errors is known")
+	return ok(topic, "root regularly looks where pools have permanent errors")
 }

@@ -9,7 +9,7 @@ func systemd(f Facts) []Finding {
 	if f.Starts.SystemdErr == nil {
 		return nil
 	}
-	return fail("systemd", "systemctl is-system-running; journalctl -b", "does not answer, so no unit was looked at: %v", f.Starts.SystemdErr)
+	return fail("systemd", "systemctl is-system-running; journalctl -b", "does not answer, so no unit was examined: %v", f.Starts.SystemdErr)
 }
 
 func starts(f Facts) []Finding {
@@ -18,26 +18,26 @@ func starts(f Facts) []Finding {
 	on := s.Timer || len(s.Cron)+len(s.Unclear) > 0
 	switch {
 	case f.Role == "replica" && on:
-		return fail(topic, "snapwatch cron remove; systemctl disable --now snapwatch.timer", "snap is registered, and role: replica refuses it")
+		return fail(topic, "snapwatch cron remove; systemctl disable --now snapwatch.timer", "snap is started here, but role: replica forbids it")
 	case !f.primary():
 		return nil
 	case s.CronErr != nil:
-		return warn(topic, "mend what keeps root from reading it", "not all lines of cron could be read: %v", s.CronErr)
+		return warn(topic, "correct this error", "not all lines of cron could be read: %v", s.CronErr)
 	case !on && len(s.Idle) > 0:
-		return fail(topic, "correct the line, or snapwatch cron install", "nothing runs snap on this node: %s", strings.Join(s.Idle, "; "))
+		return fail(topic, "correct the line, or run snapwatch cron install", "nothing runs snap on this node: %s", strings.Join(s.Idle, "; "))
 	case !on:
-		return warn(topic, "at a terminal: snapwatch snap f48 h24 d30", "nothing runs snap on this node")
+		return warn(topic, "at a terminal, run: snapwatch snap f48 h24 d30", "nothing runs snap on this node")
 	case len(s.Unclear) > 0:
 		return warn(topic, "write the line as snapwatch cron install does, or remove it", "%s", strings.Join(s.Unclear, "; "))
 	case s.Timer && len(s.Cron) > 0:
 		return warn(topic, "snapwatch cron remove, or systemctl disable --now snapwatch.timer",
-			"cron and snapwatch.timer both run snap; the later one finds the pools locked: %s", strings.Join(s.Cron, "; "))
+			"cron and snapwatch.timer both run snap, and the later run finds the pools locked: %s", strings.Join(s.Cron, "; "))
 	case s.Timer:
 		return append(ok(topic, "snapwatch.timer is enabled"), finalize(s)...)
 	case len(s.Cron) > 1:
-		return warn(topic, "keep one of them: each destroys what its own words do not keep", "several lines of cron run snap: %s", strings.Join(s.Cron, "; "))
+		return warn(topic, "keep one of them: each line destroys snapshots that its own retention does not keep", "several lines of cron run snap: %s", strings.Join(s.Cron, "; "))
 	case s.ProgramErr != nil:
-		return fail(topic, "snapwatch cron install with the same words writes the line again", "cron's line starts %s: %v", s.Program, s.ProgramErr)
+		return fail(topic, "run snapwatch cron install with the same arguments to write the line again", "cron's line starts %s: %v", s.Program, s.ProgramErr)
 	case s.CronDaemon != "active" && s.CronDaemon != "":
 		return fail(topic, "apt install cron; systemctl enable --now cron", "cron.service is %s", s.CronDaemon)
 	}
@@ -49,13 +49,14 @@ func finalize(s Starts) []Finding {
 		return nil
 	}
 	return warn("host shutdown", "systemctl enable --now snapwatch-finalize.service",
-		"snapwatch-finalize.service is %s: while this host is off, the copies of its guests alarm", s.Finalize)
+		"snapwatch-finalize.service is %s: while this host is off, check alarms about the copies of its guests", s.Finalize)
 }
 
-// late is how old the last run may be: two intervals and some.
+// late is the largest age of the last run: two intervals and a reserve.
 const late = 45 * time.Minute
 
-// future is how far in the future a run or a snapshot may lie: clocks are set back a little now and then.
+// future is how far a run or a snapshot may be in the future, because clocks are sometimes set back
+// a little.
 const future = 5 * time.Minute
 
 func lastRun(f Facts) []Finding {
@@ -68,29 +69,29 @@ func lastRun(f Facts) []Finding {
 	case f.LastRun.Err != nil:
 		return warn(topic, "snapwatch snap --dry-run -v", "no report: %v", f.LastRun.Err)
 	case age > late:
-		return fail(topic, "journalctl -u cron -u snapwatch.service; is the host's mail read?", "ended %s ago, every 15 minutes one should", short(age))
+		return fail(topic, "journalctl -u cron -u snapwatch.service; is the host's mail read?", "ended %s ago, but should run every 15 minutes", short(age))
 	case age < -future:
-		return warn(topic, "timedatectl", "ended %s in the future: the clock was wrong then, or is now", short(-age))
+		return warn(topic, "timedatectl", "ended %s in the future: the clock was wrong then or is wrong now", short(-age))
 	case !f.LastRun.Success:
-		return warn(topic, "snapwatch snap --dry-run -v", "was no success: %s", f.LastRun.FirstWords)
+		return warn(topic, "snapwatch snap --dry-run -v", "failed: %s", f.LastRun.FirstWords)
 	}
-	return ok(topic, "%s ago, a success", short(age))
+	return ok(topic, "%s ago, successful", short(age))
 }
 
 func clock(f Facts) []Finding {
 	const topic = "clock"
 	for _, d := range f.Disks {
 		if ahead := d.Newest.Sub(f.Now); ahead > future {
-			return warn(topic, "timedatectl, here and on the node that took it", "the newest snapshot of %s is from %s in the future", d.Dataset, short(ahead))
+			return warn(topic, "timedatectl, here and on the node that took the snapshot", "the newest snapshot of %s is %s in the future", d.Dataset, short(ahead))
 		}
 	}
 	if f.Clock.ZoneErr != nil {
-		return warn(topic, "write TZ as a name, such as TZ=Europe/Berlin, or take it out", "this time zone can't be used, so times are UTC: %v", f.Clock.ZoneErr)
+		return warn(topic, "write TZ as a name, such as TZ=Europe/Berlin, or remove it", "this time zone can't be used, so times are UTC: %v", f.Clock.ZoneErr)
 	}
 	if f.Clock.Synchronized == "no" {
-		return warn(topic, "timedatectl; install chrony", "not synchronized: ages between sites can't be believed")
+		return warn(topic, "timedatectl; install chrony", "not synchronized: ages of snapshots from other sites may be wrong")
 	}
-	return ok(topic, "no snapshot is from the future")
+	return ok(topic, "no snapshot is in the future")
 }
 
 func others(f Facts) []Finding {
@@ -103,17 +104,17 @@ func others(f Facts) []Finding {
 		autumn = append(autumn, d.Autumn...)
 	}
 	if len(autumn) > 0 {
-		all = append(all, warn("sanoid", "zfs destroy those that no copy needs (docs/migrating.md)",
-			"nobody rotates what it takes in the night when clocks go back: %d snapshots stay for ever, such as %s", len(autumn), autumn[0])...)
+		all = append(all, warn("sanoid", "zfs destroy the snapshots that no copy needs (docs/migrating.md)",
+			"no program rotates sanoid's snapshots of the hour that occurs twice when clocks go back: %d such snapshots remain, such as %s", len(autumn), autumn[0])...)
 	}
 	switch {
 	case !f.Others.Sanoid || !f.Others.SanoidRuns:
 	case f.primary():
-		all = append(all, warn("sanoid", "take the guests' disks out of /etc/sanoid/sanoid.conf: both rotate snapshots of the same names (docs/migrating.md)",
-			"it is configured and runs beside snap")...)
+		all = append(all, warn("sanoid", "remove the guests' disks from /etc/sanoid/sanoid.conf: both programs rotate snapshots of the same names (docs/migrating.md)",
+			"sanoid is configured and runs in addition to snap")...)
 	default:
-		all = append(all, warn("sanoid", "autosnap = no for everything that is received: a snapshot taken here makes a dead replication look fresh",
-			"it is configured and runs on a host that receives")...)
+		all = append(all, warn("sanoid", "set autosnap = no for every received dataset: a snapshot taken here makes a dead replication look fresh",
+			"sanoid is configured and runs on a host that receives")...)
 	}
 	return all
 }
@@ -122,7 +123,7 @@ func locks(f Facts) []Finding {
 	if f.LocksErr == nil {
 		return nil
 	}
-	return fail("locks", "install -d -m 1777 /run/lock", "not every user can lock a pool's listing, so check says UNKNOWN: %v", f.LocksErr)
+	return fail("locks", "install -d -m 1777 /run/lock", "some users cannot lock a pool's listing, so their check is UNKNOWN: %v", f.LocksErr)
 }
 
 func short(d time.Duration) string {
