@@ -1,6 +1,6 @@
-// Package crontab reads the lines of crontabs that start a program, as cron (crontab(5))
-// and the shell behind it do, and writes such lines. A line whose meaning is not certain
-// says so, and is never changed.
+// Package crontab finds the lines of crontabs that start a program, read as cron (crontab(5)) and
+// the shell read them, and writes such lines. A line whose meaning is uncertain gets a Problem, and
+// is never changed.
 package crontab
 
 import (
@@ -12,42 +12,42 @@ import (
 	"strings"
 )
 
-// Entry is a line that starts the program that was looked for.
+// Entry is a crontab line that starts the wanted program.
 type Entry struct {
-	// File is where it stands, Number its place among the file's lines, from 0, and Line
-	// its text.
+	// File is the crontab's path, Number the line's number in the file, counted from 0, and Line
+	// the line's text.
 	File   string
 	Number int
 	Line   string
-	// Job is what the program is started for, "" where that is not known.
+	// Job is the work for which the program is started, "" if it is unknown.
 	Job string
-	// Wrapper are the words before the program, such as nice -n 19; Args are those behind it.
+	// Wrapper are the words before the program, such as nice -n 19; Args are the words after it.
 	Wrapper []string
 	Program string
 	Args    []string
-	// Path is where cron looks for programs without a directory.
+	// Path is the list of directories in which cron looks for a program without a directory.
 	Path string
-	// Beside is true where the line does more than to start the program.
+	// Beside is true if the line starts other programs, too.
 	Beside bool
-	// AtBoot is true where cron starts it at boot only, Ignored is why it ignores the whole
-	// file, "" if it does not.
+	// AtBoot is true if cron runs the line only at boot. Ignored is the reason why cron ignores the
+	// whole file, "" if cron reads the file.
 	AtBoot  bool
 	Ignored string
-	// Problem is why the line must not be relied on, "" if it may be.
+	// Problem is the reason why the line must not be relied on, "" if the line is certain.
 	Problem string
-	// begin and end are where the program and its arguments stand in the line.
+	// begin and end are the positions of the program and its arguments in the line.
 	begin, end int
 }
 
-// With returns the line with other words in place of the program and its arguments.
+// With returns the line with words in place of the program and its arguments.
 func (e Entry) With(words []string) string { return e.Line[:e.begin] + Quote(words) + e.Line[e.end:] }
 
-// Command returns all words that are started: wrapper, program and arguments.
+// Command returns all words of the command: wrapper, program and arguments.
 func (e Entry) Command() []string {
 	return slices.Concat(e.Wrapper, []string{e.Program}, e.Args)
 }
 
-// Never returns why cron does not start the line again and again, "" if it does.
+// Never returns the reason why cron does not run the line regularly, "" if cron does.
 func (e Entry) Never() string {
 	if e.Ignored == "" && e.AtBoot {
 		return "at boot only"
@@ -55,12 +55,12 @@ func (e Entry) Never() string {
 	return e.Ignored
 }
 
-// Search says which lines are looked for.
+// Search describes the wanted program.
 type Search struct {
-	// Names reports whether a file of that name may be the program.
+	// Names reports whether a file of this name may be the wanted program.
 	Names func(base string) bool
-	// Job returns what the program is started for with these arguments, "" for nothing
-	// that matters here, and what is wrong with them.
+	// Job returns the work for which the program is started with these arguments, "" for work that
+	// does not matter here. problem is the fault of the arguments, "" if there is none.
 	Job func(args []string) (job, problem string)
 }
 
@@ -70,13 +70,13 @@ var (
 	assignment = regexp.MustCompile(`^\s*["']?([A-Za-z_][A-Za-z0-9_]*)["']?\s*=\s*(.*?)\s*$`)
 	variable   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
 	reference  = regexp.MustCompile(`\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][A-Za-z0-9_]*\})`)
-	// timed splits a line into its times and the rest.
+	// timed matches the times at the beginning of a line.
 	timed = regexp.MustCompile(`^\s*(?:@\S+|(?:\S+\s+){4}\S+)\s+`)
 	user  = regexp.MustCompile(`^(\S+)\s+`)
 )
 
-// ReadSystem returns the entries of the system's crontab, or of a file in /etc/cron.d, where
-// each line names a user.
+// ReadSystem returns the entries of the system's crontab, or of a file in /etc/cron.d. Each line of
+// these files names a user.
 func (s Search) ReadSystem(file, text string) []Entry {
 	return s.read(file, text, func(rest string) (account string, length int) {
 		m := user.FindStringSubmatch(rest)
@@ -87,16 +87,16 @@ func (s Search) ReadSystem(file, text string) []Entry {
 	})
 }
 
-// ReadRoots returns those of root's own crontab.
+// ReadRoots returns the entries of root's own crontab.
 func (s Search) ReadRoots(file, text string) []Entry {
 	return s.read(file, text, func(string) (string, int) { return root, 0 })
 }
 
-// root is whom snapwatch runs as.
+// root is the user as whom snapwatch runs.
 const root = "root"
 
-// read returns the entries of a crontab. account returns the user that the command runs as,
-// and how much of the line behind its times names it.
+// read returns the entries of a crontab. account gets the part of a line after the times. It
+// returns the user as whom the command runs, and the length of the text that names the user.
 func (s Search) read(file, text string, account func(rest string) (string, int)) []Entry {
 	var all []Entry
 	where, variables := defaultPath, map[string]string{}
@@ -122,8 +122,8 @@ func (s Search) read(file, text string, account func(rest string) (string, int))
 	return all
 }
 
-// withVariables returns what a line starts by the variables that the crontab sets. They are
-// the shell's to expand, so that this is never certain.
+// withVariables returns the entries that a line has after the crontab's variables are replaced by
+// their values. These entries are never certain, because the shell expands variables.
 func (s Search) withVariables(line string, variables map[string]string, account func(rest string) (string, int)) []Entry {
 	var used string
 	expanded := reference.ReplaceAllStringFunc(line, func(text string) string {
@@ -139,16 +139,16 @@ func (s Search) withVariables(line string, variables map[string]string, account 
 	}
 	found := s.line(expanded, account)
 	for i := range found {
-		found[i].Problem = "only the shell knows what " + used + " is"
+		found[i].Problem = "only the shell knows the value of " + used
 	}
 	return found
 }
 
-// line returns what one line starts.
+// line returns the entries of one line.
 func (s Search) line(line string, account func(rest string) (string, int)) []Entry {
 	at := len(timed.FindString(line))
 	if at == 0 {
-		return nil // cron refuses it
+		return nil // cron refuses a line without times
 	}
 	who, length := account(line[at:])
 	if who == "" {
@@ -168,23 +168,24 @@ func (s Search) line(line string, account func(rest string) (string, int)) []Ent
 		switch {
 		case e.Problem != "":
 		case !whole:
-			e.Problem = "a quote in it does not end"
+			e.Problem = "a quote in the line does not end"
 		case len(found) > 1:
-			e.Problem = "it starts the program more than once"
+			e.Problem = "the line starts the program more than once"
 		case who != root:
-			e.Problem = "it runs as " + who + ", not as root"
+			e.Problem = "the line runs as " + who + ", not as root"
 		}
 	}
 	return found
 }
 
-// wrappers start the program that is named behind their own words, with its arguments.
+// wrappers are programs that start the program named after their own arguments.
 var wrappers = []string{
 	"nice", "ionice", "chrt", "taskset", "env", "flock", "timeout", "setsid", "nohup", "exec", "time", "sudo",
 	"chronic", "cronic", "systemd-cat", "systemd-inhibit", "systemd-run", "setlock", "lckdo", "eatmydata",
 }
 
-// command returns what a simple command starts, false if nothing that is looked for.
+// command returns the entry of a simple command, and false if the command does not start the wanted
+// program.
 func (s Search) command(words []word) (Entry, bool) {
 	first := slices.IndexFunc(words, func(w word) bool { return !variable.MatchString(w.text) })
 	if first < 0 {
@@ -193,8 +194,8 @@ func (s Search) command(words []word) (Entry, bool) {
 	for i := first; i < len(words); i++ {
 		args := texts(words[i+1:])
 		if words[i].expands {
-			if job, _ := s.Job(args); job != "" { // it may be the program, by a variable
-				return Entry{Job: job, Problem: "only the shell knows what " + words[i].text + " is", Program: words[i].text, Args: args}, true
+			if job, _ := s.Job(args); job != "" { // perhaps the wanted program, named by a variable
+				return Entry{Job: job, Problem: "only the shell knows the value of " + words[i].text, Program: words[i].text, Args: args}, true
 			}
 		}
 		if !s.Names(path.Base(words[i].text)) || strings.HasSuffix(words[i].text, "/") {
@@ -202,7 +203,7 @@ func (s Search) command(words []word) (Entry, bool) {
 		}
 		job, problem := s.Job(args)
 		if job == "" {
-			continue // an argument, such as a lock file; or the program with other work
+			continue // an argument such as a lock file, or the program with other work
 		}
 		e := Entry{
 			Job: job, Problem: problem, Wrapper: texts(words[first:i]), Program: words[i].text, Args: args,
@@ -211,15 +212,15 @@ func (s Search) command(words []word) (Entry, bool) {
 		direct := i == first || slices.Contains(wrappers, path.Base(words[first].text))
 		switch unsure := slices.IndexFunc(words[first:], func(w word) bool { return w.expands }); {
 		case !direct:
-			e.Job, e.Problem = "", fmt.Sprintf("what %s does with it is not known", words[first].text)
+			e.Job, e.Problem = "", fmt.Sprintf("it is unknown what %s does with the program", words[first].text)
 		case unsure >= 0:
-			e.Problem = "only the shell knows what " + words[first+unsure].text + " is"
+			e.Problem = "only the shell knows the value of " + words[first+unsure].text
 		case slices.ContainsFunc(words[i+1:], func(w word) bool { return w.redirected }):
-			e.Problem = "a redirection stands between its words"
+			e.Problem = "a redirection is between the program's arguments"
 		}
 		return e, true
 	}
-	// A script in quotes, for a shell.
+	// The command may be a script in quotes for a shell.
 	for _, w := range words[first:] {
 		inner, _ := split(w.text, 0)
 		if !strings.ContainsAny(w.text, " \t") {
@@ -227,7 +228,7 @@ func (s Search) command(words []word) (Entry, bool) {
 		}
 		for _, c := range inner {
 			if e, is := s.command(c); is {
-				return Entry{Problem: fmt.Sprintf("what %s does with it is not known", words[first].text), Program: e.Program}, true
+				return Entry{Problem: fmt.Sprintf("it is unknown what %s does with the program", words[first].text), Program: e.Program}, true
 			}
 		}
 	}
@@ -244,8 +245,8 @@ func texts(words []word) []string {
 
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:=@+-]+$`)
 
-// Quote writes words for the shell that cron starts; a percent sign means a newline
-// to cron itself.
+// Quote writes words in the form that cron and the shell read. A percent sign is escaped, because
+// cron reads it as a newline.
 func Quote(words []string) string {
 	var quoted []string
 	for _, w := range words {

@@ -11,15 +11,15 @@ import (
 var (
 	setting = regexp.MustCompile(`^\s*(?:"[^"]*"|'[^']*'|[^\s=]+)\s*=`)
 	account = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*\$?$`)
-	// value is what a part of a field begins with; cron passes over what follows.
+	// value matches the beginning of a part of a field; cron ignores the rest of the part.
 	value = regexp.MustCompile(`^(?:\*|([0-9A-Za-z]+)(?:-([0-9A-Za-z]+))?)`)
 )
 
-// field is one of the five that a line's times consist of.
+// field is one of the five fields of a line's times.
 type field struct {
 	name      string
 	low, high int
-	// names stand for the numbers from low on.
+	// names are words for the numbers from low on.
 	names []string
 }
 
@@ -31,14 +31,14 @@ var fields = []field{
 	{"day of the week", 0, 7, strings.Fields("sun mon tue wed thu fri sat")},
 }
 
-// atBoot is the time of a line that is started at boot only.
+// atBoot is the time of a line that cron runs only at boot.
 const atBoot = "@reboot"
 
 var times = []string{atBoot, "@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
 
-// Ignored returns why cron ignores all of a crontab with that text, "" where no reason is
-// known: Debian's takes none of a file of which it does not understand a line. system is
-// true where each line names a user.
+// Ignored returns the reason why cron ignores a whole crontab with the given text, "" if no reason
+// is known. Debian's cron ignores a file if it does not understand one of the lines. system is true
+// if each line names a user.
 func Ignored(text string, system bool) string {
 	if text != "" && !strings.HasSuffix(text, "\n") {
 		return "its last line does not end with a newline"
@@ -62,15 +62,15 @@ func faultOf(line string, system bool) string {
 	rest := words[1:]
 	if strings.HasPrefix(line, "@") {
 		if !slices.Contains(times, strings.ToLower(words[0])) {
-			return words[0] + " is no time"
+			return words[0] + " is not a time"
 		}
 	} else {
 		for i, f := range fields {
 			if i >= len(words) {
-				return "no " + f.name
+				return "the field for the " + f.name + " is missing"
 			}
 			if !f.takes(words[i]) {
-				return fmt.Sprintf("%s is no %s", words[i], f.name)
+				return fmt.Sprintf("%s is not a valid %s", words[i], f.name)
 			}
 		}
 		rest = words[len(fields):]
@@ -87,7 +87,7 @@ func faultOf(line string, system bool) string {
 // takes reports whether cron may understand a field.
 func (f field) takes(text string) bool {
 	if strings.Contains(text, "~") || strings.HasPrefix(text, "-") {
-		return true // other crons than Debian's
+		return true // crons other than Debian's may understand the field
 	}
 	for part := range strings.SplitSeq(text, ",") {
 		m := value.FindStringSubmatch(part)

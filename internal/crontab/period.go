@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// often are the times of the words that cron takes in place of five fields.
+// often maps the words that cron accepts in place of five fields to their five fields.
 var often = map[string]string{
 	"@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
 	"@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
 }
 
-// Period returns the longest time that lies between two starts of the line, 0 where cron does
-// not start it again and again, or the times are none that this package understands.
+// Period returns the longest time between two starts of the line. It returns 0 if cron does not run
+// the line regularly, or if this package does not understand the times.
 func (e Entry) Period() time.Duration {
 	words := strings.Fields(strings.ToLower(e.Line))
 	if len(words) > 0 && often[words[0]] != "" {
@@ -34,14 +34,14 @@ func (e Entry) Period() time.Duration {
 		monthday, weekday := slices.Contains(at[2], date.Day()), slices.Contains(at[4], int(date.Weekday()))
 		today := monthday && weekday
 		if !anyDay && !anyWeekday {
-			today = monthday || weekday // either is enough where both are named
+			today = monthday || weekday // if both are restricted, either is enough
 		}
 		return today && slices.Contains(at[3], int(date.Month()))
 	})
 }
 
-// longest is the longest time between two starts within some years, 0 where there are none:
-// at these minutes of these hours of some days.
+// longest returns the longest time between two starts within some years, 0 if there are no starts.
+// The starts are at the given minutes of the given hours of each day for which on returns true.
 func longest(minutes, hours []int, on func(date time.Time) bool) time.Duration {
 	var starts []int // minutes of a day
 	for _, hour := range hours {
@@ -53,7 +53,7 @@ func longest(minutes, hours []int, on func(date time.Time) bool) time.Duration {
 	for i, start := range starts[1:] {
 		most = max(most, start-starts[i])
 	}
-	// The years are any that hold a leap day.
+	// Any years that contain a leap day will do.
 	begin, before := time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC), -1
 	for day := range 3 * 366 {
 		if !on(begin.AddDate(0, 0, day)) {
@@ -70,7 +70,8 @@ func longest(minutes, hours []int, on func(date time.Time) bool) time.Duration {
 	return time.Duration(most) * time.Minute
 }
 
-// values are the numbers that a field stands for, in order; none where it is not understood.
+// values returns the numbers for which a field stands, sorted, or none if the field is not
+// understood.
 func (f field) values(text string) []int {
 	in := map[int]bool{}
 	for part := range strings.SplitSeq(text, ",") {
@@ -94,7 +95,7 @@ func (f field) values(text string) []int {
 		}
 		for n := low; n <= high; n += max(step, 1) {
 			if f.high == 7 && n == 7 {
-				in[0] = true // a Sunday
+				in[0] = true // 7 is Sunday, too
 			}
 			in[n] = true
 		}
@@ -108,7 +109,7 @@ func (f field) values(text string) []int {
 	return all
 }
 
-// number is what a word of the field stands for, -1 for none.
+// number returns the number for which a word of the field stands, or -1 if it is not understood.
 func (f field) number(word string) int {
 	if at := slices.Index(f.names, word); at >= 0 {
 		return f.low + at

@@ -2,34 +2,36 @@ package crontab
 
 import "strings"
 
-// word is one word of a simple command, as the shell takes it.
+// word is one word of a simple command, as the shell splits the line.
 type word struct {
 	text string
-	// begin and end are where it stands in the line.
+	// begin and end are the word's position in the line.
 	begin, end int
-	// expands is true where the shell makes something else of it.
+	// expands is true if the shell replaces a part of the word.
 	expands bool
-	// redirected is true where a redirection stands before it.
+	// redirected is true if a redirection comes before the word.
 	redirected bool
 }
 
-// splitter cuts a line into simple commands.
+// splitter splits a line into simple commands.
 type splitter struct {
 	line     string
 	at       int
 	commands [][]word
 	current  []word
 	word     word
-	// begun: a word is under way. quoted: a part of it is in quotes.
+	// begun is true within a word. quoted is true if a part of the word is in quotes.
 	begun, quoted bool
-	// skip: the next word is a redirection's target; redirected: one was read.
+	// skip is true if the next word is a redirection's target; redirected is true after a
+	// redirection.
 	skip, redirected bool
-	// open are the brackets that were opened, true for that of a command substitution.
+	// open are the open brackets; the value is true for the bracket of a command substitution.
 	open []bool
 }
 
-// split returns the simple commands of a line from a place on, without their redirections,
-// and false where a quote does not end. A percent sign ends what the shell gets.
+// split returns the simple commands of a line from position at on, without their redirections. It
+// returns false if a quote does not end. A percent sign ends the text that cron passes to the
+// shell.
 func split(line string, at int) (commands [][]word, whole bool) {
 	s := splitter{line: line, at: at}
 	whole = s.run()
@@ -77,7 +79,7 @@ func (s *splitter) run() bool {
 	return true
 }
 
-// closeBracket begins a word that only the shell knows where a command substitution ends.
+// closeBracket begins a word of unknown text at the end of a command substitution.
 func (s *splitter) closeBracket() {
 	last := len(s.open) - 1
 	if last < 0 {
@@ -89,7 +91,7 @@ func (s *splitter) closeBracket() {
 	s.open = s.open[:last]
 }
 
-// add puts a character to the word.
+// add appends a character to the word.
 func (s *splitter) add(c byte) {
 	if !s.begun {
 		s.begun, s.word = true, word{begin: s.at, redirected: s.redirected}
@@ -98,7 +100,7 @@ func (s *splitter) add(c byte) {
 	s.word.end = s.at + 1
 }
 
-// escape takes a backslash and what follows.
+// escape reads a backslash and the character after it.
 func (s *splitter) escape() {
 	if s.at+1 >= len(s.line) {
 		s.at++
@@ -113,7 +115,7 @@ func (s *splitter) escape() {
 	s.quoted = true
 }
 
-// quote takes what stands between two quotes, false where the second is missing.
+// quote reads the text between two quotes, and returns false if the second quote is missing.
 func (s *splitter) quote(mark byte) bool {
 	if !s.begun {
 		s.begun, s.word = true, word{begin: s.at, redirected: s.redirected}
@@ -127,9 +129,9 @@ func (s *splitter) quote(mark byte) bool {
 			s.word.end = s.at
 			return true
 		case c == '%':
-			return false // cron ends the command within the quotes
+			return false // for cron, the command ends within the quotes
 		case c == '\\' && s.at+1 < len(s.line) && s.line[s.at+1] == '%':
-			s.at++ // cron takes the backslash away, also in quotes
+			s.at++ // cron removes the backslash even within quotes
 		case mark == '"' && c == '\\' && s.at+1 < len(s.line) && strings.IndexByte("$`\"\\", s.line[s.at+1]) >= 0:
 			s.at++
 		case mark == '"' && (c == '$' || c == '`'):
@@ -140,10 +142,10 @@ func (s *splitter) quote(mark byte) bool {
 	return false
 }
 
-// redirect takes an operator such as 2>&1; its target may be the next word.
+// redirect reads an operator such as 2>&1, whose target may be the next word.
 func (s *splitter) redirect() {
 	if s.begun && !s.quoted && strings.Trim(s.word.text, "0123456789") == "" {
-		s.begun = false // the number of a file
+		s.begun = false // the number of a file descriptor
 	}
 	s.endWord()
 	for s.at < len(s.line) && strings.IndexByte("<>&|", s.line[s.at]) >= 0 {
