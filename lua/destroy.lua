@@ -1,18 +1,18 @@
--- Destroys snapshots, disk by disk, where the snapshots that make them superfluous
--- still exist and nothing is being received.
+-- Destroys snapshots, disk by disk. A disk's snapshots are destroyed only if all of its keepers,
+-- the snapshots that make them superfluous, exist and the disk is not being received.
 --
 -- Arguments, word by word:
---   disk DATASET    a disk follows
---   watched DATASET likewise, one to tell of when its list of snapshots changed
---   keeper NAME     a snapshot of it that must exist
---   destroy NAME    a snapshot of it to destroy
---   check NAME      one that only might be: its errno is that of destroying it
--- Returns a table by dataset: { gone = {NAME = errno, …} }, or { missing = NAME }
--- for a keeper that does not exist, or { receiving = 1 }; in these two nothing of
--- the disk was touched. Beside gone are was and changed, the list's last change
--- before and after, where that was asked for.
---   EBUSY  16  held, or being sent now
---   EEXIST 17  a clone depends on it
+--   disk DATASET    begins a disk
+--   watched DATASET begins a disk for which the program also returns was and changed
+--   keeper NAME     a snapshot of the disk that must exist
+--   destroy NAME    a snapshot of the disk to destroy
+--   check NAME      a snapshot to test only: its errno is the one that destroying would return
+-- Returns a table by dataset: { gone = {NAME = errno, …} }, or { missing = NAME } for a keeper that
+-- does not exist, or { receiving = 1 }. With missing or receiving, the program changed nothing on the
+-- disk. For a watched disk, the table also has was and changed: the times of the last change of the
+-- disk's list of snapshots, before and after the program.
+--   EBUSY  16  the snapshot has a hold, or is being sent
+--   EEXIST 17  a clone depends on the snapshot
 local argv = (...)["argv"]
 
 local disks = {}
@@ -22,7 +22,7 @@ while argv[i] do
   if word == "disk" or word == "watched" then
     disks[#disks + 1] = { name = name, watched = word == "watched", keepers = {}, doomed = {}, checked = {} }
   else
-    if string.find(name, "^[%w_.:-]+$") == nil then error("no valid name: " .. name) end
+    if string.find(name, "^[%w_.:-]+$") == nil then error("invalid name: " .. name) end
     local d = disks[#disks]
     if word == "keeper" then
       d.keepers[#d.keepers + 1] = name

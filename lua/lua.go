@@ -1,10 +1,10 @@
-// Package lua holds the channel programs (zfs-program(8)) and the typed calls that
-// run them. They are the only writers to a pool but for two things a program cannot
-// do: giving a received property back, and destroying a bookmark.
+// Package lua contains the channel programs (zfs-program(8)) and the typed calls that run them.
+// Only these calls write to a pool, with two exceptions that a channel program cannot do: restoring
+// a received property, and destroying a bookmark.
 //
-// A program is not a transaction: it is atomic on disk, all its changes carry one
-// txg, but what fails in it fails alone and what was done stays. So every change
-// returns its own errno, and no deadline ever ends a program.
+// A channel program is atomic on disk: all its changes are in one transaction group. But it is not
+// a database transaction: if one change fails, the changes before it remain. So every change
+// returns its own errno, and no deadline ever ends a channel program.
 package lua
 
 import (
@@ -31,65 +31,66 @@ var destroyProgram string
 // Program runs channel programs on one pool.
 type Program struct {
 	Pool string
-	// Inherit are files the zfs process keeps open: the pool's lock, so that a
-	// program that is still running keeps the pool locked.
+	// Inherit are files that the zfs process keeps open, such as the pool's lock, so that a running
+	// program keeps the pool locked.
 	Inherit []*os.File
 }
 
-// Guest is what is to be done to the disks of one guest, all or nothing.
+// Guest is the work on the disks of one guest, which is done completely or not at all.
 type Guest struct {
-	// Snapshot is the part after the @ of the snapshots to take.
+	// Snapshot is the name, after the @, of the snapshots to take.
 	Snapshot string
-	// RefuseReceiving refuses disks that are being received.
+	// RefuseReceiving makes the program fail for a disk that is being received.
 	RefuseReceiving bool
 	Disks           []Disk
 }
 
-// Disk is what is to be done to one disk of a guest.
+// Disk is the work on one disk of a guest.
 type Disk struct {
 	Dataset string
-	// Snapshot and Bookmark say whether to take the snapshot and to bookmark it.
+	// Snapshot says whether to take the snapshot, and Bookmark whether to bookmark it.
 	Snapshot, Bookmark bool
-	// Label is the new value of label:running, "" to leave it.
+	// Label is the new value of label:running, or "" to leave the label as it is.
 	Label string
-	// Config is kept with its snapshot, as the property [zfs.GuestConfig]; "" is nothing.
+	// Config is stored on the snapshot as the property [zfs.GuestConfig]; "" stores nothing.
 	Config string
-	// TrackChanges asks what the snapshot is, and when their list changed. Only where ZFS tells
-	// that (2.2 and later): elsewhere the question ends the program.
+	// TrackChanges makes the program return the snapshot's guid, txg and creation, and the times in
+	// [ListChange]. It must be false if this ZFS does not know snapshots_changed (before 2.2),
+	// because reading an unknown property ends the program.
 	TrackChanges bool
 }
 
-// ListChange is when a dataset's list of snapshots last changed, in seconds of the
-// host's clock, before and after what the program did to it; 0 where it was not
-// asked for.
+// ListChange holds the times of the last change of a dataset's list of snapshots, before and after
+// the program's work, in Unix seconds by the host's clock. A time is 0 if it was not requested.
 type ListChange struct {
 	Before int64 `json:"was"`
 	After  int64 `json:"changed"`
 }
 
-// Bookmark is an existing snapshot to be bookmarked.
+// Bookmark is an existing snapshot of which a bookmark is made.
 type Bookmark struct{ Dataset, Name string }
 
-// Outcome is what became of one disk. A nil entry was not tried.
+// Outcome is the result for one disk. A nil errno means that the step was not tried.
 type Outcome struct {
 	Snapshot *syscall.Errno `json:"snapshot"`
 	Undone   *syscall.Errno `json:"undone"`
 	Label    *syscall.Errno `json:"label"`
 	Bookmark *syscall.Errno `json:"bookmark"`
 	Config   *syscall.Errno `json:"config"`
-	// Bookmarks holds an errno by name of the snapshots that were to be bookmarked.
+	// Bookmarks holds the errno of each requested bookmark of an existing snapshot, by name.
 	Bookmarks map[string]syscall.Errno `json:"marks"`
-	// GUID, CreateTXG and Creation, in seconds of the host's clock, are those of the
-	// snapshot, 0 where they were not asked for. Lua knows signed numbers only.
+	// GUID, CreateTXG and Creation (in Unix seconds by the clock of the host) belong to the new
+	// snapshot. They are zero if they were not requested. They are signed because Lua has signed
+	// numbers only.
 	GUID      int64 `json:"guid"`
 	CreateTXG int64 `json:"createtxg"`
 	Creation  int64 `json:"creation"`
 	ListChange
 }
 
-// Snapshot takes the snapshots, sets the labels and makes the bookmarks in one
-// transaction group. The outcomes are by dataset. An error means that it is not
-// known what was done: read the pool again.
+// Snapshot takes the snapshots, sets the labels and makes the bookmarks in one transaction group.
+// The outcomes are by dataset. An error means that it is unknown which changes were made: the
+// caller must read the pool again.
 func (p Program) Snapshot(timeout context.Context, guests []Guest, marks []Bookmark) (map[string]Outcome, error) {
 	var words []string
 	config := ""
@@ -120,7 +121,7 @@ func (p Program) Snapshot(timeout context.Context, guests []Guest, marks []Bookm
 	return outcomes, p.run(timeout, snapshotProgram, words, &outcomes)
 }
 
-// Made is the snapshot that the program took, false where it did not tell.
+// Made returns the new snapshot, or false if the program did not return its properties.
 func (o Outcome) Made(dataset, name string) (zfs.Snapshot, bool) {
 	return zfs.Snapshot{
 		Dataset: dataset, Name: name, GUID: uint64(o.GUID), CreateTXG: uint64(o.CreateTXG), Creation: time.Unix(o.Creation, 0),
@@ -144,32 +145,32 @@ func (d Disk) work() string {
 	return work
 }
 
-// DestroyRequest are the snapshots of one disk to destroy, and those whose existence makes
-// them superfluous.
+// DestroyRequest lists the snapshots of one disk to destroy, and the keepers, whose existence makes
+// these snapshots superfluous.
 type DestroyRequest struct {
 	Dataset string
 	Destroy []string
 	Keepers []string
-	// Watch asks when the list of its snapshots changed, as in [Disk].
+	// Watch makes the program return the times in [ListChange].
 	Watch bool
-	// Check only looks whether they could be destroyed: their errnos are then those that
-	// destroying would have.
+	// Check only tests whether the snapshots could be destroyed. The errnos are then the ones that
+	// destroying would return.
 	Check bool
 }
 
-// Destroyed is what became of one disk's doomed snapshots.
+// Destroyed is the result for the snapshots of one disk that should be destroyed.
 type Destroyed struct {
-	// Gone holds an errno by name, 0 for a snapshot that is gone.
+	// Gone holds an errno by snapshot name, 0 for a destroyed snapshot.
 	Gone map[string]syscall.Errno `json:"gone"`
-	// Missing is a keeper that does not exist: nothing was destroyed.
+	// Missing is a keeper that does not exist; then nothing was destroyed.
 	Missing string `json:"missing"`
-	// Receiving is 1 while the dataset is being received: nothing was destroyed.
+	// Receiving is 1 if the dataset is being received; then nothing was destroyed.
 	Receiving int `json:"receiving"`
 	ListChange
 }
 
-// Destroy destroys snapshots in one transaction group. The results are by dataset.
-// An error means that it is not known what was done: read the pool again.
+// Destroy destroys snapshots in one transaction group. The results are by dataset. An error means
+// that it is unknown which snapshots were destroyed: the caller must read the pool again.
 func (p Program) Destroy(timeout context.Context, disks []DestroyRequest) (map[string]Destroyed, error) {
 	var words []string
 	for _, d := range disks {
@@ -184,7 +185,7 @@ func (p Program) Destroy(timeout context.Context, disks []DestroyRequest) (map[s
 			if err := p.check(d.Dataset, name); err != nil {
 				return nil, err
 			}
-			// The last gate before what cannot be undone.
+			// This check is the last one before a change that cannot be undone.
 			if _, ok := zfs.ParseSnapshotName(name); !ok {
 				return nil, fmt.Errorf("refusing to destroy %s@%s: not a managed name", d.Dataset, name)
 			}
@@ -206,7 +207,7 @@ func (d DestroyRequest) word() string {
 	return "disk"
 }
 
-// check refuses a name before it reaches the kernel, which would take it.
+// check returns an error for an invalid name. The kernel would accept such a name.
 func (p Program) check(dataset, name string) error {
 	if !zfs.ValidSnapshot(dataset, name) {
 		return fmt.Errorf("refusing %s@%s: not a valid name", dataset, name)
@@ -228,7 +229,7 @@ func (p Program) run(timeout context.Context, program string, words []string, in
 	}
 	err = json.Unmarshal([]byte(text), &answer)
 	if err == nil && (len(answer.Return) == 0 || string(answer.Return) == "null") {
-		err = errors.New("no return in it")
+		err = errors.New("the answer has no return value")
 	}
 	if err == nil {
 		err = json.Unmarshal(answer.Return, into)

@@ -1,29 +1,30 @@
--- Takes snapshots of guests' disks, sets their label and bookmarks them, each guest
--- all or nothing, everything in one transaction group.
+-- Takes snapshots of guests' disks, sets the disks' labels and makes bookmarks of the snapshots. For
+-- each guest this is done completely or not at all, and all changes are in one transaction group.
 --
 -- Arguments, word by word:
---   guest NAME GUARD       a guest follows; NAME is the part after the @ of all its
---                          snapshots; GUARD is "guard" where a disk that is being
---                          received must not be touched, else "-"
---   disk DATASET DO LABEL  one of its disks; DO holds s for snapshot, b for bookmark,
---                          c for keeping the configuration with the snapshot, and w for
---                          telling what the snapshot is and when their list changed, or
---                          "-"; LABEL is "=value", "=" leaves it alone
---   config VALUE           the configuration for the disks that follow
---   mark DATASET NAME      bookmark a snapshot that is there already
--- Returns a table by dataset: { snapshot=, undone=, label=, bookmark=, config= }, each an
--- errno, 0 for done, and absent where it was not tried; marks = {NAME = errno, …}; and,
--- where that was asked for, was and changed, the list's last change before and after, and
--- guid, createtxg and creation of the snapshot. A guid beyond 2^63 is told as negative.
---   EAGAIN 11  the dataset has a snapshot in this very txg: try in the next
+--   guest NAME GUARD       begins a guest; NAME is the name, after the @, of all its snapshots; GUARD is
+--                          "guard" if disks that are being received must not be changed, else "-"
+--   disk DATASET DO LABEL  a disk of the guest; DO is "-" or contains s for snapshot, b for bookmark, c
+--                          for storing the configuration on the snapshot, and w for returning was,
+--                          changed and the snapshot's properties; LABEL is "=value", or "=" to leave
+--                          the label as it is
+--   config VALUE           the configuration for the following disks
+--   mark DATASET NAME      makes a bookmark of an existing snapshot
+-- Returns a table by dataset: { snapshot=, undone=, label=, bookmark=, config= }. Each value is an
+-- errno, 0 for success, and is absent if the step was not tried. marks = {NAME = errno, …} is the result
+-- of the words mark. For a disk with w, the table also has was and changed, the times of the last change
+-- of the disk's list of snapshots before and after the program, and guid, createtxg and creation of the
+-- snapshot. A guid above 2^63 is returned as a negative number.
+--   EAGAIN 11  the dataset already has a snapshot in this txg: try again in the next txg
 --   EBUSY  16  the dataset is being received
---   EEXIST 17  the name is taken
---   E2BIG   7  the configuration is longer than a property may be
---   ENOSPC 28  no room: the pool is full, or a thick volume has no reserve left
+--   EEXIST 17  a snapshot of this name exists
+--   E2BIG   7  the configuration is too long for a property
+--   ENOSPC 28  no space: the pool is full, or a volume with a reservation cannot reserve more
 local argv = (...)["argv"]
 local EBUSY = 16
 
--- The kernel checks no name here, and an empty one wrecks the pool (openzfs #13548).
+-- The kernel does not check names in channel programs, and an empty name corrupts the pool
+-- (openzfs #13548).
 local function valid(dataset, name)
   return string.find(dataset, "^%a[%w_.: /-]*$") ~= nil
     and string.find(name, "^[%w_.:-]+$") ~= nil
@@ -39,14 +40,14 @@ while argv[i] do
   elseif argv[i] == "disk" then
     local g = guests[#guests]
     local d = { name = argv[i + 1], work = argv[i + 2], label = string.sub(argv[i + 3], 2), config = config }
-    if not valid(d.name, g.name) then error("no valid name: " .. d.name .. "@" .. g.name) end
+    if not valid(d.name, g.name) then error("invalid name: " .. d.name .. "@" .. g.name) end
     g.disks[#g.disks + 1] = d
     i = i + 4
   elseif argv[i] == "config" then
     config = argv[i + 1]
     i = i + 2
   elseif argv[i] == "mark" then
-    if not valid(argv[i + 1], argv[i + 2]) then error("no valid name: " .. argv[i + 1] .. "#" .. argv[i + 2]) end
+    if not valid(argv[i + 1], argv[i + 2]) then error("invalid name: " .. argv[i + 1] .. "#" .. argv[i + 2]) end
     marks[#marks + 1] = { dataset = argv[i + 1], name = argv[i + 2] }
     i = i + 3
   else
@@ -61,7 +62,8 @@ local function snapshot(guest, disk)
   return zfs.sync.snapshot(disk.name .. "@" .. guest.name)
 end
 
--- Returns whether every disk of the guest got its snapshot; undoes those made if not.
+-- Takes the snapshots of all disks of the guest and returns true. If one snapshot fails, destroys the
+-- snapshots made before and returns false.
 local function snapshots(guest)
   local made = {}
   for _, d in ipairs(guest.disks) do
@@ -80,7 +82,8 @@ local function snapshots(guest)
   return true
 end
 
--- Returns nil for a disk that is not watched, or that is not there.
+-- Returns the time of the last change of the disk's list of snapshots, or nil if the disk does not
+-- exist or the time was not requested.
 local function changed(disk)
   if string.find(disk.work, "w", 1, true) == nil or not zfs.exists(disk.name) then return nil end
   local at = zfs.get_prop(disk.name, "snapshots_changed")
@@ -122,7 +125,7 @@ for _, m in ipairs(marks) do
   r.marks[m.name] = zfs.sync.bookmark(m.dataset .. "@" .. m.name, m.dataset .. "#" .. m.name)
 end
 
--- Last, so that whatever goes wrong with it all else is done.
+-- The configuration is stored last, so that a failure of this step cannot prevent the other steps.
 for _, guest in ipairs(guests) do
   for _, d in ipairs(guest.disks) do
     if guest.taken and string.find(d.work, "c", 1, true) then
