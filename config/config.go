@@ -1,6 +1,6 @@
-// Package config is the file /etc/snapwatch/config.yaml: its types, its defaults,
-// strict loading and validation. Every key is optional, and so is the file. A key
-// that is not known is an error: a misspelt limit must not leave a disk unwatched.
+// Package config reads and validates the configuration file /etc/snapwatch/config.yaml. Every key
+// is optional, and so is the file. An unknown key is an error, because a misspelt limit must not
+// leave a disk unwatched.
 package config
 
 import (
@@ -16,52 +16,53 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// Path is where the file is looked for when no other is named.
+// Path is the configuration file that is read if no other file is named.
 const Path = "/etc/snapwatch/config.yaml"
 
-// Config is the whole file, with the defaults filled in.
+// Config is the content of the configuration file, with the defaults filled in.
 type Config struct {
-	// Node is this node's name, when Proxmox's own is to be checked against it.
+	// Node is the name that Proxmox must use for this node, "" for any name.
 	Node string `yaml:"node"`
-	// Role is "" or "replica"; on a replica snap refuses to run, and keep is for prune.
+	// Role is "" or "replica". On a replica, snap refuses to run, and keep applies to prune.
 	Role string `yaml:"role"`
-	// Datasets are searched for disks. On a primary node they stand in for the
-	// storages of storage.cfg and hold the disks directly; on a replica disks are
-	// found anywhere below them, and the default is every pool.
+	// Datasets are the datasets in which disks are searched. On a primary node they replace the
+	// storages of storage.cfg and contain the disks directly. On a replica they contain the disks
+	// at any depth, and the default is every pool.
 	Datasets []string `yaml:"datasets"`
-	// Pools must be imported; one that is not is an alarm.
+	// Pools are the pools that must be imported; a missing pool is an alarm.
 	Pools []string `yaml:"pools"`
-	// Replicas are datasets on this node that are received from elsewhere: snap
-	// takes no snapshot of them and sets no label, and prune rotates them.
+	// Replicas are datasets on this node that are received from another host. snap takes no
+	// snapshot of their disks and sets no label on them, and prune rotates their snapshots.
 	Replicas []string `yaml:"replicas"`
-	// Keep is the retention in words, as on the command line: "f48 h24 d30".
+	// Keep is the retention, as on the command line: "f48 h24 d30".
 	Keep Keep `yaml:"keep,omitempty"`
-	// Bookmarks is of how many days each disk keeps the bookmarks; 0 makes none.
+	// Bookmarks is the number of days for which each disk keeps its bookmarks; 0 makes no
+	// bookmarks.
 	Bookmarks int `yaml:"bookmarks"`
-	// StoppedGrace is how long receivers get to fetch a newer snapshot before an
-	// older _stopped one may go.
+	// StoppedGrace is the time that receivers have to fetch a newer snapshot before an older
+	// _stopped snapshot may be destroyed.
 	StoppedGrace Duration `yaml:"stopped_grace"`
-	// ConfirmStop is how long a guest must stay down before its stop is believed.
+	// ConfirmStop is the time for which a guest must stay down before the guest counts as stopped.
 	ConfirmStop Duration `yaml:"confirm_stop"`
-	// BootGrace is how long after boot no stop is believed.
+	// BootGrace is the time after boot in which no guest counts as stopped.
 	BootGrace Duration `yaml:"boot_grace"`
-	// RefreshStopped renews the _stopped snapshot of a stopped guest when it is
-	// older than this; 0 never does.
+	// RefreshStopped is the age at which snap renews the _stopped snapshot of a stopped guest; 0
+	// never renews.
 	RefreshStopped Duration `yaml:"refresh_stopped"`
-	// AdoptPeerLabels lets snap take over the label of another node of the same
-	// cluster for a stopped guest whose configuration is here.
+	// AdoptPeerLabels allows snap to replace the label of another node of the cluster on the disks
+	// of a stopped guest whose configuration is on this node.
 	AdoptPeerLabels bool `yaml:"adopt_peer_labels"`
-	// MaxDestroys is how many snapshots one run destroys at most, nil where nothing is said:
-	// see [Config.MaxDestroysFor].
+	// MaxDestroys is the largest number of snapshots that one run destroys, nil for the default
+	// (see [Config.MaxDestroysFor]).
 	MaxDestroys *int `yaml:"max_destroys,omitempty"`
-	// CaptureConfig keeps a guest's configuration with its snapshots.
+	// CaptureConfig makes snap store a guest's configuration on the guest's snapshots.
 	CaptureConfig bool `yaml:"capture_config"`
-	// Hooks are programs to start before and after snapshots.
+	// Hooks are programs that a run starts before and after snapshots.
 	Hooks Hooks `yaml:"hooks,omitempty"`
-	// Overrides change settings for some guests, disks or pools; for each setting
-	// the last entry that applies and has it decides.
+	// Overrides change settings for some guests, disks or pools. For each setting, the last entry
+	// that selects the disk and has the setting decides.
 	Overrides []Override `yaml:"overrides"`
-	// Ping is who is told of runs, so that silence is an alarm elsewhere.
+	// Ping are addresses to report runs to, so that a missing report raises an alarm there.
 	Ping []Ping `yaml:"ping,omitempty"`
 
 	Quiesced `yaml:",inline"`
@@ -71,15 +72,15 @@ type Config struct {
 // Override changes settings for the disks that it selects.
 type Override struct {
 	Selector `yaml:",inline"`
-	// Keep is the retention for these disks instead of the one of the run.
+	// Keep is the retention of these disks in place of the run's retention.
 	Keep Keep `yaml:"keep,omitempty"`
-	// Ignore leaves these disks alone: no snapshots, no labels, no alarms.
+	// Ignore excludes these disks from snapshots, labels and alarms.
 	Ignore bool `yaml:"ignore,omitempty"`
 
 	WatchOverride `yaml:",inline"`
 }
 
-// Default is the configuration of an empty file.
+// Default returns the configuration that an empty file gives.
 func Default() Config {
 	return Config{
 		Bookmarks:    30,
@@ -91,8 +92,7 @@ func Default() Config {
 	}
 }
 
-// Load reads the file at path. A missing file is an error only where it was asked
-// for by name: LoadDefault forgives it.
+// Load reads the file at path. A missing file is an error here, unlike for [LoadDefault].
 func Load(path string) (Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -108,8 +108,8 @@ func Load(path string) (Config, error) {
 	return c, nil
 }
 
-// LoadDefault reads [Path] if it is there, and else returns the defaults. A link to nowhere is
-// there: somebody meant to configure something.
+// LoadDefault reads the file at path, or returns the defaults if path does not exist. A dangling
+// link is an error, because somebody wanted to configure something.
 func LoadDefault(path string) (Config, error) {
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 		return Default(), nil
@@ -146,7 +146,8 @@ func parse(text []byte) (Config, error) {
 	return c, nil
 }
 
-// eachKey calls check with every key of the tree and its value, up to the first error.
+// eachKey calls check for every key of the tree, with the key's value, until check returns an
+// error.
 func eachKey(n *yaml.Node, check func(key, value *yaml.Node) error) error {
 	for i, child := range n.Content {
 		if n.Kind == yaml.MappingNode && i%2 == 0 {
@@ -161,15 +162,15 @@ func eachKey(n *yaml.Node, check func(key, value *yaml.Node) error) error {
 	return nil
 }
 
-// emptySelector finds a key that says what an entry is for, without a value: the entry
-// would be for all, as if the key were not there.
+// emptySelector returns an error for a selecting key without a value. Such an entry would apply to
+// all disks, as if the key were missing.
 func emptySelector(key, value *yaml.Node) error {
 	if value.Kind == yaml.AliasNode {
 		value = value.Alias
 	}
 	nothing := value.ShortTag() == "!!null" || value.Kind == yaml.ScalarNode && value.Value == ""
 	if slices.Contains([]string{"vmid", "disk", "pool"}, key.Value) && nothing {
-		return fmt.Errorf("line %d: %s has no value, so that the entry would be for all; give it one, or take the key out", key.Line, key.Value)
+		return fmt.Errorf("line %d: %s has no value, so the entry would apply to all; give a value, or remove the key", key.Line, key.Value)
 	}
 	return nil
 }
@@ -217,8 +218,9 @@ func (c Config) validate() error {
 	return c.Watch.validate()
 }
 
-// MaxDestroysFor returns how many snapshots one run may destroy on so many disks. The limit is
-// for surprises: without a number in the file it is far above what a day makes due.
+// MaxDestroysFor returns the number of snapshots that one run may destroy if it looks at the given
+// number of disks. The limit protects against surprises, so the default is far above the number due
+// in a day.
 func (c Config) MaxDestroysFor(disks int) int {
 	if c.MaxDestroys != nil {
 		return *c.MaxDestroys
@@ -226,14 +228,14 @@ func (c Config) MaxDestroysFor(disks int) int {
 	return max(minDestroys, destroysPerDisk*disks)
 }
 
-// What one run may destroy where the file says nothing.
+// These limits hold if the file sets no max_destroys.
 const (
 	minDestroys     = 1000
 	destroysPerDisk = 20
 )
 
-// KeepFor returns the retention of a disk and the rule it comes from: the last
-// override that is for the disk and has one, or else the run's own.
+// KeepFor returns the retention of a disk and the rule that sets it: the last matching override
+// with a retention, or else the run's own retention.
 func (c Config) KeepFor(dataset string, vmid int, run Keep) (keep Keep, rule string) {
 	keep, rule = run, "keep"
 	for i, o := range c.Overrides {
@@ -244,7 +246,7 @@ func (c Config) KeepFor(dataset string, vmid int, run Keep) (keep Keep, rule str
 	return keep, rule
 }
 
-// IgnoredFor returns why snap leaves a disk alone, "" if it doesn't.
+// IgnoredFor returns the rule by which a disk is ignored, "" if none applies.
 func (c Config) IgnoredFor(dataset string, vmid int) string {
 	for i, o := range c.Overrides {
 		if o.Ignore && o.Matches(dataset, vmid) {
@@ -254,5 +256,5 @@ func (c Config) IgnoredFor(dataset string, vmid int) string {
 	return ""
 }
 
-// YAML writes the configuration with its defaults filled in.
+// YAML returns the configuration as YAML, with the defaults filled in.
 func (c Config) YAML() ([]byte, error) { return yaml.Marshal(c) }

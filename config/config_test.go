@@ -127,6 +127,6 @@ func TestAnEmptySelectorIsNone(t *testing.T) {
 		"overrides:\n- {pool: tank, disk: &nothing '', ignore: true}\n- {pool: tank, disk: *nothing, ignore: true}\n",
 	} {
 		_, err := parse([]byte(text))
-		assert.ErrorContains(t, err, "has no value, so that the entry would be for all", text)
+		assert.ErrorContains(t, err, "has no value, so the entry would apply to all", text)
 	}
 }

@@ -12,33 +12,33 @@ import (
 	"snapwatch/internal/files"
 )
 
-// Hooks are programs of the user's that a run starts, as root, by what happens.
+// Hooks are the user's programs that a run starts, as root, at certain events.
 type Hooks struct {
-	// BeforeSnapshot runs before a living guest's snapshot; where it fails the guest
-	// gets none.
+	// BeforeSnapshot runs before the snapshot of a running guest. If the hook fails, the guest gets
+	// no snapshot.
 	BeforeSnapshot []Hook `yaml:"before_snapshot,omitempty"`
-	// AfterSnapshot runs once the snapshot is there, and for each guest whose
-	// BeforeSnapshot was started, whatever came of it.
+	// AfterSnapshot runs after a guest's snapshot was made. It also runs for each guest whose
+	// BeforeSnapshot was started, even if no snapshot was made.
 	AfterSnapshot []Hook `yaml:"after_snapshot,omitempty"`
-	// AfterStop runs once a guest that stopped has its _stopped snapshot.
+	// AfterStop runs after a guest that stopped has got its _stopped snapshot.
 	AfterStop []Hook `yaml:"after_stop,omitempty"`
-	// AfterPrune runs once prune has destroyed something.
+	// AfterPrune runs after prune has destroyed a snapshot.
 	AfterPrune []Hook `yaml:"after_prune,omitempty"`
 }
 
 // Hook is one program to start.
 type Hook struct {
-	// Argv is the program's absolute path and its words; no shell reads them.
+	// Argv is the program's absolute path and its arguments. No shell reads them.
 	Argv []string `yaml:"argv"`
-	// Per is "guest", as by default, or "run": once for all guests that it is for.
+	// Per is "guest" (the default), or "run": then the program is started once for all its guests.
 	Per string `yaml:"per,omitempty"`
-	// VMID are the guests it is for; none named means all.
+	// VMID are the guests that the hook is for; empty means all guests.
 	VMID VMIDs `yaml:"vmid,omitempty"`
-	// Timeout is when it is killed, 30s by default.
+	// Timeout is the time after which the program is killed, 30s by default.
 	Timeout Duration `yaml:"timeout,omitempty"`
 }
 
-// The longest a hook may take: one that a snapshot waits for, and any other.
+// The longest timeouts of hooks: of a hook for which a snapshot waits, and of any other hook.
 const (
 	maxBeforeTimeout = 2 * time.Minute
 	maxHookTimeout   = 10 * time.Minute
@@ -47,10 +47,10 @@ const (
 // PerRun reports whether the hook is started once for all guests.
 func (h Hook) PerRun() bool { return h.Per == "run" }
 
-// For reports whether the hook is for a guest.
+// For reports whether the hook is for the given guest.
 func (h Hook) For(vmid int) bool { return len(h.VMID) == 0 || h.VMID.Contains(vmid) }
 
-// Limit is when the hook is killed.
+// Limit returns the time after which the hook is killed.
 func (h Hook) Limit() time.Duration {
 	if h.Timeout == 0 {
 		return 30 * time.Second
@@ -58,25 +58,25 @@ func (h Hook) Limit() time.Duration {
 	return h.Timeout.Std()
 }
 
-// Any reports whether there is a hook at all.
+// Any reports whether there is any hook.
 func (h Hooks) Any() bool {
 	return len(h.BeforeSnapshot)+len(h.AfterSnapshot)+len(h.AfterStop)+len(h.AfterPrune) > 0
 }
 
-// Trusted returns why the hook's program is not started: it is missing, cannot be run, or
-// somebody else than root, or whoever runs this, could have put it there.
+// Trusted returns an error if the hook's program must not be started. The program may be missing or
+// not executable, or a user other than root and the current user could have replaced it.
 func (h Hook) Trusted() error {
 	info, err := os.Stat(h.Argv[0])
 	switch {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0:
-		return fmt.Errorf("%s is no program: chmod +x it", info.Name())
+		return fmt.Errorf("%s is not an executable file: chmod +x it", info.Name())
 	}
 	return files.OnlyRoots(h.Argv[0])
 }
 
-// Check tells what is wrong with the programs, as far as that can be seen now.
+// Check returns the first hook whose program must not be started at present, as an error.
 func (h Hooks) Check() error {
 	for _, hook := range slices.Concat(h.BeforeSnapshot, h.AfterSnapshot, h.AfterStop, h.AfterPrune) {
 		if err := hook.Trusted(); err != nil {
@@ -107,24 +107,24 @@ func (h Hooks) validate() error {
 func (h Hook) validate(limit time.Duration) error {
 	switch {
 	case len(h.Argv) == 0:
-		return errors.New("argv is missing; write the program and its words as a list: argv: [/usr/local/sbin/flush, web]")
+		return errors.New("argv is missing; write the program and its arguments as a list: argv: [/usr/local/sbin/flush, web]")
 	case !filepath.IsAbs(h.Argv[0]):
-		return fmt.Errorf("argv: %q is no absolute path; no shell and no PATH finds the program", h.Argv[0])
+		return fmt.Errorf("argv: %q is not an absolute path; the program is started without a shell and without PATH", h.Argv[0])
 	case strings.Contains(strings.Join(h.Argv, ""), "\x00"):
-		return errors.New("argv: a word holds a zero byte")
+		return errors.New("argv: an argument contains a zero byte")
 	case h.Per != "" && h.Per != "guest" && h.Per != "run":
 		return fmt.Errorf("per: %q is not known; write guest or run", h.Per)
 	case h.Timeout < 0 || h.Timeout.Std() > limit:
-		return fmt.Errorf("timeout: %s; at most %s: what takes longer the hook should leave to a service (systemd-run)", h.Timeout, Duration(limit))
+		return fmt.Errorf("timeout: %s; at most %s; for longer work, let the hook start a service (systemd-run)", h.Timeout, Duration(limit))
 	}
 	return nil
 }
 
-// checkOwner refuses a file that names programs to be run as root, and that somebody
-// else could have written.
+// checkOwner returns an error if a user other than root and the current user could have written the
+// file. Such a file must not name programs that run as root.
 func checkOwner(path string) error {
 	if err := files.OnlyRoots(path); err != nil {
-		return fmt.Errorf("it has hooks, which run as root: %w; or take hooks out", err)
+		return fmt.Errorf("it has hooks, which run as root: %w; or remove hooks", err)
 	}
 	return nil
 }

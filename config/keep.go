@@ -7,11 +7,12 @@ import (
 	"strings"
 )
 
-// Keep is a retention: how many of each class. A class that is not in it is left
-// alone; one with 0 keeps none. A nil Keep is no retention at all.
+// Keep is a retention: the number of snapshots to keep of each class. Snapshots of a class that is
+// not in the map are left alone; a class with 0 keeps no snapshot. A nil Keep means that no
+// retention was given.
 type Keep map[string]int
 
-// keepLetters are the words' letters and the class each stands for.
+// keepLetters are the letters of retention words and the class for which each letter stands.
 var keepLetters = []struct {
 	Letter byte
 	Class  string
@@ -20,9 +21,9 @@ var keepLetters = []struct {
 	{'w', "weekly"}, {'m', "monthly"}, {'y', "yearly"},
 }
 
-// ParseKeep reads retention words such as f48 h24 d30. No word at all, an unknown
-// letter, a missing or negative number and a letter given twice are errors: what a
-// typing mistake would destroy cannot be brought back.
+// ParseKeep parses retention words such as f48 h24 d30. It returns an error for an empty list, an
+// unknown letter, a missing or negative number, and a letter given twice. The check is strict
+// because snapshots destroyed by a typing mistake are lost.
 func ParseKeep(words []string) (Keep, error) {
 	if len(words) == 0 {
 		return nil, errors.New("no retention given; say what to keep, for example: f48 h24 d30")
@@ -41,7 +42,7 @@ func ParseKeep(words []string) (Keep, error) {
 	return keep, nil
 }
 
-// IsKeepWord reports whether a word looks meant as retention, right or wrong.
+// IsKeepWord reports whether a word looks like a retention word, valid or not.
 func IsKeepWord(word string) bool {
 	if len(word) < 2 || !strings.ContainsRune("fhdwmy", rune(word[0])) {
 		return false
@@ -64,7 +65,7 @@ func parseKeepWord(word string) (class string, n int, err error) {
 	}
 	for _, digit := range word[1:] {
 		if digit < '0' || digit > '9' {
-			return "", 0, fmt.Errorf("retention %q: %q is no number; %s", word, word[1:], want)
+			return "", 0, fmt.Errorf("retention %q: %q is not a number; %s", word, word[1:], want)
 		}
 	}
 	n, err = strconv.Atoi(word[1:])
@@ -87,7 +88,7 @@ func (k *Keep) UnmarshalText(text []byte) (err error) {
 // MarshalText implements [encoding.TextMarshaler].
 func (k Keep) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// String writes the retention as words, in the order of the classes.
+// String returns the retention as words, in the order of the classes.
 func (k Keep) String() string {
 	var words []string
 	for _, l := range keepLetters {

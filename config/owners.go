@@ -7,25 +7,26 @@ import (
 	"net/url"
 )
 
-// Owners says which nodes may own the guests whose disks are received here, and
-// how to ask them.
+// Owners lists the nodes that may own the guests whose disks are received here, and says how to ask
+// them.
 type Owners struct {
-	// URLs are the exporters of all of them, such as https://pve1.example:10191.
+	// URLs are the addresses of all these nodes' exporters, such as https://pve1.example:10191.
 	URLs []string `yaml:"urls"`
-	// AllowHTTP lets a URL be http for a host that is not this one: then names and
-	// the password go over the network for all to read.
+	// AllowHTTP allows http for a URL of another host. Then everybody on the network can read the
+	// names and the password.
 	AllowHTTP bool `yaml:"allow_http"`
-	// CA is a file of certificates to trust instead of the system's; Cert and Key
-	// are files of a client certificate.
+	// CA is a file of certificates that are trusted in place of the system's. Cert and Key are the
+	// files of a client certificate.
 	CA   string `yaml:"ca"`
 	Cert string `yaml:"cert"`
 	Key  string `yaml:"key"`
-	// User logs in with what stands in PasswordFile, less the newline at its end.
+	// User is the name to log in with. PasswordFile contains the password; a newline at its end is
+	// ignored.
 	User         string `yaml:"user"`
 	PasswordFile string `yaml:"password_file"`
 }
 
-// Validate tells what is wrong with the entry.
+// Validate returns an error if an entry is wrong.
 func (o Owners) Validate() error {
 	seen := map[string]bool{}
 	for _, text := range o.URLs {
@@ -52,11 +53,11 @@ func (o Owners) validateURL(text string) error {
 	case err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https"):
 		return errors.New("not a URL such as https://pve1.example:10191")
 	case u.User != nil:
-		return errors.New("has a password in it, for all to see; use user and password_file")
+		return errors.New("contains a password, which others can read; use user and password_file")
 	case u.RawQuery != "" || u.Fragment != "":
-		return errors.New("has a query; name the exporter alone")
+		return errors.New("has a query; give only the exporter's address")
 	case u.Scheme == "http" && !o.AllowHTTP && !isLoopback(u.Hostname()):
-		return errors.New("is not https; allow_http, or --owners-allow-http, lets it be")
+		return errors.New("is not https; allow this with allow_http or --owners-allow-http")
 	}
 	return nil
 }

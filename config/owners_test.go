@@ -24,7 +24,7 @@ func TestOwners(t *testing.T) {
 		"urls: [file:///x]":             "not a URL",
 		"urls: ['https://']":            "not a URL",
 		"urls: ['https://:10191']":      "not a URL",
-		"urls: [https://u:p@a]":         "has a password in it",
+		"urls: [https://u:p@a]":         "contains a password",
 		"urls: ['https://a/?x=1']":      "has a query",
 		"urls: [https://a, https://a]":  "is listed twice",
 		"{urls: [https://a], cert: /x}": "both cert and key",

@@ -6,24 +6,26 @@ import (
 	"net/url"
 )
 
-// Ping says who is told of the runs of a command. Each address is optional.
+// Ping names the addresses to which the runs of a command are reported. Each address is optional.
 type Ping struct {
 	// Run is the command: snap, prune or check.
 	Run string `yaml:"run"`
-	// Start is told that a run begins, Success that it did all, Failure that it did not.
+	// Start gets a report when a run begins, Success when a run did everything, Failure when it did
+	// not.
 	Start   Secret `yaml:"start,omitempty"`
 	Success Secret `yaml:"success,omitempty"`
 	Failure Secret `yaml:"failure,omitempty"`
-	// Token is sent along as a bearer token.
+	// Token is sent with each report as a bearer token.
 	Token Secret `yaml:"token,omitempty"`
 }
 
-// Secret is a text that is never printed as a whole.
+// Secret is a text that is never printed in full.
 type Secret string
 
 const hidden = "(hidden)"
 
-// String is the secret but for what is secret in it: of a URL its host is shown.
+// String returns the secret in a form that may be printed: the host of a URL, or only a
+// placeholder.
 func (s Secret) String() string {
 	if s == "" {
 		return ""
@@ -51,7 +53,7 @@ func (p Ping) validate() error {
 	case "snap", "prune":
 	case "check":
 		if p.Start != "" {
-			return errors.New("start: a check is over at once; success and failure tell of it")
+			return errors.New("start: a check has no report of its start; use success and failure")
 		}
 	default:
 		return fmt.Errorf("run: %q is not known; write snap, prune or check", p.Run)
@@ -65,7 +67,7 @@ func (p Ping) validate() error {
 	}{{"start", p.Start}, {"success", p.Success}, {"failure", p.Failure}} {
 		u, err := url.Parse(address.to.Reveal())
 		if address.to != "" && (err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https")) {
-			return fmt.Errorf("%s: not a URL such as https://hc-ping.com/…", address.key) // which is a secret
+			return fmt.Errorf("%s: not a URL such as https://hc-ping.com/…", address.key) // the address itself is a secret
 		}
 	}
 	return nil

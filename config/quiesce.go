@@ -7,44 +7,44 @@ import (
 	"time"
 )
 
-// Quiesced is the part of the file about guests that are frozen while their
-// snapshot is taken, and about guests that belong together.
+// Quiesced is the part of the configuration about guests that are frozen while their snapshots are
+// taken, and about groups of guests.
 type Quiesced struct {
-	// Quiesce says which guests are frozen, and how.
+	// Quiesce lists the guests to freeze, and how to freeze each.
 	Quiesce []Quiesce `yaml:"quiesce"`
-	// Groups are guests whose disks get one snapshot together.
+	// Groups are sets of guests whose disks get their snapshots together.
 	Groups []Group `yaml:"groups"`
-	// MaxFreeze is how long guests may be frozen for one snapshot.
+	// MaxFreeze is the longest time for which guests may be frozen for one snapshot.
 	MaxFreeze Duration `yaml:"max_freeze"`
 }
 
-// longestFreeze bounds max_freeze: a guest that does not write for minutes is down
-// for whoever uses it.
+// longestFreeze is the largest value of max_freeze, because a guest that cannot write for minutes
+// is down for its users.
 const longestFreeze = time.Minute
 
-// Quiesce says of some guests how they are frozen.
+// Quiesce says how some guests are frozen.
 type Quiesce struct {
 	VMID VMIDs `yaml:"vmid"`
 	How  How   `yaml:"how"`
 }
 
-// Group is guests that belong together: their disks get their snapshots in one
-// transaction group of each pool.
+// Group is a set of guests that belong together. On each pool, all disks of the group get their
+// snapshots in one transaction group.
 type Group struct {
 	Name string `yaml:"name"`
 	VMID VMIDs  `yaml:"vmid"`
-	// Quiesce holds for members that have no entry of their own.
+	// Quiesce applies to the members that have no entry of their own.
 	Quiesce How `yaml:"quiesce,omitempty"`
 }
 
-// How is the way a guest is frozen; "" is none.
+// How is the way in which a guest is frozen; "" means not at all.
 type How string
 
-// The ways.
+// The ways in which a guest is frozen.
 const (
-	// Agent asks the QEMU guest agent to freeze the file systems.
+	// Agent makes the QEMU guest agent freeze the guest's file systems.
 	Agent How = "agent"
-	// Cgroup stops a container's processes with the freezer of cgroup v2.
+	// Cgroup freezes a container's processes with the freezer of cgroup v2.
 	Cgroup How = "cgroup"
 )
 
@@ -52,13 +52,13 @@ const (
 func (h *How) UnmarshalText(text []byte) error {
 	*h = How(text)
 	if *h != Agent && *h != Cgroup {
-		return fmt.Errorf("%q is no way to hold a guest still; write agent for a virtual machine, cgroup for a container", text)
+		return fmt.Errorf("%q is not a way to freeze a guest; write agent for a virtual machine, cgroup for a container", text)
 	}
 	return nil
 }
 
-// HowFor returns how a guest is frozen, "" if it isn't, and the rule it comes from:
-// its own entry, or else its group's.
+// HowFor returns how a guest is frozen, "" if it is not frozen, and the rule that decides: the
+// guest's own entry, or else its group's.
 func (q Quiesced) HowFor(vmid int) (how How, rule string) {
 	for i, e := range q.Quiesce {
 		if e.VMID.Contains(vmid) {
@@ -71,7 +71,7 @@ func (q Quiesced) HowFor(vmid int) (how How, rule string) {
 	return "", ""
 }
 
-// GroupOf returns the group that a guest is a member of, false if it is in none.
+// GroupOf returns the group of a guest, or false if the guest is not in a group.
 func (q Quiesced) GroupOf(vmid int) (Group, bool) {
 	for _, g := range q.Groups {
 		if g.VMID.Contains(vmid) {
@@ -102,10 +102,10 @@ func (q Quiesced) validate() error {
 
 func (e Quiesce) validate(before []Quiesce) error {
 	if len(e.VMID) == 0 {
-		return errors.New("says for no guest what it is for; give vmid")
+		return errors.New("selects no guest; give vmid")
 	}
 	if e.How == "" {
-		return errors.New("does not say how; write agent for a virtual machine, cgroup for a container")
+		return errors.New("how is missing; write agent for a virtual machine, cgroup for a container")
 	}
 	for _, b := range before {
 		if vmid, both := e.VMID.common(b.VMID); both {
@@ -117,7 +117,7 @@ func (e Quiesce) validate(before []Quiesce) error {
 
 func (g Group) validate(before []Group) error {
 	if !groupName.MatchString(g.Name) {
-		return fmt.Errorf("%q is no name; write letters, digits, dots, dashes", g.Name)
+		return fmt.Errorf("%q is not a name for a group; write letters, digits, dots, dashes", g.Name)
 	}
 	if len(g.VMID) == 0 {
 		return fmt.Errorf("group %s has no guests; give vmid, as in 100,102-104", g.Name)
@@ -129,7 +129,7 @@ func (g Group) validate(before []Group) error {
 	}
 	for _, b := range before {
 		if b.Name == g.Name {
-			return fmt.Errorf("group %s is there already", g.Name)
+			return fmt.Errorf("group %s is listed twice", g.Name)
 		}
 		if vmid, both := g.VMID.common(b.VMID); both {
 			return fmt.Errorf("group %s: guest %d is in group %s already", g.Name, vmid, b.Name)

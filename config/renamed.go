@@ -6,13 +6,13 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// renamed are the keys that had another name, and what to write instead.
+// renamed maps the old names of keys to the text about their new names.
 var renamed = map[string]string{
 	"primary": "owners now",
 	"vmids":   "vmid now, as in 100,102-104",
 }
 
-// renamedKey returns an error that names the new key where there is an old one.
+// renamedKey returns an error that names the new key if key is an old name.
 func renamedKey(key, _ *yaml.Node) error {
 	if now := renamed[key.Value]; now != "" {
 		return fmt.Errorf("line %d: %s is called %s", key.Line, key.Value, now)

@@ -15,11 +15,11 @@ import (
 // Duration is a span of time written as 90m, 2h or 1d12h.
 type Duration time.Duration
 
-// ParseDuration reads 90m, 2h, 30d, 1d12h; a day has 24 hours.
+// ParseDuration parses a span of time such as 90m, 2h, 30d or 1d12h; a day has 24 hours.
 func ParseDuration(text string) (Duration, error) {
 	d, err := model.ParseDuration(text)
 	if err != nil {
-		return 0, fmt.Errorf("%q is no duration; write it as 90m, 2h or 1d12h", text)
+		return 0, fmt.Errorf("%q is not a duration; write it as 90m, 2h or 1d12h", text)
 	}
 	return Duration(d), nil
 }
@@ -35,10 +35,10 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 
 func (d Duration) String() string { return model.Duration(d).String() }
 
-// Std is the duration as the standard library has it.
+// Std returns the duration as a [time.Duration].
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
-// Percent is a share of something, written as 80%.
+// Percent is a share from 0 to 100, written as 80%.
 type Percent int
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
@@ -46,7 +46,7 @@ func (p *Percent) UnmarshalText(text []byte) error {
 	number, percent := strings.CutSuffix(string(text), "%")
 	n, err := strconv.Atoi(number)
 	if !percent || err != nil || n < 0 || n > 100 || number[0] == '+' {
-		return fmt.Errorf("%q is no share; write it as 80%%, or 0%% for no limit", text)
+		return fmt.Errorf("%q is not a share; write it as 80%%, or 0%% for no limit", text)
 	}
 	*p = Percent(n)
 	return nil
@@ -57,8 +57,8 @@ func (p Percent) MarshalText() ([]byte, error) { return []byte(p.String()), nil 
 
 func (p Percent) String() string { return strconv.Itoa(int(p)) + "%" }
 
-// Selector says which disks an entry is for. Every key that is given must match;
-// at least one must be given.
+// Selector selects the disks that an entry is for. At least one key must be given, and every given
+// key must match.
 type Selector struct {
 	// VMID is a list of numbers and ranges: "100", "100-199,250".
 	VMID VMIDs `yaml:"vmid,omitempty"`
@@ -68,8 +68,7 @@ type Selector struct {
 	Pool string `yaml:"pool,omitempty"`
 }
 
-// Matches reports whether the selector is for the disk with this full dataset name
-// and VMID.
+// Matches reports whether the selector selects the disk with this full dataset name and VMID.
 func (s Selector) Matches(dataset string, vmid int) bool {
 	pool, _, _ := strings.Cut(dataset, "/")
 	if len(s.VMID) > 0 && !s.VMID.Contains(vmid) {
@@ -97,7 +96,7 @@ func (s Selector) String() string {
 
 func (s Selector) validate() error {
 	if len(s.VMID) == 0 && s.Disk == "" && s.Pool == "" {
-		return errors.New("says for no disk what it is for; give vmid, disk or pool")
+		return errors.New("selects no disk; give vmid, disk or pool")
 	}
 	for _, pattern := range []string{s.Disk, s.Pool} {
 		if _, err := path.Match(pattern, ""); err != nil {
@@ -112,7 +111,7 @@ func matches(pattern, name string) bool {
 	return ok && err == nil
 }
 
-// VMIDs is a set of VMIDs as ranges.
+// VMIDs is a set of VMIDs, stored as ranges.
 type VMIDs []struct{ First, Last int }
 
 var vmidRange = regexp.MustCompile(`^([1-9]\d{0,8})(?:-([1-9]\d{0,8}))?$`)
@@ -123,7 +122,7 @@ func (v *VMIDs) UnmarshalText(text []byte) error {
 	for word := range strings.SplitSeq(string(text), ",") {
 		m := vmidRange.FindStringSubmatch(strings.TrimSpace(word))
 		if m == nil {
-			return fmt.Errorf("vmid: %q is no VMID and no range; write 100 or 100-199,250", word)
+			return fmt.Errorf("vmid: %q is neither a VMID nor a range; write 100 or 100-199,250", word)
 		}
 		first, _ := strconv.Atoi(m[1])
 		last := first
@@ -151,8 +150,7 @@ func (v VMIDs) Contains(vmid int) bool {
 	return false
 }
 
-// common returns the lowest guest of the first range of v that shares one with w, and
-// whether there is any.
+// common returns a VMID that is in both sets, and whether there is one.
 func (v VMIDs) common(w VMIDs) (vmid int, ok bool) {
 	for _, r := range v {
 		for _, s := range w {
@@ -180,14 +178,14 @@ var datasetPattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.: -]*(/[A-Za-z0-9_
 
 func validateDataset(name string) error {
 	if !datasetPattern.MatchString(name) {
-		return fmt.Errorf("%q is no name of a dataset", name)
+		return fmt.Errorf("%q is not the name of a dataset", name)
 	}
 	return nil
 }
 
 func validatePool(name string) error {
 	if strings.Contains(name, "/") {
-		return fmt.Errorf("%q is a dataset; name the pool alone", name)
+		return fmt.Errorf("%q is a dataset; name only the pool", name)
 	}
 	return validateDataset(name)
 }

@@ -19,7 +19,7 @@ func TestDuration(t *testing.T) {
 	}
 	for _, text := range []string{"", "2", "-2h", "2h30", "1.5h", "2 h", "h", "12h1d", "9999999999y", "two hours"} {
 		_, err := ParseDuration(text)
-		assert.ErrorContains(t, err, "is no duration; write it as 90m, 2h or 1d12h", text)
+		assert.ErrorContains(t, err, "is not a duration; write it as 90m, 2h or 1d12h", text)
 	}
 }
 
@@ -37,7 +37,7 @@ func TestVMIDs(t *testing.T) {
 		assert.Equal(t, want, v.Contains(vmid), vmid)
 	}
 	for _, text := range []string{"", "0", "-5", "100-", "-100", "100,", "a", "1-2-3", "1234567890", "0100", "100..200"} {
-		assert.ErrorContains(t, v.UnmarshalText([]byte(text)), "is no VMID and no range; write 100 or 100-199,250", text)
+		assert.ErrorContains(t, v.UnmarshalText([]byte(text)), "is neither a VMID nor a range; write 100 or 100-199,250", text)
 	}
 	assert.ErrorContains(t, v.UnmarshalText([]byte("200-100")), `the range "200-100" ends before it begins`)
 }

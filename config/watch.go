@@ -8,38 +8,39 @@ import (
 	"time"
 )
 
-// Watch is the part of the file for check and exporter.
+// Watch is the part of the configuration for check and the exporter.
 type Watch struct {
 	Limits Limits `yaml:"limits"`
-	// PoolIgnore are verdicts on pools that are never given, such as scrub.
+	// PoolIgnore are the verdicts on pools that are never reported, such as scrub.
 	PoolIgnore []string `yaml:"pool_ignore,omitempty"`
 	// Ignore are shell patterns for disks that are listed but never alarm.
 	Ignore []string `yaml:"ignore"`
-	// Expect are the disks that this host must hold, whoever owns them.
+	// Expect selects the disks that this host must have, no matter which node owns them.
 	Expect []Selector `yaml:"expect"`
-	// Maintenance silences disks until a time.
+	// Maintenance excludes disks from alarms until a given time.
 	Maintenance []Maintenance `yaml:"maintenance"`
-	// ReplicaLabel is "show" or "trust": whether a label that arrived here may
-	// contradict the newest snapshot's suffix.
+	// ReplicaLabel is "show" or "trust". With "trust", a received label may overrule the class of
+	// the newest snapshot.
 	ReplicaLabel string `yaml:"replica_label"`
-	// Sources say where received datasets come from, for joins between sites.
+	// Sources names the origin of received datasets, for alert rules that join data of several
+	// sites.
 	Sources []Source `yaml:"sources"`
-	// Owners are the nodes that check compares the disks with.
+	// Owners are the nodes with whose disks check compares the disks here.
 	Owners Owners `yaml:"owners"`
 }
 
-// Source says where the disks below a dataset come from.
+// Source names the origin of the disks below a dataset.
 type Source struct {
-	// Dataset is here, Origin there; without an Origin it is called the same there.
+	// Dataset is the name here. Origin is the name at the source, "" if both names are the same.
 	Dataset string `yaml:"dataset"`
 	Origin  string `yaml:"origin"`
-	// Cluster is the name of the cluster, or of the single node, they come from.
+	// Cluster is the name of the cluster or single node that sends the disks.
 	Cluster string `yaml:"cluster"`
 }
 
-// OriginOf returns where a disk comes from: the cluster and the disk's dataset there.
-// The source with the longest dataset that holds the disk decides; both are empty
-// where there is none.
+// OriginOf returns the origin of a disk: the cluster, and the disk's dataset there. If several
+// sources contain the disk, the longest dataset decides. Both results are empty if no source
+// contains the disk.
 func (w Watch) OriginOf(disk string) (cluster, dataset string) {
 	longest := -1
 	for _, s := range w.Sources {
@@ -56,23 +57,23 @@ func (w Watch) OriginOf(disk string) (cluster, dataset string) {
 	return cluster, dataset
 }
 
-// Limits are ages at which a disk alarms.
+// Limits are the limits at which a disk or pool alarms.
 type Limits struct {
 	Warning  Duration `yaml:"warning"`
 	Critical Duration `yaml:"critical"`
-	// MaxStoppedAge is how old a _stopped snapshot may be before the silence it
-	// keeps is a warning of its own.
+	// MaxStoppedAge is the age at which a _stopped snapshot no longer keeps its disk silent without
+	// a warning.
 	MaxStoppedAge Duration `yaml:"max_stopped_age"`
-	// MaxInitialReceive is how long a disk's first receive may take.
+	// MaxInitialReceive is the longest time that a disk's first receive may take.
 	MaxInitialReceive Duration `yaml:"max_initial_receive"`
-	// MaxScrubAge is how long ago a pool's last scrub may have ended; 0 for ever.
+	// MaxScrubAge is the longest time since the end of a pool's last scrub; 0 sets no limit.
 	MaxScrubAge Duration `yaml:"max_scrub_age"`
-	// FillWarning and FillCritical are how much of a pool may be taken; 0% sets no limit.
+	// FillWarning and FillCritical are the used shares of a pool that alarm; 0% sets no limit.
 	FillWarning  Percent `yaml:"fill_warning"`
 	FillCritical Percent `yaml:"fill_critical"`
 }
 
-// WatchOverride are the limits an override may change; zero leaves one alone.
+// WatchOverride are the limits that an override may change. A zero value changes nothing.
 type WatchOverride struct {
 	Warning           Duration `yaml:"warning,omitempty"`
 	Critical          Duration `yaml:"critical,omitempty"`
@@ -80,14 +81,15 @@ type WatchOverride struct {
 	MaxInitialReceive Duration `yaml:"max_initial_receive,omitempty"`
 }
 
-// Maintenance silences the disks that it selects until a time.
+// Maintenance excludes the selected disks from alarms until a given time.
 type Maintenance struct {
 	Selector `yaml:",inline"`
 	Until    time.Time `yaml:"until"`
 	Reason   string    `yaml:"reason"`
 }
 
-// poolVerdicts are those that pool_ignore may name. The others say that a pool cannot be used.
+// poolVerdicts are the verdicts that pool_ignore may name. All other verdicts mean an unusable
+// pool.
 var poolVerdicts = []string{"errors", "degraded", "scrub", "full"}
 
 func defaultWatch() Watch {
@@ -108,7 +110,7 @@ func defaultWatch() Watch {
 func (w Watch) validate() error {
 	l := w.Limits
 	if l.Warning <= 0 || l.Critical <= 0 || l.MaxStoppedAge <= 0 || l.MaxInitialReceive <= 0 {
-		return errors.New("limits: each age must be more than 0, but for max_scrub_age")
+		return errors.New("limits: each age except max_scrub_age must be more than 0")
 	}
 	if w.Limits.Critical < w.Limits.Warning {
 		return fmt.Errorf("limits: critical (%s) comes before warning (%s); give both", w.Limits.Critical, w.Limits.Warning)
@@ -118,7 +120,7 @@ func (w Watch) validate() error {
 	}
 	for _, name := range w.PoolIgnore {
 		if !slices.Contains(poolVerdicts, name) {
-			return fmt.Errorf("pool_ignore: %q is no verdict that can be left out; write one of %s", name, strings.Join(poolVerdicts, ", "))
+			return fmt.Errorf("pool_ignore: %q is not a verdict that can be ignored; write one of %s", name, strings.Join(poolVerdicts, ", "))
 		}
 	}
 	if w.ReplicaLabel != "show" && w.ReplicaLabel != "trust" {
@@ -147,7 +149,7 @@ func (w Watch) validate() error {
 			return fmt.Errorf("maintenance, entry %d: %w", i+1, err)
 		}
 		if m.Until.IsZero() {
-			return fmt.Errorf("maintenance, entry %d: until is missing; a silence without an end is forgotten", i+1)
+			return fmt.Errorf("maintenance, entry %d: until is missing; maintenance without an end would be forgotten", i+1)
 		}
 	}
 	return nil
@@ -168,9 +170,8 @@ func (s Source) validate() error {
 	return nil
 }
 
-// validate looks at an override with the limits it leaves as they are: one that
-// moves warning beyond the critical limit would alarm at once where it was meant
-// to calm.
+// validate checks an override together with the limits that it does not change. An override that
+// only raises warning above the critical limit would raise alarms where it should reduce them.
 func (w WatchOverride) validate(defaults Limits) error {
 	warning, critical := w.Warning, w.Critical
 	if warning == 0 {

@@ -14,24 +14,24 @@ var (
 	foreignValue = regexp.MustCompile("cannot unmarshal !!\\w+ (`.*`) into \\S+")
 )
 
-// WebError puts an error of exporter-toolkit about its configuration at path in the words of
-// the file.
+// WebError rewrites an error of exporter-toolkit about its configuration at path in the terms of
+// the configuration file.
 func WebError(path string, err error) error {
 	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "yaml: "), "unmarshal errors:\n  ")
 	text = foreignKey.ReplaceAllString(text, `unknown key "$1"`)
-	text = foreignValue.ReplaceAllString(text, "$1 does not fit here")
+	text = foreignValue.ReplaceAllString(text, "$1 is not a valid value here")
 	return fmt.Errorf("web configuration %s: %s", path, strings.ReplaceAll(text, "\n  ", "; "))
 }
 
-// WebAuth is what exporter-toolkit's web configuration asks of clients.
+// WebAuth says which proofs exporter-toolkit's web configuration requires of clients.
 type WebAuth struct {
-	// Passwords: there are users, and each request must come with the password of one.
+	// Passwords is true if the configuration names users, so each request needs a user's password.
 	Passwords bool
-	// Certificates: where the server speaks TLS, each client must have a certificate.
+	// Certificates is true if TLS clients must have a certificate.
 	Certificates bool
 }
 
-// LoadWebAuth reads the web configuration at path. Without a path nobody is kept out.
+// LoadWebAuth reads the web configuration at path. If path is "", clients need no proof.
 func LoadWebAuth(path string) (WebAuth, error) {
 	if path == "" {
 		return WebAuth{}, nil

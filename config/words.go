@@ -13,15 +13,15 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// words looks at the file's tree before it is decoded, and says what does not fit in the
-// words of the file: yaml.v3 has those of Go's types.
+// words checks the file's tree before the tree is decoded. Its messages use the terms of the file,
+// while yaml.v3 uses Go's types.
 type words struct {
-	// lines are those of the keys and entries that are there, by what messages call them:
-	// "limits.warning", "overrides, entry 2".
+	// lines are the line numbers of all keys and entries in the file, by the names that messages
+	// use, such as "limits.warning" or "overrides, entry 2".
 	lines map[string]int
 }
 
-// located puts the line before a message that begins with the name of a key or entry.
+// located puts the line number before a message that begins with the name of a key or entry.
 func (w words) located(err error) error {
 	text, found := err.Error(), ""
 	for name := range w.lines {
@@ -36,7 +36,7 @@ func (w words) located(err error) error {
 	return fmt.Errorf("line %d: %w", w.lines[found], err)
 }
 
-// look returns what is wrong with a node that is to become a value of type t, and called name.
+// look returns an error if the node n, which has the given name, does not fit type t.
 func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -68,7 +68,7 @@ func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 		return is("write this in one line of text, not as a list or a map")
 	case isTime:
 		if n.Decode(value) != nil {
-			return is("%q is no time; write it as 2026-12-24T06:00:00Z", n.Value)
+			return is("%q is not a time; write it as 2026-12-24T06:00:00Z", n.Value)
 		}
 	case text:
 		if err := reader.UnmarshalText([]byte(n.Value)); err != nil {
@@ -78,12 +78,12 @@ func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 	case n.Decode(value) != nil && t.Kind() == reflect.Bool:
 		return is("%q is neither true nor false", n.Value)
 	case n.Decode(value) != nil:
-		return is("%q is no whole number; write it as 30", n.Value)
+		return is("%q is not a whole number; write it as 30", n.Value)
 	}
 	return nil
 }
 
-// lookAtKeys is look for what has keys.
+// lookAtKeys does the same as look for a type that has keys.
 func (w words) lookAtKeys(n *yaml.Node, t reflect.Type, name string) error {
 	if n.Kind != yaml.MappingNode {
 		if name == "" {
@@ -96,7 +96,7 @@ func (w words) lookAtKeys(n *yaml.Node, t reflect.Type, name string) error {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.ShortTag() == "!!merge" {
-			continue // what is merged has been looked at where it stands
+			continue // merged keys are checked in the place where they are defined
 		}
 		if err := renamedKey(key, value); err != nil {
 			return err
@@ -106,7 +106,7 @@ func (w words) lookAtKeys(n *yaml.Node, t reflect.Type, name string) error {
 			return fmt.Errorf("line %d: unknown key %q; %s", key.Line, key.Value, insteadOf(key.Value, name, keysOfType(t)))
 		}
 		if line := first[key.Value]; line != 0 {
-			return fmt.Errorf("line %d: %s is there already, in line %d", key.Line, key.Value, line)
+			return fmt.Errorf("line %d: %s is listed twice, first in line %d", key.Line, key.Value, line)
 		}
 		first[key.Value] = key.Line
 		called := key.Value
@@ -124,7 +124,7 @@ func (w words) lookAtKeys(n *yaml.Node, t reflect.Type, name string) error {
 	return nil
 }
 
-// fieldsOf are the types of a type's keys.
+// fieldsOf returns the types of the keys of t.
 func fieldsOf(t reflect.Type) map[string]reflect.Type {
 	fields := map[string]reflect.Type{}
 	for f := range t.Fields() {
@@ -140,7 +140,7 @@ func fieldsOf(t reflect.Type) map[string]reflect.Type {
 
 func keysOfType(t reflect.Type) []string { return slices.Sorted(maps.Keys(fieldsOf(t))) }
 
-// insteadOf says which key was meant, or which there are.
+// insteadOf returns the key that was probably meant, or the list of known keys.
 func insteadOf(key, under string, known []string) string {
 	near := slices.MinFunc(known, func(a, b string) int { return distance(key, a) - distance(key, b) })
 	if i := slices.IndexFunc(known, func(k string) bool { return len(key) > 2 && strings.HasPrefix(k, key) }); i >= 0 {
@@ -155,7 +155,7 @@ func insteadOf(key, under string, known []string) string {
 	return fmt.Sprintf("the keys of %s are %s", under, strings.Join(known, ", "))
 }
 
-// distance is how many letters must be put in, left out or changed to make b of a.
+// distance returns the number of letters to insert, remove or replace to turn a into b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -176,5 +176,5 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// syntax is an error of yaml.v3 without its name.
+// syntax returns an error of yaml.v3 without the prefix "yaml: ".
 func syntax(err error) error { return errors.New(strings.TrimPrefix(err.Error(), "yaml: ")) }
