@@ -17,8 +17,8 @@ type Hooks struct {
 	// BeforeSnapshot runs before the snapshot of a running guest. If the hook fails, the guest gets
 	// no snapshot.
 	BeforeSnapshot []Hook `yaml:"before_snapshot,omitempty"`
-	// AfterSnapshot runs after a guest's snapshot was made. It also runs for each guest whose
-	// BeforeSnapshot was started, even if no snapshot was made.
+	// AfterSnapshot runs after a guest's snapshot was made. AfterSnapshot also runs for each guest
+	// whose BeforeSnapshot was started, even if no snapshot was made.
 	AfterSnapshot []Hook `yaml:"after_snapshot,omitempty"`
 	// AfterStop runs after a guest that stopped has got its _stopped snapshot.
 	AfterStop []Hook `yaml:"after_stop,omitempty"`

@@ -21,9 +21,9 @@ var keepLetters = []struct {
 	{'w', "weekly"}, {'m', "monthly"}, {'y', "yearly"},
 }
 
-// ParseKeep parses retention words such as f48 h24 d30. It returns an error for an empty list, an
-// unknown letter, a missing or negative number, and a letter given twice. The check is strict
-// because snapshots destroyed by a typing mistake are lost.
+// ParseKeep parses retention words such as f48 h24 d30. ParseKeep returns an error for an empty
+// list, an unknown letter, a missing or negative number, and a letter given twice. The check is
+// strict because snapshots destroyed by a typing mistake are lost.
 func ParseKeep(words []string) (Keep, error) {
 	if len(words) == 0 {
 		return nil, errors.New("no retention given; say what to keep, for example: f48 h24 d30")

@@ -12,8 +12,8 @@ import (
 type Owners struct {
 	// URLs are the addresses of all these nodes' exporters, such as https://pve1.example:10191.
 	URLs []string `yaml:"urls"`
-	// AllowHTTP allows http for a URL of another host. Then everybody on the network can read the
-	// names and the password.
+	// AllowHTTP allows http for a URL of another host. With http, everybody on the network can read
+	// the names and the password.
 	AllowHTTP bool `yaml:"allow_http"`
 	// CA is a file of certificates that are trusted in place of the system's. Cert and Key are the
 	// files of a client certificate.

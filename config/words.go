@@ -13,8 +13,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// words checks the file's tree before the tree is decoded. Its messages use the terms of the file,
-// while yaml.v3 uses Go's types.
+// words checks the file's tree before the tree is decoded. The messages of words use the terms of
+// the file, while yaml.v3 uses Go's types.
 type words struct {
 	// lines are the line numbers of all keys and entries in the file, by the names that messages
 	// use, such as "limits.warning" or "overrides, entry 2".

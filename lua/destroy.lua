@@ -8,9 +8,9 @@
 --   destroy NAME    a snapshot of the disk to destroy
 --   check NAME      a snapshot to test only: its errno is the one that destroying would return
 -- Returns a table by dataset: { gone = {NAME = errno, …} }, or { missing = NAME } for a keeper that
--- does not exist, or { receiving = 1 }. With missing or receiving, the program changed nothing on the
--- disk. For a watched disk, the table also has was and changed: the times of the last change of the
--- disk's list of snapshots, before and after the program.
+-- does not exist, or { receiving = 1 }. With missing or receiving, the program changed nothing on
+-- the disk. For a watched disk, the table also has was and changed: the times of the last change of
+-- the disk's list of snapshots, before and after the program.
 --   EBUSY  16  the snapshot has a hold, or is being sent
 --   EEXIST 17  a clone depends on the snapshot
 local argv = (...)["argv"]

@@ -55,8 +55,8 @@ type Disk struct {
 	// Config is stored on the snapshot as the property [zfs.GuestConfig]; "" stores nothing.
 	Config string
 	// TrackChanges makes the program return the snapshot's guid, txg and creation, and the times in
-	// [ListChange]. It must be false if this ZFS does not know snapshots_changed (before 2.2),
-	// because reading an unknown property ends the program.
+	// [ListChange]. TrackChanges must be false if this ZFS does not know snapshots_changed (before
+	// 2.2), because reading an unknown property ends the program.
 	TrackChanges bool
 }
 
@@ -80,8 +80,8 @@ type Outcome struct {
 	// Bookmarks holds the errno of each requested bookmark of an existing snapshot, by name.
 	Bookmarks map[string]syscall.Errno `json:"marks"`
 	// GUID, CreateTXG and Creation (in Unix seconds by the clock of the host) belong to the new
-	// snapshot. They are zero if they were not requested. They are signed because Lua has signed
-	// numbers only.
+	// snapshot. The three values are zero if they were not requested. The values are signed because
+	// Lua has signed numbers only.
 	GUID      int64 `json:"guid"`
 	CreateTXG int64 `json:"createtxg"`
 	Creation  int64 `json:"creation"`

@@ -1,20 +1,22 @@
--- Takes snapshots of guests' disks, sets the disks' labels and makes bookmarks of the snapshots. For
--- each guest this is done completely or not at all, and all changes are in one transaction group.
+-- Takes snapshots of guests' disks, sets the disks' labels and makes bookmarks of the snapshots.
+-- For each guest this is done completely or not at all, and all changes are in one transaction
+-- group.
 --
 -- Arguments, word by word:
---   guest NAME GUARD       begins a guest; NAME is the name, after the @, of all its snapshots; GUARD is
---                          "guard" if disks that are being received must not be changed, else "-"
---   disk DATASET DO LABEL  a disk of the guest; DO is "-" or contains s for snapshot, b for bookmark, c
---                          for storing the configuration on the snapshot, and w for returning was,
---                          changed and the snapshot's properties; LABEL is "=value", or "=" to leave
---                          the label as it is
+--   guest NAME GUARD       begins a guest; NAME is the name, after the @, of all its snapshots;
+--                          GUARD is "guard" if disks that are being received must not be changed,
+--                          else "-"
+--   disk DATASET DO LABEL  a disk of the guest; DO is "-" or contains s for snapshot, b for bookmark,
+--                          c for storing the configuration on the snapshot, and w for returning
+--                          was, changed and the snapshot's properties; LABEL is "=value", or "=" to
+--                          leave the label as it is
 --   config VALUE           the configuration for the following disks
 --   mark DATASET NAME      makes a bookmark of an existing snapshot
 -- Returns a table by dataset: { snapshot=, undone=, label=, bookmark=, config= }. Each value is an
--- errno, 0 for success, and is absent if the step was not tried. marks = {NAME = errno, …} is the result
--- of the words mark. For a disk with w, the table also has was and changed, the times of the last change
--- of the disk's list of snapshots before and after the program, and guid, createtxg and creation of the
--- snapshot. A guid above 2^63 is returned as a negative number.
+-- errno, 0 for success, and is absent if the step was not tried. marks = {NAME = errno, …} is the
+-- result of the words mark. For a disk with w, the table also has was and changed, the times of the
+-- last change of the disk's list of snapshots before and after the program, and guid, createtxg and
+-- creation of the snapshot. A guid above 2^63 is returned as a negative number.
 --   EAGAIN 11  the dataset already has a snapshot in this txg: try again in the next txg
 --   EBUSY  16  the dataset is being received
 --   EEXIST 17  a snapshot of this name exists
@@ -62,8 +64,8 @@ local function snapshot(guest, disk)
   return zfs.sync.snapshot(disk.name .. "@" .. guest.name)
 end
 
--- Takes the snapshots of all disks of the guest and returns true. If one snapshot fails, destroys the
--- snapshots made before and returns false.
+-- Takes the snapshots of all disks of the guest and returns true. If one snapshot fails, destroys
+-- the snapshots made before and returns false.
 local function snapshots(guest)
   local made = {}
   for _, d in ipairs(guest.disks) do

@@ -1,7 +1,7 @@
 // Package command is the only place that starts programs: zfs, pvesh, systemctl and the user's
-// hooks. It starts programs by argv, never through a shell, with LC_ALL=C. Each program gets a
-// process group of its own, so that Ctrl-C at a terminal does not interrupt a running channel
-// program.
+// hooks. The package starts programs by argv, never through a shell, with LC_ALL=C. Each program
+// gets a process group of its own, so that Ctrl-C at a terminal does not interrupt a running
+// channel program.
 package command
 
 import (
@@ -112,9 +112,9 @@ func Find(name string) (string, error) {
 }
 
 // Lines runs a command that only reads, and calls each with every line of the output, without its
-// newline, as soon as the line arrives. It returns the first error of each, of reading, or of the
-// command, as an [*Error]. If the last line has no newline, Lines calls each with it and returns
-// [ErrCut].
+// newline, as soon as the line arrives. Lines returns the first error of each, of reading, or of
+// the command, as an [*Error]. If the last line has no newline, Lines calls each with it and
+// returns [ErrCut].
 //
 // When ctx ends, Lines kills the process group and returns immediately, even if the program hangs
 // in the kernel, where no signal reaches it (openzfs #5345).

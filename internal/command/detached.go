@@ -8,8 +8,8 @@ import (
 )
 
 // Detached is a program that runs next to this process and continues when this process is killed.
-// It has a session of its own and inherits no open file, so it keeps no lock. Its input ends when
-// this process ends.
+// A Detached program has a session of its own and inherits no open file, so it keeps no lock. The program's
+// input ends when this process ends.
 type Detached struct {
 	stdin, stdout *os.File
 }

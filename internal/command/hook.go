@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// outputGrace is the time for which output is still read after the hook has ended. It is limited
-// because a background process of the hook may keep the output open.
+// outputGrace is the time for which output is still read after the hook has ended. The time is
+// limited because a background process of the hook may keep the output open.
 const outputGrace = 200 * time.Millisecond
 
 // ErrNotStarted is in the chain of errors of [RunHook] if the program could not be started.
 var ErrNotStarted = errors.New("not started")
 
-// RunHook runs a user's program, named by its path. It returns the last maxStderr bytes of the
+// RunHook runs a user's program, named by its path. RunHook returns the last maxStderr bytes of the
 // program's standard output and standard error together. The program's standard input is c.Stdin,
 // and env is added to its environment. Of the open files, the program inherits c.Inherit only. When
 // ctx ends, RunHook kills the program's process group.

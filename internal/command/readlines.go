@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// ReadLines calls each with every line, without the newline. It returns the first error of each or
-// of reading, and [ErrCut] if the last line has no newline.
+// ReadLines calls each with every line, without the newline. ReadLines returns the first error of
+// each or of reading, and [ErrCut] if the last line has no newline.
 func ReadLines(from io.Reader, each func(string) error) error {
 	r := bufio.NewReaderSize(from, 64<<10)
 	var long []byte

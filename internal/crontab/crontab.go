@@ -95,7 +95,7 @@ func (s Search) ReadRoots(file, text string) []Entry {
 // root is the user as whom snapwatch runs.
 const root = "root"
 
-// read returns the entries of a crontab. account gets the part of a line after the times. It
+// read returns the entries of a crontab. account gets the part of a line after the times. read
 // returns the user as whom the command runs, and the length of the text that names the user.
 func (s Search) read(file, text string, account func(rest string) (string, int)) []Entry {
 	var all []Entry

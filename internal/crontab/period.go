@@ -13,8 +13,8 @@ var often = map[string]string{
 	"@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
 }
 
-// Period returns the longest time between two starts of the line. It returns 0 if cron does not run
-// the line regularly, or if this package does not understand the times.
+// Period returns the longest time between two starts of the line. Period returns 0 if cron does not
+// run the line regularly, or if this package does not understand the times.
 func (e Entry) Period() time.Duration {
 	words := strings.Fields(strings.ToLower(e.Line))
 	if len(words) > 0 && often[words[0]] != "" {

@@ -29,8 +29,8 @@ type splitter struct {
 	open []bool
 }
 
-// split returns the simple commands of a line from position at on, without their redirections. It
-// returns false if a quote does not end. A percent sign ends the text that cron passes to the
+// split returns the simple commands of a line from position at on, without their redirections.
+// split returns false if a quote does not end. A percent sign ends the text that cron passes to the
 // shell.
 func split(line string, at int) (commands [][]word, whole bool) {
 	s := splitter{line: line, at: at}

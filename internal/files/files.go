@@ -65,8 +65,8 @@ func Directory(path string, mode fs.FileMode) error {
 	return os.Chmod(path, mode)
 }
 
-// ReadPrivate reads a file that only this user or root could have written. It refuses other files,
-// because they may contain anything.
+// ReadPrivate reads a file that only this user or root could have written. ReadPrivate refuses
+// other files, because they may contain anything.
 func ReadPrivate(path string) ([]byte, error) {
 	return read(path, func(info fs.FileInfo) error {
 		owner, ok := info.Sys().(*syscall.Stat_t)
@@ -82,7 +82,7 @@ func ReadPrivate(path string) ([]byte, error) {
 	})
 }
 
-// Read reads a regular file. It refuses a pipe instead of waiting for a writer.
+// Read reads a regular file. Read refuses a pipe instead of waiting for a writer.
 func Read(path string) ([]byte, error) {
 	return read(path, func(fs.FileInfo) error { return nil })
 }

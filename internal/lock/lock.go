@@ -55,8 +55,8 @@ const (
 )
 
 // TryExclusive takes the lock at path for this process alone, and writes the process number and the
-// time into the file. It never waits: the error is a [*Busy] if another process holds the lock.
-// Only root and the owner of the directory can open the file.
+// time into the file. TryExclusive never waits: the error is a [*Busy] if another process holds the
+// lock. Only root and the owner of the directory can open the file.
 func TryExclusive(path string, now time.Time) (*Lock, error) { return tryExclusive(path, private, now) }
 
 func tryExclusive(path string, mode fs.FileMode, now time.Time) (*Lock, error) {

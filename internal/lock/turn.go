@@ -49,8 +49,9 @@ func (t Turn) Release() {
 // waits for it until ctx ends, and then returns an error that holds a [*Busy]. The second lock is
 // shared by all users. Any user could hold the second lock for ever, so WaitTurn waits for it for
 // half of ctx's remaining time, but at most for longestTurn. A process that waited in vain for the
-// second lock writes this into the first lock's file. Otherwise, many processes of one user would
-// each wait in turn. If a lock cannot be taken, WaitTurn returns a turn with a note.
+// second lock writes this into the first lock's file. Without this, many processes of one user
+// would each wait for the second lock, one after the other. If a lock cannot be taken, WaitTurn
+// returns a turn with a note.
 func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, err error) {
 	first := filepath.Join(dir, fmt.Sprintf("%s@%d.lock", name, os.Geteuid()))
 	own, err := TryExclusive(first, now)

@@ -139,7 +139,7 @@ func (n *Note) End() error {
 	return err
 }
 
-// Leave releases the note but keeps its file for the next process. It also releases the note for
+// Leave releases the note but keeps its file for the next process. Leave also releases the note for
 // the programs that inherited the file, because they may have left processes in the background.
 func (n *Note) Leave() {
 	_ = syscall.Flock(int(n.file.Fd()), syscall.LOCK_UN)

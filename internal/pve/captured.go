@@ -110,8 +110,8 @@ func (c Captured) Sum() string {
 // another snapshot stored it.
 func (c Captured) Reference() string { return referenceMark + c.Sum() }
 
-// referenceMark begins a reference. It is not a character of base64, so no stored text begins with
-// it.
+// referenceMark begins a reference. referenceMark is not a character of base64, so no stored text
+// begins with it.
 const referenceMark = "@"
 
 // ReadReference returns the hash in a reference, or false if the value is not a reference.

@@ -1,6 +1,6 @@
 // Package pve reads Proxmox VE's view of this node: the node's name, its storages, the configured
-// guests and whether they are alive. It runs pvesh for the live lists and reads the files that
-// Proxmox reads; it never writes.
+// guests and whether they are alive. The package runs pvesh for the live lists and reads the files
+// that Proxmox reads; it never writes.
 package pve
 
 import (
@@ -72,8 +72,8 @@ type Cluster struct {
 // mounted.
 var ErrNotPVE = errors.New("not a Proxmox VE node: /etc/pve/local is missing (systemctl status pve-cluster)")
 
-// Cluster reads the configuration. It stops waiting when ctx ends, because /etc/pve is a FUSE file
-// system whose daemon may hang.
+// Cluster reads the configuration. Cluster stops waiting when ctx ends, because /etc/pve is a FUSE
+// file system whose daemon may hang.
 func (h Host) Cluster(ctx context.Context) (Cluster, error) {
 	a, err := h.ask(ctx, question{What: "cluster"})
 	return a.Cluster, err
@@ -201,9 +201,9 @@ func (c Cluster) Unread() []int {
 	return unread
 }
 
-// Installed reports whether Proxmox is installed on this machine, running or not. It only searches
-// the parent directory for the name of Etc, because a process that looks at the mount itself waits
-// while pmxcfs hangs.
+// Installed reports whether Proxmox is installed on this machine, running or not. Installed only
+// searches the parent directory for the name of Etc, because a process that looks at the mount
+// itself waits while pmxcfs hangs.
 func (h Host) Installed() bool {
 	above, err := os.Open(filepath.Dir(h.Etc))
 	if err != nil {
@@ -233,9 +233,9 @@ func (h Host) ContainerCgroup(vmid int) string {
 	return filepath.Join(h.Cgroup, "lxc", strconv.Itoa(vmid))
 }
 
-// GuestConfig reads the configuration of one guest of this node, in this process. It is meant for
-// the moment when the guest's lock is held and no process may be started. It stops waiting when ctx
-// ends.
+// GuestConfig reads the configuration of one guest of this node, in this process. GuestConfig is
+// meant for the moment when the guest's lock is held and no process may be started. GuestConfig
+// stops waiting when ctx ends.
 func (h Host) GuestConfig(ctx context.Context, id ID) (Config, error) {
 	config, err := beside(ctx, func() (Config, error) {
 		return readConfig(filepath.Join(h.Etc, "local", id.Kind.configDir(), strconv.Itoa(id.VMID)+".conf"), id)

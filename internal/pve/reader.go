@@ -49,7 +49,7 @@ func (e *readError) Error() string   { return e.text }
 func (e *readError) Unwrap() []error { return e.is }
 
 // ask gets the answer to a question from [Host.Reader], or from this process if there is no reader.
-// It stops waiting when ctx ends; the error then names the command to check pmxcfs with.
+// ask stops waiting when ctx ends; the error then names the command to check pmxcfs with.
 func (h Host) ask(ctx context.Context, q question) (answer, error) {
 	q.Host = h
 	var a answer

@@ -12,7 +12,7 @@ import (
 )
 
 // UnitState returns systemd's state of a unit: active, activating, deactivating, failed or
-// inactive. It returns "absent" if the unit or systemd does not exist.
+// inactive. UnitState returns "absent" if the unit or systemd does not exist.
 func (h Host) UnitState(ctx context.Context, unit string) (string, error) {
 	state, err := h.show(ctx, "-p", "LoadState", "-p", "ActiveState", unit)
 	switch {
@@ -46,8 +46,8 @@ func (h Host) UnitCommands(ctx context.Context, unit string) ([]string, error) {
 }
 
 // SystemState returns systemd's state of the whole machine: running or degraded, starting, or
-// stopping once a shutdown has begun (see is-system-running in systemctl(1)). It returns "absent"
-// if the machine does not run systemd.
+// stopping once a shutdown has begun (see is-system-running in systemctl(1)). SystemState returns
+// "absent" if the machine does not run systemd.
 func (h Host) SystemState(ctx context.Context) (string, error) {
 	state, err := h.show(ctx, "-p", "SystemState")
 	switch {

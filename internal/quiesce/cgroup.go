@@ -34,8 +34,8 @@ func (c cgroup) Frozen(context.Context) (bool, error) {
 	return false, fmt.Errorf("%s/cgroup.freeze says %q", c.dir, text)
 }
 
-// Freeze implements [Freezer]. It waits until all processes of the container are frozen. A process
-// that waits for a disk freezes only after the disk has answered.
+// Freeze implements [Freezer]. Freeze waits until all processes of the container are frozen. A
+// process that waits for a disk freezes only after the disk has answered.
 func (c cgroup) Freeze(ctx context.Context) (int, error) {
 	frozen, err := c.Frozen(ctx)
 	if err != nil {
@@ -69,8 +69,8 @@ func (c cgroup) stopped() (bool, error) {
 	return strings.Contains("\n"+string(events), "\nfrozen 1\n"), err
 }
 
-// Thaw implements [Freezer]. It reads whether the container was frozen before it thaws, because the
-// kernel accepts a thaw of a cgroup that is not frozen. Such a cgroup may belong to a container
+// Thaw implements [Freezer]. Thaw reads whether the container was frozen before it thaws, because
+// the kernel accepts a thaw of a cgroup that is not frozen. Such a cgroup may belong to a container
 // that was restarted.
 func (c cgroup) Thaw(ctx context.Context) (int, error) {
 	frozen, _ := c.Frozen(ctx)

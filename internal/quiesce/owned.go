@@ -66,7 +66,7 @@ func (h Host) own(id pve.ID, budget time.Duration) (*note.Note, error) {
 }
 
 // endNote removes the note n if ended is true, that is, if the guest was seen thawed or no longer
-// exists. Otherwise it releases n and keeps the file. n may be nil.
+// exists. If ended is false, endNote releases n and keeps the file. n may be nil.
 func endNote(n *note.Note, ended bool) {
 	switch {
 	case n == nil:
@@ -75,9 +75,9 @@ func endNote(n *note.Note, ended bool) {
 	}
 }
 
-// endLeft removes the note of a guest that the run thawed without the watchdog. It waits a short
-// time for a watchdog that is still exiting. A watchdog that hangs keeps its note, because it may
-// thaw again.
+// endLeft removes the note of a guest that the run thawed without the watchdog. endLeft waits a
+// short time for a watchdog that is still exiting. A watchdog that hangs keeps its note, because it
+// may thaw again.
 func (h Host) endLeft(ctx context.Context, id pve.ID) {
 	ctx, stop := context.WithTimeout(ctx, watchdogTimeout/10)
 	defer stop()
@@ -103,16 +103,16 @@ type TakenOver struct {
 	Since time.Time
 	// Thawed is true if the guest was frozen until this thaw.
 	Thawed bool
-	// Err is the reason why the guest may still be frozen. It wraps [ErrGone] if the frozen process
-	// ended before anybody saw it thawed.
+	// Err is the reason why the guest may still be frozen. Err wraps [ErrGone] if the frozen
+	// process ended before anybody saw it thawed.
 	Err error
 }
 
-// TakeOver thaws the guests that earlier runs froze and whose watchdogs have died. It tries each
-// guest once, for at most thawTry; the next run tries again. Guests of another run that still works
-// are left alone until that run's time is over. TakeOver calls tell with the outcome of each guest
-// before it removes the guest's note, so that a run that is killed in between leaves the guest to
-// the next run. The error means that the notes could not be listed.
+// TakeOver thaws the guests that earlier runs froze and whose watchdogs have died. TakeOver tries
+// each guest once, for at most thawTry; the next run tries again. Guests of another run that still
+// works are left alone until that run's time is over. TakeOver calls tell with the outcome of each
+// guest before it removes the guest's note, so that a run that is killed in between leaves the
+// guest to the next run. The error means that the notes could not be listed.
 func (h Host) TakeOver(ctx context.Context, tell func(pve.ID, TakenOver)) error {
 	names, err := h.Notes.Names()
 	if err != nil {

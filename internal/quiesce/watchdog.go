@@ -72,8 +72,9 @@ type held struct {
 // ours reports whether the guest may be frozen by snapwatch, now or earlier.
 func (h held) ours() bool { return h.note != nil && !errors.Is(h.err, ErrForeign) }
 
-// Run follows the lines of in. It returns when every guest that it began to freeze is thawed, or
-// after it has tried to thaw for thawFor. In the latter case, the notes of the guests are kept.
+// Run follows the lines of in. Run returns when every guest that it began to freeze is thawed, or
+// after it has tried to thaw for thawFor. If Run gives up on a guest, the note of the guest is
+// kept.
 func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	g.out = out
 	lines := make(chan string)

@@ -102,8 +102,8 @@ func (w *Window) close() {
 	w.closed.Do(func() { close(w.done); _ = w.watchdog.Close() })
 }
 
-// Freeze freezes all guests at the same time. It returns the guests that could not be frozen, with
-// the reasons. Such a guest may be frozen for a moment nevertheless.
+// Freeze freezes all guests at the same time. Freeze returns the guests that could not be frozen,
+// with the reasons. Such a guest may be frozen for a moment nevertheless.
 func (w *Window) Freeze() map[pve.ID]string {
 	w.since = w.host.Now()
 	if _, err := io.WriteString(w.watchdog, sayFreeze+"\n"); err == nil {
@@ -120,7 +120,7 @@ func (w *Window) Freeze() map[pve.ID]string {
 	return w.failed
 }
 
-// hear waits for one line of the watchdog. It returns false after the last line, and when over
+// hear waits for one line of the watchdog. hear returns false after the last line, and when over
 // fires.
 func (w *Window) hear(over <-chan time.Time) bool {
 	select {

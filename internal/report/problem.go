@@ -9,12 +9,12 @@ type Problem struct {
 	Severity Severity `json:"level"`
 	Text     string   `json:"text"`
 	// Kept is written to the report file in place of Text, because other users may read the file.
-	// It has less than Text, or nothing. If Kept is nil, the file gets Text.
+	// Kept has less than Text, or nothing. If Kept is nil, the file gets Text.
 	Kept *string `json:"-"`
 }
 
-// Printed is an error of a user's program. Its text leaves out the program's output. Only the
-// person who starts the run may read the output, which is in All.
+// Printed is an error of a user's program. The error's text leaves out the program's output. Only
+// the person who starts the run may read the output, which is in All.
 type Printed struct {
 	Err error
 	All string

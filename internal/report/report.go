@@ -14,7 +14,8 @@ import (
 	"snapwatch/internal/files"
 )
 
-// Run is the report of one run. It is stored as last-run.json in the state directory.
+// Run is the report of one run. The report of snap is stored as last-run.json in the state
+// directory, the report of prune as last-prune.json.
 type Run struct {
 	Node  string    `json:"node"`
 	Start time.Time `json:"start"`
@@ -192,8 +193,8 @@ func LoadFile(stateDir, name string) (Run, error) {
 	return r, nil
 }
 
-// SuccessBefore returns the end of the last successful run. It returns zero if there was none, or
-// if that end is after now, because a clock that was wrong proves nothing.
+// SuccessBefore returns the end of the last successful run. SuccessBefore returns zero if there was
+// none, or if that end is after now, because a clock that was wrong proves nothing.
 func (r *Run) SuccessBefore(now time.Time) time.Time {
 	if r.LastSuccess.After(now) {
 		return time.Time{}

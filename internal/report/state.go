@@ -18,7 +18,7 @@ const StateName = "state.json"
 // stateVersion is the version of that file's format.
 const stateVersion = 1
 
-// State is the information that a run of snap leaves for the next run. It only helps to find the
+// State is the information that a run of snap leaves for the next run. State only helps to find the
 // disks to look at and is never by itself a reason to destroy anything. Without a valid state, the
 // next run looks at more disks.
 type State struct {
@@ -69,8 +69,8 @@ type Checked struct {
 	// if it is known not to belong to this node.
 	Own     uint64 `json:"own,omitempty"`
 	Foreign bool   `json:"foreign,omitempty"`
-	// Elsewhere is true if the guest was on another node of the cluster. Then snapshots received up
-	// to that time belong to the guest.
+	// Elsewhere is true if the guest was on another node of the cluster. If Elsewhere is true,
+	// snapshots received up to that time belong to the guest.
 	Elsewhere bool `json:"elsewhere,omitempty"`
 	// Unproven are the bookmarks whose history is unproven.
 	Unproven []Unproven `json:"unproven,omitempty"`
@@ -86,7 +86,7 @@ type Unproven struct {
 	Reason string `json:"reason"`
 }
 
-// LoadState reads the state that the last run left. It returns an empty state if the file is
+// LoadState reads the state that the last run left. LoadState returns an empty state if the file is
 // missing or unusable. The error is the reason, and is nil if the file is missing.
 func LoadState(stateDir string) (State, error) {
 	empty := State{Version: stateVersion}

@@ -44,7 +44,7 @@ func (r Reader) Children(ctx context.Context, parents ...string) ([]Dataset, err
 }
 
 // Descendants lists the roots and all filesystems and volumes below the roots, which must be in one
-// pool. Its errors are those of [Reader.Children].
+// pool. The errors of Descendants are those of [Reader.Children].
 func (r Reader) Descendants(ctx context.Context, roots ...string) ([]Dataset, error) {
 	return r.labelled(ctx, []string{"-r"}, roots)
 }
@@ -126,9 +126,9 @@ func withoutProperty(properties []string, name string) []string {
 	return rest
 }
 
-// datasetParser turns the rows of zfs get into heads. It accepts rows only in the order in which
-// zfs prints them: all properties of a dataset, then the next dataset. So a newline inside a
-// received property cannot imitate a row of another dataset.
+// datasetParser turns the rows of zfs get into heads. datasetParser accepts rows only in the order
+// in which zfs prints them: all properties of a dataset, then the next dataset. So a newline inside
+// a received property cannot imitate a row of another dataset.
 type datasetParser struct {
 	properties []string
 	heads      []Dataset

@@ -22,8 +22,8 @@ func unreadable(format string, args ...any) error {
 	return outputError{fmt.Errorf(format, args...)}
 }
 
-// Complained reports whether zfs exited by itself with an error status. Then each row that zfs
-// printed is complete, but rows may be missing.
+// Complained reports whether zfs exited by itself with an error status. If Complained is true, each
+// row that zfs printed is complete, but rows may be missing.
 func Complained(err error) bool {
 	_, is := errors.AsType[*command.Error](err)
 	return is && command.ExitCode(err) > 0

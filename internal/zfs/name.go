@@ -59,8 +59,9 @@ func FormatSnapshotName(t time.Time, c Class) string {
 	return "autosnap_" + t.Format(nameTime) + "_" + c.String()
 }
 
-// ParseSnapshotName returns the class of a managed snapshot from its name, the part after the @. It
-// returns false for any other name. A snapshot with another name is never destroyed or counted.
+// ParseSnapshotName returns the class of a managed snapshot from its name, the part after the @.
+// ParseSnapshotName returns false for any other name. A snapshot with another name is never
+// destroyed or counted.
 func ParseSnapshotName(name string) (Class, bool) {
 	text, ours := strings.CutPrefix(name, "autosnap_")
 	if !ours || len(text) <= len(nameTime) || text[len(nameTime)] != '_' || !isTime(text[:len(nameTime)]) {
@@ -125,8 +126,8 @@ const (
 var diskName = regexp.MustCompile(`^(vm|subvol|base|basevol)-([1-9]\d{0,8})-disk-\d+$`)
 
 // ParseDiskName returns the VMID and kind of a guest's disk from the last component of its
-// dataset's name. It returns false for every other dataset, including cloudinit, state and fleece
-// volumes.
+// dataset's name. ParseDiskName returns false for every other dataset, including cloudinit, state
+// and fleece volumes.
 func ParseDiskName(name string) (vmid int, kind DiskKind, ok bool) {
 	m := diskName.FindStringSubmatch(name)
 	if m == nil {

@@ -40,8 +40,8 @@ func (r Reader) SnapshotNames(ctx context.Context, datasets []string, each func(
 	return nil
 }
 
-// nameParser parses the lines of a list. It checks the name of a dataset once, not again for each
-// of the dataset's many snapshots.
+// nameParser parses the lines of a list. nameParser checks the name of a dataset once, not again
+// for each of the dataset's many snapshots.
 type nameParser struct{ dataset string }
 
 func (p *nameParser) parse(line string) (SnapshotName, error) {

@@ -73,7 +73,8 @@ func (r Reader) all(ctx context.Context, kind, mark string, datasets []string, e
 	return faults.orNil()
 }
 
-// list adds each unreadable snapshot to faults. It returns an error only if the whole list failed.
+// list adds each unreadable snapshot to faults. list returns an error only if the whole list
+// failed.
 func (r Reader) list(ctx context.Context, argv []string, mark string, faults Faults, each func(Snapshot) error) error {
 	return r.lines(ctx, argv, func(line string) error {
 		s, err := parseSnapshot(line, mark)
@@ -89,7 +90,7 @@ func (r Reader) list(ctx context.Context, argv []string, mark string, faults Fau
 }
 
 // OnlyMissing reports whether every line of zfs's complaint says that a dataset or snapshot does
-// not exist. It returns false if a line is not understood.
+// not exist. OnlyMissing returns false if a line is not understood.
 func OnlyMissing(err error) bool {
 	failed, ok := errors.AsType[*command.Error](err)
 	if !ok || command.ExitCode(err) != 1 {

@@ -1,7 +1,7 @@
 // Package zfs reads pools, datasets, snapshots and bookmarks with zfs(8), and parses and checks
-// their names. It never writes to a pool and needs no root, except where a function says so. The
-// cost of a call does not grow with the number of snapshots, unless the caller names the datasets
-// whose snapshots it wants.
+// their names. The package never writes to a pool and needs no root, except where a function says
+// so. The cost of a call does not grow with the number of snapshots, unless the caller names the
+// datasets whose snapshots it wants.
 package zfs
 
 import (
@@ -92,12 +92,12 @@ type Dataset struct {
 	// NewestSnapshot is the name, after the @, of the snapshot with the highest txg, managed or
 	// not; "" if there is no snapshot.
 	NewestSnapshot string
-	// NewestUnknown is true if this ZFS does not print the newest snapshot. Then NewestSnapshot is
-	// "", and only a list of all snapshots shows the newest.
+	// NewestUnknown is true if this ZFS does not print the newest snapshot. If NewestUnknown is
+	// true, NewestSnapshot is "", and only a list of all snapshots shows the newest.
 	NewestUnknown bool
 	// SnapshotsChanged is the time of the last change of the dataset's list of snapshots, in Unix
-	// seconds by this host's clock. It is 0 if the list never changed or if this ZFS does not print
-	// the time (before 2.2).
+	// seconds by this host's clock. SnapshotsChanged is 0 if the list never changed or if this ZFS
+	// does not print the time (before 2.2).
 	SnapshotsChanged int64
 	// Inconsistent is true while the dataset's first receive is unfinished.
 	Inconsistent bool

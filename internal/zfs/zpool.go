@@ -17,7 +17,7 @@ type PoolHealth struct {
 	// Size and Allocated are raw sizes in bytes, including parity.
 	Size      uint64 `json:"size"`
 	Allocated uint64 `json:"allocated"`
-	// Created is the time when the pool was made. It is read only if no scrub or resilver has
+	// Created is the time when the pool was made. Created is read only if no scrub or resilver has
 	// finished, and is zero otherwise.
 	Created time.Time `json:"created,omitzero"`
 	// Scrub is the running or last scrub, Resilver the running or last resilver. ZFS may report
@@ -85,8 +85,8 @@ func (r Reader) Health(ctx context.Context, pool string) (PoolHealth, error) {
 	return r.health(ctx, pool, "-p")
 }
 
-// HealthAndDamage does the same as Health and also reads the places of permanent errors. It needs
-// root.
+// HealthAndDamage does the same as Health and also reads the places of permanent errors.
+// HealthAndDamage needs root.
 func (r Reader) HealthAndDamage(ctx context.Context, pool string) (PoolHealth, error) {
 	return r.health(ctx, pool, "-vp")
 }
