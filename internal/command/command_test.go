@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain lets this binary be the program "actor", which does what its words say.
+// TestMain makes this binary play the program "actor", whose arguments say what to do.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "actor" {
 		os.Exit(act(os.Args[1:]))
@@ -36,7 +36,7 @@ func act(words []string) int {
 		fmt.Println("half of it")
 		fmt.Fprintln(os.Stderr, words[1])
 		return 3
-	case "long": // a line of that many bytes
+	case "long": // print a line of the given number of bytes
 		n, _ := strconv.Atoi(words[1])
 		w := bufio.NewWriter(os.Stdout)
 		for range n {
@@ -53,7 +53,7 @@ func act(words []string) int {
 		fmt.Printf("%s %s %s", text, os.Getenv("LC_ALL"), inherited)
 	case "group":
 		fmt.Println(os.Getpid(), syscall.Getpgrp())
-	case "hang", "escape": // with a child, which leaves the group to escape
+	case "hang", "escape": // hang with a child; for escape, the child leaves the process group
 		child := exec.Command(os.Args[0], "wait", words[1])
 		child.Stdout, child.Stderr = os.Stdout, os.Stderr
 		child.SysProcAttr = &syscall.SysProcAttr{Setsid: words[0] == "escape"}
@@ -62,7 +62,7 @@ func act(words []string) int {
 		}
 		fmt.Println(os.Getpid(), child.Process.Pid)
 		_ = child.Wait()
-	case "wait": // until somebody opens the FIFO for writing
+	case "wait": // wait until the test opens the FIFO for writing
 		file, err := os.Open(words[1])
 		if err == nil {
 			_ = file.Close()
@@ -72,7 +72,7 @@ func act(words []string) int {
 	return 0
 }
 
-// stage puts the actor on PATH and returns a FIFO for it to wait on.
+// stage puts the actor on PATH and returns a FIFO for the actor to wait on.
 func stage(t *testing.T) (fifo string) {
 	t.Helper()
 	self, err := os.Executable()
@@ -81,14 +81,14 @@ func stage(t *testing.T) (fifo string) {
 	require.NoError(t, os.Symlink(self, bin+"/actor"))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	fifo = filepath.Join(t.TempDir(), "fifo")
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // each played program would sleep a second at its end
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each played program would sleep a second at its end
 	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
 	return fifo
 }
 
 func actor(words ...string) Cmd { return Cmd{Argv: append([]string{"actor"}, words...)} }
 
-// open ends those who wait on the FIFO.
+// open ends the actors that wait on the FIFO.
 func open(t *testing.T, fifo string) {
 	t.Helper()
 	file, err := os.OpenFile(fifo, os.O_WRONLY, 0)
@@ -163,7 +163,7 @@ func TestLines(t *testing.T) {
 		require.Len(t, got, 1)
 		assert.Len(t, got[0], n)
 	}
-	whole := strings.Repeat("x", 64<<10) // just the reader's buffer, and no newline
+	whole := strings.Repeat("x", 64<<10) // exactly as long as the reader's buffer, and without a newline
 	got, err := read(actor("say", whole))
 	require.ErrorIs(t, err, ErrCut)
 	assert.Equal(t, []string{whole}, got)
@@ -189,7 +189,7 @@ func TestWhatProgramsGet(t *testing.T) {
 	assert.Equal(t, pids[0], pids[1], "a group of its own: Ctrl-C does not reach it")
 }
 
-// What each refuses ends the program.
+// An error of each ends the program.
 func TestLinesRefused(t *testing.T) {
 	fifo := stage(t)
 	refused := errors.New("unexpected line")
@@ -214,7 +214,7 @@ func numbers(line string) (list []int) {
 	return list
 }
 
-// The end of ctx ends the whole group at once.
+// When ctx ends, the whole process group is killed immediately.
 func TestLinesKillsTheGroup(t *testing.T) {
 	fifo := stage(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -232,7 +232,7 @@ func TestLinesKillsTheGroup(t *testing.T) {
 	}
 }
 
-// One that no signal reaches, here because it left the group, is left behind.
+// A program that no signal reaches is left behind; here the program has left the process group.
 func TestLinesLeavesTheHungBehind(t *testing.T) {
 	fifo := stage(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -249,7 +249,7 @@ func TestLinesLeavesTheHungBehind(t *testing.T) {
 	assertGone(t, pids[1])
 }
 
-// A program that writes is never killed: the end of timeout ends the waiting.
+// A program that changes something is never killed: when its timeout ends, only the waiting ends.
 func TestUnkillableLeavesItRunning(t *testing.T) {
 	fifo := stage(t)
 	note := filepath.Join(t.TempDir(), "held")
@@ -284,7 +284,7 @@ func TestUnkillable(t *testing.T) {
 	assert.Equal(t, "half of it\n", text)
 }
 
-// Cron's PATH lacks the directories that hold zfs.
+// The PATH of cron lacks the directories that contain zfs.
 func TestFind(t *testing.T) {
 	stage(t)
 	t.Setenv("PATH", "")
@@ -296,7 +296,7 @@ func TestFind(t *testing.T) {
 	assert.ErrorContains(t, err, "in PATH or /usr/sbin, /sbin")
 }
 
-// A program that is to die with us does, however we end.
+// A program with DiesWithUs is killed when this process ends, even if this process is killed.
 func TestDiesWithUs(t *testing.T) {
 	if dir := os.Getenv("DIES_WITH"); dir != "" {
 		_, _ = Output(t.Context(), Cmd{Argv: []string{"sh", "-c", "echo $$ >" + dir + "/new; mv " + dir + "/new " + dir + "/pid; exec sleep 600"}, DiesWithUs: true})

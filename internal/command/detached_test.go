@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is detached has a session of its own and none of our open files; it reads until we
-// close, and may speak until then.
+// A detached program has a session of its own and none of this process's open files. The program
+// can read until this process closes the pipes, and can print until then.
 func TestDetached(t *testing.T) {
 	kept, err := os.Create(t.TempDir() + "/lock")
 	require.NoError(t, err)

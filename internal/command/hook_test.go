@@ -36,14 +36,15 @@ func TestHook(t *testing.T) {
 	assert.Len(t, said, maxStderr)
 	assert.True(t, strings.HasSuffix(said, "end\n"), "why it failed is said last")
 
-	// A hook that reads nothing of what it is told.
+	// The hook does not read its standard input.
 	c = sh("exit 0")
 	c.Stdin = strings.Repeat("x", 1<<20)
 	_, err = RunHook(t.Context(), c, nil)
 	assert.NoError(t, err)
 }
 
-// No file of ours is open in it: a lock that it inherited would outlive the run.
+// A hook must not inherit this process's files, because an inherited lock would be held after the
+// run.
 func TestHookInheritsNothing(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "lock"))
 	require.NoError(t, err)
@@ -54,7 +55,7 @@ func TestHookInheritsNothing(t *testing.T) {
 	assert.NotContains(t, said, file.Name())
 }
 
-// What it leaves in the background does not keep us, and is not killed.
+// A process that a hook leaves in the background does not delay RunHook, and is not killed.
 func TestHookBackground(t *testing.T) {
 	dir := t.TempDir()
 	said, err := RunHook(t.Context(), sh("sleep 600 & echo $! >"+dir+"/pid; echo left"), nil)
@@ -63,7 +64,7 @@ func TestHookBackground(t *testing.T) {
 	require.NoError(t, syscall.Kill(pidIn(t, dir+"/pid"), syscall.SIGKILL), "it lives")
 }
 
-// The end of its time is the end of all it started.
+// When the hook's time is over, the hook is killed together with its children.
 func TestHookKillsTheGroup(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, syscall.Mkfifo(filepath.Join(dir, "alive"), 0o600))
@@ -73,7 +74,7 @@ func TestHookKillsTheGroup(t *testing.T) {
 		_, err := RunHook(ctx, sh("sleep 600 >"+dir+"/alive & echo $! >"+dir+"/pid; wait"), nil)
 		ended <- err
 	}()
-	alive, err := os.Open(filepath.Join(dir, "alive")) // waits for the writer
+	alive, err := os.Open(filepath.Join(dir, "alive")) // opening the pipe waits for the writer
 	require.NoError(t, err)
 	cancel()
 	require.ErrorIs(t, <-ended, context.Canceled)

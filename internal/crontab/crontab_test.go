@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// search finds a program that has one job, which is its first argument.
+// search finds a program with a single job, which is the program's first argument.
 var search = Search{
 	Names: func(base string) bool { return strings.HasPrefix(base, "snapwatch") },
 	Job: func(args []string) (string, string) {
@@ -49,7 +49,7 @@ func TestRead(t *testing.T) {
 		{"5 * * * * root (cd /; snapwatch snap f48)", "snapwatch snap f48", ""},
 		{"5 * * * * root `which snapwatch` snap f48", "snapwatch` snap f48", "only the shell knows the value of snapwatch`"},
 		{"5 * * * * root $RUN f48", "snapwatch snap f48", "only the shell knows the value of $RUN"},
-		{"5 * * * * root snapwatch snap 'f4", "", ""}, // the last word is never whole
+		{"5 * * * * root snapwatch snap 'f4", "", ""}, // the last word never ends
 	} {
 		entries := search.ReadSystem("cron.d/x", "PATH=\"/opt/bin:/bin\"\nRUN='snapwatch snap'\n"+test.line+"\n")
 		if test.command == "" {
@@ -85,7 +85,8 @@ func TestReadPassesOverWhatStartsSomethingElse(t *testing.T) {
 	assert.Equal(t, defaultPath, search.ReadRoots("x", "5 * * * * snapwatch snap")[0].Path, "root's own crontab names no user")
 }
 
-// A new program and its words keep the times, the wrapper and the redirections.
+// With keeps the times, the wrapper and the redirections of a line whose program and arguments it
+// replaces.
 func TestWith(t *testing.T) {
 	for line, want := range map[string]string{
 		"*/5 * * * * root nice -n 19 snapwatch snap f48 h24 >/dev/null": "*/5 * * * * root nice -n 19 /new snap f4 >/dev/null",
@@ -98,7 +99,7 @@ func TestWith(t *testing.T) {
 	}
 }
 
-// What Quote writes for cron is read as the same words.
+// Words that Quote writes for cron are read as the same words.
 func TestQuoteIsRead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		words := append([]string{"/usr/bin/snapwatch", "snap"}, rapid.SliceOf(rapid.StringMatching(`[ -~äß]*`)).Draw(t, "words")...)
@@ -111,7 +112,7 @@ func TestQuoteIsRead(t *testing.T) {
 	})
 }
 
-// Whatever stands in a crontab, the line stays around what is replaced.
+// For any crontab, the text of the line around the replaced words stays the same.
 func TestAnyLine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		line := "5 * * * * root " + rapid.StringMatching(`([ -~]{0,8}(snapwatch snap)?[ "';&|<>\\%0-9]{0,4}){1,4}`).Draw(t, "line")
@@ -126,7 +127,8 @@ func TestAnyLine(t *testing.T) {
 	})
 }
 
-// FuzzRead: no text ends the reading, and what is said of a line is within the line.
+// FuzzRead checks that reading any text ends, and that the positions in an entry are within its
+// line.
 func FuzzRead(f *testing.F) {
 	for _, seed := range []string{"5 * * * * root snapwatch snap f4 >x 2>&1 | y", "PATH=/bin\n@daily root nice 'snapwatch' \"snap\"", "* * * * * root sh -c 'snapwatch snap %"} {
 		f.Add(seed)

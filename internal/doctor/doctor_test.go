@@ -11,7 +11,7 @@ import (
 
 var now = time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 
-// healthy is a node where all is well.
+// healthy returns the facts of a node without any problem.
 func healthy() Facts {
 	return Facts{
 		Now: now, Root: true, Warning: 2 * time.Hour,
@@ -25,7 +25,7 @@ func healthy() Facts {
 	}
 }
 
-// replica is a site that only receives, where all is well.
+// replica returns the facts of a site that only receives, without any problem.
 func replica() Facts {
 	f := healthy()
 	f.Role, f.Node, f.Starts, f.LastRun = "replica", Node{}, Starts{}, LastRun{Err: errors.New("none")}
@@ -43,8 +43,7 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
-// TestFindings: each thing that can be wrong alone changes the status, and comes with
-// something to do.
+// TestFindings checks that each single problem changes the status and comes with advice.
 func TestFindings(t *testing.T) {
 	oops := errors.New("oops")
 	for _, test := range []struct {
@@ -130,7 +129,7 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// TestQuietWithout: what can't be known, or is nobody's business on this host, is no
+// TestQuietWithout checks that facts that are unknown, or do not matter on this host, give no
 // finding.
 func TestQuietWithout(t *testing.T) {
 	for name, change := range map[string]func(*Facts){

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What another user must read is readable though the first run was by hand, with a strict
-// umask; and what only root may write is so, though somebody widened it.
+// A file for other users is readable for all even if a run by hand with a strict umask writes it
+// first. A file for root only is private even if somebody has changed its mode.
 func TestModes(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	dir := filepath.Join(t.TempDir(), "state")
@@ -58,7 +58,7 @@ func TestReadPrivate(t *testing.T) {
 	pipe := path + ".pipe"
 	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
 	for _, read := range []func(string) ([]byte, error){Read, ReadPrivate} {
-		_, err = read(pipe) // and does not wait
+		_, err = read(pipe) // must not wait for a writer
 		assert.ErrorContains(t, err, "is not a regular file")
 	}
 	if os.Geteuid() == 0 {
@@ -69,7 +69,7 @@ func TestReadPrivate(t *testing.T) {
 	}
 }
 
-// What a writer that was killed left is removed by the next one, and nothing else is.
+// The next writer removes the temporary files of a killed writer, and no other files.
 func TestReplaceRemovesWhatWasCutOff(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", t.TempDir())
@@ -91,8 +91,8 @@ func TestReplaceRemovesWhatWasCutOff(t *testing.T) {
 	assert.Equal(t, []string{".newest.json", ".newest.json124", ".newest.json12x", ".newest.seen.json125", "newest.json", "newest.json126"}, names)
 }
 
-// Until it is whole a file lies where it will be: elsewhere it may fill another file system, and
-// nobody would remove it.
+// The temporary file is in the directory of the final file. In another directory, it might fill
+// another file system, and no later writer would remove it.
 func TestReplaceWritesBesideTheFile(t *testing.T) {
 	tmp, dir := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", tmp)

@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whoever may write a directory may put another program in the place of root's own.
+// A user who may write to a directory can replace root's program in that directory.
 func TestOnlyRoots(t *testing.T) {
-	defer syscall.Umask(syscall.Umask(0o022)) // what a test makes is its user's alone
+	defer syscall.Umask(syscall.Umask(0o022)) // files of the test must be writable by their owner only
 	dir := t.TempDir()
 	at := func(path string) string { return filepath.Join(dir, path) }
 	for _, d := range []string{"good", "open/in", "links", "sticky"} {

@@ -20,7 +20,7 @@ var taken = time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC)
 
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "holder" {
-		_, _ = io.Copy(io.Discard, os.Stdin) // until its parent closes it
+		_, _ = io.Copy(io.Discard, os.Stdin) // hold the lock until the parent closes the pipe
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -67,7 +67,7 @@ func TestShared(t *testing.T) {
 	require.NoError(t, other.Release())
 }
 
-// Whatever is in the file, and whoever may write it: the lock is what counts.
+// Any user may have written the text in a lock file, so only the lock itself counts.
 func TestNote(t *testing.T) {
 	for _, text := range []string{"", "garbage", "12", "x 1784116020\n", "12 x\n", "12 1784116020 more\n"} {
 		path := filepath.Join(t.TempDir(), "x.lock")
@@ -83,8 +83,9 @@ func TestNote(t *testing.T) {
 	}
 }
 
-// Who can open a lock's file can hold it, and keep out whose it is: only the owner of its
-// directory can, and root, who leaves no file there that keeps out the owner.
+// A user who can open a lock file can hold the lock and keep out its owner. So only root and the
+// owner of the directory can open a private lock file, and a file that root creates belongs to the
+// directory's owner.
 func TestPrivate(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.lock")
@@ -95,7 +96,7 @@ func TestPrivate(t *testing.T) {
 		info, err := os.Stat(path)
 		require.NoError(t, err)
 		assert.Equal(t, os.FileMode(0o600), info.Mode())
-		require.NoError(t, os.Chmod(path, 0o644)) // as somebody may have made it by hand
+		require.NoError(t, os.Chmod(path, 0o644)) // as if somebody had created the file by hand
 	}
 	if os.Geteuid() != 0 {
 		return
@@ -113,8 +114,8 @@ func TestPrivate(t *testing.T) {
 	assert.ErrorContains(t, err, "it belongs to user 1234: remove it")
 }
 
-// A shared file is readable for all, whatever the umask: root and a monitoring user share
-// it.
+// A shared lock file is readable for all, whatever the umask is, because root and a monitoring user
+// share the lock.
 func TestMode(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	path := filepath.Join(t.TempDir(), "x.lock")
@@ -131,8 +132,7 @@ func TestMode(t *testing.T) {
 	assert.False(t, isBusy)
 }
 
-// A child that inherited the lock holds it after the parent gave it up, and no
-// longer than it lives.
+// A child that inherited the lock holds it after the parent has released it, until the child ends.
 func TestInherited(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.lock")
 	held, err := TryExclusive(path, taken)
@@ -179,7 +179,8 @@ func TestWait(t *testing.T) {
 	assert.ErrorIs(t, err, os.ErrNotExist, "no waiting for what will not come")
 }
 
-// TestLink: in /run/lock anybody may have made a link that leads root elsewhere.
+// TestLink checks that a link in /run/lock, which any user may create, cannot lead root to another
+// file.
 func TestLink(t *testing.T) {
 	dir := t.TempDir()
 	precious, link := filepath.Join(dir, "precious"), filepath.Join(dir, "lock")
@@ -192,8 +193,8 @@ func TestLink(t *testing.T) {
 	require.Equal(t, "secret", string(text))
 }
 
-// In a directory that all may write to, somebody may have put what must not be waited for, or
-// read as a whole.
+// In a directory that all users may write to, somebody may have put a pipe or a device in the place
+// of a lock file. TryExclusive must not wait for it or read all of it.
 func TestNoRegularFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	require.NoError(t, syscall.Mkfifo(path, 0o666))

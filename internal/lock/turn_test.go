@@ -20,8 +20,8 @@ func turn(t *testing.T, dir string, timeout time.Duration) (Turn, error) {
 	return WaitTurn(ctx, dir, "list", taken)
 }
 
-// A lock that any user can hold must keep nobody from his work, but let no user do it
-// twice at a time either.
+// A lock that any user can hold must not prevent another user's work, but no user may do the work
+// twice at the same time.
 func TestTurn(t *testing.T) {
 	dir := t.TempDir()
 	one, err := turn(t, dir, time.Minute)
@@ -48,7 +48,7 @@ func TestTurn(t *testing.T) {
 	assert.Equal(t, fmt.Sprintf("%s/list.lock is locked by process %d since %s: not waited for", dir, os.Getpid(), taken.Local().Format(time.DateTime)), two.Note)
 	assert.Len(t, two.Files(), 1)
 	two.Release()
-	require.NoError(t, os.Remove(filepath.Join(dir, own))) // that nobody waits for a minute
+	require.NoError(t, os.Remove(filepath.Join(dir, own))) // otherwise no process would wait for a minute
 	go func() {
 		time.Sleep(100 * time.Millisecond)
 		_ = other.Release()
@@ -59,7 +59,8 @@ func TestTurn(t *testing.T) {
 	three.Release()
 }
 
-// Another user holds the shared lock for ever: of those who come at once one waits for it.
+// Another user holds the shared lock for ever. Of several processes that start together, only one
+// waits for the lock.
 func TestOneWaitsInVain(t *testing.T) {
 	dir := t.TempDir()
 	other, err := tryExclusive(filepath.Join(dir, "list.lock"), shared, taken)
@@ -92,7 +93,8 @@ func TestOneWaitsInVain(t *testing.T) {
 	_, err = TryExclusive(held, taken)
 	assert.Equal(t, taken.Unix(), busy(t, err).Since.Unix(), "who holds it stands in the first line")
 	require.NoError(t, own.Release())
-	// Once it is free all is as before, and after a while one waits again.
+	// After the lock was released, processes wait as before. Some time after a vain wait, a process
+	// waits again.
 	require.NoError(t, other.Release())
 	free, err := turn(t, dir, time.Second)
 	require.NoError(t, err)
@@ -105,7 +107,8 @@ func TestOneWaitsInVain(t *testing.T) {
 	assert.False(t, again)
 }
 
-// Whatever another user puts where the locks are, nobody waits for it, or is kept out.
+// Whatever another user puts in the place of the locks, no process waits for it or is kept out by
+// it.
 func TestTurnWithout(t *testing.T) {
 	own := fmt.Sprintf("list@%d.lock", os.Geteuid())
 	for name, test := range map[string]struct {

@@ -57,7 +57,7 @@ func TestNote(t *testing.T) {
 	assert.Equal(t, fs.FileMode(0o700), info.Mode().Perm())
 }
 
-// A note has one holder, also while others remove it.
+// A note has only one holder, even while other processes remove it.
 func TestOneHolder(t *testing.T) {
 	d := Dir(t.TempDir())
 	var wait sync.WaitGroup

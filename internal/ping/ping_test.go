@@ -59,7 +59,7 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// A server that hangs costs no more than the time it is given.
+// A server that hangs does not delay Send beyond the given time.
 func TestSendHangs(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))

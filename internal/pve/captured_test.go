@@ -93,7 +93,7 @@ func TestKeepable(t *testing.T) {
 	assert.Empty(t, without)
 }
 
-// capture is the value that is kept of a text.
+// capture returns the property value with which the configuration text is stored.
 func capture(id ID, text string) (string, error) { return Capture(id, "pve1", text).Value() }
 
 func TestCapture(t *testing.T) {
@@ -129,8 +129,8 @@ func TestCapture(t *testing.T) {
 	assert.ErrorIs(t, err, ErrTooLong)
 }
 
-// A configuration that is printed, restored and kept again is the same, also where Proxmox
-// has written it again in between.
+// A stored configuration that is printed, restored and stored again stays the same, even if Proxmox
+// has rewritten the file in between.
 func TestCaptureAgain(t *testing.T) {
 	first := Capture(ID{200, LXC}, "pve1", "#a note\nrootfs: a\n")
 	again := Capture(ID{200, LXC}, "pve1", first.Text)
@@ -140,7 +140,7 @@ func TestCaptureAgain(t *testing.T) {
 	assert.Equal(t, first, Capture(ID{200, LXC}, "pve1", rewritten))
 }
 
-// What is kept is read again whatever keys were left out.
+// A stored configuration can be read again, whatever keys were left out of it.
 func TestKeptIsRead(t *testing.T) {
 	for _, line := range []string{
 		"lxc.environment.A: b", "lxc.environment.runtime2: b", "lxc.environment.my_app: b",
@@ -166,7 +166,7 @@ func packed(t *testing.T, text string) []byte {
 	return b.Bytes()
 }
 
-// What arrives in a stream may be anything.
+// ReadCaptured gets arbitrary values, because a value may have arrived in a stream.
 func TestReadCapturedRefuses(t *testing.T) {
 	head := "# snapwatch: lxc/200.conf of pve1, left out: nothing\n"
 	b64 := base64.StdEncoding.EncodeToString
@@ -193,9 +193,8 @@ func TestReadCapturedRefuses(t *testing.T) {
 	assert.ErrorContains(t, err, "not base64")
 }
 
-// FuzzCaptured: whatever value a snapshot arrives with, it is refused, or it is plain
-// text; and whatever a configuration holds, what is kept of it can be read, without
-// secrets.
+// FuzzCaptured checks that ReadCaptured refuses any received value that is not plain text, and that
+// any stored configuration can be read again and contains no secrets.
 func FuzzCaptured(f *testing.F) {
 	value, err := capture(ID{100, QEMU}, fullConfig)
 	require.NoError(f, err)

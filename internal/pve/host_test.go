@@ -47,7 +47,7 @@ func TestCluster(t *testing.T) {
 	assert.Empty(t, c.HAStarted)
 }
 
-// Somebody's note among the nodes is no node, and no reason to read none.
+// A file in the directory of nodes is ignored, and does not prevent the reading of the nodes.
 func TestANoteAmongTheNodes(t *testing.T) {
 	h := testCluster(t)
 	write(t, h.Etc+"/nodes/notes.txt", "")
@@ -68,7 +68,7 @@ func TestNoCluster(t *testing.T) {
 	assert.ErrorContains(t, err, "storage.cfg: no such file")
 }
 
-// A configuration that cannot be read is that guest's problem alone.
+// An unreadable configuration of one guest does not affect other guests.
 func TestUnreadConfiguration(t *testing.T) {
 	direct := testCluster(t)
 	require.NoError(t, os.MkdirAll(direct.Etc+"/nodes/pve1/qemu-server/102.conf", 0o755))
@@ -88,7 +88,8 @@ func TestUnreadConfiguration(t *testing.T) {
 	}
 }
 
-// A guest whose configuration moves while it is read is on one node or the other.
+// A guest whose configuration moves while the nodes are read is counted on one of the two nodes
+// only.
 func TestClusterNamesAGuestOnce(t *testing.T) {
 	h := testCluster(t)
 	write(t, h.Etc+"/nodes/pve2/qemu-server/100.conf", "")
@@ -99,7 +100,7 @@ func TestClusterNamesAGuestOnce(t *testing.T) {
 	assert.False(t, here && there, "seen on both")
 }
 
-// A pmxcfs that hangs is left behind: the end of ctx ends the waiting.
+// If pmxcfs hangs, Cluster stops waiting when ctx ends.
 func TestClusterHangs(t *testing.T) {
 	h := testCluster(t)
 	fifo := h.Etc + "/nodes/pve1/qemu-server/102.conf"
@@ -109,7 +110,7 @@ func TestClusterHangs(t *testing.T) {
 	_, err := h.Cluster(ctx)
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.ErrorContains(t, err, "is pmxcfs hung?")
-	end, err := os.OpenFile(fifo, os.O_WRONLY, 0) // lets the reader end
+	end, err := os.OpenFile(fifo, os.O_WRONLY, 0) // ends the goroutine that reads the pipe
 	require.NoError(t, err)
 	require.NoError(t, end.Close())
 }

@@ -9,8 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whether Proxmox is there is asked of the directory above: what looks at the mount itself
-// waits for pmxcfs. Here it leads nowhere, and who looks at it finds nothing.
+// Installed must not follow the name of Etc, because a process that looks at the mount itself waits
+// for pmxcfs. In this test the name is a link to nowhere, so a function that followed the link
+// would find nothing.
 func TestInstalledLooksAtTheNameAlone(t *testing.T) {
 	h := Host{Etc: filepath.Join(t.TempDir(), "pve")}
 	assert.False(t, h.Installed())

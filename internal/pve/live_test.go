@@ -18,7 +18,7 @@ import (
 	"snapwatch/internal/command"
 )
 
-// TestMain lets this binary be pvesh and systemctl under their names.
+// TestMain makes this binary play pvesh and systemctl if it is started under one of these names.
 func TestMain(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
 	case "pvesh", "systemctl":
@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// play answers from the directory PLAY: a file for each path, slashes as dashes, whose
-// first line may be an exit status "!STATUS" for the first call or "hang".
+// play answers from the directory PLAY, which has a file for each path, with dashes for slashes.
+// The first line of a file may be "!STATUS", an exit status for the first call, or "hang".
 func play() int {
 	dir := os.Getenv("PLAY")
 	name := filepath.Base(os.Args[0])
@@ -77,7 +77,7 @@ func play() int {
 	return 0
 }
 
-// stage puts the played programs on PATH and returns the directory they answer from.
+// stage puts the played programs on PATH and returns the directory with their answers.
 func stage(t *testing.T, answers map[string]string) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -88,7 +88,7 @@ func stage(t *testing.T, answers map[string]string) string {
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	t.Setenv("PLAY", dir)
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // each played program would sleep a second at its end
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each played program would sleep a second at its end
 	for name, text := range answers {
 		write(t, filepath.Join(dir, name), text)
 	}
@@ -135,7 +135,8 @@ func TestList(t *testing.T) {
 	}
 }
 
-// A node's name would make pvesh log in to that node; and no pvesh is asked twice.
+// List must not pass a node's name to pvesh, because pvesh would then log in to that node. List
+// must also not run any pvesh twice.
 func TestListCommandLines(t *testing.T) {
 	dir := stage(t, map[string]string{"qemu": "[]", "lxc": "[]"})
 	_, err := List(t.Context())
@@ -151,7 +152,7 @@ func TestListCommandLines(t *testing.T) {
 	assert.ErrorIs(t, err, command.ErrNotFound)
 }
 
-// A pvesh that hangs is killed with all it started, and is not tried again.
+// A pvesh that hangs is killed together with its children, and is not run again.
 func TestListHangs(t *testing.T) {
 	dir := stage(t, nil)
 	t.Setenv("HANG", "1")
@@ -178,7 +179,7 @@ func TestListHangs(t *testing.T) {
 	}
 }
 
-// gone reports whether a process ended; a zombie, which waits for init, did.
+// gone reports whether a process has ended; a zombie that waits for init counts as ended.
 func gone(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {
 		return true
@@ -230,8 +231,8 @@ func TestBootState(t *testing.T) {
 	assert.Equal(t, "absent", got, "a machine without systemd")
 }
 
-// A process is told from a later one of the same number by when it was started, and a
-// container's cgroup by its own number.
+// ProcessID must distinguish a process from a later process with the same number by the start time,
+// and a container's cgroup from a later one by the cgroup's inode number.
 func TestProcessID(t *testing.T) {
 	h := Host{Run: t.TempDir(), Proc: t.TempDir(), Cgroup: t.TempDir()}
 	write := func(path, text string) {

@@ -12,12 +12,12 @@ func TestOwnersAreReadWithoutReadingConfigurations(t *testing.T) {
 	h := testHost(t)
 	require.NoError(t, os.MkdirAll(h.Etc+"/nodes/pve1", 0o755))
 	require.NoError(t, os.Symlink("nodes/pve1", h.Etc+"/local"))
-	// A directory stands for a configuration that this user may not read.
+	// A directory plays a configuration that this user may not read.
 	require.NoError(t, os.MkdirAll(h.Etc+"/nodes/pve1/qemu-server/100.conf", 0o755))
 	require.NoError(t, os.MkdirAll(h.Etc+"/nodes/pve2/lxc/101.conf", 0o755))
 	write(t, h.Etc+"/nodes/pve2/qemu-server/102.conf.tmp", "")
 	write(t, h.Etc+"/nodes/pve2/qemu-server/x.conf", "")
-	for _, none := range []string{"0103.conf", "+104.conf", "-5.conf", "0.conf", "1000000000.conf"} { // plain files, to Proxmox
+	for _, none := range []string{"0103.conf", "+104.conf", "-5.conf", "0.conf", "1000000000.conf"} { // Proxmox does not accept these file names as configurations
 		write(t, h.Etc+"/nodes/pve2/qemu-server/"+none, "")
 	}
 	o, err := h.Owners()

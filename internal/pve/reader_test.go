@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withReader has the files read by another process.
+// withReader returns h with another process as the reader of the files.
 func withReader(t *testing.T, h Host) Host {
 	t.Helper()
 	self, err := os.Executable()
@@ -73,7 +73,7 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
-// What hangs is the other process: this one says so, and nothing in it waits.
+// If the reading process hangs, this process returns an error and keeps nothing waiting.
 func TestAnotherProcessHangs(t *testing.T) {
 	h := withReader(t, testCluster(t))
 	require.NoError(t, os.Remove(h.Etc+"/storage.cfg"))
@@ -87,8 +87,8 @@ func TestAnotherProcessHangs(t *testing.T) {
 	assert.Less(t, time.Since(begun), 5*time.Second)
 }
 
-// A reader that hangs in the kernel ends by no signal. However often somebody asks, there is
-// one of them; when it is gone the next one reads.
+// A reader that hangs in the kernel cannot be killed. However many callers ask, only one reader
+// runs at a time, and the next reader starts after the hung one has ended.
 func TestOneReaderHangs(t *testing.T) {
 	h := testHost(t)
 	require.NoError(t, os.MkdirAll(h.Lock, 0o755))

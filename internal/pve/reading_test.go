@@ -10,9 +10,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A second reading of Proxmox's files, written from the description of its rules and not
-// from the code beside it: character by character, without a pattern. What both disagree
-// about is wrong in one of them.
+// This file reads Proxmox's files in a second way, written from the description of the format and
+// independent of the package's code: character by character, without regular expressions. If the
+// two readings differ, one of them is wrong.
 
 const whites = " \t\v\f\r"
 
@@ -23,7 +23,7 @@ func wordsOf(line string) []string {
 	return strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(whites, r) })
 }
 
-// headerOf reads "type: name": the type ends at the last colon that one name follows.
+// headerOf parses "type: name". The type ends at the last colon that is followed by a name.
 func headerOf(line string) (kind, name string, ok bool) {
 	if line == "" || white(line[0]) {
 		return "", "", false
@@ -54,7 +54,7 @@ func headerOf(line string) (kind, name string, ok bool) {
 
 type read struct {
 	kind, name string
-	lines      [][2]string // key and value
+	lines      [][2]string // pairs of key and value
 }
 
 func readAgain(text string) (all []read) {
@@ -78,7 +78,7 @@ func readAgain(text string) (all []read) {
 	return all
 }
 
-// first is the first value of a key that may stand.
+// first returns the first value of a key that may accepts.
 func (r read) first(key string, may func(string) bool) (string, bool) {
 	for _, l := range r.lines {
 		if l[0] == key && may(l[1]) {
@@ -88,7 +88,7 @@ func (r read) first(key string, may func(string) bool) (string, bool) {
 	return "", false
 }
 
-// usable are the storages that Proxmox would use on pve1: the pool by the name.
+// usable returns the storages that Proxmox would use on pve1: the pool by the storage's name.
 func usable(text string) map[string]string {
 	pools := map[string]string{}
 	for _, r := range readAgain(text) {
@@ -101,7 +101,7 @@ func usable(text string) map[string]string {
 			continue
 		}
 		off, said := r.first("disable", func(v string) bool { return v == "" || v == "0" || v == "1" })
-		if said && off != "0" { // the key alone is a yes
+		if said && off != "0" { // the key without a value means yes
 			continue
 		}
 		nodes, limited := r.first("nodes", func(v string) bool {
@@ -121,7 +121,8 @@ func listOf(v string) []string {
 
 func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// isName reports whether s has only letters, digits and, within, what is in between.
+// isName reports whether s consists of letters and digits, except that characters of between may be
+// inside.
 func isName(s, between string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -133,7 +134,7 @@ func isName(s, between string) bool {
 	return s != ""
 }
 
-// started are the guests that high availability keeps started.
+// startedAgain returns the guests that high availability keeps started.
 func startedAgain(text string) map[int]bool {
 	wanted := map[string]bool{}
 	for _, r := range readAgain(text) {
@@ -155,8 +156,8 @@ func startedAgain(text string) map[int]bool {
 	return all
 }
 
-// agreeOnStorages: a storage that Proxmox would use is read alike, or there is a word about
-// it; one that Proxmox would not use is not used here without a word.
+// agreeOnStorages checks that snapwatch reads every storage that Proxmox would use in the same way,
+// or warns about it. A storage that Proxmox would not use must not be used without a warning.
 func agreeOnStorages(t require.TestingT, text string) {
 	got, odd := parseStorages(text, "pve1")
 	read := map[string]string{}
@@ -175,7 +176,7 @@ func agreeOnStorages(t require.TestingT, text string) {
 	}
 }
 
-// disksAgain are the volumes that Proxmox would use, and whether it is a template.
+// disksAgain returns the volumes that Proxmox would use, and whether the guest is a template.
 func disksAgain(kind Kind, text string) (volumes map[string]string, template bool) {
 	volumes = map[string]string{}
 	in := "current"
@@ -189,7 +190,7 @@ func disksAgain(kind Kind, text string) (volumes map[string]string, template boo
 				in = "pending"
 				for place := range volumes {
 					if strings.HasPrefix(place, in) {
-						delete(volumes, place) // the later one replaces the earlier
+						delete(volumes, place) // the later line replaces the earlier one
 					}
 				}
 				continue
@@ -200,7 +201,7 @@ func disksAgain(kind Kind, text string) (volumes map[string]string, template boo
 		}
 		key, value, ok := strings.Cut(whole, ":")
 		if ok = ok && value != ""; kind == LXC && key == "template" && in == "current" && ok {
-			template = false // whatever follows
+			template = false // for a container, any invalid value means no
 		}
 		value = strings.Trim(value, whites)
 		if in == "" || !ok || value == "" || strings.HasPrefix(line, "#") {
@@ -209,7 +210,7 @@ func disksAgain(kind Kind, text string) (volumes map[string]string, template boo
 		if key == "template" && in == "current" {
 			yes := slices.Contains([]string{"1", "on", "yes", "true"}, strings.ToLower(value))
 			no := slices.Contains([]string{"0", "off", "no", "false"}, strings.ToLower(value))
-			template = yes || template && !no // what is neither changes nothing
+			template = yes || template && !no // an invalid value changes nothing
 		}
 		slot := strings.TrimRight(key, "0123456789")
 		numbered := slot != key && slices.Contains([]string{"ide", "sata", "scsi", "virtio", "unused", "mp"}, slot)
@@ -237,7 +238,7 @@ func disksAgain(kind Kind, text string) (volumes map[string]string, template boo
 	return volumes, template
 }
 
-// agreeOnDisks: each disk that Proxmox would use is among those read, or there is a word.
+// agreeOnDisks checks that snapwatch reads every disk that Proxmox would use, or warns about it.
 func agreeOnDisks(t require.TestingT, kind Kind, text string) {
 	c := parseConfig(ID{100, kind}, text)
 	want, template := disksAgain(kind, text)
@@ -253,7 +254,7 @@ func agreeOnDisks(t require.TestingT, kind Kind, text string) {
 	}
 }
 
-// strangeLines are what files are drawn from: whole lines, and pieces that make one.
+// These lines are the material for random files: whole lines, and pieces of lines.
 var (
 	strangeSections = []string{
 		"zfspool: data", "zfspool:data", "ZFSPOOL:\tdata ", "zfspool: ssd", "zfspool: local", "zfspool: d", " zfspool: data", "zfspool: a b",
@@ -295,7 +296,7 @@ func TestDisksAreReadAlike(t *testing.T) {
 	})
 }
 
-// FuzzSections: the same, of any text.
+// FuzzSections makes the checks of agreeOnStorages and of high availability with any text.
 func FuzzSections(f *testing.F) {
 	for i := range strangeSections {
 		f.Add(strings.Join(append(slices.Clone(strangeSections[i:]), strangeSections[:i]...), "\n"))
@@ -304,7 +305,7 @@ func FuzzSections(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if strings.ContainsRune(text, 0) {
-			return // Proxmox has a list syntax of its own for it
+			return // Proxmox has a special syntax for lists with zero bytes
 		}
 		agreeOnStorages(t, text)
 		got, _ := parseHA(text)
@@ -312,7 +313,7 @@ func FuzzSections(f *testing.F) {
 	})
 }
 
-// FuzzConfig: the same, of any configuration of a guest.
+// FuzzConfig makes the check of agreeOnDisks with any configuration of a guest.
 func FuzzConfig(f *testing.F) {
 	for i := range strangeConfigs {
 		text := strings.Join(append(slices.Clone(strangeConfigs[i:]), strangeConfigs[:i]...), "\n")

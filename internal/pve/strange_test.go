@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The files here are such as people write by hand. What is wanted is what Proxmox 9.2 makes
-// of them.
+// The files in these tests are like files written by hand. The expected results are those of
+// Proxmox 9.2.
 
 func TestStrangeStorages(t *testing.T) {
 	long := strings.Repeat("x", 70<<10)

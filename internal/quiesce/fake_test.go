@@ -15,25 +15,27 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// fileSystems is how many each has.
+// fileSystems is the number of file systems of each fake guest.
 const fileSystems = 2
 
-// guest is a guest of the fake host: what it does when it is asked, and what it is.
+// guest is a guest of the fake host, with its state and its behaviour.
 type guest struct {
 	mu     sync.Mutex
 	frozen bool
 	calls  []string
-	// hangs lets freeze wait for the end of its time; late freezes it even so.
+	// hangs makes Freeze wait until its time is over; late makes such a Freeze succeed
+	// nevertheless.
 	hangs, late bool
-	// takes is how long it takes to be frozen.
+	// takes is the time that Freeze takes.
 	takes time.Duration
-	// fails are errors of freeze, and of the first thaws.
+	// fails is the error of Freeze. stuck is the number of thaws that fail.
 	fails error
 	stuck int
 	gone  bool
-	// process is its process.
+	// process identifies the guest's process.
 	process string
-	// lapses: it went on by itself before. lost: the answer of the first thaw is.
+	// lapses is true if the guest continued before the thaw. lost is true if the answer of the
+	// first thaw is lost.
 	lapses, lost bool
 }
 
@@ -94,19 +96,19 @@ func (g *guest) Thaw(context.Context) (int, error) {
 	return thawed, nil
 }
 
-// set lets somebody else freeze or thaw it.
+// set changes the state of the guest as if somebody else froze or thawed it.
 func (g *guest) set(frozen bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.frozen = frozen
 }
 
-// rig is a host of fake guests, whose watchdog runs in this process.
+// rig is a host of fake guests whose watchdog runs in this process.
 type rig struct {
 	Host
 	guests map[pve.ID]*guest
 	ids    []pve.ID
-	// watchdog is the watchdog's end of its pipes; ended is closed when it has returned.
+	// watchdog is the watchdog's end of the pipes; ended is closed after the watchdog has returned.
 	watchdog pipes
 	ended    chan struct{}
 	told     chan struct{}
@@ -120,7 +122,7 @@ type pipes struct {
 
 func (p pipes) Close() error { return p.close() }
 
-// newRig makes n guests.
+// newRig returns a rig with n guests.
 func newRig(t *testing.T, n int) *rig {
 	r := &rig{guests: map[pve.ID]*guest{}, ended: make(chan struct{}), told: make(chan struct{})}
 	for i := range n {

@@ -13,7 +13,7 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// pvesh lets a script be pvesh; its arguments are in $*.
+// pvesh makes a script play pvesh; the arguments of pvesh are in $*.
 func pvesh(t *testing.T, script string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -26,7 +26,7 @@ func TestAgent(t *testing.T) {
 	for _, test := range []struct {
 		name, script         string
 		frozen               bool
-		status, freeze, thaw string // errors
+		status, freeze, thaw string // the expected errors
 	}{
 		{name: "thawed", script: `case "$*" in *-status*) echo '{"result":"thawed"}';; *) echo '{"result":2}'; esac`},
 		{name: "frozen", script: `case "$*" in *-status*) echo '{"result":"frozen"}';; *-freeze\ *) echo '{"result":{"error":{"class":"CommandNotFound","desc":"Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state"}}}';; *) echo '{"result":2}'; esac`,
@@ -64,7 +64,7 @@ func says(t *testing.T, want string, err error) {
 	assert.ErrorContains(t, err, want)
 }
 
-// A call that hangs ends when its time does, and with it what was started.
+// A call that hangs ends when its time is over, together with the programs that it started.
 func TestAgentHangs(t *testing.T) {
 	pid := filepath.Join(t.TempDir(), "pid")
 	pvesh(t, "echo $$ >"+pid+"; sleep 1000; echo '{\"result\":1}'")

@@ -14,7 +14,7 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// noNotes holds when every freeze was seen to end.
+// noNotes fails if a note is left, that is, if a freeze was not seen to end.
 func (r *rig) noNotes(t *testing.T) {
 	t.Helper()
 	names, err := r.Notes.Names()
@@ -22,8 +22,8 @@ func (r *rig) noNotes(t *testing.T) {
 	assert.Empty(t, names)
 }
 
-// A snapshot counts as one of a frozen guest where the thaw finds frozen all that the freeze
-// froze, and nowhere else.
+// A snapshot counts as one of a frozen guest only if the thaw finds as many frozen file systems as
+// the freeze froze.
 func TestProof(t *testing.T) {
 	for name, test := range map[string]struct {
 		is     func(*guest)
@@ -54,7 +54,7 @@ func TestProof(t *testing.T) {
 	}
 }
 
-// An agent that is silent for longer than the watchdog tries leaves a note, and each run
+// If an agent does not answer for as long as the watchdog tries, the note remains, and each run
 // tries again until the guest is thawed.
 func TestTakeOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestTakeOver(t *testing.T) {
 		assert.Contains(t, ended.Left[r.ids[1]], "may still be frozen")
 		assert.NotContains(t, ended.Left, r.ids[0])
 
-		// Its watchdog is at work: within its time that is nobody's business.
+		// While the watchdog still works within its time, other runs leave its guests alone.
 		got, err := r.takenOver(t)
 		require.NoError(t, err)
 		assert.Empty(t, got)
@@ -76,7 +76,7 @@ func TestTakeOver(t *testing.T) {
 		require.NoError(t, err)
 		assert.ErrorContains(t, got[r.ids[1]].Err, "still tries to thaw it")
 
-		<-r.ended // it gave up
+		<-r.ended // the watchdog has given up
 		for range 2 {
 			got, err = r.takenOver(t)
 			require.NoError(t, err)
@@ -97,7 +97,7 @@ func TestTakeOver(t *testing.T) {
 	})
 }
 
-// Run and watchdog are killed together, at any point: what is left is thawed by the next.
+// If run and watchdog are killed together, at any point, the next run thaws all guests left frozen.
 func TestBothAreKilled(t *testing.T) {
 	for name, test := range map[string]struct {
 		written, frozen, gone bool
@@ -130,8 +130,8 @@ func TestBothAreKilled(t *testing.T) {
 	}
 }
 
-// A guest that an earlier watchdog of ours still tries to thaw is not frozen: it would be
-// thawed under the next program. One whose watchdog is gone is thawed.
+// A guest that an earlier watchdog still tries to thaw must not be frozen, because it would be
+// thawed during the next channel program. A guest whose watchdog has died is thawed.
 func TestOneOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 2)
@@ -160,7 +160,7 @@ func TestOneOwner(t *testing.T) {
 	})
 }
 
-// Where no note can be written nothing is frozen.
+// If the note of a guest cannot be written, the guest is not frozen.
 func TestNoNote(t *testing.T) {
 	r := newRig(t, 1)
 	r.Notes = note.Dir("/dev/null/notes")
@@ -173,13 +173,13 @@ func TestNoNote(t *testing.T) {
 	assert.Empty(t, calls)
 }
 
-// A run whose watchdog died thaws for as long as a thaw may take.
+// A run whose watchdog has died tries to thaw for the time that one thaw may take.
 func TestAloneThawsSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		w := r.open(t, 10*time.Second)
 		require.Empty(t, w.Freeze())
-		r.guests[r.ids[0]].stuck = 4 // for longer than five seconds
+		r.guests[r.ids[0]].stuck = 4 // longer than five seconds
 		w.ended = true
 		w.thawing = ""
 		w.watchdog = pipes{Reader: w.watchdog, Writer: io.Discard, close: w.watchdog.Close}
@@ -191,7 +191,8 @@ func TestAloneThawsSlowly(t *testing.T) {
 	})
 }
 
-// As many virtual machines are frozen at once as there are processors; containers cost none.
+// At most one virtual machine per processor is frozen at the same time. Containers have no such
+// limit.
 func TestFewAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 12)
@@ -214,7 +215,7 @@ func TestFewAtOnce(t *testing.T) {
 	})
 }
 
-// takenOver returns what is told.
+// takenOver returns the outcomes that TakeOver passes to tell.
 func (r *rig) takenOver(t *testing.T) (map[pve.ID]TakenOver, error) {
 	t.Helper()
 	all := map[pve.ID]TakenOver{}
@@ -225,8 +226,8 @@ func (r *rig) takenOver(t *testing.T) (map[pve.ID]TakenOver, error) {
 	return all, err
 }
 
-// A freeze ends with the guest's process: one that was started again without an agent is given
-// up once, and one that somebody else has frozen since is not thawed.
+// A freeze ends with the guest's process. A guest that was started again without an agent is given
+// up after one report. A guest that was started again and frozen by somebody else is not thawed.
 func TestFrozenAndStartedAgain(t *testing.T) {
 	for name, test := range map[string]struct {
 		was, is string
@@ -262,8 +263,9 @@ func TestFrozenAndStartedAgain(t *testing.T) {
 	}
 }
 
-// A guest that was started again while it was to be frozen had no freeze until the end of the
-// program, whoever has frozen it since: that is not thawed, and its snapshot is not consistent.
+// If a guest was started again during a window, the freeze did not last until the end of the
+// channel program. The new process is not thawed, even if somebody else has frozen it, and the
+// snapshot is not consistent.
 func TestStartedAgainWhileFrozen(t *testing.T) {
 	for name, frozenSince := range map[string]bool{"frozen by others": true, "running": false} {
 		t.Run(name, func(t *testing.T) {

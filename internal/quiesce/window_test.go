@@ -35,14 +35,14 @@ func TestWindow(t *testing.T) {
 	<-r.ended
 }
 
-// What one guest does is no matter to the others.
+// The failure of one guest does not affect the other guests.
 func TestOneGuestFails(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		is     func(*guest)
 		want   string
 		thaws  bool
-		frozen bool // in the end
+		frozen bool // the state after the window
 	}{
 		{"cannot freeze", func(g *guest) { g.fails = errors.New("no\nagent") }, "no agent", true, false},
 		{"hangs", func(g *guest) { g.hangs = true }, "deadline", true, false},
@@ -80,8 +80,7 @@ func TestOneGuestFails(t *testing.T) {
 	}
 }
 
-// A guest that hangs, in whatever it is asked, does not hold the run up for longer than
-// the budget, and is thawed in the end.
+// A guest that hangs in any call does not delay the run beyond the budget, and is thawed at last.
 func TestHangsWithinTheBudget(t *testing.T) {
 	const budget = 10 * time.Second
 	for _, test := range []struct {
@@ -106,7 +105,7 @@ func TestHangsWithinTheBudget(t *testing.T) {
 				began := time.Now()
 				w := r.open(t, budget)
 				w.Freeze()
-				time.Sleep(test.snapshot) // of the bubble's clock
+				time.Sleep(test.snapshot) // by the fake clock of synctest
 				ended := w.Thaw()
 				assert.Equal(t, test.want, time.Since(began))
 				if test.thawHangs {
@@ -123,7 +122,8 @@ func TestHangsWithinTheBudget(t *testing.T) {
 	}
 }
 
-// When the budget is over all go on, whatever the run does, and it hears of it.
+// When the budget is over, all guests are thawed, whatever the run does, and the run gets the
+// reason.
 func TestBudget(t *testing.T) {
 	r := newRig(t, 2)
 	w := r.open(t, 100*time.Millisecond)
@@ -137,7 +137,7 @@ func TestBudget(t *testing.T) {
 	assert.Len(t, ended.Frozen, 2)
 }
 
-// A run that is killed lets its guests go on, in whatever it was.
+// If a run is killed at any point, its guests are thawed.
 func TestRunIsKilled(t *testing.T) {
 	for name, during := range map[string]func(w *Window){
 		"before it froze": func(*Window) {},
@@ -166,7 +166,7 @@ func TestRunIsKilled(t *testing.T) {
 	})
 }
 
-// A watchdog that is told to end, as by systemd, thaws first.
+// A watchdog that receives a signal to end, for example from systemd, thaws its guests first.
 func TestGuardIsTold(t *testing.T) {
 	r := newRig(t, 2)
 	w := r.open(t, ample)
@@ -179,7 +179,8 @@ func TestGuardIsTold(t *testing.T) {
 	assert.Equal(t, "told to end", ended.Early)
 }
 
-// Where the watchdog dies, the run thaws by itself, and knows that it was too late.
+// If the watchdog dies, the run itself thaws the guests. The run reports the end of the watchdog as
+// the reason why the guests may have continued too early.
 func TestGuardDies(t *testing.T) {
 	r := newRig(t, 2)
 	run := r.Host
@@ -233,8 +234,8 @@ func TestParseID(t *testing.T) {
 	}
 }
 
-// A guest that went on by itself is thawed, and no snapshot of it may pass for one of a
-// guest that was still; whoever thaws it.
+// A guest that continued by itself is thawed, and its snapshot must not count as one of a frozen
+// guest, no matter whether the watchdog or the run thaws the guest.
 func TestLapsed(t *testing.T) {
 	for name, alone := range map[string]bool{"by the watchdog": false, "alone": true} {
 		t.Run(name, func(t *testing.T) {

@@ -9,7 +9,8 @@ import (
 
 func TestBacklog(t *testing.T) {
 	start := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
-	// What is due every six hours, and from which run on it grows, -1 for never.
+	// due is the number of due snapshots every six hours. from is the first run at which the
+	// backlog grows, or -1.
 	for _, test := range []struct {
 		name string
 		due  []int
@@ -40,7 +41,7 @@ func TestBacklog(t *testing.T) {
 	assert.Equal(t, Backlog{Due: 5, At: back, Since: back, Least: 5}, mended.With(5, back), "the clock was set back")
 }
 
-// What a run did not count itself stays for a week.
+// A backlog that a run did not count itself is kept for about a week.
 func TestBacklogsAt(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	at := func(ago time.Duration) Backlog { return Backlog{}.With(3, now.Add(-ago)) }

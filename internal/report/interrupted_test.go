@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Only the same token at the same newest snapshot is the receive that was seen before.
+// A receive counts as the one seen before only if its token and the newest snapshot are the same.
 func TestInterrupted(t *testing.T) {
 	first := time.Unix(1_800_000_000, 0)
 	now := first.Add(26 * time.Hour)

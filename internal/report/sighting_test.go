@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// When runs saw the lock, in hours, and since when it has been held at the last of them.
+// seen are the hours at which runs saw the lock. since is the hour from which the lock counts as
+// held.
 func TestSighting(t *testing.T) {
 	at := func(hours float64) time.Time {
 		return time.Unix(1_800_000_000, 0).Add(time.Duration(hours * float64(time.Hour)))

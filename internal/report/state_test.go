@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A state that cannot be used is empty, with the reason: the next run looks at more.
+// LoadState returns an empty state and the reason if the file is unusable; the next run looks at
+// more disks.
 func TestState(t *testing.T) {
 	dir := t.TempDir()
 	s, err := LoadState(dir)
@@ -30,7 +31,8 @@ func TestState(t *testing.T) {
 	}
 }
 
-// What is known of a disk goes with its guid, and another disk of its name does not have it.
+// The known history of a disk follows the disk's guid, and another disk of the same name does not
+// get it.
 func TestCheckedOf(t *testing.T) {
 	s := State{Checked: map[string]Checked{"tank/a": {GUID: 1, Own: 5}, "tank/b": {GUID: 2, Own: 6}, "half/a": {GUID: 1, Own: 7}}}
 	for _, test := range []struct {

@@ -43,13 +43,13 @@ func TestConfigs(t *testing.T) {
 	assert.Empty(t, got)
 }
 
-// A newline in a value that a stream brought cannot pass for another snapshot's row.
+// A newline in a received value cannot imitate the row of another snapshot.
 func TestConfigsRefuses(t *testing.T) {
 	for _, text := range []string{
 		strings.Replace(keptRows, "H4s=", "H4s=\ntank/d@c\tguid\t1\t-", 1), strings.Replace(keptRows, "H4s=", "H4\ts=", 1),
-		// A whole snapshot that is not there.
+		// The imitated rows are complete and name a snapshot that does not exist.
 		strings.Replace(keptRows, "H4s=", "H4s=\t-\ntank/d@b\tguid\t7\t-\ntank/d@c\tcreatetxg\t30\t-\ntank/d@c\tcreation\t1700000200\t-\ntank/d@c\tsnapwatch:config\tH4s=", 1),
-		// And then its own again.
+		// The imitated rows are followed by the snapshot's own rows once more.
 		strings.Replace(keptRows, "H4s=", "H4s=\treceived\ntank/d@b\tguid\t7\t-\n"+
 			"tank/d@c\tcreatetxg\t30\t-\ntank/d@c\tcreation\t1700000200\t-\ntank/d@c\tsnapwatch:config\tH4s=\t-\ntank/d@c\tguid\t99\t-\n"+
 			"tank/d@b\tcreatetxg\t20\t-\ntank/d@b\tcreation\t1700000100\t-\ntank/d@b\tsnapwatch:config\tH4s=", 1),
@@ -65,7 +65,7 @@ func TestConfigsRefuses(t *testing.T) {
 	assert.Len(t, got, 1, "the other snapshot's is good")
 }
 
-// Only what was asked for is answered, and an inherited value is none.
+// ConfigsOf returns the requested snapshots only, and ignores inherited values.
 func TestConfigsOf(t *testing.T) {
 	read := func(text string) (map[string]string, error) {
 		r := Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {

@@ -18,7 +18,7 @@ import (
 	"snapwatch/internal/command"
 )
 
-// labelledPool answers as zfs get does of a pool's datasets, whose labels hold anything.
+// labelledPool answers like zfs get for the datasets of a pool, whose labels may have any values.
 func labelledPool(calls *int, running map[string]string, datasets ...string) Reader {
 	return Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
 		*calls++
@@ -41,8 +41,8 @@ func labelledPool(calls *int, running map[string]string, datasets ...string) Rea
 	}}
 }
 
-// A label that garbles the list costs its own disk the labels, and no other; nor does it make
-// up a disk that is not there.
+// A label that makes the list unreadable must cost only its own disk the labels, and must not
+// imitate another disk.
 func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 	madeUp := func(dataset string) (rows string) {
 		for _, p := range headProperties[:len(headProperties)-3] {
@@ -78,7 +78,7 @@ func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 			}
 		})
 	}
-	// Of many disks those that are well are not asked one by one.
+	// The good disks among many must not be read one by one.
 	calls, many := 0, []string{"tank"}
 	for i := range 400 {
 		many = append(many, fmt.Sprintf("tank/vm-%d-disk-0", 100+i))
@@ -88,7 +88,7 @@ func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 	assert.Len(t, heads, 401)
 	assert.Less(t, calls, 25)
 
-	// Where many are spoilt, the others have their labels all the same.
+	// Even if many labels are unreadable, all other disks must have their labels.
 	for _, bad := range []int{10, 25, 110, 399} {
 		calls = 0
 		running := map[string]string{}
@@ -109,7 +109,7 @@ func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 	}
 }
 
-// Labels that take long leave time for what is read after them.
+// Labels that take long to read must leave time for the snapshots, which are read after the labels.
 func TestLabelsTakeHalfOfTheTime(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 	defer cancel()
@@ -130,7 +130,7 @@ func TestLabelsTakeHalfOfTheTime(t *testing.T) {
 	assert.Contains(t, heads[2].Unlabelled, "deadline exceeded")
 }
 
-// A value that can't be read is the problem of its own dataset.
+// An unreadable value is a problem of its own dataset only.
 func TestAValueSpoilsNoOtherDisk(t *testing.T) {
 	good := headLines()
 	for _, bad := range []struct{ old, new, said string }{
@@ -149,7 +149,8 @@ func TestAValueSpoilsNoOtherDisk(t *testing.T) {
 	}
 }
 
-// So is a snapshot's, which comes with a stream.
+// A snapshot's unreadable value, which a stream may contain, is a fault of the snapshot's own
+// dataset only.
 func TestASnapshotSpoilsNoOtherDisk(t *testing.T) {
 	for _, creation := range []string{"0", "-1", "9223372036854775808", "568971820800", "x"} {
 		r := Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
@@ -178,9 +179,9 @@ func TestASnapshotSpoilsNoOtherDisk(t *testing.T) {
 	}
 }
 
-// What zfs printed before it was killed tells nothing; where it complains and ends by
-// itself, the heads that are whole are good. Half a head has no newest snapshot and no
-// label: it looks like a disk that has just come.
+// Output of a killed zfs is worthless. If zfs complains and exits by itself, all complete heads are
+// good. An incomplete head must be dropped, because without its newest snapshot and label it would
+// look like a new disk.
 func TestHeadsOfAListingThatFails(t *testing.T) {
 	killed := exec.Command("sh", "-c", "kill -9 $$").Run()
 	complained := exec.Command("false").Run()

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// headLines is what zfs get prints of a dataset and a clone of its snapshot.
+// headLines returns the output of zfs get for a dataset and for a clone of the dataset's snapshot.
 func headLines() string {
 	values := map[string]string{
 		"guid": "12", "creation": "1700000000", "origin": "-", "prevsnap": "tank/vm-1-disk-0@a",
@@ -31,8 +31,8 @@ func parseHeads(text string) ([]Dataset, error) {
 	return p.heads, p.end()
 }
 
-// Whatever zfs prints, a head is read only from a full set of its own rows, each
-// dataset is read once, and no name is one that zfs would not accept.
+// FuzzHeads checks for any output of zfs that a head is read only from a complete set of its own
+// rows, that each dataset is read once, and that zfs would accept every name.
 func FuzzHeads(f *testing.F) {
 	good := headLines()
 	f.Add(good)
@@ -70,8 +70,8 @@ func FuzzHeads(f *testing.F) {
 	})
 }
 
-// Whatever zfs prints, a snapshot is read only from a line of the right columns,
-// and writes back as that line.
+// FuzzSnapshots checks for any output of zfs that a snapshot is read only from a line with the
+// right columns, and that the snapshot written back gives the same line.
 func FuzzSnapshots(f *testing.F) {
 	for _, line := range []string{
 		"tank/a@s\t1\t2\t3", "tank/a@s\t1\t2", "tank/a@\t1\t2\t3", "tank/a\t1\t2\t3", "@s\t1\t2\t3", "tank/a@s\t-1\t2\t3", "tank/a@s\t1\t\t3",
@@ -104,7 +104,7 @@ func TestHeadsAreReadWhole(t *testing.T) {
 	}
 	for cut := 1; cut < len(good); cut++ {
 		if text := good[:cut]; !strings.HasSuffix(text, "\n") || strings.Count(text, "\n")%len(headProperties) != 0 {
-			// A last line without its newline may be whole, or be cut in a value.
+			// A last line without a newline may be complete, or may be cut off within a value.
 			if heads, err := parseHeads(text); err == nil && strings.Count(text, "\n") < len(headProperties)-1 {
 				t.Fatalf("cut after %d bytes it was read as %+v", cut, heads)
 			}
@@ -112,8 +112,8 @@ func TestHeadsAreReadWhole(t *testing.T) {
 	}
 }
 
-// A newest snapshot that is neither of the dataset nor what it was cloned from is not known:
-// read as none at all it would make a disk look as if it had just come.
+// A newest snapshot that belongs neither to the dataset nor to the dataset's origin must count as
+// unknown. If it counted as missing, the disk would look like a new disk.
 func TestNewestSnapshotIsOfTheDataset(t *testing.T) {
 	for value, want := range map[string]string{
 		"tank/vm-1-disk-0@a": "a", "tank/vm-1-disk-0@by hand": "by hand", "-": "", "tank/base-9-disk-0@__base__": "",

@@ -14,7 +14,8 @@ import (
 	"snapwatch/internal/command"
 )
 
-// readHistory reads what zpool history printed, and asks for set-backs over txgs.
+// readHistory parses a text as the output of zpool history, with one bookmark per transaction group
+// in over.
 func readHistory(text string, over ...uint64) (History, error) {
 	var bookmarks []Snapshot
 	for _, txg := range over {
@@ -26,7 +27,7 @@ func readHistory(text string, over ...uint64) (History, error) {
 	return r.History(context.Background(), "back", bookmarks)
 }
 
-// historyHead begins each history: what is up to the first command is kept for ever.
+// historyHead begins each history: ZFS keeps all records up to the first command for ever.
 const historyHead = "History for 'back':\n2026-11-29.22:00:00 [txg:4] create pool version 5000; software version unknown\n2026-11-29.22:00:00 zpool create back /tmp/b.img\n2026-11-29.22:00:00 [txg:5] create back/data (68) \n"
 
 const (
@@ -103,7 +104,7 @@ func TestPoolTXG(t *testing.T) {
 	}
 }
 
-// Snapshots that were received are told where a bookmark has their name.
+// A received snapshot is returned if one of the given bookmarks has the snapshot's name.
 func TestHistoryTellsWhatWasReceived(t *testing.T) {
 	text := historyHead + "2026-11-29.22:00:01 [txg:14] finish receiving back/data/vm-1-disk-0/%recv (146) snap=s8\n2026-11-29.22:00:01 [txg:14] finish receiving back/data/vm-1-disk-0/%recv (146) snap=other\n" +
 		"2026-11-29.22:00:03 [txg:21] rename back/data (68) -> back/new\n"
@@ -112,7 +113,8 @@ func TestHistoryTellsWhatWasReceived(t *testing.T) {
 	assert.Equal(t, []Received{{"back/new/vm-1-disk-0", "s8", 14}}, h.Received)
 }
 
-// What was written over lies behind the first command, which is kept.
+// Overwritten records are missing after the first command; the records up to the first command are
+// kept.
 func TestHistoryThatWasWrittenOver(t *testing.T) {
 	kept := "History for 'back':\n2026-11-29.22:00:00 [txg:4] create pool version 5000\n2026-11-29.22:00:00 [txg:4] set feature@lz4_compress=enabled\n2026-11-29.22:00:00 [txg:5] set back (54) mountpoint=none\n2026-11-29.22:00:00 zpool create back /tmp/b.img\n"
 	h, err := readHistory(kept+"2026-11-29.22:00:01 [txg:12] set back (54) a:b=380\n"+receivedBack, 8)
@@ -123,7 +125,7 @@ func TestHistoryThatWasWrittenOver(t *testing.T) {
 	assert.EqualValues(t, 4, h.Since, "nothing is kept of a pool without a command")
 }
 
-// A history is a stream: set-backs that nobody asked for take no memory.
+// A history is read as a stream, so set-backs that concern no given bookmark need no memory.
 func BenchmarkHistory(b *testing.B) {
 	var text strings.Builder
 	text.WriteString(historyHead)
@@ -139,8 +141,8 @@ func BenchmarkHistory(b *testing.B) {
 	}
 }
 
-// Whatever a history says, a set-back is of a dataset of its pool, and not from before what
-// is known.
+// FuzzHistory checks for any history that a set-back belongs to a dataset of the pool, and is not
+// older than the complete part of the record.
 func FuzzHistory(f *testing.F) {
 	f.Add(historyHead + receivedBack + rolledBack)
 	f.Add(historyHead + "2026-11-29.22:00:03 [txg:21] rename back/data (68) -> back/new\n" + receivedBack)

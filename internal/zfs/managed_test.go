@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The form as the design has it.
+// managedForm is the documented form of a managed name.
 var managedForm = regexp.MustCompile(`^autosnap_\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d_(frequently|hourly|daily|weekly|monthly|yearly|stopped)$`)
 
 func TestParseSnapshotName(t *testing.T) {
@@ -30,7 +30,7 @@ func TestParseSnapshotName(t *testing.T) {
 	}
 }
 
-// Whatever the name, it is managed just when it has the form.
+// A name is managed if and only if it has the documented form.
 func TestParseSnapshotNameIsTheForm(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := []byte(FormatSnapshotName(time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "time"), 0), Class(rapid.IntRange(0, 6).Draw(t, "class"))))

@@ -7,8 +7,7 @@ import (
 	"snapwatch/test/cputime"
 )
 
-// BenchmarkSnapshotNames is the parsing of the list of one disk with 100 000
-// snapshots.
+// BenchmarkSnapshotNames measures the parsing of a list of one disk's 100 000 snapshots.
 func BenchmarkSnapshotNames(b *testing.B) {
 	lines := make([]string, 100_000)
 	for i := range lines {

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// token packs a list as ZFS does.
+// token returns a resume token with the given list, packed as ZFS packs it.
 func token(t *testing.T, list string) string {
 	t.Helper()
 	var packed bytes.Buffer

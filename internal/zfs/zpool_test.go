@@ -13,7 +13,7 @@ import (
 	"snapwatch/internal/command"
 )
 
-// statusOf is what zpool status -p prints, with some of its lines in place of the usual ones.
+// statusOf returns the output of zpool status -p with some of the usual lines replaced.
 func statusOf(state, scan, config, errs string) string {
 	return "  pool: tank\n state: " + state + "\nstatus: One or more devices could not be used because the label is missing or\n" +
 		"\tinvalid.  Sufficient replicas exist for the pool to continue\n\tfunctioning in a degraded state.\n" +
@@ -130,7 +130,7 @@ func TestPoolStatusJSON(t *testing.T) {
 	}
 }
 
-// plays is a Reader whose commands print what is there for them.
+// plays returns a Reader whose commands print the given answers, and the list of the commands run.
 func plays(answers map[string]string) (Reader, *[]string) {
 	var asked []string
 	return Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
@@ -183,7 +183,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// Before OpenZFS 2.3 zpool status knows no -j, and says so by the exit status of its usage.
+// Before OpenZFS 2.3, zpool status rejects -j and exits with the status for wrong usage.
 func TestHealthFromText(t *testing.T) {
 	r, asked := plays(map[string]string{
 		"zpool status -p tank":                       statusOf("DEGRADED", "  scan: scrub repaired 0B in 00:00:01 with 0 errors on Sun Oct 10 00:24:02 2021\n", wellDevices, noErrors),
