@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every file of testdata that begins with invalid- is one mistake, and its first
-// line the message that a person gets to read.
+// Every file in testdata whose name begins with invalid- contains one mistake. The first line of
+// the file is the expected error message.
 func TestInvalid(t *testing.T) {
 	files, err := filepath.Glob("testdata/invalid-*.yaml")
 	require.NoError(t, err)
@@ -31,7 +31,7 @@ func TestInvalid(t *testing.T) {
 	}
 }
 
-// example.yaml sets every key there is, each to something else than its default.
+// example.yaml sets every key, each to a value other than its default.
 func TestExample(t *testing.T) {
 	c, err := Load("testdata/example.yaml")
 	require.NoError(t, err)
@@ -44,7 +44,7 @@ func TestExample(t *testing.T) {
 	assert.Equal(t, "vmid 300", c.Overrides[1].Selector.String(), "a number without quotes")
 }
 
-// differs fails for every field of a that is zero or as in b.
+// differs fails for every field of a that is zero or equal to the same field of b.
 func differs(t *testing.T, name string, a, b reflect.Value) {
 	t.Helper()
 	if a.Kind() == reflect.Struct && a.Type().PkgPath() != "time" {
@@ -118,7 +118,7 @@ func TestLoadDefault(t *testing.T) {
 	assert.ErrorContains(t, err, "no such file", "somebody meant it to be there")
 }
 
-// A template whose variable was empty must not make an entry one for all.
+// A template with an empty variable must not produce an entry that applies to all disks.
 func TestAnEmptySelectorIsNone(t *testing.T) {
 	for _, text := range []string{
 		"overrides:\n- pool: tank\n  disk: \"\"\n  ignore: true\n",

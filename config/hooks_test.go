@@ -24,9 +24,9 @@ func TestHook(t *testing.T) {
 	assert.True(t, h.PerRun())
 }
 
-// A file that names programs to run must be of those who may run them.
+// Only the users as whom hooks run may be able to write a configuration with hooks.
 func TestHooksOwner(t *testing.T) {
-	defer syscall.Umask(syscall.Umask(0o022)) // what a test makes is its user's alone
+	defer syscall.Umask(syscall.Umask(0o022)) // files of the test must be writable by their owner only
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	write := func(text string, mode os.FileMode) error {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
@@ -45,9 +45,9 @@ func TestHooksOwner(t *testing.T) {
 	}
 }
 
-// A program or a configuration is no safer than the directories and links that lead to it.
+// A program or a configuration is only as safe as the directories and links on its path.
 func TestHooksDirectory(t *testing.T) {
-	defer syscall.Umask(syscall.Umask(0o022)) // what a test makes is its user's alone
+	defer syscall.Umask(syscall.Umask(0o022)) // files of the test must be writable by their owner only
 	dir := filepath.Join(t.TempDir(), "open")
 	require.NoError(t, os.Mkdir(dir, 0o755))
 	program, config := filepath.Join(dir, "hook"), filepath.Join(dir, "config.yaml")

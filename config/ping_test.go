@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An address is a secret: whoever has it can say that all is well.
+// The address of a ping is a secret, because everybody who knows it can report success.
 func TestSecretsArePrintedNowhere(t *testing.T) {
 	c, err := parse([]byte("ping:\n  - {run: snap, start: 'https://a.example/hush', success: 'https://a.example/hush', token: hush}\n"))
 	require.NoError(t, err)
@@ -34,7 +34,7 @@ func TestPingRefuses(t *testing.T) {
 		"{run: snap, success: 'hush'}":                                    "success: not a URL",
 		"{run: snap, failure: 'ftp://a/hush'}":                            "failure: not a URL",
 		"{run: snap, failure: \"https://a/hush\\x7f\"}":                   "failure: not a URL",
-		"{run: snap, failure: 'hush', success: 'hush', start: 'hush'}":    "start: not a URL", // always the first
+		"{run: snap, failure: 'hush', success: 'hush', start: 'hush'}":    "start: not a URL", // the error is always about the first wrong address
 		"{run: snap, failed: 'https://a/hush'}":                           "failed",
 		"{run: snap, success: ['https://a/hush'], failure: 'https://a/'}": "",
 	} {

@@ -14,8 +14,8 @@ import (
 
 const shipped = "../deploy/config.yaml"
 
-// TestShipped: the file that the package installs changes nothing as it is, and what it
-// shows behind # can be used, has every key, and tells the defaults.
+// TestShipped checks that the installed configuration file sets nothing. The lines behind # in the
+// file must be valid, contain every key, and show the defaults.
 func TestShipped(t *testing.T) {
 	c, err := Load(shipped)
 	require.NoError(t, err)
@@ -38,7 +38,8 @@ func TestShipped(t *testing.T) {
 	}
 }
 
-// TestShippedExample: the whole example on top of it can be used as it is.
+// TestShippedExample checks that the example at the top of the installed file is a valid
+// configuration.
 func TestShippedExample(t *testing.T) {
 	text, err := os.ReadFile(shipped)
 	require.NoError(t, err)
@@ -54,7 +55,8 @@ func TestShippedExample(t *testing.T) {
 	assert.Equal(t, []Source{{Dataset: "tank/from-a", Origin: "rpool/data", Cluster: "a"}}, c.Sources)
 }
 
-// TestKeysAreDocumented: docs/configuration.md has a row for every key, with its default.
+// TestKeysAreDocumented checks that docs/configuration.md has a row for every key, with the
+// default.
 func TestKeysAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../docs/configuration.md")
 	require.NoError(t, err)
@@ -91,7 +93,8 @@ func mustYAML(t *testing.T, value any) string {
 	return string(text)
 }
 
-// keysOf lists the keys of a type of the file, such as limits.warning, overrides[].keep.
+// keysOf returns the keys of a type of the configuration, such as limits.warning or
+// overrides[].keep.
 func keysOf(t reflect.Type, prefix string) []string {
 	var keys []string
 	for i := range t.NumField() {

@@ -21,8 +21,10 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// TestMain lets this binary be zfs under its name: it keeps what it was given in the
-// directory PLAY and answers with the file answer there, or fails with the file fail.
+// TestMain makes this binary play zfs if it is started under that name. The played zfs stores its
+// input in the directory PLAY. The played zfs answers with the file answer from that directory, or
+// fails with the file fail.
+// the file fail.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "zfs" {
 		os.Exit(play(os.Getenv("PLAY")))
@@ -52,8 +54,8 @@ func play(dir string) int {
 	return 0
 }
 
-// stage puts the played zfs on PATH with its answer and returns where it keeps what
-// it was given.
+// stage puts the played zfs on PATH with the given answer, and returns the directory with its
+// input.
 func stage(t *testing.T, answer string) (dir string) {
 	t.Helper()
 	self, err := os.Executable()
@@ -65,7 +67,7 @@ func stage(t *testing.T, answer string) (dir string) {
 	require.NoError(t, os.WriteFile(dir+"/answer", []byte(answer), 0o600))
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	t.Setenv("PLAY", dir)
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // each played program would sleep a second at its end
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each played program would sleep a second at its end
 	return dir
 }
 
@@ -74,7 +76,8 @@ const (
 	name = "autosnap_2026-07-15_12:07:00_hourly"
 )
 
-// What a wrong name does to a pool cannot be undone: none reaches zfs.
+// The damage that an invalid name does to a pool cannot be undone, so no invalid name may reach
+// zfs.
 func TestNamesAreRefused(t *testing.T) {
 	dir := stage(t, `{"return": {}}`)
 	p := Program{Pool: "tank"}
@@ -112,7 +115,7 @@ func TestNamesAreRefused(t *testing.T) {
 	assert.NoFileExists(t, dir+"/argv")
 }
 
-// A name of just 255 bytes is one.
+// A full name of exactly 255 bytes is valid.
 func TestLongestName(t *testing.T) {
 	stage(t, `{"return": {}}`)
 	_, err := Program{Pool: "tank"}.Snapshot(t.Context(), []Guest{{Snapshot: strings.Repeat("a", 255-len(disk)-1), Disks: []Disk{{Dataset: disk, Snapshot: true}}}}, nil)
@@ -198,7 +201,7 @@ func TestDestroyAnswer(t *testing.T) {
 	}, got)
 }
 
-// What cannot be read is an error: then it is not known what was done.
+// An unreadable answer is an error, because it is unknown which changes were made.
 func TestUnreadableAnswers(t *testing.T) {
 	for _, answer := range []string{
 		"", "\n", "Channel program fully executed with no return value.\n", "{", `[]`, `{"return": []}`, `{"return": "done"}`, `{"return": 1}`, `{"error": "x"}`, `{}`, `null`, `{"return": null}`,
