@@ -25,14 +25,15 @@ type Config struct {
 	Node string `yaml:"node"`
 	// Role is "" or "replica". On a replica, snap refuses to run, and keep applies to prune.
 	Role string `yaml:"role"`
-	// Datasets are the datasets in which disks are searched. On a primary node they replace the
-	// storages of storage.cfg and contain the disks directly. On a replica they contain the disks
-	// at any depth, and the default is every pool.
+	// Datasets are the datasets in which disks are searched. On a primary node, these datasets
+	// replace the storages of storage.cfg and contain the disks directly. On a replica, these
+	// datasets contain the disks at any depth, and by default every pool is searched.
 	Datasets []string `yaml:"datasets"`
 	// Pools are the pools that must be imported; a missing pool is an alarm.
 	Pools []string `yaml:"pools"`
 	// Replicas are datasets on this node that are received from another host. snap takes no
-	// snapshot of their disks and sets no label on them, and prune rotates their snapshots.
+	// snapshots of disks in Replicas and sets no labels on these disks, and prune rotates snapshots
+	// there.
 	Replicas []string `yaml:"replicas"`
 	// Keep is the retention, as on the command line: "f48 h24 d30".
 	Keep Keep `yaml:"keep,omitempty"`
@@ -62,7 +63,7 @@ type Config struct {
 	// Overrides change settings for some guests, disks or pools. For each setting, the last entry
 	// that selects the disk and has the setting decides.
 	Overrides []Override `yaml:"overrides"`
-	// Ping are addresses to report runs to, so that a missing report raises an alarm there.
+	// Ping are addresses to which runs are reported, where a missing report raises an alarm.
 	Ping []Ping `yaml:"ping,omitempty"`
 
 	Quiesced `yaml:",inline"`

@@ -28,7 +28,7 @@ type Hooks struct {
 
 // Hook is one program to start.
 type Hook struct {
-	// Argv is the program's absolute path and its arguments. No shell reads them.
+	// Argv is the program's absolute path and its arguments, which no shell reads.
 	Argv []string `yaml:"argv"`
 	// Per is "guest" (the default), or "run": then the program is started once for all its guests.
 	Per string `yaml:"per,omitempty"`

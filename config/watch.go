@@ -61,8 +61,8 @@ func (w Watch) OriginOf(disk string) (cluster, dataset string) {
 type Limits struct {
 	Warning  Duration `yaml:"warning"`
 	Critical Duration `yaml:"critical"`
-	// MaxStoppedAge is the age at which a _stopped snapshot no longer keeps its disk silent without
-	// a warning.
+	// MaxStoppedAge is the largest age of a _stopped snapshot that keeps its disk silent; check
+	// warns about an older one.
 	MaxStoppedAge Duration `yaml:"max_stopped_age"`
 	// MaxInitialReceive is the longest time that a disk's first receive may take.
 	MaxInitialReceive Duration `yaml:"max_initial_receive"`

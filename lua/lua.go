@@ -1,10 +1,10 @@
 // Package lua contains the channel programs (zfs-program(8)) and the typed calls that run them.
-// Only these calls write to a pool, with two exceptions that a channel program cannot do: restoring
-// a received property, and destroying a bookmark.
+// Only these calls write to a pool, with two exceptions: no channel program can restore a received
+// property or destroy a bookmark.
 //
-// A channel program is atomic on disk: all its changes are in one transaction group. But it is not
-// a database transaction: if one change fails, the changes before it remain. So every change
-// returns its own errno, and no deadline ever ends a channel program.
+// A channel program is atomic on disk: all its changes are in one transaction group. But a channel
+// program is not a database transaction: if one change fails, the changes before it remain. So
+// every change returns its own errno, and no deadline ever ends a channel program.
 package lua
 
 import (
@@ -153,8 +153,8 @@ type DestroyRequest struct {
 	Keepers []string
 	// Watch makes the program return the times in [ListChange].
 	Watch bool
-	// Check only tests whether the snapshots could be destroyed. The errnos are then the ones that
-	// destroying would return.
+	// Check only tests whether the snapshots could be destroyed. If Check is true, the errnos are
+	// the ones that destroying would return.
 	Check bool
 }
 

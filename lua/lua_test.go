@@ -24,7 +24,6 @@ var update = flag.Bool("update", false, "write the golden files")
 // TestMain makes this binary play zfs if it is started under that name. The played zfs stores its
 // input in the directory PLAY. The played zfs answers with the file answer from that directory, or
 // fails with the file fail.
-// the file fail.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "zfs" {
 		os.Exit(play(os.Getenv("PLAY")))

@@ -40,7 +40,8 @@ type Cmd struct {
 	// Inherit are files that the program keeps open until it ends. A lock file among them stays
 	// locked for as long as a hung program lives, as it should.
 	Inherit []*os.File
-	// DiesWithUs makes the kernel kill the program when this process ends, even if it is killed.
+	// DiesWithUs makes the kernel kill the program when this process ends, even if this process is
+	// killed.
 	DiesWithUs bool
 }
 
@@ -85,7 +86,7 @@ func ExitCode(err error) int {
 	return -1
 }
 
-// printable joins argv, and cuts a long one short after sixteen words.
+// printable joins argv, and cuts a long argv after sixteen words.
 func printable(argv []string) string {
 	const maxWords = 16
 	if len(argv) > maxWords {
@@ -229,7 +230,7 @@ func start(c Cmd) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if c.DiesWithUs {
 		// The kernel sends the signal when the thread that started the program ends. Go ends a
-		// thread before the process only if a goroutine was locked to the thread.
+		// thread before the whole process ends only if a goroutine was locked to the thread.
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
 	if err := cmd.Start(); err != nil {

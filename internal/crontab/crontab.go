@@ -1,6 +1,6 @@
-// Package crontab finds the lines of crontabs that start a program, read as cron (crontab(5)) and
-// the shell read them, and writes such lines. A line whose meaning is uncertain gets a Problem, and
-// is never changed.
+// Package crontab finds the lines of crontabs that start a program, and writes such lines. The
+// package reads crontabs in the same way as cron (crontab(5)) and the shell. A line whose meaning
+// is uncertain gets a Problem, and is never changed.
 package crontab
 
 import (
@@ -95,8 +95,8 @@ func (s Search) ReadRoots(file, text string) []Entry {
 // root is the user as whom snapwatch runs.
 const root = "root"
 
-// read returns the entries of a crontab. account gets the part of a line after the times. read
-// returns the user as whom the command runs, and the length of the text that names the user.
+// read returns the entries of a crontab. account gets the part of a line after the times, and
+// returns the user as whom the command runs and the length of the text that names the user.
 func (s Search) read(file, text string, account func(rest string) (string, int)) []Entry {
 	var all []Entry
 	where, variables := defaultPath, map[string]string{}

@@ -10,8 +10,9 @@ type Facts struct {
 	Now time.Time
 	// Root is true if everything that snap needs could be examined, which takes root's rights.
 	Root bool
-	// ConfigErr is the fault of the configuration. Role, WantNode and Warning are its keys role,
-	// node and limits.warning. Pools are the pools that must be imported.
+	// ConfigErr is the fault of the configuration. Role, WantNode and Warning are the
+	// configuration's keys role, node and limits.warning. Pools are the pools that must be
+	// imported.
 	ConfigErr error
 	Role      string
 	WantNode  string
@@ -100,7 +101,7 @@ type Starts struct {
 	// never runs, or runs at boot only, each with the reason. Unclear are the lines that may start
 	// snap. CronErr is the reason why some lines could not be read. Program is the first program in
 	// these lines that cannot be started, and ProgramErr is the reason. CronDaemon and Finalize are
-	// systemd's states of these units.
+	// systemd's states of cron.service and snapwatch-finalize.service.
 	Cron, Idle, Unclear  []string
 	CronErr              error
 	Program              string

@@ -35,8 +35,7 @@ func Replace(path string, text []byte, mode fs.FileMode) error {
 	return f.CloseAtomicallyReplace()
 }
 
-// removeCutOff removes unfinished files older than an hour, which writers left when they were
-// killed.
+// removeCutOff removes unfinished files older than an hour, left by writers that were killed.
 func removeCutOff(dir, prefix string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

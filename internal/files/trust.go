@@ -15,9 +15,9 @@ const maxLinks = 40
 
 // OnlyRoots returns an error if a user other than root and the current user could change the file
 // at path. The file, each directory above it and each symbolic link on the way must belong to root
-// or the current user, and others must not be able to write to them. A sticky directory such as
-// /tmp may be writable by others, because nobody else can move or remove files of root or the
-// current user there.
+// or the current user, and others must not be able to write to the file or a directory. A sticky
+// directory such as /tmp may be writable by others, because nobody else can move or remove files of
+// root or the current user there.
 func OnlyRoots(path string) error {
 	if !filepath.IsAbs(path) {
 		dir, err := os.Getwd()

@@ -49,9 +49,9 @@ func (t Turn) Release() {
 // waits for it until ctx ends, and then returns an error that holds a [*Busy]. The second lock is
 // shared by all users. Any user could hold the second lock for ever, so WaitTurn waits for it for
 // half of ctx's remaining time, but at most for longestTurn. A process that waited in vain for the
-// second lock writes this into the first lock's file. Without this, many processes of one user
-// would each wait for the second lock, one after the other. If a lock cannot be taken, WaitTurn
-// returns a turn with a note.
+// second lock notes the time in the first lock's file. Without this note, many processes of one
+// user would each wait for the second lock, one after the other. If the second lock is busy, or a
+// lock file cannot be used, WaitTurn returns a turn with a note.
 func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, err error) {
 	first := filepath.Join(dir, fmt.Sprintf("%s@%d.lock", name, os.Geteuid()))
 	own, err := TryExclusive(first, now)
@@ -88,7 +88,7 @@ func WaitTurn(ctx context.Context, dir, name string, now time.Time) (turn Turn, 
 }
 
 // waitedInVain returns the time when an earlier holder of this lock waited in vain for the second
-// lock. The result is valid only if that was less than vainFor ago.
+// lock. The second result is true only if the vain wait was less than vainFor ago.
 func (l *Lock) waitedInVain(now time.Time) (at time.Time, is bool) {
 	if l == nil {
 		return time.Time{}, false

@@ -13,7 +13,8 @@ import (
 const again = 50 * time.Millisecond
 
 // Wait takes the lock at path for this process alone, as [TryExclusive] does, and waits for the
-// lock until ctx ends. The error then holds the [*Busy] of the last try and the cause of ctx's end.
+// lock until ctx ends. If ctx ends first, the error holds the [*Busy] of the last try and the cause
+// of ctx's end.
 func Wait(ctx context.Context, path string, now time.Time) (*Lock, error) {
 	l, err := wait(ctx, path, private, now)
 	if _, busy := errors.AsType[*Busy](err); busy {

@@ -36,12 +36,12 @@ var secretKeys = regexp.MustCompile(`(?i)^(?:cipassword|sshkeys|args|env|lxc\.en
 // key among the options of a mount or disk, or inside a URL.
 var secretValues = regexp.MustCompile(`(?i)(?:pass|passw|passwd|password|passphrase|passwort|pw|pwd|secret|token|credentials?|cred|auth|key)(?:_?\d+)?\s*=\s*[^\s,]|[a-z][a-z0-9+.-]*://[^/\s@]*[:%][^/\s@]*@`)
 
-// passingKeys are keys that hold Proxmox's state of the moment or belong to sections that are left
+// passingKeys are keys that describe Proxmox's momentary state or belong to sections that are left
 // out.
 var passingKeys = []string{"lock", "parent", "digest"}
 
 // Keepable returns the part of a guest's configuration that is stored on the snapshots of its
-// disks: the current section, without secrets and without the state of the moment. without lists
+// disks: the current section, without secrets and without Proxmox's momentary state. without lists
 // the keys of the secrets that were left out.
 func Keepable(text string) (kept string, without []string) {
 	var b strings.Builder

@@ -56,7 +56,7 @@ type Config struct {
 	Snapshots []string
 	// Text is the whole text of the file.
 	Text string
-	// Changed is the time when the file was last written. The lock is at least as old.
+	// Changed is the time when the file was last written. The lock was set at this time or earlier.
 	Changed time.Time
 	// Problem is the reason why the file could not be read, "" if it was read. If Problem is set,
 	// only the guest's ID is known: the guest may be in any state and use any disk.

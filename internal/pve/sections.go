@@ -42,8 +42,8 @@ var (
 
 // parseSections reads a file as Proxmox does, and returns the lines that a person would read in
 // another way. Only a completely empty line ends a section. A line with only blanks or a carriage
-// return does not end a section. Neither does the next header: lines after it belong to the section
-// before.
+// return does not end a section. The next header does not end a section either: the lines after
+// that header belong to the section before.
 func parseSections(text string) (all []section, odd []oddity) {
 	in, outside := false, false
 	for n, line := range numbered(text) {

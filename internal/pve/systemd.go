@@ -27,7 +27,7 @@ func (h Host) UnitState(ctx context.Context, unit string) (string, error) {
 }
 
 // UnitCommands returns the command lines that a service starts, including those from drop-ins. Each
-// is in the form that systemd prints: the arguments joined by spaces.
+// command line is in the form that systemd prints: the arguments joined by spaces.
 func (h Host) UnitCommands(ctx context.Context, unit string) ([]string, error) {
 	state, err := h.show(ctx, "-p", "ExecStart", unit)
 	if err != nil {

@@ -55,8 +55,8 @@ func (a agent) Thaw(ctx context.Context) (thawed int, err error) {
 	case strings.Contains(err.Error(), fmt.Sprintf("/%d.conf' does not exist", a.vmid)):
 		return 0, fmt.Errorf("%w: it is not configured on this node any more; if it was migrated, thaw it there: %w", ErrGone, err)
 	case strings.Contains(err.Error(), "hold writes"):
-		// QEMU's agent for Windows says this if VSS gave up before the thaw. VSS holds writes for
-		// at most ten seconds (qga/vss-win32/requester.cpp).
+		// QEMU's agent for Windows returns this error if VSS gave up before the thaw. VSS holds
+		// writes for at most ten seconds (qga/vss-win32/requester.cpp).
 		return 0, fmt.Errorf("%w: %w", ErrLapsed, err)
 	}
 	return 0, err

@@ -112,7 +112,7 @@ type TakenOver struct {
 // each guest once, for at most thawTry; the next run tries again. Guests of another run that still
 // works are left alone until that run's time is over. TakeOver calls tell with the outcome of each
 // guest before it removes the guest's note, so that a run that is killed in between leaves the
-// guest to the next run. The error means that the notes could not be listed.
+// guest to the next run. TakeOver returns an error if the notes cannot be listed.
 func (h Host) TakeOver(ctx context.Context, tell func(pve.ID, TakenOver)) error {
 	names, err := h.Notes.Names()
 	if err != nil {

@@ -32,8 +32,8 @@ type Freezer interface {
 	// Frozen reports whether the guest is frozen, no matter who froze it.
 	Frozen(ctx context.Context) (bool, error)
 	// Freeze freezes the guest and returns the number of frozen file systems of a virtual machine,
-	// or the number one for a container. After any error except [ErrForeign], the guest may be
-	// frozen nevertheless. The end of ctx ends the call and the programs that were started for it.
+	// and 1 for a container. After any error except [ErrForeign], the guest may be frozen
+	// nevertheless. The end of ctx ends the call and the programs that were started for it.
 	Freeze(ctx context.Context) (frozen int, err error)
 	// Thaw thaws the guest and returns the number of its parts that were frozen until the thaw. For
 	// a guest that is not frozen Thaw returns no error. For a guest that has ended, the error is

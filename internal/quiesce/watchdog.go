@@ -72,9 +72,9 @@ type held struct {
 // ours reports whether the guest may be frozen by snapwatch, now or earlier.
 func (h held) ours() bool { return h.note != nil && !errors.Is(h.err, ErrForeign) }
 
-// Run follows the lines of in. Run returns when every guest that it began to freeze is thawed, or
-// after it has tried to thaw for thawFor. If Run gives up on a guest, the note of the guest is
-// kept.
+// Run carries out the commands in the lines of in. Run returns when every guest that it began to
+// freeze is thawed, or after it has tried to thaw for thawFor. If Run gives up on a guest, the note
+// of the guest is kept.
 func (g *Watchdog) Run(in io.Reader, out io.Writer) error {
 	g.out = out
 	lines := make(chan string)
@@ -212,10 +212,10 @@ func (h Host) thawProven(ctx context.Context, id pve.ID, frozen int) (at time.Ti
 }
 
 // thaw repeats the thaw until the guest is seen to be thawed. A guest counts as thawed if the thaw
-// found all frozen parts (0 if their number is unknown), or if the guest says that it is not
-// frozen. thaw returns the number of parts that were frozen until the thaw, and the time of the
-// thaw. The error wraps [ErrGone] if the frozen process ended, and [ErrLapsed] if the guest
-// continued before the thaw.
+// found all frozen parts, or if the guest says that it is not frozen. frozen is 0 if the number of
+// frozen parts is unknown. thaw returns the number of parts that were frozen until the thaw, and
+// the time of the thaw. The error wraps [ErrGone] if the frozen process ended, and [ErrLapsed] if
+// the guest continued before the thaw.
 func (h Host) thaw(ctx context.Context, id pve.ID, frozen int) (thawed int, at time.Time, err error) {
 	var o Owned
 	_ = h.Notes.Read(noteName(id), &o) // without the note, the guest's answers must do

@@ -17,8 +17,8 @@ import (
 const (
 	// watchdogTimeout is the longest time that the watchdog may take to start.
 	watchdogTimeout = 10 * time.Second
-	// aloneTimeout is the time for which a run whose watchdog has died tries to thaw. After that,
-	// the note is left to the next run.
+	// aloneTimeout is the time for which a run whose watchdog has died tries to thaw. After
+	// aloneTimeout, the run leaves the note to the next run.
 	aloneTimeout = thawTry
 )
 
@@ -157,14 +157,15 @@ func (w *Window) take(line string) {
 }
 
 // thawTimeout returns the time that a run waits for its guests to thaw. held is the time for which
-// they have been frozen. The run waits until a fifth of the budget is left, but at least for a
-// fifth of the budget, so that a thaw that hangs delays the run by less than the budget.
+// the guests have been frozen so far. The run waits until a fifth of the budget is left, but at
+// least for a fifth of the budget, so that a thaw that hangs delays the run by less than the
+// budget.
 func (w *Window) thawTimeout(held time.Duration) time.Duration {
 	return max(w.budget/5, w.budget*4/5-held)
 }
 
-// Thaw thaws the guests and waits until they are thawed, at most for thawTimeout. After that, the
-// watchdog continues to try without this run.
+// Thaw thaws the guests and waits until they are thawed, at most for thawTimeout. After the
+// timeout, the watchdog continues to try without this run.
 func (w *Window) Thaw() Ended {
 	defer w.close()
 	_, _ = io.WriteString(w.watchdog, sayThaw+"\n") // a watchdog that has ended has already given its reason

@@ -9,7 +9,7 @@ type Problem struct {
 	Severity Severity `json:"level"`
 	Text     string   `json:"text"`
 	// Kept is written to the report file in place of Text, because other users may read the file.
-	// Kept has less than Text, or nothing. If Kept is nil, the file gets Text.
+	// Kept is shorter than Text, or empty. If Kept is nil, the file gets Text.
 	Kept *string `json:"-"`
 }
 

@@ -30,7 +30,7 @@ func (r Reader) labelled(ctx context.Context, depth, names []string) ([]Dataset,
 // label fills in the labels of the disks, or the reason why a disk's labels are unreadable. If an
 // answer is malformed, label reads each half of its disks again, which makes at most twice as many
 // calls as there are disks. The largest parts are read first, so that the good disks have their
-// labels before each bad disk is found. label uses at most half of the remaining time, because the
+// labels before every bad disk is found. label uses at most half of the remaining time, because the
 // snapshots must be read after the labels.
 func (r Reader) label(ctx context.Context, disks map[string]*Dataset) {
 	if deadline, ends := ctx.Deadline(); ends {

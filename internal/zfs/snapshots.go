@@ -122,8 +122,8 @@ func printed(name string) bool {
 	return name != ""
 }
 
-// parseSnapshot parses a row. If it returns an error and the snapshot's name, only this snapshot is
-// unreadable, and the rest of the list is good.
+// parseSnapshot parses a row. If parseSnapshot returns both an error and the snapshot's name, only
+// this snapshot is unreadable, and the rest of the list is good.
 func parseSnapshot(line, mark string) (Snapshot, error) {
 	f := strings.Split(line, "\t")
 	if len(f) != 4 {
@@ -163,7 +163,8 @@ func (r Reader) WrittenSince(ctx context.Context, s Snapshot) (uint64, error) {
 	return written, nil
 }
 
-// Pin lists the reasons why zfs refuses to destroy a snapshot. The zero value means no reason.
+// Pin lists the reasons why zfs refuses to destroy a snapshot. The zero Pin means that nothing
+// prevents the destruction.
 type Pin struct {
 	// Held is true if the snapshot has a hold (zfs-hold(8)).
 	Held bool

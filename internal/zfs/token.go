@@ -8,7 +8,8 @@ import (
 	"strings"
 )
 
-// maxToken is the largest unpacked token in bytes. A received token may be of any size.
+// maxToken is the longest unpacked token that is read, in bytes. A received token may be of any
+// size.
 const maxToken = 64 << 10
 
 // ResumedSnapshot returns the snapshot, under its name on the source host, whose receive a

@@ -12,7 +12,7 @@ import (
 	"snapwatch/internal/command"
 )
 
-// These properties come from sanoid and pve-zfs-snap, or belong to snapwatch.
+// These properties are used by other tools, such as pve-zfs-snap, or by snapwatch alone.
 const (
 	// LabelRunning holds the name of the node on which the guest runs, or LabelStopped.
 	LabelRunning = "label:running"

@@ -154,7 +154,7 @@ func (r Reader) created(ctx context.Context, pool string) (time.Time, error) {
 	return made, nil
 }
 
-// Feature is the state of a feature on a pool: active, enabled or disabled.
+// Feature returns the state of a feature on a pool: active, enabled or disabled.
 func (r Reader) Feature(ctx context.Context, pool, feature string) (string, error) {
 	text, err := r.output(ctx, "zpool", "get", "-Hp", "-o", "value", "feature@"+feature, pool)
 	return strings.TrimSpace(text), err

@@ -11,7 +11,8 @@ import (
 // of the patterns is reported as unknown, and nothing is guessed from such a line.
 var (
 	statusKey = regexp.MustCompile(`^ {0,2}([a-z]+): ?(.*)$`)
-	// deviceLine begins with a tab; a device name may contain spaces. Spares have no counters.
+	// deviceLine matches the line of a device, which begins with a tab; a device name may contain
+	// spaces. Spares have no counters.
 	deviceLine = regexp.MustCompile(`^\t *(\S.*?)  +(ONLINE|DEGRADED|FAULTED|OFFLINE|REMOVED|UNAVAIL|SPLIT|SUSPENDED|CANT_OPEN|CLOSED) +(\d+) +(\d+) +(\d+)(?: .*)?$`)
 	spareLine  = regexp.MustCompile(`^\t *(\S.*?)  +(INUSE|AVAIL|FAULTED|UNAVAIL|OFFLINE|REMOVED)(?: .*)?$`)
 	groupLine  = regexp.MustCompile(`^\t(logs|cache|spares|special|dedup)\s*$`)
