@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// Detached is a program that runs next to this process and continues when this process is killed.
-// A Detached program has a session of its own and inherits no open file, so it keeps no lock. The program's
-// input ends when this process ends.
+// Detached is a program that runs next to this process and continues when this process is killed. A
+// Detached program has a session of its own and inherits no open file, so it keeps no lock. The
+// program's input ends when this process ends.
 type Detached struct {
 	stdin, stdout *os.File
 }

@@ -91,8 +91,8 @@ func TestReplaceRemovesWhatWasCutOff(t *testing.T) {
 	assert.Equal(t, []string{".newest.json", ".newest.json124", ".newest.json12x", ".newest.seen.json125", "newest.json", "newest.json126"}, names)
 }
 
-// The temporary file is in the directory of the final file. In another directory, it might fill
-// another file system, and no later writer would remove it.
+// The temporary file is in the directory of the final file. In another directory, a temporary file
+// might fill another file system, and no later writer would remove it.
 func TestReplaceWritesBesideTheFile(t *testing.T) {
 	tmp, dir := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", tmp)

@@ -194,7 +194,7 @@ func TestLink(t *testing.T) {
 }
 
 // In a directory that all users may write to, somebody may have put a pipe or a device in the place
-// of a lock file. TryExclusive must not wait for it or read all of it.
+// of a lock file. TryExclusive must not wait for a pipe or read a device to its end.
 func TestNoRegularFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
 	require.NoError(t, syscall.Mkfifo(path, 0o666))
