@@ -6,9 +6,9 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A guest whose disks are on two pools, of which one answers late, is frozen twice in a run. A
-// fault that only one of both rounds had must be in the entry: else the next run takes it for a
-// new one and tells it again.
+// A guest whose disks are on two pools is frozen twice in a run if one of the pools answers late.
+// The guest's entry must have the faults of both freezes. Otherwise the next run would treat a
+// missing fault as new and report the fault again.
 func TestAddQuiescedKeepsTheFaultsOfBothRounds(t *testing.T) {
 	for name, c := range map[string]struct {
 		first, second Quiesced
