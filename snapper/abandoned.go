@@ -10,38 +10,40 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// A node that lost its guest by a failover receives the disk back. zfs receive -F sets it
-// back to the last snapshot that both have and destroys what is newer, but not the newer
-// bookmarks. ZFS then sends an increment from such a bookmark without complaint, and a
-// receiver that has its snapshot is left with a mixture of two histories (seen on OpenZFS
-// 2.1 and 2.3: send and receive exit 0, the contents differ). So these bookmarks must go
-// before anybody finds one. But a good one may be the last thing that a receiver has in
-// common with the disk. What a disk has and lacks does not tell the two apart: a person,
-// a rotation or a receive with -R also takes snapshots away. Only the pool's own history
-// does, so nothing else is a reason to destroy one.
+// When a failover moves a guest to another node, the node that lost the guest receives the disk
+// back. For that, zfs receive -F sets the disk back to the last snapshot that both nodes have,
+// and destroys the newer snapshots, but keeps the newer bookmarks. ZFS then sends an increment
+// from such a newer bookmark without complaint, and a receiver that has the bookmark's snapshot
+// ends up with a mixture of two histories (seen on OpenZFS 2.1 and 2.3: send and receive exit 0,
+// the contents differ). So the bookmarks of a discarded history must be destroyed before a
+// program uses one of them as a base for sending. But a good bookmark may be the last thing that
+// a receiver has in common with the disk. The snapshots of the disk do not show which bookmarks
+// are good: a person, a rotation or a receive with -R also destroys snapshots. Only the pool's
+// own history shows which bookmarks are good, so only that history is a reason to destroy a
+// bookmark.
 
-// Standing is what is known of a bookmark.
+// Standing is the result of judging a bookmark: good, discarded or unproven.
 type Standing int
 
-// The standings. Only what is discarded is destroyed for that.
+// The standings of a bookmark. Only a discarded bookmark is destroyed because of its standing.
 const (
-	// Good: the disk's history goes through the bookmark.
+	// Good: the snapshot of the bookmark belongs to the disk's present history.
 	Good Standing = iota
-	// Discarded: the disk was set back to an older snapshot since.
+	// Discarded: the disk was set back to a snapshot that is older than the bookmark.
 	Discarded
-	// Unproven: nothing proves either.
+	// Unproven: there is no proof that the bookmark is good, and none that it is discarded.
 	Unproven
 )
 
-// JudgedBookmark is a bookmark with its standing, and why.
+// JudgedBookmark is a bookmark with its standing, and the reason for the standing.
 type JudgedBookmark struct {
 	zfs.Snapshot
 	Standing Standing
 	Reason   string
 }
 
-// JudgeBookmarks says of each bookmark of a dataset whether the dataset's history still
-// goes through it, by the history of the pool. snapshots are those that the dataset has.
+// JudgeBookmarks returns the standing of each bookmark of a dataset, judged by the pool's history
+// h. The argument snapshots lists all snapshots that the dataset has now.
 func JudgeBookmarks(dataset string, bookmarks, snapshots []zfs.Snapshot, h zfs.History) []JudgedBookmark {
 	var judged []JudgedBookmark
 	for _, b := range bookmarks {
@@ -74,7 +76,7 @@ func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h z
 		case any:
 			return Unproven, fmt.Sprintf("the disk was set back past it (to txg %d, at txg %d), and a snapshot of its name was received at txg %d: if that was the same one, the bookmark is good", s.Base, s.TXG, again.TXG)
 		}
-		// A set-back leaves nothing between its ends.
+		// A set-back destroys every snapshot between its two transaction groups.
 		if i := slices.IndexFunc(snapshots, func(o zfs.Snapshot) bool { return s.Over(o.CreateTXG) }); i >= 0 {
 			return Unproven, fmt.Sprintf("the pool's history has a set-back to txg %d at txg %d, but @%s is there, which is from between", s.Base, s.TXG, snapshots[i].Name)
 		}
@@ -89,10 +91,10 @@ func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h z
 	return Good, "the pool's history has no set-back past it"
 }
 
-// InQuestion returns the bookmarks of ours that may be of a discarded history, given what
-// was known after an earlier run. A snapshot from before then that is still there, in its
-// transaction group, proves that the disk was not set back past it since. So in question
-// is what is newer than the newest of these, and has no snapshot.
+// InQuestion returns the managed bookmarks that may belong to a discarded history, given what an
+// earlier run recorded in Checked. A snapshot that is older than that record and still exists
+// proves that the disk was not set back past this snapshot since. So a bookmark is in question if
+// it is newer than the newest such snapshot, and if its own snapshot is gone.
 func (d *Disk) InQuestion() []zfs.Snapshot {
 	if d.Ignored != "" || d.unchanged() {
 		return nil
@@ -113,15 +115,15 @@ func (d *Disk) InQuestion() []zfs.Snapshot {
 	return list
 }
 
-// unchanged reports whether the disk's list of snapshots is what it was when its bookmarks
-// were looked at. A set-back changes it.
+// unchanged reports whether the disk's list of snapshots is the same as when an earlier run
+// checked the disk's bookmarks. A set-back would change the list of snapshots.
 func (d *Disk) unchanged() bool {
 	return d.known() && d.SnapshotsChanged > 0 && d.Checked.Changed == d.SnapshotsChanged && d.Checked.Newest == d.NewestSnapshot
 }
 
-// known reports whether what an earlier run knew is of this dataset. A promotion changes
-// its origin, and brings bookmarks; a pool that was rewound counts from an older
-// transaction group.
+// known reports whether the record of an earlier run, Checked, describes this same dataset. A
+// promotion changes a dataset's origin and brings bookmarks of another dataset. After a pool was
+// rewound, its transaction groups count up again from an older number.
 func (d *Disk) known() bool {
 	return d.Checked.GUID == d.GUID && d.Checked.Origin == d.Origin && d.Checked.TXG <= d.PoolTXG
 }
@@ -130,7 +132,7 @@ func (d *Disk) hasGUID(guid uint64) bool {
 	return slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.GUID == guid })
 }
 
-// judgeBookmarks returns the bookmarks that are not good.
+// judgeBookmarks returns the disk's bookmarks that are discarded or unproven.
 func (d *Disk) judgeBookmarks() []JudgedBookmark {
 	var bad []JudgedBookmark
 	question := d.InQuestion()
@@ -155,8 +157,9 @@ func (d *Disk) judgeBookmarks() []JudgedBookmark {
 	return bad
 }
 
-// abandon plans the end of a disk's bookmarks of a discarded history, and returns the
-// disk without them. What is unproven stays, and a person is told.
+// abandon plans the destruction of a disk's bookmarks of a discarded history, and returns the
+// disk without these bookmarks. An unproven bookmark is kept, and a note tells a person about the
+// bookmark.
 func (p *planner) abandon(d Disk) Disk {
 	p.askHistory(&d)
 	bad := d.judgeBookmarks()
@@ -180,7 +183,8 @@ func (p *planner) abandon(d Disk) Disk {
 	return d
 }
 
-// unprovenText says what a person should know of a disk's unproven bookmarks, and do.
+// unprovenText returns the message about a disk's unproven bookmarks, with the commands that
+// destroy the bookmarks.
 func unprovenText(dataset string, list []JudgedBookmark) string {
 	const named = 3
 	var commands []string
@@ -195,9 +199,10 @@ func unprovenText(dataset string, list []JudgedBookmark) string {
 		dataset, text.Count(len(list), "bookmark"), list[0].Reason, words)
 }
 
-// NextChecked is what the next run is to know of the disk. made is the transaction group of
-// the snapshot that this run made of it, 0 for none. It is false where this run could not look
-// at its bookmarks, or did not finish: then what is known of these stays as it is.
+// NextChecked returns the record of the disk for the next run. The argument made is the
+// transaction group of the snapshot that this run took of the disk, 0 if the run took none.
+// NextChecked returns false if this run could not read the disk's bookmarks, or did not finish:
+// then the record keeps what earlier runs found out about the bookmarks.
 func (d *Disk) NextChecked(made uint64, unfinished bool) (report.Checked, bool) { //nolint:revive // what became of the plan
 	if d.Ignored != "" {
 		return d.Checked, false
@@ -205,7 +210,7 @@ func (d *Disk) NextChecked(made uint64, unfinished bool) (report.Checked, bool) 
 	own := d.nextOwn(made)
 	if unfinished || d.BookmarksUnread || d.History == nil && len(d.InQuestion()) > 0 {
 		next := d.Checked
-		if next.GUID != d.GUID { // it was another dataset's
+		if next.GUID != d.GUID { // the record is of another dataset that had the same name
 			next = report.Checked{GUID: d.GUID, Origin: d.Origin}
 		}
 		next.Own, next.Foreign, next.Elsewhere = own, own == 0, d.State == Elsewhere
@@ -220,7 +225,8 @@ func (d *Disk) NextChecked(made uint64, unfinished bool) (report.Checked, bool) 
 	return next, true
 }
 
-// NewestTXG is the transaction group of the newest snapshot of any kind, 0 if there is none.
+// NewestTXG returns the transaction group of the newest of the snapshots, managed or not, 0 if
+// there is none.
 func NewestTXG(snapshots []zfs.Snapshot) uint64 {
 	var txg uint64
 	for _, s := range snapshots {

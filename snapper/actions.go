@@ -7,10 +7,10 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Label is what a disk's label:running says, seen from this node.
+// Label is the kind of value that a disk's label:running has, as seen from this node.
 type Label int
 
-// The labels. An inherited value is none: it was set on another dataset.
+// The kinds of labels. An inherited value counts as NoLabel: it was set on another dataset.
 const (
 	NoLabel Label = iota
 	StoppedLabel
@@ -23,17 +23,18 @@ var labelNames = [...]string{NoLabel: "-", StoppedLabel: "stopped", OwnLabel: "m
 
 func (l Label) String() string { return labelNames[l] }
 
-// Names are the nodes a label may name.
+// Names are the names of nodes that a label may contain.
 type Names struct {
-	// Node is this node's name, which it writes into labels.
+	// Node is the name of this node, which snap writes into labels.
 	Node string
-	// Hostname is this machine's own, perhaps with a domain: pve-zfs-snap wrote it.
+	// Hostname is this machine's hostname, perhaps with a domain; pve-zfs-snap wrote the hostname
+	// into labels.
 	Hostname string
-	// Peers are the other nodes of the cluster.
+	// Peers are the names of the other nodes of the cluster.
 	Peers []string
 }
 
-// Classify tells whose label a property is.
+// Classify returns the kind of label that a value of label:running is.
 func (n Names) Classify(p zfs.Property) Label {
 	value := p.Own()
 	short, _, _ := strings.Cut(value, ".")
@@ -43,7 +44,8 @@ func (n Names) Classify(p zfs.Property) Label {
 	case value == zfs.LabelStopped:
 		return StoppedLabel
 	case value == n.Node, value == n.Hostname && short == n.Node:
-		switch { // what was received is never this node's own word
+		// A received label was not written by this node, even if the label has this node's name.
+		switch {
 		case p.Source != zfs.SourceReceived:
 			return OwnLabel
 		case len(n.Peers) > 0:
@@ -56,28 +58,28 @@ func (n Names) Classify(p zfs.Property) Label {
 	return ForeignLabel
 }
 
-// Action is what a disk's state and label call for.
+// Action is the step that a disk's state and label call for.
 type Action int
 
 // The actions.
 const (
-	// Leave: nothing to do.
+	// Leave: nothing is done to the disk.
 	Leave Action = iota
-	// Warn: nothing is done, and that is told.
+	// Warn: nothing is done to the disk, and a note warns about the disk.
 	Warn
-	// Periodic: snapshot when a class is due.
+	// Periodic: take a snapshot when a class is due.
 	Periodic
-	// Start: the guest was started: set the label, and snapshot at once.
+	// Start: the guest was started, so set the label and take a snapshot in this run.
 	Start
-	// Final: the guest stopped: one _stopped snapshot, and the label says so.
+	// Final: the guest stopped, so take one _stopped snapshot and set the label to "stopped".
 	Final
-	// Recheck: Final again if the disk was written since its _stopped snapshot.
+	// Recheck: do Final again if the disk was written to since its _stopped snapshot.
 	Recheck
-	// Adopt: Final for a disk never labelled, where its history allows it.
+	// Adopt: do Final for a disk that never had a label, if the disk's history allows it.
 	Adopt
-	// AdoptPeer: Final over a cluster peer's label, if the configuration allows it.
+	// AdoptPeer: do Final for a disk with another node's label, if adopt_peer_labels is on.
 	AdoptPeer
-	// InheritReceived: give the local label up for the received one, if there is one.
+	// InheritReceived: replace the local label by the received label, if there is a received one.
 	InheritReceived
 )
 
@@ -88,10 +90,9 @@ var actionNames = [...]string{
 
 func (a Action) String() string { return actionNames[a] }
 
-// actions is the whole table: what to do to a disk in each state with each label,
-// in the order none, stopped, me, peer, foreign. It differs from the one in the
-// seed by the states that are not simply running or stopped, where pve-zfs-snap
-// took everything else for stopped.
+// actions is the table of what to do to a disk in each state with each label. The columns are the
+// labels none, stopped, me, peer and foreign. pve-zfs-snap, which snapwatch succeeds, treated
+// every state except "running" as stopped; this table does not.
 var actions = [...][5]Action{
 	//             -      stopped   me        peer       foreign
 	Unknown:      {Warn, Warn, Warn, Warn, Warn},
@@ -108,5 +109,5 @@ var actions = [...][5]Action{
 	Replica:      {Leave, Leave, Leave, Leave, Leave},
 }
 
-// Decide returns what a disk's state and label call for.
+// Decide returns the action for a disk with this state and label.
 func Decide(s GuestState, l Label) Action { return actions[s][l] }

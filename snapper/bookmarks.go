@@ -9,44 +9,46 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// keepStoppedBookmarks is how many bookmarks of _stopped snapshots a disk keeps beside
-// those of days' first ones.
+// keepStoppedBookmarks is the number of bookmarks of _stopped snapshots that a disk keeps, in
+// addition to the bookmarks of each day's first snapshot.
 const keepStoppedBookmarks = 10
 
-// MaxBookmarkDestroys is how many bookmarks one run destroys at most: each takes a process and
-// a transaction group.
+// MaxBookmarkDestroys is the largest number of bookmarks that one run destroys: each destroyed
+// bookmark takes a process and a transaction group.
 const MaxBookmarkDestroys = 20
 
-// maxAbandoned is how many bookmarks of discarded histories one run destroys at most, before
-// the guests get their snapshots.
+// maxAbandoned is the largest number of bookmarks of discarded histories that one run destroys
+// before the guests get their snapshots.
 const maxAbandoned = 200
 
-// maxBookmarkCreates is how many bookmarks of snapshots that are there already one run makes at
-// most. All of them are in one transaction group, which every writer waits for.
+// maxBookmarkCreates is the largest number of bookmarks that one run creates of snapshots that
+// earlier runs took. All these bookmarks are created in one transaction group, and every writer
+// to the pool waits for that group.
 const maxBookmarkCreates = 200
 
-// manyBookmarks is the number of bookmarks above which a disk is slow to open: each
-// opening loads them all.
+// manyBookmarks is the number of bookmarks above which a disk is slow to open: each opening loads
+// all bookmarks.
 const manyBookmarks = 100
 
-// Bookmarks are a disk's bookmarks and of how many days it keeps them; with Keep 0 none
-// are made.
+// Bookmarks are a disk's bookmarks, and the number of days, Keep, for which the disk keeps
+// bookmarks. If Keep is 0, no bookmarks are created.
 type Bookmarks struct {
 	Have []zfs.Snapshot
 	Keep int
 }
 
-// hold reports whether there is a bookmark of the snapshot with this guid.
+// hold reports whether one of the bookmarks is of the snapshot with this guid.
 func (b Bookmarks) hold(guid uint64) bool {
 	return slices.ContainsFunc(b.Have, func(s zfs.Snapshot) bool { return s.GUID == guid })
 }
 
-// need reports whether a bookmark of this snapshot, were it there, would stay.
+// need reports whether a bookmark of this snapshot would be kept if the bookmark existed.
 func (b Bookmarks) need(s zfs.Snapshot) bool {
 	return len(b.withRoom([]zfs.Snapshot{s})) > 0
 }
 
-// withRoom returns those of the snapshots whose bookmarks, were they all there, would stay.
+// withRoom returns the snapshots of list whose bookmarks would be kept if all snapshots of list
+// had bookmarks.
 func (b Bookmarks) withRoom(list []zfs.Snapshot) []zfs.Snapshot {
 	whole := Bookmarks{Have: slices.Concat(b.Have, list), Keep: b.Keep}
 	gone := map[zfs.Snapshot]bool{}
@@ -56,10 +58,10 @@ func (b Bookmarks) withRoom(list []zfs.Snapshot) []zfs.Snapshot {
 	return slices.DeleteFunc(list, func(s zfs.Snapshot) bool { return gone[s] })
 }
 
-// firstOfDay reports whether a snapshot taken now is the disk's first in the calendar
-// day of now's zone, beside these snapshots or bookmarks. One from the future is none of
-// today's. A _stopped one does not count: its bookmark is kept by other numbers than those
-// of days.
+// firstOfDay reports whether a snapshot taken now is the first of its calendar day, in the zone
+// of now, compared with the given snapshots or bookmarks. A snapshot dated in the future does not
+// count for today. A _stopped snapshot does not count either, because bookmarks of _stopped
+// snapshots are kept by rules of their own.
 func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 	today := now.Format(time.DateOnly)
 	return !slices.ContainsFunc(snapshots, func(s zfs.Snapshot) bool {
@@ -68,18 +70,19 @@ func firstOfDay(snapshots []zfs.Snapshot, now time.Time) bool {
 	})
 }
 
-// Missing returns the snapshots that should have a bookmark and don't, the newest
-// first: each day's first one that is not _stopped, and every _stopped one. On the source
-// the program that makes them bookmarks them; a relay receives them without. A day that
-// has a bookmark of its first, or of an older one that is gone, needs no second one; what
-// [Bookmarks.Expire] would take away again needs none at all. A bookmark of a later snapshot
-// of the day is somebody else's, such as syncoid --create-bookmark makes.
+// Missing returns the snapshots that should have a bookmark but have none, the newest first. Each
+// day's first snapshot that is not _stopped should have a bookmark, and so should every _stopped
+// snapshot. The program that takes snapshots on the source also bookmarks them, but a relay
+// receives the snapshots without bookmarks. A day needs no second bookmark if it has a bookmark
+// of its first snapshot, or of a still older snapshot that is gone. A snapshot whose bookmark
+// [Bookmarks.Expire] would destroy again needs no bookmark. A bookmark of a later snapshot of the
+// day was made by another program, such as syncoid --create-bookmark, and does not count.
 func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
 	}
 	taken := map[string]bool{}
-	first := map[string]uint64{} // by day, the transaction group of its first bookmark
+	first := map[string]uint64{} // the transaction group of each day's first bookmark, by day
 	for _, m := range b.Have {
 		taken[m.Name] = true
 		if class, ours := m.Class(); ours && class != zfs.Stopped {
@@ -89,7 +92,7 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 		}
 	}
 	var missing []zfs.Snapshot
-	last := "" // day: most snapshots are a day's later ones
+	last := "" // the day that was handled last: most snapshots are not the first of their day
 	for _, s := range managedOf(snapshots, now) {
 		if s.future || s.class != zfs.Stopped && zfs.DayOf(s.Snapshot.Name) == last {
 			continue
@@ -113,14 +116,15 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 	return missing
 }
 
-// Expire returns the bookmarks of ours beyond those that are kept, the oldest first:
-// those of the first snapshot of each of the newest Keep days, by the days in their
-// names, and apart from them those of the first _stopped one of as many days, and of the
-// newest _stopped ones. A guest that is off and changed by others has new ones all day,
-// and a copy that is away since the first of them has none but that. A day that has more
-// bookmarks has somebody else's, such as those that syncoid --create-bookmark makes of
-// what it sent, and all of it stays. With bookmarks off everything does: one of them may
-// be the last thing a receiver has in common with the disk.
+// Expire returns the managed bookmarks that are not kept, the oldest first. Kept is the bookmark
+// of the first regular snapshot of each of the newest Keep days, by the days in the names. Kept
+// too are the bookmarks of each day's first _stopped snapshot, for the newest Keep days that have
+// one, and of the newest _stopped snapshots. A guest that is off, and whose disk others write to,
+// gets new _stopped snapshots all day, but a copy that was last updated early that day has only
+// the day's first one. A day with more than one regular bookmark has bookmarks of another
+// program, such as syncoid --create-bookmark, and all bookmarks of that day are kept. If Keep is
+// 0, every bookmark is kept: any of them may be the last thing that a receiver has in common with
+// the disk.
 func (b Bookmarks) Expire() []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
@@ -143,8 +147,9 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 			expired = append(expired, day[0])
 		}
 	}
-	// Sorted by name, a day to which a clock was set back is as old as before, so that
-	// what comes later in it has no room once its first is gone.
+	// Days are sorted by name: a day that comes again because the clock was set back is as old as
+	// before. So a later bookmark of such a day does not take the place of the day's first
+	// bookmark once the first is gone.
 	days = byDay(stopped)
 	slices.SortFunc(days, func(x, y []zfs.Snapshot) int { return strings.Compare(zfs.DayOf(x[0].Name), zfs.DayOf(y[0].Name)) })
 	kept := days[max(0, len(days)-b.Keep):]
@@ -156,8 +161,8 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 	return expired
 }
 
-// byDay divides managed snapshots, the oldest first, by the days in their names, in the
-// order of the days' first.
+// byDay groups managed snapshots, given with the oldest first, by the days in their names. The
+// groups are in the order of each day's first snapshot.
 func byDay(list []zfs.Snapshot) [][]zfs.Snapshot {
 	var days [][]zfs.Snapshot
 	at := map[string]int{}

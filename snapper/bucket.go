@@ -6,9 +6,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// bucket is the hour, day, ISO week, month or year of a class that a time is in, in
-// the zone of t. An hour is told by its UTC offset, too: the night that has 02:00
-// twice has two of them.
+// bucket is the hour, day, ISO week, month or year in which a snapshot counts for a class, in the
+// snapshot's time zone. An hour also has its UTC offset, since the night in which clocks are set
+// back has the hour from 02:00 twice.
 type bucket struct{ year, part, hour, offset int }
 
 func bucketOf(class zfs.Class, t time.Time) bucket {

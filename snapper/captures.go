@@ -7,15 +7,17 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// CaptureDue reports whether a snapshot is to keep the configuration with that sum:
-// where it changed; on each day's first and on every _stopped one, so that none is
-// far from one that has it; and where the one that has it is gone or goes now, so that some
-// snapshot that is kept always has what holds.
+// CaptureDue reports whether a new snapshot must keep the guest's configuration with this
+// checksum. A snapshot keeps the configuration if the configuration changed, and if the snapshot
+// is the first of its day or a _stopped one, so that every snapshot has a near one with the
+// configuration. A snapshot also keeps the configuration if stays is false, that is, if the
+// snapshot that kept it before is gone or is destroyed in this run.
 func CaptureDue(kept report.Kept, sum, name string, class zfs.Class, stays bool) bool {
 	return kept.Sum != sum || class == zfs.Stopped || zfs.DayOf(kept.Snapshot) != zfs.DayOf(name) || !stays
 }
 
-// Survives reports which snapshots of the disks are there and stay so.
+// Survives returns a function that reports whether a snapshot exists now and is not destroyed by
+// the plan.
 func Survives(disks []Disk, plan Plan) func(dataset, name string) bool {
 	there, goes := map[string]*Disk{}, map[string]bool{}
 	for i := range disks {

@@ -9,18 +9,19 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// diskTask is a disk that is to be snapshotted, labelled or both.
+// diskTask is a disk that must get a snapshot, a label or both.
 type diskTask struct {
 	disk   *Disk
 	action Action
 	label  string
 	reason string
-	// snapshot is false for a disk excluded from snapshots: only its label follows.
+	// snapshot is false for a disk that is excluded from snapshots: such a disk gets its label
+	// only.
 	snapshot bool
 }
 
-// task decides for one disk. It is false, with a note made, when there is nothing to do, or
-// when something must be found out first.
+// task decides what to do with one disk. It returns false if nothing must be done, after making a
+// note, and also if a question must be answered first.
 func (p *planner) task(d *Disk) (diskTask, bool) {
 	if (d.Supposed == Stopped || d.Supposed == Template) && d.Ignored == "" {
 		return p.taskIfStopped(d)
@@ -37,9 +38,9 @@ func (p *planner) task(d *Disk) (diskTask, bool) {
 	return p.decide(d)
 }
 
-// taskIfStopped decides for a disk whose guest seems stopped and was looked at once. If it
-// would get its last snapshot, the guest is looked at again first. If not, the reason for
-// that is the true one.
+// taskIfStopped decides what to do with a disk whose guest seemed stopped at the first look. If
+// the disk would get its last snapshot, taskIfStopped asks for a second look at the guest. If the
+// disk would get no last snapshot, its note has the reason for that.
 func (p *planner) taskIfStopped(d *Disk) (diskTask, bool) {
 	supposed := *d
 	supposed.State, supposed.Why, supposed.Supposed = d.Supposed, d.SupposedWhy, Unknown
@@ -54,7 +55,8 @@ func (p *planner) taskIfStopped(d *Disk) (diskTask, bool) {
 	return diskTask{}, false
 }
 
-// decide decides by the table, and then by what the table's conditional actions ask.
+// decide chooses by the table of actions, and then checks the conditions that some of these
+// actions have.
 func (p *planner) decide(d *Disk) (diskTask, bool) {
 	leave := func(severity report.Severity, result Result, format string, args ...any) (diskTask, bool) {
 		reason := fmt.Sprintf(format, args...)
@@ -102,7 +104,7 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 		}
 		t.action, t.label, t.reason = Final, zfs.LabelStopped, d.Why
 		if newest, ok := newestManaged(d); ok && newest.class == zfs.Stopped && !p.stale(newest) && writtenSince(d, newest) == 0 {
-			t.snapshot = false // an earlier run was cut off between snapshot and label
+			t.snapshot = false // an earlier run was interrupted between snapshot and label
 			if label == StoppedLabel {
 				return leave(report.Info, Untouched, "stopped, and %s is its last state", newest.Name)
 			}
@@ -112,7 +114,9 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 			switch word {
 			case Unasked:
 				p.plan.Ask.Histories = append(p.plan.Ask.Histories, d.Name)
-			case Untold: // its copies alarm until a person says what it is
+			case Untold:
+				// Copies of this disk alarm until a person decides whether this disk is itself a
+				// copy.
 				severity = report.Warning
 			}
 			p.noteStranger(d, severity, why)
@@ -122,9 +126,9 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 	return t, true
 }
 
-// label classifies the disk's label. A local one that says of a running guest's disk that it
-// ran here before is not believed where signs and state say that it is not this node's: the
-// guest was started on a copy.
+// label classifies the disk's label. The label may say that a running guest ran here before,
+// while other signs say that the disk came from elsewhere: then the guest was started on a copy,
+// and the label counts as foreign.
 func (p *planner) label(d *Disk) Label {
 	label := p.policy.Names.Classify(d.Running)
 	if label == OwnLabel && d.State == Running && d.ownUpTo() == 0 && d.CameFrom(d.Sign) != "" {
@@ -133,7 +137,7 @@ func (p *planner) label(d *Disk) Label {
 	return label
 }
 
-// notFinal returns why a stopped disk gets no _stopped snapshot, "" if it does.
+// notFinal returns why a stopped guest's disk gets no _stopped snapshot, "" if the disk gets one.
 func (p *planner) notFinal(d *Disk, action Action) string {
 	if d.Inconsistent || d.ResumeToken {
 		return "a receive is not finished: a replica's disk is not ours to label"
@@ -147,8 +151,9 @@ func (p *planner) notFinal(d *Disk, action Action) string {
 	return ""
 }
 
-// stale reports whether a stopped guest's last snapshot is due for renewal. One from the future
-// would not be for as long as a clock was ahead.
+// stale reports whether the last snapshot of a stopped guest must be renewed. A last snapshot
+// that is dated in the future must be renewed too: by its age it would not be due until its date
+// has passed.
 func (p *planner) stale(newest managed) bool {
 	age := p.now.Sub(newest.Creation)
 	return p.policy.RefreshStopped > 0 && (age >= p.policy.RefreshStopped || age < -futureSlack)
@@ -161,8 +166,9 @@ func writtenSince(d *Disk, newest managed) uint64 {
 	return d.WrittenSinceStopped
 }
 
-// StoppedBehind returns the disk's newest managed snapshot where that is a _stopped one and
-// somebody else's is newer: what was written since is to be asked for then.
+// StoppedBehind returns the disk's newest managed snapshot, and whether that is a _stopped
+// snapshot while a newer one that is not managed exists. In this case ZFS must be asked how much
+// was written since the _stopped snapshot.
 func (d *Disk) StoppedBehind() (zfs.Snapshot, bool) {
 	newest, ok := newestManaged(d)
 	return newest.Snapshot, ok && newest.class == zfs.Stopped && newest.Name != d.NewestSnapshot
@@ -177,8 +183,9 @@ func newestManaged(d *Disk) (managed, bool) {
 	return managed{}, false
 }
 
-// severityOf grades the states that only warn. An orphan or disputed disk stays so
-// until a person acts, and is no reason for a mail every quarter of an hour.
+// severityOf returns the severity of the states for which a run only warns. An orphan or disputed
+// disk remains in that state until a person acts, so it does not deserve a mail every quarter of
+// an hour.
 func severityOf(s GuestState) report.Severity {
 	if s == Orphan || s == Disputed {
 		return report.Notice

@@ -10,8 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// sameClasses splits a guest's disks by the classes their retention names: a disk
-// must not get snapshots of a class that would never leave it.
+// sameClasses groups a guest's disks by the classes that their retention names. A disk must not
+// get snapshots of a class that its retention would never destroy.
 func sameClasses(tasks []diskTask) [][]diskTask {
 	var groups [][]diskTask
 	for _, t := range tasks {
@@ -27,7 +27,7 @@ func sameClasses(tasks []diskTask) [][]diskTask {
 	return groups
 }
 
-// classes are the classes named with more than 0, in order.
+// classes returns the classes that the retention names with a number above 0, in order.
 func (r Retention) classes() []zfs.Class {
 	var named []zfs.Class
 	for _, c := range zfs.Rotating() {
@@ -38,9 +38,10 @@ func (r Retention) classes() []zfs.Class {
 	return named
 }
 
-// takeDue snapshots the disks of living guests in the longest class that is due on
-// any of them, so that they keep common points in time. A disk whose guest was just
-// started is snapshotted in any case: replicas must see at once that it runs.
+// takeDue plans a snapshot of the disks of living guests, in the longest class that is due on any
+// of these disks, so that the disks have snapshots of the same moments. A disk whose guest was
+// just started gets a snapshot even if no class is due, because replicas must soon see that the
+// guest runs.
 func (p *planner) takeDue(u batch, tasks []diskTask) {
 	class, due := zfs.Class(0), false
 	for _, t := range tasks {
@@ -64,8 +65,9 @@ func (p *planner) takeDue(u batch, tasks []diskTask) {
 	}
 }
 
-// takeFinal snapshots the disks of a stopped guest for the last time. Where it was
-// done before, to renew the snapshot, the one before goes in its time.
+// takeFinal plans the last snapshot of the disks of a stopped guest. If refresh_stopped renews
+// this snapshot, takeFinal also plans to destroy the earlier _stopped snapshots once they may
+// expire.
 func (p *planner) takeFinal(vmid int, tasks []diskTask) {
 	name := p.take(batch{vmids: []int{vmid}}, zfs.Stopped, tasks)
 	for _, t := range tasks {
@@ -78,7 +80,8 @@ func (p *planner) takeFinal(vmid int, tasks []diskTask) {
 	}
 }
 
-// take plans one snapshot name for all the disks, pool by pool, and returns it.
+// take plans a snapshot of the same name for all the disks, in one plan for each pool, and
+// returns that name.
 func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 	name := freeName(tasks, class, p.now)
 	var freezes []Freeze
@@ -90,7 +93,8 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 		d := t.disk
 		plan := DiskPlan{Dataset: d.Name, VMID: d.VMID, Snapshot: t.snapshot, Label: t.label, Reason: t.reason}
 		if t.snapshot && p.policy.Bookmarks > 0 {
-			// Where somebody else's rotation takes a snapshot at once, its bookmark tells of it.
+			// If another program destroys a snapshot soon, its bookmark still proves that the
+			// snapshot was there.
 			plan.Bookmark = class == zfs.Stopped || firstOfDay(d.Snapshots, p.now) && firstOfDay(d.Bookmarks, p.now)
 		}
 		switch {
@@ -116,8 +120,9 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 	return name
 }
 
-// freeName is the name of a snapshot taken now. One that a snapshot or bookmark of a disk has
-// already, since the clock or the disk was set back, moves on by seconds.
+// freeName returns the name of a snapshot taken now. If a snapshot or bookmark of the disks
+// already has that name, because the clock or the disk was set back, freeName tries the names of
+// the following seconds.
 func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 	for t := now; ; t = t.Add(time.Second) {
 		name := zfs.FormatSnapshotName(inPass(t), class)
@@ -131,10 +136,11 @@ func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 	}
 }
 
-// inPass returns the time that a name made at t has. In an hour that comes twice, in the night
-// when clocks are set back, the first pass has the even seconds and the second the odd ones.
-// So no name of the first is made again, though it was rotated away meanwhile: a receiver
-// that keeps it would refuse the second.
+// inPass returns the time for the name of a snapshot that is taken at t. In the night when clocks
+// are set back, an hour occurs twice: names of the first pass have even seconds, and names of the
+// second pass have odd seconds. So the second pass never repeats a name of the first pass, even
+// if that first snapshot was already destroyed. A receiver that still has the first snapshot
+// would refuse another snapshot of the same name.
 func inPass(t time.Time) time.Time {
 	begin, end := t.ZoneBounds()
 	_, offset := t.Zone()
@@ -150,12 +156,14 @@ func inPass(t time.Time) time.Time {
 	return t
 }
 
-// rotate plans what the retention no longer keeps of a running guest's disk, as if
-// the new snapshot were there under that name, and beside it as if it were not.
+// rotate plans the destruction of the snapshots that the retention no longer keeps on a running
+// guest's disk. FullDestroys is planned in case the new snapshot fails for lack of space.
 func (p *planner) rotate(t diskTask, name string) {
 	d := t.disk
 	if d.State != Running || d.BookmarksUnread {
-		return // nothing is destroyed while Proxmox works on the guest or can't be asked, or by half of what is there
+		// Nothing is destroyed while Proxmox works on the guest or cannot be asked, or while the
+		// list of bookmarks is missing.
+		return
 	}
 	p.countStaying(d)
 	marks := Bookmarks{Have: d.Bookmarks, Keep: p.policy.Bookmarks}
@@ -175,7 +183,8 @@ func (p *planner) rotate(t diskTask, name string) {
 	p.bookmark(d)
 }
 
-// countStaying counts the snapshots that the disk's retention leaves alone.
+// countStaying counts the disk's snapshots that are never destroyed: those of a class that the
+// retention does not name, and those dated in the future.
 func (p *planner) countStaying(d *Disk) {
 	for _, s := range d.Snapshots {
 		class, ours := s.Class()
@@ -193,8 +202,9 @@ func (p *planner) countStaying(d *Disk) {
 	}
 }
 
-// afterNew takes the planned snapshot out of the keepers, since its name may yet move
-// on, and asks instead that it was made.
+// afterNew removes the planned snapshot from the Keepers of the destroys, because the planned
+// name may still change. Instead afterNew sets AfterNew: the new snapshot must exist, by whatever
+// name.
 func afterNew(list []Destroy, name string) []Destroy {
 	for i := range list {
 		list[i].AfterNew = true

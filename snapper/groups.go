@@ -12,14 +12,14 @@ import (
 	"snapwatch/internal/report"
 )
 
-// batch is the guests whose disks get their snapshots together: one guest alone, or
-// the members of a group.
+// batch is a set of guests whose disks get their snapshots together: a single guest, or the
+// members of a group.
 type batch struct {
 	group string
 	vmids []int
 }
 
-// units puts the guests together, in the order of the lowest VMID of each.
+// units divides the guests into batches, sorted by the lowest VMID of each batch.
 func units(guests map[int][]Disk, groups []config.Group) []batch {
 	var all []batch
 	grouped := map[int]bool{}
@@ -43,7 +43,7 @@ func units(guests map[int][]Disk, groups []config.Group) []batch {
 	return all
 }
 
-// vmid is the guest that the unit is, 0 where it is a group.
+// vmid returns the VMID of the batch's only guest, 0 if the batch is a group.
 func (u batch) vmid() int {
 	if u.group != "" {
 		return 0
@@ -51,14 +51,14 @@ func (u batch) vmid() int {
 	return u.vmids[0]
 }
 
-// startsTogether reports whether all living members are due because one was started: a group
-// has no snapshot of a part of it.
+// startsTogether reports whether all living members of a group get a snapshot because one member
+// was started: a group never gets snapshots of only some of its members.
 func (u batch) startsTogether(tasks []diskTask) bool {
 	return u.group != "" && slices.ContainsFunc(tasks, func(t diskTask) bool { return t.action == Start })
 }
 
-// unit plans for guests that get their snapshots together. A member that is stopped,
-// or of which nothing is known, does not keep the others from theirs.
+// unit plans the snapshots of a batch of guests. A member that is stopped, or whose state is
+// unknown, does not prevent the snapshots of the other members.
 func (p *planner) unit(u batch, guests map[int][]Disk) {
 	var live []diskTask
 	final := map[int][]diskTask{}
@@ -82,7 +82,7 @@ func (p *planner) unit(u batch, guests map[int][]Disk) {
 	}
 }
 
-// classSets names a disk of each set of classes.
+// classSets returns, for each set of classes, the classes and the name of one disk that has them.
 func classSets(byClasses [][]diskTask) string {
 	var sets []string
 	for _, tasks := range byClasses {
@@ -91,23 +91,26 @@ func classSets(byClasses [][]diskTask) string {
 	return strings.Join(sets, "; ")
 }
 
-// Freeze is a guest that is to be frozen while its disks get their snapshot.
+// Freeze is a guest that must be frozen while its disks get their snapshot.
 type Freeze struct {
 	VMID int
 	How  config.How
-	// Unfit is why it can't be, "" if it can. Passing is true where that is because
-	// Proxmox works on the guest, and no fault.
+	// Unfit is the reason why the guest cannot be frozen, "" if the guest can be frozen. Passing
+	// is true if the guest cannot be frozen only because Proxmox works on the guest, which is not
+	// a fault.
 	Unfit   string
 	Passing bool
-	// Fault is the key of that fault, see [report.Quiesced].
+	// Fault is the key of the fault that Unfit describes, see [report.Quiesced].
 	Fault string
-	// Takes is how long it took to ask whether it can be: freezing takes as long.
+	// Takes is the time that asking whether the guest can be frozen took: freezing takes about as
+	// long.
 	Takes time.Duration
 }
 
-// TooMany returns why the virtual machines among some guests cannot all be frozen in time,
-// "" if they can: each takes a processor while it is frozen, and again while it is thawed.
-// atOnce are frozen at the same time, and all are to be within budget.
+// TooMany returns the reason why the virtual machines among the guests cannot all be frozen in
+// time, "" if they can. Each virtual machine needs a processor while it is frozen, and again
+// while it is thawed. The argument atOnce is the number of guests that are frozen at the same
+// time, and budget is the time within which all guests must be frozen, snapshotted and thawed.
 func TooMany(freezes []Freeze, atOnce int, budget time.Duration) string {
 	n, sum := 0, time.Duration(0)
 	for _, f := range freezes {
@@ -124,12 +127,12 @@ func TooMany(freezes []Freeze, atOnce int, budget time.Duration) string {
 	return fmt.Sprintf("freezing %d virtual machines takes about %s here, and as long again to thaw them: set max_freeze to %s, or make the group smaller", n, takes.Round(time.Second/10), needed)
 }
 
-// freezeShare is the part of max_freeze that freezing may take: a third, as thawing may and
-// the snapshots.
+// freezeShare divides max_freeze into three equal parts: for freezing, for the snapshots and for
+// thawing.
 const freezeShare = 3
 
-// freezes are the guests among those that get a snapshot which are to be frozen.
-// One that Proxmox works on is left alone: it may be freezing the guest itself.
+// freezes returns the guests that must be frozen, among the guests that get a snapshot. A guest
+// that Proxmox works on is marked unfit: Proxmox may be freezing that guest itself.
 func (p *planner) freezes(tasks []diskTask) []Freeze {
 	var list []Freeze
 	for _, t := range tasks {

@@ -6,20 +6,20 @@ import (
 	"slices"
 )
 
-// waitsFor are the words in a living guest's configuration under which nothing is done to
-// its disks. Under all others Proxmox bears a snapshot: migrations and moves of disks take
-// hours, and a word that was left behind must not end the snapshots for ever.
+// waitsFor are the locks in a living guest's configuration under which the guest's disks get no
+// snapshot. Under any other lock Proxmox tolerates a snapshot: migrations and moves of disks take
+// hours, and a lock that was left behind must not stop the snapshots for ever.
 var waitsFor = []string{"rollback", "create", "clone", "destroyed"}
 
-// maxBusyRuns is how many runs wait for a living guest whose lock is taken while nothing
-// says what for.
+// maxBusyRuns is the number of runs that skip a living guest whose lock file is taken for an
+// unknown reason.
 const maxBusyRuns = 2
 
-// Waits returns why a living guest gets no snapshot in this run, "" if it does. qm rollback
-// looks whether its snapshot is the newest, stops the guest, and only then writes what it
-// does into the configuration. Its lock is taken meanwhile, and a snapshot that is made then,
-// or while it rolls back, ends it half way (seen of PVE 7.4 to 9.2). A configuration that
-// cannot be read says as little as a lock that is taken.
+// Waits returns the reason why a living guest gets no snapshot in this run, "" if the guest gets
+// one. qm rollback checks that its snapshot is the newest, stops the guest, and only then writes
+// the lock "rollback" into the configuration. Meanwhile qm rollback has the guest's lock file,
+// and a snapshot taken in this time makes the rollback fail half way (seen on PVE 7.4 to 9.2). A
+// configuration that cannot be read is treated like a lock file that is taken.
 func (l LastLook) Waits() string {
 	unsure := cmp.Or(l.LockErr, l.Err)
 	switch word := l.Config.Lock; {

@@ -10,22 +10,23 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// NodeView is what was found out about all guests of the node at one time. Its methods
-// are pure: they say what follows from that for the disks.
+// NodeView is everything that was found out about all guests of the node at one time. The methods
+// of NodeView are pure: they derive what this means for the disks.
 type NodeView struct {
 	Cluster pve.Cluster
-	// Evidence is about the guests configured on this node, by VMID.
+	// Evidence has the findings about each guest that is configured on this node, by VMID.
 	Evidence map[int]Evidence
 	Gate     Gate
-	// ListErr is why Proxmox could not be asked which guests run.
+	// ListErr is the error of asking Proxmox which guests run.
 	ListErr error
-	// LooksDone: the second look at the guests that seemed stopped was taken, or cannot be.
+	// LooksDone is true if the second look at guests that seemed stopped was taken, or is
+	// impossible.
 	LooksDone bool
 }
 
-// Assign judges every guest and gives each disk its state, and the one that it would have
-// after a second look. replicas are the datasets below which the configuration says that
-// everything is received.
+// Assign judges every guest and sets each disk's state. It also sets Supposed, the state that the
+// disk would have if a second look found all guests as the first look did. The argument replicas
+// lists the datasets below which, by the configuration, every disk is a copy.
 func (g NodeView) Assign(disks []Disk, replicas []string) {
 	g.assign(disks, replicas)
 	supposed := g
@@ -45,9 +46,10 @@ func (g NodeView) Assign(disks []Disk, replicas []string) {
 	}
 }
 
-// StillStopped returns why disks of guests that two looks found stopped must be left alone
-// after all, "" if nothing speaks against their last snapshots. looks says by VMID what the
-// guests' files say once their locks are taken: nobody can start them any more.
+// StillStopped returns the reason why disks of guests that two looks found stopped must be left
+// alone after all, "" if they may get their last snapshots. The argument looks has, by VMID, what
+// the guests' files say while snap holds the guests' locks, so that no program can start these
+// guests.
 func (g NodeView) StillStopped(disks []Disk, replicas []string, looks map[int]LastLook) string {
 	g.Evidence, g.Cluster.Guests = maps.Clone(g.Evidence), maps.Clone(g.Cluster.Guests)
 	for _, vmid := range slices.Sorted(maps.Keys(looks)) {
@@ -69,20 +71,21 @@ func (g NodeView) StillStopped(disks []Disk, replicas []string, looks map[int]La
 	return ""
 }
 
-// LastLook is what a guest's files say just before its snapshots, while its lock is held or
-// somebody else has it.
+// LastLook is the content of a guest's files just before the guest's snapshots, read while snap
+// holds the guest's lock or another process has it.
 type LastLook struct {
 	Config    pve.Config
 	Process   bool
 	Rebooting bool
-	// Ended: its process was there when the guests were looked at, and is not any more.
+	// Ended is true if the guest's process existed at the first look and is gone now.
 	Ended bool
-	// Gone: it has no configuration on this node any more.
+	// Gone is true if the guest no longer has a configuration on this node.
 	Gone bool
-	// Err is why they could not be read.
+	// Err is the error of reading the guest's files.
 	Err error
-	// LockErr is why the lock could not be had. BusyRuns is then how many runs before this
-	// one waited for that, and RollingBack whether Proxmox is at work on a rollback of it.
+	// LockErr is the error of taking the guest's lock. BusyRuns is the number of earlier runs
+	// that skipped the guest because of this lock. RollingBack is true if Proxmox is rolling the
+	// guest back.
 	LockErr     error
 	BusyRuns    int
 	RollingBack bool
@@ -102,7 +105,8 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 		using, keeping := referencing(g.Cluster, g.storagesOf(*d), d.Name)
 		claims := g.claims(*d, using, keeping)
 		if named := slices.Concat(using, keeping); len(named) == 1 || len(using) == 1 {
-			d.VMID = named[0] // a disk is the guest's that uses it, whatever its name says
+			// A disk belongs to the guest that uses it, whatever VMID is in the disk's name.
+			d.VMID = named[0]
 		}
 		d.Named = g.Cluster.Guests[d.VMID].Snapshots
 		d.Guests, d.InUse = g.seen(claims), false
@@ -131,9 +135,10 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 			if len(claims) > 1 {
 				d.Why = fmt.Sprintf("used by the guests %v", claims)
 			}
-			// A configuration that could not be read may name any disk, and its guest may run
-			// on it. Where another one names the disk that is proof enough whose it is; the
-			// number in its name is not. A living guest's snapshots harm nobody.
+			// A configuration that could not be read may name any disk, and its guest may run on
+			// that disk. Another guest's configuration that names the disk is proof enough of the
+			// disk's guest; the number in the disk's name is not. Snapshots of a living guest
+			// harm nobody.
 			if why := g.MayBeUsed(*d); why != "" && (d.State == Stopped || d.State == Template) {
 				d.State, d.Why = Unknown, why
 			}
@@ -141,13 +146,14 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 	}
 }
 
-// unreadText says that guests may use a disk, since their configurations could not be read.
+// unreadText returns the warning that guests whose configurations could not be read may use a
+// disk.
 func unreadText(unread []int) string {
 	return fmt.Sprintf("no configuration uses it that could be read, and those of the guests %v could not", unread)
 }
 
-// MayBeUsed returns why a disk that no configuration uses may be a guest's of this node all
-// the same, "" if it cannot be.
+// MayBeUsed returns the reason why a disk that is in no readable configuration may still belong
+// to a guest of this node, "" if that is impossible.
 func (g NodeView) MayBeUsed(d Disk) string {
 	using, _ := referencing(g.Cluster, g.storagesOf(d), d.Name)
 	if unread := g.Cluster.Unread(); len(unread) > 0 && len(using) == 0 {
@@ -156,33 +162,36 @@ func (g NodeView) MayBeUsed(d Disk) string {
 	return ""
 }
 
-// UsersHere are the guests of this node that use a dataset, by VMID.
+// UsersHere returns the guests of this node that use a dataset, by VMID.
 func (g NodeView) UsersHere(dataset string) []int {
 	return g.seen(g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}}))
 }
 
-// seen are those of the guests that were looked at: the ones of this node.
+// seen returns those of the given guests that are configured on this node.
 func (g NodeView) seen(guests []int) []int {
 	return filter(guests, func(vmid int) bool { _, seen := g.Evidence[vmid]; return seen })
 }
 
 func (g NodeView) here(vmid int) bool { _, here := g.Cluster.Guests[vmid]; return here }
 
-// GuestsOf are the guests whose disk it is: those that use it. One that no configuration uses
-// is the guest's that keeps it as unused, and one that none names is the guest's of its number,
-// wherever in the cluster that is. Both hold only where nothing says that it came from
-// elsewhere: qm rescan lists a copy as unused because of its number.
+// GuestsOf returns the guests that a disk belongs to: the guests that use the disk. A disk that
+// no guest uses belongs to the guest that keeps the disk as unused. A disk that is in no
+// configuration belongs to the guest with the number in the disk's name, wherever in the cluster
+// this guest is. The last two rules hold only if no sign says that the disk came from elsewhere,
+// because qm rescan lists a copy as unused of the guest with its number.
 func (g NodeView) GuestsOf(d Disk) []int {
 	using, keeping := referencing(g.Cluster, g.storagesOf(d), d.Name)
 	return g.claims(d, using, keeping)
 }
 
-// claims is GuestsOf for a disk that the configurations of these guests name.
+// claims is GuestsOf for a disk that the guests in using use and the guests in keeping keep as
+// unused.
 func (g NodeView) claims(d Disk, using, keeping []int) []int {
 	number := VmidOf(d.Name)
 	_, elsewhere := g.Cluster.Elsewhere[number]
 	switch {
-	case len(using) > 0 && g.Cluster.Guests[number].Problem != "": // that may use it, too
+	case len(using) > 0 && g.Cluster.Guests[number].Problem != "":
+		// The guest of this number may use the disk, too.
 		return union(using, []int{number})
 	case len(using) > 0:
 		return using
@@ -196,8 +205,9 @@ func (g NodeView) claims(d Disk, using, keeping []int) []int {
 	return nil
 }
 
-// Users are the guests that may use a disk which is listed as a copy. Beyond the storages
-// of this node a number is no sign: clusters use the same.
+// Users returns the guests that may use a disk which is listed as a copy. In a dataset that is
+// not a storage of this node, the number in a disk's name is not a sign: other clusters use the
+// same numbers.
 func (g NodeView) Users(d Disk) []int {
 	if len(g.storagesOf(d)) == 0 {
 		return g.Naming(d)
@@ -205,12 +215,12 @@ func (g NodeView) Users(d Disk) []int {
 	return union(g.Naming(d), []int{VmidOf(d.Name)})
 }
 
-// Naming are the guests of this node whose configuration names a disk, as unused or not.
+// Naming returns the guests of this node whose configuration names a disk, as unused or not.
 func (g NodeView) Naming(d Disk) []int {
 	return union(referencing(g.Cluster, g.storagesOf(d), d.Name))
 }
 
-// storagesOf are the storages of this node that a disk lies in, by name.
+// storagesOf returns the names of the storages of this node that contain a disk.
 func (g NodeView) storagesOf(d Disk) []string {
 	var storages []string
 	for _, s := range g.Cluster.Storages {
@@ -221,9 +231,9 @@ func (g NodeView) storagesOf(d Disk) []string {
 	return storages
 }
 
-// Unclear returns the guests of which QEMU must say itself what it does, by VMID: the
-// living ones that are locked for backup, which may be stopped ones, and those with a
-// disk whose label does not say yet that they run here.
+// Unclear returns the living guests whose QEMU must be asked for its state, by VMID. These are
+// the guests that are locked for backup, since such a guest may be a stopped one, and the guests
+// that have a disk whose label does not yet say that the guest runs here.
 func (g NodeView) Unclear(disks []Disk, names Names) []int {
 	unlabelled := map[int]bool{}
 	for _, d := range disks {
@@ -256,7 +266,7 @@ func (g NodeView) SeenStopped() []int {
 	return vmids
 }
 
-// ConfigOf is the configuration of the guest that uses a disk.
+// ConfigOf returns the configuration of the guest that uses a disk.
 func (g NodeView) ConfigOf(dataset string) (pve.Config, bool) {
 	for _, vmid := range g.GuestsOf(Disk{Dataset: zfs.Dataset{Name: dataset}}) {
 		if config, here := g.Cluster.Guests[vmid]; here {

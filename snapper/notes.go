@@ -9,8 +9,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// noteStaying says what a retention that does not name a class leaves: nobody would
-// expect snapshots to stay for ever because a letter was dropped. Nor because a clock was ahead.
+// noteStaying adds notes about snapshots that are never destroyed. Nobody expects that snapshots
+// are kept for ever because a class is missing from the retention, or because a clock was ahead.
 func (p *planner) noteStaying() {
 	var counts []string
 	for _, class := range zfs.Rotating() {
@@ -28,8 +28,8 @@ func (p *planner) noteStaying() {
 	}
 }
 
-// noteStranger notes a disk that a person may take over. It is bookmarked as copies are where
-// it came from elsewhere.
+// noteStranger adds a note about a disk of a stopped guest that a person may take over with
+// --adopt. If the disk came from elsewhere, noteStranger also plans bookmarks as for a copy.
 func (p *planner) noteStranger(d *Disk, severity report.Severity, why string) {
 	if d.CameFrom(d.Sign) != "" && !d.Inconsistent && !d.NoSnap.Excludes() {
 		p.bookmark(d)

@@ -8,23 +8,24 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Outcome is what became of a disk's part of the plan.
+// Outcome is the result of carrying out the plan on one disk.
 type Outcome struct {
-	Snapshot string // the name it got, "" if none
-	TXG      uint64 // that in which it was made, 0 if none was
+	Snapshot string // the name of the new snapshot, "" if none was taken
+	TXG      uint64 // the transaction group of the new snapshot, 0 if none was taken
 	Err      error
 	NoSpace  bool
-	// Config is the configuration that the snapshot keeps, nil for none.
+	// Config is the configuration that was kept with the snapshot, nil if none was.
 	Config *Capture
-	// Left is why the disk was left alone after all, without any fault. Living is true where
-	// its guest lives, and has no snapshot then.
+	// Left is the reason why the disk was left alone after all, although nothing failed. Living
+	// is true if the disk's guest lives, so that a living guest has no new snapshot.
 	Left   string
 	Living bool
 }
 
-// Allowed returns what may be destroyed in the pool after all, now and once the run knows that
-// it may destroy more: nothing of a disk whose new snapshot failed, unless for lack of space,
-// where the policy is applied as if the snapshot had not been planned.
+// Allowed returns which snapshots of the pool may be destroyed after all: now, and later
+// (waiting), if the run finds that it may destroy more. Nothing of a disk whose new snapshot
+// failed may be destroyed. If the snapshot failed for lack of space, the retention is applied as
+// if that snapshot had not been planned.
 func (p PoolPlan) Allowed(outcomes map[string]Outcome) (now, waiting []Destroy) {
 	allowed := func(due []Destroy) (list []Destroy) {
 		for _, d := range due {
@@ -47,8 +48,8 @@ func (p PoolPlan) Allowed(outcomes map[string]Outcome) (now, waiting []Destroy) 
 	return now, waiting
 }
 
-// AllowedBookmarks returns which bookmarks may be destroyed in the pool after all: none of a
-// disk whose new snapshot failed, unless for lack of space.
+// AllowedBookmarks returns which bookmarks of the pool may be destroyed after all: none on a disk
+// whose new snapshot failed, unless it failed for lack of space.
 func (p PoolPlan) AllowedBookmarks(outcomes map[string]Outcome) []zfs.Snapshot {
 	return filter(p.DestroyBookmarks, func(b zfs.Snapshot) bool {
 		o := outcomes[b.Dataset]
@@ -56,16 +57,17 @@ func (p PoolPlan) AllowedBookmarks(outcomes map[string]Outcome) []zfs.Snapshot {
 	})
 }
 
-// Fail notes that what was planned for the disks of a guest was not done, and why.
+// Fail records the error for all disks of a guest, because nothing that was planned for them was
+// done.
 func Fail(outcomes map[string]Outcome, g GuestPlan, err error, noSpace bool) {
 	for _, d := range g.Disks {
 		outcomes[d.Dataset] = Outcome{Err: err, NoSpace: noSpace}
 	}
 }
 
-// Without leaves out the snapshots of living guests whose hook failed, and what would have
-// hung on them: to the rest of the plan their disks are ones whose snapshot failed. The
-// other members of such a guest's group get theirs.
+// Without returns the plan without the snapshots of living guests whose hook failed. The second
+// result records these disks as disks whose snapshot failed, so that nothing of them is
+// destroyed. Other members of a failed guest's group still get their snapshots.
 func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 	refused, ready := map[string]Outcome{}, p
 	ready.Guests = nil
@@ -87,8 +89,8 @@ func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 	return ready, refused
 }
 
-// ToldOnce returns the plan without the warnings of single disks: Proxmox could not be asked
-// which guests run, and that is told once.
+// ToldOnce returns the plan without the warnings about single disks. It is for a run in which
+// Proxmox could not be asked which guests run: the run reports that failure once, for all disks.
 func (p Plan) ToldOnce() Plan {
 	p.Notes = slices.Clone(p.Notes)
 	for i := range p.Notes {
@@ -99,12 +101,13 @@ func (p Plan) ToldOnce() Plan {
 	return p
 }
 
-// Report returns what the plan and its outcomes mean for each disk, in order, and what is to
-// be told of them.
+// Report returns the result of the plan for each disk, sorted by dataset, and the problems to
+// report to a person.
 func (p Plan) Report(outcomes map[string]Outcome) ([]report.Disk, []report.Problem) {
 	var disks []report.Disk
 	var problems []report.Problem
-	said := map[string]bool{} // one failure undoes all disks of a guest
+	// A failure of one disk undoes all disks of its guest, with the same message.
+	said := map[string]bool{}
 	note := func(p report.Problem) {
 		if !said[p.Text] {
 			said[p.Text] = true

@@ -9,9 +9,10 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// sign returns what says that a disk came from elsewhere, "" if nothing does. No sign is a
-// proof, and each fades: rotation takes old snapshots away, and a receive leaves no trace
-// when it has ended. A promoted clone, or a clock that was ahead, looks the same.
+// sign returns the reason to assume that a disk came from elsewhere, "" if there is none. No sign
+// is a proof, and every sign disappears with time: rotation destroys old snapshots, and a receive
+// leaves no trace after it has ended. A promoted clone shows the same signs, and so does a disk
+// that was created while the clock was ahead.
 func (d *Disk) sign() string {
 	switch {
 	case received(d), d.Running.Received != "", d.NoSnap.Received != "":
@@ -29,8 +30,8 @@ func (d *Disk) sign() string {
 	return ""
 }
 
-// CameFrom returns the sign that a disk came from elsewhere, this one's own or that which an
-// earlier run saw.
+// CameFrom returns the sign that a disk came from elsewhere: the sign that is there now, else the
+// sign that an earlier run saw.
 func (d *Disk) CameFrom(before string) string {
 	if sign := d.sign(); sign != "" {
 		return sign
@@ -38,26 +39,27 @@ func (d *Disk) CameFrom(before string) string {
 	return before
 }
 
-// Word says whose word a local label is.
+// Word is the answer to the question who set a local label.
 type Word int
 
-// The words. A local label is not always this node's: syncoid --preserve-properties sets
-// labels locally, and one stays when the disk is given to another node and comes back as a
-// copy.
+// The possible answers. Not every local label was set by this node: syncoid --preserve-properties
+// sets local labels on copies. A label also remains local when the disk is given to another node
+// and comes back as a copy.
 const (
-	// Own: this node's.
+	// Own: this node set the label.
 	Own Word = iota
-	// Others: it came with the disk, or is from before the disk was received onto.
+	// Others: the label came with the disk, or is older than what was received onto the disk.
 	Others
-	// Unasked: the pool's history must be read first.
+	// Unasked: the answer needs the pool's history, which was not read yet.
 	Unasked
-	// Untold: it was this node's, and nothing says whether it still is.
+	// Untold: this node set the label, and it is unknown whether the disk is still this node's.
 	Untold
 )
 
-// word returns whose word the disk's local label is, and why it is not this node's. It is this
-// node's where the state has the disk as its own and nothing was received onto it since; where
-// the state does not have the disk, only where no sign is there.
+// word returns who set the disk's local label, and why that is not this node. This node set the
+// label if state.json lists the disk as this node's and nothing was received onto the disk since.
+// If state.json does not list the disk, this node set the label only if there is no sign that the
+// disk came from elsewhere.
 func (d *Disk) word() (w Word, why string) {
 	switch sign := d.CameFrom(d.Sign); {
 	case d.ownUpTo() > 0:
@@ -70,8 +72,8 @@ func (d *Disk) word() (w Word, why string) {
 	return Own, ""
 }
 
-// wordSince is word for a disk that was this node's up to a transaction group. Who made what
-// is newer is not seen in it, but the pool's history says what was received.
+// wordSince is word for a disk that was this node's up to the transaction group own. A snapshot
+// does not show who made it, but the pool's history shows which snapshots were received.
 func (d *Disk) wordSince(own uint64) (w Word, why string) {
 	newer := d.sinceOwn()
 	lost := ""
@@ -97,26 +99,28 @@ func (d *Disk) wordSince(own uint64) (w Word, why string) {
 	return Own, ""
 }
 
-// mayBeReceived reports whether a snapshot that this node did not make may have been received,
-// on a disk that was this node's. pvesr makes its own on the node of the guest. Others, such as
-// those of zrepl, a person or sanoid, look the same here and on a copy: one that is not managed
-// is no doubt where the disk never came from elsewhere and its guest ran at the last run.
+// mayBeReceived reports whether a snapshot that this node did not make may have been received
+// onto a disk of this node. pvesr makes its snapshots on the guest's node, so they are not a sign
+// of receiving. Snapshots of zrepl, a person or sanoid look the same on an original and on a
+// copy. A snapshot that is not managed counts as received only if the disk once came from
+// elsewhere or is labelled "stopped".
 func (d *Disk) mayBeReceived(s zfs.Snapshot) bool {
 	_, managed := s.Class()
 	pvesr := strings.HasPrefix(s.Name, fmt.Sprintf("%s%d-", pvesrPrefix, d.VMID))
 	return managed || !pvesr && (d.Sign != "" || d.Running.Value == zfs.LabelStopped)
 }
 
-// remembered reports whether an earlier run has said whose this dataset is: an older version
-// did not. A pool that was rewound counts from an older transaction group.
+// remembered reports whether an earlier run recorded to which node this dataset belongs; older
+// versions of snapwatch recorded nothing. After a pool was rewound, a record with a transaction
+// group above the pool's present one does not count.
 func (d *Disk) remembered() bool {
 	said := d.Checked.Own > 0 || d.Checked.Foreign || d.Checked.Elsewhere
 	return said && d.GUID != 0 && d.Checked.GUID == d.GUID && (d.PoolTXG == 0 || d.Checked.Own <= d.PoolTXG)
 }
 
-// ownUpTo is the transaction group up to which all on the disk is this node's, 0 if nothing is
-// known to be. A guest that comes from another node of the cluster brings what its disk
-// received there, up to now.
+// ownUpTo returns the transaction group up to which everything on the disk is this node's, 0 if
+// nothing is known to be. A guest that moves here from another node of the cluster brings
+// everything that its disk received on that node, up to now.
 func (d *Disk) ownUpTo() uint64 {
 	switch {
 	case !d.remembered():
@@ -127,13 +131,14 @@ func (d *Disk) ownUpTo() uint64 {
 	return d.Checked.Own
 }
 
-// sinceOwn are the snapshots of any kind from after that.
+// sinceOwn returns the disk's snapshots, managed or not, that are newer than the transaction
+// group of ownUpTo.
 func (d *Disk) sinceOwn() []zfs.Snapshot {
 	return filter(d.Snapshots, func(s zfs.Snapshot) bool { return s.CreateTXG > d.ownUpTo() })
 }
 
-// arrived returns what the pool's history says was received onto the disk since it was this
-// node's, "" for nothing.
+// arrived returns a text about a snapshot that was received onto the disk since it was this
+// node's, according to the pool's history. It returns "" if no such snapshot was received.
 func (d *Disk) arrived() string {
 	if d.History == nil || d.ownUpTo() == 0 {
 		return ""
@@ -146,7 +151,7 @@ func (d *Disk) arrived() string {
 	return ""
 }
 
-// Traced are the bookmarks and snapshots of the disk of which the pool's history is to tell.
+// Traced returns the disk's bookmarks and snapshots that must be looked up in the pool's history.
 func (d *Disk) Traced() []zfs.Snapshot {
 	traced := d.InQuestion()
 	if d.ownUpTo() > 0 {
@@ -155,8 +160,9 @@ func (d *Disk) Traced() []zfs.Snapshot {
 	return traced
 }
 
-// nextOwn is up to which transaction group the next run is to know the disk as this node's.
-// made is that of a snapshot that this run made, 0 for none.
+// nextOwn returns the transaction group up to which the next run knows the disk as this node's.
+// The argument made is the transaction group of the snapshot that this run took, 0 if it took
+// none.
 func (d *Disk) nextOwn(made uint64) uint64 {
 	newest := max(NewestTXG(d.Snapshots), 1)
 	switch {
@@ -165,21 +171,22 @@ func (d *Disk) nextOwn(made uint64) uint64 {
 	case d.arrived() != "":
 		return 0
 	case d.ownUpTo() == 0 && !d.remembered() && d.Running.Source == zfs.SourceLocal && d.CameFrom(d.Sign) == "":
-		return newest // the state was lost
+		return newest // state.json was lost
 	}
 	return d.ownUpTo()
 }
 
-// AdoptedBy reports whether a person has named the disk to be taken over: by its guest, its
-// dataset or the last component of that.
+// AdoptedBy reports whether one of the names means this disk: the VMID of its guest, its dataset,
+// or the last component of the dataset.
 func (d *Disk) AdoptedBy(names []string) bool {
 	return slices.ContainsFunc([]string{strconv.Itoa(d.VMID), d.Name, zfs.Base(d.Name)}, func(name string) bool { return slices.Contains(names, name) })
 }
 
-// strangers returns why a disk of a stopped guest that was never labelled is not taken over
-// unasked, "" if it is: where it has no snapshot at all, or only those that the guest's own
-// configuration names. A finished receive leaves a snapshot, and the copy of a guest whose
-// configuration is here looks like its disk.
+// strangers returns the reason why a stopped guest's disk without a label is not taken over
+// unless a person names it, "" if it is taken over. The disk is taken over if it has no snapshot,
+// or only snapshots that the guest's own configuration names. A finished receive leaves a
+// snapshot, and the copy of a guest whose configuration is on this node looks like the guest's
+// own disk.
 func strangers(d *Disk) string {
 	if sign := d.CameFrom(d.Sign); sign != "" {
 		return sign
@@ -192,7 +199,7 @@ func strangers(d *Disk) string {
 	return ""
 }
 
-// Knows reports whether a plan has a disk of that name, or of a guest of that VMID.
+// Knows reports whether the plan has a disk of that name, or a disk of a guest with that VMID.
 func Knows(p Plan, name string) bool {
 	return slices.ContainsFunc(p.Notes, func(n Note) bool {
 		d := Disk{VMID: n.VMID}

@@ -1,27 +1,30 @@
-// Package snapper decides what a run does to disks, snapshots, labels and bookmarks. It is
-// pure: it gets what was read and the time, and returns a plan in which each step has its
-// reason. Package run reads and applies.
+// Package snapper decides what a run does to disks, snapshots, labels and bookmarks. The package
+// is pure: it takes the values that were read and the time, and returns a plan in which each step
+// has its reason. Package run reads these values and carries out the plan.
 //
-// When in doubt nothing is changed, and the plan says so: a _stopped snapshot that is taken on
-// a guess silences the alarm for ever.
+// When in doubt, snapper changes nothing, and the plan says so: a _stopped snapshot that is taken
+// on a guess silences the alarm for ever.
 //
 // # Guests
 //
-// [Judge] makes the evidence of Proxmox's files and lists a [GuestState]. One sign suffices for
-// alive; stopped needs all of them, twice. [NodeView.Assign] gives each disk the state of the
-// guests that use it, and says whose it is: ours, a copy, or unclear. [Decide] is the table of
-// state and label.
+// [Judge] derives a guest's [GuestState] from the evidence in Proxmox's files and lists. One sign
+// of life proves that a guest is alive; a stop needs all signs, at two looks. [NodeView.Assign]
+// sets each disk's state from the states of the guests that use the disk, and decides whether the
+// disk is this node's own, a copy, or unclear. [Decide] looks up the action for a state and a
+// label in a table.
 //
 // # The plan
 //
-// [MakePlan] turns disks into a [Plan]. Where it needs more than was read, [Plan.Ask] says so:
-// the run finds it out and plans again (questions.go). [PlanPrune] is the same for copies.
+// [MakePlan] turns disks into a [Plan]. If MakePlan needs more facts than were read, [Plan.Ask]
+// lists the questions: the run finds the answers and plans again (questions.go). [PlanPrune]
+// plans the rotation of copies in the same way.
 //
 // # Retention and bookmarks
 //
-// [ExpireStopped] and retention.go say which snapshots may go; captures.go does so for kept
-// configurations. [JudgeBookmarks] says by the pool's history which bookmarks are of a
-// discarded history. Nothing that is only remembered is a reason to destroy.
+// [Retention.Expire] and [ExpireStopped] decide which snapshots may be destroyed, and captures.go
+// decides which snapshots keep a guest's configuration. [JudgeBookmarks] decides, by the pool's
+// history, which bookmarks belong to a discarded history. A fact that is only remembered from an
+// earlier run is never a reason to destroy.
 package snapper
 
 import (
@@ -34,163 +37,172 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Disk is one disk with all that the planner needs to know of it.
+// Disk is a disk with everything that the planner needs to know about it.
 type Disk struct {
 	zfs.Dataset
 	VMID int
-	// State is what is known of the guests that use it, and Why says it in words.
+	// State is the joint state of the guests that use the disk, and Why explains the state in
+	// words.
 	State GuestState
 	Why   string
-	// Guests are those of this node that use it, by VMID.
+	// Guests are the guests of this node that use the disk, by VMID.
 	Guests []int
-	// Sign is what says that it came from elsewhere, "" if nothing does or did.
+	// Sign is the reason to assume that the disk came from elsewhere, "" if this run and earlier
+	// runs saw none.
 	Sign string
-	// Named are the snapshots that its guest's configuration names.
+	// Named are the snapshots that the configuration of the disk's guest names.
 	Named []string
-	// Supposed is the state where a second look finds its guests as the first did, and
-	// SupposedWhy says it in words. It is Unknown where that makes no difference.
+	// Supposed is the state that the disk would have if a second look found its guests as the
+	// first look did, and SupposedWhy explains that state in words. Supposed is Unknown if a
+	// second look would not change the state.
 	Supposed    GuestState
 	SupposedWhy string
-	// LooksDone: the second look was taken, at other guests, or cannot be.
+	// LooksDone is true if the second look at stopped guests was taken, or is impossible.
 	LooksDone bool
-	// ReceivedUnread: received labels that local ones hide were not read yet.
-	// ReceivedProblem is why they could not be read.
+	// ReceivedUnread is true if the disk's received labels, which local labels hide, were not
+	// read yet. ReceivedProblem is the reason why received labels could not be read.
 	ReceivedUnread  bool
 	ReceivedProblem string
-	// Snapshots are all of them, the oldest first, foreign ones included.
+	// Snapshots are all snapshots of the disk, the oldest first, managed or not.
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
-	// Recalled: Bookmarks are what an earlier run saw. No property of a dataset tells that
-	// its bookmarks changed.
+	// Recalled is true if Bookmarks is the list that an earlier run saw. No property of a dataset
+	// shows that its bookmarks changed.
 	Recalled bool
-	// WrittenSinceStopped is how many bytes were written since the newest _stopped
-	// snapshot where a foreign one is newer; where none is, Dataset.Written tells.
+	// WrittenSinceStopped is the number of bytes written since the newest _stopped snapshot, if a
+	// newer snapshot that is not managed exists; else Dataset.Written has that number.
 	WrittenSinceStopped uint64
-	// Retention holds for this disk.
+	// Retention is the number of snapshots of each class to keep of this disk.
 	Retention Retention
-	// Checked is what an earlier run knew of it, PoolTXG the pool's transaction
-	// group now, 0 where it is not known.
+	// Checked is the record of the disk that an earlier run left. PoolTXG is the pool's
+	// transaction group now, 0 if unknown.
 	Checked report.Checked
 	PoolTXG uint64
-	// BookmarksUnread: they could not be listed, so that Bookmarks is empty.
+	// BookmarksUnread is true if the disk's bookmarks could not be listed, so that Bookmarks is
+	// empty.
 	BookmarksUnread bool
-	// History is that of its pool, where it was read, and HistoryProblem why it was not
-	// though bookmarks are in question.
+	// History is the history of the disk's pool, nil if it was not read. HistoryProblem is the
+	// reason why a history that the plan needs could not be read.
 	History        *zfs.History
 	HistoryProblem string
-	// Replicated: Proxmox's own replication sends it to this node. Bookmarking: snap on this
-	// node bookmarks what is received of it.
+	// Replicated is true if Proxmox's own replication sends the disk to this node. Bookmarking is
+	// true if snap on this node bookmarks the snapshots that the disk receives.
 	Replicated, Bookmarking bool
-	// InUse: a guest that lives here runs on it, though it is listed as a copy.
+	// InUse is true if a living guest of this node uses the disk, although the configuration
+	// lists the disk as a copy.
 	InUse bool
-	// Ignored is why the configuration leaves the disk alone, "" if it doesn't.
+	// Ignored is the reason why the configuration excludes the disk, "" if the disk is not
+	// excluded.
 	Ignored string
 }
 
-// Policy is what the user asked for, beside the retention of each disk.
+// Policy holds the user's settings, except the retention of each disk.
 type Policy struct {
 	Names           Names
 	Bookmarks       int
 	StoppedGrace    time.Duration
 	RefreshStopped  time.Duration
 	AdoptPeerLabels bool
-	// Adopt are the guests and disks that a person takes over: VMIDs, datasets, or the last
-	// components of those.
+	// Adopt names the guests and disks that a person takes over: VMIDs, datasets, or the last
+	// components of datasets.
 	Adopt []string
-	// Final plans for the end of the host: the _stopped snapshots and labels of guests that
-	// ran here, and nothing else.
+	// Final is true in a run at the shutdown of the host, which only takes the _stopped snapshots
+	// and sets the labels of guests that ran here.
 	Final bool
-	// Quiesced says which guests belong together, and which are frozen.
+	// Quiesced says which guests form groups, and which guests are frozen.
 	Quiesced config.Quiesced
-	// MaxDestroys is the most snapshots all pools together may lose in one run, and
-	// MaxBookmarkDestroys the most bookmarks.
+	// MaxDestroys is the largest number of snapshots that one run destroys on all pools together,
+	// and MaxBookmarkDestroys the largest number of bookmarks.
 	MaxDestroys, MaxBookmarkDestroys int
 }
 
-// Plan is what a run does, by pool, and why.
+// Plan lists the steps of a run, with the reason for each step.
 type Plan struct {
 	Guests []GuestPlan
-	// Destroys are the snapshots to destroy, the oldest first over all disks. Waiting are those
-	// that are due beyond what one run may destroy: their turn comes where it could not destroy
-	// all of Destroys.
+	// Destroys are the snapshots to destroy, the oldest first over all disks. Waiting are further
+	// snapshots that are due, beyond the largest number that one run may destroy. A snapshot of
+	// Waiting is destroyed if the run could not destroy all of Destroys.
 	Destroys, Waiting []Destroy
-	// FullDestroys are what may go of a disk whose new snapshot found no room.
+	// FullDestroys are the snapshots that may be destroyed on a disk whose new snapshot failed
+	// for lack of space.
 	FullDestroys []Destroy
-	// CreateBookmarks are snapshots that are there already and are to be bookmarked.
+	// CreateBookmarks are snapshots of earlier runs that must get a bookmark.
 	CreateBookmarks []zfs.Snapshot
-	// Abandoned are bookmarks of a discarded history: they go first.
+	// Abandoned are bookmarks of a discarded history: they are destroyed first.
 	Abandoned []JudgedBookmark
-	// AbandonedLater are the datasets whose abandoned bookmarks are left to the next run.
+	// AbandonedLater are the datasets that have bookmarks of a discarded history which the next
+	// runs destroy.
 	AbandonedLater []string
-	// DestroyBookmarks are bookmarks to destroy.
+	// DestroyBookmarks are the bookmarks to destroy because they are no longer kept.
 	DestroyBookmarks []zfs.Snapshot
-	// InheritReceived are datasets whose local label gives way to the received one.
+	// InheritReceived are the datasets whose local label is replaced by the received label.
 	InheritReceived []string
-	// Notes say what was decided for every disk, in the disks' order.
+	// Notes are the decisions for all disks, in the order of the disks.
 	Notes []Note
-	// Ask is what must be found out before the plan may be carried out.
+	// Ask lists the questions that must be answered before the plan may be carried out.
 	Ask Questions
 }
 
-// GuestPlan is what is to be done in one pool to the disks of one guest at once, or
-// to those of all members of a group.
+// GuestPlan is the plan for the disks that one guest, or all members of a group, have on one
+// pool; these disks are snapshotted together.
 type GuestPlan struct {
 	Pool string
-	// VMID is the guest, 0 where it is a group, whose name is Group then.
+	// VMID is the guest, 0 for a group. Group is the name of the group, "" for a single guest.
 	VMID  int
 	Group string
-	// Freeze are the guests to freeze meanwhile.
+	// Freeze are the guests that must be frozen while the snapshots are taken.
 	Freeze []Freeze
-	// Snapshot is the name of all its snapshots, Class its class.
+	// Snapshot is the name of the snapshots on all these disks, and Class is the class of the
+	// snapshots.
 	Snapshot string
 	Class    zfs.Class
-	// RefuseReceiving refuses a disk that is being received.
+	// RefuseReceiving makes the channel program refuse a disk that is being received.
 	RefuseReceiving bool
 	Disks           []DiskPlan
 }
 
-// final reports whether the plan is for a guest that stopped.
+// final reports whether the plan takes the _stopped snapshots of a guest that stopped.
 func (g GuestPlan) final() bool { return g.Class == zfs.Stopped }
 
-// DiskPlan is what is to be done to one disk.
+// DiskPlan is the plan for one disk.
 type DiskPlan struct {
 	Dataset            string
 	VMID               int
 	Snapshot, Bookmark bool
-	// Config is kept with the snapshot, nil for nothing.
+	// Config is the guest's configuration to keep with the snapshot, nil for none.
 	Config *Capture
-	// Label is the new label, "" to leave it.
+	// Label is the new label, "" if the label must not change.
 	Label  string
 	Reason string
 }
 
-// Destroy is one snapshot to destroy.
+// Destroy is a snapshot to destroy.
 type Destroy struct {
 	Dataset, Name, Reason string
 	Creation              time.Time
-	// Keepers are snapshots of the disk that must exist then.
+	// Keepers are snapshots of the disk that must exist when this snapshot is destroyed.
 	Keepers []string
-	// AfterNew is true when the disk's new snapshot must exist, too. Its name is
-	// known only after it was made.
+	// AfterNew is true if the disk's new snapshot must also exist. The name of the new snapshot
+	// is known only after it was taken.
 	AfterNew bool
 }
 
-// Note is what was decided for a disk.
+// Note is the decision for a disk, with its reason.
 type Note struct {
 	Dataset string
 	VMID    int
-	// Severity says whether the decision is as usual or needs a person.
+	// Severity grades the decision, from an ordinary one to one that a person must act on.
 	Severity report.Severity
 	Result   Result
 	Reason   string
-	// Adoptable: naming it to --adopt takes it over.
+	// Adoptable is true if a person can take the disk over by naming it to --adopt.
 	Adoptable bool
 }
 
-// Result is what a run means for a disk, in the words of the report.
+// Result is the effect of a run on a disk, in the words of the report.
 type Result string
 
-// The results.
+// The possible results of a run for a disk.
 const (
 	Snapshotted Result = "snapshot"
 	NotDue      Result = "not due"
@@ -200,8 +212,9 @@ const (
 	Unprotected Result = report.ResultUnprotected
 )
 
-// MakePlan decides what to do with the disks, or asks what it must know first: see
-// [Plan.Ask]. It is a pure function: the clock's time and its zone come with now.
+// MakePlan decides what to do with the disks, or lists the questions that must be answered first
+// in [Plan.Ask]. MakePlan is a pure function: the argument now carries the time and the time
+// zone.
 func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 	p := planner{policy: policy, now: now, unnamed: map[zfs.Class]int{}}
 	if policy.Final {
@@ -216,7 +229,9 @@ func MakePlan(disks []Disk, policy Policy, now time.Time) Plan {
 	}
 	p.askBookmarks(disks)
 	if len(p.plan.Ask.Received)+len(p.plan.Ask.Histories) > 0 {
-		p.plan.Ask.Looks = nil // there is one second look, and what is asked may say of more guests
+		// The second look is taken only once, and the answers to the other questions may add
+		// guests to look at.
+		p.plan.Ask.Looks = nil
 	}
 	p.cap()
 	p.noteStaying()
@@ -235,15 +250,17 @@ type planner struct {
 	policy Policy
 	now    time.Time
 	plan   Plan
-	// unnamed counts the snapshots of classes that their disk's retention leaves alone.
+	// unnamed counts, by class, the snapshots that are never destroyed because their disk's
+	// retention does not name the class.
 	unnamed map[zfs.Class]int
-	// future counts those that are dated later than now, until the latest.
+	// future counts the snapshots that are dated later than now, and until is the latest of these
+	// dates.
 	future int
 	until  time.Time
 }
 
-// tasks decides for each disk of a guest: those of the living, and those that get a
-// _stopped snapshot.
+// tasks decides for each disk of a guest. It returns the disks of living guests in live, and the
+// disks that get a _stopped snapshot or label in final.
 func (p *planner) tasks(disks []Disk) (live, final []diskTask) {
 	for i := range disks {
 		disks[i] = p.abandon(disks[i])
@@ -260,9 +277,10 @@ func (p *planner) tasks(disks []Disk) (live, final []diskTask) {
 	return live, final
 }
 
-// cap bounds what one run destroys. What is over is left for the next runs.
+// cap limits the number of snapshots and bookmarks that one run destroys. The next runs destroy
+// the rest.
 func (p *planner) cap() {
-	// What is newest is what a receiver that was away needs first.
+	// A receiver that was away needs the newest bookmarks first.
 	slices.SortStableFunc(p.plan.CreateBookmarks, func(a, b zfs.Snapshot) int { return b.Creation.Compare(a.Creation) })
 	p.plan.CreateBookmarks = p.plan.CreateBookmarks[:min(len(p.plan.CreateBookmarks), maxBookmarkCreates)]
 	if over := len(p.plan.Abandoned) - maxAbandoned; over > 0 {
@@ -274,26 +292,28 @@ func (p *planner) cap() {
 			"%d more bookmarks of discarded histories are left to the next runs, and must not be used as send bases until then", over)})
 	}
 	p.plan.DestroyBookmarks = p.plan.DestroyBookmarks[:min(len(p.plan.DestroyBookmarks), p.policy.MaxBookmarkDestroys)]
-	OldestFirst(p.plan.Destroys) // else the same disks would come first in each run
+	OldestFirst(p.plan.Destroys) // without this order each run would begin with the same disks
 	OldestFirst(p.plan.FullDestroys)
 	now := min(len(p.plan.Destroys), p.policy.MaxDestroys)
 	p.plan.Destroys, p.plan.Waiting = p.plan.Destroys[:now:now], p.plan.Destroys[now:]
 }
 
-// OldestFirst sorts destroys by the age of their snapshots.
+// OldestFirst sorts destroys by the creation times of their snapshots, the oldest first.
 func OldestFirst(list []Destroy) {
 	slices.SortStableFunc(list, func(a, b Destroy) int { return a.Creation.Compare(b.Creation) })
 }
 
-// Capture is a guest's configuration that is to be kept with a snapshot.
+// Capture is a guest's configuration that a snapshot must keep.
 type Capture struct {
-	// Value is what is written, Sum what tells two configurations apart.
+	// Value is the text that is written, and Sum is a checksum by which two configurations are
+	// compared.
 	Value, Sum string
-	// Reference: the value only says which it is. Another snapshot keeps it.
+	// Reference is true if Value has only the checksum of the configuration, which another
+	// snapshot keeps.
 	Reference bool
 }
 
-// VmidOf is the VMID in a disk's name, 0 if it is none.
+// VmidOf returns the VMID in a disk's name, 0 if there is none.
 func VmidOf(dataset string) int {
 	vmid, _, _ := zfs.ParseDiskName(zfs.Base(dataset))
 	return vmid

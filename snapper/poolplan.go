@@ -8,23 +8,24 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// PoolPlan is the part of a plan that is for one pool. It is cut out once, after caps,
-// groups and all-or-nothing were decided for the whole.
+// PoolPlan is the part of a plan that concerns one pool. It is cut from the plan after caps,
+// groups and all-or-nothing were decided for all pools together.
 type PoolPlan struct {
-	// AbandonedOfStops are bookmarks of a discarded history on the disks of guests that
-	// stopped, Abandoned those on all other disks.
+	// AbandonedOfStops are bookmarks of a discarded history on the disks of guests that stopped,
+	// and Abandoned are such bookmarks on all other disks.
 	AbandonedOfStops, Abandoned []JudgedBookmark
-	// Guests are the living ones that are not frozen.
+	// Guests are the plans of the living guests that are not frozen.
 	Guests          []GuestPlan
 	CreateBookmarks []zfs.Snapshot
 	InheritReceived []string
-	// Destroys need the snapshots to be made, FullDestroys that there was no room.
+	// Destroys and Waiting are carried out after the new snapshots were taken, and FullDestroys
+	// if a new snapshot failed for lack of space.
 	Destroys, Waiting, FullDestroys []Destroy
 	DestroyBookmarks                []zfs.Snapshot
 }
 
-// ForPool returns the plan's part for a pool. Guests that stopped and those that are frozen
-// are not in it: each of them is one piece of work over all pools.
+// ForPool returns the part of the plan for one pool. It leaves out guests that stopped and guests
+// that are frozen, because each of these guests is handled on all pools together.
 func (p Plan) ForPool(pool string) PoolPlan {
 	stops := map[string]bool{}
 	for _, g := range p.Guests {
@@ -56,13 +57,13 @@ func filter[T any](list []T, keep func(T) bool) []T {
 	return kept
 }
 
-// Stop is a guest that stopped, with its part of the plan on each pool.
+// Stop is a guest that stopped, with its plan on each pool.
 type Stop struct {
 	VMID  int
 	Plans []GuestPlan
 }
 
-// Stops returns the guests that get their _stopped snapshots or labels, by VMID.
+// Stops returns the guests that get _stopped snapshots or labels, by VMID.
 func (p Plan) Stops() []Stop {
 	byGuest := map[int][]GuestPlan{}
 	for _, g := range p.Guests {
@@ -77,22 +78,22 @@ func (p Plan) Stops() []Stop {
 	return stops
 }
 
-// Frozen is a guest or a group that is frozen while its snapshots are taken: its plans, a
-// pool each, or more where retentions differ.
+// Frozen is a guest or group that is frozen while its snapshots are taken. It has one plan for
+// each pool, or several if the retentions of its disks name different classes.
 type Frozen struct {
 	Group   string
 	Plans   []GuestPlan
 	Freezes []Freeze
 }
 
-// frozen reports whether a plan is for a guest or a group that is frozen in any pool.
+// frozen reports whether a plan is for a guest or group that is frozen, for this pool or another.
 func (p Plan) frozen(g GuestPlan) bool {
 	return !g.final() && slices.ContainsFunc(p.Guests, func(o GuestPlan) bool {
 		return !o.final() && o.VMID == g.VMID && o.Group == g.Group && len(o.Freeze) > 0
 	})
 }
 
-// Frozen returns the guests and groups that are to be frozen, in the plan's order.
+// Frozen returns the guests and groups that must be frozen, in the plan's order.
 func (p Plan) Frozen() []Frozen {
 	var list []Frozen
 	for _, g := range p.Guests {
@@ -114,9 +115,9 @@ func (p Plan) Frozen() []Frozen {
 	return list
 }
 
-// finalOnly is what remains of a plan while the host shuts down: the _stopped snapshots
-// and labels of guests that ran here, and what is to be told of the other disks. Nothing
-// rotates, and a guest that still lives is left to the next run.
+// finalOnly returns the part of the plan that is carried out while the host shuts down: the
+// _stopped snapshots and labels of guests that ran here, and the notes about the other disks.
+// Nothing is rotated at shutdown, and a guest that still lives is left to the next run.
 func (p Plan) finalOnly(disks []Disk, names Names) Plan {
 	final := Plan{Ask: p.Ask}
 	labelled := map[string]bool{}
@@ -128,7 +129,7 @@ func (p Plan) finalOnly(disks []Disk, names Names) Plan {
 			}
 		}
 	}
-	running := map[string]*Disk{} // by their labels
+	running := map[string]*Disk{} // the disks whose labels say that their guest runs here, by name
 	for i := range disks {
 		if d := &disks[i]; len(d.Guests) > 0 && names.Classify(d.Running) == OwnLabel {
 			running[d.Name] = d
@@ -151,7 +152,7 @@ func (p Plan) finalOnly(disks []Disk, names Names) Plan {
 	return final
 }
 
-// Add takes another plan in.
+// Add appends the steps and notes of another plan.
 func (p *Plan) Add(more Plan) {
 	p.Guests = append(p.Guests, more.Guests...)
 	p.Destroys = append(p.Destroys, more.Destroys...)

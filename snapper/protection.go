@@ -10,7 +10,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// WhyUnprotected returns why a volume of a running guest is not protected, "" if it is.
+// WhyUnprotected returns the reason why a volume of a running guest gets no snapshots, "" if it
+// does get them. The argument known lists the datasets that were found, and unread the pools that
+// could not be read.
 func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
 		return "", ""
@@ -25,8 +27,8 @@ func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) 
 	_, kind, disk := zfs.ParseDiskName(v.Name)
 	switch dataset := c.Storages[i].Dataset; {
 	case kind == zfs.TemplateDisk:
-		// A template that was made a guest again by hand. Its disks get their snapshots,
-		// but a replica knows only the name.
+		// A person may have made a template a guest again by hand. The disks of such a guest get
+		// snapshots, but a replica judges a disk by its name only.
 		return report.OtherName, "its name is that of a template's disk, for which no replica alarms: rename it"
 	case known[dataset+"/"+v.Name] || unread[zfs.Pool(dataset)]:
 		return "", ""
@@ -36,8 +38,8 @@ func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) 
 	return report.NotFound, "the dataset was not found"
 }
 
-// volumeIn returns the name of a volume in a storage, "" where it is not there. A path may lead
-// into the storage's dataset.
+// volumeIn returns the name of a volume within a storage, "" if the volume is not in that
+// storage. A volume that is named by a path counts if the path leads into the storage's dataset.
 func volumeIn(v pve.Volume, s pve.Storage) string {
 	switch v.Storage {
 	case s.Name:
@@ -49,8 +51,8 @@ func volumeIn(v pve.Volume, s pve.Storage) string {
 	return ""
 }
 
-// whyPathUnprotected is WhyUnprotected for a path. One that leads to a dataset of a storage is
-// that volume.
+// whyPathUnprotected is WhyUnprotected for a volume that is named by a path. A path that leads to
+// a dataset of a storage is treated as that storage's volume.
 func whyPathUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	for dataset := range known {
 		if isAt(v.Name, dataset) {
@@ -63,7 +65,8 @@ func whyPathUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bo
 		}
 	}
 	switch {
-	case v.Raw() && !strings.HasPrefix(v.Name, "/dev/zvol/"): // no disk, as far as is known
+	case v.Raw() && !strings.HasPrefix(v.Name, "/dev/zvol/"):
+		// As far as is known, this path is not a disk.
 		return "", ""
 	case strings.HasPrefix(v.Name, "/dev/"):
 		return report.Device, "it is a device of this node on no ZFS storage"

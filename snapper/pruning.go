@@ -10,29 +10,33 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// keepOnCopy is how many of a copy's newest day-first snapshots, and of its newest
-// _stopped ones, stay whatever the retention says: of these the source has bookmarks.
+// keepOnCopy is the number of a copy's newest day-first snapshots, and of its newest _stopped
+// snapshots, that are kept whatever the retention says: the source has bookmarks of these
+// snapshots.
 const keepOnCopy = 3
 
-// oldToken is how long an interrupted receive may wait before that is told.
+// oldToken is the time after which a receive that was interrupted, and did not resume, becomes a
+// warning.
 const oldToken = 24 * time.Hour
 
-// pvesrPrefix begins the names of the snapshots that Proxmox's own replication makes.
+// pvesrPrefix is the beginning of the names of the snapshots that Proxmox's own replication
+// takes.
 const pvesrPrefix = "__replicate_"
 
-// PrunePolicy is what prune was asked for, beside the retention of each disk.
+// PrunePolicy holds the settings of prune, except the retention of each disk.
 type PrunePolicy struct {
-	// Node is true on a Proxmox node that also runs snap: what no guest has may then be
-	// a guest's that was removed.
+	// Node is true on a Proxmox node that also runs snap: there a disk without a guest may be
+	// left from a guest that was removed.
 	Node bool
-	// Bookmarks is of how many days snap keeps the bookmarks there.
+	// Bookmarks is the number of days for which snap on this node keeps bookmarks.
 	Bookmarks    int
 	StoppedGrace time.Duration
 	MaxDestroys  int
 }
 
-// PlanPrune decides what may go of copies. interrupted says since when each disk's
-// interrupted receive is known. It is a pure function.
+// PlanPrune decides which snapshots of copies may be destroyed. The argument interrupted has, by
+// dataset, the time since when a receive is known to be interrupted. PlanPrune is a pure
+// function.
 func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.Interrupted, now time.Time) Plan {
 	p := planner{policy: Policy{MaxDestroys: policy.MaxDestroys}, now: now, unnamed: map[zfs.Class]int{}}
 	for i := range disks {
@@ -67,8 +71,8 @@ func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.I
 	return p.plan
 }
 
-// noteStandIns says which classes are named and come to none of the copies: their source does not
-// take them, and what is kept for them is of a shorter class.
+// noteStandIns adds a note with the classes that the retention names but no copy has: the source
+// does not take these classes, and snapshots of shorter classes are kept in their place.
 func (p *planner) noteStandIns(disks []Disk) {
 	var lacking []string
 	for _, class := range zfs.Rotating() {
@@ -91,7 +95,8 @@ func (p *planner) noteStandIns(disks []Disk) {
 	}
 }
 
-// notPruned returns why nothing of a disk may go, "" if it is a copy at rest.
+// notPruned returns the reason why no snapshot of a disk may be destroyed, "" if the disk is a
+// copy that is not being received.
 func (policy PrunePolicy) notPruned(d *Disk) string {
 	if d.Ignored != "" {
 		return d.Ignored
@@ -117,8 +122,9 @@ func (policy PrunePolicy) notPruned(d *Disk) string {
 	return ""
 }
 
-// pvesrs returns the name of a snapshot of Proxmox's own replication that the disk has, "" if it
-// has none. By itself it says nothing: other replication carries it along.
+// pvesrs returns the name of a snapshot of Proxmox's own replication that the disk has, "" if the
+// disk has none. Such a snapshot alone does not prove that Proxmox replicates the disk, because
+// other replication carries the snapshot along.
 func pvesrs(d *Disk) string {
 	i := slices.IndexFunc(d.Snapshots, func(s zfs.Snapshot) bool { return strings.HasPrefix(s.Name, pvesrPrefix) })
 	if i < 0 {
@@ -127,15 +133,16 @@ func pvesrs(d *Disk) string {
 	return d.Snapshots[i].Name
 }
 
-// expire returns what the retention drops of a copy, less what always stays.
+// expire returns the snapshots of a copy that its retention drops, without those that are always
+// kept.
 func (policy PrunePolicy) expire(d *Disk, now time.Time) []Expired {
 	gone := append(d.Retention.Expire(d.Snapshots, now), policy.expireStopped(d, now)...)
 	stays := policy.staying(d, now)
 	return slices.DeleteFunc(gone, func(e Expired) bool { return stays[e.Snapshot.Name] })
 }
 
-// expireStopped returns the _stopped snapshots with a newer managed one that is older
-// than stopped_grace.
+// expireStopped returns the copy's _stopped snapshots that have a newer managed snapshot which is
+// older than stopped_grace.
 func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
 	list := managedOf(d.Snapshots, now)
 	var expired []Expired
@@ -154,19 +161,20 @@ func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
 	return expired
 }
 
-// staying are the names of the managed snapshots that no retention takes: the newest,
-// the newest day-first regular and _stopped ones, and where snap bookmarks what is received,
-// those that wait for their bookmark. Where nobody would make it none waits.
+// staying returns the names of the managed snapshots that are kept whatever the retention says.
+// These are the newest snapshot, the newest day-first regular snapshots, and the newest _stopped
+// snapshots. If snap on this node bookmarks received snapshots, snapshots that still need a
+// bookmark are kept, too.
 func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
 	stays := map[string]bool{}
 	var regular, stopped []zfs.Snapshot
 	list := managedOf(d.Snapshots, now)
 	for i, m := range list {
 		stays[m.Name] = i == len(list)-1
-		if m.future { // it stays, and stands for none
+		if m.future { // a snapshot from the future is kept, but takes no other snapshot's place
 			continue
 		}
-		if m.class == zfs.Stopped { // no day's first to the source: its bookmarks count apart
+		if m.class == zfs.Stopped { // the source counts bookmarks of _stopped snapshots separately
 			stopped = append(stopped, m.Snapshot)
 		} else {
 			regular = append(regular, m.Snapshot)

@@ -6,28 +6,30 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// MaxAsked is how often a run asks before it makes do with what it knows: received labels
-// decide who is looked at twice, and both whose bookmarks count.
+// MaxAsked is the number of times that a run answers questions before it works with what it
+// knows. Three times suffice: received labels decide which guests get a second look, and both
+// decide which bookmarks count.
 const MaxAsked = 3
 
-// Questions are what [MakePlan] must know before its plan may be carried out. What reading
-// it costs in the steady state is nothing, so it is not read before it is asked for.
+// Questions are the facts that [MakePlan] must know before its plan may be carried out. In most
+// runs no such fact is needed, so the run reads these facts only when a plan asks for them.
 type Questions struct {
 	// Looks are the guests that seem stopped and must be looked at a second time, by VMID.
 	Looks []int
-	// Received are the datasets whose received labels decide, Bookmarks those whose
-	// bookmarks decide and are only remembered, and Histories those with bookmarks that
-	// may be of a discarded history, or snapshots that may have been received.
+	// Received are the datasets whose received labels decide. Bookmarks are the datasets whose
+	// bookmarks decide but are only remembered from an earlier run. Histories are the datasets
+	// with bookmarks that may be of a discarded history, or with snapshots that may have been
+	// received.
 	Received, Bookmarks, Histories []string
 }
 
-// None reports whether nothing is asked.
+// None reports whether there are no questions.
 func (q Questions) None() bool {
 	return len(q.Looks)+len(q.Received)+len(q.Bookmarks)+len(q.Histories) == 0
 }
 
-// askLook asks for a second look at a disk's guests. What the plan will say of the disk's
-// bookmarks then is asked for now.
+// askLook asks for a second look at a disk's guests. If the disk's bookmarks are only remembered,
+// askLook also asks for these, because the plan after the second look will need them.
 func (p *planner) askLook(d *Disk) {
 	for _, vmid := range d.Guests {
 		if !slices.Contains(p.plan.Ask.Looks, vmid) {
@@ -39,9 +41,10 @@ func (p *planner) askLook(d *Disk) {
 	}
 }
 
-// askHistory asks for the pool's history where a disk's bookmarks may be of a discarded
-// one, and for a fresh list of them before. At the end of the host nothing is destroyed, and
-// it would wait.
+// askHistory asks for the pool's history if a disk has bookmarks that may be of a discarded
+// history. If these bookmarks are only remembered, askHistory first asks for a fresh list of
+// bookmarks. At the shutdown of the host nothing is destroyed, so askHistory asks nothing and
+// loses no time.
 func (p *planner) askHistory(d *Disk) {
 	question := len(d.InQuestion()) > 0
 	switch {
@@ -53,7 +56,7 @@ func (p *planner) askHistory(d *Disk) {
 	}
 }
 
-// askBookmarks asks for the bookmarks that the plan relies on and that are only remembered.
+// askBookmarks asks for the bookmarks that the plan relies on but that are only remembered.
 func (p *planner) askBookmarks(disks []Disk) {
 	relied := p.plan.reliesOnBookmarks()
 	for _, d := range disks {
@@ -63,8 +66,9 @@ func (p *planner) askBookmarks(disks []Disk) {
 	}
 }
 
-// reliesOnBookmarks are the disks of which bookmarks are to go, or one is missing, or a
-// _stopped snapshot goes only because it has its bookmark.
+// reliesOnBookmarks returns the disks for which the plan depends on a correct list of bookmarks:
+// disks whose bookmarks are destroyed, disks that get a bookmark, and disks that lose a _stopped
+// snapshot, which may only go if it has its bookmark.
 func (p Plan) reliesOnBookmarks() map[string]bool {
 	disks := map[string]bool{}
 	for _, list := range [][]zfs.Snapshot{p.DestroyBookmarks, p.CreateBookmarks} {
@@ -85,10 +89,10 @@ func (p Plan) reliesOnBookmarks() map[string]bool {
 	return disks
 }
 
-// maskedLabel reports whether what is done to a disk depends on labels that came with a
-// stream and that its listing does not show: a local label is given up only for a received
-// one, and a disk of a stopped guest without a label of its own is not taken over if
-// one was received and then hidden by zfs inherit.
+// maskedLabel reports whether the decision about a disk depends on received labels that a local
+// or inherited label hides. A local label is replaced only if there is a received label. A
+// stopped guest's disk without a local label is not taken over if a label was received and then
+// hidden by zfs inherit.
 func maskedLabel(d *Disk, names Names) bool {
 	switch d.Running.Source {
 	case zfs.SourceLocal:

@@ -8,11 +8,11 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// relayed returns why a disk to which nothing else is done may be bookmarked, "" if it
-// may not. In B -> A -> C the disks on A are copies that C fetches in turn. Bookmarks
-// are not sent, so A makes its own, of the same snapshots as B: the
-// one write that a received dataset gets. While its first receive is not finished it
-// has no snapshots to speak of.
+// relayed returns the reason why a disk that gets no snapshot and no label may still be
+// bookmarked, "" if it must not be. In B -> A -> C the disks on A are copies, and C fetches them
+// from A. Bookmarks are not sent, so A bookmarks the same snapshots as B does. A received dataset
+// gets no other write than these bookmarks. A disk whose first receive is not finished has no
+// snapshots to bookmark.
 func relayed(d *Disk) string {
 	if d.Inconsistent || d.NoSnap.Excludes() {
 		return ""
@@ -20,7 +20,7 @@ func relayed(d *Disk) string {
 	switch d.State {
 	case Elsewhere, Orphan, Replica:
 		return "a copy: bookmarks only"
-	case Stopped: // beside a copied configuration
+	case Stopped: // a copy whose guest's configuration was copied, too
 		if d.ResumeToken || received(d) {
 			return "a copy: bookmarks only"
 		}
@@ -28,20 +28,21 @@ func relayed(d *Disk) string {
 	return ""
 }
 
-// Bookmarking reports whether snap on this node bookmarks what is received of a copy, given the
-// datasets whose children it looks at.
+// Bookmarking reports whether snap on this node bookmarks the received snapshots of a disk. The
+// argument parents lists the datasets whose children snap works on.
 func Bookmarking(d *Disk, parents []string) bool {
 	return slices.Contains(parents, zfs.Parent(d.Name)) && d.Ignored == "" && relayed(d) != ""
 }
 
-// received reports whether a disk's properties came with a stream and rule here.
+// received reports whether a disk's label or its label:nosnap came with a stream and is in effect
+// here.
 func received(d *Disk) bool {
 	return d.Running.Source == zfs.SourceReceived || d.NoSnap.Source == zfs.SourceReceived ||
 		d.Running.Source != zfs.SourceLocal && (d.Running.Received != "" || d.NoSnap.Received != "")
 }
 
-// bookmark plans the bookmarks that a disk's snapshots should have and don't, and
-// those that go.
+// bookmark plans the bookmarks that are missing for a disk's snapshots, and the destruction of
+// bookmarks that are no longer kept.
 func (p *planner) bookmark(d *Disk) {
 	if d.BookmarksUnread {
 		return

@@ -11,31 +11,32 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// futureSlack is how far ahead of the clock a snapshot may be dated.
+// futureSlack is the time by which a snapshot's date may be ahead of the clock before the
+// snapshot counts as dated in the future.
 const futureSlack = 5 * time.Minute
 
-// Retention says how many snapshots of each class are kept. A class that is not in
-// it is left alone: it is neither taken nor destroyed, though its snapshots count.
+// Retention has the number of snapshots of each class to keep. Snapshots of a class that is not
+// in the retention are neither taken nor destroyed, but they count for shorter classes.
 type Retention map[zfs.Class]int
 
-// Expired is a snapshot the retention no longer keeps.
+// Expired is a snapshot that the retention no longer keeps.
 type Expired struct {
 	Snapshot zfs.Snapshot
 	Reason   string
-	// Keepers are snapshots that must still exist when it is destroyed: the newest,
-	// and for each class the one that makes this one superfluous.
+	// Keepers are snapshots that must still exist when this one is destroyed: the newest
+	// snapshot, and for each class the snapshot that makes this one superfluous.
 	Keepers []string
 }
 
-// managed is a snapshot of ours with what retention needs to know of it.
+// managed is a managed snapshot with its class, and whether it is dated in the future.
 type managed struct {
 	zfs.Snapshot
 	class  zfs.Class
 	future bool
 }
 
-// managedOf picks the managed snapshots and orders them by txg. One dated further
-// in the future than futureSlack fills no bucket and is never destroyed.
+// managedOf returns the managed snapshots, sorted by transaction group. A snapshot that is dated
+// later than now by more than futureSlack fills no bucket and is never destroyed.
 func managedOf(snapshots []zfs.Snapshot, now time.Time) []managed {
 	list := make([]managed, 0, len(snapshots))
 	for _, s := range snapshots {
@@ -50,14 +51,14 @@ func managedOf(snapshots []zfs.Snapshot, now time.Time) []managed {
 	return list
 }
 
-// counts reports whether a snapshot fills a bucket of a class.
+// counts reports whether the snapshot can fill a bucket of the class.
 func (m managed) counts(class zfs.Class) bool {
 	return !m.future && m.class != zfs.Stopped && m.class >= class
 }
 
-// Due returns the longest class that is named with more than 0 and has no snapshot
-// of it or a longer one in the current bucket. Frequently is due at every run. The
-// zone is that of now. It is false when nothing is due.
+// Due returns the longest class that the retention names with more than 0 and whose current
+// bucket has no snapshot of this class or a longer one. The class frequently is due at every run.
+// Buckets are in the time zone of now. Due returns false if no class is due.
 func (r Retention) Due(snapshots []zfs.Snapshot, now time.Time) (zfs.Class, bool) {
 	list := managedOf(snapshots, now)
 	for _, class := range zfs.Rotating() {
@@ -81,7 +82,7 @@ func filled(list []managed, class zfs.Class, now time.Time) bool {
 	return false
 }
 
-// Shortest returns the shortest class that is named with more than 0.
+// Shortest returns the shortest class that the retention names with a number above 0.
 func (r Retention) Shortest() (zfs.Class, bool) {
 	for _, class := range slices.Backward(zfs.Rotating()) {
 		if r[class] > 0 {
@@ -91,10 +92,10 @@ func (r Retention) Shortest() (zfs.Class, bool) {
 	return 0, false
 }
 
-// Expire returns the snapshots that no named class keeps and whose own class is
-// named, oldest first. _stopped ones are not its business, and neither are the
-// newest managed snapshot and those from the future. One from the future protects
-// nothing: the newest of the others stays, too.
+// Expire returns the snapshots whose class is named and that no named class keeps, the oldest
+// first. It never returns a _stopped snapshot, the newest managed snapshot, or a snapshot from
+// the future. If the newest snapshot is from the future, Expire also keeps the newest of the
+// others.
 func (r Retention) Expire(snapshots []zfs.Snapshot, now time.Time) []Expired {
 	list := managedOf(snapshots, now)
 	if len(list) == 0 {
@@ -120,7 +121,8 @@ func (r Retention) Expire(snapshots []zfs.Snapshot, now time.Time) []Expired {
 	return expired
 }
 
-// newestPast is the place of the newest snapshot that is not from the future.
+// newestPast returns the index of the newest snapshot that is not from the future, -1 if there is
+// none.
 func newestPast(list []managed) int {
 	for i, m := range slices.Backward(list) {
 		if !m.future {
@@ -130,25 +132,27 @@ func newestPast(list []managed) int {
 	return -1
 }
 
-// kept is what one class keeps.
+// kept is the set of snapshots that one class keeps.
 type kept struct {
-	// index marks what is kept by its place in the list, candidate what the class might
-	// have kept.
+	// index is true at the positions of the snapshots that the class keeps, and candidate at the
+	// positions of the snapshots that the class could have kept.
 	index, candidate []bool
-	// byBucket is the kept snapshot of a bucket.
+	// byBucket has the name of the snapshot that is kept for each bucket.
 	byBucket map[bucket]string
-	// oldest is the name of the oldest one kept, "" if none is.
+	// oldest is the name of the oldest snapshot that the class keeps, "" if it keeps none.
 	oldest string
-	// beyond says of a snapshot that its bucket is older than those kept.
+	// beyond is the reason to destroy a snapshot whose bucket is older than all kept buckets.
 	beyond string
 }
 
-// keep finds what one class keeps. Frequently keeps the newest n of all classes. Any other
-// keeps one snapshot in each of the newest n buckets that have any, and in each of the newest
-// n that have one of the class or longer. It is the oldest of the class or longer, and where
-// there is none, the oldest of all: a copy is often kept for longer than its source takes
-// snapshots of the class. Buckets are ordered by time and not by txg, which is another order
-// after the clock was set back: what is kept must not depend on what went before.
+// keep returns what one class keeps. The class frequently keeps the newest n snapshots of all
+// classes. Every other class keeps one snapshot in each of the newest n buckets that have any
+// snapshot, and in each of the newest n buckets that have a snapshot of this class or a longer
+// one. In a bucket, the class keeps the oldest snapshot of this class or a longer one. If a
+// bucket has no such snapshot, the class keeps the bucket's oldest snapshot of any class, because
+// a copy is often kept for longer than its source takes snapshots of the class. Buckets are
+// sorted by time, and not by transaction group: the two orders differ after the clock was set
+// back, and the result must not depend on earlier destroys.
 func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	k := kept{
 		index: make([]bool, len(list)), candidate: make([]bool, len(list)), byBucket: map[bucket]string{},
@@ -183,7 +187,7 @@ func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	}
 	slices.SortFunc(order, func(a, b bucket) int { return list[first[b]].Creation.Compare(list[first[a]].Creation) })
 	own := 0
-	for i, b := range order { // the newest first
+	for i, b := range order { // the newest bucket first
 		at := first[b]
 		isOwn := list[at].counts(class)
 		if isOwn {
@@ -200,8 +204,8 @@ func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	return k
 }
 
-// expire reports whether no named class keeps the snapshot at place i, and which ones
-// stand in for it.
+// expire reports whether no named class keeps the snapshot at index i. The result lists the
+// snapshots that are kept in its place.
 func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.Location) (Expired, bool) {
 	for _, k := range kept {
 		if k.index[i] {
@@ -232,11 +236,12 @@ func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.
 	return Expired{Snapshot: m.Snapshot, Reason: strings.Join(reasons, "; "), Keepers: keepers}, true
 }
 
-// ExpireStopped returns the _stopped snapshots that may go: each has its bookmark, by
-// guid, or those that are there leave no room for it, and a newer managed
-// snapshot is older than grace, or was, as its bookmark tells, so that receivers had the
-// time to fetch it. Where no bookmarks are made the newest _stopped one stays. That newer
-// one may be gone or go in the same run, so the keeper is the newest of all.
+// ExpireStopped returns the _stopped snapshots that may be destroyed. Each of them has a bookmark
+// with its guid, or the newer bookmarks leave no room for its bookmark. There must also be a
+// newer managed snapshot, or a bookmark of one, that is older than grace, so that receivers had
+// the time to fetch that newer snapshot. If bookmarks are off, the newest _stopped snapshot is
+// kept. The only keeper is the newest managed snapshot, because the newer snapshot above may be
+// gone, or be destroyed in the same run.
 func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duration, now time.Time) []Expired {
 	var expired []Expired
 	newest := true
@@ -253,7 +258,7 @@ func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duratio
 		safe := marks.Keep > 0 && marked || marks.Keep == 0 && !newest
 		newest = newest && m.future
 		if m.future || !safe || m.Name == list[len(list)-1].Name {
-			continue // a bookmark may be all that is newer: the newest snapshot stays
+			continue // the newest snapshot is kept, because only a bookmark may be newer
 		}
 		successor := slices.IndexFunc(witnesses, func(w managed) bool {
 			return w.CreateTXG > m.CreateTXG && !w.future && w.Creation.Before(now.Add(-grace))
@@ -268,7 +273,7 @@ func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duratio
 	return expired
 }
 
-// RetentionOf turns the configuration's words into the planner's classes.
+// RetentionOf converts the retention in the configuration to a Retention.
 func RetentionOf(keep config.Keep) Retention {
 	r := Retention{}
 	for _, class := range zfs.Rotating() {

@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// Shutdown is the proof that the host goes down and that nothing on it starts or stops
-// guests any more. It stands in for the gate of an ordinary run, which is closed then:
-// pve-guests.service, once it has stopped the guests, is inactive as it is before the
-// guests start at boot. What tells the two apart is systemd's own state.
+// Shutdown is the proof that the host shuts down, and that no program on the host starts or stops
+// guests any more. During shutdown it replaces the ordinary gate, which believes no stop then:
+// pve-guests.service is inactive both after it stopped the guests at shutdown and before it
+// starts them at boot. Only systemd's own state distinguishes shutdown from boot.
 type Shutdown struct {
-	// System is systemd's word for the whole machine, systemctl(1) is-system-running.
+	// System is the state of the whole machine, as printed by systemctl is-system-running.
 	System string
-	// Guests and HA are the states of pve-guests.service and pve-ha-lrm.service,
-	// which stop guests at shutdown and start them at boot.
+	// Guests is the state of pve-guests.service, and HA the state of pve-ha-lrm.service. These
+	// units stop guests at shutdown and start them at boot.
 	Guests, HA string
-	// Err is why they could not be read.
+	// Err is the error of reading the states System, Guests and HA.
 	Err error
 }
 
-// closed returns why no stop is believed, "" if stops are.
+// closed returns the reason why a guest's stop is not believed, "" if stops are believed.
 func (s Shutdown) closed() string {
 	switch {
 	case s.Err != nil:
@@ -35,16 +35,18 @@ func (s Shutdown) closed() string {
 	return ""
 }
 
-// ShutdownPause is how long after the first look at the guests the second is taken
-// while the host shuts down. A longer pause is for telling a stop from a restart, and
-// what would restart a guest is gone by then.
+// ShutdownPause is the time between the first and the second look at the guests while the host
+// shuts down. An ordinary run waits longer to distinguish a stop from a restart, but during
+// shutdown every program that could restart a guest has ended.
 const ShutdownPause = 2 * time.Second
 
-// recent is how long ago a run must have been for this node to be one that snap works
-// on. A label alone may be what another program left.
+// recent is the greatest age of the last run of snap at which [Shutdown.Finalizes] treats this
+// node as one that snap works on. A label is not enough for that, because another program may
+// have set it.
 const recent = 24 * time.Hour
 
-// Finalizes tells why there is nothing to do for [Finalize] on a host, "" if there is.
+// Finalizes returns the reason why the command finalize has nothing to do on this host, "" if it
+// has work to do.
 func (s Shutdown) Finalizes(lastRun, now time.Time) string {
 	if why := s.closed(); why != "" {
 		return why
@@ -55,8 +57,9 @@ func (s Shutdown) Finalizes(lastRun, now time.Time) string {
 	return ""
 }
 
-// ranHere are the disks whose label says that snap of this node has worked on them. There is
-// no time to read a pool's history for them.
+// ranHere returns the disks whose label shows that snap on this node has worked on them. During
+// shutdown there is no time to read a pool's history, so each of these disks gets a
+// HistoryProblem.
 func ranHere(disks []Disk, names Names) []Disk {
 	var own []Disk
 	for _, d := range disks {

@@ -9,35 +9,36 @@ import (
 	"snapwatch/internal/report"
 )
 
-// GuestState is what is known of a guest, in the words that decide what may be done to
-// its disks.
+// GuestState is the state of a guest, as far as it decides what may be done to the guest's disks.
 type GuestState int
 
-// The states. Only Stopped ever causes a _stopped snapshot.
+// The states of a guest. Only a Stopped guest's disks ever get a _stopped snapshot.
 const (
-	// Unknown: it cannot be told whether the guest lives.
+	// Unknown: it could not be found out whether the guest lives.
 	Unknown GuestState = iota
-	// UnknownAlive: its process lives, and Proxmox could not be asked.
+	// UnknownAlive: the guest's process lives, but Proxmox could not be asked about the guest.
 	UnknownAlive
-	// Running: it lives, paused and in trouble included.
+	// Running: the guest lives; a paused guest, or one with an I/O error, also counts.
 	Running
-	// Backup: a process was started just to back up a stopped guest.
+	// Backup: the guest is stopped, and its process was started only for a backup.
 	Backup
-	// LockedAlive: it lives, while Proxmox works on it in a way snapshots don't harm.
+	// LockedAlive: the guest lives, and Proxmox does work on the guest that snapshots do not
+	// disturb.
 	LockedAlive
-	// Busy: Proxmox works on it, or its stop is not proven yet.
+	// Busy: Proxmox works on the guest in a way that snapshots could disturb, or the guest's stop
+	// is not proven yet.
 	Busy
-	// Stopped: proven not to run.
+	// Stopped: there is proof that the guest does not run.
 	Stopped
-	// Template: it can never run.
+	// Template: the guest is a template, which never runs.
 	Template
-	// Elsewhere: its configuration is on another node of the cluster.
+	// Elsewhere: the guest's configuration is on another node of the cluster.
 	Elsewhere
-	// Orphan: no configuration of the cluster has this VMID.
+	// Orphan: no configuration of the cluster has the VMID in the disk's name.
 	Orphan
-	// Disputed: two guests claim the disk, and none of them lives.
+	// Disputed: two guests claim the disk, and neither of them lives.
 	Disputed
-	// Replica: the dataset is received from elsewhere, as the configuration says.
+	// Replica: the configuration lists the dataset as a copy.
 	Replica
 )
 
@@ -50,51 +51,53 @@ var stateNames = [...]string{
 
 func (s GuestState) String() string { return stateNames[s] }
 
-// Alive reports whether the guest runs as far as snapshots are concerned.
+// Alive reports whether the guest runs, as far as snapshots are concerned.
 func (s GuestState) Alive() bool { return s == Running || s == LockedAlive || s == UnknownAlive }
 
-// Evidence is what was found out about a guest at one time.
+// Evidence is everything that was found out about a guest at one time.
 type Evidence struct {
 	Config pve.Config
-	// Listed is the status in Proxmox's live list, "" if the guest is not in it.
+	// Listed is the guest's status in Proxmox's live list, "" if the guest is not in the list.
 	Listed string
-	// ListErr is why there is no list.
+	// ListErr is the error of reading Proxmox's live list.
 	ListErr error
-	// Process is whether the guest's process lives, by the files Proxmox looks at.
+	// Process is true if the guest's process lives, according to the files that Proxmox itself
+	// checks.
 	Process    bool
 	ProcessErr error
-	// Rebooting is true when Proxmox is about to start the guest again.
+	// Rebooting is true if Proxmox is about to start the guest again.
 	Rebooting bool
-	// RunState is QEMU's own state where it was asked for, else "".
+	// RunState is the state that QEMU itself reports, "" if QEMU was not asked.
 	RunState    string
 	RunStateErr error
-	// SeenStopped is true when an earlier reading in this run found it stopped, too.
+	// SeenStopped is true if an earlier look in this run also found the guest stopped.
 	SeenStopped bool
-	// JustEnded is true when that reading found it alive.
+	// JustEnded is true if an earlier look in this run found the guest alive.
 	JustEnded bool
-	// HAStarted is true when high availability wants the guest started;
-	// StoppedLastRun when the run before this one saw it stopped already.
+	// HAStarted is true if high availability wants the guest started. StoppedLastRun is true if
+	// the run before this one also saw the guest stopped.
 	HAStarted, StoppedLastRun bool
 }
 
-// Gate is what holds for all guests of the node.
+// Gate holds the facts about the node that decide whether any guest's stop is believed.
 type Gate struct {
 	Uptime time.Duration
-	// BootGrace is the uptime below which no stop is believed.
+	// BootGrace is the uptime below which no guest's stop is believed.
 	BootGrace time.Duration
 	// BootState is the state of pve-guests.service, or "absent".
 	BootState string
-	// Shutdown is asked instead where a run is for the end of the host, else nil.
+	// Shutdown replaces the other fields in a run at the shutdown of the host, and is nil in
+	// other runs.
 	Shutdown *Shutdown
-	// Err is why the two could not be read.
+	// Err is the error of reading Uptime or BootState.
 	Err error
 }
 
-// failedBootGrace is how long after boot the guests may still be starting when the
-// unit that starts them failed or never ran.
+// failedBootGrace is the time after boot during which guests may still be starting if
+// pve-guests.service, the unit that starts them, failed or never ran.
 const failedBootGrace = 30 * time.Minute
 
-// closed returns why no stop is believed now, "" if stops are.
+// closed returns the reason why a guest's stop is not believed now, "" if stops are believed.
 func (g Gate) closed() string {
 	switch {
 	case g.Shutdown != nil:
@@ -111,24 +114,24 @@ func (g Gate) closed() string {
 	return fmt.Sprintf("pve-guests.service is %s: guests may be starting or stopping", g.BootState)
 }
 
-// aliveStatus are the words of Proxmox and QEMU for a guest whose process holds its
-// disks: a paused one is no stopped one.
+// aliveStatus has the statuses of Proxmox and QEMU for a guest whose process has the guest's
+// disks open. A paused guest counts as alive, and not as stopped.
 var aliveStatus = map[string]bool{
 	"running": true, "paused": true, "suspended": true, "io-error": true, "internal-error": true,
 	"guest-panicked": true, "watchdog": true, "save-vm": true, "restore-vm": true,
 	"finish-migrate": true, "postmigrate": true, "debug": true,
 }
 
-// Alive reports whether anything says that the guest lives.
+// Alive reports whether at least one sign shows that the guest lives.
 func (e Evidence) Alive() bool { return e.Process || aliveStatus[e.Listed] }
 
-// dead reports whether everything says that it does not.
+// dead reports whether all signs show that the guest does not live.
 func (e Evidence) dead() bool {
 	return e.ListErr == nil && e.Listed == "stopped" && e.ProcessErr == nil && !e.Process
 }
 
-// Judge says what a guest of this node is, and why. A stop is believed only when
-// nothing speaks against it.
+// Judge returns the state of a guest of this node, and the reason. A guest counts as stopped only
+// if no sign speaks against its stop.
 func Judge(e Evidence, gate Gate) (GuestState, string) {
 	alive := e.Alive()
 	switch {
@@ -161,7 +164,7 @@ func judgeAlive(e Evidence) (GuestState, string) {
 	case "rollback", "create", "clone", "destroyed":
 		return Busy, "locked: " + e.Config.Lock
 	case "backup":
-		// Without QEMU's own word a stopped guest under backup looks the same.
+		// Unless QEMU reports its state, a stopped guest under backup looks like a running guest.
 		if e.Config.Kind == pve.QEMU && e.RunState == "" {
 			return UnknownAlive, fmt.Sprintf("locked for backup, and QEMU's state is not known: %v", e.RunStateErr)
 		}
@@ -206,18 +209,21 @@ func judgeDead(e Evidence, gate Gate) (GuestState, string) {
 	return Stopped, "stopped"
 }
 
-// stuckAfter is how old a stopped guest's lock is when it is mentioned.
+// stuckAfter is the age of a stopped guest's lock above which a report mentions the lock.
 const stuckAfter = time.Hour
 
-// longWork is how long Proxmox may be at work on a guest before that is a warning.
+// longWork is the time after which Proxmox's work on a guest becomes a warning.
 const longWork = 24 * time.Hour
 
-// StuckLock says that a guest has been locked for long and what that costs, and how loudly;
-// "" where it has not. Migrations and moves of disks take hours: they are only mentioned while
-// atWork reports that somebody holds the guest's lock file, as Proxmox does meanwhile.
+// StuckLock returns a message about a guest that has been locked for long, with the cost of the
+// lock, and the severity of the message. It returns "" for a guest that has not been locked for
+// long. Migrations and moves of disks take hours, so they get a lower severity as long as atWork
+// reports that a process has the guest's lock file, as Proxmox does during such work.
 func StuckLock(e Evidence, atWork func(pve.ID) bool, now time.Time) (report.Severity, string) {
 	word, held := e.Config.Lock, now.Sub(e.Config.Changed)
-	if held < -futureSlack { // a clock was ahead: since when is not known, and it must not stay untold
+	if held < -futureSlack {
+		// The clock was ahead when the lock was set, so its age is unknown, and the lock must be
+		// reported.
 		held = stuckAfter + 1
 	}
 	if word == "" || word == "suspended" || e.Config.Changed.IsZero() || held <= stuckAfter || e.Alive() && word == "backup" {
@@ -241,8 +247,8 @@ func StuckLock(e Evidence, atWork func(pve.ID) bool, now time.Time) (report.Seve
 		e.Config.VMID, state, word, e.Config.Changed.Format("2006-01-02 15:04"), cost, tool, e.Config.VMID)
 }
 
-// Combine returns the state of a disk from those of the guests that claim it: alive
-// if any of them is, and stopped only where there is but one.
+// Combine returns the state of a disk, given the states of all guests that claim the disk: alive
+// if any guest is alive, and stopped only if a single guest claims the disk.
 func Combine(states []GuestState) GuestState {
 	if len(states) == 1 {
 		return states[0]

@@ -9,35 +9,36 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Unblocking is what must go from a guest's disks before Proxmox can roll them back to
-// a snapshot.
+// Unblocking lists the snapshots and bookmarks that must be destroyed on a guest's disks before
+// Proxmox can roll the disks back to a snapshot.
 type Unblocking struct {
 	Kind  pve.Kind
 	Disks []UnblockDisk
-	// Refusals say why nothing may be removed, whatever is asked for.
+	// Refusals are the reasons why nothing may be destroyed, whatever the user asks for.
 	Refusals []string
 }
 
-// UnblockDisk is what must go from one disk.
+// UnblockDisk lists the snapshots and bookmarks that must be destroyed on one disk.
 type UnblockDisk struct {
 	Dataset string
-	// Snapshots and Bookmarks are those newer than the snapshot to roll back to.
+	// Snapshots and Bookmarks are the managed ones that are newer than the snapshot to roll back
+	// to.
 	Snapshots, Bookmarks []zfs.Snapshot
-	// Base is the newest managed snapshot or bookmark that remains, for a receiver to go
-	// on from; its Name is "" if there is none.
+	// Base is the newest managed snapshot or bookmark that remains, from which a receiver can
+	// continue. Its Name is "" if none remains.
 	Base zfs.Snapshot
-	// BaseIsBookmark says which of the two it is.
+	// BaseIsBookmark is true if Base is a bookmark, and false if Base is a snapshot.
 	BaseIsBookmark bool
 }
 
-// PlanUnblock decides what is newer than the snapshot on the disks that have it, and may
-// go. Proxmox refuses a rollback while newer snapshots exist, and does not look at newer
-// bookmarks, over which zfs rollback then fails half way.
+// PlanUnblock lists, for each disk that has the snapshot, the newer snapshots and bookmarks that
+// may be destroyed. Proxmox refuses a rollback while newer snapshots exist. Proxmox does not
+// check for newer bookmarks, which make zfs rollback fail half way.
 func PlanUnblock(disks []Disk, snapshot string) Unblocking {
 	var u Unblocking
 	for i := range disks {
 		d := &disks[i]
-		if d.Problem != "" { // what is in the way, and what remains, is not known
+		if d.Problem != "" { // the snapshots and bookmarks of this disk are unknown
 			u.Refusals = append(u.Refusals, d.Name+" could not be read: "+d.Problem)
 			continue
 		}
@@ -59,8 +60,9 @@ func PlanUnblock(disks []Disk, snapshot string) Unblocking {
 	return u
 }
 
-// disk sorts what one disk has by the snapshot to roll back to. A snapshot of Proxmox's
-// own replication is no refusal: Proxmox removes it itself.
+// disk sorts the snapshots and bookmarks of one disk into older and newer ones than the snapshot
+// to roll back to. A newer snapshot of Proxmox's own replication does not cause a refusal,
+// because Proxmox itself removes it.
 func (u *Unblocking) disk(d *Disk, to zfs.Snapshot) UnblockDisk {
 	result := UnblockDisk{Dataset: d.Name}
 	for _, s := range d.Snapshots {
@@ -94,7 +96,7 @@ func (u *Unblocking) disk(d *Disk, to zfs.Snapshot) UnblockDisk {
 	return result
 }
 
-// Names returns the full names of the snapshots in the way, in one pool.
+// Names returns the full names of the snapshots to destroy, in one pool.
 func (u Unblocking) Names(pool string) []string {
 	var names []string
 	for _, d := range u.Disks {
@@ -107,8 +109,9 @@ func (u Unblocking) Names(pool string) []string {
 	return names
 }
 
-// RefusePinned refuses while something keeps a snapshot that is in the way: without it
-// the rollback stays impossible, and the others would be lost for nothing.
+// RefusePinned adds a refusal for each snapshot to destroy that has a hold or a clone. With such
+// a snapshot the rollback remains impossible, and destroying the other snapshots would be
+// useless.
 func (u *Unblocking) RefusePinned(pins map[string]zfs.Pin) {
 	for _, d := range u.Disks {
 		for _, s := range d.Snapshots {
@@ -134,7 +137,7 @@ func (u Unblocking) Baseless() []string {
 	return names
 }
 
-// Empty reports whether nothing is in the way.
+// Empty reports whether there is nothing to destroy.
 func (u Unblocking) Empty() bool {
 	return !slices.ContainsFunc(u.Disks, func(d UnblockDisk) bool { return len(d.Snapshots)+len(d.Bookmarks) > 0 })
 }

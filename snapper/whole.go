@@ -7,21 +7,24 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Lack is a disk of a guest that its snapshots do not have, or not as of the time of the others.
+// Lack is a disk of a guest for which there is no snapshot of the same moment as the snapshots of
+// the guest's other disks.
 type Lack struct {
-	// Dataset is the disk's, or the volume as the configuration names it where snap has none.
+	// Dataset is the name of the disk, or the volume as the configuration names it if there is no
+	// dataset.
 	Dataset string
-	// Writer is another guest that uses the disk and was not frozen, 0 where there is no
-	// snapshot of it.
+	// Writer is another guest that uses the disk and was not frozen, 0 if the disk has no
+	// snapshot.
 	Writer int
-	// NotDue: it was read, and gets its snapshots at other times.
+	// NotDue is true if the disk gets its snapshots at other times.
 	NotDue bool
 }
 
-// Lacks returns the disks of a guest that got no snapshot, or that another guest may have written
-// to meanwhile, wherever they lie; without what a person left out and what is passed through on
-// purpose (directories, devices). disks are those that were read, excluded says which disks a
-// person left out, taken which got a snapshot, and frozen which guests were frozen.
+// Lacks returns the disks of a guest that got no snapshot, and those that another guest may have
+// written to while the snapshots were taken. Disks that a person excluded are not returned, and
+// neither are directories and devices that are passed through on purpose. The argument disks
+// lists the disks that were read, excluded reports whether a person excluded a disk, taken
+// whether a disk got a snapshot, and frozen whether a guest was frozen.
 func (g NodeView) Lacks(vmid int, disks []Disk, excluded, taken func(dataset string) bool, frozen func(vmid int) bool) []Lack {
 	known := map[string]*Disk{}
 	read := map[string]bool{}
