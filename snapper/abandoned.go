@@ -74,13 +74,13 @@ func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h z
 		case !s.Over(b.CreateTXG):
 			continue
 		case any:
-			return Unproven, fmt.Sprintf("the disk was set back past it (to txg %d, at txg %d), and a snapshot of its name was received at txg %d: if that was the same one, the bookmark is good", s.Base, s.TXG, again.TXG)
+			return Unproven, fmt.Sprintf("the disk was set back to before it (to txg %d, at txg %d), and a snapshot of its name was received at txg %d: if that was the same one, the bookmark is good", s.Base, s.TXG, again.TXG)
 		}
 		// A set-back destroys every snapshot between its two transaction groups.
 		if i := slices.IndexFunc(snapshots, func(o zfs.Snapshot) bool { return s.Over(o.CreateTXG) }); i >= 0 {
-			return Unproven, fmt.Sprintf("the pool's history has a set-back to txg %d at txg %d, but @%s is there, which is from between", s.Base, s.TXG, snapshots[i].Name)
+			return Unproven, fmt.Sprintf("the pool's history has a set-back to txg %d at txg %d, but @%s still exists, which was taken in between", s.Base, s.TXG, snapshots[i].Name)
 		}
-		return Discarded, fmt.Sprintf("the disk was set back past it (to txg %d, at txg %d)", s.Base, s.TXG)
+		return Discarded, fmt.Sprintf("the disk was set back to before it (to txg %d, at txg %d)", s.Base, s.TXG)
 	}
 	switch {
 	case b.CreateTXG < lost.TXG:
@@ -88,7 +88,7 @@ func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h z
 	case b.CreateTXG < h.Since:
 		return Unproven, fmt.Sprintf("the pool's history reaches back to txg %d only, and the bookmark is of txg %d", h.Since, b.CreateTXG)
 	}
-	return Good, "the pool's history has no set-back past it"
+	return Good, "the pool's history has no set-back to before it"
 }
 
 // InQuestion returns the managed bookmarks that may belong to a discarded history, given what an

@@ -85,7 +85,7 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 			return leave(report.Info, Untouched, "%s", d.Why)
 		}
 		p.plan.InheritReceived = append(p.plan.InheritReceived, d.Name)
-		return leave(report.Info, Untouched, "%s: label %s gives way to the received %s", d.Why, d.Running.Value, d.Running.Received)
+		return leave(report.Info, Untouched, "%s: local label %s is replaced by the received label %s", d.Why, d.Running.Value, d.Running.Received)
 	case Periodic:
 		t.action = Periodic
 	case Start:
@@ -100,13 +100,13 @@ func (p *planner) decide(d *Disk) (diskTask, bool) {
 			return diskTask{}, false
 		}
 		if label == StoppedLabel && !t.snapshot {
-			return leave(report.Info, Excluded, "stopped and labelled so; label:nosnap is %s", d.NoSnap.Value)
+			return leave(report.Info, Excluded, "stopped, and labelled \"stopped\"; label:nosnap is %s", d.NoSnap.Value)
 		}
 		t.action, t.label, t.reason = Final, zfs.LabelStopped, d.Why
 		if newest, ok := newestManaged(d); ok && newest.class == zfs.Stopped && !p.stale(newest) && writtenSince(d, newest) == 0 {
 			t.snapshot = false // an earlier run was interrupted between snapshot and label
 			if label == StoppedLabel {
-				return leave(report.Info, Untouched, "stopped, and %s is its last state", newest.Name)
+				return leave(report.Info, Untouched, "stopped, and not written to since %s", newest.Name)
 			}
 		}
 		if word, why := d.word(); word != Own && d.Running.Source == zfs.SourceLocal && !d.AdoptedBy(p.policy.Adopt) {
@@ -140,13 +140,13 @@ func (p *planner) label(d *Disk) Label {
 // notFinal returns why a stopped guest's disk gets no _stopped snapshot, "" if the disk gets one.
 func (p *planner) notFinal(d *Disk, action Action) string {
 	if d.Inconsistent || d.ResumeToken {
-		return "a receive is not finished: a replica's disk is not ours to label"
+		return "a receive is not finished, so the disk is a copy and keeps its label"
 	}
 	if action == AdoptPeer && !p.policy.AdoptPeerLabels {
 		return fmt.Sprintf("stopped, with the label of node %s (adopt_peer_labels is off)", d.Running.Value)
 	}
 	if action == Recheck && d.Running.Source == zfs.SourceReceived {
-		return "stopped, as the label says that was received with it"
+		return "stopped, and its received label says so"
 	}
 	return ""
 }

@@ -53,16 +53,16 @@ func TestConditionalActions(t *testing.T) {
 		{"final, on a dataset being received", "pve1", func(_ *world, d *Disk) { d.Inconsistent = true }, nil, "a receive is not finished"},
 		{"final, on a dataset with a resume token", "pve1", func(_ *world, d *Disk) { d.ResumeToken = true }, nil, "a receive is not finished"},
 
-		{"stopped already", "stopped", last, nil, "is its last state"},
-		{"stopped already, foreign one newer", "stopped", func(w *world, d *Disk) { last(w, d); foreign(w, d) }, nil, "is its last state"},
+		{"stopped already", "stopped", last, nil, "and not written to since"},
+		{"stopped already, foreign one newer", "stopped", func(w *world, d *Disk) { last(w, d); foreign(w, d) }, nil, "and not written to since"},
 		{"ran between two runs", "stopped", func(w *world, d *Disk) { last(w, d); d.Written = 4096 }, finished, ""},
 		{"ran between two runs, foreign one newer", "stopped", func(w *world, d *Disk) { last(w, d); foreign(w, d); d.WrittenSinceStopped = 4096 }, finished, ""},
-		{"written only to what a foreign one has: not looked at", "stopped", func(w *world, d *Disk) { last(w, d); foreign(w, d); d.Written = 4096 }, nil, "is its last state"},
+		{"written only to what a foreign one has: not looked at", "stopped", func(w *world, d *Disk) { last(w, d); foreign(w, d); d.Written = 4096 }, nil, "and not written to since"},
 		{"stopped by pve-zfs-snap, whose snapshot failed", "stopped", periodic, finished, ""},
 		{"a replica beside a copied configuration", "stopped", func(w *world, d *Disk) {
 			periodic(w, d)
 			d.Running.Received, d.Running.Source = "stopped", zfs.SourceReceived
-		}, nil, "received with it"},
+		}, nil, "its received label says so"},
 		{"being received", "stopped", func(w *world, d *Disk) { last(w, d); d.Written, d.ResumeToken = 4096, true }, nil, "a receive is not finished"},
 
 		{"never labelled, no history", "", func(*world, *Disk) {}, finished, ""},
@@ -104,8 +104,8 @@ func TestConditionalActions(t *testing.T) {
 			w.managed(d, zfs.Stopped, noon.AddDate(1, 0, 0))
 			w.policy.RefreshStopped = 3 * time.Hour
 		}, finished, ""},
-		{"from the future, not to be renewed", "stopped", func(w *world, d *Disk) { w.managed(d, zfs.Stopped, noon.AddDate(1, 0, 0)) }, nil, "is its last state"},
-		{"not old enough to be renewed", "stopped", func(w *world, d *Disk) { last(w, d); w.policy.RefreshStopped = 3 * time.Hour }, nil, "is its last state"},
+		{"from the future, not to be renewed", "stopped", func(w *world, d *Disk) { w.managed(d, zfs.Stopped, noon.AddDate(1, 0, 0)) }, nil, "and not written to since"},
+		{"not old enough to be renewed", "stopped", func(w *world, d *Disk) { last(w, d); w.policy.RefreshStopped = 3 * time.Hour }, nil, "and not written to since"},
 
 		{"nosnap, final", "pve1", func(w *world, d *Disk) { periodic(w, d); d.NoSnap.Value = "on" }, labelled, ""},
 		{"nosnap, labelled already", "stopped", func(w *world, d *Disk) { periodic(w, d); d.NoSnap.Value = "on" }, nil, "label:nosnap is on"},

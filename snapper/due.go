@@ -103,7 +103,7 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 		case d.NoSnap.Excludes():
 			p.note(d, report.Info, Excluded, "label:nosnap is "+d.NoSnap.Value)
 		case t.action == Final:
-			p.note(d, report.Info, Untouched, "stopped, and its last state has its snapshot: only the label follows")
+			p.note(d, report.Info, Untouched, "stopped, and its last snapshot exists already: only the label is set")
 		default:
 			p.note(d, report.Info, NotDue, "nothing is due")
 		}

@@ -33,7 +33,8 @@ func TestFreeName(t *testing.T) {
 // In an hour that comes twice no name is made again, whatever was rotated away meanwhile.
 func TestNamesOfTheHourThatComesTwice(t *testing.T) {
 	berlin := berlin(t)
-	lordHowe, err := time.LoadLocation("Australia/Lord_Howe") // sets its clocks back by half an hour
+	// Sets its clocks back by half an hour.
+	lordHowe, err := time.LoadLocation("Australia/Lord_Howe")
 	require.NoError(t, err)
 	for _, test := range []struct {
 		zone *time.Location
@@ -390,7 +391,7 @@ func TestUnnamedClassesAreMentioned(t *testing.T) {
 	notes := MakePlan(w.disks, w.policy, w.now).Notes
 	last := notes[len(notes)-1]
 	assert.Equal(t, report.Notice, last.Severity)
-	assert.Contains(t, last.Reason, "2 monthly, 1 daily, 1 hourly snapshots stay")
+	assert.Contains(t, last.Reason, "2 monthly, 1 daily, 1 hourly snapshots are never destroyed")
 	for i := range w.disks {
 		w.disks[i].Retention = words("f1 h1 d1 w1 m1 y1")
 	}
@@ -399,7 +400,7 @@ func TestUnnamedClassesAreMentioned(t *testing.T) {
 
 // What a clock that was ahead has made stays until its time comes, and that is said.
 func TestTheFutureIsSaid(t *testing.T) {
-	const said = "2 snapshots are dated later than now, the last 2027-07-15 12:07:00, and stay until then: a clock was ahead when they were made, or is behind now"
+	const said = "2 snapshots are dated in the future, the latest 2027-07-15 12:07:00, and are kept until then: the clock was ahead when they were taken, or is behind now"
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1 h1"))}}
 	d := &w.disks[0]
 	w.managed(d, zfs.Hourly, noon.AddDate(1, 0, 0))

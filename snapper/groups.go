@@ -73,7 +73,7 @@ func (p *planner) unit(u batch, guests map[int][]Disk) {
 	}
 	if u.group != "" && len(byClasses) > 1 {
 		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: fmt.Sprintf(
-			"group %s: the retentions of its disks name different classes, so that they don't share all their snapshots (%s)", u.group, classSets(byClasses))})
+			"group %s: the retentions of its disks name different classes, so its disks do not get all their snapshots together (%s)", u.group, classSets(byClasses))})
 	}
 	for _, vmid := range u.vmids {
 		if len(final[vmid]) > 0 {
@@ -124,7 +124,7 @@ func TooMany(freezes []Freeze, atOnce int, budget time.Duration) string {
 		return ""
 	}
 	needed := (takes*freezeShare + time.Second - 1).Truncate(time.Second)
-	return fmt.Sprintf("freezing %d virtual machines takes about %s here, and as long again to thaw them: set max_freeze to %s, or make the group smaller", n, takes.Round(time.Second/10), needed)
+	return fmt.Sprintf("freezing %d virtual machines takes about %s here, and thawing them takes as long: set max_freeze to %s, or make the group smaller", n, takes.Round(time.Second/10), needed)
 }
 
 // freezeShare divides max_freeze into three equal parts: for freezing, for the snapshots and for

@@ -115,7 +115,7 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 			d.State, d.Why = Replica, "listed under replicas in the configuration"
 			for _, vmid := range using {
 				if judged[vmid].Alive() {
-					d.InUse, d.Why = true, fmt.Sprintf("guest %d runs on it here, but it is listed under replicas in the configuration, so that it gets no snapshots: take it out of there", vmid)
+					d.InUse, d.Why = true, fmt.Sprintf("guest %d of this node runs on it, but the configuration lists it under replicas, so it gets no snapshots: remove it from replicas", vmid)
 				}
 			}
 		case len(claims) == 0 && len(keeping) > 0:
@@ -125,7 +125,7 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 		case len(claims) == 0:
 			d.State, d.Why = Orphan, fmt.Sprintf("no guest %d in the cluster", d.VMID)
 		case len(using) == 0 && len(keeping) > 0 && !slices.Equal(keeping, []int{VmidOf(d.Name)}):
-			d.State, d.Why = Busy, fmt.Sprintf("kept as unused by the guests %v, and its name has another's number: nothing says whether a guest runs on it", keeping)
+			d.State, d.Why = Busy, fmt.Sprintf("kept as unused by the guests %v, and its name has another guest's number: it is unknown whether a guest runs on it", keeping)
 		default:
 			var states []GuestState
 			for _, c := range claims {
@@ -149,7 +149,7 @@ func (g NodeView) assign(disks []Disk, replicas []string) {
 // unreadText returns the warning that guests whose configurations could not be read may use a
 // disk.
 func unreadText(unread []int) string {
-	return fmt.Sprintf("no configuration uses it that could be read, and those of the guests %v could not", unread)
+	return fmt.Sprintf("no readable configuration uses it, and the configurations of the guests %v could not be read", unread)
 }
 
 // MayBeUsed returns the reason why a disk that is in no readable configuration may still belong

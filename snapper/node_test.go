@@ -60,7 +60,7 @@ func TestLooks(t *testing.T) {
 	assert.Empty(t, looks(template, running), "it cannot run")
 	assert.Len(t, plan(sight(template), running).Stops(), 1)
 	assert.Empty(t, looks(dead, stopped), "its label says so already")
-	assert.Equal(t, "stopped, and "+stopped.Snapshots[0].Name+" is its last state", plan(sight(dead), stopped).Notes[0].Reason)
+	assert.Equal(t, "stopped, and not written to since "+stopped.Snapshots[0].Name, plan(sight(dead), stopped).Notes[0].Reason)
 	assert.Contains(t, plan(sight(dead), adopted).Notes[0].Reason, "--adopt")
 	assert.Empty(t, looks(Evidence{Listed: "running", Process: true}, running))
 	assert.Empty(t, looks(Evidence{ListErr: errTest}, running))
@@ -209,7 +209,7 @@ func TestUnusedDisk(t *testing.T) {
 	}
 	assert.Equal(t, []GuestState{Running, Replica, Busy}, states)
 	assert.Contains(t, disks[1].Why, "guest 100 only keeps it as unused, and it came from elsewhere (@a is older")
-	assert.Contains(t, disks[2].Why, "kept as unused by the guests [100], and its name has another's number")
+	assert.Contains(t, disks[2].Why, "kept as unused by the guests [100], and its name has another guest's number")
 	view.Assign(disks, []string{"tank/data"})
 	assert.False(t, disks[0].InUse)
 }
@@ -236,7 +236,7 @@ func TestUnreadConfiguration(t *testing.T) {
 		states = append(states, d.State)
 	}
 	assert.Equal(t, []GuestState{Unknown, Stopped, Running, Unknown, Elsewhere}, states)
-	assert.Equal(t, "no configuration uses it that could be read, and those of the guests [103] could not", disks[0].Why)
+	assert.Equal(t, "no readable configuration uses it, and the configurations of the guests [103] could not be read", disks[0].Why)
 	assert.Equal(t, "its configuration could not be read: input/output error", disks[3].Why)
 	plan := MakePlan(disks, testPolicy(), noon)
 	assert.Equal(t, []string{"tank/data/vm-101-disk-0 stopped label=stopped"}, did(plan))

@@ -20,11 +20,11 @@ func (p *planner) noteStaying() {
 	}
 	if len(counts) > 0 {
 		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: strings.Join(counts, ", ") +
-			" snapshots stay, since the retention does not name their class (0 after its letter lets them go)"})
+			" snapshots are never destroyed, because the retention does not name their class (0 after the letter of the class lets them expire)"})
 	}
 	if p.future > 0 {
 		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: fmt.Sprintf(
-			"%d snapshots are dated later than now, the last %s, and stay until then: a clock was ahead when they were made, or is behind now", p.future, p.until.In(p.now.Location()).Format(time.DateTime))})
+			"%d snapshots are dated in the future, the latest %s, and are kept until then: the clock was ahead when they were taken, or is behind now", p.future, p.until.In(p.now.Location()).Format(time.DateTime))})
 	}
 }
 

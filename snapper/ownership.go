@@ -67,7 +67,7 @@ func (d *Disk) word() (w Word, why string) {
 	case sign != "":
 		return Others, sign
 	case d.remembered():
-		return Others, "its guest was never seen to run on it here"
+		return Others, "its guest was never seen running on it here"
 	}
 	return Own, ""
 }
@@ -94,7 +94,7 @@ func (d *Disk) wordSince(own uint64) (w Word, why string) {
 		return Own, ""
 	}
 	if i := slices.IndexFunc(newer, d.mayBeReceived); i >= 0 {
-		return Untold, fmt.Sprintf("@%s may have been received, and the pool's history does not tell: %s", newer[i].Name, lost)
+		return Untold, fmt.Sprintf("@%s may have been received, and the pool's history does not show it: %s", newer[i].Name, lost)
 	}
 	return Own, ""
 }
@@ -145,7 +145,7 @@ func (d *Disk) arrived() string {
 	}
 	for _, s := range d.sinceOwn() {
 		if slices.Contains(d.History.Received, zfs.Received{Dataset: d.Name, Name: s.Name, TXG: s.CreateTXG}) {
-			return fmt.Sprintf("@%s was received here, by the pool's history", s.Name)
+			return fmt.Sprintf("@%s was received here, according to the pool's history", s.Name)
 		}
 	}
 	return ""

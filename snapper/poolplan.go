@@ -143,7 +143,7 @@ func (p Plan) finalOnly(disks []Disk, names Names) Plan {
 			if d.State.Alive() {
 				n.Result, n.Reason = Untouched, "its guest still lives"
 			}
-			n.Severity, n.Reason = report.Warning, "no last snapshot, so that its copies alarm until the host is up again: "+n.Reason
+			n.Severity, n.Reason = report.Warning, "no last snapshot, so its copies alarm until the host is up again: "+n.Reason
 		case n.Dataset == "" || n.Severity == report.Info:
 			continue
 		}

@@ -22,14 +22,14 @@ func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) 
 	}
 	i := slices.IndexFunc(c.Storages, func(s pve.Storage) bool { return s.Name == v.Storage })
 	if i < 0 {
-		return report.OtherStorage, fmt.Sprintf("storage %q is no ZFS storage of this node", v.Storage)
+		return report.OtherStorage, fmt.Sprintf("storage %q is not a ZFS storage of this node", v.Storage)
 	}
 	_, kind, disk := zfs.ParseDiskName(v.Name)
 	switch dataset := c.Storages[i].Dataset; {
 	case kind == zfs.TemplateDisk:
 		// A person may have made a template a guest again by hand. The disks of such a guest get
 		// snapshots, but a replica judges a disk by its name only.
-		return report.OtherName, "its name is that of a template's disk, for which no replica alarms: rename it"
+		return report.OtherName, "it has the name of a template's disk, and replicas never alarm for templates: rename it"
 	case known[dataset+"/"+v.Name] || unread[zfs.Pool(dataset)]:
 		return "", ""
 	case !disk:
@@ -69,9 +69,9 @@ func whyPathUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bo
 		// As far as is known, this path is not a disk.
 		return "", ""
 	case strings.HasPrefix(v.Name, "/dev/"):
-		return report.Device, "it is a device of this node on no ZFS storage"
+		return report.Device, "it is a device of this node outside all ZFS storages"
 	case strings.HasPrefix(v.Key, "mp"), v.Key == "rootfs":
-		return report.BindMount, "it is a directory of this node on no ZFS storage"
+		return report.BindMount, "it is a directory of this node outside all ZFS storages"
 	}
-	return report.OtherStorage, "it is a file of this node on no ZFS storage"
+	return report.OtherStorage, "it is a file of this node outside all ZFS storages"
 }

@@ -45,10 +45,10 @@ func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.I
 			severity := report.Info
 			if seen, known := interrupted[d.Name]; known && d.ResumeToken && now.Sub(seen.Since) >= oldToken {
 				severity = report.Warning
-				why += fmt.Sprintf(" since %s or longer: let it go on, or give it up (zfs receive -A %s)", seen.Since.Format(time.DateTime), d.Name)
+				why += fmt.Sprintf(" since %s or longer: resume it, or abort it (zfs receive -A %s)", seen.Since.Format(time.DateTime), d.Name)
 			}
 			if of := zfs.ResumedSnapshot(d.Token); of != "" {
-				why += "; it can as long as its source has " + of
+				why += "; it can be resumed as long as its source has " + of
 			}
 			p.note(d, severity, Untouched, why)
 			continue
@@ -59,9 +59,9 @@ func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.I
 			gone[i].Snapshot.Dataset = d.Name
 		}
 		p.plan.Destroys = append(p.plan.Destroys, destroys(gone)...)
-		why := fmt.Sprintf("%s: %d of %d managed snapshots may go", d.Why, len(gone), len(managedOf(d.Snapshots, now)))
+		why := fmt.Sprintf("%s: %d of %d managed snapshots may be destroyed", d.Why, len(gone), len(managedOf(d.Snapshots, now)))
 		if name := pvesrs(d); name != "" {
-			why += fmt.Sprintf("; @%s and others of pvesr are not ours and stay", name)
+			why += fmt.Sprintf("; @%s and other snapshots of pvesr are not managed and are kept", name)
 		}
 		p.note(d, report.Info, Pruned, why)
 	}
@@ -105,7 +105,7 @@ func (policy PrunePolicy) notPruned(d *Disk) string {
 	case Replica, Elsewhere:
 	case Orphan:
 		if policy.Node && !received(d) && !d.ResumeToken {
-			return "no guest has it, and nothing says that it is a copy: list it under replicas in the configuration if it is one"
+			return "no guest uses it, and no sign shows that it is a copy: if it is one, list it under replicas in the configuration"
 		}
 	default:
 		return "not a copy: " + d.Why
@@ -114,7 +114,7 @@ func (policy PrunePolicy) notPruned(d *Disk) string {
 		return "its first receive is not finished"
 	}
 	if d.ResumeToken {
-		return "a receive is under way, or was interrupted and waits to go on"
+		return "a receive is running, or was interrupted and waits to be resumed"
 	}
 	if name := pvesrs(d); name != "" && d.Replicated {
 		return "Proxmox replicates it (" + name + ") and makes it equal to its source at each run: prune there"

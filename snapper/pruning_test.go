@@ -39,15 +39,15 @@ func TestWhatIsPruned(t *testing.T) {
 		{"of a guest on another node", func(*PrunePolicy, *world, *Disk) {}, ""},
 		{"listed under replicas", func(_ *PrunePolicy, _ *world, d *Disk) { d.State = Replica }, ""},
 		{"of no guest, on a host that only receives", func(_ *PrunePolicy, _ *world, d *Disk) { d.State = Orphan }, ""},
-		{"of no guest, on a node", func(p *PrunePolicy, _ *world, d *Disk) { d.State, p.Node = Orphan, true }, "nothing says that it is a copy"},
+		{"of no guest, on a node", func(p *PrunePolicy, _ *world, d *Disk) { d.State, p.Node = Orphan, true }, "no sign shows that it is a copy"},
 		{"of no guest, on a node, received", func(_ *PrunePolicy, _ *world, d *Disk) {
 			d.State, d.Running = Orphan, zfs.Property{Value: "x", Received: "x", Source: zfs.SourceReceived}
 		}, ""},
 		{"of a guest of this node", func(_ *PrunePolicy, _ *world, d *Disk) { d.State, d.Why = Unknown, "guest 100 of this node has it" }, "not a copy: guest 100"},
 		{"ignored", func(_ *PrunePolicy, _ *world, d *Disk) { d.Ignored = "overrides[0].ignore" }, "overrides[0].ignore"},
 		{"first receive", func(_ *PrunePolicy, _ *world, d *Disk) { d.Inconsistent = true }, "first receive is not finished"},
-		{"resume token", func(_ *PrunePolicy, _ *world, d *Disk) { d.ResumeToken = true }, "a receive is under way, or was interrupted"},
-		{"of no guest, on a node, resume token", func(p *PrunePolicy, _ *world, d *Disk) { d.State, d.ResumeToken, p.Node = Orphan, true, true }, "a receive is under way, or was interrupted"},
+		{"resume token", func(_ *PrunePolicy, _ *world, d *Disk) { d.ResumeToken = true }, "a receive is running, or was interrupted"},
+		{"of no guest, on a node, resume token", func(p *PrunePolicy, _ *world, d *Disk) { d.State, d.ResumeToken, p.Node = Orphan, true, true }, "a receive is running, or was interrupted"},
 		{"pvesr", func(_ *PrunePolicy, w *world, d *Disk) {
 			d.Replicated = true
 			w.snap(d, "__replicate_100-0_1784000000__", noon)

@@ -231,7 +231,7 @@ func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.
 		}
 	}
 	if len(reasons) == 0 {
-		reasons = []string{"no class that is kept counts a " + m.class.String() + " one"}
+		reasons = []string{"no kept class counts " + m.class.String() + " snapshots"}
 	}
 	return Expired{Snapshot: m.Snapshot, Reason: strings.Join(reasons, "; "), Keepers: keepers}, true
 }
@@ -266,7 +266,7 @@ func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duratio
 		if successor < 0 {
 			continue
 		}
-		reason := fmt.Sprintf("%s is newer and older than %s", witnesses[successor].Name, grace)
+		reason := fmt.Sprintf("%s is newer, and has existed for more than %s", witnesses[successor].Name, grace)
 		expired = append(expired, Expired{Snapshot: m.Snapshot, Reason: reason, Keepers: []string{list[len(list)-1].Name}})
 	}
 	slices.Reverse(expired)

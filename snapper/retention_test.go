@@ -137,7 +137,7 @@ func TestExpire(t *testing.T) {
 		{
 			"0 drops what only it kept", words("h0 d1"),
 			[]string{"07-14 10:00 hourly", "07-15 00:00 daily", "07-15 11:00 hourly", "07-15 12:00 hourly"},
-			[]string{"07-14 10:00 hourly: beyond the 1 kept daily", "07-15 11:00 hourly: no class that is kept counts a hourly one"},
+			[]string{"07-14 10:00 hourly: beyond the 1 kept daily", "07-15 11:00 hourly: no kept class counts hourly snapshots"},
 		},
 		{
 			"a daily one that hourly keeps", words("h1 d0"),
@@ -163,7 +163,7 @@ func TestExpire(t *testing.T) {
 		{
 			"one of the class stands before an older one of a shorter", words("f0 d2"),
 			[]string{"07-14 01:00 frequently", "07-14 08:00 daily", "07-15 01:00 frequently", "07-15 02:00 frequently"},
-			[]string{"07-14 01:00 frequently: no class that is kept counts a frequently one"},
+			[]string{"07-14 01:00 frequently: no kept class counts frequently snapshots"},
 		},
 		{
 			"buckets with none of the class push out none that has one", words("f0 d1"),

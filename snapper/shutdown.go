@@ -65,7 +65,7 @@ func ranHere(disks []Disk, names Names) []Disk {
 	for _, d := range disks {
 		if label := names.Classify(d.Running); label == OwnLabel || label == StoppedLabel {
 			if d.History == nil {
-				d.HistoryProblem = cmp.Or(d.HistoryProblem, "the host goes down")
+				d.HistoryProblem = cmp.Or(d.HistoryProblem, "the host is shutting down")
 			}
 			own = append(own, d)
 		}

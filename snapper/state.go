@@ -152,7 +152,7 @@ func Judge(e Evidence, gate Gate) (GuestState, string) {
 	case e.Listed == "":
 		return Unknown, "it is configured here but missing in Proxmox's list"
 	}
-	return Unknown, fmt.Sprintf("Proxmox says %q, which decides nothing", e.Listed)
+	return Unknown, fmt.Sprintf("Proxmox says %q, which proves neither that it runs nor that it is stopped", e.Listed)
 }
 
 func judgeAlive(e Evidence) (GuestState, string) {

@@ -55,10 +55,10 @@ func TestJudgeStopped(t *testing.T) {
 		{"pvesh fails after listing it", func(e *Evidence) { e.ListErr = errTest }, Unknown, "could not be asked"},
 		{"process unreadable", func(e *Evidence) { e.ProcessErr = errTest }, Unknown, "could not be looked at"},
 		{"not in the list", func(e *Evidence) { e.Listed = "" }, Unknown, "missing in Proxmox's list"},
-		{"status unknown", func(e *Evidence) { e.Listed = "unknown" }, Unknown, `"unknown", which decides nothing`},
-		{"status of tomorrow", func(e *Evidence) { e.Listed = "mothballed" }, Unknown, "decides nothing"},
-		{"QEMU says shutdown in the list", func(e *Evidence) { e.Listed = "shutdown" }, Unknown, "decides nothing"},
-		{"listed as prelaunch", func(e *Evidence) { e.Listed = "prelaunch" }, Unknown, "decides nothing"},
+		{"status unknown", func(e *Evidence) { e.Listed = "unknown" }, Unknown, `"unknown", which proves neither that it runs nor that it is stopped`},
+		{"status of tomorrow", func(e *Evidence) { e.Listed = "mothballed" }, Unknown, "proves neither that it runs nor that it is stopped"},
+		{"QEMU says shutdown in the list", func(e *Evidence) { e.Listed = "shutdown" }, Unknown, "proves neither that it runs nor that it is stopped"},
+		{"listed as prelaunch", func(e *Evidence) { e.Listed = "prelaunch" }, Unknown, "proves neither that it runs nor that it is stopped"},
 
 		{"paused", func(e *Evidence) { e.Listed = "paused" }, Running, "running"},
 		{"io-error", func(e *Evidence) { e.Listed = "io-error" }, Running, "running"},
@@ -286,7 +286,8 @@ func TestGuestsOf(t *testing.T) {
 		{"tank/data/vm-100-disk-7", []int{106}, []int{106}},
 		{"tank/in/vm-300-disk-1", []int{106}, []int{106}},
 		{"tank/data/vm-100-disk-30", []int{100}, nil},
-		{"tank/data/vm-105-disk-0", []int{101, 105}, []int{101, 105}}, // its configuration may name it
+		// Its configuration may name it.
+		{"tank/data/vm-105-disk-0", []int{101, 105}, []int{101, 105}},
 		{"tank/data/vm-200-disk-0", []int{103}, nil},
 		{"tank/data/vm-200-disk-1", []int{200}, []int{200}},
 		{"tank/data/vm-300-disk-0", nil, nil},

@@ -75,7 +75,7 @@ func (u *Unblocking) disk(d *Disk, to zfs.Snapshot) UnblockDisk {
 		case ours:
 			result.Snapshots = append(result.Snapshots, s)
 		default:
-			u.Refusals = append(u.Refusals, fmt.Sprintf("%s is newer and none of ours: remove it yourself, if nothing needs it", s.FullName()))
+			u.Refusals = append(u.Refusals, fmt.Sprintf("%s is newer and not managed: destroy it yourself, if nothing needs it", s.FullName()))
 		}
 	}
 	for _, b := range d.Bookmarks {
@@ -90,7 +90,7 @@ func (u *Unblocking) disk(d *Disk, to zfs.Snapshot) UnblockDisk {
 		case ours:
 			result.Bookmarks = append(result.Bookmarks, b)
 		default:
-			u.Refusals = append(u.Refusals, fmt.Sprintf("%s#%s is newer and none of ours: zfs rollback would fail over it", b.Dataset, b.Name))
+			u.Refusals = append(u.Refusals, fmt.Sprintf("%s#%s is newer and not managed: zfs rollback would fail because of it", b.Dataset, b.Name))
 		}
 	}
 	return result
@@ -117,10 +117,10 @@ func (u *Unblocking) RefusePinned(pins map[string]zfs.Pin) {
 		for _, s := range d.Snapshots {
 			name, pin := s.FullName(), pins[s.FullName()]
 			if pin.Held {
-				u.Refusals = append(u.Refusals, fmt.Sprintf("%s is held (zfs holds %s shows by whom; zfs release TAG %s ends that)", name, name, name))
+				u.Refusals = append(u.Refusals, fmt.Sprintf("%s has a hold (zfs holds %s lists its tags; zfs release TAG %s ends that)", name, name, name))
 			}
 			if len(pin.Clones) > 0 {
-				u.Refusals = append(u.Refusals, fmt.Sprintf("%s has a clone, which must go first or be promoted: %s", name, strings.Join(pin.Clones, ", ")))
+				u.Refusals = append(u.Refusals, fmt.Sprintf("%s has a clone, which must be destroyed or promoted first: %s", name, strings.Join(pin.Clones, ", ")))
 			}
 		}
 	}

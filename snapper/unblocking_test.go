@@ -28,8 +28,8 @@ func TestPlanUnblock(t *testing.T) {
 		{"a newer bookmark remains beside an older snapshot", []string{one, "", "to", three}, []string{"", two, "", ""}, []string{"@" + three}, "#" + two, ""},
 		{"nothing remains", []string{"", "to", two}, nil, []string{"@" + two}, "", ""},
 		{"somebody else's that is older", []string{one, "syncoid_x", "to", two}, []string{"", "zrepl_1", "", ""}, []string{"@" + two}, one, ""},
-		{"somebody else's that is newer", []string{one, "to", two, "manual"}, nil, []string{"@" + two}, one, disk0 + "@manual is newer and none of ours"},
-		{"somebody else's bookmark that is newer", []string{one, "to", two}, []string{"", "", "zrepl_1"}, []string{"@" + two}, one, disk0 + "#zrepl_1 is newer and none of ours"},
+		{"somebody else's that is newer", []string{one, "to", two, "manual"}, nil, []string{"@" + two}, one, disk0 + "@manual is newer and not managed"},
+		{"somebody else's bookmark that is newer", []string{one, "to", two}, []string{"", "", "zrepl_1"}, []string{"@" + two}, one, disk0 + "#zrepl_1 is newer and not managed"},
 		{"Proxmox's own replication", []string{one, "to", "__replicate_100-0_1__", two}, nil, []string{"@" + two}, one, ""},
 		{"not there", []string{one, two}, nil, nil, "", `no disk of the guest has a snapshot "to"`},
 	} {
@@ -100,5 +100,5 @@ func TestUnblockingRefusesWhatIsPinned(t *testing.T) {
 	u.RefusePinned(map[string]zfs.Pin{other.Name + "@" + held: {Held: true}, other.Name + "@" + cloned: {Held: true, Clones: []string{"pool/a", "pool/b"}}})
 	require.Len(t, u.Refusals, 3)
 	assert.Contains(t, u.Refusals[0], "zfs release TAG "+other.Name+"@"+held)
-	assert.Contains(t, u.Refusals[2], "promoted: pool/a, pool/b")
+	assert.Contains(t, u.Refusals[2], "promoted first: pool/a, pool/b")
 }

@@ -18,18 +18,19 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The index of a pool is a text file, a line of columns parted by tabs for each disk
-// and, after it, for each of its snapshots and bookmarks. Before these stands one for
-// each disk that had a turn. The last line holds a sum of all before it.
+// The index of a pool is a text file with tab-separated columns. The first line is indexHead.
+// Then comes one line for each disk that had a turn. Then comes a line for each disk, followed by
+// one line for each snapshot and bookmark of that disk. The last line has a checksum of all lines
+// before it.
 const indexHead = "snapwatch index 1"
 
-// Path is where a pool's index lies; there is no slash in a pool's name.
+// Path returns the path of a pool's index; a pool's name never contains a slash.
 func Path(stateDir, pool string) string {
 	return filepath.Join(stateDir, "index-"+pool)
 }
 
-// Load reads an index. Where there is none or it cannot be used, it is empty,
-// and the error says why, nil for a file that is not there.
+// Load reads an index from its file. If the file is missing or unusable, Load returns an empty
+// index. The error says why the file is unusable, and is nil if the file is missing.
 func Load(path string) (Index, error) {
 	text, err := files.ReadPrivate(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -74,7 +75,8 @@ func Parse(text []byte) (Index, error) {
 
 func sum(body []byte) string { return strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 16) }
 
-// line takes a line in and returns the dataset that the next ones belong to.
+// line adds one line of the file, split into columns, to the index. It returns the dataset that
+// the following lines of snapshots and bookmarks belong to.
 func (x *Index) line(dataset string, f []string) (string, error) {
 	if f[0] == "disk" && len(f) == 8 && zfs.ValidDataset(f[1]) {
 		e, err := parseEntry(f[2:])
@@ -115,7 +117,7 @@ func parseEntry(f []string) (*entry, error) {
 	return e, p.err
 }
 
-// numbers parses numbers and remembers the first error.
+// numbers parses numbers and collects the errors of parsing them.
 type numbers struct{ err error }
 
 func (p *numbers) uint(text string) uint64 {
@@ -130,7 +132,7 @@ func (p *numbers) time(text string) time.Time {
 	return time.Unix(n, 0)
 }
 
-// Save writes the index as one step.
+// Save replaces the index file atomically.
 func (x *Index) Save(path string) error {
 	if err := files.Directory(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -142,7 +144,7 @@ func (x *Index) Save(path string) error {
 	return nil
 }
 
-// Text is the index as its file holds it.
+// Text returns the index in the format of its file.
 func (x *Index) Text() []byte {
 	var b bytes.Buffer
 	b.WriteString(indexHead)

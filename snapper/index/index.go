@@ -1,13 +1,15 @@
-// Package index remembers what a listing of a disk's snapshots said, so that the next run
-// need not list them again. [Load] reads it from its file, [Index.Recall] fills it in.
+// Package index remembers the listings of the disks' snapshots, so that the next run need not
+// list the snapshots again. [Load] reads an index from its file, and [Index.Recall] sets a disk's
+// snapshots from it.
 //
-// # What is believed
+// # When a remembered list is used
 //
-// A list is used again only while snapshots_changed (zfsprops(7)) has not changed, and was at
-// least two seconds old when it was read; what this program changed itself is entered from
-// the program's own answer. A ZFS older than 2.2 does not have the property: then every run
-// lists. The index is never the only proof for a destroy: a channel program looks at each
-// snapshot again. docs/zfs-facts.md has the source of these rules.
+// A remembered list is used only while snapshots_changed (zfsprops(7)) is unchanged. A list is
+// remembered only if its last change was at least two seconds old when the list was read. Changes
+// by snapwatch itself are entered from the results of its channel programs. A ZFS older than 2.2
+// does not have snapshots_changed: there every run lists all snapshots. The index is never the
+// only proof for a destroy: a channel program checks each snapshot again. docs/zfs-facts.md has
+// the sources of these rules.
 package index
 
 import (
@@ -21,40 +23,43 @@ import (
 	"snapwatch/snapper"
 )
 
-// The index remembers what a listing of a disk's snapshots said, so that a run in
-// which nothing changed from outside lists none: listing costs time with every
-// snapshot there is, a head costs the same whatever it carries.
+// Listing takes longer the more snapshots there are, while reading a head always takes the same
+// time. With the index, a run lists no snapshots if no other program changed any.
 //
-// An entry is a hint. Its gate sees every change of the list of snapshots but one in
-// the very second of our own last change; and a destroying program checks that what
-// is to stay is there, whatever the index says. So the index may be deleted at any time.
+// An entry of the index is only a hint. The entry's key shows every change of the list of
+// snapshots, except a change in the same second as snapwatch's own last change. The channel
+// program that destroys snapshots also checks that the snapshots to keep exist, whatever the
+// index says. So the index may be deleted at any time.
 //
-// What a run does itself is taken in without a listing: its programs say when the list
-// changed before and after them, so that a change by somebody else in between is seen. No
-// head shows that bookmarks changed: where a plan relies on them, they are listed first.
+// Changes by the run itself are entered in the index without a listing. The channel programs
+// return when the list changed before them and after them, so that a change by another program in
+// between is detected. A head does not show that bookmarks changed: bookmarks that a plan relies
+// on are listed first.
 
 const (
-	// relistAfter is the longest an entry stands without a new listing.
+	// relistAfter is the age at which an entry is no longer used, so that its disk is listed
+	// again.
 	relistAfter = 24 * time.Hour
-	// relistSpread is how much earlier some disks are listed again, so that a day's
-	// listings do not all fall into one run.
+	// relistSpread is the largest time by which a disk is listed earlier than relistAfter, so
+	// that the listings of a day are spread over several runs.
 	relistSpread = 6 * time.Hour
-	// minChangeAge is how old a list's last change must be when a listing begins: it
-	// is told in whole seconds, so that another one in the same second goes unseen.
+	// minChangeAge is the smallest age that a list's last change must have when a listing begins.
+	// ZFS stores the time of that change in whole seconds, so a second change within the same
+	// second would not be detected.
 	minChangeAge = 2 * time.Second
 )
 
-// Index is what is remembered of one pool's disks, by dataset.
+// Index has the remembered listings of one pool's disks, by dataset.
 type Index struct {
 	Entries map[string]*entry
-	// turns say when disks were last listed in turns, by dataset.
+	// turns has the number of each disk's last turn, by dataset.
 	turns map[string]turn
-	// Changed is true when it is not what was saved last.
+	// Changed is true if the index differs from its saved file.
 	Changed bool
 }
 
-// gateKey are the facts of a head that change with its list of snapshots. A promotion
-// changes no time on the side that gains snapshots, but its origin.
+// gateKey has the properties of a head that change when its list of snapshots changes. Origin is
+// one of them because a promotion brings snapshots without changing snapshots_changed.
 type gateKey struct {
 	GUID    uint64
 	Origin  string
@@ -66,21 +71,21 @@ func keyOf(h zfs.Dataset) gateKey {
 	return gateKey{h.GUID, h.Origin, h.NewestSnapshot, h.SnapshotsChanged}
 }
 
-// entry is what is remembered of one disk.
+// entry is the remembered listing of one disk.
 type entry struct {
 	key gateKey
-	// listedAt is when its last listing began.
+	// listedAt is the time at which the disk's last listing began.
 	listedAt time.Time
-	// Snapshots are all of them, the oldest first.
+	// Snapshots are all snapshots of the disk, the oldest first.
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
-	// Written is what was written between the newest _stopped snapshot and a newer
-	// one of others, nil where it was not asked for or the head was written since.
+	// Written is the number of bytes written between the newest _stopped snapshot and a newer
+	// snapshot that is not managed. It is nil if ZFS was not asked, or if the head was written to
+	// since.
 	Written *uint64
 }
 
-// outdated returns why the entry does not stand for the head's snapshots, "" if it
-// does.
+// outdated returns the reason why the entry must not be used for this head, "" if it may be used.
 func (e *entry) outdated(h zfs.Dataset, now time.Time) string {
 	age := now.Sub(e.listedAt)
 	switch {
@@ -98,7 +103,7 @@ func (e *entry) outdated(h zfs.Dataset, now time.Time) string {
 	return ""
 }
 
-// Recall fills in what is remembered of the disk. It is false where the disk has to
+// Recall sets a disk's snapshots and bookmarks from its entry. It returns false if the disk must
 // be listed.
 func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 	e := x.Entries[d.Name]
@@ -110,11 +115,12 @@ func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 	return true
 }
 
-// Keep remembers a disk that was listed after readAt, when the reading of its head
-// began, unless the list may have changed without a trace.
+// Keep remembers the listing of a disk, unless the disk's list may have changed unnoticed. The
+// argument readAt is the time at which the reading of the disk's head began, before the listing.
 func (x *Index) Keep(d *snapper.Disk, readAt time.Time) {
 	age := readAt.Sub(time.Unix(d.SnapshotsChanged, 0))
-	settled := age >= minChangeAge || age <= -relistAfter // its second comes when the entry is gone
+	// A change that far in the future happens in a second by which this entry has expired.
+	settled := age >= minChangeAge || age <= -relistAfter
 	complete := d.NewestSnapshot == "" && len(d.Snapshots) == 0 || slices.ContainsFunc(d.Snapshots, func(s zfs.Snapshot) bool { return s.Name == d.NewestSnapshot })
 	if d.SnapshotsChanged == 0 || !settled || !complete {
 		x.forget(d.Name)
@@ -129,7 +135,7 @@ func (x *Index) Keep(d *snapper.Disk, readAt time.Time) {
 	}
 }
 
-// forget drops a disk's entry: it is listed in the next run.
+// forget removes a disk's entry, so that the next run lists the disk.
 func (x *Index) forget(dataset string) {
 	if x.Entries[dataset] != nil {
 		delete(x.Entries, dataset)
@@ -137,9 +143,9 @@ func (x *Index) forget(dataset string) {
 	}
 }
 
-// Retain drops the entries of datasets that are not there any more. Others than the disks are
-// there, too: snap and prune share the index, and do not look at the same datasets. So an entry
-// goes when it is too old to stand for anything.
+// Retain removes the entries of datasets that are gone. A dataset that is not among the disks may
+// still exist, because snap and prune share the index and read different datasets. So Retain
+// removes an entry only when the entry is too old to be used.
 func (x *Index) Retain(disks []snapper.Disk, now time.Time) {
 	there := map[string]bool{}
 	for _, d := range disks {
@@ -152,9 +158,9 @@ func (x *Index) Retain(disks []snapper.Disk, now time.Time) {
 	}
 }
 
-// Snapshotted takes in what a program did to a guest's disks. Where somebody else
-// changed a disk between its head and the program, or anything went wrong, the entry
-// goes.
+// Snapshotted enters the snapshots that a channel program took of a guest's disks. If another
+// program changed a disk between the reading of its head and the channel program, or if anything
+// failed, Snapshotted removes the disk's entry.
 func (x *Index) Snapshotted(g snapper.GuestPlan, got map[string]lua.Outcome) {
 	whole := !slices.ContainsFunc(g.Disks, func(d snapper.DiskPlan) bool { return d.Snapshot && !done(got[d.Dataset].Snapshot) })
 	for _, d := range g.Disks {
@@ -176,7 +182,8 @@ func (x *Index) Snapshotted(g snapper.GuestPlan, got map[string]lua.Outcome) {
 	}
 }
 
-// follows takes a change of ours in, if it is the only one since the entry.
+// follows enters a change by a channel program, and reports whether it is the only change since
+// the entry was made.
 func (e *entry) follows(w lua.ListChange) bool {
 	if w.Before != e.key.Changed || w.After == 0 {
 		return false
@@ -185,11 +192,11 @@ func (e *entry) follows(w lua.ListChange) bool {
 	return true
 }
 
-// Destroyed takes in what a program did to a disk's snapshots.
+// Destroyed enters the snapshots that a channel program destroyed on a disk.
 func (x *Index) Destroyed(dataset string, got lua.Destroyed) {
 	e := x.Entries[dataset]
 	if e == nil || got.Receiving != 0 {
-		return // nothing was touched
+		return // the program refused and changed nothing, because the disk is being received
 	}
 	if got.Missing != "" || got.Gone == nil || !e.follows(got.ListChange) {
 		x.forget(dataset)
@@ -202,8 +209,8 @@ func (x *Index) Destroyed(dataset string, got lua.Destroyed) {
 	x.Changed = true
 }
 
-// BookmarkCreated takes in that a snapshot has a bookmark. One that was there already is not
-// known, so that the entry goes.
+// BookmarkCreated enters the bookmark of a snapshot. The argument made is false if this run did
+// not create the bookmark: then the list of bookmarks is unknown, and the entry is removed.
 func (x *Index) BookmarkCreated(dataset, name string, made bool) { //nolint:revive // what a program said, no way to do it
 	e := x.Entries[dataset]
 	if e == nil {
@@ -217,7 +224,7 @@ func (x *Index) BookmarkCreated(dataset, name string, made bool) { //nolint:revi
 	e.Bookmarks, x.Changed = append(e.Bookmarks, e.Snapshots[i]), true
 }
 
-// BookmarkDestroyed takes in that a bookmark is gone.
+// BookmarkDestroyed enters that a bookmark is gone.
 func (x *Index) BookmarkDestroyed(b zfs.Snapshot) {
 	if e := x.Entries[b.Dataset]; e != nil {
 		e.Bookmarks = slices.DeleteFunc(e.Bookmarks, func(s zfs.Snapshot) bool { return s.Name == b.Name })
@@ -225,7 +232,7 @@ func (x *Index) BookmarkDestroyed(b zfs.Snapshot) {
 	}
 }
 
-// DestroyedAll takes in what a program did to the disks of a batch.
+// DestroyedAll enters the snapshots that a channel program destroyed on the disks of a batch.
 func (x *Index) DestroyedAll(batch []snapper.Destroy, results map[string]lua.Destroyed) {
 	seen := map[string]bool{}
 	for _, d := range batch {
@@ -236,9 +243,9 @@ func (x *Index) DestroyedAll(batch []snapper.Destroy, results map[string]lua.Des
 	}
 }
 
-// Knows reports whether there is an entry for the dataset. An index that was never
-// read knows nothing.
+// Knows reports whether the index has an entry for the dataset. Knows returns false for a nil
+// index, which was never read.
 func (x *Index) Knows(dataset string) bool { return x != nil && x.Entries[dataset] != nil }
 
-// done reports whether a step of a program was tried and succeeded.
+// done reports whether a channel program tried a step and the step succeeded.
 func done(errno *syscall.Errno) bool { return errno != nil && *errno == 0 }

@@ -9,16 +9,18 @@ import (
 	"snapwatch/snapper"
 )
 
-// turn says when a disk was last listed in turns, by the number of the turn: a clock may be wrong.
+// turn records when a disk was last listed in turns. A turn has a number instead of a time,
+// because a clock may be wrong.
 type turn struct {
 	number uint64
-	// whole: it had the whole time of a run, and did not end. One of its disks is to blame.
+	// whole is true if the listing in this turn did not end although it had the whole time of a
+	// run. Then one of the disks of the turn is too slow.
 	whole bool
 }
 
-// Turns divides disks that are to be listed into turns of so many: those first that had no turn for the
-// longest. A disk of a turn that did not end in the whole time of a run gets one alone, so that
-// it keeps no other from being listed.
+// Turns divides the disks that must be listed into turns of at most size disks. Disks whose last
+// turn was longest ago come first. A disk gets a turn alone if its last turn had the whole time
+// of a run and did not end, so that a slow disk does not prevent the listing of other disks.
 func (x *Index) Turns(disks []*snapper.Disk, size int) [][]*snapper.Disk {
 	disks = slices.Clone(disks)
 	slices.SortFunc(disks, func(a, b *snapper.Disk) int {
@@ -39,7 +41,8 @@ func (x *Index) Turns(disks []*snapper.Disk, size int) [][]*snapper.Disk {
 	return turns
 }
 
-// Took notes that disks had their turn, and whether that had the whole time of a run and did not end.
+// Took records that the disks had their turn, and whether that turn had the whole time of a run
+// and did not end.
 func (x *Index) Took(disks []*snapper.Disk, whole bool) {
 	number := uint64(0)
 	for _, t := range x.turns {
@@ -54,7 +57,7 @@ func (x *Index) Took(disks []*snapper.Disk, whole bool) {
 	x.Changed = true
 }
 
-// RetainTurns forgets the turns of datasets below the roots that are not among the disks any more.
+// RetainTurns removes the turns of datasets below the roots that are no longer among the disks.
 func (x *Index) RetainTurns(disks []snapper.Disk, roots []string) {
 	there := map[string]bool{}
 	for i := range disks {

@@ -11,31 +11,32 @@ import (
 	"snapwatch/snapper"
 )
 
-// restTimeout is how long the pools whose snapshots are taken wait for one whose are not,
-// before their old snapshots go: nothing is destroyed while a guest is locked.
+// restTimeout is the time for which pools with finished snapshots wait for the other pools,
+// before the run destroys old snapshots on the finished pools. The wait exists because nothing is
+// destroyed while a guest is locked.
 const restTimeout = 30 * time.Second
 
-// maxTogether is how many disks of living guests get their snapshots in one program. Their
-// guests are locked meanwhile, so that it must take less than a second.
+// maxTogether is the largest number of disks of living guests that one channel program snapshots.
+// The guests are locked meanwhile, so the program must end within a second.
 const maxTogether = 50
 
-// carryOut carries the plan out, and returns what became of the disks' snapshots. In order:
+// carryOut carries out the plan and returns the outcomes of the disks. The order is:
 //
-//  1. It destroys abandoned bookmarks: those of a history that a receive or a rollback has
-//     discarded, so that nobody may send from them. First come the disks of guests that
-//     stopped, since nothing else is done while such a guest is locked.
-//  2. It takes the _stopped snapshots of the guests that stopped, one guest after the other,
-//     each under its lock, and starts the hooks that follow.
-//  3. It destroys the abandoned bookmarks of all other disks.
-//  4. It runs the hooks that living guests' snapshots wait for. A guest whose hook fails
-//     gets none.
-//  5. It takes the snapshots of living guests that are to be frozen, one guest or group after
-//     the other.
-//  6. It takes those of all other living guests, on all pools side by side, and starts the
-//     hooks that follow.
-//  7. On each pool it bookmarks older snapshots, gives up labels for received ones, and
-//     destroys what the retention lets go. What waits comes last, where the run may destroy
-//     more after that.
+//  1. Destroy the bookmarks of discarded histories, so that no program sends from one. The
+//     disks of guests that stopped come first, because nothing else is done while such a
+//     guest is locked.
+//  2. Take the _stopped snapshots of the guests that stopped, one guest after the other, each
+//     under its lock, and start the hooks that follow these snapshots.
+//  3. Destroy the bookmarks of discarded histories on all other disks.
+//  4. Run the hooks that must end before the snapshots of living guests. A guest whose hook
+//     fails gets no snapshot.
+//  5. Take the snapshots of living guests that must be frozen, one guest or group after the
+//     other.
+//  6. Take the snapshots of all other living guests, on all pools side by side, and start the
+//     hooks that follow these snapshots.
+//  7. On each pool, bookmark older snapshots, replace local labels by received ones, and
+//     destroy the snapshots that the retention drops. Snapshots that wait beyond the largest
+//     number of a run are destroyed last, if the run may destroy more.
 func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool, plan snapper.Plan) map[string]snapper.Outcome {
 	pools = readable(pools)
 	r.captures.round(plan, planned(pools))
@@ -86,8 +87,9 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 	return outcomes
 }
 
-// takeLiving takes the snapshots of living guests on a pool, some guests in one program.
-// Their locks are held meanwhile. A guest that Proxmox works on may have to wait.
+// takeLiving takes the snapshots of living guests on a pool, with several guests in one channel
+// program. It holds the guests' locks meanwhile. A guest that Proxmox works on may get no
+// snapshot in this run.
 func (r *run) takeLiving(ctx context.Context, view snapper.NodeView, p *pool, plans []snapper.GuestPlan) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	for len(plans) > 0 {
@@ -104,7 +106,7 @@ func (r *run) takeLiving(ctx context.Context, view snapper.NodeView, p *pool, pl
 	return outcomes
 }
 
-// takeStops takes the _stopped snapshots of guests that stopped.
+// takeStops takes the _stopped snapshots of the guests that stopped.
 func (r *run) takeStops(ctx context.Context, view snapper.NodeView, pools []*pool, stops []snapper.Stop) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	for _, s := range stops {
@@ -113,12 +115,13 @@ func (r *run) takeStops(ctx context.Context, view snapper.NodeView, pools []*poo
 	return outcomes
 }
 
-// takeStop takes the _stopped snapshots of one guest, in one channel program on each of its
-// pools, side by side, and sets its labels. Meanwhile it holds the lock of each guest that
-// uses the disks, so that nobody can start it, for maxLocked at most.
+// takeStop takes the _stopped snapshots of one guest and sets its labels, in one channel program
+// on each of the guest's pools, side by side. Meanwhile it holds the lock of each guest that uses
+// the disks, so that nobody can start these guests. It holds the locks for maxLocked at most.
 func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool, s snapper.Stop) map[string]snapper.Outcome {
 	disks := stopDisks(pools, s)
-	syncPools(r.World, pools, s.Plans) // else they would write what waits while the guest is locked
+	// Without this sync, the pools would write their pending data while the guest is locked.
+	syncPools(r.World, pools, s.Plans)
 	left := func(format string, args ...any) map[string]snapper.Outcome {
 		outcomes := map[string]snapper.Outcome{}
 		for _, d := range disks {
@@ -139,8 +142,8 @@ func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool
 	return takeOnPools(ctx, r.World, pools, r.captures.fill(s.Plans, view, looks), lease)
 }
 
-// takeOnPools takes the snapshots of one guest or group, in one channel program on each pool,
-// on all pools side by side.
+// takeOnPools takes the snapshots of one guest or group, in one channel program on each pool, on
+// all pools side by side.
 func takeOnPools(ctx context.Context, world Time, pools []*pool, plans []snapper.GuestPlan, lease *lease) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	var mu sync.Mutex
@@ -154,8 +157,8 @@ func takeOnPools(ctx context.Context, world Time, pools []*pool, plans []snapper
 	return outcomes
 }
 
-// syncPools lets the pools of plans write what waits to be written. What fails here fails for
-// the snapshots, too, and is told there.
+// syncPools makes the pools of these plans write their pending data. An error is ignored here,
+// because taking the snapshots fails with the same error and reports it.
 func syncPools(world Time, pools []*pool, plans []snapper.GuestPlan) {
 	busy := slices.DeleteFunc(slices.Clone(pools), func(p *pool) bool {
 		return !slices.ContainsFunc(plans, func(g snapper.GuestPlan) bool { return g.Pool == p.name })
@@ -163,7 +166,7 @@ func syncPools(world Time, pools []*pool, plans []snapper.GuestPlan) {
 	eachPool(world, busy, func(p *pool) { _ = p.within(soonTimeout, p.Sync) })
 }
 
-// stopDisks are the disks that a stopped guest's plan is about.
+// stopDisks returns the disks in the plan of a guest that stopped.
 func stopDisks(pools []*pool, s snapper.Stop) []snapper.Disk {
 	return slices.DeleteFunc(planned(pools), func(d snapper.Disk) bool {
 		return !slices.ContainsFunc(s.Plans, func(g snapper.GuestPlan) bool {

@@ -12,7 +12,7 @@ import (
 	"snapwatch/snapper"
 )
 
-// createBookmarks bookmarks snapshots that are there already, all in one program.
+// createBookmarks bookmarks snapshots of earlier runs, all in one channel program.
 func (p *pool) createBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 	var list []lua.Bookmark
 	for _, m := range marks {
@@ -42,15 +42,16 @@ func (p *pool) createBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 		case errno == 0:
 			p.count(report.DidBookmark)
 		case errno == syscall.EEXIST, errno == syscall.ENOENT:
-			// It is there, or its snapshot is gone: made or destroyed meanwhile.
+			// The bookmark exists already, or its snapshot is gone: another program created or
+			// destroyed it.
 		default:
 			p.problem(report.Warning, "bookmark of %s@%s: %s", m.Dataset, m.Name, explain(errno))
 		}
 	}
 }
 
-// destroyAbandoned destroys bookmarks of a discarded history. Where that fails the next run
-// looks at the disk again.
+// destroyAbandoned destroys bookmarks of a discarded history. If destroying one fails, the next
+// run checks the disk again.
 func (p *pool) destroyAbandoned(ctx context.Context, marks []snapper.JudgedBookmark) {
 	for _, m := range marks {
 		err := context.Cause(ctx)
@@ -69,7 +70,7 @@ func (p *pool) destroyAbandoned(ctx context.Context, marks []snapper.JudgedBookm
 	}
 }
 
-// destroyBookmarks destroys bookmarks, one by one.
+// destroyBookmarks destroys bookmarks one by one.
 func (p *pool) destroyBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 	for _, m := range marks {
 		if ctx.Err() != nil || p.hangs.Load() {
@@ -84,8 +85,8 @@ func (p *pool) destroyBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 	}
 }
 
-// destroyBookmark destroys a bookmark of ours, and no other. It is the last gate before what
-// cannot be undone.
+// destroyBookmark destroys a managed bookmark, and refuses any other. It is the last check before
+// a step that cannot be undone.
 func (p *pool) destroyBookmark(timeout context.Context, b zfs.Snapshot) error {
 	if _, ours := b.Class(); !ours || strings.ContainsAny(b.Dataset, "@#") {
 		return fmt.Errorf("refusing to destroy the bookmark %s#%s: not a managed name", b.Dataset, b.Name)

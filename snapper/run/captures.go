@@ -11,20 +11,22 @@ import (
 	"snapwatch/snapper"
 )
 
-// maxCaptured bounds what the words of one channel program hold of configurations, in
-// bytes: the kernel takes about 2 MiB, and no snapshot may fail for them. What is over
-// waits for the next run.
+// maxCaptured is the largest number of bytes of configurations in the arguments of one channel
+// program. The kernel accepts about 2 MiB of arguments, and no snapshot may fail because of
+// configurations. A configuration beyond this limit is kept by the next run.
 const maxCaptured = 512 << 10
 
-// captures decides which snapshots keep the configuration of their guest, and which only say
-// by its sum which it was: every snapshot says so, and some one that is kept has it.
+// captures decides which snapshots keep the configuration of their guest, and which keep only its
+// checksum. Every snapshot has the checksum, and at least one snapshot that is not destroyed has
+// the configuration.
 type captures struct {
 	*journal
 	on   bool
 	node string
-	// stays reports whether a snapshot is there and is not destroyed by this round.
+	// stays reports whether a snapshot exists and is not destroyed by this round.
 	stays func(dataset, name string) bool
-	// before is what earlier runs kept, now what this run could not keep, by dataset.
+	// before has the configurations that earlier runs kept, and now those that this run could not
+	// keep, by dataset.
 	before map[string]report.Kept
 	nowMu  sync.Mutex
 	now    map[string]report.Kept
@@ -34,15 +36,15 @@ func newCaptures(o Options, j *journal, node string, before map[string]report.Ke
 	return &captures{journal: j, on: o.Config.CaptureConfig, node: node, before: before, now: map[string]report.Kept{}}
 }
 
-// round begins a round of the run.
+// round prepares captures for a round of the run.
 func (c *captures) round(plan snapper.Plan, disks []snapper.Disk) {
 	c.stays = snapper.Survives(disks, plan)
 }
 
-// fill returns the plans of one program with what their snapshots keep of the guests'
-// configurations: those that the guests' files say now, under their locks. Each snapshot of a
-// guest has it, since a receiver may have only some of the disks. One that could not be read
-// is not kept.
+// fill adds to the plans of one channel program the configurations that their snapshots must
+// keep. It uses the configurations as the guests' files have them now, while the guests are
+// locked. Each snapshot of a guest gets the configuration, because a receiver may have only some
+// of the disks. A configuration that could not be read is not kept.
 func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks map[int]snapper.LastLook) []snapper.GuestPlan {
 	if !c.on {
 		return plans
@@ -78,7 +80,7 @@ func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks 
 	return plans
 }
 
-// due is what a disk's snapshot is to keep, nil for nothing.
+// due returns the configuration that a disk's new snapshot must keep, nil for none.
 func (c *captures) due(guest snapper.GuestPlan, d snapper.DiskPlan, p *packing) *snapper.Capture {
 	before := c.before[d.Dataset]
 	if !snapper.CaptureDue(before, p.sum, guest.Snapshot, guest.Class, c.stays(d.Dataset, before.Snapshot)) {
@@ -98,13 +100,14 @@ func (c *captures) due(guest snapper.GuestPlan, d snapper.DiskPlan, p *packing) 
 	return nil
 }
 
-// packing is a guest's configuration on its way into the snapshots of its disks.
+// packing is a guest's configuration, prepared for the snapshots of the guest's disks.
 type packing struct {
 	captured pve.Captured
 	sum      string
-	// value packs it, when it is called first.
+	// value packs the configuration at its first call, and returns the same result at later
+	// calls.
 	value func() (string, error)
-	// told is true once it was reported that it cannot be kept.
+	// told is true after a report that the configuration cannot be kept.
 	told bool
 }
 
@@ -117,8 +120,8 @@ func (p *packing) reference() *snapper.Capture {
 	return &snapper.Capture{Sum: p.sum, Value: p.captured.Reference(), Reference: true}
 }
 
-// kept is what snapshots keep after a run, given what became of the disks. What earlier runs
-// kept stays, but for disks that are gone.
+// kept returns the configurations that snapshots keep after this run, given the outcomes of the
+// disks. It includes the configurations that earlier runs kept, except on disks that are gone.
 func (c *captures) kept(outcomes map[string]snapper.Outcome, pools []*pool) map[string]report.Kept {
 	if !c.on {
 		return nil

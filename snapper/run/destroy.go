@@ -16,18 +16,20 @@ import (
 	"snapwatch/snapper/index"
 )
 
-// A batch of destroys is one transaction group, for which every writer of the pool
-// waits. It starts small and grows while it is quick.
+// A batch of destroys is one transaction group, and every writer to the pool waits for that
+// group. Batches begin small and grow while they are quick.
 const (
 	firstBatch = 50
 	maxBatch   = 400
 	quickBatch = time.Second
 )
 
-// moreTimeout is how long a run destroys in place of what it could not destroy.
+// moreTimeout is the time during which a run destroys other snapshots in place of those that it
+// could not destroy.
 const moreTimeout = 2 * time.Minute
 
-// mayDestroy returns how many snapshots the run may destroy yet. before is what was planned.
+// mayDestroy returns the number of snapshots that the run may still destroy. In a dry run, all
+// destroys of the plan before count as done.
 func (r *run) mayDestroy(before snapper.Plan) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -38,8 +40,9 @@ func (r *run) mayDestroy(before snapper.Plan) int {
 	return max(0, r.Config.MaxDestroysFor(r.disks)-done)
 }
 
-// destroyMore destroys what waits, the oldest of all pools first, in place of snapshots that are
-// held or cloned: those are tried in each run, and take nobody's turn.
+// destroyMore destroys snapshots that wait beyond the largest number of a run, the oldest of all
+// pools first. They take the place of snapshots that have a hold or a clone: each run tries these
+// again, but they do not count as destroyed.
 func (r *run) destroyMore(ctx context.Context, pools []*pool) {
 	end := r.World.Now().Add(moreTimeout)
 	for r.World.Now().Before(end) && ctx.Err() == nil {
@@ -69,8 +72,8 @@ func (r *run) destroyMore(ctx context.Context, pools []*pool) {
 	}
 }
 
-// reportDue notes what is due on each pool and was not destroyed. Where it grows from day to
-// day, what the pools hold has no bound.
+// reportDue reports the number of snapshots on each pool that are due but were not destroyed. If
+// this number grows from day to day, the pools fill without limit.
 func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 	most := r.Config.MaxDestroysFor(r.disks)
 	if r.DryRun {
@@ -86,7 +89,7 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 		r.report.Backlogs[p.place()] = before[p.place()].With(len(p.due), r.start)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.report.Backlogs)) {
-		severity := report.Notice // told by the runs that look there
+		severity := report.Notice // runs that look at those datasets report a warning
 		if slices.ContainsFunc(pools, func(p *pool) bool { return p.place() == name }) {
 			severity = report.Warning
 		}
@@ -99,18 +102,19 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 	}
 }
 
-// place are the datasets that the run looks at in the pool, as its report names them.
+// place returns the datasets of the pool that the run looks at, in the form used in its report.
 func (p *pool) place() string { return strings.Join(slices.Sorted(slices.Values(p.parents)), ",") }
 
-// overlaps reports whether another place has a part of this one, or all of it.
+// overlaps reports whether another place has datasets in common with this one.
 func (p *pool) overlaps(place string) bool {
 	return slices.ContainsFunc(strings.Split(place, ","), func(other string) bool {
 		return zfs.WithinAny(other, p.parents) || slices.ContainsFunc(p.parents, func(own string) bool { return zfs.Within(own, other) })
 	})
 }
 
-// applyDestroys destroys in batches, each of which checks its keepers itself. ctx
-// ends it between two batches. What it does not come to stays due.
+// applyDestroys destroys snapshots in batches; each batch checks its keepers in the channel
+// program. If ctx ends, applyDestroys stops before the next batch. Snapshots that were not
+// destroyed remain due.
 func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 	size := firstBatch
 	for len(destroys) > 0 {
@@ -145,7 +149,7 @@ func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 	}
 }
 
-// requests groups a batch by disk.
+// requests groups the destroys of a batch by disk.
 func requests(batch []snapper.Destroy, x *index.Index) []lua.DestroyRequest {
 	var list []lua.DestroyRequest
 	at := map[string]int{}
@@ -175,14 +179,14 @@ func appendNew(list, more []string) []string {
 	return list
 }
 
-// gone notes a snapshot that was destroyed.
+// gone records that a snapshot was destroyed.
 func (p *pool) gone(d snapper.Destroy) {
 	p.count(report.DidDestroy)
 	p.destroyed = append(p.destroyed, zfs.Snapshot{Dataset: d.Dataset, Name: d.Name})
 }
 
 func (p *pool) recordDestroys(batch []snapper.Destroy, results map[string]lua.Destroyed) {
-	held := map[string][]string{} // by disk, and why
+	held := map[string][]string{} // names of snapshots, by disk and reason
 	said := map[string]bool{}
 	once := func(dataset, format string, args ...any) {
 		if !said[dataset] {
@@ -210,7 +214,8 @@ func (p *pool) recordDestroys(batch []snapper.Destroy, results map[string]lua.De
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(held)) {
-		// A hold or a clone stays until a person ends it; no reason for a mail a run.
+		// A hold or a clone remains until a person removes it, and is not a reason for a mail at
+		// every run.
 		dataset, why, _ := strings.Cut(key, "\x00")
 		names, are := held[key][0]+" is", len(held[key])-1
 		if are > 0 {

@@ -32,21 +32,23 @@ func newFreezer(r *run, view snapper.NodeView, pools []*pool) *freezer {
 	return &freezer{Options: r.Options, journal: r.journal, start: r.start, previous: r.previous.Quiesced, view: view, pools: pools, locks: r.locks, captures: r.captures}
 }
 
-// take takes the snapshots of guests and groups that are to be frozen, one after the other,
-// each in a window of its own: while some are frozen and locked, nothing is done for others.
-// A guest that cannot be frozen gets its snapshot all the same.
+// take takes the snapshots of guests and groups that must be frozen, one after the other, each in
+// a window of its own. While some guests are frozen and locked, take does nothing for other
+// guests. A guest that cannot be frozen gets its snapshot without a freeze.
 func (f *freezer) take(ctx context.Context, list []snapper.Frozen) map[string]snapper.Outcome {
 	all := map[string]snapper.Outcome{}
-	for _, u := range f.ask(ctx, list) { // that takes pvesh, so it is done before any guest is locked
+	for _, u := range f.ask(ctx, list) {
+		// Asking takes the slow pvesh, so it is done before any guest is locked.
 		maps.Copy(all, f.takeOne(ctx, u))
 	}
 	return all
 }
 
-// takeOne freezes a guest or the guests of a group, takes their snapshots, and thaws them.
-// How it ended is in the report.
+// takeOne freezes a guest or the guests of a group, takes their snapshots, and thaws the guests.
+// It enters the results of the freezes in the report.
 func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snapper.Outcome {
-	syncPools(f.World, f.pools, u.Plans) // else they would write what waits while the guests are frozen
+	// Without this sync, the pools would write their pending data while the guests are frozen.
+	syncPools(f.World, f.pools, u.Plans)
 	limit := min(maxLocked+f.Config.MaxFreeze.Std(), maxLockedFrozen)
 	ready, left, looks, lease := f.locks.living(ctx, f.view, u.Plans, limit)
 	defer lease.giveUp()
@@ -61,7 +63,8 @@ func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snap
 	return outcomes
 }
 
-// note notes on the snapshots of guests, by VMID, that they are consistent. It needs no lock.
+// note sets the property that marks a snapshot as consistent, on the snapshots of the guests in
+// the map consistent. Setting the property needs no lock.
 func (f *freezer) note(u snapper.Frozen, consistent map[int]bool, outcomes map[string]snapper.Outcome) {
 	eachPool(f.World, f.pools, func(p *pool) {
 		var names []string
@@ -81,8 +84,8 @@ func (f *freezer) note(u snapper.Frozen, consistent map[int]bool, outcomes map[s
 	})
 }
 
-// takeFrozen takes the snapshots inside a window. Where none can be opened it takes them
-// without.
+// takeFrozen takes the snapshots inside a window. If no window can be opened, takeFrozen takes
+// the snapshots without freezing the guests.
 func (f *freezer) takeFrozen(ctx context.Context, plans []snapper.GuestPlan, result *freezeResult, lease *lease) map[string]snapper.Outcome {
 	var ids []pve.ID
 	for _, z := range result.freezes {
@@ -108,7 +111,7 @@ func (f *freezer) takeFrozen(ctx context.Context, plans []snapper.GuestPlan, res
 	return outcomes
 }
 
-// ask asks of each guest whether it can be frozen.
+// ask finds out whether each guest can be frozen.
 func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Frozen {
 	list = slices.Clone(list)
 	lanes := f.World.Lanes(f.World.FreezesAtOnce())
@@ -141,16 +144,18 @@ func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Froz
 	return list
 }
 
-// lacks returns what of a guest has no snapshot as of the time it was frozen.
+// lacks returns the disks of a guest that have no snapshot of the time at which the guest was
+// frozen.
 func (f *freezer) lacks(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack {
 	excluded := func(dataset string) bool { return f.Config.IgnoredFor(dataset, vmid) != "" }
 	return f.view.Lacks(vmid, planned(f.pools), excluded, taken, frozen)
 }
 
-// errWrongHow means that a guest of its kind cannot be frozen as the configuration has it.
+// errWrongHow means that the way of freezing in the configuration is impossible for this kind of
+// guest.
 var errWrongHow = errors.New("not possible")
 
-// unfitKey is the key of why a guest cannot be frozen.
+// unfitKey returns the key of the reason why a guest cannot be frozen.
 func unfitKey(err error) string {
 	switch {
 	case errors.Is(err, errWrongHow):
@@ -163,7 +168,7 @@ func unfitKey(err error) string {
 	return "no answer"
 }
 
-// fit returns why a guest cannot be frozen now.
+// fit returns an error with the reason why a guest cannot be frozen now, nil if it can be.
 func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 	if id.Kind == pve.LXC && how == config.Agent {
 		return fmt.Errorf("%w: it is a container and has no agent: write cgroup", errWrongHow)
@@ -186,10 +191,11 @@ func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 	return nil
 }
 
-// lockOut keeps Proxmox's replication and migration away from the guests that can be frozen, for
-// maxMigrationLocked at most: both freeze and thaw on their own. What comes later may thaw a
-// guest, which makes its snapshot crash-consistent; a replication that fails would be worse. A
-// guest that Proxmox works on already is not frozen.
+// lockOut prevents Proxmox's replication and migration of the guests that can be frozen, for
+// maxMigrationLocked at most: replication and migration freeze and thaw guests themselves. After
+// maxMigrationLocked, either may thaw a guest, so that the guest's snapshot is only
+// crash-consistent; a failed replication would be worse. A guest that Proxmox works on already is
+// not frozen.
 func (f *freezer) lockOut(list []snapper.Freeze, looks map[int]snapper.LastLook) ([]snapper.Freeze, *lease) {
 	var taken []func()
 	for i := range list {

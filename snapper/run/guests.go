@@ -11,15 +11,16 @@ import (
 	"snapwatch/snapper"
 )
 
-// configTimeout is how long reading Proxmox's configuration may take.
+// configTimeout is the longest time that reading Proxmox's configuration may take.
 const configTimeout = 30 * time.Second
 
-// runStatesAtOnce bounds the pvesh processes that ask for QEMU's own state.
+// runStatesAtOnce is the largest number of pvesh processes that ask for QEMU's state at the same
+// time.
 const runStatesAtOnce = 4
 
-// readGuests reads the configuration and asks for the state of every guest on this
-// node. Only an unreadable configuration is an error; what else cannot be told makes
-// guests unknown.
+// readGuests reads the configuration and the state of every guest on this node. It returns an
+// error only if the cluster's configuration cannot be read; if anything else cannot be read, the
+// guests concerned become unknown.
 func (r *run) readGuests(ctx context.Context) (snapper.NodeView, error) {
 	timeout, cancel := r.World.Timeout(ctx, configTimeout)
 	defer cancel()
@@ -58,8 +59,8 @@ func (r *run) readGate(ctx context.Context) snapper.Gate {
 	return gate
 }
 
-// askRunStates returns the view with QEMU's own state of the guests whose state is not
-// clear without it.
+// askRunStates returns the view with QEMU's state added for the guests that are unclear without
+// this state.
 func (r *run) askRunStates(ctx context.Context, view snapper.NodeView, pools []*pool, names snapper.Names) snapper.NodeView {
 	var asked []func()
 	var mu sync.Mutex
@@ -79,8 +80,8 @@ func (r *run) askRunStates(ctx context.Context, view snapper.NodeView, pools []*
 	return view
 }
 
-// lookAgain looks a second time at all guests, after those that seem stopped had to stay so
-// for a while.
+// lookAgain looks at all guests a second time. Between the two looks it waits, because a guest
+// that seems stopped must remain stopped for that time.
 func (r *run) lookAgain(ctx context.Context, first snapper.NodeView, stopped []int) (snapper.NodeView, error) {
 	if err := r.World.Wait(ctx, r.confirmPause()); err != nil {
 		return snapper.NodeView{}, err
@@ -99,7 +100,7 @@ func (r *run) lookAgain(ctx context.Context, first snapper.NodeView, stopped []i
 	return second, nil
 }
 
-// confirmPause is the time between the two looks at a guest that seems stopped.
+// confirmPause returns the time between the two looks at a guest that seems stopped.
 func (r *run) confirmPause() time.Duration {
 	if r.Final {
 		return min(snapper.ShutdownPause, r.Config.ConfirmStop.Std())

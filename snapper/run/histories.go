@@ -11,15 +11,18 @@ import (
 	"snapwatch/snapper"
 )
 
-// historyTimeout is how long the reading of a pool's history may take. It may have a
+// historyTimeout is the longest time that reading a pool's history may take. A history may have a
 // million records, and the guests wait for their snapshots meanwhile.
 const historyTimeout = 2 * time.Minute
 
-// historyAgain is how long a history that took longer is not tried again.
+// historyAgain is the time after which a history is tried again if reading it exceeded
+// historyTimeout.
 const historyAgain = 6 * time.Hour
 
-// readHistory reads the pool's history for those of the datasets that lie in it: their
-// bookmarks may be of a discarded history, or their snapshots received. slow is when it took too long, zero if it did not.
+// readHistory reads the pool's history for the given datasets that are in the pool. Their
+// bookmarks may belong to a discarded history, or their snapshots may have been received. The
+// argument slow is the time at which reading this history exceeded historyTimeout, zero if it
+// never did.
 func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow time.Time) {
 	disks := p.find(datasets)
 	if len(disks) == 0 {
@@ -53,7 +56,8 @@ func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow tim
 	}
 }
 
-// slowHistories says of pools when the reading of their history took too long.
+// slowHistories returns, by pool, the time at which reading the pool's history exceeded
+// historyTimeout.
 func slowHistories(before map[string]time.Time, pools []*pool, asked []string) map[string]time.Time {
 	next := map[string]time.Time{}
 	maps.Copy(next, before)
@@ -69,13 +73,14 @@ func slowHistories(before map[string]time.Time, pools []*pool, asked []string) m
 	return next
 }
 
-// goneFor is how long is known whose a disk was that no list has any more: a list may lack one
-// that is there, and a disk may come back under another name.
+// goneFor is the time for which the record of a disk is kept after the disk disappeared from all
+// lists: a list may lack a disk that exists, and a disk may come back under another name.
 const goneFor = 30 * 24 * time.Hour
 
-// nextChecked is what the next run is to know of the disks. What is known of a disk that this
-// run did not look at stays, unless the disk has been gone for long. outcomes are what became of
-// the disks' snapshots. later are the disks of which the plan left something to the next run.
+// nextChecked returns the records of the disks for the next run. The record of a disk that this
+// run did not look at is kept, unless the disk has been gone for goneFor. The argument outcomes
+// has the outcomes of the disks, and later lists the disks for which the plan left work to the
+// next run.
 func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[string]snapper.Outcome, later []string, now time.Time) map[string]report.Checked {
 	next := maps.Clone(before)
 	if next == nil {
@@ -83,7 +88,7 @@ func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[s
 	}
 	for _, p := range readable(pools) {
 		if !p.carriedOut {
-			continue // what was found out is not done
+			continue // the plan for this pool was not carried out
 		}
 		for dataset, c := range next {
 			switch away := now.Sub(c.Gone); {
@@ -101,7 +106,8 @@ func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[s
 			d := &p.disks[i]
 			checked, moved := d.NextChecked(outcomes[d.Name].TXG, p.unfinished[d.Name] || slices.Contains(later, d.Name))
 			if e := p.index.Entries[d.Name]; e != nil && moved {
-				checked.TXG = max(checked.TXG, snapper.NewestTXG(e.Snapshots)) // what the run made itself
+				// Includes the snapshots that this run took.
+				checked.TXG = max(checked.TXG, snapper.NewestTXG(e.Snapshots))
 			}
 			if checked.Gone = (time.Time{}); checked.GUID != 0 {
 				next[d.Name] = checked

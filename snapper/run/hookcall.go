@@ -12,7 +12,7 @@ import (
 	"snapwatch/snapper"
 )
 
-// hookEvent is what a hook is for, by its key in the configuration.
+// hookEvent is the key of a kind of hook in the configuration.
 type hookEvent string
 
 const (
@@ -28,12 +28,13 @@ func hooksFor(h config.Hooks, on hookEvent) []config.Hook {
 	}[on]
 }
 
-// hookGuest is a guest as a hook is told of it.
+// hookGuest is the description of a guest that a hook gets as input.
 type hookGuest struct {
 	VMID int `json:"vmid"`
-	// Snapshots are to be taken, or were; those of after_prune were destroyed.
+	// Snapshots are the snapshots that the run will take or took of the guest; for after_prune,
+	// the snapshots that were destroyed.
 	Snapshots []hookSnapshot `json:"snapshots"`
-	// Errors are why snapshots were not taken.
+	// Errors are the reasons why snapshots were not taken.
 	Errors []string `json:"errors,omitempty"`
 }
 
@@ -43,7 +44,7 @@ type hookSnapshot struct {
 	Class   string `json:"class"`
 }
 
-// dueFor are the living guests that a plan takes snapshots of.
+// dueFor returns the living guests that a plan takes snapshots of.
 func dueFor(p snapper.Plan) []hookGuest {
 	guests := map[int]*hookGuest{}
 	for _, g := range p.Guests {
@@ -56,7 +57,7 @@ func dueFor(p snapper.Plan) []hookGuest {
 	return sorted(guests)
 }
 
-// stoppingIn are the guests that a plan takes _stopped snapshots of.
+// stoppingIn returns the guests that a plan takes _stopped snapshots of.
 func stoppingIn(p snapper.Plan) []hookGuest {
 	guests := map[int]*hookGuest{}
 	for _, g := range p.Guests {
@@ -69,7 +70,7 @@ func stoppingIn(p snapper.Plan) []hookGuest {
 	return sorted(guests)
 }
 
-// losingIn are the guests of which a plan destroys snapshots.
+// losingIn returns the guests whose snapshots a plan destroys.
 func losingIn(p snapper.Plan) []hookGuest {
 	guests := map[int]*hookGuest{}
 	for _, d := range p.Destroys {
@@ -79,7 +80,8 @@ func losingIn(p snapper.Plan) []hookGuest {
 	return sorted(guests)
 }
 
-// takenOf are the guests that got snapshots, or should have: the living ones and those that stopped.
+// takenOf returns the guests that got snapshots, or whose snapshots failed: the living guests in
+// live, and the guests that stopped in stopped.
 func takenOf(p snapper.Plan, outcomes map[string]snapper.Outcome) (live, stopped []hookGuest) {
 	lives, stops := map[int]*hookGuest{}, map[int]*hookGuest{}
 	for _, g := range p.Guests {
@@ -103,7 +105,7 @@ func takenOf(p snapper.Plan, outcomes map[string]snapper.Outcome) (live, stopped
 	return sorted(lives), sorted(stops)
 }
 
-// destroyed are the guests that lost snapshots.
+// destroyed returns the guests whose snapshots were destroyed on the pools.
 func destroyed(pools []*pool) []hookGuest {
 	guests := map[int]*hookGuest{}
 	for _, p := range pools {
@@ -149,12 +151,14 @@ func (c hookCall) String() string {
 	return fmt.Sprintf("%s, for guest %d", c.on, c.guests[0].VMID)
 }
 
-// says is a message about the call: its command line is last, where it may be clipped.
+// says returns a message about the call. The command line comes last, because a long message may
+// be clipped at its end.
 func (c hookCall) says(what string) string {
 	return fmt.Sprintf("hook %s: %s (%s)", c, what, strings.Join(c.Argv, " "))
 }
 
-// calls are the starts of the hooks: once for all guests each is for, and by guest.
+// calls returns the starts of the hooks: in once, hooks that start once for all their guests, and
+// in each, by VMID, hooks that start for each guest.
 func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (once []hookCall, each map[int][]hookCall) {
 	each = map[int][]hookCall{}
 	for _, h := range hooks {
@@ -175,12 +179,12 @@ func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (
 	return once, each
 }
 
-// maxVariable is the length beyond which a variable is left out: the kernel takes
-// none of 128 KiB. The standard input has it all.
+// maxVariable is the length in bytes beyond which an environment variable is left out: the kernel
+// rejects a variable of 128 KiB. The hook's standard input always has all values.
 const maxVariable = 64 << 10
 
-// environment is what the hook finds in its variables. What is a list has a line for
-// each: ZFS allows a space in a name.
+// environment returns the environment variables of the hook. A variable with a list has one line
+// for each entry, because ZFS allows a space in a name.
 func (c hookCall) environment() []string {
 	var vmids, pools, snapshots, classes, disks []string
 	for _, g := range c.guests {
@@ -208,7 +212,7 @@ func (c hookCall) environment() []string {
 	return env
 }
 
-// input is what the hook reads on its standard input.
+// input returns the JSON that the hook reads on its standard input.
 func (c hookCall) input() string {
 	text, err := json.Marshal(struct {
 		Hook   hookEvent   `json:"hook"`
@@ -216,7 +220,7 @@ func (c hookCall) input() string {
 		Guests []hookGuest `json:"guests"`
 	}{c.on, c.node, c.guests})
 	if err != nil {
-		panic(err) // text and numbers can be written
+		panic(err) // text and numbers can always be encoded
 	}
 	return string(text) + "\n"
 }

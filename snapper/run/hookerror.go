@@ -12,7 +12,8 @@ import (
 	"snapwatch/internal/report"
 )
 
-// failed says in a line how a hook ended, and the last it printed.
+// failed returns an error, in one line, about how a hook ended and about the last line that the
+// hook printed.
 func (c hookCall) failed(err error, lines []string) error {
 	text := c.says(err.Error())
 	if len(lines) == 0 {
@@ -21,7 +22,7 @@ func (c hookCall) failed(err error, lines []string) error {
 	return &report.Printed{Err: errors.New(text), All: c.says(fmt.Sprintf("%v: %s", err, lines[len(lines)-1]))}
 }
 
-// hookError returns how a hook ended.
+// hookError returns an error that says how a hook ended.
 func hookError(err, timeout error, limit time.Duration) error {
 	if errors.Is(timeout, context.Canceled) {
 		return errors.New("killed, since the run was told to end")
@@ -33,8 +34,8 @@ func hookError(err, timeout error, limit time.Duration) error {
 	return err
 }
 
-// hookLines are the last lines that a hook printed, shortened, without what could write more
-// than text on a terminal. The end says most of why it failed.
+// hookLines returns the last lines that a hook printed, shortened and without characters that
+// control a terminal. The last lines are kept because they usually have the reason for a failure.
 func hookLines(said string) []string {
 	var lines []string
 	for line := range strings.Lines(said) {

@@ -14,36 +14,39 @@ import (
 	"snapwatch/internal/report"
 )
 
-// turnPause is the time between two looks whether the hooks of a guest have ended.
+// turnPause is the time between two checks whether the hooks of a guest have ended.
 const turnPause = time.Second
 
-// maxSameOwed is how often the same hook may be owed to a guest, by rounds and runs that are
-// at work beside each other.
+// maxSameOwed is the largest number of times that the same hook may be owed to a guest, by rounds
+// and runs that work at the same time.
 const maxSameOwed = 20
 
-// turn is a guest's turn of hooks: from the first that is started before its snapshots until
-// the last that follows them has ended. It has two notes, and what is nil was not noted.
+// turn is the time in which hooks run for one guest: from the start of the first hook before the
+// guest's snapshots until the end of the last hook after them. A turn has two notes, lock and
+// owed, each nil if it was not written.
 type turn struct {
 	vmid int
-	// lock keeps the hooks of other rounds and runs away. The hooks inherit it, so that it is
-	// held for as long as they live, even where this run is killed.
+	// lock prevents hooks of other rounds and runs for this guest. The hooks inherit the lock, so
+	// it is held as long as the hooks live, even if this run is killed.
 	lock Note
-	// owed says what is to follow: a run that is killed leaves it to the next. Others may
-	// hold the lock meanwhile.
+	// owed records the hooks that must still run after the snapshots: if this run is killed, the
+	// next run starts these hooks. Other runs may hold the lock meanwhile.
 	owed  Note
 	since time.Time
-	// used: a hook was started in it. late: what is owed could not begin yet.
+	// used is true if a hook was started in this turn. late is true if the owed hook could not be
+	// started yet.
 	used, late bool
 }
 
-// owedHook is what a note says that is to be run for a guest yet.
+// owedHook is the content of a note about a hook that must still run for a guest.
 type owedHook struct {
 	On    hookEvent `json:"on"`
 	Since time.Time `json:"since"`
 	Guest hookGuest `json:"guest"`
 }
 
-// takeLock takes the lock of a guest's hooks when those of other rounds and runs have ended.
+// takeLock takes the lock of a guest's hooks, after the hooks of other rounds and runs for this
+// guest have ended.
 func (h *hooks) takeLock(ctx context.Context, vmid int) (Note, error) {
 	for {
 		n, err := h.World.HookNotes().Take(strconv.Itoa(vmid))
@@ -61,7 +64,8 @@ func isBusy(err error) bool {
 	return busy
 }
 
-// owe notes that the hooks of an event are to run for a guest, unless none is for it.
+// owe writes a note that the hooks of an event must run for a guest, unless the guest has no such
+// hook.
 func (h *hooks) owe(t *turn, on hookEvent, guest hookGuest) {
 	if h.callsFor(on, []hookGuest{guest}).none() {
 		return
@@ -81,12 +85,12 @@ func (h *hooks) owe(t *turn, on hookEvent, guest hookGuest) {
 	}
 }
 
-// newOwed returns a new note, which others of the same name do not keep waiting.
+// newOwed returns a new note for an owed hook, under a number that no other note uses.
 func (h *hooks) newOwed(vmid int, on hookEvent) (n Note, err error) {
 	for i := range maxSameOwed {
 		n, err = h.World.HookNotes().Take(fmt.Sprintf("%d.%s.%d", vmid, on, i))
 		switch {
-		case err == nil && n.Left(): // owed by a run that was killed
+		case err == nil && n.Left(): // a run that was killed owes this hook
 			n.Leave()
 			err = fmt.Errorf("guest %d is owed too many already", vmid)
 		case !isBusy(err):
@@ -96,7 +100,8 @@ func (h *hooks) newOwed(vmid int, on hookEvent) (n Note, err error) {
 	return nil, err
 }
 
-// oweAll notes that the hooks of an event are to run for guests, beside what is noted already.
+// oweAll writes notes that the hooks of an event must run for guests, and adds their turns to the
+// turns in noted.
 func (h *hooks) oweAll(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	for _, g := range guests {
 		t := noted[g.VMID]
@@ -109,8 +114,8 @@ func (h *hooks) oweAll(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	}
 }
 
-// endTurn ends a turn, and tells before what went wrong in it. What could not begin is left to
-// the next run.
+// endTurn ends a turn, after reporting the problems of the turn. A hook that could not be started
+// is left to the next run.
 func (h *hooks) endTurn(t *turn) {
 	h.tell()
 	if t.owed != nil && (t.late || t.owed.End() != nil) {
@@ -122,28 +127,29 @@ func (h *hooks) endTurn(t *turn) {
 	t.owed, t.lock = nil, nil
 }
 
-// Owed names the hooks that are noted and have not run yet: what a run that ends now leaves
-// to the next.
+// Owed returns texts about the hooks that have a note and have not run yet, which a run that ends
+// now leaves to the next run.
 func Owed(w World) []string {
 	notes := w.HookNotes()
-	names, _ := notes.Names() // where none can be read, none can be named
+	names, _ := notes.Names() // if the notes cannot be read, no hook can be named
 	var all []string
 	for _, name := range names {
 		var o owedHook
 		if !strings.Contains(name, ".") || notes.Read(name, &o) != nil {
-			continue // no hook is owed, or it has just ended
+			continue // the note is a lock, or its hook has just ended
 		}
 		all = append(all, fmt.Sprintf("%s is owed to guest %d", o.On, o.Guest.VMID))
 	}
 	return slices.Compact(all)
 }
 
-// turns are those of the guests whose hooks of a kind are started, side by side.
+// turns are the turns of the guests for which the hooks of an event are started, side by side.
 type turns struct {
 	*hooks
-	// on is what is owed from the begin of a turn until its end.
+	// on is the event whose hooks are owed from the beginning of a turn until its end.
 	on hookEvent
-	// all hooks of a guest are started, whatever becomes of them; else until one fails.
+	// all is true if all hooks of a guest are started even after one of them failed, and false if
+	// a failed hook prevents the guest's later hooks.
 	all   bool
 	mu    sync.Mutex
 	taken map[int]*turn
@@ -172,7 +178,7 @@ func (s *turns) of(vmid int) *turn {
 	return s.taken[vmid]
 }
 
-// end ends a guest's turn.
+// end ends the turn of a guest.
 func (s *turns) end(vmid int) {
 	s.mu.Lock()
 	t := s.taken[vmid]
@@ -183,18 +189,18 @@ func (s *turns) end(vmid int) {
 	}
 }
 
-// use notes that a hook of guests was started.
+// use records that a hook of the guests was started.
 func (s *turns) use(guests []hookGuest) {
 	for _, g := range guests {
 		s.of(g.VMID).used = true
 	}
 }
 
-// used returns the turns in which a hook was started, and ends the others.
+// used returns the turns in which a hook was started, and ends the other turns.
 func (s *turns) used() map[int]*turn {
 	for vmid, t := range s.taken {
 		if !t.used {
-			t.late = false // it follows no hook
+			t.late = false // no hook was started, so none must follow
 			s.endTurn(t)
 			delete(s.taken, vmid)
 		}
@@ -202,7 +208,7 @@ func (s *turns) used() map[int]*turn {
 	return s.taken
 }
 
-// locks are what hooks for these guests inherit.
+// locks returns the locks that the hooks of these guests inherit.
 func (s *turns) locks(guests []hookGuest) []Note {
 	var list []Note
 	for _, g := range guests {

@@ -12,14 +12,14 @@ import (
 	"snapwatch/snapper"
 )
 
-// maxOwed is how long a hook is owed that cannot run.
+// maxOwed is the time after which a hook that could not run is no longer owed.
 const maxOwed = 24 * time.Hour
 
-// waits is why an owed hook stays owed.
+// waits is the reason to keep a hook owed for now.
 const waits = "waits"
 
-// settle runs the hooks that earlier runs owe, or gives them up aloud. undone returns why an
-// after_stop cannot run now, "" if it can.
+// settle runs the hooks that earlier runs owe, or gives these hooks up and reports that. The
+// function undone returns the reason why an owed after_stop cannot run now, "" if it can.
 func (h *hooks) settle(undone func(owedHook) string) {
 	if h.Final || h.DryRun {
 		return
@@ -37,7 +37,7 @@ func (h *hooks) settle(undone func(owedHook) string) {
 		}
 		n, err := notes.Find(name)
 		switch {
-		case err != nil: // at work, or it has just ended
+		case err != nil: // the hook is running, or has just ended
 		case owed && n.Left():
 			h.settleOne(n, vmid, undone)
 		default: // the lock of a run that was killed
@@ -53,7 +53,8 @@ func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) {
 		return
 	}
 	now := h.World.Now()
-	if o.Since.After(now) { // the clock was set back: it must not be owed for ever
+	if o.Since.After(now) {
+		// The clock was set back; without a new time, the hook would be owed for ever.
 		o.Since = now
 		_ = n.Write(o)
 	}
@@ -68,7 +69,7 @@ func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) {
 	if why == "" {
 		var err error
 		if t.lock, err = h.World.HookNotes().Take(strconv.Itoa(vmid)); err != nil {
-			t.lock, why = nil, waits // hooks of it are at work
+			t.lock, why = nil, waits // other hooks of the guest are running
 		}
 	}
 	switch {
@@ -87,7 +88,7 @@ func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) {
 	}
 }
 
-// giveUp reports that a hook is not owed any more, and only then forgets it.
+// giveUp reports that a hook is no longer owed, and only then removes its note.
 func (h *hooks) giveUp(n Note, format string, args ...any) {
 	h.problem(report.Warning, format, args...)
 	h.tell()
@@ -96,9 +97,9 @@ func (h *hooks) giveUp(n Note, format string, args ...any) {
 	}
 }
 
-// stopUndone returns why an after_stop that is owed cannot run now, "" if it can. It waits
-// until all disks have their label: then the guest is known to be off, and its _stopped
-// snapshot is there.
+// stopUndone returns the reason why an owed after_stop cannot run now, "" if it can. The hook
+// waits until all disks of the guest have the label "stopped": then the guest is known to be off,
+// and its _stopped snapshots exist.
 func stopUndone(o owedHook, view snapper.NodeView, disks []snapper.Disk, plan snapper.Plan) string {
 	vmid := o.Guest.VMID
 	_, here := view.Cluster.Guests[vmid]
@@ -110,7 +111,7 @@ func stopUndone(o owedHook, view snapper.NodeView, disks []snapper.Disk, plan sn
 	}
 	for _, s := range plan.Stops() {
 		if s.VMID == vmid {
-			return waits // for this run's own attempt
+			return waits // this run tries to take the _stopped snapshots itself
 		}
 	}
 	for _, s := range o.Guest.Snapshots {

@@ -14,44 +14,48 @@ import (
 	"snapwatch/snapper"
 )
 
-// Hooks of different guests run side by side, and all of a kind within a time: what
-// waits for them is the snapshots of the guests that have any, or the end of the run.
+// Hooks of different guests run side by side, and all hooks of an event must end within one time
+// limit. The snapshots of guests with a before_snapshot wait for these hooks, and the end of the
+// run waits for the hooks after snapshots.
 const (
 	hooksAtOnce   = 8
 	beforeTimeout = 2 * time.Minute
 	afterTimeout  = 15 * time.Minute
 )
 
-// How much of what a hook prints is kept, in lines and bytes of a line.
+// The limits of the output that is kept of a hook: the number of lines, and the bytes of each
+// line.
 const (
 	maxHookLines = 50
 	maxHookLine  = 300
 )
 
-// hooks runs the programs of the admin around snapshots.
+// hooks runs the admin's programs before and after snapshots.
 type hooks struct {
 	Options
 	*journal
 	node string
-	// running wait for the hooks that were started.
+	// running has a function for each group of started hooks, which waits until they end.
 	running []func()
 }
 
-// end waits for the hooks.
+// end waits until all started hooks have ended.
 func (h *hooks) end() { waitAll(h.running) }
 
-// due are the hooks that the snapshots of living guests wait for.
+// due returns the hooks that must end before the snapshots of living guests are taken.
 func (h *hooks) due(plan snapper.Plan) hookWork { return h.callsFor(beforeSnapshot, dueFor(plan)) }
 
-// oweStops notes the after_stop of guests that stop, before there is a _stopped snapshot.
+// oweStops writes notes about the after_stop hooks of guests that stop, before any _stopped
+// snapshot exists.
 func (h *hooks) oweStops(plan snapper.Plan) map[int]*turn {
 	noted := map[int]*turn{}
 	h.oweAll(afterStop, stoppingIn(plan), noted)
 	return noted
 }
 
-// followStops starts after_stop for the guests that have all their _stopped snapshots and
-// labels. noted are those of oweStops: what failed stays owed.
+// followStops starts the after_stop hooks of the guests that have all their _stopped snapshots
+// and labels. The argument noted has the turns from oweStops. If a snapshot or label of a guest
+// failed, its hook remains owed.
 func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn) {
 	_, stopped := takenOf(plan, outcomes)
 	ready := slices.DeleteFunc(stopped, func(g hookGuest) bool {
@@ -65,9 +69,9 @@ func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outco
 	h.after(afterStop, ready, noted)
 }
 
-// follow starts the hooks that follow the snapshots of living guests, as soon as these are
-// there. noted are the turns of the guests whose before_snapshot was started, and of those to
-// which after_snapshot is owed once they have their snapshots.
+// follow starts the hooks that follow the snapshots of living guests, as soon as these snapshots
+// exist. The argument noted has the turns of the guests whose before_snapshot was started, and of
+// the guests that are owed an after_snapshot once they have their snapshots.
 func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn) {
 	live, _ := takenOf(plan, outcomes)
 	prepared := func(vmid int) bool { return noted[vmid] != nil && noted[vmid].lock != nil }
@@ -81,10 +85,11 @@ func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, n
 	h.after(afterSnapshot, live, noted)
 }
 
-// after starts hooks that nothing waits for but the end of the run, for each guest in its
-// turn, which ends with them. They are not ended with the run: they may be what makes good
-// what an earlier hook did, and so all of a guest are started, whatever came of the others.
-// What is noted for other guests is not owed after all.
+// after starts hooks for which only the end of the run waits. Each guest's hooks run in its turn,
+// which ends after the last hook. These hooks are not killed when the run must end, because they
+// may undo what an earlier hook did. For the same reason all hooks of a guest are started, even
+// after one of them failed. Notes about other guests are removed, because their hooks are not
+// needed.
 func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	work := h.callsFor(on, guests)
 	for vmid, t := range noted {
@@ -96,7 +101,8 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 		return
 	}
 	turns := &turns{hooks: h, on: on, all: true, taken: map[int]*turn{}}
-	for _, g := range guests { // all are noted before the first has a lane
+	// The notes of all guests are written before the first hook starts.
+	for _, g := range guests {
 		if slices.Contains(work.guests(), g.VMID) {
 			if t := noted[g.VMID]; t != nil {
 				turns.taken[g.VMID] = t
@@ -133,9 +139,9 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	}))
 }
 
-// before runs the hooks that snapshots wait for. It returns of which guests none may be taken,
-// and why, and the turns of those for which one was started: it is owed to them that
-// after_snapshot follows.
+// before runs the hooks that must end before snapshots are taken. The result failed has the
+// guests that must get no snapshot, with the reason. The result begun has the turns of the guests
+// for which a hook was started: such a guest is owed an after_snapshot.
 func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error, begun map[int]*turn) {
 	ctx, cancel := h.World.Timeout(ctx, beforeTimeout)
 	defer cancel()
@@ -166,9 +172,9 @@ func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error
 	return failed, turns.used()
 }
 
-// eachGuest runs the hooks of guests side by side, those of one guest one after the other.
-// Where all are started it notes what failed. ended is called after the last
-// of a guest.
+// eachGuest runs the hooks of different guests side by side, and the hooks of one guest one after
+// the other. If turns.all is true, eachGuest reports the failures. It calls ended after the last
+// hook of each guest.
 func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, turns *turns, ended func(vmid int)) map[int][]error {
 	var started []func()
 	var mu sync.Mutex
@@ -214,8 +220,8 @@ func (h *hooks) oneGuest(ctx context.Context, calls []hookCall, turns *turns) (e
 	return errs
 }
 
-// startHook runs one hook to its end, in the turns of its guests, and returns whether it was
-// started.
+// startHook runs one hook to its end, in the turns of its guests, and returns whether the hook
+// was started.
 func (h *hooks) startHook(ctx context.Context, c hookCall, turns *turns) (started bool, err error) {
 	if ctx.Err() != nil {
 		return false, c.failed(fmt.Errorf("not started: %w; the hooks of a kind have %s together before snapshots, %s after them", context.Cause(ctx), beforeTimeout, afterTimeout), nil)
@@ -241,7 +247,8 @@ func (h *hooks) startHook(ctx context.Context, c hookCall, turns *turns) (starte
 	return true, nil
 }
 
-// hookWork are the hooks of an event: those for all guests and those of each.
+// hookWork has the hooks of an event: in once, hooks that start once for all guests, and in each,
+// hooks that start for each guest.
 type hookWork struct {
 	once []hookCall
 	each map[int][]hookCall
@@ -258,7 +265,7 @@ func (h *hooks) callsFor(on hookEvent, guests []hookGuest) hookWork {
 
 func (w hookWork) none() bool { return len(w.once)+len(w.each) == 0 }
 
-// guests are those that any of the hooks is for, by VMID.
+// guests returns the guests that have any of the hooks, by VMID.
 func (w hookWork) guests() []int {
 	vmids := slices.Collect(maps.Keys(w.each))
 	for _, c := range w.once {
@@ -270,7 +277,7 @@ func (w hookWork) guests() []int {
 	return slices.Compact(vmids)
 }
 
-// perRun reports whether a guest is among those that a hook is started for together.
+// perRun reports whether one of the hooks that start once for all guests is for this guest.
 func (w hookWork) perRun(vmid int) bool {
 	return slices.ContainsFunc(w.once, func(c hookCall) bool {
 		return slices.ContainsFunc(c.guests, func(g hookGuest) bool { return g.VMID == vmid })

@@ -8,21 +8,22 @@ import (
 	"snapwatch/internal/report"
 )
 
-// journal collects what a run has to tell, from all that happens side by side.
+// journal collects the problems and counts of a run, from steps that run side by side.
 type journal struct {
 	mu     sync.Mutex
 	report report.Run
-	// incomplete: not all guests could be looked at.
+	// incomplete is true if not all guests could be looked at.
 	incomplete bool
-	// said is how many of the problems were told to listener, which may be nil, telling is held
-	// meanwhile.
+	// said is the number of problems that listener was already told. listener may be nil. telling
+	// is locked while listener is called.
 	said     int
 	listener func([]report.Problem)
 	telling  sync.Mutex
 }
 
-// tell tells the problems that were not told yet. That comes before anything is kept by which a
-// later run would take them for told: a run that is killed in between tells them twice, not never.
+// tell passes the problems that were not told yet to the listener. It must be called before
+// writing any file from which a later run concludes that these problems were told. So a run that
+// is killed in between tells the problems twice, and never loses them.
 func (j *journal) tell() {
 	j.telling.Lock()
 	defer j.telling.Unlock()
@@ -35,7 +36,7 @@ func (j *journal) tell() {
 	}
 }
 
-// sofar returns the report as it is now.
+// sofar returns a copy of the report in its present state.
 func (j *journal) sofar() report.Run {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -62,7 +63,7 @@ func (j *journal) count(e report.Event) {
 	j.report.Counts[e]++
 }
 
-// gather runs the work side by side, and returns when all of it has ended.
+// gather runs the functions side by side, and returns when all of them have ended.
 func gather(world Time, work ...func()) {
 	lanes := world.Lanes(0)
 	var started []func()
@@ -72,7 +73,7 @@ func gather(world Time, work ...func()) {
 	waitAll(started)
 }
 
-// eachPool does something on pools side by side.
+// eachPool calls a function on all pools side by side.
 func eachPool(world Time, pools []*pool, do func(*pool)) {
 	var work []func()
 	for _, p := range pools {
@@ -81,7 +82,7 @@ func eachPool(world Time, pools []*pool, do func(*pool)) {
 	gather(world, work...)
 }
 
-// waitAll returns when all that lanes run has ended.
+// waitAll returns when all functions that lanes run have ended.
 func waitAll(waits []func()) {
 	for _, wait := range waits {
 		wait()

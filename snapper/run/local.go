@@ -18,15 +18,16 @@ import (
 	"snapwatch/snapper"
 )
 
-// Local is the machine this process runs on. Proxmox's files are read by the embedded Host.
+// Local is the World of the machine on which this process runs. The embedded Host reads Proxmox's
+// files.
 type Local struct {
 	pve.Host
-	// Freezers is how guests are frozen.
+	// Freezers freezes and thaws guests.
 	Freezers quiesce.Host
-	// Kstat, LockDir and StateDir are where ZFS tells about pools, where the locks of root's
-	// work lie and where runs leave their files.
+	// Kstat is the directory in which ZFS publishes the state of pools, LockDir the directory of
+	// root's locks, and StateDir the directory of the files that runs leave.
 	Kstat, LockDir, StateDir string
-	// Clock is [time.Now] but in tests.
+	// Clock is [time.Now], except in tests.
 	Clock func() time.Time
 }
 
@@ -58,7 +59,8 @@ func (Local) After(d time.Duration, do func()) (cancel func()) {
 	return func() { timer.Stop() }
 }
 
-// lanes has an entry for each thing that runs. Without a limit it is nil.
+// lanes has an entry for each function that runs. It is nil if the number of functions is not
+// limited.
 type lanes chan struct{}
 
 // Lanes implements [Time].
@@ -116,7 +118,7 @@ func (Local) List(ctx context.Context) (map[pve.ID]pve.Listed, error) { return p
 // RunState implements [Proxmox].
 func (Local) RunState(ctx context.Context, vmid int) (string, error) { return pve.RunState(ctx, vmid) }
 
-// Shutdown asks systemd.
+// Shutdown asks systemd for the states that prove a shutdown of the host.
 func (l Local) Shutdown(ctx context.Context) snapper.Shutdown {
 	var s snapper.Shutdown
 	if s.System, s.Err = l.SystemState(ctx); s.Err != nil {
@@ -129,8 +131,8 @@ func (l Local) Shutdown(ctx context.Context) snapper.Shutdown {
 	return s
 }
 
-// LockGuest takes a guest's lock, shared. Where its directory is not there yet, Proxmox has
-// not locked any guest since boot, and makes it the same way.
+// LockGuest takes a guest's lock, shared. If the directory of the locks is missing, Proxmox has
+// not locked any guest since boot, and LockGuest creates the directory as Proxmox does.
 func (l Local) LockGuest(id pve.ID) (release func(), err error) {
 	path := l.ConfigLock(id)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -143,7 +145,7 @@ func (l Local) LockGuest(id pve.ID) (release func(), err error) {
 	return func() { _ = taken.Release() }, nil
 }
 
-// LockMigration takes the lock of guest_migration_lock (PVE::GuestHelpers).
+// LockMigration takes the lock that guest_migration_lock takes (PVE::GuestHelpers).
 func (l Local) LockMigration(id pve.ID) (release func(), err error) {
 	path := l.MigrationLock(id)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -173,7 +175,7 @@ func (l Local) TakeOver(ctx context.Context, tell func(pve.ID, quiesce.TakenOver
 func (l Local) OpenWindow(guests []pve.ID, budget time.Duration) (Window, error) {
 	w, err := l.Freezers.Open(guests, budget)
 	if err != nil {
-		return nil, err // not w, which is a Window though it is nil
+		return nil, err // returning w would give a Window that is not nil
 	}
 	return w, nil
 }
@@ -199,14 +201,15 @@ func (l Local) Pools() ([]string, error) { return zfs.Pools(l.Kstat) }
 // Pool implements [World].
 func (l Local) Pool(name string) Pool { return &localPool{local: l, name: name} }
 
-// HookNotes implements [World]. What is owed outlives the host's going down.
-// The exporter reads in the directory above it.
+// HookNotes implements [World]. The notes are in StateDir, so that owed hooks outlive a shutdown
+// of the host. StateDir is readable for others, because the exporter reads files there.
 func (l Local) HookNotes() Notes {
-	_ = files.Directory(l.StateDir, 0o755) // taking a note fails where it cannot be made
+	// If the directory cannot be created, taking a note fails.
+	_ = files.Directory(l.StateDir, 0o755)
 	return localNotes{note.Dir(filepath.Join(l.StateDir, "hooks"))}
 }
 
-// localNotes are notes as files.
+// localNotes are notes that are stored in files.
 type localNotes struct{ note.Dir }
 
 func (d localNotes) Take(name string) (Note, error) { return noteOf(d.Dir.Take(name)) }
@@ -214,7 +217,7 @@ func (d localNotes) Find(name string) (Note, error) { return noteOf(d.Dir.Find(n
 
 func noteOf(n *note.Note, err error) (Note, error) {
 	if err != nil {
-		return nil, err // not n, which is a Note though it is nil
+		return nil, err // returning n would give a Note that is not nil
 	}
 	return n, nil
 }

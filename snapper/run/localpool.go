@@ -15,15 +15,15 @@ import (
 	"snapwatch/snapper/index"
 )
 
-// localPool is a pool of this machine, on which zfs and zpool run.
+// localPool is a pool of this machine, read and changed by the programs zfs and zpool.
 type localPool struct {
 	local Local
 	name  string
 	lock  *lock.Lock
 }
 
-// lockPath returns where the pool's lock is, in a directory that only root may open: who
-// can open a lock can hold it.
+// lockPath returns the path of the pool's lock file. Its directory may be opened by root only,
+// because whoever can open a lock file can hold the lock.
 func (p *localPool) lockPath() (string, error) {
 	return filepath.Join(p.local.LockDir, "pool-"+p.name+".lock"), files.Directory(p.local.LockDir, 0o700)
 }
@@ -50,7 +50,8 @@ func (p *localPool) Unlock() {
 	}
 }
 
-// inherit are the files that a program keeps open: the lock, for as long as it runs.
+// inherit returns the files that a program inherits: the lock, so that the pool remains locked as
+// long as the program runs.
 func (p *localPool) inherit() []*os.File {
 	if p.lock == nil {
 		return nil
@@ -128,7 +129,7 @@ func (p *localPool) SetConsistent(ctx context.Context, snapshots []string) error
 
 func (p *localPool) Sync(ctx context.Context) error { return p.finish(ctx, "zpool", "sync", p.name) }
 
-// finish runs a command that changes the pool. When ctx ends we stop waiting; the command
+// finish runs a command that changes the pool. When ctx ends, finish stops waiting; the command
 // continues and keeps the pool locked.
 func (p *localPool) finish(ctx context.Context, argv ...string) error {
 	_, err := command.RunUnkillable(ctx, command.Cmd{Argv: argv, Inherit: p.inherit()})

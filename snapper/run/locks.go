@@ -16,35 +16,38 @@ import (
 	"snapwatch/snapper"
 )
 
-// maxLocked is how long a run holds the locks of guests that it does not freeze. Who wants
-// to start one of them gives up after 10 s.
+// maxLocked is the longest time for which a run holds the locks of guests that it does not
+// freeze. Proxmox gives up starting a guest if the guest's lock is taken for 10 s.
 const maxLocked = 2 * time.Second
 
 const (
-	// maxLockedFrozen is how long a run holds the locks of guests that it freezes, at most.
+	// maxLockedFrozen is the longest time for which a run holds the locks of guests that it
+	// freezes.
 	maxLockedFrozen = 8 * time.Second
-	// maxMigrationLocked is how long it keeps out Proxmox's replication and migration, which
-	// give up after 2 s (guest_migration_lock). That is long enough for a freeze that is quick.
+	// maxMigrationLocked is the longest time for which a run prevents Proxmox's replication and
+	// migration, which give up after 2 s (guest_migration_lock). A quick freeze ends within this
+	// time.
 	maxMigrationLocked = 1500 * time.Millisecond
 )
 
-// maxLook is how long a look at the files of locked guests may take: what is left of
-// maxLocked is for their programs.
+// maxLook is the longest time that a look at the files of locked guests may take: the rest of
+// maxLocked is for the channel programs.
 const maxLook = time.Second
 
-// locks takes the locks that Proxmox takes while it starts, stops or rolls back a guest.
-// While one is held only files are read, and only programs for its guest begin.
+// locks takes the locks that Proxmox takes while it starts, stops or rolls back a guest. While a
+// guest's lock is held, the run only reads files and starts channel programs for this guest.
 type locks struct {
 	Options
 	*journal
-	// before says how many runs have waited for a living guest, now how many will have. looked
-	// are the living guests whose locks this run has tried.
+	// before has, by VMID, the number of runs that skipped a living guest up to now, and now has
+	// the numbers after this run. looked has the living guests whose locks this run tried.
 	before, now map[int]int
 	looked      map[int]bool
 }
 
-// next says how many runs will have waited for living guests. That of a guest whose lock this
-// run did not try stays: another run may be about its disks.
+// next returns, by VMID, the number of runs that skipped a living guest, for the next run. The
+// number of a guest whose lock this run did not try is kept, because another run may work on that
+// guest's disks.
 func (l *locks) next(view snapper.NodeView) map[int]int {
 	next := maps.Clone(l.now)
 	for vmid, runs := range l.before {
@@ -61,10 +64,11 @@ type lease struct {
 	giveUp func()
 }
 
-// held reports whether the locks are still held, so that a program may begin.
+// held reports whether the locks are still held, so that a channel program may begin.
 func (l *lease) held() bool { return !l.over.Load() }
 
-// newLease holds what was taken for limit at most.
+// newLease returns a lease of the locks that were taken. The lease ends after limit at the
+// latest; then newLease calls late before it releases the locks.
 func newLease(world Time, limit time.Duration, taken []func(), late func()) *lease {
 	l := &lease{}
 	release := sync.OnceFunc(func() {
@@ -84,8 +88,8 @@ func newLease(world Time, limit time.Duration, taken []func(), late func()) *lea
 	return l
 }
 
-// take takes the locks of guests, as far as they can be had, and looks at the guests' files.
-// They are held for limit at most.
+// take takes the locks of guests, as far as the locks are free, and reads the guests' files. The
+// locks are held for limit at most.
 func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, limit time.Duration) (map[int]snapper.LastLook, *lease) {
 	var taken []func()
 	looks := map[int]snapper.LastLook{}
@@ -109,7 +113,7 @@ func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, l
 	return looks, lease
 }
 
-// look looks at the files of a guest.
+// look reads the files of a guest.
 func (l *locks) look(ctx context.Context, view snapper.NodeView, vmid int, look snapper.LastLook) snapper.LastLook {
 	id := view.Evidence[vmid].Config.ID
 	if look.Config, look.Err = l.World.GuestConfig(ctx, id); look.Err == nil {
@@ -122,8 +126,8 @@ func (l *locks) look(ctx context.Context, view snapper.NodeView, vmid int, look 
 	return look
 }
 
-// atWork reports whether somebody holds a guest's lock, as Proxmox does during all of a
-// migration and while it moves a disk.
+// atWork reports whether a guest's lock is taken: Proxmox holds it during a whole migration, and
+// while it moves a disk.
 func (r *run) atWork(id pve.ID) bool {
 	release, err := r.World.LockGuest(id)
 	if err == nil {
@@ -132,9 +136,9 @@ func (r *run) atWork(id pve.ID) bool {
 	return err != nil
 }
 
-// living takes the locks of the living guests that plans are for. It returns the plans
-// without the disks of guests that must wait, what becomes of these, and what the guests'
-// files say.
+// living takes the locks of the living guests in the plans. The result ready has the plans
+// without the disks of guests that must wait, left has the outcomes of these disks, and looks the
+// content of the guests' files.
 func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapper.GuestPlan, limit time.Duration) (ready []snapper.GuestPlan, left map[string]snapper.Outcome, looks map[int]snapper.LastLook, held *lease) {
 	var all []int
 	for _, g := range plans {
@@ -163,7 +167,7 @@ func (l *locks) living(ctx context.Context, view snapper.NodeView, plans []snapp
 	return ready, left, looks, held
 }
 
-// note counts the runs in which a living guest's lock was busy.
+// note counts the runs in which a living guest's lock was taken by another process.
 func (l *locks) note(vmid int, look snapper.LastLook) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -173,7 +177,7 @@ func (l *locks) note(vmid int, look snapper.LastLook) {
 	}
 }
 
-// usersOf are the guests of this node that use the disks, by VMID.
+// usersOf returns the guests of this node that use the disks, by VMID.
 func usersOf(disks []snapper.Disk) []int {
 	var guests []int
 	for _, d := range disks {

@@ -16,7 +16,7 @@ import (
 	"snapwatch/snapper/index"
 )
 
-// pool is one pool of a run, with what was read from it.
+// pool is one pool of a run, with everything that was read from the pool.
 type pool struct {
 	Pool
 	Options
@@ -25,29 +25,32 @@ type pool struct {
 	parents []string
 	disks   []snapper.Disk
 	err     error
-	// inTurns lets its disks be listed in turns, see readInTurns.
+	// inTurns is true if the pool's disks are listed in turns, see readInTurns.
 	inTurns bool
-	// readAt is when the reading of its disks began.
+	// readAt is the time at which the reading of the pool's disks began.
 	readAt time.Time
-	// index is what earlier runs remember of the disks. indexMu guards it while guests are
-	// snapshotted side by side.
+	// index has the listings of the disks that earlier runs remember. indexMu guards the index
+	// while guests are snapshotted side by side.
 	index   index.Index
 	indexMu sync.Mutex
-	// hangs: a step that changes the pool has not ended, and no other is begun.
+	// hangs is true if a command that changes the pool has not ended in time; then the run begins
+	// no other command on this pool.
 	hangs atomic.Bool
-	// partly: not all of its disks could be listed.
+	// partly is true if not all disks of the pool could be listed.
 	partly bool
-	// slowHistory is when the reading of its history took too long, zero if it did not.
+	// slowHistory is the time at which reading the pool's history exceeded historyTimeout, zero
+	// if it did not.
 	slowHistory time.Time
-	// carriedOut: its part of the plan was.
+	// carriedOut is true if the pool's part of the plan was carried out.
 	carriedOut bool
-	// unfinished are the disks whose discarded bookmarks could not all be destroyed.
+	// unfinished has the disks on which a bookmark of a discarded history could not be destroyed.
 	unfinished map[string]bool
-	// destroyed are the snapshots that this run destroyed, due those that it was to and did not
-	// try to, the oldest first.
+	// destroyed has the snapshots that this run destroyed. due has the snapshots that are due and
+	// that this run did not try to destroy, the oldest first.
 	destroyed []zfs.Snapshot
 	due       []snapper.Destroy
-	// stuck: a program that was to destroy failed, and no other is begun.
+	// stuck is true if a channel program that destroys snapshots failed; then the run begins no
+	// other such program.
 	stuck bool
 }
 
@@ -57,7 +60,7 @@ func unlockAll(pools []*pool) {
 	}
 }
 
-// lock takes the pool's lock, unless nothing will be changed.
+// lock takes the pool's lock, except in a dry run, which changes nothing.
 func (p *pool) lock(ctx context.Context, now time.Time) error {
 	if err := p.Check(); err != nil || p.DryRun {
 		return err
@@ -70,12 +73,12 @@ func (p *pool) lock(ctx context.Context, now time.Time) error {
 	return p.WaitLock(ctx, now)
 }
 
-// finalTimeout is how long a run at the end of the host waits for another one, which
-// cron may have left behind.
+// finalTimeout is the time for which a run at the shutdown of the host waits for another run to
+// end, such as one that cron started.
 const finalTimeout = time.Minute
 
-// readDisks reads the disks that a list of heads has. Where one of them went meanwhile it
-// begins again, once: that one must not cost the others their run.
+// readDisks reads the disks among the heads that list returns. If a dataset disappears meanwhile,
+// readDisks starts again once: one missing dataset must not prevent the snapshots of all others.
 func (p *pool) readDisks(ctx context.Context, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	for again := false; ; again = true {
 		p.disks, p.readAt = nil, p.World.Now()
@@ -86,8 +89,9 @@ func (p *pool) readDisks(ctx context.Context, list func(Pool, context.Context, .
 	}
 }
 
-// takeDisks keeps those of the heads that are disks, and reads their snapshots. listErr
-// is what went wrong with the listing; with heads it names datasets that are missing.
+// takeDisks keeps the heads that are disks, and reads their snapshots. The argument listErr is
+// the error of listing the heads; if there are heads, listErr only names datasets that are
+// missing.
 func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error) error {
 	if listErr != nil && len(heads) == 0 {
 		return listErr
@@ -121,9 +125,9 @@ func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error
 	return p.readWritten(ctx)
 }
 
-// readSnapshots lists the snapshots and bookmarks of the disks. One without snapshots may
-// have bookmarks: they stay when somebody destroys its snapshots for room. One that never
-// had a snapshot has none; before OpenZFS 2.2 no disk tells that.
+// readSnapshots lists the snapshots and bookmarks of the disks. A disk without snapshots may
+// still have bookmarks: bookmarks remain when somebody destroys the snapshots to make room. A
+// disk that never had a snapshot has no bookmarks, but before OpenZFS 2.2 no property shows that.
 func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 	byName := map[string]*snapper.Disk{}
 	var names, listed []string
@@ -164,7 +168,8 @@ func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 	return nil
 }
 
-// faultsOf lets what could not be read of some disks be the problem of these alone.
+// faultsOf records the errors of reading single disks as the Problem of these disks. It returns
+// nil for such errors, so that other disks are not affected, and returns any other error.
 func faultsOf(disks []*snapper.Disk, err error) error {
 	faults, some := errors.AsType[zfs.Faults](err)
 	if !some {
@@ -176,20 +181,21 @@ func faultsOf(disks []*snapper.Disk, err error) error {
 	return nil
 }
 
-// lacks reports whether a dataset is known not to be there: the run has listed all that lies
-// beside it. A run may look at some datasets only, and a storage may be disabled for a while.
+// lacks reports whether a dataset is known to be missing: the run has listed all children of the
+// dataset's parent, and the dataset is not among them. A dataset below another parent may exist,
+// because a run may look at only some datasets, and a storage may be disabled for a while.
 func (p *pool) lacks(dataset string) bool {
 	return p.err == nil && !p.partly && slices.Contains(p.parents, zfs.Parent(dataset)) &&
 		!slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.Name == dataset })
 }
 
-// renamed reports whether a dataset of the pool has another name now.
+// renamed reports whether a dataset of the pool now has another name.
 func (p *pool) renamed(dataset string, guid uint64) bool {
 	return zfs.Pool(dataset) == p.name && guid != 0 &&
 		slices.ContainsFunc(p.disks, func(d snapper.Disk) bool { return d.GUID == guid && d.Name != dataset })
 }
 
-// busy returns since when another run holds the pool, false if none does.
+// busy returns the error about another run that holds the pool's lock, false if none holds it.
 func (p *pool) busy() (*lock.Busy, bool) {
 	busy, ok := errors.AsType[*lock.Busy](p.err)
 	return busy, ok

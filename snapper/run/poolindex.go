@@ -11,8 +11,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// recall fills in what the index remembers of the disks, and returns those that have
-// to be listed.
+// recall sets the snapshots of the disks that the index remembers, and returns the disks that
+// must be listed.
 func (p *pool) recall() []*snapper.Disk {
 	p.index.Retain(p.disks, p.readAt)
 	var unknown []*snapper.Disk
@@ -25,7 +25,7 @@ func (p *pool) recall() []*snapper.Disk {
 	return unknown
 }
 
-// keep puts the disks that were listed into the index.
+// keep enters the disks that were listed into the index.
 func (p *pool) keep() {
 	for i := range p.disks {
 		if d := &p.disks[i]; !d.Recalled && d.Problem == "" {
@@ -34,14 +34,14 @@ func (p *pool) keep() {
 	}
 }
 
-// inTurn is how many disks prune lists in one turn.
+// inTurn is the number of disks that prune lists in one turn.
 const inTurn = 20
 
-// unlisted is the problem of a disk that prune did not come to.
+// unlisted is the problem of a disk that prune had no time to list.
 const unlisted = "there was no time to list its snapshots: the next run begins with it"
 
-// readInTurns lists the disks' snapshots in turns, as far as there is time. What a turn has
-// read stands, and the next run continues with those that had none.
+// readInTurns lists the disks' snapshots in turns until the time is over. The disks of finished
+// turns are used, and the next run begins with the disks that had no turn.
 func (p *pool) readInTurns(ctx context.Context, disks []*snapper.Disk) error {
 	if !p.partly {
 		p.index.RetainTurns(p.disks, p.parents)
@@ -67,8 +67,8 @@ func (p *pool) readInTurns(ctx context.Context, disks []*snapper.Disk) error {
 	return nil
 }
 
-// readWritten asks what was written since a _stopped snapshot that is not the
-// newest, where that is not remembered.
+// readWritten asks ZFS how much was written since a _stopped snapshot that is not the newest
+// snapshot, if the index does not have this number.
 func (p *pool) readWritten(ctx context.Context) error {
 	for i := range p.disks {
 		d := &p.disks[i]
@@ -77,7 +77,7 @@ func (p *pool) readWritten(ctx context.Context) error {
 			continue
 		}
 		e := p.index.Entries[d.Name]
-		// A head that was not written is what its newest snapshot is.
+		// A head that was not written to since its newest snapshot is equal to that snapshot.
 		if e != nil && e.Written != nil && d.Written == 0 {
 			d.WrittenSinceStopped = *e.Written
 			continue
@@ -94,7 +94,7 @@ func (p *pool) readWritten(ctx context.Context) error {
 	return nil
 }
 
-// readReceived reads the received labels of those of the datasets that lie in the pool.
+// readReceived reads the received labels of the given datasets that are in this pool.
 func (p *pool) readReceived(ctx context.Context, datasets []string) {
 	disks := p.find(datasets)
 	if len(disks) == 0 {
@@ -114,7 +114,7 @@ func (p *pool) readReceived(ctx context.Context, datasets []string) {
 	}
 }
 
-// readBookmarks lists the bookmarks of those of the datasets that lie in the pool and whose
+// readBookmarks lists the bookmarks of the given datasets that are in this pool, because their
 // bookmarks were only remembered.
 func (p *pool) readBookmarks(ctx context.Context, datasets []string) {
 	if err := p.listBookmarks(ctx, p.find(datasets)); err != nil {
@@ -122,8 +122,8 @@ func (p *pool) readBookmarks(ctx context.Context, datasets []string) {
 	}
 }
 
-// listBookmarks lists bookmarks that were only remembered. After an error the disks have
-// none, so that nothing relies on them.
+// listBookmarks lists the bookmarks of disks whose bookmarks were only remembered. After an error
+// the disks have an empty list of bookmarks, which nothing relies on.
 func (p *pool) listBookmarks(ctx context.Context, disks []*snapper.Disk) error {
 	if len(disks) == 0 {
 		return nil
@@ -169,8 +169,8 @@ func names(disks []*snapper.Disk) []string {
 	return list
 }
 
-// saveIndex writes the index for the next run. One that cannot be written costs it a
-// listing.
+// saveIndex writes the index for the next run. If writing fails, the next run lists all
+// snapshots.
 func (p *pool) saveIndex() {
 	if !p.index.Changed {
 		return

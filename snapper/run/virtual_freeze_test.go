@@ -229,7 +229,7 @@ func TestGroupTooLarge(t *testing.T) {
 				require.Len(t, r.Quiesced, 12)
 				assert.Equal(t, frozen, len(w.happened("freeze")) == 1)
 				assert.Equal(t, frozen, !slices.ContainsFunc(r.Quiesced, func(q report.Quiesced) bool { return q.Consistent != report.Application }))
-				want := []string{"guests " + strings.Join(names, ", ") + ": their snapshots are only crash-consistent: it is not frozen: freezing 12 virtual machines takes about 9s here, and as long again to thaw them: set max_freeze to 27s, or make the group smaller"}
+				want := []string{"guests " + strings.Join(names, ", ") + ": their snapshots are only crash-consistent: it is not frozen: freezing 12 virtual machines takes about 9s here, and thawing them takes as long: set max_freeze to 27s, or make the group smaller"}
 				if frozen {
 					want = nil
 				}

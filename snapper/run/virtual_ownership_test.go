@@ -66,7 +66,7 @@ func TestFinalizeWithNewerSnapshots(t *testing.T) {
 		"nothing since":    {},
 		"pvesr":            {newer: "__replicate_100-0_1784000000__"},
 		"a person":         {newer: "before-update"},
-		"a managed one":    {newer: "autosnap_2000-01-01_00:03:00_hourly", warns: "no last snapshot, so that its copies alarm until the host is up again: guest 100 is stopped, and the disk may be a copy (@autosnap_2000-01-01_00:03:00_hourly"},
+		"a managed one":    {newer: "autosnap_2000-01-01_00:03:00_hourly", warns: "no last snapshot, so its copies alarm until the host is up again: guest 100 is stopped, and the disk may be a copy (@autosnap_2000-01-01_00:03:00_hourly"},
 		"never seen here":  {change: func(w *virtualWorld) { w.pool("tank").heads[0].Creation = time.Now(); w.state = report.State{} }, warns: "is older than the dataset"},
 		"it still lives":   {change: func(w *virtualWorld) { w.guests[100].alive = true }, warns: "its guest still lives"},
 		"Proxmox is at it": {change: func(w *virtualWorld) { w.guests[100].cfg.Lock = "backup" }, warns: "stopped, but locked: backup"},
@@ -178,7 +178,7 @@ func TestUnblockOnlyTheGuestsDisks(t *testing.T) {
 		"it uses it":                          {change: uses(100), both: true},
 		"another guest uses it":               {change: uses(200)},
 		"two guests use it":                   {change: func(w *virtualWorld) { uses(100)(w); uses(200)(w) }, refusal: other + " may be another guest's: used by the guests [100 200]"},
-		"another's configuration is unread":   {change: func(w *virtualWorld) { w.guests[200].cfg.Problem = "EIO" }, refusal: "no configuration uses it that could be read, and those of the guests [200] could not"},
+		"another's configuration is unread":   {change: func(w *virtualWorld) { w.guests[200].cfg.Problem = "EIO" }, refusal: "no readable configuration uses it, and the configurations of the guests [200] could not be read"},
 		"it is a copy, as an earlier run saw": {change: func(w *virtualWorld) { w.state.Signs = map[string]string{"7777": "it has received properties"} }},
 		"a person took the copy over": {change: func(w *virtualWorld) {
 			w.state.Signs = map[string]string{"7777": ""}

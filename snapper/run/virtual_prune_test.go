@@ -173,7 +173,7 @@ func TestPruneOfGuestsOfPvesr(t *testing.T) {
 				dataset := w.pool("tank").heads[0].Name
 				assert.Equal(t, test.pruned, done.Counts[report.DidDestroy] > 0, reasonOf(done, dataset))
 				if test.pruned {
-					assert.Contains(t, reasonOf(done, dataset), "5 of 10 managed snapshots may go; @__replicate_100-0_1784000000__ and others of pvesr are not ours and stay")
+					assert.Contains(t, reasonOf(done, dataset), "5 of 10 managed snapshots may be destroyed; @__replicate_100-0_1784000000__ and other snapshots of pvesr are not managed and are kept")
 				} else {
 					assert.Contains(t, reasonOf(done, dataset), "Proxmox replicates it")
 				}
@@ -356,7 +356,7 @@ func TestPruneOfInterruptedReceives(t *testing.T) {
 				for day, warns := range test.warns {
 					done := w.prune(t)
 					said := slices.ContainsFunc(done.Problems, func(p report.Problem) bool {
-						return p.Severity == report.Warning && strings.Contains(p.Text, "give it up (zfs receive -A "+dataset)
+						return p.Severity == report.Warning && strings.Contains(p.Text, "abort it (zfs receive -A "+dataset)
 					})
 					assert.Equal(t, warns, said, "day %d: %v", day, done.Problems)
 					assert.Zero(t, done.Counts[report.DidDestroy])

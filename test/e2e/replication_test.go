@@ -256,7 +256,7 @@ func TestPruneOnAReplica(t *testing.T) {
 	r := w.run(w.c, "prune", "f1", "--dry-run")
 	require.Zero(t, r.Code)
 	require.Contains(t, r.Stdout, "destroy  "+c+"@")
-	require.Contains(t, r.Stdout, "@__replicate_100-0_1784000000__ and others of pvesr are not ours and stay")
+	require.Contains(t, r.Stdout, "@__replicate_100-0_1784000000__ and other snapshots of pvesr are not managed and are kept")
 	for _, d := range disks {
 		require.Equal(t, before[d], w.snapshots("tc/"+d))
 	}
@@ -286,11 +286,11 @@ func TestPruneOnAReplica(t *testing.T) {
 	require.Contains(t, strings.Join(strings.Fields(explained.Stdout), " "), "the source has "+source)
 	r = w.run(w.c, "prune", "f1", "-v")
 	require.Zero(t, r.Code)
-	require.Contains(t, r.Stdout, third+": untouched: a receive is under way, or was interrupted and waits to go on")
+	require.Contains(t, r.Stdout, third+": untouched: a receive is running, or was interrupted and waits to be resumed")
 	w.later(25 * time.Hour)
 	r = w.run(w.c, "prune", "f1")
 	require.Equal(t, 1, r.Code)
-	require.Contains(t, r.Stderr, third+": a receive is under way, or was interrupted and waits to go on since")
+	require.Contains(t, r.Stderr, third+": a receive is running, or was interrupted and waits to be resumed since")
 	require.Equal(t, before["vm-100-disk-2"], w.snapshots(third))
 
 	// On the node itself it touches nothing: they are its guest's.
@@ -377,10 +377,10 @@ func TestUnblock(t *testing.T) {
 		unchanged()
 	}
 	w.zfs("hold", "mine", last)
-	refused(last + " is held (zfs holds " + last)
+	refused(last + " has a hold (zfs holds " + last)
 	w.zfs("release", "mine", last)
 	w.zfs("clone", last, "ta/trial")
-	refused(last + " has a clone, which must go first or be promoted: ta/trial")
+	refused(last + " has a clone, which must be destroyed or promoted first: ta/trial")
 	w.zfs("destroy", "ta/trial")
 	sends, err := w.a.Start(w.ctx, "sh", "-c", "zfs send "+both[0]+"@"+w.snapshots(both[0])[len(w.snapshots(both[0]))-1]+" | (head -c 1 >/dev/null; echo going; until test -e /run/sent; do sleep 0.1; done)")
 	require.NoError(t, err)

@@ -25,7 +25,7 @@ func TestOnlyDisksOfTheStorage(t *testing.T) {
 	w.start(w.a, 100)
 	r := w.run(w.a, "snap", "f4", "-v")
 	require.Zero(t, r.Code)
-	assert.Contains(t, r.Stdout, `guest 100 runs, and nfs:vm-100-disk-9.qcow2 is not protected: storage "nfs" is no ZFS storage of this node`)
+	assert.Contains(t, r.Stdout, `guest 100 runs, and nfs:vm-100-disk-9.qcow2 is not protected: storage "nfs" is not a ZFS storage of this node`)
 	w.stop(w.a, 100)
 	w.snap(w.a, "f4")
 	require.Equal(t, []string{"frequently", "stopped"}, w.classes("ta/data/vm-100-disk-0"))
