@@ -14,9 +14,9 @@ import (
 	"snapwatch/snapper"
 )
 
-// Prune destroys what the retention drops of the copies on this host, and returns its
-// plan and its report. The error is for a run that could not begin: nothing was changed
-// then. ctx ends the run between two steps, never within a channel program.
+// Prune destroys the snapshots that the retention drops of the copies on this host, and returns
+// its plan and its report. An error means that the run could not begin and changed nothing. The
+// end of ctx stops the run between two steps, never within a channel program.
 func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.PruneName)
 	defer r.tell()
@@ -32,7 +32,8 @@ func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	return plan, r.report, err
 }
 
-// PossiblePrune is [Possible] for [Prune].
+// PossiblePrune returns the reason why every run of [Prune] must fail on this host, nil if a run
+// may succeed.
 func PossiblePrune(ctx context.Context, o Options) error {
 	_, _, err := newRun(o, report.PruneName).whoseDisks(ctx)
 	return err
@@ -50,7 +51,9 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	if err != nil {
 		return snapper.Plan{}, err
 	}
-	r.hooks.settle(func(owedHook) string { return waits }) // whether a guest stopped is not looked at
+	// The hook after_stop waits for a run of snap, because prune does not look whether a guest
+	// stopped.
+	r.hooks.settle(func(owedHook) string { return waits })
 	owed := map[int]*turn{}
 	next := r.openPools(ctx, below, r.readCopies)
 	var pools []*pool
@@ -97,8 +100,8 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	return whole, nil
 }
 
-// whoseDisks reads which guests are this node's. A host without Proxmox has none; one
-// whose Proxmox cannot be read may have any.
+// whoseDisks reads which guests this node has. A host without Proxmox has no guests. If Proxmox's
+// files cannot be read, the host may have any guests, so whoseDisks returns an error.
 func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, err error) {
 	timeout, cancel := r.World.Timeout(ctx, configTimeout)
 	defer cancel()
@@ -112,8 +115,9 @@ func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, e
 	return cluster, true, r.isNode(cluster)
 }
 
-// loadSigns reads what runs of snap know of the disks. What is destroyed goes by it: without it
-// a copy may look like a guest's disk, and one that a person took over like a copy.
+// loadSigns reads state.json, in which runs of snap record which disks came from elsewhere. What
+// may be destroyed depends on these records: without them a copy may look like a guest's disk,
+// and a disk that a person took over may look like a copy.
 func (r *run) loadSigns() (err error) {
 	if r.state, err = r.World.LoadState(); err != nil {
 		return fmt.Errorf("which disks came from elsewhere is not known, so nothing is destroyed until snap has run again: %w", err)
@@ -121,8 +125,8 @@ func (r *run) loadSigns() (err error) {
 	return nil
 }
 
-// roots are the datasets below which copies are looked for, by pool: those of the
-// configuration, or every pool. None lies below another.
+// roots returns, by pool, the datasets below which prune looks for copies: the datasets in the
+// configuration, or else whole pools. No root is below another root.
 func roots(o Options) (map[string][]string, error) {
 	all := slices.Clone(o.Config.Datasets)
 	if len(all) == 0 {
@@ -147,20 +151,22 @@ func roots(o Options) (map[string][]string, error) {
 	return byPool, nil
 }
 
-// readCopies reads the disks anywhere below the pool's roots.
+// readCopies reads the disks at any depth below the pool's roots.
 func (r *run) readCopies(ctx context.Context, p *pool) error {
 	p.inTurns = true
 	return r.readIndexed(ctx, p, Pool.Descendants)
 }
 
-// copies says of each disk whether it is one: State is Replica, Elsewhere or Orphan
-// only where no guest of this node has it. And whether others are at work on it: Proxmox's
-// replication, or snap, of whose bookmarks a list is needed then and not a memory.
+// copies decides which disks are copies: it sets the states Replica, Elsewhere and Orphan only
+// for disks that no guest of this node uses. It also records whether other programs work on a
+// disk. If Proxmox's replication does, Replicated is true. If snap does, Bookmarking is true, and
+// the disk's bookmarks are listed again, because a remembered list is not enough.
 func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
 	o := r.Options
 	var bookmarked []string
 	if cluster.Node != "" && r.Config.Role != "replica" {
-		byPool, _ := parents(r.Config, cluster) // without any snap does not run
+		// An error means that there are no parents, and then snap does not run.
+		byPool, _ := parents(r.Config, cluster)
 		bookmarked = slices.Concat(slices.Collect(maps.Values(byPool))...)
 	}
 	for _, p := range pools {
@@ -196,8 +202,8 @@ func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
 	}
 }
 
-// checkUnused looks whether one of the guests that may use it runs on a disk that is listed
-// as a copy.
+// checkUnused sets the state of a disk that is listed as a copy to Unknown if a guest that may
+// use the disk runs, or may run.
 func checkUnused(world Proxmox, cluster pve.Cluster, users []int, d *snapper.Disk) {
 	for _, vmid := range users {
 		guest, here := cluster.Guests[vmid]
@@ -210,7 +216,7 @@ func checkUnused(world Proxmox, cluster pve.Cluster, users []int, d *snapper.Dis
 	}
 }
 
-// noteInterrupted notes since when each disk of a pool that was read has its interrupted receive.
+// noteInterrupted records for each disk of a pool since when the disk has an interrupted receive.
 func (r *run) noteInterrupted(p *pool) {
 	for _, d := range p.disks {
 		if !d.ResumeToken {
@@ -218,7 +224,8 @@ func (r *run) noteInterrupted(p *pool) {
 		}
 		newest := uint64(0)
 		for _, s := range d.Snapshots {
-			if _, ours := s.Class(); ours && d.Problem == "" { // else there may be half of them
+			if _, ours := s.Class(); ours && d.Problem == "" {
+				// If the disk has a problem, its list of snapshots may be incomplete.
 				newest = s.GUID
 			}
 		}
@@ -230,7 +237,8 @@ func (r *run) noteInterrupted(p *pool) {
 	}
 }
 
-// keepInterrupted keeps what is noted of disks that this run did not look at.
+// keepInterrupted keeps the records of interrupted receives on disks that this run did not look
+// at.
 func (r *run) keepInterrupted(pools []*pool) {
 	for dataset, noted := range r.latest().InterruptedAt(r.World.Now()) {
 		looked := slices.ContainsFunc(readable(pools), func(p *pool) bool {

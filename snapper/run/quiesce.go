@@ -16,8 +16,9 @@ import (
 	"snapwatch/snapper"
 )
 
-// tell says in the report what became of the guests that were to be frozen, and returns those
-// whose snapshots are consistent, by VMID. The same of several guests is said once.
+// tell reports the results of freezing the guests, and returns the guests whose snapshots are
+// consistent, by VMID. If several guests have the same result, tell reports the result once for
+// all of them.
 func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[string]snapper.Outcome) (consistent map[int]bool) {
 	consistent = map[int]bool{}
 	said := map[string][]string{}
@@ -34,9 +35,10 @@ func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[strin
 		}
 		severity := report.Notice
 		if before := f.faultsBefore(q.VMID); passing {
-			q.Faults = before // what is only so for the moment is no fault, and ends none
+			// A passing condition is not a fault, and does not end an earlier fault.
+			q.Faults = before
 		} else if slices.ContainsFunc(q.Faults, func(key string) bool { return !slices.Contains(before, key) }) {
-			severity = report.Warning // it begins
+			severity = report.Warning // the fault is new
 		}
 		f.addQuiesced(q)
 		text := fmt.Sprintf("%s\x00%s\x00%s", severity, q.Consistent, q.Reason)
@@ -73,7 +75,8 @@ func (j *journal) addQuiesced(q report.Quiesced) {
 	j.report.AddQuiesced(q)
 }
 
-// leftFrozen tells of a guest that we froze and that may be frozen yet, at each run.
+// leftFrozen reports a guest that snap froze and that may still be frozen; every run repeats this
+// report.
 func (j *journal) leftFrozen(id pve.ID, text string) {
 	j.problem(report.Warning, "%s", text)
 	j.mu.Lock()
@@ -83,14 +86,16 @@ func (j *journal) leftFrozen(id pve.ID, text string) {
 	}
 }
 
-// TakeOver thaws what earlier runs have left frozen where no run can begin, and tells of it.
+// TakeOver thaws the guests that earlier runs left frozen, and reports them. It is for a host on
+// which no run can begin.
 func TakeOver(ctx context.Context, world World, tell func([]report.Problem)) {
 	r := &run{Options: Options{World: world}, journal: &journal{listener: tell, report: report.Run{Counts: map[report.Event]int{}}}}
 	r.takeOver(ctx)
 	r.tell()
 }
 
-// takeOver thaws what earlier runs have left frozen, and fails aloud while it cannot.
+// takeOver thaws the guests that earlier runs left frozen, and reports each guest that cannot be
+// thawed.
 func (r *run) takeOver(ctx context.Context) {
 	err := r.World.TakeOver(ctx, func(id pve.ID, taken quiesce.TakenOver) {
 		defer r.tell()
@@ -114,7 +119,7 @@ func (r *run) takeOver(ctx context.Context) {
 	}
 }
 
-// poolsOf are the pools that plans are for, in order.
+// poolsOf returns the pools of the plans, in order.
 func poolsOf(plans []snapper.GuestPlan) []string {
 	var pools []string
 	for _, g := range plans {
@@ -124,8 +129,8 @@ func poolsOf(plans []snapper.GuestPlan) []string {
 	return slices.Compact(pools)
 }
 
-// faultsBefore are the keys of what was wrong with a guest's snapshots in the last run. A fault
-// is mailed when it begins, and said at a terminal while it lasts.
+// faultsBefore returns the keys of the faults that a guest's snapshots had in the last run. A
+// fault is mailed when it begins, and printed at a terminal as long as it lasts.
 func (f *freezer) faultsBefore(vmid int) []string {
 	i := slices.IndexFunc(f.previous, func(p report.Quiesced) bool { return p.VMID == vmid })
 	if i < 0 {
@@ -134,7 +139,7 @@ func (f *freezer) faultsBefore(vmid int) []string {
 	return f.previous[i].Faults
 }
 
-// unmade is why a snapshot that was to be made is not there.
+// unmade returns the reason why a planned snapshot does not exist.
 func unmade(err error) string {
 	if err == nil {
 		return "no snapshot was made"
@@ -142,26 +147,27 @@ func unmade(err error) string {
 	return fmt.Sprintf("no snapshot was made: %v", err)
 }
 
-// freezeResult is what became of freezing a guest, or the guests of a group.
+// freezeResult is the result of freezing a guest, or the guests of a group.
 type freezeResult struct {
 	freezes []snapper.Freeze
 	view    snapper.NodeView
-	// lacks says what of a guest has no snapshot as of the time it was frozen, given which disks
-	// have one and which guests were frozen.
+	// lacks returns the disks of a guest that have no snapshot of the time at which the guest was
+	// frozen. Its arguments report which disks have a snapshot, and which guests were frozen.
 	lacks func(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack
-	// failed are those that could not be frozen, and why.
+	// failed has the guests that could not be frozen, with the reasons.
 	failed map[pve.ID]string
 	ended  quiesce.Ended
-	// at is when the window was opened, zero if none was.
+	// at is the time at which the window was opened, zero if none was opened.
 	at time.Time
 }
 
 func (f freezeResult) id(vmid int) pve.ID { return f.view.Evidence[vmid].Config.ID }
 
-// guest returns what became of one guest. Its snapshot is consistent if all its disks are in
-// it, if it was frozen before the programs of all pools began, and if all of it was still
-// frozen when it was thawed, after they had ended. passing is true where what keeps it from
-// that is no fault.
+// guest returns the result for one guest. The guest's snapshot is consistent under three
+// conditions: all its disks are in the snapshot, the guest was frozen before the channel programs
+// of all pools began, and the whole guest was still frozen when it was thawed after these
+// programs. The result passing is true if the snapshot is not consistent for a reason that is not
+// a fault.
 func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes map[string]snapper.Outcome) (q report.Quiesced, passing bool) {
 	id := f.id(freeze.VMID)
 	q = report.Quiesced{
@@ -192,8 +198,9 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 	return q, freeze.Passing
 }
 
-// whole says what the snapshots of a guest that was frozen throughout are worth. Disks that get
-// theirs at other times are missing by choice.
+// whole decides whether the snapshots of a guest that was frozen throughout are consistent or
+// torn. It returns true if only disks are missing that get their snapshots at other times, as
+// configured.
 func (f freezeResult) whole(q *report.Quiesced, outcomes map[string]snapper.Outcome) (byChoice bool) {
 	lacks := f.lacks(q.VMID, func(dataset string) bool { return outcomes[dataset].Snapshot != "" }, f.frozen)
 	if len(lacks) == 0 {
@@ -218,7 +225,7 @@ func (f freezeResult) whole(q *report.Quiesced, outcomes map[string]snapper.Outc
 	return byChoice
 }
 
-// frozen reports whether a guest was frozen throughout.
+// frozen reports whether a guest remained frozen until all its snapshots were taken.
 func (f freezeResult) frozen(vmid int) bool {
 	return slices.ContainsFunc(f.freezes, func(z snapper.Freeze) bool {
 		id := f.id(z.VMID)
@@ -226,8 +233,8 @@ func (f freezeResult) frozen(vmid int) bool {
 	})
 }
 
-// made is the name that a guest's snapshots got, "" and maybe why where one of its disks has
-// none.
+// made returns the name of a guest's snapshots. If one of the guest's disks has no snapshot, made
+// returns "" and the error of that disk, if there is one.
 func made(u snapper.Frozen, vmid int, outcomes map[string]snapper.Outcome) (name string, err error) {
 	for _, g := range u.Plans {
 		for _, d := range g.Disks {

@@ -12,8 +12,9 @@ import (
 	"snapwatch/snapper"
 )
 
-// reportPool returns what became of a pool that was read, and tells what is wrong with it. Of who
-// does not say since when he holds its lock it keeps when runs saw that.
+// reportPool returns the result for a pool that was read, and reports its errors. If another run
+// holds the pool's lock and the lock does not say since when, reportPool records when runs first
+// saw that.
 func (j *journal) reportPool(p *pool, start time.Time) report.Pool {
 	entry := report.Pool{Pool: p.name}
 	busy, locked := p.busy()
@@ -33,8 +34,8 @@ func (j *journal) reportPool(p *pool, start time.Time) report.Pool {
 	return entry
 }
 
-// reportLate tells of the pools that answered too late, or never, when a later round of
-// the run could not be: none of their guests was served.
+// reportLate reports the pools that answered too late or never, in a run whose later round
+// failed: the guests on these pools got no snapshots.
 func (j *journal) reportLate(parents map[string][]string, done []*pool, err error) {
 	j.problem(report.Warning, "pools that answered late are left to the next run: %v", err)
 	served := func(name string) bool { return slices.ContainsFunc(done, func(p *pool) bool { return p.name == name }) }
@@ -45,11 +46,13 @@ func (j *journal) reportLate(parents map[string][]string, done []*pool, err erro
 	}
 }
 
-// reportGuests tells what the guests are called, what of running ones no snapshot can cover, which guests have been
-// locked for long, and that Proxmox could not be asked.
+// reportGuests records the names of the guests and the volumes of running guests that no snapshot
+// can cover. It reports the guests that have been locked for long, and an error of asking
+// Proxmox.
 func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, pools []*pool, start time.Time) {
 	for _, warning := range g.Cluster.Warnings {
-		j.problem(report.Notice, "%s", warning) // no reason for a mail a run
+		// A warning here is not a reason for a mail at every run.
+		j.problem(report.Notice, "%s", warning)
 	}
 	j.reportUnread(g.Cluster)
 	if g.ListErr != nil {
@@ -68,7 +71,7 @@ func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, poo
 	for _, d := range planned(pools) {
 		known[d.Name] = true
 	}
-	unread := map[string]bool{} // what is wrong with the pool was told already
+	unread := map[string]bool{} // the error of such a pool was already reported
 	for _, p := range pools {
 		unread[p.name] = p.err != nil
 	}
@@ -91,8 +94,8 @@ func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, poo
 	})
 }
 
-// reportUnread tells of the guests whose configuration could not be read. A run that does not
-// know their disks is no success.
+// reportUnread reports the guests whose configuration could not be read. A run that does not know
+// the disks of these guests is not a success.
 func (j *journal) reportUnread(c pve.Cluster) {
 	for _, vmid := range c.Unread() {
 		j.incomplete = true
@@ -100,9 +103,9 @@ func (j *journal) reportUnread(c pve.Cluster) {
 	}
 }
 
-// succeeded ends the report, and decides whether the run was a success: a pool or a
-// configuration that could not be read or a disk of a running guest without its snapshot makes
-// it none, and so do old snapshots that pile up.
+// succeeded completes the report and decides whether the run was a success. It was not if a pool
+// or a configuration could not be read, if a disk of a running guest has no snapshot, or if
+// snapshots to destroy pile up.
 func (j *journal) succeeded(end time.Time) {
 	j.report.End = end
 	success := !j.incomplete

@@ -15,19 +15,20 @@ import (
 )
 
 const (
-	// roundTimeout is how long the pools that are read wait for the others.
+	// roundTimeout is the time for which pools that were read wait for the other pools.
 	roundTimeout = 30 * time.Second
-	// listTimeout is how long the reading of one pool may take. A pool whose disks
-	// are stuck never answers; one with very many snapshots takes minutes.
+	// listTimeout is the longest time that reading one pool may take. A pool whose disks are
+	// stuck never answers; a pool with very many snapshots takes minutes.
 	listTimeout = 10 * time.Minute
-	// answerTimeout is how long a pool may take to answer what a plan asks. The others wait.
+	// answerTimeout is the longest time that a pool may take to answer the questions of a plan,
+	// while the other pools wait.
 	answerTimeout = time.Minute
 )
 
-// rounds reads all pools and works on them: on most in one round, so that a guest
-// with disks on several is treated as one; on a pool that answers late in a round of
-// its own, so that a hung one does not keep the others from their snapshots. What became
-// of it all is reported at the end.
+// rounds reads all pools and carries out plans for them. Most pools are handled in one round, so
+// that a guest with disks on several pools is treated as a whole. A pool that answers late gets a
+// round of its own, so that a hung pool does not prevent the snapshots on the other pools. After
+// the last round, rounds reports all results.
 func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[string][]string) (snapper.Plan, error) {
 	next := r.openPools(ctx, parents, r.readPool)
 	var all []*pool
@@ -41,7 +42,7 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 		r.disks += len(planned(pools))
 		seen := view
 		var err error
-		if !first { // what is known of the guests is old by now
+		if !first { // the view of the guests is old by now
 			seen, err = r.readGuests(ctx)
 		}
 		var plan snapper.Plan
@@ -51,7 +52,7 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 		if err != nil && first {
 			return snapper.Plan{}, err
 		}
-		if err != nil { // the report tells what earlier rounds did
+		if err != nil { // the report still has the results of earlier rounds
 			r.reportLate(parents, all[:len(all)-len(pools)], err)
 			break
 		}
@@ -68,7 +69,7 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 	return whole, nil
 }
 
-// finish reports what became of the plan, and notes what the next run is to know.
+// finish reports the outcomes of the plan, and records the state for the next run.
 func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, outcomes map[string]snapper.Outcome) {
 	var problems []report.Problem
 	r.report.Disks, problems = plan.Report(outcomes)
@@ -90,9 +91,9 @@ func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, ou
 	r.succeeded(r.World.Now())
 }
 
-// nextSigns are the signs that the next run is to know. Those of disks that are gone stay:
-// a pool may come back. A guest that was seen to run on a disk makes it its own, and so does
-// a person.
+// nextSigns returns the signs, by the disk's guid, that the next run gets. The signs of disks
+// that are gone are kept, because a pool may come back. A disk loses its sign if a guest was seen
+// running on it here, or if a person took the disk over.
 func nextSigns(before map[string]string, pools []*pool, adopted []string) map[string]string {
 	next := map[string]string{}
 	maps.Copy(next, before)
@@ -103,7 +104,7 @@ func nextSigns(before map[string]string, pools []*pool, adopted []string) map[st
 			before, known := before[guid]
 			switch {
 			case d.AdoptedBy(adopted):
-				next[guid] = "" // no sign counts any more
+				next[guid] = "" // signs of this disk no longer count
 			case len(d.Guests) > 0 && d.State.Alive():
 				delete(next, guid)
 			case known && before == "":
@@ -115,8 +116,9 @@ func nextSigns(before map[string]string, pools []*pool, adopted []string) map[st
 	return next
 }
 
-// openPools reads pools side by side. next returns all that it has not returned yet, or
-// after roundTimeout those that are read by then: at least one.
+// openPools reads pools side by side. Each call of next returns the pools that were read and not
+// returned before. It waits up to roundTimeout for all pools, and then until at least one was
+// read.
 func (r *run) openPools(ctx context.Context, byPool map[string][]string, read func(context.Context, *pool) error) (next func() []*pool) {
 	var work []func()
 	pools := make([]*pool, len(byPool))
@@ -134,8 +136,8 @@ func (r *run) openPools(ctx context.Context, byPool map[string][]string, read fu
 	}
 }
 
-// openPool takes the pool's lock and reads its disks. What goes wrong is kept in the
-// pool, so that the others go on.
+// openPool takes the pool's lock and reads its disks. An error is stored in the pool, so that the
+// other pools continue.
 func (r *run) openPool(ctx context.Context, name string, parents []string, read func(context.Context, *pool) error) *pool {
 	p := &pool{Pool: r.World.Pool(name), journal: r.journal, Options: r.Options, name: name, parents: parents}
 	ctx, cancel := r.World.Timeout(ctx, listTimeout)
@@ -166,7 +168,7 @@ func (r *run) readPool(ctx context.Context, p *pool) error {
 	return r.readIndexed(ctx, p, Pool.Children)
 }
 
-// readIndexed reads the disks that a list of heads has, with the help of the index.
+// readIndexed reads the disks among the heads that list returns, with the help of the index.
 func (r *run) readIndexed(ctx context.Context, p *pool, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	var err error
 	if p.index, err = p.LoadIndex(); err != nil {
@@ -179,8 +181,9 @@ func (r *run) readIndexed(ctx context.Context, p *pool, list func(Pool, context.
 	return nil
 }
 
-// plan plans for the pools, and finds out what the plan asks for. It returns what is known
-// of the guests then, too. before is what earlier rounds of this run have planned already.
+// plan makes a plan for the pools, and answers the questions that the plan asks. It also returns
+// the view of the guests after these answers. The argument before is the plan of the earlier
+// rounds of this run.
 func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.NodeView, snapper.Plan, error) {
 	policy := policy(r.Options, view.Cluster)
 	policy.MaxDestroys = r.mayDestroy(before)
@@ -208,8 +211,8 @@ func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, be
 	}
 }
 
-// answer finds out what a plan asks for. The second look comes last, so that it is the newest
-// of all when the guests get their _stopped snapshots.
+// answer finds the answers to the questions of a plan. The second look at the guests comes last,
+// so that it is recent when the guests get their _stopped snapshots.
 func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, ask snapper.Questions, names snapper.Names) snapper.NodeView {
 	eachPool(r.World, readable(pools), func(p *pool) {
 		limited, cancel := r.World.Timeout(ctx, answerTimeout)
@@ -229,7 +232,7 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	r.progress("%d guests seem stopped: looking again in %s", len(ask.Looks), r.confirmPause())
 	second, err := r.lookAgain(ctx, view, ask.Looks)
 	if err != nil {
-		// By the first look guests live, but none is proven to have stopped.
+		// The first look shows which guests live, but does not prove that any guest stopped.
 		r.problem(report.Warning, "a second look at the guests failed, so no stop is believed: %v", err)
 		view.LooksDone = true
 		return view
@@ -237,7 +240,7 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	return r.askRunStates(ctx, second, pools, names)
 }
 
-// unanswered marks what the plan asks for once more as not to be known.
+// unanswered records that questions which the plan keeps asking have no answer.
 func unanswered(pools []*pool, ask snapper.Questions) {
 	const why = "the run has asked too often"
 	for _, p := range pools {

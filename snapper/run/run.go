@@ -1,22 +1,22 @@
-// Package run is one run of snap, prune, unblock or finalize. It reads, lets package snapper
-// decide, and applies the plan.
+// Package run makes one run of snap, prune, unblock or finalize. It reads guests and pools, lets
+// package snapper decide, and carries out the plan.
 //
-// [Run], [Prune] and [Unblock] are the entries. All that they reach outside is behind
-// [World], so that test/sim plays them in a world of its own.
+// [Run], [Prune] and [Unblock] are the entry points. Package run reaches everything outside of
+// this program through [World], so that test/sim can play a run in a simulated world.
 //
 // # The order
 //
-// round.go plans: it reads guests (guests.go) and pools (pool.go), which are locked and read
-// side by side. A pool that answers late gets a round of its own. apply.go is the order of
-// what is done: hooks and freezes, snapshots (snapshots.go), then labels, bookmarks
-// (bookmarks.go), and destroys (destroy.go) last. These three files are the only ones that
-// write to a pool.
+// round.go makes the plan: it reads guests (guests.go) and pools (pool.go), which are locked and
+// read side by side. A pool that answers late gets a round of its own. apply.go has the order of
+// the steps: hooks and freezes, snapshots (snapshots.go), then labels, bookmarks (bookmarks.go),
+// and destroys (destroy.go) last. Only these three files change snapshots, labels and bookmarks
+// of a pool.
 //
-// # Ends
+// # How a run ends
 //
-// A run may be killed at any moment. What somebody must end, such as a freeze or an owed
-// hook, has a note before it begins, and the next run ends it ([TakeOver]). report.go and
-// journal.go keep what was done and what went wrong.
+// A run may be killed at any moment. A step that must be ended, such as a freeze or an owed hook,
+// has a note before the step begins, and the next run ends the step ([TakeOver]). report.go and
+// journal.go record the steps and the problems of a run.
 package run
 
 import (
@@ -34,27 +34,27 @@ import (
 	"snapwatch/snapper"
 )
 
-// Options is all that a run is told.
+// Options are all inputs of a run.
 type Options struct {
 	Config config.Config
 	// Keep is the retention of this run, before overrides.
 	Keep config.Keep
-	// Node is the name the caller expects this node to have, "" for any.
+	// Node is the name that the caller expects this node to have, "" for any name.
 	Node string
 	// DryRun ends the run after planning.
 	DryRun bool
-	// Adopt are the guests and disks that a person takes over, see [snapper.Policy].
+	// Adopt names the guests and disks that a person takes over, see [snapper.Policy].
 	Adopt []string
-	// Final makes this the run at the end of the host: once the guests are down, those
-	// that ran here get their _stopped snapshots, by the proof of [snapper.Shutdown].
-	// Nothing else is done, and no report is kept.
+	// Final makes this the run at the shutdown of the host: after the guests have stopped, the
+	// guests that ran here get their _stopped snapshots, if [snapper.Shutdown] proves the
+	// shutdown. Such a run does nothing else, and saves no report.
 	Final bool
-	// World is where all of it happens.
+	// World gives access to everything outside of this program.
 	World World
-	// Progress is told what a long run is at, nil if nobody is there to read it.
+	// Progress is called with the present step of a long run, and is nil if nobody reads that.
 	Progress func(string)
-	// Tell is told the problems, each once: before the report is kept, of what hooks say when
-	// they have ended. nil is for who reads them in the report.
+	// Tell is called with the problems of the run, each once: before the report is saved, and
+	// again after hooks have ended. It is nil for a caller that reads the problems in the report.
 	Tell func([]report.Problem)
 }
 
@@ -64,30 +64,30 @@ func (o Options) progress(format string, args ...any) {
 	}
 }
 
-// run is one run under way.
+// run is the state of one run.
 type run struct {
 	Options
 	*journal
 	start time.Time
-	// name is that of its report.
+	// name is the name of the run's report.
 	name string
-	// previous is the report of the run before.
+	// previous is the report of the run before this one.
 	previous report.Run
-	// state is what that run left for this one, and in the end what this one leaves.
+	// state is the state that the previous run left, and at the end the state for the next run.
 	state report.State
-	// disks is how many it has read.
+	// disks is the number of disks that the run has read.
 	disks    int
 	captures *captures
 	hooks    *hooks
 	locks    *locks
-	// saved is how many problems the report has that is kept.
+	// saved is the number of problems in the saved report.
 	saved int
 }
 
-// Run makes one run and returns its plan and its report. The error is for a run that
-// could not begin: nothing was changed then, but for guests that an earlier run left frozen:
-// these are thawed first, and the report tells of them in any case. ctx ends the run between
-// two steps, never within a channel program.
+// Run makes one run of snap and returns its plan and its report. An error means that the run
+// could not begin. Such a run changed nothing, except that it first thawed guests that an earlier
+// run left frozen; the report always lists these guests. The end of ctx stops the run between two
+// steps, never within a channel program.
 func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.Name)
 	defer r.tell()
@@ -107,7 +107,8 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	}
 	r.tell()
 	if !o.DryRun && !o.Final {
-		if err := o.World.SaveState(r.state); err != nil { // without it the next run looks at more
+		if err := o.World.SaveState(r.state); err != nil {
+			// Without the state, the next run must read more.
 			r.problem(report.Warning, "what the next run is to know is not kept: %v", err)
 		}
 		r.save()
@@ -116,8 +117,8 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	return plan, r.report, nil
 }
 
-// Possible returns why every run must fail on this host, as far as the configuration and
-// Proxmox's files say, nil if one may succeed.
+// Possible returns the reason why every run of [Run] must fail on this host, judged by the
+// configuration and Proxmox's files, nil if a run may succeed.
 func Possible(ctx context.Context, o Options) error {
 	r := newRun(o, report.Name)
 	if err := r.mayTake(); err != nil {
@@ -134,7 +135,7 @@ func Possible(ctx context.Context, o Options) error {
 	return err
 }
 
-// mayTake refuses to take snapshots where copies are received.
+// mayTake returns an error on a host that receives copies, where snap must take no snapshots.
 func (r *run) mayTake() error {
 	if r.Config.Role == "replica" {
 		return errors.New("the configuration says role: replica: this host receives snapshots, it takes none (snapwatch prune rotates them)")
@@ -142,7 +143,7 @@ func (r *run) mayTake() error {
 	return nil
 }
 
-// newRun begins a run with the report of the last one of its kind.
+// newRun returns a run that has begun, with the report of the last run of the same kind.
 func newRun(o Options, name string) *run {
 	r := &run{Options: o, journal: &journal{listener: o.Tell}, start: o.World.Now(), name: name}
 	r.hooks = &hooks{Options: o, journal: r.journal}
@@ -158,8 +159,8 @@ func newRun(o Options, name string) *run {
 	return r
 }
 
-// latest is the report that is on file now. Another run of this kind, for other pools, may have left its
-// own since this one began.
+// latest returns the report that is saved now. Another run of this kind, for other pools, may
+// have saved its report since this run began.
 func (r *run) latest() *report.Run {
 	latest, err := r.World.LastReport(r.name)
 	if err != nil {
@@ -169,15 +170,15 @@ func (r *run) latest() *report.Run {
 }
 
 func (r *run) save() {
-	kept := r.sofar() // hooks may be at work
+	kept := r.sofar() // hooks may still be running
 	r.saved = len(kept.Problems)
 	if err := r.World.SaveReport(r.name, &kept); err != nil {
 		r.problem(report.Warning, "the report of this run is not kept: %v", err)
 	}
 }
 
-// endHooks waits for the hooks and tells what they said, also in the report that is
-// kept, unless a later run has left its own there meanwhile.
+// endHooks waits for the hooks and reports their problems. It also adds these problems to the
+// saved report, unless a later run has saved its own report since.
 func (r *run) endHooks() {
 	r.hooks.end()
 	if len(r.report.Problems) == r.saved {
@@ -206,7 +207,7 @@ func (r *run) do(ctx context.Context) (snapper.Plan, error) {
 	return r.rounds(ctx, view, parents)
 }
 
-// isNode takes the node's name in, and refuses to run under one that is not this node's.
+// isNode records the node's name, and returns an error if the expected name is not this node's.
 func (r *run) isNode(c pve.Cluster) error {
 	for _, want := range []string{r.Node, r.Config.Node} {
 		short, _, _ := strings.Cut(want, ".")
@@ -256,7 +257,7 @@ func policy(o Options, c pve.Cluster) snapper.Policy {
 	}
 }
 
-// planned are the disks of all pools that could be read.
+// planned returns the disks of all pools that could be read.
 func planned(pools []*pool) []snapper.Disk {
 	var disks []snapper.Disk
 	for _, p := range readable(pools) {
@@ -265,7 +266,7 @@ func planned(pools []*pool) []snapper.Disk {
 	return disks
 }
 
-// readable are the pools that could be read.
+// readable returns the pools that could be read.
 func readable(pools []*pool) []*pool {
 	return slices.DeleteFunc(slices.Clone(pools), func(p *pool) bool { return p.err != nil })
 }

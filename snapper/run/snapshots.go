@@ -14,17 +14,19 @@ import (
 	"snapwatch/snapper"
 )
 
-// programTimeout is how long a run waits for one channel program. The program is never
-// killed: it continues, and so does its hold on the pool's lock. That of the other pools
-// ends with the run, which is over before cron starts the next one.
+// programTimeout is the time for which a run waits for one channel program. The program is never
+// killed: it continues, and keeps its pool locked. The locks of the other pools end with the run,
+// which ends before cron starts the next run.
 const programTimeout = 10 * time.Minute
 
-// maxAttempts is how often a snapshot is tried again: in the next transaction group when the
-// dataset got one in this one already, and under the next free second's name.
+// maxAttempts is the largest number of retries of a snapshot. A snapshot is retried in the next
+// transaction group if the dataset already got a snapshot in this group, and under the name of a
+// later second if its name is taken.
 const maxAttempts = 8
 
-// finishPlan does on a pool what follows the snapshots, given what became of them: older
-// snapshots are bookmarked, labels given up for received ones, and what may go is destroyed.
+// finishPlan carries out the steps that follow the snapshots on a pool, given the outcomes of the
+// snapshots: it bookmarks older snapshots, replaces local labels by received ones, and destroys
+// snapshots and bookmarks.
 func (p *pool) finishPlan(ctx context.Context, plan snapper.PoolPlan, outcomes map[string]snapper.Outcome) {
 	p.createBookmarks(ctx, plan.CreateBookmarks)
 	for _, dataset := range plan.InheritReceived {
@@ -44,16 +46,16 @@ func (p *pool) finishPlan(ctx context.Context, plan snapper.PoolPlan, outcomes m
 	p.saveIndex()
 }
 
-// errHangs is why a step is not begun.
+// errHangs is the error of a step that must not begin.
 var errHangs = errors.New("not begun, since an earlier step on the pool has not ended")
 
-// soonTimeout is how long a run waits for a step while others wait for that: the guests of
-// other pools, and who wants to start a guest.
+// soonTimeout is the time for which a run waits for a step while others wait for that step: the
+// guests of other pools, and Proxmox if it wants to start a guest.
 const soonTimeout = 30 * time.Second
 
-// withTimeout takes one step that changes the pool, and waits for it for programTimeout.
-// A step that takes longer is the last of this run on the pool: the next would wait behind
-// it, with all that the run holds.
+// withTimeout runs one step that changes the pool, and waits for the step for programTimeout. If
+// the step takes longer, the run begins no other step on this pool: the next step would wait
+// behind the first, with all locks that the run holds.
 func (p *pool) withTimeout(step func(context.Context) error) error {
 	return p.within(programTimeout, step)
 }
@@ -71,9 +73,9 @@ func (p *pool) within(limit time.Duration, step func(context.Context) error) err
 	return err
 }
 
-// takeSnapshots takes the snapshots of guests on this pool, sets their labels and makes
-// their bookmarks, in one program, for which it waits for limit. A guest gets all of its
-// snapshots or none. No program begins once the guests' locks are given up.
+// takeSnapshots takes the snapshots of guests on this pool, sets their labels and creates their
+// bookmarks, in one channel program, for which it waits for limit. A guest gets all of its
+// snapshots or none. No program begins after the guests' locks were released.
 func (p *pool) takeSnapshots(ctx context.Context, open []snapper.GuestPlan, lease *lease, limit time.Duration) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	for attempt := 0; len(open) > 0; attempt++ {
@@ -143,8 +145,8 @@ func (p *pool) snapshotted(guests []snapper.GuestPlan, got map[string]lua.Outcom
 	}
 }
 
-// recordResults takes a guest's results in. It returns the guest to be tried again where
-// that helps; until then its failure stands.
+// recordResults records the results of a guest. It returns true, with a changed plan, if the
+// guest must be tried again. The guest counts as failed until then.
 func (p *pool) recordResults(g snapper.GuestPlan, got map[string]lua.Outcome, outcomes map[string]snapper.Outcome) (snapper.GuestPlan, bool) {
 	for _, d := range g.Disks {
 		if undone := got[d.Dataset].Undone; undone != nil && *undone != 0 {
@@ -220,7 +222,7 @@ func explainOutcome(errno *syscall.Errno) string {
 	return explain(*errno)
 }
 
-// explain puts an errno of a channel program into words (zfs-program(8)).
+// explain returns the meaning of an errno of a channel program (zfs-program(8)).
 func explain(errno syscall.Errno) string {
 	switch errno {
 	case syscall.EBUSY:
@@ -235,8 +237,8 @@ func explain(errno syscall.Errno) string {
 	return fmt.Sprintf("%s (errno %d)", errno.Error(), int(errno))
 }
 
-// nextName moves a snapshot's name on by two seconds: in an hour that comes twice each pass
-// has every other second.
+// nextName returns the snapshot's name, later by two seconds: in an hour that occurs twice, one
+// pass uses the even seconds and the other the odd seconds.
 func nextName(name string, class zfs.Class) string {
 	t, err := zfs.ParseSnapshotTime(name)
 	if err != nil {

@@ -16,19 +16,22 @@ import (
 	"snapwatch/snapper"
 )
 
-// UnblockRequest says which guest is to be rolled back to which snapshot.
+// UnblockRequest names the guest to roll back and the snapshot to roll back to.
 type UnblockRequest struct {
 	VMID     int
 	Snapshot string
-	// Remove removes what is in the way; without it that is only listed.
+	// Remove destroys the snapshots and bookmarks that prevent the rollback; without Remove they
+	// are only listed.
 	Remove bool
-	// LoseBase allows it where nothing remains for a receiver to go on from.
+	// LoseBase allows the removal even if no managed snapshot or bookmark remains from which a
+	// receiver could continue.
 	LoseBase bool
 }
 
-// Unblock makes room for a rollback by Proxmox, and returns what is, or was, in the way
-// and the report. It holds the locks of the pools, so that no snapshot is made meanwhile,
-// and the guest's own. The error is for a run that changed nothing.
+// Unblock makes a rollback by Proxmox possible. It returns the snapshots and bookmarks that
+// prevent or prevented the rollback, and the report. Unblock holds the locks of the pools, so
+// that no snapshot is taken meanwhile, and the lock of the guest. An error means that nothing was
+// changed.
 func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Unblocking, report.Run, error) {
 	o.DryRun = !request.Remove
 	r := newRun(o, report.Name)
@@ -73,7 +76,8 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 	return u, r.report, nil
 }
 
-// lockedGuest returns the cluster with the guest, whose lock is held until release.
+// lockedGuest takes the guest's lock and returns the cluster's configuration. The function
+// release releases the lock.
 func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cluster, release func(), err error) {
 	release = func() {}
 	timeout, cancel := r.World.Timeout(ctx, configTimeout)
@@ -93,7 +97,7 @@ func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cl
 		return c, release, fmt.Errorf("guest %d: Proxmox works on it: %w", request.VMID, err)
 	}
 	release = unlock
-	// What was read before the lock was had may be old.
+	// The configuration that was read before taking the lock may be old.
 	if c, err = r.World.Cluster(timeout); err != nil {
 		return c, release, err
 	}
@@ -109,8 +113,8 @@ func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cl
 	return c, release, nil
 }
 
-// openGuest locks and reads the pools of the storages, and keeps the disks of the guest, as
-// snap would find them. An error with any of them ends it: a guest is rolled back as a whole.
+// openGuest locks and reads the pools of the storages, and keeps the disks of the guest, as snap
+// would find them. Any error ends openGuest, because a guest is rolled back as a whole.
 func (r *run) openGuest(ctx context.Context, view snapper.NodeView, request UnblockRequest) ([]*pool, error) {
 	below, err := parents(r.Config, view.Cluster)
 	if err != nil {
@@ -137,7 +141,7 @@ func (r *run) openGuest(ctx context.Context, view snapper.NodeView, request Unbl
 				d.State, d.Why = snapper.Disputed, why
 			}
 		}
-		// No head tells that bookmarks changed, and one that is not known makes the
+		// A head does not show that bookmarks changed, and an unknown bookmark would make the
 		// rollback fail half way.
 		if err := p.listBookmarks(ctx, p.disksWhere(func(d *snapper.Disk) bool { return d.Recalled })); err != nil {
 			return pools, err
@@ -146,7 +150,8 @@ func (r *run) openGuest(ctx context.Context, view snapper.NodeView, request Unbl
 	return pools, nil
 }
 
-// inTheWay returns what is to be destroyed in the pool, and what must remain.
+// inTheWay returns the snapshots to destroy in the pool, and as their Keepers the snapshots that
+// must remain.
 func (p *pool) inTheWay(u snapper.Unblocking, snapshot string) []snapper.Destroy {
 	var gone []snapper.Destroy
 	for _, d := range u.Disks {
@@ -164,8 +169,8 @@ func (p *pool) inTheWay(u snapper.Unblocking, snapshot string) []snapper.Destroy
 	return gone
 }
 
-// checkDestroys asks ZFS whether it would destroy the snapshots, and returns why not. It
-// knows what no property tells: a receive or a send that is under way.
+// checkDestroys asks ZFS whether it would destroy the snapshots, and returns the reasons why not.
+// Only ZFS knows of a receive or a send that is running, because no property shows it.
 func (p *pool) checkDestroys(destroys []snapper.Destroy) ([]string, error) {
 	var refusals []string
 	for batch := range slices.Chunk(destroys, maxBatch) {
@@ -188,7 +193,7 @@ func (p *pool) checkDestroys(destroys []snapper.Destroy) ([]string, error) {
 	return refusals, nil
 }
 
-// whyKept returns why snapshots of a disk would not all be destroyed.
+// whyKept returns the reasons why snapshots of a disk would not all be destroyed.
 func whyKept(disk lua.DestroyRequest, got lua.Destroyed) []string {
 	switch {
 	case got.Receiving != 0:
@@ -209,9 +214,10 @@ func whyKept(disk lua.DestroyRequest, got lua.Destroyed) []string {
 	return all
 }
 
-// unblock removes what is in the way in one pool: the snapshots first, since without
-// them the bookmarks are of no use, while the other way round a receiver could lose
-// both. What remains is checked by the program that destroys.
+// unblock destroys the snapshots and bookmarks that prevent the rollback in one pool. The
+// snapshots are destroyed first: without them the bookmarks are useless, but if the bookmarks
+// were destroyed first, a failure could cost a receiver both. The channel program that destroys
+// the snapshots also checks that the Keepers remain.
 func (p *pool) unblock(ctx context.Context, u snapper.Unblocking, snapshot string) {
 	gone := p.inTheWay(u, snapshot)
 	var marks []zfs.Snapshot
