@@ -43,7 +43,9 @@ func TestWhatIsPruned(t *testing.T) {
 		{"of no guest, on a node, received", func(_ *PrunePolicy, _ *world, d *Disk) {
 			d.State, d.Running = Orphan, zfs.Property{Value: "x", Received: "x", Source: zfs.SourceReceived}
 		}, ""},
-		{"of a guest of this node", func(_ *PrunePolicy, _ *world, d *Disk) { d.State, d.Why = Unknown, "guest 100 of this node has it" }, "not a copy: guest 100"},
+		{"of a guest of this node", func(_ *PrunePolicy, _ *world, d *Disk) {
+			d.State, d.Why = Unknown, "it belongs to guest 100 of this node"
+		}, "not a copy: it belongs to guest 100"},
 		{"ignored", func(_ *PrunePolicy, _ *world, d *Disk) { d.Ignored = "overrides[0].ignore" }, "overrides[0].ignore"},
 		{"first receive", func(_ *PrunePolicy, _ *world, d *Disk) { d.Inconsistent = true }, "first receive is not finished"},
 		{"resume token", func(_ *PrunePolicy, _ *world, d *Disk) { d.ResumeToken = true }, "a receive is running, or was interrupted"},

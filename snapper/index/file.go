@@ -41,7 +41,7 @@ func Load(path string) (Index, error) {
 	}
 	x, err := Parse(text)
 	if err != nil {
-		return Index{}, fmt.Errorf("index %s thrown away, every snapshot is listed: %w", path, err)
+		return Index{}, fmt.Errorf("index %s discarded, every snapshot is listed: %w", path, err)
 	}
 	return x, nil
 }
@@ -52,7 +52,7 @@ var errIndex = errors.New("it is damaged")
 func Parse(text []byte) (Index, error) {
 	body, end, found := bytes.Cut(text, []byte("\nend\t"))
 	if !found || string(end) != sum(body)+"\n" {
-		return Index{}, fmt.Errorf("%w: its end is missing or does not fit", errIndex)
+		return Index{}, fmt.Errorf("%w: its checksum is missing or wrong", errIndex)
 	}
 	x := Index{Entries: map[string]*entry{}, turns: map[string]turn{}}
 	var dataset string

@@ -90,9 +90,9 @@ func (e *entry) outdated(h zfs.Dataset, now time.Time) string {
 	age := now.Sub(e.listedAt)
 	switch {
 	case h.SnapshotsChanged == 0:
-		return "this ZFS does not tell when its snapshots changed"
+		return "this ZFS has no snapshots_changed"
 	case h.GUID != e.key.GUID:
-		return "it is another dataset under that name"
+		return "another dataset has this name now"
 	case keyOf(h) != e.key:
 		return "its snapshots changed"
 	case age < 0:

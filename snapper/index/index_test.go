@@ -41,9 +41,9 @@ func TestGate(t *testing.T) {
 		{name: "snapshot newer", change: func(h *zfs.Dataset) { h.NewestSnapshot = "by hand" }, why: "its snapshots changed"},
 		{name: "snapshot destroyed or renamed", change: func(h *zfs.Dataset) { h.SnapshotsChanged++ }, why: "its snapshots changed"},
 		{name: "promoted", change: func(h *zfs.Dataset) { h.Origin = "tank/data/vm-9-disk-0@x" }, why: "its snapshots changed"},
-		{name: "made again", change: func(h *zfs.Dataset) { h.GUID = 8 }, why: "it is another dataset under that name"},
-		{name: "all gone", change: func(h *zfs.Dataset) { h.NewestSnapshot, h.SnapshotsChanged = "", 0 }, why: "this ZFS does not tell when its snapshots changed"},
-		{name: "before 2.2", change: func(h *zfs.Dataset) { h.SnapshotsChanged = 0 }, why: "this ZFS does not tell when its snapshots changed"},
+		{name: "made again", change: func(h *zfs.Dataset) { h.GUID = 8 }, why: "another dataset has this name now"},
+		{name: "all gone", change: func(h *zfs.Dataset) { h.NewestSnapshot, h.SnapshotsChanged = "", 0 }, why: "this ZFS has no snapshots_changed"},
+		{name: "before 2.2", change: func(h *zfs.Dataset) { h.SnapshotsChanged = 0 }, why: "this ZFS has no snapshots_changed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e, h := remembered()

@@ -46,13 +46,13 @@ func TestSettle(t *testing.T) {
 		{name: "same txg", first: done, second: lua.Outcome{Snapshot: errno(syscall.EAGAIN)}, retry: "autosnap_2026-07-15_12:07:59_hourly", failed: "snapshot of " + disk1 + ": another snapshot of it is being made right now (EAGAIN)"},
 		{name: "name taken", first: lua.Outcome{Snapshot: errno(syscall.EEXIST)}, retry: "autosnap_2026-07-15_12:08:01_hourly", failed: "the name is taken"},
 		{name: "no space", first: done, second: lua.Outcome{Snapshot: errno(syscall.ENOSPC)}, failed: "no space", noSpace: true},
-		{name: "busy", first: lua.Outcome{Snapshot: errno(syscall.EBUSY)}, failed: "snapshot of " + disk0 + ": it is held, being sent or being received (EBUSY)"},
+		{name: "busy", first: lua.Outcome{Snapshot: errno(syscall.EBUSY)}, failed: "snapshot of " + disk0 + ": it has a hold, or is being sent or received (EBUSY)"},
 		{name: "unknown error", first: lua.Outcome{Snapshot: errno(syscall.EIO)}, failed: "input/output error (errno 5)"},
-		{name: "no answer for the second", first: done, failed: "snapshot of " + disk1 + ": the channel program does not say"},
+		{name: "no answer for the second", first: done, failed: "snapshot of " + disk1 + ": the channel program returned no result"},
 		{name: "label failed", first: lua.Outcome{Snapshot: errno(0), Label: errno(syscall.EIO), Bookmark: errno(0)}, second: done, failed: "label of " + disk0 + ": input/output error (errno 5)"},
-		{name: "no answer for the label", first: lua.Outcome{Snapshot: errno(0), Bookmark: errno(0)}, second: done, failed: "label of " + disk0 + ": the channel program does not say"},
+		{name: "no answer for the label", first: lua.Outcome{Snapshot: errno(0), Bookmark: errno(0)}, second: done, failed: "label of " + disk0 + ": the channel program returned no result"},
 		{name: "bookmark failed", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.ENOSPC)}, second: done, warning: "bookmark of " + disk0},
-		{name: "bookmark there", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.EEXIST)}, second: done, warning: "there is one of that name, of another snapshot"},
+		{name: "bookmark there", first: lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(syscall.EEXIST)}, second: done, warning: "a bookmark of another snapshot has this name"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p, outcomes := testPool(), map[string]snapper.Outcome{}
@@ -96,7 +96,7 @@ func TestSettleUndone(t *testing.T) {
 		disk0: {Snapshot: errno(0), Undone: errno(syscall.EBUSY)}, disk1: {Snapshot: errno(syscall.ENOSPC)},
 	}, map[string]snapper.Outcome{})
 	require.Len(t, p.report.Problems, 1)
-	assert.Contains(t, p.report.Problems[0].Text, disk0+"@autosnap_2026-07-15_12:07:00_stopped was made and could not be destroyed again: it is held")
+	assert.Contains(t, p.report.Problems[0].Text, disk0+"@autosnap_2026-07-15_12:07:00_stopped was made and could not be destroyed again: it has a hold")
 }
 
 // What a batch of destroys comes to, and how loudly.
@@ -117,10 +117,10 @@ func TestSettleDestroys(t *testing.T) {
 	}
 	assert.Equal(t, []string{
 		"warning: destroying " + disk0 + "@broken: input/output error (errno 5)",
-		"warning: destroying " + disk0 + "@unsaid: the channel program does not say",
-		"notice: " + disk1 + " is being received: nothing of it is destroyed",
-		"notice: tank/data/vm-101-disk-0@keeper is gone, which was to be kept: nothing of the disk is destroyed, the next run looks again",
-		"notice: " + disk0 + "@held is kept: it is held, being sent or being received (EBUSY); the next run tries again",
+		"warning: destroying " + disk0 + "@unsaid: the channel program returned no result",
+		"notice: " + disk1 + " is being received: no snapshot of it is destroyed",
+		"notice: tank/data/vm-101-disk-0@keeper is gone, although it had to be kept: no snapshot of the disk is destroyed, the next run checks again",
+		"notice: " + disk0 + "@held is kept: it has a hold, or is being sent or received (EBUSY); the next run tries again",
 		"notice: " + disk0 + "@cloned is kept: the name is taken, or a clone depends on it (EEXIST); the next run tries again",
 	}, got)
 }
@@ -155,9 +155,9 @@ func TestToldToEnd(t *testing.T) {
 	}
 	outcomes := p.takeSnapshots(ctx, open, &lease{}, programTimeout)
 	p.finishPlan(ctx, plan, outcomes)
-	assert.ErrorContains(t, outcomes[disk0].Err, "told to end before its snapshots were made")
+	assert.ErrorContains(t, outcomes[disk0].Err, "told to end before the snapshots were taken")
 	require.Len(t, p.report.Problems, 1)
-	assert.Contains(t, p.report.Problems[0].Text, "told to end, 1 snapshots that were to go are left")
+	assert.Contains(t, p.report.Problems[0].Text, "told to end, and leaves 1 snapshots that are due")
 }
 
 // Behind a step that has not ended nothing else is begun on its pool: it would wait behind

@@ -31,14 +31,14 @@ func (p *pool) createBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 		p.index.BookmarkCreated(m.Dataset, m.Name, said && errno == 0)
 	}
 	if err != nil {
-		p.problem(report.Warning, "pool %s: bookmarks of older snapshots: not known what was done, the next run looks: %v", p.name, err)
+		p.problem(report.Warning, "pool %s: it is unknown which bookmarks of older snapshots were created, the next run checks: %v", p.name, err)
 		return
 	}
 	for _, m := range list {
 		errno, said := got[m.Dataset].Bookmarks[m.Name]
 		switch {
 		case !said:
-			p.problem(report.Warning, "bookmark of %s@%s: the channel program does not say", m.Dataset, m.Name)
+			p.problem(report.Warning, "bookmark of %s@%s: the channel program returned no result", m.Dataset, m.Name)
 		case errno == 0:
 			p.count(report.DidBookmark)
 		case errno == syscall.EEXIST, errno == syscall.ENOENT:

@@ -95,7 +95,7 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 		}
 		switch b := r.report.Backlogs[name]; {
 		case b.Grows():
-			r.problem(severity, "%s: %d snapshots are due and not destroyed, and more from day to day (at least %d, and %d the day before): raise max_destroys in the configuration (%d now), or run it more often", name, b.Due, b.Yesterday, b.Before, most)
+			r.problem(severity, "%s: %d snapshots are due and not destroyed, and their number grows from day to day (at least %d, and %d the day before): raise max_destroys in the configuration (%d now), or run it more often", name, b.Due, b.Yesterday, b.Before, most)
 		case b.Due > 0:
 			r.problem(report.Notice, "%s: %d snapshots are due and not destroyed (max_destroys %d): the next runs continue", name, b.Due, most)
 		}
@@ -119,7 +119,7 @@ func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 	size := firstBatch
 	for len(destroys) > 0 {
 		if ctx.Err() != nil {
-			p.problem(report.Notice, "pool %s: told to end, %d snapshots that were to go are left for the next run", p.name, len(destroys))
+			p.problem(report.Notice, "pool %s: the run was told to end, and leaves %d snapshots that are due to the next run", p.name, len(destroys))
 			p.due = slices.Concat(destroys, p.due)
 			return
 		}
@@ -199,16 +199,16 @@ func (p *pool) recordDestroys(batch []snapper.Destroy, results map[string]lua.De
 		errno, done := got.Gone[d.Name]
 		switch {
 		case got.Receiving != 0:
-			once(d.Dataset, "%s is being received: nothing of it is destroyed", d.Dataset)
+			once(d.Dataset, "%s is being received: no snapshot of it is destroyed", d.Dataset)
 		case got.Missing != "":
-			once(d.Dataset, "%s@%s is gone, which was to be kept: nothing of the disk is destroyed, the next run looks again", d.Dataset, got.Missing)
+			once(d.Dataset, "%s@%s is gone, although it had to be kept: no snapshot of the disk is destroyed, the next run checks again", d.Dataset, got.Missing)
 		case done && errno == 0:
 			p.gone(d)
 		case errno == syscall.EBUSY, errno == syscall.EEXIST:
 			why := d.Dataset + "\x00" + explain(errno)
 			held[why] = append(held[why], d.Name)
 		case !done:
-			p.problem(report.Warning, "destroying %s@%s: the channel program does not say", d.Dataset, d.Name)
+			p.problem(report.Warning, "destroying %s@%s: the channel program returned no result", d.Dataset, d.Name)
 		default:
 			p.problem(report.Warning, "destroying %s@%s: %s", d.Dataset, d.Name, explain(errno))
 		}

@@ -79,7 +79,7 @@ func (f *freezer) note(u snapper.Frozen, consistent map[int]bool, outcomes map[s
 			return
 		}
 		if err := p.within(soonTimeout, func(timeout context.Context) error { return p.SetConsistent(timeout, names) }); err != nil {
-			f.problem(report.Warning, "snapshots of guests that were frozen do not say so: %v", err)
+			f.problem(report.Warning, "snapshots of frozen guests could not be marked as consistent: %v", err)
 		}
 	})
 }
@@ -174,7 +174,7 @@ func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 		return fmt.Errorf("%w: it is a container and has no agent: write cgroup", errWrongHow)
 	}
 	if id.Kind == pve.QEMU && how == config.Cgroup {
-		return fmt.Errorf("%w: it is a virtual machine: a stopped QEMU writes nothing, and its disk is as after a power cut all the same; write agent", errWrongHow)
+		return fmt.Errorf("%w: it is a virtual machine, whose disk would be as after a power cut even while QEMU is stopped: write agent", errWrongHow)
 	}
 	ctx, cancel := f.World.Timeout(ctx, quiesce.Timeout(f.Config.MaxFreeze.Std()))
 	defer cancel()

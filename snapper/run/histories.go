@@ -40,7 +40,7 @@ func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow tim
 	for _, d := range disks {
 		bookmarks = append(bookmarks, d.Traced()...)
 	}
-	p.progress("pool %s: reading its history, since %d bookmarks and snapshots of %d disks may be of another one", p.name, len(bookmarks), len(disks))
+	p.progress("pool %s: reading its history, because %d bookmarks and snapshots of %d disks may belong to another history", p.name, len(bookmarks), len(disks))
 	limited, cancel := p.World.Timeout(ctx, historyTimeout)
 	defer cancel()
 	history, err := p.History(limited, bookmarks)

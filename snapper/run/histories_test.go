@@ -119,7 +119,7 @@ func TestReadHistoryListsFirst(t *testing.T) {
 		planFor(t, r, p)
 		assert.True(t, d.BookmarksUnread)
 		require.NotEmpty(t, r.report.Problems)
-		assert.Contains(t, r.report.Problems[0].Text, "its bookmarks are left to the next run")
+		assert.Contains(t, r.report.Problems[0].Text, "its bookmarks could not be listed, and are left to the next run")
 		assert.Equal(t, before, next(r, p)[disk0])
 	}
 }

@@ -25,7 +25,7 @@ func (c hookCall) failed(err error, lines []string) error {
 // hookError returns an error that says how a hook ended.
 func hookError(err, timeout error, limit time.Duration) error {
 	if errors.Is(timeout, context.Canceled) {
-		return errors.New("killed, since the run was told to end")
+		return errors.New("killed, because the run was told to end")
 	} else if timeout != nil {
 		return fmt.Errorf("killed when its time was over (%s)", limit)
 	} else if code := command.ExitCode(err); code >= 0 {

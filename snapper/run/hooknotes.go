@@ -92,7 +92,7 @@ func (h *hooks) newOwed(vmid int, on hookEvent) (n Note, err error) {
 		switch {
 		case err == nil && n.Left(): // a run that was killed owes this hook
 			n.Leave()
-			err = fmt.Errorf("guest %d is owed too many already", vmid)
+			err = fmt.Errorf("guest %d is already owed too many hooks", vmid)
 		case !isBusy(err):
 			return n, err
 		}

@@ -27,7 +27,7 @@ func (h *hooks) settle(undone func(owedHook) string) {
 	notes := h.World.HookNotes()
 	names, err := notes.Names()
 	if err != nil {
-		h.problem(report.Warning, "which hooks earlier runs owe is not known: %v", err)
+		h.problem(report.Warning, "it is unknown which hooks earlier runs owe: %v", err)
 	}
 	for _, name := range names {
 		number, _, owed := strings.Cut(name, ".")
@@ -49,7 +49,7 @@ func (h *hooks) settle(undone func(owedHook) string) {
 func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) {
 	var o owedHook
 	if err := n.Read(&o); err != nil {
-		h.giveUp(n, "which hooks an earlier run owes guest %d is not known, and given up: %v", vmid, err)
+		h.giveUp(n, "guest %d: the hooks that an earlier run owes it are unknown, and are given up: %v", vmid, err)
 		return
 	}
 	now := h.World.Now()
@@ -61,7 +61,7 @@ func (h *hooks) settleOne(n Note, vmid int, undone func(owedHook) string) {
 	why := ""
 	switch {
 	case h.callsFor(o.On, []hookGuest{o.Guest}).none():
-		why = "the configuration has none for the guest any more"
+		why = "the configuration no longer has this hook for the guest"
 	case o.On == afterStop:
 		why = undone(o)
 	}

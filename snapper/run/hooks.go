@@ -224,7 +224,7 @@ func (h *hooks) oneGuest(ctx context.Context, calls []hookCall, turns *turns) (e
 // was started.
 func (h *hooks) startHook(ctx context.Context, c hookCall, turns *turns) (started bool, err error) {
 	if ctx.Err() != nil {
-		return false, c.failed(fmt.Errorf("not started: %w; the hooks of a kind have %s together before snapshots, %s after them", context.Cause(ctx), beforeTimeout, afterTimeout), nil)
+		return false, c.failed(fmt.Errorf("not started: %w; all hooks of a kind together may take %s before snapshots, %s after them", context.Cause(ctx), beforeTimeout, afterTimeout), nil)
 	}
 	if err := h.World.Trusted(c.Hook); err != nil {
 		return false, c.failed(fmt.Errorf("not started: %w", err), nil)

@@ -102,7 +102,7 @@ func (l *locks) take(ctx context.Context, view snapper.NodeView, guests []int, l
 	}
 	lease := newLease(l.World, limit, taken, func() {
 		if len(taken) > 0 {
-			l.problem(report.Notice, "the locks of the guests %v were given up after %s, before their snapshots were known to be made", guests, limit)
+			l.problem(report.Notice, "the locks of the guests %v were released after %s, before it was known whether their snapshots were taken", guests, limit)
 		}
 	})
 	timeout, end := l.World.Timeout(ctx, maxLook)

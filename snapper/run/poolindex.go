@@ -109,7 +109,7 @@ func (p *pool) readReceived(ctx context.Context, datasets []string) {
 		case err != nil:
 			d.ReceivedProblem = err.Error()
 		default:
-			d.ReceivedProblem = "zfs does not say"
+			d.ReceivedProblem = "zfs printed no line about it"
 		}
 	}
 }
@@ -118,7 +118,7 @@ func (p *pool) readReceived(ctx context.Context, datasets []string) {
 // bookmarks were only remembered.
 func (p *pool) readBookmarks(ctx context.Context, datasets []string) {
 	if err := p.listBookmarks(ctx, p.find(datasets)); err != nil {
-		p.problem(report.Warning, "pool %s: its bookmarks are left to the next run: %v", p.name, err)
+		p.problem(report.Warning, "pool %s: its bookmarks could not be listed, and are left to the next run: %v", p.name, err)
 	}
 }
 
@@ -176,6 +176,6 @@ func (p *pool) saveIndex() {
 		return
 	}
 	if err := p.SaveIndex(&p.index); err != nil {
-		p.problem(report.Warning, "pool %s: the index is not kept, the next run lists every snapshot: %v", p.name, err)
+		p.problem(report.Warning, "pool %s: the index could not be saved, the next run lists every snapshot: %v", p.name, err)
 	}
 }

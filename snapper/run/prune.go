@@ -110,7 +110,7 @@ func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, e
 		return pve.Cluster{}, false, nil
 	}
 	if err != nil {
-		return pve.Cluster{}, true, fmt.Errorf("which disks are of this node's own guests is not known, so nothing is pruned: %w", err)
+		return pve.Cluster{}, true, fmt.Errorf("it is unknown which disks belong to guests of this node, so nothing is pruned: %w", err)
 	}
 	return cluster, true, r.isNode(cluster)
 }
@@ -120,7 +120,7 @@ func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, e
 // and a disk that a person took over may look like a copy.
 func (r *run) loadSigns() (err error) {
 	if r.state, err = r.World.LoadState(); err != nil {
-		return fmt.Errorf("which disks came from elsewhere is not known, so nothing is destroyed until snap has run again: %w", err)
+		return fmt.Errorf("it is unknown which disks came from elsewhere, so nothing is destroyed until snap has run again: %w", err)
 	}
 	return nil
 }
@@ -172,7 +172,7 @@ func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
 	for _, p := range pools {
 		for i := range p.disks {
 			d := &p.disks[i]
-			d.State, d.Why = snapper.Orphan, "no guest of this host has it"
+			d.State, d.Why = snapper.Orphan, "it belongs to no guest of this host"
 			guests := snapper.NodeView{Cluster: cluster}
 			claims := guests.GuestsOf(*d)
 			for _, vmid := range claims {
@@ -182,7 +182,7 @@ func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
 			}
 			for _, vmid := range append(claims, guests.Naming(*d)...) {
 				if _, here := cluster.Guests[vmid]; here {
-					d.State, d.Why = snapper.Unknown, fmt.Sprintf("guest %d of this node has it", vmid)
+					d.State, d.Why = snapper.Unknown, fmt.Sprintf("it belongs to guest %d of this node", vmid)
 				}
 			}
 			if zfs.WithinAny(d.Name, o.Config.Replicas) {
@@ -197,7 +197,7 @@ func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
 		}
 		waits := p.disksWhere(func(d *snapper.Disk) bool { return d.Bookmarking && d.Recalled })
 		if err := p.listBookmarks(ctx, waits); err != nil {
-			p.problem(report.Warning, "pool %s: bookmarks could not be listed, so that the snapshots which may wait for one stay: %v", p.name, err)
+			p.problem(report.Warning, "pool %s: bookmarks could not be listed, so snapshots that may still need one are kept: %v", p.name, err)
 		}
 	}
 }
@@ -211,7 +211,7 @@ func checkUnused(world Proxmox, cluster pve.Cluster, users []int, d *snapper.Dis
 			continue
 		}
 		if lives, err := world.Process(guest.ID); lives || err != nil {
-			d.State, d.Why = snapper.Unknown, fmt.Sprintf("guest %d of this node runs, or that is not known, though the disk is listed under replicas", vmid)
+			d.State, d.Why = snapper.Unknown, fmt.Sprintf("guest %d of this node runs, or may run, although the disk is listed under replicas", vmid)
 		}
 	}
 }

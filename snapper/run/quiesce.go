@@ -62,7 +62,7 @@ func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[strin
 		f.leftFrozen(id, fmt.Sprintf("guest %d was frozen for its snapshot, and may still be: %s", id.VMID, result.ended.Left[id]))
 	}
 	if pools := poolsOf(u.Plans); u.Group != "" && len(pools) > 1 {
-		f.problem(report.Info, "group %s has disks in several pools (%s): their snapshots have a transaction group each, inside one freeze", u.Group, strings.Join(pools, ", "))
+		f.problem(report.Info, "group %s has disks in several pools (%s): their snapshots are in one transaction group for each pool, all within one freeze", u.Group, strings.Join(pools, ", "))
 	}
 	return consistent
 }
@@ -105,17 +105,17 @@ func (r *run) takeOver(ctx context.Context) {
 		}
 		switch err := taken.Err; {
 		case errors.Is(err, quiesce.ErrGone):
-			r.problem(report.Warning, "guest %d was frozen for its snapshot %s and was never seen thawed; that is given up: %v", id.VMID, since, err)
+			r.problem(report.Warning, "guest %d was frozen for its snapshot %s and no run saw it thawed; no run tries any more: %v", id.VMID, since, err)
 		case err != nil:
 			r.leftFrozen(id, fmt.Sprintf("guest %d was frozen for its snapshot %s, and may still be; each run tries to thaw it: %v", id.VMID, since, err))
 		case taken.Thawed:
-			r.problem(report.Warning, "guest %d was frozen for its snapshot %s and left so; it is thawed now", id.VMID, since)
+			r.problem(report.Warning, "guest %d was frozen for its snapshot %s and left frozen; it is thawed now", id.VMID, since)
 		default:
 			r.problem(report.Notice, "guest %d was frozen for its snapshot %s and not seen thawed by that run; it is not frozen", id.VMID, since)
 		}
 	})
 	if err != nil {
-		r.problem(report.Warning, "not known which guests earlier runs have left frozen: %v", err)
+		r.problem(report.Warning, "it is unknown which guests earlier runs left frozen: %v", err)
 	}
 }
 
@@ -214,7 +214,7 @@ func (f freezeResult) whole(q *report.Quiesced, outcomes map[string]snapper.Outc
 			names = append(names, l.Dataset)
 			q.Faults = append(q.Faults, "no snapshot of "+l.Dataset)
 		} else {
-			reasons = append(reasons, fmt.Sprintf("guest %d, which was not, uses %s", l.Writer, l.Dataset))
+			reasons = append(reasons, fmt.Sprintf("guest %d, which was not frozen, uses %s", l.Writer, l.Dataset))
 			q.Faults = append(q.Faults, fmt.Sprintf("%s written by guest %d", l.Dataset, l.Writer))
 		}
 	}

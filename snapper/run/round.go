@@ -242,7 +242,7 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 
 // unanswered records that questions which the plan keeps asking have no answer.
 func unanswered(pools []*pool, ask snapper.Questions) {
-	const why = "the run has asked too often"
+	const why = "the run asked for it too often"
 	for _, p := range pools {
 		for i := range p.disks {
 			d := &p.disks[i]

@@ -99,7 +99,7 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 		return snapper.Plan{}, r.report, err
 	}
 	if r.state, err = o.World.LoadState(); err != nil {
-		r.problem(report.Notice, "what the last run left for this one is not used: %v", err)
+		r.problem(report.Notice, "the state that the last run left is not used: %v", err)
 	}
 	plan, err := r.do(ctx)
 	if err != nil {
@@ -109,7 +109,7 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	if !o.DryRun && !o.Final {
 		if err := o.World.SaveState(r.state); err != nil {
 			// Without the state, the next run must read more.
-			r.problem(report.Warning, "what the next run is to know is not kept: %v", err)
+			r.problem(report.Warning, "the state for the next run could not be saved: %v", err)
 		}
 		r.save()
 	}
@@ -173,7 +173,7 @@ func (r *run) save() {
 	kept := r.sofar() // hooks may still be running
 	r.saved = len(kept.Problems)
 	if err := r.World.SaveReport(r.name, &kept); err != nil {
-		r.problem(report.Warning, "the report of this run is not kept: %v", err)
+		r.problem(report.Warning, "the report of this run could not be saved: %v", err)
 	}
 }
 

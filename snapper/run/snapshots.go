@@ -47,7 +47,7 @@ func (p *pool) finishPlan(ctx context.Context, plan snapper.PoolPlan, outcomes m
 }
 
 // errHangs is the error of a step that must not begin.
-var errHangs = errors.New("not begun, since an earlier step on the pool has not ended")
+var errHangs = errors.New("not begun, because an earlier step on the pool has not ended")
 
 // soonTimeout is the time for which a run waits for a step while others wait for that step: the
 // guests of other pools, and Proxmox if it wants to start a guest.
@@ -81,14 +81,14 @@ func (p *pool) takeSnapshots(ctx context.Context, open []snapper.GuestPlan, leas
 	for attempt := 0; len(open) > 0; attempt++ {
 		if ctx.Err() != nil {
 			for _, g := range open {
-				snapper.Fail(outcomes, g, fmt.Errorf("pool %s: told to end before its snapshots were made", p.name), false)
+				snapper.Fail(outcomes, g, fmt.Errorf("pool %s: the run was told to end before the snapshots were taken", p.name), false)
 			}
 			return outcomes
 		}
 		if !lease.held() {
 			for _, g := range open {
 				for _, d := range g.Disks {
-					outcomes[d.Dataset] = snapper.Outcome{Living: g.Class != zfs.Stopped, Left: fmt.Sprintf("guest %d: left to the next run: its lock had to be given up before its snapshots were made", d.VMID)}
+					outcomes[d.Dataset] = snapper.Outcome{Living: g.Class != zfs.Stopped, Left: fmt.Sprintf("guest %d: left to the next run: its lock had to be released before its snapshots were taken", d.VMID)}
 				}
 			}
 			return outcomes
@@ -101,7 +101,7 @@ func (p *pool) takeSnapshots(ctx context.Context, open []snapper.GuestPlan, leas
 		p.snapshotted(open, got)
 		if err != nil {
 			for _, g := range open {
-				snapper.Fail(outcomes, g, fmt.Errorf("not known what was done, the next run looks: %w", err), false)
+				snapper.Fail(outcomes, g, fmt.Errorf("it is unknown what was done, the next run checks: %w", err), false)
 			}
 			return outcomes
 		}
@@ -179,7 +179,7 @@ func (p *pool) recordDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outco
 	o := snapper.Outcome{}
 	if d.Snapshot {
 		if got.Snapshot == nil {
-			o.Err = fmt.Errorf("snapshot of %s: the channel program does not say", d.Dataset)
+			o.Err = fmt.Errorf("snapshot of %s: the channel program returned no result", d.Dataset)
 		} else {
 			o.Snapshot, o.TXG = g.Snapshot, p.TXG()
 			if made, told := got.Made(d.Dataset, g.Snapshot); told {
@@ -200,7 +200,7 @@ func (p *pool) recordDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outco
 		case got.Bookmark != nil && *got.Bookmark == 0:
 			p.count(report.DidBookmark)
 		case got.Bookmark != nil && *got.Bookmark == syscall.EEXIST:
-			p.problem(report.Warning, "bookmark of %s@%s: there is one of that name, of another snapshot", d.Dataset, g.Snapshot)
+			p.problem(report.Warning, "bookmark of %s@%s: a bookmark of another snapshot has this name", d.Dataset, g.Snapshot)
 		default:
 			p.problem(report.Warning, "bookmark of %s@%s: %s", d.Dataset, g.Snapshot, explainOutcome(got.Bookmark))
 		}
@@ -217,7 +217,7 @@ func (p *pool) recordDisk(g snapper.GuestPlan, d snapper.DiskPlan, got lua.Outco
 
 func explainOutcome(errno *syscall.Errno) string {
 	if errno == nil {
-		return "the channel program does not say"
+		return "the channel program returned no result"
 	}
 	return explain(*errno)
 }
@@ -226,7 +226,7 @@ func explainOutcome(errno *syscall.Errno) string {
 func explain(errno syscall.Errno) string {
 	switch errno {
 	case syscall.EBUSY:
-		return "it is held, being sent or being received (EBUSY)"
+		return "it has a hold, or is being sent or received (EBUSY)"
 	case syscall.ENOSPC:
 		return "no space: the pool is full, or a thick volume's reservation does not fit (ENOSPC)"
 	case syscall.EAGAIN:

@@ -53,7 +53,7 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 	for _, p := range pools {
 		pins, err := p.Pinned(ctx, u.Names(p.name))
 		if err != nil {
-			return u, r.report, fmt.Errorf("pool %s: what keeps the snapshots is not known: %w", p.name, err)
+			return u, r.report, fmt.Errorf("pool %s: it is unknown whether holds or clones keep the snapshots: %w", p.name, err)
 		}
 		u.RefusePinned(pins)
 	}
@@ -63,7 +63,7 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 	for _, p := range pools {
 		refusals, err := p.checkDestroys(p.inTheWay(u, request.Snapshot))
 		if err != nil {
-			return u, r.report, fmt.Errorf("pool %s: whether the snapshots can be destroyed is not known: %w", p.name, err)
+			return u, r.report, fmt.Errorf("pool %s: it is unknown whether the snapshots can be destroyed: %w", p.name, err)
 		}
 		u.Refusals = append(u.Refusals, refusals...)
 	}
@@ -199,16 +199,16 @@ func whyKept(disk lua.DestroyRequest, got lua.Destroyed) []string {
 	case got.Receiving != 0:
 		return []string{disk.Dataset + " is being received: this is a copy"}
 	case got.Missing != "":
-		return []string{fmt.Sprintf("%s@%s is gone, which was to remain", disk.Dataset, got.Missing)}
+		return []string{fmt.Sprintf("%s@%s is gone, although it had to remain", disk.Dataset, got.Missing)}
 	}
 	var all []string
 	for _, name := range disk.Destroy {
 		errno, told := got.Gone[name]
 		switch {
 		case !told:
-			all = append(all, fmt.Sprintf("%s@%s: the channel program does not say whether it can go", disk.Dataset, name))
+			all = append(all, fmt.Sprintf("%s@%s: the channel program returned no result", disk.Dataset, name))
 		case errno != 0 && errno != syscall.ENOENT:
-			all = append(all, fmt.Sprintf("%s@%s stays: %s", disk.Dataset, name, explain(errno)))
+			all = append(all, fmt.Sprintf("%s@%s cannot be destroyed: %s", disk.Dataset, name, explain(errno)))
 		}
 	}
 	return all
@@ -229,7 +229,7 @@ func (p *pool) unblock(ctx context.Context, u snapper.Unblocking, snapshot strin
 	before := p.report.Counts[report.DidDestroy]
 	p.applyDestroys(ctx, gone)
 	if left := len(gone) - (p.report.Counts[report.DidDestroy] - before); left > 0 {
-		p.problem(report.Warning, "pool %s: %d snapshots are still in the way, and the bookmarks were left", p.name, left)
+		p.problem(report.Warning, "pool %s: %d snapshots still prevent the rollback, and the bookmarks were not destroyed", p.name, left)
 		return
 	}
 	p.destroyBookmarks(ctx, marks)

@@ -82,7 +82,7 @@ func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
 		assert.Equal(t, []int{10, 10}, []int{w.destroyed("ssd"), w.destroyed("tank")})
 		assert.True(t, done.Success)
 		assert.Equal(t, []int{18, 18}, []int{done.Backlogs["ssd/data"].Due, done.Backlogs["tank/data"].Due})
-		said := slices.IndexFunc(done.Problems, func(p report.Problem) bool { return strings.Contains(p.Text, "more are kept: it is held") })
+		said := slices.IndexFunc(done.Problems, func(p report.Problem) bool { return strings.Contains(p.Text, "more are kept: it has a hold") })
 		assert.GreaterOrEqual(t, said, 0, done.Problems)
 		for range 2 {
 			time.Sleep(15 * time.Minute)

@@ -137,7 +137,7 @@ func TestSharedDiskIsTorn(t *testing.T) {
 					return
 				}
 				assert.Equal(t, report.Torn, r.Quiesced[0].Consistent)
-				assert.Contains(t, r.Quiesced[0].Reason, "guest 101, which was not, uses tank/data/vm-100-disk-0")
+				assert.Contains(t, r.Quiesced[0].Reason, "guest 101, which was not frozen, uses tank/data/vm-100-disk-0")
 				assert.Empty(t, w.happened("tank: consistent"))
 			})
 		})

@@ -323,8 +323,8 @@ func TestOwedIsGivenUp(t *testing.T) {
 		why    string
 		runs   int
 	}{
-		"no such hook any more":  {afterSnapshot, func(o *Options) { o.Config.Hooks.AfterSnapshot = nil }, "the configuration has none for the guest any more", 1},
-		"none for the guest":     {afterSnapshot, func(o *Options) { _ = o.Config.Hooks.AfterSnapshot[0].VMID.UnmarshalText([]byte("101")) }, "the configuration has none for the guest any more", 1},
+		"no such hook any more":  {afterSnapshot, func(o *Options) { o.Config.Hooks.AfterSnapshot = nil }, "the configuration no longer has this hook for the guest", 1},
+		"none for the guest":     {afterSnapshot, func(o *Options) { _ = o.Config.Hooks.AfterSnapshot[0].VMID.UnmarshalText([]byte("101")) }, "the configuration no longer has this hook for the guest", 1},
 		"its label never comes":  {afterStop, func(*Options) {}, "it could not run for 24h0m0s", 25},
 		"the clock was set back": {afterStop, func(*Options) {}, "it could not run for 24h0m0s", 25},
 		"the guest is gone":      {afterStop, func(*Options) {}, "the guest is not configured on this node any more", 1},

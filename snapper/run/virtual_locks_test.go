@@ -37,7 +37,7 @@ func TestStopRetriedWithoutLock(t *testing.T) {
 		r := w.run(t)
 		assert.Equal(t, []int{100}, w.once(t, "tank: snapshot").held)
 		require.Len(t, r.Disks, 1)
-		assert.Contains(t, r.Disks[0].Reason, "left to the next run: its lock had to be given up")
+		assert.Contains(t, r.Disks[0].Reason, "left to the next run: its lock had to be released")
 	})
 }
 
@@ -53,7 +53,7 @@ func TestLivingRetriedWithoutLock(t *testing.T) {
 		r := w.run(t)
 		assert.Equal(t, []int{100}, w.once(t, "tank: snapshot").held)
 		require.Len(t, r.Disks, 1)
-		assert.Contains(t, r.Disks[0].Reason, "left to the next run: its lock had to be given up")
+		assert.Contains(t, r.Disks[0].Reason, "left to the next run: its lock had to be released")
 	})
 }
 

@@ -482,6 +482,6 @@ func TestPruneLeavesWhatArgsName(t *testing.T) {
 		done := w.prune(t, func(o *Options) { o.Config.Datasets = []string{"tank/in"} })
 		assert.Equal(t, 5, done.Counts[report.DidDestroy])
 		assert.Len(t, w.pool("tank").snapshots["tank/in/vm-300-disk-0"], 10)
-		assert.Contains(t, reasonOf(done, "tank/in/vm-300-disk-0"), "guest 100 of this node has it")
+		assert.Contains(t, reasonOf(done, "tank/in/vm-300-disk-0"), "it belongs to guest 100 of this node")
 	})
 }

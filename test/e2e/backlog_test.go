@@ -50,7 +50,7 @@ func TestHeldTakeNobodysTurn(t *testing.T) {
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", fmt.Sprintf("%smax_destroys: %d\n", quick, most)))
 	r := w.run(w.a, "snap", "f1", "--no-cron", "-v")
 	assert.Zero(t, r.Code)
-	assert.Contains(t, r.Stderr, "19 more are kept: it is held")
+	assert.Contains(t, r.Stderr, "19 more are kept: it has a hold")
 	assert.Len(t, w.snapshots(second), 1)
 	assert.Len(t, w.snapshots(first), held+1)
 }

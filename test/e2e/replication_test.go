@@ -262,7 +262,7 @@ func TestPruneOnAReplica(t *testing.T) {
 	}
 	r = w.run(w.c, "prune", "f1", "-v")
 	require.Zero(t, r.Code)
-	require.Contains(t, r.Stderr, third+" is being received: nothing of it is destroyed")
+	require.Contains(t, r.Stderr, third+" is being received: no snapshot of it is destroyed")
 	carried := w.snapshots("tc/vm-100-disk-1")
 	require.Less(t, len(carried), len(before["vm-100-disk-1"]), "no Proxmox replicates to here")
 	require.Contains(t, carried, "__replicate_100-0_1784000000__")
@@ -296,7 +296,7 @@ func TestPruneOnAReplica(t *testing.T) {
 	// On the node itself it touches nothing: they are its guest's.
 	r = w.run(w.a, "prune", "f1", "-v")
 	require.Zero(t, r.Code)
-	require.Contains(t, r.Stdout, "not a copy: guest 100 of this node has it")
+	require.Contains(t, r.Stdout, "not a copy: it belongs to guest 100 of this node")
 	require.Len(t, w.classes(a), 11)
 
 	w.zfs("destroy", c+"@manual")
@@ -385,7 +385,7 @@ func TestUnblock(t *testing.T) {
 	sends, err := w.a.Start(w.ctx, "sh", "-c", "zfs send "+both[0]+"@"+w.snapshots(both[0])[len(w.snapshots(both[0]))-1]+" | (head -c 1 >/dev/null; echo going; until test -e /run/sent; do sleep 0.1; done)")
 	require.NoError(t, err)
 	require.NoError(t, sends.WaitFor(w.ctx, "going"))
-	refused("stays: it is held, being sent")
+	refused("cannot be destroyed: it has a hold, or is being sent")
 	_, err = w.a.Output(w.ctx, "touch", "/run/sent")
 	require.NoError(t, err)
 	sends.Wait()
