@@ -7,6 +7,16 @@ import (
 	"snapwatch/internal/zfs"
 )
 
+// Capture is a guest's configuration that a snapshot must keep.
+type Capture struct {
+	// Value is the text that is written, and Sum is a checksum by which two configurations are
+	// compared.
+	Value, Sum string
+	// Reference is true if Value has only the checksum of the configuration, which another
+	// snapshot keeps.
+	Reference bool
+}
+
 // CaptureDue reports whether a new snapshot must keep the guest's configuration with this
 // checksum. A snapshot keeps the configuration if the configuration changed, and if the snapshot
 // is the first of its day or a _stopped one, so that every snapshot has a near one with the

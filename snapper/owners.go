@@ -62,3 +62,9 @@ func union(a, b []int) []int {
 	slices.Sort(all)
 	return slices.Compact(all)
 }
+
+// VmidOf returns the VMID in a disk's name, 0 if there is none.
+func VmidOf(dataset string) int {
+	vmid, _, _ := zfs.ParseDiskName(zfs.Base(dataset))
+	return vmid
+}

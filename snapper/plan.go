@@ -8,10 +8,10 @@
 // # Guests
 //
 // [Judge] derives a guest's [GuestState] from the evidence in Proxmox's files and lists. One sign
-// of life proves that a guest is alive; a stop needs all signs, at two looks. [NodeView.Assign]
-// sets each disk's state from the states of the guests that use the disk, and decides whether the
-// disk is this node's own, a copy, or unclear. [Decide] looks up the action for a state and a
-// label in a table.
+// of life proves that a guest is alive. A stop is believed only if all signs show it, at two
+// looks. [NodeView.Assign] sets each disk's state from the states of the guests that use the
+// disk, and decides whether the disk is this node's own, a copy, or unclear. [Decide] looks up
+// the action for a state and a label in a table.
 //
 // # The plan
 //
@@ -41,14 +41,12 @@ import (
 type Disk struct {
 	zfs.Dataset
 	VMID int
-	// State is the joint state of the guests that use the disk, and Why explains the state in
-	// words.
+	// State is the joint state of the disk's guests, and Why explains the state in words.
 	State GuestState
 	Why   string
 	// Guests are the guests of this node that use the disk, by VMID.
 	Guests []int
-	// Sign is the reason to assume that the disk came from elsewhere, "" if this run and earlier
-	// runs saw none.
+	// Sign is a sign that the disk came from elsewhere, now or in earlier runs, "" for none.
 	Sign string
 	// Named are the snapshots that the configuration of the disk's guest names.
 	Named []string
@@ -57,7 +55,7 @@ type Disk struct {
 	// second look would not change the state.
 	Supposed    GuestState
 	SupposedWhy string
-	// LooksDone is true if the second look at stopped guests was taken, or is impossible.
+	// LooksDone is true if the second look at stopped guests was taken or is impossible.
 	LooksDone bool
 	// ReceivedUnread is true if the disk's received labels, which local labels hide, were not
 	// read yet. ReceivedProblem is the reason why received labels could not be read.
@@ -103,8 +101,7 @@ type Policy struct {
 	StoppedGrace    time.Duration
 	RefreshStopped  time.Duration
 	AdoptPeerLabels bool
-	// Adopt names the guests and disks that a person takes over: VMIDs, datasets, or the last
-	// components of datasets.
+	// Adopt names guests and disks that a person takes over: VMIDs, datasets or last components.
 	Adopt []string
 	// Final is true in a run at the shutdown of the host, which only takes the _stopped snapshots
 	// and sets the labels of guests that ran here.
@@ -301,20 +298,4 @@ func (p *planner) cap() {
 // OldestFirst sorts destroys by the creation times of their snapshots, the oldest first.
 func OldestFirst(list []Destroy) {
 	slices.SortStableFunc(list, func(a, b Destroy) int { return a.Creation.Compare(b.Creation) })
-}
-
-// Capture is a guest's configuration that a snapshot must keep.
-type Capture struct {
-	// Value is the text that is written, and Sum is a checksum by which two configurations are
-	// compared.
-	Value, Sum string
-	// Reference is true if Value has only the checksum of the configuration, which another
-	// snapshot keeps.
-	Reference bool
-}
-
-// VmidOf returns the VMID in a disk's name, 0 if there is none.
-func VmidOf(dataset string) int {
-	vmid, _, _ := zfs.ParseDiskName(zfs.Base(dataset))
-	return vmid
 }
