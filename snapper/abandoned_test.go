@@ -11,7 +11,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// of is the snapshot or bookmark of transaction group txg.
+// of returns the snapshot or bookmark of transaction group txg.
 func of(txg uint64) zfs.Snapshot {
 	at := at2("07-10 00:00").Add(time.Duration(txg) * time.Hour)
 	return zfs.Snapshot{Dataset: disk0, Name: zfs.FormatSnapshotName(at, zfs.Daily), GUID: 1000 + txg, CreateTXG: txg, Creation: at}
@@ -27,12 +27,13 @@ func ofAll(txgs ...uint64) []zfs.Snapshot {
 
 func back(base, txg uint64) zfs.SetBack { return zfs.SetBack{Dataset: disk0, Base: base, TXG: txg} }
 
-// Only the pool's history tells which bookmarks are of a discarded one.
+// Only the pool's history shows which bookmarks belong to a discarded history.
 func TestJudgeBookmarks(t *testing.T) {
 	for name, test := range map[string]struct {
 		history   zfs.History
 		snapshots []uint64
-		want      map[uint64]Standing // by the bookmark's transaction group; others are good
+		// By the bookmark's transaction group; the other bookmarks are good.
+		want map[uint64]Standing
 	}{
 		"no set-back":                      {zfs.History{Since: 1}, []uint64{10, 40}, nil},
 		"all snapshots destroyed by hand":  {zfs.History{Since: 1}, []uint64{45}, nil},
@@ -60,7 +61,7 @@ func TestJudgeBookmarks(t *testing.T) {
 	}
 }
 
-// What is remembered says where to look, and nothing more.
+// The record of an earlier run decides which bookmarks are in question, and nothing else.
 func TestInQuestion(t *testing.T) {
 	txgs := func(list []zfs.Snapshot) (got []uint64) {
 		for _, b := range list {
@@ -151,7 +152,8 @@ func TestAbandon(t *testing.T) {
 	stays("ignored")
 }
 
-// One run destroys so many at most; the rest is told, and looked for again.
+// One run destroys at most maxAbandoned bookmarks of discarded histories; the run reports the
+// rest, and the next run finds them again.
 func TestAbandonedAreBounded(t *testing.T) {
 	var disks []Disk
 	for n := range 3 {

@@ -8,7 +8,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The whole table, cell by cell, in the words of the design.
+// TestDecide compares every cell of the table of actions.
 func TestDecide(t *testing.T) {
 	for _, cell := range []struct {
 		state GuestState
@@ -122,7 +122,7 @@ func TestClassify(t *testing.T) {
 	assert.Equal(t, ForeignLabel.String(), renamed.Classify(local("other.example.org")).String(), "a hostname that is not the node's")
 }
 
-// label:nosnap in every value there is, and inherited.
+// TestExcluded tries every value of label:nosnap, set here and inherited.
 func TestExcluded(t *testing.T) {
 	for value, want := range map[string]bool{
 		"nosnap": true, "on": true, "true": true, "yes": true, "1": true,

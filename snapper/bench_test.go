@@ -9,7 +9,7 @@ import (
 	"snapwatch/test/cputime"
 )
 
-// withSnapshots are disks of running guests that together have 100 000 snapshots.
+// withSnapshots returns disks of running guests that together have 100 000 snapshots.
 func withSnapshots(disks int) []Disk {
 	var list []Disk
 	keep := words("f48 h24 d30 w8 m12 y3")

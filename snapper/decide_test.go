@@ -16,7 +16,7 @@ const (
 	disk1 = "tank/data/vm-100-disk-1"
 )
 
-// stoppedDisk is a disk of a guest that is proven to have stopped.
+// stoppedDisk returns a disk of a guest that is proven to have stopped.
 func stoppedDisk(label string) Disk {
 	d := runningDisk(disk0, words("f48"))
 	d.State, d.Why = Stopped, "stopped"
@@ -27,7 +27,7 @@ func stoppedDisk(label string) Disk {
 	return d
 }
 
-// What the table's conditional actions come to.
+// The conditional actions of the table depend on more than state and label.
 func TestConditionalActions(t *testing.T) {
 	finished := []string{disk0 + " stopped label=stopped"}
 	labelled := []string{disk0 + " label=stopped"}
@@ -41,7 +41,7 @@ func TestConditionalActions(t *testing.T) {
 		label  string
 		change func(*world, *Disk)
 		want   []string
-		why    string // of the note, where nothing is done
+		why    string // the reason in the note, if nothing is done to the disk
 	}{
 		{"final", "pve1", periodic, finished, ""},
 		{"final, written after the last periodic one", "pve1", func(w *world, d *Disk) { periodic(w, d); d.Written = 4096 }, finished, ""},
@@ -135,7 +135,8 @@ func TestConditionalActions(t *testing.T) {
 	}
 }
 
-// A running guest's disk is labelled and snapshotted at once, whoever's label it had.
+// A running guest's disk gets this node's label and a snapshot in the first run, whatever label
+// the disk had.
 func TestStart(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -178,8 +179,8 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// A node that no longer owns a guest gives its own label up where one was received,
-// and touches nothing else.
+// A node that no longer owns a guest replaces its own label by a received label, if there is one,
+// and changes nothing else.
 func TestGiveBack(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -212,7 +213,8 @@ func TestGiveBack(t *testing.T) {
 	}
 }
 
-// How loud a disk is that nothing is done to, and what the report says of it.
+// TestNotes compares the severity and the result that the report has for disks to which nothing
+// is done.
 func TestNotes(t *testing.T) {
 	for _, test := range []struct {
 		state    GuestState
@@ -241,7 +243,8 @@ func TestNotes(t *testing.T) {
 	}
 }
 
-// A _stopped snapshot that is renewed every day does not pile up.
+// If refresh_stopped renews a _stopped snapshot every day, the old _stopped snapshots are
+// destroyed.
 func TestRefreshedStoppedOnesGo(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{stoppedDisk("pve1")}}
 	w.policy.RefreshStopped = 24 * time.Hour
@@ -252,8 +255,8 @@ func TestRefreshedStoppedOnesGo(t *testing.T) {
 	assert.Len(t, w.disks[0].Snapshots, 3, "the newest, and those before until receivers had the time")
 }
 
-// In the steady state no disk's received labels are read: that costs as much as all
-// its other properties.
+// A run in which nothing changed reads no received labels, because reading these takes as long as
+// reading all other properties of the disks.
 func TestMaskedLabel(t *testing.T) {
 	names := testPolicy().Names
 	for name, c := range map[string]struct {

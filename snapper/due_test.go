@@ -30,10 +30,11 @@ func TestFreeName(t *testing.T) {
 	assert.Equal(t, "autosnap_2026-07-15_12:07:03_hourly", name(), "a bookmark of a snapshot that is gone has it: the new one could have none")
 }
 
-// In an hour that comes twice no name is made again, whatever was rotated away meanwhile.
+// In an hour that occurs twice, no snapshot name is used a second time, even if the first
+// snapshot of that name was destroyed.
 func TestNamesOfTheHourThatComesTwice(t *testing.T) {
 	berlin := berlin(t)
-	// Sets its clocks back by half an hour.
+	// Lord Howe Island sets its clocks back by half an hour.
 	lordHowe, err := time.LoadLocation("Australia/Lord_Howe")
 	require.NoError(t, err)
 	for _, test := range []struct {
@@ -85,9 +86,9 @@ func TestFirstOfDay(t *testing.T) {
 	}{
 		{"07-14 23:59", zfs.Yearly, true},
 		{"07-15 00:05", zfs.Frequently, false},
-		{"07-15 00:05", zfs.Stopped, true}, // its bookmark is not the day's
+		{"07-15 00:05", zfs.Stopped, true}, // a _stopped snapshot's bookmark is not the day's first
 		{"07-15 00:24", zfs.Frequently, false},
-		{"07-15 06:00", zfs.Daily, true}, // from the future: it fills no bucket
+		{"07-15 06:00", zfs.Daily, true}, // a snapshot from the future fills no bucket
 		{"2025-07-15 00:05", zfs.Daily, true},
 	} {
 		created := at(t, test.have, zone)
@@ -110,7 +111,7 @@ func TestBookmarksExpire(t *testing.T) {
 			mark(10*i+1, at, zfs.FormatSnapshotName(at, zfs.Stopped)),
 			mark(10*i+2, at, fmt.Sprintf("zrepl_%d", i)))
 	}
-	// syncoid --create-bookmark marks whatever it sent.
+	// syncoid --create-bookmark bookmarks every snapshot that it sends.
 	sent := noon.AddDate(0, 0, -29).Add(time.Hour)
 	have = append(have, mark(13, sent, zfs.FormatSnapshotName(sent, zfs.Hourly)))
 	expired := func(keep int) (txgs []uint64) {
@@ -124,8 +125,9 @@ func TestBookmarksExpire(t *testing.T) {
 	assert.Empty(t, expired(0), "0 makes none; what is there may be the last common point of a receiver")
 }
 
-// What goes has no room any more: or it would be made again, or what goes next would be
-// somebody else's. Clocks are set back, and others bookmark, too.
+// A bookmark is destroyed only if Missing would not create it again in the next run, and only if
+// its next destroy would not be another program's bookmark. In this test clocks are set back, and
+// other programs create bookmarks, too.
 func TestBookmarksExpireOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		marks := Bookmarks{Keep: rapid.IntRange(1, 4).Draw(t, "keep")}
@@ -152,7 +154,8 @@ func TestBookmarksExpireOnce(t *testing.T) {
 	})
 }
 
-// Where somebody else's rotation takes every snapshot at once, each is not the day's first.
+// If another program's rotation destroys every snapshot soon, not every new snapshot counts as
+// the first of its day.
 func TestOneBookmarkADay(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4"))}}
 	for _, first := range []bool{true, false, false} {
@@ -165,19 +168,19 @@ func TestOneBookmarkADay(t *testing.T) {
 	assert.True(t, w.run().Guests[0].Disks[0].Bookmark)
 }
 
-// A guest that is off, and changed all day by others, has a _stopped snapshot each hour.
-// A copy that is away since the first of a day continues from that one's bookmark, however
-// many there are until the guest starts.
+// A guest that is off, and whose disk others change all day, gets a _stopped snapshot each hour.
+// A copy that was last updated with a day's first _stopped snapshot can continue from that
+// snapshot's bookmark, however many _stopped snapshots follow until the guest starts.
 func TestBookmarksOfAGuestThatStopsAllDay(t *testing.T) {
 	at := func(day, hour int) time.Time { return time.Date(2026, time.July, day, hour, 30, 0, 0, time.UTC) }
 	var have []zfs.Snapshot
-	for i := range 3 * 12 { // from 11:30 on, three days
+	for i := range 3 * 12 { // three days, from 11:30 on
 		created := at(13+i/12, 11+i%12)
 		have = append(have, zfs.Snapshot{Name: zfs.FormatSnapshotName(created, zfs.Stopped), GUID: uint64(i + 1), CreateTXG: uint64(i + 1), Creation: created})
 	}
 	marks := Bookmarks{Have: have, Keep: 30}
 	stays := func() (txgs []uint64) {
-		for range 2 { // the second time there is nothing more to do
+		for range 2 { // at the second time nothing is left to do
 			gone := marks.Expire()
 			marks.Have = slices.DeleteFunc(slices.Clone(marks.Have), func(m zfs.Snapshot) bool { return slices.Contains(gone, m) })
 		}
@@ -200,7 +203,8 @@ func TestBookmarksOfAGuestThatStopsAllDay(t *testing.T) {
 	assert.Equal(t, append([]uint64{13, 25}, newest...), stays(), "of as many days as of other snapshots")
 }
 
-// One name for all disks of a guest, in the longest class due on any of them.
+// All disks of a guest get a snapshot of the same name, in the longest class that is due on any
+// of them.
 func TestCommonClass(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{
 		runningDisk(disk0, words("f4 h4 d4")), runningDisk("tank/data/vm-100-disk-1", words("f4 h9 d1")),
@@ -225,7 +229,7 @@ func TestCommonClass(t *testing.T) {
 	assert.Equal(t, []string{"ssd/vm-100-disk-2"}, marked, "the disk's first snapshot of the day")
 }
 
-// A disk gets no snapshot of a class that its retention would never let go.
+// A disk never gets a snapshot of a class that its retention would never destroy.
 func TestDifferentClasses(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{
 		runningDisk(disk0, words("f4 h4 d4")), runningDisk("tank/data/vm-100-disk-1", words("f4")),
@@ -236,7 +240,7 @@ func TestDifferentClasses(t *testing.T) {
 	}, did(w.run()))
 }
 
-// A start makes a snapshot on the disks that were started, whatever is due.
+// The start of a guest causes a snapshot on the guest's disks even if no class is due.
 func TestStartWithDisksThatRan(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("h4 d4")), runningDisk("tank/data/vm-100-disk-1", words("h4 d4"))}}
 	for i := range w.disks {
@@ -247,7 +251,7 @@ func TestStartWithDisksThatRan(t *testing.T) {
 	assert.Empty(t, did(w.run()))
 }
 
-// A stop has one name in all pools, and every _stopped snapshot its bookmark.
+// The _stopped snapshots of a guest have the same name in all pools, and each gets its bookmark.
 func TestFinalOfAGuest(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4")), runningDisk("ssd/vm-100-disk-1", words("h1"))}}
 	for i := range w.disks {
@@ -271,8 +275,8 @@ func TestFinalOfAGuest(t *testing.T) {
 	assert.Equal(t, "autosnap_2026-07-15_12:07:01_stopped", plan.Guests[0].Snapshot)
 }
 
-// Only a running guest's disks are rotated: nothing is destroyed while Proxmox works
-// on a guest, and a stopped one keeps what it has.
+// Only a running guest's disks are rotated: nothing is destroyed while Proxmox works on a guest,
+// and a stopped guest keeps its snapshots.
 func TestNoRotationUnlessRunning(t *testing.T) {
 	for state := range GuestState(len(stateNames)) {
 		w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
@@ -291,7 +295,8 @@ func TestNoRotationUnlessRunning(t *testing.T) {
 	}
 }
 
-// With no room for the new snapshot the policy is applied without it.
+// If the new snapshot fails for lack of space, the retention is applied as if no new snapshot had
+// been planned.
 func TestFullPool(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f2"))}}
 	for i := range 4 {
@@ -307,8 +312,8 @@ func TestFullPool(t *testing.T) {
 	assert.Equal(t, []string{"autosnap_2026-07-15_12:07:00_frequently"}, names(&w.disks[0]))
 }
 
-// Nothing goes before the snapshot that makes it superfluous is there, under the
-// name that it got in the end.
+// A snapshot is not destroyed before the new snapshot that replaces it exists, under the new
+// snapshot's final name.
 func TestNewSnapshotIsAKeeper(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
 	w.managed(&w.disks[0], zfs.Frequently, noon)
@@ -329,7 +334,8 @@ func TestNewSnapshotIsAKeeper(t *testing.T) {
 	assert.Empty(t, allowed("tank", map[string]Outcome{}), "nobody tried to make it")
 }
 
-// What is over waits, and the oldest go first, whatever disk they are of.
+// Snapshots beyond the largest number of destroys wait, and the oldest are destroyed first,
+// whatever disk they are on.
 func TestMaxDestroys(t *testing.T) {
 	other := "tank/data/vm-101-disk-0"
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1")), runningDisk(other, words("f1"))}}
@@ -353,7 +359,8 @@ func TestMaxDestroys(t *testing.T) {
 		assert.Len(t, w.disks[i].Snapshots, 1)
 	}
 
-	// Without room nothing is gained by a disk whose snapshot found none.
+	// A disk whose new snapshot failed for lack of space does not use up the destroys of other
+	// disks.
 	for j := range 15 {
 		w.managed(&w.disks[0], zfs.Frequently, noon.Add(time.Duration(j+20)*time.Minute))
 		w.managed(&w.disks[1], zfs.Frequently, noon.Add(time.Duration(j+20)*time.Minute))
@@ -366,7 +373,7 @@ func TestMaxDestroys(t *testing.T) {
 	assert.True(t, slices.IsSortedFunc(waiting, func(a, b Destroy) int { return a.Creation.Compare(b.Creation) }))
 }
 
-// A disk that opens slowly for its many bookmarks is told of.
+// A note warns about a disk that opens slowly because of its many bookmarks.
 func TestManyBookmarks(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
 	for i := range manyBookmarks + 1 {
@@ -380,7 +387,7 @@ func TestManyBookmarks(t *testing.T) {
 	assert.Len(t, MakePlan(w.disks, w.policy, w.now).Notes, 1)
 }
 
-// What a dropped letter leaves is counted and mentioned, at a terminal.
+// A note at a terminal counts the snapshots of classes that the retention no longer names.
 func TestUnnamedClassesAreMentioned(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1 h0")), runningDisk("tank/data/vm-101-disk-0", words("f1 d1"))}}
 	for i := range w.disks {
@@ -398,7 +405,7 @@ func TestUnnamedClassesAreMentioned(t *testing.T) {
 	assert.Len(t, MakePlan(w.disks, w.policy, w.now).Notes, 2)
 }
 
-// What a clock that was ahead has made stays until its time comes, and that is said.
+// Snapshots dated in the future are kept until that date, and a note says so.
 func TestTheFutureIsSaid(t *testing.T) {
 	const said = "2 snapshots are dated in the future, the latest 2027-07-15 12:07:00, and are kept until then: the clock was ahead when they were taken, or is behind now"
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1 h1"))}}

@@ -15,7 +15,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// shop is a group of guests 101 and 102, the one of 103 and 104 has no quiesce.
+// The group shop has the guests 101 and 102. The group of the guests 103 and 104 has no quiesce.
 var shop = config.Quiesced{
 	Quiesce: []config.Quiesce{{VMID: config.VMIDs{{First: 100, Last: 100}}, How: config.Agent}},
 	Groups: []config.Group{
@@ -24,7 +24,8 @@ var shop = config.Quiesced{
 	},
 }
 
-// guestDisk is a disk of a running guest, snapshotted a minute ago where it is not due.
+// guestDisk adds a disk of a running guest. A disk on which no class is due got its last snapshot
+// a minute ago.
 func guestDisk(w *world, name string, due string, keep Retention) {
 	d := runningDisk(name, keep)
 	d.VMID, _, _ = zfs.ParseDiskName(zfs.Base(name))
@@ -34,7 +35,7 @@ func guestDisk(w *world, name string, due string, keep Retention) {
 	}
 }
 
-// What a group's members get, by what each of them is.
+// The snapshots of a group depend on the states of its members.
 func TestGroup(t *testing.T) {
 	const a, b, other = "tank/data/vm-101-disk-0", "tank/data/subvol-102-disk-0", "ssd/vm-102-disk-1"
 	for _, test := range []struct {
@@ -96,8 +97,7 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// A guest alone is frozen by its own entry, and a group without quiesce is none
-// the less one.
+// A single guest is frozen if its own entry says so. A group without quiesce is still a group.
 func TestUnits(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon}
 	w.policy.Quiesced = shop
@@ -115,7 +115,7 @@ func TestUnits(t *testing.T) {
 	assert.Empty(t, plan.Guests[2].Freeze)
 }
 
-// Retentions that name other classes part a group, which is said.
+// Members whose retentions name different classes get separate snapshots, and a note says so.
 func TestGroupOfOtherClasses(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon}
 	w.policy.Quiesced = shop
@@ -128,8 +128,8 @@ func TestGroupOfOtherClasses(t *testing.T) {
 	assert.Contains(t, note.Reason, "group shop: the retentions of its disks name different classes")
 }
 
-// Whatever becomes of the members, those that live get their snapshots together: in
-// each pool one plan has all of them, under one name.
+// The living members of a group always get their snapshots together: each pool has one plan with
+// all of them, under one name.
 func TestGroupsStayTogether(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		keep := anyRetention(t)
@@ -157,7 +157,7 @@ func TestGroupsStayTogether(t *testing.T) {
 
 func (w *world) together(t *rapid.T) {
 	plan := w.run()
-	snapped := map[string]string{} // by group: name
+	snapped := map[string]string{} // the name of the snapshots, by group
 	for _, g := range plan.Guests {
 		if g.Group == "" || !slices.ContainsFunc(g.Disks, func(d DiskPlan) bool { return d.Snapshot }) {
 			continue

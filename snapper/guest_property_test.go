@@ -11,7 +11,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// anyStep moves the clock on, and now and then back or across a night when it changes.
+// anyStep draws a step of the clock: mostly forward, sometimes back, and sometimes across a night
+// when clocks change.
 func anyStep(t *rapid.T) time.Duration {
 	if rapid.IntRange(0, 12).Draw(t, "jump") == 0 {
 		return time.Duration(rapid.IntRange(-300, 3000).Draw(t, "jumped")) * time.Minute
@@ -19,7 +20,7 @@ func anyStep(t *rapid.T) time.Duration {
 	return rapid.SampledFrom([]time.Duration{time.Minute, 15 * time.Minute, time.Hour, 26 * time.Hour}).Draw(t, "step")
 }
 
-// Whatever happens to a guest, from run to run: what must always hold.
+// TestRuns checks rules that must hold after every run, whatever happens to a guest.
 func TestRuns(t *testing.T) {
 	zone := berlin(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -95,8 +96,9 @@ func (w *world) checkedRun(t *rapid.T, fails []string) {
 	}
 }
 
-// A guest's disks keep common points in time: those of one history are alike for
-// ever, and one added later is when all its classes are full.
+// The disks of a guest have snapshots of the same moments. Disks with the same past have the same
+// snapshots for ever. A disk that is added later has the same snapshots as soon as all its
+// classes are full.
 func TestCommonPoints(t *testing.T) {
 	zone := berlin(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -123,7 +125,7 @@ func TestCommonPoints(t *testing.T) {
 		}
 		w.disks = append(w.disks, runningDisk("tank/data/vm-100-disk-3", keep))
 		w.disks[3].Running = zfs.Property{}
-		for range 6 * 7 { // a clock that runs for a week
+		for range 6 * 7 { // the clock runs for a week
 			w.now = w.now.Add(4 * time.Hour)
 			w.run()
 		}
@@ -138,8 +140,8 @@ func TestCommonPoints(t *testing.T) {
 	})
 }
 
-// leftovers reports whether a disk has snapshots of a class that is not named, which
-// nothing ever removes.
+// leftovers reports whether a disk has snapshots of a class that the retention does not name,
+// which are never destroyed.
 func leftovers(keep Retention, w *world) bool {
 	for i := range w.disks {
 		for _, s := range w.disks[i].Snapshots {

@@ -8,8 +8,9 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// A living guest waits where a snapshot would end a rollback half way, and not for ever where
-// nothing says what its lock is taken for. Migrations and moves of disks hold it for hours.
+// A living guest gets no snapshot while a snapshot would make a rollback fail half way. But the
+// guest does not wait for ever if its lock is taken for an unknown reason, because migrations and
+// moves of disks hold the lock for hours.
 func TestWaits(t *testing.T) {
 	word := func(lock string) pve.Config { return pve.Config{Lock: lock} }
 	for name, c := range map[string]struct {

@@ -13,9 +13,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// wanted is what a disk should have after runs at these times, found without any of
-// the code under test: the newest so many, and the first of each so many hours, days,
-// weeks, months and years.
+// wanted returns the times of the snapshots that a disk must have after runs at the given times.
+// It is computed without the code under test: the newest n snapshots, and the first snapshot of
+// each of the newest n hours, days, weeks, months and years.
 func wanted(runs []time.Time, keep Retention) []time.Time {
 	format := map[zfs.Class]func(time.Time) string{
 		zfs.Frequently: func(t time.Time) string { return t.String() },
@@ -41,7 +41,7 @@ func wanted(runs []time.Time, keep Retention) []time.Time {
 	return slices.Compact(all)
 }
 
-// every runs a disk's guest from the one time to the other and returns the times.
+// every makes runs for a disk's guest at regular times, and returns these times.
 func (w *world) every(step time.Duration, from, to time.Time) []time.Time {
 	var runs []time.Time
 	for w.now = from; w.now.Before(to); w.now = w.now.Add(step) {
@@ -68,8 +68,8 @@ func formatted(times []time.Time) []string {
 	return list
 }
 
-// Months of runs every quarter of an hour, over both nights when the clock changes,
-// end with exactly what was asked for.
+// After months of runs every quarter of an hour, including both nights when clocks change,
+// exactly the snapshots that the retention names remain.
 func TestMonths(t *testing.T) {
 	zone := berlin(t)
 	const quarter = 15 * time.Minute
@@ -99,7 +99,7 @@ func TestMonths(t *testing.T) {
 	}
 }
 
-// The nights when the clock changes have 23 and 25 hours, and each its snapshot.
+// The nights when clocks change have 23 and 25 hours, and each of these hours gets its snapshot.
 func TestClockChanges(t *testing.T) {
 	zone := berlin(t)
 	for _, test := range []struct {
@@ -124,7 +124,8 @@ func TestClockChanges(t *testing.T) {
 	}, names(&w.disks[0]))
 }
 
-// The clock is set back: nothing goes that would have stayed, and runs go on.
+// After the clock was set back, no snapshot is destroyed that would have been kept before, and
+// runs continue.
 func TestClockGoesBack(t *testing.T) {
 	w := &world{policy: testPolicy(), disks: []Disk{runningDisk(disk0, words("f4 h24 d7"))}}
 	w.every(15*time.Minute, noon.AddDate(0, 0, -3), noon)
@@ -144,7 +145,8 @@ func TestClockGoesBack(t *testing.T) {
 	assert.LessOrEqual(t, len(w.disks[0].Snapshots), 4+24+7, "in the end all is as asked")
 }
 
-// sanoid makes one snapshot for each class that is due, at the same second.
+// sanoidHistory adds snapshots as sanoid takes them: one for each class that is due, in the same
+// second.
 func sanoidHistory(w *world, d *Disk, from, to time.Time) {
 	for at := from; at.Before(to); at = at.Add(15 * time.Minute) {
 		w.managed(d, zfs.Frequently, at)
@@ -160,7 +162,7 @@ func sanoidHistory(w *world, d *Disk, from, to time.Time) {
 	}
 }
 
-// Taking over from sanoid destroys no point in time that sanoid's own counts keep.
+// After snapwatch replaces sanoid, no snapshot is destroyed that sanoid's own retention keeps.
 func TestAdoptSanoid(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f96 h36 d30 m3"))}}
 	d := &w.disks[0]
@@ -181,7 +183,7 @@ func TestAdoptSanoid(t *testing.T) {
 	for _, p := range points {
 		assert.Contains(t, have, p.Format(time.RFC3339))
 	}
-	// What one word says is about frequently ones only.
+	// The retention "f96" concerns only snapshots of the class frequently.
 	w = &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f96"))}}
 	sanoidHistory(w, &w.disks[0], noon.AddDate(0, 0, -40).Truncate(time.Hour), noon)
 	w.policy.MaxDestroys = 1 << 20
@@ -192,7 +194,8 @@ func TestAdoptSanoid(t *testing.T) {
 	}
 }
 
-// A class that is dropped leaves what exists; one that is named again takes it up.
+// If a class is removed from the retention, its snapshots are kept. If the class is added again,
+// these snapshots count again.
 func TestClassesComeAndGo(t *testing.T) {
 	w := &world{policy: testPolicy(), disks: []Disk{runningDisk(disk0, words("f4 h24 d7"))}}
 	d := &w.disks[0]
@@ -213,7 +216,7 @@ func TestClassesComeAndGo(t *testing.T) {
 	assert.Len(t, d.Snapshots, 1, "the newest stays")
 }
 
-// One disk with very many snapshots is planned in far less than a second.
+// Planning one disk with very many snapshots takes far less than a second.
 func BenchmarkPlan(b *testing.B) {
 	for _, keep := range []string{"f200000 h24 d30", "f48 h24 d30 w8 m12 y3"} {
 		b.Run(keep, func(b *testing.B) { benchmarkPlan(b, keep) })

@@ -11,7 +11,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// sight is a node with one guest, which was seen as e.
+// sight returns a node with one guest, for which e was found.
 func sight(e Evidence) NodeView {
 	e.Config.ID = pve.ID{VMID: 100, Kind: pve.QEMU}
 	return NodeView{
@@ -21,7 +21,7 @@ func sight(e Evidence) NodeView {
 	}
 }
 
-// Of whom QEMU is asked: a process and a label that agree need no question, unless a
+// QEMU is asked about a guest unless its process and its label agree. QEMU is also asked if a
 // backup may have started the process.
 func TestUnclear(t *testing.T) {
 	mine, other := runningDisk(disk0, nil), runningDisk(disk0, nil)
@@ -39,8 +39,8 @@ func TestUnclear(t *testing.T) {
 	assert.Empty(t, sight(unlisted).Unclear([]Disk{other}, names), "pvesh would only hang again")
 }
 
-// Which guests are looked at twice: those whose disks would be taken for stopped. Of the
-// others the true reason is told why they get no last snapshot.
+// A guest is looked at twice if its disks would get a _stopped snapshot. For any other guest that
+// seems stopped, a note has the reason why the guest gets no _stopped snapshot.
 func TestLooks(t *testing.T) {
 	running, stopped, adopted := runningDisk(disk0, nil), runningDisk(disk0, nil), runningDisk(disk0, nil)
 	stopped.Running.Value, adopted.Running = zfs.LabelStopped, zfs.Property{}
@@ -77,7 +77,7 @@ func TestLooks(t *testing.T) {
 	assert.Equal(t, "stopped at one look only", got.Notes[0].Reason)
 }
 
-// The last look, under the guest's lock, ends a stop by any doubt.
+// Any doubt in the last look, under the guest's lock, prevents a _stopped snapshot.
 func TestStillStopped(t *testing.T) {
 	dead := Evidence{Listed: "stopped", SeenStopped: true}
 	view := sight(dead)
@@ -114,8 +114,8 @@ func TestAssign(t *testing.T) {
 	assert.Equal(t, []GuestState{Running, Elsewhere, Orphan, Replica}, states)
 }
 
-// A running guest's own disk that is listed as a copy gets no snapshot, and that is no
-// success. A copy of another cluster's guest of that number is one.
+// A running guest's own disk that the configuration lists as a copy gets no snapshot, and then
+// the run is not a success. The copy of another cluster's guest with the same number is a copy.
 func TestInUseThoughListedAsACopy(t *testing.T) {
 	running := Evidence{Listed: "running", Process: true}
 	running.Config.Volumes = []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-100-disk-0"}}
@@ -138,8 +138,9 @@ func TestInUseThoughListedAsACopy(t *testing.T) {
 	assert.Equal(t, map[string]Result{disk0: Untouched, other: Untouched}, results(running))
 }
 
-// What is listed as a copy belongs to a guest by its number only in a storage of this node:
-// clusters use the same numbers, and prune would never touch it.
+// A disk that is listed as a copy belongs to a guest by its number only if the disk is in a
+// storage of this node. Otherwise prune would never touch copies from other clusters, which use
+// the same numbers.
 func TestUsersOfACopy(t *testing.T) {
 	g := sight(Evidence{})
 	g.Cluster.Storages = []pve.Storage{{Name: "data", Dataset: "tank/data"}}
@@ -152,8 +153,8 @@ func TestUsersOfACopy(t *testing.T) {
 	}
 }
 
-// Received labels are read before the second look, of which there is one: they may say that
-// more guests must be looked at.
+// Received labels are read before the second look at the guests, because these labels may show
+// that more guests must be looked at, and there is only one second look.
 func TestReceivedLabelsComeBeforeTheLook(t *testing.T) {
 	masked := runningDisk("tank/data/vm-100-disk-1", nil)
 	masked.Running, masked.ReceivedUnread = zfs.Property{}, true
@@ -167,9 +168,9 @@ func TestReceivedLabelsComeBeforeTheLook(t *testing.T) {
 	assert.Equal(t, []int{100}, MakePlan(disks, testPolicy(), noon).Ask.Looks)
 }
 
-// A disk is the guest's that uses it, whatever its name says. One that no configuration names
-// is of the guest of its number, but where something says that it came from elsewhere: other
-// clusters use the same numbers.
+// A disk belongs to the guest that uses it, whatever number is in the disk's name. A disk that is
+// in no configuration belongs to the guest with its number, unless a sign says that the disk came
+// from elsewhere: other clusters use the same numbers.
 func TestWhoseDiskItIs(t *testing.T) {
 	config := Evidence{Listed: "running", Process: true}
 	config.Config.Volumes = []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-200-disk-0"}}
@@ -179,7 +180,7 @@ func TestWhoseDiskItIs(t *testing.T) {
 	copied := runningDisk("tank/data/vm-100-disk-1", nil)
 	copied.Sign = "@a is older than the dataset"
 	disks := []Disk{runningDisk("tank/data/vm-200-disk-0", nil), copied, runningDisk("tank/data/vm-100-disk-2", nil)}
-	for range 2 { // each look assigns again
+	for range 2 { // each look sets the states again
 		view.Assign(disks, nil)
 		assert.Equal(t, Running, disks[0].State)
 		assert.Equal(t, 100, disks[0].VMID, "grouped, frozen and reported with it")
@@ -190,8 +191,8 @@ func TestWhoseDiskItIs(t *testing.T) {
 	assert.Empty(t, view.UsersHere("tank/data/vm-300-disk-0"))
 }
 
-// That a guest keeps a disk as unused gives it no life: it has the guest's only by its number,
-// and where nothing says that it came from elsewhere.
+// A disk does not count as running because a running guest keeps it as unused. An unused disk
+// belongs to the guest with its number, unless a sign says that the disk came from elsewhere.
 func TestUnusedDisk(t *testing.T) {
 	config := Evidence{Listed: "running", Process: true}
 	for i, name := range []string{"vm-100-disk-1", "vm-100-disk-2", "vm-300-disk-0"} {
@@ -214,8 +215,9 @@ func TestUnusedDisk(t *testing.T) {
 	assert.False(t, disks[0].InUse)
 }
 
-// A configuration that could not be read may name any disk. Its own disks are left alone, and
-// so are those of guests that stopped, where only the number in a disk's name says whose it is.
+// A configuration that could not be read may name any disk. Disks with that guest's number are
+// left alone. A stopped guest's disk is left alone, too, if only the number in the disk's name
+// connects it with this guest.
 func TestUnreadConfiguration(t *testing.T) {
 	dead, alive := Evidence{Listed: "stopped", SeenStopped: true}, Evidence{Listed: "running", Process: true}
 	view := sight(dead)

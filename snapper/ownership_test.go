@@ -13,8 +13,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// arrivals are the disk's snapshots of these names, as a pool's history tells of them when
-// they were received.
+// arrivals returns a pool's history in which the disk's snapshots of these names were received.
 func arrivals(d *Disk, since uint64) *zfs.History {
 	h := &zfs.History{Since: since}
 	for _, s := range d.Snapshots {
@@ -23,8 +22,9 @@ func arrivals(d *Disk, since uint64) *zfs.History {
 	return h
 }
 
-// A local label is this node's own word only where the state has the disk as this node's, and
-// nothing was received since. The state's Own is the transaction group of the first snapshot.
+// A local label was set by this node only if state.json lists the disk as this node's and nothing
+// was received onto the disk since. In this test, Own is the transaction group of the first
+// snapshot.
 func TestWhoseWordALabelIs(t *testing.T) {
 	taken := []string{disk0 + " stopped label=stopped"}
 	older := func(d *Disk) { d.Creation = noon }
@@ -37,7 +37,7 @@ func TestWhoseWordALabelIs(t *testing.T) {
 	received := func(d *Disk) { d.History = arrivals(d, 1) }
 	for _, test := range []struct {
 		name    string
-		newer   string // a snapshot that came after the first
+		newer   string // a snapshot that is newer than the first
 		changes []func(*Disk)
 		want    []string
 		ask     bool
@@ -93,8 +93,9 @@ func TestWhoseWordALabelIs(t *testing.T) {
 	}
 }
 
-// A snapshot of zrepl looks the same on a source and on a copy. Where the history does not tell,
-// it is no doubt while the guest ran here at the last run, and one after that.
+// A snapshot of zrepl looks the same on a source and on a copy. If the history is incomplete,
+// such a snapshot raises no doubt while the label says that the guest ran here at the last run.
+// If the label is "stopped", such a snapshot does raise doubt.
 func TestNewerOnesOfOthersUntold(t *testing.T) {
 	for label, want := range map[string]Word{"pve1": Own, "stopped": Untold} {
 		w := &world{}
@@ -107,7 +108,7 @@ func TestNewerOnesOfOthersUntold(t *testing.T) {
 	}
 }
 
-// What the next run knows of whose a disk is.
+// TestNextOwn checks the record that tells the next run to which node a disk belongs.
 func TestNextOwn(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -144,7 +145,8 @@ func TestNextOwn(t *testing.T) {
 	}
 }
 
-// A receive that the history tells of is a sign, which outlives the history.
+// A receive in the pool's history is a sign that the disk came from elsewhere, and the sign is
+// remembered after the history is lost.
 func TestAnArrivalIsASign(t *testing.T) {
 	w := &world{}
 	d := stoppedDisk("stopped")
@@ -158,8 +160,8 @@ func TestAnArrivalIsASign(t *testing.T) {
 	assert.True(t, next.Elsewhere)
 }
 
-// A guest that was started on a copy is snapshotted at once, though the label that came with
-// the copy has this node's name.
+// A guest that was started on a copy gets a snapshot in the first run, even if the received label
+// has this node's name.
 func TestStartedOnACopyOfThisNodesName(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon}
 	d := runningDisk(disk0, words("h24"))

@@ -250,8 +250,7 @@ type planner struct {
 	// unnamed counts, by class, the snapshots that are never destroyed because their disk's
 	// retention does not name the class.
 	unnamed map[zfs.Class]int
-	// future counts the snapshots that are dated later than now, and until is the latest of these
-	// dates.
+	// future counts the snapshots dated later than now, and until is the latest of their dates.
 	future int
 	until  time.Time
 }

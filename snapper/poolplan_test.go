@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The plan is cut by pool once. Guests that stopped and those that are frozen are in no
-// pool's part, all else is in exactly one.
+// The plan is divided into pools. Guests that stopped and guests that are frozen are in no pool's
+// part, and every other step is in exactly one.
 func TestPlanForPool(t *testing.T) {
 	plan := hookPlan()
 	plan.Guests = append(plan.Guests, GuestPlan{Pool: "tank", VMID: 105, Class: zfs.Hourly, Freeze: []Freeze{{VMID: 105}}}, GuestPlan{Pool: "ssd", VMID: 105, Class: zfs.Hourly})
@@ -57,7 +57,7 @@ func TestFrozen(t *testing.T) {
 		{Pool: "tank", VMID: 100},
 		{Pool: "ssd", Group: "shop", Freeze: []Freeze{a, b}},
 		{Pool: "tank", Group: "shop", Freeze: []Freeze{a, b}},
-		{Pool: "tank", Group: "shop"}, // other classes, and nothing is due there
+		{Pool: "tank", Group: "shop"}, // other classes, of which none is due on this pool
 		{Pool: "tank", VMID: 101, Snapshot: "stopped", Class: zfs.Stopped},
 		{Pool: "tank", Group: "plain"},
 		{Pool: "tank", VMID: 103, Freeze: []Freeze{{VMID: 103}}},
@@ -76,8 +76,8 @@ func TestFrozen(t *testing.T) {
 	assert.Equal(t, []int{100, 0}, vmidsOf(plan.ForPool("tank").Guests))
 }
 
-// A guest whose hook failed loses its snapshots, label and what hangs on them, on all
-// pools; nobody else does.
+// A guest whose hook failed gets no snapshots and no label on any pool, and none of its snapshots
+// is destroyed; other guests are not affected.
 func TestPlanWithout(t *testing.T) {
 	plan, refused := hookPlan().Without(map[int]error{100: errors.New("no")})
 	assert.Len(t, refused, 2)
@@ -90,7 +90,7 @@ func TestPlanWithout(t *testing.T) {
 	assert.Equal(t, []Destroy{{Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}}, now)
 }
 
-// The other members of its group get their snapshot, and only they are frozen.
+// The other members of the group get their snapshots, and only these members are frozen.
 func TestPlanWithoutMember(t *testing.T) {
 	whole := Plan{Guests: []GuestPlan{{Group: "shop", Class: zfs.Hourly, Freeze: []Freeze{{VMID: 100}, {VMID: 101}}, Disks: []DiskPlan{
 		{Dataset: "tank/vm-100-disk-0", VMID: 100, Snapshot: true}, {Dataset: "tank/vm-101-disk-0", VMID: 101, Snapshot: true},
@@ -120,7 +120,8 @@ func hookPlan() Plan {
 	}
 }
 
-// What may be destroyed after all, by what became of the disk's new snapshot.
+// Whether a disk's old snapshots may be destroyed depends on the outcome of the disk's new
+// snapshot.
 func TestAllowed(t *testing.T) {
 	plan := Plan{
 		Destroys:     []Destroy{{Dataset: disk0, Name: "a", AfterNew: true}, {Dataset: disk0, Name: "b"}},
@@ -147,9 +148,9 @@ func TestAllowed(t *testing.T) {
 	}
 }
 
-// What became of the disks makes the report: a failure is told once for all disks of its
-// guest, a disk that was left alone after all is no failure, and that Proxmox could not be
-// asked is not told for every disk.
+// The report follows from the outcomes of the disks. A failure is reported once for all disks of
+// its guest. A disk that was left alone after all is not a failure. An error of asking Proxmox is
+// not reported for every disk.
 func TestPlanReport(t *testing.T) {
 	note := func(dataset string, severity report.Severity, result Result) Note {
 		return Note{Dataset: dataset, VMID: 100, Severity: severity, Result: result, Reason: "as planned"}
@@ -175,7 +176,7 @@ func TestPlanReport(t *testing.T) {
 	assert.Equal(t, []report.Problem{{Severity: report.Notice, Text: "many bookmarks"}}, problems)
 }
 
-// Nothing of a disk goes whose snapshot failed, bookmarks among it.
+// If a disk's new snapshot failed, none of its snapshots and bookmarks is destroyed.
 func TestAllowedBookmarks(t *testing.T) {
 	var plan PoolPlan
 	for _, name := range []string{"failed", "full", "left", "made", "none"} {

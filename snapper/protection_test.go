@@ -42,7 +42,7 @@ func TestUncovered(t *testing.T) {
 	}
 }
 
-// What a guest is given by options of QEMU itself is told where it is a dataset.
+// A dataset that a guest gets through options of QEMU itself (args) is reported as unprotected.
 func TestUncoveredInArgs(t *testing.T) {
 	cluster := pve.Cluster{Storages: []pve.Storage{{Name: "local-zfs", Dataset: "tank/data"}}}
 	known := map[string]bool{"tank/data/vm-100-disk-0": true}
@@ -56,7 +56,7 @@ func TestUncoveredInArgs(t *testing.T) {
 	}
 }
 
-// A bind mount is listed, and is nothing that a snapshot was to protect.
+// A bind mount is listed, but does not count as a volume that should have snapshots.
 func TestBindMount(t *testing.T) {
 	cluster := pve.Cluster{Storages: []pve.Storage{{Name: "local-zfs", Dataset: "tank/data"}}}
 	known := map[string]bool{"tank/data/subvol-100-disk-0": true}

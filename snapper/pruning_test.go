@@ -17,7 +17,7 @@ func prunePolicy() PrunePolicy {
 	return PrunePolicy{Bookmarks: 30, StoppedGrace: 24 * time.Hour, MaxDestroys: 1000}
 }
 
-// weekOfCopies is a copy with five days of two snapshots each.
+// weekOfCopies returns a copy that has two snapshots on each of five days.
 func weekOfCopies() (*world, *Disk) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1 h0 d0"))}}
 	d := &w.disks[0]
@@ -29,12 +29,12 @@ func weekOfCopies() (*world, *Disk) {
 	return w, d
 }
 
-// Which disks are pruned, and why the others are not.
+// TestWhatIsPruned checks which disks are pruned, and the reason why others are not.
 func TestWhatIsPruned(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(*PrunePolicy, *world, *Disk)
-		want   string // why not, "" if it is
+		want   string // the reason why the disk is not pruned, "" if it is
 	}{
 		{"of a guest on another node", func(*PrunePolicy, *world, *Disk) {}, ""},
 		{"listed under replicas", func(_ *PrunePolicy, _ *world, d *Disk) { d.State = Replica }, ""},
@@ -76,7 +76,7 @@ func TestWhatIsPruned(t *testing.T) {
 	}
 }
 
-// What stays whatever is asked for.
+// TestWhatPruneKeeps checks the snapshots that are kept whatever the retention says.
 func TestWhatPruneKeeps(t *testing.T) {
 	w, d := weekOfCopies()
 	for i := range 5 {
@@ -84,7 +84,7 @@ func TestWhatPruneKeeps(t *testing.T) {
 	}
 	w.snap(d, "manual", noon.Add(-time.Hour))
 	w.managed(d, zfs.Frequently, noon.Add(-2*24*time.Hour))
-	w.managed(d, zfs.Frequently, noon.AddDate(0, 0, 2)) // from the future
+	w.managed(d, zfs.Frequently, noon.AddDate(0, 0, 2)) // a snapshot from the future
 	d.Retention = words("f0 h0 d0")
 	gone := func(policy PrunePolicy) []string {
 		var list []zfs.Snapshot
@@ -98,7 +98,7 @@ func TestWhatPruneKeeps(t *testing.T) {
 	want := []string{"07-10 12:07", "07-10 13:07", "07-10 14:07", "07-11 12:07", "07-11 13:07", "07-11 14:07", "07-12 13:07", "07-13 13:07", "07-14 13:07"}
 	assert.Equal(t, want, gone(prunePolicy()))
 	policy := prunePolicy()
-	policy.StoppedGrace = 200 * time.Hour // of the newer ones none is that old
+	policy.StoppedGrace = 200 * time.Hour // no newer snapshot is that old
 	assert.Equal(t, []string{want[0], want[1], want[3], want[4], want[6], want[7], want[8]}, gone(policy))
 	policy = prunePolicy()
 	policy.Node = true
@@ -113,7 +113,7 @@ func TestWhatPruneKeeps(t *testing.T) {
 	assert.Len(t, plan.Waiting, 7)
 }
 
-// A receive that waits for a day is told of.
+// A receive that has been interrupted for a day is reported.
 func TestOldToken(t *testing.T) {
 	w, d := weekOfCopies()
 	d.ResumeToken = true
@@ -126,7 +126,7 @@ func TestOldToken(t *testing.T) {
 	}
 }
 
-// Whatever a copy's history and the retention: what must always hold.
+// TestPruneProperties checks rules that must hold for any history of a copy and any retention.
 func TestPruneProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := runningDisk(disk0, anyRetention(t))
@@ -186,7 +186,8 @@ func TestPruneProperties(t *testing.T) {
 	})
 }
 
-// A class that no source takes is said; its word keeps the oldest of each period all the same.
+// A note names a class that no source takes; for such a class, the oldest snapshot of each period
+// is kept.
 func TestPruneSaysWhichClassesDoNotCome(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f0 d2 m24 y1"))}}
 	d := &w.disks[0]
@@ -204,8 +205,9 @@ func TestPruneSaysWhichClassesDoNotCome(t *testing.T) {
 	assert.Len(t, notes, 1, "a longer one stands in by itself")
 }
 
-// A guest that is started in the night has a _stopped snapshot before its first regular one of the
-// day. The source bookmarks both, so both are a base and stay.
+// A guest that is started at night has a _stopped snapshot before its first regular snapshot of
+// that day. The source bookmarks both snapshots, so both can be a base for sending, and both are
+// kept.
 func TestPruneKeepsTheFirstAfterAStopOfTheDay(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
 	d := &w.disks[0]

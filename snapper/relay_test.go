@@ -10,7 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// copyOf is a disk that is a copy, by the state, with two days of its source's history.
+// copyOf returns a disk that is a copy because of its state, with two days of its source's
+// history.
 func copyOf(state GuestState) (*world, *Disk) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4"))}}
 	d := &w.disks[0]
@@ -40,7 +41,7 @@ func markNames(list []zfs.Snapshot) []string {
 	return got
 }
 
-// A copy gets the bookmarks that its source made, and nothing else.
+// A copy gets the same bookmarks as its source, and no other change.
 func TestRelay(t *testing.T) {
 	all := []string{"07-15 01:00", "07-14 12:00", "07-14 00:00"}
 	received := zfs.Property{Value: "pve9", Received: "pve9", Source: zfs.SourceReceived}
@@ -103,7 +104,7 @@ func TestMissing(t *testing.T) {
 	assert.Empty(t, Bookmarks{Keep: 30}.Missing(s, at2("07-13 12:00")), "snapshots from the future")
 }
 
-// The days are those of the node that made the snapshots, wherever they are looked at.
+// The days of snapshots are the days of the node that took them, on whatever host the copies are.
 func TestDaysAreTheSources(t *testing.T) {
 	for _, zone := range []*time.Location{time.UTC, berlin(t), time.FixedZone("", -11*3600)} {
 		var list []zfs.Snapshot
@@ -119,7 +120,7 @@ func TestDaysAreTheSources(t *testing.T) {
 	}
 }
 
-// What is bookmarked or not in one run is bounded, the newest first.
+// One run creates and destroys only a limited number of bookmarks, and creates the newest first.
 func TestMarksAreBounded(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon}
 	for i := range 20 {
@@ -140,8 +141,8 @@ func TestMarksAreBounded(t *testing.T) {
 	assert.Len(t, w.run().DestroyBookmarks, MaxBookmarkDestroys)
 }
 
-// A running guest's disk gets the bookmarks that it lacks: those that failed, those of
-// the time it was a copy, those of sanoid's snapshots.
+// A running guest's disk gets its missing bookmarks: those that failed, those from the time when
+// the disk was a copy, and those of sanoid's snapshots.
 func TestOwnMissing(t *testing.T) {
 	w, d := copyOf(Running)
 	d.Running = zfs.Property{Value: "pve1", Source: zfs.SourceLocal}
@@ -150,8 +151,8 @@ func TestOwnMissing(t *testing.T) {
 	assert.False(t, plan.Guests[0].Disks[0].Bookmark, "today has its first one")
 }
 
-// A day that begins with a _stopped snapshot has its first of another class bookmarked
-// when that is made: no later run finds it missing, once the _stopped one is gone.
+// On a day that begins with a _stopped snapshot, the first regular snapshot gets its bookmark
+// when it is taken: no later run finds this bookmark missing after the _stopped snapshot is gone.
 func TestDayBeginsStopped(t *testing.T) {
 	w := &world{policy: testPolicy(), now: at2("07-15 08:00"), disks: []Disk{runningDisk(disk0, words("f2 h4"))}}
 	d := &w.disks[0]
@@ -164,7 +165,7 @@ func TestDayBeginsStopped(t *testing.T) {
 	assert.Empty(t, Bookmarks{Have: d.Bookmarks, Keep: 30}.Missing(d.Snapshots, w.now))
 }
 
-// Who waits for a bookmark knows that somebody makes it.
+// A snapshot waits for its bookmark only if snap on this node will create the bookmark.
 func TestBookmarking(t *testing.T) {
 	parents := []string{"tank/data"}
 	for name, test := range map[string]struct {

@@ -11,8 +11,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// anyHistory draws the snapshots of one disk: classes of all kinds, foreign names, a
-// clock that now and then jumps, some of it ahead of now.
+// anyHistory draws the snapshots of one disk: snapshots of all classes, snapshots that are not
+// managed, a clock that sometimes jumps, and snapshots from the future.
 func anyHistory(t *rapid.T, now time.Time) []zfs.Snapshot {
 	n := rapid.IntRange(0, 60).Draw(t, "snapshots")
 	span := rapid.SampledFrom([]time.Duration{6 * time.Hour, 5 * 24 * time.Hour, 900 * 24 * time.Hour}).Draw(t, "span")
@@ -29,7 +29,7 @@ func anyHistory(t *rapid.T, now time.Time) []zfs.Snapshot {
 			name = rapid.SampledFrom([]string{"manual", "x" + name, name + "-keep", "__replicate_100-0_", "syncoid_c_"}).Draw(t, "name") + fmt.Sprint(i)
 		}
 		if slices.ContainsFunc(list, func(s zfs.Snapshot) bool { return s.Name == name }) {
-			continue // no dataset has two of one name
+			continue // a dataset has no two snapshots of the same name
 		}
 		list = append(list, zfs.Snapshot{Dataset: disk0, Name: name, GUID: uint64(i + 1), CreateTXG: uint64(i + 1), Creation: created})
 	}
@@ -105,11 +105,11 @@ func short(list []zfs.Snapshot) (names []string) {
 	return names
 }
 
-// checkCounts fails when more snapshots of a named class are left than all named
-// classes together ask for: as many buckets as named, and as many that have one of the class
-// where those have none. The newest, and what is from the future, is extra.
+// checkCounts fails if more snapshots of a named class remain than all named classes together ask
+// for. Each class asks for the named number of buckets, and for the same number of buckets that
+// have a snapshot of the class. The newest snapshot and those from the future are not counted.
 func checkCounts(t *rapid.T, keep Retention, left []zfs.Snapshot, now time.Time) {
-	asked := 1 // the newest
+	asked := 1 // the newest snapshot
 	for _, class := range slices.Backward(zfs.Rotating()) {
 		asked += 2 * max(0, keep[class])
 	}
@@ -124,7 +124,8 @@ func checkCounts(t *rapid.T, keep Retention, left []zfs.Snapshot, now time.Time)
 	}
 }
 
-// What is kept is what the design says, counted another way: bucket by bucket.
+// The kept snapshots are what the rules of retention say, counted by other code, one bucket after
+// the other.
 func TestExpireKeepsEveryBucket(t *testing.T) {
 	zone := berlin(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -132,7 +133,7 @@ func TestExpireKeepsEveryBucket(t *testing.T) {
 		list, keep := anyHistory(t, now), anyRetention(t)
 		left := managedOf(drop(list, keep.Expire(list, now)), now)
 		for class, n := range keep {
-			buckets := map[bucket]time.Time{} // the bucket's youngest moment that has a snapshot
+			buckets := map[bucket]time.Time{} // the time of the youngest snapshot of each bucket
 			for _, m := range managedOf(list, now) {
 				if b := bucketOf(class, m.Creation.In(zone)); m.counts(class) && class != zfs.Frequently && !m.Creation.Before(buckets[b]) {
 					buckets[b] = m.Creation
@@ -154,7 +155,7 @@ func TestExpireKeepsEveryBucket(t *testing.T) {
 	})
 }
 
-// A snapshot from the future destroys nothing and makes nothing superfluous.
+// A snapshot from the future never causes the destroy of another snapshot.
 func TestFutureDestroysNothing(t *testing.T) {
 	zone := berlin(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -186,7 +187,8 @@ func TestExpireStoppedProperties(t *testing.T) {
 			if rapid.Bool().Draw(t, "bookmarked") {
 				marks.Have = append(marks.Have, s)
 			}
-			if rapid.IntRange(0, 4).Draw(t, "gone") > 0 { // else its bookmark outlives it
+			if rapid.IntRange(0, 4).Draw(t, "gone") > 0 {
+				// In the other case the bookmark exists longer than its snapshot.
 				list = append(list, s)
 			}
 		}

@@ -12,7 +12,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// at reads a time of 2026 such as "07-15 12:07".
+// at returns the time of a text such as "07-15 12:07", in 2026.
 func at(t testing.TB, text string, zone *time.Location) time.Time {
 	t.Helper()
 	if len(text) == len("07-15 12:07") {
@@ -23,8 +23,8 @@ func at(t testing.TB, text string, zone *time.Location) time.Time {
 	return at
 }
 
-// history makes snapshots from lines "07-15 12:07 hourly", oldest first. A line that
-// does not end in a class is a foreign snapshot's time and name.
+// history returns snapshots for lines such as "07-15 12:07 hourly", the oldest first. A line
+// without a class gives the time and the name of a snapshot that is not managed.
 func history(t testing.TB, lines ...string) []zfs.Snapshot {
 	t.Helper()
 	var list []zfs.Snapshot
@@ -40,7 +40,7 @@ func history(t testing.TB, lines ...string) []zfs.Snapshot {
 	return list
 }
 
-// Noon is Wednesday 2026-07-15, 12:07, in ISO week 29.
+// The time noon is Wednesday 2026-07-15, 12:07, in ISO week 29.
 func TestDue(t *testing.T) {
 	all := words("f1 h1 d1 w1 m1 y1")
 	for _, test := range []struct {
@@ -78,7 +78,7 @@ func TestDue(t *testing.T) {
 	}
 }
 
-// The bucket is the calendar's in the node's zone.
+// Buckets are those of the calendar in the node's time zone.
 func TestDueZones(t *testing.T) {
 	zone := berlin(t)
 	due := func(keep Retention, made, now string) bool {
@@ -102,7 +102,7 @@ func TestExpire(t *testing.T) {
 		name string
 		keep Retention
 		have []string
-		gone []string // as in have, with the reason after a colon
+		gone []string // lines as in have, with the reason after a colon
 	}{
 		{"nothing there", words("f1"), nil, nil},
 		{"the newest stays", words("f0"), []string{"07-15 12:00 frequently"}, nil},
@@ -199,7 +199,7 @@ func TestExpireStopped(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		have  []string
-		marks []uint64 // guids, 1000 for the first of have
+		marks []uint64 // guids of the bookmarked snapshots; the first of have is 1000
 		keep  int
 		gone  []string
 	}{
@@ -232,8 +232,9 @@ func TestExpireStopped(t *testing.T) {
 	}
 }
 
-// A retention that reaches back less than the grace rotates every newer snapshot
-// away before it is old enough; the bookmark of a day's first one still tells.
+// If the retention spans less time than the grace, every newer snapshot is destroyed before it is
+// older than the grace. Then the bookmark of a day's first snapshot proves that a newer snapshot
+// existed.
 func TestExpireStoppedByABookmark(t *testing.T) {
 	have := history(t, "07-13 00:00 stopped", "07-15 11:00 frequently")
 	stopped := have[0]
@@ -246,8 +247,9 @@ func TestExpireStoppedByABookmark(t *testing.T) {
 	assert.Empty(t, ExpireStopped(have, marks, 24*time.Hour, noon), "an older one tells nothing")
 }
 
-// A guest that stops often has more _stopped snapshots within the grace than bookmarks of
-// such are kept: those that had theirs go all the same, or they would stay for ever.
+// A guest that stops often may have more _stopped snapshots within the grace than the kept number
+// of bookmarks of _stopped snapshots. A _stopped snapshot whose bookmark was already destroyed
+// must still be destroyed, or it would remain for ever.
 func TestExpireStoppedBeyondTheBookmarks(t *testing.T) {
 	first := history(t, "07-12 00:00 stopped")[0]
 	first.GUID, first.CreateTXG = 1, 1

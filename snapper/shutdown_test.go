@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestShutdown: only a machine that goes down, with all that starts guests ended, is
-// the proof that a guest that is down stays so.
+// A stopped guest is proven to remain stopped only if the host shuts down and all services that
+// start guests have ended.
 func TestShutdown(t *testing.T) {
 	now := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 	down := Shutdown{System: "stopping", Guests: "inactive", HA: "inactive"}
@@ -46,8 +46,8 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// TestShutdownJudge: the proof stands in for uptime and boot, and for high availability,
-// which cannot start the guest here any more; for nothing else.
+// During shutdown, the proof of [Shutdown] replaces the checks of uptime, boot and high
+// availability, which can no longer start the guest here. It replaces no other check.
 func TestShutdownJudge(t *testing.T) {
 	down := Gate{Shutdown: &Shutdown{System: "stopping", Guests: "inactive", HA: "inactive"}}
 	dead := Evidence{Listed: "stopped", SeenStopped: true, HAStarted: true}

@@ -12,11 +12,11 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// openGate is a node that has been up for long and whose guests were all started.
+// openGate is the gate of a node that has been up for long and whose guests were all started.
 var openGate = Gate{Uptime: 24 * time.Hour, BootGrace: 5 * time.Minute, BootState: "active"}
 
-// dead is a guest of which everything says, twice, that it is stopped. Each test
-// changes the one thing it is about.
+// dead returns the evidence of a guest for which every sign at two looks says "stopped". Each
+// test changes one of these signs.
 func dead() Evidence {
 	return Evidence{Config: pve.Config{ID: pve.ID{VMID: 100, Kind: pve.QEMU}}, Listed: "stopped", SeenStopped: true}
 }
@@ -74,7 +74,8 @@ func TestJudgeStopped(t *testing.T) {
 	}
 }
 
-// Every lock of Proxmox, VMs' and containers', and what it makes of a guest.
+// TestJudgeLocks tries every lock of Proxmox, of virtual machines and containers, with the state
+// that follows from it.
 func TestJudgeLocks(t *testing.T) {
 	for _, test := range []struct {
 		lock        string
@@ -104,14 +105,14 @@ func TestJudgeLocks(t *testing.T) {
 	}
 }
 
-// What QEMU itself says of a process that lives.
+// TestJudgeRunState tries the states that QEMU itself reports for a living process.
 func TestJudgeRunState(t *testing.T) {
 	for _, test := range []struct {
 		runState, lock string
 		want           GuestState
 	}{
-		{"prelaunch", "backup", Backup}, // a stopped guest, started just to be backed up
-		{"shutdown", "backup", Backup},  // powered off during the backup
+		{"prelaunch", "backup", Backup}, // a stopped guest that was started only for its backup
+		{"shutdown", "backup", Backup},  // a guest that was powered off during its backup
 		{"running", "backup", Running},
 		{"paused", "backup", Running},
 		{"", "backup", UnknownAlive},
@@ -191,8 +192,8 @@ func TestBootGate(t *testing.T) {
 	}
 }
 
-// One piece of doubt is enough, whatever else there is: no combination of evidence
-// but the whole proof makes a guest stopped.
+// One sign of doubt is enough: no combination of evidence makes a guest stopped, except the
+// complete proof.
 func TestStopNeedsTheWholeProof(t *testing.T) {
 	doubts := []func(*Evidence, *Gate){
 		func(e *Evidence, _ *Gate) { e.Listed = "unknown" },
@@ -256,8 +257,9 @@ func TestAlive(t *testing.T) {
 	}
 }
 
-// Who uses a disk owns it. One that none uses is of who keeps it as unused, and one that none
-// names of the guest of its number, unless it came from elsewhere.
+// A guest that uses a disk owns the disk. A disk that no guest uses belongs to the guest that
+// keeps it as unused, and a disk that is in no configuration belongs to the guest with its
+// number, unless the disk came from elsewhere.
 func TestGuestsOf(t *testing.T) {
 	view := NodeView{Cluster: pve.Cluster{
 		Storages: []pve.Storage{{Name: "data", Dataset: "tank/data"}},
@@ -278,7 +280,8 @@ func TestGuestsOf(t *testing.T) {
 	}{
 		{"tank/data/vm-100-disk-0", []int{100}, []int{100}},
 		{"tank/data/vm-100-disk-1", []int{101}, []int{101}},
-		{"tank/data/vm-100-disk-2", []int{100}, nil}, // named on another storage
+		// The configuration names this disk on another storage.
+		{"tank/data/vm-100-disk-2", []int{100}, nil},
 		{"tank/data/vm-100-disk-3", []int{102}, []int{102}},
 		{"tank/data/subvol-100-disk-4", []int{102}, []int{102}},
 		{"tank/data/vm-100-disk-5", []int{104}, []int{104}},
@@ -286,7 +289,7 @@ func TestGuestsOf(t *testing.T) {
 		{"tank/data/vm-100-disk-7", []int{106}, []int{106}},
 		{"tank/in/vm-300-disk-1", []int{106}, []int{106}},
 		{"tank/data/vm-100-disk-30", []int{100}, nil},
-		// Its configuration may name it.
+		// The configuration of guest 105 could not be read, and may name this disk.
 		{"tank/data/vm-105-disk-0", []int{101, 105}, []int{101, 105}},
 		{"tank/data/vm-200-disk-0", []int{103}, nil},
 		{"tank/data/vm-200-disk-1", []int{200}, []int{200}},
@@ -299,7 +302,7 @@ func TestGuestsOf(t *testing.T) {
 	}
 }
 
-// A lock that outlives its work keeps a stop from being recorded: that is said.
+// A lock that remains after its work has ended prevents the record of a stop, and is reported.
 func TestStuckLock(t *testing.T) {
 	locked := func(e *Evidence) { e.Config.Lock, e.Config.Changed = "backup", noon.Add(-61*time.Minute) }
 	for _, test := range []struct {

@@ -15,7 +15,7 @@ import (
 
 var noon = time.Date(2026, time.July, 15, 12, 7, 0, 0, time.UTC)
 
-// policy is the default one, of node pve1 in a cluster with pve2.
+// testPolicy returns the default policy, of node pve1 in a cluster with pve2.
 func testPolicy() Policy {
 	return Policy{
 		Names:     Names{Node: "pve1", Hostname: "pve1", Peers: []string{"pve2"}},
@@ -23,7 +23,7 @@ func testPolicy() Policy {
 	}
 }
 
-// world is a model of a pool: what a plan does to disks is done to slices.
+// world is a model of a pool, in which plans are carried out on slices in memory.
 type world struct {
 	disks  []Disk
 	policy Policy
@@ -31,7 +31,7 @@ type world struct {
 	txg    uint64
 }
 
-// snap makes a snapshot that is already there, the newer the later it is called.
+// snap adds an existing snapshot. Snapshots of later calls are newer.
 func (w *world) snap(d *Disk, name string, at time.Time) {
 	if d.has(name) {
 		panic(d.Name + "@" + name + " is there already")
@@ -41,13 +41,12 @@ func (w *world) snap(d *Disk, name string, at time.Time) {
 	d.NewestSnapshot, d.Written = name, 0
 }
 
-// managed makes one of ours.
+// managed adds a managed snapshot.
 func (w *world) managed(d *Disk, class zfs.Class, at time.Time) {
 	w.snap(d, zfs.FormatSnapshotName(at, class), at)
 }
 
-// run plans and does what is planned. Snapshots of datasets in fails are not made
-// for lack of space.
+// run makes a plan and carries it out. Snapshots of the datasets in fails fail for lack of space.
 func (w *world) run(fails ...string) Plan {
 	for i := range w.disks {
 		w.disks[i].PoolTXG = w.txg
@@ -58,7 +57,7 @@ func (w *world) run(fails ...string) Plan {
 	}
 	w.apply(plan, fails...)
 	for i := range w.disks {
-		w.disks[i].Checked.TXG = w.txg // as the index knows of what the run made itself
+		w.disks[i].Checked.TXG = w.txg // the index also has the snapshots that the run itself took
 	}
 	return plan
 }
@@ -112,7 +111,7 @@ func (w *world) apply(plan Plan, fails ...string) {
 	}
 }
 
-// destroy does what the channel program does: nothing where a keeper is missing.
+// destroy acts as the channel program: it destroys nothing if a keeper is missing.
 func (w *world) destroy(gone Destroy) {
 	d := w.disk(gone.Dataset)
 	if slices.ContainsFunc(gone.Keepers, func(keeper string) bool { return !d.has(keeper) }) {
@@ -147,7 +146,7 @@ func (w *world) disk(name string) *Disk {
 	return &w.disks[i]
 }
 
-// names are the snapshots of a disk, oldest first.
+// names returns the names of a disk's snapshots, the oldest first.
 func names(d *Disk) []string {
 	var list []string
 	for _, s := range d.Snapshots {
@@ -156,7 +155,7 @@ func names(d *Disk) []string {
 	return list
 }
 
-// count is how many snapshots of a class a disk has.
+// count returns the number of snapshots of a class that a disk has.
 func count(d *Disk, class zfs.Class) int {
 	n := 0
 	for _, s := range d.Snapshots {
@@ -167,7 +166,7 @@ func count(d *Disk, class zfs.Class) int {
 	return n
 }
 
-// runningDisk is a disk of a running guest that is labelled so.
+// runningDisk returns a disk of a running guest, with this node's label.
 func runningDisk(name string, keep Retention) Disk {
 	d := Disk{State: Running, Why: "running", Retention: keep}
 	d.Name = name
@@ -176,7 +175,7 @@ func runningDisk(name string, keep Retention) Disk {
 	return d
 }
 
-// words is a retention as the user writes it.
+// words returns the retention that a user writes as this text.
 func words(text string) Retention {
 	k, err := config.ParseKeep(strings.Fields(text))
 	if text != "" && err != nil {
@@ -192,8 +191,8 @@ func berlin(t testing.TB) *time.Location {
 	return zone
 }
 
-// did says in short what a plan does: snapshots, labels and labels given back, with
-// the class instead of the name.
+// did returns the steps of a plan in short form: snapshots, labels and replaced labels, with the
+// class instead of the name.
 func did(plan Plan) []string {
 	var list []string
 	for _, g := range plan.Guests {
