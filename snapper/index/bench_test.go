@@ -10,7 +10,7 @@ import (
 	"snapwatch/test/cputime"
 )
 
-// BenchmarkIndex is the reading of an index of 100 000 snapshots, and its writing.
+// BenchmarkIndex measures reading and writing an index of 100 000 snapshots.
 func BenchmarkIndex(b *testing.B) {
 	x := Index{}
 	for _, d := range benchDisks() {
@@ -40,7 +40,7 @@ func BenchmarkIndex(b *testing.B) {
 	})
 }
 
-// benchDisks are 100 disks with 1000 snapshots each.
+// benchDisks returns 100 disks with 1000 snapshots each.
 func benchDisks() []snapper.Disk {
 	var list []snapper.Disk
 	for n := range 100 {

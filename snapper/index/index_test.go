@@ -15,7 +15,7 @@ import (
 	"snapwatch/snapper"
 )
 
-// remembered is an entry of disk0 that was listed at noon, and its head.
+// remembered returns the entry of disk0, listed at noon, and the head of disk0.
 func remembered() (*entry, zfs.Dataset) {
 	newest := zfs.FormatSnapshotName(noon.Add(-time.Hour), zfs.Hourly)
 	h := zfs.Dataset{Name: disk0, GUID: 7, NewestSnapshot: newest, SnapshotsChanged: noon.Add(-time.Hour).Unix()}
@@ -64,7 +64,7 @@ func TestGateSpreads(t *testing.T) {
 	assert.Equal(t, "it was listed 19h0m0s ago", e.outdated(h, noon.Add(19*time.Hour)))
 }
 
-// What is listed is remembered only if no change can have gone unseen.
+// A listing is remembered only if the list cannot have changed unnoticed.
 func TestKeep(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -98,7 +98,7 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// What a run did to a disk is taken in only where it is all that happened.
+// The snapshots that a run took are entered in the index only if nothing else changed the disk.
 func TestSnapshotted(t *testing.T) {
 	const name = "autosnap_2026-07-15_12:07:00_hourly"
 	for _, test := range []struct {
@@ -143,7 +143,7 @@ func TestDestroyedIsForgotten(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(*lua.Destroyed)
-		left   int // snapshots in the entry, -1 for no entry
+		left   int // the number of snapshots in the entry, -1 for no entry
 	}{
 		{"destroyed", func(*lua.Destroyed) {}, 1},
 		{"held", func(d *lua.Destroyed) {
@@ -229,7 +229,7 @@ func TestIndexIsRefused(t *testing.T) {
 	assert.Empty(t, x.Entries)
 }
 
-// Root believes no file that another user wrote.
+// A run by root ignores an index file that another user wrote.
 func TestIndexOfAnother(t *testing.T) {
 	if os.Geteuid() != 0 {
 		assert.Error(t, os.Chown(t.TempDir(), 1, 1), "only root can give a file away, so only root's test can")

@@ -32,8 +32,8 @@ func turnsOf(x *Index, all []*snapper.Disk) (names [][]string) {
 	return names
 }
 
-// Who had no turn for the longest is first, and who may be to blame gets one alone. The file keeps
-// that.
+// Disks whose last turn was longest ago come first, and a disk that may be too slow gets a turn
+// alone. The index file keeps the turns.
 func TestTurns(t *testing.T) {
 	var x Index
 	list, all := disks("c", "a", "b", "e", "d")
@@ -63,7 +63,8 @@ func TestTurns(t *testing.T) {
 	assert.Len(t, x.turns, 4)
 }
 
-// What was listed by a clock that was ahead goes as what is old.
+// An entry that was listed in the future, by a clock that was ahead, is removed like an old
+// entry.
 func TestRetainForgetsTheFuture(t *testing.T) {
 	x := Index{Entries: map[string]*entry{}}
 	for name, listed := range map[string]time.Duration{"new": -time.Hour, "old": -25 * time.Hour, "ahead": 1000 * time.Hour} {

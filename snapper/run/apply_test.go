@@ -30,14 +30,14 @@ func testPool() *pool {
 
 func errno(n syscall.Errno) *syscall.Errno { return &n }
 
-// What a program's answer for a guest comes to.
+// TestSettle checks the outcomes that follow from a channel program's result for a guest.
 func TestSettle(t *testing.T) {
 	done := lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(0)}
 	for _, test := range []struct {
 		name    string
 		first   lua.Outcome
 		second  lua.Outcome
-		retry   string // the name to try again with
+		retry   string // the name for the next attempt
 		failed  string
 		noSpace bool
 		warning string
@@ -88,7 +88,7 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// A snapshot that could not be undone is there, and nobody asked for it.
+// A snapshot that a channel program took and could not destroy again is reported.
 func TestSettleUndone(t *testing.T) {
 	p := testPool()
 	g := snapper.GuestPlan{Snapshot: "autosnap_2026-07-15_12:07:00_stopped", Class: zfs.Stopped, Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}, {Dataset: disk1, Snapshot: true}}}
@@ -99,7 +99,8 @@ func TestSettleUndone(t *testing.T) {
 	assert.Contains(t, p.report.Problems[0].Text, disk0+"@autosnap_2026-07-15_12:07:00_stopped was made and could not be destroyed again: it has a hold")
 }
 
-// What a batch of destroys comes to, and how loudly.
+// TestSettleDestroys checks the problems that follow from the results of a batch of destroys, and
+// their severities.
 func TestSettleDestroys(t *testing.T) {
 	p := testPool()
 	batch := []snapper.Destroy{
@@ -134,7 +135,7 @@ func TestDoomed(t *testing.T) {
 	}, got)
 }
 
-// A bookmark that is not ours is never destroyed, whatever the plan says.
+// A bookmark that is not managed is never destroyed, whatever the plan says.
 func TestUnmarkRefuses(t *testing.T) {
 	p := testPool()
 	for _, b := range []zfs.Snapshot{{Dataset: disk0, Name: "zrepl_1"}, {Dataset: disk0 + "@a", Name: zfs.FormatSnapshotName(time.Unix(0, 0), zfs.Daily)}} {
@@ -142,7 +143,8 @@ func TestUnmarkRefuses(t *testing.T) {
 	}
 }
 
-// A run that is told to end starts no further program, and says what it left undone.
+// A run that is told to end starts no further channel program, and reports the steps that it did
+// not do.
 func TestToldToEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -160,8 +162,8 @@ func TestToldToEnd(t *testing.T) {
 	assert.Contains(t, p.report.Problems[0].Text, "told to end, and leaves 1 snapshots that are due")
 }
 
-// Behind a step that has not ended nothing else is begun on its pool: it would wait behind
-// it, and with it all that the run holds.
+// While a step on a pool has not ended, no other step begins on that pool: the other step would
+// wait, with all locks that the run holds.
 func TestNothingIsBegunBehindAStepThatHangs(t *testing.T) {
 	p := testPool()
 	assert.ErrorIs(t, p.withTimeout(func(context.Context) error { return fmt.Errorf("zfs: %w", command.ErrStillRunning) }), command.ErrStillRunning)

@@ -15,7 +15,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// captureRun fills the plan of one guest with two disks, of which one is snapshotted.
+// captureRun adds configurations to the plan of one guest with two disks, one of which gets a
+// snapshot.
 func captureRun(config string, kept report.Kept, destroys ...snapper.Destroy) (*captures, []snapper.GuestPlan) {
 	o := testOptions()
 	o.Config.CaptureConfig = true
@@ -51,7 +52,7 @@ func TestCapture(t *testing.T) {
 	assert.False(t, plans[0].Disks[0].Config.Reference)
 }
 
-// What can't be kept is told once a day, and leaves the snapshot alone.
+// A configuration that cannot be kept is reported once a day, and does not prevent the snapshot.
 func TestCaptureTooLong(t *testing.T) {
 	var long strings.Builder
 	for i := range 40000 {
@@ -67,7 +68,8 @@ func TestCaptureTooLong(t *testing.T) {
 	assert.Empty(t, c.report.Problems, "told today")
 }
 
-// A guest's configuration is packed once, however many disks it has: its lock is held meanwhile.
+// A guest's configuration is packed only once for all its disks, because the guest's lock is held
+// meanwhile.
 func TestCapturePacksAGuestOnce(t *testing.T) {
 	fill := func(disks int, line string) (*captures, float64) {
 		o := testOptions()
@@ -100,7 +102,7 @@ func TestCapturePacksAGuestOnce(t *testing.T) {
 	assert.Len(t, c.report.Problems, 2, "once a program, of which there were two")
 }
 
-// No program gets more words than the kernel takes.
+// The arguments of a channel program are never longer than the kernel accepts.
 func TestCaptureRoom(t *testing.T) {
 	o := testOptions()
 	o.Config.CaptureConfig = true
@@ -132,7 +134,8 @@ func TestCaptureRoom(t *testing.T) {
 	assert.Less(t, kept, 300)
 }
 
-// What is known of a disk's configuration stays while its pool is not read, and goes with it.
+// The record of a disk's kept configuration remains while the disk's pool is not read, and is
+// removed when the disk is gone.
 func TestCaptureKept(t *testing.T) {
 	o := testOptions()
 	o.Config.CaptureConfig = true

@@ -14,7 +14,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// What became of freezing a guest, by what became of its window and of its snapshots.
+// The result of freezing a guest follows from the result of its window and the outcomes of its
+// snapshots.
 func TestFreezeResult(t *testing.T) {
 	id := pve.ID{VMID: 101, Kind: pve.QEMU}
 	u := snapper.Frozen{Group: "shop", Plans: []snapper.GuestPlan{
@@ -68,8 +69,8 @@ func TestFreezeResult(t *testing.T) {
 	}
 }
 
-// What may still be frozen is worth a mail every time; that a guest could not be frozen is
-// when that begins.
+// A guest that may still be frozen is a warning at every run. A guest that could not be frozen is
+// a warning only in the first run with this fault.
 func TestTellFreeze(t *testing.T) {
 	id := func(vmid int) pve.ID { return pve.ID{VMID: vmid, Kind: pve.QEMU} }
 	f := &freezer{journal: testJournal(), previous: []report.Quiesced{{VMID: 102, Consistent: report.Crash, Faults: []string{"no answer"}}, {VMID: 101, Consistent: report.Application}}}
@@ -91,7 +92,7 @@ func TestCarryOver(t *testing.T) {
 	r.CarryOver([]report.Quiesced{{VMID: 101, Seconds: 2}, {VMID: 102, Seconds: 2}, {VMID: 104, Seconds: 2}}, func(vmid int) bool { return vmid != 104 })
 	assert.Equal(t, []report.Quiesced{{VMID: 101, Seconds: 1}, {VMID: 102, Seconds: 2}, {VMID: 103, Seconds: 1, Consistent: report.Application}}, r.Quiesced)
 
-	// Of two moments the one counts that is worth less.
+	// If a guest has two results in a run, the worse one counts.
 	r.AddQuiesced(report.Quiesced{VMID: 103, Seconds: 0.5, Consistent: report.Torn})
 	r.AddQuiesced(report.Quiesced{VMID: 103, Seconds: 3, Consistent: report.Application})
 	assert.Equal(t, report.Quiesced{VMID: 103, Seconds: 3, Consistent: report.Torn}, r.Quiesced[2])

@@ -29,7 +29,7 @@ echo "2026-07-15.00:00:00 [txg:35] destroy tank/data/vm-100-disk-0/%recv (7) (bp
 echo x >>"$0.calls"
 `
 
-// bookmarked is a run and a pool with a disk that has a bookmark in question, of the
+// bookmarked returns a run and a pool, with a disk that has a bookmark in question, of
 // transaction group 20.
 func bookmarked(t *testing.T, zpool string) (*run, *pool, *snapper.Disk) {
 	t.Helper()
@@ -47,7 +47,7 @@ func bookmarked(t *testing.T, zpool string) (*run, *pool, *snapper.Disk) {
 	return &run{Options: p.Options, journal: p.journal, start: noon}, p, &p.disks[0]
 }
 
-// planFor plans for the pool, whose guest runs.
+// planFor makes a plan for the pool, whose guest runs.
 func planFor(t *testing.T, r *run, p *pool) {
 	t.Helper()
 	config := pve.Config{ID: pve.ID{VMID: 100, Kind: pve.QEMU}}
@@ -81,8 +81,8 @@ func TestReadHistory(t *testing.T) {
 	assert.Nil(t, d.History, "nothing is in question")
 }
 
-// What cannot be read proves nothing, and is read again by the next run; what takes too
-// long is left alone for hours.
+// A history that cannot be read proves nothing, and the next run tries again. A history that
+// takes too long is not tried again for hours.
 func TestReadHistoryFails(t *testing.T) {
 	r, p, d := bookmarked(t, "#!/bin/sh\necho cannot open >&2\nexit 1\n")
 	planFor(t, r, p)
@@ -94,7 +94,8 @@ func TestReadHistoryFails(t *testing.T) {
 	r.state.SlowHistory = map[string]time.Time{"tank": noon.Add(-time.Hour)}
 	planFor(t, r, p)
 	assert.Contains(t, d.HistoryProblem, "took longer than")
-	for _, slow := range []time.Time{noon.Add(-7 * time.Hour), noon.Add(time.Hour)} { // long ago, or by a clock that was ahead
+	// The slow reading was long ago, or was recorded by a clock that was ahead.
+	for _, slow := range []time.Time{noon.Add(-7 * time.Hour), noon.Add(time.Hour)} {
 		r, p, d = bookmarked(t, aHistory)
 		r.state.SlowHistory = map[string]time.Time{"tank": slow}
 		planFor(t, r, p)
@@ -103,8 +104,9 @@ func TestReadHistoryFails(t *testing.T) {
 	}
 }
 
-// Bookmarks that were only remembered are listed first. Where that fails, nothing is known of
-// them, and the next run looks again: that they are missing is no proof.
+// Remembered bookmarks are listed again before the history is read. If the listing fails, the
+// bookmarks are unknown, and the next run tries again: an empty list is not a proof that
+// bookmarks are gone.
 func TestReadHistoryListsFirst(t *testing.T) {
 	for _, unproven := range []bool{false, true} {
 		r, p, d := bookmarked(t, aHistory)
@@ -114,7 +116,7 @@ func TestReadHistoryListsFirst(t *testing.T) {
 			d.Checked = report.Checked{GUID: 7, TXG: 35, Unproven: []report.Unproven{{Name: "x", GUID: 1020}}}
 		}
 		before := d.Checked
-		before.Own = 35 // its guest runs here
+		before.Own = 35 // the guest runs here
 		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(mustFind(t, "zpool")), "zfs"), []byte("#!/bin/sh\necho cannot open >&2\nexit 1\n"), 0o755))
 		planFor(t, r, p)
 		assert.True(t, d.BookmarksUnread)
@@ -131,7 +133,8 @@ func mustFind(t *testing.T, name string) string {
 	return path
 }
 
-// What is known of a disk stays while nobody looked at it, and goes long after the disk.
+// The record of a disk is kept while no run looks at the disk, and is removed long after the disk
+// is gone.
 func TestNextState(t *testing.T) {
 	r, p, _ := bookmarked(t, aHistory)
 	known := report.Checked{GUID: 9, TXG: 3}
@@ -146,8 +149,8 @@ func TestNextState(t *testing.T) {
 	assert.Contains(t, next, disk0)
 }
 
-// What is known of a disk stays until complete lists have lacked it for a month: other storages, datasets that
-// could not be listed, and pools that were not read prove nothing.
+// The record of a disk is kept until complete lists have lacked the disk for a month. Lists of
+// other storages, lists that lack datasets, and pools that were not read prove nothing.
 func TestCheckedIsCarriedOver(t *testing.T) {
 	_, p, _ := bookmarked(t, aHistory)
 	p.disks, p.carriedOut = nil, true

@@ -26,14 +26,14 @@ func vmids(guests []hookGuest) (list []int) {
 	return list
 }
 
-// Only guests that the plan snapshots alive have a before_snapshot.
+// A guest has a before_snapshot only if the plan takes snapshots of the living guest.
 func TestDueForHooks(t *testing.T) {
 	due := dueFor(hookPlan())
 	assert.Equal(t, []int{100, 101}, vmids(due))
 	assert.Len(t, due[0].Snapshots, 2, "of both pools")
 }
 
-// What became of the snapshots decides which hooks follow.
+// Which hooks follow depends on the outcomes of the snapshots.
 func TestTakenForHooks(t *testing.T) {
 	name := "autosnap_2026-07-15_12:07:01_hourly"
 	live, stopped := takenOf(hookPlan(), map[string]snapper.Outcome{
@@ -84,19 +84,19 @@ func testHooks(t *testing.T) *hooks {
 	return &hooks{Options: Options{World: Local{Clock: func() time.Time { return noon }, StateDir: t.TempDir()}}, journal: testJournal()}
 }
 
-// script writes a hook.
+// script writes a hook and returns its command line.
 func script(t *testing.T, text string) []string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "hook")
 	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755))
 	for dir := filepath.Dir(path); dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
-		require.NoError(t, os.Chmod(dir, 0o755)) // whatever the umask
+		require.NoError(t, os.Chmod(dir, 0o755)) // with this mode, whatever the umask is
 	}
 	return []string{path}
 }
 
-// One that hangs is killed, and costs the guest that it is for; one that would start too late is
-// not started; and what they print is in the log, in lines that only are text.
+// A hook that hangs is killed, and its guest gets no snapshot. A hook that would start too late
+// is not started. The output of hooks is in the log, in lines of printable characters only.
 func TestBeforeHooks(t *testing.T) {
 	h := testHooks(t)
 	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, `[ "$SNAPWATCH_VMID" = 101 ] && exec sleep 600; printf 'a\033[31mb\n'`), Timeout: config.Duration(100 * time.Millisecond)}}
@@ -118,7 +118,7 @@ func TestBeforeHooks(t *testing.T) {
 	assert.Len(t, failed, 2)
 }
 
-// One for all guests that fails costs all that it is for.
+// If a hook that starts once for all guests fails, none of its guests gets a snapshot.
 func TestBeforeHookOnce(t *testing.T) {
 	h := testHooks(t)
 	var one config.VMIDs
@@ -145,7 +145,7 @@ func TestHookLines(t *testing.T) {
 	assert.Len(t, hookLines(strings.Repeat("ж", 1000))[0], maxHookLine+len("…"))
 }
 
-// Where the run is killed a hook lives on, and keeps others of its guest away until it ends.
+// If the run is killed, its hook continues, and prevents other hooks of its guest until it ends.
 func TestHookOutlivesTheRun(t *testing.T) {
 	h := testHooks(t)
 	dir := t.TempDir()
@@ -163,7 +163,7 @@ func TestHookOutlivesTheRun(t *testing.T) {
 	}()
 	_, err := os.ReadFile(filepath.Join(dir, "begun"))
 	require.NoError(t, err)
-	for _, vmid := range []int{100, 101} { // all that the death of a process does
+	for _, vmid := range []int{100, 101} { // the death of the process would have the same effect
 		require.NoError(t, turns.taken[vmid].lock.(*note.Note).File().Close())
 		_, err := h.World.HookNotes().Take(strconv.Itoa(vmid))
 		assert.True(t, isBusy(err), "%d: %v", vmid, err)
@@ -177,7 +177,7 @@ func TestHookOutlivesTheRun(t *testing.T) {
 	}
 }
 
-// What a hook leaves in the background keeps nobody away.
+// A process that a hook leaves in the background does not prevent other hooks.
 func TestHookLeavesSomething(t *testing.T) {
 	h := testHooks(t)
 	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, "sleep 600 & echo $!")}}

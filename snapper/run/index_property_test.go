@@ -17,15 +17,16 @@ import (
 	"snapwatch/snapper/index"
 )
 
-// indexed is a pool with an index on which runs and others work in turn. Each works in a second of
-// its own: a change in the very second of ours is what the gate cannot see.
+// indexed is a pool with an index, which runs and other programs change in turn. Each change is
+// in another second, because the index cannot detect a change in the same second as its own last
+// change.
 type indexed struct {
 	t     *rapid.T
-	disks []snapper.Disk // as a listing has them
+	disks []snapper.Disk // as a full listing shows them
 	index index.Index
 	now   time.Time
 	txg   uint64
-	// recalled counts how often a disk needed no listing.
+	// recalled counts the disks that needed no listing.
 	recalled int
 }
 
@@ -37,7 +38,7 @@ func (w *indexed) some() *snapper.Disk {
 	return &w.disks[rapid.IntRange(0, len(w.disks)-1).Draw(w.t, "disk")]
 }
 
-// changed sets what ZFS tells of a disk whose list of snapshots changed now.
+// changed sets the properties that ZFS shows of a disk whose list of snapshots changed now.
 func (w *indexed) changed(d *snapper.Disk) {
 	d.SnapshotsChanged = w.now.Unix()
 	w.settle(d)
@@ -56,7 +57,7 @@ func (w *indexed) take(d *snapper.Disk, name string) {
 	w.changed(d)
 }
 
-// outside is what others do to a disk.
+// outside changes a disk as another program would.
 func (w *indexed) outside() {
 	w.tick()
 	d := w.some()
@@ -89,11 +90,11 @@ func (w *indexed) outside() {
 	}
 }
 
-// promote gives a clone its origin's snapshots, as zfs-promote(8): it tells of a
-// change only where they were.
+// promote moves the snapshots of a clone's origin to the clone, as zfs-promote(8) does. Only the
+// origin shows a new time of change.
 func (w *indexed) promote(d *snapper.Disk) {
 	of := &w.disks[(slices.IndexFunc(w.disks, func(x snapper.Disk) bool { return x.Name == d.Name })+1)%len(w.disks)]
-	if d.Origin == "" && len(of.Snapshots) > 0 { // it becomes one first
+	if d.Origin == "" && len(of.Snapshots) > 0 { // first the disk becomes a clone
 		d.Snapshots, d.SnapshotsChanged, d.Origin = nil, 0, of.Name+"@"+of.NewestSnapshot
 		w.txg++
 		d.GUID = w.txg
@@ -114,7 +115,8 @@ func (w *indexed) promote(d *snapper.Disk) {
 	w.changed(of)
 }
 
-// run makes a plan by a full listing and one with the index, and carries it out.
+// run makes two plans, one with a full listing and one with the index, compares them, and carries
+// out the plan.
 func (w *indexed) run() {
 	w.tick()
 	var heads []snapper.Disk
@@ -132,10 +134,11 @@ func (w *indexed) run() {
 	p.keep()
 	want := snapper.MakePlan(w.disks, testPolicy(), w.now)
 	got := snapper.MakePlan(p.disks, testPolicy(), w.now)
-	want.Ask, got.Ask = snapper.Questions{}, snapper.Questions{} // bookmarks that are remembered are asked for
+	// A plan with the index may also ask for remembered bookmarks.
+	want.Ask, got.Ask = snapper.Questions{}, snapper.Questions{}
 	require.Equal(w.t, want, got)
 	if rapid.IntRange(0, 9).Draw(w.t, "killed") == 0 {
-		return // the index of before is what the next run finds
+		return // the next run finds the index as it was before this run
 	}
 	if rapid.IntRange(0, 5).Draw(w.t, "meanwhile") == 0 {
 		w.outside()
@@ -152,7 +155,7 @@ func (w *indexed) find(dataset string) *snapper.Disk {
 	return &w.disks[i]
 }
 
-// apply does to the pool what the channel programs do, and tells the index.
+// apply changes the pool as the channel programs do, and enters the changes in the index.
 func (w *indexed) apply(p *pool, plan snapper.Plan) {
 	outcomes := map[string]snapper.Outcome{}
 	for _, g := range plan.Guests {
@@ -213,8 +216,8 @@ func (w *indexed) destroy(p *pool, batch lua.DestroyRequest) {
 	p.index.Destroyed(d.Name, got)
 }
 
-// Whatever others do between runs and in their midst, a plan with the index is the
-// plan of a full listing.
+// A plan with the index equals the plan with a full listing, whatever other programs change
+// between runs and during runs.
 func TestIndexNeverChangesThePlan(t *testing.T) {
 	recalled := 0
 	rapid.Check(t, func(t *rapid.T) {

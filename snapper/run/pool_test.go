@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// goneMeanwhile plays a zfs in whose pool vm-101-disk-0 goes between the list of disks and
-// that of their snapshots, as often as the file left says.
+// goneMeanwhile is a zfs whose disk vm-101-disk-0 disappears between the list of disks and the
+// list of their snapshots. It disappears as many times as the file "left" says.
 const goneMeanwhile = `#!/bin/sh
 cd "${0%/*}"
 left=$(cat left)
@@ -36,7 +36,7 @@ get*)
 esac
 `
 
-// A disk that goes while its pool is read costs the others nothing.
+// A disk that disappears while its pool is read does not affect the other disks.
 func TestADiskGoesWhileItsPoolIsRead(t *testing.T) {
 	for name, c := range map[string]struct {
 		times  string
@@ -60,7 +60,7 @@ func TestADiskGoesWhileItsPoolIsRead(t *testing.T) {
 	}
 }
 
-// bookmarksOnly plays a zfs whose only disk has lost its snapshots, and has a bookmark.
+// bookmarksOnly is a zfs whose only disk has lost its snapshots and still has a bookmark.
 const bookmarksOnly = `#!/bin/sh
 case "$*" in
 get*)
@@ -72,8 +72,8 @@ get*)
 esac
 `
 
-// A disk whose snapshots were destroyed for room has its bookmarks still: the run that does
-// not see them makes another of the day.
+// A disk whose snapshots were destroyed to make room still has its bookmarks. A run that did not
+// see these bookmarks would create a second one for the same day.
 func TestBookmarksOfADiskWithoutSnapshots(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(bookmarksOnly), 0o755))
@@ -86,8 +86,8 @@ func TestBookmarksOfADiskWithoutSnapshots(t *testing.T) {
 	assert.Len(t, p.disks[0].Bookmarks, 1)
 }
 
-// A disk that never had a snapshot is not asked for bookmarks at each run, where ZFS tells
-// that of any.
+// The bookmarks of a disk that never had a snapshot are not listed at each run, if the ZFS has
+// snapshots_changed.
 func TestNeverSnapshottedIsNotListed(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte("#!/bin/sh\necho \"$*\" >>"+dir+"/log\n"), 0o755))
@@ -116,8 +116,8 @@ done ;;
 esac
 `
 
-// A snapshot whose time cannot be one came with a stream. Its disk is left alone, and said, at
-// each run; no other is.
+// A snapshot with an impossible time came with a stream. Its disk is left alone and reported at
+// each run, and other disks are not affected.
 func TestAStrangeTime(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(strangeTime), 0o755))

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A run of which a round failed is no success, though nothing of that round is in it.
+// A run in which a round failed is not a success, although the report has nothing from that
+// round.
 func TestALateRoundThatFails(t *testing.T) {
 	r := testJournal()
 	first := &pool{name: "tank"}
@@ -26,7 +27,7 @@ func TestALateRoundThatFails(t *testing.T) {
 	assert.Len(t, r.report.Pools, 3)
 }
 
-// What in Proxmox's files is not as it seems is told to a person, and costs no success.
+// A contradiction in Proxmox's files is reported to a person, and the run is still a success.
 func TestOddConfigurationIsTold(t *testing.T) {
 	j := testJournal()
 	j.reportGuests(snapper.NodeView{Cluster: pve.Cluster{Warnings: []string{"storage.cfg, line 3: odd"}}}, nil, nil, noon)
@@ -36,7 +37,8 @@ func TestOddConfigurationIsTold(t *testing.T) {
 	assert.True(t, j.report.Success)
 }
 
-// What the guests are called is for those who may not read their configurations.
+// The report has the names of the guests, for readers who may not read the guests'
+// configurations.
 func TestGuestsAreNamed(t *testing.T) {
 	j := testJournal()
 	j.reportGuests(snapper.NodeView{Cluster: pve.Cluster{Guests: map[int]pve.Config{100: {Name: "web01"}, 101: {}}}}, nil, nil, noon)

@@ -16,23 +16,24 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// destroying bounds what a run destroys.
+// destroying sets the largest number of snapshots that a run destroys.
 func destroying(most int) func(*Options) {
 	return func(o *Options) { o.Config.MaxDestroys = &most }
 }
 
-// older gives a guest's disk so many more snapshots, a minute apart, the newest so long ago.
+// older adds n snapshots to a guest's disk, a minute apart. The newest of them is as old as ago.
 func (p *virtualPool) older(dataset string, n int, ago time.Duration) {
 	for i := range n {
 		p.addOlder(virtualSnapshot(dataset, ago+time.Duration(i)*time.Minute, zfs.Frequently, uint64(800-i)))
 	}
 }
 
-// destroyed counts what was destroyed, by pool.
+// destroyed returns the number of destroyed snapshots on a pool.
 func (w *virtualWorld) destroyed(pool string) int { return len(w.happened(pool + ": destroy ")) }
 
-// The oldest go first, on whatever pool they are, and no more than one run may destroy. What is
-// left is noted; that is no failure, nor is it that a run finds more than the one before.
+// The oldest snapshots of all pools are destroyed first, and no more than one run may destroy.
+// The rest is reported. A rest is not a failure, and a run that finds a larger rest than the run
+// before is not a failure either.
 func TestDestroysOverPools(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -61,7 +62,8 @@ func TestDestroysOverPools(t *testing.T) {
 	})
 }
 
-// Snapshots that are held are tried, and take nobody's turn, on whatever pool the others are.
+// Snapshots with a hold are tried, but do not use up the destroys of other snapshots, on any
+// pool.
 func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -92,7 +94,7 @@ func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
 	})
 }
 
-// A program that fails leaves what it was for due, and the other pools go on.
+// If a channel program fails, its snapshots remain due, and the other pools continue.
 func TestDestroyFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -107,8 +109,8 @@ func TestDestroyFails(t *testing.T) {
 	})
 }
 
-// More is due than a run may destroy: the disks of all pools lose as many snapshots each, and in
-// the end nothing is left over.
+// If more snapshots are due than one run may destroy, the disks of all pools lose the same number
+// of snapshots, and in the end no snapshot remains due.
 func TestBacklogIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const disks, had, most, runs = 16, 10, 20, 40

@@ -21,7 +21,7 @@ import (
 
 func qemu(vmid int) pve.ID { return pve.ID{VMID: vmid, Kind: pve.QEMU} }
 
-// told returns the texts of a severity that contain some words.
+// told returns the problems of a severity whose text contains the given words.
 func told(r report.Run, severity report.Severity, words string) (texts []string) {
 	for _, p := range r.Problems {
 		if p.Severity == severity && strings.Contains(p.Text, words) {
@@ -31,8 +31,8 @@ func told(r report.Run, severity report.Severity, words string) (texts []string)
 	return texts
 }
 
-// What earlier runs left frozen is told by each run until it is thawed, and it is ours, not
-// somebody else's.
+// Guests that earlier runs left frozen are reported by each run until they are thawed, and are
+// reported as frozen by snapwatch, not by another program.
 func TestLeftFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -56,7 +56,8 @@ func TestLeftFrozen(t *testing.T) {
 	})
 }
 
-// A run that cannot begin thaws all the same, and so does prune.
+// A run that cannot begin still thaws the guests that earlier runs left frozen, and so does
+// prune.
 func TestThawedBeforeAllElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -76,7 +77,7 @@ func TestThawedBeforeAllElse(t *testing.T) {
 	})
 }
 
-// A guest that was not frozen until it was thawed has no consistent snapshot.
+// A guest that did not remain frozen until it was thawed has no consistent snapshot.
 func TestLapsedIsCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -93,8 +94,8 @@ func TestLapsedIsCrash(t *testing.T) {
 	})
 }
 
-// A guest of which one pool is another run's, or answers late, has no consistent snapshot, and
-// one entry.
+// If one of a guest's pools is locked by another run, or answers late, the guest has no
+// consistent snapshot, and one entry in the report.
 func TestTorn(t *testing.T) {
 	for name, odd := range map[string]func(*virtualPool){
 		"locked": func(p *virtualPool) { p.busy = true },
@@ -121,7 +122,8 @@ func TestTorn(t *testing.T) {
 	}
 }
 
-// A disk that two guests use, of which one is frozen, is none of a moment while the other runs.
+// If two guests use a disk and only one of them is frozen, the snapshot is torn as long as the
+// other guest runs.
 func TestSharedDiskIsTorn(t *testing.T) {
 	for name, alive := range map[string]bool{"runs": true, "stopped": false} {
 		t.Run(name, func(t *testing.T) {
@@ -144,7 +146,7 @@ func TestSharedDiskIsTorn(t *testing.T) {
 	}
 }
 
-// Two guests that share a disk and are frozen together are consistent.
+// Two guests that share a disk and are frozen together have consistent snapshots.
 func TestSharedDiskOfAGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -163,7 +165,7 @@ func TestSharedDiskOfAGroup(t *testing.T) {
 	})
 }
 
-// A disk that is named by its path is missed as one of a storage is.
+// A disk that the configuration names by its path counts as missing, like a disk of a storage.
 func TestTornByPath(t *testing.T) {
 	for name, path := range map[string]string{"zvol": "/dev/zvol/tank/data/vm-100-disk-5", "partition": "/dev/zvol/tank/data/vm-100-disk-5-part1", "short": "/dev/tank/data/vm-100-disk-5"} {
 		t.Run(name, func(t *testing.T) {
@@ -182,8 +184,8 @@ func TestTornByPath(t *testing.T) {
 	}
 }
 
-// Each fault is told when it begins, whatever there was before, and not again while it lasts.
-// What was only passing tells nothing for later.
+// Each fault is a warning when it begins, whatever other faults there were before, and not again
+// while it lasts. A passing condition does not affect later reports.
 func TestEachFaultIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -209,7 +211,7 @@ func TestEachFaultIsTold(t *testing.T) {
 	})
 }
 
-// A group that cannot be frozen in time is not frozen at all, and that is said once.
+// A group that cannot be frozen in time is not frozen at all, and that is reported once.
 func TestGroupTooLarge(t *testing.T) {
 	for limit, frozen := range map[time.Duration]bool{26 * time.Second: false, 27 * time.Second: true} {
 		t.Run(limit.String(), func(t *testing.T) {
@@ -239,8 +241,9 @@ func TestGroupTooLarge(t *testing.T) {
 	}
 }
 
-// Which disk is missing, or whose guest wrote to it, is a fault of its own, though only a number
-// tells it from another; and two rounds of a run have two faults that are both told once.
+// A missing disk is another fault than a different missing disk, even if the names of the disks
+// differ only in a number. If two rounds of a run have a fault each, both faults are reported
+// once.
 func TestFaultsOfDisks(t *testing.T) {
 	t.Run("another disk", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -273,8 +276,9 @@ func TestFaultsOfDisks(t *testing.T) {
 	})
 }
 
-// A guest with a disk that snap takes no snapshots of is frozen for the others, and these are
-// not all of it. What is passed through on purpose, or left out, is none of it.
+// A guest with a disk that snap does not snapshot is frozen for its other disks, and the snapshot
+// of these is torn. Disks that are passed through on purpose, or excluded, do not count as
+// missing.
 func TestTornElsewhere(t *testing.T) {
 	for name, test := range map[string]struct {
 		volume pve.Volume
@@ -317,8 +321,8 @@ func TestTornElsewhere(t *testing.T) {
 	}
 }
 
-// A fault is told before it is kept as one that was told: a run that is killed in between tells
-// it twice, not never.
+// A fault is reported before it is saved as reported: a run that is killed in between reports the
+// fault twice, and never loses it.
 func TestToldBeforeItIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

@@ -23,7 +23,7 @@ import (
 	"snapwatch/snapper"
 )
 
-// hooking lets hooks run whose programs are called before, after, stop.
+// hooking configures hooks whose programs are called before, after and stop.
 func hooking(o *Options) {
 	hook := func(name string) []config.Hook {
 		return []config.Hook{{Argv: []string{name}, Timeout: config.Duration(10 * time.Minute)}}
@@ -31,7 +31,7 @@ func hooking(o *Options) {
 	o.Config.Hooks = config.Hooks{BeforeSnapshot: hook("before"), AfterSnapshot: hook("after"), AfterStop: hook("stop")}
 }
 
-// steps returns the names of what happened, in order: begins and ends of hooks, and snapshots.
+// steps returns the names of the events in order: beginnings and ends of hooks, and snapshots.
 func (w *virtualWorld) steps() string {
 	var steps []string
 	for _, e := range w.happened("") {
@@ -66,8 +66,8 @@ func (w *virtualWorld) nothingOwed(t *testing.T) {
 	assert.Empty(t, names)
 }
 
-// Hooks of one guest never overlap: not those of a pool that answers late, nor those of the
-// next run, which begins while the hooks after snapshots run.
+// Hooks of one guest never run at the same time, not even hooks for a pool that answers late.
+// Hooks of the next run, which begins while hooks after snapshots still run, wait for these.
 func TestHooksNeverOverlap(t *testing.T) {
 	t.Run("late pool", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestHooksNeverOverlap(t *testing.T) {
 	})
 }
 
-// What a run that is killed owes runs in the next, before all else of the guest.
+// A hook that a killed run owes runs in the next run, before anything else is done for its guest.
 func TestOwedAfterKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -123,7 +123,7 @@ func TestOwedAfterKill(t *testing.T) {
 	})
 }
 
-// after_stop is owed until the guest has its _stopped snapshots and its label, whatever came
+// after_stop is owed until the guest has its _stopped snapshots and its label, whatever happened
 // in between, and then it runs once.
 func TestAfterStopIsOwed(t *testing.T) {
 	for name, program := range map[string]func(w *virtualWorld, guests []lua.Guest) (map[string]lua.Outcome, error){
@@ -169,7 +169,7 @@ func TestAfterStopIsOwed(t *testing.T) {
 	}
 }
 
-// One that cannot run any more is given up, and that is said.
+// An after_stop that can no longer run is given up, and that is reported.
 func TestAfterStopIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -188,7 +188,7 @@ func TestAfterStopIsGivenUp(t *testing.T) {
 	})
 }
 
-// What happens to a guest while hooks run is seen before its program.
+// A change of a guest while hooks run is noticed before the guest's channel program begins.
 func TestLooksAfterHooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -212,7 +212,8 @@ func TestLooksAfterHooks(t *testing.T) {
 	})
 }
 
-// A snapshot keeps the configuration that is in force at its program, after the hooks.
+// A snapshot keeps the configuration that is valid when its channel program begins, after the
+// hooks.
 func TestConfigAtTheProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -236,7 +237,7 @@ func TestConfigAtTheProgram(t *testing.T) {
 	})
 }
 
-// sendsAfter lets only after_snapshot have hooks.
+// sendsAfter configures after_snapshot hooks and no others.
 func sendsAfter(programs ...string) func(*Options) {
 	return func(o *Options) {
 		for _, name := range programs {
@@ -245,7 +246,7 @@ func sendsAfter(programs ...string) func(*Options) {
 	}
 }
 
-// owed names the notes of what is owed.
+// owed returns the names of the notes of owed hooks.
 func (w *virtualWorld) owed(t *testing.T) (names []string) {
 	t.Helper()
 	all, err := w.hookNotes.Names()
@@ -253,8 +254,8 @@ func (w *virtualWorld) owed(t *testing.T) (names []string) {
 	return slices.DeleteFunc(all, func(name string) bool { return !strings.Contains(name, ".") })
 }
 
-// What is to follow is noted before there is a snapshot, for all guests, also those whose hooks
-// wait for a lane.
+// The notes of the hooks after snapshots are written before any snapshot exists, for all guests,
+// including guests whose hooks wait for a lane.
 func TestOwedBeforeTheSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -278,8 +279,8 @@ func TestOwedBeforeTheSnapshot(t *testing.T) {
 	})
 }
 
-// runWithSlowAfter begins a run whose after_snapshot takes nine minutes, and returns when that has
-// been at work for one.
+// runWithSlowAfter begins a run whose after_snapshot takes nine minutes, and returns when this
+// hook has been running for one minute.
 func (w *virtualWorld) runWithSlowAfter(t *testing.T) (ended chan report.Run) {
 	w.onHook = func(_ context.Context, program, _ string) (string, error) {
 		if program == "after" {
@@ -294,7 +295,8 @@ func (w *virtualWorld) runWithSlowAfter(t *testing.T) (ended chan report.Run) {
 	return ended
 }
 
-// after_stop is noted also while other hooks of the guest are at work, which it waits for.
+// The note of after_stop is written even while other hooks of the guest are running, for which
+// after_stop waits.
 func TestStopOwedWhileHooksRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -315,7 +317,8 @@ func TestStopOwedWhileHooksRun(t *testing.T) {
 	})
 }
 
-// What cannot run is given up within a day, aloud: nothing is owed for ever.
+// A hook that cannot run is given up within a day, and that is reported: no hook is owed for
+// ever.
 func TestOwedIsGivenUp(t *testing.T) {
 	for name, test := range map[string]struct {
 		on     hookEvent
@@ -341,7 +344,7 @@ func TestOwedIsGivenUp(t *testing.T) {
 				}
 				h.owe(killed, test.on, hookGuest{VMID: 100, Snapshots: []hookSnapshot{{Dataset: "tank/data/vm-100-disk-0", Name: "gone"}}})
 				killed.owed.Leave()
-				g.cfg.Lock = "backup" // nothing is made of it
+				g.cfg.Lock = "backup" // under this lock the guest gets no snapshot
 				if strings.HasSuffix(name, "gone") {
 					delete(w.guests, 100)
 				}
@@ -364,7 +367,8 @@ func TestOwedIsGivenUp(t *testing.T) {
 	}
 }
 
-// prune runs what is owed, by itself and by snap. It knows of no guest whether that stopped.
+// prune runs the owed hooks of earlier runs of prune and of snap. It does not run after_stop,
+// because prune does not know whether a guest stopped.
 func TestPruneSettles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -383,7 +387,7 @@ func TestPruneSettles(t *testing.T) {
 	})
 }
 
-// What prune destroys is noted before it goes.
+// The note of after_prune is written before prune destroys a snapshot.
 func TestPruneIsOwed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -392,7 +396,7 @@ func TestPruneIsOwed(t *testing.T) {
 			w.run(t)
 			time.Sleep(15 * time.Minute)
 		}
-		delete(w.guests, 100) // its disk is a copy now
+		delete(w.guests, 100) // the disk of guest 100 is a copy now
 		w.plain = true
 		w.pool("tank").onDestroy = func(string, string) syscall.Errno {
 			assert.Equal(t, []string{"100.after_prune.0"}, w.owed(t))
@@ -408,8 +412,8 @@ func TestPruneIsOwed(t *testing.T) {
 	})
 }
 
-// All that follows is started: each may undo something else. One that never ran is undone by
-// nobody.
+// All hooks after snapshots are started even if one fails, because each may undo what another
+// hook did. A hook that never ran leaves nothing to undo.
 func TestAfterAFailedHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -434,8 +438,8 @@ func TestAfterAFailedHook(t *testing.T) {
 	})
 }
 
-// What went wrong with a hook is told before the note goes by which the next run would make it
-// good, and what is given up before it is forgotten.
+// A problem of a hook is reported before the note is removed by which the next run would repeat
+// the hook. A hook that is given up is reported before its note is removed.
 func TestHookFaultIsToldBeforeItsNoteGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -464,7 +468,7 @@ func TestHookFaultIsToldBeforeItsNoteGoes(t *testing.T) {
 	})
 }
 
-// Guests are told in their order, also those of whose snapshots nothing is known.
+// Hooks get the guests in the order of their VMIDs, including guests whose snapshots are unknown.
 func TestHookGuestsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

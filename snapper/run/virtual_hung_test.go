@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// A pool that hangs, whatever its guests are at, does not keep those of another for long, nor
-// the end of the host.
+// A pool that hangs does not delay the guests of another pool for long, whatever the state of its
+// own guests, and does not delay the shutdown of the host.
 func TestHungPoolDelaysOthers(t *testing.T) {
 	for _, test := range []struct {
 		name         string
@@ -42,8 +42,8 @@ func TestHungPoolDelaysOthers(t *testing.T) {
 	}
 }
 
-// Nor does one that hangs while its guest is frozen, and both of the guest's locks are given
-// up before Proxmox gives up waiting for them.
+// A pool that hangs while its guest is frozen does not delay other pools for long. Both locks of
+// this guest are released before Proxmox gives up waiting for them.
 func TestHungPoolFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -58,13 +58,15 @@ func TestHungPoolFrozen(t *testing.T) {
 	})
 }
 
-// Nor does one that hangs after it was read, when the plan asks it for more.
+// A pool that hangs when the plan asks questions, after it was read, does not delay other pools
+// for long.
 func TestHangsWhenAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "tank")
 		w.guest(101, false, "ssd")
-		w.pool("ssd").heads[0].Running = zfs.Property{} // so that its received labels are asked for
+		// Without a label, the disk's received labels are asked for.
+		w.pool("ssd").heads[0].Running = zfs.Property{}
 		var asked bool
 		w.pool("ssd").onReceived = func(ctx context.Context) error {
 			asked = true

@@ -17,15 +17,16 @@ import (
 	"snapwatch/lua"
 )
 
-// busyDisk answers that the first disk gets a snapshot in this transaction group already,
-// after a while in which the guests' locks had to be given up.
+// busyDisk answers that the first disk already has a snapshot in this transaction group, after so
+// long a time that the guests' locks were released.
 func busyDisk(guests []lua.Guest) (map[string]lua.Outcome, error) {
 	time.Sleep(3 * time.Second)
 	errno := syscall.EAGAIN
 	return map[string]lua.Outcome{guests[0].Disks[0].Dataset: {Snapshot: &errno}}, nil
 }
 
-// A stop is not tried again once the guest's lock is given up: somebody may have started it.
+// A _stopped snapshot is not tried again after the guest's lock was released, because somebody
+// may have started the guest.
 func TestStopRetriedWithoutLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -41,7 +42,8 @@ func TestStopRetriedWithoutLock(t *testing.T) {
 	})
 }
 
-// Neither is the snapshot of a living guest: a rollback may have begun.
+// The snapshot of a living guest is not tried again after the guest's lock was released, because
+// a rollback may have begun.
 func TestLivingRetriedWithoutLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -57,8 +59,8 @@ func TestLivingRetriedWithoutLock(t *testing.T) {
 	})
 }
 
-// The storage phase of a rollback holds no lock, but the task list names it, also where the
-// configuration cannot be read.
+// While a rollback changes the storage, it holds no lock, but the task list names it, even if the
+// guest's configuration cannot be read.
 func TestRollbackConfigUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -72,7 +74,7 @@ func TestRollbackConfigUnread(t *testing.T) {
 	})
 }
 
-// What happens to a guest after it was seen stopped twice is seen under its lock.
+// A change of a guest after two looks found it stopped is noticed under the guest's lock.
 func TestThroughTheLook(t *testing.T) {
 	for name, change := range map[string]func(*virtualGuest){
 		"nothing": nil,
@@ -98,7 +100,7 @@ func TestThroughTheLook(t *testing.T) {
 	}
 }
 
-// What waits to be written is written before a guest is locked for its snapshot.
+// A pool writes its pending data before a guest is locked for its snapshot.
 func TestSyncBeforeLocks(t *testing.T) {
 	for name, change := range map[string]func(*virtualWorld) []func(*Options){
 		"stopped": func(w *virtualWorld) []func(*Options) { w.guest(100, false, "tank"); return nil },
@@ -122,7 +124,7 @@ func TestSyncBeforeLocks(t *testing.T) {
 	}
 }
 
-// A living guest whose lock is busy waits for two runs, and then no longer.
+// A living guest whose lock is taken gets no snapshot in two runs, but gets one in the third.
 func TestBusyRunsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -135,8 +137,8 @@ func TestBusyRunsAreCounted(t *testing.T) {
 	})
 }
 
-// Locked guests wait for the program of their snapshots, so that it is for 50 disks at most,
-// unless one guest has more.
+// Locked guests wait for the channel program that takes their snapshots, so one program has at
+// most 50 disks, unless a single guest has more.
 func TestFewDisksTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -163,7 +165,7 @@ func TestFewDisksTogether(t *testing.T) {
 	})
 }
 
-// Replication and migration are kept away for the time a guest is frozen, and no longer.
+// Replication and migration of a guest are prevented while the guest is frozen, and no longer.
 func TestMigrationLockReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -181,8 +183,8 @@ func TestMigrationLockReleased(t *testing.T) {
 	})
 }
 
-// Proxmox waits ten seconds for a guest's lock, and two for that of its replication. However
-// long a pool takes while a guest is frozen, neither gives up because of us.
+// Proxmox waits ten seconds for a guest's lock, and two seconds for the lock of its replication.
+// However long a pool takes while a guest is frozen, snap releases both locks in time.
 func TestLocksOfFrozenEndInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -198,8 +200,7 @@ func TestLocksOfFrozenEndInTime(t *testing.T) {
 	})
 }
 
-// A guest that is being replicated or migrated is not frozen, and gets its snapshot all the
-// same.
+// A guest that is being replicated or migrated is not frozen, but gets its snapshot.
 func TestNoFreezeWhileMigrating(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -213,7 +214,7 @@ func TestNoFreezeWhileMigrating(t *testing.T) {
 	})
 }
 
-// A guest that was to be frozen and had to wait is reported as such.
+// A guest that should have been frozen, but got no snapshot in this run, is in the report.
 func TestFrozenLeftIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -225,8 +226,8 @@ func TestFrozenLeftIsReported(t *testing.T) {
 	})
 }
 
-// Two lines of cron take turns, each about other datasets: what one does not look at it leaves
-// to the other as it was.
+// Two lines of cron run snap in turn for different datasets: each run keeps the records of the
+// datasets that it does not look at.
 func TestRunsOfOtherDatasets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -251,8 +252,8 @@ func TestRunsOfOtherDatasets(t *testing.T) {
 	})
 }
 
-// A migration that ended and left its lock ends the rotation of a living guest: that is a
-// warning. One that is at work has the guest's lock.
+// A living guest with a lock that an ended migration left behind is no longer rotated, and that
+// is a warning. A running migration holds the guest's lock file.
 func TestLeftLock(t *testing.T) {
 	for _, busy := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

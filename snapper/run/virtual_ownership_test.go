@@ -14,7 +14,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// foreign adds a newest snapshot to a disk that no run made, and returns it.
+// foreign adds a newest snapshot that no run took to a disk, and returns it.
 func (p *virtualPool) foreign(dataset, name string) zfs.Snapshot {
 	p.txg++
 	s := zfs.Snapshot{Dataset: dataset, Name: name, GUID: p.txg + 9000, CreateTXG: p.txg, Creation: time.Now()}
@@ -33,7 +33,7 @@ func (p *virtualPool) head(dataset string) *zfs.Dataset {
 	return nil
 }
 
-// stops counts the _stopped snapshots of a disk.
+// stops returns the number of a disk's _stopped snapshots.
 func (p *virtualPool) stops(dataset string) int {
 	n := 0
 	for _, s := range p.snapshots[dataset] {
@@ -44,7 +44,7 @@ func (p *virtualPool) stops(dataset string) int {
 	return n
 }
 
-// texts are what a report tells, by how loud.
+// texts returns the problems of a report, by severity.
 func texts(r report.Run) map[report.Severity]string {
 	all := map[report.Severity]string{}
 	for _, p := range r.Problems {
@@ -53,9 +53,9 @@ func texts(r report.Run) map[report.Severity]string {
 	return all
 }
 
-// At the end of the host there is no time to read a history. A snapshot of pvesr or of a
-// person, since the last run, is no reason to doubt a disk whose guest ran here then; one that
-// may have come from elsewhere is, and that is said.
+// During the shutdown of the host there is no time to read a pool's history. A snapshot that
+// pvesr or a person took since the last run is not a reason to doubt a disk whose guest ran here
+// at that run. A snapshot that may have come from elsewhere is a reason, and is reported.
 func TestFinalizeWithNewerSnapshots(t *testing.T) {
 	const d = "tank/data/vm-100-disk-0"
 	for name, test := range map[string]struct {
@@ -98,8 +98,9 @@ func TestFinalizeWithNewerSnapshots(t *testing.T) {
 	}
 }
 
-// A disk that its guest keeps as unused, since qm rescan found the number in its name, is a
-// copy where it came from elsewhere: it is not rotated, labelled, or stopped with the guest.
+// A guest may keep a disk as unused only because qm rescan found the guest's number in the disk's
+// name. If this disk came from elsewhere, it is a copy: snap does not rotate it, label it or take
+// a _stopped snapshot of it.
 func TestUnusedCopy(t *testing.T) {
 	const d = "tank/data/vm-100-disk-7"
 	for name, unused := range map[string]bool{"named nowhere": false, "unused": true} {
@@ -119,7 +120,7 @@ func TestUnusedCopy(t *testing.T) {
 				}
 				w.run(t)
 				time.Sleep(15 * time.Minute)
-				h.Creation = time.Time{} // the sign has faded, and is remembered
+				h.Creation = time.Time{} // the sign has disappeared, but is remembered
 				h.Running = zfs.Property{}
 				w.run(t)
 				time.Sleep(15 * time.Minute)
@@ -133,7 +134,8 @@ func TestUnusedCopy(t *testing.T) {
 	}
 }
 
-// The number in a disk's name says nothing where another guest uses the disk: that one stops.
+// If another guest uses a disk, the number in the disk's name does not matter: the disk gets its
+// _stopped snapshot when the guest that uses it stops.
 func TestStopOfWhoUsesTheDisk(t *testing.T) {
 	const d = "tank/data/vm-100-disk-7"
 	for name, change := range map[string]func(*virtualWorld){
@@ -160,7 +162,8 @@ func TestStopOfWhoUsesTheDisk(t *testing.T) {
 	}
 }
 
-// What unblock destroys are the snapshots of the guest's own disks, by all that snap knows.
+// unblock destroys only snapshots on the guest's own disks, according to everything that snap
+// knows.
 func TestUnblockOnlyTheGuestsDisks(t *testing.T) {
 	const own, other = "tank/data/vm-100-disk-0", "tank/data/vm-100-disk-7"
 	uses := func(vmid int) func(*virtualWorld) {
@@ -209,7 +212,7 @@ func TestUnblockOnlyTheGuestsDisks(t *testing.T) {
 	}
 }
 
-// What a person took over is no copy for prune, and neither is what a guest keeps as unused.
+// prune leaves alone a disk that a person took over, and a disk that a guest keeps as unused.
 func TestPruneLeavesAdoptedDisks(t *testing.T) {
 	const d = "tank/data/vm-100-disk-7"
 	for name, test := range map[string]struct {
@@ -240,7 +243,8 @@ func TestPruneLeavesAdoptedDisks(t *testing.T) {
 	}
 }
 
-// Where what earlier runs saw cannot be read, nothing is destroyed by who has a disk.
+// If state.json cannot be read, no snapshot is destroyed, because it is unknown to whom a disk
+// belongs.
 func TestNothingIsDestroyedWithoutTheState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -253,8 +257,8 @@ func TestNothingIsDestroyedWithoutTheState(t *testing.T) {
 	})
 }
 
-// What a version left that did not note whose a disk is counts as lost: a guest that was off
-// when the program was replaced has its last snapshot, then and later.
+// A state.json from an older version that did not record to whom a disk belongs counts as lost: a
+// guest that was off when snapwatch was updated gets its _stopped snapshots, then and later.
 func TestStateOfAnOlderVersion(t *testing.T) {
 	const d = "tank/data/vm-100-disk-0"
 	synctest.Test(t, func(t *testing.T) {
@@ -267,14 +271,14 @@ func TestStateOfAnOlderVersion(t *testing.T) {
 		assert.Equal(t, 1, p.stops(d))
 		assert.Equal(t, zfs.LabelStopped, h.Running.Value)
 		time.Sleep(30 * 24 * time.Hour)
-		h.Written = 1 << 30 // it ran between two runs
+		h.Written = 1 << 30 // the guest ran between two runs
 		w.run(t)
 		assert.Equal(t, 2, p.stops(d))
 	})
 }
 
-// A copy that zrepl feeds, of a guest that ran here once: where the pool's history does not
-// reach back to then, or takes too long, no receive gets a _stopped snapshot, and that warns.
+// zrepl sends to a disk whose guest ran here once. No received snapshot gets a _stopped snapshot
+// after it. If the pool's history begins too late or takes too long, that is a warning.
 func TestCopyFedByZrepl(t *testing.T) {
 	const d = "tank/data/vm-100-disk-0"
 	for name, test := range map[string]struct {
@@ -300,7 +304,7 @@ func TestCopyFedByZrepl(t *testing.T) {
 				for i := range 4 {
 					s := p.foreign(d, fmt.Sprintf("zrepl_20000101_00%02d00_000", 15*i))
 					p.history.Received = append(p.history.Received, zfs.Received{Dataset: d, Name: s.Name, TXG: s.CreateTXG})
-					if test.since > 1 { // what is older is written over meanwhile
+					if test.since > 1 { // meanwhile newer records overwrite the history
 						p.history.Received, p.history.Since = nil, p.txg+1
 					}
 					assert.Contains(t, texts(w.run(t))[test.says], "the disk may be a copy")
@@ -312,15 +316,15 @@ func TestCopyFedByZrepl(t *testing.T) {
 	}
 }
 
-// What is known of a disk goes with it when it is renamed: one that came here by a migration,
-// and ran here for long, has its last snapshot.
+// The record of a disk is kept when the disk is renamed: a guest that came here by a migration,
+// and ran here for long, gets its _stopped snapshot.
 func TestStopAfterARename(t *testing.T) {
 	const d = "tank/data/vm-100-disk-1"
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
 		g := w.guest(100, true, "tank")
 		p := w.pool("tank")
-		p.heads[0].Creation = time.Now() // its snapshot is older
+		p.heads[0].Creation = time.Now() // the disk's snapshot is older than the disk
 		w.run(t)
 		time.Sleep(15 * time.Minute)
 		g.alive = false

@@ -15,8 +15,8 @@ import (
 	"snapwatch/snapper/index"
 )
 
-// virtualPool is a pool of a [virtualWorld]. The functions let steps take long, hang or fail;
-// where they are nil, all succeeds at once.
+// virtualPool is a pool of a [virtualWorld]. Its functions make steps take long, hang or fail. If
+// a function is nil, its steps succeed immediately.
 type virtualPool struct {
 	w         *virtualWorld
 	name      string
@@ -27,25 +27,27 @@ type virtualPool struct {
 	history   zfs.History
 	index     index.Index
 
-	// busy: another run has its lock.
+	// busy is true if another run has the pool's lock.
 	busy     bool
 	slowList time.Duration
-	// endless are the disks whose snapshots are never listed to the end, listed all that were
-	// begun with.
+	// endless has the disks whose lists of snapshots never end, and listed all disks whose lists
+	// were begun.
 	endless, listed []string
-	// slowLists is how long each list of disks' snapshots takes.
+	// slowLists is the time that each list of disks' snapshots takes.
 	slowLists   time.Duration
 	onBookmarks func() error
 	onReceived  func(context.Context) error
 	onSync      func(context.Context) error
-	// onSnapshot answers a program of a living or stopped guest's snapshots, unless it
-	// returns neither outcomes nor an error.
+	// onSnapshot returns the result of a channel program that takes snapshots. If it returns
+	// neither outcomes nor an error, the program succeeds.
 	onSnapshot func(context.Context, []lua.Guest) (map[string]lua.Outcome, error)
-	// onDestroy says how the destroying of a snapshot ends, nil for well.
+	// onDestroy returns the result of destroying a snapshot. If onDestroy is nil, destroying
+	// succeeds.
 	onDestroy func(dataset, name string) syscall.Errno
-	// failDestroy is why its programs that destroy end early, nil if they do not.
+	// failDestroy is the error of the pool's channel programs that destroy snapshots, nil for
+	// none.
 	failDestroy error
-	// programs are the snapshots that each program was to make.
+	// programs has the snapshots that each channel program was asked to take.
 	programs [][]string
 }
 
@@ -55,13 +57,13 @@ func hang(ctx context.Context) error {
 	return fmt.Errorf("zfs: %w", command.ErrStillRunning)
 }
 
-// hangs lets whatever changes the pool hang.
+// hangs makes every step that changes the pool hang.
 func (p *virtualPool) hangs() {
 	p.onSync = hang
 	p.onSnapshot = func(ctx context.Context, _ []lua.Guest) (map[string]lua.Outcome, error) { return nil, hang(ctx) }
 }
 
-// virtualSnapshot is a snapshot of so long ago.
+// virtualSnapshot returns a snapshot that is as old as ago.
 func virtualSnapshot(dataset string, ago time.Duration, class zfs.Class, txg uint64) zfs.Snapshot {
 	at := time.Now().Add(-ago)
 	return zfs.Snapshot{Dataset: dataset, Name: zfs.FormatSnapshotName(at, class), GUID: txg + 500_000, CreateTXG: txg, Creation: at}
@@ -74,12 +76,12 @@ func (p *virtualPool) addDisk(name string, guid uint64) {
 	p.heads = append(p.heads, zfs.Dataset{Name: name, GUID: guid, NewestSnapshot: s.Name, SnapshotsChanged: s.Creation.Unix(), Written: 5, Running: zfs.Property{Value: "pve1", Source: zfs.SourceLocal}})
 }
 
-// addOlder adds a snapshot that is older than all of a disk.
+// addOlder adds a snapshot that is older than all other snapshots of its disk.
 func (p *virtualPool) addOlder(s zfs.Snapshot) {
 	p.snapshots[s.Dataset] = append([]zfs.Snapshot{s}, p.snapshots[s.Dataset]...)
 }
 
-// remember lets the index know all disks.
+// remember enters all disks into the index.
 func (p *virtualPool) remember() {
 	for _, h := range p.heads {
 		p.index.Keep(&snapper.Disk{Dataset: h, Snapshots: p.snapshots[h.Name], Bookmarks: p.bookmarks[h.Name]}, time.Now().Add(-time.Second))

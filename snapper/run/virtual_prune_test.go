@@ -17,7 +17,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// copy adds a copy that no guest here has, with so many snapshots, a quarter of an hour apart.
+// copy adds a copy that no guest here uses, with n snapshots, a quarter of an hour apart.
 func (w *virtualWorld) copy(name string, n int) {
 	p := w.pool(zfs.Pool(name))
 	p.addDisk(name, uint64(7000+len(p.heads)))
@@ -34,7 +34,7 @@ func (w *virtualWorld) prune(t *testing.T, change ...func(*Options)) report.Run 
 	return r
 }
 
-// reasonOf is what a report says of a disk.
+// reasonOf returns the reason that a report gives for a disk.
 func reasonOf(r report.Run, dataset string) string {
 	for _, d := range r.Disks {
 		if d.Dataset == dataset {
@@ -44,7 +44,7 @@ func reasonOf(r report.Run, dataset string) string {
 	return ""
 }
 
-// What did not change since the last run is not listed again.
+// A disk that did not change since the last run is not listed again.
 func TestPruneListsWhatChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -68,7 +68,8 @@ func TestPruneListsWhatChanged(t *testing.T) {
 	})
 }
 
-// late counts the copies of a pool that hold more than f4 leaves: the newest, and the first of the day.
+// late counts the copies of a pool that have more snapshots than the retention f4 keeps: the
+// newest four, and the first of the day.
 func (p *virtualPool) late() (n int) {
 	for _, list := range p.snapshots {
 		if len(list) > 5 {
@@ -78,8 +79,8 @@ func (p *virtualPool) late() (n int) {
 	return n
 }
 
-// A disk whose list takes for ever costs a run or two, and in the next ones all others are listed, those of
-// its own turn, too.
+// A disk whose list never ends costs one or two runs. In the next runs all other disks are
+// listed, including those of its own turn.
 func TestPruneListsInTurns(t *testing.T) {
 	for name, disks := range map[string]int{"many turns": 5 * inTurn, "one": inTurn} {
 		t.Run(name, func(t *testing.T) {
@@ -107,8 +108,8 @@ func TestPruneListsInTurns(t *testing.T) {
 	}
 }
 
-// Where the time is enough for one turn a run, each disk gets its turn before any gets a second one, at
-// whatever hours prune runs, and whatever else is pruned in the pool.
+// If there is time for only one turn in a run, each disk gets its turn before any disk gets a
+// second one, at whatever hours prune runs, and whatever other datasets of the pool are pruned.
 func TestPruneTurnsAreFair(t *testing.T) {
 	for name, test := range map[string]struct {
 		disks int
@@ -149,8 +150,8 @@ func TestPruneTurnsAreFair(t *testing.T) {
 	}
 }
 
-// Only what Proxmox replicates to this node is its own business: other replication carries its
-// snapshots on.
+// prune leaves a disk to Proxmox only if Proxmox's own replication sends it to this node: other
+// replication also carries the snapshots of pvesr along.
 func TestPruneOfGuestsOfPvesr(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*virtualWorld)
@@ -193,8 +194,8 @@ func (w *virtualWorld) move(to string) {
 	delete(p.snapshots, from)
 }
 
-// Copies beside the storages get no bookmarks from snap, so that none of their snapshots waits
-// for one. In a storage they do, whatever an index remembers of bookmarks.
+// Copies outside of the storages get no bookmarks from snap, so none of their snapshots waits for
+// a bookmark. Snapshots of copies in a storage do wait, whatever bookmarks the index remembers.
 func TestPruneWaitsForBookmarksThatSnapMakes(t *testing.T) {
 	for name, test := range map[string]struct {
 		dataset string
@@ -236,8 +237,8 @@ func TestPruneWaitsForBookmarksThatSnapMakes(t *testing.T) {
 	}
 }
 
-// 400 copies that get four snapshots an hour each lose as many: none holds more than its
-// retention and what came since the last run.
+// 400 copies that receive four snapshots an hour lose four snapshots an hour each: no copy has
+// more snapshots than its retention keeps, plus those since the last run.
 func TestPruneKeepsUp(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a week of runs over 400 disks")
@@ -260,7 +261,8 @@ func TestPruneKeepsUp(t *testing.T) {
 			require.True(t, done.Success, hour)
 			for _, p := range w.pools {
 				for name, list := range p.snapshots {
-					// The newest ones that are the first of their day stay whatever is asked for.
+					// The first snapshots of the newest days are kept whatever the retention
+					// says.
 					require.LessOrEqual(t, len(list), keep+keepsDays, "%s in hour %d", name, hour)
 				}
 			}
@@ -268,10 +270,10 @@ func TestPruneKeepsUp(t *testing.T) {
 	})
 }
 
-// keepsDays is how many days' first snapshots prune keeps.
+// keepsDays is the number of days whose first snapshots prune keeps.
 const keepsDays = 3
 
-// receive gives each disk another snapshot.
+// receive adds another snapshot to each disk.
 func (p *virtualPool) receive() {
 	for i := range p.heads {
 		p.receiveOn(&p.heads[i])
@@ -286,8 +288,8 @@ func (p *virtualPool) receiveOn(h *zfs.Dataset) {
 	h.NewestSnapshot, h.SnapshotsChanged = s.Name, s.Creation.Unix()
 }
 
-// Each night brings twice as many copies' snapshots as a day's runs destroy. Although most runs leave less than
-// the one before did, none is a success once that is known.
+// Each night brings twice as many snapshots of copies as a day's runs destroy. Most runs leave
+// less than the run before, but after the growth from day to day is known, no run is a success.
 func TestPruneBacklogGrowsDaily(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -296,7 +298,7 @@ func TestPruneBacklogGrowsDaily(t *testing.T) {
 			w.copy(fmt.Sprintf("tank/in/vm-%d-disk-0", 100+i), 1)
 		}
 		p := w.pool("tank")
-		most := 5 // 240 come each night, 24 * 5 go
+		most := 5 // 240 snapshots come each night, and 24 * 5 are destroyed each day
 		for day := range 7 {
 			for k := range 48 {
 				for i := range p.heads {
@@ -320,13 +322,14 @@ func TestPruneBacklogGrowsDaily(t *testing.T) {
 	})
 }
 
-// A receive that is at work at each run was not broken off, and one that was is told of after a day.
+// A receive that is running at each run was not interrupted. A receive that was interrupted is
+// reported after a day.
 func TestPruneOfInterruptedReceives(t *testing.T) {
 	const dataset = "tank/in/vm-100-disk-0"
 	arrives := func(p *virtualPool) { p.receive() }
 	for name, test := range map[string]struct {
 		nextDay func(*virtualPool)
-		warns   []bool // day by day
+		warns   []bool // for each day
 	}{
 		"it waits": {func(*virtualPool) {}, []bool{false, true, true}},
 		"a healthy one is at work at each run": {func(p *virtualPool) {
@@ -368,8 +371,8 @@ func TestPruneOfInterruptedReceives(t *testing.T) {
 	}
 }
 
-// What is noted of a receive is kept while nobody looks at its pool, and begins again where a clock
-// was ahead.
+// The record of an interrupted receive is kept while no run looks at its pool, and begins again
+// if it is dated in the future.
 func TestPruneKeepsNotesOfInterruptedReceives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -412,8 +415,9 @@ func TestPruneKeepsNotesOfInterruptedReceives(t *testing.T) {
 	})
 }
 
-// Lines of cron that prune other datasets share the report. What is due stays there until it is counted
-// again, also where both run at once, or in one pool.
+// Lines of cron that prune different datasets share the report. The numbers of due snapshots
+// remain in the report until they are counted again, even if both lines run at the same time or
+// in one pool.
 func TestPrunesOfOtherDatasets(t *testing.T) {
 	for name, test := range map[string]struct {
 		other string
@@ -430,7 +434,8 @@ func TestPrunesOfOtherDatasets(t *testing.T) {
 				w.copy("tank/in/vm-100-disk-0", 1)
 				w.copy(test.other+"/vm-100-disk-0", 1)
 				p := w.pool("tank")
-				w.pool("ssd").slowList = 2 * time.Second // it ends last, and began as early
+				// The run on pool ssd ends last, although both runs began at the same time.
+				w.pool("ssd").slowList = 2 * time.Second
 				of := func(dataset string) report.Run {
 					most := 5
 					_, r, err := Prune(t.Context(), w.options(func(o *Options) { o.Config.Datasets, o.Config.MaxDestroys = []string{dataset}, &most }))
@@ -468,7 +473,7 @@ func TestPrunesOfOtherDatasets(t *testing.T) {
 	}
 }
 
-// What a guest of this node is given by QEMU's own options is no copy.
+// A disk that a guest of this node gets through QEMU's own options (args) is not a copy.
 func TestPruneLeavesWhatArgsName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

@@ -17,8 +17,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// A disk whose bookmarks cannot be read loses no snapshots: which of them are needed is not
-// known.
+// A disk whose bookmarks cannot be read loses no snapshots, because it is unknown which snapshots
+// are needed.
 func TestBookmarksUnread(t *testing.T) {
 	for name, err := range map[string]error{
 		"read":       nil,
@@ -46,16 +46,17 @@ func TestBookmarksUnread(t *testing.T) {
 	}
 }
 
-// A run that is told to end between reading a history and carrying out what follows does not
-// forget it: the next one destroys the bookmark of what a rollback discarded.
+// A run that is told to end after reading a pool's history, and before carrying out the plan,
+// does not lose what the history showed: the next run destroys the bookmark of a discarded
+// snapshot.
 func TestDiscardedForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(99, true, "aaa")
 		w.guest(100, true, "tank")
-		w.guest(101, false, "tank") // it seems stopped: a second look
+		w.guest(101, false, "tank") // guest 101 seems stopped, which causes a second look
 		p := w.pool("tank")
-		p.slowList = 40 * time.Second // a round of its own
+		p.slowList = 40 * time.Second // the slow pool gets a round of its own
 		discarded := virtualSnapshot(disk0, 5*time.Hour, zfs.Daily, 950)
 		p.bookmarks[disk0] = []zfs.Snapshot{discarded}
 		p.history = zfs.History{Since: 1, SetBacks: []zfs.SetBack{{Dataset: disk0, Base: 900, TXG: 980}}}
@@ -73,7 +74,7 @@ func TestDiscardedForgotten(t *testing.T) {
 	})
 }
 
-// A second look that fails is not taken once more, is told once, and proves no stop.
+// A second look that fails is not repeated, is reported once, and proves no stop.
 func TestSecondLookFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -90,8 +91,9 @@ func TestSecondLookFails(t *testing.T) {
 	})
 }
 
-// The bookmark of what a rollback discarded goes before the _stopped snapshot of its disk is
-// there: a receiver that still has the discarded snapshot would mix two histories.
+// The bookmark of a snapshot that a rollback discarded is destroyed before the disk's _stopped
+// snapshot exists: a receiver that still has the discarded snapshot would otherwise mix two
+// histories.
 func TestDiscardedGoesBeforeTheStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -114,7 +116,7 @@ func TestDiscardedGoesBeforeTheStop(t *testing.T) {
 	})
 }
 
-// A guest that runs and is locked for days gets no snapshots, which somebody must hear.
+// A running guest that is locked for days gets no snapshots, and that is a warning.
 func TestRunningLockedForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -128,8 +130,9 @@ func TestRunningLockedForEver(t *testing.T) {
 	})
 }
 
-// A configuration that cannot be read costs the others nothing, and the run is no success: its
-// guest is left alone, and so is the disk of a guest that stopped which it may name.
+// A configuration that cannot be read does not affect other guests, but the run is not a success.
+// The guest of this configuration is left alone, and so is a stopped guest's disk that the
+// configuration may name.
 func TestUnreadConfiguration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -158,7 +161,7 @@ func TestUnreadConfiguration(t *testing.T) {
 	})
 }
 
-// Nor is anything pruned that it may name.
+// prune leaves alone every disk that an unreadable configuration may name.
 func TestPruneBesideAnUnreadConfiguration(t *testing.T) {
 	c := pve.Cluster{Guests: map[int]pve.Config{100: {Problem: "input/output error"}, 101: {Volumes: []pve.Volume{{Name: "/dev/zvol/tank/in/vm-7-disk-0"}}}}}
 	var disks []snapper.Disk

@@ -13,7 +13,7 @@ import (
 	"snapwatch/internal/report"
 )
 
-// reportWorld keeps the last report in a file.
+// reportWorld is a world that saves the last report in a file.
 type reportWorld struct {
 	*virtualWorld
 	dir string
@@ -21,7 +21,7 @@ type reportWorld struct {
 
 func (w reportWorld) LastReport(name string) (report.Run, error) { return report.Last(w.dir, name) }
 
-// A report that does not fit is not used: neither is its half.
+// A report that cannot be parsed is not used, not even the part that can be parsed.
 func TestHalfReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -39,7 +39,7 @@ func TestHalfReport(t *testing.T) {
 	})
 }
 
-// A report that is not used gives no last success, and a time in the future is none.
+// A report that is not used gives no last success, and neither does a time in the future.
 func TestNoLastSuccess(t *testing.T) {
 	for name, text := range map[string]string{
 		"not used":      `{"last_success":"1999-12-31T23:00:00Z","locked":{"of":3}}`,

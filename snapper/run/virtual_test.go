@@ -22,13 +22,13 @@ import (
 	"snapwatch/snapper"
 )
 
-// virtualWorld is a world in which real goroutines run in virtual time (testing/synctest):
-// for what depends on how long a step takes while locks are held. What happens in it is
-// written down.
+// virtualWorld is a world in which real goroutines run in virtual time (testing/synctest). It is
+// for tests about the time that a step takes while locks are held. The world records the events
+// that happen in it.
 type virtualWorld struct {
-	Local // its timers and lanes
+	Local // for its timers and lanes
 	begin time.Time
-	// shutdown makes the host go down, plain one without Proxmox.
+	// shutdown is true while the host shuts down, and plain is true for a host without Proxmox.
 	shutdown, plain bool
 	guests          map[int]*virtualGuest
 	pools           map[string]*virtualPool
@@ -36,49 +36,54 @@ type virtualWorld struct {
 	stateErr        error
 	clusterErr      error
 	last            report.Run
-	// elsewhere are the guests of other nodes, and replicated those that Proxmox sends here.
+	// elsewhere has the guests of other nodes, and replicated the guests that Proxmox replicates
+	// to this node.
 	elsewhere  map[int]string
 	replicated map[int]bool
-	// onWait is called when the run waits, onSave when it has kept its report.
+	// onWait is called when the run waits, and onSave when the run has saved its report.
 	onWait func()
 	onSave func(report.Run)
-	// taken is what becomes of the guests that an earlier run left frozen.
+	// taken has the results of thawing the guests that an earlier run left frozen.
 	taken map[pve.ID]quiesce.TakenOver
-	// hookNotes are where hooks are noted; onHook is what one does.
+	// hookNotes is the directory of the notes about hooks, and onHook runs in place of a hook's
+	// program.
 	hookNotes note.Dir
 	onHook    func(ctx context.Context, program, input string) (string, error)
 
 	mu     sync.Mutex
-	held   map[int]int // shared locks
+	held   map[int]int // the number of shared locks, by guest
 	events []virtualEvent
-	// quiet: nothing is written down.
+	// quiet is true if no events are recorded.
 	quiet bool
 }
 
-// virtualGuest is a guest as it truly is.
+// virtualGuest is the true state of a guest.
 type virtualGuest struct {
 	cfg   pve.Config
 	alive bool
-	// busy and moving: somebody else has its lock, or that of its migration.
+	// busy is true if another process has the guest's lock, and moving if another process has the
+	// lock of the guest's migration.
 	busy, moving bool
-	// unread: reading its configuration hangs.
+	// unread is true if reading the guest's configuration hangs.
 	unread bool
-	// rolling: the task list says that it is being rolled back.
+	// rolling is true if the task list says that the guest is being rolled back.
 	rolling bool
-	// slowAgent is how long its agent takes to answer, refuses why it cannot be frozen, lapses
-	// why it is not proven that it was frozen until it was thawed.
+	// slowAgent is the time that the guest's agent takes to answer. refuses is the reason why the
+	// guest cannot be frozen. lapses is the reason to doubt that the guest remained frozen until
+	// it was thawed.
 	slowAgent       time.Duration
 	refuses, lapses string
 }
 
-// virtualEvent is something that happened, while the locks of some guests were held.
+// virtualEvent is an event, with the guests whose locks were held at that time.
 type virtualEvent struct {
 	at   time.Duration
 	held []int
 	what string
 }
 
-// newVirtualWorld returns a world without guests. What happened is shown when a test fails.
+// newVirtualWorld returns a world without guests. If the test fails, the log has the events of
+// the world.
 func newVirtualWorld(t *testing.T) *virtualWorld {
 	w := &virtualWorld{begin: time.Now(), guests: map[int]*virtualGuest{}, pools: map[string]*virtualPool{}, held: map[int]int{}, hookNotes: note.Dir(t.TempDir())}
 	t.Cleanup(func() {
@@ -92,7 +97,7 @@ func newVirtualWorld(t *testing.T) *virtualWorld {
 	return w
 }
 
-// guest adds a virtual machine with a disk on each of the pools, which had its last snapshot
+// guest adds a virtual machine with a disk on each of the pools. Each disk got its last snapshot
 // a quarter of an hour ago.
 func (w *virtualWorld) guest(vmid int, alive bool, pools ...string) *virtualGuest {
 	g := &virtualGuest{alive: alive, cfg: pve.Config{ID: pve.ID{VMID: vmid, Kind: pve.QEMU}}}
@@ -105,7 +110,7 @@ func (w *virtualWorld) guest(vmid int, alive bool, pools ...string) *virtualGues
 	return g
 }
 
-// pool returns the pool of that name, which is made if need be.
+// pool returns the pool of that name, and creates the pool if it does not exist.
 func (w *virtualWorld) pool(name string) *virtualPool {
 	if w.pools[name] == nil {
 		w.pools[name] = &virtualPool{w: w, name: name, snapshots: map[string][]zfs.Snapshot{}, bookmarks: map[string][]zfs.Snapshot{}, txg: 1000}
@@ -113,7 +118,7 @@ func (w *virtualWorld) pool(name string) *virtualPool {
 	return w.pools[name]
 }
 
-// options are those of a run that keeps four snapshots of quarters of an hour.
+// options returns the options of a run that keeps the newest four snapshots.
 func (w *virtualWorld) options(change ...func(*Options)) Options {
 	keep, err := config.ParseKeep([]string{"f4"})
 	if err != nil {
@@ -126,7 +131,7 @@ func (w *virtualWorld) options(change ...func(*Options)) Options {
 	return o
 }
 
-// run makes a run, which must be able to begin.
+// run makes a run of snap, which must be able to begin.
 func (w *virtualWorld) run(t *testing.T, change ...func(*Options)) report.Run {
 	t.Helper()
 	_, r, err := Run(t.Context(), w.options(change...))
@@ -134,7 +139,7 @@ func (w *virtualWorld) run(t *testing.T, change ...func(*Options)) report.Run {
 	return r
 }
 
-// freezing lets guests be frozen for their snapshots.
+// freezing configures guests to be frozen for their snapshots.
 func freezing(vmids string) func(*Options) {
 	return func(o *Options) {
 		var v config.VMIDs
@@ -154,14 +159,14 @@ func (w *virtualWorld) log(format string, args ...any) {
 	w.events = append(w.events, virtualEvent{time.Since(w.begin), slices.Sorted(maps.Keys(w.held)), fmt.Sprintf(format, args...)})
 }
 
-// happened returns the events that contain text, in order.
+// happened returns the events that contain the text, in order.
 func (w *virtualWorld) happened(text string) []virtualEvent {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(w.events), func(e virtualEvent) bool { return !strings.Contains(e.what, text) })
 }
 
-// once returns the only event that contains text.
+// once returns the only event that contains the text.
 func (w *virtualWorld) once(t *testing.T, text string) virtualEvent {
 	t.Helper()
 	list := w.happened(text)
@@ -282,7 +287,7 @@ func (w *virtualWorld) OpenWindow(guests []pve.ID, _ time.Duration) (Window, err
 	return virtualWindow{w, guests}, nil
 }
 
-// virtualWindow freezes whatever it is asked to.
+// virtualWindow freezes every guest that it is asked to freeze.
 type virtualWindow struct {
 	w      *virtualWorld
 	guests []pve.ID

@@ -28,7 +28,7 @@ var (
 	errTest = errors.New("exit status 255")
 )
 
-// testPolicy is the default one, of node pve1 in a cluster with pve2.
+// testPolicy returns the default policy, of node pve1 in a cluster with pve2.
 func testPolicy() snapper.Policy {
 	return snapper.Policy{
 		Names:     snapper.Names{Node: "pve1", Hostname: "pve1", Peers: []string{"pve2"}},
@@ -36,7 +36,7 @@ func testPolicy() snapper.Policy {
 	}
 }
 
-// runningDisk is a disk of a running guest that is labelled so.
+// runningDisk returns a disk of a running guest, with this node's label.
 func runningDisk(name string, keep snapper.Retention) snapper.Disk {
 	d := snapper.Disk{State: snapper.Running, Why: "running", Retention: keep}
 	d.Name = name
@@ -45,7 +45,7 @@ func runningDisk(name string, keep snapper.Retention) snapper.Disk {
 	return d
 }
 
-// words is a retention as the user writes it.
+// words returns the retention that a user writes as this text.
 func words(text string) snapper.Retention {
 	k, err := config.ParseKeep(strings.Fields(text))
 	if text != "" && err != nil {
@@ -75,7 +75,8 @@ func hookPlan() snapper.Plan {
 	}
 }
 
-// The first hook of a host must not shut the exporter out of what runs leave.
+// When the first hook of a host creates StateDir, the exporter must still be able to read the
+// files there.
 func TestHookNotesDirectory(t *testing.T) {
 	l := Local{StateDir: filepath.Join(t.TempDir(), "state")}
 	n, err := l.HookNotes().Take("100")
