@@ -11,16 +11,16 @@ import (
 )
 
 // When a failover moves a guest to another node, the node that lost the guest receives the disk
-// back. For that, zfs receive -F sets the disk back to the last snapshot that both nodes have,
-// and destroys the newer snapshots, but keeps the newer bookmarks. ZFS then sends an increment
-// from such a newer bookmark without complaint, and a receiver that has the bookmark's snapshot
-// ends up with a mixture of two histories (seen on OpenZFS 2.1 and 2.3: send and receive exit 0,
-// the contents differ). So the bookmarks of a discarded history must be destroyed before a
-// program uses one of them as a base for sending. But a good bookmark may be the last thing that
-// a receiver has in common with the disk. The snapshots of the disk do not show which bookmarks
-// are good: a person, a rotation or a receive with -R also destroys snapshots. Only the pool's
-// own history shows which bookmarks are good, so only that history is a reason to destroy a
-// bookmark.
+// back. To receive the disk, zfs receive -F sets the disk back to the last snapshot that both
+// nodes have, and destroys the newer snapshots, but keeps the newer bookmarks. ZFS then sends an
+// increment from such a newer bookmark without complaint, and a receiver that has the bookmark's
+// snapshot ends up with a mixture of two histories (seen on OpenZFS 2.1 and 2.3: send and receive
+// exit 0, the contents differ). The bookmarks of a discarded history must be destroyed before a
+// program uses such a bookmark as a base for sending. A good bookmark must be kept, because it
+// may be the last thing that a receiver has in common with the disk. The snapshots of the disk do
+// not show which bookmarks are good: a person, a rotation or a receive with -R also destroys
+// snapshots. Only the pool's own history shows which bookmarks are good, so only that history is
+// a reason to destroy a bookmark.
 
 // Standing is the result of judging a bookmark: good, discarded or unproven.
 type Standing int
@@ -43,7 +43,7 @@ type JudgedBookmark struct {
 }
 
 // JudgeBookmarks returns the standing of each bookmark of a dataset, judged by the pool's history
-// h. The argument snapshots lists all snapshots that the dataset has now.
+// h. The argument snapshots of JudgeBookmarks has all snapshots that the dataset has now.
 func JudgeBookmarks(dataset string, bookmarks, snapshots []zfs.Snapshot, h zfs.History) []JudgedBookmark {
 	var judged []JudgedBookmark
 	for _, b := range bookmarks {
@@ -92,9 +92,10 @@ func judgeBookmark(dataset string, b zfs.Snapshot, snapshots []zfs.Snapshot, h z
 }
 
 // InQuestion returns the managed bookmarks that may belong to a discarded history, given what an
-// earlier run recorded in Checked. A snapshot that is older than that record and still exists
-// proves that the disk was not set back past this snapshot since. So a bookmark is in question if
-// it is newer than the newest such snapshot, and if its own snapshot is gone.
+// earlier run recorded in Checked. A snapshot that is older than Checked and still exists proves
+// that the disk was not set back past this snapshot since. A bookmark is in question if its own
+// snapshot is gone, and if it is newer than every snapshot that already existed at the time of
+// Checked.
 func (d *Disk) InQuestion() []zfs.Snapshot {
 	if d.Ignored != "" || d.unchanged() {
 		return nil
@@ -123,7 +124,7 @@ func (d *Disk) unchanged() bool {
 
 // known reports whether the record of an earlier run, Checked, describes this same dataset. A
 // promotion changes a dataset's origin and brings bookmarks of another dataset. After a pool was
-// rewound, its transaction groups count up again from an older number.
+// rewound to an older state, the pool's transaction groups count up again from an older number.
 func (d *Disk) known() bool {
 	return d.Checked.GUID == d.GUID && d.Checked.Origin == d.Origin && d.Checked.TXG <= d.PoolTXG
 }
@@ -158,8 +159,8 @@ func (d *Disk) judgeBookmarks() []JudgedBookmark {
 }
 
 // abandon plans the destruction of a disk's bookmarks of a discarded history, and returns the
-// disk without these bookmarks. An unproven bookmark is kept, and a note tells a person about the
-// bookmark.
+// disk without these bookmarks. A bookmark that is unproven is kept, and a note tells a person
+// about this bookmark.
 func (p *planner) abandon(d Disk) Disk {
 	p.askHistory(&d)
 	bad := d.judgeBookmarks()
@@ -199,10 +200,10 @@ func unprovenText(dataset string, list []JudgedBookmark) string {
 		dataset, text.Count(len(list), "bookmark"), list[0].Reason, words)
 }
 
-// NextChecked returns the record of the disk for the next run. The argument made is the
-// transaction group of the snapshot that this run took of the disk, 0 if the run took none.
-// NextChecked returns false if this run could not read the disk's bookmarks, or did not finish:
-// then the record keeps what earlier runs found out about the bookmarks.
+// NextChecked returns the record of the disk for the next run. The argument made of NextChecked
+// is the transaction group of the snapshot that this run took of the disk, 0 if the run took
+// none. NextChecked returns false if this run could not read the disk's bookmarks, or did not
+// finish: then the record keeps what earlier runs found out about the bookmarks.
 func (d *Disk) NextChecked(made uint64, unfinished bool) (report.Checked, bool) { //nolint:revive // what became of the plan
 	if d.Ignored != "" {
 		return d.Checked, false

@@ -10,7 +10,8 @@ import (
 // Label is the kind of value that a disk's label:running has, as seen from this node.
 type Label int
 
-// The kinds of labels. An inherited value counts as NoLabel: it was set on another dataset.
+// The kinds of labels. An inherited value of label:running counts as NoLabel, because it was set
+// on another dataset.
 const (
 	NoLabel Label = iota
 	StoppedLabel

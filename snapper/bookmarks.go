@@ -22,8 +22,8 @@ const MaxBookmarkDestroys = 20
 const maxAbandoned = 200
 
 // maxBookmarkCreates is the largest number of bookmarks that one run creates of snapshots that
-// earlier runs took. All these bookmarks are created in one transaction group, and every writer
-// to the pool waits for that group.
+// earlier runs took. One channel program creates all these bookmarks in one transaction group,
+// and every writer to the pool waits for that group.
 const maxBookmarkCreates = 200
 
 // manyBookmarks is the number of bookmarks above which a disk is slow to open: each opening loads
@@ -116,15 +116,15 @@ func (b Bookmarks) Missing(snapshots []zfs.Snapshot, now time.Time) []zfs.Snapsh
 	return missing
 }
 
-// Expire returns the managed bookmarks that are not kept, the oldest first. Kept is the bookmark
-// of the first regular snapshot of each of the newest Keep days, by the days in the names. Kept
-// too are the bookmarks of each day's first _stopped snapshot, for the newest Keep days that have
-// one, and of the newest _stopped snapshots. A guest that is off, and whose disk others write to,
-// gets new _stopped snapshots all day, but a copy that was last updated early that day has only
-// the day's first one. A day with more than one regular bookmark has bookmarks of another
-// program, such as syncoid --create-bookmark, and all bookmarks of that day are kept. If Keep is
-// 0, every bookmark is kept: any of them may be the last thing that a receiver has in common with
-// the disk.
+// Expire returns the managed bookmarks that are not kept, the oldest first. For each of the
+// newest Keep days, by the days in the names, the bookmark of the day's first regular snapshot is
+// kept. The bookmark of the first _stopped snapshot is also kept, for each of the newest Keep
+// days that have one, and so are the newest bookmarks of _stopped snapshots. A guest that is off,
+// and whose disk other programs write to, gets new _stopped snapshots all day, but a copy that
+// was last updated early that day has only the day's first _stopped snapshot. A day with more
+// than one regular bookmark has bookmarks of another program, such as syncoid --create-bookmark,
+// and all bookmarks of that day are kept. If Keep is 0, every bookmark is kept: any of them may
+// be the last thing that a receiver has in common with the disk.
 func (b Bookmarks) Expire() []zfs.Snapshot {
 	if b.Keep == 0 {
 		return nil
@@ -147,9 +147,9 @@ func (b Bookmarks) Expire() []zfs.Snapshot {
 			expired = append(expired, day[0])
 		}
 	}
-	// Days are sorted by name: a day that comes again because the clock was set back is as old as
-	// before. So a later bookmark of such a day does not take the place of the day's first
-	// bookmark once the first is gone.
+	// Days are sorted by name, so a day that comes again because the clock was set back is as old
+	// as before. Once the first bookmark of such a repeated day is gone, no later bookmark takes
+	// its place.
 	days = byDay(stopped)
 	slices.SortFunc(days, func(x, y []zfs.Snapshot) int { return strings.Compare(zfs.DayOf(x[0].Name), zfs.DayOf(y[0].Name)) })
 	kept := days[max(0, len(days)-b.Keep):]

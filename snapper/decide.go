@@ -20,8 +20,8 @@ type diskTask struct {
 	snapshot bool
 }
 
-// task decides what to do with one disk. It returns false if nothing must be done, after making a
-// note, and also if a question must be answered first.
+// task decides what to do with one disk. The function task returns false if nothing must be done,
+// after making a note, and also if a question must be answered first.
 func (p *planner) task(d *Disk) (diskTask, bool) {
 	if (d.Supposed == Stopped || d.Supposed == Template) && d.Ignored == "" {
 		return p.taskIfStopped(d)
@@ -40,7 +40,7 @@ func (p *planner) task(d *Disk) (diskTask, bool) {
 
 // taskIfStopped decides what to do with a disk whose guest seemed stopped at the first look. If
 // the disk would get its last snapshot, taskIfStopped asks for a second look at the guest. If the
-// disk would get no last snapshot, its note has the reason for that.
+// disk would get no last snapshot, the disk's note has the reason for that.
 func (p *planner) taskIfStopped(d *Disk) (diskTask, bool) {
 	supposed := *d
 	supposed.State, supposed.Why, supposed.Supposed = d.Supposed, d.SupposedWhy, Unknown
@@ -167,8 +167,8 @@ func writtenSince(d *Disk, newest managed) uint64 {
 }
 
 // StoppedBehind returns the disk's newest managed snapshot, and whether that is a _stopped
-// snapshot while a newer one that is not managed exists. In this case ZFS must be asked how much
-// was written since the _stopped snapshot.
+// snapshot while a newer one that is not managed exists. If StoppedBehind returns true, the run
+// must ask ZFS how much was written since the _stopped snapshot.
 func (d *Disk) StoppedBehind() (zfs.Snapshot, bool) {
 	newest, ok := newestManaged(d)
 	return newest.Snapshot, ok && newest.class == zfs.Stopped && newest.Name != d.NewestSnapshot

@@ -65,9 +65,8 @@ func (p *planner) takeDue(u batch, tasks []diskTask) {
 	}
 }
 
-// takeFinal plans the last snapshot of the disks of a stopped guest. If refresh_stopped renews
-// this snapshot, takeFinal also plans to destroy the earlier _stopped snapshots once they may
-// expire.
+// takeFinal plans the last snapshot of the disks of a stopped guest. If refresh_stopped is set,
+// takeFinal also plans to destroy the guest's earlier _stopped snapshots once they may expire.
 func (p *planner) takeFinal(vmid int, tasks []diskTask) {
 	name := p.take(batch{vmids: []int{vmid}}, zfs.Stopped, tasks)
 	for _, t := range tasks {
@@ -121,8 +120,8 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 }
 
 // freeName returns the name of a snapshot taken now. If a snapshot or bookmark of the disks
-// already has that name, because the clock or the disk was set back, freeName tries the names of
-// the following seconds.
+// already has the name of now, because the clock or the disk was set back, freeName tries the
+// names of the following seconds.
 func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 	for t := now; ; t = t.Add(time.Second) {
 		name := zfs.FormatSnapshotName(inPass(t), class)
@@ -138,9 +137,9 @@ func freeName(tasks []diskTask, class zfs.Class, now time.Time) string {
 
 // inPass returns the time for the name of a snapshot that is taken at t. In the night when clocks
 // are set back, an hour occurs twice: names of the first pass have even seconds, and names of the
-// second pass have odd seconds. So the second pass never repeats a name of the first pass, even
-// if that first snapshot was already destroyed. A receiver that still has the first snapshot
-// would refuse another snapshot of the same name.
+// second pass have odd seconds. The second pass of such an hour never repeats a name of the first
+// pass, even if the snapshot of that name was already destroyed. A receiver that still has the
+// first pass's snapshot would refuse another snapshot of the same name.
 func inPass(t time.Time) time.Time {
 	begin, end := t.ZoneBounds()
 	_, offset := t.Zone()
@@ -203,8 +202,8 @@ func (p *planner) countStaying(d *Disk) {
 }
 
 // afterNew removes the planned snapshot from the Keepers of the destroys, because the planned
-// name may still change. Instead afterNew sets AfterNew: the new snapshot must exist, by whatever
-// name.
+// name may still change. To replace that keeper, afterNew sets AfterNew: the new snapshot must
+// exist, by whatever name.
 func afterNew(list []Destroy, name string) []Destroy {
 	for i := range list {
 		list[i].AfterNew = true

@@ -126,8 +126,8 @@ func TestBookmarksExpire(t *testing.T) {
 }
 
 // A bookmark is destroyed only if Missing would not create it again in the next run, and only if
-// its next destroy would not be another program's bookmark. In this test clocks are set back, and
-// other programs create bookmarks, too.
+// its next destroy would not be another program's bookmark. Clocks are set back in
+// TestBookmarksExpireOnce, and other programs create bookmarks, too.
 func TestBookmarksExpireOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		marks := Bookmarks{Keep: rapid.IntRange(1, 4).Draw(t, "keep")}

@@ -108,9 +108,10 @@ type Freeze struct {
 }
 
 // TooMany returns the reason why the virtual machines among the guests cannot all be frozen in
-// time, "" if they can. Each virtual machine needs a processor while it is frozen, and again
-// while it is thawed. The argument atOnce is the number of guests that are frozen at the same
-// time, and budget is the time within which all guests must be frozen, snapshotted and thawed.
+// time, "" if they can. A virtual machine needs a processor while it is being frozen, and again
+// while it is being thawed. The argument atOnce of TooMany is the number of guests that are
+// frozen at the same time, and budget is the time within which all guests must be frozen,
+// snapshotted and thawed.
 func TooMany(freezes []Freeze, atOnce int, budget time.Duration) string {
 	n, sum := 0, time.Duration(0)
 	for _, f := range freezes {

@@ -17,9 +17,9 @@ const maxBusyRuns = 2
 
 // Waits returns the reason why a living guest gets no snapshot in this run, "" if the guest gets
 // one. qm rollback checks that its snapshot is the newest, stops the guest, and only then writes
-// the lock "rollback" into the configuration. Meanwhile qm rollback has the guest's lock file,
-// and a snapshot taken in this time makes the rollback fail half way (seen on PVE 7.4 to 9.2). A
-// configuration that cannot be read is treated like a lock file that is taken.
+// the lock "rollback" into the configuration. While qm rollback does this, it has the guest's
+// lock file, and a snapshot taken in this time makes the rollback fail half way (seen on PVE 7.4
+// to 9.2). A configuration that cannot be read is treated like a lock file that is taken.
 func (l LastLook) Waits() string {
 	unsure := cmp.Or(l.LockErr, l.Err)
 	switch word := l.Config.Lock; {

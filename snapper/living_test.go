@@ -8,7 +8,7 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// A living guest gets no snapshot while a snapshot would make a rollback fail half way. But the
+// A living guest gets no snapshot while a snapshot would make a rollback fail half way. A living
 // guest does not wait for ever if its lock is taken for an unknown reason, because migrations and
 // moves of disks hold the lock for hours.
 func TestWaits(t *testing.T) {

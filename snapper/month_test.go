@@ -14,8 +14,8 @@ import (
 )
 
 // wanted returns the times of the snapshots that a disk must have after runs at the given times.
-// It is computed without the code under test: the newest n snapshots, and the first snapshot of
-// each of the newest n hours, days, weeks, months and years.
+// The function wanted uses no code under test: it keeps the newest n snapshots, and the first
+// snapshot of each of the newest n hours, days, weeks, months and years.
 func wanted(runs []time.Time, keep Retention) []time.Time {
 	format := map[zfs.Class]func(time.Time) string{
 		zfs.Frequently: func(t time.Time) string { return t.String() },
@@ -194,8 +194,8 @@ func TestAdoptSanoid(t *testing.T) {
 	}
 }
 
-// If a class is removed from the retention, its snapshots are kept. If the class is added again,
-// these snapshots count again.
+// If a class is removed from the retention, its snapshots are kept. If the class is added to the
+// retention again, its old snapshots count again.
 func TestClassesComeAndGo(t *testing.T) {
 	w := &world{policy: testPolicy(), disks: []Disk{runningDisk(disk0, words("f4 h24 d7"))}}
 	d := &w.disks[0]

@@ -11,7 +11,7 @@ import (
 )
 
 // NodeView is everything that was found out about all guests of the node at one time. The methods
-// of NodeView are pure: they derive what this means for the disks.
+// of NodeView are pure: they decide what the findings mean for the disks.
 type NodeView struct {
 	Cluster pve.Cluster
 	// Evidence has the findings about each guest that is configured on this node, by VMID.
@@ -24,9 +24,9 @@ type NodeView struct {
 	LooksDone bool
 }
 
-// Assign judges every guest and sets each disk's state. It also sets Supposed, the state that the
-// disk would have if a second look found all guests as the first look did. The argument replicas
-// lists the datasets below which, by the configuration, every disk is a copy.
+// Assign judges every guest and sets each disk's state. Assign also sets Supposed, the state that
+// the disk would have if a second look found all guests as the first look did. The argument
+// replicas of Assign lists the datasets below which, by the configuration, every disk is a copy.
 func (g NodeView) Assign(disks []Disk, replicas []string) {
 	g.assign(disks, replicas)
 	supposed := g
@@ -47,9 +47,9 @@ func (g NodeView) Assign(disks []Disk, replicas []string) {
 }
 
 // StillStopped returns the reason why disks of guests that two looks found stopped must be left
-// alone after all, "" if they may get their last snapshots. The argument looks has, by VMID, what
-// the guests' files say while snap holds the guests' locks, so that no program can start these
-// guests.
+// alone after all, "" if they may get their last snapshots. The argument looks of StillStopped
+// has, by VMID, the content of the guests' files while snap holds the guests' locks, so that no
+// program can start these guests.
 func (g NodeView) StillStopped(disks []Disk, replicas []string, looks map[int]LastLook) string {
 	g.Evidence, g.Cluster.Guests = maps.Clone(g.Evidence), maps.Clone(g.Cluster.Guests)
 	for _, vmid := range slices.Sorted(maps.Keys(looks)) {
@@ -177,8 +177,8 @@ func (g NodeView) here(vmid int) bool { _, here := g.Cluster.Guests[vmid]; retur
 // GuestsOf returns the guests that a disk belongs to: the guests that use the disk. A disk that
 // no guest uses belongs to the guest that keeps the disk as unused. A disk that is in no
 // configuration belongs to the guest with the number in the disk's name, wherever in the cluster
-// this guest is. The last two rules hold only if no sign says that the disk came from elsewhere,
-// because qm rescan lists a copy as unused of the guest with its number.
+// this guest is. A disk that came from elsewhere belongs to no guest by its number or as an
+// unused disk, because qm rescan lists a copy as unused of the guest with its number.
 func (g NodeView) GuestsOf(d Disk) []int {
 	using, keeping := referencing(g.Cluster, g.storagesOf(d), d.Name)
 	return g.claims(d, using, keeping)
@@ -231,9 +231,9 @@ func (g NodeView) storagesOf(d Disk) []string {
 	return storages
 }
 
-// Unclear returns the living guests whose QEMU must be asked for its state, by VMID. These are
-// the guests that are locked for backup, since such a guest may be a stopped one, and the guests
-// that have a disk whose label does not yet say that the guest runs here.
+// Unclear returns the living guests whose QEMU must be asked for its state, by VMID. QEMU is
+// asked about guests that are locked for backup, since such a guest may be a stopped one, and
+// about guests with a disk whose label does not yet say that the guest runs here.
 func (g NodeView) Unclear(disks []Disk, names Names) []int {
 	unlabelled := map[int]bool{}
 	for _, d := range disks {

@@ -39,8 +39,8 @@ func TestUnclear(t *testing.T) {
 	assert.Empty(t, sight(unlisted).Unclear([]Disk{other}, names), "pvesh would only hang again")
 }
 
-// A guest is looked at twice if its disks would get a _stopped snapshot. For any other guest that
-// seems stopped, a note has the reason why the guest gets no _stopped snapshot.
+// A guest is looked at twice if its disks would get a _stopped snapshot. If a guest that seems
+// stopped will get no _stopped snapshot anyway, a note has the reason.
 func TestLooks(t *testing.T) {
 	running, stopped, adopted := runningDisk(disk0, nil), runningDisk(disk0, nil), runningDisk(disk0, nil)
 	stopped.Running.Value, adopted.Running = zfs.LabelStopped, zfs.Property{}
@@ -115,7 +115,8 @@ func TestAssign(t *testing.T) {
 }
 
 // A running guest's own disk that the configuration lists as a copy gets no snapshot, and then
-// the run is not a success. The copy of another cluster's guest with the same number is a copy.
+// the run is not a success. A disk that is listed as a copy, and that has the number of a running
+// guest but is not used by it, is treated as a copy of another cluster's guest.
 func TestInUseThoughListedAsACopy(t *testing.T) {
 	running := Evidence{Listed: "running", Process: true}
 	running.Config.Volumes = []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-100-disk-0"}}

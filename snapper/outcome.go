@@ -23,9 +23,10 @@ type Outcome struct {
 }
 
 // Allowed returns which snapshots of the pool may be destroyed after all: now, and later
-// (waiting), if the run finds that it may destroy more. Nothing of a disk whose new snapshot
-// failed may be destroyed. If the snapshot failed for lack of space, the retention is applied as
-// if that snapshot had not been planned.
+// (waiting), if the run finds that it may destroy more. No snapshot of a disk whose new snapshot
+// failed may be destroyed, unless the new snapshot failed for lack of space. If a new snapshot
+// failed for lack of space, the disk's retention is applied as if the new snapshot had not been
+// planned.
 func (p PoolPlan) Allowed(outcomes map[string]Outcome) (now, waiting []Destroy) {
 	allowed := func(due []Destroy) (list []Destroy) {
 		for _, d := range due {
@@ -66,8 +67,9 @@ func Fail(outcomes map[string]Outcome, g GuestPlan, err error, noSpace bool) {
 }
 
 // Without returns the plan without the snapshots of living guests whose hook failed. The second
-// result records these disks as disks whose snapshot failed, so that nothing of them is
-// destroyed. Other members of a failed guest's group still get their snapshots.
+// result of Without records the disks of these guests as disks whose snapshot failed, so that
+// nothing of them is destroyed. Other members of a failed guest's group still get their
+// snapshots.
 func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 	refused, ready := map[string]Outcome{}, p
 	ready.Guests = nil
@@ -89,8 +91,9 @@ func (p Plan) Without(failed map[int]error) (Plan, map[string]Outcome) {
 	return ready, refused
 }
 
-// ToldOnce returns the plan without the warnings about single disks. It is for a run in which
-// Proxmox could not be asked which guests run: the run reports that failure once, for all disks.
+// ToldOnce returns the plan without the warnings about single disks. ToldOnce is for a run in
+// which Proxmox could not be asked which guests run: the run reports that failure once, for all
+// disks.
 func (p Plan) ToldOnce() Plan {
 	p.Notes = slices.Clone(p.Notes)
 	for i := range p.Notes {

@@ -138,7 +138,8 @@ func (d *Disk) sinceOwn() []zfs.Snapshot {
 }
 
 // arrived returns a text about a snapshot that was received onto the disk since it was this
-// node's, according to the pool's history. It returns "" if no such snapshot was received.
+// node's, according to the pool's history. The function arrived returns "" if no snapshot was
+// received onto the disk since it was this node's.
 func (d *Disk) arrived() string {
 	if d.History == nil || d.ownUpTo() == 0 {
 		return ""
@@ -161,8 +162,8 @@ func (d *Disk) Traced() []zfs.Snapshot {
 }
 
 // nextOwn returns the transaction group up to which the next run knows the disk as this node's.
-// The argument made is the transaction group of the snapshot that this run took, 0 if it took
-// none.
+// The argument made of nextOwn is the transaction group of the snapshot that this run took, 0 if
+// it took none.
 func (d *Disk) nextOwn(made uint64) uint64 {
 	newest := max(NewestTXG(d.Snapshots), 1)
 	switch {

@@ -23,7 +23,7 @@ func arrivals(d *Disk, since uint64) *zfs.History {
 }
 
 // A local label was set by this node only if state.json lists the disk as this node's and nothing
-// was received onto the disk since. In this test, Own is the transaction group of the first
+// was received onto the disk since. The tests set Own to the transaction group of the first
 // snapshot.
 func TestWhoseWordALabelIs(t *testing.T) {
 	taken := []string{disk0 + " stopped label=stopped"}
@@ -93,9 +93,10 @@ func TestWhoseWordALabelIs(t *testing.T) {
 	}
 }
 
-// A snapshot of zrepl looks the same on a source and on a copy. If the history is incomplete,
-// such a snapshot raises no doubt while the label says that the guest ran here at the last run.
-// If the label is "stopped", such a snapshot does raise doubt.
+// A snapshot of zrepl looks the same on a source and on a copy. If the pool's history is
+// incomplete, a newer snapshot of zrepl raises no doubt while the label says that the guest ran
+// here at the last run. A newer snapshot of zrepl does raise doubt if the label is "stopped" and
+// the pool's history is incomplete.
 func TestNewerOnesOfOthersUntold(t *testing.T) {
 	for label, want := range map[string]Word{"pve1": Own, "stopped": Untold} {
 		w := &world{}

@@ -255,8 +255,8 @@ type planner struct {
 	until  time.Time
 }
 
-// tasks decides for each disk of a guest. It returns the disks of living guests in live, and the
-// disks that get a _stopped snapshot or label in final.
+// tasks decides for each disk of a guest. The function tasks returns the disks of living guests
+// in live, and the disks that get a _stopped snapshot or label in final.
 func (p *planner) tasks(disks []Disk) (live, final []diskTask) {
 	for i := range disks {
 		disks[i] = p.abandon(disks[i])
@@ -274,7 +274,7 @@ func (p *planner) tasks(disks []Disk) (live, final []diskTask) {
 }
 
 // cap limits the number of snapshots and bookmarks that one run destroys. The next runs destroy
-// the rest.
+// what is beyond the limits of cap.
 func (p *planner) cap() {
 	// A receiver that was away needs the newest bookmarks first.
 	slices.SortStableFunc(p.plan.CreateBookmarks, func(a, b zfs.Snapshot) int { return b.Creation.Compare(a.Creation) })

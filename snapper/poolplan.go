@@ -8,8 +8,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// PoolPlan is the part of a plan that concerns one pool. It is cut from the plan after caps,
-// groups and all-or-nothing were decided for all pools together.
+// PoolPlan is the part of a plan that concerns one pool. A PoolPlan is cut from the plan after
+// caps, groups and all-or-nothing were decided for all pools together.
 type PoolPlan struct {
 	// AbandonedOfStops are bookmarks of a discarded history on the disks of guests that stopped,
 	// and Abandoned are such bookmarks on all other disks.
@@ -24,8 +24,8 @@ type PoolPlan struct {
 	DestroyBookmarks                []zfs.Snapshot
 }
 
-// ForPool returns the part of the plan for one pool. It leaves out guests that stopped and guests
-// that are frozen, because each of these guests is handled on all pools together.
+// ForPool returns the part of the plan for one pool. ForPool leaves out guests that stopped and
+// guests that are frozen, because each of these guests is handled on all pools together.
 func (p Plan) ForPool(pool string) PoolPlan {
 	stops := map[string]bool{}
 	for _, g := range p.Guests {
@@ -78,8 +78,8 @@ func (p Plan) Stops() []Stop {
 	return stops
 }
 
-// Frozen is a guest or group that is frozen while its snapshots are taken. It has one plan for
-// each pool, or several if the retentions of its disks name different classes.
+// Frozen is a guest or group that is frozen while its snapshots are taken. Frozen has one plan
+// for each pool, or several if the retentions of its disks name different classes.
 type Frozen struct {
 	Group   string
 	Plans   []GuestPlan

@@ -11,8 +11,8 @@ import (
 )
 
 // WhyUnprotected returns the reason why a volume of a running guest gets no snapshots, "" if it
-// does get them. The argument known lists the datasets that were found, and unread the pools that
-// could not be read.
+// does get them. The argument known of WhyUnprotected has the datasets that were found, and
+// unread the pools that could not be read.
 func WhyUnprotected(v pve.Volume, c pve.Cluster, known, unread map[string]bool) (report.Kind, string) {
 	if v.Unused() || strings.HasSuffix(v.Name, "-cloudinit") {
 		return "", ""

@@ -34,9 +34,9 @@ type PrunePolicy struct {
 	MaxDestroys  int
 }
 
-// PlanPrune decides which snapshots of copies may be destroyed. The argument interrupted has, by
-// dataset, the time since when a receive is known to be interrupted. PlanPrune is a pure
-// function.
+// PlanPrune decides which snapshots of copies may be destroyed. The argument interrupted of
+// PlanPrune has, by dataset, the time since when a receive is known to be interrupted. PlanPrune
+// is a pure function.
 func PlanPrune(disks []Disk, policy PrunePolicy, interrupted map[string]report.Interrupted, now time.Time) Plan {
 	p := planner{policy: Policy{MaxDestroys: policy.MaxDestroys}, now: now, unnamed: map[zfs.Class]int{}}
 	for i := range disks {
@@ -123,8 +123,8 @@ func (policy PrunePolicy) notPruned(d *Disk) string {
 }
 
 // pvesrs returns the name of a snapshot of Proxmox's own replication that the disk has, "" if the
-// disk has none. Such a snapshot alone does not prove that Proxmox replicates the disk, because
-// other replication carries the snapshot along.
+// disk has none. A snapshot of pvesr alone does not prove that Proxmox replicates the disk,
+// because other replication carries the snapshot along.
 func pvesrs(d *Disk) string {
 	i := slices.IndexFunc(d.Snapshots, func(s zfs.Snapshot) bool { return strings.HasPrefix(s.Name, pvesrPrefix) })
 	if i < 0 {
@@ -161,10 +161,10 @@ func (policy PrunePolicy) expireStopped(d *Disk, now time.Time) []Expired {
 	return expired
 }
 
-// staying returns the names of the managed snapshots that are kept whatever the retention says.
-// These are the newest snapshot, the newest day-first regular snapshots, and the newest _stopped
-// snapshots. If snap on this node bookmarks received snapshots, snapshots that still need a
-// bookmark are kept, too.
+// staying returns the names of the managed snapshots that are kept whatever the retention says. A
+// copy always keeps its newest snapshot, its newest day-first regular snapshots, and its newest
+// _stopped snapshots. If snap on this node bookmarks received snapshots, a copy also keeps the
+// snapshots that still need a bookmark.
 func (policy PrunePolicy) staying(d *Disk, now time.Time) map[string]bool {
 	stays := map[string]bool{}
 	var regular, stopped []zfs.Snapshot

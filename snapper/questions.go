@@ -12,7 +12,8 @@ import (
 const MaxAsked = 3
 
 // Questions are the facts that [MakePlan] must know before its plan may be carried out. In most
-// runs no such fact is needed, so the run reads these facts only when a plan asks for them.
+// runs none of the facts in Questions is needed, so the run reads them only when a plan asks for
+// them.
 type Questions struct {
 	// Looks are the guests that seem stopped and must be looked at a second time, by VMID.
 	Looks []int
@@ -42,7 +43,7 @@ func (p *planner) askLook(d *Disk) {
 }
 
 // askHistory asks for the pool's history if a disk has bookmarks that may be of a discarded
-// history. If these bookmarks are only remembered, askHistory first asks for a fresh list of
+// history. If the disk's bookmarks are only remembered, askHistory first asks for a fresh list of
 // bookmarks. At the shutdown of the host nothing is destroyed, so askHistory asks nothing and
 // loses no time.
 func (p *planner) askHistory(d *Disk) {

@@ -29,7 +29,7 @@ func relayed(d *Disk) string {
 }
 
 // Bookmarking reports whether snap on this node bookmarks the received snapshots of a disk. The
-// argument parents lists the datasets whose children snap works on.
+// argument parents of Bookmarking has the datasets whose children snap works on.
 func Bookmarking(d *Disk, parents []string) bool {
 	return slices.Contains(parents, zfs.Parent(d.Name)) && d.Ignored == "" && relayed(d) != ""
 }

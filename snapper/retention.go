@@ -93,9 +93,9 @@ func (r Retention) Shortest() (zfs.Class, bool) {
 }
 
 // Expire returns the snapshots whose class is named and that no named class keeps, the oldest
-// first. It never returns a _stopped snapshot, the newest managed snapshot, or a snapshot from
-// the future. If the newest snapshot is from the future, Expire also keeps the newest of the
-// others.
+// first. Expire never returns a _stopped snapshot, the newest managed snapshot, or a snapshot
+// from the future. If the newest snapshot is from the future, Expire also keeps the newest
+// snapshot that is not from the future.
 func (r Retention) Expire(snapshots []zfs.Snapshot, now time.Time) []Expired {
 	list := managedOf(snapshots, now)
 	if len(list) == 0 {
@@ -148,11 +148,11 @@ type kept struct {
 // keep returns what one class keeps. The class frequently keeps the newest n snapshots of all
 // classes. Every other class keeps one snapshot in each of the newest n buckets that have any
 // snapshot, and in each of the newest n buckets that have a snapshot of this class or a longer
-// one. In a bucket, the class keeps the oldest snapshot of this class or a longer one. If a
-// bucket has no such snapshot, the class keeps the bucket's oldest snapshot of any class, because
-// a copy is often kept for longer than its source takes snapshots of the class. Buckets are
-// sorted by time, and not by transaction group: the two orders differ after the clock was set
-// back, and the result must not depend on earlier destroys.
+// one. In each bucket, a class keeps the oldest snapshot of this class or a longer one. If a
+// bucket has no snapshot of the class or a longer one, the class keeps the bucket's oldest
+// snapshot of any class, because a copy is often kept for longer than its source takes snapshots
+// of the class. Buckets are sorted by time, and not by transaction group: the two orders differ
+// after the clock was set back, and the result must not depend on earlier destroys.
 func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	k := kept{
 		index: make([]bool, len(list)), candidate: make([]bool, len(list)), byBucket: map[bucket]string{},
@@ -204,8 +204,8 @@ func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	return k
 }
 
-// expire reports whether no named class keeps the snapshot at index i. The result lists the
-// snapshots that are kept in its place.
+// expire reports whether no named class keeps the snapshot at index i. The result of expire lists
+// the snapshots that are kept in place of the destroyed one.
 func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.Location) (Expired, bool) {
 	for _, k := range kept {
 		if k.index[i] {
@@ -236,12 +236,13 @@ func (r Retention) expire(i int, m managed, kept map[zfs.Class]kept, zone *time.
 	return Expired{Snapshot: m.Snapshot, Reason: strings.Join(reasons, "; "), Keepers: keepers}, true
 }
 
-// ExpireStopped returns the _stopped snapshots that may be destroyed. Each of them has a bookmark
-// with its guid, or the newer bookmarks leave no room for its bookmark. There must also be a
-// newer managed snapshot, or a bookmark of one, that is older than grace, so that receivers had
-// the time to fetch that newer snapshot. If bookmarks are off, the newest _stopped snapshot is
-// kept. The only keeper is the newest managed snapshot, because the newer snapshot above may be
-// gone, or be destroyed in the same run.
+// ExpireStopped returns the _stopped snapshots that may be destroyed. A _stopped snapshot may be
+// destroyed only if a bookmark with its guid exists, or if the newer bookmarks leave no room for
+// its bookmark. A _stopped snapshot is also kept until a newer managed snapshot, or the bookmark
+// of one, is older than grace, so that receivers have the time to fetch the newer snapshot. If
+// bookmarks are off, ExpireStopped keeps the newest _stopped snapshot. The only keeper of a
+// _stopped snapshot is the newest managed snapshot, because any other newer snapshot may be gone,
+// or be destroyed in the same run.
 func ExpireStopped(snapshots []zfs.Snapshot, marks Bookmarks, grace time.Duration, now time.Time) []Expired {
 	var expired []Expired
 	newest := true

@@ -106,8 +106,8 @@ func short(list []zfs.Snapshot) (names []string) {
 }
 
 // checkCounts fails if more snapshots of a named class remain than all named classes together ask
-// for. Each class asks for the named number of buckets, and for the same number of buckets that
-// have a snapshot of the class. The newest snapshot and those from the future are not counted.
+// for. A class asks for the named number of buckets, and for the same number of buckets that have
+// a snapshot of the class. The newest snapshot and those from the future are not counted.
 func checkCounts(t *rapid.T, keep Retention, left []zfs.Snapshot, now time.Time) {
 	asked := 1 // the newest snapshot
 	for _, class := range slices.Backward(zfs.Rotating()) {

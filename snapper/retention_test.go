@@ -233,8 +233,8 @@ func TestExpireStopped(t *testing.T) {
 }
 
 // If the retention spans less time than the grace, every newer snapshot is destroyed before it is
-// older than the grace. Then the bookmark of a day's first snapshot proves that a newer snapshot
-// existed.
+// older than the grace. In that case the bookmark of a day's first snapshot proves that a newer
+// snapshot existed.
 func TestExpireStoppedByABookmark(t *testing.T) {
 	have := history(t, "07-13 00:00 stopped", "07-15 11:00 frequently")
 	stopped := have[0]

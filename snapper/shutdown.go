@@ -7,14 +7,14 @@ import (
 )
 
 // Shutdown is the proof that the host shuts down, and that no program on the host starts or stops
-// guests any more. During shutdown it replaces the ordinary gate, which believes no stop then:
-// pve-guests.service is inactive both after it stopped the guests at shutdown and before it
+// guests any more. During shutdown, this proof replaces the ordinary gate, which believes no stop
+// then: pve-guests.service is inactive both after it stopped the guests at shutdown and before it
 // starts them at boot. Only systemd's own state distinguishes shutdown from boot.
 type Shutdown struct {
 	// System is the state of the whole machine, as printed by systemctl is-system-running.
 	System string
-	// Guests is the state of pve-guests.service, and HA the state of pve-ha-lrm.service. These
-	// units stop guests at shutdown and start them at boot.
+	// Guests is the state of pve-guests.service, and HA the state of pve-ha-lrm.service.
+	// pve-guests.service and pve-ha-lrm.service stop guests at shutdown and start them at boot.
 	Guests, HA string
 	// Err is the error of reading the states System, Guests and HA.
 	Err error
@@ -58,8 +58,8 @@ func (s Shutdown) Finalizes(lastRun, now time.Time) string {
 }
 
 // ranHere returns the disks whose label shows that snap on this node has worked on them. During
-// shutdown there is no time to read a pool's history, so each of these disks gets a
-// HistoryProblem.
+// shutdown there is no time to read a pool's history, so ranHere sets HistoryProblem of each of
+// these disks.
 func ranHere(disks []Disk, names Names) []Disk {
 	var own []Disk
 	for _, d := range disks {

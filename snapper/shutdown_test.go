@@ -47,7 +47,8 @@ func TestShutdown(t *testing.T) {
 }
 
 // During shutdown, the proof of [Shutdown] replaces the checks of uptime, boot and high
-// availability, which can no longer start the guest here. It replaces no other check.
+// availability, which can no longer start the guest here. The proof of [Shutdown] replaces no
+// other check.
 func TestShutdownJudge(t *testing.T) {
 	down := Gate{Shutdown: &Shutdown{System: "stopping", Guests: "inactive", HA: "inactive"}}
 	dead := Evidence{Listed: "stopped", SeenStopped: true, HAStarted: true}

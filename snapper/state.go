@@ -216,9 +216,10 @@ const stuckAfter = time.Hour
 const longWork = 24 * time.Hour
 
 // StuckLock returns a message about a guest that has been locked for long, with the cost of the
-// lock, and the severity of the message. It returns "" for a guest that has not been locked for
-// long. Migrations and moves of disks take hours, so they get a lower severity as long as atWork
-// reports that a process has the guest's lock file, as Proxmox does during such work.
+// lock, and the severity of the message. StuckLock returns "" for a guest that has not been
+// locked for long. Migrations and moves of disks take hours, so their locks get a lower severity
+// as long as atWork reports that a process has the guest's lock file, as Proxmox does during such
+// work.
 func StuckLock(e Evidence, atWork func(pve.ID) bool, now time.Time) (report.Severity, string) {
 	word, held := e.Config.Lock, now.Sub(e.Config.Changed)
 	if held < -futureSlack {

@@ -16,7 +16,7 @@ import (
 var openGate = Gate{Uptime: 24 * time.Hour, BootGrace: 5 * time.Minute, BootState: "active"}
 
 // dead returns the evidence of a guest for which every sign at two looks says "stopped". Each
-// test changes one of these signs.
+// test changes one sign in the evidence that dead returns.
 func dead() Evidence {
 	return Evidence{Config: pve.Config{ID: pve.ID{VMID: 100, Kind: pve.QEMU}}, Listed: "stopped", SeenStopped: true}
 }

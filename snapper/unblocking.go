@@ -25,7 +25,7 @@ type UnblockDisk struct {
 	// to.
 	Snapshots, Bookmarks []zfs.Snapshot
 	// Base is the newest managed snapshot or bookmark that remains, from which a receiver can
-	// continue. Its Name is "" if none remains.
+	// continue. The Name of Base is "" if no managed snapshot or bookmark remains.
 	Base zfs.Snapshot
 	// BaseIsBookmark is true if Base is a bookmark, and false if Base is a snapshot.
 	BaseIsBookmark bool
@@ -109,9 +109,9 @@ func (u Unblocking) Names(pool string) []string {
 	return names
 }
 
-// RefusePinned adds a refusal for each snapshot to destroy that has a hold or a clone. With such
-// a snapshot the rollback remains impossible, and destroying the other snapshots would be
-// useless.
+// RefusePinned adds a refusal for each snapshot to destroy that has a hold or a clone. While a
+// snapshot has a hold or a clone, the rollback remains impossible, and destroying the other
+// snapshots would be useless.
 func (u *Unblocking) RefusePinned(pins map[string]zfs.Pin) {
 	for _, d := range u.Disks {
 		for _, s := range d.Snapshots {

@@ -18,10 +18,11 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The index of a pool is a text file with tab-separated columns. The first line is indexHead.
-// Then comes one line for each disk that had a turn. Then comes a line for each disk, followed by
-// one line for each snapshot and bookmark of that disk. The last line has a checksum of all lines
-// before it.
+// The index of a pool is a text file with tab-separated columns. The first line of an index file
+// is indexHead. After the first line, an index file has one line for each disk that had a turn.
+// After the turns, an index file has a line for each disk, followed by one line for each snapshot
+// and bookmark of that disk. The last line of an index file has a checksum of all lines before
+// it.
 const indexHead = "snapwatch index 1"
 
 // Path returns the path of a pool's index; a pool's name never contains a slash.
@@ -75,8 +76,8 @@ func Parse(text []byte) (Index, error) {
 
 func sum(body []byte) string { return strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 16) }
 
-// line adds one line of the file, split into columns, to the index. It returns the dataset that
-// the following lines of snapshots and bookmarks belong to.
+// line adds one line of the file, split into columns, to the index. The function line returns the
+// dataset that the following lines of snapshots and bookmarks belong to.
 func (x *Index) line(dataset string, f []string) (string, error) {
 	if f[0] == "disk" && len(f) == 8 && zfs.ValidDataset(f[1]) {
 		e, err := parseEntry(f[2:])

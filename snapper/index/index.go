@@ -24,12 +24,13 @@ import (
 )
 
 // Listing takes longer the more snapshots there are, while reading a head always takes the same
-// time. With the index, a run lists no snapshots if no other program changed any.
+// time. With the index, a run lists no snapshots at all unless another program changed some.
 //
 // An entry of the index is only a hint. The entry's key shows every change of the list of
 // snapshots, except a change in the same second as snapwatch's own last change. The channel
 // program that destroys snapshots also checks that the snapshots to keep exist, whatever the
-// index says. So the index may be deleted at any time.
+// index says. An index file may be deleted at any time: the next run only lists all snapshots
+// again.
 //
 // Changes by the run itself are entered in the index without a listing. The channel programs
 // return when the list changed before them and after them, so that a change by another program in
@@ -80,8 +81,8 @@ type entry struct {
 	Snapshots []zfs.Snapshot
 	Bookmarks []zfs.Snapshot
 	// Written is the number of bytes written between the newest _stopped snapshot and a newer
-	// snapshot that is not managed. It is nil if ZFS was not asked, or if the head was written to
-	// since.
+	// snapshot that is not managed. Written is nil if ZFS was not asked, or if the head was
+	// written to since.
 	Written *uint64
 }
 
@@ -103,8 +104,8 @@ func (e *entry) outdated(h zfs.Dataset, now time.Time) string {
 	return ""
 }
 
-// Recall sets a disk's snapshots and bookmarks from its entry. It returns false if the disk must
-// be listed.
+// Recall sets a disk's snapshots and bookmarks from its entry. Recall returns false if the disk
+// must be listed.
 func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 	e := x.Entries[d.Name]
 	if e == nil || e.outdated(d.Dataset, now) != "" {
@@ -116,7 +117,8 @@ func (x *Index) Recall(d *snapper.Disk, now time.Time) bool {
 }
 
 // Keep remembers the listing of a disk, unless the disk's list may have changed unnoticed. The
-// argument readAt is the time at which the reading of the disk's head began, before the listing.
+// argument readAt of Keep is the time at which the reading of the disk's head began, before the
+// listing.
 func (x *Index) Keep(d *snapper.Disk, readAt time.Time) {
 	age := readAt.Sub(time.Unix(d.SnapshotsChanged, 0))
 	// A change that far in the future happens in a second by which this entry has expired.
@@ -144,8 +146,8 @@ func (x *Index) forget(dataset string) {
 }
 
 // Retain removes the entries of datasets that are gone. A dataset that is not among the disks may
-// still exist, because snap and prune share the index and read different datasets. So Retain
-// removes an entry only when the entry is too old to be used.
+// still exist, because snap and prune share the index and read different datasets. Retain
+// therefore removes an entry only when the entry is too old to be used.
 func (x *Index) Retain(disks []snapper.Disk, now time.Time) {
 	there := map[string]bool{}
 	for _, d := range disks {
@@ -209,8 +211,9 @@ func (x *Index) Destroyed(dataset string, got lua.Destroyed) {
 	x.Changed = true
 }
 
-// BookmarkCreated enters the bookmark of a snapshot. The argument made is false if this run did
-// not create the bookmark: then the list of bookmarks is unknown, and the entry is removed.
+// BookmarkCreated enters the bookmark of a snapshot. The argument made of BookmarkCreated is
+// false if this run did not create the bookmark: then the list of bookmarks is unknown, and the
+// entry is removed.
 func (x *Index) BookmarkCreated(dataset, name string, made bool) { //nolint:revive // what a program said, no way to do it
 	e := x.Entries[dataset]
 	if e == nil {

@@ -14,7 +14,7 @@ import (
 type turn struct {
 	number uint64
 	// whole is true if the listing in this turn did not end although it had the whole time of a
-	// run. Then one of the disks of the turn is too slow.
+	// run. If whole is true, one of the disks of the turn is too slow.
 	whole bool
 }
 

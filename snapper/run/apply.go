@@ -12,8 +12,8 @@ import (
 )
 
 // restTimeout is the time for which pools with finished snapshots wait for the other pools,
-// before the run destroys old snapshots on the finished pools. The wait exists because nothing is
-// destroyed while a guest is locked.
+// before the run destroys old snapshots on the finished pools. A pool with finished snapshots
+// waits because nothing is destroyed while a guest is locked.
 const restTimeout = 30 * time.Second
 
 // maxTogether is the largest number of disks of living guests that one channel program snapshots.
@@ -88,8 +88,8 @@ func (r *run) carryOut(ctx context.Context, view snapper.NodeView, pools []*pool
 }
 
 // takeLiving takes the snapshots of living guests on a pool, with several guests in one channel
-// program. It holds the guests' locks meanwhile. A guest that Proxmox works on may get no
-// snapshot in this run.
+// program. While the program runs, takeLiving holds the guests' locks. A guest that Proxmox works
+// on may get no snapshot in this run.
 func (r *run) takeLiving(ctx context.Context, view snapper.NodeView, p *pool, plans []snapper.GuestPlan) map[string]snapper.Outcome {
 	outcomes := map[string]snapper.Outcome{}
 	for len(plans) > 0 {
@@ -116,8 +116,9 @@ func (r *run) takeStops(ctx context.Context, view snapper.NodeView, pools []*poo
 }
 
 // takeStop takes the _stopped snapshots of one guest and sets its labels, in one channel program
-// on each of the guest's pools, side by side. Meanwhile it holds the lock of each guest that uses
-// the disks, so that nobody can start these guests. It holds the locks for maxLocked at most.
+// on each of the guest's pools, side by side. While the programs run, takeStop holds the lock of
+// each guest that uses the disks, so that nobody can start these guests. takeStop holds the locks
+// for maxLocked at most.
 func (r *run) takeStop(ctx context.Context, view snapper.NodeView, pools []*pool, s snapper.Stop) map[string]snapper.Outcome {
 	disks := stopDisks(pools, s)
 	// Without this sync, the pools would write their pending data while the guest is locked.
@@ -157,8 +158,8 @@ func takeOnPools(ctx context.Context, world Time, pools []*pool, plans []snapper
 	return outcomes
 }
 
-// syncPools makes the pools of these plans write their pending data. An error is ignored here,
-// because taking the snapshots fails with the same error and reports it.
+// syncPools makes the pools of these plans write their pending data. An error of syncPools is
+// ignored, because taking the snapshots fails with the same error and reports it.
 func syncPools(world Time, pools []*pool, plans []snapper.GuestPlan) {
 	busy := slices.DeleteFunc(slices.Clone(pools), func(p *pool) bool {
 		return !slices.ContainsFunc(plans, func(g snapper.GuestPlan) bool { return g.Pool == p.name })

@@ -50,8 +50,8 @@ func (p *pool) createBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 	}
 }
 
-// destroyAbandoned destroys bookmarks of a discarded history. If destroying one fails, the next
-// run checks the disk again.
+// destroyAbandoned destroys bookmarks of a discarded history. If destroying a bookmark fails, the
+// next run checks the disk again.
 func (p *pool) destroyAbandoned(ctx context.Context, marks []snapper.JudgedBookmark) {
 	for _, m := range marks {
 		err := context.Cause(ctx)
@@ -85,8 +85,8 @@ func (p *pool) destroyBookmarks(ctx context.Context, marks []zfs.Snapshot) {
 	}
 }
 
-// destroyBookmark destroys a managed bookmark, and refuses any other. It is the last check before
-// a step that cannot be undone.
+// destroyBookmark destroys a managed bookmark, and refuses any other. destroyBookmark is the last
+// check before a step that cannot be undone.
 func (p *pool) destroyBookmark(timeout context.Context, b zfs.Snapshot) error {
 	if _, ours := b.Class(); !ours || strings.ContainsAny(b.Dataset, "@#") {
 		return fmt.Errorf("refusing to destroy the bookmark %s#%s: not a managed name", b.Dataset, b.Name)

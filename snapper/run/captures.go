@@ -42,9 +42,9 @@ func (c *captures) round(plan snapper.Plan, disks []snapper.Disk) {
 }
 
 // fill adds to the plans of one channel program the configurations that their snapshots must
-// keep. It uses the configurations as the guests' files have them now, while the guests are
-// locked. Each snapshot of a guest gets the configuration, because a receiver may have only some
-// of the disks. A configuration that could not be read is not kept.
+// keep. The function fill uses the configurations as the guests' files have them now, while the
+// guests are locked. Each snapshot of a guest gets the configuration, because a receiver may have
+// only some of the disks. A configuration that could not be read is not kept.
 func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks map[int]snapper.LastLook) []snapper.GuestPlan {
 	if !c.on {
 		return plans
@@ -121,7 +121,8 @@ func (p *packing) reference() *snapper.Capture {
 }
 
 // kept returns the configurations that snapshots keep after this run, given the outcomes of the
-// disks. It includes the configurations that earlier runs kept, except on disks that are gone.
+// disks. The result of kept includes the configurations that earlier runs kept, except on disks
+// that are gone.
 func (c *captures) kept(outcomes map[string]snapper.Outcome, pools []*pool) map[string]report.Kept {
 	if !c.on {
 		return nil

@@ -41,8 +41,8 @@ func (r *run) mayDestroy(before snapper.Plan) int {
 }
 
 // destroyMore destroys snapshots that wait beyond the largest number of a run, the oldest of all
-// pools first. They take the place of snapshots that have a hold or a clone: each run tries these
-// again, but they do not count as destroyed.
+// pools first. Waiting snapshots take the place of snapshots that have a hold or a clone: each
+// run tries to destroy these, but they do not count as destroyed.
 func (r *run) destroyMore(ctx context.Context, pools []*pool) {
 	end := r.World.Now().Add(moreTimeout)
 	for r.World.Now().Before(end) && ctx.Err() == nil {
@@ -73,7 +73,7 @@ func (r *run) destroyMore(ctx context.Context, pools []*pool) {
 }
 
 // reportDue reports the number of snapshots on each pool that are due but were not destroyed. If
-// this number grows from day to day, the pools fill without limit.
+// the number of due snapshots grows from day to day, the pools fill without limit.
 func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 	most := r.Config.MaxDestroysFor(r.disks)
 	if r.DryRun {

@@ -45,7 +45,7 @@ func (f *freezer) take(ctx context.Context, list []snapper.Frozen) map[string]sn
 }
 
 // takeOne freezes a guest or the guests of a group, takes their snapshots, and thaws the guests.
-// It enters the results of the freezes in the report.
+// takeOne enters the results of the freezes in the report.
 func (f *freezer) takeOne(ctx context.Context, u snapper.Frozen) map[string]snapper.Outcome {
 	// Without this sync, the pools would write their pending data while the guests are frozen.
 	syncPools(f.World, f.pools, u.Plans)
@@ -193,9 +193,9 @@ func (f *freezer) fit(ctx context.Context, how config.How, id pve.ID) error {
 
 // lockOut prevents Proxmox's replication and migration of the guests that can be frozen, for
 // maxMigrationLocked at most: replication and migration freeze and thaw guests themselves. After
-// maxMigrationLocked, either may thaw a guest, so that the guest's snapshot is only
-// crash-consistent; a failed replication would be worse. A guest that Proxmox works on already is
-// not frozen.
+// maxMigrationLocked, replication or migration may thaw a guest, so that the guest's snapshot is
+// only crash-consistent; a failed replication would be worse. A guest that Proxmox works on
+// already is not frozen.
 func (f *freezer) lockOut(list []snapper.Freeze, looks map[int]snapper.LastLook) ([]snapper.Freeze, *lease) {
 	var taken []func()
 	for i := range list {

@@ -18,9 +18,9 @@ const configTimeout = 30 * time.Second
 // time.
 const runStatesAtOnce = 4
 
-// readGuests reads the configuration and the state of every guest on this node. It returns an
-// error only if the cluster's configuration cannot be read; if anything else cannot be read, the
-// guests concerned become unknown.
+// readGuests reads the configuration and the state of every guest on this node. readGuests
+// returns an error only if the cluster's configuration cannot be read; if anything else cannot be
+// read, the guests concerned become unknown.
 func (r *run) readGuests(ctx context.Context) (snapper.NodeView, error) {
 	timeout, cancel := r.World.Timeout(ctx, configTimeout)
 	defer cancel()

@@ -19,10 +19,10 @@ const historyTimeout = 2 * time.Minute
 // historyTimeout.
 const historyAgain = 6 * time.Hour
 
-// readHistory reads the pool's history for the given datasets that are in the pool. Their
-// bookmarks may belong to a discarded history, or their snapshots may have been received. The
-// argument slow is the time at which reading this history exceeded historyTimeout, zero if it
-// never did.
+// readHistory reads the pool's history for the given datasets that are in the pool. The bookmarks
+// of these datasets may belong to a discarded history, or their snapshots may have been received.
+// The argument slow of readHistory is the time at which reading the pool's history exceeded
+// historyTimeout, zero if it never did.
 func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow time.Time) {
 	disks := p.find(datasets)
 	if len(disks) == 0 {
@@ -79,8 +79,8 @@ const goneFor = 30 * 24 * time.Hour
 
 // nextChecked returns the records of the disks for the next run. The record of a disk that this
 // run did not look at is kept, unless the disk has been gone for goneFor. The argument outcomes
-// has the outcomes of the disks, and later lists the disks for which the plan left work to the
-// next run.
+// of nextChecked has the outcomes of the disks, and later lists the disks for which the plan left
+// work to the next run.
 func nextChecked(before map[string]report.Checked, pools []*pool, outcomes map[string]snapper.Outcome, later []string, now time.Time) map[string]report.Checked {
 	next := maps.Clone(before)
 	if next == nil {

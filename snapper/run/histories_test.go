@@ -104,8 +104,8 @@ func TestReadHistoryFails(t *testing.T) {
 	}
 }
 
-// Remembered bookmarks are listed again before the history is read. If the listing fails, the
-// bookmarks are unknown, and the next run tries again: an empty list is not a proof that
+// Remembered bookmarks are listed again before the history is read. If listing bookmarks fails,
+// the bookmarks are unknown, and the next run tries again: an empty list is not a proof that
 // bookmarks are gone.
 func TestReadHistoryListsFirst(t *testing.T) {
 	for _, unproven := range []bool{false, true} {

@@ -180,7 +180,7 @@ func calls(hooks []config.Hook, on hookEvent, node string, guests []hookGuest) (
 }
 
 // maxVariable is the length in bytes beyond which an environment variable is left out: the kernel
-// rejects a variable of 128 KiB. The hook's standard input always has all values.
+// rejects a variable of 128 KiB. The standard input of a hook always has all values.
 const maxVariable = 64 << 10
 
 // environment returns the environment variables of the hook. A variable with a list has one line

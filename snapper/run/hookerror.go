@@ -35,7 +35,8 @@ func hookError(err, timeout error, limit time.Duration) error {
 }
 
 // hookLines returns the last lines that a hook printed, shortened and without characters that
-// control a terminal. The last lines are kept because they usually have the reason for a failure.
+// control a terminal. The last lines of a hook are kept because they usually have the reason for
+// a failure.
 func hookLines(said string) []string {
 	var lines []string
 	for line := range strings.Lines(said) {

@@ -30,7 +30,8 @@ type turn struct {
 	// it is held as long as the hooks live, even if this run is killed.
 	lock Note
 	// owed records the hooks that must still run after the snapshots: if this run is killed, the
-	// next run starts these hooks. Other runs may hold the lock meanwhile.
+	// next run starts these hooks. Other runs may hold the lock of the guest's hooks while the
+	// note of an owed hook exists.
 	owed  Note
 	since time.Time
 	// used is true if a hook was started in this turn. late is true if the owed hook could not be

@@ -97,9 +97,9 @@ func (h *hooks) giveUp(n Note, format string, args ...any) {
 	}
 }
 
-// stopUndone returns the reason why an owed after_stop cannot run now, "" if it can. The hook
-// waits until all disks of the guest have the label "stopped": then the guest is known to be off,
-// and its _stopped snapshots exist.
+// stopUndone returns the reason why an owed after_stop cannot run now, "" if it can. An owed
+// after_stop waits until all disks of the guest have the label "stopped": then the guest is known
+// to be off, and its _stopped snapshots exist.
 func stopUndone(o owedHook, view snapper.NodeView, disks []snapper.Disk, plan snapper.Plan) string {
 	vmid := o.Guest.VMID
 	_, here := view.Cluster.Guests[vmid]

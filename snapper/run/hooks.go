@@ -15,8 +15,8 @@ import (
 )
 
 // Hooks of different guests run side by side, and all hooks of an event must end within one time
-// limit. The snapshots of guests with a before_snapshot wait for these hooks, and the end of the
-// run waits for the hooks after snapshots.
+// limit. Only guests with a before_snapshot wait with their snapshots for their hooks, and the
+// end of the run waits for the hooks after snapshots.
 const (
 	hooksAtOnce   = 8
 	beforeTimeout = 2 * time.Minute
@@ -54,8 +54,8 @@ func (h *hooks) oweStops(plan snapper.Plan) map[int]*turn {
 }
 
 // followStops starts the after_stop hooks of the guests that have all their _stopped snapshots
-// and labels. The argument noted has the turns from oweStops. If a snapshot or label of a guest
-// failed, its hook remains owed.
+// and labels. The argument noted of followStops has the turns from oweStops. If a _stopped
+// snapshot or label of a guest failed, the guest's after_stop remains owed.
 func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn) {
 	_, stopped := takenOf(plan, outcomes)
 	ready := slices.DeleteFunc(stopped, func(g hookGuest) bool {
@@ -70,8 +70,8 @@ func (h *hooks) followStops(plan snapper.Plan, outcomes map[string]snapper.Outco
 }
 
 // follow starts the hooks that follow the snapshots of living guests, as soon as these snapshots
-// exist. The argument noted has the turns of the guests whose before_snapshot was started, and of
-// the guests that are owed an after_snapshot once they have their snapshots.
+// exist. The argument noted of follow has the turns of the guests whose before_snapshot was
+// started, and of the guests that are owed an after_snapshot once they have their snapshots.
 func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, noted map[int]*turn) {
 	live, _ := takenOf(plan, outcomes)
 	prepared := func(vmid int) bool { return noted[vmid] != nil && noted[vmid].lock != nil }
@@ -86,10 +86,10 @@ func (h *hooks) follow(plan snapper.Plan, outcomes map[string]snapper.Outcome, n
 }
 
 // after starts hooks for which only the end of the run waits. Each guest's hooks run in its turn,
-// which ends after the last hook. These hooks are not killed when the run must end, because they
-// may undo what an earlier hook did. For the same reason all hooks of a guest are started, even
-// after one of them failed. Notes about other guests are removed, because their hooks are not
-// needed.
+// which ends after the last hook. Hooks after snapshots are not killed when the run must end,
+// because they may undo what an earlier hook did. All hooks after snapshots of a guest are
+// started, even after one of them failed, because each may undo what an earlier hook did. The
+// notes of guests without such a hook are removed.
 func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	work := h.callsFor(on, guests)
 	for vmid, t := range noted {
@@ -139,9 +139,9 @@ func (h *hooks) after(on hookEvent, guests []hookGuest, noted map[int]*turn) {
 	}))
 }
 
-// before runs the hooks that must end before snapshots are taken. The result failed has the
-// guests that must get no snapshot, with the reason. The result begun has the turns of the guests
-// for which a hook was started: such a guest is owed an after_snapshot.
+// before runs the hooks that must end before snapshots are taken. The result failed of before has
+// the guests that must get no snapshot, with the reason. The result begun of before has the turns
+// of the guests for which a hook was started: such a guest is owed an after_snapshot.
 func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error, begun map[int]*turn) {
 	ctx, cancel := h.World.Timeout(ctx, beforeTimeout)
 	defer cancel()
@@ -173,8 +173,8 @@ func (h *hooks) before(ctx context.Context, work hookWork) (failed map[int]error
 }
 
 // eachGuest runs the hooks of different guests side by side, and the hooks of one guest one after
-// the other. If turns.all is true, eachGuest reports the failures. It calls ended after the last
-// hook of each guest.
+// the other. If turns.all is true, eachGuest reports the failures. eachGuest calls ended after
+// the last hook of each guest.
 func (h *hooks) eachGuest(ctx context.Context, each map[int][]hookCall, turns *turns, ended func(vmid int)) map[int][]error {
 	var started []func()
 	var mu sync.Mutex

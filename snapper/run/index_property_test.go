@@ -17,9 +17,9 @@ import (
 	"snapwatch/snapper/index"
 )
 
-// indexed is a pool with an index, which runs and other programs change in turn. Each change is
-// in another second, because the index cannot detect a change in the same second as its own last
-// change.
+// indexed is a pool with an index, which runs and other programs change in turn. Every change
+// happens in another second, because the index cannot detect a change by others in the second of
+// its own last change.
 type indexed struct {
 	t     *rapid.T
 	disks []snapper.Disk // as a full listing shows them
@@ -90,8 +90,8 @@ func (w *indexed) outside() {
 	}
 }
 
-// promote moves the snapshots of a clone's origin to the clone, as zfs-promote(8) does. Only the
-// origin shows a new time of change.
+// promote moves the snapshots of a clone's origin to the clone, as zfs-promote(8) does. After a
+// promotion, only the former origin shows a new time of change.
 func (w *indexed) promote(d *snapper.Disk) {
 	of := &w.disks[(slices.IndexFunc(w.disks, func(x snapper.Disk) bool { return x.Name == d.Name })+1)%len(w.disks)]
 	if d.Origin == "" && len(of.Snapshots) > 0 { // first the disk becomes a clone

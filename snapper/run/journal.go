@@ -21,9 +21,9 @@ type journal struct {
 	telling  sync.Mutex
 }
 
-// tell passes the problems that were not told yet to the listener. It must be called before
-// writing any file from which a later run concludes that these problems were told. So a run that
-// is killed in between tells the problems twice, and never loses them.
+// tell passes the problems that were not told yet to the listener. A caller must call tell before
+// writing a file from which a later run concludes that the problems were told. A run that is
+// killed between tell and that file tells its problems twice, and never loses them.
 func (j *journal) tell() {
 	j.telling.Lock()
 	defer j.telling.Unlock()

@@ -59,8 +59,8 @@ func (Local) After(d time.Duration, do func()) (cancel func()) {
 	return func() { timer.Stop() }
 }
 
-// lanes has an entry for each function that runs. It is nil if the number of functions is not
-// limited.
+// lanes has an entry for each function that runs. The channel lanes is nil if the number of
+// functions is not limited.
 type lanes chan struct{}
 
 // Lanes implements [Time].

@@ -22,8 +22,8 @@ type localPool struct {
 	lock  *lock.Lock
 }
 
-// lockPath returns the path of the pool's lock file. Its directory may be opened by root only,
-// because whoever can open a lock file can hold the lock.
+// lockPath returns the path of the pool's lock file. Only root may open the directory of the lock
+// files, because whoever can open a lock file can hold the lock.
 func (p *localPool) lockPath() (string, error) {
 	return filepath.Join(p.local.LockDir, "pool-"+p.name+".lock"), files.Directory(p.local.LockDir, 0o700)
 }

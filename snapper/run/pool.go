@@ -77,8 +77,9 @@ func (p *pool) lock(ctx context.Context, now time.Time) error {
 // end, such as one that cron started.
 const finalTimeout = time.Minute
 
-// readDisks reads the disks among the heads that list returns. If a dataset disappears meanwhile,
-// readDisks starts again once: one missing dataset must not prevent the snapshots of all others.
+// readDisks reads the disks among the heads that list returns. If a dataset disappears while its
+// pool is read, readDisks starts again once: one missing dataset must not prevent the snapshots
+// of all others.
 func (p *pool) readDisks(ctx context.Context, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	for again := false; ; again = true {
 		p.disks, p.readAt = nil, p.World.Now()
@@ -89,9 +90,9 @@ func (p *pool) readDisks(ctx context.Context, list func(Pool, context.Context, .
 	}
 }
 
-// takeDisks keeps the heads that are disks, and reads their snapshots. The argument listErr is
-// the error of listing the heads; if there are heads, listErr only names datasets that are
-// missing.
+// takeDisks keeps the heads that are disks, and reads their snapshots. The argument listErr of
+// takeDisks is the error of listing the heads; if there are heads, listErr only names datasets
+// that are missing.
 func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error) error {
 	if listErr != nil && len(heads) == 0 {
 		return listErr
@@ -168,8 +169,9 @@ func (p *pool) readSnapshots(ctx context.Context, disks []*snapper.Disk) error {
 	return nil
 }
 
-// faultsOf records the errors of reading single disks as the Problem of these disks. It returns
-// nil for such errors, so that other disks are not affected, and returns any other error.
+// faultsOf records the errors of reading single disks as the Problem of these disks. For errors
+// of single disks faultsOf returns nil, so that other disks are not affected; it returns any
+// other error.
 func faultsOf(disks []*snapper.Disk, err error) error {
 	faults, some := errors.AsType[zfs.Faults](err)
 	if !some {

@@ -12,7 +12,7 @@ import (
 )
 
 // goneMeanwhile is a zfs whose disk vm-101-disk-0 disappears between the list of disks and the
-// list of their snapshots. It disappears as many times as the file "left" says.
+// list of their snapshots. The file "left" has the number of times that vm-101-disk-0 disappears.
 const goneMeanwhile = `#!/bin/sh
 cd "${0%/*}"
 left=$(cat left)
@@ -116,8 +116,8 @@ done ;;
 esac
 `
 
-// A snapshot with an impossible time came with a stream. Its disk is left alone and reported at
-// each run, and other disks are not affected.
+// A snapshot with an impossible time came with a stream. A disk with a snapshot of an impossible
+// time is left alone and reported at each run, and other disks are not affected.
 func TestAStrangeTime(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(strangeTime), 0o755))

@@ -123,7 +123,7 @@ func (p *pool) readBookmarks(ctx context.Context, datasets []string) {
 }
 
 // listBookmarks lists the bookmarks of disks whose bookmarks were only remembered. After an error
-// the disks have an empty list of bookmarks, which nothing relies on.
+// of listBookmarks, the disks have an empty list of bookmarks, which nothing relies on.
 func (p *pool) listBookmarks(ctx context.Context, disks []*snapper.Disk) error {
 	if len(disks) == 0 {
 		return nil
@@ -169,7 +169,7 @@ func names(disks []*snapper.Disk) []string {
 	return list
 }
 
-// saveIndex writes the index for the next run. If writing fails, the next run lists all
+// saveIndex writes the index for the next run. If writing the index fails, the next run lists all
 // snapshots.
 func (p *pool) saveIndex() {
 	if !p.index.Changed {

@@ -15,8 +15,8 @@ import (
 )
 
 // Prune destroys the snapshots that the retention drops of the copies on this host, and returns
-// its plan and its report. An error means that the run could not begin and changed nothing. The
-// end of ctx stops the run between two steps, never within a channel program.
+// its plan and its report. An error of Prune means that the run could not begin and changed
+// nothing. The end of ctx stops the run between two steps, never within a channel program.
 func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.PruneName)
 	defer r.tell()
@@ -158,9 +158,10 @@ func (r *run) readCopies(ctx context.Context, p *pool) error {
 }
 
 // copies decides which disks are copies: it sets the states Replica, Elsewhere and Orphan only
-// for disks that no guest of this node uses. It also records whether other programs work on a
-// disk. If Proxmox's replication does, Replicated is true. If snap does, Bookmarking is true, and
-// the disk's bookmarks are listed again, because a remembered list is not enough.
+// for disks that no guest of this node uses. The function copies also records whether other
+// programs work on a disk. If Proxmox's replication works on the disk, copies sets Replicated. If
+// snap bookmarks the disk, copies sets Bookmarking and lists the disk's bookmarks again, because
+// a remembered list is not enough.
 func (r *run) copies(ctx context.Context, cluster pve.Cluster, pools []*pool) {
 	o := r.Options
 	var bookmarked []string

@@ -86,8 +86,8 @@ func (j *journal) leftFrozen(id pve.ID, text string) {
 	}
 }
 
-// TakeOver thaws the guests that earlier runs left frozen, and reports them. It is for a host on
-// which no run can begin.
+// TakeOver thaws the guests that earlier runs left frozen, and reports them. TakeOver is for a
+// host on which no run can begin.
 func TakeOver(ctx context.Context, world World, tell func([]report.Problem)) {
 	r := &run{Options: Options{World: world}, journal: &journal{listener: tell, report: report.Run{Counts: map[report.Event]int{}}}}
 	r.takeOver(ctx)
@@ -152,7 +152,8 @@ type freezeResult struct {
 	freezes []snapper.Freeze
 	view    snapper.NodeView
 	// lacks returns the disks of a guest that have no snapshot of the time at which the guest was
-	// frozen. Its arguments report which disks have a snapshot, and which guests were frozen.
+	// frozen. The arguments of lacks report which disks have a snapshot, and which guests were
+	// frozen.
 	lacks func(vmid int, taken func(dataset string) bool, frozen func(vmid int) bool) []snapper.Lack
 	// failed has the guests that could not be frozen, with the reasons.
 	failed map[pve.ID]string
@@ -166,8 +167,8 @@ func (f freezeResult) id(vmid int) pve.ID { return f.view.Evidence[vmid].Config.
 // guest returns the result for one guest. The guest's snapshot is consistent under three
 // conditions: all its disks are in the snapshot, the guest was frozen before the channel programs
 // of all pools began, and the whole guest was still frozen when it was thawed after these
-// programs. The result passing is true if the snapshot is not consistent for a reason that is not
-// a fault.
+// programs. The result passing of guest is true if the snapshot is not consistent for a reason
+// that is not a fault.
 func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes map[string]snapper.Outcome) (q report.Quiesced, passing bool) {
 	id := f.id(freeze.VMID)
 	q = report.Quiesced{
@@ -199,8 +200,8 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 }
 
 // whole decides whether the snapshots of a guest that was frozen throughout are consistent or
-// torn. It returns true if only disks are missing that get their snapshots at other times, as
-// configured.
+// torn. The function whole returns true if only disks are missing that get their snapshots at
+// other times, as configured.
 func (f freezeResult) whole(q *report.Quiesced, outcomes map[string]snapper.Outcome) (byChoice bool) {
 	lacks := f.lacks(q.VMID, func(dataset string) bool { return outcomes[dataset].Snapshot != "" }, f.frozen)
 	if len(lacks) == 0 {

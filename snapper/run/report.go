@@ -47,8 +47,8 @@ func (j *journal) reportLate(parents map[string][]string, done []*pool, err erro
 }
 
 // reportGuests records the names of the guests and the volumes of running guests that no snapshot
-// can cover. It reports the guests that have been locked for long, and an error of asking
-// Proxmox.
+// can cover. reportGuests reports the guests that have been locked for long, and an error of
+// asking Proxmox.
 func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, pools []*pool, start time.Time) {
 	for _, warning := range g.Cluster.Warnings {
 		// A warning here is not a reason for a mail at every run.
@@ -103,9 +103,9 @@ func (j *journal) reportUnread(c pve.Cluster) {
 	}
 }
 
-// succeeded completes the report and decides whether the run was a success. It was not if a pool
-// or a configuration could not be read, if a disk of a running guest has no snapshot, or if
-// snapshots to destroy pile up.
+// succeeded completes the report and decides whether the run was a success. A run is not a
+// success if a pool or a configuration could not be read, if a disk of a running guest has no
+// snapshot, or if snapshots to destroy pile up.
 func (j *journal) succeeded(end time.Time) {
 	j.report.End = end
 	success := !j.incomplete

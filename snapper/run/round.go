@@ -116,9 +116,9 @@ func nextSigns(before map[string]string, pools []*pool, adopted []string) map[st
 	return next
 }
 
-// openPools reads pools side by side. Each call of next returns the pools that were read and not
-// returned before. It waits up to roundTimeout for all pools, and then until at least one was
-// read.
+// openPools reads pools side by side. Each call of next returns the pools that were read and that
+// no earlier call returned. A call of next waits up to roundTimeout for all pools, and then until
+// at least one pool was read.
 func (r *run) openPools(ctx context.Context, byPool map[string][]string, read func(context.Context, *pool) error) (next func() []*pool) {
 	var work []func()
 	pools := make([]*pool, len(byPool))
@@ -136,8 +136,8 @@ func (r *run) openPools(ctx context.Context, byPool map[string][]string, read fu
 	}
 }
 
-// openPool takes the pool's lock and reads its disks. An error is stored in the pool, so that the
-// other pools continue.
+// openPool takes the pool's lock and reads its disks. An error of openPool is stored in the pool,
+// so that the other pools continue.
 func (r *run) openPool(ctx context.Context, name string, parents []string, read func(context.Context, *pool) error) *pool {
 	p := &pool{Pool: r.World.Pool(name), journal: r.journal, Options: r.Options, name: name, parents: parents}
 	ctx, cancel := r.World.Timeout(ctx, listTimeout)
@@ -181,9 +181,9 @@ func (r *run) readIndexed(ctx context.Context, p *pool, list func(Pool, context.
 	return nil
 }
 
-// plan makes a plan for the pools, and answers the questions that the plan asks. It also returns
-// the view of the guests after these answers. The argument before is the plan of the earlier
-// rounds of this run.
+// plan makes a plan for the pools, and answers the questions that the plan asks. The function
+// plan also returns the view of the guests after the answers. The argument before of plan is the
+// plan of the earlier rounds of this run.
 func (r *run) plan(ctx context.Context, view snapper.NodeView, pools []*pool, before snapper.Plan) (snapper.NodeView, snapper.Plan, error) {
 	policy := policy(r.Options, view.Cluster)
 	policy.MaxDestroys = r.mayDestroy(before)

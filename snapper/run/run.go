@@ -1,5 +1,5 @@
-// Package run makes one run of snap, prune, unblock or finalize. It reads guests and pools, lets
-// package snapper decide, and carries out the plan.
+// Package run makes one run of snap, prune, unblock or finalize. The package reads guests and
+// pools, asks package snapper for a plan, and carries out the plan.
 //
 // [Run], [Prune] and [Unblock] are the entry points. Package run reaches everything outside of
 // this program through [World], so that test/sim can play a run in a simulated world.
@@ -9,8 +9,8 @@
 // round.go makes the plan: it reads guests (guests.go) and pools (pool.go), which are locked and
 // read side by side. A pool that answers late gets a round of its own. apply.go has the order of
 // the steps: hooks and freezes, snapshots (snapshots.go), then labels, bookmarks (bookmarks.go),
-// and destroys (destroy.go) last. Only these three files change snapshots, labels and bookmarks
-// of a pool.
+// and destroys (destroy.go) last. Only snapshots.go, bookmarks.go and destroy.go change
+// snapshots, labels and bookmarks of a pool.
 //
 // # How a run ends
 //
@@ -47,14 +47,15 @@ type Options struct {
 	Adopt []string
 	// Final makes this the run at the shutdown of the host: after the guests have stopped, the
 	// guests that ran here get their _stopped snapshots, if [snapper.Shutdown] proves the
-	// shutdown. Such a run does nothing else, and saves no report.
+	// shutdown. A run with Final does nothing else, and saves no report.
 	Final bool
 	// World gives access to everything outside of this program.
 	World World
 	// Progress is called with the present step of a long run, and is nil if nobody reads that.
 	Progress func(string)
 	// Tell is called with the problems of the run, each once: before the report is saved, and
-	// again after hooks have ended. It is nil for a caller that reads the problems in the report.
+	// again after hooks have ended. Tell is nil for a caller that reads the problems in the
+	// report.
 	Tell func([]report.Problem)
 }
 
@@ -84,10 +85,10 @@ type run struct {
 	saved int
 }
 
-// Run makes one run of snap and returns its plan and its report. An error means that the run
-// could not begin. Such a run changed nothing, except that it first thawed guests that an earlier
-// run left frozen; the report always lists these guests. The end of ctx stops the run between two
-// steps, never within a channel program.
+// Run makes one run of snap and returns its plan and its report. An error of Run means that the
+// run could not begin. A run that could not begin changed nothing, except that it thawed guests
+// that an earlier run left frozen; the report always lists these guests. The end of ctx stops the
+// run between two steps, never within a channel program.
 func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.Name)
 	defer r.tell()
@@ -177,8 +178,8 @@ func (r *run) save() {
 	}
 }
 
-// endHooks waits for the hooks and reports their problems. It also adds these problems to the
-// saved report, unless a later run has saved its own report since.
+// endHooks waits for the hooks and reports their problems. endHooks also adds the problems of the
+// hooks to the saved report, unless a later run has saved its own report since.
 func (r *run) endHooks() {
 	r.hooks.end()
 	if len(r.report.Problems) == r.saved {

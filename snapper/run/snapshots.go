@@ -54,8 +54,8 @@ var errHangs = errors.New("not begun, because an earlier step on the pool has no
 const soonTimeout = 30 * time.Second
 
 // withTimeout runs one step that changes the pool, and waits for the step for programTimeout. If
-// the step takes longer, the run begins no other step on this pool: the next step would wait
-// behind the first, with all locks that the run holds.
+// a step takes longer than programTimeout, the run begins no other step on this pool: the next
+// step would wait behind the first, with all locks that the run holds.
 func (p *pool) withTimeout(step func(context.Context) error) error {
 	return p.within(programTimeout, step)
 }
@@ -145,8 +145,8 @@ func (p *pool) snapshotted(guests []snapper.GuestPlan, got map[string]lua.Outcom
 	}
 }
 
-// recordResults records the results of a guest. It returns true, with a changed plan, if the
-// guest must be tried again. The guest counts as failed until then.
+// recordResults records the results of a guest. recordResults returns true, with a changed plan,
+// if the guest must be tried again. A guest that must be tried again counts as failed until then.
 func (p *pool) recordResults(g snapper.GuestPlan, got map[string]lua.Outcome, outcomes map[string]snapper.Outcome) (snapper.GuestPlan, bool) {
 	for _, d := range g.Disks {
 		if undone := got[d.Dataset].Undone; undone != nil && *undone != 0 {

@@ -28,10 +28,10 @@ type UnblockRequest struct {
 	LoseBase bool
 }
 
-// Unblock makes a rollback by Proxmox possible. It returns the snapshots and bookmarks that
+// Unblock makes a rollback by Proxmox possible. Unblock returns the snapshots and bookmarks that
 // prevent or prevented the rollback, and the report. Unblock holds the locks of the pools, so
-// that no snapshot is taken meanwhile, and the lock of the guest. An error means that nothing was
-// changed.
+// that no snapshot is taken meanwhile, and the lock of the guest. An error of Unblock means that
+// nothing was changed.
 func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Unblocking, report.Run, error) {
 	o.DryRun = !request.Remove
 	r := newRun(o, report.Name)
@@ -215,9 +215,9 @@ func whyKept(disk lua.DestroyRequest, got lua.Destroyed) []string {
 }
 
 // unblock destroys the snapshots and bookmarks that prevent the rollback in one pool. The
-// snapshots are destroyed first: without them the bookmarks are useless, but if the bookmarks
-// were destroyed first, a failure could cost a receiver both. The channel program that destroys
-// the snapshots also checks that the Keepers remain.
+// function unblock destroys snapshots before bookmarks: without the snapshots the bookmarks are
+// useless, but if the bookmarks were destroyed first, a failure could cost a receiver both. The
+// channel program that destroys the snapshots also checks that the Keepers remain.
 func (p *pool) unblock(ctx context.Context, u snapper.Unblocking, snapshot string) {
 	gone := p.inTheWay(u, snapshot)
 	var marks []zfs.Snapshot

@@ -367,7 +367,7 @@ func TestOwedIsGivenUp(t *testing.T) {
 	}
 }
 
-// prune runs the owed hooks of earlier runs of prune and of snap. It does not run after_stop,
+// prune runs the owed hooks of earlier runs of prune and of snap. prune does not run after_stop,
 // because prune does not know whether a guest stopped.
 func TestPruneSettles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

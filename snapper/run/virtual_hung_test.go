@@ -43,7 +43,7 @@ func TestHungPoolDelaysOthers(t *testing.T) {
 }
 
 // A pool that hangs while its guest is frozen does not delay other pools for long. Both locks of
-// this guest are released before Proxmox gives up waiting for them.
+// a guest that is frozen are released before Proxmox gives up waiting for them.
 func TestHungPoolFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

@@ -99,8 +99,8 @@ func TestFinalizeWithNewerSnapshots(t *testing.T) {
 }
 
 // A guest may keep a disk as unused only because qm rescan found the guest's number in the disk's
-// name. If this disk came from elsewhere, it is a copy: snap does not rotate it, label it or take
-// a _stopped snapshot of it.
+// name. An unused disk that came from elsewhere is a copy: snap does not rotate it, label it or
+// take a _stopped snapshot of it.
 func TestUnusedCopy(t *testing.T) {
 	const d = "tank/data/vm-100-disk-7"
 	for name, unused := range map[string]bool{"named nowhere": false, "unused": true} {
@@ -277,8 +277,9 @@ func TestStateOfAnOlderVersion(t *testing.T) {
 	})
 }
 
-// zrepl sends to a disk whose guest ran here once. No received snapshot gets a _stopped snapshot
-// after it. If the pool's history begins too late or takes too long, that is a warning.
+// zrepl sends to a disk whose guest ran here once. After a received snapshot, the disk never gets
+// a _stopped snapshot. A warning is given if the pool's history begins too late, or takes too
+// long to read, to prove that the snapshots were received.
 func TestCopyFedByZrepl(t *testing.T) {
 	const d = "tank/data/vm-100-disk-0"
 	for name, test := range map[string]struct {

@@ -15,8 +15,8 @@ import (
 	"snapwatch/snapper/index"
 )
 
-// virtualPool is a pool of a [virtualWorld]. Its functions make steps take long, hang or fail. If
-// a function is nil, its steps succeed immediately.
+// virtualPool is a pool of a [virtualWorld]. The functions of a virtualPool make steps take long,
+// hang or fail. If a function of a virtualPool is nil, its steps succeed immediately.
 type virtualPool struct {
 	w         *virtualWorld
 	name      string
@@ -38,8 +38,8 @@ type virtualPool struct {
 	onBookmarks func() error
 	onReceived  func(context.Context) error
 	onSync      func(context.Context) error
-	// onSnapshot returns the result of a channel program that takes snapshots. If it returns
-	// neither outcomes nor an error, the program succeeds.
+	// onSnapshot returns the result of a channel program that takes snapshots. If onSnapshot
+	// returns neither outcomes nor an error, the program succeeds.
 	onSnapshot func(context.Context, []lua.Guest) (map[string]lua.Outcome, error)
 	// onDestroy returns the result of destroying a snapshot. If onDestroy is nil, destroying
 	// succeeds.

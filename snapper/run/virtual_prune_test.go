@@ -79,8 +79,8 @@ func (p *virtualPool) late() (n int) {
 	return n
 }
 
-// A disk whose list never ends costs one or two runs. In the next runs all other disks are
-// listed, including those of its own turn.
+// A disk whose list never ends costs one or two runs. After one or two runs, all disks are listed
+// except the disk whose list never ends.
 func TestPruneListsInTurns(t *testing.T) {
 	for name, disks := range map[string]int{"many turns": 5 * inTurn, "one": inTurn} {
 		t.Run(name, func(t *testing.T) {

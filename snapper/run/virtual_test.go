@@ -22,9 +22,9 @@ import (
 	"snapwatch/snapper"
 )
 
-// virtualWorld is a world in which real goroutines run in virtual time (testing/synctest). It is
-// for tests about the time that a step takes while locks are held. The world records the events
-// that happen in it.
+// virtualWorld is a world in which real goroutines run in virtual time (testing/synctest). A
+// virtualWorld is for tests about the time that a step takes while locks are held. The world
+// records the events that happen in it.
 type virtualWorld struct {
 	Local // for its timers and lanes
 	begin time.Time
@@ -82,7 +82,7 @@ type virtualEvent struct {
 	what string
 }
 
-// newVirtualWorld returns a world without guests. If the test fails, the log has the events of
+// newVirtualWorld returns a world without guests. If the test fails, its log has the events of
 // the world.
 func newVirtualWorld(t *testing.T) *virtualWorld {
 	w := &virtualWorld{begin: time.Now(), guests: map[int]*virtualGuest{}, pools: map[string]*virtualPool{}, held: map[int]int{}, hookNotes: note.Dir(t.TempDir())}
@@ -97,8 +97,8 @@ func newVirtualWorld(t *testing.T) *virtualWorld {
 	return w
 }
 
-// guest adds a virtual machine with a disk on each of the pools. Each disk got its last snapshot
-// a quarter of an hour ago.
+// guest adds a virtual machine with a disk on each of the pools. The last snapshot of each new
+// disk is a quarter of an hour old.
 func (w *virtualWorld) guest(vmid int, alive bool, pools ...string) *virtualGuest {
 	g := &virtualGuest{alive: alive, cfg: pve.Config{ID: pve.ID{VMID: vmid, Kind: pve.QEMU}}}
 	for i, name := range pools {

@@ -33,8 +33,8 @@ type World interface {
 	// Trusted returns the reason why a hook must not be started, nil if the hook may be started.
 	Trusted(h config.Hook) error
 	// Hook runs a hook until it ends or ctx ends, and returns the hook's output. The hook also
-	// holds the locks, so that they remain taken if this process is killed. The error is a
-	// [command.ErrNotStarted] if the hook was never started.
+	// holds the locks of its guests, so that they remain taken if this process is killed. The
+	// error is a [command.ErrNotStarted] if the hook was never started.
 	Hook(ctx context.Context, h config.Hook, input string, env []string, locks []Note) (string, error)
 }
 
@@ -69,9 +69,10 @@ type Time interface {
 	// Lanes returns lanes in which at most n functions run at the same time, any number if n is
 	// 0.
 	Lanes(n int) Lanes
-	// Gather starts the functions side by side. Each call of next returns the indices of
-	// functions that ended and were not returned before. The first call waits for all functions.
-	// After the time within, each call returns as soon as at least one function has ended.
+	// Gather starts the functions side by side. A call of next returns the indices of functions
+	// that ended and that no earlier call returned. The first call of next waits for all
+	// functions. After the time within, a call of next returns as soon as at least one function
+	// has ended.
 	Gather(within time.Duration, work ...func()) (next func() []int)
 }
 
@@ -104,11 +105,11 @@ type Proxmox interface {
 	// RollingBack reports whether Proxmox is rolling a guest back.
 	RollingBack(id pve.ID) bool
 	// LockMigration takes the lock that Proxmox takes for the guest's replication and migration.
-	// It does not wait for the lock.
+	// LockMigration does not wait for the lock.
 	LockMigration(id pve.ID) (release func(), err error)
 	// LockGuest takes the lock that Proxmox takes while it starts, stops or rolls back a guest.
-	// It does not wait for the lock. The lock must be released soon, because Proxmox waits for
-	// it.
+	// LockGuest does not wait for the lock. A guest's lock must be released soon, because Proxmox
+	// waits for it.
 	LockGuest(id pve.ID) (release func(), err error)
 }
 
@@ -118,8 +119,9 @@ type Quiesce interface {
 	Frozen(ctx context.Context, id pve.ID) (bool, error)
 	// FreezesAtOnce returns the number of virtual machines that are frozen at the same time.
 	FreezesAtOnce() int
-	// TakeOver thaws the guests that earlier runs froze and whose watchdogs are gone. It calls
-	// tell with the result of each guest before it removes the note that the guest was frozen.
+	// TakeOver thaws the guests that earlier runs froze and whose watchdogs are gone. TakeOver
+	// calls tell with the result of each guest before it removes the note that the guest was
+	// frozen.
 	TakeOver(ctx context.Context, tell func(pve.ID, quiesce.TakenOver)) error
 	// OpenWindow prepares to freeze the guests for budget at most.
 	OpenWindow(guests []pve.ID, budget time.Duration) (Window, error)
@@ -127,7 +129,7 @@ type Quiesce interface {
 
 // Window is the time for which guests are frozen.
 type Window interface {
-	// Freeze freezes the guests. It returns the guests that could not be frozen, with the
+	// Freeze freezes the guests. Freeze returns the guests that could not be frozen, with the
 	// reasons.
 	Freeze() map[pve.ID]string
 	Thaw() quiesce.Ended
@@ -185,8 +187,8 @@ type Pool interface {
 	// inherit of a channel program would lose the received value for good (zfs-program(8)).
 	InheritReceived(ctx context.Context, dataset string) error
 	// SetConsistent sets a property on snapshots, given by their full names, which says that
-	// their guests were frozen until the snapshots were taken. The run knows that only after the
-	// snapshots were taken.
+	// their guests were frozen until the snapshots were taken. A run knows only after the
+	// snapshots were taken whether the guests were frozen until then.
 	SetConsistent(ctx context.Context, snapshots []string) error
 	// Sync returns when the pool has written its pending data (zpool-sync(8)).
 	Sync(ctx context.Context) error
