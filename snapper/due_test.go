@@ -39,7 +39,7 @@ func TestNamesOfTheHourThatComesTwice(t *testing.T) {
 	require.NoError(t, err)
 	for _, test := range []struct {
 		zone *time.Location
-		at   string // in UTC
+		at   string // the time now, in UTC
 		want string
 	}{
 		{berlin, "2026-10-24T23:59:59Z", "01:59:59"},
@@ -86,7 +86,8 @@ func TestFirstOfDay(t *testing.T) {
 	}{
 		{"07-14 23:59", zfs.Yearly, true},
 		{"07-15 00:05", zfs.Frequently, false},
-		{"07-15 00:05", zfs.Stopped, true}, // a _stopped snapshot's bookmark is not the day's first
+		// A _stopped snapshot does not count as the first of its day.
+		{"07-15 00:05", zfs.Stopped, true},
 		{"07-15 00:24", zfs.Frequently, false},
 		{"07-15 06:00", zfs.Daily, true}, // a snapshot from the future fills no bucket
 		{"2025-07-15 00:05", zfs.Daily, true},
@@ -174,13 +175,13 @@ func TestOneBookmarkADay(t *testing.T) {
 func TestBookmarksOfAGuestThatStopsAllDay(t *testing.T) {
 	at := func(day, hour int) time.Time { return time.Date(2026, time.July, day, hour, 30, 0, 0, time.UTC) }
 	var have []zfs.Snapshot
-	for i := range 3 * 12 { // three days, from 11:30 on
+	for i := range 3 * 12 { // each hour from 11:30 on, for three days
 		created := at(13+i/12, 11+i%12)
 		have = append(have, zfs.Snapshot{Name: zfs.FormatSnapshotName(created, zfs.Stopped), GUID: uint64(i + 1), CreateTXG: uint64(i + 1), Creation: created})
 	}
 	marks := Bookmarks{Have: have, Keep: 30}
 	stays := func() (txgs []uint64) {
-		for range 2 { // at the second time nothing is left to do
+		for range 2 { // the second run has nothing left to do
 			gone := marks.Expire()
 			marks.Have = slices.DeleteFunc(slices.Clone(marks.Have), func(m zfs.Snapshot) bool { return slices.Contains(gone, m) })
 		}

@@ -43,7 +43,7 @@ func TestGroup(t *testing.T) {
 		change  func(a, b, other *Disk)
 		dueA    string
 		dueB    string
-		want    []string // the members of each plan, by pool
+		want    []string // the members in each plan, with pool and group
 		final   bool
 		freezes []int
 		unfit   int
@@ -157,7 +157,7 @@ func TestGroupsStayTogether(t *testing.T) {
 
 func (w *world) together(t *rapid.T) {
 	plan := w.run()
-	snapped := map[string]string{} // the name of the snapshots, by group
+	snapped := map[string]string{} // the name of each group's snapshots, by group
 	for _, g := range plan.Guests {
 		if g.Group == "" || !slices.ContainsFunc(g.Disks, func(d DiskPlan) bool { return d.Snapshot }) {
 			continue

@@ -10,7 +10,7 @@ import (
 
 // Outcome is the result of carrying out the plan on one disk.
 type Outcome struct {
-	Snapshot string // the name of the new snapshot, "" if none was taken
+	Snapshot string // the name of the disk's new snapshot, "" if none was taken
 	TXG      uint64 // the transaction group of the new snapshot, 0 if none was taken
 	Err      error
 	NoSpace  bool

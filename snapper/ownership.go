@@ -172,7 +172,7 @@ func (d *Disk) nextOwn(made uint64) uint64 {
 	case d.arrived() != "":
 		return 0
 	case d.ownUpTo() == 0 && !d.remembered() && d.Running.Source == zfs.SourceLocal && d.CameFrom(d.Sign) == "":
-		return newest // state.json was lost
+		return newest // the record in state.json was lost, and no sign speaks against the disk
 	}
 	return d.ownUpTo()
 }

@@ -37,7 +37,7 @@ func TestWhoseWordALabelIs(t *testing.T) {
 	received := func(d *Disk) { d.History = arrivals(d, 1) }
 	for _, test := range []struct {
 		name    string
-		newer   string // a snapshot that is newer than the first
+		newer   string // a snapshot that is newer than the disk's first one
 		changes []func(*Disk)
 		want    []string
 		ask     bool

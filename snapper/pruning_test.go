@@ -84,7 +84,7 @@ func TestWhatPruneKeeps(t *testing.T) {
 	}
 	w.snap(d, "manual", noon.Add(-time.Hour))
 	w.managed(d, zfs.Frequently, noon.Add(-2*24*time.Hour))
-	w.managed(d, zfs.Frequently, noon.AddDate(0, 0, 2)) // a snapshot from the future
+	w.managed(d, zfs.Frequently, noon.AddDate(0, 0, 2)) // this snapshot is dated in the future
 	d.Retention = words("f0 h0 d0")
 	gone := func(policy PrunePolicy) []string {
 		var list []zfs.Snapshot
@@ -98,7 +98,7 @@ func TestWhatPruneKeeps(t *testing.T) {
 	want := []string{"07-10 12:07", "07-10 13:07", "07-10 14:07", "07-11 12:07", "07-11 13:07", "07-11 14:07", "07-12 13:07", "07-13 13:07", "07-14 13:07"}
 	assert.Equal(t, want, gone(prunePolicy()))
 	policy := prunePolicy()
-	policy.StoppedGrace = 200 * time.Hour // no newer snapshot is that old
+	policy.StoppedGrace = 200 * time.Hour // no newer snapshot is as old as this grace
 	assert.Equal(t, []string{want[0], want[1], want[3], want[4], want[6], want[7], want[8]}, gone(policy))
 	policy = prunePolicy()
 	policy.Node = true

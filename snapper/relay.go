@@ -20,7 +20,7 @@ func relayed(d *Disk) string {
 	switch d.State {
 	case Elsewhere, Orphan, Replica:
 		return "a copy: bookmarks only"
-	case Stopped: // a copy whose guest's configuration was copied, too
+	case Stopped: // the disk may be a copy whose guest's configuration was copied, too
 		if d.ResumeToken || received(d) {
 			return "a copy: bookmarks only"
 		}

@@ -187,7 +187,7 @@ func keep(list []managed, class zfs.Class, n int, zone *time.Location) kept {
 	}
 	slices.SortFunc(order, func(a, b bucket) int { return list[first[b]].Creation.Compare(list[first[a]].Creation) })
 	own := 0
-	for i, b := range order { // the newest bucket first
+	for i, b := range order { // order has the newest bucket first
 		at := first[b]
 		isOwn := list[at].counts(class)
 		if isOwn {

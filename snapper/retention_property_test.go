@@ -109,7 +109,7 @@ func short(list []zfs.Snapshot) (names []string) {
 // for. A class asks for the named number of buckets, and for the same number of buckets that have
 // a snapshot of the class. The newest snapshot and those from the future are not counted.
 func checkCounts(t *rapid.T, keep Retention, left []zfs.Snapshot, now time.Time) {
-	asked := 1 // the newest snapshot
+	asked := 1
 	for _, class := range slices.Backward(zfs.Rotating()) {
 		asked += 2 * max(0, keep[class])
 	}
@@ -133,7 +133,7 @@ func TestExpireKeepsEveryBucket(t *testing.T) {
 		list, keep := anyHistory(t, now), anyRetention(t)
 		left := managedOf(drop(list, keep.Expire(list, now)), now)
 		for class, n := range keep {
-			buckets := map[bucket]time.Time{} // the time of the youngest snapshot of each bucket
+			buckets := map[bucket]time.Time{} // the time of the youngest snapshot in each bucket
 			for _, m := range managedOf(list, now) {
 				if b := bucketOf(class, m.Creation.In(zone)); m.counts(class) && class != zfs.Frequently && !m.Creation.Before(buckets[b]) {
 					buckets[b] = m.Creation

@@ -102,7 +102,7 @@ func TestExpire(t *testing.T) {
 		name string
 		keep Retention
 		have []string
-		gone []string // lines as in have, with the reason after a colon
+		gone []string // the destroyed snapshots, as in have, with the reason after a colon
 	}{
 		{"nothing there", words("f1"), nil, nil},
 		{"the newest stays", words("f0"), []string{"07-15 12:00 frequently"}, nil},
@@ -199,7 +199,7 @@ func TestExpireStopped(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		have  []string
-		marks []uint64 // guids of the bookmarked snapshots; the first of have is 1000
+		marks []uint64 // the guids of the bookmarked snapshots; the first of have is 1000
 		keep  int
 		gone  []string
 	}{

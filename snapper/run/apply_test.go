@@ -37,7 +37,7 @@ func TestSettle(t *testing.T) {
 		name    string
 		first   lua.Outcome
 		second  lua.Outcome
-		retry   string // the name for the next attempt
+		retry   string // the snapshot's name at the next attempt
 		failed  string
 		noSpace bool
 		warning string

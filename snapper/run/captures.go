@@ -51,7 +51,7 @@ func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks 
 	}
 	plans = slices.Clone(plans)
 	room, last := maxCaptured, ""
-	packed := map[int]*packing{} // by guest
+	packed := map[int]*packing{} // the packed configurations, by VMID
 	for i := range plans {
 		guest := &plans[i]
 		guest.Disks = slices.Clone(guest.Disks)
@@ -71,7 +71,7 @@ func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks 
 			if d.Config == nil || d.Config.Value == last {
 				continue
 			}
-			if room -= len(d.Config.Value); room < 0 { // the next run keeps it
+			if room -= len(d.Config.Value); room < 0 { // the next run keeps this configuration
 				d.Config = p.reference()
 			}
 			last = d.Config.Value
@@ -90,7 +90,8 @@ func (c *captures) due(guest snapper.GuestPlan, d snapper.DiskPlan, p *packing) 
 	if err == nil {
 		return &snapper.Capture{Sum: p.sum, Value: value}
 	}
-	if !p.told && (before.Sum != p.sum || zfs.DayOf(before.Snapshot) != zfs.DayOf(guest.Snapshot)) { // once a day
+	if !p.told && (before.Sum != p.sum || zfs.DayOf(before.Snapshot) != zfs.DayOf(guest.Snapshot)) {
+		// This failure is reported once a day.
 		p.told = true
 		c.problem(report.Warning, "the configuration of guest %d is not kept with its snapshots: %v", p.captured.ID.VMID, err)
 	}

@@ -89,7 +89,7 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 		r.report.Backlogs[p.place()] = before[p.place()].With(len(p.due), r.start)
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.report.Backlogs)) {
-		severity := report.Notice // runs that look at those datasets report a warning
+		severity := report.Notice // a run that looks at these datasets reports a warning instead
 		if slices.ContainsFunc(pools, func(p *pool) bool { return p.place() == name }) {
 			severity = report.Warning
 		}
@@ -186,7 +186,7 @@ func (p *pool) gone(d snapper.Destroy) {
 }
 
 func (p *pool) recordDestroys(batch []snapper.Destroy, results map[string]lua.Destroyed) {
-	held := map[string][]string{} // names of snapshots, by disk and reason
+	held := map[string][]string{} // the names of snapshots that were kept, by disk and reason
 	said := map[string]bool{}
 	once := func(dataset, format string, args ...any) {
 		if !said[dataset] {

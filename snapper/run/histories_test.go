@@ -116,7 +116,7 @@ func TestReadHistoryListsFirst(t *testing.T) {
 			d.Checked = report.Checked{GUID: 7, TXG: 35, Unproven: []report.Unproven{{Name: "x", GUID: 1020}}}
 		}
 		before := d.Checked
-		before.Own = 35 // the guest runs here
+		before.Own = 35 // the guest of this disk runs here
 		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(mustFind(t, "zpool")), "zfs"), []byte("#!/bin/sh\necho cannot open >&2\nexit 1\n"), 0o755))
 		planFor(t, r, p)
 		assert.True(t, d.BookmarksUnread)

@@ -91,7 +91,8 @@ func (h *hooks) newOwed(vmid int, on hookEvent) (n Note, err error) {
 	for i := range maxSameOwed {
 		n, err = h.World.HookNotes().Take(fmt.Sprintf("%d.%s.%d", vmid, on, i))
 		switch {
-		case err == nil && n.Left(): // a run that was killed owes this hook
+		case err == nil && n.Left():
+			// A run that was killed owes this hook, and the next run starts it.
 			n.Leave()
 			err = fmt.Errorf("guest %d is already owed too many hooks", vmid)
 		case !isBusy(err):

@@ -40,7 +40,7 @@ func (h *hooks) settle(undone func(owedHook) string) {
 		case err != nil: // the hook is running, or has just ended
 		case owed && n.Left():
 			h.settleOne(n, vmid, undone)
-		default: // the lock of a run that was killed
+		default: // this note is the lock of a run that was killed
 			_ = n.End()
 		}
 	}

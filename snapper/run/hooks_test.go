@@ -90,7 +90,8 @@ func script(t *testing.T, text string) []string {
 	path := filepath.Join(t.TempDir(), "hook")
 	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755))
 	for dir := filepath.Dir(path); dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
-		require.NoError(t, os.Chmod(dir, 0o755)) // with this mode, whatever the umask is
+		// The directory needs this mode, whatever the umask is.
+		require.NoError(t, os.Chmod(dir, 0o755))
 	}
 	return []string{path}
 }
@@ -163,7 +164,8 @@ func TestHookOutlivesTheRun(t *testing.T) {
 	}()
 	_, err := os.ReadFile(filepath.Join(dir, "begun"))
 	require.NoError(t, err)
-	for _, vmid := range []int{100, 101} { // the death of the process would have the same effect
+	for _, vmid := range []int{100, 101} {
+		// The death of the process would close this file, too.
 		require.NoError(t, turns.taken[vmid].lock.(*note.Note).File().Close())
 		_, err := h.World.HookNotes().Take(strconv.Itoa(vmid))
 		assert.True(t, isBusy(err), "%d: %v", vmid, err)

@@ -22,7 +22,7 @@ import (
 // its own last change.
 type indexed struct {
 	t     *rapid.T
-	disks []snapper.Disk // as a full listing shows them
+	disks []snapper.Disk // the disks as a full listing shows them
 	index index.Index
 	now   time.Time
 	txg   uint64
@@ -94,7 +94,7 @@ func (w *indexed) outside() {
 // promotion, only the former origin shows a new time of change.
 func (w *indexed) promote(d *snapper.Disk) {
 	of := &w.disks[(slices.IndexFunc(w.disks, func(x snapper.Disk) bool { return x.Name == d.Name })+1)%len(w.disks)]
-	if d.Origin == "" && len(of.Snapshots) > 0 { // first the disk becomes a clone
+	if d.Origin == "" && len(of.Snapshots) > 0 { // a disk that is not a clone becomes one first
 		d.Snapshots, d.SnapshotsChanged, d.Origin = nil, 0, of.Name+"@"+of.NewestSnapshot
 		w.txg++
 		d.GUID = w.txg

@@ -175,7 +175,7 @@ func (l Local) TakeOver(ctx context.Context, tell func(pve.ID, quiesce.TakenOver
 func (l Local) OpenWindow(guests []pve.ID, budget time.Duration) (Window, error) {
 	w, err := l.Freezers.Open(guests, budget)
 	if err != nil {
-		return nil, err // returning w would give a Window that is not nil
+		return nil, err // returning the nil pointer w would give a Window that is not nil
 	}
 	return w, nil
 }
@@ -217,7 +217,7 @@ func (d localNotes) Find(name string) (Note, error) { return noteOf(d.Dir.Find(n
 
 func noteOf(n *note.Note, err error) (Note, error) {
 	if err != nil {
-		return nil, err // returning n would give a Note that is not nil
+		return nil, err // returning the nil pointer n would give a Note that is not nil
 	}
 	return n, nil
 }

@@ -38,7 +38,7 @@ func (f *freezer) tell(u snapper.Frozen, result freezeResult, outcomes map[strin
 			// A passing condition is not a fault, and does not end an earlier fault.
 			q.Faults = before
 		} else if slices.ContainsFunc(q.Faults, func(key string) bool { return !slices.Contains(before, key) }) {
-			severity = report.Warning // the fault is new
+			severity = report.Warning // a fault that is new is a warning
 		}
 		f.addQuiesced(q)
 		text := fmt.Sprintf("%s\x00%s\x00%s", severity, q.Consistent, q.Reason)

@@ -71,7 +71,7 @@ func (j *journal) reportGuests(g snapper.NodeView, atWork func(pve.ID) bool, poo
 	for _, d := range planned(pools) {
 		known[d.Name] = true
 	}
-	unread := map[string]bool{} // the error of such a pool was already reported
+	unread := map[string]bool{} // the error of a pool that could not be read was already reported
 	for _, p := range pools {
 		unread[p.name] = p.err != nil
 	}

@@ -104,7 +104,7 @@ func nextSigns(before map[string]string, pools []*pool, adopted []string) map[st
 			before, known := before[guid]
 			switch {
 			case d.AdoptedBy(adopted):
-				next[guid] = "" // signs of this disk no longer count
+				next[guid] = "" // the signs of a disk that a person took over no longer count
 			case len(d.Guests) > 0 && d.State.Alive():
 				delete(next, guid)
 			case known && before == "":

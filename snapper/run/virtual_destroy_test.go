@@ -21,7 +21,8 @@ func destroying(most int) func(*Options) {
 	return func(o *Options) { o.Config.MaxDestroys = &most }
 }
 
-// older adds n snapshots to a guest's disk, a minute apart. The newest of them is as old as ago.
+// older adds n snapshots to a guest's disk, a minute apart. The argument ago of older is the age
+// of the newest of these snapshots.
 func (p *virtualPool) older(dataset string, n int, ago time.Duration) {
 	for i := range n {
 		p.addOlder(virtualSnapshot(dataset, ago+time.Duration(i)*time.Minute, zfs.Frequently, uint64(800-i)))

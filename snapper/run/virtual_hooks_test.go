@@ -291,7 +291,7 @@ func (w *virtualWorld) runWithSlowAfter(t *testing.T) (ended chan report.Run) {
 	ended = make(chan report.Run)
 	go func() { ended <- w.run(t, hooking) }()
 	time.Sleep(time.Minute)
-	synctest.Wait() // until the run waits for its hook
+	synctest.Wait() // this returns when the run waits for its hook
 	return ended
 }
 

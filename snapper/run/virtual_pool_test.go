@@ -63,7 +63,7 @@ func (p *virtualPool) hangs() {
 	p.onSnapshot = func(ctx context.Context, _ []lua.Guest) (map[string]lua.Outcome, error) { return nil, hang(ctx) }
 }
 
-// virtualSnapshot returns a snapshot that is as old as ago.
+// virtualSnapshot returns a snapshot whose age is the argument ago.
 func virtualSnapshot(dataset string, ago time.Duration, class zfs.Class, txg uint64) zfs.Snapshot {
 	at := time.Now().Add(-ago)
 	return zfs.Snapshot{Dataset: dataset, Name: zfs.FormatSnapshotName(at, class), GUID: txg + 500_000, CreateTXG: txg, Creation: at}

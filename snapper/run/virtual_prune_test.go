@@ -329,7 +329,7 @@ func TestPruneOfInterruptedReceives(t *testing.T) {
 	arrives := func(p *virtualPool) { p.receive() }
 	for name, test := range map[string]struct {
 		nextDay func(*virtualPool)
-		warns   []bool // for each day
+		warns   []bool // whether the run of each day warns
 	}{
 		"it waits": {func(*virtualPool) {}, []bool{false, true, true}},
 		"a healthy one is at work at each run": {func(p *virtualPool) {

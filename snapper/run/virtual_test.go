@@ -26,7 +26,7 @@ import (
 // virtualWorld is for tests about the time that a step takes while locks are held. The world
 // records the events that happen in it.
 type virtualWorld struct {
-	Local // for its timers and lanes
+	Local // the virtual world uses the timers and lanes of Local
 	begin time.Time
 	// shutdown is true while the host shuts down, and plain is true for a host without Proxmox.
 	shutdown, plain bool
@@ -51,7 +51,7 @@ type virtualWorld struct {
 	onHook    func(ctx context.Context, program, input string) (string, error)
 
 	mu     sync.Mutex
-	held   map[int]int // the number of shared locks, by guest
+	held   map[int]int // the number of shared locks that are held, by guest
 	events []virtualEvent
 	// quiet is true if no events are recorded.
 	quiet bool
