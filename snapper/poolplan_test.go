@@ -176,7 +176,8 @@ func TestPlanReport(t *testing.T) {
 	assert.Equal(t, []report.Problem{{Severity: report.Notice, Text: "many bookmarks"}}, problems)
 }
 
-// If a disk's new snapshot failed, none of its snapshots and bookmarks is destroyed.
+// If a disk's new snapshot failed, none of the disk's bookmarks is destroyed, unless the snapshot
+// failed for lack of space.
 func TestAllowedBookmarks(t *testing.T) {
 	var plan PoolPlan
 	for _, name := range []string{"failed", "full", "left", "made", "none"} {

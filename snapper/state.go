@@ -209,7 +209,7 @@ func judgeDead(e Evidence, gate Gate) (GuestState, string) {
 	return Stopped, "stopped"
 }
 
-// stuckAfter is the age of a stopped guest's lock above which a report mentions the lock.
+// stuckAfter is the age of a guest's lock above which a report mentions the lock.
 const stuckAfter = time.Hour
 
 // longWork is the time after which Proxmox's work on a guest becomes a warning.
