@@ -1,5 +1,5 @@
-// Package remote asks other hosts: an exporter for its facts, and the nodes that may own a
-// guest for their evidence.
+// Package remote asks other hosts over HTTP: an exporter for its facts, and the nodes that may own
+// a guest for their evidence.
 package remote
 
 import (
@@ -18,20 +18,19 @@ import (
 	"snapwatch/internal/text"
 )
 
-// maxDocument is the largest answer of an exporter that is read, in bytes.
+// maxDocument is the largest accepted answer of an exporter, in bytes.
 const maxDocument = 16 << 20
 
-// Facts are what an exporter has read, and what it was told by the nodes that may own the
-// disks, as of [checker.Document.Said].
+// Facts are the pools that an exporter read, and the answers that the exporter got from the nodes
+// that may own the disks. Said and Nodes are the results of [checker.Document.Said].
 type Facts struct {
 	Pools []checker.Pool
 	Said  map[string][]checker.Evidence
 	Nodes []checker.NodeAnswer
 }
 
-// Read reads the facts from the exporter at a URL instead of from zfs. The exporter is told
-// how long it is waited for. The judgement is left to the caller: its own limits and its own
-// clock decide.
+// Read reads the facts from the exporter at a URL instead of from zfs. The exporter is told the
+// timeout. The caller judges the facts with its own limits and its own clock.
 func Read(ctx context.Context, base string, timeout time.Duration) (f Facts, err error) {
 	doc, err := fetch(ctx, base, timeout)
 	if err != nil {
@@ -73,14 +72,15 @@ func fetch(ctx context.Context, base string, timeout time.Duration) (checker.Doc
 	return doc, nil
 }
 
-// tellTimeout tells an exporter how long it is waited for, in the header that Prometheus
-// sends: of a pool that hangs longer it then tells what it knows, and all of the others.
+// tellTimeout tells an exporter the timeout, in the header that Prometheus uses. If a pool hangs
+// for longer, the exporter answers in time with the facts it has about this pool and with all other
+// pools.
 func tellTimeout(request *http.Request, timeout time.Duration) {
 	request.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", strconv.FormatFloat(timeout.Seconds(), 'f', 3, 64))
 }
 
-// readAnswer reads the body of a good answer, of at most that many bytes. Another
-// status is an error that holds the first of what the server says.
+// readAnswer reads the body of a successful answer, of at most limit bytes. For another status
+// readAnswer returns an error with the first words of the server's answer.
 func readAnswer(response *http.Response, limit int64) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	if err != nil {

@@ -21,16 +21,15 @@ import (
 	"snapwatch/internal/text"
 )
 
-// Owners are the nodes that may own guests whose disks are received here, by
-// their exporters.
+// Owners are the exporters of the nodes that may own the guests whose disks are received here.
 type Owners struct {
 	urls           []*url.URL
 	client         *http.Client
 	user, password string
 }
 
-// NewOwners reads the files that the configuration names. Redirects are not
-// followed and no proxy is used: what is asked goes to the named nodes only.
+// NewOwners reads the files that the configuration names. Redirects and proxies are not used, so
+// that requests reach only the named nodes.
 func NewOwners(c config.Owners) (Owners, error) {
 	if err := c.Validate(); err != nil {
 		return Owners{}, err
@@ -77,13 +76,13 @@ func NewOwners(c config.Owners) (Owners, error) {
 	return o, nil
 }
 
-// Configured reports whether there is any node to ask.
+// Configured reports whether any node is configured.
 func (o Owners) Configured() bool { return len(o.urls) > 0 }
 
-// Ask asks every node, all at the same time, about the report's disks that can be
-// compared, and returns what they say by the disk's dataset here, and what guests they have.
-// originOf returns where a dataset comes from, as [config.Watch.OriginOf]. It returns within the
-// timeout; a node that cannot be asked says so in each disk's evidence.
+// Ask asks every node, all at the same time, about the report's disks that can be compared. The
+// result is the evidence by the disk's dataset on this host, and the guests of each node. originOf
+// returns the origin of a dataset, as [config.Watch.OriginOf] does. Ask returns within the timeout;
+// if a node cannot be asked, the evidence for each disk says why.
 func (o Owners) Ask(ctx context.Context, timeout time.Duration, r checker.Report, originOf func(dataset string) (cluster, origin string)) (said map[string][]checker.Evidence, nodes []checker.NodeAnswer) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -110,7 +109,7 @@ func (o Owners) Ask(ctx context.Context, timeout time.Duration, r checker.Report
 	return said, nodes
 }
 
-// node asks one node. What goes wrong is its answer about each disk.
+// node asks one node. A failure becomes the evidence for each disk.
 func (o Owners) node(ctx context.Context, u *url.URL, timeout time.Duration, request checker.CompareRequest) ([]checker.Evidence, checker.NodeAnswer) {
 	answer, err := o.post(ctx, u, timeout, request)
 	if err == nil {
@@ -129,8 +128,8 @@ func (o Owners) node(ctx context.Context, u *url.URL, timeout time.Duration, req
 	return failed, checker.NodeAnswer{Node: u.Host, Failure: text.Clip(text.Plain(failure(err)), 200)}
 }
 
-// failure leaves out the method and the URL, which the client puts before its
-// errors: the node is named anyway.
+// failure returns the text of err without the method and URL that the HTTP client adds: the caller
+// names the node.
 func failure(err error) string {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		if wrapped.Timeout() {
@@ -147,14 +146,14 @@ func (o Owners) post(ctx context.Context, u *url.URL, timeout time.Duration, req
 		return checker.CompareAnswer{}, err
 	}
 	if len(text) > checker.MaxRequest || len(request.Disks) > checker.MaxCompareDisks {
-		return checker.CompareAnswer{}, fmt.Errorf("asking of %d disks would take %d bytes: at most %d and %d can be asked of at once; use --pool, --vmid or --disk",
+		return checker.CompareAnswer{}, fmt.Errorf("a request about %d disks would have %d bytes: at most %d disks and %d bytes are allowed; use --pool, --vmid or --disk",
 			len(request.Disks), len(text), checker.MaxCompareDisks, checker.MaxRequest)
 	}
 	for {
 		body, wait, err := o.try(ctx, u, timeout, text)
 		if err == nil {
 			var answer checker.CompareAnswer
-			// Unknown fields are allowed: the owner may be newer than this.
+			// Unknown fields are allowed, because the owner may run a newer version.
 			err = json.Unmarshal(body, &answer)
 			return answer, err
 		}
@@ -172,8 +171,8 @@ func (o Owners) post(ctx context.Context, u *url.URL, timeout time.Duration, req
 	}
 }
 
-// try sends a request once. With an error comes how long to wait before it is sent again, 0
-// where that is of no use.
+// try sends a request once. With an error, wait is the time after which a second try makes sense, 0
+// if a second try is useless.
 func (o Owners) try(ctx context.Context, u *url.URL, timeout time.Duration, text []byte) (body []byte, wait time.Duration, err error) {
 	post, err := http.NewRequestWithContext(ctx, http.MethodPost, u.JoinPath("/api/v1/compare").String(), bytes.NewReader(text))
 	if err != nil {
@@ -196,7 +195,7 @@ func (o Owners) try(ctx context.Context, u *url.URL, timeout time.Duration, text
 	return body, wait, err
 }
 
-// retryAfter is how long a server that is busy wants to be left alone, 0 if it does not say.
+// retryAfter returns how long the server asks clients to wait, 0 if the server does not say.
 func retryAfter(response *http.Response) time.Duration {
 	seconds, err := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16)
 	if err != nil {

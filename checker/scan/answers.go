@@ -9,29 +9,32 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// answers is what was found out about the snapshots of a pool's heads.
+// answers contains all that a scan learnt about the snapshots of the heads of one pool.
 type answers struct {
 	heads  []zfs.Dataset
 	readAt time.Time
 	// found are the newest managed snapshots, by dataset.
 	found map[string]*zfs.Snapshot
-	// unanswered says for which datasets zfs gave no complete answer, or none in time, and why.
+	// unanswered contains the datasets for which zfs gave no complete answer, or no answer in time,
+	// and the reason for each dataset.
 	unanswered map[string]string
-	// unlisted says for which there was no time to list what came after the snapshot that
-	// found has, which was the newest managed one before and is still there.
+	// unlisted contains the datasets for which no time was left to list newer snapshots, and the
+	// reason for each dataset. The snapshot in found was the newest managed snapshot before, and still
+	// exists.
 	unlisted map[string]string
 
-	// bounds are those snapshots, list are the heads whose snapshots are to be listed,
-	// names are the newest managed snapshots that are to be looked up.
+	// bounds are the newest managed snapshots that were known before and still exist. list contains
+	// the heads whose snapshots must be listed. names are the newest managed snapshots that must be
+	// looked up.
 	bounds map[string]*zfs.Snapshot
 	list   map[string]zfs.Dataset
 	names  map[string]string
-	// ofAny are the newest snapshots of whatever kind where a list told them.
+	// ofAny are the newest snapshots of any kind, for the datasets that were listed.
 	ofAny  map[string]string
 	faults zfs.Faults
 }
 
-// digests are those of the tokens of receives that are pending, by dataset.
+// digests returns a digest of the resume token of each pending receive, by dataset.
 func (a *answers) digests() map[string]string {
 	all := map[string]string{}
 	for _, h := range a.heads {
@@ -42,7 +45,7 @@ func (a *answers) digests() map[string]string {
 	return all
 }
 
-// disks joins heads with what was found out about their snapshots.
+// disks returns the heads with all that is known about their snapshots.
 func (a *answers) disks() []checker.Disk {
 	var all []checker.Disk
 	for _, h := range a.heads {
@@ -71,8 +74,9 @@ func (a *answers) disks() []checker.Disk {
 	return all
 }
 
-// hostClock is the latest time that this host's clock left on a dataset. When it was made, perhaps
-// by a clock that was ahead, matters only while there is no snapshot: the next one mends the rest.
+// hostClock returns the latest time that this host's clock left on a dataset. The time at which the
+// dataset was made, perhaps by a clock that was ahead, counts only while the dataset has no
+// snapshot.
 func (a *answers) hostClock(h zfs.Dataset) time.Time {
 	clock := latest(a.readAt, time.Unix(h.SnapshotsChanged, 0))
 	if a.found[h.Name] == nil {

@@ -9,44 +9,44 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Cache is what earlier scans learnt of the newest managed snapshots and what is
-// still true, as long as the facts read fresh are the same. It never stands in for
-// reading the heads. Its methods may be called at the same time.
+// Cache contains what earlier scans learnt about the newest managed snapshots. An entry is valid
+// while the facts that every scan reads from the heads are unchanged. A cache never replaces
+// reading the heads. The methods of Cache may be called at the same time.
 type Cache struct {
 	mu     sync.Mutex
 	newest map[string]entry
-	// pending are the receives that are, by dataset.
+	// pending are the receives that were pending at the last scan, by dataset.
 	pending map[string]pendingReceive
-	// guests is what was looked up of guests' disks.
+	// guests contains the results of looking up snapshots of guests' disks.
 	guests guestCache
-	// slow says of datasets when their list alone took nearly all the time that there was.
+	// slow contains the datasets whose listing alone took nearly all the available time, and when.
 	slow map[string]time.Time
-	// learnt is what this process found out since the last Save.
+	// learnt lists the entries that this process changed since the last Save.
 	learnt learnt
 	// unsaved is true when an entry changed since the last Save.
 	unsaved bool
 }
 
-// NewCache is an empty cache.
+// NewCache returns an empty cache.
 func NewCache() *Cache {
 	return &Cache{newest: map[string]entry{}, pending: map[string]pendingReceive{}, slow: map[string]time.Time{}, learnt: newLearnt()}
 }
 
-// entry is what one dataset's newest managed snapshot was, and the facts it depends
-// on.
+// entry is the newest managed snapshot of one dataset, and the facts under which the entry is
+// valid.
 type entry struct {
 	key Key
-	// name is the newest managed snapshot's, "" where there is none.
+	// name is the name of the newest managed snapshot, "" if the dataset has no managed snapshot.
 	name string
-	// ofAny is the newest snapshot of whatever kind.
+	// ofAny is the name of the newest snapshot of any kind.
 	ofAny string
-	// snapshot is nil where only its name is known.
+	// snapshot is nil if only the name of the snapshot is known.
 	snapshot *zfs.Snapshot
-	// readAt is when that was read.
+	// readAt is the time at which the entry was read.
 	readAt time.Time
 }
 
-// Key are the facts that a disk's list of snapshots depends on.
+// Key is the facts on which a disk's list of snapshots depends.
 type Key struct {
 	GUID    uint64
 	Origin  string
@@ -54,27 +54,28 @@ type Key struct {
 	Changed int64
 }
 
-// minChangeAge is how old snapshots_changed must be when it is read: it counts whole
-// seconds, so that a change in the same second would go unseen.
+// minChangeAge is the least age of snapshots_changed at which the property is trusted:
+// snapshots_changed counts whole seconds, so a later change in the same second would be missed.
 const minChangeAge = 2 * time.Second
 
-// keyOf is false for a head whose newest managed snapshot may change without the
-// key changing, so that it cannot be remembered.
+// keyOf returns the key of a head, and whether the newest managed snapshot can be remembered by
+// this key. The result is false if the newest managed snapshot may change while the key does not
+// change.
 func keyOf(h zfs.Dataset, readAt time.Time) (Key, bool) {
 	key := Key{h.GUID, h.Origin, h.NewestSnapshot, h.SnapshotsChanged}
 	if h.SnapshotsChanged != 0 && readAt.Sub(time.Unix(h.SnapshotsChanged, 0)) > minChangeAge {
 		return key, h.GUID != 0
 	}
-	// The newest of all is the newest managed, whatever happens to older ones.
+	// The newest snapshot of all is managed. Changes to older snapshots do not matter then.
 	key.Changed = 0
 	return key, h.GUID != 0 && checker.IsManaged(h.NewestSnapshot)
 }
 
-// lasting reports whether the key holds for another process, too: a name alone may be
-// given again.
+// lasting reports whether the key is valid in another process, too. A key without snapshots_changed
+// is not: the name of a snapshot may be used again.
 func (k Key) lasting() bool { return k.Changed != 0 }
 
-// recall returns what is remembered for the head.
+// recall returns the valid entry of a head, and whether the cache has one.
 func (c *Cache) recall(h zfs.Dataset, readAt time.Time) (entry, bool) {
 	key, ok := keyOf(h, readAt)
 	if !ok {
@@ -86,8 +87,8 @@ func (c *Cache) recall(h zfs.Dataset, readAt time.Time) (entry, bool) {
 	return found, ok && found.key == key
 }
 
-// keep remembers the newest snapshot of a head and the newest managed one's name, ""
-// for none, with the snapshot where it was looked up.
+// keep remembers the newest snapshot of a head, and the name of the newest managed snapshot ("" for
+// none). newest is nil if the managed snapshot was not looked up.
 func (c *Cache) keep(h zfs.Dataset, readAt time.Time, ofAny, name string, newest *zfs.Snapshot) {
 	key, ok := keyOf(h, readAt)
 	if !ok {
@@ -102,12 +103,12 @@ func (c *Cache) keep(h zfs.Dataset, readAt time.Time, ofAny, name string, newest
 	c.learnt.newest[h.Name] = readAt
 }
 
-// noKey is the key of an entry that tells nothing but which managed snapshot was the newest
-// one before: no head has it.
+// noKey returns a key that no head has. An entry with this key remembers only which managed
+// snapshot was the newest before.
 func noKey(guid uint64) Key { return Key{GUID: guid} }
 
-// managedBefore returns the name of the newest managed snapshot that the dataset had before,
-// "" if none is known. Others may have come since, and it may be gone.
+// managedBefore returns the name of the newest managed snapshot that the dataset had before, "" if
+// none is known. By now newer snapshots may exist, and the returned snapshot may be gone.
 func (c *Cache) managedBefore(h zfs.Dataset) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,10 +118,12 @@ func (c *Cache) managedBefore(h zfs.Dataset) string {
 	return ""
 }
 
-// slowFor is how long a list comes last that took all the time: what made it slow may be over.
+// slowFor is the time for which a slow dataset is listed last. The time is limited because the
+// cause of the slowness may end.
 const slowFor = 2 * time.Hour
 
-// isSlow reports whether the dataset's list took all the time that there was, not long before.
+// isSlow reports whether listing the dataset took nearly all the available time, less than slowFor
+// ago.
 func (c *Cache) isSlow(dataset string, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,7 +131,7 @@ func (c *Cache) isSlow(dataset string, now time.Time) bool {
 	return marked && !at.After(now) && now.Sub(at) < slowFor
 }
 
-// tookAll notes that the list of this dataset took all the time that there was.
+// tookAll notes that listing this dataset took nearly all the available time.
 func (c *Cache) tookAll(dataset string, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -155,8 +158,8 @@ func (c *Cache) Unsaved() bool {
 	return c.unsaved
 }
 
-// forget drops what turned out wrong. Which managed snapshot was the newest stays known: it is
-// believed only where it is still there.
+// forget drops an entry that turned out to be wrong. The name of the newest managed snapshot is
+// kept, because the name is used only if the snapshot still exists.
 func (c *Cache) forget(dataset string, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -166,8 +169,8 @@ func (c *Cache) forget(dataset string, readAt time.Time) {
 	}
 }
 
-// retain forgets the datasets below the roots that are not among those. What others search for
-// may be remembered here, too.
+// retain forgets the datasets below the roots that are not in datasets. Entries outside of the
+// roots are kept, because another scan with other roots may have made these entries.
 func (c *Cache) retain(roots []string, datasets map[string]bool, readAt time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

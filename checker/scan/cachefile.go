@@ -14,8 +14,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// cacheFile is the part of a [Cache] that outlives the process: what depends on facts
-// that every scan reads again, and on no name alone.
+// cacheFile is the part of a [Cache] that is written to disk: the entries that depend on facts that
+// every scan reads again, and not on a name alone.
 type cacheFile struct {
 	Version int                       `json:"version"`
 	Newest  map[string]cacheLine      `json:"newest"`
@@ -28,13 +28,13 @@ type cacheLine struct {
 	GUID   uint64 `json:"guid,string"`
 	Origin string `json:"origin,omitempty"`
 	Newest string `json:"newest_of_any"`
-	// Listed is the newest of any where ZFS does not tell it and a list did.
+	// Listed is the newest snapshot of any kind where only a list of the snapshots showed the newest.
 	Listed  string `json:"newest_listed,omitempty"`
 	Changed int64  `json:"snapshots_changed"`
 	Managed string `json:"newest_managed"`
-	// Read is when that was read, in milliseconds since 1970.
+	// Read is the time at which the entry was read, in milliseconds since 1970.
 	Read int64 `json:"read_ms,omitempty"`
-	// Snapshot is the managed one, nil where only its name is known.
+	// Snapshot is the newest managed snapshot, nil if only the name of the snapshot is known.
 	Snapshot *checker.SnapshotDocument `json:"snapshot,omitempty"`
 }
 
@@ -47,7 +47,7 @@ func (l cacheLine) entry(dataset string) (entry, error) {
 		return k, fmt.Errorf("%q is no managed snapshot", l.Managed)
 	}
 	if checker.IsManaged(l.Newest) && l.Newest != l.Managed {
-		return k, fmt.Errorf("%s has the managed snapshot %s as its newest, and %q as its newest managed one", dataset, l.Newest, l.Managed)
+		return k, fmt.Errorf("the newest snapshot of %s is the managed snapshot %s, but its newest managed snapshot is %q", dataset, l.Newest, l.Managed)
 	}
 	if l.Snapshot == nil {
 		return k, nil
@@ -57,14 +57,14 @@ func (l cacheLine) entry(dataset string) (entry, error) {
 		return k, fmt.Errorf("%s: %w", dataset, err)
 	}
 	if s.Name != l.Managed || !possible(*s) {
-		return k, fmt.Errorf("%s is no snapshot that %s can have", s.FullName(), dataset)
+		return k, fmt.Errorf("%s cannot be a snapshot of %s", s.FullName(), dataset)
 	}
-	s.Creation = s.Creation.Local() // as zfs tells it
+	s.Creation = s.Creation.Local() // in the local zone, like the times that zfs returns
 	k.snapshot = s
 	return k, nil
 }
 
-// possible reports whether zfs can have told of such a snapshot.
+// possible reports whether zfs can have returned such a snapshot.
 func possible(s zfs.Snapshot) bool {
 	return s.GUID != 0 && s.CreateTXG != 0 && s.Creation.Unix() > 0
 }
@@ -82,9 +82,9 @@ func newCacheLine(k entry) cacheLine {
 
 const cacheVersion = 1
 
-// LoadCache reads the entries that [Cache.Save] left at path. Where there are none
-// or they cannot be used, the cache is empty and the error says why, nil for a
-// file that is not there.
+// LoadCache reads the entries that [Cache.Save] wrote to path. If the entries cannot be used, the
+// cache is empty and the error says why. A file that does not exist is an empty cache without an
+// error.
 func LoadCache(path string) (*Cache, error) {
 	c := NewCache()
 	text, err := files.ReadPrivate(path)
@@ -116,7 +116,7 @@ func LoadCache(path string) (*Cache, error) {
 	return c, nil
 }
 
-// Save writes the entries to path as one step.
+// Save writes the entries to path in one step.
 func (c *Cache) Save(path string) error {
 	text, err := json.Marshal(c.cacheFile())
 	if err != nil {

@@ -11,51 +11,57 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// guestCache is what was looked up of guests' disks, and what it depends on.
+// guestCache contains the results of looking up snapshots of guests' disks, with the facts on which
+// each result depends.
 type guestCache struct {
-	// Commons are the newest snapshots in common, by the datasets.
+	// Commons are the newest snapshots that the disks of a guest have in common, by the names of the
+	// datasets.
 	Commons map[string]commonEntry `json:"commons,omitempty"`
-	// Pairs says of two datasets, by guid, whether they are copies of one disk.
+	// Pairs says of two datasets, by their guids, whether both are copies of one disk.
 	Pairs map[string]pairEntry `json:"pairs,omitempty"`
-	// Configs are the configurations that are kept with snapshots, by dataset.
+	// Configs are the guest configurations that are kept with snapshots, by dataset.
 	Configs map[string]configEntry `json:"configs,omitempty"`
 }
 
-// guestCacheAge is how long is remembered what nobody asked for: a guest's disks agree most of
-// the time, and then nothing is asked.
+// guestCacheAge is the time for which an unused entry is kept. The time is long because an entry is
+// used only while a guest's disks have different newest snapshots, which is rare.
 const guestCacheAge = 90 * 24 * time.Hour
 
 type commonEntry struct {
-	// Disks is what was known of each, by dataset.
+	// Disks is what was known of each disk, by dataset.
 	Disks map[string]commonDisk `json:"disks"`
-	// Used is when it was asked for last, to a day.
+	// Used is the day on which the entry was last used.
 	Used time.Time `json:"used"`
 }
 
 type commonDisk struct {
 	Key
-	// Managed is the guid of its newest managed snapshot.
+	// Managed is the guid of the disk's newest managed snapshot.
 	Managed uint64 `json:",string"`
-	// Lasting is true where the key changes with every change.
+	// Lasting is true if the key changes with every change of the disk's snapshots.
 	Lasting bool
-	// Point is its snapshot, nil where there is none in common.
+	// Point is the disk's snapshot at the newest time that all disks have, nil if there is no such
+	// time.
 	Point *checker.SnapshotDocument `json:",omitempty"`
-	// Oldest is true where its newest managed snapshot was older than those of the others.
+	// Oldest is true if the disk's newest managed snapshot was older than the newest of every other
+	// disk.
 	Oldest bool `json:",omitempty"`
-	// Ahead is as of [checker.Looked]; Asked is true where it was looked for.
+	// Ahead has the meaning of the same field in [checker.Looked]. Asked is true if the time was
+	// looked for.
 	Ahead time.Time `json:",omitzero"`
 	Asked bool      `json:",omitempty"`
 }
 
 type pairEntry struct {
-	// Same holds for ever: what was one disk once is. Else it depends on the keys.
+	// Same is true for ever after once found true: copies of one disk remain copies of one disk. Same
+	// is false only while Keys are unchanged.
 	Same bool      `json:"same"`
 	Keys [2]Key    `json:"keys"`
 	Used time.Time `json:"used"`
 }
 
-// diskKey is the key of a disk's list of snapshots. It is false where that may change and the
-// key does not.
+// diskKey returns the key of a disk's list of snapshots. lasting is false if the list may change
+// while the key does not change.
 func diskKey(d checker.Disk) (key Key, lasting bool) {
 	key = Key{GUID: d.GUID, Origin: d.Origin, Newest: d.NewestOfAny}
 	if d.Changed.IsZero() || d.ReadAt.Sub(d.Changed) <= minChangeAge {
@@ -70,7 +76,7 @@ func (k commonDisk) unchanged(d checker.Disk) bool {
 	return lasting && k.Lasting && k.Key == key && d.Newest != nil && k.Managed == d.Newest.GUID
 }
 
-// holds reports whether no disk has changed.
+// holds reports whether all disks are unchanged.
 func (e *commonEntry) holds(disks []checker.Disk) bool {
 	for _, d := range disks {
 		if !e.Disks[d.Dataset].unchanged(d) {
@@ -80,7 +86,8 @@ func (e *commonEntry) holds(disks []checker.Disk) bool {
 	return true
 }
 
-// snapshots are those in common, nil for none.
+// snapshots returns one snapshot of each disk, of the newest time that all disks have. The result
+// is nil if there is no such time.
 func (e *commonEntry) snapshots(disks []checker.Disk) []zfs.Snapshot {
 	var row []zfs.Snapshot
 	for _, d := range disks {
@@ -92,14 +99,14 @@ func (e *commonEntry) snapshots(disks []checker.Disk) []zfs.Snapshot {
 		if err != nil {
 			return nil
 		}
-		s.Creation = s.Creation.Local() // as zfs tells it
+		s.Creation = s.Creation.Local() // in the local zone, like the times that zfs returns
 		row = append(row, *s)
 	}
 	return row
 }
 
-// sensible reports whether this could have been found: one snapshot of each disk, all of one
-// time, or none of any.
+// sensible reports whether a scan can have written the entry: with one snapshot of each disk, all
+// of one time, or with no snapshot of any disk.
 func (e *commonEntry) sensible(disks []checker.Disk) bool {
 	if !slices.ContainsFunc(disks, func(d checker.Disk) bool { return e.Disks[d.Dataset].Point != nil }) {
 		return true
@@ -114,8 +121,8 @@ func (e *commonEntry) sensible(disks []checker.Disk) bool {
 	return checker.CommonPoint(lists) != nil
 }
 
-// ahead is since when the disk has been ahead of a snapshot, zero if that is not known, and
-// whether it was looked for.
+// ahead returns the time since when the disk has had snapshots newer than s, and whether this time
+// was looked for. The time is zero if unknown.
 func (e *commonEntry) ahead(s zfs.Snapshot) (since time.Time, asked bool) {
 	if e == nil {
 		return since, false
@@ -126,8 +133,9 @@ func (e *commonEntry) ahead(s zfs.Snapshot) (since time.Time, asked bool) {
 	return since, false
 }
 
-// limits reports whether the disk had the oldest of the newest managed snapshots, and still has
-// it. Then all others were past it, and could receive nothing since that it has.
+// limits reports whether the disk had the oldest of the newest managed snapshots, and still has the
+// same newest one. If limits is true, the disks can have no newer time in common than before,
+// because the other disks had newer snapshots already and receive none of an earlier time.
 func (e *commonEntry) limits(d checker.Disk) bool {
 	if e == nil || d.GUID == 0 {
 		return false
@@ -144,8 +152,8 @@ func commonName(disks []checker.Disk) string {
 	return strings.Join(names, "\n")
 }
 
-// recallCommon returns what is remembered of these disks, nil where that is nothing or makes
-// no sense, or where one of them is another dataset by now.
+// recallCommon returns the entry of these disks. The result is nil if there is no entry, if the
+// entry is not sensible, or if one of the disks is another dataset by now.
 func (c *Cache) recallCommon(disks []checker.Disk) *commonEntry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -197,7 +205,7 @@ func aheadChanged(before *commonEntry, now commonEntry) bool {
 	return false
 }
 
-// wholeDay is a time of which one a day is written.
+// wholeDay returns the start of t's day in UTC, so that the use of an entry is written once a day.
 func wholeDay(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
 
 func (p pair) name() string {
@@ -214,7 +222,7 @@ func (p pair) keys() (keys [2]Key, lasting bool) {
 	return [2]Key{a, b}, lastingA && lastingB
 }
 
-// recallPair returns whether two datasets are copies of one disk, if that is known.
+// recallPair reports whether two datasets are copies of one disk, and whether this is known.
 func (c *Cache) recallPair(p pair) (same, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -245,7 +253,8 @@ func (c *Cache) keepPair(p pair) {
 	c.unsaved = true
 }
 
-// lasting is what is worth to be written: what was used since long before the last use.
+// lasting returns the entries worth writing: all that were used within guestCacheAge of the last
+// use of any entry.
 func (g guestCache) lasting() guestCache {
 	kept := guestCache{Commons: maps.Clone(g.Commons), Pairs: maps.Clone(g.Pairs), Configs: maps.Clone(g.Configs)}
 	var last time.Time

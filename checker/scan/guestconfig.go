@@ -11,16 +11,17 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// configEntry is what is kept of its guest's configuration with the snapshots of a dataset.
+// configEntry is the guest configuration that is kept with the snapshots of a dataset.
 type configEntry struct {
 	GUID   uint64             `json:"guid,string"`
 	Config checker.KeptConfig `json:"config"`
 }
 
-// configs finds the configurations that were asked for: by the newest snapshot alone where
-// that keeps one, or refers to the one that is known, or where none was ever kept, and else by
-// the list of this one disk. What cannot be read, or somebody else asks for now, spoils no
-// verdict: what was known before counts until the next time.
+// configs finds the wanted guest configurations. The newest snapshot of a disk alone decides if
+// this snapshot keeps a configuration, refers to the known configuration, or if no configuration
+// was ever kept. If the newest snapshot does not decide, configs lists all snapshots of the disk. A
+// failed read, or another process that reads the pool now, changes no verdict: the configuration
+// that was known before counts until the next time.
 func (g *guests) configs(ctx context.Context) {
 	disks := map[string]checker.Disk{} // by the newest snapshot's full name
 	var names, lists []string
@@ -66,12 +67,12 @@ func (g *guests) configs(ctx context.Context) {
 	})
 }
 
-// configured answers by a disk's newest snapshot, and what it keeps or refers to. It is false
-// where that does not show which configuration counts.
+// configured decides by the configuration that a disk's newest snapshot keeps or refers to. The
+// result is false if the newest snapshot alone does not show which configuration counts.
 func (g *guests) configured(d checker.Disk, newest zfs.KeptConfig) bool {
 	sum, known := sumOf(newest.Value), g.scanner.Cache.recallConfig(d)
 	switch sum {
-	case known.Sum: // the same one, or none
+	case known.Sum: // the known configuration, or still none
 		g.keepConfig(d, known)
 		return true
 	case "":
@@ -84,9 +85,9 @@ func (g *guests) configured(d checker.Disk, newest zfs.KeptConfig) bool {
 	return found.Sum != ""
 }
 
-// configuredByList answers by all snapshots of a dataset, the oldest first: the last
-// configuration that is here counts, also where newer snapshots refer to one that was not sent.
-// Where none is kept any more, none counts.
+// configuredByList decides by all snapshots of a dataset, the oldest first. The last configuration
+// that is kept here counts, even if newer snapshots refer to a configuration that was not sent. If
+// no snapshot keeps a configuration any more, none counts.
 func (g *guests) configuredByList(dataset string, kept []zfs.KeptConfig) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -105,8 +106,8 @@ func (g *guests) configuredByList(dataset string, kept []zfs.KeptConfig) {
 	g.keepConfig(d, checker.KeptConfig{})
 }
 
-// newestConfig is the configuration that the last of the snapshots keeps or refers to, if one of
-// them keeps it.
+// newestConfig returns the configuration that the last of the snapshots keeps or refers to, if one
+// of the snapshots keeps this configuration.
 func newestConfig(d checker.Disk, kept []zfs.KeptConfig) (found checker.KeptConfig) {
 	sum := sumOf(kept[len(kept)-1].Value)
 	if sum == "" {
@@ -126,8 +127,8 @@ func newestConfig(d checker.Disk, kept []zfs.KeptConfig) (found checker.KeptConf
 	return found
 }
 
-// sumOf tells the configuration that a value keeps or refers to from others, "" for none that
-// can be used.
+// sumOf returns the checksum of the configuration that a value keeps or refers to, "" if the value
+// cannot be used.
 func sumOf(value string) string {
 	if sum, refers := pve.ReadReference(value); refers {
 		return sum
@@ -150,15 +151,15 @@ func newKeptConfig(c pve.Captured) checker.KeptConfig {
 	return k
 }
 
-// keepConfig answers for a disk, and remembers that.
+// keepConfig sets the configuration of a disk, and remembers the configuration in the cache.
 func (g *guests) keepConfig(d checker.Disk, k checker.KeptConfig) {
 	k.Day = zfs.DayOf(d.Newest.Name)
 	g.of(d.Dataset).Config = &k
 	g.scanner.Cache.keepConfig(d, configEntry{d.GUID, k})
 }
 
-// recallConfig is what is known of the configuration with a disk, without a day where nothing was
-// looked for.
+// recallConfig returns the remembered configuration of a disk. Its Day is "" if no configuration
+// was ever looked for.
 func (c *Cache) recallConfig(d checker.Disk) checker.KeptConfig {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,8 +11,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// names are what the disks may have of the time that none can have in common anything newer
-// than, whatever its class, and of the time that was the one before.
+// names returns the snapshots that the other disks may have in common with the disk whose newest
+// snapshot is the oldest: those of that snapshot's time in every class. names adds the snapshots of
+// the last time that was found in common.
 func (c *common) names() []string {
 	var names []string
 	at := c.disks[c.oldest].Newest.Name
@@ -33,10 +34,10 @@ func (c *common) names() []string {
 	return names
 }
 
-// match decides on the newest time in common by the names that were looked up, or has all
-// disks listed. Nothing in common can be newer than the oldest of the newest; and where that
-// disk was the oldest before, too, and has not changed, nothing newer than what was in common
-// before is in common now.
+// match finds the newest time that all disks have in common from the snapshots that were looked up,
+// or requests a list of every disk. Nothing in common can be newer than the oldest of the newest
+// snapshots. If the same disk was the oldest before and has not changed, the common time of before
+// is still the newest.
 func (g *guests) match(c *common) {
 	if c.known || g.problem(c.disks...) != "" {
 		return
@@ -76,8 +77,8 @@ func (g *guests) matchLists(c *common) {
 	c.row, c.known = checker.CommonPoint(lists), true
 }
 
-// apart finds since when the disks that are ahead have been so. That is asked only where it
-// matters, and once of each point.
+// apart finds the time since when each disk that is ahead has been ahead. apart looks for the time
+// only if a verdict needs the time, and once for each snapshot.
 func (g *guests) apart(ctx context.Context) {
 	byPool := map[string][]Position{}
 	for i := range g.commons {
@@ -118,13 +119,14 @@ func (g *guests) apart(ctx context.Context) {
 	reading.Wait()
 }
 
-// guestRounds is how often what was looked up may show that more must be: which datasets are
-// copies of one disk, what the disks have in common, and since when they have nothing newer.
+// guestRounds is the number of rounds of lookups. Each round may show that another one is needed:
+// first which datasets are copies of one disk, then which snapshots the disks have in common, then
+// since when the disks have differed.
 const guestRounds = 3
 
-// LookAtGuests returns the pools with what judging their guests needs to know beside what was
-// read, by how judge judges them. It waits no longer than until ctx ends; then what is known
-// decides.
+// LookAtGuests returns the pools with the additional facts that judging their guests needs. judge
+// makes a report whose questions ask for the missing facts. LookAtGuests returns when ctx ends at
+// the latest; then the facts known so far decide.
 func (s Scanner) LookAtGuests(ctx context.Context, pools []checker.Pool, judge func([]checker.Pool) checker.Report) []checker.Pool {
 	asked := ""
 	for range guestRounds {
@@ -139,8 +141,8 @@ func (s Scanner) LookAtGuests(ctx context.Context, pools []checker.Pool, judge f
 	return pools
 }
 
-// WithLooked returns the pools with what was looked up of their disks. The lists of those that
-// it concerns are copies.
+// WithLooked returns the pools with the results of the lookups added to the disks. Lists of disks
+// that change are copied.
 func WithLooked(pools []checker.Pool, looked map[string]*checker.Looked) []checker.Pool {
 	if len(looked) == 0 {
 		return pools
@@ -167,7 +169,7 @@ func WithLooked(pools []checker.Pool, looked map[string]*checker.Looked) []check
 	return pools
 }
 
-// inWords tells questions from others.
+// inWords returns a text that is different for different questions.
 func inWords(questions []checker.GuestQuestion) string {
 	var words strings.Builder
 	for _, q := range questions {

@@ -10,9 +10,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Guests looks up what is asked of guests' disks, and returns it by the disk's dataset.
-// Exact names are looked up first; lists are read only where these do not answer, and once a
-// change. Lists wait for each pool's lock as a scan does, names only for others that look up names.
+// Guests answers questions about guests' disks, by the disk's dataset. Exact names are looked up
+// first; lists are read only if the names give no answer, and only once after each change. A list
+// waits for the pool's scan lock, and a lookup of names only for other lookups.
 func (s Scanner) Guests(ctx context.Context, questions []checker.GuestQuestion) map[string]*checker.Looked {
 	g := guests{scanner: s, looked: map[string]*checker.Looked{}, snapshots: map[string]zfs.Snapshot{}, lists: map[string][]zfs.Snapshot{}, problems: map[string]string{}}
 	for _, q := range questions {
@@ -43,24 +43,24 @@ func (s Scanner) Guests(ctx context.Context, questions []checker.GuestQuestion) 
 	return g.looked
 }
 
-// guests is one round of looking up.
+// guests is one round of lookups.
 type guests struct {
 	scanner Scanner
 	looked  map[string]*checker.Looked
 	pairs   []pair
 	commons []common
-	// unconfigured are the disks whose guest's configuration is asked for.
+	// unconfigured are the disks whose guest configuration is wanted.
 	unconfigured []checker.Disk
 
 	mu        sync.Mutex
 	wanted    []string                  // full names to look up
 	toList    []string                  // datasets to list
-	snapshots map[string]zfs.Snapshot   // what was looked up, by full name
+	snapshots map[string]zfs.Snapshot   // all snapshots found, by full name
 	lists     map[string][]zfs.Snapshot // by dataset
 	problems  map[string]string         // by pool
 }
 
-// pair are two disks of one name, the older first.
+// pair is two disks with one name, the older first.
 type pair struct {
 	older, newer checker.Disk
 	same, known  bool
@@ -70,20 +70,21 @@ type pair struct {
 type common struct {
 	disks []checker.Disk
 	apart bool
-	// oldest is where the disk is whose newest snapshot is the oldest: nothing that all have
-	// is newer.
+	// oldest is the index of the disk whose newest snapshot is the oldest. No snapshot in common is
+	// newer.
 	oldest int
-	// row is one snapshot of each disk, of the newest time that all have; nil for none.
+	// row is one snapshot of each disk, of the newest time that all disks have; nil if there is no
+	// such time.
 	row   []zfs.Snapshot
 	known bool
-	// remembered is what the last round found, if that was of these disks.
+	// remembered is the result of the last round for these disks, nil if there is none.
 	remembered *commonEntry
 	positions  map[string]Position
-	// asked are the datasets of which it was looked for since when they are ahead.
+	// asked contains the datasets for which a lookup of the field Ahead was made.
 	asked map[string]bool
 }
 
-// ask takes in a question, and which names it needs.
+// ask adds a question, and the names that its answer needs.
 func (g *guests) ask(q checker.GuestQuestion) {
 	for i, a := range q.Compare {
 		for _, b := range q.Compare[:i] {
@@ -121,13 +122,13 @@ func (g *guests) ask(q checker.GuestQuestion) {
 	g.commons = append(g.commons, c)
 }
 
-// exact looks up all names that are wanted, in all pools at the same time.
+// exact looks up all wanted names, in all pools at the same time.
 func (g *guests) exact(ctx context.Context) {
 	g.eachPool(ctx, g.wanted, g.scanner.asking, func(r zfs.Reader, names []string) error {
 		slices.Sort(names)
 		found, err := r.Lookup(ctx, slices.Compact(names))
 		if _, some := errors.AsType[zfs.Faults](err); some {
-			err = nil // what cannot be read is not there to start from
+			err = nil // a snapshot that zfs cannot read is no restore point
 		}
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -138,7 +139,7 @@ func (g *guests) exact(ctx context.Context) {
 	})
 }
 
-// list reads the lists that are wanted.
+// list reads the wanted lists.
 func (g *guests) list(ctx context.Context) {
 	g.eachPool(ctx, g.toList, g.scanner.listing, func(r zfs.Reader, datasets []string) error {
 		slices.Sort(datasets)
@@ -151,10 +152,11 @@ func (g *guests) list(ctx context.Context) {
 	})
 }
 
-// turn waits for a turn on a pool, as [Scanner.listing] and [Scanner.asking] do.
+// turn waits for the lock of a pool and then reads, as [Scanner.listing] and [Scanner.asking] do.
 type turn func(ctx context.Context, pool string, read func(zfs.Reader) error) error
 
-// eachPool reads the names of each pool in a turn there. A failure is the pool's problem.
+// eachPool waits for the lock of each pool and reads the names of the pool. A failure is recorded
+// as a problem of the pool.
 func (g *guests) eachPool(ctx context.Context, names []string, inTurn turn, read func(r zfs.Reader, names []string) error) {
 	inPools(names, func(pool string, of []string) {
 		err := zfs.CheckPool(g.scanner.Kstat, pool)
@@ -169,7 +171,8 @@ func (g *guests) eachPool(ctx context.Context, names []string, inTurn turn, read
 	})
 }
 
-// inPools reads the names of each pool, all pools at the same time.
+// inPools calls read once for each pool with the names of that pool, for all pools at the same
+// time.
 func inPools(names []string, read func(pool string, names []string)) {
 	byPool := map[string][]string{}
 	for _, name := range names {
@@ -183,7 +186,8 @@ func inPools(names []string, read func(pool string, names []string)) {
 	reading.Wait()
 }
 
-// compare decides on a pair by the one name that was looked up, or has both listed.
+// compare decides about a pair by the one name that was looked up, or requests a list of both
+// disks.
 func (g *guests) compare(p *pair) {
 	if p.known {
 		return
@@ -207,7 +211,7 @@ func (g *guests) compareLists(p *pair) {
 	p.same = slices.ContainsFunc(g.lists[p.newer.Dataset], func(s zfs.Snapshot) bool { return guids[s.GUID] })
 }
 
-// problem is why something of the disks could not be read, "" if it could.
+// problem returns why a pool of the disks could not be read, "" if all could.
 func (g *guests) problem(disks ...checker.Disk) string {
 	for _, d := range disks {
 		if why := g.problems[zfs.Pool(d.Dataset)]; why != "" {
@@ -217,7 +221,7 @@ func (g *guests) problem(disks ...checker.Disk) string {
 	return ""
 }
 
-// of is what is said of a disk.
+// of returns the result for a disk, which the caller may change.
 func (g *guests) of(dataset string) *checker.Looked {
 	if g.looked[dataset] == nil {
 		g.looked[dataset] = &checker.Looked{}

@@ -15,23 +15,23 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// HealthFile is where what zpool says of pools is kept, and root's report of their errors is
-// found.
+// HealthFile names the files in which the health of pools is kept, and the file of root's report of
+// errors.
 type HealthFile struct {
-	// Prefix begins the names of the files that this user writes, one for each pool; "" keeps
-	// nothing.
+	// Prefix begins the names of the files that this user writes, one file for each pool. With ""
+	// nothing is kept.
 	Prefix string
-	// Report is root's, "" for none.
+	// Report is the path of the report that root writes, "" for none.
 	Report string
 }
 
 func (f HealthFile) path(pool string) string { return f.Prefix + pool + ".json" }
 
-// samePool reports whether two guids may be one pool's; 0 is one that is not known.
+// samePool reports whether two guids may belong to one pool. The guid 0 means unknown.
 func samePool(a, b uint64) bool { return a == b || a == 0 || b == 0 }
 
-// load returns what was known of a pool, nil where nothing was or it cannot be read: then the
-// pool is asked.
+// load returns the last known health of a pool. The result is nil if there is none or the file
+// cannot be read; then zpool is run again.
 func (f HealthFile) load(pool string, guid uint64) *checker.Health {
 	if f.Prefix == "" {
 		return nil
@@ -49,7 +49,7 @@ func (f HealthFile) save(pool string, h checker.Health) error {
 	if f.Prefix == "" {
 		return nil
 	}
-	h.Damage = nil // root says
+	h.Damage = nil // only root's report has it
 	text, err := json.Marshal(h)
 	if err == nil {
 		err = files.Directory(filepath.Dir(f.Prefix), 0o700)
@@ -60,7 +60,7 @@ func (f HealthFile) save(pool string, h checker.Health) error {
 	return files.Replace(f.path(pool), append(text, '\n'), 0o600)
 }
 
-// Healths returns how the pools are, by name. It returns when ctx ends at the latest.
+// Healths returns the health of each pool, by name. Healths returns when ctx ends at the latest.
 func (s Scanner) Healths(ctx context.Context, f HealthFile, pools []string) map[string]*checker.Health {
 	all := make([]*checker.Health, len(pools))
 	var asking sync.WaitGroup
@@ -75,13 +75,14 @@ func (s Scanner) Healths(ctx context.Context, f HealthFile, pools []string) map[
 	return known
 }
 
-// Health returns how a pool is: it asks zpool, unless that was asked within the last five
-// minutes. last is what this process knows already, nil for what the last one left. A pool that is suspended
-// is asked nothing. The result is nil where nothing is known; nobody may change it.
+// Health returns the health of a pool. Health runs zpool, unless zpool was run within the last five
+// minutes. last is what this process knows already; if last is nil, the file of the last process is
+// read. For a suspended pool zpool is not run. The result is nil if nothing is known; callers must
+// not change the result.
 func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *checker.Health) (h *checker.Health) {
 	defer func() {
 		if e := recover(); e != nil {
-			// What was never read alarms at once.
+			// A pool whose health was never read alarms immediately.
 			h = &checker.Health{Problem: fmt.Sprintf("internal error while asking zpool of %s: %v\n%s", pool, e, debug.Stack())}
 		}
 	}()
@@ -100,7 +101,7 @@ func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *ch
 	asked := false
 	err := s.asking(ctx, pool, func(r zfs.Reader) (err error) {
 		if other := f.load(pool, guid); other != nil && !s.due(other) {
-			last = other // of a process that had its turn before this one
+			last = other // another process ran zpool before this one got the lock
 			return nil
 		}
 		asked = true
@@ -117,7 +118,8 @@ func (s Scanner) Health(ctx context.Context, f HealthFile, pool string, last *ch
 		last.GUID = guid
 		began := last.FailingSince.Equal(last.AskedAt)
 		if f.save(pool, *last) != nil && began && !remembered {
-			// The next process would count from then, too, and never alarm.
+			// The time of the first failure could not be saved. The next process would start from its own
+			// time again, and never alarm.
 			last.FailingSince = time.Time{}
 		}
 	}
@@ -132,7 +134,7 @@ func (s Scanner) due(h *checker.Health) bool {
 	return since < 0 || since >= checker.HealthInterval
 }
 
-// learn adds what is remembered to what was just read.
+// learn adds the remembered last scrub to the health that was just read.
 func (s Scanner) learn(last *checker.Health, next checker.Health) *checker.Health {
 	next.ReadAt, next.AskedAt = s.Now(), s.Now()
 	switch {
@@ -144,7 +146,7 @@ func (s Scanner) learn(last *checker.Health, next checker.Health) *checker.Healt
 	return &next
 }
 
-// failed is what is known after zpool failed.
+// failed returns the health that is known after zpool failed.
 func (s Scanner) failed(last *checker.Health, pool string, err error) *checker.Health {
 	next, now := checker.Health{}, s.Now()
 	if last != nil {
@@ -157,7 +159,7 @@ func (s Scanner) failed(last *checker.Health, pool string, err error) *checker.H
 	return &next
 }
 
-// withDamage adds where root found errors.
+// withDamage adds the places of the errors that root found.
 func (s Scanner) withDamage(f HealthFile, pool string, guid uint64, h *checker.Health) *checker.Health {
 	if h == nil || f.Report == "" {
 		return h
@@ -172,10 +174,11 @@ func (s Scanner) withDamage(f HealthFile, pool string, guid uint64, h *checker.H
 	return &with
 }
 
-// DamageName is the file in the state directory with root's report of pools' errors.
+// DamageName is the name of the file in the state directory with root's report of the pools'
+// errors.
 const DamageName = "pool-health.json"
 
-// damageFile is that report.
+// damageFile is the content of the file named by DamageName.
 type damageFile struct {
 	Version int                        `json:"version"`
 	Pools   map[string]*checker.Damage `json:"pools"`
@@ -183,7 +186,7 @@ type damageFile struct {
 
 const damageVersion = 1
 
-// LoadDamage reads root's report: where each pool has permanent errors. One that somebody else
+// LoadDamage reads root's report: where each pool has permanent errors. A file that another user
 // could have written is an error.
 func LoadDamage(path string) (map[string]*checker.Damage, error) {
 	text, err := files.ReadPrivate(path)
@@ -200,7 +203,7 @@ func LoadDamage(path string) (map[string]*checker.Damage, error) {
 	return file.Pools, nil
 }
 
-// SaveDamage writes the report for all to read.
+// SaveDamage writes the report. All users may read the file.
 func SaveDamage(path string, pools map[string]*checker.Damage) error {
 	text, err := json.MarshalIndent(damageFile{damageVersion, pools}, "", "  ")
 	if err != nil {
@@ -209,15 +212,16 @@ func SaveDamage(path string, pools map[string]*checker.Damage) error {
 	return files.Replace(path, append(text, '\n'), 0o644)
 }
 
-// FindDamage asks where a pool has permanent errors, which needs root. The pool must not be
-// suspended.
+// FindDamage asks zpool for the places of a pool's permanent errors, which needs root. The pool
+// must not be suspended.
 func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]string) (*checker.Damage, error) {
 	if err := zfs.CheckPool(s.Kstat, pool); err != nil {
 		return nil, err
 	}
 	d := checker.Damage{GUID: zfs.PoolGUID(s.Kstat, pool), At: s.Now()}
 	err := s.asking(ctx, pool, func(r zfs.Reader) error {
-		// The count comes first: an error that is found meanwhile is one more than was counted.
+		// The errors are counted first. An error that is found during the two calls is then listed in
+		// addition to the count.
 		counted, err := r.Health(ctx, pool)
 		if err != nil || counted.DataErrors == 0 {
 			return err
@@ -231,8 +235,8 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 		}
 		d.Damage = zfs.ResolveDamage(h.Damaged, mounts)
 		d.Unlisted = h.DataErrors > uint64(len(h.Damaged))
-		// An OpenZFS that does not know the feature (before 2.2) says so by failing. There root
-		// counts an error once, and others as often as it was found.
+		// OpenZFS before 2.2 does not know the feature, and this call fails. Before OpenZFS 2.2 root sees
+		// each error counted once, while other users see the error counted as often as ZFS found it.
 		if feature, err := r.Feature(ctx, pool, "head_errlog"); err == nil {
 			d.Exact, d.Counted = feature == "active", counted.DataErrors
 		}
@@ -244,8 +248,8 @@ func (s Scanner) FindDamage(ctx context.Context, pool string, mounts map[string]
 	return &d, nil
 }
 
-// DamageOf is the report with what was just found, and of pools that could not be asked, what
-// the last one said. Pools that are not here any more are left out.
+// DamageOf returns the new report: the errors just found, and for pools that could not be read, the
+// errors of the last report. Pools that are not imported any more are left out.
 func DamageOf(last, found map[string]*checker.Damage, pools []string) map[string]*checker.Damage {
 	all := map[string]*checker.Damage{}
 	for _, pool := range pools {

@@ -6,9 +6,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// History lists all snapshots of one disk, the oldest first. It costs time with every
-// one of them, and is a listing like any other: while it runs, the
-// pool's other listings wait, so ctx must end soon.
+// History lists all snapshots of one disk, the oldest first. The time of the call grows with the
+// number of snapshots. Other listings of the pool wait for the end of the call, so ctx must end
+// soon.
 func (s Scanner) History(ctx context.Context, dataset string) ([]zfs.Snapshot, error) {
 	pool := zfs.Pool(dataset)
 	if err := zfs.CheckPool(s.Kstat, pool); err != nil {

@@ -10,50 +10,54 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Inventory are the disks that were here once, so that one that is gone is missed. The
-// exporter keeps one, and so does each user's check; none is changed, only replaced.
+// Inventory contains the disks that were seen here before, so that a disk that disappeared is
+// reported. The exporter keeps an inventory, and each user of check keeps another one. An inventory
+// is never changed, only replaced.
 type Inventory struct {
-	// Disks are they, by dataset; nil where there was no memory at all.
+	// Disks are the known disks, by dataset. Disks is nil if no inventory was ever written.
 	Disks map[string]KnownDisk `json:"disks"`
-	// Forgotten says when a dataset and all below it were to be forgotten. What was seen
-	// by then does not count, whoever remembers it.
+	// Forgotten contains the time at which a dataset, with all datasets below, was forgotten. A disk
+	// that was last seen before it was forgotten is ignored, even if another inventory still contains
+	// the disk.
 	Forgotten map[string]time.Time `json:"forgotten,omitempty"`
-	// Owners are the disks that the nodes had of their own guests, by node and dataset there.
+	// Owners are the disks of the nodes' own guests, by node and by the dataset on the node.
 	Owners map[string]map[string]OwnerDisk `json:"owners,omitempty"`
-	// Lost is what became of an earlier memory, nil if it was never lost.
+	// Lost describes the loss of an earlier inventory, nil if none was lost.
 	Lost *Loss `json:"lost,omitempty"`
 }
 
 // KnownDisk is one disk that was here.
 type KnownDisk struct {
-	// GUID is the dataset's, which a renamed one keeps.
+	// GUID is the guid of the dataset, which a rename does not change.
 	GUID uint64 `json:"guid,string"`
-	// Pool is the guid of its pool, which one that is imported under another name keeps; 0
-	// where ZFS does not tell.
+	// Pool is the guid of the disk's pool, 0 if unknown. The guid is unchanged when the pool is
+	// imported under another name.
 	Pool uint64 `json:"pool_guid,string,omitempty"`
-	// Since is when the read began that first saw the disk.
+	// Since is the start of the scan that first saw the disk.
 	Since time.Time `json:"since"`
-	// Node is the node of this host's cluster on which its guest was configured, "" if none;
-	// Left is since when it is not any more, while that may be why the disk goes.
+	// Node is the node of this host's cluster on which the guest of the disk was configured, "" if
+	// none. Left is the time since when the guest is not configured there any more; Left is zero again
+	// when the guest's move can no longer be the reason for a missing disk.
 	Node string    `json:"node,omitempty"`
 	Left time.Time `json:"left,omitzero"`
 }
 
-// Loss says when a memory was lost, and why.
+// Loss says when and why an inventory was lost.
 type Loss struct {
 	At  time.Time `json:"at"`
 	Why string    `json:"why"`
 }
 
 const (
-	// toldFor is how long a loss is told: whoever is on duty then must have seen it.
+	// toldFor is the time for which a loss is reported: long enough that the person on duty sees the
+	// report.
 	toldFor = 24 * time.Hour
-	// forgottenFor is how long it is known that a disk was forgotten: each check that
-	// remembers it must have run by then.
+	// forgottenFor is the time for which a forgotten disk is recorded. Within this time every check
+	// whose inventory contains the disk runs, and forgets the disk, too.
 	forgottenFor = 90 * 24 * time.Hour
 )
 
-// Notes say that disks which were gone before a loss are not missed, for a day.
+// Notes warns for a day after a loss that disks which disappeared before the loss are not reported.
 func (s Inventory) Notes(now time.Time) []checker.Note {
 	if s.Lost == nil || now.Sub(s.Lost.At) > toldFor {
 		return nil
@@ -61,10 +65,11 @@ func (s Inventory) Notes(now time.Time) []checker.Note {
 	return []checker.Note{{State: checker.Warning, Text: fmt.Sprintf("disks that were gone before %s are not missed: %s", s.Lost.At.Format(time.DateTime), s.Lost.Why)}}
 }
 
-// Updated returns s plus the disks just read and minus those renamed, and whether anything
-// changed. If so, the result is a copy. What was read before it was forgotten, or before
-// what is known, changes nothing. When each disk was read decides, not its pool: something
-// beside it may be unreadable for days. From then on there is a memory, though it be empty.
+// Updated returns s plus the disks just read and minus those renamed, and whether anything changed.
+// If so, the result is a copy. A disk that was read before its dataset was forgotten, or before the
+// known entry was made, changes nothing. The time at which each disk was read counts, not the time
+// of the pool: another disk of the pool may be unreadable for days. The Disks of the result are
+// never nil, but may be empty.
 func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Inventory, changed bool) {
 	s, changed = s.followed(pools)
 	updated = s
@@ -114,8 +119,8 @@ func (s Inventory) Updated(pools []checker.Pool, now time.Time) (updated Invento
 	return updated, changed
 }
 
-// wasWhole reports whether the disk would be missed if it were gone: its first receive was
-// finished once, and it is no clone that somebody made to try something.
+// wasWhole reports whether the loss of the disk must be reported. A disk counts if its first
+// receive was finished, and the disk is not a clone that somebody made to try something.
 func wasWhole(d *checker.Disk) bool {
 	if d.BareClone() && d.Owned != checker.Owned {
 		return false
@@ -123,13 +128,13 @@ func wasWhole(d *checker.Disk) bool {
 	return !d.Receiving || d.Newest != nil || d.NewestOfAny != ""
 }
 
-// Forgot is [Inventory.forgot] of a disk as it was read.
+// Forgot reports whether a disk that was read at d.ReadAt is forgotten.
 func (s Inventory) Forgot(d checker.Disk, now time.Time) bool {
 	return s.forgot(d.Dataset, d.ReadAt, now)
 }
 
-// forgot reports whether what was seen of a dataset at a time is to be forgotten. A time
-// that is yet to come was that of a clock that was ahead.
+// forgot reports whether a dataset, seen at a time, was forgotten later. A time in the future is
+// ignored, because a clock that was ahead wrote the time.
 func (s Inventory) forgot(dataset string, seen, now time.Time) bool {
 	for within := dataset; within != ""; within = zfs.Parent(within) {
 		if at, ok := s.Forgotten[within]; ok && !seen.After(at) && !at.After(now) {
@@ -139,9 +144,9 @@ func (s Inventory) forgot(dataset string, seen, now time.Time) bool {
 	return false
 }
 
-// lasting returns what is still to be forgotten. A time that is yet to come was that of a clock
-// that was ahead, and would forget later what nobody forgot; a few minutes are another process
-// that has just forgotten.
+// lasting returns the entries of forgotten that are still valid. An entry more than five minutes in
+// the future was written by a clock that was ahead, and would forget later disks by mistake. A few
+// minutes are allowed for another process that forgot a disk just now.
 func lasting(forgotten map[string]time.Time, now time.Time) map[string]time.Time {
 	const ahead = 5 * time.Minute
 	kept := maps.Clone(forgotten)
@@ -149,8 +154,8 @@ func lasting(forgotten map[string]time.Time, now time.Time) map[string]time.Time
 	return kept
 }
 
-// Forget returns s without a dataset and all below it, and how many disks went. Whoever
-// remembers them, too, forgets them when he reads this.
+// Forget returns s without a dataset and all datasets below, and the number of disks removed. Other
+// processes that read this inventory forget the same disks.
 func (s Inventory) Forget(dataset string, now time.Time) (Inventory, int) {
 	forgotten := maps.Clone(s.Forgotten)
 	if forgotten == nil {
@@ -163,7 +168,7 @@ func (s Inventory) Forget(dataset string, now time.Time) (Inventory, int) {
 	return s, before - len(s.Disks)
 }
 
-// With returns what both remember, less what either forgot.
+// With returns the disks of both inventories, without the disks that either inventory forgot.
 func (s Inventory) With(other Inventory, now time.Time) Inventory {
 	both := Inventory{Forgotten: maps.Clone(s.Forgotten), Lost: s.Lost, Owners: s.Owners}
 	if other.Owners != nil {
@@ -191,7 +196,8 @@ func (s Inventory) With(other Inventory, now time.Time) Inventory {
 	return both
 }
 
-// pools are those that held the disks, less those that are imported under another name now.
+// pools returns the names of the pools that held the disks, without pools that are imported under
+// another name now.
 func (s Inventory) pools(imported Imported) []string {
 	names := map[uint64]string{}
 	for name, guid := range imported {
@@ -207,9 +213,9 @@ func (s Inventory) pools(imported Imported) []string {
 	return sortedKeys(pools)
 }
 
-// Recall adds to the pools' disks those that were here before and are not read now:
-// as gone where the pool was read or is missing, and as unreadable where it could
-// not be read. It says of clones without a snapshot which were whole before.
+// Recall adds to each pool the disks that were here before and are absent from the scan. A disk is
+// added as gone if its pool was read or is missing, and as unreadable if its pool could not be
+// read. Recall also marks the clones without a snapshot that were complete disks before.
 func (s Inventory) Recall(pools []checker.Pool, t Targets) {
 	s, _ = s.followed(pools)
 	read := newReading(pools)
@@ -229,9 +235,9 @@ func (s Inventory) Recall(pools []checker.Pool, t Targets) {
 	}
 }
 
-// recognized returns the disks with those marked that look like clones made for a trial, and
-// were whole before: their snapshots were promoted away. Others may read the list that it is
-// given.
+// recognized returns the disks, and marks as WasWhole those that look like clones made for a trial
+// but were complete disks before: a promotion moved their snapshots away. The given list is not
+// changed, because other goroutines may read the list.
 func (s Inventory) recognized(disks []checker.Disk) []checker.Disk {
 	copied := false
 	for i := range disks {

@@ -12,7 +12,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// inventoryFile is the form on disk.
+// inventoryFile is the content of the inventory's file.
 type inventoryFile struct {
 	Version int `json:"version"`
 	Inventory
@@ -20,12 +20,12 @@ type inventoryFile struct {
 
 const inventoryVersion = 1
 
-// ErrDamaged is the error for a memory that was read and cannot be understood. One that
-// cannot be read may be whole, and must not be written over.
+// ErrDamaged means that the inventory's file was read and is not valid. A file that cannot be read
+// may be valid, so the file must not be overwritten.
 var ErrDamaged = errors.New("damaged")
 
-// LoadInventory reads the file at path; one that is not there has no Disks at all, nor has one
-// of which only forget has written.
+// LoadInventory reads the file at path. If there is no file, or if only the command forget has
+// written the file, the result has nil Disks.
 func LoadInventory(path string) (Inventory, error) { return loadInventory(path, files.Read) }
 
 func loadInventory(path string, read func(string) ([]byte, error)) (Inventory, error) {
@@ -45,14 +45,14 @@ func loadInventory(path string, read func(string) ([]byte, error)) (Inventory, e
 	}
 	for name := range file.Disks {
 		if _, _, ok := zfs.ParseDiskName(zfs.Base(name)); !ok || !zfs.ValidDataset(name) {
-			return Inventory{}, fmt.Errorf("disks seen before, %s is %w: %q is no disk", path, ErrDamaged, name)
+			return Inventory{}, fmt.Errorf("disks seen before, %s is %w: %q is not a disk", path, ErrDamaged, name)
 		}
 	}
 	return file.Inventory, nil
 }
 
-// Reopen is [LoadInventory] for who keeps the file: one that another user may have written is
-// not believed; one that is damaged is put aside, and the inventory tells of the loss instead.
+// Reopen is [LoadInventory] for the process that also writes the file. A file that another user may
+// have written is an error. A damaged file is renamed, and the inventory reports the loss.
 func Reopen(path string, now time.Time) (Inventory, error) {
 	known, err := loadInventory(path, files.ReadPrivate)
 	if !errors.Is(err, ErrDamaged) {
@@ -65,7 +65,7 @@ func Reopen(path string, now time.Time) (Inventory, error) {
 	return Inventory{Lost: &Loss{At: now, Why: err.Error() + "; it is kept as " + aside}}, nil
 }
 
-// Save writes the file at path as one step, readable by all.
+// Save writes the file at path in one step. All users may read the file.
 func (s Inventory) Save(path string) error {
 	text, err := json.MarshalIndent(inventoryFile{inventoryVersion, s}, "", " ")
 	if err != nil {

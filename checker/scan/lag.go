@@ -9,26 +9,26 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// BehindFrom is how much newer the owner's newest snapshot must be before it lists its
-// snapshots to tell since when a replica has been behind. While replication works the
-// difference stays below, so that a comparison costs the same however many snapshots
-// there are.
+// BehindFrom is the least difference between the newest snapshots of owner and replica for which
+// the owner lists its snapshots, to find the time since when the replica has been behind. While
+// replication works the difference is smaller, and a comparison costs the same for any number of
+// snapshots.
 const BehindFrom = time.Hour
 
-// maxEvidence is how many snapshots are looked at for one that nothing keeps.
+// maxEvidence is the number of snapshots that are examined to find a snapshot without a hold and
+// without a clone.
 const maxEvidence = 3
 
-// FirstAfter returns the first managed snapshot after a txg among a dataset's snapshots,
-// and the evidence that it is the first: snapshots from before the txg, the newest first,
-// of which a single one that is neither held nor cloned shows that nothing after it is
-// gone. It is false where there is none, and where an older one may have been rotated away:
-// a snapshot of the class frequently is kept by no other class, and the oldest go first, so
-// as long as one from before the txg is there, nothing after the txg is gone.
+// FirstAfter returns the first managed snapshot after a txg, and the evidence that no earlier one
+// after the txg was destroyed: full names of snapshots from before the txg, the newest first. A
+// single evidence snapshot with neither a hold nor a clone is enough: the retention destroys the
+// oldest snapshots first, and a snapshot of the class frequently is kept by no other class. found
+// is false if there is no such first snapshot or no evidence.
 //
-// One whose name is of a later time does not show that: a clock that was ahead made it, and
-// the retention leaves it alone until that time. Nor is the first one known where its name
-// is of a later time than that of one that came after it: such a clock made it, and the
-// replica would be behind since a moment that is yet to come, or that came long after.
+// A snapshot whose name has a later time than the first one is no evidence: a clock that was ahead
+// named the snapshot, and the retention keeps it until that time. found is also false if the first
+// one's name has a later time than the name of a newer snapshot: a clock that was ahead named the
+// first one, and its time would be a wrong start of the lag.
 func FirstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, evidence []string, found bool) {
 	for _, s := range list {
 		if _, managed := s.Class(); managed && s.CreateTXG > txg && (!found || s.CreateTXG < first.CreateTXG) {
@@ -52,7 +52,7 @@ func FirstAfter(list []zfs.SnapshotName, txg uint64) (first zfs.SnapshotName, ev
 	return first, evidence, found && len(before) > 0 && !ahead
 }
 
-// namedBefore reports whether a managed name is of an earlier time than another.
+// namedBefore reports whether the time in managed name a is before the time in managed name b.
 func namedBefore(a, b string) bool {
 	earlier, errA := zfs.ParseSnapshotTime(a)
 	later, errB := zfs.ParseSnapshotTime(b)
@@ -65,12 +65,12 @@ type Position struct {
 	CreateTXG uint64
 }
 
-// BehindSince finds when the first managed snapshot after each of the positions, all of
-// one pool, was made. A position of which that is not known is left out. It waits for no
-// scan.
+// BehindSince finds, for each position, the creation of the first managed snapshot after the
+// position. All positions must be in one pool. A position is left out if the first snapshot after
+// the position is unknown. BehindSince does not wait for scans.
 func (s Scanner) BehindSince(ctx context.Context, pool string, positions []Position) map[Position]time.Time {
 	since := map[Position]time.Time{}
-	// What fails leaves the difference of the newest creations, which is known.
+	// After a failure the caller still knows the difference between the newest snapshots.
 	_ = s.asking(ctx, pool, func(r zfs.Reader) error {
 		lists := map[string][]zfs.SnapshotName{}
 		for _, p := range positions {

@@ -12,24 +12,24 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Lookup is a name that was looked for.
+// Lookup is the result of looking for one name.
 type Lookup struct {
 	Presence checker.Presence
 	GUID     uint64
-	// CreateTXG is its place among the dataset's snapshots.
+	// CreateTXG is the txg of the snapshot, which gives its position among the dataset's snapshots.
 	CreateTXG uint64
-	// Problem is why it is not known, "" if it is.
+	// Problem says why the presence is unknown, "" if the presence is known.
 	Problem string
 }
 
-// Lookup looks up full names of snapshots, all of one pool, among the pool's snapshots
-// and, where there is none, among its bookmarks. It waits for no scan. Its error is that
-// nothing is known of any of them.
+// Lookup looks up full names of snapshots, all of one pool. A name that is not among the pool's
+// snapshots is looked up among its bookmarks. Lookup does not wait for scans. An error means that
+// nothing is known about any of the names.
 func (s Scanner) Lookup(ctx context.Context, pool string, fullNames []string) (map[string]Lookup, error) {
 	if err := zfs.CheckPool(s.Kstat, pool); err != nil {
 		return nil, err
 	}
-	fullNames = slices.Compact(slices.Sorted(slices.Values(fullNames))) // two copies of one disk ask the same
+	fullNames = slices.Compact(slices.Sorted(slices.Values(fullNames))) // two copies of one disk have the same name
 	found := map[string]Lookup{}
 	err := s.asking(ctx, pool, func(r zfs.Reader) error {
 		snapshots, err := r.Lookup(ctx, fullNames)
@@ -54,13 +54,13 @@ func (s Scanner) Lookup(ctx context.Context, pool string, fullNames []string) (m
 		}
 	}
 	if len(found) != len(fullNames) {
-		return nil, fmt.Errorf("%w: pool %s answered for names that were not asked for", zfs.ErrOutput, pool)
+		return nil, fmt.Errorf("%w: the answer of pool %s has names that were not requested", zfs.ErrOutput, pool)
 	}
 	return found, nil
 }
 
-// note adds what a lookup of names answered: those that are there, and those that may be, as
-// zfs failed with them. It returns the error where that is of all.
+// note adds the result of a lookup to all: the snapshots found, and the names that are unknown
+// because zfs failed for them. note returns err if the failure concerns all names.
 func note(all map[string]Lookup, as checker.Presence, names []string, answer []zfs.Snapshot, err error) error {
 	faults, some := errors.AsType[zfs.Faults](err)
 	if err != nil && !some && !zfs.Complained(err) {

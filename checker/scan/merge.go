@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// learnt says, of each kind of thing that a [Cache] knows, what one process found out itself, and
-// when it read that. What it found to be gone is among those, too.
+// learnt contains the entries of a [Cache] that this process changed or deleted, and when it read
+// each entry.
 type learnt struct {
 	newest, pending, slow map[string]time.Time
-	// guests are entries of the [guestCache].
+	// guests are the names of entries of the [guestCache].
 	guests map[string]bool
 }
 
@@ -17,9 +17,10 @@ func newLearnt() learnt {
 	return learnt{map[string]time.Time{}, map[string]time.Time{}, map[string]time.Time{}, map[string]bool{}}
 }
 
-// Merge adds what other processes left at path since this cache was read: what this process
-// has found out stands, unless they read it later. A file that cannot be used adds nothing. The
-// caller keeps others from writing until [Cache.Save] has returned.
+// Merge adds the entries that other processes wrote to path after this cache was read. An entry
+// that this process learnt is kept, unless another process read the same entry later. A file that
+// cannot be used adds nothing. The caller must keep other processes from writing until [Cache.Save]
+// has returned.
 func (c *Cache) Merge(path string) {
 	saved, err := LoadCache(path)
 	if err != nil {
@@ -28,7 +29,8 @@ func (c *Cache) Merge(path string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.newest = merged(c.newest, saved.newest, c.learnt.newest, func(theirs, _ entry, at time.Time) bool { return theirs.readAt.After(at) })
-	// Of one receive the first sight counts, of two receives the later.
+	// If both processes saw the same receive, the earlier sighting counts; of two different receives
+	// the later one counts.
 	c.pending = merged(c.pending, saved.pending, c.learnt.pending, func(theirs, ours pendingReceive, at time.Time) bool {
 		return ours.continues(theirs) || theirs.Since.After(at) && !theirs.continues(ours)
 	})
@@ -40,7 +42,7 @@ func (c *Cache) Merge(path string) {
 	}
 }
 
-// merged returns theirs with what was learnt of ours, unless theirs is better.
+// merged returns theirs, changed by each learnt entry of ours unless their entry is better.
 func merged[V any](ours, theirs map[string]V, learnt map[string]time.Time, better func(theirs, ours V, at time.Time) bool) map[string]V {
 	for name, at := range learnt {
 		our, has := ours[name]
@@ -69,7 +71,7 @@ func mergedGuests[V any](ours, theirs map[string]V, learnt map[string]bool) map[
 	return all
 }
 
-// drop takes what is gone from known, and notes that.
+// drop deletes the entries from known that are gone, and notes each deletion in learnt.
 func drop[V any](known map[string]V, learnt map[string]time.Time, gone func(name string) bool, at time.Time) {
 	for name := range known {
 		if gone(name) {

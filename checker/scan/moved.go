@@ -7,24 +7,26 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// leftFor is how long a disk may stay after its guest left this node or its cluster, until it
-// counts as a copy that stays, which is missed when it is gone.
+// leftFor is the time after which a disk whose guest left this node or its cluster counts as a copy
+// that stays. If a copy that stays disappears, check reports the copy as missing.
 const leftFor = 24 * time.Hour
 
-// Guests say on which node of this host's cluster guests are configured.
+// Guests says on which node of this host's cluster a guest is configured.
 type Guests struct {
 	// Here is this host's own node.
 	Here string
-	// Node returns the node that has the guest of a disk, "" if none has or if the disk is a
-	// copy from elsewhere, whose number says nothing.
+	// Node returns the node on which the guest of a disk is configured. The result is "" if no node
+	// has the guest, or if the disk is a copy from another cluster, where the VMID belongs to another
+	// guest.
 	Node func(dataset string, vmid int) string
 }
 
-// Settled returns s without the disks that are gone because their guests are: a guest that
-// was configured here was migrated or destroyed, or one of a node beside this was destroyed.
-// They are forgotten, so that whoever remembers them, too, does not miss them. It keeps with
-// each disk where its guest is configured, and reports whether anything changed. If so, the
-// result is a copy. Of a pool that was not read now it knows nothing.
+// Settled returns s without the disks that disappeared together with their guests: a guest of this
+// node was migrated or destroyed, or a guest of another node of this cluster was destroyed. The
+// disks that disappeared are recorded as forgotten, so that other inventories do not report the
+// disks either. Settled also stores with each disk the node on which its guest is configured, and
+// reports whether anything changed. If so, the result is a copy. Disks of pools that were not read
+// are unchanged.
 func (s Inventory) Settled(pools []checker.Pool, g Guests, now time.Time) (settled Inventory, changed bool) {
 	disks, forgotten := map[string]KnownDisk{}, map[string]time.Time{}
 	read := newReading(pools)
@@ -47,7 +49,7 @@ func (s Inventory) Settled(pools []checker.Pool, g Guests, now time.Time) (settl
 	return Inventory{Disks: disks, Forgotten: forgotten, Lost: s.Lost}.With(s, now), true
 }
 
-// follow returns the disk whose guest is now configured on node.
+// follow returns the disk, updated for a guest that is now configured on node.
 func (disk KnownDisk) follow(node, here string, now time.Time) KnownDisk {
 	left := disk.Node != "" && node != disk.Node && (disk.Node == here || node == "")
 	switch {

@@ -9,14 +9,14 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// NeverHad says of which datasets, all of one pool, it is known that they never had a
-// managed snapshot, made at the time given, that they do not have now. The retention takes
-// the oldest first, and no other class keeps a snapshot of the class frequently: as long as
-// one from before that time is there, and nothing pins it, none that came later was rotated
-// away.
+// NeverHad returns the datasets, all of one pool, that are known to have never had a certain
+// managed snapshot. made is the time at which the snapshot was made on the owner; the snapshot is
+// absent from the dataset now. The retention destroys the oldest snapshots first, and no other
+// class keeps a snapshot of the class frequently. If a frequently snapshot from before the time in
+// made exists without a hold or clone, the retention has destroyed no later snapshot of this class.
 func (s Scanner) NeverHad(ctx context.Context, pool string, made map[string]time.Time) map[string]bool {
 	never := map[string]bool{}
-	// What fails leaves it unknown.
+	// After a failure the answer is unknown, and the dataset is left out.
 	_ = s.asking(ctx, pool, func(r zfs.Reader) error {
 		oldest := map[string][]zfs.SnapshotName{}
 		err := r.SnapshotNames(ctx, sortedKeys(made), func(n zfs.SnapshotName) error {

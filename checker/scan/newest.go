@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// lookUpKnown finds the newest managed snapshots as far as the heads and the cache tell their
-// names. It asks for nothing where nothing changed.
+// lookUpKnown finds the newest managed snapshots whose names are known from the heads or the cache.
+// If nothing changed, lookUpKnown runs no command.
 func (s Scanner) lookUpKnown(ctx context.Context, r zfs.Reader, heads []zfs.Dataset, readAt time.Time) (*answers, error) {
 	a := &answers{
 		heads: heads, readAt: readAt, found: map[string]*zfs.Snapshot{}, unanswered: map[string]string{}, unlisted: map[string]string{},
@@ -40,7 +40,7 @@ func (s Scanner) lookUpKnown(ctx context.Context, r zfs.Reader, heads []zfs.Data
 	}
 	err := a.lookUp(ctx, r, a.names)
 	if err == nil {
-		// What cannot be read of these is no fault: they are not the newest.
+		// A fault of these snapshots is ignored, because these snapshots are not the newest.
 		a.bounds, _, _, err = lookUp(ctx, r, known)
 	}
 	if ctx.Err() == nil {
@@ -49,7 +49,7 @@ func (s Scanner) lookUpKnown(ctx context.Context, r zfs.Reader, heads []zfs.Data
 	return a, err
 }
 
-// lookUp finds the named snapshots, or says why there is no answer. The error is that the time
+// lookUp finds the named snapshots, or records why there is no answer. An error means that the time
 // was over.
 func (a *answers) lookUp(ctx context.Context, r zfs.Reader, names map[string]string) error {
 	maps.Copy(a.names, names)
@@ -68,8 +68,8 @@ func (a *answers) lookUp(ctx context.Context, r zfs.Reader, names map[string]str
 	return nil
 }
 
-// finish says of each head that has no answer why, and remembers the others. err is why not
-// all was asked for, nil if it was. It reports whether there is an answer for any.
+// finish records why a head has no answer, and remembers the answers of all other heads. err says
+// why some heads were not read, nil if all were. finish reports whether any head has an answer.
 func (s Scanner) finish(a *answers, err error) bool {
 	late := 0
 	for i, h := range a.heads {
@@ -80,7 +80,7 @@ func (s Scanner) finish(a *answers, err error) bool {
 			if a.unlisted[h.Name] == "" {
 				late++
 			}
-			continue // what was found out of it is remembered
+			continue // the cache keeps its entry of this head
 		}
 		a.heads[i].Problem = cmp.Or(h.Problem, a.faults[h.Name])
 		if a.unanswered[h.Name] != "" || a.heads[i].Problem != "" {
@@ -105,7 +105,7 @@ func (s Scanner) finish(a *answers, err error) bool {
 	return late < len(a.heads) || late == 0
 }
 
-// wait answers for a dataset that was not listed yet, and says why not.
+// wait answers for a dataset that was not listed yet, with why as the reason.
 func (a *answers) wait(dataset, why string) {
 	if bound := a.bounds[dataset]; bound != nil {
 		a.found[dataset], a.unlisted[dataset] = bound, why
@@ -114,7 +114,7 @@ func (a *answers) wait(dataset, why string) {
 	}
 }
 
-// soFar is a copy of what is known while the lists are still to come.
+// soFar returns a copy of the known answers, for use while lists are still read.
 func (a *answers) soFar() *answers {
 	some := &answers{
 		heads: slices.Clone(a.heads), readAt: a.readAt, found: maps.Clone(a.found),
@@ -129,15 +129,15 @@ func (a *answers) soFar() *answers {
 	return some
 }
 
-// quickListing is below which the listing of some disks makes the next one be of twice
-// as many: few processes where it is quick, and little lost where one is given up.
+// quickListing is the time below which the next listing has twice as many disks. Quick listings
+// then need few processes, and an interrupted slow one loses little.
 const quickListing = 5 * time.Second
 
-// listRest lists the snapshots of the heads whose newest managed one is not known, some disks at
-// a time, and looks those up that it finds. What takes long comes last, so that it costs only
-// itself, and each is remembered at once: a pool that takes longer than there is time is read to
-// its end in the end. Where zfs fails for some disks together, each is listed alone. The error
-// is that the time was over.
+// listRest lists the snapshots of the heads whose newest managed snapshot is unknown, some disks at
+// a time, and looks up the snapshots it finds. Slow disks come last, so that their slowness delays
+// no other disk. Each answer is remembered immediately, so that several runs together can read a
+// pool that is too slow for one run. If zfs fails for several disks together, each disk is listed
+// alone. An error means that the time was over.
 func (s Scanner) listRest(ctx context.Context, r zfs.Reader, a *answers) error {
 	all, began, size := len(a.list), s.Now(), 1
 	rest := s.inOrder(a)
@@ -145,7 +145,7 @@ func (s Scanner) listRest(ctx context.Context, r zfs.Reader, a *answers) error {
 	for len(rest) > 0 {
 		n := min(size, len(rest))
 		if at := slices.IndexFunc(rest[:n], slow); at >= 0 {
-			n = max(at, 1) // these are listed alone
+			n = max(at, 1) // slow disks are listed alone
 		}
 		some, listed := rest[:n], s.Now()
 		l := listing{heads: a.list, newest: map[string]zfs.SnapshotName{}, ofAny: map[string]zfs.SnapshotName{}, complete: map[string]bool{}}
@@ -153,7 +153,7 @@ func (s Scanner) listRest(ctx context.Context, r zfs.Reader, a *answers) error {
 		took := s.Now().Sub(listed)
 		if ctx.Err() != nil && err != nil {
 			if n == 1 && listed.Sub(began) <= took/10 {
-				s.Cache.tookAll(some[0], a.readAt) // others had next to nothing
+				s.Cache.tookAll(some[0], a.readAt) // other disks used almost no time
 			}
 			return fmt.Errorf("listed the snapshots of %d of %d disks so far: %w", all-len(rest), all, err)
 		}
@@ -173,7 +173,8 @@ func (s Scanner) listRest(ctx context.Context, r zfs.Reader, a *answers) error {
 	return nil
 }
 
-// lookUpListed answers for the datasets of a listing, of which complaint is what zfs said.
+// lookUpListed answers for the datasets of a listing. complaint is the error of zfs for this
+// listing.
 func (s Scanner) lookUpListed(ctx context.Context, r zfs.Reader, a *answers, datasets []string, l listing, complaint error) error {
 	names := map[string]string{}
 	for _, dataset := range datasets {
@@ -193,9 +194,9 @@ func (s Scanner) lookUpListed(ctx context.Context, r zfs.Reader, a *answers, dat
 	return a.lookUp(ctx, r, names)
 }
 
-// inOrder returns the datasets to list, those first whose verdict depends on it most: of which
-// nothing is known, or the least recent snapshot. Those whose list took all the time before
-// come last.
+// inOrder returns the datasets to list. Datasets with no known managed snapshot come first, then
+// those with the oldest known one, because their verdicts depend most on the list. Datasets whose
+// last listing took nearly all the available time come last.
 func (s Scanner) inOrder(a *answers) []string {
 	rest := sortedKeys(a.list)
 	due := func(dataset string) (at time.Time) {
@@ -216,20 +217,20 @@ func (s Scanner) inOrder(a *answers) []string {
 	return rest
 }
 
-// listing is what a list of snapshots tells. Of the snapshots it keeps only the newest:
-// there may be a million.
+// listing is the result of listing snapshots. Only the newest snapshots are kept, because a list
+// may have a million entries.
 type listing struct {
 	heads map[string]zfs.Dataset
-	// newest are the newest managed ones, ofAny those of whatever kind.
+	// newest are the newest managed snapshots, and ofAny the newest snapshots of any kind, by dataset.
 	newest, ofAny map[string]zfs.SnapshotName
-	// complete are the datasets whose list holds what their head says is the newest.
+	// complete contains the datasets whose list contains the snapshot that the head names as newest.
 	complete map[string]bool
 }
 
 func (l listing) take(n zfs.SnapshotName) error {
 	h, asked := l.heads[n.Dataset]
 	if !asked {
-		return fmt.Errorf("%w: %s@%s was not asked for", zfs.ErrOutput, n.Dataset, n.Name)
+		return fmt.Errorf("%w: %s@%s was not requested", zfs.ErrOutput, n.Dataset, n.Name)
 	}
 	if n.Name == h.NewestSnapshot {
 		l.complete[n.Dataset] = true
@@ -244,23 +245,23 @@ func (l listing) take(n zfs.SnapshotName) error {
 	return nil
 }
 
-// lacks is why the dataset's list may not be whole, "" if it is; err is what zfs
-// complained of.
+// lacks returns why the dataset's list may be incomplete, "" if the list is complete; err is the
+// error of zfs.
 func (l listing) lacks(dataset string, err error) string {
 	h := l.heads[dataset]
 	switch {
 	case err != nil && !zfs.OnlyMissing(err):
 		return err.Error()
 	case h.NewestUnknown && err != nil:
-		return fmt.Sprintf("it is not known whether the list of its snapshots is whole: %v", err)
+		return fmt.Sprintf("the list of its snapshots may be incomplete: %v", err)
 	case !h.NewestUnknown && !l.complete[dataset]:
 		return fmt.Sprintf("the list of its snapshots lacks %s, which zfs says is the newest", h.NewestSnapshot)
 	}
 	return ""
 }
 
-// lookUp reads the named snapshots, by dataset. The faults are those that asking again would
-// not mend; why says which were not answered.
+// lookUp reads the named snapshots, by dataset. faults are failures that a second try would not
+// repair; why contains the datasets without an answer.
 func lookUp(ctx context.Context, r zfs.Reader, names map[string]string) (found map[string]*zfs.Snapshot, faults zfs.Faults, why map[string]string, err error) {
 	found, why = map[string]*zfs.Snapshot{}, map[string]string{}
 	if len(names) == 0 {
@@ -277,7 +278,7 @@ func lookUp(ctx context.Context, r zfs.Reader, names map[string]string) (found m
 	}
 	for _, snapshot := range snapshots {
 		if names[snapshot.Dataset] != snapshot.Name || found[snapshot.Dataset] != nil {
-			return map[string]*zfs.Snapshot{}, nil, why, fmt.Errorf("%w: %s was not asked for, or twice answered", zfs.ErrOutput, snapshot.FullName())
+			return map[string]*zfs.Snapshot{}, nil, why, fmt.Errorf("%w: %s was not requested, or is in the answer twice", zfs.ErrOutput, snapshot.FullName())
 		}
 		found[snapshot.Dataset] = &snapshot
 	}

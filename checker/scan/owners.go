@@ -7,20 +7,21 @@ import (
 	"snapwatch/checker"
 )
 
-// OwnerDisk is a disk that a node had of its own guests.
+// OwnerDisk is a disk of a node's own guest.
 type OwnerDisk struct {
 	VMID  int    `json:"vmid"`
 	Guest string `json:"guest,omitempty"`
-	// Left is when the node first answered without it, zero while it has it.
+	// Left is the time of the node's first answer without the disk, zero while the node has the disk.
 	Left time.Time `json:"left,omitzero"`
 }
 
-// ownerLeftFor is how long is known that a node had a disk: for longer than anybody tells it.
+// ownerLeftFor is the time for which a node's former disk is remembered, which is longer than any
+// report mentions the disk.
 const ownerLeftFor = 48 * time.Hour
 
-// Heard returns s with what the nodes said of their own guests, and whether anything changed.
-// If so, the result is a copy. A node that did not answer has what it had; one that is not
-// asked any more is forgotten.
+// Heard returns s with the disks of the nodes' own guests, and whether anything changed. If so, the
+// result is a copy. The disks of a node that did not answer are unchanged; a node that is no longer
+// configured is forgotten.
 func (s Inventory) Heard(nodes []checker.NodeAnswer, now time.Time) (heard Inventory, changed bool) {
 	owners := map[string]map[string]OwnerDisk{}
 	for _, n := range nodes {
@@ -41,7 +42,7 @@ func (s Inventory) Heard(nodes []checker.NodeAnswer, now time.Time) (heard Inven
 			if _, still := has[dataset]; still {
 				continue
 			}
-			if len(n.Unread) > 0 && d.Left.IsZero() { // it may be where the node has not read
+			if len(n.Unread) > 0 && d.Left.IsZero() { // the disk may be in a pool that the node could not read
 				has[dataset] = d
 				continue
 			}
@@ -65,7 +66,7 @@ func (d OwnerDisk) same(o OwnerDisk) bool {
 	return d.VMID == o.VMID && d.Guest == o.Guest && d.Left.Equal(o.Left)
 }
 
-// Former returns the nodes with the disks that they had and have not any more.
+// Former returns the nodes with the disks that each node had and no longer has.
 func (s Inventory) Former(nodes []checker.NodeAnswer) []checker.NodeAnswer {
 	var all []checker.NodeAnswer
 	for _, n := range nodes {

@@ -8,37 +8,36 @@ import (
 	"snapwatch/checker"
 )
 
-// pendingReceive is a receive that was seen to be pending: into this dataset, beside these
-// newest snapshots, with this token.
+// pendingReceive is a pending receive as a scan saw it: the receiving dataset, its newest snapshots
+// then, and a digest of the resume token.
 type pendingReceive struct {
 	GUID uint64 `json:"guid,string"`
-	// Newest is the newest snapshot of whatever kind, Managed the guid of the newest managed
-	// one, 0 for none.
+	// Newest is the newest snapshot of any kind. Managed is the guid of the newest managed snapshot, 0
+	// for none.
 	Newest  string `json:"newest_of_any"`
 	Managed uint64 `json:"newest_managed,string"`
-	// Token is a digest of the token.
+	// Token is a digest of the resume token.
 	Token string    `json:"token"`
 	Since time.Time `json:"since"`
 }
 
-// continues reports whether the receive that is pending now is still the one that was pending
-// before. When one is finished there is another newest snapshot; but one that is not managed
-// may have been made here, by whatever makes snapshots on this host, and then it is the same
-// receive as long as its token is the same.
+// continues reports whether the receive that is pending now is the receive that was pending before.
+// A finished receive brings a new newest snapshot. If the new snapshot is unmanaged, this host may
+// have made it, and an unchanged token shows that the receive is the same.
 func (p pendingReceive) continues(before pendingReceive) bool {
 	return p.GUID == before.GUID && p.Managed == before.Managed && !before.Since.After(p.Since) &&
 		(p.Newest == before.Newest || p.Token == before.Token)
 }
 
-// digest tells a token from others; it is no secret.
+// digest returns a short digest that is different for different tokens. The digest is not secret.
 func digest(token string) string {
 	sum := sha256.Sum256([]byte(token))
 	return hex.EncodeToString(sum[:8])
 }
 
-// seePending says of each disk of a pool since when its receive has been pending, and
-// remembers it for the next scan. A time that is still to come was that of a clock that
-// was ahead. Of a disk that could not be read it is not known whether the receive is another.
+// seePending sets for each disk of a pool the time since when its receive has been pending, and
+// remembers this time for the next scan. A remembered time in the future came from a clock that was
+// ahead, and is replaced. If a disk could not be read, the receive counts as the same one.
 func (c *Cache) seePending(disks []checker.Disk, digests map[string]string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

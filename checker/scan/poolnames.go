@@ -8,9 +8,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// followed returns s with the disks of each pool that is imported under another name now
-// under that name, also those that are gone: it is the same pool, by its guid. It reports
-// whether anything changed. If so, the result is a copy.
+// followed returns s with the names of the disks changed where a pool, found by its guid, is now
+// imported under another name. Disks that are gone are renamed, too. followed reports whether
+// anything changed. If so, the result is a copy.
 func (s Inventory) followed(pools []checker.Pool) (moved Inventory, changed bool) {
 	names, guids := map[uint64]*checker.Pool{}, map[string]uint64{}
 	for i := range pools {
@@ -31,10 +31,10 @@ func (s Inventory) followed(pools []checker.Pool) (moved Inventory, changed bool
 		delete(moved.Disks, name)
 		to := pool.Name + strings.TrimPrefix(name, zfs.Pool(name))
 		if at, there := moved.Disks[to]; there && at.Pool == disk.Pool {
-			continue // it was seen there
+			continue // a scan saw the disk under the new name
 		}
 		if disk.Since.Before(pool.ReadAt) {
-			disk.Since = pool.ReadAt // what was forgotten under that name was something else
+			disk.Since = pool.ReadAt // an earlier forget of that name was about another disk
 		}
 		moved.Disks[to] = disk
 	}

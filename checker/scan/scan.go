@@ -1,19 +1,19 @@
-// Package scan reads pools for package checker: the guests' disks with their newest snapshots,
-// and what was there before.
+// Package scan reads pools for package checker: the guests' disks with their newest snapshots, and
+// the disks that were there before.
 //
-// [Scanner] is the entry. What it learnt it keeps in a [Cache], and the disks that were seen in
-// an [Inventory].
+// [Scanner] is the entry. A Scanner keeps its knowledge about snapshots in a [Cache]. An
+// [Inventory] contains the disks that were seen before.
 //
 // # The cost
 //
-// One listing a pool gives all disks with the name of their newest snapshot (prevsnap). Only
-// names that are not known yet are looked up. A disk whose newest snapshot is not managed is
-// listed, once a change where ZFS tells of changes. docs/zfs-facts.md has the numbers.
+// One listing of a pool returns all disks with the names of their newest snapshots (prevsnap). Only
+// unknown names are looked up. The snapshots of a disk are listed only if its newest snapshot is
+// not managed, and only after a change if ZFS shows changes. docs/zfs-facts.md has the numbers.
 //
-// # What is missing
+// # Missing disks
 //
-// A disk that was seen and is gone is missing until its inventory forgets it. An inventory that
-// cannot be read is told, and is not taken for an empty one.
+// A disk that was seen and is gone counts as missing until the inventory forgets the disk. An
+// unreadable inventory is reported, and does not count as an empty one.
 package scan
 
 import (
@@ -32,20 +32,20 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Scanner reads pools. It needs no root.
+// Scanner reads pools. Scanning needs no root.
 type Scanner struct {
-	// Kstat is [zfs.KstatDir]; LockDir holds the locks of listings, /run/lock.
+	// Kstat is [zfs.KstatDir]. LockDir is the directory of the listing locks, /run/lock.
 	Kstat, LockDir string
 	// Now is the clock.
 	Now func() time.Time
-	// Cache saves asking again for what has not changed.
+	// Cache avoids reading again what has not changed.
 	Cache *Cache
-	// Shared begins the names of the files by which processes of one user that scan at the
-	// same time share what they read; "" shares nothing.
+	// Shared begins the names of the files through which processes of one user share simultaneous
+	// scans. With "" nothing is shared.
 	Shared string
-	// Trace is told the argv of every program started; nil tells nobody.
+	// Trace is called with the argv of every program that is started, unless Trace is nil.
 	Trace func(argv []string)
-	// Run runs zfs; nil starts it.
+	// Run runs zfs; if Run is nil, the real program is started.
 	Run zfs.Run
 }
 
@@ -61,10 +61,9 @@ func (s Scanner) All(ctx context.Context, targets Targets) []checker.Pool {
 	return pools
 }
 
-// Pool scans the datasets below the roots, all of one pool; with no roots it only
-// looks whether the pool is there. It returns when ctx ends at the latest, even if
-// zfs hangs where no signal reaches it. A failure is told in the result; disks beside
-// it were read, and are whole.
+// Pool scans the datasets below the roots, all of one pool. Without roots Pool only checks that the
+// pool is imported. Pool returns when ctx ends at the latest, even if zfs hangs in the kernel. A
+// failure is recorded in the result; disks in the same result were read completely.
 func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool checker.Pool) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -90,14 +89,14 @@ func (s Scanner) Pool(ctx context.Context, name string, roots []string) (pool ch
 	return pool
 }
 
-// fail says that the pool could not be read, or not all of it.
+// fail records that the pool could not be read, or only in part.
 func fail(pool *checker.Pool, err error) {
 	pool.ReadAt = time.Time{}
 	pool.Problem = problemText(pool.Name, err)
 }
 
-// readOrShare reads the pool, or takes what another process of this user read of it while
-// this one waited for its turn.
+// readOrShare reads the pool. If another process of this user read the pool while this process
+// waited for the lock, readOrShare uses the other result.
 func (s Scanner) readOrShare(ctx context.Context, roots []string, pool *checker.Pool, asked time.Time) error {
 	place := s.sharedScan(pool.Name, roots)
 	turn, err := lock.WaitTurn(ctx, s.LockDir, listLock(pool.Name), s.Now())
@@ -120,32 +119,33 @@ func (s Scanner) readOrShare(ctx context.Context, roots []string, pool *checker.
 	return err
 }
 
-// take fills in what another process read, and remembers it as if it were read here.
+// take fills in the result of another process, and remembers the pending receives.
 func (s Scanner) take(other scanned, pool *checker.Pool) {
 	other.into(pool)
 	s.Cache.seePending(pool.Disks, other.Pending)
 }
 
-// listLock is the lock for listings of a pool: at most one runs on this machine.
+// listLock returns the name of the lock for a pool's listings: one at a time on this machine.
 func listLock(pool string) string { return "snapwatch-list-" + pool }
 
-// reader starts each zfs with the locks, so that one that hangs keeps out the next.
+// reader returns a reader whose zfs processes inherit the locks, so that a hanging zfs keeps them.
 func (s Scanner) reader(turn lock.Turn) zfs.Reader {
 	return zfs.Reader{Inherit: turn.Files(), Trace: s.Trace, Run: s.Run}
 }
 
-// listing runs a listing of a pool while no other runs on this machine.
+// listing runs a listing of a pool while no other listing of the pool runs on this machine.
 func (s Scanner) listing(ctx context.Context, pool string, list func(zfs.Reader) error) error {
 	return s.locked(ctx, listLock(pool), list)
 }
 
-// asking runs what asks a pool of a few datasets, while nobody else on this machine does. It
-// waits for no scan, which may take long: two processes at most hang on a pool.
+// asking reads a few datasets of a pool, while no other process on this machine does so. asking
+// does not wait for a scan, which may take long. At most two processes can hang on a pool: one scan
+// and one lookup.
 func (s Scanner) asking(ctx context.Context, pool string, ask func(zfs.Reader) error) error {
 	return s.locked(ctx, "snapwatch-ask-"+pool, ask)
 }
 
-// askingAlone is asking where nobody else asks the pool now, and else does nothing.
+// askingAlone is asking without waiting: if another process reads the pool now, this call fails.
 func (s Scanner) askingAlone(ctx context.Context, pool string, ask func(zfs.Reader) error) error {
 	atOnce, cancel := context.WithCancel(ctx)
 	cancel()
@@ -171,10 +171,10 @@ func problemText(pool string, err error) string {
 	return err.Error()
 }
 
-// read fills in the pool's disks. Where a lookup does not answer completely, or zfs complained, all
-// is read once more, from fresh heads; a disk that is answered for neither time is unreadable.
-// Where there is no time for that, or it fails, what was read first stands. An error with disks is
-// that others may be there.
+// read fills in the pool's disks. If a lookup is incomplete or zfs complained, everything is read a
+// second time, beginning with the heads. A disk without an answer in either reading is unreadable.
+// If no time is left for the second reading, or the second reading fails, the first result counts.
+// An error together with disks means that more disks may exist.
 func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, place sharedScan) error {
 	first := *pool
 	a, err := s.readOnce(ctx, r, roots, pool, place)
@@ -202,7 +202,7 @@ func (s Scanner) read(ctx context.Context, r zfs.Reader, roots []string, pool *c
 	return err
 }
 
-// serious is what is wrong but for what vanished meanwhile.
+// serious returns err, or nil if err is only about datasets that disappeared during the scan.
 func serious(err error) error {
 	if zfs.OnlyMissing(err) {
 		return nil
@@ -210,8 +210,8 @@ func serious(err error) error {
 	return err
 }
 
-// better returns the disks of the second look, and those of the first that the second answered for
-// less; where it failed in part, those too that it did not see.
+// better returns the disks of the second reading, with better answers from the first reading. If
+// the second reading failed in part, disks that only the first reading saw are added.
 func better(second, first []checker.Disk, failed error) []checker.Disk {
 	worth := func(d checker.Disk) int {
 		switch {
@@ -243,9 +243,9 @@ func better(second, first []checker.Disk, failed error) []checker.Disk {
 	return second
 }
 
-// readOnce fills in the pool's disks, and returns the answers that they are from. An error with
-// answers is that zfs complained while it walked: of something that vanished, which is left out,
-// or of what it could not read.
+// readOnce fills in the pool's disks, and returns the answers of which the disks are made. An error
+// together with answers is a complaint of zfs, about a dataset that disappeared and is left out, or
+// about a dataset that zfs could not read.
 func (s Scanner) readOnce(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool, place sharedScan) (*answers, error) {
 	pool.Remarks, pool.ReadAt = nil, s.Now()
 	heads, complaint := s.heads(ctx, r, roots, pool)
@@ -266,11 +266,11 @@ func (s Scanner) readOnce(ctx context.Context, r zfs.Reader, roots []string, poo
 	return a, complaint
 }
 
-// otherVolume are the names of what a guest has beside its disks.
+// otherVolume matches the names of a guest's volumes that are not disks.
 var otherVolume = regexp.MustCompile(`^(vm|subvol|base|basevol)-\d+-(cloudinit|state|fleece)`)
 
-// heads reads the disks' heads, in order of their names. An error of which [zfs.Complained] is
-// true comes with all that are whole.
+// heads reads the heads of the disks, ordered by name. An error for which [zfs.Complained] is true
+// comes with all complete heads.
 func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *checker.Pool) ([]zfs.Dataset, error) {
 	heads, err := r.Descendants(ctx, roots...)
 	if err != nil && !zfs.Complained(err) {

@@ -26,12 +26,12 @@ const (
 	foreign = "syncoid_c_host_2026-03-29:11:45:00-GMT00:00"
 )
 
-// snapshot is a snapshot with a txg; its guid and creation follow from it.
+// snapshot returns a snapshot with a txg, from which its guid and creation are derived.
 func snapshot(name string, txg uint64) zfstest.Snapshot {
 	return zfstest.Snapshot{Name: name, GUID: 1000 + txg, TXG: txg, Creation: now.Unix() - 3600 + int64(txg)}
 }
 
-// disk is a dataset whose snapshot list last changed an hour ago.
+// disk returns a dataset whose list of snapshots last changed an hour ago.
 func disk(name string, guid uint64, snapshots ...zfstest.Snapshot) zfstest.Dataset {
 	return zfstest.Dataset{Name: name, GUID: guid, Creation: now.Unix() - 86400, Changed: now.Unix() - 3600, Snapshots: snapshots}
 }
@@ -42,8 +42,8 @@ func scanner(f *zfstest.Fake) Scanner {
 	return Scanner{Kstat: f.Kstat, LockDir: f.LockDir, Now: func() time.Time { return now }, Cache: NewCache()}
 }
 
-// plainWorld has a managed newest, a foreign newest, one without snapshots, and
-// things that are no disks.
+// plainWorld returns a world with a disk whose newest snapshot is managed, a disk whose newest is
+// not managed, a disk without snapshots, and datasets that are not disks.
 func plainWorld() zfstest.World {
 	return zfstest.World{Datasets: []zfstest.Dataset{
 		pool("tank"),
@@ -129,7 +129,7 @@ func TestScanListsAgainWhatMayHaveChangedUnseen(t *testing.T) {
 			f := zfstest.New(t, w)
 			s := scanner(f)
 			scan(t, s)
-			// A managed snapshot comes that the head cannot show.
+			// A managed snapshot appears that the properties of the head cannot show.
 			w.Datasets[3].Snapshots = append([]zfstest.Snapshot{{Name: stopped, GUID: 5, TXG: 3, Creation: 1}}, w.Datasets[3].Snapshots...)
 			w.Datasets[3].Snapshots[1].TXG = 2
 			f.Set(w)
@@ -169,8 +169,8 @@ func TestScanWorksWithOpenZFS21(t *testing.T) {
 	assert.Equal(t, "hourly", suffixOf(p, "tank/sub/vm-101-disk-0"))
 }
 
-// Whatever ZFS does not tell is found out by what costs more, and only as often as
-// it must be.
+// A fact that this ZFS does not report is found in a more expensive way, but only as often as
+// necessary.
 func TestScanWithWhatZFSTells(t *testing.T) {
 	lists := func(calls []string) (disks int) {
 		for _, c := range calls {
@@ -182,7 +182,7 @@ func TestScanWithWhatZFSTells(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		noPrevsnap, oddPrevsnap, noChanged bool
-		first, second                      int // disks whose snapshots are listed
+		first, second                      int // the number of disks whose snapshots are listed
 	}{
 		"all":                   {first: 2},
 		"not when they changed": {noChanged: true, first: 2, second: 2},
@@ -206,7 +206,7 @@ func TestScanWithWhatZFSTells(t *testing.T) {
 					assert.Equal(t, suffix, suffixOf(p, dataset), dataset)
 				}
 				assert.Equal(t, want, lists(f.Calls()), "turn %d: %q", turn, f.Calls())
-				// The third turn knows what the file knows.
+				// The third scan uses the cache from the file.
 				require.NoError(t, s.Cache.Save(path))
 				var err error
 				s.Cache, err = LoadCache(path)
@@ -216,8 +216,8 @@ func TestScanWithWhatZFSTells(t *testing.T) {
 	}
 }
 
-// A pool whose snapshots take longer to list than there is time is read in the end:
-// what was listed is not listed again.
+// A pool whose snapshots take longer to list than there is time is read completely after several
+// scans, because finished lists are not read again.
 func TestALongListingGoesOnWhereItEnded(t *testing.T) {
 	w := zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}}
 	for i := range 20 {
@@ -225,7 +225,7 @@ func TestALongListingGoesOnWhereItEnded(t *testing.T) {
 	}
 	f := zfstest.New(t, w)
 	s := scanner(f)
-	clock, each := now, time.Second // what the listing of a disk takes
+	clock, each := now, time.Second // the time for listing one disk
 	s.Now = func() time.Time { return clock }
 	var sizes []int
 	var stop func()
@@ -267,8 +267,8 @@ func TestALongListingGoesOnWhereItEnded(t *testing.T) {
 	assert.Equal(t, "hourly", suffixOf(p, "tank/vm-100-disk-0"))
 }
 
-// A list that takes longer than there is time costs its own disk the answer, and no other, at
-// each scan.
+// A list that takes longer than there is time leaves only its own disk without an answer, at each
+// scan.
 func TestOneLongListCostsItself(t *testing.T) {
 	w := zfstest.World{
 		Datasets: []zfstest.Dataset{
@@ -299,7 +299,7 @@ func TestOneLongListCostsItself(t *testing.T) {
 	assert.Empty(t, read().Disks[0].Problem)
 }
 
-// Where only a list tells the newest, one that may lack something tells nothing.
+// If only a list can show the newest snapshot, an incomplete list shows nothing.
 func TestScanWithoutPrevsnapOfAnIncompleteList(t *testing.T) {
 	w := plainWorld()
 	w.NoPrevsnap = true
@@ -307,7 +307,7 @@ func TestScanWithoutPrevsnapOfAnIncompleteList(t *testing.T) {
 	p := scan(t, scanner(zfstest.New(t, w)))
 	require.Empty(t, p.Problem)
 	for _, d := range p.Disks {
-		assert.Contains(t, d.Problem, "not known whether the list of its snapshots is whole")
+		assert.Contains(t, d.Problem, "the list of its snapshots may be incomplete")
 	}
 }
 
@@ -316,9 +316,9 @@ func TestScanOfAnIncompleteAnswer(t *testing.T) {
 	names := []string{"list", "-d 1"}
 	for name, c := range map[string]struct {
 		fault   zfstest.Fault
-		problem string            // of the pool
-		read    int               // how many disks were read all the same
-		disks   map[string]string // of single disks
+		problem string            // the pool's problem
+		read    int               // the number of disks that were read nevertheless
+		disks   map[string]string // the problems of single disks
 	}{
 		"a lookup lacks a row once":       {fault: zfstest.Fault{Words: lookup, DropRows: 1, Calls: 1}},
 		"a name list lacks a row once":    {fault: zfstest.Fault{Words: names, DropRows: 1, Calls: 1}},
@@ -335,7 +335,7 @@ func TestScanOfAnIncompleteAnswer(t *testing.T) {
 		"a lookup prints all and fails":   {fault: zfstest.Fault{Words: lookup, Exit: 1, Stderr: "internal error: out of memory\n"}},
 		"a lookup prints some and fails":  {fault: zfstest.Fault{Words: append(lookup, "vm-100"), DropRows: 1, Exit: 1, Stderr: "cannot open 'tank/vm-100-disk-0': I/O error\n"}, disks: map[string]string{"tank/vm-100-disk-0": "I/O error"}},
 		"a name list fails":               {fault: zfstest.Fault{Words: append(names, "vm-101"), Exit: 1, Stderr: "cannot open 'tank/sub/vm-101-disk-0': I/O error\n"}, disks: map[string]string{"tank/sub/vm-101-disk-0": "I/O error"}},
-		"a lookup answers something else": {fault: zfstest.Fault{Words: lookup, Output: "tank/vm-102-disk-0@" + hourly + "\t1\t2\t3\n"}, disks: map[string]string{"tank/vm-100-disk-0": "not asked for", "tank/sub/vm-101-disk-0": "not asked for"}},
+		"a lookup answers something else": {fault: zfstest.Fault{Words: lookup, Output: "tank/vm-102-disk-0@" + hourly + "\t1\t2\t3\n"}, disks: map[string]string{"tank/vm-100-disk-0": "was not requested", "tank/sub/vm-101-disk-0": "was not requested"}},
 		"something vanishes once":         {fault: zfstest.Fault{Words: []string{"get"}, Exit: 1, Stderr: "cannot open 'tank/vm-1-disk-0': dataset does not exist\n", Calls: 1}},
 		"something vanishes again":        {fault: zfstest.Fault{Words: []string{"get"}, Exit: 1, Stderr: "cannot open 'tank/vm-1-disk-0': dataset does not exist\n"}},
 		"a line is huge":                  {fault: zfstest.Fault{Words: []string{"get"}, Output: strings.Repeat("x", 2<<20)}, problem: "longer than"},
@@ -400,8 +400,8 @@ func TestScanOfARootThatIsNotThere(t *testing.T) {
 	assert.Equal(t, checker.Critical, r.State())
 }
 
-// A time that no JSON can hold, or that is none, comes with a stream: it is the problem of its
-// own disk. Every other is judged, answered for, and remembered.
+// A stream may contain a creation time that JSON cannot represent, or that is invalid. The time is
+// a problem of its own disk only. All other disks are judged, printed as JSON, and remembered.
 func TestScanOfAStrangeTime(t *testing.T) {
 	for _, creation := range []int64{0, 568971820800, -1} {
 		w := plainWorld()
@@ -428,7 +428,7 @@ func TestScanOfAStrangeTime(t *testing.T) {
 	}
 }
 
-// A received label may hold anything. It must neither hide a disk nor make up one.
+// A received label may have any content. A label must neither hide a disk nor invent one.
 func TestScanOfHostileLabels(t *testing.T) {
 	row := func(dataset, property, value string) string {
 		return fmt.Sprintf("%s\t%s\t%s\t-\n", dataset, property, value)
@@ -530,7 +530,7 @@ func TestScanOfAnEmptyPoolAsksOnce(t *testing.T) {
 	assert.Equal(t, checker.Unknown, assemble(p).State(), "nothing found is not OK")
 }
 
-// What is not in the list must not look as if it were watched.
+// A dataset that is not watched must not look watched.
 func TestManagedSnapshotsOfWhatIsNoDiskAreNamed(t *testing.T) {
 	w := plainWorld()
 	w.Datasets = append(w.Datasets, disk("tank/pve/web01", 110, snapshot(hourly, 8)), disk("tank/vm-103-disk-0_old", 111, snapshot(foreign, 9)))
@@ -538,8 +538,8 @@ func TestManagedSnapshotsOfWhatIsNoDiskAreNamed(t *testing.T) {
 	assert.Equal(t, []string{"managed snapshots on 2 datasets whose names are no disk's, such as tank/pve/web01: they are not watched"}, scan(t, scanner(f)).Remarks)
 }
 
-// A dataset that was received while this host's clock was ahead is judged by its newest snapshot;
-// where there is none, nothing else tells its age.
+// A dataset that was received while this host's clock was ahead is judged by its newest snapshot.
+// Without a snapshot nothing else shows the dataset's age.
 func TestReceivedWhileTheClockWasAhead(t *testing.T) {
 	w := zfstest.World{Datasets: []zfstest.Dataset{pool("tank"), disk("tank/vm-1-disk-0", 1, snapshot(hourly, 1)), disk("tank/vm-2-disk-0", 2)}}
 	for i := range w.Datasets {

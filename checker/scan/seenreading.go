@@ -9,15 +9,15 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// reading is what was read, by what a disk that is not where it was is looked for with.
+// reading is the result of a scan, arranged to find a disk that is no longer at its place.
 type reading struct {
 	pools map[string]*checker.Pool
 	here  map[string]bool
-	// byGUID are the disks that were read with this guid.
+	// byGUID returns the places of the disks that were read, by guid.
 	byGUID func() map[uint64][]seenDisk
 }
 
-// seenDisk is where a disk was read, and when.
+// seenDisk is the pool in which a disk was read, and the time.
 type seenDisk struct {
 	pool string
 	at   time.Time
@@ -44,20 +44,21 @@ func newReading(pools []checker.Pool) reading {
 	return r
 }
 
-// looked reports whether a disk's place was read since it was seen there.
+// looked reports whether the disk's pool was read completely since the disk was last found there.
 func (r reading) looked(name string, disk KnownDisk) bool {
 	pool := r.pools[zfs.Pool(name)]
 	return pool != nil && disk.lookedFor(*pool)
 }
 
-// lookedFor reports whether all of the disk's pool was read since the disk was seen there.
+// lookedFor reports whether all of the pool was read since the disk was seen there.
 func (disk KnownDisk) lookedFor(pool checker.Pool) bool {
 	return !pool.ReadAt.IsZero() && !pool.ReadAt.Before(disk.Since)
 }
 
-// renamed reports whether a disk that is not where it was is read under another name in its
-// own pool, since it was seen where it was. That the guid is in another pool shows nothing: zpool split makes a second pool
-// with the same guids, and the first may be lost, or the disk destroyed in it.
+// renamed reports whether a disk that is absent from its place was read in the same pool under
+// another name, since the disk was seen at its place. The guid in another pool proves nothing:
+// zpool split makes a second pool with the same guids, and the first pool may be lost, or the disk
+// in it destroyed.
 func (r reading) renamed(name string, disk KnownDisk) bool {
 	pool := r.pools[zfs.Pool(name)]
 	if disk.GUID == 0 || r.here[name] || pool == nil {

@@ -14,35 +14,38 @@ import (
 	"snapwatch/internal/files"
 )
 
-// sharedScan is where a process leaves what it read of a pool for those of its user that wait
-// for their turn meanwhile: forty checks that begin in one second take one listing.
+// sharedScan is the file in which a process leaves its scan of a pool for processes of the same
+// user that wait for the lock. With a shared scan forty checks that start in one second need only
+// one listing.
 type sharedScan struct {
 	path  string
 	roots []string
 }
 
-// scanned is one scan as it is shared.
+// scanned is the content of that file.
 type scanned struct {
 	Version int      `json:"version"`
 	Roots   []string `json:"roots"`
-	// ReadAt is when the pool was read. Its own time is zero where that failed in part.
+	// ReadAt is the time at which the pool was read. ReadAt is stored in addition to Pool.ReadAt,
+	// because Pool.ReadAt is zero if the scan failed in part.
 	ReadAt time.Time    `json:"read_at"`
 	Pool   checker.Pool `json:"pool"`
-	// Whole is false while lists are still to come, or where there was no time for all.
+	// Whole is false while lists are still read, or if there was no time for all lists.
 	Whole bool `json:"whole"`
-	// Pending are digests of the tokens of the receives that are pending. Since when they are is
-	// not shared: each must remember it, or say that nothing does.
+	// Pending are digests of the resume tokens of the pending receives. The time since when a receive
+	// is pending is not shared, because each process must remember itself when it first saw the
+	// receive.
 	Pending map[string]string `json:"pending,omitempty"`
 }
 
 const (
 	scannedVersion = 2
-	// sharedBefore is how long before it was asked for a scan may have begun that serves
-	// somebody who waits.
+	// sharedBefore is the time by which a scan may have begun before the request of a waiting process,
+	// to be used for this request.
 	sharedBefore = time.Second
 )
 
-// sharedScan is the place for these roots of a pool.
+// sharedScan returns the place of the shared scan for these roots of a pool.
 func (s Scanner) sharedScan(pool string, roots []string) sharedScan {
 	if s.Shared == "" {
 		return sharedScan{}
@@ -51,8 +54,8 @@ func (s Scanner) sharedScan(pool string, roots []string) sharedScan {
 	return sharedScan{path: s.Shared + "." + pool + "-" + hex.EncodeToString(asked[:8]) + ".json", roots: roots}
 }
 
-// publish leaves a scan for others; complaint is what zfs said beside it. Where that does not
-// work, they read the pool themselves.
+// publish writes a scan for other processes; complaint is the error of zfs for this scan. If
+// writing fails, the other processes read the pool themselves.
 func (p sharedScan) publish(pool checker.Pool, complaint error, digests map[string]string, whole bool) {
 	if p.path == "" {
 		return
@@ -68,7 +71,8 @@ func (p sharedScan) publish(pool checker.Pool, complaint error, digests map[stri
 	_ = files.Replace(p.path, text, 0o600)
 }
 
-// since returns the last scan that was left there if it serves somebody who asked at a time.
+// since returns the last shared scan, and whether this scan is recent enough for a request made at
+// the time asked.
 func (p sharedScan) since(asked, now time.Time) (scanned, bool) {
 	if p.path == "" {
 		return scanned{}, false
@@ -82,7 +86,7 @@ func (p sharedScan) since(asked, now time.Time) (scanned, bool) {
 	return last, !at.Before(asked.Add(-sharedBefore)) && !at.After(now)
 }
 
-// into fills in what was read; the pool's name and guid are known.
+// into copies the scan to pool, but keeps the pool's name and guid.
 func (s scanned) into(pool *checker.Pool) {
 	name, guid := pool.Name, pool.GUID
 	*pool = s.Pool

@@ -8,14 +8,13 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Targets are what is to be scanned: for each pool the datasets to search, none
-// where only the pool itself must be there.
+// Targets are the datasets to scan, by pool. A pool without datasets must only be imported.
 type Targets map[string][]string
 
-// Imported are the pools that are imported, by name: their guids, 0 where ZFS does not tell.
+// Imported are the guids of the imported pools, by name. A guid is 0 if unknown.
 type Imported map[string]uint64
 
-// FindPools finds the imported pools. The error is [zfs.ErrNoZFS] where there is no ZFS.
+// FindPools finds the imported pools. The error is [zfs.ErrNoZFS] if the host has no ZFS.
 func FindPools(kstat string) (Imported, error) {
 	names, err := zfs.Pools(kstat)
 	pools := Imported{}
@@ -25,9 +24,9 @@ func FindPools(kstat string) (Imported, error) {
 	return pools, err
 }
 
-// NewTargets is what the configuration asks for; without datasets in it, every
-// imported pool and every one that had disks before, but for one that is imported under
-// another name.
+// NewTargets returns the datasets and pools that the configuration names. If the configuration
+// names no datasets, NewTargets adds every imported pool, and every pool that had disks before
+// unless that pool is now imported under another name.
 func NewTargets(c config.Config, imported Imported, seen Inventory) Targets {
 	t := Targets{}
 	for _, root := range outermost(c.Datasets) {
@@ -49,7 +48,7 @@ func NewTargets(c config.Config, imported Imported, seen Inventory) Targets {
 	return t
 }
 
-// Pools are the pools' names, in order.
+// Pools returns the names of the pools, in order.
 func (t Targets) Pools() []string { return sortedKeys(t) }
 
 // Only returns the targets whose pool satisfies keep.
@@ -63,13 +62,12 @@ func (t Targets) Only(keep func(pool string) bool) Targets {
 	return rest
 }
 
-// Covers reports whether a dataset is searched.
+// Covers reports whether a dataset is scanned.
 func (t Targets) Covers(dataset string) bool {
 	return zfs.WithinAny(dataset, t[zfs.Pool(dataset)])
 }
 
-// outermost leaves out datasets that lie within another one: zfs would list them
-// twice.
+// outermost removes datasets that lie within another one, because zfs would list them twice.
 func outermost(datasets []string) []string {
 	sorted := slices.Clone(datasets)
 	slices.SortFunc(sorted, strings.Compare)
