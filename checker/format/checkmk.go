@@ -11,14 +11,14 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Checkmk prints the report as a Checkmk local check: one service a pool, worded like the
-// Nagios output, one for all guests, and one for what is about neither. That one is always
-// there: a service that comes with its fault is not discovered, and vanishes when all is well.
+// Checkmk prints the report as a Checkmk local check: one service for each pool, worded like the
+// Nagios output, one service for all guests, and one service for everything else. The last service
+// is always present, because Checkmk would not discover a service that appears only with a fault.
 func Checkmk(w io.Writer, r checker.Report) error {
 	var b strings.Builder
 	for _, pool := range r.Pools {
 		part := ofPool(r, pool)
-		// An empty pool is no fault where other pools hold disks.
+		// An empty pool is not a fault if other pools contain disks.
 		state := checker.Worst(part.States()...)
 		fmt.Fprintf(&b, "%d \"snapwatch %s\" %s %s\n", state, pool.Name, checkmkMetrics(part), text.Plain(checkmkText(state, part)))
 	}
@@ -64,7 +64,7 @@ func checkmkText(state checker.State, part checker.Report) string {
 	return text
 }
 
-// ofPool is the report of one of its pools.
+// ofPool returns the part of the report about one pool.
 func ofPool(r checker.Report, pool checker.PoolResult) checker.Report {
 	part := checker.Report{Now: r.Now, Pools: []checker.PoolResult{pool}}
 	for _, d := range r.Disks {
@@ -83,7 +83,7 @@ func checkmkMetrics(r checker.Report) string {
 	return strings.Join(words, "|")
 }
 
-// checkmkLevels are the upper limits, the only kind that Checkmk's metrics know.
+// checkmkLevels returns the upper limits of a metric. Checkmk's metrics have no other limits.
 func checkmkLevels(m Metric) string {
 	if m.Warning == nil || m.Critical == nil || m.Warning.Inside || m.Critical.Inside {
 		return ""

@@ -11,7 +11,7 @@ import (
 	"snapwatch/internal/text"
 )
 
-// Explanation prints what a person needs to mend a disk, at a time.
+// Explanation prints the explanation of a disk, with ages as of now.
 func Explanation(w io.Writer, t Table, e checker.Explanation, now time.Time) error {
 	var b strings.Builder
 	t.line(&b, e.Colour(), fmt.Sprintf("%s %s", e.State, e.Word()), fmt.Sprintf("  %s, guest %d", e.Dataset, e.VMID))
@@ -27,7 +27,7 @@ func Explanation(w io.Writer, t Table, e checker.Explanation, now time.Time) err
 		}
 		_, _ = fmt.Fprintf(columns, "  %s\t%s\t%s\t%s\n", s.Name, name, age, text.Plain(s.What))
 	}
-	_ = columns.Flush() // into memory
+	_ = columns.Flush() // never fails: the writer is in memory
 	for line := range strings.Lines(sites.String()) {
 		t.line(&b, "", "", strings.TrimRight(line, " \n"))
 	}

@@ -31,7 +31,7 @@ func GuestExplanation(w io.Writer, t Table, e checker.GuestExplanation, now time
 		}
 		_, _ = fmt.Fprintf(columns, "  %s\t%s\t%s\t%s\t%s\n", d.Dataset, name, age, d.Word(), at)
 	}
-	_ = columns.Flush() // into memory
+	_ = columns.Flush() // never fails: the writer is in memory
 	for line := range strings.Lines(disks.String()) {
 		t.line(&b, "", "", strings.TrimRight(line, " \n"))
 	}

@@ -1,5 +1,5 @@
-// Package format prints a report: for Nagios and those who read its output, for Checkmk, as
-// a table for people, and as JSON.
+// Package format prints a report: for Nagios and compatible systems, for Checkmk, as a table for
+// people, and as JSON.
 package format
 
 import (
@@ -11,20 +11,21 @@ import (
 	"snapwatch/internal/text"
 )
 
-// Nagios says how to print a report for Nagios, Icinga and NRPE.
+// Nagios prints a report for Nagios, Icinga and NRPE.
 type Nagios struct {
-	// Verbosity is how often -v was given: 0 fits in an NRPE packet, 1 has every
-	// disk that is not well with its reason, 2 every disk.
+	// Verbosity is the number of -v options. With 0 the output fits in an NRPE packet; with 1 the
+	// output has every disk that alarms, with its reason; with 2 every disk.
 	Verbosity int
 	// DiskPerfdata adds the age of every disk to the performance data.
 	DiskPerfdata bool
 }
 
-// packet is what the oldest NRPE carries, with room for a wrapper's own text.
+// packet is the greatest length of the output in bytes. The oldest NRPE transfers little more, and
+// a wrapper may add text of its own.
 const packet = 1000
 
-// Write prints the report: the state and a summary on the first line, performance
-// data after a bar, then one line for each thing that is not well.
+// Write prints the report: the state and a summary on the first line, performance data after a bar,
+// then one line for each fault.
 func (n Nagios) Write(w io.Writer, r checker.Report) error {
 	first := text.Clip(fmt.Sprintf("%s: %s", r.State(), text.Plain(r.Summary())), 300)
 	if r.Failure == "" {
@@ -40,7 +41,7 @@ func (n Nagios) Write(w io.Writer, r checker.Report) error {
 	return err
 }
 
-// fit joins as many lines as there is room for, and says how many are left out.
+// fit joins as many lines as fit into room bytes, and says how many lines are left out.
 func fit(lines []string, room int) string {
 	const more = len("… and 1000000 more\n")
 	var b strings.Builder
@@ -61,7 +62,7 @@ func fit(lines []string, room int) string {
 	return b.String()
 }
 
-// lines are what follows the first line, the worst first.
+// lines returns the lines after the first line, the worst first.
 func (n Nagios) lines(r checker.Report) []string {
 	var lines []string
 	for _, p := range r.Pools {
@@ -97,8 +98,8 @@ func (n Nagios) lines(r checker.Report) []string {
 	return lines
 }
 
-// text shortens a long reason, of a command that failed for example, where the
-// output must fit in a packet.
+// text shortens a long reason if the output must fit in a packet. Reasons with the output of a
+// failed command are long.
 func (n Nagios) text(reason string) string {
 	if n.Verbosity > 0 {
 		return reason
@@ -106,7 +107,8 @@ func (n Nagios) text(reason string) string {
 	return text.Clip(reason, 200)
 }
 
-// metrics are the performance data: few by default, since some consumers cut them.
+// metrics returns the performance data. There are few metrics by default, because some consumers
+// cut the data.
 func (n Nagios) metrics(r checker.Report) []Metric {
 	var m []Metric
 	if r.Guests != nil {
@@ -145,7 +147,7 @@ func (n Nagios) metrics(r checker.Report) []Metric {
 	return m
 }
 
-// fillMetric is how much of a pool is taken, in percent.
+// fillMetric returns the used part of a pool, in percent.
 func fillMetric(p checker.PoolResult, fill float64) Metric {
 	limit := func(percent int) *checker.Range {
 		if percent == 0 {

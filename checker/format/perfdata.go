@@ -7,23 +7,23 @@ import (
 	"snapwatch/checker"
 )
 
-// Metric is one value of a plugin's performance data. Values are whole numbers:
-// the guidelines know no exponents, and an age needs no fraction.
+// Metric is one value of a plugin's performance data. Values are whole numbers, because the
+// guidelines do not allow exponents and an age needs no fraction.
 type Metric struct {
 	Label string
 	Value int64
-	// Unit is "s" for seconds, "%" for a share, "" for a count.
+	// Unit is "s" for seconds, "%" for a percentage, "" for a count.
 	Unit              string
 	Warning, Critical *checker.Range
 }
 
-// String is 'label'=value[unit];[warn];[crit];[min], with 0 as the least value.
+// String returns 'label'=value[unit];[warn];[crit];[min], with 0 as the minimum.
 func (m Metric) String() string {
 	return "'" + perfLabel(m.Label) + "'=" + strconv.FormatInt(m.Value, 10) + m.Unit +
 		";" + perfRange(m.Warning) + ";" + perfRange(m.Critical) + ";0"
 }
 
-// perfLabel leaves out what would end a label early.
+// perfLabel replaces the characters that would end a label early.
 func perfLabel(label string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\'' || r == '=' || r == '|' || r < ' ' {
@@ -40,7 +40,7 @@ func perfRange(r *checker.Range) string {
 	return r.String()
 }
 
-// perfdata joins metrics as the guidelines want them, after a bar.
+// perfdata joins metrics in the form that the guidelines require after the bar.
 func perfdata(metrics []Metric) string {
 	var words []string
 	for _, m := range metrics {

@@ -14,7 +14,7 @@ import (
 
 // Table prints a report for people, the worst first.
 type Table struct {
-	// Colour is true where the reader is a terminal that shows colours.
+	// Colour is true if the output is a terminal that shows colours.
 	Colour bool
 	// Width is where lines are cut, in characters; 0 cuts none.
 	Width int
