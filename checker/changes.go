@@ -9,32 +9,32 @@ import (
 	"snapwatch/internal/text"
 )
 
-// Told is what a person was told of what is not well. The zero value is that of one who was
-// told nothing.
+// Told is the state of what was reported to a person. The zero value means that nothing was
+// reported yet.
 type Told struct {
-	// At is when something was told last.
+	// At is the time of the last report to the person.
 	At time.Time `json:"at"`
-	// Standing is what is not well and was told, by what it is about.
+	// Standing contains the faults that were reported and still exist, by the subject of the fault.
 	Standing map[string]Standing `json:"standing"`
 }
 
-// Standing is one thing that is not well.
+// Standing is one fault that still exists.
 type Standing struct {
 	State State `json:"state"`
-	// Kind says what is wrong, in a word that does not change while it lasts.
+	// Kind names the fault in a word that is the same while the fault lasts.
 	Kind  string    `json:"kind"`
 	Since time.Time `json:"since"`
-	// line is what is said of it.
+	// line is the line that describes the fault.
 	line string
 }
 
-// maxChanges is how many changes are told one by one.
+// maxChanges is the greatest number of changes in one report.
 const maxChanges = 50
 
-// Update compares a report with what was told. It returns a line for each thing that began,
-// got worse or better, is otherwise wrong than before, or ended; a reminder where nothing
-// changed, something is not well, and the last word was remind ago; and no line where there is
-// nothing to tell. A check that failed or found no disk ends nothing.
+// Update compares a report with the faults that were reported before. Update returns a line for
+// each fault that began, got worse or better, changed its kind, or ended. If nothing changed but a
+// fault exists, and the last line is at least remind ago, Update returns a reminder. If a check
+// failed or found no disk, no fault counts as ended.
 func (t Told) Update(r Report, remind time.Duration) (lines []string, next Told) {
 	next = Told{At: t.At, Standing: map[string]Standing{}}
 	all := standings(r)
@@ -80,8 +80,8 @@ func (t Told) Update(r Report, remind time.Duration) (lines []string, next Told)
 	return lines, next
 }
 
-// change is a word for how a thing that is not well changed, "" if it did not. What is not
-// known is neither better nor worse than what is.
+// change returns a word for the change of a fault, "" if the fault did not change. The state
+// Unknown is neither better nor worse than another state.
 func change(was, is Standing, stood bool) string {
 	switch {
 	case !stood:
@@ -96,11 +96,10 @@ func change(was, is Standing, stood bool) string {
 	return "better"
 }
 
-// theCheck stands for the check itself.
+// theCheck is the subject of faults of the check itself.
 const theCheck = "check"
 
-// standings are all things that a report speaks of, by what they are about, those that are
-// well, too.
+// standings returns the state of every subject of a report, also of the subjects without a fault.
 func standings(r Report) map[string]Standing {
 	all := map[string]Standing{}
 	add := func(key string, state State, kind, words string) {

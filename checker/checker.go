@@ -1,21 +1,21 @@
-// Package checker judges disks, guests and pools on a host that has copies: how old the
-// newest snapshot of each disk is, whether a guest can be started here, and whether a pool can
-// be trusted. It is pure: it gets what was read and the time.
+// Package checker judges disks, guests and pools on a host that has copies: the age of each disk's
+// newest snapshot, whether a guest can be started here, and whether a pool can be trusted. The
+// package is pure: callers pass the facts and the time.
 //
-// Package scan reads, remote asks other hosts, and format prints. The exporter uses the same
-// verdicts, so that a metric, a check and a page cannot disagree.
+// Package scan reads pools, remote asks other hosts, and format prints. The exporter uses the same
+// verdicts, so that a metric, a check and a page always agree.
 //
 // # Verdicts
 //
-// [Judge] decides on a disk, [Report.WithGuests] on guests, [JudgePool] on pools, each from a
-// table of one form (verdict.go, guestverdict.go, poolverdict.go). [Assemble] puts all into one
-// [Report].
+// [Judge] decides on a disk, [Report.WithGuests] on guests, [JudgePool] on pools, each with a table
+// of the same form (verdict.go, guestverdict.go, poolverdict.go). [Assemble] makes one [Report] of
+// all verdicts.
 //
 // # Owners
 //
-// Where the owners of guests were asked, compare.go holds their answers against the copies. An
-// answer can make a state worse. It makes one better only where the owner says that its disk is
-// gone or left out.
+// If the owners of guests were asked, compare.go compares their answers with the copies. An answer
+// can make a state worse. An answer makes a state better only if the owner says that its disk is
+// gone or excluded there.
 package checker
 
 import (
@@ -26,69 +26,71 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Disk is what is known of a guest's disk, without an opinion.
+// Disk is the facts about a guest's disk, without a verdict.
 type Disk struct {
-	// Dataset is the disk's full name.
+	// Dataset is the full name of the disk.
 	Dataset string
 	VMID    int
-	// Template is true for a disk of a template: it does not change any more.
+	// Template is true for a disk of a template, which does not change any more.
 	Template bool
-	// GUID is that of the dataset, 0 if it was not read. A renamed dataset keeps it.
+	// GUID is the guid of the dataset, 0 if the guid was not read. A rename does not change the guid.
 	GUID uint64
-	// Origin is the snapshot that the dataset was cloned from, "" if it was not.
+	// Origin is the snapshot from which the dataset was cloned, "" if the dataset is not a clone.
 	Origin string
-	// Created is when the dataset was made here, by this host's clock.
+	// Created is the time at which the dataset was made here, by this host's clock.
 	Created time.Time
 	// Newest is the managed snapshot with the highest createtxg, nil if there is none.
 	Newest *zfs.Snapshot
-	// NewestOfAny is the name of the newest snapshot of whatever kind, "" if none.
+	// NewestOfAny is the name of the newest snapshot of any kind, "" if none.
 	NewestOfAny string
 	// Receiving is true while the dataset's first receive is not finished.
 	Receiving bool
-	// PendingReceive is true when a receive is under way or waits to be resumed, as
-	// far as ZFS tells: it does so only for resumable ones.
+	// PendingReceive is true if a receive is running or waits to be resumed. ZFS shows this only for
+	// resumable receives.
 	PendingReceive bool
-	// PendingSince is when that was first seen of this newest snapshot; zero where nothing
-	// remembers.
+	// PendingSince is the time of the first scan that saw the pending receive; zero if unknown.
 	PendingSince time.Time
-	// PendingSnapshot is what is received then, with the name that the source gives it: the
-	// source must still have it. "" where ZFS does not tell.
+	// PendingSnapshot is the snapshot that the pending receive transfers, by its name on the source,
+	// which must still have the snapshot. "" means unknown.
 	PendingSnapshot string
-	// Running and NoSnap are the labels.
+	// Running is the property label:running of the disk, and NoSnap the property label:nosnap.
 	Running, NoSnap zfs.Property
-	// Owned is whether the disk's guest is configured on this host: only then its labels
-	// decide anything.
+	// Owned says whether the disk's guest is configured on this host. The labels of a disk count only
+	// if its guest is configured here.
 	Owned Ownership
-	// Changed is when a snapshot last came or went here, by this host's clock; zero
-	// where ZFS does not tell (before 2.2).
+	// Changed is the time at which a snapshot was last made or destroyed here, by this host's clock;
+	// zero if unknown, as before OpenZFS 2.2.
 	Changed time.Time
-	// ReadAt is when these facts were read.
+	// ReadAt is the time at which these facts were read.
 	ReadAt time.Time
-	// HostClock is the latest time this host's own clock left on the dataset.
+	// HostClock is the latest time that this host's own clock left on the dataset.
 	HostClock time.Time
-	// Gone is true for a disk that was here once and is not any more.
+	// Gone is true for a disk that was here before and does not exist any more.
 	Gone bool
-	// WasWhole is true for a clone without a snapshot that had its own before.
+	// WasWhole is true for a clone without a snapshot that had snapshots of its own before.
 	WasWhole bool
-	// Problem says why the disk could not be read, "" if it could.
+	// Problem says why the disk could not be read, "" if the disk was read.
 	Problem string
-	// Damaged says what permanent errors ZFS reports in it, "" for none.
+	// Damaged describes the permanent errors that ZFS reports in the disk, "" for none.
 	Damaged string
-	// Looked is what was looked up to judge its guest, nil where nothing was.
+	// Looked is the result of extra lookups for judging the disk's guest, nil if nothing was looked
+	// up.
 	Looked *Looked
-	// Unlisted says why its snapshots were not listed since they changed, "" if Newest is the
-	// newest managed one. Else it was, and is still there, and others may have come.
+	// Unlisted says why the disk's snapshots were not listed since the last change of the snapshots.
+	// With "" Newest is the newest managed snapshot. With a reason in Unlisted, Newest was the newest
+	// managed snapshot before and still exists, but newer snapshots may exist.
 	Unlisted string
 }
 
 // Name is the last component of the dataset's name: vm-100-disk-0.
 func (d Disk) Name() string { return zfs.Base(d.Dataset) }
 
-// BareClone reports whether the disk is a clone that never had a snapshot of its own, as far
-// as is known, and is no copy of anything: somebody tries something with it.
+// BareClone reports whether the disk is a clone that never had a snapshot of its own, as far as
+// known. A clone without a snapshot of its own is not a copy: somebody made the clone to try
+// something.
 func (d Disk) BareClone() bool { return d.Origin != "" && d.NewestOfAny == "" && !d.WasWhole }
 
-// GuestID is the guest as Proxmox's own API calls it: qemu/100.
+// GuestID returns the guest's id in Proxmox's API, for example qemu/100.
 func (d Disk) GuestID() string {
 	kind := "qemu"
 	if name := d.Name(); strings.HasPrefix(name, "subvol-") || strings.HasPrefix(name, "basevol-") {
@@ -97,8 +99,8 @@ func (d Disk) GuestID() string {
 	return kind + "/" + strconv.Itoa(d.VMID)
 }
 
-// Suffix is the class of the newest managed snapshot, "none" if there is none and
-// "other" if there are only snapshots of others.
+// Suffix returns the class of the newest managed snapshot. Without a managed snapshot Suffix is
+// "other" if there are other snapshots, and "none" if there are not.
 func (d Disk) Suffix() string {
 	switch {
 	case d.Newest != nil:
@@ -118,7 +120,7 @@ const (
 	SuffixNone  = "none"
 )
 
-// Suffixes is the closed set that [Disk.Suffix] is from.
+// Suffixes returns all values that [Disk.Suffix] may return.
 func Suffixes() []string {
 	all := []string{zfs.Stopped.String()}
 	for _, c := range zfs.Rotating() {
@@ -127,29 +129,29 @@ func Suffixes() []string {
 	return append(all, SuffixOther, SuffixNone)
 }
 
-// Pool is what one scan of a pool gave.
+// Pool is the result of one scan of a pool.
 type Pool struct {
 	Name string
-	// GUID is the pool's own, which it keeps under another name; 0 where ZFS does not tell.
+	// GUID is the guid of the pool, which is unchanged under another name; 0 if unknown.
 	GUID uint64
-	// ReadAt is when Disks was read, zero if it never was.
+	// ReadAt is the time at which Disks was read, zero if Disks was never read.
 	ReadAt time.Time
-	// Took is how long the scan took.
+	// Took is the duration of the scan.
 	Took time.Duration
 	// Missing is true when the pool is not imported.
 	Missing bool
-	// Problem says why this scan did not succeed, "" if it did.
+	// Problem says why this scan failed, "" if the scan succeeded.
 	Problem string
-	// ZFSState is what ZFS calls the pool: ONLINE, DEGRADED, SUSPENDED or another word of its
-	// own; "" where the kernel does not say.
+	// ZFSState is the kernel's word for the pool's state, for example ONLINE, DEGRADED or SUSPENDED;
+	// "" if unknown.
 	ZFSState string
-	// Health is what zpool says of it, nil where that was not read.
+	// Health is the pool's health according to zpool, nil if the health was not read.
 	Health *Health
-	// Unfinished: the scan before this one succeeded, and this one is only not at its end.
+	// Unfinished is true if the scan before this one succeeded, and this scan is still running.
 	Unfinished bool
-	// MissingRoots are datasets to be searched that are not there.
+	// MissingRoots are configured datasets that do not exist.
 	MissingRoots []string
-	// Remarks are faults that cost no disk its verdict, for people.
+	// Remarks are faults, described for people, that do not prevent the verdict on any disk.
 	Remarks []string
 	Disks   []Disk
 }

@@ -1,10 +1,9 @@
 package checker
 
-// sortedByCluster leaves of what the nodes say that which concerns a disk: where disks come
-// from several clusters, a guest's number and a dataset's name may be the same in each. A
-// node belongs to the cluster of the disks whose newest snapshot it holds, by guid. What
-// another cluster's node says of a disk is not about it; of a node that holds none it is not
-// known.
+// sortedByCluster sorts the evidence about each disk by cluster. If disks come from several
+// clusters, a VMID and a dataset's name may be the same in each cluster. A node belongs to the
+// cluster of the disks whose newest snapshot the node holds, by guid. Evidence from a node of
+// another cluster is marked as foreign. If a node holds no such disk, its cluster is unknown.
 func sortedByCluster(disks []Result, said map[string][]Evidence) map[string][]Evidence {
 	of := clustersOf(disks, said)
 	sorted := make(map[string][]Evidence, len(said))
@@ -25,7 +24,7 @@ func sortedByCluster(disks []Result, said map[string][]Evidence) map[string][]Ev
 	return sorted
 }
 
-// clustersOf are the clusters of the disks that each node holds.
+// clustersOf returns, for each node, the clusters of the disks that the node holds.
 func clustersOf(disks []Result, said map[string][]Evidence) map[string]map[string]bool {
 	of := map[string]map[string]bool{}
 	for i := range disks {
@@ -41,8 +40,8 @@ func clustersOf(disks []Result, said map[string][]Evidence) map[string]map[strin
 	return of
 }
 
-// holds reports whether the node has the disk's newest snapshot, or a bookmark of it, or had
-// when it answered last.
+// holds reports whether the node has the disk's newest snapshot, or a bookmark of this snapshot, or
+// had the snapshot or bookmark in its last answer.
 func (e Evidence) holds(d Disk) bool {
 	if d.Newest == nil || e.isReplica(d) {
 		return false

@@ -10,7 +10,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Outcome is what comparing a disk with the node that owns it gave.
+// Outcome is the result of comparing a disk with the node that owns the disk.
 type Outcome int
 
 // The outcomes.
@@ -33,9 +33,9 @@ func (o Outcome) String() string { return outcomes[o].Name }
 type OutcomeRow struct {
 	Outcome Outcome
 	Name    string
-	// States are the Nagios states by [limitLevel], which is that of the lag.
+	// States are the Nagios states by [limitLevel], which here is the level of the lag.
 	States [3]State
-	// Meaning says to a person when the outcome holds.
+	// Meaning explains the outcome to a person.
 	Meaning string
 }
 
@@ -52,83 +52,82 @@ var outcomes = [...]OutcomeRow{
 	{OutcomeExcluded, "excluded by its owner", all(OK), "its owner answers that it takes no snapshots of it: label:nosnap there, a template, or ignore in its configuration"},
 }
 
-// Outcomes is the table of outcomes.
+// Outcomes returns the table of outcomes.
 func Outcomes() []OutcomeRow { return slices.Clone(outcomes[:]) }
 
-// Evidence is what one node that may own a disk's guest says of the disk.
+// Evidence is the statement of one node, which may own the disk's guest, about the disk.
 type Evidence struct {
-	// Node names the node to a person.
+	// Node is the node's name for people.
 	Node string
-	// Cluster is where the disk comes from, by this host's sources:, "" if they do not say.
-	// Foreign is true where the node is of another cluster.
+	// Cluster is the cluster from which the disk comes, according to this host's sources:, or "" if
+	// sources: does not say. Foreign is true if the node belongs to another cluster.
 	Cluster string
 	Foreign bool
-	// Failure is why the node could not be asked, "" if it answered. What else is said then is
-	// its last answer.
+	// Failure says why the node could not be asked, "" if the node answered. If Failure is set, the
+	// other fields of Evidence are the node's last answer.
 	Failure string
-	// Owned is whether the guest is its own, Why the reason if that is not known.
+	// Owned says whether the guest is the node's own. Why is the reason if Owned is unknown.
 	Owned Ownership
 	Why   string
-	// ConfiguredOn is the node of its cluster that has the guest, "" if none has.
+	// ConfiguredOn is the node of the same cluster that has the guest, "" if no node has the guest.
 	ConfiguredOn string
-	// Replica is true where the node itself only receives the disk.
+	// Replica is true if the node itself only receives the disk.
 	Replica bool
-	// Dataset is its own disk of that name, GUID the dataset's, Newest the newest
-	// managed snapshot, nil if there is none. Problem is why that is not known.
+	// Dataset is the node's own disk of that name, GUID the guid of this dataset, and Newest its
+	// newest managed snapshot, nil if there is none. Problem says why these facts are unknown.
 	Dataset string
 	GUID    uint64
 	Newest  *zfs.Snapshot
 	Problem string
-	// Presence is how that disk holds the replica's newest snapshot by name, PresenceGUID
-	// the guid under that name.
+	// Presence says whether the node's disk has the name of the replica's newest snapshot as a
+	// snapshot or as a bookmark. PresenceGUID is the guid of that snapshot or bookmark.
 	Presence     Presence
 	PresenceGUID uint64
-	// BehindSince is when that disk's first managed snapshot after the replica's newest
-	// was made, zero if that is not known. Now is the node's clock.
+	// BehindSince is the creation of the node's first managed snapshot after the replica's newest one,
+	// zero if unknown. Now is the time by the node's clock.
 	BehindSince, Now time.Time
-	// ReadAt is when the node read its disk, zero if it did so to answer.
+	// ReadAt is the time at which the node read its disk, zero if the node read for this answer.
 	ReadAt time.Time
-	// Gone is true where the node read all that it could be in, and has no such disk.
-	// Template is true where the guest is a template there.
+	// Gone is true if the node read all places where the disk could be, and has no such disk. Template
+	// is true if the guest is a template on the node.
 	Gone, Template bool
-	// NeverHad is true where the node can tell that it never had the replica's newest.
+	// NeverHad is true if the node knows that it never had the replica's newest snapshot.
 	NeverHad bool
-	// Excluded is why the node takes no snapshots of the disk, "" if it does.
+	// Excluded says why the node takes no snapshots of the disk, "" if the node takes snapshots.
 	Excluded string
-	// Alive is true where the guest's process lives on the node, AliveSince since when,
-	// zero if that is not known.
+	// Alive is true if the guest's process runs on the node. AliveSince is the start of the process,
+	// zero if unknown.
 	Alive      bool
 	AliveSince time.Time
-	// Unregistered is true where nothing starts snap on the node.
+	// Unregistered is true if nothing on the node starts snap.
 	Unregistered bool
-	// About is the guid of the replica's newest snapshot that the node was asked about, 0 if
-	// that is the newest still.
+	// About is the guid of the replica's snapshot that the node was asked about. About is 0 if the
+	// replica's newest snapshot is still the same.
 	About uint64
 }
 
-// Comparison is what comparing a disk with its owner gave, and why.
+// Comparison is the result of comparing a disk with its owner, and the reason.
 type Comparison struct {
 	Outcome Outcome
 	State   State
-	// Owner is the node it was compared with, "" if there is none.
+	// Owner is the node with which the disk was compared, "" if there is none.
 	Owner string
-	// Lag is how long the owner has had a snapshot that the replica lacks or, where
-	// that is not known, how much newer the owner's newest is; Limit is the limit that it
-	// was held against, as of [Judgement].
+	// Lag is the time for which the owner has had a snapshot that the replica lacks. If the owner does
+	// not know this time, Lag is the difference between the newest snapshots of owner and replica.
+	// Limit is the limit with which Lag was compared, as in [Judgement].
 	Lag   time.Duration
 	Limit Limit
-	// Proven is true for a disk whose verdict is stopped and whose newest snapshot
-	// is the owner's newest.
+	// Proven is true for a stopped disk whose newest snapshot is also the owner's newest.
 	Proven bool
-	// Alive is true where the owner says that the guest's process lives.
+	// Alive is true if the owner says that the guest's process is running.
 	Alive bool
-	// Reason says why, in one line.
+	// Reason explains the outcome in one line.
 	Reason string
 }
 
-// Compare compares a disk with what the nodes say that may own it. It looks only at
-// what it is given. A disk whose verdict is no statement on its newest snapshot is
-// not compared; of one that never had a snapshot the owner may say that it takes none.
+// Compare compares a disk with the evidence of the nodes that may own the disk. Compare uses only
+// its arguments. A disk is not compared if its verdict says nothing about its newest snapshot. A
+// disk that never had a snapshot is compared only with an owner that has no snapshots to send.
 func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 	owners := slices.DeleteFunc(slices.Clone(nodes), func(e Evidence) bool { return !e.owns(d) })
 	if d.Newest == nil || !slices.Contains([]Verdict{Future, Stopped, Stale, Fresh}, v) {
@@ -159,8 +158,8 @@ func Compare(d Disk, v Verdict, p Policy, nodes []Evidence) Comparison {
 	return outcome(TwoOwners, "%s each say that guest %d is theirs", strings.Join(names, ", "), d.VMID)
 }
 
-// isReplica reports whether the node cannot count as an owner: it says that it only
-// receives the disk, or it is this host itself. No two datasets share a guid.
+// isReplica reports whether the node cannot be the owner: the node says that it only receives the
+// disk, or the node is this host itself, which the unique guid of the dataset shows.
 func (e Evidence) isReplica(d Disk) bool {
 	return e.Replica || (e.GUID != 0 && e.GUID == d.GUID)
 }
@@ -169,12 +168,12 @@ func (e Evidence) owns(d Disk) bool {
 	return e.Failure == "" && !e.Foreign && e.Owned == Owned && !e.isReplica(d)
 }
 
-// takesNone reports whether the owner says that nothing of the disk is to come.
+// takesNone reports whether the owner says that the disk will get no snapshots.
 func (e Evidence) takesNone() bool { return e.Gone || e.Excluded != "" }
 
-// remember keeps of what the owner said last, before it could not be asked any more, what
-// alarms: that the copy is behind or diverged, and that the guest lives. That the copy is well
-// is not kept, nor what would silence it.
+// remember keeps the alarming parts of an owner's last answer after the owner stopped answering:
+// that the copy is behind or diverged, and that the guest is alive. Good news of the last answer is
+// dropped, because good news would silence an alarm.
 func (c *Comparison) remember(d Disk, p Policy, nodes []Evidence) {
 	for _, e := range nodes {
 		failure := e.Failure
@@ -195,16 +194,16 @@ func (c *Comparison) remember(d Disk, p Policy, nodes []Evidence) {
 	}
 }
 
-// look is what to do about a copy that its owner does not use any more. What says so may
-// have been installed again, or its pool made again, while the copy is all that is left.
+// look is the advice for a copy that its owner does not use any more. The owner may have been
+// installed again, or its pool made again, and the copy may be the last one.
 const look = "look before you remove it, or put it under ignore:"
 
 // hadIt reports whether the node is known to have had the disk.
 func (e Evidence) hadIt(d Disk) bool { return e.holds(d) || e.Template }
 
-// ownerless says why a disk has no owner. Only a no of every node that may own it, of which
-// one had it, makes it orphaned: a node that was installed again, or another's URL, says no
-// of every guest.
+// ownerless returns why a disk has no owner. The disk is orphaned only if every node that may own
+// the guest denies the guest, and one of these nodes had the disk. A node that was installed again,
+// or a wrong URL, denies every guest.
 func ownerless(d Disk, nodes []Evidence) Comparison {
 	var failed, unknown, elsewhere []string
 	denied, had, foreign := 0, "", ""
@@ -245,7 +244,8 @@ func ownerless(d Disk, nodes []Evidence) Comparison {
 	return outcome(NoOwner, "every node that was asked is itself a replica")
 }
 
-// against compares with the one owner, and says how old its answer is where it is not new.
+// against compares a disk with its one owner. If the answer is not new, the reason mentions its
+// age.
 func against(d Disk, p Policy, o Evidence) Comparison {
 	c := answered(d, p, o)
 	if !o.ReadAt.IsZero() {
@@ -254,7 +254,7 @@ func against(d Disk, p Policy, o Evidence) Comparison {
 	return c
 }
 
-// answered compares with what the owner says.
+// answered compares a disk with the owner's answer.
 func answered(d Disk, p Policy, o Evidence) Comparison {
 	switch {
 	case o.Problem != "":
@@ -274,7 +274,7 @@ func answered(d Disk, p Policy, o Evidence) Comparison {
 	case o.outdated(d) && o.Newest.Creation.Before(d.Newest.Creation):
 		return inSync(d, p, 0, "newer than what "+o.Node+" answered last")
 	case o.outdated(d):
-		o.BehindSince = time.Time{} // was that of the one before
+		o.BehindSince = time.Time{} // this time is about the replica's earlier newest snapshot
 		lag, text := o.lag(d)
 		return inSync(d, p, lag, text)
 	case o.Presence == PresenceUnknown:
@@ -284,7 +284,7 @@ func answered(d Disk, p Policy, o Evidence) Comparison {
 	case o.Presence == Absent && o.NeverHad:
 		return outcome(Diverged, "%s never had %s: does something make snapshots on this copy, such as sanoid?", o.Node, d.Newest.Name)
 	case o.Presence == Absent && !o.ReadAt.IsZero() && d.Newest.Creation.After(o.ReadAt):
-		return outcome(OwnerUnreadable, "%s does not have %s any more, and has not read what came after it", o.Node, d.Newest.Name)
+		return outcome(OwnerUnreadable, "%s does not have %s any more, and has not read newer snapshots", o.Node, d.Newest.Name)
 	case o.Presence == Absent && !d.Newest.Creation.Before(o.Newest.Creation):
 		return outcome(Diverged, "%s does not have %s, and its own newest, %s, is no newer", o.Node, d.Newest.Name, o.Newest.Name)
 	}

@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// How much a comparison may take: the bytes of a request and of an answer that are read, and
-// the disks of a request.
+// The limits of a comparison: the largest request and the largest answer in bytes, and the greatest
+// number of disks in a request.
 const (
 	MaxRequest      = 8 << 20
 	MaxAnswer       = 16 << 20
@@ -23,18 +23,18 @@ const (
 
 const compareVersion = 2
 
-// CompareRequest is what a replica asks a node that may own its disks, by POST to
+// CompareRequest is the question of a replica to a node that may own its disks, sent by POST to
 // /api/v1/compare.
 type CompareRequest struct {
 	Version int          `json:"version"`
 	Disks   CompareDisks `json:"disks"`
 }
 
-// CompareDisks are the disks of a [CompareRequest], [MaxCompareDisks] at most.
+// CompareDisks are the disks of a [CompareRequest], at most [MaxCompareDisks].
 type CompareDisks []CompareDisk
 
-// UnmarshalJSON implements [json.Unmarshaler]. It ends at the first disk that is too many,
-// before there is room for all.
+// UnmarshalJSON implements [json.Unmarshaler]. UnmarshalJSON stops at the first disk over the
+// limit, before memory for more disks is used.
 func (c *CompareDisks) UnmarshalJSON(text []byte) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
@@ -57,16 +57,17 @@ func (c *CompareDisks) UnmarshalJSON(text []byte) error {
 
 // CompareDisk is one disk of a [CompareRequest].
 type CompareDisk struct {
-	// Disk is the disk's name there: vm-100-disk-0.
+	// Disk is the disk's name on the node, for example vm-100-disk-0.
 	Disk string `json:"disk"`
-	// Dataset is its full name there, "" where the replica does not know it.
+	// Dataset is the disk's full name on the node, "" if the replica does not know the name.
 	Dataset string `json:"dataset,omitempty"`
-	// Newest has no name where the replica has no managed snapshot.
+	// Newest is the replica's newest managed snapshot. The name in Newest is "" if the replica has no
+	// managed snapshot.
 	Newest SnapshotRef `json:"newest"`
 }
 
-// SnapshotRef is a managed snapshot as hosts tell each other of it. The guid is a
-// string in JSON, because a JavaScript number cannot hold one.
+// SnapshotRef is a managed snapshot in messages between hosts. The guid is a string in JSON,
+// because a JavaScript number cannot represent all guids.
 type SnapshotRef struct {
 	Name     string    `json:"name"`
 	GUID     uint64    `json:"guid,string"`
@@ -74,62 +75,62 @@ type SnapshotRef struct {
 	Class    string    `json:"class,omitempty"`
 }
 
-// CompareAnswer answers a [CompareRequest], its disks in the order of the request.
+// CompareAnswer is the answer to a [CompareRequest]. The disks are in the order of the request.
 type CompareAnswer struct {
 	Version int            `json:"version"`
 	Time    time.Time      `json:"time"`
 	Disks   []ComparedDisk `json:"disks"`
-	// Unregistered is true where the node has guests and nothing starts snap.
+	// Unregistered is true if the node has guests but nothing starts snap there.
 	Unregistered bool `json:"snap_unregistered,omitempty"`
-	// Guests are the node's own, with the disks that snap covers.
+	// Guests are the node's own guests, with the disks of which snap takes snapshots.
 	Guests []OwnedGuest `json:"guests,omitempty"`
-	// Unread are the pools that the node has not read since it was started: Guests lacks what is
-	// there.
+	// Unread are the pools that the node has not read since its exporter was started. Guests lacks the
+	// disks in these pools.
 	Unread []string `json:"unread,omitempty"`
 }
 
-// ComparedDisk is what a node says of one disk.
+// ComparedDisk is a node's answer about one disk.
 type ComparedDisk struct {
 	Disk string `json:"disk"`
-	// Owned reports whether the disk's guest is configured on the node; OwnedProblem
-	// is why that is not known.
+	// Owned says whether the disk's guest is configured on the node. OwnedProblem says why this is
+	// unknown.
 	Owned        Ownership `json:"owned_here"`
 	OwnedProblem string    `json:"owned_problem,omitempty"`
-	// ConfiguredOn is the other node of its cluster that has the guest.
+	// ConfiguredOn is the other node of the same cluster that has the guest.
 	ConfiguredOn string `json:"configured_on,omitempty"`
-	// Replica is true where the node itself only receives the disk.
+	// Replica is true if the node itself only receives the disk.
 	Replica bool `json:"replica,omitempty"`
-	// Dataset is the node's own disk of that name, GUID the dataset's.
+	// Dataset is the node's own disk of that name, and GUID the guid of this dataset.
 	Dataset string       `json:"dataset,omitempty"`
 	GUID    uint64       `json:"guid,string,omitempty"`
 	Newest  *SnapshotRef `json:"newest,omitempty"`
-	// ReadAt is when the node read its disk, where the reading that was asked for is not
-	// finished and the one before it still counts.
+	// ReadAt is the time at which the node read its disk. ReadAt is set only if a new scan is not
+	// finished and the node answered from the scan before.
 	ReadAt *time.Time `json:"read_at,omitempty"`
-	// Problem is why the node cannot tell about its own disk.
+	// Problem says why the node knows nothing about its own disk.
 	Problem string `json:"problem,omitempty"`
-	// Presence is how the node's disk holds the name that was asked for, PresenceGUID the
-	// guid it has there.
+	// Presence says whether the node's disk has the requested name as a snapshot or a bookmark.
+	// PresenceGUID is the guid of that snapshot or bookmark.
 	Presence     Presence `json:"presence"`
 	PresenceGUID uint64   `json:"presence_guid,string,omitempty"`
-	// BehindSince is when the node's first managed snapshot after that one was made,
-	// nil where it does not know.
+	// BehindSince is the creation of the node's first managed snapshot after the requested snapshot,
+	// nil if unknown.
 	BehindSince *time.Time `json:"behind_since,omitempty"`
-	// Gone is true where the node read all that the disk could be in and has none;
-	// Template where the guest is a template there.
+	// Gone is true if the node read all places where the disk could be, and has no such disk. Template
+	// is true if the guest is a template on the node.
 	Gone     bool `json:"gone,omitempty"`
 	Template bool `json:"guest_is_template,omitempty"`
-	// NeverHad is true where the node's snapshots show that it never had the one asked for.
+	// NeverHad is true if the node's snapshots show that the node never had the requested snapshot.
 	NeverHad bool `json:"never_had,omitempty"`
-	// Excluded is why the node takes no snapshots of the disk.
+	// Excluded says why the node takes no snapshots of the disk.
 	Excluded string `json:"excluded,omitempty"`
-	// Alive is true where the guest's process lives, AliveSince since when.
+	// Alive is true if the guest's process is running. AliveSince is the start of the process.
 	Alive      bool       `json:"alive,omitempty"`
 	AliveSince *time.Time `json:"alive_since,omitempty"`
 }
 
-// newCompareDisk asks about a disk by its dataset at the owner where that is known.
-// A disk that is called otherwise there is asked for by that name.
+// newCompareDisk returns the question about a disk. If the dataset on the owner is known, the
+// question contains its name, which may differ from the name of the copy.
 func newCompareDisk(d Disk, origin string) CompareDisk {
 	c := CompareDisk{Disk: d.Name()}
 	if d.Newest != nil {
@@ -141,8 +142,9 @@ func newCompareDisk(d Disk, origin string) CompareDisk {
 	return c
 }
 
-// NewCompareRequest asks about the report's disks that were read, whose datasets here
-// it returns, too. originOf tells where a dataset comes from, as [config.Watch.OriginOf].
+// NewCompareRequest returns the question about the report's disks that were read, and their
+// datasets on this host in the same order. originOf returns the origin of a dataset, as
+// [config.Watch.OriginOf] does.
 func NewCompareRequest(r Report, originOf func(dataset string) (cluster, origin string)) (request CompareRequest, datasets []string) {
 	request = CompareRequest{Version: compareVersion, Disks: CompareDisks{}}
 	for _, d := range r.Disks {
@@ -155,12 +157,12 @@ func NewCompareRequest(r Report, originOf func(dataset string) (cluster, origin 
 	return request, datasets
 }
 
-// NewCompareAnswer is an answer of no disks yet.
+// NewCompareAnswer returns an answer without disks.
 func NewCompareAnswer(now time.Time) CompareAnswer {
 	return CompareAnswer{Version: compareVersion, Time: now, Disks: []ComparedDisk{}}
 }
 
-// NewSnapshotRef is the snapshot in its JSON form.
+// NewSnapshotRef returns the snapshot in its JSON form.
 func NewSnapshotRef(s zfs.Snapshot) SnapshotRef {
 	ref := SnapshotRef{Name: s.Name, GUID: s.GUID, Creation: s.Creation}
 	if class, managed := s.Class(); managed {
@@ -169,8 +171,8 @@ func NewSnapshotRef(s zfs.Snapshot) SnapshotRef {
 	return ref
 }
 
-// ReadCompareRequest reads a request of strict JSON. Every name in it is one that
-// may stand in a command line of zfs.
+// ReadCompareRequest reads a request as strict JSON. Names are checked, so that every name in the
+// result is safe in a command line of zfs.
 func ReadCompareRequest(r io.Reader) (CompareRequest, error) {
 	d := json.NewDecoder(r)
 	d.DisallowUnknownFields()
@@ -194,10 +196,10 @@ func ReadCompareRequest(r io.Reader) (CompareRequest, error) {
 
 func (c CompareDisk) validate() error {
 	if _, _, ok := zfs.ParseDiskName(c.Disk); !ok {
-		return fmt.Errorf("%q is no name of a disk", text.Clip(c.Disk, 100))
+		return fmt.Errorf("%q is not the name of a disk", text.Clip(c.Disk, 100))
 	}
 	if c.Dataset != "" && (!zfs.ValidDataset(c.Dataset) || zfs.Base(c.Dataset) != c.Disk) {
-		return fmt.Errorf("%q is no dataset of a disk called %s", text.Clip(c.Dataset, 100), c.Disk)
+		return fmt.Errorf("%q is not the dataset of a disk called %s", text.Clip(c.Dataset, 100), c.Disk)
 	}
 	if c.Newest.Name == "" {
 		return nil
@@ -212,7 +214,7 @@ func (s SnapshotRef) validate() error {
 	return nil
 }
 
-// Evidence is what the answer says of each disk of the request.
+// Evidence returns the answer's evidence about each disk of the request.
 func (a CompareAnswer) Evidence(request CompareRequest) ([]Evidence, error) {
 	if a.Version != compareVersion {
 		return nil, fmt.Errorf("its answer has version %d, this snapwatch knows %d", a.Version, compareVersion)
@@ -232,8 +234,8 @@ func (a CompareAnswer) Evidence(request CompareRequest) ([]Evidence, error) {
 	return all, nil
 }
 
-// evidence is what the answer, given at that time by the node's clock, says of one disk
-// of the request.
+// evidence returns the evidence about one disk of the request. now is the time of the answer by the
+// node's clock.
 func (c ComparedDisk) evidence(asked CompareDisk, now time.Time) (Evidence, error) {
 	if c.Disk != asked.Disk {
 		return Evidence{}, fmt.Errorf("it answers of %q where it was asked of %s", text.Clip(c.Disk, 100), asked.Disk)

@@ -10,9 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Document is a report as JSON: what `check --format json` prints and
-// /api/v1/disks answers. Guids are strings, because a JavaScript number cannot hold
-// one.
+// Document is a report as JSON: the output of `check --format json` and of /api/v1/disks. Guids are
+// strings, because a JavaScript number cannot represent all guids.
 type Document struct {
 	Version int            `json:"version"`
 	Time    time.Time      `json:"time"`
@@ -20,7 +19,7 @@ type Document struct {
 	Failure string         `json:"failure,omitempty"`
 	Pools   []PoolDocument `json:"pools"`
 	Disks   []DiskDocument `json:"disks"`
-	// Guests are there where guests as a whole were judged.
+	// Guests are present if guests as a whole were judged.
 	Guests []GuestDocument `json:"guests,omitempty"`
 	// Owners are the nodes that were asked.
 	Owners []OwnerDocument `json:"owners,omitempty"`
@@ -39,7 +38,8 @@ type PoolDocument struct {
 	MissingRoots []string   `json:"missing_datasets,omitempty"`
 	Remarks      []string   `json:"remarks,omitempty"`
 	Seconds      float64    `json:"scan_seconds"`
-	// ZFSState is what ZFS calls the pool, Health what zpool says of it.
+	// ZFSState is the kernel's word for the pool's state, and Health the pool's health according to
+	// zpool.
 	ZFSState string  `json:"zfs_state,omitempty"`
 	Health   *Health `json:"health,omitempty"`
 }
@@ -78,11 +78,11 @@ type DiskDocument struct {
 	Limit           string            `json:"limit,omitempty"`
 	Rule            string            `json:"rule"`
 	Damaged         string            `json:"damaged,omitempty"`
-	// Looked is there where something was looked up to judge the guest.
+	// Looked is present if snapshots were looked up to judge the guest.
 	Looked *LookedDocument `json:"looked_up,omitempty"`
-	// Compared is there where nodes were asked that may own the disk.
+	// Compared is present if nodes that may own the disk were asked.
 	Compared *ComparisonDocument `json:"compared,omitempty"`
-	// Owners is what each node said.
+	// Owners are the nodes' answers about the disk.
 	Owners []EvidenceDocument `json:"owners,omitempty"`
 }
 
@@ -106,7 +106,7 @@ type SnapshotDocument struct {
 	Creation  time.Time `json:"creation"`
 }
 
-// NewSnapshotDocument is the snapshot in its JSON form.
+// NewSnapshotDocument returns the snapshot in its JSON form.
 func NewSnapshotDocument(s zfs.Snapshot) *SnapshotDocument {
 	return &SnapshotDocument{Name: s.Name, GUID: guidText(s.GUID), CreateTXG: guidText(s.CreateTXG), Creation: s.Creation}
 }
@@ -125,7 +125,7 @@ type NoteDocument struct {
 
 const documentVersion = 1
 
-// Document is the report in its JSON form.
+// Document returns the report in its JSON form.
 func (r Report) Document() Document {
 	doc := Document{
 		Version: documentVersion, Time: r.Now, State: r.State().String(), Failure: valid(r.Failure),
@@ -194,7 +194,7 @@ func label(p zfs.Property) LabelDocument {
 
 func guidText(n uint64) string { return strconv.FormatUint(n, 10) }
 
-// optional is nil for a time that is not known.
+// optional returns a pointer to t, nil if t is zero.
 func optional(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -202,12 +202,12 @@ func optional(t time.Time) *time.Time {
 	return &t
 }
 
-// valid replaces what is not UTF-8: a received property can hold any bytes.
+// valid replaces invalid UTF-8, because a received property can contain any bytes.
 func valid(text string) string { return strings.ToValidUTF8(text, "\uFFFD") }
 
 func poolOf(d Disk) string { return zfs.Pool(d.Dataset) }
 
-// Facts are the pools and disks behind a document, without its verdicts.
+// Facts returns the pools and disks of a document without its verdicts.
 func (doc Document) Facts() ([]Pool, error) {
 	if doc.Version != documentVersion {
 		return nil, fmt.Errorf("its answer has version %d, this snapwatch knows %d", doc.Version, documentVersion)
@@ -261,7 +261,7 @@ func (doc DiskDocument) facts() (Disk, error) {
 	return disk, err
 }
 
-// Snapshot is the snapshot of that dataset that the document tells of.
+// Snapshot returns the snapshot of the document as a snapshot of the given dataset.
 func (s SnapshotDocument) Snapshot(dataset string) (*zfs.Snapshot, error) {
 	guid, guidErr := strconv.ParseUint(s.GUID, 10, 64)
 	txg, txgErr := strconv.ParseUint(s.CreateTXG, 10, 64)
@@ -288,7 +288,7 @@ func instant(t *time.Time) time.Time {
 	return *t
 }
 
-// IsManaged reports whether a snapshot's name is one that snapwatch or sanoid gives.
+// IsManaged reports whether a snapshot's name has the form autosnap_DATE_TIME_CLASS.
 func IsManaged(snapshot string) bool {
 	_, managed := zfs.ParseSnapshotName(snapshot)
 	return managed

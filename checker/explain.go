@@ -10,31 +10,30 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Explanation is what a person needs to mend a disk.
+// Explanation contains all that a person needs to repair a disk's replication.
 type Explanation struct {
 	Result
-	// Own is true where the disk is no copy: this host has its guest.
+	// Own is true if this host has the disk's guest, so that the disk is not a copy.
 	Own   bool
 	Sites []Site
-	// Broken says between which two sites snapshots do not arrive, or why that is not
-	// known.
+	// Broken names the two sites between which snapshots do not arrive, or says why this is unknown.
 	Broken string
-	// Next are commands and deeds, the first first.
+	// Next are the next steps, in order: commands and other actions.
 	Next []string
 }
 
-// Site is what is known of the disk on one site.
+// Site is the knowledge about the disk on one site.
 type Site struct {
 	Name   string
 	Newest *zfs.Snapshot
-	// What says what the site is to the disk, or why nothing is known.
+	// What says how the site uses the disk, or why nothing is known.
 	What string
 }
 
 // here names this host.
 const here = "here"
 
-// ExplainOwn says what is wrong with a disk of a guest that this host has.
+// ExplainOwn explains the fault of a disk whose guest is configured on this host.
 func ExplainOwn(d Result) Explanation {
 	e := Explanation{Result: d, Own: true}
 	e.Sites = []Site{{here, d.Newest, "has the guest, " + d.Dataset}}
@@ -46,8 +45,8 @@ func ExplainOwn(d Result) Explanation {
 	return e
 }
 
-// Explain says where a copy's snapshots got stuck. nodes are those that were asked,
-// nil where none was. It looks only at what it is given.
+// Explain explains where a copy's snapshots stop arriving. nodes are the nodes that were asked, nil
+// if none was. Explain uses only its arguments.
 func Explain(d Result, nodes []Evidence) Explanation {
 	e := Explanation{Result: d}
 	for _, n := range nodes {
@@ -83,8 +82,8 @@ func newSite(d Disk, n Evidence) Site {
 	return s
 }
 
-// broken names the hop that does not work. A replica that was asked tells on which side
-// of it.
+// broken names the hop that does not work. The answer of another replica shows on which side of
+// that replica the hop is.
 func broken(d Result, nodes []Evidence) string {
 	c := d.Compared
 	switch {
@@ -126,7 +125,7 @@ func lagging(d Result, nodes []Evidence) string {
 	return fmt.Sprintf("%s → %s: %s", d.Compared.Owner, here, d.Compared.Reason)
 }
 
-// advice is what to do about an outcome, told before what to do about a verdict.
+// advice contains the steps for each outcome, which come before the steps for the verdict.
 var advice = map[Outcome][]string{
 	Diverged:         {"compare by guid, here and on the owner: zfs list -t snapshot -o name,guid -s createtxg DATASET"},
 	OutcomeOrphaned:  {"look before you remove it: is the guest deleted for good? zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
@@ -136,7 +135,7 @@ var advice = map[Outcome][]string{
 	OwnerUnreadable:  {"on the owner: snapwatch check -v --vmid VMID"},
 }
 
-// nextByVerdict is what to do about a verdict that alarms, or that somebody asks about.
+// nextByVerdict contains the steps for each verdict.
 var nextByVerdict = map[Verdict][]string{
 	Unreadable: {"zpool status POOL", "snapwatch check -vvv --disk DATASET"},
 	Missing:    {"zpool history POOL, or zpool import", "if it was removed on purpose: snapwatch forget DATASET"},
@@ -148,7 +147,7 @@ var nextByVerdict = map[Verdict][]string{
 	Orphaned:   {"look before you remove it: zfs destroy -rnv DATASET shows what would go; or put the disk under ignore:"},
 }
 
-// nextOfOwn is what to do about a disk of this host's own guest.
+// nextOfOwn returns the steps for a disk of this host's own guest.
 func nextOfOwn(d Result) []string {
 	if d.State == OK {
 		return nil
@@ -189,7 +188,7 @@ func next(d Result, nodes []Evidence) []string {
 	return filled(d, steps)
 }
 
-// filled returns the steps with the disk's names in them.
+// filled returns the steps with DATASET, VMID, POOL and QM replaced for the disk.
 func filled(d Result, steps []string) []string {
 	qm := "qm"
 	if strings.HasPrefix(d.GuestID(), "lxc/") {
@@ -203,8 +202,8 @@ func filled(d Result, steps []string) []string {
 	return all
 }
 
-// afterComparison is what to do about a copy that is behind, or an owner that has
-// nothing newer.
+// afterComparison returns the steps for a copy that is behind, or for an owner without newer
+// snapshots.
 func afterComparison(d Result, nodes []Evidence) []string {
 	if d.Compared.Outcome == InSync {
 		return []string{fmt.Sprintf("on %s: snapwatch snap --dry-run -v; snapwatch cron status", d.Compared.Owner)}
@@ -219,7 +218,7 @@ func afterComparison(d Result, nodes []Evidence) []string {
 	return []string{"look at the job that sends to this host, and its log", "zfs list -o space POOL: is there room?"}
 }
 
-// Facts are the facts behind the verdict at a time, each with its name.
+// Facts returns the facts behind the verdict at a time, each with its name.
 func (e Explanation) Facts(now time.Time) [][2]string {
 	last := "not known: this ZFS does not tell"
 	if !e.Changed.IsZero() {
@@ -250,7 +249,7 @@ func (e Explanation) Facts(now time.Time) [][2]string {
 	}
 }
 
-// ownLabel says what label:running of this host's own disk means.
+// ownLabel explains label:running of a disk whose guest is configured on this host.
 func ownLabel(d Disk) string {
 	switch d.Running.Source {
 	case zfs.SourceLocal:
@@ -261,8 +260,8 @@ func ownLabel(d Disk) string {
 	return "none of its own: snap sets it as soon as it sees the guest run; for one that is off: snapwatch snap --adopt"
 }
 
-// labelArrival says whether label:running arrives with the snapshots, and what is
-// missing where it does not (docs/replication.md, what each way carries).
+// labelArrival says whether label:running arrives with the snapshots, and how to send the label if
+// not (docs/replication.md, what each way carries).
 func labelArrival(d Disk) string {
 	const missing = "it comes with syncoid --sendoptions=p, or zfs send -p"
 	switch d.Running.Source {

@@ -11,8 +11,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// GuestExplanation is what a person needs to know of a guest's copies, and to start it from
-// them.
+// GuestExplanation contains all that a person needs to know about a guest's copies, and to start
+// the guest from the copies.
 type GuestExplanation struct {
 	Guest
 	// Words say in sentences whether it can be started here, as of when, and what is lost.
@@ -23,10 +23,10 @@ type GuestExplanation struct {
 	Start, Back []string
 }
 
-// GuestDisk is one of its disks here.
+// GuestDisk is one of the guest's disks on this host.
 type GuestDisk struct {
 	Result
-	// At is its snapshot of the restore point, nil without one.
+	// At is the disk's snapshot at the restore point, nil if there is none.
 	At *zfs.Snapshot
 }
 
@@ -46,7 +46,7 @@ func ExplainGuest(r Report, g Guest) GuestExplanation {
 	return e
 }
 
-// at is the disk's snapshot of a restore point, nil where it has none.
+// at returns the disk's snapshot at a restore point, nil if there is none.
 func (d *Result) at(p *Point) *zfs.Snapshot {
 	switch {
 	case p == nil || d.Newest == nil:
@@ -63,14 +63,14 @@ func (d *Result) at(p *Point) *zfs.Snapshot {
 	return nil
 }
 
-// doubtful reports whether a disk of it is damaged, or cannot be read, or it is not known which
-// its disks are.
+// doubtful reports whether a disk of the guest is damaged or cannot be read, or whether the guest's
+// disks are not all known.
 func (e GuestExplanation) doubtful() bool {
 	return e.Verdict == GuestUnreadable || slices.ContainsFunc(e.Disks, func(d GuestDisk) bool { return d.Damaged != "" })
 }
 
-// startable reports whether each of its disks is here, well, and with a snapshot of the restore
-// point.
+// startable reports whether each of the guest's disks is here, is not damaged, and has a snapshot
+// of the restore point.
 func (e GuestExplanation) startable() bool {
 	return !e.doubtful() && e.Point != nil && len(e.Lacking) == 0 && !slices.ContainsFunc(e.Disks, func(d GuestDisk) bool { return d.At == nil })
 }
@@ -104,7 +104,7 @@ func (e GuestExplanation) words(r Report) []string {
 	return append(words, e.lost(r))
 }
 
-// lost says what the guest wrote since that is not here.
+// lost describes the guest's later data that is not here.
 func (e GuestExplanation) lost(r Report) string {
 	var owner string
 	var lag time.Duration
@@ -141,8 +141,8 @@ func have(n int) string {
 	return "have"
 }
 
-// quoted is a dataset's or a snapshot's name as a shell takes it. The only character in it that
-// means something there is the blank.
+// quoted returns the name of a dataset or snapshot, quoted for a shell. The only special character
+// in such a name is the blank.
 func quoted(name string) string {
 	if strings.Contains(name, " ") {
 		return "'" + name + "'"
@@ -150,14 +150,16 @@ func quoted(name string) string {
 	return name
 }
 
-// plan are the commands that clone its disks. The clones stand below a dataset of their own, so
-// that it can be a storage of Proxmox, and the copies stay as they are for the replication.
+// plan returns the commands that clone the guest's disks, and the commands that remove the clones.
+// The clones are below a dataset of their own, so that this dataset can be a storage of Proxmox.
+// The replication of the copies is not disturbed.
 func (e GuestExplanation) plan() (start, back []string) {
 	var clones []string
 	made := map[string]bool{}
 	for _, d := range e.Disks {
 		parent := path.Join(zfs.Pool(d.Dataset), fmt.Sprintf("start-%d", e.VMID))
-		for n := 2; made[path.Join(parent, d.Name())]; n++ { // two storages may each have one of that name
+		// two storages may each have a disk of this name
+		for n := 2; made[path.Join(parent, d.Name())]; n++ {
 			parent = path.Join(zfs.Pool(d.Dataset), fmt.Sprintf("start-%d-%d", e.VMID, n))
 		}
 		if !made[parent] {

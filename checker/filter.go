@@ -9,25 +9,26 @@ import (
 	"snapwatch/config"
 )
 
-// Filter selects the disks that are asked for. A list that is empty selects all; a disk
-// must be picked by each list.
+// Filter selects the requested disks. An empty list selects every disk; a disk must be selected by
+// each list.
 type Filter struct {
 	Pools []string
 	VMIDs []int
-	// Guests are numbers or names of guests; one that is given selects as VMIDs do.
+	// Guests are numbers or names of guests. Each number or name in Guests selects disks by the
+	// guest's VMID.
 	Guests []string
 	// Disks are shell patterns for the dataset's full name or its last component.
 	Disks []string
 }
 
-// None reports whether nothing is left out.
+// None reports whether the filter selects everything.
 func (f Filter) None() bool { return len(f.Pools)+len(f.VMIDs)+len(f.Guests)+len(f.Disks) == 0 }
 
-// Pool reports whether the pool may hold disks that are asked for.
+// Pool reports whether the pool may contain requested disks.
 func (f Filter) Pool(pool string) bool { return len(f.Pools) == 0 || slices.Contains(f.Pools, pool) }
 
-// Apply leaves in the report what is asked for. Whatever is asked for and matches
-// nothing is a note that alarms: a misspelt name must not read as OK.
+// Apply returns the report reduced to the selected pools, disks and guests. A word of the filter
+// that matches nothing adds an alarming note, because a misspelt name must not look like OK.
 func (f Filter) Apply(r Report) Report {
 	kept := Report{Now: r.Now, Notes: slices.Clone(r.Notes)}
 	if !f.None() {
@@ -55,23 +56,23 @@ func (f Filter) Apply(r Report) Report {
 	return kept
 }
 
-// Selects reports whether the disk is asked for.
+// Selects reports whether the filter selects the disk.
 func (f Filter) Selects(d Disk) bool {
 	return f.Pool(poolOf(d)) &&
 		f.guest(d.VMID) &&
 		(len(f.Disks) == 0 || slices.ContainsFunc(f.Disks, func(pattern string) bool { return matchesDisk(pattern, d) }))
 }
 
-// whole reports whether all that is here of a guest is asked for.
+// whole reports whether the filter selects guests only as a whole, and not by pool or disk.
 func (f Filter) whole() bool { return len(f.Pools)+len(f.Disks) == 0 }
 
 func (f Filter) guest(vmid int) bool {
 	return len(f.VMIDs) == 0 || slices.Contains(f.VMIDs, vmid)
 }
 
-// named returns the filter with the numbers of the guests that are asked for by number or
-// name, and what names none. No guest has the number -1, which keeps a filter of unknown
-// names from selecting all.
+// named returns the filter with the VMIDs of the guests selected by number or name, and the words
+// that name no guest. For each unknown guest the VMID -1 is added, which no guest has, so that a
+// filter of unknown names does not select all disks.
 func (f Filter) named(r Report) (numbered Filter, unknown []string) {
 	if len(f.Guests) == 0 {
 		return f, nil
@@ -110,8 +111,8 @@ func matchesDisk(pattern string, d Disk) bool {
 	return (config.Selector{Disk: pattern}).Matches(d.Dataset, d.VMID)
 }
 
-// concerns reports whether a pool may hold disks that are asked for. One whose disks were
-// read and are others does not. One that was not read may, whatever was in it before.
+// concerns reports whether a pool may contain requested disks. A pool that was read and has only
+// other disks may not. A pool that was not read may, whatever disks it had before.
 func (f Filter) concerns(p PoolResult) bool {
 	if len(f.VMIDs) == 0 && len(f.Disks) == 0 {
 		return true
@@ -122,8 +123,8 @@ func (f Filter) concerns(p PoolResult) bool {
 	return len(p.Disks) == 0 || slices.ContainsFunc(p.Disks, f.Selects)
 }
 
-// mayHold reports whether a pool may hold disks that match a pattern: a full name's does
-// in its own pool alone.
+// mayHold reports whether a pool may contain disks that match a pattern. A pattern for full names
+// can match only in the pool that the pattern names.
 func (f Filter) mayHold(pool string) bool {
 	return len(f.Disks) == 0 || slices.ContainsFunc(f.Disks, func(pattern string) bool {
 		first, _, full := strings.Cut(pattern, "/")
@@ -131,7 +132,7 @@ func (f Filter) mayHold(pool string) bool {
 	})
 }
 
-// unmatched are the words of the filter that match no disk.
+// unmatched returns the words of the filter that match no disk.
 func (f Filter) unmatched(r Report) []string {
 	var words []string
 	miss := func(word string, matches func(Disk) bool) {

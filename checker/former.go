@@ -6,30 +6,32 @@ import (
 	"time"
 )
 
-// Former is a disk that a node had of its own guests, and that it has not any more.
+// Former is a disk of a node's own guest that the node had and does not have any more.
 type Former struct {
 	VMID int `json:"vmid"`
-	// Guest is what people call the guest, "" where that was not known.
+	// Guest is the guest's name, "" if unknown.
 	Guest   string `json:"guest,omitempty"`
 	Dataset string `json:"dataset"`
-	// Since is when the node first answered without it.
+	// Since is the time of the node's first answer without the disk.
 	Since time.Time `json:"since"`
 }
 
 const (
-	// formerAfter is how long a disk may be nowhere before that is told: its guest may be on
-	// its way to another node, and an exporter that has just been started knows little.
+	// formerAfter is the time for which a disk must be absent from all nodes before the note appears.
+	// A disk that is absent for a shorter time may move to another node with its guest, or its
+	// exporter may have just started.
 	formerAfter = 15 * time.Minute
-	// formerFor is for how long it is told: whoever is on duty then must have seen it.
+	// formerFor is the time at which the note disappears again: the person on duty must have seen the
+	// note by then.
 	formerFor = 24 * time.Hour
-	// maxFormer is how many are named.
+	// maxFormer is the greatest number of disks that the note names.
 	maxFormer = 10
 )
 
-// former says which disks were expected here, since a node had them, and are not any more,
-// as no node has them: from then on nobody alarms when there is no copy. That may be right, so
-// it is told for a day. While a node does not answer, or has not
-// read a pool, they may be there.
+// former returns a note about disks that a node had before and no node has now. A copy of a disk
+// that no node has is not expected here any more, so that nothing alarms if the copy does not
+// exist. The removal may be intended, so the note disappears after a day. If a node does not
+// answer, or has not read a pool, the disks may be there, and former returns no note.
 func (p *Policy) former(nodes []NodeAnswer, asked func(vmid int) bool, now time.Time) []Note {
 	has := map[string]bool{}
 	for _, n := range nodes {
@@ -61,10 +63,10 @@ func (p *Policy) former(nodes []NodeAnswer, asked func(vmid int) bool, now time.
 	if n := len(names) - maxFormer; n > 0 {
 		names, more = names[:maxFormer], fmt.Sprintf(", and %d more", n)
 	}
-	return []Note{{State: Warning, Text: "no owner has these disks any more, so that nobody will miss a copy: " + strings.Join(names, ", ") + more + "; if that is right, wait: it is told for a day"}}
+	return []Note{{State: Warning, Text: "no owner has these disks any more, so that nobody will miss a copy: " + strings.Join(names, ", ") + more + "; if that is right, wait: this note ends after a day"}}
 }
 
-// diskOf names a disk of a guest wherever it is: it may have moved.
+// diskOf returns a key for a disk of a guest that is the same on every node and pool.
 func diskOf(vmid int, dataset string) string {
 	return fmt.Sprint(vmid, " ", Disk{Dataset: dataset}.Name())
 }

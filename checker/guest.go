@@ -10,55 +10,56 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Guest is one guest with what is said of it here. Its disks are those of its number that
-// come from the same cluster.
+// Guest is one guest with the verdict on its copies here. Its disks have the guest's VMID and come
+// from the same cluster.
 type Guest struct {
 	Cluster string
 	VMID    int
-	// ID is the guest as Proxmox's own API calls it: qemu/100.
+	// ID is the guest's id in Proxmox's API, for example qemu/100.
 	ID string
-	// Name is what people call it, "" where that is not known.
+	// Name is the guest's name, "" if unknown.
 	Name string
-	// Disks are the datasets of its disks here, each disk once: of several copies the
-	// freshest that can be read. Excluded ones are not among them.
+	// Disks are the datasets of the guest's disks here, each disk once: of several copies the freshest
+	// readable one. Excluded disks are left out.
 	Disks []string
 	// Lacking are disks that it must have and that are not here.
 	Lacking []string
-	// Point is its restore point, nil without one.
+	// Point is the guest's restore point, nil if there is none.
 	Point *Point
 
 	Verdict GuestVerdict
 	Level   limitLevel
 	State   State
-	// Reason says why, in one line.
+	// Reason explains the verdict in one line.
 	Reason string
 	// Age is that of the restore point, 0 without one.
 	Age time.Duration
-	// Alone is true where it alarms, and no disk of it does as much.
+	// Alone is true if the guest alarms, and none of its disks has as bad a state.
 	Alone bool
 }
 
-// Looked is what was looked up of a disk that differs from the others of its guest.
+// Looked is the result of looking up more about a disk that differs from the other disks of its
+// guest.
 type Looked struct {
-	// Among are the datasets that Points and Ahead are about, each on a line.
+	// Among are the datasets to which Points and Ahead refer, one dataset a line.
 	Among string
-	// Points are managed snapshots of it, beside the newest, of times that others of its
-	// guest's disks have.
+	// Points are managed snapshots of the disk, older than its newest, of times at which other disks
+	// of the guest have snapshots, too.
 	Points []zfs.Snapshot
-	// Ahead is when its first managed snapshot after those was made, zero if that is not known.
+	// Ahead is the creation of the disk's first managed snapshot after Points, zero if unknown.
 	Ahead time.Time
-	// Same are the datasets of its name that are copies of this disk, Others those that are
-	// other disks.
+	// Same are datasets with the same disk name that are copies of this disk. Others are datasets with
+	// this name that are different disks.
 	Same, Others []string
-	// Config is what is kept with its snapshots of its guest's configuration, nil where nothing
-	// was looked for.
+	// Config is the guest's configuration that is kept with the disk's snapshots, nil if none was
+	// looked for.
 	Config *KeptConfig
-	// Problem is why something of this is not known, "" if it is.
+	// Problem says why a part of this is unknown, "" if all is known.
 	Problem string
 }
 
-// Number is the guest for a person: its number, with the cluster where there are several,
-// and its name.
+// Number returns the guest's number for people, with its name, and with its cluster if there are
+// several clusters.
 func (g Guest) Number() string {
 	words := strconv.Itoa(g.VMID)
 	if g.Name != "" {
@@ -70,38 +71,38 @@ func (g Guest) Number() string {
 	return words
 }
 
-// Found is how many of its disks are here.
+// Found returns the number of the guest's disks that are here.
 func (g Guest) Found() int { return len(g.Disks) }
 
-// Expected is how many must be.
+// Expected returns the number of disks that the guest must have.
 func (g Guest) Expected() int { return len(g.Disks) + len(g.Lacking) }
 
-// Colour is what the guest is shown in.
+// Colour returns the colour in which the guest is shown.
 func (g Guest) Colour() string { return guestTable[g.Verdict].Colours[g.Level] }
 
 // guestDisks are all disks of one guest.
 type guestDisks struct {
 	cluster string
 	vmid    int
-	// serving are the disks that count: each once, by name.
+	// serving are the disks that count, each disk once, by name.
 	serving []*Result
-	// excluded is one of those that do not count, nil if there is none; unwanted one that its
-	// owner does not use any more.
+	// excluded is one of the disks that do not count, nil if there is none. unwanted is a disk that
+	// its owner does not use any more, nil if there is none.
 	excluded, unwanted *Result
 	// uncompared are two datasets of one name of which it is not known whether they are
 	// copies of one disk.
 	uncompared []*Result
-	// alike are the disks of a name that several have, if they are not all known to be copies
-	// of one disk by their newest snapshots.
+	// alike are datasets that share a disk name, unless their newest snapshots already show that all
+	// are copies of one disk.
 	alike []*Result
-	// absent are those that its owner has and that are not here.
+	// absent are disks that the owner has and that are not here.
 	absent []absence
 }
 
-// byGuest sorts the disks by guest, and those of a guest by name.
+// byGuest groups the disks by guest, sorted by name within each guest.
 func byGuest(disks []Result, p *Policy) []guestDisks {
 	type key struct {
-		vmid, at int // no more: this is sorted at each scrape
+		vmid, at int // small on purpose: every scrape sorts these keys
 	}
 	keys := make([]key, len(disks))
 	clusters := make([]string, len(disks))
@@ -130,8 +131,8 @@ func byGuest(disks []Result, p *Policy) []guestDisks {
 		}
 	}
 	guests := make([]guestDisks, 0, all)
-	room := make([]*Result, len(keys)) // for what serves: a guest has its part of it
-	var same []*Result                 // those of one guest and name
+	room := make([]*Result, len(keys)) // memory for all serving lists: each guest uses a part
+	var same []*Result                 // the disks with one guest and one name
 	for i, k := range keys {
 		if first(i) {
 			guests = append(guests, guestDisks{cluster: clusters[k.at], vmid: k.vmid, serving: room[i:i]})
@@ -154,8 +155,7 @@ func byGuest(disks []Result, p *Policy) []guestDisks {
 	return guests
 }
 
-// add takes in the disks of one name: of those that are copies of one disk the one that
-// serves best.
+// add adds the disks of one name to the guest. Of several copies of one disk, the best copy serves.
 func (g *guestDisks) add(disks []*Result) {
 	if len(disks) == 1 {
 		g.serving = append(g.serving, disks[0])
@@ -192,8 +192,8 @@ next:
 	}
 }
 
-// sameDisk reports whether two datasets of one name are copies of one disk: they share a
-// snapshot.
+// sameDisk reports whether two datasets with one disk name are copies of one disk, which is so if
+// they share a snapshot.
 func sameDisk(a, b *Result) bool {
 	if sameNewest(a, b) {
 		return true
@@ -205,8 +205,8 @@ func sameNewest(a, b *Result) bool {
 	return a.Newest != nil && b.Newest != nil && a.Newest.GUID == b.Newest.GUID
 }
 
-// told reports whether it is known that two datasets are different disks. One that has no
-// snapshot has none in common; one that is gone or cannot be read is not compared.
+// told reports whether two datasets are known to be different disks. A dataset without a snapshot,
+// or one that is gone, always counts as different.
 func told(a, b *Result) bool {
 	if a.Newest == nil || b.Newest == nil || a.Gone || b.Gone {
 		return true
@@ -214,8 +214,8 @@ func told(a, b *Result) bool {
 	return a.Looked != nil && slices.Contains(a.Looked.Others, b.Dataset) || b.Looked != nil && slices.Contains(b.Looked.Others, a.Dataset)
 }
 
-// servesBetter orders copies of one disk: one that can be read comes after one that cannot,
-// and a fresher one after an older one.
+// servesBetter orders copies of one disk: a readable copy is better than one that is gone,
+// unreadable or damaged, and among equals the one with the newer snapshot is better.
 func servesBetter(a, b *Result) int {
 	rank := func(d *Result) int {
 		switch {

@@ -7,7 +7,8 @@ import (
 	"snapwatch/internal/text"
 )
 
-// torn does not hold where a disk is stale by itself: then that is what is wrong.
+// torn does not apply if a disk is stale by itself, because the stale disk is then the actual
+// fault.
 func (c *guestEvaluation) torn() (match, bool) {
 	if !c.snapshots || c.agreed || c.first(Stale) != nil || c.first(Future) != nil {
 		return match{}, false
@@ -24,10 +25,10 @@ func (c *guestEvaluation) torn() (match, bool) {
 		c.found.Time, text.Age(c.age), text.Age(apart), limit, c.newest())}, true
 }
 
-// apart is for how long the disks have had nothing newer in common, while one of them had:
-// a guest that was off for a week and gets a snapshot is not torn until its last disk has it.
-// Without anything in common it is for how long all are here. What is not known is taken for
-// the longest.
+// apart returns the time for which the disks have had no newer snapshot in common although one of
+// them had newer snapshots. A guest that was off for a week is not torn immediately when the first
+// of its disks gets a new snapshot. Without any snapshot in common, apart is the time for which all
+// disks have existed here. If the time is unknown, apart returns the longest possible time.
 func (c *guestEvaluation) apart() time.Duration {
 	if c.found == nil {
 		last := c.serving[0].Created
@@ -53,7 +54,7 @@ func (c *guestEvaluation) apart() time.Duration {
 	return min(c.age, max(0, c.now.Sub(since)))
 }
 
-// newest says which disk's newest snapshot is the oldest, and which the newest.
+// newest names the disk with the oldest newest snapshot and the disk with the newest one.
 func (c *guestEvaluation) newest() string {
 	oldest, newest := c.serving[0], c.serving[0]
 	for _, d := range c.serving {

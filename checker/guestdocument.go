@@ -13,13 +13,13 @@ type GuestDocument struct {
 	Cluster string   `json:"cluster,omitempty"`
 	Name    string   `json:"name,omitempty"`
 	Disks   []string `json:"disks"`
-	// Lacking are disks that it must have and that are not here.
+	// Lacking are disks that the guest must have and that are not here.
 	Lacking []string `json:"lacking,omitempty"`
 	Verdict string   `json:"verdict"`
 	State   string   `json:"state"`
 	Reason  string   `json:"reason"`
-	// Point is the restore point's time as it stands in the snapshots' names, Created when
-	// the first of them was made.
+	// Point is the restore point's time as written in the snapshots' names. Created is the creation of
+	// the first of these snapshots.
 	Point      string     `json:"restore_point,omitempty"`
 	Created    *time.Time `json:"restore_point_created,omitempty"`
 	AgeSeconds int64      `json:"age_seconds"`

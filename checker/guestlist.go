@@ -5,10 +5,11 @@ import (
 	"slices"
 )
 
-// WithGuests returns the report with the verdicts on the guests of its disks, which are
-// judged, and of those whose owners have disks that are not here. It says what must be looked
-// up to give better ones. Of guests nothing is said where pools or disks were asked for: others
-// may hold the rest.
+// WithGuests returns the report with the verdicts on guests: on the guests of the report's disks,
+// and on guests whose owners have disks that are not here. The disks must be judged before.
+// WithGuests also sets the questions whose answers would improve the verdicts. If the report is
+// filtered by pool or disk, there are no verdicts on guests, because the filter may hide other
+// disks of a guest.
 func (r Report) WithGuests(policy Policy) Report {
 	if !r.filter.whole() {
 		return r
@@ -40,13 +41,13 @@ func (r Report) WithGuests(policy Policy) Report {
 	return r
 }
 
-// guestKey names a guest.
+// guestKey identifies a guest.
 type guestKey struct {
 	cluster string
 	vmid    int
 }
 
-// withAbsent adds to the guests what their owners have beside.
+// withAbsent adds the disks that the owners have and this host lacks.
 func withAbsent(guests []guestDisks, absent []absence) []guestDisks {
 	for _, a := range absent {
 		at := slices.IndexFunc(guests, func(g guestDisks) bool { return g.vmid == a.vmid && g.cluster == a.cluster })
@@ -59,7 +60,7 @@ func withAbsent(guests []guestDisks, absent []absence) []guestDisks {
 	return guests
 }
 
-// namesOf are the guests that nodes answer for with their names, "" where that is not known.
+// namesOf returns the guests for which nodes answer, with their names, "" if unknown.
 func namesOf(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool) map[guestKey]string {
 	names := map[guestKey]string{}
 	for _, n := range nodes {

@@ -7,12 +7,12 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Point is the newest time that all disks of a guest have a managed snapshot of: the guest
-// can be started as of then.
+// Point is a restore point: the newest time of which all disks of a guest have a managed snapshot.
+// The guest can be started as of this time.
 type Point struct {
-	// Time stands in the snapshots' names: 2026-03-29_12:15:00.
+	// Time is the time as written in the snapshots' names, for example 2026-03-29_12:15:00.
 	Time string
-	// Created is when the first of the snapshots was made.
+	// Created is the creation of the first of the snapshots.
 	Created time.Time
 }
 
@@ -21,14 +21,14 @@ type Point struct {
 // that is there twice in autumn.
 const apartFor = 10 * time.Minute
 
-// pointTime is the time in a managed snapshot's name, as it stands there.
+// pointTime returns the time in a managed snapshot's name, as written there.
 func pointTime(name string) string {
 	const from, to = len("autosnap_"), len("autosnap_2006-01-02_15:04:05")
 	return name[from:to]
 }
 
-// CommonPoint returns one snapshot of each list: those of the newest time that all lists
-// have, nil where there is none.
+// CommonPoint returns one snapshot from each list: the snapshots of the newest time that all lists
+// have, nil if there is no such time.
 func CommonPoint(lists [][]zfs.Snapshot) []zfs.Snapshot {
 	if len(lists) == 0 {
 		return nil
@@ -68,7 +68,7 @@ next:
 	return best
 }
 
-// span returns when the first and the last of the snapshots were made.
+// span returns the creations of the first and of the last of the snapshots.
 func span(snapshots []zfs.Snapshot) (first, last time.Time) {
 	for i, s := range snapshots {
 		if i == 0 || s.Creation.Before(first) {
@@ -81,7 +81,8 @@ func span(snapshots []zfs.Snapshot) (first, last time.Time) {
 	return first, last
 }
 
-// agree reports whether the newest snapshots of all disks are of one time, and made at one.
+// agree reports whether the newest snapshots of all disks have one time in their names, and were
+// made together.
 func (g *guestDisks) agree() bool {
 	first := g.serving[0].Newest
 	for _, d := range g.serving[1:] {
@@ -93,7 +94,7 @@ func (g *guestDisks) agree() bool {
 	return true
 }
 
-// newestPoint is the restore point of disks that [guestDisks.agree].
+// newestPoint returns the restore point of disks for which [guestDisks.agree] is true.
 func (g *guestDisks) newestPoint() *Point {
 	p := &Point{Time: pointTime(g.serving[0].Newest.Name), Created: g.serving[0].Newest.Creation}
 	for _, d := range g.serving {
@@ -104,7 +105,8 @@ func (g *guestDisks) newestPoint() *Point {
 	return p
 }
 
-// olderPoint is that of disks that do not, by what is known of them; all have a snapshot.
+// olderPoint returns the restore point of disks for which agree is false, as far as known. All
+// disks must have a snapshot.
 func (g *guestDisks) olderPoint() *Point {
 	var lists [][]zfs.Snapshot
 	for _, d := range g.serving {

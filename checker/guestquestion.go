@@ -5,23 +5,23 @@ import (
 	"strings"
 )
 
-// GuestQuestion is what must be looked up of a guest's disks before it can be judged well.
-// [Looked] is the answer. A question that was answered is asked again: the answer may be
-// another one now, and who answers knows what has not changed.
+// GuestQuestion is a question about a guest's disks. [Looked] is the answer, which improves the
+// verdict on the guest. Every report asks the question again, because the answer may change. The
+// scanner remembers the unchanged parts.
 type GuestQuestion struct {
 	// Compare are disks of one name: which are copies of one disk?
 	Compare []Disk
-	// Common are its disks, whose newest snapshots are of several times: which is the newest
-	// time that all have?
+	// Common are the guest's disks, if their newest snapshots have different times: which is the
+	// newest time that all disks have?
 	Common []Disk
-	// Apart asks, too, since when they have had nothing newer in common.
+	// Apart is true if the question also asks since when the disks have had nothing newer in common.
 	Apart bool
-	// Config is a disk whose newest snapshot may keep the guest's configuration; nil asks for
-	// none.
+	// Config is a disk whose newest snapshot may keep the guest's configuration; nil if the
+	// configuration is not wanted.
 	Config *Disk
 }
 
-// question returns what is to be looked up of the guest, false for nothing.
+// question returns the question about the guest, and whether there is a question.
 func (c *guestEvaluation) question() (q GuestQuestion, ask bool) {
 	for _, d := range c.alike {
 		q.Compare = append(q.Compare, d.Disk)
@@ -39,7 +39,7 @@ func (c *guestEvaluation) question() (q GuestQuestion, ask bool) {
 	return q, len(q.Compare)+len(q.Common) > 0 || q.Config != nil
 }
 
-// Among is a set of datasets as [Looked] has it.
+// Among returns a set of datasets in the form of the field of [Looked].
 func Among(datasets []string) string {
 	return strings.Join(slices.Sorted(slices.Values(datasets)), "\n")
 }

@@ -2,8 +2,8 @@ package checker
 
 import "slices"
 
-// GuestVerdict is what is said of a guest as a whole: whether it can be started here, and as
-// of when. The verdicts are in their order of precedence: the first that holds is the one.
+// GuestVerdict is the verdict on a guest as a whole: whether the guest can be started here, and as
+// of which time. The verdicts are ordered by precedence: the first verdict that applies counts.
 type GuestVerdict int
 
 // The verdicts on a guest, in precedence.
@@ -25,10 +25,10 @@ func (v GuestVerdict) String() string { return guestTable[v].Name }
 type GuestRow struct {
 	Verdict GuestVerdict
 	Name    string
-	// States and Colours are as of [Row].
+	// States and Colours have the same meaning as in [Row].
 	States  [3]State
 	Colours [3]string
-	// Meaning says to a person when the verdict holds.
+	// Meaning explains the verdict to a person.
 	Meaning string
 }
 
@@ -53,5 +53,5 @@ var guestTable = [...]GuestRow{
 		"all its disks are here, and its restore point is within the limits"},
 }
 
-// GuestVerdicts is the table of verdicts on guests, in precedence.
+// GuestVerdicts returns the table of verdicts on guests, ordered by precedence.
 func GuestVerdicts() []GuestRow { return slices.Clone(guestTable[:]) }

@@ -8,30 +8,30 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Judgement is the verdict on one disk and everything a person needs to agree.
+// Judgement is the verdict on one disk, with all that a person needs to check the verdict.
 type Judgement struct {
 	Verdict Verdict
 	Level   limitLevel
 	State   State
-	// Reason says why, in one line.
+	// Reason explains the verdict in one line.
 	Reason string
-	// Age is what was held against the limit: that of the newest managed snapshot,
-	// or of the dataset where there is none. Never negative.
+	// Age is the age that was compared with the limit: of the newest managed snapshot, or of the
+	// dataset if there is no managed snapshot. Age is never negative.
 	Age time.Duration
-	// Limit is the limit that decided, or the next one where none is exceeded yet.
-	// Its Range is nil where no age decided; then Rule alone says what did.
+	// Limit is the limit that decided, or the next limit if none is exceeded. If no age decided,
+	// Limit.Range is nil and Limit.Rule names what decided.
 	Limit Limit
 }
 
-// clockSlack is how far ahead of now a time may lie before a clock is wrong:
-// ordinary NTP jitter is far below it.
+// clockSlack is the time by which a snapshot may be in the future before a clock counts as wrong.
+// Ordinary NTP jitter is far smaller.
 const clockSlack = 5 * time.Minute
 
 // deletedHint is the age of a disk from which a deleted guest is a likely cause.
 const deletedHint = 3 * 24 * time.Hour
 
-// Judge gives the verdict on a disk under a policy at a time. It reads nothing
-// else. Where the facts do not decide, it gives the verdict that alarms.
+// Judge returns the verdict on a disk under a policy at a time. Judge uses only its arguments. If
+// the facts do not decide, Judge returns the verdict that alarms.
 func Judge(d *Disk, p *Policy, now time.Time) Judgement {
 	c := evaluation{disk: d, policy: p, now: now, snapshot: d.Newest != nil}
 	since := d.Created
@@ -48,16 +48,17 @@ func Judge(d *Disk, p *Policy, now time.Time) Judgement {
 	return c.verdict(Fresh, match{Within, c.limit, c.freshness()})
 }
 
-// freshness is why a disk is fresh: the one reason that nearly every disk has.
+// freshness returns the reason for the verdict fresh. Nearly every disk is fresh, so the function
+// avoids allocations.
 func (c *evaluation) freshness() string {
 	words := append(make([]byte, 0, 96), "newest "...)
 	words = append(append(words, c.disk.Newest.Name...), " is "...)
 	return string(append(text.AppendAge(words, c.age), " old"...))
 }
 
-// holds reports whether v applies, given that no verdict before it does. The cases are
-// spelled out: calls through a table would make every disk escape to the heap, and every
-// disk is judged at each scrape.
+// holds reports whether v applies, given that no earlier verdict applies. The cases are spelled out
+// because calls through a table would make every disk escape to the heap, and every scrape judges
+// every disk.
 func (c *evaluation) holds(v Verdict) (match, bool) {
 	switch v {
 	case Unreadable:
@@ -82,18 +83,18 @@ func (c *evaluation) holds(v Verdict) (match, bool) {
 	return match{}, false
 }
 
-// evaluation is one disk before the judge.
+// evaluation contains one disk and the values from which its verdict follows.
 type evaluation struct {
 	disk     *Disk
 	policy   *Policy
 	now      time.Time
-	snapshot bool // there is a managed one
+	snapshot bool // whether the disk has a managed snapshot
 	age      time.Duration
-	level    limitLevel // which limit the age is beyond
-	limit    Limit      // that one, or the next
+	level    limitLevel // the greatest limit that the age exceeds
+	limit    Limit      // that limit, or the next one if none is exceeded
 }
 
-// match is why a verdict holds.
+// match is the reason why a verdict applies.
 type match struct {
 	level  limitLevel
 	limit  Limit
@@ -112,7 +113,7 @@ func (c *evaluation) unreadable() (match, bool) {
 		return match{reason: c.disk.Problem}, true
 	}
 	if c.disk.Unlisted != "" && !c.boundSuffices() {
-		return match{reason: fmt.Sprintf("%s is %s old, and what came after it is not known: %s", c.disk.Newest.Name, text.Age(c.age), c.disk.Unlisted)}, true
+		return match{reason: fmt.Sprintf("%s is %s old, and newer snapshots are unknown: %s", c.disk.Newest.Name, text.Age(c.age), c.disk.Unlisted)}, true
 	}
 	age := c.now.Sub(c.disk.ReadAt)
 	if limit := c.policy.MaxDataAge; !c.disk.Gone && limit > 0 && age > limit {
@@ -121,9 +122,9 @@ func (c *evaluation) unreadable() (match, bool) {
 	return match{}, false
 }
 
-// boundSuffices reports whether the newest snapshot that is known is so young that the disk is
-// well whatever came after it: that is younger. A _stopped one must be, too, since its guest may
-// have been started; and where a limit alarms of what is too young, no bound suffices.
+// boundSuffices reports whether the newest known snapshot is so young that the disk is well for any
+// newer snapshot. A _stopped snapshot must be as young, too, because its guest may have been
+// started since. If a limit alarms for a low age, no bound suffices.
 func (c *evaluation) boundSuffices() bool {
 	d := c.disk
 	if !c.snapshot || c.level != Within || d.Newest.Creation.After(c.now) || c.policy.maxStoppedAge(d).exceeded(c.age) {
@@ -133,8 +134,8 @@ func (c *evaluation) boundSuffices() bool {
 	return warning.onlyMost() && critical.onlyMost()
 }
 
-// missing does not hold for a disk that the configuration excludes: an admin who
-// takes a pool out for maintenance has said so.
+// missing does not apply to a disk that the configuration excludes, so that an admin can take out a
+// pool for maintenance.
 func (c *evaluation) missing() (match, bool) {
 	if _, excluded := c.policy.exclusion(c.disk, c.now); !c.disk.Gone || excluded {
 		return match{}, false
@@ -145,7 +146,7 @@ func (c *evaluation) missing() (match, bool) {
 	}, true
 }
 
-// damaged does not hold for a disk that the configuration excludes, as missing does not.
+// damaged does not apply to a disk that the configuration excludes.
 func (c *evaluation) damaged() (match, bool) {
 	if _, excluded := c.policy.exclusion(c.disk, c.now); c.disk.Damaged == "" || excluded {
 		return match{}, false
@@ -181,7 +182,7 @@ func (c *evaluation) excluded() (match, bool) {
 	return match{}, false
 }
 
-// nosnap says that the label silences nothing here, "" where there is none.
+// nosnap returns the hint that label:nosnap silences nothing on a copy, "" if the label is not set.
 func (c *evaluation) nosnap() string {
 	if !c.disk.NoSnap.Excludes() {
 		return ""
@@ -210,8 +211,8 @@ func (c *evaluation) future() (match, bool) {
 			reason: fmt.Sprintf("newest %s is %s in the future: a clock is wrong, here or where it was taken", c.disk.Newest.Name, text.Age(ahead)),
 		}, true
 	}
-	// The clock here being slow makes everything look younger. What is stale even so
-	// is stale; what is not may be.
+	// A slow clock here makes everything look younger than it is. A disk that is stale by the slow
+	// clock is certainly stale; any other disk may be stale.
 	if c.level == Within && c.clockWentBack() {
 		return match{
 			limit:  atMost(clockSlack, "clock skew"),
@@ -221,7 +222,7 @@ func (c *evaluation) future() (match, bool) {
 	return match{}, false
 }
 
-// clockWentBack reports whether this host's clock has been ahead of now before.
+// clockWentBack reports whether this host's clock was ahead of now at an earlier time.
 func (c *evaluation) clockWentBack() bool { return c.disk.HostClock.After(c.now.Add(clockSlack)) }
 
 func (c *evaluation) stopped() (match, bool) {
@@ -236,8 +237,9 @@ func (c *evaluation) stopped() (match, bool) {
 	return match{Within, limit, fmt.Sprintf("newest %s is %s old", c.disk.Newest.Name, text.Age(c.age))}, true
 }
 
-// pendingLong reports whether a receive has been pending for longer than the warning
-// limit: zfs receive -s looks so while it works. Where nothing remembers since when, it has.
+// pendingLong reports whether a receive has been pending for longer than the warning limit. A
+// receive that is pending for a shorter time is normal, because a running zfs receive -s looks
+// pending. If the start is unknown, the time counts as longer.
 func (c *evaluation) pendingLong() bool {
 	d := c.disk
 	if !d.PendingReceive || d.PendingSince.IsZero() {
@@ -247,9 +249,9 @@ func (c *evaluation) pendingLong() bool {
 	return warning.exceeded(max(0, c.now.Sub(d.PendingSince)))
 }
 
-// labelledRunning reports whether the disk's own label contradicts its newest
-// snapshot, where the configuration trusts labels on a replica. A label can only
-// take away the silence of a stopped disk, never grant it.
+// labelledRunning reports whether the disk's own label contradicts its newest snapshot, if the
+// configuration trusts labels on a replica. A label can only make a stopped disk alarm, and never
+// make a disk silent.
 func (c *evaluation) labelledRunning() bool {
 	label := c.disk.Running.Own()
 	return c.policy.TrustLabel && label != "" && label != zfs.LabelStopped

@@ -10,7 +10,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// judge gives the verdict on the guest.
+// judge returns the guest with its verdict.
 func (c *guestEvaluation) judge() Guest {
 	disks := c.guestDisks
 	g := Guest{Cluster: disks.cluster, VMID: disks.vmid}
@@ -46,7 +46,8 @@ func (c *guestEvaluation) judge() Guest {
 	return g.become(GuestWhole, Within, c.wholeness())
 }
 
-// wholeness is why a guest is whole: the one reason that nearly every guest has.
+// wholeness returns the reason for the verdict whole. Nearly every guest is whole, so the function
+// avoids allocations.
 func (c *guestEvaluation) wholeness() string {
 	words := append(make([]byte, 0, 64), "restore point "...)
 	words = append(append(words, c.found.Time...), " is "...)
@@ -58,17 +59,17 @@ func (g Guest) become(v GuestVerdict, level limitLevel, reason string) Guest {
 	return g
 }
 
-// guestEvaluation is one guest before the judge.
+// guestEvaluation contains one guest and the values from which its verdict follows.
 type guestEvaluation struct {
 	*guestDisks
 	policy *Policy
 	now    time.Time
-	// snapshots is true where each disk has a managed one, agreed where the newest are of one
-	// time.
+	// snapshots is true if each disk has a managed snapshot. agreed is true if the newest snapshots of
+	// all disks have one time.
 	snapshots, agreed bool
 	found             *Point
 	age               time.Duration
-	// owned is true where an owner answers for the guest.
+	// owned is true if an owner answers for the guest.
 	owned bool
 }
 
@@ -125,7 +126,7 @@ func (c *guestEvaluation) unreadable() (match, bool) {
 	return match{}, false
 }
 
-// looked reports whether it was looked for what just these disks have in common.
+// looked reports whether the snapshots in common were looked up for exactly the serving disks.
 func (c *guestEvaluation) looked() bool {
 	var among []string
 	for _, d := range c.serving {
@@ -135,7 +136,7 @@ func (c *guestEvaluation) looked() bool {
 	return !slices.ContainsFunc(c.serving, func(d *Result) bool { return d.Looked == nil || d.Looked.Problem != "" || d.Looked.Among != all })
 }
 
-// problem is why something was not looked up, "" if nothing says why.
+// problem returns why a lookup failed, "" if no reason is known.
 func problem(disks []*Result) string {
 	for _, d := range disks {
 		if d.Looked != nil && d.Looked.Problem != "" {
@@ -145,7 +146,7 @@ func problem(disks []*Result) string {
 	return ""
 }
 
-// first is the first disk with the verdict, nil if there is none.
+// first returns the first disk with the verdict, nil if there is none.
 func (c *guestEvaluation) first(v Verdict) *Result {
 	for _, d := range c.serving {
 		if d.Verdict == v {
@@ -175,7 +176,7 @@ func (c *guestEvaluation) incomplete() (match, bool) {
 		worst.node, worst.Dataset, more(len(c.absent)), zfs.Base(worst.Dataset), worst.vmid)}, true
 }
 
-// more says that there are others.
+// more mentions the number of further disks.
 func more(all int) string {
 	if all < 2 {
 		return ""
@@ -183,8 +184,9 @@ func more(all int) string {
 	return fmt.Sprintf(", nor are %d others", all-1)
 }
 
-// level is the one that an age is at by the limits of all disks: one that may be older than
-// the others can have nothing newer in common with them.
+// level returns the least level that an age reaches by the limits of the disks. A disk that may be
+// older than the others cannot have anything newer in common with them, so the most generous limits
+// count.
 func (c *guestEvaluation) level(age time.Duration) (limitLevel, Limit) {
 	var least limitLevel
 	var limit Limit
@@ -239,7 +241,8 @@ func (c *guestEvaluation) receiving() (match, bool) {
 	return match{}, false
 }
 
-// stopped needs one _stopped of all disks: where another one is newer, the guest ran since.
+// stopped requires that the newest snapshot of each disk is a _stopped one of the same time. If a
+// disk has a newer snapshot, the guest ran after the stop.
 func (c *guestEvaluation) stopped() (match, bool) {
 	if !c.snapshots || !c.agreed {
 		return match{}, false

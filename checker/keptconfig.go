@@ -9,22 +9,23 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// KeptConfig is what the configuration says of a guest that is kept with its snapshots.
+// KeptConfig is the part that snapwatch uses of a guest's configuration that is kept with the
+// guest's snapshots.
 type KeptConfig struct {
-	// Day is that of the newest snapshot when it was looked for.
+	// Day is the day of the newest snapshot at the last search for a configuration.
 	Day string `json:"day"`
-	// Sum tells it from others; "" where no snapshot keeps any.
+	// Sum is the checksum of the configuration, "" if no snapshot keeps one.
 	Sum string `json:"sum,omitempty"`
-	// Name is what people call the guest.
+	// Name is the guest's name.
 	Name string `json:"name,omitempty"`
 	// Volumes are those that the guest uses and that have the name of a disk, with their
 	// storage: local-zfs:vm-100-disk-0.
 	Volumes []string `json:"volumes,omitempty"`
-	// Since is when the first snapshot was made that is known to be of it.
+	// Since is the creation of the first snapshot that is known to have this configuration.
 	Since time.Time `json:"since,omitzero"`
 }
 
-// config is what is known of the guest's kept configuration, nil where nothing is.
+// config returns the guest's kept configuration, nil if unknown.
 func (g *guestDisks) config() *KeptConfig {
 	if len(g.serving) == 0 || g.serving[0].Looked == nil {
 		return nil
@@ -32,8 +33,8 @@ func (g *guestDisks) config() *KeptConfig {
 	return g.serving[0].Looked.Config
 }
 
-// unconfigured is the disk whose snapshots are to be asked for the guest's configuration, nil
-// for none: once a day.
+// unconfigured returns the disk whose snapshots must be searched for the guest's configuration. The
+// result is nil if no search is needed: one search a day is enough.
 func (g *guestDisks) unconfigured() *Result {
 	if len(g.serving) == 0 {
 		return nil
@@ -55,20 +56,21 @@ func (g *guestDisks) unconfigured() *Result {
 func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence {
 	k := g.config()
 	if !slices.ContainsFunc(k.Volumes, func(v string) bool { return g.serves(volumeName(v)) < named(k.Volumes, volumeName(v)) }) {
-		return nil // nearly always
+		return nil // the usual case
 	}
 	volumes := slices.DeleteFunc(slices.Clone(k.Volumes), func(v string) bool {
 		return slices.ContainsFunc(g.standsFor(v), func(d Disk) bool { _, ignored := p.exclusion(&d, now); return ignored })
 	})
 	all, here := newHoldings(disks, p), map[string]int{}
-	certain := map[string]bool{} // storages
+	certain := map[string]bool{} // storages that are certainly on ZFS
 	for _, v := range volumes {
 		name := volumeName(v)
 		if here[name] = all.count(g.cluster, name); here[name] >= named(volumes, name) {
 			certain[storageName(v)] = true
 		}
 	}
-	slices.SortStableFunc(volumes, func(a, b string) int { // what is here is of these first
+	// The disks here are assigned to volumes on certain storages first.
+	slices.SortStableFunc(volumes, func(a, b string) int {
 		switch {
 		case certain[storageName(a)] == certain[storageName(b)]:
 			return 0
@@ -98,13 +100,13 @@ func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence
 	return absent
 }
 
-// standsFor is a volume as the entries of the configuration may name it: by the name of its disk,
-// or with its storage.
+// standsFor returns the two forms in which the entries of snapwatch's configuration may name a
+// volume: the name of its disk, and the name with the storage.
 func (g *guestDisks) standsFor(volume string) []Disk {
 	return []Disk{{Dataset: volumeName(volume), VMID: g.vmid}, {Dataset: volume, VMID: g.vmid}}
 }
 
-// serves is how many of the disks that count have the name.
+// serves returns the number of serving disks with the name.
 func (g *guestDisks) serves(name string) int {
 	n := 0
 	for _, d := range g.serving {
@@ -115,7 +117,7 @@ func (g *guestDisks) serves(name string) int {
 	return n
 }
 
-// named is how many of the volumes have the name.
+// named returns the number of volumes with the name.
 func named(volumes []string, name string) int {
 	n := 0
 	for _, v := range volumes {

@@ -7,13 +7,14 @@ import (
 	"snapwatch/internal/text"
 )
 
-// outdated reports whether the replica has another newest snapshot by now than the node was
-// asked about: then it did not say whether it has this one.
+// outdated reports whether the replica has received a newer snapshot since the node was asked. The
+// answer of the node does not say whether the node has the newer snapshot.
 func (e Evidence) outdated(d Disk) bool { return e.About != 0 && e.About != d.Newest.GUID }
 
-// lag is how long the replica has been behind. The difference of the newest creations
-// counts the time in which a guest was off, and there was nothing to send; so it stands
-// only where the owner does not know better.
+// lag returns the time for which the replica has been behind, and words for people. The difference
+// between the newest snapshots also counts time in which the guest was off and there was nothing to
+// send. The difference is used only if the owner does not know the time since when the replica has
+// been behind.
 func (e Evidence) lag(d Disk) (lag time.Duration, words string) {
 	if e.BehindSince.IsZero() {
 		lag = max(0, e.Newest.Creation.Sub(d.Newest.Creation))
@@ -23,9 +24,10 @@ func (e Evidence) lag(d Disk) (lag time.Duration, words string) {
 	return lag, fmt.Sprintf("behind %s of %s for %s", e.Newest.Name, e.Node, text.Age(lag))
 }
 
-// startedAgain judges a disk whose newest snapshot, here and at the owner, says that the
-// guest is off, while its process lives there: since it was started a snapshot is due. A
-// start that is not known is taken to be that of the snapshot.
+// startedAgain judges a disk whose newest snapshot, here and on the owner, is a _stopped one while
+// the guest's process is running on the owner. The lag is the time since the guest started, because
+// a snapshot has been due since then. If the start is unknown, the creation of the _stopped
+// snapshot counts as the start.
 func (e Evidence) startedAgain(d Disk, p Policy) Comparison {
 	since := e.AliveSince
 	if since.IsZero() || since.Before(d.Newest.Creation) {
@@ -39,11 +41,11 @@ func (e Evidence) startedAgain(d Disk, p Policy) Comparison {
 	return inSync(d, p, lag, words)
 }
 
-// inSync judges a lag by the disk's limits.
+// inSync compares a lag with the disk's limits.
 func inSync(d Disk, p Policy, lag time.Duration, text string) Comparison {
 	level, limit := p.exceeded(&d, lag)
 	if lag == 0 {
-		level = Within // a range may alert at 0, but nothing is wrong with being equal
+		level = Within // a range may alert at 0, but a lag of 0 is never a fault
 	}
 	is := InSync
 	if level > Within {

@@ -10,28 +10,28 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// NodeAnswer is what a node that may own guests said, beside its evidence of disks.
+// NodeAnswer is a node's answer about its own guests, without the evidence about single disks.
 type NodeAnswer struct {
 	Node string
-	// At is when it answered, by this host's clock, zero if it never did; Now is the node's
-	// clock then.
+	// At is the time of the answer by this host's clock, zero if the node never answered. Now is the
+	// time by the node's clock.
 	At, Now time.Time
-	// Failure is why it could not be asked last, "" if it answered.
+	// Failure says why the node could not be asked the last time, "" if it answered.
 	Failure string
-	// Guests are those that are its own, or were when it answered last.
+	// Guests are the node's own guests according to its last answer.
 	Guests []OwnedGuest
-	// Unread are pools of it of which it is not known what is there.
+	// Unread are the node's pools whose disks are unknown.
 	Unread []string
-	// Former are the disks that it had and has not any more.
+	// Former are the disks that the node had and does not have any more.
 	Former []Former
 }
 
-// OwnedGuest is a guest of a node, with the disks that snap takes snapshots of there.
+// OwnedGuest is a guest of a node, with the disks of which snap takes snapshots on this node.
 type OwnedGuest struct {
 	VMID int `json:"vmid"`
-	// Name is what people call it, "" where the node does not know.
+	// Name is the guest's name, "" if the node does not know the name.
 	Name string `json:"name,omitempty"`
-	// Alive is true where its process lives.
+	// Alive is true if the guest's process is running.
 	Alive bool        `json:"alive,omitempty"`
 	Disks []OwnedDisk `json:"disks"`
 }
@@ -40,11 +40,11 @@ type OwnedGuest struct {
 type OwnedDisk struct {
 	Dataset string    `json:"dataset"`
 	Created time.Time `json:"created"`
-	// Newest is when its newest managed snapshot was made.
+	// Newest is the creation of the disk's newest managed snapshot.
 	Newest time.Time `json:"newest"`
 }
 
-// Node is what the answer says of the node's own guests.
+// Node returns the answer about the node's own guests.
 func (a CompareAnswer) Node(name string) NodeAnswer {
 	n := NodeAnswer{Node: name, Now: a.Time}
 	for _, g := range a.Guests {
@@ -61,7 +61,7 @@ func plainNames(names []string) (plain []string) {
 	return plain
 }
 
-// plain is the guest without what no node of ours says.
+// plain returns the guest without invalid parts, which a correct node never sends.
 func (g OwnedGuest) plain() OwnedGuest {
 	p := OwnedGuest{VMID: g.VMID, Name: text.Clip(text.Plain(g.Name), 100), Alive: g.Alive}
 	for _, d := range g.Disks {
@@ -78,13 +78,13 @@ type absence struct {
 	cluster string
 	vmid    int
 	node    string
-	// expected is true where the configuration says that this host must hold it.
+	// expected is true if the configuration requires a copy of the disk on this host.
 	expected bool
 }
 
-// absences are the disks that their owners have had for longer than the warning limit and this
-// host does not hold: those that are expected, and those of guests that live, or did within the
-// critical limit.
+// absences returns the disks that owners have had for longer than the warning limit and this host
+// does not hold. Only expected disks count, and disks of guests that are alive, or were alive
+// within the critical limit.
 func absences(disks []Result, p *Policy, nodes []NodeAnswer, clusters map[string]map[string]bool, now time.Time, asked func(vmid int) bool) []absence {
 	here := newHoldings(disks, p)
 	moved := answering(nodes, p, clusters)
@@ -113,8 +113,8 @@ func absences(disks []Result, p *Policy, nodes []NodeAnswer, clusters map[string
 	return absent
 }
 
-// answering are the guests of the nodes that answer. What another node said of them last is
-// out of date: they moved.
+// answering returns the guests of the nodes that answer. If a node answers now that it has a guest,
+// the last answer of another node about this guest is out of date, because the guest moved.
 func answering(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]bool) map[guestKey]bool {
 	guests := map[guestKey]bool{}
 	for _, n := range nodes {
@@ -127,15 +127,15 @@ func answering(nodes []NodeAnswer, p *Policy, clusters map[string]map[string]boo
 	return guests
 }
 
-// due reports whether a copy of the disk should be here by now, by the node's clock. What is
-// expected should, whether its guest lives or not.
+// due reports whether a copy of the disk should be here by now, by the node's clock. An expected
+// disk should be here even if its guest is not alive.
 func (p *Policy) due(stand *Disk, g OwnedGuest, d OwnedDisk, now time.Time) bool {
 	warning, critical := p.Limits(stand)
 	lived := p.expects(stand) || g.Alive || !critical.exceeded(max(0, now.Sub(d.Newest)))
 	return lived && warning.exceeded(max(0, now.Sub(d.Created)))
 }
 
-// expects reports whether the configuration says that this host must hold the disk.
+// expects reports whether the configuration requires the disk on this host.
 func (p *Policy) expects(d *Disk) bool {
 	for _, s := range p.Expect {
 		if s.Matches(d.Dataset, d.VMID) {
@@ -145,8 +145,8 @@ func (p *Policy) expects(d *Disk) bool {
 	return false
 }
 
-// unmet says of which entries under expect: no disk is here. One for full names at the owner
-// is left to what the owner says.
+// unmet returns a note for each entry under expect: that matches no disk here. Entries with full
+// names of the owner's datasets are left out, because the owner's answer decides about them.
 func (p *Policy) unmet(disks []Result) []Note {
 	var notes []Note
 	for _, s := range p.Expect {
@@ -158,8 +158,8 @@ func (p *Policy) unmet(disks []Result) []Note {
 	return notes
 }
 
-// clusterOf is the cluster that a node's disks have here. With one it is that; else what it
-// holds of the disks here shows it.
+// clusterOf returns the cluster of a node. If all disks come from one cluster, the node belongs to
+// this cluster. If disks come from several clusters, the disks that a node holds show its cluster.
 func clusterOf(node string, p *Policy, clusters map[string]map[string]bool) (cluster string, known bool) {
 	switch {
 	case p.OriginOf == nil:
@@ -174,15 +174,15 @@ func clusterOf(node string, p *Policy, clusters map[string]map[string]bool) (clu
 	return "", false
 }
 
-// holdings are the disks here, by where they come from or what they are called.
+// holdings are the disks here, by their origin or by their name.
 type holdings struct {
-	origins map[[2]string]bool // cluster and dataset there; true where names has it, too
-	names   map[[2]string]int  // cluster and name, of those that come from nowhere by name
+	origins map[[2]string]bool // by cluster and dataset on the owner; true if also in names
+	names   map[[2]string]int  // by cluster and name, for disks without a known origin
 }
 
 func newHoldings(disks []Result, p *Policy) holdings {
 	h := holdings{map[[2]string]bool{}, map[[2]string]int{}}
-	copies := map[string]bool{} // of disks that were counted
+	copies := map[string]bool{} // copies of disks that were counted
 	newest := map[uint64]bool{}
 	for i := range disks {
 		d := &disks[i]
@@ -216,9 +216,9 @@ func newHoldings(disks []Result, p *Policy) holdings {
 	return h
 }
 
-// rest reports whether the disk is left out of the verdicts and stands for no disk of a guest: it
-// is ignored, or a clone that somebody tries something with. One that an owner knows as a copy
-// of its disk is that disk all the same.
+// rest reports whether the disk is left out of the verdicts and does not count as a guest's disk:
+// the disk is ignored, or is a clone that somebody made to try something. If an owner knows the
+// disk as a copy of its own disk, the disk counts nevertheless.
 func (d *Result) rest(p *Policy) bool {
 	if d.Verdict != Excluded {
 		return false
@@ -227,11 +227,12 @@ func (d *Result) rest(p *Policy) bool {
 	return (ignored || d.BareClone()) && !slices.ContainsFunc(d.Evidence, func(e Evidence) bool { return e.holds(d.Disk) })
 }
 
-// count is how many disks of a name are here that come from the cluster, or may.
+// count returns the number of disks with a name that come from the cluster, or may come from the
+// cluster.
 func (h holdings) count(cluster, name string) int {
 	n := h.names[[2]string{cluster, name}]
 	if cluster != "" {
-		n += h.names[[2]string{"", name}] // where sources: does not say
+		n += h.names[[2]string{"", name}] // sources: does not name their cluster
 	}
 	for origin, named := range h.origins {
 		if origin[0] == cluster && zfs.Base(origin[1]) == name && !named {
@@ -241,14 +242,15 @@ func (h holdings) count(cluster, name string) int {
 	return n
 }
 
-// holds reports whether a disk of an owner is here. Each one here is one of them.
+// holds reports whether a disk of an owner is here. Each disk here is used for only one disk of an
+// owner.
 func (h holdings) holds(cluster, dataset string) bool {
 	if _, here := h.origins[[2]string{cluster, dataset}]; here {
 		return true
 	}
 	name := [2]string{cluster, zfs.Base(dataset)}
 	if h.names[name] == 0 && cluster != "" {
-		name[0] = "" // where sources: does not say
+		name[0] = "" // sources: does not name their cluster
 	}
 	if h.names[name] == 0 {
 		return false

@@ -10,7 +10,8 @@ import (
 // OwnerDocument is a node that may own guests in a [Document].
 type OwnerDocument struct {
 	Node string `json:"node"`
-	// Answered is when it did so last, by this host's clock, Time the node's clock then.
+	// Answered is the time of the last answer by this host's clock. Time is the time of this answer by
+	// the node's clock.
 	Answered *time.Time   `json:"answered"`
 	Time     *time.Time   `json:"time,omitempty"`
 	Failure  string       `json:"failure,omitempty"`
@@ -35,7 +36,7 @@ func (doc OwnerDocument) answer() NodeAnswer {
 	return n
 }
 
-// EvidenceDocument is what a node said of a disk in a [Document].
+// EvidenceDocument is a node's evidence about a disk in a [Document].
 type EvidenceDocument struct {
 	Node         string    `json:"node"`
 	Cluster      string    `json:"cluster,omitempty"`
@@ -43,7 +44,7 @@ type EvidenceDocument struct {
 	Failure      string    `json:"failure,omitempty"`
 	Unregistered bool      `json:"snap_unregistered,omitempty"`
 	Now          time.Time `json:"time"`
-	// About is the guid of the snapshot that was asked about.
+	// About is the guid of the replica's snapshot that the node was asked about.
 	About uint64 `json:"about,string,omitempty"`
 	ComparedDisk
 }
@@ -64,8 +65,9 @@ func (e Evidence) document(disk string) EvidenceDocument {
 	return doc
 }
 
-// Said is what the document says that nodes said: of each disk, by its dataset, and of their
-// guests. The disks' newest snapshots may be others than those that were asked about.
+// Said returns the nodes' answers that the document contains: the evidence about each disk, by
+// dataset, and the answers about guests. A disk's newest snapshot may be newer than the snapshot
+// that the nodes were asked about.
 func (doc Document) Said() (said map[string][]Evidence, nodes []NodeAnswer, err error) {
 	for _, n := range doc.Owners {
 		nodes = append(nodes, n.answer())

@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// Ownership is what a node says of whether a guest is its own: configured there, by
-// Proxmox. A node that cannot tell says unknown, never no.
+// Ownership is a node's statement whether a guest is its own, which means that Proxmox has the
+// guest's configuration on this node. A node that does not know says unknown, never no.
 type Ownership int
 
-// What a node may say.
+// The possible statements of a node.
 const (
 	OwnershipUnknown Ownership = iota
 	Owned
@@ -28,10 +28,10 @@ func (o *Ownership) UnmarshalText(text []byte) error {
 	return parseWord(ownershipWords, text, o)
 }
 
-// Presence is how a snapshot that somebody asks for is there on a dataset.
+// Presence says in which form a dataset has a requested snapshot.
 type Presence int
 
-// The ways to be there: a bookmark is enough to replicate on from.
+// The forms of presence. A bookmark is enough to continue a replication.
 const (
 	PresenceUnknown Presence = iota
 	Absent
@@ -51,7 +51,7 @@ func (p *Presence) UnmarshalText(text []byte) error {
 	return parseWord(presenceWords, text, p)
 }
 
-// parseWord finds the number that a word stands for.
+// parseWord sets to the index of a word in words.
 func parseWord[T ~int](words []string, text []byte, to *T) error {
 	at := slices.Index(words, string(text))
 	if at < 0 {

@@ -8,45 +8,46 @@ import (
 	"snapwatch/config"
 )
 
-// Policy is everything a judgement depends on but the disk and the time.
+// Policy contains everything on which a judgement depends, except the disk and the time.
 type Policy struct {
-	// Warning and Critical hold for disks that no override is for.
+	// Warning and Critical apply to disks without an override.
 	Warning, Critical Limit
-	// MaxStoppedAge and MaxInitialReceive likewise.
+	// MaxStoppedAge and MaxInitialReceive apply to disks without an override.
 	MaxStoppedAge, MaxInitialReceive Limit
-	// Overrides: for each setting the last entry that is for the disk and has it.
+	// Overrides contains limits for certain disks. For each setting the last entry counts that matches
+	// the disk and has the setting.
 	Overrides []config.Override
-	// Ignore are shell patterns for disks that never alarm.
+	// Ignore contains shell patterns for disks that never alarm.
 	Ignore []string
-	// Maintenance silences disks until a time.
+	// Maintenance silences disks until a given time.
 	Maintenance []config.Maintenance
-	// TrustLabel lets a label contradict a _stopped snapshot.
+	// TrustLabel is true if label:running may contradict a _stopped snapshot.
 	TrustLabel bool
-	// SeveralClusters is true where disks come from more than one.
+	// SeveralClusters is true if the disks come from more than one cluster.
 	SeveralClusters bool
-	// Cluster is the one that all disks come from, "" if that is not said or not one.
+	// Cluster is the cluster from which all disks come, "" if unknown or if there are several
+	// clusters.
 	Cluster string
-	// Expect are the disks, as their owners call them or as they are called here, that this
-	// host must hold.
+	// Expect are the disks that this host must hold, by their names on the owners or their names here.
 	Expect []config.Selector
-	// OriginOf returns where a disk comes from, as [config.Watch.OriginOf]; nil where that is
-	// nowhere said.
+	// OriginOf returns the origin of a disk, as [config.Watch.OriginOf] does; nil if the configuration
+	// names no origins.
 	OriginOf func(disk string) (cluster, dataset string)
-	// Pools is what holds for pools as a whole.
+	// Pools is the policy for pools as a whole.
 	Pools PoolPolicy
-	// MaxDataAge is how old the facts may be, 0 for any age.
+	// MaxDataAge is the greatest age of usable facts, 0 for any age.
 	MaxDataAge time.Duration
 }
 
-// DefaultMaxDataAge is how old facts may be that were not read just now: two
-// intervals of five minutes, the longest at which Prometheus shows no gaps.
+// DefaultMaxDataAge is the greatest age of facts that were not read just now. The value is two
+// intervals of five minutes, the longest interval at which Prometheus shows no gaps.
 const DefaultMaxDataAge = 10 * time.Minute
 
-// Limit is an age at which to alarm, and where it was said.
+// Limit is the age at which an alarm begins, and the source of this limit.
 type Limit struct {
-	// Range holds seconds; nil where a rule has no age.
+	// Range is in seconds; nil for a rule without an age.
 	Range *Range
-	// Rule is where the limit comes from, as a person would look for it.
+	// Rule names the source of the limit, as a person would look for it in the configuration.
 	Rule string
 }
 
@@ -58,10 +59,10 @@ func (l Limit) exceeded(age time.Duration) bool {
 	return l.Range != nil && l.Range.Alerts(age.Seconds())
 }
 
-// onlyMost reports whether the limit alarms of nothing but what is too old.
+// onlyMost reports whether the limit alarms only for ages that are too high.
 func (l Limit) onlyMost() bool { return l.Range == nil || !l.Range.Inside && l.Range.Start <= 0 }
 
-// String is the limit for a person: "limit 2h, default".
+// String returns the limit for people, for example "limit 2h, default".
 func (l Limit) String() string {
 	if l.Range == nil {
 		return l.Rule
@@ -69,7 +70,7 @@ func (l Limit) String() string {
 	return fmt.Sprintf("limit %s, %s", l.Range.Spoken(), l.Rule)
 }
 
-// NewPolicy is the policy that the configuration asks for.
+// NewPolicy returns the policy that the configuration describes.
 func NewPolicy(c config.Config) Policy {
 	l := c.Limits
 	p := Policy{
@@ -94,11 +95,11 @@ func NewPolicy(c config.Config) Policy {
 	return p
 }
 
-// Limits are the ages at which the disk is a warning and critical.
+// Limits returns the ages at which the disk becomes a warning and critical.
 func (p *Policy) Limits(d *Disk) (warning, critical Limit) { return p.warning(d), p.critical(d) }
 
-// LongLimits are the ages at which the silence of a stopped disk and a first receive that
-// is not finished are warnings.
+// LongLimits returns the ages at which a stopped disk and an unfinished first receive become
+// warnings.
 func (p *Policy) LongLimits(d *Disk) (stopped, receive Limit) {
 	return p.maxStoppedAge(d), p.maxInitialReceive(d)
 }
@@ -128,9 +129,9 @@ func (p *Policy) overridden(d *Disk, limit Limit, key string, setting func(confi
 	return limit
 }
 
-// exceeded returns which level the age is at and the limit that says so; where none
-// is exceeded, the limit that comes next. Critical is asked first: with ranges, or
-// with overrides from two entries, it need not lie beyond warning.
+// exceeded returns the level of the age and the limit for this level; if no limit is exceeded, the
+// next limit. The critical limit is compared first, because with ranges, or with overrides from two
+// entries, the critical limit may be below the warning limit.
 func (p *Policy) exceeded(d *Disk, age time.Duration) (limitLevel, Limit) {
 	warning, critical := p.Limits(d)
 	switch {
@@ -142,7 +143,8 @@ func (p *Policy) exceeded(d *Disk, age time.Duration) (limitLevel, Limit) {
 	return Within, warning
 }
 
-// exclusion returns which rule of the configuration keeps the disk from alarming.
+// exclusion returns the rule of the configuration that keeps the disk from alarming, and whether
+// there is one.
 func (p *Policy) exclusion(d *Disk, now time.Time) (rule string, ok bool) {
 	if rule, ok = p.ignores(d); ok {
 		return rule, true
@@ -155,7 +157,7 @@ func (p *Policy) exclusion(d *Disk, now time.Time) (rule string, ok bool) {
 	return "", false
 }
 
-// ignores is the rule by which the disk is left out whatever the time, false for none.
+// ignores returns the rule that excludes the disk at all times, and whether there is one.
 func (p *Policy) ignores(d *Disk) (rule string, ok bool) {
 	for _, pattern := range p.Ignore {
 		if (config.Selector{Disk: pattern}).Matches(d.Dataset, d.VMID) {
@@ -170,8 +172,8 @@ func (p *Policy) ignores(d *Disk) (rule string, ok bool) {
 	return "", false
 }
 
-// expired are the maintenance entries whose time is over. They silence nothing any
-// more, and whoever wrote them has to say whether the work is done.
+// expired returns the maintenance entries whose time is over. A maintenance entry whose time is
+// over silences nothing any more. The author of the entry should remove or extend the entry.
 func (p *Policy) expired(now time.Time) []config.Maintenance {
 	var over []config.Maintenance
 	for _, m := range p.Maintenance {

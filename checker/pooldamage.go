@@ -10,27 +10,28 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// damageFresh is how old root's report may be before its age is said.
+// damageFresh is the age from which messages mention the age of root's report.
 const damageFresh = 3 * time.Hour
 
-// Damage is where root found a pool's permanent errors.
+// Damage is the places of a pool's permanent errors, as root found them.
 type Damage struct {
 	zfs.Damage
-	// GUID is the pool's, as in [Health].
+	// GUID is the pool's guid, as in [Health].
 	GUID uint64    `json:"guid,string,omitempty"`
 	At   time.Time `json:"at"`
-	// Exact is true where ZFS tells each snapshot with an error. Without its feature
-	// head_errlog it names one of them, and others of the disk may have the same block.
+	// Exact is true if ZFS names every snapshot with an error. Without the feature head_errlog ZFS
+	// names only one of the snapshots, and other snapshots of the disk may contain the same block.
 	Exact bool `json:"exact"`
-	// Unlisted is true where ZFS counts more errors than it names places. With head_errlog it
-	// finds none in an old snapshot whose block was rewritten before a newer one was taken.
+	// Unlisted is true if ZFS counts more errors than the places it names. Even with head_errlog ZFS
+	// does not find an error in an old snapshot whose block was rewritten before a newer snapshot was
+	// taken.
 	Unlisted bool `json:"unlisted,omitempty"`
-	// Counted is how many errors any user read when root looked; 0 where there were none, or where
-	// root reads another number (before OpenZFS 2.2).
+	// Counted is the number of errors that any user could read when root looked. Counted is 0 if there
+	// were no errors, or if root reads another number than other users (before OpenZFS 2.2).
 	Counted uint64 `json:"counted,omitempty"`
 }
 
-// where says which disks have the errors, or who can find out.
+// where names the disks with the errors, or says who can find the disks.
 func (h *Health) where(pool string, now time.Time) string {
 	const unknown = ", disks unknown: needs root (snapwatch health)"
 	d := h.Damage
@@ -48,7 +49,7 @@ func (h *Health) where(pool string, now time.Time) string {
 		words += ", and ZFS does not say where all are: any disk of the pool may be damaged"
 	}
 	if words == "" {
-		return unknown // there were none then
+		return unknown // root's report is from before the errors
 	}
 	if age := now.Sub(d.At); age > damageFresh {
 		words += fmt.Sprintf(", as of %s ago (snapwatch health)", text.Age(age))
@@ -56,8 +57,8 @@ func (h *Health) where(pool string, now time.Time) string {
 	return words
 }
 
-// damageOf says what permanent errors there are in a dataset, "" for none. While ZFS lists no
-// error, what root found before is mended or gone.
+// damageOf describes the permanent errors in a dataset, "" for none. If ZFS lists no errors now,
+// the errors that root found before are repaired or gone.
 func (h *Health) damageOf(dataset string) string {
 	if h == nil || h.Damage == nil || h.DataErrors == 0 {
 		return ""

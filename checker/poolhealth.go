@@ -10,44 +10,46 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Health is what is known of a pool from zpool(8), and from root's report of its errors.
+// Health is the knowledge about a pool from zpool(8), and from root's report of its errors.
 type Health struct {
 	zfs.PoolHealth
-	// GUID is the pool's, 0 where ZFS does not tell: another may have its name later.
+	// GUID is the pool's guid, 0 if unknown. The guid is needed because another pool may get the same
+	// name later.
 	GUID uint64 `json:"guid,string,omitempty"`
-	// ReadAt is when that was read, zero if it never was; AskedAt is when zpool was asked last.
+	// ReadAt is the time at which the health was last read, zero if never. AskedAt is the time of the
+	// last call of zpool.
 	ReadAt  time.Time `json:"read_at,omitzero"`
 	AskedAt time.Time `json:"asked_at,omitzero"`
-	// Problem is why it could not be read since, "" if it was; FailingSince is since when, zero
-	// where nothing remembers that.
+	// Problem says why the last call of zpool failed, "" if the call succeeded. FailingSince is the
+	// time of the first failure, zero if unknown.
 	Problem      string    `json:"problem,omitempty"`
 	FailingSince time.Time `json:"failing_since,omitzero"`
-	// LastScrub is when the last scrub that is known of ended, LastScrubErrors how many errors it
-	// found and could not mend: ZFS forgets both when the next one, or a resilver, begins.
+	// LastScrub is the end of the last known scrub, and LastScrubErrors the number of errors that this
+	// scrub could not repair. ZFS forgets both when the next scrub or resilver begins.
 	LastScrub       time.Time `json:"last_scrub,omitzero"`
 	LastScrubErrors uint64    `json:"last_scrub_errors,omitempty"`
-	// Damage is where the permanent errors are, nil where root has not looked.
+	// Damage is the places of the permanent errors, nil if root has not looked.
 	Damage *Damage `json:"damage,omitempty"`
 }
 
-// PoolPolicy is what a judgement of a pool's health depends on.
+// PoolPolicy contains everything on which a judgement of a pool's health depends.
 type PoolPolicy struct {
-	// MaxScrubAge is how old the last scrub may be, 0 for any age.
+	// MaxScrubAge is the greatest age of the last scrub, 0 for any age.
 	MaxScrubAge time.Duration
 	// FillWarning and FillCritical are in percent, 0 for no limit.
 	FillWarning, FillCritical int
-	// Ignore are names of verdicts that are not given.
+	// Ignore contains the names of verdicts that are never given.
 	Ignore []string
 }
 
 const (
-	// HealthInterval is how often a pool is asked for its health, at most.
+	// HealthInterval is the shortest time between two calls of zpool for a pool.
 	HealthInterval = 5 * time.Minute
-	// healthMissing is for how long zpool may fail before that is a fault of its own.
+	// healthMissing is the time for which zpool may fail before the failure alarms.
 	healthMissing = 3 * HealthInterval
-	// longestScrub is how long a scrub may be under way.
+	// longestScrub is the time after which a running scrub alarms.
 	longestScrub = 14 * 24 * time.Hour
-	// fewNames is how many disks or devices a reason names.
+	// fewNames is the greatest number of disks or devices that a reason names.
 	fewNames = 3
 )
 
@@ -56,13 +58,13 @@ const suspendedState = "SUSPENDED"
 var (
 	// faultedStates are ZFS's words for a pool that cannot be used.
 	faultedStates = []string{"FAULTED", "UNAVAIL", "REMOVED", "OFFLINE"}
-	// otherStates are its words for any other pool; the last is one of a moment, while a pool is
-	// imported or exported. "" is where ZFS was not asked.
+	// otherStates are ZFS's words for all other known states of a pool. TRANSITIONING is seen only for
+	// a moment, while a pool is imported or exported. "" means that ZFS was not asked.
 	otherStates = []string{"", "ONLINE", "DEGRADED", suspendedState, "TRANSITIONING"}
 )
 
-// strangeState returns the first of ZFS's words for a pool that means nothing to snapwatch, ""
-// where all do.
+// strangeState returns the first of ZFS's words for the pool's state that snapwatch does not know,
+// "" if all are known.
 func strangeState(pool Pool) string {
 	words := []string{pool.ZFSState}
 	if pool.Health != nil {
@@ -76,7 +78,7 @@ func strangeState(pool Pool) string {
 	return ""
 }
 
-// judge returns the verdicts that hold for the pool by its health.
+// judge returns the verdicts that apply to the pool because of its health.
 func (h *Health) judge(pool Pool, p PoolPolicy, now time.Time) []poolMatch {
 	var found []poolMatch
 	for _, c := range []struct {
@@ -111,7 +113,7 @@ func (h *Health) unreadable(_ Pool, _ PoolPolicy, now time.Time) (match, bool) {
 	return match{level: BeyondWarning, reason: reason + ": " + h.Problem}, true
 }
 
-// suspended holds where only zpool says so: see docs/zfs-versions.md.
+// suspended applies if only zpool calls the pool suspended: see docs/zfs-versions.md.
 func (h *Health) suspended(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
 	if pool.ZFSState == suspendedState || h.State != suspendedState {
 		return match{}, false
@@ -121,7 +123,7 @@ func (h *Health) suspended(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
 
 func (h *Health) faulted(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
 	if slices.Contains(faultedStates, pool.ZFSState) || !slices.Contains(faultedStates, h.State) {
-		return match{}, false // or it is said already
+		return match{}, false // not faulted, or JudgePool reports the kernel's word
 	}
 	return match{reason: fmt.Sprintf("ZFS calls it %s%s (zpool status %s)", h.State, h.brokenDevices(), pool.Name)}, true
 }
@@ -142,14 +144,14 @@ func (h *Health) errors(pool Pool, _ PoolPolicy, now time.Time) (match, bool) {
 	return match{level: BeyondWarning, reason: fmt.Sprintf("errors on %s: find out why, then zpool clear %s", few(counted), pool.Name)}, true
 }
 
-// errorCount is a number of errors in words, of so many that it fits.
+// errorCount returns a number of errors in words; n is reduced to fit an int.
 func errorCount(n uint64, what string) string { return text.Count(int(min(n, 1<<31)), what) }
 
 func (h *Health) degraded(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
 	broken := h.brokenDevices()
 	state := h.State
 	if pool.ZFSState == "DEGRADED" {
-		state = pool.ZFSState // the kernel's own word is newer
+		state = pool.ZFSState // the kernel's word is newer than zpool's
 	}
 	switch {
 	case slices.Contains(faultedStates, state):
@@ -164,7 +166,7 @@ func (h *Health) degraded(pool Pool, _ PoolPolicy, _ time.Time) (match, bool) {
 	return match{reason: reason}, true
 }
 
-// brokenDevices names the devices that are not there, without the groups they are in.
+// brokenDevices names the devices that are not usable, without the groups that contain them.
 func (h *Health) brokenDevices() string {
 	var names []string
 	for _, d := range h.Devices {
@@ -202,7 +204,7 @@ func (h *Health) scrub(pool Pool, p PoolPolicy, now time.Time) (match, bool) {
 	return match{}, false
 }
 
-// Fill is how much of the pool is taken, from 0 to 1; false where that is not known.
+// Fill returns the used part of the pool, from 0 to 1, and whether this is known.
 func (h *Health) Fill() (ratio float64, known bool) {
 	if h == nil || h.Size == 0 {
 		return 0, false
@@ -225,7 +227,7 @@ func (h *Health) full(_ Pool, p PoolPolicy, _ time.Time) (match, bool) {
 	return match{}, false
 }
 
-// few names the first of many.
+// few returns the first names, and the number of the rest.
 func few(names []string) string {
 	if len(names) <= fewNames {
 		return strings.Join(names, ", ")

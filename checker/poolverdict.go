@@ -9,8 +9,9 @@ import (
 	"snapwatch/config"
 )
 
-// PoolVerdict is what is said of a pool as a whole; its disks have verdicts of their own. Of
-// those that hold, the one is said that alarms most; among equals, the first in this order.
+// PoolVerdict is the verdict on a pool as a whole; the pool's disks have verdicts of their own. If
+// several verdicts apply, the one with the worst state counts, and among equal states the first in
+// this order.
 type PoolVerdict int
 
 // The verdicts on a pool, in precedence.
@@ -33,9 +34,9 @@ func (v PoolVerdict) String() string { return poolTable[v].Name }
 type PoolRow struct {
 	Verdict PoolVerdict
 	Name    string
-	// States are as of [Row].
+	// States have the same meaning as in [Row].
 	States [3]State
-	// Meaning says to a person when the verdict holds.
+	// Meaning explains the verdict to a person.
 	Meaning string
 }
 
@@ -62,15 +63,15 @@ var poolTable = [...]PoolRow{
 		"nothing of this is known of it"},
 }
 
-// PoolVerdicts is the table of verdicts on pools, in precedence.
+// PoolVerdicts returns the table of verdicts on pools, ordered by precedence.
 func PoolVerdicts() []PoolRow { return slices.Clone(poolTable[:]) }
 
-// tooOld reports whether what was read of a pool counts no longer.
+// tooOld reports whether the facts about a pool are too old to count.
 func (p *Policy) tooOld(pool Pool, now time.Time) bool {
 	return pool.ReadAt.IsZero() || now.Sub(pool.ReadAt) > p.MaxDataAge
 }
 
-// poolMatch is a verdict that holds, and why.
+// poolMatch is a verdict that applies, and the reason.
 type poolMatch struct {
 	verdict PoolVerdict
 	match
@@ -78,9 +79,8 @@ type poolMatch struct {
 
 func (m poolMatch) state() State { return poolTable[m.verdict].States[m.level] }
 
-// JudgePool says what is wrong with a pool as a whole; its disks are judged for
-// themselves. That a scan takes longer than somebody waits for it is no fault while what
-// the one before it read still counts.
+// JudgePool judges a pool as a whole, without its disks. A scan that takes longer than the caller
+// waits is not a fault while the result of the scan before is recent enough.
 func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 	result := PoolResult{Pool: pool, Verdict: PoolOK, FillWarning: p.Pools.FillWarning, FillCritical: p.Pools.FillCritical}
 	excluded := p.poolExcluded(pool.Name, now)
@@ -102,14 +102,15 @@ func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 		result.Reason = pool.Problem
 		switch {
 		case p.tooOld(pool, now):
-			// What was read before stands for a while; then its disks are unreadable.
+			// Facts from the last good scan count until they are too old. After that the disks of the pool
+			// are unreadable.
 			add(PoolUnreadable, BeyondWarning, pool.Problem)
 		case !pool.Unfinished:
 			add(PoolUnreadable, Within, pool.Problem)
 		}
 	}
 	if len(pool.MissingRoots) > 0 && !pool.Missing {
-		// Known from the last scan that ended, and true until another finds them.
+		// MissingRoots are from the last finished scan, and count until another scan finds the datasets.
 		add(PoolIncomplete, Within, fmt.Sprintf("%s: no such dataset, but the configuration names it", strings.Join(pool.MissingRoots, ", ")))
 	}
 	if word := strangeState(pool); word != "" && !excluded {
@@ -124,8 +125,7 @@ func JudgePool(pool Pool, p Policy, now time.Time) PoolResult {
 	return result.become(found)
 }
 
-// become takes the verdict that alarms most of those that hold, and the reasons of all that
-// alarm.
+// become sets the verdict with the worst state, and the reasons of all verdicts that alarm.
 func (r PoolResult) become(found []poolMatch) PoolResult {
 	slices.SortStableFunc(found, func(a, b poolMatch) int {
 		if by := b.state().severity() - a.state().severity(); by != 0 {

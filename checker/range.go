@@ -13,21 +13,21 @@ import (
 	"snapwatch/internal/text"
 )
 
-// Range is a threshold as the Monitoring Plugins guidelines have it: a value
-// outside it alarms, or with Inside one that is in it. Both ends belong to it.
-// Here it is in seconds.
+// Range is a threshold as in the Monitoring Plugins guidelines: a value outside of the range
+// alarms. With Inside true, a value in the range alarms. Both ends belong to the range. Ranges of
+// this package are in seconds.
 type Range struct {
 	Start, End float64
 	Inside     bool
 }
 
-// Alerts reports whether the value is one to alarm for.
+// Alerts reports whether the value alarms.
 func (r Range) Alerts(value float64) bool {
 	in := r.Start <= value && value <= r.End
 	return in == r.Inside
 }
 
-// String is the range as the guidelines write it.
+// String returns the range in the notation of the guidelines.
 func (r Range) String() string {
 	var b strings.Builder
 	if r.Inside {
@@ -45,7 +45,7 @@ func (r Range) String() string {
 	return b.String()
 }
 
-// Spoken is the range for a person: 2h for one that only has an upper end.
+// Spoken returns the range for people, for example 2h for a range with only an upper end.
 func (r Range) Spoken() string {
 	if r.Start == 0 && !r.Inside && r.End < math.MaxInt32 {
 		return text.Age(time.Duration(r.End * float64(time.Second)))
@@ -55,17 +55,17 @@ func (r Range) Spoken() string {
 
 func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 
-// Threshold is what a person gave as -w or -c.
+// Threshold is a value of the option -w or -c.
 type Threshold struct {
 	Range Range
-	// Bare is true for one number or duration without : or @, which can be compared
-	// with another such.
+	// Bare is true for a single number or duration without : or @. Two bare thresholds can be
+	// compared.
 	Bare bool
 }
 
-// ParseThreshold reads [@][start:][end] where start and end are seconds or
-// durations such as 2h, start may be ~ for no lower end, and end may be missing
-// after a start. What the guidelines leave open is refused.
+// ParseThreshold reads [@][start:][end]. start and end are seconds or durations such as 2h. start
+// may be ~ for no lower end, and end may be missing after a start. Forms that the guidelines do not
+// define are an error.
 func ParseThreshold(text string) (Threshold, error) {
 	t, err := parseThreshold(text)
 	if err != nil {
@@ -100,7 +100,7 @@ func parseThreshold(text string) (Threshold, error) {
 
 var decimal = regexp.MustCompile(`^-?\d{1,12}(\.\d{1,9})?$`)
 
-// parseBound reads one end of a range; open is the text for an infinite one.
+// parseBound reads one end of a range; open is the text for an infinite end.
 func parseBound(text, open string, infinite float64) (float64, error) {
 	if text == open {
 		return infinite, nil

@@ -10,25 +10,25 @@ import (
 	"snapwatch/config"
 )
 
-// Report is what is said of all disks at one time.
+// Report contains the verdicts on all disks, pools and guests at one time.
 type Report struct {
 	Now time.Time
-	// Failure says why nothing could be found out at all, "" otherwise.
+	// Failure says why nothing could be read at all, "" otherwise.
 	Failure string
 	Pools   []PoolResult
-	// Disks are the worst first, and by name where they are equal.
+	// Disks are ordered by severity, the worst first, and then by name.
 	Disks []Result
-	// Guests are those of the disks, the worst first; nil where disks alone were asked for,
+	// Guests are the guests of the disks, the worst first. Guests is nil if only disks were requested,
 	// and before [Report.WithGuests].
 	Guests []Guest
-	// Questions are what must be looked up to judge them well.
+	// Questions must be looked up to improve the verdicts on the guests.
 	Questions []GuestQuestion
-	// Nodes are those that were asked and may own guests.
+	// Nodes are the answers of the nodes that may own guests.
 	Nodes []NodeAnswer
-	// Runs are the ages of this host's own runs, where those were asked for.
+	// Runs are the ages of this host's own runs, if these were requested.
 	Runs []RunAge
-	// Notes are about the check itself: what was asked for and is not there, an
-	// entry of the configuration whose time is over.
+	// Notes are about the check itself, for example a requested disk that does not exist, or a
+	// maintenance entry whose time is over.
 	Notes []Note
 
 	// absent is what owners have and this host lacks, names what they call guests; filter is
@@ -42,39 +42,39 @@ type Report struct {
 type Result struct {
 	Disk
 	Judgement
-	// Warning and Critical are the limits that hold for the disk.
+	// Warning and Critical are the limits for this disk.
 	Warning, Critical Limit
-	// MaxStoppedAge and MaxInitialReceive likewise.
+	// MaxStoppedAge and MaxInitialReceive are the long limits for this disk.
 	MaxStoppedAge, MaxInitialReceive Limit
-	// Compared is what the disk's owner says, nil where no node was asked. The
-	// judgement's State is the worse of the verdict's and the comparison's.
+	// Compared is the comparison with the disk's owner, nil if no node was asked. The State of the
+	// judgement is the worse of the verdict's state and the comparison's state.
 	Compared *Comparison
-	// Evidence is what the nodes said that were asked.
+	// Evidence is the answers of the nodes about the disk.
 	Evidence []Evidence
 }
 
-// PoolResult is one pool with what is wrong with it as a whole.
+// PoolResult is one pool with the verdict on the pool as a whole.
 type PoolResult struct {
 	Pool
 	Verdict PoolVerdict
 	Level   limitLevel
 	State   State
-	// Reason is "" where all is well.
+	// Reason is "" if the pool has no fault.
 	Reason string
 	// FillWarning and FillCritical are the limits in percent, 0 for none.
 	FillWarning, FillCritical int
 }
 
-// Note is a remark with the state it asks for.
+// Note is a remark with its state.
 type Note struct {
 	State State
 	Text  string
-	// whole is true for one that says nothing where only some disks are asked for.
+	// whole is true for a note that is left out of a filtered report.
 	whole bool
 }
 
-// Assemble judges all disks of the pools at a time. What owners say of them comes next, by
-// [Report.WithOwners], and then the guests that they make, by [Report.WithGuests].
+// Assemble judges all disks of the pools at a time. Callers then add the owners' answers with
+// [Report.WithOwners], and after that the guests with [Report.WithGuests].
 func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 	r := Report{Now: now, Notes: notes}
 	all := 0
@@ -99,24 +99,25 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 	return r
 }
 
-// damagedBy notes what root found of the disk, unless that is known already.
+// damagedBy sets the errors that root found in the disk, unless Damaged is set already.
 func (d *Result) damagedBy(h *Health) {
 	if d.Damaged == "" {
 		d.Damaged = h.damageOf(d.Dataset)
 	}
 }
 
-// judge fills in the judgement of the disk, and the limits that hold for it.
+// judge sets the disk's judgement, and the limits for the disk.
 func (d *Result) judge(p *Policy, now time.Time) {
 	d.Judgement = Judge(&d.Disk, p, now)
 	d.Warning, d.Critical = p.Limits(&d.Disk)
 	d.MaxStoppedAge, d.MaxInitialReceive = p.LongLimits(&d.Disk)
 }
 
-// nameCopies adds to the reasons of stale disks that another disk of that name here is
-// fresh: the disk may have moved. It excuses nothing, as the name proves nothing.
+// nameCopies adds to the reason of a stale disk that another disk with the same name is fresh here,
+// because the disk may have moved. The stale disk alarms nevertheless, because an equal name proves
+// nothing.
 func (r Report) nameCopies() {
-	var fresh map[string]string // the dataset by the disk's name, made where a disk is stale
+	var fresh map[string]string // by the disk's name; made only if a disk is stale
 	for i := range r.Disks {
 		d := &r.Disks[i]
 		if d.Verdict != Stale {
@@ -131,7 +132,7 @@ func (r Report) nameCopies() {
 	}
 }
 
-// fresh are the datasets of the disks that are, by the disks' names.
+// fresh returns the datasets of the fresh disks, by the disks' names.
 func (r Report) fresh() map[string]string {
 	datasets := map[string]string{}
 	for i := range r.Disks {
@@ -142,8 +143,7 @@ func (r Report) fresh() map[string]string {
 	return datasets
 }
 
-// sort puts the worst disks first. A result is large: only what it is sorted by is
-// moved about.
+// sort puts the worst disks first. A result is large, so only small keys are sorted.
 func (r Report) sort() {
 	type key struct {
 		severity int
@@ -166,7 +166,7 @@ func (r Report) sort() {
 		return cmp.Or(strings.Compare(a.dataset, b.dataset), a.at-b.at)
 	}
 	if slices.IsSortedFunc(keys, worstFirst) {
-		return // as zfs lists them, where all are well
+		return // the usual case: all disks are well, and zfs lists them by name
 	}
 	slices.SortFunc(keys, worstFirst)
 	unsorted := slices.Clone(r.Disks)
@@ -180,7 +180,7 @@ func expiredText(m config.Maintenance) string {
 		m.Selector, m.Until.Format(time.RFC3339))
 }
 
-// State is the worst of all there is. A report of no disks at all is never OK: the
+// State returns the worst state of the report. A report without disks is never OK, because the
 // check may look in the wrong place.
 func (r Report) State() State {
 	worst := Worst(r.States()...)
@@ -190,7 +190,7 @@ func (r Report) State() State {
 	return worst
 }
 
-// States are those of all pools, disks, guests and notes.
+// States returns the states of all pools, disks, guests and notes.
 func (r Report) States() []State {
 	var states []State
 	for _, p := range r.Pools {
@@ -208,7 +208,7 @@ func (r Report) States() []State {
 	return states
 }
 
-// Count is how many disks have the verdict.
+// Count returns the number of disks with the verdict.
 func (r Report) Count(v Verdict) int {
 	return r.countBy(v, func(Result) bool { return true })
 }
@@ -226,8 +226,8 @@ func (r Report) countBy(v Verdict, counts func(Result) bool) int {
 	return n
 }
 
-// Oldest is the disk with the greatest age among those whose age is judged, nil if
-// there is none.
+// Oldest returns the disk with the greatest age among the disks whose age is judged, nil if there
+// is none.
 func (r Report) Oldest() *Result {
 	var found *Result
 	for i := range r.Disks {
@@ -242,8 +242,7 @@ func (r Report) Oldest() *Result {
 	return found
 }
 
-// Laggard is the disk that is most behind its owner, nil where none was compared
-// with one.
+// Laggard returns the disk that is furthest behind its owner, nil if no disk was compared.
 func (r Report) Laggard() *Result {
 	var found *Result
 	for i := range r.Disks {

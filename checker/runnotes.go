@@ -10,13 +10,13 @@ import (
 	"snapwatch/internal/text"
 )
 
-// Runs is what snap, or prune, left on this host.
+// Runs is the information about the runs of snap, or of prune, on this host.
 type Runs struct {
-	// Last is the report of the last run, nil where there is none; Problem is why it could not
-	// be read, "" if it could.
+	// Last is the report of the last run, nil if there is none. Problem says why the report could not
+	// be read, "" if it was read.
 	Last    *report.Run
 	Problem string
-	// Expected is true where a run is registered here.
+	// Expected is true if regular runs of the command are registered on this host.
 	Expected bool
 }
 
@@ -37,13 +37,13 @@ func (r Runs) Age(now time.Time) (age time.Duration, known bool) {
 	return now.Sub(good), !good.IsZero()
 }
 
-// RunAge is how long ago the last good run of a command ended, for performance data.
+// RunAge is the time since the last good run of a command ended, for performance data.
 type RunAge struct {
 	Command    string
 	Age, Limit time.Duration
 }
 
-// RunAges are those that are known of the commands that are registered here.
+// RunAges returns the known ages for the commands that are registered on this host.
 func RunAges(snap, prune Runs, now time.Time) []RunAge {
 	var ages []RunAge
 	for _, r := range []struct {
@@ -58,7 +58,7 @@ func RunAges(snap, prune Runs, now time.Time) []RunAge {
 	return ages
 }
 
-// RunNotes are what the last runs of snap and prune on this host say that alarms.
+// RunNotes returns alarms about the last runs of snap and prune on this host.
 func RunNotes(snap, prune Runs, now time.Time) []Note {
 	notes := append(snap.late("snap", snapLate, Critical, now), prune.late("prune", pruneLate, Warning, now)...)
 	add := func(s State, format string, args ...any) {
@@ -108,7 +108,7 @@ func (r Runs) late(command string, limit time.Duration, state State, now time.Ti
 	return []Note{{State: state, Text: words, whole: true}}
 }
 
-// numbers are the first of many VMIDs.
+// numbers returns the first VMIDs, and the number of the rest.
 func numbers(vmids []int) string {
 	var words []string
 	for _, vmid := range slices.Sorted(slices.Values(vmids)) {

@@ -1,9 +1,9 @@
 package checker
 
-// State is a plugin's exit status (Monitoring Plugins guidelines).
+// State is the exit status of a plugin (Monitoring Plugins guidelines).
 type State int
 
-// The states, with the exit status each stands for.
+// The states. The value of each state is its exit status.
 const (
 	OK State = iota
 	Warning
@@ -23,7 +23,7 @@ func (s State) String() string {
 	return "UNKNOWN"
 }
 
-// Colour is what a state is shown in, where there is no verdict to say more.
+// Colour returns the colour of a state, for things without a verdict.
 func (s State) Colour() string {
 	switch s {
 	case OK:
@@ -36,8 +36,8 @@ func (s State) Colour() string {
 	return "purple"
 }
 
-// severity orders the states for [Worst]. The guidelines give no order; here a
-// known disaster comes before ignorance, and ignorance before a hint.
+// severity orders the states for [Worst]. The guidelines define no order. Here Critical is worse
+// than Unknown, because a known disaster is more urgent, and Unknown is worse than Warning.
 func (s State) severity() int {
 	switch s {
 	case OK:
@@ -50,8 +50,8 @@ func (s State) severity() int {
 	return 2
 }
 
-// Worst is the worst of the states: CRITICAL, UNKNOWN, WARNING, OK. Of no states
-// at all it is OK.
+// Worst returns the worst of the states, in the order CRITICAL, UNKNOWN, WARNING, OK. Without
+// states Worst returns OK.
 func Worst(states ...State) State {
 	worst := OK
 	for _, s := range states {

@@ -9,14 +9,13 @@ import (
 	"snapwatch/internal/text"
 )
 
-// byComparison reports whether the comparison alarms and the verdict alone would not
-// as much.
+// byComparison reports whether the comparison has a worse state than the verdict.
 func (d Result) byComparison() bool {
 	return d.Compared != nil && d.Compared.State.severity() > table[d.Verdict].States[d.Level].severity()
 }
 
-// Word names what is wrong with a disk that alarms: its verdict, or the comparison's
-// outcome where that is worse.
+// Word names the fault of a disk: the verdict, or the comparison's outcome if the outcome has a
+// worse state.
 func (d Result) Word() string {
 	if d.byComparison() {
 		return d.Compared.Outcome.String()
@@ -30,7 +29,7 @@ func (d Result) unproven() bool {
 	return d.Verdict == Stopped && (d.Compared == nil || !d.Compared.Proven)
 }
 
-// FullReason is why the disk has its verdict, and what its owner says.
+// FullReason returns the reasons for the verdict and for the outcome of the comparison.
 func (d Result) FullReason() string {
 	if d.Compared == nil || d.Reason == d.Compared.Reason {
 		return d.Reason
@@ -38,7 +37,7 @@ func (d Result) FullReason() string {
 	return fmt.Sprintf("%s; %s: %s", d.Reason, d.Compared.Outcome, d.Compared.Reason)
 }
 
-// Brief is the verdict with what is most needed beside it.
+// Brief returns the verdict with its most important details.
 func (d Result) Brief() string {
 	switch {
 	case d.byComparison() && d.Compared.Outcome == Lagging:
@@ -53,7 +52,7 @@ func (d Result) Brief() string {
 	return fmt.Sprintf("%s %s (limit %s)", d.Verdict, text.Age(d.Age), d.Limit.Range.Spoken())
 }
 
-// Summary is what is said of the report in one line, short enough for a text message.
+// Summary describes the report in one line that is short enough for a text message.
 func (r Report) Summary() string {
 	if r.Failure != "" {
 		return r.Failure
@@ -89,8 +88,8 @@ func (r Report) CountGuests(v GuestVerdict) int {
 	return n
 }
 
-// badGuests counts the guests that alarm: "2 of 40 guests torn". Where that has several
-// reasons, those are named that no disk's own alarm says.
+// badGuests counts the guests that alarm, for example "2 of 40 guests torn". If the guests have
+// several verdicts, the text counts by verdict the guests whose alarm no disk repeats.
 func badGuests(r Report) cause {
 	counts, alone := map[string]int{}, map[string]int{}
 	all := 0
@@ -128,13 +127,13 @@ func badGuests(r Report) cause {
 	return cause{worst, text}
 }
 
-// cause is a part of what the report's state comes from.
+// cause is one cause of the report's state.
 type cause struct {
 	State State
 	Text  string
 }
 
-// worstFirst returns the causes that alarm, those first that alarm most.
+// worstFirst returns the texts of the causes that alarm, the worst first.
 func worstFirst(causes []cause) []string {
 	slices.SortStableFunc(causes, func(a, b cause) int { return cmp.Compare(b.State.severity(), a.State.severity()) })
 	var texts []string
@@ -146,7 +145,7 @@ func worstFirst(causes []cause) []string {
 	return texts
 }
 
-// badDisks counts the disks that alarm: "2 of 41 disks stale".
+// badDisks counts the disks that alarm, for example "2 of 41 disks stale".
 func badDisks(r Report) cause {
 	counts, worst := map[string]int{}, map[string]State{}
 	all := cause{State: OK}
@@ -178,7 +177,7 @@ func badDisks(r Report) cause {
 	return all
 }
 
-// alarmWords are what [Result.Word] may be, the verdicts in their order first.
+// alarmWords returns all values of [Result.Word], beginning with the verdicts in their order.
 func alarmWords() []string {
 	var words []string
 	for _, row := range table {
@@ -192,8 +191,8 @@ func alarmWords() []string {
 	return words
 }
 
-// quietDisks counts those that are neither fresh nor alarm. Those whose silence
-// rests on nothing but a suffix are told apart.
+// quietDisks counts the disks that neither are fresh nor alarm. Stopped disks without an owner's
+// confirmation are counted separately.
 func quietDisks(r Report) string {
 	quiet := func(d Result) bool { return d.State == OK }
 	var words []string

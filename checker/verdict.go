@@ -2,8 +2,8 @@ package checker
 
 import "slices"
 
-// Verdict is what is said of a disk. The verdicts are in their order of precedence:
-// the first that holds is the one.
+// Verdict is the verdict on a disk. The verdicts are ordered by precedence: the first verdict that
+// applies counts.
 type Verdict int
 
 // The verdicts, in precedence.
@@ -28,7 +28,7 @@ func (v Verdict) String() string {
 	return table[v].Name
 }
 
-// limitLevel says which of a verdict's limits the age is beyond.
+// limitLevel is the greatest of a verdict's limits that the age exceeds.
 type limitLevel int
 
 // The levels of a verdict.
@@ -44,14 +44,14 @@ type Row struct {
 	Name    string
 	// States are the Nagios states by [limitLevel].
 	States [3]State
-	// Colours are what the page and the terminal show it in, by [limitLevel].
+	// Colours are the colours of the verdict on the page and in the terminal, by [limitLevel].
 	Colours [3]string
-	// Meaning says to a person when the verdict holds.
+	// Meaning explains the verdict to a person.
 	Meaning string
 }
 
-// table is the one place that says which verdicts there are, which comes first,
-// and what each means to a monitoring system and on a page.
+// table is the only list of the verdicts: their precedence, their states for a monitoring system
+// and their colours.
 var table = [...]Row{
 	{Unreadable, "unreadable", all(Unknown), colours("purple"),
 		"the disk could not be read, or what is known of it is too old"},
@@ -77,11 +77,11 @@ var table = [...]Row{
 		"its newest managed snapshot is within the limits"},
 }
 
-// Verdicts is the table of verdicts, in precedence.
+// Verdicts returns the table of verdicts, ordered by precedence.
 func Verdicts() []Row { return slices.Clone(table[:]) }
 
-// Colour is what the disk is shown in: its verdict's, or that of its state where the
-// comparison with its owner is worse.
+// Colour returns the colour of the disk: the verdict's colour, or the state's colour if the
+// comparison with the owner has a worse state.
 func (d Result) Colour() string {
 	if d.byComparison() {
 		return d.State.Colour()

@@ -9,11 +9,12 @@ import (
 	"snapwatch/internal/text"
 )
 
-// WithOwners compares every disk with what the nodes said of it that may own it, by
-// the disk's dataset. The worse of verdict and comparison counts, but for a disk that
-// its owner takes no snapshots of, which is excluded, a stale one that it does not use
-// any more, which is orphaned, and one whose guest is alive there, which is not stopped. What
-// the nodes have and this host lacks makes guests incomplete: [Report.WithGuests] is to follow.
+// WithOwners compares every disk with the nodes' evidence about the disk, which said contains by
+// dataset. The worse state of verdict and comparison counts, with three exceptions. A disk of which
+// the owner takes no snapshots becomes excluded. A stale disk that its owner does not use any more
+// becomes orphaned. A stopped disk whose guest is alive on the owner becomes fresh or stale.
+// [Report.WithGuests] must be called afterwards, because disks that the nodes have and this host
+// lacks make guests incomplete.
 func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAnswer) Report {
 	r.Disks = slices.Clone(r.Disks)
 	clusters := clustersOf(r.Disks, said)
@@ -22,7 +23,7 @@ func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAn
 	}
 	for i := range r.Disks {
 		d := &r.Disks[i]
-		c := Comparison{Reason: "not compared: no node was asked of it yet"}
+		c := Comparison{Reason: "not compared: no node was asked about it yet"}
 		if len(said[d.Dataset]) > 0 || d.Newest == nil {
 			c = Compare(d.Disk, d.Verdict, p, said[d.Dataset])
 		}
@@ -51,8 +52,8 @@ func (r Report) WithOwners(p Policy, said map[string][]Evidence, nodes ...NodeAn
 	return r
 }
 
-// Absent is how many disks owners have that this host lacks: of those that the configuration
-// says it must hold, and of others.
+// Absent returns the number of disks that owners have and this host lacks: the disks that the
+// configuration requires here, and the other disks.
 func (r Report) Absent() (expected, others int) {
 	for _, a := range r.absent {
 		if a.expected {
@@ -64,12 +65,12 @@ func (r Report) Absent() (expected, others int) {
 	return expected, others
 }
 
-// wake judges a disk whose newest snapshot says that its guest is off, while its owner says
-// that it lives: the time for which it has lacked something counts.
+// wake judges a stopped disk whose owner says that the guest is alive. The age is the time for
+// which the copy has lacked a newer snapshot.
 func (d *Result) wake(p *Policy, c Comparison) {
 	level, limit := p.exceeded(&d.Disk, c.Lag)
 	if c.Outcome != InSync && c.Outcome != Lagging {
-		level = max(level, BeyondWarning) // it is not known for how long
+		level = max(level, BeyondWarning) // the time is unknown
 	}
 	v := Fresh
 	if level > Within {
@@ -78,12 +79,13 @@ func (d *Result) wake(p *Policy, c Comparison) {
 	d.Judgement = Judgement{Verdict: v, Level: level, State: table[v].States[level], Reason: c.Reason, Age: c.Lag, Limit: limit}
 }
 
-// unanswered names the nodes whose last answer stands for now, and those that do not know all.
+// unanswered names the nodes that do not answer now, so that their last answer is used, and the
+// nodes that have not read all their pools.
 func unanswered(nodes []NodeAnswer, now time.Time) []Note {
 	var notes []Note
 	for _, n := range nodes {
 		if len(n.Unread) > 0 {
-			notes = append(notes, Note{State: OK, Text: fmt.Sprintf("%s has not read %s since its exporter was started: what its guests have there is not known", n.Node, strings.Join(n.Unread, ", "))})
+			notes = append(notes, Note{State: OK, Text: fmt.Sprintf("%s has not read %s since its exporter was started: the disks of its guests there are unknown", n.Node, strings.Join(n.Unread, ", "))})
 		}
 		if n.Failure != "" && !n.At.IsZero() {
 			notes = append(notes, Note{State: OK, Text: fmt.Sprintf("%s does not answer (%s): what it said %s ago stands for now", n.Node, n.Failure, text.Age(max(0, now.Sub(n.At))))})
@@ -92,12 +94,12 @@ func unanswered(nodes []NodeAnswer, now time.Time) []Note {
 	return notes
 }
 
-// become gives the disk a verdict that its owner's answer is the reason for.
+// become gives the disk a verdict because of its owner's answer.
 func (d *Result) become(v Verdict, reason string) {
 	d.Judgement = Judgement{Verdict: v, State: table[v].States[Within], Reason: reason, Age: d.Age, Limit: d.Limit}
 }
 
-// unregistered names the nodes that own disks and on which nothing starts snap.
+// unregistered names the nodes that own disks but have nothing that starts snap.
 func unregistered(disks []Result, said map[string][]Evidence) []Note {
 	var notes []Note
 	named := map[string]bool{}
