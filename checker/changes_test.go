@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// standingDisk is a disk with that verdict.
+// standingDisk returns a disk with the state and verdict.
 func standingDisk(name string, state State, v Verdict) Result {
 	return Result{Disk: Disk{Dataset: "tank/" + name}, Judgement: Judgement{Verdict: v, State: state}}
 }
@@ -67,7 +67,7 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// While a check sees nothing it ends nothing, and what it saw before is told when it ended.
+// A failed check ends no fault. After the next good check the end of each fault is reported.
 func TestAFailedCheckEndsNothing(t *testing.T) {
 	at := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 	_, told := Told{}.Update(Report{Now: at, Disks: []Result{standingDisk("vm-1-disk-0", Critical, Stale)}}, 24*time.Hour)
@@ -88,8 +88,8 @@ func TestManyChangesAreCounted(t *testing.T) {
 	assert.Len(t, told.Standing, 60)
 }
 
-// Whatever comes, silence means that the same is wrong as when something was told last, less
-// than the time of a reminder ago.
+// If Update returns no line, the same faults exist as at the last report, and the last report is
+// less old than the time for a reminder.
 func TestSilenceMeansTheSameAsWasTold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		verdicts := map[State]Verdict{OK: Fresh, Warning: Stale, Critical: Missing, Unknown: Unreadable}

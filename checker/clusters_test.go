@@ -10,8 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Two clusters have guest 1, with a disk of the same name in the same place. Only one of their
-// nodes is asked, or both.
+// Two clusters have a guest 1, with a disk of the same name in the same place. In some cases only
+// one cluster's node was asked, in others both.
 func TestNoClusterAnswersForAnother(t *testing.T) {
 	in := func(cluster string, guid uint64, age time.Duration) Disk {
 		d := aDisk("1", zfs.Hourly, age)
@@ -30,7 +30,7 @@ func TestNoClusterAnswersForAnother(t *testing.T) {
 	gone := func(node, cluster string) Evidence { return Evidence{Node: node, Cluster: cluster, Owned: NotOwned} }
 	for name, c := range map[string]struct {
 		west     Disk
-		said     []Evidence // of west's disk
+		said     []Evidence // about the disk of cluster west
 		outcome  Outcome
 		verdict  Verdict
 		why      string
@@ -68,7 +68,7 @@ func TestNoClusterAnswersForAnother(t *testing.T) {
 			}
 		})
 	}
-	// Where all come from one cluster, its nodes answer.
+	// If all disks come from one cluster, the answers of its nodes count.
 	r := Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: []Disk{old}}}, NewPolicy(config.Default()), now)
 	r = r.WithOwners(NewPolicy(config.Default()), map[string][]Evidence{old.Dataset: {node("a", NotOwned, presence(AsBookmark, old.Newest.GUID))}})
 	assert.Equal(t, Orphaned, r.Disks[0].Verdict)

@@ -12,7 +12,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// says is what a node says that owns the disk and has this newest snapshot.
+// says returns the evidence of a node that owns the disk and has this newest snapshot.
 func says(newest *zfs.Snapshot, change ...func(*Evidence)) Evidence {
 	e := Evidence{Node: "a", Owned: Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Presence: AsSnapshot, PresenceGUID: 7}
 	for _, c := range change {
@@ -21,7 +21,7 @@ func says(newest *zfs.Snapshot, change ...func(*Evidence)) Evidence {
 	return e
 }
 
-// other is a managed snapshot that is not the replica's.
+// other returns a managed snapshot that the replica does not have.
 func other(class zfs.Class, age time.Duration) *zfs.Snapshot {
 	s := managed(class, age)
 	s.GUID = 8
@@ -164,8 +164,8 @@ func anyEvidence(t *rapid.T) Evidence {
 	return e
 }
 
-// Whatever nodes say, no disk and no report gets better by it, but for a disk that its owner
-// takes no snapshots of, or does not use any more.
+// No answers of nodes may improve the state of a disk or report. The only exceptions are a disk of
+// which the owner takes no snapshots, and a disk that its owner does not use any more.
 func TestAComparisonNeverMakesAStateBetter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := anyDisk(t)
@@ -222,7 +222,8 @@ func TestAComparisonIsToldApartFromTheVerdict(t *testing.T) {
 	assert.Equal(t, &ComparisonDocument{Outcome: "lagging", State: "CRITICAL", Owner: "a", LagSeconds: 259200, Limit: "21600", Rule: "limits.critical", Reason: doc.Reason}, doc)
 }
 
-// A range such as 10: alerts below it. Being equal is no lag for it to judge.
+// The range 10: alerts for values below 10. The range 10: must not alert for the lag 0 of equal
+// copies.
 func TestBeingEqualIsNeverALag(t *testing.T) {
 	p := testPolicy()
 	p.Warning = Limit{Range: &Range{Start: 10, End: math.Inf(1)}, Rule: "-w"}
@@ -231,11 +232,11 @@ func TestBeingEqualIsNeverALag(t *testing.T) {
 	assert.Equal(t, Lagging, Compare(d, Fresh, p, []Evidence{says(other(zfs.Hourly, hour-5*time.Second))}).Outcome)
 }
 
-// A guest that was off for months and has just started is not behind for months.
+// A guest that was off for months and has just started is not behind by months.
 func TestLagIsHowLongTheReplicaHasBeenBehind(t *testing.T) {
 	off := aDisk("1", zfs.Stopped, 90*day)
 	since := func(ago time.Duration) func(*Evidence) {
-		return func(e *Evidence) { e.Now, e.BehindSince = now.Add(hour), now.Add(hour-ago) } // its clock is ahead
+		return func(e *Evidence) { e.Now, e.BehindSince = now.Add(hour), now.Add(hour-ago) } // the owner's clock is ahead
 	}
 	for name, c := range map[string]struct {
 		node    Evidence

@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestVerdictsAreDocumented keeps docs/verdicts.md as the tables are; -update writes it.
+// TestVerdictsAreDocumented checks that docs/verdicts.md agrees with the tables; -update writes the
+// page.
 func TestVerdictsAreDocumented(t *testing.T) {
 	const path = "../docs/verdicts.md"
 	got := verdictsPage()

@@ -11,8 +11,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// ownerNode says that it has the guest and a newest snapshot; presence is how it holds the
-// replica's newest.
+// ownerNode returns the evidence of a node that has the guest and a newest snapshot. presence is
+// the form in which the node has the replica's newest snapshot.
 func ownerNode(newest *zfs.Snapshot, presence Presence) Evidence {
 	return Evidence{Node: "pve1:10191", Owned: Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Presence: presence, PresenceGUID: 7}
 }
@@ -30,7 +30,7 @@ func TestExplain(t *testing.T) {
 		disk   Disk
 		nodes  []Evidence
 		broken string
-		next   string // in the first steps
+		next   string // part of the first steps
 	}{
 		"fresh":                     {fresh, nil, "none: fresh", ""},
 		"stale, nobody asked":       {stale, nil, "not known: no other site was asked (--owners URL,…)", "snapwatch explain tank/vm-1-disk-0 --owners"},
@@ -75,7 +75,7 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// Every verdict and outcome that alarms has a next step.
+// Every alarming verdict and outcome must have a next step.
 func TestThereIsAlwaysANextStep(t *testing.T) {
 	for _, row := range Verdicts() {
 		if row.States[BeyondCritical] != OK && row.Verdict != Stale {
@@ -89,7 +89,7 @@ func TestThereIsAlwaysANextStep(t *testing.T) {
 	}
 }
 
-// On the node that has the guest there is no hop, and no advice for a copy.
+// For a disk on the node that has the guest there is no broken hop, and no advice for a copy.
 func TestExplainOwn(t *testing.T) {
 	label := func(source zfs.Source) func(*Disk) {
 		return func(d *Disk) { d.Running = zfs.Property{Value: "pve1", Source: source} }

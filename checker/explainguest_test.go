@@ -24,7 +24,7 @@ func explained(t *testing.T, said map[string][]Evidence, nodes []NodeAnswer, dis
 	return ExplainGuest(r, r.Guests[0])
 }
 
-// A guest whose disks differ starts from what they have in common.
+// A guest whose disks have different newest snapshots starts from the snapshots in common.
 func TestExplainGuestFromItsRestorePoint(t *testing.T) {
 	one, two := part(first, zfs.Hourly, 10*minute, has(25*minute)), part(second, zfs.Hourly, 25*minute, has())
 	e := explained(t, nil, nil, one, two)
@@ -39,7 +39,8 @@ func TestExplainGuestFromItsRestorePoint(t *testing.T) {
 	assert.Contains(t, e.Words[0], "25m ago")
 }
 
-// Two storages may each have a disk of one name: both come up, as storages of their own.
+// Two storages may each have a disk with the same name: the commands clone both disks, below
+// separate datasets.
 func TestExplainGuestWithTwoDisksOfOneName(t *testing.T) {
 	other := part("tank/ssd/vm-100-disk-0", zfs.Hourly, minute, func(d *Disk) { d.Looked = &Looked{Others: []string{first}} })
 	e := explained(t, nil, nil, part(first, zfs.Hourly, minute), other)
@@ -95,7 +96,7 @@ func TestExplainGuestSaysWhatIsLost(t *testing.T) {
 	}
 }
 
-// The commands can be pasted, also where a dataset's name has a blank in it.
+// The commands can be pasted into a shell, even if a dataset's name contains a blank.
 func TestExplainGuestWithABlankInAName(t *testing.T) {
 	d := part("tank/my backup/vm-100-disk-0", zfs.Hourly, minute)
 	e := explained(t, nil, nil, d)

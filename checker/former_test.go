@@ -10,8 +10,8 @@ import (
 	"snapwatch/config"
 )
 
-// What was expected and is not any more is told for a day, with names, unless that has another
-// reason.
+// A note names for a day the disks that owners had before and no owner has now, unless there is
+// another reason for their absence.
 func TestWhatNoOwnerHasAnyMore(t *testing.T) {
 	const disk = "rpool/data/vm-100-disk-0"
 	left := func(age time.Duration) []NodeAnswer {
@@ -50,7 +50,7 @@ func TestWhatNoOwnerHasAnyMore(t *testing.T) {
 	assert.Empty(t, Filter{VMIDs: []int{7}}.Apply(Assemble(nil, p, now)).WithOwners(p, nil, left(hour)...).former(), "another guest is asked for")
 }
 
-// former are the notes about disks that no owner has any more.
+// former returns the notes about disks that no owner has any more.
 func (r Report) former() (notes []Note) {
 	for _, n := range r.Notes {
 		if n.State == Warning {

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzCompareRequest: what a stranger may send to an exporter is refused, or is whole.
+// FuzzCompareRequest checks that any request to an exporter is refused or valid.
 func FuzzCompareRequest(f *testing.F) {
 	f.Add([]byte(`{"version":2,"disks":[{"disk":"vm-100-disk-0","newest":{"name":"autosnap_2026-01-31_12:00:00_daily","guid":"12","creation":"2026-01-31T12:00:00Z"}}]}`))
 	f.Add([]byte(`{"version":2}`))

@@ -13,7 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// part is a disk of guest 100 whose newest snapshot is so old; its guid tells it from others.
+// part returns a disk of guest 100 whose newest snapshot has the age. The guid of each disk is
+// different.
 func part(dataset string, class zfs.Class, age time.Duration, change ...func(*Disk)) Disk {
 	d := aDisk("100", class, age, change...)
 	d.Dataset = dataset
@@ -23,7 +24,7 @@ func part(dataset string, class zfs.Class, age time.Duration, change ...func(*Di
 	return d
 }
 
-// has says which further snapshots were looked up.
+// has adds older snapshots, by age, to the result of a lookup.
 func has(ages ...time.Duration) func(*Disk) {
 	return func(d *Disk) {
 		d.Looked = &Looked{}
@@ -33,7 +34,7 @@ func has(ages ...time.Duration) func(*Disk) {
 	}
 }
 
-// ahead says when the first snapshot was made that the other disks lack.
+// ahead sets the age of the disk's first snapshot that the other disks lack.
 func ahead(age time.Duration, ages ...time.Duration) func(*Disk) {
 	return func(d *Disk) { has(ages...)(d); d.Looked.Ahead = ago(age) }
 }
@@ -66,7 +67,7 @@ func TestGuestVerdicts(t *testing.T) {
 		disks   []Disk
 		verdict GuestVerdict
 		state   State
-		point   time.Duration // its age, -1 for none
+		point   time.Duration // the age of the restore point, -1 for none
 	}{
 		"whole": {[]Disk{part(first, zfs.Hourly, 10*minute), part(second, zfs.Hourly, 10*minute), part(third, zfs.Daily, 10*minute)}, GuestWhole, OK, 10 * minute},
 		"one disk has not arrived yet": {
@@ -121,7 +122,8 @@ func TestGuestVerdicts(t *testing.T) {
 	}
 }
 
-// The time counts, not the class; and two clocks that show one time show two.
+// Snapshots belong together by time, and not by class. Snapshots with one time in their names but
+// creations far apart come from two clocks, and do not belong together.
 func TestThePointIsOneTime(t *testing.T) {
 	one, other := *managed(zfs.Hourly, hour), *managed(zfs.Daily, hour)
 	both := [][]zfs.Snapshot{{*managed(zfs.Hourly, minute), one}, {other, *managed(zfs.Hourly, day)}}
@@ -154,12 +156,12 @@ func TestGuestsAreOfOneCluster(t *testing.T) {
 	assert.Empty(t, differing(r))
 }
 
-// differing are the questions about what differs among disks.
+// differing returns the questions about differences between disks.
 func differing(r Report) []GuestQuestion {
 	return slices.DeleteFunc(slices.Clone(r.Questions), func(q GuestQuestion) bool { return len(q.Compare)+len(q.Common) == 0 })
 }
 
-// What differs is looked up, and nothing else.
+// Only disks that differ lead to questions.
 func TestQuestions(t *testing.T) {
 	_, r := guestOf(t, part(first, zfs.Hourly, minute), part(second, zfs.Hourly, minute))
 	assert.Empty(t, differing(r))
@@ -175,7 +177,7 @@ func TestQuestions(t *testing.T) {
 	assert.Empty(t, r.Questions[0].Common, "first which of them are one disk")
 }
 
-// What some of the disks lack shows nothing of the others.
+// A lookup among some of the disks says nothing about the other disks.
 func TestNothingInCommonIsOfAllThatWasLookedAt(t *testing.T) {
 	one, two := part(first, zfs.Hourly, minute, has()), part(second, zfs.Hourly, hour, has())
 	one.Looked.Among, two.Looked.Among = Among([]string{first, second, third}), Among([]string{first, second, third})
@@ -183,7 +185,8 @@ func TestNothingInCommonIsOfAllThatWasLookedAt(t *testing.T) {
 	assert.Equal(t, GuestUnreadable, r.Guests[0].Verdict)
 }
 
-// Whatever the disks have: the point is one that all have, and none that all have is newer.
+// For any lists of snapshots, the common point is a time that all disks have, and no newer time is
+// in all lists.
 func TestCommonPointIsTheNewest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		lists := make([][]zfs.Snapshot, rapid.IntRange(1, 4).Draw(t, "disks"))

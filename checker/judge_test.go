@@ -17,7 +17,7 @@ const (
 	day    = 24 * time.Hour
 )
 
-// testPolicy is the default one, with exceptions for VMIDs from 900.
+// testPolicy returns the default policy with exceptions for VMIDs from 900.
 func testPolicy() Policy {
 	c := config.Default()
 	p := NewPolicy(c)
@@ -39,7 +39,7 @@ func testPolicy() Policy {
 	return p
 }
 
-// aDisk is a disk with a newest managed snapshot.
+// aDisk returns a disk with a newest managed snapshot.
 func aDisk(vmid string, class zfs.Class, age time.Duration, change ...func(*Disk)) Disk {
 	d := Disk{Dataset: "tank/vm-" + vmid + "-disk-0", GUID: 5, Created: ago(100 * day), Newest: managed(class, age), ReadAt: now, HostClock: now}
 	d.NewestOfAny = d.Newest.Name
@@ -180,13 +180,13 @@ func TestTableOfVerdictsIsInItsOwnOrder(t *testing.T) {
 	assert.Equal(t, "no verdict", Verdict(len(names)).String())
 }
 
-// judged is the judgement of a disk under the tests' policy, now.
+// judged returns the judgement of a disk under testPolicy at the time now.
 func judged(d Disk) Judgement {
 	p := testPolicy()
 	return Judge(&d, &p, now)
 }
 
-// anyDisk draws facts of any kind, likely and not.
+// anyDisk draws random facts about a disk, also unlikely ones.
 func anyDisk(t *rapid.T) Disk {
 	d := Disk{Dataset: rapid.SampledFrom([]string{"tank/vm-1-disk-0", "tank/scratch/vm-1-disk-0", "slow/vm-903-disk-1"}).Draw(t, "dataset")}
 	d.VMID, _, _ = zfs.ParseDiskName(d.Name())
@@ -226,7 +226,7 @@ func TestAnAlarmNeverEndsByGettingOlder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := anyDisk(t)
 		if d.Newest == nil {
-			return // its age is that of the dataset
+			return // the age is the dataset's
 		}
 		later := d
 		moved := *d.Newest
@@ -234,7 +234,7 @@ func TestAnAlarmNeverEndsByGettingOlder(t *testing.T) {
 		later.Newest = &moved
 		before, after := judged(d), judged(later)
 		if before.Verdict == Future {
-			return // an older one is of the past, and may be fresh
+			return // an older snapshot is not in the future, and may be fresh
 		}
 		assert.GreaterOrEqual(t, after.State.severity(), before.State.severity(), "%v, then %v", before, after)
 	})
@@ -261,7 +261,8 @@ func TestWorst(t *testing.T) {
 	assert.Equal(t, Critical, Worst(Unknown, Critical, Warning))
 }
 
-// Where what came after a snapshot is not known, a disk is well only if it is whatever came.
+// If the snapshots after the newest known one are unknown, a disk is well only if the disk is well
+// for any newer snapshots.
 func TestABoundSilencesNothing(t *testing.T) {
 	classes := append(zfs.Rotating(), zfs.Stopped)
 	rapid.Check(t, func(t *rapid.T) {

@@ -12,15 +12,14 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// configured says what is kept of the guest's configuration, since when.
+// configured sets the volumes in the guest's kept configuration, and the age of this configuration.
 func configured(since time.Duration, volumes ...string) func(*Disk) {
 	return func(d *Disk) {
 		d.Looked = &Looked{Config: &KeptConfig{Day: zfs.DayOf(d.Newest.Name), Sum: "1", Name: "web01", Volumes: volumes, Since: ago(since)}}
 	}
 }
 
-// Where no owner answers, what is kept with the snapshots says what a guest is called and what
-// it needs.
+// If no owner answers, the kept configuration gives the guest's name and the list of its disks.
 func TestWhatAKeptConfigurationNames(t *testing.T) {
 	both := []string{"zfs:vm-100-disk-0", "zfs:vm-100-disk-1"}
 	for name, c := range map[string]struct {
@@ -60,7 +59,8 @@ func TestWhatAKeptConfigurationNames(t *testing.T) {
 	}
 }
 
-// An owner's answer counts for more, whatever is kept; and an excluded disk is not missed.
+// An owner's answer has precedence over a kept configuration. An excluded disk does not count as
+// lacking.
 func TestAKeptConfigurationYields(t *testing.T) {
 	p := NewPolicy(config.Default())
 	d := part(first, zfs.Hourly, minute, configured(day, "zfs:vm-100-disk-0", "zfs:vm-100-disk-1"))
@@ -77,7 +77,7 @@ func TestAKeptConfigurationYields(t *testing.T) {
 	assert.Equal(t, GuestWhole, r.Guests[0].Verdict, r.Guests[0].Reason)
 }
 
-// lackingHere are the disks that the guest lacks whose configuration the first disk keeps.
+// lackingHere returns the disks that a guest lacks. The first disk keeps the guest's configuration.
 func lackingHere(p Policy, disks ...Disk) []string {
 	return Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now).WithGuests(p).guestOf(disks[0]).Lacking
 }
@@ -91,8 +91,8 @@ func (r Report) guestOf(d Disk) (g Guest) {
 	return g
 }
 
-// What is left out of the verdicts is no disk of the guest's: an old rest, or a clone that
-// somebody tries something with.
+// A disk that is left out of the verdicts does not count as a disk of the guest. Disks that are
+// left out are ignored disks, and clones that somebody made to try something.
 func TestWhatIsLeftOutIsNotTheDisk(t *testing.T) {
 	p := testPolicy()
 	p.Ignore = []string{"old/*"}
@@ -118,7 +118,8 @@ func TestWhatIsLeftOutIsNotTheDisk(t *testing.T) {
 	assert.Zero(t, others, "an ignored copy that the owner knows is the disk")
 }
 
-// Another cluster's guest of that number has its own disks; a disk may have another guest's number.
+// A guest of another cluster with the same VMID has disks of its own. A guest may use a disk whose
+// name contains another guest's VMID.
 func TestWhoseDiskAKeptConfigurationNames(t *testing.T) {
 	p := testPolicy()
 	other := part("tank/vm-200-disk-0", zfs.Hourly, hour)

@@ -12,7 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// owning is a node that has guest 100 with these disks, all old and just snapshotted.
+// owning returns the answer of a node that has guest 100 with these disks. All disks are old and
+// have a new snapshot.
 func owning(datasets ...string) NodeAnswer {
 	g := OwnedGuest{VMID: 100, Name: "web01", Alive: true}
 	for _, d := range datasets {
@@ -60,7 +61,8 @@ func TestWhatAnOwnerHasAndIsNotHere(t *testing.T) {
 	}
 }
 
-// Silence has a reason: the guest is off for long, its disk is new, or the configuration.
+// A missing copy is silent only for a reason: the guest has been off for long, the disk is new, or
+// the configuration says so.
 func TestWhatNeedNotBeHere(t *testing.T) {
 	disk := "rpool/data/vm-100-disk-0"
 	for name, c := range map[string]struct {
@@ -92,7 +94,8 @@ func TestWhatNeedNotBeHere(t *testing.T) {
 	assert.Empty(t, r.Guests, "another guest is asked for")
 }
 
-// What expect: names must be here, also long after its guest was stopped; a new disk has its time.
+// A disk under expect: must be here even if its guest was stopped long ago, but a new disk must be
+// here only after the warning limit.
 func TestWhatIsExpectedOfAGuestThatIsOff(t *testing.T) {
 	p, n := NewPolicy(config.Default()), owning("rpool/data/vm-100-disk-0")
 	p.Expect = []config.Selector{{Disk: "vm-100-disk-0"}}
@@ -119,7 +122,7 @@ func TestExpectedAndNotHere(t *testing.T) {
 	assert.Equal(t, OK, r.State())
 }
 
-// A disk whose guest lives is not stopped, whatever its newest snapshot says.
+// A disk whose guest is alive is never stopped, even if its newest snapshot is a _stopped one.
 func TestAliveIsNotStopped(t *testing.T) {
 	p := NewPolicy(config.Default())
 	off := aDisk("1", zfs.Stopped, 3*day)
@@ -142,8 +145,8 @@ func TestAliveIsNotStopped(t *testing.T) {
 	}
 }
 
-// A guest moved from a node that does not answer any more: what that said of it last takes no
-// copy from the other's.
+// A guest moved away from a node that does not answer any more. The last answer of this node must
+// not use up the copy of the new node's disk.
 func TestAGuestThatMovedFromANodeThatIsDown(t *testing.T) {
 	p := NewPolicy(config.Default())
 	down, up := owning("rpool/data/vm-100-disk-0"), owning("rpool/data/vm-100-disk-0")
@@ -156,8 +159,8 @@ func TestAGuestThatMovedFromANodeThatIsDown(t *testing.T) {
 	assert.Equal(t, 1, others, "what only that said stands")
 }
 
-// What a node said last before it was silent stands where it alarms, of the snapshot that it was
-// asked about.
+// The alarming parts of a node's last answer count after the node stopped answering, for the
+// snapshot about which the node was asked.
 func TestWhatASilentNodeSaidLast(t *testing.T) {
 	p := NewPolicy(config.Default())
 	off := aDisk("1", zfs.Stopped, 3*day)
@@ -194,7 +197,8 @@ func TestWhatASilentNodeSaidLast(t *testing.T) {
 	}
 }
 
-// What a node said of a snapshot that is the newest no longer shows nothing of the one that is.
+// An answer about a snapshot that was the newest before proves nothing about the present newest
+// snapshot.
 func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
 	p := NewPolicy(config.Default())
 	d := aDisk("1", zfs.Hourly, hour)
@@ -219,7 +223,7 @@ func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
 	}
 }
 
-// What an exporter was told comes whole to who asks it.
+// The document of an exporter contains all answers of the nodes.
 func TestWhatNodesSaidIsInTheDocument(t *testing.T) {
 	p := NewPolicy(config.Default())
 	d := aDisk("100", zfs.Stopped, 3*day)

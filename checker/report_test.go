@@ -12,7 +12,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// someReport has a disk of nearly every verdict.
+// someReport returns a report with a disk for nearly every verdict.
 func someReport() Report {
 	moved := aDisk("5", zfs.Hourly, day)
 	target := aDisk("5", zfs.Hourly, minute, func(d *Disk) { d.Dataset = "fast/vm-5-disk-0" })
@@ -39,8 +39,8 @@ func someReport() Report {
 	return Assemble(pools, p, now).WithGuests(p)
 }
 
-// A fresh copy elsewhere on the host excuses none: the name proves nothing, and a copy that
-// is kept is to be fresh. The reason names it.
+// A fresh copy elsewhere on the host does not excuse a stale copy: an equal name proves nothing,
+// and every kept copy should be fresh. The reason names the fresh copy.
 func TestEveryCopyIsJudgedByItsOwnLimits(t *testing.T) {
 	old := aDisk("5", zfs.Hourly, 73*hour)
 	for name, c := range map[string]struct {
@@ -67,7 +67,7 @@ func TestEveryCopyIsJudgedByItsOwnLimits(t *testing.T) {
 	}
 }
 
-// Only an answer makes a stale disk an orphan, which is a warning.
+// A stale disk becomes orphaned, which is a warning, only by an owner's answer.
 func TestOrphanedNeedsAnAnswer(t *testing.T) {
 	stale, off := aDisk("1", zfs.Hourly, 73*hour), aDisk("2", zfs.Stopped, 73*hour)
 	p := NewPolicy(config.Default())
@@ -134,7 +134,7 @@ func TestFilter(t *testing.T) {
 		note   string
 	}{
 		"all":               {Filter{}, 11, 4, Critical, ""},
-		"one disk":          {Filter{VMIDs: []int{3}}, 1, 3, Critical, ""}, // what was not read may hold others of it
+		"one disk":          {Filter{VMIDs: []int{3}}, 1, 3, Critical, ""}, // the unread pool may contain other disks of the guest
 		"another pool":      {Filter{Disks: []string{"tank/vm-3-*", "we*/vm-3-*"}}, 1, 2, Unknown, ""},
 		"a pool":            {Filter{Pools: []string{"fast"}}, 1, 1, OK, ""},
 		"disk and pool":     {Filter{Pools: []string{"tank"}, Disks: []string{"vm-3-*"}}, 1, 1, OK, ""},

@@ -14,15 +14,15 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// other is a managed snapshot that is not the replica's.
+// other returns a managed snapshot that the replica does not have.
 func other(class zfs.Class, age time.Duration) *zfs.Snapshot {
 	s := managed(class, age)
 	s.GUID = 8
 	return s
 }
 
-// ownerNode says that it has the guest and a newest snapshot; presence is how it holds the
-// replica's newest.
+// ownerNode returns the evidence of a node that has the guest and a newest snapshot. presence is
+// the form in which the node has the replica's newest snapshot.
 func ownerNode(newest *zfs.Snapshot, presence checker.Presence) checker.Evidence {
 	return checker.Evidence{Node: "pve1:10191", Owned: checker.Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Presence: presence, PresenceGUID: 7}
 }

@@ -16,7 +16,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files again")
 
-// golden compares with a file in testdata, or writes it.
+// golden compares got with a file in testdata, or writes the file with -update.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -40,12 +40,12 @@ var now = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 
 func ago(d time.Duration) time.Time { return now.Add(-d) }
 
-// managed is a snapshot of a class and age.
+// managed returns a managed snapshot with a class and age.
 func managed(class zfs.Class, age time.Duration) *zfs.Snapshot {
 	return &zfs.Snapshot{Name: zfs.FormatSnapshotName(ago(age), class), GUID: 7, CreateTXG: 9, Creation: ago(age)}
 }
 
-// aDisk is a disk with a newest managed snapshot.
+// aDisk returns a disk with a newest managed snapshot.
 func aDisk(vmid string, class zfs.Class, age time.Duration, change ...func(*checker.Disk)) checker.Disk {
 	d := checker.Disk{Dataset: "tank/vm-" + vmid + "-disk-0", GUID: 5, Created: ago(100 * day), Newest: managed(class, age), ReadAt: now, HostClock: now}
 	d.NewestOfAny = d.Newest.Name
@@ -58,7 +58,8 @@ func aDisk(vmid string, class zfs.Class, age time.Duration, change ...func(*chec
 
 func bare(d *checker.Disk) { d.Newest, d.NewestOfAny = nil, "" }
 
-// somePolicy is the default one but for what it ignores, and how old facts may be.
+// somePolicy returns the default policy with a list of ignored disks and a limit for the age of
+// facts.
 func somePolicy() checker.Policy {
 	p := checker.NewPolicy(config.Default())
 	p.MaxDataAge = 10 * minute
@@ -66,7 +67,7 @@ func somePolicy() checker.Policy {
 	return p
 }
 
-// someReport has a disk of nearly every verdict.
+// someReport returns a report with a disk for nearly every verdict.
 func someReport() checker.Report {
 	moved := aDisk("5", zfs.Hourly, day)
 	target := aDisk("5", zfs.Hourly, minute, func(d *checker.Disk) { d.Dataset = "fast/vm-5-disk-0" })

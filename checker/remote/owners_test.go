@@ -14,8 +14,8 @@ import (
 	"snapwatch/config"
 )
 
-// An owner that is busy is asked again when it says, if there is time for that, and told how much
-// is left.
+// A busy owner is asked again after the time it gives, if enough time is left, and the second
+// request contains the remaining time.
 func TestABusyOwnerIsAskedAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		status     int

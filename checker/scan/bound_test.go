@@ -19,13 +19,13 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// played runs zfs in this process: from a world, and the lists of the disks named in hang end
-// with their time.
+// played runs zfs in this process, with the answers from a world. The listings of the disks in hang
+// end only when their time is over.
 type played struct {
 	mu    sync.Mutex
 	world zfstest.World
 	hang  []string
-	// calls are the command lines, listed the datasets whose lists ended well.
+	// calls are the command lines. listed are the datasets whose listings succeeded.
 	calls, listed []string
 }
 
@@ -49,7 +49,7 @@ func (p *played) run(ctx context.Context, c command.Cmd, line func(string) error
 	return command.ReadLines(strings.NewReader(out), line)
 }
 
-// within scans tank for a tenth of a second at most, with the cache.
+// within scans the pool tank for at most a tenth of a second, with the cache.
 func (p *played) within(t *testing.T, cache *Cache) checker.Pool {
 	t.Helper()
 	f := zfstest.New(t, p.world)
@@ -63,9 +63,9 @@ func (p *played) within(t *testing.T, cache *Cache) checker.Pool {
 	return pool
 }
 
-// What was the newest managed snapshot before stands for it while there is no time to list
-// what came since, also for another process, and on a ZFS that does not tell of changes. It does
-// not where it is gone: the disk was rolled back, perhaps to a time before it.
+// If there is no time to list newer snapshots, the newest managed snapshot of before is used, also
+// in another process, and also on a ZFS that does not report changes. The newest snapshot of before
+// is not used if it does not exist any more: the disk was rolled back, perhaps to an earlier time.
 func TestWhatWasTheNewestBefore(t *testing.T) {
 	const name = "tank/vm-1-disk-0"
 	for version, old := range map[string]bool{"OpenZFS 2.1": true, "OpenZFS 2.2": false} {
@@ -102,7 +102,8 @@ func TestWhatWasTheNewestBefore(t *testing.T) {
 	}
 }
 
-// A dataset that was made again is another one: what the first had tells nothing of it.
+// A dataset that was destroyed and made again is another dataset: the snapshots of the old dataset
+// say nothing about the new one.
 func TestABoundIsOfThisDataset(t *testing.T) {
 	const name = "tank/vm-1-disk-0"
 	p := &played{world: zfstest.World{Datasets: []zfstest.Dataset{pool("tank"), disk(name, 1, snapshot(hourly, 2)), disk("tank/vm-9-disk-0", 9)}}}
@@ -112,8 +113,8 @@ func TestABoundIsOfThisDataset(t *testing.T) {
 	assert.Contains(t, p.within(t, cache).Disks[0].Problem, "took too long")
 }
 
-// The lists that matter most come first, and one that takes all the time comes last: it keeps
-// no other from being read, at this scan or the next.
+// The lists that matter most are read first, and a list that takes all the time is read last: the
+// slow list must not prevent reading another one, in this scan or in the next.
 func TestTheOrderOfLists(t *testing.T) {
 	with := func(id int, newest string, txg uint64) zfstest.Dataset {
 		return disk(fmt.Sprintf("tank/vm-%d-disk-0", id), uint64(id), snapshot(newest, txg))

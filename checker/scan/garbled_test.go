@@ -21,11 +21,11 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// garbledScans is how many garbled outputs are read.
+// garbledScans is the number of scans with garbled output.
 const garbledScans = 10_000
 
-// staleWorld has disks that are stale and look as if they were not when something of
-// what zfs prints is lost, beside disks that are fresh, stopped and excluded.
+// staleWorld returns a world with stale disks that would look well if a part of the output of zfs
+// were lost. The world also has fresh, stopped and excluded disks.
 func staleWorld() (w zfstest.World, stale []string) {
 	at := func(class zfs.Class, txg uint64, age time.Duration) zfstest.Snapshot {
 		taken := now.Add(-age)
@@ -39,14 +39,14 @@ func staleWorld() (w zfstest.World, stale []string) {
 		{Name: "tank/a", GUID: 2, Creation: 1},
 		disk("tank/vm-1-disk-0", 11, at(zfs.Stopped, 101, 90*hour), at(zfs.Hourly, 102, 9*hour)),
 		disk("tank/vm-2-disk-0", 12, at(zfs.Stopped, 103, 90*hour), at(zfs.Hourly, 104, 9*hour), other(105)),
-		disk("tank/vm-4-disk-0", 14),                               // it never had one
-		disk("tank/a/vm-5-disk-0", 15, at(zfs.Daily, 107, 9*hour)), // another of its name is fresh
+		disk("tank/vm-4-disk-0", 14),                               // never had a managed snapshot
+		disk("tank/a/vm-5-disk-0", 15, at(zfs.Daily, 107, 9*hour)), // another disk with this name is fresh
 		disk("tank/vm-5-disk-0", 16, at(zfs.Daily, 108, 9*hour), at(zfs.Hourly, 109, time.Minute)),
 		disk("tank/vm-6-disk-0", 17, at(zfs.Stopped, 110, 90*hour)),
 		disk("tank/vm-7-disk-0", 18, at(zfs.Hourly, 111, time.Minute), other(112)),
-		disk("tank/vm-8-disk-0", 19, at(zfs.Hourly, 113, 9*hour)),  // nosnap
+		disk("tank/vm-8-disk-0", 19, at(zfs.Hourly, 113, 9*hour)),  // has label:nosnap
 		disk("tank/vm-9-disk-0", 20, at(zfs.Hourly, 114, 9*hour)),  // just received
-		disk("tank/vm-3-disk-0", 13, at(zfs.Stopped, 106, 9*hour)), // a receive is pending
+		disk("tank/vm-3-disk-0", 13, at(zfs.Stopped, 106, 9*hour)), // has a pending receive
 	}
 	nosnap, received, pending := &w.Datasets[9], &w.Datasets[10], &w.Datasets[11]
 	nosnap.Labels = map[string][3]string{zfs.LabelNoSnap: {"on", "-", "local"}}
@@ -55,19 +55,19 @@ func staleWorld() (w zfstest.World, stale []string) {
 	return w, []string{"tank/a/vm-5-disk-0", "tank/vm-1-disk-0", "tank/vm-2-disk-0", "tank/vm-3-disk-0", "tank/vm-4-disk-0", "tank/vm-9-disk-0"}
 }
 
-// garbler spoils one of the calls of a scan, and counts how it did.
+// garbler garbles the output of one call in a scan, and counts the ways of garbling.
 type garbler struct {
 	*rand.Rand
 	world  zfstest.World
-	spoils int // the call that is spoilt, counted from 0
+	spoils int // the number of the garbled call, from 0
 	done   map[string]int
-	// answers are what was answered without an error, by the command line.
+	// answers are the outputs without an error, by command line.
 	answers map[string]string
-	failed  error // as a command's with exit status 1
+	failed  error // the error of a command with exit status 1
 }
 
-// Run answers as zfs would, and then some. What it prints goes through the reader of
-// lines that reads a real zfs.
+// Run answers like zfs, except for one garbled answer. The output is read by the same code as the
+// output of a real zfs.
 func (g *garbler) Run(_ context.Context, c command.Cmd, each func(string) error) error {
 	out, complaints, status := g.answer(c.Argv)
 	if g.spoils--; g.spoils == -1 {
@@ -86,7 +86,7 @@ func (g *garbler) Run(_ context.Context, c command.Cmd, each func(string) error)
 	return nil
 }
 
-// answer remembers what zfs prints: it is the same in most of the scans.
+// answer remembers the output of zfs, because most scans get the same output.
 func (g *garbler) answer(argv []string) (out, complaints string, status int) {
 	asked := strings.Join(argv, " ")
 	if a, known := g.answers[asked]; known {
@@ -98,8 +98,8 @@ func (g *garbler) answer(argv []string) (out, complaints string, status int) {
 	return out, complaints, status
 }
 
-// garbage is what stands in a column where something else belongs. None of it is a
-// number or word that zfs could mean: against those nothing helps.
+// garbage is a list of wrong values for a column. No garbage is a number or word that zfs could
+// print in the column, because no program could detect a wrong value of this kind.
 var garbage = []string{
 	"", " ", "-1", "+1", "1.5", "1e9", "0x10", "18446744073709551616", "９", "1 2", "nan", "\x00", "\xff\xfe", "tank", "tank@", "@", "#",
 	"autosnap_2026-03-29_11:00:00_hourly", "tank/vm-1-disk-0@", "a\tb", "a\nb", "\n", "tank/vm-9-disk-0\tguid\t1\t-\t-", strings.Repeat("x", 70_000),
@@ -139,10 +139,10 @@ func (g *garbler) spoil(out string, allOfADataset bool) string {
 	way := ways[g.IntN(len(ways))]
 	switch {
 	case way.name == "a huge line" && g.IntN(10) > 0:
-		way = ways[0] // they take long
+		way = ways[0] // huge lines take much time, so most are replaced
 	case way.name == "rows missing" && allOfADataset:
-		// A list of a dataset's snapshots that lacks one in its middle is that of a
-		// dataset whose snapshot was destroyed: nobody can tell the two apart.
+		// A list that lacks a snapshot in the middle is not tested, because the list looks like the list
+		// of a dataset whose snapshot was destroyed.
 		way.do = g.rows(func(rows []string, i int) []string { return rows[:i] })
 	}
 	spoilt := way.do(out)
@@ -169,14 +169,14 @@ func (g *garbler) row(change func(string) string) func(string) string {
 	})
 }
 
-// Whatever zfs prints, nothing panics, and no disk that is stale passes for well: it
-// alarms, or is told to be unreadable or missing.
+// For any output of zfs nothing may panic, and no stale disk may look well: the disk must alarm, be
+// unreadable, or be missing.
 func TestGarbledOutputNeverReadsAsWell(t *testing.T) {
 	w, stale := staleWorld()
 	g := &garbler{world: w, done: map[string]int{}, answers: map[string]string{}, failed: exec.Command("false").Run()}
 	require.Equal(t, 1, command.ExitCode(g.failed))
 	f := zfstest.New(t, w)
-	// In memory: on a disk the locks take longer than all else.
+	// The locks are in memory, because on a disk they would take most of the time.
 	locks, err := os.MkdirTemp("/dev/shm", "snapwatch")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(locks)) })
@@ -191,7 +191,7 @@ func TestGarbledOutputNeverReadsAsWell(t *testing.T) {
 		s := scanner(f)
 		s.Run, s.LockDir = g.Run, locks
 		pools := s.All(t.Context(), targets)
-		for i := range pools[0].Disks { // on a node, where nothing remembers
+		for i := range pools[0].Disks { // as on the guests' node, without a memory of pending receives
 			pools[0].Disks[i].PendingSince, pools[0].Disks[i].Owned = time.Time{}, checker.Owned
 		}
 		seen.Recall(pools, targets)

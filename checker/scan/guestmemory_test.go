@@ -11,11 +11,11 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// Whatever two disks receive and lose, what is remembered of them changes no restore point.
+// The cache must not change a restore point, for any sequence of received and destroyed snapshots.
 func TestARestorePointIsTheSameWithAndWithoutMemory(t *testing.T) {
-	for seed := uint64(70); seed < 78; seed++ { // one of these showed an older point than there was
+	for seed := uint64(70); seed < 78; seed++ { // with one of these seeds an old version found a restore point that was too old
 		chance := rand.New(rand.NewPCG(seed, 28))
-		var kept [2]map[int]bool // snapshots by their time, of both disks
+		var kept [2]map[int]bool // the snapshots of both disks, by time
 		var newest [2]int
 		kept[0], kept[1] = map[int]bool{1: true}, map[int]bool{1: true}
 		var f *zfstest.Fake

@@ -19,12 +19,12 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// made is a snapshot of a time before now and a class.
+// made returns a snapshot with an age and a class.
 func made(age time.Duration, class string, guid uint64) zfstest.Snapshot {
 	return zfstest.Snapshot{Name: "autosnap_" + ago(age).Format("2006-01-02_15:04:05") + "_" + class, GUID: guid, TXG: 100000 - uint64(age/time.Second), Creation: ago(age).Unix()}
 }
 
-// ended is a process that is no more: its cache is what it left.
+// ended returns a scanner for a new process, with the cache that the old process wrote.
 func ended(t *testing.T, s Scanner) Scanner {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "newest.json")
@@ -35,8 +35,8 @@ func ended(t *testing.T, s Scanner) Scanner {
 	return s
 }
 
-// guests scans and looks up until nothing more is asked, as those do who judge, and returns
-// the guests, and how many lists of snapshots were read.
+// guestsOf scans, and looks up answers until there are no new questions. The result is the guests,
+// and the number of lists of snapshots that were read.
 func guestsOf(t *testing.T, f *zfstest.Fake, s Scanner, pools ...string) (guests []checker.Guest, lists int) {
 	t.Helper()
 	targets := Targets{}
@@ -91,8 +91,8 @@ func TestGuestsFindTheRestorePoint(t *testing.T) {
 	}
 }
 
-// While one disk's replication is dead, each new snapshot of the others costs one look at
-// names, and no list.
+// While the replication of one disk is broken, each new snapshot of the other disks costs one
+// lookup of names, and no list.
 func TestATornGuestIsListedOnce(t *testing.T) {
 	fresh, cut := []zfstest.Snapshot{made(9*hour, "frequently", 11), made(8*hour, "hourly", 1), made(7*hour, "frequently", 5), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(8*hour, "hourly", 2), made(30*minute, "daily", 4)}
 	f := zfstest.New(t, twoPools(fresh, cut))
@@ -109,8 +109,8 @@ func TestATornGuestIsListedOnce(t *testing.T) {
 	assert.Zero(t, lists)
 }
 
-// What was in common and is destroyed is in common no longer, though each disk's newest is as
-// it was.
+// If the snapshots in common are destroyed, they must not count any more, even if each disk's
+// newest snapshot is unchanged.
 func TestWhatGuestsHadInCommonIsLookedUpAgain(t *testing.T) {
 	one := []zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}
 	two := []zfstest.Snapshot{made(90*minute, "hourly", 2), made(30*minute, "hourly", 4)}
@@ -126,7 +126,8 @@ func TestWhatGuestsHadInCommonIsLookedUpAgain(t *testing.T) {
 	assert.Equal(t, checker.GuestTorn, guests[0].Verdict)
 }
 
-// What was in common before may not be the newest any more, though it is still there.
+// The time that was in common before may not be the newest such time any more, although the
+// snapshots of that time still exist.
 func TestANewerPointIsFoundBesideTheOneBefore(t *testing.T) {
 	f := zfstest.New(t, twoPools([]zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(90*minute, "hourly", 2), made(30*minute, "hourly", 4)}))
 	s := scanner(f)
@@ -140,8 +141,8 @@ func TestANewerPointIsFoundBesideTheOneBefore(t *testing.T) {
 	assert.Equal(t, 20*minute, guests[0].Age)
 }
 
-// What was in common before may not be the newest either where the disk that has not changed was
-// ahead then: the other one may have received what it lacked.
+// An unchanged disk that was ahead does not prove that the old common time is still the newest: the
+// other disk may have received snapshots that it lacked.
 func TestANewerPointIsFoundWhereTheOtherDiskCatchesUp(t *testing.T) {
 	fast := []zfstest.Snapshot{made(5*hour, "hourly", 1), made(60*minute, "hourly", 3), made(30*minute, "frequently", 5)}
 	tank := []zfstest.Snapshot{made(5*hour, "hourly", 2)}
@@ -155,7 +156,8 @@ func TestANewerPointIsFoundWhereTheOtherDiskCatchesUp(t *testing.T) {
 	assert.Equal(t, 60*minute, guests[0].Age)
 }
 
-// Two datasets of one name are one disk if they share a snapshot, and what was one disk is.
+// Two datasets with one disk name are copies of one disk if they share a snapshot. The two datasets
+// count as copies of one disk even after the shared snapshot is gone.
 func TestGuestsTellCopiesFromOtherDisks(t *testing.T) {
 	world := func(fresh, old []zfstest.Snapshot) zfstest.World {
 		return zfstest.World{Datasets: []zfstest.Dataset{pool("fast"), pool("tank"), disk("fast/vm-100-disk-0", 100, fresh...), disk("tank/vm-100-disk-0", 101, old...)}}
@@ -179,7 +181,7 @@ func TestGuestsTellCopiesFromOtherDisks(t *testing.T) {
 			_, lists := guestsOf(t, f, ended(t, s), "fast", "tank")
 			assert.Zero(t, lists)
 			if c.verdict == checker.GuestWhole {
-				w := world([]zfstest.Snapshot{made(minute, "hourly", 2)}, old) // what they shared is rotated away
+				w := world([]zfstest.Snapshot{made(minute, "hourly", 2)}, old) // the shared snapshots were destroyed by rotation
 				w.Datasets[2].Changed += 60
 				f.Set(w)
 				guests, lists = guestsOf(t, f, ended(t, s), "fast", "tank")
@@ -199,8 +201,8 @@ func TestGuestsSayWhatCouldNotBeLookedUp(t *testing.T) {
 	assert.Contains(t, guests[0].Reason, "I/O error")
 }
 
-// One listing at a time runs on a pool, whoever wants one: a second one would cost the pool as
-// much again, and hang beside the first. Names that are looked up wait for no listing.
+// Only one listing at a time runs on a pool: a second one would double the cost, and could hang,
+// too. A lookup of names does not wait for a listing.
 func TestGuestsWaitForTheirTurn(t *testing.T) {
 	f := zfstest.New(t, twoPools([]zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(90*minute, "hourly", 2), made(hour, "hourly", 4)}))
 	var mu sync.Mutex
@@ -225,7 +227,7 @@ func TestGuestsWaitForTheirTurn(t *testing.T) {
 	assert.ElementsMatch(t, []string{"names snapwatch-ask-fast", "lists snapwatch-list-fast", "lists snapwatch-list-tank"}, sortedKeys(locks))
 }
 
-// What is remembered and makes no sense says nothing: it is looked up again.
+// A cache entry that is not sensible is ignored, and the snapshots are looked up again.
 func TestWhatIsRememberedOfGuestsMustMakeSense(t *testing.T) {
 	for name, spoil := range map[string]func(*commonDisk){
 		"no name of ours":   func(k *commonDisk) { k.Point.Name = "rep_1" },
@@ -251,7 +253,7 @@ func TestWhatIsRememberedOfGuestsMustMakeSense(t *testing.T) {
 	}
 }
 
-// keeps is a snapshot that keeps a configuration of guest 100, or refers to it.
+// keeps adds the configuration of guest 100 to a snapshot, or a reference to this configuration.
 func keeps(s zfstest.Snapshot, whole bool, text string) zfstest.Snapshot {
 	c := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "pve1", text)
 	s.Config = c.Reference()
@@ -261,8 +263,9 @@ func keeps(s zfstest.Snapshot, whole bool, text string) zfstest.Snapshot {
 	return s
 }
 
-// A guest's name is in the configuration that its newest snapshot keeps or refers to. It is
-// asked for once a day, and its disk is listed only where nobody knows to what that refers.
+// A guest's name comes from the configuration that the newest snapshot keeps or refers to. The name
+// is looked up once a day. A disk is listed only if the configuration behind a reference is
+// unknown.
 func TestGuestsAreCalledAsTheirSnapshotsSay(t *testing.T) {
 	const before, after = "name: web01\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1,size=8G\nunused0: zfs:vm-100-disk-9\n", "name: web02\n"
 	world := func(snapshots ...zfstest.Snapshot) zfstest.World {
@@ -332,7 +335,8 @@ func TestGuestsAreCalledAsTheirSnapshotsSay(t *testing.T) {
 
 const twoDisks = "name: web01\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1,size=8G\n"
 
-// volumesOf are the volumes that guest 100 uses, by what is kept with its only disk's snapshots.
+// volumesOf returns the volumes that guest 100 uses according to the configuration kept with the
+// snapshots of its only disk.
 func volumesOf(t *testing.T, f *zfstest.Fake, s Scanner, snapshots ...zfstest.Snapshot) []string {
 	t.Helper()
 	f.Set(zfstest.World{Datasets: []zfstest.Dataset{pool("tank"), disk("tank/vm-100-disk-0", 100, snapshots...)}})
@@ -342,8 +346,8 @@ func volumesOf(t *testing.T, f *zfstest.Fake, s Scanner, snapshots ...zfstest.Sn
 	return read[0].Disks[0].Looked.Config.Volumes
 }
 
-// Where the newest snapshot refers to a configuration that was not sent, the last one that is here
-// counts, with and without memory.
+// If the newest snapshot refers to a configuration that was not sent, the last configuration that
+// is here counts, with and without the cache.
 func TestAReferenceToAConfigurationThatWasNotSent(t *testing.T) {
 	before := []zfstest.Snapshot{keeps(made(26*hour, "daily", 1), true, twoDisks), keeps(made(25*hour, "daily", 2), true, twoDisks)}
 	after := append(slices.Clone(before), keeps(made(minute, "hourly", 3), false, twoDisks+"memory: 4096\n"))
@@ -355,7 +359,7 @@ func TestAReferenceToAConfigurationThatWasNotSent(t *testing.T) {
 	assert.Equal(t, both, volumesOf(t, f, scanner(f), after...))
 }
 
-// A configuration counts for as long as a snapshot here keeps it.
+// A configuration counts as long as a snapshot on this host keeps the configuration.
 func TestAConfigurationThatNothingKeepsIsForgotten(t *testing.T) {
 	kept := keeps(made(26*hour, "daily", 1), true, twoDisks)
 	f := zfstest.New(t, zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}})
@@ -367,7 +371,7 @@ func TestAConfigurationThatNothingKeepsIsForgotten(t *testing.T) {
 	assert.Empty(t, volumesOf(t, f, s, made(hour, "daily", 5), made(minute, "hourly", 6)))
 }
 
-// yesterday is what was found out the day before.
+// yesterday returns the entry as if it was made on the day before.
 func yesterday(e configEntry) configEntry {
 	e.Config.Day = "2026-03-28"
 	return e

@@ -18,7 +18,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// tank is a world with one pool, of which zpool says that.
+// tank returns a world with one pool, with the given output of zpool.
 func tank(zpool string) zfstest.World {
 	return zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", Creation: 1700000000}}, Zpool: map[string]string{"tank": zpool}}
 }
@@ -28,7 +28,7 @@ const (
 	scrubbing = `"state":"ONLINE","error_count":"0","scan_stats":{"function":"SCRUB","state":"SCANNING","start_time":"1774500000","end_time":"0","errors":"0"}`
 )
 
-// clocked is a scanner whose clock the test sets.
+// clocked returns a scanner whose clock the test sets.
 func clocked(f *zfstest.Fake, now *time.Time) Scanner {
 	return Scanner{Kstat: f.Kstat, LockDir: f.LockDir, Now: func() time.Time { return *now }, Cache: NewCache()}
 }
@@ -156,14 +156,14 @@ func TestWhoWaitedTakesWhatTheOtherRead(t *testing.T) {
 	assert.Len(t, f.ZpoolCalls(), calls)
 }
 
-// failing is a world in which zpool status fails.
+// failing returns a world in which zpool status fails.
 func failing() zfstest.World {
 	w := tank(scrubbed)
 	w.Faults = []zfstest.Fault{{Words: []string{"zpool", "status"}, Exit: 1, Stderr: "no luck\n"}}
 	return w
 }
 
-// judged is what is said of tank by its health.
+// judged returns the verdict on the pool tank with this health.
 func judged(h *checker.Health, now time.Time) checker.PoolResult {
 	return checker.JudgePool(checker.Pool{Name: "tank", ReadAt: now, ZFSState: "ONLINE", Health: h}, checker.NewPolicy(config.Default()), now)
 }
@@ -179,8 +179,8 @@ func TestZpoolThatFailsWhereNothingIsRememberedAlarmsAtOnce(t *testing.T) {
 		assert.Contains(t, r.Reason, "no luck", name)
 	}
 
-	// What is remembered can be read but not written: beside a name as long as a name can be,
-	// there is no room for that of the new file.
+	// The file can be read but not replaced: its name has the greatest possible length, so the longer
+	// name of a temporary file is impossible.
 	f := zfstest.New(t, tank(scrubbed))
 	s = clocked(f, &clock)
 	dir := t.TempDir()

@@ -131,7 +131,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// at is a pool as it was read at a time, with the guid of the pool and of its one disk.
+// at returns a pool that was read at a time, with the guid of the pool and of its one disk.
 func at(read time.Time, name string, pool, guid uint64) checker.Pool {
 	d := checker.Disk{Dataset: name + "/vm-1-disk-0", GUID: guid, ReadAt: read, Newest: managed(zfs.Hourly, 0)}
 	return checker.Pool{Name: name, GUID: pool, ReadAt: read, Disks: []checker.Disk{d}}
@@ -141,8 +141,8 @@ func lostPool(name string) checker.Pool {
 	return checker.Pool{Name: name, Missing: true, Problem: "not imported"}
 }
 
-// The same guid elsewhere is a renamed disk only if the old place was looked at, or the pool
-// itself is called otherwise now.
+// The same guid at another place means a renamed disk only if the old place was read, or if the
+// pool itself has another name now.
 func TestWhatIsRenamed(t *testing.T) {
 	seen, _ := Inventory{}.Updated([]checker.Pool{at(now, "third", 7, 5)}, now)
 	empty := checker.Pool{Name: "third", GUID: 7, ReadAt: now}
@@ -184,7 +184,7 @@ func TestWhatIsRenamed(t *testing.T) {
 			}
 		})
 	}
-	// There and back again.
+	// The pool is renamed, and later gets its old name again.
 	there, _ := seen.Updated([]checker.Pool{at(now.Add(hour), "drei", 7, 5)}, now.Add(hour))
 	assert.Equal(t, []string{"drei/vm-1-disk-0"}, sortedKeys(there.Disks))
 	assert.Equal(t, []string{"third"}, NewTargets(config.Config{}, Imported{"third": 7}, there).Pools(), "the old name is not missed by who only reads the memory")
@@ -192,9 +192,9 @@ func TestWhatIsRenamed(t *testing.T) {
 	assert.Equal(t, []string{"third/vm-1-disk-0"}, sortedKeys(back.Disks))
 }
 
-// While something beside them cannot be read, for days, what was read counts: a disk that came is
-// remembered, one that was renamed is under its new name only, and one that is not seen stays, and
-// is no news.
+// While a part of the pool cannot be read, the readable disks count: a new disk is remembered, a
+// renamed disk is known only by its new name, and an unseen disk is kept and does not count as a
+// change.
 func TestWhatIsReadBesideAFault(t *testing.T) {
 	const renamed, unseen = "tank/vm-2-disk-0", "tank/vm-3-disk-0"
 	before := tankWith("tank/vm-1-disk-0", renamed, unseen)
@@ -220,15 +220,15 @@ func TestWhatIsReadBesideAFault(t *testing.T) {
 	assert.Equal(t, []string{"tank/vm-1-disk-0", "tank/new/vm-2-disk-0", "tank/vm-4-disk-0", unseen}, datasetsOf(pools[0]))
 	assert.NotEmpty(t, pools[0].Disks[3].Problem)
 
-	// What was read before the disk was seen where it was shows no renaming, and before it was
-	// forgotten none that came.
+	// A read from before the disk was seen at its place proves no renaming. A read from before the
+	// disk was forgotten does not add the disk again.
 	early := now.Add(-hour)
 	same, _ := Inventory{Disks: seenOf(before).Disks, Forgotten: map[string]time.Time{"tank/vm-4-disk-0": now}}.Updated([]checker.Pool{partly(early)}, now)
 	assert.Contains(t, same.Disks, renamed)
 	assert.NotContains(t, same.Disks, "tank/vm-4-disk-0")
 
-	// It came after the pool was last read as a whole, and is not seen now: that it is gone was
-	// not looked at.
+	// The disk appeared after the last complete read of the pool, and is not seen now. No complete
+	// read shows that the disk is gone.
 	pool := tankWith("tank/vm-1-disk-0")
 	pool.Problem = "cannot open 'tank/x': I/O error"
 	pools = []checker.Pool{pool}
@@ -237,7 +237,7 @@ func TestWhatIsReadBesideAFault(t *testing.T) {
 		assert.Equal(t, d.Dataset == unseen, d.Gone, d.Dataset)
 		assert.Equal(t, d.Dataset != unseen, d.Problem != "", d.Dataset)
 	}
-	// Once it can be read it is missing.
+	// After a complete read the disk is missing.
 	pool = tankWith("tank/vm-1-disk-0")
 	pool.ReadAt = later.Add(hour)
 	pools = []checker.Pool{pool}
@@ -253,8 +253,9 @@ func datasetsOf(pool checker.Pool) (names []string) {
 	return names
 }
 
-// What was gone when its pool was imported under another name is missed under that one, also by
-// who only reads the memory; what was forgotten under that name before was something else.
+// If a disk is gone when its pool is imported under another name, the disk is missing under the new
+// name, also for a process that only reads the inventory. An earlier forget of the new name was
+// about another disk.
 func TestAPoolIsRenamedWhileADiskIsGone(t *testing.T) {
 	p := at(now, "third", 7, 5)
 	p.Disks = append(p.Disks, checker.Disk{Dataset: "third/a/vm-2-disk-0", GUID: 6, ReadAt: now, Newest: managed(zfs.Hourly, 0)})
@@ -284,8 +285,8 @@ func TestAPoolIsRenamedWhileADiskIsGone(t *testing.T) {
 	assert.False(t, changed)
 }
 
-// A copy whose snapshots were promoted away looks like a clone made for a trial, but gets
-// nothing any more.
+// A copy whose snapshots were moved away by a promotion looks like a clone made for a trial, but
+// receives no snapshots any more.
 func TestACopyWhoseSnapshotsWerePromotedAway(t *testing.T) {
 	p := at(now, "tank", 1, 5)
 	seen, _ := Inventory{}.Updated([]checker.Pool{p}, now)
@@ -303,8 +304,8 @@ func TestACopyWhoseSnapshotsWerePromotedAway(t *testing.T) {
 	assert.Equal(t, checker.Excluded, verdict(6), "a clone in its place")
 }
 
-// A clock that was ahead when a disk was forgotten must not take, when that time comes, what
-// nobody forgot.
+// If a clock was ahead when a disk was forgotten, the entry must not forget other disks when the
+// wrong time arrives.
 func TestForgottenWhileTheClockWasAhead(t *testing.T) {
 	s, _ := Inventory{}.Updated([]checker.Pool{at(now, "tank", 1, 5)}, now)
 	s, _ = s.Forget("tank", now.Add(30*day))
@@ -315,7 +316,7 @@ func TestForgottenWhileTheClockWasAhead(t *testing.T) {
 	assert.Len(t, s.With(Inventory{}, now.Add(day)).Forgotten, 1, "another process has just forgotten it")
 }
 
-// Only a read that began after the forgetting may remember a disk again, whoever remembers.
+// Only a read that began after a disk was forgotten may remember the disk again, in any inventory.
 func TestWhatIsForgottenStaysSo(t *testing.T) {
 	read, forgotten := now, now.Add(time.Second)
 	exporters, _ := Inventory{}.Updated([]checker.Pool{at(read, "tank", 1, 5)}, now)
@@ -345,18 +346,19 @@ func TestWhatIsForgottenStaysSo(t *testing.T) {
 	assert.Len(t, ahead.Disks, 1, "a clock that was ahead")
 }
 
-// Only what was once whole is missed.
+// Only a disk whose first receive was finished is reported as missing.
 func TestAFirstReceiveIsNotRemembered(t *testing.T) {
 	p := at(now, "tank", 1, 5)
 	p.Disks[0].Newest, p.Disks[0].Receiving = nil, true
 	q := at(now, "third", 1, 6)
-	q.Disks[0].Newest, q.Disks[0].Origin = nil, "third/vm-2-disk-0@x" // somebody tries a copy
+	q.Disks[0].Newest, q.Disks[0].Origin = nil, "third/vm-2-disk-0@x" // a clone of a copy, made for a trial
 	seen, changed := Inventory{Disks: map[string]KnownDisk{}}.Updated([]checker.Pool{p, q}, now)
 	assert.False(t, changed)
 	assert.Empty(t, seen.Disks)
 }
 
-// A memory that is damaged is put aside and told for a day; one that cannot be read is left.
+// A damaged inventory is renamed and reported for a day. An inventory that cannot be read is left
+// unchanged.
 func TestReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "seen.json")
 	require.NoError(t, seenOf(tankWith("tank/vm-1-disk-0")).Save(path))
@@ -385,7 +387,7 @@ func TestReopen(t *testing.T) {
 	require.NoError(t, err, "whoever only reads it")
 
 	require.NoError(t, os.Remove(path))
-	require.NoError(t, os.Mkdir(path, 0o700)) // read(2) fails, as with EIO
+	require.NoError(t, os.Mkdir(path, 0o700)) // read(2) fails, as after EIO
 	_, err = Reopen(path, now)
 	require.Error(t, err)
 	require.NotErrorIs(t, err, ErrDamaged)
@@ -448,7 +450,8 @@ func TestCacheOnDisk(t *testing.T) {
 	})
 }
 
-// A file of names alone, as it once was: they are looked up, and may be wrong.
+// A cache file with names only, from an old version: the names are looked up again, because they
+// may be wrong.
 func TestCacheOfNames(t *testing.T) {
 	f := zfstest.New(t, plainWorld())
 	path := filepath.Join(t.TempDir(), "newest.json")
@@ -472,7 +475,7 @@ func TestCacheOfNames(t *testing.T) {
 	assert.Len(t, f.Calls(), 2, "heads and a lookup, no list: %q", f.Calls())
 	assert.True(t, s.Cache.Unsaved(), "now more is known")
 
-	// The hint is wrong: what it names is gone.
+	// The cached name is wrong: this snapshot does not exist any more.
 	w := plainWorld()
 	w.Datasets[3].Snapshots[0].Name = older
 	f.Set(w)

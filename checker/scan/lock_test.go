@@ -15,7 +15,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// Any user can hold the lock that all share: that is said, and blinds nobody.
+// Any user can hold the shared lock: the scan reports this, and reads the pool nevertheless.
 func TestScanWhileSomebodyHoldsTheLock(t *testing.T) {
 	f := zfstest.New(t, plainWorld())
 	held, err := os.Create(filepath.Join(f.LockDir, "snapwatch-list-tank.lock"))
@@ -31,7 +31,7 @@ func TestScanWhileSomebodyHoldsTheLock(t *testing.T) {
 	assert.Contains(t, strings.Join(p.Remarks, "\n"), "snapwatch-list-tank.lock is locked by another process: not waited for")
 }
 
-// Without a directory for locks there is no lock to take, and nothing unknown.
+// Without a directory for locks the scan works without locks, and nothing is unknown.
 func TestScanWithoutLocks(t *testing.T) {
 	f := zfstest.New(t, plainWorld())
 	require.NoError(t, os.RemoveAll(f.LockDir))

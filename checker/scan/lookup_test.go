@@ -10,7 +10,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// A snapshot or bookmark that cannot be read leaves its own name unknown, and no other.
+// If one snapshot or bookmark cannot be read, only this name is unknown.
 func TestLookupOfWhatCannotBeRead(t *testing.T) {
 	strange := func(name string) zfstest.Snapshot {
 		s := snapshot(name, 4)

@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Two processes read the same cache, and each saves what it found out: the later reading wins, of
-// each disk, and what nobody else touched stays.
+// Two processes read the same cache, and each saves its results. For each disk the later reading is
+// kept, and entries of other disks are unchanged.
 func TestMerge(t *testing.T) {
 	const name = "tank/vm-1-disk-0"
 	disk := checker.Disk{Dataset: name, GUID: 1, NewestOfAny: "a", PendingReceive: true}

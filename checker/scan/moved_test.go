@@ -9,8 +9,8 @@ import (
 	"snapwatch/checker"
 )
 
-// What a node may do with the guest of a disk that it has seen, and whether the disk is
-// missed when it is gone.
+// Each case is a sequence of scans on a node, with the node of the disk's guest at each scan, and
+// whether the disk is reported when it is gone.
 func TestADiskThatGoesWithItsGuestIsNotMissed(t *testing.T) {
 	const name = "tank/vm-1-disk-0"
 	begin := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
@@ -56,7 +56,7 @@ func TestADiskThatGoesWithItsGuestIsNotMissed(t *testing.T) {
 	}
 }
 
-// A pool that was not read, or is not imported, takes no disk along.
+// A disk in a pool that was not read, or is not imported, is not forgotten.
 func TestNothingIsForgottenOfAPoolThatWasNotRead(t *testing.T) {
 	now := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 	s := Inventory{Disks: map[string]KnownDisk{"tank/vm-1-disk-0": {GUID: 7, Since: now, Node: "a"}}}
@@ -70,8 +70,8 @@ func TestNothingIsForgottenOfAPoolThatWasNotRead(t *testing.T) {
 	}
 }
 
-// What a check remembers of its own is not missed by it either, once the exporter knows where
-// the guest is; a disk that comes back is.
+// A check with its own inventory must not report a disk either, if the exporter knows that the
+// guest moved away. If the disk comes back, check remembers the disk again.
 func TestWhatMovedAwayIsForgottenByWhoeverRemembersIt(t *testing.T) {
 	begin := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 	exporters, _ := Inventory{}.Updated([]checker.Pool{at(begin, "tank", 1, 7)}, begin)
@@ -91,7 +91,7 @@ func TestWhatMovedAwayIsForgottenByWhoeverRemembersIt(t *testing.T) {
 	assert.Empty(t, exporters.With(Inventory{}, after).Forgotten, "it is not told for ever")
 }
 
-// A pool that has another guid than before keeps what is known of its disks' guests.
+// If a pool has another guid than before, the inventory keeps the nodes of its disks' guests.
 func TestAPoolWithAnotherGuidKeepsWhereTheGuestsAre(t *testing.T) {
 	now := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 	s := Inventory{Disks: map[string]KnownDisk{"tank/vm-1-disk-0": {GUID: 7, Since: now, Node: "a"}}}

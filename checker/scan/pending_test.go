@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// A receive is pending since it was first seen, over a restart, too, and begins again with
-// each snapshot that arrives, whatever prune destroys meanwhile.
+// A receive is pending since the first scan that saw it, also after a restart. The time begins
+// again with each arriving snapshot, but not when prune destroys snapshots.
 func TestPendingSince(t *testing.T) {
 	clock := now
 	f := zfstest.New(t, zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}})
@@ -52,8 +52,8 @@ func TestPendingSince(t *testing.T) {
 	assert.Empty(t, s.Cache.pending)
 }
 
-// What this host itself makes beside a receive that is pending does not end it; a receive that
-// ended without a managed snapshot is another one by its token.
+// A snapshot that this host makes during a pending receive does not end the receive. If a receive
+// ended without a managed snapshot, the next receive has another token.
 func TestPendingBesideOtherSnapshots(t *testing.T) {
 	c := NewCache()
 	since := func(after time.Duration, ofAny, token, problem string) time.Time {
@@ -73,7 +73,7 @@ func TestPendingBesideOtherSnapshots(t *testing.T) {
 	assert.Equal(t, now.Add(3*hour), since(3*hour, foreign, "1-c", ""), "one ended, and another began")
 }
 
-// Two configurations of one user share a cache.
+// Two configurations of one user share the cache.
 func TestConfigurationsShareACache(t *testing.T) {
 	clock := now
 	a := disk("tank/a/vm-1-disk-0", 1, snapshot(stopped, 2))

@@ -18,14 +18,15 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// shares is a scanner as one of several processes has it, whose clock goes.
+// shares returns the scanner of one of several processes, with a running clock.
 func shares(t *testing.T, f *zfstest.Fake, p *played) Scanner {
 	s := scanner(f)
 	s.Now, s.Run, s.Shared = time.Now, p.run, filepath.Join(filepath.Dir(f.Kstat), "cache", "newest.scan")
 	return s
 }
 
-// Those who wait for their turn take what was read meanwhile. Who need not wait reads.
+// Processes that wait for the lock use the scan that ended meanwhile. A process that need not wait
+// reads the pool itself.
 func TestOneScanServesAllWhoWait(t *testing.T) {
 	p := &played{world: plainWorld()}
 	f := zfstest.New(t, p.world)
@@ -56,7 +57,7 @@ func TestOneScanServesAllWhoWait(t *testing.T) {
 	assert.NotEmpty(t, p.calls, "nobody else reads")
 }
 
-// While a pool's lists take long, those whose time ends before get what is known of the rest.
+// While some lists of a pool take long, a process whose time ends earlier gets the known answers.
 func TestWhoWaitsTooLongGetsWhatIsKnown(t *testing.T) {
 	const long = "tank/vm-1-disk-0"
 	p := &played{hang: []string{long}, world: zfstest.World{Datasets: []zfstest.Dataset{
@@ -86,8 +87,8 @@ func TestWhoWaitsTooLongGetsWhatIsKnown(t *testing.T) {
 	<-ended
 }
 
-// Only a scan of the same datasets that began about when one was asked for serves, and only one
-// that nobody else could have written.
+// A shared scan is used only if it has the same datasets, began at about the time of the request,
+// and could not be written by another user.
 func TestWhatScanServes(t *testing.T) {
 	at := time.Now()
 	s := Scanner{Shared: filepath.Join(t.TempDir(), "deep", "newest.scan")}

@@ -14,14 +14,14 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// taken is the memory that this process has from the system, in bytes.
+// taken returns the memory that this process has from the system, in bytes.
 func taken() uint64 {
 	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(samples)
 	return samples[0].Value.Uint64() - samples[1].Value.Uint64()
 }
 
-// A list of a million snapshots is read as it comes, and not kept.
+// A list of a million snapshots is read as a stream, and not kept in memory.
 func TestScanOfAMillionSnapshots(t *testing.T) {
 	const limit = 64 << 20
 	w := zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}, NoPrevsnap: true}
