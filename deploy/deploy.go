@@ -1,10 +1,10 @@
-// Package deploy holds what is shipped for init and monitoring systems, so that tests
-// can use it as it is shipped.
+// Package deploy contains the files that are shipped for init and monitoring systems, so that tests
+// use exactly the shipped files.
 package deploy
 
 import "embed"
 
-// Files are the files, by their path below deploy.
+// Files are the shipped files, by their path below deploy.
 //
 //go:embed alertmanager nagios nrpe prometheus pve systemd
 var Files embed.FS

@@ -1,7 +1,7 @@
 // Snapwatch's rules and dashboard as a monitoring mixin: jb install this directory, and
 //   (import 'snapwatch/deploy/mixin.libsonnet')
-// The alerts stand behind the recording rules they read, in one group, so that both are
-// evaluated in their order: all groups are under prometheusAlerts.
+// All groups are under prometheusAlerts, because an alert must be evaluated after the recording
+// rules that it reads: both are in one group, in this order.
 {
   prometheusAlerts+:: {
     groups+: std.parseYaml(importstr 'prometheus/snapwatch.rules.yml').groups,

@@ -1,4 +1,4 @@
-// Grafana writes the dashboard snapwatch.json: go run -C deploy/grafana .
+// Grafana writes snapwatch.json, the dashboard for Grafana: go run -C deploy/grafana .
 package main
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 )
 
-// file is where the dashboard is kept.
+// file is the file name of the dashboard.
 const file = "snapwatch.json"
 
 func main() {
@@ -28,14 +28,16 @@ func main() {
 	}
 }
 
-// shared is a dashboard as Grafana exports one for sharing: its import asks for the inputs.
+// shared is a dashboard in the form that Grafana exports for sharing. The import of such a
+// dashboard asks a person for the inputs.
 type shared struct {
 	Inputs   []input    `json:"__inputs"`
 	Requires []required `json:"__requires"`
 	dashboard.Dashboard
 }
 
-// input is what a person chooses at the import; ${Name} stands for it.
+// input is a value that a person chooses at the import; ${Name} in the dashboard is replaced by the
+// value.
 type input struct {
 	Name        string `json:"name"`
 	Label       string `json:"label"`
@@ -53,8 +55,8 @@ type required struct {
 	Version string `json:"version"`
 }
 
-// share adds what the import asks for: the Prometheus that the variable begins with. Where
-// nobody asks, as for a provisioned dashboard, Grafana takes the first that there is.
+// share adds the input of the import: the Prometheus with which the variable begins. For a
+// provisioned dashboard there is no import, and Grafana selects the first Prometheus.
 func share(board dashboard.Dashboard) shared { //nolint:staticcheck // its successor is for Grafana 12 and later only
 	s := shared{
 		Inputs: []input{{Name: "DS_PROMETHEUS", Label: "Prometheus", Type: "datasource", PluginID: "prometheus", PluginName: "Prometheus",
@@ -77,7 +79,7 @@ func share(board dashboard.Dashboard) shared { //nolint:staticcheck // its succe
 	return s
 }
 
-// render is the dashboard as JSON that Grafana imports.
+// render returns the dashboard as JSON that Grafana can import.
 func render() ([]byte, error) {
 	board, err := newDashboard().Build()
 	if err != nil {
@@ -91,8 +93,8 @@ func render() ([]byte, error) {
 	return text.Bytes(), err
 }
 
-// newDashboard has the classic schema, which every Grafana imports; version 2 needs one
-// of 2025.
+// newDashboard builds a dashboard in the classic schema, which every Grafana imports; only versions
+// of Grafana since 2025 import version 2 of the schema.
 //
 //nolint:staticcheck // deprecated for that reason
 func newDashboard() *dashboard.DashboardBuilder {
@@ -118,7 +120,7 @@ func newDashboard() *dashboard.DashboardBuilder {
 	return board
 }
 
-// variable lets a person choose values of a label, all at first.
+// variable is a selection of values of a label; at first all values are selected.
 func variable(name, label, query string) *dashboard.QueryVariableBuilder {
 	return dashboard.NewQueryVariableBuilder(name).Label(label).
 		Datasource(source()).
@@ -133,7 +135,7 @@ func variable(name, label, query string) *dashboard.QueryVariableBuilder {
 		})
 }
 
-// source is the Prometheus that the person chose.
+// source is the Prometheus that the person selected.
 func source() common.DataSourceRef {
 	return common.DataSourceRef{Type: cog.ToPtr("prometheus"), Uid: cog.ToPtr("${datasource}")}
 }

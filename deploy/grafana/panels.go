@@ -10,14 +10,14 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
-// row is a part of the dashboard.
+// row is a group of panels in the dashboard.
 type row struct {
 	title  string
 	panels []cog.Builder[dashboard.Panel]
 }
 
 const (
-	// What makes a target and a disk, as in the rules. A target that is listed twice, or
+	// The labels that identify a target and a disk, as in the rules. A target that is listed twice, or
 	// federated, counts once.
 	aTarget   = "job, cluster, site, instance"
 	aDisk     = aTarget + ", pool, dataset, disk, vmid"
@@ -25,10 +25,10 @@ const (
 	perPool   = "max by (" + aTarget + ", pool) "
 	perDisk   = "max by (" + aDisk + ") "
 
-	// silent are verdicts whose age says nothing.
+	// silent selects disks with a verdict for which the age does not count.
 	silent = `on (` + aDisk + `) snapwatch_disk_state{state=~"unreadable|missing|receiving|excluded|stopped"} == 1`
-	// lag is how far each copy is behind the freshest of the same disk, as in the
-	// alert SnapwatchLag.
+	// lag is the time by which each copy is behind the freshest copy of the same disk, as in the alert
+	// SnapwatchLag.
 	lag = `max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest_snapshot_timestamp_seconds:known)
 - on (origin_cluster, origin_dataset, disk) group_right ()
 snapwatch:disk_newest_snapshot_timestamp_seconds:known{site=~"$site"}`
@@ -96,14 +96,14 @@ func rows() []row {
 	}
 }
 
-// query is an expression and what its series are called.
+// query is an expression and the legend of its series.
 type query struct{ expr, legend string }
 
 func target(q query) *prometheus.DataqueryBuilder {
 	return prometheus.NewDataqueryBuilder().Datasource(source()).Expr(q.expr).LegendFormat(q.legend)
 }
 
-// number is one number that should be 0.
+// number is a panel with a single number, which should be 0.
 func number(title, meaning, expr string) cog.Builder[dashboard.Panel] {
 	return stat.NewPanelBuilder().Title(title).Description(meaning).Datasource(source()).
 		Span(4).Height(4).
@@ -115,7 +115,7 @@ func number(title, meaning, expr string) cog.Builder[dashboard.Panel] {
 		WithTarget(target(query{expr: expr}).Instant())
 }
 
-// list is a table of what holds now.
+// list is a panel with a table of the current values.
 func list(title, meaning, expr string) cog.Builder[dashboard.Panel] {
 	return table.NewPanelBuilder().Title(title).Description(meaning).Datasource(source()).
 		Span(12).Height(9).Filterable(true).
@@ -123,7 +123,7 @@ func list(title, meaning, expr string) cog.Builder[dashboard.Panel] {
 		WithTransformation(dashboard.DataTransformerConfig{Id: "organize", Options: map[string]any{"excludeByName": map[string]bool{"Time": true}}})
 }
 
-// lines are series over time.
+// lines is a panel with series over time.
 func lines(title, meaning, unit string, queries ...query) cog.Builder[dashboard.Panel] {
 	panel := timeseries.NewPanelBuilder().Title(title).Description(meaning).Datasource(source()).
 		Span(12).Height(9).Unit(unit).Min(0).FillOpacity(5).
