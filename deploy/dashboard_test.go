@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// panel is what matters here of a panel in the dashboard.
+// panel is the part of a dashboard's panel that the tests use.
 type panel struct {
 	Type, Title, Description string
 	Targets                  []struct{ Expr string }
@@ -27,7 +27,7 @@ func panels(t *testing.T) []panel {
 	return board.Panels
 }
 
-// queries are the dashboard's expressions, with every choice at All, by panel.
+// queries returns the dashboard's expressions by panel, with All selected in every variable.
 func queries(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -49,7 +49,7 @@ func TestThePanelsSayWhatTheyShow(t *testing.T) {
 	}
 }
 
-// The dashboard reads only metrics that the exporter has, and series of our rules.
+// The dashboard may read only metrics of the exporter, and series of our rules.
 func TestTheDashboardReadsMetricsThatThereAre(t *testing.T) {
 	metrics, err := os.ReadFile("../docs/metrics.md")
 	require.NoError(t, err)
@@ -66,8 +66,8 @@ func TestTheDashboardReadsMetricsThatThereAre(t *testing.T) {
 	}
 }
 
-// What is joined on a target or a disk names all that makes one: two sites may have hosts,
-// and datasets, of the same names.
+// A join on a target or a disk must use all labels that identify the target or disk, because hosts
+// and datasets on two sites may have the same names.
 func TestTheDashboardJoinsByAllThatMakesATarget(t *testing.T) {
 	for name, q := range queries(t) {
 		for _, m := range regexp.MustCompile(`\bon \(([^)]*)\)`).FindAllStringSubmatch(q, -1) {

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// skeleton is what two translations of a page have in common: the levels of the
-// headings, the commands, how many columns tables have, and where links lead.
+// skeleton returns the parts of a page that two translations must share: the levels of the
+// headings, the commands, the number of columns of each table, and the targets of links.
 func skeleton(t *testing.T, path string) []string {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -23,7 +23,7 @@ func skeleton(t *testing.T, path string) []string {
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimRight(line, "\n")
 		if strings.HasPrefix(line, "*[") {
-			continue // to the other language
+			continue // the link to the other language
 		}
 		if level, _, heading := strings.Cut(line, "# "); heading && strings.Trim(level, "#") == "" {
 			parts = append(parts, "heading "+level)
@@ -41,14 +41,14 @@ func skeleton(t *testing.T, path string) []string {
 	return parts
 }
 
-// TestBothReadmes: what one of them has, the other has, too.
+// TestBothReadmes checks that both README files have the same skeleton.
 func TestBothReadmes(t *testing.T) {
 	english := skeleton(t, "../README.md")
 	require.Greater(t, len(english), 20)
 	assert.Equal(t, english, skeleton(t, "../README.ru.md"))
 }
 
-// TestLinks: what a page of the docs links to is there.
+// TestLinks checks that the targets of all links in the docs exist.
 func TestLinks(t *testing.T) {
 	pages, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
@@ -73,8 +73,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// anchors are the places in a page that a link can lead to: its headings, as they are
-// spelt in an address.
+// anchors returns the places in a page to which a link can lead: the headings, in the form of the
+// address.
 func anchors(t *testing.T, page string) (all []string) {
 	t.Helper()
 	text, err := os.ReadFile(page)
@@ -86,7 +86,7 @@ func anchors(t *testing.T, page string) (all []string) {
 	return all
 }
 
-// dirOrFile is a file that proves that path is there.
+// dirOrFile returns a file whose existence proves that path exists.
 func dirOrFile(path string) string {
 	entries, err := os.ReadDir(path)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A release without somebody who answers for its package is refused before anything is
-// built.
+// A release needs a maintainer with a name and an address; without one the build stops before it
+// makes anything.
 func TestAReleaseNamesItsMaintainer(t *testing.T) {
 	for _, maintainer := range []string{"", "Ada Lovelace", "ada@example.org", " <@>"} {
 		release := exec.Command("../tools/make-release", "v1.2.3")

@@ -23,7 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A minute of a world is played to a real Prometheus in a second.
+// A real Prometheus sees a minute of the world's time in one second.
 const quicker = 60
 
 var (
@@ -31,7 +31,7 @@ var (
 	bounds    = regexp.MustCompile(`\b(300|900|3600|14400)\b`)
 )
 
-// quickRules are the rules for a world that is played that much quicker.
+// quickRules returns the rules with all times divided by quicker.
 func quickRules(t *testing.T) string {
 	t.Helper()
 	raw, err := os.ReadFile("prometheus/snapwatch.rules.yml")
@@ -47,7 +47,7 @@ func quickRules(t *testing.T) string {
 	})
 }
 
-// play serves a world as a Prometheus of another site would, one scrape of it a second.
+// play serves a world like a federating Prometheus, one scrape of the world each second.
 func (w world) play(t *testing.T) *httptest.Server {
 	t.Helper()
 	all := map[string][]string{}
@@ -67,7 +67,7 @@ func (w world) play(t *testing.T) *httptest.Server {
 			}
 			value, err := strconv.ParseFloat(values[i], 64)
 			if err != nil {
-				continue // nothing is scraped of it
+				continue // nothing was scraped from this target
 			}
 			name, _, _ := strings.Cut(key, "{")
 			switch {
@@ -83,7 +83,8 @@ func (w world) play(t *testing.T) *httptest.Server {
 
 func truthInt(b bool) int { return int(truth(b)) }
 
-// started runs a program that serves at an address until the test ends, and waits for it.
+// started runs a program that serves at an address until the test ends, and waits until the program
+// answers.
 func started(t *testing.T, program string, argv ...string) (address string) {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -109,8 +110,8 @@ func started(t *testing.T, program string, argv ...string) (address string) {
 	}
 }
 
-// The worst ways to be scraped, played to a real Prometheus that tells a real Alertmanager,
-// of each version that there is: the same alerts fire, and no warning silences a page.
+// A real Prometheus and a real Alertmanager, in each available version, see the worst ways of
+// scraping. The same alerts must fire, and no warning may silence a page.
 func TestTheWorstInARealPrometheus(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes minutes: played at night")
@@ -150,8 +151,7 @@ scrape_configs:
 	}
 }
 
-// noWarningSilencesAPage looks at what Alertmanager does not send: it is silenced by what is
-// as bad.
+// noWarningSilencesAPage checks each silenced alert: an alert that is as severe must silence it.
 func noWarningSilencesAPage(t *testing.T, api string) {
 	t.Helper()
 	response, err := http.Get(api)

@@ -1,5 +1,5 @@
-// Package deploy_test checks what is shipped for monitoring systems. With the build
-// tag deploy it runs their own checkers, too: make check-deploy.
+// Package deploy_test checks the files that are shipped for monitoring systems. With the build tag
+// deploy, the tests also run the checkers of these monitoring systems: make check-deploy.
 package deploy_test
 
 import (
@@ -39,7 +39,7 @@ func rules(t *testing.T) (alerts []rule, text string) {
 	return alerts, string(raw)
 }
 
-// homepage is what tools/homepage replaces by the project's address.
+// homepage is the placeholder that tools/homepage replaces with the project's address.
 const homepage = "https://snapwatch.example"
 
 func TestEveryAlertSaysWhatToDo(t *testing.T) {
@@ -69,7 +69,7 @@ func TestEveryAlertSaysWhatToDo(t *testing.T) {
 	assert.ElementsMatch(t, names, headings, "a runbook for every alert, and none else")
 }
 
-// A rule stands in the world that is shown to it in every way, or it is tested by itself.
+// Every alert must fire in the world that is scraped in all ways, or must have a test of its own.
 func TestEveryAlertIsTestedToFire(t *testing.T) {
 	world, err := os.ReadFile("ruleworld_test.go")
 	require.NoError(t, err)
@@ -80,7 +80,7 @@ func TestEveryAlertIsTestedToFire(t *testing.T) {
 	alerts, _ := rules(t)
 	for _, a := range alerts {
 		switch a.Alert {
-		case "SnapwatchNoTargets", "SnapwatchWatchdog", "SnapwatchPoolFilling": // of days, the last one
+		case "SnapwatchNoTargets", "SnapwatchWatchdog", "SnapwatchPoolFilling": // tested in the .test.yml files; the last alert needs days
 			assert.True(t, strings.Contains(string(alone)+string(long), `{labels: '{alertname="`+a.Alert+`"`), a.Alert)
 		default:
 			short := strings.TrimPrefix(a.Alert, "Snapwatch")
@@ -89,7 +89,7 @@ func TestEveryAlertIsTestedToFire(t *testing.T) {
 	}
 }
 
-// No warning silences a page, and no node's fault another node's disks.
+// No warning silences a page, and the fault of a node does not silence the disks of another node.
 func TestInhibitionsSilenceNoPageByAWarning(t *testing.T) {
 	raw, err := os.ReadFile("alertmanager/snapwatch.inhibit.yml")
 	require.NoError(t, err)
@@ -115,7 +115,7 @@ func TestInhibitionsSilenceNoPageByAWarning(t *testing.T) {
 	}
 }
 
-// Whoever gets an alert about a disk is told the command that explains it.
+// The description of an alert about a disk must contain the command that explains the disk.
 func TestAlertsAboutADiskNameExplain(t *testing.T) {
 	alerts, _ := rules(t)
 	named := 0
@@ -129,7 +129,7 @@ func TestAlertsAboutADiskNameExplain(t *testing.T) {
 	assert.GreaterOrEqual(t, named, 5)
 }
 
-// The rules read only metrics that the exporter has.
+// The rules may read only metrics of the exporter.
 func TestRulesReadMetricsThatThereAre(t *testing.T) {
 	metrics, err := os.ReadFile("../docs/metrics.md")
 	require.NoError(t, err)

@@ -13,35 +13,36 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A world is what Prometheus scrapes of many targets for some hours, and the alerts that it
-// must give. For every rule there is a target at fault, and one that has the same instance
-// on another site and is well. The same world is then shown in other ways, as [variants]:
-// whatever is listed twice, or lost or wrong now and then, the same alerts fire.
+// A world contains the series that Prometheus scrapes from many targets for some hours, and the
+// alerts that must fire. For every rule the world has a target with the fault, and a target without
+// the fault that has the same instance on another site. The test shows the same world in other
+// ways, too, as [variants]: the same alerts must fire if targets are listed twice, or if single
+// scrapes are lost or wrong.
 type world struct {
 	series []series
-	// want are the labels of the alerts.
+	// want contains the labels of the alerts that must fire.
 	want []labels
-	// step is how many minutes lie between two scrapes; there are so many of them.
+	// step is the time between two scrapes in minutes, and scrapes the number of scrapes.
 	step, scrapes int
 }
 
-// series has a value at each scrape: first, and step more at each minute.
+// series has the value first at the first scrape. The value grows by step each minute.
 type series struct {
 	name        string
 	labels      labels
 	first, step float64
-	// alternate is added at every second scrape.
+	// alternate is added to the value at every second scrape.
 	alternate float64
-	// flag: it is 0 or 1, and may be wrong now and then.
+	// flag is true for a series whose values are 0 or 1, and may be wrong in single scrapes.
 	flag bool
-	// from and until are the scrapes before and from which there is nothing; until 0: to the
-	// end.
+	// from is the first scrape with a value, and until the first one without a value again; until 0
+	// means that the series has values to the end.
 	from, until int
-	// lost and wrong report whether the scrape is.
+	// lost and wrong report whether a scrape is lost, or has a wrong value.
 	lost, wrong func(scrape int) bool
 }
 
-// values are as promtool reads them.
+// values returns the values in the notation of promtool.
 func (s series) values(w world) string {
 	until := s.until
 	if until == 0 {
@@ -87,13 +88,13 @@ func (l labels) String() string {
 	return "{" + strings.Join(words, ",") + "}"
 }
 
-// place is a scraped target of the world.
+// place is a scraped target in the world.
 type place struct {
 	*world
 	labels labels
 }
 
-// target adds one that answers. Its cluster is its site's, too.
+// target adds a target that answers. The site's name is made of the cluster and the role.
 func (w *world) target(instance, cluster, role string, more ...string) place {
 	p := place{w, labels{"job": "snapwatch", "instance": instance, "cluster": cluster, "site": cluster + "-" + role, "role": role}.with(more...)}
 	p.flag("up", 1)
@@ -101,7 +102,7 @@ func (w *world) target(instance, cluster, role string, more ...string) place {
 	return p
 }
 
-// add adds a series of the target, of one value unless there is a step.
+// add adds a series of the target with one constant value.
 func (p place) add(name string, first float64, more ...string) {
 	p.world.series = append(p.world.series, series{name: name, labels: p.labels.with(more...), first: first})
 }
@@ -110,7 +111,7 @@ func (p place) flag(name string, value float64, more ...string) {
 	p.world.series = append(p.world.series, series{name: name, labels: p.labels.with(more...), first: value, flag: true})
 }
 
-// id are the labels of the target that its alerts have.
+// id returns the labels of the target that appear in its alerts.
 func (p place) id() labels {
 	id := labels{}
 	for _, key := range []string{"job", "cluster", "site", "instance"} {
@@ -119,38 +120,40 @@ func (p place) id() labels {
 	return id
 }
 
-// fires says that an alert of the target must fire.
+// fires adds an alert of the target to the alerts that must fire.
 func (p place) fires(name, severity string, more ...string) {
 	p.world.want = append(p.world.want, p.id().with(append(more, "alertname=Snapwatch"+name, "alertstate=firing", "severity="+severity)...))
 }
 
-// hours is a time so long before the world begins, in seconds.
+// hours returns a time in seconds that is n hours before the start of the world.
 func hours(n float64) float64 { return -3600 * n }
 
-// disk is a disk of the target. Its newest snapshot is always new unless ended says when
-// it was made.
+// disk is a disk of the target. Without ended, its newest snapshot is always new; with ended, the
+// newest snapshot was made at this time.
 type disk struct {
 	pool, state string
-	// later is the state from the scrape laterFrom on, if it is another.
+	// later is the disk's state from the scrape laterFrom on, "" if the state does not change.
 	later     string
 	laterFrom int
-	// origin is the cluster it is a copy from, "" for the guest's own.
+	// origin is the cluster from which a copy comes, "" for a disk of the target's own guest.
 	origin string
 	ended  *float64
-	// none: there is no snapshot at all.
+	// none is true if the disk has no snapshot.
 	none bool
-	// early: the ended one is the newest only until this scrape.
+	// early is the scrape from which the newest snapshot is always new again, after the time ended; 0
+	// for never.
 	early int
-	// ahead: at the first scrape after that the newest is from the next year.
+	// ahead is true if the newest snapshot is from the next year at one scrape, the first one after
+	// early.
 	ahead bool
-	// until is the scrape from which there is nothing of the disk.
+	// until is the scrape from which the disk has no series any more.
 	until int
 }
 
-// laterFrom is the scrape at which a disk gets its later state where it names none.
+// laterFrom is the default of the field laterFrom of a disk.
 const laterFrom = 40
 
-// aYear is longer than any world is played for.
+// aYear in seconds is longer than the time of any world.
 const aYear = 365 * 86400
 
 func at(t float64) *float64 { return &t }
@@ -163,7 +166,7 @@ func (d disk) labels() []string {
 	return []string{"pool=" + pool, "dataset=" + pool + "/vm-1-disk-0", "disk=vm-1-disk-0", "vmid=1"}
 }
 
-// by are the labels of an alert about the disk beyond those of its target.
+// by returns the labels of an alert about the disk, without the labels of its target.
 func (p place) by(d disk) []string {
 	if d.origin == "" {
 		return append(d.labels(), "origin_cluster="+p.labels["cluster"], "origin_dataset=tank/vm-1-disk-0", "owner=yes")
@@ -200,7 +203,7 @@ func (p place) disk(d disk) {
 		}
 	}
 	states := []string{"fresh", "stale", "never", "missing", "unreadable", "receiving", "excluded", "stopped", "future", "orphaned"}
-	if d.state == "damaged" { // promtool can hold no more series than there are
+	if d.state == "damaged" { // promtool allows only a limited number of series
 		states = append(states, d.state)
 	}
 	for _, state := range states {
@@ -251,7 +254,7 @@ func (w *world) pools(own func(cluster, state string) (place, disk)) {
 				a.flag("snapwatch_pool_state", truth(v == verdict), "pool=tank", "state="+v)
 			}
 			a.add("snapwatch_pool_status", float64(status), "pool=tank")
-			a.add("snapwatch_pool_fill_ratio", 0.95, "pool=tank") // and stays so
+			a.add("snapwatch_pool_fill_ratio", 0.95, "pool=tank") // the value is constant
 			switch verdict {
 			case "suspended", "unreadable", "missing", "faulted":
 				a.fires("PoolUnreadable", "critical", "pool=tank")
@@ -270,8 +273,8 @@ func (w *world) pools(own func(cluster, state string) (place, disk)) {
 	}
 }
 
-// faults are for each alert a target at fault and one that is well; their clusters are
-// named after the alert.
+// faults returns a world with two targets for each alert: one with the fault and one without. Each
+// cluster is named after its alert.
 func faults() *world {
 	w := &world{step: 1, scrapes: 181}
 	own := func(cluster, state string) (place, disk) {
@@ -283,7 +286,7 @@ func faults() *world {
 		p.fires(name, "critical", p.by(d)...)
 	}
 
-	// Every copy is equally old: that is no lag.
+	// All copies are equally old, so there is no lag.
 	a, d := own("stale", "stale")
 	d.ended = at(hours(10))
 	a.disk(d)
@@ -297,7 +300,7 @@ func faults() *world {
 	a, d = own("stale-off", "stopped")
 	d.ended = at(hours(10))
 	a.disk(d)
-	// A disk that cannot be read gets older all the same.
+	// A disk that cannot be read gets older nevertheless.
 	a, d = own("stale-unreadable", "unreadable")
 	d.ended = at(hours(10))
 	a.disk(d)
@@ -308,7 +311,7 @@ func faults() *world {
 	}
 	unreadable(a, d)
 
-	// One of a guest that is off is silent as before, and no longer than for the critical limit.
+	// An unreadable disk of a stopped guest remains silent, but only until the critical limit.
 	a, d = own("off-unreadable", "stopped")
 	d.ended, d.later = at(hours(10)), "unreadable"
 	a.disk(d)
@@ -318,7 +321,7 @@ func faults() *world {
 	a.disk(d)
 	both(a, "Stale", d)
 	unreadable(a, d)
-	// Its exporter was restarted, and does not know any more what was known of it.
+	// The exporter of this disk was restarted, and has forgotten the disk's newest snapshot.
 	a, d = own("forgot-unreadable", "stale")
 	d.ended, d.later = at(hours(10)), "unreadable"
 	a.disk(d)
@@ -329,12 +332,12 @@ func faults() *world {
 	}
 	both(a, "Stale", d)
 	unreadable(a, d)
-	// Nothing was ever known of it.
+	// The newest snapshot of this disk was never known.
 	a, d = own("none-unreadable", "unreadable")
 	d.none = true
 	a.disk(d)
 	unreadable(a, d)
-	// Under ignore: it is a warning.
+	// An unreadable disk under ignore: is only a warning.
 	a, d = own("ignored-unreadable", "excluded")
 	d.ended, d.later = at(hours(10)), "unreadable"
 	a.disk(d)
@@ -345,21 +348,22 @@ func faults() *world {
 	both(a, "Stale", d)
 	a.fires("Future", "warning", d.labels()...)
 
-	// The replication died while the guest was off, which runs again since the world began.
+	// The replication broke while the guest was off. The guest is running again since the start of the
+	// world.
 	a, d = own("lag", "fresh")
 	a.disk(d)
 	c = w.target("c", "lag", "replica")
 	d = disk{state: "stopped", origin: "lag", ended: at(hours(10))}
 	c.disk(d)
 	both(c, "Lag", d)
-	// The guest ran again after three days, and the replication went 40 minutes later.
+	// The guest started again after three days, and the replication worked 40 minutes later.
 	a, d = own("lag-well", "fresh")
 	d.ended, d.early = at(hours(72)), 130
 	a.disk(d)
 	c = w.target("c", "lag-well", "replica")
 	c.disk(disk{state: "stopped", origin: "lag-well", ended: at(hours(72)), early: 170})
-	// The replication died 40 minutes before the guest was shut down: Lag is a warning for
-	// ever, and Stale must page.
+	// The replication broke 40 minutes before the guest was shut down: Lag remains a warning, so Stale
+	// must page.
 	a, d = own("shutdown", "stopped")
 	d.ended = at(hours(10))
 	a.disk(d)
@@ -369,7 +373,7 @@ func faults() *world {
 	both(c, "Stale", d)
 	both(c, "Lag", d)
 
-	// For one scrape the owner's clock was ahead by a year.
+	// At one scrape the owner's clock was ahead by a year.
 	a, d = own("ahead", "fresh")
 	d.ended, d.early, d.ahead = at(hours(10)), 5, true
 	a.disk(d)
@@ -377,7 +381,8 @@ func faults() *world {
 	d = disk{state: "stopped", origin: "ahead", ended: at(hours(10))}
 	c.disk(d)
 	both(c, "Lag", d)
-	// Another copy's newest is from the next year: it is no word on the others.
+	// The newest snapshot of another copy is from the next year. The copy from the next year must not
+	// make the other copies look behind.
 	a, d = own("future-copy", "fresh")
 	a.disk(d)
 	c = w.target("c", "future-copy", "replica")
@@ -395,7 +400,7 @@ func faults() *world {
 	d = disk{state: "future", origin: "future-alone", ended: at(aYear)}
 	b.disk(d)
 	b.fires("Future", "warning", d.labels()...)
-	// A copy's own newest became one from the next year: it is behind all the same.
+	// The newest snapshot of a copy is now one from the next year: the copy is behind nevertheless.
 	a, d = own("future-behind", "fresh")
 	a.disk(d)
 	c = w.target("c", "future-behind", "replica")
@@ -405,7 +410,7 @@ func faults() *world {
 	c.disk(d)
 	both(c, "Lag", d)
 	c.fires("Future", "warning", d.labels()...)
-	// The owner's exporter goes down when the page fires already.
+	// The owner's exporter goes down after the page began to fire.
 	w.target("b", "lag-owner", "primary")
 	a, d = own("lag-owner", "fresh")
 	d.until = 110
@@ -424,7 +429,7 @@ func faults() *world {
 	c.disk(d)
 	both(c, "Lag", d)
 
-	// What an exporter itself was told by the owner: the owner is no target here.
+	// The exporter knows the lag from the owner's answer; the owner is not a target here.
 	compared := func(cluster, outcome, state string, lag float64) (place, disk) {
 		w.target("a", cluster, "primary").disk(disk{state: "fresh"})
 		c := w.target("c", cluster, "replica")
@@ -456,7 +461,7 @@ func faults() *world {
 			c.fires("OwnerSilent", "warning", "node="+node)
 		}
 	}
-	// The owner said that the guest lives, and then nothing more.
+	// The owner answered that the guest is alive, and then stopped answering.
 	c, d = compared("told-alive", "owner unreachable", "stale", -1)
 	d.ended, d.later, d.laterFrom = at(hours(10)), "stopped", 110
 	for i := range w.series {
@@ -467,7 +472,7 @@ func faults() *world {
 	c.disk(d)
 	both(c, "Stale", d)
 	both(c, "Lag", d)
-	// Its owner does not use it any more: that is a warning, however old it is.
+	// The owner does not use the disk any more: this is only a warning for a copy of any age.
 	c, d = compared("orphaned", "orphaned", "orphaned", -1)
 	c.fires("Orphaned", "warning", d.labels()...)
 
@@ -477,7 +482,7 @@ func faults() *world {
 		"alertname": "SnapwatchLagNotMeasurable", "alertstate": "firing", "severity": "warning",
 		"origin_cluster": "unseen", "origin_dataset": "tank/vm-1-disk-0", "disk": "vm-1-disk-0",
 	})
-	// A second replica is no owner.
+	// A second replica does not count as an owner.
 	c = w.target("d", "unseen", "replica")
 	c.disk(disk{state: "fresh", origin: "unseen"})
 	a, d = own("seen", "fresh")
@@ -572,7 +577,7 @@ func faults() *world {
 	}
 	runs("late", "run", at(hours(1)), 1).fires("RunLate", "critical")
 	ever(runs("late-well", "run", nil, 1), "snapwatch_run_last_success_timestamp_seconds")
-	// Cron starts it hourly; the host was off for a night.
+	// Cron starts the job hourly, and the host was off for a night.
 	a = runs("hourly", "run", at(2*3600), 1)
 	a.add("snapwatch_run_period_seconds", 3600)
 	a = runs("hourly-late", "run", at(hours(2)), 1)
@@ -584,7 +589,7 @@ func faults() *world {
 	a = runs("booted-late", "run", at(hours(10)), 1)
 	a.add("snapwatch_boot_timestamp_seconds", hours(1))
 	a.fires("RunLate", "critical")
-	// A boot in the future counts for nothing.
+	// A boot time in the future is ignored.
 	a = runs("booted-ahead", "run", at(hours(10)), 1)
 	a.add("snapwatch_boot_timestamp_seconds", aYear)
 	a.fires("RunLate", "critical")
@@ -636,7 +641,7 @@ func faults() *world {
 	a = w.target("a", "forgetful-well", "primary")
 	a.flag("snapwatch_memory_kept", 1)
 
-	// Another target of the site answers, or none does.
+	// A down target of a site: on one site another target answers, and on the other site none.
 	down := func(p place) place {
 		for i := range w.series {
 			if s := &w.series[i]; s.name == "up" && s.labels.String() == p.labels.String() {
@@ -679,11 +684,11 @@ func faults() *world {
 	c = w.target("a", "roles", "replica", "site=roles-primary")
 	c.disk(disk{state: "stopped"})
 
-	// Two hosts that are scraped as one and the same series.
+	// Two hosts that are scraped as the same series.
 	a = w.target("a", "alike", "primary")
 	w.series[len(w.series)-1].alternate = 1000
 	a.fires("TargetAmbiguous", "warning")
-	// One that is started again and again is one.
+	// An exporter that is started repeatedly is only one exporter.
 	a = w.target("a", "restarted", "primary")
 	w.series[len(w.series)-1].step = 60
 	w.target("a", "misspelt", "Primary", "site=misspelt-primary").fires("TargetAmbiguous", "warning")
@@ -701,7 +706,7 @@ func faults() *world {
 	return w
 }
 
-// copies is a world of longer than a day, in which C lacks what it must have.
+// copies returns a world that lasts longer than a day, in which C lacks required copies.
 func copies() *world {
 	w := &world{step: 5, scrapes: 12*28 + 1}
 	for _, cluster := range []string{"lacks", "has"} {
@@ -717,7 +722,7 @@ func copies() *world {
 			"origin_cluster": cluster, "origin_dataset": "tank/vm-1-disk-0", "disk": "vm-1-disk-0",
 		})
 	}
-	// It is away for a quarter of an hour after 20 hours, and another one has the copy.
+	// The replica is down for a quarter of an hour after 20 hours, and another target has the copy.
 	w.target("a", "away", "primary", "copies_of=away").disk(disk{state: "fresh"})
 	c := w.target("c", "away", "replica", "copies_of=away")
 	c.disk(disk{state: "fresh", origin: "has"})
@@ -738,11 +743,11 @@ func copies() *world {
 		"alertname": "SnapwatchCopyMissing", "alertstate": "firing", "severity": "warning",
 		"origin_cluster": "away", "origin_dataset": "tank/vm-1-disk-0", "disk": "vm-1-disk-0",
 	})
-	// An owner that is asked has not answered for more than a day.
+	// An owner that the exporter asks has not answered for more than a day.
 	c.flag("snapwatch_owner_answers", 0, "node=https://a")
 	c.fires("OwnerSilent", "warning", "node=https://a")
 	c.fires("OwnerSilent", "critical", "node=https://a")
-	// Another target that must have one does not answer: that silences nothing.
+	// Another target with copies_of does not answer: this must not silence the alert.
 	dead := w.target("dead", "lacks", "replica", "copies_of=lacks")
 	for i := range w.series {
 		if s := &w.series[i]; s.name == "up" && s.labels["instance"] == "dead" {
@@ -754,10 +759,11 @@ func copies() *world {
 	return w
 }
 
-// byRole are the alerts that depend on the role of a target. These worlds keep theirs.
+// byRole contains the alerts that depend on the role of a target. The worlds of alerts that depend
+// on the role are not varied in the roles.
 var byRole = []string{"NoDisks", "LagNotMeasurable", "ReplicaExporterDown", "ExporterDown", "TargetGone", "TargetAmbiguous", "ReplicationSiteDown"}
 
-// variants are other ways in which the same may be scraped.
+// variants returns other ways in which the same world may be scraped.
 func variants() map[string]func(world) world {
 	each := func(change func(series, world) []series) func(world) world {
 		return func(w world) world {
@@ -779,7 +785,7 @@ func variants() map[string]func(world) world {
 	hourly := func(w world, minute int) func(int) bool {
 		return func(scrape int) bool { return scrape*w.step%60 == minute/w.step*w.step }
 	}
-	// split ends the series and begins it with other labels, each hour.
+	// split ends the series each hour and continues with other labels.
 	split := func(s series, w world, other func(labels) labels) (all []series) {
 		until := s.until
 		if until == 0 {
@@ -816,7 +822,7 @@ func variants() map[string]func(world) world {
 		}),
 		"another label of a disk does": each(nodeChanges(split)),
 		"a role changes": func(w world) world {
-			keep := map[string]bool{} // the clusters where it decides
+			keep := map[string]bool{} // the clusters for which the role decides
 			for _, l := range w.want {
 				if slices.Contains(byRole, strings.TrimPrefix(l["alertname"], "Snapwatch")) {
 					keep[l["cluster"]], keep[l["origin_cluster"]] = true, true
@@ -854,7 +860,7 @@ func variants() map[string]func(world) world {
 	return all
 }
 
-// targetsGone takes the targets at fault out of service discovery hours before the end.
+// targetsGone removes the targets with faults from service discovery hours before the end.
 func targetsGone(w world) world {
 	sick := map[string]bool{}
 	for _, l := range w.want {
@@ -898,7 +904,7 @@ func targetsGone(w world) world {
 	return w
 }
 
-// listedTwice lists every replica for a second cluster, too.
+// listedTwice lists every replica a second time, with another cluster.
 func listedTwice(s series, _ world) []series {
 	twin := s
 	twin.labels = s.labels.with("copies_of=elsewhere")
@@ -934,8 +940,8 @@ func elsewhere(l labels) labels {
 	return l
 }
 
-// file is the world as a test of promtool: in its last part every alert fires all the time,
-// and no other ever.
+// file returns the world as a test for promtool. In the last part of the world every wanted alert
+// must fire all the time, and no other alert may ever fire.
 func (w world) file(t *testing.T) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "rule_files: [%q]\nevaluation_interval: %dm\ntests:\n  - interval: %dm\n    input_series:\n", abs(t, "prometheus/snapwatch.rules.yml"), w.step, w.step)
@@ -950,7 +956,7 @@ func (w world) file(t *testing.T) string {
 	return b.String()
 }
 
-// joined are the values by series: parts of one series are put together.
+// joined returns the values by series, with the parts of one series joined.
 func (w world) joined() map[string]string {
 	parts := map[string][]series{}
 	for _, s := range w.series {
@@ -977,7 +983,7 @@ func (w world) joined() map[string]string {
 	return all
 }
 
-// shorter writes what is repeated once.
+// shorter replaces repeated values by promtool's short notation.
 func shorter(words []string) string {
 	var out []string
 	for i := 0; i < len(words); {
@@ -998,7 +1004,7 @@ func shorter(words []string) string {
 	return strings.Join(out, " ")
 }
 
-// Every rule fires, and is silent, however its targets are scraped.
+// Every rule must fire for a fault, and be silent without one, in every way of scraping.
 func TestTheSameAlertsFireHoweverTargetsAreScraped(t *testing.T) {
 	tested := map[string]bool{}
 	for name, make := range map[string]func() *world{"faults": faults, "copies": copies} {
@@ -1018,7 +1024,7 @@ func TestTheSameAlertsFireHoweverTargetsAreScraped(t *testing.T) {
 	}
 	alerts, _ := rules(t)
 	for _, a := range alerts {
-		// Without any target there is nothing to vary, and a forecast needs days: these are in
+		// NoTargets cannot vary without a target, and PoolFilling needs days: both are tested in
 		// snapwatch.rules.test.yml.
 		if a.Alert != "SnapwatchNoTargets" && a.Alert != "SnapwatchPoolFilling" {
 			assert.True(t, tested[a.Alert], "%s is in no world", a.Alert)
@@ -1026,8 +1032,8 @@ func TestTheSameAlertsFireHoweverTargetsAreScraped(t *testing.T) {
 	}
 }
 
-// The watchdog ends where a relabelling drops what the rules need of a disk: of all targets, or
-// of one.
+// The watchdog must end if a relabelling drops a label or metric of disks that the rules need, for
+// all targets or for one target.
 func TestTheWatchdogEndsWhereTheRulesAreBlind(t *testing.T) {
 	needed := []string{"disk_newest_snapshot_timestamp_seconds", "disk_info", "disk_limit_seconds", "disk_state", "disk_newest_snapshot_suffix"}
 	for _, dropped := range append(needed, "", "disk_created_timestamp_seconds") {

@@ -34,8 +34,8 @@ func write(t *testing.T, path, text string) string {
 	return path
 }
 
-// self is who runs this: both Icinga and Nagios would change to a user of their own,
-// who may not read the test's directory.
+// self returns the user who runs the tests. Icinga and Nagios get this user's name, because a user
+// of their own could not read the test's directory.
 func self(t *testing.T) (name, group string) {
 	t.Helper()
 	u, err := user.Current()
@@ -65,8 +65,8 @@ func TestPrometheusAcceptsTheRules(t *testing.T) {
 	}
 }
 
-// versions are the directories of the programs of Prometheus: "" for this system's, and at
-// night Debian's next, too.
+// versions returns the directories with Prometheus' programs: "" means the programs of this system.
+// Nightly tests also use the programs of the next Debian.
 func versions(t *testing.T) []string {
 	t.Helper()
 	if testing.Short() {
@@ -95,7 +95,7 @@ func TestAlertmanagerRoutes(t *testing.T) {
 
 type labels map[string]string
 
-// pages are the alerts that Alertmanager would send, of those that fire.
+// pages returns those of the firing alerts that Alertmanager would send.
 func pages(t *testing.T, api string, fires []labels, want int) []labels {
 	t.Helper()
 	var alerts []map[string]any
@@ -109,7 +109,7 @@ func pages(t *testing.T, api string, fires []labels, want int) []labels {
 	_ = response.Body.Close()
 	require.Equal(t, 200, response.StatusCode)
 	var active []labels
-	// Alertmanager takes new alerts into its inhibition a moment later.
+	// Alertmanager applies its inhibition to new alerts only after a moment.
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		response, err := http.Get(api + "/alerts?inhibited=false")
 		require.NoError(t, err)
@@ -142,7 +142,7 @@ func TestOneFaultIsOnePage(t *testing.T) {
 	}
 	target := []string{"instance=a", "cluster=east", "site=office"}
 	a := slices.Concat(target, []string{"pool=rpool", "dataset=rpool/vm-1-disk-0", "disk=vm-1-disk-0", "origin_cluster=east", "origin_dataset=rpool/vm-1-disk-0", "owner=yes"})
-	// On a is a copy of a guest of its neighbour b, too.
+	// Instance a also has a copy of a guest of its neighbour b.
 	copied := slices.Concat(target, []string{"pool=rpool", "dataset=rpool/vm-2-disk-0", "disk=vm-2-disk-0", "origin_cluster=east", "origin_dataset=rpool/vm-2-disk-0", "owner=no"})
 	on := func(instance, cluster, site string, more ...string) []string {
 		return append([]string{"instance=" + instance, "cluster=" + cluster, "site=" + site}, more...)
@@ -255,7 +255,7 @@ func TestOneFaultIsOnePage(t *testing.T) {
 	}
 }
 
-// alertmanager runs one with the shipped file and returns its API's address.
+// alertmanager starts an Alertmanager with the shipped file and returns the address of the API.
 func alertmanager(t *testing.T) string {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")

@@ -14,14 +14,14 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// zabbixTrigger is one of the template, or what another depends on.
+// zabbixTrigger is a trigger of the template, or a dependency of a trigger.
 type zabbixTrigger struct {
 	UUID, Expression, Name, Priority, URL, Description string
 	Dependencies                                       []struct{ Name, Expression string }
 	Tags                                               []struct{ Tag, Value string }
 }
 
-// zabbixItem is an item, a prototype of one, or a discovery.
+// zabbixItem is an item, an item prototype, or a discovery.
 type zabbixItem struct {
 	UUID, Name, Type, Key string
 	Preprocessing         []struct {
@@ -58,7 +58,7 @@ func zabbixTemplate(t *testing.T) (z zabbix, text string) {
 	return file.Export, string(raw)
 }
 
-// items are all items and discoveries, by key; a discovery's prototypes among them.
+// items returns all items and discoveries by key, with the prototypes of the discoveries.
 func (z zabbix) items() map[string]zabbixItem {
 	all := map[string]zabbixItem{}
 	for _, i := range slices.Concat(z.Templates[0].Items, z.Templates[0].Discoveries) {
@@ -70,7 +70,7 @@ func (z zabbix) items() map[string]zabbixItem {
 	return all
 }
 
-// triggers are all triggers and prototypes of them.
+// triggers returns all triggers and trigger prototypes.
 func (z zabbix) triggers() (all []zabbixTrigger) {
 	all = slices.Clone(z.Triggers)
 	for _, i := range z.items() {
@@ -79,7 +79,7 @@ func (z zabbix) triggers() (all []zabbixTrigger) {
 	return all
 }
 
-// Each value comes from a metric that there is, by labels and states that it has.
+// Each value must come from an existing metric, by labels and states that the metric has.
 func TestTheZabbixTemplateReadsMetricsThatThereAre(t *testing.T) {
 	page, err := os.ReadFile("../docs/metrics.md")
 	require.NoError(t, err)
@@ -121,7 +121,8 @@ func TestTheZabbixTemplateReadsMetricsThatThereAre(t *testing.T) {
 	}
 }
 
-// alone are the rules that a host cannot decide by itself, or that Zabbix has of its own.
+// alone contains the rules that a single host cannot evaluate, and the rules for which Zabbix has
+// its own means.
 var alone = map[string]string{
 	"SnapwatchLagNotMeasurable":    "owners: says it",
 	"SnapwatchCopyMissing":         "compares sites; SnapwatchAbsent asks the owner",
@@ -135,7 +136,8 @@ var alone = map[string]string{
 	"SnapwatchWatchdog":            "of Prometheus",
 }
 
-// What one host can tell raises the same alerts as the rules, as severe as these.
+// For each fault that one host shows, the template must raise the same alert as the rules, with the
+// same severity.
 func TestTheZabbixTemplateHasTheRules(t *testing.T) {
 	alerts, _ := rules(t)
 	severities := map[string][]string{}
@@ -147,7 +149,7 @@ func TestTheZabbixTemplateHasTheRules(t *testing.T) {
 			}
 		}
 	}
-	// It cannot know which of its hosts is a replica.
+	// The template cannot know which hosts are replicas.
 	severities["SnapwatchExporterDown"] = []string{"critical"}
 	got := map[string][]string{}
 	priority := map[string]string{"HIGH": "critical", "WARNING": "warning", "INFO": "info"}
@@ -165,9 +167,9 @@ func TestTheZabbixTemplateHasTheRules(t *testing.T) {
 	assert.Empty(t, got, "not among the rules")
 }
 
-// What the template names is there: items in expressions, triggers that others depend on.
-// And one fault is one event: all wait for an exporter that answers, a warning for its
-// critical one.
+// Every item in an expression and every trigger in a dependency must exist. One fault must be one
+// event: all triggers depend on the exporter's answer, and a warning depends on its critical
+// trigger.
 func TestTheZabbixTemplateIsWhole(t *testing.T) {
 	z, text := zabbixTemplate(t)
 	items := z.items()
@@ -205,8 +207,8 @@ func TestTheZabbixTemplateIsWhole(t *testing.T) {
 	}
 }
 
-// A pool that can be read silences none of its disks, whatever else is wrong with it. What
-// cannot be read is what the rule says.
+// A readable pool must not silence its disks, even with other faults. The states in which the
+// template treats a pool as unreadable must be the same as in the rule.
 func TestTheZabbixTemplateTakesAPoolForUnreadableAsTheRulesDo(t *testing.T) {
 	alerts, _ := rules(t)
 	i := slices.IndexFunc(alerts, func(a rule) bool { return a.Alert == "SnapwatchPoolUnreadable" })

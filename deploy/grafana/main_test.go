@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// The dashboard that is shipped is the one that this program writes.
+// The shipped dashboard must be equal to the output of this program.
 func TestTheJSONIsFresh(t *testing.T) {
 	want, err := render()
 	if err != nil {
