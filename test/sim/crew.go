@@ -9,14 +9,14 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// crew does what a run does side by side, one thing at a time. At each call of the world
-// another may take its turn, so that the seed decides in which order all of it happens.
+// crew runs the parallel tasks of a simulated run, one task at a time. At each call of [run.World]
+// another task may get its turn: the seed decides the order of all calls.
 type crew struct {
 	chance *rand.Rand
 	tasks  []*task
-	// late: of what is gathered nothing waits for the rest.
+	// late is true if each part of the gathered work ends too late for the part before it.
 	late bool
-	// at is the task whose turn it is, nil for the run itself.
+	// at is the task whose turn it is; nil means the run itself.
 	at *task
 }
 
@@ -26,7 +26,7 @@ type task struct {
 	ended  bool
 }
 
-// turn lets others go on, or not.
+// turn gives other tasks a chance to continue; the seed decides whether one does.
 func (c *crew) turn() {
 	if c.at != nil {
 		c.at.yield(struct{}{})
@@ -37,7 +37,7 @@ func (c *crew) turn() {
 	}
 }
 
-// resume lets one of the tasks go on to its next call.
+// resume continues one task until its next call of the world.
 func (c *crew) resume() {
 	t := c.tasks[c.chance.IntN(len(c.tasks))]
 	c.at = t
@@ -48,7 +48,7 @@ func (c *crew) resume() {
 	}
 }
 
-// await lets the tasks go on until it is so.
+// await resumes tasks until so returns true.
 func (c *crew) await(so func() bool) {
 	for !so() {
 		if c.at != nil {
@@ -59,7 +59,7 @@ func (c *crew) await(so func() bool) {
 	}
 }
 
-// start makes a task of do, which begins when its turn comes.
+// start adds a task that calls do as soon as the task gets its first turn.
 func (c *crew) start(do func()) *task {
 	t := &task{}
 	t.resume, _ = iter.Pull(func(yield func(struct{}) bool) {
@@ -71,7 +71,7 @@ func (c *crew) start(do func()) *task {
 	return t
 }
 
-// lanes are some of a crew.
+// lanes run tasks of a crew, at most a given number at the same time.
 type lanes struct {
 	crew        *crew
 	most, inUse int
@@ -90,8 +90,8 @@ func (l *lanes) Go(do func()) (wait func()) {
 // Lanes implements [run.Time].
 func (c *crew) Lanes(n int) run.Lanes { return &lanes{crew: c, most: n} }
 
-// Gather implements [run.Time]. All of the work ends in time, or each part too late for the
-// one before.
+// Gather implements [run.Time]. Either all of the work ends in time, or each part ends too late for
+// the part before it.
 func (c *crew) Gather(_ time.Duration, work ...func()) (next func() []int) {
 	var ended []int
 	for i, do := range work {

@@ -8,7 +8,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// dayKinds are steps that random weeks do not have.
+// dayKinds are the kinds of steps that only [LabDay] has: random weeks do not have them.
 var dayKinds = map[string]kind{
 	"resize": {"a disk of guest GUEST grows", true, true, func(w *World, g *guest, _ *node, _ Step) {
 		if d := w.source(g, g.disks[0]); d != nil && w.up(g) {
@@ -52,15 +52,15 @@ var dayKinds = map[string]kind{
 	}},
 }
 
-// DayTicks is how many ticks a day has.
+// DayTicks is the number of ticks of a day.
 const DayTicks = 96
 
-// LabDay is a day of a node, from one evening to the next, for [World.PlayIn]: what Proxmox
-// does on one, at its hours, while it replicates every quarter of an hour. Guest 102 is off at
-// first, becomes a template, and 103 is its linked clone.
+// LabDay returns a node's day from one evening to the next, for [World.PlayIn]: the work of Proxmox
+// at its usual hours, with a replication every quarter of an hour. Guest 102 is off at first and
+// then becomes a template; guest 103 is a linked clone of that template.
 func LabDay() (Setup, []Step) {
 	s := Setup{
-		// In winter: no clock is set forward.
+		// The day is in winter, so no clock changes to or from summer time.
 		Start: time.Date(2035, time.February, 8, 17, 0, 0, 0, time.UTC), Keep: "f48 h24 d30", Bookmarks: 30, Grace: 24 * time.Hour,
 		Every: 4, Pvesr: true, Properties: true, Off: []int{102},
 		Guests: []Owner{

@@ -12,8 +12,7 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// shutdown is the orderly end of a node: its guests are stopped, and snapwatch finalize
-// runs.
+// shutdown ends a node in order: the node's guests are stopped, then snapwatch finalize runs.
 func (w *World) shutdown(i, ticks int) {
 	n := w.nodes[i]
 	if w.tick < max(n.down, n.booting) {
@@ -34,8 +33,8 @@ func (w *World) shutdown(i, ticks int) {
 	w.underway = underway{planned: n.clock(w.now), before: map[string][]zfs.Snapshot{}, unmarked: map[string]bool{}}
 	_, done, err := run.Run(context.Background(), options)
 	w.underway = other
-	// Of what a killed run made only the pool's history says whose it is, and finalize has no time
-	// for that: it says which disks it leaves.
+	// Only the pool's history proves which disks a killed run changed, and finalize has no time to
+	// read that history: finalize reports the disks that it leaves alone.
 	switch clean := w.tick >= max(n.pveshBad, n.ignored, n.lacking) && n.skew == 0 && !n.disturbed; {
 	case err != nil:
 		w.broken("finalize on %s could not begin: %v", n.name, err)
@@ -45,7 +44,7 @@ func (w *World) shutdown(i, ticks int) {
 	w.die(i, ticks)
 }
 
-// ended holds that each guest which was stopped with its node is told so by its disks.
+// ended checks that finalize labelled the disks of every guest that was stopped with its node.
 func (w *World) ended(i int) {
 	n := w.nodes[i]
 	for _, vmid := range w.order {
@@ -64,7 +63,8 @@ func (w *World) ended(i int) {
 	}
 }
 
-// unblock is a person who makes room for a rollback of a guest to one of its snapshots.
+// unblock plays a person who runs snapwatch unblock, to make room for a rollback of a guest to one
+// of its snapshots.
 func (w *World) unblock(g *guest, back int) {
 	n := w.nodes[g.home]
 	d := n.sets[g.disks[0]]
@@ -94,7 +94,7 @@ func (w *World) unblock(g *guest, back int) {
 			}
 			continue
 		}
-		// Proxmox itself removes those of its own replication before it rolls back.
+		// Proxmox itself removes its replication snapshots before a rollback.
 		remain := slices.DeleteFunc(slices.Clone(was.snaps), func(s zfs.Snapshot) bool {
 			return s.CreateTXG > was.snaps[at].CreateTXG && !strings.HasPrefix(s.Name, "__replicate_")
 		})
@@ -107,7 +107,8 @@ func (w *World) unblock(g *guest, back int) {
 			}
 		}
 		w.stats.Unblocked++
-		// What a receiver had in common may be gone: that is what the person asked for.
+		// The person asked for this rollback, so a copy may lose its common snapshots with the
+		// disk.
 		for key, p := range w.pairs {
 			if p.source == d.guid {
 				delete(w.pairs, key)

@@ -13,7 +13,7 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// quiesced are the guests that the configuration freezes.
+// quiesced returns the configuration's list of guests to freeze.
 func (s Setup) quiesced() config.Quiesced {
 	var q config.Quiesced
 	for _, o := range s.Guests {
@@ -42,7 +42,7 @@ func (m *machine) Frozen(_ context.Context, id pve.ID) (bool, error) {
 // FreezesAtOnce implements [run.Quiesce].
 func (m *machine) FreezesAtOnce() int { return 2 }
 
-// TakeOver implements [run.Quiesce]: what an agent refuses once it does the next time.
+// TakeOver implements [run.Quiesce]. A guest agent that refuses a thaw once accepts the next one.
 func (m *machine) TakeOver(_ context.Context, tell func(pve.ID, quiesce.TakenOver)) error {
 	if err := m.call(); err != nil {
 		return err
@@ -64,7 +64,7 @@ func (m *machine) TakeOver(_ context.Context, tell func(pve.ID, quiesce.TakenOve
 	return nil
 }
 
-// thaw ends a freeze, and the note of it.
+// thaw thaws the guest and removes the note of its freeze.
 func (g *guest) thaw() { g.frozen, g.owned, g.refuses, g.runsFrozen = false, nil, 0, 0 }
 
 // OpenWindow implements [run.Quiesce].
@@ -72,14 +72,14 @@ func (m *machine) OpenWindow(guests []pve.ID, _ time.Duration) (run.Window, erro
 	return &window{m, guests}, m.call()
 }
 
-// window is one of a machine.
+// window implements [run.Window] for the guests that one machine freezes together.
 type window struct {
 	*machine
 	guests []pve.ID
 }
 
-// Freeze implements [run.Window]. A guest that does not live has no agent. Now and then
-// somebody thaws one at once.
+// Freeze implements [run.Window]. A guest that is off has no agent. Sometimes somebody else thaws a
+// guest immediately.
 func (f *window) Freeze() map[pve.ID]string {
 	failed := map[pve.ID]string{}
 	for _, id := range f.guests {
@@ -99,8 +99,8 @@ func (f *window) Freeze() map[pve.ID]string {
 	return failed
 }
 
-// Thaw implements [run.Window]. Now and then a thaw fails, and where the run was killed its
-// watchdog may be, too.
+// Thaw implements [run.Window]. Sometimes a thaw fails. If the run was killed, its watchdog may
+// have been killed too.
 func (f *window) Thaw() quiesce.Ended {
 	ended := quiesce.Ended{Frozen: map[pve.ID]time.Duration{}, Left: map[pve.ID]string{}, Lapsed: map[pve.ID]string{}}
 	for _, id := range f.guests {
@@ -124,10 +124,10 @@ func (f *window) Thaw() quiesce.Ended {
 	return ended
 }
 
-// thawed holds after a run that guests which are left frozen are told of, and thawed by the
-// run after the next, and that those snapshots are called consistent that were taken of guests
-// which were frozen throughout, with all their disks. Where a run was killed its watchdog
-// thaws, unless that was killed, too.
+// thawed checks the freezes after a run. Guests that are left frozen must be reported, and the run
+// after the next must have thawed them. A snapshot may be called consistent only if its guest was
+// frozen while all disks were snapshotted. After a killed run the watchdog thaws the guests, unless
+// the watchdog was killed too.
 func (w *World) thawed(n *node, m *machine, done report.Run) {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]
@@ -142,23 +142,24 @@ func (w *World) thawed(n *node, m *machine, done report.Run) {
 		case g.runsFrozen > 2:
 			w.broken("guest %d is frozen two runs after the run on %s that froze it", vmid, n.name)
 		case !slices.Contains(done.LeftFrozen, vmid):
-			w.broken("guest %d is left frozen on %s, and nobody is told", vmid, n.name)
+			w.broken("guest %d is left frozen on %s, and no problem is reported", vmid, n.name)
 		}
 	}
 	for _, q := range done.Quiesced {
 		if q.Consistent != report.Application || q.At.Before(done.Start) {
-			continue // of an earlier run
+			continue // the freeze belongs to an earlier run
 		}
 		w.stats.Consistent++
 		for _, name := range w.guests[q.VMID].disks {
 			if was, made := m.whileFrozen[name+"@"+q.Snapshot]; made && !was {
-				w.broken("%s calls %s@%s consistent, and its guest was not frozen", n.name, name, q.Snapshot)
+				w.broken("%s calls %s@%s consistent, but its guest was not frozen", n.name, name, q.Snapshot)
 			}
 		}
 	}
 }
 
-// kept holds that what a snapshot keeps is the configuration that is in force at its program.
+// kept checks that the configuration kept with a snapshot is the guest's current one at the time of
+// the channel program.
 func (p *machinePool) kept(dataset, snapshot, value string) {
 	g := p.w.guests[p.w.parse(dataset).vmid]
 	now := pve.Capture(pve.ID{VMID: g.vmid, Kind: g.kind}, p.n.name, g.text())
@@ -166,7 +167,7 @@ func (p *machinePool) kept(dataset, snapshot, value string) {
 	if !refers {
 		c, err := pve.ReadCaptured(value)
 		if err != nil {
-			p.w.broken("%s keeps with %s@%s what cannot be read: %v", p.n.name, dataset, snapshot, err)
+			p.w.broken("%s keeps with %s@%s a configuration that cannot be read: %v", p.n.name, dataset, snapshot, err)
 		}
 		sum = c.Sum()
 	}
@@ -176,5 +177,5 @@ func (p *machinePool) kept(dataset, snapshot, value string) {
 	p.w.stats.Configs++
 }
 
-// text is a guest's configuration, which a person changes now and then.
+// text returns the guest's configuration; sometimes a person changes the configuration.
 func (g *guest) text() string { return fmt.Sprintf("memory: %d\n", g.memory) }

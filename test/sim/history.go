@@ -11,18 +11,18 @@ import (
 	"snapwatch/snapper"
 )
 
-// event is a record of a pool's history: a set-back, or a rename.
+// event is a record of a pool's history: a dataset was set back or renamed.
 type event struct {
 	txg           uint64
-	dataset, name string // name is what it was renamed to
+	dataset, name string // name is the new name after a rename
 	base          uint64
-	snapshot      string // what was received
+	snapshot      string // snapshot is the snapshot that was received
 }
 
 func historyOf(d *dataset) string { return d.host + ":" + zfs.Pool(d.name) }
 
-// setBack is what every receive does to a dataset that is there, and zfs rollback: the
-// pool's history tells of it, and the bookmarks past it stay.
+// setBack plays the effect of zfs rollback, and of a receive onto a dataset that exists: the pool's
+// history gets a record, and bookmarks newer than base are kept.
 func (w *World) setBack(d *dataset, base uint64, received string) {
 	e := event{txg: w.serial, dataset: d.name, base: base, snapshot: received}
 	w.histories[historyOf(d)] = append(w.histories[historyOf(d)], e)
@@ -37,7 +37,7 @@ func (w *World) setBack(d *dataset, base uint64, received string) {
 	}
 }
 
-// kept are the records of a history that were not written over.
+// kept returns the newest records of a history: ZFS has overwritten the older ones.
 func (w *World) kept(list []event) []event {
 	if w.History == 0 {
 		return list
@@ -45,7 +45,8 @@ func (w *World) kept(list []event) []event {
 	return list[max(0, len(list)-w.History):]
 }
 
-// reach is how far back the history of a dataset's pool reaches.
+// reach returns the transaction group of the oldest record in the history of a dataset's pool, 1 if
+// the history is complete.
 func (w *World) reach(d *dataset) uint64 {
 	list := w.histories[historyOf(d)]
 	if kept := w.kept(list); len(kept) < len(list) {
@@ -54,7 +55,7 @@ func (w *World) reach(d *dataset) uint64 {
 	return 1
 }
 
-// history is what zpool history -i prints, read as snap reads it.
+// history returns the output of zpool history -i as snap parses it.
 func (w *World) history(n *node, pool string, bookmarks []zfs.Snapshot) zfs.History {
 	print := func(_ context.Context, _ command.Cmd, each func(string) error) error {
 		list := w.histories[n.name+":"+pool]
@@ -103,8 +104,8 @@ func (w *World) unmark(d *dataset, name string) {
 	})
 }
 
-// abandoned is told of the bookmarks that a run destroyed because they are of a discarded
-// history. Each must be, or be made again at once.
+// abandoned checks the bookmarks that a run destroyed because their history was discarded. Each of
+// these bookmarks must be of a discarded history, or the run must create it again immediately.
 func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
 	for _, j := range list {
 		discarded, gone := w.unmarked[j.Dataset+"#"+j.Name]
@@ -117,10 +118,10 @@ func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
 	}
 }
 
-// nothingLeft holds that a run leaves no bookmark of a discarded history on the disks that it
-// looked at, but for those of which it says that nothing can be proved. after is what it
-// left for the next one. A bookmark whose snapshot was received again is of the disk's
-// history again.
+// nothingLeft checks that a run leaves no bookmark of a discarded history on the disks that the run
+// looked at, except bookmarks that the run reports as unproven. The argument after is the state
+// that the run left for the next run. If a bookmark's snapshot was received again, the bookmark
+// belongs to the disk's history again.
 func (w *World) nothingLeft(n *node, after report.State, done report.Run) {
 	if w.tick < n.ignored {
 		return

@@ -19,7 +19,7 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// hooksOf are the hooks of a week, by guest or once a run.
+// hooksOf returns the hooks of a simulated week; a hook runs for each guest, or once a run.
 func (s Setup) hooksOf() config.Hooks {
 	if s.Hooks == "" {
 		return config.Hooks{}
@@ -30,17 +30,18 @@ func (s Setup) hooksOf() config.Hooks {
 	return config.Hooks{BeforeSnapshot: hook("before"), AfterSnapshot: hook("after"), AfterStop: hook("stop"), AfterPrune: hook("prune")}
 }
 
-// hooking is what is true of the hooks on a host.
+// hooking is the state of the hooks on a host.
 type hooking struct {
-	// notes are those that runs leave.
+	// notes are the hook notes that runs left on the host, by name.
 	notes map[string]*hookNote
-	// atWork says of a guest how many of its hooks are, outlived until which tick one is that
-	// its run did not survive.
+	// atWork counts a guest's running hooks, by VMID. outlived is the tick at which a hook ends
+	// that survived its killed run.
 	atWork, outlived map[int]int
-	// prepared counts the runs since before_snapshot was started for a guest that nothing has
-	// followed yet, stopped those since a guest has its _stopped snapshot, and no hook.
+	// prepared counts the runs since before_snapshot was started for a guest, while no other hook
+	// has followed. stopped counts the runs since a guest got its _stopped snapshot, while the
+	// after_stop hook has not run.
 	prepared, stopped map[int]int
-	// told is what runs have told since one ended well.
+	// told are the problems that runs have reported since the last run that ended well.
 	told []report.Problem
 }
 
@@ -48,15 +49,16 @@ func newHooking() hooking {
 	return hooking{map[string]*hookNote{}, map[int]int{}, map[int]int{}, map[int]int{}, map[int]int{}, nil}
 }
 
-// hookNote is a note as it stands on a host.
+// hookNote is a hook's note on a simulated host.
 type hookNote struct {
 	text []byte
-	// holder is the run that holds it, outlived until which tick a hook does that inherited it.
+	// holder is the run that holds the note. outlived is the tick at which a hook ends that
+	// inherited the note from a killed run.
 	holder   *machine
 	outlived int
 }
 
-// notes are those of a machine's host.
+// notes implements [run.Notes] with the hook notes of a machine's host.
 type notes struct{ *machine }
 
 // HookNotes implements [run.World].
@@ -70,7 +72,7 @@ func (s notes) Take(name string) (run.Note, error) {
 		s.n.hooks.notes[name] = &hookNote{}
 	}
 	n, err := s.Find(name)
-	if errors.Is(err, fs.ErrNotExist) { // ended by whoever held it
+	if errors.Is(err, fs.ErrNotExist) { // another run ended the note
 		return s.Take(name)
 	}
 	return n, err
@@ -86,7 +88,7 @@ func (s notes) Find(name string) (run.Note, error) {
 		return nil, fs.ErrNotExist
 	case n.holder != nil && n.holder.dead == nil && !n.holder.ended, s.w.tick < n.outlived:
 		if g := s.w.guests[vmidIn(name)]; g != nil {
-			g.disturb() // it may go without a snapshot
+			g.disturb() // the guest may get no snapshot in this run
 		}
 		return nil, &note.Busy{Path: name}
 	}
@@ -111,7 +113,7 @@ func (s notes) Names() ([]string, error) {
 	return slices.Sorted(maps.Keys(s.n.hooks.notes)), s.call()
 }
 
-// heldNote is a note that a run holds.
+// heldNote is a hook note that a run holds.
 type heldNote struct {
 	*machine
 	name string
@@ -156,8 +158,8 @@ func (m *machine) Trusted(config.Hook) error {
 	return m.call()
 }
 
-// Hook implements [run.World]. Some fail, some cannot be started, some are slow. One whose run
-// is killed meanwhile lives on.
+// Hook implements [run.World]. Some hooks fail, some cannot be started, some are slow. A hook
+// survives if its run is killed meanwhile.
 func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []string, locks []run.Note) (string, error) {
 	if err := m.change(); err != nil {
 		return "", fmt.Errorf("%w: %w", command.ErrNotStarted, err)
@@ -169,7 +171,7 @@ func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []strin
 	if err := json.Unmarshal([]byte(input), &told); err != nil {
 		panic(err)
 	}
-	if told.Hook == "before_snapshot" { // the others run beside what the run does
+	if told.Hook == "before_snapshot" { // all other hooks may run in parallel to the run's own work
 		m.begins("hook", "")
 	}
 	fails := m.chance.IntN(8) == 0
@@ -181,7 +183,7 @@ func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []strin
 	h := &m.n.hooks
 	for i, g := range told.Guests {
 		if h.atWork[g.VMID] > 0 || m.w.tick < h.outlived[g.VMID] {
-			m.w.broken("%s starts %s of guest %d while another hook of it is at work", m.n.name, told.Hook, g.VMID)
+			m.w.broken("%s starts %s of guest %d while another hook of the guest is at work", m.n.name, told.Hook, g.VMID)
 		}
 		if i > 0 && told.Guests[i-1].VMID >= g.VMID {
 			m.w.broken("%s tells %s of guests out of order", m.n.name, told.Hook)
@@ -225,7 +227,7 @@ func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []strin
 	return "", err
 }
 
-// disturbs notes that guests may go without a snapshot.
+// disturbs records that these guests may get no snapshot.
 func (m *machine) disturbs(guests []struct{ VMID int }) {
 	for _, g := range guests {
 		if g := m.w.guests[g.VMID]; g != nil {
@@ -234,15 +236,15 @@ func (m *machine) disturbs(guests []struct{ VMID int }) {
 	}
 }
 
-// stopHooked notes that a hook is to follow a _stopped snapshot.
+// stopHooked records that an after_stop hook must follow a guest's _stopped snapshot.
 func (m *machine) stopHooked(vmid int) {
 	if m.w.Hooks != "" && !m.final {
 		m.n.hooks.stopped[vmid] = 0
 	}
 }
 
-// hooked holds after a run that ended well that what hooks are owed has run, or was given up
-// aloud, within some runs.
+// hooked checks the hooks after a run that ended well: within a few runs each due after_snapshot
+// and after_stop hook has run, or a run reported a warning that the hook was given up.
 func (w *World) hooked(n *node) {
 	const runs = 3
 	aloud := func(event string, vmid int) bool {
@@ -256,7 +258,7 @@ func (w *World) hooked(n *node) {
 		if aloud("after_snapshot", vmid) {
 			delete(n.hooks.prepared, vmid)
 		} else if n.hooks.prepared[vmid]++; n.hooks.prepared[vmid] > runs && w.tick >= n.hooks.outlived[vmid] {
-			w.broken("nothing has followed before_snapshot of guest %d on %s for %d runs", vmid, n.name, runs)
+			w.broken("no hook has followed before_snapshot of guest %d on %s for %d runs", vmid, n.name, runs)
 		}
 	}
 	for vmid := range n.hooks.stopped {
@@ -270,7 +272,7 @@ func (w *World) hooked(n *node) {
 			return class != zfs.Stopped
 		})
 		limit := runs
-		if waits { // for a label or a snapshot
+		if waits { // the hook waits for a label or a snapshot
 			limit = int(3 * 24 * time.Hour / w.Tick)
 		}
 		if aloud("after_stop", vmid) {

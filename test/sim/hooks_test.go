@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A run that is killed while hooks are at work, at any of its changes, and again and again: what
-// it leaves is kept away from the next one's hooks, and runs.
+// Runs are killed again and again while hooks are at work, at any of their changes: the next run
+// starts no second hook for a guest while an old hook works, and each due hook runs in the end.
 func TestHooksOfKilledRuns(t *testing.T) {
 	hooks := 0
 	for order := range uint64(30) {

@@ -13,7 +13,7 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// LoadIndex returns what the last run that could save it left of the pool.
+// LoadIndex returns the pool's index as the last run that could save an index left it.
 func (p *machinePool) LoadIndex() (index.Index, error) {
 	if err := p.call(); err != nil || p.unindexed || !p.w.Index {
 		return index.Index{}, err
@@ -39,9 +39,10 @@ func (p *machinePool) SaveIndex(x *index.Index) error {
 
 var fingerprints = maphash.MakeSeed()
 
-// listChanged returns when the list of a dataset's snapshots changed, as ZFS tells it: in whole
-// seconds of its host's clock, 0 if it never had any. Changes are seen when they are asked for, and
-// were a little earlier, each in a second of its own.
+// listChanged returns the time of the last change of a dataset's list of snapshots, as ZFS reports
+// it: in whole seconds of the host's clock, 0 if the dataset never had a snapshot. A change is
+// noticed at the next call and dated secondsAgo earlier, but at least one second after the change
+// before.
 func (m *machine) listChanged(d *dataset, secondsAgo int64) int64 {
 	var h maphash.Hash
 	h.SetSeed(fingerprints)
@@ -54,7 +55,8 @@ func (m *machine) listChanged(d *dataset, secondsAgo int64) int64 {
 	return d.listChanged
 }
 
-// before and after a program on a disk whose changes are watched.
+// watched calls do and returns when the disk's list of snapshots changed last, before and after the
+// call, if watch is true.
 func (m *machine) watched(d *dataset, watch bool, do func()) (change lua.ListChange) {
 	if watch && d != nil {
 		change.Before = m.listChanged(d, 5)
@@ -66,7 +68,7 @@ func (m *machine) watched(d *dataset, watch bool, do func()) (change lua.ListCha
 	return change
 }
 
-// sameWithoutIndex holds that a run with the index plans what one without plans.
+// sameWithoutIndex checks that a run with the index makes the same plan as a run without an index.
 func (w *World) sameWithoutIndex(n *node) {
 	if !w.Index || w.tick%8 != 3 {
 		return
@@ -74,7 +76,7 @@ func (w *World) sameWithoutIndex(n *node) {
 	planned := func(unindexed bool) snapper.Plan {
 		m := w.machineOn(n)
 		m.looks, m.seenStopped, m.reached, m.unindexed = true, n.report.state.SeenStopped, AfterRun, unindexed
-		m.crew.chance = w.aside // the week's own chances stay as they are
+		m.crew.chance = w.aside // these dry runs must not use up the week's own random numbers
 		options := w.options(n, m, w.Keep)
 		options.DryRun = true
 		plan, _, err := run.Run(context.Background(), options)

@@ -11,7 +11,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// stepKinds is the table of all that can happen.
+// stepKinds returns the table of all kinds of steps that random weeks can have.
 func stepKinds() map[string]kind {
 	return map[string]kind{
 		"start": {"guest GUEST is started", true, true, func(w *World, g *guest, _ *node, s Step) {
@@ -77,12 +77,13 @@ func stepKinds() map[string]kind {
 			if !g.gone {
 				return
 			}
-			// Proxmox makes a volume of a name again only where none of it is.
+			// Proxmox reuses the name of a volume only on a storage that has no volume of that
+			// name.
 			for _, name := range g.disks {
 				delete(w.nodes[0].sets, name)
 			}
 			var disks []string
-			for _, name := range g.disks { // no new disk is named as a template's
+			for _, name := range g.disks { // a new disk gets no template's name
 				disks = append(disks, strings.NewReplacer("/base-", "/vm-", "/basevol-", "/subvol-").Replace(name))
 			}
 			w.addGuest(g.vmid, g.kind, disks...)

@@ -9,42 +9,42 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The three sites by number: the nodes A and B, and C.
+// The three sites by number: SiteA and SiteB are the nodes A and B, SiteC is host C.
 const (
 	SiteA = iota
 	SiteB
 	SiteC
 )
 
-// siteNames are the sites' names.
+// siteNames are the names of the three sites, by site number.
 var siteNames = [...]string{nodeNames[SiteA], nodeNames[SiteB], "c"}
 
-// Lab does in a real place what happens in the model. Each call comes before the model
-// itself does it, when all that happened to guests and disks until then is to be seen
-// in [World.Guests] and [World.Disks].
+// Lab repeats on real machines the events of the model. The model calls each method before it plays
+// the event itself; at that moment [World.Guests] and [World.Disks] show the result of all events
+// so far.
 type Lab interface {
-	// Run is a run of cron on a node; Killed is one that is killed before it writes
-	// anything.
+	// Run is a run of snap that cron starts on a node. Killed is a run that is killed before it
+	// changes anything.
 	Run(node int)
 	Killed(node int)
-	// TimePasses comes before the clock moves on by minutes, when all that happened so far is
-	// to have happened.
+	// TimePasses is called before the model's clock moves forward by minutes. The lab must have
+	// finished all events so far when TimePasses returns.
 	TimePasses()
-	// Send is one run of syncoid. Sent comes when the model has done it, too.
+	// Send is one run of syncoid. Sent is called after the model has replicated the disk too.
 	Send(Sending)
 	Sent(Sending)
-	// Rotated are snapshots that somebody else's rotation has just destroyed on a site
-	// that receives.
+	// Rotated names snapshots that another program's rotation has just destroyed on a receiving
+	// site.
 	Rotated(site int, name string, snapshots []string)
-	// Prune is a run of snapwatch prune on C, with the words of [Setup.VaultKeeps].
+	// Prune is a run of snapwatch prune on C, with the retention of [Setup.VaultKeeps].
 	Prune()
-	// Looked comes at the end of a tick, when a check on C looks.
+	// Looked is called at the end of a tick, when a check runs on C.
 	Looked()
 }
 
-// Sending is one disk on its way from a node to another site. As is the name it gets
-// there. Anew: what is there has no common base with it, and a person removed it. Proxmox: it is
-// Proxmox that sends.
+// Sending is one disk that a node replicates to another site. As is the disk's name at the target.
+// Anew is true if the target's dataset had no common base with the source, so that a person removed
+// the dataset. Proxmox is true if Proxmox's own replication sends the disk.
 type Sending struct {
 	From, To      int
 	Name, As      string
@@ -62,27 +62,28 @@ func (nowhere) Rotated(int, string, []string) {}
 func (nowhere) Prune()                        {}
 func (nowhere) Looked()                       {}
 
-// PlayIn plays the steps as [World.Play] does, in a lab, too.
+// PlayIn plays the steps as [World.Play] does, and repeats them in a lab.
 func (w *World) PlayIn(lab Lab, ticks int, plan []Step) {
 	w.lab = lab
 	w.Play(ticks, plan)
 }
 
-// Guest is a guest, as it truly is.
+// Guest is the true state of a simulated guest.
 type Guest struct {
 	VMID int
 	Kind pve.Kind
-	// Node has its configuration, and it runs there if Alive, since Since.
+	// Node is the number of the node that has the guest's configuration. If Alive is true, the
+	// guest has been running there since Since.
 	Node  int
 	Alive bool
 	Since time.Time
-	// Prelaunch: its process is there, but only for a backup.
+	// Prelaunch is true while the guest's process exists only for a backup.
 	Prelaunch, Paused, HA, Gone, Template bool
 	Lock                                  string
 	Disks                                 []string
 }
 
-// Guests are all guests there ever were, in order.
+// Guests returns all guests that ever existed, in the order of their creation.
 func (w *World) Guests() []Guest {
 	var all []Guest
 	for _, vmid := range w.order {
@@ -95,9 +96,9 @@ func (w *World) Guests() []Guest {
 	return all
 }
 
-// Disk is a dataset of a site. Content numbers the state of its data, Size how often it grew.
-// Origin is the snapshot that it is a clone of, RolledBack the one to which it was rolled back
-// last, by guid.
+// Disk is a dataset of a site. Content numbers the state of the disk's data. Size counts how often
+// the disk grew. Origin is the snapshot that the disk was cloned from. RolledBack is the guid of
+// the snapshot of the disk's last rollback.
 type Disk struct {
 	Name                 string
 	GUID, RolledBack     uint64
@@ -107,7 +108,7 @@ type Disk struct {
 	Running              zfs.Property
 }
 
-// Disks are the datasets of a site, by name.
+// Disks returns the datasets of a site, by name.
 func (w *World) Disks(site int) map[string]Disk {
 	sets := w.c.sets
 	if site != SiteC {
@@ -123,13 +124,13 @@ func (w *World) Disks(site int) map[string]Disk {
 	return all
 }
 
-// Content is the state of the data that a snapshot holds, by its guid.
+// Content returns the number of the data's state in the snapshot with that guid.
 func (w *World) Content(guid uint64) int { return w.taken[guid].content }
 
-// Now is the true time.
+// Now returns the true time of the model, whatever the sites' clocks show.
 func (w *World) Now() time.Time { return w.now }
 
-// Pvesh is what is wrong with pvesh on a node, "" if nothing is.
+// Pvesh names the present fault of pvesh on a node, "" if pvesh works.
 func (w *World) Pvesh(node int) string {
 	if n := w.nodes[node]; w.tick < n.pveshBad {
 		return n.pvesh
@@ -137,10 +138,11 @@ func (w *World) Pvesh(node int) string {
 	return ""
 }
 
-// Booting reports whether a node starts its guests just now.
+// Booting reports whether a node is just starting its guests after a boot.
 func (w *World) Booting(node int) bool { return w.tick < w.nodes[node].booting }
 
-// Verdicts are what a check on C says of each disk there, without asking their owners.
+// Verdicts returns the verdict of a check on C for each disk there, without asking the disks'
+// owners.
 func (w *World) Verdicts() map[string]checker.Verdict {
 	all := map[string]checker.Verdict{}
 	for _, r := range w.assemble().Disks {
@@ -151,7 +153,7 @@ func (w *World) Verdicts() map[string]checker.Verdict {
 	return all
 }
 
-// siteOf is the number of a node, and C's for none.
+// siteOf returns the site number of a node; nil means C.
 func (w *World) siteOf(n *node) int {
 	switch n {
 	case w.nodes[SiteA]:

@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The weeks that are made for a lab keep their promises in the model, and do what they
-// are there for.
+// The random weeks made for the lab break no promise in the model, and every kind of step happens
+// in them.
 func TestLabWeeks(t *testing.T) {
 	happened := map[string]bool{}
 	var sum Stats
@@ -36,8 +36,7 @@ func TestLabWeeks(t *testing.T) {
 	assert.Greater(t, sum.Based, 1000)
 }
 
-// The day that is made for a lab keeps its promises in the model, and each step does what it is
-// there for.
+// The day made for the lab breaks no promise in the model, and each of its steps has its effect.
 func TestLabDay(t *testing.T) {
 	setup, plan := LabDay()
 	w := NewWorld(setup)
@@ -62,15 +61,16 @@ func TestLabDay(t *testing.T) {
 	t.Logf("%+v", w.stats)
 }
 
-// replicated is a world in which B has a copy of the disks on A, and the first of these.
+// replicated returns a world in which B has a copy of each disk on A, and the name of the first of
+// these disks.
 func replicated() (w *World, a, b *node, disk string) {
 	w = NewWorld(plain(properties))
 	w.replicateFirst()
 	return w, w.nodes[SiteA], w.nodes[SiteB], w.guests[w.order[0]].disks[0]
 }
 
-// A copy that a person starts over is a new dataset, as zfs destroy and a full receive leave
-// it: with what is sent, and nothing that the old one had (seed 900001 on real ZFS).
+// A copy that a person destroys and receives in full again is a new dataset: the new copy has
+// everything that was sent, and nothing of the old copy (seed 900001 on real ZFS).
 func TestStartedOver(t *testing.T) {
 	w, a, b, name := replicated()
 	src, dst := a.sets[name], b.sets[name]
@@ -91,7 +91,8 @@ func TestStartedOver(t *testing.T) {
 	assert.Equal(t, dst.guid, w.pairs["pve-b "+name].target)
 }
 
-// What syncoid has no snapshot to send of gets no properties, either (seed 900002 on real ZFS).
+// If syncoid has no snapshot of a disk to send, syncoid sends no properties either (seed 900002 on
+// real ZFS).
 func TestNothingToSend(t *testing.T) {
 	w, a, b, name := replicated()
 	was := b.sets[name].running
@@ -104,8 +105,9 @@ func TestNothingToSend(t *testing.T) {
 	assert.Equal(t, w.now, w.pairs["pve-b "+name].last)
 }
 
-// An increment on a snapshot of a disk that was written here counts as written; the next
-// one does not (seeds 900022, 900023 and 900027 on real ZFS, 900101 for a container's).
+// If a disk was written on its node before a snapshot, the first increment received on top of that
+// snapshot counts as written; the next increment does not (seeds 900022, 900023 and 900027 on real
+// ZFS, 900101 for a container's disk).
 func TestAnIncrementDropsTheLog(t *testing.T) {
 	for _, name := range []string{"tank/data/vm-100-disk-0", "tank/data/subvol-101-disk-0"} {
 		t.Run(name, func(t *testing.T) {
@@ -114,11 +116,11 @@ func TestAnIncrementDropsTheLog(t *testing.T) {
 			w.write(dst)
 			last := w.snapshot(b, dst, "last")
 			w.send(b, name, a.sets, name, a, false)
-			assert.Zero(t, w.written(src, src.snaps[len(src.snaps)-1]), "what came is as it was sent")
+			assert.Zero(t, w.written(src, src.snaps[len(src.snaps)-1]), "the received data are as they were sent")
 
 			w.snapshot(a, src, "back")
 			w.send(a, name, b.sets, name, b, false)
-			assert.NotZero(t, w.written(dst, last), "it was written there")
+			assert.NotZero(t, w.written(dst, last), "the increment dropped the intent log")
 			back := dst.snaps[len(dst.snaps)-1]
 
 			w.snapshot(a, src, "again")

@@ -8,22 +8,22 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// labKinds are the steps that a lab can do, too: clocks of hosts of their own, full
-// and broken pools, and receives that break off are not among them. Some are there
-// more often.
+// labKinds are the kinds of steps that a lab can play too. A lab cannot play clocks that differ
+// between hosts, full or broken pools, and receives that break off. Frequent steps are listed more
+// than once.
 var labKinds = []string{
 	"start", "start", "start", "stop", "stop", "blink", "flash", "crash", "pause", "migrate", "migrate", "failover", "failover",
 	"death", "hostreboot", "destroy", "newdisk", "backup", "backup", "rollback", "hibernate", "pvesh fails", "pvesh lies",
 	"pvesh nobody", "cut", "long cut", "kill", "cron", "foreign", "foreign",
 }
 
-// LabWeek is so many random steps of two guests, one in each tick of hours, for
-// [World.PlayIn]. The same seed draws the same.
+// LabWeek returns a setup with two guests and one random step for each tick of five hours, for
+// [World.PlayIn]. The same seed always returns the same steps.
 func LabWeek(seed uint64, steps int) (Setup, []Step) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	one := func(of ...string) string { return of[r.IntN(len(of))] }
 	s := Setup{
-		// A Thursday; on Sunday the clock is set forward.
+		// The week starts on a Thursday; on Sunday summer time begins.
 		Start: time.Date(2035, time.March, 22, 9, 0, 0, 0, time.UTC), Tick: 5 * time.Hour, Every: 4,
 		Keep: one("f4", "f3 d2", "f2 h4"), Bookmarks: []int{30, 4}[r.IntN(2)], Grace: []time.Duration{24 * time.Hour, time.Hour}[r.IntN(2)],
 		Properties: r.IntN(2) == 0, Relay: r.IntN(4) == 0,
@@ -38,7 +38,7 @@ func LabWeek(seed uint64, steps int) (Setup, []Step) {
 		}
 		switch {
 		case step.Kind == "kill":
-			step.N = killPoints // before all
+			step.N = killPoints // the run is killed before all its changes
 		case gone[step.Guest] && kinds[step.Kind].guest:
 			step.Kind, gone[step.Guest] = "reuse", false
 		case step.Kind == "destroy":

@@ -28,60 +28,62 @@ var (
 	errNone   = errors.New("the model has no such thing")
 )
 
-// killBeforeAll is the kill of a run that changes nothing, killPoints how many there are: a
-// run is killed before its first change, its second, ….
+// killBeforeAll kills a run before its first change, so that the run changes nothing. killPoints is
+// the number of points at which a run can be killed: before its first change, before its second,
+// and so on.
 const (
 	killBeforeAll = 1
 	killPoints    = 12
 )
 
-// confirmStop is the time between the two looks.
+// confirmStop is the time between a run's two looks at a guest that seems to have stopped.
 const confirmStop = 20 * time.Second
 
-// machine is a node as one run of snap finds it: the world of [run.Run]. From the moment
-// the run is killed or its host dies each call fails, and changes nothing.
+// machine is a simulated node, as one run of snap sees it; it implements [run.World]. After the run
+// is killed or the host dies, each call fails and changes nothing.
 type machine struct {
 	crew
 	w *World
 	n *node
-	// between is told when the run reaches a phase of the tick, each once.
+	// between is called once for each phase of the tick that the run reaches.
 	between func(phase int)
 	reached int
-	// kill is the change that the run does not come to, counted down; 0 at first for a run
-	// that lives.
+	// kill counts down the run's changes: the run dies before the change at which kill becomes 0. A
+	// run whose kill is 0 from the start is not killed.
 	kill int
 	dead error
-	// ended is true when the run is over; unindexed for one that has no index.
+	// ended is true when the run is over. unindexed is true for a run without an index.
 	ended, unindexed bool
-	// holds are the guests whose locks the run has, refused those that are served without: somebody else has
-	// theirs, or it was given up when their programs took long.
+	// holds counts the run's locks on each guest, by VMID. refused are the guests that the run
+	// serves without a lock: either somebody else holds the lock, or the run released it because
+	// the guest's channel programs took long.
 	holds   map[int]int
 	refused map[int]bool
-	// replica is true on C, which is no Proxmox node.
+	// replica is true on C, because C is not a Proxmox node.
 	replica bool
-	// looks is true for a run that changes nothing, and that nothing happens to. seenStopped
-	// are the guests that did not run when the run before looked.
+	// looks is true for a dry run, which changes nothing and which no step disturbs. seenStopped
+	// are the guests that were down when the run before looked.
 	looks       bool
 	seenStopped []int
-	// final is true for the run at the end of the host, unblocks for one that makes room
-	// for a rollback: nothing is rotated.
+	// final is true for a run of finalize. unblocks is true for a run of unblock, which rotates no
+	// snapshot.
 	final, unblocks bool
-	// timers are what is to be done after a while.
+	// timers are the functions that the machine calls at a later time.
 	timers []*timer
-	// snapped are the datasets that this run has snapshotted. whileFrozen says of snapshots
-	// whether their guests were frozen.
+	// snapped are the datasets that this run has snapshotted. whileFrozen records for each snapshot
+	// whether its guest was frozen.
 	snapped, whileFrozen map[string]bool
 }
 
 var _ run.World = &machine{}
 
-// call begins each call of the world.
+// call is the first action of each method of the world.
 func (m *machine) call() error {
 	m.turn()
 	return m.alive()
 }
 
-// alive returns why the run is over, nil while it lives.
+// alive returns the reason why the run is over, or nil if the run continues.
 func (m *machine) alive() error {
 	if m.dead == nil && m.w.tick < m.n.down {
 		m.dead = errDown
@@ -89,20 +91,21 @@ func (m *machine) alive() error {
 	return m.dead
 }
 
-// change begins each call that changes something. When the first one comes the plan is made.
+// change is the first action of each method that changes something. At the run's first change, the
+// plan is complete.
 func (m *machine) change() error {
 	if err := m.call(); err != nil {
 		return err
 	}
 	m.planMade()
-	m.w.planned = m.n.clock(m.w.now) // of a later round
+	m.w.planned = m.n.clock(m.w.now) // each later round of the run has a later plan
 	if m.kill--; m.kill == 0 {
 		m.dead = errKilled
 	}
 	return m.alive()
 }
 
-// planMade lets happen what happens between the plan and the program.
+// planMade plays the steps that happen between the plan and the channel program.
 func (m *machine) planMade() {
 	if m.reached < beforeProgram {
 		m.w.planned = m.n.clock(m.w.now)
@@ -118,9 +121,10 @@ func (m *machine) reach(phase int) {
 	}
 }
 
-// begins is told of all that a run begins on a guest's disk, or for no guest in particular
-// (""). While it has a guest's lock that must be for such a guest: others wait for the lock.
-// A living guest whose lock somebody else has for long is served beside those.
+// begins checks each action that a run begins on a guest's disk; dataset is "" for an action that
+// concerns no guest. While the run holds locks of guests, the action must concern one of these
+// guests, because other programs wait for the locks. The exception is a guest whose lock was
+// refused: the run serves such a guest without its lock.
 func (m *machine) begins(what, dataset string) {
 	if vmid := m.w.parse(dataset).vmid; len(m.holds) > 0 && m.holds[vmid] == 0 && !m.refused[vmid] {
 		m.w.broken("%s begins a %s of %q while it holds the locks of the guests %v", m.n.name, what, dataset, slices.Sorted(maps.Keys(m.holds)))
@@ -130,7 +134,8 @@ func (m *machine) begins(what, dataset string) {
 // Now implements [run.Time].
 func (m *machine) Now() time.Time { return m.n.clock(m.w.now) }
 
-// Wait implements [run.Time]: between the two looks, and for hooks of other rounds and runs.
+// Wait implements [run.Time]: a run waits between its two looks at a guest, and for the hooks of
+// other rounds and runs.
 func (m *machine) Wait(ctx context.Context, d time.Duration) error {
 	if err := m.call(); err != nil || m.looks {
 		return err
@@ -145,13 +150,13 @@ func (m *machine) Wait(ctx context.Context, d time.Duration) error {
 	return m.call()
 }
 
-// deadline is the key of when waiting is to end.
+// deadline is the context key for the time at which waiting ends.
 type deadline struct{}
 
-// maxWait is how long anything is waited for.
+// maxWait is the longest time that a simulated run waits for anything.
 const maxWait = 20 * time.Second
 
-// timer is something that is to be done at a time.
+// timer is a function that the machine calls at a given time.
 type timer struct {
 	at time.Time
 	do func()
@@ -164,7 +169,7 @@ func (m *machine) After(d time.Duration, do func()) (cancel func()) {
 	return func() { t.do = func() {} }
 }
 
-// pass lets time pass.
+// pass moves the model's clock forward and calls the timers that are due.
 func (m *machine) pass(d time.Duration) {
 	m.w.now = m.w.now.Add(d)
 	for _, t := range m.timers {
@@ -176,10 +181,11 @@ func (m *machine) pass(d time.Duration) {
 	}
 }
 
-// slowAnswer is how long pvesh takes on a slow node.
+// slowAnswer is the duration of a pvesh call on a slow node.
 const slowAnswer = 20 * time.Second
 
-// ask begins each call that asks Proxmox. Nobody is kept waiting meanwhile.
+// ask is the first action of each method that asks Proxmox. During such a call the run must not
+// hold any guest's lock.
 func (m *machine) ask(what string) error {
 	if err := m.call(); err != nil {
 		return err
@@ -191,7 +197,8 @@ func (m *machine) ask(what string) error {
 	return nil
 }
 
-// Timeout implements [run.Time]: what hangs in the model says so itself, and only waiting ends.
+// Timeout implements [run.Time]. It limits only waiting, since a simulated program that hangs
+// returns an error itself.
 func (m *machine) Timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithValue(ctx, deadline{}, m.w.now.Add(min(d, maxWait))), func() {}
 }
@@ -343,14 +350,14 @@ func (m *machine) LockGuest(id pve.ID) (release func(), err error) {
 		return nil, &lock.Busy{Path: fmt.Sprintf("lock-%d.conf", id.VMID)}
 	}
 	if m.w.held[id.VMID] == 0 && m.chance.IntN(8) == 0 {
-		m.w.guests[id.VMID].memory++ // just before
+		m.w.guests[id.VMID].memory++ // somebody changes the configuration just before the run locks the guest
 	}
 	m.holds[id.VMID]++
 	m.w.held[id.VMID]++
 	locked := m.w.now
 	return func() {
 		if m.w.now.Sub(locked) >= 2*time.Second {
-			m.refused[id.VMID] = true // its programs take long, and go on without the lock
+			m.refused[id.VMID] = true // the guest's programs take long and continue without the lock
 		}
 		if m.holds[id.VMID]--; m.holds[id.VMID] == 0 {
 			delete(m.holds, id.VMID)
@@ -384,7 +391,7 @@ func (m *machine) SaveReport(_ string, r *report.Run) error {
 	return nil
 }
 
-// save begins each call that writes a file.
+// save is the first action of each method that writes a file.
 func (m *machine) save() error {
 	if err := m.change(); err != nil {
 		return err
@@ -416,7 +423,8 @@ func (m *machine) SaveState(s report.State) error {
 	return nil
 }
 
-// noted takes in which disks the node knows for its own, or for those of another node's guest.
+// noted plays the effect of a saved state on what the node knows: which disks belong to its own
+// guests, and which to guests of the other node.
 func (m *machine) noted(s report.State) {
 	for name, d := range m.n.sets {
 		g := m.w.guests[m.w.parse(name).vmid]
@@ -431,7 +439,7 @@ func (m *machine) noted(s report.State) {
 	}
 }
 
-// options are what cron calls snap, or prune, with on a host.
+// options returns the options with which cron starts snap, or prune, on a host.
 func (w *World) options(n *node, at run.World, words string) run.Options {
 	keep, err := config.ParseKeep(strings.Fields(words))
 	if err != nil {
@@ -447,7 +455,7 @@ func (w *World) options(n *node, at run.World, words string) run.Options {
 	return run.Options{Config: cfg, Keep: keep, World: at}
 }
 
-// snap is one run of cron on a node.
+// snap plays one run of snap that cron starts on a node.
 func (w *World) snap(n *node, between func(phase int)) {
 	if w.tick < n.down || w.tick < n.cronOff {
 		between(betweenLooks)
@@ -479,7 +487,7 @@ func (w *World) snap(n *node, between func(phase int)) {
 	m.ended = true
 	w.thawed(n, m, done)
 	if !maps.Equal(held, w.held) {
-		w.broken("the run on %s never gave up a guest's lock", n.name)
+		w.broken("the run on %s never released a guest's lock", n.name)
 	}
 	w.abandoned(n, plan.Abandoned)
 	switch {
@@ -496,12 +504,12 @@ func (w *World) snap(n *node, between func(phase int)) {
 	}
 }
 
-// machineOn is a host as one run finds it.
+// machineOn returns the machine for one run on a host.
 func (w *World) machineOn(n *node) *machine {
 	return &machine{holds: map[int]int{}, refused: map[int]bool{}, crew: crew{chance: w.chance, late: w.tick < n.slow}, w: w, n: n}
 }
 
-// again is what a run at once after another would do.
+// again returns the plan of a dry run immediately after another run.
 func (w *World) again(n *node, seenStopped []int) (snapper.Plan, error) {
 	m := w.machineOn(n)
 	m.looks, m.seenStopped, m.reached = true, seenStopped, AfterRun
@@ -511,8 +519,8 @@ func (w *World) again(n *node, seenStopped []int) (snapper.Plan, error) {
 	return plan, err
 }
 
-// complete reports whether every snapshot was made, of all pools, and no guest was left to
-// the next run.
+// complete reports whether the run made all snapshots of all pools and left no guest to the next
+// run.
 func complete(done report.Run) bool {
 	return !slices.ContainsFunc(done.Pools, func(p report.Pool) bool { return !p.LockedSince.IsZero() }) &&
 		!slices.ContainsFunc(done.Disks, func(d report.Disk) bool {

@@ -14,16 +14,17 @@ import (
 	"snapwatch/lua"
 )
 
-// machinePool is a pool of a machine, with programs that do what those of package lua do.
+// machinePool is a pool of a machine. Its methods do the work of the channel programs of package
+// lua.
 type machinePool struct {
 	*machine
 	name   string
-	locked bool // by this run
+	locked bool // true if this run holds the pool's lock
 }
 
 func (p *machinePool) state() *poolState { return p.n.pools[p.name] }
 
-// read begins each call that reads the pool.
+// read is the first action of each method that reads the pool.
 func (p *machinePool) read() error {
 	if err := p.call(); err != nil {
 		return err
@@ -34,7 +35,8 @@ func (p *machinePool) read() error {
 	return nil
 }
 
-// TryLock takes the pool's lock. One run may begin while another is at work.
+// TryLock takes the pool's lock. It fails if another run holds the lock: a run may begin while
+// another one is at work.
 func (p *machinePool) TryLock(now time.Time) error {
 	if err := p.call(); err != nil {
 		return err
@@ -56,7 +58,8 @@ func (p *machinePool) Unlock() {
 	}
 }
 
-// write begins each call that changes the pool. On one that is suspended it never ends.
+// write is the first action of each method that changes the pool. On a suspended pool the changing
+// program never ends.
 func (p *machinePool) write() error {
 	if err := p.change(); err != nil {
 		return err
@@ -95,11 +98,11 @@ func (p *machinePool) heads(wanted func(name string) bool) ([]zfs.Dataset, error
 	return list, nil
 }
 
-// lacksDisk reports whether no listing has the disk of that number.
+// lacksDisk reports whether the node's listings leave out disk number i.
 func (n *node) lacksDisk(tick, i int) bool { return tick < n.lacking && i == n.lacks%len(n.sets) }
 
-// head is the dataset as zfs get tells of it: without the received values that a local one
-// masks.
+// head returns the dataset as zfs get shows it: a local value hides the received value of the same
+// property.
 func (w *World) head(d *dataset) zfs.Dataset {
 	head := w.disk(d).Dataset
 	if head.Running.Source != zfs.SourceReceived {
@@ -141,7 +144,7 @@ func (p *machinePool) list(datasets []string, of func(*dataset) []zfs.Snapshot, 
 	return nil
 }
 
-// missing is how zfs complains of a dataset that is not there.
+// missing returns the error of zfs for a dataset that does not exist.
 func missing(name string) error {
 	return fmt.Errorf("cannot open '%s': dataset does not exist", name)
 }
@@ -181,7 +184,7 @@ func (p *machinePool) History(_ context.Context, bookmarks []zfs.Snapshot) (zfs.
 	return p.w.history(p.n, p.name, bookmarks), nil
 }
 
-// Snapshot does what snapshot.lua does.
+// Snapshot plays snapshot.lua.
 func (p *machinePool) Snapshot(_ context.Context, guests []lua.Guest, bookmarks []lua.Bookmark) (map[string]lua.Outcome, error) {
 	if err := p.write(); err != nil {
 		return nil, err
@@ -207,7 +210,7 @@ func (p *machinePool) Snapshot(_ context.Context, guests []lua.Guest, bookmarks 
 	return outcomes, nil
 }
 
-// snapshots takes those of a guest, or none.
+// snapshots takes the snapshots of all of a guest's disks, or none if one of them fails.
 func (p *machinePool) snapshots(g lua.Guest, outcomes map[string]lua.Outcome) bool {
 	var made []lua.Disk
 	for _, k := range g.Disks {
@@ -268,7 +271,7 @@ func (p *machinePool) snapshot(g lua.Guest, k lua.Disk) syscall.Errno {
 	return 0
 }
 
-// labels sets the labels of a guest's disks, and bookmarks their snapshots.
+// labels sets the labels of a guest's disks and makes bookmarks of their snapshots.
 func (p *machinePool) labels(g lua.Guest, outcomes map[string]lua.Outcome) {
 	for _, k := range g.Disks {
 		o, d := outcomes[k.Dataset], p.n.sets[k.Dataset]
@@ -306,7 +309,7 @@ func (p *machinePool) bookmark(dataset, name string) syscall.Errno {
 	return 0
 }
 
-// Destroy does what destroy.lua does.
+// Destroy plays destroy.lua.
 func (p *machinePool) Destroy(_ context.Context, disks []lua.DestroyRequest) (map[string]lua.Destroyed, error) {
 	if err := p.write(); err != nil {
 		return nil, err
@@ -379,7 +382,8 @@ func (p *machinePool) DestroyBookmark(_ context.Context, b zfs.Snapshot) error {
 	return nil
 }
 
-// SetConsistent holds that it is said of snapshots that were taken of frozen guests.
+// SetConsistent checks that a run marks a snapshot as consistent only if the snapshot's guest was
+// frozen.
 func (p *machinePool) SetConsistent(_ context.Context, snapshots []string) error {
 	if err := p.write(); err != nil {
 		return err
@@ -388,7 +392,7 @@ func (p *machinePool) SetConsistent(_ context.Context, snapshots []string) error
 		dataset, _, _ := strings.Cut(name, "@")
 		p.begins("note", dataset)
 		if !p.whileFrozen[name] {
-			p.w.broken("%s notes that %s is consistent, and its guest was not frozen", p.n.name, name)
+			p.w.broken("%s notes that %s is consistent, but its guest was not frozen", p.n.name, name)
 		}
 	}
 	return nil

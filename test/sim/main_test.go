@@ -12,11 +12,11 @@ var (
 	firstSeed = flag.Int("seed", 1, "the seed of the first of them; each next one has the next")
 )
 
-// TestMain reads -weeks and -seed: few weeks are played with the unit tests, many in
-// stages of their own.
+// TestMain reads the flags -weeks and -seed. The unit tests play few weeks; separate stages of CI
+// play many.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	debug.SetGCPercent(-1)        // the worlds are small,
-	debug.SetMemoryLimit(1 << 30) // and this is enough for long
+	debug.SetGCPercent(-1)        // simulated worlds are small,
+	debug.SetMemoryLimit(1 << 30) // so 1 GiB suffices for a long time
 	os.Exit(m.Run())
 }

@@ -10,8 +10,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// stopTaken is told of every _stopped snapshot that a run takes: its guest must be
-// off. This is the promise that the others rest on.
+// stopTaken checks each _stopped snapshot that a run takes: the disk's guest must be off. All other
+// promises rest on this promise.
 func (w *World) stopTaken(n *node, vmid int, dataset string) {
 	w.stats.Stops++
 	g := w.guests[vmid]
@@ -23,18 +23,19 @@ func (w *World) stopTaken(n *node, vmid int, dataset string) {
 	}
 }
 
-// noBase is told when replication finds nothing to go on from. Within the days that
-// bookmarks reach back it must never come to that.
+// noBase handles a replication that finds no common snapshot or bookmark as a base. The promise is
+// broken if the copy was away for fewer days than the bookmarks cover.
 func (w *World) noBase(src, dst *dataset, site string) {
 	p := w.pairs[site+" "+dst.name]
 	away := "never replicated"
 	if p != nil && p.source == src.guid && p.target == dst.guid {
 		away = w.now.Sub(p.last).String()
-		// The last common day may be the one before, and a clock that jumps makes days. A copy
-		// that was away at each midnight has no newer base, whatever it was sent since.
+		// The newest common bookmark may be one day older, and a clock that jumps adds days. A copy
+		// that was away at every midnight has no newer base, even if it received snapshots in
+		// between.
 		horizon := time.Duration(w.Bookmarks-2-w.jumps) * 24 * time.Hour
 		if w.now.Sub(p.last) < horizon && w.now.Sub(p.based) < horizon+24*time.Hour && !w.turnsOver() && !dst.blocked.After(p.last) {
-			w.broken("%s has no common base with %s any more, which was away for %s", src.name, dst.name, away)
+			w.broken("%s no longer has a common base with %s, which was away for %s", src.name, dst.name, away)
 		}
 	}
 	w.say("no common base for %s (away: %s): a person starts over", dst.name, away)
@@ -43,10 +44,10 @@ func (w *World) noBase(src, dst *dataset, site string) {
 	w.receive(dst, src.snaps)
 }
 
-// turnsOver reports whether what is sent may leave its source before the next run of
-// replication continues from it. Then syncoid continues from an older snapshot that is still
-// there, rolls the copy back, and may destroy the day's first on it. Sanoid's snapshots,
-// one to four of ours, count among the newest (docs/replication.md).
+// turnsOver reports whether a snapshot that was sent may be destroyed at its source before the next
+// replication continues from it. Then syncoid continues from an older snapshot that still exists,
+// rolls the copy back, and may destroy the first snapshot of the day on the copy. Sanoid's
+// snapshots count among the newest ones, one to four of ours (docs/replication.md).
 func (w *World) turnsOver() bool {
 	newest := w.retention[zfs.Frequently]
 	if w.Sanoid {
@@ -55,8 +56,8 @@ func (w *World) turnsOver() bool {
 	return len(w.retention) == 1 && newest <= w.Every
 }
 
-// bucketName is the hour, day, week, month or year of a time, in words that nothing
-// under test has written.
+// bucketName names the hour, day, week, month or year of a time. It is written independently of the
+// code under test.
 func bucketName(class zfs.Class, t time.Time) string {
 	switch class {
 	case zfs.Hourly:
@@ -72,7 +73,7 @@ func bucketName(class zfs.Class, t time.Time) string {
 	return t.Format("2006")
 }
 
-// mayGo is told of every snapshot that a run destroys.
+// mayGo checks each snapshot that a run of snap destroys.
 func (w *World) mayGo(n *node, d *dataset, name string) {
 	now := w.planned
 	s := d.snaps[d.find(name)]
@@ -81,7 +82,7 @@ func (w *World) mayGo(n *node, d *dataset, name string) {
 	not := w.mustNotRotate(n, d)
 	switch {
 	case !ours:
-		w.broken("%s destroyed the foreign %s", n.name, s.FullName())
+		w.broken("%s destroyed the unmanaged %s", n.name, s.FullName())
 	case s.GUID == newest.GUID:
 		w.broken("%s destroyed %s, the newest", n.name, s.FullName())
 	case not != "":
@@ -92,7 +93,7 @@ func (w *World) mayGo(n *node, d *dataset, name string) {
 		_, managed := o.Class()
 		return managed && o.CreateTXG > s.CreateTXG && now.Sub(o.Creation) > w.Grace
 	}):
-		w.broken("%s destroyed %s, and nothing newer is %s old", n.name, s.FullName(), w.Grace)
+		w.broken("%s destroyed %s, but no newer snapshot is %s old", n.name, s.FullName(), w.Grace)
 	case class == zfs.Stopped:
 	case s.Creation.After(now.Add(5 * time.Minute)):
 		w.broken("%s destroyed %s of the future", n.name, s.FullName())
@@ -103,8 +104,9 @@ func (w *World) mayGo(n *node, d *dataset, name string) {
 	}
 }
 
-// mustNotRotate returns why a node must leave the snapshots of a disk alone, by its guest. What
-// happened while the run was under way it cannot know.
+// mustNotRotate returns why a node must not rotate a disk's snapshots because of the disk's guest,
+// "" if it may. A run cannot know of events during the run, so after such an event everything is
+// allowed.
 func (w *World) mustNotRotate(n *node, d *dataset) string {
 	g := w.guests[w.parse(d.name).vmid]
 	switch {
@@ -124,8 +126,8 @@ func (w *World) mustNotRotate(n *node, d *dataset) string {
 	return ""
 }
 
-// hasRoom reports whether a disk would keep the bookmark of a _stopped snapshot: as one of
-// the newest ten of such, or as the first of its day.
+// hasRoom reports whether a disk would keep the bookmark of a _stopped snapshot: as one of the
+// newest ten of _stopped snapshots, or as the first of its day.
 func (w *World) hasRoom(d *dataset, s zfs.Snapshot) bool {
 	day := func(s zfs.Snapshot) string { return s.Name[:len("autosnap_2006-01-02")] }
 	newer, later, first := 0, map[string]bool{}, true
@@ -145,7 +147,8 @@ func (w *World) hasRoom(d *dataset, s zfs.Snapshot) bool {
 	return newer < 10 || first && len(later) < w.Bookmarks
 }
 
-// keptBy names the class that keeps a snapshot, counted from the user's words.
+// keptBy names the class whose retention keeps a snapshot. It computes the class from the user's
+// settings, independently of the code under test.
 func (w *World) keptBy(d *dataset, s zfs.Snapshot, now time.Time) string {
 	var counted []zfs.Snapshot
 	for _, o := range d.snaps {
@@ -178,8 +181,8 @@ func (w *World) keptBy(d *dataset, s zfs.Snapshot, now time.Time) string {
 	return ""
 }
 
-// idempotent plans once more what a run has just done: nothing may be left to do but
-// the snapshot that every run takes.
+// idempotent checks that a run directly after another run would only take the snapshot that every
+// run takes.
 func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain func() (snapper.Plan, error)) {
 	labels := len(plan.InheritReceived) > 0 || slices.ContainsFunc(plan.Guests, func(g snapper.GuestPlan) bool { return g.Class == zfs.Stopped })
 	if !complete || n.disturbed || !labels && w.tick%16 != 0 {
@@ -188,47 +191,48 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 	w.stats.Idempotent++
 	again, err := plansAgain()
 	if err != nil {
-		w.broken("a second run at once on %s: %v", n.name, err)
+		w.broken("a second run immediately afterwards on %s: %v", n.name, err)
 	}
 	for _, g := range again.Guests {
 		for _, d := range g.Disks {
 			if d.Label != "" || g.Class != zfs.Frequently {
-				w.broken("a second run at once on %s would do to %s: label %q, snapshot %s", n.name, d.Dataset, d.Label, g.Snapshot)
+				w.broken("a second run immediately afterwards on %s would change %s: label %q, snapshot %s", n.name, d.Dataset, d.Label, g.Snapshot)
 			}
 		}
 	}
-	// Where a clock was set back, the days' order by their names is not that of the
-	// snapshots: a bookmark that just went may have left room for another of its day.
+	// If a clock was set back, the days of the snapshots' names are not in the order of the
+	// snapshots: a destroyed bookmark may leave room for another bookmark of its day.
 	if w.jumps > 0 && len(plan.DestroyBookmarks) > 0 {
 		again.CreateBookmarks = nil
 	}
-	// A pool that answered early was planned for before a late one's second look, and hooks and a
-	// busy ZFS take time, too: what comes of age meanwhile is the next run's.
+	// The plan for a pool that answered early is older than the second look at a guest of a late
+	// pool, and hooks and a busy ZFS take time too. The next run handles snapshots that expire
+	// meanwhile.
 	if w.tick < n.slow || w.Hooks != "" || w.Again {
 		again.FullDestroys = nil
 	}
 	if len(again.InheritReceived)+len(again.FullDestroys)+len(again.CreateBookmarks)+len(again.Abandoned) > 0 {
-		w.broken("a second run at once on %s would give back %v, destroy %v, bookmark %v, and call %v abandoned", n.name, again.InheritReceived, again.FullDestroys, again.CreateBookmarks, again.Abandoned)
+		w.broken("a second run immediately afterwards on %s would inherit received labels of %v, destroy %v, bookmark %v, and call %v abandoned", n.name, again.InheritReceived, again.FullDestroys, again.CreateBookmarks, again.Abandoned)
 	}
 }
 
-// stranger reports whether a stopped guest's disk may not be labelled without a person:
-// it came from elsewhere without a label, which a node may remember when no snapshot shows it, or
-// a receive of it is pending.
+// stranger reports whether snap needs a person before it may label a stopped guest's disk: the disk
+// was received without a label (the node may remember the receive although no snapshot shows it),
+// or a receive of the disk is pending.
 func (w *World) stranger(d *dataset) bool {
 	newest, any := d.newestManaged()
 	label := d.running.Own()
 	if class, _ := newest.Class(); label == "stopped" && d.running.Source == zfs.SourceReceived && class != zfs.Stopped {
-		return true // sanoid's snapshot came after our _stopped one, and then the guest moved
+		return true // sanoid took a snapshot after our _stopped one, and then the guest moved
 	}
 	if d.running.Source == zfs.SourceLocal && d.received {
-		return true // nothing says that the label is from after the receive
+		return true // nothing proves that the label is newer than the receive
 	}
 	return d.token || d.seeding || label == "" && (d.ever || any || len(d.snaps) > 0 || d.running.Received != "")
 }
 
-// labels holds what is on the nodes' disks against the truth, once two clean runs saw
-// it.
+// labels compares the labels of the nodes' disks with the true state of their guests, after two
+// undisturbed runs.
 func (w *World) labels() {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]
@@ -244,7 +248,7 @@ func (w *World) labels() {
 			if g.alive {
 				want = w.nodes[g.home].name
 			} else if w.stranger(d) || g.template && label != w.nodes[g.home].name {
-				continue // a template can never run: only its own node's label is ended
+				continue // a template can never run: snap changes only the label of the template's own node
 			}
 			w.stats.Labels++
 			if label != want {
@@ -255,8 +259,9 @@ func (w *World) labels() {
 	}
 }
 
-// announced holds the newest snapshot against the truth: it is _stopped and the last
-// state of a stopped guest, and not _stopped of a living one.
+// announced compares a disk's newest snapshot with the true state of the guest. For a stopped guest
+// it must be a _stopped snapshot of the disk's last data; for a running guest it must not be a
+// _stopped one.
 func (w *World) announced(g *guest, d *dataset) {
 	newest, any := d.newestManaged()
 	class, _ := newest.Class()
@@ -266,11 +271,11 @@ func (w *World) announced(g *guest, d *dataset) {
 	case g.alive && w.retention[zfs.Frequently] > 0 && w.olderThanStart(g, d):
 		w.broken("%s has no snapshot since its guest %d was started", d.name, g.vmid)
 	case g.alive && class == zfs.Stopped:
-		w.broken("the newest snapshot of %s is %s, and its guest runs", d.name, newest.Name)
+		w.broken("the newest snapshot of %s is %s, but its guest runs", d.name, newest.Name)
 	case g.alive || g.template || d.running.Source == zfs.SourceReceived:
 	case class != zfs.Stopped:
-		w.broken("the newest snapshot of %s is %s, and its guest is off", d.name, newest.Name)
+		w.broken("the newest snapshot of %s is %s, but its guest is off", d.name, newest.Name)
 	case w.taken[newest.GUID].content != d.content:
-		w.broken("%s was written after %s, and its guest is off", d.name, newest.Name)
+		w.broken("%s was written after %s, but its guest is off", d.name, newest.Name)
 	}
 }

@@ -9,66 +9,72 @@ import (
 	"snapwatch/snapper"
 )
 
-// dataset is one disk on one site, with as much of ZFS as matters here.
+// dataset is one simulated disk on one site, with the parts of ZFS that matter to snapwatch.
 type dataset struct {
 	name    string
-	host    string // where it is
+	host    string // the host that has the dataset
 	guid    uint64
-	created time.Time // by the clock of its host
+	created time.Time // by the host's clock
 	snaps   []zfs.Snapshot
 	marks   []zfs.Snapshot
-	// content numbers the state of the data: two datasets with the same number hold
-	// the same bytes.
+	// content numbers the state of the data: two datasets with the same content hold the same
+	// bytes.
 	content int
 	running zfs.Property
-	// labelled: it has received properties. Until it has, ZFS takes local ones for
-	// received ones, and the first that arrive replace them.
+	// labelled is true once the dataset has received properties. Before that, ZFS treats local
+	// properties as received ones, and the first properties that arrive replace them.
 	labelled bool
-	// log: it was written here since the last receive, and has an intent log beside its
-	// data. Its snapshots have it, too: logged are these, by guid. An increment on one of them
-	// drops the log, which counts as written (1 KiB, seen on OpenZFS 2.3.9): dropped is the
-	// txg of the latest that did, 0 if none.
+	// log is true if the disk was written here since the last receive: the dataset then has an
+	// intent log next to its data. Snapshots of such a dataset have the intent log too: logged are
+	// the guids of these snapshots. An increment received on top of such a snapshot drops the
+	// intent log, and ZFS counts that as written (1 KiB, seen on OpenZFS 2.3.9). dropped is the txg
+	// of the latest increment that dropped an intent log, 0 if none did.
 	log     bool
 	logged  []uint64
 	dropped uint64
-	// discarded are the bookmarks past which it was set back, by transaction group.
+	// discarded are the bookmarks of the dataset's discarded history, by transaction group.
 	discarded map[uint64]bool
-	// blocked is when a receive last failed over a name that was taken: a clock was ahead, here
-	// or on another node. Until a person sees to it the source rotates on.
+	// blocked is the time when a receive last failed because a snapshot of the same name existed:
+	// the clock of this node or of another one was ahead. The source continues to rotate until a
+	// person repairs the copy.
 	blocked time.Time
-	// unseen: it was set back past bookmarks, and no run has looked at it since.
+	// unseen is true if the dataset was set back to before bookmarks and no run has looked at it
+	// since.
 	unseen bool
-	// ever: it was received. received: since its node last noted that its guest lives there. away:
-	// the last time, that guest was noted to be on another node.
+	// ever is true if the dataset was ever received. received is true if it was received since its
+	// node last noted that its guest lives there. away is true if the node's last note says that
+	// the guest is on another node.
 	ever, received, away bool
-	// seeding: the first receive is not finished. token: one waits to be resumed.
+	// seeding is true until the first receive is finished. token is true if an interrupted receive
+	// can be resumed.
 	seeding, token bool
-	// size is how often it grew. origin is what it was cloned from. rolledBack is the snapshot
-	// to which it was rolled back last, by guid.
+	// size counts how often the disk grew. origin is the snapshot that the disk was cloned from.
+	// rolledBack is the guid of the snapshot of the last rollback.
 	size       int
 	origin     string
 	rolledBack uint64
-	// tip is the newest snapshot of its history, by guid, even one that is gone.
+	// tip is the guid of the newest snapshot in the dataset's history, even if that snapshot was
+	// destroyed.
 	tip uint64
-	// list stands for the snapshots it had when that was last asked for, listChanged when that
-	// list changed.
+	// list is a hash of the dataset's snapshots at the last call of [machine.listChanged];
+	// listChanged is the time of the last change of that list.
 	list        uint64
 	listChanged int64
-	changed     time.Time // of its list of snapshots, by its host's clock
-	// unannounced is the last run that should have snapshotted and labelled it after its
-	// guest's start, and could not.
+	changed     time.Time // the last change of the list of snapshots, by the host's clock
+	// unannounced is the time of the last run that should have snapshotted and labelled the disk
+	// after its guest's start, and could not.
 	unannounced time.Time
 }
 
-// taken is what only the model knows of a snapshot, by guid.
+// taken is a snapshot's data that only the model knows, by guid.
 type taken struct {
 	content int
 	at      time.Time // the true time
-	// parent is the snapshot before it in its history, by guid.
+	// parent is the guid of the previous snapshot in the same history.
 	parent uint64
 }
 
-// descends reports whether a dataset's history goes through a snapshot.
+// descends reports whether a snapshot is in a dataset's history.
 func (w *World) descends(d *dataset, guid uint64) bool {
 	for at := d.tip; at != 0; at = w.taken[at].parent {
 		if at == guid {
@@ -78,14 +84,15 @@ func (w *World) descends(d *dataset, guid uint64) bool {
 	return false
 }
 
-// diskName is what a dataset's name says.
+// diskName holds the parts of a dataset's name.
 type diskName struct {
 	vmid int
 	kind zfs.DiskKind
 	disk bool
 }
 
-// parse reads a dataset's name, each name once: weeks are full of them.
+// parse parses a dataset's name. It remembers each result, because a week asks for the same names
+// very often.
 func (w *World) parse(name string) diskName {
 	n, known := w.parsed[name]
 	if !known {
@@ -102,7 +109,7 @@ func (d *dataset) newest() (zfs.Snapshot, bool) {
 	return d.snaps[len(d.snaps)-1], true
 }
 
-// newestManaged is the newest snapshot of ours.
+// newestManaged returns the newest managed snapshot.
 func (d *dataset) newestManaged() (zfs.Snapshot, bool) {
 	for _, s := range slices.Backward(d.snaps) {
 		if _, ours := s.Class(); ours {
@@ -122,7 +129,7 @@ func hasGUID(list []zfs.Snapshot, guid uint64) bool {
 	return slices.ContainsFunc(list, func(s zfs.Snapshot) bool { return s.GUID == guid })
 }
 
-// disk is the dataset as snap reads it.
+// disk returns the dataset as snap reads it.
 func (w *World) disk(d *dataset) snapper.Disk {
 	k := snapper.Disk{
 		Dataset: zfs.Dataset{Name: d.name, GUID: d.guid, Creation: d.created, Inconsistent: d.seeding, ResumeToken: d.token, Running: d.running},
@@ -146,7 +153,7 @@ func (w *World) written(d *dataset, since zfs.Snapshot) uint64 {
 	return 4096
 }
 
-// snapshot takes one, as the node's clock has it.
+// snapshot takes a snapshot, dated by the node's clock.
 func (w *World) snapshot(n *node, d *dataset, name string) zfs.Snapshot {
 	w.serial++
 	s := zfs.Snapshot{Dataset: d.name, Name: name, GUID: w.serial, CreateTXG: w.serial, Creation: n.clock(w.now).Truncate(time.Second)}

@@ -8,9 +8,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// pvesrAll is one run of Proxmox's replication, where that is what replicates between the
-// nodes. It does not replicate templates and linked clones here, and waits for migrations and
-// rollbacks.
+// pvesrAll plays one run of Proxmox's replication, in weeks where Proxmox replicates between the
+// nodes. In the model Proxmox does not replicate templates and linked clones, and waits for
+// migrations and rollbacks.
 func (w *World) pvesrAll() {
 	if !w.Pvesr || w.tick < max(w.nodes[0].down, w.nodes[1].down, w.apart) {
 		return
@@ -29,7 +29,7 @@ func (w *World) pvesrAll() {
 	}
 }
 
-// cloned reports whether a disk of a guest is a linked clone.
+// cloned reports whether a guest has a disk that is a linked clone.
 func (w *World) cloned(g *guest) bool {
 	return slices.ContainsFunc(g.disks, func(name string) bool {
 		d := w.source(g, name)
@@ -37,12 +37,12 @@ func (w *World) cloned(g *guest) bool {
 	})
 }
 
-// replicatePrefix begins the names of the snapshots that Proxmox replicates a guest by.
+// replicatePrefix returns the prefix of the names of Proxmox's replication snapshots of a guest.
 func replicatePrefix(g *guest) string { return fmt.Sprintf("__replicate_%d-0_", g.vmid) }
 
-// pvesr replicates a guest to the other node: takes a snapshot of all disks and sends each with
-// all others since the last one. Copies of disks that the guest has no more go. It is false if a
-// copy is not what its source is.
+// pvesr replicates a guest to the other node: it takes a snapshot of each disk and sends that
+// snapshot with all snapshots since the last replication. It destroys the copies of disks that the
+// guest no longer has. It returns false if a copy differs from its source.
 func (w *World) pvesr(g *guest) bool {
 	home, other := w.nodes[g.home], w.nodes[1-g.home]
 	prefix := replicatePrefix(g)
@@ -69,7 +69,7 @@ func (w *World) pvesr(g *guest) bool {
 	return same
 }
 
-// dropReplicated destroys on both nodes what a guest was replicated by before the last time.
+// dropReplicated destroys on both nodes all of a guest's replication snapshots except the newest.
 func (w *World) dropReplicated(g *guest) {
 	for _, n := range w.nodes {
 		for _, disk := range g.disks {

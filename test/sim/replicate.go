@@ -9,19 +9,20 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// pair is a disk and one of its copies, for the promise of a common base.
+// pair is a disk and one of its copies; it serves to check the promise that both have a common
+// base.
 type pair struct {
 	source, target uint64 // guids of the datasets
 	last           time.Time
-	// based is when the newest snapshot was taken that the source had a bookmark of then,
-	// and the target still had, zero if there was none.
+	// based is the time of the newest snapshot that the source had a bookmark of and the target
+	// still had, both at the last replication; zero if there was none.
 	based time.Time
 }
 
-// vaultOf is where C keeps the copy of a disk.
+// vaultOf returns the name of a disk's copy on C.
 func vaultOf(name string) string { return "vault/" + name }
 
-// replicate is one run of syncoid for every disk: to the other node, and to C.
+// replicate plays one run of syncoid for every disk, to the other node and to C.
 func (w *World) replicate() {
 	cut := w.cutMid
 	w.cutMid = false
@@ -40,7 +41,7 @@ func (w *World) replicate() {
 			if w.Relay {
 				from = w.nodes[0]
 			}
-			// Nothing is sent on from a node that was received onto before snap has run there
+			// A node that received a disk sends the disk on only after snap has run there
 			// (docs/replication.md, "B takes over", step 3).
 			d := from.sets[name]
 			waits := from != home && d != nil && d.unseen
@@ -51,8 +52,8 @@ func (w *World) replicate() {
 	}
 }
 
-// send replicates one disk, as syncoid does: from the newest common snapshot, else
-// from the newest bookmark of one that the target has, else there is no base.
+// send replicates one disk as syncoid does: from the newest common snapshot, else from the newest
+// bookmark whose snapshot the target has. Otherwise there is no base.
 func (w *World) send(from *node, name string, to map[string]*dataset, as string, at *node, breaks bool) {
 	src := from.sets[name]
 	pool := from.pools[zfs.Pool(name)]
@@ -109,7 +110,7 @@ func (w *World) send(from *node, name string, to map[string]*dataset, as string,
 	}
 }
 
-// even notes that a copy has all that its source has.
+// even records that a copy has all snapshots of its source.
 func (w *World) even(src, dst *dataset, s Sending) {
 	w.pairs[siteNames[s.To]+" "+s.As] = &pair{source: src.guid, target: dst.guid, last: w.now, based: w.bookmarked(src, dst)}
 }
@@ -130,8 +131,8 @@ func (w *World) seed(src *dataset, to map[string]*dataset, as, on string, host t
 	return dst
 }
 
-// increment brings the target up to the source. It is false if it did not end, or there was
-// nothing to send: then no property arrives, either.
+// increment sends the snapshots that the target does not have. It returns false if the receive
+// broke off or there was nothing to send: then no property arrives either.
 func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool {
 	site := siteNames[sending.To]
 	base, ok := commonBase(src, dst)
@@ -144,7 +145,7 @@ func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool 
 	}
 	w.stats.Based++
 	if !w.descends(src, base) && w.txgOf(src, base) >= w.reach(src) {
-		w.broken("%s was sent to %s from a bookmark of a history that it no longer has: the copy is a mixture", src.name, dst.name)
+		w.broken("%s was sent to %s from a bookmark of a history that the source has discarded: the copy is a mixture of two histories", src.name, dst.name)
 	}
 	at := slices.IndexFunc(dst.snaps, func(s zfs.Snapshot) bool { return s.GUID == base })
 	after := w.txgOf(src, base)
@@ -186,7 +187,8 @@ func (w *World) bookmarked(src, dst *dataset) (newest time.Time) {
 	return newest
 }
 
-// txgOf is where in the source's history a snapshot or bookmark of it lies.
+// txgOf returns the transaction group of one of the source's snapshots or bookmarks, 0 if the
+// source has none with that guid.
 func (w *World) txgOf(src *dataset, guid uint64) uint64 {
 	for _, list := range [][]zfs.Snapshot{src.snaps, src.marks} {
 		for _, s := range slices.Backward(list) {
@@ -198,9 +200,9 @@ func (w *World) txgOf(src *dataset, guid uint64) uint64 {
 	return 0
 }
 
-// receive adds the source's snapshots; each gets a txg of the target. It is false, and
-// ends there, at one whose name the target has for another snapshot: a clock that was
-// set back makes such.
+// receive adds the source's snapshots to the target; each gets a txg of the target. It stops and
+// returns false at a snapshot whose name another snapshot of the target has, which happens after a
+// clock was set back.
 func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 	for _, s := range list {
 		dst.ever, dst.received = true, true
@@ -220,8 +222,8 @@ func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 	return true
 }
 
-// commonBase is the guid of what both have: the newest snapshot, or else the newest
-// of the target's snapshots that the source has as a bookmark.
+// commonBase returns the guid of the base for an increment: the newest common snapshot, else the
+// newest of the target's snapshots that the source has as a bookmark.
 func commonBase(src, dst *dataset) (guid uint64, ok bool) {
 	for _, s := range slices.Backward(dst.snaps) {
 		if hasGUID(src.snaps, s.GUID) {

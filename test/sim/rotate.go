@@ -10,9 +10,9 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// rotated is the rotation of others on a site that receives: on a node the newest
-// snapshots and the first of each day stay, and nowhere those of syncoid's runs to other
-// sites. It returns the names of those that go.
+// rotated plays another program's rotation on a receiving site and returns the names of the
+// destroyed snapshots. On a node it keeps the newest snapshots and the first of each day. On all
+// sites it destroys the snapshots of syncoid's runs to other sites.
 func rotated(d *dataset, to int) (gone []string) {
 	const newest = 6
 	days := map[string]bool{}
@@ -42,7 +42,7 @@ func rotated(d *dataset, to int) (gone []string) {
 	return gone
 }
 
-// prune is one run of snapwatch prune on C.
+// prune plays one run of snapwatch prune on C.
 func (w *World) prune() {
 	w.lab.Prune()
 	c := &node{name: siteNames[SiteC], skew: w.c.skew, sets: w.c.sets, pools: map[string]*poolState{"vault": {}}, report: w.c.report, hooks: w.c.hooks}
@@ -60,7 +60,7 @@ func (w *World) prune() {
 	}
 }
 
-// mayPrune is told of every snapshot that prune destroys.
+// mayPrune checks each snapshot that prune destroys.
 func (w *World) mayPrune(d *dataset, name string) {
 	w.stats.Pruned++
 	s, any := d.newestManaged()
@@ -68,11 +68,11 @@ func (w *World) mayPrune(d *dataset, name string) {
 	case any && s.Name == name:
 		w.broken("prune destroyed %s, the newest", s.FullName())
 	case !ours:
-		w.broken("prune destroyed the foreign %s@%s", d.name, name)
+		w.broken("prune destroyed the unmanaged %s@%s", d.name, name)
 	}
 }
 
-// dropSyncs leaves the newest of syncoid's own snapshots.
+// dropSyncs destroys all of syncoid's own snapshots for a site except the newest.
 func dropSyncs(d *dataset, site string) {
 	newest := true
 	for i := len(d.snaps) - 1; i >= 0; i-- {

@@ -20,22 +20,24 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// samples are the values of one series by tick; NaN where there is none.
+// samples holds the values of each series by tick; NaN means that the series has no value.
 type samples map[string][]float64
 
-// record is a week as Prometheus scrapes it, and what check says meanwhile.
+// record is a simulated week as Prometheus scrapes it, together with the verdicts of check.
 type record struct {
 	w      *World
 	ticks  int
 	series samples
 	tests  []string
-	// stale counts for how many looks a disk has been stale; wait is for how many it
-	// must be before the rule fires, by its for. Before that many nothing is known.
+	// stale counts the consecutive looks at which a disk was stale. wait is the number of looks
+	// that the rule's "for" takes before the alert fires. blind counts down the looks after a clock
+	// error, during which the test cannot know whether the alert fires.
 	stale       map[string]int
 	wait, blind int
-	// silent are the disks that were so when they could last be read.
+	// silent are the disks that were silent when they could last be read.
 	silent map[string]bool
-	// stopped says of disks since which look their newest snapshot is the same _stopped one.
+	// stopped records for each disk its newest snapshot, if that is a _stopped one, and the first
+	// look that saw this snapshot.
 	stopped map[string]stoppedSince
 }
 
@@ -55,7 +57,7 @@ func (r *record) set(tick int, name, labels string, value float64) {
 	r.series[key][tick] = value
 }
 
-// since is a time as Prometheus' own tests have it: they begin at 0.
+// since returns a time as promtool's tests express it: their time begins at 0.
 func (r *record) since(t time.Time) float64 { return float64(t.Unix() - r.begin().Unix()) }
 
 func (r *record) begin() time.Time { return r.w.Start.Add(Tick + 10*time.Minute) }
@@ -67,7 +69,7 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// host adds what one exporter shows.
+// host adds the series that one host's exporter shows.
 func (r *record) host(tick int, target string, report checker.Report, owns func(vmid int) bool) {
 	r.set(tick, "snapwatch_time_seconds", target, r.since(report.Now))
 	for _, p := range report.Pools {
@@ -99,7 +101,7 @@ func (r *record) host(tick int, target string, report checker.Report, owns func(
 	}
 }
 
-// lookAt is what a node's own exporter says.
+// lookAt returns the report of a node's own exporter.
 func (w *World) lookAt(n *node) checker.Report {
 	now := n.clock(w.now)
 	pools := map[string]*checker.Pool{"tank": {Name: "tank", ReadAt: now}, "ssd": {Name: "ssd", ReadAt: now}}
@@ -122,7 +124,7 @@ func (w *World) lookAt(n *node) checker.Report {
 func (r *record) tick(report checker.Report) {
 	w, tick := r.w, r.w.tick
 	if w.now.Before(r.begin()) {
-		return // the look at C before the week begins
+		return // this look at C happened before the week begins
 	}
 	vault := `instance="c",cluster="vault",site="vault",role="replica"`
 	r.set(tick, "up", vault, 1)
@@ -144,7 +146,7 @@ func (r *record) tick(report checker.Report) {
 	r.expect(tick, report)
 }
 
-// owned is the newest snapshot of a copy's original, nil if there is none.
+// owned returns the newest snapshot of the disk that a copy comes from, nil if there is none.
 func (w *World) owned(d checker.Disk) *zfs.Snapshot {
 	src := w.source(w.guests[d.VMID], strings.TrimPrefix(d.Dataset, "vault/"))
 	if src == nil {
@@ -154,8 +156,9 @@ func (w *World) owned(d checker.Disk) *zfs.Snapshot {
 	return &newest
 }
 
-// seen reports whether Prometheus has seen for longer than the limit that a disk is behind:
-// where its newest snapshot is a _stopped one, it knows no other beginning.
+// seen reports whether Prometheus has had time to see that a copy lags for longer than the limit.
+// If the copy's newest snapshot is a _stopped one, Prometheus counts the lag from its first sight
+// of that snapshot.
 func (r *record) seen(tick int, d checker.Result) bool {
 	if d.Newest == nil {
 		return false
@@ -168,15 +171,15 @@ func (r *record) seen(tick int, d checker.Result) bool {
 		known = stoppedSince{d.Newest.GUID, tick}
 		r.stopped[d.Dataset] = known
 	}
-	const limit = 26 // ticks: six hours, and what scrapes and evaluations take
+	const limit = 26 // in ticks: six hours, plus the delay of scrapes and evaluations
 	return tick-known.tick > limit
 }
 
-// expect writes down what the rules must say where check says this.
+// expect records which alerts the rules must show, given the report of check.
 func (r *record) expect(tick int, report checker.Report) {
 	w := r.w
 	if w.c.skew != 0 {
-		r.stale, r.blind = map[string]int{}, r.wait // check asks C's clock, the rules Prometheus' own
+		r.stale, r.blind = map[string]int{}, r.wait // check reads C's clock, the rules use Prometheus' own
 		return
 	}
 	var stale, fire, other []string
@@ -200,8 +203,8 @@ func (r *record) expect(tick int, report checker.Report) {
 		case d.Verdict == checker.Receiving && d.Level > checker.Within:
 			other = append(other, `alertname="SnapwatchReceivingLong",`+dataset)
 		}
-		// Check knows since when the copy is behind, the rules only by how much: of a guest
-		// that ran for a moment they say nothing.
+		// Check knows since when the copy has lagged, the alert rules know only the length of the
+		// lag: the rules do not alarm for a guest that ran only briefly.
 		src := w.owned(d.Disk)
 		if d.Compared.Outcome == checker.Lagging && src != nil && src.Creation.Sub(d.Newest.Creation) > 6*time.Hour && r.seen(tick, d) {
 			r.ask(tick, fmt.Sprintf(`count by (severity) (ALERTS{alertname="SnapwatchLag",instance="c",%s,severity="warning"})`, dataset), []string{`severity="warning"`})
@@ -228,8 +231,8 @@ func (r *record) expect(tick int, report checker.Report) {
 	r.stale = count
 }
 
-// isSilent reports whether a disk may be silent for the rules: one that cannot be read, or of
-// which no age can be believed, is as silent as it was before.
+// isSilent reports whether the alert rules may be silent about a disk. A disk that cannot be read,
+// or whose age cannot be trusted, keeps its previous state.
 func (r *record) isSilent(d checker.Result) bool {
 	switch d.Verdict {
 	case checker.Missing, checker.Receiving, checker.Excluded, checker.Stopped, checker.Orphaned:
@@ -248,7 +251,7 @@ func (r *record) ask(tick int, expr string, want []string) {
 	r.tests = append(r.tests, text+"]}")
 }
 
-// file is the week as a test of promtool.
+// file returns the week as a test file for promtool.
 func (r *record) file(rules string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "rule_files: [%q]\nevaluation_interval: 15m\ntests:\n  - interval: 15m\n    input_series:\n", rules)
@@ -259,7 +262,7 @@ func (r *record) file(rules string) string {
 	return b.String()
 }
 
-// runs writes values down as promtool reads them, equal ones as one.
+// runs prints values in promtool's notation and joins equal neighbours.
 func runs(values []float64) string {
 	var words []string
 	same := func(a, b float64) bool { return a == b || math.IsNaN(a) && math.IsNaN(b) }
@@ -281,8 +284,8 @@ func runs(values []float64) string {
 	return strings.Join(words, " ")
 }
 
-// Check and the alert rules say the same of every disk on C at every look, up to the
-// time that the rules wait; by Prometheus' own engine.
+// Check and the alert rules agree on every disk on C at every look, apart from the time that the
+// rules wait before they fire. Prometheus' own engine evaluates the rules.
 func TestRulesAgree(t *testing.T) {
 	rules, err := filepath.Abs("../../deploy/prometheus/snapwatch.rules.yml")
 	require.NoError(t, err)
@@ -307,7 +310,7 @@ func TestRulesAgree(t *testing.T) {
 	}
 }
 
-// staleFor is after how many more looks the rule for stale disks fires.
+// staleFor returns the number of further looks after which the rule for stale disks fires.
 func staleFor(t *testing.T, rules string) int {
 	t.Helper()
 	text, err := os.ReadFile(rules)

@@ -16,8 +16,8 @@ const day = 96 // ticks
 func anySetup(t *rapid.T) Setup {
 	starts := []time.Time{
 		time.Date(2026, 7, 13, 9, 0, 0, 0, time.UTC),
-		time.Date(2026, 10, 22, 9, 0, 0, 0, time.UTC), // the clock is set back on the 25th
-		time.Date(2027, 3, 25, 9, 0, 0, 0, time.UTC),  // and on on the 28th
+		time.Date(2026, 10, 22, 9, 0, 0, 0, time.UTC), // summer time ends on the 25th
+		time.Date(2027, 3, 25, 9, 0, 0, 0, time.UTC),  // summer time begins on the 28th
 		time.Date(2026, 12, 28, 9, 0, 0, 0, time.UTC),
 	}
 	s := Setup{
@@ -46,8 +46,8 @@ func anySetup(t *rapid.T) Setup {
 	return s
 }
 
-// anySteps are what happens, in order. Some of it is nothing, so that a story that is
-// made shorter keeps the times of the rest.
+// anySteps draws the steps of a week, in order. Some drawn steps are [Nothing], so that shortening
+// a failing week keeps the times of the other steps.
 func anySteps(t *rapid.T) []Step {
 	kinds := append([]string{Nothing}, Kinds()...)
 	gaps := []int{0, 1, 2, 3, 5, 9, 20, 60}
@@ -69,10 +69,10 @@ func anySteps(t *rapid.T) []Step {
 	return slices.DeleteFunc(steps, func(s Step) bool { return s.Kind == Nothing })
 }
 
-// weeks is how many ticks a week has.
+// weeks is the number of ticks of a week.
 const weeks = 7 * day
 
-// anyWeek is the random week of a seed.
+// anyWeek returns the random week for a seed.
 func anyWeek(seed int) (Setup, []Step) {
 	type week struct {
 		setup Setup
@@ -83,9 +83,9 @@ func anyWeek(seed int) (Setup, []Step) {
 	return one.setup, one.steps
 }
 
-// Whatever happens in a week, no promise is broken. As many weeks are played at the
-// same time as there are processors. One that breaks a promise is made short and told;
-// -seed N -weeks 1 plays it again.
+// No promise is broken, whatever happens in a random week. The test plays as many weeks at the same
+// time as there are processors. It shortens a week that breaks a promise and prints the week's
+// story; -seed N -weeks 1 plays the week again.
 func TestWeeks(t *testing.T) {
 	t.Logf("%d weeks from seed %d on", *manyWeeks, *firstSeed)
 	var next, failed atomic.Int64
@@ -111,7 +111,7 @@ func TestWeeks(t *testing.T) {
 	t.Logf("checked: %+v", sums[0])
 }
 
-// tell makes a week that breaks a promise as short as it does so, and tells it.
+// tell shortens a week that breaks a promise, and prints the week's story.
 func tell(t *testing.T, seed int, failed *World) {
 	setup, steps := Shorten(weeks, failed.Setup, failed.plan)
 	w := NewWorld(setup)

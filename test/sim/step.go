@@ -10,7 +10,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// When in a tick a step happens.
+// The phases of a tick in which a step can happen.
 const (
 	BeforeRun = iota
 	betweenLooks
@@ -22,12 +22,13 @@ const (
 
 var phaseNames = [phases]string{"before the run", "between the two looks", "before the program", "after the run", "after replication"}
 
-// Step is one thing that happens.
+// Step is one event in a week, such as a guest's stop.
 type Step struct {
-	// Tick and Phase say when.
+	// Tick and Phase are the time of the step.
 	Tick, Phase int
 	Kind        string
-	// Guest is which of the guests, Node which node, N how long or how much.
+	// Guest is the index of the guest, Node the number of the node. N is a duration in ticks, or an
+	// amount, as the kind of step defines.
 	Guest, Node, N int
 }
 
@@ -38,18 +39,19 @@ func (s Step) String() string {
 	return fmt.Sprintf("day %d %02d:%02d, %s: %s", day+1, int(rest.Hours()), int(rest.Minutes())%60, phaseNames[s.Phase], words)
 }
 
-// kind is one kind of step.
+// kind is the definition of one kind of step.
 type kind struct {
 	words string
-	// guest: it is done to a guest. locks: Proxmox takes the guest's lock for it.
+	// guest is true if the step happens to a guest. locks is true if Proxmox takes the guest's lock
+	// for the step.
 	guest, locks bool
 	do           func(w *World, g *guest, n *node, s Step)
 }
 
-// Nothing is the kind of a step that is none.
+// Nothing is the kind of a step without any effect.
 const Nothing = "nothing"
 
-// Kinds are the names of the steps that random weeks are made of, in order.
+// Kinds returns the kinds of steps of random weeks, sorted.
 func Kinds() []string { return slices.Sorted(maps.Keys(stepKinds())) }
 
 var kinds = allKinds()
@@ -68,7 +70,7 @@ func (w *World) steps(phase int, only func(Step) bool) {
 	}
 }
 
-// onNode tells at which node a step happens.
+// onNode returns the number of the node at which a step happens.
 func (w *World) onNode(s Step) int {
 	if k := kinds[s.Kind]; k.guest {
 		return w.guests[100+s.Guest].home
@@ -81,8 +83,8 @@ func (w *World) step(s Step) {
 	if k.guest && g.gone && s.Kind != "reuse" {
 		return
 	}
-	// That the clock jumps in the very moment between plan and program is not played. A run
-	// that looks once has its plan before anything happens to it.
+	// The model does not play a clock jump between the plan and the channel program. A run that
+	// looks only once has made its plan before any step of the phase between the looks.
 	clock := (s.Kind == "clock" || s.Kind == "skew") && (s.Phase == beforeProgram || s.Phase == betweenLooks && !w.planned.IsZero())
 	if clock || k.locks && (w.held[g.vmid] > 0 || g.flocked) {
 		w.later = append(w.later, s)
@@ -105,8 +107,8 @@ func orDash(s string) string {
 	return s
 }
 
-// up reports whether a guest can be worked with: its host is up, and no lock is in the
-// way.
+// up reports whether Proxmox can work with a guest: the guest's host is up, and no lock prevents
+// it.
 func (w *World) up(g *guest) bool {
 	return w.tick >= w.nodes[g.home].down && w.tick >= w.nodes[g.home].booting && g.lock == "" && !g.prelaunch
 }
@@ -144,8 +146,8 @@ func (w *World) writeAll(g *guest) {
 	}
 }
 
-// move gives a guest's configuration to the other node, which uses the copies that
-// are there. It is false if one is missing.
+// move gives a guest's configuration to the other node, which then uses its copies of the guest's
+// disks. It returns false if the other node does not have all copies.
 func (w *World) move(g *guest) bool {
 	other := w.nodes[1-g.home]
 	for _, name := range g.disks {
@@ -154,7 +156,7 @@ func (w *World) move(g *guest) bool {
 		}
 	}
 	for _, name := range g.disks {
-		delete(w.pairs, other.name+" "+name) // an owner rotates, and is no copy any more
+		delete(w.pairs, other.name+" "+name) // the owner rotates its disk, which is no longer a copy
 	}
 	g.home = 1 - g.home
 	w.disturbNode(w.nodes[0])
@@ -162,8 +164,8 @@ func (w *World) move(g *guest) bool {
 	return true
 }
 
-// deltas brings the other node's copies to the last bit, as a migration does before
-// it hands over, with a snapshot of its own.
+// deltas makes the other node's copies equal to the guest's disks, as a migration does before it
+// hands over the guest. It takes a snapshot for that.
 func (w *World) deltas(g *guest) bool {
 	if w.Pvesr {
 		same := w.pvesr(g)
@@ -186,7 +188,7 @@ func (w *World) deltas(g *guest) bool {
 	return true
 }
 
-// die is the sudden end of a node.
+// die plays the sudden end of a node.
 func (w *World) die(i int, ticks int) {
 	n := w.nodes[i]
 	n.down = w.tick + max(1, ticks)
@@ -195,7 +197,7 @@ func (w *World) die(i int, ticks int) {
 	for _, vmid := range w.order {
 		if g := w.guests[vmid]; g.home == i {
 			g.alive, g.prelaunch, g.off = false, false, w.now
-			g.lock = "" // Proxmox clears what a dead node left, or a person does
+			g.lock = "" // Proxmox, or a person, clears the locks that a dead node left
 		}
 	}
 	w.disturbNode(n)

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// plain is a week in summer without anything special.
+// plain returns the setup of an ordinary week in summer.
 func plain(change ...func(*Setup)) Setup {
 	s := Setup{Start: time.Date(2026, time.July, 13, 9, 0, 0, 0, time.UTC), Keep: "f4", Bookmarks: 30, Grace: 24 * time.Hour, Every: 1}
 	for _, c := range change {
@@ -30,8 +30,8 @@ func seldom(s *Setup)       { s.Every = 3 }
 func hours(s *Setup)        { s.Tick, s.Every = 5*time.Hour, 4 }
 func order332(s *Setup)     { s.Order = 332 }
 
-// Weeks that random ones have found worth telling, each as short as it breaks what it
-// was found by.
+// TestStories plays weeks in which random tests once found a fault. Each week is shortened to the
+// steps that are needed for the fault.
 func TestStories(t *testing.T) {
 	for name, story := range map[string]struct {
 		setup Setup
@@ -119,8 +119,8 @@ func TestStories(t *testing.T) {
 	}
 }
 
-// The promises are not empty: where the copy stays behind there is an alarm to demand,
-// and where a guest is off there is silence to demand.
+// The simulated weeks really check the promises: a copy that lags must alarm many times, and a
+// guest that is off must be silent many times.
 func TestPromisesAreAsked(t *testing.T) {
 	w := NewWorld(plain())
 	w.Play(weeks, []Step{{Kind: "stop", Tick: 5, Guest: 1}, {Kind: "long cut", Tick: 20, N: 12}, {Kind: "start", Tick: 300, Guest: 1}})
@@ -132,7 +132,7 @@ func TestPromisesAreAsked(t *testing.T) {
 	assert.Greater(t, w.stats.Based, 1000)
 }
 
-// Every kind of step happens in some week, and is told in words.
+// Every kind of step can happen, and the story describes it in words.
 func TestEveryStepHappens(t *testing.T) {
 	for _, kind := range Kinds() {
 		w := NewWorld(plain())
@@ -141,8 +141,8 @@ func TestEveryStepHappens(t *testing.T) {
 	}
 }
 
-// What the second look saw is what the next run is told: a guest that high availability
-// wants started, and that went down between the looks, is believed by the next run.
+// A run passes the result of its second look to the next run: if a guest that high availability
+// wants started went down between the two looks, the next run accepts that the guest is down.
 func TestTheSecondLookIsWhatTheNextRunIsTold(t *testing.T) {
 	w := NewWorld(plain())
 	w.Play(6, []Step{{Kind: "stop", Tick: 4, Guest: 1}, {Kind: "crash", Tick: 4, Phase: betweenLooks, Guest: 2}})

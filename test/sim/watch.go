@@ -8,17 +8,19 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// runLate is after what time without a good run a node alarms, with the rule's for.
+// runLate is the time without a good run after which a node alarms; it includes the alert rule's
+// "for".
 const runLate = 50 * time.Minute
 
-// slack is what a missed alarm may take beyond the limit: a run that notices the
-// start, the look at C, and clocks that differ by as much as is not called skew.
+// slack is the time by which an alarm may come later than the limit: it covers the run that notices
+// the guest's start, the next look at C, and the greatest difference of clocks that does not count
+// as skew.
 func (w *World) slack() time.Duration { return 2*w.Tick + 5*time.Minute }
 
-// maxSkew is how much clocks may differ before nothing is promised.
+// maxSkew is the greatest difference between clocks for which the promises hold.
 const maxSkew = 5 * time.Minute
 
-// assemble is a check of C alone.
+// assemble returns the report of a check on C that does not ask the owners.
 func (w *World) assemble() checker.Report {
 	now := w.c.clock(w.now)
 	pool := checker.Pool{Name: "vault", ReadAt: now}
@@ -42,7 +44,7 @@ func (w *World) assemble() checker.Report {
 	return checker.Assemble(pools, w.policy, now)
 }
 
-// lookAtC is a check of C with its owners: what the check command and the exporter say.
+// lookAtC returns the report of the check command and the exporter on C, which ask the owners.
 func (w *World) lookAtC() checker.Report {
 	report := w.assemble()
 	said := map[string][]checker.Evidence{}
@@ -64,7 +66,7 @@ func later(times ...time.Time) time.Time {
 	return last
 }
 
-// answer is what a node says of a disk, as its exporter answers.
+// answer returns a node's answer about a disk, as the node's exporter gives it.
 func (w *World) answer(i int, asked checker.Disk) checker.Evidence {
 	n := w.nodes[i]
 	e := evidence{checker.Evidence{Node: n.name, Owned: checker.NotOwned}}
@@ -100,11 +102,11 @@ func (w *World) answer(i int, asked checker.Disk) checker.Evidence {
 	return e.Evidence
 }
 
-// evidence is what a node says, while it is put together.
+// evidence is a node's answer while the model builds it.
 type evidence struct{ checker.Evidence }
 
-// hold says how a disk holds the snapshot that is asked for, and since when the asker
-// has been behind.
+// hold records whether a disk has the asked snapshot, as a snapshot or as a bookmark, and since
+// when the asking copy has lagged.
 func (e *evidence) hold(d *dataset, asked zfs.Snapshot) {
 	var txg uint64
 	for _, m := range d.marks {
@@ -127,7 +129,7 @@ func (e *evidence) hold(d *dataset, asked zfs.Snapshot) {
 	}
 }
 
-// watch holds what is said of C against the truth.
+// watch compares the report about C with the true state.
 func (w *World) watch() {
 	report := w.lookAtC()
 	if w.observe != nil {
@@ -159,7 +161,7 @@ func (w *World) mustAlarm(g *guest, src, copied *dataset, r checker.Result) {
 		return
 	}
 	since := later(g.since, src.created)
-	for _, n := range w.nodes { // also where it was started, and left before any run could announce it
+	for _, n := range w.nodes { // also a node where the guest was started and left before a run could announce the start
 		if d := n.sets[src.name]; d != nil {
 			since = later(since, d.unannounced)
 		}
@@ -167,11 +169,11 @@ func (w *World) mustAlarm(g *guest, src, copied *dataset, r checker.Result) {
 	if s, any := copied.newestManaged(); any {
 		since = later(since, w.taken[s.GUID].at, s.Creation)
 	} else {
-		since = later(since, copied.created) // its age counts from then
+		since = later(since, copied.created) // the age of a copy without snapshots counts from its creation
 	}
 	over := w.now.Sub(since) - 2*time.Hour - w.slack() - max(0, -w.c.skew)
 	if w.retention[zfs.Frequently] == 0 {
-		over -= time.Hour // the owner's own snapshots are this far apart
+		over -= time.Hour // the owner's own snapshots are an hour apart
 	}
 	if over <= 0 {
 		return

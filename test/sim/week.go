@@ -9,7 +9,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Play plays the steps over so many ticks, and ends early where a promise is broken.
+// Play plays the steps for the given number of ticks. It ends early if a promise is broken.
 func (w *World) Play(ticks int, plan []Step) {
 	w.plan = plan
 	w.replicateFirst()
@@ -68,8 +68,8 @@ func (w *World) play() {
 	w.lab.Looked()
 }
 
-// afterRun does the steps that come now, those that waited for a lock, and ends the
-// starts that were under way.
+// afterRun plays the steps of the phase after the run and the steps that waited for a lock. It
+// completes the guests' starts that were under way.
 func (w *World) afterRun() {
 	waited := w.later
 	w.later = nil
@@ -86,7 +86,7 @@ func (w *World) afterRun() {
 	}
 }
 
-// over ends what was to last until now.
+// over ends all faults and locks whose time is over.
 func (w *World) over() {
 	for i, n := range w.nodes {
 		if n.skew != 0 && w.tick >= n.skewEnd {
@@ -119,12 +119,12 @@ func (w *World) over() {
 			w.start(g)
 		}
 		if g.ha && !g.alive && !g.gone && g.lock == "" && w.now.Sub(g.off) > 40*time.Minute {
-			w.start(g) // high availability sees to it in the end
+			w.start(g) // high availability starts the guest in the end
 		}
 	}
 }
 
-// unlock ends what a guest was locked for.
+// unlock ends the operation for which a guest was locked.
 func (w *World) unlock(g *guest) {
 	was := g.lock
 	g.lock, g.prelaunch = "", false
@@ -139,14 +139,14 @@ func (w *World) unlock(g *guest) {
 	}
 }
 
-// settle counts the runs since anything happened to a guest.
+// settle counts each guest's undisturbed runs since its last event.
 func (w *World) settle() {
 	for _, vmid := range w.order {
 		g := w.guests[vmid]
 		n := w.nodes[g.home]
 		w.unannounced(g)
-		// Where programs are slow, one of another pool, or one that ZFS was too busy for, begins
-		// here when the guest's lock has been given up.
+		// If channel programs are slow, the program of a guest's second pool, or one that a busy
+		// ZFS delayed, may begin only after the run has released the guest's lock.
 		busy := g.disturbed || n.disturbed || g.lock != "" || g.flocked || w.tick < g.rebooting ||
 			w.tick < max(n.down, n.booting, n.cronOff, n.pveshBad, n.ignored, n.unsaved, n.lacking, n.unread, n.slowPrograms) || w.now.Sub(n.booted) < 5*time.Minute
 		for _, p := range n.pools {
@@ -160,9 +160,8 @@ func (w *World) settle() {
 	}
 }
 
-// unannounced notes which disks of a living guest no run could label yet, or snapshot
-// since it started. That it must come to that within two clean runs is held in
-// [World.labels].
+// unannounced records the disks of a running guest that no run could label yet, or snapshot since
+// the guest's start. [World.labels] checks that a run does both within two undisturbed runs.
 func (w *World) unannounced(g *guest) {
 	for _, name := range g.disks {
 		if d := w.source(g, name); d != nil && g.alive && (d.running.Own() != w.nodes[g.home].name || w.olderThanStart(g, d)) {
@@ -171,14 +170,14 @@ func (w *World) unannounced(g *guest) {
 	}
 }
 
-// olderThanStart reports whether the disk's newest managed snapshot is from before its guest was
-// started.
+// olderThanStart reports whether the disk's newest managed snapshot is older than the start of the
+// disk's guest.
 func (w *World) olderThanStart(g *guest, d *dataset) bool {
 	newest, any := d.newestManaged()
 	return !any || w.taken[newest.GUID].at.Before(g.since)
 }
 
-// sanoid takes and prunes hourly snapshots on A, under the names that are ours, too.
+// sanoid plays sanoid on A: it takes and prunes hourly snapshots under the same names as snapwatch.
 func (w *World) sanoid() {
 	n := w.nodes[0]
 	if !w.Sanoid || w.tick%4 != 1 || w.tick < n.down {
@@ -203,15 +202,14 @@ func (w *World) sanoid() {
 	}
 }
 
-// elsewhere reports whether a dataset is a copy of a disk whose guest is on the other
-// node: nobody lets sanoid snapshot what is being received.
+// elsewhere reports whether a dataset is a copy of a disk whose guest is on the other node. No
+// administrator lets sanoid snapshot such a copy.
 func (w *World) elsewhere(n *node, d *dataset) bool {
 	g := w.guests[w.parse(d.name).vmid]
 	return g == nil || g.gone || w.nodes[g.home] != n
 }
 
-// Story is what happened, for a person: the steps in words, and what the runs did
-// about them.
+// Story describes the week for a person: the steps in words, then the reactions of the runs.
 func (w *World) Story() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n\nsetup: keep %q, %d bookmarks, grace %s, properties sent: %v, syncoid's own snapshots: %v, sent with -R: %v, records of history: %d, C receives from A only: %v, replication every %d runs, sanoid beside us: %v, frozen: %v, configurations kept: %v, hooks: %q, index kept: %v, ZFS busy: %v, off at first: %v\n\nsteps:\n",
@@ -228,8 +226,8 @@ func (w *World) Story() string {
 	return b.String()
 }
 
-// Shorten finds a shorter week that breaks a promise, too: it leaves out what the
-// failure does without.
+// Shorten finds a shorter week that breaks a promise too: it leaves out everything that the failure
+// does not need.
 func Shorten(ticks int, setup Setup, plan []Step) (Setup, []Step) {
 	fails := func(s Setup, p []Step) bool {
 		w := NewWorld(s)

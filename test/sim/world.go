@@ -1,12 +1,13 @@
-// Package sim is a model of three sites over weeks: A and B are nodes of one cluster,
-// C only receives. Guests start, stop, move and die, hosts and pools fail, clocks
-// jump; cron runs the real run of snap ([run.Run]) and a monitoring system asks the real
-// verdict. The model knows the truth and holds both to what docs/reliability.md promises.
+// Package sim is a model of three sites over weeks: A and B are nodes of one cluster, C only
+// receives. Guests start, stop, move and die, hosts and pools fail, clocks jump. Cron starts the
+// real run of snap ([run.Run]), and a monitoring system asks for the real verdicts of check. The
+// model knows the true state of all guests and disks; it checks that snap and check keep the
+// promises of docs/reliability.md.
 //
-// Modelled are ZFS with our channel programs, syncoid, Proxmox and cron. Real are all
-// decisions and the whole run: it reaches the model through a [machine], which may kill it
-// before any change, and chooses the order of what it does side by side. Real is, too, what
-// is said of a copy on C, and the alert rules.
+// The model imitates ZFS with our channel programs, syncoid, Proxmox and cron. All decisions and
+// the whole run are real: the run reaches the model through a [machine], which may kill the run
+// before any change and chooses the order of the run's parallel tasks. The verdicts about a copy on
+// C and the alert rules are real too.
 package sim
 
 import (
@@ -24,64 +25,65 @@ import (
 	"snapwatch/snapper"
 )
 
-// Tick is the time between two runs of cron, and between two looks at C, unless a
-// Setup has another.
+// Tick is the usual time between two runs of cron and between two looks at C; a [Setup] may have
+// another one.
 const Tick = 15 * time.Minute
 
-// Setup is what is drawn once for a week.
+// Setup holds the settings of one simulated week.
 type Setup struct {
 	Start     time.Time
 	Keep      string
 	Bookmarks int
 	Grace     time.Duration
-	// Properties: replication sends them (syncoid --sendoptions=p).
+	// Properties is true if replication sends properties too (syncoid --sendoptions=p).
 	Properties bool
-	// SyncSnaps: replication makes snapshots of its own.
+	// SyncSnaps is true if replication makes snapshots of its own.
 	SyncSnaps bool
-	// RollsBack: replication is syncoid before 2.2, which rolls a copy back by itself; that
-	// takes the newer bookmarks along.
+	// RollsBack is true if replication is syncoid before 2.2, which rolls a copy back by itself;
+	// such a rollback destroys the newer bookmarks too.
 	RollsBack bool
-	// Pvesr: between the nodes Proxmox replicates, after each run.
+	// Pvesr is true if Proxmox replicates between the nodes, after each run.
 	Pvesr bool
-	// Relay: C receives from A whatever node runs the guest (B -> A -> C).
+	// Relay is true if C always receives from A, whichever node runs the guest (B -> A -> C).
 	Relay bool
-	// Every is how many ticks lie between two replications.
+	// Every is the number of ticks between two replications.
 	Every int
-	// Whole: replication sends with -R, so that a copy loses what its source has lost.
+	// Whole is true if replication sends with -R, so that a copy loses each snapshot that its
+	// source has lost.
 	Whole bool
-	// History is how many records of set-backs a pool's history holds, 0 for all.
+	// History is the number of records that a pool's history holds, 0 for all.
 	History int
-	// Sanoid runs on A beside us, on all disks.
+	// Sanoid is true if sanoid runs on A in addition to snapwatch, on all disks.
 	Sanoid bool
-	// Frozen are guests that are frozen while their snapshots are taken.
+	// Frozen are the guests that a run freezes for their snapshots.
 	Frozen []int
-	// Configs: the guests' configurations are kept with their snapshots.
+	// Configs is true if the guests' configurations are kept with their snapshots.
 	Configs bool
-	// Hooks are there before and after snapshots, after stops and after prune: for each guest,
-	// or once a run; "" for none.
+	// Hooks says how often hooks run before and after snapshots, after stops and after prune:
+	// "guest" for each guest, "run" once a run, "" never.
 	Hooks string
-	// Index: what was read of the snapshots is kept for the next run.
+	// Index is true if a run keeps an index of the snapshots for the next run.
 	Index bool
-	// Again: now and then ZFS tells a program to try again.
+	// Again is true if ZFS sometimes tells a program to try again.
 	Again bool
-	// Off are guests that are off when the week begins.
+	// Off are the guests that are off when the week begins.
 	Off []int
-	// Order decides in which order a run does what it does side by side.
+	// Order is the seed for the order of a run's parallel tasks.
 	Order uint64
-	// Tick is the time between two runs of cron, 0 for the usual.
+	// Tick is the time between two runs of cron, 0 for the usual time.
 	Tick time.Duration
-	// Guests are those of the week, nil for the usual three.
+	// Guests are the guests at the beginning of the week, nil for the usual three.
 	Guests []Owner
 }
 
-// Owner is a guest that a week begins with, and its disks, as POOL/data/… or SSD/….
+// Owner is a guest at the beginning of a week, with the names of its disks.
 type Owner struct {
 	VMID  int
 	Kind  pve.Kind
 	Disks []string
 }
 
-// usual are the guests of most weeks.
+// usual returns the guests of most weeks.
 func usual() []Owner {
 	return []Owner{
 		{100, pve.QEMU, []string{"tank/data/vm-100-disk-0", "ssd/vm-100-disk-1"}},
@@ -90,7 +92,7 @@ func usual() []Owner {
 	}
 }
 
-// node is a host of the cluster.
+// node is a host of the simulated cluster.
 type node struct {
 	name   string
 	skew   time.Duration
@@ -99,76 +101,79 @@ type node struct {
 	pools  map[string]*poolState
 	report recorded
 	hooks  hooking
-	// states are what its runs left for the next one, the last of each run.
+	// states are the states that the node's runs left for the next run, oldest first.
 	states []report.State
-	// ignored is until which tick the configuration leaves all disks out.
+	// ignored is the tick until which the configuration leaves out all disks.
 	ignored int
-	// Until which tick something is wrong with it.
+	// Each of these faults lasts until the given tick.
 	down, booting, cronOff, cut, pveshBad, unsaved, lacking, slow, slowPrograms, unread int
 
-	lacks     int    // which of its disks no listing has
-	pvesh     string // what is wrong with pvesh
-	kill      int    // the next run is killed at this point, 0 if not
+	lacks     int    // number of the disk that no listing has
+	pvesh     string // the present fault of pvesh
+	kill      int    // the point at which the next run is killed, 0 for never
 	skewEnd   int
-	killHook  int  // a run is killed while the hook of this number is at work, 0 if none is
-	disturbed bool // in this tick
+	killHook  int  // number of the hook during which a run is killed, 0 for none
+	disturbed bool // true if something happened to the node in this tick
 }
 
-// recorded is what the last run on a node left.
+// recorded holds the records of a node's runs: the last report, the state for the next run, and the
+// indexes.
 type recorded struct {
 	last  report.Run
 	state report.State
-	// indexes are those of the pools, the last of each run.
+	// indexes are the saved indexes of each pool, oldest first.
 	indexes map[string][]string
 }
 
-// poolState is until when a pool is full or suspended, or another run is at work on it.
+// poolState holds the ticks until which a pool is full, suspended, or locked by another run.
 type poolState struct{ full, suspended, locked int }
 
 func (n *node) clock(now time.Time) time.Time { return now.Add(n.skew).In(zone) }
 
-// guest is a virtual machine or container, as it truly is.
+// guest is the true state of a virtual machine or container.
 type guest struct {
 	vmid int
 	kind pve.Kind
-	home int // the node that has its configuration
-	// alive: its process holds the disks. since is when it last began to run,
-	// off when it last ended.
+	home int // number of the node that has the guest's configuration
+	// alive is true while a process of the guest holds the disks. since is the last time when the
+	// guest began to run, off the last time when the guest ended.
 	alive      bool
 	since, off time.Time
-	prelaunch  bool // the process is there just for a backup
+	prelaunch  bool // true while the process exists only for a backup
 	paused     bool
-	frozen     bool // by a run
-	// owned is since when a run's note of a freeze is there. refuses is how often its agent
-	// will refuse to thaw, runsFrozen how many runs have left it frozen.
+	frozen     bool // true while a run has frozen the guest
+	// owned is the time of a run's note of a freeze, nil without a note. refuses counts the thaws
+	// that the guest's agent will still refuse. runsFrozen counts the runs that have left the guest
+	// frozen.
 	owned      *time.Time
 	refuses    int
 	runsFrozen int
-	memory     int // what its configuration says
+	memory     int // the amount in the guest's configuration
 	lock       string
 	lockEnd    int
-	rebooting  int // until then
+	rebooting  int // the tick at which the reboot ends
 	template   bool
 	ha         bool
-	gone       bool // destroyed
-	flocked    bool // Proxmox holds the guest's lock
-	flockEnd   int  // for somebody else, until then
-	starting   bool // flocked for a start that ends after this run
-	autostart  bool // comes back when its host does
+	gone       bool // true once the guest is destroyed
+	flocked    bool // true while Proxmox holds the guest's lock
+	flockEnd   int  // the tick until which somebody else holds the lock
+	starting   bool // true while Proxmox holds the lock for a start that ends after this run
+	autostart  bool // true if the guest starts when its host boots
 	disks      []string
-	// quiet counts the clean runs on its node since anything happened to it.
+	// quiet counts the undisturbed runs on the guest's node since the guest's last event.
 	quiet     int
-	disturbed bool // in this tick
+	disturbed bool // true if something happened to the guest in this tick
 }
 
-// World is the state of all three sites.
+// World is the simulated state of all three sites.
 type World struct {
 	Setup
 	now   time.Time
 	tick  int
 	nodes [2]*node
 	c     vault
-	// guests by VMID; order keeps runs deterministic.
+	// guests are all guests by VMID; order lists the VMIDs, since the same seed must play the same
+	// week.
 	guests   map[int]*guest
 	order    []int
 	taken    map[uint64]taken
@@ -177,39 +182,41 @@ type World struct {
 
 	retention, vaultKeeps snapper.Retention
 	policy                checker.Policy
-	byProxmox             bool            // what is sent is sent by Proxmox
-	cutMid                bool            // the next replication to C breaks off in the middle
-	held                  map[int]int     // how often the runs hold a guest's lock
-	busy                  map[string]bool // the pools, by host, that a run has locked
+	byProxmox             bool            // true while Proxmox's own replication sends
+	cutMid                bool            // true if the next replication to C breaks off in the middle
+	held                  map[int]int     // number of locks that runs hold on each guest, by VMID
+	busy                  map[string]bool // the pools that a run has locked, by host and name
 	chance, aside         *rand.Rand
 	plan                  []Step
-	later                 []Step // steps that wait for a lock
-	underway                     // the run that is
-	jumps                 int    // of the nodes' clocks, each of which may make a day more
+	later                 []Step // steps that wait for a guest's lock
+	underway                     // the current run
+	jumps                 int    // number of jumps of the nodes' clocks; each may add a day
 	pairs                 map[string]*pair
-	histories             map[string][]event // of the pools, by host and name
-	apart                 int                // until when the nodes don't reach each other
+	histories             map[string][]event // the histories of the pools, by host and name
+	apart                 int                // the tick until which the nodes cannot reach each other
 	story                 []string
-	Fail                  string // the first promise that was broken, "" if none
+	Fail                  string // the first broken promise, "" if none was broken
 	stats                 Stats
 	observe               func(checker.Report)
 	lab                   Lab
 	parsed                map[string]diskName
 }
 
-// Stats counts what was checked, to show that the properties were not empty.
+// Stats counts the checks of each promise, to show that the promises were really checked.
 type Stats struct {
 	Histories, Abandoned                                                                                                                       int
 	Runs, Stops, Starts, Destroyed, Pruned, MustAlarm, MustBeSilent, Based, Labels, Idempotent, Consistent, Configs, Unblocked, Hooks, Indexed int
 }
 
-// underway is what the model knows of a run.
+// underway is the model's knowledge of a run in progress.
 type underway struct {
-	// planned is when the plan was made, by the node's clock, zero before.
+	// planned is the time of the plan by the node's clock, zero before the plan is made.
 	planned time.Time
-	// before is what disks had that lose a _stopped snapshot.
+	// before holds, for each disk that loses a _stopped snapshot in this run, the disk's earlier
+	// snapshots and bookmarks.
 	before map[string][]zfs.Snapshot
-	// unmarked are the bookmarks that it destroyed; true: of a discarded history.
+	// unmarked are the bookmarks that the run destroyed; the value is true for a bookmark of a
+	// discarded history.
 	unmarked map[string]bool
 }
 
@@ -219,7 +226,7 @@ type vault struct {
 	skewEnd int
 	sets    map[string]*dataset
 	seen    scan.Inventory
-	report  recorded // of prune
+	report  recorded // the records of prune
 	hooks   hooking
 	cut     int
 }
@@ -236,8 +243,7 @@ func mustZone() *time.Location {
 
 var nodeNames = [2]string{"pve-a", "pve-b"}
 
-// NewWorld is the three sites as the week begins: everything is on A, and was just
-// replicated.
+// NewWorld returns the three sites at the beginning of a week: all guests are configured on A.
 func NewWorld(s Setup) *World {
 	if s.Tick == 0 {
 		s.Tick = Tick
@@ -282,7 +288,7 @@ func retentionOf(words string) snapper.Retention {
 	return snapper.RetentionOf(keep)
 }
 
-// VaultKeeps is what prune on C is told to keep: next to nothing, or some days.
+// VaultKeeps returns the retention of prune on C: almost nothing, or some days.
 func (s Setup) VaultKeeps() string {
 	if s.Bookmarks < 30 {
 		return "f6"
@@ -308,7 +314,8 @@ func (w *World) create(n *node, name string) *dataset {
 	return d
 }
 
-// source is the disk where its guest is configured, nil if it is not there.
+// source returns a guest's disk on the node that has the guest's configuration, nil if the node
+// does not have that disk.
 func (w *World) source(g *guest, name string) *dataset { return w.nodes[g.home].sets[name] }
 
 // say adds a line to the story.
@@ -316,7 +323,7 @@ func (w *World) say(format string, args ...any) {
 	w.story = append(w.story, fmt.Sprintf("%s  %s", w.now.In(zone).Format("Mon 02.01. 15:04:05"), fmt.Sprintf(format, args...)))
 }
 
-// broken records that a promise was broken; only the first is kept.
+// broken records a broken promise; only the first is kept.
 func (w *World) broken(format string, args ...any) {
 	if w.Fail == "" {
 		w.Fail = fmt.Sprintf(format, args...)
@@ -324,11 +331,12 @@ func (w *World) broken(format string, args ...any) {
 	}
 }
 
-// disturb says that something happened to a guest: what is known of it may be wrong
-// until two more runs.
+// disturb records that something happened to a guest: a run may know wrong things of the guest
+// until two more runs are over.
 func (g *guest) disturb() { g.quiet, g.disturbed = 0, true }
 
-// forgets is told that what the last run left is lost, or old.
+// forgets plays the effect of a lost or old state: the node no longer knows which disks are its
+// own.
 func (n *node) forgets() {
 	for _, d := range n.sets {
 		d.received, d.away = d.ever, false
@@ -344,7 +352,7 @@ func (w *World) disturbNode(n *node) {
 	}
 }
 
-// volumes are a guest's disks as its configuration names them.
+// volumes returns a guest's disks as the guest's configuration names them.
 func (g *guest) volumes() []pve.Volume {
 	var list []pve.Volume
 	for i, d := range g.disks {
