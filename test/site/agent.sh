@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs qemu-ga as in a guest whose only disk is DEVICE: in a root file system in memory
-# that holds no more than the agent itself, so that it freezes nothing else. The disk's
-# ext4 is mounted on /mnt there.
+# Runs qemu-ga as inside a guest whose only disk is DEVICE. The agent gets a root file system in
+# memory that holds only the agent's own files, so that a freeze affects no other file system. The
+# disk's ext4 is mounted on /mnt there.
 #
 # usage: agent.sh VMID DEVICE
 set -eu

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// run starts a command in the namespaces of this process and returns what it
-// printed. The error holds the whole command and what it said.
+// run starts a command in the namespaces of this process and returns the command's standard output.
+// The error holds the whole command line and the standard error output.
 func run(ctx context.Context, argv ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var stdout, stderr bytes.Buffer
@@ -27,7 +27,7 @@ func commandError(argv []string, err error, stderr string) error {
 	return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(stderr))
 }
 
-// rows splits what zfs -H prints.
+// rows splits the output of zfs -H into rows and columns.
 func rows(text string) [][]string {
 	var all [][]string
 	for line := range strings.Lines(text) {

@@ -8,11 +8,12 @@ import (
 	"syscall"
 )
 
-// setns is the number of setns(2) on amd64, which package syscall does not have.
+// setns is the number of the system call setns(2) on amd64; package syscall does not define the
+// call.
 const setns = 308
 
-// Inside calls do with the site's root file system. Only what do itself calls
-// happens there: it must not start goroutines.
+// Inside calls do with the site's root file system. Only code that do calls directly sees that file
+// system: do must not start goroutines.
 func (s *Site) Inside(do func() error) error {
 	namespace, err := os.Open(s.namespace("mount"))
 	if err != nil {
@@ -33,16 +34,16 @@ func (s *Site) Inside(do func() error) error {
 	return err
 }
 
-// apart calls do in a thread that ends with it, for it may leave the thread in any
-// state. The main thread is spared: it cannot end, and /proc shows its state as
-// that of the whole process.
+// apart calls do in a separate thread that ends afterwards, because do may leave the thread in any
+// state. It never uses the main thread: the main thread cannot end, and /proc shows the main
+// thread's state as the state of the whole process.
 func apart(do func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
 		if syscall.Gettid() == syscall.Getpid() {
-			apart(do) // in another thread, since this one is taken
+			apart(do) // this is the main thread: use another one
 			runtime.UnlockOSThread()
 			return
 		}
@@ -51,13 +52,14 @@ func apart(do func()) {
 	<-done
 }
 
-// WriteFile writes a file of the site as pmxcfs and careful programs do: it is
-// never seen half written. Directories above it are made.
+// WriteFile writes a file of the site atomically, as pmxcfs and careful programs do: readers never
+// see half of the content. It creates missing parent directories.
 func (s *Site) WriteFile(path, content string) error {
 	return s.Inside(func() error { return write(path, content, 0o644) })
 }
 
-// Install puts a script into the site that comes before all others of its name.
+// Install puts a script into the site; programs find the script before all other programs of its
+// name.
 func (s *Site) Install(name, script string) error {
 	return s.Inside(func() error { return write(filepath.Join(BinDir, name), script, 0o755) })
 }
@@ -82,8 +84,8 @@ func (s *Site) ReadFile(path string) (string, error) {
 	return string(content), err
 }
 
-// Remove removes a file of the site, or a directory with all that is in it. That
-// it is not there is no error.
+// Remove removes a file of the site, or a directory with everything in it. A missing file is not an
+// error.
 func (s *Site) Remove(path string) error {
 	return s.Inside(func() error { return os.RemoveAll(path) })
 }

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// AddVM configures a virtual machine on the node. A disk is a volume of local-zfs,
-// such as vm-100-disk-0, or STORAGE:VOLUME; it is not created.
+// AddVM configures a virtual machine on the node. It does not create the disks: each is the name of
+// a volume of local-zfs, such as vm-100-disk-0, or STORAGE:VOLUME.
 func (s *Site) AddVM(vmid int, disks ...string) error {
 	var c strings.Builder
 	fmt.Fprintf(&c, "boot: order=scsi0\ncores: 1\nmemory: 512\nname: vm%d\nostype: l26\n", vmid)
@@ -23,7 +23,7 @@ func (s *Site) AddVM(vmid int, disks ...string) error {
 	return s.WriteFile(s.configPath("qemu-server", vmid), c.String())
 }
 
-// AddContainer configures a container on the node. The first disk is its root.
+// AddContainer configures a container on the node. The first disk is the container's root.
 func (s *Site) AddContainer(vmid int, disks ...string) error {
 	var c strings.Builder
 	fmt.Fprintf(&c, "arch: amd64\ncores: 1\nhostname: ct%d\nmemory: 512\nostype: debian\nswap: 512\n", vmid)
@@ -49,7 +49,7 @@ func (s *Site) configPath(kind string, vmid int) string {
 	return fmt.Sprintf("/etc/pve/nodes/%s/%s/%d.conf", s.Node, kind, vmid)
 }
 
-// guest finds the guest's configuration on this node.
+// guest returns the kind and the configuration of a guest of this node.
 func (s *Site) guest(vmid int) (kind, config string, err error) {
 	for _, kind = range []string{"qemu-server", "lxc"} {
 		config, err = s.ReadFile(s.configPath(kind, vmid))
@@ -60,14 +60,14 @@ func (s *Site) guest(vmid int) (kind, config string, err error) {
 	return "", "", fmt.Errorf("site %s: no guest %d is configured", s.Name, vmid)
 }
 
-// Configuration is the guest's configuration file on this node.
+// Configuration returns the guest's configuration file on this node.
 func (s *Site) Configuration(vmid int) (string, error) {
 	_, config, err := s.guest(vmid)
 	return config, err
 }
 
-// SetOption sets an option in the current section of a guest's configuration; an
-// empty value removes it.
+// SetOption sets an option in the current section of a guest's configuration; an empty value
+// removes the option.
 func (s *Site) SetOption(vmid int, key, value string) error {
 	kind, config, err := s.guest(vmid)
 	if err != nil {
@@ -87,14 +87,14 @@ func (s *Site) SetOption(vmid int, key, value string) error {
 	return s.WriteFile(s.configPath(kind, vmid), c.String())
 }
 
-// SetLock sets the lock in the guest's configuration, such as backup or migrate;
-// an empty one removes it.
+// SetLock sets the lock word in the guest's configuration, such as backup or migrate; an empty word
+// removes the lock.
 func (s *Site) SetLock(vmid int, lock string) error { return s.SetOption(vmid, "lock", lock) }
 
 // SetTemplate makes the guest a template.
 func (s *Site) SetTemplate(vmid int) error { return s.SetOption(vmid, "template", "1") }
 
-// RemoveGuest removes the guest's configuration, not its disks.
+// RemoveGuest removes the guest's configuration but keeps the guest's disks.
 func (s *Site) RemoveGuest(vmid int) error {
 	kind, _, err := s.guest(vmid)
 	if err != nil {
@@ -103,8 +103,8 @@ func (s *Site) RemoveGuest(vmid int) error {
 	return s.Remove(s.configPath(kind, vmid))
 }
 
-// MoveGuestTo gives the guest to another node of the cluster, as the last step of
-// a migration does. Its disks and a running process stay where they are.
+// MoveGuestTo moves the guest's configuration to another node of the cluster, as the last step of a
+// migration does. The guest's disks and a running process remain on this node.
 func (s *Site) MoveGuestTo(vmid int, other *Site) error {
 	kind, _, err := s.guest(vmid)
 	if err != nil {
@@ -115,13 +115,13 @@ func (s *Site) MoveGuestTo(vmid int, other *Site) error {
 
 var diskLine = regexp.MustCompile(`^(?:ide|sata|scsi|virtio|efidisk|tpmstate)\d+:\s*local-zfs:([^,\s]+)`)
 
-// StartGuest starts the guest's process and returns when it lives and holds its
-// disks. It lives until it is stopped, beyond ctx.
+// StartGuest starts the guest's process and returns when the process runs and holds the guest's
+// disks open. The process runs until it is stopped, even after ctx ends.
 func (s *Site) StartGuest(ctx context.Context, vmid int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.guests[vmid] != nil {
-		return fmt.Errorf("site %s: guest %d runs already", s.Name, vmid)
+		return fmt.Errorf("site %s: guest %d is already running", s.Name, vmid)
 	}
 	kind, config, err := s.guest(vmid)
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *Site) StartGuest(ctx context.Context, vmid int) error {
 			if m == nil {
 				continue
 			}
-			// A linked clone has its base before the last slash.
+			// The volume of a linked clone is named BASE/DISK.
 			disk := path.Join(s.Pool, "data", path.Base(m[1]))
 			if err := WaitZvol(ctx, disk); err != nil {
 				return err
@@ -159,11 +159,10 @@ func (s *Site) StartGuest(ctx context.Context, vmid int) error {
 	return nil
 }
 
-// StopGuest ends the guest's process in order.
+// StopGuest ends the guest's process in an orderly way.
 func (s *Site) StopGuest(vmid int) error { return s.endGuest(vmid, (*Process).Stop) }
 
-// KillGuest ends the guest's process as a crash does: a virtual machine's pid file
-// stays behind.
+// KillGuest ends the guest's process as a crash does: the pid file of a virtual machine remains.
 func (s *Site) KillGuest(vmid int) error { return s.endGuest(vmid, (*Process).Kill) }
 
 func (s *Site) endGuest(vmid int, end func(*Process) Result) error {
@@ -171,15 +170,15 @@ func (s *Site) endGuest(vmid int, end func(*Process) Result) error {
 	defer s.mu.Unlock()
 	p := s.guests[vmid]
 	if p == nil {
-		return fmt.Errorf("site %s: guest %d does not run", s.Name, vmid)
+		return fmt.Errorf("site %s: guest %d is not running", s.Name, vmid)
 	}
 	end(p)
 	delete(s.guests, vmid)
 	return nil
 }
 
-// HoldFlock takes the lock that Proxmox holds while it starts, stops, rolls back
-// or reconfigures the guest, until release is called.
+// HoldFlock takes the lock that Proxmox holds while it starts, stops, rolls back or reconfigures
+// the guest, and holds the lock until release is called.
 func (s *Site) HoldFlock(vmid int) (release func() error, err error) {
 	kind, _, err := s.guest(vmid)
 	if err != nil {
@@ -191,8 +190,8 @@ func (s *Site) HoldFlock(vmid int) (release func() error, err error) {
 	return s.lockFile(fmt.Sprintf("/var/lock/qemu-server/lock-%d.conf", vmid))
 }
 
-// HoldMigrateLock takes the lock that Proxmox holds while it migrates, replicates or rolls
-// back the guest, until release is called.
+// HoldMigrateLock takes the lock that Proxmox holds while it migrates, replicates or rolls back the
+// guest, and holds the lock until release is called.
 func (s *Site) HoldMigrateLock(vmid int) (release func() error, err error) {
 	return s.lockFile(fmt.Sprintf("/var/lock/pve-manager/pve-migrate-%d", vmid))
 }

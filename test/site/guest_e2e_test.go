@@ -54,7 +54,7 @@ func testGuests(t *testing.T, ctx context.Context, l lab) {
 	check(t, l.a.StartGuest(ctx, 200))
 	vm := pvesh(t, l.a, "/nodes/localhost/qemu")[0]
 	equal(t, "VM", vm.Status, "running")
-	// The volume is held: ZFS does not destroy it.
+	// A running guest holds its volume open, so ZFS refuses to destroy the volume.
 	held := must[site.Result](t)(l.a.Run(ctx, "zfs", "destroy", "ta/data/vm-100-disk-0"))
 	if held.Code == 0 || !strings.Contains(held.Stderr, "busy") {
 		t.Errorf("destroying a running guest's disk: %+v", held)
@@ -67,7 +67,7 @@ func testGuests(t *testing.T, ctx context.Context, l lab) {
 	}
 	equal(t, "VM's process", pids[vm.PID], "/usr/bin/kvm")
 	equal(t, "container's process", pids[ct.PID], "/usr/bin/lxc-start")
-	// The socket is A's alone.
+	// Only A's network has the container's command socket.
 	equal(t, "socket at A", must[site.Result](t)(l.a.Run(ctx, "grep", "-q", "@/var/lib/lxc/200/command", "/proc/net/unix")).Code, 0)
 	equal(t, "socket at B", must[site.Result](t)(l.b.Run(ctx, "grep", "-q", "@/var/lib/lxc/200/command", "/proc/net/unix")).Code, 1)
 

@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 )
 
-// storages has one storage with this node's disks, and the usual noise.
+// storages is a storage.cfg with one storage for this node's disks, and other storages that
+// snapwatch must ignore.
 const storages = `dir: local
 	path /var/lib/vz
 	content iso,vztmpl,backup
@@ -28,8 +29,8 @@ zfspool: other-node
 	nodes pve-other
 `
 
-// layout makes the files and directories that the site has of its own: those below
-// /run, which is a directory of its own, and those above the machine's others.
+// layout creates the site's own files and directories: the whole /run, and the files that hide the
+// machine's other files.
 func (s *Site) layout() error {
 	run, upper := filepath.Join(s.dir, "run"), filepath.Join(s.dir, "upper")
 	dirs := []string{

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// streams are the pipes a process writes to. Unlike package exec's own they tell
-// whether somebody still holds them when the process has ended.
+// streams are the pipes that a process writes to. Unlike the pipes of package exec, they report
+// whether another process still holds them after the process has ended.
 type streams struct {
 	readers, writers []*os.File
 	copies           sync.WaitGroup
 }
 
-// add makes a pipe from *end, a stream of the process, to the collector.
+// add connects *end, an output stream of the process, to a collector by a pipe.
 func (s *streams) add(end *io.Writer, to io.Writer) error {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -23,19 +23,19 @@ func (s *streams) add(end *io.Writer, to io.Writer) error {
 	}
 	*end = w
 	s.readers, s.writers = append(s.readers, r), append(s.writers, w)
-	s.copies.Go(func() { _, _ = io.Copy(to, r) }) // ends with either pipe
+	s.copies.Go(func() { _, _ = io.Copy(to, r) }) // ends when either end of the pipe is closed
 	return nil
 }
 
-// started lets go of what is the process's.
+// started closes our copies of the pipe ends that the process writes to.
 func (s *streams) started() {
 	for _, w := range s.writers {
 		w.Close()
 	}
 }
 
-// finish waits until the pipes are empty and nobody holds them, but not longer
-// than timeout.
+// finish waits until the pipes are empty and no process holds them, at most for timeout. It reports
+// whether some process still holds a pipe.
 func (s *streams) finish(timeout time.Duration) (held bool) {
 	done := make(chan struct{})
 	go func() {
@@ -48,13 +48,13 @@ func (s *streams) finish(timeout time.Duration) (held bool) {
 		held = true
 	}
 	for _, r := range s.readers {
-		r.Close() // ends the copying, too
+		r.Close() // this also ends the copying
 	}
 	<-done
 	return held
 }
 
-// output collects what a process prints and tells when there is more.
+// output collects the output of a process and signals when more arrives.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer

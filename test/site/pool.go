@@ -10,10 +10,11 @@ import (
 	"time"
 )
 
-// vdev is the file a pool lies on.
+// vdev returns the path of the file that holds a pool.
 func vdev(pool string) string { return "/tmp/" + pool + ".vdev" }
 
-// NewPool makes a pool on a file. Pools belong to the machine: all sites see them.
+// NewPool creates a pool in a file of that many MiB. Pools belong to the machine: all sites see
+// them.
 func NewPool(ctx context.Context, name string, mib int) error {
 	file, err := os.Create(vdev(name))
 	if err != nil {
@@ -26,8 +27,8 @@ func NewPool(ctx context.Context, name string, mib int) error {
 	return err
 }
 
-// busyFor is how long something may be busy that is to be destroyed: udev looks into each
-// volume that comes.
+// busyFor is the longest time for which a pool or dataset may be busy before it can be destroyed,
+// because udev opens each new volume.
 const busyFor = time.Minute
 
 // DestroyPool destroys a pool that NewPool made.
@@ -38,12 +39,13 @@ func DestroyPool(ctx context.Context, name string) error {
 	return os.Remove(vdev(name))
 }
 
-// DestroyDataset destroys a dataset with all that is in it.
+// DestroyDataset destroys a dataset with its children and snapshots.
 func DestroyDataset(ctx context.Context, dataset string) error {
 	return destroy(ctx, "zfs", "destroy", "-r", dataset)
 }
 
-// destroy runs a command that destroys, again while what it destroys is busy.
+// destroy runs a command that destroys a pool or dataset, and repeats the command while ZFS reports
+// that the pool or dataset is busy.
 func destroy(ctx context.Context, argv ...string) error {
 	for end := time.Now().Add(busyFor); ; {
 		_, err := run(ctx, argv...)
@@ -56,8 +58,8 @@ func destroy(ctx context.Context, argv ...string) error {
 	}
 }
 
-// CreateZvol makes a sparse volume, with the datasets above it, and waits for its
-// device.
+// CreateZvol creates a sparse volume of that many MiB, with its parent datasets, and waits for the
+// volume's device.
 func CreateZvol(ctx context.Context, dataset string, mib int) error {
 	if _, err := run(ctx, "zfs", "create", "-p", "-s", "-V", strconv.Itoa(mib)+"M", dataset); err != nil {
 		return err
@@ -65,23 +67,22 @@ func CreateZvol(ctx context.Context, dataset string, mib int) error {
 	return WaitZvol(ctx, dataset)
 }
 
-// WaitZvol waits until the volume's device is there, which is later than the
-// volume: udev makes it. A volume that was received needs this, too.
+// WaitZvol waits for the volume's device: udev creates the device some time after the volume. A
+// received volume needs this wait too.
 func WaitZvol(ctx context.Context, dataset string) error {
 	_, err := run(ctx, "udevadm", "wait", "--timeout=60", "/dev/zvol/"+dataset)
 	return err
 }
 
-// CreateFilesystem makes a file system that is not mounted, with the datasets
-// above it.
+// CreateFilesystem creates a file system, with its parent datasets, and does not mount it.
 func CreateFilesystem(ctx context.Context, dataset string) error {
 	_, err := run(ctx, "zfs", "create", "-p", "-u", dataset)
 	return err
 }
 
-// Snapshot is one snapshot, or bookmark, as the pool has it.
+// Snapshot is a snapshot or bookmark in a pool.
 type Snapshot struct {
-	Name      string // what follows @ or #
+	Name      string // the part after @ or #
 	GUID      uint64
 	CreateTXG uint64
 	Creation  time.Time
@@ -122,7 +123,7 @@ func list(ctx context.Context, kind, dataset string, separator byte) ([]Snapshot
 	return all, nil
 }
 
-// Property reads a property and its source: local, received, default, "-" or
+// Property returns a property's value and source. The source is local, received, default, "-" or
 // "inherited from …".
 func Property(ctx context.Context, dataset, name string) (value, source string, err error) {
 	text, err := run(ctx, "zfs", "get", "-Hp", "-o", "value,source", name, dataset)

@@ -11,21 +11,21 @@ import (
 	"time"
 )
 
-// BinDir is where Config.Bin and Install put scripts: the head of root's search
-// path on Debian.
+// BinDir is the directory for the scripts of Config.Bin and Install: it is the first directory of
+// root's search path on Debian.
 const BinDir = "/usr/local/sbin"
 
 const searchPath = BinDir + ":/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Result is how a command ended.
+// Result is the result of a command that has ended.
 type Result struct {
 	Stdout, Stderr string
-	Code           int  // exit status; 128 and the signal's number after a signal
-	Held           bool // a child that outlived the command still held its output
+	Code           int  // exit status; after a signal, 128 plus the signal's number
+	Held           bool // true if a child that outlived the command still held the command's output
 }
 
-// Run runs a command in the site as root. An exit status other than 0 is no
-// error; that the command could not be started, or that ctx ended it, is.
+// Run runs a command in the site as root. It returns an error if the command could not be started
+// or ctx ended it, but not for an exit status other than 0.
 func (s *Site) Run(ctx context.Context, argv ...string) (Result, error) {
 	p, err := s.Start(ctx, argv...)
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *Site) Run(ctx context.Context, argv ...string) (Result, error) {
 	return r, nil
 }
 
-// Output runs a command in the site as root and returns what it printed. An exit
+// Output runs a command in the site as root and returns the command's standard output. An exit
 // status other than 0 is an error.
 func (s *Site) Output(ctx context.Context, argv ...string) (string, error) {
 	r, err := s.Run(ctx, argv...)
@@ -48,7 +48,8 @@ func (s *Site) Output(ctx context.Context, argv ...string) (string, error) {
 	return r.Stdout, err
 }
 
-// RunAs is Run as another user, with the user's groups and no capabilities.
+// RunAs is like Run, but runs the command as another user, with the user's groups and no
+// capabilities.
 func (s *Site) RunAs(ctx context.Context, name string, argv ...string) (Result, error) {
 	as, err := s.as(name, argv)
 	if err != nil {
@@ -57,7 +58,8 @@ func (s *Site) RunAs(ctx context.Context, name string, argv ...string) (Result, 
 	return s.Run(ctx, as...)
 }
 
-// StartAs is Start as another user, likewise.
+// StartAs is like Start, but starts the command as another user, with the user's groups and no
+// capabilities.
 func (s *Site) StartAs(ctx context.Context, name string, argv ...string) (*Process, error) {
 	as, err := s.as(name, argv)
 	if err != nil {
@@ -66,7 +68,7 @@ func (s *Site) StartAs(ctx context.Context, name string, argv ...string) (*Proce
 	return s.Start(ctx, as...)
 }
 
-// as is argv, to be run as another user.
+// as returns the command line that runs argv as another user.
 func (s *Site) as(name string, argv []string) ([]string, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
@@ -77,13 +79,13 @@ func (s *Site) as(name string, argv []string) ([]string, error) {
 	return append(as, argv...), nil
 }
 
-// environment is what every process of a site has. systemctl takes another root
-// than process 1's for a chroot, and does nothing there unless told otherwise.
+// environment returns the variables of every process of a site. systemctl treats a root other than
+// that of process 1 as a chroot and does nothing there, unless SYSTEMD_IGNORE_CHROOT is set.
 func environment() []string {
 	return []string{"PATH=" + searchPath, "SYSTEMD_IGNORE_CHROOT=1"}
 }
 
-// Process is a command that runs in a site.
+// Process is a running command in a site.
 type Process struct {
 	cmd            *exec.Cmd
 	stdout, stderr *output
@@ -91,8 +93,8 @@ type Process struct {
 	result         Result
 }
 
-// Start starts a command in the site as root. The end of ctx kills it and all
-// children that stayed in its process group.
+// Start starts a command in the site as root. The end of ctx kills the command and all children
+// that are still in its process group.
 func (s *Site) Start(ctx context.Context, argv ...string) (*Process, error) {
 	inside := s.enter(argv...)
 	cmd := exec.CommandContext(ctx, inside[0], inside[1:]...)
@@ -112,7 +114,7 @@ func (s *Site) Start(ctx context.Context, argv ...string) (*Process, error) {
 		return nil, commandError(argv, err, "")
 	}
 	go func() {
-		_ = cmd.Wait() // the status tells
+		_ = cmd.Wait() // the error is in the exit status too
 		held := streams.finish(time.Second)
 		status := cmd.ProcessState.Sys().(syscall.WaitStatus)
 		code := status.ExitStatus()
@@ -125,28 +127,28 @@ func (s *Site) Start(ctx context.Context, argv ...string) (*Process, error) {
 	return p, nil
 }
 
-// PID is the process's number, the same in all sites.
+// PID returns the process number, which is the same in all sites.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Wait waits for the end.
+// Wait waits until the process has ended.
 func (p *Process) Wait() Result {
 	<-p.done
 	return p.result
 }
 
-// Stop asks the process to end, and waits.
+// Stop asks the process to end, and waits until it has ended.
 func (p *Process) Stop() Result { return p.end(syscall.SIGTERM) }
 
-// Kill ends the process at once, but not its children, as a crash does.
+// Kill ends the process immediately, but not its children, as a crash does.
 func (p *Process) Kill() Result { return p.end(syscall.SIGKILL) }
 
 func (p *Process) end(signal syscall.Signal) Result {
-	// Fails only if it has ended already.
+	// Signal fails only if the process has already ended.
 	_ = p.cmd.Process.Signal(signal)
 	return p.Wait()
 }
 
-// WaitFor waits until the process has printed text, on either output.
+// WaitFor waits until the process has printed text on either output.
 func (p *Process) WaitFor(ctx context.Context, text string) error {
 	for {
 		out, moreOut := p.stdout.read()
@@ -168,7 +170,7 @@ func (p *Process) WaitFor(ctx context.Context, text string) error {
 	}
 }
 
-// enter is argv, to be run inside the site.
+// enter returns the command line that runs argv inside the site.
 func (s *Site) enter(argv ...string) []string {
 	inside := []string{"nsenter"}
 	for _, n := range namespaces {

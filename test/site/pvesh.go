@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// standinDir is where the stand-ins look for what shall go wrong; test/standin
-// tells the kinds of faults.
+// standinDir is the directory in which the stand-ins look for the faults that they must show; see
+// test/standin for the kinds of faults.
 const standinDir = "/run/standin"
 
-// SetPveshFault makes pvesh fail until ClearPveshFault: kind is fail, hang,
-// garbage, empty or unknown, for one sort of calls with .qemu, .lxc, .current or
-// .resources behind it, for one call only with .once.
+// SetPveshFault makes pvesh fail until ClearPveshFault is called. The kind is fail, hang, garbage,
+// empty or unknown. A suffix .qemu, .lxc, .current or .resources limits the fault to one sort of
+// calls; a suffix .once limits it to one call.
 func (s *Site) SetPveshFault(kind, content string) error {
 	return s.WriteFile(filepath.Join(standinDir, "pvesh."+kind), content)
 }
 
-// ClearPveshFault lets pvesh work again.
+// ClearPveshFault removes all faults of pvesh.
 func (s *Site) ClearPveshFault() error {
 	return s.Inside(func() error {
 		paths, err := filepath.Glob(filepath.Join(standinDir, "pvesh.*"))
@@ -37,7 +37,7 @@ func (s *Site) ClearPveshFault() error {
 	})
 }
 
-// PveshCalls are the arguments of all calls of pvesh so far.
+// PveshCalls returns the arguments of all calls of pvesh so far.
 func (s *Site) PveshCalls() ([]string, error) {
 	text, err := s.ReadFile(filepath.Join(standinDir, "pvesh.log"))
 	if os.IsNotExist(err) {
@@ -46,8 +46,8 @@ func (s *Site) PveshCalls() ([]string, error) {
 	return strings.Split(strings.TrimSuffix(text, "\n"), "\n"), err
 }
 
-// SetQMPStatus sets what QEMU tells of its own state while the virtual machine
-// runs, such as paused or prelaunch.
+// SetQMPStatus sets the state that QEMU reports while the virtual machine runs, such as paused or
+// prelaunch.
 func (s *Site) SetQMPStatus(vmid int, status string) error {
 	return s.WriteFile(fmt.Sprintf("/run/qemu-server/%d.qmpstatus", vmid), status+"\n")
 }

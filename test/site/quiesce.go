@@ -16,9 +16,9 @@ import (
 //go:embed agent.sh
 var agentScript string
 
-// StartAgent starts a real qemu-ga for a virtual machine, whose file systems are one:
-// the ext4 on the volume. It is to be stopped: its mounts are its own, and while it has
-// the volume the pool can't be destroyed.
+// StartAgent starts a real qemu-ga for a virtual machine. The agent sees only one file system: the
+// ext4 on the volume. The test must stop the agent: while the agent has the volume mounted, the
+// pool cannot be destroyed.
 func (s *Site) StartAgent(ctx context.Context, vmid int, dataset string) (*Process, error) {
 	const script = "/run/agent.sh"
 	if err := s.WriteFile(script, agentScript); err != nil {
@@ -30,7 +30,7 @@ func (s *Site) StartAgent(ctx context.Context, vmid int, dataset string) (*Proce
 		return nil, err
 	}
 	for {
-		// It listens once the socket is there.
+		// The agent listens as soon as its socket exists.
 		if _, err := s.ReadFile(fmt.Sprintf("/run/qemu-server/%d.qga", vmid)); errors.Is(err, syscall.ENXIO) {
 			return p, nil
 		}
@@ -45,18 +45,19 @@ func (s *Site) StartAgent(ctx context.Context, vmid int, dataset string) (*Proce
 	}
 }
 
-// PlayAgent gives a virtual machine an agent that only says it is frozen, or thawed.
+// PlayAgent gives a virtual machine a simulated agent, which freezes no file system and only
+// reports frozen or thawed.
 func (s *Site) PlayAgent(vmid int) error {
 	return s.WriteFile(fmt.Sprintf("%s/agent-%d", standinDir, vmid), "thawed")
 }
 
-// Agent is what the agent of PlayAgent is: frozen or thawed.
+// Agent returns the state of the simulated agent of PlayAgent: frozen or thawed.
 func (s *Site) Agent(vmid int) (string, error) {
 	return s.ReadFile(fmt.Sprintf("%s/agent-%d", standinDir, vmid))
 }
 
-// AgentLog is when such agents became what: a VMID, frozen or thawed, and the time in
-// nanoseconds, one a line.
+// AgentLog returns the changes of the simulated agents, one a line: a VMID, frozen or thawed, and
+// the time in nanoseconds.
 func (s *Site) AgentLog() (string, error) {
 	text, err := s.ReadFile(standinDir + "/agent.log")
 	if os.IsNotExist(err) {
@@ -65,16 +66,17 @@ func (s *Site) AgentLog() (string, error) {
 	return text, err
 }
 
-// Cgroup is a container's cgroup, where Proxmox has it. It belongs to the machine.
+// Cgroup is a container's cgroup, at the path that Proxmox uses. It belongs to the machine, not to
+// one site.
 type Cgroup struct{ dir string }
 
-// NewCgroup makes a container's cgroup.
+// NewCgroup creates a container's cgroup.
 func NewCgroup(vmid int) (Cgroup, error) {
 	c := Cgroup{filepath.Join("/sys/fs/cgroup/lxc", fmt.Sprint(vmid))}
 	return c, os.MkdirAll(c.dir, 0o755)
 }
 
-// Start starts a command in it, on the machine.
+// Start starts a command on the machine, inside the cgroup.
 func (c Cgroup) Start(argv ...string) error {
 	dir, err := os.Open(c.dir)
 	if err != nil {
@@ -90,13 +92,13 @@ func (c Cgroup) Start(argv ...string) error {
 	return nil
 }
 
-// Frozen reports whether its processes are to be stopped.
+// Frozen reports whether the cgroup's processes are frozen, or being frozen.
 func (c Cgroup) Frozen() (bool, error) {
 	text, err := os.ReadFile(filepath.Join(c.dir, "cgroup.freeze"))
 	return strings.TrimSpace(string(text)) == "1", err
 }
 
-// Close ends all processes in it and removes it.
+// Close ends all processes in the cgroup and removes the cgroup.
 func (c Cgroup) Close(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(c.dir, "cgroup.kill"), []byte("1"), 0); err != nil {
 		return err

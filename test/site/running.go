@@ -8,13 +8,14 @@ import (
 	"syscall"
 )
 
-// Running is a process that lives in a site.
+// Running is a running process of a site.
 type Running struct {
 	PID  int
 	Argv []string
 }
 
-// Processes lists what runs in the site, to see that nothing was left behind.
+// Processes lists the running processes of the site; tests use it to check that no process was left
+// behind.
 func (s *Site) Processes() ([]Running, error) {
 	var own syscall.Stat_t
 	if err := syscall.Stat(s.namespace("mount"), &own); err != nil {
@@ -37,7 +38,7 @@ func (s *Site) Processes() ([]Running, error) {
 		}
 		text, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 		if err != nil || len(text) == 0 {
-			continue // it has ended
+			continue // the process has ended
 		}
 		all = append(all, Running{pid, strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")})
 	}

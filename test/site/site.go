@@ -1,11 +1,10 @@
-// Package site puts several hosts into one virtual machine, for tests: each Site
-// has its own root file system, host name, network and uptime, so that programs
-// run in it with their default paths, and shares the machine's kernel with the
-// others, and with it ZFS. Sites of one cluster see the same guests in /etc/pve.
+// Package site plays several hosts in one virtual machine, for tests. Each Site has its own root
+// file system, host name, network and uptime, so programs run in it with their default paths. All
+// sites share the machine's kernel and therefore ZFS. Sites of one cluster see the same guests in
+// /etc/pve.
 //
-// Proxmox's own programs are stand-ins, see test/standin; all else is real. It
-// needs root and is meant for the lab, see test/lab: nothing here is careful with
-// the machine it runs on.
+// Proxmox's own programs are stand-ins, see test/standin; all other programs are real. The package
+// needs root and is meant for the lab, see test/lab: it may damage any other machine.
 package site
 
 import (
@@ -23,36 +22,36 @@ import (
 	"time"
 )
 
-// Config says what a site is like.
+// Config holds the settings of a site.
 type Config struct {
-	Name string // of the site, such as A: letters and digits
-	// Hostname is the node's name unless given.
+	Name string // name of the site, such as A: letters and digits
+	// Hostname is the site's host name; the default is the node's name, else Name.
 	Hostname string
-	// Node makes the site a Proxmox node of this name; without it, it is a host
-	// that has no Proxmox at all.
+	// Node is the name of the site's Proxmox node; empty for a host without Proxmox.
 	Node string
-	// Cluster is what the node is a member of; a node without one stands alone.
+	// Cluster is the name of the node's cluster; a node with an empty Cluster is in no cluster.
 	Cluster string
-	// Pool is where the storage local-zfs keeps the disks, as POOL/data. Each node
-	// has its own, under the same storage name.
+	// Pool is the pool of the storage local-zfs, which keeps the disks in POOL/data. Each node has
+	// its own pool for the storage of this name.
 	Pool string
-	// Storage is /etc/pve/storage.cfg, where it shall be another than usual.
+	// Storage is the content of /etc/pve/storage.cfg; empty for the usual content.
 	Storage string
-	// Address, such as 192.0.2.1/24, connects the site to the others and to the
-	// machine, which is 192.0.2.254; without it there is only its loopback.
+	// Address, such as 192.0.2.1/24, connects the site to the other sites and to the machine, whose
+	// address is 192.0.2.254. A site without an address has only its loopback.
 	Address string
-	// Uptime is what the site seems to be up already, a day unless given.
+	// Uptime is the apparent uptime of the site at its start; 0 means a day.
 	Uptime time.Duration
-	// Bin holds scripts by name, which come before all other programs of that
-	// name. They find the real one by its path.
+	// Bin holds scripts by name. In the site a script of Bin runs in place of the real program of
+	// that name; the script can call the real program by its path.
 	Bin map[string]string
-	// Env is added to the environment of everything that runs here.
+	// Env is added to the environment of each process of the site.
 	Env []string
-	// Standin is the stand-in binary, "standin" beside this program unless given.
+	// Standin is the path of the stand-in binary; the default is "standin" in the directory of this
+	// program.
 	Standin string
 }
 
-// Site is one host.
+// Site is one simulated host.
 type Site struct {
 	Config
 	dir string
@@ -61,7 +60,7 @@ type Site struct {
 	guests map[int]*Process
 }
 
-// base is where all sites' namespaces are kept.
+// base is the directory of the namespaces of all sites.
 const base = "/run/sites"
 
 //go:embed setup.sh
@@ -69,10 +68,10 @@ var setup string
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9]+$`)
 
-// Start makes a site.
+// Start creates a site.
 func Start(ctx context.Context, c Config) (*Site, error) {
 	if !nameForm.MatchString(c.Name) {
-		return nil, fmt.Errorf("site: the name %q is not of letters and digits", c.Name)
+		return nil, fmt.Errorf("site: the name %q must consist of letters and digits", c.Name)
 	}
 	if c.Node != "" && c.Cluster == "" {
 		c.Cluster = c.Node
@@ -100,8 +99,8 @@ func Start(ctx context.Context, c Config) (*Site, error) {
 	return s, nil
 }
 
-// namespaces are those a site has of its own, as unshare(1) and nsenter(1) call
-// them; files of these names in the site's directory keep them alive.
+// namespaces are the namespaces of which each site has its own, by their names in unshare(1) and
+// nsenter(1); files of these names in the site's directory keep the namespaces alive.
 var namespaces = [...]string{"mount", "uts", "net", "time"}
 
 func (s *Site) namespace(name string) string { return filepath.Join(s.dir, name) }
@@ -144,8 +143,8 @@ func (s *Site) start(ctx context.Context) error {
 	return nil
 }
 
-// makeBase mounts the place where namespaces can be kept: where mounts spread to
-// other namespaces, the kernel refuses to keep one.
+// makeBase mounts a private file system for the namespace files: the kernel refuses to keep a
+// namespace on a mount that propagates to other namespaces.
 func makeBase() error {
 	if err := os.Mkdir(base, 0o755); err != nil {
 		if errors.Is(err, fs.ErrExist) {
@@ -159,7 +158,7 @@ func makeBase() error {
 	return os.NewSyscallError("mount", syscall.Mount("", base, "", syscall.MS_PRIVATE, ""))
 }
 
-// connect joins the site's network to a bridge.
+// connect joins the site's network to the bridge of all sites.
 func (s *Site) connect(ctx context.Context) error {
 	const bridge = "sites"
 	link := "site-" + s.Name
@@ -185,7 +184,7 @@ func (s *Site) connect(ctx context.Context) error {
 
 func (s *Site) clusterDir() string { return filepath.Join(base, "cluster-"+s.Cluster) }
 
-// Close ends all processes of the site and removes it.
+// Close ends all processes of the site and removes the site.
 func (s *Site) Close() error {
 	var errs []error
 	processes, err := s.Processes()
@@ -202,12 +201,12 @@ func (s *Site) Close() error {
 	s.guests = map[int]*Process{}
 	s.mu.Unlock()
 	for _, n := range namespaces {
-		// Fails where the start did not come so far.
+		// Unmount fails if the start of the site failed before this mount.
 		_ = syscall.Unmount(s.namespace(n), syscall.MNT_DETACH)
 	}
 	if s.Node != "" {
 		errs = append(errs, os.RemoveAll(filepath.Join(s.clusterDir(), "nodes", s.Node)))
-		// The last node takes the cluster with it.
+		// Closing the last node also removes the cluster.
 		if rest, err := os.ReadDir(filepath.Join(s.clusterDir(), "nodes")); err == nil && len(rest) == 0 {
 			errs = append(errs, os.RemoveAll(s.clusterDir()))
 		}

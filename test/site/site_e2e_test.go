@@ -1,6 +1,6 @@
 //go:build e2e
 
-// Proves inside the lab's machine that sites are what they claim to be:
+// Package site_test tests in the lab's machine that sites behave as package site describes:
 //
 //	CGO_ENABLED=0 go build -o JOB/standin ./test/standin
 //	CGO_ENABLED=0 go test -c -tags e2e -o JOB/site.test ./test/site
@@ -18,7 +18,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// must ends the test at an error; it takes the results of a call as they come.
+// must returns a function that takes the results of a call, ends the test if the call returned an
+// error, and returns the call's value.
 func must[T any](t *testing.T) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
@@ -41,10 +42,10 @@ func equal[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
-// lab is a cluster of A and B, and C, which is no Proxmox host.
+// lab has a cluster of A and B, and C, which is not a Proxmox host.
 type lab struct{ a, b, c *site.Site }
 
-// TestSites starts the sites once, for all that is proved with them.
+// TestSites starts the sites once for all its subtests.
 func TestSites(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -137,7 +138,8 @@ func succeeded(t *testing.T, r site.Result) string {
 }
 
 func testNetwork(t *testing.T, ctx context.Context, l lab) {
-	// It reads the request first: to close with input unread resets the connection.
+	// The server reads the request first, because closing a connection with unread input resets the
+	// connection.
 	server := must[*site.Process](t)(l.a.Start(ctx, "perl", "-MIO::Socket::INET", "-e", `
 		my $s = IO::Socket::INET->new(LocalPort => 9999, Listen => 1, ReuseAddr => 1) or die $!;
 		$| = 1; print "listening\n";
@@ -168,7 +170,7 @@ func testPool(t *testing.T, ctx context.Context, l lab) {
 	value, source, err := site.Property(ctx, disk, "label:running")
 	check(t, err)
 	equal(t, "label", value+" "+source, "pve-a local")
-	// Any user may look.
+	// Any user may list datasets.
 	r := must[site.Result](t)(l.a.RunAs(ctx, "nobody", "zfs", "list", "-H", "-o", "name", disk))
 	equal(t, "nobody's list", succeeded(t, r), disk)
 }
