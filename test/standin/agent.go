@@ -14,17 +14,16 @@ import (
 	"time"
 )
 
-// agentCommands are the calls of a guest's agent that the stand-in knows.
+// agentCommands are the calls of a guest agent that the stand-in supports.
 var agentCommands = []string{"ping", "fsfreeze-status", "fsfreeze-freeze", "fsfreeze-thaw"}
 
-// pingTimeout is how long Proxmox waits for an agent to answer at all.
+// pingTimeout is the time for which Proxmox waits for the first answer of a guest agent.
 const pingTimeout = 3 * time.Second
 
-// agent answers "pvesh create /nodes/localhost/qemu/ID/agent/WHAT". A guest with a
-// socket /run/qemu-server/ID.qga has a real qemu-ga behind it. One with a file
-// /run/standin/agent-ID has an agent that is no more than what stands in the file,
-// frozen or thawed, and notes in agent.log when it became so. Faults may be asked for
-// by guest, as WHAT-ID.
+// agent answers "pvesh create /nodes/localhost/qemu/ID/agent/WHAT". A guest with a socket
+// /run/qemu-server/ID.qga has a real qemu-ga behind that socket. A guest with a file
+// /run/standin/agent-ID has a simulated agent: the file holds the agent's state, frozen or thawed,
+// and agent.log gets a line for each change. A test can request a fault for one guest as WHAT-ID.
 func agent(args []string, stdout, stderr io.Writer) int {
 	parts := strings.Split(strings.Trim(args[1], "/"), "/")
 	if len(parts) != 6 || parts[0] != "nodes" || parts[1] != "localhost" || parts[2] != "qemu" || parts[4] != "agent" || !slices.Contains(agentCommands, parts[5]) {
@@ -77,7 +76,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// played is the agent that is only a file.
+// played answers as the simulated agent, whose state is in a file.
 func played(state, id, what string) (json.RawMessage, error) {
 	is, err := os.ReadFile(state)
 	if err != nil {
@@ -101,7 +100,7 @@ func played(state, id, what string) (json.RawMessage, error) {
 	return json.RawMessage("1"), nil
 }
 
-// askReal speaks to qemu-ga, as QEMU's machine protocol has it: a line a question.
+// askReal sends a question to qemu-ga in QEMU's machine protocol: each question is one line.
 func askReal(socket, what string) (json.RawMessage, error) {
 	agent, err := net.DialTimeout("unix", socket, pingTimeout)
 	if err != nil {
@@ -136,7 +135,7 @@ func call(agent io.Writer, answers *bufio.Reader, command string) (json.RawMessa
 	if err := json.Unmarshal(line, &answer); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, line)
 	}
-	if answer.Error != nil { // comes as a result, with exit status 0
+	if answer.Error != nil { // Proxmox returns such an error as a result, with exit status 0
 		return json.RawMessage(`{"error":` + string(answer.Error) + `}`), nil
 	}
 	return answer.Return, nil

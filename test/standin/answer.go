@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// fields of a JSON object. Which ones are there differs between guests.
+// fields are the fields of a JSON object; different guests have different fields.
 type fields map[string]any
 
-// list answers /nodes/localhost/qemu and /nodes/localhost/lxc.
+// list answers pvesh get /nodes/localhost/qemu and /nodes/localhost/lxc.
 func (n node) list(kind string) ([]fields, error) {
 	all := []fields{}
 	for _, g := range n.guests {
@@ -34,7 +34,7 @@ func (n node) entry(g guest) fields {
 	if n.unknown {
 		f["status"] = "unknown"
 	}
-	// The containers' list had strings until PVE 8.1.
+	// The list of containers had VMIDs as strings until PVE 8.1.
 	f["vmid"] = g.vmid
 	if g.kind == "lxc" {
 		f["vmid"], f["type"], f["swap"], f["maxswap"] = strconv.Itoa(g.vmid), "lxc", 0, g.number("swap", 512)<<20
@@ -50,7 +50,7 @@ func (n node) entry(g guest) fields {
 	return f
 }
 
-// current answers /nodes/localhost/qemu/ID/status/current.
+// current answers pvesh get /nodes/localhost/qemu/ID/status/current.
 func (n node) current(id string) (fields, error) {
 	for _, g := range n.guests {
 		if g.kind != "qemu" || strconv.Itoa(g.vmid) != id || g.node != n.name {
@@ -58,7 +58,7 @@ func (n node) current(id string) (fields, error) {
 		}
 		f := n.entry(g)
 		f["qmpstatus"] = f["status"]
-		// QEMU's own state, which only a live process can tell.
+		// QEMU reports its own state only while its process runs.
 		text, err := os.ReadFile("/run/qemu-server/" + id + ".qmpstatus")
 		if err == nil && f["status"] == "running" {
 			f["qmpstatus"] = strings.TrimSpace(string(text))
@@ -69,8 +69,8 @@ func (n node) current(id string) (fields, error) {
 	return nil, fmt.Errorf("configuration file 'nodes/%s/qemu-server/%s.conf' does not exist", n.name, id)
 }
 
-// resources answers /cluster/resources. What other nodes' guests do is broadcast
-// by their pvestatd, which the lab does not have: unknown.
+// resources answers pvesh get /cluster/resources. The status of other nodes' guests is unknown,
+// because Proxmox's pvestatd broadcasts it and the lab has no pvestatd.
 func (n node) resources(kind string) ([]fields, error) {
 	all := []fields{}
 	if kind == "" || kind == "node" {

@@ -12,11 +12,12 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// migrate moves a guest to another node, all under both locks: a container is stopped first;
-// then comes the word migrate, then the disks go, then the configuration, and the process and
-// the disks here last. Where /run/standin/migrate.to names the dataset of the other node's
-// storage the disks go there, with their snapshots unless the guest runs; else they stay as if
-// they were replicated. Who runs there is the test's to say.
+// migrate moves a guest to another node, with both locks held. It first stops a container; then it
+// writes the lock word migrate, moves the disks, moves the configuration, and at last ends the
+// process and the disks here. If /run/standin/migrate.to names the dataset of the other node's
+// storage, migrate sends the disks there; the disks of a running machine arrive without snapshots.
+// Otherwise the disks remain, as if they were replicated. The test itself starts the guest on the
+// other node.
 func (l local) migrate(node string, restart bool) error {
 	if _, err := l.checkLock(); err != nil {
 		return err
@@ -69,14 +70,14 @@ func (l local) migrate(node string, restart bool) error {
 	return c.save()
 }
 
-// there is the dataset of the other node's storage.
+// there returns the dataset of the other node's storage, if the test has named one.
 func there() (parent string, sends bool) {
 	text, err := os.ReadFile(filepath.Join(faultDir, "migrate.to"))
 	return strings.TrimSpace(string(text)), err == nil
 }
 
-// sendAll sends the disks with all their snapshots. Those of a machine that runs are mirrored
-// to new ones.
+// sendAll sends the disks with all their snapshots. The disks of a running machine become new disks
+// without snapshots, as if they were mirrored.
 func (l local) sendAll(disks []volume, parent string) error {
 	for _, d := range disks {
 		to := parent + "/" + d.base()
@@ -97,8 +98,9 @@ func (l local) sendAll(disks []volume, parent string) error {
 	return nil
 }
 
-// vzdump backs a guest up: vzdump ID. A machine that is off runs for it, paused; of a container
-// that runs a snapshot is taken, and removed afterwards.
+// vzdump backs up a guest: vzdump ID. For the backup of a machine that is off, it starts the
+// machine in a paused state. Of a running container it takes a snapshot and removes the snapshot
+// afterwards.
 func vzdump(args []string) error {
 	if len(args) != 1 {
 		return errors.New("want a guest")
@@ -140,7 +142,7 @@ func (l local) backUp() error {
 	return err
 }
 
-// prelaunched does something while the machine's process is there, and nothing runs in it.
+// prelaunched calls do while the machine's process exists and the guest in it does not run.
 func (l local) prelaunched(do func() error) error {
 	state := "/run/qemu-server/" + l.id + ".qmpstatus"
 	if err := os.WriteFile(state, []byte("prelaunch"), 0o644); err != nil {
@@ -156,7 +158,8 @@ func (l local) prelaunched(do func() error) error {
 	return errors.Join(err, l.held(l.stop), os.Remove(state))
 }
 
-// pvesr replicates a guest as far as its lock, its freeze and its snapshots go: pvesr ID.
+// pvesr replicates a guest: pvesr ID. The stand-in only takes the lock, freezes the guest and takes
+// the snapshots; it sends nothing.
 func pvesr(args []string) error {
 	if len(args) != 1 {
 		return errors.New("want a guest")

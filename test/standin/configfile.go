@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// configFile is a guest's configuration: the lines that count now, and those of its other
-// sections, of which each snapshot has one.
+// configFile is a guest's configuration: the lines of the current section, and the lines of the
+// other sections. Each snapshot has its own section.
 type configFile struct {
 	path          string
 	current, rest []string
@@ -45,7 +45,7 @@ func (c *configFile) get(key string) string {
 	return ""
 }
 
-// set sets a key, and removes it for "".
+// set sets a key to a value; "" removes the key.
 func (c *configFile) set(key, value string) {
 	c.current = slices.DeleteFunc(c.current, func(line string) bool { return strings.HasPrefix(line, key+":") })
 	if value != "" {
@@ -53,7 +53,7 @@ func (c *configFile) set(key, value string) {
 	}
 }
 
-// snapshot is the section of a snapshot.
+// snapshot returns the lines of a snapshot's section.
 func (c *configFile) snapshot(name string) (lines []string, found bool) {
 	for _, line := range c.rest {
 		if strings.HasPrefix(line, "[") {
@@ -68,12 +68,12 @@ func (c *configFile) snapshot(name string) (lines []string, found bool) {
 	return lines, found
 }
 
-// snapshots reports whether the guest has any.
+// snapshots reports whether the guest has any snapshot.
 func (c *configFile) snapshots() bool {
 	return slices.ContainsFunc(c.rest, func(line string) bool { return strings.HasPrefix(line, "[") })
 }
 
-// addSnapshot adds the section of a snapshot, with what counts now.
+// addSnapshot adds a section for a snapshot, with a copy of the current lines.
 func (c *configFile) addSnapshot(name string) {
 	c.rest = append(append(c.rest, "\n", "["+name+"]\n"), slices.DeleteFunc(slices.Clone(c.current), func(line string) bool {
 		return strings.HasPrefix(line, "lock:") || strings.HasPrefix(line, "parent:")
@@ -91,10 +91,11 @@ func (c *configFile) removeSnapshot(name string) {
 	})
 }
 
-// volume is a disk in a configuration.
+// volume is a disk in a guest's configuration.
 type volume struct{ key, storage, name, options, dataset string }
 
-// base is the name of its dataset below the storage's: a linked clone has its base before it.
+// base returns the name of the volume's dataset below the storage's dataset: in the name of a
+// linked clone it comes after the base.
 func (v volume) base() string { return filepath.Base(v.name) }
 
 func (v volume) String() string { return v.storage + ":" + v.name + v.options }
@@ -104,7 +105,7 @@ var (
 	zfsPool = regexp.MustCompile(`(?m)^zfspool: (\S+)\n\s+pool (\S+)$`)
 )
 
-// storages are the datasets of all storages, by name.
+// storages returns the datasets of all storages, by the storages' names.
 func storages() (map[string]string, error) {
 	text, err := os.ReadFile("/etc/pve/storage.cfg")
 	if err != nil {
@@ -117,7 +118,8 @@ func storages() (map[string]string, error) {
 	return all, nil
 }
 
-// volumes are the disks, in the order of their keys; unused ones count only for who removes all.
+// volumes returns the guest's disks, in the order of their keys; unused disks only if unused is
+// true.
 func (c *configFile) volumes(unused bool) ([]volume, error) {
 	pools, err := storages()
 	if err != nil {
@@ -140,7 +142,7 @@ func (c *configFile) volumes(unused bool) ([]volume, error) {
 	return all, nil
 }
 
-// volume is the disk of a key.
+// volume returns the disk with that key.
 func (c *configFile) volume(key string) (volume, error) {
 	all, err := c.volumes(false)
 	i := slices.IndexFunc(all, func(v volume) bool { return v.key == key })

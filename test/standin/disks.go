@@ -14,8 +14,9 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// template makes a template of a guest: renames each disk and takes its __base__. Whoever
-// calls it has the lock. Of a virtual machine the configuration says so before the disks do.
+// template turns a guest into a template: it renames each disk and takes the disk's snapshot
+// __base__. The caller must hold the lock. The configuration of a virtual machine is marked as a
+// template before its disks are renamed.
 func (l local) template() error {
 	c, err := l.checkLock()
 	switch {
@@ -51,9 +52,9 @@ func (l local) template() error {
 	return c.save()
 }
 
-// clone makes a new guest: a linked clone of a template, else a full one, whose data is not
-// copied here. A virtual machine is locked for all of it, shared where it is off; a container
-// only by the word disk.
+// clone makes a new guest: a linked clone of a template, else a full clone without copied data. A
+// virtual machine is locked during the whole clone, with a shared lock if it is off; for a
+// container only the lock word disk is set.
 func (l local) clone(id string) error {
 	if l.kind == "lxc" {
 		if err := l.setLock("disk"); err != nil {
@@ -75,7 +76,7 @@ func (l local) clone(id string) error {
 	})
 }
 
-// cloneTo makes the new guest, which is locked by this word until it is whole.
+// cloneTo makes the new guest, whose configuration has this lock word until the clone is complete.
 func (l local) cloneTo(id, word string) error {
 	c, err := openConfig(l.path())
 	if err != nil {
@@ -118,7 +119,7 @@ func (l local) cloneTo(id, word string) error {
 	return to.save()
 }
 
-// freeName is the first name of a disk of this guest that is free.
+// freeName returns the first unused disk name of this guest.
 func freeName(parent, kind, id string) (string, error) {
 	for n := range 100 {
 		name := fmt.Sprintf("%s-%s-disk-%d", map[string]string{"qemu": "vm", "lxc": "subvol"}[kind], id, n)
@@ -129,7 +130,7 @@ func freeName(parent, kind, id string) (string, error) {
 	return "", errors.New("unable to find free name")
 }
 
-// allocate makes a dataset of the kind and size of another.
+// allocate creates a dataset of the same type and size as another dataset.
 func allocate(like, dataset string) error {
 	out, err := exec.Command("zfs", "get", "-Hp", "-o", "value", "type,volsize", like).Output()
 	if err != nil {
@@ -141,9 +142,9 @@ func allocate(like, dataset string) error {
 	return zfs("create", dataset)
 }
 
-// moveDisk copies a disk to another storage and names the copy in the configuration; the old
-// one becomes unused. A virtual machine is locked for all of it, without a word; a container,
-// which must be off, by the word disk.
+// moveDisk copies a disk to another storage and writes the copy's name into the configuration; the
+// old disk becomes unused. A virtual machine is locked during the whole move, without a lock word.
+// A container must be off and gets the lock word disk.
 func (l local) moveDisk(key, storage string) error {
 	if l.kind == "qemu" {
 		return l.held(func() error {
@@ -164,7 +165,7 @@ func (l local) moveDisk(key, storage string) error {
 	return errors.Join(err, l.held(func() error { return l.use(made) }), l.removeLock())
 }
 
-// copyDisk makes the copy, but for its data.
+// copyDisk creates the copy of a disk, without the data.
 func (l local) copyDisk(key, storage string) (volume, error) {
 	pools, err := storages()
 	if err == nil && pools[storage] == "" {
@@ -189,7 +190,7 @@ func (l local) copyDisk(key, storage string) (volume, error) {
 	return made, errors.Join(allocate(d.dataset, made.dataset), takes("copy"))
 }
 
-// use names a disk in the configuration, in place of the one that stands there.
+// use writes a disk's name into the configuration and marks the old disk of that key as unused.
 func (l local) use(made volume) error {
 	return l.change(func(c *configFile) error {
 		old, err := c.volume(made.key)
@@ -205,7 +206,7 @@ func (l local) use(made volume) error {
 
 var sizeOption = regexp.MustCompile(`size=\w+`)
 
-// resize makes a disk as large as it is told, in MiB as 64M. Whoever calls it has the lock.
+// resize sets a disk's size, given in MiB, such as 64M. The caller must hold the lock.
 func (l local) resize(key, size string) error {
 	c, err := l.checkLock()
 	if err != nil {
@@ -224,8 +225,8 @@ func (l local) resize(key, size string) error {
 	return c.save()
 }
 
-// destroy removes a guest that is off, with all its disks; the word destroyed comes when they
-// are gone. Whoever calls it has the lock.
+// destroy removes a guest that is off, with all its disks; it writes the lock word destroyed after
+// the disks are gone. The caller must hold the lock.
 func (l local) destroy() error {
 	c, err := l.checkLock()
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// kvm is a virtual machine: started as Proxmox starts one, with -id, -name,
-// -pidfile and any number of -drive file=PATH. A kill leaves the pid file behind,
-// as a crash of QEMU does; an orderly end removes it.
+// kvm plays the process of a virtual machine. It is started as Proxmox starts one, with -id, -name,
+// -pidfile and any number of -drive file=PATH. After a kill the pid file remains, as after a crash
+// of QEMU; an orderly end removes the pid file.
 func kvm(args []string) error {
 	pidfile := option(args, "-pidfile")
 	if option(args, "-id") == "" || pidfile == "" {
@@ -25,8 +25,8 @@ func kvm(args []string) error {
 			if !found {
 				continue
 			}
-			// Open for writing until the process ends: ZFS treats a volume in use
-			// differently.
+			// The process holds the volume open for writing until it ends, because ZFS treats a
+			// volume in use differently.
 			disk, err := os.OpenFile(path, os.O_RDWR, 0)
 			if err != nil {
 				return err
@@ -34,7 +34,7 @@ func kvm(args []string) error {
 			defer disk.Close()
 		}
 	}
-	// Never there without its content.
+	// The pid file never exists without its content.
 	text := fmt.Sprintf("%d\n", os.Getpid())
 	if err := os.WriteFile(pidfile+".new", []byte(text), 0o644); err != nil {
 		return err
@@ -48,8 +48,8 @@ func kvm(args []string) error {
 	return os.Remove(pidfile)
 }
 
-// container is a container: started as "lxc-start -F -n ID". Proxmox calls one
-// running as long as its command socket exists, an abstract one.
+// container plays the process of a container, started as "lxc-start -F -n ID". Proxmox says that a
+// container is running as long as its command socket, an abstract one, exists.
 func container(args []string) error {
 	id := option(args, "-n")
 	if id == "" {

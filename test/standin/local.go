@@ -13,18 +13,19 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// local is a guest of this node with which a command does something, step by step in
-// Proxmox's order, see package contract. How long the slow steps take stands in
-// /run/standin: stop.takes for the end of the guest, copy.takes for the data of a backup, a
-// replication, a migration, a clone or a moved disk.
+// local is a guest of this node that a command changes, step by step in Proxmox's order (see
+// package contract). Files in /run/standin hold the durations of the slow steps: stop.takes for the
+// end of the guest, copy.takes for copying the data of a backup, a replication, a migration, a
+// clone or a moved disk.
 type local struct {
 	guest
 	id string
-	// has: the configuration's lock is held; who takes it again inside has it.
+	// has is true while the configuration's lock is held, so that nested calls do not take the lock
+	// again.
 	has bool
 }
 
-// findLocal finds a guest of this kind, or of either for "".
+// findLocal finds a guest of that kind on this node; an empty kind means any kind.
 func findLocal(kind, id string) (local, error) {
 	n, err := readNode("/etc/pve")
 	if err != nil {
@@ -39,15 +40,15 @@ func findLocal(kind, id string) (local, error) {
 	return local{guest: n.guests[i], id: id}, nil
 }
 
-// configDirs are where configurations are, by the guests' kind.
+// configDirs are the directories of the configurations, by the guests' kind.
 var configDirs = map[string]string{"qemu": "qemu-server", "lxc": "lxc", "": "qemu-server"}
 
 func (l local) path() string { return "/etc/pve/local/" + configDirs[l.kind] + "/" + l.id + ".conf" }
 
-// word is what Proxmox calls a guest of this kind.
+// word returns Proxmox's abbreviation for a guest of this kind: VM or CT.
 func (l local) word() string { return map[string]string{"qemu": "VM", "lxc": "CT"}[l.kind] }
 
-// held does something with the configuration's lock held.
+// held calls do while it holds the configuration's lock.
 func (l local) held(do func() error) error {
 	if l.has {
 		return do()
@@ -55,12 +56,13 @@ func (l local) held(do func() error) error {
 	return locked(configLock(l.kind, l.id), contract.ConfigWait, do)
 }
 
-// moving does something with the lock held that migrations have, too.
+// moving calls do while it holds the lock that migrations take too.
 func (l local) moving(do func() error) error {
 	return locked(migrateLock(l.id), contract.MigrateWait, do)
 }
 
-// checkLock reads the configuration again: another may have changed it before the lock was had.
+// checkLock reads the configuration again, because another process may have changed it before this
+// one got the lock. It returns an error if the configuration has a lock word.
 func (l local) checkLock() (*configFile, error) {
 	c, err := openConfig(l.path())
 	if err == nil && c.get("lock") != "" {
@@ -69,7 +71,7 @@ func (l local) checkLock() (*configFile, error) {
 	return c, err
 }
 
-// change changes the configuration. Whoever calls it has its lock.
+// change changes the configuration. The caller must hold the configuration's lock.
 func (l local) change(do func(c *configFile) error) error {
 	c, err := openConfig(l.path())
 	if err != nil {
@@ -78,7 +80,7 @@ func (l local) change(do func(c *configFile) error) error {
 	return errors.Join(do(c), c.save())
 }
 
-// setLock takes the lock for as long as it writes the lock word, which must not be there.
+// setLock writes the lock word while it holds the lock. It fails if there is a lock word already.
 func (l local) setLock(word string) error {
 	return l.held(func() error {
 		c, err := l.checkLock()
@@ -90,7 +92,7 @@ func (l local) setLock(word string) error {
 	})
 }
 
-// removeLock takes the lock for as long as it removes the lock word.
+// removeLock removes the lock word while it holds the lock.
 func (l local) removeLock() error {
 	return l.held(func() error {
 		return l.change(func(c *configFile) error {
@@ -100,7 +102,7 @@ func (l local) removeLock() error {
 	})
 }
 
-// start starts the guest. Whoever calls it has the lock.
+// start starts the guest. The caller must hold the lock.
 func (l local) start() error {
 	c, err := l.checkLock()
 	if err == nil && c.get("template") == "1" {
@@ -112,7 +114,7 @@ func (l local) start() error {
 	return l.run(c)
 }
 
-// run starts the guest whatever it is locked for.
+// run starts the guest, whatever the lock word is.
 func (l local) run(c *configFile) error {
 	if l.pid() != 0 {
 		return fmt.Errorf("%s %s already running", l.word(), l.id)
@@ -143,7 +145,7 @@ func (l local) run(c *configFile) error {
 	return cmd.Process.Release()
 }
 
-// within waits for something for so long, and returns whether it came.
+// within waits at most the given time until reached returns true, and reports whether it did.
 func within(wait time.Duration, reached func() bool) bool {
 	for end := time.Now().Add(wait); !reached(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -153,7 +155,7 @@ func within(wait time.Duration, reached func() bool) bool {
 	return true
 }
 
-// stop ends the guest and waits for its end. Whoever calls it has the lock.
+// stop ends the guest and waits for its end. The caller must hold the lock.
 func (l local) stop() error {
 	if l.pid() == 0 {
 		return nil
@@ -163,7 +165,7 @@ func (l local) stop() error {
 	}
 	pid := l.pid()
 	if pid == 0 {
-		return nil // it ended by itself
+		return nil // the guest ended by itself
 	}
 	if pid == 1 {
 		return fmt.Errorf("%s %s runs in no process that is known", l.word(), l.id)
@@ -177,8 +179,8 @@ func (l local) stop() error {
 	return nil
 }
 
-// frozen does something while the guest's agent, if it has one, has frozen it; it thaws
-// whatever came of it, and whoever froze.
+// frozen calls do while the guest's agent, if the guest has one, has frozen the guest. It always
+// thaws the guest afterwards, even if the freeze failed or another program froze the guest.
 func (l local) frozen(do func() error) error {
 	if l.pid() == 0 || !strings.HasPrefix(l.config["agent"], "1") {
 		return do()
@@ -201,7 +203,7 @@ func zfs(args ...string) error {
 	return nil
 }
 
-// free destroys a disk with its snapshots; who uses it has five seconds to let it go.
+// free destroys a disk with its snapshots. While the disk is busy it tries again, for five seconds.
 func free(dataset string) (err error) {
 	for range 6 {
 		err = zfs("destroy", "-r", dataset)

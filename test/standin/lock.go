@@ -11,8 +11,8 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// flock takes a lock as Proxmox does, shared or exclusive: it says when it must wait, and gives
-// up in time.
+// flock takes a lock as Proxmox does, shared or exclusive: it prints a message if it must wait, and
+// gives up after the given time.
 func flock(how int, path string, wait time.Duration) (release func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func configLock(kind, id string) string {
 
 func migrateLock(id string) string { return "/var/lock/pve-manager/pve-migrate-" + id }
 
-// locked does something with a lock held that nobody else has.
+// locked calls do while it holds an exclusive lock.
 func locked(path string, wait time.Duration, do func() error) error {
 	return lockedAs(syscall.LOCK_EX, path, wait, do)
 }
@@ -64,13 +64,14 @@ func lockedAs(how int, path string, wait time.Duration, do func() error) error {
 	return do()
 }
 
-// takes waits for as long as a step takes, which stands in /run/standin/NAME.takes as 3s, and
-// says when it begins. It ends when the file goes.
+// takes waits as long as the named step takes, if a file /run/standin/NAME.takes holds a duration
+// such as 3s. It prints a line when the wait begins, and ends the wait early if the file is
+// removed.
 func takes(name string) error {
 	path := filepath.Join(faultDir, name+".takes")
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil // no time
+		return nil // without the file the step takes no time
 	}
 	d, err := time.ParseDuration(string(text))
 	fmt.Fprintf(os.Stderr, "%s takes %s\n", name, d)

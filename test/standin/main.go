@@ -1,20 +1,20 @@
-// Command standin stands in for the parts of Proxmox VE that Debian does not
-// have, in the lab's virtual machine. It acts by the name it is started under:
+// Command standin replaces the programs of Proxmox VE that Debian does not have, in the lab's
+// virtual machine. The name under which it is started decides which program it plays:
 //
 //	pvesh      answers "get" for the lists of guests, computed as Proxmox does
 //	           from /etc/pve, pid files, /proc and /proc/net/unix, and "create"
-//	           for what a guest's agent does
-//	kvm        lives like the process of a virtual machine: writes its pid file
+//	           for the calls of a guest's agent
+//	kvm        behaves like the process of a virtual machine: writes its pid file
 //	           and holds its disks open
-//	lxc-start  lives like the process of a container: holds its command socket
+//	lxc-start  behaves like the process of a container: holds its command socket
 //	pmxcfs     is the file system of the cluster when it hangs
 //	qm, pct    change virtual machines and containers, with Proxmox's locks, its
 //	           waits for them and its order (package contract)
-//	vzdump     backs a guest up, likewise
-//	pvesr      replicates one, likewise
+//	vzdump     backs up a guest, with the same locks, waits and order
+//	pvesr      replicates a guest, with the same locks, waits and order
 //
-// The files are where Proxmox has them. What a test wants to go wrong stands in
-// /run/standin, see pvesh.go. All else in the lab is the real thing.
+// All files have Proxmox's own paths. A test requests faults by files in /run/standin, see
+// pvesh.go. All other programs in the lab are real.
 package main
 
 import (
@@ -52,13 +52,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		switch name {
 		case "qm", "pct", "vzdump", "pvesr":
-			os.Exit(255) // as Proxmox's commands
+			os.Exit(255) // Proxmox's commands end with this status after an error
 		}
 		os.Exit(1)
 	}
 }
 
-// option is the value that follows name in args, or "".
+// option returns the value that follows name in args, "" if there is none.
 func option(args []string, name string) string {
 	for i, a := range args[:max(len(args)-1, 0)] {
 		if a == name {
@@ -68,8 +68,8 @@ func option(args []string, name string) string {
 	return ""
 }
 
-// live tells the parent that the guest is up, by "ready" and the end of standard
-// output, and returns when somebody asks the guest to end.
+// live reports to the parent that the guest is up, by printing "ready" and closing standard output,
+// and returns when the guest is asked to end.
 func live() error {
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)

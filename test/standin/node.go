@@ -11,19 +11,19 @@ import (
 	"strings"
 )
 
-// node is what the cluster's files say, seen from this node.
+// node is the content of the cluster's files, as this node sees them.
 type node struct {
 	name    string
 	guests  []guest
-	unknown bool // every status is unknown
+	unknown bool // true if every guest's status is unknown
 }
 
-// guest is one configuration file.
+// guest is one guest's configuration file.
 type guest struct {
 	vmid   int
 	kind   string // qemu or lxc
 	node   string
-	config map[string]string // of its current section
+	config map[string]string // the keys of its current section
 }
 
 func readNode(etc string) (node, error) {
@@ -43,7 +43,7 @@ func readNode(etc string) (node, error) {
 				continue
 			}
 			config, err := readConfig(path)
-			if errors.Is(err, fs.ErrNotExist) { // moved away meanwhile: all fails, as with Proxmox
+			if errors.Is(err, fs.ErrNotExist) { // the file was moved meanwhile: the whole call fails, as on Proxmox
 				return node{}, fmt.Errorf("configuration file '%s' does not exist", strings.TrimPrefix(path, etc+"/"))
 			}
 			if err != nil {
@@ -57,8 +57,8 @@ func readNode(etc string) (node, error) {
 	return n, nil
 }
 
-// readConfig reads "key: value" lines up to the first section, which holds a
-// snapshot's or pending values.
+// readConfig reads "key: value" lines up to the first section, which holds a snapshot's values or
+// pending values.
 func readConfig(path string) (map[string]string, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -90,7 +90,7 @@ func (g guest) number(key string, standard int) int {
 	return standard
 }
 
-// cpus is a fraction where the configuration limits the guest to one.
+// cpus returns the guest's number of CPUs, or the configured limit, which may be a fraction.
 func (g guest) cpus() float64 {
 	if limit, err := strconv.ParseFloat(g.config["cpulimit"], 64); err == nil && limit > 0 {
 		return limit

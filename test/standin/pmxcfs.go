@@ -8,16 +8,16 @@ import (
 	"syscall"
 )
 
-// The requests of FUSE's protocol that are answered, linux/fuse.h.
+// The requests of the FUSE protocol that the stand-in answers, by their numbers in linux/fuse.h.
 const (
 	fuseGetattr = 3
 	fuseInit    = 26
 )
 
-// pmxcfs is a /etc/pve whose daemon hangs: started as "pmxcfs DIR", it mounts a FUSE file
-// system there, says "ready" and never answers a question about what is in it. It has read
-// the question, so the one who asked waits in the kernel, where no signal reaches it, until
-// this process ends: as with a pmxcfs that waits for something itself.
+// pmxcfs plays a /etc/pve whose daemon hangs: started as "pmxcfs DIR", it mounts a FUSE file system
+// on DIR, prints "ready" and answers no request about the content of the directory. It reads the
+// requests, so a process that accesses the directory waits in the kernel, where no signal reaches
+// the process, until the stand-in ends. A real pmxcfs that hangs has the same effect.
 func pmxcfs(args []string) error {
 	if len(args) != 1 {
 		return errors.New("want the directory to mount on")
@@ -34,12 +34,12 @@ func pmxcfs(args []string) error {
 	asked := make(chan error, 1)
 	go func() { asked <- ignore(int(device.Fd())) }()
 	err = live()
-	// The end of the connection is the end of all who wait.
+	// All waiting processes end when the FUSE connection ends.
 	return errors.Join(err, syscall.Unmount(dir, syscall.MNT_DETACH|syscall.MNT_FORCE))
 }
 
-// ignore reads requests for ever and answers only what makes a mount: the first words, and
-// what the directory itself is.
+// ignore reads requests for ever and answers only the two requests that a mount needs: the initial
+// one, and the attributes of the directory.
 func ignore(device int) error {
 	request := make([]byte, 1<<17)
 	for {
@@ -63,9 +63,9 @@ func ignore(device int) error {
 		case opcode == fuseGetattr && node == 1:
 			body = make([]byte, 104)
 			binary.NativeEndian.PutUint64(body, 1)                             // valid for a second
-			binary.NativeEndian.PutUint64(body[16:], 1)                        // its inode
-			binary.NativeEndian.PutUint32(body[16+60:], syscall.S_IFDIR|0o755) // its mode
-			binary.NativeEndian.PutUint32(body[16+64:], 2)                     // its links
+			binary.NativeEndian.PutUint64(body[16:], 1)                        // the inode
+			binary.NativeEndian.PutUint32(body[16+60:], syscall.S_IFDIR|0o755) // the mode
+			binary.NativeEndian.PutUint32(body[16+64:], 2)                     // the number of links
 		default:
 			continue
 		}

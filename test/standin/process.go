@@ -12,7 +12,7 @@ import (
 
 var qemuProgram = regexp.MustCompile(`(kvm|qemu-[^/]*)$`)
 
-// pid of the guest's process, 0 where it does not run.
+// pid returns the number of the guest's process, 0 if the guest does not run.
 func (g guest) pid() int {
 	if g.kind == "lxc" {
 		return containerPID(g.vmid)
@@ -33,8 +33,9 @@ func (g guest) pid() int {
 	return pid
 }
 
-// containerPID is the process that holds the container's command socket, found by
-// its command line; the socket alone decides, and belongs to this network.
+// containerPID returns the number of the process that holds the container's command socket, 1 if
+// that process is unknown, or 0 if the socket does not exist. The container runs if its socket
+// exists in this network namespace; the process is found by its command line.
 func containerPID(vmid int) int {
 	text, err := os.ReadFile("/proc/net/unix")
 	if err != nil || !strings.Contains(string(text), fmt.Sprintf(" @/var/lib/lxc/%d/command\n", vmid)) {
@@ -52,10 +53,10 @@ func containerPID(vmid int) int {
 			return pid
 		}
 	}
-	return 1 // held by somebody unknown: running all the same
+	return 1 // an unknown process holds the socket: the container runs
 }
 
-// commandLine is empty for a zombie.
+// commandLine returns the arguments of a process; none for a zombie.
 func commandLine(pid int) []string {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	return strings.FieldsFunc(string(text), func(r rune) bool { return r == 0 })

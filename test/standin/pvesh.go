@@ -12,21 +12,22 @@ import (
 	"time"
 )
 
-// faultDir holds pvesh.log, the arguments of each call, one call a line, waits.log, the locks
-// that somebody had to wait for and for how many milliseconds, and what a test wants to go
-// wrong: pvesh.KIND for all calls, pvesh.KIND.WHAT for one sort
-// of them (qemu, lxc, current, resources, and those of agent.go), either with .once for just one call.
+// faultDir is the directory of the stand-ins' logs and of the faults that a test requests.
+// pvesh.log holds the arguments of each call, one call a line. waits.log holds each lock that a
+// stand-in had to wait for, with the wait in milliseconds. A file pvesh.KIND requests a fault for
+// all calls, pvesh.KIND.WHAT for one sort of calls (qemu, lxc, current, resources, or a call of
+// agent.go). With the suffix .once, either file is used for only one call. The kinds are:
 //
 //	fail     the content goes to standard error, exit status 255
-//	hang     never ends, nor does a child that holds its standard output
+//	hang     the call never ends, and neither does a child that holds its standard output
 //	garbage  the content instead of JSON, exit status 0
 //	empty    an empty list, exit status 0
 //	unknown  the status of every guest is unknown
 //
-// pvesh.takes says how long each call takes, as 20s.
+// pvesh.takes holds the duration of each call, such as 20s.
 const faultDir = "/run/standin"
 
-// fault returns the content of the file that asks for a fault of this kind.
+// fault returns the content of the file that requests a fault of this kind.
 func fault(kind, what string) (content string, found bool) {
 	base := filepath.Join(faultDir, "pvesh."+kind)
 	for _, path := range []string{base + "." + what, base} {
@@ -34,7 +35,7 @@ func fault(kind, what string) (content string, found bool) {
 			return string(text), true
 		}
 		text, err := os.ReadFile(path + ".once")
-		// Of calls at the same time, the one that removes the file has the fault.
+		// If calls run at the same time, the call that removes the file shows the fault.
 		if err == nil && os.Remove(path+".once") == nil {
 			return string(text), true
 		}
@@ -120,7 +121,8 @@ func get(what string, parts []string, kind string) (any, error) {
 	return node.list(what)
 }
 
-// note appends a line to a log of the stand-ins. One write: calls come in parallel.
+// note appends a line to a log of the stand-ins, with a single write, because calls run in
+// parallel.
 func note(name, line string) error {
 	if err := os.MkdirAll(faultDir, 0o755); err != nil {
 		return err
@@ -133,8 +135,8 @@ func note(name, line string) error {
 	return errors.Join(err, log.Close())
 }
 
-// hang waits for ever. Who kills only this process is left with the child, as with
-// a pvesh that has forked a worker.
+// hang waits for ever. If a caller kills only this process, the child remains, as with a pvesh that
+// has forked a worker.
 func hang() {
 	child := exec.Command("sleep", "infinity")
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr
@@ -142,7 +144,7 @@ func hang() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	for { // not select, which the runtime calls a deadlock
+	for { // select {} would make the Go runtime report a deadlock
 		time.Sleep(time.Hour)
 	}
 }

@@ -8,14 +8,15 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// qm changes virtual machines, pct containers: start|stop|shutdown|reboot|template|destroy ID,
-// snapshot|delsnapshot|rollback ID SNAPSHOT, migrate ID NODE [--restart], clone ID NEW,
-// move-disk or move-volume ID DISK STORAGE, resize ID DISK SIZE; and qm cleanup ID.
+// qm changes virtual machines, pct changes containers. Their commands are:
+// start|stop|shutdown|reboot|template|destroy ID, snapshot|delsnapshot|rollback ID SNAPSHOT,
+// migrate ID NODE [--restart], clone ID NEW, move-disk or move-volume ID DISK STORAGE, resize ID
+// DISK SIZE; and qm cleanup ID.
 func qm(args []string) error { return change("qemu", "qm", args) }
 
 func pct(args []string) error { return change("lxc", "pct", args) }
 
-// needed are how many words a command wants after the guest.
+// needed is the number of arguments that a command needs after the guest's ID.
 var needed = map[string]int{
 	"snapshot": 1, "delsnapshot": 1, "rollback": 1, "migrate": 1, "clone": 1,
 	"move-disk": 2, "move-volume": 2, "resize": 2,
@@ -33,7 +34,7 @@ func change(kind, program string, args []string) error {
 	return task(prefix+args[0], l.id, func() error { return l.do(program, args[0], args[2:]) })
 }
 
-// do does what a command says.
+// do carries out a command.
 func (l local) do(program, word string, rest []string) error {
 	switch word {
 	case "start":
@@ -69,7 +70,7 @@ func (l local) do(program, word string, rest []string) error {
 	}
 }
 
-// end stops a container, and starts it again for a reboot, all under one lock.
+// end stops a container, and for a reboot starts the container again, all under one lock.
 func (l local) end(word string) error {
 	if word == "reboot" {
 		if l.pid() == 0 {
@@ -91,10 +92,10 @@ func (l local) end(word string) error {
 	return l.stop()
 }
 
-// wish is the file that says that a machine is to be started again.
+// wish returns the path of the file that requests a new start of the machine.
 func (l local) wish() string { return "/run/qemu-server/" + l.id + ".reboot" }
 
-// stopAndCleanUp stops a machine, and does what qmeventd does then.
+// stopAndCleanUp stops a machine and then does the work of qmeventd.
 func (l local) stopAndCleanUp(again bool) error {
 	err := l.held(func() error {
 		if _, err := l.checkLock(); err != nil && !again {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// snapshot takes one of all disks: the lock is held for the word snapshot, and again for its
-// end, not while it is taken.
+// snapshot takes a snapshot of all of a guest's disks. The lock is held while the lock word
+// snapshot is written, and again while it is removed, but not while the snapshots are taken.
 func (l local) snapshot(name string) error {
 	var disks []volume
 	err := l.held(func() error {
@@ -41,7 +41,7 @@ func (l local) snapshot(name string) error {
 	return errors.Join(err, l.removeLock())
 }
 
-// deleteSnapshot removes one of all disks, under the word snapshot-delete.
+// deleteSnapshot removes a snapshot of all of a guest's disks, under the lock word snapshot-delete.
 func (l local) deleteSnapshot(name string) error {
 	if err := l.setLock("snapshot-delete"); err != nil {
 		return err
@@ -63,7 +63,8 @@ func (l local) deleteSnapshot(name string) error {
 	}))
 }
 
-// rollback looks, stops, and locks, in that order.
+// rollback rolls a guest back: it checks that the snapshot is each disk's newest, then stops the
+// guest, then writes the lock word rollback, in that order.
 func (l local) rollback(name string) error {
 	var disks []volume
 	err := l.held(func() (err error) {

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// activeTasks is where Proxmox lists its tasks: those under way, and the last that ended, with
-// time and status.
+// activeTasks is the file in which Proxmox lists its tasks: the active ones, and the latest ones
+// that ended, with time and status.
 const activeTasks = "/var/log/pve/tasks/active"
 
-// task does something that is listed meanwhile.
+// task calls do and lists it as an active task meanwhile.
 func task(kind, id string, do func() error) error {
 	node, err := os.Hostname()
 	if err != nil {
@@ -32,7 +32,7 @@ func task(kind, id string, do func() error) error {
 	return errors.Join(err, listTask(fmt.Sprintf("%s 1 %08X %s", upid, time.Now().Unix(), status)))
 }
 
-// listTask puts a task's line in the place of the one it had.
+// listTask replaces a task's line in the list of tasks.
 func listTask(line string) error {
 	return locked(filepath.Dir(activeTasks)+"/.active.lock", 10*time.Second, func() error {
 		text, err := os.ReadFile(activeTasks)

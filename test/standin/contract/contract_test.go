@@ -21,7 +21,7 @@ const (
 	end   = "<!-- end of the contract -->\n"
 )
 
-// A row that names no place in Proxmox is a guess, and says so.
+// Each row names a place in Proxmox's source, or is marked as guessed.
 func TestEachRowHasASource(t *testing.T) {
 	calls := map[string]bool{}
 	for _, r := range Rows {
@@ -53,7 +53,7 @@ func TestThePageIsTheContract(t *testing.T) {
 	assert.Equal(t, want, string(text), "go test ./test/standin/contract -update")
 }
 
-// probe-node finds what is there, and prints no name.
+// probe-node finds functions, locks and lock words on a node, and prints no name of a guest.
 func TestProbeNode(t *testing.T) {
 	for _, program := range []string{"bash", "jq"} {
 		_, err := exec.LookPath(program)
