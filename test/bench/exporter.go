@@ -11,30 +11,30 @@ import (
 	"time"
 )
 
-// address is where the exporter under test listens.
+// address is the listen address of the exporter under test.
 const address = "127.0.0.1:10191"
 
-// exporter is a running one.
+// exporter is a running exporter.
 type exporter struct {
 	cmd *exec.Cmd
-	// programs is how many a steady scrape starts.
+	// programs is the number of programs that a scrape in the steady state starts.
 	programs int
 }
 
-// startExporter starts one that has scraped already, and counts what a scrape
-// starts.
+// startExporter starts an exporter that has already been scraped, and counts the programs that a
+// scrape starts.
 func (r *rig) startExporter(root string) error {
 	const log = "/tmp/exporter-execs"
 	if err := os.RemoveAll("/tmp/state"); err != nil {
 		return err
 	}
-	r.exporter.end() // it has the address
+	r.exporter.end() // the old exporter occupies the address
 	words := []string{r.program, "exporter", "--config", configurationOf(root), "--state-dir", "/tmp/state", "--web.listen-address", address}
 	counted, err := launch(append([]string{"strace", "-f", "-qq", "-e", "trace=execve", "-o", log}, words...))
 	if err != nil {
 		return err
 	}
-	// What changed a moment before the first one is looked up again by the next.
+	// The second scrape still looks up the disks that changed a moment before the first one.
 	err = errors.Join(outlive(), counted.scrape())
 	before, countErr := execs(log)
 	err = errors.Join(err, countErr, outlive(), counted.scrape())
@@ -50,7 +50,7 @@ func (r *rig) startExporter(root string) error {
 	return nil
 }
 
-// launch starts an exporter and returns when it has been scraped.
+// launch starts an exporter and returns after the first successful scrape.
 func launch(words []string) (*exporter, error) {
 	e := &exporter{cmd: exec.Command(words[0], words[1:]...)}
 	e.cmd.Stderr = os.Stdout
@@ -69,8 +69,8 @@ func launch(words []string) (*exporter, error) {
 	}
 }
 
-// outlive sets the clock to where the exporter reads the pools again: for a while it
-// answers who else asks with what it has.
+// outlive moves the clock forward until the exporter reads the pools again: for some seconds after
+// a scrape, the exporter answers other requests from the same data.
 func outlive() error { return later(5100 * time.Millisecond) }
 
 func (e *exporter) scrape() error {
@@ -91,10 +91,11 @@ func (e *exporter) scrape() error {
 	return err
 }
 
-// end ends it and waits; one that was never started is at its end.
+// end ends the exporter and waits until it has ended; a nil exporter has never been started.
 func (e *exporter) end() {
 	if e != nil {
-		// The whole group: strace alone would leave the exporter behind.
+		// The signal goes to the whole process group, because the exporter would survive the end of
+		// strace.
 		_ = syscall.Kill(-e.cmd.Process.Pid, syscall.SIGTERM)
 		_ = e.cmd.Wait()
 	}

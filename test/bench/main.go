@@ -1,6 +1,6 @@
-// Bench measures, in the lab's machine, what a scan and a run cost beside what else
-// there is to do the same with: side by side on one pool, in turns, since the
-// machine is emulated and noisy. It prints tables and writes them to /out.
+// Bench compares, in the lab's machine, the cost of scans and runs of snapwatch with the cost of
+// other programs for the same purpose. All contenders work on one pool and take turns, because the
+// machine is emulated and noisy. Bench prints tables and writes them to /out.
 //
 // usage: bench [DISKSxSNAPSHOTS...]
 package main
@@ -14,7 +14,8 @@ import (
 	"strings"
 )
 
-// usual are the levels that are measured: disks and the snapshots that each has.
+// usual are the levels that bench measures by default: the number of disks, and of snapshots of
+// each disk.
 var usual = []string{"20x10", "20x100", "20x200", "200x10", "20x1000"}
 
 func main() {
@@ -24,13 +25,14 @@ func main() {
 	}
 }
 
-// rig is what the measurements share.
+// rig is the shared state of all measurements.
 type rig struct {
 	ctx      context.Context
 	program  string
 	page     strings.Builder
 	exporter *exporter
-	// counted are the programs that the ways start, by their names and the disks.
+	// counted holds the number of programs that a contender starts, by the number of disks and the
+	// contender's name.
 	counted map[string]int
 }
 
@@ -49,7 +51,7 @@ func bench(ctx context.Context, levels []string) error {
 	defer func() { r.exporter.end() }()
 	var failed error
 	for _, l := range levels {
-		// One level that fails costs the others nothing.
+		// If one level fails, the others are still measured.
 		if err := r.level(l); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", l, err))
 		}
@@ -73,14 +75,14 @@ func (r *rig) level(level string) error {
 	return errors.Join(r.foreign(root, disks), r.runs(disks, snapshots))
 }
 
-// say prints a line and keeps it.
+// say prints a line and keeps it for the page.
 func (r *rig) say(format string, args ...any) {
 	fmt.Printf(format+"\n", args...)
 	fmt.Fprintf(&r.page, format+"\n", args...)
 }
 
-// save leaves what was said so far: a machine that is switched off early has
-// measured something all the same.
+// save writes all lines so far into a file, so that a machine that is switched off early leaves the
+// measurements up to then.
 func (r *rig) save() error {
 	if err := os.MkdirAll("/out", 0o755); err != nil {
 		return err

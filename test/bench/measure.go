@@ -11,25 +11,25 @@ import (
 	"time"
 )
 
-// contender is one way to do a thing.
+// contender is one of the measured ways to do the same work.
 type contender struct {
 	name string
-	// before is done before each turn and is not measured; nil does nothing.
+	// before prepares each turn and is not measured; it may be nil.
 	before func() error
 	run    func() error
-	// words are the command that run starts, to count its processes; nil where the
-	// number is known.
+	// words are the command line that run starts; bench uses words to count the command's
+	// processes. If words is nil, processes is that number.
 	words     []string
 	processes int
 
 	took []time.Duration
 }
 
-// rounds are as many turns as a quick contender has. The machine's clock counts
-// instructions, so that turns differ by little. What takes longer has fewer.
+// rounds is the number of turns of a quick contender; slower contenders have fewer turns. Few turns
+// suffice, since the machine's clock counts instructions and turns differ little.
 const rounds = 7
 
-// turns is how many turns the contender has, by its slowest one so far.
+// turns returns the contender's number of turns, which depends on its slowest turn so far.
 func (c *contender) turns() int {
 	if len(c.took) == 0 {
 		return rounds
@@ -43,7 +43,7 @@ func (c *contender) turns() int {
 	return rounds
 }
 
-// race lets the contenders take turns.
+// race measures all contenders in turns.
 func race(contenders []*contender) error {
 	for range rounds {
 		for _, c := range contenders {
@@ -71,8 +71,8 @@ func (c *contender) median() time.Duration {
 	return sorted[len(sorted)/2]
 }
 
-// command is a contender that is a program. Its exit status says what it found, so
-// it counts only if it printed nothing or did not start.
+// command returns a contender that runs a program. The program's exit status is its verdict, so a
+// status other than 0 is an error only if the program printed nothing.
 func command(name string, words ...string) *contender {
 	return &contender{name: name, words: words, run: func() error { return start(words) }}
 }
@@ -83,7 +83,7 @@ func start(words []string) error {
 	cmd.Stdout, cmd.Stderr = &out, &said
 	err := cmd.Run()
 	if _, exited := errors.AsType[*exec.ExitError](err); exited && out.Len() > 0 {
-		return nil // its status is a verdict
+		return nil // the exit status is a verdict
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w: %s", strings.Join(words, " "), err, said.String())
@@ -91,7 +91,7 @@ func start(words []string) error {
 	return nil
 }
 
-// count counts the programs that a contender starts, itself included.
+// count returns the number of programs that a contender starts, including itself.
 func (c *contender) count() (int, error) {
 	if c.words == nil {
 		return c.processes, nil
@@ -108,7 +108,7 @@ func (c *contender) count() (int, error) {
 	return execs(log)
 }
 
-// execs counts the programs in strace's log.
+// execs returns the number of started programs in strace's log.
 func execs(log string) (int, error) {
 	text, err := os.ReadFile(log)
 	if err != nil {
@@ -116,7 +116,8 @@ func execs(log string) (int, error) {
 	}
 	n := 0
 	for line := range strings.Lines(string(text)) {
-		// One that another process interrupted stands on two lines, the second with its end.
+		// A call that another process interrupts takes two lines in strace's log; its result is in
+		// the second line.
 		if (strings.Contains(line, "execve(") || strings.Contains(line, "execve resumed")) && strings.Contains(line, "= 0") {
 			n++
 		}
@@ -124,7 +125,7 @@ func execs(log string) (int, error) {
 	return n, nil
 }
 
-// table says how the contenders did, as multiples of the first.
+// table prints the contenders' times, also as multiples of the first contender's time.
 func (r *rig) table(disks int, title string, contenders []*contender) error {
 	r.say("\n### %s\n\n| | median | against the first | programs started |\n|---|---:|---:|---:|", title)
 	floor := contenders[0].median()

@@ -15,17 +15,17 @@ import (
 	"snapwatch/test/site"
 )
 
-// pool is the one on which everything is measured.
+// pool is the name of the pool for all measurements.
 const pool = "tank"
 
-// configurationOf is where the program's configuration for scanning the root lies.
+// configurationOf returns the path of snapwatch's configuration for scanning the root.
 func configurationOf(root string) string { return "/tmp/bench-" + filepath.Base(root) + ".yaml" }
 
 func (r *rig) prepare() error {
 	if err := site.NewPool(r.ctx, pool, 2048); err != nil {
 		return err
 	}
-	// A replica's volumes are closed; without devices udev has nothing to do either.
+	// The volumes of a replica are closed; without devices, udev does not disturb the measurement.
 	if err := r.zfs("set", "volmode=none", pool); err != nil {
 		return err
 	}
@@ -49,11 +49,11 @@ func (r *rig) zfs(args ...string) error {
 	return nil
 }
 
-// disk is the name of a disk's dataset.
+// disk returns the name of a disk's dataset.
 func disk(root string, n int) string { return root + "/vm-100-disk-" + strconv.Itoa(n) }
 
-// fill makes the disks below root and brings each to that many snapshots, all disks
-// in one transaction group for each.
+// fill creates the disks below root, unless they exist, and takes snapshots until each disk has the
+// given number. All disks get a snapshot in the same transaction group.
 func (r *rig) fill(root string, disks, snapshots int) error {
 	began := time.Now()
 	have := 0
@@ -83,7 +83,7 @@ func (r *rig) fill(root string, disks, snapshots int) error {
 	return nil
 }
 
-// take makes a snapshot of every disk in one transaction group.
+// take takes a snapshot of every disk, all in one transaction group.
 func (r *rig) take(root string, disks int, name string) error {
 	g := lua.Guest{Snapshot: name}
 	for n := range disks {

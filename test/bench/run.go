@@ -16,7 +16,8 @@ const (
 	sanoidCache = "/tmp/sanoid-cache"
 )
 
-// sanoidConfiguration keeps what the runs make of the disks below root.
+// sanoidConfiguration configures sanoid so that it keeps all snapshots of the disks below root that
+// the measured runs make.
 func sanoidConfiguration(root string) error {
 	if err := os.MkdirAll(sanoidDir, 0o755); err != nil {
 		return err
@@ -37,7 +38,8 @@ func sanoid(name string, words ...string) *contender {
 	return command(name, append([]string{"sanoid", "--configdir", sanoidDir, "--cache-dir", sanoidCache, "--run-dir", sanoidCache}, words...)...)
 }
 
-// sanoidMonitor lists every snapshot, since what it remembers is taken away.
+// sanoidMonitor returns a contender that lists every snapshot, because its cache is removed before
+// each turn.
 func sanoidMonitor(string) *contender {
 	c := sanoid("`sanoid --monitor-snapshots`, cold", "--monitor-snapshots")
 	c.before = func() error { return freshCache() }
@@ -51,8 +53,8 @@ func freshCache() error {
 	return os.MkdirAll(sanoidCache, 0o755)
 }
 
-// runs measures a run of snap in the steady state, a snapshot and a destroy for each
-// disk, against one of sanoid that makes a snapshot for each.
+// runs compares a run of snap in the steady state, with one snapshot and one destroy for each disk,
+// with a run of sanoid that takes a snapshot of each disk.
 func (r *rig) runs(disks, snapshots int) error {
 	if err := freshCache(); err != nil {
 		return err
@@ -88,8 +90,8 @@ func (r *rig) runs(disks, snapshots int) error {
 	changed := &contender{name: "`snapwatch snap`, after sanoid changed every disk", run: snap, before: steady.before}
 	cron := sanoid("`sanoid --cron`", "--cron")
 	cron.before = steady.before
-	// They fill its index, and bring the disks to their number. What was changed a moment
-	// before a run is listed again by the next.
+	// Two runs before the measurement fill snapwatch's index and bring the disks to their number of
+	// snapshots. A run lists those disks again that changed a moment before the previous run.
 	for range 2 {
 		if err := errors.Join(steady.before(), snap()); err != nil {
 			return err
@@ -108,7 +110,7 @@ func (r *rig) runs(disks, snapshots int) error {
 	return nil
 }
 
-// zfsPrograms counts the zfs processes of a run.
+// zfsPrograms returns the number of zfs processes that a run starts.
 func (r *rig) zfsPrograms(node *site.Site, snap func() error) (int, error) {
 	if err := node.Install("zfs", "#!/bin/sh\necho 'execve( = 0' >>/run/zfs-calls\nexec /usr/sbin/zfs \"$@\"\n"); err != nil {
 		return 0, err
@@ -127,7 +129,7 @@ func (r *rig) zfsPrograms(node *site.Site, snap func() error) (int, error) {
 	return n, err
 }
 
-// later sets the clock forward, so that a run is due.
+// later moves the clock forward, so that the next run is due.
 func later(d time.Duration) error {
 	to := syscall.NsecToTimeval(time.Now().Add(d).UnixNano())
 	return syscall.Settimeofday(&to)

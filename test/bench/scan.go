@@ -10,15 +10,15 @@ import (
 	"snapwatch/test/site"
 )
 
-// slowest is the number of snapshots above which the ways that list them all are
-// not measured: on the emulated machine that takes many minutes each.
+// slowest is the number of snapshots above which bench leaves out the contenders that list all
+// snapshots: on the emulated machine each of them would take many minutes.
 const slowest = 4000
 
-// many is the number of snapshots a disk from which a scan is held against one of disks
-// that have few.
+// many is the number of snapshots of each disk from which bench also measures a scan of disks with
+// few snapshots, for comparison.
 const many = 1000
 
-// scans measures the ways to find out how old each disk's newest snapshot is.
+// scans compares the ways to find the age of each disk's newest snapshot.
 func (r *rig) scans(root string, disks, snapshots int) error {
 	if err := r.configure(root); err != nil {
 		return err
@@ -49,8 +49,8 @@ func (r *rig) scans(root string, disks, snapshots int) error {
 	return r.table(disks, fmt.Sprintf("%d disks, %d snapshots each", disks, snapshots), contenders)
 }
 
-// checkOfFew is a check of as many disks that have few snapshots, beside those that have
-// many.
+// checkOfFew returns a contender that checks the same number of disks with few snapshots each, on
+// the pool that also has the disks with many.
 func (r *rig) checkOfFew(disks int) (*contender, error) {
 	const few = 10
 	root := pool + "/few"
@@ -65,7 +65,7 @@ func (r *rig) checkOfFew(disks int) (*contender, error) {
 	return c, nil
 }
 
-// configure says what is scanned.
+// configure configures snapwatch and sanoid to scan the root.
 func (r *rig) configure(root string) error {
 	if err := os.WriteFile(configurationOf(root), []byte("datasets: ["+root+"]\n"), 0o644); err != nil {
 		return err
@@ -73,14 +73,14 @@ func (r *rig) configure(root string) error {
 	return sanoidConfiguration(root)
 }
 
-// cacheOf is where check remembers what it learnt of the root.
+// cacheOf returns the path of check's cache for the root.
 func cacheOf(root string) string { return "/tmp/cache-" + filepath.Base(root) }
 
 func (r *rig) check(root string) *contender {
 	return command("`snapwatch check`, nothing changed", r.program, "check", "--config", configurationOf(root), "--seen", "/nonexistent", "--cache", cacheOf(root), "-t", "10m")
 }
 
-// coldCheck is one that remembers nothing.
+// coldCheck returns a check without a cache.
 func (r *rig) coldCheck(root string) *contender {
 	c := r.check(root)
 	c.name = "`snapwatch check`, after a change"
@@ -96,7 +96,7 @@ func listing(root string) *contender {
 	return command("`zfs list -t snapshot -o name,creation`", "zfs", "list", "-Hp", "-t", "snapshot", "-o", "name,creation", "-r", root)
 }
 
-// loop is what most scripts do: one zfs for each disk.
+// loop returns a contender that starts one zfs for each disk, as most scripts do.
 func loop(root string, disks int) *contender {
 	script := "for d in $(zfs list -H -o name -r " + root + "); do zfs list -Hp -d 1 -t snapshot -o name,creation -s creation $d | tail -1; done"
 	c := command("a loop with `zfs list -t snapshot` for each disk", "sh", "-c", script)
@@ -104,7 +104,7 @@ func loop(root string, disks int) *contender {
 	return c
 }
 
-// foreign measures a replica on which others' snapshots are the newest.
+// foreign measures the scans of a replica whose newest snapshots are unmanaged.
 func (r *rig) foreign(root string, disks int) error {
 	names, err := site.Snapshots(r.ctx, disk(root, 0))
 	if err != nil {
@@ -114,12 +114,13 @@ func (r *rig) foreign(root string, disks int) error {
 	if err := r.take(root, disks, foreign); err != nil {
 		return err
 	}
-	// What changed a moment ago is not remembered; the exporter has its listing then.
+	// A scan does not cache a disk that changed a moment ago; after this scrape the exporter has
+	// the disk's listing in its cache.
 	if err := errors.Join(outlive(), r.exporter.scrape()); err != nil {
 		return err
 	}
 	cold := r.coldCheck(root)
-	cold.name += " by others" // it lists, and starts more than the one whose number is known
+	cold.name += " by others" // this check lists disks and starts more programs than the plain one, so it needs a name of its own for the count
 	contenders := []*contender{
 		command("`zfs list -H -o name` of the disks, the floor", "zfs", "list", "-H", "-o", "name", "-r", root),
 		cold, r.check(root), r.scrape(), listing(root), sanoidMonitor(root),

@@ -1,5 +1,5 @@
-// Package cputime lets a benchmark tell the processor time that it took. On a
-// machine that has other things to do, the time by the clock says little.
+// Package cputime lets a benchmark report its processor time. On a busy machine, the elapsed time
+// says little about the cost.
 package cputime
 
 import (
@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Used is the processor time of this process so far, in all its threads.
+// Used returns the processor time that this process has used so far, in all its threads.
 func Used() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -17,8 +17,8 @@ func Used() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// Report adds the processor time since began to what the benchmark reports, garbage
-// collection included. It is called at the benchmark's end.
+// Report adds the processor time since began, including garbage collection, to the results of the
+// benchmark. A benchmark calls Report at its end.
 func Report(b *testing.B, began time.Duration) {
 	b.Helper()
 	b.ReportMetric(float64((Used()-began).Microseconds())/float64(b.N)/1000, "cpu-ms/op")
