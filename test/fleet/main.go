@@ -1,5 +1,5 @@
-// Fleet feeds a real Prometheus with many simulated nodes, each the real exporter
-// over a played zfs, and tells what that costs Prometheus. It prints a table.
+// Fleet feeds a real Prometheus with many simulated nodes and prints a table of Prometheus' costs.
+// Each node is the real exporter over a simulated zfs.
 //
 // usage: fleet [-nodes N] [-disks N] [-interval TIME] [-for TIME] [-rules FILE]
 package main
@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// fleet is what is simulated. Every fifth node is a replica that holds a quarter of
-// the disks of each of four nodes, the cluster before it.
+// fleet holds the settings of the simulation. Every fifth node is a replica: it holds a quarter of
+// the disks of each of the four nodes before it, which are one cluster.
 type fleet struct {
 	nodes, disks int
 	interval     time.Duration
@@ -22,7 +22,7 @@ type fleet struct {
 	dir          string
 }
 
-// perCluster is how many nodes have guests beside each replica.
+// perCluster is the number of nodes with guests that each replica receives from.
 const perCluster = 4
 
 func main() {

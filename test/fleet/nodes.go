@@ -14,14 +14,14 @@ import (
 	"snapwatch/exporter"
 )
 
-// serve starts an exporter for every node, all behind one address, and returns that.
+// serve starts an exporter for every node, all behind one address, and returns the address.
 func (f fleet) serve() (address string, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
 	mux := http.NewServeMux()
-	turn := make(chan struct{}, 1) // the environment tells zfs whose it is
+	turn := make(chan struct{}, 1) // one scrape at a time, because zfs reads the node's number from the environment
 	for node := range f.nodes {
 		handler, err := f.node(node)
 		if err != nil {
@@ -52,7 +52,7 @@ func (f fleet) serve() (address string, err error) {
 	return listener.Addr().String(), nil
 }
 
-// node is the exporter of one node.
+// node returns the exporter of one node.
 func (f fleet) node(node int) (http.Handler, error) {
 	dir := filepath.Join(f.dir, poolOf(node))
 	kstat := filepath.Join(dir, "kstat")

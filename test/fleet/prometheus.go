@@ -16,14 +16,14 @@ import (
 	"time"
 )
 
-// server is a running Prometheus.
+// server is a running Prometheus server.
 type server struct {
 	cmd     *exec.Cmd
 	url     string
 	version string
 }
 
-// prometheus starts one that scrapes every node at its own path.
+// prometheus starts a Prometheus that scrapes every node at the node's own path.
 func (f fleet) prometheus(nodes string) (*server, error) {
 	var c strings.Builder
 	fmt.Fprintf(&c, "global: {scrape_interval: %s, evaluation_interval: %s}\nrule_files: [%s]\nscrape_configs:\n  - job_name: snapwatch\n    static_configs:\n", f.interval, f.interval, f.rules)
@@ -68,12 +68,12 @@ func (p *server) end() {
 	_ = p.cmd.Wait()
 }
 
-// timeout is how long every node may take until it was scraped, and could read its pool,
-// beyond two intervals.
+// timeout is the time, in addition to two intervals, within which every node must be scraped and
+// have read its pool.
 const timeout = 2 * time.Minute
 
-// await waits until every node could read its pool: else what is measured is no fleet that
-// works.
+// await waits until every node has read its pool: otherwise the measurement would include nodes
+// that do not work.
 func (p *server) await(f fleet) error {
 	for end := time.Now().Add(2*f.interval + timeout); ; time.Sleep(200 * time.Millisecond) {
 		read, err := p.query(`sum(snapwatch_pool_scrape_success)`)
@@ -81,12 +81,12 @@ func (p *server) await(f fleet) error {
 		case err == nil && read == float64(f.nodes):
 			return nil
 		case time.Now().After(end):
-			return errors.Join(err, fmt.Errorf("of %d nodes %.0f could read their pool", f.nodes, read))
+			return errors.Join(err, fmt.Errorf("only %.0f of %d nodes have read their pool", read, f.nodes))
 		}
 	}
 }
 
-// measure waits and tells what it cost.
+// measure waits for the measured time and prints Prometheus' costs.
 func (p *server) measure(f fleet) error {
 	if err := p.await(f); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (p *server) measure(f fleet) error {
 	return nil
 }
 
-// own sums Prometheus' metrics of itself by name.
+// own returns the sums of Prometheus' metrics about itself, by name.
 func (p *server) own() (map[string]float64, error) {
 	text, err := p.get("/metrics")
 	if err != nil {
@@ -148,7 +148,7 @@ func (p *server) own() (map[string]float64, error) {
 	return sums, nil
 }
 
-// query evaluates an expression that gives one number.
+// query evaluates an expression whose result is one number.
 func (p *server) query(expression string) (float64, error) {
 	text, err := p.get("/api/v1/query?query=" + url.QueryEscape(expression))
 	if err != nil {

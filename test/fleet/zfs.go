@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// zfs plays zfs(8) for one node, whose number and disks are told by the environment:
-// every disk's newest snapshot is from the last quarter of an hour.
+// zfs plays zfs(8) for one node. The environment holds the node's number and its number of disks.
+// Every disk's newest snapshot is from the last full quarter of an hour.
 func zfs(args []string, now time.Time) int {
 	node, _ := strconv.Atoi(os.Getenv("FLEET_NODE"))
 	disks, _ := strconv.Atoi(os.Getenv("FLEET_DISKS"))
@@ -41,8 +41,8 @@ func zfs(args []string, now time.Time) int {
 	return 0
 }
 
-// printDataset prints a dataset's properties: those of one whose newest snapshot was made
-// then, or that has none.
+// printDataset prints a dataset's properties. The dataset has one snapshot, taken at made, or none
+// if snapshot is empty.
 func printDataset(out io.Writer, dataset, snapshot string, properties []string, made time.Time) {
 	for _, p := range properties {
 		value := "-"
@@ -68,15 +68,16 @@ func guid(text string) uint64 {
 	return h.Sum64()
 }
 
-// isReplica tells the nodes that only receive.
+// isReplica reports whether a node only receives.
 func isReplica(node int) bool { return node%(perCluster+1) == perCluster }
 
-// cluster is the cluster of a node, and for a replica that which it copies.
+// cluster returns the cluster of a node; for a replica, the cluster that it copies.
 func cluster(node int) string { return fmt.Sprintf("c%d", node/(perCluster+1)) }
 
 func poolOf(node int) string { return fmt.Sprintf("n%d", node) }
 
-// dataset is a node's nth disk. A replica has the first of each node of its cluster.
+// dataset returns the name of a node's disk number n. A replica has the first quarter of the disks
+// of each node of its cluster.
 func dataset(node, n, disks int) string {
 	of := node
 	parent := "data"
