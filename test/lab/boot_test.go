@@ -16,17 +16,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// again is what boot says each time before it starts a machine again.
+// again is part of the message that boot prints before it starts a machine again.
 const again = "it is started again"
 
-// result is what boot printed, and its exit status.
+// result is the output and the exit status of boot.
 type result struct {
 	stdout, stderr string
 	code           int
 }
 
-// boot runs a shell script as the job of a machine that may show no sign of life for 24 s,
-// more than twice the time between two lines that say it lives.
+// boot runs a shell script as the job of a machine that may show no sign of life for 24 s, more
+// than twice the time between two of the machine's regular reports.
 func boot(t *testing.T, job string, options ...string) result {
 	t.Helper()
 	dir := t.TempDir()
@@ -43,7 +43,8 @@ func boot(t *testing.T, job string, options ...string) result {
 	return r
 }
 
-// TestHangsOnce: a machine that hangs at boot costs the job nothing but time and a line.
+// TestHangsOnce: if a machine hangs at boot, the job still runs; the hang costs only time and one
+// line of output.
 func TestHangsOnce(t *testing.T) {
 	r := boot(t, "echo done; exit 7", "--hang", "1")
 	assert.Equal(t, 7, r.code)
@@ -52,7 +53,7 @@ func TestHangsOnce(t *testing.T) {
 	assert.Contains(t, r.stderr, again+" (1 of 3)\n")
 }
 
-// TestHangsAlways: boot gives up when the fourth machine hangs, too.
+// TestHangsAlways: boot gives up if the fourth machine hangs too.
 func TestHangsAlways(t *testing.T) {
 	r := boot(t, "echo done", "--hang", "4")
 	assert.Equal(t, 125, r.code)
@@ -61,12 +62,12 @@ func TestHangsAlways(t *testing.T) {
 	assert.Contains(t, r.stderr, "lab: the machine hung")
 }
 
-// lines prints 60 lines, and one on the console.
+// lines is a job that prints 60 lines, and one line on the console.
 const lines = `for i in $(seq 60); do echo "line $i."; done
 echo told the console >/dev/console
 `
 
-// assertLast checks that the console and the last 50 of these lines were printed.
+// assertLast checks that boot printed the console and the last 50 lines of the job's output.
 func assertLast(t *testing.T, r result) {
 	t.Helper()
 	assert.NotContains(t, r.stderr, again, "the job had begun")
@@ -76,7 +77,8 @@ func assertLast(t *testing.T, r result) {
 	assert.NotContains(t, r.stderr, "line 10.\n")
 }
 
-// TestHangsLater: a machine whose every program stands still is ended with the evidence.
+// TestHangsLater: boot ends a machine whose programs are all stopped, and prints the console and
+// the last output of the job.
 func TestHangsLater(t *testing.T) {
 	r := boot(t, lines+"kill -STOP -1; exec sleep infinity")
 	assert.Equal(t, 125, r.code)
@@ -84,15 +86,16 @@ func TestHangsLater(t *testing.T) {
 	assertLast(t, r)
 }
 
-// TestTimeIsUp: a job that hangs in a machine that lives is ended by the timeout alone,
-// likewise.
+// TestTimeIsUp: if a job hangs in a healthy machine, only the timeout ends the machine; boot prints
+// the console and the last output of the job.
 func TestTimeIsUp(t *testing.T) {
 	r := boot(t, lines+"exec sleep infinity", "--timeout", "90")
 	assert.Equal(t, 124, r.code)
 	assertLast(t, r)
 }
 
-// TestCountedSleep: a machine whose clock counts instructions skips the time it sleeps.
+// TestCountedSleep: a machine whose clock counts instructions skips the time in which the job
+// sleeps.
 func TestCountedSleep(t *testing.T) {
 	r := boot(t, "sleep 600; echo done", "--icount")
 	assert.Zero(t, r.code)
