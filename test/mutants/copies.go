@@ -1,8 +1,9 @@
 package main
 
-// copyMutants are those of what is said of copies, of the rules, and of what a person types.
+// copyMutants are the mutants of the verdicts about copies, of the alert rules, and of commands
+// that a person types.
 var copyMutants = []mutant{
-	// What is said of a copy.
+	// The verdicts about a copy.
 	{"checker/judge.go", `class != zfs.Stopped || c.pendingLong() || c.labelledRunning()`, `class != zfs.Stopped || c.labelledRunning()`, "stay silent while a receive is pending"},
 	{"checker/judge.go", `warning.exceeded(max(0, c.now.Sub(d.PendingSince)))`, `warning.exceeded(0)`, "never alarm for a receive that is pending"},
 	{"checker/judge.go", `c.disk.NoSnap.Excludes() && c.disk.Owned == Owned`, `c.disk.NoSnap.Excludes()`, "let a label that arrived silence a copy"},
@@ -95,7 +96,7 @@ var copyMutants = []mutant{
 	{"checker/compare.go", `d.Newest.Creation.After(o.ReadAt):`, `d.Newest.Creation.Before(o.ReadAt):`, "call a copy diverged that is newer than what its owner read"},
 	{"checker/scan/newest.go", `managed && (!any || n.CreateTXG > best.CreateTXG)`, `managed && (!any || n.CreateTXG < best.CreateTXG)`, "take the oldest for the newest"},
 	{"checker/poolverdict.go", `add(PoolUnreadable, BeyondWarning, pool.Problem)`, `add(PoolUnreadable, Within, pool.Problem)`, "never call a pool that hangs unreadable"},
-	// The rules.
+	// The alert rules.
 	{"deploy/prometheus/snapwatch.rules.yml", `snapwatch:disk_state:settled{state=~"missing|receiving|excluded|stopped|orphaned"}`, `snapwatch:disk_state:settled{state=~"missing|receiving|excluded|orphaned"}`, "call stopped guests stale"},
 	{"deploy/prometheus/snapwatch.rules.yml", `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
           >`, `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
@@ -118,7 +119,7 @@ var copyMutants = []mutant{
 	{"deploy/prometheus/snapwatch.rules.yml", `(last_over_time(snapwatch_disk_newest_snapshot_timestamp_seconds[10m]))
             or on`, `(snapwatch_disk_newest_snapshot_timestamp_seconds)
             or on`, "let a lost scrape begin the wait again"},
-	// What a person types, and what cron's lines say.
+	// The commands that a person types, and the lines of cron.
 	{"cmd/snapwatch/regular.go", `*to.keep, *to.config, *to.node = *from.keep, *from.config, *from.node`, `_, _ = to, from`, "destroy by words that were typed once"},
 	{"cmd/snapwatch/regular.go", `case len(unclear) > 0:`, `case false:`, "run by other words beside a line that is not understood"},
 	{"cmd/snapwatch/regular.go", `if err == nil && len(lines) == 0 {`, `if false {`, "take a timer whose words are not known for one that runs nothing"},

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// labMutant is a break of a channel program, which runs in ZFS only, and the end-to-end
-// tests that must catch it.
+// labMutant is a break of a channel program, which only ZFS can run, with the end-to-end tests that
+// must catch the break.
 type labMutant struct {
 	mutant
 	tests string
@@ -30,7 +30,7 @@ var labMutants = []labMutant{
 	{mutant{"lua/destroy.lua", `gone[name] = zfs.sync.destroy(disk.name .. "@" .. name)`, `gone[name] = 0`, "say that a snapshot was destroyed"}, "TestKept"},
 }
 
-// labScript plays the tests on one broken program after the other.
+// labScript runs the tests with one broken program after the other.
 const labScript = `#!/bin/sh
 mkdir /tmp/mutants && cp e2e.test standin /tmp/mutants || exit
 failed=0
@@ -50,8 +50,8 @@ done 3<mutants
 exit $failed
 `
 
-// forLab writes the broken programs and the script beside what is in the directory: the
-// end-to-end tests and what they need.
+// forLab writes the broken programs and the script into a directory that already has the end-to-end
+// tests and their files.
 func forLab(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -76,7 +76,7 @@ func forLab(dir string) error {
 		os.WriteFile(filepath.Join(dir, "run"), []byte(labScript), 0o755))...)
 }
 
-// build builds the broken program.
+// build builds snapwatch with the mutant.
 func (m mutant) build(tree, binary string) error {
 	mend, err := m.apply(tree)
 	if err != nil {

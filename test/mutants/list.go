@@ -15,29 +15,29 @@ var suites = []suite{
 	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "TestTheSameAlerts.*/faults,_plain$", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
 }
 
-// mutants are the breaks. Each is one that a person could make.
+// mutants are the breaks of the code; a person could make each of them by mistake.
 var mutants = slices.Concat([]mutant{
-	// Which configuration is in force.
+	// The choice of the configuration in force.
 	{"exporter/configfile.go", `if !reflect.DeepEqual(last.config, config.Default()) {`, `if false {`, "not say that the configuration is gone"},
 	{"exporter/configfile.go", `return ago < 0 || ago >= configSettled`, `return ago < 0 || ago >= 0`, "read a file that is being written"},
 	{"exporter/configfile.go", `if f.current.Load().problem == "" && sameFile`, `if sameFile`, "not read a refused file again"},
 	{"exporter/store.go", ` && slices.Equal(roots, p.roots)`, ``, "serve what was read of other datasets"},
-	// What stays of what cannot be read or asked any more.
+	// The state that is kept of a disk or node that can no longer be read or asked.
 	{"exporter/kept.go", `if failed(*d) && was != nil`, `if false && was != nil`, "end an alert by a disk that cannot be read"},
 	{"exporter/asking.go", `				e.Failure = node.Failure
 `, ``, "believe for ever that a copy is well"},
 	{"checker/compare.go", `if last.Outcome == Lagging || last.Outcome == Diverged {`, `if false {`, "forget that a copy is behind when its owner is silent"},
 	{"checker/owned.go", `if n.Failure != "" && moved[`, `if false && moved[`, "let a silent node claim a copy of a guest that moved"},
 	{"internal/crontab/period.go", `if !anyDay && !anyWeekday {`, `if !anyDay && !anyWeekday && false {`, "take either day of a line in cron for both"},
-	// Who is answered together.
+	// Requests that the exporter answers together.
 	{"exporter/together.go", `deadline.Sub(b.deadline).Abs() <= similar`, `true`, "let who is in haste cut off who has time"},
 	{"exporter/together.go", `deadline.Before(b.deadline)`, `false`, "answer when nobody listens any more"},
 	{"exporter/together.go", `len(b.request.Disks)+len(request.Disks) <= checker.MaxCompareDisks`, `true`, "look up more together than one may ask"},
-	// What is told of changes.
+	// The notifications of changes.
 	{"checker/changes.go", `blind := r.Failure != "" || len(r.Disks) == 0`, `blind := r.Failure != ""`, "end what a check that finds nothing does not see"},
 	{"checker/changes.go", `was.State == is.State && was.Kind == is.Kind`, `was.State == is.State`, "not tell that something else is wrong"},
 	{"checker/changes.go", `ago >= remind || ago < 0`, `ago >= remind`, "never remind after the clock was ahead"},
-	// What is believed of a guest.
+	// The conclusions about a guest's state.
 	{"snapper/state.go", `return e.ListErr == nil && e.Listed == "stopped" && e.ProcessErr`, `return !aliveStatus[e.Listed] && e.ProcessErr`, "take an unknown guest for stopped"},
 	{"snapper/state.go", `e.Listed == "stopped" && e.ProcessErr == nil && !e.Process`, `e.Listed == "stopped" && !e.Process`, "believe a stop though the process could not be looked at"},
 	{"snapper/state.go", `return e.Process || aliveStatus[e.Listed]`, `return aliveStatus[e.Listed]`, "believe Proxmox's list alone"},
@@ -52,7 +52,7 @@ var mutants = slices.Concat([]mutant{
 	{"snapper/node.go", `case zfs.WithinAny(d.Name, replicas):`, `case false:`, "treat a configured replica as one's own"},
 	{"snapper/node.go", `asked := e.Config.Lock == "backup" || unlabelled[vmid]`, `asked := unlabelled[vmid]`, "not ask QEMU about a backup"},
 	{"snapper/decide.go", `if !d.LooksDone {`, `if false {`, "never look twice"},
-	// What a state and a label call for.
+	// The actions that follow from a guest's state and a disk's label.
 	{"snapper/actions.go", `{Adopt, Recheck, Final, AdoptPeer, Leave}`, `{Adopt, Recheck, Final, AdoptPeer, Final}`, "take over a foreign label"},
 	{"snapper/actions.go", `{Adopt, Recheck, Final, AdoptPeer, Leave}`, `{Adopt, Leave, Final, AdoptPeer, Leave}`, "miss a guest that ran between two runs"},
 	{"snapper/actions.go", `Unknown:      {Warn, Warn, Warn, Warn, Warn},`, `Unknown:      {Warn, Warn, Final, Warn, Warn},`, "end what is unknown"},
@@ -67,7 +67,7 @@ var mutants = slices.Concat([]mutant{
 	return d.Written`, "ask what was written since somebody else's snapshot"},
 	{"snapper/decide.go", `!p.stale(newest) && writtenSince(d, newest) == 0`, `!p.stale(newest)`, "not see that a stopped disk was written"},
 	{"snapper/decide.go", `newest.class == zfs.Stopped && !p.stale(newest)`, `!p.stale(newest)`, "take any last snapshot for a _stopped one"},
-	// Whose a disk is.
+	// The ownership of a disk.
 	{"snapper/decide.go", `word != Own && d.Running.Source == zfs.SourceLocal`, `false && word != Own`, "believe every local label"},
 	{"snapper/ownership.go", `case d.History.Since > own:`, `case false:`, "take a history that does not reach back for a proof"},
 	{"snapper/ownership.go", `case made > 0, len(d.Guests) > 0 && d.State.Alive():`, `case made > 0:`, "not see that a guest runs on a copy"},
@@ -77,7 +77,7 @@ var mutants = slices.Concat([]mutant{
 	{"internal/pve/config.go", `c.Volumes = append(c.Volumes, rawVolumes(id.Kind, line)...)`, ``, "not see that a guest uses what its args name"},
 	{"snapper/run/locks.go", `if !l.looked[vmid] && `, `if false && `, "forget who waits for a lock between two lines of cron"},
 	{"snapper/bookmarks.go", `wanted = !any || at > s.CreateTXG`, `wanted = !any || false && at > s.CreateTXG`, "take somebody else's bookmark for a day's"},
-	// What is taken.
+	// The snapshots that a run takes.
 	{"snapper/due.go", `RefuseReceiving: class == zfs.Stopped,`, `RefuseReceiving: false,`, "drop the receive guard"},
 	{"snapper/due.go", `started := (whole || t.action == Start) && any`, `started := (whole || false) && any`, "take no snapshot at a start"},
 	{"snapper/due.go", `started := (whole || t.action == Start) && any`, `started := (whole && false || t.action == Start) && any`, "snapshot a part of a group at a start"},
@@ -121,7 +121,7 @@ var mutants = slices.Concat([]mutant{
 	{"snapper/due.go", `if !taken {`, `if taken || !taken {`, "take a name that is taken"},
 	{"snapper/outcome.go", `o.Err != nil || o.Left`, `o.Left`, "destroy after a failed snapshot"},
 	{"snapper/outcome.go", `|| d.AfterNew && o.Snapshot == "" {`, `{`, "destroy what counts on a snapshot that was not made"},
-	// What goes.
+	// The snapshots and bookmarks that a run destroys.
 	{"snapper/retention.go", `m.class == zfs.Stopped || i == newestPast {`, `m.class == zfs.Stopped || i == newestPast && false {`, "let the newest go because of one from the future"},
 	{"snapper/retention.go", `!named || m.future || m.class == zfs.Stopped`, `!named || m.class == zfs.Stopped`, "destroy snapshots of the future"},
 	{"snapper/retention.go", `return w.CreateTXG > m.CreateTXG && !w.future`, `return !w.future`, "take an older snapshot for a _stopped one's successor"},
@@ -161,7 +161,7 @@ var mutants = slices.Concat([]mutant{
 	{"snapper/bookmarks.go", `Have: slices.Concat(b.Have, list), Keep`, `Have: b.Have, Keep`, "let no _stopped snapshot go without its bookmark, which never comes"},
 	{"snapper/decide.go", `if d.InUse {`, `if false {`, "take a running guest's disk for a copy, and call that a success"},
 	{"snapper/run/snapshots.go", `p.hangs.Store(true)`, `p.hangs.Store(false)`, "begin a step behind one that hangs"},
-	// What a run does, and in which order.
+	// The steps of a run, and their order.
 	{"snapper/run/apply.go", `	defer lease.giveUp()
 	for _, l := range looks {`, `	lease.giveUp()
 	for _, l := range looks {`, "give the lock of a guest that stopped up at once"},

@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A mutant whose text moved breaks nothing, which nobody would notice before the next night.
+// Each mutant's old text occurs exactly once in its file: a mutant whose text has moved changes
+// nothing, and that would be noticed only in the nightly tests.
 func TestEachMutantApplies(t *testing.T) {
 	all := slices.Clone(mutants)
 	for _, m := range labMutants {

@@ -1,7 +1,7 @@
-// Command mutants breaks the planner, the verdict and the alert rules on purpose, one
-// line at a time, in a copy of the tree, and runs the tests: each break must be caught.
-// It fails where one survives, and where one no longer applies to the code. Those of the
-// channel programs need ZFS: -lab DIR writes there what the lab's machine plays.
+// Command mutants breaks the planner, the verdicts and the alert rules on purpose, one line at a
+// time, in a copy of the tree, and runs the tests: the tests must catch each break. The command
+// fails if a break survives, or no longer applies to the code. The breaks of the channel programs
+// need ZFS: -lab DIR writes these breaks into DIR, for the lab's machine.
 package main
 
 import (
@@ -14,15 +14,14 @@ import (
 	"strings"
 )
 
-// mutant is one break: in a file, an old text that occurs once becomes a new one.
+// mutant is one break of a file: the old text, which occurs once, is replaced by the new text.
 type mutant struct {
 	file, old, new string
-	// what says in words what is broken.
+	// what describes the wrong behaviour in words.
 	what string
 }
 
-// suite is the tests that must catch the mutants of a directory, in the order in which
-// they are tried.
+// suite holds the tests that must catch the mutants of a directory, in the order in which they run.
 type suite struct {
 	dir   string
 	tests [][]string
@@ -35,7 +34,7 @@ func main() {
 	}
 }
 
-// run tries the mutants whose words match the one argument, or all of them.
+// run tests the mutants whose description matches args, or all mutants.
 func run(args []string) error {
 	if len(args) == 2 && args[0] == "-lab" {
 		return forLab(args[1])
@@ -77,7 +76,7 @@ func run(args []string) error {
 	return nil
 }
 
-// copyTree copies what git knows of the tree.
+// copyTree copies the files that git tracks.
 func copyTree(to string) error {
 	names, err := exec.Command("git", "ls-files").Output()
 	if err != nil {
@@ -103,7 +102,7 @@ func copyTree(to string) error {
 	return nil
 }
 
-// sound sees that the tests pass where nothing is broken.
+// sound checks that the tests pass without any mutant.
 func sound(tree string, tried []mutant) error {
 	seen := map[string]bool{}
 	for _, m := range tried {
@@ -130,7 +129,8 @@ func suiteOf(m mutant) [][]string {
 
 var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 
-// try runs the tests on a mutant and says which one caught it, "" if none did.
+// try runs the tests on a mutant and returns the name of the test that caught it, "" if no test
+// did.
 func try(tree string, m mutant) (caught string, err error) {
 	mend, err := m.apply(tree)
 	if err != nil {
@@ -153,7 +153,7 @@ func try(tree string, m mutant) (caught string, err error) {
 	return "", nil
 }
 
-// apply breaks the tree, until mend is called.
+// apply breaks the tree; mend restores the tree.
 func (m mutant) apply(tree string) (mend func(), err error) {
 	path := filepath.Join(tree, m.file)
 	text, err := os.ReadFile(path)

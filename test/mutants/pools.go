@@ -1,6 +1,6 @@
 package main
 
-// poolMutants are those of what is said of pools.
+// poolMutants are the mutants of the verdicts about pools.
 var poolMutants = []mutant{
 	{"checker/poolverdict.go", `b.state().severity() - a.state().severity()`, `a.state().severity() - b.state().severity()`, "say of a pool what alarms least"},
 	{"checker/poolverdict.go", `&& !pool.Missing && !excluded`, `&& !pool.Missing`, "alarm of a pool under maintenance"},
