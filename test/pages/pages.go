@@ -1,8 +1,8 @@
-// Package pages finds what the project's pages show to be typed, so that tests type
-// that, and no copy of it.
+// Package pages finds the commands and files that the project's pages show, so that tests use
+// exactly these and no copy of them.
 //
-// Each block of a page, which is what stands indented as code, has a mark before it, a
-// comment that no reader sees:
+// A block is a part of a page that is indented as code. Before each block the page has a mark, a
+// comment that readers do not see:
 //
 //	<!-- played by TestName -->
 //	<!-- not played: why it cannot be, or need not -->
@@ -16,18 +16,18 @@ import (
 	"snapwatch"
 )
 
-// Block is what a page shows as code.
+// Block is a part of a page that is shown as code.
 type Block struct {
 	Page string
-	Line int // of its first line
+	Line int // number of the block's first line
 	// Text is the block without its indentation.
 	Text string
-	// PlayedBy is the test that plays it, or Because says why none does. Without a mark
-	// both are empty.
+	// PlayedBy is the name of the test that plays the block, or Because is the reason why no test
+	// does. Without a mark both are empty.
 	PlayedBy, Because string
 }
 
-// All are the blocks of all pages, in their order.
+// All returns the blocks of all pages, in the order of pages and lines.
 func All() ([]Block, error) {
 	var all []Block
 	err := fs.WalkDir(snapwatch.Pages, ".", func(path string, entry fs.DirEntry, err error) error {
@@ -41,7 +41,7 @@ func All() ([]Block, error) {
 	return all, err
 }
 
-// PlayedBy are the blocks that the pages say a test plays.
+// PlayedBy returns the blocks that are marked as played by the test.
 func PlayedBy(test string) ([]Block, error) {
 	all, err := All()
 	var its []Block
@@ -55,7 +55,7 @@ func PlayedBy(test string) ([]Block, error) {
 
 var mark = regexp.MustCompile(`^\s*<!-- (?:played by (\w+)|not played: (.+)) -->$`)
 
-// blocks are those of one page.
+// blocks returns the blocks of one page.
 func blocks(page, text string) []Block {
 	const indented = "    "
 	var all []Block

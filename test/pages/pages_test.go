@@ -43,7 +43,7 @@ Text
 `))
 }
 
-// defined are the names of all tests of the project.
+// defined returns the names of all tests of the project.
 func defined(t *testing.T) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
@@ -61,7 +61,7 @@ func defined(t *testing.T) map[string]bool {
 	return names
 }
 
-// The configurations that pages show can be read.
+// Package config can read each configuration that a page shows.
 func TestConfigurationsOfPages(t *testing.T) {
 	its, err := PlayedBy(t.Name())
 	require.NoError(t, err)
@@ -74,7 +74,7 @@ func TestConfigurationsOfPages(t *testing.T) {
 	}
 }
 
-// Whatever a page shows as code is played by a test, or the page says why not.
+// Each block of a page is played by a test, or its mark says why not.
 func TestEachBlockIsPlayedOrSaysWhyNot(t *testing.T) {
 	all, err := All()
 	require.NoError(t, err)
@@ -86,7 +86,8 @@ func TestEachBlockIsPlayedOrSaysWhyNot(t *testing.T) {
 	}
 }
 
-// A test that a page names is there. Several may be named by how their names begin: TestOwners….
+// Each test that a page names exists. A page may name several tests by the beginning of their
+// names: TestOwners….
 func TestTheTestsThatPagesNameAreThere(t *testing.T) {
 	tests := defined(t)
 	named := regexp.MustCompile(`\b((?:Test|Fuzz)[A-Z]\w+)(…?)`)
@@ -107,7 +108,7 @@ func TestTheTestsThatPagesNameAreThere(t *testing.T) {
 	}
 }
 
-// Each promise, by its number, names a test of its own.
+// The row of each promise in the page's table, found by the promise's number, names a test.
 func TestEachPromiseNamesItsTests(t *testing.T) {
 	text, err := fs.ReadFile(snapwatch.Pages, "docs/reliability.md")
 	require.NoError(t, err)
