@@ -1,5 +1,5 @@
-// The thresholds of check, compared with what others make of them. A module of its own,
-// so that what it needs does not become a dependency of the program.
+// The module compares the thresholds of check with another implementation. It is a separate module,
+// so that its dependencies do not become dependencies of snapwatch.
 module snapwatch/test/ranges
 
 go 1.26.0

@@ -14,13 +14,13 @@ import (
 	"snapwatch/checker"
 )
 
-// wrong reports whether the other one is known to be wrong about a range: it drops an @
-// before a ~, and takes "~:" for "~:0", against the table of the Monitoring Plugins
-// guidelines. Our own test has these.
+// wrong reports whether the other implementation is known to be wrong about a range: it drops an @
+// before a ~, and treats "~:" as "~:0", which contradicts the table of the Monitoring Plugins
+// guidelines. snapwatch's own test covers these ranges.
 func wrong(text string) bool { return strings.HasPrefix(text, "@~") || text == "~:" }
 
-// number is an end of a range or a value, often one of a few, so that values fall on
-// ends, and often with a fraction.
+// number draws a value or an end of a range. It often draws one of a few numbers, so that values
+// often equal an end, and often a fraction.
 func number(t *rapid.T, what string) float64 {
 	n := float64(rapid.OneOf(rapid.Int64Range(-3, 3), rapid.Int64Range(-1e6, 1e6)).Draw(t, what))
 	return n + rapid.SampledFrom([]float64{0, 0, 0.5}).Draw(t, what+"'s fraction")
@@ -28,7 +28,8 @@ func number(t *rapid.T, what string) float64 {
 
 func text(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
 
-// aRange is any range of the guidelines' form, also those that end before they start.
+// aRange draws any range in the form of the guidelines, including ranges that end before they
+// start.
 func aRange(t *rapid.T) string {
 	start := rapid.SampledFrom([]string{"", "~:", "n:"}).Draw(t, "start")
 	if start == "n:" {

@@ -1,5 +1,5 @@
-// Package retention holds the rotation to what docs/replication.md says of it, with a reading
-// of that page that shares nothing with the code.
+// Package retention compares snapwatch's rotation with a second implementation of the rules in
+// docs/replication.md, which shares no code with the first.
 package retention
 
 import (
@@ -18,12 +18,12 @@ import (
 	"snapwatch/snapper"
 )
 
-// lengths orders the classes by the page, from the shortest to the longest.
+// lengths lists the classes from the shortest to the longest, as the page orders them.
 var lengths = []string{"frequently", "hourly", "daily", "weekly", "monthly", "yearly"}
 
 var ours = regexp.MustCompile(`^autosnap_\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d_([a-z]+)$`)
 
-// classOf is the place of a snapshot's class among the lengths, -1 if it has none of them.
+// classOf returns the index of a snapshot's class in lengths, -1 if the snapshot has no such class.
 func classOf(s zfs.Snapshot) int {
 	name := ours.FindStringSubmatch(s.Name)
 	if name == nil {
@@ -32,7 +32,7 @@ func classOf(s zfs.Snapshot) int {
 	return slices.Index(lengths, name[1])
 }
 
-// period is the hour, day, week, month or year of a time, as a word.
+// period returns a name for the hour, day, week, month or year of a time.
 func period(class int, t time.Time) string {
 	switch lengths[class] {
 	case "hourly":
@@ -48,9 +48,9 @@ func period(class int, t time.Time) string {
 	return t.Format("2006")
 }
 
-// goes returns the names of the snapshots, the oldest first, that the words let go.
+// goes returns the names of the snapshots that the retention destroys, oldest first.
 func goes(words map[string]int, list []zfs.Snapshot, now time.Time) (names []string) {
-	var counted []zfs.Snapshot // neither foreign nor _stopped nor of the future
+	var counted []zfs.Snapshot // managed snapshots, except _stopped ones and ones from the future
 	newest := ""
 	for _, s := range list {
 		if ours.MatchString(s.Name) {
@@ -82,10 +82,10 @@ func goes(words map[string]int, list []zfs.Snapshot, now time.Time) (names []str
 	return names
 }
 
-// keeps reports whether a word keeps a snapshot.
+// keeps reports whether a class of the retention keeps a snapshot.
 func keeps(class, n int, s zfs.Snapshot, counted []zfs.Snapshot, zone *time.Location) bool {
 	mine := period(class, s.Creation.In(zone))
-	var first, firstLong *zfs.Snapshot // of its period
+	var first, firstLong *zfs.Snapshot // the first snapshots of the period
 	any, long := map[string]bool{}, map[string]bool{}
 	for i := range counted {
 		o := &counted[i]
@@ -99,7 +99,7 @@ func keeps(class, n int, s zfs.Snapshot, counted []zfs.Snapshot, zone *time.Loca
 		if p == mine || o.Creation.Before(s.Creation) {
 			continue
 		}
-		any[p] = true // a newer period
+		any[p] = true // p is a newer period
 		if classOf(*o) >= class {
 			long[p] = true
 		}
@@ -125,7 +125,7 @@ func anyWords(t *rapid.T) (config.Keep, map[string]int) {
 	return keep, words
 }
 
-// take adds a snapshot, of the class that is due or of any.
+// take adds a snapshot, either of the class that is due or of a random class.
 func take(t *rapid.T, list []zfs.Snapshot, keep snapper.Retention, now time.Time, txg uint64) []zfs.Snapshot {
 	class := rapid.IntRange(0, len(lengths)).Draw(t, "class")
 	suffix := "stopped"
@@ -145,7 +145,7 @@ func take(t *rapid.T, list []zfs.Snapshot, keep snapper.Retention, now time.Time
 	return append(list, zfs.Snapshot{Dataset: "tank/vm-100-disk-0", Name: name, GUID: txg, CreateTXG: txg, Creation: now.UTC()})
 }
 
-// TestRotationIsWhatThePageSays plays years of a disk's life, with words that change.
+// TestRotationIsWhatThePageSays plays years of a disk's life, with a retention that changes.
 func TestRotationIsWhatThePageSays(t *testing.T) {
 	zone, err := time.LoadLocation("Europe/Berlin")
 	require.NoError(t, err)
@@ -194,7 +194,7 @@ func said(list []zfs.Snapshot) string {
 	return strings.Join(lines, "\n     ")
 }
 
-// anyCopy draws what prune is given.
+// anyCopy draws a copy and a retention for prune.
 func anyCopy(t *rapid.T, now time.Time) (snapper.Disk, map[string]int) {
 	keep, words := anyWords(t)
 	d := snapper.Disk{State: snapper.Replica, Retention: snapper.RetentionOf(keep), Bookmarking: rapid.Bool().Draw(t, "bookmarking")}
@@ -207,12 +207,12 @@ func anyCopy(t *rapid.T, now time.Time) (snapper.Disk, map[string]int) {
 	return d, words
 }
 
-// always are the snapshots that prune keeps whatever is asked for: the newest 3 that are the first of
-// their day by the days in their names, _stopped ones and those of the future apart, and the newest
-// 3 _stopped ones.
+// always returns the snapshots that prune keeps whatever the retention is: the newest 3 _stopped
+// snapshots, and the newest 3 snapshots that are the first of their day by the day in their names.
+// Snapshots from the future and _stopped snapshots do not count as the first of a day.
 func always(list []zfs.Snapshot, now time.Time) map[string]bool {
 	stays := map[string]bool{}
-	var days, stopped []string // the names of the firsts
+	var days, stopped []string // the names of the first snapshots of their days
 	seen := map[string]bool{}
 	for _, s := range list {
 		day := strings.TrimPrefix(s.Name, "autosnap_")
@@ -233,7 +233,8 @@ func always(list []zfs.Snapshot, now time.Time) map[string]bool {
 	return stays
 }
 
-// TestPruneNeverTakesMore: prune takes nothing that the page keeps, and never the newest.
+// TestPruneNeverTakesMore: prune destroys no snapshot that the page promises to keep, and never the
+// newest snapshot.
 func TestPruneNeverTakesMore(t *testing.T) {
 	now := time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC)
 	destroyed := 0
