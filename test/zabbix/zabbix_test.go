@@ -1,7 +1,8 @@
 //go:build zabbix
 
-// Package zabbix lets real Zabbix servers import the template of deploy/zabbix, raise an event
-// for each of several faults, and clear one: make test-zabbix. Go builds it with the tag zabbix alone.
+// Package zabbix tests the template of deploy/zabbix in real Zabbix servers (make test-zabbix): the
+// server imports the template, raises an event for each of several faults, and ends one event. Go
+// builds the package only with the tag zabbix.
 package zabbix
 
 import (
@@ -28,9 +29,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var suite = flag.String("suite", "bookworm", "whose Zabbix: bookworm has 6.0, trixie 7.0")
+var suite = flag.String("suite", "bookworm", "the Debian suite of the server: bookworm has Zabbix 6.0, trixie 7.0")
 
-// server is a Zabbix that runs as long as the test.
+// server is a Zabbix server that runs until the end of the test.
 type server struct {
 	t    *testing.T
 	ctx  context.Context
@@ -38,10 +39,10 @@ type server struct {
 	auth string
 }
 
-// newServer starts one and waits until one can log in.
+// newServer starts a Zabbix server and waits until a login succeeds.
 func newServer(t *testing.T) *server {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute) // its files may have to be built
+	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute) // building the server's files may take long
 	t.Cleanup(cancel)
 	port := freePort(t)
 	serve := exec.Command("./serve", *suite, fmt.Sprint(port))
@@ -52,7 +53,7 @@ func newServer(t *testing.T) *server {
 	ended := make(chan error, 1)
 	go func() { ended <- serve.Wait() }()
 	t.Cleanup(func() {
-		_ = serve.Process.Kill() // what it started ends with it
+		_ = serve.Process.Kill() // all processes of the server end with it
 		t.Log("the server has ended:", <-ended)
 	})
 	s := &server{t: t, ctx: ctx, api: fmt.Sprintf("http://127.0.0.1:%d/api_jsonrpc.php", port)}
@@ -78,7 +79,7 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// until waits for what Zabbix does by its own clock.
+// until waits until reached returns true; Zabbix works by its own clock.
 func (s *server) until(what string, reached func() bool) {
 	s.t.Helper()
 	for !reached() {
@@ -87,7 +88,7 @@ func (s *server) until(what string, reached func() bool) {
 	}
 }
 
-// call calls the API and keeps its result.
+// call calls a method of the API and decodes the answer into result.
 func (s *server) call(method string, params, result any) error {
 	request := map[string]any{"jsonrpc": "2.0", "method": method, "params": params, "id": 1}
 	if s.auth != "" {
@@ -120,7 +121,8 @@ func (s *server) must(method string, params, result any) {
 	require.NoError(s.t, s.call(method, params, result))
 }
 
-// host makes a host of the template, whose exporter is at the address, and returns its id.
+// host creates a host with the template, whose exporter is at the address, and returns the host's
+// id.
 func (s *server) host(template, address string) string {
 	s.t.Helper()
 	var groups, templates []map[string]string
@@ -136,7 +138,7 @@ func (s *server) host(template, address string) string {
 	return made.HostIDs[0]
 }
 
-// problems are the events that are open, by name.
+// problems returns the names of all open events.
 func (s *server) problems() []string {
 	s.t.Helper()
 	var all []struct{ Name string }
@@ -150,8 +152,8 @@ func (s *server) problems() []string {
 	return names
 }
 
-// faulty is what an exporter serves where much is wrong at once: each state, and each outcome
-// of a comparison, is another alert.
+// faulty returns the metrics of an exporter with many faults at the same time: each state, and each
+// outcome of a comparison, belongs to another alert.
 func faulty(t *testing.T) string {
 	t.Helper()
 	served, err := os.ReadFile("../../exporter/testdata/metrics.prom")
@@ -175,7 +177,8 @@ snapwatch_disk_comparison{dataset="tank/b/vm-102-disk-0",disk="vm-102-disk-0",ou
 `
 }
 
-// become sets the state in the lines of a family that are of something to 1, its others to 0.
+// become changes the lines of a metric family that contain the label of: the line with that state
+// gets 1, the lines with other states get 0.
 func become(text, family, of, state string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -187,10 +190,9 @@ func become(text, family, of, state string) string {
 	return b.String()
 }
 
-// TestTemplate: the import takes the template as it is, without a word of what it left out;
-// pools, owners, guests and disks are discovered; each fault is one event, and a disk that was
-// stale is none when a snapshot has arrived. Most hosts ask no owner: a discovery that finds
-// none is no error.
+// TestTemplate imports the template without any error. Zabbix then discovers pools, owners, guests
+// and disks. Each fault is one event, and the event of a stale disk ends when a snapshot has
+// arrived. Most hosts ask no owner, so a discovery without any owner must not be an error.
 func TestTemplate(t *testing.T) {
 	const stale = "tank/b/vm-103-disk-0"
 	served := faulty(t)
@@ -255,23 +257,23 @@ func TestTemplate(t *testing.T) {
 	}
 	var open []string
 	defer func() { t.Logf("raised %q", open) }()
-	s.until("an event of each fault", func() bool {
+	s.until("an event for each fault", func() bool {
 		open = s.problems()
 		return !slices.ContainsFunc(faults, func(fault string) bool { return !slices.Contains(open, fault) })
 	})
 	mended.Store(true)
-	s.until("its end", func() bool { return !strings.Contains(strings.Join(s.problems(), "\n"), stale) })
-	t.Logf("left %q", s.problems())
+	s.until("the end of the event", func() bool { return !strings.Contains(strings.Join(s.problems(), "\n"), stale) })
+	t.Logf("still open %q", s.problems())
 	var made any
 	s.must("usermacro.create", map[string]any{"hostid": host, "macro": `{$SNAPWATCH.UNREADABLE:"tank/b/vm-102-disk-0"}`, "value": "1m"}, &made)
 	s.until("the critical event of a disk that cannot be read", func() bool {
 		return slices.Contains(s.problems(), "Snapwatch: tank/b/vm-102-disk-0 cannot be read")
 	})
-	s.until("the end of an owner", func() bool {
+	s.until("the removal of an owner", func() bool {
 		s.must("item.get", map[string]any{"output": []string{"name"}, "host": "c", "search": map[string]string{"key_": "snapwatch.owner.answers"}, "selectItemDiscovery": []string{"ts_delete"}}, &items)
 		return len(items) == 0 || items[0].Discovery.Lost != "0"
 	})
 	withoutErrors("item.get")
 	withoutErrors("discoveryrule.get")
-	assert.ElementsMatch(t, faults, open, "one fault is one event")
+	assert.ElementsMatch(t, faults, open, "each fault raises exactly one event")
 }
