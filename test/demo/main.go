@@ -1,6 +1,6 @@
-// Demo plays the main job on real ZFS, as a person would type and see it: three
-// sites in the lab's machine, a guest that runs, stops, starts, loses its
-// replication, and moves. It ends with an error when a step does not end as told.
+// Demo shows snapwatch's main job on real ZFS, as a person would type and see it: three sites in
+// the lab's machine, and a guest that runs, stops, starts, loses its replication, and moves. Demo
+// ends with an error if a command has an unexpected exit status.
 package main
 
 import (
@@ -22,14 +22,14 @@ func main() {
 	}
 }
 
-// disk is the guest's disk, on A, on B and on C.
+// The dataset names of the guest's disk on A, on B and on C.
 const (
 	diskA = "ta/data/vm-100-disk-0"
 	diskB = "tb/data/vm-100-disk-0"
 	diskC = "tc/vm-100-disk-0"
 )
 
-// stage is the demo under way.
+// stage is the state of the running demo.
 type stage struct {
 	ctx     context.Context
 	a, b, c *site.Site
@@ -52,7 +52,7 @@ func play(ctx context.Context) error {
 			return s.err
 		}
 	}
-	say("That is the main job. Nothing was simulated but Proxmox itself.")
+	say("That is the main job. Only Proxmox itself was simulated.")
 	return nil
 }
 
@@ -100,27 +100,27 @@ func (s *stage) running() {
 	s.root(s.a, 0, "snapwatch snap f48 h24 d30")
 	s.root(s.a, 0, "zfs list -t snapshot -o name,creation "+diskA)
 	s.root(s.a, 0, "zfs get -H -o property,value,source label:running "+diskA)
-	say("syncoid takes it to C, outside the cluster. C needs no root to check it.")
+	say("syncoid copies the disk to C, outside the cluster. On C the check needs no root.")
 	s.root(s.c, 0, "syncoid --no-sync-snap --quiet "+diskA+" "+diskC)
 	s.user(s.c, 0, "snapwatch check")
 	s.metrics()
 }
 
 func (s *stage) stopped() {
-	say("The guest is shut down. The next run takes one last snapshot and says so.")
+	say("The guest is shut down. The next run takes a last snapshot and labels the disk as stopped.")
 	s.do(s.a.StopGuest(100))
 	s.root(s.a, 0, "snapwatch snap f48 h24 d30")
 	s.root(s.a, 0, "zfs list -H -t snapshot -o name "+diskA)
 	s.root(s.a, 0, "zfs get -H -o property,value,source label:running "+diskA)
 	s.root(s.c, 0, "syncoid --no-sync-snap --quiet "+diskA+" "+diskC)
-	say("A day later (the clock is set forward) C is silent: the guest was stopped.")
+	say("A day later (the clock is set forward) the check on C does not alarm, because the guest was stopped.")
 	s.later(24 * time.Hour)
 	s.root(s.a, 0, "snapwatch snap f48 h24 d30")
 	s.user(s.c, 0, "snapwatch check -v")
 }
 
 func (s *stage) started() {
-	say("The guest is started. The label and a fresh snapshot follow at once.")
+	say("The guest is started. The next run labels the disk and takes a snapshot.")
 	s.do(s.a.StartGuest(s.ctx, 100))
 	s.root(s.a, 0, "snapwatch snap f48 h24 d30 -v")
 	s.root(s.c, 0, "syncoid --no-sync-snap --quiet "+diskA+" "+diskC)
@@ -128,21 +128,21 @@ func (s *stage) started() {
 }
 
 func (s *stage) broken() {
-	say("Replication breaks. A keeps taking snapshots, C receives nothing: first a warning, then critical.")
+	say("Replication breaks. A continues to take snapshots, but C receives none. The check first warns, then becomes critical.")
 	s.later(3 * time.Hour)
 	s.root(s.a, 0, "snapwatch snap f48 h24 d30")
 	s.user(s.c, 1, "snapwatch check -v")
 	s.later(4 * time.Hour)
 	s.user(s.c, 2, "snapwatch check -v")
 	s.metrics()
-	say("Replication is mended.")
+	say("Replication works again.")
 	s.root(s.a, 0, "snapwatch snap f48 h24 d30")
 	s.root(s.c, 0, "syncoid --no-sync-snap --quiet "+diskA+" "+diskC)
 	s.user(s.c, 0, "snapwatch check")
 }
 
 func (s *stage) failover() {
-	say("A fails, and the guest is started on B from its copy there. C follows B.")
+	say("A fails, and the guest is started on B, from its copy there. Now C receives from B.")
 	s.root(s.b, 0, "syncoid --no-sync-snap --quiet "+diskA+" "+diskB)
 	s.do(s.a.KillGuest(100))
 	s.do(s.a.MoveGuestTo(100, s.b))
@@ -153,7 +153,8 @@ func (s *stage) failover() {
 	s.user(s.c, 0, "snapwatch check -v")
 }
 
-// metrics shows what Prometheus would read on C, through curl as any user.
+// metrics shows the metrics that Prometheus would read on C, by running curl as an unprivileged
+// user.
 func (s *stage) metrics() {
 	if s.err != nil {
 		return
@@ -178,12 +179,13 @@ func (s *stage) do(err error) {
 	}
 }
 
-// root runs a command line as root on a host and shows it.
+// root runs a command line as root on a host, and prints the command line and its output.
 func (s *stage) root(host *site.Site, want int, line string) {
 	s.show(host, "#", want, line, func() (site.Result, error) { return host.Run(s.ctx, "sh", "-c", line) })
 }
 
-// user runs a command line as an unprivileged user on a host and shows it.
+// user runs a command line as an unprivileged user on a host, and prints the command line and its
+// output.
 func (s *stage) user(host *site.Site, want int, line string) {
 	s.show(host, "$", want, line, func() (site.Result, error) { return host.RunAs(s.ctx, "nobody", "sh", "-c", line) })
 }
@@ -203,7 +205,7 @@ func (s *stage) show(host *site.Site, prompt string, want int, line string, run 
 		fmt.Printf("   exit status %d\n", r.Code)
 	}
 	if r.Code != want {
-		s.err = fmt.Errorf("exit status %d instead of %d", r.Code, want)
+		s.err = fmt.Errorf("the exit status is %d instead of %d", r.Code, want)
 	}
 }
 
@@ -214,7 +216,7 @@ func indent(text string) string {
 	return "   " + strings.ReplaceAll(text, "\n", "\n   ") + "\n"
 }
 
-// later sets the machine's clock forward.
+// later moves the machine's clock forward.
 func (s *stage) later(d time.Duration) {
 	to := syscall.NsecToTimeval(time.Now().Add(d).UnixNano())
 	s.do(syscall.Settimeofday(&to))

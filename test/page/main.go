@@ -1,5 +1,5 @@
-// Page serves the status page over real pools in the lab's machine, for a browser
-// outside, which tells it what shall happen to them: see test/browser.
+// Page serves the status page over real pools in the lab's machine. A browser outside reads the
+// page and tells this program how to change the pools: see test/browser.
 package main
 
 import (
@@ -18,18 +18,19 @@ import (
 	"snapwatch/test/site"
 )
 
-// The machine's address in QEMU's network, and the ports that are forwarded: the
-// exporter's and this program's.
+// The machine's address in QEMU's network, and the two forwarded ports: one for the exporter, one
+// for this program.
 const (
 	address      = "10.0.2.15"
 	exporterPort = ":10191"
 	controlPort  = ":10192"
 )
 
-// webConfig asks for a password, lab, on an address that is not loopback.
+// webConfig makes the exporter ask for the user name and password lab, since the address is not
+// loopback.
 const webConfig = "basic_auth_users:\n  lab: $2a$04$MjHGr2oP3tzVHjASWVavauQhLMeG3AerXeaAGPvVkkgi9s/YrleI2\n"
 
-// The disks, each in a pool of its own.
+// The two disks, each in its own pool.
 const (
 	healthy   = "tank/pve/vm-100-disk-0"
 	suspended = "frail/vm-101-disk-0"
@@ -57,7 +58,7 @@ func serve(ctx context.Context) error {
 	return <-ended
 }
 
-// connect brings up the only network card there is, whatever udev calls it.
+// connect brings up the machine's only network card; udev may give the card any name.
 func connect(ctx context.Context) error {
 	if err := run(ctx, "modprobe", "virtio_net"); err != nil {
 		return err
@@ -109,7 +110,8 @@ func prepare(ctx context.Context) error {
 	return nil
 }
 
-// The tables of the device below the pool frail: it works, or fails.
+// The device-mapper tables of the device below the pool frail: with linear the device works, with
+// broken it fails.
 const (
 	linear = "0 524288 linear /dev/loop0 0"
 	broken = "0 524288 error"
@@ -141,18 +143,18 @@ func startExporter(ctx context.Context) (*exec.Cmd, error) {
 	return cmd, cmd.Start()
 }
 
-// deeds are what the browser may ask for.
+// deeds are the actions that the browser may request.
 var deeds = map[string]func(context.Context) error{
-	// snapshot gives the healthy disk a new one.
+	// snapshot takes a new snapshot of the healthy disk.
 	"snapshot": func(ctx context.Context) error { return snapshot(ctx, healthy) },
-	// later moves the machine's clock three hours on.
+	// later moves the machine's clock forward by three hours.
 	"later": func(context.Context) error {
 		now := syscall.NsecToTimeval(time.Now().Add(3 * time.Hour).UnixNano())
 		return syscall.Settimeofday(&now)
 	},
 	"suspend": func(ctx context.Context) error {
 		return table(ctx, broken, func() error {
-			// Its write does not end while the pool is suspended.
+			// This write does not end while the pool is suspended.
 			go func() { _ = run(ctx, "zfs", "snapshot", "frail@x") }()
 			return await(ctx, func() bool { return zfs.CheckPool(zfs.KstatDir, "frail") != nil })
 		})
@@ -162,7 +164,7 @@ var deeds = map[string]func(context.Context) error{
 	},
 }
 
-// table changes what the pool frail lies on, and then does something.
+// table replaces the table of the device below the pool frail, and then calls then.
 func table(ctx context.Context, to string, then func() error) error {
 	for _, argv := range [][]string{
 		{"dmsetup", "suspend", "--nolockfs", "--noflush", "frail"},
@@ -187,10 +189,10 @@ func await(ctx context.Context, is func() bool) error {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	return errors.New("it did not come")
+	return errors.New("the awaited state was not reached within a minute")
 }
 
-// control does what is asked for by POST, until that is end.
+// control carries out each action that a POST requests, until a POST requests "end".
 func control(ctx context.Context) error {
 	end := make(chan struct{})
 	mux := http.NewServeMux()
