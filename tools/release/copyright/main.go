@@ -1,7 +1,7 @@
-// Copyright prints Debian's copyright file of a program: what deploy/deb/copyright says of
-// snapwatch, and the notices and licence of each module that the Go linker wrote into the
-// program, from the module cache. A licence that is not known here, GPL among them, is an
-// error: a person must look at it first.
+// Copyright prints Debian's copyright file for a program: deploy/deb/copyright for snapwatch
+// itself, and the notices and licence of each module that the Go linker wrote into the program,
+// from the module cache. An unknown licence, such as the GPL, is an error: a person must look at
+// the licence first.
 //
 // usage: copyright PROGRAM
 package main
@@ -54,7 +54,7 @@ func write(w io.Writer, args []string) error {
 		}
 		version, path, _ := strings.Cut(strings.TrimSpace(string(dir)), " ")
 		if version != m.Version || path == "" {
-			return fmt.Errorf("%s %s is linked in, and go.mod has %s in %q", m.Path, m.Version, version, path)
+			return fmt.Errorf("%s %s is linked in, but go.mod has %s in %q", m.Path, m.Version, version, path)
 		}
 		one, err := stanza(m.Path, path)
 		if err != nil {
@@ -66,10 +66,10 @@ func write(w io.Writer, args []string) error {
 	return err
 }
 
-// holder is a line of a licence that names who holds the copyright.
+// holder matches a line of a licence that names a copyright holder.
 var holder = regexp.MustCompile(`(?mi)^[ \t/*#]*(?:Copyright|©)[ \t]+(?:\(c\)[ \t]*)?(?:©[ \t]*)?(\d{4}[^\n]*|The [^\n]*Authors[^\n]*)$`)
 
-// stanza is what the file says of the module in dir.
+// stanza returns the part of the copyright file for the module in dir.
 func stanza(module, dir string) (string, error) {
 	texts, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil {
@@ -90,7 +90,7 @@ func stanza(module, dir string) (string, error) {
 		text := string(raw)
 		switch base {
 		case "PATENTS":
-			continue // a grant beside the licence, which asks for nothing
+			continue // PATENTS grants rights in addition to the licence and demands nothing
 		case "NOTICE":
 			notice += text
 		default:
@@ -120,10 +120,11 @@ func stanza(module, dir string) (string, error) {
 	return fmt.Sprintf("\nFiles: %s/*\nCopyright: %s\nLicense: %s\n%s", module, strings.Join(holders, "\n "), name, indent(licence)), nil
 }
 
-// apache is the one licence whose text Debian has for all.
+// apache is the only licence whose text every Debian system has.
 const apache = "Apache-2.0"
 
-// licenceOf is Debian's short name of the licence, by what only its text has.
+// licenceOf returns Debian's short name of a licence; it recognizes a licence by phrases that no
+// other licence has.
 func licenceOf(text string) (string, error) {
 	words := strings.Join(strings.Fields(text), " ")
 	has := func(phrase string) bool { return strings.Contains(words, phrase) }
@@ -131,7 +132,7 @@ func licenceOf(text string) (string, error) {
 	bsd := has("Redistribution and use in source and binary forms")
 	switch {
 	case has("GNU General Public License"), has("GNU GENERAL PUBLIC LICENSE"), has("GNU LESSER"), has("GNU AFFERO"):
-		return "", errors.New("a licence of GNU, which snapwatch's program must not have linked in")
+		return "", errors.New("a GNU licence: the program must not contain the module")
 	case asl && expat:
 		return apache + " and Expat", nil
 	case asl:
@@ -143,11 +144,11 @@ func licenceOf(text string) (string, error) {
 	case bsd:
 		return "BSD-2-clause", nil
 	}
-	return "", errors.New("its licence is not known here: look at it, and add it to licenceOf")
+	return "", errors.New("the licence is unknown: check it, and add it to licenceOf")
 }
 
-// indent is text as a continued field of the file: a space before each line, and a point
-// for an empty one.
+// indent returns text as a continued field of the copyright file: with a space before each line,
+// and a full stop in place of an empty line.
 func indent(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(strings.Trim(strings.ReplaceAll(text, "\r", ""), "\n\f ")) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// What is not known to be free for us is refused, and does not pass as something else.
+// licenceOf refuses an unknown licence and does not mistake it for another one.
 func TestLicences(t *testing.T) {
 	for text, want := range map[string]string{
 		"Apache License\n Version 2.0, January 2004":                                         "Apache-2.0",
@@ -28,12 +28,12 @@ func TestLicences(t *testing.T) {
 	}
 }
 
-// A module's stanza names who holds the copyright, and keeps notices; a module without a
-// licence is refused.
+// A module's stanza names the copyright holders and keeps notices; a module without a licence is
+// refused.
 func TestStanza(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := stanza("example.org/m", dir); err == nil {
-		t.Error("no licence is no error")
+		t.Error("a module without a licence is accepted")
 	}
 	for name, text := range map[string]string{
 		"LICENSE": "Copyright (c) 2018 Ada L.\n\nPermission is hereby granted, free of charge\n",

@@ -1,10 +1,9 @@
-// Deb makes the Debian package from deploy/deb/nfpm.yaml. It is nfpm without the parts
-// for other package formats.
+// Deb builds the Debian package from deploy/deb/nfpm.yaml. It is nfpm without the parts for other
+// package formats.
 //
 // usage: deb -version V -arch amd64|arm64 -binary FILE -out DIR
 //
-// Two builds of one commit are the same, byte for byte: all times in the package are
-// SOURCE_DATE_EPOCH.
+// Two builds of one commit produce the same bytes: all times in the package are SOURCE_DATE_EPOCH.
 package main
 
 import (
@@ -33,7 +32,7 @@ func main() {
 	}
 }
 
-// build packs what the configuration names, below the working directory.
+// build makes the package from the files that the configuration names, below the working directory.
 func build(vars map[string]string, out string) (err error) {
 	if os.Getenv("SOURCE_DATE_EPOCH") == "" {
 		return errors.New("SOURCE_DATE_EPOCH is not set: the package would differ at every build")

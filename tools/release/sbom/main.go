@@ -1,5 +1,5 @@
-// Sbom prints what a program is made of, as a CycloneDX bill of materials: the modules
-// and versions that the Go linker wrote into it.
+// Sbom prints a CycloneDX bill of materials of a program: the modules and versions that the Go
+// linker wrote into the program.
 //
 // usage: sbom PROGRAM
 package main
