@@ -18,16 +18,16 @@ type labMutant struct {
 
 var labMutants = []labMutant{
 	{mutant{"lua/snapshot.lua", `if guest.guard and zfs.exists(disk.name .. "/%recv") then return EBUSY end`, ``, "snapshot a disk that is being received"}, "TestProgramsGuard"},
-	{mutant{"lua/snapshot.lua", `result[name].undone = zfs.sync.destroy(name .. "@" .. guest.name)`, ``, "leave a guest's first snapshot where the second failed"}, "TestNoSpace"},
+	{mutant{"lua/snapshot.lua", `result[name].undone = zfs.sync.destroy(name .. "@" .. guest.name)`, ``, "keep a guest's first snapshot after the second failed"}, "TestNoSpace"},
 	{mutant{"lua/snapshot.lua", "        return false\n      end\n      made", "        return true\n      end\n      made", "label a guest whose snapshot failed"}, "TestProgramsGuard"},
 	{mutant{"lua/snapshot.lua", `if d.label ~= "" then`, `if false then`, "set no label"}, "TestLabelArrives"},
 	{mutant{"lua/snapshot.lua", `d.label ~= "" then result[d.name].label = zfs.sync.set_prop(d.name, "label:running", d.label)`, `d.label ~= "" then result[d.name].label = zfs.sync.set_prop(d.name, "label:running", "stopped")`, "set the wrong label"}, "TestLabelArrives"},
 	{mutant{"lua/snapshot.lua", `string.find(d.work, "b", 1, true) then`, `false then`, "make no bookmark"}, "TestReceivesFromABookmark"},
-	{mutant{"lua/snapshot.lua", `r.marks[m.name] = zfs.sync.bookmark(m.dataset .. "@" .. m.name, m.dataset .. "#" .. m.name)`, `r.marks[m.name] = 0`, "say that a bookmark was made"}, "TestRelay"},
-	{mutant{"lua/snapshot.lua", `r[property] = value`, `r[property] = 1`, "tell wrongly what snapshot was made"}, "TestIndex"},
-	{mutant{"lua/destroy.lua", `if not zfs.exists(disk.name .. "@" .. name) then return { missing = name } end`, ``, "destroy without what stands in for it"}, "TestProgramsGuard"},
+	{mutant{"lua/snapshot.lua", `r.marks[m.name] = zfs.sync.bookmark(m.dataset .. "@" .. m.name, m.dataset .. "#" .. m.name)`, `r.marks[m.name] = 0`, "report a bookmark that was not made"}, "TestRelay"},
+	{mutant{"lua/snapshot.lua", `r[property] = value`, `r[property] = 1`, "report a wrong snapshot"}, "TestIndex"},
+	{mutant{"lua/destroy.lua", `if not zfs.exists(disk.name .. "@" .. name) then return { missing = name } end`, ``, "destroy a snapshot whose keeper is gone"}, "TestProgramsGuard"},
 	{mutant{"lua/destroy.lua", `if zfs.exists(disk.name .. "/%recv") then return { receiving = 1 } end`, ``, "destroy on a disk that is being received"}, "TestProgramsGuard"},
-	{mutant{"lua/destroy.lua", `gone[name] = zfs.sync.destroy(disk.name .. "@" .. name)`, `gone[name] = 0`, "say that a snapshot was destroyed"}, "TestKept"},
+	{mutant{"lua/destroy.lua", `gone[name] = zfs.sync.destroy(disk.name .. "@" .. name)`, `gone[name] = 0`, "report a snapshot as destroyed that still exists"}, "TestKept"},
 }
 
 // labScript runs the tests with one broken program after the other.
