@@ -85,7 +85,7 @@ func goes(words map[string]int, list []zfs.Snapshot, now time.Time) (names []str
 // keeps reports whether a class of the retention keeps a snapshot.
 func keeps(class, n int, s zfs.Snapshot, counted []zfs.Snapshot, zone *time.Location) bool {
 	mine := period(class, s.Creation.In(zone))
-	var first, firstLong *zfs.Snapshot // the first snapshots of the period
+	var first, firstLong *zfs.Snapshot // the first snapshots in the period of s
 	any, long := map[string]bool{}, map[string]bool{}
 	for i := range counted {
 		o := &counted[i]
@@ -99,7 +99,7 @@ func keeps(class, n int, s zfs.Snapshot, counted []zfs.Snapshot, zone *time.Loca
 		if p == mine || o.Creation.Before(s.Creation) {
 			continue
 		}
-		any[p] = true // p is a newer period
+		any[p] = true // p is a newer period than that of s
 		if classOf(*o) >= class {
 			long[p] = true
 		}
@@ -212,7 +212,7 @@ func anyCopy(t *rapid.T, now time.Time) (snapper.Disk, map[string]int) {
 // Snapshots from the future and _stopped snapshots do not count as the first of a day.
 func always(list []zfs.Snapshot, now time.Time) map[string]bool {
 	stays := map[string]bool{}
-	var days, stopped []string // the names of the first snapshots of their days
+	var days, stopped []string // the names of _stopped snapshots and of the first snapshots of their days
 	seen := map[string]bool{}
 	for _, s := range list {
 		day := strings.TrimPrefix(s.Name, "autosnap_")

@@ -14,9 +14,9 @@ import (
 // event is a record of a pool's history: a dataset was set back or renamed.
 type event struct {
 	txg           uint64
-	dataset, name string // name is the new name after a rename
+	dataset, name string // name is the dataset's new name, for a rename
 	base          uint64
-	snapshot      string // snapshot is the snapshot that was received
+	snapshot      string // snapshot is the name of the received snapshot, for a receive
 }
 
 func historyOf(d *dataset) string { return d.host + ":" + zfs.Pool(d.name) }

@@ -16,7 +16,7 @@ func stepKinds() map[string]kind {
 	return map[string]kind{
 		"start": {"guest GUEST is started", true, true, func(w *World, g *guest, _ *node, s Step) {
 			if s.Phase == betweenLooks && w.up(g) && !g.alive {
-				g.flocked, g.starting = true, true // the start ends after this run
+				g.flocked, g.starting = true, true // the guest's start ends after this run
 				return
 			}
 			w.start(g)

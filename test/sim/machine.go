@@ -98,7 +98,7 @@ func (m *machine) change() error {
 		return err
 	}
 	m.planMade()
-	m.w.planned = m.n.clock(m.w.now) // each later round of the run has a later plan
+	m.w.planned = m.n.clock(m.w.now) // a later round of the run makes a later plan
 	if m.kill--; m.kill == 0 {
 		m.dead = errKilled
 	}

@@ -16,7 +16,7 @@ var (
 // play many.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	debug.SetGCPercent(-1)        // simulated worlds are small,
-	debug.SetMemoryLimit(1 << 30) // so 1 GiB suffices for a long time
+	debug.SetGCPercent(-1)        // collect no garbage while little memory is used:
+	debug.SetMemoryLimit(1 << 30) // simulated worlds are small, 1 GiB suffices for long
 	os.Exit(m.Run())
 }

@@ -12,9 +12,9 @@ import (
 // dataset is one simulated disk on one site, with the parts of ZFS that matter to snapwatch.
 type dataset struct {
 	name    string
-	host    string // the host that has the dataset
+	host    string // name of the host that has the dataset
 	guid    uint64
-	created time.Time // by the host's clock
+	created time.Time // the creation time by the host's clock
 	snaps   []zfs.Snapshot
 	marks   []zfs.Snapshot
 	// content numbers the state of the data: two datasets with the same content hold the same
@@ -69,7 +69,7 @@ type dataset struct {
 // taken is a snapshot's data that only the model knows, by guid.
 type taken struct {
 	content int
-	at      time.Time // the true time
+	at      time.Time // the true time when the snapshot was taken
 	// parent is the guid of the previous snapshot in the same history.
 	parent uint64
 }

@@ -12,7 +12,7 @@ import (
 // pair is a disk and one of its copies; it serves to check the promise that both have a common
 // base.
 type pair struct {
-	source, target uint64 // guids of the datasets
+	source, target uint64 // the guids of the disk's and the copy's datasets
 	last           time.Time
 	// based is the time of the newest snapshot that the source had a bookmark of and the target
 	// still had, both at the last replication; zero if there was none.

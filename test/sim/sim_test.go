@@ -11,7 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-const day = 96 // ticks
+const day = 96 // a simulated day has 96 ticks
 
 func anySetup(t *rapid.T) Setup {
 	starts := []time.Time{

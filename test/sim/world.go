@@ -148,7 +148,7 @@ type guest struct {
 	owned      *time.Time
 	refuses    int
 	runsFrozen int
-	memory     int // the amount in the guest's configuration
+	memory     int // the memory size in the guest's configuration
 	lock       string
 	lockEnd    int
 	rebooting  int // the tick at which the reboot ends
@@ -189,7 +189,7 @@ type World struct {
 	chance, aside         *rand.Rand
 	plan                  []Step
 	later                 []Step // steps that wait for a guest's lock
-	underway                     // the current run
+	underway                     // the model's knowledge of the current run
 	jumps                 int    // number of jumps of the nodes' clocks; each may add a day
 	pairs                 map[string]*pair
 	histories             map[string][]event // the histories of the pools, by host and name
@@ -226,7 +226,7 @@ type vault struct {
 	skewEnd int
 	sets    map[string]*dataset
 	seen    scan.Inventory
-	report  recorded // the records of prune
+	report  recorded // the records of prune on C
 	hooks   hooking
 	cut     int
 }

@@ -23,7 +23,7 @@ func (s *streams) add(end *io.Writer, to io.Writer) error {
 	}
 	*end = w
 	s.readers, s.writers = append(s.readers, r), append(s.writers, w)
-	s.copies.Go(func() { _, _ = io.Copy(to, r) }) // ends when either end of the pipe is closed
+	s.copies.Go(func() { _, _ = io.Copy(to, r) }) // copying ends when either end of the pipe is closed
 	return nil
 }
 
@@ -48,7 +48,7 @@ func (s *streams) finish(timeout time.Duration) (held bool) {
 		held = true
 	}
 	for _, r := range s.readers {
-		r.Close() // this also ends the copying
+		r.Close() // closing the pipe also ends the copying
 	}
 	<-done
 	return held

@@ -20,7 +20,7 @@ const searchPath = BinDir + ":/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 // Result is the result of a command that has ended.
 type Result struct {
 	Stdout, Stderr string
-	Code           int  // exit status; after a signal, 128 plus the signal's number
+	Code           int  // the command's exit status; after a signal, 128 plus the signal's number
 	Held           bool // true if a child that outlived the command still held the command's output
 }
 

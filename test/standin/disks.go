@@ -15,8 +15,8 @@ import (
 )
 
 // template turns a guest into a template: it renames each disk and takes the disk's snapshot
-// __base__. The caller must hold the lock. The configuration of a virtual machine is marked as a
-// template before its disks are renamed.
+// __base__. The caller must hold the lock of the guest's configuration. The configuration of a
+// virtual machine is marked as a template before its disks are renamed.
 func (l local) template() error {
 	c, err := l.checkLock()
 	switch {
@@ -206,7 +206,8 @@ func (l local) use(made volume) error {
 
 var sizeOption = regexp.MustCompile(`size=\w+`)
 
-// resize sets a disk's size, given in MiB, such as 64M. The caller must hold the lock.
+// resize sets a disk's size, given in MiB, such as 64M. The caller must hold the lock of the
+// guest's configuration.
 func (l local) resize(key, size string) error {
 	c, err := l.checkLock()
 	if err != nil {
@@ -226,7 +227,7 @@ func (l local) resize(key, size string) error {
 }
 
 // destroy removes a guest that is off, with all its disks; it writes the lock word destroyed after
-// the disks are gone. The caller must hold the lock.
+// the disks are gone. The caller must hold the lock of the guest's configuration.
 func (l local) destroy() error {
 	c, err := l.checkLock()
 	if err != nil {

@@ -102,7 +102,7 @@ func (l local) removeLock() error {
 	})
 }
 
-// start starts the guest. The caller must hold the lock.
+// start starts the guest. The caller must hold the lock of the guest's configuration.
 func (l local) start() error {
 	c, err := l.checkLock()
 	if err == nil && c.get("template") == "1" {
@@ -155,7 +155,8 @@ func within(wait time.Duration, reached func() bool) bool {
 	return true
 }
 
-// stop ends the guest and waits for its end. The caller must hold the lock.
+// stop ends the guest and waits for its end. The caller must hold the lock of the guest's
+// configuration.
 func (l local) stop() error {
 	if l.pid() == 0 {
 		return nil

@@ -21,9 +21,9 @@ type node struct {
 // guest is one guest's configuration file.
 type guest struct {
 	vmid   int
-	kind   string // qemu or lxc
+	kind   string // the guest's kind: qemu or lxc
 	node   string
-	config map[string]string // the keys of its current section
+	config map[string]string // the options in the configuration's current section
 }
 
 func readNode(etc string) (node, error) {

@@ -62,10 +62,10 @@ func ignore(device int) error {
 			binary.NativeEndian.PutUint32(body[20:], 4096)
 		case opcode == fuseGetattr && node == 1:
 			body = make([]byte, 104)
-			binary.NativeEndian.PutUint64(body, 1)                             // valid for a second
-			binary.NativeEndian.PutUint64(body[16:], 1)                        // the inode
-			binary.NativeEndian.PutUint32(body[16+60:], syscall.S_IFDIR|0o755) // the mode
-			binary.NativeEndian.PutUint32(body[16+64:], 2)                     // the number of links
+			binary.NativeEndian.PutUint64(body, 1)                             // the attributes are valid for one second
+			binary.NativeEndian.PutUint64(body[16:], 1)                        // the directory's inode number
+			binary.NativeEndian.PutUint32(body[16+60:], syscall.S_IFDIR|0o755) // the directory's file mode
+			binary.NativeEndian.PutUint32(body[16+64:], 2)                     // the directory's number of links
 		default:
 			continue
 		}
