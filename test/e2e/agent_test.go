@@ -16,9 +16,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestAgentFreezesDatabases: two virtual machines with a database each, of which the
-// one must not have what the other lacks. Their real guest agents freeze them while
-// both are written to: what is in the snapshot needs no repair, and it matches.
+// TestAgentFreezesDatabases: two virtual machines have a database each; the ledger must not have
+// an order that the shop does not have. Real guest agents freeze both machines while the databases
+// are written to. The databases in the snapshots need no repair and match.
 func TestAgentFreezesDatabases(t *testing.T) {
 	w := newWorld(t)
 	disks := map[int]string{101: "ta/data/vm-101-disk-0", 102: "ta/data/vm-102-disk-0"}
@@ -33,7 +33,7 @@ func TestAgentFreezesDatabases(t *testing.T) {
 		w.machine(fmt.Sprintf("mkdir -p /tmp/vm-%d && mount /dev/zvol/%s /tmp/vm-%d && sqlite3 /tmp/vm-%d/db 'create table entries(n integer primary key, text)'", vmid, disk, vmid, vmid))
 		t.Cleanup(func() { require.NoError(t, syscall.Unmount(fmt.Sprintf("/tmp/vm-%d", vmid), syscall.MNT_DETACH)) })
 	}
-	// An order is in the shop before it is in the ledger.
+	// The writer adds an order to the shop first, then to the ledger.
 	writer := exec.Command("sh", "-ec", `n=0
 while :; do
 	n=$((n+1))
@@ -46,7 +46,7 @@ done`)
 	written := func() int { return w.entries("/tmp/vm-102/db") }
 	w.until(func() bool { return written() > 2 })
 
-	// As a guest is found without being frozen: its journal is to be played.
+	// Without a freeze, the snapshot's file system has a journal that must be replayed.
 	w.snap(w.a, "f9")
 	assert.True(t, w.needsRecovery(w.clone(disks[101], "crash")))
 
@@ -72,7 +72,7 @@ done`)
 	t.Logf("%d orders, %d in the ledger", entries[0], entries[1])
 	assert.Contains(t, []int{0, 1}, entries[0]-entries[1], "the ledger matches the shop")
 	assert.Positive(t, entries[1])
-	w.until(func() bool { return written() > at }) // both go on
+	w.until(func() bool { return written() > at }) // both databases are written to again
 	w.nobodyThaws()
 }
 
@@ -84,7 +84,7 @@ func (w *world) entries(db string) int {
 	return n
 }
 
-// clone makes a clone of a volume's newest snapshot and returns its device.
+// clone makes a clone of a volume's newest snapshot and returns the clone's device.
 func (w *world) clone(disk, name string) string {
 	w.t.Helper()
 	clone := disk + "-" + name
@@ -93,7 +93,7 @@ func (w *world) clone(disk, name string) string {
 	return "/dev/zvol/" + clone
 }
 
-// needsRecovery reports whether an ext4 has a journal that is to be played.
+// needsRecovery reports whether an ext4 file system has a journal that must be replayed.
 func (w *world) needsRecovery(device string) bool {
 	w.t.Helper()
 	return strings.Contains(w.machine("dumpe2fs -h "+device+" 2>/dev/null"), "needs_recovery")

@@ -15,15 +15,15 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// TestSameTransaction: ZFS gives a dataset one snapshot a transaction group. One of
-// somebody else's in that of ours costs a try, and no snapshot.
+// TestSameTransaction: ZFS allows only one snapshot of a dataset in a transaction group. If
+// somebody else's snapshot is in the group, snap tries again and still takes its snapshot.
 func TestSameTransaction(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
 	w.start(w.a, 100)
 	second := "ta/data/vm-100-disk-1"
-	// The foreign snapshot is made in the first program itself: no other way is sure to
-	// meet it.
+	// The unmanaged snapshot is made in the first program itself, because only that certainly hits
+	// the same transaction group.
 	require.NoError(t, w.a.Install("zfs", `#!/bin/sh
 if [ "$1" = program ] && mkdir /run/met 2>/dev/null; then
 	{ echo 'zfs.sync.snapshot("`+second+`@foreign")'; cat; } | /usr/sbin/zfs "$@" | tee /run/answer
@@ -43,10 +43,10 @@ exec /usr/sbin/zfs "$@"
 	assert.Equal(t, "pve-a", w.label(second))
 }
 
-// TestManyDestroys: a run destroys no more than it may, in batches that begin small,
-// and the next run continues.
+// TestManyDestroys: a run destroys at most the allowed number of snapshots, in batches that begin
+// small, and the next run continues.
 func TestManyDestroys(t *testing.T) {
-	const had, most = 50, 200 // a disk, a run
+	const had, most = 50, 200 // had: snapshots on each disk; most: destroys in a run
 	w := newWorld(t)
 	var disks []string
 	for i := range 6 {
@@ -82,8 +82,8 @@ func TestManyDestroys(t *testing.T) {
 
 var destroyed = regexp.MustCompile(`\[txg:(\d+)\] destroy ta/data/vm-100-disk-\d@`)
 
-// destroysByTXG are the numbers of snapshots that went in one transaction group, in
-// their order.
+// destroysByTXG returns the numbers of snapshots that were destroyed in each transaction group, in
+// the order of the groups.
 func (w *world) destroysByTXG() string {
 	w.t.Helper()
 	history, err := w.a.Output(w.ctx, "zpool", "history", "-i", "ta")
@@ -102,22 +102,22 @@ func (w *world) destroysByTXG() string {
 	return strings.Join(sizes, " ") + " "
 }
 
-// TestHighAvailability: a guest that high availability wants started is about to be
-// started again; a stop is believed when two runs saw it.
+// TestHighAvailability: high availability will probably start a stopped guest again, so snap
+// accepts the stop only after two runs have seen it.
 func TestHighAvailability(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.a.WriteFile("/etc/pve/ha/resources.cfg", "vm: 100\n\tstate started\n"))
 	disk := w.stopped(100, "vm-100-disk-0")
 	w.untouched(t, disk)
-	w.start(w.a, 100) // as it was meant to
+	w.start(w.a, 100) // high availability starts the guest again
 	w.snap(w.a, "f100")
 	w.stop(w.a, 100)
 	w.untouched(t, disk)
 	w.final(t, disk)
 }
 
-// TestRefreshStopped: a stopped guest's last snapshot is renewed every day, so that a
-// replica can see that the link is alive; the ones before go in their time.
+// TestRefreshStopped: snap renews a stopped guest's last snapshot every day, so that a replica can
+// see that replication works; older _stopped snapshots are destroyed after their time.
 func TestRefreshStopped(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"refresh_stopped: 24h\n"))

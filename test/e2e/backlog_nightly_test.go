@@ -14,8 +14,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestBacklog: more is due than a run may destroy. The disks lose as many snapshots each, and in
-// the end nothing is left over.
+// TestBacklog: more snapshots have expired than a run may destroy. All disks lose the same number
+// of snapshots, and in the end no expired snapshot is left.
 func TestBacklog(t *testing.T) {
 	const disks, had, most, runs = 16, 10, 20, 40
 	w := newWorld(t)
@@ -47,8 +47,8 @@ func TestBacklog(t *testing.T) {
 	assert.Zero(t, left)
 }
 
-// TestPruneForLonger: C keeps months of a source that takes only dailies, and what a retention
-// keeps of it nobody destroys at the second look either.
+// TestPruneForLonger: C keeps monthly snapshots of a source that takes only daily ones. A second
+// prune destroys none of the snapshots that the first one kept.
 func TestPruneForLonger(t *testing.T) {
 	const months, keeps = 26, 24
 	w := newWorld(t)

@@ -16,7 +16,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// expired gives the disks of A so many snapshots of the last minutes, one at a time for all.
+// expired takes n snapshots of disks on A, with names from the last minutes; each name is used for
+// all disks in one command.
 func (w *world) expired(n int, disks ...string) (names []string) {
 	w.t.Helper()
 	now := time.Now().UTC()
@@ -32,7 +33,8 @@ func (w *world) expired(n int, disks ...string) (names []string) {
 	return names
 }
 
-// TestHeldTakeNobodysTurn: what is held is tried in each run, and does not count as destroyed.
+// TestHeldTakeNobodysTurn: each run tries to destroy snapshots that have holds, and these tries do
+// not count as destroys.
 func TestHeldTakeNobodysTurn(t *testing.T) {
 	const held, most = 60, 20
 	w := newWorld(t)
@@ -55,8 +57,9 @@ func TestHeldTakeNobodysTurn(t *testing.T) {
 	assert.Len(t, w.snapshots(first), held+1)
 }
 
-// TestPruneOnANode: a copy that Proxmox replicates here is its business, one that it replicates
-// elsewhere is not. A copy in a storage waits for its bookmarks, one beside it for nobody.
+// TestPruneOnANode: prune leaves alone a copy that Proxmox replicates to this node, but not a copy
+// of a guest that Proxmox replicates elsewhere. A copy in a storage of the node waits for its
+// bookmarks; a copy outside every storage does not.
 func TestPruneOnANode(t *testing.T) {
 	w := newWorld(t)
 	w.zfs("create", "tb/in")
@@ -105,7 +108,7 @@ func TestPruneOnANode(t *testing.T) {
 	w.send(a, b)
 }
 
-// firstsOfDays are the first managed names of each day.
+// firstsOfDays returns the first managed snapshot name of each day.
 func firstsOfDays(names []string) (firsts []string) {
 	for _, name := range names {
 		if day, _, ours := strings.Cut(strings.TrimPrefix(name, "autosnap_"), "_"); ours && strings.HasPrefix(name, "autosnap_") &&

@@ -18,19 +18,19 @@ import (
 	"snapwatch/test/site"
 )
 
-// slowPrograms is a zfs whose programs take as long as on a pool with much to do, so that
-// the runs are met while they hold a lock.
+// slowPrograms is a zfs whose channel programs take as long as on a busy pool, so that Proxmox's
+// calls arrive while a run holds a lock.
 const slowPrograms = "#!/bin/sh\n[ \"$1\" != program ] || sleep 0.5\nexec /usr/sbin/zfs \"$@\"\n"
 
-// longestFreezeHere is max_freeze. While a guest is frozen Proxmox may wait for so long.
+// longestFreezeHere is the value of max_freeze: a call of Proxmox may wait for a frozen guest for
+// that long.
 const longestFreezeHere = 6 * time.Second
 
-// beside is a cluster at work while runs of snap come one after the other, on both nodes. Of
-// its guests 100 is a machine with an agent and 200 a container; both are frozen for their
-// snapshots on A.
+// beside is a working cluster while runs of snap follow each other on both nodes. Guest 100 is a
+// machine with an agent, guest 200 a container; snap freezes both for their snapshots on A.
 type beside struct {
 	*standins
-	met  int // calls that had to wait
+	met  int // number of calls that had to wait for a lock
 	mu   sync.Mutex
 	ran  []site.Result
 	more chan struct{}
@@ -63,13 +63,13 @@ func newBeside(t *testing.T) *beside {
 	return b
 }
 
-// runAgain runs snap on A and B until ctx ends.
+// runAgain runs snap on A and B again and again until ctx ends.
 func (b *beside) runAgain(ctx context.Context, t *testing.T) {
 	for ctx.Err() == nil {
 		for _, s := range []*site.Site{b.a, b.b} {
 			r, err := s.Run(b.ctx, program(t), "snap", "f100")
 			if b.ctx.Err() != nil {
-				return // the test is over, and ended the run
+				return // the end of the test ended this run
 			}
 			assert.NoError(t, err)
 			b.mu.Lock()
@@ -85,7 +85,7 @@ func (b *beside) runAgain(ctx context.Context, t *testing.T) {
 	}
 }
 
-// next waits for the end of the next run on either node.
+// next waits for the end of the next run on A or B.
 func (b *beside) next() {
 	b.t.Helper()
 	b.mu.Lock()
@@ -98,7 +98,7 @@ func (b *beside) next() {
 	}
 }
 
-// lockOf is where Proxmox locks a guest's configuration.
+// lockOf returns the path of Proxmox's lock of a guest's configuration.
 func lockOf(vmid int) string {
 	if vmid >= 200 {
 		return fmt.Sprintf("/run/lock/lxc/pve-config-%d.lock", vmid)
@@ -106,7 +106,7 @@ func lockOf(vmid int) string {
 	return fmt.Sprintf("/run/lock/qemu-server/lock-%d.conf", vmid)
 }
 
-// ours reports whether a run on A has the guest's lock: it alone shares it.
+// ours reports whether a run on A holds the guest's lock: only snap takes this lock shared.
 func (b *beside) ours(vmid int) bool {
 	b.t.Helper()
 	var inode uint64
@@ -132,14 +132,14 @@ func (b *beside) ours(vmid int) bool {
 	return false
 }
 
-// meets makes a call at the moment when a run has the guest's lock. It must not fail.
+// meets makes a call while a run holds the guest's lock. The call must not fail.
 func (b *beside) meets(vmid int, argv ...string) {
 	b.t.Helper()
 	b.until(func() bool { return b.ours(vmid) })
 	b.does(argv...)
 }
 
-// onB makes a call on B.
+// onB runs a command on B.
 func (b *beside) onB(argv ...string) {
 	b.t.Helper()
 	r, err := b.b.Run(b.ctx, argv...)
@@ -147,8 +147,8 @@ func (b *beside) onB(argv ...string) {
 	require.Zero(b.t, r.Code, "B# %v\n%s%s", argv, r.Stdout, r.Stderr)
 }
 
-// waited asserts that no call of Proxmox's has waited for a lock for longer than that since it
-// was asked the last time.
+// waited asserts that since the last call of waited, no call of Proxmox has waited longer than most
+// for a lock.
 func (b *beside) waited(most time.Duration) {
 	b.t.Helper()
 	const log = "/run/standin/waits.log"
@@ -171,24 +171,24 @@ func (b *beside) waited(most time.Duration) {
 	}
 }
 
-// While a guest is frozen a call may wait for it for mostFrozen, else for most: for what a run
-// needs for that guest, and some time for the machine, which is emulated.
+// A call may wait mostFrozen for a frozen guest, else most: that covers the work of a run for the
+// guest, and some time for the emulated machine.
 const (
 	most       = 3 * time.Second
 	mostFrozen = longestFreezeHere + most
 )
 
-// kinds are the guests with the program that changes each.
+// kinds are the guests, each with the program that changes it.
 var kinds = map[int]string{100: "qm", 200: "pct"}
 
-// TestBesideProxmox: while runs come every few seconds no call of Proxmox's fails, and none
-// waits for longer than a run needs for the guest that it is about.
+// TestBesideProxmox: while snap runs every few seconds, no call of Proxmox fails, and none waits
+// longer than a run needs for the call's guest.
 func TestBesideProxmox(t *testing.T) {
 	b := newBeside(t)
 	for _, story := range []struct {
 		name string
 		play func(*beside)
-		met  bool // whether a call must have met a run, or the story proves nothing
+		met  bool // true if the story proves something only when a call has met a run
 	}{
 		{"start", (*beside).starts, true},
 		{"stop", (*beside).stops, true},
@@ -218,7 +218,7 @@ func TestBesideProxmox(t *testing.T) {
 	}
 }
 
-// starts starts guests at the moment when a run has found that they stopped.
+// starts starts guests at the moment when a run has found that they are off.
 func (b *beside) starts() {
 	for range 2 {
 		for vmid, program := range kinds {
@@ -230,7 +230,7 @@ func (b *beside) starts() {
 	}
 }
 
-// stops stops and reboots guests at the moment when a run takes their snapshots.
+// stops stops and reboots guests while a run takes their snapshots.
 func (b *beside) stops() {
 	for vmid, program := range kinds {
 		for _, word := range []string{"stop", "shutdown"} {
@@ -241,8 +241,8 @@ func (b *beside) stops() {
 	}
 }
 
-// replicates replicates guests at the moment when a run takes their snapshots, or has frozen
-// them for that.
+// replicates replicates guests while a run takes their snapshots, or while they are frozen for
+// that.
 func (b *beside) replicates() {
 	for range 3 {
 		for vmid := range kinds {
@@ -256,7 +256,7 @@ func (b *beside) replicates() {
 	assert.Equal(b.t, "thawed", state)
 }
 
-// backsUp backs up guests that run, and a machine that is off and stays so.
+// backsUp backs up running guests, and a machine that is off and must remain off.
 func (b *beside) backsUp() {
 	const disk = "ta/data/vm-100-disk-0"
 	b.takes("copy", "8s")
@@ -274,8 +274,8 @@ func (b *beside) backsUp() {
 	b.does("qm", "start", "100")
 }
 
-// rollsBack rolls a machine back whose QEMU takes a minute to end, and a container that takes
-// some seconds. Where a run was faster than the person Proxmox refuses, and nothing has changed.
+// rollsBack rolls back a machine whose QEMU takes a minute to end, and a container that takes some
+// seconds. If a run takes a newer snapshot first, Proxmox refuses the rollback and changes nothing.
 func (b *beside) rollsBack() {
 	for vmid, takes := range map[int]string{100: "1m", 200: "8s"} {
 		program := kinds[vmid]
@@ -298,7 +298,7 @@ func (b *beside) rollsBack() {
 	}
 }
 
-// migrates moves the guests to B and back.
+// migrates migrates the guests to B and back.
 func (b *beside) migrates() {
 	b.takes("copy", "8s")
 	b.meets(100, "qm", "migrate", "100", "pve-b")
@@ -315,7 +315,7 @@ func (b *beside) migrates() {
 	b.takes("copy", "")
 }
 
-// TestLongMigration: a migration of three hours costs its guest no snapshot.
+// TestLongMigration: during a migration of three hours, each run still takes the guest's snapshot.
 func TestLongMigration(t *testing.T) {
 	const disk, runs = "ta/data/vm-100-disk-0", 12
 	s := &standins{newWorld(t)}

@@ -14,14 +14,14 @@ import (
 	"snapwatch/test/site"
 )
 
-// bookmarks are the names of a dataset's bookmarks, the oldest first.
+// bookmarks returns the names of a dataset's bookmarks, oldest first.
 func (w *world) bookmarks(dataset string) []string {
 	w.t.Helper()
 	return w.names(site.Bookmarks(w.ctx, dataset))
 }
 
-// TestReceivesFromABookmark: C is cut off; A rotates away every common snapshot; C comes
-// back and continues from a bookmark, without a full send.
+// TestReceivesFromABookmark: while C is cut off, A destroys all common snapshots; then C continues
+// from a bookmark, without a full send.
 func TestReceivesFromABookmark(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -39,8 +39,8 @@ func TestReceivesFromABookmark(t *testing.T) {
 	assert.NotEmpty(t, w.common(a, c))
 	w.same(a, c)
 
-	// A _stopped one is as good: the guest is off, then runs until a newer snapshot is a
-	// day old.
+	// The bookmark of a _stopped snapshot works too: the guest is off, then runs until a newer
+	// snapshot is a day old.
 	w.stop(w.a, 100)
 	w.snap(w.a, "f2")
 	w.sent(a, c)
@@ -54,9 +54,9 @@ func TestReceivesFromABookmark(t *testing.T) {
 	w.same(a, c)
 }
 
-// TestAwayWhileAGuestIsOff: others' snapshots of a guest that is off make another _stopped
-// one each hour, more of them than keep their bookmark. C has only the first of them, and
-// still has its base when the guest runs again and A has let them all go.
+// TestAwayWhileAGuestIsOff: because another program snapshots a guest that is off, snap takes a new
+// _stopped snapshot each hour, more than can keep their bookmarks. C has only the first of them,
+// and still has a base after the guest runs again and A has destroyed all of them.
 func TestAwayWhileAGuestIsOff(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -93,8 +93,8 @@ func TestAwayWhileAGuestIsOff(t *testing.T) {
 	w.same(a, c)
 }
 
-// TestOthersBookmarksStay: syncoid --create-bookmark gives its bookmarks the names of our
-// snapshots. Of a day that has such a one none goes, whatever the number that is kept.
+// TestOthersBookmarksStay: syncoid --create-bookmark names its bookmarks like our snapshots. snap
+// destroys no bookmark of a day with a second bookmark, whatever the limit is.
 func TestOthersBookmarksStay(t *testing.T) {
 	w := newWorld(t)
 	w.configure(quick + "bookmarks: 1\n")

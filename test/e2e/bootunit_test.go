@@ -14,13 +14,13 @@ import (
 
 const bootUnit = "/run/systemd/system/pve-guests.service"
 
-// TestSystemdBootUnit: the unit that starts the guests at boot and stops them at
-// shutdown says whether a guest that does not run has stopped, or is not started yet.
+// TestSystemdBootUnit: the unit that starts the guests at boot and stops them at shutdown shows
+// whether a guest that is off has stopped or is not started yet.
 func TestSystemdBootUnit(t *testing.T) {
 	w := newWorld(t)
 	t.Cleanup(func() { require.NoError(t, removeBootUnit()) })
-	// A host that has been up for ten minutes: longer than boot_grace, and not for so
-	// long that a failed unit would mean nothing any more.
+	// A host with an uptime of ten minutes: longer than boot_grace, but short enough that a failed
+	// unit still matters.
 	young, err := site.Start(w.ctx, site.Config{Name: "D", Node: "pve-d", Cluster: "young", Pool: "ta", Uptime: 10 * time.Minute})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, young.Close()) })
@@ -52,8 +52,8 @@ func TestSystemdBootUnit(t *testing.T) {
 	w.final(t, disk)
 }
 
-// TestSystemdBootUnitFailedLongAgo: half an hour after boot, a unit that failed holds
-// no stop back.
+// TestSystemdBootUnitFailedLongAgo: half an hour after boot, a failed unit no longer keeps snap
+// from accepting a stop.
 func TestSystemdBootUnitFailedLongAgo(t *testing.T) {
 	w := newWorld(t)
 	t.Cleanup(func() { require.NoError(t, removeBootUnit()) })
@@ -64,14 +64,14 @@ func TestSystemdBootUnitFailedLongAgo(t *testing.T) {
 	w.final(t, disk)
 }
 
-// bootUnit makes the machine's pve-guests.service, in place of one that was there.
+// bootUnit writes the machine's pve-guests.service and replaces an existing one.
 func (w *world) bootUnit(service string) {
 	w.t.Helper()
 	require.NoError(w.t, w.a.WriteFile(bootUnit, "[Service]\nType=oneshot\nRemainAfterExit=yes\n"+service+"\n"))
 	w.systemctl("daemon-reload")
 }
 
-// removeBootUnit ends the unit, whatever it is at.
+// removeBootUnit ends and removes the unit in any state.
 func removeBootUnit() error {
 	script := "systemctl kill --signal=KILL pve-guests.service; systemctl stop pve-guests.service; systemctl reset-failed pve-guests.service; rm " + bootUnit + "; systemctl daemon-reload"
 	return exec.Command("sh", "-c", script).Run()
@@ -83,7 +83,7 @@ func (w *world) systemctl(args ...string) {
 	require.NoError(w.t, err)
 }
 
-// unitIs waits until the unit has the state.
+// unitIs waits until the unit has that state.
 func (w *world) unitIs(state string) {
 	w.t.Helper()
 	_, err := w.a.Output(w.ctx, "timeout", "60", "sh", "-c", `until [ "$(systemctl is-active pve-guests.service)" = "$1" ]; do sleep 0.1; done`, "sh", state)

@@ -18,17 +18,17 @@ import (
 	"snapwatch/test/sim"
 )
 
-// near is how far the lab's clock may be behind the model's, which stands still while
-// something is done.
+// near is the greatest allowed lag of the lab's clock behind the model's clock, which does not
+// advance while the lab works.
 const near = 5 * time.Minute
 
-// onPool is what is compared of a dataset: its label, and its snapshots and bookmarks.
+// onPool is the compared part of a dataset: its label, snapshots and bookmarks.
 type onPool struct {
 	label       string
 	snaps, mark []zfs.Snapshot
 }
 
-// comparePools holds all disks on all sites against the model's.
+// comparePools compares all disks on all sites with the model.
 func (r *replay) comparePools() {
 	r.t.Helper()
 	pools := r.readPools()
@@ -50,8 +50,8 @@ func (r *replay) comparePools() {
 	require.Len(r.t, pools, known, "there are disks that are not in the model")
 }
 
-// sameGUIDs asserts that what is one snapshot in the model is one on the pools, on all
-// sites: only then replication continues from it.
+// sameGUIDs asserts that one snapshot in the model is the same snapshot on all sites' pools:
+// otherwise replication cannot continue from it.
 func (r *replay) sameGUIDs(disk string, model, pool []zfs.Snapshot) {
 	for i, m := range model {
 		guid, known := r.guids[m.GUID]
@@ -81,8 +81,7 @@ func labelOf(p zfs.Property) string {
 	return value + " " + source + ", received " + received
 }
 
-// inWords are snapshots without what differs between the model and the pool: the
-// seconds.
+// inWords describes snapshots without their seconds, which differ between the model and the pool.
 func inWords(sign string, list []zfs.Snapshot) []string {
 	words := []string{}
 	for _, s := range list {
@@ -95,7 +94,7 @@ func inWords(sign string, list []zfs.Snapshot) []string {
 	return words
 }
 
-// readPools reads what the pools have of all disks, by dataset.
+// readPools reads the compared parts of all disks from the pools, by dataset.
 func (r *replay) readPools() map[string]onPool {
 	roots := []string{"ta", "tb", "tc"}
 	all := map[string]onPool{}
@@ -124,8 +123,8 @@ func (r *replay) readPools() map[string]onPool {
 	return all
 }
 
-// rows begins a zfs command, and returns what waits for the columns of what it prints, four
-// a line.
+// rows starts a zfs command and returns a function that waits for the command and returns its
+// output, four columns a line.
 func (r *replay) rows(args []string) func() [][]string {
 	r.t.Helper()
 	process, err := r.c.Start(r.ctx, append([]string{"zfs"}, args...)...)
@@ -143,7 +142,7 @@ func (r *replay) rows(args []string) func() [][]string {
 	}
 }
 
-// ordered adds a snapshot in the order of creation.
+// ordered inserts a snapshot into a list in the order of creation.
 func ordered(list []zfs.Snapshot, s zfs.Snapshot) []zfs.Snapshot {
 	at := len(list)
 	for at > 0 && list[at-1].CreateTXG > s.CreateTXG {

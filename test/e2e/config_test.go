@@ -13,7 +13,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// keptOn is the configuration that a snapshot itself has, "-" if it has none.
+// keptOn returns the configuration that a snapshot itself keeps, "-" if it keeps none.
 func (w *world) keptOn(snapshot string) string {
 	w.t.Helper()
 	value, source, err := site.Property(w.ctx, snapshot, zfs.GuestConfig)
@@ -24,8 +24,8 @@ func (w *world) keptOn(snapshot string) string {
 	return value
 }
 
-// TestGuestConfig keeps a guest's configuration with its snapshots, in their transaction
-// group, and finds it where only copies of them are.
+// TestGuestConfig: snap keeps a guest's configuration with its snapshots, in the same transaction
+// group, and guest-config finds the configuration on a host that has only copies.
 func TestGuestConfig(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"capture_config: true\n"))
@@ -50,13 +50,14 @@ func TestGuestConfig(t *testing.T) {
 	assert.Contains(t, r.Stdout, "left out: cipassword\n")
 	assert.NotContains(t, r.Stdout, "secret")
 
-	// The snapshot that has it is rotated away: another has it then.
+	// The snapshot with the whole configuration is destroyed; then another snapshot has the whole
+	// configuration.
 	w.snap(w.a, "f2")
 	assert.Greater(t, len(w.keptOn(newest(first))), 100)
 	unchanged := w.run(w.a, "guest-config", "100").Stdout
 	assert.Equal(t, r.Stdout, unchanged)
 
-	// The copies have it, to an ordinary user, if properties travel.
+	// If properties are sent, copies have the configuration too, and an ordinary user can read it.
 	w.send(first, "tc/vm-100-disk-0", "--sendoptions=p")
 	lacks := w.guests(w.judged("-w", "1s", "-c", "10d").Result)[100]
 	assert.Equal(t, "web01", lacks.Name)
@@ -73,7 +74,8 @@ func TestGuestConfig(t *testing.T) {
 	assert.Equal(t, 2, plain.Code)
 	assert.Contains(t, plain.Stderr, "syncoid --sendoptions=p")
 
-	// A change and the stop are kept, and what was before can be asked for.
+	// snap keeps a changed configuration and the configuration at a stop; guest-config can also
+	// print an older one.
 	before := w.snapshots(first)[1]
 	require.NoError(t, w.a.SetOption(100, "memory", "2048"))
 	w.snap(w.a, "f9")

@@ -16,8 +16,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// standby is a node of another cluster, which has the name of A, a pool tb and copies of A's
-// guests' configurations.
+// standby returns a node of another cluster that has the name of A, a pool tb, and copies of the
+// configurations of A's guests.
 func (w *world) standby(vmids ...int) *site.Site {
 	w.t.Helper()
 	s, err := site.Start(w.ctx, site.Config{Name: "S", Node: "pve-a", Cluster: "standby", Pool: "tb"})
@@ -30,8 +30,7 @@ func (w *world) standby(vmids ...int) *site.Site {
 	return s
 }
 
-// changes runs snap on a site and returns what the history of tb says that it did to the
-// disks.
+// changes runs snap on a site and returns the changes of the disks in the history of pool tb.
 func (w *world) changes(s *site.Site, disks *regexp.Regexp, args ...string) []string {
 	w.t.Helper()
 	events := func() []string { return strings.Split(strings.TrimSpace(w.zpoolHistory("tb")), "\n") }
@@ -50,8 +49,7 @@ func (w *world) zpoolHistory(pool string) string {
 	return out
 }
 
-// sendAs sends a disk's newest state under the name of another tool's snapshot, without
-// properties.
+// sendAs sends a disk's newest state under the name of another tool's snapshot, without properties.
 func (w *world) sendAs(from, to, name, last string) {
 	w.t.Helper()
 	w.zfs("snapshot", from+"@"+name)
@@ -62,8 +60,8 @@ func (w *world) sendAs(from, to, name, last string) {
 	w.pipe("zfs send " + base + from + "@" + name + " | zfs receive -F " + to)
 }
 
-// sendByAll replicates A's disks to the standby, each in another way: under names of three
-// tools, and by syncoid plain, with received and with local properties.
+// sendByAll replicates each of A's disks to the standby in another way: under the snapshot names of
+// three tools, and by syncoid without properties, with received and with local properties.
 func (w *world) sendByAll(round int) {
 	w.t.Helper()
 	for i, name := range []string{"zrepl_20260715_%04d00_000", "auto-2026-07-15_10-%02d", "rep_default_2026-07-15_10:%02d:00"} {
@@ -84,7 +82,7 @@ func (w *world) sendByAll(round int) {
 	}
 }
 
-// types runs the program as a person does, at a terminal.
+// types runs the program at a terminal, as a person does.
 func (w *world) types(s *site.Site, line string) site.Result {
 	w.t.Helper()
 	r, err := s.Run(w.ctx, "script", "-qec", program(w.t)+" "+line, "/dev/null")
@@ -93,9 +91,9 @@ func (w *world) types(s *site.Site, line string) site.Result {
 	return r
 }
 
-// TestCopiesOnAStandby: a node that has the configurations of guests which run elsewhere, and
-// copies of their disks, does nothing to these, whoever feeds them; nor to another cluster's copy
-// that has the number of a guest that runs here. The guest that is started there is served.
+// TestCopiesOnAStandby: a node has configurations of guests that run elsewhere, and copies of their
+// disks. Its snap leaves these copies alone, whichever program feeds them, and also another
+// cluster's copy with the VMID of a local guest. It handles only the guest that is started there.
 func TestCopiesOnAStandby(t *testing.T) {
 	w := newWorld(t)
 	for vmid := 101; vmid <= 107; vmid++ {
@@ -137,8 +135,8 @@ func TestCopiesOnAStandby(t *testing.T) {
 	}
 }
 
-// TestCopyAgainAfterAFailback: a standby ran the guest and stopped it. Fed from the other side
-// again it is a copy, which it finds in the pool's history.
+// TestCopyAgainAfterAFailback: a standby ran the guest, stopped it, and receives the disk again.
+// snap recognizes the disk as a copy by the pool's history.
 func TestCopyAgainAfterAFailback(t *testing.T) {
 	w := newWorld(t)
 	const disk, back = "/data/vm-101-disk-0", "tb/data/vm-101-disk-0"
@@ -148,7 +146,7 @@ func TestCopyAgainAfterAFailback(t *testing.T) {
 	w.stop(w.a, 101)
 	s := w.standby(101)
 	for _, way := range []string{"syncoid", "syncoid --preserve-properties", "zrepl"} {
-		// The standby takes over, and gives the guest back.
+		// The standby takes over the guest and then gives the guest back.
 		w.send("ta"+disk, "tb"+disk)
 		w.start(s, 101)
 		w.fill(back, 64)
@@ -177,13 +175,13 @@ func TestCopyAgainAfterAFailback(t *testing.T) {
 		w.stop(w.a, 101)
 		w.snap(w.a, "f4")
 	}
-	// A person may know better.
+	// A person may override this by --adopt.
 	require.Zero(t, w.types(s, "snap f4 --no-cron --adopt 101").Code)
 	assert.Equal(t, "stopped", w.label(back))
 }
 
-// TestAdopt: disks that were never seen are taken unasked where they have no snapshot but
-// those that their guest's configuration names; others are listed, and taken by name.
+// TestAdopt: snap takes over unknown disks without being asked only if a guest's configuration
+// names them and they have no snapshot; other unknown disks are listed, and taken over by --adopt.
 func TestAdopt(t *testing.T) {
 	w := newWorld(t)
 	for vmid := 101; vmid <= 103; vmid++ {
@@ -207,9 +205,9 @@ func TestAdopt(t *testing.T) {
 	assert.Equal(t, "stopped", w.label(byHand))
 }
 
-// TestCameBackWhileOff: a guest went to the other node of its cluster and comes back while it is
-// off, under A's label from before, and its disk was received without properties. It is A's again:
-// one _stopped when it was written between two runs, and C is silent.
+// TestCameBackWhileOff: a guest moved to the other node and came back while it was off. Its disk
+// was received without properties and has A's old label. A handles the disk as its own again: it
+// takes one _stopped snapshot if the disk was written between two runs, and C does not alarm.
 func TestCameBackWhileOff(t *testing.T) {
 	w := newWorld(t)
 	const diskA, diskB, diskC = "ta/data/vm-100-disk-0", "tb/data/vm-100-disk-0", "tc/vm-100-disk-0"

@@ -11,17 +11,18 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// Tests named TestCounted… compare times. They are for a machine whose clock counts
-// instructions, and knows nothing of what else this host does: make test-counted.
+// Tests named TestCounted… compare times. They need a machine whose clock counts instructions, so
+// that other work on this host does not matter: make test-counted.
 
-// TestCountedFreeze: ten containers are frozen for less than twice as long as one, on
-// a disk that needs 5 ms to write. The lab's own need none, which no host's do: there
-// ZFS' work for each snapshot is nearly all that is measured.
+// TestCountedFreeze: ten containers are frozen for less than twice as long as one container, on a
+// disk that needs 5 ms for a write. The lab's own disks need no time for a write, unlike real ones;
+// on them the test would measure only the work of ZFS for each snapshot.
 func TestCountedFreeze(t *testing.T) {
 	w := newWorld(t)
 	w.slowDisk("ta", 5*time.Millisecond)
 	w.boxes(201, 210)
-	// Medians: where in the pool's transaction groups a freeze begins matters, too.
+	// The test compares medians, because the time also depends on the moment within a transaction
+	// group.
 	var ones, tens []float64
 	for range 5 {
 		w.later(15 * time.Minute)
@@ -36,7 +37,8 @@ func TestCountedFreeze(t *testing.T) {
 	assert.Less(t, ten, 2*one)
 }
 
-// slowDisk gives the pool a second disk, a mirror of its own that needs so long for a write.
+// slowDisk attaches a second disk to the pool, as a mirror; each write to this disk takes that
+// long.
 func (w *world) slowDisk(pool string, write time.Duration) {
 	w.t.Helper()
 	w.pipe("modprobe dm-delay")

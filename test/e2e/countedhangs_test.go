@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/report"
 )
 
-// TestCountedAgentHangs: an agent that hangs, in whatever it is asked, delays the run by its
-// budget at most; all guests get their snapshot, and the others are frozen.
+// TestCountedAgentHangs: an agent that hangs at any of its calls delays the run at most by the time
+// budget; all guests get their snapshots, and the other guests are frozen for them.
 func TestCountedAgentHangs(t *testing.T) {
 	w := newWorld(t)
 	const budget = 10 * time.Second

@@ -15,11 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCountedScrape: a steady scrape of 200 guests with three disks each costs at most a tenth
-// more than with the program that was built before this one.
+// TestCountedScrape: a scrape of 200 guests with three disks each, in the steady state, costs at
+// most a tenth more than with the program built before this one.
 func TestCountedScrape(t *testing.T) {
 	w := newWorld(t)
-	w.zfs("create", "-u", "-o", "volmode=none", "tc/many") // a replica's volumes are closed
+	w.zfs("create", "-u", "-o", "volmode=none", "tc/many") // the volumes of a replica have no devices
 	w.pipe("for g in $(seq 100 299); do for d in 0 1 2; do zfs create -s -V 16M tc/many/vm-$g-disk-$d || exit 1; done; done")
 	w.zfs("snapshot", "-r", "tc/many@autosnap_"+time.Now().Format("2006-01-02_15:04:05")+"_hourly")
 	now := program(t)
@@ -33,13 +33,13 @@ func TestCountedScrape(t *testing.T) {
 	}
 	for round := range 5 {
 		for i, p := range programs {
-			w.later(time.Minute) // what was read a moment before is not read again
+			w.later(time.Minute) // the exporter answers from its last scan for some seconds
 			out, err := w.c.Output(w.ctx, "curl", "-sf", "-H", "X-Prometheus-Scrape-Timeout-Seconds: 60", "-w", "took %{time_total}", fmt.Sprintf("http://127.0.0.1:1020%d/metrics", i))
 			require.NoError(t, err)
 			assert.Equal(t, 600, strings.Count(out, "\nsnapwatch_disk_info{"))
 			seconds, err := strconv.ParseFloat(out[strings.LastIndexByte(out, ' ')+1:], 64)
 			require.NoError(t, err)
-			if round >= 2 { // the first learn what does not change
+			if round >= 2 { // the first rounds fill the cache
 				took[p] = append(took[p], seconds)
 			}
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCron: a run at a terminal registers itself, and the real cron daemon then
-// takes the next snapshot by that line.
+// TestCron: a run at a terminal registers itself in cron, and the real cron daemon takes the next
+// snapshot by that line.
 func TestCron(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -35,7 +35,8 @@ func TestCron(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, line, "*/15 * * * * root "+installed+" snap f9\n")
 	require.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
-	// Other words destroy nothing that cron keeps, and change no registration.
+	// A run with another retention destroys no snapshot that cron's retention keeps, and does not
+	// change the registered line.
 	r, err = w.a.Run(w.ctx, "script", "-qec", installed+" snap f1", "/dev/null")
 	require.NoError(t, err)
 	require.Zero(t, r.Code, r.Stdout)

@@ -12,14 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// device is a disk of the device mapper, which can be taken away.
+// device is a disk of the device mapper that tests can make hang or fail.
 type device struct {
 	w                   *world
 	name, sectors, loop string
 }
 
-// newDevice makes /dev/mapper/NAME, of so many MiB. target is the device mapper's, with %s
-// for the disk that it lies on.
+// newDevice creates /dev/mapper/NAME with that many MiB. target is the device mapper's target, with
+// %s in place of the underlying disk.
 func (w *world) newDevice(name string, mib int, target string) device {
 	w.t.Helper()
 	d := device{w: w, name: name, sectors: strconv.Itoa(mib << 11)}
@@ -32,7 +32,7 @@ func (w *world) newDevice(name string, mib int, target string) device {
 	return d
 }
 
-// sound is the target of a device that is well.
+// sound is the target of a working device.
 const sound = "linear %s 0"
 
 func (d device) file() string { return "/tmp/" + d.name + ".img" }
@@ -41,21 +41,21 @@ func (d device) table(target string) string {
 	return "0 " + d.sectors + " " + strings.ReplaceAll(target, "%s", d.loop)
 }
 
-// hang lets no I/O come to an end.
+// hang makes all I/O of the device wait.
 func (d device) hang() { d.w.pipe("dmsetup suspend --noflush --nolockfs " + d.name) }
 
-// fail ends a hang: all I/O fails.
+// fail ends a hang and makes all I/O fail.
 func (d device) fail() {
 	d.w.pipe("dmsetup load " + d.name + " --table '" + d.table("error") + "' && dmsetup resume --noflush " + d.name)
 }
 
-// mend gives the device back.
+// mend makes the device work again.
 func (d device) mend() {
 	d.hang()
 	d.w.pipe("dmsetup load " + d.name + " --table '" + d.table(sound) + "' && dmsetup resume " + d.name)
 }
 
-// remove removes the pool and the device, whatever became of them.
+// remove destroys the pool and removes the device, whatever state both are in.
 func (d device) remove(pool string) {
 	d.free(func() string {
 		d.mend()
@@ -63,15 +63,16 @@ func (d device) remove(pool string) {
 	})
 }
 
-// detach takes the device out of the pool, which has another, and removes it.
+// detach detaches the device from a pool that has another device, and removes the device.
 func (d device) detach(pool string) {
 	d.free(func() string { return "zpool detach " + pool + " /dev/mapper/" + d.name })
 }
 
-// free removes the device when the pool does without it, by the command returned.
+// free runs the returned command, after which the pool no longer uses the device, and removes the
+// device.
 func (d device) free(without func() string) {
 	var cancel context.CancelFunc
-	d.w.ctx, cancel = context.WithTimeout(context.Background(), time.Minute) // the test's own is over
+	d.w.ctx, cancel = context.WithTimeout(context.Background(), time.Minute) // the test's own context has ended
 	defer cancel()
 	d.w.pipe(without() + " && dmsetup remove --retry " + d.name + " && losetup -d " + d.loop + " && rm " + d.file())
 }

@@ -12,8 +12,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// onFailingDevice is A with a guest on ta, and a container on ts, whose device fails
-// when it is told to.
+// onFailingDevice gives A a guest on pool ta, and a container on pool ts, whose device the test can
+// make fail.
 func (w *world) onFailingDevice(failmode string) device {
 	w.t.Helper()
 	failing := w.newDevice("failing", 256, sound)
@@ -31,10 +31,10 @@ func (w *world) onFailingDevice(failmode string) device {
 	return failing
 }
 
-// TestSnapOnAFailingDevice: the device of one pool fails at the very moment when its
-// program writes. The guests on the other pool get their snapshots, also in the runs
-// that follow; when the device is back, nothing is gone that is to be kept, no living
-// guest was taken for stopped, and the next run has nothing to say.
+// TestSnapOnAFailingDevice: the device of one pool fails at the moment when a channel program
+// writes. The guests on the other pool get their snapshots, also in the next runs. After the device
+// works again, no snapshot is missing that must be kept, no running guest has a _stopped snapshot,
+// and the next run reports nothing.
 func TestSnapOnAFailingDevice(t *testing.T) {
 	for _, failmode := range []string{"wait", "continue"} {
 		t.Run(failmode, func(t *testing.T) {
@@ -47,7 +47,8 @@ func TestSnapOnAFailingDevice(t *testing.T) {
 			failing.fail()
 			require.NoError(t, w.a.Remove(site.BinDir+"/zfs"))
 			gate.Kill()
-			// In /proc OpenZFS 2.1 does not tell it of a pool that is to continue.
+			// In /proc, OpenZFS 2.1 does not report the suspension of a pool with
+			// failmode=continue.
 			w.until(func() bool {
 				asked, err := w.a.Run(w.ctx, "zfs", "list", "ts")
 				require.NoError(t, err)

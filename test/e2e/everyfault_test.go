@@ -2,8 +2,8 @@
 
 package e2e
 
-// everyKind lets each call go wrong in each way.
+// everyKind is true: every call of a program fails in every way.
 const everyKind = true
 
-// feeds is how often a copy is received onto.
+// feeds is the number of times that a copy is received.
 const feeds = 10

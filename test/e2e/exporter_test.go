@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestExporter: metrics for an unprivileged curl from an unprivileged exporter,
-// while a guest runs and after it stopped.
+// TestExporter: an unprivileged exporter serves metrics to an unprivileged curl, while a guest runs
+// and after the guest has stopped.
 func TestExporter(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -42,13 +42,13 @@ func TestExporter(t *testing.T) {
 	w.stop(w.a, 100)
 	w.snap(w.a, "f4")
 	w.replicate("vm-100-disk-0")
-	w.later(time.Minute) // what was read in the last seconds is told again
+	w.later(time.Minute) // for some seconds the exporter answers from its last scan
 	metrics = scrape()
 	assert.Contains(t, metrics, "snapwatch_disk_newest_snapshot_suffix"+disk+`suffix="stopped",vmid="100"} 1`)
 	assert.Contains(t, metrics, "snapwatch_disk_state"+disk+`state="stopped",vmid="100"} 1`)
 }
 
-// creation is when a dataset's newest snapshot was made, as Prometheus writes it.
+// creation returns the creation time of a dataset's newest snapshot, as Prometheus prints it.
 func creation(w *world, dataset string) string {
 	w.t.Helper()
 	names := w.snapshots(dataset)

@@ -17,8 +17,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// flakyProgram stands before a real program. Together those that stand in the same
-// site count their calls; the one whose turn it is goes wrong.
+// flakyProgram replaces a real program and calls it. All flaky programs of a site count their calls
+// together; the call whose turn it is fails.
 const flakyProgram = `#!/bin/sh
 real=%s
 n=0
@@ -35,11 +35,11 @@ hangs) exec sleep infinity ;;
 esac
 `
 
-// faultKinds are the ways in which a program goes wrong.
+// faultKinds are the ways in which a program can fail.
 var faultKinds = []string{"dies", "is cut", "ends badly", "hangs", "is slow"}
 
-// faultsOf are the ways that call n goes wrong in: all of them nightly, else one after
-// the other from the first one on.
+// faultsOf returns the ways in which call n fails: all ways in the nightly tests, otherwise one;
+// the ways take turns from the first one on.
 func faultsOf(first, n int) []string {
 	if everyKind {
 		return faultKinds
@@ -47,7 +47,7 @@ func faultsOf(first, n int) []string {
 	return faultKinds[(first+n)%len(faultKinds):][:1]
 }
 
-// flaky is a site with programs that go wrong.
+// flaky is a site with programs that fail when a test says so.
 type flaky struct {
 	*world
 	site *site.Site
@@ -62,7 +62,7 @@ func (w *world) flaky(s *site.Site, programs ...string) flaky {
 	return f
 }
 
-// set lets a call, counted from now on from 0, go wrong.
+// set makes one call fail; calls are counted from 0, starting now.
 func (f flaky) set(turn, how string) {
 	f.t.Helper()
 	require.NoError(f.t, os.RemoveAll("/tmp/flaky"))
@@ -72,7 +72,7 @@ func (f flaky) set(turn, how string) {
 	require.NoError(f.t, os.WriteFile("/tmp/flaky/how", []byte(how), 0o644))
 }
 
-// failed is the call that went wrong, "" if none did.
+// failed returns the call that failed, "" if none did.
 func (f flaky) failed() string {
 	text, err := os.ReadFile("/tmp/flaky/failed")
 	if err != nil {
@@ -81,8 +81,8 @@ func (f flaky) failed() string {
 	return strings.TrimSpace(string(text))
 }
 
-// run runs the program while a call goes wrong. Where it hangs, the run and what hangs
-// are killed.
+// run runs the program while a call fails. If the call hangs, run kills the program and the hung
+// process.
 func (f flaky) run(how string, args ...string) site.Result {
 	f.t.Helper()
 	if how != "hangs" {
@@ -110,8 +110,8 @@ func (f flaky) run(how string, args ...string) site.Result {
 	return <-ended
 }
 
-// mustStay asserts that nothing is gone that "f2 d2" keeps: the last two, each day's
-// first, and all _stopped ones.
+// mustStay asserts that no snapshot is missing that "f2 d2" keeps: the last two, each day's first,
+// and all _stopped ones.
 func mustStay(t *testing.T, when string, before, after []string) {
 	t.Helper()
 	all := slices.Clone(before)
@@ -127,9 +127,9 @@ func mustStay(t *testing.T, when string, before, after []string) {
 	}
 }
 
-// TestFaultsOfSnap: one call after another of zfs and pvesh goes wrong. Whichever it
-// is, nothing is destroyed that is to be kept, no living guest is taken for stopped,
-// and the next run makes everything good, without a word.
+// TestFaultsOfSnap: one call of zfs or pvesh after another fails. Whichever call fails, no snapshot
+// is destroyed that must be kept, no running guest is treated as stopped, and the next run repairs
+// everything and reports nothing.
 func TestFaultsOfSnap(t *testing.T) {
 	w := newWorld(t)
 	words := []string{"snap", "f2", "d2"}
@@ -178,9 +178,8 @@ func TestFaultsOfSnap(t *testing.T) {
 	}
 }
 
-// TestFaultsOfCheck: one call after another of zfs goes wrong. check never says that a
-// copy is fresh that is not, nor that one is old that is fresh: what it could not read
-// is unknown. The next one is right.
+// TestFaultsOfCheck: one call of zfs after another fails. check never reports an old copy as fresh
+// or a fresh copy as old: a copy that check cannot read is unknown. The next check is right.
 func TestFaultsOfCheck(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}

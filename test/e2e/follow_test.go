@@ -18,7 +18,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// backToday sets the machine's clock back when the test is over.
+// backToday sets the machine's clock back at the end of the test.
 func (w *world) backToday() {
 	begun := time.Now()
 	w.t.Cleanup(func() {
@@ -27,16 +27,16 @@ func (w *world) backToday() {
 	})
 }
 
-// going is a command that runs while others of its kind do: the dataset it reads, the one
-// it writes, where another of its kind could be in its way, and what is to be said of its end.
+// going is a command that may run at the same time as others of its kind. It has the dataset that
+// the command reads, the one that it writes, and a function that checks the command's result.
 type going struct {
 	what, reads, writes string
 	process             *site.Process
 	then                func(site.Result)
 }
 
-// goOn starts a command, and waits only for another to end where there are two for each
-// processor: a transaction group keeps none busy.
+// goOn starts a command. It waits for the end of another command only if two already run for each
+// processor: a command mostly waits for ZFS's transaction groups and uses little processor time.
 func (r *replay) goOn(g going, on *site.Site, argv ...string) {
 	r.t.Helper()
 	if len(r.going) >= 2*runtime.NumCPU() {
@@ -48,7 +48,8 @@ func (r *replay) goOn(g going, on *site.Site, argv ...string) {
 	r.going = append(r.going, g)
 }
 
-// beside makes ready for what may run beside others of its kind, but of no other.
+// beside prepares for a command that may run at the same time as others of its kind, but not as
+// commands of another kind.
 func (r *replay) beside(kind string) {
 	r.t.Helper()
 	if len(r.going) == 0 || r.going[0].what != kind {
@@ -58,7 +59,7 @@ func (r *replay) beside(kind string) {
 
 func all(going) bool { return true }
 
-// settle waits for the commands that run and are in the way.
+// settle waits for the end of the running commands for which inTheWay returns true.
 func (r *replay) settle(inTheWay func(going) bool) {
 	r.t.Helper()
 	for i := 0; i < len(r.going); {
@@ -70,7 +71,7 @@ func (r *replay) settle(inTheWay func(going) bool) {
 	}
 }
 
-// ends waits for one of the commands that run.
+// ends waits for the end of one running command.
 func (r *replay) ends(i int) {
 	r.t.Helper()
 	g := r.going[i]
@@ -82,8 +83,8 @@ func (r *replay) ends(i int) {
 	g.then(said)
 }
 
-// follow brings guests, disks and clock to where the model is, when no command runs any
-// longer.
+// follow waits for all commands and then brings the lab's guests, disks and clock to the model's
+// state.
 func (r *replay) follow() {
 	r.t.Helper()
 	r.settle(all)
@@ -111,12 +112,12 @@ func (r *replay) follow() {
 // lives reports whether a guest has a process.
 func lives(g sim.Guest) bool { return g.Alive || g.Prelaunch }
 
-// goesOn reports whether the process of before is that of now.
+// goesOn reports whether the guest's earlier process is the same as the present one.
 func goesOn(was, is sim.Guest) bool {
 	return lives(was) && lives(is) && was.Node == is.Node && was.Prelaunch == is.Prelaunch && was.Since.Equal(is.Since) && !is.Gone
 }
 
-// end ends the process that a guest had, now and then as a crash does.
+// end ends a guest's earlier process, sometimes as a crash does.
 func (r *replay) end(g sim.Guest) {
 	was := r.guests[g.VMID]
 	if !lives(was) || goesOn(was, g) {
@@ -129,7 +130,7 @@ func (r *replay) end(g sim.Guest) {
 	require.NoError(r.t, end(g.VMID))
 }
 
-// datasets removes and makes those of the nodes' disks that came and went with guests.
+// datasets creates and destroys the nodes' disks as the model did with its guests.
 func (r *replay) datasets() {
 	for at := range 2 {
 		is := r.model.Disks(at)
@@ -157,10 +158,10 @@ func (r *replay) datasets() {
 	}
 }
 
-// firstSize is how many MiB a new disk has. Each time it grows it gets one more.
+// firstSize is the size of a new disk in MiB. Each time the disk grows, it grows by one MiB.
 const firstSize = 8
 
-// renamed renames disks.
+// renamed renames disks as the model did.
 func (r *replay) renamed(at int, is map[string]sim.Disk) {
 	for _, old := range sorted(r.sets[at]) {
 		if _, there := is[old]; there {
@@ -177,8 +178,7 @@ func (r *replay) renamed(at int, is map[string]sim.Disk) {
 	}
 }
 
-// written writes to disks, and takes the snapshots that somebody else takes, in their
-// order.
+// written writes to disks and takes the unmanaged snapshots of the model, in the model's order.
 func (r *replay) written(guests []sim.Guest) {
 	r.t.Helper()
 	if script := r.unwritten(guests); script != "" {
@@ -186,7 +186,8 @@ func (r *replay) written(guests []sim.Guest) {
 	}
 }
 
-// unwritten is the script that does it.
+// unwritten returns the shell script for all writes and unmanaged snapshots that the lab has not
+// made yet.
 func (r *replay) unwritten(guests []sim.Guest) string {
 	var script strings.Builder
 	for _, g := range guests {
@@ -229,8 +230,8 @@ func (r *replay) unwritten(guests []sim.Guest) string {
 	return script.String()
 }
 
-// writeTo adds a write of a few random KiB to a script. It is synced: what is written in the
-// model has an intent log.
+// writeTo adds a write of a few random KiB to a script. The write is synchronous, because in the
+// model each written disk has an intent log.
 func (r *replay) writeTo(script *strings.Builder, dataset string) {
 	if strings.Contains(dataset, "/subvol-") {
 		fmt.Fprintf(script, "mkdir -p /tmp/mnt; mount -t zfs -o zfsutil %s /tmp/mnt; dd if=/dev/urandom of=/tmp/mnt/file bs=4k count=1 conv=fsync status=none; umount /tmp/mnt\n", dataset)
@@ -239,7 +240,7 @@ func (r *replay) writeTo(script *strings.Builder, dataset string) {
 	fmt.Fprintf(script, "i=0; until [ -b /dev/zvol/%[1]s ]; do sleep 0.1; i=$((i + 1)); [ $i -lt 300 ] || { ls -lR /dev/zvol >&2; ls /dev/zd* >&2; ps ax | grep -i udev >&2; exit 1; }; done\ndd if=/dev/urandom of=/dev/zvol/%[1]s bs=4k count=4 conv=notrunc,fsync status=none\n", dataset)
 }
 
-// configure brings a guest's configuration file to where the model's is.
+// configure brings a guest's configuration file to the model's state.
 func (r *replay) configure(g sim.Guest) {
 	was, known := r.guests[g.VMID]
 	known = known && !was.Gone
@@ -277,7 +278,7 @@ func (r *replay) configure(g sim.Guest) {
 	}
 }
 
-// wanted lets high availability want what it wants in the model.
+// wanted writes the high availability resources of the model's guests.
 func (r *replay) wanted(guests []sim.Guest) {
 	var resources strings.Builder
 	changed := false
@@ -292,7 +293,7 @@ func (r *replay) wanted(guests []sim.Guest) {
 	}
 }
 
-// begin starts the process that a guest has now.
+// begin starts a guest's process if the model has started one.
 func (r *replay) begin(g sim.Guest) {
 	node := r.sites[g.Node]
 	if was := r.guests[g.VMID]; lives(g) && !g.Gone && !goesOn(was, g) {
@@ -309,7 +310,7 @@ func (r *replay) begin(g sim.Guest) {
 	}
 }
 
-// faults lets pvesh and systemd of a node say what they do in the model.
+// faults makes pvesh and systemd of a node answer as in the model.
 func (r *replay) faults(node int) {
 	s := r.sites[node]
 	require.NoError(r.t, s.ClearPveshFault())

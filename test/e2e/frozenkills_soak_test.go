@@ -2,5 +2,5 @@
 
 package e2e
 
-// frozenKills is how often a run is killed while it has guests frozen.
+// frozenKills is the number of runs that a test kills while guests are frozen.
 const frozenKills = 50

@@ -17,11 +17,11 @@ import (
 	"snapwatch/test/site"
 )
 
-// frozenTrials is how often something happens while guests are frozen.
+// frozenTrials is the number of trials in which an event happens while guests are frozen.
 const frozenTrials = 20
 
-// proofs is a container whose processes write, and a virtual machine with a real agent that
-// freezes a file system that is written to.
+// proofs has a container whose processes write, and a virtual machine with a real agent that
+// freezes a file system in use.
 type proofs struct {
 	*world
 	box site.Cgroup
@@ -52,15 +52,15 @@ func newProofs(t *testing.T) proofs {
 // dirty writes into the virtual machine's file system.
 func (p proofs) dirty() { p.machine("date >/tmp/vm-100/file") }
 
-// frozen reports whether the container is.
+// frozen reports whether the container is frozen.
 func (p proofs) frozen() bool {
 	p.t.Helper()
-	box, err := p.box.Frozen() // the agent is not asked: that takes seconds
+	box, err := p.box.Frozen() // asking the agent would take seconds
 	require.NoError(p.t, err)
 	return box
 }
 
-// worth holds that no snapshot is called consistent whose journal is to be played.
+// worth checks that no snapshot is called consistent whose file system has a journal to replay.
 func (p proofs) worth(trial string) (vm, box report.Consistency) {
 	p.t.Helper()
 	all := p.quiesced()
@@ -77,9 +77,9 @@ func (p proofs) worth(trial string) (vm, box report.Consistency) {
 	return all[proofVM].Consistent, all[proofBox].Consistent
 }
 
-// TestFreezeProven: whatever thaws a guest between the freeze and the snapshot, and whatever
-// is killed or hangs while it is frozen, no snapshot is wrongly called consistent, and no
-// guest is frozen after the next run.
+// TestFreezeProven: whatever thaws a guest between the freeze and the snapshot, and whatever is
+// killed or hangs meanwhile, no snapshot is wrongly called consistent, and no guest is frozen after
+// the next run.
 func TestFreezeProven(t *testing.T) {
 	p := newProofs(t)
 	p.dirty()
@@ -88,7 +88,7 @@ func TestFreezeProven(t *testing.T) {
 	assert.Equal(t, report.Application, vm)
 	assert.Equal(t, report.Application, box)
 
-	// Somebody thaws the one or the other, after it was frozen and before the program.
+	// Somebody thaws one of the guests after its freeze and before the channel program.
 	const thaws = "pvesh create /nodes/localhost/qemu/100/agent/fsfreeze-thaw --output-format json"
 	for name, test := range map[string]struct {
 		line    string
@@ -109,7 +109,7 @@ func TestFreezeProven(t *testing.T) {
 	}
 	p.nobodyThaws()
 
-	// Each process is killed, and the agent hangs, at any moment.
+	// Each process is killed at random moments, and the agent hangs at random moments.
 	usual, _ := p.took(t, "f48")
 	events := map[string]func(){
 		"run":      func() { p.kill("snap f48") },
@@ -140,7 +140,7 @@ func TestFreezeProven(t *testing.T) {
 		if r.Code >= 0 && r.Code < 128 {
 			p.worth(trial)
 		}
-		// What is frozen yet the next run thaws, and says so.
+		// The next run thaws guests that are still frozen, and reports that.
 		again := p.run(p.a, "snap", "f48")
 		p.nobodyThaws()
 		assert.False(t, p.frozen(), trial)
@@ -158,7 +158,7 @@ func TestFreezeProven(t *testing.T) {
 	}
 }
 
-// untilFrozenOr waits until the container is frozen, or the run has ended.
+// untilFrozenOr waits until the container is frozen or the run has ended.
 func (p proofs) untilFrozenOr(run *site.Process) {
 	p.t.Helper()
 	p.until(func() bool { return p.frozen() || syscall.Kill(run.PID(), 0) != nil })

@@ -12,8 +12,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// before lets a command line run on a site just before a channel program whose arguments
-// hold a word, once.
+// before runs a command line on a site once, just before a channel program whose arguments contain
+// the word.
 func (w *world) before(s *site.Site, word, line string) {
 	w.t.Helper()
 	require.NoError(w.t, s.Install("zfs", `#!/bin/sh
@@ -23,13 +23,14 @@ exec /usr/sbin/zfs "$@"
 	require.NoError(w.t, s.Remove("/run/met"))
 }
 
-// receiving is a line that begins to receive an increment on a disk, and hangs half way.
+// receiving returns a command line that starts an incremental receive on a disk, which hangs half
+// way.
 func receiving(from, base, to, disk string) string {
 	return `(/usr/sbin/zfs send -i @` + base + ` ` + from + `@` + to + ` | head -c 2000000; sleep 600) | /usr/sbin/zfs receive -F ` + disk + ` & ` +
 		`until /usr/sbin/zfs list ` + disk + `/%recv; do sleep 0.1; done`
 }
 
-// endReceive ends what receiving began.
+// endReceive ends the receive that receiving started.
 func (w *world) endReceive(disk string) {
 	w.t.Helper()
 	_, err := w.c.Run(w.ctx, "pkill", "-9", "-x", "sleep")
@@ -41,22 +42,22 @@ func (w *world) endReceive(disk string) {
 	})
 }
 
-// TestProgramsGuard: what changed since the pool was read is seen by the channel
-// programs themselves.
+// TestProgramsGuard: the channel programs themselves notice changes since the run has read the
+// pool.
 func TestProgramsGuard(t *testing.T) {
 	w := newWorld(t)
 	w.container(101, "subvol-101-disk-0")
 	disk := "ta/data/subvol-101-disk-0"
 	w.start(w.a, 101)
 
-	// What stands in for a victim goes before the victim would.
+	// The snapshot that must remain in place of a victim is destroyed before the victim would be.
 	w.snap(w.a, "f1")
 	old := w.snapshots(disk)
 	w.before(w.a, "keeper", `/usr/sbin/zfs list -Ho name -t snapshot `+disk+` | grep -v `+old[0]+` | xargs -n 1 /usr/sbin/zfs destroy`)
 	w.run(w.a, "snap", "f1")
 	assert.Equal(t, old, w.snapshots(disk), "the new one was destroyed by somebody, so the old one stays")
 
-	// A receive begins between the look and the program.
+	// A receive begins between the last look and the channel program.
 	w.send(disk, "tb/data/subvol-101-disk-0")
 	w.zfs("set", "refreservation=8M", "tb/data/subvol-101-disk-0")
 	w.pipe("mkdir -p /tmp/mnt && mount -t zfs -o zfsutil tb/data/subvol-101-disk-0 /tmp/mnt && head -c 8000000 /dev/urandom >/tmp/mnt/file && umount /tmp/mnt && zfs snapshot tb/data/subvol-101-disk-0@next")
@@ -70,7 +71,7 @@ func TestProgramsGuard(t *testing.T) {
 	w.snap(w.a, "f1")
 	assert.Contains(t, w.classes(disk), "stopped")
 
-	// The same on a copy, before prune destroys.
+	// A receive begins on a copy, before prune destroys.
 	w.vm(102, "vm-102-disk-0")
 	w.start(w.a, 102)
 	source, copied := "ta/data/vm-102-disk-0", "tc/vm-102-disk-0"
@@ -90,7 +91,7 @@ func TestProgramsGuard(t *testing.T) {
 	w.run(w.c, "prune", "f1")
 	assert.Len(t, w.snapshots(copied), 2, "it would have")
 
-	// A guest that gets no snapshot gets no label: one disk of two finds no room.
+	// A guest that gets no snapshot gets no label: one of its two disks has no room for a snapshot.
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
 	thick := "ta/data/vm-100-disk-1"
 	w.zfs("set", "volsize=300M", thick)

@@ -15,8 +15,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestGuestNames: two storages that each have a vm-100-disk-0, which are two disks, and an old
-// copy of one disk beside the fresh one.
+// TestGuestNames: two storages each have a vm-100-disk-0, which are two different disks, and C has
+// an old copy of one disk next to the fresh one.
 func TestGuestNames(t *testing.T) {
 	w := newWorld(t)
 	for _, fs := range []string{"ta/ssd", "tc/hdd", "tc/ssd", "tc/old"} {
@@ -49,9 +49,9 @@ func TestGuestNames(t *testing.T) {
 	assert.Equal(t, "stale", g.Verdict, "the other storage's disk is the guest's, too: %s", g.Reason)
 }
 
-// TestGuestStartsWhileReplicationIsDead: C alone believes that the guest is off. Who asks its
-// owner knows better, in the metrics and from them, without Prometheus. Then the owner hangs,
-// which costs no scrape a second.
+// TestGuestStartsWhileReplicationIsDead: C by itself believes that the guest is off. A check that
+// asks the owner knows better, and so do the metrics, without Prometheus. Then the owner hangs, and
+// no scrape takes a second longer.
 func TestGuestStartsWhileReplicationIsDead(t *testing.T) {
 	w := newNetwork(t)
 	w.vm(100, "vm-100-disk-0")

@@ -16,7 +16,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// guests are those of a check on C, by number.
+// guests returns the guests in the report of a check on C, by VMID.
 func (w *world) guests(r site.Result) map[int]checker.GuestDocument {
 	w.t.Helper()
 	var doc checker.Document
@@ -28,7 +28,7 @@ func (w *world) guests(r site.Result) map[int]checker.GuestDocument {
 	return all
 }
 
-// counter writes how often the guest has written to each of its disks.
+// counter writes the number n into each of the guest's disks, as the guest would.
 func (w *world) counter(n int, disks ...string) {
 	w.t.Helper()
 	for _, d := range disks {
@@ -38,7 +38,7 @@ func (w *world) counter(n int, disks ...string) {
 	w.pipe("zpool sync ta")
 }
 
-// counterOf is what stands there in a volume.
+// counterOf returns the number that counter wrote into a volume.
 func (w *world) counterOf(volume string) string {
 	w.t.Helper()
 	require.NoError(w.t, site.WaitZvol(w.ctx, volume))
@@ -47,9 +47,9 @@ func (w *world) counterOf(volume string) string {
 	return out
 }
 
-// TestGuestTorn: three disks on two pools, each replicated as if the others were not there.
-// The one on the second pool gets other snapshots than the two: each is fresh, and the guest
-// can be started as of the last time that all have. Clones of that hold one state.
+// TestGuestTorn: a guest has three disks on two pools, and each disk is replicated independently.
+// The disk on the second pool gets other snapshots than the other two: each disk is fresh, and the
+// guest can be started as of the last common time. Clones from that time hold one state.
 func TestGuestTorn(t *testing.T) {
 	w := newWorld(t)
 	w.newPools([]string{"td"})
@@ -95,7 +95,8 @@ func TestGuestTorn(t *testing.T) {
 	assert.Equal(t, 1, r.Code)
 	assert.True(t, strings.HasPrefix(w.check().Stdout, "WARNING: 1 of 1 guests torn"))
 	assert.Equal(t, "autosnap_"+g.Point+"_frequently", common)
-	// explain prints what brings the guest's disks up, as of that time, and takes them away.
+	// explain prints commands that make the guest's disks available as of that time, and commands
+	// that remove them.
 	explained := w.run(w.c, "explain", "100")
 	require.Zero(t, explained.Code, explained.Stderr)
 	assert.Contains(t, explained.Stdout, "Guest 100 can be started here as of "+strings.Replace(g.Point, "_", " ", 1))
@@ -122,15 +123,15 @@ func TestGuestTorn(t *testing.T) {
 	beside := w.guests(r.Result)[100]
 	assert.Equal(t, "torn", beside.Verdict, "clones are no copies: %s", beside.Reason)
 	assert.Equal(t, g.Disks, beside.Disks)
-	send(0, 1) // replication continues beside them
+	send(0, 1) // replication continues while the clones exist
 	for _, command := range back {
 		w.pipe(command)
 	}
 	assert.Zero(t, w.check("--guest", "100").Code, "what was sent mends it")
 }
 
-// asker runs an exporter on C that asks the owners, and returns what its metrics and a check
-// from it say.
+// asker runs an exporter on C that asks the owners; it returns functions for the exporter's metrics
+// and for a check that uses the exporter.
 func (w *world) asker() (metrics func() string, from func() said) {
 	w.t.Helper()
 	w.exporter(w.c, "--config=/etc/snapwatch/compare.yaml", "--web.listen-address=127.0.0.1:10195", "--state-dir=/var/lib/snapwatch-asker")
@@ -142,8 +143,8 @@ func (w *world) asker() (metrics func() string, from func() said) {
 	return metrics, func() said { return w.judged("--from=http://127.0.0.1:10195") }
 }
 
-// TestGuestAbsent: a guest that nobody ever sent is told of at once by who asks its owner, and
-// not any more once it is ignored.
+// TestGuestAbsent: a check that asks the owner immediately reports a guest that was never sent, and
+// no longer reports the guest after it is ignored.
 func TestGuestAbsent(t *testing.T) {
 	w := newNetwork(t)
 	w.vm(100, "vm-100-disk-0")

@@ -11,8 +11,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// stopped makes a guest on A that ran, was snapshotted, and does not run any more,
-// though no run has seen that yet. It returns its disk's dataset.
+// stopped makes a guest on A that ran, was snapshotted, and has stopped, although no run has seen
+// the stop yet. It returns the dataset of the guest's disk.
 func (w *world) stopped(vmid int, disk string) string {
 	w.t.Helper()
 	w.vm(vmid, disk)
@@ -22,7 +22,7 @@ func (w *world) stopped(vmid int, disk string) string {
 	return "ta/data/" + disk
 }
 
-// untouched asserts that a run changes nothing of a disk that was stopped.
+// untouched asserts that a run changes nothing on a stopped guest's disk.
 func (w *world) untouched(t *testing.T, dataset string) {
 	t.Helper()
 	before, label := w.snapshots(dataset), w.label(dataset)
@@ -31,7 +31,8 @@ func (w *world) untouched(t *testing.T, dataset string) {
 	assert.Equal(t, label, w.label(dataset))
 }
 
-// final asserts that a run takes the disk's guest for stopped, and does so once.
+// final asserts that a run treats the disk's guest as stopped, and takes only one _stopped
+// snapshot.
 func (w *world) final(t *testing.T, dataset string) {
 	t.Helper()
 	for range 2 {
@@ -54,7 +55,7 @@ func count(list []string, what string) int {
 	return n
 }
 
-// TestStops plays what may look like a stop and is none yet, or is one.
+// TestStops plays real stops, and situations that only look like a stop.
 func TestStops(t *testing.T) {
 	w := newWorld(t)
 	story := func(name string, play func(t *testing.T)) {
@@ -112,7 +113,7 @@ func TestStops(t *testing.T) {
 		w.snap(w.a, "f100")
 		assert.Equal(t, 2, count(w.classes(disk), "stopped"))
 		w.untouched(t, disk)
-		// The same behind a snapshot of somebody else's.
+		// The same with an unmanaged snapshot as the newest one.
 		w.zfs("snapshot", disk+"@__replicate_106-0_1__")
 		w.untouched(t, disk)
 		w.write(disk)
@@ -153,7 +154,7 @@ func TestStops(t *testing.T) {
 	})
 }
 
-// write changes a volume's content and waits until it is on the pool.
+// write changes a volume's content and waits until the change is on the pool.
 func (w *world) write(dataset string) {
 	w.t.Helper()
 	_, err := w.c.Output(w.ctx, "dd", "if=/dev/urandom", "of=/dev/zvol/"+dataset, "bs=64k", "count=4", "conv=fsync", "status=none")
@@ -162,8 +163,7 @@ func (w *world) write(dataset string) {
 	require.NoError(w.t, err)
 }
 
-// TestBoot: while the host starts, every guest looks stopped, and none is believed
-// to be.
+// TestBoot: while the host boots, every guest looks stopped, but snap treats none as stopped.
 func TestBoot(t *testing.T) {
 	w := newWorld(t)
 	disk := w.stopped(100, "vm-100-disk-0")
@@ -173,8 +173,8 @@ func TestBoot(t *testing.T) {
 	w.final(t, disk)
 }
 
-// TestFullHostname: labels carry Proxmox's node name, and one that holds the whole
-// host name is this node's, too.
+// TestFullHostname: labels hold Proxmox's node name; snap also accepts a label with the node's full
+// host name as its own.
 func TestFullHostname(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.a.Output(w.ctx, "hostname", "pve-a.example.org")
@@ -189,8 +189,8 @@ func TestFullHostname(t *testing.T) {
 	w.final(t, disk)
 }
 
-// TestMove: a guest moved to the other node is left alone by the first; after it
-// moved back, the label tells the truth again.
+// TestMove: the first node leaves alone a guest that moved to the other node; after the guest has
+// moved back, the label is right again.
 func TestMove(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -207,11 +207,11 @@ func TestMove(t *testing.T) {
 	require.Equal(t, "pve-b", w.label(diskB))
 	w.untouched(t, diskA)
 	w.send(diskB, diskA, "--sendoptions=p")
-	// A's own value masks the one that was received, until A gives it up.
+	// A's local label masks the received one until snap on A inherits the received one.
 	w.snap(w.a, "f100")
 	assert.Equal(t, "pve-b", w.label(diskA))
 
-	// Back again.
+	// The guest moves back to A.
 	w.stop(w.b, 100)
 	require.NoError(t, w.b.MoveGuestTo(100, w.a))
 	w.start(w.a, 100)
@@ -222,8 +222,8 @@ func TestMove(t *testing.T) {
 	assert.Equal(t, "pve-a", w.label(diskB))
 }
 
-// TestMovedWhileOff: a cluster peer's label on a guest that is here and off is taken
-// over only if the configuration says so.
+// TestMovedWhileOff: a guest that is off has the label of another node of the cluster; snap takes
+// over the label only if the configuration allows that.
 func TestMovedWhileOff(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -237,7 +237,8 @@ func TestMovedWhileOff(t *testing.T) {
 	w.final(t, disk)
 }
 
-// TestReceiving: what is received from elsewhere is not ours, finished or not.
+// TestReceiving: snap leaves alone a disk that is received from elsewhere, whether the receive is
+// finished or not.
 func TestReceiving(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -247,7 +248,7 @@ func TestReceiving(t *testing.T) {
 	w.snap(w.a, "f100")
 	require.NoError(t, w.b.AddVM(101, "vm-101-disk-0"))
 	first := disk + "@" + w.snapshots(disk)[0]
-	// The first receive is cut off and leaves a token to go on with.
+	// The first receive is cut off and leaves a token for resuming the receive.
 	_, err := w.a.Run(w.ctx, "sh", "-c", "zfs send "+first+" | head -c 100000 | zfs receive -s tb/data/vm-101-disk-0")
 	require.NoError(t, err)
 	token, _, err := site.Property(w.ctx, "tb/data/vm-101-disk-0", "receive_resume_token")

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// confined is a hook that does what hooks of people do, and what they may not.
+// confined is a hook that tries the actions of typical hooks, and actions that the unit must
+// forbid.
 const confined = `#!/bin/sh
 set -eu
 su -s /bin/sh nobody -c 'id -un' >/run/hook.user
@@ -29,9 +30,9 @@ mount -t tmpfs tmpfs /mnt
 touch /run/hook.done
 `
 
-// TestSystemdHardening: the units give away no more than they say, and what snap, its hooks
-// and its pings need works in them. The exporter's is TestSystemdExporter's, the whole life
-// of finalize TestSystemdShutdown's.
+// TestSystemdHardening: the units grant only the rights that they list, and snap, its hooks and its
+// pings work with these rights. TestSystemdExporter tests the exporter's unit, TestSystemdShutdown
+// tests finalize.
 func TestSystemdHardening(t *testing.T) {
 	const disk = "ta/data/vm-100-disk-0"
 	w := newWorld(t)

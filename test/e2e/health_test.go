@@ -18,9 +18,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestPoolHealth plays what zpool says of pools: a mirror loses a device, a byte under a
-// snapshot breaks and a scrub finds it, the last scrub is 50 days old, and the device of a pool
-// is gone. It plays on a zpool that knows no JSON, too, as before OpenZFS 2.3.
+// TestPoolHealth tests verdicts from zpool's output: a mirror loses a device, a scrub finds a
+// damaged byte under a snapshot, the last scrub was 50 days ago, and the only device of a pool is
+// lost. It runs again with a zpool without JSON, as before OpenZFS 2.3.
 func TestPoolHealth(t *testing.T) {
 	for name, zpool := range map[string]string{
 		"as it is": `exec /usr/sbin/zpool "$@"`,
@@ -38,7 +38,8 @@ func TestPoolHealth(t *testing.T) {
 	}
 }
 
-// pools runs check on C with much time, and returns what it says of pools, and its document.
+// pools runs check on C with a long timeout, and returns the verdicts about the pools and the whole
+// document.
 func (w *world) pools() (map[string]checker.PoolDocument, checker.Document) {
 	w.t.Helper()
 	s := w.judged()
@@ -54,8 +55,8 @@ func (w *world) pools() (map[string]checker.PoolDocument, checker.Document) {
 	return s.pools, doc
 }
 
-// breakAByte breaks a block that only an old snapshot of one disk has, on the device itself; and
-// then one of a disk that has a newer snapshot, too.
+// breakAByte damages, on the device itself, a block that only an old snapshot of one disk has; and
+// then a block of a disk that also has a newer snapshot.
 func (w *world) breakAByte() {
 	t := w.t
 	const disk, other, hidden = "tc/data/vm-100-disk-0", "tc/data/vm-101-disk-0", "tc/data/vm-102-disk-0"
@@ -109,7 +110,8 @@ func (w *world) breakAByte() {
 		assert.Equal(t, map[int]string{100: "damaged", 101: "whole", 102: "whole"}[g.VMID], g.Verdict)
 	}
 
-	// The snapshot goes, and what ZFS lists belongs to nothing until it has looked again.
+	// The damaged snapshot is destroyed; until ZFS has checked the pool again, zpool lists errors
+	// that belong to no dataset.
 	w.zfs("destroy", disk+"@"+old)
 	snapshot(disk, 0)
 	w.scrubTwice()
@@ -120,7 +122,7 @@ func (w *world) breakAByte() {
 		assert.Equal(t, "fresh", d.Verdict, d.Dataset)
 	}
 
-	// OpenZFS with head_errlog counts this error and does not find it. The pool is critical.
+	// OpenZFS with head_errlog counts this error but does not find its place. The pool is critical.
 	write(hidden)
 	at = w.onDevice()
 	middle := snapshot(hidden, 2*time.Hour)
@@ -158,8 +160,8 @@ func (w *world) scrubTwice() { w.pipe("zpool scrub -w tc; zpool scrub -w tc; zpo
 
 const brokenVdev = "/tmp/tc.vdev"
 
-// onDevice finds the block that was written last on the device of pool tc, wherever it lies: the
-// intent log may have a copy.
+// onDevice returns all places of the last written block on the device of pool tc; the intent log
+// may have a copy of the block.
 func (w *world) onDevice() (places []int64) {
 	w.t.Helper()
 	block, err := w.c.Output(w.ctx, "head", "-c", "4096", "/tmp/block")
@@ -193,7 +195,8 @@ func (w *world) breakAt(places []int64) {
 	require.NoError(w.t, file.Close())
 }
 
-// saysWhichSnapshot holds the reason of a damaged disk against what this pool can tell.
+// saysWhichSnapshot checks that the reason of a damaged disk names the snapshot, if this pool's
+// features make that possible.
 func (w *world) saysWhichSnapshot(reason, damaged string) {
 	feature, err := w.c.Run(w.ctx, "zpool", "get", "-H", "-o", "value", "feature@head_errlog", "tc")
 	require.NoError(w.t, err)
@@ -204,7 +207,7 @@ func (w *world) saysWhichSnapshot(reason, damaged string) {
 	}
 }
 
-// loseADevice takes one half of a mirror away, and then the device of a pool that has no other.
+// loseADevice removes one half of a mirror, and then the only device of a pool.
 func (w *world) loseADevice() {
 	t := w.t
 	single := w.newDevice("single", 128, sound)
@@ -229,7 +232,7 @@ func (w *world) loseADevice() {
 	assert.Regexp(t, `^ZFS calls it DEGRADED: \S+ is UNAVAIL \(zpool status tm\)$`, pools["tm"].Reason)
 	assert.Equal(t, "ok", pools["ts"].Verdict)
 
-	// A pool that is suspended is asked nothing, and keeps nobody waiting.
+	// snapwatch does not run zpool for a suspended pool, and does not wait for it.
 	single.fail()
 	w.pipe("timeout -s KILL 60 zfs set test:written=1 ts >/dev/null 2>&1 </dev/null & :")
 	w.until(func() bool { return w.poolState("ts") == "SUSPENDED" })
@@ -256,7 +259,7 @@ func (w *world) poolState(pool string) string {
 	return strings.TrimSpace(string(state))
 }
 
-// waitForAScrub lets 50 days pass since the last one.
+// waitForAScrub lets 50 days pass since the last scrub.
 func (w *world) waitForAScrub() {
 	w.later(50 * 24 * time.Hour)
 	pools, _ := w.pools()
@@ -268,7 +271,7 @@ func (w *world) waitForAScrub() {
 	assert.Equal(w.t, "ok", pools["tc"].Verdict)
 }
 
-// TestFullPool: what a pool has taken is told, and beyond its limits it alarms.
+// TestFullPool: check reports a pool's fill level, and alarms above its limits.
 func TestFullPool(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, site.NewPool(w.ctx, "tf", 2048))
@@ -278,7 +281,7 @@ func TestFullPool(t *testing.T) {
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tf]\n"))
 	pools, _ := w.pools()
 	assert.Equal(t, "ok", pools["tf"].Verdict)
-	// What ZFS keeps for itself leaves room for a little more.
+	// The space that ZFS reserves for itself leaves room for a little more.
 	w.pipe(`zfs create -o mountpoint=/tmp/tf -o compression=off -o checksum=off -o recordsize=1M tf/fill &&
 size=$(zpool list -Hpo size tf) && dd if=/dev/zero of=/tmp/tf/zero bs=1M count=$((size * 91 / 100 / 1048576 + 4)) status=none && zpool sync tf`)
 	pools, _ = w.pools()
@@ -290,5 +293,5 @@ size=$(zpool list -Hpo size tf) && dd if=/dev/zero of=/tmp/tf/zero bs=1M count=$
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tf]\npool_ignore: [full]\n"))
 	pools, _ = w.pools()
 	assert.Equal(t, "ok", pools["tf"].Verdict)
-	w.zfs("destroy", "tf/fill") // it is mounted here alone
+	w.zfs("destroy", "tf/fill") // only here the file system is mounted
 }

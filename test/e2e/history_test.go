@@ -15,18 +15,18 @@ import (
 	"snapwatch/test/site"
 )
 
-// stateFile is what a run of snap leaves for the next one.
+// stateFile is the file with the state that a run of snap leaves for the next one.
 const stateFile = "/var/lib/snapwatch/state.json"
 
-// receive sends what a disk has after a snapshot that both have, and lets the target be
-// set back to that.
+// receive sends all snapshots of a disk after a common base, and receives them with -F, which sets
+// the target back to the base.
 func (w *world) receive(from, base, to string, flags ...string) {
 	w.t.Helper()
 	list := w.snapshots(from)
 	w.pipe("zfs send " + strings.Join(flags, " ") + " -I @" + base + " " + from + "@" + list[len(list)-1] + " | zfs receive -F " + to)
 }
 
-// last is the newest of a dataset's bookmarks.
+// last returns the newest of a dataset's bookmarks.
 func (w *world) last(dataset string) string {
 	w.t.Helper()
 	list := w.bookmarks(dataset)
@@ -34,13 +34,13 @@ func (w *world) last(dataset string) string {
 	return list[len(list)-1]
 }
 
-// destroyAll destroys all snapshots of a dataset, as a person does for room.
+// destroyAll destroys all snapshots of a dataset, as a person does to get room.
 func (w *world) destroyAll(dataset string) {
 	w.t.Helper()
 	w.zfs("destroy", dataset+"@%")
 }
 
-// histories counts the runs of zpool history in calls of zpool on A.
+// histories counts how often zpool history is called on A while run runs.
 func (w *world) histories(run func()) int {
 	w.t.Helper()
 	require.NoError(w.t, w.a.Install("zpool", "#!/bin/sh\necho \"$*\" >>/run/zpool.log\nexec /usr/sbin/zpool \"$@\"\n"))
@@ -51,8 +51,8 @@ func (w *world) histories(run func()) int {
 	return strings.Count(text, "history -i")
 }
 
-// TestGoodBookmarksStay: C is away, and meanwhile its last common snapshots go, each time in
-// another way that is no set-back. Their bookmarks stay, and C continues from them.
+// TestGoodBookmarksStay: while C is away, A's last common snapshots are destroyed, each time in
+// another way without any set-back. snap keeps their bookmarks, and C continues from them.
 func TestGoodBookmarksStay(t *testing.T) {
 	w := newWorld(t)
 	ways := map[string]func(disk string){
@@ -104,12 +104,12 @@ func TestGoodBookmarksStay(t *testing.T) {
 	assert.Equal(t, 1, w.histories(func() { w.snap(w.a, "f2") }), "it is read where it is needed")
 	stay("snapshots destroyed by hand", had)
 	w.later(900e9)
-	w.snap(w.a, "f2") // of a disk without snapshots nothing was known that lasts
+	w.snap(w.a, "f2") // for a disk without snapshots the state has no lasting proof
 	w.later(900e9)
 	assert.Zero(t, w.histories(func() { w.snap(w.a, "f2") }), "and then no more")
 	stay("the runs after", had)
 
-	require.NoError(t, w.a.WriteFile(stateFile, old)) // three days old, or the pool ran on another node
+	require.NoError(t, w.a.WriteFile(stateFile, old)) // as if the state were three days old, or the pool had been used by another node
 	w.snap(w.a, "f2")
 	stay("an old state", had)
 	for _, text := range []string{"", old[:len(old)/2], `{"version":99}`} {
@@ -117,7 +117,7 @@ func TestGoodBookmarksStay(t *testing.T) {
 		require.Zero(t, w.run(w.a, "snap", "f2").Code)
 		stay(fmt.Sprintf("a state of %q", text), had)
 	}
-	// The root file system is full for a day: nothing of a run is kept.
+	// The root file system is full for a day: no run can save anything.
 	for _, file := range []string{stateFile, "/var/lib/snapwatch/last-run.json"} {
 		w.sh("rm " + file + " && mkdir " + file)
 	}
@@ -137,8 +137,8 @@ func TestGoodBookmarksStay(t *testing.T) {
 	}
 }
 
-// TestGoodBookmarksOfARelayStay: B -> A -> C. The link to A is down for longer than the
-// retention, so that the first receive, and then prune, take the snapshots that A knew.
+// TestGoodBookmarksOfARelayStay: B sends to A, and A to C. The link to A is down for longer than
+// the retention, so that first the receive and then prune destroy the snapshots that A knew.
 func TestGoodBookmarksOfARelayStay(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
@@ -170,7 +170,7 @@ func TestGoodBookmarksOfARelayStay(t *testing.T) {
 		for _, d := range disks {
 			w.fill("tb/data/"+d, 20)
 		}
-		w.days(w.b, 1, 3, "f2") // the link is down
+		w.days(w.b, 1, 3, "f2") // the link to A is down
 	}
 	for i, d := range disks {
 		a, b := "ta/data/"+d, "tb/data/"+d
@@ -212,8 +212,8 @@ func (w *world) sh(line string) {
 	require.NoError(w.t, err)
 }
 
-// TestBookmarkedAndKilled: on a relay a run bookmarks B's new snapshot, and ends before it
-// can write down anything. B is rolled back, and continues.
+// TestBookmarkedAndKilled: on a relay, a run makes a bookmark of B's new snapshot and is killed
+// before it can save its state. B is rolled back and continues.
 func TestBookmarkedAndKilled(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
@@ -254,8 +254,8 @@ func TestBookmarkedAndKilled(t *testing.T) {
 	w.same(b, a, c)
 }
 
-// copyIn makes a pool for copies on A, of so many MiB, and in it a copy that was set back.
-// It has bookmarks of two snapshots: a good one, and the one that was lost by that.
+// copyIn creates on A a pool of that many MiB, with a copy that was set back. The copy has two
+// bookmarks: a good one, and one of the discarded history.
 func (w *world) copyIn(pool string, mib int) (disk, good, lost string) {
 	w.t.Helper()
 	require.NoError(w.t, site.NewPool(w.ctx, pool, mib))
@@ -274,8 +274,8 @@ func (w *world) copyIn(pool string, mib int) (disk, good, lost string) {
 	return disk, good, lost
 }
 
-// TestHistoryThatDoesNotReachBack: the records of a small pool are written over. The
-// bookmark stays, and each run says so.
+// TestHistoryThatDoesNotReachBack: ZFS overwrites the oldest records of a small pool's history.
+// snap keeps the bookmark, and each run reports that.
 func TestHistoryThatDoesNotReachBack(t *testing.T) {
 	w := newWorld(t)
 	disk, good, lost := w.copyIn("small", 64)

@@ -2,7 +2,7 @@
 
 package e2e
 
-// How many hostile things there are of each kind; nightly there are many.
+// The number of hostile objects of each kind; the nightly tests have many.
 const (
 	hostileSnapshots = 40
 	hostileNames     = 20

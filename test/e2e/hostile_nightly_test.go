@@ -2,7 +2,7 @@
 
 package e2e
 
-// How many hostile things there are of each kind.
+// The number of hostile objects of each kind.
 const (
 	hostileSnapshots = 1000
 	hostileNames     = 500

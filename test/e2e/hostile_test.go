@@ -19,14 +19,14 @@ import (
 	"snapwatch/test/site"
 )
 
-// aRecord is how long a record of a stream is (dmu_replay_record in OpenZFS' zfs_ioctl.h), and
-// its checksum lies at its end.
+// aRecord is the length in bytes of a record of a send stream (dmu_replay_record in OpenZFS'
+// zfs_ioctl.h). aChecksum is the length of the checksum at the record's end.
 const (
 	aRecord   = 312
 	aChecksum = 32
 )
 
-// sum is fletcher4, by which a stream's records are protected.
+// sum is a fletcher4 checksum, which protects the records of a send stream.
 type sum [4]uint64
 
 func (s *sum) add(b []byte) {
@@ -44,7 +44,7 @@ func (s *sum) put(b []byte) {
 	}
 }
 
-// payload is how many bytes follow a record.
+// payload returns the number of bytes that follow a record.
 func payload(r []byte) int {
 	at := func(offset int) int { return int(binary.LittleEndian.Uint32(r[offset:])) }
 	const object, write, spill, embedded = 1, 3, 7, 8
@@ -70,7 +70,7 @@ func payload(r []byte) int {
 	return 0
 }
 
-// createdAt returns a stream of one snapshot that says that it was made at another time.
+// createdAt returns the stream of one snapshot with another creation time.
 func createdAt(stream []byte, seconds uint64) []byte {
 	const creation, end = 24, 5
 	stream = append([]byte(nil), stream...)
@@ -96,7 +96,7 @@ func createdAt(stream []byte, seconds uint64) []byte {
 	return stream
 }
 
-// hostile makes on C one dataset of each kind that does harm where it can.
+// hostile creates on C one dataset of each kind that could harm a reader.
 func (w *world) hostile() {
 	w.t.Helper()
 	w.pipe("zfs create tc/hostile && zfs create -V 1M ta/seed")
@@ -122,12 +122,12 @@ func (w *world) hostile() {
 	w.pipe(fmt.Sprintf("for i in $(seq %d); do zfs create tc/hostile/${i}%s; zfs snapshot tc/hostile/${i}%s@autosnap_2026-07-01_00:00:00_daily; done", hostileLong, long, long))
 }
 
-// ages are what changes between two scrapes.
+// ages matches the metrics that change between two scrapes.
 var ages = regexp.MustCompile(`(?m)^snapwatch_disk_newest_snapshot_age_seconds.*$`)
 
-// TestHostileDatasetsSpoilOnlyThemselves: beside one hostile dataset of each kind the verdicts,
-// metrics and comparisons of the other disks are what they are without, for check, for the
-// exporter and for who asks it.
+// TestHostileDatasetsSpoilOnlyThemselves: hostile datasets of each kind do not change the verdicts,
+// metrics and comparisons of the other disks, for check, for the exporter and for hosts that ask
+// the exporter.
 func TestHostileDatasetsSpoilOnlyThemselves(t *testing.T) {
 	w := newNetwork(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
@@ -143,7 +143,7 @@ func TestHostileDatasetsSpoilOnlyThemselves(t *testing.T) {
 	}
 	good := []string{"tc/vm-100-disk-0", "tc/vm-100-disk-1"}
 	look := func() (told string) {
-		for range 2 { // at first, and out of the cache
+		for range 2 { // once without the cache, once with it
 			r := w.judged("--config=/etc/snapwatch/compare.yaml", "--cache", cache+"/newest.json")
 			from := w.judged("--from", exporterURL)
 			for _, name := range good {
@@ -180,17 +180,17 @@ func TestHostileDatasetsSpoilOnlyThemselves(t *testing.T) {
 	assert.Contains(t, r.Stdout, "managed snapshots on "+fmt.Sprint(hostileLong)+" datasets whose names are no disk's")
 }
 
-// exporterURL is where a test's exporter on C listens.
+// exporterURL is the address of a test's exporter on C.
 const exporterURL = "http://127.0.0.1:10191"
 
-// slowLists is a zfs each call of which takes a while, and a list of snapshots much longer.
+// slowLists is a zfs whose calls are slow; listing snapshots is much slower.
 const slowLists = `#!/bin/sh
 echo "$@" >>/tmp/slow-calls
 case "$*" in "list -Hp -d 1 -t snapshot"*) sleep %s;; *) sleep 0.2;; esac
 exec /usr/sbin/zfs "$@"
 `
 
-// slow puts it before zfs on C, without any calls so far.
+// slow installs slowLists in place of zfs on C, and forgets earlier calls.
 func (w *world) slow(lists string) {
 	w.t.Helper()
 	require.NoError(w.t, os.WriteFile("/tmp/slow-calls", nil, 0o666))
@@ -198,7 +198,7 @@ func (w *world) slow(lists string) {
 	require.NoError(w.t, w.c.Install("zfs", fmt.Sprintf(slowLists, lists)))
 }
 
-// slowCalls are the calls since then that begin so.
+// slowCalls returns the calls of zfs since slow that begin with the given words.
 func (w *world) slowCalls(begin string) (calls []string) {
 	w.t.Helper()
 	text, err := os.ReadFile("/tmp/slow-calls")
@@ -211,7 +211,7 @@ func (w *world) slowCalls(begin string) (calls []string) {
 	return calls
 }
 
-// cacheOfNobody is a place where checks can remember.
+// cacheOfNobody returns a flag for a cache file that the user nobody can write.
 func (w *world) cacheOfNobody() string {
 	w.t.Helper()
 	require.NoError(w.t, os.RemoveAll("/tmp/cache-of-nobody"))
@@ -219,9 +219,9 @@ func (w *world) cacheOfNobody() string {
 	return "--cache=/tmp/cache-of-nobody/newest.json"
 }
 
-// TestNoTimeForLists: replication makes snapshots of its own, and there is no time to list what
-// each disk has. A disk whose newest snapshot of before is still there, and young, is fresh; one
-// that is old or gone is unknown; and what is read in the end is right.
+// TestNoTimeForLists: replication makes snapshots of its own, and check has no time to list each
+// disk's snapshots. A disk is fresh if the newest snapshot that check knew still exists and is
+// young; it is unknown if that snapshot is old or gone. Verdicts from a complete reading are right.
 func TestNoTimeForLists(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}
@@ -248,7 +248,7 @@ func TestNoTimeForLists(t *testing.T) {
 	w.slow("0.2")
 	assert.Equal(t, 1, w.check("-t", "60s", cache).Code)
 
-	// Rolled back to before what was known: that says nothing any more.
+	// The disk is rolled back to before the known snapshot, which proves nothing any longer.
 	w.snap(w.a, "f4")
 	w.replicate(disks...)
 	require.Zero(t, w.check("-t", "60s", cache).Code)
@@ -265,8 +265,8 @@ func TestNoTimeForLists(t *testing.T) {
 	assert.Contains(t, r.Stdout, "WARNING tc/vm-100-disk-0")
 }
 
-// TestFortyChecksAtOnce: forty services of a monitoring system are checked in one second, and zfs takes its
-// time. None is late, since they share what one of them reads.
+// TestFortyChecksAtOnce: a monitoring system runs forty checks in one second, while zfs is slow. No
+// check is late, since they share one reading.
 func TestFortyChecksAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")

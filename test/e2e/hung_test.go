@@ -15,9 +15,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestPoolOfAFailingDevice: a pool whose device hangs, and then is gone, keeps neither
-// check nor the exporter from telling about the other pool, and however often they are
-// asked, at most one zfs hangs.
+// TestPoolOfAFailingDevice: a pool's device hangs and then fails. check and the exporter still
+// report about the other pool, and however often they are called, at most one zfs hangs.
 func TestPoolOfAFailingDevice(t *testing.T) {
 	w := newWorld(t)
 	failing := w.newDevice("failing", 256, sound)
@@ -28,8 +27,8 @@ func TestPoolOfAFailingDevice(t *testing.T) {
 		w.zfs("snapshot", d+"@autosnap_"+time.Now().UTC().Format("2006-01-02_15:04:05")+"_hourly")
 	}
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc, ts]\n"))
-	// What is listed here is in memory and needs no device. This zfs is one that does,
-	// and no signal reaches it: it waits in the kernel for a write, which it may make.
+	// This listing comes from memory and needs no device. The installed zfs needs the device: it
+	// waits in the kernel for a write that its user may make, and no signal reaches it.
 	w.zfs("allow", "everyone", "userprop", "ts")
 	require.NoError(t, w.c.Install("zfs", `#!/bin/sh
 case "$* " in
@@ -81,7 +80,7 @@ seq 100 | xargs -P 4 -I N sh -c '%s check -t 1s >/tmp/check-N; test $? = 3 || ex
 	w.until(func() bool { return strings.Contains(scrape("60"), `snapwatch_pool_scrape_success{pool="ts"} 1`) })
 }
 
-// hungInKernel counts the zfs processes that wait for ts.
+// hungInKernel counts the zfs processes that wait for pool ts.
 func (w *world) hungInKernel() int {
 	w.t.Helper()
 	running, err := w.c.Processes()

@@ -13,13 +13,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// counted lets A's zfs leave its words behind.
+// counted makes A's zfs log the arguments of its calls.
 func (w *world) counted() {
 	w.t.Helper()
 	require.NoError(w.t, w.a.Install("zfs", "#!/bin/sh\necho \"$*\" | head -1 >>/run/zfs.log\nexec /usr/sbin/zfs \"$@\"\n"))
 }
 
-// calls are the zfs processes that one run of snap starts.
+// calls returns the zfs calls of one run of snap.
 func (w *world) calls(args ...string) []string {
 	w.t.Helper()
 	require.NoError(w.t, w.a.WriteFile("/run/zfs.log", ""))
@@ -30,7 +30,7 @@ func (w *world) calls(args ...string) []string {
 	return strings.Split(strings.TrimSpace(text), "\n")
 }
 
-// listings are the calls that cost time with every snapshot there is.
+// listings counts the calls whose cost grows with the number of snapshots.
 func listings(calls []string) int {
 	n := 0
 	for _, c := range calls {
@@ -43,8 +43,8 @@ func listings(calls []string) int {
 
 var madeName = regexp.MustCompile(`autosnap_\S+`)
 
-// sameWithout makes sure that the index changes nothing in what would be done. The
-// snapshots to take are named by the second.
+// sameWithout asserts that a run with the index plans the same as a run without. It ignores the
+// names of new snapshots, which contain the second.
 func (w *world) sameWithout(args ...string) {
 	w.t.Helper()
 	plan := func() string {
@@ -66,8 +66,8 @@ func (w *world) sameWithout(args ...string) {
 	require.NoError(w.t, err)
 }
 
-// TestIndex: while nobody else changes them, no snapshots are listed; whatever
-// somebody does is seen at once.
+// TestIndex: a run lists no snapshots while nobody else changes them, and notices each change by
+// somebody else immediately.
 func TestIndex(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
@@ -85,7 +85,7 @@ func TestIndex(t *testing.T) {
 	for range 4 {
 		run()
 	}
-	ofPools := func(call string) bool { return strings.HasPrefix(call, "list -Hp -d 0 -o creation ") } // for their health
+	ofPools := func(call string) bool { return strings.HasPrefix(call, "list -Hp -d 0 -o creation ") } // these calls serve the health of pools
 	steady := slices.DeleteFunc(run(), ofPools)
 	if !w.tellsChanges(disk) {
 		assert.Equal(t, 2, listings(steady), "snapshots and bookmarks, in every run: %q", steady)
@@ -108,7 +108,7 @@ func TestIndex(t *testing.T) {
 		},
 	}
 	for what, do := range others {
-		w.later(2 * time.Second) // a change in the second of our own last one goes unseen
+		w.later(2 * time.Second) // snap does not notice a change in the same second as its own last one
 		do()
 		w.sameWithout(keep...)
 		assert.Equal(t, 2, listings(run()), "%s: what changed is listed", what)
@@ -116,7 +116,7 @@ func TestIndex(t *testing.T) {
 	}
 	w.sameWithout(keep...)
 
-	// What cannot be believed is not, and a day later all is looked at again.
+	// A run ignores an index that it cannot trust, and a day later it lists everything again.
 	require.NoError(t, w.a.WriteFile("/var/lib/snapwatch/index-ta", "nonsense"))
 	w.later(15 * time.Minute)
 	r := w.run(w.a, append([]string{"snap"}, keep...)...)

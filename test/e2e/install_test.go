@@ -16,23 +16,23 @@ import (
 	"snapwatch/test/site"
 )
 
-// installed is a host with a systemd, a network and files of its own: a container over
-// the machine's files, which sees all its pools.
+// installed is a host with its own systemd, network and files: a container with an overlay over the
+// machine's files, which sees all pools of the machine.
 type installed struct {
 	w      *world
 	name   string
-	root   string // its files, as the machine sees them
-	leader string // its first process
-	readme string // what is to be typed
+	root   string // the path of the host's root on the machine
+	leader string // the process number of the host's first process
+	readme string // the text of the README, whose lines the test types
 }
 
-// shippedReadme is the README as the package has it.
+// shippedReadme returns the README of the package.
 func (w *world) shippedReadme() string {
 	w.t.Helper()
 	return w.host("sh", "-c", "dpkg-deb --fsys-tarfile "+builtPackage(w.t, "latest")+" | tar -xO ./usr/share/doc/snapwatch/README.md")
 }
 
-// newHost makes a host that is not booted yet.
+// newHost creates a host that is not booted yet.
 func (w *world) newHost(name string) *installed {
 	w.t.Helper()
 	dir := filepath.Join("/run/hosts", name)
@@ -40,7 +40,7 @@ func (w *world) newHost(name string) *installed {
 	for _, d := range []string{"upper", "work", "root"} {
 		require.NoError(w.t, os.MkdirAll(filepath.Join(dir, d), 0o755))
 	}
-	// What else the machine has installed has nothing to do here.
+	// Other services of the machine must not run on the host.
 	for _, unit := range []string{
 		"prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "nagios-nrpe-server", "qemu-guest-agent",
 		"zfs-import-cache", "zfs-import-scan", "zfs-mount", "zfs-share", "zfs-zed", "zfs-volume-wait", "e2scrub_reap", "systemd-networkd",
@@ -66,11 +66,11 @@ func (h *installed) write(path, text string) {
 	require.NoError(h.w.t, os.WriteFile(path, []byte(text), 0o644))
 }
 
-// boot starts the hosts' systemd and waits until they are up.
+// boot starts the systemd of the hosts and waits until they have booted.
 func (w *world) boot(hosts ...*installed) {
 	w.t.Helper()
 	for _, h := range hosts {
-		// ZFS's programs ask /sys/module what the kernel's part can do.
+		// ZFS's programs read the features of the kernel module in /sys/module.
 		w.host("systemd-run", "--quiet", "--unit=host-"+h.name, "-p", "Delegate=yes", "-p", "KillMode=mixed",
 			"-E", "SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes", "systemd-nspawn", "--bind-ro=/sys/module", "--quiet", "--keep-unit", "--machine="+h.name, "--directory="+h.root,
 			"--private-network", "--bind=/dev/zfs", "--capability=all", "--boot")
@@ -88,7 +88,7 @@ func (w *world) boot(hosts ...*installed) {
 	}
 }
 
-// argv runs a command on the host with a login's environment.
+// argv returns the command line that runs a command on the host with the environment of a login.
 func (h *installed) argv(words ...string) []string {
 	return append([]string{"nsenter", "--all", "--target", h.leader, "--", "env", "-i",
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb", "LANG=C.UTF-8"}, words...)
@@ -98,7 +98,7 @@ func (h *installed) try(line string) (string, error) {
 	return h.w.tryHost(h.argv("sh", "-c", "cd /root && "+line)...)
 }
 
-// types types a line in root's shell on the host, which must be content.
+// types types a line in root's shell on the host; the command must succeed.
 func (h *installed) types(line string) string {
 	h.w.t.Helper()
 	out, err := h.try(line)
@@ -107,7 +107,7 @@ func (h *installed) types(line string) string {
 	return out
 }
 
-// follows types a line that must stand in the README.
+// follows types a line that must be in the README.
 func (h *installed) follows(line string) string {
 	h.w.t.Helper()
 	found := false
@@ -116,17 +116,17 @@ func (h *installed) follows(line string) string {
 		found = found || strings.TrimSpace(typed) == line || strings.Contains(text, "`"+line+"`")
 	}
 	require.True(h.w.t, found, "the README does not tell to type %q", line)
-	return h.types(strings.TrimPrefix(line, "sudo ")) // who types is root already
+	return h.types(strings.TrimPrefix(line, "sudo ")) // the shell is root's already
 }
 
-// terminal types a line of the README at a terminal, where snap registers itself.
+// terminal types a line of the README at a terminal, where snap registers itself in cron.
 func (h *installed) terminal(line string) string {
 	h.w.t.Helper()
 	h.follows(line + " --dry-run")
 	return h.types("script -qec '" + line + "' /dev/null")
 }
 
-// proxmox makes the host a Proxmox node whose storage local-zfs is the dataset.
+// proxmox makes the host a Proxmox node with the storage local-zfs on the dataset.
 func (h *installed) proxmox(dataset string) {
 	h.w.t.Helper()
 	standin := filepath.Join(filepath.Dir(program(h.w.t)), "standin")
@@ -145,7 +145,7 @@ func (h *installed) proxmox(dataset string) {
 	h.write("/etc/pve/storage.cfg", "zfspool: local-zfs\n\tpool "+dataset+"\n\tcontent rootdir,images\n")
 }
 
-// starts starts a container on the host; end ends it.
+// starts starts a container on the host; end ends the container.
 func (h *installed) starts(vmid string) (end func()) {
 	h.w.t.Helper()
 	guest := h.w.startReady(h.argv("/usr/bin/lxc-start", "-F", "-n", vmid)...)
@@ -155,8 +155,8 @@ func (h *installed) starts(vmid string) (end func()) {
 	}
 }
 
-// TestSystemdInstall types the steps of the README on three fresh hosts: at the end A
-// snapshots from cron, and B and C watch what they receive.
+// TestSystemdInstall types the steps of the README on three fresh hosts: in the end A takes
+// snapshots from cron, and B and C check the copies that they receive.
 func TestSystemdInstall(t *testing.T) {
 	const disk = "subvol-101-disk-0"
 	w := newWorld(t)
@@ -177,7 +177,7 @@ func TestSystemdInstall(t *testing.T) {
 	for _, h := range hosts {
 		h.follows("sudo apt install ./dist/snapwatch_*_amd64.deb")
 	}
-	a.write("/etc/snapwatch/config.yaml", "boot_grace: 1s\n"+quick) // nothing booted long ago here
+	a.write("/etc/snapwatch/config.yaml", "boot_grace: 1s\n"+quick) // these hosts have only just booted
 	a.types("systemctl start pve-guests")
 	b.write("/etc/snapwatch/config.yaml", "datasets: [tb/data]\n")
 	c.write("/etc/snapwatch/config.yaml", "role: replica\ndatasets: [tc]\n")
@@ -193,7 +193,7 @@ func TestSystemdInstall(t *testing.T) {
 	assert.Equal(t, []string{"daily"}, w.classes("ta/data/"+disk))
 	assert.Equal(t, "pve-a", w.label("ta/data/"+disk))
 
-	// The admin's own replication.
+	// The administrator's own replication.
 	w.send("ta/data/"+disk, "tb/data/"+disk)
 	w.send("ta/data/"+disk, "tc/"+disk)
 	for _, h := range hosts[1:] {
@@ -207,7 +207,7 @@ func TestSystemdInstall(t *testing.T) {
 	_, err := c.try("snapwatch snap f4")
 	assert.Error(t, err, "a replica")
 
-	// The guest stops: what cron runs sees it, and C stays silent for good.
+	// The guest stops: the command of cron's line notices that, and C never alarms.
 	end()
 	command := line[strings.Index(line, "root ")+len("root "):]
 	a.types(strings.SplitN(command, "\n", 2)[0])

@@ -16,10 +16,10 @@ import (
 	"snapwatch/test/site"
 )
 
-// gauges are what an exporter says of itself.
+// gauges are an exporter's metrics about its own process.
 type gauges struct{ goroutines, fds, rss float64 }
 
-// loaded starts an exporter on C over two fresh disks.
+// loaded starts an exporter on C with two fresh disks.
 func (w *world) loaded(args ...string) *site.Process {
 	w.t.Helper()
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}
@@ -30,7 +30,7 @@ func (w *world) loaded(args ...string) *site.Process {
 	return w.exporter(w.c, append([]string{"--web.listen-address=127.0.0.1:10191"}, args...)...)
 }
 
-// gauges asks the exporter for its own numbers, without waiting for a scan for long.
+// gauges reads the exporter's metrics about itself, with a short timeout for the scan.
 func (w *world) gauges() gauges {
 	w.t.Helper()
 	text, err := w.c.Output(w.ctx, "curl", "-sf", "-H", "X-Prometheus-Scrape-Timeout-Seconds: 1", exporterURL+"/metrics")
@@ -45,7 +45,7 @@ func (w *world) gauges() gauges {
 	return gauges{value("go_goroutines"), value("process_open_fds"), value("process_resident_memory_bytes")}
 }
 
-// children are how many zfs and zpool processes there are on C, and what stands for
+// children returns the number of zfs and zpool processes on C, including the scripts that replace
 // them.
 func (w *world) children() int {
 	w.t.Helper()
@@ -65,10 +65,9 @@ var (
 	wrkRequests  = regexp.MustCompile(`(\d+) requests in`)
 )
 
-// TestExporterUnderLoad: with a zfs that is slow, and with one that hangs, sixteen
-// clients at a time get their answers within the time that they give, and neither
-// goroutines nor open files nor processes become more. When zfs works again, so does
-// the exporter.
+// TestExporterUnderLoad: while zfs is slow, and while it hangs, sixteen clients at a time get their
+// answers within their timeouts, and the number of goroutines, open files and processes does not
+// grow. When zfs works again, the exporter works too.
 func TestExporterUnderLoad(t *testing.T) {
 	w := newWorld(t)
 	w.loaded("--scan-timeout=4s")
@@ -112,8 +111,7 @@ func TestExporterUnderLoad(t *testing.T) {
 	w.until(func() bool { return w.children() == 0 })
 }
 
-// bounded waits until there are no more goroutines and files than before, but for a
-// few.
+// bounded waits until the exporter has at most a few more goroutines and open files than before.
 func (w *world) bounded(before gauges, more float64) {
 	w.t.Helper()
 	var now gauges

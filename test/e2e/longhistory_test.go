@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// peak is the most memory in MiB that snap takes on A, while run runs it.
+// peak returns the greatest memory use of snap on A in MiB, while run runs snap.
 func (w *world) peak(run func()) (mib int) {
 	w.t.Helper()
 	done := make(chan struct{})
@@ -26,7 +26,7 @@ func (w *world) peak(run func()) (mib int) {
 		select {
 		case <-done:
 			return mib
-		case <-time.After(20 * time.Millisecond): // what the kernel counts, no event tells
+		case <-time.After(20 * time.Millisecond): // no event reports the kernel's count of memory
 		}
 		all, err := filepath.Glob("/proc/[0-9]*/cmdline")
 		require.NoError(w.t, err)
@@ -48,12 +48,12 @@ func (w *world) peak(run func()) (mib int) {
 	}
 }
 
-// TestLongHistory: a history of 200 000 lines is read within a minute, and takes no more
-// memory than a short one. One that takes too long proves nothing, and is left alone for
-// hours.
+// TestLongHistory: snap reads a history of 200 000 lines within a minute, and needs no more memory
+// than for a short one. A history that takes too long proves nothing, and the next runs do not read
+// it for hours.
 func TestLongHistory(t *testing.T) {
 	w := newWorld(t)
-	disk, good, lost := w.copyIn("large", 128<<10) // nothing of which is written
+	disk, good, lost := w.copyIn("large", 128<<10) // the pool's file is sparse: almost nothing of it is written
 	w.zfs("destroy", disk+"@"+good)
 	short := w.peak(func() { w.snap(w.a, "f4") })
 	require.NotContains(t, w.bookmarks(disk), lost)

@@ -16,9 +16,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// machineNode makes the machine itself a Proxmox node, called machine, with the storage
-// local-zfs on ta/data: a package belongs to a machine and not to a site. While there is
-// a file /run/pvesh.slow, pvesh does not answer.
+// machineNode makes the machine itself a Proxmox node, called machine, with the storage local-zfs
+// on ta/data, because a package belongs to a machine and not to a site. While the file
+// /run/pvesh.slow exists, pvesh does not answer.
 func (w *world) machineNode() {
 	w.t.Helper()
 	w.t.Cleanup(func() {
@@ -61,7 +61,7 @@ func (w *world) startMachineGuest(vmid int, disk string) {
 	})
 }
 
-// startReady starts a stand-in of a guest and returns when it lives.
+// startReady starts a stand-in of a guest and returns when the guest runs.
 func (w *world) startReady(argv ...string) *exec.Cmd {
 	w.t.Helper()
 	guest := exec.Command(argv[0], argv[1:]...)
@@ -75,8 +75,8 @@ func (w *world) startReady(argv ...string) *exec.Cmd {
 	return guest
 }
 
-// surviveShutdown takes the test's own service out of a shutdown, and lets that be begun
-// without switching the machine off: shutdown.target is what all units conflict with.
+// surviveShutdown keeps the test's own service running during a shutdown, and allows a test to
+// start shutdown.target, with which all units conflict, without switching the machine off.
 func (w *world) surviveShutdown() {
 	w.t.Helper()
 	const job = "/run/systemd/system/lab-job.service"
@@ -90,7 +90,7 @@ func (w *world) surviveShutdown() {
 	w.host("systemctl", "daemon-reload")
 }
 
-// builtPackage is a package that lies in a directory beside the test: old or latest.
+// builtPackage returns the path of the package in the directory old or latest next to the test.
 func builtPackage(t *testing.T, which string) string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(filepath.Dir(program(t)), which, "*_amd64.deb"))
@@ -99,13 +99,14 @@ func builtPackage(t *testing.T, which string) string {
 	return found[0]
 }
 
-// apt runs apt-get as a person does, who asks no questions.
+// apt runs apt-get as a person does, without questions.
 func (w *world) apt(words ...string) {
 	w.t.Helper()
 	w.t.Log(w.host(append([]string{"env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y"}, words...)...))
 }
 
-// unit is what systemctl says in one word, of the whole machine without a name.
+// unit returns systemctl's answer of one word about a unit, or about the whole machine if name is
+// empty.
 func (w *world) unit(verb, name string) string {
 	w.t.Helper()
 	argv := []string{"systemctl", verb}

@@ -13,8 +13,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestTwoCopiesOnOneHost: each copy is judged by its own limits, by check and as a metric; an
-// owner that moved the disk to another storage makes the old one an orphan.
+// TestTwoCopiesOnOneHost: check and the metrics judge each copy by its own limits; if the owner
+// moved the disk to another storage, the old copy is orphaned.
 func TestTwoCopiesOnOneHost(t *testing.T) {
 	w := newNetwork(t)
 	const disk, other, gone = "vm-104-disk-0", "vm-105-disk-0", "vm-106-disk-0"
@@ -35,8 +35,8 @@ func TestTwoCopiesOnOneHost(t *testing.T) {
 	w.owners()
 	w.exporter(w.c)
 
-	// One disk is moved by copying, another renamed with its snapshots, the third's guest
-	// becomes a template.
+	// One disk is moved by copying, another is renamed with its snapshots, and the third disk's
+	// guest becomes a template.
 	w.stop(w.a, 105)
 	w.stop(w.a, 106)
 	w.zfs("rename", "ta/data/"+other, "ta/fast/"+other)
@@ -67,7 +67,7 @@ owners:
   user: replica
   password_file: /etc/snapwatch/password
 `))
-	// The storage's disk is a new one, without the copy's snapshots.
+	// The disk on the other storage is a new one, without the copy's snapshots.
 	w.stop(w.a, 104)
 	require.NoError(t, site.DestroyDataset(w.ctx, "ta/data/"+disk))
 	require.NoError(t, site.CreateZvol(w.ctx, "ta/fast/"+disk, 16))
@@ -83,8 +83,9 @@ owners:
 	assert.Contains(t, template.Compared.Reason, "guest 106 is a template")
 }
 
-// TestSnapThatIsNotRegistered: the guests were off and snapped so, the package is removed and
-// installed, and they run again. The node says it, and so does C that asks it.
+// TestSnapThatIsNotRegistered: the guests were off and have _stopped snapshots; then the package is
+// removed and installed again, and the guests run again. The node reports that snap is not
+// registered, and so does C, which asks the node.
 func TestSnapThatIsNotRegistered(t *testing.T) {
 	w := newNetwork(t)
 	const disk, c = "vm-100-disk-0", "tc/vm-100-disk-0"
@@ -121,8 +122,8 @@ func TestSnapThatIsNotRegistered(t *testing.T) {
 	assert.Zero(t, w.compared().Code)
 }
 
-// TestMemory: disks that are destroyed and forgotten in one script, while two scrapers are at
-// work; a pool that is imported under another name and back; a memory that is cut short.
+// TestMemory: disks are destroyed and forgotten in one script while two scrapers work; a pool is
+// imported under another name and back; the file with the known disks is cut short.
 func TestMemory(t *testing.T) {
 	w := newNetwork(t)
 	const disks = 6

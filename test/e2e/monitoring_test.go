@@ -18,7 +18,7 @@ import (
 	"snapwatch/deploy"
 )
 
-// quicker is how much shorter waits are than they are shipped.
+// quicker is the factor by which waiting times are shorter than the shipped ones.
 const quicker = 100
 
 // shipped reads a YAML file of deploy.
@@ -33,7 +33,7 @@ func shipped[T any](t *testing.T, name string) T {
 
 type entry = map[string]any
 
-// shorten divides the times under these keys, wherever they stand below.
+// shorten divides the times under these keys, at any depth.
 func shorten(t *testing.T, below any, keys ...string) {
 	t.Helper()
 	switch x := below.(type) {
@@ -44,7 +44,7 @@ func shorten(t *testing.T, below any, keys ...string) {
 				if is && k == key {
 					d, err := time.ParseDuration(strings.Replace(text, "1d", "24h", 1))
 					if err != nil {
-						d = 7 * 24 * time.Hour // the only ones in days are longer than any test
+						d = 7 * 24 * time.Hour // the other times are in days, longer than any test
 					}
 					x[key] = max(d/quicker, time.Second).String()
 				}
@@ -58,14 +58,14 @@ func shorten(t *testing.T, below any, keys ...string) {
 	}
 }
 
-// notice is one alert as Alertmanager tells a webhook of it.
+// notice is one alert in Alertmanager's message to a webhook.
 type notice struct {
 	Receiver string
 	Status   string
 	Labels   map[string]string
 }
 
-// webhook listens where the sites can reach it and hands on what arrives.
+// webhook listens at an address that the sites can reach, and passes on the notices that arrive.
 func (w *world) webhook() (url string, notices <-chan notice) {
 	w.t.Helper()
 	listener, err := net.Listen("tcp", "192.0.2.254:0")
@@ -86,7 +86,7 @@ func (w *world) webhook() (url string, notices <-chan notice) {
 	return "http://" + listener.Addr().String(), arrived
 }
 
-// awaitNotice reads notices until one is as wanted, and returns all that came.
+// awaitNotice reads notices until the wanted one arrives, and returns all notices up to then.
 func (w *world) awaitNotice(notices <-chan notice, wanted func(notice) bool) (all []notice) {
 	w.t.Helper()
 	for {
@@ -105,9 +105,9 @@ func (w *world) awaitNotice(notices <-chan notice, wanted func(notice) bool) (al
 	}
 }
 
-// prometheus starts Prometheus and Alertmanager on B with what is shipped, but for
-// addresses and for times, and that C is listed twice, as one that holds the copies of two
-// clusters: each alert must fire once all the same.
+// prometheus starts Prometheus and Alertmanager on B with the shipped files, with other addresses
+// and times. C is listed twice, as a host with the copies of two clusters: each alert must still
+// fire only once.
 func (w *world) prometheus(webhook string) {
 	w.t.Helper()
 	rules := shipped[entry](w.t, "prometheus/snapwatch.rules.yml")
@@ -148,7 +148,7 @@ func (w *world) prometheus(webhook string) {
 	require.NoError(w.t, err)
 }
 
-// firing are the alerts of disks that fire in Prometheus.
+// firing returns the alerts of disks that fire in Prometheus.
 func (w *world) firing() []string {
 	w.t.Helper()
 	out, err := w.b.Output(w.ctx, "curl", "-sf", "http://127.0.0.1:9090/api/v1/alerts")
@@ -171,8 +171,8 @@ func (w *world) firing() []string {
 	return names
 }
 
-// nrpe starts the daemon on C with the definition that is shipped, and returns what
-// the monitoring host gets from it.
+// nrpe starts the NRPE daemon on C with the shipped definition, and returns a function that runs a
+// check from the monitoring host.
 func (w *world) nrpe() (check func() (string, int)) {
 	w.t.Helper()
 	definition, err := deploy.Files.ReadFile("nrpe/snapwatch.cfg")
@@ -195,8 +195,8 @@ func (w *world) nrpe() (check func() (string, int)) {
 	}
 }
 
-// TestMonitoring: the alarm comes through Nagios's and Prometheus's own programs, once,
-// for the guest whose copy is behind, and not for the one that is off.
+// TestMonitoring: the programs of Nagios and Prometheus deliver the alarm once, for the guest whose
+// copy lags, and no alarm for the guest that is off.
 func TestMonitoring(t *testing.T) {
 	w := newNetwork(t)
 	w.vm(100, "vm-100-disk-0")
@@ -238,7 +238,7 @@ func TestMonitoring(t *testing.T) {
 	last := came[len(came)-1]
 	assert.Equal(t, "default", last.Receiver)
 	assert.Equal(t, "warning", last.Labels["severity"])
-	// That it is old as well is known to Prometheus, and no second message.
+	// Prometheus also knows that the copy is stale, but no second message is sent.
 	var fire []string
 	w.until(func() bool { fire = w.firing(); return len(fire) >= 2 })
 	assert.ElementsMatch(t, []string{"SnapwatchLag tc/vm-100-disk-0 warning", "SnapwatchStale tc/vm-100-disk-0 warning"}, fire)

@@ -18,12 +18,12 @@ import (
 
 const (
 	replicaHash = "$2a$04$/tau3y8neWEU1SjYyYNOzuzRumlNocspRUS0kaQmsiZN.jaZ6fude"
-	// webAuth asks for the password "replica" of a user of that name.
+	// webAuth requires the user name and password "replica".
 	webAuth = "basic_auth_users:\n  replica: " + replicaHash + "\n"
 )
 
-// owners starts exporters on A and B, each for its own pool, and lets C's check ask
-// both, over the network, where names are told only to who has the password.
+// owners starts exporters on A and B, each for its own pool, and configures C's check to ask both
+// over the network. The exporters tell names only to clients with the password.
 func (w *world) owners() (exporters []*site.Process) {
 	w.t.Helper()
 	for _, node := range []*site.Site{w.a, w.b} {
@@ -42,20 +42,20 @@ owners:
 	return exporters
 }
 
-// said is what a check found: pools by their names, disks by their datasets.
+// said is the result of a check: pools by name, disks by dataset.
 type said struct {
 	site.Result
 	pools map[string]checker.PoolDocument
 	disks map[string]checker.DiskDocument
 }
 
-// judged runs check on C with much timeout.
+// judged runs check on C with a long timeout.
 func (w *world) judged(args ...string) said {
 	w.t.Helper()
 	return w.judgedWithin("60s", args...)
 }
 
-// judgedWithin runs check on C and reads its JSON.
+// judgedWithin runs check on C and parses its JSON output.
 func (w *world) judgedWithin(timeout string, args ...string) said {
 	w.t.Helper()
 	r := w.check(append([]string{"--format=json", "--timeout", timeout}, args...)...)
@@ -71,10 +71,10 @@ func (w *world) judgedWithin(timeout string, args ...string) said {
 	return s
 }
 
-// compared is judged, with the owners asked.
+// compared is like judged, but check asks the owners.
 func (w *world) compared() said { return w.judged("--config=/etc/snapwatch/compare.yaml") }
 
-// toldAlike holds what status and explain say of a disk on C against what check said.
+// toldAlike asserts that status and explain report the same about a disk on C as check did.
 func (w *world) toldAlike(disk string, checked said) {
 	w.t.Helper()
 	d := checked.disks[disk]
@@ -96,9 +96,9 @@ func (w *world) toldAlike(disk string, checked said) {
 	assert.Contains(w.t, explained.Stdout, d.Newest.Name)
 }
 
-// TestOwnerAfterFailover: replication dies while the guest is off, and the guest
-// starts again: only its owner can tell, and after a failover that is the new one. A
-// hands on what B makes, is as old as C, and does not count.
+// TestOwnerAfterFailover: replication fails while the guest is off, and the guest starts again.
+// Only the guest's owner knows that; after a failover, the new owner. A, which only relays B's
+// snapshots, is as old as C, and its answer does not count.
 func TestOwnerAfterFailover(t *testing.T) {
 	w := newNetwork(t)
 	const disk, c = "vm-100-disk-0", "tc/vm-100-disk-0"
@@ -114,8 +114,8 @@ func TestOwnerAfterFailover(t *testing.T) {
 	assert.Equal(t, "192.0.2.1:10191", proven.Owner)
 	assert.True(t, proven.Proven)
 
-	// The guest was off for long. That it starts is no fault of the replication. The
-	// owner lost the snapshot and kept its bookmark: that proves as much.
+	// The guest was off for long, so its start is no fault of replication. The owner lost the
+	// snapshot but kept its bookmark, which proves the same.
 	w.zfs("destroy", a+"@"+w.snapshots(a)[1])
 	w.later(7 * time.Hour)
 	w.start(w.a, 100)
@@ -129,7 +129,7 @@ func TestOwnerAfterFailover(t *testing.T) {
 	assert.Equal(t, "lagging", lagging.disks[c].Compared.Outcome)
 	w.toldAlike(c, lagging)
 
-	// B takes over, and its snapshots come to C by way of A.
+	// B takes over, and its snapshots reach C by way of A.
 	w.send(a, b)
 	require.NoError(t, w.a.KillGuest(100))
 	require.NoError(t, w.a.MoveGuestTo(100, w.b))

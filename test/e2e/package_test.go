@@ -12,16 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSystemdPackage lives with the package on the machine itself, which is a Proxmox
-// node meanwhile: install, runs of the timer's service, upgrade during a run, remove,
-// purge.
+// TestSystemdPackage tests the package on the machine itself, which is a Proxmox node meanwhile:
+// install, runs of the timer's service, upgrade during a run, remove, purge.
 func TestSystemdPackage(t *testing.T) {
 	const disk = "ta/data/vm-100-disk-0"
 	w := newWorld(t)
 	w.machineNode()
 	w.machineGuest(100, "vm-100-disk-0")
 
-	// Install: nothing is on but the unit that waits for the end of the host.
+	// After the install, only the unit that waits for the host's shutdown is enabled.
 	w.apt("install", "--no-install-recommends", builtPackage(t, "old"))
 	assert.Equal(t, "disabled", w.unit("is-enabled", "snapwatch.timer"))
 	assert.Equal(t, "disabled", w.unit("is-enabled", "snapwatch-health.timer"))
@@ -33,7 +32,7 @@ func TestSystemdPackage(t *testing.T) {
 	w.host("snapwatch", "config", "check")
 	require.NoError(t, os.WriteFile("/etc/snapwatch/config.yaml", []byte("keep: f4\nboot_grace: 1s\n"+quick), 0o644))
 
-	// The test says when runs begin, not the time of day.
+	// The test itself starts the runs; the timer must not.
 	w.place("/run/systemd/system/snapwatch.timer.d/seldom.conf", "[Timer]\nOnCalendar=\nOnCalendar=2099-01-01\n")
 	w.host("systemctl", "daemon-reload")
 	w.host("systemctl", "enable", "--now", "snapwatch.timer", "snapwatch-health.timer", "snapwatch-exporter.service")
@@ -45,7 +44,7 @@ func TestSystemdPackage(t *testing.T) {
 	_, err := w.tryHost("snapwatch", "cron", "install", "f4")
 	assert.Error(t, err, "one of the two is enough")
 
-	// An upgrade while a run waits for Proxmox: the run ends as it would have.
+	// An upgrade happens while a run waits for Proxmox: the run ends normally.
 	exporter := w.unitProperty("snapwatch-exporter.service", "ExecMainPID")
 	w.upgradeDuringRun(builtPackage(t, "latest"))
 	require.Eventually(t, func() bool { return w.unit("is-active", "snapwatch.service") == "inactive" }, 2*time.Minute, 100*time.Millisecond)
@@ -58,14 +57,15 @@ func TestSystemdPackage(t *testing.T) {
 	w.host("systemctl", "start", "snapwatch.service")
 	assert.Len(t, w.classes(disk), 3, "the new one continues")
 
-	// Removed, and back: what was on is on again.
+	// After removal and reinstallation, the enabled units are active again.
 	w.apt("remove", "snapwatch")
 	w.apt("install", "--no-install-recommends", builtPackage(t, "latest"))
 	for _, unit := range []string{"snapwatch.timer", "snapwatch-health.timer", "snapwatch-exporter.service", "snapwatch-finalize.service"} {
 		assert.Equal(t, "active", w.unit("is-active", unit), unit)
 	}
 
-	// With cron in place of the timer, removing takes the lines that would mail for ever.
+	// With cron in place of the timer, removing the package removes cron's lines, which would cause
+	// mail for ever.
 	w.host("systemctl", "disable", "--now", "snapwatch.timer")
 	w.host("snapwatch", "cron", "install", "f4")
 	w.host("snapwatch", "cron", "install", "--prune", "f4")
@@ -85,8 +85,8 @@ func TestSystemdPackage(t *testing.T) {
 	assert.Equal(t, "machine", w.label(disk))
 }
 
-// upgradeDuringRun installs a newer package and has a run begin just before dpkg does,
-// which Proxmox lets wait until dpkg has replaced the program that runs.
+// upgradeDuringRun installs a newer package. A run begins just before dpkg works, and Proxmox lets
+// the run wait until dpkg has replaced the running program.
 func (w *world) upgradeDuringRun(newer string) {
 	w.t.Helper()
 	const program = "/usr/bin/snapwatch"
@@ -110,9 +110,9 @@ func (w *world) upgradeDuringRun(newer string) {
 	require.NoError(w.t, <-upgrade)
 }
 
-// TestSystemdShutdown plays the end of a host with systemd's own order: guests are
-// stopped by their unit, and then, while the pool is still there, each that ran here
-// gets its _stopped snapshot. Stopped by hand at another time the unit does nothing.
+// TestSystemdShutdown plays the shutdown of a host in systemd's own order: a unit stops the guests,
+// and then, while the pool is still imported, each guest that ran here gets its _stopped snapshot.
+// If a person stops the finalize unit at another time, it does nothing.
 func TestSystemdShutdown(t *testing.T) {
 	const first, second = "ta/data/vm-100-disk-0", "ta/data/vm-101-disk-0"
 	w := newWorld(t)
@@ -146,7 +146,7 @@ func TestSystemdShutdown(t *testing.T) {
 		assert.Equal(t, "stopped", w.label(disk))
 	}
 
-	// The host is back, and one of the guests starts.
+	// The host boots again, and one of the guests starts.
 	w.host("systemctl", "start", "basic.target", "systemd-udevd.service")
 	w.startMachineGuest(100, "vm-100-disk-0")
 	require.NoError(t, os.WriteFile("/etc/snapwatch/config.yaml", []byte("boot_grace: 1s\n"+quick), 0o644))

@@ -17,7 +17,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// page is the text of one of the project's pages.
+// page returns the text of one of the project's pages.
 func page(t *testing.T, path string) string {
 	t.Helper()
 	text, err := fs.ReadFile(snapwatch.Pages, path)
@@ -25,13 +25,14 @@ func page(t *testing.T, path string) string {
 	return string(text)
 }
 
-// shown are the blocks that the pages say a test plays.
+// shown are the blocks of the pages that are marked as played by a test.
 type shown struct {
 	t      *testing.T
 	blocks []pages.Block
 }
 
-// shown returns the blocks that this test must play, each of them.
+// shown returns the blocks that this test must play; the test fails at its end if one was not
+// played.
 func (w *world) shown() *shown {
 	w.t.Helper()
 	blocks, err := pages.PlayedBy(w.t.Name())
@@ -45,8 +46,8 @@ func (w *world) shown() *shown {
 	return s
 }
 
-// block takes the block of a page that begins so. The words are pairs: what the page says,
-// and what is in its place in the lab.
+// block returns the block of a page that begins with these words, and marks the block as played.
+// words are pairs: a text of the page, and its replacement in the lab.
 func (s *shown) block(page, begins string, words ...string) string {
 	s.t.Helper()
 	for i, b := range s.blocks {
@@ -62,7 +63,8 @@ func (s *shown) block(page, begins string, words ...string) string {
 	return ""
 }
 
-// terminal gives a site the program where a person has it, and ssh to the others.
+// terminal installs the program on a site at its usual place, and a replacement for ssh to the
+// other sites.
 func (w *world) terminal(s *site.Site, ssh string) {
 	w.t.Helper()
 	_, err := s.Output(w.ctx, "sh", "-c", "install -D -o root -m 755 "+program(w.t)+" "+site.BinDir+"/snapwatch")
@@ -70,7 +72,7 @@ func (w *world) terminal(s *site.Site, ssh string) {
 	require.NoError(w.t, s.Install("ssh", "#!/bin/sh\nshift\n"+ssh+"\n"))
 }
 
-// typed types lines at a terminal, which must be content, and returns what is printed.
+// typed types lines at a terminal and returns the output; all commands must succeed.
 func (w *world) typed(s *site.Site, lines string) string {
 	w.t.Helper()
 	require.NoError(w.t, s.WriteFile("/etc/snapwatch/typed", lines))
@@ -81,8 +83,8 @@ func (w *world) typed(s *site.Site, lines string) string {
 	return r.Stdout
 }
 
-// TestPages types what the pages tell to type, on the sites they name, and sees that it
-// prints and leaves what they say.
+// TestPages types the commands of the pages on the sites that the pages name, and checks the output
+// and the results that the pages describe.
 func TestPages(t *testing.T) {
 	w := newNetwork(t)
 	shown := w.shown()
@@ -130,7 +132,7 @@ func TestPages(t *testing.T) {
 	t.Log("README.md: on C")
 	lines := strings.Split(shown.block("README.md", "snapwatch check"), "\n")
 	assert.Contains(t, w.typed(w.c, lines[0]), "OK")
-	// Two that do not end by themselves.
+	// These two commands do not end by themselves.
 	exporter, err := w.c.Start(w.ctx, "sh", "-c", "PATH="+site.BinDir+":$PATH; exec "+lines[1])
 	require.NoError(t, err)
 	require.NoError(t, exporter.WaitFor(w.ctx, "Listening on"))
@@ -207,7 +209,8 @@ func TestPages(t *testing.T) {
 	assert.Equal(t, []string{""}, made[3:])
 }
 
-// answersByTLS starts an exporter on A, and lets C ask it by the name of a, as the pages say.
+// answersByTLS starts an exporter on A with TLS, and configures C to ask it by the name a, as the
+// pages describe.
 func (w *world) answersByTLS(shown *shown) *site.Process {
 	w.t.Helper()
 	w.typed(w.a, shown.block("docs/exporter.md", "openssl req", "snapwatch-exporter", "root"))

@@ -15,8 +15,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestNoSpace: a thick volume that finds no room fails alone, its guest all or
-// nothing, and the other guests get their snapshots.
+// TestNoSpace: if a thick volume has no room for a snapshot, only its guest gets no snapshot on any
+// of its disks; the other guests get their snapshots.
 func TestNoSpace(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
@@ -24,7 +24,7 @@ func TestNoSpace(t *testing.T) {
 	w.start(w.a, 100)
 	w.start(w.a, 101)
 	w.snap(w.a, "f100")
-	// A reservation that a snapshot would have to double does not fit any more.
+	// A snapshot would have to double the volume's reservation, for which the pool has no room.
 	thick := "ta/data/vm-100-disk-1"
 	w.zfs("set", "volsize=300M", thick)
 	w.zfs("set", "refreservation=300M", thick)
@@ -41,8 +41,8 @@ func TestNoSpace(t *testing.T) {
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
 }
 
-// TestKept: a held or cloned snapshot is not destroyed, the others are, and cron
-// sends no mail about it.
+// TestKept: snap does not destroy a snapshot with a hold or a clone, destroys the others, and
+// prints nothing, so that cron sends no mail.
 func TestKept(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -76,8 +76,8 @@ func TestEncrypted(t *testing.T) {
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 1)
 }
 
-// TestNameTaken: the night that has an hour twice, or a clock set back, does not
-// cost a snapshot.
+// TestNameTaken: if an hour comes twice in a night, or a clock is set back, snap still takes each
+// snapshot.
 func TestNameTaken(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -90,8 +90,8 @@ func TestNameTaken(t *testing.T) {
 	assert.Len(t, w.snapshots(disk), before+1)
 }
 
-// gatedRun starts a run on A whose channel program on a pool waits, before it begins,
-// until the gate is killed. It returns when the program is at the gate.
+// gatedRun starts a run on A whose channel program on a pool waits, before it begins, until the
+// gate is killed. It returns when the program waits at the gate.
 func (w *world) gatedRun(pool string, args ...string) (run, gate *site.Process) {
 	w.t.Helper()
 	require.NoError(w.t, w.a.Install("zfs", "#!/bin/sh\nif [ \"$1$3\" = program"+pool+" ] && [ -p /run/gate ]; then read x </run/gate; fi\nexec /usr/sbin/zfs \"$@\"\n"))
@@ -99,28 +99,28 @@ func (w *world) gatedRun(pool string, args ...string) (run, gate *site.Process) 
 	require.NoError(w.t, err)
 	run, err = w.a.Start(w.ctx, append([]string{program(w.t)}, args...)...)
 	require.NoError(w.t, err)
-	// Opening the gate for writing waits until the program reads it; it reads on until
-	// the gate is closed.
+	// Opening the gate for writing blocks until the program opens it for reading; the program then
+	// reads until the gate is closed.
 	gate, err = w.a.Start(w.ctx, "sh", "-c", "exec 3>/run/gate; echo reached; exec sleep infinity")
 	require.NoError(w.t, err)
 	require.NoError(w.t, gate.WaitFor(w.ctx, "reached"))
 	return run, gate
 }
 
-// TestTwoRuns: a second run says who is at work, or nothing where cron started it,
-// and a killed run's program keeps the pool until it ends.
+// TestTwoRuns: a second run reports which process is at work, but prints nothing if cron started
+// it. A killed run's channel program keeps the pool locked until the program ends.
 func TestTwoRuns(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
 	w.start(w.a, 100)
 	first, gate := w.gatedRun("ta", "snap", "f4", "-v")
 
-	w.snap(w.a, "f4") // from cron: silent
+	w.snap(w.a, "f4") // a run from cron prints nothing
 	r := w.run(w.a, "snap", "f4", "-v")
 	assert.Zero(t, r.Code)
 	assert.Contains(t, r.Stderr, "is locked by process")
 
-	// Killing the first run leaves its zfs, and with it the lock.
+	// Killing the first run does not end its zfs, which keeps the lock.
 	first.Kill()
 	r = w.run(w.a, "snap", "f4", "-v")
 	assert.Contains(t, r.Stderr, "is locked by process")
@@ -133,8 +133,8 @@ func TestTwoRuns(t *testing.T) {
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
 }
 
-// TestTerminated: told to end while its channel program is at work, a run lets that
-// finish and begins nothing more; the next run continues from there.
+// TestTerminated: a run that is asked to end while its channel program is at work lets the program
+// finish and begins no further work; the next run continues from there.
 func TestTerminated(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -155,8 +155,8 @@ func TestTerminated(t *testing.T) {
 	assert.Len(t, w.snapshots(disk), 1)
 }
 
-// TestMissingPool: a pool that is not imported is told, and the others get their
-// snapshots.
+// TestMissingPool: snap reports a pool that is not imported, and the disks on the other pools get
+// their snapshots.
 func TestMissingPool(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -174,8 +174,8 @@ func TestMissingPool(t *testing.T) {
 
 var kills = flag.Int("kills", 6, "how often TestKilled starts a guest, and stops it")
 
-// TestKilled: whatever moment a run is killed at, the next runs end with the right
-// labels, one _stopped a stop, and no class doubled in its bucket.
+// TestKilled: at whatever moment a run is killed, the next runs end with the right labels, one
+// _stopped snapshot for each stop, and at most one snapshot of a class in a bucket.
 func TestKilled(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2"}
@@ -199,7 +199,7 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// killedRun starts a run and kills it, and every zfs it started, at some moment.
+// killedRun starts a run, and kills the run and every zfs of the run at a random moment.
 func (w *world) killedRun() {
 	w.t.Helper()
 	p, err := w.a.Start(w.ctx, program(w.t), "snap", "f100", "d100", "-v")
@@ -213,8 +213,8 @@ func (w *world) killedRun() {
 	w.t.Logf("killed: %s", strings.TrimSpace(p.Wait().Stdout))
 }
 
-// TestHungPool: while zfs hangs on one pool, the guests on the other get their
-// snapshots, and the hung zfs keeps its pool locked.
+// TestHungPool: while zfs hangs on one pool, the guests on the other pool get their snapshots, and
+// the hung zfs keeps its pool locked.
 func TestHungPool(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

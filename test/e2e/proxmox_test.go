@@ -22,7 +22,7 @@ func (w *world) pve(argv ...string) site.Result {
 	return r
 }
 
-// takes says how long a step of the stand-ins takes, no time for "".
+// takes sets the duration of a step of the stand-ins; "" means no time.
 func (w *world) takes(step, time string) {
 	w.t.Helper()
 	path := "/run/standin/" + step + ".takes"
@@ -33,7 +33,7 @@ func (w *world) takes(step, time string) {
 	require.NoError(w.t, w.a.WriteFile(path, time))
 }
 
-// busy reports whether somebody holds the guest's configuration.
+// busy reports whether a process holds the lock of the guest's configuration.
 func (w *world) busy(vmid int) bool {
 	w.t.Helper()
 	release, err := w.a.HoldFlock(vmid)
@@ -43,8 +43,8 @@ func (w *world) busy(vmid int) bool {
 	return err != nil
 }
 
-// TestPmxcfsHangs: whatever waits for pmxcfs in the kernel, doctor and snap end when they are
-// told to, and keep no lock; afterwards nothing of them is left.
+// TestPmxcfsHangs: while processes wait in the kernel for pmxcfs, doctor and snap end at their
+// timeouts and keep no lock; afterwards none of their processes is left.
 func TestPmxcfsHangs(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

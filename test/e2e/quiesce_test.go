@@ -16,8 +16,8 @@ import (
 	"snapwatch/internal/report"
 )
 
-// TestContainersHeldStill: ten containers whose processes write are stopped at once,
-// get one snapshot, and go on; then what was frozen is packed at leisure.
+// TestContainersHeldStill: ten containers whose processes write are frozen at the same time, get
+// one snapshot, and continue; the frozen state is packed afterwards.
 func TestContainersHeldStill(t *testing.T) {
 	w := newWorld(t)
 	boxes := w.boxes(201, 210)
@@ -31,7 +31,7 @@ func TestContainersHeldStill(t *testing.T) {
 		assert.False(t, frozen, vmid)
 	}
 
-	// They write on while the state of that moment is packed.
+	// The containers continue to write while the state of that moment is packed.
 	name := w.newest("ta/data/subvol-201-disk-0")
 	begun := time.Now()
 	for vmid := 201; vmid <= 210; vmid++ {
@@ -53,12 +53,12 @@ func TestContainersHeldStill(t *testing.T) {
 	w.nobodyThaws()
 }
 
-// TestWrittenBeforeTheFreeze: what waits to be written is on the pool before a guest is held
-// still, so that it is not held for as long as that takes.
+// TestWrittenBeforeTheFreeze: snap writes waiting data to the pool before it freezes a guest, so
+// that the freeze does not include the time for that.
 func TestWrittenBeforeTheFreeze(t *testing.T) {
-	const waiting = 8 << 20 // less than what makes the pool write by itself
+	const waiting = 8 << 20 // less than the amount at which the pool begins to write by itself
 	w := newWorld(t)
-	w.parameter("zfs_txg_timeout", "600") // nothing is written but when somebody asks
+	w.parameter("zfs_txg_timeout", "600") // the pool writes only on request
 	w.configure(still + "quiesce: [{vmid: 200, how: cgroup}]\n")
 	w.box(200)
 	w.machine(fmt.Sprintf("zpool sync ta; head -c %d /dev/urandom >/tmp/ct-200/waiting", waiting))
@@ -77,7 +77,7 @@ func TestWrittenBeforeTheFreeze(t *testing.T) {
 	assert.Greater(t, most, uint64(waiting/2), "bytes in one before it: else nothing waited, and this proves nothing")
 }
 
-// TestKilledWhileFrozen: however and whenever a run is killed, no guest stays frozen.
+// TestKilledWhileFrozen: whenever and in whatever way a run is killed, no guest remains frozen.
 func TestKilledWhileFrozen(t *testing.T) {
 	w := newWorld(t)
 	w.configure(still + "groups: [{name: shop, vmid: '100,101', quiesce: agent}]\nquiesce: [{vmid: 200, how: cgroup}]\n")
@@ -124,14 +124,14 @@ func TestKilledWhileFrozen(t *testing.T) {
 	longest := longestFrozen(t, log)
 	t.Logf("longest frozen: %s", longest)
 	assert.Less(t, longest, 21*time.Second)
-	w.snap(w.a, "f9") // nothing keeps the locks
+	w.snap(w.a, "f9") // no process keeps the pools' locks
 	for vmid, q := range w.quiesced() {
 		assert.Equal(t, report.Application, q.Consistent, vmid)
 	}
 }
 
-// longestFrozen is the longest time between a frozen and the thawed that follows, in
-// what site.AgentLog says; a frozen without one fails the test.
+// longestFrozen returns the longest time between "frozen" and the next "thawed" of a guest in the
+// log of site.AgentLog; a freeze without a thaw fails the test.
 func longestFrozen(t *testing.T, log string) time.Duration {
 	t.Helper()
 	since := map[string]int64{}

@@ -21,11 +21,11 @@ import (
 	"snapwatch/test/site"
 )
 
-// still lets guests be frozen for 20 seconds, since the machine is emulated.
+// still sets max_freeze to 20 seconds, since the machine is emulated.
 const still = quick + "max_freeze: 20s\n"
 
-// machine runs a shell's command line on the machine itself, where disks are mounted:
-// the kernel mounts what is below .zfs/snapshot there.
+// machine runs a shell's command line on the machine itself, where disks are mounted: only there
+// the kernel mounts the snapshots below .zfs/snapshot.
 func (w *world) machine(line string) string {
 	w.t.Helper()
 	out, err := exec.CommandContext(w.ctx, "sh", "-ec", line).CombinedOutput()
@@ -33,8 +33,8 @@ func (w *world) machine(line string) string {
 	return string(out)
 }
 
-// box is a container on A with a file system on /tmp/ct-VMID and a process that writes
-// there: one line after the other, each first into a and then into b.
+// box makes a container on A with a file system on /tmp/ct-VMID and a process that writes there: it
+// writes each line first into the file a and then into the file b.
 func (w *world) box(vmid int) site.Cgroup {
 	w.t.Helper()
 	disk := fmt.Sprintf("subvol-%d-disk-0", vmid)
@@ -48,7 +48,7 @@ func (w *world) box(vmid int) site.Cgroup {
 	return c
 }
 
-// boxes are the containers first to last.
+// boxes makes the containers from first to last.
 func (w *world) boxes(first, last int) map[int]site.Cgroup {
 	w.t.Helper()
 	all := map[int]site.Cgroup{}
@@ -58,8 +58,8 @@ func (w *world) boxes(first, last int) map[int]site.Cgroup {
 	return all
 }
 
-// holdGroup takes a snapshot of a group, the containers first to last, that is frozen
-// for it, and returns for how many seconds the one was that was so for the longest.
+// holdGroup takes a snapshot of a frozen group, the containers from first to last, and returns the
+// longest freeze of a container in seconds.
 func (w *world) holdGroup(first, last int) (longest float64) {
 	w.t.Helper()
 	var members []string
@@ -78,7 +78,7 @@ func (w *world) holdGroup(first, last int) (longest float64) {
 	return longest
 }
 
-// quiesced is what the last report on A says of guests that were to be frozen.
+// quiesced returns the entries of A's last report about guests to freeze.
 func (w *world) quiesced() map[int]report.Quiesced {
 	w.t.Helper()
 	text, err := w.a.ReadFile("/var/lib/snapwatch/last-run.json")
@@ -98,8 +98,7 @@ func (w *world) configure(text string) {
 	require.NoError(w.t, w.a.WriteFile("/etc/snapwatch/config.yaml", text))
 }
 
-// nobodyThaws waits until nothing is at work on A that could freeze or thaw a guest, or
-// that holds a pool's lock.
+// nobodyThaws waits until no process on A can still freeze or thaw a guest, or holds a pool's lock.
 func (w *world) nobodyThaws() {
 	w.t.Helper()
 	w.until(func() bool {
@@ -115,7 +114,7 @@ func (w *world) nobodyThaws() {
 	})
 }
 
-// parameter sets one of the module's for this test.
+// parameter sets a parameter of the ZFS module for this test.
 func (w *world) parameter(name, value string) {
 	w.t.Helper()
 	path := "/sys/module/zfs/parameters/" + name
@@ -125,7 +124,8 @@ func (w *world) parameter(name, value string) {
 	w.t.Cleanup(func() { require.NoError(w.t, os.WriteFile(path, was, 0)) })
 }
 
-// dirty is how many bytes a pool's latest transaction groups had to write, from its kstat.
+// dirty returns the number of bytes that a pool's latest transaction groups had to write, from the
+// pool's kstat.
 func (w *world) dirty(pool string) map[uint64]uint64 {
 	w.t.Helper()
 	text, err := os.ReadFile(filepath.Join(zfs.KstatDir, pool, "txgs"))
@@ -141,7 +141,7 @@ func (w *world) dirty(pool string) map[uint64]uint64 {
 	return all
 }
 
-// newest is the name of a dataset's newest snapshot.
+// newest returns the name of a dataset's newest snapshot.
 func (w *world) newest(dataset string) string {
 	w.t.Helper()
 	names := w.snapshots(dataset)
@@ -149,7 +149,7 @@ func (w *world) newest(dataset string) string {
 	return names[len(names)-1]
 }
 
-// took is how long a run of snap on A takes.
+// took returns the duration of a run of snap on A, and the run's result.
 func (w *world) took(t *testing.T, args ...string) (time.Duration, site.Result) {
 	t.Helper()
 	begun := time.Now()

@@ -25,13 +25,13 @@ var (
 	randomSeed  = flag.Uint64("seed", 835, "what they are drawn from")
 )
 
-// weekSteps is how many steps are taken before the sites are made again.
+// weekSteps is the number of steps after which the sites are created again.
 const weekSteps = 40
 
-// TestRandomSteps plays random steps in the model of test/sim and on real sites, with
-// real syncoid, and compares both after each: labels, snapshots, bookmarks, what they
-// have in common, and what check on C says. What the model promises in thousands of
-// weeks is worth as much as it agrees with ZFS here.
+// TestRandomSteps plays random steps in the model of test/sim and on real sites, with real syncoid.
+// After each step it compares labels, snapshots, bookmarks, common snapshots, and the verdicts of
+// check on C. The model's tests of thousands of weeks prove something only if the model agrees with
+// real ZFS.
 func TestRandomSteps(t *testing.T) {
 	for begun := 0; begun < *randomSteps; begun += weekSteps {
 		steps := min(weekSteps, *randomSteps-begun)
@@ -45,20 +45,20 @@ func playWeek(t *testing.T, seed uint64, steps int) {
 	playInLab(t, setup, plan, steps)
 }
 
-// playInLab plays steps in the model and on real sites, and compares both after each.
+// playInLab plays steps in the model and on real sites, and compares both after each step.
 func playInLab(t *testing.T, setup sim.Setup, plan []sim.Step, ticks int) {
 	w := newWorld(t)
 	w.secondStorage()
 	setup.RollsBack = !w.laterSyncoid()
 	w.backToday()
 	w.later(time.Until(setup.Start))
-	// In the model who is down stays so.
+	// In the model, a guest that is down remains down.
 	settings := fmt.Sprintf("confirm_stop: 100ms\nbookmarks: %d\nstopped_grace: %s\nadopt_peer_labels: true\n", setup.Bookmarks, setup.Grace)
 	for _, s := range []*site.Site{w.a, w.b} {
 		require.NoError(t, s.WriteFile("/etc/snapwatch/config.yaml", settings))
 		require.NoError(t, s.Install("systemctl", "#!/bin/sh\necho LoadState=loaded\necho ActiveState=$(cat /run/boot)\n"))
 		require.NoError(t, s.WriteFile("/run/systemd/system/marker", ""))
-		s.Env = append(s.Env, "TZ=Europe/Berlin") // where the model is
+		s.Env = append(s.Env, "TZ=Europe/Berlin") // the time zone of the model
 	}
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\nstopped_grace: "+setup.Grace.String()+"\n"))
 	r := &replay{
@@ -82,33 +82,33 @@ func playInLab(t *testing.T, setup sim.Setup, plan []sim.Step, ticks int) {
 	}
 }
 
-// replay does on real sites what happens in the model.
+// replay repeats on real sites the events of the model.
 type replay struct {
 	*world
 	model *sim.World
 	setup sim.Setup
 	sites [3]*site.Site
-	// What is there on the sites: guests, and datasets by the model's names.
+	// The present state of the sites: guests by VMID, and datasets by the model's names.
 	guests map[int]sim.Guest
 	sets   [3]map[string]sim.Disk
-	// guids are those of real snapshots by the model's, names those of ours by the
-	// model's: the seconds in them differ.
+	// guids maps the model's snapshot guids to the real ones. names maps the model's names of
+	// managed snapshots to the real ones, which have other seconds.
 	guids map[uint64]uint64
 	names map[string]string
 	begun time.Time
-	// going are the commands that run just now.
+	// going are the running commands.
 	going []going
-	// spent is how long everything was waited for.
+	// spent holds the total waiting time for each kind of work.
 	spent map[string]time.Duration
 }
 
-// took begins to count the time of something, until its result is called.
+// took starts to measure the time of some work, until the returned function is called.
 func (r *replay) took(what string) func() {
 	begun := time.Now()
 	return func() { r.spent[what] += time.Since(begun) }
 }
 
-// secondStorage gives the nodes the storage ssd, beside the one that they have.
+// secondStorage gives the nodes the storage ssd in addition to the usual one.
 func (w *world) secondStorage() {
 	for s, pool := range map[*site.Site]string{w.a: "ta", w.b: "tb", w.c: "tc"} {
 		w.zfs("create", pool+"/ssd")
@@ -124,7 +124,7 @@ func (w *world) secondStorage() {
 // onSSD reports whether a dataset of the model is in the storage ssd.
 func onSSD(name string) bool { return strings.HasPrefix(strings.TrimPrefix(name, "vault/"), "ssd/") }
 
-// real is a dataset's name in the lab.
+// real returns the name in the lab of a dataset of the model.
 func real(at int, name string) string {
 	parents := [...]string{"ta/data/", "tb/data/", "tc/"}
 	if onSSD(name) {
@@ -133,7 +133,7 @@ func real(at int, name string) string {
 	return parents[at] + path.Base(name)
 }
 
-// Run is a run of cron. The nodes run at the same time.
+// Run is a run of snap that cron starts. Both nodes run at the same time.
 func (r *replay) Run(node int) {
 	s := r.sites[node]
 	r.beside("runs")
@@ -141,8 +141,7 @@ func (r *replay) Run(node int) {
 	r.goOn(going{what: "runs", then: func(said site.Result) { r.tell(s, args, said) }}, s, append([]string{program(r.t)}, args...)...)
 }
 
-// Killed is a run that is killed when it is about to write for the first time, by whatever
-// of zfs' commands.
+// Killed is a run that is killed just before its first write, whichever zfs command writes.
 func (r *replay) Killed(node int) {
 	r.follow()
 	s := r.sites[node]
@@ -151,15 +150,15 @@ func (r *replay) Killed(node int) {
 	require.NoError(r.t, s.Remove(site.BinDir+"/zfs"))
 }
 
-// TimePasses does what happened at its own time.
+// TimePasses brings the lab to the model's state before the model's clock moves on.
 func (r *replay) TimePasses() { r.follow() }
 
-// Send is one run of syncoid. It must find a base where the model does.
+// Send is one run of syncoid. It must find a base if the model does.
 func (r *replay) Send(s sim.Sending) {
 	from, to := real(s.From, s.Name), real(s.To, s.As)
 	r.beside("syncoid")
 	r.settle(func(g going) bool { return g.writes == from || g.writes == to || g.reads == to })
-	r.written(r.model.Guests()) // a migration takes its snapshot of one disk after the other
+	r.written(r.model.Guests()) // a migration takes its snapshots of the disks one after the other
 	_, there := r.sets[s.To][s.As]
 	if s.Anew {
 		require.NoError(r.t, site.DestroyDataset(r.ctx, to))
@@ -186,7 +185,8 @@ func (r *replay) Send(s sim.Sending) {
 	}}, r.c, append(argv, from, to)...)
 }
 
-// pvesr is how Proxmox sends a disk: from the snapshot of its last replication to that of this one.
+// pvesr returns the command line with which Proxmox sends a disk: from the snapshot of its last
+// replication to the snapshot of the present one.
 func (r *replay) pvesr(s sim.Sending) string {
 	newest := func(at int, name string) string {
 		for _, s := range slices.Backward(r.model.Disks(at)[name].Snapshots) {
@@ -203,7 +203,7 @@ func (r *replay) pvesr(s sim.Sending) string {
 	return send + real(s.From, s.Name) + "@" + newest(s.From, s.Name) + " | zfs receive -u -F " + real(s.To, s.As)
 }
 
-// Sent takes in what the model now has where something was received.
+// Sent records the model's state of the received disk.
 func (r *replay) Sent(s sim.Sending) { r.sets[s.To][s.As] = r.model.Disks(s.To)[s.As] }
 
 // Prune is a run of prune on C.
@@ -214,18 +214,18 @@ func (r *replay) Prune() {
 	require.Zero(r.t, said.Code)
 }
 
-// Rotated lets somebody else's rotation on a receiver happen here, too.
+// Rotated repeats another program's rotation on a receiving site.
 func (r *replay) Rotated(at int, name string, snapshots []string) {
 	r.settle(all)
 	for i, s := range snapshots {
-		snapshots[i] = cmp.Or(r.names[path.Base(name)+"@"+s], s) // others' names are the same in both
+		snapshots[i] = cmp.Or(r.names[path.Base(name)+"@"+s], s) // unmanaged snapshots have the same names in the model and the lab
 	}
 	if len(snapshots) > 0 {
 		r.zfs("destroy", real(at, name)+"@"+strings.Join(snapshots, ","))
 	}
 }
 
-// Looked compares everything.
+// Looked compares everything with the model.
 func (r *replay) Looked() {
 	r.follow()
 	defer r.took("comparing")()
@@ -247,7 +247,7 @@ func (r *replay) Looked() {
 	r.t.Logf("%s: as in the model, %s after the beginning", r.model.Now().UTC().Format(time.DateTime), time.Since(r.begun).Round(time.Second))
 }
 
-// sameBytes asserts that volumes hold the same bytes where the model says so.
+// sameBytes asserts that volumes hold the same bytes if the model says so.
 func (r *replay) sameBytes() {
 	for name := range r.sets[sim.SiteC] {
 		if !strings.HasPrefix(path.Base(name), "vm-") {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestRecipes is what docs/replication.md says of each way to replicate.
+// TestRecipes tests the claims of docs/replication.md about each way to replicate.
 func TestRecipes(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -23,7 +23,7 @@ func TestRecipes(t *testing.T) {
 		require.NoError(t, err)
 	}
 
-	// The first time.
+	// Each way replicates for the first time.
 	w.sent(a, "tc/plain")
 	w.sent(a, "tc/p", "--sendoptions=p")
 	arrived := map[string]string{
@@ -46,7 +46,7 @@ func TestRecipes(t *testing.T) {
 		assert.Empty(t, w.bookmarks(dataset), "%s: no bookmark is ever sent", dataset)
 	}
 
-	// The guest stops, after the oldest snapshots were rotated away.
+	// The guest stops, after the oldest snapshots were destroyed.
 	w.fill(a, 100)
 	w.days(w.a, 1, 2, "f3")
 	w.stop(w.a, 100)
@@ -70,14 +70,14 @@ func TestRecipes(t *testing.T) {
 		assert.Equal(t, w.snapshots(a), w.snapshots(dataset), "%s: what A rotates away goes here, too", dataset)
 	}
 
-	// From a bookmark: all common snapshots are gone.
+	// Replication continues from a bookmark, since all common snapshots are destroyed.
 	w.start(w.a, 100)
 	w.zfs("destroy", a+"@before-upgrade")
 	w.fill(a, 100)
 	w.days(w.a, 2, 2, "f2")
 	require.Contains(t, w.bookmarks(a), newest, "the _stopped one is gone, its bookmark is there")
 	require.Empty(t, w.common(a, "tc/p"))
-	base := newest // C has it, and A its bookmark
+	base := newest // C has this snapshot, and A its bookmark
 	_, kib := w.sent(a, "tc/p", "--sendoptions=p")
 	assert.Less(t, kib, 600.0)
 	assert.Contains(t, w.labelSource("tc/p"), "received")

@@ -12,9 +12,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestReplicaVerdicts plays what makes a copy look other than it is: a first seeding,
-// one that broke off after an old _stopped, a VMID that is used again, a disk that
-// moved, a guest that was deleted.
+// TestReplicaVerdicts plays situations in which a copy could be misjudged: a first receive, a
+// receive that broke off after an old _stopped snapshot, a reused VMID, a moved disk, a deleted
+// guest.
 func TestReplicaVerdicts(t *testing.T) {
 	w := newNetwork(t)
 	const seeded, broken, reused, moved, deleted = "vm-101-disk-0", "vm-102-disk-0", "vm-103-disk-0", "vm-104-disk-0", "vm-105-disk-0"
@@ -34,7 +34,7 @@ func TestReplicaVerdicts(t *testing.T) {
 	require.NoError(t, site.CreateFilesystem(w.ctx, "tc/new"))
 	w.send("ta/data/"+moved, "tc/new/"+moved)
 
-	// The copy that broke off has a _stopped, and of what came after it one half.
+	// The copy whose receive broke off has a _stopped snapshot, and half of the next one.
 	last := w.snapshots("ta/data/" + broken)[1]
 	w.pipe("zfs send ta/data/" + broken + "@" + last + " | zfs receive tc/" + broken)
 	w.start(w.a, 102)
@@ -46,7 +46,7 @@ func TestReplicaVerdicts(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, "-", token)
 
-	// A first receive is under way, and does not come to its end.
+	// A first receive is in progress and does not end.
 	w.pipe("mkfifo /run/gate")
 	first := w.snapshots("ta/data/" + seeded)[0]
 	receiving, err := w.c.Start(w.ctx, "sh", "-c", "{ zfs send ta/data/"+seeded+"@"+first+" | head -c 100000; cat /run/gate; } | zfs receive -s tc/"+seeded)
@@ -64,7 +64,7 @@ func TestReplicaVerdicts(t *testing.T) {
 		assert.Equal(t, verdict, now.disks[disk].Verdict, disk)
 	}
 
-	// A guest is deleted; another one gets the VMID and the disk's name of a third.
+	// A guest is deleted, and a new guest gets the VMID and the disk name of a third one.
 	for vmid, d := range map[int]string{103: reused, 105: deleted} {
 		require.NoError(t, w.a.RemoveGuest(vmid))
 		require.NoError(t, site.DestroyDataset(w.ctx, "ta/data/"+d))
@@ -75,7 +75,7 @@ func TestReplicaVerdicts(t *testing.T) {
 	w.later(7 * time.Hour)
 	w.snap(w.a, "f100")
 	w.send("ta/data/"+moved, "tc/new/"+moved)
-	w.pipe("true >/run/gate") // the seeding breaks off
+	w.pipe("true >/run/gate") // the first receive breaks off
 	receiving.Wait()
 	w.owners()
 	then := w.compared()
@@ -90,10 +90,10 @@ func TestReplicaVerdicts(t *testing.T) {
 	verdict("tc/"+seeded, "receiving", "OK", "not compared")
 	verdict("tc/"+broken, "stale", "CRITICAL", "lagging")
 	assert.Contains(t, then.disks["tc/"+broken].Reason, "a receive is pending")
-	verdict("tc/"+reused, "stale", "CRITICAL", "lagging") // its owner says that it is alive
+	verdict("tc/"+reused, "stale", "CRITICAL", "lagging") // its owner reports that the guest runs
 	verdict("tc/"+moved, "stale", "CRITICAL", "lagging")
 	verdict("tc/new/"+moved, "fresh", "OK", "in sync")
-	verdict("tc/"+deleted, "stopped", "UNKNOWN", "no owner") // nothing of it is left to show that A had it
+	verdict("tc/"+deleted, "stopped", "UNKNOWN", "no owner") // no trace is left on A to show that A had the guest
 
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc]\nlimits: {max_initial_receive: 1h}\n"))
 	late := w.judged("--disk", seeded)

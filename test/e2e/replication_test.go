@@ -17,7 +17,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// fill puts other bytes into a volume: so many KiB that cannot be compressed.
+// fill writes that many KiB of random bytes, which cannot be compressed, into a volume.
 func (w *world) fill(disk string, kib int) {
 	w.t.Helper()
 	require.NoError(w.t, site.WaitZvol(w.ctx, disk))
@@ -25,8 +25,7 @@ func (w *world) fill(disk string, kib int) {
 	require.NoError(w.t, err)
 }
 
-// same asserts that two volumes hold the same bytes: that a receive succeeded does not
-// say so.
+// same asserts that volumes hold the same bytes, because a successful receive does not prove that.
 func (w *world) same(disks ...string) {
 	w.t.Helper()
 	sums := map[string]string{}
@@ -41,7 +40,7 @@ func (w *world) same(disks ...string) {
 	}
 }
 
-// common are the names of the snapshots that two datasets share, by guid.
+// common returns the names of the snapshots that two datasets share, by guid.
 func (w *world) common(a, b string) []string {
 	w.t.Helper()
 	guids := map[uint64]bool{}
@@ -61,7 +60,8 @@ func (w *world) common(a, b string) []string {
 	return names
 }
 
-// pv stands for pv, which syncoid lets all that it sends flow through: it counts.
+// pv replaces the program pv, through which syncoid pipes all sent data: the replacement counts the
+// bytes.
 const pv = `#!/usr/bin/perl
 open my $out, ">>", "/tmp/sent" or die;
 my $n = 0;
@@ -69,7 +69,7 @@ while (sysread STDIN, my $data, 65536) { $n += length $data; print $data }
 print $out "$n\n";
 `
 
-// sent replicates with syncoid and returns what it said and how many KiB were sent.
+// sent replicates with syncoid, and returns syncoid's output and the number of sent KiB.
 func (w *world) sent(from, to string, flags ...string) (said string, kib float64) {
 	w.t.Helper()
 	require.NoError(w.t, w.c.Install("pv", pv))
@@ -79,7 +79,7 @@ func (w *world) sent(from, to string, flags ...string) (said string, kib float64
 	require.NoError(w.t, err)
 	said = r.Stdout + r.Stderr
 	counts, err := os.ReadFile("/tmp/sent")
-	if !errors.Is(err, fs.ErrNotExist) { // there was nothing to send
+	if !errors.Is(err, fs.ErrNotExist) { // without the file there was nothing to send
 		require.NoError(w.t, err)
 	}
 	for _, text := range strings.Fields(string(counts)) {
@@ -92,7 +92,7 @@ func (w *world) sent(from, to string, flags ...string) (said string, kib float64
 	return said, kib
 }
 
-// days lets a guest's node run snap so often in each of the next days, from 8 o'clock on.
+// days runs snap on a guest's node that many times on each of the next days, from 8 o'clock on.
 func (w *world) days(s *site.Site, days, runs int, words ...string) {
 	w.t.Helper()
 	for range days {
@@ -113,8 +113,8 @@ func (w *world) tomorrow() {
 	w.later(time.Date(now.Year(), now.Month(), now.Day()+1, 8, 0, 0, 0, time.UTC).Sub(now))
 }
 
-// laterSyncoid reports whether this syncoid is 2.2 or later: it has --preserve-properties,
-// and leaves it to zfs receive to roll a copy back.
+// laterSyncoid reports whether syncoid is 2.2 or later: then it has --preserve-properties, and zfs
+// receive itself rolls a copy back.
 func (w *world) laterSyncoid() bool {
 	w.t.Helper()
 	help, err := w.c.Run(w.ctx, "syncoid", "--help")
@@ -122,9 +122,9 @@ func (w *world) laterSyncoid() bool {
 	return strings.Contains(help.Stdout+help.Stderr, "--preserve-properties")
 }
 
-// TestNoBookmarkOfAnAbandonedHistory: A fails after C has fetched what B has not. When A
-// receives the disk back, ZFS leaves A's bookmarks of what is no more, and an increment
-// from such a one would mix two histories on C, with exit status 0.
+// TestNoBookmarkOfAnAbandonedHistory: A fails after C has received snapshots that B does not have.
+// When A receives the disk back, ZFS keeps A's bookmarks of the discarded history; an increment
+// from such a bookmark would mix two histories on C, with exit status 0.
 func TestNoBookmarkOfAnAbandonedHistory(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -159,7 +159,7 @@ func TestNoBookmarkOfAnAbandonedHistory(t *testing.T) {
 	}
 	w.snap(w.a, "f4")
 	assert.NotContains(t, w.bookmarks(a), only)
-	for _, s := range w.common(a, c) { // the rest of what A and C share goes, but for bookmarks
+	for _, s := range w.common(a, c) { // the other common snapshots of A and C are destroyed; their bookmarks are kept
 		if s != w.snapshots(a)[len(w.snapshots(a))-1] {
 			w.zfs("destroy", a+"@"+s)
 		}
@@ -170,7 +170,8 @@ func TestNoBookmarkOfAnAbandonedHistory(t *testing.T) {
 	w.same(b, a, c)
 }
 
-// ownPools keeps prune on A and B from the other's pools, which all hosts of the lab see.
+// ownPools limits prune on A and B to the node's own pool, because all hosts of the lab see all
+// pools.
 func (w *world) ownPools(more string) {
 	w.t.Helper()
 	for _, s := range []*site.Site{w.a, w.b} {
@@ -178,8 +179,8 @@ func (w *world) ownPools(more string) {
 	}
 }
 
-// TestRelay: B -> A -> C, where A only relays. C is cut off; A rotates away all that C
-// has; C continues from a bookmark that A made of what it received.
+// TestRelay: B sends to A, and A, which only relays, sends to C. While C is cut off, A destroys all
+// snapshots that C has; then C continues from a bookmark that A made of a received snapshot.
 func TestRelay(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
@@ -215,7 +216,7 @@ func TestRelay(t *testing.T) {
 	assert.NotEmpty(t, w.common(b, a), "what prune left is enough for B")
 }
 
-// TestPruneOnAReplica: what goes, what stays, and that syncoid continues.
+// TestPruneOnAReplica checks which snapshots prune destroys and keeps, and that syncoid continues.
 func TestPruneOnAReplica(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2")
@@ -228,7 +229,7 @@ func TestPruneOnAReplica(t *testing.T) {
 			w.stop(w.a, 100)
 			w.snap(w.a, "f100")
 		}
-		w.replicate("vm-100-disk-0") // A keeps the _stopped one for a day or two
+		w.replicate("vm-100-disk-0") // A keeps the _stopped snapshot for a day or two
 		if i == 1 {
 			w.start(w.a, 100)
 		}
@@ -239,7 +240,7 @@ func TestPruneOnAReplica(t *testing.T) {
 	w.zfs("clone", c+"@"+w.snapshots(c)[2], "tc/clone")
 	w.zfs("snapshot", c+"@manual")
 	w.zfs("snapshot", "tc/vm-100-disk-1@__replicate_100-0_1784000000__")
-	// A receive is under way on the third one.
+	// A receive is in progress on the third disk.
 	third := "tc/vm-100-disk-2"
 	w.fill("ta/data/vm-100-disk-2", 4000)
 	w.snap(w.a, "f100")
@@ -269,10 +270,11 @@ func TestPruneOnAReplica(t *testing.T) {
 	require.Equal(t, before["vm-100-disk-2"], w.snapshots(third))
 	left := w.snapshots(c)
 	was := before["vm-100-disk-0"]
-	// By day two each, and a _stopped one in the second; the held and the cloned one stay.
+	// prune keeps two of each day, with a _stopped one on the second day; it also keeps the
+	// snapshots with a hold and with a clone.
 	assert.Equal(t, []string{was[1], was[2], was[4], was[5], was[7], was[9], was[10], "manual"}, left, "of %v", was)
 
-	// Another is cut off: its resume token keeps the disk as it is.
+	// Another receive is cut off: because of its resume token, prune leaves the disk alone.
 	require.NoError(t, w.killChildren(receiving))
 	cut, err := w.c.Run(w.ctx, "sh", "-c", "zfs send -i @"+list[len(list)-2]+" "+source+" | head -c 2000000 | zfs receive -s "+third)
 	require.NoError(t, err)
@@ -293,7 +295,7 @@ func TestPruneOnAReplica(t *testing.T) {
 	require.Contains(t, r.Stderr, third+": a receive is running, or was interrupted and waits to be resumed since")
 	require.Equal(t, before["vm-100-disk-2"], w.snapshots(third))
 
-	// On the node itself it touches nothing: they are its guest's.
+	// On the node itself prune leaves the disks alone, since they belong to a guest of the node.
 	r = w.run(w.a, "prune", "f1", "-v")
 	require.Zero(t, r.Code)
 	require.Contains(t, r.Stdout, "not a copy: it belongs to guest 100 of this node")
@@ -321,15 +323,15 @@ func (w *world) await(argv ...string) {
 	}
 }
 
-// killChildren ends a shell's pipeline from its left end, so that the right one sees an
-// end of file.
+// killChildren ends a shell's pipeline at its left end, so that the right end reads an end of file.
 func (w *world) killChildren(p *site.Process) error {
 	_, err := w.c.Output(w.ctx, "pkill", "-x", "-f", "sleep 600")
 	p.Wait()
 	return err
 }
 
-// TestUnblock: newer snapshots and bookmarks go, and a plain zfs rollback works; C continues.
+// TestUnblock: unblock destroys newer snapshots and bookmarks, so that a plain zfs rollback works;
+// then C continues.
 func TestUnblock(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
@@ -367,7 +369,7 @@ func TestUnblock(t *testing.T) {
 	unchanged()
 	w.zfs("destroy", both[1]+"@manual")
 
-	// All or nothing: what keeps one snapshot of one disk keeps all of both.
+	// If unblock must keep one snapshot of one disk, it destroys none of both disks.
 	last := both[1] + "@" + w.snapshots(both[1])[len(w.snapshots(both[1]))-1]
 	refused := func(why string) {
 		t.Helper()
@@ -390,7 +392,8 @@ func TestUnblock(t *testing.T) {
 	require.NoError(t, err)
 	sends.Wait()
 
-	// One that syncoid --create-bookmark makes, of which no index and no head tells.
+	// syncoid --create-bookmark made this bookmark; neither the index nor a listing of heads shows
+	// it.
 	newest := w.snapshots(a)[len(w.snapshots(a))-1]
 	w.zfs("bookmark", a+"@"+newest, a+"#"+newest)
 	require.NotContains(t, had[1], newest)
@@ -409,7 +412,7 @@ func TestUnblock(t *testing.T) {
 	assert.Less(t, kib, 600.0)
 	w.same(a, c)
 
-	// Nothing of ours is older than this one: receivers would have nothing left.
+	// No managed snapshot is older than this one: receivers would lose every common snapshot.
 	w.vm(101, "vm-101-disk-0")
 	w.zfs("snapshot", "ta/data/vm-101-disk-0@first")
 	w.start(w.a, 101)
@@ -423,8 +426,7 @@ func TestUnblock(t *testing.T) {
 	w.zfs("rollback", "ta/data/vm-101-disk-0@first")
 }
 
-// TestEncryptedRaw: an encrypted disk goes raw to C, which has no key, also from a
-// bookmark.
+// TestEncryptedRaw: an encrypted disk is sent raw to C, which has no key, also from a bookmark.
 func TestEncryptedRaw(t *testing.T) {
 	w := newWorld(t)
 	a, c := "ta/data/vm-100-disk-0", "tc/vm-100-disk-0"

@@ -12,11 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSystemdRepository installs and upgrades the package by apt alone, from a signed
-// repository as tools/repo makes it.
+// TestSystemdRepository installs and upgrades the package by apt alone, from a signed repository of
+// tools/repo.
 func TestSystemdRepository(t *testing.T) {
 	w := newWorld(t)
-	const repository = "/run/repository" // the address that its sources have
+	const repository = "/run/repository" // the address in the repository's sources file
 	job := filepath.Dir(program(t))
 	serve := func(name string) {
 		require.NoError(t, os.RemoveAll(repository))

@@ -13,12 +13,13 @@ import (
 	"snapwatch/test/site"
 )
 
-// pathHere is what the scripts of the pages have as PATH, with what stands in for ssh.
+// pathHere replaces the PATH of the scripts in the pages by one that includes the replacement of
+// ssh.
 var pathHere = []string{"PATH=/usr/sbin", "PATH=" + site.BinDir + ":/usr/sbin"}
 
-// TestSceneCopyContainers: each running container is copied as it was at one moment, with its
-// configuration, and nothing is left behind on the node but the snapshot. A copy that failed
-// at any point is in nobody's way.
+// TestSceneCopyContainers: each running container is copied as of one moment, with its
+// configuration, and only the snapshot remains on the node. A copy that failed at any point does
+// not prevent the next one.
 func TestSceneCopyContainers(t *testing.T) {
 	w := newWorld(t)
 	shown := w.shown()
@@ -41,7 +42,7 @@ func TestSceneCopyContainers(t *testing.T) {
 	}
 	before := mounts()
 	w.snap(w.a, "f1")
-	w.snap(w.a, "f1") // the second copy takes the first one's place
+	w.snap(w.a, "f1") // the second copy replaces the first one
 
 	for vmid, disk := range map[string]string{"200": "subvol-200-disk-0", "201": "subvol-201-disk-0"} {
 		source := "ta/data/" + disk
@@ -62,7 +63,8 @@ func TestSceneCopyContainers(t *testing.T) {
 		assert.Contains(t, []string{"0\n", "-\n", "\n"}, line, "a hold or a clone")
 	}
 
-	// The old copy cannot go, and then the run ends between the two steps of the swap.
+	// First the old copy cannot be destroyed; then the run ends between the two steps of the
+	// replacement.
 	const source, there = "ta/data/subvol-200-disk-0", "tc/subvol-200-disk-0"
 	old := there + "@" + w.snapshots(there)[0]
 	w.zfs("hold", "mine", old)
@@ -76,7 +78,7 @@ func TestSceneCopyContainers(t *testing.T) {
 	assert.Equal(t, w.snapshots(source), w.common(source, there))
 	assert.NotContains(t, w.zfs("list", "-H", "-o", "name", "-r", "tc"), ".new")
 
-	// What cron runs, typed; and the frozen state is packed at leisure.
+	// A person types the command of cron's line, and packs the frozen state afterwards.
 	require.NoError(t, w.a.WriteFile("/etc/cron.d/snapwatch", "*/15 * * * * root "+site.BinDir+"/snapwatch snap f1\n"))
 	snap, pack, _ := strings.Cut(leisure, "\n")
 	w.typed(w.a, snap)
@@ -84,8 +86,8 @@ func TestSceneCopyContainers(t *testing.T) {
 	assert.Equal(t, "subvol-201-disk-0\n", w.machine("zstd -dc /tmp/ct-201.tar.zst | tar -xOf - ./file"))
 }
 
-// TestSceneMove moves a guest to a node of another cluster: the big pass while it runs,
-// the rest once it has stopped, by a hook.
+// TestSceneMove moves a guest to a node of another cluster: most data while the guest runs, and the
+// rest by a hook after the guest has stopped.
 func TestSceneMove(t *testing.T) {
 	w := newWorld(t)
 	w.newPools([]string{"td"})
@@ -103,8 +105,9 @@ func TestSceneMove(t *testing.T) {
 	w.terminal(d, "exit 1")
 	words := []string{"rpool/", "ta/"}
 	const recipes = "docs/recipes.md"
-	// Proxmox could start a guest while hooks run, also while those of another guest do. It
-	// takes the lock for itself alone, so the two hooks try that one after the other.
+	// Proxmox must be able to start a guest while hooks run, also while another guest's hooks run.
+	// Proxmox takes the guest's lock exclusively, so the two hooks test the lock one after the
+	// other.
 	const free = "mkdir -p /run/lock/qemu-server\nflock /run/lock/trying flock -n /run/lock/qemu-server/lock-100.conf true || exit 9\n"
 	require.NoError(t, w.a.Install("send-rest", shown.block(recipes, "#!/bin/sh", append(pathHere, "set -eu\n", "set -eu\n"+free)...)))
 	require.NoError(t, w.a.Install("other", "#!/bin/sh\nset -eu\n"+free+"zfs get -H -o value label:running "+here+" >/etc/snapwatch/seen\n"))
@@ -112,14 +115,14 @@ func TestSceneMove(t *testing.T) {
 		shown.block(recipes, "hooks:")+"  before_snapshot: [{argv: ["+site.BinDir+"/other], vmid: 101}]\n"))
 	require.NoError(t, w.a.WriteFile("/etc/cron.d/snapwatch", "*/15 * * * * root "+site.BinDir+"/snapwatch snap f4\n"))
 
-	// The big pass: the guest runs, and writes on.
+	// The first pass: the guest runs and continues to write.
 	w.fill(here, 8000)
 	begun := time.Now()
 	w.typed(w.a, shown.block(recipes, "snapwatch snap", words...))
 	big := time.Since(begun)
 	w.fill(here, 200)
 
-	// The guest stops; the run that finds it so sends the rest.
+	// The guest stops; the run that notices the stop sends the rest.
 	w.stop(w.a, 100)
 	down := time.Now()
 	w.snap(w.a, "f4")
@@ -132,7 +135,7 @@ func TestSceneMove(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "stopped\n", seen, "a stop waits for no other guest's hook")
 
-	// It starts there, as it was here.
+	// The guest starts on the new node, with the same data.
 	line, rest, _ := strings.Cut(shown.block(recipes, "snapwatch guest-config"), "\n")
 	w.typed(d, line)
 	require.Equal(t, "qm start 100\n", rest)

@@ -12,7 +12,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestOnlyDisksOfTheStorage: what only looks like a guest's disk is never touched.
+// TestOnlyDisksOfTheStorage: snap never touches a dataset that only looks like a guest's disk.
 func TestOnlyDisksOfTheStorage(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -20,7 +20,7 @@ func TestOnlyDisksOfTheStorage(t *testing.T) {
 	for _, dataset := range others {
 		require.NoError(t, site.CreateZvol(w.ctx, dataset, 8))
 	}
-	// What can't be covered is told: a volume on another storage.
+	// snap reports a disk that it cannot protect: a volume on another storage.
 	require.NoError(t, w.a.SetOption(100, "scsi5", "nfs:100/vm-100-disk-9.qcow2,size=1G"))
 	w.start(w.a, 100)
 	r := w.run(w.a, "snap", "f4", "-v")
@@ -35,8 +35,8 @@ func TestOnlyDisksOfTheStorage(t *testing.T) {
 	}
 }
 
-// TestLabelThatGarblesTheList: a label can hold line ends, and a received stream can have
-// chosen it. Its own disk is left alone, and told; no other one goes without a snapshot.
+// TestLabelThatGarblesTheList: a label, which a received stream may have set, can contain line
+// ends. snap leaves that disk alone and reports it; all other disks get their snapshots.
 func TestLabelThatGarblesTheList(t *testing.T) {
 	w := newWorld(t)
 	for vmid := 100; vmid <= 102; vmid++ {
@@ -59,7 +59,7 @@ func TestLabelThatGarblesTheList(t *testing.T) {
 	assert.Equal(t, "pve-a", w.label(garbled))
 }
 
-// TestUnnamedClassesStay: f4 rotates what it makes and nothing else.
+// TestUnnamedClassesStay: "f4" rotates snapshots of the class frequently and no others.
 func TestUnnamedClassesStay(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -83,7 +83,7 @@ func TestUnnamedClassesStay(t *testing.T) {
 	assert.Len(t, names, len(keep)+4, "the newest 4 are kept: %v", names)
 }
 
-// TestDryRunChangesNothing: it prints what would be done, and why.
+// TestDryRunChangesNothing: --dry-run prints the planned changes and their reasons.
 func TestDryRunChangesNothing(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

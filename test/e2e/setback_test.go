@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// failedOver is a guest that ran on A, failed over to B, and runs there. C fetched what
-// only A had; B went on without it. Each disk has a bookmark of that on A.
+// failedOver makes a guest that ran on A, failed over to B, and runs there. C received a snapshot
+// that only A had; B continued without it. On A each disk has a bookmark of that snapshot.
 func (w *world) failedOver(disks ...string) (good, lost string) {
 	w.t.Helper()
 	w.vm(100, disks...)
@@ -46,9 +46,8 @@ func (w *world) failedOver(disks ...string) (good, lost string) {
 	return good, lost
 }
 
-// TestDiscardedBookmarksGo: A is received onto with -F, and whatever happened to what snap
-// remembers, the next run that looks at the disk destroys the bookmark of the history that
-// is gone, and no other.
+// TestDiscardedBookmarksGo: A receives disks with -F. Whatever happened to snap's state, the next
+// run that looks at a disk destroys the bookmark of the discarded history, and no other.
 func TestDiscardedBookmarksGo(t *testing.T) {
 	w := newWorld(t)
 	ignore := func(disk string) {
@@ -97,7 +96,7 @@ func TestDiscardedBookmarksGo(t *testing.T) {
 	}
 	for _, d := range disks {
 		a, c := "ta/data/"+d, "tc/"+d
-		for _, s := range w.common(a, c) { // what A and C share goes, but for bookmarks
+		for _, s := range w.common(a, c) { // the common snapshots of A and C are destroyed; their bookmarks are kept
 			w.zfs("destroy", a+"@"+s)
 		}
 		require.Empty(t, w.common(a, c))
@@ -107,8 +106,8 @@ func TestDiscardedBookmarksGo(t *testing.T) {
 	}
 }
 
-// TestSetBackOtherwise: a resumed receive, a rename, two failovers, and what cannot be
-// followed: a promotion, and a history that does not reach back.
+// TestSetBackOtherwise plays a resumed receive, a rename, two failovers, and two cases that snap
+// cannot follow: a promotion, and a history that does not reach back.
 func TestSetBackOtherwise(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2", "vm-100-disk-3"}

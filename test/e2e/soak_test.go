@@ -14,9 +14,9 @@ import (
 
 var soakMinutes = flag.Int("minutes", 60, "how long TestExporterForLong scrapes")
 
-// TestExporterForLong: scraped all the time, while snapshots come and go, zfs fails now
-// and then, and clients hang up, an exporter has as many goroutines, files and bytes at
-// the end as after the first tenth.
+// TestExporterForLong: an exporter is scraped all the time, while snapshots are made and destroyed,
+// zfs sometimes fails, and clients hang up. At the end it has as many goroutines, open files and
+// bytes of memory as after the first tenth of the time.
 func TestExporterForLong(t *testing.T) {
 	w := newWorld(t)
 	w.loaded("--scan-timeout=4s")

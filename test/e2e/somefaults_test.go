@@ -2,8 +2,9 @@
 
 package e2e
 
-// everyKind is for nightly: here the ways in which calls go wrong take turns.
+// everyKind is false: each call of a program fails in only one way; the nightly tests play all
+// ways.
 const everyKind = false
 
-// feeds is how often a copy is received onto.
+// feeds is the number of times that a copy is received.
 const feeds = 2

@@ -26,9 +26,9 @@ func (w *world) killMachineGuest(vmid int) {
 	w.until(func() bool { return syscall.Kill(pid, 0) != nil })
 }
 
-// TestSystemdStopSoon: Proxmox's hookscript asks for a run when guests stop, one for
-// all that stop together, with the words that cron has, and their _stopped snapshots
-// are there soon.
+// TestSystemdStopSoon: when guests stop, Proxmox's hookscript requests a run, one for all guests
+// that stop together, with the retention of cron's line. The _stopped snapshots exist soon
+// afterwards.
 func TestSystemdStopSoon(t *testing.T) {
 	const first, second = "ta/data/vm-100-disk-0", "ta/data/vm-101-disk-0"
 	w := newWorld(t)
@@ -40,7 +40,7 @@ func TestSystemdStopSoon(t *testing.T) {
 	w.ship("pve/snapwatch-hookscript", "/var/lib/vz/snippets/snapwatch-hookscript")
 	require.NoError(t, os.Chmod("/var/lib/vz/snippets/snapwatch-hookscript", 0o755))
 	hook := func(vmid int, phase string) string {
-		return w.host("/var/lib/vz/snippets/snapwatch-hookscript", fmt.Sprint(vmid), phase) // it must end with 0
+		return w.host("/var/lib/vz/snippets/snapwatch-hookscript", fmt.Sprint(vmid), phase) // the hookscript must end with status 0
 	}
 	w.host("snapwatch", "snap", "f4")
 	require.Equal(t, []string{"frequently"}, w.classes(first))
@@ -72,7 +72,7 @@ func TestSystemdStopSoon(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(log, "Finished "), log)
 	assert.Empty(t, w.host("systemctl", "list-units", "--all", "--plain", "--no-legend", "snapwatch-soon*"), "nothing is left")
 
-	// A guest that stops while such a run is under way has one of its own after it.
+	// If a guest stops during such a run, another run follows for that guest.
 	w.startMachineGuest(100, "vm-100-disk-0")
 	w.host("snapwatch", "snap", "f4")
 	require.NoError(t, os.WriteFile("/run/pvesh.slow", nil, 0o644))

@@ -14,8 +14,8 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// TestStandinsAreLikeProxmox: the stand-ins take the locks of the contract, wait for them
-// as long, and do things in its order.
+// TestStandinsAreLikeProxmox: the stand-ins take the locks of the contract, wait for them as long
+// as the contract says, and act in the contract's order.
 func TestStandinsAreLikeProxmox(t *testing.T) {
 	s := &standins{newWorld(t)}
 	for _, of := range []struct {
@@ -29,10 +29,10 @@ func TestStandinsAreLikeProxmox(t *testing.T) {
 	}
 }
 
-// standins are asked one by one.
+// standins tests the stand-ins one by one.
 type standins struct{ *world }
 
-// fails asserts that a call ends as Proxmox's do, and says this.
+// fails asserts that a call ends with Proxmox's exit status for errors and prints this message.
 func (s *standins) fails(says string, argv ...string) {
 	s.t.Helper()
 	r := s.pve(argv...)
@@ -53,7 +53,7 @@ func (s *standins) waitsInVain(wait time.Duration, path string, argv ...string) 
 	assert.GreaterOrEqual(s.t, time.Since(begun), wait, argv)
 }
 
-// held runs something while somebody has the guest's configuration.
+// held calls do while another process holds the lock of the guest's configuration.
 func (s *standins) held(vmid int, do func()) {
 	s.t.Helper()
 	release, err := s.a.HoldFlock(vmid)
@@ -62,7 +62,7 @@ func (s *standins) held(vmid int, do func()) {
 	require.NoError(s.t, release())
 }
 
-// begun starts a call, and returns when it is in the midst of a step.
+// begun starts a call and returns while the call is in the middle of a step.
 func (s *standins) begun(step string, argv ...string) *site.Process {
 	s.t.Helper()
 	s.takes(step, "1h")
@@ -72,7 +72,7 @@ func (s *standins) begun(step string, argv ...string) *site.Process {
 	return p
 }
 
-// ended ends the step that was waited for, and the call.
+// ended ends the step that begun waits for, and waits for the end of the call.
 func (s *standins) ended(step string, p *site.Process) {
 	s.t.Helper()
 	s.takes(step, "")
@@ -80,7 +80,7 @@ func (s *standins) ended(step string, p *site.Process) {
 	require.Zero(s.t, r.Code, r.Stderr)
 }
 
-// says asserts whether the guest's configuration has a line.
+// says asserts that the guest's current configuration has, or does not have, a line.
 func (s *standins) says(vmid int, line string, there bool) {
 	s.t.Helper()
 	config, err := s.a.Configuration(vmid)
@@ -112,16 +112,16 @@ func (s *standins) vms() {
 	s.fails("can't rollback, 'before' is not most recent snapshot on 'local-zfs:vm-100-disk-0'", "qm", "rollback", "100", "before")
 	s.zfs("destroy", disk+"@newer")
 
-	// A rollback holds the lock from its look over the stop to the word.
+	// A rollback holds the lock from its check until it has written the lock word.
 	rollback := s.begun("stop", "qm", "rollback", "100", "before")
 	assert.True(t, s.busy(100))
-	s.says(100, "lock:", false) // it stops first
+	s.says(100, "lock:", false) // the rollback stops the guest before it writes the lock word
 	s.zfs("snapshot", disk+"@between")
 	s.takes("stop", "")
 	r := rollback.Wait()
 	assert.Equal(t, 255, r.Code, r.Stderr)
 	assert.Contains(t, r.Stderr, "more recent snapshots or bookmarks exist")
-	s.says(100, "lock: rollback\n", true) // it is left off and locked
+	s.says(100, "lock: rollback\n", true) // the guest is left off and locked
 	s.fails("VM is locked (rollback)", "qm", "start", "100")
 	require.NoError(t, s.a.SetLock(100, ""))
 	s.zfs("destroy", disk+"@between")
@@ -132,7 +132,7 @@ func (s *standins) vms() {
 	s.does("qm", "reboot", "100")
 	assert.True(t, s.running("qemu"))
 
-	// pvesr has a lock of its own, and thaws whoever froze.
+	// pvesr has its own lock, and thaws a guest even if another program froze it.
 	require.NoError(t, s.a.SetOption(100, "agent", "1"))
 	require.NoError(t, s.a.WriteFile("/run/standin/agent-100", "frozen"))
 	release, err := s.a.HoldMigrateLock(100)
@@ -154,7 +154,7 @@ func (s *standins) containers() {
 	s.does("pct", "start", "200")
 	assert.True(t, s.running("lxc"))
 
-	// A reboot has the lock until the container runs again.
+	// A reboot holds the lock until the container runs again.
 	reboot := s.begun("stop", "pct", "reboot", "200")
 	assert.True(t, s.busy(200))
 	s.ended("stop", reboot)
@@ -164,7 +164,7 @@ func (s *standins) containers() {
 	s.says(200, "lock:", false)
 	rollback := s.begun("stop", "pct", "rollback", "200", "before")
 	assert.True(t, s.busy(200))
-	s.says(200, "lock:", false) // it stops first
+	s.says(200, "lock:", false) // the rollback stops the container before it writes the lock word
 	s.ended("stop", rollback)
 	s.says(200, "parent: before\n", true)
 	assert.False(t, s.running("lxc"))
@@ -199,7 +199,8 @@ func (s *standins) disks() {
 	s.does("pct", "resize", "210", "rootfs", "32M")
 	assert.Equal(t, "32M\n", s.zfs("get", "-H", "-o", "value", "refquota", "ta/data/subvol-210-disk-0"))
 
-	// A machine is locked while a disk is copied, without a word; a container by a word alone.
+	// While a disk is copied, a machine is locked without a lock word; a container has only a lock
+	// word.
 	s.does("qm", "start", "110")
 	move := s.begun("copy", "qm", "move-disk", "110", "scsi0", "more")
 	assert.True(t, s.busy(110))
@@ -241,7 +242,7 @@ func (s *standins) away() {
 	s.vm(120, "vm-120-disk-0")
 	s.container(220, "subvol-220-disk-0")
 
-	// A machine that is off has a process while it is backed up.
+	// A machine that is off has a process during its backup.
 	backup := s.begun("copy", "vzdump", "120")
 	assert.False(t, s.busy(120))
 	s.says(120, "lock: backup\n", true)
@@ -256,7 +257,8 @@ func (s *standins) away() {
 	s.says(220, "lock:", false)
 	assert.Empty(t, s.snapshots("ta/data/subvol-220-disk-0"))
 
-	// A container is stopped before the word migrate is there, and the lock held throughout.
+	// A container is stopped before the lock word migrate is written, and the lock is held all the
+	// time.
 	require.NoError(t, s.a.WriteFile("/run/standin/migrate.to", "tb/data"))
 	s.fails("running container can only be migrated in restart mode", "pct", "migrate", "220", "pve-b")
 	s.takes("copy", "1h")

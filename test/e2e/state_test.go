@@ -9,14 +9,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestNoStopOnAGuess: only a guest that is proven not to run gets a _stopped
-// snapshot. Each case leaves labels and snapshots as they are but for those of a
-// guest whose process lives.
+// TestNoStopOnAGuess: only a guest that is proven to be off gets a _stopped snapshot. No case
+// changes labels or snapshots, except those of a guest whose process runs.
 func TestNoStopOnAGuess(t *testing.T) {
 	cases := []struct {
 		name  string
 		doubt func(w *world)
-		alive bool // the guest's process lives
+		alive bool // true if the guest's process runs
 		code  int
 	}{
 		{"status unknown", func(w *world) { fault(w, "unknown", "") }, false, 1},

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestStory is what the program exists for: a guest runs, stops, starts, its
-// replication breaks, and it moves to the other node.
+// TestStory plays the main purpose of the program: a guest runs, stops and starts, its replication
+// breaks, and the guest moves to the other node.
 func TestStory(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}
@@ -35,7 +35,7 @@ func TestStory(t *testing.T) {
 	w.snap(w.a, "f4", "h2", "d2")
 	require.Equal(t, []string{"daily", "frequently"}, w.classes("ta/data/vm-100-disk-0"))
 
-	// The guest stops: one last snapshot, the label, and nothing more after that.
+	// The guest stops: snap takes one last snapshot and sets the label, and then does nothing more.
 	w.stop(w.a, 100)
 	w.snap(w.a, "f4", "h2", "d2")
 	for _, d := range disks {
@@ -47,7 +47,7 @@ func TestStory(t *testing.T) {
 	w.snap(w.a, "f4", "h2", "d2")
 	require.Equal(t, before, w.snapshots("ta/data/vm-100-disk-0"))
 
-	// Its copy grows old on C, and nobody is woken; the container's would alarm.
+	// The stopped guest's copy grows old on C without an alarm; the container's copy would alarm.
 	w.replicate(all...)
 	w.later(5 * time.Hour)
 	w.snap(w.a, "f4", "h2", "d2")
@@ -55,7 +55,8 @@ func TestStory(t *testing.T) {
 	require.Equal(t, before, w.snapshots("ta/data/vm-100-disk-0"))
 	assert.Zero(t, w.check().Code)
 
-	// It starts: the label and a snapshot at once, though no class needs one.
+	// The guest starts: snap immediately sets the label and takes a snapshot, although no class is
+	// due.
 	w.start(w.a, 100)
 	w.snap(w.a, "d2")
 	for _, d := range disks {
@@ -65,7 +66,7 @@ func TestStory(t *testing.T) {
 	w.replicate(all...)
 	assert.Zero(t, w.check().Code)
 
-	// Replication breaks: snapshots go on at A, and C alarms.
+	// Replication breaks: A continues to take snapshots, and C alarms.
 	w.later(3 * time.Hour)
 	w.snap(w.a, "f4", "h2", "d2")
 	late := w.check()
@@ -78,7 +79,7 @@ func TestStory(t *testing.T) {
 	assert.Contains(t, dead.Stdout, "vm-100-disk-0")
 	w.replicate(all...)
 
-	// A dies; the guest is started on B from its copy there, and C follows B.
+	// A dies; the guest is started on B from its copy there, and C receives from B.
 	for _, d := range disks {
 		w.send("ta/data/"+d, "tb/data/"+d)
 	}
@@ -96,7 +97,7 @@ func TestStory(t *testing.T) {
 	assert.Zero(t, w.check().Code)
 }
 
-// TestLabelArrives: with its properties sent, C knows where the guest runs.
+// TestLabelArrives: if properties are sent, C knows where the guest runs.
 func TestLabelArrives(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

@@ -18,11 +18,11 @@ import (
 	"snapwatch/test/site"
 )
 
-// Tests named TestSystemd… are for a machine that systemd runs: make test-systemd. A
-// service belongs to the machine and not to a site, so what a service shares with
-// others is on the machine's own root file system.
+// Tests named TestSystemd… need a machine that runs systemd: make test-systemd. A service belongs
+// to the machine and not to a site, so files that a service shares with others are on the machine's
+// own root file system.
 
-// host runs a command on the machine itself and returns what it printed.
+// host runs a command on the machine itself and returns the command's output.
 func (w *world) host(argv ...string) string {
 	w.t.Helper()
 	out, err := w.tryHost(argv...)
@@ -35,7 +35,7 @@ func (w *world) tryHost(argv ...string) (string, error) {
 	return string(out), err
 }
 
-// ship puts a file of deploy on the machine, and removes it at the end.
+// ship copies a file of deploy to the machine, and removes the copy at the end of the test.
 func (w *world) ship(name, to string) {
 	w.t.Helper()
 	text, err := deploy.Files.ReadFile(name)
@@ -43,7 +43,7 @@ func (w *world) ship(name, to string) {
 	w.place(to, string(text))
 }
 
-// place writes a file of the machine and removes it at the end.
+// place writes a file of the machine, and removes the file at the end of the test.
 func (w *world) place(to, text string) {
 	w.t.Helper()
 	require.NoError(w.t, os.MkdirAll(filepath.Dir(to), 0o755))
@@ -51,13 +51,13 @@ func (w *world) place(to, text string) {
 	w.t.Cleanup(func() { require.NoError(w.t, os.Remove(to)) })
 }
 
-// install puts the program where the units look for it.
+// install copies the program to the path that the units use.
 func (w *world) install() {
 	w.t.Helper()
 	w.host("install", "-m", "755", program(w.t), "/usr/bin/snapwatch")
 }
 
-// managed takes a managed snapshot as of now.
+// managed takes a managed snapshot with the present time.
 func (w *world) managed(dataset string, class zfs.Class) {
 	w.t.Helper()
 	w.zfs("snapshot", dataset+"@autosnap_"+time.Now().UTC().Format("2006-01-02_15:04:05")+"_"+class.String())
@@ -67,14 +67,14 @@ func (w *world) managed(dataset string, class zfs.Class) {
 func (w *world) hostCheck(args ...string) string {
 	w.t.Helper()
 	argv := append([]string{"setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--reset-env", "/usr/bin/snapwatch", "check", "-v", "-t", "60"}, args...)
-	out, _ := w.tryHost(argv...) // the state is the first word
+	out, _ := w.tryHost(argv...) // the first word of the output is the state
 	w.t.Logf("$ snapwatch check\n%s", out)
 	return out
 }
 
-// TestSystemdExporter: the unit as it is shipped serves without any privilege, and
-// what it remembers is there for another user's check: a pool that is not imported
-// after a restart alarms.
+// TestSystemdExporter: the exporter works in the shipped unit without any privilege, and a check of
+// another user can read the exporter's list of known disks: it alarms if a pool is not imported
+// after a restart.
 func TestSystemdExporter(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, site.CreateZvol(w.ctx, "tc/vm-100-disk-0", 8))
@@ -100,7 +100,7 @@ func TestSystemdExporter(t *testing.T) {
 	assert.Equal(t, "snapwatch-exporter", user())
 	assert.Contains(t, w.hostCheck(), "OK")
 
-	// The host starts again, and the pool is not imported.
+	// The host boots again, and the pool is not imported.
 	w.host("systemctl", "stop", "snapwatch-exporter")
 	w.host("zpool", "export", "tc")
 	assert.Contains(t, w.hostCheck(), "CRITICAL", "whether the exporter runs or not")
@@ -112,7 +112,8 @@ func TestSystemdExporter(t *testing.T) {
 	assert.Contains(t, gone, "tc is not imported")
 	w.host("zpool", "import", "-d", "/tmp", "tc")
 
-	// A user made for each start can do all of it but show another's check its state.
+	// With DynamicUser everything works, except that a check of another user cannot read the
+	// exporter's state.
 	w.place("/run/systemd/system/snapwatch-exporter.service.d/dynamic.conf", "[Service]\nDynamicUser=yes\nUser=snapwatch-dynamic\nStateDirectory=\nStateDirectory=snapwatch-dynamic\n")
 	w.host("systemctl", "daemon-reload")
 	metrics = scrape()

@@ -12,8 +12,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// hog makes another user take each name of a lock that is free, and hold each file of
-// snapwatch's and each lock that he can open, but those of guests, which are Proxmox's.
+// hog makes another user create each free lock file, and lock each file of snapwatch and each lock
+// that the user can open, except the locks of guests, which belong to Proxmox.
 const hog = `for pool in ta tc; do touch /run/lock/snapwatch-$pool.lock /run/lock/snapwatch-list-$pool@0.lock; done 2>/dev/null
 find /run /var/lib/snapwatch /var/lib/snapwatch-exporter -type f -not -path '*/qemu-server/*' -not -path '*/lxc/*' 2>/dev/null | while read -r file; do
 	( exec 9<"$file" && flock -x -n 9 && echo "holds $file" && exec sleep infinity ) 2>/dev/null &
@@ -23,9 +23,9 @@ echo that is everything
 exec sleep infinity
 `
 
-// TestAnotherUserHoldsEverything: whatever another user of the machine opens and locks, nodes
-// take their snapshots, check and exporter see, and what is gone is missed; what is not
-// waited for is said.
+// TestAnotherUserHoldsEverything: whatever files another user of the machine opens and locks, nodes
+// take their snapshots, check and the exporter work, and missing disks are noticed. Programs report
+// locks that they did not wait for.
 func TestAnotherUserHoldsEverything(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
@@ -57,7 +57,7 @@ func TestAnotherUserHoldsEverything(t *testing.T) {
 	assert.Zero(t, r.Code, "nothing is blinded")
 	assert.Regexp(t, "/run/lock/snapwatch-list-tc.lock is locked by .*: not waited for", r.Stdout)
 
-	// What is seen first while he holds everything is remembered, too.
+	// A disk that is first seen while the other user holds all locks is remembered too.
 	w.zfs("create", "-V", "1M", "tc/vm-102-disk-0")
 	assert.Contains(t, scrape(), `disk="vm-102-disk-0"`)
 	w.zfs("destroy", "tc/vm-102-disk-0")
@@ -73,8 +73,8 @@ func TestAnotherUserHoldsEverything(t *testing.T) {
 	assert.NotContains(t, held, "seen.json.lock")
 }
 
-// TestALabelMakesUpNoDisk: a label that came with a stream holds rows that look like a
-// disk's. It is none, and the others are judged.
+// TestALabelMakesUpNoDisk: a label from a received stream contains rows that look like the rows of
+// a disk. check shows no such disk, and judges all real ones.
 func TestALabelMakesUpNoDisk(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")

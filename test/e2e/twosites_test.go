@@ -20,7 +20,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// pinged is a service that is told of runs; it stands where all sites can reach it.
+// pinged is a service that receives the pings of runs; all sites can reach it.
 type pinged struct {
 	mu   sync.Mutex
 	told []string
@@ -33,7 +33,7 @@ func (p *pinged) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	p.told = append(p.told, r.URL.Path+" "+string(body))
 }
 
-// take returns what was told since the last time.
+// take returns the pings since the last call of take.
 func (p *pinged) take() (told []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -41,7 +41,7 @@ func (p *pinged) take() (told []string) {
 	return told
 }
 
-// newPinged starts one on the address that the machine has on the sites' network.
+// newPinged starts a pinged service on the machine's address in the sites' network.
 func newPinged(t *testing.T) (*pinged, string) {
 	t.Helper()
 	p := &pinged{}
@@ -55,15 +55,15 @@ func newPinged(t *testing.T) (*pinged, string) {
 	return p, server.URL
 }
 
-// twoSites is docs/two-sites.md, as it is typed on A and on C.
+// twoSites types docs/two-sites.md on A and on C.
 type twoSites struct {
 	*world
 	page  *shown
-	names []string // what the page says, and what is in its place in the lab
-	work  string   // C's configuration as far as it is written
+	names []string // pairs: a text of the page, and its replacement in the lab
+	work  string   // C's configuration as written so far
 }
 
-// next is the page's next block that begins so.
+// next returns the page's next block that begins with these words.
 func (w *twoSites) next(begins string, words ...string) string {
 	w.t.Helper()
 	text := w.page.block("docs/two-sites.md", begins)
@@ -79,7 +79,7 @@ var (
 	number  = regexp.MustCompile(`\d+`)
 )
 
-// prints compares what was printed with what the page shows, but for times and numbers.
+// prints asserts that the output is the one that the page shows, except for times and numbers.
 func (w *twoSites) prints(begins, printed string) {
 	w.t.Helper()
 	plain := func(text string) string {
@@ -88,14 +88,14 @@ func (w *twoSites) prints(begins, printed string) {
 	assert.Contains(w.t, plain(printed), plain(w.next(begins)))
 }
 
-// configure appends to C's configuration.
+// configure appends text to C's configuration.
 func (w *twoSites) configure(text string) {
 	w.t.Helper()
 	w.work += text
 	require.NoError(w.t, w.c.WriteFile("/etc/snapwatch/config.yaml", w.work))
 }
 
-// cron runs the command of a line of /etc/cron.d on C, as its user.
+// cron runs the command of a line in /etc/cron.d on C, as the line's user.
 func (w *twoSites) cron(file string) site.Result {
 	w.t.Helper()
 	text, err := w.c.ReadFile("/etc/cron.d/" + file)
@@ -110,7 +110,7 @@ func (w *twoSites) cron(file string) site.Result {
 	return r
 }
 
-// TestTwoSites types docs/two-sites.md from nothing to the alarm, and to its end.
+// TestTwoSites types docs/two-sites.md from an empty start to the alarm, and to the page's end.
 func TestTwoSites(t *testing.T) {
 	const a = "ta/data/vm-100-disk-0"
 	w := &twoSites{world: newNetwork(t)}
@@ -123,7 +123,7 @@ func TestTwoSites(t *testing.T) {
 	for _, s := range []*site.Site{w.a, w.c} {
 		w.terminal(s, `exec sh -c "$*"`)
 	}
-	require.NoError(t, w.c.Remove("/var/lib/snapwatch-exporter")) // nothing runs there yet
+	require.NoError(t, w.c.Remove("/var/lib/snapwatch-exporter")) // no exporter runs there yet
 	require.NoError(t, w.c.WriteFile("/etc/hosts", "192.0.2.1 a\n"))
 	w.vm(100, "vm-100-disk-0")
 	w.start(w.a, 100)
@@ -147,7 +147,7 @@ func TestTwoSites(t *testing.T) {
 	t.Log("6")
 	w.typed(w.a, w.next("openssl", "snapwatch-exporter", "root"))
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/web.yaml", w.next("tls_server_config", "c: $2y$10$…", "c: "+replicaHash)))
-	// On the machine A sees C's pool, too.
+	// In the lab, A sees C's pool too.
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/owner.yaml", "datasets: [ta]\n"))
 	w.exporter(w.a, "--config=/etc/snapwatch/owner.yaml", "--web.config.file=/etc/snapwatch/web.yaml")
 	certificate, err := w.a.ReadFile("/etc/snapwatch/tls.crt")

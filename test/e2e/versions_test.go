@@ -13,7 +13,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestZFSVersions asks this ZFS what docs/zfs-versions.md says of its version.
+// TestZFSVersions checks on this ZFS the claims of docs/zfs-versions.md about its version.
 func TestZFSVersions(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, site.CreateZvol(w.ctx, "ta/data/vm-100-disk-0", 8))
@@ -54,7 +54,8 @@ func TestZFSVersions(t *testing.T) {
 	assert.Len(t, column, 6, "a row that nobody asks")
 }
 
-// tellsChanges reports whether this ZFS says when a dataset's list of snapshots changed.
+// tellsChanges reports whether this ZFS has the property snapshots_changed, the time of the last
+// change of a dataset's list of snapshots.
 func (w *world) tellsChanges(dataset string) bool {
 	w.t.Helper()
 	r, err := w.c.Run(w.ctx, "zfs", "get", "-Hpo", "value", "snapshots_changed", dataset)
@@ -62,8 +63,8 @@ func (w *world) tellsChanges(dataset string) bool {
 	return r.Code == 0
 }
 
-// appends reports whether a user who may only append receives an increment of the disk, and
-// cannot roll the copy back for one.
+// appends reports whether a user with only the permission to append can receive an increment of the
+// disk, but cannot roll the copy back to receive one.
 func (w *world) appends(disk, copied string) bool {
 	w.t.Helper()
 	sh := func(user, script string) int {
@@ -83,7 +84,7 @@ func (w *world) appends(disk, copied string) bool {
 	return sh("nobody", `zfs receive -u "$2" </tmp/increment`) == 0
 }
 
-// program reports whether a channel program works and returns 0.
+// program reports whether a channel program runs and returns 0.
 func (w *world) program(lua string) bool {
 	w.t.Helper()
 	r, err := w.c.Run(w.ctx, "sh", "-c", `printf '%s' "$1" | zfs program -j ta -`, "sh", lua)
@@ -92,7 +93,7 @@ func (w *world) program(lua string) bool {
 	return r.Code == 0 && regexp.MustCompile(`"return":\s*0`).MatchString(r.Stdout)
 }
 
-// columnOf reads one column of the page's table, by the first.
+// columnOf returns one column of the page's table, by the entries of the first column.
 func columnOf(t *testing.T, page, version string) map[string]string {
 	t.Helper()
 	answers := map[string]string{}

@@ -1,8 +1,8 @@
 //go:build e2e
 
-// Package e2e plays whole stories on real ZFS, inside the lab's machine: three
-// sites, real syncoid, real cron, and the program as it is shipped. It asserts what
-// is on the pools, not what the program said.
+// Package e2e plays whole stories on real ZFS, inside the lab's machine: with three sites, real
+// syncoid, real cron, and the program as it is shipped. Its tests check the state of the pools
+// rather than the program's output.
 package e2e
 
 import (
@@ -30,16 +30,16 @@ type world struct {
 	a, b, c *site.Site
 }
 
-// quick lets a stop be believed after a second instead of twenty.
+// quick makes snap accept a stop after one second instead of twenty.
 const quick = "confirm_stop: 1s\n"
 
-// storyTime bounds one test; the lab's machine is emulated.
+// storyTime is the longest duration of one test; the lab's machine is emulated.
 var storyTime = flag.Duration("story", 15*time.Minute, "end a test after this time")
 
-// newWorld makes the sites, each with a pool of its own (ta, tb, tc).
+// newWorld creates the sites, each with its own pool (ta, tb, tc).
 func newWorld(t *testing.T) *world { return newWorldOf(t, "", "", "") }
 
-// newNetwork is [newWorld] with the sites connected to each other.
+// newNetwork is like [newWorld], with the sites connected by a network.
 func newNetwork(t *testing.T) *world {
 	return newWorldOf(t, "192.0.2.1/24", "192.0.2.2/24", "192.0.2.3/24")
 }
@@ -68,14 +68,14 @@ func newWorldOf(t *testing.T, a, b, c string) *world {
 		if w.c, err = start(site.Config{Name: "C", Pool: "tc", Address: c}, "datasets: [tc]\n"); err != nil {
 			return err
 		}
-		// An exporter's memory, in which there is nothing: check's user has no place for one.
+		// C gets an empty list of known disks, because the user of check cannot create the file.
 		return w.c.WriteFile("/var/lib/snapwatch-exporter/seen.json", `{"version":1,"disks":{}}`)
 	})
 	return w
 }
 
-// morning sets the clock forward to the next morning where midnight is near: a day that
-// ends in the middle of a story makes other snapshots due.
+// morning sets the clock forward to the next morning if midnight is near: if the day ended in the
+// middle of a story, other snapshots would be due.
 func (w *world) morning() {
 	w.t.Helper()
 	const early, late = 2, 14 // hours, UTC
@@ -86,7 +86,8 @@ func (w *world) morning() {
 	}
 }
 
-// newPools makes pools, and meanwhile whatever else is to be made; the pools go last.
+// newPools creates pools and at the same time runs the other steps; at the end of the test the
+// pools are destroyed last.
 func (w *world) newPools(names []string, others ...func() error) {
 	w.t.Helper()
 	steps := others
@@ -104,7 +105,7 @@ func (w *world) newPools(names []string, others ...func() error) {
 	require.NoError(w.t, together(steps))
 }
 
-// together takes the steps at the same time and waits for all.
+// together runs the steps at the same time and waits for all of them.
 func together(steps []func() error) error {
 	var running sync.WaitGroup
 	errs := make([]error, len(steps))
@@ -115,7 +116,7 @@ func together(steps []func() error) error {
 	return errors.Join(errs...)
 }
 
-// program is the binary under test; it lies beside the test's own.
+// program returns the path of the binary under test, which is in the test binary's directory.
 func program(t *testing.T) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -149,8 +150,7 @@ func (w *world) stop(s *site.Site, vmid int) {
 	require.NoError(w.t, s.StopGuest(vmid))
 }
 
-// run runs the program on a site as root and returns what it printed and its exit
-// status.
+// run runs the program on a site as root, and returns its output and exit status.
 func (w *world) run(s *site.Site, args ...string) site.Result {
 	w.t.Helper()
 	r, err := s.Run(w.ctx, append([]string{program(w.t)}, args...)...)
@@ -159,13 +159,13 @@ func (w *world) run(s *site.Site, args ...string) site.Result {
 	return r
 }
 
-// tell logs what the program printed on a site, and its exit status.
+// tell logs the program's output on a site, and its exit status.
 func (w *world) tell(s *site.Site, args []string, r site.Result) {
 	w.t.Helper()
 	w.t.Logf("%s# snapwatch %s\n%s%s-> %d", s.Name, strings.Join(args, " "), r.Stdout, r.Stderr, r.Code)
 }
 
-// snap runs snap as cron does, and expects it to be content.
+// snap runs snap as cron does, and requires that snap succeeds and prints nothing.
 func (w *world) snap(s *site.Site, args ...string) {
 	w.t.Helper()
 	r := w.run(s, append([]string{"snap"}, args...)...)
@@ -182,8 +182,8 @@ func (w *world) check(args ...string) site.Result {
 	return r
 }
 
-// send replicates a disk with syncoid as it is used where no service snapshots may
-// be made, and with properties or without.
+// send replicates a disk with syncoid without snapshots of its own; flags decide whether properties
+// are sent.
 func (w *world) send(from, to string, flags ...string) {
 	w.t.Helper()
 	argv := append([]string{"syncoid", "--no-sync-snap", "--quiet"}, flags...)
@@ -199,13 +199,13 @@ func (w *world) replicate(disks ...string) {
 	}
 }
 
-// snapshots are the names of a dataset's snapshots, the oldest first.
+// snapshots returns the names of a dataset's snapshots, oldest first.
 func (w *world) snapshots(dataset string) []string {
 	w.t.Helper()
 	return w.names(site.Snapshots(w.ctx, dataset))
 }
 
-// names are those of snapshots or bookmarks that were listed.
+// names returns the names of listed snapshots or bookmarks.
 func (w *world) names(list []site.Snapshot, err error) []string {
 	w.t.Helper()
 	require.NoError(w.t, err)
@@ -216,7 +216,7 @@ func (w *world) names(list []site.Snapshot, err error) []string {
 	return names
 }
 
-// classes are the suffixes of a dataset's managed snapshots, the oldest first.
+// classes returns the classes of a dataset's managed snapshots, oldest first.
 func (w *world) classes(dataset string) []string {
 	w.t.Helper()
 	var classes []string
@@ -228,7 +228,7 @@ func (w *world) classes(dataset string) []string {
 	return classes
 }
 
-// txg is the transaction group of a dataset's newest snapshot.
+// txg returns the transaction group of a dataset's newest snapshot.
 func (w *world) txg(dataset string) uint64 {
 	w.t.Helper()
 	list, err := site.Snapshots(w.ctx, dataset)
@@ -237,7 +237,7 @@ func (w *world) txg(dataset string) uint64 {
 	return list[len(list)-1].CreateTXG
 }
 
-// label is a dataset's own label:running, "-" if it has none.
+// label returns a dataset's property label:running, "-" if it has none.
 func (w *world) label(dataset string) string {
 	w.t.Helper()
 	value, _, err := site.Property(w.ctx, dataset, zfs.LabelRunning)
@@ -245,7 +245,7 @@ func (w *world) label(dataset string) string {
 	return value
 }
 
-// labelSource is a dataset's label and where it comes from.
+// labelSource returns a dataset's label and the property's source.
 func (w *world) labelSource(dataset string) string {
 	w.t.Helper()
 	value, source, err := site.Property(w.ctx, dataset, zfs.LabelRunning)
@@ -253,7 +253,7 @@ func (w *world) labelSource(dataset string) string {
 	return value + " " + source
 }
 
-// zfs runs a zfs command.
+// zfs runs a zfs command and returns its output.
 func (w *world) zfs(args ...string) string {
 	w.t.Helper()
 	out, err := w.c.Output(w.ctx, append([]string{"zfs"}, args...)...)
@@ -261,14 +261,14 @@ func (w *world) zfs(args ...string) string {
 	return out
 }
 
-// later sets the machine's clock forward: snapshots grow old at once.
+// later sets the machine's clock forward, so that snapshots are older.
 func (w *world) later(d time.Duration) {
 	w.t.Helper()
 	to := syscall.NsecToTimeval(time.Now().Add(d).UnixNano())
 	require.NoError(w.t, syscall.Settimeofday(&to))
 }
 
-// exporter starts an exporter that lives as long as the test.
+// exporter starts an exporter that runs until the end of the test.
 func (w *world) exporter(s *site.Site, args ...string) *site.Process {
 	w.t.Helper()
 	p, err := s.Start(w.ctx, append([]string{program(w.t), "exporter"}, args...)...)
@@ -284,7 +284,7 @@ func (w *world) pipe(line string) {
 	require.NoError(w.t, err)
 }
 
-// until waits for what no event tells.
+// until waits until reached returns true, for states that no event announces.
 func (w *world) until(reached func() bool) {
 	w.t.Helper()
 	for !reached() {
