@@ -191,7 +191,7 @@ func stepKinds() map[string]kind {
 		"clock of C": {"the clock of C jumps for N runs", false, false, func(w *World, _ *guest, _ *node, s Step) {
 			w.c.skew, w.c.skewEnd = jumpOf(s), w.tick+s.N
 		}},
-		"cut": {"nothing of NODE is replicated to C for N hours", false, false, func(w *World, _ *guest, n *node, s Step) {
+		"cut": {"C receives nothing from NODE for N hours", false, false, func(w *World, _ *guest, n *node, s Step) {
 			n.cut = w.tick + 4*s.N
 		}},
 		"long cut": {"C is away for N times four hours", false, false, func(w *World, _ *guest, _ *node, s Step) {
@@ -213,7 +213,7 @@ func stepKinds() map[string]kind {
 		"apart": {"the nodes cannot reach each other for N times four hours", false, false, func(w *World, _ *guest, _ *node, s Step) {
 			w.apart = w.tick + 16*s.N
 		}},
-		"by hand": {"somebody destroys all snapshots of a disk of guest GUEST, for room", true, false, func(w *World, g *guest, _ *node, s Step) {
+		"by hand": {"somebody destroys all snapshots of a disk of guest GUEST, to get room", true, false, func(w *World, g *guest, _ *node, s Step) {
 			if d := w.source(g, g.disks[s.N%len(g.disks)]); d != nil && w.up(g) {
 				d.snaps = nil
 			}
@@ -222,7 +222,7 @@ func stepKinds() map[string]kind {
 			n.unsaved = w.tick + s.N
 			w.disturbNode(n)
 		}},
-		"lacking": {"no listing on NODE has one of the disks, for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
+		"lacking": {"the listings on NODE leave out one of the disks, for N runs", false, false, func(w *World, _ *guest, n *node, s Step) {
 			n.lacking, n.lacks = w.tick+s.N, s.Guest
 			w.disturbNode(n)
 		}},
@@ -240,20 +240,20 @@ func stepKinds() map[string]kind {
 			w.snap(n, func(int) {})
 			w.disturbNode(n)
 		}},
-		"no state": {"what snap left for its next run on NODE is lost", false, false, func(_ *World, _ *guest, n *node, _ Step) {
+		"no state": {"snap's state for the next run on NODE is lost", false, false, func(_ *World, _ *guest, n *node, _ Step) {
 			n.report.state = report.State{}
 			n.forgets()
 		}},
-		"old state": {"NODE gets back what snap left for its next run a while ago", false, false, func(_ *World, _ *guest, n *node, s Step) {
+		"old state": {"NODE gets back an older state of snap", false, false, func(_ *World, _ *guest, n *node, s Step) {
 			if at := len(n.states) - 1 - 8*s.N; at >= 0 {
 				n.report.state = n.states[at]
 				n.forgets()
 			}
 		}},
-		"no index": {"what snap remembers of the snapshots on NODE is lost", false, false, func(_ *World, _ *guest, n *node, _ Step) {
+		"no index": {"snap's index on NODE is lost", false, false, func(_ *World, _ *guest, n *node, _ Step) {
 			n.report.indexes = nil
 		}},
-		"old index": {"NODE gets back what snap remembered of the snapshots a while ago", false, false, func(_ *World, _ *guest, n *node, s Step) {
+		"old index": {"NODE gets back an older index of snap", false, false, func(_ *World, _ *guest, n *node, s Step) {
 			for name, kept := range n.report.indexes {
 				if at := len(kept) - 1 - 8*s.N; at >= 0 {
 					n.report.indexes[name] = append(kept, kept[at])
@@ -264,7 +264,7 @@ func stepKinds() map[string]kind {
 			n.ignored = w.tick + s.N
 			w.disturbNode(n)
 		}},
-		"renamed": {"the disks of guest GUEST are renamed, and get their names back", true, false, func(w *World, g *guest, _ *node, _ Step) {
+		"renamed": {"the disks of guest GUEST are renamed, and then get their old names", true, false, func(w *World, g *guest, _ *node, _ Step) {
 			for _, n := range w.nodes {
 				for _, name := range g.disks {
 					if d := n.sets[name]; d != nil && !g.alive {
