@@ -92,8 +92,9 @@ func (w *world) types(s *site.Site, line string) site.Result {
 }
 
 // TestCopiesOnAStandby: a node has configurations of guests that run elsewhere, and copies of their
-// disks. Its snap leaves these copies alone, whichever program feeds them, and also another
-// cluster's copy with the VMID of a local guest. It handles only the guest that is started there.
+// disks. snap on that node leaves these copies alone, whichever program feeds them, and also leaves
+// alone another cluster's copy with the VMID of a local guest. snap handles only the guest that is
+// started on that node.
 func TestCopiesOnAStandby(t *testing.T) {
 	w := newWorld(t)
 	for vmid := 101; vmid <= 107; vmid++ {
@@ -205,9 +206,10 @@ func TestAdopt(t *testing.T) {
 	assert.Equal(t, "stopped", w.label(byHand))
 }
 
-// TestCameBackWhileOff: a guest moved to the other node and came back while it was off. Its disk
-// was received without properties and has A's old label. A handles the disk as its own again: it
-// takes one _stopped snapshot if the disk was written between two runs, and C does not alarm.
+// TestCameBackWhileOff: a guest moved to the other node and came back while it was off. The guest's
+// disk was received without properties and has A's old label. Node A treats the disk as its own
+// again: snap takes one _stopped snapshot if the disk was written between two runs, and C does not
+// alarm.
 func TestCameBackWhileOff(t *testing.T) {
 	w := newWorld(t)
 	const diskA, diskB, diskC = "ta/data/vm-100-disk-0", "tb/data/vm-100-disk-0", "tc/vm-100-disk-0"

@@ -27,15 +27,15 @@ func (w *world) backToday() {
 	})
 }
 
-// going is a command that may run at the same time as others of its kind. It has the dataset that
-// the command reads, the one that it writes, and a function that checks the command's result.
+// going is a command that may run at the same time as others of its kind. going has the dataset
+// that the command reads, the one that it writes, and a function that checks the command's result.
 type going struct {
 	what, reads, writes string
 	process             *site.Process
 	then                func(site.Result)
 }
 
-// goOn starts a command. It waits for the end of another command only if two already run for each
+// goOn starts a command. goOn waits for the end of another command only if two already run for each
 // processor: a command mostly waits for ZFS's transaction groups and uses little processor time.
 func (r *replay) goOn(g going, on *site.Site, argv ...string) {
 	r.t.Helper()

@@ -50,8 +50,8 @@ func TestGuestNames(t *testing.T) {
 }
 
 // TestGuestStartsWhileReplicationIsDead: C by itself believes that the guest is off. A check that
-// asks the owner knows better, and so do the metrics, without Prometheus. Then the owner hangs, and
-// no scrape takes a second longer.
+// asks the owner reports that the guest runs, and so do the exporter's metrics, without Prometheus.
+// Even if the owner's exporter hangs, no scrape takes a second longer.
 func TestGuestStartsWhileReplicationIsDead(t *testing.T) {
 	w := newNetwork(t)
 	w.vm(100, "vm-100-disk-0")

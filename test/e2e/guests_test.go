@@ -12,7 +12,7 @@ import (
 )
 
 // stopped makes a guest on A that ran, was snapshotted, and has stopped, although no run has seen
-// the stop yet. It returns the dataset of the guest's disk.
+// the stop yet. stopped returns the dataset of the guest's disk.
 func (w *world) stopped(vmid int, disk string) string {
 	w.t.Helper()
 	w.vm(vmid, disk)
@@ -113,7 +113,7 @@ func TestStops(t *testing.T) {
 		w.snap(w.a, "f100")
 		assert.Equal(t, 2, count(w.classes(disk), "stopped"))
 		w.untouched(t, disk)
-		// The same with an unmanaged snapshot as the newest one.
+		// snap must also notice the write if the newest snapshot is unmanaged.
 		w.zfs("snapshot", disk+"@__replicate_106-0_1__")
 		w.untouched(t, disk)
 		w.write(disk)

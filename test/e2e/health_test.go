@@ -20,7 +20,7 @@ import (
 
 // TestPoolHealth tests verdicts from zpool's output: a mirror loses a device, a scrub finds a
 // damaged byte under a snapshot, the last scrub was 50 days ago, and the only device of a pool is
-// lost. It runs again with a zpool without JSON, as before OpenZFS 2.3.
+// lost. All tests run again with a zpool without JSON, as before OpenZFS 2.3.
 func TestPoolHealth(t *testing.T) {
 	for name, zpool := range map[string]string{
 		"as it is": `exec /usr/sbin/zpool "$@"`,

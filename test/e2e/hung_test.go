@@ -27,8 +27,9 @@ func TestPoolOfAFailingDevice(t *testing.T) {
 		w.zfs("snapshot", d+"@autosnap_"+time.Now().UTC().Format("2006-01-02_15:04:05")+"_hourly")
 	}
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc, ts]\n"))
-	// This listing comes from memory and needs no device. The installed zfs needs the device: it
-	// waits in the kernel for a write that its user may make, and no signal reaches it.
+	// zfs get of a dataset reads from memory and needs no device. The installed zfs needs the
+	// device: this zfs waits in the kernel for a write that the user nobody may make, and no signal
+	// reaches the process.
 	w.zfs("allow", "everyone", "userprop", "ts")
 	require.NoError(t, w.c.Install("zfs", `#!/bin/sh
 case "$* " in

@@ -43,8 +43,8 @@ func listings(calls []string) int {
 
 var madeName = regexp.MustCompile(`autosnap_\S+`)
 
-// sameWithout asserts that a run with the index plans the same as a run without. It ignores the
-// names of new snapshots, which contain the second.
+// sameWithout asserts that a run with the index plans the same as a run without. sameWithout
+// ignores the names of new snapshots, which contain the second.
 func (w *world) sameWithout(args ...string) {
 	w.t.Helper()
 	plan := func() string {

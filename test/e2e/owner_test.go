@@ -23,7 +23,7 @@ const (
 )
 
 // owners starts exporters on A and B, each for its own pool, and configures C's check to ask both
-// over the network. The exporters tell names only to clients with the password.
+// over the network. The exporters send names of guests and disks only to clients with the password.
 func (w *world) owners() (exporters []*site.Process) {
 	w.t.Helper()
 	for _, node := range []*site.Site{w.a, w.b} {
@@ -97,8 +97,8 @@ func (w *world) toldAlike(disk string, checked said) {
 }
 
 // TestOwnerAfterFailover: replication fails while the guest is off, and the guest starts again.
-// Only the guest's owner knows that; after a failover, the new owner. A, which only relays B's
-// snapshots, is as old as C, and its answer does not count.
+// Only the guest's owner knows of the start; after a failover that is the new owner. A, which only
+// relays B's snapshots, is as old as C, and its answer does not count.
 func TestOwnerAfterFailover(t *testing.T) {
 	w := newNetwork(t)
 	const disk, c = "vm-100-disk-0", "tc/vm-100-disk-0"

@@ -132,7 +132,7 @@ func TestPages(t *testing.T) {
 	t.Log("README.md: on C")
 	lines := strings.Split(shown.block("README.md", "snapwatch check"), "\n")
 	assert.Contains(t, w.typed(w.c, lines[0]), "OK")
-	// These two commands do not end by themselves.
+	// The two commands of this block do not end by themselves.
 	exporter, err := w.c.Start(w.ctx, "sh", "-c", "PATH="+site.BinDir+":$PATH; exec "+lines[1])
 	require.NoError(t, err)
 	require.NoError(t, exporter.WaitFor(w.ctx, "Listening on"))

@@ -91,7 +91,7 @@ func TestNameTaken(t *testing.T) {
 }
 
 // gatedRun starts a run on A whose channel program on a pool waits, before it begins, until the
-// gate is killed. It returns when the program waits at the gate.
+// gate is killed. gatedRun returns when the program waits at the gate.
 func (w *world) gatedRun(pool string, args ...string) (run, gate *site.Process) {
 	w.t.Helper()
 	require.NoError(w.t, w.a.Install("zfs", "#!/bin/sh\nif [ \"$1$3\" = program"+pool+" ] && [ -p /run/gate ]; then read x </run/gate; fi\nexec /usr/sbin/zfs \"$@\"\n"))

@@ -153,7 +153,7 @@ func (r *replay) Killed(node int) {
 // TimePasses brings the lab to the model's state before the model's clock moves on.
 func (r *replay) TimePasses() { r.follow() }
 
-// Send is one run of syncoid. It must find a base if the model does.
+// Send is one run of syncoid. syncoid must find a base if the model does.
 func (r *replay) Send(s sim.Sending) {
 	from, to := real(s.From, s.Name), real(s.To, s.As)
 	r.beside("syncoid")

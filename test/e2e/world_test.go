@@ -1,7 +1,7 @@
 //go:build e2e
 
 // Package e2e plays whole stories on real ZFS, inside the lab's machine: with three sites, real
-// syncoid, real cron, and the program as it is shipped. Its tests check the state of the pools
+// syncoid, real cron, and the program as it is shipped. The tests check the state of the pools
 // rather than the program's output.
 package e2e
 

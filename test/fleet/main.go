@@ -1,5 +1,5 @@
 // Fleet feeds a real Prometheus with many simulated nodes and prints a table of Prometheus' costs.
-// Each node is the real exporter over a simulated zfs.
+// Each simulated node is the real exporter over a simulated zfs.
 //
 // usage: fleet [-nodes N] [-disks N] [-interval TIME] [-for TIME] [-rules FILE]
 package main

@@ -23,7 +23,7 @@ type Block struct {
 	// Text is the block without its indentation.
 	Text string
 	// PlayedBy is the name of the test that plays the block, or Because is the reason why no test
-	// does. Without a mark both are empty.
+	// does. Without a mark, PlayedBy and Because are empty.
 	PlayedBy, Because string
 }
 

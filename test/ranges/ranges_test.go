@@ -19,8 +19,8 @@ import (
 // guidelines. snapwatch's own test covers these ranges.
 func wrong(text string) bool { return strings.HasPrefix(text, "@~") || text == "~:" }
 
-// number draws a value or an end of a range. It often draws one of a few numbers, so that values
-// often equal an end, and often a fraction.
+// number draws a value or an end of a range. number often draws one of a few numbers, so that
+// values often equal an end, and often a fraction.
 func number(t *rapid.T, what string) float64 {
 	n := float64(rapid.OneOf(rapid.Int64Range(-3, 3), rapid.Int64Range(-1e6, 1e6)).Draw(t, what))
 	return n + rapid.SampledFrom([]float64{0, 0, 0.5}).Draw(t, what+"'s fraction")

@@ -33,8 +33,8 @@ func (w *World) shutdown(i, ticks int) {
 	w.underway = underway{planned: n.clock(w.now), before: map[string][]zfs.Snapshot{}, unmarked: map[string]bool{}}
 	_, done, err := run.Run(context.Background(), options)
 	w.underway = other
-	// Only the pool's history proves which disks a killed run changed, and finalize has no time to
-	// read that history: finalize reports the disks that it leaves alone.
+	// Only the pool's history proves which disks a killed run changed. finalize has no time to read
+	// that history, so it leaves such disks alone and reports them.
 	switch clean := w.tick >= max(n.pveshBad, n.ignored, n.lacking) && n.skew == 0 && !n.disturbed; {
 	case err != nil:
 		w.broken("finalize on %s could not begin: %v", n.name, err)

@@ -104,8 +104,9 @@ func (w *World) unmark(d *dataset, name string) {
 	})
 }
 
-// abandoned checks the bookmarks that a run destroyed because their history was discarded. Each of
-// these bookmarks must be of a discarded history, or the run must create it again immediately.
+// abandoned checks the bookmarks that a run destroyed because their history was discarded. Each
+// destroyed bookmark must be of a discarded history, or the run must create the bookmark again
+// immediately.
 func (w *World) abandoned(n *node, list []snapper.JudgedBookmark) {
 	for _, j := range list {
 		discarded, gone := w.unmarked[j.Dataset+"#"+j.Name]

@@ -18,7 +18,7 @@ var labKinds = []string{
 }
 
 // LabWeek returns a setup with two guests and one random step for each tick of five hours, for
-// [World.PlayIn]. The same seed always returns the same steps.
+// [World.PlayIn]. LabWeek always returns the same steps for the same seed.
 func LabWeek(seed uint64, steps int) (Setup, []Step) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	one := func(of ...string) string { return of[r.IntN(len(of))] }

@@ -197,7 +197,7 @@ func (m *machine) ask(what string) error {
 	return nil
 }
 
-// Timeout implements [run.Time]. It limits only waiting, since a simulated program that hangs
+// Timeout implements [run.Time]. Timeout limits only waiting, since a simulated program that hangs
 // returns an error itself.
 func (m *machine) Timeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithValue(ctx, deadline{}, m.w.now.Add(min(d, maxWait))), func() {}

@@ -35,7 +35,7 @@ func (p *machinePool) read() error {
 	return nil
 }
 
-// TryLock takes the pool's lock. It fails if another run holds the lock: a run may begin while
+// TryLock takes the pool's lock. TryLock fails if another run holds the lock: a run may begin while
 // another one is at work.
 func (p *machinePool) TryLock(now time.Time) error {
 	if err := p.call(); err != nil {

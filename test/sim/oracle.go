@@ -11,7 +11,7 @@ import (
 )
 
 // stopTaken checks each _stopped snapshot that a run takes: the disk's guest must be off. All other
-// promises rest on this promise.
+// promises rest on the promise that a _stopped snapshot is never taken while the guest runs.
 func (w *World) stopTaken(n *node, vmid int, dataset string) {
 	w.stats.Stops++
 	g := w.guests[vmid]
@@ -45,9 +45,10 @@ func (w *World) noBase(src, dst *dataset, site string) {
 }
 
 // turnsOver reports whether a snapshot that was sent may be destroyed at its source before the next
-// replication continues from it. Then syncoid continues from an older snapshot that still exists,
-// rolls the copy back, and may destroy the first snapshot of the day on the copy. Sanoid's
-// snapshots count among the newest ones, one to four of ours (docs/replication.md).
+// replication continues from it. If the snapshot is destroyed, syncoid continues from an older
+// snapshot that still exists, rolls the copy back, and may destroy the first snapshot of the day on
+// the copy. Sanoid's snapshots count among the newest ones, one to four of ours
+// (docs/replication.md).
 func (w *World) turnsOver() bool {
 	newest := w.retention[zfs.Frequently]
 	if w.Sanoid {
@@ -56,8 +57,8 @@ func (w *World) turnsOver() bool {
 	return len(w.retention) == 1 && newest <= w.Every
 }
 
-// bucketName names the hour, day, week, month or year of a time. It is written independently of the
-// code under test.
+// bucketName names the hour, day, week, month or year of a time. bucketName is written
+// independently of the code under test.
 func bucketName(class zfs.Class, t time.Time) string {
 	switch class {
 	case zfs.Hourly:
@@ -147,8 +148,8 @@ func (w *World) hasRoom(d *dataset, s zfs.Snapshot) bool {
 	return newer < 10 || first && len(later) < w.Bookmarks
 }
 
-// keptBy names the class whose retention keeps a snapshot. It computes the class from the user's
-// settings, independently of the code under test.
+// keptBy names the class whose retention keeps a snapshot. keptBy computes the class from the
+// user's settings, independently of the code under test.
 func (w *World) keptBy(d *dataset, s zfs.Snapshot, now time.Time) string {
 	var counted []zfs.Snapshot
 	for _, o := range d.snaps {

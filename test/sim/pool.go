@@ -21,8 +21,9 @@ type dataset struct {
 	// bytes.
 	content int
 	running zfs.Property
-	// labelled is true once the dataset has received properties. Before that, ZFS treats local
-	// properties as received ones, and the first properties that arrive replace them.
+	// labelled is true once the dataset has received properties. Until a dataset has received
+	// properties, ZFS treats its local properties as received ones, and the first properties that
+	// arrive replace the local ones.
 	labelled bool
 	// log is true if the disk was written here since the last receive: the dataset then has an
 	// intent log next to its data. Snapshots of such a dataset have the intent log too: logged are
@@ -91,8 +92,8 @@ type diskName struct {
 	disk bool
 }
 
-// parse parses a dataset's name. It remembers each result, because a week asks for the same names
-// very often.
+// parse parses a dataset's name. parse remembers each result, because a week asks for the same
+// names very often.
 func (w *World) parse(name string) diskName {
 	n, known := w.parsed[name]
 	if !known {

@@ -41,8 +41,8 @@ func (w *World) cloned(g *guest) bool {
 func replicatePrefix(g *guest) string { return fmt.Sprintf("__replicate_%d-0_", g.vmid) }
 
 // pvesr replicates a guest to the other node: it takes a snapshot of each disk and sends that
-// snapshot with all snapshots since the last replication. It destroys the copies of disks that the
-// guest no longer has. It returns false if a copy differs from its source.
+// snapshot with all snapshots since the last replication. pvesr destroys the copies of disks that
+// the guest no longer has. pvesr returns false if a copy differs from its source.
 func (w *World) pvesr(g *guest) bool {
 	home, other := w.nodes[g.home], w.nodes[1-g.home]
 	prefix := replicatePrefix(g)

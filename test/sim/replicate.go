@@ -53,7 +53,7 @@ func (w *World) replicate() {
 }
 
 // send replicates one disk as syncoid does: from the newest common snapshot, else from the newest
-// bookmark whose snapshot the target has. Otherwise there is no base.
+// bookmark whose snapshot the target has. Without such a snapshot or bookmark, there is no base.
 func (w *World) send(from *node, name string, to map[string]*dataset, as string, at *node, breaks bool) {
 	src := from.sets[name]
 	pool := from.pools[zfs.Pool(name)]
@@ -131,8 +131,8 @@ func (w *World) seed(src *dataset, to map[string]*dataset, as, on string, host t
 	return dst
 }
 
-// increment sends the snapshots that the target does not have. It returns false if the receive
-// broke off or there was nothing to send: then no property arrives either.
+// increment sends the snapshots that the target does not have. increment returns false if the
+// receive broke off or there was nothing to send: then no property arrives either.
 func (w *World) increment(src, dst *dataset, sending Sending, breaks bool) bool {
 	site := siteNames[sending.To]
 	base, ok := commonBase(src, dst)
@@ -200,9 +200,9 @@ func (w *World) txgOf(src *dataset, guid uint64) uint64 {
 	return 0
 }
 
-// receive adds the source's snapshots to the target; each gets a txg of the target. It stops and
-// returns false at a snapshot whose name another snapshot of the target has, which happens after a
-// clock was set back.
+// receive adds the source's snapshots to the target; each gets a txg of the target. receive stops
+// and returns false at a snapshot whose name another snapshot of the target has, which happens
+// after a clock was set back.
 func (w *World) receive(dst *dataset, list []zfs.Snapshot) bool {
 	for _, s := range list {
 		dst.ever, dst.received = true, true

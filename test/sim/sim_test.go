@@ -46,8 +46,8 @@ func anySetup(t *rapid.T) Setup {
 	return s
 }
 
-// anySteps draws the steps of a week, in order. Some drawn steps are [Nothing], so that shortening
-// a failing week keeps the times of the other steps.
+// anySteps draws the steps of a week, in order. Some drawn steps are of kind [Nothing], so that
+// shortening a failing week keeps the times of the other steps.
 func anySteps(t *rapid.T) []Step {
 	kinds := append([]string{Nothing}, Kinds()...)
 	gaps := []int{0, 1, 2, 3, 5, 9, 20, 60}
@@ -84,8 +84,8 @@ func anyWeek(seed int) (Setup, []Step) {
 }
 
 // No promise is broken, whatever happens in a random week. The test plays as many weeks at the same
-// time as there are processors. It shortens a week that breaks a promise and prints the week's
-// story; -seed N -weeks 1 plays the week again.
+// time as there are processors. The test shortens a week that breaks a promise and prints the
+// week's story; -seed N -weeks 1 plays the week again.
 func TestWeeks(t *testing.T) {
 	t.Logf("%d weeks from seed %d on", *manyWeeks, *firstSeed)
 	var next, failed atomic.Int64

@@ -147,7 +147,7 @@ func (w *World) writeAll(g *guest) {
 }
 
 // move gives a guest's configuration to the other node, which then uses its copies of the guest's
-// disks. It returns false if the other node does not have all copies.
+// disks. move returns false if the other node does not have all copies.
 func (w *World) move(g *guest) bool {
 	other := w.nodes[1-g.home]
 	for _, name := range g.disks {
@@ -165,7 +165,7 @@ func (w *World) move(g *guest) bool {
 }
 
 // deltas makes the other node's copies equal to the guest's disks, as a migration does before it
-// hands over the guest. It takes a snapshot for that.
+// hands over the guest. deltas takes a snapshot for that.
 func (w *World) deltas(g *guest) bool {
 	if w.Pvesr {
 		same := w.pvesr(g)

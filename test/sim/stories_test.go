@@ -30,8 +30,8 @@ func seldom(s *Setup)       { s.Every = 3 }
 func hours(s *Setup)        { s.Tick, s.Every = 5*time.Hour, 4 }
 func order332(s *Setup)     { s.Order = 332 }
 
-// TestStories plays weeks in which random tests once found a fault. Each week is shortened to the
-// steps that are needed for the fault.
+// TestStories plays weeks in which random tests once found a fault. Each week is reduced to the
+// steps that the fault needs.
 func TestStories(t *testing.T) {
 	for name, story := range map[string]struct {
 		setup Setup

@@ -9,7 +9,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Play plays the steps for the given number of ticks. It ends early if a promise is broken.
+// Play plays the steps for the given number of ticks. Play ends early if a promise is broken.
 func (w *World) Play(ticks int, plan []Step) {
 	w.plan = plan
 	w.replicateFirst()
@@ -68,8 +68,8 @@ func (w *World) play() {
 	w.lab.Looked()
 }
 
-// afterRun plays the steps of the phase after the run and the steps that waited for a lock. It
-// completes the guests' starts that were under way.
+// afterRun plays the steps of the phase after the run and the steps that waited for a lock.
+// afterRun completes the guests' starts that were under way.
 func (w *World) afterRun() {
 	waited := w.later
 	w.later = nil

@@ -105,7 +105,7 @@ type node struct {
 	states []report.State
 	// ignored is the tick until which the configuration leaves out all disks.
 	ignored int
-	// Each of these faults lasts until the given tick.
+	// The ticks until which the node has each of these faults.
 	down, booting, cronOff, cut, pveshBad, unsaved, lacking, slow, slowPrograms, unread int
 
 	lacks     int    // number of the disk that no listing has

@@ -12,8 +12,8 @@ import (
 // call.
 const setns = 308
 
-// Inside calls do with the site's root file system. Only code that do calls directly sees that file
-// system: do must not start goroutines.
+// Inside calls do with the site's root file system. Only code that do calls directly sees the
+// site's files: do must not start goroutines.
 func (s *Site) Inside(do func() error) error {
 	namespace, err := os.Open(s.namespace("mount"))
 	if err != nil {
@@ -35,7 +35,7 @@ func (s *Site) Inside(do func() error) error {
 }
 
 // apart calls do in a separate thread that ends afterwards, because do may leave the thread in any
-// state. It never uses the main thread: the main thread cannot end, and /proc shows the main
+// state. apart never uses the main thread: the main thread cannot end, and /proc shows the main
 // thread's state as the state of the whole process.
 func apart(do func()) {
 	done := make(chan struct{})
@@ -53,7 +53,7 @@ func apart(do func()) {
 }
 
 // WriteFile writes a file of the site atomically, as pmxcfs and careful programs do: readers never
-// see half of the content. It creates missing parent directories.
+// see half of the content. WriteFile creates missing parent directories.
 func (s *Site) WriteFile(path, content string) error {
 	return s.Inside(func() error { return write(path, content, 0o644) })
 }

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// AddVM configures a virtual machine on the node. It does not create the disks: each is the name of
-// a volume of local-zfs, such as vm-100-disk-0, or STORAGE:VOLUME.
+// AddVM configures a virtual machine on the node. AddVM does not create the disks: each is the name
+// of a volume of local-zfs, such as vm-100-disk-0, or STORAGE:VOLUME.
 func (s *Site) AddVM(vmid int, disks ...string) error {
 	var c strings.Builder
 	fmt.Fprintf(&c, "boot: order=scsi0\ncores: 1\nmemory: 512\nname: vm%d\nostype: l26\n", vmid)

@@ -34,8 +34,8 @@ func (s *streams) started() {
 	}
 }
 
-// finish waits until the pipes are empty and no process holds them, at most for timeout. It reports
-// whether some process still holds a pipe.
+// finish waits until the pipes are empty and no process holds them, at most for timeout. finish
+// reports whether some process still holds a pipe.
 func (s *streams) finish(timeout time.Duration) (held bool) {
 	done := make(chan struct{})
 	go func() {

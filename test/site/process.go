@@ -24,7 +24,7 @@ type Result struct {
 	Held           bool // true if a child that outlived the command still held the command's output
 }
 
-// Run runs a command in the site as root. It returns an error if the command could not be started
+// Run runs a command in the site as root. Run returns an error if the command could not be started
 // or ctx ended it, but not for an exit status other than 0.
 func (s *Site) Run(ctx context.Context, argv ...string) (Result, error) {
 	p, err := s.Start(ctx, argv...)

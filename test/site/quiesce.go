@@ -66,8 +66,8 @@ func (s *Site) AgentLog() (string, error) {
 	return text, err
 }
 
-// Cgroup is a container's cgroup, at the path that Proxmox uses. It belongs to the machine, not to
-// one site.
+// Cgroup is a container's cgroup, at the path that Proxmox uses. Cgroup belongs to the machine, not
+// to one site.
 type Cgroup struct{ dir string }
 
 // NewCgroup creates a container's cgroup.

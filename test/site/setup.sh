@@ -1,7 +1,8 @@
 #!/bin/sh
-# Sets up and enters a site's root file system. It is an overlay, so all changes of files are
-# private to the site. /dev, /proc, /sys and /tmp are the machine's, because there is only one ZFS.
-# The script runs in the site's new namespaces, after Go has filled DIR/upper and DIR/run.
+# Sets up and enters a site's root file system. The root file system is an overlay, so all changes
+# of files are private to the site. /dev, /proc, /sys and /tmp are the machine's, because there is
+# only one ZFS. The script runs in the site's new namespaces, after Go has filled DIR/upper and
+# DIR/run.
 #
 # usage: setup.sh DIR HOSTNAME [CLUSTERDIR]
 set -eu

@@ -32,7 +32,7 @@ type Config struct {
 	// Cluster is the name of the node's cluster; a node with an empty Cluster is in no cluster.
 	Cluster string
 	// Pool is the pool of the storage local-zfs, which keeps the disks in POOL/data. Each node has
-	// its own pool for the storage of this name.
+	// its own pool for the storage local-zfs.
 	Pool string
 	// Storage is the content of /etc/pve/storage.cfg; empty for the usual content.
 	Storage string

@@ -12,12 +12,12 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// migrate moves a guest to another node, with both locks held. It first stops a container; then it
-// writes the lock word migrate, moves the disks, moves the configuration, and at last ends the
-// process and the disks here. If /run/standin/migrate.to names the dataset of the other node's
+// migrate moves a guest to another node, with both locks held. migrate first stops a container;
+// then it writes the lock word migrate, moves the disks, moves the configuration, and at last ends
+// the process and the disks here. If /run/standin/migrate.to names the dataset of the other node's
 // storage, migrate sends the disks there; the disks of a running machine arrive without snapshots.
-// Otherwise the disks remain, as if they were replicated. The test itself starts the guest on the
-// other node.
+// Without that file the disks are not moved, as if they were replicated. The test itself starts the
+// guest on the other node.
 func (l local) migrate(node string, restart bool) error {
 	if _, err := l.checkLock(); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 )
 
 // configFile is a guest's configuration: the lines of the current section, and the lines of the
-// other sections. Each snapshot has its own section.
+// other sections. Each snapshot has its own section in the configuration.
 type configFile struct {
 	path          string
 	current, rest []string

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// kvm plays the process of a virtual machine. It is started as Proxmox starts one, with -id, -name,
-// -pidfile and any number of -drive file=PATH. After a kill the pid file remains, as after a crash
-// of QEMU; an orderly end removes the pid file.
+// kvm plays the process of a virtual machine. kvm is started as Proxmox starts one, with -id,
+// -name, -pidfile and any number of -drive file=PATH. After a kill the pid file remains, as after a
+// crash of QEMU; an orderly end removes the pid file.
 func kvm(args []string) error {
 	pidfile := option(args, "-pidfile")
 	if option(args, "-id") == "" || pidfile == "" {

@@ -62,7 +62,7 @@ func (l local) moving(do func() error) error {
 }
 
 // checkLock reads the configuration again, because another process may have changed it before this
-// one got the lock. It returns an error if the configuration has a lock word.
+// one got the lock. checkLock returns an error if the configuration has a lock word.
 func (l local) checkLock() (*configFile, error) {
 	c, err := openConfig(l.path())
 	if err == nil && c.get("lock") != "" {
@@ -80,7 +80,8 @@ func (l local) change(do func(c *configFile) error) error {
 	return errors.Join(do(c), c.save())
 }
 
-// setLock writes the lock word while it holds the lock. It fails if there is a lock word already.
+// setLock writes the lock word while it holds the lock. setLock fails if there is a lock word
+// already.
 func (l local) setLock(word string) error {
 	return l.held(func() error {
 		c, err := l.checkLock()
@@ -180,8 +181,8 @@ func (l local) stop() error {
 	return nil
 }
 
-// frozen calls do while the guest's agent, if the guest has one, has frozen the guest. It always
-// thaws the guest afterwards, even if the freeze failed or another program froze the guest.
+// frozen calls do while the guest's agent, if the guest has one, has frozen the guest. frozen
+// always thaws the guest afterwards, even if the freeze failed or another program froze the guest.
 func (l local) frozen(do func() error) error {
 	if l.pid() == 0 || !strings.HasPrefix(l.config["agent"], "1") {
 		return do()

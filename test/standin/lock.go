@@ -65,7 +65,7 @@ func lockedAs(how int, path string, wait time.Duration, do func() error) error {
 }
 
 // takes waits as long as the named step takes, if a file /run/standin/NAME.takes holds a duration
-// such as 3s. It prints a line when the wait begins, and ends the wait early if the file is
+// such as 3s. takes prints a line when the wait begins, and ends the wait early if the file is
 // removed.
 func takes(name string) error {
 	path := filepath.Join(faultDir, name+".takes")

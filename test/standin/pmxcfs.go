@@ -15,9 +15,9 @@ const (
 )
 
 // pmxcfs plays a /etc/pve whose daemon hangs: started as "pmxcfs DIR", it mounts a FUSE file system
-// on DIR, prints "ready" and answers no request about the content of the directory. It reads the
-// requests, so a process that accesses the directory waits in the kernel, where no signal reaches
-// the process, until the stand-in ends. A real pmxcfs that hangs has the same effect.
+// on DIR, prints "ready" and answers no request about the content of the directory. pmxcfs reads
+// the requests, so a process that accesses the directory waits in the kernel, where no signal
+// reaches the process, until the stand-in ends. A real pmxcfs that hangs has the same effect.
 func pmxcfs(args []string) error {
 	if len(args) != 1 {
 		return errors.New("want the directory to mount on")

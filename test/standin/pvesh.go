@@ -16,7 +16,7 @@ import (
 // pvesh.log holds the arguments of each call, one call a line. waits.log holds each lock that a
 // stand-in had to wait for, with the wait in milliseconds. A file pvesh.KIND requests a fault for
 // all calls, pvesh.KIND.WHAT for one sort of calls (qemu, lxc, current, resources, or a call of
-// agent.go). With the suffix .once, either file is used for only one call. The kinds are:
+// agent.go). A file whose name ends in .once is used for only one call. The kinds are:
 //
 //	fail     the content goes to standard error, exit status 255
 //	hang     the call never ends, and neither does a child that holds its standard output

@@ -8,7 +8,7 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// qm changes virtual machines, pct changes containers. Their commands are:
+// qm changes virtual machines, pct changes containers. The commands of qm and pct are:
 // start|stop|shutdown|reboot|template|destroy ID, snapshot|delsnapshot|rollback ID SNAPSHOT,
 // migrate ID NODE [--restart], clone ID NEW, move-disk or move-volume ID DISK STORAGE, resize ID
 // DISK SIZE; and qm cleanup ID.

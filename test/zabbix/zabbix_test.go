@@ -191,8 +191,9 @@ func become(text, family, of, state string) string {
 }
 
 // TestTemplate imports the template without any error. Zabbix then discovers pools, owners, guests
-// and disks. Each fault is one event, and the event of a stale disk ends when a snapshot has
-// arrived. Most hosts ask no owner, so a discovery without any owner must not be an error.
+// and disks. Zabbix raises one event for each fault, and ends the event of a stale disk when a
+// snapshot has arrived. Most hosts ask no owner, so a discovery without any owner must not be an
+// error.
 func TestTemplate(t *testing.T) {
 	const stale = "tank/b/vm-103-disk-0"
 	served := faulty(t)

@@ -1,4 +1,4 @@
-// Deb builds the Debian package from deploy/deb/nfpm.yaml. It is nfpm without the parts for other
+// Deb builds the Debian package from deploy/deb/nfpm.yaml. Deb is nfpm without the parts for other
 // package formats.
 //
 // usage: deb -version V -arch amd64|arm64 -binary FILE -out DIR
