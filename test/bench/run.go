@@ -91,7 +91,8 @@ func (r *rig) runs(disks, snapshots int) error {
 	cron := sanoid("`sanoid --cron`", "--cron")
 	cron.before = steady.before
 	// Two runs before the measurement fill snapwatch's index and bring the disks to their number of
-	// snapshots. A run lists those disks again that changed a moment before the previous run.
+	// snapshots. If a disk changed a moment before the previous run, the next run lists the disk
+	// again.
 	for range 2 {
 		if err := errors.Join(steady.before(), snap()); err != nil {
 			return err

@@ -50,7 +50,7 @@ func (r *rig) scans(root string, disks, snapshots int) error {
 }
 
 // checkOfFew returns a contender that checks the same number of disks with few snapshots each, on
-// the pool that also has the disks with many.
+// the same pool as the disks with many snapshots.
 func (r *rig) checkOfFew(disks int) (*contender, error) {
 	const few = 10
 	root := pool + "/few"

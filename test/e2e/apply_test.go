@@ -22,8 +22,8 @@ func TestSameTransaction(t *testing.T) {
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
 	w.start(w.a, 100)
 	second := "ta/data/vm-100-disk-1"
-	// The unmanaged snapshot is made in the first program itself, because only that certainly hits
-	// the same transaction group.
+	// The unmanaged snapshot is made in the first program itself, because only a snapshot in that
+	// program is certainly in the same transaction group.
 	require.NoError(t, w.a.Install("zfs", `#!/bin/sh
 if [ "$1" = program ] && mkdir /run/met 2>/dev/null; then
 	{ echo 'zfs.sync.snapshot("`+second+`@foreign")'; cat; } | /usr/sbin/zfs "$@" | tee /run/answer

@@ -48,7 +48,7 @@ func TestBacklog(t *testing.T) {
 }
 
 // TestPruneForLonger: C keeps monthly snapshots of a source that takes only daily ones. A second
-// prune destroys none of the snapshots that the first one kept.
+// prune destroys no snapshot that the first prune kept.
 func TestPruneForLonger(t *testing.T) {
 	const months, keeps = 26, 24
 	w := newWorld(t)

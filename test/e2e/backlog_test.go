@@ -33,7 +33,7 @@ func (w *world) expired(n int, disks ...string) (names []string) {
 	return names
 }
 
-// TestHeldTakeNobodysTurn: each run tries to destroy snapshots that have holds, and these tries do
+// TestHeldTakeNobodysTurn: each run tries to destroy snapshots that have holds, and such tries do
 // not count as destroys.
 func TestHeldTakeNobodysTurn(t *testing.T) {
 	const held, most = 60, 20

@@ -106,7 +106,7 @@ func lockOf(vmid int) string {
 	return fmt.Sprintf("/run/lock/qemu-server/lock-%d.conf", vmid)
 }
 
-// ours reports whether a run on A holds the guest's lock: only snap takes this lock shared.
+// ours reports whether a run on A holds the guest's lock: only snap takes the lock shared.
 func (b *beside) ours(vmid int) bool {
 	b.t.Helper()
 	var inode uint64
@@ -241,8 +241,8 @@ func (b *beside) stops() {
 	}
 }
 
-// replicates replicates guests while a run takes their snapshots, or while they are frozen for
-// that.
+// replicates replicates guests while a run takes their snapshots, or while guests are frozen for
+// their snapshots.
 func (b *beside) replicates() {
 	for range 3 {
 		for vmid := range kinds {

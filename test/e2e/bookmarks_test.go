@@ -55,8 +55,9 @@ func TestReceivesFromABookmark(t *testing.T) {
 }
 
 // TestAwayWhileAGuestIsOff: because another program snapshots a guest that is off, snap takes a new
-// _stopped snapshot each hour, more than can keep their bookmarks. C has only the first of them,
-// and still has a base after the guest runs again and A has destroyed all of them.
+// _stopped snapshot each hour, more than can keep their bookmarks. C has only the first of these
+// _stopped snapshots, and still has a base after the guest runs again and A has destroyed all
+// _stopped snapshots.
 func TestAwayWhileAGuestIsOff(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

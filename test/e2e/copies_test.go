@@ -176,7 +176,7 @@ func TestCopyAgainAfterAFailback(t *testing.T) {
 		w.stop(w.a, 101)
 		w.snap(w.a, "f4")
 	}
-	// A person may override this by --adopt.
+	// A person may make snap treat a copy as an own disk by --adopt.
 	require.Zero(t, w.types(s, "snap f4 --no-cron --adopt 101").Code)
 	assert.Equal(t, "stopped", w.label(back))
 }

@@ -16,7 +16,7 @@ import (
 
 // TestCountedFreeze: ten containers are frozen for less than twice as long as one container, on a
 // disk that needs 5 ms for a write. The lab's own disks need no time for a write, unlike real ones;
-// on them the test would measure only the work of ZFS for each snapshot.
+// on the lab's disks the test would measure only the work of ZFS for each snapshot.
 func TestCountedFreeze(t *testing.T) {
 	w := newWorld(t)
 	w.slowDisk("ta", 5*time.Millisecond)
@@ -37,8 +37,8 @@ func TestCountedFreeze(t *testing.T) {
 	assert.Less(t, ten, 2*one)
 }
 
-// slowDisk attaches a second disk to the pool, as a mirror; each write to this disk takes that
-// long.
+// slowDisk attaches a second disk to the pool, as a mirror; each write to the second disk takes the
+// given time.
 func (w *world) slowDisk(pool string, write time.Duration) {
 	w.t.Helper()
 	w.pipe("modprobe dm-delay")

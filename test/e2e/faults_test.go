@@ -39,7 +39,7 @@ esac
 var faultKinds = []string{"dies", "is cut", "ends badly", "hangs", "is slow"}
 
 // faultsOf returns the ways in which call n fails: all ways in the nightly tests, otherwise one;
-// the ways take turns from the first one on.
+// the ways take turns, beginning with number first.
 func faultsOf(first, n int) []string {
 	if everyKind {
 		return faultKinds
@@ -62,7 +62,7 @@ func (w *world) flaky(s *site.Site, programs ...string) flaky {
 	return f
 }
 
-// set makes one call fail; calls are counted from 0, starting now.
+// set makes one call of a flaky program fail; calls are counted from 0, starting now.
 func (f flaky) set(turn, how string) {
 	f.t.Helper()
 	require.NoError(f.t, os.RemoveAll("/tmp/flaky"))

@@ -49,7 +49,8 @@ func (w *world) counterOf(volume string) string {
 
 // TestGuestTorn: a guest has three disks on two pools, and each disk is replicated independently.
 // The disk on the second pool gets other snapshots than the other two: each disk is fresh, and the
-// guest can be started as of the last common time. Clones from that time hold one state.
+// guest can be started as of the last time that all disks have a snapshot of. Clones of the
+// snapshots from the last common time hold one state of the guest.
 func TestGuestTorn(t *testing.T) {
 	w := newWorld(t)
 	w.newPools([]string{"td"})
@@ -95,8 +96,8 @@ func TestGuestTorn(t *testing.T) {
 	assert.Equal(t, 1, r.Code)
 	assert.True(t, strings.HasPrefix(w.check().Stdout, "WARNING: 1 of 1 guests torn"))
 	assert.Equal(t, "autosnap_"+g.Point+"_frequently", common)
-	// explain prints commands that make the guest's disks available as of that time, and commands
-	// that remove them.
+	// explain prints commands that clone the guest's disks as of the restore point, and commands
+	// that remove the clones.
 	explained := w.run(w.c, "explain", "100")
 	require.Zero(t, explained.Code, explained.Stderr)
 	assert.Contains(t, explained.Stdout, "Guest 100 can be started here as of "+strings.Replace(g.Point, "_", " ", 1))

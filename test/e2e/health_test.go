@@ -122,7 +122,8 @@ func (w *world) breakAByte() {
 		assert.Equal(t, "fresh", d.Verdict, d.Dataset)
 	}
 
-	// OpenZFS with head_errlog counts this error but does not find its place. The pool is critical.
+	// OpenZFS with the feature head_errlog counts the error of the hidden disk but does not find
+	// its place, so the pool is critical.
 	write(hidden)
 	at = w.onDevice()
 	middle := snapshot(hidden, 2*time.Hour)
@@ -180,7 +181,7 @@ func (w *world) onDevice() (places []int64) {
 	return places
 }
 
-// breakAt flips the bits of one byte at each of these places of the device.
+// breakAt flips the bits of one byte at each of the given places of the device.
 func (w *world) breakAt(places []int64) {
 	w.t.Helper()
 	file, err := os.OpenFile(brokenVdev, os.O_RDWR, 0)
@@ -195,8 +196,8 @@ func (w *world) breakAt(places []int64) {
 	require.NoError(w.t, file.Close())
 }
 
-// saysWhichSnapshot checks that the reason of a damaged disk names the snapshot, if this pool's
-// features make that possible.
+// saysWhichSnapshot checks that the reason of a damaged disk names the snapshot, if the pool's
+// features allow ZFS to find the snapshot.
 func (w *world) saysWhichSnapshot(reason, damaged string) {
 	feature, err := w.c.Run(w.ctx, "zpool", "get", "-H", "-o", "value", "feature@head_errlog", "tc")
 	require.NoError(w.t, err)

@@ -248,7 +248,8 @@ func TestNoTimeForLists(t *testing.T) {
 	w.slow("0.2")
 	assert.Equal(t, 1, w.check("-t", "60s", cache).Code)
 
-	// The disk is rolled back to before the known snapshot, which proves nothing any longer.
+	// The disk is rolled back to before the snapshot that check knew, so that snapshot no longer
+	// proves anything.
 	w.snap(w.a, "f4")
 	w.replicate(disks...)
 	require.Zero(t, w.check("-t", "60s", cache).Code)
@@ -266,7 +267,7 @@ func TestNoTimeForLists(t *testing.T) {
 }
 
 // TestFortyChecksAtOnce: a monitoring system runs forty checks in one second, while zfs is slow. No
-// check is late, since they share one reading.
+// check is late, since all checks share one reading of the pool.
 func TestFortyChecksAtOnce(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")

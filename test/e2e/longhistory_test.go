@@ -49,8 +49,8 @@ func (w *world) peak(run func()) (mib int) {
 }
 
 // TestLongHistory: snap reads a history of 200 000 lines within a minute, and needs no more memory
-// than for a short one. A history that takes too long proves nothing, and the next runs do not read
-// it for hours.
+// than for a short history. If reading a history takes too long, snap concludes nothing from the
+// history, and does not read it again for hours.
 func TestLongHistory(t *testing.T) {
 	w := newWorld(t)
 	disk, good, lost := w.copyIn("large", 128<<10) // the pool's file is sparse: almost nothing of it is written

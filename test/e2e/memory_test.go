@@ -67,7 +67,7 @@ owners:
   user: replica
   password_file: /etc/snapwatch/password
 `))
-	// The disk on the other storage is a new one, without the copy's snapshots.
+	// The owner's disk on the other storage is a new dataset, without the copy's snapshots.
 	w.stop(w.a, 104)
 	require.NoError(t, site.DestroyDataset(w.ctx, "ta/data/"+disk))
 	require.NoError(t, site.CreateZvol(w.ctx, "ta/fast/"+disk, 16))

@@ -18,7 +18,7 @@ import (
 	"snapwatch/deploy"
 )
 
-// quicker is the factor by which waiting times are shorter than the shipped ones.
+// quicker is the factor by which the test shortens the waiting times of the shipped files.
 const quicker = 100
 
 // shipped reads a YAML file of deploy.
@@ -33,7 +33,7 @@ func shipped[T any](t *testing.T, name string) T {
 
 type entry = map[string]any
 
-// shorten divides the times under these keys, at any depth.
+// shorten divides the times under the given keys, at any depth.
 func shorten(t *testing.T, below any, keys ...string) {
 	t.Helper()
 	switch x := below.(type) {
@@ -105,9 +105,9 @@ func (w *world) awaitNotice(notices <-chan notice, wanted func(notice) bool) (al
 	}
 }
 
-// prometheus starts Prometheus and Alertmanager on B with the shipped files, with other addresses
-// and times. C is listed twice, as a host with the copies of two clusters: each alert must still
-// fire only once.
+// prometheus starts Prometheus and Alertmanager on B with the shipped files, but other addresses
+// and shorter times. C is listed twice, as a host with the copies of two clusters: each alert must
+// still fire only once.
 func (w *world) prometheus(webhook string) {
 	w.t.Helper()
 	rules := shipped[entry](w.t, "prometheus/snapwatch.rules.yml")

@@ -115,7 +115,8 @@ func TestOwnerAfterFailover(t *testing.T) {
 	assert.True(t, proven.Proven)
 
 	// The guest was off for long, so its start is no fault of replication. The owner lost the
-	// snapshot but kept its bookmark, which proves the same.
+	// snapshot that C has but kept the snapshot's bookmark, which also proves that C has the
+	// owner's last state.
 	w.zfs("destroy", a+"@"+w.snapshots(a)[1])
 	w.later(7 * time.Hour)
 	w.start(w.a, 100)

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSystemdPackage tests the package on the machine itself, which is a Proxmox node meanwhile:
-// install, runs of the timer's service, upgrade during a run, remove, purge.
+// TestSystemdPackage tests the package on the machine itself, which is a Proxmox node during the
+// test: install, runs of the timer's service, upgrade during a run, remove, purge.
 func TestSystemdPackage(t *testing.T) {
 	const disk = "ta/data/vm-100-disk-0"
 	w := newWorld(t)
@@ -112,7 +112,7 @@ func (w *world) upgradeDuringRun(newer string) {
 
 // TestSystemdShutdown plays the shutdown of a host in systemd's own order: a unit stops the guests,
 // and then, while the pool is still imported, each guest that ran here gets its _stopped snapshot.
-// If a person stops the finalize unit at another time, it does nothing.
+// If a person stops the finalize unit at another time, the unit takes no snapshot.
 func TestSystemdShutdown(t *testing.T) {
 	const first, second = "ta/data/vm-100-disk-0", "ta/data/vm-101-disk-0"
 	w := newWorld(t)

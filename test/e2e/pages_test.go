@@ -31,7 +31,7 @@ type shown struct {
 	blocks []pages.Block
 }
 
-// shown returns the blocks that this test must play; the test fails at its end if one was not
+// shown returns the blocks that this test must play; the test fails at its end if a block was not
 // played.
 func (w *world) shown() *shown {
 	w.t.Helper()
@@ -46,7 +46,7 @@ func (w *world) shown() *shown {
 	return s
 }
 
-// block returns the block of a page that begins with these words, and marks the block as played.
+// block returns the block of a page that begins with the given text, and marks the block as played.
 // words are pairs: a text of the page, and its replacement in the lab.
 func (s *shown) block(page, begins string, words ...string) string {
 	s.t.Helper()

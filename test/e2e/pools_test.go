@@ -99,8 +99,8 @@ func (w *world) gatedRun(pool string, args ...string) (run, gate *site.Process) 
 	require.NoError(w.t, err)
 	run, err = w.a.Start(w.ctx, append([]string{program(w.t)}, args...)...)
 	require.NoError(w.t, err)
-	// Opening the gate for writing blocks until the program opens it for reading; the program then
-	// reads until the gate is closed.
+	// Opening the named pipe /run/gate for writing waits until the channel program's zfs opens the
+	// pipe for reading; zfs then reads until the gate process ends.
 	gate, err = w.a.Start(w.ctx, "sh", "-c", "exec 3>/run/gate; echo reached; exec sleep infinity")
 	require.NoError(w.t, err)
 	require.NoError(w.t, gate.WaitFor(w.ctx, "reached"))

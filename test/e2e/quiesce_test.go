@@ -54,7 +54,7 @@ func TestContainersHeldStill(t *testing.T) {
 }
 
 // TestWrittenBeforeTheFreeze: snap writes waiting data to the pool before it freezes a guest, so
-// that the freeze does not include the time for that.
+// that the freeze does not include the time for writing.
 func TestWrittenBeforeTheFreeze(t *testing.T) {
 	const waiting = 8 << 20 // less than the amount at which the pool begins to write by itself
 	w := newWorld(t)

@@ -24,8 +24,8 @@ import (
 // still sets max_freeze to 20 seconds, since the machine is emulated.
 const still = quick + "max_freeze: 20s\n"
 
-// machine runs a shell's command line on the machine itself, where disks are mounted: only there
-// the kernel mounts the snapshots below .zfs/snapshot.
+// machine runs a shell's command line on the machine itself, where the disks are mounted: only on
+// the machine the kernel mounts the snapshots below .zfs/snapshot.
 func (w *world) machine(line string) string {
 	w.t.Helper()
 	out, err := exec.CommandContext(w.ctx, "sh", "-ec", line).CombinedOutput()

@@ -91,8 +91,8 @@ type replay struct {
 	// The present state of the sites: guests by VMID, and datasets by the model's names.
 	guests map[int]sim.Guest
 	sets   [3]map[string]sim.Disk
-	// guids maps the model's snapshot guids to the real ones. names maps the model's names of
-	// managed snapshots to the real ones, which have other seconds.
+	// guids maps the model's snapshot guids to the real guids. names maps the model's names of
+	// managed snapshots to the real names, which have other seconds.
 	guids map[uint64]uint64
 	names map[string]string
 	begun time.Time
@@ -108,7 +108,7 @@ func (r *replay) took(what string) func() {
 	return func() { r.spent[what] += time.Since(begun) }
 }
 
-// secondStorage gives the nodes the storage ssd in addition to the usual one.
+// secondStorage gives the nodes the storage ssd in addition to the usual storage.
 func (w *world) secondStorage() {
 	for s, pool := range map[*site.Site]string{w.a: "ta", w.b: "tb", w.c: "tc"} {
 		w.zfs("create", pool+"/ssd")
@@ -133,7 +133,7 @@ func real(at int, name string) string {
 	return parents[at] + path.Base(name)
 }
 
-// Run is a run of snap that cron starts. Both nodes run at the same time.
+// Run is a run of snap that cron starts. Runs on both nodes happen at the same time.
 func (r *replay) Run(node int) {
 	s := r.sites[node]
 	r.beside("runs")

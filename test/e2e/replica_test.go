@@ -34,7 +34,7 @@ func TestReplicaVerdicts(t *testing.T) {
 	require.NoError(t, site.CreateFilesystem(w.ctx, "tc/new"))
 	w.send("ta/data/"+moved, "tc/new/"+moved)
 
-	// The copy whose receive broke off has a _stopped snapshot, and half of the next one.
+	// The copy whose receive broke off has a _stopped snapshot, and half of the next snapshot.
 	last := w.snapshots("ta/data/" + broken)[1]
 	w.pipe("zfs send ta/data/" + broken + "@" + last + " | zfs receive tc/" + broken)
 	w.start(w.a, 102)
@@ -64,7 +64,7 @@ func TestReplicaVerdicts(t *testing.T) {
 		assert.Equal(t, verdict, now.disks[disk].Verdict, disk)
 	}
 
-	// A guest is deleted, and a new guest gets the VMID and the disk name of a third one.
+	// A guest is deleted, and a new guest gets the VMID and the disk name of a third, older guest.
 	for vmid, d := range map[int]string{103: reused, 105: deleted} {
 		require.NoError(t, w.a.RemoveGuest(vmid))
 		require.NoError(t, site.DestroyDataset(w.ctx, "ta/data/"+d))

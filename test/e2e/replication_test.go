@@ -25,7 +25,8 @@ func (w *world) fill(disk string, kib int) {
 	require.NoError(w.t, err)
 }
 
-// same asserts that volumes hold the same bytes, because a successful receive does not prove that.
+// same asserts that volumes hold the same bytes, because a successful receive does not prove that
+// the bytes are equal.
 func (w *world) same(disks ...string) {
 	w.t.Helper()
 	sums := map[string]string{}
@@ -113,8 +114,8 @@ func (w *world) tomorrow() {
 	w.later(time.Date(now.Year(), now.Month(), now.Day()+1, 8, 0, 0, 0, time.UTC).Sub(now))
 }
 
-// laterSyncoid reports whether syncoid is 2.2 or later: then it has --preserve-properties, and zfs
-// receive itself rolls a copy back.
+// laterSyncoid reports whether syncoid is 2.2 or later: such a syncoid has --preserve-properties,
+// and leaves rolling a copy back to zfs receive.
 func (w *world) laterSyncoid() bool {
 	w.t.Helper()
 	help, err := w.c.Run(w.ctx, "syncoid", "--help")
@@ -270,8 +271,8 @@ func TestPruneOnAReplica(t *testing.T) {
 	require.Equal(t, before["vm-100-disk-2"], w.snapshots(third))
 	left := w.snapshots(c)
 	was := before["vm-100-disk-0"]
-	// prune keeps two of each day, with a _stopped one on the second day; it also keeps the
-	// snapshots with a hold and with a clone.
+	// prune keeps two snapshots of each day, among them a _stopped one on the second day, and also
+	// the snapshots with a hold or a clone.
 	assert.Equal(t, []string{was[1], was[2], was[4], was[5], was[7], was[9], was[10], "manual"}, left, "of %v", was)
 
 	// Another receive is cut off: because of its resume token, prune leaves the disk alone.
@@ -295,7 +296,7 @@ func TestPruneOnAReplica(t *testing.T) {
 	require.Contains(t, r.Stderr, third+": a receive is running, or was interrupted and waits to be resumed since")
 	require.Equal(t, before["vm-100-disk-2"], w.snapshots(third))
 
-	// On the node itself prune leaves the disks alone, since they belong to a guest of the node.
+	// On node A, prune leaves the disks alone, since the disks belong to a guest of the node.
 	r = w.run(w.a, "prune", "f1", "-v")
 	require.Zero(t, r.Code)
 	require.Contains(t, r.Stdout, "not a copy: it belongs to guest 100 of this node")
@@ -369,7 +370,7 @@ func TestUnblock(t *testing.T) {
 	unchanged()
 	w.zfs("destroy", both[1]+"@manual")
 
-	// If unblock must keep one snapshot of one disk, it destroys none of both disks.
+	// If unblock must keep one snapshot of one disk, unblock destroys no snapshot of either disk.
 	last := both[1] + "@" + w.snapshots(both[1])[len(w.snapshots(both[1]))-1]
 	refused := func(why string) {
 		t.Helper()
@@ -392,8 +393,8 @@ func TestUnblock(t *testing.T) {
 	require.NoError(t, err)
 	sends.Wait()
 
-	// syncoid --create-bookmark made this bookmark; neither the index nor a listing of heads shows
-	// it.
+	// The test makes a bookmark as syncoid --create-bookmark does; neither snap's index nor a
+	// listing of heads shows such a bookmark.
 	newest := w.snapshots(a)[len(w.snapshots(a))-1]
 	w.zfs("bookmark", a+"@"+newest, a+"#"+newest)
 	require.NotContains(t, had[1], newest)
@@ -412,7 +413,8 @@ func TestUnblock(t *testing.T) {
 	assert.Less(t, kib, 600.0)
 	w.same(a, c)
 
-	// No managed snapshot is older than this one: receivers would lose every common snapshot.
+	// No managed snapshot is older than the snapshot @first: after a rollback, receivers would have
+	// no common snapshot.
 	w.vm(101, "vm-101-disk-0")
 	w.zfs("snapshot", "ta/data/vm-101-disk-0@first")
 	w.start(w.a, 101)

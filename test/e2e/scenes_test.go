@@ -13,7 +13,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// pathHere replaces the PATH of the scripts in the pages by one that includes the replacement of
+// pathHere replaces the PATH of the scripts in the pages by a PATH that includes the replacement of
 // ssh.
 var pathHere = []string{"PATH=/usr/sbin", "PATH=" + site.BinDir + ":/usr/sbin"}
 
@@ -106,8 +106,8 @@ func TestSceneMove(t *testing.T) {
 	words := []string{"rpool/", "ta/"}
 	const recipes = "docs/recipes.md"
 	// Proxmox must be able to start a guest while hooks run, also while another guest's hooks run.
-	// Proxmox takes the guest's lock exclusively, so the two hooks test the lock one after the
-	// other.
+	// Proxmox takes the guest's lock exclusively, so the test's two hooks try the lock one after
+	// the other.
 	const free = "mkdir -p /run/lock/qemu-server\nflock /run/lock/trying flock -n /run/lock/qemu-server/lock-100.conf true || exit 9\n"
 	require.NoError(t, w.a.Install("send-rest", shown.block(recipes, "#!/bin/sh", append(pathHere, "set -eu\n", "set -eu\n"+free)...)))
 	require.NoError(t, w.a.Install("other", "#!/bin/sh\nset -eu\n"+free+"zfs get -H -o value label:running "+here+" >/etc/snapwatch/seen\n"))

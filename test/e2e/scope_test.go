@@ -36,7 +36,8 @@ func TestOnlyDisksOfTheStorage(t *testing.T) {
 }
 
 // TestLabelThatGarblesTheList: a label, which a received stream may have set, can contain line
-// ends. snap leaves that disk alone and reports it; all other disks get their snapshots.
+// ends. snap leaves a disk with such a label alone and reports the disk; all other disks get their
+// snapshots.
 func TestLabelThatGarblesTheList(t *testing.T) {
 	w := newWorld(t)
 	for vmid := 100; vmid <= 102; vmid++ {
@@ -59,7 +60,7 @@ func TestLabelThatGarblesTheList(t *testing.T) {
 	assert.Equal(t, "pve-a", w.label(garbled))
 }
 
-// TestUnnamedClassesStay: "f4" rotates snapshots of the class frequently and no others.
+// TestUnnamedClassesStay: "f4" rotates only snapshots of the class frequently.
 func TestUnnamedClassesStay(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

@@ -47,7 +47,7 @@ func (w *world) failedOver(disks ...string) (good, lost string) {
 }
 
 // TestDiscardedBookmarksGo: A receives disks with -F. Whatever happened to snap's state, the next
-// run that looks at a disk destroys the bookmark of the discarded history, and no other.
+// run that looks at a disk destroys the bookmark of the discarded history, and no other bookmark.
 func TestDiscardedBookmarksGo(t *testing.T) {
 	w := newWorld(t)
 	ignore := func(disk string) {

@@ -72,7 +72,8 @@ func TestSystemdStopSoon(t *testing.T) {
 	assert.Equal(t, 1, strings.Count(log, "Finished "), log)
 	assert.Empty(t, w.host("systemctl", "list-units", "--all", "--plain", "--no-legend", "snapwatch-soon*"), "nothing is left")
 
-	// If a guest stops during such a run, another run follows for that guest.
+	// If a guest stops during a run that the hookscript requested, another run follows for that
+	// guest.
 	w.startMachineGuest(100, "vm-100-disk-0")
 	w.host("snapwatch", "snap", "f4")
 	require.NoError(t, os.WriteFile("/run/pvesh.slow", nil, 0o644))

@@ -32,7 +32,8 @@ func TestStandinsAreLikeProxmox(t *testing.T) {
 // standins tests the stand-ins one by one.
 type standins struct{ *world }
 
-// fails asserts that a call ends with Proxmox's exit status for errors and prints this message.
+// fails asserts that a call ends with Proxmox's exit status for errors and prints the given
+// message.
 func (s *standins) fails(says string, argv ...string) {
 	s.t.Helper()
 	r := s.pve(argv...)
@@ -45,7 +46,7 @@ func (s *standins) does(argv ...string) {
 	require.Zero(s.t, s.pve(argv...).Code, argv)
 }
 
-// waitsInVain asserts that a call gives up after this time.
+// waitsInVain asserts that a call gives up after the given time.
 func (s *standins) waitsInVain(wait time.Duration, path string, argv ...string) {
 	s.t.Helper()
 	begun := time.Now()

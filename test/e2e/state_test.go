@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestNoStopOnAGuess: only a guest that is proven to be off gets a _stopped snapshot. No case
-// changes labels or snapshots, except those of a guest whose process runs.
+// TestNoStopOnAGuess: only a guest that is proven to be off gets a _stopped snapshot. In no case
+// does snap change the labels or snapshots of a guest without a process.
 func TestNoStopOnAGuess(t *testing.T) {
 	cases := []struct {
 		name  string

@@ -57,7 +57,8 @@ func TestAnotherUserHoldsEverything(t *testing.T) {
 	assert.Zero(t, r.Code, "nothing is blinded")
 	assert.Regexp(t, "/run/lock/snapwatch-list-tc.lock is locked by .*: not waited for", r.Stdout)
 
-	// A disk that is first seen while the other user holds all locks is remembered too.
+	// A disk that is first seen while the other user holds all locks is also added to the list of
+	// known disks.
 	w.zfs("create", "-V", "1M", "tc/vm-102-disk-0")
 	assert.Contains(t, scrape(), `disk="vm-102-disk-0"`)
 	w.zfs("destroy", "tc/vm-102-disk-0")

@@ -63,7 +63,7 @@ type twoSites struct {
 	work  string   // C's configuration as written so far
 }
 
-// next returns the page's next block that begins with these words.
+// next returns the page's next block that begins with the given text.
 func (w *twoSites) next(begins string, words ...string) string {
 	w.t.Helper()
 	text := w.page.block("docs/two-sites.md", begins)
@@ -79,7 +79,8 @@ var (
 	number  = regexp.MustCompile(`\d+`)
 )
 
-// prints asserts that the output is the one that the page shows, except for times and numbers.
+// prints asserts that the printed text is equal to the text that the page shows, except for times
+// and numbers.
 func (w *twoSites) prints(begins, printed string) {
 	w.t.Helper()
 	plain := func(text string) string {

@@ -64,7 +64,7 @@ func (w *world) tellsChanges(dataset string) bool {
 }
 
 // appends reports whether a user with only the permission to append can receive an increment of the
-// disk, but cannot roll the copy back to receive one.
+// disk, but cannot roll the copy back in order to receive.
 func (w *world) appends(disk, copied string) bool {
 	w.t.Helper()
 	sh := func(user, script string) int {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// fleet holds the settings of the simulation. Every fifth node is a replica: it holds a quarter of
-// the disks of each of the four nodes before it, which are one cluster.
+// fleet holds the settings of the simulation. Every fifth node is a replica: the replica holds a
+// quarter of the disks of each of the four nodes before it, and those four nodes are one cluster.
 type fleet struct {
 	nodes, disks int
 	interval     time.Duration

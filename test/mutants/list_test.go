@@ -12,7 +12,7 @@ import (
 )
 
 // Each mutant's old text occurs exactly once in its file: a mutant whose text has moved changes
-// nothing, and that would be noticed only in the nightly tests.
+// nothing, and only the nightly tests would notice that.
 func TestEachMutantApplies(t *testing.T) {
 	all := slices.Clone(mutants)
 	for _, m := range labMutants {

@@ -1,5 +1,5 @@
-// Page serves the status page over real pools in the lab's machine. A browser outside reads the
-// page and tells this program how to change the pools: see test/browser.
+// Page serves the status page over real pools in the lab's machine. A browser outside the machine
+// reads the page and requests changes of the pools from this program: see test/browser.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Package pages finds the commands and files that the project's pages show, so that tests use
-// exactly these and no copy of them.
+// Package pages finds the commands and files that the project's pages show, so that tests use the
+// pages themselves and no copies.
 //
 // A block is a part of a page that is indented as code. Before each block the page has a mark, a
 // comment that readers do not see:

@@ -26,7 +26,7 @@ type task struct {
 	ended  bool
 }
 
-// turn gives other tasks a chance to continue; the seed decides whether one does.
+// turn gives other tasks a chance to continue; the seed decides whether a task continues.
 func (c *crew) turn() {
 	if c.at != nil {
 		c.at.yield(struct{}{})
@@ -37,7 +37,7 @@ func (c *crew) turn() {
 	}
 }
 
-// resume continues one task until its next call of the world.
+// resume continues one task until the task's next call of [run.World].
 func (c *crew) resume() {
 	t := c.tasks[c.chance.IntN(len(c.tasks))]
 	c.at = t

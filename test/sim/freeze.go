@@ -42,7 +42,7 @@ func (m *machine) Frozen(_ context.Context, id pve.ID) (bool, error) {
 // FreezesAtOnce implements [run.Quiesce].
 func (m *machine) FreezesAtOnce() int { return 2 }
 
-// TakeOver implements [run.Quiesce]. A guest agent that refuses a thaw once accepts the next one.
+// TakeOver implements [run.Quiesce]. A guest agent that refused a thaw once accepts the next thaw.
 func (m *machine) TakeOver(_ context.Context, tell func(pve.ID, quiesce.TakenOver)) error {
 	if err := m.call(); err != nil {
 		return err

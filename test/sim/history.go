@@ -37,7 +37,7 @@ func (w *World) setBack(d *dataset, base uint64, received string) {
 	}
 }
 
-// kept returns the newest records of a history: ZFS has overwritten the older ones.
+// kept returns the newest records of a history, because ZFS has overwritten the older records.
 func (w *World) kept(list []event) []event {
 	if w.History == 0 {
 		return list

@@ -159,7 +159,7 @@ func (m *machine) Trusted(config.Hook) error {
 }
 
 // Hook implements [run.World]. Some hooks fail, some cannot be started, some are slow. A hook
-// survives if its run is killed meanwhile.
+// survives if its run is killed while the hook works.
 func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []string, locks []run.Note) (string, error) {
 	if err := m.change(); err != nil {
 		return "", fmt.Errorf("%w: %w", command.ErrNotStarted, err)
@@ -227,7 +227,7 @@ func (m *machine) Hook(_ context.Context, _ config.Hook, input string, _ []strin
 	return "", err
 }
 
-// disturbs records that these guests may get no snapshot.
+// disturbs records that the given guests may get no snapshot in this run.
 func (m *machine) disturbs(guests []struct{ VMID int }) {
 	for _, g := range guests {
 		if g := m.w.guests[g.VMID]; g != nil {

@@ -73,7 +73,7 @@ type Guest struct {
 	VMID int
 	Kind pve.Kind
 	// Node is the number of the node that has the guest's configuration. If Alive is true, the
-	// guest has been running there since Since.
+	// guest has been running on that node since Since.
 	Node  int
 	Alive bool
 	Since time.Time

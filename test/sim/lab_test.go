@@ -61,8 +61,8 @@ func TestLabDay(t *testing.T) {
 	t.Logf("%+v", w.stats)
 }
 
-// replicated returns a world in which B has a copy of each disk on A, and the name of the first of
-// these disks.
+// replicated returns a world in which B has a copy of each disk on A, and the name of the first
+// disk.
 func replicated() (w *World, a, b *node, disk string) {
 	w = NewWorld(plain(properties))
 	w.replicateFirst()

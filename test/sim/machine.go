@@ -39,8 +39,8 @@ const (
 // confirmStop is the time between a run's two looks at a guest that seems to have stopped.
 const confirmStop = 20 * time.Second
 
-// machine is a simulated node, as one run of snap sees it; it implements [run.World]. After the run
-// is killed or the host dies, each call fails and changes nothing.
+// machine is a simulated node, as one run of snap sees the node; machine implements [run.World].
+// After the run is killed or the host dies, each call fails and changes nothing.
 type machine struct {
 	crew
 	w *World
@@ -77,7 +77,7 @@ type machine struct {
 
 var _ run.World = &machine{}
 
-// call is the first action of each method of the world.
+// call is the first action of each method of [run.World].
 func (m *machine) call() error {
 	m.turn()
 	return m.alive()
@@ -123,8 +123,8 @@ func (m *machine) reach(phase int) {
 
 // begins checks each action that a run begins on a guest's disk; dataset is "" for an action that
 // concerns no guest. While the run holds locks of guests, the action must concern one of these
-// guests, because other programs wait for the locks. The exception is a guest whose lock was
-// refused: the run serves such a guest without its lock.
+// guests, because other programs wait for the locks. A guest whose lock was refused is an
+// exception: the run serves such a guest without its lock.
 func (m *machine) begins(what, dataset string) {
 	if vmid := m.w.parse(dataset).vmid; len(m.holds) > 0 && m.holds[vmid] == 0 && !m.refused[vmid] {
 		m.w.broken("%s begins a %s of %q while it holds the locks of the guests %v", m.n.name, what, dataset, slices.Sorted(maps.Keys(m.holds)))
@@ -184,8 +184,8 @@ func (m *machine) pass(d time.Duration) {
 // slowAnswer is the duration of a pvesh call on a slow node.
 const slowAnswer = 20 * time.Second
 
-// ask is the first action of each method that asks Proxmox. During such a call the run must not
-// hold any guest's lock.
+// ask is the first action of each method that asks Proxmox. While a run asks Proxmox, the run must
+// not hold any guest's lock.
 func (m *machine) ask(what string) error {
 	if err := m.call(); err != nil {
 		return err

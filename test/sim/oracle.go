@@ -47,8 +47,8 @@ func (w *World) noBase(src, dst *dataset, site string) {
 // turnsOver reports whether a snapshot that was sent may be destroyed at its source before the next
 // replication continues from it. If the snapshot is destroyed, syncoid continues from an older
 // snapshot that still exists, rolls the copy back, and may destroy the first snapshot of the day on
-// the copy. Sanoid's snapshots count among the newest ones, one to four of ours
-// (docs/replication.md).
+// the copy. Sanoid's snapshots count among the newest snapshots of a disk: one for each four of
+// ours (docs/replication.md).
 func (w *World) turnsOver() bool {
 	newest := w.retention[zfs.Frequently]
 	if w.Sanoid {
@@ -106,8 +106,8 @@ func (w *World) mayGo(n *node, d *dataset, name string) {
 }
 
 // mustNotRotate returns why a node must not rotate a disk's snapshots because of the disk's guest,
-// "" if it may. A run cannot know of events during the run, so after such an event everything is
-// allowed.
+// "" if it may. A run cannot know of events during the run, so after an event during the run the
+// model allows every rotation.
 func (w *World) mustNotRotate(n *node, d *dataset) string {
 	g := w.guests[w.parse(d.name).vmid]
 	switch {
@@ -127,8 +127,8 @@ func (w *World) mustNotRotate(n *node, d *dataset) string {
 	return ""
 }
 
-// hasRoom reports whether a disk would keep the bookmark of a _stopped snapshot: as one of the
-// newest ten of _stopped snapshots, or as the first of its day.
+// hasRoom reports whether a disk would keep the bookmark of a _stopped snapshot: as one of the ten
+// newest bookmarks of _stopped snapshots, or as the first of its day.
 func (w *World) hasRoom(d *dataset, s zfs.Snapshot) bool {
 	day := func(s zfs.Snapshot) string { return s.Name[:len("autosnap_2006-01-02")] }
 	newer, later, first := 0, map[string]bool{}, true
@@ -208,7 +208,7 @@ func (w *World) idempotent(n *node, plan snapper.Plan, complete bool, plansAgain
 	}
 	// The plan for a pool that answered early is older than the second look at a guest of a late
 	// pool, and hooks and a busy ZFS take time too. The next run handles snapshots that expire
-	// meanwhile.
+	// between the plan and the end of a run.
 	if w.tick < n.slow || w.Hooks != "" || w.Again {
 		again.FullDestroys = nil
 	}
@@ -260,9 +260,9 @@ func (w *World) labels() {
 	}
 }
 
-// announced compares a disk's newest snapshot with the true state of the guest. For a stopped guest
-// it must be a _stopped snapshot of the disk's last data; for a running guest it must not be a
-// _stopped one.
+// announced compares a disk's newest snapshot with the true state of the guest. The newest snapshot
+// of a stopped guest's disk must be a _stopped snapshot of the disk's last data; the newest
+// snapshot of a running guest's disk must not be a _stopped one.
 func (w *World) announced(g *guest, d *dataset) {
 	newest, any := d.newestManaged()
 	class, _ := newest.Class()

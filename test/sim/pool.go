@@ -26,10 +26,11 @@ type dataset struct {
 	// arrive replace the local ones.
 	labelled bool
 	// log is true if the disk was written here since the last receive: the dataset then has an
-	// intent log next to its data. Snapshots of such a dataset have the intent log too: logged are
-	// the guids of these snapshots. An increment received on top of such a snapshot drops the
-	// intent log, and ZFS counts that as written (1 KiB, seen on OpenZFS 2.3.9). dropped is the txg
-	// of the latest increment that dropped an intent log, 0 if none did.
+	// intent log next to its data. logged are the guids of the snapshots that have an intent log,
+	// because they were taken of a dataset with an intent log. An increment received on top of a
+	// snapshot with an intent log drops the intent log, and ZFS counts that as written (1 KiB, seen
+	// on OpenZFS 2.3.9). dropped is the txg of the latest increment that dropped an intent log, 0
+	// if none did.
 	log     bool
 	logged  []uint64
 	dropped uint64

@@ -9,8 +9,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// pair is a disk and one of its copies; it serves to check the promise that both have a common
-// base.
+// pair is a disk and one of its copies, for checking the promise that both have a common base.
 type pair struct {
 	source, target uint64 // the guids of the disk's and the copy's datasets
 	last           time.Time
@@ -53,7 +52,8 @@ func (w *World) replicate() {
 }
 
 // send replicates one disk as syncoid does: from the newest common snapshot, else from the newest
-// bookmark whose snapshot the target has. Without such a snapshot or bookmark, there is no base.
+// bookmark whose snapshot the target has. If the target has neither a common snapshot nor the
+// snapshot of a bookmark, there is no base.
 func (w *World) send(from *node, name string, to map[string]*dataset, as string, at *node, breaks bool) {
 	src := from.sets[name]
 	pool := from.pools[zfs.Pool(name)]

@@ -11,8 +11,8 @@ import (
 )
 
 // rotated plays another program's rotation on a receiving site and returns the names of the
-// destroyed snapshots. On a node it keeps the newest snapshots and the first of each day. On all
-// sites it destroys the snapshots of syncoid's runs to other sites.
+// destroyed snapshots. On a node the rotation keeps the newest snapshots and the first of each day.
+// On all sites the rotation destroys the snapshots of syncoid's runs to other sites.
 func rotated(d *dataset, to int) (gone []string) {
 	const newest = 6
 	days := map[string]bool{}

@@ -36,8 +36,8 @@ type record struct {
 	wait, blind int
 	// silent are the disks that were silent when they could last be read.
 	silent map[string]bool
-	// stopped records for each disk its newest snapshot, if that is a _stopped one, and the first
-	// look that saw this snapshot.
+	// stopped records for each disk its newest snapshot, if the newest one is a _stopped snapshot,
+	// and the first look that saw the snapshot.
 	stopped map[string]stoppedSince
 }
 

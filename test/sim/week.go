@@ -202,8 +202,8 @@ func (w *World) sanoid() {
 	}
 }
 
-// elsewhere reports whether a dataset is a copy of a disk whose guest is on the other node. No
-// administrator lets sanoid snapshot such a copy.
+// elsewhere reports whether a dataset is a copy of a disk whose guest is on the other node. The
+// model's sanoid does not snapshot copies, because no administrator would configure that.
 func (w *World) elsewhere(n *node, d *dataset) bool {
 	g := w.guests[w.parse(d.name).vmid]
 	return g == nil || g.gone || w.nodes[g.home] != n

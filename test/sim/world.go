@@ -25,8 +25,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// Tick is the usual time between two runs of cron and between two looks at C; a [Setup] may have
-// another one.
+// Tick is the usual time between two runs of cron and between two looks at C; a [Setup] may set
+// another time.
 const Tick = 15 * time.Minute
 
 // Setup holds the settings of one simulated week.
@@ -105,7 +105,7 @@ type node struct {
 	states []report.State
 	// ignored is the tick until which the configuration leaves out all disks.
 	ignored int
-	// The ticks until which the node has each of these faults.
+	// For each kind of fault, the tick until which the node has the fault.
 	down, booting, cronOff, cut, pveshBad, unsaved, lacking, slow, slowPrograms, unread int
 
 	lacks     int    // number of the disk that no listing has

@@ -70,7 +70,7 @@ func (n node) current(id string) (fields, error) {
 }
 
 // resources answers pvesh get /cluster/resources. The status of other nodes' guests is unknown,
-// because Proxmox's pvestatd broadcasts it and the lab has no pvestatd.
+// because Proxmox's pvestatd broadcasts the status and the lab has no pvestatd.
 func (n node) resources(kind string) ([]fields, error) {
 	all := []fields{}
 	if kind == "" || kind == "node" {

@@ -16,8 +16,8 @@ import (
 // then it writes the lock word migrate, moves the disks, moves the configuration, and at last ends
 // the process and the disks here. If /run/standin/migrate.to names the dataset of the other node's
 // storage, migrate sends the disks there; the disks of a running machine arrive without snapshots.
-// Without that file the disks are not moved, as if they were replicated. The test itself starts the
-// guest on the other node.
+// Without the file migrate.to the disks are not moved, as if they were replicated. The test itself
+// starts the guest on the other node.
 func (l local) migrate(node string, restart bool) error {
 	if _, err := l.checkLock(); err != nil {
 		return err
@@ -158,8 +158,8 @@ func (l local) prelaunched(do func() error) error {
 	return errors.Join(err, l.held(l.stop), os.Remove(state))
 }
 
-// pvesr replicates a guest: pvesr ID. The stand-in only takes the lock, freezes the guest and takes
-// the snapshots; it sends nothing.
+// pvesr plays the locks, the freeze and the snapshots of a replication of a guest (pvesr ID); the
+// stand-in sends no data.
 func pvesr(args []string) error {
 	if len(args) != 1 {
 		return errors.New("want a guest")

@@ -62,7 +62,7 @@ func (l local) moving(do func() error) error {
 }
 
 // checkLock reads the configuration again, because another process may have changed it before this
-// one got the lock. checkLock returns an error if the configuration has a lock word.
+// process got the lock. checkLock returns an error if the configuration has a lock word.
 func (l local) checkLock() (*configFile, error) {
 	c, err := openConfig(l.path())
 	if err == nil && c.get("lock") != "" {

@@ -135,8 +135,8 @@ func note(name, line string) error {
 	return errors.Join(err, log.Close())
 }
 
-// hang waits for ever. If a caller kills only this process, the child remains, as with a pvesh that
-// has forked a worker.
+// hang waits for ever. If a caller kills only the process of pvesh, the child remains, as with a
+// pvesh that has forked a worker.
 func hang() {
 	child := exec.Command("sleep", "infinity")
 	child.Stdout, child.Stderr = os.Stdout, os.Stderr

@@ -41,7 +41,7 @@ const (
 	Code Seen = "run"
 	// Read means: read in the source, but not run.
 	Read Seen = "read"
-	// Guessed means: without a source. Nothing dangerous may depend on such a row.
+	// Guessed means: without a source. Nothing dangerous may depend on a guessed row.
 	Guessed Seen = "*guessed*"
 )
 

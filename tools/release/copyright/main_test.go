@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// licenceOf refuses an unknown licence and does not mistake it for another one.
+// licenceOf refuses an unknown licence and does not mistake the licence for another one.
 func TestLicences(t *testing.T) {
 	for text, want := range map[string]string{
 		"Apache License\n Version 2.0, January 2004":                                         "Apache-2.0",
