@@ -80,7 +80,7 @@ func (w *world) sent(from, to string, flags ...string) (said string, kib float64
 	require.NoError(w.t, err)
 	said = r.Stdout + r.Stderr
 	counts, err := os.ReadFile("/tmp/sent")
-	if !errors.Is(err, fs.ErrNotExist) { // without the file there was nothing to send
+	if !errors.Is(err, fs.ErrNotExist) { // without the file /tmp/sent, syncoid sent nothing
 		require.NoError(w.t, err)
 	}
 	for _, text := range strings.Fields(string(counts)) {
