@@ -18,7 +18,7 @@ import (
 )
 
 // flakyProgram replaces a real program and calls it. All flaky programs of a site count their calls
-// together; the call whose turn it is fails.
+// together; the call with the chosen number fails.
 const flakyProgram = `#!/bin/sh
 real=%s
 n=0

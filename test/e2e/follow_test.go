@@ -27,8 +27,9 @@ func (w *world) backToday() {
 	})
 }
 
-// going is a command that may run at the same time as others of its kind. going has the dataset
-// that the command reads, the one that it writes, and a function that checks the command's result.
+// going is a command that may run at the same time as others of its kind. Its fields are the
+// dataset that the command reads, the dataset that the command writes, and a function that checks
+// the command's result.
 type going struct {
 	what, reads, writes string
 	process             *site.Process
@@ -48,8 +49,8 @@ func (r *replay) goOn(g going, on *site.Site, argv ...string) {
 	r.going = append(r.going, g)
 }
 
-// beside prepares for a command that may run at the same time as others of its kind, but not as
-// commands of another kind.
+// beside makes the lab ready for a command that may run at the same time as others of its kind, but
+// not as commands of another kind.
 func (r *replay) beside(kind string) {
 	r.t.Helper()
 	if len(r.going) == 0 || r.going[0].what != kind {

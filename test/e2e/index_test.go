@@ -66,8 +66,8 @@ func (w *world) sameWithout(args ...string) {
 	require.NoError(w.t, err)
 }
 
-// TestIndex: a run lists no snapshots while nobody else changes them, and notices each change by
-// somebody else immediately.
+// TestIndex: while only snap changes the snapshots, a run lists none of them; a run immediately
+// notices each change by another program.
 func TestIndex(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")

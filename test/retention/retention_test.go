@@ -250,12 +250,12 @@ func TestPruneNeverTakesMore(t *testing.T) {
 			}
 		}
 		if len(plan.Destroys) > policy.MaxDestroys {
-			t.Fatalf("%d at once", len(plan.Destroys))
+			t.Fatalf("the plan destroys %d snapshots, more than a run may", len(plan.Destroys))
 		}
 		for _, g := range slices.Concat(plan.Destroys, plan.Waiting) {
 			destroyed++
 			if g.Name == newest || always(d.Snapshots, now)[g.Name] || !strings.HasSuffix(g.Name, "_stopped") && !slices.Contains(may, g.Name) {
-				t.Fatalf("%v: %s goes of\n     %s", words, g.Name, said(d.Snapshots))
+				t.Fatalf("%v: prune must not destroy %s of\n     %s", words, g.Name, said(d.Snapshots))
 			}
 		}
 	})

@@ -94,8 +94,8 @@ func (c *configFile) removeSnapshot(name string) {
 // volume is a disk in a guest's configuration.
 type volume struct{ key, storage, name, options, dataset string }
 
-// base returns the name of the volume's dataset below the storage's dataset: in the name of a
-// linked clone it comes after the base.
+// base returns the name of the volume's dataset below the storage's dataset: the volume name of a
+// linked clone is BASE/NAME.
 func (v volume) base() string { return filepath.Base(v.name) }
 
 func (v volume) String() string { return v.storage + ":" + v.name + v.options }

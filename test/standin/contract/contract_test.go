@@ -57,7 +57,7 @@ func TestThePageIsTheContract(t *testing.T) {
 func TestProbeNode(t *testing.T) {
 	for _, program := range []string{"bash", "jq"} {
 		_, err := exec.LookPath(program)
-		require.NoError(t, err, "install it: what is not tested is not known")
+		require.NoError(t, err, "install this program: the test needs it")
 	}
 	root := t.TempDir()
 	place := func(name, text string) string {
