@@ -48,6 +48,11 @@ func TestWhatOwnersHadIsRemembered(t *testing.T) {
 	assert.False(t, changed, "who does not answer has what it had")
 	again, _ := s.Heard([]checker.NodeAnswer{hasDisks(one, two)}, now.Add(2*hour))
 	assert.Empty(t, former(again))
+	partly := hasDisks(one)
+	partly.Unread = []string{"tank"}
+	unread, changed := again.Heard([]checker.NodeAnswer{partly}, now.Add(3*hour))
+	assert.False(t, changed, "the disk may be in the pool that the node could not read")
+	assert.Empty(t, former(unread))
 	later, _ := s.Heard([]checker.NodeAnswer{hasDisks(one)}, now.Add(3*day))
 	assert.Empty(t, former(later))
 	other, _ := s.Heard([]checker.NodeAnswer{{Node: "pve2", At: now}}, now.Add(2*hour))

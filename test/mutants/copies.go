@@ -67,14 +67,14 @@ var copyMutants = []mutant{
 	{"checker/scan/guestcache.go", `if !e.sensible(disks) {`, `if false {`, "call a guest torn by a line of the cache that makes no sense"},
 	{"checker/scan/guests.go", `g.eachPool(ctx, g.toList, g.scanner.listing,`, `g.eachPool(ctx, g.toList, g.scanner.asking,`, "list guests' disks beside a scan"},
 	{"checker/scan/guestconfig.go", `switch sum {
-	case known.Sum: `, `switch {
-	case known.Sum != "": `, "mistake a guest's new configuration for the one before"},
+	case known.Sum: `, `switch sum {
+	case known.Sum, sum: `, "mistake a guest's new configuration for the one before"},
 	{"checker/scan/owners.go", `if d.Left.IsZero() || d.Left.After(now) {`, `if true {`, "never report long enough that no owner has the disk"},
 	{"checker/former.go", `if n.Failure != "" || len(n.Unread) > 0 {`, `if len(n.Unread) > 0 {`, "call a disk missing that a silent node may have"},
 	{"checker/keptconfig.go", ` || here[name] == 0 && !certain[storageName(v)]`, ` || here[name] == 0 && !certain[storageName(v)] && name == ""`, "miss a disk that ZFS does not hold"},
 	{"checker/scan/guestconfig.go", `for at := len(kept); at > 0; at-- {`, `for at := len(kept); at == len(kept); at-- {`, "forget a guest's configuration for a reference to one that was not sent"},
 	{"checker/scan/owners.go", `len(n.Unread) > 0 && d.Left.IsZero()`, `false`, "call a disk gone that a node could not read"},
-	{"checker/keptconfig.go", `found[name]--; found[name] >= 0`, `here[name] > 0`, "mistake the disk of one storage for the disk of another"},
+	{"checker/keptconfig.go", `found[name]--; found[name] >= 0`, `found[name]--; here[name] > 0`, "mistake the disk of one storage for the disk of another"},
 	{"checker/owned.go", `origin[0] == cluster && `, ``, "count another cluster's disk as this guest's"},
 	{"checker/owned.go", `(ignored || d.BareClone()) && `, `ignored && `, "mistake a trial clone for the disk"},
 	{"checker/owned.go", `p.expects(stand) || g.Alive`, `g.Alive`, "expect no copy of a guest that is off"},

@@ -9,7 +9,7 @@ var suites = []suite{
 	{"internal/pve/", [][]string{{"-run", "ParseConfig", "./internal/pve"}}},
 	{"internal/zfs/", [][]string{{"./internal/zfs"}, {"-run", "Judge", "./snapper"}}},
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
-	{"exporter/", [][]string{{"-run", "Configur|OtherDatasets|BeingWritten|WhoWaitsIs|NoTurn|AnOwnerThatIsSilent|CannotBeReadKeeps", "./exporter"}}},
+	{"exporter/", [][]string{{"-run", "Configur|OtherDatasets|BeingWritten|WhoWaitsIs|NoTurn|AnOwnerThatIsSilent|CannotBeReadKeeps|SaysWhoLives|ANodeTells", "./exporter"}}},
 	{"internal/crontab/", [][]string{{"./internal/crontab"}}},
 	{"cmd/", [][]string{{"-run", "TestScripts/(otherwords|cronlines|register|ended)$", "./cmd/snapwatch"}}},
 	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "TestTheSameAlerts.*/faults,_plain$", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
