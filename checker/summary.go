@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"snapwatch/internal/text"
+	"snapwatch/internal/zfs"
 )
 
 // byComparison reports whether the comparison has a worse state than the verdict.
@@ -31,8 +32,11 @@ func (d Result) unproven() bool {
 
 // FullReason returns the reasons for the verdict and for the outcome of the comparison.
 func (d Result) FullReason() string {
-	if d.Compared == nil || d.Reason == d.Compared.Reason {
+	switch {
+	case d.Compared == nil || d.Reason == d.Compared.Reason:
 		return d.Reason
+	case d.Compared.Outcome == NotCompared:
+		return d.Reason + "; " + d.Compared.Reason
 	}
 	return fmt.Sprintf("%s; %s: %s", d.Reason, d.Compared.Outcome, d.Compared.Reason)
 }
@@ -57,13 +61,13 @@ func (r Report) Summary() string {
 	if r.Failure != "" {
 		return r.Failure
 	}
-	causes := []cause{badGuests(r)}
-	for _, p := range r.Pools {
-		causes = append(causes, cause{p.State, "pool " + p.Name + " " + poolWord(p)})
-	}
+	// What the others may follow from comes first where they alarm alike: pools, then runs that do
+	// not come, then guests and their disks.
+	causes := badPools(r)
 	for _, n := range r.Notes {
 		causes = append(causes, cause{n.State, text.Clip(n.Text, 80)})
 	}
+	causes = append(causes, badGuests(r))
 	if len(r.Disks) == 0 {
 		return strings.Join(append(worstFirst(causes), "no disk found"), ", ")
 	}
@@ -75,6 +79,20 @@ func (r Report) Summary() string {
 		bad = append(bad, fmt.Sprintf("%d of %d disks fresh", r.Count(Fresh), len(r.Disks)))
 	}
 	return strings.Join(bad, ", ") + oldestText(r) + after("; ", quietDisks(r))
+}
+
+// badPools says which pools alarm, and before all of them that no pool can be there.
+func badPools(r Report) []cause {
+	var causes []cause
+	for _, p := range r.Pools {
+		if p.State != OK && p.Missing && strings.Contains(p.Problem, zfs.ErrNoZFS.Error()) {
+			causes = []cause{{p.State, zfs.ErrNoZFS.Error()}}
+		}
+	}
+	for _, p := range r.Pools {
+		causes = append(causes, cause{p.State, "pool " + p.Name + " " + poolWord(p)})
+	}
+	return causes
 }
 
 // CountGuests is how many guests have the verdict.

@@ -198,7 +198,7 @@ func TestCheckTellsHowPoolsAre(t *testing.T) {
 	s.Root = false
 	status, first = s.check()
 	assert.Equal(t, 2, status)
-	assert.True(t, strings.HasPrefix(first, "CRITICAL: 1 of 2 guests damaged, pool tank has errors, 1 of 2 disks damaged"), first)
+	assert.True(t, strings.HasPrefix(first, "CRITICAL: pool tank has errors, 1 of 2 guests damaged, 1 of 2 disks damaged"), first)
 	assert.Contains(t, s.out.String(), "CRITICAL pool tank: 1 permanent error in tank/vm-100-disk-0")
 	s.check("-v", "--vmid", "100")
 	assert.Contains(t, s.out.String(), "CRITICAL tank/vm-100-disk-0 damaged: permanent errors in @old")
@@ -234,7 +234,7 @@ func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	require.NoError(t, seen.Save(s.seen))
 	status, first := s.check()
 	assert.Equal(t, 2, status)
-	assert.True(t, strings.HasPrefix(first, "CRITICAL: 2 of 3 guests incomplete, pool lost missing, 2 of 3 disks missing"), first)
+	assert.True(t, strings.HasPrefix(first, "CRITICAL: pool lost missing, 2 of 3 guests incomplete, 2 of 3 disks missing"), first)
 
 	s.out.Reset()
 	require.Equal(t, 0, execute([]string{"forget", "tank/vm-200-disk-0", "lost", "--state-dir", filepath.Dir(s.seen)}, s.environment))
@@ -400,7 +400,7 @@ func TestCheckWithoutZFS(t *testing.T) {
 	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("pools: [tank]\n"), 0o600))
 	status, first = s.check()
 	assert.Equal(t, 2, status, "a pool that must be there is missing")
-	assert.Contains(t, first, "CRITICAL: pool tank missing")
+	assert.Contains(t, first, "CRITICAL: the ZFS module is not loaded (modprobe zfs), pool tank missing", "the cause first")
 }
 
 func TestCheckUsesTheConfiguration(t *testing.T) {
