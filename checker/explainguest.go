@@ -81,11 +81,11 @@ func (e GuestExplanation) words(r Report) []string {
 	switch {
 	case e.startable():
 		words = append(words, fmt.Sprintf("Guest %s can be started here as of %s, %s ago: %s that it has here %s a snapshot of that time.",
-			number, pointWords(e.Point), text.Age(e.Age), counted(len(e.Disks), "disk"), have(len(e.Disks))))
+			number, e.Point.Words(), text.Age(e.Age), counted(len(e.Disks), "disk"), have(len(e.Disks))))
 	case e.Point != nil && e.doubtful():
-		words = append(words, fmt.Sprintf("Guest %s cannot be relied on here: %s. What is here has snapshots of %s, %s ago, in common.", number, e.Reason, pointWords(e.Point), text.Age(e.Age)))
+		words = append(words, fmt.Sprintf("Guest %s cannot be relied on here: %s. What is here has snapshots of %s, %s ago, in common.", number, e.Reason, e.Point.Words(), text.Age(e.Age)))
 	case e.Point != nil:
-		words = append(words, fmt.Sprintf("Guest %s is not complete here. What is here has snapshots of %s, %s ago, in common.", number, pointWords(e.Point), text.Age(e.Age)))
+		words = append(words, fmt.Sprintf("Guest %s is not complete here. What is here has snapshots of %s, %s ago, in common.", number, e.Point.Words(), text.Age(e.Age)))
 	default:
 		words = append(words, fmt.Sprintf("Guest %s cannot be started here: %s.", number, e.Reason))
 	}
@@ -123,9 +123,6 @@ func (e GuestExplanation) lost(r Report) string {
 	}
 	return fmt.Sprintf("Its owner, %s, has no newer snapshots.", owner)
 }
-
-// pointWords is a restore point's time for people.
-func pointWords(p *Point) string { return strings.Replace(p.Time, "_", " ", 1) }
 
 func counted(n int, what string) string {
 	if n == 1 {

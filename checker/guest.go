@@ -22,6 +22,9 @@ type Guest struct {
 	// Disks are the datasets of the guest's disks here, each disk once: of several copies the freshest
 	// readable one. Excluded disks are left out.
 	Disks []string
+	// Others are the datasets here that are of its number and do not count: other copies of its
+	// disks, excluded ones, and those that its owner does not use any more.
+	Others []string
 	// Lacking are disks that it must have and that are not here.
 	Lacking []string
 	// Point is the guest's restore point, nil if there is none.
@@ -32,6 +35,8 @@ type Guest struct {
 	State   State
 	// Reason explains the verdict in one line.
 	Reason string
+	// Because is the disk whose own verdict is the reason, "" where it is none's.
+	Because string
 	// Age is that of the restore point, 0 without one.
 	Age time.Duration
 	// Alone is true if the guest alarms, and none of its disks has as bad a state.
@@ -89,6 +94,8 @@ type guestDisks struct {
 	// excluded is one of the disks that do not count, nil if there is none. unwanted is a disk that
 	// its owner does not use any more, nil if there is none.
 	excluded, unwanted *Result
+	// others are all that do not count.
+	others []*Result
 	// uncompared are two datasets of one name of which it is not known whether they are
 	// copies of one disk.
 	uncompared []*Result
@@ -141,8 +148,10 @@ func byGuest(disks []Result, p *Policy) []guestDisks {
 		switch d := &disks[k.at]; d.Verdict {
 		case Excluded:
 			g.excluded = d
+			g.others = append(g.others, d)
 		case Orphaned:
 			g.unwanted = d
+			g.others = append(g.others, d)
 		default:
 			same = append(same, d)
 		}
@@ -182,6 +191,11 @@ next:
 	for i, class := range classes {
 		best := slices.MaxFunc(class, servesBetter)
 		g.serving = append(g.serving, best)
+		for _, d := range class {
+			if d != best {
+				g.others = append(g.others, d)
+			}
+		}
 		for _, other := range classes[:i] {
 			for _, d := range other {
 				if g.uncompared == nil && !told(class[0], d) {

@@ -2,6 +2,7 @@ package checker
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"snapwatch/internal/zfs"
@@ -15,6 +16,9 @@ type Point struct {
 	// Created is the creation of the first of the snapshots.
 	Created time.Time
 }
+
+// Words are the point's time for people: 2026-03-29 12:15:00.
+func (p Point) Words() string { return strings.Replace(p.Time, "_", " ", 1) }
 
 // apartFor is how far apart the snapshots of one time may have been made: each pool has a
 // program of its own. What is further apart has its time from two clocks, or from the hour

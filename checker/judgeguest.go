@@ -24,10 +24,8 @@ func (c *guestEvaluation) judge() Guest {
 	for _, d := range disks.serving {
 		g.Disks = append(g.Disks, d.Dataset)
 	}
-	for _, d := range []*Result{disks.excluded, disks.unwanted} {
-		if d != nil {
-			g.ID = d.GuestID()
-		}
+	for _, d := range disks.others {
+		g.Others, g.ID = append(g.Others, d.Dataset), d.GuestID()
 	}
 	if len(disks.serving) > 0 {
 		g.ID = disks.serving[0].GuestID()
@@ -37,6 +35,7 @@ func (c *guestEvaluation) judge() Guest {
 	}
 	for v := range GuestWhole {
 		if f, ok := c.holds(v); ok {
+			g.Because = c.cause
 			return g.become(v, f.level, f.reason)
 		}
 	}
@@ -71,6 +70,8 @@ type guestEvaluation struct {
 	age               time.Duration
 	// owned is true if an owner answers for the guest.
 	owned bool
+	// cause is the disk whose own verdict is the reason, "" if none is.
+	cause string
 }
 
 func (c *guestEvaluation) look() {
@@ -113,9 +114,15 @@ func (c *guestEvaluation) holds(v GuestVerdict) (match, bool) {
 	return match{}, false
 }
 
+// because is a match for which a disk's own verdict is the reason.
+func (c *guestEvaluation) because(d *Result, level limitLevel, reason string) match {
+	c.cause = d.Dataset
+	return match{level: level, reason: d.Dataset + ": " + reason}
+}
+
 func (c *guestEvaluation) unreadable() (match, bool) {
 	if d := c.first(Unreadable); d != nil {
-		return match{reason: d.Dataset + ": " + d.Reason}, true
+		return c.because(d, 0, d.Reason), true
 	}
 	if two := c.uncompared; two != nil {
 		return match{reason: fmt.Sprintf("it is not known whether %s and %s are copies of one disk%s", two[0].Dataset, two[1].Dataset, after(": ", problem(two)))}, true
@@ -158,6 +165,7 @@ func (c *guestEvaluation) first(v Verdict) *Result {
 
 func (c *guestEvaluation) incomplete() (match, bool) {
 	if d := c.first(Missing); d != nil {
+		c.cause = d.Dataset
 		return match{level: BeyondCritical, reason: d.Dataset + " is gone"}, true
 	}
 	var worst *absence
@@ -201,7 +209,7 @@ func (c *guestEvaluation) level(age time.Duration) (limitLevel, Limit) {
 func (c *guestEvaluation) damaged() (match, bool) {
 	for _, d := range c.serving {
 		if d.Damaged != "" {
-			return match{reason: d.Dataset + ": " + d.Damaged}, true
+			return c.because(d, 0, d.Damaged), true
 		}
 	}
 	return match{}, false
@@ -218,9 +226,9 @@ func (c *guestEvaluation) stale() (match, bool) {
 	}
 	switch {
 	case worst != nil:
-		return match{level: level, reason: worst.Dataset + ": " + worst.Reason}, true
+		return c.because(worst, level, worst.Reason), true
 	case len(c.serving) == 0 && c.unwanted != nil:
-		return match{level: BeyondWarning, reason: c.unwanted.Dataset + ": " + c.unwanted.Reason}, true
+		return c.because(c.unwanted, BeyondWarning, c.unwanted.Reason), true
 	}
 	return match{}, false
 }
@@ -234,7 +242,7 @@ func (c *guestEvaluation) receiving() (match, bool) {
 	}
 	switch {
 	case worst != nil:
-		return match{level: worst.Level, reason: worst.Dataset + ": " + worst.Reason}, true
+		return c.because(worst, worst.Level, worst.Reason), true
 	case c.snapshots && c.found == nil:
 		return match{reason: "its disks have no snapshot in common yet: " + c.newest()}, true
 	}

@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -45,10 +46,41 @@ func TestWriteExplanation(t *testing.T) {
 	assert.NotContains(t, colour.String(), "\x1b[2J", "what another host says reaches no terminal")
 }
 
+// What a person sees at terminals of these widths: no line is longer, nothing is cut.
+func TestStatusAtEachWidth(t *testing.T) {
+	for _, width := range []int{60, 80, 100, 120, 160, 200} {
+		var guests, disks bytes.Buffer
+		require.NoError(t, Table{Width: width}.Write(&guests, namedReport()))
+		require.NoError(t, Table{Width: width, Disks: true}.Write(&disks, namedReport()))
+		golden(t, fmt.Sprintf("status.%d", width), guests.String()+"\n"+disks.String())
+		for line := range strings.Lines(guests.String() + disks.String()) {
+			assert.LessOrEqual(t, len([]rune(strings.TrimSuffix(line, "\n"))), width, line)
+		}
+		assert.LessOrEqual(t, strings.Count(guests.String()+disks.String(), "…"), 1, "a long name of a guest at most")
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for _, c := range []struct {
+		text  string
+		width int
+		lines []string
+	}{
+		{"", 10, []string{""}},
+		{"one two three", 8, []string{"one two", "three"}},
+		{"one two three", 13, []string{"one two three"}},
+		{"  in deep water", 10, []string{"  in deep", "water"}},
+		{"tank/vm-100-disk-0 is", 10, []string{"tank/vm-10", "0-disk-0", "is"}},
+		{"  tank/vm-100-disk-0", 10, []string{"  tank/vm-", "100-disk-0"}},
+	} {
+		assert.Equal(t, c.lines, wrap(c.text, c.width), c.text)
+	}
+}
+
 func TestTableAtATerminal(t *testing.T) {
 	var plainly, coloured bytes.Buffer
-	require.NoError(t, Table{Width: 70}.Write(&plainly, someReport()))
-	require.NoError(t, Table{Width: 70, Colour: true}.Write(&coloured, someReport()))
+	require.NoError(t, Table{Width: 70, Disks: true}.Write(&plainly, someReport()))
+	require.NoError(t, Table{Width: 70, Colour: true, Disks: true}.Write(&coloured, someReport()))
 	for line := range strings.Lines(plainly.String()) {
 		assert.LessOrEqual(t, len([]rune(strings.TrimSuffix(line, "\n"))), 70)
 	}

@@ -29,7 +29,8 @@ func TestOutputs(t *testing.T) {
 			"nagios-v":     func(b *bytes.Buffer) error { return Nagios{Verbosity: 1}.Write(b, r) },
 			"nagios-vv":    func(b *bytes.Buffer) error { return Nagios{Verbosity: 2, DiskPerfdata: true}.Write(b, r) },
 			"checkmk":      func(b *bytes.Buffer) error { return Checkmk(b, r) },
-			"table":        func(b *bytes.Buffer) error { return Table{}.Write(b, r) },
+			"table":        func(b *bytes.Buffer) error { return Table{Disks: true}.Write(b, r) },
+			"status":       func(b *bytes.Buffer) error { return Table{}.Write(b, r) },
 			"json-of-some": func(b *bytes.Buffer) error { return JSON(b, r) },
 		} {
 			if format == "json-of-some" && name != "some" {

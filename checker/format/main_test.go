@@ -92,6 +92,41 @@ func someReport() checker.Report {
 	return checker.Assemble(pools, somePolicy(), now).WithGuests(somePolicy())
 }
 
+// namedReport has guests with names and with several disks, as owners tell of them.
+func namedReport() checker.Report {
+	on := func(dataset string, vmid int, class zfs.Class, age time.Duration, change ...func(*checker.Disk)) checker.Disk {
+		d := aDisk("1", class, age, change...)
+		d.Dataset, d.VMID = dataset, vmid
+		return d
+	}
+	backup := "backup/pve/"
+	pools := []checker.Pool{{Name: "backup", ReadAt: now, Disks: []checker.Disk{
+		on(backup+"vm-100-disk-0", 100, zfs.Hourly, 7*hour), on(backup+"vm-100-disk-1", 100, zfs.Hourly, 7*hour),
+		on(backup+"vm-101-disk-0", 101, zfs.Hourly, 20*minute),
+		on(backup+"vm-102-disk-0", 102, zfs.Stopped, 4*day),
+		on(backup+"subvol-103-disk-0", 103, zfs.Hourly, 20*minute), on(backup+"subvol-103-disk-1", 103, zfs.Hourly, 3*hour+50*minute),
+		on(backup+"vm-104-disk-0", 104, zfs.Hourly, 20*minute, func(d *checker.Disk) { d.Damaged = "permanent errors in its newest data" }),
+		on(backup+"vm-105-disk-0", 105, zfs.Hourly, 20*minute),
+	}}}
+	p := checker.NewPolicy(config.Default())
+	node := checker.NodeAnswer{Node: "pve1:10191"}
+	for vmid, name := range map[int]string{100: "database", 101: "mail", 102: "old-shop", 103: "monitoring.example.org", 104: "gitlab", 105: "web"} {
+		node.Guests = append(node.Guests, checker.OwnedGuest{VMID: vmid, Name: name})
+	}
+	for i, g := range node.Guests {
+		if g.VMID == 105 {
+			node.Guests[i].Disks = []checker.OwnedDisk{{Dataset: "rpool/data/vm-105-disk-0"}, {Dataset: "rpool/data/vm-105-disk-1", Created: ago(day), Newest: ago(hour)}}
+		}
+	}
+	said := map[string][]checker.Evidence{}
+	for _, d := range pools[0].Disks {
+		said[d.Dataset] = []checker.Evidence{{
+			Node: node.Node, Owned: checker.Owned, Dataset: "rpool/data/" + d.Name(), GUID: 99, Newest: d.Newest, Presence: checker.AsSnapshot, PresenceGUID: d.Newest.GUID, Now: now,
+		}}
+	}
+	return checker.Assemble(pools, p, now).WithOwners(p, said, node).WithGuests(p)
+}
+
 func goodReport() checker.Report {
 	disks := []checker.Disk{aDisk("1", zfs.Hourly, 20*minute), aDisk("2", zfs.Stopped, day)}
 	p := checker.NewPolicy(config.Default())

@@ -1,23 +1,26 @@
 package format
 
 import (
-	"bytes"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"snapwatch/checker"
 	"snapwatch/internal/text"
 )
 
-// Table prints a report for people, the worst first.
+// Table prints a report for people, the worst first: a line for each guest, or for each disk
+// where guests were not judged.
 type Table struct {
 	// Colour is true if the output is a terminal that shows colours.
 	Colour bool
-	// Width is where lines are cut, in characters; 0 cuts none.
+	// Width is that of the terminal, in characters; 0 is one that is not known, and breaks and
+	// leaves out nothing.
 	Width int
+	// Disks asks for a line for each disk.
+	Disks bool
 }
 
 // Write prints the report.
@@ -35,63 +38,62 @@ func (t Table) Write(w io.Writer, r checker.Report) error {
 	for _, n := range r.Notes {
 		t.line(&b, n.State.Colour(), n.State.String(), ": "+text.Plain(n.Text))
 	}
-	for _, g := range r.Guests {
-		if g.State != checker.OK {
-			t.line(&b, g.Colour(), g.State.String(), fmt.Sprintf(" guest %s %s: %s", g.Number(), g.Verdict, text.Plain(g.Reason)))
+	if !t.Disks && len(r.Guests) > 0 {
+		t.guests(&b, r.GuestLines())
+	} else {
+		for _, g := range r.Guests {
+			if g.State != checker.OK {
+				t.line(&b, g.Colour(), g.State.String(), fmt.Sprintf(" guest %s %s: %s", g.Number(), g.Verdict, text.Plain(g.Reason)))
+			}
 		}
+		t.disks(&b, r.Disks)
 	}
-	t.disks(&b, r.Disks)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// disks prints the columns first and colours them then: an escape sequence would count
-// as wide as it is long.
+func (t Table) guests(b *strings.Builder, guests []checker.GuestLine) {
+	columns := []column{
+		{head: "STATE"}, {head: "VERDICT"}, {head: "GUEST"}, {head: "DISKS"}, {head: "RESTORE POINT", from: 140}, {head: "AGE"},
+	}
+	var colours, news []string
+	for _, g := range guests {
+		disks := strconv.Itoa(g.Found())
+		if g.Found() != g.Expected() {
+			disks += "/" + strconv.Itoa(g.Expected())
+		}
+		point, age := "-", "-"
+		if g.Point != nil {
+			point, age = g.Point.Words(), text.Age(g.Age)
+		}
+		number := text.Plain(g.Number())
+		if t.Width > 0 {
+			number = cut(number, max(t.Width/3, 24))
+		}
+		addRow(columns, g.State.String(), g.Verdict.String(), number, disks, point, age)
+		colours, news = append(colours, g.Colour()), append(news, text.Plain(g.News))
+	}
+	t.grid(b, columns, colours, news)
+}
+
 func (t Table) disks(b *strings.Builder, disks []checker.Result) {
-	var table bytes.Buffer
-	columns := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	const first = "STATE\tVERDICT\tVMID\tDATASET\tAGE\tLIMIT\tSUFFIX\tNEWEST\tLABEL\tREASON"
-	_, _ = fmt.Fprintln(columns, first)
+	columns := []column{
+		{head: "STATE"}, {head: "VERDICT"}, {head: "VMID", from: 100}, {head: "DATASET"}, {head: "AGE"}, {head: "LIMIT", from: 80},
+		{head: "SUFFIX", from: 120}, {head: "NEWEST", from: 120}, {head: "LABEL", from: 160},
+	}
+	var colours, news []string
 	for _, d := range disks {
-		_, _ = fmt.Fprintf(columns, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.State, d.Verdict, d.VMID, d.Dataset,
-			ageOrNone(d), limitOrNone(d), d.Suffix(), newestTime(d), labelOrNone(d), text.Plain(d.FullReason()))
+		addRow(columns, d.State.String(), d.Verdict.String(), strconv.Itoa(d.VMID), d.Dataset, ageOrNone(d), limitOrNone(d),
+			d.Suffix(), newestTime(d), labelOrNone(d))
+		colours, news = append(colours, d.Colour()), append(news, text.Plain(d.News()))
 	}
-	_ = columns.Flush() // into memory
-	lines := strings.Split(strings.TrimSuffix(table.String(), "\n"), "\n")
-	t.line(b, "bold", lines[0], "")
-	verdict := strings.Index(lines[0], "VMID")
-	for i, d := range disks {
-		t.line(b, d.Colour(), lines[i+1][:verdict], lines[i+1][verdict:])
-	}
+	t.grid(b, columns, colours, news)
 }
 
-// ansi are the terminal's sequences for the colours of the verdicts.
-var ansi = map[string]string{
-	"green": "32", "red": "1;31", "yellow": "33", "purple": "35", "blue": "34", "grey": "2", "bold": "1",
-}
-
-// line prints a line of which the first part is coloured.
-func (t Table) line(b *strings.Builder, colour, first, rest string) {
-	if t.Width > 0 {
-		first = cut(first, t.Width)
-		rest = cut(rest, t.Width-len([]rune(first)))
+func addRow(columns []column, cells ...string) {
+	for i, cell := range cells {
+		columns[i].cells = append(columns[i].cells, cell)
 	}
-	if code := ansi[colour]; t.Colour && code != "" {
-		first = "\x1b[" + code + "m" + first + "\x1b[0m"
-	}
-	b.WriteString(first + rest + "\n")
-}
-
-// cut shortens text to at most that many characters.
-func cut(text string, limit int) string {
-	runes := []rune(text)
-	switch {
-	case len(runes) <= limit:
-		return text
-	case limit < 1:
-		return ""
-	}
-	return string(runes[:limit-1]) + "…"
 }
 
 func ageOrNone(d checker.Result) string {

@@ -144,7 +144,7 @@ func (c *checkCmd) write(w io.Writer, r checker.Report) error {
 	case "json":
 		return format.JSON(w, r)
 	case "table":
-		return format.Table{}.Write(w, r)
+		return format.Table{Disks: true}.Write(w, r)
 	}
 	return format.Nagios{Verbosity: c.Verbose, DiskPerfdata: c.Perfdata == "disks"}.Write(w, r)
 }

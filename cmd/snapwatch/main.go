@@ -49,7 +49,7 @@ On each site that receives copies of the disks, as any user:
     a disk alarms when its newest snapshot is 2 hours old, unless it is _stopped
 
 When in doubt:
-  snapwatch status                       every disk, for people
+  snapwatch status                       every guest, for people
   snapwatch explain DISK                 where its snapshots got stuck
   snapwatch explain GUEST                as of when it can be started here
   snapwatch doctor                       does it work here, and what to do
@@ -72,7 +72,7 @@ type grammar struct {
 	Unblock     unblockCmd     `cmd:"" group:"node" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
 	Prune       pruneCmd       `cmd:"" group:"replica" help:"Rotate the snapshots of copies that are received here (as root)."`
 	Soon        soonCmd        `cmd:"" group:"node" help:"Ask for a run of snap in a moment (for Proxmox's hookscript, as root)."`
-	Status      statusCmd      `cmd:"" group:"people" help:"Show every disk's newest snapshot and verdict, for people."`
+	Status      statusCmd      `cmd:"" group:"people" help:"Show how every guest, or every disk, is, for people."`
 
 	Doctor     doctorCmd     `cmd:"" group:"people" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
 	Config     configCmd     `cmd:"" group:"setup" help:"Show the configuration, or what applies to a disk."`

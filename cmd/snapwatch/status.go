@@ -19,16 +19,21 @@ type statusCmd struct {
 
 	Timeout seconds `short:"t" default:"30s" placeholder:"TIME" help:"Wait for zfs no longer than this (default ${default})."`
 	Format  string  `enum:"table,json" default:"table" help:"What to print: table or json."`
+	Disks   bool    `help:"A line for each disk instead of each guest."`
 	Watch   bool    `help:"At a terminal: show the table again and again, until Ctrl-C."`
 	Every   seconds `default:"5s" placeholder:"TIME" help:"With --watch: show it this often (default ${default})."`
 }
 
 // Help is the long help of the command.
 func (statusCmd) Help() string {
-	return `It prints the table of the exporter's page, with the verdicts of check. It needs no root.
-Its exit status is 0 whatever the verdicts are: in a monitoring system, use snapwatch check.
+	return `It prints a line for each guest, the worst first, with the verdicts of check: how many of its
+disks are here, how old the newest state is that all of them have, and what is wrong. --disks
+prints a line for each disk. So do --pool and --disk, since they may leave out a part of a guest.
+It needs no root. Its exit status is 0 whatever the verdicts are: in a monitoring system, use
+snapwatch check.
 
 EXAMPLES
+  snapwatch status --disks
   snapwatch status --pool tank
   snapwatch status --vmid 100 --watch
   snapwatch status --from http://127.0.0.1:10191  what the exporter read`
@@ -83,7 +88,9 @@ func (c *statusCmd) show(ctx context.Context, env *environment, stage *atomic.Va
 	if c.Format == "json" {
 		_ = format.JSON(&text, r.report) // into memory
 	} else {
-		_ = env.table().Write(&text, r.report)
+		table := env.table()
+		table.Disks = c.Disks
+		_ = table.Write(&text, r.report)
 	}
 	_, err := env.Stdout.Write([]byte(dress(text.String())))
 	return err
@@ -103,7 +110,7 @@ func frame(text string, env *environment) string {
 }
 
 // table is how tables look here: with colours at a terminal that wants them
-// (no-color.org), and cut at its width.
+// (no-color.org), and as wide as that.
 func (e *environment) table() format.Table {
 	if !e.Terminal {
 		return format.Table{}

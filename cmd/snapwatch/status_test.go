@@ -40,15 +40,27 @@ func TestStatusShowsTheTableOfCheck(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour), vm(102, "daily", 7*time.Hour))
 	require.Equal(t, 2, func() int { status, _ := s.check("--format", "table"); return status }())
 	want := s.out.String()
-	require.Equal(t, 0, s.look("status"), "its status is not that of the disks")
+	require.Equal(t, 0, s.look("status", "--disks"), "its status is not that of the disks")
 	assert.Equal(t, want, s.out.String())
 	assert.NotContains(t, want, "\x1b")
-	require.Equal(t, 0, s.look("status", "--vmid", "100"))
+	require.Equal(t, 0, s.look("status", "--vmid", "100", "--disks"))
 	assert.NotContains(t, s.out.String(), "vm-102")
 	require.Equal(t, 0, s.look("status", "-w", "30m", "--format", "json"))
 	var doc checker.Document
 	require.NoError(t, json.Unmarshal(s.out.Bytes(), &doc))
 	assert.Equal(t, "CRITICAL", doc.State)
+}
+
+func TestStatusIsByGuest(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour), vm(102, "daily", 7*time.Hour))
+	require.Equal(t, 0, s.look("status"))
+	assert.Contains(t, s.out.String(), "STATE     VERDICT  GUEST  DISKS  RESTORE POINT        AGE  REASON\n"+
+		"CRITICAL  stale    102    1      2026-03-29 05:00:00  7h   vm-102-disk-0 stale 7h (limit 6h)\n"+
+		"OK        whole    100    1      2026-03-29 11:00:00  1h\n")
+	for _, part := range []string{"--pool=tank", "--disk=vm-10*"} {
+		require.Equal(t, 0, s.look("status", part))
+		assert.Contains(t, s.out.String(), "  tank/vm-102-disk-0  ", "the rest of a guest may be elsewhere")
+	}
 }
 
 func TestStatusHasColoursOnlyWhereTheyAreWanted(t *testing.T) {

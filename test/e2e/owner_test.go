@@ -87,7 +87,7 @@ func (w *world) toldAlike(disk string, checked said) {
 	assert.Equal(w.t, d.Verdict, doc.Disks[at].Verdict)
 	assert.Equal(w.t, d.State, doc.Disks[at].State)
 
-	table := w.run(w.c, "status", "--config=/etc/snapwatch/compare.yaml")
+	table := w.run(w.c, "status", "--disks", "--config=/etc/snapwatch/compare.yaml")
 	assert.Contains(w.t, table.Stdout, zfs.Base(disk))
 	assert.Contains(w.t, table.Stdout, d.Verdict)
 	explained := w.run(w.c, "explain", zfs.Base(disk), "--config=/etc/snapwatch/compare.yaml")

@@ -1,0 +1,146 @@
+package format
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// column is one of a grid.
+type column struct {
+	head  string
+	cells []string
+	// from is the narrowest terminal that has room for it.
+	from int
+}
+
+// leastNews is the room beside a row below which what is new stands on lines of its own.
+const leastNews = 30
+
+// grid prints rows of which the first two cells are coloured. What is new of a row comes last,
+// unbroken where the width is not known.
+func (t Table) grid(b *strings.Builder, columns []column, colours, news []string) {
+	var shown []column
+	for _, c := range columns {
+		if t.Width == 0 || c.from <= t.Width {
+			shown = append(shown, c)
+		}
+	}
+	widths, used := make([]int, len(shown)), 0
+	for i, c := range shown {
+		widths[i] = utf8.RuneCountInString(c.head)
+		for _, cell := range c.cells {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+		widths[i] += 2
+		used += widths[i]
+	}
+	room := t.Width - used
+	row := func(colour, news string, cell func(c column) string) {
+		var text strings.Builder
+		mark := 0
+		for i, c := range shown {
+			text.WriteString(cell(c) + strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell(c))))
+			if i == 1 {
+				mark = text.Len()
+			}
+		}
+		first, rest := text.String()[:mark], text.String()[mark:]
+		switch {
+		case t.Width == 0 || news == "":
+			t.coloured(b, colour, first, strings.TrimRight(rest+news, " "))
+		case room < leastNews:
+			t.coloured(b, colour, first, strings.TrimRight(rest, " "))
+			for _, line := range wrap(news, t.Width-4) {
+				t.coloured(b, "", "    ", line)
+			}
+		default:
+			for i, line := range wrap(news, room) {
+				if i == 0 {
+					t.coloured(b, colour, first, rest+line)
+					continue
+				}
+				t.coloured(b, "", strings.Repeat(" ", used), line)
+			}
+		}
+	}
+	head := "REASON"
+	if t.Width > 0 && room < leastNews {
+		head = ""
+	}
+	row("bold", head, func(c column) string { return c.head })
+	for i := range news {
+		row(colours[i], news[i], func(c column) string { return c.cells[i] })
+	}
+}
+
+// coloured prints a line of which the first part is coloured. Where the terminal is narrower
+// than the line it is cut.
+func (t Table) coloured(b *strings.Builder, colour, first, rest string) {
+	if t.Width > 0 {
+		first = cut(first, t.Width)
+		rest = cut(rest, t.Width-utf8.RuneCountInString(first))
+	}
+	b.WriteString(t.paint(colour, first) + rest + "\n")
+}
+
+// line prints a line of which the first part is coloured, on as many lines as the terminal
+// needs for it.
+func (t Table) line(b *strings.Builder, colour, first, rest string) {
+	if t.Width == 0 {
+		t.coloured(b, colour, first, rest)
+		return
+	}
+	lines := wrap(first+rest, t.Width-2)
+	whole, is := strings.CutPrefix(lines[0], first)
+	if !is {
+		first, whole = lines[0], ""
+	}
+	t.coloured(b, colour, first, whole)
+	for _, line := range lines[1:] {
+		t.coloured(b, "", "  ", line)
+	}
+}
+
+// ansi are the terminal's sequences for the colours of the verdicts.
+var ansi = map[string]string{
+	"green": "32", "red": "1;31", "yellow": "33", "purple": "35", "blue": "34", "grey": "2", "bold": "1",
+}
+
+func (t Table) paint(colour, text string) string {
+	if code := ansi[colour]; t.Colour && code != "" {
+		return "\x1b[" + code + "m" + text + "\x1b[0m"
+	}
+	return text
+}
+
+// cut shortens text to at most that many characters.
+func cut(text string, limit int) string {
+	runes := []rune(text)
+	switch {
+	case len(runes) <= limit:
+		return text
+	case limit < 1:
+		return ""
+	}
+	return string(runes[:limit-1]) + "…"
+}
+
+// wrap breaks text at blanks into lines of at most that many characters, and a word that is
+// longer wherever the line ends. Indentation stays on the first line.
+func wrap(text string, width int) []string {
+	width = max(width, 8)
+	line := []rune(strings.TrimRight(text, " "))
+	var lines []string
+	for len(line) > width {
+		at := width
+		for at > 0 && line[at] != ' ' {
+			at--
+		}
+		if strings.TrimSpace(string(line[:at])) == "" {
+			at = width
+		}
+		lines = append(lines, strings.TrimRight(string(line[:at]), " "))
+		line = []rune(strings.TrimLeft(string(line[at:]), " "))
+	}
+	return append(lines, string(line))
+}

@@ -1,0 +1,115 @@
+package checker
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"snapwatch/internal/text"
+)
+
+// GuestLine is a guest as a table of guests shows it.
+type GuestLine struct {
+	Guest
+	// State is the worst of the guest's own and those of its disks.
+	State State
+	// News is what alarms, or why a guest that is not whole is silent; "" where its verdict and
+	// the age of its restore point say all.
+	News string
+}
+
+// Colour is the guest's, or that of its state where a disk of it is worse.
+func (l GuestLine) Colour() string {
+	if l.State != l.Guest.State {
+		return l.State.Colour()
+	}
+	return l.Guest.Colour()
+}
+
+// GuestLines are the guests, those first that alarm most.
+func (r Report) GuestLines() []GuestLine {
+	alarming := map[string]*Result{}
+	for i := range r.Disks {
+		if d := &r.Disks[i]; d.State != OK {
+			alarming[d.Dataset] = d
+		}
+	}
+	failing := map[string]bool{} // pools that say themselves what is wrong
+	for _, p := range r.Pools {
+		failing[p.Name] = p.State != OK
+	}
+	lines := make([]GuestLine, len(r.Guests))
+	for i, g := range r.Guests {
+		var disks []*Result
+		for _, name := range slices.Concat(g.Disks, g.Others) {
+			if d := alarming[name]; d != nil {
+				disks = append(disks, d)
+			}
+		}
+		lines[i] = newGuestLine(g, disks, failing)
+	}
+	slices.SortStableFunc(lines, func(a, b GuestLine) int { return b.State.severity() - a.State.severity() })
+	return lines
+}
+
+func newGuestLine(g Guest, alarming []*Result, failing map[string]bool) GuestLine {
+	l := GuestLine{Guest: g, State: g.State}
+	var news []string
+	switch {
+	case g.State != OK && (g.Alone || g.Because == "" && g.Verdict != GuestStopped):
+		news = append(news, g.Reason)
+	case g.State == OK && g.Verdict != GuestWhole && g.Verdict != GuestStopped:
+		news = append(news, g.Reason)
+	}
+	slices.SortStableFunc(alarming, func(a, b *Result) int {
+		return cmp.Or(b.State.severity()-a.State.severity(), cmp.Compare(a.Verdict, b.Verdict))
+	})
+	var briefs []string
+	names := map[string][]string{} // of the disks, by what is said of them
+	for _, d := range alarming {
+		l.State = Worst(l.State, d.State)
+		name, brief := d.Name(), d.brief(failing[poolOf(d.Disk)])
+		if slices.ContainsFunc(slices.Concat(g.Disks, g.Others), func(other string) bool {
+			return other != d.Dataset && strings.HasSuffix(other, "/"+name)
+		}) {
+			name = d.Dataset
+		}
+		if names[brief] == nil {
+			briefs = append(briefs, brief)
+		}
+		names[brief] = append(names[brief], name)
+	}
+	for _, brief := range briefs {
+		news = append(news, few(names[brief])+" "+brief)
+	}
+	l.News = strings.Join(news, "; ")
+	return l
+}
+
+// brief says why the disk alarms. That its pool fails is said there.
+func (d Result) brief(poolFails bool) string {
+	switch c := d.Compared; {
+	case d.byComparison() && c.Outcome != Lagging:
+		return c.Outcome.String() + ": " + c.Reason
+	case d.byComparison():
+	case d.Verdict == Unreadable && poolFails:
+		return d.Verdict.String()
+	case d.Limit.Range == nil || d.Verdict == Future || d.Verdict == Unreadable:
+		return d.Verdict.String() + ": " + d.Reason
+	}
+	return d.Brief()
+}
+
+// News is what the disk's full reason says that a table with its newest snapshot, the age and
+// the limit does not. That a fresh disk is as its owner has it is nothing new.
+func (d Result) News() string {
+	news := d.FullReason()
+	if c := d.Compared; c != nil && (c.Outcome == NotCompared || d.Verdict == Fresh && c.Outcome == InSync) {
+		news = d.Reason
+	}
+	if d.Newest != nil {
+		news = strings.TrimPrefix(news, fmt.Sprintf("newest %s is %s old", d.Newest.Name, text.Age(d.Age)))
+	}
+	return strings.TrimLeft(strings.TrimPrefix(news, " ("+d.Limit.String()+")"), ",; ")
+}
