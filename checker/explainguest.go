@@ -15,12 +15,23 @@ import (
 // the guest from the copies.
 type GuestExplanation struct {
 	Guest
-	// Words say in sentences whether it can be started here, as of when, and what is lost.
+	// Own is true where its disks are no copies: this host has the guest.
+	Own bool
+	// Words say in sentences whether it can be started here, as of when, what is lost, and what
+	// stands in the way.
 	Words []string
 	Disks []GuestDisk
+	// Facts are what else somebody must know, each with its name.
+	Facts [][2]string
+	// Config is the command that prints its configuration as of the restore point, if that is
+	// kept; "" without one.
+	Config string
 	// Start are the commands that bring its disks up here as of the restore point, beside the
 	// copies, Back those that take them away again. Nothing was done.
 	Start, Back []string
+	// Unlock are the commands before these that load keys; zfs asks for each, so that they are
+	// typed by themselves.
+	Unlock []string
 }
 
 // GuestDisk is one of the guest's disks on this host.
@@ -30,18 +41,25 @@ type GuestDisk struct {
 	At *zfs.Snapshot
 }
 
-// ExplainGuest says what there is of a guest of the report.
-func ExplainGuest(r Report, g Guest) GuestExplanation {
-	e := GuestExplanation{Guest: g}
+// ExplainGuest says what there is of a guest of the report. Own is whether it is this host's, v
+// what is known of its disks' datasets.
+func ExplainGuest(r Report, g Guest, own bool, v Volumes) GuestExplanation {
+	e := GuestExplanation{Guest: g, Own: own}
 	for i := range r.Disks {
 		if d := &r.Disks[i]; slices.Contains(g.Disks, d.Dataset) {
 			e.Disks = append(e.Disks, GuestDisk{*d, d.at(g.Point)})
 		}
 	}
 	slices.SortFunc(e.Disks, func(a, b GuestDisk) int { return strings.Compare(a.Dataset, b.Dataset) })
-	e.Words = e.words(r)
+	e.Words, e.Facts = append(e.words(r), e.warnings(r, v)...), e.facts(r, v)
 	if e.startable() {
 		e.Start, e.Back = e.plan()
+		_, locked := e.keys(v)
+		for _, root := range locked {
+			e.Unlock = append(e.Unlock, "zfs load-key "+quoted(root))
+			e.Back = append(e.Back, "zfs unload-key "+quoted(root))
+		}
+		e.Config = fmt.Sprintf("snapwatch guest-config %d --at %s", e.VMID, quoted(e.Disks[0].Dataset+"@"+e.Disks[0].At.Name))
 	}
 	return e
 }
@@ -79,6 +97,10 @@ func (e GuestExplanation) words(r Report) []string {
 	var words []string
 	number := e.Number()
 	switch {
+	case e.Own && e.startable():
+		words = append(words, fmt.Sprintf("Guest %s is this host's own. What its disks held at %s, %s ago, can be brought up beside them.", number, e.Point.Words(), text.Age(e.Age)))
+	case e.Own:
+		words = append(words, fmt.Sprintf("Guest %s is this host's own: %s.", number, e.Reason))
 	case e.startable():
 		words = append(words, fmt.Sprintf("Guest %s can be started here as of %s, %s ago: %s that it has here %s a snapshot of that time.",
 			number, e.Point.Words(), text.Age(e.Age), counted(len(e.Disks), "disk"), have(len(e.Disks))))
@@ -94,7 +116,7 @@ func (e GuestExplanation) words(r Report) []string {
 	}
 	var excluded []string
 	for i := range r.Disks {
-		if d := &r.Disks[i]; d.VMID == e.VMID && d.Verdict == Excluded {
+		if d := &r.Disks[i]; d.Verdict == Excluded && slices.Contains(e.Others, d.Dataset) {
 			excluded = append(excluded, d.Dataset)
 		}
 	}
@@ -114,6 +136,8 @@ func (e GuestExplanation) lost(r Report) string {
 		}
 	}
 	switch {
+	case e.Own:
+		return "What it has written since is in its disks, which stay as they are."
 	case owner == "" && len(r.Nodes) == 0:
 		return "What it has written since is not known: no owner was asked (--owners URL,…)."
 	case owner == "":

@@ -21,7 +21,7 @@ func explained(t *testing.T, said map[string][]Evidence, nodes []NodeAnswer, dis
 	}
 	r = r.WithGuests(p)
 	require.Len(t, r.Guests, 1)
-	return ExplainGuest(r, r.Guests[0])
+	return ExplainGuest(r, r.Guests[0], false, Volumes{})
 }
 
 // A guest whose disks have different newest snapshots starts from the snapshots in common.

@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"strings"
 	"time"
 
 	"snapwatch/internal/text"
@@ -23,6 +24,40 @@ type GuestDocument struct {
 	Point      string     `json:"restore_point,omitempty"`
 	Created    *time.Time `json:"restore_point_created,omitempty"`
 	AgeSeconds int64      `json:"age_seconds"`
+	// Explained is there where somebody asked to have it explained.
+	Explained *ExplainedDocument `json:"explained,omitempty"`
+}
+
+// ExplainedDocument is a [GuestExplanation] in a [Document].
+type ExplainedDocument struct {
+	Own   bool           `json:"own"`
+	Words string         `json:"words"`
+	Facts []FactDocument `json:"facts"`
+	// Config is the command that prints its configuration as of the restore point.
+	Config string `json:"config,omitempty"`
+	// Start are the commands that bring its disks up beside the copies, Back those that take
+	// them away.
+	Start []string `json:"start"`
+	Back  []string `json:"back"`
+	// Unlock are those before them that load keys.
+	Unlock []string `json:"unlock,omitempty"`
+}
+
+// FactDocument is one fact of an [ExplainedDocument].
+type FactDocument struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// Document is the explanation in its JSON form.
+func (e GuestExplanation) Document() GuestDocument {
+	x := ExplainedDocument{Own: e.Own, Words: valid(strings.Join(e.Words, " ")), Facts: []FactDocument{}, Config: e.Config, Unlock: e.Unlock, Start: append([]string{}, e.Start...), Back: append([]string{}, e.Back...)}
+	for _, f := range e.Facts {
+		x.Facts = append(x.Facts, FactDocument{f[0], valid(f[1])})
+	}
+	doc := e.Guest.document()
+	doc.Explained = &x
+	return doc
 }
 
 func (g Guest) document() GuestDocument {

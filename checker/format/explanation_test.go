@@ -60,6 +60,29 @@ func TestStatusAtEachWidth(t *testing.T) {
 	}
 }
 
+// A paragraph and facts are as wide as the terminal; a command stays on its line, for a mouse.
+func TestWriteGuestExplanation(t *testing.T) {
+	r := namedReport()
+	volumes := checker.Volumes{Found: map[string]zfs.Volume{
+		"backup":                   {Available: 20 << 30},
+		"backup/pve/vm-100-disk-0": {Size: 8 << 30, EncryptionRoot: "backup/pve", Locked: true}, "backup/pve/vm-100-disk-1": {Size: 8 << 30},
+	}}
+	for _, g := range r.Guests {
+		if g.VMID != 100 {
+			continue
+		}
+		e := checker.ExplainGuest(r, g, false, volumes)
+		for _, width := range []int{0, 80, 120} {
+			var b bytes.Buffer
+			require.NoError(t, GuestExplanation(&b, Table{Width: width}, e, now))
+			golden(t, fmt.Sprintf("guest.%d", width), b.String())
+			for _, command := range append(e.Start, e.Back...) {
+				assert.Contains(t, b.String(), "\n    "+command+"\n")
+			}
+		}
+	}
+}
+
 func TestWrap(t *testing.T) {
 	for _, c := range []struct {
 		text  string

@@ -125,6 +125,14 @@ func cut(text string, limit int) string {
 	return string(runes[:limit-1]) + "…"
 }
 
+// wrapped is text on lines that begin in a column, on one line where the width is not known.
+func (t Table) wrapped(text string, column int) []string {
+	if t.Width == 0 {
+		return []string{text}
+	}
+	return wrap(text, t.Width-column)
+}
+
 // wrap breaks text at blanks into lines of at most that many characters, and a word that is
 // longer wherever the line ends. Indentation stays on the first line.
 func wrap(text string, width int) []string {

@@ -11,12 +11,16 @@ import (
 	"snapwatch/internal/text"
 )
 
-// GuestExplanation prints what a person needs to know of a guest, at a time.
+// GuestExplanation prints what a person needs to know of a guest, at a time: a paragraph, the
+// facts, and the commands, each of which stays on its line.
 func GuestExplanation(w io.Writer, t Table, e checker.GuestExplanation, now time.Time) error {
 	var b strings.Builder
-	t.line(&b, e.Colour(), fmt.Sprintf("%s %s", e.State, e.Verdict), "  guest "+text.Plain(e.Number()))
-	t.line(&b, "", "", "  "+text.Plain(strings.Join(e.Words, " ")))
-	t.line(&b, "", "", "  "+text.Plain(e.Reason))
+	unbroken := Table{Colour: t.Colour}
+	unbroken.line(&b, e.Colour(), fmt.Sprintf("%s %s", e.State, e.Verdict), "  guest "+text.Plain(e.Number()))
+	t.paragraph(&b, strings.Join(e.Words, " "))
+	if e.Verdict != checker.GuestWhole && !strings.Contains(strings.Join(e.Words, " "), e.Reason) {
+		t.paragraph(&b, e.Reason)
+	}
 	b.WriteByte('\n')
 	var disks strings.Builder
 	columns := tabwriter.NewWriter(&disks, 0, 0, 2, ' ', 0)
@@ -33,23 +37,47 @@ func GuestExplanation(w io.Writer, t Table, e checker.GuestExplanation, now time
 	}
 	_ = columns.Flush() // never fails: the writer is in memory
 	for line := range strings.Lines(disks.String()) {
-		t.line(&b, "", "", strings.TrimRight(line, " \n"))
+		unbroken.line(&b, "", "", strings.TrimRight(line, " \n"))
 	}
 	b.WriteByte('\n')
+	for _, fact := range e.Facts {
+		t.fact(&b, fact[0], fact[1])
+	}
 	plan := func(head string, steps []string) {
 		if len(steps) == 0 {
 			return
 		}
-		t.line(&b, "bold", "  "+head, "")
+		unbroken.line(&b, "bold", "  "+head, "")
 		for _, step := range steps {
-			t.line(&b, "", "", "    "+text.Plain(step))
+			unbroken.line(&b, "", "", "    "+text.Plain(step))
 		}
 	}
-	plan("to start it here, as root; the copies stay as they are:", e.Start)
-	plan("to take that away again, with all that it wrote here:", e.Back)
-	if len(e.Start) > 0 {
-		t.line(&b, "", "", fmt.Sprintf("  its configuration, if snap keeps it: snapwatch guest-config %d --at %s@%s", e.VMID, e.Disks[0].Dataset, e.Disks[0].At.Name))
+	if e.Config != "" {
+		plan("its configuration at that time, if snap keeps it:", []string{e.Config})
 	}
+	plan("its key first, as root; zfs asks for it:", e.Unlock)
+	plan("to start it here, as root; its disks stay as they are:", e.Start)
+	plan("to take that away again, with all that it wrote here:", e.Back)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// paragraph prints sentences, indented.
+func (t Table) paragraph(b *strings.Builder, sentences string) {
+	for _, line := range t.wrapped(text.Plain(sentences), 2) {
+		b.WriteString("  " + line + "\n")
+	}
+}
+
+// factColumn is where what is said of a fact begins.
+const factColumn = 17
+
+// fact prints a fact with its name before it.
+func (t Table) fact(b *strings.Builder, name, said string) {
+	for i, line := range t.wrapped(text.Plain(said), factColumn) {
+		if i > 0 {
+			name = ""
+		}
+		t.coloured(b, "bold", fmt.Sprintf("  %-*s", factColumn-2, name), line)
+	}
 }

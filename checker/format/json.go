@@ -8,9 +8,12 @@ import (
 )
 
 // JSON prints the report as a [checker.Document].
-func JSON(w io.Writer, r checker.Report) error {
+func JSON(w io.Writer, r checker.Report) error { return Document(w, r.Document()) }
+
+// Document prints a document that is made already.
+func Document(w io.Writer, doc checker.Document) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", " ")
 	e.SetEscapeHTML(false)
-	return e.Encode(r.Document())
+	return e.Encode(doc)
 }

@@ -33,7 +33,7 @@ var noon = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 
 func newSite(t *testing.T, disks ...zfstest.Dataset) *site {
 	t.Helper()
-	pools := []zfstest.Dataset{{Name: "tank", GUID: 1}}
+	pools := []zfstest.Dataset{{Name: "tank", GUID: 1, Labels: map[string][3]string{"available": {"21474836480", "-", "-"}}}}
 	s := &site{fake: zfstest.New(t, zfstest.World{Datasets: append(pools, disks...)})}
 	t.Setenv("XDG_CACHE_HOME", s.fake.Path("cache"))
 	s.seen = s.fake.Path("seen.json")

@@ -10,6 +10,7 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/checker/format"
+	"snapwatch/checker/scan"
 	"snapwatch/internal/zfs"
 )
 
@@ -19,13 +20,15 @@ type explainCmd struct {
 	sourceFlags
 
 	Timeout seconds `short:"t" default:"30s" placeholder:"TIME" help:"Wait for zfs and the other sites no longer than this (default ${default})."`
-	Format  string  `enum:"text,json" default:"text" help:"What to print: text, or json as check prints it."`
+	Format  string  `enum:"text,json" default:"text" help:"What to print: text, or json as check prints it, with what is explained of each guest."`
 }
 
 // Help is the long help of the command.
 func (explainCmd) Help() string {
-	return `For a guest: whether it can be started here, as of when, what is lost since then, and the
-commands that bring its disks up beside the copies. explain runs none of these.
+	return `For a guest: whether it can be started here, as of when, what is lost since then, whether its
+disks are encrypted and the key is loaded, how much room there is, how the pool is, and the
+commands that bring its disks up beside the copies and take them away again. explain runs none
+of these commands.
 For a disk: what each site has of it, between which two sites its snapshots got stuck, which
 limit applies, when a snapshot last arrived, whether a receive is pending, and what to do next.
 It needs no root. With --owners, or owners: in the configuration, it asks the nodes
@@ -80,7 +83,12 @@ func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomi
 		}
 		named.Disks = append(named.Disks, found...)
 	}
-	if err := c.print(env, r, named); err != nil {
+	stage.Store("looking up the room and the keys for the guests' disks")
+	v := c.volumes(ctx, env, named.Guests, begun)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := c.print(env, r, named, v); err != nil {
 		return err
 	}
 	if len(unmatched) > 0 {
@@ -102,20 +110,45 @@ func splitWords(words []string) (guests, disks []string) {
 	return guests, disks
 }
 
+// volumes looks up what the report does not have of the guests' disks.
+func (c *explainCmd) volumes(ctx context.Context, env *environment, guests []checker.Guest, begun time.Time) checker.Volumes {
+	var datasets []string
+	for _, g := range guests {
+		datasets = append(datasets, g.Disks...)
+	}
+	if c.From != "" {
+		unknown := checker.Volumes{Problems: map[string]string{}}
+		for _, d := range datasets {
+			unknown.Problems[zfs.Pool(d)] = "an exporter does not tell it; ask there without --from"
+		}
+		return unknown
+	}
+	limit := time.Duration(c.Timeout)
+	ctx, cancel := context.WithDeadline(ctx, begun.Add(limit-min(limit/16, 250*time.Millisecond))) // the report took less
+	defer cancel()
+	scanner := scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now}
+	return scanner.Volumes(ctx, datasets)
+}
+
 // print prints what is said of the guests and disks that were asked for.
-func (c *explainCmd) print(env *environment, r result, named checker.Report) error {
+func (c *explainCmd) print(env *environment, r result, named checker.Report, v checker.Volumes) error {
+	var explained []checker.GuestExplanation
+	for _, g := range named.Guests {
+		of := slices.DeleteFunc(slices.Clone(r.report.Disks), func(d checker.Result) bool { return !slices.Contains(g.Disks, d.Dataset) })
+		own := len(of) > 0 && !slices.ContainsFunc(of, func(d checker.Result) bool { return !r.own(d.Disk) })
+		explained = append(explained, checker.ExplainGuest(r.report, g, own, v))
+		if c.Format == "json" {
+			named.Disks = append(named.Disks, of...)
+		}
+	}
 	if c.Format == "json" {
 		named.Now = r.report.Now
-		for _, g := range named.Guests {
-			for _, d := range r.report.Disks {
-				if slices.Contains(g.Disks, d.Dataset) {
-					named.Disks = append(named.Disks, d)
-				}
-			}
+		doc := named.Document()
+		for i, e := range explained {
+			doc.Guests[i] = e.Document()
 		}
-		return format.JSON(env.Stdout, named)
+		return format.Document(env.Stdout, doc)
 	}
-	unbroken := format.Table{Colour: env.table().Colour} // its lines are wrapped, not cut
 	printed := false
 	gap := func() {
 		if printed {
@@ -123,9 +156,9 @@ func (c *explainCmd) print(env *environment, r result, named checker.Report) err
 		}
 		printed = true
 	}
-	for _, g := range named.Guests {
+	for _, e := range explained {
 		gap()
-		if err := format.GuestExplanation(env.Stdout, unbroken, checker.ExplainGuest(r.report, g), r.report.Now); err != nil {
+		if err := format.GuestExplanation(env.Stdout, env.table(), e, r.report.Now); err != nil {
 			return err
 		}
 	}
@@ -135,6 +168,7 @@ func (c *explainCmd) print(env *environment, r result, named checker.Report) err
 		if r.own(d.Disk) {
 			explanation = checker.ExplainOwn(d)
 		}
+		unbroken := format.Table{Colour: env.table().Colour} // its lines are wrapped by the terminal, not cut
 		if err := format.Explanation(env.Stdout, unbroken, explanation, r.report.Now); err != nil {
 			return err
 		}

@@ -146,6 +146,8 @@ func TestExplainGuest(t *testing.T) {
 		"OK whole  guest 100\n",
 		"Guest 100 can be started here as of 2026-03-29 11:00:00, 1h ago: all 2 disks that it has here have a snapshot of that time.",
 		"What it has written since is not known: no owner was asked",
+		"\n  encryption     none here\n  room           tank has 20.0G free; ",
+		"\n  pool           tank is ok, ZFS calls it ONLINE, 25% of it is taken",
 		"    zfs create tank/start-100\n    zfs clone tank/vm-100-disk-0@autosnap_2026-03-29_11:00:00_hourly tank/start-100/vm-100-disk-0\n" +
 			"    zfs clone tank/vm-100-disk-1@autosnap_2026-03-29_11:00:00_daily tank/start-100/vm-100-disk-1\n",
 		"    zfs destroy -r tank/start-100\n",
@@ -162,6 +164,10 @@ func TestExplainGuest(t *testing.T) {
 	require.Len(t, doc.Guests, 1)
 	assert.Equal(t, "2026-03-29_11:00:00", doc.Guests[0].Point)
 	assert.Len(t, doc.Disks, 2)
+	require.NotNil(t, doc.Guests[0].Explained)
+	assert.Len(t, doc.Guests[0].Explained.Start, 3)
+	assert.Contains(t, doc.Guests[0].Explained.Words, "Guest 100 can be started here as of")
+	assert.Contains(t, doc.Guests[0].Explained.Facts, checker.FactDocument{Name: "encryption", Text: "none here"})
 	assert.Equal(t, 2, s.look("explain", "100", "7", "web01"))
 	assert.Contains(t, s.errors.String(), "no disk matches guest 7, guest web01; snapwatch status lists the disks")
 }

@@ -3,6 +3,7 @@
 package text
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -43,4 +44,18 @@ func Count(n int, thing string) string {
 		thing += "s"
 	}
 	return strconv.Itoa(n) + " " + thing
+}
+
+// Bytes returns an amount of data for people, as zfs list prints it: 512B, 20.0G.
+func Bytes(n uint64) string {
+	const units = "BKMGTPE"
+	size, unit := float64(n), 0
+	for size >= 1024 && unit < len(units)-1 {
+		size /= 1024
+		unit++
+	}
+	if unit == 0 || size >= 100 {
+		return fmt.Sprintf("%.0f%c", size, units[unit])
+	}
+	return fmt.Sprintf("%.1f%c", size, units[unit])
 }

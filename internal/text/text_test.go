@@ -21,3 +21,9 @@ func TestPlainAndClip(t *testing.T) {
 		assert.Equal(t, want, Clip("aäöü", limit), limit)
 	}
 }
+
+func TestBytes(t *testing.T) {
+	for want, n := range map[string]uint64{"0B": 0, "1023B": 1023, "1.0K": 1024, "20.0G": 20 << 30, "731G": 731 << 30, "16.0E": 1<<64 - 1} {
+		assert.Equal(t, want, Bytes(n))
+	}
+}
