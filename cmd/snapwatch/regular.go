@@ -12,6 +12,7 @@ import (
 
 	"snapwatch/config"
 	"snapwatch/internal/crontab"
+	"snapwatch/internal/report"
 )
 
 // regularCmd is a command that runs on a host by itself: snap or prune.
@@ -167,8 +168,8 @@ func same(env *environment, typed regularCmd, r regularRun) bool {
 }
 
 // registers registers the words in cron, where a person wants that: a first run at a
-// terminal, or one that is told to.
-func (c *snapCmd) registers(env *environment) error {
+// terminal, or one that is told to. What the run did says whether the next can succeed.
+func (c *snapCmd) registers(env *environment, done report.Run) error {
 	switch {
 	case timerEnabled(env) && c.Register:
 		return errors.New("snapwatch.timer is enabled: write keep: into the configuration, or systemctl disable --now snapwatch.timer first")
@@ -185,6 +186,9 @@ func (c *snapCmd) registers(env *environment) error {
 		runs, unclear := regularRuns(env, snapJob)
 		if len(unclear) > 0 || slices.ContainsFunc(runs, func(r regularRun) bool { return !r.Idle || !same(env, c, r) }) {
 			break
+		}
+		if done.Unlisted {
+			return errors.New("no answer from Proxmox on which guests run, and each run would fail so; mend that and run it again, or --register")
 		}
 		if err := snapJob.registerTyped(env, c); err != nil {
 			return err

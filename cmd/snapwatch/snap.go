@@ -11,6 +11,7 @@ import (
 	"snapwatch/config"
 	"snapwatch/exporter"
 	"snapwatch/internal/crontab"
+	"snapwatch/internal/report"
 	"snapwatch/snapper"
 	"snapwatch/snapper/run"
 )
@@ -56,7 +57,7 @@ func (c *snapCmd) Run(env *environment) error {
 	}
 	work := func(env *environment) error {
 		return changing(env, func(ctx context.Context) error {
-			return c.snap(ctx, env, cfg, keep, func() error { return typed.registers(env) })
+			return c.snap(ctx, env, cfg, keep, func(done report.Run) error { return typed.registers(env, done) })
 		})
 	}
 	if c.DryRun || c.lists() {
@@ -122,7 +123,7 @@ func thawLeft(env *environment, logFormat string) {
 }
 
 // snap makes the run, and calls registers where that did something.
-func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config, keep config.Keep, registers func() error) error {
+func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config, keep config.Keep, registers func(report.Run) error) error {
 	lists := c.lists()
 	options := env.options(cfg)
 	options.Keep, options.Node, options.DryRun, options.Adopt = keep, c.Node, c.DryRun || lists, c.Adopt
@@ -156,7 +157,7 @@ func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config,
 		}
 	}
 	if !c.DryRun && !done.Nothing() && ctx.Err() == nil {
-		if err := registers(); err != nil {
+		if err := registers(done); err != nil {
 			return &exit{max(status, 1), fmt.Errorf("not registered in cron: %w", err)}
 		}
 	}

@@ -38,6 +38,8 @@ type Run struct {
 	Names map[int]string `json:"guest_names,omitempty"`
 	// Locked is the number of guests that have been locked long enough for a warning.
 	Locked int `json:"locked,omitempty"`
+	// Unlisted is true where Proxmox could not be asked which guests run.
+	Unlisted bool `json:"unlisted,omitempty"`
 	// LeftFrozen are the VMIDs of the guests that snapwatch froze and that may still be frozen.
 	LeftFrozen []int `json:"left_frozen,omitempty"`
 	// Backlogs are the snapshots that were due for destruction but not destroyed. The key is a list
