@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
@@ -186,7 +187,7 @@ func hangs(program string) {
 	}
 }
 
-// playZFS answers the command lines that snap uses, and records them.
+// playZFS answers the command lines that snap uses, and those who look, and records them.
 func playZFS(args []string) int {
 	logCall("zfs", args)
 	hangs("zfs")
@@ -207,6 +208,18 @@ func playZFS(args []string) int {
 	case args[0] == "get" && args[3] == "name,property,received":
 		// get -Hp -o COLUMNS PROPERTIES DATASET…
 		w.playReceived(args[5:])
+	case args[0] == "get" && args[3] == "name,property,value":
+		// get -Hp -o COLUMNS PROPERTIES DATASET…
+		for _, dataset := range args[5:] {
+			for p := range strings.SplitSeq(args[4], ",") {
+				fmt.Printf("%s\t%s\t%s\n", dataset, p, cmp.Or(map[string]string{"available": "21474836480"}[p], "-"))
+			}
+		}
+	case args[0] == "get" && args[3] == "snapshot":
+		// get -Hp -t snapshot -o name,value,source PROPERTY SNAPSHOT…
+		for _, name := range args[7:] {
+			fmt.Printf("%s\t-\t-\n", name)
+		}
 	case args[0] == "get" && args[5] == "snapshot":
 		w.playConfigs(args[len(args)-1])
 	case args[0] == "get":
@@ -218,6 +231,15 @@ func playZFS(args []string) int {
 		return w.playGet(strings.Split(args[8], ","), args[9:], below)
 	case args[0] == "list" && args[5] == "name,userrefs,clones":
 		playPins(args[6:])
+	case args[0] == "list" && args[2] == "-t":
+		// list -Hp -t KIND -o COLUMNS SNAPSHOT…
+		for _, name := range args[6:] {
+			for _, row := range w.rows[map[string]string{"snapshot": "snap", "bookmark": "mark"}[args[3]]+name[:strings.IndexAny(name, "@#")]] {
+				if strings.HasPrefix(row, name+"\t") {
+					fmt.Println(row)
+				}
+			}
+		}
 	case args[0] == "list":
 		// list -Hp -d 1 -t KIND -o COLUMNS -s createtxg DATASET…
 		kind := map[string]string{"snapshot": "snap", "bookmark": "mark"}[args[5]]

@@ -78,7 +78,8 @@ func scriptEnvironment() *environment {
 			}
 			return files.OnlyRoots(program)
 		},
-		Terminal: os.Getenv("TERMINAL") != "", Typed: os.Getenv("TERMINAL")+os.Getenv("TYPED") != "", Root: os.Getenv("NOROOT") == "",
+		Terminal: os.Getenv("TERMINAL") != "" || isTerminal(os.Stdout), Typed: os.Getenv("TERMINAL")+os.Getenv("TYPED") != "" || isTerminal(os.Stdin),
+		Size: terminalSize, Getenv: os.Getenv, Root: os.Getenv("NOROOT") == "",
 		Now:        func() time.Time { return now },
 		ConfigPath: work("etc/config.yaml"), Kstat: work("kstat"),
 		LockDir: work("lock"), RunDir: work("run/snapwatch"), StateDir: work("state"),
@@ -114,7 +115,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUpNode,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"told": toldTo, "fifo": fifo,
+			"told": toldTo, "fifo": fifo, "atterminal": atTerminal,
 			"exits": exits, "alive": alive, "dead": dead, "holdlock": holdLock, "showplaces": showPlaces, "killfrozen": killFrozen,
 		},
 	})
@@ -125,6 +126,7 @@ func TestScripts(t *testing.T) {
 func setUpNode(e *testscript.Env) error {
 	e.Setenv("NOW", "2026-07-15T12:07:00Z")
 	e.Setenv("TZ", "UTC")
+	e.Setenv("COLUMNS", "80")
 	e.Setenv("GORACE", "atexit_sleep_ms=0") // each program would sleep a second at its end
 	for _, name := range []string{"snapwatch", "zfs"} {
 		program, err := exec.LookPath(name)

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// terminal is a pseudo-terminal with what was printed there.
+type terminal struct {
+	master *os.File
+	mu     sync.Mutex
+	shown  bytes.Buffer
+	ended  chan struct{}
+}
+
+// openTerminal opens one of that many columns. The caller closes the end at which a program
+// runs.
+func openTerminal(columns uint16) (*terminal, *os.File, error) {
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	control, err := master.SyscallConn()
+	if err != nil {
+		return nil, nil, err
+	}
+	var unlock, number int32
+	size := [4]uint16{24, columns, 0, 0}
+	var failed syscall.Errno
+	err = control.Control(func(fd uintptr) {
+		for _, call := range []struct {
+			request uintptr
+			arg     unsafe.Pointer
+		}{{syscall.TIOCSPTLCK, unsafe.Pointer(&unlock)}, {syscall.TIOCGPTN, unsafe.Pointer(&number)}, {syscall.TIOCSWINSZ, unsafe.Pointer(&size)}} {
+			if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, fd, call.request, uintptr(call.arg)); errno != 0 {
+				failed = errno
+			}
+		}
+	})
+	if err == nil && failed != 0 {
+		err = failed
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	t := &terminal{master: master, ended: make(chan struct{})}
+	go t.read()
+	return t, slave, err
+}
+
+func (t *terminal) read() {
+	defer close(t.ended)
+	part := make([]byte, 4096)
+	for {
+		n, err := t.master.Read(part)
+		t.mu.Lock()
+		t.shown.Write(part[:n])
+		t.mu.Unlock()
+		if err != nil {
+			return // the last program closed its end, or there was time enough
+		}
+	}
+}
+
+func (t *terminal) text() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.ReplaceAll(t.shown.String(), "\r\n", "\n")
+}
+
+// atTerminal STATUS WHEN PROGRAM ARG…: the program runs at a terminal of $COLUMNS columns and
+// ends with that status. Where WHEN is a file, or ~ and a text, Ctrl-C is typed as soon as the
+// file is there or the text is shown, and the program ends in less than five seconds; - types
+// nothing. What was shown is in terminal.out.
+func atTerminal(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	columns, err := strconv.Atoi(ts.Getenv("COLUMNS"))
+	ts.Check(err)
+	program, err := exec.LookPath(args[2])
+	ts.Check(err)
+	t, slave, err := openTerminal(uint16(columns))
+	ts.Check(err)
+	cmd := exec.Command(program, args[3:]...)
+	cmd.Dir = ts.Getenv("WORK")
+	for _, name := range []string{"WORK", "PATH", "NOW", "TZ", "HOME", "TMPDIR", "TERM", "NOROOT", "XDG_CACHE_HOME", "GORACE"} {
+		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	ts.Check(cmd.Start())
+	ts.Check(slave.Close())
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	if when := args[1]; when != "-" {
+		shown, isShown := strings.CutPrefix(when, "~")
+		until(ts, func() bool {
+			if isShown {
+				return strings.Contains(t.text(), shown)
+			}
+			_, err := os.Stat(ts.MkAbs(when))
+			return err == nil
+		})
+		_, err := t.master.Write([]byte{3}) // Ctrl-C
+		ts.Check(err)
+		select {
+		case <-ended:
+		case <-time.After(5 * time.Second):
+			_ = cmd.Process.Kill()
+			ts.Fatalf("Ctrl-C did not end it: %s", t.text())
+		}
+	}
+	<-ended
+	// What it started may hold the terminal open for longer.
+	_ = t.master.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	<-t.ended
+	_ = t.master.Close()
+	ts.Check(os.WriteFile(ts.MkAbs("terminal.out"), []byte(t.text()), 0o644))
+	if got := cmd.ProcessState.ExitCode(); got != want {
+		ts.Fatalf("exit status %d instead of %d: %s", got, want, t.text())
+	}
+}
