@@ -214,3 +214,9 @@ func TestCommonPointIsTheNewest(t *testing.T) {
 		}
 	})
 }
+
+func TestMoreThatAreNotHere(t *testing.T) {
+	for n, want := range map[int]string{1: "", 2: ", nor is another", 3: ", nor are 2 others"} {
+		assert.Equal(t, want, more(n))
+	}
+}

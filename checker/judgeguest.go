@@ -189,6 +189,9 @@ func more(all int) string {
 	if all < 2 {
 		return ""
 	}
+	if all == 2 {
+		return ", nor is another"
+	}
 	return fmt.Sprintf(", nor are %d others", all-1)
 }
 

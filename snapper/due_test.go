@@ -408,7 +408,7 @@ func TestUnnamedClassesAreMentioned(t *testing.T) {
 
 // Snapshots dated in the future are kept until that date, and a note says so.
 func TestTheFutureIsSaid(t *testing.T) {
-	const said = "2 snapshots are dated in the future, the latest 2027-07-15 12:07:00, and are kept until then: the clock was ahead when they were taken, or is behind now"
+	const said = "2 snapshots are dated later than now, the last 2027-07-15 12:07:00, and kept until then: a clock was ahead when they were made, or is behind now"
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1 h1"))}}
 	d := &w.disks[0]
 	w.managed(d, zfs.Hourly, noon.AddDate(1, 0, 0))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -24,7 +25,7 @@ func (p *planner) noteStaying() {
 	}
 	if p.future > 0 {
 		p.plan.Notes = append(p.plan.Notes, Note{Severity: report.Notice, Reason: fmt.Sprintf(
-			"%d snapshots are dated in the future, the latest %s, and are kept until then: the clock was ahead when they were taken, or is behind now", p.future, p.until.In(p.now.Location()).Format(time.DateTime))})
+			"%s dated later than now, the last %s, and kept until then: a clock was ahead when they were made, or is behind now", text.Are(p.future, "snapshot"), p.until.In(p.now.Location()).Format(time.DateTime))})
 	}
 }
 

@@ -62,7 +62,7 @@ func TestFindings(t *testing.T) {
 		{"bad configuration", healthy, func(f *Facts) { f.ConfigErr = oops }, Fail, "configuration", "oops", "correct"},
 		{"pmxcfs is down", healthy, func(f *Facts) { f.Node.Err = oops }, Fail, "node", "oops", "pve-cluster"},
 		{"a zone that is none", healthy, func(f *Facts) { f.Clock.ZoneErr = oops }, Warn, "clock", "times are UTC: oops", "TZ="},
-		{"sanoid's autumn", healthy, func(f *Facts) { f.Disks[0].Autumn = []string{"d@x", "d@y"} }, Warn, "sanoid", "2 such snapshots remain, such as d@x", "zfs destroy"},
+		{"sanoid's autumn", healthy, func(f *Facts) { f.Disks[0].Autumn = []string{"d@x", "d@y"} }, Warn, "sanoid", "2 snapshots are there for ever, such as d@x", "zfs destroy"},
 		{"locks of root alone", replica, func(f *Facts) { f.LocksErr = oops }, Fail, "locks", "UNKNOWN: oops", "1777"},
 		{"systemd hangs", healthy, func(f *Facts) { f.Starts.SystemdErr = oops }, Fail, "systemd", "oops", "is-system-running"},
 		{"a file that is not what it seems", healthy, func(f *Facts) { f.Node.Warnings = []string{"storage.cfg line 3: oops"} }, Warn, "/etc/pve", "line 3: oops", "correct"},

@@ -3,6 +3,8 @@ package doctor
 import (
 	"strings"
 	"time"
+
+	"snapwatch/internal/text"
 )
 
 func systemd(f Facts) []Finding {
@@ -104,8 +106,8 @@ func others(f Facts) []Finding {
 		autumn = append(autumn, d.Autumn...)
 	}
 	if len(autumn) > 0 {
-		all = append(all, warn("sanoid", "zfs destroy the snapshots that no copy needs (docs/migrating.md)",
-			"no program rotates sanoid's snapshots of the hour that occurs twice when clocks go back: %d such snapshots remain, such as %s", len(autumn), autumn[0])...)
+		all = append(all, warn("sanoid", "zfs destroy those that no copy needs (docs/migrating.md)",
+			"nobody rotates what it takes in the night when clocks go back: %s there for ever, such as %s", text.Are(len(autumn), "snapshot"), autumn[0])...)
 	}
 	switch {
 	case !f.Others.Sanoid || !f.Others.SanoidRuns:

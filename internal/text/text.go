@@ -46,6 +46,14 @@ func Count(n int, thing string) string {
 	return strconv.Itoa(n) + " " + thing
 }
 
+// Are returns a number of things in words with its verb: 1 disk is, 2 disks are.
+func Are(n int, thing string) string {
+	if n == 1 {
+		return Count(n, thing) + " is"
+	}
+	return Count(n, thing) + " are"
+}
+
 // Bytes returns an amount of data for people, as zfs list prints it: 512B, 20.0G.
 func Bytes(n uint64) string {
 	const units = "BKMGTPE"

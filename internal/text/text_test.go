@@ -22,6 +22,12 @@ func TestPlainAndClip(t *testing.T) {
 	}
 }
 
+func TestCounts(t *testing.T) {
+	for n, want := range map[int][2]string{0: {"0 disks", "0 disks are"}, 1: {"1 disk", "1 disk is"}, 2: {"2 disks", "2 disks are"}} {
+		assert.Equal(t, want, [2]string{Count(n, "disk"), Are(n, "disk")})
+	}
+}
+
 func TestBytes(t *testing.T) {
 	for want, n := range map[string]uint64{"0B": 0, "1023B": 1023, "1.0K": 1024, "20.0G": 20 << 30, "731G": 731 << 30, "16.0E": 1<<64 - 1} {
 		assert.Equal(t, want, Bytes(n))

@@ -159,7 +159,7 @@ func TestToldToEnd(t *testing.T) {
 	p.finishPlan(ctx, plan, outcomes)
 	assert.ErrorContains(t, outcomes[disk0].Err, "told to end before the snapshots were taken")
 	require.Len(t, p.report.Problems, 1)
-	assert.Contains(t, p.report.Problems[0].Text, "told to end, and leaves 1 snapshots that are due")
+	assert.Contains(t, p.report.Problems[0].Text, "told to end, 1 snapshot is left for the next run to destroy")
 }
 
 // While a step on a pool has not ended, no other step begins on that pool: the other step would

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
 	"snapwatch/snapper"
@@ -78,7 +79,7 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 	most := r.Config.MaxDestroysFor(r.disks)
 	if r.DryRun {
 		if n := len(plan.Waiting); n > 0 {
-			r.problem(report.Notice, "%d more snapshots are due than one run destroys (max_destroys %d): the next runs continue", n, most)
+			r.problem(report.Notice, "%s due beyond what one run destroys (max_destroys %d): the next runs continue", text.Are(n, "snapshot"), most)
 		}
 		return
 	}
@@ -95,9 +96,9 @@ func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
 		}
 		switch b := r.report.Backlogs[name]; {
 		case b.Grows():
-			r.problem(severity, "%s: %d snapshots are due and not destroyed, and their number grows from day to day (at least %d, and %d the day before): raise max_destroys in the configuration (%d now), or run it more often", name, b.Due, b.Yesterday, b.Before, most)
+			r.problem(severity, "%s: %s due and not destroyed, and more from day to day (at least %d, and %d the day before): raise max_destroys in the configuration (%d now), or run it more often", name, text.Are(b.Due, "snapshot"), b.Yesterday, b.Before, most)
 		case b.Due > 0:
-			r.problem(report.Notice, "%s: %d snapshots are due and not destroyed (max_destroys %d): the next runs continue", name, b.Due, most)
+			r.problem(report.Notice, "%s: %s due and not destroyed (max_destroys %d): the next runs continue", name, text.Are(b.Due, "snapshot"), most)
 		}
 	}
 }
@@ -119,12 +120,12 @@ func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 	size := firstBatch
 	for len(destroys) > 0 {
 		if ctx.Err() != nil {
-			p.problem(report.Notice, "pool %s: the run was told to end, and leaves %d snapshots that are due to the next run", p.name, len(destroys))
+			p.problem(report.Notice, "pool %s: told to end, %s left for the next run to destroy", p.name, text.Are(len(destroys), "snapshot"))
 			p.due = slices.Concat(destroys, p.due)
 			return
 		}
 		if len(destroys) > firstBatch {
-			p.progress("pool %s: %d snapshots to destroy", p.name, len(destroys))
+			p.progress("pool %s: %s to destroy", p.name, text.Count(len(destroys), "snapshot"))
 		}
 		batch := destroys[:min(size, len(destroys))]
 		began := p.World.Now()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 )
@@ -40,7 +41,7 @@ func (p *pool) readHistory(ctx context.Context, datasets []string, now, slow tim
 	for _, d := range disks {
 		bookmarks = append(bookmarks, d.Traced()...)
 	}
-	p.progress("pool %s: reading its history, because %d bookmarks and snapshots of %d disks may belong to another history", p.name, len(bookmarks), len(disks))
+	p.progress("pool %s: reading its history, since bookmarks and snapshots of %s may be of another one", p.name, text.Count(len(disks), "disk"))
 	limited, cancel := p.World.Timeout(ctx, historyTimeout)
 	defer cancel()
 	history, err := p.History(limited, bookmarks)

@@ -10,6 +10,7 @@ import (
 
 	"snapwatch/internal/command"
 	"snapwatch/internal/report"
+	"snapwatch/internal/text"
 )
 
 // failed returns an error, in one line, about how a hook ended and about the last line that the
@@ -54,7 +55,7 @@ func hookLines(said string) []string {
 		}
 	}
 	if over := len(lines) - maxHookLines; over > 0 {
-		lines = append([]string{fmt.Sprintf("(%d lines before)", over)}, lines[over:]...)
+		lines = append([]string{fmt.Sprintf("(%s before)", text.Count(over, "line"))}, lines[over:]...)
 	}
 	return lines
 }

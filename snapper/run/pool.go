@@ -11,6 +11,7 @@ import (
 
 	"snapwatch/internal/lock"
 	"snapwatch/internal/report"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 	"snapwatch/snapper/index"
@@ -118,7 +119,7 @@ func (p *pool) takeDisks(ctx context.Context, heads []zfs.Dataset, listErr error
 		}
 	}
 	if n := len(p.disksWhere(func(d *snapper.Disk) bool { return d.Problem == unlisted })); n > 0 {
-		p.problem(report.Warning, "pool %s: there was no time to list the snapshots of %d of %d disks: they are left alone, and the next run begins with them", p.name, n, len(p.disks))
+		p.problem(report.Warning, "pool %s: there was no time to list the snapshots of %d of %s: they are left alone, and the next run begins with them", p.name, n, text.Count(len(p.disks), "disk"))
 	}
 	if p.inTurns {
 		return nil

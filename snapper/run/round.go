@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 	"snapwatch/snapper"
 )
@@ -229,7 +230,7 @@ func (r *run) answer(ctx context.Context, view snapper.NodeView, pools []*pool, 
 	if len(ask.Looks) == 0 {
 		return view
 	}
-	r.progress("%d guests seem stopped: looking again in %s", len(ask.Looks), r.confirmPause())
+	r.progress("seemingly stopped: %s; looking again in %s", text.Count(len(ask.Looks), "guest"), r.confirmPause())
 	second, err := r.lookAgain(ctx, view, ask.Looks)
 	if err != nil {
 		// The first look shows which guests live, but does not prove that any guest stopped.

@@ -11,6 +11,7 @@ import (
 	"snapwatch/internal/lock"
 	"snapwatch/internal/pve"
 	"snapwatch/internal/report"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 	"snapwatch/lua"
 	"snapwatch/snapper"
@@ -229,7 +230,7 @@ func (p *pool) unblock(ctx context.Context, u snapper.Unblocking, snapshot strin
 	before := p.report.Counts[report.DidDestroy]
 	p.applyDestroys(ctx, gone)
 	if left := len(gone) - (p.report.Counts[report.DidDestroy] - before); left > 0 {
-		p.problem(report.Warning, "pool %s: %d snapshots still prevent the rollback, and the bookmarks were not destroyed", p.name, left)
+		p.problem(report.Warning, "pool %s: %s still in the way, and the bookmarks were left", p.name, text.Are(left, "snapshot"))
 		return
 	}
 	p.destroyBookmarks(ctx, marks)
