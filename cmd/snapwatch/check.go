@@ -35,9 +35,9 @@ type checkCmd struct {
 
 // Help is the long help of the command.
 func (checkCmd) Help() string {
-	return `EXIT STATUS
-0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; the worst of all disks counts, in the order
-CRITICAL, UNKNOWN, WARNING, OK. Help, usage errors and finding no disk are 3, too.
+	return `It also judges pools, and the runs of snap and prune on this host. It needs no root, and answers in time even while zfs hangs.
+Exit status: 0 OK; 1 WARNING; 2 CRITICAL; 3 UNKNOWN. The worst counts, in the order CRITICAL,
+UNKNOWN, WARNING, OK. Help, usage errors and finding no disk are 3, too.
 
 EXAMPLES
   snapwatch check                       every disk
@@ -46,7 +46,7 @@ EXAMPLES
   snapwatch check --changes -v          for cron: a mail of each change
   snapwatch check --owners https://a:10191,https://b:10191
 
-WITHOUT --owners check believes that a guest is off while the newest snapshot of its disk ends
+Without --owners, check believes that a guest is off while the newest snapshot of its disk ends
 in _stopped. If replication dies and the guest then starts again, only its owner can tell.`
 }
 

@@ -14,6 +14,13 @@ type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
 }
 
+// Help is the long help of the command.
+func (completionCmd) Help() string {
+	return `The package installs these. Without it, for bash as you use it now:
+
+  source <(snapwatch completion bash)`
+}
+
 // Run prints the completion, made from the grammar.
 func (c *completionCmd) Run(env *environment, ctx *kong.Context) error {
 	return map[string]func(io.Writer, *kong.Node) error{

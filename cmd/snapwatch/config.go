@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,7 @@ type configCmd struct {
 }
 
 type configShowCmd struct {
-	Disk   string `arg:"" optional:"" help:"The disk's full dataset name."`
+	Disk   string `arg:"" optional:"" help:"The disk's whole name, as zfs list prints it: rpool/data/vm-100-disk-0."`
 	Config string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 }
 
@@ -41,9 +42,13 @@ func (c *configShowCmd) Run(env *environment) error {
 
 // showDisk prints what applies to one disk and the rule each setting comes from.
 func showDisk(env *environment, cfg config.Config, dataset string) error {
-	vmid, _, ok := zfs.ParseDiskName(zfs.Base(dataset))
-	if ok && zfs.Base(dataset) == dataset {
-		return fmt.Errorf("%s is not the whole name: what applies depends on where the disk is; give it as zfs list -r -o name prints it, such as rpool/data/%s", dataset, dataset)
+	name := zfs.Base(dataset)
+	if _, volume, is := strings.Cut(dataset, ":"); is && name == dataset {
+		name = volume // as Proxmox calls it, with its storage
+	}
+	vmid, _, ok := zfs.ParseDiskName(name)
+	if ok && (zfs.Base(dataset) == dataset || !zfs.ValidDataset(dataset)) {
+		return fmt.Errorf("%s is not the whole name of a dataset: what applies depends on where the disk is; give it as zfs list -o name prints it, such as rpool/data/%s", dataset, name)
 	}
 	if !ok {
 		return fmt.Errorf("%s is no guest's disk: its last part is not vm-N-disk-M, subvol-N-disk-M, base-N-disk-M or basevol-N-disk-M", dataset)

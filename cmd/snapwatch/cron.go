@@ -18,7 +18,7 @@ import (
 type cronCmd struct {
 	Install cronInstallCmd `cmd:"" help:"Run snap every 15 minutes with these words, or prune every hour."`
 	Remove  cronRemoveCmd  `cmd:"" help:"Stop running snap, or prune, from cron."`
-	Status  cronStatusCmd  `cmd:"" help:"Show the registered lines."`
+	Status  cronStatusCmd  `cmd:"" help:"Show the lines that run snap or prune, wherever they stand, and why cron never runs one."`
 }
 
 type cronInstallCmd struct {
@@ -29,7 +29,9 @@ type cronInstallCmd struct {
 
 // Help implements kong's HelpProvider.
 func (cronInstallCmd) Help() string {
-	return `The other flags of a line that is registered already, such as --config, --textfile or --node, stay unless you
+	return `The line runs this very program, as root, with a configuration that can be used; what can only
+fail is not registered. Beside a line of another file none is added.
+The other flags of a line that is registered already, such as --config, --textfile or --node, stay unless you
 type them; so do its times. To be rid of them, run snapwatch cron remove first.`
 }
 

@@ -44,6 +44,19 @@ type exporterCmd struct {
 	MaxDataAge  time.Duration `default:"10m" placeholder:"TIME" help:"Call a disk unreadable when it was last read longer ago than this. Two scrape intervals suit (default ${default})."`
 }
 
+// Help is the long help of the command.
+func (exporterCmd) Help() string {
+	return `It serves the verdicts of check at /metrics, a page for people at /, and the API with which other
+sites ask the owner of a guest. On an address that is not loopback it serves only the metrics,
+unless --web.config.file asks for a password or a client certificate.
+It needs no root. snapwatch-exporter.service runs it; its flags stand in
+/etc/default/snapwatch-exporter. SIGHUP makes it read a changed configuration at once.
+
+EXAMPLES
+  snapwatch exporter
+  snapwatch exporter --web.listen-address 127.0.0.1:10191`
+}
+
 // Run serves until it is asked to end.
 func (c *exporterCmd) Run(env *environment) error {
 	// At once: a reload must not end what has only just begun.

@@ -115,6 +115,7 @@ func TestHelpAndVersionAreWords(t *testing.T) {
 		return out.String()
 	}
 	assert.Equal(t, say("--help"), say("help"))
+	assert.Equal(t, say("--help"), say("help", "help"))
 	assert.Contains(t, say("help"), "On a Proxmox node, as root:\n  snap ")
 	assert.Equal(t, say("cron", "install", "--help"), say("help", "cron", "install"))
 	assert.Equal(t, version+"\n", say("version"))

@@ -24,6 +24,18 @@ type forgetCmd struct {
 	StateDir string   `default:"/var/lib/snapwatch-exporter" placeholder:"DIR" help:"Where the exporter remembers the disks (default ${default})."`
 }
 
+// Help is the long help of the command.
+func (forgetCmd) Help() string {
+	return `A disk that was here and is gone is reported as missing. After you removed one on purpose, run
+this as root: it takes the disk out of what the exporter remembers, and each user's check then
+forgets it, too. It changes nothing on a pool. A disk that is still there is remembered again.
+Exit status: 0 done; 1 the exporter never saw such a disk; 2 it failed.
+
+EXAMPLES
+  snapwatch forget tank/vm-100-disk-0
+  snapwatch forget oldpool                all disks that were on it`
+}
+
 // Run takes the datasets and all below them from what is remembered: at once from what the
 // exporter does, and from each check's own memory when it next reads the exporter's. A disk
 // that is still there is remembered again when it is next read.

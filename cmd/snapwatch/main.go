@@ -62,25 +62,24 @@ type grammar struct {
 	Version kong.VersionFlag `short:"V" help:"Print the version and end."`
 
 	Snap        snapCmd        `cmd:"" group:"node" help:"Snapshot the disks of running guests and rotate the snapshots (on a Proxmox node, as root)."`
-	Check       checkCmd       `cmd:"" group:"replica" help:"Say whether every disk has a fresh snapshot, as a Nagios-style check."`
-	Health      healthCmd      `cmd:"" group:"replica" help:"Find the disks with permanent errors, for check and exporter (as root)."`
-	GuestConfig guestConfigCmd `cmd:"" group:"people" help:"Print the configuration of a guest that is kept with its snapshots, also where only copies are."`
-	Explain     explainCmd     `cmd:"" group:"people" help:"Say as of when a guest can be started here, or where a disk's snapshots got stuck, and what to do next."`
-	Exporter    exporterCmd    `cmd:"" group:"replica" help:"Serve the age and suffix of every disk's newest snapshot to Prometheus."`
-	Finalize    finalizeCmd    `cmd:"" group:"node" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
-	Forget      forgetCmd      `cmd:"" group:"replica" help:"Forget disks that you removed on purpose, so that check no longer reports them missing."`
 	Unblock     unblockCmd     `cmd:"" group:"node" help:"Make room for a rollback by Proxmox: remove newer snapshots and bookmarks of a guest (as root)."`
-	Prune       pruneCmd       `cmd:"" group:"replica" help:"Rotate the snapshots of copies that are received here (as root)."`
 	Soon        soonCmd        `cmd:"" group:"node" help:"Ask for a run of snap in a moment (for Proxmox's hookscript, as root)."`
-	Status      statusCmd      `cmd:"" group:"people" help:"Show how every guest, or every disk, is, for people."`
-
-	Doctor     doctorCmd     `cmd:"" group:"people" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
-	Config     configCmd     `cmd:"" group:"setup" help:"Show the configuration, or what applies to a disk."`
-	Cron       cronCmd       `cmd:"" group:"setup" help:"Register snap in cron, or remove it from there."`
-	Completion completionCmd `cmd:"" group:"setup" help:"Print the completion for a shell."`
-	Watchdog   watchdogCmd   `cmd:"" hidden:"" help:"Freeze guests, and thaw them (snap starts it for itself)."`
-	Manual     manualCmd     `cmd:"" hidden:"" help:"Print the man page."`
-	ReadPVE    readPVECmd    `cmd:"" name:"read-pve" hidden:"" help:"Read Proxmox's files for another process."`
+	Finalize    finalizeCmd    `cmd:"" group:"node" help:"Take the _stopped snapshots while the host shuts down (for snapwatch-finalize.service)."`
+	Check       checkCmd       `cmd:"" group:"replica" help:"Say whether every guest and disk has a fresh snapshot, as a Nagios-style check."`
+	Exporter    exporterCmd    `cmd:"" group:"replica" help:"Serve what check says as metrics for Prometheus, and a page for people."`
+	Prune       pruneCmd       `cmd:"" group:"replica" help:"Rotate the snapshots of copies that are received here (as root)."`
+	Health      healthCmd      `cmd:"" group:"replica" help:"Find the disks with permanent errors, so that check and exporter name them (as root)."`
+	Forget      forgetCmd      `cmd:"" group:"replica" help:"Forget disks that you removed on purpose, so that check no longer reports them missing."`
+	Status      statusCmd      `cmd:"" group:"people" help:"Show every guest, or every disk, and what is wrong with it, for people."`
+	Explain     explainCmd     `cmd:"" group:"people" help:"Say as of when a guest can be started here, or where a disk's snapshots got stuck, and what to do next."`
+	GuestConfig guestConfigCmd `cmd:"" group:"people" help:"Print the configuration of a guest that is kept with its snapshots, also where only copies are."`
+	Doctor      doctorCmd      `cmd:"" group:"people" help:"Look whether snapwatch can do its work on this host, and say what to do where it can't."`
+	Config      configCmd      `cmd:"" group:"setup" help:"Show the configuration, or what applies to a disk."`
+	Cron        cronCmd        `cmd:"" group:"setup" help:"Register snap or prune in cron, or remove it from there."`
+	Completion  completionCmd  `cmd:"" group:"setup" help:"Print the completion for a shell."`
+	Watchdog    watchdogCmd    `cmd:"" hidden:"" help:"Freeze guests, and thaw them (snap starts it for itself)."`
+	Manual      manualCmd      `cmd:"" hidden:"" help:"Print the man page."`
+	ReadPVE     readPVECmd     `cmd:"" name:"read-pve" hidden:"" help:"Read Proxmox's files for another process."`
 }
 
 // exit is an error that ends the program with a status of its own. Its err may be
@@ -180,7 +179,8 @@ var commandWords = []string{
 func withCommand(args []string) []string {
 	switch {
 	case len(args) > 0 && args[0] == "help":
-		return append(slices.Clone(args[1:]), "--help")
+		words := slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == "help" })
+		return append(words, "--help")
 	case len(args) == 1 && args[0] == "version":
 		return []string{"--version"}
 	}

@@ -17,7 +17,7 @@ import (
 
 // pruneCmd is `snapwatch prune`.
 type pruneCmd struct {
-	Keep []string `arg:"" optional:"" name:"retention" help:"What to keep, as for snap: f96 h48 d60 m24. A letter left out leaves that class alone. Default with role: replica: keep in the configuration."`
+	Keep []string `arg:"" optional:"" name:"retention" help:"What to keep, as for snap: f96 h48 d60 m24. A letter left out leaves that class alone. Default: keep in the configuration, where that says role: replica."`
 
 	Config    string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 	DryRun    bool   `help:"Print what would be destroyed, and why, and change nothing."`
