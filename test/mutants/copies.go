@@ -133,4 +133,15 @@ var copyMutants = []mutant{
 	{"internal/crontab/crontab.go", `case len(found) > 1:`, `case false:`, "trust a line that starts the program twice"},
 	{"internal/crontab/crontab.go", `case unsure >= 0:`, `case false:`, "treat a variable as a word of the retention"},
 	{"snapper/unblocking.go", `if pin.Held {`, `if false {`, "destroy snapshots although one of them has a hold"},
+	{"cmd/snapwatch/regular.go", `if done.Unlisted {`, `if false {`, "register a run that Proxmox did not answer"},
+
+	// What is shown of a guest.
+	{"checker/guestline.go", `range slices.Concat(g.Disks, g.Others) {`, `range g.Disks {`, "show nothing of a copy that does not count and alarms"},
+	{"checker/guestline.go", `g.State != OK && (g.Alone || g.Because == "" && g.Verdict != GuestStopped)`, `false`, "show a guest that alarms without its reason"},
+	{"checker/guestfacts.go", `case volume.Locked:`, `case false:`, "call a key loaded that is not"},
+	{"checker/guestfacts.go", `case most <= volume.Available:`, `case true:`, "promise room that is not there"},
+	{"checker/summary.go", `	causes := badPools(r)
+`, `	causes := []cause{badGuests(r)}
+	causes = append(causes, badPools(r)...)
+`, "count the guests before the pool that they are on"},
 }
