@@ -50,7 +50,8 @@ func (w *world) counterOf(volume string) string {
 // TestGuestTorn: a guest has three disks on two pools, and each disk is replicated independently.
 // The disk on the second pool gets other snapshots than the other two: each disk is fresh, and the
 // guest can be started as of the last time that all disks have a snapshot of. Clones of the
-// snapshots from the last common time hold one state of the guest.
+// snapshots from the last common time hold one state of the guest. The second pool is encrypted and
+// its key is not loaded: a command that explain prints loads the key.
 func TestGuestTorn(t *testing.T) {
 	w := newWorld(t)
 	w.newPools([]string{"td"})
@@ -58,7 +59,8 @@ func TestGuestTorn(t *testing.T) {
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2"}
 	w.vm(100, disks...)
 	w.start(w.a, 100)
-	copies := []string{"tc/" + disks[0], "tc/" + disks[1], "td/" + disks[2]}
+	w.pipe("echo a passphrase >/root/key; zfs create -o encryption=on -o keyformat=passphrase -o keylocation=file:///root/key td/enc")
+	copies := []string{"tc/" + disks[0], "tc/" + disks[1], "td/enc/" + disks[2]}
 	last := map[string]string{}
 	newest := func() string { names := w.snapshots("ta/data/" + disks[0]); return names[len(names)-1] }
 	send := func(which ...int) {
@@ -98,21 +100,25 @@ func TestGuestTorn(t *testing.T) {
 	assert.Equal(t, "autosnap_"+g.Point+"_frequently", common)
 	// explain prints commands that clone the guest's disks as of the restore point, and commands
 	// that remove the clones.
+	w.pipe("udevadm settle; zfs unload-key td/enc")
 	explained := w.run(w.c, "explain", "100")
 	require.Zero(t, explained.Code, explained.Stderr)
 	assert.Contains(t, explained.Stdout, "Guest 100 can be started here as of "+strings.Replace(g.Point, "_", " ", 1))
+	assert.Contains(t, explained.Stdout, "Nobody can read it without the key of td/enc, which is not loaded here.")
+	assert.Regexp(t, `room +tc has [0-9.]+[KMG] free; a clone takes only what is written to it, at most [0-9.]+[KMG]: `, explained.Stdout)
 	var start, back []string
 	for line := range strings.Lines(explained.Stdout) {
 		command, is := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "    zfs ")
 		switch {
-		case is && strings.HasPrefix(command, "destroy "):
+		case is && (strings.HasPrefix(command, "destroy ") || strings.HasPrefix(command, "unload-key ")):
 			back = append(back, "zfs "+command)
 		case is:
 			start = append(start, "zfs "+command)
 		}
 	}
-	require.Len(t, start, 5, explained.Stdout)
-	require.Len(t, back, 2)
+	require.Len(t, start, 6, explained.Stdout)
+	assert.Equal(t, "zfs load-key td/enc", start[0])
+	require.Len(t, back, 3)
 	for _, command := range start {
 		w.pipe(command)
 	}
@@ -128,6 +134,9 @@ func TestGuestTorn(t *testing.T) {
 	for _, command := range back {
 		w.pipe(command)
 	}
+	left, err := w.c.Output(w.ctx, "zfs", "list", "-H", "-o", "name,keystatus", "-r", "td")
+	require.NoError(t, err)
+	assert.Equal(t, "td\t-\ntd/enc\tunavailable\ntd/enc/"+disks[2]+"\tunavailable", strings.TrimSpace(left))
 	assert.Zero(t, w.check("--guest", "100").Code, "what was sent mends it")
 }
 
