@@ -182,7 +182,7 @@ func next(d Result, nodes []Evidence) []string {
 	switch {
 	case d.Verdict == Stale && d.Compared == nil:
 		steps = append(steps, "ask the owner: snapwatch explain DATASET --owners URL,…", "look at the job that sends to this host, and its log")
-	case alarms || (d.Verdict == Stopped && d.unproven() && d.Compared == nil):
+	case alarms || (d.Verdict == Stopped && d.Unproven() && d.Compared == nil):
 		steps = append(steps, nextByVerdict[d.Verdict]...)
 	}
 	return filled(d, steps)

@@ -214,7 +214,7 @@ func (r Report) Count(v Verdict) int {
 }
 
 // Unproven is how many stopped disks are silent without an owner that confirms it.
-func (r Report) Unproven() int { return r.countBy(Stopped, Result.unproven) }
+func (r Report) Unproven() int { return r.countBy(Stopped, Result.Unproven) }
 
 func (r Report) countBy(v Verdict, counts func(Result) bool) int {
 	n := 0

@@ -24,9 +24,9 @@ func (d Result) Word() string {
 	return d.Verdict.String()
 }
 
-// unproven reports whether the disk is silent because it is stopped, and no owner has
+// Unproven reports whether the disk is silent because it is stopped, and no owner has
 // confirmed that this is the newest there is.
-func (d Result) unproven() bool {
+func (d Result) Unproven() bool {
 	return d.Verdict == Stopped && (d.Compared == nil || !d.Compared.Proven)
 }
 
@@ -224,7 +224,7 @@ func quietDisks(r Report) string {
 		switch row.Verdict {
 		case Fresh:
 		case Stopped:
-			unproven := r.countBy(Stopped, func(d Result) bool { return quiet(d) && d.unproven() })
+			unproven := r.countBy(Stopped, func(d Result) bool { return quiet(d) && d.Unproven() })
 			count(n-unproven, row.Name)
 			count(unproven, row.Name+" (unproven)")
 		default:
