@@ -241,6 +241,11 @@ func (s *Store) judge(pools []checker.Pool) checker.Report {
 			r = r.WithOwners(policy, said, s.inventory.disks().Former(nodes)...)
 		}
 	}
+	if len(pools) == 0 {
+		if _, err := scan.FindPools(s.settings.Scanner.Kstat); err != nil {
+			r.Failure = err.Error()
+		}
+	}
 	return r.WithGuests(policy)
 }
 

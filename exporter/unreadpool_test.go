@@ -1,6 +1,7 @@
 package exporter
 
 import (
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -85,4 +86,12 @@ func TestOneDatasetThatCannotBeRead(t *testing.T) {
 	}
 	assert.Positive(t, unreadable)
 	assert.Less(t, unreadable, 4)
+}
+
+// Without the module there is no pool to speak of, and a report of nothing would not say why.
+func TestAReportWithoutZFSSaysWhy(t *testing.T) {
+	r := newRig(t, world(), func(s *Settings) { s.Scanner.Kstat = filepath.Join(t.TempDir(), "none") })
+	r.Refresh(t.Context())
+	assert.Equal(t, "the ZFS module is not loaded (modprobe zfs)", r.Report().Summary())
+	assert.Equal(t, checker.Unknown, r.Report().State())
 }
