@@ -25,7 +25,7 @@ func TestAScrapeLooksUpWhatGuestsDifferIn(t *testing.T) {
 	assert.Contains(t, page, `snapwatch_guest_status{origin_cluster="",vmid="1"} 2`)
 	assert.NotEmpty(t, line(page, `snapwatch_guest_restore_point_timestamp_seconds{origin_cluster="",vmid="1"} `))
 	assert.Contains(t, get(server().Handler(r.Store), "/api/v1/disks").Body.String(), `"verdict": "torn"`)
-	assert.Contains(t, get(server().Handler(r.Store), "/").Body.String(), "guest 1 is torn: ")
+	assert.Contains(t, get(server().Handler(r.Store), "/").Body.String(), "its disks have nothing newer in common than ")
 	r.settle(t)
 	r.fake.Forget()
 	r.clock.forward(time.Minute)

@@ -1,9 +1,12 @@
 package exporter
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,12 +31,20 @@ func (r *rig) shown(t *testing.T, path string) string {
 	return w.Body.String()
 }
 
-// disksOn are the names of the disks in a page's table, in order.
-func disksOn(page string) []string {
+var (
+	guestName = regexp.MustCompile(`class="twist" aria-hidden="true">.</span><b>([^<]*)<`)
+	diskName  = regexp.MustCompile(`class="path">[^<]*</span><b>([^<]*)<`)
+)
+
+// guestsOn are the guests in a page's table, in order, disksOn the disks of those that are open.
+func guestsOn(page string) []string { return found(guestName, page) }
+
+func disksOn(page string) []string { return found(diskName, page) }
+
+func found(pattern *regexp.Regexp, page string) []string {
 	var names []string
-	for _, part := range strings.Split(page, "</span><b>")[1:] {
-		name, _, _ := strings.Cut(part, "<")
-		names = append(names, name)
+	for _, match := range pattern.FindAllStringSubmatch(page, -1) {
+		names = append(names, match[1])
 	}
 	return names
 }
@@ -41,13 +52,20 @@ func disksOn(page string) []string {
 func TestPageSaysWhatCheckSays(t *testing.T) {
 	r := newRig(t, world())
 	page := r.shown(t, "/")
+	for _, g := range r.Report().Guests {
+		for _, text := range []string{g.ID, g.Verdict.String(), g.State.String()} {
+			assert.Contains(t, page, text)
+		}
+	}
 	for _, d := range r.Report().Disks {
-		for _, text := range []string{d.Dataset[:7], d.Name(), d.Verdict.String(), d.State.String(), d.FullReason(), d.Limit.Rule, d.Suffix()} {
+		page := r.shown(t, "/?disk="+d.Dataset)
+		for _, text := range []string{d.Dataset, d.Verdict.String(), d.State.String(), d.FullReason(), d.Limit.Rule, d.Suffix()} {
 			assert.Contains(t, page, text)
 		}
 	}
 	assert.Contains(t, page, r.Report().Summary())
-	assert.Equal(t, []string{"vm-102-disk-0", "vm-103-disk-0", "subvol-101-disk-0", "vm-100-disk-0"}, disksOn(page), "the worst first")
+	assert.Equal(t, []string{"qemu/103", "qemu/102", "lxc/101", "qemu/100"}, guestsOn(page), "the worst first")
+	assert.Empty(t, disksOn(page), "a guest is one row until it is opened")
 	assert.NotContains(t, page, "cannot be read")
 	assert.NotContains(t, page, "data-soon")
 }
@@ -55,21 +73,26 @@ func TestPageSaysWhatCheckSays(t *testing.T) {
 func TestPageFiltersAndSorts(t *testing.T) {
 	r := newRig(t, world())
 	for query, want := range map[string][]string{
-		"verdict=stopped":         {"subvol-101-disk-0"},
-		"state=CRITICAL":          {"vm-102-disk-0", "vm-103-disk-0"},
-		"state=OK&q=VM-1":         {"vm-100-disk-0"},
-		"q=tank/b":                {"vm-102-disk-0", "vm-103-disk-0"},
+		"verdict=stopped":         {"lxc/101"},
+		"state=CRITICAL":          {"qemu/103", "qemu/102"},
+		"state=OK&q=VM-1":         {"qemu/100"},
+		"q=tank/b":                {"qemu/103", "qemu/102"},
+		"q=QEMU/10":               {"qemu/103", "qemu/102", "qemu/100"},
+		"q=east":                  {"lxc/101", "qemu/100"},
 		"pool=rpool":              nil,
 		"verdict=no+such":         nil,
-		"sort=guest":              {"vm-100-disk-0", "subvol-101-disk-0", "vm-102-disk-0", "vm-103-disk-0"},
-		"sort=age":                {"vm-102-disk-0", "subvol-101-disk-0", "vm-103-disk-0", "vm-100-disk-0"},
-		"sort=newest":             {"vm-100-disk-0", "vm-103-disk-0", "subvol-101-disk-0", "vm-102-disk-0"},
-		"sort=x&page=-1&guest=no": {"vm-102-disk-0", "vm-103-disk-0", "subvol-101-disk-0", "vm-100-disk-0"},
-		"page=99":                 {"vm-102-disk-0", "vm-103-disk-0", "subvol-101-disk-0", "vm-100-disk-0"},
+		"sort=guest":              {"qemu/100", "lxc/101", "qemu/102", "qemu/103"},
+		"sort=age":                {"qemu/102", "lxc/101", "qemu/103", "qemu/100"},
+		"sort=newest":             {"qemu/100", "qemu/103", "lxc/101", "qemu/102"},
+		"sort=x&page=-1&guest=no": {"qemu/103", "qemu/102", "lxc/101", "qemu/100"},
+		"page=99":                 {"qemu/103", "qemu/102", "lxc/101", "qemu/100"},
 	} {
-		assert.Equal(t, want, disksOn(r.shown(t, "/?"+query)), query)
+		assert.Equal(t, want, guestsOn(r.shown(t, "/?"+query)), query)
 	}
-	assert.Contains(t, r.shown(t, "/?verdict=stopped"), "1 of 4 disks, stopped")
+	page := r.shown(t, "/?verdict=stopped")
+	assert.Contains(t, page, "1 of 4 guests, stopped")
+	assert.Equal(t, []string{"subvol-101-disk-0"}, disksOn(page), "the only one that is asked for is open")
+	assert.Equal(t, []string{"vm-103-disk-0"}, disksOn(r.shown(t, "/?guest=103")))
 }
 
 // holding is a store that has just read these disks.
@@ -101,26 +124,39 @@ func TestPageStaysSmallWithManyDisks(t *testing.T) {
 	}
 	r := holding(t, disks)
 	page := r.shown(t, "/")
-	assert.Less(t, len(page), 300_000)
-	assert.Less(t, strings.Count(page, "<"), 8000)
-	assert.Len(t, disksOn(page), 10, "guests that alarm are unfolded, with all their disks")
-	assert.Contains(t, page, "page 1 of 13")
-	assert.Contains(t, page, `<a class="counter red" href="?state=CRITICAL" title="disks whose state is CRITICAL"><b>5</b>`)
-	assert.Contains(t, page, `href="?guest=1000"`)
-	assert.Len(t, disksOn(r.shown(t, "/?guest=1000")), 12, "one more guest is unfolded")
-	last := r.shown(t, "/?page=13")
-	assert.Contains(t, last, "qemu/999")
+	assert.Less(t, len(page), 20_000)
+	assert.Equal(t, []string{"qemu/103", "qemu/603", "qemu/1103", "qemu/1603", "qemu/2103"}, guestsOn(page), "those that alarm")
+	assert.Contains(t, page, "2495 guests OK")
+	assert.Contains(t, page, `<a class="counter red" href="?state=CRITICAL" title="guests whose state is CRITICAL"><b>5</b>`)
+	assert.Equal(t, []string{"qemu/103", "qemu/603", "qemu/1000", "qemu/1103", "qemu/1603", "qemu/2103"}, slices.SortedFunc(slices.Values(guestsOn(r.shown(t, "/?guest=1000"))), byNumber), "one that is open is not folded")
+	all := r.shown(t, "/?ok=show")
+	assert.Less(t, len(all), 250_000)
+	assert.Len(t, guestsOn(all), 200)
+	assert.Contains(t, all, "page 1 of 13")
+	assert.Contains(t, all, `href="?guest=100&amp;ok=show#guest-100"`)
+	last := r.shown(t, "/?ok=show&page=13")
+	assert.Len(t, guestsOn(last), 100)
 	assert.NotContains(t, last, "later →")
 }
 
-func TestAGuestOfManyDisksIsPagedToo(t *testing.T) {
+func byNumber(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) }
+
+func TestAGuestOfManyDisksIsShownWhole(t *testing.T) {
 	var disks []checker.Disk
 	for i := range 300 {
 		disks = append(disks, aged(100, i, 9*time.Hour))
 	}
-	page := holding(t, disks).shown(t, "/?page=2")
-	assert.Len(t, disksOn(page), 100)
-	assert.Contains(t, page, `rowspan="100">qemu/100`)
+	page := holding(t, disks).shown(t, "/?guest=100")
+	assert.Len(t, disksOn(page), 300)
+	assert.Less(t, len(page), 250_000)
+}
+
+// On a host without the module nothing is said of pools that are not imported.
+func TestPageWithoutZFS(t *testing.T) {
+	r := newRig(t, world(), func(s *Settings) { s.Scanner.Kstat = filepath.Join(t.TempDir(), "none") })
+	page := r.shown(t, "/")
+	assert.Equal(t, 3, strings.Count(page, "the ZFS module is not loaded (modprobe zfs)"), "as check says: above, in the table, and of the pools")
+	assert.NotContains(t, page, "No pool is imported here")
 }
 
 func TestPageDoesNotWaitForZFS(t *testing.T) {
@@ -131,10 +167,10 @@ func TestPageDoesNotWaitForZFS(t *testing.T) {
 	r.fake.Set(w)
 	handler := server().Handler(r.Store)
 	shown := func() string { return get(handler, "/").Body.String() }
-	assert.Len(t, disksOn(shown()), 4)
+	assert.Len(t, guestsOn(shown()), 4)
 	r.fake.AwaitHung(1)
 	page := shown()
-	assert.Len(t, disksOn(page), 4, "what was read last")
+	assert.Len(t, guestsOn(page), 4, "what was read last")
 	assert.NotContains(t, page, "cannot be read", "a listing that has just begun is no fault")
 	r.clock.forward(11 * time.Minute)
 	page = shown()
@@ -142,8 +178,9 @@ func TestPageDoesNotWaitForZFS(t *testing.T) {
 	assert.Contains(t, page, "is not finished")
 	assert.Contains(t, page, "Last read 11m ago")
 	assert.Contains(t, page, "unreadable")
-	r.fake.EndHung()
-	r.settle(t)
+	assert.Contains(t, page, "Of 4 disks 2 alarmed then.")
+	assert.Equal(t, []string{"qemu/102", "qemu/103", "lxc/101", "qemu/100"}, guestsOn(page), "the worst and oldest of what was read last first")
+	assert.Contains(t, page, "was stale 7h when last read, 11m ago")
 }
 
 func TestPageNamesThePoolsThatCannotBeRead(t *testing.T) {
@@ -177,7 +214,7 @@ func TestPageBeforeAnythingIsRead(t *testing.T) {
 	assert.Contains(t, page, "data-soon")
 	assert.NotContains(t, page, "cannot be read")
 	assert.Eventually(t, func() bool {
-		return len(disksOn(get(server().Handler(r.Store), "/").Body.String())) == 4
+		return len(guestsOn(get(server().Handler(r.Store), "/").Body.String())) == 4
 	}, time.Minute, time.Millisecond, "the page itself lets the pools be read")
 }
 
@@ -194,8 +231,10 @@ func TestPageOpensADisk(t *testing.T) {
 	page := r.shown(t, path)
 	assert.Contains(t, page, "The newest 2000 of 2502 snapshots are drawn.")
 	assert.Contains(t, page, `<g class="lane s-frequently">`)
+	assert.Contains(t, page, ">critical 6h</text>")
+	assert.Contains(t, page, "<title>by-hand, 2026-03-29 12:00:00, 0s ago</title>")
 	assert.Contains(t, page, `<g class="lane s-other">`)
-	assert.Less(t, strings.Count(page, "<"), 600, "a class is one path")
+	assert.Less(t, strings.Count(page, "<"), 900, "a class of many is one path")
 	assert.Contains(t, page, "rpool/data/vm-100-disk-0 on east")
 	assert.Contains(t, page, "limit 2h, limits.warning")
 	r.fake.Forget()

@@ -16,9 +16,13 @@ type Facts struct {
 	Listings                   map[string]Listings
 	Run                        LastRun
 	Config                     config.Config
+	// Own reports whether a disk is that of a guest of this host, and no copy; nil where none is.
+	Own func(checker.Disk) bool
 	// History is that of the disk that is open.
 	History History
 }
+
+func (f Facts) own(d checker.Disk) bool { return f.Own != nil && f.Own(d) }
 
 // Listing is one scan of a pool that ended.
 type Listing struct {

@@ -14,6 +14,7 @@ import (
 
 	"snapwatch/checker"
 	"snapwatch/internal/text"
+	"snapwatch/internal/zfs"
 )
 
 //go:embed *.html *.css *.js *.svg
@@ -25,16 +26,18 @@ var assets = map[string]string{
 	"ok.svg": "image/svg+xml", "warning.svg": "image/svg+xml", "critical.svg": "image/svg+xml", "unknown.svg": "image/svg+xml",
 }
 
-var words = template.FuncMap{
+var funcs = template.FuncMap{
 	"age":   text.Age,
 	"since": func(now, then time.Time) string { return text.Age(max(0, now.Sub(then))) },
 	"clock": func(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") },
 	"lower": strings.ToLower,
 	"path":  path,
-	"guest": checker.Disk.GuestID,
 	"icon":  func(colour string) string { return icons[colour] },
-	"unfold": func(q query, vmid int) string {
-		q.Guest = vmid
+	"at":    sinceWords,
+	"openGuest": func(q query, g guest) string {
+		if q.Guest, q.Disk = g.VMID, ""; g.Open {
+			q.Guest = 0
+		}
 		return q.link()
 	},
 	"openLink": func(q query, dataset string) string {
@@ -46,8 +49,17 @@ var words = template.FuncMap{
 		q.Page = page
 		return q.link()
 	},
+	"base":  zfs.Base,
+	"count": text.Count,
+	"badge": func(colour, word string, state checker.State) any { return badge{colour, word, state} },
 	"first": first,
 	"add":   func(a, b int) int { return a + b },
+}
+
+// badge is a verdict in its colour, with the state that it asks for.
+type badge struct {
+	Colour, Word string
+	State        checker.State
 }
 
 // maxItems bounds the lists of a run, which may name every disk.
@@ -65,7 +77,7 @@ var icons = map[string]string{"green": "✓", "red": "✕", "yellow": "!", "purp
 // New serves the page. It shows what facts returns, with the history of the disk that is
 // open, "" for none.
 func New(log *slog.Logger, facts func(disk string) Facts) http.Handler {
-	page := template.Must(template.New("page.html").Funcs(words).ParseFS(files, "*.html"))
+	page := template.Must(template.New("page.html").Funcs(funcs).ParseFS(files, "*.html"))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := parseQuery(r.URL.Query())
 		var text bytes.Buffer

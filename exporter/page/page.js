@@ -24,9 +24,11 @@ function put(part, fresh) {
   const at = focus ? links.indexOf(focus) : -1;
   const made = document.importNode(fresh, true);
   made.querySelectorAll('details').forEach((d, i) => { d.open = open[i] === true; });
-  part.replaceWith(made);
+  // The part itself stays: the browser may hold on to it, as what the URL's # points at.
+  part.className = made.className;
+  part.replaceChildren(...made.childNodes);
   if (at >= 0) {
-    const same = [...made.querySelectorAll('a, summary')];
+    const same = [...part.querySelectorAll('a, summary')];
     const to = same.find(e => e.href && e.href === focus.href) || same[at];
     if (to) to.focus({preventScroll: true});
   }

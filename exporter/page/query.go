@@ -5,20 +5,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"snapwatch/checker"
-	"snapwatch/internal/zfs"
 )
 
 // query is what the page is asked to show, by its URL. What it does not know it
 // leaves out, so that an old bookmark shows something.
 type query struct {
-	// State and Verdict leave only disks that have them, Pool and Text those of a
-	// pool, and with that text in their name; "" leaves all.
+	// State and Verdict leave only guests that have them, Pool those with a disk in a pool, and
+	// Text those with that text in a name; "" leaves all.
 	State, Verdict, Pool, Text string
 	// Sort is one of sorts.
 	Sort string
-	// Guest is unfolded, 0 for none. Disk is open, "" for none.
+	// Well shows the guests that are well, however many they are.
+	Well bool
+	// Guest is open, 0 for none. Disk is open, "" for none.
 	Guest int
 	Disk  string
 	// Page counts from 1.
@@ -44,7 +43,7 @@ func parseQuery(v url.Values) query {
 	}
 	q := query{
 		State: clip("state"), Verdict: clip("verdict"), Pool: clip("pool"), Text: clip("q"),
-		Sort: v.Get("sort"), Guest: number("guest"), Disk: clip("disk"), Page: max(1, number("page")),
+		Sort: v.Get("sort"), Well: v.Get("ok") == "show", Guest: number("guest"), Disk: clip("disk"), Page: max(1, number("page")),
 	}
 	if !slices.Contains(sorts, q.Sort) {
 		q.Sort = sorts[0]
@@ -68,6 +67,9 @@ func (q query) link() string {
 	if q.Sort != sorts[0] {
 		v.Set("sort", q.Sort)
 	}
+	if q.Well {
+		v.Set("ok", "show")
+	}
 	if q.Guest > 0 {
 		v.Set("guest", strconv.Itoa(q.Guest))
 	}
@@ -87,12 +89,4 @@ func (q query) with(change func(*query)) string {
 // Filtered reports whether anything is left out.
 func (q query) Filtered() bool {
 	return q.State != "" || q.Verdict != "" || q.Pool != "" || q.Text != ""
-}
-
-// matches reports whether the query is about a disk.
-func (q query) matches(d checker.Result) bool {
-	return (q.State == "" || d.State.String() == q.State) &&
-		(q.Verdict == "" || d.Verdict.String() == q.Verdict) &&
-		(q.Pool == "" || zfs.Pool(d.Dataset) == q.Pool) &&
-		(q.Text == "" || strings.Contains(strings.ToLower(d.Dataset), strings.ToLower(q.Text)))
 }

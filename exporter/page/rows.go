@@ -1,116 +1,162 @@
 package page
 
 import (
-	"cmp"
-	"slices"
+	"fmt"
+	"strings"
 	"time"
 
 	"snapwatch/checker"
+	"snapwatch/internal/text"
 )
 
 const (
-	// unfoldedDisks is up to how many disks every guest's disks are shown.
-	unfoldedDisks = 60
-	// pageRows is how many rows the table has at most.
-	pageRows = 200
+	// pageGuests is how many guests are on a page at most.
+	pageGuests = 200
+	// maxWell is up to how many guests that are well are shown without being asked for.
+	maxWell = 5
 )
 
-// guest is a guest with its disks, in the order of the report: the worst first.
-type guest struct {
-	VMID  int
-	Disks []checker.Result
-	// Folded guests are one row.
-	Folded bool
-}
-
-// row is one line of the table: a disk, or a folded guest.
+// row is one line of the table: a guest, or a disk of one that is open.
 type row struct {
-	guest
-	// Disk is the disk, and of a folded guest the one that is worst.
-	Disk checker.Result
-	// Oldest is the greatest age of a folded guest's disks.
-	Oldest time.Duration
-	// Span is how many rows the guest's cell covers; 0 where a row above has it.
-	Span int
+	View  *view
+	Guest guest
+	// Disk is the disk, nil in a guest's own row; Lacking the name of one that is not here.
+	Disk    *checker.Result
+	Lacking string
+	// Why says what the other columns do not.
+	Why string
+	// Sites are the cells of the sites' columns.
+	Sites [][]cell
+	// About is what there is to say of an open guest, nil in all other rows.
+	About *about
 }
 
-// guestsOf groups the disks that are asked for by guest, in the order that is asked
-// for.
-func guestsOf(disks []checker.Result, q query) []guest {
-	at := map[int]int{}
-	var guests []guest
-	count := 0
-	for _, d := range disks {
-		if !q.matches(d) {
-			continue
-		}
-		count++
-		i, known := at[d.VMID]
-		if !known {
-			i = len(guests)
-			at[d.VMID] = i
-			guests = append(guests, guest{VMID: d.VMID})
-		}
-		guests[i].Disks = append(guests[i].Disks, d)
-	}
-	for i := range guests {
-		g := &guests[i]
-		g.Folded = count > unfoldedDisks && len(g.Disks) > 1 && g.VMID != q.Guest && g.Disks[0].State == checker.OK
-	}
-	sortGuests(guests, q.Sort)
-	return guests
+// about is what a guest's own row opens to, beside its disks.
+type about struct {
+	Words []string
+	// Broken says where the snapshots of its worst disk got stuck, Next what to do; both empty
+	// where it is well.
+	Broken string
+	Next   []string
 }
 
-func sortGuests(guests []guest, by string) {
-	order := map[string]func(a, b guest) int{
-		"worst":  func(guest, guest) int { return 0 }, // the report's own order
-		"guest":  func(a, b guest) int { return cmp.Compare(a.VMID, b.VMID) },
-		"age":    func(a, b guest) int { return cmp.Compare(b.oldest(), a.oldest()) },
-		"newest": func(a, b guest) int { return cmp.Compare(a.oldest(), b.oldest()) },
-	}[by]
-	slices.SortStableFunc(guests, order)
+// fold stands for the guests that are well.
+type fold struct {
+	Count int
+	Words string
+	// Link shows them, or folds them where they are shown.
+	Link  string
+	Shown bool
 }
 
-// oldest is the greatest age of the guest's disks. One without any snapshot is older
-// than all others.
-func (g guest) oldest() time.Duration {
-	oldest := time.Duration(-1)
-	for _, d := range g.Disks {
-		age := d.Age
-		if d.Newest == nil {
-			age = 1<<63 - 1
-		}
-		oldest = max(oldest, age)
+// folded takes the guests that are well out of the table where they are many and nobody asked
+// for them.
+func folded(guests []guest, q query) ([]guest, *fold) {
+	if q.Filtered() || q.Sort != sorts[0] {
+		return guests, nil
 	}
-	return oldest
+	var rest []guest
+	f := &fold{Shown: q.Well, Link: q.with(func(q *query) { q.Well = !q.Well })}
+	counts := map[string]int{}
+	for _, g := range guests {
+		if g.State == checker.OK {
+			f.Count++
+			counts[g.Word]++
+		}
+		if g.State != checker.OK || g.Open {
+			rest = append(rest, g)
+		}
+	}
+	if f.Count <= maxWell {
+		return guests, nil
+	}
+	var words []string
+	for _, v := range checker.GuestVerdicts() {
+		if n := counts[v.Name]; n > 0 && n < f.Count {
+			words = append([]string{fmt.Sprintf("%d %s", n, v.Name)}, words...)
+		}
+	}
+	f.Words = strings.Join(words, ", ")
+	if f.Shown {
+		return guests, f
+	}
+	return rest, f
 }
 
 // rows are the table's rows of one page, and how many pages there are.
-func rows(guests []guest, page int) (shown []row, pages int) {
-	var all []row
-	for _, g := range guests {
-		if g.Folded {
-			all = append(all, row{guest: g, Disk: g.Disks[0], Oldest: g.oldest()})
+func (v *view) rows(guests []guest, f Facts) (shown []row, pages int) {
+	pages = max(1, (len(guests)+pageGuests-1)/pageGuests)
+	page := min(v.Query.Page, pages)
+	for _, g := range guests[(page-1)*pageGuests : min(page*pageGuests, len(guests))] {
+		shown = append(shown, row{View: v, Guest: g})
+		if !g.Open {
 			continue
 		}
-		for _, d := range g.Disks {
-			all = append(all, row{guest: g, Disk: d})
+		for _, d := range g.Here {
+			shown = append(shown, row{View: v, Guest: g, Disk: d})
+		}
+		for _, dataset := range g.Lacking {
+			shown = append(shown, row{View: v, Guest: g, Lacking: dataset})
 		}
 	}
-	pages = max(1, (len(all)+pageRows-1)/pageRows)
-	page = min(page, pages)
-	shown = all[(page-1)*pageRows : min(page*pageRows, len(all))]
-	span(shown)
+	policy := checker.NewPolicy(f.Config)
+	for i := range shown {
+		shown[i].fill(f, &policy)
+	}
 	return shown, pages
 }
 
-// span lets the first of a guest's rows speak for the others.
-func span(rows []row) {
-	first := 0
-	for i := range rows {
-		if rows[i].VMID != rows[first].VMID {
-			first = i
+// fill fills in what is needed of rows that are shown.
+func (r *row) fill(f Facts, p *checker.Policy) {
+	var cells []cell
+	switch {
+	case r.Disk != nil:
+		r.Why, cells = f.whyOf(r.Disk, p), cellsOf(r.Disk, f.Report)
+	case r.Lacking != "":
+		cells = r.Guest.lackingCells(r.Lacking, f.Report)
+	default:
+		r.Why, cells = f.why(r.Guest, p), r.Guest.cells(f.Report)
+		if r.Guest.Open {
+			r.About = aboutOf(r.Guest, f)
 		}
-		rows[first].Span++
 	}
+	r.Sites = columns(cells)
+}
+
+func aboutOf(g guest, f Facts) *about {
+	own := len(g.Here) > 0 && f.own(g.Here[0].Disk)
+	a := &about{Words: checker.ExplainGuest(f.Report, g.Guest, own, checker.Volumes{}).Words}
+	if d := g.cause(); d != nil && g.State != checker.OK {
+		why := f.explain(*d)
+		a.Broken, a.Next = why.Broken, why.Next
+	}
+	return a
+}
+
+// explain is what there is to say of one disk.
+func (f Facts) explain(d checker.Result) checker.Explanation {
+	if f.own(d.Disk) {
+		return checker.ExplainOwn(d)
+	}
+	return checker.Explain(d, d.Evidence)
+}
+
+// sinceWords are a time for people who look now: without the date if that is today's.
+func sinceWords(now, then time.Time) string {
+	then = then.In(now.Location())
+	switch {
+	case now.Format(time.DateOnly) == then.Format(time.DateOnly):
+		return then.Format("15:04")
+	case now.Year() == then.Year() || now.Sub(then) < 180*24*time.Hour:
+		return then.Format("2 Jan 15:04")
+	}
+	return then.Format(time.DateOnly)
+}
+
+// DisksWords is how many disks of a guest are here, and of how many.
+func (g guest) DisksWords() string {
+	if len(g.Lacking) > 0 {
+		return fmt.Sprintf("%d of %s", g.Found(), text.Count(g.Expected(), "disk"))
+	}
+	return text.Count(len(g.Here), "disk")
 }

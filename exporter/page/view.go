@@ -9,6 +9,7 @@ import (
 	"snapwatch/checker"
 	"snapwatch/config"
 	"snapwatch/internal/report"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -18,6 +19,10 @@ type view struct {
 	Now                        time.Time
 	State                      checker.State
 	Summary                    string
+	// Failure says why nothing could be found out at all, "" otherwise.
+	Failure string
+	// Unproven is how many disks are silent as stopped, and no owner has confirmed it.
+	Unproven int
 	// ReadAt is when the oldest of what is shown was read, zero if nothing was.
 	ReadAt time.Time
 	// Soon is true where something is being read and the page should come again.
@@ -28,10 +33,19 @@ type view struct {
 	States, Verdicts []counter
 	Query            query
 	Heads            []head
-	Guests, Disks    int
-	// Matching is how many disks are asked for.
-	Matching    int
-	Rows        []row
+	// Sites are the heads of the sites' columns, Grouped is true where all share one; Columns is
+	// how many columns there are.
+	Sites         []string
+	Grouped       bool
+	Columns       int
+	Guests, Disks int
+	// Clusters is true where the guests are of several.
+	Clusters bool
+	// Matching is how many guests are asked for.
+	Matching int
+	Rows     []row
+	// Fold stands for the guests that are well, nil where they are few or asked for.
+	Fold        *fold
 	Page, Pages int
 	Open        *openDisk
 	Pools       []poolView
@@ -46,22 +60,10 @@ type bar struct {
 	// Unwell is the verdict on a pool that could be read, "" for one that could not, and Colour
 	// what it is shown in.
 	Unwell, Colour string
-	// ReadAt is when the pool was last read, zero if it never was.
+	// ReadAt is when the pool was last read, zero if it never was; Was what alarmed then, ""
+	// where that is still shown.
 	ReadAt time.Time
-}
-
-// counter counts disks and is a link that shows just them.
-type counter struct {
-	Name, Meaning, Colour, Link string
-	Count                       int
-	Current                     bool
-}
-
-// head is a column's head.
-type head struct {
-	Name, Link string
-	// Sorted is what aria-sort says: ascending, descending, "" for neither.
-	Sorted string
+	Was    string
 }
 
 // poolView is a pool with its listings.
@@ -85,8 +87,16 @@ type openDisk struct {
 	Name    string
 	Disk    *checker.Result
 	History History
-	Line    timeline
-	Origin  string
+	// Lines are its timeline, for wide and for narrow windows.
+	Lines  []timeline
+	Origin string
+	// Cells are what the other sites have, Was what it was when it was read last if it cannot
+	// be read, Next what to do.
+	Cells []cell
+	Was   string
+	Next  []string
+	// Newest are the newest snapshots that are known of it, the newest first.
+	Newest []zfs.Snapshot
 }
 
 type maintenance struct {
@@ -100,22 +110,24 @@ type count struct {
 }
 
 // newView makes the page that a question asks for.
-func newView(f Facts, q query) view {
-	v := view{
+func newView(f Facts, q query) *view {
+	v := &view{
 		Host: f.Host, Version: f.Version, MetricsPath: f.MetricsPath,
-		Now: f.Report.Now, State: f.Report.State(), Summary: f.Report.Summary(), Notes: notes(f.Report),
-		Query: q, Disks: len(f.Report.Disks), Run: f.Run,
-		States: stateCounters(f.Report.Disks, q), Verdicts: verdictCounters(f.Report.Disks, q), Heads: heads(q),
+		Now: f.Report.Now, State: f.Report.State(), Summary: f.Report.Summary(), Failure: f.Report.Failure, Notes: f.Report.Notes,
+		Query: q, Disks: len(f.Report.Disks), Unproven: f.Report.Unproven(), Run: f.Run,
+		Heads: heads(q), Sites: siteHeads(f.Report.Nodes), Grouped: len(f.Report.Nodes) > maxSites,
 	}
+	v.Columns = len(v.Heads) + len(v.Sites) + 1
 	for _, p := range f.Report.Pools {
-		v.addPool(p, f.Listings[p.Name])
+		v.addPool(p, f)
 	}
-	guests := guestsOf(f.Report.Disks, q)
-	for _, g := range guests {
-		v.Matching += len(g.Disks)
-	}
-	v.Guests = len(guests)
-	v.Rows, v.Pages = rows(guests, q.Page)
+	all := guestsOf(f)
+	v.Guests, v.States, v.Verdicts = len(all), stateCounters(all, q), verdictCounters(all, q)
+	v.Clusters = slices.ContainsFunc(all, func(g guest) bool { return g.Cluster != all[0].Cluster })
+	guests := q.asked(all)
+	v.Matching = len(guests)
+	guests, v.Fold = folded(guests, q)
+	v.Rows, v.Pages = v.rows(guests, f)
 	v.Page = min(q.Page, v.Pages)
 	if q.Disk != "" {
 		v.Open = open(f, q.Disk)
@@ -137,8 +149,8 @@ const (
 	fresh = time.Minute
 )
 
-func (v *view) addPool(p checker.PoolResult, l Listings) {
-	failures := 0
+func (v *view) addPool(p checker.PoolResult, f Facts) {
+	l, failures := f.Listings[p.Name], 0
 	for _, one := range l.Past {
 		if one.Problem != "" {
 			failures++
@@ -150,7 +162,7 @@ func (v *view) addPool(p checker.PoolResult, l Listings) {
 	pool := poolView{p, l, p.State.Colour(), failures}
 	if trouble(p) {
 		pool.Colour = checker.Critical.Colour()
-		v.Bars = append(v.Bars, bar{Pool: p.Name, Text: p.Reason, Colour: pool.Colour, ReadAt: p.ReadAt})
+		v.Bars = append(v.Bars, bar{Pool: p.Name, Text: p.Reason, Colour: pool.Colour, ReadAt: p.ReadAt, Was: whenRead(f, p.Name)})
 	} else if p.State != checker.OK && !notYet(p) {
 		v.Bars = append(v.Bars, bar{Pool: p.Name, Text: p.Reason, Unwell: p.Verdict.String(), Colour: pool.Colour, ReadAt: p.ReadAt})
 	}
@@ -162,6 +174,27 @@ func (v *view) addPool(p checker.PoolResult, l Listings) {
 		v.ReadAt = p.ReadAt
 	}
 	v.Pools = append(v.Pools, pool)
+}
+
+// whenRead says how many disks of a pool that cannot be read alarmed when it was, "" where none
+// is unreadable.
+func whenRead(f Facts, pool string) string {
+	policy := checker.NewPolicy(f.Config)
+	all, bad := 0, 0
+	for i := range f.Report.Disks {
+		d := &f.Report.Disks[i]
+		was, known := lastKnown(d, &policy)
+		if !known || zfs.Pool(d.Dataset) != pool {
+			continue
+		}
+		if all++; was.State != checker.OK {
+			bad++
+		}
+	}
+	if all == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Of %s %d alarmed then.", text.Count(all, "disk"), bad)
 }
 
 // beforeListing is the pool as it was before a listing that has just begun: that one is
@@ -193,61 +226,6 @@ func trouble(p checker.PoolResult) bool {
 // notYet reports whether the exporter has only just begun.
 func notYet(p checker.PoolResult) bool { return p.ReadAt.IsZero() && p.Took == 0 && !p.Missing }
 
-func stateCounters(disks []checker.Result, q query) []counter {
-	counts := map[checker.State]int{}
-	for _, d := range disks {
-		counts[d.State]++
-	}
-	all := []counter{{"all", "every disk", "plain", q.with(func(q *query) { q.State, q.Verdict = "", "" }), len(disks), q.State == "" && q.Verdict == ""}}
-	for _, s := range []checker.State{checker.Critical, checker.Unknown, checker.Warning, checker.OK} {
-		name := s.String()
-		all = append(all, counter{
-			name, "disks whose state is " + name, s.Colour(),
-			q.with(func(q *query) { q.State, q.Verdict = name, "" }), counts[s], q.State == name,
-		})
-	}
-	return all
-}
-
-// verdictCounters count the verdicts that there are, in the colour of the worst disk.
-func verdictCounters(disks []checker.Result, q query) []counter {
-	var all []counter
-	for _, row := range checker.Verdicts() {
-		of := slices.DeleteFunc(slices.Clone(disks), func(d checker.Result) bool { return d.Verdict != row.Verdict })
-		if len(of) == 0 && q.Verdict != row.Name {
-			continue
-		}
-		c := counter{
-			row.Name, row.Meaning, row.Colours[checker.Within],
-			q.with(func(q *query) { q.State, q.Verdict = "", row.Name }), len(of), q.Verdict == row.Name,
-		}
-		if len(of) > 0 {
-			c.Colour = of[0].Colour()
-		}
-		all = append(all, c)
-	}
-	return all
-}
-
-func heads(q query) []head {
-	by := func(order string) string { return q.with(func(q *query) { q.Sort = order }) }
-	age := head{Name: "Age", Link: by("age")}
-	switch q.Sort {
-	case "age":
-		age.Link, age.Sorted = by("newest"), "descending"
-	case "newest":
-		age.Sorted = "ascending"
-	}
-	guest, verdict := head{Name: "Guest", Link: by("guest")}, head{Name: "Verdict", Link: by("worst")}
-	if q.Sort == "guest" {
-		guest.Sorted = "ascending"
-	}
-	if q.Sort == "worst" {
-		verdict.Sorted = "descending"
-	}
-	return []head{guest, {Name: "Disk"}, verdict, age, {Name: "Newest snapshot"}, {Name: "Label"}, {Name: "Limit"}, {Name: "Why"}}
-}
-
 func open(f Facts, dataset string) *openDisk {
 	o := &openDisk{Name: dataset, History: f.History}
 	at := slices.IndexFunc(f.Report.Disks, func(d checker.Result) bool { return d.Dataset == dataset })
@@ -255,7 +233,20 @@ func open(f Facts, dataset string) *openDisk {
 		return o
 	}
 	o.Disk = &f.Report.Disks[at]
-	o.Line = draw(f.History.Snapshots, f.History.Total, *o.Disk, f.Report.Now)
+	for _, width := range []float64{wide, narrow} {
+		if len(f.History.Snapshots) == 0 {
+			break
+		}
+		o.Lines = append(o.Lines, draw(f.History.Snapshots, f.History.Total, *o.Disk, f.Report.Now, width))
+	}
+	byAge := slices.Clone(f.History.Snapshots)
+	slices.SortStableFunc(byAge, func(a, b zfs.Snapshot) int { return b.Creation.Compare(a.Creation) })
+	o.Newest = byAge[:min(len(byAge), maxItems)]
+	policy := checker.NewPolicy(f.Config)
+	o.Cells, o.Next = cellsOf(o.Disk, f.Report), f.explain(*o.Disk).Next
+	if was, known := lastKnown(o.Disk, &policy); known {
+		o.Was = unreadable(o.Disk, was)
+	}
 	if cluster, origin := f.Config.OriginOf(dataset); origin != "" {
 		o.Origin = fmt.Sprintf("%s on %s", origin, cluster)
 	}
@@ -264,20 +255,3 @@ func open(f Facts, dataset string) *openDisk {
 
 // path is a dataset's name up to its last component, with the slash.
 func path(dataset string) string { return strings.TrimSuffix(dataset, zfs.Base(dataset)) }
-
-// maxGuestNotes is how many guests the page names above the disks.
-const maxGuestNotes = 10
-
-// notes are the report's, and the guests that alarm though no disk does as much, the worst
-// first. Of many the page says only how many more there are.
-func notes(r checker.Report) []checker.Note {
-	all := slices.Clone(r.Notes)
-	alone := slices.DeleteFunc(slices.Clone(r.Guests), func(g checker.Guest) bool { return !g.Alone })
-	for _, g := range alone[:min(len(alone), maxGuestNotes)] {
-		all = append(all, checker.Note{State: g.State, Text: fmt.Sprintf("guest %s is %s: %s", g.Number(), g.Verdict, g.Reason)})
-	}
-	if more := len(alone) - maxGuestNotes; more > 0 {
-		all = append(all, checker.Note{State: alone[maxGuestNotes].State, Text: fmt.Sprintf("%d more guests alarm though no disk of theirs does as much: snapwatch check -v names them", more)})
-	}
-	return all
-}

@@ -126,6 +126,12 @@ func grown(d zfstest.Dataset) zfstest.Dataset {
 	return d
 }
 
+// copied is a further copy of a disk, which lacks its newest snapshot.
+func copied(d zfstest.Dataset, name string) zfstest.Dataset {
+	d.Name, d.GUID, d.Snapshots = name, guid(name), d.Snapshots[1:]
+	return d
+}
+
 // estate is what a person would have: some guests, some trouble.
 func estate() zfstest.World {
 	stopped := func(name string, age time.Duration) zfstest.Dataset {
@@ -148,7 +154,7 @@ func estate() zfstest.World {
 		stopped("backup/pve/vm-120-disk-0", 4*24*time.Hour),
 		stopped("backup/pve/vm-120-disk-1", 4*24*time.Hour),
 		receiving, scratch,
-		disk("archive/pve/vm-100-disk-0", "daily", 40*time.Minute),
+		copied(grown(disk("backup/pve/vm-100-disk-0", "hourly", 12*time.Minute)), "archive/pve/vm-100-disk-0"),
 		disk("archive/pve/vm-101-disk-0", "frequently", 38*time.Minute),
 	}}
 }
@@ -159,7 +165,9 @@ func watched(s *exporter.Settings) {
 		Selector: config.Selector{Disk: "archive/pve/vm-101-*"}, Until: noon.Add(30 * time.Hour), Reason: "moves to new disks",
 	}}
 	s.Config.Overrides = []config.Override{{Selector: config.Selector{Disk: "backup/pve/vm-190-*"}, Ignore: true}}
-	s.Config.Sources = []config.Source{{Dataset: "backup/pve", Origin: "rpool/data", Cluster: "office"}}
+	for _, dataset := range []string{"backup/pve", "archive/pve"} {
+		s.Config.Sources = append(s.Config.Sources, config.Source{Dataset: dataset, Origin: "rpool/data", Cluster: "office"})
+	}
 	s.Runs = exporter.Runs{
 		Last: func() (report.Run, error) {
 			return report.Run{
@@ -171,12 +179,12 @@ func watched(s *exporter.Settings) {
 	}
 }
 
-// many is a site of that many disks, three for each guest.
+// many is a site of that many disks, three for each guest; each 167th guest is stale.
 func many(n int) zfstest.World {
 	w := zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}}
 	for i := range n {
-		age := time.Duration(i%110) * time.Minute
-		if i%500 == 0 {
+		age := time.Duration(i/3%110) * time.Minute
+		if i/3%167 == 0 {
 			age = 9 * time.Hour
 		}
 		w.Datasets = append(w.Datasets, disk(fmt.Sprintf("tank/data/vm-%d-disk-%d", 100+i/3, i%3), "hourly", age))

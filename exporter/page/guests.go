@@ -1,0 +1,279 @@
+package page
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"snapwatch/checker"
+	"snapwatch/internal/text"
+	"snapwatch/internal/zfs"
+)
+
+// guest is a guest as the page shows it: one row, which opens to its disks.
+type guest struct {
+	checker.GuestLine
+	// Here is all that is here of it, further copies and excluded disks, too: the worst first.
+	Here []*checker.Result
+	// Word names what is said of it: its own verdict, or that of a disk that alarms more.
+	Word string
+	// Age is that of its restore point, and without one that of its oldest disk; Since is when
+	// that was made, zero where there is none.
+	Age   time.Duration
+	Since time.Time
+	// Open guests are shown with their disks.
+	Open bool
+
+	// was is the worst state that its disks had when they were read last, where they cannot
+	// be read now.
+	was checker.State
+}
+
+// endless is the age of what has no snapshot: it is older than everything.
+const endless = time.Duration(1<<63 - 1)
+
+// guestsOf are the guests of the report, in its order.
+func guestsOf(f Facts) []guest {
+	policy := checker.NewPolicy(f.Config)
+	order := map[string]int{} // of the disks: the worst first
+	for i := range f.Report.Disks {
+		order[f.Report.Disks[i].Dataset] = i
+	}
+	var guests []guest
+	for _, line := range f.Report.GuestLines() {
+		g := guest{GuestLine: line}
+		for _, dataset := range slices.Concat(line.Disks, line.Others) {
+			g.Here = append(g.Here, &f.Report.Disks[order[dataset]])
+		}
+		slices.SortFunc(g.Here, func(a, b *checker.Result) int { return order[a.Dataset] - order[b.Dataset] })
+		g.look(&policy)
+		guests = append(guests, g)
+	}
+	return guests
+}
+
+// asked are the guests that the query is about, in the order that it asks for.
+func (q query) asked(guests []guest) []guest {
+	guests = slices.DeleteFunc(slices.Clone(guests), func(g guest) bool { return !q.matches(g) })
+	sortGuests(guests, q.Sort)
+	for i := range guests {
+		g := &guests[i]
+		holds := slices.ContainsFunc(g.Here, func(d *checker.Result) bool { return d.Dataset == q.Disk })
+		g.Open = g.VMID == q.Guest || holds || len(guests) == 1
+	}
+	return guests
+}
+
+func (g *guest) look(p *checker.Policy) {
+	g.Word = g.Verdict.String()
+	if len(g.Here) == 0 {
+		g.Age = endless
+	}
+	if g.State != g.Guest.State {
+		g.Word = g.Here[0].Word()
+	}
+	for _, d := range g.Here {
+		if was, known := lastKnown(d, p); known {
+			g.was = checker.Worst(g.was, was.State)
+		}
+		if !g.serves(d) {
+			continue
+		}
+		switch {
+		case d.Newest == nil:
+			g.Age = endless
+		case g.Age < d.Age || g.Since.IsZero():
+			g.Age, g.Since = max(g.Age, d.Age), d.Newest.Creation
+		}
+	}
+	if g.Point != nil {
+		g.Age, g.Since = g.GuestLine.Age, g.Point.Created
+	}
+}
+
+// lastKnown is the verdict of a disk that was read too long ago as of then, false for all others.
+func lastKnown(d *checker.Result, p *checker.Policy) (was checker.Judgement, known bool) {
+	if d.Verdict != checker.Unreadable || d.ReadAt.IsZero() || d.Problem != "" || d.Unlisted != "" {
+		return was, false
+	}
+	return checker.Judge(&d.Disk, p, d.ReadAt), true
+}
+
+func sortGuests(guests []guest, by string) {
+	age := func(a, b guest) int { return cmp.Compare(b.Age, a.Age) }
+	order := map[string]func(a, b guest) int{
+		"worst": func(a, b guest) int {
+			if by := cmp.Or(worse(a.State, b.State), worse(a.was, b.was)); by != 0 || a.State == checker.OK {
+				return by // those that are well in the report's own order
+			}
+			return cmp.Or(cmp.Compare(a.Verdict, b.Verdict), age(a, b))
+		},
+		"guest": func(a, b guest) int {
+			return cmp.Or(cmp.Compare(a.VMID, b.VMID), strings.Compare(a.Cluster, b.Cluster))
+		},
+		"age":    age,
+		"newest": func(a, b guest) int { return age(b, a) },
+	}[by]
+	slices.SortStableFunc(guests, order)
+}
+
+// worse orders states, the worst first.
+func worse(a, b checker.State) int {
+	switch {
+	case a == b:
+		return 0
+	case checker.Worst(a, b) == a:
+		return -1
+	}
+	return 1
+}
+
+// Anchor is the guest's place on the page.
+func (g guest) Anchor() string {
+	anchor := "guest-" + strconv.Itoa(g.VMID)
+	if g.Cluster != "" {
+		anchor += "-" + url.PathEscape(g.Cluster)
+	}
+	return anchor
+}
+
+// Never reports whether a disk of it has no snapshot, or none is here.
+func (g guest) Never() bool { return g.Age == endless }
+
+// cause is the disk for whose sake it alarms, nil if that is none's.
+func (g guest) cause() *checker.Result {
+	for _, d := range g.Here {
+		if d.Dataset == g.Because && g.State == g.Guest.State || g.State != g.Guest.State && d.State == g.State {
+			return d
+		}
+	}
+	return nil
+}
+
+// serves reports whether a disk is one that the guest's own verdict is about.
+func (g guest) serves(d *checker.Result) bool {
+	return len(g.Disks) == 0 || slices.Contains(g.Disks, d.Dataset)
+}
+
+// Limit is the limit of age that it is beyond, without a range if it is not.
+func (g guest) Limit() checker.Limit {
+	if d := g.cause(); d != nil && g.State != checker.OK && d.Verdict == checker.Stale && !blind(d) && g.serves(d) {
+		return d.Limit
+	}
+	return checker.Limit{}
+}
+
+// why is what there is to know of the guest beside its verdict, its age and its limit.
+func (f Facts) why(g guest, p *checker.Policy) string {
+	d := g.cause()
+	if d == nil {
+		return g.ownReason()
+	}
+	why := f.whyOf(d, p)
+	if !g.serves(d) {
+		return strings.TrimSuffix(fmt.Sprintf("%s: %s; %s", d.Dataset, d.Brief(), why), "; ")
+	}
+	alike := func(other *checker.Result) bool { return other.Verdict == d.Verdict && other.State == d.State }
+	if why == "" || !slices.ContainsFunc(g.Here, func(other *checker.Result) bool { return !alike(other) }) {
+		return why
+	}
+	return d.Name() + ": " + why
+}
+
+// ownReason is the reason of a guest that is no disk's, "" where its verdict says all.
+func (g guest) ownReason() string {
+	switch {
+	case g.Verdict == checker.GuestWhole:
+		return ""
+	case g.Verdict == checker.GuestStopped && g.State == checker.OK:
+		if slices.ContainsFunc(g.Here, func(d *checker.Result) bool { return d.Unproven() }) {
+			return unproven
+		}
+		return ""
+	}
+	return g.Reason
+}
+
+// unproven says what is meant by the word.
+const unproven = "unproven: its newest snapshot says that it is off, and no owner has confirmed that"
+
+// whyOf is what there is to know of a disk beside its verdict, age and limit, and what the
+// other sites say, which have columns of their own.
+func (f Facts) whyOf(d *checker.Result, p *checker.Policy) string {
+	if was, known := lastKnown(d, p); known {
+		return unreadable(d, was)
+	}
+	if d.Verdict == checker.Stopped && d.State == checker.OK {
+		if d.Unproven() {
+			return unproven
+		}
+		return ""
+	}
+	if blind(d) && d.State != checker.OK {
+		return runs(d)
+	}
+	alone := *d
+	if c := d.Compared; c != nil && slices.Contains([]checker.Outcome{checker.NotCompared, checker.InSync, checker.Lagging}, c.Outcome) {
+		alone.Compared = nil
+	}
+	news := strings.Replace(alone.News(), " ("+d.Limit.String()+")", "", 1)
+	if word := d.Word(); news == "" && (word == checker.Stale.String() || word == checker.Lagging.String()) {
+		return f.stuck(d)
+	}
+	return news
+}
+
+// runs says of a disk whose guest is off by what is here that it lives, and what is missing.
+func runs(d *checker.Result) string {
+	owner := siteName(d.Compared.Owner)
+	for _, e := range d.Evidence {
+		if e.Node == d.Compared.Owner && e.Newest != nil && e.Newest.GUID != d.Newest.GUID {
+			return fmt.Sprintf("it runs on %s, and its snapshots of since then do not arrive: what is here is from when it was off", owner)
+		}
+	}
+	return fmt.Sprintf("it has run on %s for %s and got no snapshot there: what is here is from when it was off", owner, text.Age(d.Compared.Lag))
+}
+
+// stuck says where the snapshots stay away that a disk lacks.
+func (f Facts) stuck(d *checker.Result) string {
+	c := d.Compared
+	switch {
+	case f.own(d.Disk):
+		return "no newer snapshot was taken here"
+	case c != nil && c.Outcome == checker.Lagging:
+		return "newer snapshots of " + siteName(c.Owner) + " do not arrive here"
+	case c != nil && c.Outcome == checker.InSync:
+		return siteName(c.Owner) + " has taken no newer snapshot"
+	}
+	return "no newer snapshot has arrived"
+}
+
+// unreadable says what a disk was when it was read last.
+func unreadable(d *checker.Result, was checker.Judgement) string {
+	word := was.Verdict.String()
+	if was.Limit.Range != nil && d.Newest != nil {
+		word += " " + text.Age(was.Age)
+	}
+	return fmt.Sprintf("was %s when last read, %s ago", word, text.Age(d.Age-was.Age))
+}
+
+// matches reports whether the query is about a guest.
+func (q query) matches(g guest) bool {
+	return (q.State == "" || g.State.String() == q.State) &&
+		(q.Verdict == "" || g.Word == q.Verdict) &&
+		(q.Pool == "" || slices.ContainsFunc(g.Here, func(d *checker.Result) bool { return zfs.Pool(d.Dataset) == q.Pool })) &&
+		(q.Text == "" || strings.Contains(strings.ToLower(strings.Join(g.names(), "\n")), strings.ToLower(q.Text)))
+}
+
+// names are what it can be found by.
+func (g guest) names() []string {
+	names := []string{g.Name, g.ID, g.Cluster}
+	for _, d := range g.Here {
+		names = append(names, d.Dataset)
+	}
+	return append(names, g.Lacking...)
+}
