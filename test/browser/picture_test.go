@@ -43,31 +43,57 @@ func save(t *testing.T, name string, shot []byte) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, name), small, 0o644))
 }
 
-// TestPictures makes the pictures of the README.
+// TestPictures makes the pictures of the documents.
 func TestPictures(t *testing.T) {
-	s := newSite(t, estate(), watched)
-	b := newTab(t, s.url)
-	b.do(chromedp.EmulateViewport(1280, 860))
-	for _, theme := range []string{"light", "dark"} {
-		b.theme(theme)
+	t.Run("14 disks", func(t *testing.T) {
+		s := newSite(t, estate(), watched, asked)
+		s.read()
+		b := newTab(t, s.url)
+		savePages(t, b, "page", "/")
+		b.do(chromedp.EmulateViewport(1280, 700))
+		b.theme("dark")
 		b.open("/")
-		save(t, "page-"+theme+".png", b.picture())
-	}
-	b.theme("light")
-	b.do(chromedp.EmulateViewport(1280, 700))
-	b.open("/?disk=backup/pve/vm-104-disk-0")
-	b.await("!!document.querySelector('.timeline')")
-	save(t, "disk.png", b.picture())
+		save(t, "page-dark.png", b.picture())
+		b.theme("light")
+		b.open("/?guest=104")
+		save(t, "guest.png", b.picture())
+		b.do(chromedp.EmulateViewport(1280, 760))
+		b.open("/?disk=backup/pve/vm-104-disk-0")
+		b.await("!!document.querySelector('.timeline')")
+		save(t, "disk.png", b.picture())
+		saveTerminal(t, b, s)
+	})
+	t.Run("300 disks", func(t *testing.T) {
+		s := newSite(t, many(300), askedOf(3))
+		s.read()
+		b := newTab(t, s.url)
+		savePages(t, b, "page-300", "/?ok=show")
+	})
+}
 
+// savePages makes a picture of the page at each width.
+func savePages(t *testing.T, b *tab, name, path string) {
+	t.Helper()
+	heights := map[int64]int64{390: 1100, 900: 860}
+	for _, width := range widths {
+		b.do(chromedp.EmulateViewport(width, cmp.Or(heights[width], 700)))
+		b.open(path)
+		save(t, fmt.Sprintf("%s-%d.png", name, width), b.picture())
+	}
+}
+
+// saveTerminal makes the picture of the table at a terminal. The tab shows something else after.
+func saveTerminal(t *testing.T, b *tab, s *site) {
+	t.Helper()
 	var table bytes.Buffer
-	require.NoError(t, format.Table{Colour: true, Width: 132}.Write(&table, s.store.Report()))
+	require.NoError(t, format.Table{Colour: true, Width: 120}.Write(&table, s.store.Report()))
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprint(w, terminal("$ snapwatch status\n"+table.String()))
 	}))
 	defer web.Close()
 	b.forgives = "favicon.ico"
 	b.url = web.URL
-	b.do(chromedp.EmulateViewport(1120, 400))
+	b.do(chromedp.EmulateViewport(1020, 420))
 	b.open("/")
 	save(t, "status.png", b.picture())
 }
