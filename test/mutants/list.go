@@ -9,6 +9,7 @@ var suites = []suite{
 	{"internal/pve/", [][]string{{"-run", "ParseConfig", "./internal/pve"}}},
 	{"internal/zfs/", [][]string{{"./internal/zfs"}, {"-run", "Judge", "./snapper"}}},
 	{"checker/", [][]string{{"./checker/..."}, {"./test/sim", "-weeks", "40"}}},
+	{"exporter/page/", [][]string{{"./exporter/page"}}},
 	{"exporter/", [][]string{{"-run", "Configur|OtherDatasets|BeingWritten|WhoWaitsIs|NoTurn|AnOwnerThatIsSilent|CannotBeReadKeeps|SaysWhoLives|ANodeTells", "./exporter"}}},
 	{"internal/crontab/", [][]string{{"./internal/crontab"}}},
 	{"cmd/", [][]string{{"-run", "TestScripts/(otherwords|cronlines|register|ended)$", "./cmd/snapwatch"}}},
@@ -29,6 +30,13 @@ var mutants = slices.Concat([]mutant{
 	{"checker/compare.go", `if last.Outcome == Lagging || last.Outcome == Diverged {`, `if false {`, "forget that a copy is behind when its owner is silent"},
 	{"checker/owned.go", `if n.Failure != "" && moved[`, `if false && moved[`, "let a silent node claim a copy of a guest that moved"},
 	{"internal/crontab/period.go", `if !anyDay && !anyWeekday {`, `if !anyDay && !anyWeekday && false {`, "require both days of a line in cron"},
+	// Mutants of the page.
+	{"exporter/page/sites.go", `			if d.State != checker.OK {
+				c.State = checker.Critical`, `			if d.State != checker.OK {
+				c.State = checker.OK`, "hide on the page that a guest runs of which the copies say that it is off"},
+	{"exporter/page/guests.go", `d.Problem != "" || d.Unlisted != ""`, `false`, "say on the page what a disk was, and not why it cannot be read"},
+	{"exporter/page/guests.go", `, worse(a.was, b.was))`, `)`, "bury what was stale under what was fresh"},
+	{"exporter/page/rows.go", `if g.State != checker.OK || g.Open {`, `if g.State == checker.Critical || g.Open {`, "fold guests that alarm"},
 	// Mutants of requests that the exporter answers together.
 	{"exporter/together.go", `deadline.Sub(b.deadline).Abs() <= similar`, `true`, "cut off a patient request at an urgent request's deadline"},
 	{"exporter/together.go", `deadline.Before(b.deadline)`, `false`, "answer after the deadline"},
