@@ -155,13 +155,16 @@ func (f *freezer) lacks(vmid int, taken func(dataset string) bool, frozen func(v
 // guest.
 var errWrongHow = errors.New("not possible")
 
+// leftFrozenKey is the key of a guest that we froze and nobody saw thawed, also in later runs.
+const leftFrozenKey = "left frozen"
+
 // unfitKey returns the key of the reason why a guest cannot be frozen.
 func unfitKey(err error) string {
 	switch {
 	case errors.Is(err, errWrongHow):
 		return "wrong how"
 	case errors.Is(err, quiesce.ErrOurs):
-		return "left frozen"
+		return leftFrozenKey
 	case errors.Is(err, quiesce.ErrForeign):
 		return "frozen by others"
 	}

@@ -42,6 +42,7 @@ func TestFreezeResult(t *testing.T) {
 		{name: "no snapshot", unmade: true, want: report.Crash, reason: "no snapshot was made: exit status 255", frozen: 0.5},
 		{name: "too late", result: freezeResult{ended: quiesce.Ended{Early: "max_freeze (2s) is over"}}, want: report.Crash, reason: "it continued before the snapshot was made: max_freeze (2s) is over", frozen: 0.5},
 		{name: "gave up by itself", result: freezeResult{ended: quiesce.Ended{Lapsed: map[pve.ID]string{id: "VSS"}}}, want: report.Crash, reason: "it may have continued before the snapshot was made: VSS", frozen: 0.5},
+		{name: "not seen thawed", result: freezeResult{ended: quiesce.Ended{Left: map[pve.ID]string{id: "no answer"}}}, want: report.Crash, reason: "it was not seen thawed: no answer", frozen: 0.5},
 		{name: "no window", nothing: true, want: report.Crash, reason: "the run was told to end"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

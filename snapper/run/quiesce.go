@@ -166,7 +166,7 @@ func (f freezeResult) id(vmid int) pve.ID { return f.view.Evidence[vmid].Config.
 
 // guest returns the result for one guest. The guest's snapshot is consistent under three
 // conditions: all its disks are in the snapshot, the guest was frozen before the channel programs
-// of all pools began, and the whole guest was still frozen when it was thawed after these
+// of all pools began, and the whole guest was seen still frozen when it was thawed after these
 // programs. The result passing of guest is true if the snapshot is not consistent for a reason
 // that is not a fault.
 func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes map[string]snapper.Outcome) (q report.Quiesced, passing bool) {
@@ -189,6 +189,8 @@ func (f freezeResult) guest(freeze snapper.Freeze, u snapper.Frozen, outcomes ma
 		fault, q.Reason = "no snapshot", unmade(err)
 	case f.ended.Lapsed[id] != "":
 		fault, q.Reason = "lapsed", "it may have continued before the snapshot was made: "+f.ended.Lapsed[id]
+	case f.ended.Left[id] != "":
+		fault, q.Reason = leftFrozenKey, "it was not seen thawed: "+f.ended.Left[id]
 	case f.ended.Early != "":
 		fault, q.Reason = "early", "it continued before the snapshot was made: "+f.ended.Early
 	default:
@@ -230,7 +232,7 @@ func (f freezeResult) whole(q *report.Quiesced, outcomes map[string]snapper.Outc
 func (f freezeResult) frozen(vmid int) bool {
 	return slices.ContainsFunc(f.freezes, func(z snapper.Freeze) bool {
 		id := f.id(z.VMID)
-		return z.VMID == vmid && z.Unfit == "" && f.failed[id] == "" && f.ended.Lapsed[id] == ""
+		return z.VMID == vmid && z.Unfit == "" && f.failed[id] == "" && f.ended.Lapsed[id] == "" && f.ended.Left[id] == ""
 	})
 }
 

@@ -90,6 +90,7 @@ var mutants = slices.Concat([]mutant{
 	{"snapper/due.go", `started := (whole || t.action == Start) && any`, `started := (whole || false) && any`, "take no snapshot when a guest is started"},
 	{"snapper/due.go", `started := (whole || t.action == Start) && any`, `started := (whole && false || t.action == Start) && any`, "snapshot a part of a group at a start"},
 	{"snapper/groups.go", `if t.disk.State != Running {`, `if false {`, "freeze a guest that Proxmox is changing"},
+	{"snapper/run/quiesce.go", `case f.ended.Left[id] != "":`, `case false:`, "call a snapshot consistent although nobody saw its guest thawed"},
 	{"snapper/run/quiesce.go", `case f.ended.Early != "":`, `case false:`, "call a snapshot consistent that was taken after the thaw"},
 	{"snapper/run/quiesce.go", `if len(lacks) == 0 {`, `if true {`, "call a snapshot consistent that lacks a disk"},
 	{"snapper/whole.go", `case d != nil:`, `case false:`, "call a snapshot consistent that another guest writes to"},

@@ -150,6 +150,9 @@ func (w *World) thawed(n *node, m *machine, done report.Run) {
 			continue // the freeze belongs to an earlier run
 		}
 		w.stats.Consistent++
+		if slices.Contains(done.LeftFrozen, q.VMID) {
+			w.broken("%s calls the snapshot of guest %d consistent, and did not see it thawed", n.name, q.VMID)
+		}
 		for _, name := range w.guests[q.VMID].disks {
 			if was, made := m.whileFrozen[name+"@"+q.Snapshot]; made && !was {
 				w.broken("%s calls %s@%s consistent, but its guest was not frozen", n.name, name, q.Snapshot)
