@@ -110,9 +110,9 @@ type Freeze struct {
 // TooMany returns the reason why the virtual machines among the guests cannot all be frozen in
 // time, "" if they can. A virtual machine needs a processor while it is being frozen, and again
 // while it is being thawed. The argument atOnce of TooMany is the number of guests that are
-// frozen at the same time, and budget is the time within which all guests must be frozen,
-// snapshotted and thawed.
-func TooMany(freezes []Freeze, atOnce int, budget time.Duration) string {
+// frozen at the same time, budget is the time within which all guests must be frozen, snapshotted
+// and thawed, and longest is the time that freezing may take however large the budget is.
+func TooMany(freezes []Freeze, atOnce int, budget, longest time.Duration) string {
 	n, sum := 0, time.Duration(0)
 	for _, f := range freezes {
 		if f.Unfit == "" && f.How == config.Agent {
@@ -121,11 +121,15 @@ func TooMany(freezes []Freeze, atOnce int, budget time.Duration) string {
 		}
 	}
 	takes := sum / time.Duration(atOnce)
-	if n <= atOnce || takes <= budget/freezeShare {
-		return ""
-	}
 	needed := (takes*freezeShare + time.Second - 1).Truncate(time.Second)
-	return fmt.Sprintf("freezing %d virtual machines takes about %s here, and thawing them takes as long: set max_freeze to %s, or make the group smaller", n, takes.Round(time.Second/10), needed)
+	what := fmt.Sprintf("freezing %d virtual machines takes about %s here, ", n, takes.Round(time.Second/10))
+	switch {
+	case n <= atOnce || takes <= min(budget, 2*longest)/freezeShare:
+		return ""
+	case needed > 2*longest:
+		return what + "which is too long whatever max_freeze is: make the group smaller"
+	}
+	return what + fmt.Sprintf("and as long again to thaw them: set max_freeze to %s, or make the group smaller", needed)
 }
 
 // freezeShare divides max_freeze into three equal parts: for freezing, for the snapshots and for

@@ -33,9 +33,14 @@ const (
 	asked = "asked"
 )
 
+// MaxFreezing is the longest time that freezing all guests may take, however large the budget is:
+// the guests are locked meanwhile, Proxmox waits ten seconds for a lock, and the snapshot needs
+// time, too.
+const MaxFreezing = 6 * time.Second
+
 // Timeout returns the time that freezing one guest may take: half of the budget, so that time is
-// left for the snapshots of the other guests.
-func Timeout(budget time.Duration) time.Duration { return budget / 2 }
+// left for the snapshots of the other guests, and MaxFreezing at most.
+func Timeout(budget time.Duration) time.Duration { return min(budget/2, MaxFreezing) }
 
 const (
 	// thawTry is the longest time for one call to thaw. thawPause is the first pause between two

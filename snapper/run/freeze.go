@@ -134,7 +134,7 @@ func (f *freezer) ask(ctx context.Context, list []snapper.Frozen) []snapper.Froz
 	}
 	waitAll(asked)
 	for _, u := range list {
-		why := snapper.TooMany(u.Freezes, f.World.FreezesAtOnce(), f.Config.MaxFreeze.Std())
+		why := snapper.TooMany(u.Freezes, f.World.FreezesAtOnce(), f.Config.MaxFreeze.Std(), quiesce.MaxFreezing)
 		for i := range u.Freezes {
 			if z := &u.Freezes[i]; why != "" && z.Unfit == "" {
 				z.Unfit, z.Fault = why, "too many"

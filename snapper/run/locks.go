@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"snapwatch/internal/pve"
+	"snapwatch/internal/quiesce"
 	"snapwatch/internal/report"
 	"snapwatch/snapper"
 )
@@ -22,8 +23,8 @@ const maxLocked = 2 * time.Second
 
 const (
 	// maxLockedFrozen is the longest time for which a run holds the locks of guests that it
-	// freezes.
-	maxLockedFrozen = 8 * time.Second
+	// freezes: until they are frozen, and for their channel programs.
+	maxLockedFrozen = quiesce.MaxFreezing + maxLocked
 	// maxMigrationLocked is the longest time for which a run prevents Proxmox's replication and
 	// migration, which give up after 2 s (guest_migration_lock). A quick freeze ends within this
 	// time.

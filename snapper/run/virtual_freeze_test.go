@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -211,31 +210,64 @@ func TestEachFaultIsTold(t *testing.T) {
 	})
 }
 
-// A group that cannot be frozen in time is not frozen at all, and that is reported once.
+// A group that cannot be frozen in time is not frozen at all, and that is reported once. Its guests
+// get their snapshots all the same.
 func TestGroupTooLarge(t *testing.T) {
-	for limit, frozen := range map[time.Duration]bool{26 * time.Second: false, 27 * time.Second: true} {
-		t.Run(limit.String(), func(t *testing.T) {
+	for _, test := range []struct {
+		limit, answers time.Duration
+		want           string // "" where it is frozen
+	}{
+		{10 * time.Second, 600 * time.Millisecond, "takes about 3.6s here, and as long again to thaw them: set max_freeze to 11s, or make the group smaller"},
+		{11 * time.Second, 600 * time.Millisecond, ""},
+		{time.Minute, 660 * time.Millisecond, ""},
+		// No max_freeze would do: the guests are locked meanwhile.
+		{10 * time.Second, 680 * time.Millisecond, "takes about 4.1s here, which is too long whatever max_freeze is: make the group smaller"},
+		{time.Minute, 1500 * time.Millisecond, "takes about 9s here, which is too long whatever max_freeze is: make the group smaller"},
+	} {
+		t.Run(fmt.Sprint(test.limit, test.answers), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newVirtualWorld(t)
 				var names []string
 				for vmid := 101; vmid <= 112; vmid++ {
-					w.guest(vmid, true, "tank").slowAgent = 1500 * time.Millisecond
+					w.guest(vmid, true, "tank").slowAgent = test.answers
 					names = append(names, fmt.Sprint(vmid))
 				}
 				r := w.run(t, func(o *Options) {
 					var all config.VMIDs
 					require.NoError(t, all.UnmarshalText([]byte("101-112")))
 					o.Config.Groups = []config.Group{{Name: "shop", VMID: all, Quiesce: config.Agent}}
-					o.Config.MaxFreeze = config.Duration(limit)
+					o.Config.MaxFreeze = config.Duration(test.limit)
 				})
 				require.Len(t, r.Quiesced, 12)
+				frozen := test.want == ""
 				assert.Equal(t, frozen, len(w.happened("freeze")) == 1)
-				assert.Equal(t, frozen, !slices.ContainsFunc(r.Quiesced, func(q report.Quiesced) bool { return q.Consistent != report.Application }))
-				want := []string{"guests " + strings.Join(names, ", ") + ": their snapshots are only crash-consistent: it is not frozen: freezing 12 virtual machines takes about 9s here, and thawing them takes as long: set max_freeze to 27s, or make the group smaller"}
-				if frozen {
-					want = nil
+				for _, q := range r.Quiesced {
+					assert.Equal(t, frozen, q.Consistent == report.Application)
+					assert.NotEmpty(t, q.Snapshot)
+				}
+				var want []string
+				if !frozen {
+					want = []string{"guests " + strings.Join(names, ", ") + ": their snapshots are only crash-consistent: it is not frozen: freezing 12 virtual machines " + test.want}
 				}
 				assert.Equal(t, want, told(r, report.Warning, ""))
+			})
+		})
+	}
+}
+
+// A guest that takes longer to freeze than it may be locked gets its snapshot all the same,
+// however long it may be frozen.
+func TestSlowFreeze(t *testing.T) {
+	for slow, want := range map[time.Duration]report.Consistency{5 * time.Second: report.Application, 9 * time.Second: report.Crash} {
+		t.Run(slow.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newVirtualWorld(t)
+				w.guest(100, true, "tank").slowFreeze = slow
+				r := w.run(t, freezing("100"), func(o *Options) { o.Config.MaxFreeze = config.Duration(time.Minute) })
+				require.Len(t, r.Quiesced, 1)
+				assert.Equal(t, want, r.Quiesced[0].Consistent)
+				assert.NotEmpty(t, r.Quiesced[0].Snapshot)
+				assert.Equal(t, []int{100}, w.once(t, "tank: snapshot").held)
 			})
 		})
 	}

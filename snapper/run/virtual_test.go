@@ -68,11 +68,11 @@ type virtualGuest struct {
 	unread bool
 	// rolling is true if the task list says that the guest is being rolled back.
 	rolling bool
-	// slowAgent is the time that the guest's agent takes to answer. refuses is the reason why the
-	// guest cannot be frozen. lapses is the reason to doubt that the guest remained frozen until
-	// it was thawed.
-	slowAgent       time.Duration
-	refuses, lapses string
+	// slowAgent is the time that the guest's agent takes to answer, slowFreeze the time that a
+	// freeze takes in addition. refuses is the reason why the guest cannot be frozen. lapses is the
+	// reason to doubt that the guest remained frozen until it was thawed.
+	slowAgent, slowFreeze time.Duration
+	refuses, lapses       string
 }
 
 // virtualEvent is an event, with the guests whose locks were held at that time.
@@ -283,24 +283,42 @@ func (w *virtualWorld) TakeOver(_ context.Context, tell func(pve.ID, quiesce.Tak
 	return nil
 }
 
-func (w *virtualWorld) OpenWindow(guests []pve.ID, _ time.Duration) (Window, error) {
-	return virtualWindow{w, guests}, nil
+func (w *virtualWorld) OpenWindow(guests []pve.ID, budget time.Duration) (Window, error) {
+	return virtualWindow{w, guests, quiesce.Timeout(budget)}, nil
 }
 
-// virtualWindow freezes every guest that it is asked to freeze.
+// virtualWindow freezes every guest that it is asked to freeze, while there is time.
 type virtualWindow struct {
-	w      *virtualWorld
-	guests []pve.ID
+	w       *virtualWorld
+	guests  []pve.ID
+	timeout time.Duration
 }
 
 func (v virtualWindow) Freeze() map[pve.ID]string {
 	v.w.log("freeze %v", v.guests)
 	failed := map[pve.ID]string{}
+	over, stop := context.WithTimeout(context.Background(), v.timeout)
+	defer stop()
+	lanes := v.w.Lanes(v.w.FreezesAtOnce())
+	var mu sync.Mutex
+	var freezing []func()
 	for _, id := range v.guests {
-		if why := v.w.guests[id.VMID].refuses; why != "" {
-			failed[id] = why
-		}
+		g := v.w.guests[id.VMID]
+		freezing = append(freezing, lanes.Go(func() {
+			why := g.refuses
+			select {
+			case <-over.Done():
+				why = "no time is left"
+			case <-time.After(g.slowAgent + g.slowFreeze):
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if why != "" {
+				failed[id] = why
+			}
+		}))
 	}
+	waitAll(freezing)
 	return failed
 }
 

@@ -89,6 +89,7 @@ var mutants = slices.Concat([]mutant{
 	{"snapper/due.go", `RefuseReceiving: class == zfs.Stopped,`, `RefuseReceiving: false,`, "snapshot a stopped disk during a receive"},
 	{"snapper/due.go", `started := (whole || t.action == Start) && any`, `started := (whole || false) && any`, "take no snapshot when a guest is started"},
 	{"snapper/due.go", `started := (whole || t.action == Start) && any`, `started := (whole && false || t.action == Start) && any`, "snapshot a part of a group at a start"},
+	{"snapper/groups.go", `takes <= min(budget, 2*longest)/freezeShare`, `takes <= budget/freezeShare`, "freeze a group for longer than it may be locked"},
 	{"snapper/groups.go", `if t.disk.State != Running {`, `if false {`, "freeze a guest that Proxmox is changing"},
 	{"snapper/run/quiesce.go", `case f.ended.Left[id] != "":`, `case false:`, "call a snapshot consistent although nobody saw its guest thawed"},
 	{"snapper/run/quiesce.go", `case f.ended.Early != "":`, `case false:`, "call a snapshot consistent that was taken after the thaw"},
