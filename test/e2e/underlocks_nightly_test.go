@@ -1,0 +1,131 @@
+//go:build e2e && nightly
+
+package e2e
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"snapwatch/internal/zfs"
+)
+
+// noting is a program that notes when it starts, with the containers whose locks a run has:
+// its own lock is shared, Proxmox's are not.
+const noting = `#!/bin/sh
+who=$(stat -c '%%i %%n' /run/lock/lxc/pve-config-* 2>/dev/null | awk '
+FILENAME == "/proc/locks" { if ($2 == "FLOCK" && $4 == "READ") { split($6, at, ":"); held[at[3]] = 1 }; next }
+$1 in held { gsub(/.*pve-config-|[.]lock/, "", $2); printf "%%s ", $2 }' /proc/locks -)
+echo "$who|%[1]s $*" >>/run/started.log
+exec %[2]s "$@"
+`
+
+var vmidInName = regexp.MustCompile(`subvol-(\d+)-disk`)
+
+// TestOnlyOwnProgramsUnderLocks: 40 guests have just failed over to A, where 200 bookmarks of
+// the history that they do not have any more are left, and one guest has stopped. While a run
+// has the lock of a guest nothing is started but the programs for that guest.
+func TestOnlyOwnProgramsUnderLocks(t *testing.T) {
+	const guests, lost = 40, 5
+	w := newWorld(t)
+	w.container(300, "subvol-300-disk-0")
+	w.start(w.a, 300)
+	w.snap(w.a, "f100")
+	w.zfs("create", "tb/all")
+	disks := make([]string, guests)
+	for i := range disks {
+		disks[i] = fmt.Sprintf("subvol-%d-disk-0", 201+i)
+		w.zfs("create", "-o", "mountpoint=none", "tb/all/"+disks[i])
+	}
+	w.failsOver(lost, disks)
+	for i, d := range disks {
+		require.NoError(t, w.a.AddContainer(201+i, d))
+		w.start(w.a, 201+i)
+		require.Len(t, w.bookmarks("ta/data/"+d), lost)
+	}
+	w.stop(w.a, 300)
+
+	for _, name := range []string{"/usr/sbin/zfs", "/usr/sbin/zpool", "/usr/bin/pvesh"} {
+		base := name[strings.LastIndex(name, "/")+1:]
+		require.NoError(t, w.a.Install(base, fmt.Sprintf(noting, base, name)))
+	}
+	w.takes("pvesh", "2s")
+	r := w.run(w.a, "snap", "f100")
+	require.Zero(t, r.Code)
+	assert.Equal(t, "stopped", w.label("ta/data/subvol-300-disk-0"))
+	for _, d := range disks {
+		assert.Equal(t, []string{"frequently"}, w.classes("ta/data/" + d)[1:], d)
+		for _, name := range lostNames(lost) {
+			assert.NotContains(t, w.bookmarks("ta/data/"+d), name, d)
+		}
+	}
+	log, err := w.a.ReadFile("/run/started.log")
+	require.NoError(t, err)
+	under := map[string]int{}
+	for line := range strings.Lines(log) {
+		held, started, _ := strings.Cut(strings.TrimSpace(line), "|")
+		if held == "" {
+			continue
+		}
+		assert.Regexp(t, `^zfs program -j ta - guest `, started)
+		locked := strings.Fields(held)
+		for _, m := range vmidInName.FindAllStringSubmatch(started, -1) {
+			assert.Contains(t, locked, m[1], started)
+			under[m[1]]++
+		}
+	}
+	t.Logf("%d programs were started, %d guests were locked", strings.Count(log, "\n"), len(under))
+	assert.Len(t, under, guests+1, "each guest was locked, or this proves nothing")
+}
+
+// lostNames are the bookmarks that are left of what A had and B has not.
+func lostNames(n int) (names []string) {
+	day := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
+	for i := range n {
+		names = append(names, zfs.FormatSnapshotName(day.AddDate(0, 0, i), zfs.Daily))
+	}
+	return names
+}
+
+// failsOver brings disks that are below tb/all to A, where they were before, and have that many
+// bookmarks of what is not in what comes.
+func (w *world) failsOver(lost int, disks []string) {
+	w.t.Helper()
+	w.zfs("snapshot", "-r", "tb/all@"+zfs.FormatSnapshotName(time.Date(2026, 6, 30, 9, 0, 0, 0, time.UTC), zfs.Daily))
+	var script strings.Builder
+	script.WriteString("set -e\n")
+	for _, d := range disks {
+		fmt.Fprintf(&script, "zfs send tb/all/%[1]s@%%s | zfs receive ta/data/%[1]s\n", d)
+	}
+	base := w.snapshots("tb/all")[0]
+	w.pipe(strings.ReplaceAll(script.String(), "%s", base))
+	names := lostNames(lost)
+	for _, name := range names {
+		var made []string
+		for _, d := range disks {
+			made = append(made, "ta/data/"+d+"@"+name)
+		}
+		w.zfs(append([]string{"snapshot"}, made...)...)
+	}
+	var program strings.Builder
+	for _, d := range disks {
+		for _, name := range names {
+			fmt.Fprintf(&program, "assert(zfs.sync.bookmark('ta/data/%[1]s@%[2]s', 'ta/data/%[1]s#%[2]s') == 0)\n", d, name)
+		}
+	}
+	w.pipe("zfs program ta - <<'END'\n" + program.String() + "END\n")
+	w.zfs("snapshot", "-r", "tb/all@since")
+	script.Reset()
+	script.WriteString("set -e\n")
+	for _, d := range disks {
+		fmt.Fprintf(&script, "zfs send -i @%[2]s tb/all/%[1]s@since | zfs receive -F ta/data/%[1]s\n", d, base)
+	}
+	w.pipe(script.String())
+	assert.True(w.t, slices.Contains(w.snapshots("ta/data/"+disks[0]), "since"))
+}
