@@ -25,7 +25,7 @@ SUITE   ?= trixie
 # What CI plays on OpenZFS 2.1 and 2.4, too; nightly plays everything there.
 MAINJOB := ^(TestStory|TestZFSVersions)$$$$
 # What soak plays on real ZFS.
-SOAK    ?= RandomSteps|Killed|KilledWhileFrozen|ExporterForLong
+SOAK    ?= RandomSteps|Killed|KilledWhileFrozen|FreezeProven|ExporterForLong
 # How many random steps it takes there, how many kills and minutes of the exporter.
 STEPS   ?= 5000
 KILLS   ?= 500

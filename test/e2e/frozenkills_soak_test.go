@@ -2,5 +2,10 @@
 
 package e2e
 
-// frozenKills is the number of runs that a test kills while guests are frozen.
-const frozenKills = 50
+const (
+	// frozenKills is the number of runs that a test kills while guests are frozen.
+	frozenKills = 50
+	// frozenTrials is the number of events while guests are frozen: each of six kinds 20
+	// times.
+	frozenTrials = 120
+)

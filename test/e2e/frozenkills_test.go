@@ -2,5 +2,10 @@
 
 package e2e
 
-// frozenKills is the number of runs that a test kills while guests are frozen.
-const frozenKills = 10
+const (
+	// frozenKills is the number of runs that a test kills while guests are frozen.
+	frozenKills = 10
+	// frozenTrials is the number of events while guests are frozen, one kind after the
+	// other.
+	frozenTrials = 20
+)

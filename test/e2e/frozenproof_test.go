@@ -1,4 +1,4 @@
-//go:build e2e && nightly
+//go:build e2e && (nightly || soak)
 
 package e2e
 
@@ -16,9 +16,6 @@ import (
 	"snapwatch/internal/report"
 	"snapwatch/test/site"
 )
-
-// frozenTrials is the number of trials in which an event happens while guests are frozen.
-const frozenTrials = 20
 
 // proofs has a container whose processes write, and a virtual machine with a real agent that
 // freezes a file system in use.
