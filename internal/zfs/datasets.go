@@ -23,6 +23,8 @@ var (
 	nativeProperties = []string{
 		"creation", "origin", prevsnap, "inconsistent", "receive_resume_token", "written", snapshotsChanged, "guid",
 	}
+	// roomProperties are asked where snapshots are taken.
+	roomProperties = []string{"available", "refreservation", "usedbyrefreservation"}
 )
 
 // These properties are unknown to some ZFS versions. Reading an unknown property makes the whole
@@ -37,16 +39,17 @@ const (
 // Children lists the filesystems and volumes directly below each of the parents, which must be in
 // one pool, with one zfs process. If Children returns both heads and an error, the error is a
 // [*command.Error]: zfs complained and exited by itself, and each returned head is complete. If a
-// label makes the list unreadable, Children starts more zfs processes to read the labels.
+// label makes the list unreadable, Children starts more zfs processes to read the labels. Only
+// Children asks for the room that the datasets have.
 func (r Reader) Children(ctx context.Context, parents ...string) ([]Dataset, error) {
-	heads, err := r.labelled(ctx, []string{"-d", "1"}, parents)
+	heads, err := r.labelled(ctx, []string{"-d", "1"}, roomProperties, parents)
 	return without(heads, parents), err
 }
 
 // Descendants lists the roots and all filesystems and volumes below the roots, which must be in one
 // pool. The errors of Descendants are those of [Reader.Children].
 func (r Reader) Descendants(ctx context.Context, roots ...string) ([]Dataset, error) {
-	return r.labelled(ctx, []string{"-r"}, roots)
+	return r.labelled(ctx, []string{"-r"}, nil, roots)
 }
 
 // DescendantsUnlabelled does the same as [Reader.Descendants], but reads no user properties.
@@ -200,9 +203,13 @@ func (h *Dataset) set(property, value, source string) (err error) {
 		h.Token = unset(value)
 		h.ResumeToken = h.Token != ""
 	case "written":
-		if unset(value) != "" {
-			h.Written, err = strconv.ParseUint(value, 10, 64)
-		}
+		h.Written, err = parseBytes(value)
+	case "available":
+		h.Available, err = parseBytes(value)
+	case "refreservation":
+		h.RefReservation, err = parseBytes(value)
+	case "usedbyrefreservation":
+		h.UsedByRefReservation, err = parseBytes(value)
 	case snapshotsChanged:
 		if unset(value) != "" {
 			var changed time.Time
@@ -252,6 +259,14 @@ func unset(value string) string {
 		return ""
 	}
 	return value
+}
+
+// parseBytes reads a number of bytes, 0 where zfs has none to tell.
+func parseBytes(value string) (uint64, error) {
+	if unset(value) == "" {
+		return 0, nil
+	}
+	return strconv.ParseUint(value, 10, 64)
 }
 
 // endOfTime is the Unix time after which a time may not fit into JSON: the end of the year 9999.

@@ -44,8 +44,8 @@ func labelledPool(calls *int, running map[string]string, datasets ...string) Rea
 // A label that makes the list unreadable must cost only its own disk the labels, and must not
 // imitate another disk.
 func TestALabelSpoilsNoOtherDisk(t *testing.T) {
-	madeUp := func(dataset string) (rows string) {
-		for _, p := range headProperties[:len(headProperties)-3] {
+	madeUp := func(dataset string, more ...string) (rows string) {
+		for _, p := range slices.Concat(more, headProperties[:len(headProperties)-3]) {
 			rows += "\n" + dataset + "\t" + p + "\t" + map[string]string{"creation": "1", "prevsnap": "-", "written": "0"}[p] + "\t-"
 		}
 		return rows + "\n" + dataset + "\tlabel:running\tx"
@@ -55,6 +55,7 @@ func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 		"a line end":            "a\nb",
 		"tabs":                  "a\tb\tc",
 		"a disk made up":        "off\treceived\ntank/vm-1-disk-0\tlabel:nosnap\t-\t-\ntank/vm-1-disk-0\tguid\t16\t-" + madeUp("tank/vm-9-disk-0"),
+		"one with its room":     "off\treceived\ntank/vm-1-disk-0\tlabel:nosnap\t-\t-\ntank/vm-1-disk-0\tguid\t16\t-" + madeUp("tank/vm-9-disk-0", roomProperties...),
 		"another disk's rows":   "off\treceived\ntank/vm-1-disk-0\tlabel:nosnap\t-\t-\ntank/vm-1-disk-0\tguid\t16\t-" + madeUp("tank/vm-3-disk-0"),
 		"its own rows, another": "off\treceived\ntank/vm-1-disk-0\tlabel:nosnap\ton",
 	} {
@@ -231,4 +232,34 @@ func TestHeadsOfAListingThatFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where snapshots are taken, the room is asked for, too.
+func TestChildrenTellTheirRoom(t *testing.T) {
+	said := map[string]string{"guid": "7", "creation": "1", "inconsistent": "0", "available": "900", "refreservation": "64", "usedbyrefreservation": "40", "written": "24"}
+	asked := ""
+	r := Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {
+		asked = c.Argv[slices.Index(c.Argv, "name,property,value,source")+1]
+		for _, d := range []string{"tank", "tank/vm-1-disk-0"} {
+			for p := range strings.SplitSeq(asked, ",") {
+				if err := each(d + "\t" + p + "\t" + cmp.Or(said[p], "-") + "\t-"); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}}
+	heads, err := r.Children(t.Context(), "tank")
+	require.NoError(t, err)
+	require.Len(t, heads, 1)
+	assert.Equal(t, [4]uint64{900, 64, 40, 24}, [4]uint64{heads[0].Available, heads[0].RefReservation, heads[0].UsedByRefReservation, heads[0].Written})
+
+	said["available"] = "many"
+	heads, err = r.Children(t.Context(), "tank")
+	require.NoError(t, err)
+	assert.Contains(t, heads[0].Problem, "available: ")
+
+	_, err = r.Descendants(t.Context(), "tank")
+	require.NoError(t, err)
+	assert.NotContains(t, asked, "available", "a replica's scan asks for no more than it needs")
 }

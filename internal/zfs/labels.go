@@ -11,12 +11,12 @@ import (
 
 // labelled reads heads with their labels. If the list is unreadable, labelled reads the labels in
 // separate calls, so that text chosen by a received stream spoils the labels of one disk only.
-func (r Reader) labelled(ctx context.Context, depth, names []string) ([]Dataset, error) {
-	heads, err := r.heads(ctx, depth, headProperties, names)
+func (r Reader) labelled(ctx context.Context, depth, more, names []string) ([]Dataset, error) {
+	heads, err := r.heads(ctx, depth, slices.Concat(more, headProperties), names)
 	if !errors.Is(err, ErrOutput) {
 		return heads, err
 	}
-	heads, err = r.heads(ctx, depth, nativeProperties, names)
+	heads, err = r.heads(ctx, depth, slices.Concat(more, nativeProperties), names)
 	disks := map[string]*Dataset{}
 	for i := range heads {
 		if _, _, isDisk := ParseDiskName(Base(heads[i].Name)); isDisk {

@@ -107,6 +107,10 @@ type Dataset struct {
 	Token string
 	// Written is the number of bytes written since the newest snapshot.
 	Written uint64
+	// Available is how many bytes it may take yet, RefReservation what is kept free for it
+	// alone, and UsedByRefReservation what of that it has not taken. [Reader.Children] tells them.
+	Available, RefReservation, UsedByRefReservation uint64
+	// Running and NoSnap are its labels.
 	Running Property
 	NoSnap  Property
 	// Unlabelled is the reason why the dataset's labels could not be read, "" if they were read.

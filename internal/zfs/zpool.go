@@ -96,7 +96,7 @@ func (r Reader) health(ctx context.Context, pool, flags string) (PoolHealth, err
 	if err != nil {
 		return PoolHealth{}, err
 	}
-	if h.Size, h.Allocated, err = r.space(ctx, pool); err != nil {
+	if h.Size, h.Allocated, err = r.Space(ctx, pool); err != nil {
 		return PoolHealth{}, err
 	}
 	if h.Scrub.State != ScanFinished && h.Resilver.State != ScanFinished {
@@ -122,8 +122,8 @@ func (r Reader) status(ctx context.Context, pool, flags string) (PoolHealth, err
 	return parsePoolJSON(text, pool)
 }
 
-// space returns the pool's size and its allocated part, in bytes.
-func (r Reader) space(ctx context.Context, pool string) (size, allocated uint64, err error) {
+// Space returns the pool's size and its allocated part, in bytes, as zpool(8) prints them.
+func (r Reader) Space(ctx context.Context, pool string) (size, allocated uint64, err error) {
 	text, err := r.output(ctx, "zpool", "list", "-Hp", "-o", "name,size,allocated", pool)
 	if err != nil {
 		return 0, 0, err

@@ -17,7 +17,7 @@ const goneMeanwhile = `#!/bin/sh
 cd "${0%/*}"
 left=$(cat left)
 disk() {
-	for row in "creation 1" "origin -" "prevsnap $1@a" "inconsistent 0" "receive_resume_token -" "written 0" "snapshots_changed 1" "label:running -" "label:nosnap -" "guid $2"; do
+	for row in "available 1" "refreservation 0" "usedbyrefreservation 0" "creation 1" "origin -" "prevsnap $1@a" "inconsistent 0" "receive_resume_token -" "written 0" "snapshots_changed 1" "label:running -" "label:nosnap -" "guid $2"; do
 		printf '%s\t%s\t%s\t-\n' "$1" "${row% *}" "${row#* }"
 	done
 }
