@@ -84,6 +84,11 @@ func RunNotes(snap, prune Runs, now time.Time) []Note {
 	if last.Locked > 0 {
 		add(Warning, "%s locked for long, and nothing of them is rotated: snapwatch snap --dry-run -v names them", text.Count(last.Locked, "guest"))
 	}
+	for _, p := range last.Pools {
+		if p.Room != nil && p.Room.Short != "" { // that it is full, the pool's own verdict says
+			add(Warning, "pool %s: %s", p.Pool, p.Room.Short)
+		}
+	}
 	return notes
 }
 

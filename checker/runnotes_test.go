@@ -17,6 +17,8 @@ func TestRunNotes(t *testing.T) {
 	unprotected.Last.Unprotected = []report.Unprotected{{VMID: 100, Kind: report.OtherStorage}, {VMID: 101, Kind: report.BindMount}}
 	unprotected.Last.Disks = []report.Disk{{Result: report.ResultUnprotected, Error: "x"}}
 	unprotected.Last.Locked, unprotected.Last.LeftFrozen = 2, []int{105, 100}
+	narrow := good(minute)
+	narrow.Last.Pools = []report.Pool{{Pool: "tank", Room: &report.Room{Full: "91%", FullCritical: true, Short: "no room"}}, {Pool: "ssd", Room: &report.Room{}}, {Pool: "gone"}}
 	for name, c := range map[string]struct {
 		snap, prune Runs
 		want        []string
@@ -29,6 +31,7 @@ func TestRunNotes(t *testing.T) {
 		"registered and never ran":    {Runs{Expected: true}, Runs{}, []string{"WARNING: snap is registered here and had no good run yet: snapwatch cron status; snapwatch snap --dry-run"}},
 		"a success in the future":     {good(-hour), Runs{}, []string{"WARNING: snap is registered here and had no good run yet: snapwatch cron status; snapwatch snap --dry-run"}},
 		"a report that is unreadable": {Runs{Expected: true, Problem: "no"}, Runs{}, []string{"CRITICAL: the report of snap cannot be read: no"}},
+		"what it says of room":        {narrow, Runs{}, []string{"WARNING: pool tank: no room"}},
 		"what it says of guests": {unprotected, Runs{}, []string{
 			"CRITICAL: 2 guests may be frozen still (100, 105): snapwatch snap thaws them, or says how",
 			"WARNING: no snapshot covers disks of running guests (1 storage, 1 failed): snapwatch snap --dry-run -v names them",

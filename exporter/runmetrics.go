@@ -41,12 +41,16 @@ var (
 		"Snapshots that snap was to destroy and did not when it last read the pool, without those that are held or cloned. Absent where that is more than 8 days ago.", "pool")
 	runLocked = newMetric("run_locked_guests",
 		"Guests that Proxmox had locked for more than an hour at the last run of snap, so that it rotated nothing of them.")
+	runReserves = newMetric("run_snapshot_reserve_bytes",
+		"What the snapshots of thick volumes (refreservation) of running guests reserved at the last run of snap. Absent where no room of the pool is known.", "pool")
+	runShort = newMetric("run_short_of_room",
+		"1 if the pool may lack the room for the next snapshots of thick volumes, as the last run of snap saw it, else 0. Absent where no room of the pool is known.", "pool")
 	runReadable = newMetric("run_report_readable",
 		"1 if the report of the last run could be read, or there is none, else 0.")
 )
 
 // runCatalogue are the metrics of the last run of snap.
-var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runPeriod, runUnprotected, runFrozen, runQuiesced, runLeftFrozen, runDue, runLocked, runReadable}
+var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runPeriod, runUnprotected, runFrozen, runQuiesced, runLeftFrozen, runDue, runLocked, runReserves, runShort, runReadable}
 
 // Runs says where the exporter finds out about the runs of snap on this host.
 type Runs struct {
@@ -115,6 +119,7 @@ func sendRun(out sink, last report.Run) {
 	}
 	out.send(runLocked, float64(last.Locked))
 	sendDue(out, runDue, last)
+	sendRoom(out, last)
 	out.send(runLeftFrozen, float64(len(last.LeftFrozen)))
 	var guests report.Run // with one entry each, whatever the file has
 	for _, q := range last.Quiesced {
@@ -135,6 +140,20 @@ func sendDue(out sink, due metric, last report.Run) {
 	}
 	for pool, n := range pools {
 		out.send(due, float64(n), pool)
+	}
+}
+
+// sendRoom sends what the pools had for snapshots, each pool once, whatever the file has.
+func sendRoom(out sink, last report.Run) {
+	rooms := map[string]report.Room{}
+	for _, p := range last.Pools {
+		if p.Room != nil {
+			rooms[p.Pool] = *p.Room
+		}
+	}
+	for pool, room := range rooms {
+		out.send(runReserves, float64(room.Reserves), pool)
+		out.send(runShort, boolValue(room.Short != ""), pool)
 	}
 }
 

@@ -30,7 +30,7 @@ var lastRun = report.Run{
 	Counts:      map[report.Event]int{report.DidSnapshot: 3, report.DidFail: 1},
 	Unprotected: []report.Unprotected{{Kind: report.OtherStorage}, {Kind: report.OtherStorage}},
 	Quiesced:    []report.Quiesced{{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 102, Consistent: report.Crash}},
-	Pools:       []report.Pool{{Pool: "tank"}},
+	Pools:       []report.Pool{{Pool: "tank", Room: &report.Room{Reserves: 4096, Short: "no room"}}, {Pool: "vault", Room: &report.Room{}}, {Pool: "gone"}},
 	Backlogs:    map[string]report.Backlog{"tank/data": {Due: 7}},
 	Locked:      2,
 	Disks: []report.Disk{
@@ -88,7 +88,7 @@ func TestAnyReportCanBeScraped(t *testing.T) {
 		r := report.Run{Backlogs: map[string]report.Backlog{}}
 		r.Start, r.End, r.LastSuccess = times.Draw(t, "start"), times.Draw(t, "end"), times.Draw(t, "success")
 		for range rapid.IntRange(0, 6).Draw(t, "entries") {
-			r.Pools = append(r.Pools, report.Pool{Pool: names.Draw(t, "pool")})
+			r.Pools = append(r.Pools, report.Pool{Pool: names.Draw(t, "pool"), Room: &report.Room{Short: names.Draw(t, "short")}})
 			r.Backlogs[names.Draw(t, "place")] = report.Backlog{Due: numbers.Draw(t, "due")}
 			r.Quiesced = append(r.Quiesced, report.Quiesced{
 				VMID: numbers.Draw(t, "vmid"), Consistent: report.Consistency(names.Draw(t, "consistent")),
@@ -158,6 +158,10 @@ run_period_seconds 3600
 run_quiesced{vmid="101"} 1
 run_quiesced{vmid="102"} 0
 run_report_readable 1
+run_short_of_room{pool="tank"} 1
+run_short_of_room{pool="vault"} 0
+run_snapshot_reserve_bytes{pool="tank"} 4096
+run_snapshot_reserve_bytes{pool="vault"} 0
 run_success 0
 run_unprotected_disks{reason="failed"} 1
 run_unprotected_disks{reason="name"} 0

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"snapwatch/internal/report"
+	"snapwatch/internal/text"
 	"snapwatch/internal/zfs"
 )
 
@@ -91,6 +92,9 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 	for _, t := range tasks {
 		d := t.disk
 		plan := DiskPlan{Dataset: d.Name, VMID: d.VMID, Snapshot: t.snapshot, Label: t.label, Reason: t.reason}
+		if t.snapshot && d.RefReservation > 0 {
+			plan.Reason += fmt.Sprintf("; a thick volume: this reserves %s", text.Bytes(d.reserves()))
+		}
 		if t.snapshot && p.policy.Bookmarks > 0 {
 			// If another program destroys a snapshot soon, its bookmark still proves that the
 			// snapshot was there.

@@ -55,7 +55,7 @@ func (c *doctorCmd) read(ctx context.Context, env *environment, stage *atomic.Va
 	f.Starts = readStarts(units, env)
 	f.Others = readOthers(units, env)
 	stage.Store("reading the last run's report")
-	f.LastRun = readLastRun(env)
+	f.LastRun = readLastRun(env, f.Found)
 	return f
 }
 
@@ -155,8 +155,12 @@ func unitOrNothing(ctx context.Context, env *environment, unit string) (string, 
 	return env.PVE.UnitState(ctx, unit)
 }
 
-func readLastRun(env *environment) doctor.LastRun {
+// readLastRun reads the report of the last run of snap, and adds what room that saw on the pools.
+func readLastRun(env *environment, pools []doctor.Pool) doctor.LastRun {
 	last, err := report.Load(env.StateDir)
+	for i := range pools {
+		pools[i].Short = last.RoomOf(pools[i].Name).Short
+	}
 	r := doctor.LastRun{Err: err, End: last.End, Success: last.Success}
 	for _, p := range last.Problems {
 		if p.Severity == report.Warning {

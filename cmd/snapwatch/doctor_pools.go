@@ -78,7 +78,7 @@ func addHealth(ctx context.Context, env *environment, cfg config.Config, pools [
 		now := env.Now()
 		judged := checker.JudgePool(checker.Pool{Name: p.Name, ReadAt: now, Health: known[p.Name]}, policy, now)
 		if judged.State != checker.OK {
-			pools[i].Unwell, pools[i].Critical = judged.Reason, judged.State == checker.Critical
+			pools[i].Unwell, pools[i].Critical, pools[i].Full = judged.Reason, judged.State == checker.Critical, judged.Verdict == checker.PoolFull
 		}
 	}
 	damages, _ := scan.LoadDamage(report) // one that cannot be read tells nothing

@@ -131,7 +131,7 @@ func logCall(program string, args []string) {
 
 // playedDisk is a disk of the fake zfs.
 type playedDisk struct {
-	name, running, received, nosnap, written, since, token string
+	name, running, received, nosnap, written, since, token, thick, available string
 }
 
 // playedWorld is what $WORK/zfs/world says, line by line: "disk NAME key=value…",
@@ -155,10 +155,10 @@ func readWorld() playedWorld {
 		switch {
 		case len(f) < 2:
 		case f[0] == "disk":
-			d := playedDisk{name: f[1], running: "-", received: "-", nosnap: "-", written: "0", since: "0", token: "-"}
+			d := playedDisk{name: f[1], running: "-", received: "-", nosnap: "-", written: "0", since: "0", token: "-", thick: "0", available: "1000000"}
 			for _, word := range f[2:] {
 				key, value, _ := strings.Cut(word, "=")
-				*map[string]*string{"running": &d.running, "received": &d.received, "nosnap": &d.nosnap, "written": &d.written, "since": &d.since, "token": &d.token}[key] = value
+				*map[string]*string{"running": &d.running, "received": &d.received, "nosnap": &d.nosnap, "written": &d.written, "since": &d.since, "token": &d.token, "thick": &d.thick, "available": &d.available}[key] = value
 			}
 			w.disks = append(w.disks, d)
 		default:
@@ -345,6 +345,10 @@ func (w playedWorld) property(d playedDisk, property string, i int) (value, sour
 		return "0", "-"
 	case "written":
 		return d.written, "-"
+	case "refreservation":
+		return d.thick, "-"
+	case "available":
+		return d.available, "-"
 	case "receive_resume_token":
 		return d.token, "-"
 	case "prevsnap":

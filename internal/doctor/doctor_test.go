@@ -57,6 +57,11 @@ func TestFindings(t *testing.T) {
 	}{
 		{"a pool lacks a device", healthy, func(f *Facts) { f.Found[0].Unwell = "ZFS calls it DEGRADED" }, Warn, "pool", "tank: ZFS calls it DEGRADED", "zpool status tank"},
 		{"a pool has errors", healthy, func(f *Facts) { f.Found[0].Unwell, f.Found[0].Critical = "2 permanent errors", true }, Fail, "pool", "2 permanent errors", "zpool status -v tank"},
+		{"a pool is full", healthy, func(f *Facts) { f.Found[0].Unwell, f.Found[0].Full = "85% of it is taken", true }, Warn, "pool", "85% of it", "zfs list -o space -S used tank"},
+		{"a pool is very full", healthy, func(f *Facts) {
+			f.Found[0].Unwell, f.Found[0].Full, f.Found[0].Critical = "91% of it is taken", true, true
+		}, Fail, "pool", "91% of it", "zfs list -o space -S used tank"},
+		{"no room for thick volumes", healthy, func(f *Facts) { f.Found[0].Short = "3 thick volumes" }, Warn, "pool", "tank: 3 thick volumes", "zfs list -o space -S used tank"},
 		{"nobody looks for errors", healthy, func(f *Facts) { f.DamageAt = time.Time{} }, Warn, "errors", "root never looked where", "snapwatch-health.timer"},
 		{"nobody has looked of late", healthy, func(f *Facts) { f.DamageAt = now.Add(-4 * time.Hour) }, Warn, "errors", "root last looked 4h", "snapwatch-health.timer"},
 		{"bad configuration", healthy, func(f *Facts) { f.ConfigErr = oops }, Fail, "configuration", "oops", "correct"},

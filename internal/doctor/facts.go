@@ -76,6 +76,10 @@ type Pool struct {
 	// true if the alarm is critical.
 	Unwell   string
 	Critical bool
+	// Full is true where that is for it is full. Short says that it may lack the room for the next
+	// snapshots of thick volumes, as the last run of snap saw it, "" where it does not.
+	Full  bool
+	Short string
 	// Lists is true if this ZFS does not print a disk's newest snapshot (prevsnap), so that
 	// snapwatch must list the snapshots.
 	Lists bool

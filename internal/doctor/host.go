@@ -113,13 +113,20 @@ func pools(f Facts) []Finding {
 		}
 	}
 	for _, p := range f.Found {
+		fills := "zfs list -o space -S used " + p.Name + "; destroy what is not needed, or keep fewer snapshots"
 		switch {
 		case p.Err != nil:
 			all = append(all, fail(topic, "zpool status "+p.Name, "%s: %v", p.Name, p.Err)...)
+		case p.Full && p.Critical:
+			all = append(all, fail(topic, fills, "%s: %s", p.Name, p.Unwell)...)
+		case p.Full:
+			all = append(all, warn(topic, fills, "%s: %s", p.Name, p.Unwell)...)
 		case p.Unwell != "" && p.Critical:
 			all = append(all, fail(topic, "zpool status -v "+p.Name, "%s: %s", p.Name, p.Unwell)...)
 		case p.Unwell != "":
 			all = append(all, warn(topic, "zpool status "+p.Name, "%s: %s", p.Name, p.Unwell)...)
+		case p.Short != "":
+			all = append(all, warn(topic, fills, "%s: %s", p.Name, p.Short)...)
 		case p.Bookmarks == "disabled":
 			all = append(all, warn(topic, "zpool set feature@bookmarks=enabled "+p.Name+", or bookmarks: 0",
 				"%s: snapwatch cannot make bookmarks, which a receiver needs after a long absence", p.Name)...)

@@ -65,6 +65,10 @@ func (p *localPool) Check() error { return zfs.CheckPool(p.local.Kstat, p.name) 
 
 func (p *localPool) TXG() uint64 { return zfs.PoolTXG(p.local.Kstat, p.name) }
 
+func (p *localPool) Space(ctx context.Context) (size, allocated uint64, err error) {
+	return zfs.Reader{}.Space(ctx, p.name)
+}
+
 func (p *localPool) Children(ctx context.Context, parents ...string) ([]zfs.Dataset, error) {
 	return p.reader().Children(ctx, parents...)
 }

@@ -66,18 +66,19 @@ func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[str
 		}
 		whole.Add(plan)
 	}
-	r.finish(view, all, whole, outcomes)
+	r.finish(ctx, view, all, whole, outcomes)
 	return whole, nil
 }
 
 // finish reports the outcomes of the plan, and records the state for the next run.
-func (r *run) finish(view snapper.NodeView, pools []*pool, plan snapper.Plan, outcomes map[string]snapper.Outcome) {
+func (r *run) finish(ctx context.Context, view snapper.NodeView, pools []*pool, plan snapper.Plan, outcomes map[string]snapper.Outcome) {
 	var problems []report.Problem
 	r.report.Disks, problems = plan.Report(outcomes)
 	for _, p := range problems {
 		r.note(p)
 	}
 	r.reportGuests(view, r.atWork, pools, r.start)
+	r.reportRoom(ctx, pools)
 	r.report.CarryOver(r.previous.Quiesced, func(vmid int) bool {
 		how, _ := r.Config.HowFor(vmid)
 		_, here := view.Cluster.Guests[vmid]

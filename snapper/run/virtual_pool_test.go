@@ -47,6 +47,9 @@ type virtualPool struct {
 	// failDestroy is the error of the pool's channel programs that destroy snapshots, nil for
 	// none.
 	failDestroy error
+	// size and allocated are what zpool tells; spaceHangs: it never does.
+	size, allocated uint64
+	spaceHangs      bool
 	// programs has the snapshots that each channel program was asked to take.
 	programs [][]string
 }
@@ -99,6 +102,13 @@ func (p *virtualPool) WaitLock(context.Context, time.Time) error { return nil }
 func (p *virtualPool) Unlock()                                   {}
 func (p *virtualPool) Check() error                              { return nil }
 func (p *virtualPool) TXG() uint64                               { return p.txg }
+
+func (p *virtualPool) Space(ctx context.Context) (size, allocated uint64, err error) {
+	if p.spaceHangs {
+		return 0, 0, hang(ctx)
+	}
+	return p.size, p.allocated, nil
+}
 
 func (p *virtualPool) Children(context.Context, ...string) ([]zfs.Dataset, error) {
 	time.Sleep(p.slowList)

@@ -62,3 +62,48 @@ func TestNoLastSuccess(t *testing.T) {
 		})
 	}
 }
+
+// A run says once that a pool is fuller than its limits, or short of room for thick volumes, and
+// at a terminal each time. That is no failure of the run, and zpool delays none.
+func TestRoomIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "tank")
+		w.guest(101, true, "vault")
+		tank, vault := w.pool("tank"), w.pool("vault")
+		tank.size, tank.allocated, vault.spaceHangs = 1000, 850, true
+		again := func() report.Run {
+			time.Sleep(15 * time.Minute)
+			w.last = w.run(t)
+			assert.True(t, w.last.Success)
+			return w.last
+		}
+		r := again()
+		assert.Len(t, told(r, report.Notice, "pool tank: 85% of it is taken (limit 80%"), 1, "from cron, check tells it")
+		assert.Empty(t, told(r, report.Warning, "%"))
+		assert.Less(t, r.End.Sub(r.Start), 10*time.Second)
+		assert.Len(t, told(r, report.Notice, "pool vault: how full it is, zpool does not tell"), 1)
+		assert.Equal(t, uint64(850), r.Pools[0].Room.Allocated)
+
+		tank.allocated = 910
+		r = again()
+		assert.Len(t, told(r, report.Warning, "pool tank: 91% of it is taken (limit 90%"), 1, "a mail when it begins")
+		r = again()
+		assert.Empty(t, told(r, report.Warning, "%"))
+		assert.Len(t, told(r, report.Notice, "pool tank: 91% of it is taken"), 1)
+
+		tank.heads[0].RefReservation, tank.heads[0].Written, tank.heads[0].Available = 64<<30, 8<<30, 9<<30
+		r = again()
+		assert.Len(t, told(r, report.Warning, "pool tank: the snapshot of 1 thick volume reserves 8.0 GiB now"), 1)
+		assert.NotEmpty(t, r.Pools[0].Room.Short)
+		tank.heads[0].Written = 8 << 30 // as much is written again
+		r = again()
+		assert.Empty(t, told(r, report.Warning, "thick"))
+		assert.Len(t, told(r, report.Notice, "thick"), 1)
+
+		tank.heads[0].Available, tank.allocated = 900<<30, 100
+		r = again()
+		assert.Empty(t, told(r, report.Notice, "tank"))
+		assert.Empty(t, r.Pools[0].Room.Short)
+	})
+}

@@ -158,6 +158,9 @@ type Pool interface {
 	Check() error
 	// TXG returns the pool's present transaction group, 0 if unknown.
 	TXG() uint64
+	// Space returns how large the pool is and how much of it is taken, in bytes. It may hang,
+	// and keeps no lock meanwhile.
+	Space(ctx context.Context) (size, allocated uint64, err error)
 	// Children lists the datasets directly below the parents. Descendants lists the roots and the
 	// datasets at any depth below them.
 	Children(ctx context.Context, parents ...string) ([]zfs.Dataset, error)

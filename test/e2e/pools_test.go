@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"encoding/json"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -12,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/checker"
+	"snapwatch/internal/report"
 	"snapwatch/test/site"
 )
 
@@ -39,6 +43,81 @@ func TestNoSpace(t *testing.T) {
 	w.zfs("set", "refreservation=none", thick)
 	w.snap(w.a, "f100")
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
+}
+
+// TestRoom: each snapshot of a thick volume reserves what was written since the last one, which
+// the run says before it takes it; and it warns once of a pool that is nearly full. Nothing is
+// destroyed for room.
+func TestRoom(t *testing.T) {
+	w := newWorld(t)
+	w.vm(100, "vm-100-disk-0")
+	w.start(w.a, 100)
+	thick := "ta/data/vm-100-disk-0"
+	w.zfs("set", "volsize=100M", thick)
+	w.zfs("set", "refreservation=100M", thick)
+	w.snap(w.a, "f100")
+	free := func() uint64 {
+		var n uint64
+		text, err := w.a.Output(w.ctx, "sh", "-c", "zpool sync ta; zfs get -Hpo value available ta")
+		require.NoError(t, err)
+		_, err = fmt.Sscan(text, &n)
+		require.NoError(t, err)
+		return n >> 20
+	}
+	write := func(mib int) {
+		_, err := w.c.Output(w.ctx, "dd", "if=/dev/urandom", "of=/dev/zvol/"+thick, "bs=1M", fmt.Sprintf("count=%d", mib), "conv=fsync", "status=none")
+		require.NoError(t, err)
+	}
+	room := func() report.Room {
+		text, err := w.a.ReadFile("/var/lib/snapwatch/last-run.json")
+		require.NoError(t, err)
+		var last report.Run
+		require.NoError(t, json.Unmarshal([]byte(text), &last))
+		return last.RoomOf("ta")
+	}
+	write(40)
+	before := free()
+	r := w.run(w.a, "snap", "f100", "--dry-run")
+	require.Zero(t, r.Code, r.Stderr)
+	assert.Regexp(t, `guest 100, running; a thick volume: this reserves 4\d\.\d MiB`, r.Stdout)
+	w.snap(w.a, "f100")
+	assert.InDelta(t, before-40, free(), 4, "as much as was written")
+	assert.InDelta(t, 40, room().Reserves>>20, 4)
+	assert.InDelta(t, before, room().Free>>20, 4)
+	assert.Empty(t, room().Short)
+
+	// Twice as much as this time is not there.
+	w.pipe(fmt.Sprintf("zfs create -o compression=off -o mountpoint=/tmp/ta-fill ta/fill && dd if=/dev/urandom of=/tmp/ta-fill/data bs=1M count=%d status=none && zpool sync ta", free()-60))
+	write(40)
+	taken := len(w.snapshots(thick))
+	r = w.run(w.a, "snap", "f100")
+	assert.Equal(t, 1, r.Code)
+	assert.Regexp(t, `warning: pool ta: the snapshot of 1 thick volume reserves 4\d\.\d MiB now \(vm-100-disk-0 [^)]*\), and \d\d\.\d MiB are free: when as much is written again there is no room for the next one`, r.Stderr)
+	assert.Len(t, w.snapshots(thick), taken+1, "there was room for this one")
+	assert.NotEmpty(t, room().Short)
+	r = w.run(w.a, "check", "-v")
+	assert.Contains(t, r.Stdout, "pool ta: the snapshot of 1 thick volume reserves")
+
+	// And that is so.
+	write(40)
+	r = w.run(w.a, "snap", "f100")
+	assert.Equal(t, 1, r.Code)
+	assert.Contains(t, r.Stderr, "ENOSPC")
+	assert.Len(t, w.snapshots(thick), taken+1, "nothing was taken, and nothing destroyed")
+
+	// A thin volume needs none, and a pool at 91% is told once.
+	w.zfs("set", "refreservation=none", thick)
+	w.pipe(`size=$(zpool list -Hpo size ta) alloc=$(zpool list -Hpo allocated ta) && dd if=/dev/urandom of=/tmp/ta-fill/more bs=1M count=$(((size * 91 / 100 - alloc) / 1048576 + 4)) status=none; zpool sync ta`)
+	r = w.run(w.a, "snap", "f100")
+	assert.Equal(t, 1, r.Code)
+	assert.Regexp(t, `warning: pool ta: 9\d% of it is taken \(limit 90%, limits.fill_critical\)`, r.Stderr)
+	assert.Len(t, w.snapshots(thick), taken+2)
+	r = w.run(w.a, "snap", "f100")
+	assert.Zero(t, r.Code, r.Stderr)
+	assert.Empty(t, r.Stderr, "once")
+	assert.Len(t, w.snapshots(thick), taken+3)
+	assert.Equal(t, checker.Critical, checker.State(w.run(w.a, "check").Code))
+	w.zfs("destroy", "ta/fill")
 }
 
 // TestKept: snap does not destroy a snapshot with a hold or a clone, destroys the others, and

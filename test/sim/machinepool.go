@@ -77,6 +77,11 @@ func (p *machinePool) Check() error               { return p.read() }
 func (p *machinePool) TXG() uint64                { return p.w.serial }
 func (p *machinePool) Sync(context.Context) error { return p.write() }
 
+// Space has no size: no run of the model warns of its fill.
+func (p *machinePool) Space(context.Context) (size, allocated uint64, err error) {
+	return 0, 0, p.read()
+}
+
 func (p *machinePool) Children(_ context.Context, parents ...string) ([]zfs.Dataset, error) {
 	return p.heads(func(name string) bool { return slices.Contains(parents, zfs.Parent(name)) })
 }
