@@ -18,14 +18,10 @@ type Runs struct {
 	Problem string
 	// Expected is true if regular runs of the command are registered on this host.
 	Expected bool
+	// Limit is how long ago the last good run may have ended; Up is how long this host has been
+	// up, 0 where that is not known: no run is late before it had that time.
+	Limit, Up time.Duration
 }
-
-// How long ago the last good run of snap, and of prune, may have ended. The alert rules go by
-// the period of cron's line instead: these are theirs for a quarter of an hour, and an hour.
-const (
-	snapLate  = 45 * time.Minute
-	pruneLate = 6 * time.Hour
-)
 
 // Age is how long ago the last good run ended, false where none is known. A time in the future
 // is none.
@@ -49,10 +45,9 @@ func RunAges(snap, prune Runs, now time.Time) []RunAge {
 	for _, r := range []struct {
 		Runs
 		command string
-		limit   time.Duration
-	}{{snap, "snap", snapLate}, {prune, "prune", pruneLate}} {
+	}{{snap, "snap"}, {prune, "prune"}} {
 		if age, known := r.Age(now); known && r.Expected {
-			ages = append(ages, RunAge{r.command, age, r.limit})
+			ages = append(ages, RunAge{r.command, age, r.Limit})
 		}
 	}
 	return ages
@@ -60,7 +55,7 @@ func RunAges(snap, prune Runs, now time.Time) []RunAge {
 
 // RunNotes returns alarms about the last runs of snap and prune on this host.
 func RunNotes(snap, prune Runs, now time.Time) []Note {
-	notes := append(snap.late("snap", snapLate, Critical, now), prune.late("prune", pruneLate, Warning, now)...)
+	notes := append(snap.late("snap", Critical, now), prune.late("prune", Warning, now)...)
 	add := func(s State, format string, args ...any) {
 		notes = append(notes, Note{State: s, Text: fmt.Sprintf(format, args...), whole: true})
 	}
@@ -93,7 +88,7 @@ func RunNotes(snap, prune Runs, now time.Time) []Note {
 }
 
 // late says that a run that is registered here had no good end for too long.
-func (r Runs) late(command string, limit time.Duration, state State, now time.Time) []Note {
+func (r Runs) late(command string, state State, now time.Time) []Note {
 	if !r.Expected {
 		return nil
 	}
@@ -105,8 +100,8 @@ func (r Runs) late(command string, limit time.Duration, state State, now time.Ti
 	case !known:
 		words = fmt.Sprintf("%s is registered here and had no good run yet: snapwatch cron status; snapwatch %s --dry-run", command, command)
 		state = Warning // it may have been registered just now
-	case age > limit:
-		words = fmt.Sprintf("the last good run of %s ended %s ago (limit %s): snapwatch cron status; snapwatch %s --dry-run -v", command, text.Age(age), text.Age(limit), command)
+	case age > r.Limit && (r.Up == 0 || r.Up > r.Limit):
+		words = fmt.Sprintf("the last good run of %s ended %s ago (limit %s): snapwatch cron status; snapwatch %s --dry-run -v", command, text.Age(age), text.Age(r.Limit), command)
 	default:
 		return nil
 	}

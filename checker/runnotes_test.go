@@ -10,9 +10,11 @@ import (
 )
 
 func TestRunNotes(t *testing.T) {
-	good := func(age time.Duration) Runs {
-		return Runs{Expected: true, Last: &report.Run{LastSuccess: ago(age)}}
+	ended := func(age, limit time.Duration) Runs {
+		return Runs{Expected: true, Last: &report.Run{LastSuccess: ago(age)}, Limit: limit}
 	}
+	good := func(age time.Duration) Runs { return ended(age, 45*minute) }
+	booted := func(r Runs, up time.Duration) Runs { r.Up = up; return r }
 	unprotected := good(minute)
 	unprotected.Last.Unprotected = []report.Unprotected{{VMID: 100, Kind: report.OtherStorage}, {VMID: 101, Kind: report.BindMount}}
 	unprotected.Last.Disks = []report.Disk{{Result: report.ResultUnprotected, Error: "x"}}
@@ -24,9 +26,13 @@ func TestRunNotes(t *testing.T) {
 		want        []string
 	}{
 		"nothing runs here":           {Runs{}, Runs{}, nil},
-		"both ran":                    {good(45 * minute), good(6 * hour), nil},
+		"both ran":                    {good(45 * minute), ended(6*hour, 6*hour), nil},
+		"cron starts them daily":      {ended(70*hour, 72*hour), ended(50*hour, 52*hour), nil},
+		"a daily one is late":         {ended(73*hour, 72*hour), Runs{}, []string{"CRITICAL: the last good run of snap ended 3d1h ago (limit 3d): snapwatch cron status; snapwatch snap --dry-run -v"}},
+		"the host was off":            {booted(good(day), 40*minute), booted(ended(day, 6*hour), 40*minute), nil},
+		"and has been up for long":    {booted(good(day), 46*minute), Runs{}, []string{"CRITICAL: the last good run of snap ended 1d ago (limit 45m): snapwatch cron status; snapwatch snap --dry-run -v"}},
 		"snap is late":                {good(46 * minute), Runs{}, []string{"CRITICAL: the last good run of snap ended 46m ago (limit 45m): snapwatch cron status; snapwatch snap --dry-run -v"}},
-		"prune is late":               {Runs{}, good(7 * hour), []string{"WARNING: the last good run of prune ended 7h ago (limit 6h): snapwatch cron status; snapwatch prune --dry-run -v"}},
+		"prune is late":               {Runs{}, ended(7*hour, 6*hour), []string{"WARNING: the last good run of prune ended 7h ago (limit 6h): snapwatch cron status; snapwatch prune --dry-run -v"}},
 		"it ran, and does not now":    {Runs{Last: good(day).Last}, Runs{}, nil},
 		"registered and never ran":    {Runs{Expected: true}, Runs{}, []string{"WARNING: snap is registered here and had no good run yet: snapwatch cron status; snapwatch snap --dry-run"}},
 		"a success in the future":     {good(-hour), Runs{}, []string{"WARNING: snap is registered here and had no good run yet: snapwatch cron status; snapwatch snap --dry-run"}},

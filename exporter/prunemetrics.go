@@ -17,17 +17,17 @@ var (
 		"Snapshots that prune was to destroy and did not when it last read the pool, without those that are held or cloned. Absent where that is more than 8 days ago.", "pool")
 	pruneExpected = newMetric("prune_expected",
 		"1 if prune is registered in cron on this host, else 0.")
-	prunePeriod = newMetric("prune_period_seconds",
-		"The longest time between two starts of prune by cron on this host. Absent where that is not known: then it is taken to be an hour.")
+	pruneLimit = newMetric("prune_limit_seconds",
+		"How long ago the last good run of prune may have ended: twice the longest time between two starts by cron on this host, which is taken to be an hour where that is not known, and four hours.")
 	pruneReadable = newMetric("prune_report_readable",
 		"1 if the report of the last run of prune could be read, or there is none, else 0.")
 )
 
 // pruneCatalogue are the metrics of the last run of prune.
-var pruneCatalogue = []metric{pruneEnd, pruneLastSuccess, pruneFailures, pruneDestroyed, pruneDue, pruneExpected, prunePeriod, pruneReadable}
+var pruneCatalogue = []metric{pruneEnd, pruneLastSuccess, pruneFailures, pruneDestroyed, pruneDue, pruneExpected, pruneLimit, pruneReadable}
 
 func pruneCollector(r Runs) runCollector {
-	return runCollector{r, pruneCatalogue, pruneExpected, prunePeriod, pruneReadable, sendPrune}
+	return runCollector{r, pruneCatalogue, pruneExpected, pruneLimit, pruneReadable, sendPrune}
 }
 
 func sendPrune(out sink, last report.Run) {

@@ -33,7 +33,7 @@ func TestPruneMetrics(t *testing.T) {
 		return uncommented(t, path)
 	}
 	of := func(run report.Run, err error) Runs {
-		return Runs{Last: func() (report.Run, error) { return run, err }, Expected: func() bool { return true }, Period: func() time.Duration { return 24 * time.Hour }}
+		return Runs{Last: func() (report.Run, error) { return run, err }, Expected: func() bool { return true }, Limit: func() time.Duration { return 24 * time.Hour }}
 	}
 	assert.Equal(t, `prune_destroyed_snapshots 7
 prune_due_snapshots{pool="ssd"} 0
@@ -42,11 +42,11 @@ prune_expected 1
 prune_failures 1
 prune_last_completion_timestamp_seconds 1012
 prune_last_success_timestamp_seconds 900
-prune_period_seconds 86400
+prune_limit_seconds 86400
 prune_report_readable 1
 `, gathered(pruneCollector(of(last, nil))))
-	assert.Equal(t, "prune_expected 1\nprune_period_seconds 86400\nprune_report_readable 1\n", gathered(pruneCollector(of(report.Run{}, fs.ErrNotExist))))
-	assert.Equal(t, "prune_expected 1\nprune_period_seconds 86400\nprune_report_readable 0\n", gathered(pruneCollector(of(report.Run{}, fs.ErrPermission))))
+	assert.Equal(t, "prune_expected 1\nprune_limit_seconds 86400\nprune_report_readable 1\n", gathered(pruneCollector(of(report.Run{}, fs.ErrNotExist))))
+	assert.Equal(t, "prune_expected 1\nprune_limit_seconds 86400\nprune_report_readable 0\n", gathered(pruneCollector(of(report.Run{}, fs.ErrPermission))))
 
 	path := filepath.Join(t.TempDir(), "x.prom")
 	require.NoError(t, WritePruneTextfile(path, last))

@@ -27,8 +27,8 @@ var (
 		"What the last run of snap did, by kind; failure counts what went wrong.", "action")
 	runExpected = newMetric("run_expected",
 		"1 if snap is registered on this host, in cron or as a timer, else 0.")
-	runPeriod = newMetric("run_period_seconds",
-		"The longest time between two starts of snap by cron on this host. Absent where that is not known, as where a timer starts it: then it is taken to be a quarter of an hour.")
+	runLimit = newMetric("run_limit_seconds",
+		"How long ago the last good run of snap may have ended: three times the longest time between two starts by cron on this host, which is taken to be a quarter of an hour where that is not known, as where a timer starts it.")
 	runUnprotected = newMetric("run_unprotected_disks",
 		"Disks of running guests that the last run of snap could not cover, by reason.", "reason")
 	runFrozen = newMetric("run_frozen_seconds",
@@ -50,7 +50,7 @@ var (
 )
 
 // runCatalogue are the metrics of the last run of snap.
-var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runPeriod, runUnprotected, runFrozen, runQuiesced, runLeftFrozen, runDue, runLocked, runReserves, runShort, runReadable}
+var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runLimit, runUnprotected, runFrozen, runQuiesced, runLeftFrozen, runDue, runLocked, runReserves, runShort, runReadable}
 
 // Runs says where the exporter finds out about the runs of snap on this host.
 type Runs struct {
@@ -58,17 +58,16 @@ type Runs struct {
 	Last func() (report.Run, error)
 	// Expected reports whether snap is registered here.
 	Expected func() bool
-	// Period returns the longest time between two starts of it, 0 where that is not known. It
-	// may be nil.
-	Period func() time.Duration
+	// Limit returns how long ago its last good run may have ended. It may be nil.
+	Limit func() time.Duration
 }
 
 // runCollector turns the report of the last run of snap, or of prune, into metrics. It is
 // read for each scrape.
 type runCollector struct {
 	Runs
-	metrics                    []metric
-	expected, period, readable metric
+	metrics                   []metric
+	expected, limit, readable metric
 	// send sends what only the one or the other has.
 	send func(sink, report.Run)
 }
@@ -86,10 +85,8 @@ func (c runCollector) Collect(ch chan<- prometheus.Metric) {
 	if c.Expected != nil {
 		out.send(c.expected, boolValue(c.Expected()))
 	}
-	if c.Period != nil {
-		if period := c.Period(); period > 0 {
-			out.send(c.period, period.Seconds())
-		}
+	if c.Limit != nil {
+		out.send(c.limit, c.Limit().Seconds())
 	}
 	last, err := c.Last()
 	out.send(c.readable, boolValue(err == nil || errors.Is(err, fs.ErrNotExist)))
@@ -99,7 +96,7 @@ func (c runCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 func snapCollector(r Runs) runCollector {
-	return runCollector{r, runCatalogue, runExpected, runPeriod, runReadable, sendRun}
+	return runCollector{r, runCatalogue, runExpected, runLimit, runReadable, sendRun}
 }
 
 func sendRun(out sink, last report.Run) {

@@ -153,8 +153,8 @@ run_last_completion_timestamp_seconds 1012
 run_last_start_timestamp_seconds 1000
 run_last_success_timestamp_seconds 900
 run_left_frozen 0
+run_limit_seconds 3600
 run_locked_guests 2
-run_period_seconds 3600
 run_quiesced{vmid="101"} 1
 run_quiesced{vmid="102"} 0
 run_report_readable 1
@@ -171,14 +171,13 @@ run_unprotected_disks{reason="storage"} 2
 `, gathered(t, Runs{
 		Last:     func() (report.Run, error) { return lastRun, nil },
 		Expected: func() bool { return true },
-		Period:   func() time.Duration { return time.Hour },
+		Limit:    func() time.Duration { return time.Hour },
 	}))
 }
 
 // A host where snap never ran has no run, and one whose report is broken says so.
 func TestRunMetricsWithoutAReport(t *testing.T) {
 	none := func() bool { return false }
-	assert.NotContains(t, gathered(t, Runs{Last: func() (report.Run, error) { return lastRun, nil }, Period: func() time.Duration { return 0 }}), "period", "it is not known")
 	assert.Equal(t, "run_expected 0\nrun_report_readable 1\n",
 		gathered(t, Runs{Last: func() (report.Run, error) { return report.Run{}, fs.ErrNotExist }, Expected: none}))
 	assert.Equal(t, "run_expected 0\nrun_report_readable 0\n",

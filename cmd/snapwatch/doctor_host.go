@@ -161,7 +161,7 @@ func readLastRun(env *environment, pools []doctor.Pool) doctor.LastRun {
 	for i := range pools {
 		pools[i].Short = last.RoomOf(pools[i].Name).Short
 	}
-	r := doctor.LastRun{Err: err, End: last.End, Success: last.Success}
+	r := doctor.LastRun{Err: err, End: last.End, Limit: report.SnapLimit(snapPeriod(env)), Success: last.Success}
 	for _, p := range last.Problems {
 		if p.Severity == report.Warning {
 			r.FirstWords = p.Text

@@ -97,12 +97,12 @@ func (c *exporterCmd) Run(env *environment) error {
 		Runs: exporter.Runs{
 			Last:     func() (report.Run, error) { return env.lastRun(report.Name) },
 			Expected: func() bool { return registered(env) },
-			Period:   func() time.Duration { return snapPeriod(env) },
+			Limit:    func() time.Duration { return report.SnapLimit(snapPeriod(env)) },
 		},
 		Prunes: exporter.Runs{
 			Last:     func() (report.Run, error) { return env.lastRun(report.PruneName) },
 			Expected: func() bool { return pruneJob.registered(env) },
-			Period:   func() time.Duration { return pruneJob.period(env) },
+			Limit:    func() time.Duration { return report.PruneLimit(pruneJob.period(env)) },
 		},
 		DamageReport: filepath.Join(env.StateDir, scan.DamageName),
 		StateDir:     c.StateDir,
@@ -168,8 +168,9 @@ func (e *environment) lastRun(name string) (report.Run, error) {
 
 // runs are what snap and prune left on this host.
 func (e *environment) runs() (snap, prune checker.Runs) {
-	read := func(name string, expected bool) checker.Runs {
-		r := checker.Runs{Expected: expected}
+	up, _ := e.PVE.Uptime() // 0 where that is not known
+	read := func(name string, expected bool, limit time.Duration) checker.Runs {
+		r := checker.Runs{Expected: expected, Limit: limit, Up: up}
 		last, err := e.lastRun(name)
 		switch {
 		case err == nil:
@@ -179,7 +180,8 @@ func (e *environment) runs() (snap, prune checker.Runs) {
 		}
 		return r
 	}
-	return read(report.Name, registered(e)), read(report.PruneName, pruneJob.registered(e))
+	return read(report.Name, registered(e), report.SnapLimit(snapPeriod(e))),
+		read(report.PruneName, pruneJob.registered(e), report.PruneLimit(pruneJob.period(e)))
 }
 
 // living says whether a guest's process lives here, and since when.

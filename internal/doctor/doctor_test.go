@@ -20,7 +20,7 @@ func healthy() Facts {
 		Found: []Pool{{Name: "tank", Bookmarks: "active"}}, DamageAt: now.Add(-time.Hour),
 		Disks:   []Disk{{Dataset: "tank/data/vm-100-disk-0", Labelled: true, Gap: 15 * time.Minute, Newest: now.Add(-time.Minute)}},
 		Starts:  Starts{Cron: []string{"cron.d/snapwatch: */15 * * * * root /usr/bin/snapwatch snap f4"}, Program: "/usr/bin/snapwatch", CronDaemon: "active", Finalize: "active"},
-		LastRun: LastRun{End: now.Add(-time.Minute), Success: true},
+		LastRun: LastRun{End: now.Add(-time.Minute), Limit: 45 * time.Minute, Success: true},
 		Clock:   Clock{Synchronized: "yes"},
 	}
 }
@@ -103,9 +103,10 @@ func TestFindings(t *testing.T) {
 		{"no last snapshots at shutdown", healthy, func(f *Facts) { f.Starts.Finalize = "inactive" }, Warn, "host shutdown", "inactive", "systemctl enable"},
 		{"registered on a replica", replica, func(f *Facts) { f.Starts.Timer = true }, Fail, "cron or timer", "forbids", "disable"},
 		{"never ran", healthy, func(f *Facts) { f.LastRun = LastRun{Err: oops} }, Warn, "last run", "oops", "--dry-run"},
-		{"ran long ago", healthy, func(f *Facts) { f.LastRun.End = now.Add(-46 * time.Minute) }, Fail, "last run", "46m0s ago", "journalctl"},
+		{"ran long ago", healthy, func(f *Facts) { f.LastRun.End = now.Add(-46 * time.Minute) }, Fail, "last run", "46m0s ago, limit 45m0s", "journalctl"},
+		{"ran long ago for cron's line", healthy, func(f *Facts) { f.LastRun.End, f.LastRun.Limit = now.Add(-73*time.Hour), 72*time.Hour }, Fail, "last run", "73h0m0s ago, limit 72h0m0s", "journalctl"},
 		{"ran in the future", healthy, func(f *Facts) { f.LastRun.End = now.Add(6 * time.Minute) }, Warn, "last run", "6m0s in the future", "timedatectl"},
-		{"ran without success", healthy, func(f *Facts) { f.LastRun = LastRun{End: now, FirstWords: "tank is locked"} }, Warn, "last run", "tank is locked", "--dry-run"},
+		{"ran without success", healthy, func(f *Facts) { f.LastRun = LastRun{End: now, Limit: time.Hour, FirstWords: "tank is locked"} }, Warn, "last run", "tank is locked", "--dry-run"},
 		{"clock runs free", healthy, func(f *Facts) { f.Clock.Synchronized = "no" }, Warn, "clock", "not synchronized", "timedatectl"},
 		{"a snapshot from the future", replica, func(f *Facts) { f.Disks[0].Newest = now.Add(6 * time.Minute) }, Warn, "clock", "6m0s in the future", "timedatectl"},
 		{"the old program", healthy, func(f *Facts) { f.Others.OldCron = "0 * * * * pve-zfs-snap" }, Warn, "pve-zfs-snap", "0 * * * *", "crontab -e"},

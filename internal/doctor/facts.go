@@ -118,8 +118,10 @@ type Starts struct {
 
 // LastRun is the report of the last run of snap.
 type LastRun struct {
-	Err        error
-	End        time.Time
+	Err error
+	End time.Time
+	// Limit is how long ago it may have ended.
+	Limit      time.Duration
 	Success    bool
 	FirstWords string
 }

@@ -54,9 +54,6 @@ func finalize(s Starts) []Finding {
 		"snapwatch-finalize.service is %s: while this host is off, check alarms about the copies of its guests", s.Finalize)
 }
 
-// late is the largest age of the last run: two intervals and a reserve.
-const late = 45 * time.Minute
-
 // future is how far a run or a snapshot may be in the future, because clocks are sometimes set back
 // a little.
 const future = 5 * time.Minute
@@ -70,8 +67,8 @@ func lastRun(f Facts) []Finding {
 	switch {
 	case f.LastRun.Err != nil:
 		return warn(topic, "snapwatch snap --dry-run -v", "no report: %v", f.LastRun.Err)
-	case age > late:
-		return fail(topic, "journalctl -u cron -u snapwatch.service; is the host's mail read?", "ended %s ago, but should run every 15 minutes", short(age))
+	case age > f.LastRun.Limit:
+		return fail(topic, "journalctl -u cron -u snapwatch.service; is the host's mail read?", "ended %s ago, limit %s", short(age), short(f.LastRun.Limit))
 	case age < -future:
 		return warn(topic, "timedatectl", "ended %s in the future: the clock was wrong then or is wrong now", short(-age))
 	case !f.LastRun.Success:

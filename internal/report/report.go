@@ -3,6 +3,7 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -231,6 +232,17 @@ func (r *Run) SuccessBefore(now time.Time) time.Time {
 		return time.Time{}
 	}
 	return r.LastSuccess
+}
+
+// SnapLimit is how long ago the last good run of snap may have ended: three times the longest time
+// between two starts by cron, which is a quarter of an hour where it is not known (0).
+func SnapLimit(period time.Duration) time.Duration {
+	return 3 * cmp.Or(period, 15*time.Minute)
+}
+
+// PruneLimit is that of prune: two such times, of an hour where it is not known, and four hours.
+func PruneLimit(period time.Duration) time.Duration {
+	return 2*cmp.Or(period, time.Hour) + 4*time.Hour
 }
 
 // Save writes the report into the file of the given name, so that a reader finds either the old

@@ -68,3 +68,11 @@ func TestUncoveredByKind(t *testing.T) {
 	}
 	assert.Equal(t, map[Kind]int{OtherStorage: 2, OtherName: 1, NotTouched: 1, Failed: 1}, run.UnprotectedByKind())
 }
+
+// A late run is counted from how often cron starts it.
+func TestLimits(t *testing.T) {
+	assert.Equal(t, 45*time.Minute, SnapLimit(0), "as often as we register it")
+	assert.Equal(t, 6*time.Hour, PruneLimit(0))
+	assert.Equal(t, 3*time.Hour, SnapLimit(time.Hour))
+	assert.Equal(t, 52*time.Hour, PruneLimit(24*time.Hour))
+}

@@ -102,7 +102,8 @@ var copyMutants = []mutant{
           >`, `(time() - snapwatch:disk_newest_snapshot_timestamp_seconds:origin)
           <`, "call fresh disks stale"},
 	{"deploy/prometheus/snapwatch.rules.yml", `expr: max by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, `expr: min by (origin_cluster, origin_dataset, disk) (snapwatch:disk_newest`, "compare with the oldest copy"},
-	{"deploy/prometheus/snapwatch.rules.yml", `          > on (job, cluster, site, instance) 3 * (`, `          > on (job, cluster, site, instance) 300 * (`, "wait days for a run that fails"},
+	{"deploy/prometheus/snapwatch.rules.yml", `last_over_time(snapwatch_run_limit_seconds[10m])`, `last_over_time(snapwatch_no_limit_seconds[10m])`, "not go by the line in cron"},
+	{"internal/report/report.go", `3 * cmp.Or(period, 15*time.Minute)`, `300 * cmp.Or(period, 15*time.Minute)`, "wait days for a run that fails"},
 	{"deploy/prometheus/snapwatch.rules.yml", `<= time() + 300
           or on`, `> 0
           or on`, "believe a time from the future"},

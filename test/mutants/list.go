@@ -29,6 +29,7 @@ var mutants = slices.Concat([]mutant{
 `, ``, "trust the last answer about a copy for ever"},
 	{"checker/compare.go", `if last.Outcome == Lagging || last.Outcome == Diverged {`, `if false {`, "forget that a copy is behind when its owner is silent"},
 	{"checker/owned.go", `if n.Failure != "" && moved[`, `if false && moved[`, "let a silent node claim a copy of a guest that moved"},
+	{"checker/runnotes.go", `age > r.Limit && (r.Up == 0 || r.Up > r.Limit)`, `age > r.Limit`, "take snap for late when the host has just been started"},
 	{"internal/crontab/period.go", `if !anyDay && !anyWeekday {`, `if !anyDay && !anyWeekday && false {`, "require both days of a line in cron"},
 	// Mutants of the page.
 	{"exporter/page/sites.go", `			if d.State != checker.OK {
