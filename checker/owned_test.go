@@ -117,6 +117,7 @@ func TestExpectedAndNotHere(t *testing.T) {
 	assert.Equal(t, Critical, r.State())
 	require.Len(t, r.Notes, 1)
 	assert.Contains(t, r.Notes[0].Text, "no disk here is of vmid 100-101")
+	assert.Equal(t, len(r.Notes), r.Unmet)
 	assert.Empty(t, Filter{VMIDs: []int{7}}.Apply(r).Notes)
 	r = Assemble([]Pool{{Name: "tank", Disks: []Disk{aDisk("101", zfs.Hourly, minute)}}}, p, now)
 	assert.Equal(t, OK, r.State())

@@ -31,6 +31,9 @@ type Report struct {
 	// maintenance entry whose time is over.
 	Notes []Note
 
+	// Unmet is how many entries under expect: no disk here is of.
+	Unmet int
+
 	// absent is what owners have and this host lacks, names what they call guests; filter is
 	// what was asked for.
 	absent []absence
@@ -91,7 +94,8 @@ func Assemble(pools []Pool, p Policy, now time.Time, notes ...Note) Report {
 		}
 	}
 	r.nameCopies()
-	r.Notes = append(slices.Clip(r.Notes), p.unmet(r.Disks)...)
+	unmet := p.unmet(r.Disks)
+	r.Notes, r.Unmet = append(slices.Clip(r.Notes), unmet...), len(unmet)
 	for _, m := range p.expired(now) {
 		r.Notes = append(r.Notes, Note{State: Warning, Text: expiredText(m)})
 	}

@@ -54,6 +54,7 @@ func (c poolCollector) Collect(ch chan<- prometheus.Metric) { collectPools(newSi
 
 func collectPools(out sink, report checker.Report) {
 	out.send(timeSeconds, seconds(report.Now))
+	out.send(expectUnmet, float64(report.Unmet))
 	for _, p := range report.Pools {
 		collectPool(out, p)
 	}

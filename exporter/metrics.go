@@ -64,6 +64,8 @@ var (
 		"When what is served of the pool was read. Absent if it never was.", "pool")
 	poolDisks = newMetric("pool_disks",
 		"How many guests' disks the pool holds.", "pool")
+	expectUnmet = newMetric("expect_unmet",
+		"How many entries under expect: in the configuration no disk here is of. One that names a disk in full, as its owner does, is left to what the owner says.")
 	timeSeconds = newMetric("time_seconds",
 		"The time of this host's clock at the scrape.")
 )
@@ -74,7 +76,7 @@ var catalogue = slices.Concat([]metric{
 }, guestCatalogue, ownerCatalogue, poolCatalogue, healthCatalogue)
 
 // poolCatalogue are those of them that are not about disks.
-var poolCatalogue = []metric{poolState, poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, timeSeconds}
+var poolCatalogue = []metric{poolState, poolScrapeSuccess, poolScrapeDuration, poolLastSuccess, poolDisks, expectUnmet, timeSeconds}
 
 func diskLabels(d checker.Disk) []string {
 	pool, _, _ := strings.Cut(d.Dataset, "/")
