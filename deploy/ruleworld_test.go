@@ -509,7 +509,7 @@ func faults() *world {
 		a, d = own(state+"-well", "fresh")
 		a.disk(d)
 	}
-	for state, name := range map[string]string{"torn": "GuestTorn", "incomplete": "GuestIncomplete", "damaged": "GuestDamaged", "whole": ""} {
+	for state, name := range map[string]string{"torn": "GuestTorn", "incomplete": "GuestIncomplete", "damaged": "", "whole": ""} {
 		for status, severity := range map[float64]string{1: "warning", 2: "critical"} {
 			c = w.target("c", fmt.Sprintf("guest-%s-%s", state, severity), "replica")
 			c.disk(disk{state: "stopped"})
@@ -522,8 +522,7 @@ func faults() *world {
 				continue
 			}
 			c.add("snapwatch_guest_status", status, is...)
-			if state == "damaged" {
-				c.fires(name, "critical", is...)
+			if state == "damaged" { // its disk speaks for it
 				continue
 			}
 			c.fires(name, "warning", is...)
@@ -549,7 +548,7 @@ func faults() *world {
 	a, d = own("stopped", "stopped")
 	d.ended = at(hours(721))
 	a.disk(d)
-	a.fires("StoppedVeryLong", "info", d.labels()...)
+	a.fires("StoppedVeryLong", "warning", d.labels()...)
 
 	w.pools(own)
 
@@ -636,6 +635,18 @@ func faults() *world {
 	a.fires("MaintenanceExpired", "warning")
 	a = w.target("a", "over-well", "primary")
 	a.flag("snapwatch_maintenance_expired", 0)
+	c = w.target("c", "unmet", "replica")
+	c.disk(disk{state: "stopped"})
+	c.flag("snapwatch_expect_unmet", 1)
+	c.fires("ExpectUnmet", "critical")
+	c = w.target("c", "met", "replica")
+	c.disk(disk{state: "stopped"})
+	c.flag("snapwatch_expect_unmet", 0)
+	c = w.target("c", "unmet-unread", "replica")
+	c.disk(disk{state: "stopped"})
+	c.flag("snapwatch_expect_unmet", 1)
+	c.flag("snapwatch_pool_state", 1, "pool=tank", "state=suspended")
+	c.fires("PoolUnreadable", "critical", "pool=tank")
 	a = w.target("a", "refused", "primary")
 	a.flag("snapwatch_config_last_reload_successful", 0)
 	a.fires("ConfigRefused", "warning")

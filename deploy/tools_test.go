@@ -82,11 +82,10 @@ const inhibit = "alertmanager/snapwatch.inhibit.yml"
 func TestAlertmanagerRoutes(t *testing.T) {
 	tool(t, "amtool", "check-config", inhibit)
 	for labels, receiver := range map[string]string{
-		"alertname=SnapwatchLag severity=critical":         "page",
-		"alertname=SnapwatchLag severity=warning":          "default",
-		"alertname=SnapwatchWatchdog severity=none":        "watchdog",
-		"alertname=SnapwatchStoppedVeryLong severity=info": "quiet",
-		"alertname=Other severity=critical":                "default",
+		"alertname=SnapwatchLag severity=critical":  "page",
+		"alertname=SnapwatchLag severity=warning":   "default",
+		"alertname=SnapwatchWatchdog severity=none": "watchdog",
+		"alertname=Other severity=critical":         "default",
 	} {
 		argv := append([]string{"amtool", "config", "routes", "test", "--config.file", inhibit, "--verify.receivers", receiver}, strings.Fields(labels)...)
 		tool(t, argv...)
@@ -199,6 +198,22 @@ func TestOneFaultIsOnePage(t *testing.T) {
 		"an owner is silent for a day": {
 			[]labels{alert("OwnerSilent", "critical", on("c", "west", "vault", "node=https://a")...), alert("OwnerSilent", "warning", on("c", "west", "vault", "node=https://a")...), alert("OwnerSilent", "warning", on("c", "west", "vault", "node=https://b")...)},
 			[]string{"OwnerSilent critical c", "OwnerSilent warning c"},
+		},
+		"a disk is damaged": {
+			[]labels{alert("Damaged", "critical", c()...), alert("PoolErrors", "critical", on("c", "west", "vault", "pool=tank")...), alert("PoolErrors", "warning", on("c", "west", "vault", "pool=tank")...)},
+			[]string{"Damaged critical c"},
+		},
+		"nobody knows where a pool's errors are": {
+			[]labels{alert("PoolErrors", "critical", on("c", "west", "vault", "pool=tank")...), alert("PoolErrors", "warning", on("c", "west", "vault", "pool=tank")...)},
+			[]string{"PoolErrors critical c"},
+		},
+		"a disk is damaged, and another pool has errors": {
+			[]labels{alert("Damaged", "critical", c()...), alert("PoolErrors", "critical", on("c", "west", "vault", "pool=other")...), alert("PoolErrors", "critical", on("c", "west", "annex", "pool=tank")...)},
+			[]string{"Damaged critical c", "PoolErrors critical c", "PoolErrors critical c"},
+		},
+		"a pool is full": {
+			[]labels{alert("PoolFull", "critical", on("c", "west", "vault", "pool=tank")...), alert("PoolFull", "warning", on("c", "west", "vault", "pool=tank")...), alert("PoolFull", "warning", on("c", "west", "vault", "pool=other")...)},
+			[]string{"PoolFull critical c", "PoolFull warning c"},
 		},
 		"another pool is gone": {
 			[]labels{alert("PoolUnreadable", "critical", on("c", "west", "vault", "pool=other")...), alert("Missing", "critical", c()...)},

@@ -152,7 +152,7 @@ func TestTheZabbixTemplateHasTheRules(t *testing.T) {
 	// The template cannot know which hosts are replicas.
 	severities["SnapwatchExporterDown"] = []string{"critical"}
 	got := map[string][]string{}
-	priority := map[string]string{"HIGH": "critical", "WARNING": "warning", "INFO": "info"}
+	priority := map[string]string{"HIGH": "critical", "WARNING": "warning"}
 	z, _ := zabbixTemplate(t)
 	for _, trigger := range z.triggers() {
 		require.Len(t, trigger.Tags, 1, trigger.Name)
