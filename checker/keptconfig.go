@@ -19,7 +19,8 @@ type KeptConfig struct {
 	// Name is the guest's name.
 	Name string `json:"name,omitempty"`
 	// Volumes are those that the guest uses and that have the name of a disk, with their
-	// storage: local-zfs:vm-100-disk-0.
+	// storage: local-zfs:vm-100-disk-0. Those on storages of which it says that nothing is
+	// snapshotted are not among them.
 	Volumes []string `json:"volumes,omitempty"`
 	// Since is the creation of the first snapshot that is known to have this configuration.
 	Since time.Time `json:"since,omitzero"`
@@ -49,10 +50,10 @@ func (g *guestDisks) unconfigured() *Result {
 	return d
 }
 
-// lacking are the disks that the kept configuration names and that are not here. Which
-// storages are on ZFS it does not say: those are of which a disk is here for certain. Where
-// several storages have a disk of one name and fewer are here, the others are missed, whatever
-// their storage is: nobody knows. A new disk has the warning limit as its grace.
+// lacking are the disks that the kept configuration names and that are not here. Where it does not
+// say which storages are on ZFS, as one of an older snap, those are of which a disk is here for
+// certain. Where several storages have a disk of one name and fewer are here, the others are missed,
+// whatever their storage is: nobody knows. A new disk has the warning limit as its grace.
 func (g *guestDisks) lacking(disks []Result, p *Policy, now time.Time) []absence {
 	k := g.config()
 	if !slices.ContainsFunc(k.Volumes, func(v string) bool { return g.serves(volumeName(v)) < named(k.Volumes, volumeName(v)) }) {

@@ -141,10 +141,10 @@ func sumOf(value string) string {
 }
 
 func newKeptConfig(c pve.Captured) checker.KeptConfig {
-	config := c.Config()
+	config, others := c.Config(), c.Others()
 	k := checker.KeptConfig{Sum: c.Sum(), Name: config.Name}
 	for _, v := range config.Volumes {
-		if _, _, disk := zfs.ParseDiskName(v.Name); disk && v.Storage != "" && !v.Unused() {
+		if _, _, disk := zfs.ParseDiskName(v.Name); disk && v.Storage != "" && !v.Unused() && !slices.Contains(others, v.Storage) {
 			k.Volumes = append(k.Volumes, v.String())
 		}
 	}

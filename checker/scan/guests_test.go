@@ -255,7 +255,7 @@ func TestWhatIsRememberedOfGuestsMustMakeSense(t *testing.T) {
 
 // keeps adds the configuration of guest 100 to a snapshot, or a reference to this configuration.
 func keeps(s zfstest.Snapshot, whole bool, text string) zfstest.Snapshot {
-	c := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "pve1", text)
+	c := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "pve1", text, []pve.Storage{{Name: "zfs"}})
 	s.Config = c.Reference()
 	if whole {
 		s.Config, _ = c.Value()
@@ -267,7 +267,7 @@ func keeps(s zfstest.Snapshot, whole bool, text string) zfstest.Snapshot {
 // is looked up once a day. A disk is listed only if the configuration behind a reference is
 // unknown.
 func TestGuestsAreCalledAsTheirSnapshotsSay(t *testing.T) {
-	const before, after = "name: web01\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1,size=8G\nunused0: zfs:vm-100-disk-9\n", "name: web02\n"
+	const before, after = "name: web01\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1,size=8G\nscsi2: lvm:vm-100-disk-0\nunused0: zfs:vm-100-disk-9\n", "name: web02\n"
 	world := func(snapshots ...zfstest.Snapshot) zfstest.World {
 		return zfstest.World{Datasets: []zfstest.Dataset{pool("tank"), disk("tank/vm-100-disk-0", 100, snapshots...)}}
 	}
@@ -292,7 +292,7 @@ func TestGuestsAreCalledAsTheirSnapshotsSay(t *testing.T) {
 	assert.Equal(t, []string{"web01"}, names)
 	assert.Equal(t, 1, lists, "the newest refers to another")
 	k := s.Cache.guests.Configs["tank/vm-100-disk-0"].Config
-	assert.Equal(t, []string{"zfs:vm-100-disk-0", "zfs:vm-100-disk-1"}, k.Volumes)
+	assert.Equal(t, []string{"zfs:vm-100-disk-0", "zfs:vm-100-disk-1"}, k.Volumes, "nothing of lvm is sent")
 	assert.True(t, k.Since.Equal(ago(26*hour)))
 
 	yesterday := ended(t, s)

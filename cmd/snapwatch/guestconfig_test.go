@@ -23,7 +23,7 @@ func configDay(t *testing.T, dataset string, guid uint64, vmid int, kept ...stri
 		k := zfs.KeptConfig{Snapshot: zfs.Snapshot{
 			Dataset: dataset, Name: fmt.Sprintf("s%d", i), GUID: guid + uint64(i), Creation: time.Date(2026, 7, 15, i, 0, 0, 0, time.Local),
 		}}
-		c := pve.Capture(pve.ID{VMID: vmid, Kind: pve.QEMU}, "pve1", "name: "+strings.TrimPrefix(name, "@")+"\n")
+		c := pve.Capture(pve.ID{VMID: vmid, Kind: pve.QEMU}, "pve1", "name: "+strings.TrimPrefix(name, "@")+"\n", nil)
 		switch {
 		case strings.HasPrefix(name, "@"):
 			k.Value = c.Reference()
@@ -40,7 +40,7 @@ func configDay(t *testing.T, dataset string, guid uint64, vmid int, kept ...stri
 // A VM and a container of one number are two guests, whatever their clusters and disks are called.
 func TestGuestConfigOfTwoKinds(t *testing.T) {
 	disk := func(dataset string, guid uint64, kind pve.Kind, hour int) diskConfigs {
-		value, err := pve.Capture(pve.ID{VMID: 100, Kind: kind}, "pve1", "memory: 512\n").Value()
+		value, err := pve.Capture(pve.ID{VMID: 100, Kind: kind}, "pve1", "memory: 512\n", nil).Value()
 		require.NoError(t, err)
 		return diskConfigs{dataset, "", []zfs.KeptConfig{{Snapshot: zfs.Snapshot{Dataset: dataset, Name: "s", GUID: guid, Creation: time.Date(2026, 7, 15, hour, 0, 0, 0, time.Local)}, Value: value}}}
 	}

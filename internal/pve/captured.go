@@ -86,14 +86,40 @@ type Captured struct {
 	Text string
 }
 
-// Capture returns the configuration of a guest on a node in the form in which it is stored.
-func Capture(id ID, node, text string) Captured {
+// Capture returns the configuration of a guest on a node in the form in which it is stored. The
+// argument storages of Capture are the node's storages on ZFS. The stored form names the other
+// storages that the guest uses, because no snapshot of a disk there is ever sent to a receiver.
+func Capture(id ID, node, text string, storages []Storage) Captured {
 	kept, without := Keepable(text)
 	left := "nothing"
 	if len(without) > 0 {
 		left = strings.Join(without, ", ")
 	}
-	return Captured{id, fmt.Sprintf("# snapwatch: %s/%d.conf of %s, left out: %s\n%s", id.Kind.configDir(), id.VMID, node, left, kept)}
+	head := fmt.Sprintf("# snapwatch: %s/%d.conf of %s, left out: %s\n", id.Kind.configDir(), id.VMID, node, left)
+	var others []string
+	for _, v := range parseConfig(id, kept).Volumes {
+		on := func(s Storage) bool { return s.Name == v.Storage }
+		file := strings.Contains(v.Name, "/") // of a directory, such as an ISO image
+		if len(storages) > 0 && !file && storageName.MatchString(v.Storage) && !slices.ContainsFunc(storages, on) && !slices.Contains(others, v.Storage) {
+			others = append(others, v.Storage)
+		}
+	}
+	if len(others) > 0 {
+		slices.Sort(others)
+		head += "# snapwatch: takes no snapshots on: " + strings.Join(others, ", ") + "\n"
+	}
+	return Captured{id, head + kept}
+}
+
+// Others are the storages that the guest uses and of which nothing is snapshotted, by name.
+func (c Captured) Others() []string {
+	_, rest, _ := strings.Cut(c.Text, "\n")
+	line, _, _ := strings.Cut(rest, "\n")
+	m := othersHead.FindStringSubmatch(line)
+	if m == nil {
+		return nil
+	}
+	return strings.Split(m[1], ", ")
 }
 
 // Config returns the parsed configuration.
@@ -162,9 +188,15 @@ func secretName(key string) string {
 
 var capturedHead = regexp.MustCompile(`^# snapwatch: (qemu-server|lxc)/([1-9][0-9]{0,8})\.conf of [A-Za-z0-9.-]+, left out: ` + leftOut + `\n`)
 
-// ourHead matches the first line of a stored configuration after the configuration was restored:
-// Proxmox writes comments in its own way, with %3A for a colon.
-var ourHead = regexp.MustCompile(`^# ?snapwatch(?::|%3A) (?:qemu-server|lxc)/[1-9][0-9]{0,8}\.conf of [A-Za-z0-9.-]+, left out(?::|%3A) ` + leftOut + `$`)
+// storageList matches the list of storages in the second line of a stored configuration.
+const storageList = `[A-Za-z][A-Za-z0-9._-]*(?:, [A-Za-z][A-Za-z0-9._-]*)*`
+
+var othersHead = regexp.MustCompile(`^# snapwatch: takes no snapshots on: (` + storageList + `)$`)
+
+// ourHead matches one of the first lines of a stored configuration after the configuration was
+// restored: Proxmox writes comments in its own way, with %3A for a colon.
+var ourHead = regexp.MustCompile(`^# ?snapwatch(?::|%3A) (?:(?:qemu-server|lxc)/[1-9][0-9]{0,8}\.conf of [A-Za-z0-9.-]+, left out(?::|%3A) ` + leftOut +
+	`|takes no snapshots on(?::|%3A) ` + storageList + `)$`)
 
 // ReadCaptured reads the value of the property. The value may have arrived with a stream from an
 // attacker, so ReadCaptured checks that it holds only printable text of bounded size.

@@ -94,7 +94,7 @@ func TestKeepable(t *testing.T) {
 }
 
 // capture returns the property value with which the configuration text is stored.
-func capture(id ID, text string) (string, error) { return Capture(id, "pve1", text).Value() }
+func capture(id ID, text string) (string, error) { return Capture(id, "pve1", text, nil).Value() }
 
 func TestCapture(t *testing.T) {
 	value, err := capture(ID{100, QEMU}, fullConfig)
@@ -103,13 +103,13 @@ func TestCapture(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "# snapwatch: qemu-server/100.conf of pve1, left out: args, cipassword, sshkeys\n"+keptConfig, c.Text)
 	assert.Equal(t, ID{100, QEMU}, c.ID)
-	assert.Equal(t, Capture(ID{100, QEMU}, "pve1", fullConfig), c)
+	assert.Equal(t, Capture(ID{100, QEMU}, "pve1", fullConfig, nil), c)
 	sum, refers := ReadReference(c.Reference())
 	assert.True(t, refers)
 	assert.Equal(t, c.Sum(), sum)
 	_, refers = ReadReference(value)
 	assert.False(t, refers)
-	assert.NotEqual(t, sum, Capture(ID{101, QEMU}, "pve1", fullConfig).Sum())
+	assert.NotEqual(t, sum, Capture(ID{101, QEMU}, "pve1", fullConfig, nil).Sum())
 	value, err = capture(ID{200, LXC}, "rootfs: a\n")
 	require.NoError(t, err)
 	c, err = ReadCaptured(value)
@@ -132,12 +132,35 @@ func TestCapture(t *testing.T) {
 // A stored configuration that is printed, restored and stored again stays the same, even if Proxmox
 // has rewritten the file in between.
 func TestCaptureAgain(t *testing.T) {
-	first := Capture(ID{200, LXC}, "pve1", "#a note\nrootfs: a\n")
-	again := Capture(ID{200, LXC}, "pve1", first.Text)
-	assert.Equal(t, first, again)
-	rewritten := strings.ReplaceAll(first.Text, ": lxc", "%3A lxc")
-	rewritten = strings.ReplaceAll(rewritten, "out: ", "out%3A ")
-	assert.Equal(t, first, Capture(ID{200, LXC}, "pve1", rewritten))
+	data := []Storage{{Name: "data"}}
+	for _, config := range []string{"#a note\nrootfs: a\n", "#a note\nrootfs: data:subvol-200-disk-0\nmp0: lvm:vm-200-disk-0\n"} {
+		first := Capture(ID{200, LXC}, "pve1", config, data)
+		again := Capture(ID{200, LXC}, "pve1", first.Text, data)
+		assert.Equal(t, first, again)
+		rewritten := strings.ReplaceAll(first.Text, "snapwatch: ", "snapwatch%3A ")
+		rewritten = strings.ReplaceAll(strings.ReplaceAll(rewritten, "out: ", "out%3A "), "on: ", "on%3A ")
+		assert.Equal(t, first, Capture(ID{200, LXC}, "pve1", rewritten, data))
+	}
+}
+
+// What is kept says which storages nothing is snapshotted on: a receiver cannot know.
+func TestCaptureNamesOtherStorages(t *testing.T) {
+	const config = "scsi0: data:vm-100-disk-0\nscsi1: lvm:vm-100-disk-0\nscsi2: ceph:vm-100-disk-3\nscsi3: lvm:vm-100-disk-1\nide2: local:iso/debian.iso,media=cdrom\nscsi4: /dev/sdb\n"
+	c := Capture(ID{100, QEMU}, "pve1", config, []Storage{{Name: "data"}, {Name: "fast"}})
+	assert.Equal(t, "# snapwatch: qemu-server/100.conf of pve1, left out: nothing\n# snapwatch: takes no snapshots on: ceph, lvm\n"+config, c.Text)
+	assert.Equal(t, []string{"ceph", "lvm"}, c.Others())
+	value, err := c.Value()
+	require.NoError(t, err)
+	read, err := ReadCaptured(value)
+	require.NoError(t, err)
+	assert.Equal(t, c, read)
+	for name, storages := range map[string][]Storage{"all are on ZFS": {{Name: "data"}, {Name: "lvm"}, {Name: "ceph"}}, "not known": nil} {
+		c = Capture(ID{100, QEMU}, "pve1", config, storages)
+		assert.NotContains(t, c.Text, "no snapshots", name)
+		assert.Empty(t, c.Others(), name)
+	}
+	assert.Empty(t, Captured{Text: "# snapwatch: takes no snapshots on: lvm\n"}.Others(), "only in its place")
+	assert.Empty(t, Captured{Text: "# snapwatch: qemu-server/100.conf of pve1, left out: nothing\n#snapwatch: takes no snapshots on: lvm\n"}.Others(), "no word of a person's")
 }
 
 // A stored configuration can be read again, whatever keys were left out of it.
@@ -146,13 +169,13 @@ func TestKeptIsRead(t *testing.T) {
 		"lxc.environment.A: b", "lxc.environment.runtime2: b", "lxc.environment.my_app: b",
 		"lxc.environment.a-b = x", "lxc.environment.hooks: PW=x", "lxc.environment.a b: x", "lxc.environment.\u00e4: x",
 	} {
-		c := Capture(ID{200, LXC}, "pve1", "rootfs: data:subvol-200-disk-0\n"+line+"\n")
+		c := Capture(ID{200, LXC}, "pve1", "rootfs: data:subvol-200-disk-0\n"+line+"\n", nil)
 		value, err := c.Value()
 		require.NoError(t, err)
 		read, err := ReadCaptured(value)
 		require.NoError(t, err, c.Text)
 		assert.Equal(t, c, read)
-		assert.Equal(t, c, Capture(ID{200, LXC}, "pve1", strings.ReplaceAll(c.Text, "out: ", "out%3A ")+line+"\n"), "it is kept again")
+		assert.Equal(t, c, Capture(ID{200, LXC}, "pve1", strings.ReplaceAll(c.Text, "out: ", "out%3A ")+line+"\n", nil), "it is kept again")
 	}
 }
 

@@ -64,7 +64,7 @@ func (c *captures) fill(plans []snapper.GuestPlan, view snapper.NodeView, looks 
 			}
 			p := packed[config.VMID]
 			if p == nil {
-				p = newPacking(look.Config, c.node)
+				p = newPacking(look.Config, c.node, view.Cluster.Storages)
 				packed[config.VMID] = p
 			}
 			d.Config = c.due(*guest, *d, p)
@@ -112,8 +112,8 @@ type packing struct {
 	told bool
 }
 
-func newPacking(config pve.Config, node string) *packing {
-	captured := pve.Capture(config.ID, node, config.Text)
+func newPacking(config pve.Config, node string, storages []pve.Storage) *packing {
+	captured := pve.Capture(config.ID, node, config.Text, storages)
 	return &packing{captured: captured, sum: captured.Sum(), value: sync.OnceValues(captured.Value)}
 }
 

@@ -22,11 +22,19 @@ func captureRun(config string, kept report.Kept, destroys ...snapper.Destroy) (*
 	o.Config.CaptureConfig = true
 	c := newCaptures(o, testJournal(), "pve1", map[string]report.Kept{disk0: kept})
 	id := pve.ID{VMID: 100, Kind: pve.QEMU}
-	view := snapper.NodeView{Cluster: pve.Cluster{Node: "pve1", Guests: map[int]pve.Config{100: {ID: id, Text: "name: as it was\n"}}}}
+	view := snapper.NodeView{Cluster: pve.Cluster{Node: "pve1", Storages: []pve.Storage{{Name: "data"}}, Guests: map[int]pve.Config{100: {ID: id, Text: "name: as it was\n"}}}}
 	plan := snapper.Plan{Destroys: destroys, Guests: []snapper.GuestPlan{{Pool: "tank", VMID: 100, Class: zfs.Hourly, Snapshot: "autosnap_2026-07-15_12:07:00_hourly",
 		Disks: []snapper.DiskPlan{{Dataset: disk0, Snapshot: true}, {Dataset: disk1}}}}}
 	c.round(plan, []snapper.Disk{{Dataset: zfs.Dataset{Name: disk0}, Snapshots: []zfs.Snapshot{{Dataset: disk0, Name: "autosnap_2026-07-15_10:00:00_hourly"}}}})
 	return c, c.fill(plan.Guests, view, map[int]snapper.LastLook{100: {Config: pve.Config{ID: id, Text: config}}})
+}
+
+// What is kept says on which of the guest's storages this node takes no snapshots.
+func TestCaptureNamesOtherStorages(t *testing.T) {
+	_, plans := captureRun("scsi0: data:vm-100-disk-0\nscsi1: lvm:vm-100-disk-0\n", report.Kept{})
+	kept, err := pve.ReadCaptured(plans[0].Disks[0].Config.Value)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"lvm"}, kept.Others())
 }
 
 func TestCapture(t *testing.T) {

@@ -27,6 +27,7 @@ var mutants = slices.Concat([]mutant{
 	{"exporter/kept.go", `if failed(*d) && was != nil`, `if false && was != nil`, "end an alert because a disk cannot be read"},
 	{"exporter/asking.go", `				e.Failure = node.Failure
 `, ``, "trust the last answer about a copy for ever"},
+	{"checker/scan/guestconfig.go", ` && !slices.Contains(others, v.Storage)`, ``, "miss what is on no ZFS storage"},
 	{"checker/compare.go", `if last.Outcome == Lagging || last.Outcome == Diverged {`, `if false {`, "forget that a copy is behind when its owner is silent"},
 	{"checker/owned.go", `if n.Failure != "" && moved[`, `if false && moved[`, "let a silent node claim a copy of a guest that moved"},
 	{"checker/runnotes.go", `age > r.Limit && (r.Up == 0 || r.Up > r.Limit)`, `age > r.Limit`, "take snap for late when the host has just been started"},
@@ -124,7 +125,7 @@ var mutants = slices.Concat([]mutant{
 `, ``, "forget after_snapshot where a run is killed between the snapshot and the hook"},
 	{"snapper/run/prune.go", `			r.hooks.oweAll(afterPrune, losingIn(whole), owed)
 `, ``, "forget after_prune where prune is killed"},
-	{"snapper/run/captures.go", `newPacking(look.Config, c.node)`, `newPacking(config, c.node)`, "keep the configuration from the start of the run"},
+	{"snapper/run/captures.go", `newPacking(look.Config, c.node, view.Cluster.Storages)`, `newPacking(config, c.node, view.Cluster.Storages)`, "keep the configuration from the start of the run"},
 	{"snapper/outcome.go", `return o.Err == nil && o.Left == "" || o.NoSpace`, `return o.Left == ""`, "destroy a bookmark after a failed snapshot"},
 	{"snapper/due.go", `plan.Bookmark = class == zfs.Stopped || firstOfDay(`, `plan.Bookmark = firstOfDay(`, "bookmark no _stopped snapshot"},
 	{"snapper/due.go", `if d.State != Running ||`, `if false ||`, "destroy while Proxmox works on the guest"},

@@ -165,7 +165,7 @@ func (w *World) thawed(n *node, m *machine, done report.Run) {
 // the channel program.
 func (p *machinePool) kept(dataset, snapshot, value string) {
 	g := p.w.guests[p.w.parse(dataset).vmid]
-	now := pve.Capture(pve.ID{VMID: g.vmid, Kind: g.kind}, p.n.name, g.text())
+	now := pve.Capture(pve.ID{VMID: g.vmid, Kind: g.kind}, p.n.name, g.text(), nil)
 	sum, refers := pve.ReadReference(value)
 	if !refers {
 		c, err := pve.ReadCaptured(value)
