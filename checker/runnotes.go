@@ -2,6 +2,7 @@ package checker
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -79,9 +80,9 @@ func RunNotes(snap, prune Runs, now time.Time) []Note {
 	if last.Locked > 0 {
 		add(Warning, "%s locked for long, and nothing of them is rotated: snapwatch snap --dry-run -v names them", text.Count(last.Locked, "guest"))
 	}
-	for _, p := range last.Pools {
-		if p.Room != nil && p.Room.Short != "" { // that it is full, the pool's own verdict says
-			add(Warning, "pool %s: %s", p.Pool, p.Room.Short)
+	for _, pool := range slices.Sorted(maps.Keys(last.Rooms)) {
+		if short := last.Rooms[pool].Short; short != "" { // that it is full, the pool's own verdict says
+			add(Warning, "pool %s: %s", pool, short)
 		}
 	}
 	return notes

@@ -20,7 +20,7 @@ func TestRunNotes(t *testing.T) {
 	unprotected.Last.Disks = []report.Disk{{Result: report.ResultUnprotected, Error: "x"}}
 	unprotected.Last.Locked, unprotected.Last.LeftFrozen = 2, []int{105, 100}
 	narrow := good(minute)
-	narrow.Last.Pools = []report.Pool{{Pool: "tank", Room: &report.Room{Full: "91%", FullCritical: true, Short: "no room"}}, {Pool: "ssd", Room: &report.Room{}}, {Pool: "gone"}}
+	narrow.Last.Rooms = map[string]report.Room{"tank": {Full: "91%", FullCritical: true, Short: "no room"}, "ssd": {}}
 	for name, c := range map[string]struct {
 		snap, prune Runs
 		want        []string

@@ -140,15 +140,9 @@ func sendDue(out sink, due metric, last report.Run) {
 	}
 }
 
-// sendRoom sends what the pools had for snapshots, each pool once, whatever the file has.
+// sendRoom sends what the pools had for snapshots.
 func sendRoom(out sink, last report.Run) {
-	rooms := map[string]report.Room{}
-	for _, p := range last.Pools {
-		if p.Room != nil {
-			rooms[p.Pool] = *p.Room
-		}
-	}
-	for pool, room := range rooms {
+	for pool, room := range last.Rooms {
 		out.send(runReserves, float64(room.Reserves), pool)
 		out.send(runShort, boolValue(room.Short != ""), pool)
 	}

@@ -30,7 +30,8 @@ var lastRun = report.Run{
 	Counts:      map[report.Event]int{report.DidSnapshot: 3, report.DidFail: 1},
 	Unprotected: []report.Unprotected{{Kind: report.OtherStorage}, {Kind: report.OtherStorage}},
 	Quiesced:    []report.Quiesced{{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 102, Consistent: report.Crash}},
-	Pools:       []report.Pool{{Pool: "tank", Room: &report.Room{Reserves: 4096, Short: "no room"}}, {Pool: "vault", Room: &report.Room{}}, {Pool: "gone"}},
+	Pools:       []report.Pool{{Pool: "tank"}},
+	Rooms:       map[string]report.Room{"tank": {Reserves: 4096, Short: "no room"}, "vault": {}},
 	Backlogs:    map[string]report.Backlog{"tank/data": {Due: 7}},
 	Locked:      2,
 	Disks: []report.Disk{
@@ -85,10 +86,11 @@ func TestAnyReportCanBeScraped(t *testing.T) {
 		times := rapid.Custom(func(t *rapid.T) time.Time {
 			return time.Unix(rapid.Int64Range(-1<<40, 1<<40).Draw(t, "second"), 0)
 		})
-		r := report.Run{Backlogs: map[string]report.Backlog{}}
+		r := report.Run{Backlogs: map[string]report.Backlog{}, Rooms: map[string]report.Room{}}
 		r.Start, r.End, r.LastSuccess = times.Draw(t, "start"), times.Draw(t, "end"), times.Draw(t, "success")
 		for range rapid.IntRange(0, 6).Draw(t, "entries") {
-			r.Pools = append(r.Pools, report.Pool{Pool: names.Draw(t, "pool"), Room: &report.Room{Short: names.Draw(t, "short")}})
+			r.Pools = append(r.Pools, report.Pool{Pool: names.Draw(t, "pool")})
+			r.Rooms[names.Draw(t, "room")] = report.Room{Short: names.Draw(t, "short")}
 			r.Backlogs[names.Draw(t, "place")] = report.Backlog{Due: numbers.Draw(t, "due")}
 			r.Quiesced = append(r.Quiesced, report.Quiesced{
 				VMID: numbers.Draw(t, "vmid"), Consistent: report.Consistency(names.Draw(t, "consistent")),

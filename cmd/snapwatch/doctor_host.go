@@ -159,7 +159,7 @@ func unitOrNothing(ctx context.Context, env *environment, unit string) (string, 
 func readLastRun(env *environment, pools []doctor.Pool) doctor.LastRun {
 	last, err := report.Load(env.StateDir)
 	for i := range pools {
-		pools[i].Short = last.RoomOf(pools[i].Name).Short
+		pools[i].Short = last.Rooms[pools[i].Name].Short
 	}
 	r := doctor.LastRun{Err: err, End: last.End, Limit: report.SnapLimit(snapPeriod(env)), Success: last.Success}
 	for _, p := range last.Problems {

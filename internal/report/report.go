@@ -48,6 +48,9 @@ type Run struct {
 	// run could not read the pool, or did not look at the datasets, the backlog is from an earlier
 	// run.
 	Backlogs map[string]Backlog `json:"backlogs,omitempty"`
+	// Rooms are what pools had for snapshots, by pool. One that this run did not look at is from an
+	// earlier run.
+	Rooms map[string]Room `json:"rooms,omitempty"`
 	// Interrupted are the interrupted receives that prune found, by dataset. If this run did not
 	// look at a dataset, its entry is from an earlier run.
 	Interrupted map[string]Interrupted `json:"interrupted,omitempty"`
@@ -72,25 +75,6 @@ type Pool struct {
 	// LockedSince is the time when another run locked the pool, zero if no other run holds the
 	// lock.
 	LockedSince time.Time `json:"locked_since,omitzero"`
-	// Room is what it had for snapshots, nil where that is not known.
-	Room *Room `json:"room,omitempty"`
-}
-
-// Room is what a pool has for snapshots, in bytes.
-type Room struct {
-	// Size and Allocated are as zpool has them, 0 where it did not tell.
-	Size      uint64 `json:"size,omitempty"`
-	Allocated uint64 `json:"allocated,omitempty"`
-	// Thick is how many disks of running guests have room reserved (refreservation), Reserves
-	// what their next snapshots take, and Free what there is for them.
-	Thick    int    `json:"thick,omitempty"`
-	Reserves uint64 `json:"reserves,omitempty"`
-	Free     uint64 `json:"free,omitempty"`
-	// Full says that the pool is fuller than its limits, FullCritical that it is beyond the
-	// critical one; Short that the thick disks' next snapshots may not fit. "" is well.
-	Full         string `json:"full,omitempty"`
-	FullCritical bool   `json:"full_critical,omitempty"`
-	Short        string `json:"short,omitempty"`
 }
 
 // Disk is the outcome for one disk.
@@ -180,16 +164,6 @@ func (r *Run) Failed() bool {
 		}
 	}
 	return false
-}
-
-// RoomOf returns what a pool had for snapshots, nothing where that is not known.
-func (r *Run) RoomOf(pool string) Room {
-	for _, p := range r.Pools {
-		if p.Pool == pool && p.Room != nil {
-			return *p.Room
-		}
-	}
-	return Room{}
 }
 
 // Nothing reports whether the run could not work on any pool.

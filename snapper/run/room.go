@@ -20,40 +20,39 @@ func (r *run) reportRoom(ctx context.Context, pools []*pool) {
 	}
 	ctx, cancel := r.World.Timeout(ctx, spaceTimeout)
 	defer cancel()
-	eachPool(r.World, readable(pools), func(p *pool) {
-		facts := snapper.PoolRoom{Pool: p.name, Disks: p.disks, FillWarning: int(r.Config.Limits.FillWarning), FillCritical: int(r.Config.Limits.FillCritical)}
-		if slices.Contains(r.Config.PoolIgnore, "full") {
-			facts.FillWarning, facts.FillCritical = 0, 0
-		}
-		var err error
-		if facts.Size, facts.Allocated, err = p.Space(ctx); err != nil {
-			r.problem(report.Notice, "pool %s: how full it is, zpool does not tell: %v", p.name, err)
-		}
-		room := snapper.JudgeRoom(facts)
-		p.room = &room
-	})
-	for i := range r.report.Pools {
-		entry := &r.report.Pools[i]
-		at := slices.IndexFunc(pools, func(p *pool) bool { return p.name == entry.Pool })
-		if at < 0 || pools[at].room == nil {
-			continue
-		}
-		entry.Room = pools[at].room
-		before := r.previous.RoomOf(entry.Pool)
-		for _, fault := range []struct {
-			text        string
-			mail, known bool
-		}{
-			{entry.Room.Full, entry.Room.FullCritical, before.FullCritical},
-			{entry.Room.Short, true, before.Short != ""},
-		} {
-			switch {
-			case fault.text == "":
-			case fault.mail && !fault.known:
-				r.problem(report.Warning, "pool %s: %s", entry.Pool, fault.text)
-			default:
-				r.problem(report.Notice, "pool %s: %s", entry.Pool, fault.text)
-			}
-		}
+	eachPool(r.World, readable(pools), func(p *pool) { p.room = r.room(ctx, p) })
+	r.report.Rooms = r.latest().RoomsAt(r.World.Now())
+	known := r.previous.RoomsAt(r.start)
+	for _, p := range readable(pools) {
+		r.report.Rooms[p.name] = p.room
+		before := known[p.name]
+		r.tellRoom(p, p.room.Full, p.room.FullCritical && !before.FullCritical)
+		r.tellRoom(p, p.room.Short, before.Short == "")
+	}
+}
+
+// room judges what the pool has for snapshots.
+func (r *run) room(ctx context.Context, p *pool) report.Room {
+	facts := snapper.PoolRoom{Pool: p.name, Disks: p.disks, FillWarning: int(r.Config.Limits.FillWarning), FillCritical: int(r.Config.Limits.FillCritical)}
+	if slices.Contains(r.Config.PoolIgnore, "full") {
+		facts.FillWarning, facts.FillCritical = 0, 0
+	}
+	var err error
+	if facts.Size, facts.Allocated, err = p.Space(ctx); err != nil {
+		r.problem(report.Notice, "pool %s: how full it is, zpool does not tell: %v", p.name, err)
+	}
+	room := snapper.JudgeRoom(facts)
+	room.At = r.start
+	return room
+}
+
+// tellRoom tells a fault, as a warning where it is worth a mail.
+func (r *run) tellRoom(p *pool, fault string, mail bool) { //nolint:revive // it is the severity
+	severity := report.Notice
+	if mail {
+		severity = report.Warning
+	}
+	if fault != "" {
+		r.problem(severity, "pool %s: %s", p.name, fault)
 	}
 }

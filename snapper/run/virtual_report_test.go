@@ -83,7 +83,7 @@ func TestRoomIsToldOnce(t *testing.T) {
 		assert.Empty(t, told(r, report.Warning, "%"))
 		assert.Less(t, r.End.Sub(r.Start), 10*time.Second)
 		assert.Len(t, told(r, report.Notice, "pool vault: how full it is, zpool does not tell"), 1)
-		assert.Equal(t, uint64(850), r.Pools[0].Room.Allocated)
+		assert.Equal(t, uint64(850), r.Rooms["tank"].Allocated)
 
 		tank.allocated = 910
 		r = again()
@@ -95,15 +95,26 @@ func TestRoomIsToldOnce(t *testing.T) {
 		tank.heads[0].RefReservation, tank.heads[0].Written, tank.heads[0].Available = 64<<30, 8<<30, 9<<30
 		r = again()
 		assert.Len(t, told(r, report.Warning, "pool tank: the snapshot of 1 thick volume reserves 8.0 GiB now"), 1)
-		assert.NotEmpty(t, r.Pools[0].Room.Short)
+		assert.NotEmpty(t, r.Rooms["tank"].Short)
 		tank.heads[0].Written = 8 << 30 // as much is written again
 		r = again()
 		assert.Empty(t, told(r, report.Warning, "thick"))
 		assert.Len(t, told(r, report.Notice, "thick"), 1)
 
+		// A run that cannot look at the pool forgets nothing.
+		tank.busy = true
+		time.Sleep(15 * time.Minute)
+		w.last = w.run(t)
+		assert.NotEmpty(t, w.last.Rooms["tank"].Short)
+		tank.busy = false
+		tank.heads[0].Written = 8 << 30
+		r = again()
+		assert.Empty(t, told(r, report.Warning, "tank"), "that is no news")
+		assert.Empty(t, (&report.Run{Rooms: r.Rooms}).RoomsAt(time.Now().Add(9*24*time.Hour)), "what nobody looks at any more ends")
+
 		tank.heads[0].Available, tank.allocated = 900<<30, 100
 		r = again()
 		assert.Empty(t, told(r, report.Notice, "tank"))
-		assert.Empty(t, r.Pools[0].Room.Short)
+		assert.Empty(t, r.Rooms["tank"].Short)
 	})
 }

@@ -73,7 +73,7 @@ func TestRoom(t *testing.T) {
 		require.NoError(t, err)
 		var last report.Run
 		require.NoError(t, json.Unmarshal([]byte(text), &last))
-		return last.RoomOf("ta")
+		return last.Rooms["ta"]
 	}
 	write(40)
 	before := free()
