@@ -93,7 +93,7 @@ func (p *planner) take(u batch, class zfs.Class, tasks []diskTask) string {
 		d := t.disk
 		plan := DiskPlan{Dataset: d.Name, VMID: d.VMID, Snapshot: t.snapshot, Label: t.label, Reason: t.reason}
 		if t.snapshot && d.RefReservation > 0 {
-			plan.Reason += fmt.Sprintf("; a thick volume: this reserves %s", text.Bytes(d.reserves()))
+			plan.Takes = "a thick volume: this reserves " + text.Bytes(d.reserves())
 		}
 		if t.snapshot && p.policy.Bookmarks > 0 {
 			// If another program destroys a snapshot soon, its bookmark still proves that the

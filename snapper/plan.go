@@ -168,6 +168,8 @@ type DiskPlan struct {
 	Snapshot, Bookmark bool
 	// Config is the guest's configuration to keep with the snapshot, nil for none.
 	Config *Capture
+	// Takes says what room the snapshot takes at once, "" for none.
+	Takes string
 	// Label is the new label, "" if the label must not change.
 	Label  string
 	Reason string

@@ -95,5 +95,5 @@ func TestThePlanSaysWhatASnapshotReserves(t *testing.T) {
 	plan := MakePlan(disks, testPolicy(), noon)
 	require.Len(t, plan.Guests, 1)
 	require.True(t, plan.Guests[0].Disks[0].Snapshot)
-	assert.Contains(t, plan.Guests[0].Disks[0].Reason, "a thick volume: this reserves 8.0 GiB")
+	assert.Equal(t, "a thick volume: this reserves 8.0 GiB", plan.Guests[0].Disks[0].Takes)
 }

@@ -132,7 +132,11 @@ func actions(plan snapper.Plan) []action {
 	for _, g := range plan.Guests {
 		for _, d := range g.Disks {
 			if d.Snapshot {
-				list = append(list, action{"snapshot", d.Dataset + "@" + g.Snapshot, fmt.Sprintf("guest %d, %s", d.VMID, d.Reason)})
+				reason := fmt.Sprintf("guest %d, %s", d.VMID, d.Reason)
+				if d.Takes != "" {
+					reason += "; " + d.Takes
+				}
+				list = append(list, action{"snapshot", d.Dataset + "@" + g.Snapshot, reason})
 			}
 			if d.Label != "" {
 				list = append(list, action{"label", d.Dataset, "running=" + d.Label + ": " + d.Reason})
