@@ -272,7 +272,8 @@ func (w *world) waitForAScrub() {
 	assert.Equal(w.t, "ok", pools["tc"].Verdict)
 }
 
-// TestFullPool: check reports a pool's fill level, and alarms above its limits.
+// TestFullPool: check reports a pool's fill level, and alarms above its limits. On a node, a run of
+// snap warns, too.
 func TestFullPool(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, site.NewPool(w.ctx, "tf", 2048))
@@ -294,5 +295,20 @@ size=$(zpool list -Hpo size tf) && dd if=/dev/zero of=/tmp/tf/zero bs=1M count=$
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tf]\npool_ignore: [full]\n"))
 	pools, _ = w.pools()
 	assert.Equal(t, "ok", pools["tf"].Verdict)
+
+	// On a node a run says so, in one mail, and destroys nothing for it.
+	w.vm(101, "vm-101-disk-0")
+	w.start(w.a, 101)
+	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"datasets: [ta/data, tf]\n"))
+	r := w.run(w.a, "snap", "f4")
+	assert.Equal(t, 1, r.Code)
+	assert.Regexp(t, `warning: pool tf: 9[12]% of it is taken \(limit 90%, limits\.fill_critical\): a full pool takes no snapshot\. Find what fills it: zfs list -o space -S used tf;`, r.Stderr)
+	r = w.run(w.a, "snap", "f4")
+	assert.Zero(t, r.Code, r.Stderr)
+	assert.Empty(t, r.Stderr)
+	assert.Len(t, w.snapshots("ta/data/vm-101-disk-0"), 2)
+	assert.Len(t, w.snapshots("tf/subvol-100-disk-0"), 1)
+	r = w.run(w.a, "doctor")
+	assert.Regexp(t, `(?m)^FAILED +pool +tf: 9[12]% of it is taken`, r.Stdout)
 	w.zfs("destroy", "tf/fill") // only here the file system is mounted
 }
