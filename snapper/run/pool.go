@@ -53,8 +53,6 @@ type pool struct {
 	// stuck is true if a channel program that destroys snapshots failed; then the run begins no
 	// other such program.
 	stuck bool
-	// room is what it has for snapshots.
-	room report.Room
 }
 
 func unlockAll(pools []*pool) {

@@ -9,7 +9,7 @@ import (
 	"snapwatch/snapper"
 )
 
-// spaceTimeout is how long zpool may take to tell how full a pool is, while all else is done.
+// spaceTimeout is how long zpool may take to tell how full a pool is. All else is done then.
 const spaceTimeout = 5 * time.Second
 
 // reportRoom tells which pools are too full for the next snapshots. What the last run told, too,
@@ -18,17 +18,14 @@ func (r *run) reportRoom(ctx context.Context, pools []*pool) {
 	if r.Final {
 		return
 	}
-	ctx, cancel := r.World.Timeout(ctx, spaceTimeout)
-	defer cancel()
-	eachPool(r.World, readable(pools), func(p *pool) { p.room = r.room(ctx, p) })
-	r.report.Rooms = r.latest().RoomsAt(r.World.Now())
-	known := r.previous.RoomsAt(r.start)
+	rooms, known := r.latest().RoomsAt(r.World.Now()), r.previous.RoomsAt(r.start)
 	for _, p := range readable(pools) {
-		r.report.Rooms[p.name] = p.room
-		before := known[p.name]
-		r.tellRoom(p, p.room.Full, p.room.FullCritical && !before.FullCritical)
-		r.tellRoom(p, p.room.Short, before.Short == "")
+		room, before := r.room(ctx, p), known[p.name]
+		rooms[p.name] = room
+		r.tellRoom(p, room.Full, room.FullCritical && !before.FullCritical)
+		r.tellRoom(p, room.Short, before.Short == "")
 	}
+	r.report.Rooms = rooms
 }
 
 // room judges what the pool has for snapshots.
@@ -37,6 +34,8 @@ func (r *run) room(ctx context.Context, p *pool) report.Room {
 	if slices.Contains(r.Config.PoolIgnore, "full") {
 		facts.FillWarning, facts.FillCritical = 0, 0
 	}
+	ctx, cancel := r.World.Timeout(ctx, spaceTimeout)
+	defer cancel()
 	var err error
 	if facts.Size, facts.Allocated, err = p.Space(ctx); err != nil {
 		r.problem(report.Notice, "pool %s: how full it is, zpool does not tell: %v", p.name, err)
