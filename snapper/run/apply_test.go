@@ -111,6 +111,7 @@ func TestSettleDestroys(t *testing.T) {
 		disk0: {Gone: map[string]syscall.Errno{"gone": 0, "held": syscall.EBUSY, "cloned": syscall.EEXIST, "broken": syscall.EIO}},
 		disk1: {Receiving: 1}, "tank/data/vm-101-disk-0": {Missing: "keeper"},
 	})
+	p.reportKept()
 	assert.Equal(t, 1, p.report.Counts[report.DidDestroy])
 	var got []string
 	for _, said := range p.report.Problems {

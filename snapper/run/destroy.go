@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -43,39 +44,59 @@ func (r *run) mayDestroy(before snapper.Plan) int {
 
 // destroyMore destroys snapshots that wait beyond the largest number of a run, the oldest of all
 // pools first. Waiting snapshots take the place of snapshots that have a hold or a clone: each
-// run tries to destroy these, but they do not count as destroyed.
+// run tries to destroy these, but they do not count as destroyed. If there are more of them than
+// half of the time suffices for, the snapshots due on other disks are destroyed first.
 func (r *run) destroyMore(ctx context.Context, pools []*pool) {
 	end := r.World.Now().Add(moreTimeout)
+	half := end.Add(-moreTimeout / 2)
 	for r.World.Now().Before(end) && ctx.Err() == nil {
-		var due []snapper.Destroy
+		othersFirst := !r.World.Now().Before(half)
+		var due, behind []snapper.Destroy
 		for _, p := range pools {
-			if !p.stuck && !p.hangs.Load() {
-				due = append(due, p.due...)
+			for _, d := range p.due {
+				switch {
+				case p.stuck || p.hangs.Load():
+				case othersFirst && p.pinned(d.Dataset):
+					behind = append(behind, d)
+				default:
+					due = append(due, d)
+				}
 			}
 		}
 		snapper.OldestFirst(due)
-		due = due[:min(len(due), r.mayDestroy(snapper.Plan{}))]
-		if len(due) == 0 {
+		snapper.OldestFirst(behind)
+		due = append(due, behind...)
+		n := min(len(due), r.mayDestroy(snapper.Plan{}))
+		if n == 0 {
 			return
 		}
-		turns := map[string]int{}
-		for _, d := range due {
-			turns[zfs.Pool(d.Dataset)]++
-		}
+		now, later := byPool(due[:n]), byPool(due[n:])
 		eachPool(r.World, pools, func(p *pool) {
-			if n := turns[p.name]; n > 0 {
-				now := p.due[:n]
-				p.due = p.due[n:]
-				p.applyDestroys(ctx, now)
+			if len(now[p.name]) > 0 {
+				p.due = later[p.name]
+				p.applyDestroys(ctx, now[p.name])
 				p.saveIndex()
 			}
 		})
 	}
 }
 
-// reportDue reports the number of snapshots on each pool that are due but were not destroyed. If
-// the number of due snapshots grows from day to day, the pools fill without limit.
+// byPool splits destroys by pool, and keeps their order.
+func byPool(destroys []snapper.Destroy) map[string][]snapper.Destroy {
+	split := map[string][]snapper.Destroy{}
+	for _, d := range destroys {
+		split[zfs.Pool(d.Dataset)] = append(split[zfs.Pool(d.Dataset)], d)
+	}
+	return split
+}
+
+// reportDue reports the snapshots that have a hold or a clone, and the number of snapshots on each
+// pool that are due but were not destroyed. If the number of due snapshots grows from day to day,
+// the pools fill without limit.
 func (r *run) reportDue(pools []*pool, plan snapper.Plan) {
+	for _, p := range pools {
+		p.reportKept()
+	}
 	most := r.Config.MaxDestroysFor(r.disks)
 	if r.DryRun {
 		if n := len(plan.Waiting); n > 0 {
@@ -186,8 +207,34 @@ func (p *pool) gone(d snapper.Destroy) {
 	p.destroyed = append(p.destroyed, zfs.Snapshot{Dataset: d.Dataset, Name: d.Name})
 }
 
+// pin is a reason why ZFS keeps snapshots of a disk until a person ends it: a hold or a clone.
+type pin struct {
+	dataset string
+	errno   syscall.Errno
+}
+
+// pinned reports whether this run met a snapshot of the disk that is held or cloned.
+func (p *pool) pinned(dataset string) bool {
+	return p.kept[pin{dataset, syscall.EBUSY}] != nil || p.kept[pin{dataset, syscall.EEXIST}] != nil
+}
+
+// reportKept says what is held or cloned, once for each disk. It is no reason for a mail a run.
+func (p *pool) reportKept() {
+	byName := func(a, b pin) int {
+		return cmp.Or(strings.Compare(a.dataset, b.dataset), cmp.Compare(a.errno, b.errno))
+	}
+	for _, by := range slices.SortedFunc(maps.Keys(p.kept), byName) {
+		kept := p.kept[by]
+		names, are := kept[0]+" is", len(kept)-1
+		if are > 0 {
+			names = fmt.Sprintf("%s and %d more are", kept[0], are)
+		}
+		p.problem(report.Notice, "%s@%s kept: %s; the next run tries again", by.dataset, names, explain(by.errno))
+	}
+	p.kept = nil
+}
+
 func (p *pool) recordDestroys(batch []snapper.Destroy, results map[string]lua.Destroyed) {
-	held := map[string][]string{} // the names of snapshots that were kept, by disk and reason
 	said := map[string]bool{}
 	once := func(dataset, format string, args ...any) {
 		if !said[dataset] {
@@ -206,22 +253,14 @@ func (p *pool) recordDestroys(batch []snapper.Destroy, results map[string]lua.De
 		case done && errno == 0:
 			p.gone(d)
 		case errno == syscall.EBUSY, errno == syscall.EEXIST:
-			why := d.Dataset + "\x00" + explain(errno)
-			held[why] = append(held[why], d.Name)
+			if p.kept == nil {
+				p.kept = map[pin][]string{}
+			}
+			p.kept[pin{d.Dataset, errno}] = append(p.kept[pin{d.Dataset, errno}], d.Name)
 		case !done:
 			p.problem(report.Warning, "destroying %s@%s: the channel program returned no result", d.Dataset, d.Name)
 		default:
 			p.problem(report.Warning, "destroying %s@%s: %s", d.Dataset, d.Name, explain(errno))
 		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(held)) {
-		// A hold or a clone remains until a person removes it, and is not a reason for a mail at
-		// every run.
-		dataset, why, _ := strings.Cut(key, "\x00")
-		names, are := held[key][0]+" is", len(held[key])-1
-		if are > 0 {
-			names = fmt.Sprintf("%s and %d more are", held[key][0], are)
-		}
-		p.problem(report.Notice, "%s@%s kept: %s; the next run tries again", dataset, names, why)
 	}
 }

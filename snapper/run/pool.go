@@ -47,9 +47,11 @@ type pool struct {
 	// unfinished has the disks on which a bookmark of a discarded history could not be destroyed.
 	unfinished map[string]bool
 	// destroyed has the snapshots that this run destroyed. due has the snapshots that are due and
-	// that this run did not try to destroy, the oldest first.
+	// that this run did not try to destroy.
 	destroyed []zfs.Snapshot
 	due       []snapper.Destroy
+	// kept are the names of those that are held or cloned.
+	kept map[pin][]string
 	// stuck is true if a channel program that destroys snapshots failed; then the run begins no
 	// other such program.
 	stuck bool

@@ -229,6 +229,7 @@ func (p *pool) unblock(ctx context.Context, u snapper.Unblocking, snapshot strin
 	}
 	before := p.report.Counts[report.DidDestroy]
 	p.applyDestroys(ctx, gone)
+	p.reportKept()
 	if left := len(gone) - (p.report.Counts[report.DidDestroy] - before); left > 0 {
 		p.problem(report.Warning, "pool %s: %s still in the way, and the bookmarks were left", p.name, text.Are(left, "snapshot"))
 		return
