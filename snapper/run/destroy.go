@@ -161,14 +161,25 @@ func (p *pool) applyDestroys(ctx context.Context, destroys []snapper.Destroy) {
 			p.due, p.stuck = slices.Concat(destroys, p.due), true
 			return
 		}
-		destroys = destroys[len(batch):]
 		p.recordDestroys(batch, results)
+		destroys, p.due = p.withoutRefused(destroys[len(batch):]), p.withoutRefused(p.due)
 		if took := p.World.Now().Sub(began); took < quickBatch {
 			size = min(2*size, maxBatch)
 		} else {
 			size = max(size/2, firstBatch/2)
 		}
 	}
+}
+
+// withoutRefused leaves out the disks of which a program destroyed nothing, since they are being
+// received or a keeper is gone: the next program would not either.
+func (p *pool) withoutRefused(destroys []snapper.Destroy) (rest []snapper.Destroy) {
+	for _, d := range destroys {
+		if !p.refused[d.Dataset] {
+			rest = append(rest, d)
+		}
+	}
+	return rest
 }
 
 // requests groups the destroys of a batch by disk.
@@ -235,10 +246,12 @@ func (p *pool) reportKept() {
 }
 
 func (p *pool) recordDestroys(batch []snapper.Destroy, results map[string]lua.Destroyed) {
-	said := map[string]bool{}
 	once := func(dataset, format string, args ...any) {
-		if !said[dataset] {
-			said[dataset] = true
+		if !p.refused[dataset] {
+			if p.refused == nil {
+				p.refused = map[string]bool{}
+			}
+			p.refused[dataset] = true
 			p.problem(report.Notice, format, args...)
 		}
 	}

@@ -52,6 +52,8 @@ type pool struct {
 	due       []snapper.Destroy
 	// kept are the names of those that are held or cloned.
 	kept map[pin][]string
+	// refused are the disks of which this run can destroy nothing.
+	refused map[string]bool
 	// stuck is true if a channel program that destroys snapshots failed; then the run begins no
 	// other such program.
 	stuck bool

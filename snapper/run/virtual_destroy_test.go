@@ -127,6 +127,28 @@ func TestManyHeldSnapshotsStopNobodyElse(t *testing.T) {
 	})
 }
 
+// Of a disk that is being received nothing is destroyed: one program finds that out, and others have
+// their turn.
+func TestADiskThatIsReceivedStopsNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newVirtualWorld(t)
+		w.guest(100, true, "ssd")
+		w.guest(101, true, "ssd")
+		w.pool("ssd").older("ssd/data/vm-100-disk-0", 300, 90*time.Hour)
+		w.pool("ssd").older("ssd/data/vm-101-disk-0", 30, 20*time.Hour)
+		w.pool("ssd").receiving = []string{"ssd/data/vm-100-disk-0"}
+		done := w.run(t, destroying(20))
+		assert.Equal(t, 20, w.destroyed("ssd"))
+		assert.Len(t, w.happened("is being received"), 1)
+		assert.Equal(t, 8, done.Backlogs["ssd/data"].Due)
+		said := 0
+		for _, p := range done.Problems {
+			said += strings.Count(p.Text, "is being received: nothing of it is destroyed")
+		}
+		assert.Equal(t, 1, said)
+	})
+}
+
 // If a channel program fails, its snapshots remain due, and the other pools continue.
 func TestDestroyFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -44,6 +44,8 @@ type virtualPool struct {
 	// onDestroy returns the result of destroying a snapshot. If onDestroy is nil, destroying
 	// succeeds.
 	onDestroy func(dataset, name string) syscall.Errno
+	// receiving are the disks of which programs destroy nothing, since they are being received.
+	receiving []string
 	// failDestroy is the error of the pool's channel programs that destroy snapshots, nil for
 	// none.
 	failDestroy error
@@ -247,6 +249,11 @@ func (p *virtualPool) Destroy(_ context.Context, disks []lua.DestroyRequest) (ma
 		i := slices.IndexFunc(p.heads, func(h zfs.Dataset) bool { return h.Name == d.Dataset })
 		changed := lua.ListChange{Before: p.heads[i].SnapshotsChanged, After: time.Now().Unix()}
 		p.heads[i].SnapshotsChanged = changed.After
+		if slices.Contains(p.receiving, d.Dataset) {
+			p.w.log("%s: %s is being received", p.name, d.Dataset)
+			got[d.Dataset] = lua.Destroyed{Receiving: 1}
+			continue
+		}
 		got[d.Dataset] = lua.Destroyed{Gone: map[string]syscall.Errno{}, ListChange: changed}
 		for _, name := range d.Destroy {
 			var errno syscall.Errno
