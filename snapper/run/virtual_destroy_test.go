@@ -118,7 +118,7 @@ func TestManyHeldSnapshotsStopNobodyElse(t *testing.T) {
 		assert.Zero(t, done.Backlogs["tank/data"].Due, "that is all")
 		var said []string
 		for _, p := range done.Problems {
-			if strings.Contains(p.Text, "it is held") {
+			if strings.Contains(p.Text, "it has a hold") {
 				said = append(said, p.Text)
 			}
 		}

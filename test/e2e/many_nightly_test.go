@@ -2,8 +2,10 @@
 
 package e2e
 
-// The number of hostile objects of each kind.
+// How many there are of each kind.
 const (
+	heldDisks        = 10
+	heldSnapshots    = 1000 // of all of them
 	hostileSnapshots = 1000
 	hostileNames     = 500
 	hostileLong      = 300
