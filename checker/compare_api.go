@@ -209,7 +209,7 @@ func (c CompareDisk) validate() error {
 
 func (s SnapshotRef) validate() error {
 	if !IsManaged(s.Name) {
-		return fmt.Errorf("%q is no managed snapshot", text.Clip(s.Name, 100))
+		return fmt.Errorf("%q is not a managed snapshot", text.Clip(s.Name, 100))
 	}
 	return nil
 }
@@ -220,7 +220,7 @@ func (a CompareAnswer) Evidence(request CompareRequest) ([]Evidence, error) {
 		return nil, fmt.Errorf("its answer has version %d, this snapwatch knows %d", a.Version, compareVersion)
 	}
 	if len(a.Disks) != len(request.Disks) {
-		return nil, fmt.Errorf("it answers of %d disks, asked of %d", len(a.Disks), len(request.Disks))
+		return nil, fmt.Errorf("the answer is about %d disks, but the request was about %d", len(a.Disks), len(request.Disks))
 	}
 	var all []Evidence
 	for i, d := range a.Disks {
@@ -238,7 +238,7 @@ func (a CompareAnswer) Evidence(request CompareRequest) ([]Evidence, error) {
 // node's clock.
 func (c ComparedDisk) evidence(asked CompareDisk, now time.Time) (Evidence, error) {
 	if c.Disk != asked.Disk {
-		return Evidence{}, fmt.Errorf("it answers of %q where it was asked of %s", text.Clip(c.Disk, 100), asked.Disk)
+		return Evidence{}, fmt.Errorf("the answer is about %q, but the request was about %s", text.Clip(c.Disk, 100), asked.Disk)
 	}
 	e := Evidence{
 		Owned: c.Owned, Why: text.Clip(text.Plain(c.OwnedProblem), 200), ConfiguredOn: text.Clip(text.Plain(c.ConfiguredOn), 64), Replica: c.Replica,

@@ -238,7 +238,7 @@ func (doc Document) Facts() ([]Pool, error) {
 func (doc DiskDocument) facts() (Disk, error) {
 	vmid, kind, ok := zfs.ParseDiskName(zfs.Base(doc.Dataset))
 	if !ok || !zfs.ValidDataset(doc.Dataset) {
-		return Disk{}, errors.New("is no disk")
+		return Disk{}, errors.New("is not a disk")
 	}
 	guid, err := strconv.ParseUint(doc.GUID, 10, 64)
 	if err != nil {
@@ -266,7 +266,7 @@ func (s SnapshotDocument) Snapshot(dataset string) (*zfs.Snapshot, error) {
 	guid, guidErr := strconv.ParseUint(s.GUID, 10, 64)
 	txg, txgErr := strconv.ParseUint(s.CreateTXG, 10, 64)
 	if !IsManaged(s.Name) {
-		return nil, fmt.Errorf("%q is no managed snapshot", s.Name)
+		return nil, fmt.Errorf("%q is not a managed snapshot", s.Name)
 	}
 	return &zfs.Snapshot{Dataset: dataset, Name: s.Name, GUID: guid, CreateTXG: txg, Creation: s.Creation}, errors.Join(guidErr, txgErr)
 }

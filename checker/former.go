@@ -63,7 +63,7 @@ func (p *Policy) former(nodes []NodeAnswer, asked func(vmid int) bool, now time.
 	if n := len(names) - maxFormer; n > 0 {
 		names, more = names[:maxFormer], fmt.Sprintf(", and %d more", n)
 	}
-	return []Note{{State: Warning, Text: "no owner has these disks any more, so that nobody will miss a copy: " + strings.Join(names, ", ") + more + "; if that is right, wait: this note ends after a day"}}
+	return []Note{{State: Warning, Text: "no owner has these disks any more, so a missing copy of them will not be reported: " + strings.Join(names, ", ") + more + "; if that is right, wait: this note ends after a day"}}
 }
 
 // diskOf returns a key for a disk of a guest that is the same on every node and pool.

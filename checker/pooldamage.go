@@ -27,7 +27,7 @@ type Damage struct {
 	// taken.
 	Unlisted bool `json:"unlisted,omitempty"`
 	// Counted is the number of errors that any user could read when root looked. Counted is 0 if there
-	// were no errors, or if root reads another number than other users (before OpenZFS 2.2).
+	// were not any errors, or if root reads another number than other users (before OpenZFS 2.2).
 	Counted uint64 `json:"counted,omitempty"`
 }
 
@@ -43,7 +43,7 @@ func (h *Health) where(pool string, now time.Time) string {
 		words += " in " + few(names)
 	}
 	if d.Unresolved > 0 {
-		words += fmt.Sprintf(", %d in no dataset that is there (zpool scrub %s)", d.Unresolved, pool)
+		words += fmt.Sprintf(", %d in no existing dataset (zpool scrub %s)", d.Unresolved, pool)
 	}
 	if d.Unlisted {
 		words += ", and ZFS does not say where all are: any disk of the pool may be damaged"

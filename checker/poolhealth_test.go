@@ -75,7 +75,7 @@ func TestPoolHealth(t *testing.T) {
 		"errors that root saw long ago": {
 			healthy(damagedAt(ago(4*hour), true, in("tank/a"))), PoolErrors, Critical, "3 permanent errors in tank/a, as of 4h ago (snapwatch health)"},
 		"errors in nothing that is there": {
-			healthy(damagedAt(now, true, nil), func(h *Health) { h.Damage.Unresolved = 3 }), PoolErrors, Critical, "3 permanent errors, 3 in no dataset that is there (zpool scrub tank)"},
+			healthy(damagedAt(now, true, nil), func(h *Health) { h.Damage.Unresolved = 3 }), PoolErrors, Critical, "3 permanent errors, 3 in no existing dataset (zpool scrub tank)"},
 		"errors since root looked": {
 			healthy(damagedAt(ago(hour), true, in("tank/a")), func(h *Health) { h.Damage.Counted, h.DataErrors = 3, 5 }), PoolErrors, Critical, "5 permanent errors, disks unknown: needs root (snapwatch health)"},
 		"as many errors as when root looked": {

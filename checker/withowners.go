@@ -88,7 +88,7 @@ func unanswered(nodes []NodeAnswer, now time.Time) []Note {
 			notes = append(notes, Note{State: OK, Text: fmt.Sprintf("%s has not read %s since its exporter was started: the disks of its guests there are unknown", n.Node, strings.Join(n.Unread, ", "))})
 		}
 		if n.Failure != "" && !n.At.IsZero() {
-			notes = append(notes, Note{State: OK, Text: fmt.Sprintf("%s does not answer (%s): what it said %s ago stands for now", n.Node, n.Failure, text.Age(max(0, now.Sub(n.At))))})
+			notes = append(notes, Note{State: OK, Text: fmt.Sprintf("%s does not answer (%s): its answer of %s ago counts for now", n.Node, n.Failure, text.Age(max(0, now.Sub(n.At))))})
 		}
 	}
 	return notes

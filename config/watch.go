@@ -113,10 +113,10 @@ func (w Watch) validate() error {
 		return errors.New("limits: each age except max_scrub_age must be more than 0")
 	}
 	if w.Limits.Critical < w.Limits.Warning {
-		return fmt.Errorf("limits: critical (%s) comes before warning (%s); give both", w.Limits.Critical, w.Limits.Warning)
+		return fmt.Errorf("limits: critical (%s) is lower than warning (%s); give both", w.Limits.Critical, w.Limits.Warning)
 	}
 	if l.FillWarning > 0 && l.FillCritical > 0 && l.FillCritical < l.FillWarning {
-		return fmt.Errorf("limits.fill_critical (%s) comes before fill_warning (%s); write them as fill_warning: 80%%, fill_critical: 90%%", l.FillCritical, l.FillWarning)
+		return fmt.Errorf("limits.fill_critical (%s) is lower than fill_warning (%s); write them as fill_warning: 80%%, fill_critical: 90%%", l.FillCritical, l.FillWarning)
 	}
 	for _, name := range w.PoolIgnore {
 		if !slices.Contains(poolVerdicts, name) {
@@ -181,7 +181,7 @@ func (w WatchOverride) validate(defaults Limits) error {
 		critical = defaults.Critical
 	}
 	if critical < warning {
-		return fmt.Errorf("critical (%s) comes before warning (%s); give both", critical, warning)
+		return fmt.Errorf("critical (%s) is lower than warning (%s); give both", critical, warning)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// owner is a node that answers as it is told, and counts how often it is asked.
+// owner is a node with a prescribed answer. It counts the requests.
 type owner struct {
 	asked  atomic.Int32
 	answer atomic.Pointer[func(checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer)]
@@ -38,8 +38,8 @@ func (o *owner) ask(ctx context.Context, _ time.Duration, r checker.Report) (map
 	return said, []checker.NodeAnswer{node}
 }
 
-// alive says that guest 101, whose newest snapshot is a _stopped, lives since a time, and that
-// guest 300 is there, too.
+// alive returns the answer of an owner: guest 101, whose newest snapshot is a _stopped one, has
+// been alive since a time, and guest 300 exists.
 func alive(since time.Time) func(checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
 	return func(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
 		said := map[string][]checker.Evidence{}
@@ -56,7 +56,7 @@ func alive(since time.Time) func(checker.Report) (map[string][]checker.Evidence,
 	}
 }
 
-// asks lets the exporter ask a node, and read again at each scrape.
+// asks configures the exporter to ask a node, and to read again at each scrape.
 func asks(node *owner) func(*Settings) {
 	return func(s *Settings) {
 		s.Ask, s.Reuse = node.ask, 0
@@ -103,7 +103,7 @@ func TestTheOwnersAreAskedInTheBackground(t *testing.T) {
 	assert.Equal(t, "25500", line(r.scrape(), "snapwatch_disk_lag_seconds"+disk))
 }
 
-// What a node said stands for a while when it does not answer any more, and that is told; then
+// The last answer of a node that no longer answers counts for a while, and a note says so. Then
 // nothing is known.
 func TestAnOwnerThatDoesNotAnswer(t *testing.T) {
 	node := &owner{}
@@ -123,7 +123,7 @@ func TestAnOwnerThatDoesNotAnswer(t *testing.T) {
 	for _, n := range r.Report().Notes {
 		notes += n.Text
 	}
-	assert.Contains(t, notes, "pve1 does not answer (refused): what it said 2m ago stands for now")
+	assert.Contains(t, notes, "pve1 does not answer (refused): its answer of 2m ago counts for now")
 	r.clock.forward(time.Hour)
 	page = r.scrape()
 	assert.Equal(t, "0", line(page, inSync))
@@ -131,8 +131,8 @@ func TestAnOwnerThatDoesNotAnswer(t *testing.T) {
 	assert.Equal(t, "1", line(r.scrape(), `snapwatch_disk_comparison{dataset="tank/a/vm-100-disk-0",disk="vm-100-disk-0",outcome="owner unreachable"`))
 }
 
-// What an owner said that alarms stands when it does not answer any more, however long that is:
-// nothing becomes silent by an owner that is down, or that refuses a password.
+// An owner's last answer that alarms counts for as long as the owner does not answer, so that an
+// owner that is down or refuses a password silences nothing.
 func TestAnOwnerThatIsSilentSilencesNothing(t *testing.T) {
 	const disk = `{dataset="tank/a/subvol-101-disk-0",disk="subvol-101-disk-0",`
 	for name, since := range map[string]time.Duration{"long behind": 7 * time.Hour, "just started": time.Minute} {
@@ -164,7 +164,7 @@ func TestAnOwnerThatIsSilentSilencesNothing(t *testing.T) {
 	}
 }
 
-// refuses answers nothing.
+// refuses is the answer of a node that refuses the request.
 func refuses(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
 	said := map[string][]checker.Evidence{}
 	for _, d := range r.Disks {
@@ -173,7 +173,7 @@ func refuses(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswe
 	return said, checker.NodeAnswer{Node: "pve1", Failure: "refused"}
 }
 
-// None lacking is known only from an owner that answers.
+// That no disk is absent is known only from an owner that answers.
 func TestWhatIsAbsentIsNotKnownWithoutAnAnswer(t *testing.T) {
 	node := &owner{}
 	r := newRig(t, world(), asks(node))
@@ -185,7 +185,7 @@ func TestWhatIsAbsentIsNotKnownWithoutAnAnswer(t *testing.T) {
 	assert.Equal(t, "0", line(page, `snapwatch_owner_answers{node="pve1"}`))
 }
 
-// An owner that hangs costs no scrape anything, and is asked by one at a time.
+// An owner that hangs delays no scrape, and only one request to it is under way.
 func TestAnOwnerThatHangs(t *testing.T) {
 	node := &owner{}
 	release := make(chan struct{})
@@ -203,8 +203,8 @@ func TestAnOwnerThatHangs(t *testing.T) {
 	r.settle(t)
 }
 
-// What an owner had and has not any more is told for a day, also after a restart, and to those who
-// read this exporter.
+// A disk that an owner no longer has is reported for a day, also after a restart and to readers
+// of this exporter.
 func TestWhatAnOwnerHadIsTold(t *testing.T) {
 	node := &owner{}
 	node.says(alive(start.Add(-time.Minute)))
@@ -233,7 +233,7 @@ func TestWhatAnOwnerHadIsTold(t *testing.T) {
 	assert.Equal(t, []checker.Former{{VMID: 300, Guest: "new", Dataset: "rpool/data/vm-300-disk-0", Since: start.Add(2 * time.Minute)}}, facts.Nodes[0].Former)
 }
 
-// Where the configuration names no node nobody is asked, whatever was said before.
+// If the configuration names no node, no node is asked, and earlier answers do not count.
 func TestNobodyIsAskedWhereNoneIsNamed(t *testing.T) {
 	node := &owner{}
 	node.says(alive(start))
@@ -247,7 +247,7 @@ func TestNobodyIsAskedWhereNoneIsNamed(t *testing.T) {
 	assert.Empty(t, r.Report().Nodes)
 }
 
-// A replica that has a newer snapshot than when its owner was asked is not behind.
+// A replica that has received a newer snapshot since its owner was asked is not behind.
 func TestAnAnswerIsAboutWhatWasAsked(t *testing.T) {
 	a := asking{}
 	newest := &zfs.Snapshot{Name: "autosnap_2026-03-29_11:00:00_hourly", GUID: 5}

@@ -45,7 +45,7 @@ func TestReadRefusesWhatIsNoExporter(t *testing.T) {
 	for url, want := range map[string]string{
 		"tank": "not a URL", "file:///x": "not a URL", "http://127.0.0.1:1": "refused",
 		live.URL + "/redirect": "302", live.URL + "/version": "version 7", live.URL + "/nopool": "pool is not in",
-		live.URL + "/nodisk": "is no disk", live.URL + "/huge": "larger than", live.URL + "/x": "418",
+		live.URL + "/nodisk": "is not a disk", live.URL + "/huge": "larger than", live.URL + "/x": "418",
 	} {
 		_, err := Read(t.Context(), url, time.Minute)
 		assert.ErrorContains(t, err, want, url)

@@ -44,7 +44,7 @@ func (l cacheLine) entry(dataset string) (entry, error) {
 		k.key = noKey(l.GUID)
 	}
 	if l.Managed != "" && !checker.IsManaged(l.Managed) {
-		return k, fmt.Errorf("%q is no managed snapshot", l.Managed)
+		return k, fmt.Errorf("%q is not a managed snapshot", l.Managed)
 	}
 	if checker.IsManaged(l.Newest) && l.Newest != l.Managed {
 		return k, fmt.Errorf("the newest snapshot of %s is the managed snapshot %s, but its newest managed snapshot is %q", dataset, l.Newest, l.Managed)

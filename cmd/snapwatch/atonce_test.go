@@ -17,7 +17,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// siteEnvironment is that of a process at a replica with a fake zfs below dir.
+// siteEnvironment returns the environment of a process on a replica whose fake zfs is in dir.
 func siteEnvironment(dir string) *environment {
 	at := func(name string) string { return filepath.Join(dir, name) }
 	return &environment{
@@ -26,8 +26,8 @@ func siteEnvironment(dir string) *environment {
 	}
 }
 
-// TestChecksAtTheSameTime: forty services of forty guests are checked at once, and zfs is slow.
-// What one reads serves those who wait, so that none is late.
+// TestChecksAtTheSameTime: forty checks, each of one guest, start together while zfs is slow.
+// Checks share one reading of zfs, so that none runs out of time.
 func TestChecksAtTheSameTime(t *testing.T) {
 	w := zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}, Faults: []zfstest.Fault{{Takes: 200 * time.Millisecond}}}
 	for i := range 40 {
@@ -42,7 +42,8 @@ func TestChecksAtTheSameTime(t *testing.T) {
 	for i := range 40 {
 		checks.Go(func() {
 			var out bytes.Buffer
-			// The processes share two processors with other tests: the time is that of a check that waits for all others.
+			// The limit of 60 s is for the test machine, on which 40 processes share two
+			// processors.
 			check := exec.CommandContext(t.Context(), self, "check", "--seen", f.Path("seen.json"), "-t", "60s", "--vmid", strconv.Itoa(100+i))
 			check.Args[0] = "snapwatch-at-a-site"
 			check.Env = append(os.Environ(), "SITE="+filepath.Dir(f.Kstat), "XDG_CACHE_HOME="+f.Path("cache"))

@@ -16,7 +16,7 @@ import (
 	"snapwatch/internal/lock"
 )
 
-// cachePath is where the cache is, "" where this user has no place for one.
+// cachePath returns the path of the cache, "" where this user has no cache directory.
 func cachePath(named string) string {
 	if named != "" {
 		return named
@@ -28,29 +28,31 @@ func cachePath(named string) string {
 	return filepath.Join(dir, "snapwatch", "newest.json")
 }
 
-// memory is what a check remembers of its own, beside the cache, and what the exporter does.
+// memory is everything that a check remembers: its cache, its own inventory of disks, and the
+// exporter's inventory.
 type memory struct {
 	cache     *scan.Cache
 	cachePath string
-	// own is this user's inventory, changed whether it must be written; known is it with
-	// the exporter's.
+	// own is this user's inventory. changed is true where own must be saved. known is own merged
+	// with the exporter's inventory.
 	own, known scan.Inventory
 	changed    bool
-	// read are the pools as they were just read, forgotten what the exporter was told to forget.
+	// read are the pools as this check read them.
 	read []checker.Pool
-	// heard are the nodes that answered.
+	// heard are the answers of the nodes. forgotten are the disks that the exporter was told to
+	// forget.
 	heard     []checker.NodeAnswer
 	forgotten scan.Inventory
-	// now is when that was.
+	// now is the time of that reading.
 	now time.Time
-	// exporter is true where an exporter remembers, too; a file of which only forget has
-	// written shows none.
+	// exporter is true where an exporter remembers disks too. A file written only by snapwatch
+	// forget does not count.
 	exporter bool
-	// unreadable is why own may not be written over, nil if it may.
+	// unreadable is why own must not be overwritten, nil where it may be.
 	unreadable error
 }
 
-// remember reads what was seen before. What cannot be read is told.
+// remember reads the cache and the inventories. The notes report files that could not be read.
 func (q query) remember(now time.Time) (m memory, notes []checker.Note) {
 	m.now, m.cache, m.cachePath = now, scan.NewCache(), cachePath(q.Cache)
 	shared, err := scan.LoadInventory(q.Seen)
@@ -72,7 +74,8 @@ func (q query) remember(now time.Time) (m memory, notes []checker.Note) {
 	return m, notes
 }
 
-// open reads this user's inventory. That it was lost once stays known.
+// open reads this user's inventory again. It keeps Lost, which records an earlier loss of the
+// inventory.
 func (m *memory) open() (err error) {
 	lost := m.own.Lost
 	m.own, err = scan.Reopen(m.inventoryPath(), m.now)
@@ -83,12 +86,14 @@ func (m *memory) open() (err error) {
 	return err
 }
 
-// inventoryPath is where this user's inventory is: beside the cache, and called like it.
+// inventoryPath returns the path of this user's inventory, next to the cache and with a similar
+// name.
 func (m *memory) inventoryPath() string {
 	return strings.TrimSuffix(m.cachePath, ".json") + ".seen.json"
 }
 
-// shared begins the names of the files by which checks share what they read, "" for none.
+// shared returns the prefix of the files through which simultaneous checks share their readings,
+// "" where there is no cache directory.
 func (m *memory) shared() string {
 	if m.cachePath == "" {
 		return ""
@@ -96,7 +101,8 @@ func (m *memory) shared() string {
 	return strings.TrimSuffix(m.cachePath, ".json") + ".scan"
 }
 
-// health is where check remembers how pools are, and finds root's report.
+// health returns the path of root's damage report, and the prefix of the files in which check
+// remembers the health of pools.
 func (m *memory) health(env *environment) scan.HealthFile {
 	f := scan.HealthFile{Report: filepath.Join(env.StateDir, scan.DamageName)}
 	if m.cachePath != "" {
@@ -105,28 +111,29 @@ func (m *memory) health(env *environment) scan.HealthFile {
 	return f
 }
 
-// learn adds what was just read.
+// learn adds the pools that were just read to this user's inventory.
 func (m *memory) learn(pools []checker.Pool, now time.Time) {
 	m.now, m.read = now, slices.Clone(pools)
 	for i := range m.read {
-		m.read[i].Disks = slices.Clone(m.read[i].Disks) // more is said of them later
+		m.read[i].Disks = slices.Clone(m.read[i].Disks) // the caller changes its disks later
 	}
 	own, changed := m.own.Updated(m.read, m.now)
 	m.own, m.changed = own, m.changed || changed
 }
 
-// hear adds what nodes said of their own guests, and keeps that if it takes no longer than the
-// time that is left. It returns the nodes with the disks that they had before.
+// hear adds to this user's inventory the disks that nodes reported of their own guests, and saves
+// the inventory if that takes at most the time in left. It returns the nodes with the disks that
+// they reported before.
 func (m *memory) hear(nodes []checker.NodeAnswer, left time.Duration) []checker.NodeAnswer {
 	m.heard = nodes
 	var changed bool
 	m.own, changed = m.own.Heard(nodes, m.now)
 	m.changed = m.changed || changed
-	_, _ = m.keep(left, false) // where that is not possible it was said when the disks were kept
+	_, _ = m.keep(left, false) // a failure was reported when the disks were saved
 	return m.own.Former(nodes)
 }
 
-// save keeps the memory if that takes no longer than the time that is left.
+// save writes the memory to its files if that takes at most the time in left.
 func (m *memory) save(left time.Duration) error {
 	switch {
 	case m.cachePath == "":
@@ -148,8 +155,8 @@ func (m *memory) save(left time.Duration) error {
 	}
 }
 
-// merge writes what was found out here into the files as they are now: other checks of this user
-// may have written them since they were read. One does so at a time.
+// merge adds the results of this check to the files as they are now, since other checks of this
+// user may have written the files meanwhile. A lock admits one check at a time.
 func (m *memory) merge(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(m.cachePath), 0o700); err != nil {
 		return err
@@ -179,9 +186,9 @@ func (m *memory) merge(ctx context.Context) error {
 	return err
 }
 
-// keep saves what a scan found, and says what does not work where it cannot. What is here is
-// not missed when it goes, if no exporter remembers either, and a scan whose time was up
-// begins from its start again.
+// keep saves the results of a scan. If saving fails, the notes name the consequences: without an
+// exporter, a disk that disappears is not reported missing; and a scan that ran out of time
+// cannot continue at the next check.
 func (m *memory) keep(left time.Duration, timeUp bool) (kept bool, notes []checker.Note) {
 	const least = 100 * time.Millisecond
 	unfinished := timeUp && m.cache.Unsaved()
@@ -190,17 +197,17 @@ func (m *memory) keep(left time.Duration, timeUp bool) (kept bool, notes []check
 		return true, nil
 	}
 	if unfinished {
-		notes = append(notes, checker.Note{State: checker.Warning, Text: fmt.Sprintf("the next check begins from the start, as what was found cannot be kept; name a file with --cache: %v", err)})
+		notes = append(notes, checker.Note{State: checker.Warning, Text: fmt.Sprintf("the results of this check could not be saved, so the next check begins from the start; name a file with --cache: %v", err)})
 	}
 	if !m.exporter {
-		notes = append(notes, checker.Note{State: checker.Warning, Text: fmt.Sprintf("nothing remembers the disks that are here, so that one that goes is not missed; run an exporter, or name a file with --cache: %v", err)})
+		notes = append(notes, checker.Note{State: checker.Warning, Text: fmt.Sprintf("the disks found here could not be saved, so a disk that disappears is not reported missing; run an exporter, or name a file with --cache: %v", err)})
 	}
 	return false, notes
 }
 
-// seenNote says that disks that are gone will not be missed. That another user may
-// not read the exporter's file is a matter of how it is installed, no alarm: a check
-// remembers, too.
+// seenNote returns a note that the exporter's inventory could not be read, so disks that
+// disappeared may not be reported missing. A missing permission does not alarm: it depends on the
+// installation, and check has its own inventory.
 func seenNote(err error) checker.Note {
 	note := checker.Note{State: checker.Warning, Text: err.Error()}
 	if errors.Is(err, fs.ErrPermission) {

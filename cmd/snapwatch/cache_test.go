@@ -13,9 +13,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// TestChecksKeepWhatOthersLearnt: two checks of one user begin together, each of a pool of its
-// own. Who saves last leaves what the other saved: the disks that are here, and since when a
-// receive has been pending.
+// TestChecksKeepWhatOthersLearnt: two checks of one user start together, each of another pool.
+// The check that saves last keeps the disks and the pending receives that the other check saved.
 func TestChecksKeepWhatOthersLearnt(t *testing.T) {
 	pending := vm(100, "stopped", 48*time.Hour)
 	pending.Token = true
@@ -47,7 +46,8 @@ func TestChecksKeepWhatOthersLearnt(t *testing.T) {
 	a, b = begin(), begin()
 	assert.Equal(t, noon.Unix(), check(a, "tank").Disks[0].PendingSince.Unix())
 
-	// What was forgotten stays so, though one that does not know of it yet saves last.
+	// A forgotten disk stays forgotten, even if a check that has not read the forgetting yet
+	// saves last.
 	forgotten, _ := scan.Inventory{}.Forget(other.Name, clock)
 	require.NoError(t, forgotten.Save(q.Seen))
 	f.Set(zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}, pending, vm(101, "hourly", time.Hour), {Name: "big", GUID: 1}}})

@@ -16,7 +16,8 @@ import (
 	"snapwatch/internal/files"
 )
 
-// changesFile is what was told by the checks of one user that ask the same.
+// changesFile is the file in which check --changes remembers what it printed. Checks of one user
+// with the same flags share one file.
 type changesFile struct {
 	Version int `json:"version"`
 	checker.Told
@@ -24,7 +25,8 @@ type changesFile struct {
 
 const changesVersion = 1
 
-// changesPath is where that is kept: beside the cache, in a file of its own for each question.
+// changesPath returns the path of the changesFile: next to the cache, one file for each set of
+// flags.
 func (c *checkCmd) changesPath() (string, error) {
 	cache := cachePath(c.Cache)
 	if cache == "" {
@@ -40,9 +42,9 @@ func (c *checkCmd) changesPath() (string, error) {
 	return strings.TrimSuffix(cache, ".json") + ".changes-" + hex.EncodeToString(sum[:6]) + ".json", nil
 }
 
-// changes are the lines that say what has changed since the last check that asked the same;
-// none where there is nothing to tell. They are told once: what was told is kept before. The
-// error is why it cannot be kept.
+// changes returns lines for each change since the last check with the same flags, none where
+// nothing changed. The new state is saved before it is printed, so each change is printed once.
+// The error says why the state could not be saved.
 func (c *checkCmd) changes(r checker.Report) (lines []string, err error) {
 	path, err := c.changesPath()
 	if err != nil {
@@ -51,7 +53,7 @@ func (c *checkCmd) changes(r checker.Report) (lines []string, err error) {
 	told, lost := loadTold(path)
 	lines, told = told.Update(r, time.Duration(c.Remind))
 	if lost != nil {
-		lines = append([]string{fmt.Sprintf("what was told before is lost, so that all that is not well is told again: %v", lost)}, lines...)
+		lines = append([]string{fmt.Sprintf("the record of printed changes could not be read, so all current problems are printed again: %v", lost)}, lines...)
 	}
 	return lines, saveTold(path, told)
 }
@@ -85,15 +87,16 @@ func saveTold(path string, told checker.Told) error {
 	return files.Replace(path, append(text, '\n'), 0o600)
 }
 
-// untold forgets what was told, where it could not be printed: the next check tells it.
+// untold removes the changesFile after printing failed, so that the next check prints the
+// changes.
 func (c *checkCmd) untold() {
 	if path, err := c.changesPath(); err == nil {
 		_ = os.Remove(path)
 	}
 }
 
-// toTell returns what to print before the report, and whether to print at all. It takes no
-// longer than the time that is left, or a moment.
+// toTell returns the lines to print before the report, and whether to print anything. It takes at
+// most the time in left, but at least a tenth of a second.
 func (c *checkCmd) toTell(r checker.Report, left time.Duration) (lines []string, tell bool) {
 	if !c.Changes {
 		return nil, !c.Quiet || r.State() != checker.OK
@@ -112,10 +115,10 @@ func (c *checkCmd) toTell(r checker.Report, left time.Duration) (lines []string,
 	select {
 	case a = <-answers:
 	case <-time.After(max(left, least)):
-		a.err = errors.New("reading and writing what was told takes too long")
+		a.err = errors.New("reading and writing the record of printed changes takes too long")
 	}
 	if a.err != nil {
-		return []string{fmt.Sprintf("changes cannot be told, so that this check says all that is not well: %v", a.err)}, r.State() != checker.OK
+		return []string{fmt.Sprintf("changes are unknown, so this check prints all current problems: %v", a.err)}, r.State() != checker.OK
 	}
 	return a.lines, len(a.lines) > 0
 }

@@ -12,7 +12,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// A fault of 36 hours, checked every half hour, is three mails: it began, it lasts, it ended.
+// A fault of 36 hours, checked every half hour, causes three mails: at its beginning, after a
+// day, and at its end.
 func TestAFaultOf36HoursIsThreeMails(t *testing.T) {
 	one, other := vm(100, "hourly", time.Hour), vm(101, "hourly", time.Hour)
 	s := newSite(t, one, other)
@@ -42,7 +43,7 @@ func TestAFaultOf36HoursIsThreeMails(t *testing.T) {
 	}, mails)
 }
 
-// A check of other disks, or with other limits, has a memory of its own.
+// Checks with different disks or limits remember their printed changes separately.
 func TestChangesAreThoseOfOneQuestion(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour), vm(101, "hourly", time.Hour))
 	for _, args := range [][]string{{}, {"--vmid", "100"}, {"--guest", "100"}, {"-w", "~:30m"}} {
@@ -57,7 +58,7 @@ func TestChangesAreThoseOfOneQuestion(t *testing.T) {
 	}
 }
 
-// A check that fails says so once, and that it works again.
+// A check that begins to fail prints the failure once, and later prints once that it works again.
 func TestChangesOfTheCheckItself(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
 	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("limit: {}\n"), 0o600))
@@ -73,11 +74,12 @@ func TestChangesOfTheCheckItself(t *testing.T) {
 	assert.Contains(t, first, "OK the check finds disks again")
 }
 
-// Where nothing can be kept, a check says all that is not well each time, and why.
+// A check that cannot save the printed changes prints all current problems each time, and the
+// reason.
 func TestChangesThatCannotBeKept(t *testing.T) {
 	stale := vm(100, "hourly", 7*time.Hour)
 	s := newSite(t, stale)
-	const cannot = "changes cannot be told, so that this check says all that is not well: "
+	const cannot = "changes are unknown, so this check prints all current problems: "
 	_, first := s.check("--changes")
 	assert.Contains(t, first, "began: ")
 	require.NoError(t, os.WriteFile(s.seen, []byte(`{"version":1,"disks":{}}`), 0o600))
@@ -95,7 +97,8 @@ func TestChangesThatCannotBeKept(t *testing.T) {
 	assert.Contains(t, first, cannot+"this user has no cache directory; name a file with --cache")
 }
 
-// What was told and cannot be read is told again, and that it is lost.
+// If the file of printed changes cannot be read, the check prints all problems again and reports
+// the loss.
 func TestChangesThatWereLost(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour))
 	s.check("--changes")
@@ -107,14 +110,14 @@ func TestChangesThatWereLost(t *testing.T) {
 		require.NoError(t, os.Chmod(found[0], mode))
 		status, first := s.check("--changes")
 		assert.Equal(t, 2, status)
-		assert.Contains(t, first, "what was told before is lost", text)
+		assert.Contains(t, first, "the record of printed changes could not be read", text)
 		assert.Contains(t, s.out.String(), "began: CRITICAL", text)
 		_, first = s.check("--changes")
 		assert.Empty(t, first, text)
 	}
 }
 
-// What could not be printed was not told.
+// Changes that could not be printed are printed by the next check.
 func TestChangesThatWereNotPrinted(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour))
 	s.Stdout = broken{}
@@ -124,7 +127,7 @@ func TestChangesThatWereNotPrinted(t *testing.T) {
 	assert.Contains(t, first, "began: ")
 }
 
-// broken is an output that takes nothing.
+// broken is a writer whose Write always fails.
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }

@@ -13,8 +13,8 @@ import (
 	"snapwatch/config"
 )
 
-// checkUnknown is the exit status of a check that could not find out, the one for
-// its help and its usage errors, too (Monitoring Plugins guidelines).
+// checkUnknown is the exit status of a check that could not find out the state. The Monitoring
+// Plugins guidelines require it also for help and usage errors.
 const checkUnknown = int(checker.Unknown)
 
 // checkCmd is `snapwatch check`.
@@ -50,7 +50,7 @@ Without --owners, check believes that a guest is off while the newest snapshot o
 in _stopped. If replication dies and the guest then starts again, only its owner can tell.`
 }
 
-// Validate refuses what no program could read.
+// Validate returns an error for --changes with a format that only programs read.
 func (c *checkCmd) Validate() error {
 	if c.Changes && c.Format != "nagios" && c.Format != "table" {
 		return fmt.Errorf("--changes is for people, and --format %s for programs, which must be told each time; leave one out", c.Format)
@@ -58,8 +58,8 @@ func (c *checkCmd) Validate() error {
 	return nil
 }
 
-// Run prints the check's result and ends with its state. Whatever happens, it
-// answers in time and with a state.
+// Run prints the check's result and returns its state as the exit status. It always answers
+// within the timeout.
 func (c *checkCmd) Run(env *environment) error {
 	begun := time.Now()
 	var pings atomic.Pointer[[]config.Ping]
@@ -75,7 +75,8 @@ func (c *checkCmd) Run(env *environment) error {
 	return err
 }
 
-// run is the check but for the pings, which it says as soon as it knows them.
+// run does the check without its pings. It stores the configured pings in pings as soon as it has
+// read them.
 func (c *checkCmd) run(env *environment, pings *atomic.Pointer[[]config.Ping], begun time.Time) error {
 	left := func() time.Duration { return time.Duration(c.Timeout) - time.Since(begun) }
 	var stage atomic.Value
@@ -103,7 +104,8 @@ func (c *checkCmd) run(env *environment, pings *atomic.Pointer[[]config.Ping], b
 	return nil
 }
 
-// guarded turns a panic into an answer: a plugin that dies says nothing.
+// guarded runs the query and turns a panic into a result with an error, because a monitoring
+// system gets no message from a plugin that crashes.
 func (c *checkCmd) guarded(env *environment, pings *atomic.Pointer[[]config.Ping], stage *atomic.Value, begun time.Time) (r result) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -118,7 +120,8 @@ func (c *checkCmd) guarded(env *environment, pings *atomic.Pointer[[]config.Ping
 	return q.find(context.Background(), env, stage, begun)
 }
 
-// print prints the report if it is to be told. It may take as long as is left.
+// print prints the report, unless --quiet or --changes suppress it. Reading and writing the
+// changes takes at most the time in left.
 func (c *checkCmd) print(w io.Writer, r checker.Report, left time.Duration) error {
 	lines, tell := c.toTell(r, left)
 	if !tell {
@@ -149,7 +152,7 @@ func (c *checkCmd) write(w io.Writer, r checker.Report) error {
 	return format.Nagios{Verbosity: c.Verbose, DiskPerfdata: c.Perfdata == "disks"}.Write(w, r)
 }
 
-// unknown prints why nothing was found out, in the form that is read.
+// unknown prints why the check found no result, in the chosen format.
 func (c *checkCmd) unknown(env *environment, left time.Duration, err error) error {
 	_ = c.print(env.Stdout, checker.Report{Now: env.Now(), Failure: err.Error()}, left)
 	return &exit{code: checkUnknown}

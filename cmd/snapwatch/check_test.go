@@ -44,7 +44,7 @@ func newSite(t *testing.T, disks ...zfstest.Dataset) *site {
 	return s
 }
 
-// check runs the command and returns its exit status and first line.
+// check runs snapwatch check and returns its exit status and first line.
 func (s *site) check(args ...string) (status int, first string) {
 	s.out.Reset()
 	s.errors.Reset()
@@ -79,8 +79,8 @@ func TestCheckExitStatus(t *testing.T) {
 		"-w in seconds":       {[]zfstest.Dataset{fresh}, "-w 1800 -c 3599", 2, "CRITICAL: "},
 		"-w range":            {[]zfstest.Dataset{fresh}, "-w @0:1h -c ~:", 1, "WARNING: "},
 		"--warning=":          {[]zfstest.Dataset{fresh}, "--warning=1h --critical=1d12h", 0, "OK: "},
-		"c before w":          {[]zfstest.Dataset{fresh}, "-w 2h -c 1h", 3, "UNKNOWN: critical (1h, -c) comes before warning (2h, -w)"},
-		"w beyond default c":  {[]zfstest.Dataset{fresh}, "-w 1d", 3, "UNKNOWN: critical (6h, limits.critical) comes before warning (1d, -w)"},
+		"c before w":          {[]zfstest.Dataset{fresh}, "-w 2h -c 1h", 3, "UNKNOWN: the critical limit (1h, -c) is lower than the warning limit (2h, -w)"},
+		"w beyond default c":  {[]zfstest.Dataset{fresh}, "-w 1d", 3, "UNKNOWN: the critical limit (6h, limits.critical) is lower than the warning limit (1d, -w)"},
 		"no threshold":        {[]zfstest.Dataset{fresh}, "-w 20:10", 3, "UNKNOWN: "},
 		"empty threshold":     {[]zfstest.Dataset{fresh}, "--warning=", 3, "UNKNOWN: "},
 		"unknown flag":        {[]zfstest.Dataset{fresh}, "--nonsense", 3, "UNKNOWN: unknown flag --nonsense"},
@@ -129,7 +129,7 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 		begun := time.Now()
 		status, first := s.check("-t", "2s")
 		assert.Equal(t, 3, status)
-		first, _, _ = strings.Cut(first, " 'fill_tank'=") // zpool does not hang
+		first, _, _ = strings.Cut(first, " 'fill_tank'=") // in the test zpool answers, though zfs hangs
 		assert.Equal(t, "UNKNOWN: pool tank unreadable, no disk found | 'guests'=0;;;0 'incomplete'=0;;;0 'torn'=0;;;0 'disks'=0;;;0 'stopped'=0;;;0 'unproven'=0;;;0 'stale'=0;;;0 'missing'=0;;;0", first)
 		assert.Less(t, time.Since(begun), 6*time.Second)
 		if i == 0 {
@@ -141,7 +141,8 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 	assert.Equal(t, 1, s.fake.Hung(), "one hangs, the others wait for its lock")
 }
 
-// What a check had listed when its time was up is kept for the next one, or it says why not.
+// A check that runs out of time saves the disks that it has listed for the next check, or reports
+// why it cannot.
 func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 	foreign := func(id int) zfstest.Dataset {
 		d := vm(id, "hourly", time.Hour)
@@ -157,7 +158,7 @@ func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 	assert.Equal(t, 3, status)
 	assert.Contains(t, s.out.String(), "UNKNOWN: 2 of 3 guests unreadable, 2 of 3 disks unreadable, ")
 	assert.Contains(t, s.out.String(), "UNKNOWN tank/vm-101-disk-0 unreadable: reading pool tank took too long: listed the snapshots of")
-	assert.Contains(t, s.out.String(), "the next check begins from the start, as what was found cannot be kept; name a file with --cache: mkdir /proc/none: no such file or directory")
+	assert.Contains(t, s.out.String(), "the results of this check could not be saved, so the next check begins from the start; name a file with --cache: mkdir /proc/none: no such file or directory")
 }
 
 func TestKeepWhatWasFound(t *testing.T) {
@@ -245,7 +246,7 @@ func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	require.Equal(t, 0, execute([]string{"forget", "tank/vm-200-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
 	assert.Contains(t, s.out.String(), "tank/vm-200-disk-0: no exporter remembers it")
 	assert.Equal(t, 1, execute([]string{"forget", "tank/vm-200-disk-0", "tank/vm-20-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
-	assert.Contains(t, s.errors.String(), "the exporter here never saw tank/vm-20-disk-0: is the name whole?")
+	assert.Contains(t, s.errors.String(), "the exporter here never saw tank/vm-20-disk-0: is this the full name?")
 	assert.Equal(t, 2, execute([]string{"forget", "tank@x", "--state-dir", filepath.Dir(s.seen)}, s.environment))
 
 	require.NoError(t, os.WriteFile(s.seen, []byte("{"), 0o600))
@@ -254,7 +255,7 @@ func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	assert.Contains(t, first, "WARNING: disks seen before")
 }
 
-// A receive that works, or waits, is no alarm of a stopped disk before the warning limit.
+// A pending receive of a stopped disk does not alarm before the warning limit.
 func TestCheckRemembersSinceWhenAReceiveIsPending(t *testing.T) {
 	d := vm(100, "stopped", 72*time.Hour)
 	d.Token = true
@@ -276,12 +277,12 @@ func TestCheckRemembersSinceWhenAReceiveIsPending(t *testing.T) {
 	assert.Equal(t, 2, status, "nothing remembers since when")
 }
 
-// set makes these the disks that there are.
+// set replaces the disks of the fake zfs.
 func (s *site) set(disks ...zfstest.Dataset) {
 	s.fake.Set(zfstest.World{Datasets: append([]zfstest.Dataset{{Name: "tank", GUID: 1}}, disks...)})
 }
 
-// Without an exporter a check remembers itself, or says that nothing does.
+// Without an exporter, check remembers the disks itself, or warns that nothing remembers them.
 func TestCheckRemembersTheDisksItSaw(t *testing.T) {
 	one, other := vm(100, "hourly", time.Hour), vm(101, "hourly", time.Hour)
 	s := newSite(t, one, other)
@@ -299,7 +300,7 @@ func TestCheckRemembersTheDisksItSaw(t *testing.T) {
 	assert.Equal(t, 0, status)
 	now = noon.Add(time.Minute)
 	require.Equal(t, 0, execute([]string{"forget", "tank/vm-101-disk-0", "--state-dir", filepath.Dir(s.seen)}, s.environment))
-	assert.Contains(t, s.out.String(), "tank/vm-101-disk-0: no exporter remembers it; a check that does forgets it now")
+	assert.Contains(t, s.out.String(), "tank/vm-101-disk-0: no exporter remembers it; a check that remembers it forgets it at its next run")
 	now = noon.Add(2 * time.Minute)
 	status, first = s.check()
 	assert.Equal(t, 0, status, first)
@@ -333,10 +334,10 @@ func TestCheckSaysWhatBecameOfItsMemory(t *testing.T) {
 	assert.Equal(t, 0, status)
 
 	require.NoError(t, os.Remove(path))
-	require.NoError(t, os.Mkdir(path, 0o700)) // read(2) fails, as with EIO
+	require.NoError(t, os.Mkdir(path, 0o700)) // read(2) of a directory fails, as it does with EIO
 	status, first = s.check("-w", "2d", "-c", "2d")
 	assert.Equal(t, 1, status)
-	assert.Contains(t, first, "WARNING: nothing remembers the disks that are here")
+	assert.Contains(t, first, "WARNING: the disks found here could not be saved")
 	assert.DirExists(t, path)
 
 	t.Setenv("XDG_CACHE_HOME", "")
@@ -354,7 +355,8 @@ func TestCheckSaysWhatBecameOfItsMemory(t *testing.T) {
 	assert.Equal(t, 0, status, "an exporter remembers: %s", first)
 }
 
-// The pool is imported under another name and back, and nothing is missed, whoever remembers.
+// A pool is imported under another name and then under its old one. No disk is reported missing,
+// whether the check or an exporter remembers the disks.
 func TestCheckKnowsAPoolByItsGUID(t *testing.T) {
 	renamed := func(name string) zfstest.Dataset {
 		d := vm(100, "hourly", time.Hour)
@@ -380,7 +382,7 @@ func TestCheckKnowsAPoolByItsGUID(t *testing.T) {
 	memory, err := os.ReadFile(s.fake.Path("cache/snapwatch/newest.seen.json"))
 	require.NoError(t, err)
 	for _, name := range []string{"drei", "third", "drei"} {
-		require.NoError(t, os.WriteFile(s.seen, memory, 0o600)) // an exporter's, which was not scraped since
+		require.NoError(t, os.WriteFile(s.seen, memory, 0o600)) // the memory of an exporter that was not scraped since
 		be(name, "7")
 		status, first = s.check()
 		assert.Equal(t, 0, status, first)
@@ -423,7 +425,7 @@ func TestCheckUsesTheConfiguration(t *testing.T) {
 
 func TestCheckTellsAPanicAsUnknown(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
-	s.check() // the next ones find what it kept
+	s.check() // saves the disks for the next checks
 	calls := func() int64 {
 		var n atomic.Int64
 		s.Now = func() time.Time { n.Add(1); return noon }

@@ -28,7 +28,7 @@ func (c *completionCmd) Run(env *environment, ctx *kong.Context) error {
 	}[c.Shell](env.Stdout, ctx.Model.Node)
 }
 
-// commandPath is a command's words without the program's, such as "cron install".
+// commandPath returns a command's words without the program's name, such as "cron install".
 func commandPath(n *kong.Node) string {
 	if n.Parent == nil {
 		return ""
@@ -36,7 +36,7 @@ func commandPath(n *kong.Node) string {
 	return strings.TrimSpace(commandPath(n.Parent) + " " + n.Name)
 }
 
-// commandsOf lists a node and all commands below it that are not hidden.
+// commandsOf returns a node and all commands below it that are not hidden.
 func commandsOf(n *kong.Node) []*kong.Node {
 	all := []*kong.Node{n}
 	for _, child := range n.Children {
@@ -47,7 +47,7 @@ func commandsOf(n *kong.Node) []*kong.Node {
 	return all
 }
 
-// flagsOf lists the flags that a command takes, its parents' included.
+// flagsOf returns the flags of a command and of its parents.
 func flagsOf(n *kong.Node) []*kong.Flag {
 	var flags []*kong.Flag
 	for _, group := range n.AllFlags(true) {
@@ -69,8 +69,8 @@ func enumOf(v *kong.Value) []string {
 	return v.EnumSlice()
 }
 
-// wordsOf are the words that may follow a command: subcommands, values of its
-// positional arguments, flags.
+// wordsOf returns the words that may follow a command: subcommands, values of its positional
+// arguments, flags.
 func wordsOf(n *kong.Node) []string {
 	var words []string
 	for _, child := range n.Children {
@@ -99,7 +99,7 @@ func writeBash(w io.Writer, root *kong.Node) error {
 			case len(enumOf(f.Value)) > 0:
 				fmt.Fprintf(&values, "\t%q) words=%q ;;\n", path+" --"+f.Name, strings.Join(enumOf(f.Value), " "))
 			case !f.IsBool() && !f.IsCounter():
-				// Left to the shell: files, or nothing better.
+				// The shell completes the value with file names.
 				fmt.Fprintf(&values, "\t%q) return ;;\n", path+" --"+f.Name)
 			}
 		}
@@ -130,14 +130,14 @@ complete -o default -F _snapwatch snapwatch
 	return err
 }
 
-// zshText is help inside an _arguments specification.
+// zshText escapes a help text for an _arguments specification.
 var zshText = strings.NewReplacer("'", `'\''`, "[", `\[`, "]", `\]`, ":", `\:`)
 
 func writeZsh(w io.Writer, root *kong.Node) error {
 	var b strings.Builder
 	b.WriteString("#compdef snapwatch\n# zsh completion for snapwatch, made by: snapwatch completion zsh\n\n")
 	nodes := commandsOf(root)
-	slices.Reverse(nodes) // functions before those that call them
+	slices.Reverse(nodes) // zsh needs a function before its callers
 	for _, n := range nodes {
 		writeZshCommand(&b, n)
 	}
@@ -228,7 +228,8 @@ func writeFish(w io.Writer, root *kong.Node) error {
 	return err
 }
 
-// fishCondition is true where a command, and none below it, stands on the line.
+// fishCondition returns the condition under which fish offers a command's words: the command was
+// typed, and none of its subcommands.
 func fishCondition(n *kong.Node) string {
 	path := commandPath(n)
 	if path == "" {

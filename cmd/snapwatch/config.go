@@ -51,7 +51,7 @@ func showDisk(env *environment, cfg config.Config, dataset string) error {
 		return fmt.Errorf("%s is not the whole name of a dataset: what applies depends on where the disk is; give it as zfs list -o name prints it, such as rpool/data/%s", dataset, name)
 	}
 	if !ok {
-		return fmt.Errorf("%s is no guest's disk: its last part is not vm-N-disk-M, subvol-N-disk-M, base-N-disk-M or basevol-N-disk-M", dataset)
+		return fmt.Errorf("%s is not a guest's disk: its last part is not vm-N-disk-M, subvol-N-disk-M, base-N-disk-M or basevol-N-disk-M", dataset)
 	}
 	keep, rule := cfg.KeepFor(dataset, vmid, cfg.Keep)
 	words := keep.String()
@@ -75,7 +75,7 @@ func showDisk(env *environment, cfg config.Config, dataset string) error {
 	return nil
 }
 
-// configCheckTimeout bounds a file that lies where nothing answers.
+// configCheckTimeout limits reading a configuration on a file system that does not respond.
 const configCheckTimeout = 30 * time.Second
 
 type configCheckCmd struct {

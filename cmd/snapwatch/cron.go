@@ -54,10 +54,10 @@ func (c *cronInstallCmd) Run(env *environment) error {
 	return nil
 }
 
-// possibleTimeout bounds the reading of Proxmox's files.
+// possibleTimeout limits how long reading Proxmox's files may take.
 const possibleTimeout = 30 * time.Second
 
-// snap returns the words to register, or why they could only fail.
+// snap returns the words to register. The error says why a run with these words could only fail.
 func (c *cronInstallCmd) snap(env *environment) ([]string, error) {
 	snap := snapJob.merged(env, &snapCmd{Keep: c.Keep, Config: c.Config})
 	cfg, keep, err := snap.settings(env)
@@ -118,7 +118,7 @@ func (c cronRemoveCmd) Run(env *environment) error {
 	}
 	switch {
 	case len(left) > 0:
-		return &exit{1, fmt.Errorf("left alone, remove it there: %s", shown(left))}
+		return &exit{1, fmt.Errorf("not changed, remove that line yourself: %s", shown(left))}
 	case len(gone) == 0:
 		fmt.Fprintf(env.Stdout, "%s is not registered in cron\n", job.word)
 	}
@@ -134,7 +134,7 @@ type cronStatusCmd struct{}
 func (cronStatusCmd) Run(env *environment) error {
 	lines, err := env.cronLines()
 	if err != nil {
-		fmt.Fprintf(env.Stderr, "snapwatch: not all of cron's lines are seen: %v\n", asRoot(err))
+		fmt.Fprintf(env.Stderr, "snapwatch: not all of cron's lines could be read: %v\n", asRoot(err))
 	}
 	for _, line := range lines {
 		if !isOld(line) {
@@ -152,7 +152,8 @@ func (cronStatusCmd) Run(env *environment) error {
 	return nil
 }
 
-// cronJob is what this program lets cron do.
+// cronJob is a command that snapwatch registers in cron: its name, the heading of a new crontab,
+// and the schedule.
 type cronJob struct{ word, head, schedule string }
 
 var (
@@ -164,7 +165,7 @@ var (
 	}
 )
 
-// of returns the job's command of a command line.
+// of returns the job's command in a parsed command line.
 func (j cronJob) of(cli *grammar) regularCmd {
 	if j == pruneJob {
 		return &cli.Prune
@@ -172,7 +173,8 @@ func (j cronJob) of(cli *grammar) regularCmd {
 	return &cli.Snap
 }
 
-// oldProgram is the one that snapwatch replaces. Snapwatch may have its name, too.
+// oldProgram is the program that snapwatch replaces. Snapwatch may be installed under that name
+// too.
 const oldProgram = "pve-zfs-snap"
 
 // cronSearch finds the lines that start snap or prune.
@@ -183,8 +185,8 @@ var cronSearch = crontab.Search{
 	Job: jobOf,
 }
 
-// jobOf returns what this program does with these arguments, where a schedule matters to it,
-// and what is wrong with them.
+// jobOf returns the job that these arguments run, "" for a command that needs no schedule.
+// problem says why the arguments cannot be parsed.
 func jobOf(args []string) (job, problem string) {
 	args = withCommand(args)
 	if len(args) == 0 || args[0] != snapJob.word && args[0] != pruneJob.word {
@@ -200,11 +202,11 @@ func jobOf(args []string) (job, problem string) {
 	return args[0], ""
 }
 
-// registered reports whether snap runs on this host by itself.
+// registered reports whether the timer or cron runs snap on this host.
 func registered(env *environment) bool { return timerEnabled(env) || snapJob.registered(env) }
 
-// snapPeriod returns how often snap is started, 0 where that is not known: where the timer
-// starts it, its units say so.
+// snapPeriod returns how often cron starts snap, 0 where that is unknown. With the timer it is
+// unknown: the period is in the timer's unit, which is not read.
 func snapPeriod(env *environment) time.Duration {
 	if timerEnabled(env) {
 		return 0
@@ -212,19 +214,19 @@ func snapPeriod(env *environment) time.Duration {
 	return snapJob.period(env)
 }
 
-// registered reports whether cron runs the job. A line that is not understood counts: it may.
+// registered reports whether cron runs the job. A line that could not be parsed counts, since it
+// may run the job.
 func (j cronJob) registered(env *environment) bool { return len(j.running(env)) > 0 }
 
-// running returns those of the job's lines that cron starts again and again.
+// running returns the lines of the job that cron runs regularly.
 func (j cronJob) running(env *environment) []crontab.Entry {
-	lines, _ := j.lines(env) // this user may not read all, and what was read counts
+	lines, _ := j.lines(env) // crontabs that this user cannot read are left out
 	return slices.DeleteFunc(lines, func(line crontab.Entry) bool { return line.Never() != "" })
 }
 
-// period returns the longest time between two starts of the job by cron, 0 where that is not
-// known.
+// period returns the longest time between two starts of the job by cron, 0 where that is unknown.
 func (j cronJob) period(env *environment) time.Duration {
-	var shortest time.Duration // each line starts all of it
+	var shortest time.Duration // each line runs the whole job
 	for _, line := range j.running(env) {
 		if p := line.Period(); p > 0 && (shortest == 0 || p < shortest) {
 			shortest = p
@@ -238,7 +240,7 @@ func timerEnabled(env *environment) bool {
 	return err == nil
 }
 
-// pointOutTwice says where both cron and the timer run snap.
+// pointOutTwice warns where both cron and the timer run snap.
 func pointOutTwice(env *environment) {
 	lines := snapJob.running(env)
 	if timerEnabled(env) && len(lines) > 0 {
@@ -247,7 +249,7 @@ func pointOutTwice(env *environment) {
 	}
 }
 
-// pointOutOld names lines of the program this one replaces. A person's crontab is never
+// pointOutOld names the lines of cron that still run pve-zfs-snap. A person's crontab is never
 // edited.
 func pointOutOld(env *environment) {
 	for _, line := range oldCronLines(env) {
@@ -255,13 +257,13 @@ func pointOutOld(env *environment) {
 	}
 }
 
-// oldCronLines are the lines that run pve-zfs-snap.
+// oldCronLines returns the lines of cron that run pve-zfs-snap.
 func oldCronLines(env *environment) []crontab.Entry {
 	lines, _ := env.cronLines()
 	return slices.DeleteFunc(lines, func(line crontab.Entry) bool { return !isOld(line) })
 }
 
-// absolute is the path as it is found from any directory.
+// absolute returns the absolute path, or path where the working directory is unknown.
 func absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		return abs

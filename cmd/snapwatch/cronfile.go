@@ -9,7 +9,7 @@ import (
 	"snapwatch/internal/files"
 )
 
-// addToCron appends a line to a file of cron's, which begins with head.
+// addToCron appends a line to a crontab. A new or empty crontab begins with head.
 func addToCron(path, head, line string) error {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -23,7 +23,7 @@ func addToCron(path, head, line string) error {
 	return writeCron(path, string(text)+line+"\n")
 }
 
-// rewriteCron writes a file of cron's with those lines that change keeps, as it changes them.
+// rewriteCron replaces a crontab. change may edit a line, and reports whether to keep the line.
 func rewriteCron(path string, change func(n int, line *string) bool) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -38,6 +38,6 @@ func rewriteCron(path string, change func(n int, line *string) bool) error {
 	return writeCron(path, strings.Join(kept, "\n")+"\n")
 }
 
-// writeCron replaces the file at once; cron reads only files that are root's and
-// writable by nobody else.
+// writeCron replaces a crontab atomically. cron reads a file only if root owns it and nobody else
+// may write it.
 func writeCron(path, text string) error { return files.Replace(path, []byte(text), 0o644) }

@@ -15,12 +15,12 @@ import (
 	"snapwatch/internal/crontab"
 )
 
-// cronNames are the files of a directory that cron reads (cron(8)).
+// cronNames matches the names of files that cron reads in a directory (cron(8)).
 var cronNames = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// cronLines returns the lines of the system's crontabs and of root's that start snap or
-// prune, or the program that this one replaces, wherever they stand. With an error these
-// may not be all.
+// cronLines returns the lines that start snap, prune, or the program that snapwatch replaces,
+// from the system's crontabs and root's own. If a crontab cannot be read, the error says why, and
+// the lines are those of the other crontabs.
 func (e *environment) cronLines() ([]crontab.Entry, error) {
 	paths := []string{e.CronFile, e.Crontab, e.RootCrontab}
 	others, err := filepath.Glob(filepath.Join(filepath.Dir(e.CronFile), "*"))
@@ -52,9 +52,9 @@ func (e *environment) cronLines() ([]crontab.Entry, error) {
 	return all, err
 }
 
-// insecure returns why cron does not take a file in, whatever it says, "" if it does. It is
-// Debian's cron that is asked: one of the system's files may be a link, root's own is read
-// with mode 0600 only.
+// insecure returns why cron ignores a file, whatever the file says; "" if cron reads the file.
+// The rules are those of Debian's cron: a system crontab may be a link, and root's own must have
+// mode 0600.
 func insecure(path string, system bool) string {
 	link, err := os.Lstat(path)
 	if err != nil {
@@ -70,7 +70,7 @@ func insecure(path string, system bool) string {
 	case !system && isLink:
 		return "it is a link"
 	case !info.Mode().IsRegular():
-		return "it is no regular file"
+		return "it is not a regular file"
 	case !owned(info) || isLink && !owned(link):
 		return "it is not root's: chown root it"
 	case !system && perm != 0o600:
@@ -83,14 +83,14 @@ func insecure(path string, system bool) string {
 	return ""
 }
 
-// owned reports whether a file is root's, or this user's: who is not root looks at files of
-// his own only in tests.
+// owned reports whether root or this user owns a file. Only tests run as another user than root.
 func owned(info fs.FileInfo) bool {
 	stat, known := info.Sys().(*syscall.Stat_t)
 	return !known || stat.Uid == 0 || int(stat.Uid) == os.Geteuid()
 }
 
-// lines returns those of the job, and those that may be, without the old program's.
+// lines returns the lines of cron that start the job or may start it. Lines of the old program
+// are left out.
 func (j cronJob) lines(env *environment) ([]crontab.Entry, error) {
 	all, err := env.cronLines()
 	return slices.DeleteFunc(all, func(line crontab.Entry) bool {
@@ -98,8 +98,8 @@ func (j cronJob) lines(env *environment) ([]crontab.Entry, error) {
 	}), err
 }
 
-// isOld reports whether the line starts the program that this one replaces: one of its
-// name that is not called as only this one is, and is not this very file.
+// isOld reports whether the line starts the program that snapwatch replaces: the name is the old
+// one, the command line is not one of snapwatch, and the file is not this program.
 func isOld(line crontab.Entry) bool {
 	if !strings.HasPrefix(filepath.Base(line.Program), oldProgram) {
 		return false
@@ -116,7 +116,7 @@ func isOld(line crontab.Entry) bool {
 	return err != nil || itsErr != nil || !os.SameFile(mine, its)
 }
 
-// shown names the lines for a person, with what is wrong with them.
+// shown returns the lines as text for a person, each with its problem.
 func shown(lines []crontab.Entry) string {
 	var all []string
 	for _, line := range lines {

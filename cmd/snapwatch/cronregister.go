@@ -13,9 +13,10 @@ import (
 	"snapwatch/internal/files"
 )
 
-// register makes cron run this very program with the words. Its own line keeps its times
-// and what stands around the words; beside a line of somewhere else none is added, unless
-// cron never runs that one.
+// register writes a line into cron that runs this program with the words. A line that is already
+// in the program's own file keeps its times and whatever surrounds the command. Where another
+// file has a line for the job, register returns an error and adds no second line, unless cron
+// never runs that other line.
 func (j cronJob) register(env *environment, words []string) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -34,7 +35,8 @@ func (j cronJob) register(env *environment, words []string) error {
 			return fmt.Errorf("cron would ignore %s: %s; correct or remove that line first", env.CronFile, why)
 		}
 	}
-	// What is wrong with the file itself is mended when it is written.
+	// Writing the program's own file corrects its owner and mode, so a line there is not idle
+	// because of a wrong owner or mode.
 	idle := func(line crontab.Entry) bool { return line.AtBoot || line.Ignored != "" && line.File != env.CronFile }
 	var left []crontab.Entry
 	for _, line := range lines {
@@ -56,26 +58,26 @@ func (j cronJob) register(env *environment, words []string) error {
 			return true
 		})
 	default:
-		return fmt.Errorf("cron starts %s already, and nothing is added beside it: %s; change or remove it there, or snapwatch cron remove", j.word, shown(lines))
+		return fmt.Errorf("cron already starts %s, so no second line was added: %s; change or remove that line, or run snapwatch cron remove", j.word, shown(lines))
 	}
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(env.Stdout, "registered in %s: %s\n", env.CronFile, line)
 	if len(lines) == 1 && lines[0].Line != line || len(lines) == 1 && lines[0].Ignored != "" {
-		fmt.Fprintf(env.Stdout, "it was: %s\n", shown(lines))
+		fmt.Fprintf(env.Stdout, "the line before: %s\n", shown(lines))
 	}
 	if len(left) > 0 {
-		fmt.Fprintf(env.Stdout, "left alone; remove it there, or it destroys by its own words: %s\n", shown(left))
+		fmt.Fprintf(env.Stdout, "not changed; remove that line, or it destroys snapshots by its own retention: %s\n", shown(left))
 	}
 	return nil
 }
 
-// merged returns the command to register: what is typed, and what the registered line says
-// beside the retention, unless that is typed, too.
+// merged returns the command to register: the typed flags, and from the registered line the flags
+// that were not typed. The retention is always the typed one.
 func (j cronJob) merged(env *environment, typed regularCmd) regularCmd {
 	args := []string{j.word}
-	lines, _ := j.lines(env) // what cannot be read is not registered either
+	lines, _ := j.lines(env) // register reads the lines again and reports the error
 	own := slices.DeleteFunc(lines, func(line crontab.Entry) bool {
 		return line.File != env.CronFile || line.Problem != "" || line.AtBoot
 	})
@@ -84,7 +86,7 @@ func (j cronJob) merged(env *environment, typed regularCmd) regularCmd {
 	}
 	cli, err := parse(args)
 	if err != nil {
-		return typed // such a line has a problem
+		return typed // unreachable: a line that cannot be parsed has a Problem
 	}
 	command := j.of(&cli)
 	to, from := command.flags(), typed.flags()
@@ -98,7 +100,7 @@ func (j cronJob) merged(env *environment, typed regularCmd) regularCmd {
 	return command
 }
 
-// registerTyped is register for a command that was typed.
+// registerTyped registers a typed command after merging it with the registered line.
 func (j cronJob) registerTyped(env *environment, typed regularCmd) error {
 	command := j.merged(env, typed)
 	if _, keep, err := command.settings(env); err != nil {
@@ -109,12 +111,12 @@ func (j cronJob) registerTyped(env *environment, typed regularCmd) error {
 	return j.register(env, command.words())
 }
 
-// trusted returns why cron must not run a program as root: somebody else could put another
-// one in its place, now or when a directory for everybody was emptied.
+// trusted returns why cron must not run a program as root: another user could replace the
+// program, now or after a directory with the sticky bit, such as /tmp, was emptied.
 func trusted(program string) error {
 	const instead = "or install snapwatch where only root may write, such as /usr/local/sbin"
 	if err := files.OnlyRoots(program); err != nil {
-		return fmt.Errorf("cron would run as root what another may replace: %w; %s", err, instead)
+		return fmt.Errorf("another user may replace the program that cron would run as root: %w; %s", err, instead)
 	}
 	for dir := filepath.Dir(program); dir != "/"; dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
@@ -122,7 +124,7 @@ func trusted(program string) error {
 			return err
 		}
 		if info.Mode()&fs.ModeSticky != 0 {
-			return fmt.Errorf("cron would run as root what another may replace: %s is for everybody, and emptied now and then; %s", dir, instead)
+			return fmt.Errorf("another user may replace the program that cron would run as root: %s is writable for everybody and emptied regularly; %s", dir, instead)
 		}
 	}
 	return nil

@@ -22,8 +22,8 @@ Exit status: 0 all is well; 1 something should be looked at; 2 something does no
 It waits 15 seconds for each thing that does not answer, and 90 seconds in all.`
 }
 
-// doctorTimeout bounds the whole examination, partTimeout each part of it: what does not
-// answer must leave time for the others.
+// doctorTimeout limits the whole examination, and partTimeout each part, so that a part that
+// hangs leaves time for the others.
 const (
 	doctorTimeout = 90 * time.Second
 	partTimeout   = 15 * time.Second

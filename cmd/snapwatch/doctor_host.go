@@ -19,7 +19,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// read reads all that doctor judges. What can't be read is a fact, too.
+// read collects everything that doctor judges. A failed read is recorded in the facts as an
+// error.
 func (c *doctorCmd) read(ctx context.Context, env *environment, stage *atomic.Value) doctor.Facts {
 	stage.Store("reading the configuration")
 	f := doctor.Facts{Now: env.Now(), Root: env.Root, Clock: doctor.Clock{Synchronized: env.ClockSync(), ZoneErr: zoneErr(os.Getenv("TZ"))}}
@@ -59,8 +60,8 @@ func (c *doctorCmd) read(ctx context.Context, env *environment, stage *atomic.Va
 	return f
 }
 
-// zoneErr is why Go takes the environment's time zone for UTC, without a word: it knows
-// names only, and not the form that POSIX has, such as CET-1CEST.
+// zoneErr returns an error where Go silently uses UTC instead of the time zone in TZ: Go knows
+// the names of zones only, and not the form of POSIX, such as CET-1CEST.
 func zoneErr(zone string) error {
 	if zone = strings.TrimPrefix(zone, ":"); zone == "" || zone == "UTC" || time.Local.String() != "UTC" {
 		return nil
@@ -68,7 +69,7 @@ func zoneErr(zone string) error {
 	return fmt.Errorf("no zone has the name %s", zone)
 }
 
-// locksErr is why not every user can make a lock there.
+// locksErr returns why some users cannot create a lock in dir, nil where all can.
 func locksErr(dir string) error {
 	const forAll = 0o003
 	info, err := os.Stat(dir)
@@ -147,7 +148,7 @@ func readStarts(ctx context.Context, env *environment) doctor.Starts {
 	return s
 }
 
-// unitOrNothing is a unit's state, "" where there is no systemd.
+// unitOrNothing returns a unit's state, "" on a host without systemd.
 func unitOrNothing(ctx context.Context, env *environment, unit string) (string, error) {
 	if _, err := os.Stat(env.PVE.Systemd); err != nil {
 		return "", nil
@@ -176,7 +177,7 @@ func readOthers(ctx context.Context, env *environment) doctor.Others {
 	_, err := os.Stat(env.Sanoid)
 	o.Sanoid = err == nil
 	_, err = os.Stat(filepath.Join(filepath.Dir(env.CronFile), "sanoid"))
-	timer, _ := unitOrNothing(ctx, env, "sanoid.timer") // an error was told by the first unit
+	timer, _ := unitOrNothing(ctx, env, "sanoid.timer") // readStarts has reported an error of systemd
 	o.SanoidRuns = err == nil || timer == "active"
 	if old := oldCronLines(env); len(old) > 0 {
 		o.OldCron = shown(old)

@@ -15,20 +15,20 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// diskSearch is how a host's disks are found, and which of them were received.
+// diskSearch has the functions that list a host's disks and decide which disks were received.
 type diskSearch struct {
 	list     func(ctx context.Context, roots ...string) ([]zfs.Dataset, error)
 	received func(zfs.Dataset) bool
 }
 
 var (
-	// nodeSearch finds the disks of a node: those directly below its storages.
+	// nodeSearch finds the disks of a node directly below its storages.
 	nodeSearch = diskSearch{zfs.Reader{}.Children, func(h zfs.Dataset) bool { return h.Running.Received != "" }}
-	// siteSearch finds those of a host that receives, where all were.
+	// siteSearch finds the disks of a host that receives. All its disks were received.
 	siteSearch = diskSearch{zfs.Reader{}.Descendants, func(zfs.Dataset) bool { return true }}
 )
 
-// readPools looks at every imported pool, and at the guests' disks.
+// readPools reads every imported pool and the guests' disks in the roots.
 func readPools(ctx context.Context, env *environment, roots []string, search diskSearch) ([]doctor.Pool, []doctor.Disk) {
 	names, err := zfs.Pools(env.Kstat)
 	if err != nil {
@@ -39,7 +39,7 @@ func readPools(ctx context.Context, env *environment, roots []string, search dis
 	pools := make([]doctor.Pool, len(names))
 	found := make([][]doctor.Disk, len(names))
 	var all sync.WaitGroup
-	for i, name := range names { // beside each other: one that hangs leaves the others their time
+	for i, name := range names { // at the same time, so that a pool that hangs does not delay the others
 		all.Go(func() { pools[i], found[i] = readPool(ctx, env, name, rootsIn(roots, name), search) })
 	}
 	all.Wait()
@@ -58,8 +58,8 @@ func readPool(ctx context.Context, env *environment, name string, roots []string
 	return p, disks
 }
 
-// addHealth adds what check says of the pools as a whole, and returns when root last looked where
-// all of them have permanent errors, zero if it did not.
+// addHealth adds to each pool the verdict of check. It returns the time of root's oldest look for
+// permanent errors among the pools, zero where root has not looked at every pool.
 func addHealth(ctx context.Context, env *environment, cfg config.Config, pools []doctor.Pool) time.Time {
 	ctx, cancel := context.WithTimeout(ctx, partTimeout)
 	defer cancel()
@@ -81,7 +81,7 @@ func addHealth(ctx context.Context, env *environment, cfg config.Config, pools [
 			pools[i].Unwell, pools[i].Critical, pools[i].Full = judged.Reason, judged.State == checker.Critical, judged.Verdict == checker.PoolFull
 		}
 	}
-	damages, _ := scan.LoadDamage(report) // one that cannot be read tells nothing
+	damages, _ := scan.LoadDamage(report) // an unreadable report counts as none
 	oldest := time.Time{}
 	for i, name := range names {
 		d := damages[name]
@@ -95,7 +95,7 @@ func addHealth(ctx context.Context, env *environment, cfg config.Config, pools [
 	return oldest
 }
 
-// rootsIn are those of the roots that lie in the pool; with no roots at all, the pool.
+// rootsIn returns the roots that are in the pool. Without any roots it returns the pool.
 func rootsIn(roots []string, pool string) []string {
 	if len(roots) == 0 {
 		return []string{pool}
@@ -103,11 +103,12 @@ func rootsIn(roots []string, pool string) []string {
 	return slices.DeleteFunc(slices.Clone(roots), func(r string) bool { return zfs.Pool(r) != pool })
 }
 
-// autumnName is a snapshot of sanoid's of the hour that comes twice.
+// autumnName matches sanoid's name for a snapshot in the hour that occurs twice when summer time
+// ends.
 var autumnName = regexp.MustCompile(`^autosnap_[0-9-]+_[0-9:]+dst_[a-z]+$`)
 
-// readDisks finds the disks, and reports whether they must be listed to know their newest
-// snapshots.
+// readDisks returns the disks below the roots. lists is true where zfs must list snapshots to
+// find the newest one of a disk.
 func readDisks(ctx context.Context, roots []string, search diskSearch) (disks []doctor.Disk, lists bool, err error) {
 	if len(roots) == 0 {
 		return nil, false, nil
@@ -152,7 +153,8 @@ func readDisks(ctx context.Context, roots []string, search diskSearch) (disks []
 	return disks, lists, nil
 }
 
-// fillTimes tells when the disk's snapshots were made.
+// fillTimes sets the time of the disk's newest snapshot and the longest gap between its
+// snapshots.
 func fillTimes(d *doctor.Disk, snapshots []zfs.Snapshot) {
 	if len(snapshots) == 0 {
 		return

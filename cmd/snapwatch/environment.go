@@ -18,47 +18,47 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// environment is all that a command takes from the machine. Tests make one of
-// their own.
+// environment has everything that a command uses of the machine. Tests construct their own.
 type environment struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	// Terminal is true when a person is watching standard output.
 	Terminal bool
-	// Typed is true when a person may have typed the command: it can reach a terminal, be it
-	// one that standard output does not go to.
+	// Typed is true when a person may have typed the command: standard input, output or error is
+	// a terminal.
 	Typed bool
-	// Size is the terminal's, in characters, zero where it is not known.
+	// Size returns the terminal's size in characters, zero where the size is unknown.
 	Size func() (width, height int)
-	// Getenv reads the environment's variables.
+	// Getenv returns the value of an environment variable.
 	Getenv func(string) string
-	// Root is true when this process may do what snap does.
+	// Root is true when this process runs as root.
 	Root bool
-	// Now is the clock; each run reads it once.
+	// Now returns the current time. Each run calls Now once.
 	Now func() time.Time
-	// ConfigPath is read when no --config is given, if it is there.
+	// ConfigPath is the default configuration, which is read when --config is absent and the file
+	// exists.
 	ConfigPath string
-	// Kstat is where ZFS tells about its pools, zfs.KstatDir.
+	// Kstat is the directory in which ZFS publishes the state of its pools, zfs.KstatDir.
 	Kstat string
-	// LockDir holds the locks that all users share, RunDir those of root's work, and
-	// StateDir what the last runs left.
+	// LockDir has the locks that all users share, RunDir the locks of root's commands, and
+	// StateDir the reports and the state of the last runs.
 	LockDir, RunDir, StateDir string
-	// CronFile is where snap registers itself, among other files that cron reads. Crontab and
-	// RootCrontab are the system's and root's own. TimerLink is there while our systemd timer
-	// is enabled.
+	// CronFile is the crontab in which snap registers itself, in a directory whose other files
+	// cron also reads. Crontab and RootCrontab are the crontabs of the system and of root.
+	// TimerLink exists while the systemd timer of snapwatch is enabled.
 	CronFile, Crontab, RootCrontab, TimerLink string
-	// ZFSDevice is what zfs needs to open, Sanoid its configuration.
+	// ZFSDevice is the device that zfs must open. Sanoid is the path of sanoid's configuration.
 	ZFSDevice, Sanoid string
-	// Mounts lists what is mounted, /proc/self/mounts.
+	// Mounts is the path of the list of mounts, /proc/self/mounts.
 	Mounts string
-	// Hostname is the kernel's name for the machine, ClockSync whether its clock is
-	// synchronized: yes, no, or "" where that is not known.
+	// Hostname returns the kernel's name for the machine. ClockSync returns whether the clock is
+	// synchronized: yes, no, or "" where that is unknown.
 	Hostname, ClockSync func() string
-	// Self is where this very program can be started from.
+	// Self is a path from which this very program can be started.
 	Self string
 	// Trusted returns why cron must not run a program as root.
 	Trusted func(program string) error
-	// PVE are the places where Proxmox keeps its state.
+	// PVE has the paths of Proxmox's state.
 	PVE pve.Host
 }
 
@@ -106,7 +106,7 @@ func terminalSize() (width, height int) {
 	return width, height
 }
 
-// loadConfig reads the named file, or the default one if there is one.
+// loadConfig reads the named file; for "" the default one if it exists.
 func (e *environment) loadConfig(named string) (config.Config, error) {
 	if named != "" {
 		return config.Load(named)
@@ -114,7 +114,8 @@ func (e *environment) loadConfig(named string) (config.Config, error) {
 	return config.LoadDefault(e.ConfigPath)
 }
 
-// installed reports whether a program is found where programs are looked for.
+// installed reports whether a program is in the directories in which snapwatch looks for
+// programs.
 func (e *environment) installed(program string) bool {
 	_, err := command.Find(program)
 	return err == nil
@@ -128,7 +129,7 @@ func hostname() string {
 	return name
 }
 
-// clockSync asks the kernel (adjtimex(2)).
+// clockSync asks the kernel whether the clock is synchronized (adjtimex(2)).
 func clockSync() string {
 	const unsynchronized = 5 // TIME_ERROR
 	state, err := syscall.Adjtimex(&syscall.Timex{})
@@ -141,19 +142,20 @@ func clockSync() string {
 	return "yes"
 }
 
-// local is this machine, as a run sees it.
+// local returns this machine as the World of a run.
 func (e *environment) local() run.Local {
 	return run.Local{
 		Host: e.PVE, Freezers: e.quiesce(), Kstat: e.Kstat, LockDir: e.RunDir, StateDir: e.StateDir, Clock: e.Now,
 	}
 }
 
-// options are those of every work on this host's pools.
+// options returns the options that all commands with work on this host's pools share.
 func (e *environment) options(cfg config.Config) run.Options {
 	return run.Options{Config: cfg, World: e.local(), Progress: e.progress()}
 }
 
-// checkTextfile refuses a name that node_exporter does not look at; "" is none.
+// checkTextfile returns an error for a name that node_exporter would ignore. "" means no
+// textfile.
 func checkTextfile(path string) error {
 	if path != "" && !strings.HasSuffix(path, ".prom") {
 		return fmt.Errorf("--textfile %s: the name must end in .prom, or node_exporter does not read it", path)

@@ -40,7 +40,7 @@ EXAMPLES
   snapwatch explain tank/data/vm-100-disk-0 --owners https://a:10191`
 }
 
-// Run prints an explanation for each guest and disk that is asked for.
+// Run prints an explanation of each guest and disk named on the command line.
 func (c *explainCmd) Run(env *environment) error {
 	var stage atomic.Value
 	stage.Store("starting")
@@ -52,7 +52,7 @@ func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomi
 	guests, disks := splitWords(c.Words)
 	q := query{sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout), whose: true}
 	if len(guests) == 0 {
-		q.Disk = disks // else all that is here of the guests must be read
+		q.Disk = disks // a guest's explanation needs all its disks
 	}
 	r := q.find(ctx, env, stage, begun)
 	switch {
@@ -67,7 +67,7 @@ func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomi
 		}
 	}
 	var unmatched []string
-	var named checker.Report // what is asked for
+	var named checker.Report // the guests and disks that the words select
 	for _, word := range guests {
 		of := checker.Filter{Guests: []string{word}}.Apply(r.report)
 		if len(of.Guests) == 0 {
@@ -97,8 +97,8 @@ func (c *explainCmd) explain(ctx context.Context, env *environment, stage *atomi
 	return nil
 }
 
-// splitWords tells the words that name guests from those that name disks: a disk's name has a
-// number of its own behind its guest's, and a pattern has a sign of one.
+// splitWords separates the words that name guests from the words that name disks. A word names a
+// disk if it is a disk's name, such as vm-100-disk-0, or contains a slash or a shell pattern.
 func splitWords(words []string) (guests, disks []string) {
 	for _, word := range words {
 		if _, _, disk := zfs.ParseDiskName(zfs.Base(word)); disk || strings.ContainsAny(word, "/*?[") {

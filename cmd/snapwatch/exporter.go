@@ -27,7 +27,7 @@ import (
 	"snapwatch/internal/report"
 )
 
-// exporterCmd is `snapwatch exporter`. Its flags are named as every exporter's are.
+// exporterCmd is `snapwatch exporter`. Its flags have the usual names of Prometheus exporters.
 type exporterCmd struct {
 	Listen        []string `name:"web.listen-address" default:":10191" placeholder:"ADDRESS" help:"Listen on this address; may be repeated (default ${default})."`
 	WebConfig     string   `name:"web.config.file" placeholder:"FILE" help:"The file with TLS and passwords, in the format of exporter-toolkit's web configuration."`
@@ -59,7 +59,7 @@ EXAMPLES
 
 // Run serves until it is asked to end.
 func (c *exporterCmd) Run(env *environment) error {
-	// At once: a reload must not end what has only just begun.
+	// Before anything else, because an unhandled SIGHUP would end the process.
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
@@ -81,7 +81,7 @@ func (c *exporterCmd) Run(env *environment) error {
 		return err
 	}
 	if err := os.MkdirAll(c.StateDir, 0o755); err != nil {
-		log.Warn("nothing will be remembered over a restart", "err", err)
+		log.Warn("the disks seen will be forgotten at a restart", "err", err)
 		c.StateDir = ""
 	}
 	store := exporter.NewStore(exporter.Settings{
@@ -123,7 +123,7 @@ func (c *exporterCmd) Run(env *environment) error {
 			}
 		}
 	}()
-	host, _ := os.Hostname() // without a name, the page names none
+	host, _ := os.Hostname() // the page omits the host name where it is empty
 	server := exporter.Server{
 		Host: host, Version: version, AllowedHosts: c.AllowedHost,
 		Listen: c.Listen, SystemdSocket: c.SystemdSocket, WebConfig: c.WebConfig,
@@ -132,7 +132,7 @@ func (c *exporterCmd) Run(env *environment) error {
 	return server.Serve(ctx, store)
 }
 
-// exporterOwners asks the nodes that the configuration names, as it was read last.
+// exporterOwners asks the nodes that the last configuration names.
 type exporterOwners struct {
 	current atomic.Pointer[exporterAsk]
 }
@@ -158,8 +158,8 @@ func (o *exporterOwners) ask(ctx context.Context, timeout time.Duration, r check
 	return a.nodes.Ask(ctx, timeout, r, a.origin)
 }
 
-// lastRun returns the report of the last run. A success in the future is none: to Prometheus it
-// would be recent for as long as the clock was wrong.
+// lastRun returns the report of the last run. It drops a last success in the future: Prometheus
+// would treat that success as recent for as long as the clock was wrong.
 func (e *environment) lastRun(name string) (report.Run, error) {
 	last, err := report.LoadFile(e.StateDir, name)
 	last.LastSuccess = last.SuccessBefore(e.Now())
@@ -184,7 +184,7 @@ func (e *environment) runs() (snap, prune checker.Runs) {
 		read(report.PruneName, pruneJob.registered(e), report.PruneLimit(pruneJob.period(e)))
 }
 
-// living says whether a guest's process lives here, and since when.
+// living reports whether a guest's process is alive on this host, and since when.
 func (e *environment) living(vmid int) (since time.Time, alive bool) {
 	for kind, made := range map[pve.Kind]string{
 		pve.QEMU: filepath.Join(e.PVE.Run, "qemu-server", strconv.Itoa(vmid)+".pid"),
@@ -203,7 +203,8 @@ func (e *environment) living(vmid int) (since time.Time, alive bool) {
 
 var plainPath = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
 
-// metricsPath is the path of the metrics, which must be one of its own.
+// metricsPath returns the path of the metrics. The error says why the exporter cannot serve them
+// there.
 func (c *exporterCmd) metricsPath() (string, error) {
 	clean := path.Clean(c.Path)
 	taken := func(prefix string) bool { return strings.HasPrefix(clean+"/", prefix) }
@@ -211,18 +212,18 @@ func (c *exporterCmd) metricsPath() (string, error) {
 	case !plainPath.MatchString(clean):
 		return "", fmt.Errorf("--web.telemetry-path %q: a path such as /metrics is needed, of letters, digits, _, . and -", c.Path)
 	case taken("/-/"), taken("/api/"), taken("/page/"):
-		return "", fmt.Errorf("--web.telemetry-path %q: the exporter has something else there; take one that is not below /-/, /api/ or /page/", c.Path)
+		return "", fmt.Errorf("--web.telemetry-path %q: the exporter serves something else there; choose a path that is not below /-/, /api/ or /page/", c.Path)
 	}
 	return clean, nil
 }
 
 func (c *exporterCmd) logger(env *environment) *slog.Logger {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.LogLevel)) // kong has checked the words
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // kong accepts only valid levels
 	return newLogger(env, c.LogFormat, level)
 }
 
-// newLogger logs to standard error as logfmt or json.
+// newLogger returns a logger that writes logfmt or JSON to standard error.
 func newLogger(env *environment, format string, level slog.Level) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if format == "json" {

@@ -17,7 +17,7 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// A guest's life is seen in /run and /proc, by any user.
+// Any user can see in /run and /proc whether a guest is alive.
 func TestLiving(t *testing.T) {
 	dir := t.TempDir()
 	write := func(path, text string) string {
@@ -28,7 +28,7 @@ func TestLiving(t *testing.T) {
 	}
 	pid := write("qemu-server/100.pid", "42\n")
 	write("42/cmdline", "/usr/bin/kvm\x00-id\x00100\x00-pidfile\x00/var/run/qemu-server/100.pid\x00")
-	write("qemu-server/101.pid", "43\n") // a crash left it behind
+	write("qemu-server/101.pid", "43\n") // left by a crash
 	write("net/unix", "x: 2 0 0 1 1 1 @/var/lib/lxc/102/command\n")
 	since := time.Date(2026, 3, 1, 0, 0, 0, 0, time.Local)
 	require.NoError(t, os.Chtimes(pid, since, since))
@@ -43,7 +43,7 @@ func TestLiving(t *testing.T) {
 	}
 }
 
-// A path that the server cannot have is refused in words, and ends in no panic.
+// A metrics path that the server cannot use is refused with a message, without a panic.
 func TestMetricsPath(t *testing.T) {
 	for given, want := range map[string]string{
 		"/metrics": "/metrics", "/a/b.c": "/a/b.c", "/metrics/": "/metrics",
@@ -55,7 +55,8 @@ func TestMetricsPath(t *testing.T) {
 	}
 }
 
-// A reload reads the configuration again, and ends nothing: not with a faulty one either.
+// A reload reads the configuration again. The exporter keeps running, even if the new
+// configuration is faulty.
 func TestReload(t *testing.T) {
 	work := t.TempDir()
 	write := func(text string) {
@@ -89,7 +90,7 @@ func TestReload(t *testing.T) {
 	assert.NoError(t, cmd.Wait())
 }
 
-// How often a job starts is read from cron's lines; how often a timer starts it is not known.
+// The period of a job is read from cron's lines. The period of a timer is unknown.
 func TestHowOftenJobsStart(t *testing.T) {
 	dir := t.TempDir()
 	env := &environment{CronFile: filepath.Join(dir, "cron.d/snapwatch"), Crontab: filepath.Join(dir, "crontab"), RootCrontab: filepath.Join(dir, "root"), TimerLink: filepath.Join(dir, "timer")}

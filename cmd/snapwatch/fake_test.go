@@ -18,8 +18,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// playPvesh answers from $WORK/pvesh: qemu.json, lxc.json, and VMID.json for a
-// guest's own status. It fails when there is a file fail, with what stands in it.
+// playPvesh plays pvesh with the files in $WORK/pvesh: qemu.json, lxc.json, and VMID.json for a
+// guest's status. If a file named fail exists, playPvesh fails and prints the file's text.
 func playPvesh(args []string) int {
 	dir := filepath.Join(os.Getenv("WORK"), "pvesh")
 	logCall("pvesh", args)
@@ -49,8 +49,8 @@ func playPvesh(args []string) int {
 	return 0
 }
 
-// playAgent is a guest's agent: its state is what stands in the file, and it fails to
-// freeze with what stands in the file with .fail behind it, to thaw with that in .thaw.
+// playAgent plays a guest's agent, whose state is in the file. The texts in the file's neighbours
+// .fail and .thaw are the errors with which freezing and thawing fail.
 func playAgent(state, what string) int {
 	result := "0"
 	is, err := os.ReadFile(state)
@@ -77,8 +77,8 @@ func playAgent(state, what string) int {
 	return 0
 }
 
-// playSystemctl answers show from $WORK/systemd: a file for each unit, and the file
-// manager for the whole machine.
+// playSystemctl plays systemctl show with the files in $WORK/systemd: one for each unit, and the
+// file manager for systemd itself.
 func playSystemctl(args []string) int {
 	logCall("systemctl", args)
 	hangs("systemctl")
@@ -94,9 +94,9 @@ func playSystemctl(args []string) int {
 	return 0
 }
 
-// playZpool answers for a pool from $WORK/zpool: what zpool status -j says of it stands between
-// braces in the file of its name, and a pool without one is well; NAME.size has its size and what
-// of it is allocated.
+// playZpool plays zpool for a pool with the files in $WORK/zpool. The file named like the pool
+// has the inner part of the JSON of zpool status -j; a pool without a file is healthy. NAME.size
+// has the pool's size and allocated bytes.
 func playZpool(args []string) int {
 	logCall("zpool", args)
 	hangs("zpool")
@@ -134,8 +134,8 @@ type playedDisk struct {
 	name, running, received, nosnap, written, since, token, thick, available string
 }
 
-// playedWorld is what $WORK/zfs/world says, line by line: "disk NAME key=value…",
-// "snap NAME@SNAPSHOT TIME", "mark NAME#SNAPSHOT TIME", the oldest first.
+// playedWorld has the contents of $WORK/zfs/world, line by line, the oldest first: "disk NAME
+// key=value…", "snap NAME@SNAPSHOT TIME", "mark NAME#SNAPSHOT TIME".
 type playedWorld struct {
 	disks []playedDisk
 	rows  map[string][]string // by kind and dataset, as zfs list prints them
@@ -149,7 +149,7 @@ func readWorld() playedWorld {
 	}
 	defer func() { _ = file.Close() }()
 	lines := bufio.NewScanner(file)
-	made := map[string]int{} // the transaction group of a snapshot, which its bookmark has, too
+	made := map[string]int{} // the transaction group of each snapshot, which its bookmark shares
 	for txg := 1; lines.Scan(); txg++ {
 		f := strings.Fields(lines.Text())
 		switch {
@@ -176,8 +176,7 @@ func readWorld() playedWorld {
 	return w
 }
 
-// hangs waits where a script wants that program to hang, for as long as there is a file
-// $WORK/hang/NAME.
+// hangs blocks the played program as long as the file $WORK/hang/NAME exists.
 func hangs(program string) {
 	for {
 		if _, err := os.Stat(filepath.Join(os.Getenv("WORK"), "hang", program)); err != nil {
@@ -282,8 +281,8 @@ func (w playedWorld) playGet(properties, parents []string, below func(dataset, p
 	return status
 }
 
-// playPins prints holds and clones of snapshots. Those that have any stand in $WORK/zfs/pins,
-// as zfs prints them.
+// playPins prints holds and clones of snapshots from $WORK/zfs/pins, in the form in which zfs
+// prints them.
 func playPins(names []string) {
 	text, _ := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zfs/pins"))
 	for _, name := range names {
@@ -305,8 +304,8 @@ func (w playedWorld) playReceived(datasets []string) {
 	}
 }
 
-// playConfigs prints what guest-config asks of a dataset's snapshots. What a played program
-// kept with one stands in $WORK/zfs/kept.
+// playConfigs prints the configurations kept in a dataset's snapshots for guest-config. They are
+// in $WORK/zfs/kept, where keepConfig wrote them.
 func (w playedWorld) playConfigs(dataset string) {
 	text, _ := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zfs/kept"))
 	kept := map[string]string{}
@@ -325,7 +324,8 @@ func (w playedWorld) playConfigs(dataset string) {
 	}
 }
 
-// keepConfig does what a program does with a configuration.
+// keepConfig plays the part of the channel program that stores a guest's configuration in a
+// snapshot.
 func keepConfig(snapshot, value string) {
 	file, err := os.OpenFile(filepath.Join(os.Getenv("WORK"), "zfs/kept"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -371,7 +371,7 @@ func sourceOf(value string) string {
 	return "local"
 }
 
-// namesBelow are the entries whose names begin so, without that.
+// namesBelow returns the entries whose names begin with prefix, without the prefix.
 func namesBelow(errnos map[string]syscall.Errno, prefix string) map[string]syscall.Errno {
 	below := map[string]syscall.Errno{}
 	for name, errno := range errnos {
@@ -382,8 +382,9 @@ func namesBelow(errnos map[string]syscall.Errno, prefix string) map[string]sysca
 	return below
 }
 
-// playProgram says that everything was done, but for what $WORK/zfs/errno names, by
-// dataset or full snapshot. A file answer is printed instead, a file fail fails.
+// playProgram plays zfs program. Every step succeeds except those in $WORK/zfs/errno, which names
+// datasets and snapshots. If a file answer exists, playProgram prints it instead; if a file fail
+// exists, the program fails.
 func playProgram(args []string) int {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	dir := filepath.Join(os.Getenv("WORK"), "zfs")

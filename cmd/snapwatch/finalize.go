@@ -20,7 +20,7 @@ type finalizeCmd struct {
 func (finalizeCmd) Help() string {
 	return `snapwatch-finalize.service runs it when the host shuts down, after the guests have stopped. Without
 it, the disks of a host that is off alarm at the other sites. It does nothing unless systemd says that the
-host shuts down and that pve-guests.service and pve-ha-lrm.service have ended, nor where no snap ran
+host shuts down and that pve-guests.service and pve-ha-lrm.service have ended, or if no snap ran
 within the last day. Exit status: 0 done or nothing to do; 1 something failed; 2 nothing could be done.`
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestFirstScreen: the name alone explains itself in one screen of the smallest terminal,
-// and names only commands that there are.
+// TestFirstScreen: snapwatch without arguments prints a text that fits into the smallest
+// terminal, and every command in the text exists.
 func TestFirstScreen(t *testing.T) {
 	var out bytes.Buffer
 	env := &environment{Stdout: &out, Stderr: &out}
@@ -60,8 +60,8 @@ func TestCompletionAndManual(t *testing.T) {
 	}
 }
 
-// TestManualFitsATerminal: section 8 is for administration, and what man does not fill itself
-// fits into 80 columns, of which its margin takes 7.
+// TestManualFitsATerminal: the man page is in section 8, for administration, and its unfilled
+// lines fit into 80 columns minus man's margin of 7.
 func TestManualFitsATerminal(t *testing.T) {
 	var page bytes.Buffer
 	require.Zero(t, execute([]string{"manual"}, &environment{Stdout: &page, Stderr: &page}))
@@ -87,7 +87,8 @@ func TestManualFitsATerminal(t *testing.T) {
 	assert.Greater(t, lines, 10)
 }
 
-// TestBashCompletes: bash offers a flag's values, in both forms that a flag may have.
+// TestBashCompletes: bash completes the values of a flag, both for --flag VALUE and for
+// --flag=VALUE.
 func TestBashCompletes(t *testing.T) {
 	var script bytes.Buffer
 	require.Zero(t, execute([]string{"completion", "bash"}, &environment{Stdout: &script, Stderr: &script}))
@@ -107,7 +108,7 @@ func TestBashCompletes(t *testing.T) {
 	}
 }
 
-// TestHelpAndVersionAreWords, as people type them.
+// TestHelpAndVersionAreWords: people also type help and version without dashes.
 func TestHelpAndVersionAreWords(t *testing.T) {
 	say := func(args ...string) string {
 		var out bytes.Buffer

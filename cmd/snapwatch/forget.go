@@ -17,8 +17,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// forgetCmd is `snapwatch forget`: a disk that was removed on purpose is not missed
-// any more.
+// forgetCmd is `snapwatch forget`, after which a disk that was removed on purpose is no longer
+// reported missing.
 type forgetCmd struct {
 	Dataset  []string `arg:"" help:"The disk's dataset, or one that held disks, such as the pool."`
 	StateDir string   `default:"/var/lib/snapwatch-exporter" placeholder:"DIR" help:"Where the exporter remembers the disks (default ${default})."`
@@ -43,7 +43,7 @@ func (c *forgetCmd) Run(env *environment) error {
 	var invalid []error
 	for _, dataset := range c.Dataset {
 		if !zfs.ValidDataset(dataset) {
-			invalid = append(invalid, fmt.Errorf("%q is no name of a dataset", dataset))
+			invalid = append(invalid, fmt.Errorf("%q is not the name of a dataset", dataset))
 		}
 	}
 	if len(invalid) > 0 {
@@ -72,8 +72,8 @@ func (c *forgetCmd) Run(env *environment) error {
 			fmt.Fprintf(env.Stdout, "%s: forgot %s\n", dataset, text.Count(forgotten, "disk"))
 			continue
 		}
-		fmt.Fprintf(env.Stdout, "%s: no exporter remembers it; a check that does forgets it now\n", dataset)
-		if !again && seen.Disks != nil { // one remembers others
+		fmt.Fprintf(env.Stdout, "%s: no exporter remembers it; a check that remembers it forgets it at its next run\n", dataset)
+		if !again && seen.Disks != nil { // an exporter remembers other disks
 			unknown = append(unknown, dataset)
 		}
 	}
@@ -81,12 +81,12 @@ func (c *forgetCmd) Run(env *environment) error {
 		return asRoot(err)
 	}
 	if len(unknown) > 0 {
-		return &exit{1, fmt.Errorf("the exporter here never saw %s: is the name whole?", strings.Join(unknown, ", "))}
+		return &exit{1, fmt.Errorf("the exporter here never saw %s: is this the full name?", strings.Join(unknown, ", "))}
 	}
 	return nil
 }
 
-// asRoot says who may do what this user may not.
+// asRoot adds to a permission error that the command must be run as root.
 func asRoot(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("run it as root: %w", err)

@@ -9,7 +9,7 @@ import (
 	"snapwatch/snapper"
 )
 
-// freezes lists the guests that are frozen while a plan's snapshots are taken.
+// freezes returns an action for each guest that is frozen while a plan's snapshots are taken.
 func freezes(plan snapper.Plan) []action {
 	list := []action{}
 	seen := map[int]bool{}
@@ -35,7 +35,7 @@ func freezeAction(g snapper.GuestPlan, f snapper.Freeze) action {
 	return action{"freeze", target, why}
 }
 
-// tellQuiesced says for how long guests were frozen in this run.
+// tellQuiesced prints how long each guest was frozen in this run.
 func tellQuiesced(w io.Writer, done report.Run) {
 	for _, q := range done.Quiesced {
 		if q.Consistent == report.Application && !q.At.Before(done.Start) {

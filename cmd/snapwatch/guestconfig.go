@@ -65,7 +65,7 @@ func (c *guestConfigCmd) Run(env *environment) error {
 		}
 	}
 	if len(disks) == 0 {
-		return fmt.Errorf("no disk of guest %d is here", c.VMID)
+		return fmt.Errorf("this host has no disk of guest %d", c.VMID)
 	}
 	found, err := newGuestConfigs(c.VMID, disks, func(s zfs.KeptConfig, err error) {
 		fmt.Fprintf(env.Stderr, "snapwatch: %s: not used: %v\n", s.FullName(), err)
@@ -76,7 +76,7 @@ func (c *guestConfigCmd) Run(env *environment) error {
 	return c.print(env, found)
 }
 
-// disks are the guest's disks of one pool.
+// disks returns the datasets of the guest's disks in one pool.
 func (c *guestConfigCmd) disks(ctx context.Context, env *environment, pool string, roots []string) ([]string, error) {
 	if err := zfs.CheckPool(env.Kstat, pool); err != nil || len(roots) == 0 {
 		return nil, err
@@ -100,11 +100,12 @@ func (c *guestConfigCmd) print(env *environment, found knownConfig) error {
 	return writeNew(c.Output, found.text)
 }
 
-// writeNew writes a file that is not there yet, in place: in /etc/pve modes cannot be changed.
+// writeNew writes a new file. It does not rename a temporary file, because modes cannot be
+// changed in /etc/pve.
 func writeNew(path, text string) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is there already, and is not written over: move it away first", path)
+		return fmt.Errorf("%s already exists and is not overwritten: move it away first", path)
 	}
 	if err != nil {
 		return err
@@ -113,21 +114,23 @@ func writeNew(path, text string) error {
 	return errors.Join(err, file.Close())
 }
 
-// diskConfigs are a disk's snapshots, the oldest first, and what they keep. cluster is where it
-// comes from, "" where that is not configured.
+// diskConfigs lists a disk's snapshots, the oldest first, with the configurations kept in them.
+// cluster is the cluster that the disk was received from, "" where the cluster is not configured.
 type diskConfigs struct {
 	name, cluster string
 	kept          []zfs.KeptConfig
 }
 
-// is reports whether two datasets are one disk, here twice: they have a snapshot in common.
+// is reports whether two datasets on this host are copies of the same disk: they have a snapshot
+// in common.
 func (d diskConfigs) is(o diskConfigs) bool {
 	return slices.ContainsFunc(d.kept, func(k zfs.KeptConfig) bool {
 		return slices.ContainsFunc(o.kept, func(other zfs.KeptConfig) bool { return other.GUID == k.GUID })
 	})
 }
 
-// guestConfigs are the configurations that snapshots of disks of one number keep, by their sums.
+// guestConfigs has the disks whose names contain the number vmid, and the configurations kept in
+// their snapshots, by checksum.
 type guestConfigs struct {
 	vmid  int
 	disks []diskConfigs
@@ -141,8 +144,9 @@ type knownConfig struct {
 	text string
 }
 
-// newGuestConfigs reads what the snapshots keep. One of another guest, whose configuration
-// names the disk, is not this guest's. refused is told of each that cannot be read.
+// newGuestConfigs reads the configurations kept in the snapshots of the disks. A configuration of
+// another guest is not used. refused is called for each configuration that is not used, with the
+// reason.
 func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig, error)) guestConfigs {
 	g := guestConfigs{vmid, slices.Clone(disks), map[string]pve.Captured{}}
 	for i := range g.disks {
@@ -155,7 +159,7 @@ func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig,
 			}
 			c, err := pve.ReadCaptured(k.Value)
 			if err == nil && c.ID.VMID != vmid {
-				err = fmt.Errorf("it is that of guest %d", c.ID.VMID)
+				err = fmt.Errorf("it belongs to guest %d", c.ID.VMID)
 			}
 			if err != nil {
 				refused(*k, err)
@@ -169,7 +173,8 @@ func newGuestConfigs(vmid int, disks []diskConfigs, refused func(zfs.KeptConfig,
 	return g
 }
 
-// known returns the configuration at a snapshot, false where no snapshot here keeps it.
+// known returns the configuration at a snapshot, false where no snapshot here keeps that
+// configuration.
 func (g guestConfigs) known(k zfs.KeptConfig) (knownConfig, bool) {
 	sum, _ := pve.ReadReference(k.Value)
 	c, found := g.texts[sum]
@@ -180,8 +185,8 @@ var errNoConfig = errors.New("no snapshot here has the guest's configuration: ei
 	"in the node's configuration), or the replication drops properties: they travel with zfs send -p or -R, " +
 	"syncoid --sendoptions=p; syncoid --preserve-properties is for datasets alone")
 
-// at returns the configuration at a snapshot, by its name or DATASET@NAME, "" for the newest
-// of which it is known.
+// at returns the configuration at a snapshot, which is named as NAME or DATASET@NAME. For "" it
+// returns the newest known configuration.
 func (g guestConfigs) at(name string, now time.Time) (knownConfig, error) {
 	dataset, snapshot, whole := strings.Cut(name, "@")
 	if !whole {
@@ -216,7 +221,7 @@ func (g guestConfigs) at(name string, now time.Time) (knownConfig, error) {
 	for i, a := range answers {
 		for k := range i {
 			if a.kind != answers[k].kind || a.text != answers[k].text && unlike(of[i], of[k]) {
-				return knownConfig{}, fmt.Errorf("the disks %s and %s of guest %d are of two guests, and their configurations differ: say which, with --at DATASET@SNAPSHOT (such as %s)", of[k].name, of[i].name, g.vmid, a.at.FullName())
+				return knownConfig{}, fmt.Errorf("the disks %s and %s with the number %d belong to two guests, and their configurations differ: choose one with --at DATASET@SNAPSHOT (such as %s)", of[k].name, of[i].name, g.vmid, a.at.FullName())
 			}
 		}
 		if a.at.Creation.After(best.at.Creation) {
@@ -226,17 +231,18 @@ func (g guestConfigs) at(name string, now time.Time) (knownConfig, error) {
 	return best, nil
 }
 
-// unlike reports whether two disks of one number may be of two guests: they come from two
-// clusters, or have one name and nothing in common.
+// unlike reports whether two disks with the same number may belong to two guests: the disks are
+// from two clusters, or have the same name and no common snapshot.
 func unlike(a, b diskConfigs) bool {
 	return a.cluster != b.cluster || zfs.Base(a.name) == zfs.Base(b.name) && !a.is(b)
 }
 
-// tooNew is how far in the future a snapshot may be to count as the newest.
+// tooNew is how far a snapshot's creation may be in the future. Snapshots with a later creation
+// are never the newest.
 const tooNew = 5 * time.Minute
 
-// ofDisk returns the configuration at a snapshot of one disk, "" for the newest of which it is
-// known. there is false where the disk has no such snapshot. The error says what is known
+// ofDisk returns the configuration at a snapshot of one disk; for "" the newest known one. there
+// is false where the disk has no such snapshot. The error names the nearest known configurations
 // instead.
 func (g guestConfigs) ofDisk(d diskConfigs, snapshot string, now time.Time) (answer knownConfig, there bool, err error) {
 	var before, after *knownConfig
@@ -261,9 +267,9 @@ func (g guestConfigs) ofDisk(d diskConfigs, snapshot string, now time.Time) (ans
 	}
 	near := func(what string, k *knownConfig) string {
 		if k == nil {
-			return "no snapshot " + what + " it has one"
+			return "no snapshot " + what + " it has a configuration"
 		}
-		return fmt.Sprintf("the nearest %s it is that of %s, %s", what, k.at.FullName(), k.at.Creation.Local().Format(time.DateTime))
+		return fmt.Sprintf("the nearest one %s it is at %s, %s", what, k.at.FullName(), k.at.Creation.Local().Format(time.DateTime))
 	}
 	return answer, true, fmt.Errorf("the configuration at %s is not known: no snapshot here keeps it; %s; %s", answer.at.FullName(), near("before", before), near("after", after))
 }

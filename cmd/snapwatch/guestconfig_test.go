@@ -14,8 +14,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// configDay makes the snapshots of a disk, an hour each: what each keeps is the name of a
-// configuration, the same with an @ for a reference to it, or "".
+// configDay returns snapshots of a disk, one an hour. Each element of kept is the name of the
+// configuration in a snapshot; with an @ the snapshot only refers to that configuration, and ""
+// keeps none.
 func configDay(t *testing.T, dataset string, guid uint64, vmid int, kept ...string) []zfs.KeptConfig {
 	t.Helper()
 	var list []zfs.KeptConfig
@@ -37,7 +38,8 @@ func configDay(t *testing.T, dataset string, guid uint64, vmid int, kept ...stri
 	return list
 }
 
-// A VM and a container of one number are two guests, whatever their clusters and disks are called.
+// A VM and a container with the same number are two guests, whatever their clusters and disks are
+// called.
 func TestGuestConfigOfTwoKinds(t *testing.T) {
 	disk := func(dataset string, guid uint64, kind pve.Kind, hour int) diskConfigs {
 		value, err := pve.Capture(pve.ID{VMID: 100, Kind: kind}, "pve1", "memory: 512\n", nil).Value()
@@ -49,14 +51,14 @@ func TestGuestConfigOfTwoKinds(t *testing.T) {
 	now := time.Date(2026, 7, 16, 6, 0, 0, 0, time.Local)
 	for _, at := range []string{"", "s"} {
 		_, err := g.at(at, now)
-		assert.ErrorContains(t, err, "the disks "+vm.name+" and "+ct.name+" of guest 100 are of two guests")
+		assert.ErrorContains(t, err, "the disks "+vm.name+" and "+ct.name+" with the number 100 belong to two guests")
 	}
 	got, err := g.at(vm.name+"@s", now)
 	require.NoError(t, err)
 	assert.Contains(t, got.text, "qemu-server/100.conf")
 }
 
-// The configuration printed is the one that was in force at the snapshot, or none.
+// guest-config prints the configuration that was in force at the snapshot, or none.
 func TestGuestConfigAt(t *testing.T) {
 	const a, b = "tank/a/vm-100-disk-0", "tank/b/vm-100-disk-0"
 	disk := func(name, cluster string, kept []zfs.KeptConfig) diskConfigs { return diskConfigs{name, cluster, kept} }
@@ -72,14 +74,14 @@ func TestGuestConfigAt(t *testing.T) {
 		"its own":                       {disks: []diskConfigs{aba}, at: "s2", want: "B"},
 		"another keeps it":              {disks: []diskConfigs{aba}, at: "s3", want: "B"},
 		"kept before and again":         {disks: []diskConfigs{rotated}, at: "s5", want: "A"},
-		"the one that had it is gone":   {disks: []diskConfigs{rotated}, at: "s3", err: "the configuration at " + a + "@s3 is not known: no snapshot here keeps it; the nearest before it is that of " + a + "@s1, 2026-07-15 01:00:00; the nearest after it is that of " + a + "@s5, 2026-07-15 05:00:00"},
-		"nothing is said of it":         {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "", "A"))}, at: "s0", err: "no snapshot before it has one; the nearest after it is that of " + a + "@s1"},
+		"the one that had it is gone":   {disks: []diskConfigs{rotated}, at: "s3", err: "the configuration at " + a + "@s3 is not known: no snapshot here keeps it; the nearest one before it is at " + a + "@s1, 2026-07-15 01:00:00; the nearest one after it is at " + a + "@s5, 2026-07-15 05:00:00"},
+		"nothing is said of it":         {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "", "A"))}, at: "s0", err: "no snapshot before it has a configuration; the nearest one after it is at " + a + "@s1"},
 		"no such snapshot":              {disks: []diskConfigs{aba}, at: "s9", err: "no disk of guest 100 here has a snapshot s9"},
 		"none":                          {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "", ""))}, err: "no snapshot here has the guest's configuration"},
 		"another guest's":               {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 101, "A"))}, err: "no snapshot here has the guest's configuration"},
 		"of the future":                 {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, append(slices.Repeat([]string{"@A"}, 30), "A", "B")...))}, want: "A"},
-		"two clusters":                  {disks: []diskConfigs{disk(a, "x", configDay(t, a, 10, 100, "A")), disk(b, "y", configDay(t, b, 20, 100, "B"))}, err: "the disks " + a + " and " + b + " of guest 100 are of two guests"},
-		"two clusters, not configured":  {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "A")), disk(b, "", configDay(t, b, 20, 100, "B"))}, at: "s0", err: "say which, with --at DATASET@SNAPSHOT"},
+		"two clusters":                  {disks: []diskConfigs{disk(a, "x", configDay(t, a, 10, 100, "A")), disk(b, "y", configDay(t, b, 20, 100, "B"))}, err: "the disks " + a + " and " + b + " with the number 100 belong to two guests"},
+		"two clusters, not configured":  {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "A")), disk(b, "", configDay(t, b, 20, 100, "B"))}, at: "s0", err: "choose one with --at DATASET@SNAPSHOT"},
 		"the one that is named":         {disks: []diskConfigs{disk(a, "x", configDay(t, a, 10, 100, "A")), disk(b, "y", configDay(t, b, 20, 100, "B", "A"))}, at: b + "@s0", want: "B"},
 		"a copy that lags":              {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "A", "B")), disk(b, "", configDay(t, b, 10, 100, "A"))}, want: "B"},
 		"another disk of the guest has": {disks: []diskConfigs{disk(a, "", configDay(t, a, 10, 100, "@A")), disk("tank/a/vm-100-disk-1", "", configDay(t, a, 20, 100, "A"))}, at: a + "@s0", want: "A"},

@@ -33,13 +33,13 @@ Exit status: 0 done; 1 a pool could not be asked, and what was known of it befor
 could be done.`
 }
 
-// healthTime is how long pools are waited for, each beside the others.
+// healthTime is the longest wait for zpool. All pools are asked at the same time.
 const healthTime = time.Minute
 
 // Run implements the command.
 func (healthCmd) Run(env *environment) error {
 	if !env.Root {
-		return errors.New("health must be run as root: nobody else can read where errors are")
+		return errors.New("health must be run as root: only root can read where the errors are")
 	}
 	var stage atomic.Value
 	stage.Store("asking zpool")
@@ -55,8 +55,8 @@ func (healthCmd) Run(env *environment) error {
 	})
 }
 
-// reportDamage finds the permanent errors of all pools, and writes the report of them. Of a
-// pool that cannot be asked the error says why.
+// reportDamage finds the permanent errors of all pools and writes the report about them. The
+// error joins the reasons why single pools could not be asked.
 func reportDamage(ctx context.Context, env *environment) (map[string]*checker.Damage, error) {
 	pools, err := zfs.Pools(env.Kstat)
 	if err != nil {
@@ -91,16 +91,15 @@ func reportDamage(ctx context.Context, env *environment) (map[string]*checker.Da
 }
 
 const (
-	// refreshAfter is how old the report may be before a run of snap or prune makes it again: a
-	// little less than an hour, since its own timer is hourly.
+	// refreshAfter is the age from which a run of snap or prune renews the report. The report's
+	// own timer runs hourly; refreshAfter is a little less.
 	refreshAfter = 50 * time.Minute
-	// refreshTime is how long a run waits for that.
+	// refreshTime is the longest time that a run of snap or prune spends on the report.
 	refreshTime = 30 * time.Second
 )
 
-// refreshDamage makes the report of permanent errors again where it is old. A run of snap or
-// prune ends with it; that it does not work is no fault of the run, and check says how old
-// the report is.
+// refreshDamage renews the report of permanent errors if the report is old. snap and prune call
+// refreshDamage at their end and ignore its failure, since check reports the age of the report.
 func refreshDamage(ctx context.Context, env *environment) {
 	last, err := scan.LoadDamage(filepath.Join(env.StateDir, scan.DamageName))
 	pools, poolsErr := zfs.Pools(env.Kstat)
@@ -119,7 +118,7 @@ func refreshDamage(ctx context.Context, env *environment) {
 	_, _ = reportDamage(ctx, env)
 }
 
-// printDamage says where errors are, and nothing where there are none.
+// printDamage prints where the errors are, and nothing for a pool without errors.
 func printDamage(w io.Writer, found map[string]*checker.Damage) {
 	for _, pool := range slices.Sorted(maps.Keys(found)) {
 		d := found[pool]
@@ -135,16 +134,16 @@ func printDamage(w io.Writer, found map[string]*checker.Damage) {
 			fmt.Fprintf(w, "permanent errors in %s\n", strings.Join(where, ", "))
 		}
 		if d.Unlisted {
-			fmt.Fprintf(w, "pool %s has permanent errors of which ZFS does not say where they are\n", pool)
+			fmt.Fprintf(w, "pool %s has permanent errors, but ZFS does not say where\n", pool)
 		}
 		if d.Unresolved > 0 {
-			fmt.Fprintf(w, "%d permanent errors of pool %s are in no dataset that is there: zpool scrub %s\n", d.Unresolved, pool, pool)
+			fmt.Fprintf(w, "%d permanent errors of pool %s are in no existing dataset; run: zpool scrub %s\n", d.Unresolved, pool, pool)
 		}
 	}
 }
 
-// askHealths begins to ask how pools are, and returns what waits for the answer. It leaves half
-// of the time to others.
+// askHealths starts asking zpool about the health of the pools, and returns a function that waits
+// for the answer. Asking takes at most half of the time until ctx ends.
 func askHealths(ctx context.Context, s scan.Scanner, f scan.HealthFile, pools []string) func() map[string]*checker.Health {
 	cancel := context.CancelFunc(func() {})
 	if until, has := ctx.Deadline(); has {

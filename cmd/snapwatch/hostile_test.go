@@ -15,7 +15,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// hostile are datasets that do harm where they can, one of each kind.
+// hostile returns datasets that could break the program, one of each kind.
 func hostile() []zfstest.Dataset {
 	var all []zfstest.Dataset
 	for i, seconds := range []int64{0, -1 << 63, 568971820800} {
@@ -45,8 +45,8 @@ func hostile() []zfstest.Dataset {
 	return all
 }
 
-// TestHostileDatasets: beside them every other disk is told as it is without them, from zfs and
-// from the cache.
+// TestHostileDatasets: hostile datasets do not change the verdicts on all other disks, read from
+// zfs or from the cache.
 func TestHostileDatasets(t *testing.T) {
 	good := []zfstest.Dataset{vm(100, "hourly", time.Hour), vm(101, "stopped", 48*time.Hour), vm(102, "daily", 7*time.Hour)}
 	good[0].Snapshots = append(good[0].Snapshots, zfstest.Snapshot{Name: "syncoid_c", GUID: 2, TXG: 2, Creation: noon.Unix()})

@@ -13,12 +13,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// killedStory bounds what a script waits for.
+// killedStory is the longest wait for an event in a script.
 const killedStory = 2 * time.Minute
 
-// killFrozen N FILE…: starts snap N times, kills it (SIGKILL) at some moment after one
-// of the files, which are the states of guests, says frozen or 1, and waits until
-// nothing is left that could thaw them: all files must say thawed or 0 then.
+// killFrozen N FILE…: starts snap N times and kills each run with SIGKILL at a random moment
+// after one of the files, which are the states of guests, says frozen or 1. It waits until no
+// watchdog runs, and then all files must say thawed or 0.
 func killFrozen(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -55,7 +55,7 @@ func killFrozen(ts *testscript.TestScript, _ bool, args []string) {
 		if anyFrozen(ts, args[1:]) {
 			ts.Fatalf("kill %d: frozen, and nobody is left to thaw it", i)
 		}
-		if began { // on a machine that is too slow a run freezes nobody
+		if began { // on a slow machine a run may freeze no guest
 			i++
 		} else if time.Now().After(end) {
 			ts.Fatalf("no run freezes anybody")
@@ -86,7 +86,7 @@ func anyFrozen(ts *testscript.TestScript, files []string) bool {
 	return false
 }
 
-// anyWatchdog reports whether a watchdog of this script, or what it started, is at work.
+// anyWatchdog reports whether a watchdog of this script, or a program started by one, is running.
 func anyWatchdog(work string) bool {
 	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range paths {

@@ -10,7 +10,7 @@ import (
 	"snapwatch/internal/report"
 )
 
-// A success of the future is not exported: no alert would ever fire again.
+// A success in the future is not exported, because with it no alert would ever fire.
 func TestNoSuccessOfTheFuture(t *testing.T) {
 	now := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 	env := &environment{StateDir: t.TempDir(), Now: func() time.Time { return now }}

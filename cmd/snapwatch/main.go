@@ -1,8 +1,8 @@
-// Snapwatch snapshots the disks of running Proxmox VE guests on ZFS, and tells on
-// the sites that receive those snapshots whether they still arrive.
+// Snapwatch snapshots the disks of running Proxmox VE guests on ZFS. On the sites that receive
+// those snapshots it reports whether they still arrive.
 //
-// This package is the grammar of the command line, the wiring and the exit codes;
-// each command has a file of its own.
+// This package has the grammar of the command line, the wiring and the exit codes. Each command
+// has its own file.
 package main
 
 import (
@@ -33,7 +33,7 @@ const description = `Snapshots of running Proxmox VE guests on ZFS, and alarms w
   To look at it:           snapwatch status, snapwatch explain GUEST|DISK
   Does it work here?       snapwatch doctor`
 
-// firstScreen is what a person sees who types the name alone.
+// firstScreen is printed for snapwatch without arguments.
 const firstScreen = `Snapshots of running Proxmox VE guests on ZFS, and an alarm when they stop
 arriving at the other site.
 
@@ -57,7 +57,7 @@ When in doubt:
   snapwatch --help                       all commands
 `
 
-// grammar is the command line. What holds for all commands stands here.
+// grammar describes the command line: the commands, and the flags that all of them have.
 type grammar struct {
 	Version kong.VersionFlag `short:"V" help:"Print the version and end."`
 
@@ -82,8 +82,8 @@ type grammar struct {
 	ReadPVE     readPVECmd     `cmd:"" name:"read-pve" hidden:"" help:"Read Proxmox's files for another process."`
 }
 
-// exit is an error that ends the program with a status of its own. Its err may be
-// nil when everything was said already.
+// exit is an error that ends the program with the exit status code. Its err is nil when the
+// message was already printed.
 type exit struct {
 	code int
 	err  error
@@ -98,10 +98,12 @@ func (e *exit) Error() string {
 
 func (e *exit) Unwrap() error { return e.err }
 
-// ended is how kong's --help and --version leave the parser.
+// ended is the value with which kong's --help and --version panic, so that execute can recover
+// the exit status.
 type ended struct{ code int }
 
-// execute is the program but for the process around it. It returns the exit status.
+// execute runs the command line in args and returns the exit status. Tests call execute with
+// their own environment.
 func execute(args []string, env *environment) (status int) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -111,7 +113,7 @@ func execute(args []string, env *environment) (status int) {
 			}
 			status = end.code
 			if isCheck(args) {
-				status = checkUnknown // a plugin's help is no OK (Monitoring Plugins guidelines)
+				status = checkUnknown // a plugin's help must not exit with OK (Monitoring Plugins guidelines)
 			}
 		}
 	}()
@@ -149,12 +151,12 @@ func newParser(cli *grammar, env *environment) *kong.Kong {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)
 	if err != nil {
-		panic(err) // the grammar itself is wrong
+		panic(err) // a mistake in the grammar
 	}
 	return parser
 }
 
-// parse reads a command line that is not to be run.
+// parse parses a command line without running it.
 func parse(args []string) (cli grammar, err error) {
 	defer func() {
 		if e := recover(); e != nil {
@@ -174,8 +176,8 @@ var commandWords = []string{
 	"status", "doctor", "completion", "watchdog", "manual", readPVEWord,
 }
 
-// withCommand lets an old cron line work: retention words without a command mean
-// snap. Flags may stand before the words, or before the command.
+// withCommand makes old cron lines work: retention words without a command mean snap. Flags may
+// precede the words or the command. It also turns help and version into --help and --version.
 func withCommand(args []string) []string {
 	switch {
 	case len(args) > 0 && args[0] == "help":
@@ -196,7 +198,7 @@ func withCommand(args []string) []string {
 	return args
 }
 
-// renamed returns an error that names the new word where there is one that had another name.
+// renamed returns an error with the new name if args have a word that was renamed, else nil.
 func renamed(args []string) error {
 	command := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
 	for i, arg := range args {
@@ -211,8 +213,8 @@ func renamed(args []string) error {
 	return nil
 }
 
-// fail reports err and tells the exit status that goes with it: the one err itself
-// asks for, else 2, and for a check always one that a monitoring system knows.
+// fail prints err and returns the exit status: the status in err, else 2. For check the status is
+// always one that a monitoring system knows.
 func fail(env *environment, args []string, err error) int {
 	status := 2
 	end, asked := errors.AsType[*exit](err)
@@ -230,8 +232,8 @@ func fail(env *environment, args []string, err error) int {
 	return status
 }
 
-// isCheck reports whether the command is check: the first word that is no flag. There is
-// a config check, too.
+// isCheck reports whether the command is check, which is the first word that is not a flag.
+// "config check" is another command.
 func isCheck(args []string) bool {
 	i := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
 	return i >= 0 && args[i] == "check"

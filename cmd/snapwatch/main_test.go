@@ -25,16 +25,16 @@ import (
 
 var update = flag.Bool("update", false, "write what the commands print into the scripts' expected files")
 
-// TestMain lets this binary be snapwatch itself and the programs it starts, under
-// their names.
+// TestMain makes the test binary act as snapwatch and as the programs that snapwatch starts,
+// depending on the name under which it runs.
 func TestMain(m *testing.M) {
-	syscall.Umask(0o022) // or others may write what the scripts make
+	syscall.Umask(0o022) // else the files of the scripts could be writable for others
 	testscript.Main(m, map[string]func(){
 		"snapwatch":           func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
 		oldProgram:            func() { os.Exit(execute(os.Args[1:], scriptEnvironment())) },
 		"snapwatch-at-a-site": func() { os.Exit(execute(os.Args[1:], siteEnvironment(os.Getenv("SITE")))) },
 		"zfs": func() {
-			if os.Getenv("WORK") == "" { // no script, but a test that describes its pools in Go
+			if os.Getenv("WORK") == "" { // not a script, but a test that describes its pools in Go
 				zfstest.Main(nil)
 			}
 			os.Exit(playZFS(os.Args[1:]))
@@ -58,8 +58,8 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// scriptEnvironment is a node below $WORK. A script sets TERMINAL to watch, NOROOT to
-// be nobody, and NOW to the time.
+// scriptEnvironment returns the environment of a node in $WORK. In a script, TERMINAL means that
+// a person watches, NOROOT that the user is not root, and NOW sets the time.
 func scriptEnvironment() *environment {
 	work := func(path string) string { return filepath.Join(os.Getenv("WORK"), path) }
 	now, err := time.Parse(time.RFC3339, os.Getenv("NOW"))
@@ -72,7 +72,7 @@ func scriptEnvironment() *environment {
 	}
 	return &environment{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Self: self,
-		Trusted: func(program string) error { // the tests' own lies below /tmp
+		Trusted: func(program string) error { // the test binary is in /tmp
 			if !strings.HasPrefix(program, work("")) {
 				return nil
 			}
@@ -95,19 +95,19 @@ func scriptEnvironment() *environment {
 	}
 }
 
-// What stands in cron's file is run for ever, and /tmp is emptied.
+// A program in cron's file runs for ever as root, so it must not be in /tmp, which is emptied.
 func TestTrusted(t *testing.T) {
 
 	assert.NoError(t, trusted("/bin/sh"))
 	program := filepath.Join(t.TempDir(), "snapwatch")
 	require.NoError(t, os.WriteFile(program, nil, 0o755))
 	require.NoError(t, files.OnlyRoots(program))
-	assert.ErrorContains(t, trusted(program), os.TempDir()+" is for everybody, and emptied now and then; or install snapwatch where only root may write")
+	assert.ErrorContains(t, trusted(program), os.TempDir()+" is writable for everybody and emptied regularly; or install snapwatch where only root may write")
 	require.NoError(t, os.Chmod(filepath.Dir(program), 0o777))
-	assert.ErrorContains(t, trusted(program), "cron would run as root what another may replace: others may write "+filepath.Dir(program))
+	assert.ErrorContains(t, trusted(program), "another user may replace the program that cron would run as root: others may write "+filepath.Dir(program))
 }
 
-// TestScripts runs testdata/script: what a person or cron types, and what comes of it.
+// TestScripts runs the scripts in testdata/script, which type the commands of people and of cron.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -121,8 +121,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// setUpNode makes node pve1 with pool tank, one storage and one running guest, of all
-// of which a script's own files may say otherwise.
+// setUpNode creates the files of node pve1 with pool tank, one storage and one running guest. A
+// script's own files replace these.
 func setUpNode(e *testscript.Env) error {
 	e.Setenv("NOW", "2026-07-15T12:07:00Z")
 	e.Setenv("TZ", "UTC")
@@ -176,7 +176,7 @@ func setUpNode(e *testscript.Env) error {
 	return makeAlive(e.WorkDir, "100")
 }
 
-// makeAlive leaves what a living QEMU process leaves: its pid file and command line.
+// makeAlive creates the pid file and the command line of a running QEMU process.
 func makeAlive(work, vmid string) error {
 	dir := filepath.Join(work, "proc", vmid+"1")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -189,19 +189,19 @@ func makeAlive(work, vmid string) error {
 	return os.WriteFile(filepath.Join(work, "run/qemu-server", vmid+".pid"), []byte(vmid+"1\n"), 0o644)
 }
 
-// alive VMID: the guest's process lives.
+// alive VMID: the guest's process is alive from now on.
 func alive(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(makeAlive(ts.Getenv("WORK"), args[0]))
 }
 
-// dead VMID: the guest's process ended, Proxmox's list of VMs says so of all.
+// dead VMID: the guest's process has ended, and Proxmox lists all VMs as stopped.
 func dead(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.RemoveAll(ts.MkAbs("run/qemu-server/" + args[0] + ".pid")))
 	list := strings.ReplaceAll(ts.ReadFile(ts.MkAbs("pvesh/qemu.json")), "running", "stopped")
 	ts.Check(os.WriteFile(ts.MkAbs("pvesh/qemu.json"), []byte(list), 0o644))
 }
 
-// exits STATUS PROGRAM ARG…: the program ends with that very status.
+// exits STATUS PROGRAM ARG…: the program must exit with exactly this status.
 func exits(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -217,9 +217,9 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// told SIGNAL STATUS FILE PROGRAM ARG…: the program, which hangs, is told to end when the
-// file is there, or has a reader if it is a fifo, and ends with that status in less than five
-// seconds.
+// told SIGNAL STATUS FILE PROGRAM ARG…: starts the program, which hangs, and sends it the signal
+// when the file exists or, if the file is a fifo, has a reader. The program must exit with the
+// status in less than five seconds.
 func toldTo(ts *testscript.TestScript, _ bool, args []string) {
 	signals := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM}
 	want, err := strconv.Atoi(args[1])
@@ -258,14 +258,14 @@ func toldTo(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// fifo FILE: whoever reads the file hangs.
+// fifo FILE: creates a fifo, so that every reader of the file hangs.
 func fifo(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	ts.Check(os.RemoveAll(path))
 	ts.Check(syscall.Mkfifo(path, 0o600))
 }
 
-// holdLock FILE MINUTES: another process has held the lock for so long.
+// holdLock FILE MINUTES: another process holds the lock, and has held it for this time.
 func holdLock(ts *testscript.TestScript, _ bool, args []string) {
 	now, err := time.Parse(time.RFC3339, ts.Getenv("NOW"))
 	ts.Check(err)
@@ -280,8 +280,8 @@ func holdLock(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Defer(func() { _ = file.Close() })
 }
 
-// showPlaces FILE…: in each file the places of this test are given their names, so
-// that it can be compared.
+// showPlaces FILE…: replaces the paths of this test in each file by their variables' names, so
+// that the file can be compared.
 func showPlaces(ts *testscript.TestScript, _ bool, args []string) {
 	for _, name := range args {
 		text := ts.ReadFile(name)

@@ -8,7 +8,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// manualCmd is `snapwatch manual`, which the package is made with.
+// manualCmd is `snapwatch manual`, which writes the man page for the package.
 type manualCmd struct{}
 
 // Run prints the man page, made from the grammar.
@@ -16,8 +16,8 @@ func (manualCmd) Run(env *environment, ctx *kong.Context) error {
 	return writeManual(env.Stdout, ctx.Model.Node)
 }
 
-// roff escapes text for man(7): a minus that may be typed, a backslash, and a line that
-// begins like a request.
+// roff escapes text for man(7): minus signs, so that they can be copied; backslashes; and lines
+// that begin like a request.
 func roff(s string) string {
 	s = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(s)
 	if strings.HasPrefix(s, ".") || strings.HasPrefix(s, "'") {
@@ -74,8 +74,8 @@ func writeManualCommand(b *strings.Builder, n *kong.Node) {
 	}
 }
 
-// writeManualDetail writes a command's help: its paragraphs are filled, its headings stand
-// alone, and what is indented is printed as it is.
+// writeManualDetail writes a command's help. Paragraphs are filled, headings are lines of their
+// own, and indented lines are printed unchanged.
 func writeManualDetail(b *strings.Builder, detail string) {
 	literal := false
 	for line := range strings.Lines(detail) {
@@ -112,7 +112,7 @@ const manualEnd = `.SH EXIT STATUS
 0: all is well; 1: something should be looked at; 2: something does not work.
 .TP
 .B unblock
-0: nothing is in the way, or it was only listed; 1: it stays in the way;
+0: nothing blocks the rollback, or the list was printed; 1: something still blocks it;
 2: nothing could be done.
 .TP
 .BR "cron remove" ", " forget
@@ -158,7 +158,7 @@ What the last run of snap did.
 What the next run of snap must know: last snapshots, hooks that are owed.
 .TP
 .I /var/lib/snapwatch\-exporter/seen.json
-The disks that were seen, so that one that is gone is missing.
+The disks that were seen, so that a disk that disappears is reported missing.
 .TP
 .I /run/snapwatch
 The locks of snap, prune and unblock.

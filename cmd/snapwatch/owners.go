@@ -9,8 +9,8 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// ownerFlags say which nodes may own the guests, and how to ask them. Each
-// replaces its key under owners: in the configuration.
+// ownerFlags name the nodes that may own the guests, and the credentials to ask these nodes. Each
+// flag replaces its key under owners: in the configuration.
 type ownerFlags struct {
 	URLs         []string `name:"owners" placeholder:"URL" help:"Compare each disk with its owner: the addresses of the exporters on all nodes that may own the guest."`
 	AllowHTTP    bool     `name:"owners-allow-http" help:"Allow these URLs to be http, without encryption, also where they name another host."`
@@ -21,7 +21,7 @@ type ownerFlags struct {
 	PasswordFile string   `name:"owners-password-file" placeholder:"FILE" help:"The file with that user's password."`
 }
 
-// over is the configuration's entry with what the flags say instead.
+// over returns the configuration's owners with the values of the given flags.
 func (f ownerFlags) over(p config.Owners) config.Owners {
 	if len(f.URLs) > 0 {
 		p.URLs = f.URLs
@@ -38,9 +38,9 @@ func (f ownerFlags) over(p config.Owners) config.Owners {
 	return p
 }
 
-// setOwned says of each disk whether its guest is configured on this host, where it matters
-// to any of them: of a label, or a clone, or where all is wanted. It stays unknown where
-// Proxmox's configuration cannot be read.
+// setOwned records for each disk whether its guest is configured on this host. It reads Proxmox's
+// configuration only if a disk needs that: all is true, a disk has a nosnap label, or a disk is a
+// clone. Owned stays unknown where Proxmox's configuration cannot be read.
 func setOwned(ctx context.Context, env *environment, pools []checker.Pool, all bool) {
 	matters := func(d checker.Disk) bool { return all || d.NoSnap.Excludes() || d.BareClone() }
 	if !slices.ContainsFunc(pools, func(p checker.Pool) bool { return slices.ContainsFunc(p.Disks, matters) }) {
@@ -73,6 +73,6 @@ func setOwned(ctx context.Context, env *environment, pools []checker.Pool, all b
 	}
 }
 
-// localShare is the part of the time that reading the disks here may take where
-// nodes are asked afterwards: a pool that hangs must not silence them.
+// localShare is the part of the timeout for reading the disks here, where nodes are asked
+// afterwards: a pool that hangs must leave time to ask the nodes.
 const localShare = 5.0 / 8

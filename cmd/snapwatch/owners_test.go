@@ -25,7 +25,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// answering is a node that says the same of every disk.
+// answering returns a node that gives the same answer for every disk.
 func answering(t *testing.T, say checker.ComparedDisk) *httptest.Server {
 	t.Helper()
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -50,9 +50,9 @@ func serve(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-// The blind spot: replication dies while a guest is off, and the guest starts again.
-// The replica's newest snapshot stays _stopped. Only the node that owns the guest
-// can tell, and after a failover that is another one.
+// The blind spot: replication dies while a guest is off, and then the guest starts again. The
+// replica's newest snapshot still ends in _stopped. Only the owner knows that the guest runs, and
+// after a failover another node is the owner.
 func TestCheckSeesThatReplicationDiedWhileTheGuestWasOff(t *testing.T) {
 	s := newSite(t, vm(100, "stopped", 72*time.Hour))
 	status, first := s.check()
@@ -75,8 +75,8 @@ func TestCheckSeesThatReplicationDiedWhileTheGuestWasOff(t *testing.T) {
 	assert.Equal(t, 3, status, "flags replace them")
 }
 
-// snap is not registered any more on a node whose guests were stopped, and they run again: the
-// newest is the same here and there.
+// On a node snap is no longer registered. Its guests were stopped and then started, so the owner
+// and the copy have the same newest snapshot.
 func TestCheckSaysThatNothingStartsSnap(t *testing.T) {
 	s := newSite(t, vm(100, "stopped", 72*time.Hour))
 	newest := &checker.SnapshotRef{Name: "autosnap_2026-03-26_12:00:00_stopped", GUID: 1, Creation: noon.Add(-72 * time.Hour)}
@@ -108,8 +108,8 @@ func TestCheckSaysThatNothingStartsSnap(t *testing.T) {
 	assert.Contains(t, first, "1 of 1 disks stale")
 }
 
-// What the owner had yesterday and has not today is told: else a copy that is missing would be
-// silent from then on.
+// check reports disks that the owner had yesterday and no longer has today. Without this note a
+// missing copy would be silent from then on.
 func TestCheckSaysWhatNoOwnerHasAnyMore(t *testing.T) {
 	s := newSite(t, vm(100, "stopped", time.Hour))
 	disks := []string{"rpool/data/vm-100-disk-0", "rpool/data/vm-101-disk-0"}
@@ -140,7 +140,7 @@ func TestCheckSaysWhatNoOwnerHasAnyMore(t *testing.T) {
 	clock = noon.Add(30 * time.Minute)
 	status, _ = s.check("--owners", node.URL)
 	assert.Equal(t, 1, status)
-	assert.Contains(t, s.out.String(), "no owner has these disks any more, so that nobody will miss a copy: rpool/data/vm-101-disk-0 of guest 101 on 127.0.0.1:")
+	assert.Contains(t, s.out.String(), "no owner has these disks any more, so a missing copy of them will not be reported: rpool/data/vm-101-disk-0 of guest 101 on 127.0.0.1:")
 	clock = noon.Add(25 * time.Hour)
 	status, _ = s.check("--owners", node.URL)
 	assert.Zero(t, status, s.out.String())
@@ -157,7 +157,7 @@ func TestCheckComparesWithARealExporter(t *testing.T) {
 		t.Cleanup(live.Close)
 		return live
 	}
-	// The replica and the owner share the fake zfs: the owner's disk is another pool's.
+	// The replica and the owner share the fake zfs. The owner's disk is in another pool.
 	replica, own := vm(100, "stopped", 72*time.Hour), vm(100, "stopped", 72*time.Hour)
 	own.Name, own.GUID = "rpool/data/vm-100-disk-0", 500
 	s := newSite(t, replica, zfstest.Dataset{Name: "rpool", GUID: 3}, own)
@@ -199,15 +199,15 @@ func TestCheckAndNodesThatCannotBeAsked(t *testing.T) {
 		"no JSON":         {say("<html>"), "invalid character"},
 		"cut":             {say(one[:40]), "unexpected end"},
 		"another version": {say(`{"version":9}`), "version 9"},
-		"too few":         {say(`{"version":2,"disks":[]}`), "answers of 0 disks"},
-		"another disk":    {say(strings.Replace(strings.Replace(one, "vm-100", "vm-999", 1), "%", `"no"`, 1)), "asked of vm-100-disk-0"},
+		"too few":         {say(`{"version":2,"disks":[]}`), "the answer is about 0 disks"},
+		"another disk":    {say(strings.Replace(strings.Replace(one, "vm-100", "vm-999", 1), "%", `"no"`, 1)), "the request was about vm-100-disk-0"},
 		"no such word":    {say(strings.Replace(one, "%", `"perhaps"`, 1)), "is none of"},
 		"no word":         {say(strings.Replace(one, "%", `true`, 1)), "cannot unmarshal"},
-		"no snapshot":     {say(strings.Replace(one, "%", `"yes","newest":{"name":"x","guid":"1"}`, 1)), "no managed snapshot"},
+		"no snapshot":     {say(strings.Replace(one, "%", `"yes","newest":{"name":"x","guid":"1"}`, 1)), "not a managed snapshot"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, vm(100, "hourly", time.Hour), vm(101, "hourly", 7*time.Hour))
-			// Time for a busy machine, but where all of it is waited for.
+			// Enough time for a busy machine, except in the cases that use up the whole timeout.
 			limit := "30s"
 			if c.url == hung.URL {
 				limit = "3s"
@@ -223,7 +223,7 @@ func TestCheckAndNodesThatCannotBeAsked(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
 	status, first := s.check("-t", "30s", "--owners", say(strings.Replace(one, "%", `"no"`, 1)))
 	assert.Equal(t, 3, status)
-	assert.Contains(t, first, "1 of 1 disks no owner", "fields of a newer owner are no error; %s", s.out.String())
+	assert.Contains(t, first, "1 of 1 disks no owner", "fields of a newer owner are not an error; %s", s.out.String())
 }
 
 func TestCheckAsksTheOwnersThoughAPoolHangs(t *testing.T) {
@@ -289,7 +289,7 @@ func TestCheckLogsInAndKnowsWhomItAsks(t *testing.T) {
 	assert.Contains(t, first, "is not https")
 }
 
-// On a node its own guests' labels count, on a copy none does.
+// On a node, the labels on the disks of its own guests count. Labels on copies do not.
 func TestCheckTakesLabelsOfItsOwnGuestsAlone(t *testing.T) {
 	d := vm(100, "hourly", 7*time.Hour)
 	d.Labels = map[string][3]string{"label:nosnap": {"on", "-", "local"}}
@@ -318,7 +318,7 @@ func TestCheckTakesLabelsOfItsOwnGuestsAlone(t *testing.T) {
 	assert.Contains(t, s.out.String(), "takes no snapshots of it: label:nosnap=on")
 }
 
-// On a host without Proxmox nobody's guest uses a clone.
+// On a host without Proxmox no guest uses a clone.
 func TestCheckKnowsAClone(t *testing.T) {
 	clone := zfstest.Dataset{Name: "tank/test/vm-100-disk-0", GUID: 7, Creation: noon.Add(-24 * time.Hour).Unix(), Origin: "tank/vm-100-disk-0@x"}
 	s := newSite(t, vm(100, "hourly", time.Hour), clone)
@@ -335,7 +335,7 @@ func TestCheckKnowsAClone(t *testing.T) {
 	assert.Equal(t, 2, status, "on a node that cannot be read it may be a guest's")
 }
 
-// On the node that has the guest a disk is no copy.
+// On the node that owns the guest, its disk is not a copy.
 func TestExplainKnowsItsOwn(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour))
 	s.PVE.Etc = s.fake.Path("pve")

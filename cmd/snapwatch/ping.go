@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	// pingTime is how long pings may keep a command from its end, all together.
+	// pingTime is the longest time that all pings together may delay the end of a command.
 	pingTime = 10 * time.Second
-	// pingBody is how much of what was said goes along with a ping, in bytes.
+	// pingBody is the greatest part of a command's output that a ping sends, in bytes.
 	pingBody = 4096
 )
 
-// head is the beginning of what is written to it. Several may write.
+// head is a writer that keeps the first pingBody bytes. It is safe for concurrent use.
 type head struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -35,8 +35,9 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// pinged runs work, and tells those that want to know of its runs: that it begins, and then
-// that it did all, or what it said first where it did not. No ping changes its result.
+// pinged runs work. It pings the addresses configured for this kind of run: once at the start,
+// and at the end with success or with the beginning of the output. A failed ping does not change
+// the result.
 func pinged(env *environment, all []config.Ping, run string, work func(*environment) error) error {
 	pings := pingsOf(all, run)
 	if len(pings) == 0 {
@@ -53,13 +54,13 @@ func pinged(env *environment, all []config.Ping, run string, work func(*environm
 	listened := *env
 	listened.Stdout, listened.Stderr = io.MultiWriter(env.Stdout, said), io.MultiWriter(env.Stderr, said)
 	err := work(&listened)
-	begun() // or its answer may come after the end's
+	begun() // end the start pings, or they could arrive after the end pings
 	<-started
 	sendEnd(env, pings, said, err, pingTime)
 	return err
 }
 
-// sendEnd reports how a run ended.
+// sendEnd pings that a run succeeded or failed.
 func sendEnd(env *environment, pings []config.Ping, said *head, err error, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -92,8 +93,8 @@ func pingsOf(all []config.Ping, run string) []config.Ping {
 	return pings
 }
 
-// sendAll sends to the addresses that of returns, side by side. The problems are those of a
-// server, which is named, and not of the run.
+// sendAll pings the address that of returns for each ping, all at the same time. A problem names
+// the ping's server, since the run itself may have succeeded.
 func sendAll(ctx context.Context, problems io.Writer, pings []config.Ping, of func(config.Ping) config.Secret, body string) {
 	var sending sync.WaitGroup
 	said := make([]string, len(pings))
@@ -104,7 +105,7 @@ func sendAll(ctx context.Context, problems io.Writer, pings []config.Ping, of fu
 		}
 		sending.Go(func() {
 			if err := ping.Send(ctx, address, p.Token.Reveal(), body); err != nil {
-				u, _ := url.Parse(address) // which the configuration has seen to
+				u, _ := url.Parse(address) // the configuration accepts only valid URLs
 				said[i] = fmt.Sprintf("snapwatch: no ping to %s: %v\n", u.Hostname(), err)
 			}
 		})

@@ -17,7 +17,7 @@ import (
 	"snapwatch/config"
 )
 
-// pingServer notes the paths that are asked and their bodies.
+// pingServer records the paths and the bodies of all requests.
 type pingServer struct {
 	*httptest.Server
 	mu  sync.Mutex
@@ -77,8 +77,8 @@ func TestPinged(t *testing.T) {
 	}
 }
 
-// A server that is down, hangs or redirects changes no result; one that hangs at the start does
-// not keep the run from its end.
+// A server that is down, hangs or redirects does not change the result of a run. A server that
+// hangs at the start ping does not delay the end of the run.
 func TestNoPingChangesTheResult(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -122,7 +122,7 @@ func TestCheckPings(t *testing.T) {
 	assert.NotContains(t, s.errors.String(), "/bad")
 }
 
-// A check keeps its time, though the one it tells hangs.
+// A check ends within its timeout although its ping hangs.
 func TestCheckDoesNotWaitForItsPing(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
@@ -136,7 +136,7 @@ func TestCheckDoesNotWaitForItsPing(t *testing.T) {
 	assert.Less(t, time.Since(begun), 5*time.Second)
 }
 
-// However many hang, they cost the time of one.
+// Any number of hanging pings delays a run only as long as one.
 func TestTheEndsPingsHaveOneTime(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))

@@ -56,7 +56,8 @@ func (c *pruneCmd) Run(env *environment) error {
 	return pinged(env, cfg.Ping, "prune", work)
 }
 
-// prepare returns what the run goes by. The error is why there is none.
+// prepare returns the configuration and the retention of the run. The error says why prune must
+// not run.
 func (c *pruneCmd) prepare(env *environment) (config.Config, config.Keep, error) {
 	cfg, keep, err := c.settings(env)
 	if err != nil {
@@ -100,8 +101,8 @@ func (c *pruneCmd) prune(ctx context.Context, env *environment, cfg config.Confi
 	return nil
 }
 
-// settings are the configuration and the retention. What a configuration keeps is meant
-// for snap, unless it says that the host is a replica.
+// settings returns the configuration and the retention. The configuration's keep: is meant for
+// snap, unless role: says that the host is a replica.
 func (c *pruneCmd) settings(env *environment) (config.Config, config.Keep, error) {
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil {
@@ -121,7 +122,7 @@ func (c *pruneCmd) flags() regularFlags {
 	return regularFlags{&c.Keep, &c.Config, &c.Textfile, new(string)}
 }
 
-// words is the command line, without what holds for one run only.
+// words returns the command line without the flags for a single run, such as --dry-run.
 func (c *pruneCmd) words() []string {
 	words := append([]string{"prune"}, c.Keep...)
 	if c.Config != "" {

@@ -16,13 +16,13 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// limitFlags are limits for this call.
+// limitFlags are the limits of one call, which replace the configured defaults.
 type limitFlags struct {
 	Warning  *checker.Threshold `short:"w" placeholder:"AGE" help:"Warn when a disk's newest snapshot is older than this: seconds, a duration (2h, 1d12h), or a Nagios range of these. It replaces only the default limit, not the overrides in the configuration."`
 	Critical *checker.Threshold `short:"c" placeholder:"AGE" help:"The same for critical."`
 }
 
-// filterFlags say which disks are asked for.
+// filterFlags select the disks.
 type filterFlags struct {
 	Pool  []string `placeholder:"NAME" help:"Only this pool; may be repeated."`
 	VMID  []int    `name:"vmid" placeholder:"N" help:"Only this guest's disks; may be repeated."`
@@ -30,7 +30,7 @@ type filterFlags struct {
 	Disk  []string `placeholder:"PATTERN" help:"Only disks whose dataset, or its last component, matches this shell pattern; may be repeated."`
 }
 
-// sourceFlags say where the facts come from.
+// sourceFlags choose where the command reads the facts.
 type sourceFlags struct {
 	Owners ownerFlags `embed:""`
 
@@ -40,37 +40,38 @@ type sourceFlags struct {
 	Cache  string `placeholder:"FILE" help:"The file in which to remember what takes long to find out (default: in the user's cache directory)."`
 }
 
-// query is what check, status and explain have in common: they read and judge.
+// query is the common part of check, status and explain: it reads the disks and judges them.
 type query struct {
 	limitFlags
 	filterFlags
 	sourceFlags
 	Timeout time.Duration
-	// whose asks of all disks whether their guests are this host's.
+	// whose is true to look up for every disk whether this host owns its guest.
 	whose bool
-	// pings is told whom the configuration wants to know of checks; nil is told nothing.
+	// pings receives the addresses that the configuration names for pings; it may be nil.
 	pings *atomic.Pointer[[]config.Ping]
-	// ran is told the commands that are run; nil tells nobody.
+	// ran records the commands that were run; it may be nil.
 	ran *commands
 }
 
-// result is what was found out, or why nothing was.
+// result is the outcome of a query: a report, or err.
 type result struct {
 	report checker.Report
-	// evidence is what the nodes say that may own the disks, by the disk's dataset; nil
-	// where none was asked.
+	// evidence has the answers of the nodes that may own the disks, by the disk's dataset. It is
+	// nil where no node was asked.
 	evidence map[string][]checker.Evidence
-	// copies are the datasets below which this host receives copies, by its configuration.
+	// copies are the datasets below which this host receives copies, according to its
+	// configuration.
 	copies []string
 	err    error
 }
 
-// own reports whether the disk is one of this host's own guests, and no copy.
+// own reports whether the disk belongs to a guest of this host and is not a copy.
 func (r result) own(d checker.Disk) bool {
 	return d.Owned == checker.Owned && !zfs.WithinAny(d.Dataset, r.copies) && !slices.Contains(r.copies, "")
 }
 
-// find reads and judges. It leaves a part of the time for printing.
+// find reads the disks and judges them. It keeps part of the timeout for printing.
 func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, begun time.Time) result {
 	limit := q.Timeout - min(q.Timeout/8, 500*time.Millisecond)
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -140,12 +141,13 @@ func (q query) find(ctx context.Context, env *environment, stage *atomic.Value, 
 	return r
 }
 
-// filter selects what is asked for, but for guests: the nodes say what they are called.
+// filter returns the filter of the command line without --guest: the names of guests are known
+// only after the nodes answered.
 func (q query) filter() checker.Filter {
 	return checker.Filter{Pools: q.Pool, VMIDs: q.VMID, Disks: q.Disk}
 }
 
-// timeLeft is how much time there is until ctx ends, 0 where it does not.
+// timeLeft returns the time until ctx ends, 0 for a ctx without a deadline.
 func timeLeft(ctx context.Context) time.Duration {
 	until, ok := ctx.Deadline()
 	if !ok {
@@ -154,7 +156,7 @@ func timeLeft(ctx context.Context) time.Duration {
 	return time.Until(until)
 }
 
-// scan reads zfs, and returns what is remembered now, too.
+// scan reads the disks from zfs. It also returns the updated memory, and notes for the report.
 func (q query) scan(ctx context.Context, env *environment, cfg config.Config, policy checker.Policy, stage *atomic.Value) ([]checker.Pool, *memory, []checker.Note, error) {
 	stage.Store("reading what was seen before")
 	memory, notes := q.remember(env.Now())
@@ -197,8 +199,8 @@ func (q query) scan(ctx context.Context, env *environment, cfg config.Config, po
 	return pools, &memory, notes, nil
 }
 
-// forgetPending takes from the pools since when receives have been pending, where nothing
-// remembers: it would be since now, at each check.
+// forgetPending removes the times since when receives have been pending. Without a memory each
+// check would take the present for that time.
 func forgetPending(pools []checker.Pool) {
 	for i := range pools {
 		for k := range pools[i].Disks {
@@ -207,7 +209,8 @@ func forgetPending(pools []checker.Pool) {
 	}
 }
 
-// addUnconfigured adds the pools named on the command line, which must be there.
+// addUnconfigured adds the pools named by --pool, so that a pool that is not imported is
+// reported.
 func (q query) addUnconfigured(imported scan.Imported, cfg config.Config) {
 	for _, name := range q.Pool {
 		if _, here := imported[name]; !here && len(cfg.Datasets) == 0 {
@@ -216,7 +219,7 @@ func (q query) addUnconfigured(imported scan.Imported, cfg config.Config) {
 	}
 }
 
-// policy is the one of the configuration with the limits of the command line.
+// policy returns the configuration's policy with the limits of the command line.
 func (l limitFlags) policy(cfg config.Config) (checker.Policy, error) {
 	p := checker.NewPolicy(cfg)
 	warning := checker.Threshold{Range: *p.Warning.Range, Bare: true}
@@ -230,7 +233,7 @@ func (l limitFlags) policy(cfg config.Config) (checker.Policy, error) {
 		p.Critical = checker.Limit{Range: &l.Critical.Range, Rule: "-c"}
 	}
 	if warning.Bare && critical.Bare && critical.Range.End < warning.Range.End {
-		return p, fmt.Errorf("critical (%s, %s) comes before warning (%s, %s)",
+		return p, fmt.Errorf("the critical limit (%s, %s) is lower than the warning limit (%s, %s)",
 			p.Critical.Range.Spoken(), p.Critical.Rule, p.Warning.Range.Spoken(), p.Warning.Rule)
 	}
 	return p, nil

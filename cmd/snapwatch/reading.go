@@ -14,31 +14,31 @@ import (
 	"snapwatch/snapper/run"
 )
 
-// killTime is how long programs that were started have to be killed when this one ends.
+// killTime is the wait for started programs to be killed before this process exits.
 const killTime = 200 * time.Millisecond
 
-// told is why a command ends that a signal tells to.
+// told is the error of a command that a signal ended.
 type told struct{ signal syscall.Signal }
 
-func (t told) Error() string { return fmt.Sprintf("told to end (%s)", t.signal) }
+func (t told) Error() string { return fmt.Sprintf("interrupted by a signal (%s)", t.signal) }
 
-// Is makes it a [context.Canceled]: what it ends has no fault of its own.
+// Is makes told a [context.Canceled], so that the interrupted work is not reported as faulty.
 func (told) Is(target error) bool { return target == context.Canceled }
 
-// status is what a shell knows for that end.
+// status returns the exit status that shells use for a program ended by the signal.
 func (t told) status() int { return 128 + int(t.signal) }
 
-// signals are those that tell a command to end.
+// signals returns a channel that receives the signals that end a command. stop ends the delivery.
 func signals() (came chan os.Signal, stop func()) {
 	came = make(chan os.Signal, 1)
 	signal.Notify(came, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	return came, func() { signal.Stop(came) }
 }
 
-// reading runs a command that only reads. It ends at once when this process is told to
-// end, with the status that a shell knows for that, and within the limit whatever hangs:
-// that is left behind, and stage says what it was. What work started is killed; it must
-// print nothing once its context has ended.
+// reading runs a command that only reads. It returns immediately after a signal, with the exit
+// status of shells for that signal, and at the latest after limit. Work that hangs is abandoned,
+// and the error names its stage. Programs that work started are killed. After its context has
+// ended work must not print.
 func reading(limit time.Duration, stage *atomic.Value, work func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -74,12 +74,14 @@ func reading(limit time.Duration, stage *atomic.Value, work func(ctx context.Con
 	return err
 }
 
-// leaveTime is how long a command that a person ends waits for what it has begun.
+// leaveTime is the longest wait for unfinished work after a person interrupted a command that
+// changes pools.
 const leaveTime = 2 * time.Second
 
-// changing runs a command that changes pools. Told to end, it begins nothing more, and ends
-// when what it has begun has. A person does not wait longer than leaveTime for that, and not
-// at all after a second signal: nothing is killed, and ends by itself.
+// changing runs a command that changes pools. After a signal the command starts nothing new, and
+// changing returns when the work under way has finished. If a person typed the command, changing
+// waits at most leaveTime, and a second signal ends that wait. The work under way is never
+// killed; it finishes after this process has exited.
 func changing(env *environment, work func(ctx context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -117,14 +119,14 @@ func changing(env *environment, work func(ctx context.Context) error) error {
 	if errors.As(result, &end) && end.err != nil {
 		fmt.Fprintf(env.Stderr, "snapwatch: %v\n", end)
 	}
-	return &exit{why.status(), fmt.Errorf("%w: what is said above was done, and nothing else was begun", why)}
+	return &exit{why.status(), fmt.Errorf("%w: everything reported above was done, and nothing else was started", why)}
 }
 
 func left(env *environment, why told) error {
 	owed := ""
 	if hooks := run.Owed(env.local()); len(hooks) > 0 {
-		owed = fmt.Sprintf("; %s: the next run of snap starts what is owed first, snapwatch snap does now", strings.Join(hooks, ", "))
+		owed = fmt.Sprintf("; %s: the next run of snap first starts the hooks that are owed; to start them now, run snapwatch snap", strings.Join(hooks, ", "))
 	}
-	return &exit{why.status(), fmt.Errorf("%w, and what ZFS or a hook was at was left to end by itself: "+
-		"a channel program that is half way is never killed, and its pool stays locked until then%s", why, owed)}
+	return &exit{why.status(), fmt.Errorf("%w; ZFS or a hook is still at work and ends by itself: "+
+		"a running channel program is never killed, and its pool stays locked until it ends%s", why, owed)}
 }

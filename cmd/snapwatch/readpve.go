@@ -2,12 +2,12 @@ package main
 
 import "snapwatch/internal/pve"
 
-// readPVEWord is what this program is called with to read below /etc/pve for another.
+// readPVEWord is the hidden command with which snapwatch starts itself to read below /etc/pve.
 const readPVEWord = "read-pve"
 
-// readPVECmd is `snapwatch read-pve`, which every command starts that needs what stands
-// below /etc/pve: while pmxcfs hangs, a process that reads there ends by no signal.
+// readPVECmd is `snapwatch read-pve`, which reads files below /etc/pve for other commands. While
+// pmxcfs hangs, no signal ends a process that reads there.
 type readPVECmd struct{}
 
-// Run answers the question on standard input.
+// Run reads a request from standard input and writes the answer to standard output.
 func (readPVECmd) Run(env *environment) error { return pve.Answer(env.Stdin, env.Stdout) }

@@ -15,40 +15,43 @@ import (
 	"snapwatch/internal/report"
 )
 
-// regularCmd is a command that runs on a host by itself: snap or prune.
+// regularCmd is a command that cron or a timer can run: snap or prune.
 type regularCmd interface {
-	// settings are the configuration and the retention, nil where none is given.
+	// settings returns the configuration and the retention. The retention is nil where neither
+	// the command line nor the configuration has one.
 	settings(env *environment) (config.Config, config.Keep, error)
-	// words is the command line, without what holds for one run only.
+	// words returns the command line without the flags for a single run, such as --dry-run.
 	words() []string
 	flags() regularFlags
 }
 
-// regularFlags are those by which two runs of a command differ.
+// regularFlags points to the flags in which two runs of a command may differ.
 type regularFlags struct {
 	keep                   *[]string
 	config, textfile, node *string
 }
 
-// regularRun is how a command runs on this host by itself.
+// regularRun is one way in which cron or a timer runs a command on this host.
 type regularRun struct {
 	regularCmd
-	// By says what starts it. Idle is true where cron does not: it does not find the program,
-	// or never runs the line.
+	// By names the starter: the timer, or the line in a crontab. Idle is true where cron cannot
+	// find the line's program, or never runs the line.
 	By   string
 	Idle bool
 }
 
-// timerName is what starts snap where systemd does, and serviceName what it starts.
+// timerName is the systemd timer that starts snap, and serviceName the service that the timer
+// starts.
 const (
 	timerName   = "snapwatch.timer"
 	serviceName = "snapwatch.service"
 )
 
-// regularRuns returns how a job runs on this host by itself, and the lines that may run it,
-// too, and are not understood: none of both means that nothing runs it.
+// regularRuns returns the runs of a job that cron or the timer starts on this host. unclear has
+// the lines that may start the job too but could not be parsed. If both are empty, nothing starts
+// the job.
 func regularRuns(env *environment, job cronJob) (runs []regularRun, unclear []crontab.Entry) {
-	lines, _ := job.lines(env) // only root may run snap, and reads all
+	lines, _ := job.lines(env) // snap runs as root, which can read all crontabs
 	if job == snapJob && timerEnabled(env) {
 		lines = append(timerLines(env), lines...)
 	}
@@ -67,8 +70,9 @@ func regularRuns(env *environment, job cronJob) (runs []regularRun, unclear []cr
 	return runs, unclear
 }
 
-// timerLines returns what the timer's service starts: the words may stand in a drop-in.
-// Where that is not known, the line says why.
+// timerLines returns the commands that the timer's service starts, as lines of cron. A drop-in
+// may have replaced the commands. If they cannot be read, the only line returned has the reason
+// in Problem.
 func timerLines(env *environment) []crontab.Entry {
 	ctx, cancel := context.WithTimeout(context.Background(), partTimeout)
 	defer cancel()
@@ -78,7 +82,7 @@ func timerLines(env *environment) []crontab.Entry {
 		lines = append(lines, cronSearch.ReadRoots(timerName, "@hourly "+command)...)
 	}
 	if err == nil && len(lines) == 0 {
-		err = fmt.Errorf("it starts no run of snap that is known (%s)", strings.Join(commands, "; "))
+		err = fmt.Errorf("it starts no known run of snap (%s)", strings.Join(commands, "; "))
 	}
 	if err != nil {
 		return []crontab.Entry{{File: timerName, Line: serviceName, Problem: err.Error()}}
@@ -86,7 +90,8 @@ func timerLines(env *environment) []crontab.Entry {
 	return lines
 }
 
-// programPath returns where cron finds a line's program.
+// programPath returns the path at which cron finds a line's program. The error says why cron does
+// not find the program.
 func programPath(line crontab.Entry) (string, error) {
 	if strings.Contains(line.Program, "/") {
 		_, err := os.Stat(line.Program)
@@ -101,7 +106,8 @@ func programPath(line crontab.Entry) (string, error) {
 	return line.Program, fmt.Errorf("it is not in cron's PATH (%s)", line.Path)
 }
 
-// asRegistered takes over the words of the regular run: who types none means those.
+// asRegistered copies the flags of the regular run into c, since a person who types snap without
+// a retention means the registered one.
 func (c *snapCmd) asRegistered(env *environment, r regularRun) {
 	f := r.flags()
 	c.Keep, c.Config = *f.keep, *f.config
@@ -111,10 +117,10 @@ func (c *snapCmd) asRegistered(env *environment, r regularRun) {
 	}
 }
 
-// agree makes a run that a person types go by the words that the job's regular runs have:
-// what those keep must not be destroyed by others that were typed once. It refuses where it
-// is not known what they keep. always is how typed would become the regular one, "" where it
-// does with this run.
+// agree makes a typed run use the flags of the job's regular run, so that a retention typed once
+// by mistake does not destroy snapshots that the regular runs keep. It returns an error where the
+// retention of the regular runs is unknown. always is the command line that would make the typed
+// words the regular ones, "" where this run does so itself.
 func agree(env *environment, job cronJob, typed regularCmd, always string) error {
 	runs, unclear := regularRuns(env, job)
 	for _, r := range runs {
@@ -122,14 +128,14 @@ func agree(env *environment, job cronJob, typed regularCmd, always string) error
 			return nil
 		}
 	}
-	const once = "--no-cron runs once by the words typed"
+	const once = "--no-cron runs once with the typed words"
 	switch {
 	case len(unclear) > 0:
-		return fmt.Errorf("what the regular runs keep is not known, so nothing was done; %s: %s", once, shown(unclear))
+		return fmt.Errorf("the retention of the regular runs is unknown, so nothing was done; %s: %s", once, shown(unclear))
 	case len(runs) == 0:
 		return nil
 	case len(runs) > 1:
-		return fmt.Errorf("%s runs here by several words, and these are others, so nothing was done; %s: %s", job.word, once, by(runs))
+		return fmt.Errorf("nothing was done: %s is registered with several command lines, and not with this one; %s: %s", job.word, once, by(runs))
 	}
 	r := runs[0]
 	_, keep, err := r.settings(env)
@@ -137,12 +143,12 @@ func agree(env *environment, job cronJob, typed regularCmd, always string) error
 		err = errNoRetention
 	}
 	if err != nil {
-		return fmt.Errorf("what the regular runs keep is not known, so nothing was done; %s: %w (%s)", once, err, r.By)
+		return fmt.Errorf("the retention of the regular runs is unknown, so nothing was done; %s: %w (%s)", once, err, r.By)
 	}
-	fmt.Fprintf(env.Stderr, "snapwatch: other words are registered, and this run goes by those: %s (%s)\n", strings.Join(r.words(), " "), r.By)
+	fmt.Fprintf(env.Stderr, "snapwatch: this run uses the registered words instead: %s (%s)\n", strings.Join(r.words(), " "), r.By)
 	if always != "" {
 		words := crontab.Quote(typed.words())
-		fmt.Fprintf(env.Stderr, "snapwatch: what yours would do: snapwatch %[1]s --dry-run; once: snapwatch %[1]s --no-cron; from now on: snapwatch %[2]s\n", words, always)
+		fmt.Fprintf(env.Stderr, "snapwatch: to see what yours would do: snapwatch %[1]s --dry-run; once: snapwatch %[1]s --no-cron; from now on: snapwatch %[2]s\n", words, always)
 	}
 	to, from := typed.flags(), r.flags()
 	*to.keep, *to.config, *to.node = *from.keep, *from.config, *from.node
@@ -157,7 +163,7 @@ func by(runs []regularRun) string {
 	return strings.Join(all, "; ")
 }
 
-// same reports whether the words mean what the regular run's do.
+// same reports whether the typed command and the regular run r mean the same.
 func same(env *environment, typed regularCmd, r regularRun) bool {
 	_, keep, err := typed.settings(env)
 	_, registered, registeredErr := r.settings(env)

@@ -42,7 +42,7 @@ func (snapCmd) Help() string {
 	return `Exit status: 0 done; 1 something failed, the rest was done; 2 nothing could be done.
 From cron it is silent unless something failed. At a terminal it registers itself in
 cron, every 15 minutes with the same words (see snapwatch cron --help). If cron has other
-words already, a run that you type uses cron's, so that a slip destroys nothing that those keep.
+words already, a run that you type uses cron's, so that a typing mistake destroys nothing that those keep.
 --no-cron uses the words that you typed, once; --register writes them into cron for the next run.`
 }
 
@@ -66,11 +66,12 @@ func (c *snapCmd) Run(env *environment) error {
 	return pinged(env, cfg.Ping, "snap", work)
 }
 
-// lists reports whether the run only lists what can be adopted.
+// lists reports whether the command is --adopt without a name, which only lists the disks that
+// can be adopted.
 func (c *snapCmd) lists() bool { return slices.Equal(c.Adopt, []string{nobody}) }
 
-// prepare returns what the run goes by, and the command as it was typed. The error is why
-// there is none.
+// prepare returns the configuration and the retention of the run, and the command as it was
+// typed. The error says why snap must not run.
 func (c *snapCmd) prepare(env *environment) (cfg config.Config, keep config.Keep, typed snapCmd, err error) {
 	cfg, keep, err = c.settings(env)
 	if err == nil && keep == nil && c.Config == "" {
@@ -110,8 +111,8 @@ func (c *snapCmd) prepare(env *environment) (cfg config.Config, keep config.Keep
 	return cfg, keep, typed, nil
 }
 
-// thawLeft thaws the guests that earlier runs left frozen, and says so. It is for commands that
-// refuse to run: those guests wait for the next run, and there may be none.
+// thawLeft thaws the guests that earlier runs left frozen, and reports them. A command that
+// refuses to run calls thawLeft, since no later run may come to thaw the guests.
 func thawLeft(env *environment, logFormat string) {
 	if !env.Root {
 		return
@@ -148,7 +149,7 @@ func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config,
 	for _, name := range c.Adopt {
 		if !snapper.Knows(plan, name) {
 			status = max(status, 1)
-			fmt.Fprintf(env.Stderr, "snapwatch: nothing was adopted: no guest and no disk here is called %s (snapwatch snap --adopt lists what can be)\n", name)
+			fmt.Fprintf(env.Stderr, "snapwatch: nothing was adopted: no guest and no disk here is called %s (snapwatch snap --adopt lists the disks that can be)\n", name)
 		}
 	}
 	if c.Textfile != "" && !c.DryRun {
@@ -170,10 +171,10 @@ func (c *snapCmd) snap(ctx context.Context, env *environment, cfg config.Config,
 	return nil
 }
 
-// nobody stands for --adopt without a name: kong makes no list of an empty one.
+// nobody is the value of --adopt without a name, because kong cannot parse an empty list.
 const nobody = "-"
 
-// withAdopt gives --adopt without a name that of nobody.
+// withAdopt replaces --adopt without a name by --adopt=nobody.
 func withAdopt(args []string) []string {
 	args = slices.Clone(args)
 	for i, arg := range args {
@@ -199,7 +200,8 @@ func listAdoptable(out io.Writer, plan snapper.Plan) error {
 	return nil
 }
 
-// settings are the configuration and the retention, nil where none is given.
+// settings returns the configuration and the retention. The retention is nil where neither the
+// command line nor the configuration has one.
 func (c *snapCmd) settings(env *environment) (config.Config, config.Keep, error) {
 	cfg, err := env.loadConfig(c.Config)
 	if err != nil || len(c.Keep) == 0 {
@@ -211,7 +213,7 @@ func (c *snapCmd) settings(env *environment) (config.Config, config.Keep, error)
 
 func (c *snapCmd) flags() regularFlags { return regularFlags{&c.Keep, &c.Config, &c.Textfile, &c.Node} }
 
-// words is the command line, without what holds for one run only.
+// words returns the command line without the flags for a single run, such as --dry-run.
 func (c *snapCmd) words() []string {
 	words := append([]string{"snap"}, c.Keep...)
 	if c.Config != "" {

@@ -13,11 +13,11 @@ import (
 	"snapwatch/snapper"
 )
 
-// lockedTooLong is for how long another run may hold a pool before that is worth a
-// mail: two intervals of cron.
+// lockedTooLong is how long another run may hold a pool's lock before a mail reports the lock:
+// two intervals of cron.
 const lockedTooLong = 30 * time.Minute
 
-// progress returns what tells a person at a terminal what a long run is at.
+// progress returns a function that prints the current step of a long run, nil without a terminal.
 func (e *environment) progress() func(string) {
 	if !e.Terminal {
 		return nil
@@ -25,7 +25,7 @@ func (e *environment) progress() func(string) {
 	return func(text string) { fmt.Fprintf(e.Stderr, "snapwatch: %s\n", text) }
 }
 
-// tell prints the problems, and what was done in the format asked for.
+// tell prints the pools that were locked too long, and then what was done in the chosen format.
 func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) error {
 	tellLocked(env, c.LogFormat, done)
 	if c.Format == "json" {
@@ -41,8 +41,8 @@ func (c *snapCmd) tell(env *environment, plan snapper.Plan, done report.Run) err
 	return nil
 }
 
-// problemTeller returns what prints problems; from cron only what is worth a mail, unless all
-// are asked for.
+// problemTeller returns a function that prints problems. Without a terminal it prints only
+// warnings, which are worth a mail, unless all is true.
 func problemTeller(env *environment, logFormat string, all bool) func([]report.Problem) { //nolint:revive // as the user asks for it
 	say := problemPrinter(env, logFormat)
 	return func(problems []report.Problem) {
@@ -68,7 +68,8 @@ func problemPrinter(env *environment, logFormat string) func(s report.Severity, 
 	}
 }
 
-// tellLocked prints which pools are locked for too long.
+// tellLocked reports pools that another run has locked for too long. At a terminal the run itself
+// has reported them.
 func tellLocked(env *environment, logFormat string, done report.Run) {
 	say := problemPrinter(env, logFormat)
 	for _, p := range done.Pools {
@@ -78,8 +79,8 @@ func tellLocked(env *environment, logFormat string, done report.Run) {
 	}
 }
 
-// tellText prints, to whoever watches, what is planned or was done, and what of
-// running guests is not covered.
+// tellText prints the plan or the result at a terminal, with -v or for --dry-run. It also prints
+// which disks of running guests are not protected.
 func (c *snapCmd) tellText(env *environment, plan snapper.Plan, done report.Run) {
 	if c.DryRun || c.Verbose {
 		printActions(env.Stdout, actions(plan))
@@ -101,8 +102,8 @@ func (c *snapCmd) tellText(env *environment, plan snapper.Plan, done report.Run)
 		done.End.Sub(done.Start).Round(100*time.Millisecond))
 }
 
-// snapStatus is the exit status that goes with a report. Another run at work is
-// nothing to be told by cron until it takes too long.
+// snapStatus returns the exit status for a report. Without a terminal, a lock of another run
+// changes the status only after lockedTooLong, so that cron sends no mail before.
 func (e *environment) snapStatus(done report.Run) int {
 	locked := false
 	for _, p := range done.Pools {
@@ -119,14 +120,15 @@ func (e *environment) snapStatus(done report.Run) int {
 	return 0
 }
 
-// action is one thing a plan does, or leaves, and why.
+// action is one step of a plan, or a disk that the plan does not change, with the reason.
 type action struct {
 	Do     string `json:"do"`
 	Target string `json:"target"`
 	Reason string `json:"reason,omitempty"`
 }
 
-// actions lists what a plan does, in the order it is done, and then what it leaves.
+// actions returns a plan's steps in the order in which they are done, and then the disks that the
+// plan does not change.
 func actions(plan snapper.Plan) []action {
 	list := freezes(plan)
 	for _, g := range plan.Guests {
@@ -169,7 +171,7 @@ func actions(plan snapper.Plan) []action {
 	return list
 }
 
-// printActions prints one line an action.
+// printActions prints each action on a line.
 func printActions(w io.Writer, list []action) {
 	for _, a := range list {
 		if a.Reason == "" {

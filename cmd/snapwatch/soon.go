@@ -22,13 +22,15 @@ It returns at once. systemd starts the run ten seconds later, with the words tha
 has; guests that stop in these ten seconds share it. Exit status: 0 the run will come; 2 it won't.`
 }
 
-// The unit that makes the run, and a second one for a guest that stops during it.
+// soonUnit runs snap. laterUnit runs snap once more for guests that stop during the run of
+// soonUnit.
 const (
 	soonUnit  = "snapwatch-soon"
 	laterUnit = "snapwatch-soon-again"
 )
 
-// soonDelay lets the hook end and guests that stop together share a run.
+// soonDelay is the time before the run starts. In that time the hook ends, and guests that stop
+// together share one run.
 const soonDelay = "10s"
 
 // Run implements the command.
@@ -48,9 +50,9 @@ func (soonCmd) Run(env *environment) error {
 			return err
 		}
 		if runs == "activating" || runs == "active" {
-			continue // it may have looked at the guests already
+			continue // this run may have read the guests' states before the stop
 		}
-		// A timer is active while its service runs, too.
+		// systemd reports a timer as active also while its service runs.
 		waits, err := env.PVE.UnitState(ctx, unit+".timer")
 		if err != nil {
 			return err
@@ -61,22 +63,22 @@ func (soonCmd) Run(env *environment) error {
 		argv := []string{
 			"systemd-run", "--quiet", "--collect", "--unit=" + unit, "--description=Snapshots of running guests' disks, after a stop",
 			"--on-active=" + soonDelay, "--timer-property=AccuracySec=1s",
-			// As in snapwatch.service: no change that zfs has begun is cut off.
+			// As in snapwatch.service: a zfs command that changes a pool must not be killed.
 			"--service-type=oneshot", "--property=KillMode=process", "--property=SendSIGKILL=no", "--",
 		}
-		if unit == laterUnit { // it would find the pools locked, and do nothing
+		if unit == laterUnit { // a run at the same time would find the pools locked, and do nothing
 			argv = slices.Insert(argv, len(argv)-1, "--property=After="+soonUnit+".service")
 		}
 		_, err = command.Output(ctx, command.Cmd{Argv: append(argv, words...)})
 		if err != nil && strings.Contains(err.Error(), "was already loaded") {
-			return nil // another guest's hook was quicker
+			return nil // another guest's hook has just created the unit
 		}
 		return err
 	}
-	return nil // one runs and another waits for its end: more need not
+	return nil // one run is under way and another waits: no third is needed
 }
 
-// regularCommand is what runs snap on this host by itself.
+// regularCommand returns the command that cron or the timer runs snap with on this host.
 func regularCommand(env *environment) ([]string, error) {
 	if timerEnabled(env) {
 		return []string{"systemctl", "start", "snapwatch.service"}, nil

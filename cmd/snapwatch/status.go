@@ -39,7 +39,7 @@ EXAMPLES
   snapwatch status --from http://127.0.0.1:10191  what the exporter read`
 }
 
-// Run prints the table once, or until it is asked to end.
+// Run prints the table once, or with --watch until a signal ends it.
 func (c *statusCmd) Run(env *environment) error {
 	var stage atomic.Value
 	stage.Store("starting")
@@ -53,12 +53,12 @@ func (c *statusCmd) Run(env *environment) error {
 	}
 	err := reading(0, &stage, func(ctx context.Context) error { return c.watch(ctx, env, &stage) })
 	if _, is := errors.AsType[told](err); is {
-		return nil // that is how it ends
+		return nil // --watch runs until a signal ends it
 	}
 	return err
 }
 
-// watch shows it again and again.
+// watch shows the table every c.Every until ctx ends. It returns the cause.
 func (c *statusCmd) watch(ctx context.Context, env *environment, stage *atomic.Value) error {
 	again := time.NewTicker(time.Duration(c.Every))
 	defer again.Stop()
@@ -74,7 +74,8 @@ func (c *statusCmd) watch(ctx context.Context, env *environment, stage *atomic.V
 	}
 }
 
-// show finds out and prints at once what is made of it.
+// show reads the disks, and prints the table or the JSON in one write. dress changes the text
+// before it is printed.
 func (c *statusCmd) show(ctx context.Context, env *environment, stage *atomic.Value, dress func(string) string) error {
 	begun := time.Now()
 	r := query{limitFlags: c.limitFlags, filterFlags: c.filterFlags, sourceFlags: c.sourceFlags, Timeout: time.Duration(c.Timeout)}.find(ctx, env, stage, begun)
@@ -86,7 +87,7 @@ func (c *statusCmd) show(ctx context.Context, env *environment, stage *atomic.Va
 	}
 	var text bytes.Buffer
 	if c.Format == "json" {
-		_ = format.JSON(&text, r.report) // into memory
+		_ = format.JSON(&text, r.report) // cannot fail: the text goes into memory
 	} else {
 		table := env.table()
 		table.Disks = c.Disks
@@ -96,8 +97,8 @@ func (c *statusCmd) show(ctx context.Context, env *environment, stage *atomic.Va
 	return err
 }
 
-// frame writes over the frame before without clearing it first, which would flicker. A
-// terminal that cannot do that gets one below the other.
+// frame returns text with escape sequences that overwrite the previous frame. Clearing the
+// terminal first would flicker. On a dumb terminal each frame appears below the previous one.
 func frame(text string, env *environment) string {
 	if env.dumb() {
 		return text + "\n"
@@ -119,10 +120,10 @@ func (e *environment) table() format.Table {
 	return format.Table{Colour: e.Getenv("NO_COLOR") == "" && !e.dumb(), Width: width}
 }
 
-// dumb reports whether the terminal shows text alone.
+// dumb reports whether the terminal cannot interpret escape sequences.
 func (e *environment) dumb() bool { return e.Getenv("TERM") == "dumb" }
 
-// size is the terminal's, zero where it is not known.
+// size returns the terminal's size in characters, zero where the size is unknown.
 func (e *environment) size() (width, height int) {
 	if e.Size == nil {
 		return 0, 0

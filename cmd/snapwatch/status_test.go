@@ -15,14 +15,14 @@ import (
 	"snapwatch/checker/scan"
 )
 
-// look runs status or explain and returns its exit status.
+// look runs status or explain, and returns its exit status.
 func (s *site) look(command string, args ...string) int {
 	s.out.Reset()
 	s.errors.Reset()
 	return execute(append([]string{command, "--seen", s.seen}, args...), s.environment)
 }
 
-// atTerminal lets a person watch, with these variables.
+// atTerminal makes standard output a terminal of this size, with these environment variables.
 func (s *site) atTerminal(width, height int, variables ...string) {
 	s.Terminal = true
 	s.Size = func() (int, int) { return width, height }
@@ -136,7 +136,8 @@ func TestExplainSaysWhichPoolHides(t *testing.T) {
 	assert.Contains(t, s.out.String(), "zpool status tank")
 }
 
-// A guest is named by its number: it says as of when it can be started here, and with what.
+// explain takes a guest's number, and says as of when the guest can be started here, and with
+// which commands.
 func TestExplainGuest(t *testing.T) {
 	one, two := vm(100, "hourly", time.Hour), vm(100, "daily", time.Hour)
 	two.Name, two.GUID, two.Snapshots[0].GUID = "tank/vm-100-disk-1", 1001, 2

@@ -19,7 +19,7 @@ type unblockCmd struct {
 	Snapshot string `arg:"" help:"The snapshot to roll back to, as Proxmox calls it."`
 
 	Yes      bool   `help:"Remove what is listed. Without it nothing is changed."`
-	LoseBase bool   `help:"Remove it even if receivers then have nothing to continue from, and need the whole disk again."`
+	LoseBase bool   `help:"Remove what is listed even if receivers then have nothing to continue from, and need the whole disk again."`
 	Config   string `placeholder:"FILE" help:"Read this configuration (default: ${config_path} if it is there)."`
 }
 
@@ -29,8 +29,8 @@ func (unblockCmd) Help() string {
 snapshots and bookmarks of snapwatch, on all disks of the guest, and says from what receivers
 could continue without them. --yes removes what is listed, and nothing else. unblock refuses
 while Proxmox works on the guest, and while a snapshot that is not snapwatch's is newer.
-Exit status: 0 nothing is in the way (any more), or it was listed; 1 something stays in the
-way; 2 nothing could be done.`
+Exit status: 0 nothing blocks the rollback (any more), or the list was printed; 1 something still
+blocks it; 2 nothing could be done.`
 }
 
 // Run implements the command.
@@ -60,23 +60,23 @@ func (c *unblockCmd) unblock(ctx context.Context, env *environment, cfg config.C
 func (c *unblockCmd) list(env *environment, u snapper.Unblocking) {
 	for _, d := range u.Disks {
 		for _, s := range d.Snapshots {
-			fmt.Fprintf(env.Stdout, "in the way: %s\n", s.FullName())
+			fmt.Fprintf(env.Stdout, "blocks the rollback: %s\n", s.FullName())
 		}
 		for _, b := range d.Bookmarks {
-			fmt.Fprintf(env.Stdout, "in the way: %s#%s\n", b.Dataset, b.Name)
+			fmt.Fprintf(env.Stdout, "blocks the rollback: %s#%s\n", b.Dataset, b.Name)
 		}
 		switch {
 		case d.Base.Name == "":
-			fmt.Fprintf(env.Stdout, "%s: nothing of ours remains for a receiver to go on from\n", d.Dataset)
+			fmt.Fprintf(env.Stdout, "%s: no snapshot or bookmark of snapwatch remains from which a receiver can continue\n", d.Dataset)
 		case d.BaseIsBookmark:
-			fmt.Fprintf(env.Stdout, "%s: a receiver that has %s can go on from its bookmark\n", d.Dataset, d.Base.Name)
+			fmt.Fprintf(env.Stdout, "%s: a receiver that has %s can continue from its bookmark\n", d.Dataset, d.Base.Name)
 		default:
-			fmt.Fprintf(env.Stdout, "%s: a receiver that has %s can go on from it\n", d.Dataset, d.Base.Name)
+			fmt.Fprintf(env.Stdout, "%s: a receiver that has %s can continue from it\n", d.Dataset, d.Base.Name)
 		}
 	}
 }
 
-// outcome says what is to be done next, or why nothing was.
+// outcome prints the next step for the user, or returns the reason why nothing was removed.
 func (c *unblockCmd) outcome(env *environment, u snapper.Unblocking, done report.Run) error {
 	rollback := fmt.Sprintf("qm rollback %d %s", c.VMID, c.Snapshot)
 	if u.Kind == pve.LXC {
@@ -87,13 +87,13 @@ func (c *unblockCmd) outcome(env *environment, u snapper.Unblocking, done report
 	case len(u.Refusals) > 0:
 		return &exit{1, errors.New("nothing was removed: " + strings.Join(u.Refusals, "; "))}
 	case u.Empty():
-		fmt.Fprintf(env.Stdout, "nothing is in the way: %s\n", rollback)
+		fmt.Fprintf(env.Stdout, "nothing blocks the rollback; run: %s\n", rollback)
 	case len(baseless) > 0 && !c.LoseBase:
-		return &exit{1, fmt.Errorf("nothing was removed: receivers of %s would need all of it again; --lose-base does it all the same", strings.Join(baseless, ", "))}
+		return &exit{1, fmt.Errorf("nothing was removed: receivers of %s would need the whole disk again; --lose-base removes the bases nevertheless", strings.Join(baseless, ", "))}
 	case !c.Yes:
-		fmt.Fprintln(env.Stdout, "nothing was changed; --yes removes what is in the way")
+		fmt.Fprintln(env.Stdout, "nothing was changed; --yes removes what is listed")
 	case done.Failed():
-		return &exit{1, errors.New("not all of it could be removed")}
+		return &exit{1, errors.New("some of the listed snapshots and bookmarks could not be removed")}
 	default:
 		fmt.Fprintf(env.Stdout, "removed; now, before the next run of snap: %s\n", rollback)
 	}

@@ -11,8 +11,8 @@ import (
 	"snapwatch/config"
 )
 
-// seconds is a time span given as whole seconds, as plugins have it, or as a
-// duration. It is more than 0.
+// seconds is a positive time span, written as a number of whole seconds, as plugins do, or as a
+// duration such as 8s.
 type seconds time.Duration
 
 // UnmarshalText implements [encoding.TextUnmarshaler].
@@ -28,14 +28,14 @@ func (s *seconds) UnmarshalText(text []byte) error {
 		*s = seconds(d)
 	}
 	if *s <= 0 {
-		return fmt.Errorf("%q is no time to wait at all", text)
+		return fmt.Errorf("%q is not a time greater than 0", text)
 	}
 	return nil
 }
 
 func (s seconds) String() string { return time.Duration(s).String() }
 
-// commands notes the commands that were run, for -vvv.
+// commands records the commands that were run, for check -vvv.
 type commands struct {
 	mu    sync.Mutex
 	argvs [][]string

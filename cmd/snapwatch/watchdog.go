@@ -18,9 +18,9 @@ type watchdogCmd struct {
 	Guests []string      `arg:"" help:"The guests, as qemu/101."`
 }
 
-// Run implements the command. A run that was killed reads nothing any more, and a
-// terminal that was closed or a service that is stopped must not end the watchdog before
-// all guests go on.
+// Run implements the command. The watchdog ignores SIGPIPE, because a run that was killed no
+// longer reads the output, and catches the other signals, because a closed terminal or a stopped
+// service must not end the watchdog before all guests are thawed.
 func (c *watchdogCmd) Run(env *environment) error {
 	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 1)
@@ -31,7 +31,7 @@ func (c *watchdogCmd) Run(env *environment) error {
 	for _, text := range c.Guests {
 		id, ok := quiesce.ParseID(text)
 		if !ok {
-			return &exit{2, fmt.Errorf("%q is no guest; write it as qemu/101", text)}
+			return &exit{2, fmt.Errorf("%q is not a guest; write it as qemu/101", text)}
 		}
 		g.Guests = append(g.Guests, id)
 	}
@@ -41,8 +41,8 @@ func (c *watchdogCmd) Run(env *environment) error {
 	return nil
 }
 
-// quiesce is how guests of this host are frozen. The watchdog is this very program,
-// even where the file was replaced since it was started.
+// quiesce returns the Host that freezes guests. It starts the watchdog from this very program,
+// even if the program's file was replaced meanwhile.
 func (e *environment) quiesce() quiesce.Host {
 	return quiesce.Local(e.PVE, note.Dir(filepath.Join(e.RunDir, "frozen")), e.Self, e.Now)
 }

@@ -139,7 +139,7 @@ func Possible(ctx context.Context, o Options) error {
 // mayTake returns an error on a host that receives copies, where snap must take no snapshots.
 func (r *run) mayTake() error {
 	if r.Config.Role == "replica" {
-		return errors.New("the configuration says role: replica: this host receives snapshots, it takes none (snapwatch prune rotates them)")
+		return errors.New("the configuration says role: replica: this host receives snapshots, and must not take any (snapwatch prune rotates them)")
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func TestPmxcfsHangs(t *testing.T) {
 	}
 	r := told("doctor")
 	assert.Equal(t, 143, r.Code)
-	assert.Contains(t, r.Stderr, "told to end (terminated) while asking Proxmox")
+	assert.Contains(t, r.Stderr, "interrupted by a signal (terminated) while asking Proxmox")
 	told("snap", "f48")
 	r = w.run(w.a, "doctor")
 	assert.Equal(t, 2, r.Code)

@@ -356,7 +356,7 @@ func TestUnblock(t *testing.T) {
 
 	r := w.run(w.a, "unblock", "100", "before")
 	require.Zero(t, r.Code)
-	require.Equal(t, 6, strings.Count(r.Stdout, "in the way: "), "2 snapshots and 1 bookmark of each disk")
+	require.Equal(t, 6, strings.Count(r.Stdout, "blocks the rollback: "), "2 snapshots and 1 bookmark of each disk")
 	unchanged()
 	release, err := w.a.HoldFlock(100)
 	require.NoError(t, err)
