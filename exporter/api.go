@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// disksAPI answers with a [checker.Document].
+// disksAPI returns the handler that serves a [checker.Document].
 func disksAPI(store *Store) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		report := store.Report()
@@ -15,7 +15,7 @@ func disksAPI(store *Store) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		// An error here is a client that has gone.
+		// An error here means that the client has disconnected.
 		e := json.NewEncoder(w)
 		e.SetIndent("", " ")
 		e.SetEscapeHTML(false)

@@ -10,38 +10,38 @@ import (
 )
 
 const (
-	// askEvery is how often the nodes that may own disks are asked, at most.
+	// askEvery is the shortest time between two requests to the nodes that may own disks.
 	askEvery = time.Minute
-	// askTime is when an answer is waited for no longer. Nothing waits for it but the next.
+	// askTime limits how long a node may take to answer. Meanwhile only the next request waits.
 	askTime = 30 * time.Second
 )
 
 // Ask asks the nodes that may own a report's disks, as [remote.Owners.Ask] does.
 type Ask func(ctx context.Context, timeout time.Duration, r checker.Report) (said map[string][]checker.Evidence, nodes []checker.NodeAnswer)
 
-// asking is what the nodes said that may own disks.
+// asking has the answers of the nodes that may own disks.
 type asking struct {
 	mu sync.Mutex
-	// busy is true while they are asked; begun is when that began last.
+	// busy is true while the nodes are asked. begun is the time of the last request.
 	busy  bool
 	begun time.Time
-	// said is each node's last answer, and what failed since, by node.
+	// said has each node's last answer by node, with the failure of a later request.
 	said map[string]nodeSaid
-	// order are the nodes as they were asked.
+	// order has the nodes in the order in which they were asked.
 	order []string
 }
 
-// nodeSaid is what a node said of disks, by dataset, and of its guests.
+// nodeSaid is a node's answer about its guests, and about disks by dataset.
 type nodeSaid struct {
 	checker.NodeAnswer
 	of map[string]checker.Evidence
 }
 
-// asks reports whether there are nodes to ask.
+// asks reports whether the configuration names nodes to ask.
 func (s *Store) asks() bool { return s.settings.Ask != nil && len(s.config().Owners.URLs) > 0 }
 
-// askLater begins to ask unless that is under way or was done within the last minute. It waits
-// for nothing.
+// askLater starts asking the nodes in the background, unless they are being asked or were asked
+// within the last minute. It does not wait.
 func (s *Store) askLater() {
 	a, now := &s.asking, s.settings.Scanner.Now()
 	if !s.asks() {
@@ -60,11 +60,11 @@ func (s *Store) askLater() {
 		said, nodes := s.settings.Ask(ctx, askTime, r)
 		s.inventory.hear(nodes, s.settings.Scanner.Now())
 		a.learn(r, said, nodes)
-		s.looked.stir() // what an owner excludes is no disk that a guest must have
+		s.looked.stir() // a guest must not have the disks that its owner excludes
 	}()
 }
 
-// learn keeps each node's answer. One that failed leaves the answer before.
+// learn stores each node's answer. A failed request keeps the node's previous answer.
 func (a *asking) learn(r checker.Report, said map[string][]checker.Evidence, nodes []checker.NodeAnswer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -98,9 +98,9 @@ func (a *asking) learn(r checker.Report, said map[string][]checker.Evidence, nod
 	}
 }
 
-// answers are what the nodes said last, at a time: each is so much older by then. Of a node
-// that has not answered for longer than maxAge it is said that it cannot be asked; then what
-// it said stands only as far as it alarms.
+// answers returns the last answers of the nodes, with their ages at the time now. A node whose
+// answer is older than maxAge counts as not reachable, and its answer then counts only if it
+// alarms.
 func (a *asking) answers(now time.Time, maxAge time.Duration) (said map[string][]checker.Evidence, nodes []checker.NodeAnswer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -114,7 +114,7 @@ func (a *asking) answers(now time.Time, maxAge time.Duration) (said map[string][
 			node.Failure = "it was not asked"
 		}
 		if !tooOld {
-			node.Now = node.Now.Add(age) // else what lacked a copy then would be long past
+			node.Now = node.Now.Add(age) // else a copy that was missing at that time would appear long overdue
 		}
 		nodes = append(nodes, node)
 		for dataset, e := range n.of {
@@ -128,7 +128,7 @@ func (a *asking) answers(now time.Time, maxAge time.Duration) (said map[string][
 	return said, nodes
 }
 
-// quiet reports whether nobody is asked.
+// quiet reports whether no node is being asked.
 func (a *asking) quiet() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -10,13 +10,13 @@ import (
 	"snapwatch/config"
 )
 
-// contentPolicy lets the page use its own files and nothing else.
+// contentPolicy is the Content-Security-Policy of the page, which needs only its own files.
 const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// requireAuth keeps the names of datasets and snapshots from those who can merely reach
-// the port, and from pages of others in the browser of somebody who can: it answers who has
-// shown a password or a certificate, and whoever came to loopback and named this host.
+// requireAuth protects the names of datasets and snapshots from clients that can merely reach the
+// port, and from other web pages in the browser of a user with access. It serves requests with a
+// password or a certificate, and requests to loopback that name this host.
 func (s Server) requireAuth(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", contentPolicy)
@@ -35,9 +35,9 @@ func (s Server) requireAuth(next http.Handler) http.Handler {
 	})
 }
 
-// authenticated reports whether the request came with a password that exporter-toolkit has
-// asked for, or with a certificate that it has verified. The file is read at each request,
-// as exporter-toolkit does; but whether it speaks TLS was decided at its start.
+// authenticated reports whether the request has a password that exporter-toolkit checked, or a
+// certificate that it verified. Like exporter-toolkit, authenticated reads the web configuration
+// at each request. Only TLS is decided when the exporter starts.
 func (s Server) authenticated(r *http.Request) (bool, error) {
 	auth, err := config.LoadWebAuth(s.WebConfig)
 	if err != nil {
@@ -48,9 +48,9 @@ func (s Server) authenticated(r *http.Request) (bool, error) {
 	return auth.Passwords && password || auth.Certificates && certificate, nil
 }
 
-// named reports whether a request is for this host by a name that nobody else gives it. A
-// page of somebody else's reaches loopback by a name of its own, to which it gives that
-// address (DNS rebinding); also through a tunnel that ends here.
+// named reports whether the request names this host by a name that no other web page can use. In
+// an attack by DNS rebinding, a web page gives a name of its own the address of loopback, which
+// also works through a tunnel that ends here.
 func (s Server) named(r *http.Request) bool {
 	if _, socket := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); socket {
 		return true
@@ -60,7 +60,7 @@ func (s Server) named(r *http.Request) bool {
 		host = name
 	}
 	host = strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"), ".")
-	if host == "" || net.ParseIP(host) != nil { // no browser leaves it out
+	if host == "" || net.ParseIP(host) != nil { // every browser sends a host
 		return true
 	}
 	return slices.ContainsFunc(append([]string{"localhost", s.Host}, s.AllowedHosts...), func(name string) bool {
@@ -77,8 +77,8 @@ func forbidden(err error) string {
 	return text
 }
 
-// onLoopback reports whether the request came to an address that only this host can
-// reach: loopback, or a socket in the file system.
+// onLoopback reports whether the request arrived at an address that only this host can reach:
+// loopback, or a socket in the file system.
 func onLoopback(r *http.Request) bool {
 	switch address := r.Context().Value(http.LocalAddrContextKey).(type) {
 	case *net.TCPAddr:

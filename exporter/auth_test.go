@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A web page of somebody else's can give its own name the address 127.0.0.1, and read what
-// the browser gets there; also through ssh -L.
+// An attacker's web page can resolve its own name to 127.0.0.1, and read the exporter through the
+// visitor's browser, also through ssh -L.
 func TestOnlyThisHostsNamesOnLoopback(t *testing.T) {
 	r := newRig(t, world())
 	s := server()
@@ -46,11 +46,11 @@ func TestOnlyThisHostsNamesOnLoopback(t *testing.T) {
 		}
 	}
 	assert.Equal(t, 200, ask(socket, "evil.example", "/").Code, "no browser comes there")
-	assert.Equal(t, 403, ask(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, "localhost", "/").Code, "a name is no address")
+	assert.Equal(t, 403, ask(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, "localhost", "/").Code, "a name is not an address")
 }
 
-// That a certificate is asked for proves nothing: a server that was started without TLS
-// continues in plain HTTP when its file says so afterwards.
+// A web configuration that requires certificates proves nothing: a server that was started
+// without TLS serves plain HTTP even if the file changes afterwards.
 func TestACertificateIsShown(t *testing.T) {
 	r := newRig(t, world())
 	s := server()
@@ -68,7 +68,7 @@ func TestACertificateIsShown(t *testing.T) {
 	} {
 		request := httptest.NewRequest(http.MethodGet, "/api/v1/disks", nil)
 		request.TLS = c.state
-		request.SetBasicAuth("a", "b") // nobody asked for it
+		request.SetBasicAuth("a", "b") // no password is required
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, request.WithContext(context.WithValue(request.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)})))
 		assert.Equal(t, c.status, w.Code, name)

@@ -21,20 +21,20 @@ import (
 	"snapwatch/test/cputime"
 )
 
-// many is a store that has read that many disks, all fresh, and never reads again.
+// many returns a store with this number of disks, all fresh, that never reads again.
 func many(disks int) *Store {
 	pool := checker.Pool{Name: "tank", ReadAt: start}
 	for i := range disks {
 		dataset := fmt.Sprintf("tank/replica/site-a/vm-%d-disk-%d", 100+i/2, i%2)
-		made := start.Add(-time.Duration(i/2%90) * time.Minute) // of one run for both disks of a guest
+		made := start.Add(-time.Duration(i/2%90) * time.Minute) // both disks of a guest have the time of one run
 		pool.Disks = append(pool.Disks, checker.Disk{
 			Dataset: dataset, VMID: 100 + i/2, GUID: uint64(i + 1), Created: start.Add(-24 * time.Hour), ReadAt: start, HostClock: start,
 			Newest:  &zfs.Snapshot{Dataset: dataset, Name: zfs.FormatSnapshotName(made, zfs.Hourly), GUID: uint64(i), Creation: made},
 			Running: zfs.Property{Value: "pve1", Received: "pve1", Source: zfs.SourceReceived},
-			Looked:  &checker.Looked{Config: &checker.KeptConfig{Day: made.Format(time.DateOnly)}}, // looked for today
+			Looked:  &checker.Looked{Config: &checker.KeptConfig{Day: made.Format(time.DateOnly)}}, // today's configuration was looked up
 		})
 	}
-	// As zfs lists them.
+	// In the order of zfs list.
 	slices.SortFunc(pool.Disks, func(a, b checker.Disk) int { return strings.Compare(a.Dataset, b.Dataset) })
 	cfg := config.Default()
 	cfg.Datasets = []string{"tank/replica"}
@@ -47,7 +47,7 @@ func many(disks int) *Store {
 	return store
 }
 
-// The store that is measured serves its disks, and still does at the next scrape.
+// The store of the benchmark serves its disks at every scrape.
 func TestManyAreScraped(t *testing.T) {
 	h := Server{MetricsPath: "/metrics", Log: slog.New(slog.DiscardHandler)}.Handler(many(10))
 	for range 2 {
@@ -57,7 +57,7 @@ func TestManyAreScraped(t *testing.T) {
 	}
 }
 
-// scraped asks for the metrics once, as Prometheus does.
+// scraped requests the metrics once, as Prometheus does.
 func scraped(b *testing.B, h http.Handler, encoding string) {
 	b.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
@@ -83,7 +83,7 @@ func (c *counting) Write(p []byte) (int, error) {
 	return io.Discard.Write(p)
 }
 
-// BenchmarkScrape is a scrape of 10 000 disks without the reading of ZFS.
+// BenchmarkScrape measures a scrape of 10 000 disks without reading ZFS.
 func BenchmarkScrape(b *testing.B) {
 	store := many(10000)
 	h := Server{MetricsPath: "/metrics", Log: slog.New(slog.DiscardHandler)}.Handler(store)
@@ -99,8 +99,8 @@ func BenchmarkScrape(b *testing.B) {
 	}
 }
 
-// BenchmarkClientGolang is the gathering of the same by client_golang's registry, of
-// which nothing is printed yet.
+// BenchmarkClientGolang measures how client_golang's registry gathers the same metrics, without
+// printing them.
 func BenchmarkClientGolang(b *testing.B) {
 	store := many(10000)
 	registry := prometheus.NewRegistry()
@@ -115,7 +115,7 @@ func BenchmarkClientGolang(b *testing.B) {
 	cputime.Report(b, began)
 }
 
-// BenchmarkReport is the judging of 10 000 disks alone.
+// BenchmarkReport measures judging 10 000 disks.
 func BenchmarkReport(b *testing.B) {
 	store := many(10000)
 	b.ReportAllocs()

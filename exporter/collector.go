@@ -11,8 +11,8 @@ import (
 	"snapwatch/config"
 )
 
-// collector turns a report into metrics. All are constants made for each
-// scrape, so that what is gone leaves nothing behind.
+// collector turns a report into metrics. It creates all series for each scrape, so that no series
+// remains of a disk that was removed.
 type collector struct {
 	report func() checker.Report
 	config func() config.Config
@@ -39,7 +39,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// poolCollector is the part of [collector] that is not about disks.
+// poolCollector sends the part of [collector]'s metrics that is not about disks.
 type poolCollector struct{ report checker.Report }
 
 // Describe implements [prometheus.Collector].
@@ -108,13 +108,14 @@ func (c collector) disk(out sink, cfg config.Config, now time.Time, d checker.Re
 	out.send(diskInfo, 1, append(labels, d.GuestID(), node(d.Running.Own()), cluster, dataset)...)
 }
 
-// ownedValue is the value of diskOwned, where that is known.
+// ownedValue returns the value of diskOwned. known is false where the guests of this host are
+// unknown.
 func ownedValue(c config.Config, d *checker.Disk) (value float64, known bool) {
 	return boolValue(d.Owned == checker.Owned && !isCopy(c, d.Dataset)), d.Owned != checker.OwnershipUnknown
 }
 
-// sink sends metrics. What would fail the whole page is left out: a value that cannot be a
-// metric, such as a label that is not UTF-8, and a series that was sent already.
+// sink sends metrics. It omits series that would make the whole scrape fail: invalid ones, such
+// as a label that is not UTF-8, and duplicates.
 type sink struct {
 	ch   chan<- prometheus.Metric
 	sent map[string]bool

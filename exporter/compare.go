@@ -19,19 +19,22 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// maxComparisons are under way at the same time, and as many large requests are held.
+// maxComparisons is the greatest number of comparisons under way, and also of large requests in
+// memory.
 const maxComparisons = 2
 
-// smallRequest is how long a body may be, in bytes, that waits for no turn to be read.
+// smallRequest is the greatest size in bytes of a request body that is read without waiting for a
+// turn.
 const smallRequest = 64 << 10
 
-// compareAPI answers a [checker.CompareRequest]. Half of its time is for reading the pools, so
-// that one that hangs leaves time to look names up in the others.
+// compareAPI returns the handler that answers a [checker.CompareRequest]. Reading the pools may
+// take half of the request's time, so that a pool that hangs leaves time to look up names in the
+// others.
 func compareAPI(store *Store) http.Handler {
 	large := make(chan struct{}, maxComparisons)
 	together := comparisons{compare: store.compare, turns: make(chan struct{}, maxComparisons)}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// A page in a browser can send anything but this type to another site.
+		// A web page cannot send this content type to another site, but it can send any other.
 		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 			http.Error(w, "the body must be application/json", http.StatusUnsupportedMediaType)
 			return
@@ -74,18 +77,18 @@ func compareAPI(store *Store) http.Handler {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		// An error here is a client that has gone.
+		// An error here means that the client has disconnected.
 		_ = json.NewEncoder(w).Encode(answer)
 	})
 }
 
 func tellBusy(w http.ResponseWriter) {
 	w.Header().Set("Retry-After", "1")
-	http.Error(w, fmt.Sprintf("%d others compare with this node already: ask again later, or not all at the same time", maxComparisons), http.StatusServiceUnavailable)
+	http.Error(w, fmt.Sprintf("this node already answers %d other comparisons: ask again later, or not all at the same time", maxComparisons), http.StatusServiceUnavailable)
 }
 
-// compare answers from what was last read, and looks up the names that are asked for
-// and are not the newest here.
+// compare answers from the pools as they were last read. It looks up the requested snapshots that
+// are not the newest here.
 func (s *Store) compare(ctx context.Context, request checker.CompareRequest) checker.CompareAnswer {
 	report := s.Report()
 	answer := checker.NewCompareAnswer(report.Now)
@@ -93,7 +96,7 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 	answer.Unregistered = err == nil && s.snapMissing(owners)
 	here := look(report)
 	names := wanted{}
-	namesakes := map[int][]checker.Result{} // of disks that are not where they were
+	namesakes := map[int][]checker.Result{} // by request: disks of its name elsewhere
 	for i, asked := range request.Disks {
 		d := s.guest(asked, owners, err)
 		is, same, problem := here.meant(asked, s.covers)
@@ -131,7 +134,7 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 	living := s.settings.Living.once()
 	tellLiving(request, answer, living)
 	if err == nil {
-		_ = s.lastRun() // for the names, if they can be read
+		_ = s.lastRun() // reads the names of guests, if possible
 		answer.Guests = s.ownGuests(report, owners, living)
 		for _, p := range report.Pools {
 			if p.ReadAt.IsZero() {
@@ -142,7 +145,7 @@ func (s *Store) compare(ctx context.Context, request checker.CompareRequest) che
 	return answer
 }
 
-// wanted are full names of snapshots to look up, by pool, each once.
+// wanted has the full names of snapshots to look up, by pool, without duplicates.
 type wanted map[string]map[string]bool
 
 func (w wanted) add(dataset string, asked checker.SnapshotRef) {
@@ -156,9 +159,9 @@ func (w wanted) add(dataset string, asked checker.SnapshotRef) {
 	w[pool][dataset+"@"+asked.Name] = true
 }
 
-// renamed answers for a disk that is not where the asker says that it comes from: one of
-// its name that holds the asker's newest snapshot, by guid, is that disk. Else it is gone: a
-// name alone is no proof.
+// renamed answers about a disk that is not in the dataset named in the request. A disk of the
+// same name is the renamed disk if it has the asker's newest snapshot, by GUID. If no disk has
+// that snapshot, the requested disk is gone, since a name alone is not a proof.
 func (s *Store) renamed(d *checker.ComparedDisk, same []checker.Result, here view, asked checker.SnapshotRef, found map[string]scan.Lookup, problems map[string]string) {
 	for _, k := range same {
 		if d.Problem = cmp.Or(problems[zfs.Pool(k.Dataset)], found[k.Dataset+"@"+asked.Name].Problem); d.Problem != "" {
@@ -170,14 +173,14 @@ func (s *Store) renamed(d *checker.ComparedDisk, same []checker.Result, here vie
 		}
 	}
 	if here.problem != "" {
-		d.Problem = "not every pool could be read, and it may be there: " + here.problem
+		d.Problem = "not every pool could be read, and the disk may be in one of these: " + here.problem
 		return
 	}
 	vmid, _, _ := zfs.ParseDiskName(d.Disk)
 	d.Gone, d.Template = true, here.templates[vmid]
 }
 
-// lookUp asks all pools at the same time.
+// lookUp looks up snapshots in all pools at the same time.
 func (s *Store) lookUp(ctx context.Context, wanted wanted) (all map[string]scan.Lookup, problems map[string]string) {
 	all, problems = map[string]scan.Lookup{}, map[string]string{}
 	var mu sync.Mutex
@@ -199,7 +202,7 @@ func (s *Store) lookUp(ctx context.Context, wanted wanted) (all map[string]scan.
 	return all, problems
 }
 
-// guest says whether the disk's guest is ours.
+// guest returns an answer that says whether this node owns the disk's guest.
 func (s *Store) guest(asked checker.CompareDisk, owners pve.Owners, ownersErr error) checker.ComparedDisk {
 	vmid, _, _ := zfs.ParseDiskName(asked.Disk)
 	d := checker.ComparedDisk{Disk: asked.Disk, Owned: ownership(owners, ownersErr, vmid), Replica: s.config().Role == "replica"}
@@ -211,7 +214,7 @@ func (s *Store) guest(asked checker.CompareDisk, owners pve.Owners, ownersErr er
 	return d
 }
 
-// describe says what is known of the disk itself.
+// describe adds to the answer d the state of the disk found here.
 func (s *Store) describe(d *checker.ComparedDisk, is checker.Result, here view, asked checker.SnapshotRef) {
 	pool := zfs.Pool(is.Dataset)
 	d.Dataset, d.GUID, d.Problem = is.Dataset, is.GUID, here.problems[pool]
@@ -219,7 +222,7 @@ func (s *Store) describe(d *checker.ComparedDisk, is checker.Result, here view, 
 		d.ReadAt, d.Problem = &at, ""
 	}
 	if d.Problem != "" && is.ReadAt.After(here.readAt[pool]) && is.Verdict != checker.Unreadable {
-		d.ReadAt, d.Problem = &is.ReadAt, "" // only others of its pool could not be read
+		d.ReadAt, d.Problem = &is.ReadAt, "" // only other disks of the pool could not be read
 	}
 	d.Replica = s.isReplica(is.Dataset)
 	if d.Problem == "" {
@@ -236,7 +239,7 @@ func (s *Store) describe(d *checker.ComparedDisk, is checker.Result, here view, 
 	}
 }
 
-// excluded is why snap takes no snapshots of the disk here, "" if it does.
+// excluded returns why snap takes no snapshots of the disk here, "" if it does.
 func (s *Store) excluded(is checker.Result) string {
 	switch {
 	case is.NoSnap.Excludes():
@@ -247,7 +250,8 @@ func (s *Store) excluded(is checker.Result) string {
 	return s.config().IgnoredFor(is.Dataset, is.VMID)
 }
 
-// covers reports whether a dataset is searched for disks; "" stands for all of them.
+// covers reports whether the exporter searches a dataset for disks. For "" it reports whether the
+// exporter searches all datasets.
 func (s *Store) covers(dataset string) bool {
 	if dataset == "" {
 		return len(s.config().Datasets) == 0

@@ -24,7 +24,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// owns lets the store's node have these guests, and pve2 guest 200.
+// owns makes the store's node the owner of these guests, and pve2 the owner of guest 200.
 func owns(vmids ...int) func(*Settings) {
 	of := map[int]string{200: "pve2"}
 	for _, vmid := range vmids {
@@ -35,8 +35,8 @@ func owns(vmids ...int) func(*Settings) {
 	}
 }
 
-// primaryWorld is a node with its own disks; vm-100-disk-0 keeps a bookmark of a
-// snapshot that is gone.
+// primaryWorld returns a node with its own disks. vm-100-disk-0 has a bookmark of a destroyed
+// snapshot.
 func primaryWorld() zfstest.World {
 	d := disk("rpool/data/vm-100-disk-0", 11, snapshot("hourly", 1, 3*time.Hour), snapshot("hourly", 2, time.Hour), snapshot("hourly", 3, time.Minute))
 	d.Bookmarks = []zfstest.Snapshot{snapshot("stopped", 4, 24*time.Hour)}
@@ -66,7 +66,7 @@ func post(h http.Handler, body string, header ...string) *httptest.ResponseRecor
 	return w
 }
 
-// compared asks with a timeout that no test needs.
+// compared sends a comparison with a timeout that no test reaches.
 func compared(t *testing.T, r *rig, disks ...checker.CompareDisk) []checker.ComparedDisk {
 	t.Helper()
 	return comparedWithin(t, "120", r, disks...)
@@ -92,7 +92,7 @@ func TestCompareAnswersOfEachDisk(t *testing.T) {
 		ask("vm-100-disk-0", "", snapshot("hourly", 1, 3*time.Hour)),
 		ask("vm-100-disk-0", "", snapshot("stopped", 4, 24*time.Hour)),
 		ask("vm-100-disk-0", "elsewhere/vm-100-disk-0", gone),
-		ask("vm-100-disk-0", "", gone), // two replicas here may ask the same
+		ask("vm-100-disk-0", "", gone), // two copies on the asker's host may ask the same
 		ask("vm-101-disk-0", "tank/vm-101-disk-0", snapshot("hourly", 6, time.Hour)),
 		ask("vm-101-disk-0", "", gone),
 		ask("vm-102-disk-0", "", snapshot("hourly", 7, time.Hour)),
@@ -148,7 +148,7 @@ func TestCompareListsOnlyWhereTheAskerIsFarBehind(t *testing.T) {
 	}
 	d.Bookmarks[0].TXG = 1
 	r := newRig(t, w, owns(100))
-	r.Refresh(t.Context()) // its guest's disks differ, and are listed once
+	r.Refresh(t.Context()) // the guest's disks differ, so their snapshots are listed once
 	for name, c := range map[string]struct {
 		asked zfstest.Snapshot
 		lists bool
@@ -177,8 +177,9 @@ func TestCompareListsOnlyWhereTheAskerIsFarBehind(t *testing.T) {
 	}
 }
 
-// Something on the copy's host makes snapshots of our names, and replication is dead: the
-// owner shows that it never had that one, where nothing that old was rotated away.
+// Another program on the copy's host makes snapshots with managed names, and replication is dead.
+// The owner can prove that it never had such a snapshot, if it has not yet rotated away any
+// snapshot of that age.
 func TestCompareTellsWhatItNeverHad(t *testing.T) {
 	for name, c := range map[string]struct {
 		asked  zfstest.Snapshot
@@ -206,7 +207,7 @@ func TestCompareTellsWhatItNeverHad(t *testing.T) {
 	}
 }
 
-// One old snapshot that is held or cloned does not tell that none was rotated away.
+// One old snapshot that is held or cloned does not prove that no other was rotated away.
 func TestCompareDoesNotTrustWhatIsPinned(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(w *zfstest.World, old *zfstest.Snapshot)
@@ -234,9 +235,9 @@ func TestCompareDoesNotTrustWhatIsPinned(t *testing.T) {
 	}
 }
 
-// An origin that is named is not replaced by another disk of its name. One that was renamed
-// is known by the asker's newest snapshot; that one that is not there is gone can be said only
-// by who read all that it could be in.
+// Another disk of the same name does not replace the origin named in the request. A renamed
+// origin is recognized by the asker's newest snapshot. Only a node that has read every pool in
+// which the origin could be can say that it is gone.
 func TestCompareDoesNotTakeANamesakeForTheOrigin(t *testing.T) {
 	w := primaryWorld()
 	w.Datasets = append(w.Datasets, zfstest.Dataset{Name: "rpool/data/base-105-disk-0", GUID: 16, Snapshots: []zfstest.Snapshot{snapshot("__base__", 20, time.Hour)}})
@@ -290,7 +291,7 @@ func TestCompareSaysWhatTheOwnerExcludes(t *testing.T) {
 	w.Datasets[2].Labels = map[string][3]string{"label:nosnap": {"on", "-", "local"}}
 	r := newRig(t, w, owns(100, 101, 103), func(s *Settings) {
 		s.Config.Overrides = []config.Override{{Selector: config.Selector{Disk: "tank/*"}, Ignore: true}}
-		s.Config.Ignore = []string{"rpool/data/vm-103-disk-0"} // it alarms nobody, and gets its snapshots
+		s.Config.Ignore = []string{"rpool/data/vm-103-disk-0"} // ignore: does not alarm, and snap still takes snapshots
 	})
 	d := compared(t, r,
 		ask("vm-100-disk-0", "rpool/data/vm-100-disk-0", snapshot("hourly", 3, time.Minute)),
@@ -301,8 +302,8 @@ func TestCompareSaysWhatTheOwnerExcludes(t *testing.T) {
 	assert.Empty(t, d[2].Excluded)
 }
 
-// Of a disk that the asker takes for stopped it is told whether its guest lives. No guest is looked
-// at twice.
+// For each disk that the asker considers stopped, the answer says whether its guest is alive.
+// Each guest is looked up once.
 func TestCompareSaysWhoLives(t *testing.T) {
 	since := start.Add(-3 * time.Hour)
 	var asked []int
@@ -327,7 +328,7 @@ func TestCompareSaysWhoLives(t *testing.T) {
 	assert.Nil(t, d[3].AliveSince, "it is not known since when")
 }
 
-// A node that has guests says that nothing starts snap, to who asks and as a metric.
+// A node with guests reports that nothing starts snap, in answers and as a metric.
 func TestWhereNothingStartsSnap(t *testing.T) {
 	ended := func(ago time.Duration) func() (report.Run, error) {
 		return func() (report.Run, error) { return report.Run{End: start.Add(-ago)}, nil }
@@ -461,10 +462,10 @@ func TestCompareRefusesWhatIsNoRequest(t *testing.T) {
 		strings.Replace(good, `"1"`, `1`, 1):    "string",
 		strings.Replace(good, `"1"`, `"-1"`, 1): "guid",
 		strings.Replace(good, `"disk"`, `"extra":1,"disk"`, 1):                                       "unknown field",
-		strings.Replace(good, `vm-100-disk-0`, `-r`, 1):                                              "no name of a disk",
-		strings.Replace(good, `vm-100-disk-0",`, `vm-100-disk-0","dataset":"-o",`, 1):                "no dataset",
-		strings.Replace(good, `vm-100-disk-0",`, `vm-100-disk-0","dataset":"rpool/vm-1-disk-0",`, 1): "no dataset",
-		strings.Replace(good, `autosnap`, `x@autosnap`, 1):                                           "no managed snapshot",
+		strings.Replace(good, `vm-100-disk-0`, `-r`, 1):                                              "not the name of a disk",
+		strings.Replace(good, `vm-100-disk-0",`, `vm-100-disk-0","dataset":"-o",`, 1):                "not the dataset",
+		strings.Replace(good, `vm-100-disk-0",`, `vm-100-disk-0","dataset":"rpool/vm-1-disk-0",`, 1): "not the dataset",
+		strings.Replace(good, `autosnap`, `x@autosnap`, 1):                                           "not a managed snapshot",
 	} {
 		w := post(h, body)
 		assert.Equal(t, 400, w.Code, body)
@@ -499,8 +500,9 @@ func TestDisksAPISaysWhatIsOwnedHere(t *testing.T) {
 	assert.Equal(t, checker.OwnershipUnknown, got["vm-100-disk-0"])
 }
 
-// A label decides where the disk's guest is configured, by what was read last: on a copy it
-// came with the stream, or was set for another purpose.
+// A label counts only on the host that owns the disk's guest, according to the last reading of
+// Proxmox's configuration. On a copy a label was received with the stream, or was set for another
+// purpose.
 func TestALabelOnACopySilencesNothing(t *testing.T) {
 	w := primaryWorld()
 	for i := range w.Datasets {
@@ -523,7 +525,7 @@ func TestALabelOnACopySilencesNothing(t *testing.T) {
 		metrics := r.scrape()
 		assert.Equal(t, "1", state(metrics, "rpool/data/vm-100-disk-0", "excluded"))
 		assert.Equal(t, "1", state(metrics, "rpool/data/vm-103-disk-0", "never"))
-		broken.Store(true) // a moment without pmxcfs is no alarm
+		broken.Store(true) // a moment without pmxcfs does not alarm
 	}
 	r.restart()
 	assert.Equal(t, "0", state(r.scrape(), "rpool/data/vm-100-disk-0", "excluded"), "nothing is known of whose it is")

@@ -18,7 +18,7 @@ import (
 	"snapwatch/checker"
 )
 
-// peakHeap is the most that the heap had while do ran, in MiB.
+// peakHeap returns the largest size of the heap while do runs, in MiB.
 func peakHeap(do func()) (peak uint64) {
 	done := make(chan struct{})
 	go func() { defer close(done); do() }()
@@ -34,7 +34,8 @@ func peakHeap(do func()) (peak uint64) {
 	}
 }
 
-// A request as large as it may be, and one of as many disks: the unit allows 512 MiB.
+// A request of the greatest size and a request with the greatest number of disks take little
+// memory, since the unit allows 512 MiB.
 func TestALargeComparisonTakesLittleMemory(t *testing.T) {
 	r := newRig(t, world())
 	one := `{"disk":"vm-1-disk-0","newest":{}}`
@@ -48,8 +49,8 @@ func TestALargeComparisonTakesLittleMemory(t *testing.T) {
 	}
 }
 
-// Bodies that do not end take the turns of other large ones, but no more memory than those two;
-// who gets no turn in time is told so. A small one needs none.
+// Requests with bodies that never end occupy the turns of other large requests, but take no more
+// memory. A large request that gets no turn in time is refused. A small request needs no turn.
 func TestFewCompareAtATime(t *testing.T) {
 	r := newRig(t, world())
 	live := httptest.NewServer(server().Handler(r.Store))
@@ -83,7 +84,7 @@ func TestFewCompareAtATime(t *testing.T) {
 	live.CloseClientConnections()
 }
 
-// The same name is looked up once, however often it is asked for.
+// A name that is requested several times is looked up once.
 func TestEachNameOnce(t *testing.T) {
 	w := wanted{}
 	for range 3 {

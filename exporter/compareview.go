@@ -9,21 +9,21 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// view is the report by what is asked for.
+// view indexes a report for comparisons.
 type view struct {
 	byName map[string][]checker.Result
-	// templates are the guests that have a template's disk.
+	// templates has the guests with a disk of a template.
 	templates map[int]bool
-	// problems are those of the pools, by the pool's name; problem is any of them.
+	// problems has the problems of the pools by name; problem is one of them.
 	problems map[string]string
 	problem  string
-	// counts are the times at which those pools were read whose listing is only not finished,
-	// while that counts: what was there is known, but not what is not.
+	// counts has the times of the last complete readings of pools whose listing is under way.
+	// Such a reading still proves that a disk exists, but not that a disk is absent.
 	counts map[string]time.Time
-	// readAt are the times at which the pools with a problem were last read as a whole.
+	// readAt has the times of the last complete readings of the pools with a problem.
 	readAt map[string]time.Time
-	// lost are the problems of the pools that had a disk of that name when they were last read,
-	// unread is the problem of one of which nothing is known.
+	// lost has the problems of the pools that had a disk when they were last read, by the disk's
+	// name. unread is the problem of a pool that was never read.
 	lost   map[string]string
 	unread string
 }
@@ -56,10 +56,10 @@ func look(r checker.Report) view {
 	return v
 }
 
-// meant finds the disk that is asked for: the dataset of that name or, where the asker names
-// none, the only disk that is called so. An origin that is named is not replaced by another
-// disk of the name. Where all was read that it could be in and it is not there, is is nil,
-// and same are the disks that are called so.
+// meant returns the disk that is asked for: the dataset named in the request, or without a
+// dataset the only disk of that name. Another disk of the same name never replaces a named
+// dataset. If is is nil and problem is "", the disk is absent, and same has the disks of that
+// name.
 func (v view) meant(asked checker.CompareDisk, covers func(dataset string) bool) (is *checker.Result, same []checker.Result, problem string) {
 	same = v.byName[asked.Disk]
 	var names []string
@@ -83,9 +83,9 @@ func (v view) meant(asked checker.CompareDisk, covers func(dataset string) bool)
 	case len(same) == 0:
 		return nil, nil, ""
 	case len(same) == 1 && v.lost[asked.Disk] != "":
-		return nil, nil, fmt.Sprintf("%s is called so, but another one may be the guest's: %s; name the origin under sources:", names[0], v.lost[asked.Disk])
+		return nil, nil, fmt.Sprintf("%s has this name, but the guest's disk may be another one: %s; name the origin under sources:", names[0], v.lost[asked.Disk])
 	case len(same) == 1 && v.unread != "" && v.unread != v.problems[zfs.Pool(names[0])]:
-		return nil, nil, fmt.Sprintf("%s is called so, but another one may be the guest's: %s; name the origin under sources:", names[0], v.unread)
+		return nil, nil, fmt.Sprintf("%s has this name, but the guest's disk may be another one: %s; name the origin under sources:", names[0], v.unread)
 	case len(same) == 1:
 		return &same[0], nil, ""
 	}

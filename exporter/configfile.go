@@ -17,26 +17,27 @@ import (
 )
 
 const (
-	// configWait is how long a scan waits for a look at the configuration's file, which
-	// may be where a look hangs, such as below /etc/pve.
+	// configWait is how long a scan waits for a look at the configuration file, which may be in a
+	// file system that hangs, such as /etc/pve.
 	configWait = time.Second
-	// configSettled is how long a file must be unchanged before it is read by itself: an
-	// editor may be halfway, and half a file may be a valid one that silences or watches less.
+	// configSettled is how long a file must be unchanged before the exporter reads it without a
+	// signal. An editor may have written only half of the file, which may be valid but silence or
+	// watch less.
 	configSettled = 2 * time.Second
 )
 
-// inForce is the configuration by which the exporter works.
+// inForce is the configuration that the exporter uses.
 type inForce struct {
 	config config.Config
 	policy checker.Policy
-	// problem is why the file is not what is in force, "" if it is.
+	// problem is why the file's current contents are not in force, "" if they are.
 	problem string
 }
 
-// configFile follows the configuration's file. One that is faulty or gone changes nothing:
-// the last good one stays in force, and the problem is said.
+// configFile follows changes of the configuration file. If the file becomes faulty or disappears,
+// the last good configuration stays in force, and the exporter reports the problem.
 type configFile struct {
-	// path is "" where the configuration never changes.
+	// path is "" if the configuration never changes.
 	path       string
 	load       func() (config.Config, error)
 	now        func() time.Time
@@ -46,7 +47,7 @@ type configFile struct {
 	current atomic.Pointer[inForce]
 
 	mu sync.Mutex
-	// read is the file as it was before it was last read, nil before that.
+	// read describes the file when it was last read, nil before the first reading.
 	read os.FileInfo
 }
 
@@ -62,16 +63,16 @@ func (f *configFile) use(c config.Config) {
 	f.current.Store(&inForce{config: c, policy: policy})
 }
 
-// follow reads the file if it is another than the one that was read last. It may hang.
+// follow reads the file if it has changed since the last reading. It may hang.
 func (f *configFile) follow() { f.look(f.settled) }
 
-// reload reads the file whatever it is. It may hang.
+// reload reads the file even if it has not changed. It may hang.
 func (f *configFile) reload() {
-	f.log.Info("told to read the configuration again", "file", f.path)
+	f.log.Info("reading the configuration again after a signal", "file", f.path)
 	f.look(func(os.FileInfo) bool { return true })
 }
 
-// look reads the file if it is wanted.
+// look reads the file if wanted returns true for it.
 func (f *configFile) look(wanted func(os.FileInfo) bool) {
 	if f.path == "" {
 		return
@@ -102,9 +103,9 @@ func (f *configFile) look(wanted func(os.FileInfo) bool) {
 	}
 }
 
-// settled reports whether the file is another than the one that was read last, and was not
-// changed so recently that it may not be whole. A refused one is read each time: a right that
-// was missing does not change the file.
+// settled reports whether the file has changed since the last reading and is old enough to be
+// complete. A refused file counts as changed each time, because a permission may have been
+// granted without a change of the file.
 func (f *configFile) settled(info os.FileInfo) bool {
 	if f.current.Load().problem == "" && sameFile(info, f.read) {
 		return false
@@ -113,7 +114,7 @@ func (f *configFile) settled(info os.FileInfo) bool {
 	return ago < 0 || ago >= configSettled
 }
 
-// gone is no fault where there never was a file.
+// gone refuses a missing file, unless no file was in force before.
 func (f *configFile) gone(err error) {
 	last := f.current.Load()
 	if !reflect.DeepEqual(last.config, config.Default()) {
@@ -136,10 +137,10 @@ func sameFile(a, b os.FileInfo) bool {
 	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
-// config is the configuration in force.
+// config returns the configuration in force.
 func (s *Store) config() config.Config { return s.file.current.Load().config }
 
-// configNotes say what is wrong with the configuration's file, and what is done.
+// configNotes returns a note about a fault of the configuration file, none without a fault.
 func (s *Store) configNotes() []checker.Note {
 	problem := s.file.current.Load().problem
 	if problem == "" {
@@ -151,9 +152,9 @@ func (s *Store) configNotes() []checker.Note {
 	}}
 }
 
-// Reload reads the configuration's file, whether it has changed or not. A scan under way
-// ends by the configuration with which it began.
+// Reload reads the configuration file, whether it has changed or not. A scan under way still uses
+// the configuration with which it began.
 func (s *Store) Reload() { s.file.reload() }
 
-// followConfig reads the configuration's file if it has changed, and waits a moment for that.
+// followConfig reads the configuration file if it has changed. It waits at most configWait.
 func (s *Store) followConfig(ctx context.Context) { _, _, _ = s.following.get(ctx, configWait) }

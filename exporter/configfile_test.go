@@ -14,7 +14,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// configured is a rig with a configuration's file.
+// configured is a rig with a configuration file.
 type configured struct {
 	*rig
 	path string
@@ -61,11 +61,11 @@ const (
 	misspelt = "limit: {warning: 3h}\n"
 )
 
-// What was just written is in force at the next scrape, and not at the next restart.
+// A changed configuration is in force at the next scrape, without a restart.
 func TestAChangedConfigurationIsTakenBetweenTwoScans(t *testing.T) {
 	c := newConfigured(t, "limits: {warning: 2h}\n")
 	assert.Equal(t, "1", c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "stale"))
-	assert.Empty(t, c.log.String(), "the file of the start is no change")
+	assert.Empty(t, c.log.String(), "the file of the start is not a change")
 
 	c.write(t, quiet, start.Add(-time.Minute))
 	metrics := c.scrape()
@@ -75,8 +75,8 @@ func TestAChangedConfigurationIsTakenBetweenTwoScans(t *testing.T) {
 	assert.Contains(t, c.shown(t, "/"), "work")
 }
 
-// Other datasets are read at once, although what was read last is good for a moment more, and
-// a disk that is not looked for any more is not missing.
+// Changed datasets: are read immediately, even if the last reading could still be reused. A disk
+// that is no longer searched for is not missing.
 func TestOtherDatasetsAreReadAtOnce(t *testing.T) {
 	c := newConfigured(t, narrowed)
 	metrics := c.scrape()
@@ -92,8 +92,8 @@ func TestOtherDatasetsAreReadAtOnce(t *testing.T) {
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="ok"}`))
 }
 
-// A faulty file changes nothing, and is said in the log once, on the page and as a metric
-// until it is mended.
+// A faulty file changes nothing. It is reported in the log once, and on the page and as a metric
+// until it is corrected.
 func TestAFaultyConfigurationIsRefused(t *testing.T) {
 	c := newConfigured(t, quiet)
 	assert.Equal(t, "1", line(c.scrape(), "snapwatch_config_last_reload_successful"))
@@ -118,7 +118,7 @@ func TestAFaultyConfigurationIsRefused(t *testing.T) {
 	assert.False(t, onPage)
 }
 
-// A file that is gone is refused like a faulty one; one that never was is none.
+// A file that disappears is refused like a faulty one. A file that never existed is not a fault.
 func TestAConfigurationThatIsGone(t *testing.T) {
 	c := newConfigured(t, "")
 	metric, onPage, _ := c.inForce(t)
@@ -139,8 +139,9 @@ func TestAConfigurationThatIsGone(t *testing.T) {
 	assert.Equal(t, "1", c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "excluded"))
 }
 
-// An editor may be halfway, and half a file may be a whole one that says less: what was
-// changed just now is read when it has settled, or when a person asks for it.
+// An editor may have written half of the file, which may be a valid configuration that watches
+// less. So a file that has just changed is read only after a while, or immediately after a
+// signal.
 func TestAFileThatIsBeingWrittenIsNotRead(t *testing.T) {
 	c := newConfigured(t, quiet)
 	c.scrape()
@@ -160,7 +161,7 @@ func TestAFileThatIsBeingWrittenIsNotRead(t *testing.T) {
 	assert.Equal(t, "1", excluded(), "settled")
 }
 
-// A look at the file may hang, as below /etc/pve: neither a scrape nor the page does.
+// A look at a file below /etc/pve may hang. It must delay neither a scrape nor the page.
 func TestAHungConfigurationKeepsNobodyWaiting(t *testing.T) {
 	c := newConfigured(t, quiet)
 	hung := make(chan struct{})

@@ -10,21 +10,22 @@ import (
 	"time"
 )
 
-// How long clients may take, and how much they may take of this process.
+// Limits on the time that clients may take and on the resources that they may use.
 const (
 	headerTimeout = 10 * time.Second
 	bodyTimeout   = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10
-	// maxConnections are open at most, maxOfOne of them from one address, or one network of
-	// IPv6, of which one machine has all addresses.
+	// maxConnections limits all open connections. maxOfOne limits the connections from one IPv4
+	// address or one IPv6 network, since one machine can use all addresses of its network.
 	maxConnections = 256
 	maxOfOne       = 64
 )
 
-// connections are those that are open. A new one beyond what may be takes the place of the
-// one that has been idle for longest, or is closed where none is: who holds many keeps out
-// nobody who asks. One that owes a request's body is idle, too.
+// connections limits the open connections. At the limit a new connection replaces the one that
+// has been idle for longest; if none is idle, the new one is closed. So a client with many
+// connections does not keep out others. A connection that has not sent its request's body counts
+// as idle.
 type connections struct {
 	mu   sync.Mutex
 	open map[net.Conn]connection
@@ -33,11 +34,11 @@ type connections struct {
 
 type connection struct {
 	host  string
-	since int // of its last change, counted
+	since int // the number of the last change
 	idle  bool
 }
 
-// changed is for [http.Server.ConnState].
+// changed is the hook for [http.Server.ConnState].
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,7 +60,8 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// hostOf is who a connection is counted for, "" for a socket in the file system.
+// hostOf returns the address or network for which a connection counts, "" for a socket in the
+// file system.
 func hostOf(conn net.Conn) string {
 	from, err := netip.ParseAddrPort(conn.RemoteAddr().String())
 	if err != nil {
@@ -73,15 +75,16 @@ func hostOf(conn net.Conn) string {
 	return address.String()
 }
 
-// openConnection is where a request finds its connection in its context.
+// openConnection is the context key under which a request finds the owes function of its
+// connection.
 type openConnection struct{}
 
-// noted is for [http.Server.ConnContext].
+// noted is the hook for [http.Server.ConnContext].
 func (c *connections) noted(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, openConnection{}, func(owesBody bool) { c.owes(conn, owesBody) })
 }
 
-// owes notes whether a connection that is at work owes the rest of a body.
+// owes records whether the rest of a request's body is still missing on a connection.
 func (c *connections) owes(conn net.Conn, body bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -90,7 +93,7 @@ func (c *connections) owes(conn net.Conn, body bool) {
 	}
 }
 
-// makeRoom closes a connection where there are too many with the newest one, from host.
+// makeRoom closes a connection if the newest one, from host, exceeds a limit.
 func (c *connections) makeRoom(host string) {
 	ofOne := 0
 	for _, o := range c.open {
@@ -110,12 +113,12 @@ func (c *connections) makeRoom(host string) {
 	}
 	delete(c.open, victim)
 	if encrypted, ok := victim.(interface{ NetConn() net.Conn }); ok {
-		victim = encrypted.NetConn() // a farewell could be waited for
+		victim = encrypted.NetConn() // closing TLS could wait for the client
 	}
 	_ = victim.Close()
 }
 
-// timed ends a request whose body does not come.
+// timed sets a deadline for reading a request's body.
 func timed(next http.Handler, limit time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 && r.Body != nil {
@@ -136,8 +139,8 @@ func timed(next http.Handler, limit time.Duration) http.Handler {
 	})
 }
 
-// timedBody has all the time again once it was read: its end lets the server notice a
-// client that goes, for which the deadline would pass.
+// timedBody removes the deadline when the body has been read. The server notices a client's
+// disconnection by reading, for which a deadline would expire.
 type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController

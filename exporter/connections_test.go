@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// playedConn is a connection from an address.
+// playedConn is a fake connection from an address.
 type playedConn struct {
 	net.Conn
 	from   string
@@ -33,7 +33,7 @@ func (c *playedConn) Close() error {
 	return nil
 }
 
-// Whoever opens many connections keeps out nobody, and takes no more than a share.
+// A client that opens many connections does not keep out others, and gets only its share.
 func TestConnections(t *testing.T) {
 	var c connections
 	enter := func(from string, states ...http.ConnState) *playedConn {
@@ -78,7 +78,7 @@ func TestConnections(t *testing.T) {
 	assert.Len(t, c.open, maxConnections-1)
 }
 
-// Bodies that do not come, to whatever path, take no scrape's place.
+// Requests to any path whose bodies never arrive do not keep out scrapes.
 func TestBodiesThatDoNotComeKeepNobodyOut(t *testing.T) {
 	r := newRig(t, world())
 	live := server().server(r.Store)
@@ -102,7 +102,7 @@ func TestBodiesThatDoNotComeKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// inUse is how much memory is in use, in bytes.
+// inUse returns the memory in use, in bytes.
 func inUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -110,8 +110,8 @@ func inUse() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// Idle connections and bodies that never come keep no scrape out, and end. They take little
-// memory, and a page that a stranger's name is used for is refused meanwhile.
+// Idle connections and requests without their bodies do not keep out scrapes, take little memory,
+// and are closed. Meanwhile a request for the page under another host name is still refused.
 func TestServerUnderSiege(t *testing.T) {
 	r := newRig(t, world())
 	s := server()
@@ -157,7 +157,7 @@ func TestServerUnderSiege(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, refused.Body.Close())
 	assert.Equal(t, http.StatusForbidden, refused.StatusCode)
-	// The connections of this side are in this process, too: a few kB each.
+	// The clients' ends of the connections are in this process too, with a few kB each.
 	assert.Less(t, inUse()-memory, int64(len(all)*8<<10+16<<20))
 	get, err := http.Get("http://" + l.Addr().String() + "/metrics")
 	require.NoError(t, err)

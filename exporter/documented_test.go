@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMetricsAreDocumented keeps docs/metrics.md as the catalogue is; -update writes it.
+// TestMetricsAreDocumented compares docs/metrics.md with the catalogue; -update writes the page.
 func TestMetricsAreDocumented(t *testing.T) {
 	const path = "../docs/metrics.md"
 	var b strings.Builder

@@ -37,7 +37,7 @@ func TestMain(m *testing.M) { zfstest.Main(m) }
 
 var start = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 
-// clock is a clock that tests set.
+// clock is a clock that tests can set.
 type clock struct {
 	mu sync.Mutex
 	at time.Time
@@ -97,7 +97,7 @@ func newRig(t *testing.T, w zfstest.World, change ...func(*Settings)) *rig {
 	return r
 }
 
-// scans reports whether a pool is being read, which may outlive who asked for it.
+// scans reports whether a pool is being read. A reading may outlast the request that started it.
 func (r *rig) scans() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,7 +109,7 @@ func (r *rig) scans() bool {
 	return false
 }
 
-// settle waits for what the page began in the background.
+// settle waits for everything that the page started in the background.
 func (r *rig) settle(t *testing.T) {
 	assert.Eventually(t, r.Quiet, time.Minute, time.Millisecond)
 }
@@ -146,7 +146,7 @@ func server() Server {
 	return Server{MetricsPath: "/metrics", Log: slog.New(slog.DiscardHandler)}
 }
 
-// get asks the handler as if on the loopback address.
+// get sends the handler a request to the loopback address.
 func get(h http.Handler, path string, header ...string) *httptest.ResponseRecorder {
 	return getAt(h, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, path, header...)
 }
@@ -177,7 +177,7 @@ func line(metrics, begin string) string {
 func TestExpositionIsAsInTheGoldenFile(t *testing.T) {
 	r := newRig(t, world())
 	r.scrape()
-	r.settle(t) // how the pools are is asked in the background
+	r.settle(t) // the pools' health is read in the background
 	metrics := r.scrape()
 	var kept []string
 	for l := range strings.Lines(metrics) {
@@ -283,12 +283,12 @@ func TestAPoolThatIsGoneIsMissingWithItsDisks(t *testing.T) {
 	assert.Equal(t, "0", line(metrics, `snapwatch_pool_scrape_success{pool="tank"}`))
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="missing"}`))
 
-	// Forgotten by somebody else who wrote the file.
+	// Another process has forgotten the pool's disks and written the file.
 	r.forget(t, "tank")
 	assert.NotContains(t, r.scrape(), "vm-100-disk-0")
 }
 
-// forget is what snapwatch forget does.
+// forget does the same as snapwatch forget.
 func (r *rig) forget(t *testing.T, dataset string) {
 	t.Helper()
 	path := filepath.Join(r.dir, InventoryName)
@@ -305,8 +305,8 @@ func (r *rig) seen(t *testing.T) []string {
 	return slices.Sorted(maps.Keys(seen.Disks))
 }
 
-// A memory that was cut short is not taken for an empty one: it is put aside, and told for a
-// day, on the page, by check, and as a metric.
+// An inventory file that was cut short does not count as empty. It is moved aside, and the loss
+// is reported for a day on the page, by check, and as a metric.
 func TestADamagedInventoryIsToldForADay(t *testing.T) {
 	r := newRig(t, world())
 	r.scrape()
@@ -327,19 +327,20 @@ func TestADamagedInventoryIsToldForADay(t *testing.T) {
 	assert.Equal(t, "1", line(r.scrape(), "snapwatch_memory_kept"))
 	assert.Empty(t, r.Report().Notes)
 
-	// The process that has it all in memory writes it again.
+	// A process with the whole inventory in memory writes the file again.
 	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
 	assert.Equal(t, "1", line(r.scrape(), "snapwatch_memory_kept"))
 	assert.Len(t, r.seen(t), 4)
 }
 
-// A memory that cannot be read may be whole: it is not written over, nor put aside.
+// The contents of an inventory file that cannot be read may be intact, so the file is neither
+// overwritten nor moved aside.
 func TestAnInventoryThatCannotBeReadIsLeftAlone(t *testing.T) {
 	r := newRig(t, world())
 	r.scrape()
 	path := filepath.Join(r.dir, InventoryName)
 	require.NoError(t, os.Rename(path, path+".good"))
-	require.NoError(t, os.Mkdir(path, 0o700)) // read(2) fails, as with EIO
+	require.NoError(t, os.Mkdir(path, 0o700)) // read(2) of a directory fails, as it does with EIO
 	r.restart()
 	w := world()
 	w.Datasets = append(w.Datasets, disk("tank/a/vm-109-disk-0", 109, snapshot("hourly", 9, time.Hour)))
@@ -365,8 +366,8 @@ func TestAnInventoryThatIsGoneIsWrittenAgain(t *testing.T) {
 	assert.Len(t, r.seen(t), 4)
 }
 
-// zfs destroy and snapwatch forget in one script, while scrapers are at work: what they read
-// before remembers nothing again.
+// A script runs zfs destroy and snapwatch forget while scrapes are under way. The scrapes have
+// read the disk before and must not remember it again.
 func TestWhatIsForgottenWhileAScrapeReadsStaysSo(t *testing.T) {
 	w := world()
 	r := newRig(t, w)
@@ -524,7 +525,7 @@ func TestOnlyMetricsAreServedToStrangers(t *testing.T) {
 			s.WebConfig = c.config
 			h := s.Handler(r.Store)
 			for _, path := range []string{"/", "/api/v1/disks"} {
-				w := getAt(h, c.local, path, "Authorization", "Basic YTpi") // as exporter-toolkit let it in
+				w := getAt(h, c.local, path, "Authorization", "Basic YTpi") // as a request that exporter-toolkit has accepted
 				assert.Equal(t, c.status, w.Code, path)
 				if c.status == 200 && c.config == auth {
 					assert.Equal(t, 403, getAt(h, c.local, path).Code, "the users came after exporter-toolkit had looked")

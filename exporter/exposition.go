@@ -13,33 +13,33 @@ import (
 	"snapwatch/config"
 )
 
-// A disk has two dozen series. client_golang makes, checks, sorts and prints each of
-// them by itself, which takes seconds for ten thousand disks. Here they are printed
-// as they are known to be: of one form, with the same labels, and no two alike. A
-// test compares the two ways byte by byte.
+// A disk has two dozen series. client_golang creates, checks, sorts and prints each series
+// separately, which takes seconds for ten thousand disks. The code here prints all disks' series
+// directly: they have the same form and the same labels, and no two are alike. A test compares
+// the output of both ways byte by byte.
 
-// textPage prints what [collector.disk] collects, in Prometheus' text format.
+// textPage prints the metrics of [collector.disk] in Prometheus' text format.
 type textPage struct {
 	out    io.Writer
-	failed error // the first one of out
+	failed error // the first error of out
 	block  []byte
 	series []textSeries
-	labels []byte // of all series; each has its own parts of it
+	labels []byte // of all series; each series refers to its parts
 	now    time.Time
 	config config.Config
-	// value was printed last, as text: many disks have the same limits.
+	// value was printed last, and text is its text. Many disks have the same limits.
 	value float64
 	text  []byte
 }
 
-// textBlock is how much is written at once, in bytes.
+// textBlock is the size of a write, in bytes.
 const textBlock = 64 << 10
 
-// usualLabels is room for what most disks have of labels, in bytes.
+// usualLabels is the size of most disks' labels, in bytes.
 const usualLabels = 192
 
-// textSeries is one disk with its labels as they are printed before, between and after
-// those that only some of its series have.
+// textSeries is one disk with its labels as text: the parts before, between and after the labels
+// that only some of its series have.
 type textSeries struct {
 	*checker.Result
 	before, after, end []byte
@@ -59,9 +59,9 @@ func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
 	slices.SortStableFunc(p.series, func(a, b textSeries) int { return strings.Compare(a.Dataset, b.Dataset) })
 	p.series = slices.CompactFunc(p.series, func(a, b textSeries) bool { return a.Dataset == b.Dataset })
 	if len(p.series) == 0 {
-		return nil // a metric without a series is not named either
+		return nil // client_golang does not name a metric without series either
 	}
-	// In the order of their names, as client_golang prints them.
+	// The metrics are sorted by name, as client_golang prints them.
 	p.comparisons()
 	p.created()
 	p.info()
@@ -78,7 +78,7 @@ func writeDisks(w io.Writer, report checker.Report, c config.Config) error {
 	return p.failed
 }
 
-// add takes a disk with its labels in.
+// add appends a disk and its labels.
 func (p *textPage) add(d *checker.Result) {
 	pool, _, _ := strings.Cut(d.Dataset, "/")
 	p.series = append(p.series, textSeries{
@@ -89,7 +89,7 @@ func (p *textPage) add(d *checker.Result) {
 	})
 }
 
-// label keeps a text, and returns where it is kept.
+// label stores a text, and returns the stored bytes.
 func (p *textPage) label(words ...string) []byte {
 	from := len(p.labels)
 	for _, word := range words {
@@ -109,14 +109,14 @@ var escaper = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 
 func escape(value string) string { return escaper.Replace(value) }
 
-// family begins the lines of a metric.
+// family prints the HELP and TYPE lines of a metric.
 func (p *textPage) family(m metric) {
 	help := strings.NewReplacer(`\`, `\\`, "\n", `\n`).Replace(m.Help)
 	p.block = append(p.block, "# HELP "+m.Name+" "+help+"\n# TYPE "+m.Name+" gauge\n"...)
 }
 
-// sample prints a line; between are the labels that come before pool in the alphabet,
-// and last those that come after it, each with a comma before it.
+// sample prints a line. between has the labels that precede pool in the alphabet, and last the
+// labels that follow pool, each with a comma before it.
 func (p *textPage) sample(name string, s *textSeries, between, last []byte, value float64) {
 	b := append(p.block, name...)
 	b = append(b, s.before...)
@@ -130,7 +130,7 @@ func (p *textPage) sample(name string, s *textSeries, between, last []byte, valu
 	}
 }
 
-// printed is the value as text, valid until the next one.
+// printed returns the value as text, valid until the next call.
 func (p *textPage) printed(value float64) []byte {
 	if value != p.value {
 		p.value, p.text = value, appendValue(p.text[:0], value)
@@ -152,7 +152,7 @@ func appendValue(b []byte, value float64) []byte {
 
 func (p *textPage) info() {
 	p.family(diskInfo)
-	label, on := "", node("") // most disks are some few nodes'
+	label, on := "", node("") // most disks have one of a few nodes
 	var between []byte
 	for i := range p.series {
 		s := &p.series[i]
@@ -180,7 +180,7 @@ func (p *textPage) limits() {
 	}
 }
 
-// each prints a metric that every disk has.
+// each prints a metric of all disks.
 func (p *textPage) each(m metric, value func(*textSeries) float64) {
 	p.family(m)
 	for i := range p.series {
@@ -196,7 +196,7 @@ func (p *textPage) timestamps() { p.dated(diskTimestamp, newestOf, seconds) }
 
 func newestOf(s *textSeries) time.Time { return newest(s.Result) }
 
-// owned prints a metric that all disks have, or none.
+// owned prints a metric of the disks whose ownership is known, which are all or none.
 func (p *textPage) owned() {
 	begun := false
 	for i := range p.series {
@@ -216,8 +216,9 @@ func (p *textPage) created() {
 	p.dated(diskCreated, func(s *textSeries) time.Time { return s.Created }, seconds)
 }
 
-// newest is when the newest managed snapshot that is known was made, the zero time without
-// one. Of a disk that cannot be read it stays: without it the alert of its age would end.
+// newest returns the creation time of the newest known managed snapshot, the zero time without
+// one. A disk that cannot be read keeps its time, because without the time the alert for its age
+// would end.
 func newest(d *checker.Result) time.Time {
 	if d.Newest == nil {
 		return time.Time{}
@@ -225,7 +226,7 @@ func newest(d *checker.Result) time.Time {
 	return d.Newest.Creation
 }
 
-// dated prints a metric of the disks that have the time that it is about.
+// dated prints a metric of the disks whose time is not zero.
 func (p *textPage) dated(m metric, of func(*textSeries) time.Time, value func(time.Time) float64) {
 	begun := false
 	for i := range p.series {

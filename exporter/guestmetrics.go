@@ -11,26 +11,26 @@ import (
 	"snapwatch/checker"
 )
 
-// byGuest are the labels of every guest's series.
+// byGuest returns the labels of every guest's series.
 func byGuest(more ...string) []string { return append([]string{"origin_cluster", "vmid"}, more...) }
 
 var (
 	guestInfo = newMetric("guest_info",
-		"Always 1; its labels say more of the guest: Proxmox's id of it, and its name where that is known.", byGuest("id", "name")...)
+		"Always 1. Its labels are the guest's id in Proxmox, and its name if known.", byGuest("id", "name")...)
 	guestState = newMetric("guest_state",
 		"1 for the verdict on the guest as a whole, else 0: the same verdict that snapwatch check gives.", byGuest("state")...)
 	guestStatus = newMetric("guest_status",
 		"What snapwatch check says of the guest as a whole: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.", byGuest()...)
 	guestPoint = newMetric("guest_restore_point_timestamp_seconds",
-		"When the first of the newest snapshots was made that all disks of the guest have here: it can be started as of then. Absent if there are none.", byGuest()...)
+		"The guest's restore point: the newest time of which all disks of the guest have a managed snapshot here. Absent without one.", byGuest()...)
 	guestDisks = newMetric("guest_disks",
-		"How many disks of the guest are here, each once (found), and how many must be (expected).", byGuest("kind")...)
+		"How many disks of the guest are here, each once (found), and how many should be (expected).", byGuest("kind")...)
 )
 
-// guestCatalogue are the metrics about guests, by name.
+// guestCatalogue has the metrics about guests, sorted by name.
 var guestCatalogue = []metric{guestDisks, guestInfo, guestPoint, guestState, guestStatus}
 
-// guest sends what is said of a guest.
+// guest sends the metrics of a guest.
 func (collector) guest(out sink, g checker.Guest) {
 	labels := []string{g.Cluster, strconv.Itoa(g.VMID)}
 	out.send(guestInfo, 1, append(labels, g.ID, g.Name)...)
@@ -45,7 +45,8 @@ func (collector) guest(out sink, g checker.Guest) {
 	out.send(guestDisks, float64(g.Expected()), append(labels, "expected")...)
 }
 
-// guestPage prints what [collector.guest] collects, for the reason that [textPage] has.
+// guestPage prints the metrics of [collector.guest] directly, as [textPage] does for disks,
+// because client_golang is slow.
 type guestPage struct {
 	textPage
 	guests []guestSeries
@@ -53,7 +54,7 @@ type guestPage struct {
 
 type guestSeries struct {
 	*checker.Guest
-	cluster, vmid string // as they are printed
+	cluster, vmid string // the labels as text
 }
 
 // writeGuests prints the guests' metrics.
@@ -98,7 +99,7 @@ func writeGuests(w io.Writer, guests []checker.Guest) error {
 	return p.failed
 }
 
-// each prints a metric: each guest prints its own lines.
+// each prints a metric; lines prints the lines of one guest.
 func (p *guestPage) each(m metric, lines func(*guestSeries)) {
 	p.family(m)
 	for i := range p.guests {
@@ -106,8 +107,8 @@ func (p *guestPage) each(m metric, lines func(*guestSeries)) {
 	}
 }
 
-// guest prints a line; before are the labels that come before origin_cluster in the
-// alphabet, and label and value the one that stands between it and vmid, if any.
+// guest prints a line. before has the labels that precede origin_cluster in the alphabet. label
+// and value are an optional label between origin_cluster and vmid.
 func (p *guestPage) guest(m metric, before string, g *guestSeries, label, value string, sample float64) {
 	b := append(p.block, m.Name...)
 	b = append(append(append(b, '{'), before...), g.cluster...)

@@ -10,14 +10,14 @@ import (
 	"snapwatch/checker/scan"
 )
 
-// lookedAt is what was looked up of disks to judge their guests.
+// lookedAt stores the facts that were looked up of disks to judge their guests.
 type lookedAt struct {
 	mu sync.Mutex
 	of map[string]lookedDisk
-	// stirred is true where a disk changed since it was last looked; open where something
-	// was to be looked up then, and may have another answer now.
+	// stirred is true if a disk has changed since the last look. open is true if the last look
+	// had questions whose answers may have changed.
 	stirred, open bool
-	// looking is held by the one who does it.
+	// looking is held during a look.
 	looking sync.Mutex
 }
 
@@ -26,7 +26,7 @@ type lookedDisk struct {
 	*checker.Looked
 }
 
-// see notes whether a scan found a pool's disks changed.
+// see sets stirred if a scan found a pool's disks changed.
 func (l *lookedAt) see(before, now []checker.Disk) {
 	same := slices.EqualFunc(before, now, func(a, b checker.Disk) bool {
 		return a.Dataset == b.Dataset && a.GUID == b.GUID && a.Problem == b.Problem && (a.Newest == nil) == (b.Newest == nil) && (a.Newest == nil || a.Newest.GUID == b.Newest.GUID)
@@ -42,7 +42,7 @@ func (l *lookedAt) stir() {
 	l.stirred = true
 }
 
-// due reports whether it is to be looked again.
+// due reports whether another look is needed.
 func (l *lookedAt) due() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,7 +51,7 @@ func (l *lookedAt) due() bool {
 	return due
 }
 
-// with returns the pools with what is known.
+// with returns the pools with the facts stored for their disks.
 func (l *lookedAt) with(pools []checker.Pool) []checker.Pool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,7 +70,7 @@ func (l *lookedAt) with(pools []checker.Pool) []checker.Pool {
 	return scan.WithLooked(pools, looked)
 }
 
-// learn keeps what was looked up, and nothing of disks that are not there any more.
+// learn stores the facts that were looked up, and drops those of disks that no longer exist.
 func (l *lookedAt) learn(pools []checker.Pool, open bool) {
 	of := map[string]lookedDisk{}
 	for i := range pools {
@@ -88,11 +88,12 @@ func (l *lookedAt) learn(pools []checker.Pool, open bool) {
 	l.open = open
 }
 
-// lookAtGuests looks up what is needed to judge guests, where something changed since it was
-// done last or where it found something. It waits until ctx ends; what takes longer continues.
+// lookAtGuests looks up the facts needed to judge guests, if a disk has changed since the last
+// look or the last look had questions. It waits until ctx ends. A longer look continues in the
+// background.
 func (s *Store) lookAtGuests(ctx context.Context) {
 	if !s.looked.looking.TryLock() {
-		return // somebody does
+		return // another look is under way
 	}
 	if !s.looked.due() {
 		s.looked.looking.Unlock()
@@ -110,7 +111,7 @@ func (s *Store) lookAtGuests(ctx context.Context) {
 	}
 }
 
-// lookUpGuests looks up what is needed, however long the one who asked waits.
+// lookUpGuests looks up the facts needed to judge guests, within ScanTimeout.
 func (s *Store) lookUpGuests() {
 	ctx, cancel := context.WithTimeout(context.Background(), s.settings.ScanTimeout)
 	defer cancel()

@@ -9,14 +9,14 @@ import (
 	"snapwatch/checker/scan"
 )
 
-// health is how the pools are, as zpool said last. It is asked in the background: a scrape has
-// what is known.
+// health has the pools' health as zpool last reported it. zpool is asked in the background, and a
+// scrape gets the last known health.
 type health struct {
 	file scan.HealthFile
 
 	mu    sync.Mutex
 	known map[string]*checker.Health
-	// busy are the pools that are asked now.
+	// busy has the pools that are being asked.
 	busy map[string]bool
 }
 
@@ -28,8 +28,8 @@ func healthFile(s Settings) scan.HealthFile {
 	return f
 }
 
-// askHealth begins to ask the pools that are not being asked. It waits for nothing, and zpool
-// is asked at most every five minutes: see [scan.Scanner.Health].
+// askHealth starts asking the pools that are not being asked, and does not wait.
+// [scan.Scanner.Health] asks zpool at most every five minutes.
 func (s *Store) askHealth(pools []string) {
 	h := &s.health
 	h.mu.Lock()
@@ -58,14 +58,14 @@ func (h *health) learn(pool string, known *checker.Health) {
 	delete(h.busy, pool)
 }
 
-// of is what is known of a pool, nil where nothing is. Nobody may change it.
+// of returns the last known health of a pool, nil before the first. Callers must not change it.
 func (h *health) of(pool string) *checker.Health {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.known[pool]
 }
 
-// quiet reports whether no pool is asked.
+// quiet reports whether no pool is being asked.
 func (h *health) quiet() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -76,11 +76,11 @@ var (
 	poolStatus = newMetric("pool_status",
 		"What snapwatch check says of the pool as a whole: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.", "pool")
 	poolFill = newMetric("pool_fill_ratio",
-		"How much of the pool is taken, from 0 to 1. Absent until zpool has told.", "pool")
+		"Used part of the pool, from 0 to 1. Absent until zpool has answered.", "pool")
 	poolSize = newMetric("pool_size_bytes",
-		"How large the pool is, as its devices have it: with the parity.", "pool")
+		"Size of the pool's devices, with the parity.", "pool")
 	poolScrubbed = newMetric("pool_last_scrub_timestamp_seconds",
-		"When the last scrub ended that is known of. Absent if none is.", "pool")
+		"When the last known scrub ended. Absent if no scrub is known.", "pool")
 	poolScrubbing = newMetric("pool_scrub_running",
 		"1 while a scrub is under way or paused, else 0.", "pool")
 	poolErrors = newMetric("pool_permanent_errors",
@@ -88,15 +88,15 @@ var (
 	poolDeviceErrors = newMetric("pool_device_errors",
 		"How many errors the pool's devices have counted since zpool clear or the import, each where it was counted.", "pool", "kind")
 	poolHealthRead = newMetric("pool_health_timestamp_seconds",
-		"When zpool was last asked with success how the pool is.", "pool")
+		"When zpool last reported the pool's health.", "pool")
 	poolDamageRead = newMetric("pool_damage_report_timestamp_seconds",
 		"When root last looked where the pool's permanent errors are. Absent where it never did.", "pool")
 )
 
-// healthCatalogue are the metrics of pools' health.
+// healthCatalogue has the metrics of pools' health.
 var healthCatalogue = []metric{poolStatus, poolFill, poolSize, poolScrubbed, poolScrubbing, poolErrors, poolDeviceErrors, poolHealthRead, poolDamageRead}
 
-// collectHealth sends what is known of a pool's health.
+// collectHealth sends the metrics of a pool's health, as far as the health is known.
 func collectHealth(out sink, p checker.PoolResult) {
 	h := p.Health
 	if h == nil {

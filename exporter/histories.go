@@ -13,32 +13,32 @@ import (
 )
 
 const (
-	// historyTime is when the listing of a disk's snapshots is given up: the pool's
-	// other listings wait for it.
+	// historyTime limits the listing of one disk's snapshots, because the pool's other listings
+	// wait for it.
 	historyTime = 10 * time.Second
-	// historyAge is how long a list is good where nothing tells that it changed.
+	// historyAge is how long a list is used if the disk does not appear to have changed.
 	historyAge = 5 * time.Minute
-	// retryAge is when a listing that failed is tried again.
+	// retryAge is the time after which a failed listing is repeated.
 	retryAge = 15 * time.Second
-	// maxHistories is of how many disks the snapshots are kept.
+	// maxHistories is the greatest number of disks whose snapshots are stored.
 	maxHistories = 20
-	// maxSnapshots is how many of a disk's snapshots are kept, the newest.
+	// maxSnapshots is the greatest number of snapshots stored for a disk: the newest ones.
 	maxSnapshots = 2000
 )
 
-// history is what was listed of one disk's snapshots, and the facts that it depends on.
+// history is the list of one disk's snapshots, and the facts that change with the list.
 type history struct {
 	page.History
 	key scan.Key
 }
 
-// keyOf changes when a disk's list of snapshots may have changed.
+// keyOf returns a key that changes when a disk's list of snapshots may have changed.
 func keyOf(d checker.Disk) scan.Key {
 	return scan.Key{GUID: d.GUID, Newest: d.NewestOfAny, Changed: d.Changed.Unix()}
 }
 
-// histories keeps the snapshots of the disks that somebody looked at. One list is
-// read at a time, in the background.
+// histories stores the snapshots of the disks that somebody opened on the page. It reads one list
+// at a time, in the background.
 type histories struct {
 	list func(ctx context.Context, dataset string) ([]zfs.Snapshot, error)
 	now  func() time.Time
@@ -48,8 +48,8 @@ type histories struct {
 	reading bool
 }
 
-// get returns what is known of the disk's snapshots, and begins to read them where
-// that is nothing or may have changed. It waits for nothing.
+// get returns the stored snapshots of a disk. If none are stored, or they may have changed, get
+// starts a reading. It does not wait.
 func (h *histories) get(d checker.Disk) page.History {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -25,7 +25,8 @@ func TestHistoriesAreBoundedAndTellWhatFailed(t *testing.T) {
 			}
 			return []zfs.Snapshot{{Name: "a"}}, nil
 		}}
-		// asked returns what is shown at once, after all that it began has ended.
+		// asked returns the history shown at first, and waits for everything that the request
+		// started.
 		asked := func(d checker.Disk) page.History {
 			shown := h.get(d)
 			synctest.Wait()

@@ -11,11 +11,11 @@ import (
 	"snapwatch/internal/report"
 )
 
-// runWait is how long the page waits for the file, which is read at once, or
-// hangs with the pool it lies on.
+// runWait is how long the page waits for the report's file. The file is read immediately, or
+// reading hangs together with its pool.
 const runWait = 500 * time.Millisecond
 
-// lastRun reads what the page shows of the last run of snap.
+// lastRun reads the report of the last run of snap for the page.
 func (s *Store) lastRun() page.LastRun {
 	if s.settings.Runs.Last == nil {
 		return page.LastRun{}
@@ -30,7 +30,8 @@ func (s *Store) lastRun() page.LastRun {
 	return seen
 }
 
-// read reads the last run's report. Without one, it returns what is known all the same.
+// read reads the last run's report. If there is no report, the result still says whether snap is
+// registered.
 func (r Runs) read() (page.LastRun, error) {
 	run, err := r.Last()
 	if err != nil {

@@ -8,16 +8,16 @@ import (
 	"snapwatch/exporter/page"
 )
 
-// maxListings is how many listings of a pool are remembered.
+// maxListings is the greatest number of a pool's listings that are remembered.
 const maxListings = 12
 
-// remember adds a result to a pool's listings.
+// remember adds a scan's result to a pool's listings.
 func (p *pool) remember(result checker.Pool) {
 	one := page.Listing{Begun: p.begunAt, Took: result.Took, Disks: len(result.Disks), Problem: result.Problem}
 	p.past = append([]page.Listing{one}, p.past[:min(len(p.past), maxListings-1)]...)
 }
 
-// listings are those of every pool, by its name.
+// listings returns every pool's listings, by the pool's name.
 func (s *Store) listings() map[string]page.Listings {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -32,7 +32,7 @@ func (s *Store) listings() map[string]page.Listings {
 	return all
 }
 
-// RefreshLater begins a refresh and waits for nothing. One is under way at a time.
+// RefreshLater starts a refresh in the background, unless one is under way. It does not wait.
 func (s *Store) RefreshLater() {
 	if !s.refreshing.CompareAndSwap(false, true) {
 		return
@@ -45,7 +45,8 @@ func (s *Store) RefreshLater() {
 	}()
 }
 
-// Quiet reports whether nothing is being read or kept that [Store.RefreshLater] or a page began.
+// Quiet reports whether everything that [Store.RefreshLater] or a page started has ended. Tests
+// wait for it.
 func (s *Store) Quiet() bool {
 	if !s.looked.looking.TryLock() {
 		return false

@@ -11,7 +11,7 @@ import (
 	"snapwatch/checker"
 )
 
-// metric is one line of the catalogue.
+// metric describes a metric in the catalogue.
 type metric struct {
 	Name   string
 	Help   string
@@ -26,15 +26,15 @@ func newMetric(name, help string, labels ...string) metric {
 	return metric{namespace + name, help, labels, prometheus.NewDesc(namespace+name, help, labels, nil)}
 }
 
-// byDisk are the labels of every disk's series. They are constant for the dataset's
-// life: a label that changes leaves a second series behind.
+// byDisk returns the labels of every disk's series. These labels never change during the
+// dataset's life, because a changed label would create a second series.
 func byDisk(more ...string) []string {
 	return append([]string{"pool", "dataset", "disk", "vmid"}, more...)
 }
 
 var (
 	diskTimestamp = newMetric("disk_newest_snapshot_timestamp_seconds",
-		"Creation time of the disk's newest managed snapshot, by the clock of the host that took it: while the disk cannot be read, of the newest that is known. Absent if there is none.", byDisk()...)
+		"Creation time of the disk's newest managed snapshot, by the clock of the host that took it. While the disk cannot be read, the newest known one counts. Absent if there is none.", byDisk()...)
 	diskAge = newMetric("disk_newest_snapshot_age_seconds",
 		"Age of the disk's newest managed snapshot at the time of this scrape. Absent if there is none.", byDisk()...)
 	diskSuffix = newMetric("disk_newest_snapshot_suffix",
@@ -44,24 +44,24 @@ var (
 	diskLimit = newMetric("disk_limit_seconds",
 		"Age of the newest snapshot beyond which the disk alarms, by the configuration.", byDisk("severity")...)
 	diskMaxStoppedAge = newMetric("disk_max_stopped_age_seconds",
-		"Age of a _stopped snapshot beyond which the silence it keeps alarms, by the configuration.", byDisk()...)
+		"Age of a _stopped snapshot beyond which the disk alarms, by the configuration.", byDisk()...)
 	diskMaxInitialReceive = newMetric("disk_max_initial_receive_seconds",
 		"Age of the dataset beyond which a first receive that is not finished alarms, by the configuration.", byDisk()...)
 	diskCreated = newMetric("disk_created_timestamp_seconds",
 		"When the disk's dataset was made on this host. Absent if it is gone.", byDisk()...)
 	diskInfo = newMetric("disk_info",
-		"Always 1; its labels say more of the disk: the guest, the node it runs on by its label, and where it was received from.",
+		"Always 1. Its labels are the guest's id, the node on which the guest runs according to the disk's label, and the origin of a copy.",
 		byDisk("id", "node", "origin_cluster", "origin_dataset")...)
 	diskOwned = newMetric("disk_owned",
 		"1 if the disk's guest is configured on this host and the configuration does not call the disk a copy, else 0. Absent where it is not known which guests are configured here.", byDisk()...)
 	poolState = newMetric("pool_state",
-		"1 for the verdict on the pool as a whole, else 0: the same verdict that snapwatch check gives. Of several that hold it is the one that alarms most. A scan that only takes longer than a scrape is ok while what was read before still counts.", "pool", "state")
+		"1 for the verdict on the pool as a whole, else 0: the same verdict that snapwatch check gives. If several verdicts apply, it is the most severe one. A scan that only takes longer than a scrape is ok while the previous reading still counts.", "pool", "state")
 	poolScrapeSuccess = newMetric("pool_scrape_success",
-		"1 if the pool was read for this scrape, 0 if it failed or is still being read: then what was read last is served.", "pool")
+		"1 if the pool was read for this scrape, 0 if reading failed or is still under way. Then the last reading is served.", "pool")
 	poolScrapeDuration = newMetric("pool_scrape_duration_seconds",
 		"How long the last scan of the pool took.", "pool")
 	poolLastSuccess = newMetric("pool_last_success_timestamp_seconds",
-		"When what is served of the pool was read. Absent if it never was.", "pool")
+		"When the pool was last read successfully. Absent before the first time.", "pool")
 	poolDisks = newMetric("pool_disks",
 		"How many guests' disks the pool holds.", "pool")
 	expectUnmet = newMetric("expect_unmet",
@@ -70,7 +70,7 @@ var (
 		"The time of this host's clock at the scrape.")
 )
 
-// catalogue are all metrics of the exporter's own.
+// catalogue has all metrics of disks, guests, owners and pools.
 var catalogue = slices.Concat([]metric{
 	diskTimestamp, diskAge, diskSuffix, diskState, diskLimit, diskMaxStoppedAge, diskMaxInitialReceive, diskCreated, diskOwned, diskInfo, diskComparison, diskLag,
 }, guestCatalogue, ownerCatalogue, poolCatalogue, healthCatalogue)
@@ -83,13 +83,14 @@ func diskLabels(d checker.Disk) []string {
 	return []string{pool, d.Dataset, d.Name(), strconv.Itoa(d.VMID)}
 }
 
-// limitSeconds is a limit's upper end. A limit of the configuration has no other.
+// limitSeconds returns a limit's upper end in seconds. A limit of the configuration has no lower
+// end.
 func limitSeconds(l checker.Limit) float64 { return l.Range.End }
 
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,62})$`)
 
-// node is the label's value if it can be the name of a node: the label may have
-// come with a stream and hold anything.
+// node returns the label's value if it can be a node's name, else "invalid". The label may have
+// been received with a stream and contain any text.
 func node(label string) string {
 	switch {
 	case label == "":

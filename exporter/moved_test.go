@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// A guest is migrated away and another is destroyed on this node, as Proxmox does both; a
-// copy that is gone, and a disk of a guest that is still here, are missed.
+// A guest is migrated to another node and another is destroyed, both as Proxmox does it, and
+// their disks are not reported missing. A lost copy and a lost disk of a remaining guest are.
 func TestMigrationAndDestroyOnANodeMissNothing(t *testing.T) {
 	var owners atomic.Pointer[pve.Owners]
 	owners.Store(&pve.Owners{Node: "pve1", Of: map[int]string{100: "pve1", 101: "pve1", 102: "pve1"}})
@@ -54,7 +54,7 @@ func TestMigrationAndDestroyOnANodeMissNothing(t *testing.T) {
 	assert.Equal(t, "1", missing("tank/east/vm-100-disk-0", "vm-100-disk-0", "100"), "a copy")
 }
 
-// What a rule must know of the host.
+// The metrics of the host that alert rules use.
 func TestTheHostSaysWhatItsRulesNeed(t *testing.T) {
 	r := newRig(t, world(), func(s *Settings) {
 		s.Config.Maintenance = []config.Maintenance{

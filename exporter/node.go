@@ -12,11 +12,12 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Living says whether a guest's process lives on this host, and since when, zero where that
-// is not known. It is not alive where that cannot be seen.
+// Living reports whether a guest's process is alive on this host, and since when. since is zero
+// if the time is unknown. alive is false if the process cannot be looked up.
 type Living func(vmid int) (since time.Time, alive bool)
 
-// once returns the same, which looks at each guest once. A nil one says that no guest lives.
+// once returns a Living that looks at each guest only once. For a nil l it reports that no guest
+// is alive.
 func (l Living) once() Living {
 	type life struct {
 		since time.Time
@@ -33,7 +34,8 @@ func (l Living) once() Living {
 	}
 }
 
-// tellLiving adds to an answer whether the guests live that the asker takes for stopped.
+// tellLiving adds to an answer whether the guests are alive whose disks the asker considers
+// stopped.
 func tellLiving(request checker.CompareRequest, answer checker.CompareAnswer, living Living) {
 	for i := range answer.Disks {
 		d := &answer.Disks[i]
@@ -50,9 +52,9 @@ func tellLiving(request checker.CompareRequest, answer checker.CompareAnswer, li
 	}
 }
 
-// snapMissing reports whether disks of this node's own guests are here and nothing starts
-// snap for them: it is not registered, and did not run within the limit of a warning, as it
-// does where somebody starts it in a way of his own.
+// snapMissing reports whether this node has disks of its own guests and nothing starts snap: snap
+// is not registered, and has not run within the warning limit. A recent run means that somebody
+// starts snap in another way.
 func (s *Store) snapMissing(owners pve.Owners) bool {
 	runs := s.settings.Runs
 	if runs.Expected == nil || runs.Expected() || !s.ownsDisks(owners) {
@@ -66,7 +68,7 @@ func (s *Store) snapMissing(owners pve.Owners) bool {
 	return ago < 0 || ago > s.config().Limits.Warning.Std()
 }
 
-// ownsDisks reports whether a disk of this node's own guests is here, which is no copy.
+// ownsDisks reports whether this node has a disk of one of its own guests. Copies do not count.
 func (s *Store) ownsDisks(owners pve.Owners) bool {
 	for _, pool := range s.current() {
 		for i := range pool.Disks {
@@ -82,7 +84,7 @@ var (
 	runUnregistered = newMetric("run_unregistered",
 		"1 if disks of guests that are configured on this host are here and nothing starts snap: it is not registered, and has not run within limits.warning; else 0. Absent where it is not known which guests are configured here.")
 	started = newMetric("start_timestamp_seconds",
-		"When this exporter started. Two that are scraped under the same labels are told apart by it.")
+		"When this exporter started. It distinguishes two exporters that are scraped under the same labels.")
 	booted = newMetric("boot_timestamp_seconds",
 		"When this host was started, by its clock now. Absent where that is not known.")
 	configReloaded = newMetric("config_last_reload_successful",
@@ -90,16 +92,16 @@ var (
 	maintenanceExpired = newMetric("maintenance_expired",
 		"How many entries under maintenance: in the configuration are over, and silence nothing any more.")
 	memoryKept = newMetric("memory_kept",
-		"1 if the disks seen on this host are remembered over a restart, so that one that is gone is missed; 0 if they or the cache could not be written to the state directory, or for a day after what was remembered was lost.")
+		"1 if the disks seen on this host are remembered over a restart, so that a disk that disappears is reported missing; 0 if they or the cache could not be written to the state directory, or for a day after what was remembered was lost.")
 )
 
-// nodeCatalogue are the metrics of the host itself.
+// nodeCatalogue has the metrics of the host itself.
 var nodeCatalogue = []metric{runUnregistered, started, booted, configReloaded, maintenanceExpired, memoryKept}
 
-// nodeCollector sends what concerns the host itself.
+// nodeCollector sends the metrics of the host itself.
 type nodeCollector struct{ store *Store }
 
-// uptime is how long this host has been up.
+// uptime returns the time since the host was started.
 func (s *Store) uptime() (time.Duration, error) {
 	if s.settings.Uptime == nil {
 		return 0, errors.ErrUnsupported

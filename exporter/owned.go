@@ -8,9 +8,9 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// ownGuests are this node's guests with the disks that snap covers: what somebody who keeps
-// copies must have. Their names are those of the last run of snap, which may read the
-// configurations.
+// ownGuests returns this node's guests with the disks that snap covers. A host with copies must
+// have a copy of each of these disks. The names are from the last run of snap, which may read the
+// guests' configurations.
 func (s *Store) ownGuests(report checker.Report, owners pve.Owners, living Living) []checker.OwnedGuest {
 	names := s.runs.known()
 	at := map[int]int{}

@@ -12,7 +12,7 @@ import (
 	"snapwatch/internal/report"
 )
 
-// Who keeps copies is told which disks snap covers here, and what their guests are called.
+// A host with copies learns which disks snap covers here, and the names of their guests.
 func TestANodeTellsWhatItHas(t *testing.T) {
 	w := primaryWorld()
 	off := disk("rpool/data/vm-104-disk-0", 16, snapshot("stopped", 8, 24*time.Hour))
@@ -37,8 +37,8 @@ func TestANodeTellsWhatItHas(t *testing.T) {
 	assert.False(t, web.Alive, "its newest snapshot does")
 }
 
-// While snap fails, the newest snapshot grows old and shows nothing: that the guest lives is asked
-// whatever its class.
+// While snap fails, the newest snapshot only gets older. Whether the guest is alive is looked up
+// whatever the snapshot's class is.
 func TestANodeTellsThatAGuestLivesWhileSnapFails(t *testing.T) {
 	w := primaryWorld()
 	w.Datasets = append(w.Datasets, disk("rpool/data/vm-104-disk-0", 16, snapshot("hourly", 8, 30*time.Hour)))
@@ -51,8 +51,8 @@ func TestANodeTellsThatAGuestLivesWhileSnapFails(t *testing.T) {
 	assert.True(t, answer.Guests[0].Alive)
 }
 
-// An exporter that was started while a pool is suspended says that it has not read it: what its
-// guests have there has not gone.
+// An exporter that was started while a pool is suspended reports the pool as unread, so that its
+// disks do not count as gone.
 func TestANodeTellsWhatItHasNotRead(t *testing.T) {
 	r := newRig(t, primaryWorld(), owns(100, 101))
 	r.Refresh(t.Context())

@@ -13,19 +13,19 @@ var (
 	diskComparison = newMetric("disk_comparison",
 		"1 for the outcome of comparing the disk with the node that owns it, else 0. Absent where no node is asked (owners: in the configuration).", byDisk("outcome")...)
 	diskLag = newMetric("disk_lag_seconds",
-		"For how long the disk's owner has had a snapshot that is not here. Absent where that could not be compared.", byDisk()...)
+		"For how long the disk's owner has had a snapshot that is not here. Absent if the disk could not be compared.", byDisk()...)
 	absentDisks = newMetric("absent_disks",
-		"How many disks owners take snapshots of that are not here: severity critical for those under expect: in the configuration, else warning. What a node said last counts while it does not answer. Absent where no node is asked, and where none answers whole and nothing is known to lack.", "severity")
+		"Number of disks that owners take snapshots of and that are not here: severity critical for those under expect: in the configuration, else warning. While a node does not answer, its last answer counts. Absent if no node is asked, or if no node answers completely and no missing disk is known.", "severity")
 	ownerAnswer = newMetric("owner_last_answer_timestamp_seconds",
 		"When a node that may own disks answered last. Absent if it never did.", "node")
 	ownerUp = newMetric("owner_answers",
 		"1 if the node that may own disks answered when it was asked last, else 0.", "node")
 )
 
-// ownerCatalogue are the metrics about what owners say, but for those of each disk.
+// ownerCatalogue has the metrics of the owners' answers, without the metrics of each disk.
 var ownerCatalogue = []metric{absentDisks, ownerAnswer, ownerUp}
 
-// ownerCollector sends what concerns the nodes that may own disks.
+// ownerCollector sends the metrics of the nodes that may own disks.
 type ownerCollector struct{ report checker.Report }
 
 // Describe implements [prometheus.Collector].
@@ -56,7 +56,7 @@ func collectOwners(out sink, report checker.Report) {
 	}
 }
 
-// compared sends what comparing the disk with its owner gave.
+// compared sends the result of comparing the disk with its owner.
 func (collector) compared(out sink, d checker.Result, labels []string) {
 	if d.Compared == nil {
 		return
@@ -76,7 +76,7 @@ func lagOf(d *checker.Result) (seconds float64, known bool) {
 	return float64(int64(d.Compared.Lag.Seconds())), true
 }
 
-// comparisons prints what [collector.compared] sends of the outcomes.
+// comparisons prints the outcomes that [collector.compared] sends.
 func (p *textPage) comparisons() {
 	if !slices.ContainsFunc(p.series, func(s textSeries) bool { return s.Compared != nil }) {
 		return

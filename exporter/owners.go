@@ -13,11 +13,11 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// ownedWait is how long an answer waits for Proxmox's configuration, which lies in
-// memory and is read at once, or hangs.
+// ownedWait is how long an answer waits for Proxmox's configuration. The configuration is in
+// memory: it is read immediately, or reading hangs.
 const ownedWait = 2 * time.Second
 
-// owners reads which node has which guest.
+// owners reads which node owns which guest.
 func (s *Store) owners(ctx context.Context) (pve.Owners, error) {
 	if s.settings.Owners == nil {
 		return pve.Owners{}, errors.New("this exporter does not read Proxmox's configuration")
@@ -29,7 +29,7 @@ func (s *Store) owners(ctx context.Context) (pve.Owners, error) {
 	return owners, err
 }
 
-// ownership answers for one guest from what was read.
+// ownership returns whether this host owns a guest, according to the owners that were read.
 func ownership(o pve.Owners, err error, vmid int) checker.Ownership {
 	switch {
 	case err != nil:
@@ -40,8 +40,8 @@ func ownership(o pve.Owners, err error, vmid int) checker.Ownership {
 	return checker.NotOwned
 }
 
-// ownersOnce is what was read last of Proxmox's configuration; only where that is nothing yet
-// it waits. It returns nil where nothing can be read.
+// ownersOnce returns the owners that were last read, and reads them only if none were read
+// before. It returns nil if they cannot be read.
 func (s *Store) ownersOnce(ctx context.Context) *pve.Owners {
 	if owners := s.guests.known(); owners != nil || s.settings.Owners == nil || s.settings.NoGuests {
 		return owners
@@ -53,7 +53,7 @@ func (s *Store) ownersOnce(ctx context.Context) *pve.Owners {
 	return &owners
 }
 
-// setOwned says of each disk whether its guest is configured here.
+// setOwned records for each disk whether its guest is configured here.
 func (s *Store) setOwned(owners *pve.Owners, disks []checker.Disk) {
 	for i := range disks {
 		switch {
@@ -80,8 +80,8 @@ func isCopy(c config.Config, dataset string) bool {
 	return origin != "" || isReplica(c, dataset)
 }
 
-// guestsByDisk says which node has a disk's guest, by what Proxmox's configuration said
-// last; nil where it never said anything.
+// guestsByDisk returns a function that names the node that owns a disk's guest, according to the
+// configuration of Proxmox that was last read. It returns nil if none was read.
 func (s *Store) guestsByDisk() *scan.Guests {
 	owners := s.guests.known()
 	if owners == nil {

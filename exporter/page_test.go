@@ -21,7 +21,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// shown reads the pools to the end and returns the page.
+// shown waits until the pools are read, and returns the page.
 func (r *rig) shown(t *testing.T, path string) string {
 	t.Helper()
 	r.Refresh(t.Context())
@@ -188,7 +188,7 @@ func TestPageNamesThePoolsThatCannotBeRead(t *testing.T) {
 		s.Config.Maintenance = []config.Maintenance{{Selector: config.Selector{Pool: "old"}, Until: start.Add(time.Hour), Reason: "new disks"}}
 		s.Config.Pools = []string{"old", "rpool", "tank"}
 	})
-	assert.NotContains(t, r.shown(t, "/"), "cannot be read", "a pool out for maintenance is no alarm")
+	assert.NotContains(t, r.shown(t, "/"), "cannot be read", "a pool out for maintenance does not alarm")
 	r.fake.Pool("tank", "SUSPENDED")
 	page := r.shown(t, "/")
 	assert.Contains(t, page, "pool tank cannot be read")

@@ -9,8 +9,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// One dataset on the owner cannot be opened: of the disks beside it, which it has just read, it
-// answers. Of one that it did not find there it does not.
+// One dataset on the owner cannot be opened. The owner still answers about the disks next to it,
+// which it has just read, but not about a disk that it did not find there.
 func TestOneBadDatasetOnTheOwner(t *testing.T) {
 	w := primaryWorld()
 	w.Faults = []zfstest.Fault{{Words: []string{"get", "rpool"}, Exit: 1, Stderr: "cannot open 'rpool/vm-999-cloudinit': I/O error\n"}}
@@ -22,8 +22,8 @@ func TestOneBadDatasetOnTheOwner(t *testing.T) {
 	assert.False(t, d[1].Gone)
 }
 
-// Beside one that cannot be opened, for days, one disk is destroyed and forgotten, another renamed:
-// neither is asked for any more.
+// One dataset cannot be opened for days. Next to it one disk is destroyed and forgotten, and
+// another is renamed. The exporter no longer asks for either.
 func TestForgottenBesideOneThatCannotBeRead(t *testing.T) {
 	w := world()
 	r := newRig(t, w)

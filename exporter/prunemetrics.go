@@ -14,7 +14,7 @@ var (
 	pruneDestroyed = newMetric("prune_destroyed_snapshots",
 		"How many snapshots the last run of prune destroyed.")
 	pruneDue = newMetric("prune_due_snapshots",
-		"Snapshots that prune was to destroy and did not when it last read the pool, without those that are held or cloned. Absent where that is more than 8 days ago.", "pool")
+		"Snapshots that prune should have destroyed and did not when it last read the pool, without held and cloned ones. Absent if that was more than 8 days ago.", "pool")
 	pruneExpected = newMetric("prune_expected",
 		"1 if prune is registered in cron on this host, else 0.")
 	pruneLimit = newMetric("prune_limit_seconds",

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// reader reads what may hang. One reading at a time: where that hangs, one goroutine hangs
-// with it, however many ask.
+// reader reads a value whose reading may hang. It reads once at a time, so that a reading that
+// hangs blocks one goroutine, whatever the number of callers.
 type reader[T any] struct {
 	read func() (T, error)
 
 	mu      sync.Mutex
 	reading *reading[T]
-	// last is the last value that was read without an error, nil before there is one.
+	// last is the last value that was read without an error, nil before the first.
 	last *T
 }
 
@@ -23,8 +23,8 @@ type reading[T any] struct {
 	err   error
 }
 
-// get waits for a reading for some time, or until ctx ends. waited is false where it is not
-// at its end by then.
+// get waits for a reading until limit has passed or ctx ends. waited is false if the reading had
+// not finished by then.
 func (r *reader[T]) get(ctx context.Context, limit time.Duration) (value T, waited bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -37,15 +37,15 @@ func (r *reader[T]) get(ctx context.Context, limit time.Duration) (value T, wait
 	}
 }
 
-// known returns the last value that was read without an error, nil where there is none. It
-// waits for nothing.
+// known returns the last value that was read without an error, nil before the first. It does not
+// wait.
 func (r *reader[T]) known() *T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last
 }
 
-// join begins a reading unless one is under way.
+// join returns the reading under way, or starts one.
 func (r *reader[T]) join() *reading[T] {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -32,13 +32,13 @@ var (
 	runUnprotected = newMetric("run_unprotected_disks",
 		"Disks of running guests that the last run of snap could not cover, by reason.", "reason")
 	runFrozen = newMetric("run_frozen_seconds",
-		"For how long a guest was frozen at most when snap last took its snapshot. For guests under quiesce alone.", "vmid")
+		"The longest time for which a guest was frozen when snap last took its snapshot. Only for guests under quiesce.", "vmid")
 	runQuiesced = newMetric("run_quiesced",
-		"1 if a guest was frozen until all its disks had their last snapshot, 0 if that is only crash-consistent, or torn. For guests under quiesce alone.", "vmid")
+		"1 if a guest was frozen until all its disks had their last snapshot, 0 if its snapshot is only crash-consistent, or torn. Only for guests under quiesce.", "vmid")
 	runLeftFrozen = newMetric("run_left_frozen",
-		"Guests that snap froze, or an earlier run, and that may be frozen yet.")
+		"Guests that the last run of snap or an earlier run froze, and that may still be frozen.")
 	runDue = newMetric("run_due_snapshots",
-		"Snapshots that snap was to destroy and did not when it last read the pool, without those that are held or cloned. Absent where that is more than 8 days ago.", "pool")
+		"Snapshots that snap should have destroyed and did not when it last read the pool, without held and cloned ones. Absent if that was more than 8 days ago.", "pool")
 	runLocked = newMetric("run_locked_guests",
 		"Guests that Proxmox had locked for more than an hour at the last run of snap, so that it rotated nothing of them.")
 	runReserves = newMetric("run_snapshot_reserve_bytes",
@@ -52,9 +52,9 @@ var (
 // runCatalogue are the metrics of the last run of snap.
 var runCatalogue = []metric{runStart, runEnd, runLastSuccess, runDuration, runSuccess, runActions, runExpected, runLimit, runUnprotected, runFrozen, runQuiesced, runLeftFrozen, runDue, runLocked, runReserves, runShort, runReadable}
 
-// Runs says where the exporter finds out about the runs of snap on this host.
+// Runs has the functions through which the exporter learns about the runs of a job on this host.
 type Runs struct {
-	// Last reads the last run's report; its error wraps fs.ErrNotExist without one.
+	// Last reads the last run's report. If there is no report, the error wraps fs.ErrNotExist.
 	Last func() (report.Run, error)
 	// Expected reports whether snap is registered here.
 	Expected func() bool
@@ -118,7 +118,7 @@ func sendRun(out sink, last report.Run) {
 	sendDue(out, runDue, last)
 	sendRoom(out, last)
 	out.send(runLeftFrozen, float64(len(last.LeftFrozen)))
-	var guests report.Run // with one entry each, whatever the file has
+	var guests report.Run // with one entry for each guest, even if the file has several
 	for _, q := range last.Quiesced {
 		guests.AddQuiesced(q)
 	}
@@ -129,7 +129,7 @@ func sendRun(out sink, last report.Run) {
 	}
 }
 
-// sendDue sends what was due on each pool.
+// sendDue sends the number of due snapshots of each pool.
 func sendDue(out sink, due metric, last report.Run) {
 	pools := map[string]int{}
 	for place, b := range last.Backlogs {
@@ -154,7 +154,7 @@ func WriteTextfile(path string, run report.Run) error {
 	return writeTextfile(path, snapCollector(only(run)))
 }
 
-// only is a host on which there was just one run.
+// only returns the Runs of a host on which run was the only one.
 func only(run report.Run) Runs {
 	return Runs{Last: func() (report.Run, error) { return run, nil }}
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// maxScrapes is how many scrapes are answered at the same time.
+// maxScrapes is the greatest number of scrapes answered at the same time.
 const maxScrapes = 5
 
-// metrics answers a scrape: in the text format quickly, in every other by
-// client_golang alone.
+// metrics returns the handler of scrapes. It prints the text format with the quick code here, and
+// all other formats with client_golang.
 func (s Server) metrics(store *Store) http.Handler {
 	others := prometheus.NewRegistry()
 	others.MustRegister(version.NewCollector("snapwatch"))
@@ -56,12 +56,12 @@ type textHandler struct {
 	others prometheus.Gatherer
 	log    *slog.Logger
 	turns  chan struct{}
-	// packers are gzip writers to be used again: each has more than a megabyte.
+	// packers has gzip writers for reuse, because each takes more than a megabyte.
 	packers *sync.Pool
 }
 
-// ServeHTTP implements [http.Handler]. What may fail is done before the answer
-// begins, so that no half an answer passes for a whole one.
+// ServeHTTP implements [http.Handler]. It does everything that may fail before it sends the first
+// byte, so that a client never takes half an answer for a whole one.
 func (h textHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
 	case h.turns <- struct{}{}:
@@ -97,13 +97,13 @@ func (h textHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = out.Close()
 	}
-	if err != nil { // the one who asked is gone, most likely
+	if err != nil { // most likely the client has disconnected
 		h.log.Debug("metrics not sent", "err", err)
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// compressed compresses, as quickly as it can, what is sent to one who takes that.
+// compressed returns a writer that compresses with the fastest level if the client accepts gzip.
 func (h textHandler) compressed(w http.ResponseWriter, r *http.Request) io.WriteCloser {
 	for accepted := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
 		if name, _, _ := strings.Cut(accepted, ";"); strings.TrimSpace(name) == "gzip" {
@@ -119,12 +119,12 @@ func (h textHandler) packer(w io.Writer) packer {
 	if used {
 		z.Reset(w)
 	} else {
-		z, _ = gzip.NewWriterLevel(w, gzip.BestSpeed) // a level that there is
+		z, _ = gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is valid
 	}
 	return packer{z, h.packers}
 }
 
-// packer is a gzip writer that goes back to where it is from.
+// packer is a gzip writer that Close returns to its pool.
 type packer struct {
 	*gzip.Writer
 	from *sync.Pool

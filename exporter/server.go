@@ -14,24 +14,24 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
-// Server is how the exporter is reached.
+// Server has the settings of the exporter's web server.
 type Server struct {
 	Listen        []string
 	SystemdSocket bool
 	// WebConfig is exporter-toolkit's file for TLS and passwords, "" for none.
 	WebConfig string
-	// MetricsPath is where the metrics are, /metrics.
+	// MetricsPath is the path of the metrics, such as /metrics.
 	MetricsPath string
 	// OwnMetrics adds metrics about the exporter as a process.
 	OwnMetrics bool
-	// Host and Version are named on the page.
+	// Host and Version are shown on the page.
 	Host, Version string
-	// AllowedHosts are further names by which this host may be asked for the page.
+	// AllowedHosts has further host names under which the page may be requested.
 	AllowedHosts []string
 	Log          *slog.Logger
 }
 
-// Serve answers until it fails or ctx ends.
+// Serve answers requests until ctx ends or an error occurs.
 func (s Server) Serve(ctx context.Context, store *Store) error {
 	if err := web.Validate(s.WebConfig); err != nil {
 		return config.WebError(s.WebConfig, err)
@@ -49,7 +49,7 @@ func (s Server) Serve(ctx context.Context, store *Store) error {
 		WebConfigFile:      &s.WebConfig,
 	}, s.Log)
 	if ctx.Err() != nil {
-		return nil // asked to end
+		return nil // ctx ended, which is not an error
 	}
 	return err
 }
@@ -62,8 +62,8 @@ func (s Server) server(store *Store) *http.Server {
 	}
 }
 
-// Handler answers every path. Only the metrics and the sign of life are for
-// everybody: see [Server.requireAuth].
+// Handler returns the handler of all paths. Everybody may read the metrics and /-/healthy; all
+// other paths need [Server.requireAuth].
 func (s Server) Handler(store *Store) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+s.MetricsPath, refreshed(store, s.metrics(store)))
@@ -78,8 +78,8 @@ func (s Server) Handler(store *Store) http.Handler {
 	return mux
 }
 
-// facts are those of the page, which reads nothing from zfs but lets the pools, and a history
-// that is not known, be read for the next time.
+// facts returns the function that collects the page's facts. It does not wait for zfs, but starts
+// reading the pools, and the history of the open disk, for the next request.
 func (s Server) facts(store *Store) func(disk string) page.Facts {
 	return func(disk string) page.Facts {
 		f := page.Facts{
@@ -97,18 +97,18 @@ func (s Server) facts(store *Store) func(disk string) page.Facts {
 	}
 }
 
-// The time a request waits for a scan: what Prometheus says in its header less a
-// part for sending the answer, else what suits its default of ten seconds.
+// The time that a request waits for a scan: the timeout in Prometheus' header minus waitOffset
+// for sending the answer, or defaultWait, which suits Prometheus' default timeout of ten seconds.
 const (
 	defaultWait = 8 * time.Second
 	waitOffset  = 500 * time.Millisecond
-	// longestWait is longer than any scrape may take, and bounds how long one who asks and
-	// does not read the answer takes another's turn.
+	// longestWait exceeds every scrape timeout. It also limits how long a client that does not
+	// read its answer occupies a turn.
 	longestWait = 5 * time.Minute
 )
 
-// refreshed lets every request begin a scan and wait for it as long as it may; what
-// comes after reads only what is there.
+// refreshed starts a scan for each request and waits for it within the request's timeout. Then
+// next answers from the stored results.
 func refreshed(store *Store, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), timeoutOf(r))
@@ -120,7 +120,7 @@ func refreshed(store *Store, next http.Handler) http.Handler {
 
 func timeoutOf(r *http.Request) time.Duration {
 	given, err := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
-	if !(err == nil && given > 0 && given <= 3600) { // NaN is neither
+	if !(err == nil && given > 0 && given <= 3600) { // also refuses NaN
 		return defaultWait
 	}
 	timeout := min(time.Duration(given*float64(time.Second)), longestWait)

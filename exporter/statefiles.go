@@ -16,21 +16,22 @@ import (
 	"snapwatch/internal/lock"
 )
 
-// InventoryName is the file in the state directory that remembers the disks; check and
-// forget read it, too.
+// InventoryName is the file in the state directory that remembers the disks. check and forget
+// also use it.
 const InventoryName = "seen.json"
 
-// inventoryFile is the disks seen before, on disk and in memory. Somebody may change the
-// file: then it is read again.
+// inventoryFile has the disks seen before, in memory and in a file. If another process changes
+// the file, it is read again.
 type inventoryFile struct {
 	path string // "" for memory only
 	log  *slog.Logger
 
 	mu    sync.Mutex
 	known scan.Inventory
-	// same is the file that known was last the same as, nil if there is none.
+	// same describes the file when its contents were last those of known, nil if there is no such
+	// file.
 	same os.FileInfo
-	// problem is why known is not kept, nil if it is.
+	// problem is why known is not saved, nil if it is.
 	problem error
 }
 
@@ -45,37 +46,38 @@ func newInventoryFile(dir string, log *slog.Logger, now time.Time) *inventoryFil
 	return f
 }
 
-// disks is what is remembered now. It is never changed, only replaced.
+// disks returns the remembered disks. The returned inventory is never changed, only replaced.
 func (f *inventoryFile) disks() scan.Inventory {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.known
 }
 
-// notes say what a person must know of the memory.
+// notes returns the faults of the inventory as notes for a report.
 func (f *inventoryFile) notes(now time.Time) []checker.Note {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	notes := f.known.Notes(now)
 	if f.problem != nil {
-		notes = append(notes, checker.Note{State: checker.Warning, Text: fmt.Sprintf("the disks that are here are not remembered over a restart, so that one that goes meanwhile is not missed: %v", f.problem)})
+		notes = append(notes, checker.Note{State: checker.Warning, Text: fmt.Sprintf("the disks here are not saved, so a disk that disappears during a restart is not reported missing: %v", f.problem)})
 	}
 	return notes
 }
 
-// update adds what was just read, and forgets the disks of guests that are gone; guests is
-// nil where it is not known where they are. Where the file cannot be read or written, this
-// process remembers all the same, and tries again.
+// update adds the disks that were just read, and forgets the disks of guests that left this host.
+// guests is nil if the owners of guests are unknown. If the file cannot be read or written, this
+// process remembers the disks in memory and tries again at the next update.
 func (f *inventoryFile) update(pools []checker.Pool, guests *scan.Guests, now time.Time) {
 	f.change(now, func(known scan.Inventory) (scan.Inventory, bool) { return updated(known, pools, guests, now) })
 }
 
-// hear adds what nodes said of their own guests, likewise.
+// hear adds the guests that nodes reported as their own. Faults of the file are handled as in
+// update.
 func (f *inventoryFile) hear(nodes []checker.NodeAnswer, now time.Time) {
 	f.change(now, func(known scan.Inventory) (scan.Inventory, bool) { return known.Heard(nodes, now) })
 }
 
-// change makes a change of what is known, which says whether it is one.
+// change applies a function to the inventory. The function reports whether it changed anything.
 func (f *inventoryFile) change(now time.Time, change func(scan.Inventory) (scan.Inventory, bool)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -115,9 +117,9 @@ func updated(known scan.Inventory, pools []checker.Pool, guests *scan.Guests, no
 	return settled, changed || also
 }
 
-// load reads the file if it is another than the one that is known, and adds it to what is
-// known: this process may have seen what it could not write. One that is gone is written
-// again. One that cannot be read may be whole, and is left as it is.
+// load reads the file if it has changed, and merges it with the known disks, since this process
+// may have seen disks that it could not write. A missing file is written again. An unreadable
+// file is not overwritten, because its contents may be intact.
 func (f *inventoryFile) load(now time.Time) error {
 	info, err := os.Stat(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -137,7 +139,7 @@ func (f *inventoryFile) load(now time.Time) error {
 	if loaded.Lost != nil && loaded.Disks == nil {
 		f.log.Error("disks seen before", "err", loaded.Lost.Why)
 		if f.same != nil {
-			loaded.Lost = f.known.Lost // this process has it all in memory
+			loaded.Lost = f.known.Lost // this process has all disks in memory
 		}
 		info = nil
 	}
@@ -145,7 +147,7 @@ func (f *inventoryFile) load(now time.Time) error {
 	return nil
 }
 
-// tell logs what is another fault than before.
+// tell logs an error that differs from the previous one.
 func (f *inventoryFile) tell(err error) {
 	if err != nil && (f.problem == nil || err.Error() != f.problem.Error()) {
 		f.log.Error("disks seen before", "err", err)
@@ -153,7 +155,7 @@ func (f *inventoryFile) tell(err error) {
 	f.problem = err
 }
 
-// loadCache reads what the scanner knew before a restart.
+// loadCache reads the scanner's cache that was saved before a restart.
 func (s *Store) loadCache() {
 	if s.settings.StateDir == "" {
 		s.settings.Scanner.Cache = scan.NewCache()
@@ -166,7 +168,7 @@ func (s *Store) loadCache() {
 	s.settings.Scanner.Cache = cache
 }
 
-// saveCache writes the cache if it is not what was written last; [Store.tidy] alone does.
+// saveCache writes the cache if it has changed since the last write. Only [Store.tidy] calls it.
 func (s *Store) saveCache() {
 	cache := s.settings.Scanner.Cache
 	if s.settings.StateDir == "" || !cache.Unsaved() {
@@ -183,7 +185,7 @@ func (s *Store) saveCache() {
 	}
 }
 
-// remembers reports whether what is known here outlives this process.
+// remembers reports whether the inventory and the cache are saved for the next process.
 func (s *Store) remembers(now time.Time) bool {
 	return len(s.inventory.notes(now)) == 0 && s.cacheProblem.Load() == nil
 }

@@ -1,13 +1,14 @@
-// Package exporter serves what package checker finds: metrics for Prometheus, JSON, and a page.
+// Package exporter serves the verdicts of package checker: as metrics for Prometheus, as JSON,
+// and as a page.
 //
-// [Store] reads, [Server] answers. A scan begins when somebody asks, and all who ask at the same
-// time share it. Each answer judges again what was read last, so that a pool that hangs can
-// neither hang an answer nor keep an old verdict alive.
+// A [Store] reads the pools, and a [Server] answers requests. A request starts a scan, and
+// simultaneous requests share one scan. Each answer judges the last reading again at its own
+// time, so that a pool that hangs can neither block an answer nor keep an old verdict alive.
 //
 // # In the background
 //
-// Pools' health (health.go), the owners (asking.go) and histories (histories.go) are read in the
-// background, never in the way of an answer, and age where everybody sees it.
+// The health of pools (health.go), the owners (asking.go) and the histories (histories.go) are
+// read in the background and do not delay answers. The answers show the age of these readings.
 package exporter
 
 import (
@@ -25,11 +26,11 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// Store holds what was last read of each pool. It is made by [NewStore].
+// Store has the last reading of each pool. NewStore makes one.
 type Store struct {
 	settings Settings
 	file     *configFile
-	// following reads the file without making anybody wait who finds it hung.
+	// following reads the configuration file without blocking callers if reading hangs.
 	following reader[struct{}]
 
 	mu        sync.Mutex
@@ -43,66 +44,70 @@ type Store struct {
 	histories  *histories
 	runs       reader[page.LastRun]
 	refreshing atomic.Bool
-	// tidying is held by the one who does what follows a scan.
+	// tidying is held while the results of scans are saved.
 	tidying sync.Mutex
-	// cacheProblem is why the cache could not be written, nil if it could.
+	// cacheProblem is why the cache could not be written, nil if it was written.
 	cacheProblem atomic.Pointer[string]
-	// started is when this began.
+	// started is the time at which the store was made.
 	started time.Time
 }
 
-// Settings are what a [Store] depends on.
+// Settings has everything on which a [Store] depends.
 type Settings struct {
 	// Config is the configuration at the start.
 	Config config.Config
-	// ConfigFile is where it is from, and LoadConfig reads it again; "" never does.
+	// ConfigFile is the path of the configuration, and LoadConfig reads it again. If ConfigFile
+	// is "", the configuration is never read again.
 	ConfigFile string
 	LoadConfig func() (config.Config, error)
 	Scanner    scan.Scanner
-	// Owners reads which node has which guest; nil where no guests can be. It may
-	// hang.
+	// Owners reads which node owns which guest. It may hang. It is nil on a host that cannot have
+	// guests.
 	Owners func() (pve.Owners, error)
-	// NoGuests is true where no guests can be: the host is no Proxmox node.
+	// NoGuests is true on a host that cannot have guests because it is not a Proxmox node.
 	NoGuests bool
-	// Ask asks the nodes that the configuration names; nil asks nobody.
+	// Ask asks the nodes that the configuration names. If Ask is nil, no node is asked.
 	Ask Ask
-	// Living says whether a guest lives here; nil where that cannot be told.
+	// Living reports whether a guest is alive here. It is nil where this cannot be found out.
 	Living Living
-	// Uptime is how long this host has been up; nil where that cannot be told.
+	// Uptime returns the time since the host was started. It is nil where this cannot be found
+	// out.
 	Uptime func() (time.Duration, error)
-	// Runs tells of the runs of snap on this host; without a Last there are none.
+	// Runs reads about the runs of snap on this host. If Runs.Last is nil, no metrics about runs
+	// are served.
 	Runs Runs
-	// Prunes tells the same of prune.
+	// Prunes reads about the runs of prune, like Runs.
 	Prunes Runs
-	// DamageReport is root's report of pools' permanent errors, "" for none.
+	// DamageReport is the path of root's report about the permanent errors of pools, "" for none.
 	DamageReport string
-	// StateDir keeps what must outlive the process; "" keeps nothing.
+	// StateDir is the directory of the files that outlive the process. If StateDir is "", nothing
+	// is saved.
 	StateDir string
-	// ScanTimeout is when a listing is given up, however long the one who asked
-	// waits. It may be longer than a scrape: the next one finds the result.
+	// ScanTimeout limits a listing, however long the client waits. It may exceed the scrape
+	// timeout: the next scrape then gets the result.
 	ScanTimeout time.Duration
-	// MaxDataAge is when what was read becomes unreadable.
+	// MaxDataAge is the age at which a reading no longer counts and its disks become unreadable.
 	MaxDataAge time.Duration
-	// Reuse is how long a result is good for others who ask.
+	// Reuse is how long a scan's result is served to further requests without another scan.
 	Reuse time.Duration
 	Log   *slog.Logger
 }
 
 // pool is one pool's latest results.
 type pool struct {
-	// tried is the last scan that ended, good or not; good the last that succeeded.
+	// tried is the last scan that ended; good is the last that succeeded.
 	tried, good checker.Pool
 	endedAt     time.Time
-	// scanning is closed when the scan under way ends, nil while there is none.
+	// scanning is closed when the scan under way ends. It is nil while no scan is under way.
 	scanning chan struct{}
 	begunAt  time.Time
-	// roots are what the scan under way, or else the last one, was asked to search.
+	// roots are the datasets that the current scan, or else the last one, searches.
 	roots []string
-	// past are the last listings, for the page.
+	// past has the last listings, for the page.
 	past []page.Listing
 }
 
-// NewStore makes a store that has read nothing yet but what the last process left.
+// NewStore returns a store that knows only the files that the last process left.
 func NewStore(s Settings) *Store {
 	store := &Store{settings: s, file: newConfigFile(s), pools: map[string]*pool{}, inventory: newInventoryFile(s.StateDir, s.Log, s.Scanner.Now())}
 	store.started = s.Scanner.Now()
@@ -114,10 +119,10 @@ func NewStore(s Settings) *Store {
 	return store
 }
 
-// Refresh scans every pool that is not being scanned, and waits for the scans and
-// for what follows them until ctx ends. What takes longer continues: a pool that
-// hangs keeps neither the others nor the memory of their disks waiting. A configuration
-// that has changed is taken before.
+// Refresh first reads a changed configuration. Then it scans every pool that is not being
+// scanned, and waits until ctx ends for the scans and for saving their results. Longer work
+// continues in the background, so a pool that hangs does not delay the other pools or saving
+// their disks.
 func (s *Store) Refresh(ctx context.Context) {
 	s.followConfig(ctx)
 	if s.settings.Owners != nil {
@@ -146,13 +151,13 @@ func (s *Store) Refresh(ctx context.Context) {
 }
 
 func (s *Store) targets() scan.Targets {
-	// No ZFS at all is told by the pools that are expected and missing.
+	// Without ZFS the report names the expected pools as missing.
 	imported, _ := scan.FindPools(s.settings.Scanner.Kstat)
 	return scan.NewTargets(s.config(), imported, s.inventory.disks())
 }
 
-// begin starts a scan unless one is under way or has just ended, and returns what
-// is closed at its end, nil where there is nothing to wait for.
+// begin starts a scan unless one is under way or has just ended. It returns a channel that is
+// closed when the scan ends, nil if there is no scan to wait for.
 func (s *Store) begin(name string, roots []string) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -196,8 +201,8 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	if result.Problem == "" && p.tried.Problem != "" {
 		s.settings.Log.Info("pool read again", "pool", result.Name)
 	}
-	// Round drops the monotonic clock, which stands still while a machine sleeps: what
-	// was read before a jump of the wall clock is not reused.
+	// Round drops the monotonic clock, which stops while a machine sleeps, so that a reading from
+	// before a jump of the wall clock is not reused.
 	keepNewest(result.Disks, p.good.Disks)
 	p.remember(result)
 	s.looked.see(p.good.Disks, result.Disks)
@@ -208,12 +213,12 @@ func (s *Store) end(p *pool, result checker.Pool) {
 	case len(result.Disks) > 0:
 		p.good.Disks = newer(result.Disks, p.good.Disks, func(d checker.Disk) bool { return known.Forgot(d, now) })
 	case result.Missing:
-		p.good = checker.Pool{} // nothing of it is here any more
+		p.good = checker.Pool{} // the pool is no longer here
 	}
 }
 
-// tidy begins what follows scans: to keep the disks and the cache. It returns what is closed at
-// the end. One does it; who comes meanwhile does not wait.
+// tidy starts saving the disks and the cache, and returns a channel that is closed at the end. If
+// saving is already under way, the channel is closed immediately.
 func (s *Store) tidy() <-chan struct{} {
 	tidied := make(chan struct{})
 	if !s.tidying.TryLock() {
@@ -229,8 +234,7 @@ func (s *Store) tidy() <-chan struct{} {
 	return tidied
 }
 
-// Report judges what was last read of every pool, at the time it is called. It
-// reads nothing.
+// Report judges the last reading of every pool at the current time. It reads nothing.
 func (s *Store) Report() checker.Report { return s.judge(s.pooled()) }
 
 func (s *Store) judge(pools []checker.Pool) checker.Report {
@@ -249,9 +253,9 @@ func (s *Store) judge(pools []checker.Pool) checker.Report {
 	return r.WithGuests(policy)
 }
 
-// pooled are the pools as they are known now, with the disks that were here before.
+// pooled returns the pools as they are known now, with the disks that were here before.
 func (s *Store) pooled() []checker.Pool {
-	known := s.inventory.disks() // before the pools: what is remembered meanwhile is no disk that they lack
+	known := s.inventory.disks() // before the pools: a disk found meanwhile is not lost
 	pools := s.current()
 	read := make([]int, len(pools))
 	for i := range pools {
@@ -260,14 +264,14 @@ func (s *Store) pooled() []checker.Pool {
 	known.Recall(pools, s.targets())
 	owners := s.guests.known()
 	for i := range pools {
-		s.setOwned(owners, pools[i].Disks[read[i]:]) // each scan says it of those that it read
+		s.setOwned(owners, pools[i].Disks[read[i]:]) // each scan has set Owned for the disks that it read
 	}
 	return s.looked.with(pools)
 }
 
-// current is what is known of each pool now: the last scan's result or, where that
-// failed or is not at its end, the last good one with the reason. Every caller gets the
-// same disks: none may change them, but for adding to the list.
+// current returns the known state of each pool: the last scan's result or, if that failed or is
+// under way, the last good result with the reason. All callers share the same disks: they must
+// not change them, but may append to the list.
 func (s *Store) current() []checker.Pool {
 	targets := s.targets()
 	s.mu.Lock()

@@ -12,37 +12,37 @@ import (
 	"snapwatch/checker"
 )
 
-// comparisons answers what comes while others are answered as one request: forty checks that
-// begin at the same time cost the pools little more than one.
+// comparisons merges requests that arrive while others are being answered, so that forty checks
+// that start together cost the pools little more than one check.
 type comparisons struct {
 	compare func(context.Context, checker.CompareRequest) checker.CompareAnswer
-	// turns holds one for each comparison that is under way.
+	// turns has one element for each comparison under way.
 	turns chan struct{}
 
 	mu sync.Mutex
-	// next takes more requests until its turn comes, nil while none waits.
+	// next is the batch that waits for its turn and accepts more requests, nil if none waits.
 	next *batch
 }
 
-// batch is several requests that are answered as one.
+// batch is several requests that are answered as one request.
 type batch struct {
 	request checker.CompareRequest
-	// deadline is the earliest of the requests'.
+	// deadline is the earliest deadline of the requests.
 	deadline time.Time
-	// done is closed when answer or err is there.
+	// done is closed when answer or err is set.
 	done   chan struct{}
 	answer checker.CompareAnswer
 	err    error
 }
 
-// similar is how far apart the deadlines of requests may be that are answered together: who is
-// in a hurry must not cut off who has time.
+// similar is the greatest difference between the deadlines of requests in one batch, so that an
+// early deadline does not cut off requests with a late one.
 const similar = 2 * time.Second
 
 var errBusy = errors.New("no turn came in time")
 
-// answer returns the answer to a request whose time ends at the deadline, or an error where there
-// is none or where ctx ends.
+// answer returns the answer to a request that ends at the deadline. It returns an error if the
+// comparison failed, no turn came in time, or ctx ended.
 func (c *comparisons) answer(ctx context.Context, deadline time.Time, request checker.CompareRequest) (checker.CompareAnswer, error) {
 	b, from := c.join(deadline, request)
 	select {
@@ -57,8 +57,8 @@ func (c *comparisons) answer(ctx context.Context, deadline time.Time, request ch
 	return answer, b.err
 }
 
-// join adds a request to the batch that waits, or begins one, and returns which of its disks are
-// the request's.
+// join adds a request to the waiting batch, or starts a batch. from is the index in the batch of
+// the request's first disk.
 func (c *comparisons) join(deadline time.Time, request checker.CompareRequest) (b *batch, from int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -77,7 +77,7 @@ func (c *comparisons) join(deadline time.Time, request checker.CompareRequest) (
 	return b, 0
 }
 
-// carryOut answers a batch when its turn comes.
+// carryOut answers a batch when its turn comes, or fails with errBusy after wait.
 func (c *comparisons) carryOut(b *batch, wait time.Duration) {
 	defer close(b.done)
 	defer func() {
@@ -99,7 +99,7 @@ func (c *comparisons) carryOut(b *batch, wait time.Duration) {
 	}
 }
 
-// close lets no more requests in, and returns the deadline of those that are.
+// close excludes further requests from the batch, and returns its deadline.
 func (c *comparisons) close(b *batch) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()

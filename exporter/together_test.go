@@ -17,8 +17,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// Forty services of forty guests begin in the same second, and zfs takes its time: all are
-// answered, each about its own disks. Far behind, more than one call is needed for each.
+// Forty checks of forty guests start in the same second while zfs is slow. Each gets an answer
+// about its own disks. The guests are far behind, so each needs more than one call of zfs.
 func TestFortyCompareAtOnce(t *testing.T) {
 	for name, s := range map[string]zfstest.Snapshot{"in sync": snapshot("hourly", 3, time.Minute), "far behind": snapshot("hourly", 1, 3*time.Hour)} {
 		t.Run(name, func(t *testing.T) {
@@ -51,8 +51,8 @@ func TestFortyCompareAtOnce(t *testing.T) {
 	}
 }
 
-// playedComparisons plays comparisons that take a while, and notes how many disks each was asked about, and
-// how much time it had.
+// playedComparisons is a comparison that takes a while. It records the number of disks and the
+// time left of each call.
 type playedComparisons struct {
 	comparisons
 	takes time.Duration
@@ -79,7 +79,8 @@ func newPlayedComparisons(takes time.Duration) *playedComparisons {
 	return p
 }
 
-// asks asks about a number of disks of one name, and returns what becomes of it.
+// asks starts a request about a number of disks with one name, and returns where its error will
+// be.
 func (p *playedComparisons) asks(t *testing.T, timeout time.Duration, name string, disks int) (err *error) {
 	err = new(error)
 	go func() {
@@ -130,7 +131,8 @@ func TestWhoWaitsIsAnsweredTogether(t *testing.T) {
 	}
 }
 
-// Who gets no turn in half of the time is told so, and one that fails ends nobody else.
+// A request that gets no turn within half of its time is refused. A request that fails does not
+// affect others.
 func TestNoTurnInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlayedComparisons(5 * time.Second)

@@ -12,7 +12,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// The disk may have moved to a pool that cannot be read: it is not gone.
+// A disk may have moved to a pool that cannot be read, so it does not count as gone.
 func TestNotGoneWhileAPoolIsUnread(t *testing.T) {
 	newest := snapshot("hourly", 3, time.Hour)
 	r := newRig(t, zfstest.World{Datasets: []zfstest.Dataset{
@@ -30,7 +30,7 @@ func TestNotGoneWhileAPoolIsUnread(t *testing.T) {
 	assert.Equal(t, "tank/vm-100-disk-0", d.Dataset, "it moved")
 }
 
-// Where the guest's own disk is in a pool that is lost, an old copy does not answer for it.
+// If the guest's own disk is in a lost pool, an old copy does not replace it in answers.
 func TestNoCopyAnswersForALostPool(t *testing.T) {
 	old := snapshot("hourly", 1, 30*24*time.Hour)
 	w := zfstest.World{Datasets: []zfstest.Dataset{
@@ -48,14 +48,14 @@ func TestNoCopyAnswersForALostPool(t *testing.T) {
 		assert.Equal(t, "backup/vm-101-disk-0", compared(t, r, ask("vm-101-disk-0", "", old))[0].Dataset, "the lost pool never had that one")
 		assert.Empty(t, compared(t, r, ask("vm-101-disk-0", "", old))[0].Problem)
 	}
-	// One that was never read could hold any.
+	// A pool that was never read could have any disk.
 	r = newRig(t, w, owns(100))
 	r.fake.Pool("rpool", "SUSPENDED")
 	assert.Contains(t, compared(t, r, ask("vm-101-disk-0", "", old))[0].Problem, "another one may be the guest's")
 }
 
-// What zfs could not read of a pool costs no other disk of it: these are new, and that one is
-// what it was, until that counts no longer.
+// A dataset that zfs cannot read does not affect the pool's other disks. They are new, and the
+// unreadable disk keeps its last reading until that no longer counts.
 func TestOneDatasetThatCannotBeRead(t *testing.T) {
 	w := world()
 	r := newRig(t, w)

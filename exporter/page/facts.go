@@ -34,30 +34,30 @@ type Listing struct {
 
 // Listings are the last listings of a pool.
 type Listings struct {
-	// Begun is when the one under way began, zero while there is none.
+	// Begun is the start of the listing under way, zero while there is none.
 	Begun time.Time
-	// Past are those that ended, the newest first.
+	// Past has the listings that ended, the newest first.
 	Past []Listing
 }
 
-// History is what was listed of one disk's snapshots.
+// History is a list of one disk's snapshots.
 type History struct {
-	// Reading is true until the first listing ended.
+	// Reading is true until the first listing has ended.
 	Reading bool
 	ReadAt  time.Time
-	// Total is how many there are; Snapshots holds the newest of them.
+	// Total is the number of the disk's snapshots. Snapshots has the newest ones.
 	Total     int
 	Snapshots []zfs.Snapshot
 	Problem   string
 }
 
-// LastRun is what the page shows of the last run of snap on this host.
+// LastRun is the last run of snap on this host, as the page shows it.
 type LastRun struct {
 	report.Run
-	// Known is false where there was none, or where its report could not be read:
-	// then Problem says why.
+	// Known is false if there was no run, or if its report could not be read; then Problem says
+	// why.
 	Known   bool
 	Problem string
-	// Expected is true where snap is registered here.
+	// Expected is true if snap is registered here.
 	Expected bool
 }

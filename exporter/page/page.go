@@ -1,5 +1,5 @@
-// Package page shows the verdicts to a person, as HTML. It is made of what the exporter read
-// last, and waits for nothing.
+// Package page shows the verdicts to a person, as HTML. It shows what the exporter last read, and
+// waits for nothing.
 package page
 
 import (
@@ -20,7 +20,7 @@ import (
 //go:embed *.html *.css *.js *.svg
 var files embed.FS
 
-// assets are served beside the page, by their name below /page/.
+// assets are the files served below /page/, by name, with their content types.
 var assets = map[string]string{
 	"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8",
 	"ok.svg": "image/svg+xml", "warning.svg": "image/svg+xml", "critical.svg": "image/svg+xml", "unknown.svg": "image/svg+xml",
@@ -65,13 +65,13 @@ type badge struct {
 // maxItems bounds the lists of a run, which may name every disk.
 const maxItems = 20
 
-// first are the first items of a list of any kind.
+// first returns the first items of a list of any type.
 func first(list any) any {
 	v := reflect.ValueOf(list)
 	return v.Slice(0, min(v.Len(), maxItems)).Interface()
 }
 
-// icons say beside a colour what it says, to those who cannot see it.
+// icons has a symbol for each colour, for readers who cannot distinguish the colours.
 var icons = map[string]string{"green": "✓", "red": "✕", "yellow": "!", "purple": "?", "grey": "–", "blue": "↓"}
 
 // New serves the page. It shows what facts returns, with the history of the disk that is
@@ -88,7 +88,7 @@ func New(log *slog.Logger, facts func(disk string) Facts) http.Handler {
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
-		// An error here is a client that has gone.
+		// An error here means that the client has disconnected.
 		_, _ = w.Write(text.Bytes())
 	})
 }
@@ -103,6 +103,6 @@ func Asset(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", kind)
-	w.Header().Set("Cache-Control", "no-cache") // the next version may have another
+	w.Header().Set("Cache-Control", "no-cache") // the file may differ in the next version
 	_, _ = w.Write(text)
 }

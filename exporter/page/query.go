@@ -24,7 +24,7 @@ type query struct {
 	Page int
 }
 
-// sorts are the orders of the guests; the first is the default.
+// sorts has the orders of the guests, the default first.
 var sorts = []string{"worst", "guest", "age", "newest"}
 
 const longestText = 200
@@ -51,7 +51,7 @@ func parseQuery(v url.Values) query {
 	return q
 }
 
-// link is the page's URL for this query.
+// link returns the page's URL for this query.
 func (q query) link() string {
 	v := url.Values{}
 	set := func(key, value string) {
@@ -79,14 +79,14 @@ func (q query) link() string {
 	return "?" + v.Encode()
 }
 
-// with is the link for this query with something else; it begins on page 1.
+// with returns the page's URL for a changed query, on page 1.
 func (q query) with(change func(*query)) string {
 	q.Page = 1
 	change(&q)
 	return q.link()
 }
 
-// Filtered reports whether anything is left out.
+// Filtered reports whether the query leaves out any disks.
 func (q query) Filtered() bool {
 	return q.State != "" || q.Verdict != "" || q.Pool != "" || q.Text != ""
 }

@@ -127,8 +127,8 @@ func tickName(age time.Duration) string {
 	return text.Age(age)
 }
 
-// lanes are the classes that there are, the shortest period first, then the stops and
-// what is not managed.
+// lanes returns a lane for each class that has snapshots: the shortest period first, then
+// _stopped, then snapshots that are not managed.
 func lanes(all []zfs.Snapshot, now time.Time, x func(time.Duration) float64) []lane {
 	names := checker.Suffixes() // stopped, then the longest first
 	order := []string{}
