@@ -20,8 +20,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// chromium is one browser for all tests; path and search are from before a test puts
-// its own zfs first.
+// chromium is the browser that all tests share. path and search are the environment's values from
+// before a test puts its fake zfs first.
 var chromium struct {
 	context.Context
 	path, search string
@@ -39,29 +39,29 @@ func TestMain(m *testing.M) {
 	zfstest.Main(m)
 }
 
-// start starts the browser at its first use; it ends with the tests.
+// start starts the browser at its first call. The browser ends with the tests.
 var start = sync.OnceValue(func() error {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(chromium.path), chromedp.Env("PATH="+chromium.search), chromedp.WSURLReadTimeout(time.Minute),
 		chromedp.Flag("force-color-profile", "srgb"), chromedp.Flag("hide-scrollbars", true), chromedp.Flag("font-render-hinting", "none"))
 	if os.Geteuid() == 0 {
-		options = append(options, chromedp.NoSandbox) // Chromium refuses root otherwise
+		options = append(options, chromedp.NoSandbox) // Chromium refuses to run as root with a sandbox
 	}
 	allocator, _ := chromedp.NewExecAllocator(context.Background(), options...)
 	chromium.Context, _ = chromedp.NewContext(allocator)
 	return chromedp.Do(chromium)
 })
 
-// tab is one page in the browser. What it says on the console fails the test.
+// tab is a page in the browser. A message on its console fails the test.
 type tab struct {
 	t   *testing.T
 	ctx context.Context
 	url string
-	// forgives is in the messages on the console that are meant.
+	// forgives is a text in the console messages that the test expects.
 	forgives string
 }
 
-// timeout is how long a test waits for what must come.
+// timeout is the longest wait for an expected event.
 const timeout = 30 * time.Second
 
 // newTab opens a tab for the site at url.
@@ -71,7 +71,7 @@ func newTab(t *testing.T, url string) *tab {
 	ctx, cancel := chromedp.NewContext(chromium)
 	t.Cleanup(cancel)
 	b := &tab{t: t, ctx: ctx, url: url}
-	require.NoError(t, chromedp.Do(ctx)) // the tab lives as long as this call's context
+	require.NoError(t, chromedp.Do(ctx)) // the tab closes when the context of this call ends
 	b.do(chromedp.EmulateViewport(1360, 900))
 	var mu sync.Mutex
 	var said []string
@@ -96,7 +96,7 @@ func newTab(t *testing.T, url string) *tab {
 	return b
 }
 
-// do runs actions, each within the timeout.
+// do runs actions, each with the timeout.
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, timeout)
@@ -104,7 +104,7 @@ func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	require.NoError(b.t, chromedp.Do(ctx, actions...))
 }
 
-// eval is a script's value.
+// eval returns the value of a script.
 func eval[T any](b *tab, script string) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, timeout)
@@ -114,7 +114,7 @@ func eval[T any](b *tab, script string) T {
 	return value
 }
 
-// await waits until the script's value is true, over any change of pages.
+// await waits until the script's value is true, even if the page changes meanwhile.
 func (b *tab) await(script string) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool {
@@ -125,19 +125,19 @@ func (b *tab) await(script string) {
 	}, timeout, 10*time.Millisecond, script)
 }
 
-// open goes to a path of the site.
+// open loads a path of the site.
 func (b *tab) open(path string) {
 	b.t.Helper()
 	b.do(chromedp.Navigate(b.url + path))
 }
 
-// refresh lets the page do now what it does from time to time.
+// refresh makes the page refresh immediately, as it does regularly.
 func (b *tab) refresh() {
 	b.t.Helper()
 	eval[bool](b, "refresh().then(() => true)")
 }
 
-// text is what is read in the elements that match.
+// text returns the text of the elements that match.
 func (b *tab) text(selector string) []string {
 	b.t.Helper()
 	return eval[[]string](b, fmt.Sprintf("[...document.querySelectorAll(%q)].map(e => e.innerText.replace(/\\s+/g, ' ').trim())", selector))
@@ -152,7 +152,7 @@ func call[P, R any](b *tab, command cdp.Command[P, R], params P) {
 	require.NoError(b.t, err)
 }
 
-// theme is light or dark.
+// theme selects the light or dark theme.
 func (b *tab) theme(name string) {
 	b.t.Helper()
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -160,7 +160,7 @@ func (b *tab) theme(name string) {
 	})
 }
 
-// login sends a password with every request.
+// login makes the browser send a password with every request.
 func (b *tab) login(authorization string) {
 	b.t.Helper()
 	call(b, network.Enable, network.EnableParams{})
@@ -169,13 +169,13 @@ func (b *tab) login(authorization string) {
 	})
 }
 
-// withoutScripts turns the page's JavaScript off.
+// withoutScripts disables the page's JavaScript.
 func (b *tab) withoutScripts() {
 	b.t.Helper()
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 }
 
-// picture is what is in view.
+// picture returns a screenshot of the visible part of the page.
 func (b *tab) picture() []byte {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, timeout)

@@ -18,11 +18,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bootTime is how long the machine may take until its exporter answers; under
-// emulation it takes a quarter of a minute on an idle host.
+// bootTime is the longest wait for the machine's exporter. An emulated machine takes 15 seconds
+// on an idle host.
 const bootTime = 4 * time.Minute
 
-// freePort is one that nobody listens on now.
+// freePort returns a port on which no program listens now.
 func freePort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -31,21 +31,21 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// machine is the lab's machine with test/page in it.
+// machine is the lab's machine, which runs test/page.
 type machine struct {
 	t             *testing.T
 	page, control string
 }
 
-// boot starts the machine with the job that make test-browser built.
+// boot starts the machine with the job that make test-browser has built.
 func boot(t *testing.T) machine {
 	t.Helper()
 	page, control := freePort(t), freePort(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute) // t's ends before the cleanup
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute) // the context of t ends before the cleanup
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, "../lab/boot", "--timeout", "480",
 		"--forward", fmt.Sprintf("%d:10191", page), "--forward", fmt.Sprintf("%d:10192", control), "../../bin/pagejob")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it ends the machine
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // the signal ends the machine
 	cmd.WaitDelay = 10 * time.Second
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
@@ -74,7 +74,7 @@ func boot(t *testing.T) machine {
 	}
 }
 
-// do lets something happen in the machine.
+// do performs a deed in the machine.
 func (m machine) do(deed string) {
 	m.t.Helper()
 	response, err := http.Post(m.control+"/"+deed, "", nil)
@@ -83,7 +83,7 @@ func (m machine) do(deed string) {
 	require.Equal(m.t, http.StatusOK, response.StatusCode, deed)
 }
 
-// The page of a real exporter, over real pools, seen from another host.
+// TestOverRealPools loads the page of a real exporter, with real pools, from another host.
 func TestOverRealPools(t *testing.T) {
 	t.Setenv("PATH", os.Getenv("PATH"))
 	m := boot(t)

@@ -26,10 +26,11 @@ import (
 	"snapwatch/checker/format"
 )
 
-// pictures is where make pictures wants them; otherwise they are only made.
+// pictures is the directory for the pictures of make pictures. Without it the pictures are made
+// and not written.
 var pictures = flag.String("pictures", "", "write the README's pictures into this directory")
 
-// maxPicture is how large a picture in the README may be, in bytes.
+// maxPicture is the greatest size of a picture in the README, in bytes.
 const maxPicture = 120_000
 
 func save(t *testing.T, name string, shot []byte) {
@@ -100,7 +101,7 @@ func saveTerminal(t *testing.T, b *tab, s *site) {
 
 var sequence = regexp.MustCompile(`\x1b\[([0-9;]*)m`)
 
-// terminal is a page that looks as a terminal does that gets the text.
+// terminal returns a page that shows the text as a terminal does.
 func terminal(text string) string {
 	classes := map[string]string{"0": "</b>", "1": "<b>", "1;31": "<b class=red>", "32": "<b class=green>", "33": "<b class=yellow>", "34": "<b class=blue>", "35": "<b class=purple>", "2": "<b class=grey>"}
 	text = sequence.ReplaceAllStringFunc(html.EscapeString(text), func(code string) string {
@@ -113,8 +114,8 @@ pre { margin: 0; font: inherit; } b { font-weight: 400; } .red { color: #ff7b72;
 </style><pre>` + strings.TrimSpace(text) + "</pre>"
 }
 
-// quantized is the picture in 256 colours: it needs a third of the room, and nobody sees
-// the difference. Of shades that are alike the most frequent one stands for all.
+// quantized returns the picture in 256 colours, which takes a third of the space without a
+// visible difference. Similar shades become the most frequent shade among them.
 func quantized(t *testing.T, shot []byte) []byte {
 	t.Helper()
 	full, err := png.Decode(bytes.NewReader(shot))
@@ -159,8 +160,7 @@ func quantized(t *testing.T, shot []byte) []byte {
 	return out.Bytes()
 }
 
-// maxFrequent are so many colours of those that were counted, in an order that is
-// always the same.
+// maxFrequent returns the most frequent colours, at most this number, always in the same order.
 func maxFrequent(counts map[color.RGBA]int, most int) []color.RGBA {
 	all := slices.Collect(maps.Keys(counts))
 	slices.SortFunc(all, func(a, b color.RGBA) int {

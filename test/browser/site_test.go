@@ -21,19 +21,19 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// playing reports whether this process plays zfs for a test.
+// playing reports whether this process plays zfs or zpool for a test.
 func playing() bool { return slices.Contains([]string{"zfs", "zpool"}, filepath.Base(os.Args[0])) }
 
-// noon is when all tests begin.
+// noon is the time at which all tests begin.
 var noon = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 
-// site is the real exporter over a zfs that is played, with a clock that tests set.
+// site is the real exporter with a fake zfs and a clock that tests set.
 type site struct {
 	t     *testing.T
 	fake  *zfstest.Fake
 	store *exporter.Store
 	url   string
-	// close ends the web server.
+	// close stops the web server.
 	close func()
 
 	mu sync.Mutex
@@ -77,7 +77,7 @@ func (s *site) forward(d time.Duration) {
 	s.at = s.at.Add(d)
 }
 
-// read reads the pools, as a scrape does, and not what a page had begun to read before.
+// read reads the pools as a scrape does. It ignores a reading that a page has started before.
 func (s *site) read() {
 	s.t.Helper()
 	require.Eventually(s.t, s.store.Quiet, timeout, time.Millisecond)
@@ -89,7 +89,7 @@ func snapshot(class string, txg uint64, at time.Time) zfstest.Snapshot {
 	return zfstest.Snapshot{Name: name, GUID: 1000 + txg, TXG: txg, Creation: at.Unix()}
 }
 
-// disk is a disk whose newest snapshot has that class and age.
+// disk returns a disk whose newest snapshot has this class and age.
 func disk(name string, class string, age time.Duration) zfstest.Dataset {
 	at := noon.Add(-age)
 	return zfstest.Dataset{
@@ -106,7 +106,7 @@ func guid(name string) (sum uint64) {
 	return sum
 }
 
-// grown gives a disk the snapshots of a year before its newest.
+// grown returns the disk with a year of snapshots before its newest one.
 func grown(d zfstest.Dataset) zfstest.Dataset {
 	newest := time.Unix(d.Snapshots[0].Creation, 0).UTC()
 	var all []zfstest.Snapshot
