@@ -167,7 +167,7 @@ func nextOfOwn(d Result) []string {
 func next(d Result, nodes []Evidence) []string {
 	var steps []string
 	if d.PendingReceive {
-		steps = append(steps, "a receive waits to be resumed: run the replication job again; if it cannot go on: zfs receive -A DATASET")
+		steps = append(steps, "a receive waits to be resumed: run the replication job again; if it cannot continue: zfs receive -A DATASET")
 		if of := d.PendingSnapshot; of != "" {
 			steps = append(steps, "it can as long as the source has "+of+": zfs hold keeps that from rotation")
 		}

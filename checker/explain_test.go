@@ -38,7 +38,7 @@ func TestExplain(t *testing.T) {
 		"stopped, proven":           {off, []Evidence{ownerNode(managed(zfs.Stopped, 4*day), AsSnapshot)}, "none: the newest of pve1:10191, too", ""},
 		"stopped, but it ran since": {off, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 3d23h behind", "look at the job"},
 		"lagging":                   {stale, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "look at the job"},
-		"lagging, pending":          {pending, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "a receive waits to be resumed: run the replication job again; if it cannot go on: zfs receive -A tank/vm-1-disk-0"},
+		"lagging, pending":          {pending, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "a receive waits to be resumed: run the replication job again; if it cannot continue: zfs receive -A tank/vm-1-disk-0"},
 		"of a known snapshot":       {resumed, []Evidence{ownerNode(newer, AsSnapshot)}, "pve1:10191 → here: 6h50m behind", "the source has rpool/vm-1-disk-0@seed: zfs hold keeps that from rotation"},
 		"nothing in common":         {stale, []Evidence{ownerNode(newer, Absent)}, "pve1:10191 → here: ", "zfs list -t snapshot,bookmark -o name,guid rpool/data/vm-1-disk-0 (on pve1:10191)"},
 		"owner has no newer":        {stale, []Evidence{ownerNode(same, AsSnapshot)}, "before pve1:10191: its own newest is as old", "on pve1:10191: snapwatch snap --dry-run -v"},

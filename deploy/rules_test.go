@@ -55,7 +55,7 @@ func TestEveryAlertSaysWhatToDo(t *testing.T) {
 		assert.Equal(t, homepage+"/docs/alerts.md#"+strings.ToLower(a.Alert), a.Annotations["runbook_url"])
 		if severity := a.Labels["severity"]; severity != "" {
 			assert.Contains(t, []string{"critical", "warning", "info", "none"}, severity, a.Alert)
-			assert.Equal(t, a.Alert == "SnapwatchWatchdog", severity == "none", "%s: what always fires is no message, and nothing else is none", a.Alert)
+			assert.Equal(t, a.Alert == "SnapwatchWatchdog", severity == "none", "%s: what always fires is not a message, and everything else is one", a.Alert)
 		} else {
 			fromLimit := strings.Contains(a.Expr, "snapwatch_disk_limit_seconds") || strings.Contains(a.Expr, `"severity", "critical"`) ||
 				strings.Contains(a.Expr, "snapwatch_absent_disks")

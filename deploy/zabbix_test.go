@@ -126,7 +126,7 @@ func TestTheZabbixTemplateReadsMetricsThatThereAre(t *testing.T) {
 var alone = map[string]string{
 	"SnapwatchLagNotMeasurable":    "owners: says it",
 	"SnapwatchCopyMissing":         "compares sites; SnapwatchAbsent asks the owner",
-	"SnapwatchNoDisks":             "check says it; a discovery that finds nothing is no event",
+	"SnapwatchNoDisks":             "check says it; a discovery that finds nothing is not an event",
 	"SnapwatchReplicaExporterDown": "the same as SnapwatchExporterDown",
 	"SnapwatchReplicationSiteDown": "compares sites",
 	"SnapwatchTargetGone":          "of Prometheus' targets",

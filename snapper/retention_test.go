@@ -213,7 +213,7 @@ func TestExpireStopped(t *testing.T) {
 		{"one of the future stays", []string{"07-18 00:00 stopped", "07-13 00:00 daily"}, []uint64{1000}, 30, nil},
 		{"two, bookmarks off: the newest stays", []string{"07-11 00:00 stopped", "07-12 00:00 stopped", "07-13 00:00 daily"}, nil, 0, []string{"07-11 00:00"}},
 		{"bookmarks off, the newest has one", []string{"07-12 00:00 stopped", "07-13 00:00 daily"}, []uint64{1000}, 0, nil},
-		{"bookmarks off, one of the future is no newest one", []string{"07-12 00:00 stopped", "07-18 00:00 stopped", "07-13 00:00 daily"}, nil, 0, nil},
+		{"bookmarks off, one of the future is not the newest one", []string{"07-12 00:00 stopped", "07-18 00:00 stopped", "07-13 00:00 daily"}, nil, 0, nil},
 		{"a newer _stopped one is a successor, too", []string{"07-12 00:00 stopped", "07-13 00:00 stopped"}, []uint64{1000, 1001}, 30, []string{"07-12 00:00"}},
 		{"two with bookmarks", []string{"07-11 00:00 stopped", "07-12 00:00 stopped", "07-13 00:00 daily"}, []uint64{1000, 1001}, 30, []string{"07-11 00:00", "07-12 00:00"}},
 	} {

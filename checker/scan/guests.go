@@ -128,7 +128,7 @@ func (g *guests) exact(ctx context.Context) {
 		slices.Sort(names)
 		found, err := r.Lookup(ctx, slices.Compact(names))
 		if _, some := errors.AsType[zfs.Faults](err); some {
-			err = nil // a snapshot that zfs cannot read is no restore point
+			err = nil // a snapshot that zfs cannot read is not a restore point
 		}
 		g.mu.Lock()
 		defer g.mu.Unlock()

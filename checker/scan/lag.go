@@ -25,7 +25,7 @@ const maxEvidence = 3
 // oldest snapshots first, and a snapshot of the class frequently is kept by no other class. found
 // is false if there is no such first snapshot or no evidence.
 //
-// A snapshot whose name has a later time than the first one is no evidence: a clock that was ahead
+// A snapshot whose name has a later time than the first one is not evidence: a clock that was ahead
 // named the snapshot, and the retention keeps it until that time. found is also false if the first
 // one's name has a later time than the name of a newer snapshot: a clock that was ahead named the
 // first one, and its time would be a wrong start of the lag.

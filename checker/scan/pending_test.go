@@ -38,7 +38,7 @@ func TestPendingSince(t *testing.T) {
 	s.Cache = again
 	assert.True(t, now.Equal(since(same)), "another process remembers")
 	assert.False(t, s.Cache.Unsaved())
-	assert.True(t, now.Equal(since(func(d *zfstest.Dataset) { d.Snapshots, d.Changed = d.Snapshots[1:], d.Changed+1 })), "a snapshot that was destroyed is no receive that ended")
+	assert.True(t, now.Equal(since(func(d *zfstest.Dataset) { d.Snapshots, d.Changed = d.Snapshots[1:], d.Changed+1 })), "a snapshot that was destroyed is not a receive that ended")
 	assert.Equal(t, clock, since(func(d *zfstest.Dataset) { d.Snapshots = append(d.Snapshots, snapshot(hourly, 3)) }), "one arrived, and the next receive is another")
 	assert.Equal(t, clock, since(func(d *zfstest.Dataset) { d.GUID = 2 }))
 	assert.Zero(t, since(func(d *zfstest.Dataset) { d.Token = false }))

@@ -291,7 +291,7 @@ func (s Scanner) heads(ctx context.Context, r zfs.Reader, roots []string, pool *
 		}
 	}
 	if len(others) > 0 {
-		pool.Remarks = append(pool.Remarks, fmt.Sprintf("managed snapshots on %d datasets whose names are no disk's, such as %s: they are not watched", len(others), slices.Min(others)))
+		pool.Remarks = append(pool.Remarks, fmt.Sprintf("managed snapshots on %d datasets whose names are not those of disks, such as %s: they are not watched", len(others), slices.Min(others)))
 	}
 	pool.MissingRoots = nil
 	for _, root := range roots {

@@ -458,7 +458,7 @@ func TestScanOfHostileLabels(t *testing.T) {
 				assert.Empty(t, d.NoSnap.Value, d.Dataset)
 			}
 			if name != "invalid UTF-8" {
-				assert.Len(t, p.Remarks, 2, "and a dataset that is no disk")
+				assert.Len(t, p.Remarks, 2, "and a dataset that is not a disk")
 				assert.Contains(t, p.Remarks[0], "tank/vm-100-disk-0: its labels could not be read")
 			}
 		})
@@ -535,7 +535,7 @@ func TestManagedSnapshotsOfWhatIsNoDiskAreNamed(t *testing.T) {
 	w := plainWorld()
 	w.Datasets = append(w.Datasets, disk("tank/pve/web01", 110, snapshot(hourly, 8)), disk("tank/vm-103-disk-0_old", 111, snapshot(foreign, 9)))
 	f := zfstest.New(t, w)
-	assert.Equal(t, []string{"managed snapshots on 2 datasets whose names are no disk's, such as tank/pve/web01: they are not watched"}, scan(t, scanner(f)).Remarks)
+	assert.Equal(t, []string{"managed snapshots on 2 datasets whose names are not those of disks, such as tank/pve/web01: they are not watched"}, scan(t, scanner(f)).Remarks)
 }
 
 // A dataset that was received while this host's clock was ahead is judged by its newest snapshot.

@@ -17,7 +17,7 @@ var search = Search{
 		case len(args) == 0 || args[0] != "snap":
 			return "", ""
 		case len(args) > 1 && args[1] == "wrong":
-			return "snap", "wrong is no retention"
+			return "snap", "wrong is not a retention"
 		}
 		return "snap", ""
 	},
@@ -34,7 +34,7 @@ func TestRead(t *testing.T) {
 		{"5 * * * * root snapwatch snap 5\\% # a remark", "snapwatch snap 5%", ""},
 		{"5 * * * * root test -x /usr/bin/snapwatch && /usr/bin/snapwatch snap f48", "/usr/bin/snapwatch snap f48", ""},
 		{"5 * * * * root snapwatch snap f48 | logger", "snapwatch snap f48", ""},
-		{"5 * * * * root snapwatch snap wrong", "snapwatch snap wrong", "wrong is no retention"},
+		{"5 * * * * root snapwatch snap wrong", "snapwatch snap wrong", "wrong is not a retention"},
 		{"5 * * * * backup snapwatch snap f48", "snapwatch snap f48", "the line runs as backup, not as root"},
 		{"5 * * * * root snapwatch snap $KEEP", "snapwatch snap $KEEP", "only the shell knows the value of $KEEP"},
 		{"5 * * * * root snapwatch snap \"`cat /etc/keep`\"", "snapwatch snap `cat /etc/keep`", "only the shell knows"},

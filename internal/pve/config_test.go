@@ -49,7 +49,7 @@ func TestParseConfig(t *testing.T) {
 			{"args", "", "/tank/data/subvol-9-disk-0"},
 			{"args", "", "/dev/zvol/a"},
 		}}},
-		{"what runs hooks is no disk", "hookscript: /dev/zvol/a\ndescription: /dev/zvol/b\nlxc.mount.entry: /dev/zvol/c d\n", Config{}},
+		{"what runs hooks is not a disk", "hookscript: /dev/zvol/a\ndescription: /dev/zvol/b\nlxc.mount.entry: /dev/zvol/c d\n", Config{}},
 		{"no newline at the end", "lock: migrate", Config{Lock: "migrate"}},
 	} {
 		test.want.ID = ID{VMID: 1, Kind: QEMU}

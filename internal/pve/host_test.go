@@ -167,7 +167,7 @@ func TestQEMUProcess(t *testing.T) {
 	h := testHost(t)
 	require.NoError(t, os.MkdirAll(h.Run+"/qemu-server/100.pid", 0o755))
 	_, err := h.Process(ID{VMID: 100, Kind: QEMU})
-	assert.Error(t, err, "a pid file that cannot be read is no proof")
+	assert.Error(t, err, "a pid file that cannot be read is not a proof")
 }
 
 func TestContainerSocket(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 // readReplication returns the VMIDs of the guests that Proxmox's own replication (pvesr) sends to
 // the node. A disabled job counts, because it may be enabled again. A missing file means that there
-// is no job.
+// is not a job.
 func readReplication(path, node string) (here map[int]bool, warnings []string, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -114,7 +114,7 @@ func TestStrangeConfigurations(t *testing.T) {
 	}{
 		{"a container's pending section", "rootfs: data:a\n[pve:pending]\nmp0: data:b,mp=/b\nlock: backup\ntemplate: 1\n", LXC, disk("a", "b"), "", false, ""},
 		{"a container's snapshot called pending", "rootfs: data:a\n[pending]\nmp0: data:b,mp=/b\nlock: backup\n", LXC, disk("a"), "", false, ""},
-		{"what is pending is no lock yet", "scsi0: data:a\n[pending]\nlock: backup\ntemplate: 1\n", QEMU, disk("a"), "", false, ""},
+		{"what is pending is not a lock yet", "scsi0: data:a\n[pending]\nlock: backup\ntemplate: 1\n", QEMU, disk("a"), "", false, ""},
 		{"pending behind a snapshot", "scsi0: data:a\n[snap]\nscsi1: data:b\n[PENDING]\nscsi2: data:c\n", QEMU, disk("a", "c"), "", false, ""},
 		{"template: yes", "template: yes\n", QEMU, nil, "", true, ""},
 		{"template: on", "template: On\n", LXC, nil, "", true, ""},

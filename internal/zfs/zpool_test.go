@@ -205,5 +205,5 @@ func TestHealthFromText(t *testing.T) {
 	exit = "1"
 	_, err = r.Health(t.Context(), "tank")
 	require.Error(t, err)
-	assert.Len(t, *asked, 2, "another fault is no lack of JSON")
+	assert.Len(t, *asked, 2, "another fault is not a lack of JSON")
 }

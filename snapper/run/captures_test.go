@@ -50,7 +50,7 @@ func TestCapture(t *testing.T) {
 	kept := report.Kept{Sum: first.Sum, Snapshot: "autosnap_2026-07-15_10:00:00_hourly"}
 	_, plans = captureRun("name: a\nlock: backup\n[snap]\nname: b\n", kept)
 	sum, refers := pve.ReadReference(plans[0].Disks[0].Config.Value)
-	assert.True(t, refers, "what is not kept is no change")
+	assert.True(t, refers, "what is not kept is not a change")
 	assert.Equal(t, first.Sum, sum)
 
 	_, plans = captureRun("name: a\n", kept, snapper.Destroy{Dataset: disk0, Name: kept.Snapshot})

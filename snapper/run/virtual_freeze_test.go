@@ -316,14 +316,14 @@ func TestTornElsewhere(t *testing.T) {
 		volume pve.Volume
 		lacks  string
 	}{
-		"another storage":        {pve.Volume{Key: "scsi5", Storage: "ceph", Name: "vm-100-disk-5"}, "ceph:vm-100-disk-5"},
-		"a file":                 {pve.Volume{Key: "scsi5", Name: "/srv/images/5.qcow2"}, "/srv/images/5.qcow2"},
-		"the name is no disk's":  {pve.Volume{Key: "scsi5", Storage: "tank", Name: "data5"}, "tank:data5"},
-		"not attached":           {pve.Volume{Key: "unused0", Storage: "ceph", Name: "vm-100-disk-5"}, ""},
-		"a device":               {pve.Volume{Key: "scsi5", Name: "/dev/disk/by-id/ata-5"}, ""},
-		"what cloud-init made":   {pve.Volume{Key: "ide2", Storage: "ceph", Name: "vm-100-cloudinit"}, ""},
-		"a storage left out":     {pve.Volume{Key: "scsi5", Storage: "other", Name: "vm-100-disk-5"}, "other/data/vm-100-disk-5"},
-		"a disk that is ignored": {pve.Volume{Key: "scsi5", Storage: "other", Name: "vm-100-disk-6"}, ""},
+		"another storage":          {pve.Volume{Key: "scsi5", Storage: "ceph", Name: "vm-100-disk-5"}, "ceph:vm-100-disk-5"},
+		"a file":                   {pve.Volume{Key: "scsi5", Name: "/srv/images/5.qcow2"}, "/srv/images/5.qcow2"},
+		"the name is not a disk's": {pve.Volume{Key: "scsi5", Storage: "tank", Name: "data5"}, "tank:data5"},
+		"not attached":             {pve.Volume{Key: "unused0", Storage: "ceph", Name: "vm-100-disk-5"}, ""},
+		"a device":                 {pve.Volume{Key: "scsi5", Name: "/dev/disk/by-id/ata-5"}, ""},
+		"what cloud-init made":     {pve.Volume{Key: "ide2", Storage: "ceph", Name: "vm-100-cloudinit"}, ""},
+		"a storage left out":       {pve.Volume{Key: "scsi5", Storage: "other", Name: "vm-100-disk-5"}, "other/data/vm-100-disk-5"},
+		"a disk that is ignored":   {pve.Volume{Key: "scsi5", Storage: "other", Name: "vm-100-disk-6"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

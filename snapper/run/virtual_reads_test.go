@@ -23,7 +23,7 @@ func TestBookmarksUnread(t *testing.T) {
 	for name, err := range map[string]error{
 		"read":       nil,
 		"error":      errTest,
-		"disk fault": zfs.Faults{disk0: "creation is no time"},
+		"disk fault": zfs.Faults{disk0: "creation is not a time"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

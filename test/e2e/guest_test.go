@@ -128,7 +128,7 @@ func TestGuestTorn(t *testing.T) {
 	r = w.judged()
 	assert.Equal(t, "excluded", r.disks["tc/start-100/"+disks[0]].Verdict)
 	beside := w.guests(r.Result)[100]
-	assert.Equal(t, "torn", beside.Verdict, "clones are no copies: %s", beside.Reason)
+	assert.Equal(t, "torn", beside.Verdict, "clones are not copies: %s", beside.Reason)
 	assert.Equal(t, g.Disks, beside.Disks)
 	send(0, 1) // replication continues while the clones exist
 	for _, command := range back {

@@ -177,7 +177,7 @@ func TestHostileDatasetsSpoilOnlyThemselves(t *testing.T) {
 	assert.Contains(t, r.Stdout, "tc/hostile/vm-901-disk-0")
 	assert.Contains(t, r.Stdout, "is not a time between 1970 and 9999")
 	r = w.check("-t", "60s", "-v", "--vmid", "100")
-	assert.Contains(t, r.Stdout, "managed snapshots on "+fmt.Sprint(hostileLong)+" datasets whose names are no disk's")
+	assert.Contains(t, r.Stdout, "managed snapshots on "+fmt.Sprint(hostileLong)+" datasets whose names are not those of disks")
 }
 
 // exporterURL is the address of a test's exporter on C.

@@ -114,7 +114,7 @@ func TestOwnerAfterFailover(t *testing.T) {
 	assert.Equal(t, "192.0.2.1:10191", proven.Owner)
 	assert.True(t, proven.Proven)
 
-	// The guest was off for long, so its start is no fault of replication. The owner lost the
+	// The guest was off for long, so its start is not a fault of replication. The owner lost the
 	// snapshot that C has but kept the snapshot's bookmark, which also proves that C has the
 	// owner's last state.
 	w.zfs("destroy", a+"@"+w.snapshots(a)[1])

@@ -199,7 +199,7 @@ func TestTwoRuns(t *testing.T) {
 	gate.Kill()
 	_, err := w.a.Output(w.ctx, "sh", "-c", "rm /run/gate; flock /run/snapwatch/pool-ta.lock true")
 	require.NoError(t, err)
-	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 1, "the program of the killed run went on")
+	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 1, "the program of the killed run continued")
 	w.snap(w.a, "f4")
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
 }
@@ -220,7 +220,7 @@ func TestTerminated(t *testing.T) {
 	gate.Kill()
 	run.Wait()
 	names := w.snapshots(disk)
-	require.Len(t, names, 2, "the program went on to its end, and nothing was destroyed after it")
+	require.Len(t, names, 2, "the program continued to its end, and nothing was destroyed after it")
 	assert.Equal(t, old[0], names[0])
 	w.snap(w.a, "f1")
 	assert.Len(t, w.snapshots(disk), 1)
