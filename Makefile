@@ -4,35 +4,36 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 BIN     := bin
 JOB     := $(BIN)/job
 PAGEJOB := $(BIN)/pagejob
-# What runs in the lab's machine is static: it brings no C library of its own.
+# Programs for the lab's machine are linked statically, because they must not depend on its C library.
 STATIC  := CGO_ENABLED=0 $(GO)
 LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/prometheus/common/version.Version=$(VERSION)
-# Which end-to-end tests to run, as for go test -run: make test-e2e E2E=TestStory
+# E2E selects the end-to-end tests, as in go test -run: make test-e2e E2E=TestStory
 E2E     ?= .
-# Which tests there are: e2e, or e2e,nightly for the long ones, too.
+# TAGS are the build tags of the tests: e2e, or e2e,nightly to include the long tests.
 TAGS    ?= e2e
-# How many random weeks to play, and the seed of the first: the same weeks in every run,
-# but for nightly's and soak's.
+# WEEKS is the number of random weeks, and WEEK the seed of the first week. Every run plays the same
+# weeks, except in nightly and soak.
 WEEKS   ?= 1000
 WEEK    ?= 1
-# How many of them to play to Prometheus, too.
+# SAMPLED is the number of these weeks that are also played to Prometheus.
 SAMPLED ?= 5
-# What the rules are shown one by one at night, and at once otherwise.
+# SHORT makes the tests of the alert rules short: nightly plays the cases one by one, other runs play
+# them all together.
 SHORT   ?= -short
 COMMA   := ,
-# Which of the lab's machines: trixie has OpenZFS 2.3, bookworm 2.1, trixie-backports 2.4.
+# SUITE is the lab's machine: trixie has OpenZFS 2.3, bookworm 2.1, trixie-backports 2.4.
 SUITE   ?= trixie
-# What CI plays on OpenZFS 2.1 and 2.4, too; nightly plays everything there.
+# MAINJOB are the tests that CI also plays on OpenZFS 2.1 and 2.4; nightly plays all tests there.
 MAINJOB := ^(TestStory|TestZFSVersions)$$$$
-# What soak plays on real ZFS.
+# SOAK are the tests that soak plays on real ZFS.
 SOAK    ?= RandomSteps|Killed|KilledWhileFrozen|FreezeProven|ExporterForLong
-# How many random steps it takes there, how many kills and minutes of the exporter.
+# STEPS, KILLS and MINUTES are soak's numbers of random steps, of kills, and of minutes of the exporter.
 STEPS   ?= 5000
 KILLS   ?= 500
 MINUTES ?= 60
-# What becomes root, where it is not.
+# ROOT is the prefix that makes a command run as root; it is empty for root.
 ROOT    := $(if $(filter 0,$(shell id -u)),,sudo -n env "PATH=$$PATH")
-# What nightly and soak draw from.
+# SEED is the seed of the random tests of nightly and soak.
 SEED    := $(or $(SEED),$(shell date +%s))
 
 .PHONY: help
@@ -84,18 +85,18 @@ test-unit: setup ## Run the unit tests, with the race detector; no root, no VM.
 	cd test/ranges && $(GO) test -race ./...
 
 .PHONY: sim
-sim: setup ## Play random weeks on three sites against the promises of docs/reliability.md; WEEKS=N.
+sim: setup ## Play random weeks on three sites and check the promises of docs/reliability.md; WEEKS=N.
 	@echo '$(WEEKS) weeks from seed $(WEEK) on'
 	$(GO) test -count=1 -timeout 0 ./test/sim -weeks $(WEEKS) -seed $(WEEK)
 
 .PHONY: check-deploy
-check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check what is in deploy/.
+check-deploy: setup ## Let Prometheus, Alertmanager, Icinga and Nagios check the files in deploy/.
 	@tools/need promtool=prometheus prometheus=prometheus amtool=prometheus-alertmanager prometheus-alertmanager=prometheus-alertmanager \
 		icinga2=icinga2-bin,icinga2-common nagios4=nagios4-core
 	$(GO) test -count=1 -timeout 60m $(SHORT) -tags deploy ./deploy
 	$(GO) test -count=1 -timeout 0 -tags deploy -run TestRulesAgree ./test/sim -weeks $(SAMPLED) -seed $(WEEK)
 	cd deploy/grafana && $(GO) test -count=1 ./...
-	$(GO) run ./test/fleet -nodes 5 -disks 8 -interval 2s -for 10s # that it works, not what it costs
+	$(GO) run ./test/fleet -nodes 5 -disks 8 -interval 2s -for 10s # checks that fleet works, measures nothing
 
 .PHONY: browser
 browser: setup
@@ -103,7 +104,7 @@ browser: setup
 	cd test/browser && npm ci --no-audit --no-fund --loglevel=error
 
 .PHONY: test-browser
-test-browser: browser ## Look at the status page in a real Chromium, also over real pools.
+test-browser: browser ## Test the status page in a real Chromium, also with real pools.
 	rm -rf $(PAGEJOB) && mkdir -p $(PAGEJOB)
 	$(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o $(PAGEJOB)/snapwatch ./cmd/snapwatch
 	$(STATIC) build -trimpath -ldflags '-s -w' -o $(PAGEJOB)/page ./test/page
@@ -138,7 +139,7 @@ test-e2e: job ## Play the stories on real ZFS in the lab's machine.
 	test/lab/boot --suite $(SUITE) --timeout 5400 $(JOB)
 
 .PHONY: test-systemd
-test-systemd: job ## Play what needs a real systemd, likewise.
+test-systemd: job ## Play the stories that need a real systemd in the lab's machine.
 	$(STATIC) test -c -tags '$(TAGS),systemd' -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
 	ARCHS=amd64 tools/deb '0~0' $(JOB)/old
 	ARCHS=amd64 tools/deb $(VERSION) $(JOB)/latest
@@ -148,7 +149,7 @@ test-systemd: job ## Play what needs a real systemd, likewise.
 	test/lab/boot --timeout 1800 --systemd $(JOB)
 
 .PHONY: test-counted
-test-counted: job ## Compare times, on a machine whose clock counts instructions; with BEFORE=COMMIT also a scrape with that commit's.
+test-counted: job ## Compare times, in a machine whose clock counts instructions; BEFORE=COMMIT also compares a scrape with that commit.
 	if [ -n '$(BEFORE)' ]; then rm -rf $(BIN)/before && mkdir $(BIN)/before && git archive '$(BEFORE)' | tar -x -C $(BIN)/before && \
 		cd $(BIN)/before && $(STATIC) build -trimpath -ldflags '$(LDFLAGS)' -o ../../$(JOB)/before ./cmd/snapwatch; fi
 	$(STATIC) test -c -tags 'e2e,counted$(if $(BEFORE),$(COMMA)before)' -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
@@ -162,7 +163,7 @@ test-zabbix: setup ## Let real Zabbix servers, 6.0 and 7.0, import the template,
 	$(ROOT) $(GO) test -count=1 -timeout 30m -tags zabbix ./test/zabbix -suite trixie
 
 .PHONY: test-lab
-test-lab: job ## Test the lab itself: machines that hang; its hosts, stand-ins and faults, in both boot modes.
+test-lab: job ## Test the lab itself: machines that hang; the hosts, stand-ins and faults in the machine, in both boot modes.
 	$(GO) test -count=1 -timeout 60m -tags lab ./test/lab
 	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/site.test ./test/site
 	printf '#!/bin/sh\nexec ./site.test -test.v\n' >$(JOB)/run
@@ -171,30 +172,30 @@ test-lab: job ## Test the lab itself: machines that hang; its hosts, stand-ins a
 	test/lab/boot --timeout 1800 --systemd $(JOB)
 
 .PHONY: soak
-soak: ## Play 100 000 days of random weeks, then on real ZFS random steps (STEPS), kills (KILLS) and an exporter for long (MINUTES).
+soak: ## Play 100 000 days of random weeks; then, on real ZFS, STEPS random steps, KILLS kills, and an exporter for MINUTES.
 	@$(MAKE) --no-print-directory sim WEEKS=14286 WEEK=$(SEED)
 	@$(MAKE) --no-print-directory soak-lab SEED=$(SEED)
 
 .PHONY: soak-lab
-soak-lab: job ## Its part on real ZFS alone, or a part of that: make soak-lab SOAK=RandomSteps STEPS=200 SEED=1
+soak-lab: job ## Play only soak's part on real ZFS, or some of its tests: make soak-lab SOAK=RandomSteps STEPS=200 SEED=1
 	$(STATIC) test -c -tags e2e,soak -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
 	printf '#!/bin/sh\nexec ./e2e.test -test.v -test.timeout 24h -test.run "^Test(%s)$$" -story 24h -steps %s -seed %s -kills %s -minutes %s\n' '$(SOAK)' '$(STEPS)' '$(SEED)' '$(KILLS)' '$(MINUTES)' >$(JOB)/run
 	chmod +x $(JOB)/run
 	test/lab/boot --timeout 86400 $(JOB)
 
 .PHONY: mutants
-mutants: setup ## Break the planner, the verdict and the rules on purpose: the tests must notice.
+mutants: setup ## Break the planner, the verdicts and the rules on purpose; a test must fail for each break.
 	@tools/need promtool=prometheus
 	$(GO) run ./test/mutants
 
 .PHONY: mutants-lab
-mutants-lab: job ## Break the channel programs on purpose, likewise, in the lab.
+mutants-lab: job ## Break the channel programs on purpose, in the lab; a test must fail for each break.
 	$(STATIC) test -c -tags e2e -ldflags '-s -w' -o $(JOB)/e2e.test ./test/e2e
 	$(GO) run ./test/mutants -lab $(JOB)
 	test/lab/boot --timeout 5400 $(JOB)
 
 .PHONY: nightly
-nightly: test test-lab mutants mutants-lab ## What takes too long for every change.
+nightly: test test-lab mutants mutants-lab ## Run all tests, including those that take too long for every change.
 	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly
 	@$(MAKE) --no-print-directory test-systemd TAGS=e2e,nightly
 	@$(MAKE) --no-print-directory test-e2e TAGS=e2e,nightly SUITE=bookworm
@@ -221,12 +222,12 @@ bench-fleet: setup ## Feed a real Prometheus with a hundred simulated nodes for 
 	$(GO) run ./test/fleet
 
 .PHONY: fuzz
-fuzz: setup ## Fuzz every parser, all together for FUZZ seconds (60).
+fuzz: setup ## Fuzz every parser, for FUZZ seconds in total (60).
 	@mkdir -p $(BIN)
 	@tools/fuzz $(or $(FUZZ),60)
 
 .PHONY: vuln
-vuln: setup ## Ask vuln.go.dev for known faults of what is built in; needs the network.
+vuln: setup ## Ask vuln.go.dev for known vulnerabilities of the linked libraries; needs the network.
 	cd tools/release && $(GO) build -o ../../$(BIN)/govulncheck golang.org/x/vuln/cmd/govulncheck
 	$(BIN)/govulncheck ./...
 
@@ -235,13 +236,13 @@ deb: setup ## Make the Debian packages in dist/, for amd64 and arm64.
 	@tools/deb $(VERSION) dist
 
 .PHONY: check-deb
-check-deb: setup ## Build the packages twice, and let lintian, man and the shells look at them.
+check-deb: setup ## Build the packages twice, compare them, and check them with lintian, man and the shells.
 	@tools/need lintian=lintian man=man-db zsh=zsh fish=fish shellcheck=shellcheck
 	@tools/check-deb $(VERSION)
 	@tools/check-repo $(VERSION)
 
 .PHONY: repo
-repo: deb ## Add them to a signed apt repository in dist/repo: make repo SIGN=KEY ADDRESS=https://…
+repo: deb ## Add the packages to a signed apt repository in dist/repo: make repo SIGN=KEY ADDRESS=https://…
 	@tools/need apt-ftparchive=apt-utils gpg=gpg
 	@tools/repo dist/repo dist/*.deb
 
@@ -250,5 +251,5 @@ release: setup ## Make a release in dist/ from a clean tree: make release VERSIO
 	@tools/make-release $(VERSION)
 
 .PHONY: clean
-clean: ## Remove what was built; the lab's image stays in the cache.
+clean: ## Remove the build results; the lab's image remains in the cache.
 	rm -rf $(BIN) dist
