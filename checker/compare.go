@@ -40,16 +40,16 @@ type OutcomeRow struct {
 }
 
 var outcomes = [...]OutcomeRow{
-	{NotCompared, "not compared", all(OK), "its verdict leaves nothing to compare"},
+	{NotCompared, "not compared", all(OK), "with this verdict the disk is not compared"},
 	{InSync, "in sync", all(OK), "the owner's newest snapshot is here, or the replica has not been behind for longer than a limit"},
 	{Lagging, "lagging", [3]State{OK, Warning, Critical}, "the owner has had newer snapshots for longer than a limit"},
-	{Diverged, "diverged", all(Critical), "its newest snapshot is not older than the owner's and not the owner's, or the owner has that name with another guid"},
-	{NoOwner, "no owner", all(Unknown), "no node that was asked has the guest, though it is somewhere, or may be, or no node that was asked is known to have had the disk"},
+	{Diverged, "diverged", all(Critical), "the copy's newest snapshot is not older than the owner's newest one and does not exist at the owner, or the owner has a different snapshot of that name"},
+	{NoOwner, "no owner", all(Unknown), "no node that was asked has the guest, and the guest is or may be on another node, or no node that was asked is known to have had the disk"},
 	{TwoOwners, "two owners", all(Unknown), "more than one node says that the guest is its own"},
 	{OwnerUnreachable, "owner unreachable", all(Unknown), "no node that answered has the guest, and one did not answer"},
-	{OwnerUnreadable, "owner unreadable", all(Unknown), "the owner cannot tell about its own disk, or has none of that name"},
-	{OutcomeOrphaned, "orphaned", all(Warning), "no node that was asked has the guest, and one of them holds the copy's newest snapshot or has the guest as a template; or its owner answers that the disk is gone there: look before you remove the copy, or ignore it"},
-	{OutcomeExcluded, "excluded by its owner", all(OK), "its owner answers that it takes no snapshots of it: label:nosnap there, a template, or ignore in its configuration"},
+	{OwnerUnreadable, "owner unreadable", all(Unknown), "the owner cannot read its own disk, or has no disk of that name"},
+	{OutcomeOrphaned, "orphaned", all(Warning), "no node that was asked has the guest, and one of them holds the copy's newest snapshot or has the guest as a template; or the owner answers that the disk no longer exists there. Check this before you remove the copy or ignore it"},
+	{OutcomeExcluded, "excluded by its owner", all(OK), "the owner answers that it takes no snapshots of the disk, because of label:nosnap, a template, or ignore in its configuration"},
 }
 
 // Outcomes returns the table of outcomes.

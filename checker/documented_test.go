@@ -26,10 +26,10 @@ func verdictsPage() string {
 	var b strings.Builder
 	b.WriteString(`# Verdicts
 
-Every disk has one verdict: the first in this table that holds. check, the metrics, the page and the JSON show the same
-one. This page is made from the table in ` + "`checker/verdict.go`" + `.
+Every disk has one verdict: the first in this table that applies. check, the metrics, the page and the JSON show the same
+verdict. A test writes this page from the table in ` + "`checker/verdict.go`" + `.
 
-| verdict | it holds when | state within the limits | beyond warning | beyond critical |
+| verdict | applies when | state within the limits | beyond warning | beyond critical |
 |---|---|---|---|---|
 `)
 	for _, row := range Verdicts() {
@@ -38,13 +38,13 @@ one. This page is made from the table in ` + "`checker/verdict.go`" + `.
 	b.WriteString(`
 ## Guests
 
-Every guest on a host with copies has a verdict, too: the disks here of one number that come from one cluster, less those
-that are excluded or orphaned. Its *restore point* is the newest time, as it stands in the snapshots' names, that all its disks
-have a managed snapshot of, whatever the class; its age counts from the first of them. It is held against the limits of all
-its disks: what one of them may be, the guest may be. Two datasets of one name are one disk twice if they share a snapshot;
-then the freshest that can be read serves the guest, and each keeps a verdict of its own.
+Every guest on a host with copies has a verdict, too. The guest's disks are the disks here with the guest's number that come from one
+cluster, without excluded and orphaned disks. The *restore point* of a guest is the newest time, as in the names of snapshots, of which all its disks
+have a managed snapshot of any class; the age of the restore point counts from the first of these snapshots. A guest alarms only beyond the limits of all
+its disks. Two datasets of one name count as one disk if they share a snapshot:
+the freshest readable dataset counts for the guest, and each dataset has a verdict of its own.
 
-| verdict | it holds when | state within the limits | beyond warning | beyond critical |
+| verdict | applies when | state within the limits | beyond warning | beyond critical |
 |---|---|---|---|---|
 `)
 	for _, row := range GuestVerdicts() {
@@ -53,11 +53,11 @@ then the freshest that can be read serves the guest, and each keeps a verdict of
 	b.WriteString(`
 ## Pools
 
-A pool as a whole has a verdict, too. More than one of these may hold: then the one is given that alarms most, and of those that
-alarm as much the first in this table; the reason names them all. What a pool is asked for, and how often, is in
+A pool as a whole has a verdict, too. If several of these verdicts apply, the pool has the one with the worst state, and among equal states the
+first in this table; the reason names them all. How often snapwatch reads the health of a pool, and by which commands, is in
 [check.md](check.md#pools). ` + "`pool_ignore: [scrub]`" + ` in the configuration leaves a verdict out: errors, degraded, scrub or full.
 
-| verdict | it holds when | state within the limits | beyond warning | beyond critical |
+| verdict | applies when | state within the limits | beyond warning | beyond critical |
 |---|---|---|---|---|
 `)
 	for _, row := range PoolVerdicts() {
@@ -66,21 +66,21 @@ alarm as much the first in this table; the reason names them all. What a pool is
 	b.WriteString(`
 ## Comparison with the owner
 
-` + "`check --owners`" + ` compares each disk with the node that owns its guest now. The worse of the verdict's state and
-this one counts; only a stale disk that its owner is known to have had and does not use any more becomes *orphaned*, and one that its owner takes no
-snapshots of *excluded*. A disk that is unreadable, missing, receiving or excluded is not compared, and one that never had a
-snapshot only with an owner that says so. A lag is how long the owner has had a snapshot that
-the replica lacks (or the difference of the newest ones, where it does not know), held against the limits of an age.
+` + "`check --owners`" + ` compares each disk with the node that now owns its guest. The worse state of verdict and
+outcome counts, with two exceptions: a stale disk becomes *orphaned* if its owner is known to have had it and does not use it any more, and *excluded* if its owner takes no
+snapshots of it. A disk that is unreadable, missing, receiving or excluded is not compared. A disk that never had a
+snapshot is compared only with an owner that says that the disk is gone there or gets no snapshots. The lag of a copy is the time for which the owner has had a snapshot that
+the replica lacks (or the difference of the newest snapshots, if the owner does not know that time). The limits of an age also apply to the lag.
 
-What a node said before it stopped answering counts where an exporter remembers it, as far as it alarms: that the copy is behind or has
-diverged, that the guest lives, that a disk is absent. That the copy is well, excluded or orphaned is then not known.
+If a node stops answering, an exporter remembers the alarming parts of its last answer: that the copy is behind or has
+diverged, that the guest is alive, that a disk is absent. Whether the copy is well, excluded or orphaned is then unknown.
 
-A stopped disk whose newest snapshot is also its owner's newest is proven to be stopped. Any other is counted apart, as
-stopped (unproven): its silence rests on a suffix alone. While the owner says that the guest's process lives, a
-` + "`_stopped`" + ` that is the newest proves nothing: since the guest was started a snapshot is due, and the time since then is
+A stopped disk whose newest snapshot is also its owner's newest is proven to be stopped. Any other stopped disk is counted separately, as
+stopped (unproven), because only its suffix says that the guest is off. While the owner says that the guest is alive, a
+` + "`_stopped`" + ` snapshot proves nothing, even as the newest one: a new snapshot has been due since the start of the guest, and the time since then is
 a lag.
 
-| outcome | it holds when | state within the limits | beyond warning | beyond critical |
+| outcome | applies when | state within the limits | beyond warning | beyond critical |
 |---|---|---|---|---|
 `)
 	for _, row := range Outcomes() {

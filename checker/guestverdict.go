@@ -34,23 +34,23 @@ type GuestRow struct {
 
 var guestTable = [...]GuestRow{
 	{GuestUnreadable, "unreadable", all(Unknown), colours("purple"),
-		"one of its disks could not be read, or it could not be found out which snapshots they have in common"},
+		"one of the guest's disks could not be read, or the snapshots that its disks have in common are unknown"},
 	{GuestIncomplete, "incomplete", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
-		"one of its disks is gone, which is critical; or its owner takes snapshots of a disk that is not here, or, where no owner answers, its kept configuration names one, which is a warning and critical where `expect:` names it"},
+		"one of the guest's disks has disappeared (critical); or a disk is absent: the owner takes snapshots of it, or, if no owner answers, the kept configuration names it (a warning; critical if `expect:` names the disk)"},
 	{GuestDamaged, "damaged", all(Critical), colours("red"),
 		"ZFS reports permanent errors in one of its disks"},
 	{GuestTorn, "torn", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
-		"no disk is stale by itself, but they have had no newer snapshot in common for longer than a limit, or have none at all"},
+		"no disk is stale by itself, but for longer than a limit the guest's disks have had no newer snapshot in common, or they have none in common"},
 	{GuestStale, "stale", [3]State{Warning, Warning, Critical}, [3]string{"yellow", "yellow", "red"},
-		"its restore point is older than a limit because one of its disks is, or the age of a disk cannot be believed"},
+		"the restore point is older than a limit because one of the guest's disks is, or the age of a disk is wrong"},
 	{GuestReceiving, "receiving", [3]State{OK, Warning, Critical}, [3]string{"blue", "yellow", "red"},
-		"a disk has no snapshot yet, or none in common with the others; alarms as that disk does"},
+		"a disk has no snapshot yet, or none in common with the other disks; the guest alarms when that disk alarms"},
 	{GuestStopped, "stopped", [3]State{OK, Warning, Warning}, [3]string{"grey", "yellow", "yellow"},
-		"the newest snapshot of all its disks is the same `_stopped`; alarms beyond max_stopped_age"},
+		"all disks of the guest have the same newest snapshot, a `_stopped` one; alarms beyond max_stopped_age"},
 	{GuestExcluded, "excluded", all(OK), colours("grey"),
-		"all its disks are excluded"},
+		"all disks of the guest are excluded"},
 	{GuestWhole, "whole", all(OK), colours("green"),
-		"all its disks are here, and its restore point is within the limits"},
+		"all disks of the guest are here, and the restore point is within the limits"},
 }
 
 // GuestVerdicts returns the table of verdicts on guests, ordered by precedence.

@@ -16,11 +16,11 @@ func TestMetricsAreDocumented(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(`# Metrics
 
-What ` + "`snapwatch exporter`" + ` serves at /metrics; all are gauges. This page is made from the catalogue in
-` + "`exporter/metrics.go`" + `, ` + "`exporter/node.go`, `exporter/runmetrics.go`" + ` and ` + "`exporter/prunemetrics.go`" + `. Besides these there are snapwatch_build_info and, about the process, go_*, process_* and
+These are the metrics that ` + "`snapwatch exporter`" + ` serves at /metrics; all are gauges. A test writes this page from the catalogue in
+` + "`exporter/metrics.go`" + `, ` + "`exporter/node.go`, `exporter/runmetrics.go`" + ` and ` + "`exporter/prunemetrics.go`" + `. In addition there are snapwatch_build_info and, about the process, go_*, process_* and
 promhttp_* (--web.disable-exporter-metrics leaves them out).
 
-cluster, site and role are never exported: they belong into the scrape configuration, see deploy/prometheus.
+The exporter never sets the labels cluster, site and role: set them in the scrape configuration (deploy/prometheus).
 
 | metric | labels | meaning |
 |---|---|---|
