@@ -22,7 +22,7 @@ func TestNotGoneWhileAPoolIsUnread(t *testing.T) {
 	asked := ask("vm-100-disk-0", "rpool/data/vm-100-disk-0", newest)
 	d := compared(t, r, asked)[0]
 	assert.False(t, d.Gone)
-	assert.Contains(t, d.Problem, "not every pool could be read, and it may be there")
+	assert.Contains(t, d.Problem, "not every pool could be read, and the disk may be in one of these")
 	r.fake.Pool("tank", "ONLINE")
 	r.clock.forward(time.Minute)
 	d = compared(t, r, asked)[0]
@@ -51,7 +51,7 @@ func TestNoCopyAnswersForALostPool(t *testing.T) {
 	// A pool that was never read could have any disk.
 	r = newRig(t, w, owns(100))
 	r.fake.Pool("rpool", "SUSPENDED")
-	assert.Contains(t, compared(t, r, ask("vm-101-disk-0", "", old))[0].Problem, "another one may be the guest's")
+	assert.Contains(t, compared(t, r, ask("vm-101-disk-0", "", old))[0].Problem, "the guest's disk may be another one")
 }
 
 // A dataset that zfs cannot read does not affect the pool's other disks. They are new, and the

@@ -93,7 +93,7 @@ func TestWhyIsWhatIsNew(t *testing.T) {
 			[]checker.Disk{disk(one, 100, zfs.Hourly, 7*time.Hour, func(d *checker.Disk) { d.Problem = "I/O error" })}, "I/O error"},
 		"not listed": {
 			[]checker.Disk{disk(one, 100, zfs.Hourly, 7*time.Hour, func(d *checker.Disk) { d.Unlisted = "it takes too long" })},
-			zfs.FormatSnapshotName(now.Add(-7*time.Hour), zfs.Hourly) + " is 7h old, and what came after it is not known: it takes too long"},
+			zfs.FormatSnapshotName(now.Add(-7*time.Hour), zfs.Hourly) + " is 7h old, and newer snapshots are unknown: it takes too long"},
 		"it is broken": {[]checker.Disk{disk(one, 100, zfs.Hourly, 0, func(d *checker.Disk) { d.Damaged = "permanent errors" })}, "permanent errors"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -282,4 +282,15 @@ func TestAnOpenGuestSaysWhatToDo(t *testing.T) {
 	about = shown(f, query{}).Rows[0].About
 	assert.Contains(t, about.Next[0], "snapwatch snap --dry-run -v", "of a guest of this host")
 	assert.Equal(t, "no newer snapshot was taken here", shown(f, query{}).Rows[0].Why)
+}
+
+// A listing that was under way for the report, and ended before its times were asked for, is no fault.
+func TestAListingThatEndsMeanwhile(t *testing.T) {
+	f := facts(time.Second, disk(one, 100, zfs.Hourly, time.Hour))
+	pool := &f.Report.Pools[0]
+	pool.Unfinished, pool.Problem, pool.Reason = true, "the listing is not finished", "the listing is not finished"
+	f.Listings = map[string]Listings{"tank": {Past: []Listing{{Begun: now}}}}
+	assert.Empty(t, shown(f, query{}).Bars)
+	f.Listings["tank"] = Listings{Begun: now.Add(-time.Minute)}
+	assert.Len(t, shown(f, query{}).Bars, 1, "one that takes long is")
 }

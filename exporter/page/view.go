@@ -156,7 +156,8 @@ func (v *view) addPool(p checker.PoolResult, f Facts) {
 			failures++
 		}
 	}
-	if !l.Begun.IsZero() && v.Now.Sub(l.Begun) < slow {
+	ended := p.Unfinished && l.Begun.IsZero() // between the report and the look at the listings
+	if ended || !l.Begun.IsZero() && v.Now.Sub(l.Begun) < slow {
 		p = beforeListing(p, l)
 	}
 	pool := poolView{p, l, p.State.Colour(), failures}

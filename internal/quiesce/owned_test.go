@@ -195,7 +195,7 @@ func TestAloneThawsSlowly(t *testing.T) {
 // limit.
 func TestFewAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 12)
+		r := newRig(t, 10)
 		r.AtOnce = 2
 		for _, g := range r.guests {
 			g.takes = time.Second
@@ -206,7 +206,7 @@ func TestFewAtOnce(t *testing.T) {
 		w := r.open(t, 20*time.Second)
 		began := time.Now()
 		assert.Empty(t, w.Freeze())
-		assert.Equal(t, 6*time.Second, time.Since(began))
+		assert.Equal(t, 5*time.Second, time.Since(began))
 		ended := w.Thaw()
 		<-r.ended
 		assert.Empty(t, ended.Lapsed)

@@ -143,7 +143,7 @@ func TestADiskThatIsReceivedStopsNobodyElse(t *testing.T) {
 		assert.Equal(t, 8, done.Backlogs["ssd/data"].Due)
 		said := 0
 		for _, p := range done.Problems {
-			said += strings.Count(p.Text, "is being received: nothing of it is destroyed")
+			said += strings.Count(p.Text, "is being received: no snapshot of it is destroyed")
 		}
 		assert.Equal(t, 1, said)
 	})

@@ -94,7 +94,7 @@ func TestRoomIsToldOnce(t *testing.T) {
 
 		tank.heads[0].RefReservation, tank.heads[0].Written, tank.heads[0].Available = 64<<30, 8<<30, 9<<30
 		r = again()
-		assert.Len(t, told(r, report.Warning, "pool tank: the snapshot of 1 thick volume reserves 8.0 GiB now"), 1)
+		assert.Len(t, told(r, report.Warning, "pool tank: the snapshot of 1 thick volume reserves 8.0G now"), 1)
 		assert.NotEmpty(t, r.Rooms["tank"].Short)
 		tank.heads[0].Written = 8 << 30 // as much is written again
 		r = again()

@@ -33,7 +33,7 @@ func eachSite(t *testing.T, look func(t *testing.T, b *tab, s *site, path string
 		change []func(*exporter.Settings)
 		paths  []string
 	}{
-		"14 disks":  {estate(), []func(*exporter.Settings){watched, asked}, []string{"/", "/?guest=104&ok=show", "/?disk=backup/pve/vm-104-disk-0", "/?verdict=none", "/?q=vm-1&sort=age"}},
+		"14 disks":  {estate(), []func(*exporter.Settings){watched, asked}, []string{"/", "/?guest=104&sort=age", "/?disk=backup/pve/vm-104-disk-0", "/?verdict=none"}},
 		"300 disks": {many(300), []func(*exporter.Settings){askedOf(4)}, []string{"/?ok=show&guest=100"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestAccessibility(t *testing.T) {
 			for _, width := range widths {
 				b.openAt(path, width)
 				eval[json.RawMessage](b, string(axe)+"; true")
-				found := eval[[]violation](b, `axe.run().then(r => r.violations.map(v => ({id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.map(n => n.html.slice(0, 150))})))`)
+				found := eval[[]violation](b, `axe.run({resultTypes: ['violations']}).then(r => r.violations.map(v => ({id: v.id, impact: v.impact, help: v.help, nodes: v.nodes.map(n => n.html.slice(0, 150))})))`)
 				assert.Empty(t, found, "%s, %s, %d wide", path, theme, width)
 			}
 		}

@@ -2,10 +2,10 @@
 
 package e2e
 
-// How many there are of each kind; nightly there are many.
+// The numbers of held snapshots and of hostile objects of each kind; the nightly tests have many.
 const (
 	heldDisks        = 1
-	heldSnapshots    = 60 // of all of them
+	heldSnapshots    = 60 // on all disks together
 	hostileSnapshots = 40
 	hostileNames     = 20
 	hostileLong      = 20

@@ -2,10 +2,10 @@
 
 package e2e
 
-// How many there are of each kind.
+// The numbers of held snapshots and of hostile objects of each kind.
 const (
 	heldDisks        = 10
-	heldSnapshots    = 1000 // of all of them
+	heldSnapshots    = 1000 // on all disks together
 	hostileSnapshots = 1000
 	hostileNames     = 500
 	hostileLong      = 300

@@ -35,10 +35,10 @@ var mutants = slices.Concat([]mutant{
 	// Mutants of the page.
 	{"exporter/page/sites.go", `			if d.State != checker.OK {
 				c.State = checker.Critical`, `			if d.State != checker.OK {
-				c.State = checker.OK`, "hide on the page that a guest runs of which the copies say that it is off"},
-	{"exporter/page/guests.go", `d.Problem != "" || d.Unlisted != ""`, `false`, "say on the page what a disk was, and not why it cannot be read"},
-	{"exporter/page/guests.go", `, worse(a.was, b.was))`, `)`, "bury what was stale under what was fresh"},
-	{"exporter/page/rows.go", `if g.State != checker.OK || g.Open {`, `if g.State == checker.Critical || g.Open {`, "fold guests that alarm"},
+				c.State = checker.OK`, "hide on the page that a guest runs although its copies say that it is off"},
+	{"exporter/page/guests.go", `d.Problem != "" || d.Unlisted != ""`, `false`, "show the last state of a disk in place of the reason why it is unreadable"},
+	{"exporter/page/guests.go", `, worse(a.was, b.was))`, `)`, "sort stale guests of an unreadable pool behind fresh ones"},
+	{"exporter/page/rows.go", `if g.State != checker.OK || g.Open {`, `if g.State == checker.Critical || g.Open {`, "fold guests with warnings"},
 	// Mutants of requests that the exporter answers together.
 	{"exporter/together.go", `deadline.Sub(b.deadline).Abs() <= similar`, `true`, "cut off a patient request at an urgent request's deadline"},
 	{"exporter/together.go", `deadline.Before(b.deadline)`, `false`, "answer after the deadline"},
