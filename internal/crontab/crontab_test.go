@@ -73,6 +73,15 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// A line with @reboot starts the program at boot only, so it is not a regular run.
+func TestAtBoot(t *testing.T) {
+	for line, want := range map[string]bool{"@reboot": true, "@Reboot": true, "@hourly": false, "5 * * * *": false} {
+		entries := search.ReadSystem("cron.d/x", line+" root snapwatch snap f4\n")
+		require.Len(t, entries, 1, line)
+		assert.Equal(t, want, entries[0].AtBoot, line)
+	}
+}
+
 func TestReadPassesOverWhatStartsSomethingElse(t *testing.T) {
 	for _, line := range []string{
 		"", "# */15 * * * * root snapwatch snap f48", "MAILTO=snapwatch snap", "snapwatch snap f48", "5 * * * * root", "5 * * *",
