@@ -1,6 +1,7 @@
 package checker
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -120,7 +121,7 @@ func standings(r Report) map[string]Standing {
 	}
 	for _, n := range r.Notes {
 		if n.State != OK {
-			add("note "+n.Text, n.State, "note", n.Text)
+			add("note "+cmp.Or(n.Subject, n.Text), n.State, cmp.Or(n.kind, "note"), n.Text)
 		}
 	}
 	for i := range r.Guests {

@@ -22,6 +22,9 @@ func TestChanges(t *testing.T) {
 	lagging := stale(Warning)
 	lagging.Disks[0].Compared = &Comparison{Outcome: Lagging, State: Warning}
 	noted := Report{Disks: fresh.Disks, Notes: []Note{{State: Warning, Text: "a note"}, {State: OK, Text: "a remark"}}}
+	about := func(subject, kind, text string) Report {
+		return Report{Disks: fresh.Disks, Notes: []Note{{State: Warning, Subject: subject, kind: kind, Text: text}}}
+	}
 	torn := Report{Disks: fresh.Disks, Guests: []Guest{{VMID: 1, Cluster: "east", Verdict: GuestTorn, State: Warning}}}
 	pool := Report{Disks: fresh.Disks, Pools: []PoolResult{{Pool: Pool{Name: "tank"}, Verdict: PoolUnreadable, State: Unknown, Reason: "why"}}}
 	for name, test := range map[string]struct {
@@ -48,6 +51,9 @@ func TestChanges(t *testing.T) {
 		"the check works again":     {Report{Failure: "one"}, fresh, time.Hour, "ended after 1h: OK the check finds disks again"},
 		"a note":                    {fresh, noted, time.Hour, "began: WARNING a note"},
 		"a note is gone":            {noted, fresh, time.Hour, "ended after 1h: note a note is not reported any more"},
+		"its number changes":        {about("about runs", "late", "late for 1h"), about("about runs", "late", "late for 2h"), time.Hour, ""},
+		"what it says changes":      {about("about runs", "late", "late for 1h"), about("about runs", "unreadable", "no report"), time.Hour, "now: WARNING no report"},
+		"what it was about is gone": {about("about runs", "late", "late for 1h"), fresh, time.Hour, "ended after 1h: note about runs is not reported any more"},
 		"a pool":                    {fresh, pool, time.Hour, "began: UNKNOWN pool tank unreadable: why"},
 		"a guest":                   {fresh, torn, time.Hour, "began: WARNING guest 1 of east torn"},
 		"one ends, and one begins":  {stale(Critical), Report{Disks: []Result{standingDisk("vm-1-disk-0", OK, Fresh), standingDisk("vm-0-disk-0", Critical, Missing)}}, time.Hour, "began: CRITICAL tank/vm-0-disk-0 missing\nended after 1h: OK tank/vm-1-disk-0 fresh"},

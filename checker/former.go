@@ -2,6 +2,7 @@ package checker
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -44,26 +45,28 @@ func (p *Policy) former(nodes []NodeAnswer, asked func(vmid int) bool, now time.
 			}
 		}
 	}
-	var names []string
+	var names, gone []string
 	for _, n := range nodes {
 		for _, f := range n.Former {
 			stand := Disk{Dataset: f.Dataset, VMID: f.VMID}
 			_, ignored := p.exclusion(&stand, now)
-			gone := now.Sub(f.Since)
-			if ignored || has[diskOf(f.VMID, f.Dataset)] || !asked(f.VMID) || gone < formerAfter || gone >= formerFor {
+			ago := now.Sub(f.Since)
+			if ignored || has[diskOf(f.VMID, f.Dataset)] || !asked(f.VMID) || ago < formerAfter || ago >= formerFor {
 				continue
 			}
 			names = append(names, fmt.Sprintf("%s of guest %s on %s", f.Dataset, Guest{VMID: f.VMID, Name: f.Guest}.Number(), n.Node))
+			gone = append(gone, f.Dataset+" on "+n.Node)
 		}
 	}
 	if len(names) == 0 {
 		return nil
 	}
+	slices.Sort(gone)
 	more := ""
 	if n := len(names) - maxFormer; n > 0 {
 		names, more = names[:maxFormer], fmt.Sprintf(", and %d more", n)
 	}
-	return []Note{{State: Warning, Text: "no owner has these disks any more, so a missing copy of them will not be reported: " + strings.Join(names, ", ") + more + "; if that is right, wait: this note ends after a day"}}
+	return []Note{{State: Warning, Subject: "about disks that no owner has any more", kind: strings.Join(gone, ", "), Text: "no owner has these disks any more, so a missing copy of them will not be reported: " + strings.Join(names, ", ") + more + "; if that is right, wait: this note ends after a day"}}
 }
 
 // diskOf returns a key for a disk of a guest that is the same on every node and pool.

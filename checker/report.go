@@ -72,6 +72,11 @@ type PoolResult struct {
 type Note struct {
 	State State
 	Text  string
+	// Subject says what the note is about, without the ages and numbers of Text: it is the same while
+	// the fault lasts. Text itself counts if Subject is "".
+	Subject string
+	// kind names what may change while the subject is the same; a change of it is reported.
+	kind string
 	// whole is true for a note that is left out of a filtered report.
 	whole bool
 }

@@ -57,32 +57,32 @@ func RunAges(snap, prune Runs, now time.Time) []RunAge {
 // RunNotes returns alarms about the last runs of snap and prune on this host.
 func RunNotes(snap, prune Runs, now time.Time) []Note {
 	notes := append(snap.late("snap", Critical, now), prune.late("prune", Warning, now)...)
-	add := func(s State, format string, args ...any) {
-		notes = append(notes, Note{State: s, Text: fmt.Sprintf(format, args...), whole: true})
+	add := func(s State, subject, kind, format string, args ...any) {
+		notes = append(notes, Note{State: s, Text: fmt.Sprintf(format, args...), Subject: subject, kind: kind, whole: true})
 	}
 	last := snap.Last
 	if last == nil {
 		return notes
 	}
 	if frozen := last.LeftFrozen; len(frozen) > 0 {
-		add(Critical, "%s may be frozen still (%s): snapwatch snap thaws them, or says how", text.Count(len(frozen), "guest"), numbers(frozen))
+		add(Critical, "about frozen guests", fmt.Sprint(slices.Sorted(slices.Values(frozen))), "%s may be frozen still (%s): snapwatch snap thaws them, or says how", text.Count(len(frozen), "guest"), numbers(frozen))
 	}
 	counts := last.UnprotectedByKind()
-	var kinds []string
+	var kinds, lacking []string
 	for _, kind := range report.Kinds() {
 		if n := counts[kind]; n > 0 {
-			kinds = append(kinds, fmt.Sprintf("%d %s", n, kind))
+			kinds, lacking = append(kinds, fmt.Sprint(kind)), append(lacking, fmt.Sprintf("%d %s", n, kind))
 		}
 	}
 	if len(kinds) > 0 {
-		add(Warning, "no snapshot covers disks of running guests (%s): snapwatch snap --dry-run -v names them", strings.Join(kinds, ", "))
+		add(Warning, "about disks without snapshots", strings.Join(kinds, ", "), "no snapshot covers disks of running guests (%s): snapwatch snap --dry-run -v names them", strings.Join(lacking, ", "))
 	}
 	if last.Locked > 0 {
-		add(Warning, "%s locked for long, and nothing of them is rotated: snapwatch snap --dry-run -v names them", text.Count(last.Locked, "guest"))
+		add(Warning, "about locked guests", "", "%s locked for long, and nothing of them is rotated: snapwatch snap --dry-run -v names them", text.Count(last.Locked, "guest"))
 	}
 	for _, pool := range slices.Sorted(maps.Keys(last.Rooms)) {
 		if short := last.Rooms[pool].Short; short != "" { // that it is full, the pool's own verdict says
-			add(Warning, "pool %s: %s", pool, short)
+			add(Warning, "about the room in pool "+pool, "", "pool %s: %s", pool, short)
 		}
 	}
 	return notes
@@ -94,19 +94,22 @@ func (r Runs) late(command string, state State, now time.Time) []Note {
 		return nil
 	}
 	age, known := r.Age(now)
-	words := ""
+	var words, kind string
 	switch {
 	case r.Problem != "":
+		kind = "unreadable"
 		words = fmt.Sprintf("the report of %s cannot be read: %s", command, r.Problem)
 	case !known:
+		kind = "no good run"
 		words = fmt.Sprintf("%s is registered here and had no good run yet: snapwatch cron status; snapwatch %s --dry-run", command, command)
 		state = Warning // it may have been registered just now
 	case age > r.Limit && (r.Up == 0 || r.Up > r.Limit):
+		kind = "late"
 		words = fmt.Sprintf("the last good run of %s ended %s ago (limit %s): snapwatch cron status; snapwatch %s --dry-run -v", command, text.Age(age), text.Age(r.Limit), command)
 	default:
 		return nil
 	}
-	return []Note{{State: state, Text: words, whole: true}}
+	return []Note{{State: state, Text: words, Subject: "about the runs of " + command, kind: kind, whole: true}}
 }
 
 // numbers returns the first VMIDs, and the number of the rest.

@@ -49,6 +49,7 @@ func TestRunNotes(t *testing.T) {
 			notes := RunNotes(c.snap, c.prune, now)
 			for _, n := range notes {
 				said = append(said, n.State.String()+": "+n.Text)
+				assert.NotRegexp(t, `^$|\d`, n.Subject, n.Text)
 			}
 			assert.Equal(t, c.want, said)
 			r := Filter{VMIDs: []int{1}}.Apply(Report{Now: now, Notes: notes})

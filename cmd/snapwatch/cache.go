@@ -197,10 +197,10 @@ func (m *memory) keep(left time.Duration, timeUp bool) (kept bool, notes []check
 		return true, nil
 	}
 	if unfinished {
-		notes = append(notes, checker.Note{State: checker.Warning, Text: fmt.Sprintf("the results of this check could not be saved, so the next check begins from the start; name a file with --cache: %v", err)})
+		notes = append(notes, checker.Note{State: checker.Warning, Subject: "about results that cannot be saved", Text: fmt.Sprintf("the results of this check could not be saved, so the next check begins from the start; name a file with --cache: %v", err)})
 	}
 	if !m.exporter {
-		notes = append(notes, checker.Note{State: checker.Warning, Text: fmt.Sprintf("the disks found here could not be saved, so a disk that disappears is not reported missing; run an exporter, or name a file with --cache: %v", err)})
+		notes = append(notes, checker.Note{State: checker.Warning, Subject: "about disks that cannot be saved", Text: fmt.Sprintf("the disks found here could not be saved, so a disk that disappears is not reported missing; run an exporter, or name a file with --cache: %v", err)})
 	}
 	return false, notes
 }
