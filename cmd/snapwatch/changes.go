@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -42,20 +43,31 @@ func (c *checkCmd) changesPath() (string, error) {
 	return strings.TrimSuffix(cache, ".json") + ".changes-" + hex.EncodeToString(sum[:6]) + ".json", nil
 }
 
+// telling contains the lines to print, and the record to save after they are printed.
+type telling struct {
+	lines []string
+	told  checker.Told
+}
+
 // changes returns lines for each change since the last check with the same flags, none where
-// nothing changed. The new state is saved before it is printed, so each change is printed once.
-// The error says why the state could not be saved.
-func (c *checkCmd) changes(r checker.Report) (lines []string, err error) {
+// nothing changed. If there is nothing to print, changes saves the new record. If there is,
+// [checkCmd.saveTold] saves the new record after printing, and changes saves the old record again
+// to prove that saving works. The error says why the record could not be saved.
+func (c *checkCmd) changes(r checker.Report) (telling, error) {
 	path, err := c.changesPath()
 	if err != nil {
-		return nil, err
+		return telling{}, err
 	}
-	told, lost := loadTold(path)
-	lines, told = told.Update(r, time.Duration(c.Remind))
+	before, lost := loadTold(path)
+	lines, told := before.Update(r, time.Duration(c.Remind))
 	if lost != nil {
 		lines = append([]string{fmt.Sprintf("the record of printed changes could not be read, so all current problems are printed again: %v", lost)}, lines...)
 	}
-	return lines, saveTold(path, told)
+	now := before
+	if len(lines) == 0 {
+		now = told
+	}
+	return telling{lines, told}, saveTold(path, now)
 }
 
 func loadTold(path string) (checker.Told, error) {
@@ -87,38 +99,64 @@ func saveTold(path string, told checker.Told) error {
 	return files.Replace(path, append(text, '\n'), 0o600)
 }
 
-// untold removes the changesFile after printing failed, so that the next check prints the
-// changes.
-func (c *checkCmd) untold() {
-	if path, err := c.changesPath(); err == nil {
-		_ = os.Remove(path)
+// saveTold saves the record of printed changes. If a check is killed before this, the next check
+// prints the changes again.
+func (c *checkCmd) saveTold(told checker.Told) error {
+	path, err := c.changesPath()
+	if err != nil {
+		return err
 	}
+	return saveTold(path, told)
 }
 
-// toTell returns the lines to print before the report, and whether to print anything. It takes at
-// most the time in left, but at least a tenth of a second.
-func (c *checkCmd) toTell(r checker.Report, left time.Duration) (lines []string, tell bool) {
-	if !c.Changes {
-		return nil, !c.Quiet || r.State() != checker.OK
-	}
+// inTime returns the result of work, or an error if work takes longer than the time in left, but at
+// least a tenth of a second.
+func inTime[T any](left time.Duration, work func() (T, error)) (T, error) {
 	const least = 100 * time.Millisecond
 	type answer struct {
-		lines []string
+		value T
 		err   error
 	}
 	answers := make(chan answer, 1)
 	go func() {
-		lines, err := c.changes(r)
-		answers <- answer{lines, err}
+		value, err := work()
+		answers <- answer{value, err}
 	}()
-	var a answer
 	select {
-	case a = <-answers:
+	case a := <-answers:
+		return a.value, a.err
 	case <-time.After(max(left, least)):
-		a.err = errors.New("reading and writing the record of printed changes takes too long")
+		return *new(T), errors.New("reading and writing the record of printed changes takes too long")
 	}
-	if a.err != nil {
-		return []string{fmt.Sprintf("changes are unknown, so this check prints all current problems: %v", a.err)}, r.State() != checker.OK
+}
+
+// printChanges prints the changes and the report if there is a change, and saves the record of
+// printed changes afterwards: a change that is printed twice is better than a change that is never
+// printed. Reading and saving the record takes at most the time in left.
+func (c *checkCmd) printChanges(w io.Writer, r checker.Report, left time.Duration) error {
+	begun := time.Now()
+	t, err := inTime(left, func() (telling, error) { return c.changes(r) })
+	kept := err == nil
+	if !kept {
+		if r.State() == checker.OK {
+			return nil
+		}
+		t.lines = []string{fmt.Sprintf("changes are unknown, so this check prints all current problems: %v", err)}
 	}
-	return a.lines, len(a.lines) > 0
+	if len(t.lines) == 0 {
+		return nil
+	}
+	for _, line := range t.lines {
+		if _, err := fmt.Fprintln(w, line); err != nil {
+			return err
+		}
+	}
+	if err := c.write(w, r); err != nil || !kept {
+		return err
+	}
+	_, err = inTime(left-time.Since(begun), func() (struct{}, error) { return struct{}{}, c.saveTold(t.told) })
+	if err != nil {
+		_, err = fmt.Fprintf(w, "the record of printed changes could not be saved, so the next check prints these again: %v\n", err)
+	}
+	return err
 }

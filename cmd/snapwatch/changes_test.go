@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"snapwatch/internal/report"
 	"snapwatch/internal/zfstest"
 )
 
@@ -41,6 +42,27 @@ func TestAFaultOf36HoursIsThreeMails(t *testing.T) {
 		"reminder: nothing has changed for 1d",
 		"ended after 1d12h: OK guest 101 whole",
 	}, mails)
+}
+
+// A prune that has failed for longer and longer is one fault: it begins, and it lasts.
+func TestAFailingPruneIsTwoMails(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	s.CronFile = s.fake.Path("cron")
+	require.NoError(t, os.WriteFile(s.CronFile, []byte("0 * * * * root /usr/bin/snapwatch prune f48 h24\n"), 0o644))
+	require.NoError(t, os.MkdirAll(s.StateDir, 0o755))
+	require.NoError(t, (&report.Run{End: noon, LastSuccess: noon}).Save(s.StateDir, report.PruneName))
+	now := noon.Add(5 * time.Hour)
+	s.Now = func() time.Time { return now }
+	var mails []string
+	for range 72 {
+		now = now.Add(30 * time.Minute)
+		if _, first := s.check("--changes", "-w", "30d", "-c", "30d"); first != "" {
+			mails = append(mails, first)
+		}
+	}
+	require.Len(t, mails, 2)
+	assert.Contains(t, mails[0], "began: WARNING the last good run of prune ended ")
+	assert.Equal(t, "reminder: nothing has changed for 1d", mails[1])
 }
 
 // Checks with different disks or limits remember their printed changes separately.
@@ -125,7 +147,41 @@ func TestChangesThatWereNotPrinted(t *testing.T) {
 	s.Stdout = &s.out
 	_, first := s.check("--changes")
 	assert.Contains(t, first, "began: ")
+
+	s.set(vm(100, "hourly", time.Hour))
+	s.Stdout = broken{}
+	s.check("--changes")
+	s.Stdout = &s.out
+	_, first = s.check("--changes")
+	assert.Contains(t, first, "ended after ", "the end was not printed either")
 }
+
+// A check that writes to a closed pipe is killed while it prints. So the record of printed changes
+// is saved after printing.
+func TestChangesAreSavedAfterPrinting(t *testing.T) {
+	s := newSite(t, vm(100, "hourly", 7*time.Hour))
+	kept := func() string {
+		found, err := filepath.Glob(s.fake.Path("cache/snapwatch/newest.changes-*.json"))
+		require.NoError(t, err)
+		require.Len(t, found, 1)
+		text, err := os.ReadFile(found[0])
+		require.NoError(t, err)
+		return string(text)
+	}
+	printing := 0
+	s.Stdout = writer(func(p []byte) (int, error) {
+		assert.NotContains(t, kept(), "stale", "a signal ends the check here")
+		printing++
+		return len(p), nil
+	})
+	s.check("--changes")
+	assert.Positive(t, printing)
+	assert.Contains(t, kept(), "stale")
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
 
 // broken is a writer whose Write always fails.
 type broken struct{}

@@ -67,12 +67,19 @@ func (c *checkCmd) Run(env *environment) error {
 	listened := *env
 	listened.Stdout = io.MultiWriter(env.Stdout, said)
 	err := c.run(&listened, &pings, begun)
-	if all := pings.Load(); all != nil {
+	if all := pings.Load(); all != nil && c.whole() {
 		const least = 500 * time.Millisecond
 		left := time.Duration(c.Timeout) - time.Since(begun)
 		sendEnd(env, pingsOf(*all, "check"), said, err, min(max(left, least), pingTime))
 	}
 	return err
+}
+
+// whole reports whether the check covers all disks with the limits of the configuration. Any other
+// check can be OK while another disk has a fault, so it sends no pings.
+func (c *checkCmd) whole() bool {
+	q := query{filterFlags: c.filterFlags}
+	return q.filter().None() && len(c.Guest) == 0 && c.Warning == nil && c.Critical == nil
 }
 
 // run does the check without its pings. It stores the configured pings in pings as soon as it has
@@ -123,21 +130,13 @@ func (c *checkCmd) guarded(env *environment, pings *atomic.Pointer[[]config.Ping
 // print prints the report, unless --quiet or --changes suppress it. Reading and writing the
 // changes takes at most the time in left.
 func (c *checkCmd) print(w io.Writer, r checker.Report, left time.Duration) error {
-	lines, tell := c.toTell(r, left)
-	if !tell {
+	switch {
+	case c.Changes:
+		return c.printChanges(w, r, left)
+	case c.Quiet && r.State() == checker.OK:
 		return nil
 	}
-	for _, line := range lines {
-		if _, err := fmt.Fprintln(w, line); err != nil {
-			c.untold()
-			return err
-		}
-	}
-	err := c.write(w, r)
-	if err != nil && c.Changes {
-		c.untold()
-	}
-	return err
+	return c.write(w, r)
 }
 
 func (c *checkCmd) write(w io.Writer, r checker.Report) error {

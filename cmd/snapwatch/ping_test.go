@@ -122,6 +122,27 @@ func TestCheckPings(t *testing.T) {
 	assert.NotContains(t, s.errors.String(), "/bad")
 }
 
+// A check of some disks, or with its own limits, can be OK while another disk has a fault, so it
+// sends no ping.
+func TestOnlyTheWholeCheckPings(t *testing.T) {
+	server := newPingServer(t)
+	s := newSite(t, vm(100, "hourly", 7*time.Hour), vm(101, "hourly", time.Hour))
+	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("ping: [{run: check, success: '"+server.URL+"/good', failure: '"+server.URL+"/bad'}]\n"), 0o600))
+	for want, all := range map[int][][]string{
+		0: {{"--vmid", "101"}, {"--guest", "101"}, {"--disk", "vm-101-*"}, {"-w", "30d", "-c", "30d"}},
+		2: {{"--pool", "tank"}, {"-w", "1h"}, {"-c", "3h"}},
+	} {
+		for _, args := range all {
+			status, _ := s.check(args...)
+			require.Equal(t, want, status, args)
+		}
+	}
+	assert.Empty(t, server.got)
+	status, _ := s.check("-v")
+	require.Equal(t, 2, status)
+	assert.Len(t, server.got, 1)
+}
+
 // A check ends within its timeout although its ping hangs.
 func TestCheckDoesNotWaitForItsPing(t *testing.T) {
 	release := make(chan struct{})
