@@ -121,7 +121,7 @@ func LoadDefault(path string) (Config, error) {
 func parse(text []byte) (Config, error) {
 	var tree yaml.Node
 	if err := yaml.Unmarshal(text, &tree); err != nil {
-		return Config{}, syntax(err)
+		return Config{}, syntax(err, text)
 	}
 	w := words{map[string]int{}}
 	for _, root := range tree.Content {
@@ -133,7 +133,7 @@ func parse(text []byte) (Config, error) {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		return Config{}, syntax(err)
+		return Config{}, syntax(err, text)
 	}
 	if err := eachKey(&tree, emptySelector); err != nil {
 		return Config{}, err

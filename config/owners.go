@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 )
 
 // Owners lists the nodes that may own the guests whose disks are received here, and says how to ask
@@ -31,7 +32,7 @@ func (o Owners) Validate() error {
 	seen := map[string]bool{}
 	for _, text := range o.URLs {
 		if err := o.validateURL(text); err != nil {
-			return fmt.Errorf("owners %q: %w", text, err)
+			return fmt.Errorf("owners %q: %w", text[strings.LastIndexByte(text, '@')+1:], err) // without a password
 		}
 		if seen[text] {
 			return fmt.Errorf("owners %q is listed twice", text)

@@ -1,11 +1,14 @@
 package config
 
 import (
+	"bytes"
+	"cmp"
 	"encoding"
 	"errors"
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -68,7 +71,7 @@ func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 		return is("write this in one line of text, not as a list or a map")
 	case isTime:
 		if n.Decode(value) != nil {
-			return is("%q is not a time; write it as 2026-12-24T06:00:00Z", n.Value)
+			return is("%s is not a time; write it as 2026-12-24T06:00:00Z", shown(name, n.Value))
 		}
 	case text:
 		if err := reader.UnmarshalText([]byte(n.Value)); err != nil {
@@ -76,9 +79,9 @@ func (w words) look(n *yaml.Node, t reflect.Type, name string) error {
 			return is("%s", strings.TrimPrefix(err.Error(), key+": "))
 		}
 	case n.Decode(value) != nil && t.Kind() == reflect.Bool:
-		return is("%q is neither true nor false", n.Value)
+		return is("%s is neither true nor false", shown(name, n.Value))
 	case n.Decode(value) != nil:
-		return is("%q is not a whole number; write it as 30", n.Value)
+		return is("%s is not a whole number; write it as 30", shown(name, n.Value))
 	}
 	return nil
 }
@@ -103,7 +106,7 @@ func (w words) lookAtKeys(n *yaml.Node, t reflect.Type, name string) error {
 		}
 		field, is := known[key.Value]
 		if !is {
-			return fmt.Errorf("line %d: unknown key %q; %s", key.Line, key.Value, insteadOf(key.Value, name, keysOfType(t)))
+			return fmt.Errorf("line %d: unknown key %s; %s", key.Line, shown(name, key.Value), insteadOf(key.Value, name, keysOfType(t)))
 		}
 		if line := first[key.Value]; line != 0 {
 			return fmt.Errorf("line %d: %s is listed twice, first in line %d", key.Line, key.Value, line)
@@ -176,5 +179,36 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// syntax returns an error of yaml.v3 without the prefix "yaml: ".
-func syntax(err error) error { return errors.New(strings.TrimPrefix(err.Error(), "yaml: ")) }
+// shown returns the text of a key or value in quotes, or a placeholder below ping, where a
+// misspelt line has the address, a secret, in any place.
+func shown(name, text string) string {
+	if name == "ping" || strings.HasPrefix(name, "ping, ") {
+		return hidden
+	}
+	return fmt.Sprintf("%q", text)
+}
+
+var (
+	marks      = regexp.MustCompile(`'[:,\[\]{}?-]+'`)
+	lineNumber = regexp.MustCompile(`line \d+`)
+)
+
+// syntax returns an error of yaml.v3 without the prefix "yaml: ". If the file has addresses for
+// pings, the error contains nothing of the file: where the text stands is not known here.
+func syntax(err error, file []byte) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if !bytes.Contains(file, []byte("ping")) {
+		return errors.New(text)
+	}
+	if _, is := errors.AsType[*yaml.TypeError](err); is {
+		return fmt.Errorf("%s: a key or value that is not known here", cmp.Or(lineNumber.FindString(text), "some line"))
+	}
+	// What yaml.v3 quotes is of the file, but for the marks that it misses.
+	rest := marks.ReplaceAllStringFunc(text, func(mark string) string { return strings.Repeat(" ", len(mark)) })
+	for _, begin := range []string{"'", `"`, "`", "invalid map key: "} {
+		if i := strings.Index(rest, begin); i >= 0 {
+			text, rest = text[:i]+hidden, rest[:i]
+		}
+	}
+	return errors.New(text)
+}
