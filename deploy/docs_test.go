@@ -99,3 +99,37 @@ func dirOrFile(path string) string {
 	}
 	return path
 }
+
+// cron finds programs in /usr/bin and /bin only, and many are in /usr/sbin. So each line of cron on
+// a page must name snapwatch, which is in /usr/bin, or a path, or stand below a PATH.
+func TestCronsLinesOfPagesFindTheirPrograms(t *testing.T) {
+	pages, err := filepath.Glob("../docs/*.md")
+	require.NoError(t, err)
+	line := regexp.MustCompile(`^ {4}(?:[-\d*/,]+ ){4}[-\d*/,]+ +(?:root|nobody) +(\S+)`)
+	seen := 0
+	for _, page := range append(pages, "../README.md", "../README.ru.md") {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		path := false // whether the block sets PATH
+		for text := range strings.Lines(string(text)) {
+			path = strings.HasPrefix(text, "    ") && (path || strings.HasPrefix(text, "    PATH="))
+			if m := line.FindStringSubmatch(text); m != nil {
+				seen++
+				assert.True(t, path || m[1] == "snapwatch" || strings.HasPrefix(m[1], "/"), "%s: %s", page, text)
+			}
+		}
+	}
+	assert.GreaterOrEqual(t, seen, 3)
+}
+
+// A check of nobody and the exporter must both be able to read the password for the owners.
+func TestTheUnitReadsThePasswordOfThePage(t *testing.T) {
+	page, err := os.ReadFile("../docs/two-sites.md")
+	require.NoError(t, err)
+	group := regexp.MustCompile(`install -m 640 -g (\w+) /dev/stdin /etc/snapwatch/password`).FindStringSubmatch(string(page))
+	require.NotNil(t, group)
+	assert.Equal(t, "nogroup", group[1], "nobody's")
+	unit, err := os.ReadFile("systemd/snapwatch-exporter.service")
+	require.NoError(t, err)
+	assert.Contains(t, string(unit), "\nSupplementaryGroups="+group[1]+"\n")
+}

@@ -96,14 +96,21 @@ func (w *twoSites) configure(text string) {
 	require.NoError(w.t, w.c.WriteFile("/etc/snapwatch/config.yaml", w.work))
 }
 
-// cron runs the command of a line in /etc/cron.d on C, as the line's user.
+// cron runs the command of a line in /etc/cron.d on C, as the line's user and with cron's PATH.
 func (w *twoSites) cron(file string) site.Result {
 	w.t.Helper()
 	text, err := w.c.ReadFile("/etc/cron.d/" + file)
 	require.NoError(w.t, err)
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	line := strings.Fields(lines[len(lines)-1])
-	user, command := line[5], "PATH="+site.BinDir+":$PATH "+strings.Join(line[6:], " ")
+	path := "/usr/bin:/bin"
+	for _, setting := range lines {
+		if is, found := strings.CutPrefix(setting, "PATH="); found {
+			path = is
+		}
+	}
+	// In the lab snapwatch, which a package has in /usr/bin, is in BinDir.
+	user, command := line[5], "PATH="+site.BinDir+":"+path+"; "+strings.Join(line[6:], " ")
 	require.Contains(w.t, text, "MAILTO=root\n", "or cron mails to %s", user)
 	r, err := w.c.RunAs(w.ctx, user, "sh", "-c", command)
 	require.NoError(w.t, err)
@@ -133,7 +140,7 @@ func TestTwoSites(t *testing.T) {
 	w.prints("1 snapshot made", w.typed(w.a, w.next("snapwatch snap")))
 	require.Equal(t, []string{"daily"}, w.classes(a))
 	w.typed(w.c, w.next("zfs create"))
-	require.NoError(t, w.c.WriteFile("/etc/cron.d/replicate", w.next("MAILTO=root\n5-59")))
+	require.NoError(t, w.c.WriteFile("/etc/cron.d/replicate", w.next("MAILTO=root\nPATH=")))
 	w.configure(w.next("role: replica"))
 	w.prints("OK: ", w.typed(w.c, w.next("snapwatch config check")))
 
@@ -154,7 +161,8 @@ func TestTwoSites(t *testing.T) {
 	certificate, err := w.a.ReadFile("/etc/snapwatch/tls.crt")
 	require.NoError(t, err)
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/a.crt", certificate))
-	require.NoError(t, w.c.WriteFile("/etc/snapwatch/password", "replica\n"))
+	require.NoError(t, w.c.WriteFile("/etc/snapwatch/keys", "replica\n"))
+	w.typed(w.c, w.next("install -m 640", "/dev/stdin", "/etc/snapwatch/keys"))
 	w.configure(w.next("owners:"))
 	explain := w.next("snapwatch explain")
 	w.prints("OK fresh", w.typed(w.c, explain))
