@@ -25,8 +25,9 @@ type zabbixTrigger struct {
 type zabbixItem struct {
 	UUID, Name, Type, Key string
 	Preprocessing         []struct {
-		Type       string
-		Parameters []string
+		Type         string
+		Parameters   []string
+		ErrorHandler string `yaml:"error_handler"`
 	}
 	MasterItem        struct{ Key string }    `yaml:"master_item"`
 	Triggers          []zabbixTrigger         `yaml:"triggers"`
@@ -234,4 +235,24 @@ func TestTheZabbixTemplateTakesAPoolForUnreadableAsTheRulesDo(t *testing.T) {
 	}
 	assert.ElementsMatch(t, []string{"SnapwatchMissing", "SnapwatchDiskUnreadable", "SnapwatchDiskUnreadable"}, disks)
 	assert.NotEmpty(t, pools)
+}
+
+// An item without a value leaves the event of its trigger open for ever: Zabbix evaluates the
+// trigger no more. Such a trigger must end when there is no value, as alerts of Prometheus do. It
+// takes longer than "the exporter does not answer", so that this event keeps the others as they are.
+func TestAZabbixEventEndsWhenItsValueIsGone(t *testing.T) {
+	z, _ := zabbixTemplate(t)
+	items := z.items()
+	read := regexp.MustCompile(`(?:min|max)\((/Snapwatch by HTTP/(snapwatch\.[a-z.]+(?:\[[^\]]*\])?)),`)
+	var seen []string
+	for _, trigger := range z.triggers() {
+		for _, m := range read.FindAllStringSubmatch(trigger.Expression, -1) {
+			if len(items[m[2]].Preprocessing) == 1 && items[m[2]].Preprocessing[0].ErrorHandler == "DISCARD_VALUE" {
+				seen = append(seen, trigger.Name)
+				assert.Contains(t, trigger.Expression, " and nodata("+m[1]+",15m)=0", trigger.Name)
+			}
+		}
+	}
+	assert.Contains(t, seen, "Snapwatch: {#DATASET} is behind its owner")
+	assert.Contains(t, seen, "Snapwatch: {#DATASET} is behind its owner (warning)")
 }
