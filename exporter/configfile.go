@@ -52,7 +52,16 @@ type configFile struct {
 }
 
 func newConfigFile(s Settings) *configFile {
-	f := &configFile{path: s.ConfigFile, load: s.LoadConfig, now: s.Scanner.Now, maxDataAge: s.MaxDataAge, log: s.Log}
+	// A missing file is an error here, because look has just seen the file: an editor may be moving
+	// it.
+	load := func() (config.Config, error) {
+		c, err := config.Load(s.ConfigFile)
+		if err == nil && s.UseConfig != nil {
+			err = s.UseConfig(c)
+		}
+		return c, err
+	}
+	f := &configFile{path: s.ConfigFile, load: load, now: s.Scanner.Now, maxDataAge: s.MaxDataAge, log: s.Log}
 	f.use(s.Config)
 	return f
 }

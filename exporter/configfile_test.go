@@ -26,13 +26,12 @@ func newConfigured(t *testing.T, text string) *configured {
 	if text != "" {
 		c.write(t, text, start.Add(-time.Hour))
 	}
-	load := func() (config.Config, error) { return config.LoadDefault(c.path) }
-	cfg, err := load()
+	cfg, err := config.LoadDefault(c.path)
 	require.NoError(t, err)
 	w := world()
 	w.Datasets = append(w.Datasets, zfstest.Dataset{Name: "tank/a", GUID: 10}, zfstest.Dataset{Name: "tank/b", GUID: 11})
 	c.rig = newRig(t, w, func(s *Settings) {
-		s.Config, s.ConfigFile, s.LoadConfig = cfg, c.path, load
+		s.Config, s.ConfigFile = cfg, c.path
 		s.Reuse = 5 * time.Second
 	})
 	return c
@@ -137,6 +136,24 @@ func TestAConfigurationThatIsGone(t *testing.T) {
 	assert.Equal(t, "0", metric)
 	assert.True(t, onPage)
 	assert.Equal(t, "1", c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "excluded"))
+}
+
+// An editor may move the file away and back while the exporter reads it. This must not count as an
+// empty file.
+func TestTheFileGoesBetweenLookAndRead(t *testing.T) {
+	c := newConfigured(t, narrowed)
+	load := c.file.load
+	c.file.load = func() (config.Config, error) {
+		require.NoError(t, os.Rename(c.path, c.path+"~"))
+		defer func() { require.NoError(t, os.Rename(c.path+"~", c.path)) }()
+		return load()
+	}
+	c.write(t, narrowed+"# more\n", start.Add(-time.Minute))
+	c.Reload()
+	assert.Equal(t, []string{"tank/a"}, c.config().Datasets)
+	c.file.load = load
+	metric, _, _ := c.inForce(t)
+	assert.Equal(t, "1", metric, "it is read again")
 }
 
 // An editor may have written half of the file, which may be a valid configuration that watches

@@ -56,10 +56,11 @@ type Store struct {
 type Settings struct {
 	// Config is the configuration at the start.
 	Config config.Config
-	// ConfigFile is the path of the configuration, and LoadConfig reads it again. If ConfigFile
-	// is "", the configuration is never read again.
+	// ConfigFile is the path of the configuration. If ConfigFile is "", the configuration is never
+	// read again. UseConfig is called with each configuration that was read again, and may refuse
+	// it with an error. It may be nil.
 	ConfigFile string
-	LoadConfig func() (config.Config, error)
+	UseConfig  func(config.Config) error
 	Scanner    scan.Scanner
 	// Owners reads which node owns which guest. It may hang. It is nil on a host that cannot have
 	// guests.

@@ -65,15 +65,11 @@ func (c *exporterCmd) Run(env *environment) error {
 	defer signal.Stop(reload)
 	log := c.logger(env)
 	var owners exporterOwners
-	load := func() (config.Config, error) {
-		cfg, err := env.loadConfig(c.Config)
-		if err == nil {
-			err = owners.follow(cfg)
-		}
-		return cfg, err
-	}
-	cfg, err := load()
+	cfg, err := env.loadConfig(c.Config)
 	if err != nil {
+		return err
+	}
+	if err := owners.follow(cfg); err != nil {
 		return err
 	}
 	metrics, err := c.metricsPath()
@@ -88,7 +84,7 @@ func (c *exporterCmd) Run(env *environment) error {
 		Ask:        owners.ask,
 		Config:     cfg,
 		ConfigFile: cmp.Or(c.Config, env.ConfigPath),
-		LoadConfig: load,
+		UseConfig:  owners.follow,
 		Scanner:    scan.Scanner{Kstat: env.Kstat, LockDir: env.LockDir, Now: env.Now},
 		Owners:     env.PVE.Owners,
 		NoGuests:   !env.PVE.Installed(),
