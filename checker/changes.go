@@ -15,6 +15,8 @@ import (
 type Told struct {
 	// At is the time of the last report to the person.
 	At time.Time `json:"at"`
+	// Checked is the time of the last check.
+	Checked time.Time `json:"checked"`
 	// Standing contains the faults that were reported and still exist, by the subject of the fault.
 	Standing map[string]Standing `json:"standing"`
 }
@@ -37,7 +39,7 @@ const maxChanges = 50
 // fault exists, and the last line is at least remind ago, Update returns a reminder. If a check
 // failed or found no disk, no fault counts as ended.
 func (t Told) Update(r Report, remind time.Duration) (lines []string, next Told) {
-	next = Told{At: t.At, Standing: map[string]Standing{}}
+	next = Told{At: t.At, Checked: r.Now, Standing: map[string]Standing{}}
 	all := standings(r)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		is := all[key]
@@ -72,13 +74,20 @@ func (t Told) Update(r Report, remind time.Duration) (lines []string, next Told)
 		lines = append(lines[:maxChanges], fmt.Sprintf("… and %d more changes", more))
 	}
 	ago := r.Now.Sub(t.At)
-	if len(lines) == 0 && len(next.Standing) > 0 && (ago >= remind || ago < 0) {
+	if len(lines) == 0 && len(next.Standing) > 0 && (ago >= remind-t.early(r.Now, remind) || ago < 0) {
 		lines = []string{"reminder: nothing has changed for " + text.Age(max(0, ago))}
 	}
 	if len(lines) > 0 {
 		next.At = r.Now
 	}
 	return lines, next
+}
+
+// early returns how much earlier than due a reminder is made, if this check is nearer to that time
+// than the next one will be. A daily check does not start to the second, and a day has 23 hours when
+// clocks change; without this the reminder would come every second day.
+func (t Told) early(now time.Time, remind time.Duration) time.Duration {
+	return max(0, min(now.Sub(t.Checked)/2, remind/12))
 }
 
 // change returns a word for the change of a fault, "" if the fault did not change. The state

@@ -34,7 +34,8 @@ func TestChanges(t *testing.T) {
 	}{
 		"well":                      {fresh, fresh, time.Hour, ""},
 		"began":                     {fresh, stale(Warning), time.Hour, "began: WARNING tank/vm-1-disk-0 stale"},
-		"lasts":                     {stale(Warning), stale(Warning), 23 * time.Hour, ""},
+		"lasts":                     {stale(Warning), stale(Warning), 21 * time.Hour, ""},
+		"lasts for a day of 23 h":   {stale(Warning), stale(Warning), 23*time.Hour - 5*time.Second, "reminder: nothing has changed for 22h59m"},
 		"lasts for a day":           {stale(Warning), stale(Warning), 24 * time.Hour, "reminder: nothing has changed for 1d"},
 		"the clock was ahead":       {stale(Warning), stale(Warning), -time.Hour, "reminder: nothing has changed for 0s"},
 		"well for a day":            {fresh, fresh, 24 * time.Hour, ""},
@@ -71,6 +72,30 @@ func TestChanges(t *testing.T) {
 			assert.Empty(t, again, "told once")
 		})
 	}
+}
+
+// Cron starts a daily check at the same time, but the check takes longer on one day than on the
+// next, and clocks change. A check that runs more often waits for its day.
+func TestADailyCheckRemindsDaily(t *testing.T) {
+	at := time.Date(2026, 3, 29, 8, 0, 0, 0, time.UTC)
+	fault := []Result{standingDisk("vm-1-disk-0", Critical, Stale)}
+	_, daily := Told{}.Update(Report{Now: at, Disks: fault}, 24*time.Hour)
+	_, often := Told{}.Update(Report{Now: at, Disks: fault}, 24*time.Hour)
+	for day := range 6 {
+		at = at.Add(24*time.Hour + time.Duration(day%2*2-1)*3*time.Second)
+		var lines []string
+		lines, daily = daily.Update(Report{Now: at, Disks: fault}, 24*time.Hour)
+		assert.Len(t, lines, 1, day)
+	}
+	var told []int
+	for i := range 100 {
+		at = at.Add(30 * time.Minute)
+		var lines []string
+		if lines, often = often.Update(Report{Now: at, Disks: fault}, 24*time.Hour); len(lines) > 0 {
+			told = append(told, i)
+		}
+	}
+	assert.Equal(t, []int{0, 48, 96}, told)
 }
 
 // A failed check ends no fault. After the next good check the end of each fault is reported.
