@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"snapwatch/checker"
@@ -28,6 +29,27 @@ func cachePath(named string) string {
 	return filepath.Join(dir, "snapwatch", "newest.json")
 }
 
+// anothersCache returns an error if this is root and the cache at path belongs to another user. That
+// user's checks could not read the files that root writes there.
+func anothersCache(path string) error {
+	if path == "" || os.Geteuid() != 0 {
+		return nil
+	}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
+			continue // root would create it
+		}
+		if err != nil {
+			return nil
+		}
+		if owner, is := info.Sys().(*syscall.Stat_t); is && owner.Uid != 0 {
+			return fmt.Errorf("%s belongs to user %d", dir, owner.Uid)
+		}
+		return nil
+	}
+}
+
 // memory is everything that a check remembers: its cache, its own inventory of disks, and the
 // exporter's inventory.
 type memory struct {
@@ -43,6 +65,8 @@ type memory struct {
 	// forget.
 	heard     []checker.NodeAnswer
 	forgotten scan.Inventory
+	// anothers is set if root must not write to the cache, because the cache belongs to another user.
+	anothers error
 	// now is the time of that reading.
 	now time.Time
 	// exporter is true where an exporter remembers disks too. A file written only by snapwatch
@@ -55,6 +79,9 @@ type memory struct {
 // remember reads the cache and the inventories. The notes report files that could not be read.
 func (q query) remember(now time.Time) (m memory, notes []checker.Note) {
 	m.now, m.cache, m.cachePath = now, scan.NewCache(), cachePath(q.Cache)
+	if m.anothers = anothersCache(m.cachePath); m.anothers != nil {
+		m.cachePath = ""
+	}
 	shared, err := scan.LoadInventory(q.Seen)
 	if err != nil {
 		notes = append(notes, seenNote(err))
@@ -190,6 +217,9 @@ func (m *memory) merge(ctx context.Context) error {
 // exporter, a disk that disappears is not reported missing; and a scan that ran out of time
 // cannot continue at the next check.
 func (m *memory) keep(left time.Duration, timeUp bool) (kept bool, notes []checker.Note) {
+	if m.anothers != nil {
+		return false, nil
+	}
 	const least = 100 * time.Millisecond
 	unfinished := timeUp && m.cache.Unsaved()
 	err := m.save(max(left, least))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -55,4 +56,30 @@ func TestChecksKeepWhatOthersLearnt(t *testing.T) {
 	check(b, "tank")
 	assert.NotContains(t, begin().own.Disks, other.Name)
 	assert.Len(t, begin().own.Disks, 2)
+}
+
+// Another user's checks could not read what root writes to their cache. So if root types the command
+// of cron's line, check leaves this cache alone, and this is not a fault.
+func TestRootLeavesAnothersCacheAlone(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can write there")
+	}
+	s := newSite(t, vm(100, "hourly", time.Hour))
+	dir := t.TempDir()
+	require.NoError(t, os.Chown(dir, 65534, 65534))
+	for _, cache := range []string{"newest.json", "more/newest.json"} {
+		for range 2 {
+			status, first := s.check("--changes", "-v", "--cache", filepath.Join(dir, cache))
+			assert.Equal(t, 0, status, s.out.String())
+			assert.Empty(t, first)
+			assert.Contains(t, s.errors.String(), "results are not saved: "+dir+" belongs to user 65534")
+		}
+	}
+	s.set(vm(100, "hourly", 7*time.Hour))
+	status, first := s.check("--changes", "--cache", filepath.Join(dir, "newest.json"))
+	assert.Equal(t, 2, status)
+	assert.Contains(t, first, "changes are unknown")
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	assert.Empty(t, left)
 }

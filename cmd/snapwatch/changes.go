@@ -33,6 +33,9 @@ func (c *checkCmd) changesPath() (string, error) {
 	if cache == "" {
 		return "", errors.New("this user has no cache directory; name a file with --cache")
 	}
+	if err := anothersCache(cache); err != nil {
+		return "", err
+	}
 	var limits [2]checker.Threshold
 	for i, given := range []*checker.Threshold{c.Warning, c.Critical} {
 		if given != nil {

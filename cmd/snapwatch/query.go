@@ -160,6 +160,9 @@ func timeLeft(ctx context.Context) time.Duration {
 func (q query) scan(ctx context.Context, env *environment, cfg config.Config, policy checker.Policy, stage *atomic.Value) ([]checker.Pool, *memory, []checker.Note, error) {
 	stage.Store("reading what was seen before")
 	memory, notes := q.remember(env.Now())
+	if memory.anothers != nil {
+		_, _ = fmt.Fprintf(env.Stderr, "snapwatch: results are not saved: %v\n", memory.anothers)
+	}
 	stage.Store("looking for pools")
 	imported, err := scan.FindPools(env.Kstat)
 	if err != nil && (!errors.Is(err, zfs.ErrNoZFS) || len(memory.known.Disks)+len(cfg.Pools)+len(cfg.Datasets) == 0) {
