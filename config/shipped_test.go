@@ -43,7 +43,7 @@ func TestShipped(t *testing.T) {
 func TestShippedExample(t *testing.T) {
 	text, err := os.ReadFile(shipped)
 	require.NoError(t, err)
-	head, _, found := strings.Cut(string(text), "# docs/two-sites.md")
+	head, _, found := strings.Cut(string(text), "# /usr/share/doc/snapwatch/docs/two-sites.md")
 	require.True(t, found)
 	var example strings.Builder
 	for _, m := range regexp.MustCompile(`(?m)^#   (.*)$`).FindAllStringSubmatch(head, -1) {

@@ -133,3 +133,19 @@ func TestTheUnitReadsThePasswordOfThePage(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, string(unit), "\nSupplementaryGroups="+group[1]+"\n")
 }
+
+// What is installed names pages and the manual by where they are installed.
+func TestInstalledFilesNameInstalledPages(t *testing.T) {
+	bare := regexp.MustCompile(`(?:^|[^/\w])docs/\S+|man:snapwatch\((?:[^8])\)`)
+	seen := 0
+	require.NoError(t, filepath.WalkDir(".", func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || filepath.Ext(path) == ".go" || strings.Contains(path, "testdata") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		seen++
+		assert.Empty(t, bare.FindAllString(string(text), -1), path)
+		return err
+	}))
+	assert.Greater(t, seen, 20)
+}

@@ -1,5 +1,6 @@
-// Snapwatch's rules and dashboard as a monitoring mixin: jb install this directory, and
-//   (import 'snapwatch/deploy/mixin.libsonnet')
+// Snapwatch's rules and dashboard as a monitoring mixin: jb install this directory, which
+// jb then calls deploy, and
+//   (import 'deploy/mixin.libsonnet')
 // All groups are under prometheusAlerts, because an alert must be evaluated after the recording
 // rules that it reads: both are in one group, in this order.
 {
