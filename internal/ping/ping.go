@@ -19,42 +19,53 @@ const maxAnswer = 4096
 // Send posts the body to the address, with the token unless it is empty. If the server does not
 // accept POST, Send uses GET without the body. Send follows redirects on the same host only.
 func Send(ctx context.Context, address, token, body string) error {
-	status, err := send(ctx, http.MethodPost, address, token, body)
+	status, why, err := send(ctx, http.MethodPost, address, token, body)
 	if err == nil && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
-		status, err = send(ctx, http.MethodGet, address, token, "")
+		status, why, err = send(ctx, http.MethodGet, address, token, "")
 	}
 	switch {
 	case err != nil:
 		return err
-	case status/100 == 3:
-		return errors.New("the server redirects to another host, or too often")
+	case why != "":
+		return fmt.Errorf("the server redirects %s", why)
 	case status/100 != 2:
 		return fmt.Errorf("the server answers %d %s", status, http.StatusText(status))
 	}
 	return nil
 }
 
-func send(ctx context.Context, method, address, token, body string) (status int, err error) {
+// send returns the status of the server's answer, and why a redirect was not followed.
+func send(ctx context.Context, method, address, token, body string) (status int, why string, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
 	if err != nil {
-		return 0, errors.New("not a URL such as https://hc-ping.com/…")
+		return 0, "", errors.New("not a URL such as https://hc-ping.com/…")
 	}
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	client := http.Client{CheckRedirect: func(next *http.Request, before []*http.Request) error {
-		if first := before[0].URL; next.URL.Host != first.Host || next.URL.Scheme != first.Scheme || len(before) > 3 {
-			return http.ErrUseLastResponse
+		first := before[0].URL
+		switch {
+		case next.URL.Hostname() != first.Hostname():
+			why = "to another host"
+		case next.URL.Scheme != first.Scheme:
+			why = "from " + first.Scheme + " to " + next.URL.Scheme + ": begin the address with " + next.URL.Scheme
+		case next.URL.Host != first.Host:
+			why = "to another port"
+		case len(before) > 3:
+			why = "too often"
+		default:
+			return nil
 		}
-		return nil
+		return http.ErrUseLastResponse
 	}}
 	response, err := client.Do(request)
 	if err != nil {
-		return 0, withoutAddress(err)
+		return 0, "", withoutAddress(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	_, _ = io.CopyN(io.Discard, response.Body, maxAnswer)
-	return response.StatusCode, nil
+	return response.StatusCode, why, nil
 }
 
 // withoutAddress removes the address from an error of the HTTP client.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,7 +22,14 @@ func TestSend(t *testing.T) {
 		got = append(got, r.Method+" "+r.Header.Get("Authorization")+" "+string(body))
 	})
 	mux.HandleFunc("GET /push/secret", func(_ http.ResponseWriter, r *http.Request) { got = append(got, r.Method+" "+r.URL.RawQuery) })
-	mux.Handle("/away/secret", http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
+	mux.Handle("/away/secret", http.RedirectHandler(strings.Replace(elsewhere.URL, "127.0.0.1", "localhost", 1), http.StatusTemporaryRedirect))
+	mux.HandleFunc("/safe/secret", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "https://"+r.Host+r.URL.Path, http.StatusMovedPermanently)
+	})
+	mux.HandleFunc("/port/secret", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://127.0.0.1:1/secret", http.StatusMovedPermanently)
+	})
+	mux.HandleFunc("/unchanged/secret", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) })
 	mux.Handle("/here/secret", http.RedirectHandler("/secret", http.StatusTemporaryRedirect))
 	mux.Handle("/round/secret", http.RedirectHandler("/round/secret", http.StatusTemporaryRedirect))
 	mux.HandleFunc("/broken/secret", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
@@ -34,16 +42,19 @@ func TestSend(t *testing.T) {
 		want           []string
 		err            string
 	}{
-		"post":                 {server.URL + "/secret", "", []string{"POST  what"}, ""},
-		"token":                {server.URL + "/secret", "t", []string{"POST Bearer t what"}, ""},
-		"takes only a get":     {server.URL + "/push/secret?status=up", "", []string{"GET status=up"}, ""},
-		"redirects here":       {server.URL + "/here/secret", "", []string{"POST  what"}, ""},
-		"redirects elsewhere":  {server.URL + "/away/secret", "t", nil, "another host"},
-		"redirects for ever":   {server.URL + "/round/secret", "", nil, "too often"},
-		"does not work":        {server.URL + "/broken/secret", "", nil, "the server answers 500 Internal Server Error"},
-		"is down":              {dead.URL + "/secret", "", nil, "refused"},
-		"is no URL":            {"http://a b/secret", "", nil, "not a URL"},
-		"has no such protocol": {"gopher://a/secret", "", nil, "unsupported protocol"},
+		"post":                  {server.URL + "/secret", "", []string{"POST  what"}, ""},
+		"token":                 {server.URL + "/secret", "t", []string{"POST Bearer t what"}, ""},
+		"takes only a get":      {server.URL + "/push/secret?status=up", "", []string{"GET status=up"}, ""},
+		"redirects here":        {server.URL + "/here/secret", "", []string{"POST  what"}, ""},
+		"redirects elsewhere":   {server.URL + "/away/secret", "t", nil, "the server redirects to another host"},
+		"redirects to https":    {server.URL + "/safe/secret", "t", nil, "the server redirects from http to https: begin the address with https"},
+		"redirects to a port":   {server.URL + "/port/secret", "t", nil, "the server redirects to another port"},
+		"answers without sense": {server.URL + "/unchanged/secret", "", nil, "the server answers 304 Not Modified"},
+		"redirects for ever":    {server.URL + "/round/secret", "", nil, "the server redirects too often"},
+		"does not work":         {server.URL + "/broken/secret", "", nil, "the server answers 500 Internal Server Error"},
+		"is down":               {dead.URL + "/secret", "", nil, "refused"},
+		"is no URL":             {"http://a b/secret", "", nil, "not a URL"},
+		"has no such protocol":  {"gopher://a/secret", "", nil, "unsupported protocol"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got = nil
