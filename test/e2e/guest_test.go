@@ -134,9 +134,9 @@ func TestGuestTorn(t *testing.T) {
 	for _, command := range back {
 		w.pipe(command)
 	}
-	left, err := w.c.Output(w.ctx, "zfs", "list", "-H", "-o", "name,keystatus", "-r", "td")
+	left, err := w.c.Output(w.ctx, "zfs", "list", "-H", "-o", "name,keystatus", "-r", "td/enc")
 	require.NoError(t, err)
-	assert.Equal(t, "td\t-\ntd/enc\tunavailable\ntd/enc/"+disks[2]+"\tunavailable", strings.TrimSpace(left))
+	assert.Equal(t, "td/enc\tunavailable\ntd/enc/"+disks[2]+"\tunavailable", strings.TrimSpace(left))
 	assert.Zero(t, w.check("--guest", "100").Code, "what was sent mends it")
 }
 
