@@ -136,9 +136,8 @@ func inTime[T any](left time.Duration, work func() (T, error)) (T, error) {
 // printChanges prints the changes and the report if there is a change, and saves the record of
 // printed changes afterwards: a change that is printed twice is better than a change that is never
 // printed. Reading and saving the record takes at most the time in left.
-func (c *checkCmd) printChanges(w io.Writer, r checker.Report, left time.Duration) error {
-	begun := time.Now()
-	t, err := inTime(left, func() (telling, error) { return c.changes(r) })
+func (c *checkCmd) printChanges(w io.Writer, r checker.Report, left func() time.Duration) error {
+	t, err := inTime(left(), func() (telling, error) { return c.changes(r) })
 	kept := err == nil
 	if !kept {
 		if r.State() == checker.OK {
@@ -157,7 +156,7 @@ func (c *checkCmd) printChanges(w io.Writer, r checker.Report, left time.Duratio
 	if err := c.write(w, r); err != nil || !kept {
 		return err
 	}
-	_, err = inTime(left-time.Since(begun), func() (struct{}, error) { return struct{}{}, c.saveTold(t.told) })
+	_, err = inTime(left(), func() (struct{}, error) { return struct{}{}, c.saveTold(t.told) })
 	if err != nil {
 		_, err = fmt.Fprintf(w, "the record of printed changes could not be saved, so the next check prints these again: %v\n", err)
 	}

@@ -97,13 +97,13 @@ func (c *checkCmd) run(env *environment, pings *atomic.Pointer[[]config.Ping], b
 	select {
 	case r = <-results:
 	case <-timer.C:
-		return c.unknown(env, 0, fmt.Errorf("no answer within %s while %s", c.Timeout, stage.Load()))
+		return c.unknown(env, left, fmt.Errorf("no answer within %s while %s", c.Timeout, stage.Load()))
 	}
 	if r.err != nil {
-		return c.unknown(env, left(), r.err)
+		return c.unknown(env, left, r.err)
 	}
-	if err := c.print(env.Stdout, r.report, left()); err != nil {
-		return c.unknown(env, left(), err)
+	if err := c.print(env.Stdout, r.report, left); err != nil {
+		return c.unknown(env, left, err)
 	}
 	if state := r.report.State(); state != checker.OK {
 		return &exit{code: int(state)}
@@ -129,7 +129,7 @@ func (c *checkCmd) guarded(env *environment, pings *atomic.Pointer[[]config.Ping
 
 // print prints the report, unless --quiet or --changes suppress it. Reading and writing the
 // changes takes at most the time in left.
-func (c *checkCmd) print(w io.Writer, r checker.Report, left time.Duration) error {
+func (c *checkCmd) print(w io.Writer, r checker.Report, left func() time.Duration) error {
 	switch {
 	case c.Changes:
 		return c.printChanges(w, r, left)
@@ -152,7 +152,7 @@ func (c *checkCmd) write(w io.Writer, r checker.Report) error {
 }
 
 // unknown prints why the check found no result, in the chosen format.
-func (c *checkCmd) unknown(env *environment, left time.Duration, err error) error {
+func (c *checkCmd) unknown(env *environment, left func() time.Duration, err error) error {
 	_ = c.print(env.Stdout, checker.Report{Now: env.Now(), Failure: err.Error()}, left)
 	return &exit{code: checkUnknown}
 }
