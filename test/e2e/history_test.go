@@ -125,7 +125,7 @@ func TestGoodBookmarksStay(t *testing.T) {
 		w.later(900e9)
 		r := w.run(w.a, "snap", "f2")
 		require.Equal(t, 1, r.Code)
-		require.Contains(t, r.Stderr, "is not kept")
+		require.Contains(t, r.Stderr, "could not be saved")
 		stay("nothing is kept", had)
 	}
 	for _, d := range disks {

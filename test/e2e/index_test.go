@@ -120,7 +120,7 @@ func TestIndex(t *testing.T) {
 	require.NoError(t, w.a.WriteFile("/var/lib/snapwatch/index-ta", "nonsense"))
 	w.later(15 * time.Minute)
 	r := w.run(w.a, append([]string{"snap"}, keep...)...)
-	assert.Contains(t, r.Stderr, "index /var/lib/snapwatch/index-ta thrown away")
+	assert.Contains(t, r.Stderr, "index /var/lib/snapwatch/index-ta discarded")
 	assert.Zero(t, listings(run()))
 	w.later(24 * time.Hour)
 	assert.Equal(t, 2, listings(w.calls(keep...)))

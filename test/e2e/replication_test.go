@@ -421,7 +421,7 @@ func TestUnblock(t *testing.T) {
 	w.snap(w.a, "f100")
 	r = w.run(w.a, "unblock", "101", "first", "--yes")
 	require.Equal(t, 1, r.Code)
-	require.Contains(t, r.Stderr, "--lose-base does it all the same")
+	require.Contains(t, r.Stderr, "--lose-base removes the bases nevertheless")
 	require.Len(t, w.snapshots("ta/data/vm-101-disk-0"), 2)
 	require.Zero(t, w.run(w.a, "unblock", "101", "first", "--yes", "--lose-base").Code)
 	require.Equal(t, []string{"first"}, w.snapshots("ta/data/vm-101-disk-0"))
