@@ -15,7 +15,7 @@ import (
 // the guest from the copies.
 type GuestExplanation struct {
 	Guest
-	// Own is true where its disks are no copies: this host has the guest.
+	// Own is true where its disks are not copies: this host has the guest.
 	Own bool
 	// Words say in sentences whether it can be started here, as of when, what is lost, and what
 	// stands in the way.
@@ -26,8 +26,9 @@ type GuestExplanation struct {
 	// Config is the command that prints its configuration as of the restore point, if that is
 	// kept; "" without one.
 	Config string
-	// Start are the commands that bring its disks up here as of the restore point, beside the
-	// copies, Back those that take them away again. Nothing was done.
+	// Start are the commands that make clones of the guest's disks as of the restore point; the copies
+	// remain unchanged. Back are the commands that remove the clones. snapwatch only prints the
+	// commands.
 	Start, Back []string
 	// Unlock are the commands before these that load keys; zfs asks for each, so that they are
 	// typed by themselves.
@@ -41,7 +42,7 @@ type GuestDisk struct {
 	At *zfs.Snapshot
 }
 
-// ExplainGuest says what there is of a guest of the report. Own is whether it is this host's, v
+// ExplainGuest explains the copies of a guest of the report. Own is whether it is this host's, v
 // what is known of its disks' datasets.
 func ExplainGuest(r Report, g Guest, own bool, v Volumes) GuestExplanation {
 	e := GuestExplanation{Guest: g, Own: own}

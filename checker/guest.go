@@ -25,7 +25,7 @@ type Guest struct {
 	// Others are the datasets here that are of its number and do not count: other copies of its
 	// disks, excluded ones, and those that its owner does not use any more.
 	Others []string
-	// Lacking are disks that it must have and that are not here.
+	// Lacking are disks that the guest must have and that are not here.
 	Lacking []string
 	// Point is the guest's restore point, nil if there is none.
 	Point *Point
@@ -37,7 +37,7 @@ type Guest struct {
 	Reason string
 	// Because is the disk whose own verdict is the reason, "" where it is none's.
 	Because string
-	// Age is that of the restore point, 0 without one.
+	// Age is the age of the restore point, 0 without one.
 	Age time.Duration
 	// Alone is true if the guest alarms, and none of its disks has as bad a state.
 	Alone bool
@@ -96,8 +96,8 @@ type guestDisks struct {
 	excluded, unwanted *Result
 	// others are all that do not count.
 	others []*Result
-	// uncompared are two datasets of one name of which it is not known whether they are
-	// copies of one disk.
+	// uncompared are two datasets with one disk name for which it is unknown whether both are copies
+	// of one disk.
 	uncompared []*Result
 	// alike are datasets that share a disk name, unless their newest snapshots already show that all
 	// are copies of one disk.

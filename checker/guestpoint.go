@@ -20,9 +20,9 @@ type Point struct {
 // Words are the point's time for people: 2026-03-29 12:15:00.
 func (p Point) Words() string { return strings.Replace(p.Time, "_", " ", 1) }
 
-// apartFor is how far apart the snapshots of one time may have been made: each pool has a
-// program of its own. What is further apart has its time from two clocks, or from the hour
-// that is there twice in autumn.
+// apartFor is the greatest difference between the creations of snapshots of one time, which is not
+// zero because each pool has its own channel program. A greater difference means that two clocks
+// gave the time, or that the time occurred twice when daylight saving ended.
 const apartFor = 10 * time.Minute
 
 // pointTime returns the time in a managed snapshot's name, as written there.

@@ -18,9 +18,9 @@ type KeptConfig struct {
 	Sum string `json:"sum,omitempty"`
 	// Name is the guest's name.
 	Name string `json:"name,omitempty"`
-	// Volumes are those that the guest uses and that have the name of a disk, with their
-	// storage: local-zfs:vm-100-disk-0. Those on storages of which it says that nothing is
-	// snapshotted are not among them.
+	// Volumes are the volumes that the guest uses and that have the name of a disk, with their
+	// storage: local-zfs:vm-100-disk-0. Those on storages of which it says that nothing is snapshotted
+	// are not among them.
 	Volumes []string `json:"volumes,omitempty"`
 	// Since is the creation of the first snapshot that is known to have this configuration.
 	Since time.Time `json:"since,omitzero"`

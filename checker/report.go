@@ -34,8 +34,8 @@ type Report struct {
 	// Unmet is how many entries under expect: no disk here is of.
 	Unmet int
 
-	// absent is what owners have and this host lacks, names what they call guests; filter is
-	// what was asked for.
+	// absent are the disks that owners have and this host lacks. names are the owners' names of
+	// guests. filter selects what was requested.
 	absent []absence
 	names  map[guestKey]string
 	filter Filter
@@ -222,7 +222,8 @@ func (r Report) Count(v Verdict) int {
 	return r.countBy(v, func(Result) bool { return true })
 }
 
-// Unproven is how many stopped disks are silent without an owner that confirms it.
+// Unproven returns the number of stopped disks that are silent although no owner confirms that the
+// guest is stopped.
 func (r Report) Unproven() int { return r.countBy(Stopped, Result.Unproven) }
 
 func (r Report) countBy(v Verdict, counts func(Result) bool) int {

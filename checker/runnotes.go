@@ -24,8 +24,8 @@ type Runs struct {
 	Limit, Up time.Duration
 }
 
-// Age is how long ago the last good run ended, false where none is known. A time in the future
-// is none.
+// Age returns the time since the last good run ended, and whether this time is known. A time in the
+// future counts as unknown.
 func (r Runs) Age(now time.Time) (age time.Duration, known bool) {
 	if r.Last == nil {
 		return 0, false
@@ -88,7 +88,7 @@ func RunNotes(snap, prune Runs, now time.Time) []Note {
 	return notes
 }
 
-// late says that a run that is registered here had no good end for too long.
+// late returns an alarm if a registered command had no good run for too long.
 func (r Runs) late(command string, state State, now time.Time) []Note {
 	if !r.Expected {
 		return nil
@@ -102,7 +102,7 @@ func (r Runs) late(command string, state State, now time.Time) []Note {
 	case !known:
 		kind = "no good run"
 		words = fmt.Sprintf("%s is registered here and had no good run yet: snapwatch cron status; snapwatch %s --dry-run", command, command)
-		state = Warning // it may have been registered just now
+		state = Warning // the command may have been registered just now
 	case age > r.Limit && (r.Up == 0 || r.Up > r.Limit):
 		kind = "late"
 		words = fmt.Sprintf("the last good run of %s ended %s ago (limit %s): snapwatch cron status; snapwatch %s --dry-run -v", command, text.Age(age), text.Age(r.Limit), command)

@@ -95,7 +95,7 @@ func badPools(r Report) []cause {
 	return causes
 }
 
-// CountGuests is how many guests have the verdict.
+// CountGuests returns the number of guests with the verdict.
 func (r Report) CountGuests(v GuestVerdict) int {
 	n := 0
 	for i := range r.Guests {

@@ -171,7 +171,7 @@ func TestPageDoesNotWaitForZFS(t *testing.T) {
 	r.fake.AwaitHung(1)
 	page := shown()
 	assert.Len(t, guestsOn(page), 4, "what was read last")
-	assert.NotContains(t, page, "cannot be read", "a listing that has just begun is no fault")
+	assert.NotContains(t, page, "cannot be read", "a listing that has just begun is not a fault")
 	r.clock.forward(11 * time.Minute)
 	page = shown()
 	assert.Contains(t, page, "pool tank cannot be read")

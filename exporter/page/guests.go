@@ -184,7 +184,8 @@ func (f Facts) why(g guest, p *checker.Policy) string {
 	return d.Name() + ": " + why
 }
 
-// ownReason is the reason of a guest that is no disk's, "" where its verdict says all.
+// ownReason returns the reason of a guest's verdict if no disk of the guest has the same reason, ""
+// if the verdict alone suffices.
 func (g guest) ownReason() string {
 	switch {
 	case g.Verdict == checker.GuestWhole:

@@ -284,7 +284,7 @@ func TestAnOpenGuestSaysWhatToDo(t *testing.T) {
 	assert.Equal(t, "no newer snapshot was taken here", shown(f, query{}).Rows[0].Why)
 }
 
-// A listing that was under way for the report, and ended before its times were asked for, is no fault.
+// A listing that was under way for the report, and ended before its times were asked for, is not a fault.
 func TestAListingThatEndsMeanwhile(t *testing.T) {
 	f := facts(time.Second, disk(one, 100, zfs.Hourly, time.Hour))
 	pool := &f.Report.Pools[0]

@@ -229,7 +229,8 @@ func (p *pool) pinned(dataset string) bool {
 	return p.kept[pin{dataset, syscall.EBUSY}] != nil || p.kept[pin{dataset, syscall.EEXIST}] != nil
 }
 
-// reportKept says what is held or cloned, once for each disk. It is no reason for a mail a run.
+// reportKept reports the snapshots that have a hold or a clone, once for each disk. They are not a
+// reason for a mail at every run.
 func (p *pool) reportKept() {
 	byName := func(a, b pin) int {
 		return cmp.Or(strings.Compare(a.dataset, b.dataset), cmp.Compare(a.errno, b.errno))

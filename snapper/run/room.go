@@ -13,7 +13,7 @@ import (
 const spaceTimeout = 5 * time.Second
 
 // reportRoom tells which pools are too full for the next snapshots. What the last run told, too,
-// is no news that is worth a mail: check and the metrics say it for as long as it is so.
+// is not news that is worth a mail: check and the metrics say it for as long as it is so.
 func (r *run) reportRoom(ctx context.Context, pools []*pool) {
 	if r.Final {
 		return

@@ -64,7 +64,7 @@ func TestNoLastSuccess(t *testing.T) {
 }
 
 // A run says once that a pool is fuller than its limits, or short of room for thick volumes, and
-// at a terminal each time. That is no failure of the run, and zpool delays none.
+// at a terminal each time. That is not a failure of the run, and zpool delays none.
 func TestRoomIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -109,7 +109,7 @@ func TestRoomIsToldOnce(t *testing.T) {
 		tank.busy = false
 		tank.heads[0].Written = 8 << 30
 		r = again()
-		assert.Empty(t, told(r, report.Warning, "tank"), "that is no news")
+		assert.Empty(t, told(r, report.Warning, "tank"), "that is not news")
 		assert.Empty(t, (&report.Run{Rooms: r.Rooms}).RoomsAt(time.Now().Add(9*24*time.Hour)), "what nobody looks at any more ends")
 
 		tank.heads[0].Available, tank.allocated = 900<<30, 100
