@@ -3,6 +3,7 @@ package exporter
 import (
 	"context"
 	"slices"
+	"time"
 
 	"snapwatch/checker"
 	"snapwatch/exporter/page"
@@ -59,4 +60,22 @@ func (s *Store) Quiet() bool {
 	s.histories.mu.Lock()
 	defer s.histories.mu.Unlock()
 	return !s.refreshing.Load() && !s.histories.reading && s.asking.quiet() && s.health.quiet()
+}
+
+// current returns what is known of the pool, under its name.
+func (p *pool) current(name string) checker.Pool {
+	now := p.tried
+	if p.scanning != nil {
+		now.Unfinished = p.tried.Problem == "" && !p.endedAt.IsZero()
+		now.Problem = "the listing begun at " + p.begunAt.Format(time.RFC3339) + " is not finished"
+		now.Missing = false
+	} else if p.endedAt.IsZero() {
+		now.Problem = "not read yet"
+	}
+	now.Name = name
+	if now.Problem != "" {
+		now.ReadAt, now.Disks, now.MissingRoots = p.good.ReadAt, p.good.Disks, p.good.MissingRoots
+	}
+	now.Disks = slices.Clip(now.Disks)
+	return now
 }

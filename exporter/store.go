@@ -289,20 +289,3 @@ func (s *Store) current() []checker.Pool {
 	}
 	return pools
 }
-
-func (p *pool) current(name string) checker.Pool {
-	now := p.tried
-	if p.scanning != nil {
-		now.Unfinished = p.tried.Problem == "" && !p.endedAt.IsZero()
-		now.Problem = "the listing begun at " + p.begunAt.Format(time.RFC3339) + " is not finished"
-		now.Missing = false
-	} else if p.endedAt.IsZero() {
-		now.Problem = "not read yet"
-	}
-	now.Name = name
-	if now.Problem != "" {
-		now.ReadAt, now.Disks, now.MissingRoots = p.good.ReadAt, p.good.Disks, p.good.MissingRoots
-	}
-	now.Disks = slices.Clip(now.Disks)
-	return now
-}

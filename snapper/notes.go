@@ -42,3 +42,15 @@ func (p *planner) noteStranger(d *Disk, severity report.Severity, why string) {
 func (p *planner) note(d *Disk, severity report.Severity, result Result, reason string) {
 	p.plan.Notes = append(p.plan.Notes, Note{Dataset: d.Name, VMID: d.VMID, Severity: severity, Result: result, Reason: reason})
 }
+
+// Note is the decision for a disk, with its reason.
+type Note struct {
+	Dataset string
+	VMID    int
+	// Severity grades the decision, from an ordinary one to one that a person must act on.
+	Severity report.Severity
+	Result   Result
+	Reason   string
+	// Adoptable is true if a person can take the disk over by naming it to --adopt.
+	Adoptable bool
+}

@@ -186,18 +186,6 @@ type Destroy struct {
 	AfterNew bool
 }
 
-// Note is the decision for a disk, with its reason.
-type Note struct {
-	Dataset string
-	VMID    int
-	// Severity grades the decision, from an ordinary one to one that a person must act on.
-	Severity report.Severity
-	Result   Result
-	Reason   string
-	// Adoptable is true if a person can take the disk over by naming it to --adopt.
-	Adoptable bool
-}
-
 // Result is the effect of a run on a disk, in the words of the report.
 type Result string
 

@@ -2,7 +2,11 @@ package scan
 
 import (
 	"maps"
+	"slices"
+	"strings"
 	"time"
+
+	"snapwatch/checker"
 )
 
 // learnt contains the entries of a [Cache] that this process changed or deleted, and when it read
@@ -79,4 +83,37 @@ func drop[V any](known map[string]V, learnt map[string]time.Time, gone func(name
 			learnt[name] = at
 		}
 	}
+}
+
+// better returns the disks of the second reading, with better answers from the first reading. If
+// the second reading failed in part, disks that only the first reading saw are added.
+func better(second, first []checker.Disk, failed error) []checker.Disk {
+	worth := func(d checker.Disk) int {
+		switch {
+		case d.Problem != "":
+			return 0
+		case d.Unlisted != "":
+			return 1
+		}
+		return 2
+	}
+	answered := map[string]checker.Disk{}
+	for _, d := range first {
+		if worth(d) > 0 {
+			answered[d.Dataset] = d
+		}
+	}
+	for i, d := range second {
+		if before := answered[d.Dataset]; before.GUID == d.GUID && worth(before) > worth(d) {
+			second[i] = before
+		}
+		delete(answered, d.Dataset)
+	}
+	if failed != nil {
+		for _, dataset := range sortedKeys(answered) {
+			second = append(second, answered[dataset])
+		}
+		slices.SortFunc(second, func(a, b checker.Disk) int { return strings.Compare(a.Dataset, b.Dataset) })
+	}
+	return second
 }

@@ -53,7 +53,7 @@ func TestSend(t *testing.T) {
 		"redirects for ever":    {server.URL + "/round/secret", "", nil, "the server redirects too often"},
 		"does not work":         {server.URL + "/broken/secret", "", nil, "the server answers 500 Internal Server Error"},
 		"is down":               {dead.URL + "/secret", "", nil, "refused"},
-		"is not a URL":             {"http://a b/secret", "", nil, "not a URL"},
+		"is not a URL":          {"http://a b/secret", "", nil, "not a URL"},
 		"has no such protocol":  {"gopher://a/secret", "", nil, "unsupported protocol"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -88,7 +88,7 @@ var copyMutants = []mutant{
 	{"checker/judge.go", `if c.disk.Unlisted != "" && !c.boundSuffices() {`, `if false {`, "let an old bound silence a disk"},
 	{"checker/judge.go", `return warning.onlyMost() && critical.onlyMost()`, `return warning.onlyMost() || critical.onlyMost()`, "let a bound silence a disk that is too young"},
 	{"checker/scan/cache.go", `h.GUID != 0 && e.key.GUID == h.GUID`, `true`, "use another dataset's snapshot as a bound"},
-	{"checker/scan/scan.go", `worth(before) > worth(d)`, `false`, "let a second look spoil the first"},
+	{"checker/scan/merge.go", `worth(before) > worth(d)`, `false`, "let a second look spoil the first"},
 	{"checker/scan/merge.go", `		case has:
 			theirs[name] = our`, `		case has:
 			_ = our`, "save no entry of a disk that another process saved"},
