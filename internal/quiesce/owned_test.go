@@ -210,7 +210,7 @@ func TestFewAtOnce(t *testing.T) {
 		ended := w.Thaw()
 		<-r.ended
 		assert.Empty(t, ended.Lapsed)
-		assert.Equal(t, time.Second, ended.Frozen[box]-5*time.Second)
+		assert.Equal(t, time.Second, ended.Frozen[box]-4*time.Second)
 		r.thawed(t)
 	})
 }
