@@ -101,7 +101,7 @@ func TestCapturePacksAGuestOnce(t *testing.T) {
 	}
 	_, one := fill(1, "name: a\n")
 	_, three := fill(3, "name: a\n")
-	assert.Less(t, three, 1.5*one)
+	assert.Less(t, three, 2*one) // it would be three times as many
 	noise, long := rand.New(rand.NewSource(1)), strings.Builder{}
 	for range 20000 {
 		long.WriteByte(byte('!' + noise.Intn(90)))
