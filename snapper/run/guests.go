@@ -47,28 +47,28 @@ func (r *run) readGuests(ctx context.Context) (snapper.NodeView, error) {
 	return view, nil
 }
 
-func (r *run) readGate(ctx context.Context) snapper.Gate {
-	if r.Final {
-		shutdown := r.World.Shutdown(ctx)
+func (o Options) readGate(ctx context.Context) snapper.Gate {
+	if o.Final {
+		shutdown := o.World.Shutdown(ctx)
 		return snapper.Gate{Shutdown: &shutdown}
 	}
-	gate := snapper.Gate{BootGrace: r.Config.BootGrace.Std()}
-	if gate.Uptime, gate.Err = r.World.Uptime(); gate.Err == nil {
-		gate.BootState, gate.Err = r.World.BootState(ctx)
+	gate := snapper.Gate{BootGrace: o.Config.BootGrace.Std()}
+	if gate.Uptime, gate.Err = o.World.Uptime(); gate.Err == nil {
+		gate.BootState, gate.Err = o.World.BootState(ctx)
 	}
 	return gate
 }
 
 // askRunStates returns the view with QEMU's state added for the guests that are unclear without
 // this state.
-func (r *run) askRunStates(ctx context.Context, view snapper.NodeView, pools []*pool, names snapper.Names) snapper.NodeView {
+func (o Options) askRunStates(ctx context.Context, view snapper.NodeView, pools []*pool, names snapper.Names) snapper.NodeView {
 	var asked []func()
 	var mu sync.Mutex
-	lanes := r.World.Lanes(runStatesAtOnce)
+	lanes := o.World.Lanes(runStatesAtOnce)
 	view.Evidence = maps.Clone(view.Evidence)
 	for _, vmid := range view.Unclear(planned(pools), names) {
 		asked = append(asked, lanes.Go(func() {
-			state, err := r.World.RunState(ctx, vmid)
+			state, err := o.World.RunState(ctx, vmid)
 			mu.Lock()
 			defer mu.Unlock()
 			e := view.Evidence[vmid]
@@ -101,9 +101,9 @@ func (r *run) lookAgain(ctx context.Context, first snapper.NodeView, stopped []i
 }
 
 // confirmPause returns the time between the two looks at a guest that seems stopped.
-func (r *run) confirmPause() time.Duration {
-	if r.Final {
-		return min(snapper.ShutdownPause, r.Config.ConfirmStop.Std())
+func (o Options) confirmPause() time.Duration {
+	if o.Final {
+		return min(snapper.ShutdownPause, o.Config.ConfirmStop.Std())
 	}
-	return r.Config.ConfirmStop.Std()
+	return o.Config.ConfirmStop.Std()
 }

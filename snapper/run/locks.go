@@ -129,8 +129,8 @@ func (l *locks) look(ctx context.Context, view snapper.NodeView, vmid int, look 
 
 // atWork reports whether a guest's lock is taken: Proxmox holds it during a whole migration, and
 // while it moves a disk.
-func (r *run) atWork(id pve.ID) bool {
-	release, err := r.World.LockGuest(id)
+func (o Options) atWork(id pve.ID) bool {
+	release, err := o.World.LockGuest(id)
 	if err == nil {
 		release()
 	}

@@ -21,7 +21,7 @@ func Prune(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.PruneName)
 	defer r.tell()
 	if !o.DryRun {
-		r.takeOver(ctx)
+		r.takeOver(ctx, r.World)
 	}
 	plan, err := r.prune(ctx)
 	r.tell()
@@ -44,7 +44,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	if err != nil {
 		return snapper.Plan{}, err
 	}
-	if err := r.loadSigns(); err != nil {
+	if r.state, err = r.signs(); err != nil {
 		return snapper.Plan{}, err
 	}
 	below, err := roots(r.Options)
@@ -115,14 +115,15 @@ func (r *run) whoseDisks(ctx context.Context) (cluster pve.Cluster, node bool, e
 	return cluster, true, r.isNode(cluster)
 }
 
-// loadSigns reads state.json, in which runs of snap record which disks came from elsewhere. What
-// may be destroyed depends on these records: without them a copy may look like a guest's disk,
-// and a disk that a person took over may look like a copy.
-func (r *run) loadSigns() (err error) {
-	if r.state, err = r.World.LoadState(); err != nil {
-		return fmt.Errorf("it is unknown which disks came from elsewhere, so nothing is destroyed until snap has run again: %w", err)
+// signs reads state.json, in which runs of snap record which disks came from elsewhere. What may be
+// destroyed depends on these records: without them a copy may look like a guest's disk, and a disk
+// that a person took over may look like a copy.
+func (o Options) signs() (report.State, error) {
+	state, err := o.World.LoadState()
+	if err != nil {
+		return report.State{}, fmt.Errorf("it is unknown which disks came from elsewhere, so nothing is destroyed until snap has run again: %w", err)
 	}
-	return nil
+	return state, nil
 }
 
 // roots returns, by pool, the datasets below which prune looks for copies: the datasets in the
@@ -152,9 +153,9 @@ func roots(o Options) (map[string][]string, error) {
 }
 
 // readCopies reads the disks at any depth below the pool's roots.
-func (r *run) readCopies(ctx context.Context, p *pool) error {
+func (j *journal) readCopies(ctx context.Context, p *pool) error {
 	p.inTurns = true
-	return r.readIndexed(ctx, p, Pool.Descendants)
+	return j.readIndexed(ctx, p, Pool.Descendants)
 }
 
 // copies decides which disks are copies: it sets the states Replica, Elsewhere and Orphan only

@@ -89,33 +89,33 @@ func (j *journal) leftFrozen(id pve.ID, text string) {
 // TakeOver thaws the guests that earlier runs left frozen, and reports them. TakeOver is for a
 // host on which no run can begin.
 func TakeOver(ctx context.Context, world World, tell func([]report.Problem)) {
-	r := &run{Options: Options{World: world}, journal: &journal{listener: tell, report: report.Run{Counts: map[report.Event]int{}}}}
-	r.takeOver(ctx)
-	r.tell()
+	j := &journal{listener: tell, report: report.Run{Counts: map[report.Event]int{}}}
+	j.takeOver(ctx, world)
+	j.tell()
 }
 
 // takeOver thaws the guests that earlier runs left frozen, and reports each guest that cannot be
 // thawed.
-func (r *run) takeOver(ctx context.Context) {
-	err := r.World.TakeOver(ctx, func(id pve.ID, taken quiesce.TakenOver) {
-		defer r.tell()
+func (j *journal) takeOver(ctx context.Context, w World) {
+	err := w.TakeOver(ctx, func(id pve.ID, taken quiesce.TakenOver) {
+		defer j.tell()
 		since := "earlier"
 		if at := taken.Since; !at.IsZero() {
 			since = "at " + at.Local().Format(time.DateTime)
 		}
 		switch err := taken.Err; {
 		case errors.Is(err, quiesce.ErrGone):
-			r.problem(report.Warning, "guest %d was frozen for its snapshot %s and no run saw it thawed; no run tries any more: %v", id.VMID, since, err)
+			j.problem(report.Warning, "guest %d was frozen for its snapshot %s and no run saw it thawed; no run tries any more: %v", id.VMID, since, err)
 		case err != nil:
-			r.leftFrozen(id, fmt.Sprintf("guest %d was frozen for its snapshot %s, and may still be; each run tries to thaw it: %v", id.VMID, since, err))
+			j.leftFrozen(id, fmt.Sprintf("guest %d was frozen for its snapshot %s, and may still be; each run tries to thaw it: %v", id.VMID, since, err))
 		case taken.Thawed:
-			r.problem(report.Warning, "guest %d was frozen for its snapshot %s and left frozen; it is thawed now", id.VMID, since)
+			j.problem(report.Warning, "guest %d was frozen for its snapshot %s and left frozen; it is thawed now", id.VMID, since)
 		default:
-			r.problem(report.Notice, "guest %d was frozen for its snapshot %s and not seen thawed by that run; it is not frozen", id.VMID, since)
+			j.problem(report.Notice, "guest %d was frozen for its snapshot %s and not seen thawed by that run; it is not frozen", id.VMID, since)
 		}
 	})
 	if err != nil {
-		r.problem(report.Warning, "it is unknown which guests earlier runs left frozen: %v", err)
+		j.problem(report.Warning, "it is unknown which guests earlier runs left frozen: %v", err)
 	}
 }
 

@@ -166,15 +166,15 @@ func (r *run) openPool(ctx context.Context, name string, parents []string, read 
 }
 
 // readPool reads the disks directly below the pool's parents.
-func (r *run) readPool(ctx context.Context, p *pool) error {
-	return r.readIndexed(ctx, p, Pool.Children)
+func (j *journal) readPool(ctx context.Context, p *pool) error {
+	return j.readIndexed(ctx, p, Pool.Children)
 }
 
 // readIndexed reads the disks among the heads that list returns, with the help of the index.
-func (r *run) readIndexed(ctx context.Context, p *pool, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
+func (j *journal) readIndexed(ctx context.Context, p *pool, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	var err error
 	if p.index, err = p.LoadIndex(); err != nil {
-		r.problem(report.Warning, "pool %s: %v", p.name, err)
+		j.problem(report.Warning, "pool %s: %v", p.name, err)
 	}
 	if err := p.readDisks(ctx, list); err != nil {
 		return err
@@ -259,4 +259,20 @@ func unanswered(pools []*pool, ask snapper.Questions) {
 			}
 		}
 	}
+}
+
+// reportRoom tells which pools are too full for the next snapshots. What the last run told, too,
+// is not news that is worth a mail: check and the metrics say it for as long as it is so.
+func (r *run) reportRoom(ctx context.Context, pools []*pool) {
+	if r.Final {
+		return
+	}
+	rooms, known := r.latest().RoomsAt(r.World.Now()), r.previous.RoomsAt(r.start)
+	for _, p := range readable(pools) {
+		room, before := p.room(ctx, r.start), known[p.name]
+		rooms[p.name] = room
+		p.tellRoom(room.Full, room.FullCritical && !before.FullCritical)
+		p.tellRoom(room.Short, before.Short == "")
+	}
+	r.report.Rooms = rooms
 }

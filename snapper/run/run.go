@@ -93,7 +93,7 @@ func Run(ctx context.Context, o Options) (snapper.Plan, report.Run, error) {
 	r := newRun(o, report.Name)
 	defer r.tell()
 	if !o.DryRun {
-		r.takeOver(ctx)
+		r.takeOver(ctx, r.World)
 	}
 	err := r.mayTake()
 	if err != nil {
@@ -137,8 +137,8 @@ func Possible(ctx context.Context, o Options) error {
 }
 
 // mayTake returns an error on a host that receives copies, where snap must take no snapshots.
-func (r *run) mayTake() error {
-	if r.Config.Role == "replica" {
+func (o Options) mayTake() error {
+	if o.Config.Role == "replica" {
 		return errors.New("the configuration says role: replica: this host receives snapshots, and must not take any (snapwatch prune rotates them)")
 	}
 	return nil

@@ -36,7 +36,8 @@ type UnblockRequest struct {
 func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Unblocking, report.Run, error) {
 	o.DryRun = !request.Remove
 	r := newRun(o, report.Name)
-	if err := r.loadSigns(); err != nil {
+	var err error
+	if r.state, err = r.signs(); err != nil {
 		return snapper.Unblocking{}, r.report, err
 	}
 	cluster, release, err := r.lockedGuest(ctx, request)
@@ -79,11 +80,11 @@ func Unblock(ctx context.Context, o Options, request UnblockRequest) (snapper.Un
 
 // lockedGuest takes the guest's lock and returns the cluster's configuration. The function
 // release releases the lock.
-func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cluster, release func(), err error) {
+func (o Options) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cluster, release func(), err error) {
 	release = func() {}
-	timeout, cancel := r.World.Timeout(ctx, configTimeout)
+	timeout, cancel := o.World.Timeout(ctx, configTimeout)
 	defer cancel()
-	if c, err = r.World.Cluster(timeout); err != nil {
+	if c, err = o.World.Cluster(timeout); err != nil {
 		return c, release, err
 	}
 	guest, here := c.Guests[request.VMID]
@@ -93,13 +94,13 @@ func (r *run) lockedGuest(ctx context.Context, request UnblockRequest) (c pve.Cl
 	if !here {
 		return c, release, fmt.Errorf("no guest %d is configured on node %s", request.VMID, c.Node)
 	}
-	unlock, err := r.World.LockGuest(guest.ID)
+	unlock, err := o.World.LockGuest(guest.ID)
 	if err != nil {
 		return c, release, fmt.Errorf("guest %d: Proxmox works on it: %w", request.VMID, err)
 	}
 	release = unlock
 	// The configuration that was read before taking the lock may be old.
-	if c, err = r.World.Cluster(timeout); err != nil {
+	if c, err = o.World.Cluster(timeout); err != nil {
 		return c, release, err
 	}
 	guest, here = c.Guests[request.VMID]

@@ -52,6 +52,6 @@ var poolMutants = []mutant{
 	{"snapper/room.go", `if free >= 2*reserves {`, `if free >= reserves {`, "say that there is no room when it is too late"},
 	{"snapper/room.go", `d.State.Alive() && d.Ignored == ""`, `d.Ignored == ""`, "want room for snapshots that nobody takes"},
 	{"snapper/room.go", `words := shortage(below[parent])`, `words := ""`, "not see that a quota leaves less room"},
-	{"snapper/run/room.go", `room.FullCritical && !before.FullCritical`, `room.FullCritical`, "mail of a full pool each quarter of an hour"},
-	{"snapper/run/room.go", `r.latest().RoomsAt(r.World.Now())`, `map[string]report.Room{}`, "forget that there was no room on a pool that another run holds"},
+	{"snapper/run/round.go", `room.FullCritical && !before.FullCritical`, `room.FullCritical`, "mail of a full pool each quarter of an hour"},
+	{"snapper/run/round.go", `r.latest().RoomsAt(r.World.Now())`, `map[string]report.Room{}`, "forget that there was no room on a pool that another run holds"},
 }
