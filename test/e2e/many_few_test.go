@@ -2,17 +2,11 @@
 
 package e2e
 
-import "time"
-
-// How many there are of each kind, all of them in one pool; nightly there are many.
+// The numbers of held snapshots and of hostile objects of each kind; the nightly tests have many.
 const (
 	heldDisks        = 1
-	heldSnapshots    = 60
-	hostileApart     = false
-	hostileLeaves    = 10
+	heldSnapshots    = 60 // on all disks together
+	hostileSnapshots = 40
 	hostileNames     = 20
 	hostileLong      = 20
-	hostileDisks     = 10
-	hostileSnapshots = 4 // of each of them
-	hostileTime      = time.Minute
 )
