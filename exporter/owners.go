@@ -80,6 +80,11 @@ func isCopy(c config.Config, dataset string) bool {
 	return origin != "" || isReplica(c, dataset)
 }
 
+// isOwn reports whether a disk is that of a guest of this node, and no copy.
+func isOwn(c config.Config, d *checker.Disk) bool {
+	return d.Owned == checker.Owned && !isCopy(c, d.Dataset)
+}
+
 // guestsByDisk returns a function that names the node that owns a disk's guest, according to the
 // configuration of Proxmox that was last read. It returns nil if none was read.
 func (s *Store) guestsByDisk() *scan.Guests {

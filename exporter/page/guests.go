@@ -38,7 +38,6 @@ const endless = time.Duration(1<<63 - 1)
 
 // guestsOf are the guests of the report, in its order.
 func guestsOf(f Facts) []guest {
-	policy := checker.NewPolicy(f.Config)
 	order := map[string]int{} // of the disks: the worst first
 	for i := range f.Report.Disks {
 		order[f.Report.Disks[i].Dataset] = i
@@ -50,7 +49,7 @@ func guestsOf(f Facts) []guest {
 			g.Here = append(g.Here, &f.Report.Disks[order[dataset]])
 		}
 		slices.SortFunc(g.Here, func(a, b *checker.Result) int { return order[a.Dataset] - order[b.Dataset] })
-		g.look(&policy)
+		f.look(&g)
 		guests = append(guests, g)
 	}
 	return guests
@@ -68,7 +67,7 @@ func (q query) asked(guests []guest) []guest {
 	return guests
 }
 
-func (g *guest) look(p *checker.Policy) {
+func (f Facts) look(g *guest) {
 	g.Word = g.Verdict.String()
 	if len(g.Here) == 0 {
 		g.Age = endless
@@ -77,7 +76,7 @@ func (g *guest) look(p *checker.Policy) {
 		g.Word = g.Here[0].Word()
 	}
 	for _, d := range g.Here {
-		if was, known := lastKnown(d, p); known {
+		if was, known := f.lastKnown(d); known {
 			g.was = checker.Worst(g.was, was.State)
 		}
 		if !g.serves(d) {
@@ -96,11 +95,12 @@ func (g *guest) look(p *checker.Policy) {
 }
 
 // lastKnown is the verdict of a disk that was read too long ago as of then, false for all others.
-func lastKnown(d *checker.Result, p *checker.Policy) (was checker.Judgement, known bool) {
+func (f Facts) lastKnown(d *checker.Result) (was checker.Judgement, known bool) {
 	if d.Verdict != checker.Unreadable || d.ReadAt.IsZero() || d.Problem != "" || d.Unlisted != "" {
 		return was, false
 	}
-	return checker.Judge(&d.Disk, p, d.ReadAt), true
+	policy := checker.NewPolicy(f.Config)
+	return checker.Judge(&d.Disk, &policy, d.ReadAt), true
 }
 
 func sortGuests(guests []guest, by string) {
@@ -168,12 +168,12 @@ func (g guest) Limit() checker.Limit {
 }
 
 // why is what there is to know of the guest beside its verdict, its age and its limit.
-func (f Facts) why(g guest, p *checker.Policy) string {
+func (f Facts) why(g guest) string {
 	d := g.cause()
 	if d == nil {
 		return g.ownReason()
 	}
-	why := f.whyOf(d, p)
+	why := f.whyOf(d)
 	if !g.serves(d) {
 		return strings.TrimSuffix(fmt.Sprintf("%s: %s; %s", d.Dataset, d.Brief(), why), "; ")
 	}
@@ -204,8 +204,8 @@ const unproven = "unproven: its newest snapshot says that it is off, and no owne
 
 // whyOf is what there is to know of a disk beside its verdict, age and limit, and what the
 // other sites say, which have columns of their own.
-func (f Facts) whyOf(d *checker.Result, p *checker.Policy) string {
-	if was, known := lastKnown(d, p); known {
+func (f Facts) whyOf(d *checker.Result) string {
+	if was, known := f.lastKnown(d); known {
 		return unreadable(d, was)
 	}
 	if d.Verdict == checker.Stopped && d.State == checker.OK {

@@ -99,23 +99,22 @@ func (v *view) rows(guests []guest, f Facts) (shown []row, pages int) {
 			shown = append(shown, row{View: v, Guest: g, Lacking: dataset})
 		}
 	}
-	policy := checker.NewPolicy(f.Config)
 	for i := range shown {
-		shown[i].fill(f, &policy)
+		shown[i].fill(f)
 	}
 	return shown, pages
 }
 
 // fill fills in what is needed of rows that are shown.
-func (r *row) fill(f Facts, p *checker.Policy) {
+func (r *row) fill(f Facts) {
 	var cells []cell
 	switch {
 	case r.Disk != nil:
-		r.Why, cells = f.whyOf(r.Disk, p), cellsOf(r.Disk, f.Report)
+		r.Why, cells = f.whyOf(r.Disk), cellsOf(r.Disk, f.Report)
 	case r.Lacking != "":
 		cells = r.Guest.lackingCells(r.Lacking, f.Report)
 	default:
-		r.Why, cells = f.why(r.Guest, p), r.Guest.cells(f.Report)
+		r.Why, cells = f.why(r.Guest), r.Guest.cells(f.Report)
 		if r.Guest.Open {
 			r.About = aboutOf(r.Guest, f)
 		}

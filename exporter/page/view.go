@@ -180,11 +180,10 @@ func (v *view) addPool(p checker.PoolResult, f Facts) {
 // whenRead says how many disks of a pool that cannot be read alarmed when it was, "" where none
 // is unreadable.
 func whenRead(f Facts, pool string) string {
-	policy := checker.NewPolicy(f.Config)
 	all, bad := 0, 0
 	for i := range f.Report.Disks {
 		d := &f.Report.Disks[i]
-		was, known := lastKnown(d, &policy)
+		was, known := f.lastKnown(d)
 		if !known || zfs.Pool(d.Dataset) != pool {
 			continue
 		}
@@ -243,9 +242,8 @@ func open(f Facts, dataset string) *openDisk {
 	byAge := slices.Clone(f.History.Snapshots)
 	slices.SortStableFunc(byAge, func(a, b zfs.Snapshot) int { return b.Creation.Compare(a.Creation) })
 	o.Newest = byAge[:min(len(byAge), maxItems)]
-	policy := checker.NewPolicy(f.Config)
 	o.Cells, o.Next = cellsOf(o.Disk, f.Report), f.explain(*o.Disk).Next
-	if was, known := lastKnown(o.Disk, &policy); known {
+	if was, known := f.lastKnown(o.Disk); known {
 		o.Was = unreadable(o.Disk, was)
 	}
 	if cluster, origin := f.Config.OriginOf(dataset); origin != "" {
