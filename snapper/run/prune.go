@@ -55,7 +55,7 @@ func (r *run) prune(ctx context.Context) (snapper.Plan, error) {
 	// stopped.
 	r.hooks.settle(func(owedHook) string { return waits })
 	owed := map[int]*turn{}
-	next := r.openPools(ctx, below, r.readCopies)
+	next := r.openPools(ctx, below, readCopies)
 	var pools []*pool
 	defer func() { unlockAll(pools) }()
 	var whole snapper.Plan
@@ -153,9 +153,9 @@ func roots(o Options) (map[string][]string, error) {
 }
 
 // readCopies reads the disks at any depth below the pool's roots.
-func (j *journal) readCopies(ctx context.Context, p *pool) error {
+func readCopies(ctx context.Context, p *pool) error {
 	p.inTurns = true
-	return j.readIndexed(ctx, p, Pool.Descendants)
+	return p.readIndexed(ctx, Pool.Descendants)
 }
 
 // copies decides which disks are copies: it sets the states Replica, Elsewhere and Orphan only

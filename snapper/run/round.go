@@ -31,7 +31,7 @@ const (
 // round of its own, so that a hung pool does not prevent the snapshots on the other pools. After
 // the last round, rounds reports all results.
 func (r *run) rounds(ctx context.Context, view snapper.NodeView, parents map[string][]string) (snapper.Plan, error) {
-	next := r.openPools(ctx, parents, r.readPool)
+	next := r.openPools(ctx, parents, readPool)
 	var all []*pool
 	defer func() { unlockAll(all) }()
 	var whole snapper.Plan
@@ -166,15 +166,13 @@ func (r *run) openPool(ctx context.Context, name string, parents []string, read 
 }
 
 // readPool reads the disks directly below the pool's parents.
-func (j *journal) readPool(ctx context.Context, p *pool) error {
-	return j.readIndexed(ctx, p, Pool.Children)
-}
+func readPool(ctx context.Context, p *pool) error { return p.readIndexed(ctx, Pool.Children) }
 
 // readIndexed reads the disks among the heads that list returns, with the help of the index.
-func (j *journal) readIndexed(ctx context.Context, p *pool, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
+func (p *pool) readIndexed(ctx context.Context, list func(Pool, context.Context, ...string) ([]zfs.Dataset, error)) error {
 	var err error
 	if p.index, err = p.LoadIndex(); err != nil {
-		j.problem(report.Warning, "pool %s: %v", p.name, err)
+		p.problem(report.Warning, "pool %s: %v", p.name, err)
 	}
 	if err := p.readDisks(ctx, list); err != nil {
 		return err

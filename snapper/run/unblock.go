@@ -124,7 +124,7 @@ func (r *run) openGuest(ctx context.Context, view snapper.NodeView, request Unbl
 	}
 	var pools []*pool
 	for _, name := range slices.Sorted(maps.Keys(below)) {
-		p := r.openPool(ctx, name, below[name], r.readPool)
+		p := r.openPool(ctx, name, below[name], readPool)
 		pools = append(pools, p)
 		if busy, ok := errors.AsType[*lock.Busy](p.err); ok {
 			return pools, fmt.Errorf("pool %s: another run is at work, try again when it is done: %w", name, busy)

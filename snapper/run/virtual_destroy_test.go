@@ -74,12 +74,7 @@ func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
 		w.pool("ssd").older("ssd/data/vm-100-disk-0", 300, 90*time.Hour)
 		w.pool("ssd").older("ssd/data/vm-101-disk-0", 30, 20*time.Hour)
 		w.pool("tank").older("tank/data/vm-102-disk-0", 30, 20*time.Hour)
-		w.pool("ssd").onDestroy = func(dataset, _ string) syscall.Errno {
-			if dataset == "ssd/data/vm-100-disk-0" {
-				return syscall.EBUSY
-			}
-			return 0
-		}
+		w.pool("ssd").hold("ssd/data/vm-100-disk-0", 0)
 		done := w.run(t, destroying(20))
 		assert.Equal(t, 20, done.Counts[report.DidDestroy], "what was done counts")
 		assert.Equal(t, []int{10, 10}, []int{w.destroyed("ssd"), w.destroyed("tank")})
@@ -106,13 +101,7 @@ func TestManyHeldSnapshotsStopNobodyElse(t *testing.T) {
 		w.pool("ssd").older("ssd/data/vm-100-disk-0", 700, 90*time.Hour)
 		w.pool("ssd").older("ssd/data/vm-101-disk-0", 9, 20*time.Hour)
 		w.pool("tank").older("tank/data/vm-102-disk-0", 9, 20*time.Hour)
-		w.pool("ssd").onDestroy = func(dataset, _ string) syscall.Errno {
-			if dataset == "ssd/data/vm-100-disk-0" {
-				time.Sleep(250 * time.Millisecond)
-				return syscall.EBUSY
-			}
-			return 0
-		}
+		w.pool("ssd").hold("ssd/data/vm-100-disk-0", 250*time.Millisecond)
 		done := w.run(t, destroying(20))
 		assert.Equal(t, []int{7, 7}, []int{w.destroyed("ssd"), w.destroyed("tank")})
 		assert.Zero(t, done.Backlogs["tank/data"].Due, "that is all")
@@ -194,4 +183,15 @@ func TestBacklogIsShared(t *testing.T) {
 		}
 		assert.Zero(t, left)
 	})
+}
+
+// hold makes each destroy of a disk's snapshots take a time and fail, as if they had holds.
+func (p *virtualPool) hold(disk string, takes time.Duration) {
+	p.onDestroy = func(dataset, _ string) syscall.Errno {
+		if dataset != disk {
+			return 0
+		}
+		time.Sleep(takes)
+		return syscall.EBUSY
+	}
 }
