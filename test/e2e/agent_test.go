@@ -16,9 +16,10 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestAgentFreezesDatabases: two virtual machines have a database each; the ledger must not have
-// an order that the shop does not have. Real guest agents freeze both machines while the databases
-// are written to. The databases in the snapshots need no repair and match.
+// TestAgentFreezesDatabases: two virtual machines have a database each, a shop and a ledger; the
+// ledger must not contain an order that the shop lacks. Real guest agents freeze both machines
+// while a program writes to the databases. In the snapshots neither database needs a repair, and
+// the ledger contains no order that the shop lacks.
 func TestAgentFreezesDatabases(t *testing.T) {
 	w := newWorld(t)
 	disks := map[int]string{101: "ta/data/vm-101-disk-0", 102: "ta/data/vm-102-disk-0"}
@@ -33,7 +34,7 @@ func TestAgentFreezesDatabases(t *testing.T) {
 		w.machine(fmt.Sprintf("mkdir -p /tmp/vm-%d && mount /dev/zvol/%s /tmp/vm-%d && sqlite3 /tmp/vm-%d/db 'create table entries(n integer primary key, text)'", vmid, disk, vmid, vmid))
 		t.Cleanup(func() { require.NoError(t, syscall.Unmount(fmt.Sprintf("/tmp/vm-%d", vmid), syscall.MNT_DETACH)) })
 	}
-	// The writer adds an order to the shop first, then to the ledger.
+	// The writing program adds each order to the shop's database first, then to the ledger's.
 	writer := exec.Command("sh", "-ec", `n=0
 while :; do
 	n=$((n+1))
@@ -46,7 +47,7 @@ done`)
 	written := func() int { return w.entries("/tmp/vm-102/db") }
 	w.until(func() bool { return written() > 2 })
 
-	// Without a freeze, the snapshot's file system has a journal that must be replayed.
+	// In a snapshot that was taken without a freeze, the file system has a journal to replay.
 	w.snap(w.a, "f9")
 	assert.True(t, w.needsRecovery(w.clone(disks[101], "crash")))
 

@@ -15,15 +15,16 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// TestSameTransaction: ZFS allows only one snapshot of a dataset in a transaction group. If
-// somebody else's snapshot is in the group, snap tries again and still takes its snapshot.
+// TestSameTransaction: ZFS allows only one snapshot of a dataset in a transaction group. If another
+// program has taken a snapshot of a disk in the present transaction group, snap tries again and
+// takes its own snapshot of the disk in a later group.
 func TestSameTransaction(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
 	w.start(w.a, 100)
 	second := "ta/data/vm-100-disk-1"
-	// The unmanaged snapshot is made in the first program itself, because only a snapshot in that
-	// program is certainly in the same transaction group.
+	// The test takes the unmanaged snapshot inside snap's first channel program, because only there
+	// the snapshot is certainly in the same transaction group as snap's snapshot.
 	require.NoError(t, w.a.Install("zfs", `#!/bin/sh
 if [ "$1" = program ] && mkdir /run/met 2>/dev/null; then
 	{ echo 'zfs.sync.snapshot("`+second+`@foreign")'; cat; } | /usr/sbin/zfs "$@" | tee /run/answer
@@ -43,8 +44,8 @@ exec /usr/sbin/zfs "$@"
 	assert.Equal(t, "pve-a", w.label(second))
 }
 
-// TestManyDestroys: a run destroys at most the allowed number of snapshots, in batches that begin
-// small, and the next run continues.
+// TestManyDestroys: a run of snap destroys at most the allowed number of snapshots, in batches that
+// begin small, and the next run destroys more.
 func TestManyDestroys(t *testing.T) {
 	const had, most = 50, 200 // had: snapshots on each disk; most: destroys in a run
 	w := newWorld(t)
@@ -83,7 +84,7 @@ func TestManyDestroys(t *testing.T) {
 var destroyed = regexp.MustCompile(`\[txg:(\d+)\] destroy ta/data/vm-100-disk-\d@`)
 
 // destroysByTXG returns the numbers of snapshots that were destroyed in each transaction group, in
-// the order of the groups.
+// the order of the transaction groups.
 func (w *world) destroysByTXG() string {
 	w.t.Helper()
 	history, err := w.a.Output(w.ctx, "zpool", "history", "-i", "ta")
@@ -103,7 +104,7 @@ func (w *world) destroysByTXG() string {
 }
 
 // TestHighAvailability: high availability will probably start a stopped guest again, so snap
-// accepts the stop only after two runs have seen it.
+// accepts the stop only after two runs have found the guest stopped.
 func TestHighAvailability(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.a.WriteFile("/etc/pve/ha/resources.cfg", "vm: 100\n\tstate started\n"))
@@ -117,7 +118,7 @@ func TestHighAvailability(t *testing.T) {
 }
 
 // TestRefreshStopped: snap renews a stopped guest's last snapshot every day, so that a replica can
-// see that replication works; older _stopped snapshots are destroyed after their time.
+// see that replication works; snap destroys older _stopped snapshots once they have expired.
 func TestRefreshStopped(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"refresh_stopped: 24h\n"))

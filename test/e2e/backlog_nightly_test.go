@@ -14,8 +14,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestBacklog: more snapshots have expired than a run may destroy. All disks lose the same number
-// of snapshots, and in the end no expired snapshot is left.
+// TestBacklog: if more snapshots have expired than one run may destroy, all disks lose the same
+// number of snapshots in each run, and after several runs no expired snapshot is left.
 func TestBacklog(t *testing.T) {
 	const disks, had, most, runs = 16, 10, 20, 40
 	w := newWorld(t)
@@ -47,8 +47,8 @@ func TestBacklog(t *testing.T) {
 	assert.Zero(t, left)
 }
 
-// TestPruneForLonger: C keeps monthly snapshots of a source that takes only daily ones. A second
-// prune destroys no snapshot that the first prune kept.
+// TestPruneForLonger: host C keeps monthly snapshots of a copy whose source takes only daily
+// snapshots. A second run of prune destroys no snapshot that the first run kept.
 func TestPruneForLonger(t *testing.T) {
 	const months, keeps = 26, 24
 	w := newWorld(t)

@@ -16,8 +16,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// expired takes n snapshots of disks on A, with names from the last minutes; each name is used for
-// all disks in one command.
+// expired takes n snapshots of each of the given disks on A, under names of the last n minutes; one
+// zfs command takes the snapshots of all disks under one name.
 func (w *world) expired(n int, disks ...string) (names []string) {
 	w.t.Helper()
 	now := time.Now().UTC()
@@ -33,8 +33,8 @@ func (w *world) expired(n int, disks ...string) (names []string) {
 	return names
 }
 
-// TestHeldTakeNobodysTurn: each run tries to destroy snapshots that have holds, and such tries do
-// not count as destroys.
+// TestHeldTakeNobodysTurn: each run tries to destroy expired snapshots that have holds; these
+// failed attempts do not count towards the number of snapshots that a run may destroy.
 func TestHeldTakeNobodysTurn(t *testing.T) {
 	const each, most = heldSnapshots / heldDisks, 20
 	w := newWorld(t)
@@ -67,9 +67,10 @@ func TestHeldTakeNobodysTurn(t *testing.T) {
 	}
 }
 
-// TestPruneOnANode: prune leaves alone a copy that Proxmox replicates to this node, but not a copy
-// of a guest that Proxmox replicates elsewhere. A copy in a storage of the node waits for its
-// bookmarks; a copy outside every storage does not.
+// TestPruneOnANode: prune leaves alone a copy that Proxmox replicates to this node, but rotates a
+// copy of a guest that Proxmox replicates to another node. In a copy in a storage of the node,
+// prune destroys a snapshot only after snap has bookmarked the snapshot; in a copy outside every
+// storage, prune waits for no bookmarks.
 func TestPruneOnANode(t *testing.T) {
 	w := newWorld(t)
 	w.zfs("create", "tb/in")

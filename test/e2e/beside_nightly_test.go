@@ -22,15 +22,16 @@ import (
 // calls arrive while a run holds a lock.
 const slowPrograms = "#!/bin/sh\n[ \"$1\" != program ] || sleep 0.5\nexec /usr/sbin/zfs \"$@\"\n"
 
-// longestFreezeHere is the value of max_freeze: a call of Proxmox may wait for a frozen guest for
-// that long.
+// longestFreezeHere is max_freeze in this test: the longest time for which a frozen guest may delay
+// a call of Proxmox's programs.
 const longestFreezeHere = 6 * time.Second
 
-// beside is a working cluster while runs of snap follow each other on both nodes. Guest 100 is a
-// machine with an agent, guest 200 a container; snap freezes both for their snapshots on A.
+// beside is a cluster on whose two nodes one run of snap follows the other while the test calls
+// Proxmox's programs. Guest 100 is a virtual machine with an agent, guest 200 a container; snap on
+// A freezes both guests for their snapshots.
 type beside struct {
 	*standins
-	met  int // number of calls that had to wait for a lock
+	met  int // number of calls of Proxmox that waited for a lock
 	mu   sync.Mutex
 	ran  []site.Result
 	more chan struct{}
@@ -85,7 +86,7 @@ func (b *beside) runAgain(ctx context.Context, t *testing.T) {
 	}
 }
 
-// next waits for the end of the next run on A or B.
+// next waits for the end of the next run of snap on A or B.
 func (b *beside) next() {
 	b.t.Helper()
 	b.mu.Lock()
@@ -106,7 +107,8 @@ func lockOf(vmid int) string {
 	return fmt.Sprintf("/run/lock/qemu-server/lock-%d.conf", vmid)
 }
 
-// ours reports whether a run on A holds the guest's lock: only snap takes the lock shared.
+// ours reports whether a run of snap on A holds the lock of the guest's configuration: only snap
+// takes this lock shared.
 func (b *beside) ours(vmid int) bool {
 	b.t.Helper()
 	var inode uint64
@@ -132,7 +134,8 @@ func (b *beside) ours(vmid int) bool {
 	return false
 }
 
-// meets makes a call while a run holds the guest's lock. The call must not fail.
+// meets calls a program of Proxmox while a run of snap holds the guest's lock; the call must
+// succeed.
 func (b *beside) meets(vmid int, argv ...string) {
 	b.t.Helper()
 	b.until(func() bool { return b.ours(vmid) })
@@ -147,8 +150,8 @@ func (b *beside) onB(argv ...string) {
 	require.Zero(b.t, r.Code, "B# %v\n%s%s", argv, r.Stdout, r.Stderr)
 }
 
-// waited asserts that since the last call of waited, no call of Proxmox has waited longer than most
-// for a lock.
+// waited asserts that since the last call of waited, no program of Proxmox has waited for a lock
+// longer than the argument most allows.
 func (b *beside) waited(most time.Duration) {
 	b.t.Helper()
 	const log = "/run/standin/waits.log"
@@ -171,24 +174,25 @@ func (b *beside) waited(most time.Duration) {
 	}
 }
 
-// A call may wait mostFrozen for a frozen guest, else most: that covers the work of a run for the
-// guest, and some time for the emulated machine.
+// A program of Proxmox may wait for the time mostFrozen if the guest is frozen, otherwise for the
+// time most. The time most covers the work of a run of snap for one guest, and the slowness of the
+// emulated machine.
 const (
 	most       = 3 * time.Second
 	mostFrozen = longestFreezeHere + most
 )
 
-// kinds are the guests, each with the program that changes it.
+// kinds has, by VMID, the program of Proxmox that changes the guest.
 var kinds = map[int]string{100: "qm", 200: "pct"}
 
-// TestBesideProxmox: while snap runs every few seconds, no call of Proxmox fails, and none waits
-// longer than a run needs for the call's guest.
+// TestBesideProxmox: while snap runs every few seconds, no call of Proxmox's programs fails, and no
+// call waits longer than snap needs for one guest.
 func TestBesideProxmox(t *testing.T) {
 	b := newBeside(t)
 	for _, story := range []struct {
 		name string
 		play func(*beside)
-		met  bool // true if the story proves something only when a call has met a run
+		met  bool // true if at least one call of Proxmox must wait for a run of snap
 	}{
 		{"start", (*beside).starts, true},
 		{"stop", (*beside).stops, true},
@@ -218,7 +222,7 @@ func TestBesideProxmox(t *testing.T) {
 	}
 }
 
-// starts starts guests at the moment when a run has found that they are off.
+// starts starts guests at the moment when a run of snap has found these guests off.
 func (b *beside) starts() {
 	for range 2 {
 		for vmid, program := range kinds {
@@ -230,7 +234,7 @@ func (b *beside) starts() {
 	}
 }
 
-// stops stops and reboots guests while a run takes their snapshots.
+// stops stops and reboots guests while a run of snap takes the guests' snapshots.
 func (b *beside) stops() {
 	for vmid, program := range kinds {
 		for _, word := range []string{"stop", "shutdown"} {
@@ -241,8 +245,8 @@ func (b *beside) stops() {
 	}
 }
 
-// replicates replicates guests while a run takes their snapshots, or while guests are frozen for
-// their snapshots.
+// replicates replicates guests by pvesr while a run of snap takes snapshots of these guests, or has
+// frozen them.
 func (b *beside) replicates() {
 	for range 3 {
 		for vmid := range kinds {
@@ -275,7 +279,8 @@ func (b *beside) backsUp() {
 }
 
 // rollsBack rolls back a machine whose QEMU takes a minute to end, and a container that takes some
-// seconds. If a run takes a newer snapshot first, Proxmox refuses the rollback and changes nothing.
+// seconds. If a run of snap takes a snapshot just before the rollback, Proxmox refuses the rollback
+// and changes nothing.
 func (b *beside) rollsBack() {
 	for vmid, takes := range map[int]string{100: "1m", 200: "8s"} {
 		program := kinds[vmid]

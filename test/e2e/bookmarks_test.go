@@ -20,8 +20,8 @@ func (w *world) bookmarks(dataset string) []string {
 	return w.names(site.Bookmarks(w.ctx, dataset))
 }
 
-// TestReceivesFromABookmark: while C is cut off, A destroys all common snapshots; then C continues
-// from a bookmark, without a full send.
+// TestReceivesFromABookmark: while C receives nothing, A destroys all snapshots that A and C share;
+// then replication to C continues from a bookmark on A, without a full send.
 func TestReceivesFromABookmark(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -39,8 +39,8 @@ func TestReceivesFromABookmark(t *testing.T) {
 	assert.NotEmpty(t, w.common(a, c))
 	w.same(a, c)
 
-	// The bookmark of a _stopped snapshot works too: the guest is off, then runs until a newer
-	// snapshot is a day old.
+	// The bookmark of a _stopped snapshot is a send base, too: the guest stops, starts again, and
+	// runs until its first newer snapshot is a day old.
 	w.stop(w.a, 100)
 	w.snap(w.a, "f2")
 	w.sent(a, c)
@@ -55,9 +55,9 @@ func TestReceivesFromABookmark(t *testing.T) {
 }
 
 // TestAwayWhileAGuestIsOff: because another program snapshots a guest that is off, snap takes a new
-// _stopped snapshot each hour, more than can keep their bookmarks. C has only the first of these
-// _stopped snapshots, and still has a base after the guest runs again and A has destroyed all
-// _stopped snapshots.
+// _stopped snapshot each hour, more than the number of bookmarks that snap keeps. C has received
+// only the first of these _stopped snapshots. After the guest runs again and A has destroyed all
+// _stopped snapshots, A can still send to C from a bookmark.
 func TestAwayWhileAGuestIsOff(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -68,7 +68,7 @@ func TestAwayWhileAGuestIsOff(t *testing.T) {
 	w.sent(a, c)
 	first := w.snapshots(c)
 	require.Equal(t, []string{"stopped"}, w.classes(c))
-	for range 12 { // as long as the day is the same
+	for range 12 { // all of this happens on one day
 		w.later(time.Hour)
 		w.zfs("snapshot", a+"@"+zfs.FormatSnapshotName(time.Now(), zfs.Hourly))
 		w.snap(w.a, "f2")
@@ -94,8 +94,9 @@ func TestAwayWhileAGuestIsOff(t *testing.T) {
 	w.same(a, c)
 }
 
-// TestOthersBookmarksStay: syncoid --create-bookmark names its bookmarks like our snapshots. snap
-// destroys no bookmark of a day with a second bookmark, whatever the limit is.
+// TestOthersBookmarksStay: syncoid --create-bookmark gives its bookmarks the names of snap's
+// snapshots. If a day has two bookmarks, snap destroys neither, whatever the limit for the number
+// of bookmarks is.
 func TestOthersBookmarksStay(t *testing.T) {
 	w := newWorld(t)
 	w.configure(quick + "bookmarks: 1\n")

@@ -19,8 +19,8 @@ const bootUnit = "/run/systemd/system/pve-guests.service"
 func TestSystemdBootUnit(t *testing.T) {
 	w := newWorld(t)
 	t.Cleanup(func() { require.NoError(t, removeBootUnit()) })
-	// A host with an uptime of ten minutes: longer than boot_grace, but short enough that a failed
-	// unit still matters.
+	// A host with an uptime of ten minutes: longer than boot_grace, but short enough that snap
+	// accepts no stop if pve-guests.service failed.
 	young, err := site.Start(w.ctx, site.Config{Name: "D", Node: "pve-d", Cluster: "young", Pool: "ta", Uptime: 10 * time.Minute})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, young.Close()) })
@@ -52,8 +52,8 @@ func TestSystemdBootUnit(t *testing.T) {
 	w.final(t, disk)
 }
 
-// TestSystemdBootUnitFailedLongAgo: half an hour after boot, a failed unit no longer keeps snap
-// from accepting a stop.
+// TestSystemdBootUnitFailedLongAgo: half an hour after boot, snap accepts a guest's stop although
+// pve-guests.service failed.
 func TestSystemdBootUnitFailedLongAgo(t *testing.T) {
 	w := newWorld(t)
 	t.Cleanup(func() { require.NoError(t, removeBootUnit()) })
@@ -71,7 +71,7 @@ func (w *world) bootUnit(service string) {
 	w.systemctl("daemon-reload")
 }
 
-// removeBootUnit ends and removes the unit in any state.
+// removeBootUnit stops and removes the machine's pve-guests.service, whatever its state is.
 func removeBootUnit() error {
 	script := "systemctl kill --signal=KILL pve-guests.service; systemctl stop pve-guests.service; systemctl reset-failed pve-guests.service; rm " + bootUnit + "; systemctl daemon-reload"
 	return exec.Command("sh", "-c", script).Run()
@@ -83,7 +83,7 @@ func (w *world) systemctl(args ...string) {
 	require.NoError(w.t, err)
 }
 
-// unitIs waits until the unit has that state.
+// unitIs waits until the machine's pve-guests.service has the given state.
 func (w *world) unitIs(state string) {
 	w.t.Helper()
 	_, err := w.a.Output(w.ctx, "timeout", "60", "sh", "-c", `until [ "$(systemctl is-active pve-guests.service)" = "$1" ]; do sleep 0.1; done`, "sh", state)

@@ -18,17 +18,18 @@ import (
 	"snapwatch/test/sim"
 )
 
-// near is the greatest allowed lag of the lab's clock behind the model's clock, which does not
-// advance while the lab works.
+// near is the greatest allowed difference between the lab's clock and the model's clock: the
+// model's clock does not advance while commands run in the lab.
 const near = 5 * time.Minute
 
-// onPool is the compared part of a dataset: its label, snapshots and bookmarks.
+// onPool has the parts of a dataset that the test compares with the model: label, snapshots and
+// bookmarks.
 type onPool struct {
 	label       string
 	snaps, mark []zfs.Snapshot
 }
 
-// comparePools compares all disks on all sites with the model.
+// comparePools compares all disks on the lab's sites with the disks of the model.
 func (r *replay) comparePools() {
 	r.t.Helper()
 	pools := r.readPools()
@@ -50,8 +51,8 @@ func (r *replay) comparePools() {
 	require.Len(r.t, pools, known, "there are disks that are not in the model")
 }
 
-// sameGUIDs asserts that one snapshot in the model is the same snapshot on all sites' pools:
-// otherwise replication cannot continue from it.
+// sameGUIDs asserts that a snapshot with one guid in the model has one guid on the pools of all
+// sites, too: only then can replication continue from the snapshot.
 func (r *replay) sameGUIDs(disk string, model, pool []zfs.Snapshot) {
 	for i, m := range model {
 		guid, known := r.guids[m.GUID]
@@ -81,7 +82,8 @@ func labelOf(p zfs.Property) string {
 	return value + " " + source + ", received " + received
 }
 
-// inWords describes snapshots without their seconds, which differ between the model and the pool.
+// inWords returns the names of snapshots without the seconds, because the seconds differ between
+// the model and the pool.
 func inWords(sign string, list []zfs.Snapshot) []string {
 	words := []string{}
 	for _, s := range list {
@@ -94,7 +96,8 @@ func inWords(sign string, list []zfs.Snapshot) []string {
 	return words
 }
 
-// readPools reads the compared parts of all disks from the pools, by dataset.
+// readPools reads label, snapshots and bookmarks of all disks from the pools, and returns them by
+// dataset.
 func (r *replay) readPools() map[string]onPool {
 	roots := []string{"ta", "tb", "tc"}
 	all := map[string]onPool{}

@@ -50,14 +50,15 @@ func TestGuestConfig(t *testing.T) {
 	assert.Contains(t, r.Stdout, "left out: cipassword\n")
 	assert.NotContains(t, r.Stdout, "secret")
 
-	// The snapshot with the whole configuration is destroyed; then another snapshot has the whole
-	// configuration.
+	// When snap destroys the snapshot that keeps the guest's whole configuration, another snapshot
+	// gets the whole configuration.
 	w.snap(w.a, "f2")
 	assert.Greater(t, len(w.keptOn(newest(first))), 100)
 	unchanged := w.run(w.a, "guest-config", "100").Stdout
 	assert.Equal(t, r.Stdout, unchanged)
 
-	// If properties are sent, copies have the configuration too, and an ordinary user can read it.
+	// If replication sends properties, copies keep the guest's configuration, too, and an ordinary
+	// user can read the configuration from a copy.
 	w.send(first, "tc/vm-100-disk-0", "--sendoptions=p")
 	lacks := w.guests(w.judged("-w", "1s", "-c", "10d").Result)[100]
 	assert.Equal(t, "web01", lacks.Name)
@@ -74,8 +75,8 @@ func TestGuestConfig(t *testing.T) {
 	assert.Equal(t, 2, plain.Code)
 	assert.Contains(t, plain.Stderr, "syncoid --sendoptions=p")
 
-	// snap keeps a changed configuration and the configuration at a stop; guest-config can also
-	// print an older one.
+	// snap keeps a guest's configuration again after a change and at a stop; guest-config can also
+	// print an older configuration.
 	before := w.snapshots(first)[1]
 	require.NoError(t, w.a.SetOption(100, "memory", "2048"))
 	w.snap(w.a, "f9")

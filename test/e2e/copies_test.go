@@ -60,8 +60,8 @@ func (w *world) sendAs(from, to, name, last string) {
 	w.pipe("zfs send " + base + from + "@" + name + " | zfs receive -F " + to)
 }
 
-// sendByAll replicates each of A's disks to the standby in another way: under the snapshot names of
-// three tools, and by syncoid without properties, with received and with local properties.
+// sendByAll replicates each of A's disks to the standby in a different way: under the snapshot
+// names of three tools, and by syncoid without properties, with received and with local properties.
 func (w *world) sendByAll(round int) {
 	w.t.Helper()
 	for i, name := range []string{"zrepl_20260715_%04d00_000", "auto-2026-07-15_10-%02d", "rep_default_2026-07-15_10:%02d:00"} {
@@ -82,7 +82,7 @@ func (w *world) sendByAll(round int) {
 	}
 }
 
-// types runs the program at a terminal, as a person does.
+// types runs snapwatch at a terminal, as a person does.
 func (w *world) types(s *site.Site, line string) site.Result {
 	w.t.Helper()
 	r, err := s.Run(w.ctx, "script", "-qec", program(w.t)+" "+line, "/dev/null")
@@ -136,8 +136,8 @@ func TestCopiesOnAStandby(t *testing.T) {
 	}
 }
 
-// TestCopyAgainAfterAFailback: a standby ran the guest, stopped it, and receives the disk again.
-// snap recognizes the disk as a copy by the pool's history.
+// TestCopyAgainAfterAFailback: a standby node ran the guest, stopped the guest, and now receives
+// the guest's disk again. snap on the standby recognizes the disk as a copy by the pool's history.
 func TestCopyAgainAfterAFailback(t *testing.T) {
 	w := newWorld(t)
 	const disk, back = "/data/vm-101-disk-0", "tb/data/vm-101-disk-0"
@@ -181,8 +181,9 @@ func TestCopyAgainAfterAFailback(t *testing.T) {
 	assert.Equal(t, "stopped", w.label(back))
 }
 
-// TestAdopt: snap takes over unknown disks without being asked only if a guest's configuration
-// names them and they have no snapshot; other unknown disks are listed, and taken over by --adopt.
+// TestAdopt: snap treats an unknown disk as this node's own without --adopt only if a guest's
+// configuration names the disk and the disk has no snapshot. snap --adopt lists other unknown
+// disks, and takes over those that it is given.
 func TestAdopt(t *testing.T) {
 	w := newWorld(t)
 	for vmid := 101; vmid <= 103; vmid++ {

@@ -21,8 +21,8 @@ func TestCountedFreeze(t *testing.T) {
 	w := newWorld(t)
 	w.slowDisk("ta", 5*time.Millisecond)
 	w.boxes(201, 210)
-	// The test compares medians, because the time also depends on the moment within a transaction
-	// group.
+	// The test compares medians, because the duration of a freeze also depends on the moment at
+	// which the freeze begins within a transaction group.
 	var ones, tens []float64
 	for range 5 {
 		w.later(15 * time.Minute)

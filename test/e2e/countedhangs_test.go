@@ -13,8 +13,9 @@ import (
 	"snapwatch/internal/report"
 )
 
-// TestCountedAgentHangs: an agent that hangs at any of its calls delays the run at most by the time
-// budget; all guests get their snapshots, and the other guests are frozen for them.
+// TestCountedAgentHangs: a guest agent that hangs at any of its calls delays a run of snap at most
+// by the time budget for freezes; all guests get their snapshots, and the guests with working
+// agents are frozen for them.
 func TestCountedAgentHangs(t *testing.T) {
 	w := newWorld(t)
 	const budget = 10 * time.Second
@@ -33,7 +34,8 @@ func TestCountedAgentHangs(t *testing.T) {
 		assert.Less(t, hung-usual, budget, what)
 		q := w.quiesced()
 		assert.Equal(t, report.Application, q[100].Consistent, what)
-		// Nobody saw guest 101 thawed, so nothing proves that it was frozen until its snapshot was there.
+		// The watchdog saw no thaw of guest 101, so nothing proves that the guest was frozen until
+		// its snapshot existed.
 		assert.Equal(t, report.Crash, q[101].Consistent, what)
 		if what == "fsfreeze-thaw" {
 			assert.Contains(t, r.Stderr, "guest 101 was frozen for its snapshot, and may still be")
@@ -42,7 +44,7 @@ func TestCountedAgentHangs(t *testing.T) {
 			assert.Len(t, w.snapshots(fmt.Sprintf("ta/data/vm-%d-disk-0", vmid)), i+2, "%s: guest %d", what, vmid)
 		}
 		require.NoError(t, w.a.ClearPveshFault())
-		w.nobodyThaws() // the watchdog tries until the guest is thawed
+		w.nobodyThaws() // the watchdog tries to thaw the guest until a thaw succeeds
 		state, err := w.a.Agent(101)
 		require.NoError(t, err)
 		assert.Equal(t, "thawed", state, what)

@@ -16,7 +16,7 @@ import (
 )
 
 // TestCountedScrape: a scrape of 200 guests with three disks each, in the steady state, costs at
-// most a tenth more than with the program of the previous build.
+// most a tenth more processor time than with the previous build of snapwatch.
 func TestCountedScrape(t *testing.T) {
 	w := newWorld(t)
 	w.zfs("create", "-u", "-o", "volmode=none", "tc/many") // the volumes of a replica have no devices

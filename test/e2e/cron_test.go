@@ -19,7 +19,7 @@ func TestCron(t *testing.T) {
 	const installed, replaceable = "/usr/local/sbin/snapwatch", "/srv/bin/snapwatch"
 	_, err := w.a.Output(w.ctx, "sh", "-c", "install -o root -m 755 "+program(t)+" "+installed+" && mkdir -m 777 /srv/bin && install -o root -m 755 "+program(t)+" "+replaceable)
 	require.NoError(t, err)
-	// script(1) gives the run a terminal.
+	// script(1) runs snap at a terminal.
 	r, err := w.a.Run(w.ctx, "script", "-qec", replaceable+" snap f9", "/dev/null")
 	require.NoError(t, err)
 	require.Equal(t, 1, r.Code, r.Stdout)
@@ -35,8 +35,8 @@ func TestCron(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, line, "*/15 * * * * root "+installed+" snap f9\n")
 	require.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
-	// A run with another retention destroys no snapshot that cron's retention keeps, and does not
-	// change the registered line.
+	// A run of snap with another retention destroys no snapshot that the retention in cron's line
+	// keeps, and does not change this line.
 	r, err = w.a.Run(w.ctx, "script", "-qec", installed+" snap f1", "/dev/null")
 	require.NoError(t, err)
 	require.Zero(t, r.Code, r.Stdout)

@@ -18,8 +18,8 @@ type device struct {
 	name, sectors, loop string
 }
 
-// newDevice creates /dev/mapper/NAME with that many MiB. target is the device mapper's target, with
-// %s in place of the underlying disk.
+// newDevice creates /dev/mapper/NAME with the given size in MiB. The argument target is the device
+// mapper's target, with %s in place of the underlying disk.
 func (w *world) newDevice(name string, mib int, target string) device {
 	w.t.Helper()
 	d := device{w: w, name: name, sectors: strconv.Itoa(mib << 11)}
@@ -32,7 +32,7 @@ func (w *world) newDevice(name string, mib int, target string) device {
 	return d
 }
 
-// sound is the target of a working device.
+// sound is the device mapper's target for a device that works.
 const sound = "linear %s 0"
 
 func (d device) file() string { return "/tmp/" + d.name + ".img" }
@@ -44,7 +44,7 @@ func (d device) table(target string) string {
 // hang makes all I/O of the device wait.
 func (d device) hang() { d.w.pipe("dmsetup suspend --noflush --nolockfs " + d.name) }
 
-// fail ends a hang and makes all I/O fail.
+// fail makes all I/O of the device fail, also the I/O that waits because of hang.
 func (d device) fail() {
 	d.w.pipe("dmsetup load " + d.name + " --table '" + d.table("error") + "' && dmsetup resume --noflush " + d.name)
 }
@@ -55,7 +55,7 @@ func (d device) mend() {
 	d.w.pipe("dmsetup load " + d.name + " --table '" + d.table(sound) + "' && dmsetup resume " + d.name)
 }
 
-// remove destroys the pool and removes the device, whatever state both are in.
+// remove destroys the pool and removes the device, whatever the state of pool and device is.
 func (d device) remove(pool string) {
 	d.free(func() string {
 		d.mend()
@@ -68,8 +68,8 @@ func (d device) detach(pool string) {
 	d.free(func() string { return "zpool detach " + pool + " /dev/mapper/" + d.name })
 }
 
-// free runs the returned command, after which the pool no longer uses the device, and removes the
-// device.
+// free runs the command line that the argument without returns, and removes the device: after that
+// command line, the pool no longer uses the device.
 func (d device) free(without func() string) {
 	var cancel context.CancelFunc
 	d.w.ctx, cancel = context.WithTimeout(context.Background(), time.Minute) // the test's own context has ended

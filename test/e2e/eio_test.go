@@ -32,9 +32,9 @@ func (w *world) onFailingDevice(failmode string) device {
 }
 
 // TestSnapOnAFailingDevice: the device of one pool fails at the moment when a channel program
-// writes. The guests on the other pool get their snapshots, also in the next runs. After the device
-// works again, no snapshot is missing that must be kept, no running guest has a _stopped snapshot,
-// and the next run reports nothing.
+// writes. Guests on a pool whose device works get their snapshots in this run of snap and in the
+// next ones. After the failed device works again, no snapshot is missing that must be kept, no
+// running guest has a _stopped snapshot, and the next run reports nothing.
 func TestSnapOnAFailingDevice(t *testing.T) {
 	for _, failmode := range []string{"wait", "continue"} {
 		t.Run(failmode, func(t *testing.T) {

@@ -2,7 +2,8 @@
 
 package e2e
 
-// everyKind is true: every call of a program fails in every way.
+// everyKind is true in the nightly tests: these tests let every call of a program fail in every
+// way.
 const everyKind = true
 
 // feeds is the number of times that a copy is received.

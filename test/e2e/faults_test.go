@@ -17,8 +17,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// flakyProgram replaces a real program and calls it. All flaky programs of a site count their calls
-// together; the call with the chosen number fails.
+// flakyProgram is a script that replaces a real program and calls the real program. All flaky
+// programs of a site count their calls together; the call with the chosen number fails.
 const flakyProgram = `#!/bin/sh
 real=%s
 n=0
@@ -38,8 +38,8 @@ esac
 // faultKinds are the ways in which a program can fail.
 var faultKinds = []string{"dies", "is cut", "ends badly", "hangs", "is slow"}
 
-// faultsOf returns the ways in which call n fails: all ways in the nightly tests, otherwise one;
-// the ways take turns, beginning with number first.
+// faultsOf returns the ways in which a test lets call n of a program fail: all faultKinds in the
+// nightly tests, otherwise one of the faultKinds in turn, beginning with number first.
 func faultsOf(first, n int) []string {
 	if everyKind {
 		return faultKinds
@@ -72,7 +72,7 @@ func (f flaky) set(turn, how string) {
 	require.NoError(f.t, os.WriteFile("/tmp/flaky/how", []byte(how), 0o644))
 }
 
-// failed returns the call that failed, "" if none did.
+// failed returns the call of a flaky program that failed, "" if no call failed.
 func (f flaky) failed() string {
 	text, err := os.ReadFile("/tmp/flaky/failed")
 	if err != nil {
@@ -81,8 +81,8 @@ func (f flaky) failed() string {
 	return strings.TrimSpace(string(text))
 }
 
-// run runs the program while a call fails. If the call hangs, run kills the program and the hung
-// process.
+// run runs snapwatch while a call of a flaky program fails. If that call hangs, run kills snapwatch
+// and the hung process.
 func (f flaky) run(how string, args ...string) site.Result {
 	f.t.Helper()
 	if how != "hangs" {
@@ -110,8 +110,8 @@ func (f flaky) run(how string, args ...string) site.Result {
 	return <-ended
 }
 
-// mustStay asserts that no snapshot is missing that "f2 d2" keeps: the last two, each day's first,
-// and all _stopped ones.
+// mustStay asserts that no snapshot is missing that the retention "f2 d2" keeps: the last two
+// snapshots, the first snapshot of each day, and all _stopped snapshots.
 func mustStay(t *testing.T, when string, before, after []string) {
 	t.Helper()
 	all := slices.Clone(before)
@@ -127,9 +127,9 @@ func mustStay(t *testing.T, when string, before, after []string) {
 	}
 }
 
-// TestFaultsOfSnap: one call of zfs or pvesh after another fails. Whichever call fails, no snapshot
-// is destroyed that must be kept, no running guest is treated as stopped, and the next run repairs
-// everything and reports nothing.
+// TestFaultsOfSnap: in each round another call of zfs or pvesh fails. Whichever call fails, no
+// snapshot is destroyed that must be kept, no running guest is treated as stopped, and the next run
+// repairs everything and reports nothing.
 func TestFaultsOfSnap(t *testing.T) {
 	w := newWorld(t)
 	words := []string{"snap", "f2", "d2"}
@@ -178,8 +178,9 @@ func TestFaultsOfSnap(t *testing.T) {
 	}
 }
 
-// TestFaultsOfCheck: one call of zfs after another fails. check never reports an old copy as fresh
-// or a fresh copy as old: a copy that check cannot read is unknown. The next check is right.
+// TestFaultsOfCheck: in each round another call of zfs fails. check never reports an old copy as
+// fresh or a fresh copy as old: a copy that check cannot read is unknown. A check after the failed
+// call gives the right verdicts.
 func TestFaultsOfCheck(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}

@@ -18,7 +18,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// backToday sets the machine's clock back at the end of the test.
+// backToday sets the machine's clock back to the real time at the end of the test.
 func (w *world) backToday() {
 	begun := time.Now()
 	w.t.Cleanup(func() {
@@ -27,17 +27,18 @@ func (w *world) backToday() {
 	})
 }
 
-// going is a command that may run at the same time as others of its kind. Its fields are the
-// dataset that the command reads, the dataset that the command writes, and a function that checks
-// the command's result.
+// going is a command in the lab that may run at the same time as other commands of its kind. The
+// fields are the kind of the command, the dataset that the command reads, the dataset that it
+// writes, its process, and a function that checks its result.
 type going struct {
 	what, reads, writes string
 	process             *site.Process
 	then                func(site.Result)
 }
 
-// goOn starts a command. goOn waits for the end of another command only if two already run for each
-// processor: a command mostly waits for ZFS's transaction groups and uses little processor time.
+// goOn starts a command in the lab. If two commands for each processor are already running, goOn
+// first waits for the end of one of these: a command mostly waits for ZFS's transaction groups and
+// uses little processor time.
 func (r *replay) goOn(g going, on *site.Site, argv ...string) {
 	r.t.Helper()
 	if len(r.going) >= 2*runtime.NumCPU() {
@@ -49,8 +50,8 @@ func (r *replay) goOn(g going, on *site.Site, argv ...string) {
 	r.going = append(r.going, g)
 }
 
-// beside makes the lab ready for a command that may run at the same time as others of its kind, but
-// not as commands of another kind.
+// beside prepares the lab for a command of the given kind: unless commands of this kind are
+// running, beside waits for the end of all commands and brings the lab to the model's state.
 func (r *replay) beside(kind string) {
 	r.t.Helper()
 	if len(r.going) == 0 || r.going[0].what != kind {
@@ -72,7 +73,7 @@ func (r *replay) settle(inTheWay func(going) bool) {
 	}
 }
 
-// ends waits for the end of one running command.
+// ends waits for the end of the running command with index i, and checks the command's result.
 func (r *replay) ends(i int) {
 	r.t.Helper()
 	g := r.going[i]
@@ -84,8 +85,8 @@ func (r *replay) ends(i int) {
 	g.then(said)
 }
 
-// follow waits for all commands and then brings the lab's guests, disks and clock to the model's
-// state.
+// follow waits for the end of all running commands and then brings the lab's guests, disks and
+// clock to the model's state.
 func (r *replay) follow() {
 	r.t.Helper()
 	r.settle(all)
@@ -113,12 +114,13 @@ func (r *replay) follow() {
 // lives reports whether a guest has a process.
 func lives(g sim.Guest) bool { return g.Alive || g.Prelaunch }
 
-// goesOn reports whether the guest's earlier process is the same as the present one.
+// goesOn reports whether a guest still has the process that the guest had before.
 func goesOn(was, is sim.Guest) bool {
 	return lives(was) && lives(is) && was.Node == is.Node && was.Prelaunch == is.Prelaunch && was.Since.Equal(is.Since) && !is.Gone
 }
 
-// end ends a guest's earlier process, sometimes as a crash does.
+// end ends a guest's process in the lab if the guest has another process or none in the model now;
+// sometimes end kills the process as a crash would.
 func (r *replay) end(g sim.Guest) {
 	was := r.guests[g.VMID]
 	if !lives(was) || goesOn(was, g) {
@@ -131,7 +133,8 @@ func (r *replay) end(g sim.Guest) {
 	require.NoError(r.t, end(g.VMID))
 }
 
-// datasets creates and destroys the nodes' disks as the model did with its guests.
+// datasets creates and destroys disks on the lab's nodes as the model has created and destroyed
+// guests.
 func (r *replay) datasets() {
 	for at := range 2 {
 		is := r.model.Disks(at)
@@ -162,7 +165,7 @@ func (r *replay) datasets() {
 // firstSize is the size of a new disk in MiB. Each time the disk grows, it grows by one MiB.
 const firstSize = 8
 
-// renamed renames disks as the model did.
+// renamed renames the disks in the lab that the model has renamed.
 func (r *replay) renamed(at int, is map[string]sim.Disk) {
 	for _, old := range sorted(r.sets[at]) {
 		if _, there := is[old]; there {
@@ -179,7 +182,8 @@ func (r *replay) renamed(at int, is map[string]sim.Disk) {
 	}
 }
 
-// written writes to disks and takes the unmanaged snapshots of the model, in the model's order.
+// written repeats in the lab the model's writes to disks and its unmanaged snapshots, in the
+// model's order.
 func (r *replay) written(guests []sim.Guest) {
 	r.t.Helper()
 	if script := r.unwritten(guests); script != "" {
@@ -241,7 +245,7 @@ func (r *replay) writeTo(script *strings.Builder, dataset string) {
 	fmt.Fprintf(script, "i=0; until [ -b /dev/zvol/%[1]s ]; do sleep 0.1; i=$((i + 1)); [ $i -lt 300 ] || { ls -lR /dev/zvol >&2; ls /dev/zd* >&2; ps ax | grep -i udev >&2; exit 1; }; done\ndd if=/dev/urandom of=/dev/zvol/%[1]s bs=4k count=4 conv=notrunc,fsync status=none\n", dataset)
 }
 
-// configure brings a guest's configuration file to the model's state.
+// configure writes a guest's configuration file in the lab as the model's guest is configured.
 func (r *replay) configure(g sim.Guest) {
 	was, known := r.guests[g.VMID]
 	known = known && !was.Gone
@@ -279,7 +283,7 @@ func (r *replay) configure(g sim.Guest) {
 	}
 }
 
-// wanted writes the high availability resources of the model's guests.
+// wanted writes Proxmox's file of high availability resources in the lab, for the model's guests.
 func (r *replay) wanted(guests []sim.Guest) {
 	var resources strings.Builder
 	changed := false
@@ -294,7 +298,7 @@ func (r *replay) wanted(guests []sim.Guest) {
 	}
 }
 
-// begin starts a guest's process if the model has started one.
+// begin starts a guest's process in the lab if the model has started the guest.
 func (r *replay) begin(g sim.Guest) {
 	node := r.sites[g.Node]
 	if was := r.guests[g.VMID]; lives(g) && !g.Gone && !goesOn(was, g) {

@@ -5,7 +5,7 @@ package e2e
 const (
 	// frozenKills is the number of runs that a test kills while guests are frozen.
 	frozenKills = 10
-	// frozenTrials is the number of events while guests are frozen, one kind after the
-	// other.
+	// frozenTrials is the number of trials in which a test disturbs frozen guests; the kinds of
+	// disturbance take turns.
 	frozenTrials = 20
 )

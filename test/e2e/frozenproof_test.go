@@ -17,8 +17,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// proofs has a container whose processes write, and a virtual machine with a real agent that
-// freezes a file system in use.
+// proofs is a test cluster with a container whose processes write, and with a virtual machine whose
+// real agent freezes a file system in use.
 type proofs struct {
 	*world
 	box site.Cgroup
@@ -57,7 +57,7 @@ func (p proofs) frozen() bool {
 	return box
 }
 
-// worth checks that no snapshot is called consistent whose file system has a journal to replay.
+// worth checks that snap calls no snapshot consistent whose file system has a journal to replay.
 func (p proofs) worth(trial string) (vm, box report.Consistency) {
 	p.t.Helper()
 	all := p.quiesced()
@@ -74,9 +74,9 @@ func (p proofs) worth(trial string) (vm, box report.Consistency) {
 	return all[proofVM].Consistent, all[proofBox].Consistent
 }
 
-// TestFreezeProven: whatever thaws a guest between the freeze and the snapshot, and whatever is
-// killed or hangs meanwhile, no snapshot is wrongly called consistent, and no guest is frozen after
-// the next run.
+// TestFreezeProven: whatever thaws a guest between the freeze and the snapshot, and whatever
+// process is killed or hangs meanwhile, no snapshot is wrongly called consistent, and no guest is
+// frozen after the next run.
 func TestFreezeProven(t *testing.T) {
 	p := newProofs(t)
 	p.dirty()
@@ -85,7 +85,8 @@ func TestFreezeProven(t *testing.T) {
 	assert.Equal(t, report.Application, vm)
 	assert.Equal(t, report.Application, box)
 
-	// Somebody thaws one of the guests after its freeze and before the channel program.
+	// Another program thaws one of the guests after the guest's freeze and before the channel
+	// program that takes the snapshots.
 	const thaws = "pvesh create /nodes/localhost/qemu/100/agent/fsfreeze-thaw --output-format json"
 	for name, test := range map[string]struct {
 		line    string
@@ -106,7 +107,8 @@ func TestFreezeProven(t *testing.T) {
 	}
 	p.nobodyThaws()
 
-	// Each process is killed at random moments, and the agent hangs at random moments.
+	// The test kills each process of the run at random moments, and lets the guest's agent hang at
+	// random moments.
 	usual, _ := p.took(t, "f48")
 	events := map[string]func(){
 		"run":      func() { p.kill("snap f48") },
@@ -137,7 +139,8 @@ func TestFreezeProven(t *testing.T) {
 		if r.Code >= 0 && r.Code < 128 {
 			p.worth(trial)
 		}
-		// The next run thaws guests that are still frozen, and reports that.
+		// The next run of snap thaws guests that the killed run left frozen, and reports these
+		// thaws.
 		again := p.run(p.a, "snap", "f48")
 		p.nobodyThaws()
 		assert.False(t, p.frozen(), trial)

@@ -16,8 +16,9 @@ import (
 // slowAgents is a pvesh by which each agent takes two seconds to answer.
 const slowAgents = "#!/bin/sh\ncase $2 in */agent/*) sleep 2 ;; esac\nexec /usr/bin/pvesh \"$@\"\n"
 
-// TestGroupOfTwelve: a group of 12 is frozen together within max_freeze, or not at all, which
-// is said once. It gets its snapshots in any case.
+// TestGroupOfTwelve: the 12 guests of a group are frozen together within max_freeze, or none of
+// them is frozen and only the first run reports that. All 12 guests get their snapshots in both
+// cases.
 func TestGroupOfTwelve(t *testing.T) {
 	w := newWorld(t)
 	w.boxes(201, 212)
@@ -33,8 +34,8 @@ func TestGroupOfTwelve(t *testing.T) {
 	for _, test := range []struct {
 		limit string
 		slow  bool
-		maybe []int // how many may be frozen
-		said  []int // how often it may be said that they are not
+		maybe []int // allowed numbers of frozen guests
+		said  []int // allowed numbers of reports that the group is not frozen
 	}{
 		{"2s", false, []int{0, 12}, []int{0, 1}},
 		{"1m", false, []int{12}, []int{0}},
@@ -60,7 +61,7 @@ func TestGroupOfTwelve(t *testing.T) {
 		}
 		assert.Contains(t, test.maybe, n, "%+v", test)
 		assert.Contains(t, test.said, strings.Count(r.Stderr, "only crash-consistent"), "%+v", test)
-		// All are frozen before the first is thawed.
+		// All guests of the group are frozen before the first of them is thawed.
 		together, _, _ := strings.Cut(strings.TrimPrefix(more, log), "thawed")
 		assert.Equal(t, n, strings.Count(together, "frozen"), "%+v", test)
 		assert.Equal(t, strings.Count(more, "frozen"), strings.Count(more, "thawed"))

@@ -12,8 +12,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// before runs a command line on a site once, just before a channel program whose arguments contain
-// the word.
+// before makes a site run a command line once, just before the next channel program whose arguments
+// contain the given word.
 func (w *world) before(s *site.Site, word, line string) {
 	w.t.Helper()
 	require.NoError(w.t, s.Install("zfs", `#!/bin/sh
@@ -23,8 +23,8 @@ exec /usr/sbin/zfs "$@"
 	require.NoError(w.t, s.Remove("/run/met"))
 }
 
-// receiving returns a command line that starts an incremental receive on a disk, which hangs half
-// way.
+// receiving returns a command line that starts an incremental receive into a disk; the receive
+// hangs half way.
 func receiving(from, base, to, disk string) string {
 	return `(/usr/sbin/zfs send -i @` + base + ` ` + from + `@` + to + ` | head -c 2000000; sleep 600) | /usr/sbin/zfs receive -F ` + disk + ` & ` +
 		`until /usr/sbin/zfs list ` + disk + `/%recv; do sleep 0.1; done`
@@ -42,22 +42,24 @@ func (w *world) endReceive(disk string) {
 	})
 }
 
-// TestProgramsGuard: the channel programs themselves notice changes since the run has read the
-// pool.
+// TestProgramsGuard: the channel programs themselves notice changes that other programs made after
+// snap or prune had read the pool.
 func TestProgramsGuard(t *testing.T) {
 	w := newWorld(t)
 	w.container(101, "subvol-101-disk-0")
 	disk := "ta/data/subvol-101-disk-0"
 	w.start(w.a, 101)
 
-	// The snapshot that must remain in place of a victim is destroyed before the victim would be.
+	// Another program destroys a newer snapshot just before snap would destroy an older one, which
+	// may be destroyed only while the newer one exists.
 	w.snap(w.a, "f1")
 	old := w.snapshots(disk)
 	w.before(w.a, "keeper", `/usr/sbin/zfs list -Ho name -t snapshot `+disk+` | grep -v `+old[0]+` | xargs -n 1 /usr/sbin/zfs destroy`)
 	w.run(w.a, "snap", "f1")
 	assert.Equal(t, old, w.snapshots(disk), "the new one was destroyed by somebody, so the old one stays")
 
-	// A receive begins between the last look and the channel program.
+	// A receive into a disk begins after snap's last look at the disk and before the channel
+	// program.
 	w.send(disk, "tb/data/subvol-101-disk-0")
 	w.zfs("set", "refreservation=8M", "tb/data/subvol-101-disk-0")
 	w.pipe("mkdir -p /tmp/mnt && mount -t zfs -o zfsutil tb/data/subvol-101-disk-0 /tmp/mnt && head -c 8000000 /dev/urandom >/tmp/mnt/file && umount /tmp/mnt && zfs snapshot tb/data/subvol-101-disk-0@next")
@@ -71,7 +73,7 @@ func TestProgramsGuard(t *testing.T) {
 	w.snap(w.a, "f1")
 	assert.Contains(t, w.classes(disk), "stopped")
 
-	// A receive begins on a copy, before prune destroys.
+	// A receive into a copy begins just before prune would destroy snapshots of the copy.
 	w.vm(102, "vm-102-disk-0")
 	w.start(w.a, 102)
 	source, copied := "ta/data/vm-102-disk-0", "tc/vm-102-disk-0"
@@ -91,7 +93,8 @@ func TestProgramsGuard(t *testing.T) {
 	w.run(w.c, "prune", "f1")
 	assert.Len(t, w.snapshots(copied), 2, "it would have")
 
-	// A guest that gets no snapshot gets no label: one of its two disks has no room for a snapshot.
+	// A guest that gets no snapshot gets no label either: here one of the guest's two disks has no
+	// room for a snapshot.
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
 	thick := "ta/data/vm-100-disk-1"
 	w.zfs("set", "volsize=300M", thick)

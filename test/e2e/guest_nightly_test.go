@@ -15,8 +15,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestGuestNames: two storages each have a vm-100-disk-0, which are two different disks, and C has
-// an old copy of one disk next to the fresh one.
+// TestGuestNames: two storages each have a disk named vm-100-disk-0, and these two disks are
+// different; C has an old copy of one of the disks next to a fresh copy of it.
 func TestGuestNames(t *testing.T) {
 	w := newWorld(t)
 	for _, fs := range []string{"ta/ssd", "tc/hdd", "tc/ssd", "tc/old"} {
@@ -49,9 +49,9 @@ func TestGuestNames(t *testing.T) {
 	assert.Equal(t, "stale", g.Verdict, "the other storage's disk is the guest's, too: %s", g.Reason)
 }
 
-// TestGuestStartsWhileReplicationIsDead: C by itself believes that the guest is off. A check that
-// asks the owner reports that the guest runs, and so do the exporter's metrics, without Prometheus.
-// Even if the owner's exporter hangs, no scrape takes a second longer.
+// TestGuestStartsWhileReplicationIsDead: by its copies alone, C concludes that the guest is off. A
+// check that asks the guest's owner reports that the guest runs, and so do the exporter's metrics,
+// without Prometheus. Even if the owner's exporter hangs, no scrape takes a second longer.
 func TestGuestStartsWhileReplicationIsDead(t *testing.T) {
 	w := newNetwork(t)
 	w.vm(100, "vm-100-disk-0")

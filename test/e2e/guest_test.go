@@ -47,11 +47,11 @@ func (w *world) counterOf(volume string) string {
 	return out
 }
 
-// TestGuestTorn: a guest has three disks on two pools, and each disk is replicated independently.
-// The disk on the second pool gets other snapshots than the other two: each disk is fresh, and the
-// guest can be started as of the last time that all disks have a snapshot of. Clones of the
-// snapshots from the last common time hold one state of the guest. The second pool is encrypted and
-// its key is not loaded: a command that explain prints loads the key.
+// TestGuestTorn: the three disks of a guest, on two pools, are replicated independently. The disk
+// that is alone on its pool gets other snapshots than the two disks on the first pool: each disk is
+// fresh, and the guest can be started as of the newest time of which all three disks have a
+// snapshot. Clones of the three snapshots of that time hold one state of the guest. The pool with
+// one disk is encrypted and its key is not loaded: explain prints a command that loads the key.
 func TestGuestTorn(t *testing.T) {
 	w := newWorld(t)
 	w.newPools([]string{"td"})
@@ -140,8 +140,8 @@ func TestGuestTorn(t *testing.T) {
 	assert.Zero(t, w.check("--guest", "100").Code, "what was sent mends it")
 }
 
-// asker runs an exporter on C that asks the owners; it returns functions for the exporter's metrics
-// and for a check that uses the exporter.
+// asker starts an exporter on C that asks the owners. The returned function metrics returns the
+// exporter's metrics; the returned function from runs a check that uses the exporter.
 func (w *world) asker() (metrics func() string, from func() said) {
 	w.t.Helper()
 	w.exporter(w.c, "--config=/etc/snapwatch/compare.yaml", "--web.listen-address=127.0.0.1:10195", "--state-dir=/var/lib/snapwatch-asker")
@@ -153,8 +153,8 @@ func (w *world) asker() (metrics func() string, from func() said) {
 	return metrics, func() said { return w.judged("--from=http://127.0.0.1:10195") }
 }
 
-// TestGuestAbsent: a check that asks the owner immediately reports a guest that was never sent, and
-// no longer reports the guest after it is ignored.
+// TestGuestAbsent: a check that asks the owner immediately reports a guest that was never sent to
+// C, and no longer reports the guest after C's configuration ignores it.
 func TestGuestAbsent(t *testing.T) {
 	w := newNetwork(t)
 	w.vm(100, "vm-100-disk-0")

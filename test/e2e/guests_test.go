@@ -11,8 +11,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// stopped makes a guest on A that ran, was snapshotted, and has stopped, although no run has seen
-// the stop yet. stopped returns the dataset of the guest's disk.
+// stopped creates a guest on A that ran, has snapshots, and has stopped; no run of snap has seen
+// the stop yet. The result is the dataset of the guest's disk.
 func (w *world) stopped(vmid int, disk string) string {
 	w.t.Helper()
 	w.vm(vmid, disk)
@@ -22,7 +22,7 @@ func (w *world) stopped(vmid int, disk string) string {
 	return "ta/data/" + disk
 }
 
-// untouched asserts that a run changes nothing on a stopped guest's disk.
+// untouched asserts that a run of snap changes nothing on a stopped guest's disk.
 func (w *world) untouched(t *testing.T, dataset string) {
 	t.Helper()
 	before, label := w.snapshots(dataset), w.label(dataset)
@@ -31,8 +31,8 @@ func (w *world) untouched(t *testing.T, dataset string) {
 	assert.Equal(t, label, w.label(dataset))
 }
 
-// final asserts that a run treats the disk's guest as stopped, and takes only one _stopped
-// snapshot.
+// final asserts that snap treats the disk's guest as stopped, and takes only one _stopped snapshot
+// of the disk.
 func (w *world) final(t *testing.T, dataset string) {
 	t.Helper()
 	for range 2 {
@@ -113,7 +113,8 @@ func TestStops(t *testing.T) {
 		w.snap(w.a, "f100")
 		assert.Equal(t, 2, count(w.classes(disk), "stopped"))
 		w.untouched(t, disk)
-		// snap must also notice the write if the newest snapshot is unmanaged.
+		// snap must notice a guest's write to a disk even if the disk's newest snapshot is
+		// unmanaged.
 		w.zfs("snapshot", disk+"@__replicate_106-0_1__")
 		w.untouched(t, disk)
 		w.write(disk)
@@ -189,8 +190,8 @@ func TestFullHostname(t *testing.T) {
 	w.final(t, disk)
 }
 
-// TestMove: the first node leaves alone a guest that moved to the other node; after the guest has
-// moved back, the label is right again.
+// TestMove: snap on the first node leaves alone a guest that moved to the second node; after the
+// guest has moved back, its disk's label names the first node again.
 func TestMove(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -207,7 +208,7 @@ func TestMove(t *testing.T) {
 	require.Equal(t, "pve-b", w.label(diskB))
 	w.untouched(t, diskA)
 	w.send(diskB, diskA, "--sendoptions=p")
-	// A's local label masks the received one until snap on A inherits the received one.
+	// On A, the disk's local label masks the received label until snap on A runs zfs inherit -S.
 	w.snap(w.a, "f100")
 	assert.Equal(t, "pve-b", w.label(diskA))
 
@@ -222,8 +223,8 @@ func TestMove(t *testing.T) {
 	assert.Equal(t, "pve-a", w.label(diskB))
 }
 
-// TestMovedWhileOff: a guest that is off has the label of another node of the cluster; snap takes
-// over the label only if the configuration allows that.
+// TestMovedWhileOff: the disk of a guest that is off has the label of another node of the cluster;
+// snap treats the disk as this node's own only if adopt_peer_labels is set.
 func TestMovedWhileOff(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

@@ -18,9 +18,10 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestPoolHealth tests verdicts from zpool's output: a mirror loses a device, a scrub finds a
-// damaged byte under a snapshot, the last scrub was 50 days ago, and the only device of a pool is
-// lost. All tests run again with a zpool without JSON, as before OpenZFS 2.3.
+// TestPoolHealth tests the verdicts on pools that follow from zpool's output: a mirror loses a
+// device, a scrub finds a damaged byte under a snapshot, the last scrub was 50 days ago, and the
+// only device of a pool is lost. All these tests run again with a zpool that prints no JSON, as
+// before OpenZFS 2.3.
 func TestPoolHealth(t *testing.T) {
 	for name, zpool := range map[string]string{
 		"as it is": `exec /usr/sbin/zpool "$@"`,
@@ -55,8 +56,8 @@ func (w *world) pools() (map[string]checker.PoolDocument, checker.Document) {
 	return s.pools, doc
 }
 
-// breakAByte damages, on the device itself, a block that only an old snapshot of one disk has; and
-// then a block of a disk that also has a newer snapshot.
+// breakAByte damages, on the device itself, a block that only an old snapshot of a disk contains:
+// first a snapshot that is the disk's newest one, then a snapshot with a newer one after it.
 func (w *world) breakAByte() {
 	t := w.t
 	const disk, other, hidden = "tc/data/vm-100-disk-0", "tc/data/vm-101-disk-0", "tc/data/vm-102-disk-0"
@@ -110,8 +111,8 @@ func (w *world) breakAByte() {
 		assert.Equal(t, map[int]string{100: "damaged", 101: "whole", 102: "whole"}[g.VMID], g.Verdict)
 	}
 
-	// The damaged snapshot is destroyed; until ZFS has checked the pool again, zpool lists errors
-	// that belong to no dataset.
+	// After the destroy of the damaged snapshot, zpool lists errors that belong to no dataset until
+	// a scrub has checked the pool again.
 	w.zfs("destroy", disk+"@"+old)
 	snapshot(disk, 0)
 	w.scrubTwice()
@@ -122,8 +123,8 @@ func (w *world) breakAByte() {
 		assert.Equal(t, "fresh", d.Verdict, d.Dataset)
 	}
 
-	// OpenZFS with the feature head_errlog counts the error of the hidden disk but does not find
-	// its place, so the pool is critical.
+	// If a damaged snapshot has a newer snapshot after it, OpenZFS with the feature head_errlog
+	// counts the error but does not name the dataset, so the pool is critical.
 	write(hidden)
 	at = w.onDevice()
 	middle := snapshot(hidden, 2*time.Hour)
@@ -208,7 +209,7 @@ func (w *world) saysWhichSnapshot(reason, damaged string) {
 	}
 }
 
-// loseADevice removes one half of a mirror, and then the only device of a pool.
+// loseADevice makes one device of a mirror fail, and then the only device of another pool.
 func (w *world) loseADevice() {
 	t := w.t
 	single := w.newDevice("single", 128, sound)
@@ -233,7 +234,7 @@ func (w *world) loseADevice() {
 	assert.Regexp(t, `^ZFS calls it DEGRADED: \S+ is UNAVAIL \(zpool status tm\)$`, pools["tm"].Reason)
 	assert.Equal(t, "ok", pools["ts"].Verdict)
 
-	// snapwatch does not run zpool for a suspended pool, and does not wait for it.
+	// snapwatch does not run zpool for a suspended pool, and does not wait for such a pool.
 	single.fail()
 	w.pipe("timeout -s KILL 60 zfs set test:written=1 ts >/dev/null 2>&1 </dev/null & :")
 	w.until(func() bool { return w.poolState("ts") == "SUSPENDED" })
@@ -260,7 +261,7 @@ func (w *world) poolState(pool string) string {
 	return strings.TrimSpace(string(state))
 }
 
-// waitForAScrub lets 50 days pass since the last scrub.
+// waitForAScrub checks the verdict on a pool whose last scrub was 50 days ago.
 func (w *world) waitForAScrub() {
 	w.later(50 * 24 * time.Hour)
 	pools, _ := w.pools()
@@ -272,8 +273,8 @@ func (w *world) waitForAScrub() {
 	assert.Equal(w.t, "ok", pools["tc"].Verdict)
 }
 
-// TestFullPool: check reports a pool's fill level, and alarms above its limits. On a node, a run of
-// snap warns, too.
+// TestFullPool: check reports a pool's fill level, and alarms if the level exceeds its limits. On a
+// node, snap warns about a full pool, too.
 func TestFullPool(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, site.NewPool(w.ctx, "tf", 2048))
@@ -283,7 +284,7 @@ func TestFullPool(t *testing.T) {
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tf]\n"))
 	pools, _ := w.pools()
 	assert.Equal(t, "ok", pools["tf"].Verdict)
-	// The space that ZFS reserves for itself leaves room for a little more.
+	// ZFS reserves so little of the pool for itself that 91 % of the pool can be filled.
 	w.pipe(`zfs create -o mountpoint=/tmp/tf -o compression=off -o checksum=off -o recordsize=1M tf/fill &&
 size=$(zpool list -Hpo size tf) && dd if=/dev/zero of=/tmp/tf/zero bs=1M count=$((size * 91 / 100 / 1048576 + 4)) status=none && zpool sync tf`)
 	pools, _ = w.pools()
@@ -296,7 +297,7 @@ size=$(zpool list -Hpo size tf) && dd if=/dev/zero of=/tmp/tf/zero bs=1M count=$
 	pools, _ = w.pools()
 	assert.Equal(t, "ok", pools["tf"].Verdict)
 
-	// On a node a run says so, in one mail, and destroys nothing for it.
+	// On a node, snap reports a full pool in one mail, and destroys no snapshot to get space.
 	w.vm(101, "vm-101-disk-0")
 	w.start(w.a, 101)
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/config.yaml", quick+"datasets: [ta/data, tf]\n"))
@@ -310,5 +311,5 @@ size=$(zpool list -Hpo size tf) && dd if=/dev/zero of=/tmp/tf/zero bs=1M count=$
 	assert.Len(t, w.snapshots("tf/subvol-100-disk-0"), 1)
 	r = w.run(w.a, "doctor")
 	assert.Regexp(t, `(?m)^FAILED +pool +tf: 9[12]% of it is taken`, r.Stdout)
-	w.zfs("destroy", "tf/fill") // only here the file system is mounted
+	w.zfs("destroy", "tf/fill") // tf/fill is mounted only on C, where this command runs
 }

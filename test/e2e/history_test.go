@@ -40,7 +40,7 @@ func (w *world) destroyAll(dataset string) {
 	w.zfs("destroy", dataset+"@%")
 }
 
-// histories counts how often zpool history is called on A while run runs.
+// histories returns the number of calls of zpool history on A during a call of the function run.
 func (w *world) histories(run func()) int {
 	w.t.Helper()
 	require.NoError(w.t, w.a.Install("zpool", "#!/bin/sh\necho \"$*\" >>/run/zpool.log\nexec /usr/sbin/zpool \"$@\"\n"))
@@ -51,8 +51,9 @@ func (w *world) histories(run func()) int {
 	return strings.Count(text, "history -i")
 }
 
-// TestGoodBookmarksStay: while C is away, A's last common snapshots are destroyed, each time in
-// another way without any set-back. snap keeps their bookmarks, and C continues from them.
+// TestGoodBookmarksStay: while C receives nothing, the last snapshots that A shares with C are
+// destroyed on A, on each disk in another way, but never by a set-back. snap keeps the bookmarks of
+// these snapshots, and replication to C continues from the bookmarks.
 func TestGoodBookmarksStay(t *testing.T) {
 	w := newWorld(t)
 	ways := map[string]func(disk string){
@@ -117,7 +118,7 @@ func TestGoodBookmarksStay(t *testing.T) {
 		require.Zero(t, w.run(w.a, "snap", "f2").Code)
 		stay(fmt.Sprintf("a state of %q", text), had)
 	}
-	// The root file system is full for a day: no run can save anything.
+	// No run of snap can save its state or its report, as if the root file system were full.
 	for _, file := range []string{stateFile, "/var/lib/snapwatch/last-run.json"} {
 		w.sh("rm " + file + " && mkdir " + file)
 	}
@@ -137,8 +138,9 @@ func TestGoodBookmarksStay(t *testing.T) {
 	}
 }
 
-// TestGoodBookmarksOfARelayStay: B sends to A, and A to C. The link to A is down for longer than
-// the retention, so that first the receive and then prune destroy the snapshots that A knew.
+// TestGoodBookmarksOfARelayStay: B sends to A, and A to C. The link from B to A is down for longer
+// than the retention, so that first the next receive and then prune destroy the snapshots that A
+// had before.
 func TestGoodBookmarksOfARelayStay(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
@@ -170,7 +172,7 @@ func TestGoodBookmarksOfARelayStay(t *testing.T) {
 		for _, d := range disks {
 			w.fill("tb/data/"+d, 20)
 		}
-		w.days(w.b, 1, 3, "f2") // the link to A is down
+		w.days(w.b, 1, 3, "f2") // the link from B to A is down
 	}
 	for i, d := range disks {
 		a, b := "ta/data/"+d, "tb/data/"+d
@@ -212,8 +214,9 @@ func (w *world) sh(line string) {
 	require.NoError(w.t, err)
 }
 
-// TestBookmarkedAndKilled: on a relay, a run makes a bookmark of B's new snapshot and is killed
-// before it can save its state. B is rolled back and continues.
+// TestBookmarkedAndKilled: on relay A, a run of snap makes a bookmark of a new snapshot from B, and
+// is killed before the run can save its state. Then B's disk is rolled back, and B sends new
+// snapshots.
 func TestBookmarkedAndKilled(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
@@ -254,8 +257,8 @@ func TestBookmarkedAndKilled(t *testing.T) {
 	w.same(b, a, c)
 }
 
-// copyIn creates on A a pool of that many MiB, with a copy that was set back. The copy has two
-// bookmarks: a good one, and one of the discarded history.
+// copyIn creates on A a pool of the given size in MiB, with a copy that was set back. The copy has
+// two bookmarks: a good one, and one of the discarded history.
 func (w *world) copyIn(pool string, mib int) (disk, good, lost string) {
 	w.t.Helper()
 	require.NoError(w.t, site.NewPool(w.ctx, pool, mib))
@@ -274,8 +277,8 @@ func (w *world) copyIn(pool string, mib int) (disk, good, lost string) {
 	return disk, good, lost
 }
 
-// TestHistoryThatDoesNotReachBack: ZFS overwrites the oldest records of a small pool's history.
-// snap keeps the bookmark, and each run reports that.
+// TestHistoryThatDoesNotReachBack: ZFS overwrites the oldest records of a small pool's history, so
+// that snap cannot judge a bookmark by them. snap keeps this bookmark, and each run reports that.
 func TestHistoryThatDoesNotReachBack(t *testing.T) {
 	w := newWorld(t)
 	disk, good, lost := w.copyIn("small", 64)

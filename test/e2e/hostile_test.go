@@ -96,7 +96,7 @@ func createdAt(stream []byte, seconds uint64) []byte {
 	return stream
 }
 
-// hostile creates on C one dataset of each kind that could harm a reader.
+// hostile creates on C one dataset of each kind that could confuse a program that reads the pool.
 func (w *world) hostile() {
 	w.t.Helper()
 	w.pipe("zfs create tc/hostile && zfs create -V 1M ta/seed")
@@ -183,14 +183,14 @@ func TestHostileDatasetsSpoilOnlyThemselves(t *testing.T) {
 // exporterURL is the address of a test's exporter on C.
 const exporterURL = "http://127.0.0.1:10191"
 
-// slowLists is a zfs whose calls are slow; listing snapshots is much slower.
+// slowLists is a script in place of zfs: each call is slow, and a list of snapshots is much slower.
 const slowLists = `#!/bin/sh
 echo "$@" >>/tmp/slow-calls
 case "$*" in "list -Hp -d 1 -t snapshot"*) sleep %s;; *) sleep 0.2;; esac
 exec /usr/sbin/zfs "$@"
 `
 
-// slow installs slowLists in place of zfs on C, and forgets earlier calls.
+// slow installs slowLists in place of zfs on C, and empties the log of zfs calls.
 func (w *world) slow(lists string) {
 	w.t.Helper()
 	require.NoError(w.t, os.WriteFile("/tmp/slow-calls", nil, 0o666))
@@ -198,7 +198,8 @@ func (w *world) slow(lists string) {
 	require.NoError(w.t, w.c.Install("zfs", fmt.Sprintf(slowLists, lists)))
 }
 
-// slowCalls returns the calls of zfs since slow that begin with the given words.
+// slowCalls returns the calls of zfs since the last call of slow, if they begin with the given
+// words.
 func (w *world) slowCalls(begin string) (calls []string) {
 	w.t.Helper()
 	text, err := os.ReadFile("/tmp/slow-calls")
@@ -211,7 +212,7 @@ func (w *world) slowCalls(begin string) (calls []string) {
 	return calls
 }
 
-// cacheOfNobody returns a flag for a cache file that the user nobody can write.
+// cacheOfNobody returns check's flag for a cache file that the user nobody can write.
 func (w *world) cacheOfNobody() string {
 	w.t.Helper()
 	require.NoError(w.t, os.RemoveAll("/tmp/cache-of-nobody"))
@@ -220,8 +221,9 @@ func (w *world) cacheOfNobody() string {
 }
 
 // TestNoTimeForLists: replication makes snapshots of its own, and check has no time to list each
-// disk's snapshots. A disk is fresh if the newest snapshot that check knew still exists and is
-// young; it is unknown if that snapshot is old or gone. Verdicts from a complete reading are right.
+// disk's snapshots. check then calls a disk fresh if the newest snapshot that check knew still
+// exists and is young, and unknown if this snapshot is old or gone. A check that has time to list
+// all snapshots gives the right verdicts.
 func TestNoTimeForLists(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}
@@ -248,8 +250,8 @@ func TestNoTimeForLists(t *testing.T) {
 	w.slow("0.2")
 	assert.Equal(t, 1, w.check("-t", "60s", cache).Code)
 
-	// The disk is rolled back to before the snapshot that check knew, so that snapshot no longer
-	// proves anything.
+	// A rollback destroys the newest snapshot that check knew, so this snapshot no longer proves
+	// that the disk is fresh.
 	w.snap(w.a, "f4")
 	w.replicate(disks...)
 	require.Zero(t, w.check("-t", "60s", cache).Code)

@@ -15,8 +15,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestPoolOfAFailingDevice: a pool's device hangs and then fails. check and the exporter still
-// report about the other pool, and however often they are called, at most one zfs hangs.
+// TestPoolOfAFailingDevice: the device of one pool hangs and then fails. check and the exporter
+// still report about a second pool, and however often check and the exporter are called, at most
+// one zfs process hangs.
 func TestPoolOfAFailingDevice(t *testing.T) {
 	w := newWorld(t)
 	failing := w.newDevice("failing", 256, sound)
@@ -27,9 +28,9 @@ func TestPoolOfAFailingDevice(t *testing.T) {
 		w.zfs("snapshot", d+"@autosnap_"+time.Now().UTC().Format("2006-01-02_15:04:05")+"_hourly")
 	}
 	require.NoError(t, w.c.WriteFile("/etc/snapwatch/config.yaml", "datasets: [tc, ts]\n"))
-	// zfs get of a dataset reads from memory and needs no device. The installed zfs needs the
-	// device: this zfs waits in the kernel for a write that the user nobody may make, and no signal
-	// reaches the process.
+	// A real zfs get reads a dataset from memory and needs no device. The zfs that the test
+	// installs sets a property first, which the user nobody is allowed to do here: so zfs waits in
+	// the kernel for the device, and no signal reaches the process.
 	w.zfs("allow", "everyone", "userprop", "ts")
 	require.NoError(t, w.c.Install("zfs", `#!/bin/sh
 case "$* " in
@@ -81,7 +82,7 @@ seq 100 | xargs -P 4 -I N sh -c '%s check -t 1s >/tmp/check-N; test $? = 3 || ex
 	w.until(func() bool { return strings.Contains(scrape("60"), `snapwatch_pool_scrape_success{pool="ts"} 1`) })
 }
 
-// hungInKernel counts the zfs processes that wait for pool ts.
+// hungInKernel counts the zfs processes that wait in the kernel for pool ts.
 func (w *world) hungInKernel() int {
 	w.t.Helper()
 	running, err := w.c.Processes()

@@ -30,7 +30,7 @@ func (w *world) calls(args ...string) []string {
 	return strings.Split(strings.TrimSpace(text), "\n")
 }
 
-// listings counts the calls whose cost grows with the number of snapshots.
+// listings counts the zfs calls whose cost grows with the number of snapshots.
 func listings(calls []string) int {
 	n := 0
 	for _, c := range calls {
@@ -43,8 +43,9 @@ func listings(calls []string) int {
 
 var madeName = regexp.MustCompile(`autosnap_\S+`)
 
-// sameWithout asserts that a run with the index plans the same as a run without. sameWithout
-// ignores the names of new snapshots, which contain the second.
+// sameWithout asserts that snap plans the same steps with the index as without the index.
+// sameWithout ignores the names of new snapshots, because these names contain the time to the
+// second.
 func (w *world) sameWithout(args ...string) {
 	w.t.Helper()
 	plan := func() string {
@@ -66,8 +67,8 @@ func (w *world) sameWithout(args ...string) {
 	require.NoError(w.t, err)
 }
 
-// TestIndex: while only snap changes the snapshots, a run lists none of them; a run immediately
-// notices each change by another program.
+// TestIndex: while only snap changes a pool's snapshots, a run of snap lists no snapshots; after
+// each change by another program, the next run notices the change.
 func TestIndex(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
@@ -116,7 +117,8 @@ func TestIndex(t *testing.T) {
 	}
 	w.sameWithout(keep...)
 
-	// A run ignores an index that it cannot trust, and a day later it lists everything again.
+	// snap ignores an index file that snap cannot have written, and lists all snapshots again once
+	// the index is a day old.
 	require.NoError(t, w.a.WriteFile("/var/lib/snapwatch/index-ta", "nonsense"))
 	w.later(15 * time.Minute)
 	r := w.run(w.a, append([]string{"snap"}, keep...)...)

@@ -40,7 +40,7 @@ func (w *world) newHost(name string) *installed {
 	for _, d := range []string{"upper", "work", "root"} {
 		require.NoError(w.t, os.MkdirAll(filepath.Join(dir, d), 0o755))
 	}
-	// Other services of the machine must not run on the host.
+	// The services that are installed on the machine must not run on the new host.
 	for _, unit := range []string{
 		"prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "nagios-nrpe-server", "qemu-guest-agent",
 		"zfs-import-cache", "zfs-import-scan", "zfs-mount", "zfs-share", "zfs-zed", "zfs-volume-wait", "e2scrub_reap", "systemd-networkd",
@@ -107,7 +107,7 @@ func (h *installed) types(line string) string {
 	return out
 }
 
-// follows types a line that must be in the README.
+// follows types a line in root's shell on the host; the line must be in the README.
 func (h *installed) follows(line string) string {
 	h.w.t.Helper()
 	found := false
@@ -193,7 +193,7 @@ func TestSystemdInstall(t *testing.T) {
 	assert.Equal(t, []string{"daily"}, w.classes("ta/data/"+disk))
 	assert.Equal(t, "pve-a", w.label("ta/data/"+disk))
 
-	// The administrator's own replication.
+	// The README leaves replication to the administrator; this test sends with syncoid.
 	w.send("ta/data/"+disk, "tb/data/"+disk)
 	w.send("ta/data/"+disk, "tc/"+disk)
 	for _, h := range hosts[1:] {
@@ -207,7 +207,7 @@ func TestSystemdInstall(t *testing.T) {
 	_, err := c.try("snapwatch snap f4")
 	assert.Error(t, err, "a replica")
 
-	// The guest stops: the command of cron's line notices that, and C never alarms.
+	// The guest stops: the command in cron's line notices the stop, and C never alarms.
 	end()
 	command := line[strings.Index(line, "root ")+len("root "):]
 	a.types(strings.SplitN(command, "\n", 2)[0])

@@ -19,7 +19,7 @@ import (
 // gauges are an exporter's metrics about its own process.
 type gauges struct{ goroutines, fds, rss float64 }
 
-// loaded starts an exporter on C with two fresh disks.
+// loaded starts an exporter on C, whose pool has two fresh disks.
 func (w *world) loaded(args ...string) *site.Process {
 	w.t.Helper()
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}
@@ -46,7 +46,7 @@ func (w *world) gauges() gauges {
 }
 
 // children returns the number of zfs and zpool processes on C, including the scripts that replace
-// them.
+// zfs and zpool.
 func (w *world) children() int {
 	w.t.Helper()
 	running, err := w.c.Processes()
@@ -111,7 +111,8 @@ func TestExporterUnderLoad(t *testing.T) {
 	w.until(func() bool { return w.children() == 0 })
 }
 
-// bounded waits until the exporter has at most a few more goroutines and open files than before.
+// bounded waits until the exporter has at most as many goroutines and open files as before, plus
+// the number more of each.
 func (w *world) bounded(before gauges, more float64) {
 	w.t.Helper()
 	var now gauges

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// peak returns the greatest memory use of snap on A in MiB, while run runs snap.
+// peak returns, in MiB, the greatest memory use of snap on A during a call of the function run.
 func (w *world) peak(run func()) (mib int) {
 	w.t.Helper()
 	done := make(chan struct{})
@@ -49,8 +49,8 @@ func (w *world) peak(run func()) (mib int) {
 }
 
 // TestLongHistory: snap reads a history of 200 000 lines within a minute, and needs no more memory
-// than for a short history. If reading a history takes too long, snap concludes nothing from the
-// history, and does not read it again for hours.
+// than for a short history. If reading a pool's history takes too long, snap concludes nothing from
+// the history, and does not read the history again for hours.
 func TestLongHistory(t *testing.T) {
 	w := newWorld(t)
 	disk, good, lost := w.copyIn("large", 128<<10) // the pool's file is sparse: almost nothing of it is written

@@ -13,8 +13,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestTwoCopiesOnOneHost: check and the metrics judge each copy by its own limits; if the owner
-// moved the disk to another storage, the old copy is orphaned.
+// TestTwoCopiesOnOneHost: check and the metrics judge each of two copies of one disk by its own
+// limits; after the owner has moved the disk to another storage, the old copy is orphaned.
 func TestTwoCopiesOnOneHost(t *testing.T) {
 	w := newNetwork(t)
 	const disk, other, gone = "vm-104-disk-0", "vm-105-disk-0", "vm-106-disk-0"
@@ -67,7 +67,8 @@ owners:
   user: replica
   password_file: /etc/snapwatch/password
 `))
-	// The owner's disk on the other storage is a new dataset, without the copy's snapshots.
+	// The owner has moved its disk to another storage: the disk is now a new dataset, without the
+	// snapshots that the copy has.
 	w.stop(w.a, 104)
 	require.NoError(t, site.DestroyDataset(w.ctx, "ta/data/"+disk))
 	require.NoError(t, site.CreateZvol(w.ctx, "ta/fast/"+disk, 16))
@@ -122,8 +123,9 @@ func TestSnapThatIsNotRegistered(t *testing.T) {
 	assert.Zero(t, w.compared().Code)
 }
 
-// TestMemory: disks are destroyed and forgotten in one script while two scrapers work; a pool is
-// imported under another name and back; the file with the known disks is cut short.
+// TestMemory: the exporter's list of known disks remains right while a script destroys and forgets
+// disks during the scrapes of two clients, while a pool is imported under another name and then
+// under its old name, and after the list's file was cut short.
 func TestMemory(t *testing.T) {
 	w := newNetwork(t)
 	const disks = 6

@@ -18,7 +18,8 @@ import (
 	"snapwatch/deploy"
 )
 
-// quicker is the factor by which the test shortens the waiting times of the shipped files.
+// quicker is the factor by which the test shortens the waiting times in the shipped files for
+// Prometheus and Alertmanager.
 const quicker = 100
 
 // shipped reads a YAML file of deploy.
@@ -106,8 +107,8 @@ func (w *world) awaitNotice(notices <-chan notice, wanted func(notice) bool) (al
 }
 
 // prometheus starts Prometheus and Alertmanager on B with the shipped files, but other addresses
-// and shorter times. C is listed twice, as a host with the copies of two clusters: each alert must
-// still fire only once.
+// and shorter times. Prometheus scrapes C twice, as a host with the copies of two clusters would be
+// listed twice: each alert must still fire only once.
 func (w *world) prometheus(webhook string) {
 	w.t.Helper()
 	rules := shipped[entry](w.t, "prometheus/snapwatch.rules.yml")
@@ -238,7 +239,8 @@ func TestMonitoring(t *testing.T) {
 	last := came[len(came)-1]
 	assert.Equal(t, "default", last.Receiver)
 	assert.Equal(t, "warning", last.Labels["severity"])
-	// Prometheus also knows that the copy is stale, but no second message is sent.
+	// In Prometheus the alert for the stale copy fires, too, but Alertmanager sends no second
+	// message.
 	var fire []string
 	w.until(func() bool { fire = w.firing(); return len(fire) >= 2 })
 	assert.ElementsMatch(t, []string{"SnapwatchLag tc/vm-100-disk-0 warning", "SnapwatchStale tc/vm-100-disk-0 warning"}, fire)

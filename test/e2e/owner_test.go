@@ -71,7 +71,7 @@ func (w *world) judgedWithin(timeout string, args ...string) said {
 	return s
 }
 
-// compared is like judged, but check asks the owners.
+// compared runs check on C like judged, but with a configuration by which check asks the owners.
 func (w *world) compared() said { return w.judged("--config=/etc/snapwatch/compare.yaml") }
 
 // toldAlike asserts that status and explain report the same about a disk on C as check did.
@@ -96,9 +96,9 @@ func (w *world) toldAlike(disk string, checked said) {
 	assert.Contains(w.t, explained.Stdout, d.Newest.Name)
 }
 
-// TestOwnerAfterFailover: replication fails while the guest is off, and the guest starts again.
-// Only the guest's owner knows of the start; after a failover that is the new owner. A, which only
-// relays B's snapshots, is as old as C, and its answer does not count.
+// TestOwnerAfterFailover: replication fails while the guest is off, and then the guest starts
+// again. Only the guest's owner knows of the start; after a failover from A to B, the owner is B. A
+// then only relays B's snapshots and has no newer snapshot than C, so A's answer does not count.
 func TestOwnerAfterFailover(t *testing.T) {
 	w := newNetwork(t)
 	const disk, c = "vm-100-disk-0", "tc/vm-100-disk-0"
@@ -114,9 +114,9 @@ func TestOwnerAfterFailover(t *testing.T) {
 	assert.Equal(t, "192.0.2.1:10191", proven.Owner)
 	assert.True(t, proven.Proven)
 
-	// The guest was off for long, so its start is not a fault of replication. The owner lost the
-	// snapshot that C has but kept the snapshot's bookmark, which also proves that C has the
-	// owner's last state.
+	// The guest was off for long, so immediately after its start the age of the copy is not a fault
+	// of replication. The owner has destroyed the newest snapshot that C has, but kept the
+	// snapshot's bookmark: the bookmark also proves that C has the owner's last state.
 	w.zfs("destroy", a+"@"+w.snapshots(a)[1])
 	w.later(7 * time.Hour)
 	w.start(w.a, 100)
@@ -130,7 +130,7 @@ func TestOwnerAfterFailover(t *testing.T) {
 	assert.Equal(t, "lagging", lagging.disks[c].Compared.Outcome)
 	w.toldAlike(c, lagging)
 
-	// B takes over, and its snapshots reach C by way of A.
+	// The guest fails over to B, and B's snapshots reach C by way of A.
 	w.send(a, b)
 	require.NoError(t, w.a.KillGuest(100))
 	require.NoError(t, w.a.MoveGuestTo(100, w.b))

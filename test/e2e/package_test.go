@@ -32,7 +32,7 @@ func TestSystemdPackage(t *testing.T) {
 	w.host("snapwatch", "config", "check")
 	require.NoError(t, os.WriteFile("/etc/snapwatch/config.yaml", []byte("keep: f4\nboot_grace: 1s\n"+quick), 0o644))
 
-	// The test itself starts the runs; the timer must not.
+	// Only the test starts runs of snap; snapwatch.timer must start none.
 	w.place("/run/systemd/system/snapwatch.timer.d/seldom.conf", "[Timer]\nOnCalendar=\nOnCalendar=2099-01-01\n")
 	w.host("systemctl", "daemon-reload")
 	w.host("systemctl", "enable", "--now", "snapwatch.timer", "snapwatch-health.timer", "snapwatch-exporter.service")
@@ -44,7 +44,7 @@ func TestSystemdPackage(t *testing.T) {
 	_, err := w.tryHost("snapwatch", "cron", "install", "f4")
 	assert.Error(t, err, "one of the two is enough")
 
-	// An upgrade happens while a run waits for Proxmox: the run ends normally.
+	// The package is upgraded while a run of snap waits for Proxmox: the run ends normally.
 	exporter := w.unitProperty("snapwatch-exporter.service", "ExecMainPID")
 	w.upgradeDuringRun(builtPackage(t, "latest"))
 	require.Eventually(t, func() bool { return w.unit("is-active", "snapwatch.service") == "inactive" }, 2*time.Minute, 100*time.Millisecond)
@@ -85,8 +85,8 @@ func TestSystemdPackage(t *testing.T) {
 	assert.Equal(t, "machine", w.label(disk))
 }
 
-// upgradeDuringRun installs a newer package. A run begins just before dpkg works, and Proxmox lets
-// the run wait until dpkg has replaced the running program.
+// upgradeDuringRun installs a newer package. A run of snap begins just before dpkg, and the
+// stand-in of pvesh lets the run wait until dpkg has replaced the program's file.
 func (w *world) upgradeDuringRun(newer string) {
 	w.t.Helper()
 	const program = "/usr/bin/snapwatch"
@@ -112,7 +112,8 @@ func (w *world) upgradeDuringRun(newer string) {
 
 // TestSystemdShutdown plays the shutdown of a host in systemd's own order: a unit stops the guests,
 // and then, while the pool is still imported, each guest that ran here gets its _stopped snapshot.
-// If a person stops the finalize unit at another time, the unit takes no snapshot.
+// If a person stops snapwatch-finalize.service while the host is not shutting down, the unit takes
+// no snapshot.
 func TestSystemdShutdown(t *testing.T) {
 	const first, second = "ta/data/vm-100-disk-0", "ta/data/vm-101-disk-0"
 	w := newWorld(t)

@@ -25,7 +25,7 @@ func page(t *testing.T, path string) string {
 	return string(text)
 }
 
-// shown are the blocks of the pages that are marked as played by a test.
+// shown has the blocks of commands in the project's pages that are marked as played by one test.
 type shown struct {
 	t      *testing.T
 	blocks []pages.Block
@@ -132,7 +132,7 @@ func TestPages(t *testing.T) {
 	t.Log("README.md: on C")
 	lines := strings.Split(shown.block("README.md", "snapwatch check"), "\n")
 	assert.Contains(t, w.typed(w.c, lines[0]), "OK")
-	// The two commands of this block do not end by themselves.
+	// The commands exporter and status --watch in this block of the page do not end by themselves.
 	exporter, err := w.c.Start(w.ctx, "sh", "-c", "PATH="+site.BinDir+":$PATH; exec "+lines[1])
 	require.NoError(t, err)
 	require.NoError(t, exporter.WaitFor(w.ctx, "Listening on"))

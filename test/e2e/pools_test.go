@@ -18,8 +18,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestNoSpace: if a thick volume has no room for a snapshot, only its guest gets no snapshot on any
-// of its disks; the other guests get their snapshots.
+// TestNoSpace: if a thick volume has no room for a snapshot, the volume's guest gets no snapshot on
+// any of its disks; all other guests get their snapshots.
 func TestNoSpace(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
@@ -44,8 +44,9 @@ func TestNoSpace(t *testing.T) {
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
 }
 
-// TestRoom: each snapshot of a thick volume reserves what was written since the last one, which
-// the run says before it takes it. Where there is too little room it warns, and destroys nothing.
+// TestRoom: each snapshot of a thick volume reserves as much space as was written to the volume
+// since its last snapshot, and snap reports this space before it takes the snapshot. If the pool
+// has too little free space, snap warns, and destroys no snapshot.
 func TestRoom(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -84,7 +85,8 @@ func TestRoom(t *testing.T) {
 	assert.InDelta(t, before, room().Free>>20, 4)
 	assert.Empty(t, room().Short)
 
-	// Twice as much as this time is not there.
+	// The pool has enough free space for one snapshot that reserves as much as this one, but not
+	// for two.
 	w.pipe(fmt.Sprintf("zfs create -o compression=off -o mountpoint=/tmp/ta-fill ta/fill && dd if=/dev/urandom of=/tmp/ta-fill/data bs=1M count=%d status=none && zpool sync ta", free()-60))
 	write(40)
 	taken := len(w.snapshots(thick))
@@ -96,14 +98,14 @@ func TestRoom(t *testing.T) {
 	r = w.run(w.a, "check", "-v")
 	assert.Contains(t, r.Stdout, "pool ta: the snapshot of 1 thick volume reserves")
 
-	// And that is so.
+	// As the warning said, the next snapshot fails for lack of space.
 	write(40)
 	r = w.run(w.a, "snap", "f100")
 	assert.Equal(t, 1, r.Code)
 	assert.Contains(t, r.Stderr, "ENOSPC")
 	assert.Len(t, w.snapshots(thick), taken+1, "nothing was taken, and nothing destroyed")
 
-	// A thin volume needs none.
+	// A snapshot of a thin volume needs no free space.
 	w.zfs("set", "refreservation=none", thick)
 	r = w.run(w.a, "snap", "f100")
 	assert.Zero(t, r.Code, r.Stderr)
@@ -161,8 +163,8 @@ func TestNameTaken(t *testing.T) {
 	assert.Len(t, w.snapshots(disk), before+1)
 }
 
-// gatedRun starts a run on A whose channel program on a pool waits, before it begins, until the
-// gate is killed. gatedRun returns when the program waits at the gate.
+// gatedRun starts a run of snap on A; the run's channel program on the given pool does not begin
+// until the process gate is killed. gatedRun returns when the channel program waits for that.
 func (w *world) gatedRun(pool string, args ...string) (run, gate *site.Process) {
 	w.t.Helper()
 	require.NoError(w.t, w.a.Install("zfs", "#!/bin/sh\nif [ \"$1$3\" = program"+pool+" ] && [ -p /run/gate ]; then read x </run/gate; fi\nexec /usr/sbin/zfs \"$@\"\n"))
@@ -178,8 +180,9 @@ func (w *world) gatedRun(pool string, args ...string) (run, gate *site.Process) 
 	return run, gate
 }
 
-// TestTwoRuns: a second run reports which process is at work, but prints nothing if cron started
-// it. A killed run's channel program keeps the pool locked until the program ends.
+// TestTwoRuns: a second run of snap names the process of the first run, but prints nothing if cron
+// started the second run. A killed run's channel program keeps the pool locked until the program
+// ends.
 func TestTwoRuns(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -191,7 +194,7 @@ func TestTwoRuns(t *testing.T) {
 	assert.Zero(t, r.Code)
 	assert.Contains(t, r.Stderr, "is locked by process")
 
-	// Killing the first run does not end its zfs, which keeps the lock.
+	// After the first run was killed, its zfs process continues and keeps the pool locked.
 	first.Kill()
 	r = w.run(w.a, "snap", "f4", "-v")
 	assert.Contains(t, r.Stderr, "is locked by process")
@@ -204,8 +207,8 @@ func TestTwoRuns(t *testing.T) {
 	assert.Len(t, w.snapshots("ta/data/vm-100-disk-0"), 2)
 }
 
-// TestTerminated: a run that is asked to end while its channel program is at work lets the program
-// finish and begins no further work; the next run continues from there.
+// TestTerminated: a run of snap that receives SIGTERM while its channel program is at work lets the
+// channel program finish and begins no further step; the next run does the rest.
 func TestTerminated(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")
@@ -245,8 +248,8 @@ func TestMissingPool(t *testing.T) {
 
 var kills = flag.Int("kills", 6, "how often TestKilled starts a guest, and stops it")
 
-// TestKilled: at whatever moment a run is killed, the next runs end with the right labels, one
-// _stopped snapshot for each stop, and at most one snapshot of a class in a bucket.
+// TestKilled: at whatever moment a run of snap is killed, after the next runs each label is right,
+// each stop has one _stopped snapshot, and each bucket has at most one snapshot of a class.
 func TestKilled(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2"}

@@ -17,7 +17,8 @@ import (
 )
 
 // TestContainersHeldStill: ten containers whose processes write are frozen at the same time, get
-// one snapshot, and continue; the frozen state is packed afterwards.
+// their snapshots in one transaction group, and continue; afterwards the test packs the files of
+// the snapshots into archives.
 func TestContainersHeldStill(t *testing.T) {
 	w := newWorld(t)
 	boxes := w.boxes(201, 210)
@@ -31,7 +32,8 @@ func TestContainersHeldStill(t *testing.T) {
 		assert.False(t, frozen, vmid)
 	}
 
-	// The containers continue to write while the state of that moment is packed.
+	// The containers continue to write while the test packs the files of the snapshots into
+	// archives.
 	name := w.newest("ta/data/subvol-201-disk-0")
 	begun := time.Now()
 	for vmid := 201; vmid <= 210; vmid++ {
@@ -77,7 +79,8 @@ func TestWrittenBeforeTheFreeze(t *testing.T) {
 	assert.Greater(t, most, uint64(waiting/2), "bytes in one before it: else nothing waited, and this proves nothing")
 }
 
-// TestKilledWhileFrozen: whenever and in whatever way a run is killed, no guest remains frozen.
+// TestKilledWhileFrozen: at whatever moment and in whatever way a run of snap is killed, no guest
+// remains frozen.
 func TestKilledWhileFrozen(t *testing.T) {
 	w := newWorld(t)
 	w.configure(still + "groups: [{name: shop, vmid: '100,101', quiesce: agent}]\nquiesce: [{vmid: 200, how: cgroup}]\n")

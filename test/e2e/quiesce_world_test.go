@@ -21,7 +21,7 @@ import (
 	"snapwatch/test/site"
 )
 
-// still sets max_freeze to 20 seconds, since the machine is emulated.
+// still is a configuration with a max_freeze of 20 seconds, because the emulated machine is slow.
 const still = quick + "max_freeze: 20s\n"
 
 // machine runs a shell's command line on the machine itself, where the disks are mounted: only on
@@ -33,8 +33,8 @@ func (w *world) machine(line string) string {
 	return string(out)
 }
 
-// box makes a container on A with a file system on /tmp/ct-VMID and a process that writes there: it
-// writes each line first into the file a and then into the file b.
+// box makes a container on A with a file system on /tmp/ct-VMID and a process that writes each line
+// first into the file a there and then into the file b.
 func (w *world) box(vmid int) site.Cgroup {
 	w.t.Helper()
 	disk := fmt.Sprintf("subvol-%d-disk-0", vmid)
@@ -48,7 +48,7 @@ func (w *world) box(vmid int) site.Cgroup {
 	return c
 }
 
-// boxes makes the containers from first to last.
+// boxes makes, by box, the containers with the VMIDs from first to last.
 func (w *world) boxes(first, last int) map[int]site.Cgroup {
 	w.t.Helper()
 	all := map[int]site.Cgroup{}
@@ -78,7 +78,7 @@ func (w *world) holdGroup(first, last int) (longest float64) {
 	return longest
 }
 
-// quiesced returns the entries of A's last report about guests to freeze.
+// quiesced returns, by VMID, the entries about freezes in the report of snap's last run on A.
 func (w *world) quiesced() map[int]report.Quiesced {
 	w.t.Helper()
 	text, err := w.a.ReadFile("/var/lib/snapwatch/last-run.json")
@@ -149,7 +149,7 @@ func (w *world) newest(dataset string) string {
 	return names[len(names)-1]
 }
 
-// took returns the duration of a run of snap on A, and the run's result.
+// took runs snap on A, and returns the duration and the result of this run.
 func (w *world) took(t *testing.T, args ...string) (time.Duration, site.Result) {
 	t.Helper()
 	begun := time.Now()

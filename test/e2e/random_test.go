@@ -29,9 +29,9 @@ var (
 const weekSteps = 40
 
 // TestRandomSteps plays random steps in the model of test/sim and on real sites, with real syncoid.
-// After each step it compares labels, snapshots, bookmarks, common snapshots, and the verdicts of
-// check on C. The model's tests of thousands of weeks prove something only if the model agrees with
-// real ZFS.
+// After each step the test compares labels, snapshots, bookmarks, common snapshots, and the
+// verdicts of check on C. The model's tests of thousands of weeks prove something only if the model
+// agrees with real ZFS.
 func TestRandomSteps(t *testing.T) {
 	for begun := 0; begun < *randomSteps; begun += weekSteps {
 		steps := min(weekSteps, *randomSteps-begun)
@@ -45,7 +45,8 @@ func playWeek(t *testing.T, seed uint64, steps int) {
 	playInLab(t, setup, plan, steps)
 }
 
-// playInLab plays steps in the model and on real sites, and compares both after each step.
+// playInLab plays steps in the model and on real sites, and compares the sites with the model after
+// each step.
 func playInLab(t *testing.T, setup sim.Setup, plan []sim.Step, ticks int) {
 	w := newWorld(t)
 	w.secondStorage()
@@ -82,13 +83,14 @@ func playInLab(t *testing.T, setup sim.Setup, plan []sim.Step, ticks int) {
 	}
 }
 
-// replay repeats on real sites the events of the model.
+// replay repeats on real sites the events of the model in test/sim.
 type replay struct {
 	*world
 	model *sim.World
 	setup sim.Setup
 	sites [3]*site.Site
-	// The present state of the sites: guests by VMID, and datasets by the model's names.
+	// guests has the guests of the real sites by VMID, and sets the datasets by the model's names,
+	// both as the model had them when the lab last followed.
 	guests map[int]sim.Guest
 	sets   [3]map[string]sim.Disk
 	// guids maps the model's snapshot guids to the real guids. names maps the model's names of
@@ -96,7 +98,7 @@ type replay struct {
 	guids map[uint64]uint64
 	names map[string]string
 	begun time.Time
-	// going are the running commands.
+	// going has the commands that are running on the real sites.
 	going []going
 	// spent holds the total waiting time for each kind of work.
 	spent map[string]time.Duration
@@ -133,7 +135,8 @@ func real(at int, name string) string {
 	return parents[at] + path.Base(name)
 }
 
-// Run is a run of snap that cron starts. Runs on both nodes happen at the same time.
+// Run repeats on a real node a run of snap that cron starts. Runs on the two nodes happen at the
+// same time.
 func (r *replay) Run(node int) {
 	s := r.sites[node]
 	r.beside("runs")
@@ -141,7 +144,8 @@ func (r *replay) Run(node int) {
 	r.goOn(going{what: "runs", then: func(said site.Result) { r.tell(s, args, said) }}, s, append([]string{program(r.t)}, args...)...)
 }
 
-// Killed is a run that is killed just before its first write, whichever zfs command writes.
+// Killed repeats on a real node a run of snap that is killed just before the first zfs command that
+// changes a pool.
 func (r *replay) Killed(node int) {
 	r.follow()
 	s := r.sites[node]
@@ -150,10 +154,11 @@ func (r *replay) Killed(node int) {
 	require.NoError(r.t, s.Remove(site.BinDir+"/zfs"))
 }
 
-// TimePasses brings the lab to the model's state before the model's clock moves on.
+// TimePasses brings the lab to the model's state before the model's clock advances.
 func (r *replay) TimePasses() { r.follow() }
 
-// Send is one run of syncoid. syncoid must find a base if the model does.
+// Send repeats on the real sites the sending of a disk. syncoid must find a common base if the
+// model finds one.
 func (r *replay) Send(s sim.Sending) {
 	from, to := real(s.From, s.Name), real(s.To, s.As)
 	r.beside("syncoid")
@@ -186,7 +191,7 @@ func (r *replay) Send(s sim.Sending) {
 }
 
 // pvesr returns the command line with which Proxmox sends a disk: from the snapshot of its last
-// replication to the snapshot of the present one.
+// replication to the snapshot of the present replication.
 func (r *replay) pvesr(s sim.Sending) string {
 	newest := func(at int, name string) string {
 		for _, s := range slices.Backward(r.model.Disks(at)[name].Snapshots) {
@@ -206,7 +211,7 @@ func (r *replay) pvesr(s sim.Sending) string {
 // Sent records the model's state of the received disk.
 func (r *replay) Sent(s sim.Sending) { r.sets[s.To][s.As] = r.model.Disks(s.To)[s.As] }
 
-// Prune is a run of prune on C.
+// Prune repeats a run of prune on the real C.
 func (r *replay) Prune() {
 	r.follow()
 	defer r.took("pruning")()
@@ -214,7 +219,7 @@ func (r *replay) Prune() {
 	require.Zero(r.t, said.Code)
 }
 
-// Rotated repeats another program's rotation on a receiving site.
+// Rotated repeats on a receiving site of the lab the destroys of another program's rotation.
 func (r *replay) Rotated(at int, name string, snapshots []string) {
 	r.settle(all)
 	for i, s := range snapshots {
@@ -225,7 +230,7 @@ func (r *replay) Rotated(at int, name string, snapshots []string) {
 	}
 }
 
-// Looked compares everything with the model.
+// Looked compares the pools of the real sites and the verdicts of check on C with the model.
 func (r *replay) Looked() {
 	r.follow()
 	defer r.took("comparing")()

@@ -23,7 +23,7 @@ func TestRecipes(t *testing.T) {
 		require.NoError(t, err)
 	}
 
-	// Each way replicates for the first time.
+	// Each way to replicate sends the disk for the first time.
 	w.sent(a, "tc/plain")
 	w.sent(a, "tc/p", "--sendoptions=p")
 	arrived := map[string]string{

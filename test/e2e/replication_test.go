@@ -17,7 +17,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// fill writes that many KiB of random bytes, which cannot be compressed, into a volume.
+// fill writes random bytes, which cannot be compressed, into a volume: the argument kib is their
+// number in KiB.
 func (w *world) fill(disk string, kib int) {
 	w.t.Helper()
 	require.NoError(w.t, site.WaitZvol(w.ctx, disk))
@@ -93,7 +94,8 @@ func (w *world) sent(from, to string, flags ...string) (said string, kib float64
 	return said, kib
 }
 
-// days runs snap on a guest's node that many times on each of the next days, from 8 o'clock on.
+// days runs snap on a node on each of the next days, from 8 o'clock on, as many times a day as the
+// argument runs says.
 func (w *world) days(s *site.Site, days, runs int, words ...string) {
 	w.t.Helper()
 	for range days {
@@ -324,7 +326,8 @@ func (w *world) await(argv ...string) {
 	}
 }
 
-// killChildren ends a shell's pipeline at its left end, so that the right end reads an end of file.
+// killChildren kills the process sleep 600 in a shell's pipeline, so that the zfs receive at the
+// end of the pipeline reads an end of file.
 func (w *world) killChildren(p *site.Process) error {
 	_, err := w.c.Output(w.ctx, "pkill", "-x", "-f", "sleep 600")
 	p.Wait()
@@ -332,7 +335,7 @@ func (w *world) killChildren(p *site.Process) error {
 }
 
 // TestUnblock: unblock destroys newer snapshots and bookmarks, so that a plain zfs rollback works;
-// then C continues.
+// after the rollback, replication to C continues.
 func TestUnblock(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")
@@ -370,7 +373,8 @@ func TestUnblock(t *testing.T) {
 	unchanged()
 	w.zfs("destroy", both[1]+"@manual")
 
-	// If unblock must keep one snapshot of one disk, unblock destroys no snapshot of either disk.
+	// If unblock cannot destroy one snapshot of a guest's two disks, unblock destroys no snapshot
+	// of either disk.
 	last := both[1] + "@" + w.snapshots(both[1])[len(w.snapshots(both[1]))-1]
 	refused := func(why string) {
 		t.Helper()
@@ -413,8 +417,8 @@ func TestUnblock(t *testing.T) {
 	assert.Less(t, kib, 600.0)
 	w.same(a, c)
 
-	// No managed snapshot is older than the snapshot @first: after a rollback, receivers would have
-	// no common snapshot.
+	// No managed snapshot is older than the snapshot @first: after a rollback to @first, receivers
+	// would have no common snapshot.
 	w.vm(101, "vm-101-disk-0")
 	w.zfs("snapshot", "ta/data/vm-101-disk-0@first")
 	w.start(w.a, 101)

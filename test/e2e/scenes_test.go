@@ -19,7 +19,7 @@ var pathHere = []string{"PATH=/usr/sbin", "PATH=" + site.BinDir + ":/usr/sbin"}
 
 // TestSceneCopyContainers: each running container is copied as of one moment, with its
 // configuration, and only the snapshot remains on the node. A copy that failed at any point does
-// not prevent the next one.
+// not prevent the next copy.
 func TestSceneCopyContainers(t *testing.T) {
 	w := newWorld(t)
 	shown := w.shown()
@@ -63,8 +63,8 @@ func TestSceneCopyContainers(t *testing.T) {
 		assert.Contains(t, []string{"0\n", "-\n", "\n"}, line, "a hold or a clone")
 	}
 
-	// First the old copy cannot be destroyed; then the run ends between the two steps of the
-	// replacement.
+	// First the destroy of a guest's old copy fails; then the hook ends between the two steps by
+	// which the new copy replaces the old one.
 	const source, there = "ta/data/subvol-200-disk-0", "tc/subvol-200-disk-0"
 	old := there + "@" + w.snapshots(there)[0]
 	w.zfs("hold", "mine", old)
@@ -78,7 +78,8 @@ func TestSceneCopyContainers(t *testing.T) {
 	assert.Equal(t, w.snapshots(source), w.common(source, there))
 	assert.NotContains(t, w.zfs("list", "-H", "-o", "name", "-r", "tc"), ".new")
 
-	// A person types the command of cron's line, and packs the frozen state afterwards.
+	// A person types the command of cron's line, and afterwards packs the files of the snapshot
+	// that was taken during the freeze.
 	require.NoError(t, w.a.WriteFile("/etc/cron.d/snapwatch", "*/15 * * * * root "+site.BinDir+"/snapwatch snap f1\n"))
 	snap, pack, _ := strings.Cut(leisure, "\n")
 	w.typed(w.a, snap)
@@ -115,14 +116,14 @@ func TestSceneMove(t *testing.T) {
 		shown.block(recipes, "hooks:")+"  before_snapshot: [{argv: ["+site.BinDir+"/other], vmid: 101}]\n"))
 	require.NoError(t, w.a.WriteFile("/etc/cron.d/snapwatch", "*/15 * * * * root "+site.BinDir+"/snapwatch snap f4\n"))
 
-	// The first pass: the guest runs and continues to write.
+	// In the first pass of the move, the guest runs and continues to write.
 	w.fill(here, 8000)
 	begun := time.Now()
 	w.typed(w.a, shown.block(recipes, "snapwatch snap", words...))
 	big := time.Since(begun)
 	w.fill(here, 200)
 
-	// The guest stops; the run that notices the stop sends the rest.
+	// The guest stops; a hook of the run that notices the stop sends the rest of the data.
 	w.stop(w.a, 100)
 	down := time.Now()
 	w.snap(w.a, "f4")

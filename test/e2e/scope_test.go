@@ -60,7 +60,7 @@ func TestLabelThatGarblesTheList(t *testing.T) {
 	assert.Equal(t, "pve-a", w.label(garbled))
 }
 
-// TestUnnamedClassesStay: "f4" rotates only snapshots of the class frequently.
+// TestUnnamedClassesStay: the retention "f4" rotates only snapshots of the class frequently.
 func TestUnnamedClassesStay(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0")

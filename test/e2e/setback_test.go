@@ -11,8 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// failedOver makes a guest that ran on A, failed over to B, and runs there. C received a snapshot
-// that only A had; B continued without it. On A each disk has a bookmark of that snapshot.
+// failedOver creates a guest that ran on A, failed over to B, and runs on B. C has received a
+// snapshot of A that B never received. On A each disk has a bookmark of the snapshot that B never
+// received; lost is the name of this bookmark.
 func (w *world) failedOver(disks ...string) (good, lost string) {
 	w.t.Helper()
 	w.vm(100, disks...)
@@ -106,8 +107,8 @@ func TestDiscardedBookmarksGo(t *testing.T) {
 	}
 }
 
-// TestSetBackOtherwise plays a resumed receive, a rename, two failovers, and two cases that snap
-// cannot follow: a promotion, and a history that does not reach back.
+// TestSetBackOtherwise plays set-backs of disks by a resumed receive, before a rename, before a
+// promotion, which snap cannot follow, and after two failovers.
 func TestSetBackOtherwise(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1", "vm-100-disk-2", "vm-100-disk-3"}

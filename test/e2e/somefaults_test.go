@@ -2,8 +2,8 @@
 
 package e2e
 
-// everyKind is false: each call of a program fails in only one way; the nightly tests play all
-// ways.
+// everyKind is false: the tests let each call of a program fail in only one way; the nightly tests
+// play all ways.
 const everyKind = false
 
 // feeds is the number of times that a copy is received.

@@ -14,8 +14,9 @@ import (
 	"snapwatch/test/standin/contract"
 )
 
-// TestStandinsAreLikeProxmox: the stand-ins take the locks of the contract, wait for them as long
-// as the contract says, and act in the contract's order.
+// TestStandinsAreLikeProxmox: the stand-ins of Proxmox's programs take the locks that
+// docs/proxmox-contract.md lists, wait for a lock as long as this page says, and act in the order
+// that this page gives.
 func TestStandinsAreLikeProxmox(t *testing.T) {
 	s := &standins{newWorld(t)}
 	for _, of := range []struct {
@@ -46,7 +47,7 @@ func (s *standins) does(argv ...string) {
 	require.Zero(s.t, s.pve(argv...).Code, argv)
 }
 
-// waitsInVain asserts that a call gives up after the given time.
+// waitsInVain asserts that a call of a stand-in gives up waiting for a lock after the given time.
 func (s *standins) waitsInVain(wait time.Duration, path string, argv ...string) {
 	s.t.Helper()
 	begun := time.Now()
@@ -63,7 +64,7 @@ func (s *standins) held(vmid int, do func()) {
 	require.NoError(s.t, release())
 }
 
-// begun starts a call and returns while the call is in the middle of a step.
+// begun starts a call of a stand-in, and returns while the call is in the middle of the given step.
 func (s *standins) begun(step string, argv ...string) *site.Process {
 	s.t.Helper()
 	s.takes(step, "1h")
@@ -73,7 +74,7 @@ func (s *standins) begun(step string, argv ...string) *site.Process {
 	return p
 }
 
-// ended ends the step that begun waits for, and waits for the end of the call.
+// ended ends the step in which begun has left a call, and waits for the end of the call.
 func (s *standins) ended(step string, p *site.Process) {
 	s.t.Helper()
 	s.takes(step, "")
@@ -113,7 +114,8 @@ func (s *standins) vms() {
 	s.fails("can't rollback, 'before' is not most recent snapshot on 'local-zfs:vm-100-disk-0'", "qm", "rollback", "100", "before")
 	s.zfs("destroy", disk+"@newer")
 
-	// A rollback holds the lock from its check until it has written the lock word.
+	// A rollback holds the lock of the guest's configuration from its first check until it has
+	// written the lock word rollback.
 	rollback := s.begun("stop", "qm", "rollback", "100", "before")
 	assert.True(t, s.busy(100))
 	s.says(100, "lock:", false) // the rollback stops the guest before it writes the lock word
@@ -133,7 +135,7 @@ func (s *standins) vms() {
 	s.does("qm", "reboot", "100")
 	assert.True(t, s.running("qemu"))
 
-	// pvesr has its own lock, and thaws a guest even if another program froze it.
+	// pvesr has its own lock, and thaws a guest even if another program froze the guest.
 	require.NoError(t, s.a.SetOption(100, "agent", "1"))
 	require.NoError(t, s.a.WriteFile("/run/standin/agent-100", "frozen"))
 	release, err := s.a.HoldMigrateLock(100)
@@ -155,7 +157,7 @@ func (s *standins) containers() {
 	s.does("pct", "start", "200")
 	assert.True(t, s.running("lxc"))
 
-	// A reboot holds the lock until the container runs again.
+	// A reboot holds the lock of the container's configuration until the container runs again.
 	reboot := s.begun("stop", "pct", "reboot", "200")
 	assert.True(t, s.busy(200))
 	s.ended("stop", reboot)
@@ -200,8 +202,8 @@ func (s *standins) disks() {
 	s.does("pct", "resize", "210", "rootfs", "32M")
 	assert.Equal(t, "32M\n", s.zfs("get", "-H", "-o", "value", "refquota", "ta/data/subvol-210-disk-0"))
 
-	// While a disk is copied, a machine is locked without a lock word; a container has only a lock
-	// word.
+	// While Proxmox copies a disk of a virtual machine, the configuration's lock is held and there
+	// is no lock word; for a container, there is a lock word and the lock is free.
 	s.does("qm", "start", "110")
 	move := s.begun("copy", "qm", "move-disk", "110", "scsi0", "more")
 	assert.True(t, s.busy(110))
@@ -243,7 +245,7 @@ func (s *standins) away() {
 	s.vm(120, "vm-120-disk-0")
 	s.container(220, "subvol-220-disk-0")
 
-	// A machine that is off has a process during its backup.
+	// A virtual machine that is off has a QEMU process during its backup.
 	backup := s.begun("copy", "vzdump", "120")
 	assert.False(t, s.busy(120))
 	s.says(120, "lock: backup\n", true)
@@ -258,8 +260,8 @@ func (s *standins) away() {
 	s.says(220, "lock:", false)
 	assert.Empty(t, s.snapshots("ta/data/subvol-220-disk-0"))
 
-	// A container is stopped before the lock word migrate is written, and the lock is held all the
-	// time.
+	// A migration stops a container before it writes the lock word migrate, and holds the lock of
+	// the container's configuration from begin to end.
 	require.NoError(t, s.a.WriteFile("/run/standin/migrate.to", "tb/data"))
 	s.fails("running container can only be migrated in restart mode", "pct", "migrate", "220", "pve-b")
 	s.takes("copy", "1h")

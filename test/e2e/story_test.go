@@ -47,7 +47,8 @@ func TestStory(t *testing.T) {
 	w.snap(w.a, "f4", "h2", "d2")
 	require.Equal(t, before, w.snapshots("ta/data/vm-100-disk-0"))
 
-	// The stopped guest's copy grows old on C without an alarm; the container's copy would alarm.
+	// The stopped guest's copy grows old on C without an alarm; an old copy of the running
+	// container would alarm.
 	w.replicate(all...)
 	w.later(5 * time.Hour)
 	w.snap(w.a, "f4", "h2", "d2")

@@ -57,7 +57,7 @@ func (w *world) install() {
 	w.host("install", "-m", "755", program(w.t), "/usr/bin/snapwatch")
 }
 
-// managed takes a managed snapshot with the present time.
+// managed takes a managed snapshot of a dataset, with the present time in its name.
 func (w *world) managed(dataset string, class zfs.Class) {
 	w.t.Helper()
 	w.zfs("snapshot", dataset+"@autosnap_"+time.Now().UTC().Format("2006-01-02_15:04:05")+"_"+class.String())
@@ -73,8 +73,8 @@ func (w *world) hostCheck(args ...string) string {
 }
 
 // TestSystemdExporter: the exporter works in the shipped unit without any privilege, and a check of
-// another user can read the exporter's list of known disks: it alarms if a pool is not imported
-// after a restart.
+// another user can read the exporter's list of known disks: check alarms if a pool is not imported
+// after a reboot.
 func TestSystemdExporter(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, site.CreateZvol(w.ctx, "tc/vm-100-disk-0", 8))

@@ -12,8 +12,9 @@ import (
 	"snapwatch/test/site"
 )
 
-// hog makes another user create each free lock file, and lock each file of snapwatch and each lock
-// that the user can open, except the locks of guests, which belong to Proxmox.
+// hog is a script for another user: the script creates each lock file that does not exist yet, and
+// locks each file of snapwatch and each lock file that the user can open, except Proxmox's locks of
+// guests.
 const hog = `for pool in ta tc; do touch /run/lock/snapwatch-$pool.lock /run/lock/snapwatch-list-$pool@0.lock; done 2>/dev/null
 find /run /var/lib/snapwatch /var/lib/snapwatch-exporter -type f -not -path '*/qemu-server/*' -not -path '*/lxc/*' 2>/dev/null | while read -r file; do
 	( exec 9<"$file" && flock -x -n 9 && echo "holds $file" && exec sleep infinity ) 2>/dev/null &
@@ -24,8 +25,8 @@ exec sleep infinity
 `
 
 // TestAnotherUserHoldsEverything: whatever files another user of the machine opens and locks, nodes
-// take their snapshots, check and the exporter work, and missing disks are noticed. Programs report
-// locks that they did not wait for.
+// take their snapshots, check and the exporter work, and missing disks are noticed. snapwatch
+// reports each lock for which it did not wait.
 func TestAnotherUserHoldsEverything(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")

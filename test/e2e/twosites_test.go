@@ -55,7 +55,7 @@ func newPinged(t *testing.T) (*pinged, string) {
 	return p, server.URL
 }
 
-// twoSites types docs/two-sites.md on A and on C.
+// twoSites types the commands of docs/two-sites.md on A and on C.
 type twoSites struct {
 	*world
 	page  *shown
@@ -73,7 +73,7 @@ func (w *twoSites) next(begins string, words ...string) string {
 	return strings.NewReplacer(append(words, w.names...)...).Replace(text)
 }
 
-// Times and numbers differ from run to run.
+// Times and numbers in the printed texts differ from run to run.
 var (
 	lasting = regexp.MustCompile(`(?:\d+(?:\.\d+)?(?:ms|[dhms]))+\b`)
 	number  = regexp.MustCompile(`\d+`)
@@ -109,7 +109,7 @@ func (w *twoSites) cron(file string) site.Result {
 			path = is
 		}
 	}
-	// In the lab snapwatch, which a package has in /usr/bin, is in BinDir.
+	// The package installs snapwatch in /usr/bin; in the lab snapwatch is in BinDir.
 	user, command := line[5], "PATH="+site.BinDir+":"+path+"; "+strings.Join(line[6:], " ")
 	require.Contains(w.t, text, "MAILTO=root\n", "or cron mails to %s", user)
 	r, err := w.c.RunAs(w.ctx, user, "sh", "-c", command)
@@ -131,7 +131,7 @@ func TestTwoSites(t *testing.T) {
 	for _, s := range []*site.Site{w.a, w.c} {
 		w.terminal(s, `exec sh -c "$*"`)
 	}
-	require.NoError(t, w.c.Remove("/var/lib/snapwatch-exporter")) // no exporter runs there yet
+	require.NoError(t, w.c.Remove("/var/lib/snapwatch-exporter")) // on C no exporter runs yet
 	require.NoError(t, w.c.WriteFile("/etc/hosts", "192.0.2.1 a\n"))
 	w.vm(100, "vm-100-disk-0")
 	w.start(w.a, 100)
@@ -155,7 +155,7 @@ func TestTwoSites(t *testing.T) {
 	t.Log("6")
 	w.typed(w.a, w.next("openssl", "snapwatch-exporter", "root"))
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/web.yaml", w.next("tls_server_config", "c: $2y$10$…", "c: "+replicaHash)))
-	// In the lab, A sees C's pool too.
+	// In the lab A also sees C's pool, so the configuration limits A's exporter to pool ta.
 	require.NoError(t, w.a.WriteFile("/etc/snapwatch/owner.yaml", "datasets: [ta]\n"))
 	w.exporter(w.a, "--config=/etc/snapwatch/owner.yaml", "--web.config.file=/etc/snapwatch/web.yaml")
 	certificate, err := w.a.ReadFile("/etc/snapwatch/tls.crt")

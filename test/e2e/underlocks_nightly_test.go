@@ -16,8 +16,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// noting is a program that notes when it starts, with the containers whose locks a run has:
-// its own lock is shared, Proxmox's are not.
+// noting is a script in place of a program: it logs each start of the program, with the containers
+// whose locks a run of snap holds. snap takes these locks shared, and Proxmox's programs take them
+// exclusively.
 const noting = `#!/bin/sh
 who=$(stat -c '%%i %%n' /run/lock/lxc/pve-config-* 2>/dev/null | awk '
 FILENAME == "/proc/locks" { if ($2 == "FLOCK" && $4 == "READ") { split($6, at, ":"); held[at[3]] = 1 }; next }
@@ -28,9 +29,9 @@ exec %[2]s "$@"
 
 var vmidInName = regexp.MustCompile(`subvol-(\d+)-disk`)
 
-// TestOnlyOwnProgramsUnderLocks: 40 guests have just failed over to A, where 200 bookmarks of
-// the history that they do not have any more are left, and one guest has stopped. While a run
-// has the lock of a guest nothing is started but the programs for that guest.
+// TestOnlyOwnProgramsUnderLocks: 40 guests have just failed over to A, where their disks have 200
+// bookmarks of the discarded history, and one more guest has stopped. While a run of snap holds the
+// lock of a guest, the run starts only channel programs for the locked guests.
 func TestOnlyOwnProgramsUnderLocks(t *testing.T) {
 	const guests, lost = 40, 5
 	w := newWorld(t)
@@ -84,7 +85,8 @@ func TestOnlyOwnProgramsUnderLocks(t *testing.T) {
 	assert.Len(t, under, guests+1, "each guest was locked, or this proves nothing")
 }
 
-// lostNames are the bookmarks that are left of what A had and B has not.
+// lostNames returns the names of n snapshots that A had and B never had; their bookmarks are left
+// on A.
 func lostNames(n int) (names []string) {
 	day := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
 	for i := range n {
@@ -93,8 +95,9 @@ func lostNames(n int) (names []string) {
 	return names
 }
 
-// failsOver brings disks that are below tb/all to A, where they were before, and have that many
-// bookmarks of what is not in what comes.
+// failsOver lets A receive the disks below tb/all again, which A had before: the receive discards a
+// part of the history of each disk on A, of which A has as many bookmarks as the argument lost
+// says.
 func (w *world) failsOver(lost int, disks []string) {
 	w.t.Helper()
 	w.zfs("snapshot", "-r", "tb/all@"+zfs.FormatSnapshotName(time.Date(2026, 6, 30, 9, 0, 0, 0, time.UTC), zfs.Daily))

@@ -13,7 +13,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// TestZFSVersions checks on this ZFS the claims of docs/zfs-versions.md about its version.
+// TestZFSVersions checks the claims of docs/zfs-versions.md about the version of ZFS in the lab's
+// machine.
 func TestZFSVersions(t *testing.T) {
 	w := newWorld(t)
 	require.NoError(t, site.CreateZvol(w.ctx, "ta/data/vm-100-disk-0", 8))
@@ -93,7 +94,8 @@ func (w *world) program(lua string) bool {
 	return r.Code == 0 && regexp.MustCompile(`"return":\s*0`).MatchString(r.Stdout)
 }
 
-// columnOf returns one column of the page's table, by the entries of the first column.
+// columnOf returns one column of the table in docs/zfs-versions.md, by the entries of the first
+// column.
 func columnOf(t *testing.T, page, version string) map[string]string {
 	t.Helper()
 	answers := map[string]string{}

@@ -23,7 +23,8 @@ import (
 	"snapwatch/test/site"
 )
 
-// world is three sites: A and B are nodes of one cluster, C only receives.
+// world has the three sites of a test: A and B are nodes of one cluster, and C only receives
+// copies.
 type world struct {
 	t       *testing.T
 	ctx     context.Context
@@ -33,7 +34,8 @@ type world struct {
 // quick makes snap accept a stop after one second instead of twenty.
 const quick = "confirm_stop: 1s\n"
 
-// storyTime is the longest duration of one test; the lab's machine is emulated.
+// storyTime is the longest duration of one test; it is long because the lab's machine may be
+// emulated.
 var storyTime = flag.Duration("story", 15*time.Minute, "end a test after this time")
 
 // newWorld creates the sites, each with its own pool (ta, tb, tc).
@@ -150,7 +152,7 @@ func (w *world) stop(s *site.Site, vmid int) {
 	require.NoError(w.t, s.StopGuest(vmid))
 }
 
-// run runs the program on a site as root, and returns its output and exit status.
+// run runs snapwatch on a site as root, and returns its output and exit status.
 func (w *world) run(s *site.Site, args ...string) site.Result {
 	w.t.Helper()
 	r, err := s.Run(w.ctx, append([]string{program(w.t)}, args...)...)
@@ -159,7 +161,7 @@ func (w *world) run(s *site.Site, args ...string) site.Result {
 	return r
 }
 
-// tell logs the program's output on a site, and its exit status.
+// tell logs the output and the exit status of snapwatch on a site.
 func (w *world) tell(s *site.Site, args []string, r site.Result) {
 	w.t.Helper()
 	w.t.Logf("%s# snapwatch %s\n%s%s-> %d", s.Name, strings.Join(args, " "), r.Stdout, r.Stderr, r.Code)
@@ -261,7 +263,7 @@ func (w *world) zfs(args ...string) string {
 	return out
 }
 
-// later sets the machine's clock forward, so that snapshots are older.
+// later sets the machine's clock forward, so that all snapshots get older.
 func (w *world) later(d time.Duration) {
 	w.t.Helper()
 	to := syscall.NsecToTimeval(time.Now().Add(d).UnixNano())
