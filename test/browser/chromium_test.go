@@ -20,8 +20,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// chromium is the browser that all tests share. path and search are the environment's values from
-// before a test puts its fake zfs first.
+// chromium is the browser that all tests share. path is the file of Chromium, and search the value
+// of PATH before a test puts its fake zfs first in PATH.
 var chromium struct {
 	context.Context
 	path, search string
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	zfstest.Main(m)
 }
 
-// start starts the browser at its first call. The browser ends with the tests.
+// start starts the browser when start is called first. The browser ends with the tests.
 var start = sync.OnceValue(func() error {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(chromium.path), chromedp.Env("PATH="+chromium.search), chromedp.WSURLReadTimeout(time.Minute),
@@ -52,7 +52,7 @@ var start = sync.OnceValue(func() error {
 	return chromedp.Do(chromium)
 })
 
-// tab is a page in the browser. A message on its console fails the test.
+// tab is a page in the browser. A message on the page's console fails the test.
 type tab struct {
 	t   *testing.T
 	ctx context.Context
@@ -61,7 +61,7 @@ type tab struct {
 	forgives string
 }
 
-// timeout is the longest wait for an expected event.
+// timeout is the longest time that a test waits for an expected event in the browser.
 const timeout = 30 * time.Second
 
 // newTab opens a tab for the site at url.
@@ -96,7 +96,7 @@ func newTab(t *testing.T, url string) *tab {
 	return b
 }
 
-// do runs actions, each with the timeout.
+// do runs actions in the browser, each for at most the time timeout.
 func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, timeout)
@@ -104,7 +104,7 @@ func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	require.NoError(b.t, chromedp.Do(ctx, actions...))
 }
 
-// eval returns the value of a script.
+// eval runs a script in the page and returns the script's value.
 func eval[T any](b *tab, script string) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, timeout)
@@ -114,7 +114,8 @@ func eval[T any](b *tab, script string) T {
 	return value
 }
 
-// await waits until the script's value is true, even if the page changes meanwhile.
+// await waits until the value of a script in the page is true, even if the page is loaded again
+// meanwhile.
 func (b *tab) await(script string) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool {
@@ -137,13 +138,13 @@ func (b *tab) refresh() {
 	eval[bool](b, "refresh().then(() => true)")
 }
 
-// text returns the text of the elements that match.
+// text returns the texts of the page's elements that match the selector.
 func (b *tab) text(selector string) []string {
 	b.t.Helper()
 	return eval[[]string](b, fmt.Sprintf("[...document.querySelectorAll(%q)].map(e => e.innerText.replace(/\\s+/g, ' ').trim())", selector))
 }
 
-// call runs a command of the protocol.
+// call runs a command of the Chrome DevTools Protocol.
 func call[P, R any](b *tab, command cdp.Command[P, R], params P) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, timeout)
@@ -152,7 +153,7 @@ func call[P, R any](b *tab, command cdp.Command[P, R], params P) {
 	require.NoError(b.t, err)
 }
 
-// theme selects the light or dark theme.
+// theme makes the browser ask for the light or the dark theme.
 func (b *tab) theme(name string) {
 	b.t.Helper()
 	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{

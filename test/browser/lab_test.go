@@ -37,7 +37,7 @@ type machine struct {
 	page, control string
 }
 
-// boot starts the machine with the job that make test-browser has built.
+// boot starts the lab's machine with the job that make test-browser has built.
 func boot(t *testing.T) machine {
 	t.Helper()
 	page, control := freePort(t), freePort(t)
@@ -45,7 +45,7 @@ func boot(t *testing.T) machine {
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, "../lab/boot", "--timeout", "480",
 		"--forward", fmt.Sprintf("%d:10191", page), "--forward", fmt.Sprintf("%d:10192", control), "../../bin/pagejob")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // the signal ends the machine
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // boot ends the machine when it gets this signal
 	cmd.WaitDelay = 10 * time.Second
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
@@ -74,7 +74,7 @@ func boot(t *testing.T) machine {
 	}
 }
 
-// do performs a deed in the machine.
+// do makes test/page in the machine do the thing named deed, for example change a pool.
 func (m machine) do(deed string) {
 	m.t.Helper()
 	response, err := http.Post(m.control+"/"+deed, "", nil)

@@ -16,17 +16,19 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// widths are those of a phone, of small windows, and of the screens that people have.
+// widths has the widths in pixels of a phone, of a small window and of usual screens.
 var widths = []int64{390, 900, 1280, 1920}
 
-// outside are the elements that stand out of the window, or the table's out of its card.
+// outside is a script that returns the page's elements that reach beyond the right edge of the
+// window, or of the card that contains them.
 const outside = `[...document.querySelectorAll('main *, header *')].filter(e => {
 	const right = e.getBoundingClientRect().right, card = e.closest('#table, .card');
 	return right > innerWidth + .5 || card && right > card.getBoundingClientRect().right + .5;
 }).map(e => e.outerHTML.slice(0, 80)).slice(0, 5)`
 
-// eachSite runs a test over a site of 14 disks with all kinds of faults, and over one of 300 with
-// four other sites, with the paths to look at. They are never there together: each has its own zfs.
+// eachSite calls look for each path of two sites: a site with 14 disks and all kinds of faults, and
+// a site with 300 disks that asks four nodes. The sites are tested one after the other, because
+// each needs its own fake zfs.
 func eachSite(t *testing.T, look func(t *testing.T, b *tab, s *site, path string)) {
 	for name, c := range map[string]struct {
 		world  zfstest.World
@@ -47,7 +49,8 @@ func eachSite(t *testing.T, look func(t *testing.T, b *tab, s *site, path string
 	}
 }
 
-// openAt opens a path in a window of that width, and waits for all that it shows.
+// openAt opens a path of the site in a window of the given width, and waits until the page is
+// complete.
 func (b *tab) openAt(path string, width int64) {
 	b.t.Helper()
 	b.do(chromedp.EmulateViewport(width, 900))
@@ -57,7 +60,8 @@ func (b *tab) openAt(path string, width int64) {
 	}
 }
 
-// Nothing hangs out of its card or the window, however wide that is.
+// No element of the page reaches beyond the window or its card, whatever the width of the window
+// is.
 func TestItFitsEveryWidth(t *testing.T) {
 	eachSite(t, func(t *testing.T, b *tab, _ *site, path string) {
 		for _, width := range append([]int64{320, 360, 600, 896, 897, 960, 1024, 1074, 1075}, widths...) {
@@ -75,8 +79,8 @@ func TestItFitsPaper(t *testing.T) {
 	assert.Equal(t, "rgb(255, 255, 255)", eval[string](b, "getComputedStyle(document.body).backgroundColor"))
 }
 
-// On a phone a guest that is well takes two lines, the orders can be chosen, and all that is
-// pressed is large enough for a finger.
+// On a phone the row of a healthy guest has two lines, and the links that sort the table are within
+// the window.
 func TestItSuitsAPhone(t *testing.T) {
 	b := newTab(t, newSite(t, estate(), watched, asked).url)
 	b.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
@@ -87,7 +91,7 @@ func TestItSuitsAPhone(t *testing.T) {
 	}
 }
 
-// WCAG 2.2 asks for 24 pixels, and so do fingers.
+// Links, buttons and fields are at least 24 pixels wide and high, as WCAG 2.2 requires.
 func TestTargetsAreLargeEnough(t *testing.T) {
 	b := newTab(t, newSite(t, estate(), watched, asked).url)
 	for _, width := range widths {
@@ -98,10 +102,11 @@ func TestTargetsAreLargeEnough(t *testing.T) {
 	}
 }
 
-// A disk that is opened is shown from its head on, also when its snapshots come a moment later.
+// A click on a disk scrolls to the disk's heading, even if the disk's snapshots are shown a moment
+// later.
 func TestADiskOpensAtItsHead(t *testing.T) {
 	for _, width := range widths {
-		b := newTab(t, newSite(t, estate(), watched).url) // which has listed nothing yet
+		b := newTab(t, newSite(t, estate(), watched).url) // this site has listed no snapshots yet
 		b.do(chromedp.EmulateViewport(width, 700))
 		b.open("/?guest=104&ok=show")
 		b.press(".guests", "vm-104-disk-1")
@@ -111,7 +116,7 @@ func TestADiskOpensAtItsHead(t *testing.T) {
 	}
 }
 
-// The timeline's words can be read on a phone, too, and say what it draws.
+// The timeline of a disk's snapshots has labels that can be read on a phone, too.
 func TestTheTimelineIsLabelled(t *testing.T) {
 	b := newTab(t, newSite(t, estate(), watched).url)
 	for width, drawing := range map[int64]string{390: ".timeline.narrow", 1280: ".timeline.wide"} {
@@ -126,7 +131,7 @@ func TestTheTimelineIsLabelled(t *testing.T) {
 	assert.Contains(t, b.text("#disk .classes tbody tr")[1], "hourly 25 7h20m 04:40")
 }
 
-// violation is what axe finds.
+// violation is a fault in the page's accessibility that axe reports.
 type violation struct {
 	ID, Impact, Help string
 	Nodes            []string

@@ -12,15 +12,14 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// guestNames are what the nodes call the guests of the estate. Those of pve2 are in order with
-// it; all others are pve1's.
+// guestNames has the names of the guests of estate, by VMID, as their nodes report them.
 var guestNames = map[int]string{
 	100: "web01", 101: "web02", 104: "shop-db", 110: "dns", 111: "proxy", 112: "mail", 120: "build", 131: "gitlab", 140: "backup-gw", 190: "scratch",
 }
 
-// asked lets the exporter ask two nodes, as the estate's owners. pve2 says that guest 120, of
-// which the copies say that it is off, has been running for seven hours, and that it has a guest
-// 140, of which nothing is here.
+// asked configures the exporter to ask pve1 and pve2, which own the guests of estate. pve2 answers
+// that guest 120, which is off according to its copies, has been running for seven hours; and that
+// pve2 has a guest 140, of which no disk is on the exporter's host.
 func asked(s *exporter.Settings) {
 	s.Config.Owners.URLs = []string{"https://pve1:10191", "https://pve2:10191"}
 	s.Ask = func(_ context.Context, _ time.Duration, r checker.Report) (map[string][]checker.Evidence, []checker.NodeAnswer) {
@@ -53,7 +52,8 @@ func asked(s *exporter.Settings) {
 	}
 }
 
-// askedOf lets the exporter ask so many nodes, of which each has some of the guests.
+// askedOf configures the exporter to ask the given number of nodes, each of which owns some of the
+// guests.
 func askedOf(nodes int) func(*exporter.Settings) {
 	return func(s *exporter.Settings) {
 		s.Config.Owners.URLs = []string{"https://pve1"}
@@ -77,7 +77,7 @@ func askedOf(nodes int) func(*exporter.Settings) {
 	}
 }
 
-// home is the node that has a guest, 0 for pve1 and 1 for pve2.
+// home returns the node that owns a guest: 0 for pve1, 1 for pve2.
 func home(vmid int) int {
 	if slices.Contains([]int{112, 120, 140}, vmid) {
 		return 1
@@ -85,8 +85,8 @@ func home(vmid int) int {
 	return 0
 }
 
-// evidence is what a node says of a disk. Where the copy is older than an hour, the owner has
-// newer snapshots.
+// evidence returns a node's answer about a disk. If the copy's newest snapshot is older than an
+// hour, the owner has newer snapshots.
 func evidence(node string, d *checker.Result, now time.Time) checker.Evidence {
 	e := checker.Evidence{Node: node, Now: now, Owned: checker.NotOwned, ConfiguredOn: fmt.Sprintf("pve%d", home(d.VMID)+1)}
 	if node != e.ConfiguredOn+":10191" {

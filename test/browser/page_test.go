@@ -17,7 +17,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// guests are those in the table, in order, disks the disks of those that are open.
+// guests returns the guests in the page's table, in order; disks returns the disks of the guests
+// whose rows are open.
 func (b *tab) guests() []string {
 	b.t.Helper()
 	return b.text(".guests .who b")
@@ -28,7 +29,7 @@ func (b *tab) disks() []string {
 	return b.text(".guests .name b")
 }
 
-// press is a click on the link with that text.
+// press clicks on the link that contains the given text, and waits for the next page.
 func (b *tab) press(within, text string) {
 	b.t.Helper()
 	eval[bool](b, `(() => { window.leaving = true; const all = [...document.querySelectorAll('`+within+` a')];
@@ -68,7 +69,8 @@ func TestFilters(t *testing.T) {
 	assert.Equal(t, []string{"web01", "web02"}, b.guests())
 }
 
-// A guest is one row, which opens to its disks and closes again; those that are well are one line.
+// A guest is one row of the table; a click shows the guest's disks, and a second click hides them.
+// All healthy guests together are one line.
 func TestGuestsOpenAndFold(t *testing.T) {
 	b := newTab(t, newSite(t, estate(), watched, asked).url)
 	b.open("/")
@@ -95,7 +97,8 @@ func TestGuestsOpenAndFold(t *testing.T) {
 	assert.Len(t, b.guests(), 4)
 }
 
-// Of a guest that is off by all that is here, and runs where it belongs, the page says so in red.
+// If a guest is off according to its copies here, but its owner says that it runs, the page shows
+// that in red.
 func TestTheBlindSpotIsRed(t *testing.T) {
 	silent := newTab(t, newSite(t, estate(), watched).url)
 	silent.open("/?guest=120")
@@ -110,7 +113,8 @@ func TestTheBlindSpotIsRed(t *testing.T) {
 	}
 }
 
-// What is wrong is said once: the age with its limit, and beside it only what is new.
+// A row of the page names a fault once: the column of ages has age and limit, and the column of
+// reasons does not repeat them.
 func TestARowRepeatsNothing(t *testing.T) {
 	b := newTab(t, newSite(t, estate(), watched).url)
 	b.open("/?ok=show")
@@ -125,7 +129,7 @@ func TestARowRepeatsNothing(t *testing.T) {
 	}
 }
 
-// One disk gets old and fresh again before the eyes of a person who does nothing.
+// A disk becomes stale and then fresh again on a page that a person leaves open and does not touch.
 func TestADiskGoesStaleAndBack(t *testing.T) {
 	w := estate()
 	s := newSite(t, w)
@@ -199,7 +203,8 @@ func TestFiveThousandDisks(t *testing.T) {
 	assert.Len(t, b.disks(), 3)
 }
 
-// Five hundred guests are shown at once, whether they are well or all alarm.
+// The page that shows five hundred guests is small enough, whether all guests are healthy or all
+// alarm.
 func TestFiveHundredGuests(t *testing.T) {
 	s := newSite(t, many(1500))
 	b := newTab(t, s.url)
@@ -209,7 +214,7 @@ func TestFiveHundredGuests(t *testing.T) {
 		paint := eval[float64](b, "performance.getEntriesByName('first-contentful-paint')[0].startTime")
 		size := eval[int](b, "performance.getEntriesByType('navigation')[0].decodedBodySize")
 		t.Logf("%s: %d bytes, first render after %.0f ms, %d rows", name, size, paint, len(b.guests()))
-		assert.Less(t, size, 300_000, name) // how long it takes is the machine's, too
+		assert.Less(t, size, 300_000, name) // the time of the first render depends on the test machine, so it has no limit
 	}
 	measure("folded", "/")
 	measure("shown", "/?ok=show")
@@ -249,7 +254,7 @@ func TestHostileTextIsShownHarmlessly(t *testing.T) {
 	for i, text := range hostile {
 		b.open("/?ok=show&disk=" + w.Datasets[2+i].Name)
 		assert.Contains(t, b.text("#disk .label")[0], text)
-		if i > 0 { // the first two are one guest's
+		if i > 0 { // the first two disks belong to one guest
 			assert.Contains(t, b.guests(), text, "and what its owner calls it")
 		}
 	}
@@ -269,7 +274,7 @@ func TestItWorksWithoutScripts(t *testing.T) {
 	assert.Equal(t, []string{"qemu/104", "qemu/112"}, b.guests())
 	b.do(chromedp.Click(".guests tbody tr .who a"))
 	require.Eventually(t, func() bool { return len(b.disks()) == 2 }, timeout, 10*time.Millisecond)
-	eval[bool](b, "(document.querySelector('.guests tbody tr .name a').click(), true)") // the page may still scroll to its guest
+	eval[bool](b, "(document.querySelector('.guests tbody tr .name a').click(), true)") // a script's click, because the page may still scroll to the opened guest
 	require.Eventually(t, func() bool { return len(b.text("#disk-head")) == 1 }, timeout, 10*time.Millisecond)
 	require.Eventually(t, func() bool {
 		b.do(chromedp.Reload())

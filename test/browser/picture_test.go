@@ -26,8 +26,8 @@ import (
 	"snapwatch/checker/format"
 )
 
-// pictures is the directory for the pictures of make pictures. Without it the pictures are made
-// and not written.
+// pictures is the directory for the pictures of make pictures. Without this flag, the test makes
+// the pictures and writes no file.
 var pictures = flag.String("pictures", "", "write the README's pictures into this directory")
 
 // maxPicture is the greatest size of a picture in the README, in bytes.
@@ -44,7 +44,7 @@ func save(t *testing.T, name string, shot []byte) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, name), small, 0o644))
 }
 
-// TestPictures makes the pictures of the documents.
+// TestPictures makes the pictures in the README and in docs.
 func TestPictures(t *testing.T) {
 	t.Run("14 disks", func(t *testing.T) {
 		s := newSite(t, estate(), watched, asked)
@@ -83,7 +83,8 @@ func savePages(t *testing.T, b *tab, name, path string) {
 	}
 }
 
-// saveTerminal makes the picture of the table at a terminal. The tab shows something else after.
+// saveTerminal makes the picture of snapwatch status at a terminal. After that, the tab shows no
+// page of the site any more.
 func saveTerminal(t *testing.T, b *tab, s *site) {
 	t.Helper()
 	var table bytes.Buffer
@@ -101,7 +102,7 @@ func saveTerminal(t *testing.T, b *tab, s *site) {
 
 var sequence = regexp.MustCompile(`\x1b\[([0-9;]*)m`)
 
-// terminal returns a page that shows the text as a terminal does.
+// terminal returns an HTML page that shows a text as a terminal does.
 func terminal(text string) string {
 	classes := map[string]string{"0": "</b>", "1": "<b>", "1;31": "<b class=red>", "32": "<b class=green>", "33": "<b class=yellow>", "34": "<b class=blue>", "35": "<b class=purple>", "2": "<b class=grey>"}
 	text = sequence.ReplaceAllStringFunc(html.EscapeString(text), func(code string) string {
@@ -114,8 +115,8 @@ pre { margin: 0; font: inherit; } b { font-weight: 400; } .red { color: #ff7b72;
 </style><pre>` + strings.TrimSpace(text) + "</pre>"
 }
 
-// quantized returns the picture in 256 colours, which takes a third of the space without a
-// visible difference. Similar shades become the most frequent shade among them.
+// quantized returns the picture with 256 colours: the file is a third as large, and nobody sees a
+// difference. Of similar shades, all become the most frequent one.
 func quantized(t *testing.T, shot []byte) []byte {
 	t.Helper()
 	full, err := png.Decode(bytes.NewReader(shot))
@@ -160,7 +161,8 @@ func quantized(t *testing.T, shot []byte) []byte {
 	return out.Bytes()
 }
 
-// maxFrequent returns the most frequent colours, at most this number, always in the same order.
+// maxFrequent returns the most frequent colours of a picture, at most as many as the argument most
+// says, always in the same order.
 func maxFrequent(counts map[color.RGBA]int, most int) []color.RGBA {
 	all := slices.Collect(maps.Keys(counts))
 	slices.SortFunc(all, func(a, b color.RGBA) int {

@@ -24,7 +24,7 @@ import (
 // playing reports whether this process plays zfs or zpool for a test.
 func playing() bool { return slices.Contains([]string{"zfs", "zpool"}, filepath.Base(os.Args[0])) }
 
-// noon is the time at which all tests begin.
+// noon is the time on the site's clock at the begin of each test.
 var noon = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 
 // site is the real exporter with a fake zfs and a clock that tests set.
@@ -77,7 +77,8 @@ func (s *site) forward(d time.Duration) {
 	s.at = s.at.Add(d)
 }
 
-// read reads the pools as a scrape does. It ignores a reading that a page has started before.
+// read makes the exporter read the pools as a scrape does, after the readings that pages have
+// started.
 func (s *site) read() {
 	s.t.Helper()
 	require.Eventually(s.t, s.store.Quiet, timeout, time.Millisecond)
@@ -89,7 +90,7 @@ func snapshot(class string, txg uint64, at time.Time) zfstest.Snapshot {
 	return zfstest.Snapshot{Name: name, GUID: 1000 + txg, TXG: txg, Creation: at.Unix()}
 }
 
-// disk returns a disk whose newest snapshot has this class and age.
+// disk returns a disk whose newest snapshot has the given class and age.
 func disk(name string, class string, age time.Duration) zfstest.Dataset {
 	at := noon.Add(-age)
 	return zfstest.Dataset{
@@ -126,13 +127,13 @@ func grown(d zfstest.Dataset) zfstest.Dataset {
 	return d
 }
 
-// copied is a further copy of a disk, which lacks its newest snapshot.
+// copied returns another copy of the disk d, which lacks the newest snapshot of d.
 func copied(d zfstest.Dataset, name string) zfstest.Dataset {
 	d.Name, d.GUID, d.Snapshots = name, guid(name), d.Snapshots[1:]
 	return d
 }
 
-// estate is what a person would have: some guests, some trouble.
+// estate returns the disks of a typical host with copies: some guests, and some faults.
 func estate() zfstest.World {
 	stopped := func(name string, age time.Duration) zfstest.Dataset {
 		d := disk(name, "stopped", age)
@@ -159,7 +160,7 @@ func estate() zfstest.World {
 	}}
 }
 
-// watched is the configuration and the last run that go with the estate.
+// watched sets the configuration and the report of the last run for the host of estate.
 func watched(s *exporter.Settings) {
 	s.Config.Maintenance = []config.Maintenance{{
 		Selector: config.Selector{Disk: "archive/pve/vm-101-*"}, Until: noon.Add(30 * time.Hour), Reason: "moves to new disks",
@@ -179,7 +180,7 @@ func watched(s *exporter.Settings) {
 	}
 }
 
-// many is a site of that many disks, three for each guest; each 167th guest is stale.
+// many returns n disks, three for each guest; every 167th guest is stale.
 func many(n int) zfstest.World {
 	w := zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}}
 	for i := range n {

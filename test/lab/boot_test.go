@@ -16,17 +16,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// again is part of the message that boot prints before it starts a machine again.
+// again is a part of the message that test/lab/boot prints before it starts a machine again.
 const again = "it is started again"
 
-// result is the output and the exit status of boot.
+// result has the output and the exit status of test/lab/boot.
 type result struct {
 	stdout, stderr string
 	code           int
 }
 
 // boot runs a shell script as the job of a machine that may show no sign of life for 24 s, more
-// than twice the time between two of the machine's regular reports.
+// than twice the 10 s between two signs of life of a healthy machine.
 func boot(t *testing.T, job string, options ...string) result {
 	t.Helper()
 	dir := t.TempDir()
@@ -43,8 +43,8 @@ func boot(t *testing.T, job string, options ...string) result {
 	return r
 }
 
-// TestHangsOnce: if a machine hangs at boot, the job still runs; the hang costs only time and one
-// line of output.
+// TestHangsOnce: if a machine hangs at boot, test/lab/boot starts the machine again and the job
+// runs; the output has only one line more.
 func TestHangsOnce(t *testing.T) {
 	r := boot(t, "echo done; exit 7", "--hang", "1")
 	assert.Equal(t, 7, r.code)
@@ -53,7 +53,7 @@ func TestHangsOnce(t *testing.T) {
 	assert.Contains(t, r.stderr, again+" (1 of 3)\n")
 }
 
-// TestHangsAlways: boot gives up if the fourth machine hangs too.
+// TestHangsAlways: test/lab/boot gives up if a machine hangs at the fourth start, too.
 func TestHangsAlways(t *testing.T) {
 	r := boot(t, "echo done", "--hang", "4")
 	assert.Equal(t, 125, r.code)

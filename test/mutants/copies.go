@@ -136,7 +136,7 @@ var copyMutants = []mutant{
 	{"snapper/unblocking.go", `if pin.Held {`, `if false {`, "destroy snapshots although one of them has a hold"},
 	{"cmd/snapwatch/regular.go", `if done.Unlisted {`, `if false {`, "register a run that Proxmox did not answer"},
 
-	// What is shown of a guest.
+	// Mutants of the lines that describe a guest or a report to people.
 	{"checker/guestline.go", `range slices.Concat(g.Disks, g.Others) {`, `range g.Disks {`, "show nothing of a copy that does not count and alarms"},
 	{"checker/guestline.go", `g.State != OK && (g.Alone || g.Because == "" && g.Verdict != GuestStopped)`, `false`, "show a guest that alarms without its reason"},
 	{"checker/guestfacts.go", `case volume.Locked:`, `case false:`, "call a key loaded that is not"},

@@ -10,7 +10,7 @@ import (
 )
 
 // labMutant is a break of a channel program, which only ZFS can run, with the end-to-end tests that
-// must catch the break.
+// must fail because of the break.
 type labMutant struct {
 	mutant
 	tests string
@@ -30,7 +30,7 @@ var labMutants = []labMutant{
 	{mutant{"lua/destroy.lua", `gone[name] = zfs.sync.destroy(disk.name .. "@" .. name)`, `gone[name] = 0`, "report a snapshot as destroyed that still exists"}, "TestKept"},
 }
 
-// labScript runs the tests with one broken program after the other.
+// labScript runs end-to-end tests, each time with another broken channel program.
 const labScript = `#!/bin/sh
 mkdir /tmp/mutants && cp e2e.test standin /tmp/mutants || exit
 failed=0
@@ -50,8 +50,8 @@ done 3<mutants
 exit $failed
 `
 
-// forLab writes the broken programs and the script into a directory that already has the end-to-end
-// tests and their files.
+// forLab writes snapwatch binaries with broken channel programs, and labScript, into a directory
+// that already has the end-to-end tests and their files.
 func forLab(dir string) error {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -76,7 +76,7 @@ func forLab(dir string) error {
 		os.WriteFile(filepath.Join(dir, "run"), []byte(labScript), 0o755))...)
 }
 
-// build builds snapwatch with the mutant.
+// build builds a snapwatch binary from a tree with the mutant's break.
 func (m mutant) build(tree, binary string) error {
 	mend, err := m.apply(tree)
 	if err != nil {

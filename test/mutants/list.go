@@ -16,9 +16,10 @@ var suites = []suite{
 	{"deploy/", [][]string{{"-short", "-tags", "deploy", "-run", "Rules|EveryAlert", "./deploy"}, {"-tags", "deploy", "-run", "TestTheSameAlerts.*/faults,_plain$", "./deploy"}, {"-tags", "deploy", "-run", "RulesAgree", "./test/sim", "-weeks", "2"}}},
 }
 
-// mutants are the breaks of the code; a person could make each of them by mistake.
+// mutants has all breaks of the code that the tests must catch; a person could make each break by
+// mistake.
 var mutants = slices.Concat([]mutant{
-	// Mutants of the choice of the configuration in force.
+	// Mutants of the choice between the old and the changed configuration of the exporter.
 	{"exporter/configfile.go", `if !reflect.DeepEqual(last.config, config.Default()) {`, `if false {`, "not report that the configuration file is gone"},
 	{"exporter/configfile.go", `return ago < 0 || ago >= configSettled`, `return ago < 0 || ago >= 0`, "read a file that is being written"},
 	{"exporter/configfile.go", `if f.current.Load().problem == "" && sameFile`, `if sameFile`, "not read a refused file again"},
@@ -32,7 +33,7 @@ var mutants = slices.Concat([]mutant{
 	{"checker/owned.go", `if n.Failure != "" && moved[`, `if false && moved[`, "let a silent node claim a copy of a guest that moved"},
 	{"checker/runnotes.go", `age > r.Limit && (r.Up == 0 || r.Up > r.Limit)`, `age > r.Limit`, "take snap for late when the host has just been started"},
 	{"internal/crontab/period.go", `if !anyDay && !anyWeekday {`, `if !anyDay && !anyWeekday && false {`, "require both days of a line in cron"},
-	// Mutants of the page.
+	// Mutants of the exporter's page.
 	{"exporter/page/sites.go", `			if d.State != checker.OK {
 				c.State = checker.Critical`, `			if d.State != checker.OK {
 				c.State = checker.OK`, "hide on the page that a guest runs although its copies say that it is off"},

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each mutant's old text occurs exactly once in its file: a mutant whose text has moved changes
-// nothing, and only the nightly tests would notice that.
+// The old text of each mutant occurs exactly once in the mutant's file. A mutant whose old text no
+// longer occurs changes nothing, and without this test only the nightly tests would notice that.
 func TestEachMutantApplies(t *testing.T) {
 	all := slices.Clone(mutants)
 	for _, m := range labMutants {

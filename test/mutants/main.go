@@ -1,7 +1,8 @@
 // Command mutants breaks the planner, the verdicts and the alert rules on purpose, one line at a
-// time, in a copy of the tree, and runs the tests: the tests must catch each break. The command
-// fails if a break survives, or no longer applies to the code. The breaks of the channel programs
-// need ZFS: -lab DIR writes these breaks into DIR, for the lab's machine.
+// time, in a copy of the tree, and runs the tests: for each break, at least one test must fail. The
+// command fails if all tests pass in spite of a break, or if a break no longer applies to the code.
+// The breaks of the channel programs need ZFS: -lab DIR writes these breaks into DIR, for the lab's
+// machine.
 package main
 
 import (
@@ -14,14 +15,15 @@ import (
 	"strings"
 )
 
-// mutant is one break of a file: the old text, which occurs once, is replaced by the new text.
+// mutant is one break of a file: the new text replaces the old text, which occurs once in the file.
 type mutant struct {
 	file, old, new string
-	// what describes the wrong behaviour in words.
+	// what describes the mutant's wrong behaviour in words.
 	what string
 }
 
-// suite holds the tests that must catch the mutants of a directory, in the order in which they run.
+// suite has the tests of which one must fail for each mutant of a directory, in the order in which
+// the tests run.
 type suite struct {
 	dir   string
 	tests [][]string
@@ -76,7 +78,7 @@ func run(args []string) error {
 	return nil
 }
 
-// copyTree copies the files that git tracks.
+// copyTree copies the files of the repository that git tracks.
 func copyTree(to string) error {
 	names, err := exec.Command("git", "ls-files").Output()
 	if err != nil {
@@ -129,8 +131,8 @@ func suiteOf(m mutant) [][]string {
 
 var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 
-// try runs the tests on a mutant and returns the name of the test that caught it, "" if no test
-// did.
+// try runs the tests on a mutant and returns the name of the test that failed, "" if no test
+// failed.
 func try(tree string, m mutant) (caught string, err error) {
 	mend, err := m.apply(tree)
 	if err != nil {
@@ -153,7 +155,8 @@ func try(tree string, m mutant) (caught string, err error) {
 	return "", nil
 }
 
-// apply breaks the tree; mend restores the tree.
+// apply writes the mutant's new text into the tree; the returned function mend restores the old
+// text.
 func (m mutant) apply(tree string) (mend func(), err error) {
 	path := filepath.Join(tree, m.file)
 	text, err := os.ReadFile(path)

@@ -46,7 +46,7 @@ var poolMutants = []mutant{
 	{"deploy/prometheus/snapwatch.rules.yml", `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state="full"})
             and on (job, cluster, site, instance, pool) snapwatch:pool_status:settled >= 2`, `max by (job, cluster, site, instance, pool) (snapwatch:pool_state:settled{state="full"})
             and on (job, cluster, site, instance, pool) snapwatch:pool_status:settled >= 3`, "only warn about a pool that is far too full"},
-	// What a run says of the room that there is.
+	// Mutants of a run's reports about free space in pools.
 	{"snapper/room.go", `min(d.Written, d.RefReservation)`, `d.RefReservation`, "take what is kept free for what a snapshot reserves"},
 	{"snapper/room.go", `d.Available - min(d.Available, d.UsedByRefReservation)`, `d.Available`, "count a volume's own room as free for its snapshots"},
 	{"snapper/room.go", `if free >= 2*reserves {`, `if free >= reserves {`, "say that there is no room when it is too late"},

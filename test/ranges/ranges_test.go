@@ -14,13 +14,14 @@ import (
 	"snapwatch/checker"
 )
 
-// wrong reports whether the other implementation is known to be wrong about a range: it drops an @
-// before a ~, and treats "~:" as "~:0", which contradicts the table of the Monitoring Plugins
-// guidelines. snapwatch's own test covers these ranges.
+// wrong reports whether the other implementation of thresholds is known to be wrong about a range:
+// that implementation drops an @ before a ~, and treats "~:" as "~:0", which contradicts the table
+// of the Monitoring Plugins guidelines. snapwatch's own tests cover the ranges about which the
+// other implementation is wrong.
 func wrong(text string) bool { return strings.HasPrefix(text, "@~") || text == "~:" }
 
-// number draws a value or an end of a range. number often draws one of a few numbers, so that
-// values often equal an end, and often a fraction.
+// number draws a value, or an end of a range. number often draws one of a few numbers, so that a
+// value often equals an end of its range, and often draws a fraction.
 func number(t *rapid.T, what string) float64 {
 	n := float64(rapid.OneOf(rapid.Int64Range(-3, 3), rapid.Int64Range(-1e6, 1e6)).Draw(t, what))
 	return n + rapid.SampledFrom([]float64{0, 0, 0.5}).Draw(t, what+"'s fraction")
