@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// standingDisk returns a disk with the state and verdict.
+// standingDisk returns the result for a disk with the given state and verdict.
 func standingDisk(name string, state State, v Verdict) Result {
 	return Result{Disk: Disk{Dataset: "tank/" + name}, Judgement: Judgement{Verdict: v, State: state}}
 }
@@ -74,8 +74,9 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// Cron starts a daily check at the same time, but the check takes longer on one day than on the
-// next, and clocks change. A check that runs more often waits for its day.
+// Cron starts a daily check at the same time each day, but the duration of the check differs from
+// day to day, and clocks change: the daily check still prints a reminder each day. A check that
+// runs more often than daily prints a reminder only after a whole day.
 func TestADailyCheckRemindsDaily(t *testing.T) {
 	at := time.Date(2026, 3, 29, 8, 0, 0, 0, time.UTC)
 	fault := []Result{standingDisk("vm-1-disk-0", Critical, Stale)}
@@ -98,7 +99,8 @@ func TestADailyCheckRemindsDaily(t *testing.T) {
 	assert.Equal(t, []int{0, 48, 96}, told)
 }
 
-// A failed check ends no fault. After the next good check the end of each fault is reported.
+// A check that fails reports no fault as ended. The next check that works reports each fault that
+// has ended.
 func TestAFailedCheckEndsNothing(t *testing.T) {
 	at := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 	_, told := Told{}.Update(Report{Now: at, Disks: []Result{standingDisk("vm-1-disk-0", Critical, Stale)}}, 24*time.Hour)
@@ -119,8 +121,8 @@ func TestManyChangesAreCounted(t *testing.T) {
 	assert.Len(t, told.Standing, 60)
 }
 
-// If Update returns no line, the same faults exist as at the last report, and the last report is
-// less old than the time for a reminder.
+// Update returns no line only if the faults are the same as in the last report, and the time for a
+// reminder has not passed since that report.
 func TestSilenceMeansTheSameAsWasTold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		verdicts := map[State]Verdict{OK: Fresh, Warning: Stale, Critical: Missing, Unknown: Unreadable}

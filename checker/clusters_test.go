@@ -10,8 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// Two clusters have a guest 1, with a disk of the same name in the same place. In some cases only
-// one cluster's node was asked, in others both.
+// Each of two clusters has a guest 1, with a disk of the same name. In some test cases a node of
+// only one cluster was asked, in others a node of each cluster.
 func TestNoClusterAnswersForAnother(t *testing.T) {
 	in := func(cluster string, guid uint64, age time.Duration) Disk {
 		d := aDisk("1", zfs.Hourly, age)
@@ -30,7 +30,7 @@ func TestNoClusterAnswersForAnother(t *testing.T) {
 	gone := func(node, cluster string) Evidence { return Evidence{Node: node, Cluster: cluster, Owned: NotOwned} }
 	for name, c := range map[string]struct {
 		west     Disk
-		said     []Evidence // about the disk of cluster west
+		said     []Evidence // answers about the disk of cluster west
 		outcome  Outcome
 		verdict  Verdict
 		why      string

@@ -12,7 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// says returns the evidence of a node that owns the disk and has this newest snapshot.
+// says returns the evidence of a node that owns the disk and whose newest snapshot of the disk is
+// the argument newest.
 func says(newest *zfs.Snapshot, change ...func(*Evidence)) Evidence {
 	e := Evidence{Node: "a", Owned: Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Presence: AsSnapshot, PresenceGUID: 7}
 	for _, c := range change {
@@ -21,7 +22,7 @@ func says(newest *zfs.Snapshot, change ...func(*Evidence)) Evidence {
 	return e
 }
 
-// other returns a managed snapshot that the replica does not have.
+// other returns a managed snapshot that the owner has and the replica does not.
 func other(class zfs.Class, age time.Duration) *zfs.Snapshot {
 	s := managed(class, age)
 	s.GUID = 8
@@ -164,8 +165,8 @@ func anyEvidence(t *rapid.T) Evidence {
 	return e
 }
 
-// No answers of nodes may improve the state of a disk or report. The only exceptions are a disk of
-// which the owner takes no snapshots, and a disk that its owner does not use any more.
+// No answers of nodes may improve the state of a disk or of the report, with two exceptions: a disk
+// of which the owner takes no snapshots, and a disk that the owner does not use any more.
 func TestAComparisonNeverMakesAStateBetter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := anyDisk(t)
@@ -222,8 +223,8 @@ func TestAComparisonIsToldApartFromTheVerdict(t *testing.T) {
 	assert.Equal(t, &ComparisonDocument{Outcome: "lagging", State: "CRITICAL", Owner: "a", LagSeconds: 259200, Limit: "21600", Rule: "limits.critical", Reason: doc.Reason}, doc)
 }
 
-// The range 10: alerts for values below 10. The range 10: must not alert for the lag 0 of equal
-// copies.
+// The range "10:" alerts for values below 10, but must not alert for the lag 0 of a copy that is
+// equal to its source.
 func TestBeingEqualIsNeverALag(t *testing.T) {
 	p := testPolicy()
 	p.Warning = Limit{Range: &Range{Start: 10, End: math.Inf(1)}, Rule: "-w"}
@@ -232,7 +233,8 @@ func TestBeingEqualIsNeverALag(t *testing.T) {
 	assert.Equal(t, Lagging, Compare(d, Fresh, p, []Evidence{says(other(zfs.Hourly, hour-5*time.Second))}).Outcome)
 }
 
-// A guest that was off for months and has just started is not behind by months.
+// The lag of a copy is the time for which the owner has had newer snapshots: the copy of a guest
+// that was off for months and has just started does not lag by months.
 func TestLagIsHowLongTheReplicaHasBeenBehind(t *testing.T) {
 	off := aDisk("1", zfs.Stopped, 90*day)
 	since := func(ago time.Duration) func(*Evidence) {

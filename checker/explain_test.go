@@ -11,8 +11,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// ownerNode returns the evidence of a node that has the guest and a newest snapshot. presence is
-// the form in which the node has the replica's newest snapshot.
+// ownerNode returns the evidence of a node that has the guest and a newest snapshot. The argument
+// presence says whether the node has the replica's newest snapshot as a snapshot, as a bookmark or
+// not at all.
 func ownerNode(newest *zfs.Snapshot, presence Presence) Evidence {
 	return Evidence{Node: "pve1:10191", Owned: Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Presence: presence, PresenceGUID: 7}
 }
@@ -30,7 +31,7 @@ func TestExplain(t *testing.T) {
 		disk   Disk
 		nodes  []Evidence
 		broken string
-		next   string // part of the first steps
+		next   string // a part of the printed next steps
 	}{
 		"fresh":                     {fresh, nil, "none: fresh", ""},
 		"stale, nobody asked":       {stale, nil, "not known: no other site was asked (--owners URL,…)", "snapwatch explain tank/vm-1-disk-0 --owners"},
@@ -75,7 +76,7 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// Every alarming verdict and outcome must have a next step.
+// For every alarming verdict and outcome, explain must name a next step.
 func TestThereIsAlwaysANextStep(t *testing.T) {
 	for _, row := range Verdicts() {
 		if row.States[BeyondCritical] != OK && row.Verdict != Stale {
@@ -89,7 +90,8 @@ func TestThereIsAlwaysANextStep(t *testing.T) {
 	}
 }
 
-// For a disk on the node that has the guest there is no broken hop, and no advice for a copy.
+// For a disk on the node that has the guest, explain names no broken hop of the replication and
+// gives no advice for copies.
 func TestExplainOwn(t *testing.T) {
 	label := func(source zfs.Source) func(*Disk) {
 		return func(d *Disk) { d.Running = zfs.Property{Value: "pve1", Source: source} }

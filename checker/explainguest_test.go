@@ -24,7 +24,8 @@ func explained(t *testing.T, said map[string][]Evidence, nodes []NodeAnswer, dis
 	return ExplainGuest(r, r.Guests[0], false, Volumes{})
 }
 
-// A guest whose disks have different newest snapshots starts from the snapshots in common.
+// If the disks of a guest have different newest snapshots, the printed commands start the guest
+// from the newest snapshots that all disks have in common.
 func TestExplainGuestFromItsRestorePoint(t *testing.T) {
 	one, two := part(first, zfs.Hourly, 10*minute, has(25*minute)), part(second, zfs.Hourly, 25*minute, has())
 	e := explained(t, nil, nil, one, two)
@@ -39,8 +40,8 @@ func TestExplainGuestFromItsRestorePoint(t *testing.T) {
 	assert.Contains(t, e.Words[0], "25m ago")
 }
 
-// Two storages may each have a disk with the same name: the commands clone both disks, below
-// separate datasets.
+// Two storages may each have a disk with the same name: the printed commands clone both disks, into
+// separate parent datasets.
 func TestExplainGuestWithTwoDisksOfOneName(t *testing.T) {
 	other := part("tank/ssd/vm-100-disk-0", zfs.Hourly, minute, func(d *Disk) { d.Looked = &Looked{Others: []string{first}} })
 	e := explained(t, nil, nil, part(first, zfs.Hourly, minute), other)
@@ -96,7 +97,8 @@ func TestExplainGuestSaysWhatIsLost(t *testing.T) {
 	}
 }
 
-// The commands can be pasted into a shell, even if a dataset's name contains a blank.
+// The commands that explain prints can be pasted into a shell, even if a dataset's name contains a
+// blank.
 func TestExplainGuestWithABlankInAName(t *testing.T) {
 	d := part("tank/my backup/vm-100-disk-0", zfs.Hourly, minute)
 	e := explained(t, nil, nil, d)

@@ -10,8 +10,8 @@ import (
 	"snapwatch/config"
 )
 
-// A note names for a day the disks that owners had before and no owner has now, unless there is
-// another reason for their absence.
+// For a day, a note names each disk that an owner had before and that no owner has now, unless
+// another reason explains why the disk is gone.
 func TestWhatNoOwnerHasAnyMore(t *testing.T) {
 	const disk = "rpool/data/vm-100-disk-0"
 	left := func(age time.Duration) []NodeAnswer {

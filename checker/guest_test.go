@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// part returns a disk of guest 100 whose newest snapshot has the age. The guid of each disk is
-// different.
+// part returns a disk of guest 100 whose newest snapshot has the given class and age. Each disk has
+// its own guid.
 func part(dataset string, class zfs.Class, age time.Duration, change ...func(*Disk)) Disk {
 	d := aDisk("100", class, age, change...)
 	d.Dataset = dataset
@@ -24,7 +24,8 @@ func part(dataset string, class zfs.Class, age time.Duration, change ...func(*Di
 	return d
 }
 
-// has adds older snapshots, by age, to the result of a lookup.
+// has changes a disk: the lookup of the disk's older snapshots has found snapshots of the given
+// ages.
 func has(ages ...time.Duration) func(*Disk) {
 	return func(d *Disk) {
 		d.Looked = &Looked{}
@@ -34,7 +35,8 @@ func has(ages ...time.Duration) func(*Disk) {
 	}
 }
 
-// ahead sets the age of the disk's first snapshot that the other disks lack.
+// ahead changes a disk: the disk's oldest snapshot that the guest's other disks lack has the given
+// age.
 func ahead(age time.Duration, ages ...time.Duration) func(*Disk) {
 	return func(d *Disk) { has(ages...)(d); d.Looked.Ahead = ago(age) }
 }
@@ -122,8 +124,9 @@ func TestGuestVerdicts(t *testing.T) {
 	}
 }
 
-// Snapshots belong together by time, and not by class. Snapshots with one time in their names but
-// creations far apart come from two clocks, and do not belong together.
+// Snapshots of a guest's disks form a restore point if their names have the same time; their
+// classes do not matter. Snapshots with the same time in their names but with very different
+// creation times come from two clocks, and form no restore point.
 func TestThePointIsOneTime(t *testing.T) {
 	one, other := *managed(zfs.Hourly, hour), *managed(zfs.Daily, hour)
 	both := [][]zfs.Snapshot{{*managed(zfs.Hourly, minute), one}, {other, *managed(zfs.Hourly, day)}}
@@ -156,12 +159,12 @@ func TestGuestsAreOfOneCluster(t *testing.T) {
 	assert.Empty(t, differing(r))
 }
 
-// differing returns the questions about differences between disks.
+// differing returns the questions of a report about the differences between a guest's disks.
 func differing(r Report) []GuestQuestion {
 	return slices.DeleteFunc(slices.Clone(r.Questions), func(q GuestQuestion) bool { return len(q.Compare)+len(q.Common) == 0 })
 }
 
-// Only disks that differ lead to questions.
+// The report asks for older snapshots only for guests whose disks have different newest snapshots.
 func TestQuestions(t *testing.T) {
 	_, r := guestOf(t, part(first, zfs.Hourly, minute), part(second, zfs.Hourly, minute))
 	assert.Empty(t, differing(r))
@@ -177,7 +180,7 @@ func TestQuestions(t *testing.T) {
 	assert.Empty(t, r.Questions[0].Common, "first which of them are one disk")
 }
 
-// A lookup among some of the disks says nothing about the other disks.
+// A lookup of snapshots of some of a guest's disks proves nothing about the guest's other disks.
 func TestNothingInCommonIsOfAllThatWasLookedAt(t *testing.T) {
 	one, two := part(first, zfs.Hourly, minute, has()), part(second, zfs.Hourly, hour, has())
 	one.Looked.Among, two.Looked.Among = Among([]string{first, second, third}), Among([]string{first, second, third})
@@ -185,8 +188,8 @@ func TestNothingInCommonIsOfAllThatWasLookedAt(t *testing.T) {
 	assert.Equal(t, GuestUnreadable, r.Guests[0].Verdict)
 }
 
-// For any lists of snapshots, the common point is a time that all disks have, and no newer time is
-// in all lists.
+// For any lists of snapshots, the restore point is a time that is in the lists of all disks, and no
+// newer time is in all lists.
 func TestCommonPointIsTheNewest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		lists := make([][]zfs.Snapshot, rapid.IntRange(1, 4).Draw(t, "disks"))

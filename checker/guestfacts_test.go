@@ -13,7 +13,7 @@ import (
 
 const gib = 1 << 30
 
-// about is what is explained of guest 100, whose disks are two on two pools.
+// about returns the explanation of guest 100, which has two disks on two pools.
 func about(t *testing.T, own bool, v Volumes, change ...func(*Pool)) GuestExplanation {
 	t.Helper()
 	p := NewPolicy(config.Default())

@@ -10,7 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// A line says what alarms, of a disk that does not count, too, and a reason once.
+// The line about a guest names each disk that alarms, also a disk that does not count for the
+// guest's verdict, and gives each reason once.
 func TestGuestLines(t *testing.T) {
 	lines := func(pools ...Pool) []GuestLine {
 		p := NewPolicy(config.Default())
@@ -50,7 +51,8 @@ func TestGuestLines(t *testing.T) {
 	}
 }
 
-// What a pool says itself is not said of each of its guests, and the worst come first.
+// The lines about guests do not repeat a fault of the guests' pool, and the guests in the worst
+// state come first.
 func TestGuestLinesOfAPoolThatFails(t *testing.T) {
 	p := NewPolicy(config.Default())
 	failing := Pool{Name: "tank", Problem: "pool tank is suspended", ZFSState: "SUSPENDED", Disks: []Disk{part(first, zfs.Hourly, minute, func(d *Disk) { d.Problem = "pool tank is suspended" })}}

@@ -180,13 +180,13 @@ func TestTableOfVerdictsIsInItsOwnOrder(t *testing.T) {
 	assert.Equal(t, "no verdict", Verdict(len(names)).String())
 }
 
-// judged returns the judgement of a disk under testPolicy at the time now.
+// judged returns the judgement of a disk by testPolicy at the time now.
 func judged(d Disk) Judgement {
 	p := testPolicy()
 	return Judge(&d, &p, now)
 }
 
-// anyDisk draws random facts about a disk, also unlikely ones.
+// anyDisk draws random facts about a disk, also unlikely facts.
 func anyDisk(t *rapid.T) Disk {
 	d := Disk{Dataset: rapid.SampledFrom([]string{"tank/vm-1-disk-0", "tank/scratch/vm-1-disk-0", "slow/vm-903-disk-1"}).Draw(t, "dataset")}
 	d.VMID, _, _ = zfs.ParseDiskName(d.Name())
@@ -226,7 +226,7 @@ func TestAnAlarmNeverEndsByGettingOlder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := anyDisk(t)
 		if d.Newest == nil {
-			return // the age is the dataset's
+			return // the age in this verdict is that of the dataset
 		}
 		later := d
 		moved := *d.Newest
@@ -261,8 +261,8 @@ func TestWorst(t *testing.T) {
 	assert.Equal(t, Critical, Worst(Unknown, Critical, Warning))
 }
 
-// If the snapshots after the newest known one are unknown, a disk is well only if the disk is well
-// for any newer snapshots.
+// If it is unknown which snapshots are newer than the newest known one, a disk's state is OK only
+// if it would be OK for any such snapshots.
 func TestABoundSilencesNothing(t *testing.T) {
 	classes := append(zfs.Rotating(), zfs.Stopped)
 	rapid.Check(t, func(t *rapid.T) {

@@ -12,14 +12,16 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// configured sets the volumes in the guest's kept configuration, and the age of this configuration.
+// configured changes a disk: the guest configuration kept with the disk's snapshots has the given
+// volumes and age.
 func configured(since time.Duration, volumes ...string) func(*Disk) {
 	return func(d *Disk) {
 		d.Looked = &Looked{Config: &KeptConfig{Day: zfs.DayOf(d.Newest.Name), Sum: "1", Name: "web01", Volumes: volumes, Since: ago(since)}}
 	}
 }
 
-// If no owner answers, the kept configuration gives the guest's name and the list of its disks.
+// If no owner answers, the guest's name and the list of its disks come from the guest configuration
+// that is kept with snapshots.
 func TestWhatAKeptConfigurationNames(t *testing.T) {
 	both := []string{"zfs:vm-100-disk-0", "zfs:vm-100-disk-1"}
 	for name, c := range map[string]struct {
@@ -59,8 +61,8 @@ func TestWhatAKeptConfigurationNames(t *testing.T) {
 	}
 }
 
-// An owner's answer has precedence over a kept configuration. An excluded disk does not count as
-// lacking.
+// An owner's answer has precedence over the guest configuration that is kept with snapshots. A disk
+// that the owner excludes from snapshots is not reported as lacking.
 func TestAKeptConfigurationYields(t *testing.T) {
 	p := NewPolicy(config.Default())
 	d := part(first, zfs.Hourly, minute, configured(day, "zfs:vm-100-disk-0", "zfs:vm-100-disk-1"))
@@ -77,7 +79,8 @@ func TestAKeptConfigurationYields(t *testing.T) {
 	assert.Equal(t, GuestWhole, r.Guests[0].Verdict, r.Guests[0].Reason)
 }
 
-// lackingHere returns the disks that a guest lacks. The first disk keeps the guest's configuration.
+// lackingHere returns the disks that guest 100 lacks on this host. The first of the given disks
+// keeps the guest's configuration.
 func lackingHere(p Policy, disks ...Disk) []string {
 	return Assemble([]Pool{{Name: "tank", ReadAt: now, Disks: disks}}, p, now).WithGuests(p).guestOf(disks[0]).Lacking
 }
@@ -91,8 +94,8 @@ func (r Report) guestOf(d Disk) (g Guest) {
 	return g
 }
 
-// A disk that is left out of the verdicts does not count as a disk of the guest. Disks that are
-// left out are ignored disks, and clones that somebody made to try something.
+// A disk that has no verdict does not count as a disk of the guest: an ignored disk, or a clone
+// that somebody made to try something.
 func TestWhatIsLeftOutIsNotTheDisk(t *testing.T) {
 	p := testPolicy()
 	p.Ignore = []string{"old/*"}

@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// owning returns the answer of a node that has guest 100 with these disks. All disks are old and
-// have a new snapshot.
+// owning returns the answer of a node that has guest 100 with the given disks. All these disks were
+// created long ago and have a new snapshot.
 func owning(datasets ...string) NodeAnswer {
 	g := OwnedGuest{VMID: 100, Name: "web01", Alive: true}
 	for _, d := range datasets {
@@ -61,8 +61,8 @@ func TestWhatAnOwnerHasAndIsNotHere(t *testing.T) {
 	}
 }
 
-// A missing copy is silent only for a reason: the guest has been off for long, the disk is new, or
-// the configuration says so.
+// If no copy of an owner's disk is here, check is silent only for one of three reasons: the guest
+// has been off for long, the disk is new, or the configuration says so.
 func TestWhatNeedNotBeHere(t *testing.T) {
 	disk := "rpool/data/vm-100-disk-0"
 	for name, c := range map[string]struct {
@@ -94,8 +94,8 @@ func TestWhatNeedNotBeHere(t *testing.T) {
 	assert.Empty(t, r.Guests, "another guest is asked for")
 }
 
-// A disk under expect: must be here even if its guest was stopped long ago, but a new disk must be
-// here only after the warning limit.
+// A disk that the configuration lists under expect must be on this host even if its guest stopped
+// long ago; a new disk must be here only after the time of the warning limit.
 func TestWhatIsExpectedOfAGuestThatIsOff(t *testing.T) {
 	p, n := NewPolicy(config.Default()), owning("rpool/data/vm-100-disk-0")
 	p.Expect = []config.Selector{{Disk: "vm-100-disk-0"}}
@@ -123,7 +123,8 @@ func TestExpectedAndNotHere(t *testing.T) {
 	assert.Equal(t, OK, r.State())
 }
 
-// A disk whose guest is alive is never stopped, even if its newest snapshot is a _stopped one.
+// A disk whose guest is alive never has the verdict stopped, even if the disk's newest snapshot is
+// a _stopped one.
 func TestAliveIsNotStopped(t *testing.T) {
 	p := NewPolicy(config.Default())
 	off := aDisk("1", zfs.Stopped, 3*day)
@@ -146,8 +147,8 @@ func TestAliveIsNotStopped(t *testing.T) {
 	}
 }
 
-// A guest moved away from a node that does not answer any more. The last answer of this node must
-// not use up the copy of the new node's disk.
+// A guest moved away from a node that no longer answers. In the last answer of this node the guest
+// still has a disk; the copy here must count for the disk on the guest's new node.
 func TestAGuestThatMovedFromANodeThatIsDown(t *testing.T) {
 	p := NewPolicy(config.Default())
 	down, up := owning("rpool/data/vm-100-disk-0"), owning("rpool/data/vm-100-disk-0")
@@ -160,8 +161,8 @@ func TestAGuestThatMovedFromANodeThatIsDown(t *testing.T) {
 	assert.Equal(t, 1, others, "what only that said stands")
 }
 
-// The alarming parts of a node's last answer count after the node stopped answering, for the
-// snapshot about which the node was asked.
+// After a node has stopped answering, the alarming parts of its last answer still count, but only
+// for the snapshot about which the node was asked.
 func TestWhatASilentNodeSaidLast(t *testing.T) {
 	p := NewPolicy(config.Default())
 	off := aDisk("1", zfs.Stopped, 3*day)
@@ -198,8 +199,8 @@ func TestWhatASilentNodeSaidLast(t *testing.T) {
 	}
 }
 
-// An answer about a snapshot that was the newest before proves nothing about the present newest
-// snapshot.
+// An owner's answer about a copy's earlier newest snapshot proves nothing about the copy's present
+// newest snapshot.
 func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
 	p := NewPolicy(config.Default())
 	d := aDisk("1", zfs.Hourly, hour)
@@ -224,7 +225,7 @@ func TestAnAnswerAboutAnEarlierSnapshot(t *testing.T) {
 	}
 }
 
-// The document of an exporter contains all answers of the nodes.
+// The JSON document of an exporter contains the answers of all nodes that it asked.
 func TestWhatNodesSaidIsInTheDocument(t *testing.T) {
 	p := NewPolicy(config.Default())
 	d := aDisk("100", zfs.Stopped, 3*day)

@@ -11,7 +11,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// healthy returns a pool that was scrubbed, with changes to its health.
+// healthy returns a healthy pool with a recent scrub, after the given changes to its health.
 func healthy(change ...func(*Health)) Pool {
 	h := &Health{ReadAt: now, LastScrub: ago(10 * day)}
 	h.PoolHealth = zfs.PoolHealth{State: "ONLINE", Size: 1000, Allocated: 500, Scrub: zfs.PoolScan{State: zfs.ScanFinished, End: ago(10 * day)}}

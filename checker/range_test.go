@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The first rows are from the table in the Monitoring Plugins guidelines.
+// The first rows of this test's table are from the Monitoring Plugins guidelines.
 func TestThresholds(t *testing.T) {
 	inf := math.Inf(1)
 	for text, c := range map[string]struct {

@@ -40,7 +40,7 @@ func someReport() Report {
 }
 
 // A fresh copy elsewhere on the host does not excuse a stale copy: an equal name proves nothing,
-// and every kept copy should be fresh. The reason names the fresh copy.
+// and every copy should be fresh. The stale copy's reason names the fresh copy.
 func TestEveryCopyIsJudgedByItsOwnLimits(t *testing.T) {
 	old := aDisk("5", zfs.Hourly, 73*hour)
 	for name, c := range map[string]struct {
@@ -67,7 +67,8 @@ func TestEveryCopyIsJudgedByItsOwnLimits(t *testing.T) {
 	}
 }
 
-// A stale disk becomes orphaned, which is a warning, only by an owner's answer.
+// The verdict on a stale disk becomes orphaned, which is only a warning, if and only if an owner
+// answers that no guest uses the disk.
 func TestOrphanedNeedsAnAnswer(t *testing.T) {
 	stale, off := aDisk("1", zfs.Hourly, 73*hour), aDisk("2", zfs.Stopped, 73*hour)
 	p := NewPolicy(config.Default())

@@ -15,15 +15,16 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// other returns a managed snapshot that the replica does not have.
+// other returns a managed snapshot that the owner has and the replica does not.
 func other(class zfs.Class, age time.Duration) *zfs.Snapshot {
 	s := managed(class, age)
 	s.GUID = 8
 	return s
 }
 
-// ownerNode returns the evidence of a node that has the guest and a newest snapshot. presence is
-// the form in which the node has the replica's newest snapshot.
+// ownerNode returns the evidence of a node that has the guest and a newest snapshot. The argument
+// presence says whether the node has the replica's newest snapshot as a snapshot, as a bookmark or
+// not at all.
 func ownerNode(newest *zfs.Snapshot, presence checker.Presence) checker.Evidence {
 	return checker.Evidence{Node: "pve1:10191", Owned: checker.Owned, Dataset: "rpool/data/vm-1-disk-0", GUID: 99, Newest: newest, Presence: presence, PresenceGUID: 7}
 }
@@ -46,7 +47,8 @@ func TestWriteExplanation(t *testing.T) {
 	assert.NotContains(t, colour.String(), "\x1b[2J", "what another host says reaches no terminal")
 }
 
-// What a person sees at terminals of these widths: no line is longer, nothing is cut.
+// The table of snapwatch status fits the width of each terminal: no line is too long, and no text
+// is cut off.
 func TestStatusAtEachWidth(t *testing.T) {
 	for _, width := range []int{60, 80, 100, 120, 160, 200} {
 		var guests, disks bytes.Buffer
@@ -60,7 +62,8 @@ func TestStatusAtEachWidth(t *testing.T) {
 	}
 }
 
-// A paragraph and facts are as wide as the terminal; a command stays on its line, for a mouse.
+// Paragraphs and facts are wrapped at the width of the terminal; a command stays on one line, so
+// that a person can copy it with a mouse.
 func TestWriteGuestExplanation(t *testing.T) {
 	r := namedReport()
 	volumes := checker.Volumes{Found: map[string]zfs.Volume{

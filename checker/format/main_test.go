@@ -16,7 +16,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files again")
 
-// golden compares got with a file in testdata, or writes the file with -update.
+// golden compares the text got with a file in testdata; with -update, golden writes the file.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -35,12 +35,12 @@ const (
 	day    = 24 * time.Hour
 )
 
-// now is the time of all tests.
+// now is the present time in all tests of this package.
 var now = time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 
 func ago(d time.Duration) time.Time { return now.Add(-d) }
 
-// managed returns a managed snapshot with a class and age.
+// managed returns a managed snapshot with the given class and age.
 func managed(class zfs.Class, age time.Duration) *zfs.Snapshot {
 	return &zfs.Snapshot{Name: zfs.FormatSnapshotName(ago(age), class), GUID: 7, CreateTXG: 9, Creation: ago(age)}
 }
@@ -92,7 +92,7 @@ func someReport() checker.Report {
 	return checker.Assemble(pools, somePolicy(), now).WithGuests(somePolicy())
 }
 
-// namedReport has guests with names and with several disks, as owners tell of them.
+// namedReport returns a report after owners answered: its guests have names and several disks.
 func namedReport() checker.Report {
 	on := func(dataset string, vmid int, class zfs.Class, age time.Duration, change ...func(*checker.Disk)) checker.Disk {
 		d := aDisk("1", class, age, change...)

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// An exporter must know the timeout of its client. An exporter that does not know the timeout would
-// wait for a hanging pool until the client has given up.
+// An exporter must know its client's timeout: otherwise the exporter would wait for a pool that
+// hangs until the client has given up.
 func TestReadTellsTheExporterHowLongItWaits(t *testing.T) {
 	var told string
 	exporter := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

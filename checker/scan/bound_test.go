@@ -19,13 +19,14 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// played runs zfs in this process, with the answers from a world. The listings of the disks in hang
-// end only when their time is over.
+// played plays zfs in this process, with the datasets of world. A list of snapshots of a disk in
+// hang does not end before its timeout.
 type played struct {
 	mu    sync.Mutex
 	world zfstest.World
 	hang  []string
-	// calls are the command lines. listed are the datasets whose listings succeeded.
+	// calls has the command lines of zfs; listed has the datasets whose snapshots were listed to
+	// the end.
 	calls, listed []string
 }
 
@@ -49,7 +50,7 @@ func (p *played) run(ctx context.Context, c command.Cmd, line func(string) error
 	return command.ReadLines(strings.NewReader(out), line)
 }
 
-// within scans the pool tank for at most a tenth of a second, with the cache.
+// within scans the pool tank with the given cache, for at most a tenth of a second.
 func (p *played) within(t *testing.T, cache *Cache) checker.Pool {
 	t.Helper()
 	f := zfstest.New(t, p.world)
@@ -63,9 +64,10 @@ func (p *played) within(t *testing.T, cache *Cache) checker.Pool {
 	return pool
 }
 
-// If there is no time to list newer snapshots, the newest managed snapshot of before is used, also
-// in another process, and also on a ZFS that does not report changes. The newest snapshot of before
-// is not used if it does not exist any more: the disk was rolled back, perhaps to an earlier time.
+// If there is no time to list a disk's newer snapshots, the scan uses the newest managed snapshot
+// from an earlier scan, also from another process's scan, and also on a ZFS that does not report
+// changes. The scan does not use an earlier newest snapshot that no longer exists: the disk was
+// rolled back, perhaps to an earlier time.
 func TestWhatWasTheNewestBefore(t *testing.T) {
 	const name = "tank/vm-1-disk-0"
 	for version, old := range map[string]bool{"OpenZFS 2.1": true, "OpenZFS 2.2": false} {
@@ -102,8 +104,8 @@ func TestWhatWasTheNewestBefore(t *testing.T) {
 	}
 }
 
-// A dataset that was destroyed and made again is another dataset: the snapshots of the old dataset
-// say nothing about the new one.
+// A dataset that was destroyed and created again is another dataset: the snapshots of the old
+// dataset prove nothing about the new one.
 func TestABoundIsOfThisDataset(t *testing.T) {
 	const name = "tank/vm-1-disk-0"
 	p := &played{world: zfstest.World{Datasets: []zfstest.Dataset{pool("tank"), disk(name, 1, snapshot(hourly, 2)), disk("tank/vm-9-disk-0", 9)}}}
@@ -113,8 +115,9 @@ func TestABoundIsOfThisDataset(t *testing.T) {
 	assert.Contains(t, p.within(t, cache).Disks[0].Problem, "took too long")
 }
 
-// The lists that matter most are read first, and a list that takes all the time is read last: the
-// slow list must not prevent reading another one, in this scan or in the next.
+// A scan first reads the lists of snapshots that matter most for verdicts, and last a list that
+// took all the time of a scan: such a list must not prevent the reading of other lists, in this
+// scan or in the next.
 func TestTheOrderOfLists(t *testing.T) {
 	with := func(id int, newest string, txg uint64) zfstest.Dataset {
 		return disk(fmt.Sprintf("tank/vm-%d-disk-0", id), uint64(id), snapshot(newest, txg))

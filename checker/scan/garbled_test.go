@@ -24,8 +24,8 @@ import (
 // garbledScans is the number of scans with garbled output.
 const garbledScans = 10_000
 
-// staleWorld returns a world with stale disks that would look well if a part of the output of zfs
-// were lost. The world also has fresh, stopped and excluded disks.
+// staleWorld returns a fake pool with stale disks that would look fresh if a part of the output of
+// zfs were lost. The pool also has fresh, stopped and excluded disks.
 func staleWorld() (w zfstest.World, stale []string) {
 	at := func(class zfs.Class, txg uint64, age time.Duration) zfstest.Snapshot {
 		taken := now.Add(-age)
@@ -39,7 +39,7 @@ func staleWorld() (w zfstest.World, stale []string) {
 		{Name: "tank/a", GUID: 2, Creation: 1},
 		disk("tank/vm-1-disk-0", 11, at(zfs.Stopped, 101, 90*hour), at(zfs.Hourly, 102, 9*hour)),
 		disk("tank/vm-2-disk-0", 12, at(zfs.Stopped, 103, 90*hour), at(zfs.Hourly, 104, 9*hour), other(105)),
-		disk("tank/vm-4-disk-0", 14),                               // never had a managed snapshot
+		disk("tank/vm-4-disk-0", 14),                               // this disk never had a managed snapshot
 		disk("tank/a/vm-5-disk-0", 15, at(zfs.Daily, 107, 9*hour)), // another disk with this name is fresh
 		disk("tank/vm-5-disk-0", 16, at(zfs.Daily, 108, 9*hour), at(zfs.Hourly, 109, time.Minute)),
 		disk("tank/vm-6-disk-0", 17, at(zfs.Stopped, 110, 90*hour)),
@@ -59,15 +59,15 @@ func staleWorld() (w zfstest.World, stale []string) {
 type garbler struct {
 	*rand.Rand
 	world  zfstest.World
-	spoils int // the number of the garbled call, from 0
+	spoils int // the number of the call whose output is garbled, from 0
 	done   map[string]int
-	// answers are the outputs without an error, by command line.
+	// answers has the outputs of zfs without an error, by command line.
 	answers map[string]string
 	failed  error // the error of a command with exit status 1
 }
 
-// Run answers like zfs, except for one garbled answer. The output is read by the same code as the
-// output of a real zfs.
+// Run answers like zfs, except that it garbles the output of one call. The code that reads the
+// output of a real zfs reads this output, too.
 func (g *garbler) Run(_ context.Context, c command.Cmd, each func(string) error) error {
 	out, complaints, status := g.answer(c.Argv)
 	if g.spoils--; g.spoils == -1 {
@@ -86,7 +86,8 @@ func (g *garbler) Run(_ context.Context, c command.Cmd, each func(string) error)
 	return nil
 }
 
-// answer remembers the output of zfs, because most scans get the same output.
+// answer returns the output of a zfs command line, and remembers this output, because most scans
+// get the same output.
 func (g *garbler) answer(argv []string) (out, complaints string, status int) {
 	asked := strings.Join(argv, " ")
 	if a, known := g.answers[asked]; known {
@@ -98,8 +99,8 @@ func (g *garbler) answer(argv []string) (out, complaints string, status int) {
 	return out, complaints, status
 }
 
-// garbage is a list of wrong values for a column. No garbage is a number or word that zfs could
-// print in the column, because no program could detect a wrong value of this kind.
+// garbage is a list of wrong values for a column. No value of garbage is a number or word that zfs
+// could print in the column, because no program could detect such a wrong value.
 var garbage = []string{
 	"", " ", "-1", "+1", "1.5", "1e9", "0x10", "18446744073709551616", "９", "1 2", "nan", "\x00", "\xff\xfe", "tank", "tank@", "@", "#",
 	"autosnap_2026-03-29_11:00:00_hourly", "tank/vm-1-disk-0@", "a\tb", "a\nb", "\n", "tank/vm-9-disk-0\tguid\t1\t-\t-", strings.Repeat("x", 70_000),
@@ -139,7 +140,7 @@ func (g *garbler) spoil(out string, allOfADataset bool) string {
 	way := ways[g.IntN(len(ways))]
 	switch {
 	case way.name == "a huge line" && g.IntN(10) > 0:
-		way = ways[0] // huge lines take much time, so most are replaced
+		way = ways[0] // huge lines take much time, so most of them are replaced by another way of garbling
 	case way.name == "rows missing" && allOfADataset:
 		// A list that lacks a snapshot in the middle is not tested, because the list looks like the list
 		// of a dataset whose snapshot was destroyed.
@@ -169,14 +170,14 @@ func (g *garbler) row(change func(string) string) func(string) string {
 	})
 }
 
-// For any output of zfs nothing may panic, and no stale disk may look well: the disk must alarm, be
-// unreadable, or be missing.
+// For any output of zfs, the scan must not panic, and no stale disk may look fresh: each stale disk
+// must alarm, be unreadable or be missing.
 func TestGarbledOutputNeverReadsAsWell(t *testing.T) {
 	w, stale := staleWorld()
 	g := &garbler{world: w, done: map[string]int{}, answers: map[string]string{}, failed: exec.Command("false").Run()}
 	require.Equal(t, 1, command.ExitCode(g.failed))
 	f := zfstest.New(t, w)
-	// The locks are in memory, because on a disk they would take most of the time.
+	// The lock files are in memory, because on a disk the locks would take most of the test's time.
 	locks, err := os.MkdirTemp("/dev/shm", "snapwatch")
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, os.RemoveAll(locks)) })
@@ -191,7 +192,7 @@ func TestGarbledOutputNeverReadsAsWell(t *testing.T) {
 		s := scanner(f)
 		s.Run, s.LockDir = g.Run, locks
 		pools := s.All(t.Context(), targets)
-		for i := range pools[0].Disks { // as on the guests' node, without a memory of pending receives
+		for i := range pools[0].Disks { // as on the node of the guests, no pending receives are remembered
 			pools[0].Disks[i].PendingSince, pools[0].Disks[i].Owned = time.Time{}, checker.Owned
 		}
 		seen.Recall(pools, targets)

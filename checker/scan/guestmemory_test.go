@@ -11,7 +11,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// The cache must not change a restore point, for any sequence of received and destroyed snapshots.
+// With and without the cache, a guest's restore point must be the same, for any sequence of
+// received and destroyed snapshots.
 func TestARestorePointIsTheSameWithAndWithoutMemory(t *testing.T) {
 	for seed := uint64(70); seed < 78; seed++ { // with one of these seeds an old version found a restore point that was too old
 		chance := rand.New(rand.NewPCG(seed, 28))

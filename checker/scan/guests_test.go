@@ -19,12 +19,12 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// made returns a snapshot with an age and a class.
+// made returns a managed snapshot with the given age and class.
 func made(age time.Duration, class string, guid uint64) zfstest.Snapshot {
 	return zfstest.Snapshot{Name: "autosnap_" + ago(age).Format("2006-01-02_15:04:05") + "_" + class, GUID: guid, TXG: 100000 - uint64(age/time.Second), Creation: ago(age).Unix()}
 }
 
-// ended returns a scanner for a new process, with the cache that the old process wrote.
+// ended returns the scanner of a new process, with the cache that the ended process wrote.
 func ended(t *testing.T, s Scanner) Scanner {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "newest.json")
@@ -35,8 +35,8 @@ func ended(t *testing.T, s Scanner) Scanner {
 	return s
 }
 
-// guestsOf scans, and looks up answers until there are no new questions. The result is the guests,
-// and the number of lists of snapshots that were read.
+// guestsOf scans pools, and looks up the snapshots that the report asks for until it asks for no
+// more. The results are the guests, and the number of lists of snapshots that were read.
 func guestsOf(t *testing.T, f *zfstest.Fake, s Scanner, pools ...string) (guests []checker.Guest, lists int) {
 	t.Helper()
 	targets := Targets{}
@@ -91,8 +91,8 @@ func TestGuestsFindTheRestorePoint(t *testing.T) {
 	}
 }
 
-// While the replication of one disk is broken, each new snapshot of the other disks costs one
-// lookup of names, and no list.
+// While the replication of one of a guest's disks is broken, each new snapshot of the guest's other
+// disks costs one lookup of names, and no list of snapshots.
 func TestATornGuestIsListedOnce(t *testing.T) {
 	fresh, cut := []zfstest.Snapshot{made(9*hour, "frequently", 11), made(8*hour, "hourly", 1), made(7*hour, "frequently", 5), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(8*hour, "hourly", 2), made(30*minute, "daily", 4)}
 	f := zfstest.New(t, twoPools(fresh, cut))
@@ -109,8 +109,8 @@ func TestATornGuestIsListedOnce(t *testing.T) {
 	assert.Zero(t, lists)
 }
 
-// If the snapshots in common are destroyed, they must not count any more, even if each disk's
-// newest snapshot is unchanged.
+// If the snapshots that a guest's disks had in common are destroyed, they must no longer count as a
+// restore point, even if the newest snapshot of each disk is unchanged.
 func TestWhatGuestsHadInCommonIsLookedUpAgain(t *testing.T) {
 	one := []zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}
 	two := []zfstest.Snapshot{made(90*minute, "hourly", 2), made(30*minute, "hourly", 4)}
@@ -126,8 +126,8 @@ func TestWhatGuestsHadInCommonIsLookedUpAgain(t *testing.T) {
 	assert.Equal(t, checker.GuestTorn, guests[0].Verdict)
 }
 
-// The time that was in common before may not be the newest such time any more, although the
-// snapshots of that time still exist.
+// The earlier restore point of a guest may no longer be the newest one, although the snapshots of
+// that time still exist.
 func TestANewerPointIsFoundBesideTheOneBefore(t *testing.T) {
 	f := zfstest.New(t, twoPools([]zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(90*minute, "hourly", 2), made(30*minute, "hourly", 4)}))
 	s := scanner(f)
@@ -141,8 +141,9 @@ func TestANewerPointIsFoundBesideTheOneBefore(t *testing.T) {
 	assert.Equal(t, 20*minute, guests[0].Age)
 }
 
-// An unchanged disk that was ahead does not prove that the old common time is still the newest: the
-// other disk may have received snapshots that it lacked.
+// If one of a guest's disks is unchanged and had more snapshots than the other disk, the earlier
+// restore point may no longer be the newest one: the other disk may have received the snapshots
+// that it lacked.
 func TestANewerPointIsFoundWhereTheOtherDiskCatchesUp(t *testing.T) {
 	fast := []zfstest.Snapshot{made(5*hour, "hourly", 1), made(60*minute, "hourly", 3), made(30*minute, "frequently", 5)}
 	tank := []zfstest.Snapshot{made(5*hour, "hourly", 2)}
@@ -156,8 +157,8 @@ func TestANewerPointIsFoundWhereTheOtherDiskCatchesUp(t *testing.T) {
 	assert.Equal(t, 60*minute, guests[0].Age)
 }
 
-// Two datasets with one disk name are copies of one disk if they share a snapshot. The two datasets
-// count as copies of one disk even after the shared snapshot is gone.
+// Two datasets with one disk name are copies of one disk if they share a snapshot. They remain
+// copies of one disk after the shared snapshot was destroyed.
 func TestGuestsTellCopiesFromOtherDisks(t *testing.T) {
 	world := func(fresh, old []zfstest.Snapshot) zfstest.World {
 		return zfstest.World{Datasets: []zfstest.Dataset{pool("fast"), pool("tank"), disk("fast/vm-100-disk-0", 100, fresh...), disk("tank/vm-100-disk-0", 101, old...)}}
@@ -201,8 +202,8 @@ func TestGuestsSayWhatCouldNotBeLookedUp(t *testing.T) {
 	assert.Contains(t, guests[0].Reason, "I/O error")
 }
 
-// Only one listing at a time runs on a pool: a second one would double the cost, and could hang,
-// too. A lookup of names does not wait for a listing.
+// On a pool only one list of snapshots is read at a time: reading a second list would double the
+// cost, and could hang, too. A lookup of snapshots by name does not wait until the list is read.
 func TestGuestsWaitForTheirTurn(t *testing.T) {
 	f := zfstest.New(t, twoPools([]zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(90*minute, "hourly", 2), made(hour, "hourly", 4)}))
 	var mu sync.Mutex
@@ -227,7 +228,8 @@ func TestGuestsWaitForTheirTurn(t *testing.T) {
 	assert.ElementsMatch(t, []string{"names snapwatch-ask-fast", "lists snapwatch-list-fast", "lists snapwatch-list-tank"}, sortedKeys(locks))
 }
 
-// A cache entry that is not sensible is ignored, and the snapshots are looked up again.
+// A cache entry about a guest that cannot be true is ignored, and the snapshots of the guest's
+// disks are looked up again.
 func TestWhatIsRememberedOfGuestsMustMakeSense(t *testing.T) {
 	for name, spoil := range map[string]func(*commonDisk){
 		"no name of ours":   func(k *commonDisk) { k.Point.Name = "rep_1" },
@@ -253,7 +255,8 @@ func TestWhatIsRememberedOfGuestsMustMakeSense(t *testing.T) {
 	}
 }
 
-// keeps adds the configuration of guest 100 to a snapshot, or a reference to this configuration.
+// keeps adds the configuration of guest 100 to a snapshot: the whole text, or a reference to the
+// snapshot that has it.
 func keeps(s zfstest.Snapshot, whole bool, text string) zfstest.Snapshot {
 	c := pve.Capture(pve.ID{Kind: pve.QEMU, VMID: 100}, "pve1", text, []pve.Storage{{Name: "zfs"}})
 	s.Config = c.Reference()
@@ -263,9 +266,9 @@ func keeps(s zfstest.Snapshot, whole bool, text string) zfstest.Snapshot {
 	return s
 }
 
-// A guest's name comes from the configuration that the newest snapshot keeps or refers to. The name
-// is looked up once a day. A disk is listed only if the configuration behind a reference is
-// unknown.
+// A guest's name comes from the configuration that the newest snapshot keeps or refers to. The scan
+// looks up the name of a guest once a day, and lists a disk's snapshots for it only if the newest
+// snapshot refers to an unknown configuration.
 func TestGuestsAreCalledAsTheirSnapshotsSay(t *testing.T) {
 	const before, after = "name: web01\nscsi0: zfs:vm-100-disk-0\nscsi1: zfs:vm-100-disk-1,size=8G\nscsi2: lvm:vm-100-disk-0\nunused0: zfs:vm-100-disk-9\n", "name: web02\n"
 	world := func(snapshots ...zfstest.Snapshot) zfstest.World {
@@ -346,8 +349,8 @@ func volumesOf(t *testing.T, f *zfstest.Fake, s Scanner, snapshots ...zfstest.Sn
 	return read[0].Disks[0].Looked.Config.Volumes
 }
 
-// If the newest snapshot refers to a configuration that was not sent, the last configuration that
-// is here counts, with and without the cache.
+// If a disk's newest snapshot refers to a guest configuration that was not sent to this host, the
+// last configuration that is here counts, with and without the cache.
 func TestAReferenceToAConfigurationThatWasNotSent(t *testing.T) {
 	before := []zfstest.Snapshot{keeps(made(26*hour, "daily", 1), true, twoDisks), keeps(made(25*hour, "daily", 2), true, twoDisks)}
 	after := append(slices.Clone(before), keeps(made(minute, "hourly", 3), false, twoDisks+"memory: 4096\n"))
@@ -359,7 +362,7 @@ func TestAReferenceToAConfigurationThatWasNotSent(t *testing.T) {
 	assert.Equal(t, both, volumesOf(t, f, scanner(f), after...))
 }
 
-// A configuration counts as long as a snapshot on this host keeps the configuration.
+// A guest configuration counts as long as a snapshot on this host keeps it.
 func TestAConfigurationThatNothingKeepsIsForgotten(t *testing.T) {
 	kept := keeps(made(26*hour, "daily", 1), true, twoDisks)
 	f := zfstest.New(t, zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}})
@@ -371,7 +374,7 @@ func TestAConfigurationThatNothingKeepsIsForgotten(t *testing.T) {
 	assert.Empty(t, volumesOf(t, f, s, made(hour, "daily", 5), made(minute, "hourly", 6)))
 }
 
-// yesterday returns the entry as if it was made on the day before.
+// yesterday returns a cache entry as if the scan of the day before had made it.
 func yesterday(e configEntry) configEntry {
 	e.Config.Day = "2026-03-28"
 	return e

@@ -18,7 +18,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// tank returns a world with one pool, with the given output of zpool.
+// tank returns a fake pool tank about which zpool prints the given output.
 func tank(zpool string) zfstest.World {
 	return zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", Creation: 1700000000}}, Zpool: map[string]string{"tank": zpool}}
 }
@@ -156,14 +156,14 @@ func TestWhoWaitedTakesWhatTheOtherRead(t *testing.T) {
 	assert.Len(t, f.ZpoolCalls(), calls)
 }
 
-// failing returns a world in which zpool status fails.
+// failing returns a fake pool for which zpool status fails.
 func failing() zfstest.World {
 	w := tank(scrubbed)
 	w.Faults = []zfstest.Fault{{Words: []string{"zpool", "status"}, Exit: 1, Stderr: "no luck\n"}}
 	return w
 }
 
-// judged returns the verdict on the pool tank with this health.
+// judged returns the verdict on the pool tank if the pool's health is h.
 func judged(h *checker.Health, now time.Time) checker.PoolResult {
 	return checker.JudgePool(checker.Pool{Name: "tank", ReadAt: now, ZFSState: "ONLINE", Health: h}, checker.NewPolicy(config.Default()), now)
 }
@@ -179,8 +179,8 @@ func TestZpoolThatFailsWhereNothingIsRememberedAlarmsAtOnce(t *testing.T) {
 		assert.Contains(t, r.Reason, "no luck", name)
 	}
 
-	// The file can be read but not replaced: its name has the greatest possible length, so the longer
-	// name of a temporary file is impossible.
+	// The file with the pools' health can be read but not replaced: its name has the greatest
+	// possible length, so a temporary file next to it, with a longer name, is impossible.
 	f := zfstest.New(t, tank(scrubbed))
 	s = clocked(f, &clock)
 	dir := t.TempDir()

@@ -131,7 +131,8 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// at returns a pool that was read at a time, with the guid of the pool and of its one disk.
+// at returns a pool that was read at the given time and has one disk; pool and guid are the guids
+// of the pool and of the disk.
 func at(read time.Time, name string, pool, guid uint64) checker.Pool {
 	d := checker.Disk{Dataset: name + "/vm-1-disk-0", GUID: guid, ReadAt: read, Newest: managed(zfs.Hourly, 0)}
 	return checker.Pool{Name: name, GUID: pool, ReadAt: read, Disks: []checker.Disk{d}}
@@ -141,8 +142,8 @@ func lostPool(name string) checker.Pool {
 	return checker.Pool{Name: name, Missing: true, Problem: "not imported"}
 }
 
-// The same guid at another place means a renamed disk only if the old place was read, or if the
-// pool itself has another name now.
+// A disk with a known guid and a new name counts as renamed only if its old name was looked for in
+// this reading, or if the disk's pool has another name now.
 func TestWhatIsRenamed(t *testing.T) {
 	seen, _ := Inventory{}.Updated([]checker.Pool{at(now, "third", 7, 5)}, now)
 	empty := checker.Pool{Name: "third", GUID: 7, ReadAt: now}
@@ -184,7 +185,7 @@ func TestWhatIsRenamed(t *testing.T) {
 			}
 		})
 	}
-	// The pool is renamed, and later gets its old name again.
+	// The pool third is imported under another name, and later under its old name again.
 	there, _ := seen.Updated([]checker.Pool{at(now.Add(hour), "drei", 7, 5)}, now.Add(hour))
 	assert.Equal(t, []string{"drei/vm-1-disk-0"}, sortedKeys(there.Disks))
 	assert.Equal(t, []string{"third"}, NewTargets(config.Config{}, Imported{"third": 7}, there).Pools(), "the old name is not missed by who only reads the memory")
@@ -192,9 +193,9 @@ func TestWhatIsRenamed(t *testing.T) {
 	assert.Equal(t, []string{"third/vm-1-disk-0"}, sortedKeys(back.Disks))
 }
 
-// While a part of the pool cannot be read, the readable disks count: a new disk is remembered, a
-// renamed disk is known only by its new name, and an unseen disk is kept and does not count as a
-// change.
+// While some datasets of a pool cannot be read, the inventory still follows the other disks: the
+// inventory adds a new disk, knows a renamed disk only by its new name, and keeps a disk that was
+// not read.
 func TestWhatIsReadBesideAFault(t *testing.T) {
 	const renamed, unseen = "tank/vm-2-disk-0", "tank/vm-3-disk-0"
 	before := tankWith("tank/vm-1-disk-0", renamed, unseen)
@@ -220,15 +221,15 @@ func TestWhatIsReadBesideAFault(t *testing.T) {
 	assert.Equal(t, []string{"tank/vm-1-disk-0", "tank/new/vm-2-disk-0", "tank/vm-4-disk-0", unseen}, datasetsOf(pools[0]))
 	assert.NotEmpty(t, pools[0].Disks[3].Problem)
 
-	// A read from before the disk was seen at its place proves no renaming. A read from before the
-	// disk was forgotten does not add the disk again.
+	// A reading of the pool that is older than the disk's entry does not rename the disk. A reading
+	// that began before the disk was forgotten does not add the disk again.
 	early := now.Add(-hour)
 	same, _ := Inventory{Disks: seenOf(before).Disks, Forgotten: map[string]time.Time{"tank/vm-4-disk-0": now}}.Updated([]checker.Pool{partly(early)}, now)
 	assert.Contains(t, same.Disks, renamed)
 	assert.NotContains(t, same.Disks, "tank/vm-4-disk-0")
 
-	// The disk appeared after the last complete read of the pool, and is not seen now. No complete
-	// read shows that the disk is gone.
+	// The disk appeared after the last complete reading of the pool, and an incomplete reading does
+	// not find it: only a complete reading could prove that the disk is gone.
 	pool := tankWith("tank/vm-1-disk-0")
 	pool.Problem = "cannot open 'tank/x': I/O error"
 	pools = []checker.Pool{pool}
@@ -237,7 +238,7 @@ func TestWhatIsReadBesideAFault(t *testing.T) {
 		assert.Equal(t, d.Dataset == unseen, d.Gone, d.Dataset)
 		assert.Equal(t, d.Dataset != unseen, d.Problem != "", d.Dataset)
 	}
-	// After a complete read the disk is missing.
+	// After a complete reading of the pool without the disk, the disk is missing.
 	pool = tankWith("tank/vm-1-disk-0")
 	pool.ReadAt = later.Add(hour)
 	pools = []checker.Pool{pool}
@@ -253,9 +254,9 @@ func datasetsOf(pool checker.Pool) (names []string) {
 	return names
 }
 
-// If a disk is gone when its pool is imported under another name, the disk is missing under the new
-// name, also for a process that only reads the inventory. An earlier forget of the new name was
-// about another disk.
+// If a disk is gone when its pool is imported under another name, the disk is missing under its
+// name in the renamed pool, also for a process that only reads the inventory. If a disk of this
+// name was forgotten before, that was another disk.
 func TestAPoolIsRenamedWhileADiskIsGone(t *testing.T) {
 	p := at(now, "third", 7, 5)
 	p.Disks = append(p.Disks, checker.Disk{Dataset: "third/a/vm-2-disk-0", GUID: 6, ReadAt: now, Newest: managed(zfs.Hourly, 0)})
@@ -304,8 +305,8 @@ func TestACopyWhoseSnapshotsWerePromotedAway(t *testing.T) {
 	assert.Equal(t, checker.Excluded, verdict(6), "a clone in its place")
 }
 
-// If a clock was ahead when a disk was forgotten, the entry must not forget other disks when the
-// wrong time arrives.
+// If the host's clock was ahead when a disk was forgotten, the inventory must not forget other
+// disks when the wrong time is reached.
 func TestForgottenWhileTheClockWasAhead(t *testing.T) {
 	s, _ := Inventory{}.Updated([]checker.Pool{at(now, "tank", 1, 5)}, now)
 	s, _ = s.Forget("tank", now.Add(30*day))
@@ -316,7 +317,8 @@ func TestForgottenWhileTheClockWasAhead(t *testing.T) {
 	assert.Len(t, s.With(Inventory{}, now.Add(day)).Forgotten, 1, "another process has just forgotten it")
 }
 
-// Only a read that began after a disk was forgotten may remember the disk again, in any inventory.
+// Only a reading of the pool that began after a disk was forgotten may add the disk to an inventory
+// again.
 func TestWhatIsForgottenStaysSo(t *testing.T) {
 	read, forgotten := now, now.Add(time.Second)
 	exporters, _ := Inventory{}.Updated([]checker.Pool{at(read, "tank", 1, 5)}, now)
@@ -357,8 +359,8 @@ func TestAFirstReceiveIsNotRemembered(t *testing.T) {
 	assert.Empty(t, seen.Disks)
 }
 
-// A damaged inventory is renamed and reported for a day. An inventory that cannot be read is left
-// unchanged.
+// An inventory file with damaged content is renamed, and reported for a day. An inventory file that
+// cannot be read is left unchanged.
 func TestReopen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "seen.json")
 	require.NoError(t, seenOf(tankWith("tank/vm-1-disk-0")).Save(path))
@@ -450,8 +452,8 @@ func TestCacheOnDisk(t *testing.T) {
 	})
 }
 
-// A cache file with names only, from an old version: the names are looked up again, because they
-// may be wrong.
+// A cache file from an old version of snapwatch has only the names of newest snapshots; the scan
+// looks up these snapshots again, because the names may be wrong.
 func TestCacheOfNames(t *testing.T) {
 	f := zfstest.New(t, plainWorld())
 	path := filepath.Join(t.TempDir(), "newest.json")
@@ -475,7 +477,7 @@ func TestCacheOfNames(t *testing.T) {
 	assert.Len(t, f.Calls(), 2, "heads and a lookup, no list: %q", f.Calls())
 	assert.True(t, s.Cache.Unsaved(), "now more is known")
 
-	// The cached name is wrong: this snapshot does not exist any more.
+	// The snapshot whose name is in the cache does not exist any more.
 	w := plainWorld()
 	w.Datasets[3].Snapshots[0].Name = older
 	f.Set(w)

@@ -21,7 +21,7 @@ func TestFirstAfter(t *testing.T) {
 	older := []zfs.SnapshotName{s("frequently", before), s("frequently", before+1)}
 	for name, c := range map[string]struct {
 		list []zfs.SnapshotName
-		want uint64 // the first snapshot's txg, 0 if unknown
+		want uint64 // the txg of the first snapshot that the copy lacks, 0 if unknown
 	}{
 		"the oldest of those after it":                      {append(older, s("hourly", after+1), s("hourly", after), s("stopped", at)), after},
 		"a last snapshot counts, too":                       {append(older, s("stopped", after)), after},

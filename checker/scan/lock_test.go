@@ -15,7 +15,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// Any user can hold the shared lock: the scan reports this, and reads the pool nevertheless.
+// Any user of the host can hold the scan's shared lock: the scan reports that it did not get the
+// lock, and reads the pool nevertheless.
 func TestScanWhileSomebodyHoldsTheLock(t *testing.T) {
 	f := zfstest.New(t, plainWorld())
 	held, err := os.Create(filepath.Join(f.LockDir, "snapwatch-list-tank.lock"))
@@ -31,7 +32,8 @@ func TestScanWhileSomebodyHoldsTheLock(t *testing.T) {
 	assert.Contains(t, strings.Join(p.Remarks, "\n"), "snapwatch-list-tank.lock is locked by another process: not waited for")
 }
 
-// Without a directory for locks the scan works without locks, and nothing is unknown.
+// If there is no directory for lock files, the scan reads the pool without a lock, and knows all
+// that it would know with one.
 func TestScanWithoutLocks(t *testing.T) {
 	f := zfstest.New(t, plainWorld())
 	require.NoError(t, os.RemoveAll(f.LockDir))

@@ -10,7 +10,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// If one snapshot or bookmark cannot be read, only this name is unknown.
+// If zfs cannot read one of the requested snapshots and bookmarks, only this one is unknown.
 func TestLookupOfWhatCannotBeRead(t *testing.T) {
 	strange := func(name string) zfstest.Snapshot {
 		s := snapshot(name, 4)

@@ -9,8 +9,8 @@ import (
 	"snapwatch/checker"
 )
 
-// Each case is a sequence of scans on a node, with the node of the disk's guest at each scan, and
-// whether the disk is reported when it is gone.
+// Each test case is a sequence of scans on a node, with the node on which the disk's guest is at
+// each scan, and with the expected answer whether the disk is missing after the last scan.
 func TestADiskThatGoesWithItsGuestIsNotMissed(t *testing.T) {
 	const name = "tank/vm-1-disk-0"
 	begin := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
@@ -70,8 +70,9 @@ func TestNothingIsForgottenOfAPoolThatWasNotRead(t *testing.T) {
 	}
 }
 
-// A check with its own inventory must not report a disk either, if the exporter knows that the
-// guest moved away. If the disk comes back, check remembers the disk again.
+// If the exporter knows that a guest moved away, a check with an inventory of its own must not
+// report the guest's disk as missing either. If the disk comes back, check adds the disk to its
+// inventory again.
 func TestWhatMovedAwayIsForgottenByWhoeverRemembersIt(t *testing.T) {
 	begin := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 	exporters, _ := Inventory{}.Updated([]checker.Pool{at(begin, "tank", 1, 7)}, begin)
@@ -91,7 +92,8 @@ func TestWhatMovedAwayIsForgottenByWhoeverRemembersIt(t *testing.T) {
 	assert.Empty(t, exporters.With(Inventory{}, after).Forgotten, "it is not told for ever")
 }
 
-// If a pool has another guid than before, the inventory keeps the nodes of its disks' guests.
+// If a pool has another guid than before, the inventory keeps its knowledge on which nodes the
+// guests of the pool's disks are.
 func TestAPoolWithAnotherGuidKeepsWhereTheGuestsAre(t *testing.T) {
 	now := time.Date(2026, 3, 29, 12, 0, 0, 0, time.UTC)
 	s := Inventory{Disks: map[string]KnownDisk{"tank/vm-1-disk-0": {GUID: 7, Since: now, Node: "a"}}}

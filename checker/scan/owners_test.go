@@ -10,7 +10,7 @@ import (
 	"snapwatch/checker"
 )
 
-// hasDisks returns the answer of a node that has these disks of guest 100.
+// hasDisks returns the answer of a node on which guest 100 has the given disks.
 func hasDisks(datasets ...string) checker.NodeAnswer {
 	g := checker.OwnedGuest{VMID: 100, Name: "web01"}
 	for _, d := range datasets {
@@ -19,9 +19,9 @@ func hasDisks(datasets ...string) checker.NodeAnswer {
 	return checker.NodeAnswer{Node: "pve1", At: now, Now: now, Guests: []checker.OwnedGuest{g}}
 }
 
-// A disk that a node had and does not have any more is remembered, with the time of the first
-// answer without the disk. The entry outlives the process, and ends when the node has the disk
-// again.
+// If a node had a disk and no longer has it, the scan remembers the disk with the time of the
+// node's first answer without it. The entry about the disk is kept in a file, and is removed when
+// the node has the disk again.
 func TestWhatOwnersHadIsRemembered(t *testing.T) {
 	const one, two = "rpool/data/vm-100-disk-0", "rpool/data/vm-100-disk-1"
 	former := func(s Inventory) []checker.Former { return s.Former([]checker.NodeAnswer{{Node: "pve1"}})[0].Former }

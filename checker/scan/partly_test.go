@@ -20,7 +20,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// broken returns a zfs in which some commands fail with an I/O error.
+// broken returns a fake zfs whose command lines for which fails returns true end with an I/O error.
 func broken(next func(context.Context, command.Cmd, func(string) error) error, fails func(argv []string) bool) func(context.Context, command.Cmd, func(string) error) error {
 	return func(ctx context.Context, c command.Cmd, line func(string) error) error {
 		err := next(ctx, c, line)
@@ -31,8 +31,8 @@ func broken(next func(context.Context, command.Cmd, func(string) error) error, f
 	}
 }
 
-// If one dataset cannot be opened, waiting processes need not read the pool themselves: they share
-// the result, with the problem of this dataset.
+// If one dataset of a pool cannot be opened, processes that wait for the scan need not read the
+// pool themselves: they use its result, with a problem of this dataset only.
 func TestOneScanServesAllBesideAFault(t *testing.T) {
 	p := &played{world: plainWorld()}
 	f := zfstest.New(t, p.world)
@@ -62,8 +62,8 @@ func TestOneScanServesAllBesideAFault(t *testing.T) {
 	}
 }
 
-// The second reading is only for disks without an answer. If its time is over, the answers of the
-// first reading count.
+// A scan reads a second time only the disks for which the first reading has no answer. If there is
+// no time for the second reading, the answers of the first reading count.
 func TestTheSecondLookSpoilsNothing(t *testing.T) {
 	const bad = "tank/vm-3-disk-0"
 	w := zfstest.World{NoSnapshotsChanged: true, Datasets: []zfstest.Dataset{pool("tank")}}
@@ -76,7 +76,7 @@ func TestTheSecondLookSpoilsNothing(t *testing.T) {
 	s.Run = broken(p.run, func(argv []string) bool {
 		fails := slices.Contains(argv, "-d") && slices.Contains(argv, bad)
 		if fails && !slices.Contains(argv, "tank/vm-2-disk-0") {
-			failed++ // alone, as the last listing of a reading
+			failed++ // the dataset is listed alone, as the last one of a reading
 			p.hang = []string{"tank/vm-1-disk-0"}
 		}
 		return fails
@@ -93,7 +93,7 @@ func TestTheSecondLookSpoilsNothing(t *testing.T) {
 	assert.Contains(t, got.Disks[2].Problem, "I/O error")
 }
 
-// Each case shows which of two readings counts, by the answers of each reading.
+// Each test case says which of two readings of a pool counts, given the answers of both readings.
 func TestBetter(t *testing.T) {
 	is := func(what string) checker.Disk {
 		d := checker.Disk{Dataset: "tank/vm-1-disk-0", GUID: 1}
@@ -134,8 +134,8 @@ func TestBetter(t *testing.T) {
 	}
 }
 
-// The start of a pending receive is not shared: a process that uses the scan of another process
-// must remember the start itself, or report that it is unknown.
+// A shared scan does not contain the times since which receives are pending: a process that uses
+// the scan of another process must remember such a time itself, or report that it is unknown.
 func TestSincePendingIsNotShared(t *testing.T) {
 	p := &played{world: plainWorld()}
 	p.world.Datasets[2].Token = true
@@ -157,8 +157,9 @@ func TestSincePendingIsNotShared(t *testing.T) {
 	assert.Equal(t, last.ReadAt, pool.Disks[at].PendingSince)
 }
 
-// A list that was given up counts as slow only if it alone had nearly all the time, and only for
-// some hours: a quick list that was last must be listed again.
+// If the time of a scan ends during a list of snapshots, the list counts as slow only if it alone
+// had nearly all the time of the scan, and only for some hours: a quick list that was merely the
+// last one must be read again in the next scan.
 func TestOnlyAListThatHadAllTheTimeIsLong(t *testing.T) {
 	const quick, late = "tank/vm-1-disk-0", "tank/vm-2-disk-0"
 	p := &played{hang: []string{late}, world: zfstest.World{Datasets: []zfstest.Dataset{pool("tank"),
@@ -169,7 +170,7 @@ func TestOnlyAListThatHadAllTheTimeIsLong(t *testing.T) {
 	s := scanner(f)
 	s.Run = func(ctx context.Context, c command.Cmd, line func(string) error) error {
 		if slices.Contains(c.Argv, quick) && slices.Contains(c.Argv, "-d") {
-			time.Sleep(40 * time.Millisecond) // this list takes a part of the time
+			time.Sleep(40 * time.Millisecond) // this list takes a part of the scan's time
 		}
 		return p.run(ctx, c, line)
 	}

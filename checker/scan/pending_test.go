@@ -13,8 +13,9 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// A receive is pending since the first scan that saw it, also after a restart. The time begins
-// again with each arriving snapshot, but not when prune destroys snapshots.
+// A receive counts as pending since the first scan that saw it, also after a restart of the
+// process. This time begins again with each snapshot that arrives, but not when prune destroys
+// snapshots.
 func TestPendingSince(t *testing.T) {
 	clock := now
 	f := zfstest.New(t, zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}})
@@ -52,8 +53,8 @@ func TestPendingSince(t *testing.T) {
 	assert.Empty(t, s.Cache.pending)
 }
 
-// A snapshot that this host makes during a pending receive does not end the receive. If a receive
-// ended without a managed snapshot, the next receive has another token.
+// A snapshot that this host takes during a pending receive does not end the receive. If a receive
+// ended without a managed snapshot, the scan recognizes the next receive by its other resume token.
 func TestPendingBesideOtherSnapshots(t *testing.T) {
 	c := NewCache()
 	since := func(after time.Duration, ofAny, token, problem string) time.Time {
@@ -73,7 +74,7 @@ func TestPendingBesideOtherSnapshots(t *testing.T) {
 	assert.Equal(t, now.Add(3*hour), since(3*hour, foreign, "1-c", ""), "one ended, and another began")
 }
 
-// Two configurations of one user share the cache.
+// Checks of one user with two configurations share one cache file.
 func TestConfigurationsShareACache(t *testing.T) {
 	clock := now
 	a := disk("tank/a/vm-1-disk-0", 1, snapshot(stopped, 2))

@@ -26,7 +26,8 @@ const (
 	foreign = "syncoid_c_host_2026-03-29:11:45:00-GMT00:00"
 )
 
-// snapshot returns a snapshot with a txg, from which its guid and creation are derived.
+// snapshot returns a snapshot with the given txg; its guid and creation time are derived from the
+// txg.
 func snapshot(name string, txg uint64) zfstest.Snapshot {
 	return zfstest.Snapshot{Name: name, GUID: 1000 + txg, TXG: txg, Creation: now.Unix() - 3600 + int64(txg)}
 }
@@ -42,8 +43,8 @@ func scanner(f *zfstest.Fake) Scanner {
 	return Scanner{Kstat: f.Kstat, LockDir: f.LockDir, Now: func() time.Time { return now }, Cache: NewCache()}
 }
 
-// plainWorld returns a world with a disk whose newest snapshot is managed, a disk whose newest is
-// not managed, a disk without snapshots, and datasets that are not disks.
+// plainWorld returns a fake pool with a disk whose newest snapshot is managed, a disk whose newest
+// snapshot is not managed, a disk without snapshots, and datasets that are not disks.
 func plainWorld() zfstest.World {
 	return zfstest.World{Datasets: []zfstest.Dataset{
 		pool("tank"),
@@ -129,7 +130,8 @@ func TestScanListsAgainWhatMayHaveChangedUnseen(t *testing.T) {
 			f := zfstest.New(t, w)
 			s := scanner(f)
 			scan(t, s)
-			// A managed snapshot appears that the properties of the head cannot show.
+			// A managed snapshot appears that is not the newest one, so the properties of the
+			// disk's head do not show it.
 			w.Datasets[3].Snapshots = append([]zfstest.Snapshot{{Name: stopped, GUID: 5, TXG: 3, Creation: 1}}, w.Datasets[3].Snapshots...)
 			w.Datasets[3].Snapshots[1].TXG = 2
 			f.Set(w)
@@ -169,8 +171,8 @@ func TestScanWorksWithOpenZFS21(t *testing.T) {
 	assert.Equal(t, "hourly", suffixOf(p, "tank/sub/vm-101-disk-0"))
 }
 
-// A fact that this ZFS does not report is found in a more expensive way, but only as often as
-// necessary.
+// If an older ZFS lacks a property that the scan needs, the scan finds the fact in a more expensive
+// way, but only as often as necessary.
 func TestScanWithWhatZFSTells(t *testing.T) {
 	lists := func(calls []string) (disks int) {
 		for _, c := range calls {
@@ -206,7 +208,7 @@ func TestScanWithWhatZFSTells(t *testing.T) {
 					assert.Equal(t, suffix, suffixOf(p, dataset), dataset)
 				}
 				assert.Equal(t, want, lists(f.Calls()), "turn %d: %q", turn, f.Calls())
-				// The third scan uses the cache from the file.
+				// The third scan uses the cache after it was saved in a file and read again.
 				require.NoError(t, s.Cache.Save(path))
 				var err error
 				s.Cache, err = LoadCache(path)
@@ -216,8 +218,8 @@ func TestScanWithWhatZFSTells(t *testing.T) {
 	}
 }
 
-// A pool whose snapshots take longer to list than there is time is read completely after several
-// scans, because finished lists are not read again.
+// If listing a pool's snapshots takes longer than one scan may take, several scans together read
+// the pool completely, because a scan does not read a finished list again.
 func TestALongListingGoesOnWhereItEnded(t *testing.T) {
 	w := zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}}
 	for i := range 20 {
@@ -225,7 +227,7 @@ func TestALongListingGoesOnWhereItEnded(t *testing.T) {
 	}
 	f := zfstest.New(t, w)
 	s := scanner(f)
-	clock, each := now, time.Second // the time for listing one disk
+	clock, each := now, time.Second // each is the time for listing the snapshots of one disk
 	s.Now = func() time.Time { return clock }
 	var sizes []int
 	var stop func()
@@ -267,8 +269,8 @@ func TestALongListingGoesOnWhereItEnded(t *testing.T) {
 	assert.Equal(t, "hourly", suffixOf(p, "tank/vm-100-disk-0"))
 }
 
-// A list that takes longer than there is time leaves only its own disk without an answer, at each
-// scan.
+// If listing one disk's snapshots takes longer than a scan may take, each scan has no answer for
+// this disk only.
 func TestOneLongListCostsItself(t *testing.T) {
 	w := zfstest.World{
 		Datasets: []zfstest.Dataset{
@@ -299,7 +301,8 @@ func TestOneLongListCostsItself(t *testing.T) {
 	assert.Empty(t, read().Disks[0].Problem)
 }
 
-// If only a list can show the newest snapshot, an incomplete list shows nothing.
+// If only a list of snapshots can show a disk's newest snapshot (ZFS without prevsnap), an
+// incomplete list proves nothing.
 func TestScanWithoutPrevsnapOfAnIncompleteList(t *testing.T) {
 	w := plainWorld()
 	w.NoPrevsnap = true
@@ -317,7 +320,7 @@ func TestScanOfAnIncompleteAnswer(t *testing.T) {
 	for name, c := range map[string]struct {
 		fault   zfstest.Fault
 		problem string            // the pool's problem
-		read    int               // the number of disks that were read nevertheless
+		read    int               // the number of disks that were read in spite of the problem
 		disks   map[string]string // the problems of single disks
 	}{
 		"a lookup lacks a row once":       {fault: zfstest.Fault{Words: lookup, DropRows: 1, Calls: 1}},
@@ -400,8 +403,9 @@ func TestScanOfARootThatIsNotThere(t *testing.T) {
 	assert.Equal(t, checker.Critical, r.State())
 }
 
-// A stream may contain a creation time that JSON cannot represent, or that is invalid. The time is
-// a problem of its own disk only. All other disks are judged, printed as JSON, and remembered.
+// A stream may contain a creation time that JSON cannot represent, or that is invalid. Such a
+// creation time is a problem of its own disk only. All other disks are judged, printed as JSON, and
+// remembered.
 func TestScanOfAStrangeTime(t *testing.T) {
 	for _, creation := range []int64{0, 568971820800, -1} {
 		w := plainWorld()
@@ -530,7 +534,8 @@ func TestScanOfAnEmptyPoolAsksOnce(t *testing.T) {
 	assert.Equal(t, checker.Unknown, assemble(p).State(), "nothing found is not OK")
 }
 
-// A dataset that is not watched must not look watched.
+// check names datasets that are not disks but have managed snapshots, because a person could
+// believe that check watches them.
 func TestManagedSnapshotsOfWhatIsNoDiskAreNamed(t *testing.T) {
 	w := plainWorld()
 	w.Datasets = append(w.Datasets, disk("tank/pve/web01", 110, snapshot(hourly, 8)), disk("tank/vm-103-disk-0_old", 111, snapshot(foreign, 9)))
@@ -539,7 +544,7 @@ func TestManagedSnapshotsOfWhatIsNoDiskAreNamed(t *testing.T) {
 }
 
 // A dataset that was received while this host's clock was ahead is judged by its newest snapshot.
-// Without a snapshot nothing else shows the dataset's age.
+// If such a dataset has no snapshot, its age is unknown.
 func TestReceivedWhileTheClockWasAhead(t *testing.T) {
 	w := zfstest.World{Datasets: []zfstest.Dataset{pool("tank"), disk("tank/vm-1-disk-0", 1, snapshot(hourly, 1)), disk("tank/vm-2-disk-0", 2)}}
 	for i := range w.Datasets {

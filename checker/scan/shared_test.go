@@ -18,15 +18,16 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// shares returns the scanner of one of several processes, with a running clock.
+// shares returns the scanner of one of several processes that share a scan; its clock is the real
+// one.
 func shares(t *testing.T, f *zfstest.Fake, p *played) Scanner {
 	s := scanner(f)
 	s.Now, s.Run, s.Shared = time.Now, p.run, filepath.Join(filepath.Dir(f.Kstat), "cache", "newest.scan")
 	return s
 }
 
-// Processes that wait for the lock use the scan that ended meanwhile. A process that need not wait
-// reads the pool itself.
+// Processes that waited for the scan's lock use the result of the scan that ended meanwhile. A
+// process that gets the lock without waiting reads the pool itself.
 func TestOneScanServesAllWhoWait(t *testing.T) {
 	p := &played{world: plainWorld()}
 	f := zfstest.New(t, p.world)
@@ -57,7 +58,8 @@ func TestOneScanServesAllWhoWait(t *testing.T) {
 	assert.NotEmpty(t, p.calls, "nobody else reads")
 }
 
-// While some lists of a pool take long, a process whose time ends earlier gets the known answers.
+// While another process's scan reads long lists of a pool, a process whose time ends earlier gets
+// the answers that are known by then.
 func TestWhoWaitsTooLongGetsWhatIsKnown(t *testing.T) {
 	const long = "tank/vm-1-disk-0"
 	p := &played{hang: []string{long}, world: zfstest.World{Datasets: []zfstest.Dataset{
@@ -88,7 +90,7 @@ func TestWhoWaitsTooLongGetsWhatIsKnown(t *testing.T) {
 }
 
 // A shared scan is used only if it has the same datasets, began at about the time of the request,
-// and could not be written by another user.
+// and no other user could have written it.
 func TestWhatScanServes(t *testing.T) {
 	at := time.Now()
 	s := Scanner{Shared: filepath.Join(t.TempDir(), "deep", "newest.scan")}

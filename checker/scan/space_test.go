@@ -14,14 +14,14 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// taken returns the memory that this process has from the system, in bytes.
+// taken returns the memory, in bytes, that this process has got from the operating system.
 func taken() uint64 {
 	samples := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(samples)
 	return samples[0].Value.Uint64() - samples[1].Value.Uint64()
 }
 
-// A list of a million snapshots is read as a stream, and not kept in memory.
+// A scan reads a list of a million snapshots as a stream, and does not keep the list in memory.
 func TestScanOfAMillionSnapshots(t *testing.T) {
 	const limit = 64 << 20
 	w := zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}, NoPrevsnap: true}
