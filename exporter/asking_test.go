@@ -17,7 +17,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// owner is a node with a prescribed answer. It counts the requests.
+// owner is a node that gives a prescribed answer and counts the requests.
 type owner struct {
 	asked  atomic.Int32
 	answer atomic.Pointer[func(checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer)]
@@ -39,7 +39,7 @@ func (o *owner) ask(ctx context.Context, _ time.Duration, r checker.Report) (map
 }
 
 // alive returns the answer of an owner: guest 101, whose newest snapshot is a _stopped one, has
-// been alive since a time, and guest 300 exists.
+// been alive since the given time, and the owner also has guest 300.
 func alive(since time.Time) func(checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
 	return func(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
 		said := map[string][]checker.Evidence{}
@@ -56,7 +56,7 @@ func alive(since time.Time) func(checker.Report) (map[string][]checker.Evidence,
 	}
 }
 
-// asks configures the exporter to ask a node, and to read again at each scrape.
+// asks configures the exporter to ask the given node, and to read the pools again at each scrape.
 func asks(node *owner) func(*Settings) {
 	return func(s *Settings) {
 		s.Ask, s.Reuse = node.ask, 0
@@ -103,8 +103,8 @@ func TestTheOwnersAreAskedInTheBackground(t *testing.T) {
 	assert.Equal(t, "25500", line(r.scrape(), "snapwatch_disk_lag_seconds"+disk))
 }
 
-// The last answer of a node that no longer answers counts for a while, and a note says so. Then
-// nothing is known.
+// If a node no longer answers, its last answer counts for a while, and a note says so. After this
+// time, the state of the node's guests is unknown.
 func TestAnOwnerThatDoesNotAnswer(t *testing.T) {
 	node := &owner{}
 	r := newRig(t, world(), asks(node))
@@ -131,8 +131,8 @@ func TestAnOwnerThatDoesNotAnswer(t *testing.T) {
 	assert.Equal(t, "1", line(r.scrape(), `snapwatch_disk_comparison{dataset="tank/a/vm-100-disk-0",disk="vm-100-disk-0",outcome="owner unreachable"`))
 }
 
-// An owner's last answer that alarms counts for as long as the owner does not answer, so that an
-// owner that is down or refuses a password silences nothing.
+// If an owner's last answer raised an alarm, that answer counts for as long as the owner gives no
+// other: an owner that is down or refuses the password must not end an alarm.
 func TestAnOwnerThatIsSilentSilencesNothing(t *testing.T) {
 	const disk = `{dataset="tank/a/subvol-101-disk-0",disk="subvol-101-disk-0",`
 	for name, since := range map[string]time.Duration{"long behind": 7 * time.Hour, "just started": time.Minute} {
@@ -164,7 +164,7 @@ func TestAnOwnerThatIsSilentSilencesNothing(t *testing.T) {
 	}
 }
 
-// refuses is the answer of a node that refuses the request.
+// refuses returns the answer of a node that refuses the request.
 func refuses(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswer) {
 	said := map[string][]checker.Evidence{}
 	for _, d := range r.Disks {
@@ -173,7 +173,7 @@ func refuses(r checker.Report) (map[string][]checker.Evidence, checker.NodeAnswe
 	return said, checker.NodeAnswer{Node: "pve1", Failure: "refused"}
 }
 
-// That no disk is absent is known only from an owner that answers.
+// The number of absent disks is unknown until an owner has answered.
 func TestWhatIsAbsentIsNotKnownWithoutAnAnswer(t *testing.T) {
 	node := &owner{}
 	r := newRig(t, world(), asks(node))
@@ -185,7 +185,8 @@ func TestWhatIsAbsentIsNotKnownWithoutAnAnswer(t *testing.T) {
 	assert.Equal(t, "0", line(page, `snapwatch_owner_answers{node="pve1"}`))
 }
 
-// An owner that hangs delays no scrape, and only one request to it is under way.
+// An owner that hangs delays no scrape, and the exporter has only one request to this owner under
+// way.
 func TestAnOwnerThatHangs(t *testing.T) {
 	node := &owner{}
 	release := make(chan struct{})
@@ -203,8 +204,8 @@ func TestAnOwnerThatHangs(t *testing.T) {
 	r.settle(t)
 }
 
-// A disk that an owner no longer has is reported for a day, also after a restart and to readers
-// of this exporter.
+// A disk that an owner no longer has is reported for a day, also after a restart of the exporter,
+// and also by a check that reads this exporter.
 func TestWhatAnOwnerHadIsTold(t *testing.T) {
 	node := &owner{}
 	node.says(alive(start.Add(-time.Minute)))
@@ -233,7 +234,8 @@ func TestWhatAnOwnerHadIsTold(t *testing.T) {
 	assert.Equal(t, []checker.Former{{VMID: 300, Guest: "new", Dataset: "rpool/data/vm-300-disk-0", Since: start.Add(2 * time.Minute)}}, facts.Nodes[0].Former)
 }
 
-// If the configuration names no node, no node is asked, and earlier answers do not count.
+// If the configuration names no owners, the exporter asks no node, and earlier answers of owners do
+// not count.
 func TestNobodyIsAskedWhereNoneIsNamed(t *testing.T) {
 	node := &owner{}
 	node.says(alive(start))
@@ -247,7 +249,8 @@ func TestNobodyIsAskedWhereNoneIsNamed(t *testing.T) {
 	assert.Empty(t, r.Report().Nodes)
 }
 
-// A replica that has received a newer snapshot since its owner was asked is not behind.
+// If a replica has received a newer snapshot since the exporter asked the owner, the owner's answer
+// does not make the replica lag.
 func TestAnAnswerIsAboutWhatWasAsked(t *testing.T) {
 	a := asking{}
 	newest := &zfs.Snapshot{Name: "autosnap_2026-03-29_11:00:00_hourly", GUID: 5}

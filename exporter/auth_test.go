@@ -16,7 +16,8 @@ import (
 )
 
 // An attacker's web page can resolve its own name to 127.0.0.1, and read the exporter through the
-// visitor's browser, also through ssh -L.
+// visitor's browser, also through a tunnel of ssh -L; so the exporter refuses other host names on
+// loopback.
 func TestOnlyThisHostsNamesOnLoopback(t *testing.T) {
 	r := newRig(t, world())
 	s := server()
@@ -49,8 +50,9 @@ func TestOnlyThisHostsNamesOnLoopback(t *testing.T) {
 	assert.Equal(t, 403, ask(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}, "localhost", "/").Code, "a name is not an address")
 }
 
-// A web configuration that requires certificates proves nothing: a server that was started
-// without TLS serves plain HTTP even if the file changes afterwards.
+// A web configuration that requires certificates does not prove that clients show one: a server
+// that was started without TLS serves plain HTTP even if the file changes afterwards. Only a
+// request over TLS with a certificate counts.
 func TestACertificateIsShown(t *testing.T) {
 	r := newRig(t, world())
 	s := server()
@@ -68,7 +70,7 @@ func TestACertificateIsShown(t *testing.T) {
 	} {
 		request := httptest.NewRequest(http.MethodGet, "/api/v1/disks", nil)
 		request.TLS = c.state
-		request.SetBasicAuth("a", "b") // no password is required
+		request.SetBasicAuth("a", "b") // this server requires no password
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, request.WithContext(context.WithValue(request.Context(), http.LocalAddrContextKey, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)})))
 		assert.Equal(t, c.status, w.Code, name)

@@ -21,12 +21,13 @@ import (
 	"snapwatch/test/cputime"
 )
 
-// many returns a store with this number of disks, all fresh, that never reads again.
+// many returns an exporter's store with the given number of disks, all fresh; the store never reads
+// the pools again.
 func many(disks int) *Store {
 	pool := checker.Pool{Name: "tank", ReadAt: start}
 	for i := range disks {
 		dataset := fmt.Sprintf("tank/replica/site-a/vm-%d-disk-%d", 100+i/2, i%2)
-		made := start.Add(-time.Duration(i/2%90) * time.Minute) // both disks of a guest have the time of one run
+		made := start.Add(-time.Duration(i/2%90) * time.Minute) // the snapshots of a guest's two disks are from one run
 		pool.Disks = append(pool.Disks, checker.Disk{
 			Dataset: dataset, VMID: 100 + i/2, GUID: uint64(i + 1), Created: start.Add(-24 * time.Hour), ReadAt: start, HostClock: start,
 			Newest:  &zfs.Snapshot{Dataset: dataset, Name: zfs.FormatSnapshotName(made, zfs.Hourly), GUID: uint64(i), Creation: made},
@@ -34,7 +35,7 @@ func many(disks int) *Store {
 			Looked:  &checker.Looked{Config: &checker.KeptConfig{Day: made.Format(time.DateOnly)}}, // today's configuration was looked up
 		})
 	}
-	// In the order of zfs list.
+	// The disks are in the order in which zfs list prints them.
 	slices.SortFunc(pool.Disks, func(a, b checker.Disk) int { return strings.Compare(a.Dataset, b.Dataset) })
 	cfg := config.Default()
 	cfg.Datasets = []string{"tank/replica"}
@@ -47,7 +48,7 @@ func many(disks int) *Store {
 	return store
 }
 
-// The store of the benchmark serves its disks at every scrape.
+// The store that BenchmarkScrape uses has all its disks in every scrape.
 func TestManyAreScraped(t *testing.T) {
 	h := Server{MetricsPath: "/metrics", Log: slog.New(slog.DiscardHandler)}.Handler(many(10))
 	for range 2 {
@@ -57,7 +58,7 @@ func TestManyAreScraped(t *testing.T) {
 	}
 }
 
-// scraped requests the metrics once, as Prometheus does.
+// scraped requests the exporter's metrics once, as Prometheus does.
 func scraped(b *testing.B, h http.Handler, encoding string) {
 	b.Helper()
 	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)

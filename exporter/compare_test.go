@@ -24,7 +24,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// owns makes the store's node the owner of these guests, and pve2 the owner of guest 200.
+// owns makes the exporter's node the owner of the guests vmids, and pve2 the owner of guest 200.
 func owns(vmids ...int) func(*Settings) {
 	of := map[int]string{200: "pve2"}
 	for _, vmid := range vmids {
@@ -35,8 +35,8 @@ func owns(vmids ...int) func(*Settings) {
 	}
 }
 
-// primaryWorld returns a node with its own disks. vm-100-disk-0 has a bookmark of a destroyed
-// snapshot.
+// primaryWorld returns the fake pools of a node with disks of its own guests. The disk
+// vm-100-disk-0 has a bookmark of a destroyed snapshot.
 func primaryWorld() zfstest.World {
 	d := disk("rpool/data/vm-100-disk-0", 11, snapshot("hourly", 1, 3*time.Hour), snapshot("hourly", 2, time.Hour), snapshot("hourly", 3, time.Minute))
 	d.Bookmarks = []zfstest.Snapshot{snapshot("stopped", 4, 24*time.Hour)}
@@ -66,7 +66,8 @@ func post(h http.Handler, body string, header ...string) *httptest.ResponseRecor
 	return w
 }
 
-// compared sends a comparison with a timeout that no test reaches.
+// compared sends the exporter a request of the comparison API, with a timeout that no test reaches,
+// and returns the answer.
 func compared(t *testing.T, r *rig, disks ...checker.CompareDisk) []checker.ComparedDisk {
 	t.Helper()
 	return comparedWithin(t, "120", r, disks...)
@@ -92,7 +93,7 @@ func TestCompareAnswersOfEachDisk(t *testing.T) {
 		ask("vm-100-disk-0", "", snapshot("hourly", 1, 3*time.Hour)),
 		ask("vm-100-disk-0", "", snapshot("stopped", 4, 24*time.Hour)),
 		ask("vm-100-disk-0", "elsewhere/vm-100-disk-0", gone),
-		ask("vm-100-disk-0", "", gone), // two copies on the asker's host may ask the same
+		ask("vm-100-disk-0", "", gone), // an asker with two copies of this disk may ask about the disk twice
 		ask("vm-101-disk-0", "tank/vm-101-disk-0", snapshot("hourly", 6, time.Hour)),
 		ask("vm-101-disk-0", "", gone),
 		ask("vm-102-disk-0", "", snapshot("hourly", 7, time.Hour)),
@@ -162,7 +163,8 @@ func TestCompareListsOnlyWhereTheAskerIsFarBehind(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r.fake.Forget()
-			// Two copies on one host may be at the same snapshot.
+			// An asker with two copies of one disk, at the same snapshot, asks the same question
+			// twice.
 			both := compared(t, r, ask("vm-100-disk-0", "", c.asked), ask("vm-100-disk-0", "", c.asked))
 			assert.Equal(t, c.lists, strings.Contains(strings.Join(r.fake.Calls(), "\n"), "-d 1"))
 			for _, d := range both {
@@ -178,8 +180,8 @@ func TestCompareListsOnlyWhereTheAskerIsFarBehind(t *testing.T) {
 }
 
 // Another program on the copy's host makes snapshots with managed names, and replication is dead.
-// The owner can prove that it never had such a snapshot, if it has not yet rotated away any
-// snapshot of that age.
+// The owner can prove that it never took the copy's newest snapshot, if the owner still has all its
+// snapshots of that age.
 func TestCompareTellsWhatItNeverHad(t *testing.T) {
 	for name, c := range map[string]struct {
 		asked  zfstest.Snapshot
@@ -207,7 +209,8 @@ func TestCompareTellsWhatItNeverHad(t *testing.T) {
 	}
 }
 
-// One old snapshot that is held or cloned does not prove that no other was rotated away.
+// One old snapshot with a hold or a clone does not prove that the owner still has all its snapshots
+// of that age.
 func TestCompareDoesNotTrustWhatIsPinned(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(w *zfstest.World, old *zfstest.Snapshot)
@@ -235,9 +238,9 @@ func TestCompareDoesNotTrustWhatIsPinned(t *testing.T) {
 	}
 }
 
-// Another disk of the same name does not replace the origin named in the request. A renamed
-// origin is recognized by the asker's newest snapshot. Only a node that has read every pool in
-// which the origin could be can say that it is gone.
+// A request names the disk from which a copy is sent. Another disk of the same name is not taken
+// for this disk. If the disk was renamed, the owner recognizes it by the copy's newest snapshot.
+// Only a node that has read every pool in which the disk could be answers that the disk is gone.
 func TestCompareDoesNotTakeANamesakeForTheOrigin(t *testing.T) {
 	w := primaryWorld()
 	w.Datasets = append(w.Datasets, zfstest.Dataset{Name: "rpool/data/base-105-disk-0", GUID: 16, Snapshots: []zfstest.Snapshot{snapshot("__base__", 20, time.Hour)}})
@@ -302,8 +305,8 @@ func TestCompareSaysWhatTheOwnerExcludes(t *testing.T) {
 	assert.Empty(t, d[2].Excluded)
 }
 
-// For each disk that the asker considers stopped, the answer says whether its guest is alive.
-// Each guest is looked up once.
+// For each disk whose newest snapshot in the request is a _stopped one, the answer says whether the
+// disk's guest is alive. The owner looks up each guest once.
 func TestCompareSaysWhoLives(t *testing.T) {
 	since := start.Add(-3 * time.Hour)
 	var asked []int
@@ -328,7 +331,8 @@ func TestCompareSaysWhoLives(t *testing.T) {
 	assert.Nil(t, d[3].AliveSince, "it is not known since when")
 }
 
-// A node with guests reports that nothing starts snap, in answers and as a metric.
+// If neither cron nor systemd starts snap, a node with guests reports that, in answers to other
+// hosts and as a metric.
 func TestWhereNothingStartsSnap(t *testing.T) {
 	ended := func(ago time.Duration) func() (report.Run, error) {
 		return func() (report.Run, error) { return report.Run{End: start.Add(-ago)}, nil }
@@ -501,8 +505,8 @@ func TestDisksAPISaysWhatIsOwnedHere(t *testing.T) {
 }
 
 // A label counts only on the host that owns the disk's guest, according to the last reading of
-// Proxmox's configuration. On a copy a label was received with the stream, or was set for another
-// purpose.
+// Proxmox's configuration. On a copy, the label was received with the send stream, or was set for
+// another purpose.
 func TestALabelOnACopySilencesNothing(t *testing.T) {
 	w := primaryWorld()
 	for i := range w.Datasets {
@@ -525,7 +529,7 @@ func TestALabelOnACopySilencesNothing(t *testing.T) {
 		metrics := r.scrape()
 		assert.Equal(t, "1", state(metrics, "rpool/data/vm-100-disk-0", "excluded"))
 		assert.Equal(t, "1", state(metrics, "rpool/data/vm-103-disk-0", "never"))
-		broken.Store(true) // a moment without pmxcfs does not alarm
+		broken.Store(true) // pmxcfs does not answer for a moment, which must not alarm
 	}
 	r.restart()
 	assert.Equal(t, "0", state(r.scrape(), "rpool/data/vm-100-disk-0", "excluded"), "nothing is known of whose it is")

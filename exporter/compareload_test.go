@@ -18,7 +18,7 @@ import (
 	"snapwatch/checker"
 )
 
-// peakHeap returns the largest size of the heap while do runs, in MiB.
+// peakHeap returns, in MiB, the largest size of the heap during a call of the function do.
 func peakHeap(do func()) (peak uint64) {
 	done := make(chan struct{})
 	go func() { defer close(done); do() }()
@@ -34,8 +34,8 @@ func peakHeap(do func()) (peak uint64) {
 	}
 }
 
-// A request of the greatest size and a request with the greatest number of disks take little
-// memory, since the unit allows 512 MiB.
+// A comparison request of the greatest size, and a request with the greatest number of disks, take
+// little memory: the exporter's unit allows 512 MiB.
 func TestALargeComparisonTakesLittleMemory(t *testing.T) {
 	r := newRig(t, world())
 	one := `{"disk":"vm-1-disk-0","newest":{}}`
@@ -49,8 +49,9 @@ func TestALargeComparisonTakesLittleMemory(t *testing.T) {
 	}
 }
 
-// Requests with bodies that never end occupy the turns of other large requests, but take no more
-// memory. A large request that gets no turn in time is refused. A small request needs no turn.
+// Only a few large requests are read at the same time. Requests with bodies that never end can
+// block other large requests, but take no more memory. A large request that has waited too long is
+// refused. A small request is read immediately.
 func TestFewCompareAtATime(t *testing.T) {
 	r := newRig(t, world())
 	live := httptest.NewServer(server().Handler(r.Store))
@@ -84,7 +85,7 @@ func TestFewCompareAtATime(t *testing.T) {
 	live.CloseClientConnections()
 }
 
-// A name that is requested several times is looked up once.
+// A snapshot name that is several times in a request is looked up once.
 func TestEachNameOnce(t *testing.T) {
 	w := wanted{}
 	for range 3 {

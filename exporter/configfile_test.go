@@ -14,7 +14,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// configured is a rig with a configuration file.
+// configured is an exporter under test whose configuration is in a file.
 type configured struct {
 	*rig
 	path string
@@ -43,7 +43,8 @@ func (c *configured) write(t *testing.T, text string, at time.Time) {
 	require.NoError(t, os.Chtimes(c.path, at, at))
 }
 
-// inForce returns the metric, and whether the problem is on the page and in the log.
+// inForce returns the metric about the last reload of the configuration, and whether the page and
+// the log name a problem of the file.
 func (c *configured) inForce(t *testing.T) (metric string, onPage, logged bool) {
 	t.Helper()
 	const problem = "the last good one stays in force"
@@ -60,7 +61,7 @@ const (
 	misspelt = "limit: {warning: 3h}\n"
 )
 
-// A changed configuration is in force at the next scrape, without a restart.
+// A changed configuration file is in force at the next scrape, without a restart of the exporter.
 func TestAChangedConfigurationIsTakenBetweenTwoScans(t *testing.T) {
 	c := newConfigured(t, "limits: {warning: 2h}\n")
 	assert.Equal(t, "1", c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "stale"))
@@ -74,8 +75,9 @@ func TestAChangedConfigurationIsTakenBetweenTwoScans(t *testing.T) {
 	assert.Contains(t, c.shown(t, "/"), "work")
 }
 
-// Changed datasets: are read immediately, even if the last reading could still be reused. A disk
-// that is no longer searched for is not missing.
+// If the key datasets of the configuration has changed, the exporter immediately reads the new
+// datasets, even if the last reading of the pools could still be reused. A disk outside of the new
+// datasets is not missing.
 func TestOtherDatasetsAreReadAtOnce(t *testing.T) {
 	c := newConfigured(t, narrowed)
 	metrics := c.scrape()
@@ -91,8 +93,8 @@ func TestOtherDatasetsAreReadAtOnce(t *testing.T) {
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="ok"}`))
 }
 
-// A faulty file changes nothing. It is reported in the log once, and on the page and as a metric
-// until it is corrected.
+// A faulty configuration file changes nothing. The exporter reports the faulty file once in the
+// log, and on the page and as a metric until the file is corrected.
 func TestAFaultyConfigurationIsRefused(t *testing.T) {
 	c := newConfigured(t, quiet)
 	assert.Equal(t, "1", line(c.scrape(), "snapwatch_config_last_reload_successful"))
@@ -117,7 +119,8 @@ func TestAFaultyConfigurationIsRefused(t *testing.T) {
 	assert.False(t, onPage)
 }
 
-// A file that disappears is refused like a faulty one. A file that never existed is not a fault.
+// A configuration file that has disappeared is refused like a faulty file. A configuration file
+// that never existed is not a fault.
 func TestAConfigurationThatIsGone(t *testing.T) {
 	c := newConfigured(t, "")
 	metric, onPage, _ := c.inForce(t)
@@ -138,8 +141,8 @@ func TestAConfigurationThatIsGone(t *testing.T) {
 	assert.Equal(t, "1", c.state(c.scrape(), "tank/b/vm-103-disk-0", "vm-103-disk-0", "103", "excluded"))
 }
 
-// An editor may move the file away and back while the exporter reads it. This must not count as an
-// empty file.
+// An editor may move the configuration file away and back while the exporter reads it. The exporter
+// must not take the absence of the file for an empty configuration.
 func TestTheFileGoesBetweenLookAndRead(t *testing.T) {
 	c := newConfigured(t, narrowed)
 	load := c.file.load
@@ -156,9 +159,9 @@ func TestTheFileGoesBetweenLookAndRead(t *testing.T) {
 	assert.Equal(t, "1", metric, "it is read again")
 }
 
-// An editor may have written half of the file, which may be a valid configuration that watches
-// less. So a file that has just changed is read only after a while, or immediately after a
-// signal.
+// An editor may have written half of the configuration file, and this half may be a valid
+// configuration that watches less. So the exporter reads a file that has just changed only after a
+// while, or immediately after a signal.
 func TestAFileThatIsBeingWrittenIsNotRead(t *testing.T) {
 	c := newConfigured(t, quiet)
 	c.scrape()
@@ -178,7 +181,8 @@ func TestAFileThatIsBeingWrittenIsNotRead(t *testing.T) {
 	assert.Equal(t, "1", excluded(), "settled")
 }
 
-// A look at a file below /etc/pve may hang. It must delay neither a scrape nor the page.
+// A system call for a configuration file below /etc/pve may hang. Such a hang must delay neither a
+// scrape nor the page.
 func TestAHungConfigurationKeepsNobodyWaiting(t *testing.T) {
 	c := newConfigured(t, quiet)
 	hung := make(chan struct{})

@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// playedConn is a fake connection from an address.
+// playedConn is a fake network connection from a given address.
 type playedConn struct {
 	net.Conn
 	from   string
@@ -33,7 +33,8 @@ func (c *playedConn) Close() error {
 	return nil
 }
 
-// A client that opens many connections does not keep out others, and gets only its share.
+// A client that opens many connections gets only its share of the connections, so that other
+// clients can connect.
 func TestConnections(t *testing.T) {
 	var c connections
 	enter := func(from string, states ...http.ConnState) *playedConn {
@@ -78,7 +79,7 @@ func TestConnections(t *testing.T) {
 	assert.Len(t, c.open, maxConnections-1)
 }
 
-// Requests to any path whose bodies never arrive do not keep out scrapes.
+// Requests whose bodies never arrive, to any path, do not prevent scrapes.
 func TestBodiesThatDoNotComeKeepNobodyOut(t *testing.T) {
 	r := newRig(t, world())
 	live := server().server(r.Store)
@@ -102,7 +103,7 @@ func TestBodiesThatDoNotComeKeepNobodyOut(t *testing.T) {
 	}
 }
 
-// inUse returns the memory in use, in bytes.
+// inUse returns the memory that this process uses, in bytes.
 func inUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -110,8 +111,9 @@ func inUse() int64 {
 	return int64(m.HeapInuse + m.StackInuse)
 }
 
-// Idle connections and requests without their bodies do not keep out scrapes, take little memory,
-// and are closed. Meanwhile a request for the page under another host name is still refused.
+// Idle connections, and requests whose bodies do not arrive, do not prevent scrapes, take little
+// memory, and are closed by the server. Meanwhile a request for the page under another host name is
+// still refused.
 func TestServerUnderSiege(t *testing.T) {
 	r := newRig(t, world())
 	s := server()
@@ -157,7 +159,7 @@ func TestServerUnderSiege(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, refused.Body.Close())
 	assert.Equal(t, http.StatusForbidden, refused.StatusCode)
-	// The clients' ends of the connections are in this process too, with a few kB each.
+	// This process also has the clients' ends of the connections, which take a few kB each.
 	assert.Less(t, inUse()-memory, int64(len(all)*8<<10+16<<20))
 	get, err := http.Get("http://" + l.Addr().String() + "/metrics")
 	require.NoError(t, err)

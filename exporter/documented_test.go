@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMetricsAreDocumented compares docs/metrics.md with the catalogue; -update writes the page.
+// TestMetricsAreDocumented compares docs/metrics.md with the exporter's list of metrics; -update
+// writes this page.
 func TestMetricsAreDocumented(t *testing.T) {
 	const path = "../docs/metrics.md"
 	var b strings.Builder

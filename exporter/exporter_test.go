@@ -78,7 +78,7 @@ func world() zfstest.World {
 	}}
 }
 
-// rig is a store over a fake zfs and a clock.
+// rig is an exporter under test: a store with a fake zfs and a clock that the test sets.
 type rig struct {
 	*Store
 	fake  *zfstest.Fake
@@ -97,7 +97,8 @@ func newRig(t *testing.T, w zfstest.World, change ...func(*Settings)) *rig {
 	return r
 }
 
-// scans reports whether a pool is being read. A reading may outlast the request that started it.
+// scans reports whether the exporter is reading a pool. A reading may take longer than the request
+// that started the reading.
 func (r *rig) scans() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,7 +110,7 @@ func (r *rig) scans() bool {
 	return false
 }
 
-// settle waits for everything that the page started in the background.
+// settle waits for the end of all readings that the page started in the background.
 func (r *rig) settle(t *testing.T) {
 	assert.Eventually(t, r.Quiet, time.Minute, time.Millisecond)
 }
@@ -146,7 +147,7 @@ func server() Server {
 	return Server{MetricsPath: "/metrics", Log: slog.New(slog.DiscardHandler)}
 }
 
-// get sends the handler a request to the loopback address.
+// get sends the handler a request to the loopback address, and returns the recorded response.
 func get(h http.Handler, path string, header ...string) *httptest.ResponseRecorder {
 	return getAt(h, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, path, header...)
 }
@@ -283,12 +284,13 @@ func TestAPoolThatIsGoneIsMissingWithItsDisks(t *testing.T) {
 	assert.Equal(t, "0", line(metrics, `snapwatch_pool_scrape_success{pool="tank"}`))
 	assert.Equal(t, "1", line(metrics, `snapwatch_pool_state{pool="tank",state="missing"}`))
 
-	// Another process has forgotten the pool's disks and written the file.
+	// As if another process had run snapwatch forget: the inventory file no longer has the pool's
+	// disks.
 	r.forget(t, "tank")
 	assert.NotContains(t, r.scrape(), "vm-100-disk-0")
 }
 
-// forget does the same as snapwatch forget.
+// forget removes a dataset from the inventory file as the command snapwatch forget does.
 func (r *rig) forget(t *testing.T, dataset string) {
 	t.Helper()
 	path := filepath.Join(r.dir, InventoryName)
@@ -305,8 +307,8 @@ func (r *rig) seen(t *testing.T) []string {
 	return slices.Sorted(maps.Keys(seen.Disks))
 }
 
-// An inventory file that was cut short does not count as empty. It is moved aside, and the loss
-// is reported for a day on the page, by check, and as a metric.
+// An inventory file that was cut short does not count as empty. The exporter renames such a file,
+// and for a day the page, check and a metric report the loss of the inventory.
 func TestADamagedInventoryIsToldForADay(t *testing.T) {
 	r := newRig(t, world())
 	r.scrape()
@@ -327,7 +329,7 @@ func TestADamagedInventoryIsToldForADay(t *testing.T) {
 	assert.Equal(t, "1", line(r.scrape(), "snapwatch_memory_kept"))
 	assert.Empty(t, r.Report().Notes)
 
-	// A process with the whole inventory in memory writes the file again.
+	// An exporter that has the whole inventory in memory writes the inventory file again.
 	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
 	assert.Equal(t, "1", line(r.scrape(), "snapwatch_memory_kept"))
 	assert.Len(t, r.seen(t), 4)
@@ -366,8 +368,8 @@ func TestAnInventoryThatIsGoneIsWrittenAgain(t *testing.T) {
 	assert.Len(t, r.seen(t), 4)
 }
 
-// A script runs zfs destroy and snapwatch forget while scrapes are under way. The scrapes have
-// read the disk before and must not remember it again.
+// A script runs zfs destroy and snapwatch forget while scrapes are under way. A scrape that has
+// read a disk before it was forgotten must not add the disk to the inventory again.
 func TestWhatIsForgottenWhileAScrapeReadsStaysSo(t *testing.T) {
 	w := world()
 	r := newRig(t, w)
@@ -525,7 +527,7 @@ func TestOnlyMetricsAreServedToStrangers(t *testing.T) {
 			s.WebConfig = c.config
 			h := s.Handler(r.Store)
 			for _, path := range []string{"/", "/api/v1/disks"} {
-				w := getAt(h, c.local, path, "Authorization", "Basic YTpi") // as a request that exporter-toolkit has accepted
+				w := getAt(h, c.local, path, "Authorization", "Basic YTpi") // like a request whose password exporter-toolkit has accepted
 				assert.Equal(t, c.status, w.Code, path)
 				if c.status == 200 && c.config == auth {
 					assert.Equal(t, 403, getAt(h, c.local, path).Code, "the users came after exporter-toolkit had looked")

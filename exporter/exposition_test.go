@@ -23,7 +23,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// odd returns a report of disks with unusual labels and values.
+// odd returns a report about disks whose metrics have unusual labels and values.
 func odd() (r checker.Report, _ config.Config) {
 	snapshot := &zfs.Snapshot{Name: "autosnap_2026-03-29_11:00:00_hourly", Creation: start.Add(-3661e9)}
 	running := func(value string) zfs.Property { return zfs.Property{Value: value, Source: zfs.SourceReceived} }
@@ -45,7 +45,7 @@ func odd() (r checker.Report, _ config.Config) {
 	return checker.Assemble(pools, p, start).WithGuests(p), cfg
 }
 
-// The text printed here is byte by byte that of client_golang.
+// The exporter's metrics text is, byte by byte, the text that client_golang would print.
 func TestTextIsThatOfClientGolang(t *testing.T) {
 	report, cfg := odd()
 	for name, of := range map[string]checker.Report{
@@ -77,7 +77,7 @@ func TestTextIsThatOfClientGolang(t *testing.T) {
 	}
 }
 
-// Every client gets the same metrics, in the format that it accepts.
+// Every client gets the same metrics, in the format that the client accepts.
 func TestFormsOfMetrics(t *testing.T) {
 	r := newRig(t, world())
 	live := httptest.NewServer(server().Handler(r.Store))

@@ -10,8 +10,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// A disk that cannot be read for any reason keeps its newest known snapshot. Without the time of
-// that snapshot the alert for its age would end.
+// A disk that cannot be read, for whatever reason, keeps its newest known snapshot in the metrics.
+// Without the time of this snapshot, the alert for its age would end.
 func TestADiskThatCannotBeReadKeepsItsTime(t *testing.T) {
 	const of = `{dataset="tank/b/vm-103-disk-0",disk="vm-103-disk-0",pool="tank",`
 	for name, change := range map[string]func(*rig, *zfstest.World){
@@ -31,7 +31,7 @@ func TestADiskThatCannotBeReadKeepsItsTime(t *testing.T) {
 			r := newRig(t, w, func(s *Settings) { s.ScanTimeout = time.Second })
 			newest := strconv.FormatFloat(seconds(start.Add(-7*time.Hour)), 'g', -1, 64)
 			assert.Equal(t, newest, line(r.scrape(), "snapwatch_disk_newest_snapshot_timestamp_seconds"+of))
-			// A snapshot of pvesr makes a list of the disk's snapshots necessary.
+			// The newest snapshot is one of pvesr, so the scan must list the disk's snapshots.
 			d := &w.Datasets[5]
 			for i := range 2 {
 				d.Snapshots = append(d.Snapshots, zfstest.Snapshot{Name: "__replicate_103-0_" + strconv.Itoa(1700000000+i) + "__", GUID: uint64(77 + i), TXG: uint64(50 + i), Creation: start.Unix()})

@@ -12,8 +12,9 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// A guest is migrated to another node and another is destroyed, both as Proxmox does it, and
-// their disks are not reported missing. A lost copy and a lost disk of a remaining guest are.
+// A guest is migrated to another node and another is destroyed, both as Proxmox does it, and the
+// exporter does not report their disks as missing. The exporter does report a lost copy, and a lost
+// disk of a guest that is still on the node.
 func TestMigrationAndDestroyOnANodeMissNothing(t *testing.T) {
 	var owners atomic.Pointer[pve.Owners]
 	owners.Store(&pve.Owners{Node: "pve1", Of: map[int]string{100: "pve1", 101: "pve1", 102: "pve1"}})
@@ -54,7 +55,7 @@ func TestMigrationAndDestroyOnANodeMissNothing(t *testing.T) {
 	assert.Equal(t, "1", missing("tank/east/vm-100-disk-0", "vm-100-disk-0", "100"), "a copy")
 }
 
-// The metrics of the host that alert rules use.
+// The exporter has the metrics about the host that the alert rules use.
 func TestTheHostSaysWhatItsRulesNeed(t *testing.T) {
 	r := newRig(t, world(), func(s *Settings) {
 		s.Config.Maintenance = []config.Maintenance{

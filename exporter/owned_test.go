@@ -12,7 +12,8 @@ import (
 	"snapwatch/internal/report"
 )
 
-// A host with copies learns which disks snap covers here, and the names of their guests.
+// A node answers a host with copies which disks snap takes snapshots of here, and what their guests
+// are called.
 func TestANodeTellsWhatItHas(t *testing.T) {
 	w := primaryWorld()
 	off := disk("rpool/data/vm-104-disk-0", 16, snapshot("stopped", 8, 24*time.Hour))
@@ -37,8 +38,8 @@ func TestANodeTellsWhatItHas(t *testing.T) {
 	assert.False(t, web.Alive, "its newest snapshot does")
 }
 
-// While snap fails, the newest snapshot only gets older. Whether the guest is alive is looked up
-// whatever the snapshot's class is.
+// While snap fails on a node, the newest snapshot of a disk only gets older. The node's answer says
+// whether the disk's guest is alive, whatever the class of this snapshot is.
 func TestANodeTellsThatAGuestLivesWhileSnapFails(t *testing.T) {
 	w := primaryWorld()
 	w.Datasets = append(w.Datasets, disk("rpool/data/vm-104-disk-0", 16, snapshot("hourly", 8, 30*time.Hour)))
@@ -51,8 +52,8 @@ func TestANodeTellsThatAGuestLivesWhileSnapFails(t *testing.T) {
 	assert.True(t, answer.Guests[0].Alive)
 }
 
-// An exporter that was started while a pool is suspended reports the pool as unread, so that its
-// disks do not count as gone.
+// An exporter that was started while a pool is suspended answers that the pool was not read, so
+// that other hosts do not treat the pool's disks as gone.
 func TestANodeTellsWhatItHasNotRead(t *testing.T) {
 	r := newRig(t, primaryWorld(), owns(100, 101))
 	r.Refresh(t.Context())

@@ -21,7 +21,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// shown waits until the pools are read, and returns the page.
+// shown waits until the exporter has read the pools, and returns the page at path.
 func (r *rig) shown(t *testing.T, path string) string {
 	t.Helper()
 	r.Refresh(t.Context())
@@ -36,7 +36,8 @@ var (
 	diskName  = regexp.MustCompile(`class="path">[^<]*</span><b>([^<]*)<`)
 )
 
-// guestsOn are the guests in a page's table, in order, disksOn the disks of those that are open.
+// guestsOn returns the guests in a page's table, in order; disksOn returns the disks of the guests
+// whose rows are open.
 func guestsOn(page string) []string { return found(guestName, page) }
 
 func disksOn(page string) []string { return found(diskName, page) }
@@ -95,7 +96,7 @@ func TestPageFiltersAndSorts(t *testing.T) {
 	assert.Equal(t, []string{"vm-103-disk-0"}, disksOn(r.shown(t, "/?guest=103")))
 }
 
-// holding is a store that has just read these disks.
+// holding returns an exporter under test that has just read the given disks.
 func holding(t *testing.T, disks []checker.Disk) *rig {
 	t.Helper()
 	r := newRig(t, zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}}}, func(s *Settings) { s.Reuse = time.Hour })
@@ -104,7 +105,7 @@ func holding(t *testing.T, disks []checker.Disk) *rig {
 	return r
 }
 
-// aged is a disk whose newest snapshot has that age.
+// aged returns a disk whose newest snapshot has the given age.
 func aged(vmid, number int, age time.Duration) checker.Disk {
 	at := start.Add(-age)
 	return checker.Disk{
@@ -151,7 +152,7 @@ func TestAGuestOfManyDisksIsShownWhole(t *testing.T) {
 	assert.Less(t, len(page), 250_000)
 }
 
-// On a host without the module nothing is said of pools that are not imported.
+// On a host without the ZFS kernel module, the page does not say that pools are not imported.
 func TestPageWithoutZFS(t *testing.T) {
 	r := newRig(t, world(), func(s *Settings) { s.Scanner.Kstat = filepath.Join(t.TempDir(), "none") })
 	page := r.shown(t, "/")

@@ -9,8 +9,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// One dataset on the owner cannot be opened. The owner still answers about the disks next to it,
-// which it has just read, but not about a disk that it did not find there.
+// If the owner cannot open one of its datasets, the owner still answers about the other disks,
+// which it has just read, but does not say that a disk is gone that it did not find.
 func TestOneBadDatasetOnTheOwner(t *testing.T) {
 	w := primaryWorld()
 	w.Faults = []zfstest.Fault{{Words: []string{"get", "rpool"}, Exit: 1, Stderr: "cannot open 'rpool/vm-999-cloudinit': I/O error\n"}}
@@ -22,8 +22,9 @@ func TestOneBadDatasetOnTheOwner(t *testing.T) {
 	assert.False(t, d[1].Gone)
 }
 
-// One dataset cannot be opened for days. Next to it one disk is destroyed and forgotten, and
-// another is renamed. The exporter no longer asks for either.
+// One dataset of a pool cannot be opened for days. Meanwhile a second disk of the pool is destroyed
+// and forgotten, and a third disk is renamed. The exporter no longer looks for the second disk, nor
+// for the third one under its old name.
 func TestForgottenBesideOneThatCannotBeRead(t *testing.T) {
 	w := world()
 	r := newRig(t, w)
@@ -33,7 +34,7 @@ func TestForgottenBesideOneThatCannotBeRead(t *testing.T) {
 	r.clock.forward(time.Minute)
 	r.scrape()
 	gone := w.Datasets[2].Name                  // tank/a/vm-100-disk-0 is destroyed
-	w.Datasets[5].Name = "tank/c/vm-103-disk-0" // moved
+	w.Datasets[5].Name = "tank/c/vm-103-disk-0" // this disk is renamed
 	w.Datasets = append(w.Datasets[:2:2], w.Datasets[3:]...)
 	r.fake.Set(w)
 	r.forget(t, gone)

@@ -39,7 +39,7 @@ var lastRun = report.Run{
 	},
 }
 
-// gathered returns the metrics of a collector without comment lines.
+// gathered returns the metrics about the runs of snap, without comment lines.
 func gathered(t *testing.T, r Runs) string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -65,8 +65,8 @@ func uncommented(t *testing.T, path string) string {
 	return strings.Join(lines, "")
 }
 
-// A report with two entries for one guest breaks neither the scrape nor the textfile. The worse
-// entry counts.
+// A report of snap with two entries for one guest breaks neither the scrape nor the textfile. The
+// worse of the two entries counts.
 func TestTwiceInAReport(t *testing.T) {
 	said := gathered(t, only(report.Run{LeftFrozen: []int{101}, Quiesced: []report.Quiesced{
 		{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 101, Consistent: report.Torn, Seconds: 0.2},
@@ -76,7 +76,7 @@ func TestTwiceInAReport(t *testing.T) {
 	assert.Contains(t, said, "run_left_frozen 1\n")
 }
 
-// A report with any contents can be scraped, and each series appears once.
+// Whatever a run's report contains, the metrics can be scraped, and each series is in them once.
 func TestAnyReportCanBeScraped(t *testing.T) {
 	policy := checker.NewPolicy(config.Default())
 	disk := checker.Assemble([]checker.Pool{{Name: "tank", Disks: []checker.Disk{{Dataset: "tank/vm-1-disk-0", VMID: 1}}}}, policy, time.Unix(1000, 0)).Disks[0]
@@ -177,8 +177,8 @@ run_unprotected_disks{reason="storage"} 2
 	}))
 }
 
-// On a host where snap never ran there are no metrics of a run. A damaged report is reported as
-// such.
+// On a host where snap never ran there are no metrics about a run. If the report of the last run is
+// damaged, a metric says so.
 func TestRunMetricsWithoutAReport(t *testing.T) {
 	none := func() bool { return false }
 	assert.Equal(t, "run_expected 0\nrun_report_readable 1\n",
@@ -196,7 +196,7 @@ func TestWriteTextfile(t *testing.T) {
 	assert.Error(t, WriteTextfile(filepath.Join(t.TempDir(), "none", "snapwatch.prom"), lastRun))
 }
 
-// The start of the host is computed from its uptime.
+// The metric of the host's boot time is computed from the host's uptime.
 func TestBoot(t *testing.T) {
 	r := newRig(t, world(), func(s *Settings) { s.Uptime = func() (time.Duration, error) { return time.Hour, nil } })
 	assert.Equal(t, strconv.FormatFloat(seconds(start.Add(-time.Hour)), 'g', -1, 64), line(r.scrape(), "snapwatch_boot_timestamp_seconds"))

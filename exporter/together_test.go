@@ -17,8 +17,9 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// Forty checks of forty guests start in the same second while zfs is slow. Each gets an answer
-// about its own disks. The guests are far behind, so each needs more than one call of zfs.
+// Forty checks of forty guests start in the same second while zfs is slow. Each check gets an
+// answer about its own disks. The copies lag by many snapshots, so each comparison needs more than
+// one call of zfs.
 func TestFortyCompareAtOnce(t *testing.T) {
 	for name, s := range map[string]zfstest.Snapshot{"in sync": snapshot("hourly", 3, time.Minute), "far behind": snapshot("hourly", 1, 3*time.Hour)} {
 		t.Run(name, func(t *testing.T) {
@@ -51,8 +52,8 @@ func TestFortyCompareAtOnce(t *testing.T) {
 	}
 }
 
-// playedComparisons is a comparison that takes a while. It records the number of disks and the
-// time left of each call.
+// playedComparisons plays comparisons that take a while, and records for each call the number of
+// disks and the time that is left.
 type playedComparisons struct {
 	comparisons
 	takes time.Duration
@@ -79,8 +80,8 @@ func newPlayedComparisons(takes time.Duration) *playedComparisons {
 	return p
 }
 
-// asks starts a request about a number of disks with one name, and returns where its error will
-// be.
+// asks starts a comparison request about the given number of disks, all with the same name, and
+// returns a pointer to the request's later error.
 func (p *playedComparisons) asks(t *testing.T, timeout time.Duration, name string, disks int) (err *error) {
 	err = new(error)
 	go func() {
@@ -131,8 +132,8 @@ func TestWhoWaitsIsAnsweredTogether(t *testing.T) {
 	}
 }
 
-// A request that gets no turn within half of its time is refused. A request that fails does not
-// affect others.
+// The exporter refuses a comparison request that has waited for half of its timeout. A request that
+// fails does not affect other requests.
 func TestNoTurnInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlayedComparisons(5 * time.Second)

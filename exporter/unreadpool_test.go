@@ -12,7 +12,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// A disk may have moved to a pool that cannot be read, so it does not count as gone.
+// While a pool of the owner cannot be read, a disk that the owner does not find may have moved to
+// this pool, so the owner does not answer that the disk is gone.
 func TestNotGoneWhileAPoolIsUnread(t *testing.T) {
 	newest := snapshot("hourly", 3, time.Hour)
 	r := newRig(t, zfstest.World{Datasets: []zfstest.Dataset{
@@ -30,7 +31,8 @@ func TestNotGoneWhileAPoolIsUnread(t *testing.T) {
 	assert.Equal(t, "tank/vm-100-disk-0", d.Dataset, "it moved")
 }
 
-// If the guest's own disk is in a lost pool, an old copy does not replace it in answers.
+// If a guest's own disk is in a pool that the owner has lost, an old copy on the same node does not
+// replace this disk in the owner's answers.
 func TestNoCopyAnswersForALostPool(t *testing.T) {
 	old := snapshot("hourly", 1, 30*24*time.Hour)
 	w := zfstest.World{Datasets: []zfstest.Dataset{
@@ -48,14 +50,15 @@ func TestNoCopyAnswersForALostPool(t *testing.T) {
 		assert.Equal(t, "backup/vm-101-disk-0", compared(t, r, ask("vm-101-disk-0", "", old))[0].Dataset, "the lost pool never had that one")
 		assert.Empty(t, compared(t, r, ask("vm-101-disk-0", "", old))[0].Problem)
 	}
-	// A pool that was never read could have any disk.
+	// A pool that the exporter has never read could contain any disk.
 	r = newRig(t, w, owns(100))
 	r.fake.Pool("rpool", "SUSPENDED")
 	assert.Contains(t, compared(t, r, ask("vm-101-disk-0", "", old))[0].Problem, "the guest's disk may be another one")
 }
 
-// A dataset that zfs cannot read does not affect the pool's other disks. They are new, and the
-// unreadable disk keeps its last reading until that no longer counts.
+// A dataset that zfs cannot read does not affect the pool's other disks: their values are those of
+// the present reading. The unreadable disk keeps the values of its last reading until these are too
+// old.
 func TestOneDatasetThatCannotBeRead(t *testing.T) {
 	w := world()
 	r := newRig(t, w)
@@ -88,7 +91,7 @@ func TestOneDatasetThatCannotBeRead(t *testing.T) {
 	assert.Less(t, unreadable, 4)
 }
 
-// Without the module there is no pool to speak of, and a report of nothing would not say why.
+// On a host without the ZFS kernel module there are no pools, and the report says why it has none.
 func TestAReportWithoutZFSSaysWhy(t *testing.T) {
 	r := newRig(t, world(), func(s *Settings) { s.Scanner.Kstat = filepath.Join(t.TempDir(), "none") })
 	r.Refresh(t.Context())

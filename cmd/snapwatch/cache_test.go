@@ -14,8 +14,9 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// TestChecksKeepWhatOthersLearnt: two checks of one user start together, each of another pool.
-// The check that saves last keeps the disks and the pending receives that the other check saved.
+// TestChecksKeepWhatOthersLearnt: two checks of one user start together, each of another pool. The
+// check that saves the cache last keeps in it the disks and the pending receives that the other
+// check saved.
 func TestChecksKeepWhatOthersLearnt(t *testing.T) {
 	pending := vm(100, "stopped", 48*time.Hour)
 	pending.Token = true
@@ -47,8 +48,8 @@ func TestChecksKeepWhatOthersLearnt(t *testing.T) {
 	a, b = begin(), begin()
 	assert.Equal(t, noon.Unix(), check(a, "tank").Disks[0].PendingSince.Unix())
 
-	// A forgotten disk stays forgotten, even if a check that has not read the forgetting yet
-	// saves last.
+	// A disk that was forgotten remains forgotten, even if a check that read the inventory before
+	// saves it last.
 	forgotten, _ := scan.Inventory{}.Forget(other.Name, clock)
 	require.NoError(t, forgotten.Save(q.Seen))
 	f.Set(zfstest.World{Datasets: []zfstest.Dataset{{Name: "tank", GUID: 1}, pending, vm(101, "hourly", time.Hour), {Name: "big", GUID: 1}}})
@@ -58,8 +59,9 @@ func TestChecksKeepWhatOthersLearnt(t *testing.T) {
 	assert.Len(t, begin().own.Disks, 2)
 }
 
-// Another user's checks could not read what root writes to their cache. So if root types the command
-// of cron's line, check leaves this cache alone, and this is not a fault.
+// Checks of another user could not read a cache file that root has written. So if root types the
+// command of that user's cron line, check does not write the user's cache file, and reports no
+// fault.
 func TestRootLeavesAnothersCacheAlone(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can write there")

@@ -13,8 +13,8 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// A fault of 36 hours, checked every half hour, causes three mails: at its beginning, after a
-// day, and at its end.
+// If cron runs check --changes every half hour, a fault of 36 hours causes three mails: at the
+// fault's beginning, after a day, and at its end.
 func TestAFaultOf36HoursIsThreeMails(t *testing.T) {
 	one, other := vm(100, "hourly", time.Hour), vm(101, "hourly", time.Hour)
 	s := newSite(t, one, other)
@@ -44,7 +44,8 @@ func TestAFaultOf36HoursIsThreeMails(t *testing.T) {
 	}, mails)
 }
 
-// A prune that has failed for longer and longer is one fault: it begins, and it lasts.
+// While prune fails for more and more days, check --changes reports one fault: its beginning and a
+// reminder.
 func TestAFailingPruneIsTwoMails(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
 	s.CronFile = s.fake.Path("cron")
@@ -65,7 +66,8 @@ func TestAFailingPruneIsTwoMails(t *testing.T) {
 	assert.Equal(t, "reminder: nothing has changed for 1d", mails[1])
 }
 
-// Checks with different disks or limits remember their printed changes separately.
+// Calls of check --changes with different disks or limits remember their printed changes in
+// separate files.
 func TestChangesAreThoseOfOneQuestion(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour), vm(101, "hourly", time.Hour))
 	for _, args := range [][]string{{}, {"--vmid", "100"}, {"--guest", "100"}, {"-w", "~:30m"}} {
@@ -80,7 +82,8 @@ func TestChangesAreThoseOfOneQuestion(t *testing.T) {
 	}
 }
 
-// A check that begins to fail prints the failure once, and later prints once that it works again.
+// When check --changes itself begins to fail, it prints the failure once, and later prints once
+// that check works again.
 func TestChangesOfTheCheckItself(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", time.Hour))
 	require.NoError(t, os.WriteFile(s.ConfigPath, []byte("limit: {}\n"), 0o600))
@@ -96,8 +99,8 @@ func TestChangesOfTheCheckItself(t *testing.T) {
 	assert.Contains(t, first, "OK the check finds disks again")
 }
 
-// A check that cannot save the printed changes prints all current problems each time, and the
-// reason.
+// If check --changes cannot save the changes that it has printed, each call prints all present
+// problems and the reason.
 func TestChangesThatCannotBeKept(t *testing.T) {
 	stale := vm(100, "hourly", 7*time.Hour)
 	s := newSite(t, stale)
@@ -119,8 +122,8 @@ func TestChangesThatCannotBeKept(t *testing.T) {
 	assert.Contains(t, first, cannot+"this user has no cache directory; name a file with --cache")
 }
 
-// If the file of printed changes cannot be read, the check prints all problems again and reports
-// the loss.
+// If the file of printed changes cannot be read, check --changes prints all problems again and
+// reports that the file is lost.
 func TestChangesThatWereLost(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour))
 	s.check("--changes")
@@ -139,7 +142,7 @@ func TestChangesThatWereLost(t *testing.T) {
 	}
 }
 
-// Changes that could not be printed are printed by the next check.
+// If check --changes cannot print the changes, the next check prints these changes.
 func TestChangesThatWereNotPrinted(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour))
 	s.Stdout = broken{}
@@ -156,8 +159,8 @@ func TestChangesThatWereNotPrinted(t *testing.T) {
 	assert.Contains(t, first, "ended after ", "the end was not printed either")
 }
 
-// A check that writes to a closed pipe is killed while it prints. So the record of printed changes
-// is saved after printing.
+// A process that writes to a closed pipe is killed. So check --changes saves the record of printed
+// changes only after it has printed them.
 func TestChangesAreSavedAfterPrinting(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour))
 	kept := func() string {
@@ -183,7 +186,7 @@ type writer func([]byte) (int, error)
 
 func (w writer) Write(p []byte) (int, error) { return w(p) }
 
-// broken is a writer whose Write always fails.
+// broken is an io.Writer whose Write always fails.
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, os.ErrClosed }

@@ -20,7 +20,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// site is a replica with a fake zfs.
+// site is a host with copies of disks and a fake zfs.
 type site struct {
 	*environment
 	fake   *zfstest.Fake
@@ -141,8 +141,8 @@ func TestCheckAnswersInTimeWhileZFSHangs(t *testing.T) {
 	assert.Equal(t, 1, s.fake.Hung(), "one hangs, the others wait for its lock")
 }
 
-// A check that runs out of time saves the disks that it has listed for the next check, or reports
-// why it cannot.
+// A check that runs out of time saves the lists of snapshots that it has read, for the next check,
+// or reports why it cannot save them.
 func TestCheckWhoseTimeIsUpKeepsWhatItFound(t *testing.T) {
 	foreign := func(id int) zfstest.Dataset {
 		d := vm(id, "hourly", time.Hour)
@@ -255,7 +255,8 @@ func TestCheckMissesWhatTheExporterHasSeen(t *testing.T) {
 	assert.Contains(t, first, "WARNING: disks seen before")
 }
 
-// A pending receive of a stopped disk does not alarm before the warning limit.
+// A pending receive into a copy of a stopped guest's disk does not alarm before it has been pending
+// for the time of the warning limit.
 func TestCheckRemembersSinceWhenAReceiveIsPending(t *testing.T) {
 	d := vm(100, "stopped", 72*time.Hour)
 	d.Token = true
@@ -277,12 +278,13 @@ func TestCheckRemembersSinceWhenAReceiveIsPending(t *testing.T) {
 	assert.Equal(t, 2, status, "nothing remembers since when")
 }
 
-// set replaces the disks of the fake zfs.
+// set replaces the disks that the fake zfs lists.
 func (s *site) set(disks ...zfstest.Dataset) {
 	s.fake.Set(zfstest.World{Datasets: append([]zfstest.Dataset{{Name: "tank", GUID: 1}}, disks...)})
 }
 
-// Without an exporter, check remembers the disks itself, or warns that nothing remembers them.
+// On a host without an exporter, check itself remembers the disks that it saw, or warns that no
+// program remembers them.
 func TestCheckRemembersTheDisksItSaw(t *testing.T) {
 	one, other := vm(100, "hourly", time.Hour), vm(101, "hourly", time.Hour)
 	s := newSite(t, one, other)
@@ -355,8 +357,8 @@ func TestCheckSaysWhatBecameOfItsMemory(t *testing.T) {
 	assert.Equal(t, 0, status, "an exporter remembers: %s", first)
 }
 
-// A pool is imported under another name and then under its old one. No disk is reported missing,
-// whether the check or an exporter remembers the disks.
+// If a pool is imported under another name and then under its old name again, check reports no disk
+// as missing, whether check or an exporter remembers the disks.
 func TestCheckKnowsAPoolByItsGUID(t *testing.T) {
 	renamed := func(name string) zfstest.Dataset {
 		d := vm(100, "hourly", time.Hour)
@@ -382,7 +384,7 @@ func TestCheckKnowsAPoolByItsGUID(t *testing.T) {
 	memory, err := os.ReadFile(s.fake.Path("cache/snapwatch/newest.seen.json"))
 	require.NoError(t, err)
 	for _, name := range []string{"drei", "third", "drei"} {
-		require.NoError(t, os.WriteFile(s.seen, memory, 0o600)) // the memory of an exporter that was not scraped since
+		require.NoError(t, os.WriteFile(s.seen, memory, 0o600)) // the inventory of an exporter that has not been scraped since then
 		be(name, "7")
 		status, first = s.check()
 		assert.Equal(t, 0, status, first)

@@ -43,7 +43,8 @@ func TestLiving(t *testing.T) {
 	}
 }
 
-// A metrics path that the server cannot use is refused with a message, without a panic.
+// The exporter refuses a --web.telemetry-path that its server cannot use, with a message and
+// without a panic.
 func TestMetricsPath(t *testing.T) {
 	for given, want := range map[string]string{
 		"/metrics": "/metrics", "/a/b.c": "/a/b.c", "/metrics/": "/metrics",
@@ -55,8 +56,8 @@ func TestMetricsPath(t *testing.T) {
 	}
 }
 
-// A reload reads the configuration again. The exporter keeps running, even if the new
-// configuration is faulty.
+// When the exporter is asked to reload, it reads its configuration again. The exporter keeps
+// running even if the new configuration is faulty.
 func TestReload(t *testing.T) {
 	work := t.TempDir()
 	write := func(text string) {
@@ -90,7 +91,8 @@ func TestReload(t *testing.T) {
 	assert.NoError(t, cmd.Wait())
 }
 
-// The period of a job is read from cron's lines. The period of a timer is unknown.
+// The time between two runs of snap or prune is read from cron's lines. If a systemd timer starts
+// the runs, this time is unknown.
 func TestHowOftenJobsStart(t *testing.T) {
 	dir := t.TempDir()
 	env := &environment{CronFile: filepath.Join(dir, "cron.d/snapwatch"), Crontab: filepath.Join(dir, "crontab"), RootCrontab: filepath.Join(dir, "root"), TimerLink: filepath.Join(dir, "timer")}

@@ -49,8 +49,8 @@ func playPvesh(args []string) int {
 	return 0
 }
 
-// playAgent plays a guest's agent, whose state is in the file. The texts in the file's neighbours
-// .fail and .thaw are the errors with which freezing and thawing fail.
+// playAgent plays a guest's agent, whose state is in the file. If files with the same name and
+// .fail or .thaw appended exist, freezing or thawing fails with their text as the error.
 func playAgent(state, what string) int {
 	result := "0"
 	is, err := os.ReadFile(state)
@@ -134,8 +134,9 @@ type playedDisk struct {
 	name, running, received, nosnap, written, since, token, thick, available string
 }
 
-// playedWorld has the contents of $WORK/zfs/world, line by line, the oldest first: "disk NAME
-// key=value…", "snap NAME@SNAPSHOT TIME", "mark NAME#SNAPSHOT TIME".
+// playedWorld has the disks, snapshots and bookmarks of the fake zfs, from the lines of
+// $WORK/zfs/world, the oldest first: "disk NAME key=value…", "snap NAME@SNAPSHOT TIME", "mark
+// NAME#SNAPSHOT TIME".
 type playedWorld struct {
 	disks []playedDisk
 	rows  map[string][]string // by kind and dataset, as zfs list prints them
@@ -186,7 +187,8 @@ func hangs(program string) {
 	}
 }
 
-// playZFS answers the command lines that snap uses, and those who look, and records them.
+// playZFS answers the zfs command lines of snap and of the commands that only read, and records
+// these command lines.
 func playZFS(args []string) int {
 	logCall("zfs", args)
 	hangs("zfs")
@@ -304,8 +306,8 @@ func (w playedWorld) playReceived(datasets []string) {
 	}
 }
 
-// playConfigs prints the configurations kept in a dataset's snapshots for guest-config. They are
-// in $WORK/zfs/kept, where keepConfig wrote them.
+// playConfigs prints the configurations kept in a dataset's snapshots for guest-config. These
+// configurations are in the files of $WORK/zfs/kept, which keepConfig wrote.
 func (w playedWorld) playConfigs(dataset string) {
 	text, _ := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zfs/kept"))
 	kept := map[string]string{}
@@ -324,8 +326,7 @@ func (w playedWorld) playConfigs(dataset string) {
 	}
 }
 
-// keepConfig plays the part of the channel program that stores a guest's configuration in a
-// snapshot.
+// keepConfig stores a guest's configuration with a snapshot, as the channel program does.
 func keepConfig(snapshot, value string) {
 	file, err := os.OpenFile(filepath.Join(os.Getenv("WORK"), "zfs/kept"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -371,7 +372,8 @@ func sourceOf(value string) string {
 	return "local"
 }
 
-// namesBelow returns the entries whose names begin with prefix, without the prefix.
+// namesBelow returns the entries of errnos whose names begin with prefix, and removes the prefix
+// from the names.
 func namesBelow(errnos map[string]syscall.Errno, prefix string) map[string]syscall.Errno {
 	below := map[string]syscall.Errno{}
 	for name, errno := range errnos {
@@ -382,9 +384,9 @@ func namesBelow(errnos map[string]syscall.Errno, prefix string) map[string]sysca
 	return below
 }
 
-// playProgram plays zfs program. Every step succeeds except those in $WORK/zfs/errno, which names
-// datasets and snapshots. If a file answer exists, playProgram prints it instead; if a file fail
-// exists, the program fails.
+// playProgram plays zfs program. Every step of the program succeeds except the steps on datasets
+// and snapshots that are listed in $WORK/zfs/errno. If there is a file named answer, playProgram
+// prints its text instead; if there is a file named fail, the program fails.
 func playProgram(args []string) int {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	dir := filepath.Join(os.Getenv("WORK"), "zfs")

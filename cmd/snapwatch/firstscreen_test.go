@@ -31,7 +31,8 @@ func TestFirstScreen(t *testing.T) {
 	}
 }
 
-// TestCompletionAndManual: every command and flag is in the man page and each completion.
+// TestCompletionAndManual: every command and flag is in the man page and in the completion of each
+// shell.
 func TestCompletionAndManual(t *testing.T) {
 	var all bytes.Buffer
 	env := &environment{Stdout: &all, Stderr: &all}
@@ -60,8 +61,8 @@ func TestCompletionAndManual(t *testing.T) {
 	}
 }
 
-// TestManualFitsATerminal: the man page is in section 8, for administration, and its unfilled
-// lines fit into 80 columns minus man's margin of 7.
+// TestManualFitsATerminal: the man page is in section 8, for administration, and its lines that man
+// does not wrap fit into 80 columns minus man's margin of 7.
 func TestManualFitsATerminal(t *testing.T) {
 	var page bytes.Buffer
 	require.Zero(t, execute([]string{"manual"}, &environment{Stdout: &page, Stderr: &page}))

@@ -14,9 +14,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// configDay returns snapshots of a disk, one an hour. Each element of kept is the name of the
-// configuration in a snapshot; with an @ the snapshot only refers to that configuration, and ""
-// keeps none.
+// configDay returns snapshots of a disk, one an hour. Each element of kept stands for one snapshot:
+// the name of the configuration that the snapshot keeps, with an @ if the snapshot only refers to
+// the configuration, or "" if the snapshot keeps none.
 func configDay(t *testing.T, dataset string, guid uint64, vmid int, kept ...string) []zfs.KeptConfig {
 	t.Helper()
 	var list []zfs.KeptConfig

@@ -15,7 +15,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// hostile returns datasets that could break the program, one of each kind.
+// hostile returns datasets that could confuse snapwatch, one dataset of each kind.
 func hostile() []zfstest.Dataset {
 	var all []zfstest.Dataset
 	for i, seconds := range []int64{0, -1 << 63, 568971820800} {

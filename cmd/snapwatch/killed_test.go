@@ -13,12 +13,12 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// killedStory is the longest wait for an event in a script.
+// killedStory is the longest time that the command killFrozen of a script waits for an event.
 const killedStory = 2 * time.Minute
 
-// killFrozen N FILE…: starts snap N times and kills each run with SIGKILL at a random moment
-// after one of the files, which are the states of guests, says frozen or 1. It waits until no
-// watchdog runs, and then all files must say thawed or 0.
+// killFrozen N FILE…: starts snap N times and kills each run with SIGKILL at a random moment after
+// one of the files, which are the states of guests, says frozen or 1. After each kill, killFrozen
+// waits until no watchdog runs; then all these files must say thawed or 0.
 func killFrozen(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)

@@ -10,7 +10,8 @@ import (
 	"snapwatch/internal/report"
 )
 
-// A success in the future is not exported, because with it no alert would ever fire.
+// If the last report of snap has a success that is dated in the future, the exporter omits the time
+// of the success: with this time, no alert about old runs would ever fire.
 func TestNoSuccessOfTheFuture(t *testing.T) {
 	now := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 	env := &environment{StateDir: t.TempDir(), Now: func() time.Time { return now }}

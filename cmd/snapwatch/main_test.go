@@ -58,8 +58,9 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// scriptEnvironment returns the environment of a node in $WORK. In a script, TERMINAL means that
-// a person watches, NOROOT that the user is not root, and NOW sets the time.
+// scriptEnvironment returns the environment of a node in $WORK. In a script, the variable TERMINAL
+// means that standard output is a terminal, NOROOT means that the user is not root, and NOW is the
+// present time.
 func scriptEnvironment() *environment {
 	work := func(path string) string { return filepath.Join(os.Getenv("WORK"), path) }
 	now, err := time.Parse(time.RFC3339, os.Getenv("NOW"))
@@ -95,7 +96,8 @@ func scriptEnvironment() *environment {
 	}
 }
 
-// A program in cron's file runs for ever as root, so it must not be in /tmp, which is emptied.
+// A program in a file of cron is run by root for years, so snap does not register a program in
+// /tmp, where files are removed.
 func TestTrusted(t *testing.T) {
 
 	assert.NoError(t, trusted("/bin/sh"))
@@ -127,7 +129,7 @@ func setUpNode(e *testscript.Env) error {
 	e.Setenv("NOW", "2026-07-15T12:07:00Z")
 	e.Setenv("TZ", "UTC")
 	e.Setenv("COLUMNS", "80")
-	e.Setenv("GORACE", "atexit_sleep_ms=0") // each program would sleep a second at its end
+	e.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise the race detector lets each program sleep a second at its end
 	for _, name := range []string{"snapwatch", "zfs"} {
 		program, err := exec.LookPath(name)
 		if err != nil {
@@ -194,7 +196,7 @@ func alive(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(makeAlive(ts.Getenv("WORK"), args[0]))
 }
 
-// dead VMID: the guest's process has ended, and Proxmox lists all VMs as stopped.
+// dead VMID: the guest's process has ended, and Proxmox lists all virtual machines as stopped.
 func dead(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.RemoveAll(ts.MkAbs("run/qemu-server/" + args[0] + ".pid")))
 	list := strings.ReplaceAll(ts.ReadFile(ts.MkAbs("pvesh/qemu.json")), "running", "stopped")
@@ -265,7 +267,8 @@ func fifo(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(syscall.Mkfifo(path, 0o600))
 }
 
-// holdLock FILE MINUTES: another process holds the lock, and has held it for this time.
+// holdLock FILE MINUTES: from now on another process holds the lock FILE, and the lock's note says
+// that it has done so for MINUTES minutes.
 func holdLock(ts *testscript.TestScript, _ bool, args []string) {
 	now, err := time.Parse(time.RFC3339, ts.Getenv("NOW"))
 	ts.Check(err)

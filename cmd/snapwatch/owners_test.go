@@ -25,7 +25,7 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// answering returns a node that gives the same answer for every disk.
+// answering returns the exporter of a node that gives the same answer for every disk.
 func answering(t *testing.T, say checker.ComparedDisk) *httptest.Server {
 	t.Helper()
 	return serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -50,9 +50,9 @@ func serve(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-// The blind spot: replication dies while a guest is off, and then the guest starts again. The
-// replica's newest snapshot still ends in _stopped. Only the owner knows that the guest runs, and
-// after a failover another node is the owner.
+// Replication dies while a guest is off, and then the guest starts again: the replica's newest
+// snapshot still ends in _stopped, and so the replica alone cannot notice the fault. Only the owner
+// knows that the guest runs, and after a failover another node is the owner.
 func TestCheckSeesThatReplicationDiedWhileTheGuestWasOff(t *testing.T) {
 	s := newSite(t, vm(100, "stopped", 72*time.Hour))
 	status, first := s.check()
@@ -75,8 +75,9 @@ func TestCheckSeesThatReplicationDiedWhileTheGuestWasOff(t *testing.T) {
 	assert.Equal(t, 3, status, "flags replace them")
 }
 
-// On a node snap is no longer registered. Its guests were stopped and then started, so the owner
-// and the copy have the same newest snapshot.
+// If snap is no longer registered on a node whose guests were stopped and then started, the node
+// and the copy have the same newest snapshots, but the node's answer says that no program starts
+// snap.
 func TestCheckSaysThatNothingStartsSnap(t *testing.T) {
 	s := newSite(t, vm(100, "stopped", 72*time.Hour))
 	newest := &checker.SnapshotRef{Name: "autosnap_2026-03-26_12:00:00_stopped", GUID: 1, Creation: noon.Add(-72 * time.Hour)}
@@ -108,8 +109,8 @@ func TestCheckSaysThatNothingStartsSnap(t *testing.T) {
 	assert.Contains(t, first, "1 of 1 disks stale")
 }
 
-// check reports disks that the owner had yesterday and no longer has today. Without this note a
-// missing copy would be silent from then on.
+// check reports disks that the owner had yesterday and no longer has today. Without this note,
+// check would be silent about a missing copy of such a disk.
 func TestCheckSaysWhatNoOwnerHasAnyMore(t *testing.T) {
 	s := newSite(t, vm(100, "stopped", time.Hour))
 	disks := []string{"rpool/data/vm-100-disk-0", "rpool/data/vm-101-disk-0"}
@@ -207,7 +208,8 @@ func TestCheckAndNodesThatCannotBeAsked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, vm(100, "hourly", time.Hour), vm(101, "hourly", 7*time.Hour))
-			// Enough time for a busy machine, except in the cases that use up the whole timeout.
+			// The timeout is long enough for a busy test machine, except in the test cases that use
+			// it up.
 			limit := "30s"
 			if c.url == hung.URL {
 				limit = "3s"
@@ -289,7 +291,8 @@ func TestCheckLogsInAndKnowsWhomItAsks(t *testing.T) {
 	assert.Contains(t, first, "is not https")
 }
 
-// On a node, the labels on the disks of its own guests count. Labels on copies do not.
+// On a node, check uses the labels on the disks of the node's own guests, and ignores the labels on
+// copies.
 func TestCheckTakesLabelsOfItsOwnGuestsAlone(t *testing.T) {
 	d := vm(100, "hourly", 7*time.Hour)
 	d.Labels = map[string][3]string{"label:nosnap": {"on", "-", "local"}}
@@ -318,7 +321,8 @@ func TestCheckTakesLabelsOfItsOwnGuestsAlone(t *testing.T) {
 	assert.Contains(t, s.out.String(), "takes no snapshots of it: label:nosnap=on")
 }
 
-// On a host without Proxmox no guest uses a clone.
+// On a host without Proxmox, check treats a clone as made for a trial, because no guest can use it
+// there.
 func TestCheckKnowsAClone(t *testing.T) {
 	clone := zfstest.Dataset{Name: "tank/test/vm-100-disk-0", GUID: 7, Creation: noon.Add(-24 * time.Hour).Unix(), Origin: "tank/vm-100-disk-0@x"}
 	s := newSite(t, vm(100, "hourly", time.Hour), clone)
@@ -335,7 +339,7 @@ func TestCheckKnowsAClone(t *testing.T) {
 	assert.Equal(t, 2, status, "on a node that cannot be read it may be a guest's")
 }
 
-// On the node that owns the guest, its disk is not a copy.
+// On the node that owns a guest, explain does not treat the guest's disk as a copy.
 func TestExplainKnowsItsOwn(t *testing.T) {
 	s := newSite(t, vm(100, "hourly", 7*time.Hour))
 	s.PVE.Etc = s.fake.Path("pve")

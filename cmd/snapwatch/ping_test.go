@@ -17,7 +17,7 @@ import (
 	"snapwatch/config"
 )
 
-// pingServer records the paths and the bodies of all requests.
+// pingServer is a fake dead man's switch that records the paths and the bodies of all requests.
 type pingServer struct {
 	*httptest.Server
 	mu  sync.Mutex
@@ -77,8 +77,8 @@ func TestPinged(t *testing.T) {
 	}
 }
 
-// A server that is down, hangs or redirects does not change the result of a run. A server that
-// hangs at the start ping does not delay the end of the run.
+// A ping server that is down, hangs or redirects does not change the result of a run. A ping server
+// that hangs at the ping for the start of a run does not delay the end of this run.
 func TestNoPingChangesTheResult(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -122,8 +122,8 @@ func TestCheckPings(t *testing.T) {
 	assert.NotContains(t, s.errors.String(), "/bad")
 }
 
-// A check of some disks, or with its own limits, can be OK while another disk has a fault, so it
-// sends no ping.
+// A check of only some disks, or with limits from the command line, can be OK although another disk
+// has a fault, so such a check sends no ping.
 func TestOnlyTheWholeCheckPings(t *testing.T) {
 	server := newPingServer(t)
 	s := newSite(t, vm(100, "hourly", 7*time.Hour), vm(101, "hourly", time.Hour))
@@ -143,7 +143,7 @@ func TestOnlyTheWholeCheckPings(t *testing.T) {
 	assert.Len(t, server.got, 1)
 }
 
-// A check ends within its timeout although its ping hangs.
+// A check ends within its timeout even if its ping hangs.
 func TestCheckDoesNotWaitForItsPing(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
@@ -157,7 +157,7 @@ func TestCheckDoesNotWaitForItsPing(t *testing.T) {
 	assert.Less(t, time.Since(begun), 5*time.Second)
 }
 
-// Any number of hanging pings delays a run only as long as one.
+// Several pings that hang at the end of a run delay the run only as long as one such ping.
 func TestTheEndsPingsHaveOneTime(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))

@@ -15,7 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// terminal is a pseudo-terminal with what was printed there.
+// terminal is a pseudo-terminal; shown is the text that programs have printed there.
 type terminal struct {
 	master *os.File
 	mu     sync.Mutex
@@ -23,8 +23,8 @@ type terminal struct {
 	ended  chan struct{}
 }
 
-// openTerminal opens one of that many columns. The caller closes the end at which a program
-// runs.
+// openTerminal opens a pseudo-terminal with the given number of columns. The returned file is the
+// end for the program, which the caller closes.
 func openTerminal(columns uint16) (*terminal, *os.File, error) {
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -68,7 +68,7 @@ func (t *terminal) read() {
 		t.shown.Write(part[:n])
 		t.mu.Unlock()
 		if err != nil {
-			return // the last program closed its end, or there was time enough
+			return // the last program closed its end of the terminal, or the read deadline has passed
 		}
 	}
 }
@@ -79,10 +79,11 @@ func (t *terminal) text() string {
 	return strings.ReplaceAll(t.shown.String(), "\r\n", "\n")
 }
 
-// atTerminal STATUS WHEN PROGRAM ARG…: the program runs at a terminal of $COLUMNS columns and
-// ends with that status. Where WHEN is a file, or ~ and a text, Ctrl-C is typed as soon as the
-// file is there or the text is shown, and the program ends in less than five seconds; - types
-// nothing. What was shown is in terminal.out.
+// atTerminal STATUS WHEN PROGRAM ARG…: the program runs at a terminal of $COLUMNS columns and must
+// exit with STATUS. If WHEN is a file, or ~ and a text, atTerminal types Ctrl-C as soon as the file
+// exists or the terminal shows the text, and the program must end in less than five seconds; if
+// WHEN is -, atTerminal types nothing. The file terminal.out gets the text that the terminal
+// showed.
 func atTerminal(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
@@ -122,7 +123,7 @@ func atTerminal(ts *testscript.TestScript, _ bool, args []string) {
 		}
 	}
 	<-ended
-	// What it started may hold the terminal open for longer.
+	// Programs that the ended program started may hold the terminal open for longer.
 	_ = t.master.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 	<-t.ended
 	_ = t.master.Close()

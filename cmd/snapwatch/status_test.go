@@ -15,7 +15,7 @@ import (
 	"snapwatch/checker/scan"
 )
 
-// look runs status or explain, and returns its exit status.
+// look runs the command status or explain, and returns the exit status.
 func (s *site) look(command string, args ...string) int {
 	s.out.Reset()
 	s.errors.Reset()
@@ -136,8 +136,8 @@ func TestExplainSaysWhichPoolHides(t *testing.T) {
 	assert.Contains(t, s.out.String(), "zpool status tank")
 }
 
-// explain takes a guest's number, and says as of when the guest can be started here, and with
-// which commands.
+// explain VMID prints the time whose state of the guest can be started here, and the commands that
+// start the guest.
 func TestExplainGuest(t *testing.T) {
 	one, two := vm(100, "hourly", time.Hour), vm(100, "daily", time.Hour)
 	two.Name, two.GUID, two.Snapshots[0].GUID = "tank/vm-100-disk-1", 1001, 2

@@ -20,7 +20,7 @@ func snapshot(class zfs.Class, age time.Duration) *zfs.Snapshot {
 	return &zfs.Snapshot{Name: zfs.FormatSnapshotName(at, class), GUID: uint64(at.Unix()), CreateTXG: 1, Creation: at}
 }
 
-// disk is a disk whose newest snapshot has that class and age.
+// disk returns a disk whose newest snapshot has the given class and age.
 func disk(dataset string, vmid int, class zfs.Class, age time.Duration, change ...func(*checker.Disk)) checker.Disk {
 	d := checker.Disk{Dataset: dataset, VMID: vmid, GUID: 7, Created: now.AddDate(-1, 0, 0), ReadAt: now, Newest: snapshot(class, age)}
 	d.NewestOfAny = d.Newest.Name
@@ -30,7 +30,8 @@ func disk(dataset string, vmid int, class zfs.Class, age time.Duration, change .
 	return d
 }
 
-// facts are those of a host with these disks, whose pool was read so long ago.
+// facts returns the facts for the page of a host with the given disks; ago is the time since their
+// pool was read.
 func facts(ago time.Duration, disks ...checker.Disk) Facts {
 	for i := range disks {
 		disks[i].ReadAt = now.Add(-ago)
@@ -44,7 +45,7 @@ func policy() checker.Policy {
 	return p
 }
 
-// shown is the page of these facts.
+// shown returns the status page that shows the facts f.
 func shown(f Facts, q query) *view {
 	if q.Sort == "" {
 		q.Sort = sorts[0]
@@ -54,8 +55,8 @@ func shown(f Facts, q query) *view {
 	return newView(f, q)
 }
 
-// evidence is what the owner of a disk says of it: its newest there is so old, and it has been
-// ahead for so long.
+// evidence returns the answer of a disk's owner: age is the age of the owner's newest snapshot,
+// ahead the time for which the owner has had snapshots that the copy lacks.
 func evidence(d checker.Disk, age, ahead time.Duration) checker.Evidence {
 	e := checker.Evidence{Node: "pve1:10191", Owned: checker.Owned, GUID: 1, Dataset: "rpool/data/" + d.Name(), Now: now, Presence: checker.AsSnapshot, PresenceGUID: d.Newest.GUID}
 	if e.Newest = snapshot(zfs.Hourly, age); age == now.Sub(d.Newest.Creation) {
@@ -73,7 +74,8 @@ func answered(node string) checker.NodeAnswer {
 
 const one = "tank/vm-100-disk-0"
 
-// The page says of a guest only what its verdict, its age and the other columns do not.
+// The column of reasons says about a guest only what the verdict, the age and the other columns do
+// not say.
 func TestWhyIsWhatIsNew(t *testing.T) {
 	lacks := func(d *checker.Disk) { d.Newest, d.NewestOfAny = nil, "" }
 	for name, c := range map[string]struct {
@@ -104,7 +106,7 @@ func TestWhyIsWhatIsNew(t *testing.T) {
 	}
 }
 
-// Where another copy of a disk alarms, the guest is well and its row says which one is not.
+// If one of two copies of a guest's disk is stale, the guest's row alarms and names the stale copy.
 func TestAStaleFurtherCopyIsNamed(t *testing.T) {
 	old := disk("tank/old/vm-100-disk-0", 100, zfs.Hourly, 7*time.Hour, func(d *checker.Disk) { d.Looked = &checker.Looked{Same: []string{one}} })
 	g := shown(facts(0, disk(one, 100, zfs.Hourly, time.Minute), old), query{}).Rows[0]
@@ -150,7 +152,7 @@ func TestColumnsOfSites(t *testing.T) {
 			f.Report = f.Report.WithOwners(policy(), map[string][]checker.Evidence{one: c.said}, c.node)
 			v := shown(f, query{})
 			assert.Equal(t, []string{"Age on pve1"}, v.Sites)
-			for _, r := range v.Rows { // the guest's, and its disk's
+			for _, r := range v.Rows { // the guest's row and the row of its disk
 				require.Len(t, r.Sites, 1)
 				cell := r.Sites[0][0]
 				assert.Equal(t, c.words, cell.Words)
@@ -161,8 +163,8 @@ func TestColumnsOfSites(t *testing.T) {
 	}
 }
 
-// The guest that its owner runs while the copies say that it is off alarms in red once that
-// counts, and nothing else than the owner's answer says so.
+// If a guest runs on its owner's node, but is off according to its copies, its row alarms in red
+// once the limit has passed; only the owner's answer shows this.
 func TestTheBlindSpotIsARedRow(t *testing.T) {
 	off := disk(one, 100, zfs.Stopped, 96*time.Hour)
 	f := facts(0, off)
@@ -176,7 +178,8 @@ func TestTheBlindSpotIsARedRow(t *testing.T) {
 	assert.Nil(t, r.Guest.Limit().Range, "a limit beside the age of the _stopped would be read as that one's")
 }
 
-// The same where it got snapshots there.
+// If a guest runs on its owner's node and gets snapshots there, but is off according to its copies,
+// its row alarms in red, too.
 func TestTheBlindSpotWhereSnapshotsDoNotArrive(t *testing.T) {
 	off := disk(one, 100, zfs.Stopped, 96*time.Hour)
 	f := facts(0, off)
@@ -206,7 +209,7 @@ func TestManySitesShareAColumn(t *testing.T) {
 	assert.Equal(t, 5, v.Columns)
 }
 
-// A guest of which nothing is here has its row, and its disks are named.
+// A guest of an owner without any copy here has a row on the page, with the names of its disks.
 func TestAbsentGuestsHaveARow(t *testing.T) {
 	f := facts(0, disk(one, 100, zfs.Hourly, time.Minute))
 	node := answered("pve1:10191")
@@ -226,7 +229,8 @@ func TestAbsentGuestsHaveARow(t *testing.T) {
 	assert.Equal(t, "rpool/data/vm-200-disk-0", shown(f, query{Text: "rpool/data/vm-200"}).Rows[1].Lacking, "it is found by what is not here")
 }
 
-// What was stale when its pool was read last comes before what was fresh, the oldest first.
+// If a pool can no longer be read, guests that were stale at the last reading come before guests
+// that were fresh then, the oldest first.
 func TestUnreadableGuestsByWhatWasKnown(t *testing.T) {
 	f := facts(20*time.Minute,
 		disk(one, 100, zfs.Hourly, time.Hour), disk("tank/vm-101-disk-0", 101, zfs.Hourly, 4*time.Hour), disk("tank/vm-102-disk-0", 102, zfs.Hourly, 8*time.Hour),
@@ -268,8 +272,8 @@ func TestGuestsThatAreWellAreOneLine(t *testing.T) {
 	assert.Len(t, few.Rows, maxWell)
 }
 
-// An open guest says whether it can be started here, where its snapshots got stuck and what to
-// do about it.
+// The opened row of a guest says whether the guest can be started here, where its snapshots got
+// stuck, and what to do about it.
 func TestAnOpenGuestSaysWhatToDo(t *testing.T) {
 	d := disk(one, 100, zfs.Hourly, 7*time.Hour)
 	f := facts(0, d)
@@ -284,7 +288,8 @@ func TestAnOpenGuestSaysWhatToDo(t *testing.T) {
 	assert.Equal(t, "no newer snapshot was taken here", shown(f, query{}).Rows[0].Why)
 }
 
-// A listing that was under way for the report, and ended before its times were asked for, is not a fault.
+// If a list of snapshots was unfinished in the report, and has ended before the page is made, the
+// page shows no fault.
 func TestAListingThatEndsMeanwhile(t *testing.T) {
 	f := facts(time.Second, disk(one, 100, zfs.Hourly, time.Hour))
 	pool := &f.Report.Pools[0]

@@ -10,7 +10,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// year is a year of snapshots, hourly and daily.
+// year returns a year of hourly and daily snapshots.
 func year() []zfs.Snapshot {
 	var all []zfs.Snapshot
 	for i := range 365 {
