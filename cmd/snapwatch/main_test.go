@@ -59,8 +59,8 @@ func TestMain(m *testing.M) {
 }
 
 // scriptEnvironment returns the environment of a node in $WORK. In a script, the variable TERMINAL
-// means that standard output is a terminal, NOROOT means that the user is not root, and NOW is the
-// present time.
+// means that standard input and output are a terminal, NOROOT means that the user is not root, and
+// NOW is the present time.
 func scriptEnvironment() *environment {
 	work := func(path string) string { return filepath.Join(os.Getenv("WORK"), path) }
 	now, err := time.Parse(time.RFC3339, os.Getenv("NOW"))

@@ -19,7 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain makes this binary play the program "actor", whose arguments say what to do.
+// TestMain makes this test binary play the program "actor", whose arguments say what the program
+// does.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "actor" {
 		os.Exit(act(os.Args[1:]))
@@ -53,7 +54,7 @@ func act(words []string) int {
 		fmt.Printf("%s %s %s", text, os.Getenv("LC_ALL"), inherited)
 	case "group":
 		fmt.Println(os.Getpid(), syscall.Getpgrp())
-	case "hang", "escape": // hang with a child; for escape, the child leaves the process group
+	case "hang", "escape": // the actor hangs with a child; for escape, the child leaves the process group
 		child := exec.Command(os.Args[0], "wait", words[1])
 		child.Stdout, child.Stderr = os.Stdout, os.Stderr
 		child.SysProcAttr = &syscall.SysProcAttr{Setsid: words[0] == "escape"}
@@ -62,7 +63,7 @@ func act(words []string) int {
 		}
 		fmt.Println(os.Getpid(), child.Process.Pid)
 		_ = child.Wait()
-	case "wait": // wait until the test opens the FIFO for writing
+	case "wait": // the actor waits until the test opens the FIFO for writing
 		file, err := os.Open(words[1])
 		if err == nil {
 			_ = file.Close()
@@ -72,7 +73,7 @@ func act(words []string) int {
 	return 0
 }
 
-// stage puts the actor on PATH and returns a FIFO for the actor to wait on.
+// stage puts the program actor on PATH and returns a FIFO on which an actor can wait.
 func stage(t *testing.T) (fifo string) {
 	t.Helper()
 	self, err := os.Executable()
@@ -189,7 +190,8 @@ func TestWhatProgramsGet(t *testing.T) {
 	assert.Equal(t, pids[0], pids[1], "a group of its own: Ctrl-C does not reach it")
 }
 
-// An error of each ends the program.
+// If the function that gets each line returns an error, Lines kills the program and returns this
+// error.
 func TestLinesRefused(t *testing.T) {
 	fifo := stage(t)
 	refused := errors.New("unexpected line")
@@ -214,7 +216,7 @@ func numbers(line string) (list []int) {
 	return list
 }
 
-// When ctx ends, the whole process group is killed immediately.
+// When ctx ends, Lines immediately kills the program's whole process group.
 func TestLinesKillsTheGroup(t *testing.T) {
 	fifo := stage(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -232,7 +234,8 @@ func TestLinesKillsTheGroup(t *testing.T) {
 	}
 }
 
-// A program that no signal reaches is left behind; here the program has left the process group.
+// Lines does not wait for a program that no signal reaches; in this test the program has left its
+// process group.
 func TestLinesLeavesTheHungBehind(t *testing.T) {
 	fifo := stage(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -249,7 +252,8 @@ func TestLinesLeavesTheHungBehind(t *testing.T) {
 	assertGone(t, pids[1])
 }
 
-// A program that changes something is never killed: when its timeout ends, only the waiting ends.
+// RunUnkillable never kills its program, which changes a pool: after the timeout, it only stops
+// waiting.
 func TestUnkillableLeavesItRunning(t *testing.T) {
 	fifo := stage(t)
 	note := filepath.Join(t.TempDir(), "held")
@@ -284,7 +288,7 @@ func TestUnkillable(t *testing.T) {
 	assert.Equal(t, "half of it\n", text)
 }
 
-// The PATH of cron lacks the directories that contain zfs.
+// Find finds zfs even with cron's PATH, which lacks the directories that contain zfs.
 func TestFind(t *testing.T) {
 	stage(t)
 	t.Setenv("PATH", "")

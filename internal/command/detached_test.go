@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A detached program has a session of its own and none of this process's open files. The program
-// can read until this process closes the pipes, and can print until then.
+// A detached program has a session of its own and none of this process's open files. Until this
+// process closes the pipes, the detached program can read from this process and print to it.
 func TestDetached(t *testing.T) {
 	kept, err := os.Create(t.TempDir() + "/lock")
 	require.NoError(t, err)

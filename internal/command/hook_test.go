@@ -36,7 +36,7 @@ func TestHook(t *testing.T) {
 	assert.Len(t, said, maxStderr)
 	assert.True(t, strings.HasSuffix(said, "end\n"), "why it failed is said last")
 
-	// The hook does not read its standard input.
+	// This hook does not read its standard input.
 	c = sh("exit 0")
 	c.Stdin = strings.Repeat("x", 1<<20)
 	_, err = RunHook(t.Context(), c, nil)

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// search finds a program with a single job, which is the program's first argument.
+// search finds the lines of cron that start snapwatch; the first argument of snapwatch is the job.
 var search = Search{
 	Names: func(base string) bool { return strings.HasPrefix(base, "snapwatch") },
 	Job: func(args []string) (string, string) {
@@ -49,7 +49,7 @@ func TestRead(t *testing.T) {
 		{"5 * * * * root (cd /; snapwatch snap f48)", "snapwatch snap f48", ""},
 		{"5 * * * * root `which snapwatch` snap f48", "snapwatch` snap f48", "only the shell knows the value of snapwatch`"},
 		{"5 * * * * root $RUN f48", "snapwatch snap f48", "only the shell knows the value of $RUN"},
-		{"5 * * * * root snapwatch snap 'f4", "", ""}, // the last word never ends
+		{"5 * * * * root snapwatch snap 'f4", "", ""}, // the last word has a quote that is never closed
 	} {
 		entries := search.ReadSystem("cron.d/x", "PATH=\"/opt/bin:/bin\"\nRUN='snapwatch snap'\n"+test.line+"\n")
 		if test.command == "" {
@@ -73,7 +73,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// A line with @reboot starts the program at boot only, so it is not a regular run.
+// A line of cron with @reboot starts the program at boot only, so the line does not count as a
+// regular run.
 func TestAtBoot(t *testing.T) {
 	for line, want := range map[string]bool{"@reboot": true, "@Reboot": true, "@hourly": false, "5 * * * *": false} {
 		entries := search.ReadSystem("cron.d/x", line+" root snapwatch snap f4\n")
@@ -94,8 +95,8 @@ func TestReadPassesOverWhatStartsSomethingElse(t *testing.T) {
 	assert.Equal(t, defaultPath, search.ReadRoots("x", "5 * * * * snapwatch snap")[0].Path, "root's own crontab names no user")
 }
 
-// With keeps the times, the wrapper and the redirections of a line whose program and arguments it
-// replaces.
+// With replaces the program and its arguments in a line of cron, and keeps the line's times,
+// wrapper and redirections.
 func TestWith(t *testing.T) {
 	for line, want := range map[string]string{
 		"*/5 * * * * root nice -n 19 snapwatch snap f48 h24 >/dev/null": "*/5 * * * * root nice -n 19 /new snap f4 >/dev/null",
@@ -108,7 +109,7 @@ func TestWith(t *testing.T) {
 	}
 }
 
-// Words that Quote writes for cron are read as the same words.
+// Read reads the words that Quote has written for cron as the same words.
 func TestQuoteIsRead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		words := append([]string{"/usr/bin/snapwatch", "snap"}, rapid.SliceOf(rapid.StringMatching(`[ -~äß]*`)).Draw(t, "words")...)
@@ -121,7 +122,7 @@ func TestQuoteIsRead(t *testing.T) {
 	})
 }
 
-// For any crontab, the text of the line around the replaced words stays the same.
+// For any crontab, With keeps the text of a line around the words that it replaces.
 func TestAnyLine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		line := "5 * * * * root " + rapid.StringMatching(`([ -~]{0,8}(snapwatch snap)?[ "';&|<>\\%0-9]{0,4}){1,4}`).Draw(t, "line")

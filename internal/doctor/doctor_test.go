@@ -11,7 +11,7 @@ import (
 
 var now = time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 
-// healthy returns the facts of a node without any problem.
+// healthy returns the facts about a node on which doctor finds no problem.
 func healthy() Facts {
 	return Facts{
 		Now: now, Root: true, Warning: 2 * time.Hour,
@@ -25,7 +25,8 @@ func healthy() Facts {
 	}
 }
 
-// replica returns the facts of a site that only receives, without any problem.
+// replica returns the facts about a host that only receives copies, on which doctor finds no
+// problem.
 func replica() Facts {
 	f := healthy()
 	f.Role, f.Node, f.Starts, f.LastRun = "replica", Node{}, Starts{}, LastRun{Err: errors.New("none")}
@@ -43,7 +44,8 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
-// TestFindings checks that each single problem changes the status and comes with advice.
+// TestFindings checks that each single problem changes doctor's exit status, and that doctor prints
+// advice for it.
 func TestFindings(t *testing.T) {
 	oops := errors.New("oops")
 	for _, test := range []struct {
@@ -135,8 +137,8 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// TestQuietWithout checks that facts that are unknown, or do not matter on this host, give no
-// finding.
+// TestQuietWithout checks that doctor reports no finding about facts that are unknown or do not
+// matter on this host.
 func TestQuietWithout(t *testing.T) {
 	for name, change := range map[string]func(*Facts){
 		"no systemd":             func(f *Facts) { f.Starts.CronDaemon, f.Starts.Finalize, f.Clock.Synchronized = "", "", "" },

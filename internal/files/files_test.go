@@ -11,8 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A file for other users is readable for all even if a run by hand with a strict umask writes it
-// first. A file for root only is private even if somebody has changed its mode.
+// A file that snapwatch writes for other users is readable for all, even if a person with a strict
+// umask ran snapwatch first. A file for root only becomes private again even if somebody has
+// changed its mode.
 func TestModes(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	dir := filepath.Join(t.TempDir(), "state")
@@ -58,7 +59,7 @@ func TestReadPrivate(t *testing.T) {
 	pipe := path + ".pipe"
 	require.NoError(t, syscall.Mkfifo(pipe, 0o600))
 	for _, read := range []func(string) ([]byte, error){Read, ReadPrivate} {
-		_, err = read(pipe) // must not wait for a writer
+		_, err = read(pipe) // reading a pipe must not wait for a writer
 		assert.ErrorContains(t, err, "is not a regular file")
 	}
 	if os.Geteuid() == 0 {
@@ -69,7 +70,8 @@ func TestReadPrivate(t *testing.T) {
 	}
 }
 
-// The next writer removes the temporary files of a killed writer, and no other files.
+// The next process that replaces a file removes the temporary files that a killed process left, and
+// no other files.
 func TestReplaceRemovesWhatWasCutOff(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", t.TempDir())
@@ -91,8 +93,8 @@ func TestReplaceRemovesWhatWasCutOff(t *testing.T) {
 	assert.Equal(t, []string{".newest.json", ".newest.json124", ".newest.json12x", ".newest.seen.json125", "newest.json", "newest.json126"}, names)
 }
 
-// The temporary file is in the directory of the final file. In another directory, a temporary file
-// might fill another file system, and no later writer would remove it.
+// Replace writes its temporary file into the directory of the final file. In another directory, the
+// temporary file might fill another file system, and no later call of Replace would remove it.
 func TestReplaceWritesBesideTheFile(t *testing.T) {
 	tmp, dir := t.TempDir(), t.TempDir()
 	t.Setenv("TMPDIR", tmp)

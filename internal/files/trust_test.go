@@ -10,9 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A user who may write to a directory can replace root's program in that directory.
+// A program counts as root's only if its directory is root's, too: a user who may write to a
+// directory can replace root's program there.
 func TestOnlyRoots(t *testing.T) {
-	defer syscall.Umask(syscall.Umask(0o022)) // files of the test must be writable by their owner only
+	defer syscall.Umask(syscall.Umask(0o022)) // only the owner may write to the test's files
 	dir := t.TempDir()
 	at := func(path string) string { return filepath.Join(dir, path) }
 	for _, d := range []string{"good", "open/in", "links", "sticky"} {

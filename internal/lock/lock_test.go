@@ -20,7 +20,7 @@ var taken = time.Date(2026, 7, 15, 12, 7, 0, 0, time.UTC)
 
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "holder" {
-		_, _ = io.Copy(io.Discard, os.Stdin) // hold the lock until the parent closes the pipe
+		_, _ = io.Copy(io.Discard, os.Stdin) // this child holds the lock until its parent closes the pipe
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
@@ -67,7 +67,8 @@ func TestShared(t *testing.T) {
 	require.NoError(t, other.Release())
 }
 
-// Any user may have written the text in a lock file, so only the lock itself counts.
+// Any user may have written the note in a lock file, so only the lock itself shows that a process
+// holds it.
 func TestNote(t *testing.T) {
 	for _, text := range []string{"", "garbage", "12", "x 1784116020\n", "12 x\n", "12 1784116020 more\n"} {
 		path := filepath.Join(t.TempDir(), "x.lock")
@@ -96,7 +97,7 @@ func TestPrivate(t *testing.T) {
 		info, err := os.Stat(path)
 		require.NoError(t, err)
 		assert.Equal(t, os.FileMode(0o600), info.Mode())
-		require.NoError(t, os.Chmod(path, 0o644)) // as if somebody had created the file by hand
+		require.NoError(t, os.Chmod(path, 0o644)) // as if a person had created the lock file by hand
 	}
 	if os.Geteuid() != 0 {
 		return

@@ -20,8 +20,8 @@ func turn(t *testing.T, dir string, timeout time.Duration) (Turn, error) {
 	return WaitTurn(ctx, dir, "list", taken)
 }
 
-// A lock that any user can hold must not prevent another user's work, but no user may do the work
-// twice at the same time.
+// A lock that any user can hold must not prevent the work of another user, but two processes of one
+// user must not do the same work at the same time.
 func TestTurn(t *testing.T) {
 	dir := t.TempDir()
 	one, err := turn(t, dir, time.Minute)
@@ -48,7 +48,7 @@ func TestTurn(t *testing.T) {
 	assert.Equal(t, fmt.Sprintf("%s/list.lock is locked by process %d since %s: not waited for", dir, os.Getpid(), taken.Local().Format(time.DateTime)), two.Note)
 	assert.Len(t, two.Files(), 1)
 	two.Release()
-	require.NoError(t, os.Remove(filepath.Join(dir, own))) // otherwise no process would wait for a minute
+	require.NoError(t, os.Remove(filepath.Join(dir, own))) // without this, no process would wait for the lock for the next minute
 	go func() {
 		time.Sleep(100 * time.Millisecond)
 		_ = other.Release()
@@ -59,8 +59,8 @@ func TestTurn(t *testing.T) {
 	three.Release()
 }
 
-// Another user holds the shared lock for ever. Of several processes that start together, only one
-// waits for the lock.
+// If another user holds the shared lock for ever, only one of several processes that start together
+// waits for this lock.
 func TestOneWaitsInVain(t *testing.T) {
 	dir := t.TempDir()
 	other, err := tryExclusive(filepath.Join(dir, "list.lock"), shared, taken)
@@ -93,8 +93,8 @@ func TestOneWaitsInVain(t *testing.T) {
 	_, err = TryExclusive(held, taken)
 	assert.Equal(t, taken.Unix(), busy(t, err).Since.Unix(), "who holds it stands in the first line")
 	require.NoError(t, own.Release())
-	// After the lock was released, processes wait as before. Some time after a vain wait, a process
-	// waits again.
+	// After the other user has released the lock, processes wait for the lock as before. Some time
+	// after a process waited in vain, a process waits for the lock again.
 	require.NoError(t, other.Release())
 	free, err := turn(t, dir, time.Second)
 	require.NoError(t, err)
@@ -107,8 +107,8 @@ func TestOneWaitsInVain(t *testing.T) {
 	assert.False(t, again)
 }
 
-// Whatever another user puts in the place of the locks, no process waits for it or is kept out by
-// it.
+// Whatever another user puts in the place of the lock files, no process hangs on this object, and
+// every process can do its work.
 func TestTurnWithout(t *testing.T) {
 	own := fmt.Sprintf("list@%d.lock", os.Geteuid())
 	for name, test := range map[string]struct {

@@ -57,7 +57,7 @@ func TestNote(t *testing.T) {
 	assert.Equal(t, fs.FileMode(0o700), info.Mode().Perm())
 }
 
-// A note has only one holder, even while other processes remove it.
+// Only one process holds a note at a time, even while other processes remove the note.
 func TestOneHolder(t *testing.T) {
 	d := Dir(t.TempDir())
 	var wait sync.WaitGroup

@@ -93,7 +93,8 @@ func TestKeepable(t *testing.T) {
 	assert.Empty(t, without)
 }
 
-// capture returns the property value with which the configuration text is stored.
+// capture returns the property value in which a guest's configuration text is stored with a
+// snapshot.
 func capture(id ID, text string) (string, error) { return Capture(id, "pve1", text, nil).Value() }
 
 func TestCapture(t *testing.T) {
@@ -143,7 +144,8 @@ func TestCaptureAgain(t *testing.T) {
 	}
 }
 
-// What is kept says which storages nothing is snapshotted on: a receiver cannot know.
+// A stored guest configuration names the storages whose disks get no snapshots, because a receiver
+// of copies cannot know these storages.
 func TestCaptureNamesOtherStorages(t *testing.T) {
 	const config = "scsi0: data:vm-100-disk-0\nscsi1: lvm:vm-100-disk-0\nscsi2: ceph:vm-100-disk-3\nscsi3: lvm:vm-100-disk-1\nide2: local:iso/debian.iso,media=cdrom\nscsi4: /dev/sdb\n"
 	c := Capture(ID{100, QEMU}, "pve1", config, []Storage{{Name: "data"}, {Name: "fast"}})

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzGuest checks that only the current section of any configuration counts, and that no volume's
-// name leads out of its storage's dataset.
+// FuzzGuest checks for any configuration of a guest that only its current section counts (no
+// snapshot's section), and that no volume's name leads out of the dataset of its storage.
 func FuzzGuest(f *testing.F) {
 	f.Add("name: web\nscsi0: data:vm-100-disk-0,size=8G\nlock: backup\n[PENDING]\nscsi1: data:vm-100-disk-1\n[snap]\nscsi2: data:vm-100-disk-2\n")
 	f.Add("rootfs: data:subvol-200-disk-0\nmp0: volume=data:base-1-disk-0/subvol-200-disk-1,mp=/x\nunused0: data:vm-9-disk-0\n")

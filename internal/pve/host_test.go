@@ -47,7 +47,7 @@ func TestCluster(t *testing.T) {
 	assert.Empty(t, c.HAStarted)
 }
 
-// A file in the directory of nodes is ignored, and does not prevent the reading of the nodes.
+// A plain file in /etc/pve/nodes is ignored, and does not prevent the reading of the nodes there.
 func TestANoteAmongTheNodes(t *testing.T) {
 	h := testCluster(t)
 	write(t, h.Etc+"/nodes/notes.txt", "")
@@ -68,7 +68,7 @@ func TestNoCluster(t *testing.T) {
 	assert.ErrorContains(t, err, "storage.cfg: no such file")
 }
 
-// An unreadable configuration of one guest does not affect other guests.
+// If the configuration of one guest cannot be read, the other guests are read all the same.
 func TestUnreadConfiguration(t *testing.T) {
 	direct := testCluster(t)
 	require.NoError(t, os.MkdirAll(direct.Etc+"/nodes/pve1/qemu-server/102.conf", 0o755))
@@ -110,7 +110,7 @@ func TestClusterHangs(t *testing.T) {
 	_, err := h.Cluster(ctx)
 	assert.ErrorIs(t, err, context.DeadlineExceeded)
 	assert.ErrorContains(t, err, "is pmxcfs hung?")
-	end, err := os.OpenFile(fifo, os.O_WRONLY, 0) // ends the goroutine that reads the pipe
+	end, err := os.OpenFile(fifo, os.O_WRONLY, 0) // this ends the goroutine that reads the pipe
 	require.NoError(t, err)
 	require.NoError(t, end.Close())
 }

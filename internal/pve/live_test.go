@@ -32,8 +32,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// play answers from the directory PLAY, which has a file for each path, with dashes for slashes.
-// The first line of a file may be "!STATUS", an exit status for the first call, or "hang".
+// play answers like pvesh or systemctl from the files in the directory PLAY: one file for each path
+// of Proxmox's API, with dashes for slashes. The first line of a file may be "!STATUS", an exit
+// status for the first call, or "hang".
 func play() int {
 	dir := os.Getenv("PLAY")
 	name := filepath.Base(os.Args[0])
@@ -77,7 +78,7 @@ func play() int {
 	return 0
 }
 
-// stage puts the played programs on PATH and returns the directory with their answers.
+// stage puts the fake pvesh and systemctl on PATH and returns the directory with their answers.
 func stage(t *testing.T, answers map[string]string) string {
 	t.Helper()
 	self, err := os.Executable()
@@ -136,7 +137,7 @@ func TestList(t *testing.T) {
 }
 
 // List must not pass a node's name to pvesh, because pvesh would then log in to that node. List
-// must also not run any pvesh twice.
+// must also run no command of pvesh twice.
 func TestListCommandLines(t *testing.T) {
 	dir := stage(t, map[string]string{"qemu": "[]", "lxc": "[]"})
 	_, err := List(t.Context())

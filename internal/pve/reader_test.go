@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withReader returns h with another process as the reader of the files.
+// withReader returns h changed so that another process reads Proxmox's files.
 func withReader(t *testing.T, h Host) Host {
 	t.Helper()
 	self, err := os.Executable()
@@ -73,7 +73,8 @@ type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, os.ErrClosed }
 
-// If the reading process hangs, this process returns an error and keeps nothing waiting.
+// If the process that reads Proxmox's files hangs, this process gets an error at its timeout, and
+// waits no longer.
 func TestAnotherProcessHangs(t *testing.T) {
 	h := withReader(t, testCluster(t))
 	require.NoError(t, os.Remove(h.Etc+"/storage.cfg"))
@@ -87,8 +88,9 @@ func TestAnotherProcessHangs(t *testing.T) {
 	assert.Less(t, time.Since(begun), 5*time.Second)
 }
 
-// A reader that hangs in the kernel cannot be killed. However many callers ask, only one reader
-// runs at a time, and the next reader starts after the hung one has ended.
+// A process that hangs in the kernel while it reads Proxmox's files cannot be killed. However many
+// callers ask, only one such process runs at a time, and the next one starts only after the hung
+// process has ended.
 func TestOneReaderHangs(t *testing.T) {
 	h := testHost(t)
 	require.NoError(t, os.MkdirAll(h.Lock, 0o755))

@@ -11,8 +11,8 @@ import (
 )
 
 // This file reads Proxmox's files in a second way, written from the description of the format and
-// independent of the package's code: character by character, without regular expressions. If the
-// two readings differ, one of them is wrong.
+// independent of the package's code: character by character, without regular expressions. If this
+// second way reads a file differently than the package's code, one of the two is wrong.
 
 const whites = " \t\v\f\r"
 
@@ -23,7 +23,8 @@ func wordsOf(line string) []string {
 	return strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(whites, r) })
 }
 
-// headerOf parses "type: name". The type ends at the last colon that is followed by a name.
+// headerOf parses the header "type: name" of a section. The type ends at the last colon that is
+// followed by a name.
 func headerOf(line string) (kind, name string, ok bool) {
 	if line == "" || white(line[0]) {
 		return "", "", false
@@ -35,7 +36,7 @@ func headerOf(line string) (kind, name string, ok bool) {
 		}
 	case 1:
 		i := strings.LastIndexByte(w[0], ':')
-		if i == len(w[0])-1 { // the last colon is the name itself
+		if i == len(w[0])-1 { // the name itself is this colon
 			i = strings.LastIndexByte(strings.TrimSuffix(w[0], ":"), ':')
 			if i >= 0 && i != len(w[0])-2 {
 				return strings.ToLower(w[0][:i]), w[0][i+1:], true
@@ -88,7 +89,8 @@ func (r read) first(key string, may func(string) bool) (string, bool) {
 	return "", false
 }
 
-// usable returns the storages that Proxmox would use on pve1: the pool by the storage's name.
+// usable returns the storages that Proxmox would use on node pve1: the keys are the storages'
+// names, the values their datasets (option pool).
 func usable(text string) map[string]string {
 	pools := map[string]string{}
 	for _, r := range readAgain(text) {
@@ -101,7 +103,7 @@ func usable(text string) map[string]string {
 			continue
 		}
 		off, said := r.first("disable", func(v string) bool { return v == "" || v == "0" || v == "1" })
-		if said && off != "0" { // the key without a value means yes
+		if said && off != "0" { // the key disable without a value means yes
 			continue
 		}
 		nodes, limited := r.first("nodes", func(v string) bool {
@@ -121,8 +123,8 @@ func listOf(v string) []string {
 
 func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-// isName reports whether s consists of letters and digits, except that characters of between may be
-// inside.
+// isName reports whether s consists of letters and digits, and, between the first and the last
+// character, also of characters from between.
 func isName(s, between string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -134,7 +136,8 @@ func isName(s, between string) bool {
 	return s != ""
 }
 
-// startedAgain returns the guests that high availability keeps started.
+// startedAgain returns the guests that high availability keeps started, by the second way to read
+// Proxmox's files.
 func startedAgain(text string) map[int]bool {
 	wanted := map[string]bool{}
 	for _, r := range readAgain(text) {
@@ -157,7 +160,8 @@ func startedAgain(text string) map[int]bool {
 }
 
 // agreeOnStorages checks that snapwatch reads every storage that Proxmox would use in the same way,
-// or warns about it. A storage that Proxmox would not use must not be used without a warning.
+// or warns about the storage. snapwatch must not use a storage that Proxmox would not use without a
+// warning.
 func agreeOnStorages(t require.TestingT, text string) {
 	got, odd := parseStorages(text, "pve1")
 	read := map[string]string{}
@@ -176,7 +180,8 @@ func agreeOnStorages(t require.TestingT, text string) {
 	}
 }
 
-// disksAgain returns the volumes that Proxmox would use, and whether the guest is a template.
+// disksAgain returns the volumes that Proxmox would use for a guest, and whether the guest is a
+// template, by the second way to read Proxmox's files.
 func disksAgain(kind Kind, text string) (volumes map[string]string, template bool) {
 	volumes = map[string]string{}
 	in := "current"
@@ -201,7 +206,7 @@ func disksAgain(kind Kind, text string) (volumes map[string]string, template boo
 		}
 		key, value, ok := strings.Cut(whole, ":")
 		if ok = ok && value != ""; kind == LXC && key == "template" && in == "current" && ok {
-			template = false // for a container, any invalid value means no
+			template = false // for a container, any invalid value of template means no
 		}
 		value = strings.Trim(value, whites)
 		if in == "" || !ok || value == "" || strings.HasPrefix(line, "#") {
@@ -210,7 +215,7 @@ func disksAgain(kind Kind, text string) (volumes map[string]string, template boo
 		if key == "template" && in == "current" {
 			yes := slices.Contains([]string{"1", "on", "yes", "true"}, strings.ToLower(value))
 			no := slices.Contains([]string{"0", "off", "no", "false"}, strings.ToLower(value))
-			template = yes || template && !no // an invalid value changes nothing
+			template = yes || template && !no // an invalid value of template changes nothing
 		}
 		slot := strings.TrimRight(key, "0123456789")
 		numbered := slot != key && slices.Contains([]string{"ide", "sata", "scsi", "virtio", "unused", "mp"}, slot)
@@ -238,7 +243,8 @@ func disksAgain(kind Kind, text string) (volumes map[string]string, template boo
 	return volumes, template
 }
 
-// agreeOnDisks checks that snapwatch reads every disk that Proxmox would use, or warns about it.
+// agreeOnDisks checks that snapwatch reads every disk of a guest that Proxmox would use, or warns
+// about the disk.
 func agreeOnDisks(t require.TestingT, kind Kind, text string) {
 	c := parseConfig(ID{100, kind}, text)
 	want, template := disksAgain(kind, text)
@@ -254,7 +260,7 @@ func agreeOnDisks(t require.TestingT, kind Kind, text string) {
 	}
 }
 
-// These lines are the material for random files: whole lines, and pieces of lines.
+// Random files of Proxmox are made from these whole lines and pieces of lines.
 var (
 	strangeSections = []string{
 		"zfspool: data", "zfspool:data", "ZFSPOOL:\tdata ", "zfspool: ssd", "zfspool: local", "zfspool: d", " zfspool: data", "zfspool: a b",
@@ -296,7 +302,8 @@ func TestDisksAreReadAlike(t *testing.T) {
 	})
 }
 
-// FuzzSections makes the checks of agreeOnStorages and of high availability with any text.
+// FuzzSections compares, for any text, the two ways to read storages and high availability
+// resources.
 func FuzzSections(f *testing.F) {
 	for i := range strangeSections {
 		f.Add(strings.Join(append(slices.Clone(strangeSections[i:]), strangeSections[:i]...), "\n"))
@@ -313,7 +320,7 @@ func FuzzSections(f *testing.F) {
 	})
 }
 
-// FuzzConfig makes the check of agreeOnDisks with any configuration of a guest.
+// FuzzConfig compares, for any text, the two ways to read the configuration of a guest.
 func FuzzConfig(f *testing.F) {
 	for i := range strangeConfigs {
 		text := strings.Join(append(slices.Clone(strangeConfigs[i:]), strangeConfigs[:i]...), "\n")

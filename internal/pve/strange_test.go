@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The files in these tests are like files written by hand. The expected results are those of
-// Proxmox 9.2.
+// The files of Proxmox in these tests are strange in the way of files that a person wrote by hand.
+// The expected results are those of Proxmox 9.2.
 
 func TestStrangeStorages(t *testing.T) {
 	long := strings.Repeat("x", 70<<10)

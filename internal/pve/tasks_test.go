@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// RollingBack must count only an active rollback of the given guest.
+// RollingBack must return true only for an active rollback of the given guest.
 func TestRollingBack(t *testing.T) {
 	h := Host{Tasks: filepath.Join(t.TempDir(), "active")}
 	vm := ID{VMID: 100, Kind: QEMU}

@@ -23,19 +23,19 @@ type guest struct {
 	mu     sync.Mutex
 	frozen bool
 	calls  []string
-	// hangs makes Freeze wait until its time is over; late makes such a Freeze succeed
+	// hangs makes a call of Freeze wait until its timeout; late makes such a call succeed
 	// nevertheless.
 	hangs, late bool
-	// takes is the time that Freeze takes.
+	// takes is the duration of a call of Freeze.
 	takes time.Duration
 	// fails is the error of Freeze. stuck is the number of thaws that fail.
 	fails error
 	stuck int
 	gone  bool
-	// process identifies the guest's process.
+	// process identifies the guest's present process.
 	process string
-	// lapses is true if the guest continued before the thaw. lost is true if the answer of the
-	// first thaw is lost.
+	// lapses is true if the frozen guest continued by itself before the thaw. lost is true if the
+	// answer of the first call of Thaw is lost.
 	lapses, lost bool
 }
 
@@ -103,12 +103,13 @@ func (g *guest) set(frozen bool) {
 	g.frozen = frozen
 }
 
-// rig is a host of fake guests whose watchdog runs in this process.
+// rig is a fake host with fake guests, whose watchdog runs in this process.
 type rig struct {
 	Host
 	guests map[pve.ID]*guest
 	ids    []pve.ID
-	// watchdog is the watchdog's end of the pipes; ended is closed after the watchdog has returned.
+	// watchdog is the watchdog's end of the pipes to the run; the channel ended is closed after the
+	// watchdog has returned.
 	watchdog pipes
 	ended    chan struct{}
 	told     chan struct{}
@@ -122,7 +123,7 @@ type pipes struct {
 
 func (p pipes) Close() error { return p.close() }
 
-// newRig returns a rig with n guests.
+// newRig returns a fake host with n guests.
 func newRig(t *testing.T, n int) *rig {
 	r := &rig{guests: map[pve.ID]*guest{}, ended: make(chan struct{}), told: make(chan struct{})}
 	for i := range n {

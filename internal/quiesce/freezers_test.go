@@ -13,7 +13,7 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// pvesh makes a script play pvesh; the arguments of pvesh are in $*.
+// pvesh puts a shell script in place of the program pvesh; in the script, $* has the arguments.
 func pvesh(t *testing.T, script string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -26,7 +26,7 @@ func TestAgent(t *testing.T) {
 	for _, test := range []struct {
 		name, script         string
 		frozen               bool
-		status, freeze, thaw string // the expected errors
+		status, freeze, thaw string // the expected errors of Status, Freeze and Thaw
 	}{
 		{name: "thawed", script: `case "$*" in *-status*) echo '{"result":"thawed"}';; *) echo '{"result":2}'; esac`},
 		{name: "frozen", script: `case "$*" in *-status*) echo '{"result":"frozen"}';; *-freeze\ *) echo '{"result":{"error":{"class":"CommandNotFound","desc":"Command guest-fsfreeze-freeze has been disabled: the agent is in frozen state"}}}';; *) echo '{"result":2}'; esac`,
@@ -64,7 +64,8 @@ func says(t *testing.T, want string, err error) {
 	assert.ErrorContains(t, err, want)
 }
 
-// A call that hangs ends when its time is over, together with the programs that it started.
+// A call of a guest's agent that hangs is killed at its timeout, together with the programs that it
+// started.
 func TestAgentHangs(t *testing.T) {
 	pid := filepath.Join(t.TempDir(), "pid")
 	pvesh(t, "echo $$ >"+pid+"; sleep 1000; echo '{\"result\":1}'")

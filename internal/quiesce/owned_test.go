@@ -14,7 +14,8 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// noNotes fails if a note is left, that is, if a freeze was not seen to end.
+// noNotes fails the test if a note about a freeze is left, that is, if nobody saw the end of the
+// freeze.
 func (r *rig) noNotes(t *testing.T) {
 	t.Helper()
 	names, err := r.Notes.Names()
@@ -22,8 +23,7 @@ func (r *rig) noNotes(t *testing.T) {
 	assert.Empty(t, names)
 }
 
-// A snapshot counts as one of a frozen guest only if the thaw finds as many frozen file systems as
-// the freeze froze.
+// A snapshot counts as consistent only if the guest's agent thaws as many file systems as it froze.
 func TestProof(t *testing.T) {
 	for name, test := range map[string]struct {
 		is     func(*guest)
@@ -54,8 +54,8 @@ func TestProof(t *testing.T) {
 	}
 }
 
-// If an agent does not answer for as long as the watchdog tries, the note remains, and each run
-// tries again until the guest is thawed.
+// If a guest's agent does not answer while the watchdog tries to thaw the guest, the note about the
+// freeze remains, and each later run tries to thaw the guest until a thaw succeeds.
 func TestTakeOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 2)
@@ -67,7 +67,7 @@ func TestTakeOver(t *testing.T) {
 		assert.Contains(t, ended.Left[r.ids[1]], "may still be frozen")
 		assert.NotContains(t, ended.Left, r.ids[0])
 
-		// While the watchdog still works within its time, other runs leave its guests alone.
+		// While a watchdog has time left to thaw its guests, other runs leave these guests alone.
 		got, err := r.takenOver(t)
 		require.NoError(t, err)
 		assert.Empty(t, got)
@@ -76,7 +76,7 @@ func TestTakeOver(t *testing.T) {
 		require.NoError(t, err)
 		assert.ErrorContains(t, got[r.ids[1]].Err, "still tries to thaw it")
 
-		<-r.ended // the watchdog has given up
+		<-r.ended // the watchdog has given up thawing
 		for range 2 {
 			got, err = r.takenOver(t)
 			require.NoError(t, err)
@@ -130,8 +130,9 @@ func TestBothAreKilled(t *testing.T) {
 	}
 }
 
-// A guest that an earlier watchdog still tries to thaw must not be frozen, because it would be
-// thawed during the next channel program. A guest whose watchdog has died is thawed.
+// A run must not freeze a guest that an earlier run's watchdog still tries to thaw: that watchdog
+// would thaw the guest during the new run's channel program. If the earlier watchdog has died, the
+// new run thaws the guest.
 func TestOneOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 2)
@@ -160,7 +161,7 @@ func TestOneOwner(t *testing.T) {
 	})
 }
 
-// If the note of a guest cannot be written, the guest is not frozen.
+// If the note about a guest's freeze cannot be written, the guest is not frozen.
 func TestNoNote(t *testing.T) {
 	r := newRig(t, 1)
 	r.Notes = note.Dir("/dev/null/notes")
@@ -173,13 +174,13 @@ func TestNoNote(t *testing.T) {
 	assert.Empty(t, calls)
 }
 
-// A run whose watchdog has died tries to thaw for the time that one thaw may take.
+// A run whose watchdog has died tries to thaw its guests itself, for as long as one thaw may take.
 func TestAloneThawsSlowly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 1)
 		w := r.open(t, 10*time.Second)
 		require.Empty(t, w.Freeze())
-		r.guests[r.ids[0]].stuck = 4 // longer than five seconds
+		r.guests[r.ids[0]].stuck = 4 // the failing thaws take longer than five seconds
 		w.ended = true
 		w.thawing = ""
 		w.watchdog = pipes{Reader: w.watchdog, Writer: io.Discard, close: w.watchdog.Close}
@@ -191,8 +192,8 @@ func TestAloneThawsSlowly(t *testing.T) {
 	})
 }
 
-// At most one virtual machine per processor is frozen at the same time. Containers have no such
-// limit.
+// The watchdog freezes at most AtOnce virtual machines at the same time, and has no such limit for
+// containers.
 func TestFewAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, 10)
@@ -215,7 +216,7 @@ func TestFewAtOnce(t *testing.T) {
 	})
 }
 
-// takenOver returns the outcomes that TakeOver passes to tell.
+// takenOver calls TakeOver and returns the outcome for each guest that an earlier run left frozen.
 func (r *rig) takenOver(t *testing.T) (map[pve.ID]TakenOver, error) {
 	t.Helper()
 	all := map[pve.ID]TakenOver{}
@@ -226,8 +227,9 @@ func (r *rig) takenOver(t *testing.T) (map[pve.ID]TakenOver, error) {
 	return all, err
 }
 
-// A freeze ends with the guest's process. A guest that was started again without an agent is given
-// up after one report. A guest that was started again and frozen by somebody else is not thawed.
+// A freeze ends when the guest's process ends. If a guest that was left frozen was started again
+// and has no agent, the run reports the guest once and gives up. If the guest was started again and
+// another program froze it, the run does not thaw it.
 func TestFrozenAndStartedAgain(t *testing.T) {
 	for name, test := range map[string]struct {
 		was, is string
@@ -264,8 +266,8 @@ func TestFrozenAndStartedAgain(t *testing.T) {
 }
 
 // If a guest was started again during a window, the freeze did not last until the end of the
-// channel program. The new process is not thawed, even if somebody else has frozen it, and the
-// snapshot is not consistent.
+// channel program. The watchdog does not thaw the guest's new process, even if another program has
+// frozen it, and the guest's snapshot is not consistent.
 func TestStartedAgainWhileFrozen(t *testing.T) {
 	for name, frozenSince := range map[string]bool{"frozen by others": true, "running": false} {
 		t.Run(name, func(t *testing.T) {

@@ -35,14 +35,15 @@ func TestWindow(t *testing.T) {
 	<-r.ended
 }
 
-// The failure of one guest does not affect the other guests.
+// If one guest cannot be frozen or thawed, the other guests of the window are frozen and thawed all
+// the same.
 func TestOneGuestFails(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		is     func(*guest)
 		want   string
 		thaws  bool
-		frozen bool // the state after the window
+		frozen bool // true if the guest is still frozen after the window
 	}{
 		{"cannot freeze", func(g *guest) { g.fails = errors.New("no\nagent") }, "no agent", true, false},
 		{"hangs", func(g *guest) { g.hangs = true }, "deadline", true, false},
@@ -80,7 +81,8 @@ func TestOneGuestFails(t *testing.T) {
 	}
 }
 
-// A guest that hangs in any call does not delay the run beyond the budget, and is thawed at last.
+// A guest whose agent hangs in any call does not delay the run beyond the time budget, and the
+// guest is thawed in the end.
 func TestHangsWithinTheBudget(t *testing.T) {
 	const budget = 10 * time.Second
 	for _, test := range []struct {
@@ -122,8 +124,8 @@ func TestHangsWithinTheBudget(t *testing.T) {
 	}
 }
 
-// When the budget is over, all guests are thawed, whatever the run does, and the run gets the
-// reason.
+// When the time budget is over, the watchdog thaws all guests, whatever the run does, and tells the
+// run the reason.
 func TestBudget(t *testing.T) {
 	r := newRig(t, 2)
 	w := r.open(t, 100*time.Millisecond)
@@ -137,7 +139,7 @@ func TestBudget(t *testing.T) {
 	assert.Len(t, ended.Frozen, 2)
 }
 
-// If a run is killed at any point, its guests are thawed.
+// If a run is killed at any point, its watchdog thaws the run's guests.
 func TestRunIsKilled(t *testing.T) {
 	for name, during := range map[string]func(w *Window){
 		"before it froze": func(*Window) {},
@@ -179,7 +181,7 @@ func TestGuardIsTold(t *testing.T) {
 	assert.Equal(t, "told to end", ended.Early)
 }
 
-// If the watchdog dies, the run itself thaws the guests. The run reports the end of the watchdog as
+// If the watchdog dies, the run itself thaws the guests, and reports the death of the watchdog as
 // the reason why the guests may have continued too early.
 func TestGuardDies(t *testing.T) {
 	r := newRig(t, 2)
@@ -234,8 +236,8 @@ func TestParseID(t *testing.T) {
 	}
 }
 
-// A guest that continued by itself is thawed, and its snapshot must not count as one of a frozen
-// guest, no matter whether the watchdog or the run thaws the guest.
+// If a frozen guest continued by itself, the watchdog or the run still thaws the guest, and the
+// guest's snapshot must not count as consistent.
 func TestLapsed(t *testing.T) {
 	for name, alone := range map[string]bool{"by the watchdog": false, "alone": true} {
 		t.Run(name, func(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 
 func TestBacklog(t *testing.T) {
 	start := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
-	// due is the number of due snapshots every six hours. from is the first run at which the
-	// backlog grows, or -1.
+	// due has the numbers of expired snapshots that runs left, one number every six hours. from is
+	// the first of these runs at which the backlog counts as growing, or -1.
 	for _, test := range []struct {
 		name string
 		due  []int
@@ -41,7 +41,7 @@ func TestBacklog(t *testing.T) {
 	assert.Equal(t, Backlog{Due: 5, At: back, Since: back, Least: 5}, mended.With(5, back), "the clock was set back")
 }
 
-// A backlog that a run did not count itself is kept for about a week.
+// A report keeps the backlog of a dataset for about a week after the last run that counted it.
 func TestBacklogsAt(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	at := func(ago time.Duration) Backlog { return Backlog{}.With(3, now.Add(-ago)) }

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// LoadState returns an empty state and the reason if the file is unusable; the next run looks at
-// more disks.
+// If state.json is unusable, LoadState returns an empty state and the reason; with an empty state,
+// the next run must look at more disks.
 func TestState(t *testing.T) {
 	dir := t.TempDir()
 	s, err := LoadState(dir)
@@ -31,8 +31,8 @@ func TestState(t *testing.T) {
 	}
 }
 
-// The known history of a disk follows the disk's guid, and another disk of the same name does not
-// get it.
+// CheckedOf returns the record of a disk by the disk's guid: a renamed disk keeps its record, and
+// another disk of the same name does not get it.
 func TestCheckedOf(t *testing.T) {
 	s := State{Checked: map[string]Checked{"tank/a": {GUID: 1, Own: 5}, "tank/b": {GUID: 2, Own: 6}, "half/a": {GUID: 1, Own: 7}}}
 	for _, test := range []struct {

@@ -43,13 +43,15 @@ func TestConfigs(t *testing.T) {
 	assert.Empty(t, got)
 }
 
-// A newline in a received value cannot imitate the row of another snapshot.
+// A newline in a received property value must not imitate a row about another snapshot in the
+// output of zfs.
 func TestConfigsRefuses(t *testing.T) {
 	for _, text := range []string{
 		strings.Replace(keptRows, "H4s=", "H4s=\ntank/d@c\tguid\t1\t-", 1), strings.Replace(keptRows, "H4s=", "H4\ts=", 1),
-		// The imitated rows are complete and name a snapshot that does not exist.
+		// In this output, the value with newlines imitates complete rows about a snapshot that does
+		// not exist.
 		strings.Replace(keptRows, "H4s=", "H4s=\t-\ntank/d@b\tguid\t7\t-\ntank/d@c\tcreatetxg\t30\t-\ntank/d@c\tcreation\t1700000200\t-\ntank/d@c\tsnapwatch:config\tH4s=", 1),
-		// The imitated rows are followed by the snapshot's own rows once more.
+		// In this output, the rows that the value imitates are followed by the snapshot's own rows.
 		strings.Replace(keptRows, "H4s=", "H4s=\treceived\ntank/d@b\tguid\t7\t-\n"+
 			"tank/d@c\tcreatetxg\t30\t-\ntank/d@c\tcreation\t1700000200\t-\ntank/d@c\tsnapwatch:config\tH4s=\t-\ntank/d@c\tguid\t99\t-\n"+
 			"tank/d@b\tcreatetxg\t20\t-\ntank/d@b\tcreation\t1700000100\t-\ntank/d@b\tsnapwatch:config\tH4s=", 1),
@@ -65,7 +67,8 @@ func TestConfigsRefuses(t *testing.T) {
 	assert.Len(t, got, 1, "the other snapshot's is good")
 }
 
-// ConfigsOf returns the requested snapshots only, and ignores inherited values.
+// ConfigsOf returns the stored configurations of the requested snapshots only, and ignores
+// inherited values of the property.
 func TestConfigsOf(t *testing.T) {
 	read := func(text string) (map[string]string, error) {
 		r := Reader{Run: func(_ context.Context, c command.Cmd, each func(string) error) error {

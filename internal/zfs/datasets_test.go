@@ -41,8 +41,8 @@ func labelledPool(calls *int, running map[string]string, datasets ...string) Rea
 	}}
 }
 
-// A label that makes the list unreadable must cost only its own disk the labels, and must not
-// imitate another disk.
+// If the value of a label makes the output of zfs unreadable, only the disk with this value may
+// lose its labels, and the value must not imitate rows about another disk.
 func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 	madeUp := func(dataset string, more ...string) (rows string) {
 		for _, p := range slices.Concat(more, headProperties[:len(headProperties)-3]) {
@@ -79,7 +79,8 @@ func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 			}
 		})
 	}
-	// The good disks among many must not be read one by one.
+	// One disk with an unreadable label among many must not make the reader ask for each disk
+	// alone.
 	calls, many := 0, []string{"tank"}
 	for i := range 400 {
 		many = append(many, fmt.Sprintf("tank/vm-%d-disk-0", 100+i))
@@ -89,7 +90,7 @@ func TestALabelSpoilsNoOtherDisk(t *testing.T) {
 	assert.Len(t, heads, 401)
 	assert.Less(t, calls, 25)
 
-	// Even if many labels are unreadable, all other disks must have their labels.
+	// Even if the labels of many disks are unreadable, all other disks must get their labels.
 	for _, bad := range []int{10, 25, 110, 399} {
 		calls = 0
 		running := map[string]string{}
@@ -131,7 +132,7 @@ func TestLabelsTakeHalfOfTheTime(t *testing.T) {
 	assert.Contains(t, heads[2].Unlabelled, "deadline exceeded")
 }
 
-// An unreadable value is a problem of its own dataset only.
+// An unreadable property value is a problem of its own dataset only.
 func TestAValueSpoilsNoOtherDisk(t *testing.T) {
 	good := headLines()
 	for _, bad := range []struct{ old, new, said string }{
@@ -180,9 +181,9 @@ func TestASnapshotSpoilsNoOtherDisk(t *testing.T) {
 	}
 }
 
-// Output of a killed zfs is worthless. If zfs complains and exits by itself, all complete heads are
-// good. An incomplete head must be dropped, because without its newest snapshot and label it would
-// look like a new disk.
+// The output of a zfs that was killed is not used. If zfs prints an error and exits by itself, all
+// heads with complete rows are used. A head with incomplete rows must be dropped, because without
+// its newest snapshot and label it would look like a new disk.
 func TestHeadsOfAListingThatFails(t *testing.T) {
 	killed := exec.Command("sh", "-c", "kill -9 $$").Run()
 	complained := exec.Command("false").Run()
@@ -234,7 +235,7 @@ func TestHeadsOfAListingThatFails(t *testing.T) {
 	}
 }
 
-// Where snapshots are taken, the room is asked for, too.
+// Children, which snap uses on nodes, also reads the properties about free and reserved space.
 func TestChildrenTellTheirRoom(t *testing.T) {
 	said := map[string]string{"guid": "7", "creation": "1", "inconsistent": "0", "available": "900", "refreservation": "64", "usedbyrefreservation": "40", "written": "24"}
 	asked := ""

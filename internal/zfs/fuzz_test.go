@@ -31,8 +31,8 @@ func parseHeads(text string) ([]Dataset, error) {
 	return p.heads, p.end()
 }
 
-// FuzzHeads checks for any output of zfs that a head is read only from a complete set of its own
-// rows, that each dataset is read once, and that zfs would accept every name.
+// FuzzHeads checks for any output of zfs that a head is read only from a complete set of rows about
+// its dataset, that each dataset is read once, and that zfs would accept every name that was read.
 func FuzzHeads(f *testing.F) {
 	good := headLines()
 	f.Add(good)
@@ -104,7 +104,8 @@ func TestHeadsAreReadWhole(t *testing.T) {
 	}
 	for cut := 1; cut < len(good); cut++ {
 		if text := good[:cut]; !strings.HasSuffix(text, "\n") || strings.Count(text, "\n")%len(headProperties) != 0 {
-			// A last line without a newline may be complete, or may be cut off within a value.
+			// A last line without a newline may be a complete line, or a line that was cut off
+			// within a value.
 			if heads, err := parseHeads(text); err == nil && strings.Count(text, "\n") < len(headProperties)-1 {
 				t.Fatalf("cut after %d bytes it was read as %+v", cut, heads)
 			}
@@ -112,8 +113,9 @@ func TestHeadsAreReadWhole(t *testing.T) {
 	}
 }
 
-// A newest snapshot that belongs neither to the dataset nor to the dataset's origin must count as
-// unknown. If it counted as missing, the disk would look like a new disk.
+// If the property prevsnap of a dataset names a snapshot of another dataset that is not the origin,
+// the dataset's newest snapshot must count as unknown. If the dataset counted as one without
+// snapshots, the disk would look like a new disk.
 func TestNewestSnapshotIsOfTheDataset(t *testing.T) {
 	for value, want := range map[string]string{
 		"tank/vm-1-disk-0@a": "a", "tank/vm-1-disk-0@by hand": "by hand", "-": "", "tank/base-9-disk-0@__base__": "",

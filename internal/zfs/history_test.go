@@ -14,7 +14,7 @@ import (
 	"snapwatch/internal/command"
 )
 
-// readHistory parses a text as the output of zpool history, with one bookmark per transaction group
+// readHistory parses a text as the output of zpool history, for bookmarks of the transaction groups
 // in over.
 func readHistory(text string, over ...uint64) (History, error) {
 	var bookmarks []Snapshot
@@ -104,7 +104,8 @@ func TestPoolTXG(t *testing.T) {
 	}
 }
 
-// A received snapshot is returned if one of the given bookmarks has the snapshot's name.
+// The parsed history contains a received snapshot if one of the given bookmarks has the snapshot's
+// name.
 func TestHistoryTellsWhatWasReceived(t *testing.T) {
 	text := historyHead + "2026-11-29.22:00:01 [txg:14] finish receiving back/data/vm-1-disk-0/%recv (146) snap=s8\n2026-11-29.22:00:01 [txg:14] finish receiving back/data/vm-1-disk-0/%recv (146) snap=other\n" +
 		"2026-11-29.22:00:03 [txg:21] rename back/data (68) -> back/new\n"
@@ -113,8 +114,8 @@ func TestHistoryTellsWhatWasReceived(t *testing.T) {
 	assert.Equal(t, []Received{{"back/new/vm-1-disk-0", "s8", 14}}, h.Received)
 }
 
-// Overwritten records are missing after the first command; the records up to the first command are
-// kept.
+// When ZFS overwrites records of a pool's history, the oldest records after the first command are
+// missing; the first command is kept.
 func TestHistoryThatWasWrittenOver(t *testing.T) {
 	kept := "History for 'back':\n2026-11-29.22:00:00 [txg:4] create pool version 5000\n2026-11-29.22:00:00 [txg:4] set feature@lz4_compress=enabled\n2026-11-29.22:00:00 [txg:5] set back (54) mountpoint=none\n2026-11-29.22:00:00 zpool create back /tmp/b.img\n"
 	h, err := readHistory(kept+"2026-11-29.22:00:01 [txg:12] set back (54) a:b=380\n"+receivedBack, 8)
@@ -125,7 +126,8 @@ func TestHistoryThatWasWrittenOver(t *testing.T) {
 	assert.EqualValues(t, 4, h.Since, "nothing is kept of a pool without a command")
 }
 
-// A history is read as a stream, so set-backs that concern no given bookmark need no memory.
+// A pool's history is read as a stream, so records of set-backs that concern no given bookmark take
+// no memory.
 func BenchmarkHistory(b *testing.B) {
 	var text strings.Builder
 	text.WriteString(historyHead)

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// managedForm is the documented form of a managed name.
+// managedForm matches the documented form of a managed snapshot's name.
 var managedForm = regexp.MustCompile(`^autosnap_\d{4}-\d\d-\d\d_\d\d:\d\d:\d\d_(frequently|hourly|daily|weekly|monthly|yearly|stopped)$`)
 
 func TestParseSnapshotName(t *testing.T) {
@@ -30,7 +30,7 @@ func TestParseSnapshotName(t *testing.T) {
 	}
 }
 
-// A name is managed if and only if it has the documented form.
+// A snapshot name counts as managed if and only if it has the documented form.
 func TestParseSnapshotNameIsTheForm(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := []byte(FormatSnapshotName(time.Unix(rapid.Int64Range(0, 4e9).Draw(t, "time"), 0), Class(rapid.IntRange(0, 6).Draw(t, "class"))))

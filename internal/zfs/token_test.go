@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// token returns a resume token with the given list, packed as ZFS packs it.
+// token returns a resume token that contains the given name-value list, encoded as ZFS does.
 func token(t *testing.T, list string) string {
 	t.Helper()
 	var packed bytes.Buffer

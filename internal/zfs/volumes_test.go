@@ -10,7 +10,8 @@ import (
 
 const asked = "zfs get -Hp -o name,property,value volsize,refquota,available,encryptionroot,keystatus tank tank/vm-1-disk-0 tank/subvol-2-disk-0"
 
-// As zfs 2.3 prints them: a dash where a property is none of that kind, and where nothing is encrypted.
+// zfs 2.3 prints a dash for a property that this kind of dataset does not have, and for the
+// encryption properties of a dataset that is not encrypted.
 func TestVolumes(t *testing.T) {
 	r, _ := plays(map[string]string{asked: "" +
 		"tank\tvolsize\t-\ntank\trefquota\t0\ntank\tavailable\t9000\ntank\tencryptionroot\t-\ntank\tkeystatus\t-\n" +
