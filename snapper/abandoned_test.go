@@ -11,7 +11,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// of returns the snapshot or bookmark of transaction group txg.
+// of returns a snapshot or bookmark that was created in transaction group txg.
 func of(txg uint64) zfs.Snapshot {
 	at := at2("07-10 00:00").Add(time.Duration(txg) * time.Hour)
 	return zfs.Snapshot{Dataset: disk0, Name: zfs.FormatSnapshotName(at, zfs.Daily), GUID: 1000 + txg, CreateTXG: txg, Creation: at}
@@ -32,7 +32,8 @@ func TestJudgeBookmarks(t *testing.T) {
 	for name, test := range map[string]struct {
 		history   zfs.History
 		snapshots []uint64
-		// By the bookmark's transaction group; the other bookmarks are good.
+		// want has the expected judgement of bookmarks, by transaction group; all other bookmarks
+		// are good.
 		want map[uint64]Standing
 	}{
 		"no set-back":                      {zfs.History{Since: 1}, []uint64{10, 40}, nil},
@@ -61,7 +62,8 @@ func TestJudgeBookmarks(t *testing.T) {
 	}
 }
 
-// The record of an earlier run decides which bookmarks are in question, and nothing else.
+// Only the record of an earlier run in state.json decides which bookmarks may belong to a discarded
+// history.
 func TestInQuestion(t *testing.T) {
 	txgs := func(list []zfs.Snapshot) (got []uint64) {
 		for _, b := range list {
@@ -153,7 +155,7 @@ func TestAbandon(t *testing.T) {
 }
 
 // One run destroys at most maxAbandoned bookmarks of discarded histories; the run reports the
-// rest, and the next run finds them again.
+// remaining bookmarks, and the next run finds these again.
 func TestAbandonedAreBounded(t *testing.T) {
 	var disks []Disk
 	for n := range 3 {

@@ -8,7 +8,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// TestDecide compares every cell of the table of actions.
+// TestDecide compares every cell of the table of actions, by guest state and label.
 func TestDecide(t *testing.T) {
 	for _, cell := range []struct {
 		state GuestState

@@ -27,7 +27,7 @@ func stoppedDisk(label string) Disk {
 	return d
 }
 
-// The conditional actions of the table depend on more than state and label.
+// Some actions in the table of actions depend on more than the guest's state and the disk's label.
 func TestConditionalActions(t *testing.T) {
 	finished := []string{disk0 + " stopped label=stopped"}
 	labelled := []string{disk0 + " label=stopped"}
@@ -41,7 +41,7 @@ func TestConditionalActions(t *testing.T) {
 		label  string
 		change func(*world, *Disk)
 		want   []string
-		why    string // the reason in the note, if nothing is done to the disk
+		why    string // the reason in the note if the plan has no step for the disk
 	}{
 		{"final", "pve1", periodic, finished, ""},
 		{"final, written after the last periodic one", "pve1", func(w *world, d *Disk) { periodic(w, d); d.Written = 4096 }, finished, ""},
@@ -135,8 +135,8 @@ func TestConditionalActions(t *testing.T) {
 	}
 }
 
-// A running guest's disk gets this node's label and a snapshot in the first run, whatever label
-// the disk had.
+// A running guest's disk gets this node's label and a snapshot in the first run after the guest's
+// start, whatever label the disk had.
 func TestStart(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -213,8 +213,8 @@ func TestGiveBack(t *testing.T) {
 	}
 }
 
-// TestNotes compares the severity and the result that the report has for disks to which nothing
-// is done.
+// TestNotes compares the severity and the result in the report for disks for which the plan has no
+// step.
 func TestNotes(t *testing.T) {
 	for _, test := range []struct {
 		state    GuestState
@@ -255,8 +255,8 @@ func TestRefreshedStoppedOnesGo(t *testing.T) {
 	assert.Len(t, w.disks[0].Snapshots, 3, "the newest, and those before until receivers had the time")
 }
 
-// A run in which nothing changed reads no received labels, because reading these takes as long as
-// reading all other properties of the disks.
+// A run reads no received labels if each label fits the state of its guest, because reading the
+// received labels takes as long as reading all other properties of the disks.
 func TestMaskedLabel(t *testing.T) {
 	names := testPolicy().Names
 	for name, c := range map[string]struct {

@@ -30,8 +30,8 @@ func TestFreeName(t *testing.T) {
 	assert.Equal(t, "autosnap_2026-07-15_12:07:03_hourly", name(), "a bookmark of a snapshot that is gone has it: the new one could have none")
 }
 
-// In an hour that occurs twice, no snapshot name is used a second time, even if the first
-// snapshot of that name was destroyed.
+// In an hour that occurs twice because clocks are set back, snap uses no snapshot name a second
+// time, even if the first snapshot of that name was destroyed.
 func TestNamesOfTheHourThatComesTwice(t *testing.T) {
 	berlin := berlin(t)
 	// Lord Howe Island sets its clocks back by half an hour.
@@ -39,7 +39,7 @@ func TestNamesOfTheHourThatComesTwice(t *testing.T) {
 	require.NoError(t, err)
 	for _, test := range []struct {
 		zone *time.Location
-		at   string // the time now, in UTC
+		at   string // the present time of the run, in UTC
 		want string
 	}{
 		{berlin, "2026-10-24T23:59:59Z", "01:59:59"},
@@ -126,9 +126,9 @@ func TestBookmarksExpire(t *testing.T) {
 	assert.Empty(t, expired(0), "0 makes none; what is there may be the last common point of a receiver")
 }
 
-// A bookmark is destroyed only if Missing would not create it again in the next run, and only if
-// its next destroy would not be another program's bookmark. Clocks are set back in
-// TestBookmarksExpireOnce, and other programs create bookmarks, too.
+// A run destroys a bookmark only if the function Missing would not create it again in the next run,
+// and only if the next run would not then destroy another program's bookmark. In
+// TestBookmarksExpireOnce clocks are set back, and other programs create bookmarks, too.
 func TestBookmarksExpireOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		marks := Bookmarks{Keep: rapid.IntRange(1, 4).Draw(t, "keep")}
@@ -155,8 +155,8 @@ func TestBookmarksExpireOnce(t *testing.T) {
 	})
 }
 
-// If another program's rotation destroys every snapshot soon, not every new snapshot counts as
-// the first of its day.
+// If another program's rotation soon destroys each snapshot of snap, only one snapshot a day counts
+// as the first of its day and gets a bookmark.
 func TestOneBookmarkADay(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4"))}}
 	for _, first := range []bool{true, false, false} {
@@ -175,13 +175,13 @@ func TestOneBookmarkADay(t *testing.T) {
 func TestBookmarksOfAGuestThatStopsAllDay(t *testing.T) {
 	at := func(day, hour int) time.Time { return time.Date(2026, time.July, day, hour, 30, 0, 0, time.UTC) }
 	var have []zfs.Snapshot
-	for i := range 3 * 12 { // each hour from 11:30 on, for three days
+	for i := range 3 * 12 { // for three days, each hour from 11:30 on
 		created := at(13+i/12, 11+i%12)
 		have = append(have, zfs.Snapshot{Name: zfs.FormatSnapshotName(created, zfs.Stopped), GUID: uint64(i + 1), CreateTXG: uint64(i + 1), Creation: created})
 	}
 	marks := Bookmarks{Have: have, Keep: 30}
 	stays := func() (txgs []uint64) {
-		for range 2 { // the second run has nothing left to do
+		for range 2 { // the second run of the hour has nothing to do
 			gone := marks.Expire()
 			marks.Have = slices.DeleteFunc(slices.Clone(marks.Have), func(m zfs.Snapshot) bool { return slices.Contains(gone, m) })
 		}
@@ -204,8 +204,8 @@ func TestBookmarksOfAGuestThatStopsAllDay(t *testing.T) {
 	assert.Equal(t, append([]uint64{13, 25}, newest...), stays(), "of as many days as of other snapshots")
 }
 
-// All disks of a guest get a snapshot of the same name, in the longest class that is due on any
-// of them.
+// All disks of a guest get a snapshot with the same name, in the longest class that is due on at
+// least one of these disks.
 func TestCommonClass(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{
 		runningDisk(disk0, words("f4 h4 d4")), runningDisk("tank/data/vm-100-disk-1", words("f4 h9 d1")),
@@ -230,7 +230,8 @@ func TestCommonClass(t *testing.T) {
 	assert.Equal(t, []string{"ssd/vm-100-disk-2"}, marked, "the disk's first snapshot of the day")
 }
 
-// A disk never gets a snapshot of a class that its retention would never destroy.
+// A disk never gets a snapshot of a class that the disk's retention does not name, because no run
+// would ever destroy such a snapshot.
 func TestDifferentClasses(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{
 		runningDisk(disk0, words("f4 h4 d4")), runningDisk("tank/data/vm-100-disk-1", words("f4")),
@@ -252,7 +253,8 @@ func TestStartWithDisksThatRan(t *testing.T) {
 	assert.Empty(t, did(w.run()))
 }
 
-// The _stopped snapshots of a guest have the same name in all pools, and each gets its bookmark.
+// When a guest stops, its _stopped snapshots have the same name in all pools, and each of them gets
+// a bookmark.
 func TestFinalOfAGuest(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4")), runningDisk("ssd/vm-100-disk-1", words("h1"))}}
 	for i := range w.disks {
@@ -276,8 +278,8 @@ func TestFinalOfAGuest(t *testing.T) {
 	assert.Equal(t, "autosnap_2026-07-15_12:07:01_stopped", plan.Guests[0].Snapshot)
 }
 
-// Only a running guest's disks are rotated: nothing is destroyed while Proxmox works on a guest,
-// and a stopped guest keeps its snapshots.
+// snap rotates only disks of running guests: it destroys no snapshots of a guest on which Proxmox
+// is at work, and none of a stopped guest.
 func TestNoRotationUnlessRunning(t *testing.T) {
 	for state := range GuestState(len(stateNames)) {
 		w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
@@ -296,8 +298,8 @@ func TestNoRotationUnlessRunning(t *testing.T) {
 	}
 }
 
-// If the new snapshot fails for lack of space, the retention is applied as if no new snapshot had
-// been planned.
+// If a disk's new snapshot fails for lack of space, snap destroys the disk's old snapshots as if
+// the plan had no new snapshot of the disk.
 func TestFullPool(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f2"))}}
 	for i := range 4 {
@@ -313,8 +315,8 @@ func TestFullPool(t *testing.T) {
 	assert.Equal(t, []string{"autosnap_2026-07-15_12:07:00_frequently"}, names(&w.disks[0]))
 }
 
-// A snapshot is not destroyed before the new snapshot that replaces it exists, under the new
-// snapshot's final name.
+// An old snapshot is destroyed only after the new snapshot that replaces it exists; the plan knows
+// the new snapshot by its final name.
 func TestNewSnapshotIsAKeeper(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
 	w.managed(&w.disks[0], zfs.Frequently, noon)
@@ -335,8 +337,8 @@ func TestNewSnapshotIsAKeeper(t *testing.T) {
 	assert.Empty(t, allowed("tank", map[string]Outcome{}), "nobody tried to make it")
 }
 
-// Snapshots beyond the largest number of destroys wait, and the oldest are destroyed first,
-// whatever disk they are on.
+// If more snapshots have expired than one run may destroy, the run destroys the oldest ones,
+// whatever disk they are on, and later runs destroy the others.
 func TestMaxDestroys(t *testing.T) {
 	other := "tank/data/vm-101-disk-0"
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1")), runningDisk(other, words("f1"))}}
@@ -360,8 +362,8 @@ func TestMaxDestroys(t *testing.T) {
 		assert.Len(t, w.disks[i].Snapshots, 1)
 	}
 
-	// A disk whose new snapshot failed for lack of space does not use up the destroys of other
-	// disks.
+	// The destroys of a disk whose new snapshot failed for lack of space do not reduce the number
+	// of destroys on other disks.
 	for j := range 15 {
 		w.managed(&w.disks[0], zfs.Frequently, noon.Add(time.Duration(j+20)*time.Minute))
 		w.managed(&w.disks[1], zfs.Frequently, noon.Add(time.Duration(j+20)*time.Minute))
@@ -388,7 +390,8 @@ func TestManyBookmarks(t *testing.T) {
 	assert.Len(t, MakePlan(w.disks, w.policy, w.now).Notes, 1)
 }
 
-// A note at a terminal counts the snapshots of classes that the retention no longer names.
+// At a terminal, a note gives the number of snapshots of classes that the retention no longer
+// names.
 func TestUnnamedClassesAreMentioned(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1 h0")), runningDisk("tank/data/vm-101-disk-0", words("f1 d1"))}}
 	for i := range w.disks {
@@ -406,7 +409,7 @@ func TestUnnamedClassesAreMentioned(t *testing.T) {
 	assert.Len(t, MakePlan(w.disks, w.policy, w.now).Notes, 2)
 }
 
-// Snapshots dated in the future are kept until that date, and a note says so.
+// A snapshot that is dated in the future is kept until its date, and a note says so.
 func TestTheFutureIsSaid(t *testing.T) {
 	const said = "2 snapshots are dated later than now, the last 2027-07-15 12:07:00, and kept until then: a clock was ahead when they were made, or is behind now"
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1 h1"))}}

@@ -15,7 +15,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The group shop has the guests 101 and 102. The group of the guests 103 and 104 has no quiesce.
+// shop configures a freeze of guest 100, and two groups: the group shop with the guests 101 and 102
+// and with quiesce, and a group with the guests 103 and 104 without quiesce.
 var shop = config.Quiesced{
 	Quiesce: []config.Quiesce{{VMID: config.VMIDs{{First: 100, Last: 100}}, How: config.Agent}},
 	Groups: []config.Group{
@@ -24,8 +25,8 @@ var shop = config.Quiesced{
 	},
 }
 
-// guestDisk adds a disk of a running guest. A disk on which no class is due got its last snapshot
-// a minute ago.
+// guestDisk adds a disk of a running guest to the model w. If the argument due is empty, the disk
+// got its last snapshot a minute ago, so that no class is due.
 func guestDisk(w *world, name string, due string, keep Retention) {
 	d := runningDisk(name, keep)
 	d.VMID, _, _ = zfs.ParseDiskName(zfs.Base(name))
@@ -35,7 +36,7 @@ func guestDisk(w *world, name string, due string, keep Retention) {
 	}
 }
 
-// The snapshots of a group depend on the states of its members.
+// Which guests of a group get snapshots together depends on the states of the group's guests.
 func TestGroup(t *testing.T) {
 	const a, b, other = "tank/data/vm-101-disk-0", "tank/data/subvol-102-disk-0", "ssd/vm-102-disk-1"
 	for _, test := range []struct {
@@ -43,7 +44,7 @@ func TestGroup(t *testing.T) {
 		change  func(a, b, other *Disk)
 		dueA    string
 		dueB    string
-		want    []string // the members in each plan, with pool and group
+		want    []string // the guests in each plan, with pool and group
 		final   bool
 		freezes []int
 		unfit   int
@@ -97,7 +98,8 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// A single guest is frozen if its own entry says so. A group without quiesce is still a group.
+// A guest outside of all groups is frozen if the configuration has an entry for this guest. The
+// guests of a group without quiesce still get their snapshots together.
 func TestUnits(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon}
 	w.policy.Quiesced = shop
@@ -115,7 +117,8 @@ func TestUnits(t *testing.T) {
 	assert.Empty(t, plan.Guests[2].Freeze)
 }
 
-// Members whose retentions name different classes get separate snapshots, and a note says so.
+// Guests of a group whose retentions name different classes get separate snapshots, and a note says
+// so.
 func TestGroupOfOtherClasses(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon}
 	w.policy.Quiesced = shop
@@ -128,8 +131,8 @@ func TestGroupOfOtherClasses(t *testing.T) {
 	assert.Contains(t, note.Reason, "group shop: the retentions of its disks name different classes")
 }
 
-// The living members of a group always get their snapshots together: each pool has one plan with
-// all of them, under one name.
+// The living guests of a group always get their snapshots together: on each pool one step of the
+// plan takes the snapshots of all these guests, under one name.
 func TestGroupsStayTogether(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		keep := anyRetention(t)

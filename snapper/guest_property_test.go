@@ -20,7 +20,8 @@ func anyStep(t *rapid.T) time.Duration {
 	return rapid.SampledFrom([]time.Duration{time.Minute, 15 * time.Minute, time.Hour, 26 * time.Hour}).Draw(t, "step")
 }
 
-// TestRuns checks rules that must hold after every run, whatever happens to a guest.
+// TestRuns checks rules about labels and snapshots that must hold after every run of snap, whatever
+// happens to a guest.
 func TestRuns(t *testing.T) {
 	zone := berlin(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -96,9 +97,9 @@ func (w *world) checkedRun(t *rapid.T, fails []string) {
 	}
 }
 
-// The disks of a guest have snapshots of the same moments. Disks with the same past have the same
-// snapshots for ever. A disk that is added later has the same snapshots as soon as all its
-// classes are full.
+// The disks of a guest have snapshots of the same times. Disks that a guest had from the begin have
+// the same snapshots for ever. A disk that is added later has the same snapshots as the other disks
+// as soon as it has as many snapshots of each class as the retention keeps.
 func TestCommonPoints(t *testing.T) {
 	zone := berlin(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -125,7 +126,7 @@ func TestCommonPoints(t *testing.T) {
 		}
 		w.disks = append(w.disks, runningDisk("tank/data/vm-100-disk-3", keep))
 		w.disks[3].Running = zfs.Property{}
-		for range 6 * 7 { // the clock runs for a week
+		for range 6 * 7 { // the model's clock runs for a week
 			w.now = w.now.Add(4 * time.Hour)
 			w.run()
 		}

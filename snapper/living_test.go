@@ -8,9 +8,9 @@ import (
 	"snapwatch/internal/pve"
 )
 
-// A living guest gets no snapshot while a snapshot would make a rollback fail half way. A living
-// guest does not wait for ever if its lock is taken for an unknown reason, because migrations and
-// moves of disks hold the lock for hours.
+// A living guest gets no snapshot while a snapshot would make a rollback of the guest fail half
+// way. If the guest's lock is held for an unknown reason, snap takes the snapshot after some runs
+// all the same, because migrations and moves of disks hold this lock for hours.
 func TestWaits(t *testing.T) {
 	word := func(lock string) pve.Config { return pve.Config{Lock: lock} }
 	for name, c := range map[string]struct {

@@ -14,8 +14,8 @@ import (
 )
 
 // wanted returns the times of the snapshots that a disk must have after runs at the given times.
-// The function wanted uses no code under test: it keeps the newest n snapshots, and the first
-// snapshot of each of the newest n hours, days, weeks, months and years.
+// The function wanted uses no code under test: wanted itself finds the newest n snapshots, and the
+// first snapshot of each of the newest n hours, days, weeks, months and years.
 func wanted(runs []time.Time, keep Retention) []time.Time {
 	format := map[zfs.Class]func(time.Time) string{
 		zfs.Frequently: func(t time.Time) string { return t.String() },
@@ -41,7 +41,7 @@ func wanted(runs []time.Time, keep Retention) []time.Time {
 	return slices.Compact(all)
 }
 
-// every makes runs for a disk's guest at regular times, and returns these times.
+// every makes runs of snap at regular times, and returns the times.
 func (w *world) every(step time.Duration, from, to time.Time) []time.Time {
 	var runs []time.Time
 	for w.now = from; w.now.Before(to); w.now = w.now.Add(step) {
@@ -68,8 +68,8 @@ func formatted(times []time.Time) []string {
 	return list
 }
 
-// After months of runs every quarter of an hour, including both nights when clocks change,
-// exactly the snapshots that the retention names remain.
+// After months in which snap ran every quarter of an hour, including both nights when clocks
+// change, a disk has exactly the snapshots that the retention keeps.
 func TestMonths(t *testing.T) {
 	zone := berlin(t)
 	const quarter = 15 * time.Minute
@@ -124,8 +124,8 @@ func TestClockChanges(t *testing.T) {
 	}, names(&w.disks[0]))
 }
 
-// After the clock was set back, no snapshot is destroyed that would have been kept before, and
-// runs continue.
+// After the clock was set back, snap destroys no snapshot that it would have kept without that, and
+// continues to take snapshots.
 func TestClockGoesBack(t *testing.T) {
 	w := &world{policy: testPolicy(), disks: []Disk{runningDisk(disk0, words("f4 h24 d7"))}}
 	w.every(15*time.Minute, noon.AddDate(0, 0, -3), noon)
@@ -183,7 +183,7 @@ func TestAdoptSanoid(t *testing.T) {
 	for _, p := range points {
 		assert.Contains(t, have, p.Format(time.RFC3339))
 	}
-	// The retention "f96" concerns only snapshots of the class frequently.
+	// The retention "f96" rotates only snapshots of the class frequently.
 	w = &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f96"))}}
 	sanoidHistory(w, &w.disks[0], noon.AddDate(0, 0, -40).Truncate(time.Hour), noon)
 	w.policy.MaxDestroys = 1 << 20
@@ -194,8 +194,8 @@ func TestAdoptSanoid(t *testing.T) {
 	}
 }
 
-// If a class is removed from the retention, its snapshots are kept. If the class is added to the
-// retention again, its old snapshots count again.
+// If a class is removed from the retention, the snapshots of this class are kept. If the class is
+// added to the retention again, these old snapshots count again.
 func TestClassesComeAndGo(t *testing.T) {
 	w := &world{policy: testPolicy(), disks: []Disk{runningDisk(disk0, words("f4 h24 d7"))}}
 	d := &w.disks[0]

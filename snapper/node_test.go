@@ -11,7 +11,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// sight returns a node with one guest, for which e was found.
+// sight returns what a run sees of a node with one guest, about which the run has found the
+// evidence e.
 func sight(e Evidence) NodeView {
 	e.Config.ID = pve.ID{VMID: 100, Kind: pve.QEMU}
 	return NodeView{
@@ -21,8 +22,8 @@ func sight(e Evidence) NodeView {
 	}
 }
 
-// QEMU is asked about a guest unless its process and its label agree. QEMU is also asked if a
-// backup may have started the process.
+// A run asks QEMU about a guest's state unless the guest's process and the disk's label agree. The
+// run also asks QEMU if a backup may have started the process.
 func TestUnclear(t *testing.T) {
 	mine, other := runningDisk(disk0, nil), runningDisk(disk0, nil)
 	other.Running.Value = zfs.LabelStopped
@@ -39,8 +40,8 @@ func TestUnclear(t *testing.T) {
 	assert.Empty(t, sight(unlisted).Unclear([]Disk{other}, names), "pvesh would only hang again")
 }
 
-// A guest is looked at twice if its disks would get a _stopped snapshot. If a guest that seems
-// stopped will get no _stopped snapshot anyway, a note has the reason.
+// A run looks twice at the state of a guest whose disks would get a _stopped snapshot. If a guest
+// that seems stopped gets no _stopped snapshot whatever a second look shows, a note has the reason.
 func TestLooks(t *testing.T) {
 	running, stopped, adopted := runningDisk(disk0, nil), runningDisk(disk0, nil), runningDisk(disk0, nil)
 	stopped.Running.Value, adopted.Running = zfs.LabelStopped, zfs.Property{}
@@ -77,7 +78,8 @@ func TestLooks(t *testing.T) {
 	assert.Equal(t, "stopped at one look only", got.Notes[0].Reason)
 }
 
-// Any doubt in the last look, under the guest's lock, prevents a _stopped snapshot.
+// If the last look at a guest's state, under the guest's lock, shows any doubt, the guest gets no
+// _stopped snapshot.
 func TestStillStopped(t *testing.T) {
 	dead := Evidence{Listed: "stopped", SeenStopped: true}
 	view := sight(dead)
@@ -114,9 +116,10 @@ func TestAssign(t *testing.T) {
 	assert.Equal(t, []GuestState{Running, Elsewhere, Orphan, Replica}, states)
 }
 
-// A running guest's own disk that the configuration lists as a copy gets no snapshot, and then
-// the run is not a success. A disk that is listed as a copy, and that has the number of a running
-// guest but is not used by it, is treated as a copy of another cluster's guest.
+// A running guest's own disk that the configuration lists as a copy gets no snapshot, and the run
+// that finds this is not a success. A disk that the configuration lists as a copy is treated as a
+// copy of another cluster's guest if its name has the number of a running guest that does not use
+// the disk.
 func TestInUseThoughListedAsACopy(t *testing.T) {
 	running := Evidence{Listed: "running", Process: true}
 	running.Config.Volumes = []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-100-disk-0"}}
@@ -139,9 +142,9 @@ func TestInUseThoughListedAsACopy(t *testing.T) {
 	assert.Equal(t, map[string]Result{disk0: Untouched, other: Untouched}, results(running))
 }
 
-// A disk that is listed as a copy belongs to a guest by its number only if the disk is in a
-// storage of this node. Otherwise prune would never touch copies from other clusters, which use
-// the same numbers.
+// A disk that the configuration lists as a copy belongs to the guest whose number is in its name
+// only if the disk is in a storage of this node. Otherwise prune would never rotate copies from
+// other clusters, which use the same numbers.
 func TestUsersOfACopy(t *testing.T) {
 	g := sight(Evidence{})
 	g.Cluster.Storages = []pve.Storage{{Name: "data", Dataset: "tank/data"}}
@@ -154,8 +157,8 @@ func TestUsersOfACopy(t *testing.T) {
 	}
 }
 
-// Received labels are read before the second look at the guests, because these labels may show
-// that more guests must be looked at, and there is only one second look.
+// A run reads received labels before its second look at the guests' states, because these labels
+// may show that the run must look at more guests, and a run has only one second look.
 func TestReceivedLabelsComeBeforeTheLook(t *testing.T) {
 	masked := runningDisk("tank/data/vm-100-disk-1", nil)
 	masked.Running, masked.ReceivedUnread = zfs.Property{}, true
@@ -169,9 +172,9 @@ func TestReceivedLabelsComeBeforeTheLook(t *testing.T) {
 	assert.Equal(t, []int{100}, MakePlan(disks, testPolicy(), noon).Ask.Looks)
 }
 
-// A disk belongs to the guest that uses it, whatever number is in the disk's name. A disk that is
-// in no configuration belongs to the guest with its number, unless a sign says that the disk came
-// from elsewhere: other clusters use the same numbers.
+// A disk belongs to the guest that uses it, whatever number is in the disk's name. A disk that no
+// configuration names belongs to the guest whose number is in its name, unless a sign says that the
+// disk came from elsewhere: other clusters use the same numbers.
 func TestWhoseDiskItIs(t *testing.T) {
 	config := Evidence{Listed: "running", Process: true}
 	config.Config.Volumes = []pve.Volume{{Key: "scsi0", Storage: "data", Name: "vm-200-disk-0"}}
@@ -181,7 +184,7 @@ func TestWhoseDiskItIs(t *testing.T) {
 	copied := runningDisk("tank/data/vm-100-disk-1", nil)
 	copied.Sign = "@a is older than the dataset"
 	disks := []Disk{runningDisk("tank/data/vm-200-disk-0", nil), copied, runningDisk("tank/data/vm-100-disk-2", nil)}
-	for range 2 { // each look sets the states again
+	for range 2 { // the states of guests and disks are set again after each look
 		view.Assign(disks, nil)
 		assert.Equal(t, Running, disks[0].State)
 		assert.Equal(t, 100, disks[0].VMID, "grouped, frozen and reported with it")
@@ -192,8 +195,9 @@ func TestWhoseDiskItIs(t *testing.T) {
 	assert.Empty(t, view.UsersHere("tank/data/vm-300-disk-0"))
 }
 
-// A disk does not count as running because a running guest keeps it as unused. An unused disk
-// belongs to the guest with its number, unless a sign says that the disk came from elsewhere.
+// A disk that a running guest's configuration keeps as unused does not count as a running guest's
+// disk for this reason. An unused disk belongs to the guest whose number is in its name, unless a
+// sign says that the disk came from elsewhere.
 func TestUnusedDisk(t *testing.T) {
 	config := Evidence{Listed: "running", Process: true}
 	for i, name := range []string{"vm-100-disk-1", "vm-100-disk-2", "vm-300-disk-0"} {
@@ -216,9 +220,9 @@ func TestUnusedDisk(t *testing.T) {
 	assert.False(t, disks[0].InUse)
 }
 
-// A configuration that could not be read may name any disk. Disks with that guest's number are
-// left alone. A stopped guest's disk is left alone, too, if only the number in the disk's name
-// connects it with this guest.
+// A guest's configuration that could not be read may name any disk. snap leaves alone the disks
+// with this guest's number in their names, and also each disk that belongs to a stopped guest only
+// because of the number in its name.
 func TestUnreadConfiguration(t *testing.T) {
 	dead, alive := Evidence{Listed: "stopped", SeenStopped: true}, Evidence{Listed: "running", Process: true}
 	view := sight(dead)

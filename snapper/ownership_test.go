@@ -13,7 +13,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// arrivals returns a pool's history in which the disk's snapshots of these names were received.
+// arrivals returns a pool's history with a receive of each snapshot of the disk d; since is the
+// transaction group from which the history is complete.
 func arrivals(d *Disk, since uint64) *zfs.History {
 	h := &zfs.History{Since: since}
 	for _, s := range d.Snapshots {
@@ -22,9 +23,9 @@ func arrivals(d *Disk, since uint64) *zfs.History {
 	return h
 }
 
-// A local label was set by this node only if state.json lists the disk as this node's and nothing
-// was received onto the disk since. The tests set Own to the transaction group of the first
-// snapshot.
+// A local label counts as set by this node only if state.json lists the disk as this node's and no
+// snapshot was received into the disk since then. In this test's table, Own is the transaction
+// group of the disk's first snapshot.
 func TestWhoseWordALabelIs(t *testing.T) {
 	taken := []string{disk0 + " stopped label=stopped"}
 	older := func(d *Disk) { d.Creation = noon }
@@ -94,9 +95,9 @@ func TestWhoseWordALabelIs(t *testing.T) {
 }
 
 // A snapshot of zrepl looks the same on a source and on a copy. If the pool's history is
-// incomplete, a newer snapshot of zrepl raises no doubt while the label says that the guest ran
-// here at the last run. A newer snapshot of zrepl does raise doubt if the label is "stopped" and
-// the pool's history is incomplete.
+// incomplete, a newer snapshot of zrepl leaves no doubt that the disk is this node's as long as the
+// label says that the guest ran here at the last run. If the label is "stopped" and the pool's
+// history is incomplete, a newer snapshot of zrepl does leave doubt.
 func TestNewerOnesOfOthersUntold(t *testing.T) {
 	for label, want := range map[string]Word{"pve1": Own, "stopped": Untold} {
 		w := &world{}
@@ -109,7 +110,8 @@ func TestNewerOnesOfOthersUntold(t *testing.T) {
 	}
 }
 
-// TestNextOwn checks the record that tells the next run to which node a disk belongs.
+// TestNextOwn checks the record in state.json from which the next run knows whether a disk is this
+// node's own.
 func TestNextOwn(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -146,8 +148,8 @@ func TestNextOwn(t *testing.T) {
 	}
 }
 
-// A receive in the pool's history is a sign that the disk came from elsewhere, and the sign is
-// remembered after the history is lost.
+// A receive into a disk in the pool's history is a sign that the disk came from elsewhere, and snap
+// remembers this sign after ZFS has overwritten the history.
 func TestAnArrivalIsASign(t *testing.T) {
 	w := &world{}
 	d := stoppedDisk("stopped")
@@ -161,8 +163,8 @@ func TestAnArrivalIsASign(t *testing.T) {
 	assert.True(t, next.Elsewhere)
 }
 
-// A guest that was started on a copy gets a snapshot in the first run, even if the received label
-// has this node's name.
+// A guest that was started from a copy on this node gets a snapshot in the first run, even if the
+// received label of its disk already has this node's name.
 func TestStartedOnACopyOfThisNodesName(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon}
 	d := runningDisk(disk0, words("h24"))

@@ -12,8 +12,9 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// The plan is divided into pools. Guests that stopped and guests that are frozen are in no pool's
-// part, and every other step is in exactly one.
+// Plan.ForPool returns the steps of a plan on one pool. The steps for guests that stopped and for
+// guests to freeze are in the result for no pool, and every other step is in the result for exactly
+// one pool.
 func TestPlanForPool(t *testing.T) {
 	plan := hookPlan()
 	plan.Guests = append(plan.Guests, GuestPlan{Pool: "tank", VMID: 105, Class: zfs.Hourly, Freeze: []Freeze{{VMID: 105}}}, GuestPlan{Pool: "ssd", VMID: 105, Class: zfs.Hourly})
@@ -57,7 +58,7 @@ func TestFrozen(t *testing.T) {
 		{Pool: "tank", VMID: 100},
 		{Pool: "ssd", Group: "shop", Freeze: []Freeze{a, b}},
 		{Pool: "tank", Group: "shop", Freeze: []Freeze{a, b}},
-		{Pool: "tank", Group: "shop"}, // other classes, of which none is due on this pool
+		{Pool: "tank", Group: "shop"}, // a second plan of the group with other classes, of which none is due on this pool
 		{Pool: "tank", VMID: 101, Snapshot: "stopped", Class: zfs.Stopped},
 		{Pool: "tank", Group: "plain"},
 		{Pool: "tank", VMID: 103, Freeze: []Freeze{{VMID: 103}}},
@@ -76,8 +77,8 @@ func TestFrozen(t *testing.T) {
 	assert.Equal(t, []int{100, 0}, vmidsOf(plan.ForPool("tank").Guests))
 }
 
-// A guest whose hook failed gets no snapshots and no label on any pool, and none of its snapshots
-// is destroyed; other guests are not affected.
+// A guest whose hook failed gets no snapshots and no label on any pool, and none of its old
+// snapshots is destroyed; the steps for other guests remain in the plan.
 func TestPlanWithout(t *testing.T) {
 	plan, refused := hookPlan().Without(map[int]error{100: errors.New("no")})
 	assert.Len(t, refused, 2)
@@ -90,7 +91,8 @@ func TestPlanWithout(t *testing.T) {
 	assert.Equal(t, []Destroy{{Dataset: "tank/vm-101-disk-0", Name: "old"}, {Dataset: "tank/vm-102-disk-0", Name: "old"}}, now)
 }
 
-// The other members of the group get their snapshots, and only these members are frozen.
+// If the hook of one guest in a group fails, the other guests of the group get their snapshots, and
+// only these other guests are frozen.
 func TestPlanWithoutMember(t *testing.T) {
 	whole := Plan{Guests: []GuestPlan{{Group: "shop", Class: zfs.Hourly, Freeze: []Freeze{{VMID: 100}, {VMID: 101}}, Disks: []DiskPlan{
 		{Dataset: "tank/vm-100-disk-0", VMID: 100, Snapshot: true}, {Dataset: "tank/vm-101-disk-0", VMID: 101, Snapshot: true},
@@ -148,9 +150,9 @@ func TestAllowed(t *testing.T) {
 	}
 }
 
-// The report follows from the outcomes of the disks. A failure is reported once for all disks of
-// its guest. A disk that was left alone after all is not a failure. An error of asking Proxmox is
-// not reported for every disk.
+// The report of a run follows from the outcomes of the disks. The same failure of several disks of
+// a guest is reported once. A disk that the run left alone after all is not a failure. If asking
+// Proxmox failed, the error is not reported for every disk.
 func TestPlanReport(t *testing.T) {
 	note := func(dataset string, severity report.Severity, result Result) Note {
 		return Note{Dataset: dataset, VMID: 100, Severity: severity, Result: result, Reason: "as planned"}

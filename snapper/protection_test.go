@@ -56,7 +56,8 @@ func TestUncoveredInArgs(t *testing.T) {
 	}
 }
 
-// A bind mount is listed, but does not count as a volume that should have snapshots.
+// A container's bind mount is listed in the report, but does not count as a volume that should have
+// snapshots.
 func TestBindMount(t *testing.T) {
 	cluster := pve.Cluster{Storages: []pve.Storage{{Name: "local-zfs", Dataset: "tank/data"}}}
 	known := map[string]bool{"tank/data/subvol-100-disk-0": true}

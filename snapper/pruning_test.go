@@ -17,7 +17,7 @@ func prunePolicy() PrunePolicy {
 	return PrunePolicy{Bookmarks: 30, StoppedGrace: 24 * time.Hour, MaxDestroys: 1000}
 }
 
-// weekOfCopies returns a copy that has two snapshots on each of five days.
+// weekOfCopies returns a model with one disk: a copy that has two snapshots of each of five days.
 func weekOfCopies() (*world, *Disk) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1 h0 d0"))}}
 	d := &w.disks[0]
@@ -29,12 +29,13 @@ func weekOfCopies() (*world, *Disk) {
 	return w, d
 }
 
-// TestWhatIsPruned checks which disks are pruned, and the reason why others are not.
+// TestWhatIsPruned checks which disks prune rotates, and the reasons why prune leaves other disks
+// alone.
 func TestWhatIsPruned(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(*PrunePolicy, *world, *Disk)
-		want   string // the reason why the disk is not pruned, "" if it is
+		want   string // the reason why prune leaves the disk alone, "" if prune rotates it
 	}{
 		{"of a guest on another node", func(*PrunePolicy, *world, *Disk) {}, ""},
 		{"listed under replicas", func(_ *PrunePolicy, _ *world, d *Disk) { d.State = Replica }, ""},
@@ -76,7 +77,7 @@ func TestWhatIsPruned(t *testing.T) {
 	}
 }
 
-// TestWhatPruneKeeps checks the snapshots that are kept whatever the retention says.
+// TestWhatPruneKeeps checks which snapshots prune keeps whatever the retention says.
 func TestWhatPruneKeeps(t *testing.T) {
 	w, d := weekOfCopies()
 	for i := range 5 {
@@ -113,7 +114,7 @@ func TestWhatPruneKeeps(t *testing.T) {
 	assert.Len(t, plan.Waiting, 7)
 }
 
-// A receive that has been interrupted for a day is reported.
+// prune reports a copy whose receive has been interrupted for a day.
 func TestOldToken(t *testing.T) {
 	w, d := weekOfCopies()
 	d.ResumeToken = true
@@ -126,7 +127,8 @@ func TestOldToken(t *testing.T) {
 	}
 }
 
-// TestPruneProperties checks rules that must hold for any history of a copy and any retention.
+// TestPruneProperties checks rules about the snapshots that prune destroys, for any history of a
+// copy and any retention.
 func TestPruneProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := runningDisk(disk0, anyRetention(t))
@@ -186,8 +188,8 @@ func TestPruneProperties(t *testing.T) {
 	})
 }
 
-// A note names a class that no source takes; for such a class, the oldest snapshot of each period
-// is kept.
+// If the retention of prune names a class of which no copy has a snapshot, a note says so, and
+// prune keeps the oldest snapshot of each bucket of this class.
 func TestPruneSaysWhichClassesDoNotCome(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f0 d2 m24 y1"))}}
 	d := &w.disks[0]
@@ -205,9 +207,9 @@ func TestPruneSaysWhichClassesDoNotCome(t *testing.T) {
 	assert.Len(t, notes, 1, "a longer one stands in by itself")
 }
 
-// A guest that is started at night has a _stopped snapshot before its first regular snapshot of
-// that day. The source bookmarks both snapshots, so both can be a base for sending, and both are
-// kept.
+// A guest that starts during the night can have a _stopped snapshot before its first regular
+// snapshot of that day. The source bookmarks both snapshots, so both can be the base of a send, and
+// prune keeps both on the copy.
 func TestPruneKeepsTheFirstAfterAStopOfTheDay(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
 	d := &w.disks[0]

@@ -10,8 +10,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// copyOf returns a disk that is a copy because of its state, with two days of its source's
-// history.
+// copyOf returns a model with one disk, whose state makes it a copy, with snapshots of two days
+// from its source.
 func copyOf(state GuestState) (*world, *Disk) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f4"))}}
 	d := &w.disks[0]
@@ -41,7 +41,7 @@ func markNames(list []zfs.Snapshot) []string {
 	return got
 }
 
-// A copy gets the same bookmarks as its source, and no other change.
+// snap makes on a copy the same bookmarks as on the copy's source, and changes nothing else there.
 func TestRelay(t *testing.T) {
 	all := []string{"07-15 01:00", "07-14 12:00", "07-14 00:00"}
 	received := zfs.Property{Value: "pve9", Received: "pve9", Source: zfs.SourceReceived}
@@ -104,7 +104,8 @@ func TestMissing(t *testing.T) {
 	assert.Empty(t, Bookmarks{Keep: 30}.Missing(s, at2("07-13 12:00")), "snapshots from the future")
 }
 
-// The days of snapshots are the days of the node that took them, on whatever host the copies are.
+// A snapshot belongs to a day in the time zone of the node that took the snapshot, on whatever host
+// the copy is.
 func TestDaysAreTheSources(t *testing.T) {
 	for _, zone := range []*time.Location{time.UTC, berlin(t), time.FixedZone("", -11*3600)} {
 		var list []zfs.Snapshot
@@ -120,7 +121,8 @@ func TestDaysAreTheSources(t *testing.T) {
 	}
 }
 
-// One run creates and destroys only a limited number of bookmarks, and creates the newest first.
+// One run creates and destroys only a limited number of bookmarks, and creates the bookmarks of the
+// newest snapshots first.
 func TestMarksAreBounded(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon}
 	for i := range 20 {
@@ -141,8 +143,8 @@ func TestMarksAreBounded(t *testing.T) {
 	assert.Len(t, w.run().DestroyBookmarks, MaxBookmarkDestroys)
 }
 
-// A running guest's disk gets its missing bookmarks: those that failed, those from the time when
-// the disk was a copy, and those of sanoid's snapshots.
+// A running guest's disk gets the bookmarks that it lacks: because an earlier run failed to make
+// them, because the disk was a copy then, or because sanoid took the snapshots.
 func TestOwnMissing(t *testing.T) {
 	w, d := copyOf(Running)
 	d.Running = zfs.Property{Value: "pve1", Source: zfs.SourceLocal}
@@ -151,8 +153,9 @@ func TestOwnMissing(t *testing.T) {
 	assert.False(t, plan.Guests[0].Disks[0].Bookmark, "today has its first one")
 }
 
-// On a day that begins with a _stopped snapshot, the first regular snapshot gets its bookmark
-// when it is taken: no later run finds this bookmark missing after the _stopped snapshot is gone.
+// On a day that begins with a _stopped snapshot, the first regular snapshot gets its bookmark when
+// it is taken, so that no later run has to add this bookmark after the _stopped snapshot was
+// destroyed.
 func TestDayBeginsStopped(t *testing.T) {
 	w := &world{policy: testPolicy(), now: at2("07-15 08:00"), disks: []Disk{runningDisk(disk0, words("f2 h4"))}}
 	d := &w.disks[0]
@@ -165,7 +168,7 @@ func TestDayBeginsStopped(t *testing.T) {
 	assert.Empty(t, Bookmarks{Have: d.Bookmarks, Keep: 30}.Missing(d.Snapshots, w.now))
 }
 
-// A snapshot waits for its bookmark only if snap on this node will create the bookmark.
+// prune keeps a snapshot until it has a bookmark only if snap on this node will make this bookmark.
 func TestBookmarking(t *testing.T) {
 	parents := []string{"tank/data"}
 	for name, test := range map[string]struct {

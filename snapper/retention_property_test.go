@@ -105,9 +105,10 @@ func short(list []zfs.Snapshot) (names []string) {
 	return names
 }
 
-// checkCounts fails if more snapshots of a named class remain than all named classes together ask
-// for. A class asks for the named number of buckets, and for the same number of buckets that have
-// a snapshot of the class. The newest snapshot and those from the future are not counted.
+// checkCounts fails if more snapshots of the classes in the retention remain than these classes
+// together allow. Each class allows as many snapshots as the retention says, once for buckets of
+// any snapshots and once for buckets with a snapshot of this class. checkCounts does not count the
+// newest snapshot and the snapshots from the future.
 func checkCounts(t *rapid.T, keep Retention, left []zfs.Snapshot, now time.Time) {
 	asked := 1
 	for _, class := range slices.Backward(zfs.Rotating()) {
@@ -124,8 +125,8 @@ func checkCounts(t *rapid.T, keep Retention, left []zfs.Snapshot, now time.Time)
 	}
 }
 
-// The kept snapshots are what the rules of retention say, counted by other code, one bucket after
-// the other.
+// The code under test keeps the same snapshots as this test's own code, which applies the rules of
+// retention to one bucket after the other.
 func TestExpireKeepsEveryBucket(t *testing.T) {
 	zone := berlin(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -133,7 +134,7 @@ func TestExpireKeepsEveryBucket(t *testing.T) {
 		list, keep := anyHistory(t, now), anyRetention(t)
 		left := managedOf(drop(list, keep.Expire(list, now)), now)
 		for class, n := range keep {
-			buckets := map[bucket]time.Time{} // the time of the youngest snapshot in each bucket
+			buckets := map[bucket]time.Time{} // the time of the newest snapshot in each bucket
 			for _, m := range managedOf(list, now) {
 				if b := bucketOf(class, m.Creation.In(zone)); m.counts(class) && class != zfs.Frequently && !m.Creation.Before(buckets[b]) {
 					buckets[b] = m.Creation
@@ -188,7 +189,8 @@ func TestExpireStoppedProperties(t *testing.T) {
 				marks.Have = append(marks.Have, s)
 			}
 			if rapid.IntRange(0, 4).Draw(t, "gone") > 0 {
-				// In the other case the bookmark exists longer than its snapshot.
+				// A snapshot that the test leaves out of list no longer exists, but its bookmark
+				// may.
 				list = append(list, s)
 			}
 		}

@@ -12,7 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// at returns the time of a text such as "07-15 12:07", in 2026.
+// at returns the time that a text such as "07-15 12:07" means in the year 2026 and the given time
+// zone.
 func at(t testing.TB, text string, zone *time.Location) time.Time {
 	t.Helper()
 	if len(text) == len("07-15 12:07") {
@@ -24,7 +25,7 @@ func at(t testing.TB, text string, zone *time.Location) time.Time {
 }
 
 // history returns snapshots for lines such as "07-15 12:07 hourly", the oldest first. A line
-// without a class gives the time and the name of a snapshot that is not managed.
+// without a class has the time and the name of an unmanaged snapshot.
 func history(t testing.TB, lines ...string) []zfs.Snapshot {
 	t.Helper()
 	var list []zfs.Snapshot
@@ -40,7 +41,7 @@ func history(t testing.TB, lines ...string) []zfs.Snapshot {
 	return list
 }
 
-// The time noon is Wednesday 2026-07-15, 12:07, in ISO week 29.
+// The variable noon of these tests is Wednesday 2026-07-15, 12:07, in ISO week 29.
 func TestDue(t *testing.T) {
 	all := words("f1 h1 d1 w1 m1 y1")
 	for _, test := range []struct {
@@ -78,7 +79,8 @@ func TestDue(t *testing.T) {
 	}
 }
 
-// Buckets are those of the calendar in the node's time zone.
+// The buckets of retention (hours, days, weeks …) are those of the calendar in the node's time
+// zone.
 func TestDueZones(t *testing.T) {
 	zone := berlin(t)
 	due := func(keep Retention, made, now string) bool {
@@ -102,7 +104,7 @@ func TestExpire(t *testing.T) {
 		name string
 		keep Retention
 		have []string
-		gone []string // the destroyed snapshots, as in have, with the reason after a colon
+		gone []string // the expected destroyed snapshots, as in have, with the reason after a colon
 	}{
 		{"nothing there", words("f1"), nil, nil},
 		{"the newest stays", words("f0"), []string{"07-15 12:00 frequently"}, nil},
@@ -199,7 +201,7 @@ func TestExpireStopped(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		have  []string
-		marks []uint64 // the guids of the bookmarked snapshots; the first of have is 1000
+		marks []uint64 // the guids of the bookmarked snapshots; the first snapshot of have has the guid 1000
 		keep  int
 		gone  []string
 	}{
@@ -232,9 +234,9 @@ func TestExpireStopped(t *testing.T) {
 	}
 }
 
-// If the retention spans less time than the grace, every newer snapshot is destroyed before it is
-// older than the grace. In that case the bookmark of a day's first snapshot proves that a newer
-// snapshot existed.
+// A _stopped snapshot is destroyed when a newer snapshot is older than stopped_grace. If the
+// retention spans less time than stopped_grace, each newer snapshot is destroyed too early for
+// that; then the bookmark of a day's first snapshot proves that a newer snapshot existed.
 func TestExpireStoppedByABookmark(t *testing.T) {
 	have := history(t, "07-13 00:00 stopped", "07-15 11:00 frequently")
 	stopped := have[0]
@@ -247,9 +249,9 @@ func TestExpireStoppedByABookmark(t *testing.T) {
 	assert.Empty(t, ExpireStopped(have, marks, 24*time.Hour, noon), "an older one tells nothing")
 }
 
-// A guest that stops often may have more _stopped snapshots within the grace than the kept number
-// of bookmarks of _stopped snapshots. A _stopped snapshot whose bookmark was already destroyed
-// must still be destroyed, or it would remain for ever.
+// A guest that stops often may have more _stopped snapshots within the time stopped_grace than snap
+// keeps bookmarks of _stopped snapshots. snap must destroy an expired _stopped snapshot even if its
+// bookmark is already destroyed; otherwise the snapshot would remain for ever.
 func TestExpireStoppedBeyondTheBookmarks(t *testing.T) {
 	first := history(t, "07-12 00:00 stopped")[0]
 	first.GUID, first.CreateTXG = 1, 1

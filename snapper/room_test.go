@@ -12,16 +12,18 @@ import (
 
 const gib = 1 << 30
 
-// thick is a running guest's disk whose volume has room of its own, of which it has taken as
-// much as was written.
+// thick returns a running guest's disk that is a thick volume: of its reservation of the given
+// size, as much is used as was written since its last snapshot.
 func thick(name string, size, written, free uint64) Disk {
 	return Disk{State: Running, VMID: 100, Dataset: zfs.Dataset{
 		Name: name, Written: written, RefReservation: size, UsedByRefReservation: size - min(size, written), Available: free + size - min(size, written),
 	}}
 }
 
-// A snapshot of a thick volume takes room for what was written since the last one, and of a
-// thin one none. What the next snapshots need must be there twice: this run takes it, too.
+// A snapshot of a thick volume reserves as much space as was written since the volume's last
+// snapshot; a snapshot of a thin volume reserves none. A pool is short of room if it has less than
+// twice the space that the present snapshots reserve, because the next snapshots may need as much
+// again.
 func TestRoom(t *testing.T) {
 	a, b, thin := thick("tank/data/vm-100-disk-0", 100*gib, 8*gib, 30*gib), thick("tank/data/vm-101-disk-0", 50*gib, 4*gib, 30*gib), Disk{State: Running, Dataset: zfs.Dataset{Name: "tank/data/vm-102-disk-0", Written: 90 * gib, Available: 30 * gib}}
 	overwritten := thick("tank/data/vm-103-disk-0", 10*gib, 12*gib, 30*gib)
@@ -57,7 +59,7 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// A pool that is fuller than its limits is told, by the same limits as check has.
+// snap reports a pool that is fuller than the limits of check allow.
 func TestAFullPool(t *testing.T) {
 	const do = ": a full pool takes no snapshot. Find what fills it: zfs list -o space -S used tank; destroy what is not needed, or keep fewer snapshots. Nothing is thinned out by itself"
 	for name, c := range map[string]struct {
@@ -87,7 +89,7 @@ func TestAFullPool(t *testing.T) {
 	}
 }
 
-// The plan says of each snapshot what it reserves.
+// The plan names the space that each snapshot of a thick volume reserves.
 func TestThePlanSaysWhatASnapshotReserves(t *testing.T) {
 	disks := []Disk{thick("tank/data/vm-100-disk-0", 100*gib, 8*gib, 30*gib)}
 	disks[0].Retention, disks[0].GUID, disks[0].Guests = Retention{zfs.Frequently: 4}, 1, []int{100}

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A stopped guest is proven to remain stopped only if the host shuts down and all services that
-// start guests have ended.
+// It is proven that a stopped guest remains stopped only if the host is shutting down and all
+// services that start guests have ended.
 func TestShutdown(t *testing.T) {
 	now := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 	down := Shutdown{System: "stopping", Guests: "inactive", HA: "inactive"}

@@ -12,11 +12,12 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// openGate is the gate of a node that has been up for long and whose guests were all started.
+// openGate has the facts about a node under which snap may accept stops: the node has been up for
+// long, and all guests to start at boot were started.
 var openGate = Gate{Uptime: 24 * time.Hour, BootGrace: 5 * time.Minute, BootState: "active"}
 
-// dead returns the evidence of a guest for which every sign at two looks says "stopped". Each
-// test changes one sign in the evidence that dead returns.
+// dead returns evidence about a guest in which every sign, at both looks, says that the guest is
+// stopped. Each test changes one of these signs.
 func dead() Evidence {
 	return Evidence{Config: pve.Config{ID: pve.ID{VMID: 100, Kind: pve.QEMU}}, Listed: "stopped", SeenStopped: true}
 }
@@ -105,7 +106,7 @@ func TestJudgeLocks(t *testing.T) {
 	}
 }
 
-// TestJudgeRunState tries the states that QEMU itself reports for a living process.
+// TestJudgeRunState tries the run states that QEMU itself reports about a living process.
 func TestJudgeRunState(t *testing.T) {
 	for _, test := range []struct {
 		runState, lock string
@@ -257,9 +258,10 @@ func TestAlive(t *testing.T) {
 	}
 }
 
-// A guest that uses a disk owns the disk. A disk that no guest uses belongs to the guest that
-// keeps it as unused, and a disk that is in no configuration belongs to the guest with its
-// number, unless the disk came from elsewhere.
+// A disk belongs to the guest that uses it. A disk that no guest uses belongs to the guest whose
+// configuration keeps it as unused. A disk that no configuration names belongs to the guest whose
+// number is in the disk's name. Both of these rules do not apply to a disk that came from
+// elsewhere.
 func TestGuestsOf(t *testing.T) {
 	view := NodeView{Cluster: pve.Cluster{
 		Storages: []pve.Storage{{Name: "data", Dataset: "tank/data"}},
@@ -280,7 +282,7 @@ func TestGuestsOf(t *testing.T) {
 	}{
 		{"tank/data/vm-100-disk-0", []int{100}, []int{100}},
 		{"tank/data/vm-100-disk-1", []int{101}, []int{101}},
-		// The configuration names this disk on another storage.
+		// The guest's configuration names a disk of this name on another storage.
 		{"tank/data/vm-100-disk-2", []int{100}, nil},
 		{"tank/data/vm-100-disk-3", []int{102}, []int{102}},
 		{"tank/data/subvol-100-disk-4", []int{102}, []int{102}},
@@ -289,7 +291,7 @@ func TestGuestsOf(t *testing.T) {
 		{"tank/data/vm-100-disk-7", []int{106}, []int{106}},
 		{"tank/in/vm-300-disk-1", []int{106}, []int{106}},
 		{"tank/data/vm-100-disk-30", []int{100}, nil},
-		// The configuration of guest 105 could not be read, and may name this disk.
+		// The configuration of guest 105 could not be read, and may name the disk vm-105-disk-0.
 		{"tank/data/vm-105-disk-0", []int{101, 105}, []int{101, 105}},
 		{"tank/data/vm-200-disk-0", []int{103}, nil},
 		{"tank/data/vm-200-disk-1", []int{200}, []int{200}},
@@ -302,7 +304,8 @@ func TestGuestsOf(t *testing.T) {
 	}
 }
 
-// A lock that remains after its work has ended prevents the record of a stop, and is reported.
+// If a lock word remains in a guest's configuration after Proxmox's work has ended, snap does not
+// accept the guest's stop, and reports the lock word.
 func TestStuckLock(t *testing.T) {
 	locked := func(e *Evidence) { e.Config.Lock, e.Config.Changed = "backup", noon.Add(-61*time.Minute) }
 	for _, test := range []struct {

@@ -9,14 +9,14 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// TestPlanUnblock checks which snapshots and bookmarks prevent a rollback to the snapshot "to",
-// and which remain.
+// TestPlanUnblock checks which snapshots and bookmarks unblock would destroy before a rollback to
+// the snapshot "to", and which it would keep.
 func TestPlanUnblock(t *testing.T) {
 	daily := func(at string) string { return zfs.FormatSnapshotName(at2(at), zfs.Daily) }
 	one, two, three := daily("07-12 00:00"), daily("07-13 00:00"), daily("07-14 00:00")
 	for _, test := range []struct {
 		name                 string
-		snapshots, bookmarks []string // in the order of their creation, "" for a missing one
+		snapshots, bookmarks []string // in the order of their creation; "" stands for none at this place
 		want                 []string
 		base                 string
 		refusal              string
@@ -79,7 +79,8 @@ func TestPlanUnblock(t *testing.T) {
 	assert.Contains(t, PlanUnblock([]Disk{d}, "to").Refusals[0], "this is a copy")
 }
 
-// If a disk could not be read completely, it is unknown what prevents a rollback.
+// If a disk could not be read completely, it is unknown which snapshots prevent a rollback, so
+// unblock destroys none.
 func TestPlanUnblockUnread(t *testing.T) {
 	good, bad := runningDisk(disk0, nil), runningDisk("tank/data/vm-100-disk-1", nil)
 	good.Snapshots = []zfs.Snapshot{{Name: "to", CreateTXG: 1}}
@@ -88,8 +89,8 @@ func TestPlanUnblockUnread(t *testing.T) {
 	assert.Equal(t, []string{"tank/data/vm-100-disk-1 could not be read: @x: creation"}, u.Refusals)
 }
 
-// If one snapshot cannot be destroyed, the rollback remains impossible, so no other snapshot is
-// destroyed either.
+// If unblock cannot destroy one of the newer snapshots, the rollback remains impossible, so unblock
+// destroys no other snapshot either.
 func TestUnblockingRefusesWhatIsPinned(t *testing.T) {
 	const free, held, cloned = "autosnap_2026-07-14_00:00:00_daily", "autosnap_2026-07-15_00:00:00_daily", "autosnap_2026-07-16_00:00:00_daily"
 	d, other := runningDisk(disk0, nil), runningDisk("pool/vm-100-disk-1", nil)

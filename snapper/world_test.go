@@ -31,7 +31,7 @@ type world struct {
 	txg    uint64
 }
 
-// snap adds an existing snapshot. Snapshots of later calls are newer.
+// snap adds a snapshot to a disk of the model. A snapshot that a later call adds is newer.
 func (w *world) snap(d *Disk, name string, at time.Time) {
 	if d.has(name) {
 		panic(d.Name + "@" + name + " is there already")
@@ -41,12 +41,13 @@ func (w *world) snap(d *Disk, name string, at time.Time) {
 	d.NewestSnapshot, d.Written = name, 0
 }
 
-// managed adds a managed snapshot.
+// managed adds a managed snapshot to a disk of the model.
 func (w *world) managed(d *Disk, class zfs.Class, at time.Time) {
 	w.snap(d, zfs.FormatSnapshotName(at, class), at)
 }
 
-// run makes a plan and carries it out. Snapshots of the datasets in fails fail for lack of space.
+// run makes a plan for the model's disks and carries out the plan. Snapshots of the datasets in
+// fails fail for lack of space.
 func (w *world) run(fails ...string) Plan {
 	for i := range w.disks {
 		w.disks[i].PoolTXG = w.txg
@@ -57,7 +58,7 @@ func (w *world) run(fails ...string) Plan {
 	}
 	w.apply(plan, fails...)
 	for i := range w.disks {
-		w.disks[i].Checked.TXG = w.txg // the index also has the snapshots that the run itself took
+		w.disks[i].Checked.TXG = w.txg // as the index also records the snapshots that the run itself took
 	}
 	return plan
 }
@@ -111,7 +112,8 @@ func (w *world) apply(plan Plan, fails ...string) {
 	}
 }
 
-// destroy acts as the channel program: it destroys nothing if a keeper is missing.
+// destroy acts as the channel program: it does not destroy a snapshot if a snapshot that must exist
+// instead (a keeper) is missing.
 func (w *world) destroy(gone Destroy) {
 	d := w.disk(gone.Dataset)
 	if slices.ContainsFunc(gone.Keepers, func(keeper string) bool { return !d.has(keeper) }) {
@@ -191,8 +193,8 @@ func berlin(t testing.TB) *time.Location {
 	return zone
 }
 
-// did returns the steps of a plan in short form: snapshots, labels and replaced labels, with the
-// class instead of the name.
+// did returns the steps of a plan in short form: snapshots with their class instead of their name,
+// labels, and replaced labels.
 func did(plan Plan) []string {
 	var list []string
 	for _, g := range plan.Guests {

@@ -9,7 +9,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// search finds the lines of cron that start snapwatch; the first argument of snapwatch is the job.
+// search finds the lines of cron that start snapwatch snap.
 var search = Search{
 	Names: func(base string) bool { return strings.HasPrefix(base, "snapwatch") },
 	Job: func(args []string) (string, string) {

@@ -15,7 +15,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// remembered returns the entry of disk0, listed at noon, and the head of disk0.
+// remembered returns the index entry of disk0, whose snapshots were listed at noon, and the head of
+// disk0.
 func remembered() (*entry, zfs.Dataset) {
 	newest := zfs.FormatSnapshotName(noon.Add(-time.Hour), zfs.Hourly)
 	h := zfs.Dataset{Name: disk0, GUID: 7, NewestSnapshot: newest, SnapshotsChanged: noon.Add(-time.Hour).Unix()}
@@ -55,7 +56,8 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// The disks of a pool are not all listed again in the same run.
+// Entries of the index expire at different times, so that one run does not list the snapshots of
+// all disks of a pool again.
 func TestGateSpreads(t *testing.T) {
 	e, h := remembered()
 	h.GUID = uint64(5 * time.Hour)
@@ -64,7 +66,8 @@ func TestGateSpreads(t *testing.T) {
 	assert.Equal(t, "it was listed 19h0m0s ago", e.outdated(h, noon.Add(19*time.Hour)))
 }
 
-// A listing is remembered only if the list cannot have changed unnoticed.
+// The index keeps a list of a disk's snapshots only if these snapshots cannot have changed
+// unnoticed.
 func TestKeep(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -98,7 +101,8 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// The snapshots that a run took are entered in the index only if nothing else changed the disk.
+// The index gets the snapshots that a run took of a disk only if no other program changed the
+// disk's snapshots.
 func TestSnapshotted(t *testing.T) {
 	const name = "autosnap_2026-07-15_12:07:00_hourly"
 	for _, test := range []struct {

@@ -32,8 +32,8 @@ func turnsOf(x *Index, all []*snapper.Disk) (names [][]string) {
 	return names
 }
 
-// Disks whose last turn was longest ago come first, and a disk that may be too slow gets a turn
-// alone. The index file keeps the turns.
+// prune first lists the snapshots of the disks that were listed longest ago, and lists a disk that
+// may be too slow alone. The index file has the times at which disks were listed.
 func TestTurns(t *testing.T) {
 	var x Index
 	list, all := disks("c", "a", "b", "e", "d")
@@ -63,8 +63,8 @@ func TestTurns(t *testing.T) {
 	assert.Len(t, x.turns, 4)
 }
 
-// An entry that was listed in the future, by a clock that was ahead, is removed like an old
-// entry.
+// The index removes an entry that is dated in the future, because a clock was ahead, like an entry
+// that is too old.
 func TestRetainForgetsTheFuture(t *testing.T) {
 	x := Index{Entries: map[string]*entry{}}
 	for name, listed := range map[string]time.Duration{"new": -time.Hour, "old": -25 * time.Hour, "ahead": 1000 * time.Hour} {

@@ -30,7 +30,7 @@ func testPool() *pool {
 
 func errno(n syscall.Errno) *syscall.Errno { return &n }
 
-// TestSettle checks the outcomes that follow from a channel program's result for a guest.
+// TestSettle checks the outcomes of a guest's disks that follow from a channel program's result.
 func TestSettle(t *testing.T) {
 	done := lua.Outcome{Snapshot: errno(0), Label: errno(0), Bookmark: errno(0)}
 	for _, test := range []struct {
@@ -144,8 +144,8 @@ func TestUnmarkRefuses(t *testing.T) {
 	}
 }
 
-// A run that is told to end starts no further channel program, and reports the steps that it did
-// not do.
+// A run that has received SIGTERM starts no further channel program, and reports the steps that it
+// did not do.
 func TestToldToEnd(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -163,8 +163,8 @@ func TestToldToEnd(t *testing.T) {
 	assert.Contains(t, p.report.Problems[0].Text, "told to end, 1 snapshot is left for the next run to destroy")
 }
 
-// While a step on a pool has not ended, no other step begins on that pool: the other step would
-// wait, with all locks that the run holds.
+// While a command of the run hangs on a pool, the run begins no other command on this pool: the
+// other command would wait, and the run would hold its locks meanwhile.
 func TestNothingIsBegunBehindAStepThatHangs(t *testing.T) {
 	p := testPool()
 	assert.ErrorIs(t, p.withTimeout(func(context.Context) error { return fmt.Errorf("zfs: %w", command.ErrStillRunning) }), command.ErrStillRunning)

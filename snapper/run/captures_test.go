@@ -15,8 +15,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// captureRun adds configurations to the plan of one guest with two disks, one of which gets a
-// snapshot.
+// captureRun adds a guest's configuration to the plan for the guest, which has two disks, one of
+// which gets a snapshot; captureRun returns the captures and the changed plan.
 func captureRun(config string, kept report.Kept, destroys ...snapper.Destroy) (*captures, []snapper.GuestPlan) {
 	o := testOptions()
 	o.Config.CaptureConfig = true
@@ -29,7 +29,8 @@ func captureRun(config string, kept report.Kept, destroys ...snapper.Destroy) (*
 	return c, c.fill(plan.Guests, view, map[int]snapper.LastLook{100: {Config: pve.Config{ID: id, Text: config}}})
 }
 
-// What is kept says on which of the guest's storages this node takes no snapshots.
+// A guest configuration that is kept with snapshots names those of the guest's storages on which
+// this node takes no snapshots.
 func TestCaptureNamesOtherStorages(t *testing.T) {
 	_, plans := captureRun("scsi0: data:vm-100-disk-0\nscsi1: lvm:vm-100-disk-0\n", report.Kept{})
 	kept, err := pve.ReadCaptured(plans[0].Disks[0].Config.Value)
@@ -60,7 +61,8 @@ func TestCapture(t *testing.T) {
 	assert.False(t, plans[0].Disks[0].Config.Reference)
 }
 
-// A configuration that cannot be kept is reported once a day, and does not prevent the snapshot.
+// A guest configuration that is too long to be kept with a snapshot is reported once a day, and
+// does not prevent the snapshot.
 func TestCaptureTooLong(t *testing.T) {
 	var long strings.Builder
 	for i := range 40000 {
@@ -101,7 +103,7 @@ func TestCapturePacksAGuestOnce(t *testing.T) {
 	}
 	_, one := fill(1, "name: a\n")
 	_, three := fill(3, "name: a\n")
-	assert.Less(t, three, 2*one) // it would be three times as many
+	assert.Less(t, three, 2*one) // without this, there would be three times as many
 	noise, long := rand.New(rand.NewSource(1)), strings.Builder{}
 	for range 20000 {
 		long.WriteByte(byte('!' + noise.Intn(90)))
@@ -142,8 +144,8 @@ func TestCaptureRoom(t *testing.T) {
 	assert.Less(t, kept, 300)
 }
 
-// The record of a disk's kept configuration remains while the disk's pool is not read, and is
-// removed when the disk is gone.
+// The record in state.json of the configuration kept with a disk's snapshots remains while the
+// disk's pool cannot be read, and is removed when the disk is gone.
 func TestCaptureKept(t *testing.T) {
 	o := testOptions()
 	o.Config.CaptureConfig = true

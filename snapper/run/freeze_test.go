@@ -14,8 +14,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// The result of freezing a guest follows from the result of its window and the outcomes of its
-// snapshots.
+// Whether a frozen guest's snapshots are consistent follows from the watchdog's result for the
+// window and from the outcomes of the snapshots.
 func TestFreezeResult(t *testing.T) {
 	id := pve.ID{VMID: 101, Kind: pve.QEMU}
 	u := snapper.Frozen{Group: "shop", Plans: []snapper.GuestPlan{
@@ -93,7 +93,7 @@ func TestCarryOver(t *testing.T) {
 	r.CarryOver([]report.Quiesced{{VMID: 101, Seconds: 2}, {VMID: 102, Seconds: 2}, {VMID: 104, Seconds: 2}}, func(vmid int) bool { return vmid != 104 })
 	assert.Equal(t, []report.Quiesced{{VMID: 101, Seconds: 1}, {VMID: 102, Seconds: 2}, {VMID: 103, Seconds: 1, Consistent: report.Application}}, r.Quiesced)
 
-	// If a guest has two results in a run, the worse one counts.
+	// If a guest was frozen twice in one run, the worse of the two results counts.
 	r.AddQuiesced(report.Quiesced{VMID: 103, Seconds: 0.5, Consistent: report.Torn})
 	r.AddQuiesced(report.Quiesced{VMID: 103, Seconds: 3, Consistent: report.Application})
 	assert.Equal(t, report.Quiesced{VMID: 103, Seconds: 3, Consistent: report.Torn}, r.Quiesced[2])

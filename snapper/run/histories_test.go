@@ -29,8 +29,8 @@ echo "2026-07-15.00:00:00 [txg:35] destroy tank/data/vm-100-disk-0/%recv (7) (bp
 echo x >>"$0.calls"
 `
 
-// bookmarked returns a run and a pool, with a disk that has a bookmark in question, of
-// transaction group 20.
+// bookmarked returns a run and a pool with one disk, which has a bookmark of transaction group 20
+// that may belong to a discarded history.
 func bookmarked(t *testing.T, zpool string) (*run, *pool, *snapper.Disk) {
 	t.Helper()
 	dir := t.TempDir()
@@ -47,7 +47,7 @@ func bookmarked(t *testing.T, zpool string) (*run, *pool, *snapper.Disk) {
 	return &run{Options: p.Options, journal: p.journal, start: noon}, p, &p.disks[0]
 }
 
-// planFor makes a plan for the pool, whose guest runs.
+// planFor makes the run's plan for a pool whose guest runs.
 func planFor(t *testing.T, r *run, p *pool) {
 	t.Helper()
 	config := pve.Config{ID: pve.ID{VMID: 100, Kind: pve.QEMU}}
@@ -81,8 +81,8 @@ func TestReadHistory(t *testing.T) {
 	assert.Nil(t, d.History, "nothing is in question")
 }
 
-// A history that cannot be read proves nothing, and the next run tries again. A history that
-// takes too long is not tried again for hours.
+// A pool's history that cannot be read proves nothing about bookmarks, and the next run tries to
+// read it again. If reading the history takes too long, no run tries again for hours.
 func TestReadHistoryFails(t *testing.T) {
 	r, p, d := bookmarked(t, "#!/bin/sh\necho cannot open >&2\nexit 1\n")
 	planFor(t, r, p)
@@ -94,7 +94,8 @@ func TestReadHistoryFails(t *testing.T) {
 	r.state.SlowHistory = map[string]time.Time{"tank": noon.Add(-time.Hour)}
 	planFor(t, r, p)
 	assert.Contains(t, d.HistoryProblem, "took longer than")
-	// The slow reading was long ago, or was recorded by a clock that was ahead.
+	// A run reads a slow history again if the slow reading was long ago, or was recorded by a clock
+	// that was ahead.
 	for _, slow := range []time.Time{noon.Add(-7 * time.Hour), noon.Add(time.Hour)} {
 		r, p, d = bookmarked(t, aHistory)
 		r.state.SlowHistory = map[string]time.Time{"tank": slow}
@@ -104,9 +105,9 @@ func TestReadHistoryFails(t *testing.T) {
 	}
 }
 
-// Remembered bookmarks are listed again before the history is read. If listing bookmarks fails,
-// the bookmarks are unknown, and the next run tries again: an empty list is not a proof that
-// bookmarks are gone.
+// Before a run reads a pool's history, it lists again the bookmarks that it knows from the index.
+// If listing the bookmarks fails, the bookmarks are unknown, and the next run tries again: an empty
+// list would not prove that the bookmarks are gone.
 func TestReadHistoryListsFirst(t *testing.T) {
 	for _, unproven := range []bool{false, true} {
 		r, p, d := bookmarked(t, aHistory)
@@ -133,8 +134,8 @@ func mustFind(t *testing.T, name string) string {
 	return path
 }
 
-// The record of a disk is kept while no run looks at the disk, and is removed long after the disk
-// is gone.
+// state.json keeps the record of a disk while no run reads the disk's dataset, and loses the record
+// only long after the disk is gone.
 func TestNextState(t *testing.T) {
 	r, p, _ := bookmarked(t, aHistory)
 	known := report.Checked{GUID: 9, TXG: 3}
@@ -149,8 +150,9 @@ func TestNextState(t *testing.T) {
 	assert.Contains(t, next, disk0)
 }
 
-// The record of a disk is kept until complete lists have lacked the disk for a month. Lists of
-// other storages, lists that lack datasets, and pools that were not read prove nothing.
+// state.json keeps the record of a disk until, for a month, complete lists of the disk's storage
+// have not had the disk. Lists of other storages, incomplete lists, and pools that were not read do
+// not prove that the disk is gone.
 func TestCheckedIsCarriedOver(t *testing.T) {
 	_, p, _ := bookmarked(t, aHistory)
 	p.disks, p.carriedOut = nil, true

@@ -26,14 +26,14 @@ func vmids(guests []hookGuest) (list []int) {
 	return list
 }
 
-// A guest has a before_snapshot only if the plan takes snapshots of the living guest.
+// A guest's before_snapshot hook runs only if the plan takes snapshots of the living guest.
 func TestDueForHooks(t *testing.T) {
 	due := dueFor(hookPlan())
 	assert.Equal(t, []int{100, 101}, vmids(due))
 	assert.Len(t, due[0].Snapshots, 2, "of both pools")
 }
 
-// Which hooks follow depends on the outcomes of the snapshots.
+// Which hooks run after the snapshots of a guest depends on the outcomes of these snapshots.
 func TestTakenForHooks(t *testing.T) {
 	name := "autosnap_2026-07-15_12:07:01_hourly"
 	live, stopped := takenOf(hookPlan(), map[string]snapper.Outcome{
@@ -90,14 +90,15 @@ func script(t *testing.T, text string) []string {
 	path := filepath.Join(t.TempDir(), "hook")
 	require.NoError(t, os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755))
 	for dir := filepath.Dir(path); dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
-		// The directory needs this mode, whatever the umask is.
+		// The hook's directory must have this mode, whatever the umask is.
 		require.NoError(t, os.Chmod(dir, 0o755))
 	}
 	return []string{path}
 }
 
-// A hook that hangs is killed, and its guest gets no snapshot. A hook that would start too late
-// is not started. The output of hooks is in the log, in lines of printable characters only.
+// A before_snapshot hook that hangs is killed, and its guest gets no snapshot. A hook that would
+// start too late is not started. The output of hooks is in the log, in lines of printable
+// characters only.
 func TestBeforeHooks(t *testing.T) {
 	h := testHooks(t)
 	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, `[ "$SNAPWATCH_VMID" = 101 ] && exec sleep 600; printf 'a\033[31mb\n'`), Timeout: config.Duration(100 * time.Millisecond)}}
@@ -119,7 +120,8 @@ func TestBeforeHooks(t *testing.T) {
 	assert.Len(t, failed, 2)
 }
 
-// If a hook that starts once for all guests fails, none of its guests gets a snapshot.
+// If a before_snapshot hook that runs once for several guests fails, none of these guests gets a
+// snapshot.
 func TestBeforeHookOnce(t *testing.T) {
 	h := testHooks(t)
 	var one config.VMIDs
@@ -146,7 +148,8 @@ func TestHookLines(t *testing.T) {
 	assert.Len(t, hookLines(strings.Repeat("ж", 1000))[0], maxHookLine+len("…"))
 }
 
-// If the run is killed, its hook continues, and prevents other hooks of its guest until it ends.
+// If a run is killed, its hook continues, and until this hook ends no other hook of its guest
+// starts.
 func TestHookOutlivesTheRun(t *testing.T) {
 	h := testHooks(t)
 	dir := t.TempDir()
@@ -165,7 +168,8 @@ func TestHookOutlivesTheRun(t *testing.T) {
 	_, err := os.ReadFile(filepath.Join(dir, "begun"))
 	require.NoError(t, err)
 	for _, vmid := range []int{100, 101} {
-		// The death of the process would close this file, too.
+		// When a process dies, the kernel closes its files, too; here the test closes the file of
+		// the note.
 		require.NoError(t, turns.taken[vmid].lock.(*note.Note).File().Close())
 		_, err := h.World.HookNotes().Take(strconv.Itoa(vmid))
 		assert.True(t, isBusy(err), "%d: %v", vmid, err)
@@ -179,7 +183,7 @@ func TestHookOutlivesTheRun(t *testing.T) {
 	}
 }
 
-// A process that a hook leaves in the background does not prevent other hooks.
+// A process that a hook leaves in the background does not prevent other hooks of the hook's guest.
 func TestHookLeavesSomething(t *testing.T) {
 	h := testHooks(t)
 	h.Config.Hooks.BeforeSnapshot = []config.Hook{{Argv: script(t, "sleep 600 & echo $!")}}

@@ -17,16 +17,16 @@ import (
 	"snapwatch/snapper/index"
 )
 
-// indexed is a pool with an index, which runs and other programs change in turn. Every change
-// happens in another second, because the index cannot detect a change by others in the second of
-// its own last change.
+// indexed is a model of a pool with an index; runs of snap and other programs change the pool in
+// turn. Every change happens in another second, because the index cannot detect a change by others
+// in the second of its own last change.
 type indexed struct {
 	t     *rapid.T
 	disks []snapper.Disk // the disks as a full listing shows them
 	index index.Index
 	now   time.Time
 	txg   uint64
-	// recalled counts the disks that needed no listing.
+	// recalled counts the disks whose snapshots came from the index, without a list.
 	recalled int
 }
 
@@ -57,7 +57,7 @@ func (w *indexed) take(d *snapper.Disk, name string) {
 	w.changed(d)
 }
 
-// outside changes a disk as another program would.
+// outside changes the snapshots of a disk, or replaces the disk, as another program would.
 func (w *indexed) outside() {
 	w.tick()
 	d := w.some()
@@ -115,8 +115,8 @@ func (w *indexed) promote(d *snapper.Disk) {
 	w.changed(of)
 }
 
-// run makes two plans, one with a full listing and one with the index, compares them, and carries
-// out the plan.
+// run makes two plans, one with a full list of snapshots and one with the index, compares the two
+// plans, and carries out the second one.
 func (w *indexed) run() {
 	w.tick()
 	var heads []snapper.Disk
@@ -134,7 +134,7 @@ func (w *indexed) run() {
 	p.keep()
 	want := snapper.MakePlan(w.disks, testPolicy(), w.now)
 	got := snapper.MakePlan(p.disks, testPolicy(), w.now)
-	// A plan with the index may also ask for remembered bookmarks.
+	// With the index, the plan may also ask for a new list of bookmarks; this is not compared.
 	want.Ask, got.Ask = snapper.Questions{}, snapper.Questions{}
 	require.Equal(w.t, want, got)
 	if rapid.IntRange(0, 9).Draw(w.t, "killed") == 0 {
@@ -216,8 +216,8 @@ func (w *indexed) destroy(p *pool, batch lua.DestroyRequest) {
 	p.index.Destroyed(d.Name, got)
 }
 
-// A plan with the index equals the plan with a full listing, whatever other programs change
-// between runs and during runs.
+// A plan with the index equals the plan with a full list of snapshots, whatever other programs
+// change between runs and during runs.
 func TestIndexNeverChangesThePlan(t *testing.T) {
 	recalled := 0
 	rapid.Check(t, func(t *rapid.T) {

@@ -11,8 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// goneMeanwhile is a zfs whose disk vm-101-disk-0 disappears between the list of disks and the
-// list of their snapshots. The file "left" has the number of times that vm-101-disk-0 disappears.
+// goneMeanwhile is a zfs whose disk vm-101-disk-0 disappears between the list of disks and the list
+// of their snapshots. The file "left" has the number of calls in which vm-101-disk-0 is still to
+// disappear.
 const goneMeanwhile = `#!/bin/sh
 cd "${0%/*}"
 left=$(cat left)
@@ -60,7 +61,7 @@ func TestADiskGoesWhileItsPoolIsRead(t *testing.T) {
 	}
 }
 
-// bookmarksOnly is a zfs whose only disk has lost its snapshots and still has a bookmark.
+// bookmarksOnly is a fake zfs whose only disk has lost its snapshots and still has a bookmark.
 const bookmarksOnly = `#!/bin/sh
 case "$*" in
 get*)
@@ -73,7 +74,7 @@ esac
 `
 
 // A disk whose snapshots were destroyed to make room still has its bookmarks. A run that did not
-// see these bookmarks would create a second one for the same day.
+// see such bookmarks would make a second bookmark for the same day.
 func TestBookmarksOfADiskWithoutSnapshots(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(bookmarksOnly), 0o755))
@@ -86,8 +87,8 @@ func TestBookmarksOfADiskWithoutSnapshots(t *testing.T) {
 	assert.Len(t, p.disks[0].Bookmarks, 1)
 }
 
-// The bookmarks of a disk that never had a snapshot are not listed at each run, if the ZFS has
-// snapshots_changed.
+// If ZFS has the property snapshots_changed, a run does not list the bookmarks of a disk that never
+// had a snapshot.
 func TestNeverSnapshottedIsNotListed(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte("#!/bin/sh\necho \"$*\" >>"+dir+"/log\n"), 0o755))
@@ -116,8 +117,8 @@ done ;;
 esac
 `
 
-// A snapshot with an impossible time came with a stream. A disk with a snapshot of an impossible
-// time is left alone and reported at each run, and other disks are not affected.
+// A send stream can contain a snapshot with an impossible creation time. Each run leaves alone and
+// reports a disk with such a snapshot, and treats all other disks as usual.
 func TestAStrangeTime(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(strangeTime), 0o755))

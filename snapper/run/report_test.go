@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A run in which a round failed is not a success, although the report has nothing from that
-// round.
+// A run is not a success if reading and planning a late pool failed, although the report has
+// nothing about this pool.
 func TestALateRoundThatFails(t *testing.T) {
 	r := testJournal()
 	first := &pool{name: "tank"}
@@ -27,7 +27,7 @@ func TestALateRoundThatFails(t *testing.T) {
 	assert.Len(t, r.report.Pools, 3)
 }
 
-// A contradiction in Proxmox's files is reported to a person, and the run is still a success.
+// A run reports a contradiction in Proxmox's files to a person, and is still a success.
 func TestOddConfigurationIsTold(t *testing.T) {
 	j := testJournal()
 	j.reportGuests(snapper.NodeView{Cluster: pve.Cluster{Warnings: []string{"storage.cfg, line 3: odd"}}}, nil, nil, noon)
@@ -37,7 +37,7 @@ func TestOddConfigurationIsTold(t *testing.T) {
 	assert.True(t, j.report.Success)
 }
 
-// The report has the names of the guests, for readers who may not read the guests'
+// The report of a run has the names of the guests, for users who may not read the guests'
 // configurations.
 func TestGuestsAreNamed(t *testing.T) {
 	j := testJournal()

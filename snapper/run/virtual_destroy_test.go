@@ -21,8 +21,8 @@ func destroying(most int) func(*Options) {
 	return func(o *Options) { o.Config.MaxDestroys = &most }
 }
 
-// older adds n snapshots to a guest's disk, a minute apart. The argument ago of older is the age
-// of the newest of these snapshots.
+// older adds n snapshots to a guest's disk, a minute apart; ago is the age of the newest of these
+// snapshots.
 func (p *virtualPool) older(dataset string, n int, ago time.Duration) {
 	for i := range n {
 		p.addOlder(virtualSnapshot(dataset, ago+time.Duration(i)*time.Minute, zfs.Frequently, uint64(800-i)))
@@ -32,8 +32,8 @@ func (p *virtualPool) older(dataset string, n int, ago time.Duration) {
 // destroyed returns the number of destroyed snapshots on a pool.
 func (w *virtualWorld) destroyed(pool string) int { return len(w.happened(pool + ": destroy ")) }
 
-// The oldest snapshots of all pools are destroyed first, and no more than one run may destroy.
-// Snapshots that are due and not destroyed are reported. Due snapshots are not a failure, even if
+// A run destroys the oldest expired snapshots of all pools first, up to the number that one run may
+// destroy. The run reports the expired snapshots that are left; they are not a failure, even if
 // there are more than after the run before.
 func TestDestroysOverPools(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -63,8 +63,8 @@ func TestDestroysOverPools(t *testing.T) {
 	})
 }
 
-// Snapshots with a hold are tried, but do not use up the destroys of other snapshots, on any
-// pool.
+// A run tries to destroy expired snapshots with a hold, but these attempts do not reduce the number
+// of other snapshots that the run may destroy, on any pool.
 func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -90,8 +90,9 @@ func TestHeldSnapshotsStopNobodyElse(t *testing.T) {
 	})
 }
 
-// A run has time to try some of a thousand held snapshots. What is due on other disks goes before
-// those. What is held is said once for each disk.
+// If a disk has hundreds of expired snapshots with holds, a run has time to try only some of these,
+// and first destroys the expired snapshots of other disks. The run reports once for each disk that
+// its snapshots have holds.
 func TestManyHeldSnapshotsStopNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -116,8 +117,8 @@ func TestManyHeldSnapshotsStopNobodyElse(t *testing.T) {
 	})
 }
 
-// Of a disk that is being received nothing is destroyed: one program finds that out, and others have
-// their turn.
+// A run destroys no snapshots of a disk that is being received: after one channel program has found
+// that out, the run continues with other disks.
 func TestADiskThatIsReceivedStopsNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -138,7 +139,8 @@ func TestADiskThatIsReceivedStopsNobodyElse(t *testing.T) {
 	})
 }
 
-// If a channel program fails, its snapshots remain due, and the other pools continue.
+// If a channel program that destroys snapshots fails, its snapshots still count as due in the
+// report, and the destroys on other pools continue.
 func TestDestroyFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -153,8 +155,8 @@ func TestDestroyFails(t *testing.T) {
 	})
 }
 
-// If more snapshots are due than one run may destroy, the disks of all pools lose the same number
-// of snapshots, and in the end no snapshot remains due.
+// If more snapshots have expired than one run may destroy, the disks of all pools lose the same
+// number of snapshots, and after several runs no expired snapshot is left.
 func TestBacklogIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const disks, had, most, runs = 16, 10, 20, 40

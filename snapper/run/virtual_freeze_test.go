@@ -20,7 +20,8 @@ import (
 
 func qemu(vmid int) pve.ID { return pve.ID{VMID: vmid, Kind: pve.QEMU} }
 
-// told returns the problems of a severity whose text contains the given words.
+// told returns the texts of a report's problems that have the given severity and contain the given
+// words.
 func told(r report.Run, severity report.Severity, words string) (texts []string) {
 	for _, p := range r.Problems {
 		if p.Severity == severity && strings.Contains(p.Text, words) {
@@ -30,8 +31,8 @@ func told(r report.Run, severity report.Severity, words string) (texts []string)
 	return texts
 }
 
-// Guests that earlier runs left frozen are reported by each run until they are thawed, and are
-// reported as frozen by snapwatch, not by another program.
+// Each run reports the guests that earlier runs left frozen, until they are thawed, and says that
+// snapwatch froze them, not another program.
 func TestLeftFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -55,8 +56,8 @@ func TestLeftFrozen(t *testing.T) {
 	})
 }
 
-// A run that cannot begin still thaws the guests that earlier runs left frozen, and so does
-// prune.
+// A run of snap or prune that cannot begin its own work still thaws the guests that earlier runs
+// left frozen.
 func TestThawedBeforeAllElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -93,8 +94,8 @@ func TestLapsedIsCrash(t *testing.T) {
 	})
 }
 
-// If one of a guest's pools is locked by another run, or answers late, the guest has no
-// consistent snapshot, and one entry in the report.
+// If one of a guest's pools is locked by another run, or answers late, the guest's snapshots are
+// torn, and the report has one entry about the guest.
 func TestTorn(t *testing.T) {
 	for name, odd := range map[string]func(*virtualPool){
 		"locked": func(p *virtualPool) { p.busy = true },
@@ -164,7 +165,8 @@ func TestSharedDiskOfAGroup(t *testing.T) {
 	})
 }
 
-// A disk that the configuration names by its path counts as missing, like a disk of a storage.
+// If a guest's configuration names a disk by its path, and the disk gets no snapshot, the guest's
+// snapshots are torn, as with a disk that is named by its storage.
 func TestTornByPath(t *testing.T) {
 	for name, path := range map[string]string{"zvol": "/dev/zvol/tank/data/vm-100-disk-5", "partition": "/dev/zvol/tank/data/vm-100-disk-5-part1", "short": "/dev/tank/data/vm-100-disk-5"} {
 		t.Run(name, func(t *testing.T) {
@@ -183,8 +185,9 @@ func TestTornByPath(t *testing.T) {
 	}
 }
 
-// Each fault is a warning when it begins, whatever other faults there were before, and not again
-// while it lasts. A passing condition does not affect later reports.
+// Each fault of a guest's freeze is a warning when the fault begins, whatever other faults there
+// were before, and no second warning while it lasts. A condition that passes by itself does not
+// affect later reports.
 func TestEachFaultIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -210,17 +213,18 @@ func TestEachFaultIsTold(t *testing.T) {
 	})
 }
 
-// A group that cannot be frozen in time is not frozen at all, and that is reported once. Its guests
-// get their snapshots all the same.
+// If a group of guests cannot be frozen in time, none of its guests is frozen, the run reports that
+// once, and all guests of the group get their snapshots all the same.
 func TestGroupTooLarge(t *testing.T) {
 	for _, test := range []struct {
 		limit, answers time.Duration
-		want           string // "" where it is frozen
+		want           string // "" if the group is frozen
 	}{
 		{10 * time.Second, 600 * time.Millisecond, "takes about 3.6s here, and as long again to thaw them: set max_freeze to 11s, or make the group smaller"},
 		{11 * time.Second, 600 * time.Millisecond, ""},
 		{time.Minute, 660 * time.Millisecond, ""},
-		// No max_freeze would do: the guests are locked meanwhile.
+		// No value of max_freeze helps here, because the guests' locks must not be held for as long
+		// as the freezes take.
 		{10 * time.Second, 680 * time.Millisecond, "takes about 4.1s here, which is too long whatever max_freeze is: make the group smaller"},
 		{time.Minute, 1500 * time.Millisecond, "takes about 9s here, which is too long whatever max_freeze is: make the group smaller"},
 	} {
@@ -255,8 +259,8 @@ func TestGroupTooLarge(t *testing.T) {
 	}
 }
 
-// A guest that takes longer to freeze than it may be locked gets its snapshot all the same,
-// however long it may be frozen.
+// If freezing a guest takes longer than snap may hold the guest's lock, the guest gets its snapshot
+// all the same, but not a consistent one, whatever max_freeze is.
 func TestSlowFreeze(t *testing.T) {
 	for slow, want := range map[time.Duration]report.Consistency{5 * time.Second: report.Application, 9 * time.Second: report.Crash} {
 		t.Run(slow.String(), func(t *testing.T) {
@@ -273,9 +277,9 @@ func TestSlowFreeze(t *testing.T) {
 	}
 }
 
-// A missing disk is another fault than a different missing disk, even if the names of the disks
-// differ only in a number. If two rounds of a run have a fault each, both faults are reported
-// once.
+// Two missing disks of a guest are two faults, even if the names of the disks differ only in a
+// number. If a run finds one fault with the other pools and one with a late pool, both faults are
+// reported once.
 func TestFaultsOfDisks(t *testing.T) {
 	t.Run("another disk", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -308,9 +312,9 @@ func TestFaultsOfDisks(t *testing.T) {
 	})
 }
 
-// A guest with a disk that snap does not snapshot is frozen for its other disks, and the snapshot
-// of these is torn. Disks that are passed through on purpose, or excluded, do not count as
-// missing.
+// A guest with a disk of which snap takes no snapshot is frozen for the snapshots of its other
+// disks, and these snapshots are torn. Disks that are passed through on purpose, or excluded, do
+// not make a snapshot torn.
 func TestTornElsewhere(t *testing.T) {
 	for name, test := range map[string]struct {
 		volume pve.Volume
@@ -353,8 +357,8 @@ func TestTornElsewhere(t *testing.T) {
 	}
 }
 
-// A fault is reported before it is saved as reported: a run that is killed in between reports the
-// fault twice, and never loses it.
+// A run first reports a fault and then saves that it has reported the fault: after a kill between
+// these steps the next run reports the fault again, so that no fault is lost.
 func TestToldBeforeItIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

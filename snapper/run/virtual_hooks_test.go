@@ -23,7 +23,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// hooking configures hooks whose programs are called before, after and stop.
+// hooking configures a before_snapshot, an after_snapshot and an after_stop hook, with the programs
+// before, after and stop.
 func hooking(o *Options) {
 	hook := func(name string) []config.Hook {
 		return []config.Hook{{Argv: []string{name}, Timeout: config.Duration(10 * time.Minute)}}
@@ -31,7 +32,8 @@ func hooking(o *Options) {
 	o.Config.Hooks = config.Hooks{BeforeSnapshot: hook("before"), AfterSnapshot: hook("after"), AfterStop: hook("stop")}
 }
 
-// steps returns the names of the events in order: beginnings and ends of hooks, and snapshots.
+// steps returns the names of the test's events in their order: the begins and ends of hooks, and
+// the snapshots.
 func (w *virtualWorld) steps() string {
 	var steps []string
 	for _, e := range w.happened("") {
@@ -66,8 +68,9 @@ func (w *virtualWorld) nothingOwed(t *testing.T) {
 	assert.Empty(t, names)
 }
 
-// Hooks of one guest never run at the same time, not even hooks for a pool that answers late.
-// Hooks of the next run, which begins while hooks after snapshots still run, wait for these.
+// Two hooks of one guest never run at the same time, not even if one of them belongs to a pool that
+// answers late. If the next run begins while after_snapshot hooks of the last run still run, its
+// hooks wait for them.
 func TestHooksNeverOverlap(t *testing.T) {
 	t.Run("late pool", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -107,7 +110,8 @@ func TestHooksNeverOverlap(t *testing.T) {
 	})
 }
 
-// A hook that a killed run owes runs in the next run, before anything else is done for its guest.
+// A hook that was still owed when its run was killed runs in the next run, before any other step
+// for its guest.
 func TestOwedAfterKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -123,8 +127,8 @@ func TestOwedAfterKill(t *testing.T) {
 	})
 }
 
-// after_stop is owed until the guest has its _stopped snapshots and its label, whatever happened
-// in between, and then it runs once.
+// The after_stop hook of a guest is owed until the guest has its _stopped snapshots and its label,
+// whatever happens in between; then the hook runs once.
 func TestAfterStopIsOwed(t *testing.T) {
 	for name, program := range map[string]func(w *virtualWorld, guests []lua.Guest) (map[string]lua.Outcome, error){
 		"the answer is lost": func(w *virtualWorld, guests []lua.Guest) (map[string]lua.Outcome, error) {
@@ -169,7 +173,7 @@ func TestAfterStopIsOwed(t *testing.T) {
 	}
 }
 
-// An after_stop that can no longer run is given up, and that is reported.
+// If the after_stop hook of a guest can no longer run, the run gives it up and reports that.
 func TestAfterStopIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -188,7 +192,8 @@ func TestAfterStopIsGivenUp(t *testing.T) {
 	})
 }
 
-// A change of a guest while hooks run is noticed before the guest's channel program begins.
+// If a guest's state changes while its hooks run, the run notices that before the guest's channel
+// program begins.
 func TestLooksAfterHooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -212,8 +217,8 @@ func TestLooksAfterHooks(t *testing.T) {
 	})
 }
 
-// A snapshot keeps the configuration that is valid when its channel program begins, after the
-// hooks.
+// A snapshot keeps the guest configuration that is valid after the hooks, when the channel program
+// begins.
 func TestConfigAtTheProgram(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -254,8 +259,8 @@ func (w *virtualWorld) owed(t *testing.T) (names []string) {
 	return slices.DeleteFunc(all, func(name string) bool { return !strings.Contains(name, ".") })
 }
 
-// The notes of the hooks after snapshots are written before any snapshot exists, for all guests,
-// including guests whose hooks wait for a lane.
+// The notes about the owed after_snapshot hooks are written before any snapshot exists, for all
+// guests, also for those whose hooks wait because too many other hooks run.
 func TestOwedBeforeTheSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -291,12 +296,12 @@ func (w *virtualWorld) runWithSlowAfter(t *testing.T) (ended chan report.Run) {
 	ended = make(chan report.Run)
 	go func() { ended <- w.run(t, hooking) }()
 	time.Sleep(time.Minute)
-	synctest.Wait() // this returns when the run waits for its hook
+	synctest.Wait() // synctest.Wait returns when the run waits for its hook
 	return ended
 }
 
-// The note of after_stop is written even while other hooks of the guest are running, for which
-// after_stop waits.
+// The note about an owed after_stop hook is written even while another hook of the guest is
+// running, for which after_stop must wait.
 func TestStopOwedWhileHooksRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -317,8 +322,8 @@ func TestStopOwedWhileHooksRun(t *testing.T) {
 	})
 }
 
-// A hook that cannot run is given up within a day, and that is reported: no hook is owed for
-// ever.
+// No hook is owed for ever: if an owed hook cannot run, a run gives it up within a day and reports
+// that.
 func TestOwedIsGivenUp(t *testing.T) {
 	for name, test := range map[string]struct {
 		on     hookEvent
@@ -367,8 +372,8 @@ func TestOwedIsGivenUp(t *testing.T) {
 	}
 }
 
-// prune runs the owed hooks of earlier runs of prune and of snap. prune does not run after_stop,
-// because prune does not know whether a guest stopped.
+// prune runs the hooks that earlier runs of prune and of snap owe, except after_stop, because prune
+// does not know whether a guest has stopped.
 func TestPruneSettles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -387,7 +392,7 @@ func TestPruneSettles(t *testing.T) {
 	})
 }
 
-// The note of after_prune is written before prune destroys a snapshot.
+// The note about the owed after_prune hook is written before prune destroys a snapshot.
 func TestPruneIsOwed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -412,8 +417,9 @@ func TestPruneIsOwed(t *testing.T) {
 	})
 }
 
-// All hooks after snapshots are started even if one fails, because each may undo what another
-// hook did. A hook that never ran leaves nothing to undo.
+// All after_snapshot hooks of a guest are started even if one of them fails, because each may undo
+// what a before_snapshot hook did. If the before_snapshot hook never ran, there is nothing to undo,
+// and no after_snapshot hook is started.
 func TestAfterAFailedHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -438,8 +444,9 @@ func TestAfterAFailedHook(t *testing.T) {
 	})
 }
 
-// A problem of a hook is reported before the note is removed by which the next run would repeat
-// the hook. A hook that is given up is reported before its note is removed.
+// A run reports the failure of a hook before it removes the hook's note; because of this note, the
+// next run would repeat the hook. A run also reports that it gives up a hook before it removes the
+// hook's note.
 func TestHookFaultIsToldBeforeItsNoteGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -468,7 +475,8 @@ func TestHookFaultIsToldBeforeItsNoteGoes(t *testing.T) {
 	})
 }
 
-// Hooks get the guests in the order of their VMIDs, including guests whose snapshots are unknown.
+// A hook that runs once for all guests gets them in the order of their VMIDs, including guests of
+// which it is unknown whether they have the snapshots.
 func TestHookGuestsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

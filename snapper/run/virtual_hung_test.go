@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// A pool that hangs does not delay the guests of another pool for long, whatever the state of its
-// own guests, and does not delay the shutdown of the host.
+// A pool that hangs does not delay the guests of another pool for long, whatever the state of the
+// guests on the hung pool is, and does not delay the shutdown of the host.
 func TestHungPoolDelaysOthers(t *testing.T) {
 	for _, test := range []struct {
 		name         string
@@ -42,8 +42,9 @@ func TestHungPoolDelaysOthers(t *testing.T) {
 	}
 }
 
-// A pool that hangs while its guest is frozen does not delay other pools for long. Both locks of
-// a guest that is frozen are released before Proxmox gives up waiting for them.
+// A pool that hangs while a guest on it is frozen does not delay other pools for long. snap
+// releases the two locks of a frozen guest, on its configuration and its replication, before
+// Proxmox gives up waiting for them.
 func TestHungPoolFrozen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -58,14 +59,14 @@ func TestHungPoolFrozen(t *testing.T) {
 	})
 }
 
-// A pool that hangs when the plan asks questions, after it was read, does not delay other pools
-// for long.
+// A pool that hangs when the plan needs more evidence, after a first successful reading of the
+// pool, does not delay other pools for long.
 func TestHangsWhenAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
 		w.guest(100, true, "tank")
 		w.guest(101, false, "ssd")
-		// Without a label, the disk's received labels are asked for.
+		// Because this disk has no local label, the plan asks for its received labels.
 		w.pool("ssd").heads[0].Running = zfs.Property{}
 		var asked bool
 		w.pool("ssd").onReceived = func(ctx context.Context) error {

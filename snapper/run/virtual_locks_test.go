@@ -17,16 +17,17 @@ import (
 	"snapwatch/lua"
 )
 
-// busyDisk answers that the first disk already has a snapshot in this transaction group, after so
-// long a time that the guests' locks were released.
+// busyDisk is the result of a channel program that fails because the first disk already has a
+// snapshot in this transaction group; the program takes so long that snap has released the guests'
+// locks before.
 func busyDisk(guests []lua.Guest) (map[string]lua.Outcome, error) {
 	time.Sleep(3 * time.Second)
 	errno := syscall.EAGAIN
 	return map[string]lua.Outcome{guests[0].Disks[0].Dataset: {Snapshot: &errno}}, nil
 }
 
-// A _stopped snapshot is not tried again after the guest's lock was released, because somebody
-// may have started the guest.
+// If a _stopped snapshot failed and the guest's lock was released, the run does not try the
+// snapshot again, because somebody may have started the guest.
 func TestStopRetriedWithoutLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -42,8 +43,8 @@ func TestStopRetriedWithoutLock(t *testing.T) {
 	})
 }
 
-// The snapshot of a living guest is not tried again after the guest's lock was released, because
-// a rollback may have begun.
+// If the snapshot of a living guest failed and the guest's lock was released, the run does not try
+// the snapshot again, because a rollback may have begun.
 func TestLivingRetriedWithoutLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -59,8 +60,8 @@ func TestLivingRetriedWithoutLock(t *testing.T) {
 	})
 }
 
-// While a rollback changes the storage, it holds no lock, but the task list names it, even if the
-// guest's configuration cannot be read.
+// While Proxmox's rollback of a guest changes the storage, the rollback holds no lock. snap
+// recognizes the rollback by Proxmox's task list, even if the guest's configuration cannot be read.
 func TestRollbackConfigUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -74,7 +75,8 @@ func TestRollbackConfigUnread(t *testing.T) {
 	})
 }
 
-// A change of a guest after two looks found it stopped is noticed under the guest's lock.
+// If a guest's state changes after two looks have found the guest stopped, the run notices the
+// change under the guest's lock.
 func TestThroughTheLook(t *testing.T) {
 	for name, change := range map[string]func(*virtualGuest){
 		"nothing": nil,
@@ -100,7 +102,8 @@ func TestThroughTheLook(t *testing.T) {
 	}
 }
 
-// A pool writes its pending data before a guest is locked for its snapshot.
+// snap makes a pool write its pending data before snap takes the locks of the guests for their
+// snapshots.
 func TestSyncBeforeLocks(t *testing.T) {
 	for name, change := range map[string]func(*virtualWorld) []func(*Options){
 		"stopped": func(w *virtualWorld) []func(*Options) { w.guest(100, false, "tank"); return nil },
@@ -124,7 +127,8 @@ func TestSyncBeforeLocks(t *testing.T) {
 	}
 }
 
-// A living guest whose lock is taken gets no snapshot in two runs, but gets one in the third.
+// A living guest whose lock another process holds gets no snapshot in two runs of snap, but gets
+// one in the third run.
 func TestBusyRunsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -137,8 +141,8 @@ func TestBusyRunsAreCounted(t *testing.T) {
 	})
 }
 
-// Locked guests wait for the channel program that takes their snapshots, so one program has at
-// most 50 disks, unless a single guest has more.
+// Guests are locked while a channel program takes their snapshots, so one channel program takes
+// snapshots of at most 50 disks, or of all disks of one guest that has more.
 func TestFewDisksTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -165,7 +169,8 @@ func TestFewDisksTogether(t *testing.T) {
 	})
 }
 
-// Replication and migration of a guest are prevented while the guest is frozen, and no longer.
+// snap prevents replication and migration of a guest by a lock exactly as long as the guest is
+// frozen.
 func TestMigrationLockReleased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -184,7 +189,8 @@ func TestMigrationLockReleased(t *testing.T) {
 }
 
 // Proxmox waits ten seconds for a guest's lock, and two seconds for the lock of its replication.
-// However long a pool takes while a guest is frozen, snap releases both locks in time.
+// However long a pool takes for the snapshots of a frozen guest, snap releases both locks before
+// these times.
 func TestLocksOfFrozenEndInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -214,7 +220,7 @@ func TestNoFreezeWhileMigrating(t *testing.T) {
 	})
 }
 
-// A guest that should have been frozen, but got no snapshot in this run, is in the report.
+// If a guest that should be frozen gets no snapshot in a run, the report gives the reason.
 func TestFrozenLeftIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -226,8 +232,8 @@ func TestFrozenLeftIsReported(t *testing.T) {
 	})
 }
 
-// Two lines of cron run snap in turn for different datasets: each run keeps the records of the
-// datasets that it does not look at.
+// Two lines of cron run snap in turn for different datasets: each run keeps the records in
+// state.json about datasets that the run does not read.
 func TestRunsOfOtherDatasets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -252,8 +258,9 @@ func TestRunsOfOtherDatasets(t *testing.T) {
 	})
 }
 
-// A living guest with a lock that an ended migration left behind is no longer rotated, and that
-// is a warning. A running migration holds the guest's lock file.
+// If an ended migration left the lock word migrate in a living guest's configuration, snap does not
+// rotate the guest's snapshots any more, and warns. While a migration is running, it holds the
+// guest's lock file, and snap does not warn.
 func TestLeftLock(t *testing.T) {
 	for _, busy := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

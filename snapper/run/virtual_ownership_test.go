@@ -14,7 +14,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// foreign adds a newest snapshot that no run took to a disk, and returns it.
+// foreign adds to a disk a newest snapshot that no run of snap took, and returns this snapshot.
 func (p *virtualPool) foreign(dataset, name string) zfs.Snapshot {
 	p.txg++
 	s := zfs.Snapshot{Dataset: dataset, Name: name, GUID: p.txg + 9000, CreateTXG: p.txg, Creation: time.Now()}
@@ -44,7 +44,7 @@ func (p *virtualPool) stops(dataset string) int {
 	return n
 }
 
-// texts returns the problems of a report, by severity.
+// texts returns the texts of a report's problems, by severity.
 func texts(r report.Run) map[report.Severity]string {
 	all := map[report.Severity]string{}
 	for _, p := range r.Problems {
@@ -53,9 +53,10 @@ func texts(r report.Run) map[report.Severity]string {
 	return all
 }
 
-// During the shutdown of the host there is no time to read a pool's history. A snapshot that
-// pvesr or a person took since the last run is not a reason to doubt a disk whose guest ran here
-// at that run. A snapshot that may have come from elsewhere is a reason, and is reported.
+// During the shutdown of the host there is no time to read a pool's history. A snapshot that pvesr
+// or a person took since the last run is no reason to doubt that a disk is this node's own if its
+// guest ran here at the last run. A snapshot that may have been received from elsewhere is a reason
+// to doubt, and the run reports it.
 func TestFinalizeWithNewerSnapshots(t *testing.T) {
 	const d = "tank/data/vm-100-disk-0"
 	for name, test := range map[string]struct {
@@ -99,8 +100,8 @@ func TestFinalizeWithNewerSnapshots(t *testing.T) {
 }
 
 // A guest may keep a disk as unused only because qm rescan found the guest's number in the disk's
-// name. An unused disk that came from elsewhere is a copy: snap does not rotate it, label it or
-// take a _stopped snapshot of it.
+// name. An unused disk that came from elsewhere is a copy: snap does not rotate or label such a
+// disk, and takes no _stopped snapshot of it.
 func TestUnusedCopy(t *testing.T) {
 	const d = "tank/data/vm-100-disk-7"
 	for name, unused := range map[string]bool{"named nowhere": false, "unused": true} {
@@ -120,7 +121,7 @@ func TestUnusedCopy(t *testing.T) {
 				}
 				w.run(t)
 				time.Sleep(15 * time.Minute)
-				h.Creation = time.Time{} // the sign has disappeared, but is remembered
+				h.Creation = time.Time{} // the sign that the disk came from elsewhere has disappeared, but is remembered
 				h.Running = zfs.Property{}
 				w.run(t)
 				time.Sleep(15 * time.Minute)
@@ -162,8 +163,7 @@ func TestStopOfWhoUsesTheDisk(t *testing.T) {
 	}
 }
 
-// unblock destroys only snapshots on the guest's own disks, according to everything that snap
-// knows.
+// unblock destroys only snapshots of disks that belong to the guest by all rules that snap uses.
 func TestUnblockOnlyTheGuestsDisks(t *testing.T) {
 	const own, other = "tank/data/vm-100-disk-0", "tank/data/vm-100-disk-7"
 	uses := func(vmid int) func(*virtualWorld) {
@@ -212,7 +212,8 @@ func TestUnblockOnlyTheGuestsDisks(t *testing.T) {
 	}
 }
 
-// prune leaves alone a disk that a person took over, and a disk that a guest keeps as unused.
+// prune leaves alone a disk that a person has adopted with snap --adopt, and a disk that a guest's
+// configuration keeps as unused.
 func TestPruneLeavesAdoptedDisks(t *testing.T) {
 	const d = "tank/data/vm-100-disk-7"
 	for name, test := range map[string]struct {
@@ -257,8 +258,9 @@ func TestNothingIsDestroyedWithoutTheState(t *testing.T) {
 	})
 }
 
-// A state.json from an older version that did not record to whom a disk belongs counts as lost: a
-// guest that was off when snapwatch was updated gets its _stopped snapshots, then and later.
+// If state.json is from an older version of snapwatch, which did not record whose the disks are,
+// the state counts as lost. A guest that was off when snapwatch was updated still gets its _stopped
+// snapshots, then and later.
 func TestStateOfAnOlderVersion(t *testing.T) {
 	const d = "tank/data/vm-100-disk-0"
 	synctest.Test(t, func(t *testing.T) {
@@ -271,15 +273,15 @@ func TestStateOfAnOlderVersion(t *testing.T) {
 		assert.Equal(t, 1, p.stops(d))
 		assert.Equal(t, zfs.LabelStopped, h.Running.Value)
 		time.Sleep(30 * 24 * time.Hour)
-		h.Written = 1 << 30 // the guest ran between two runs
+		h.Written = 1 << 30 // as if the guest had run between two runs of snap
 		w.run(t)
 		assert.Equal(t, 2, p.stops(d))
 	})
 }
 
-// zrepl sends to a disk whose guest ran here once. After a received snapshot, the disk never gets
-// a _stopped snapshot. A warning is given if the pool's history begins too late, or takes too
-// long to read, to prove that the snapshots were received.
+// zrepl sends to a disk whose guest ran here once. After zrepl has sent a snapshot to the disk, the
+// disk never gets a _stopped snapshot. snap warns if it cannot prove that the snapshots were
+// received, because the pool's history begins too late or takes too long to read.
 func TestCopyFedByZrepl(t *testing.T) {
 	const d = "tank/data/vm-100-disk-0"
 	for name, test := range map[string]struct {
@@ -305,7 +307,7 @@ func TestCopyFedByZrepl(t *testing.T) {
 				for i := range 4 {
 					s := p.foreign(d, fmt.Sprintf("zrepl_20000101_00%02d00_000", 15*i))
 					p.history.Received = append(p.history.Received, zfs.Received{Dataset: d, Name: s.Name, TXG: s.CreateTXG})
-					if test.since > 1 { // meanwhile newer records overwrite the history
+					if test.since > 1 { // newer records have overwritten the begin of the pool's history
 						p.history.Received, p.history.Since = nil, p.txg+1
 					}
 					assert.Contains(t, texts(w.run(t))[test.says], "the disk may be a copy")
@@ -317,8 +319,8 @@ func TestCopyFedByZrepl(t *testing.T) {
 	}
 }
 
-// The record of a disk is kept when the disk is renamed: a guest that came here by a migration,
-// and ran here for long, gets its _stopped snapshot.
+// The record in state.json about a disk is kept when the disk is renamed: a guest that came to this
+// node by a migration and ran here for a long time gets its _stopped snapshot.
 func TestStopAfterARename(t *testing.T) {
 	const d = "tank/data/vm-100-disk-1"
 	synctest.Test(t, func(t *testing.T) {

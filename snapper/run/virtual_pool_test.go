@@ -15,8 +15,8 @@ import (
 	"snapwatch/snapper/index"
 )
 
-// virtualPool is a pool of a [virtualWorld]. The functions of a virtualPool make steps take long,
-// hang or fail. If a function of a virtualPool is nil, its steps succeed immediately.
+// virtualPool is a pool of a [virtualWorld]. The function fields of a virtualPool make steps on the
+// pool take long, hang or fail. If such a function is nil, its steps succeed immediately.
 type virtualPool struct {
 	w         *virtualWorld
 	name      string
@@ -30,8 +30,8 @@ type virtualPool struct {
 	// busy is true if another run has the pool's lock.
 	busy     bool
 	slowList time.Duration
-	// endless has the disks whose lists of snapshots never end, and listed all disks whose lists
-	// were begun.
+	// endless has the disks whose lists of snapshots never end; listed has all disks whose lists of
+	// snapshots were begun.
 	endless, listed []string
 	// slowLists is the time that each list of disks' snapshots takes.
 	slowLists   time.Duration
@@ -44,19 +44,21 @@ type virtualPool struct {
 	// onDestroy returns the result of destroying a snapshot. If onDestroy is nil, destroying
 	// succeeds.
 	onDestroy func(dataset, name string) syscall.Errno
-	// receiving are the disks of which programs destroy nothing, since they are being received.
+	// receiving has the disks that are being received: a channel program destroys no snapshots of
+	// such a disk.
 	receiving []string
 	// failDestroy is the error of the pool's channel programs that destroy snapshots, nil for
 	// none.
 	failDestroy error
-	// size and allocated are what zpool tells; spaceHangs: it never does.
+	// size and allocated are the pool's size and allocated bytes that zpool prints. If spaceHangs
+	// is true, zpool hangs instead.
 	size, allocated uint64
 	spaceHangs      bool
 	// programs has the snapshots that each channel program was asked to take.
 	programs [][]string
 }
 
-// hang is a step on a pool that never ends.
+// hang plays a step on a pool that never ends.
 func hang(ctx context.Context) error {
 	<-ctx.Done()
 	return fmt.Errorf("zfs: %w", command.ErrStillRunning)
@@ -68,7 +70,7 @@ func (p *virtualPool) hangs() {
 	p.onSnapshot = func(ctx context.Context, _ []lua.Guest) (map[string]lua.Outcome, error) { return nil, hang(ctx) }
 }
 
-// virtualSnapshot returns a snapshot whose age is the argument ago.
+// virtualSnapshot returns a managed snapshot of a dataset, with the age ago.
 func virtualSnapshot(dataset string, ago time.Duration, class zfs.Class, txg uint64) zfs.Snapshot {
 	at := time.Now().Add(-ago)
 	return zfs.Snapshot{Dataset: dataset, Name: zfs.FormatSnapshotName(at, class), GUID: txg + 500_000, CreateTXG: txg, Creation: at}
@@ -81,12 +83,12 @@ func (p *virtualPool) addDisk(name string, guid uint64) {
 	p.heads = append(p.heads, zfs.Dataset{Name: name, GUID: guid, NewestSnapshot: s.Name, SnapshotsChanged: s.Creation.Unix(), Written: 5, Running: zfs.Property{Value: "pve1", Source: zfs.SourceLocal}})
 }
 
-// addOlder adds a snapshot that is older than all other snapshots of its disk.
+// addOlder adds to a disk a snapshot that is older than all other snapshots of the disk.
 func (p *virtualPool) addOlder(s zfs.Snapshot) {
 	p.snapshots[s.Dataset] = append([]zfs.Snapshot{s}, p.snapshots[s.Dataset]...)
 }
 
-// remember enters all disks into the index.
+// remember enters all disks of the pool, with their snapshots, into the index.
 func (p *virtualPool) remember() {
 	for _, h := range p.heads {
 		p.index.Keep(&snapper.Disk{Dataset: h, Snapshots: p.snapshots[h.Name], Bookmarks: p.bookmarks[h.Name]}, time.Now().Add(-time.Second))

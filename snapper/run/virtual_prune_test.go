@@ -17,7 +17,7 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// copy adds a copy that no guest here uses, with n snapshots, a quarter of an hour apart.
+// copy adds a disk that no guest of this node uses, with n snapshots, a quarter of an hour apart.
 func (w *virtualWorld) copy(name string, n int) {
 	p := w.pool(zfs.Pool(name))
 	p.addDisk(name, uint64(7000+len(p.heads)))
@@ -44,7 +44,7 @@ func reasonOf(r report.Run, dataset string) string {
 	return ""
 }
 
-// A disk that did not change since the last run is not listed again.
+// prune does not list the snapshots of a disk that did not change since the last run.
 func TestPruneListsWhatChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -79,8 +79,8 @@ func (p *virtualPool) late() (n int) {
 	return n
 }
 
-// A disk whose list never ends costs one or two runs. After one or two runs, all disks are listed
-// except the disk whose list never ends.
+// If listing the snapshots of one disk never ends, this costs the time of one or two runs of prune.
+// After these, all other disks have been listed.
 func TestPruneListsInTurns(t *testing.T) {
 	for name, disks := range map[string]int{"many turns": 5 * inTurn, "one": inTurn} {
 		t.Run(name, func(t *testing.T) {
@@ -108,8 +108,9 @@ func TestPruneListsInTurns(t *testing.T) {
 	}
 }
 
-// If there is time for only one turn in a run, each disk gets its turn before any disk gets a
-// second one, at whatever hours prune runs, and whatever other datasets of the pool are pruned.
+// If a run of prune has time to list only some disks, each disk is listed once before any disk is
+// listed a second time, at whatever hours prune runs, and whatever other datasets of the pool are
+// pruned.
 func TestPruneTurnsAreFair(t *testing.T) {
 	for name, test := range map[string]struct {
 		disks int
@@ -150,8 +151,8 @@ func TestPruneTurnsAreFair(t *testing.T) {
 	}
 }
 
-// prune leaves a disk to Proxmox only if Proxmox's own replication sends it to this node: other
-// replication also carries the snapshots of pvesr along.
+// prune leaves a copy to Proxmox only if Proxmox's own replication (pvesr) sends this copy to this
+// node. The snapshots of pvesr prove nothing, because other replication sends them along.
 func TestPruneOfGuestsOfPvesr(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*virtualWorld)
@@ -194,8 +195,9 @@ func (w *virtualWorld) move(to string) {
 	delete(p.snapshots, from)
 }
 
-// Copies outside of the storages get no bookmarks from snap, so none of their snapshots waits for
-// a bookmark. Snapshots of copies in a storage do wait, whatever bookmarks the index remembers.
+// snap makes no bookmarks on copies outside of the node's storages, so prune destroys their
+// snapshots without waiting for bookmarks. prune destroys a snapshot of a copy in a storage only
+// after snap has bookmarked it, whatever bookmarks the index has.
 func TestPruneWaitsForBookmarksThatSnapMakes(t *testing.T) {
 	for name, test := range map[string]struct {
 		dataset string
@@ -237,8 +239,8 @@ func TestPruneWaitsForBookmarksThatSnapMakes(t *testing.T) {
 	}
 }
 
-// 400 copies that receive four snapshots an hour lose four snapshots an hour each: no copy has
-// more snapshots than its retention keeps, plus those since the last run.
+// prune keeps up with 400 copies that each receive four snapshots an hour: no copy has more
+// snapshots than its retention keeps, plus the snapshots that arrived since the last run.
 func TestPruneKeepsUp(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a week of runs over 400 disks")
@@ -273,7 +275,7 @@ func TestPruneKeepsUp(t *testing.T) {
 // keepsDays is the number of days whose first snapshots prune keeps.
 const keepsDays = 3
 
-// receive adds another snapshot to each disk.
+// receive adds another snapshot to each disk of the pool.
 func (p *virtualPool) receive() {
 	for i := range p.heads {
 		p.receiveOn(&p.heads[i])
@@ -288,8 +290,9 @@ func (p *virtualPool) receiveOn(h *zfs.Dataset) {
 	h.NewestSnapshot, h.SnapshotsChanged = s.Name, s.Creation.Unix()
 }
 
-// Each night brings twice as many snapshots of copies as a day's runs destroy. Most runs leave
-// less than the run before, but after the growth from day to day is known, no run is a success.
+// Each night twice as many snapshots of copies arrive as the runs of prune destroy in a day. Most
+// runs leave fewer expired snapshots than the run before, but once the growth from day to day is
+// known, no run is a success.
 func TestPruneBacklogGrowsDaily(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -322,14 +325,14 @@ func TestPruneBacklogGrowsDaily(t *testing.T) {
 	})
 }
 
-// A receive that is running at each run was not interrupted. A receive that was interrupted is
-// reported after a day.
+// prune does not treat a receive as interrupted that is running at each run. prune reports an
+// interrupted receive after a day.
 func TestPruneOfInterruptedReceives(t *testing.T) {
 	const dataset = "tank/in/vm-100-disk-0"
 	arrives := func(p *virtualPool) { p.receive() }
 	for name, test := range map[string]struct {
 		nextDay func(*virtualPool)
-		warns   []bool // whether the run of each day warns
+		warns   []bool // for each day, whether the run warns
 	}{
 		"it waits": {func(*virtualPool) {}, []bool{false, true, true}},
 		"a healthy one is at work at each run": {func(p *virtualPool) {
@@ -371,8 +374,8 @@ func TestPruneOfInterruptedReceives(t *testing.T) {
 	}
 }
 
-// The record of an interrupted receive is kept while no run looks at its pool, and begins again
-// if it is dated in the future.
+// The record of an interrupted receive is kept while no run reads the copy's pool. If the record is
+// dated in the future, its time begins again.
 func TestPruneKeepsNotesOfInterruptedReceives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -415,9 +418,9 @@ func TestPruneKeepsNotesOfInterruptedReceives(t *testing.T) {
 	})
 }
 
-// Lines of cron that prune different datasets share the report. The numbers of due snapshots
-// remain in the report until they are counted again, even if both lines run at the same time or
-// in one pool.
+// Two lines of cron that prune different datasets share one report. The report keeps each dataset's
+// number of expired snapshots until a run counts them again, even if both lines run at the same
+// time or on one pool.
 func TestPrunesOfOtherDatasets(t *testing.T) {
 	for name, test := range map[string]struct {
 		other string

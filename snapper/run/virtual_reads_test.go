@@ -17,8 +17,8 @@ import (
 	"snapwatch/snapper"
 )
 
-// A disk whose bookmarks cannot be read loses no snapshots, because it is unknown which snapshots
-// are needed.
+// If the bookmarks of a disk cannot be read, no snapshot of the disk is destroyed, because it is
+// unknown which snapshots are needed.
 func TestBookmarksUnread(t *testing.T) {
 	for name, err := range map[string]error{
 		"read":       nil,
@@ -46,9 +46,8 @@ func TestBookmarksUnread(t *testing.T) {
 	}
 }
 
-// A run that is told to end after reading a pool's history, and before carrying out the plan,
-// does not lose what the history showed: the next run destroys the bookmark of a discarded
-// snapshot.
+// A run may receive SIGTERM after it has read a pool's history and before it carries out the plan.
+// The next run still destroys the bookmark that belongs to a discarded history.
 func TestDiscardedForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -56,7 +55,7 @@ func TestDiscardedForgotten(t *testing.T) {
 		w.guest(100, true, "tank")
 		w.guest(101, false, "tank") // guest 101 seems stopped, which causes a second look
 		p := w.pool("tank")
-		p.slowList = 40 * time.Second // the slow pool gets a round of its own
+		p.slowList = 40 * time.Second // the slow pool is read and planned later than the other pool
 		discarded := virtualSnapshot(disk0, 5*time.Hour, zfs.Daily, 950)
 		p.bookmarks[disk0] = []zfs.Snapshot{discarded}
 		p.history = zfs.History{Since: 1, SetBacks: []zfs.SetBack{{Dataset: disk0, Base: 900, TXG: 980}}}
@@ -74,7 +73,8 @@ func TestDiscardedForgotten(t *testing.T) {
 	})
 }
 
-// A second look that fails is not repeated, is reported once, and proves no stop.
+// If the second look at a guest's state fails, the run does not repeat it, reports the failure
+// once, and does not treat the guest as stopped.
 func TestSecondLookFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -91,9 +91,9 @@ func TestSecondLookFails(t *testing.T) {
 	})
 }
 
-// The bookmark of a snapshot that a rollback discarded is destroyed before the disk's _stopped
-// snapshot exists: a receiver that still has the discarded snapshot would otherwise mix two
-// histories.
+// A run destroys the bookmark of a snapshot that a rollback discarded before it takes the disk's
+// _stopped snapshot. Otherwise a receiver that still has the discarded snapshot could get a mixture
+// of two histories.
 func TestDiscardedGoesBeforeTheStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -116,7 +116,8 @@ func TestDiscardedGoesBeforeTheStop(t *testing.T) {
 	})
 }
 
-// A running guest that is locked for days gets no snapshots, and that is a warning.
+// A running guest whose configuration has had a lock word for days gets no snapshots, and snap
+// warns about that.
 func TestRunningLockedForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -131,8 +132,8 @@ func TestRunningLockedForEver(t *testing.T) {
 }
 
 // A configuration that cannot be read does not affect other guests, but the run is not a success.
-// The guest of this configuration is left alone, and so is a stopped guest's disk that the
-// configuration may name.
+// snap leaves alone the guest of the unreadable configuration, and also each disk of a stopped
+// guest that this configuration may name.
 func TestUnreadConfiguration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -161,7 +162,7 @@ func TestUnreadConfiguration(t *testing.T) {
 	})
 }
 
-// prune leaves alone every disk that an unreadable configuration may name.
+// prune leaves alone every disk that a guest's unreadable configuration may name.
 func TestPruneBesideAnUnreadConfiguration(t *testing.T) {
 	c := pve.Cluster{Guests: map[int]pve.Config{100: {Problem: "input/output error"}, 101: {Volumes: []pve.Volume{{Name: "/dev/zvol/tank/in/vm-7-disk-0"}}}}}
 	var disks []snapper.Disk
@@ -183,8 +184,9 @@ func TestPruneBesideAnUnreadConfiguration(t *testing.T) {
 	}
 }
 
-// A guest that seems stopped only at the second look, which the run takes because of another
-// guest, is not proved to be: it ran at the first look, or somebody was at work on it.
+// A run may look a second time at all guests because of one guest. If another guest seems stopped
+// only at this second look, it is not proven to be stopped: it ran at the first look, or Proxmox
+// was at work on it.
 func TestOneLookIsNotEnough(t *testing.T) {
 	for name, c := range map[string]struct {
 		alive bool

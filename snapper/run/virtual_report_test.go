@@ -13,7 +13,7 @@ import (
 	"snapwatch/internal/report"
 )
 
-// reportWorld is a world that saves the last report in a file.
+// reportWorld is a virtualWorld that saves the report of the last run in a file.
 type reportWorld struct {
 	*virtualWorld
 	dir string
@@ -21,7 +21,7 @@ type reportWorld struct {
 
 func (w reportWorld) LastReport(name string) (report.Run, error) { return report.Last(w.dir, name) }
 
-// A report that cannot be parsed is not used, not even the part that can be parsed.
+// If a part of the last run's report cannot be parsed, the run uses no part of the report.
 func TestHalfReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -39,7 +39,8 @@ func TestHalfReport(t *testing.T) {
 	})
 }
 
-// A report that is not used gives no last success, and neither does a time in the future.
+// The time of the last success is unknown if the last report is not usable, or if this time is in
+// the future.
 func TestNoLastSuccess(t *testing.T) {
 	for name, text := range map[string]string{
 		"not used":      `{"last_success":"1999-12-31T23:00:00Z","locked":{"of":3}}`,
@@ -63,8 +64,9 @@ func TestNoLastSuccess(t *testing.T) {
 	}
 }
 
-// A run says once that a pool is fuller than its limits, or short of room for thick volumes, and
-// at a terminal each time. That is not a failure of the run, and zpool delays none.
+// snap warns once, when a pool becomes fuller than its limits or short of room for snapshots of
+// thick volumes. Such a warning is no failure of the run, and a zpool that hangs does not delay the
+// run.
 func TestRoomIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)
@@ -96,12 +98,13 @@ func TestRoomIsToldOnce(t *testing.T) {
 		r = again()
 		assert.Len(t, told(r, report.Warning, "pool tank: the snapshot of 1 thick volume reserves 8.0G now"), 1)
 		assert.NotEmpty(t, r.Rooms["tank"].Short)
-		tank.heads[0].Written = 8 << 30 // as much is written again
+		tank.heads[0].Written = 8 << 30 // the guest writes as much again
 		r = again()
 		assert.Empty(t, told(r, report.Warning, "thick"))
 		assert.Len(t, told(r, report.Notice, "thick"), 1)
 
-		// A run that cannot look at the pool forgets nothing.
+		// A run that cannot lock the pool keeps the earlier report about the pool's room, so that
+		// the next run does not warn again.
 		tank.busy = true
 		time.Sleep(15 * time.Minute)
 		w.last = w.run(t)

@@ -22,9 +22,9 @@ import (
 	"snapwatch/snapper"
 )
 
-// virtualWorld is a world in which real goroutines run in virtual time (testing/synctest). A
-// virtualWorld is for tests about the time that a step takes while locks are held. The world
-// records the events that happen in it.
+// virtualWorld is a simulated host with pools and guests, on which a run has real goroutines and
+// virtual time (testing/synctest). A virtualWorld is for tests about the time that a step takes
+// while locks are held. It records the events that happen during a run.
 type virtualWorld struct {
 	Local // the virtual world uses the timers and lanes of Local
 	begin time.Time
@@ -36,11 +36,11 @@ type virtualWorld struct {
 	stateErr        error
 	clusterErr      error
 	last            report.Run
-	// elsewhere has the guests of other nodes, and replicated the guests that Proxmox replicates
-	// to this node.
+	// elsewhere has the guests of other nodes, and replicated has the guests that Proxmox
+	// replicates to this node.
 	elsewhere  map[int]string
 	replicated map[int]bool
-	// onWait is called when the run waits, and onSave when the run has saved its report.
+	// onWait is called when the run waits, and onSave is called when the run has saved its report.
 	onWait func()
 	onSave func(report.Run)
 	// taken has the results of thawing the guests that an earlier run left frozen.
@@ -53,37 +53,38 @@ type virtualWorld struct {
 	mu     sync.Mutex
 	held   map[int]int // the number of shared locks that are held, by guest
 	events []virtualEvent
-	// quiet is true if no events are recorded.
+	// quiet is true if the virtualWorld records no events.
 	quiet bool
 }
 
-// virtualGuest is the true state of a guest.
+// virtualGuest is a guest of a virtualWorld, with its true state.
 type virtualGuest struct {
 	cfg   pve.Config
 	alive bool
-	// busy is true if another process has the guest's lock, and moving if another process has the
-	// lock of the guest's migration.
+	// busy is true if another process holds the guest's lock; moving is true if another process
+	// holds the lock of the guest's migration.
 	busy, moving bool
 	// unread is true if reading the guest's configuration hangs.
 	unread bool
 	// rolling is true if the task list says that the guest is being rolled back.
 	rolling bool
-	// slowAgent is the time that the guest's agent takes to answer, slowFreeze the time that a
-	// freeze takes in addition. refuses is the reason why the guest cannot be frozen. lapses is the
-	// reason to doubt that the guest remained frozen until it was thawed.
+	// slowAgent is the time that the guest's agent takes to answer, slowFreeze the additional
+	// duration of a freeze. refuses is the reason why the guest cannot be frozen, if not empty.
+	// lapses is the reason to doubt that the guest remained frozen until its thaw, if not empty.
 	slowAgent, slowFreeze time.Duration
 	refuses, lapses       string
 }
 
-// virtualEvent is an event, with the guests whose locks were held at that time.
+// virtualEvent is an event in a virtualWorld, with the guests whose locks were held at the time of
+// the event.
 type virtualEvent struct {
 	at   time.Duration
 	held []int
 	what string
 }
 
-// newVirtualWorld returns a world without guests. If the test fails, its log has the events of
-// the world.
+// newVirtualWorld returns a simulated host without guests. If the test fails, the test's log has
+// all events on this host.
 func newVirtualWorld(t *testing.T) *virtualWorld {
 	w := &virtualWorld{begin: time.Now(), guests: map[int]*virtualGuest{}, pools: map[string]*virtualPool{}, held: map[int]int{}, hookNotes: note.Dir(t.TempDir())}
 	t.Cleanup(func() {
@@ -110,7 +111,7 @@ func (w *virtualWorld) guest(vmid int, alive bool, pools ...string) *virtualGues
 	return g
 }
 
-// pool returns the pool of that name, and creates the pool if it does not exist.
+// pool returns the pool with the given name, and creates the pool if it does not exist.
 func (w *virtualWorld) pool(name string) *virtualPool {
 	if w.pools[name] == nil {
 		w.pools[name] = &virtualPool{w: w, name: name, snapshots: map[string][]zfs.Snapshot{}, bookmarks: map[string][]zfs.Snapshot{}, txg: 1000}
@@ -131,7 +132,7 @@ func (w *virtualWorld) options(change ...func(*Options)) Options {
 	return o
 }
 
-// run makes a run of snap, which must be able to begin.
+// run makes a run of snap on the simulated host; the run must not fail before it begins.
 func (w *virtualWorld) run(t *testing.T, change ...func(*Options)) report.Run {
 	t.Helper()
 	_, r, err := Run(t.Context(), w.options(change...))
@@ -139,7 +140,7 @@ func (w *virtualWorld) run(t *testing.T, change ...func(*Options)) report.Run {
 	return r
 }
 
-// freezing configures guests to be frozen for their snapshots.
+// freezing configures the given guests to be frozen for their snapshots.
 func freezing(vmids string) func(*Options) {
 	return func(o *Options) {
 		var v config.VMIDs
@@ -159,14 +160,15 @@ func (w *virtualWorld) log(format string, args ...any) {
 	w.events = append(w.events, virtualEvent{time.Since(w.begin), slices.Sorted(maps.Keys(w.held)), fmt.Sprintf(format, args...)})
 }
 
-// happened returns the events that contain the text, in order.
+// happened returns the recorded events whose text contains the given text, in order.
 func (w *virtualWorld) happened(text string) []virtualEvent {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(w.events), func(e virtualEvent) bool { return !strings.Contains(e.what, text) })
 }
 
-// once returns the only event that contains the text.
+// once returns the only recorded event whose text contains the given text; the test fails if there
+// is not exactly one.
 func (w *virtualWorld) once(t *testing.T, text string) virtualEvent {
 	t.Helper()
 	list := w.happened(text)
@@ -287,7 +289,8 @@ func (w *virtualWorld) OpenWindow(guests []pve.ID, budget time.Duration) (Window
 	return virtualWindow{w, guests, quiesce.Timeout(budget)}, nil
 }
 
-// virtualWindow freezes every guest that it is asked to freeze, while there is time.
+// virtualWindow plays a window in which all guests are frozen that the run asks for, until the time
+// is over.
 type virtualWindow struct {
 	w       *virtualWorld
 	guests  []pve.ID

@@ -75,8 +75,8 @@ func hookPlan() snapper.Plan {
 	}
 }
 
-// When the first hook of a host creates StateDir, the exporter must still be able to read the
-// files there.
+// If the directory of hook notes is the first thing to be made in StateDir, StateDir must get a
+// mode with which the exporter can read the files there.
 func TestHookNotesDirectory(t *testing.T) {
 	l := Local{StateDir: filepath.Join(t.TempDir(), "state")}
 	n, err := l.HookNotes().Take("100")
