@@ -12,8 +12,8 @@ import (
 	"snapwatch/internal/zfs"
 )
 
-// owning returns the answer of a node that has guest 100 with the given disks. All these disks were
-// created long ago and have a new snapshot.
+// owning returns the answer of a node that has guest 100 with the given disks. In owning's answer,
+// every disk was created long ago and has a new snapshot.
 func owning(datasets ...string) NodeAnswer {
 	g := OwnedGuest{VMID: 100, Name: "web01", Alive: true}
 	for _, d := range datasets {
@@ -147,8 +147,9 @@ func TestAliveIsNotStopped(t *testing.T) {
 	}
 }
 
-// A guest moved away from a node that no longer answers. In the last answer of this node the guest
-// still has a disk; the copy here must count for the disk on the guest's new node.
+// A guest moved away from a node that no longer answers. In the last answer of the node that is
+// down, the guest still has a disk; the copy on this host must count as a copy of the disk on the
+// guest's new node.
 func TestAGuestThatMovedFromANodeThatIsDown(t *testing.T) {
 	p := NewPolicy(config.Default())
 	down, up := owning("rpool/data/vm-100-disk-0"), owning("rpool/data/vm-100-disk-0")

@@ -103,8 +103,8 @@ func TestTheOwnersAreAskedInTheBackground(t *testing.T) {
 	assert.Equal(t, "25500", line(r.scrape(), "snapwatch_disk_lag_seconds"+disk))
 }
 
-// If a node no longer answers, its last answer counts for a while, and a note says so. After this
-// time, the state of the node's guests is unknown.
+// If a node no longer answers, its last answer counts for a while, and a note says so. When the
+// last answer of a node is too old, the state of the node's guests is unknown.
 func TestAnOwnerThatDoesNotAnswer(t *testing.T) {
 	node := &owner{}
 	r := newRig(t, world(), asks(node))

@@ -238,9 +238,10 @@ func TestCompareDoesNotTrustWhatIsPinned(t *testing.T) {
 	}
 }
 
-// A request names the disk from which a copy is sent. Another disk of the same name is not taken
-// for this disk. If the disk was renamed, the owner recognizes it by the copy's newest snapshot.
-// Only a node that has read every pool in which the disk could be answers that the disk is gone.
+// A request names the disk from which a copy is sent. The owner does not take another disk of the
+// same name for the disk that the request names. If the disk was renamed, the owner recognizes it
+// by the copy's newest snapshot. A node answers that a disk is gone only if the node has read every
+// pool in which the disk could be.
 func TestCompareDoesNotTakeANamesakeForTheOrigin(t *testing.T) {
 	w := primaryWorld()
 	w.Datasets = append(w.Datasets, zfstest.Dataset{Name: "rpool/data/base-105-disk-0", GUID: 16, Snapshots: []zfstest.Snapshot{snapshot("__base__", 20, time.Hour)}})

@@ -160,8 +160,8 @@ func TestTheFileGoesBetweenLookAndRead(t *testing.T) {
 }
 
 // An editor may have written half of the configuration file, and this half may be a valid
-// configuration that watches less. So the exporter reads a file that has just changed only after a
-// while, or immediately after a signal.
+// configuration that watches less. So the exporter reads a configuration file that has just changed
+// only after a while, or immediately after a signal.
 func TestAFileThatIsBeingWrittenIsNotRead(t *testing.T) {
 	c := newConfigured(t, quiet)
 	c.scrape()
@@ -181,8 +181,8 @@ func TestAFileThatIsBeingWrittenIsNotRead(t *testing.T) {
 	assert.Equal(t, "1", excluded(), "settled")
 }
 
-// A system call for a configuration file below /etc/pve may hang. Such a hang must delay neither a
-// scrape nor the page.
+// A system call for a configuration file below /etc/pve may hang. A system call that hangs on the
+// configuration file must delay neither a scrape nor the page.
 func TestAHungConfigurationKeepsNobodyWaiting(t *testing.T) {
 	c := newConfigured(t, quiet)
 	hung := make(chan struct{})

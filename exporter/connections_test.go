@@ -112,8 +112,8 @@ func inUse() int64 {
 }
 
 // Idle connections, and requests whose bodies do not arrive, do not prevent scrapes, take little
-// memory, and are closed by the server. Meanwhile a request for the page under another host name is
-// still refused.
+// memory, and are closed by the server. While many idle connections are open, the server still
+// refuses a request for the page under another host name.
 func TestServerUnderSiege(t *testing.T) {
 	r := newRig(t, world())
 	s := server()

@@ -307,8 +307,8 @@ func (r *rig) seen(t *testing.T) []string {
 	return slices.Sorted(maps.Keys(seen.Disks))
 }
 
-// An inventory file that was cut short does not count as empty. The exporter renames such a file,
-// and for a day the page, check and a metric report the loss of the inventory.
+// An inventory file that was cut short does not count as empty. The exporter renames a damaged
+// inventory file, and for a day the page, check and a metric report the loss of the inventory.
 func TestADamagedInventoryIsToldForADay(t *testing.T) {
 	r := newRig(t, world())
 	r.scrape()

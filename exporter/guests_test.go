@@ -11,7 +11,7 @@ import (
 )
 
 // If the disks of a guest have different newest snapshots, a scrape looks up older snapshots of
-// these disks. Later scrapes use the results until one of the disks changes.
+// these disks. Later scrapes use the results of the lookup until one of the guest's disks changes.
 func TestAScrapeLooksUpWhatGuestsDifferIn(t *testing.T) {
 	one, two := zfstest.Dataset{Name: "tank/vm-1-disk-0", GUID: 11}, zfstest.Dataset{Name: "rpool/vm-1-disk-1", GUID: 12}
 	one.Snapshots = []zfstest.Snapshot{snapshot("hourly", 1, 9*time.Hour), snapshot("hourly", 2, time.Minute)}

@@ -11,7 +11,8 @@ import (
 )
 
 // A disk that cannot be read, for whatever reason, keeps its newest known snapshot in the metrics.
-// Without the time of this snapshot, the alert for its age would end.
+// Without the time of the disk's newest snapshot in the metrics, the alert for the age of this
+// snapshot would end.
 func TestADiskThatCannotBeReadKeepsItsTime(t *testing.T) {
 	const of = `{dataset="tank/b/vm-103-disk-0",disk="vm-103-disk-0",pool="tank",`
 	for name, change := range map[string]func(*rig, *zfstest.World){

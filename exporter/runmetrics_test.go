@@ -65,8 +65,8 @@ func uncommented(t *testing.T, path string) string {
 	return strings.Join(lines, "")
 }
 
-// A report of snap with two entries for one guest breaks neither the scrape nor the textfile. The
-// worse of the two entries counts.
+// A report of snap with two entries for one guest breaks neither the scrape nor the textfile. If a
+// report has two entries for one guest, the worse entry counts.
 func TestTwiceInAReport(t *testing.T) {
 	said := gathered(t, only(report.Run{LeftFrozen: []int{101}, Quiesced: []report.Quiesced{
 		{VMID: 101, Consistent: report.Application, Seconds: 0.5}, {VMID: 101, Consistent: report.Torn, Seconds: 0.2},

@@ -17,9 +17,9 @@ import (
 	"snapwatch/internal/zfstest"
 )
 
-// Forty checks of forty guests start in the same second while zfs is slow. Each check gets an
-// answer about its own disks. The copies lag by many snapshots, so each comparison needs more than
-// one call of zfs.
+// Forty checks of forty guests start in the same second while zfs is slow. The exporter answers
+// each of the checks about the disks that the check asked for. The copies lag by many snapshots, so
+// each comparison needs more than one call of zfs.
 func TestFortyCompareAtOnce(t *testing.T) {
 	for name, s := range map[string]zfstest.Snapshot{"in sync": snapshot("hourly", 3, time.Minute), "far behind": snapshot("hourly", 1, 3*time.Hour)} {
 		t.Run(name, func(t *testing.T) {

@@ -220,9 +220,9 @@ func TestUnusedDisk(t *testing.T) {
 	assert.False(t, disks[0].InUse)
 }
 
-// A guest's configuration that could not be read may name any disk. snap leaves alone the disks
-// with this guest's number in their names, and also each disk that belongs to a stopped guest only
-// because of the number in its name.
+// A guest's configuration that could not be read may name any disk. If a guest's configuration
+// could not be read, snap leaves alone the disks with the guest's number in their names, and also
+// each disk that belongs to a stopped guest only because of the number in its name.
 func TestUnreadConfiguration(t *testing.T) {
 	dead, alive := Evidence{Listed: "stopped", SeenStopped: true}, Evidence{Listed: "running", Process: true}
 	view := sight(dead)

@@ -208,8 +208,8 @@ func TestPruneSaysWhichClassesDoNotCome(t *testing.T) {
 }
 
 // A guest that starts during the night can have a _stopped snapshot before its first regular
-// snapshot of that day. The source bookmarks both snapshots, so both can be the base of a send, and
-// prune keeps both on the copy.
+// snapshot of that day. The source bookmarks the day's first _stopped snapshot and its first
+// regular one, so both can be the base of a send, and prune keeps both on the copy.
 func TestPruneKeepsTheFirstAfterAStopOfTheDay(t *testing.T) {
 	w := &world{policy: testPolicy(), now: noon, disks: []Disk{runningDisk(disk0, words("f1"))}}
 	d := &w.disks[0]

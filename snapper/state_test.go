@@ -17,7 +17,7 @@ import (
 var openGate = Gate{Uptime: 24 * time.Hour, BootGrace: 5 * time.Minute, BootState: "active"}
 
 // dead returns evidence about a guest in which every sign, at both looks, says that the guest is
-// stopped. Each test changes one of these signs.
+// stopped. Each test changes one sign in the evidence that dead returns.
 func dead() Evidence {
 	return Evidence{Config: pve.Config{ID: pve.ID{VMID: 100, Kind: pve.QEMU}}, Listed: "stopped", SeenStopped: true}
 }
@@ -260,8 +260,8 @@ func TestAlive(t *testing.T) {
 
 // A disk belongs to the guest that uses it. A disk that no guest uses belongs to the guest whose
 // configuration keeps it as unused. A disk that no configuration names belongs to the guest whose
-// number is in the disk's name. Both of these rules do not apply to a disk that came from
-// elsewhere.
+// number is in the disk's name. A disk that came from elsewhere belongs to no guest of this node unless one
+// uses the disk.
 func TestGuestsOf(t *testing.T) {
 	view := NodeView{Cluster: pve.Cluster{
 		Storages: []pve.Storage{{Name: "data", Dataset: "tank/data"}},

@@ -157,8 +157,8 @@ func TestANewerPointIsFoundWhereTheOtherDiskCatchesUp(t *testing.T) {
 	assert.Equal(t, 60*minute, guests[0].Age)
 }
 
-// Two datasets with one disk name are copies of one disk if they share a snapshot. They remain
-// copies of one disk after the shared snapshot was destroyed.
+// Two datasets with one disk name are copies of one disk if they share a snapshot. The two datasets
+// remain copies of one disk after the shared snapshot was destroyed.
 func TestGuestsTellCopiesFromOtherDisks(t *testing.T) {
 	world := func(fresh, old []zfstest.Snapshot) zfstest.World {
 		return zfstest.World{Datasets: []zfstest.Dataset{pool("fast"), pool("tank"), disk("fast/vm-100-disk-0", 100, fresh...), disk("tank/vm-100-disk-0", 101, old...)}}

@@ -255,8 +255,8 @@ func datasetsOf(pool checker.Pool) (names []string) {
 }
 
 // If a disk is gone when its pool is imported under another name, the disk is missing under its
-// name in the renamed pool, also for a process that only reads the inventory. If a disk of this
-// name was forgotten before, that was another disk.
+// name in the renamed pool, also for a process that only reads the inventory. If somebody forgot a
+// disk of the new name earlier, the earlier forget does not apply to the renamed disk.
 func TestAPoolIsRenamedWhileADiskIsGone(t *testing.T) {
 	p := at(now, "third", 7, 5)
 	p.Disks = append(p.Disks, checker.Disk{Dataset: "third/a/vm-2-disk-0", GUID: 6, ReadAt: now, Newest: managed(zfs.Hourly, 0)})

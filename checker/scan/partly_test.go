@@ -62,8 +62,8 @@ func TestOneScanServesAllBesideAFault(t *testing.T) {
 	}
 }
 
-// A scan reads a second time only the disks for which the first reading has no answer. If there is
-// no time for the second reading, the answers of the first reading count.
+// A scan reads a second time only the disks for which the first reading has no answer. If a scan
+// has no time for its second reading of a pool, the answers of the first reading count.
 func TestTheSecondLookSpoilsNothing(t *testing.T) {
 	const bad = "tank/vm-3-disk-0"
 	w := zfstest.World{NoSnapshotsChanged: true, Datasets: []zfstest.Dataset{pool("tank")}}

@@ -14,8 +14,8 @@ import (
 )
 
 // A receive counts as pending since the first scan that saw it, also after a restart of the
-// process. This time begins again with each snapshot that arrives, but not when prune destroys
-// snapshots.
+// process. The time for which a receive is pending begins again with each snapshot that arrives,
+// but not when prune destroys snapshots.
 func TestPendingSince(t *testing.T) {
 	clock := now
 	f := zfstest.New(t, zfstest.World{Datasets: []zfstest.Dataset{pool("tank")}})

@@ -403,9 +403,9 @@ func TestScanOfARootThatIsNotThere(t *testing.T) {
 	assert.Equal(t, checker.Critical, r.State())
 }
 
-// A stream may contain a creation time that JSON cannot represent, or that is invalid. Such a
-// creation time is a problem of its own disk only. All other disks are judged, printed as JSON, and
-// remembered.
+// A stream may contain a creation time that JSON cannot represent, or that is invalid. An invalid
+// creation time of a snapshot is a problem of the snapshot's disk only. All other disks are judged,
+// printed as JSON, and remembered.
 func TestScanOfAStrangeTime(t *testing.T) {
 	for _, creation := range []int64{0, 568971820800, -1} {
 		w := plainWorld()
@@ -432,7 +432,8 @@ func TestScanOfAStrangeTime(t *testing.T) {
 	}
 }
 
-// A received label may have any content. A label must neither hide a disk nor invent one.
+// A received label may have any content. The content of a label must neither hide a disk from the
+// scan nor make the scan find a disk that does not exist.
 func TestScanOfHostileLabels(t *testing.T) {
 	row := func(dataset, property, value string) string {
 		return fmt.Sprintf("%s\t%s\t%s\t-\n", dataset, property, value)
@@ -544,7 +545,7 @@ func TestManagedSnapshotsOfWhatIsNoDiskAreNamed(t *testing.T) {
 }
 
 // A dataset that was received while this host's clock was ahead is judged by its newest snapshot.
-// If such a dataset has no snapshot, its age is unknown.
+// If a dataset from a time when the clock was ahead has no snapshot, its age is unknown.
 func TestReceivedWhileTheClockWasAhead(t *testing.T) {
 	w := zfstest.World{Datasets: []zfstest.Dataset{pool("tank"), disk("tank/vm-1-disk-0", 1, snapshot(hourly, 1)), disk("tank/vm-2-disk-0", 2)}}
 	for i := range w.Datasets {

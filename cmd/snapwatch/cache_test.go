@@ -60,7 +60,7 @@ func TestChecksKeepWhatOthersLearnt(t *testing.T) {
 }
 
 // Checks of another user could not read a cache file that root has written. So if root types the
-// command of that user's cron line, check does not write the user's cache file, and reports no
+// command of another user's cron line, check does not write the user's cache file, and reports no
 // fault.
 func TestRootLeavesAnothersCacheAlone(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -49,8 +49,9 @@ func playPvesh(args []string) int {
 	return 0
 }
 
-// playAgent plays a guest's agent, whose state is in the file. If files with the same name and
-// .fail or .thaw appended exist, freezing or thawing fails with their text as the error.
+// playAgent plays a guest's agent, whose state is in the file. If there is a file with the state
+// file's name and .fail appended, freezing fails with the text of the file; with .thaw appended,
+// thawing fails.
 func playAgent(state, what string) int {
 	result := "0"
 	is, err := os.ReadFile(state)
@@ -306,8 +307,8 @@ func (w playedWorld) playReceived(datasets []string) {
 	}
 }
 
-// playConfigs prints the configurations kept in a dataset's snapshots for guest-config. These
-// configurations are in the files of $WORK/zfs/kept, which keepConfig wrote.
+// playConfigs prints the configurations kept in a dataset's snapshots for guest-config. playConfigs
+// reads the configurations from the files of $WORK/zfs/kept, which keepConfig wrote.
 func (w playedWorld) playConfigs(dataset string) {
 	text, _ := os.ReadFile(filepath.Join(os.Getenv("WORK"), "zfs/kept"))
 	kept := map[string]string{}
@@ -385,8 +386,9 @@ func namesBelow(errnos map[string]syscall.Errno, prefix string) map[string]sysca
 }
 
 // playProgram plays zfs program. Every step of the program succeeds except the steps on datasets
-// and snapshots that are listed in $WORK/zfs/errno. If there is a file named answer, playProgram
-// prints its text instead; if there is a file named fail, the program fails.
+// and snapshots that are listed in $WORK/zfs/errno. If the test made a file named answer,
+// playProgram only prints the text of this file; if the test made a file named fail, the channel
+// program fails.
 func playProgram(args []string) int {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	dir := filepath.Join(os.Getenv("WORK"), "zfs")

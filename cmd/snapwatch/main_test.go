@@ -123,8 +123,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// setUpNode creates the files of node pve1 with pool tank, one storage and one running guest. A
-// script's own files replace these.
+// setUpNode creates the files of node pve1 with pool tank, one storage and one running guest. The
+// files that a script contains replace the files that setUpNode created.
 func setUpNode(e *testscript.Env) error {
 	e.Setenv("NOW", "2026-07-15T12:07:00Z")
 	e.Setenv("TZ", "UTC")

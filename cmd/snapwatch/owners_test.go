@@ -109,8 +109,8 @@ func TestCheckSaysThatNothingStartsSnap(t *testing.T) {
 	assert.Contains(t, first, "1 of 1 disks stale")
 }
 
-// check reports disks that the owner had yesterday and no longer has today. Without this note,
-// check would be silent about a missing copy of such a disk.
+// check reports disks that the owner had yesterday and no longer has today. Without this note of
+// check, a missing copy of a disk that the owner no longer has would not be reported.
 func TestCheckSaysWhatNoOwnerHasAnyMore(t *testing.T) {
 	s := newSite(t, vm(100, "stopped", time.Hour))
 	disks := []string{"rpool/data/vm-100-disk-0", "rpool/data/vm-101-disk-0"}

@@ -10,8 +10,8 @@ import (
 )
 
 // Installed must look only at the name /etc/pve, not at the file system that is mounted there,
-// because a process that looks at that waits for pmxcfs. In this test the name is a symbolic link
-// to nowhere, so a function that followed the link would find nothing.
+// because a process that looks at that waits for pmxcfs. In this test the name /etc/pve is played
+// by a symbolic link to nowhere, so a function that followed the link would find nothing.
 func TestInstalledLooksAtTheNameAlone(t *testing.T) {
 	h := Host{Etc: filepath.Join(t.TempDir(), "pve")}
 	assert.False(t, h.Installed())

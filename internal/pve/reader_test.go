@@ -89,8 +89,8 @@ func TestAnotherProcessHangs(t *testing.T) {
 }
 
 // A process that hangs in the kernel while it reads Proxmox's files cannot be killed. However many
-// callers ask, only one such process runs at a time, and the next one starts only after the hung
-// process has ended.
+// callers want to read Proxmox's files, only one reading process runs at a time, and the next one
+// starts only after a hung one has ended.
 func TestOneReaderHangs(t *testing.T) {
 	h := testHost(t)
 	require.NoError(t, os.MkdirAll(h.Lock, 0o755))

@@ -12,7 +12,7 @@ import (
 
 // This file reads Proxmox's files in a second way, written from the description of the format and
 // independent of the package's code: character by character, without regular expressions. If this
-// second way reads a file differently than the package's code, one of the two is wrong.
+// file's code and the package's code read a file of Proxmox differently, one of the two is wrong.
 
 const whites = " \t\v\f\r"
 

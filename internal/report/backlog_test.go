@@ -10,7 +10,7 @@ import (
 func TestBacklog(t *testing.T) {
 	start := time.Date(2026, 7, 15, 12, 0, 0, 0, time.UTC)
 	// due has the numbers of expired snapshots that runs left, one number every six hours. from is
-	// the first of these runs at which the backlog counts as growing, or -1.
+	// the number of the first run at which the backlog counts as growing, or -1.
 	for _, test := range []struct {
 		name string
 		due  []int

@@ -74,7 +74,7 @@ esac
 `
 
 // A disk whose snapshots were destroyed to make room still has its bookmarks. A run that did not
-// see such bookmarks would make a second bookmark for the same day.
+// see the bookmarks of a disk without snapshots would make a second bookmark for the same day.
 func TestBookmarksOfADiskWithoutSnapshots(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "zfs"), []byte(bookmarksOnly), 0o755))

@@ -418,8 +418,8 @@ func TestPruneIsOwed(t *testing.T) {
 }
 
 // All after_snapshot hooks of a guest are started even if one of them fails, because each may undo
-// what a before_snapshot hook did. If the before_snapshot hook never ran, there is nothing to undo,
-// and no after_snapshot hook is started.
+// what a before_snapshot hook did. If a guest's before_snapshot hook never ran, there is nothing to
+// undo, and no after_snapshot hook is started.
 func TestAfterAFailedHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

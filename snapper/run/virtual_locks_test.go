@@ -259,8 +259,8 @@ func TestRunsOfOtherDatasets(t *testing.T) {
 }
 
 // If an ended migration left the lock word migrate in a living guest's configuration, snap does not
-// rotate the guest's snapshots any more, and warns. While a migration is running, it holds the
-// guest's lock file, and snap does not warn.
+// rotate the guest's snapshots any more, and warns. A migration that is still running holds the
+// guest's lock file, and then snap does not warn.
 func TestLeftLock(t *testing.T) {
 	for _, busy := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -16,7 +16,8 @@ import (
 )
 
 // virtualPool is a pool of a [virtualWorld]. The function fields of a virtualPool make steps on the
-// pool take long, hang or fail. If such a function is nil, its steps succeed immediately.
+// pool take long, hang or fail. If a function field of a virtualPool is nil, the steps of this kind
+// succeed immediately.
 type virtualPool struct {
 	w         *virtualWorld
 	name      string
@@ -39,7 +40,7 @@ type virtualPool struct {
 	onReceived  func(context.Context) error
 	onSync      func(context.Context) error
 	// onSnapshot returns the result of a channel program that takes snapshots. If onSnapshot
-	// returns neither outcomes nor an error, the program succeeds.
+	// returns neither outcomes nor an error, the channel program succeeds.
 	onSnapshot func(context.Context, []lua.Guest) (map[string]lua.Outcome, error)
 	// onDestroy returns the result of destroying a snapshot. If onDestroy is nil, destroying
 	// succeeds.

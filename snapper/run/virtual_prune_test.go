@@ -79,8 +79,8 @@ func (p *virtualPool) late() (n int) {
 	return n
 }
 
-// If listing the snapshots of one disk never ends, this costs the time of one or two runs of prune.
-// After these, all other disks have been listed.
+// If listing the snapshots of one disk never ends, the list costs the time of one or two runs of
+// prune; after one or two runs, prune has listed the snapshots of all other disks.
 func TestPruneListsInTurns(t *testing.T) {
 	for name, disks := range map[string]int{"many turns": 5 * inTurn, "one": inTurn} {
 		t.Run(name, func(t *testing.T) {

@@ -65,8 +65,8 @@ func TestNoLastSuccess(t *testing.T) {
 }
 
 // snap warns once, when a pool becomes fuller than its limits or short of room for snapshots of
-// thick volumes. Such a warning is no failure of the run, and a zpool that hangs does not delay the
-// run.
+// thick volumes. A warning about a full pool is not a failure of the run, and a zpool that hangs
+// does not delay the run.
 func TestRoomIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

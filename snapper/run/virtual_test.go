@@ -24,7 +24,7 @@ import (
 
 // virtualWorld is a simulated host with pools and guests, on which a run has real goroutines and
 // virtual time (testing/synctest). A virtualWorld is for tests about the time that a step takes
-// while locks are held. It records the events that happen during a run.
+// while locks are held. A virtualWorld records the events that happen during a run.
 type virtualWorld struct {
 	Local // the virtual world uses the timers and lanes of Local
 	begin time.Time

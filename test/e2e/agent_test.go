@@ -17,9 +17,9 @@ import (
 )
 
 // TestAgentFreezesDatabases: two virtual machines have a database each, a shop and a ledger; the
-// ledger must not contain an order that the shop lacks. Real guest agents freeze both machines
-// while a program writes to the databases. In the snapshots neither database needs a repair, and
-// the ledger contains no order that the shop lacks.
+// ledger must not contain an order that the shop lacks. Real guest agents freeze the two virtual
+// machines while a program writes to their databases. In the snapshots neither database needs a
+// repair, and the ledger contains no order that the shop lacks.
 func TestAgentFreezesDatabases(t *testing.T) {
 	w := newWorld(t)
 	disks := map[int]string{101: "ta/data/vm-101-disk-0", 102: "ta/data/vm-102-disk-0"}

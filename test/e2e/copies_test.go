@@ -92,9 +92,9 @@ func (w *world) types(s *site.Site, line string) site.Result {
 }
 
 // TestCopiesOnAStandby: a node has configurations of guests that run elsewhere, and copies of their
-// disks. snap on that node leaves these copies alone, whichever program feeds them, and also leaves
-// alone another cluster's copy with the VMID of a local guest. snap handles only the guest that is
-// started on that node.
+// disks. snap on the standby node leaves such copies alone, whichever program sends to them, and
+// also leaves alone another cluster's copy with the VMID of a local guest. snap handles only the
+// guest that is started on that node.
 func TestCopiesOnAStandby(t *testing.T) {
 	w := newWorld(t)
 	for vmid := 101; vmid <= 107; vmid++ {

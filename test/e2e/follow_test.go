@@ -162,7 +162,7 @@ func (r *replay) datasets() {
 	}
 }
 
-// firstSize is the size of a new disk in MiB. Each time the disk grows, it grows by one MiB.
+// firstSize is the size of a new disk in MiB. Each time a disk grows, it grows by one MiB.
 const firstSize = 8
 
 // renamed renames the disks in the lab that the model has renamed.

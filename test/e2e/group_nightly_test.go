@@ -17,8 +17,8 @@ import (
 const slowAgents = "#!/bin/sh\ncase $2 in */agent/*) sleep 2 ;; esac\nexec /usr/bin/pvesh \"$@\"\n"
 
 // TestGroupOfTwelve: the 12 guests of a group are frozen together within max_freeze, or none of
-// them is frozen and only the first run reports that. All 12 guests get their snapshots in both
-// cases.
+// them is frozen and only the first run reports that. All 12 guests of the group get their
+// snapshots, whether the group is frozen or not.
 func TestGroupOfTwelve(t *testing.T) {
 	w := newWorld(t)
 	w.boxes(201, 212)

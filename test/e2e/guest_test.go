@@ -47,11 +47,12 @@ func (w *world) counterOf(volume string) string {
 	return out
 }
 
-// TestGuestTorn: the three disks of a guest, on two pools, are replicated independently. The disk
-// that is alone on its pool gets other snapshots than the two disks on the first pool: each disk is
-// fresh, and the guest can be started as of the newest time of which all three disks have a
+// TestGuestTorn: the three disks of a guest, on two pools, are replicated independently. The only
+// disk on the guest's second pool gets other snapshots than the two disks on the first pool: each
+// disk is fresh, and the guest can be started as of the newest time of which all three disks have a
 // snapshot. Clones of the three snapshots of that time hold one state of the guest. The pool with
-// one disk is encrypted and its key is not loaded: explain prints a command that loads the key.
+// the third disk is encrypted and its key is not loaded: explain prints a command that loads the
+// key.
 func TestGuestTorn(t *testing.T) {
 	w := newWorld(t)
 	w.newPools([]string{"td"})

@@ -215,8 +215,8 @@ func (w *world) sh(line string) {
 }
 
 // TestBookmarkedAndKilled: on relay A, a run of snap makes a bookmark of a new snapshot from B, and
-// is killed before the run can save its state. Then B's disk is rolled back, and B sends new
-// snapshots.
+// is killed before the run can save its state. After the kill, B's disk is rolled back, and B sends
+// new snapshots.
 func TestBookmarkedAndKilled(t *testing.T) {
 	w := newWorld(t)
 	w.ownPools("")
@@ -278,7 +278,8 @@ func (w *world) copyIn(pool string, mib int) (disk, good, lost string) {
 }
 
 // TestHistoryThatDoesNotReachBack: ZFS overwrites the oldest records of a small pool's history, so
-// that snap cannot judge a bookmark by them. snap keeps this bookmark, and each run reports that.
+// that snap cannot judge a bookmark by them. snap keeps a bookmark that it cannot judge, and each
+// run reports that.
 func TestHistoryThatDoesNotReachBack(t *testing.T) {
 	w := newWorld(t)
 	disk, good, lost := w.copyIn("small", 64)

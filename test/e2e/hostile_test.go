@@ -221,9 +221,9 @@ func (w *world) cacheOfNobody() string {
 }
 
 // TestNoTimeForLists: replication makes snapshots of its own, and check has no time to list each
-// disk's snapshots. check then calls a disk fresh if the newest snapshot that check knew still
-// exists and is young, and unknown if this snapshot is old or gone. A check that has time to list
-// all snapshots gives the right verdicts.
+// disk's snapshots. Without a list, check calls a disk fresh if the newest snapshot that check knew
+// still exists and is young, and unknown if this snapshot is old or gone. A check that has time to
+// list all snapshots gives the right verdicts.
 func TestNoTimeForLists(t *testing.T) {
 	w := newWorld(t)
 	disks := []string{"vm-100-disk-0", "vm-100-disk-1"}

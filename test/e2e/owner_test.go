@@ -97,8 +97,9 @@ func (w *world) toldAlike(disk string, checked said) {
 }
 
 // TestOwnerAfterFailover: replication fails while the guest is off, and then the guest starts
-// again. Only the guest's owner knows of the start; after a failover from A to B, the owner is B. A
-// then only relays B's snapshots and has no newer snapshot than C, so A's answer does not count.
+// again. Only the guest's owner knows of the start; after a failover from A to B, the owner is B.
+// After the failover, A only relays B's snapshots and has no newer snapshot than C, so A's answer
+// does not count.
 func TestOwnerAfterFailover(t *testing.T) {
 	w := newNetwork(t)
 	const disk, c = "vm-100-disk-0", "tc/vm-100-disk-0"

@@ -76,7 +76,7 @@ func TestAnotherUserHoldsEverything(t *testing.T) {
 }
 
 // TestALabelMakesUpNoDisk: a label from a received stream contains rows that look like the rows of
-// a disk. check shows no such disk, and judges all real ones.
+// a disk. check shows no disk that exists only in the text of a label, and judges all real disks.
 func TestALabelMakesUpNoDisk(t *testing.T) {
 	w := newWorld(t)
 	w.vm(100, "vm-100-disk-0", "vm-100-disk-1")

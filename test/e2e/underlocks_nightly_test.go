@@ -17,8 +17,8 @@ import (
 )
 
 // noting is a script in place of a program: it logs each start of the program, with the containers
-// whose locks a run of snap holds. snap takes these locks shared, and Proxmox's programs take them
-// exclusively.
+// whose locks a run of snap holds. snap takes a container's lock shared, and Proxmox's programs
+// take it exclusively.
 const noting = `#!/bin/sh
 who=$(stat -c '%%i %%n' /run/lock/lxc/pve-config-* 2>/dev/null | awk '
 FILENAME == "/proc/locks" { if ($2 == "FLOCK" && $4 == "READ") { split($6, at, ":"); held[at[3]] = 1 }; next }
