@@ -239,9 +239,9 @@ func TestCompareDoesNotTrustWhatIsPinned(t *testing.T) {
 }
 
 // A request names the disk from which a copy is sent. The owner does not take another disk of the
-// same name for the disk that the request names. If the disk was renamed, the owner recognizes it
-// by the copy's newest snapshot. A node answers that a disk is gone only if the node has read every
-// pool in which the disk could be.
+// same name for the disk that the request names. If the owner has renamed the disk that a request
+// names, the owner recognizes the disk by the copy's newest snapshot. A node answers that a disk is
+// gone only if the node has read every pool in which the disk could be.
 func TestCompareDoesNotTakeANamesakeForTheOrigin(t *testing.T) {
 	w := primaryWorld()
 	w.Datasets = append(w.Datasets, zfstest.Dataset{Name: "rpool/data/base-105-disk-0", GUID: 16, Snapshots: []zfstest.Snapshot{snapshot("__base__", 20, time.Hour)}})

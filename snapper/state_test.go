@@ -260,8 +260,8 @@ func TestAlive(t *testing.T) {
 
 // A disk belongs to the guest that uses it. A disk that no guest uses belongs to the guest whose
 // configuration keeps it as unused. A disk that no configuration names belongs to the guest whose
-// number is in the disk's name. A disk that came from elsewhere belongs to no guest of this node unless one
-// uses the disk.
+// number is in the disk's name. A disk that came from elsewhere belongs to a guest of this node
+// only if the guest uses the disk.
 func TestGuestsOf(t *testing.T) {
 	view := NodeView{Cluster: pve.Cluster{
 		Storages: []pve.Storage{{Name: "data", Dataset: "tank/data"}},

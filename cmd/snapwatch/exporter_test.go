@@ -92,7 +92,7 @@ func TestReload(t *testing.T) {
 }
 
 // The time between two runs of snap or prune is read from cron's lines. If a systemd timer starts
-// the runs, this time is unknown.
+// the runs, the time between two runs is unknown.
 func TestHowOftenJobsStart(t *testing.T) {
 	dir := t.TempDir()
 	env := &environment{CronFile: filepath.Join(dir, "cron.d/snapwatch"), Crontab: filepath.Join(dir, "crontab"), RootCrontab: filepath.Join(dir, "root"), TimerLink: filepath.Join(dir, "timer")}

@@ -95,9 +95,9 @@ func playSystemctl(args []string) int {
 	return 0
 }
 
-// playZpool plays zpool for a pool with the files in $WORK/zpool. The file named like the pool
-// has the inner part of the JSON of zpool status -j; a pool without a file is healthy. NAME.size
-// has the pool's size and allocated bytes.
+// playZpool plays zpool for a pool with the files in $WORK/zpool. The file named like the pool has
+// the inner part of the JSON of zpool status -j; a pool without a file is healthy. The file
+// NAME.size has the size and the allocated bytes of pool NAME.
 func playZpool(args []string) int {
 	logCall("zpool", args)
 	hangs("zpool")

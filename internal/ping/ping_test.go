@@ -70,7 +70,7 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// A server that hangs does not delay Send beyond the given time.
+// A ping server that hangs does not delay Send beyond the given timeout.
 func TestSendHangs(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))

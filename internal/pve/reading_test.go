@@ -23,8 +23,8 @@ func wordsOf(line string) []string {
 	return strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(whites, r) })
 }
 
-// headerOf parses the header "type: name" of a section. The type ends at the last colon that is
-// followed by a name.
+// headerOf parses the header "type: name" of a section. In such a header, the type ends at the last
+// colon that is followed by a name.
 func headerOf(line string) (kind, name string, ok bool) {
 	if line == "" || white(line[0]) {
 		return "", "", false

@@ -97,7 +97,8 @@ func TestTakeOver(t *testing.T) {
 	})
 }
 
-// If run and watchdog are killed together, at any point, the next run thaws all guests left frozen.
+// If a run and its watchdog are killed together, at any point, the next run thaws all guests that
+// they left frozen.
 func TestBothAreKilled(t *testing.T) {
 	for name, test := range map[string]struct {
 		written, frozen, gone bool

@@ -124,8 +124,8 @@ func TestHangsWithinTheBudget(t *testing.T) {
 	}
 }
 
-// When the time budget is over, the watchdog thaws all guests, whatever the run does, and tells the
-// run the reason.
+// When the time budget of a window is over, the watchdog thaws all guests, whatever the run does,
+// and tells the run the reason.
 func TestBudget(t *testing.T) {
 	r := newRig(t, 2)
 	w := r.open(t, 100*time.Millisecond)

@@ -33,7 +33,7 @@ func turnsOf(x *Index, all []*snapper.Disk) (names [][]string) {
 }
 
 // prune first lists the snapshots of the disks that were listed longest ago, and lists a disk that
-// may be too slow alone. The index file has the times at which disks were listed.
+// may be too slow alone. The index file records when each disk was listed last.
 func TestTurns(t *testing.T) {
 	var x Index
 	list, all := disks("c", "a", "b", "e", "d")

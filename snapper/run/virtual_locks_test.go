@@ -189,8 +189,8 @@ func TestMigrationLockReleased(t *testing.T) {
 }
 
 // Proxmox waits ten seconds for a guest's lock, and two seconds for the lock of its replication.
-// However long a pool takes for the snapshots of a frozen guest, snap releases both locks before
-// these times.
+// However long a pool takes for the snapshots of a frozen guest, snap releases the guest's two
+// locks before Proxmox gives up waiting.
 func TestLocksOfFrozenEndInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

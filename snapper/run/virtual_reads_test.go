@@ -184,8 +184,8 @@ func TestPruneBesideAnUnreadConfiguration(t *testing.T) {
 	}
 }
 
-// A run may look a second time at all guests because of one guest. If another guest seems stopped
-// only at this second look, it is not proven to be stopped: it ran at the first look, or Proxmox
+// A run may look a second time at all guests because of one guest. Another guest that seems stopped
+// only at the second look is not proven to be stopped: at the first look this guest ran, or Proxmox
 // was at work on it.
 func TestOneLookIsNotEnough(t *testing.T) {
 	for name, c := range map[string]struct {

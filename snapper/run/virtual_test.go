@@ -98,8 +98,8 @@ func newVirtualWorld(t *testing.T) *virtualWorld {
 	return w
 }
 
-// guest adds a virtual machine with a disk on each of the pools. The last snapshot of each new
-// disk is a quarter of an hour old.
+// guest adds a virtual machine with a disk on each of the given pools. The last snapshot of each
+// new disk is a quarter of an hour old.
 func (w *virtualWorld) guest(vmid int, alive bool, pools ...string) *virtualGuest {
 	g := &virtualGuest{alive: alive, cfg: pve.Config{ID: pve.ID{VMID: vmid, Kind: pve.QEMU}}}
 	for i, name := range pools {

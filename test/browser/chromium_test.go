@@ -39,7 +39,8 @@ func TestMain(m *testing.M) {
 	zfstest.Main(m)
 }
 
-// start starts the browser when start is called first. The browser ends with the tests.
+// start starts the browser at the first call; later calls return the same error. The browser ends
+// with the tests.
 var start = sync.OnceValue(func() error {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(chromium.path), chromedp.Env("PATH="+chromium.search), chromedp.WSURLReadTimeout(time.Minute),

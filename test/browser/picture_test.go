@@ -26,8 +26,8 @@ import (
 	"snapwatch/checker/format"
 )
 
-// pictures is the directory for the pictures of make pictures. Without this flag, the test makes
-// the pictures and writes no file.
+// pictures is the directory for the pictures of make pictures. Without the flag -pictures, the test
+// makes the pictures and writes no file.
 var pictures = flag.String("pictures", "", "write the README's pictures into this directory")
 
 // maxPicture is the greatest size of a picture in the README, in bytes.
@@ -83,8 +83,8 @@ func savePages(t *testing.T, b *tab, name, path string) {
 	}
 }
 
-// saveTerminal makes the picture of snapwatch status at a terminal. After that, the tab shows no
-// page of the site any more.
+// saveTerminal makes the picture of snapwatch status at a terminal. After saveTerminal, the
+// browser's tab no longer shows the site.
 func saveTerminal(t *testing.T, b *tab, s *site) {
 	t.Helper()
 	var table bytes.Buffer

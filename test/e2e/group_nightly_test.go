@@ -13,7 +13,7 @@ import (
 	"snapwatch/internal/report"
 )
 
-// slowAgents is a pvesh by which each agent takes two seconds to answer.
+// slowAgents is a script in place of pvesh: each guest agent takes two seconds longer to answer.
 const slowAgents = "#!/bin/sh\ncase $2 in */agent/*) sleep 2 ;; esac\nexec /usr/bin/pvesh \"$@\"\n"
 
 // TestGroupOfTwelve: the 12 guests of a group are frozen together within max_freeze, or none of

@@ -64,8 +64,8 @@ func TestSystemdPackage(t *testing.T) {
 		assert.Equal(t, "active", w.unit("is-active", unit), unit)
 	}
 
-	// With cron in place of the timer, removing the package removes cron's lines, which otherwise
-	// would cause mail for ever.
+	// If cron starts snap instead of the timer, removing the package also removes snapwatch's lines
+	// from cron: without the program, these lines would cause mail for ever.
 	w.host("systemctl", "disable", "--now", "snapwatch.timer")
 	w.host("snapwatch", "cron", "install", "f4")
 	w.host("snapwatch", "cron", "install", "--prune", "f4")

@@ -27,8 +27,8 @@ func (w *world) killMachineGuest(vmid int) {
 }
 
 // TestSystemdStopSoon: when guests stop, Proxmox's hookscript requests a run, one for all guests
-// that stop together, with the retention of cron's line. The _stopped snapshots exist soon
-// afterwards.
+// that stop together, with the retention of cron's line. The guests' _stopped snapshots exist soon
+// after the stop.
 func TestSystemdStopSoon(t *testing.T) {
 	const first, second = "ta/data/vm-100-disk-0", "ta/data/vm-101-disk-0"
 	w := newWorld(t)

@@ -176,7 +176,7 @@ var mutants = slices.Concat([]mutant{
 	{"snapper/bookmarks.go", `Have: slices.Concat(b.Have, list), Keep`, `Have: b.Have, Keep`, "wait for ever for the bookmark of a _stopped snapshot"},
 	{"snapper/decide.go", `if d.InUse {`, `if false {`, "mistake a running guest's disk for a copy, and report success"},
 	{"snapper/run/snapshots.go", `p.hangs.Store(true)`, `p.hangs.Store(false)`, "begin a step on a pool that hangs"},
-	// Mutants of the steps of a run, and their order.
+	// Mutants of the steps of a run, and of the order of these steps.
 	{"snapper/run/apply.go", `	defer lease.giveUp()
 	for _, l := range looks {`, `	lease.giveUp()
 	for _, l := range looks {`, "release the lock of a stopped guest too early"},
