@@ -127,7 +127,7 @@ func TestBookmarksExpire(t *testing.T) {
 }
 
 // A run destroys a bookmark only if the function Missing would not create it again in the next run,
-// and only if the next run would not then destroy another program's bookmark. In
+// and only if the next run would not destroy another program's bookmark instead. In
 // TestBookmarksExpireOnce clocks are set back, and other programs create bookmarks, too.
 func TestBookmarksExpireOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

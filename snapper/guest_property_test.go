@@ -97,7 +97,7 @@ func (w *world) checkedRun(t *rapid.T, fails []string) {
 	}
 }
 
-// The disks of a guest have snapshots of the same times. Disks that a guest had from the begin have
+// The disks of a guest have snapshots of the same times. Disks that a guest had from the start have
 // the same snapshots for ever. A disk that is added later has the same snapshots as the other disks
 // as soon as it has as many snapshots of each class as the retention keeps.
 func TestCommonPoints(t *testing.T) {

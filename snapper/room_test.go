@@ -21,9 +21,9 @@ func thick(name string, size, written, free uint64) Disk {
 }
 
 // A snapshot of a thick volume reserves as much space as was written since the volume's last
-// snapshot; a snapshot of a thin volume reserves none. A pool is short of room if it has less than
-// twice the space that the present snapshots reserve, because the next snapshots may need as much
-// again.
+// snapshot; a snapshot of a thin volume reserves none. A pool is short of free space if it has less
+// than twice the space that the present snapshots reserve, because the next snapshots may need as
+// much again.
 func TestRoom(t *testing.T) {
 	a, b, thin := thick("tank/data/vm-100-disk-0", 100*gib, 8*gib, 30*gib), thick("tank/data/vm-101-disk-0", 50*gib, 4*gib, 30*gib), Disk{State: Running, Dataset: zfs.Dataset{Name: "tank/data/vm-102-disk-0", Written: 90 * gib, Available: 30 * gib}}
 	overwritten := thick("tank/data/vm-103-disk-0", 10*gib, 12*gib, 30*gib)

@@ -203,7 +203,8 @@ func TestGuestsSayWhatCouldNotBeLookedUp(t *testing.T) {
 }
 
 // On a pool only one list of snapshots is read at a time: reading a second list would double the
-// cost, and could hang, too. A lookup of snapshots by name does not wait until the list is read.
+// cost, and could hang, too. A lookup of snapshots by name does not wait for the end of a list of
+// snapshots.
 func TestGuestsWaitForTheirTurn(t *testing.T) {
 	f := zfstest.New(t, twoPools([]zfstest.Snapshot{made(90*minute, "hourly", 1), made(minute, "hourly", 3)}, []zfstest.Snapshot{made(90*minute, "hourly", 2), made(hour, "hourly", 4)}))
 	var mu sync.Mutex

@@ -89,8 +89,8 @@ func TestWhoWaitsTooLongGetsWhatIsKnown(t *testing.T) {
 	<-ended
 }
 
-// A shared scan is used only if it has the same datasets, began at about the time of the request,
-// and no other user could have written it.
+// A process uses the shared scan of another process only if this scan read the wanted datasets and
+// began at about the time of the request, and if no other user could have written its file.
 func TestWhatScanServes(t *testing.T) {
 	at := time.Now()
 	s := Scanner{Shared: filepath.Join(t.TempDir(), "deep", "newest.scan")}

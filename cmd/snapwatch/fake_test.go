@@ -49,9 +49,9 @@ func playPvesh(args []string) int {
 	return 0
 }
 
-// playAgent plays a guest's agent, whose state is in the file. If there is a file with the state
-// file's name and .fail appended, freezing fails with the text of the file; with .thaw appended,
-// thawing fails.
+// playAgent plays a guest's agent; the file state has the agent's state, frozen or thawed. If there
+// is a file with the state file's name and .fail appended, freezing fails with the text of the
+// file; with .thaw appended, thawing fails.
 func playAgent(state, what string) int {
 	result := "0"
 	is, err := os.ReadFile(state)
@@ -95,9 +95,9 @@ func playSystemctl(args []string) int {
 	return 0
 }
 
-// playZpool plays zpool for a pool with the files in $WORK/zpool. The file named like the pool has
-// the inner part of the JSON of zpool status -j; a pool without a file is healthy. The file
-// NAME.size has the size and the allocated bytes of pool NAME.
+// playZpool plays zpool for a pool with the files in $WORK/zpool. The file with the pool's name has
+// the inner part of the JSON that zpool status -j prints; a pool without such a file is healthy.
+// The file NAME.size has the size and the allocated bytes of pool NAME.
 func playZpool(args []string) int {
 	logCall("zpool", args)
 	hangs("zpool")

@@ -38,8 +38,8 @@ func configDay(t *testing.T, dataset string, guid uint64, vmid int, kept ...stri
 	return list
 }
 
-// A VM and a container with the same number are two guests, whatever their clusters and disks are
-// called.
+// A virtual machine and a container with the same VMID are two guests, whatever the names of their
+// clusters and disks are.
 func TestGuestConfigOfTwoKinds(t *testing.T) {
 	disk := func(dataset string, guid uint64, kind pve.Kind, hour int) diskConfigs {
 		value, err := pve.Capture(pve.ID{VMID: 100, Kind: kind}, "pve1", "memory: 512\n", nil).Value()

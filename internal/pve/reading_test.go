@@ -159,9 +159,9 @@ func startedAgain(text string) map[int]bool {
 	return all
 }
 
-// agreeOnStorages checks that snapwatch reads every storage that Proxmox would use in the same way,
-// or warns about the storage. snapwatch must not use a storage that Proxmox would not use without a
-// warning.
+// agreeOnStorages checks for each storage that Proxmox would use that snapwatch reads the storage
+// as Proxmox does, or warns about it. snapwatch must not use a storage that Proxmox would not use
+// without a warning.
 func agreeOnStorages(t require.TestingT, text string) {
 	got, odd := parseStorages(text, "pve1")
 	read := map[string]string{}

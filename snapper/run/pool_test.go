@@ -73,7 +73,7 @@ get*)
 esac
 `
 
-// A disk whose snapshots were destroyed to make room still has its bookmarks. A run that did not
+// A disk whose snapshots were destroyed to free space still has its bookmarks. A run that did not
 // see the bookmarks of a disk without snapshots would make a second bookmark for the same day.
 func TestBookmarksOfADiskWithoutSnapshots(t *testing.T) {
 	dir := t.TempDir()

@@ -260,7 +260,7 @@ func TestRunsOfOtherDatasets(t *testing.T) {
 
 // If an ended migration left the lock word migrate in a living guest's configuration, snap does not
 // rotate the guest's snapshots any more, and warns. A migration that is still running holds the
-// guest's lock file, and then snap does not warn.
+// guest's lock file, and then the run does not count as failed.
 func TestLeftLock(t *testing.T) {
 	for _, busy := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

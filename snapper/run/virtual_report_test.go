@@ -64,8 +64,8 @@ func TestNoLastSuccess(t *testing.T) {
 	}
 }
 
-// snap warns once, when a pool becomes fuller than its limits or short of room for snapshots of
-// thick volumes. A warning about a full pool is not a failure of the run, and a zpool that hangs
+// snap warns once, when a pool becomes fuller than its limits or short of free space for snapshots
+// of thick volumes. A warning about a full pool is not a failure of the run, and a zpool that hangs
 // does not delay the run.
 func TestRoomIsToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -103,8 +103,8 @@ func TestRoomIsToldOnce(t *testing.T) {
 		assert.Empty(t, told(r, report.Warning, "thick"))
 		assert.Len(t, told(r, report.Notice, "thick"), 1)
 
-		// A run that cannot lock the pool keeps the earlier report about the pool's room, so that
-		// the next run does not warn again.
+		// A run that cannot lock the pool keeps the earlier report about the pool's free space, so
+		// that the next run does not warn again.
 		tank.busy = true
 		time.Sleep(15 * time.Minute)
 		w.last = w.run(t)

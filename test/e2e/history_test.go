@@ -34,7 +34,7 @@ func (w *world) last(dataset string) string {
 	return list[len(list)-1]
 }
 
-// destroyAll destroys all snapshots of a dataset, as a person does to get room.
+// destroyAll destroys all snapshots of a dataset, as a person does to free space.
 func (w *world) destroyAll(dataset string) {
 	w.t.Helper()
 	w.zfs("destroy", dataset+"@%")
