@@ -14,8 +14,8 @@ import (
 	"snapwatch/config"
 )
 
-// An owner's exporter that is busy answers when to ask again. If enough time is left, the owner is
-// asked again then, and the second request contains the remaining time.
+// An owner's exporter that is busy answers when to ask again. If enough time is left, a busy owner
+// is asked again at the time that it gave, and the second request contains the remaining time.
 func TestABusyOwnerIsAskedAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		status     int

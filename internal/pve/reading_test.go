@@ -160,8 +160,8 @@ func startedAgain(text string) map[int]bool {
 }
 
 // agreeOnStorages checks for each storage that Proxmox would use that snapwatch reads the storage
-// as Proxmox does, or warns about it. snapwatch must not use a storage that Proxmox would not use
-// without a warning.
+// as Proxmox does, or warns about it. If snapwatch uses a storage that Proxmox would not use,
+// snapwatch must warn.
 func agreeOnStorages(t require.TestingT, text string) {
 	got, odd := parseStorages(text, "pve1")
 	read := map[string]string{}

@@ -91,9 +91,9 @@ func TestSecondLookFails(t *testing.T) {
 	})
 }
 
-// A run destroys the bookmark of a snapshot that a rollback discarded before it takes the disk's
-// _stopped snapshot. Otherwise a receiver that still has the discarded snapshot could get a mixture
-// of two histories.
+// If a rollback discarded a snapshot, the next run destroys the snapshot's bookmark, and only then
+// takes the disk's _stopped snapshot. Otherwise a receiver that still has the discarded snapshot
+// could get a mixture of two histories.
 func TestDiscardedGoesBeforeTheStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newVirtualWorld(t)

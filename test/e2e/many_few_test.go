@@ -2,7 +2,8 @@
 
 package e2e
 
-// The numbers of held snapshots and of hostile objects of each kind; the nightly tests have many.
+// These constants are the numbers of snapshots with holds, and of hostile objects of each kind,
+// that the tests create; the nightly tests create more.
 const (
 	heldDisks        = 1
 	heldSnapshots    = 60 // on all disks together

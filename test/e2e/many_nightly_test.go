@@ -2,7 +2,8 @@
 
 package e2e
 
-// The numbers of held snapshots and of hostile objects of each kind.
+// These constants are the numbers of snapshots with holds, and of hostile objects of each kind,
+// that the nightly tests create.
 const (
 	heldDisks        = 10
 	heldSnapshots    = 1000 // on all disks together
